@@ -1,0 +1,61 @@
+/** Whether requests can be served now, and if not why, for whoever decides where to send them. */
+import type { StoreHealth } from '../store/store-view.ts';
+import type { Bypass } from '../config/schema.ts';
+
+export interface ReadinessParts {
+  readonly version: string;
+  readonly mode: 'enforce' | 'report';
+  readonly bypass: Bypass | undefined;
+  readonly storeHealth: () => StoreHealth;
+  /** One small request to the backend; may be slow, must not throw. */
+  readonly upstreamReachable: () => Promise<boolean>;
+  readonly isDraining: () => boolean;
+}
+
+/** The JSON of `/readyz`. */
+export interface Readiness {
+  readonly ready: boolean;
+  readonly draining: boolean;
+  readonly mode: 'enforce' | 'report';
+  /** The setting that switches filtering and refusing off, or null. */
+  readonly bypass: Bypass | null;
+  readonly database: {
+    readonly readable: boolean;
+    readonly age_ms: number;
+    readonly missing: readonly string[];
+    readonly problem: string | null;
+  };
+  readonly upstream: { readonly reachable: boolean };
+  readonly version: string;
+}
+
+/** Probes that come faster share one answer, so that nobody can use them to keep the backend busy. */
+const PROBE_SHARED_MS = 1_000;
+
+/** @returns a function that asks the parts; it never rejects */
+export function createReadiness(
+  parts: ReadinessParts,
+  now: () => number = () => performance.now(),
+): () => Promise<Readiness> {
+  let probe: { readonly startedAt: number; readonly result: Promise<boolean> } | undefined;
+  const upstreamReachable = (): Promise<boolean> => {
+    if (probe === undefined || now() - probe.startedAt >= PROBE_SHARED_MS) {
+      probe = { startedAt: now(), result: parts.upstreamReachable() };
+    }
+    return probe.result;
+  };
+  return async () => {
+    const reachable = await upstreamReachable();
+    const { readable, ageMs, missing, problem } = parts.storeHealth();
+    const draining = parts.isDraining();
+    return {
+      ready: readable && reachable && !draining,
+      draining,
+      mode: parts.mode,
+      bypass: parts.bypass ?? null,
+      database: { readable, age_ms: Math.round(ageMs), missing, problem: problem ?? null },
+      upstream: { reachable },
+      version: parts.version,
+    };
+  };
+}

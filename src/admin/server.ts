@@ -1,0 +1,68 @@
+/** The second listener, for whoever runs the gate: health, readiness, metrics. Nothing of it is on the public port. */
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import { Hono } from 'hono';
+import type { ListenAddress } from '../config/schema.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Readiness } from './readiness.ts';
+
+export interface AdminParts {
+  readonly address: ListenAddress;
+  readonly readiness: () => Promise<Readiness>;
+  readonly metrics: Pick<Metrics, 'exposition'>;
+  /** A route that failed: a bug, for the log. */
+  readonly reportError: (error: Error) => void;
+}
+
+export interface AdminServer {
+  /** @throws the system's error (`EADDRINUSE`, …) where it cannot listen */
+  listen(): Promise<{ readonly url: string; readonly port: number }>;
+  close(): Promise<void>;
+}
+
+export function createAdminServer(parts: AdminParts): AdminServer {
+  const server = createAdaptorServer({ fetch: createAdminApp(parts).fetch, overrideGlobalObjects: false }) as Server;
+  return {
+    async listen() {
+      const { host, port } = parts.address;
+      server.listen(port, host);
+      await once(server, 'listening');
+      const { port: bound } = server.address() as AddressInfo;
+      return { url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`, port: bound };
+    },
+    async close() {
+      if (!server.listening) return;
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+/** @returns the routes alone, for tests in process */
+export function createAdminApp({ readiness, metrics, reportError }: Omit<AdminParts, 'address'>): Hono {
+  const app = new Hono();
+  app.use(async (c, next) => {
+    await next();
+    c.header('cache-control', 'no-store');
+  });
+  // alive is whoever answers: a database or backend that is away is no reason to restart the gate
+  app.get('/healthz', (c) => c.json({ alive: true }));
+  app.get('/readyz', async (c) => {
+    const state = await readiness();
+    return c.json(state, state.ready ? 200 : 503);
+  });
+  app.get('/metrics', async (c) => {
+    const { contentType, text } = await metrics.exposition();
+    return c.body(text, 200, { 'content-type': contentType });
+  });
+  app.notFound((c) => c.json({ error: 'There are only /healthz, /readyz and /metrics here.' }, 404));
+  app.onError((error, c) => {
+    reportError(error);
+    return c.json({ error: 'The admin listener failed to answer; the log says why.' }, 500);
+  });
+  return app;
+}

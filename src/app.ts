@@ -1,0 +1,180 @@
+/**
+ * The composition root, and the first file to read: which parts there are, and the one place where the order of the
+ * stages stands. Both doors are here, `handle` for requests and `upgrade` for WebSockets.
+ */
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { MiddlewareHandler } from 'hono';
+import { Hono } from 'hono';
+import type { Config } from './config/schema.ts';
+import { authorize } from './enforcement/authorize.ts';
+import { canonicalPath, createTargetReader } from './enforcement/canonical-path.ts';
+import { createSurfaceDecider } from './enforcement/decide-surface.ts';
+import { filterModels } from './enforcement/filter-models.ts';
+import type { Judge } from './enforcement/judge.ts';
+import { createJudge } from './enforcement/judge.ts';
+import type { ListShape } from './enforcement/list-shapes.ts';
+import { socketSurface } from './enforcement/sockets.ts';
+import type { Identity } from './identity/authenticate.ts';
+import { authenticate, createIdentity } from './identity/authenticate.ts';
+import type { Decision, Deny } from './policy/decision.ts';
+import type { Refusal } from './refuse.ts';
+import { createRefusal } from './refuse.ts';
+import type { GateEnv, Scope } from './scope.ts';
+import { createScope } from './scope.ts';
+import { createSocketDoor } from './socket-door.ts';
+import type { Store } from './store/store-view.ts';
+import type { Audit } from './telemetry/audit.ts';
+import { createAudit } from './telemetry/audit.ts';
+import type { Log } from './telemetry/log.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import type { Observer } from './telemetry/observe.ts';
+import { createObserver } from './telemetry/observe.ts';
+import { readBody } from './transport/body.ts';
+import { forward } from './transport/forward.ts';
+import { createDownstream } from './transport/listener.ts';
+import type { Upstream } from './transport/upstream.ts';
+import { createUpstream } from './transport/upstream.ts';
+
+export interface GateParts {
+  readonly config: Config;
+  readonly store: Store;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+export interface Gate {
+  /** @throws the system's error (`EADDRINUSE`, …) where it cannot listen */
+  listen(): Promise<{ readonly url: string; readonly port: number }>;
+  /** Whether the backend answers; never rejects. */
+  upstreamReachable(): Promise<boolean>;
+  /** Stops accepting, finishes what runs, at most `drainTimeoutMs`. @returns how many requests were cut */
+  drain(): Promise<number>;
+  isDraining(): boolean;
+}
+
+export function createGate(parts: GateParts): Gate {
+  const { config, log, metrics } = parts;
+  const { mode, bypass, denial } = config.policy;
+  const upstream = createUpstream({ ...config.upstream, trustedProxies: config.trustedProxies, probePath: '/health' });
+  const identity = createIdentity(config.identity);
+  const judge = createJudge(config.policy);
+  const audit = createAudit({ log, metrics, mode });
+  const observer = createObserver({ log, metrics, mode });
+  const refusal = createRefusal({ audit, log, metrics, denial });
+  const shared = { ...parts, upstream, identity, judge, audit, observer, refusal, mode };
+
+  const app = createStages(shared);
+  const door = createSocketDoor({
+    ...shared,
+    record: (scope, decision) => audit.recordLateDecision(scope, decision),
+    open: bypass !== undefined,
+  });
+  const downstream = createDownstream({
+    // Stages use the raw request alone: node-server's reading of the target would hide spellings that must be judged
+    handle: (incoming, outgoing) => void app.fetch(UNREAD, { incoming, outgoing }),
+    upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void door(incoming, socket, head),
+    mayUpgrade: (incoming) => socketSurface(incoming) !== undefined,
+    limits: { idleTimeoutMs: config.upstream.idleTimeoutMs },
+  });
+  let draining = false;
+  return {
+    async listen() {
+      downstream.server.listen(config.listen.port, config.listen.host);
+      await once(downstream.server, 'listening');
+      const { port } = downstream.server.address() as AddressInfo;
+      const { host } = config.listen;
+      return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, port };
+    },
+    upstreamReachable: () => upstream.reachable(),
+    async drain() {
+      draining = true;
+      const cut = await downstream.drain(config.drainTimeoutMs);
+      await upstream.close();
+      return cut;
+    },
+    isDraining: () => draining,
+  };
+}
+
+const UNREAD = new Request('http://gate/');
+/** Stages answer on the raw response; this tells Hono that there is nothing left to do. */
+const ANSWERED = new Response(null);
+
+interface SharedParts extends GateParts {
+  readonly upstream: Upstream;
+  readonly identity: Identity;
+  readonly judge: Judge;
+  readonly audit: Audit;
+  readonly observer: Observer;
+  readonly refusal: Refusal;
+}
+
+/** The path of a request, one stage a line. */
+function createStages({
+  config,
+  store,
+  log,
+  metrics,
+  upstream,
+  identity,
+  judge,
+  audit,
+  observer,
+  refusal,
+}: SharedParts) {
+  const { mode, bypass } = config.policy;
+  const readLimited = ({ incoming, outgoing }: Scope) => readBody(incoming, outgoing, config.maxBodyBytes);
+  const decideSurface = createSurfaceDecider({ store, judge, readBody: readLimited });
+  const refuse = (scope: Scope, denial: Deny) => {
+    refusal.deny(scope, denial);
+    return ANSWERED;
+  };
+  const record = (scope: Scope, decision: Decision) => audit.recordDecision(scope, decision, scope.decisionMs);
+  const recordList = (shape: ListShape, kept: number, removed: number) =>
+    metrics.listFiltered(shape.name, kept, removed);
+  const reportUnreadable = (scope: Scope, shape: ListShape, cause: unknown) => {
+    metrics.answerUnreadable(shape.name);
+    const fields = { request_id: scope.requestId, path: scope.path, list: shape.name, err: cause };
+    log.error(fields, 'an answer that lists models could not be read: an empty list was sent');
+  };
+
+  // Hono is not asked to read a path: which stage looks at it how stands in `canonicalPath` alone
+  const app = new Hono<GateEnv>({ getPath: () => '/' });
+  app.use(begin);
+  app.use(observer.observe);
+  if (bypass === undefined) {
+    app.use(canonicalPath(createTargetReader()));
+    app.use(authenticate({ identity, store }));
+    app.use(authorize({ decideSurface, mode, refuse, record }));
+    app.use(filterModels({ store, judge, mode, recordList, reportUnreadable }));
+  } else {
+    app.use(letThrough);
+  }
+  app.use(async (c) => {
+    const { scope } = c.var;
+    const { incoming, outgoing, target, credentialEdit: edit, body, rewrite, requestId } = scope;
+    scope.outcome = await forward(upstream, { incoming, outgoing, target, edit, body, rewrite, requestId });
+    return ANSWERED;
+  });
+  app.onError((error, c) => {
+    refusal.fail(c.var.scope, error);
+    return ANSWERED;
+  });
+  return app;
+}
+
+const begin: MiddlewareHandler<GateEnv> = function begin(c, next) {
+  c.set('scope', createScope(c.env.incoming, c.env.outgoing));
+  return next();
+};
+
+/** The only stage of a bypassed gate: the request goes on as it came. */
+const letThrough: MiddlewareHandler<GateEnv> = function letThrough(c, next) {
+  const { scope } = c.var;
+  scope.target = scope.incoming.url ?? '/';
+  scope.surface = { kind: 'neutral' };
+  return next();
+};

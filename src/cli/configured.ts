@@ -1,0 +1,34 @@
+/** Configuration for commands: what `config/` found wrong ends the command. */
+import { resolve } from 'node:path';
+import { describeIssues } from '../config/issue.ts';
+import { loadConfig, loadStoreConfig } from '../config/load.ts';
+import type { Parsed, StoreConfig } from '../config/parse.ts';
+import type { Config } from '../config/schema.ts';
+import { CommandFailure, EXIT } from './terminal.ts';
+import type { Terminal } from './terminal.ts';
+
+/** @throws CommandFailure with every mistake and exit code 2 */
+export function requireConfig(terminal: Terminal, file: string | undefined): Config {
+  return accept(loadConfig({ ...terminal, file }));
+}
+
+/**
+ * For commands that only use the database.
+ * @param options `database`: the file itself, in place of `DATABASE_URL`
+ */
+export function requireStoreConfig(
+  terminal: Terminal,
+  { file, database }: { file?: string | undefined; database?: string | undefined },
+): StoreConfig {
+  const { directory } = terminal;
+  const environment =
+    database === undefined
+      ? terminal.environment
+      : { ...terminal.environment, DATABASE_URL: `sqlite:///${resolve(directory, database)}` };
+  return accept(loadStoreConfig({ environment, directory, file }));
+}
+
+function accept<C>(parsed: Parsed<C>): C {
+  if (parsed.issues === undefined) return parsed.config;
+  throw new CommandFailure(describeIssues(parsed.issues).trimEnd(), EXIT.misused);
+}

@@ -1,0 +1,32 @@
+/** What a command may touch of its process, handed in by `main.ts`. */
+export interface Terminal {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** What relative paths start from. */
+  readonly directory: string;
+  write(text: string): void;
+  writeError(text: string): void;
+  /** Aborted by the first SIGTERM or SIGINT. */
+  readonly stop: AbortSignal;
+  /** From now on, what nobody has caught goes here; after a fatal one the process ends. */
+  onBug(report: (error: unknown, isFatal: boolean) => void): void;
+}
+
+/** Exit codes of every command. */
+export const EXIT = {
+  done: 0,
+  /** It ran and failed, or found what it looks for to be wrong. */
+  failed: 1,
+  /** It did not run: wrong configuration or wrong words on the command line. */
+  misused: 2,
+} as const;
+
+/** Ends a command with one sentence on standard error. */
+export class CommandFailure extends Error {
+  readonly exitCode: number;
+
+  constructor(sentence: string, exitCode: number = EXIT.failed, options: { cause?: unknown } = {}) {
+    super(sentence, options);
+    this.name = 'CommandFailure';
+    this.exitCode = exitCode;
+  }
+}

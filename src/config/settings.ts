@@ -1,0 +1,220 @@
+/**
+ * Every setting that modelgate takes, in the order of the README's table: name, spelling, default, meaning.
+ * Parsing, the messages about mistakes and the documentation all read this one list.
+ */
+import type { z } from 'zod';
+import * as value from './value.ts';
+
+export interface Setting<T> {
+  readonly schema: z.ZodType<T, string>;
+  /** Ends the sentence "expected …". */
+  readonly expected: string;
+  /** As an operator types it; absent where no value stands for "not set". */
+  readonly fallback?: string;
+  readonly example: string;
+  /** One line for the README. */
+  readonly meaning: string;
+  /** Never shown, never taken from the YAML file. */
+  readonly secret?: true;
+}
+
+const setting = <T>(definition: Setting<T>): Setting<T> => definition;
+
+const SECOND = 1_000;
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+const time = (fallback: string, lowestMs: number, highestMs: number, meaning: string): Setting<number> => ({
+  schema: value.duration(lowestMs, highestMs),
+  expected: `a duration from ${shortest(lowestMs)} to ${highestMs / HOUR}h: a whole number with ms, s, m, h or d`,
+  fallback,
+  example: fallback,
+  meaning,
+});
+const shortest = (ms: number): string => (ms < SECOND ? `${ms}ms` : `${ms / SECOND}s`);
+
+const flag = (fallback: string, meaning: string): Setting<boolean> => ({
+  schema: value.boolean,
+  expected: '`true` or `false`',
+  fallback,
+  example: fallback,
+  meaning,
+});
+
+const choice = <const W extends string>(words: readonly [W, W], meaning: string): Setting<W> => ({
+  schema: value.word(...words),
+  expected: `\`${words[0]}\` or \`${words[1]}\``,
+  fallback: words[0],
+  example: words[0],
+  meaning,
+});
+
+const host = (fallback: string, meaning: string): Setting<string> => ({
+  schema: value.host,
+  expected: 'an IP address or a host name',
+  fallback,
+  example: fallback,
+  meaning,
+});
+
+const port = (fallback: string, meaning: string): Setting<number> => ({
+  schema: value.port,
+  expected: 'a port number from 0 to 65535, where 0 lets the system choose',
+  fallback,
+  example: fallback,
+  meaning,
+});
+
+const text = (longest: number, expected: string, example: string, meaning: string): Setting<string> => ({
+  schema: value.text(longest),
+  expected,
+  example,
+  meaning,
+});
+
+const secretKey = (expected: string, meaning: string): Setting<string> => ({
+  schema: value.secret,
+  expected,
+  example: '<the value that the backend has>',
+  meaning,
+  secret: true,
+});
+
+export const SETTINGS = {
+  MODELGATE_UPSTREAM_URL: setting({
+    schema: value.origin,
+    expected: 'the address of Open WebUI: http or https, host and port, nothing behind it',
+    example: 'http://open-webui:8080',
+    meaning: 'Where Open WebUI listens. **Required.**',
+  }),
+  MODELGATE_HOST: host('0.0.0.0', 'Address that the gate listens on.'),
+  MODELGATE_PORT: port('8080', 'Port that the gate listens on.'),
+  MODELGATE_ADMIN_HOST: host(
+    '127.0.0.1',
+    'Address of the admin listener (`/healthz`, `/readyz`, `/metrics`); it asks nobody who they are.',
+  ),
+  MODELGATE_ADMIN_PORT: port('9464', 'Port of the admin listener.'),
+  DATABASE_URL: setting({
+    schema: value.sqliteUrl,
+    expected: "the backend's SQLite file: `sqlite:///relative/path` or `sqlite:////absolute/path`",
+    example: 'sqlite:////app/backend/data/webui.db',
+    meaning: "The backend's own setting. Not set: `webui.db` in `DATA_DIR`. One of the two is **required**.",
+  }),
+  DATA_DIR: text(
+    4096,
+    "the backend's data directory",
+    '/app/backend/data',
+    "The backend's own setting; read where `DATABASE_URL` is not set.",
+  ),
+  WEBUI_SECRET_KEY: secretKey(
+    "the backend's WEBUI_SECRET_KEY, or WEBUI_SECRET_KEY_FILE with the file that holds it",
+    "The backend's own key; session tokens are verified with it. This or `WEBUI_SECRET_KEY_FILE` is **required**.",
+  ),
+  WEBUI_SECRET_KEY_FILE: text(
+    4096,
+    'a readable file that holds the key and nothing else',
+    '/run/secrets/webui_secret_key',
+    'File that holds that key, such as the `.webui_secret_key` which the backend makes; a newline at its end may or may not belong to the key, both are tried.',
+  ),
+  WEBUI_JWT_SECRET_KEY: secretKey("the backend's key", "The backend's deprecated name for `WEBUI_SECRET_KEY`."),
+  CUSTOM_API_KEY_HEADER: setting({
+    schema: value.headerName,
+    expected: 'the name of a header field that has no other meaning',
+    fallback: 'x-api-key',
+    example: 'x-api-key',
+    meaning: "The backend's own setting: header that may carry an API key beside `Authorization`.",
+  }),
+  OPENROUTER_EXTERNAL_USER: text(
+    256,
+    'the id of the organization, at most 256 characters',
+    'mai_client_companyname',
+    'Id of the organization that existing users and models are linked to at start. Needs `ORGANIZATION_NAME`. Not set: nothing is linked.',
+  ),
+  ORGANIZATION_NAME: text(256, 'the name of the organization, at most 256 characters', 'Company Name', 'Its name.'),
+  MODELGATE_AUTO_ENROLL: flag(
+    'true',
+    'Whether new users become members of that organization when first seen. Needs an organization.',
+  ),
+  MODELGATE_MODE: choice(
+    ['enforce', 'report'],
+    '`report` refuses and filters nothing, and logs and counts what would have been.',
+  ),
+  MODELGATE_DENIAL: choice(
+    ['forbid', 'hide'],
+    '`forbid` answers 403 to a model that is not granted; `hide` answers 404, as if it did not exist.',
+  ),
+  MODELGATE_ADMIN_ACCESS: choice(
+    ['organization', 'all'],
+    'Whether backend admins follow the grants of their organizations or use every model.',
+  ),
+  MODELGATE_DIRECT_CONNECTIONS: choice(
+    ['refuse', 'allow'],
+    "Chats over a user's own provider connection, whose models nobody can check.",
+  ),
+  MODELGATE_MEDIA_MODELS: setting({
+    schema: value.modelList,
+    expected: '`any`, `none`, or model ids separated by commas',
+    fallback: 'any',
+    example: 'dall-e-3,tts-1',
+    meaning:
+      'Image and speech models that may be used; they have a name space of their own, which grants do not cover.',
+  }),
+  ENABLE_MODEL_FILTER: flag('true', "mAI's own setting: `false` switches all filtering and refusing off."),
+  BYPASS_MODEL_ACCESS_CONTROL: flag(
+    'false',
+    "The backend's own setting: `true` switches all filtering and refusing off.",
+  ),
+  MODELGATE_POLICY_MAX_STALE: time(
+    '30s',
+    0,
+    HOUR,
+    'How long the last good state serves when the database cannot be read; then model endpoints answer 503.',
+  ),
+  MODELGATE_TRUSTED_PROXIES: setting({
+    schema: value.cidrs,
+    expected: 'address ranges separated by commas',
+    example: '10.0.0.0/8,fd00::/8',
+    meaning: 'Proxies in front whose `X-Forwarded-…` headers are believed. Not set: nobody.',
+  }),
+  MODELGATE_MAX_BODY: setting({
+    schema: value.size(1024, 500 * 1024 ** 2),
+    expected: 'a size from 1KB to 500MB: a whole number with B, KB, MB or GB',
+    fallback: '100MB',
+    example: '100MB',
+    meaning:
+      'Largest request body that is read to be judged (1 KB = 1024 bytes). Uploads that only pass through are not bounded by it.',
+  }),
+  MODELGATE_CONNECT_TIMEOUT: time('5s', 1, HOUR, 'Longest wait for a connection to the backend.'),
+  MODELGATE_RESPONSE_TIMEOUT: time(
+    '10m',
+    1,
+    DAY,
+    "Longest wait for the backend's response headers, which come late where a model answers without streaming.",
+  ),
+  MODELGATE_IDLE_TIMEOUT: time('10m', 1, DAY, 'Longest silence inside a body. The whole of a stream has no limit.'),
+  MODELGATE_DRAIN_TIMEOUT: time(
+    '25s',
+    0,
+    HOUR,
+    'How long running requests may finish after SIGTERM; keep it below the grace period of the container.',
+  ),
+  LOG_LEVEL: setting({
+    schema: value.logLevel,
+    expected: 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)',
+    fallback: 'INFO',
+    example: 'INFO',
+    meaning: 'Least severe log line that is written.',
+  }),
+} as const;
+
+export type SettingName = keyof typeof SETTINGS;
+type ValueOf<S> = S extends Setting<infer T> ? T : never;
+
+/** What was read: undefined where nothing is set and no default stands, or where the text could not be read. */
+export type Values = { readonly [N in SettingName]: ValueOf<(typeof SETTINGS)[N]> | undefined };
+
+export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[];
+
+export function isSettingName(name: string): name is SettingName {
+  return Object.hasOwn(SETTINGS, name);
+}

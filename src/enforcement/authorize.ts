@@ -1,0 +1,35 @@
+import type { MiddlewareHandler } from 'hono';
+import type { Decision, Deny } from '../policy/decision.ts';
+import type { GateEnv, Scope } from '../scope.ts';
+
+export interface AuthorizeParts {
+  /** @returns undefined where there is nothing to decide; rejects with GatewayError where it cannot be decided */
+  readonly decideSurface: (scope: Scope) => Promise<Decision | undefined>;
+  /** In `report` mode the gate decides, records and lets everything go on. */
+  readonly mode: 'enforce' | 'report';
+  /** Logs the denial and answers the request. */
+  readonly refuse: (scope: Scope, denial: Deny) => Response;
+  /** Logs a decision that lets the request go on. */
+  readonly record: (scope: Scope, decision: Decision) => void;
+}
+
+/** The stage that refuses: a request goes on only if every model that it names or would run is permitted. */
+export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
+  return function authorize(c, next) {
+    const { scope } = c.var;
+    const { surface } = scope;
+    // Nothing to decide costs no promise: chats, files and the page itself
+    if (surface.kind === 'neutral' && surface.unlisted === undefined) return next();
+    return decideThen(scope, next);
+  };
+
+  async function decideThen(scope: Scope, next: () => Promise<void>): Promise<Response | undefined> {
+    const decision = await parts.decideSurface(scope);
+    if (decision !== undefined) {
+      if (decision.effect === 'deny' && parts.mode === 'enforce') return parts.refuse(scope, decision);
+      parts.record(scope, decision);
+    }
+    await next();
+    return undefined;
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * From a request to a decision: who may come here at all, what has to be read, and which judge looks at it.
+ */
+import type { IncomingMessage } from 'node:http';
+import { GatewayError } from '../errors.ts';
+import type { Principal } from '../identity/principal.ts';
+import type { Decision, Deny } from '../policy/decision.ts';
+import { deny } from '../policy/decision.ts';
+import type { Scope } from '../scope.ts';
+import type { Store } from '../store/store-view.ts';
+import { judgeInvocation } from './judge-invocation.ts';
+import { judgePreset } from './judge-preset.ts';
+import { judgePending, mayHoldPendingRun, pendingRuns } from './judge-pending.ts';
+import type { Judge } from './judge.ts';
+import { collectReferences } from './model-references.ts';
+import { parseStrictJson } from './strict-json.ts';
+
+export interface SurfaceDeciderParts {
+  readonly store: Pick<Store, 'current'>;
+  readonly judge: Judge;
+  /** Reads the body of the request once, bounded. */
+  readonly readBody: (scope: Scope) => Promise<Buffer>;
+}
+
+/** @returns a function as `AuthorizeParts.decideSurface` wants it */
+export function createSurfaceDecider({ store, judge, readBody }: SurfaceDeciderParts) {
+  return async function decideSurface(scope: Scope): Promise<Decision | undefined> {
+    const { surface, principal } = scope;
+    if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope) : undefined;
+    if (surface.kind === 'lists' && surface.withoutUser === 'empty') return undefined;
+    if (surface.kind === 'manages' && surface.form === 'chat') return decideSavedChat(scope);
+    if (principal.kind !== 'user') return refuseStranger(principal);
+    switch (surface.kind) {
+      case 'refused':
+        return principal.role === 'admin' ? undefined : deny('path_unlisted');
+      case 'lists':
+        // Without policy a list is refused, not shown empty: only then does the client ask again
+        store.current();
+        return undefined;
+      case 'manages':
+        // The backend's admins manage what exists
+        if (principal.role === 'admin') return undefined;
+        scope.body = await readBody(scope);
+        return timed(scope, () => judgePreset(judge, store.current(), principal, surface, scope, parseBody(scope)));
+      case 'invokes': {
+        scope.body = await readBody(scope);
+        return timed(scope, () => judgeInvocation(judge, store.current(), principal, surface, scope, parseBody(scope)));
+      }
+    }
+  };
+
+  /** Chats are saved with every message: almost all of them go on unread, also while policy cannot be read. */
+  async function decideSavedChat(scope: Scope): Promise<Decision | undefined> {
+    scope.body = await readBody(scope);
+    if (!mayHoldPendingRun(scope.body)) return undefined;
+    const pending = pendingRuns(parseStrictJson(scope.body));
+    if (pending.length === 0) return undefined;
+    if (scope.principal.kind !== 'user') return refuseStranger(scope.principal);
+    return judgePending(judge, store.current(), scope.principal, pending);
+  }
+
+  /** A path under `/api` that no table lists: whatever JSON it carries is searched, and nothing else is asked of it. */
+  async function decideUnlisted(scope: Scope): Promise<Decision | undefined> {
+    const carries = carriesJson(scope.incoming);
+    if (carries === 'no') return undefined;
+    scope.body = await readBody(scope);
+    const { models } = collectReferences(
+      carries === 'yes' ? parseStrictJson(scope.body) : parsePossibleJson(scope.body),
+    );
+    if (models.size === 0) return undefined;
+    if (scope.principal.kind !== 'user') return refuseStranger(scope.principal);
+    return judge.all(store.current(), scope.principal, models);
+  }
+}
+
+/** Where no model has to be named, no body has to be there. @throws GatewayError `body_unreadable` */
+function parseBody({ body, surface }: Scope): unknown {
+  const mayBeEmpty = surface.kind === 'invokes' && !surface.modelRequired;
+  return body === undefined || (body.length === 0 && mayBeEmpty) ? undefined : parseStrictJson(body);
+}
+
+function timed<T>(scope: Scope, decide: () => T): T {
+  const startedAt = performance.now();
+  try {
+    return decide();
+  } finally {
+    scope.decisionMs = performance.now() - startedAt;
+  }
+}
+
+/** @throws GatewayError `policy_unavailable` where it is the database, not the caller, that fails to say who it is */
+function refuseStranger(principal: Exclude<Principal, { kind: 'user' }>): Deny {
+  if (principal.kind === 'unresolved') throw new GatewayError('policy_unavailable');
+  return deny('not_authenticated');
+}
+
+/** Its type did not promise JSON, so it is no mistake that it is none. */
+function parsePossibleJson(body: Buffer): unknown {
+  try {
+    return parseStrictJson(body);
+  } catch (error) {
+    if (error instanceof GatewayError) return undefined;
+    throw error;
+  }
+}
+
+/** Types that no JSON parser of the backend is handed; everything else may be JSON, whatever it says it is. */
+const NEVER_JSON =
+  /^(?:multipart\/|application\/(?:x-www-form-urlencoded|octet-stream|zip|pdf)|image\/|audio\/|video\/)/i;
+
+function carriesJson({ headers }: IncomingMessage): 'yes' | 'possibly' | 'no' {
+  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+  const type = headers['content-type'] ?? 'application/json';
+  if (!hasBody || NEVER_JSON.test(type)) return 'no';
+  return /json/i.test(type) ? 'yes' : 'possibly';
+}

@@ -1,0 +1,97 @@
+/** Decision or error to answer: the only place that chooses a status and a text for a refusal. */
+import type { GatewayError } from '../errors.ts';
+import { ERRORS } from '../errors.ts';
+import type { Deny, DenyReason } from '../policy/decision.ts';
+import type { Dialect, ErrorBody } from './dialect.ts';
+import { toErrorBody } from './dialect.ts';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** Policy denials share one code and text, so that a forbidden model cannot be told from one that does not exist. */
+type Kind = 'policy' | 'unauthenticated' | 'malformed' | 'stored' | 'endpoint' | 'direct';
+
+const KINDS: Record<DenyReason, Kind> = {
+  not_authenticated: 'unauthenticated',
+  role_not_permitted: 'policy',
+  no_organization: 'policy',
+  not_granted: 'policy',
+  preset_base_not_granted: 'policy',
+  preset_parameter_not_granted: 'policy',
+  media_model_not_listed: 'policy',
+  model_missing: 'malformed',
+  reference_unreadable: 'malformed',
+  direct_connection: 'direct',
+  path_unlisted: 'endpoint',
+  preset_id_taken: 'policy',
+  stored_reference: 'stored',
+};
+
+/**
+ * @param disclosure `forbid` answers 403; `hide` answers 404 as for something that does not exist. Never 401 for
+ *   policy: clients log the user out on it.
+ */
+export function denialAnswer(
+  dialect: Dialect,
+  denial: Deny,
+  decisionId: string,
+  disclosure: 'forbid' | 'hide',
+): Answer {
+  const error = { ...describe(denial, disclosure) };
+  // The backend's own words, which its page recognises
+  const message = error.status === 401 ? error.message : `${error.message} (decision ${decisionId})`;
+  return toAnswer(dialect, { ...error, message }, {});
+}
+
+/** @param error a row of the error table */
+export function errorAnswer(dialect: Dialect, error: GatewayError, requestId: string): Answer {
+  const { status } = ERRORS[error.code];
+  const headers: Record<string, string> = status === 503 ? { 'retry-after': '2' } : {};
+  const message = status >= 500 ? `${error.message} (request ${requestId})` : error.message;
+  return toAnswer(dialect, { status, code: error.code, message }, headers);
+}
+
+function describe(denial: Deny, disclosure: 'forbid' | 'hide'): ErrorBody {
+  const named = denial.model === undefined ? 'The model' : `The model "${shorten(denial.model)}"`;
+  const refused =
+    disclosure === 'hide' ? { status: 404, code: 'model_not_found' } : { status: 403, code: 'model_not_permitted' };
+  switch (KINDS[denial.reason]) {
+    case 'policy':
+      return { ...refused, message: `${named} does not exist or your organization does not have access to it.` };
+    case 'stored':
+      return {
+        ...refused,
+        message: 'This would run a stored model that does not exist or that your organization does not have access to.',
+      };
+    case 'direct':
+      return { ...refused, code: 'direct_connection', message: 'Direct connections are switched off here.' };
+    case 'endpoint':
+      return disclosure === 'hide'
+        ? { status: 404, code: 'not_found', message: 'Not Found' }
+        : { status: 403, code: 'path_unlisted', message: 'This endpoint is not open to users here.' };
+    case 'unauthenticated':
+      return { status: 401, code: 'not_authenticated', message: 'Not authenticated' };
+    case 'malformed':
+      return { status: 400, code: denial.reason, message: MALFORMED[denial.reason] ?? ERRORS.body_unreadable.text };
+  }
+}
+
+const MALFORMED: Partial<Record<DenyReason, string>> = {
+  model_missing:
+    'The request names no model where one is needed. Expected "model" with the id of a model, as a string.',
+  reference_unreadable:
+    'The request names a model in a form that cannot be checked. Expected model ids as strings, and routing fields as objects.',
+};
+
+function toAnswer(dialect: Dialect, error: ErrorBody, headers: Readonly<Record<string, string>>): Answer {
+  return {
+    status: error.status,
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
+    body: JSON.stringify(toErrorBody(dialect, error)),
+  };
+}
+
+const shorten = (model: string) => (model.length > 200 ? `${model.slice(0, 200)}…` : model);

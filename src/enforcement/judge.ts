@@ -1,0 +1,94 @@
+/**
+ * Brings what a request names before the one decision of `policy/decide.ts`. Every surface asks here, so that lists,
+ * invocations and stored references cannot come to different answers.
+ */
+import type { Principal } from '../identity/principal.ts';
+import { decide } from '../policy/decide.ts';
+import type { Decision } from '../policy/decision.ts';
+import { deny } from '../policy/decision.ts';
+import type { ModelId } from '../policy/model-id.ts';
+import type { StoreView } from '../store/store-view.ts';
+
+export interface JudgeOptions {
+  readonly adminAccess: 'organization' | 'all';
+  readonly directConnections: 'refuse' | 'allow';
+  /** `any`, or the image and speech models that everybody with a session may use. */
+  readonly mediaModels: 'any' | ReadonlySet<string>;
+}
+
+/**
+ * What a surface's model names stand for.
+ * - `chat`: an id of `/api/models`, presets included.
+ * - `provider`: sent to the provider as it is; a preset of that name is not resolved (`/openai/responses`, embeddings),
+ *   so being permitted through its base must not open a provider model of the same name.
+ * - `ollama`, `ollama_raw`: the same two, for routes where a name without a tag means `name:latest`.
+ * - `media`: image and speech models, a name space of their own.
+ */
+export type NameSpace = 'chat' | 'provider' | 'ollama' | 'ollama_raw' | 'media';
+
+export interface Judge {
+  one(view: StoreView, principal: Principal, model: ModelId, names?: NameSpace): Decision;
+  /** @returns the first denial, or the permit of the first model; undefined if there was none to judge */
+  all(view: StoreView, principal: Principal, models: Iterable<ModelId>, names?: NameSpace): Decision | undefined;
+  readonly options: JudgeOptions;
+}
+
+export function createJudge(options: JudgeOptions): Judge {
+  function one(view: StoreView, principal: Principal, model: ModelId, names: NameSpace = 'chat'): Decision {
+    if (principal.kind !== 'user') return deny('not_authenticated', model);
+    switch (names) {
+      case 'chat':
+        return decide(view, principal, model, options);
+      case 'provider':
+        return byOwnGrant(decide(view, principal, model, options));
+      case 'ollama':
+        return view.preset(model)?.base === undefined
+          ? byOwnGrant(decide(view, principal, tagged(model), options))
+          : decide(view, principal, model, options);
+      case 'ollama_raw':
+        return byOwnGrant(decide(view, principal, tagged(model), options));
+      case 'media':
+        return judgeMedia(view, decide(view, principal, model, options), model);
+    }
+  }
+
+  function judgeMedia(view: StoreView, decision: Decision, model: ModelId): Decision {
+    if (decision.effect === 'permit' || decision.reason === 'role_not_permitted') return decision;
+    const listed =
+      options.mediaModels === 'any'
+        ? // `any` is said of image and speech models; what is known as a chat model still needs its grant
+          !PATH_CHARACTERS.test(model) && !view.isGrantedAnywhere(model) && !view.hasModelRow(model)
+        : options.mediaModels.has(model);
+    return listed
+      ? { effect: 'permit', reason: 'media_model', model, chain: [model] }
+      : deny('media_model_not_listed', model);
+  }
+
+  function all(
+    view: StoreView,
+    principal: Principal,
+    models: Iterable<ModelId>,
+    names?: NameSpace,
+  ): Decision | undefined {
+    let first: Decision | undefined;
+    for (const model of models) {
+      const decision = one(view, principal, model, names);
+      if (decision.effect === 'deny') return decision;
+      first ??= decision;
+    }
+    return first;
+  }
+
+  return { one, all, options };
+}
+
+function byOwnGrant(decision: Decision): Decision {
+  const throughBase = decision.effect === 'permit' && decision.reason === 'preset_base';
+  return throughBase ? deny('not_granted', decision.model, decision.chain) : decision;
+}
+
+/** Ollama, and the backend up to 0.8, read `llama3` as `llama3:latest`, whatever preset is called `llama3`. */
+const tagged = (model: ModelId): ModelId => (model.includes(':') ? model : (`${model}:latest` as ModelId));
+
+/** The backend puts a media model's name into a provider's URL (Gemini images): it must stay one segment there. */
+const PATH_CHARACTERS = /\.\.|[?#%\\]/;

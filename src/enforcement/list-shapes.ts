@@ -1,0 +1,94 @@
+/**
+ * Where an answer names models, as data: a tree of keys that the reader of `list-index.ts` follows.
+ * What no shape mentions is passed byte for byte.
+ */
+export interface ListShape {
+  /** Short name for logs and metrics. */
+  readonly name: string;
+  readonly root: ShapeNode;
+  /** Sent where the answer cannot be read: lists nothing, in the shape that the client expects. */
+  readonly empty: string;
+}
+
+export interface ShapeNode {
+  /** What stands at this place: */
+  readonly mark?:
+    | 'entries' /** an array whose elements are list entries; an entry that is a string is its own id */
+    | 'names' /** an array of ids inside of an entry or beside the list */
+    | 'id' /** the string by which the enclosing entry is used; outside of one, null when it is not permitted */
+    | 'reference' /** a further id: null when it is not permitted */
+    | 'csv' /** ids separated by commas in one string */
+    | 'total'; /** a count of the entries of all pages, lowered by what this page loses */
+  readonly keys?: Readonly<Record<string, ShapeNode>>;
+  readonly each?: ShapeNode;
+  /** On an entry: its id counts only where this key has this value; other entries stay. */
+  readonly onlyIf?: { readonly key: string; readonly value: string };
+}
+
+const REFERENCE: ShapeNode = { mark: 'reference' };
+const NAMES: ShapeNode = { mark: 'names' };
+const ID: ShapeNode = { mark: 'id' };
+const CSV: ShapeNode = { mark: 'csv' };
+
+/** What a model row's `meta` and the row itself name beside its own id. */
+const ROW_KEYS: Record<string, ShapeNode> = {
+  base_model_id: REFERENCE,
+  meta: { keys: { model_ids: NAMES } },
+};
+const ROW: ShapeNode = { keys: { id: ID, ...ROW_KEYS } };
+const ENTRY: ShapeNode = { keys: { id: ID, info: { keys: ROW_KEYS } } };
+
+const entries = (each: ShapeNode): ShapeNode => ({ mark: 'entries', each });
+
+export const SHAPES = {
+  models: {
+    name: 'models',
+    root: { keys: { data: entries(ENTRY) } },
+    empty: '{"object":"list","data":[]}',
+  },
+  modelRows: { name: 'model_rows', root: entries(ROW), empty: '[]' },
+  modelPage: {
+    name: 'model_page',
+    root: { keys: { items: entries(ROW), total: { mark: 'total' } } },
+    empty: '{"items":[],"total":0}',
+  },
+  mediaRows: { name: 'media_rows', root: entries({ keys: { id: ID } }), empty: '[]' },
+  mediaModels: {
+    name: 'media_models',
+    root: { keys: { models: entries({ keys: { id: ID } }) } },
+    empty: '{"models":[]}',
+  },
+  ollamaTags: {
+    name: 'ollama_tags',
+    root: { keys: { models: entries({ keys: { model: ID } }) } },
+    empty: '{"models":[]}',
+  },
+  usage: { name: 'usage', root: { keys: { model_ids: entries({}) } }, empty: '{"model_ids":[]}' },
+  functions: {
+    name: 'functions',
+    // A pipe is a model, by its own id or with `.` and a name behind it; filters and actions are none
+    root: entries({ keys: { id: ID }, onlyIf: { key: 'type', value: 'pipe' } }),
+    empty: '[]',
+  },
+  groups: {
+    name: 'groups',
+    root: { each: { keys: { data: { keys: { config: { keys: { default_models: NAMES } } } } } } },
+    empty: '[]',
+  },
+  taskConfig: {
+    name: 'task_config',
+    root: { keys: { TASK_MODEL: ID, TASK_MODEL_EXTERNAL: ID } },
+    empty: '{}',
+  },
+  config: {
+    name: 'config',
+    root: {
+      keys: {
+        default_models: CSV,
+        default_pinned_models: CSV,
+        audio: { keys: { realtime: { keys: { model: ID } } } },
+      },
+    },
+    empty: '{}',
+  },
+} as const satisfies Record<string, ListShape>;

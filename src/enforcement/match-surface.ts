@@ -1,0 +1,70 @@
+import { NEUTRAL_ROUTES } from './neutral-routes.ts';
+import type { Route, Surface } from './surfaces.ts';
+import { MODEL_BEARING_ROUTES } from './surfaces.ts';
+
+export interface SurfaceMatch {
+  readonly surface: Surface;
+  /** What stands at the pattern's `:names`. */
+  readonly ids: Readonly<Record<string, string>>;
+}
+
+interface PatternRoute {
+  readonly method: string;
+  readonly pattern: RegExp;
+  readonly surface: Surface;
+}
+
+const UNLISTED: SurfaceMatch = { surface: { kind: 'neutral', unlisted: true }, ids: {} };
+const PAGE: SurfaceMatch = { surface: { kind: 'neutral' }, ids: {} };
+
+/**
+ * Compiles the tables once: fixed paths into a map, patterns into lists by their first three segments, so that a
+ * request looks at a handful of patterns.
+ */
+export function createSurfaceMatcher(routes: readonly Route[] = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES]) {
+  const fixed = new Map<string, SurfaceMatch>();
+  const patterns = new Map<string, PatternRoute[]>();
+  for (const [method, path, surface] of routes) {
+    if (!path.includes(':') && !path.endsWith('**')) {
+      const key = `${method} ${path}`;
+      if (!fixed.has(key)) fixed.set(key, { surface, ids: {} });
+      continue;
+    }
+    const list = patterns.get(bucketOf(path)) ?? [];
+    list.push({ method, pattern: compile(path), surface });
+    patterns.set(bucketOf(path), list);
+  }
+
+  /**
+   * @param method as in the request line; HEAD is judged as the GET it stands for, OPTIONS carries no model
+   * @param path the canonical path
+   */
+  return function matchSurface(method: string, path: string): SurfaceMatch {
+    if (method === 'OPTIONS') return PAGE;
+    const effective = method === 'HEAD' ? 'GET' : method;
+    const exact = fixed.get(`${effective} ${path}`) ?? fixed.get(`* ${path}`);
+    if (exact !== undefined) return exact;
+    for (const route of patterns.get(bucketOf(path)) ?? []) {
+      if (route.method !== '*' && route.method !== effective) continue;
+      const match = route.pattern.exec(path);
+      if (match !== null) return { surface: route.surface, ids: match.groups ?? {} };
+    }
+    return path.startsWith('/api/') ? UNLISTED : PAGE;
+  };
+}
+
+/** `/ollama/api/chat/0` and `/api/v1/chats/7/compact` fall into the buckets of their prefixes. */
+function bucketOf(path: string): string {
+  const [, first = '', second = '', third = ''] = path.split('/', 4);
+  if (first !== 'api') return `/${first}`;
+  return second === 'v1' ? `/api/v1/${third}` : `/api/${second}`;
+}
+
+/** `.` and the end are meant literally: Starlette's own pattern lets a final newline pass, canonical paths have none. */
+function compile(path: string): RegExp {
+  const source = path
+    .replace(/[.+?^${}()|[\]\\]/g, '\\$&')
+    .replace(/\/\*\*$/, '/.*')
+    .replace(/:(\w+)/g, '(?<$1>[^/]+)');
+  return new RegExp(`^${source}$`, 's');
+}

@@ -1,0 +1,44 @@
+import type { StoredReferences } from '../store/store-view.ts';
+import { isObject } from './model-references.ts';
+import type { StoredRun } from './surfaces.ts';
+
+/**
+ * Which models a request would run without naming them, because a stored object names them.
+ *
+ * @param pathIds ids in the path: `id` of the chat, channel or automation, `message` of a chat's message
+ * @param body parsed JSON or undefined
+ */
+export function modelsOfStoredRun(
+  run: StoredRun,
+  stored: StoredReferences,
+  pathIds: Readonly<Record<string, string>>,
+  body: unknown,
+): readonly string[] {
+  const form = isObject(body) ? body : {};
+  const { id = '', message = '' } = pathIds;
+  switch (run) {
+    case 'messages_of_body':
+      return stored.ofChatMessages(text(form['chat_id']), messageIds(form));
+    case 'message_of_path':
+      return stored.ofToolApproval(id, message);
+    case 'chat_of_path':
+      // With a model in the body nothing stored is run
+      return text(form['model']) === '' ? stored.ofChat(id) : [];
+    case 'replied_message':
+      return stored.ofChannelMessage(text(form['reply_to_id']));
+    case 'automation_of_path':
+      return stored.ofAutomation(id);
+    case 'preset_version':
+      return stored.ofPresetVersion(text(form['version_id']));
+  }
+}
+
+/**
+ * Messages on whose stored model background tasks run: the one being continued (0.12), and without streaming the one
+ * being answered (0.6; with streaming the backend stores the request's own model first).
+ */
+function messageIds(form: Record<string, unknown>): string[] {
+  return [form['assistant_message_id'], form['stream'] === true ? undefined : form['id']].map(text).filter(Boolean);
+}
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : '');

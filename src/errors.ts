@@ -1,0 +1,65 @@
+/**
+ * Every failure that a client can be told about, in one table: code, status, public text.
+ * A refusal by policy is not an error but a `Decision` value (`policy/decision.ts`); what is not in this
+ * table is a bug, answered as `internal` with nothing but the request id.
+ */
+export const ERRORS = {
+  path_ambiguous: { status: 400, text: 'The request path has an ambiguous spelling and was not forwarded.' },
+  request_malformed: { status: 400, text: 'The request is not well-formed HTTP and was not forwarded.' },
+  method_not_allowed: { status: 405, text: 'This method is not served here.' },
+  credentials_conflict: {
+    status: 400,
+    text: 'The request carries credentials of two different users. Send exactly one.',
+  },
+  body_unreadable: {
+    status: 400,
+    text: 'The request body is not clean JSON: UTF-8 without a byte order mark, no repeated keys, no NaN, nesting of at most 200 levels.',
+  },
+  request_timeout: { status: 408, text: 'The request did not arrive in time.' },
+  headers_too_large: { status: 431, text: 'The request headers are larger than this gateway accepts.' },
+  expectation_failed: { status: 417, text: 'The only expectation served here is 100-continue.' },
+  body_too_large: { status: 413, text: 'The request body is larger than this gateway accepts.' },
+  loop_detected: { status: 508, text: 'The request came back to this gateway: its upstream address leads to itself.' },
+  upstream_unreachable: { status: 502, text: 'The backend cannot be reached at the moment. Try again shortly.' },
+  upstream_invalid: { status: 502, text: 'The backend sent an answer that is not valid HTTP.' },
+  upstream_timeout: { status: 504, text: 'The backend did not answer in time.' },
+  policy_unavailable: {
+    status: 503,
+    text: 'Model access cannot be checked at the moment. Try again shortly.',
+  },
+  draining: { status: 503, text: 'The gateway is shutting down. Try again.' },
+  internal: { status: 500, text: 'The gateway failed to serve this request.' },
+} as const satisfies Record<string, { status: number; text: string }>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** A failure this request cannot go on without; mapped to an answer once, in `app.ts`. */
+export class GatewayError extends Error {
+  readonly code: ErrorCode;
+
+  /**
+   * @param code row of `ERRORS`; the only text a client sees
+   * @param detail what was found, for the client too: never a secret, a stack or an inventory
+   */
+  constructor(code: ErrorCode, options: { cause?: unknown; detail?: string } = {}) {
+    const { cause, detail } = options;
+    super(
+      detail === undefined ? ERRORS[code].text : `${ERRORS[code].text} ${detail}`,
+      cause === undefined ? {} : { cause },
+    );
+    this.name = 'GatewayError';
+    this.code = code;
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status;
+  }
+}
+
+/** The client left before the answer was complete: logged as 499, answered by nobody, not counted as a failure. */
+export class ClientGone extends Error {
+  constructor(options: { cause?: unknown } = {}) {
+    super('The client closed the connection before the answer was complete.', options);
+    this.name = 'ClientGone';
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * Who is asking. Authentication attaches, authorization refuses: nothing here answers a request, except that
+ * credentials of two different users in one request are an error.
+ */
+import type { MiddlewareHandler } from 'hono';
+import { GatewayError } from '../errors.ts';
+import type { GateEnv, Scope } from '../scope.ts';
+import type { StoreView } from '../store/store-view.ts';
+import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
+import { isReadable, readCredentials } from './credential.ts';
+import type { Credential, CredentialReading, Credentials } from './credential.ts';
+import { toHeaderEdit } from './credential-edit.ts';
+import type { AnonymousPrincipal, Principal, UnresolvedPrincipal, UserPrincipal } from './principal.ts';
+import { createSessionTokens } from './session-token.ts';
+import type { VerifiedToken } from './session-token.ts';
+
+/** All that identity asks of the database. */
+export type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
+
+export interface Identified {
+  readonly principal: Principal;
+  /** Leaves exactly the judged credential in the request. */
+  readonly edit: HeaderEdit;
+}
+
+export interface Identity {
+  /**
+   * Judges the request's credential. Synchronous when every token in it has been verified before.
+   * @param view undefined while the database cannot be read: whoever has a credential is then `unresolved`
+   * @throws GatewayError `credentials_conflict` (or rejects with it)
+   */
+  resolve(rawHeaders: HeaderLines, view: UserView | undefined): Identified | Promise<Identified>;
+  /**
+   * A session token that came in a message instead of a header (first frame of the realtime socket). API keys are not
+   * accepted there (`get_verified_user_by_token`, 0.12.4). Same rules and errors otherwise, without a conflict.
+   */
+  resolveToken(token: string, view: UserView | undefined): Principal | Promise<Principal>;
+}
+
+const NO_CREDENTIAL: AnonymousPrincipal = { kind: 'anonymous', because: 'no_credential' };
+const INVALID: AnonymousPrincipal = { kind: 'anonymous', because: 'credential_invalid' };
+const EXPIRED: AnonymousPrincipal = { kind: 'anonymous', because: 'credential_expired' };
+const UNKNOWN: AnonymousPrincipal = { kind: 'anonymous', because: 'user_unknown' };
+const UNRESOLVED: UnresolvedPrincipal = { kind: 'unresolved' };
+
+/** Different readable credentials in one request: a browser may hold two cookies; more is somebody making us work. */
+const MAX_DIFFERENT = 4;
+
+/**
+ * @param options `secretKeys`: candidates for the backend's secret, at least one; `apiKeyHeader`: the backend's
+ * `CUSTOM_API_KEY_HEADER`, any letter case
+ */
+export function createIdentity(options: {
+  readonly secretKeys: readonly string[];
+  readonly apiKeyHeader: string;
+}): Identity {
+  const apiKeyHeader = options.apiKeyHeader.toLowerCase();
+  // The backend would take the whole Cookie line as the key, other cookies included: there is no canonical form of that.
+  if (apiKeyHeader === 'cookie') throw new TypeError('CUSTOM_API_KEY_HEADER cannot be the Cookie header.');
+  const tokens = createSessionTokens({ secretKeys: options.secretKeys });
+  const reading: CredentialReading = { apiKeyHeader, isKnownSession: (text) => tokens.isKnown(text) };
+
+  const principalOf = (credential: Credential, view: UserView | undefined): Principal | Promise<Principal> => {
+    if (!isReadable(credential)) return INVALID;
+    if (credential.form === 'key') return ofKey(credential.text, view);
+    return ofToken(credential.text, view);
+  };
+
+  const ofToken = (token: string, view: UserView | undefined): Principal | Promise<Principal> => {
+    const verified = tokens.verify(token);
+    return verified instanceof Promise ? verified.then((late) => ofVerified(late, view)) : ofVerified(verified, view);
+  };
+
+  return {
+    resolve(rawHeaders, view) {
+      const credentials = readCredentials(rawHeaders, reading);
+      const { judged } = credentials;
+      const edit = toHeaderEdit(credentials);
+      const rivals = rivalsOf(credentials);
+      if (rivals.length > 0) return settle(judged, rivals, edit, (one) => principalOf(one, view));
+      const principal = judged === undefined ? NO_CREDENTIAL : principalOf(judged, view);
+      return principal instanceof Promise ? principal.then((late) => ({ principal: late, edit })) : { principal, edit };
+    },
+    resolveToken: (token, view) => ofToken(token, view),
+  };
+}
+
+const NO_RIVALS: readonly Credential[] = [];
+
+/** The readable credentials that say something else than the judged one, each text once. */
+function rivalsOf({ judged, all }: Credentials): readonly Credential[] {
+  const isRival = (one: Credential): boolean => isReadable(one) && one.text !== judged?.text;
+  if (!all.some(isRival)) return NO_RIVALS;
+  return [...new Map(all.filter(isRival).map((one) => [one.text, one])).values()];
+}
+
+/** The rare request with several different credentials: all are resolved, and none but the judged one counts. */
+async function settle(
+  judged: Credential | undefined,
+  rivals: readonly Credential[],
+  edit: HeaderEdit,
+  principalOf: (credential: Credential) => Principal | Promise<Principal>,
+): Promise<Identified> {
+  if (rivals.length >= MAX_DIFFERENT) {
+    throw new GatewayError('credentials_conflict', { detail: 'There are too many to tell.' });
+  }
+  const principal = judged === undefined ? NO_CREDENTIAL : await principalOf(judged);
+  const users = new Set<string>();
+  for (const one of [principal, ...(await Promise.all(rivals.map(async (one) => principalOf(one))))]) {
+    if (one.kind === 'user') users.add(one.id);
+  }
+  if (users.size > 1) throw new GatewayError('credentials_conflict');
+  return { principal, edit };
+}
+
+function ofVerified(verified: VerifiedToken, view: UserView | undefined): Principal {
+  if (verified.state === 'invalid') return INVALID;
+  if (verified.state === 'expired') return EXPIRED;
+  return lookUp(view, (known) => known.user(verified.userId) ?? UNKNOWN);
+}
+
+function ofKey(key: string, view: UserView | undefined): Principal {
+  return lookUp(view, (known) => {
+    const owner = known.userOfApiKey(key);
+    return owner === undefined ? INVALID : (known.user(owner) ?? UNKNOWN);
+  });
+}
+
+function lookUp(view: UserView | undefined, ask: (view: UserView) => UserPrincipal | AnonymousPrincipal): Principal {
+  return view === undefined ? UNRESOLVED : (orUndefined(() => ask(view)) ?? UNRESOLVED);
+}
+
+/** @returns undefined where the database cannot be read: that is a state of the principal, not a failure here */
+function orUndefined<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === 'policy_unavailable') return undefined;
+    throw error;
+  }
+}
+
+export interface AuthenticateParts {
+  readonly identity: Identity;
+  readonly store: { current(): UserView };
+}
+
+/**
+ * Sets `scope.principal` and `scope.credentialEdit`; for both doors, HTTP and WebSocket.
+ * @returns nothing when it is done already, a promise when a token has to be verified first
+ * @throws GatewayError `credentials_conflict` (or rejects with it)
+ */
+export function identify(scope: Scope, { identity, store }: AuthenticateParts): void | Promise<void> {
+  const identified = identity.resolve(
+    scope.incoming.rawHeaders,
+    orUndefined(() => store.current()),
+  );
+  if (identified instanceof Promise) return identified.then((late) => attach(scope, late));
+  attach(scope, identified);
+}
+
+function attach(scope: Scope, { principal, edit }: Identified): void {
+  scope.principal = principal;
+  scope.credentialEdit = edit;
+}
+
+/** The stage. Never refuses but for `credentials_conflict`. */
+export function authenticate(parts: AuthenticateParts): MiddlewareHandler<GateEnv> {
+  return function authenticate(c, next) {
+    const pending = identify(c.get('scope'), parts);
+    return pending === undefined ? next() : pending.then(next);
+  };
+}

@@ -1,0 +1,87 @@
+/**
+ * Cookies as the backend reads them: Starlette's `cookie_parser` (the same text in 0.45 and 1.10) and Python's
+ * `http.cookies._unquote`. Not RFC 6265: it splits on `;` whatever the quotes say, strips what Python calls white
+ * space, unquotes with octal escapes and never percent-decodes. Pure.
+ */
+
+/** What `str.strip()` removes within Latin-1, the charset of header lines; JavaScript's `trim` has another set. */
+const isPythonSpace = (code: number): boolean =>
+  code <= 0x20 ? code === 0x20 || (code >= 0x09 && code <= 0x0d) || code >= 0x1c : code === 0x85 || code === 0xa0;
+
+/** Only the blanks that HTTP itself allows around a value. */
+const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
+
+/** No regular expression: on a line full of blanks one that is anchored at the end takes quadratic time. */
+function strip(text: string, isStripped: (code: number) => boolean): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isStripped(text.charCodeAt(start))) start++;
+  while (end > start && isStripped(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+/** Python's `str.strip()` for Latin-1 text. */
+export const stripAsPython = (text: string): string => strip(text, isPythonSpace);
+
+/** What else Python would strip stays part of the pair. */
+const trimBlank = (text: string): string => strip(text, isBlank);
+
+/** Octal escapes first, as the leftmost match decides and both start with the backslash. */
+const ESCAPE = /\\(?:([0-3][0-7][0-7])|([^\n]))/g;
+
+/** Python's `http.cookies._unquote`: text that does not both start and end with a double quote is returned as it is. */
+export function unquoteAsPython(text: string): string {
+  if (text.length < 2 || !text.startsWith('"') || !text.endsWith('"')) return text;
+  const inner = text.slice(1, -1);
+  if (!inner.includes('\\')) return inner;
+  return inner.replace(ESCAPE, (_match, octal: string | undefined, character: string | undefined) =>
+    octal === undefined ? (character ?? '') : String.fromCharCode(Number.parseInt(octal, 8)),
+  );
+}
+
+/** One `token` cookie: the pair as it was spelled, and the value that the backend gets. */
+export interface TokenPair {
+  readonly spelled: string;
+  readonly value: string;
+}
+
+/** @returns the pair if this chunk between two semicolons is a cookie named `token` (exact case) */
+function toTokenPair(chunk: string): TokenPair | undefined {
+  const equals = chunk.indexOf('=');
+  if (equals === -1 || stripAsPython(chunk.slice(0, equals)) !== 'token') return undefined;
+  return { spelled: trimBlank(chunk), value: unquoteAsPython(stripAsPython(chunk.slice(equals + 1))) };
+}
+
+/** Every `token` cookie of one Cookie line, in order; the backend takes the last. */
+export function tokenPairs(line: string): readonly TokenPair[] {
+  const pairs: TokenPair[] = [];
+  if (!line.includes('token')) return pairs;
+  for (let start = 0; start <= line.length;) {
+    const semicolon = line.indexOf(';', start);
+    const end = semicolon === -1 ? line.length : semicolon;
+    const pair = toTokenPair(line.slice(start, end));
+    if (pair !== undefined) pairs.push(pair);
+    start = end + 1;
+  }
+  return pairs;
+}
+
+/**
+ * All Cookie lines as one, without their `token` cookies; everything else keeps its bytes and its order.
+ * @param token a pair to put where the last `token` cookie stood, or undefined for none
+ * @returns the value of a Cookie header, empty when nothing is left
+ */
+export function mergeCookieLines(lines: readonly string[], token: string | undefined): string {
+  let slot = token === undefined ? 0 : lines.reduce((count, line) => count + tokenPairs(line).length, 0);
+  const merged: string[] = [];
+  for (const line of lines) {
+    const chunks: string[] = [];
+    for (const chunk of line.split(';')) {
+      if (toTokenPair(chunk) === undefined) chunks.push(chunk);
+      else if (--slot === 0 && token !== undefined) chunks.push(` ${token}`);
+    }
+    const rest = trimBlank(chunks.join(';'));
+    if (rest !== '') merged.push(rest);
+  }
+  return merged.join('; ');
+}

@@ -1,0 +1,180 @@
+/**
+ * Which credentials a request carries, and which of them the backend goes by. Pure: nothing is verified here.
+ *
+ * The backend's versions differ in what they read (first or every Cookie line, spaces after `Bearer`, any scheme,
+ * API key headers). So everything that any of them could read is found, one is judged by the common order, and
+ * `toHeaderEdit` leaves only that one in the request.
+ */
+import type { HeaderLines } from '../transport/exchange.ts';
+import { stripAsPython, tokenPairs } from './cookie-line.ts';
+import type { TokenPair } from './cookie-line.ts';
+
+/**
+ * Where a credential stood.
+ * `bearer` the first Authorization line, scheme Bearer in any letter case · `cookie` a cookie named `token` ·
+ * `scheme` the first Authorization line, another scheme and exactly two words (read from 0.8.4) · `api-key` the
+ * configured API key header (0.9.2) · `x-api-key` the default one, where another is configured · `other` the first
+ * Authorization line in a form that no user login reads (SCIM splits on tabs) · `hidden` later lines of these headers,
+ * which no version reads.
+ */
+export type CredentialPlace = 'bearer' | 'cookie' | 'scheme' | 'api-key' | 'x-api-key' | 'other' | 'hidden';
+
+export interface Credential {
+  readonly place: CredentialPlace;
+  /** Lower-case name of the header that it stood in. */
+  readonly header: string;
+  /**
+   * `session` has the shape of a session token, `key` that of an API key. The others are nobody's here: `misspelled` is
+   * a session token that PyJWT might yet forgive, and so must not go on; `opaque` is anything else.
+   */
+  readonly form: 'session' | 'key' | 'misspelled' | 'opaque';
+  /** What the backend would take as its token. */
+  readonly text: string;
+  /** The header line's value, or the cookie pair, as it was spelled. */
+  readonly spelled: string;
+  /** Already spelled as we would send it, so that it may stay where it is. */
+  readonly canonical: boolean;
+}
+
+export interface Credentials {
+  /** The one that the backend's order picks; undefined where it would read none. */
+  readonly judged: Credential | undefined;
+  /** All of them, the judged one included, in the order of the header lines. */
+  readonly all: readonly Credential[];
+  readonly cookieLines: readonly string[];
+}
+
+/**
+ * The order of `get_current_user` and of the middleware before it (`utils/auth.py`, `utils/asgi_middleware.py`
+ * 0.12.4; `utils/auth.py` 0.6.18, which knows the first two only).
+ */
+const RANK: Readonly<Record<CredentialPlace, number>> = {
+  bearer: 0,
+  cookie: 1,
+  scheme: 2,
+  'api-key': 3,
+  'x-api-key': 4,
+  other: 5,
+  hidden: 6,
+};
+
+/** Three base64url segments, the last of the 32 bytes of HS256. */
+const SESSION_SHAPE = /^[\w-]+\.[\w-]+\.[\w-]{43}$/;
+export const hasSessionShape = (text: string): boolean => SESSION_SHAPE.test(text);
+
+/**
+ * PyJWT skips foreign characters in a signature (`urlsafe_b64decode`), so a genuine token with some added would be
+ * nobody to us and somebody to the backend. In the other two segments they would break the signature.
+ */
+function isMisspelled(text: string): boolean {
+  const signature = text.lastIndexOf('.') + 1;
+  return text.startsWith('eyJ') && signature > 0 && /[^\w-]/.test(text.slice(signature));
+}
+
+/** `sk-` and what needs no quoting in a header line or a cookie (RFC 6265 section 4.1.1, `cookie-octet`). */
+const KEY_SHAPE = /^sk-[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+$/;
+
+/** Could it prove a user, once verified? */
+export const isReadable = (one: Credential): boolean => one.form === 'session' || one.form === 'key';
+
+export interface CredentialReading {
+  /** The backend's `CUSTOM_API_KEY_HEADER` in lower case. */
+  readonly apiKeyHeader: string;
+  /** True for a text whose shape was found good before: looking it up costs a quarter of reading 400 characters again. */
+  readonly isKnownSession?: (text: string) => boolean;
+}
+
+export function readCredentials(rawHeaders: HeaderLines, reading: CredentialReading): Credentials {
+  const { apiKeyHeader } = reading;
+  const all: Credential[] = [];
+  const cookieLines: string[] = [];
+  const seen: string[] = [];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const header = toCredentialHeader(rawHeaders[at] ?? '', apiKeyHeader);
+    if (header === undefined) continue;
+    const value = rawHeaders[at + 1] ?? '';
+    if (header === 'cookie') {
+      cookieLines.push(value);
+      for (const pair of tokenPairs(value)) all.push(fromCookie(pair, reading, all[0]));
+      continue;
+    }
+    // Starlette's `headers.get` takes the first line of a name, also when it is empty.
+    const isFirst = !seen.includes(header);
+    seen.push(header);
+    if (value === '') continue;
+    const read = header === 'authorization' ? fromAuthorization : fromKeyHeader;
+    const credential = read(header, value, reading);
+    all.push(isFirst ? credential : { ...credential, place: 'hidden' });
+  }
+  return { judged: pick(all), all, cookieLines };
+}
+
+/** An API key is told by its first three characters, wherever it came from; everything else must be a session token. */
+function formOf(text: string, { isKnownSession }: CredentialReading): Credential['form'] {
+  if (text.startsWith('sk-')) return KEY_SHAPE.test(text) ? 'key' : 'opaque';
+  if (isKnownSession?.(text) === true || hasSessionShape(text)) return 'session';
+  return isMisspelled(text) ? 'misspelled' : 'opaque';
+}
+
+/** Called for every header line: lengths first, so that most names are not even lower-cased. */
+function toCredentialHeader(name: string, apiKeyHeader: string): string | undefined {
+  const { length } = name;
+  if (length !== 13 && length !== 6 && length !== 9 && length !== apiKeyHeader.length) return undefined;
+  const lower = name.toLowerCase();
+  const known = lower === 'authorization' || lower === 'cookie' || lower === 'x-api-key' || lower === apiKeyHeader;
+  return known ? lower : undefined;
+}
+
+function pick(all: readonly Credential[]): Credential | undefined {
+  let judged: Credential | undefined;
+  for (const one of all) {
+    if (one.place === 'hidden') continue;
+    const before = judged === undefined ? Infinity : RANK[judged.place];
+    // Of several cookies the last counts; of every other place there is one.
+    if (RANK[one.place] < before || (one.place === 'cookie' && RANK.cookie === before)) judged = one;
+  }
+  return judged;
+}
+
+/**
+ * FastAPI's `HTTPBearer` (0.115 keeps spaces after `Bearer`, 0.136 strips them) and the backend's own
+ * `get_http_authorization_cred`, which wants exactly two words and takes any scheme.
+ */
+function fromAuthorization(header: string, spelled: string, reading: CredentialReading): Credential {
+  const space = spelled.indexOf(' ');
+  const scheme = space === -1 ? spelled : spelled.slice(0, space);
+  const rest = space === -1 ? '' : spelled.slice(space + 1);
+  const stripped = stripAsPython(rest);
+  const isBearer = stripped !== '' && (scheme === 'Bearer' || scheme.toLowerCase() === 'bearer');
+  const isTwoWords = rest !== '' && !rest.includes(' ');
+  // With CUSTOM_API_KEY_HEADER=Authorization the middleware takes the whole value.
+  const text = isBearer ? stripped : isTwoWords ? rest : spelled;
+  const place = isBearer
+    ? 'bearer'
+    : isTwoWords
+      ? 'scheme'
+      : reading.apiKeyHeader === 'authorization'
+        ? 'api-key'
+        : 'other';
+  const form = place === 'other' ? 'opaque' : formOf(text, reading);
+  const canonical = form === 'opaque' || (isBearer && scheme === 'Bearer' && rest.length === text.length);
+  return { place, header, form, text, spelled, canonical };
+}
+
+/** @param beside an earlier credential: browsers send the same text twice, and a good shape is looked at once */
+function fromCookie(
+  { spelled, value: text }: TokenPair,
+  reading: CredentialReading,
+  beside: Credential | undefined,
+): Credential {
+  const form = beside?.text === text && isReadable(beside) ? beside.form : formOf(text, reading);
+  // Stripping and unquoting only shorten, so equal lengths mean equal text.
+  const canonical = form === 'opaque' || (spelled.length === text.length + 6 && spelled.startsWith('token='));
+  return { place: 'cookie', header: 'cookie', form, text, spelled, canonical };
+}
+
+function fromKeyHeader(header: string, spelled: string, reading: CredentialReading): Credential {
+  const form = formOf(spelled, reading);
+  const place = header === reading.apiKeyHeader ? 'api-key' : 'x-api-key';
+  return { place, header, form, text: spelled, spelled, canonical: form === 'opaque' };
+}

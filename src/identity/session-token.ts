@@ -1,0 +1,130 @@
+/**
+ * The backend's session tokens: JWT, HS256 over its secret key. Verified once, then answered from a bounded cache
+ * until they expire. The only file that knows jose.
+ */
+import { compactVerify } from 'jose';
+import { LRUCache } from 'lru-cache';
+import { hasSessionShape } from './credential.ts';
+import { toUserId } from './principal.ts';
+import type { UserId } from './principal.ts';
+
+export type VerifiedToken =
+  { readonly state: 'valid'; readonly userId: UserId } | { readonly state: 'expired' } | { readonly state: 'invalid' };
+
+export interface SessionTokens {
+  /** Synchronous for a token seen before, so that the common request costs no promise. Never throws or rejects. */
+  verify(token: string): VerifiedToken | Promise<VerifiedToken>;
+  /** Has this text been found genuine before, expired or not? */
+  isKnown(token: string): boolean;
+}
+
+const INVALID: VerifiedToken = { state: 'invalid' };
+const EXPIRED: VerifiedToken = { state: 'expired' };
+
+/** The token types of `utils/auth.py is_valid_token` (0.12.4); earlier versions mint none or `automation`. */
+const TOKEN_TYPES: ReadonlySet<unknown> = new Set([undefined, 'session', 'automation', 'subagent']);
+/** The backend allows none and refuses itself; ours only forgives a clock that runs a little behind the backend's. */
+const CLOCK_SKEW_SECONDS = 60;
+/** Short, because a token that is not valid yet becomes so. */
+const REMEMBER_INVALID_MS = 30_000;
+
+interface Entry {
+  readonly verified: VerifiedToken;
+  /** Milliseconds of `Date.now()` from which `after` is the answer, or undefined if it must be verified again. */
+  readonly until: number;
+  readonly after: VerifiedToken | undefined;
+}
+
+/** Characters of token text held: 8 MB and 1 MB at the most. Two caches, so that garbage never drives out sessions. */
+const boundedCache = (max: number, maxSize: number): LRUCache<string, Entry> =>
+  new LRUCache<string, Entry>({ max, maxSize, maxEntrySize: 8_192, sizeCalculation: (_entry, token) => token.length });
+
+/**
+ * @param options `secretKeys`: every value that the backend may have read its secret as (a key file with and without
+ * its newline); a token is valid if one of them signed it
+ */
+export function createSessionTokens(options: {
+  readonly secretKeys: readonly string[];
+  readonly now?: () => number;
+}): SessionTokens {
+  const { now = Date.now } = options;
+  const secretKeys = options.secretKeys.filter((key) => key !== '');
+  if (secretKeys.length === 0) throw new TypeError('At least one secret key that is not empty is needed.');
+  // Imported once: importing is as much work as verifying.
+  const keys = Promise.all(secretKeys.map(importKey));
+  const genuine = boundedCache(20_000, 8_000_000);
+  const refused = boundedCache(2_000, 1_000_000);
+
+  async function verifyNew(token: string): Promise<VerifiedToken> {
+    const claims = await readClaims(token, await keys);
+    const entry = claims === undefined ? refusedEntry(now()) : toEntry(claims, now());
+    // Copied, because a slice of a header line would keep the whole line in memory.
+    const key = Buffer.from(token, 'latin1').toString('latin1');
+    (entry.verified === INVALID ? refused : genuine).set(key, entry);
+    return entry.verified;
+  }
+
+  return {
+    isKnown: (token) => genuine.has(token),
+    verify(token) {
+      const entry = genuine.get(token) ?? refused.get(token);
+      // jose skips spaces inside a token where PyJWT does not; the shape leaves neither anything to skip.
+      if (entry === undefined) return hasSessionShape(token) ? verifyNew(token) : INVALID;
+      if (now() < entry.until) return entry.verified;
+      return entry.after ?? verifyNew(token);
+    },
+  };
+}
+
+const importKey = (secretKey: string): Promise<CryptoKey> =>
+  crypto.subtle.importKey('raw', new TextEncoder().encode(secretKey), { name: 'HMAC', hash: 'SHA-256' }, false, [
+    'verify',
+  ]);
+
+const refusedEntry = (nowMs: number): Entry => ({
+  verified: INVALID,
+  until: nowMs + REMEMBER_INVALID_MS,
+  after: undefined,
+});
+
+/**
+ * The claims that PyJWT 2.10 to 2.13 checks unasked, and the backend's own (`id`, `typ`). What only the backend can
+ * know (revocation, `session_stamp`, second factor) stays the backend's to refuse.
+ */
+function toEntry(claims: Readonly<Record<string, unknown>>, nowMs: number): Entry {
+  const { id, exp, nbf, iat, aud, typ } = claims;
+  const readable = typeof id === 'string' && id !== '' && TOKEN_TYPES.has(typ);
+  if (!readable || Boolean(aud) || !isPast(nbf, nowMs) || !isPast(iat, nowMs)) return refusedEntry(nowMs);
+  const valid: VerifiedToken = { state: 'valid', userId: toUserId(id) };
+  if (exp === undefined) return { verified: valid, until: Infinity, after: undefined };
+  if (!isSeconds(exp)) return refusedEntry(nowMs);
+  // PyJWT: expired when int(exp) <= now.
+  const until = Math.trunc(exp) * 1000;
+  return nowMs < until
+    ? { verified: valid, until, after: EXPIRED }
+    : { verified: EXPIRED, until: Infinity, after: undefined };
+}
+
+const isSeconds = (claim: unknown): claim is number => typeof claim === 'number' && Number.isFinite(claim);
+
+const isPast = (claim: unknown, nowMs: number): boolean =>
+  claim === undefined || (isSeconds(claim) && claim <= nowMs / 1000 + CLOCK_SKEW_SECONDS);
+
+async function readClaims(
+  token: string,
+  keys: readonly CryptoKey[],
+): Promise<Readonly<Record<string, unknown>> | undefined> {
+  for (const key of keys) {
+    try {
+      const { payload } = await compactVerify(token, key, { algorithms: ['HS256'] });
+      const claims: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload));
+      return isRecord(claims) ? claims : undefined;
+    } catch {
+      // Not signed with this key, or not a token at all: the next key is tried, and none means invalid.
+    }
+  }
+  return undefined;
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+/**
+ * The edge of the process: words, environment, streams, signals and its end. Nothing else touches them, and nothing
+ * else ends the process.
+ */
+import { runCommandLine } from './cli/program.ts';
+
+const stopping = new AbortController();
+let reportBug: ((error: unknown, isFatal: boolean) => void) | undefined;
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    // whoever asks twice does not want to wait for the end of what runs
+    if (stopping.signal.aborted) process.exit(1);
+    stopping.abort();
+  });
+}
+for (const stream of [process.stdout, process.stderr]) {
+  // `modelgate … | head`: nobody reads any more, and that is no failure of ours
+  stream.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+}
+process.on('unhandledRejection', (error) => {
+  if (reportBug === undefined) throw error;
+  reportBug(error, false);
+});
+process.on('uncaughtException', (error) => {
+  if (reportBug === undefined) process.stderr.write(`modelgate: ${error.message}\n`);
+  else reportBug(error, true);
+  process.exit(1);
+});
+
+const exitCode = await runCommandLine(process.argv.slice(2), {
+  environment: process.env,
+  directory: process.cwd(),
+  write: (text) => void process.stdout.write(text),
+  writeError: (text) => void process.stderr.write(text),
+  stop: stopping.signal,
+  onBug: (report) => (reportBug = report),
+});
+process.exit(exitCode);

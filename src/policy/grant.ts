@@ -1,0 +1,31 @@
+import type { ModelId } from './model-id.ts';
+import type { OrganizationId } from '../identity/principal.ts';
+
+/**
+ * The active grants of one organization, compiled once and shared by all of its members, so that memory grows with
+ * organizations and not with users × models. Permit only: there is no deny grant.
+ */
+export interface GrantSet {
+  readonly organization: OrganizationId;
+  readonly exact: ReadonlySet<string>;
+  /** What stands before the `*` of a prefix grant; an empty string covers every model. */
+  readonly prefixes: readonly string[];
+}
+
+/** @param patterns `organization_models.model_id` of the active rows; a final `*` makes a prefix grant */
+export function compileGrants(organization: OrganizationId, patterns: Iterable<string>): GrantSet {
+  const exact = new Set<string>();
+  const prefixes: string[] = [];
+  for (const pattern of patterns) {
+    if (pattern.endsWith('*')) prefixes.push(pattern.slice(0, -1));
+    else exact.add(pattern);
+  }
+  return Object.freeze({ organization, exact, prefixes });
+}
+
+/** @returns the pattern of `grants` that covers the model as the operator wrote it, or undefined */
+export function coveringGrant(grants: GrantSet, model: ModelId): string | undefined {
+  if (grants.exact.has(model)) return model;
+  const prefix = grants.prefixes.find((candidate) => model.startsWith(candidate));
+  return prefix === undefined ? undefined : `${prefix}*`;
+}

@@ -1,0 +1,72 @@
+/** How a request ends that the gate answers itself: denied by policy, or failed. In the caller's dialect. */
+import type { ServerResponse } from 'node:http';
+import type { Answer } from './enforcement/denial.ts';
+import { denialAnswer, errorAnswer } from './enforcement/denial.ts';
+import { dialectOfPath } from './enforcement/dialect.ts';
+import { ClientGone, GatewayError } from './errors.ts';
+import type { Deny } from './policy/decision.ts';
+import type { Scope } from './scope.ts';
+import type { Audit } from './telemetry/audit.ts';
+import type { Log } from './telemetry/log.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import { sendAnswer } from './transport/answer.ts';
+
+export interface RefusalParts {
+  readonly audit: Pick<Audit, 'recordDecision'>;
+  readonly log: Pick<Log, 'warn' | 'error'>;
+  readonly metrics: Pick<Metrics, 'failed'>;
+  readonly denial: 'forbid' | 'hide';
+}
+
+export interface Refusal {
+  /** Answers a denial and logs it. */
+  deny(scope: Scope, denial: Deny): void;
+  /** Answers what was thrown, if anybody is still there; the one place where an error becomes a status. */
+  fail(scope: Scope, error: unknown): void;
+  /** The answer of `fail` alone, for the door that has no response object; undefined where nobody is there to read it. */
+  answerTo(scope: Scope, error: unknown): Answer | undefined;
+}
+
+export function createRefusal({ audit, log, metrics, denial: disclosure }: RefusalParts): Refusal {
+  function answerTo(scope: Scope, error: unknown): Answer | undefined {
+    if (error instanceof ClientGone) return undefined;
+    const failure = error instanceof GatewayError ? error : new GatewayError('internal', { cause: error });
+    metrics.failed(failure.code);
+    if (failure.code === 'internal')
+      log.error({ request_id: scope.requestId, err: error }, 'a request failed: this is a bug');
+    else if (failure.status >= 500) {
+      log.warn({ request_id: scope.requestId, code: failure.code, cause: causeOf(failure) }, failure.message);
+    }
+    return errorAnswer(dialectOf(scope), failure, scope.requestId);
+  }
+  return {
+    deny(scope, denial) {
+      const id = audit.recordDecision(scope, denial, scope.decisionMs);
+      send(scope, denialAnswer(dialectOf(scope), denial, id, disclosure));
+    },
+    fail(scope, error) {
+      const answer = answerTo(scope, error);
+      // An answer that has begun can only be cut, so that it does not look complete
+      if (answer === undefined || !send(scope, answer)) scope.outgoing.destroy();
+    },
+    answerTo,
+  };
+}
+
+function dialectOf({ surface, path, incoming }: Scope) {
+  return 'dialect' in surface ? surface.dialect : dialectOfPath(path === '' ? (incoming.url ?? '') : path);
+}
+
+function send({ outgoing, requestId }: Scope & { outgoing: ServerResponse }, answer: Answer): boolean {
+  return sendAnswer(outgoing, answer.status, headerLines(answer, requestId), answer.body);
+}
+
+export function headerLines({ headers }: Answer, requestId: string): string[] {
+  return [...Object.entries(headers).flat(), 'x-request-id', requestId];
+}
+
+/** The system's word (`ECONNREFUSED`, `SQLITE_BUSY`) says more than its sentence, and names no address or file. */
+function causeOf({ cause }: GatewayError): string | undefined {
+  if (!(cause instanceof Error)) return undefined;
+  return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
+}

@@ -1,0 +1,82 @@
+/**
+ * What travels with one request. Created first, filled by one stage after the other: a stage reads what earlier
+ * stages wrote and nothing else.
+ */
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Principal } from './identity/principal.ts';
+import type { Surface } from './enforcement/surfaces.ts';
+import type { Decision } from './policy/decision.ts';
+import type { AnswerRewrite, ForwardOutcome, HeaderEdit } from './transport/exchange.ts';
+
+export interface Scope {
+  readonly requestId: string;
+  /** `performance.now()` when the request line and headers were there. */
+  readonly startedAt: number;
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
+
+  /** Written by `canonicalPath`: the decoded path that surfaces are matched on. */
+  path: string;
+  /** Written by `canonicalPath`: path and query as they came, which is what is sent. */
+  target: string;
+  /** Written by `canonicalPath`: the query as it came, without its question mark. */
+  query: string;
+  /** Written by `canonicalPath`: what the endpoint does with models. */
+  surface: Surface;
+  /** Written by `canonicalPath`: the ids in the path, by the names that the surface's pattern gives them. */
+  pathIds: Readonly<Record<string, string>>;
+  /** Written by `authenticate`. */
+  principal: Principal;
+  /** Written by `authenticate`: leaves exactly the judged credential in the request. */
+  credentialEdit: HeaderEdit;
+  /** Written by `authorize` where it had to read the body: the bytes that were judged are the bytes that are sent. */
+  body: Buffer | undefined;
+  /** Written by `authorize`: the decision that the access line shows, the first denial or the last permit. */
+  decision: Decision | undefined;
+  /** Written by `authorize`: what the decision took, reads of the database included, without waiting for the body. */
+  decisionMs: number | undefined;
+  /** Written with the first decision (`telemetry/audit.ts`): what the client is told and the log can be searched for. */
+  decisionId: string | undefined;
+  /** Written by `filterModels` where the answer lists models. */
+  rewrite: AnswerRewrite | undefined;
+  /** Written by `forward`. */
+  outcome: ForwardOutcome | undefined;
+}
+
+/** Hono's environment: `c.env` is what the listener hands in, `c.var.scope` what travels. */
+export interface GateEnv {
+  Bindings: { incoming: IncomingMessage; outgoing: ServerResponse };
+  Variables: { scope: Scope };
+}
+
+export const NO_EDIT: HeaderEdit = { remove: new Set(), add: [] };
+const UNJUDGED: Surface = { kind: 'refused' };
+const NOBODY: Principal = { kind: 'anonymous', because: 'no_credential' };
+
+/** A request id we take over from the caller: what logs and headers can carry without escaping. */
+const WELL_FORMED_ID = /^[\w.:@/+=-]{8,128}$/;
+
+/** Every field starts at its most refusing value, so that a stage left out refuses rather than permits. */
+export function createScope(incoming: IncomingMessage, outgoing: ServerResponse): Scope {
+  const offered = incoming.headers['x-request-id'];
+  return {
+    requestId: typeof offered === 'string' && WELL_FORMED_ID.test(offered) ? offered : randomUUID(),
+    startedAt: performance.now(),
+    incoming,
+    outgoing,
+    path: '',
+    target: '',
+    query: '',
+    surface: UNJUDGED,
+    pathIds: {},
+    principal: NOBODY,
+    credentialEdit: NO_EDIT,
+    body: undefined,
+    decision: undefined,
+    decisionMs: undefined,
+    decisionId: undefined,
+    rewrite: undefined,
+    outcome: undefined,
+  };
+}

@@ -1,0 +1,75 @@
+/**
+ * The second door: WebSocket upgrades, which arrive as a server event outside of the stages. It walks the same path:
+ * scope, canonical path, authenticate, and then a tunnel instead of an exchange. `app.ts` opens both.
+ */
+import { ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { createTargetReader } from './enforcement/canonical-path.ts';
+import type { RealtimeParts } from './enforcement/sockets.ts';
+import { createRealtimeJudge, socketSurface } from './enforcement/sockets.ts';
+import type { Identity } from './identity/authenticate.ts';
+import { identify } from './identity/authenticate.ts';
+import type { Refusal } from './refuse.ts';
+import { headerLines } from './refuse.ts';
+import type { Scope } from './scope.ts';
+import { createScope } from './scope.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import type { Observer } from './telemetry/observe.ts';
+import { refuseUpgrade } from './transport/answer.ts';
+import { gateFirstMessage } from './transport/client-gate.ts';
+import { tunnel } from './transport/upgrade.ts';
+import type { Upstream } from './transport/upstream.ts';
+
+export interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
+  readonly upstream: Upstream;
+  readonly identity: Identity;
+  readonly observer: Observer;
+  readonly refusal: Refusal;
+  readonly metrics: Pick<Metrics, 'socketOpened' | 'socketClosed'>;
+  /** Nothing is judged: bypass. */
+  readonly open: boolean;
+}
+
+export type SocketDoor = (incoming: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>;
+
+export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
+  const { upstream, observer, refusal, metrics, identity } = parts;
+  const readTargetInto = createTargetReader();
+  const judgeFirstMessage = createRealtimeJudge({
+    ...parts,
+    resolveToken: (token, view) => identity.resolveToken(token, view),
+  });
+
+  async function connect(scope: Scope, socket: Duplex, head: Buffer): Promise<number> {
+    const { incoming, requestId } = scope;
+    readTargetInto(scope);
+    if (!parts.open) await identify(scope, parts);
+    const isJudged = !parts.open && socketSurface(incoming) === 'realtime';
+    const gate = isJudged ? gateFirstMessage((text) => judgeFirstMessage(scope, text)) : undefined;
+    const { target, credentialEdit: edit } = scope;
+    metrics.socketOpened();
+    try {
+      return (await tunnel(upstream, { incoming, socket, head, target, edit, requestId, gate })).status;
+    } finally {
+      metrics.socketClosed();
+    }
+  }
+
+  return async function socketDoor(incoming, socket, head) {
+    // The stages' scope wants a response object; on this door nobody writes to it
+    const scope = createScope(incoming, new ServerResponse(incoming));
+    observer.begin(scope);
+    try {
+      observer.end(scope, await connect(scope, socket, head));
+    } catch (error) {
+      const answer = refusal.answerTo(scope, error);
+      if (answer === undefined) socket.destroy();
+      else refuseUpgrade(socket, answer.status, headerLines(answer, scope.requestId), answer.body);
+      observer.end(scope, answer?.status ?? CLIENT_GONE);
+    }
+  };
+}
+
+/** nginx's word for a client that left before its answer. */
+const CLIENT_GONE = 499;

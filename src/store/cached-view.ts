@@ -1,0 +1,190 @@
+/**
+ * The view of the database that requests ask: every answer cached by key.
+ *
+ * Memberships and grants are kept until `forget` says that they may have changed; a user's role, API keys, presets and
+ * mAI's switch for a whole organization are read again, by key, after every commit of anybody.
+ */
+import { createHash } from 'node:crypto';
+import { GatewayError } from '../errors.ts';
+import type { OrganizationId, UserId, UserPrincipal } from '../identity/principal.ts';
+import { toOrganizationId } from '../identity/principal.ts';
+import type { Preset } from '../policy/decide.ts';
+import type { GrantSet } from '../policy/grant.ts';
+import { compileGrants, coveringGrant } from '../policy/grant.ts';
+import type { ModelId } from '../policy/model-id.ts';
+import type { Change, Freshness } from './freshness.ts';
+import type { Membership } from './memberships.ts';
+import type { Statements } from './reader.ts';
+import { RevalidatedCache } from './revalidated-cache.ts';
+import type { StoreView, StoredReferences } from './store-view.ts';
+
+const MAX_USERS = 100_000;
+const MAX_ORGANIZATIONS = 10_000;
+const MAX_PRESETS = 10_000;
+const MAX_API_KEYS = 20_000;
+
+export interface ViewOptions {
+  readonly maxStaleMs: number;
+  readonly now: () => number;
+  /** Writes a membership for a user who has none in `organization`; absent where nobody is enrolled. */
+  readonly enrolment: { readonly organization: string; readonly enrol: (user: string) => boolean } | undefined;
+}
+
+/** Memberships of one user, as kept. */
+interface Belonging {
+  readonly organizations: readonly OrganizationId[];
+  /** There is a row, switched on or off, in the organization that new users are enrolled in. */
+  readonly enrolled: boolean;
+}
+
+export class CachedView implements StoreView {
+  readonly stored: StoredReferences;
+  readonly #freshness: Freshness;
+  readonly #users: RevalidatedCache<UserId, UserPrincipal | undefined>;
+  readonly #apiKeys: RevalidatedCache<string, UserId | undefined>;
+  readonly #presets: RevalidatedCache<ModelId, Preset | undefined>;
+  readonly #switches: RevalidatedCache<OrganizationId, boolean>;
+  readonly #belongings: RevalidatedCache<UserId, Belonging>;
+  readonly #grants: RevalidatedCache<OrganizationId, GrantSet>;
+  readonly #everywhere: RevalidatedCache<'everywhere', GrantSet>;
+  readonly #composites: RevalidatedCache<'composites', ReadonlySet<string>>;
+  readonly #enrolment: ViewOptions['enrolment'];
+  readonly #interned = new Map<string, string>();
+
+  constructor(freshness: Freshness, options: ViewOptions) {
+    this.#freshness = freshness;
+    this.#enrolment = options.enrolment;
+    const { maxStaleMs, now } = options;
+    const cache = <K extends string, V>(maxEntries: number, epoch: () => number) =>
+      new RevalidatedCache<K, V>({ freshness, maxEntries, maxStaleMs, now, epoch });
+    const everyCommit = () => freshness.generation;
+    const untilForgotten = () => 0;
+    this.#users = cache(MAX_USERS, everyCommit);
+    this.#apiKeys = cache(MAX_API_KEYS, everyCommit);
+    this.#presets = cache(MAX_PRESETS, everyCommit);
+    this.#switches = cache(MAX_ORGANIZATIONS, everyCommit);
+    this.#composites = cache(1, everyCommit);
+    this.#belongings = cache(MAX_USERS, untilForgotten);
+    this.#grants = cache(MAX_ORGANIZATIONS, untilForgotten);
+    this.#everywhere = cache(1, untilForgotten);
+    const read = (query: (references: StoredReferences) => readonly string[]) =>
+      this.#read((statements) => query(statements.references));
+    this.stored = {
+      ofChat: (id) => read((references) => references.ofChat(id)),
+      ofChatMessages: (id, messages) => read((references) => references.ofChatMessages(id, messages)),
+      ofToolApproval: (id, message) => read((references) => references.ofToolApproval(id, message)),
+      ofTimer: (id) => read((references) => references.ofTimer(id)),
+      ofChannelMessage: (id) => read((references) => references.ofChannelMessage(id)),
+      ofAutomation: (id) => read((references) => references.ofAutomation(id)),
+      ofPresetVersion: (id) => read((references) => references.ofPresetVersion(id)),
+    };
+  }
+
+  forget(change: Change): void {
+    if (change.members) this.#belongings.clear();
+    if (!change.models) return;
+    this.#grants.clear();
+    this.#everywhere.clear();
+    this.#interned.clear();
+  }
+
+  user(id: UserId): UserPrincipal | undefined {
+    return this.#users.get(
+      id,
+      (statements) => {
+        const role = statements.roleOf(id);
+        return role === undefined ? undefined : { kind: 'user', id, role };
+      },
+      (user) => user !== undefined,
+    );
+  }
+
+  userOfApiKey(key: string): UserId | undefined {
+    if (key.length > MAX_API_KEY_LENGTH) return undefined;
+    return this.#apiKeys.get(
+      digestOf(key),
+      (statements) => statements.userOfApiKey(key),
+      // whoever guesses keys must not push the real ones out
+      (owner) => owner !== undefined,
+    );
+  }
+
+  grantsOf(user: UserPrincipal): readonly GrantSet[] {
+    const sets: GrantSet[] = [];
+    for (const organization of this.#belongingOf(user).organizations) {
+      if (!this.#switches.get(organization, (statements) => statements.grants.isActive(organization))) continue;
+      sets.push(
+        this.#grants.get(organization, (statements) =>
+          this.#compile(organization, statements.grants.patternsOf(organization)),
+        ),
+      );
+    }
+    return sets;
+  }
+
+  preset(id: ModelId): Preset | undefined {
+    return this.#presets.get(id, (statements) => statements.preset(id));
+  }
+
+  hasModelRow(id: ModelId): boolean {
+    return this.preset(id) !== undefined;
+  }
+
+  isComposite(id: ModelId): boolean {
+    return this.#composites.get('composites', (statements) => statements.composites()).has(id);
+  }
+
+  isGrantedAnywhere(id: ModelId): boolean {
+    const all = this.#everywhere.get('everywhere', (statements) =>
+      this.#compile(EVERYWHERE, statements.grants.allPatterns()),
+    );
+    return coveringGrant(all, id) !== undefined;
+  }
+
+  #belongingOf(user: UserPrincipal): Belonging {
+    const read = (statements: Statements) => this.#toBelonging(statements.membershipsOf(user.id));
+    const belonging = this.#belongings.get(user.id, read);
+    if (belonging.enrolled || this.#enrolment === undefined || ROLES_NOT_ENROLLED.has(user.role)) return belonging;
+    if (!this.#enrolment.enrol(user.id)) return belonging;
+    this.#belongings.delete(user.id);
+    return this.#belongings.get(user.id, read);
+  }
+
+  #toBelonging(memberships: readonly Membership[]): Belonging {
+    return {
+      organizations: memberships
+        .filter((membership) => membership.active)
+        .map(({ organization }) => this.#intern(organization)),
+      enrolled: memberships.some((membership) => membership.organization === this.#enrolment?.organization),
+    };
+  }
+
+  /** Organizations grant much the same models: one copy of each id, however many of them grant it. */
+  #compile(organization: OrganizationId, patterns: readonly string[]): GrantSet {
+    return compileGrants(
+      organization,
+      patterns.map((pattern) => this.#intern(pattern)),
+    );
+  }
+
+  #intern<T extends string>(text: T): T {
+    const known = this.#interned.get(text);
+    if (known !== undefined) return known as T;
+    this.#interned.set(text, text);
+    return text;
+  }
+
+  #read<T>(query: (statements: Statements) => T): T {
+    const read = this.#freshness.read(query);
+    if (read === undefined) throw new GatewayError('policy_unavailable', { cause: this.#freshness.problem });
+    return read.value;
+  }
+}
+
+const ROLES_NOT_ENROLLED: ReadonlySet<string> = new Set(['pending', 'banned']);
+const EVERYWHERE = toOrganizationId('every organization');
+/** The backend's own are 35 characters long (`sk-` and 32 hexadecimal digits). */
+const MAX_API_KEY_LENGTH = 512;
+
+/** A key itself is kept nowhere: neither in the cache nor in a log. */
+const digestOf = (key: string): string => createHash('sha256').update(key).digest('base64');

@@ -1,0 +1,89 @@
+/**
+ * Connections to the backend's SQLite file. No connection of ours sets a journal mode: the backend owns that choice,
+ * and several of its versions force their own at every connect.
+ */
+import { statSync } from 'node:fs';
+import Database from 'better-sqlite3';
+
+export type Connection = Database.Database;
+
+/**
+ * Opens for reading. Nothing is read yet: a locked or foreign file fails at the first statement.
+ * @param busyTimeoutMs longest time a statement may block the event loop waiting for a lock
+ */
+export function openForReading(path: string, busyTimeoutMs: number): Connection {
+  return new Database(path, { readonly: true, fileMustExist: true, timeout: busyTimeoutMs });
+}
+
+/**
+ * Opens for one short transaction; the caller closes it. Never creates the file.
+ * Durability is SQLite's default (FULL): what this process writes must not cost the backend its file on a power cut.
+ */
+export function openForWriting(path: string, busyTimeoutMs: number): Connection {
+  const connection = new Database(path, { fileMustExist: true, timeout: busyTimeoutMs });
+  // off in the backend's own connections, on by default in ours: mAI's tables name parents that need not be there
+  connection.pragma('foreign_keys = off');
+  return connection;
+}
+
+export function setBusyTimeout(connection: Connection, ms: number): void {
+  connection.pragma(`busy_timeout = ${Math.trunc(ms)}`);
+}
+
+export interface FileIdentity {
+  /** Device and inode of the file itself. */
+  readonly inode: string;
+  /**
+   * Which file it is. The two companions of WAL mode belong to it: when somebody deletes or replaces them under an
+   * open connection, that connection goes on reading the old ones and never sees another commit.
+   */
+  readonly file: string;
+  /**
+   * When it was last written, outside WAL mode: a backup copied over the same inode can carry the very change counter
+   * that was seen before. Constant in WAL mode, where a checkpoint writes the file without any news in it.
+   */
+  readonly written: string;
+}
+
+/** @returns undefined where there is no file at the path; about 5 µs */
+export function identityOf(path: string): FileIdentity | undefined {
+  const file = statSync(path, { throwIfNoEntry: false });
+  if (file === undefined) return undefined;
+  const inode = `${file.dev}:${file.ino}`;
+  const log = statSync(`${path}-wal`, { throwIfNoEntry: false });
+  if (log === undefined) return { inode, file: inode, written: `${file.mtimeMs}:${file.size}` };
+  const index = statSync(`${path}-shm`, { throwIfNoEntry: false });
+  return { inode, file: `${inode}:${log.ino}:${index?.ino ?? 'none'}`, written: '' };
+}
+
+/** SQLite's own result code, such as `SQLITE_BUSY`, or the error's name where it is not SQLite's. */
+export function failureCode(error: unknown): string {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
+  return error instanceof Error ? error.name : 'unknown';
+}
+
+/** Another connection holds the lock: the same statement will succeed on this connection a little later. */
+export function isBusy(error: unknown): boolean {
+  const code = failureCode(error);
+  return code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED');
+}
+
+/** The first prefix that fits counts. */
+const SENTENCES: readonly (readonly [prefix: string, sentence: string])[] = [
+  ['SQLITE_BUSY', 'another process holds the lock of the database'],
+  ['SQLITE_LOCKED', 'another process holds the lock of the database'],
+  ['SQLITE_CANTOPEN', 'the file, or the -wal and -shm files beside it, cannot be opened'],
+  ['SQLITE_READONLY_', 'the file needs recovery by a process that may write to it and to its folder'],
+  ['SQLITE_READONLY', 'the file, or its folder, may not be written'],
+  ['SQLITE_NOTADB', 'the file is not a SQLite database'],
+  ['SQLITE_CORRUPT', 'the file is damaged'],
+  ['SQLITE_IOERR', 'the file system reported an error'],
+  ['SQLITE_ERROR', 'the tables have a shape that was not expected'],
+];
+
+/** @returns SQLite's code, our sentence and SQLite's own words; none of them carries a value of a row */
+export function describeFailure(error: unknown): string {
+  const code = failureCode(error);
+  const sentence = SENTENCES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 'the database cannot be read';
+  return `${code}: ${sentence} (${error instanceof Error ? error.message : 'no further words'})`;
+}

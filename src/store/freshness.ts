@@ -1,0 +1,196 @@
+/**
+ * Keeps a reader on the file that stands at the path, and knows how old what it saw is.
+ *
+ * `look` compares with the file and never throws: a failure is kept as `problem`, and the last good state goes on
+ * serving until it is too old. A lock is waited for once; while it lasts, every further statement fails at once, so
+ * that the event loop stands still for one busy timeout and not for one at every request.
+ */
+import { describeFailure, identityOf, isBusy, setBusyTimeout } from './database.ts';
+import { MissingFile, openReader, prepareStatements, UnreadableSchema } from './reader.ts';
+import type { Reader, Statements, Versions } from './reader.ts';
+
+/** What a look has found out; everything that is not named is as it was. */
+export interface Change {
+  /** Memberships may be others. */
+  readonly members: boolean;
+  /** Grants may be others. */
+  readonly models: boolean;
+}
+
+export interface FreshnessOptions {
+  readonly path: string;
+  readonly busyTimeoutMs: number;
+  readonly maxStaleMs: number;
+  readonly now: () => number;
+  readonly onChange: (change: Change) => void;
+  readonly warn: (message: string, fields: Record<string, unknown>) => void;
+}
+
+/** Two looks within this time are one: 2 µs of work, a thousand times a second at most. */
+const LOOK_EVERY_MS = 1;
+/** After a wait for a lock, and after a file that could not be opened, no second attempt for this long. */
+const PATIENCE_MS = 50;
+
+interface Current {
+  readonly reader: Reader;
+  readonly statements: Statements;
+  readonly dataVersion: number;
+  readonly schemaVersion: number;
+  readonly versions: Versions | undefined;
+  readonly written: string;
+}
+
+export class Freshness {
+  /** Grows with every commit of another connection: what was read before it must be read again. */
+  generation = 0;
+  /** Why the file cannot be read, or undefined while it can. */
+  problem: string | undefined = 'the database has not been read yet';
+  /** When the file last agreed, in milliseconds of `now`. */
+  goodAt = Number.NEGATIVE_INFINITY;
+  /** Objects of ours that the file lacks, as last seen; undefined while no file was seen. */
+  missing: readonly string[] | undefined;
+
+  readonly #options: FreshnessOptions;
+  #current: Current | undefined;
+  #lookedAt = Number.NEGATIVE_INFINITY;
+  #retryAt = Number.NEGATIVE_INFINITY;
+  #patient = true;
+  #warned = false;
+
+  constructor(options: FreshnessOptions) {
+    this.#options = options;
+  }
+
+  /** May the last good state be served? */
+  get isUsable(): boolean {
+    return this.#options.now() - this.goodAt <= this.#options.maxStaleMs;
+  }
+
+  /** Compares with the file, at most once a millisecond. */
+  look(): void {
+    const now = this.#options.now();
+    if (now - this.#lookedAt < LOOK_EVERY_MS) return;
+    // opening a file costs too much to try it at every request
+    if (this.#current === undefined && now < this.#retryAt) return;
+    this.#lookedAt = now;
+    try {
+      this.#current = this.#compare();
+      this.goodAt = now;
+      this.#succeed(now);
+    } catch (error) {
+      this.#fail(error, now);
+    }
+  }
+
+  /** Lets the next look compare, however short the time since the last one; after a write of our own. */
+  expire(): void {
+    this.#lookedAt = Number.NEGATIVE_INFINITY;
+    this.#retryAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** @returns what the query answers, or undefined where the file cannot be read now: then `problem` says why */
+  read<T>(query: (statements: Statements) => T): { readonly value: T } | undefined {
+    if (this.#current === undefined) return undefined;
+    try {
+      return { value: query(this.#current.statements) };
+    } catch (error) {
+      this.#fail(error, this.#options.now());
+      return undefined;
+    }
+  }
+
+  close(): void {
+    this.#discard();
+    this.#retryAt = Number.POSITIVE_INFINITY;
+    this.goodAt = Number.NEGATIVE_INFINITY;
+    this.problem = 'closed';
+  }
+
+  #compare(): Current {
+    const identity = identityOf(this.#options.path);
+    if (identity === undefined) throw new MissingFile(this.#options.path);
+    const current = this.#current;
+    if (current === undefined || identity.file !== current.reader.identity.file) return this.#open();
+    const dataVersion = current.reader.dataVersion();
+    if (dataVersion !== current.dataVersion) return this.#committed(current, dataVersion);
+    // written, and yet no commit: another file was copied over this one and carries a counter that was seen before
+    return identity.written === current.written ? current : this.#open();
+  }
+
+  /** Another connection has committed: the counters say whether it concerned memberships or grants. */
+  #committed(before: Current, dataVersion: number): Current {
+    const { reader } = before;
+    const schemaVersion = reader.schemaVersion();
+    const same = schemaVersion === before.schemaVersion;
+    const statements = same ? before.statements : prepareStatements(reader.connection);
+    const versions = statements.versions();
+    const written = identityOf(this.#options.path)?.written ?? '';
+    const counted = same && versions !== undefined && before.versions !== undefined;
+    return this.#adopt(
+      { reader, statements, dataVersion, schemaVersion, versions, written },
+      {
+        members: !counted || versions.members !== before.versions.members,
+        models: !counted || versions.models !== before.versions.models,
+      },
+    );
+  }
+
+  /** Another file, or the first one: nothing that was read before can be compared with it. */
+  #open(): Current {
+    // first, because connections of one process to one file share what they know of its WAL companions
+    this.#discard();
+    const reader = openReader(this.#options.path, this.#patient ? this.#options.busyTimeoutMs : 0);
+    try {
+      const dataVersion = reader.dataVersion();
+      const schemaVersion = reader.schemaVersion();
+      const statements = prepareStatements(reader.connection);
+      const versions = statements.versions();
+      return this.#adopt(
+        { reader, statements, dataVersion, schemaVersion, versions, written: reader.identity.written },
+        { members: true, models: true },
+      );
+    } catch (error) {
+      reader.connection.close();
+      throw error;
+    }
+  }
+
+  #adopt(current: Current, change: Change): Current {
+    this.generation++;
+    this.missing = current.statements.schema.missing;
+    this.#options.onChange(change);
+    return current;
+  }
+
+  #succeed(now: number): void {
+    if (!this.#patient && now >= this.#retryAt) this.#wait(true);
+    this.problem = undefined;
+    if (this.#warned) this.#options.warn('the policy database is readable again', {});
+    this.#warned = false;
+  }
+
+  #fail(error: unknown, now: number): void {
+    this.problem = describeFailure(error);
+    this.#retryAt = now + PATIENCE_MS;
+    this.#wait(false);
+    if (error instanceof UnreadableSchema) this.missing = error.missing;
+    if (isBusy(error)) return;
+    // a lock is the file's everyday life; anything else, the operator must hear of, once
+    this.#discard();
+    if (!this.#warned) this.#options.warn('the policy database cannot be read', { problem: this.problem });
+    this.#warned = true;
+  }
+
+  #discard(): void {
+    this.#current?.reader.connection.close();
+    this.#current = undefined;
+  }
+
+  /** Patient statements wait for a lock; impatient ones fail at once. */
+  #wait(patient: boolean): void {
+    this.#patient = patient;
+    if (this.#current !== undefined) {
+      setBusyTimeout(this.#current.reader.connection, patient ? this.#options.busyTimeoutMs : 0);
+    }
+  }
+}

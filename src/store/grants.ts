@@ -1,0 +1,41 @@
+import type { Connection } from './database.ts';
+import type { Schema } from './schema-reader.ts';
+
+/** Everything that is asked about organizations and what they grant. */
+export interface GrantReader {
+  /** @returns the patterns of the active rows; a NULL `is_active` counts as 1, the column's default */
+  patternsOf(organization: string): readonly string[];
+  /** @returns every pattern that some organization grants, but for the one that grants everything */
+  allPatterns(): readonly string[];
+  /** @returns false only where mAI's `client_organizations` says so */
+  isActive(organization: string): boolean;
+}
+
+/**
+ * The grant alone decides: the `is_active` of a `model` row is the backend's switch for its own lists, and most
+ * granted provider models have no such row.
+ */
+export function prepareGrants(connection: Connection, schema: Schema): GrantReader {
+  const active = schema.grantActive ? 'coalesce(is_active, 1) = 1' : '1';
+  const own = connection
+    .prepare<[string]>(`SELECT model_id FROM organization_models WHERE organization_id = ? AND ${active}`)
+    .pluck();
+  const all = connection.prepare<[]>(`SELECT DISTINCT model_id FROM organization_models WHERE ${active}`).pluck();
+  const organization = schema.clientOrganizations
+    ? connection.prepare<[string]>('SELECT coalesce(is_active, 1) FROM client_organizations WHERE id = ?').pluck()
+    : undefined;
+  return {
+    patternsOf: (id) => own.all(id).filter(isText),
+    allPatterns: () =>
+      all
+        .all()
+        .filter(isText)
+        .filter((pattern) => pattern !== '*'),
+    isActive: (id) => {
+      const flag = organization?.get(id);
+      return flag === undefined || flag === 1;
+    },
+  };
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string';

@@ -1,0 +1,144 @@
+/**
+ * Makes what is missing, in one short transaction: safe to run again, and from several processes at once.
+ * Never touches an object that somebody else has made, but for triggers of our own name.
+ */
+import type { Connection } from './database.ts';
+import { describeFailure, failureCode, openForWriting } from './database.ts';
+import { readSchema } from './schema-reader.ts';
+import type { SchemaObject } from './tables.ts';
+import { COUNTED_TABLES, SCHEMA_OBJECTS, VERSION_TABLE } from './tables.ts';
+
+export interface Organization {
+  /** `OPENROUTER_EXTERNAL_USER` */
+  readonly id: string;
+  /** `ORGANIZATION_NAME`; the tables of the deployment guide have no place for it */
+  readonly name: string;
+}
+
+export interface Initialization {
+  /** Objects that were made, as `kind name`. */
+  readonly made: readonly string[];
+  /** Objects that could not be made, each with SQLite's words. */
+  readonly failed: readonly string[];
+  readonly linked: Linked;
+}
+
+export interface Linked {
+  readonly users: number;
+  readonly models: number;
+}
+
+export interface InitializeOptions {
+  readonly organization?: Organization | undefined;
+  readonly busyTimeoutMs: number;
+}
+
+/**
+ * @throws SqliteError where the file cannot be written at all: read-only, locked for longer than the busy timeout,
+ *   or not a database
+ */
+export function initializeFile(path: string, options: InitializeOptions): Initialization {
+  const connection = openForWriting(path, options.busyTimeoutMs);
+  try {
+    return initialize(connection, options.organization);
+  } finally {
+    connection.close();
+  }
+}
+
+/** @throws SqliteError as `initializeFile` */
+export function initialize(connection: Connection, organization?: Organization): Initialization {
+  return connection
+    .transaction((): Initialization => {
+      const before = new Set(readSchema(connection).missing);
+      const attempts = SCHEMA_OBJECTS.filter((object) => before.has(nameOf(object))).map((object) => make(connection, object));
+      const made = attempts.filter((attempt) => attempt.failure === undefined).map((attempt) => attempt.name);
+      if (made.includes(`table ${VERSION_TABLE.name}`) || !before.has(`table ${VERSION_TABLE.name}`)) {
+        const start = connection.prepare(
+          `INSERT OR IGNORE INTO ${VERSION_TABLE.name} (subject, version) VALUES (?, 1)`,
+        );
+        for (const subject of COUNTED_TABLES) start.run(subject);
+      }
+      return {
+        made,
+        failed: attempts.flatMap((attempt) => attempt.failure ?? []),
+        linked: organization === undefined ? { users: 0, models: 0 } : linkNewOrganization(connection, organization),
+      };
+    })
+    .immediate();
+}
+
+/** @throws SqliteError where the trouble is the file and not this one object */
+function make(connection: Connection, object: SchemaObject): { readonly name: string; readonly failure?: string } {
+  const name = nameOf(object);
+  try {
+    if (object.kind === 'trigger') connection.exec(`DROP TRIGGER IF EXISTS ${object.name}`);
+    connection.exec(object.sql);
+    return { name };
+  } catch (error) {
+    // a hand-made table may lack a column, a file may hold duplicates: the rest is still worth making
+    if (!/^SQLITE_(ERROR|CONSTRAINT)/.test(failureCode(error))) throw error;
+    return { name, failure: `${name}: ${describeFailure(error)}` };
+  }
+}
+
+const nameOf = (object: SchemaObject): string => `${object.kind} ${object.name}`;
+
+/** Is there anything for `initialize` to do? Asked with a read, so that a complete read-only file is not written to. */
+export function isComplete(connection: Connection, organization?: Organization): boolean {
+  const schema = readSchema(connection);
+  if (schema.missing.length > 0) return false;
+  if (organization === undefined) return true;
+  return COUNTED_TABLES.every((table) => hasRows(connection, table, organization));
+}
+
+/**
+ * Links what is there when the organization is first met, table by table. Later starts link nothing: a row that
+ * somebody has deleted must not come back, and new users are the business of enrolment.
+ */
+function linkNewOrganization(connection: Connection, organization: Organization): Linked {
+  const [members, models] = COUNTED_TABLES;
+  return {
+    users: hasRows(connection, members, organization) ? 0 : linkUsers(connection, organization),
+    models: hasRows(connection, models, organization) ? 0 : linkModels(connection, organization),
+  };
+}
+
+type CountedTable = (typeof COUNTED_TABLES)[number];
+
+function hasRows(connection: Connection, table: CountedTable, organization: Organization): boolean {
+  return (
+    connection.prepare(`SELECT 1 FROM ${table} WHERE organization_id = ? LIMIT 1`).get(organization.id) !== undefined
+  );
+}
+
+/**
+ * Every user but those that are pending or banned, as the deployment guide's migration does.
+ * @returns how many; a row that exists stays as it is, switched off or not
+ */
+export function linkUsers(connection: Connection, organization: Organization): number {
+  return connection
+    .prepare(
+      `INSERT OR IGNORE INTO organization_members (id, organization_id, user_id, role, is_active, joined_at)
+       SELECT 'om_' || id || '_' || $organization, $organization, id,
+         CASE WHEN role = 'admin' THEN 'admin' ELSE 'member' END, 1, $seconds
+       FROM "user" WHERE role NOT IN ('pending', 'banned')`,
+    )
+    .run({ organization: organization.id, seconds: nowInSeconds() }).changes;
+}
+
+/**
+ * Every model without a base, with its own `is_active`, as the deployment guide's migration does.
+ * @returns how many; a row that exists stays as it is, switched off or not
+ */
+export function linkModels(connection: Connection, organization: Organization): number {
+  return connection
+    .prepare(
+      `INSERT OR IGNORE INTO organization_models (id, organization_id, model_id, is_active, created_at, updated_at)
+       SELECT 'orgmod_' || $organization || '_' || id, $organization, id, is_active, $seconds, $seconds
+       FROM model WHERE base_model_id IS NULL`,
+    )
+    .run({ organization: organization.id, seconds: nowInSeconds() }).changes;
+}
+
+export const nowInSeconds = (): number => Math.floor(Date.now() / 1000);

@@ -1,0 +1,28 @@
+import type { OrganizationId } from '../identity/principal.ts';
+import { toOrganizationId } from '../identity/principal.ts';
+import type { Connection } from './database.ts';
+import type { Schema } from './schema-reader.ts';
+
+export interface Membership {
+  readonly organization: OrganizationId;
+  /** A NULL `is_active` counts as 1, the column's default. */
+  readonly active: boolean;
+}
+
+/** @returns every membership row of a user, the inactive ones too: enrolment must know that they are there */
+export function prepareMemberships(connection: Connection, schema: Schema): (user: string) => readonly Membership[] {
+  const active = schema.memberActive ? 'coalesce(is_active, 1) = 1' : '1';
+  const statement = connection
+    .prepare<[string], [unknown, number]>(
+      `SELECT DISTINCT organization_id, ${active} FROM organization_members WHERE user_id = ?`,
+    )
+    .raw();
+  return (user) =>
+    statement
+      .all(user)
+      .flatMap(([organization, isActive]) =>
+        typeof organization === 'string'
+          ? [{ organization: toOrganizationId(organization), active: isActive === 1 }]
+          : [],
+      );
+}

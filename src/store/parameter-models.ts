@@ -1,0 +1,72 @@
+/**
+ * Models that stored parameters name: a preset's `params` overwrite `model` when the backend runs it (Open WebUI
+ * 0.6.x, utils/payload.py), and what it does not know goes on to the provider, whose routing fields name models too.
+ */
+import type { ModelId } from '../policy/model-id.ts';
+import { parseModelId } from '../policy/model-id.ts';
+
+const NAMES_MODELS: ReadonlySet<string> = new Set([
+  'model',
+  'models',
+  'model_id',
+  'model_ids',
+  'base_model_id',
+  'fallback',
+  'fallbacks',
+  'fallback_model',
+  'fallback_models',
+  'allowed_models',
+  'preset',
+]);
+
+const MAX_DEPTH = 32;
+
+/** @param stored the column as SQLite gives it: JSON text, NULL, or whatever a hand has put there */
+export function modelsInParameters(stored: unknown): readonly ModelId[] {
+  if (typeof stored !== 'string' || stored === '' || stored === '{}') return [];
+  return namedModels(parseJson(stored) ?? {});
+}
+
+/** @returns every model that a key of `parameters`, at any depth, names; what no id can be read from as its own text */
+export function namedModels(parameters: unknown): readonly ModelId[] {
+  const found = new Set<ModelId>();
+  visit(parameters, false, found, 0);
+  return [...found];
+}
+
+function visit(value: unknown, named: boolean, found: Set<ModelId>, depth: number): void {
+  if (depth > MAX_DEPTH) return void found.add(unreadable('nested too deep'));
+  if (typeof value === 'string') return visitText(value, named, found, depth);
+  if (Array.isArray(value)) {
+    for (const item of value) visit(item, named, found, depth + 1);
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [key, item] of Object.entries(value)) {
+      const names = NAMES_MODELS.has(key) || (named && key === 'id');
+      // LiteLLM's fallbacks are keyed by the model that they replace: {"a": ["b"]}
+      if (named && !names && Array.isArray(item)) found.add(parseModelId(key) ?? unreadable(key));
+      visit(item, names || (named && Array.isArray(item)), found, depth + 1);
+    }
+  } else if (named && value !== null && value !== undefined) {
+    found.add(unreadable(JSON.stringify(value)));
+  }
+}
+
+/** Values of `custom_params` are JSON inside a string, parsed once more by the backend. */
+function visitText(text: string, named: boolean, found: Set<ModelId>, depth: number): void {
+  const inner = /^\s*["[{]/.test(text) ? parseJson(text) : undefined;
+  if (inner !== undefined && inner !== text) return visit(inner, named, found, depth + 1);
+  if (named) found.add(parseModelId(text) ?? unreadable(text));
+}
+
+/** A stand-in that no grant covers but `*`: what cannot be read must not pass as "names nothing". */
+const unreadable = (text: string): ModelId => `unreadable reference: ${text.slice(0, 80)}` as ModelId;
+
+/** @returns the value, or undefined where the text is not JSON */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    // not JSON: the backend keeps such a string as it is, and so do we
+    return undefined;
+  }
+}

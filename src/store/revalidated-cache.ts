@@ -1,0 +1,64 @@
+import { LRUCache } from 'lru-cache';
+import { GatewayError } from '../errors.ts';
+import type { Freshness } from './freshness.ts';
+import type { Statements } from './reader.ts';
+
+interface Entry<V> {
+  readonly value: V;
+  readonly epoch: number;
+  /** The last time the file agreed with this entry while it was in use, in milliseconds of `now`. */
+  confirmedAt: number;
+}
+
+export interface RevalidatedCacheOptions {
+  readonly freshness: Freshness;
+  readonly maxEntries: number;
+  readonly maxStaleMs: number;
+  readonly now: () => number;
+  /** An entry of another epoch is read again. */
+  readonly epoch: () => number;
+}
+
+/**
+ * Values read by key, each with the epoch in which it was read. In another epoch it is read again; where that cannot
+ * be done, it serves for as long as stale answers are allowed.
+ */
+export class RevalidatedCache<K extends string, V> {
+  readonly #entries: LRUCache<K, Entry<V>>;
+  readonly #options: RevalidatedCacheOptions;
+
+  constructor(options: RevalidatedCacheOptions) {
+    this.#options = options;
+    this.#entries = new LRUCache({ max: options.maxEntries });
+  }
+
+  /**
+   * @param keep whether an answer is worth a place in the cache
+   * @throws GatewayError `policy_unavailable` when it must be read and cannot be
+   */
+  get(key: K, query: (statements: Statements) => V, keep: (value: V) => boolean = () => true): V {
+    const { freshness, maxStaleMs, now } = this.#options;
+    const epoch = this.#options.epoch();
+    const known = this.#entries.get(key);
+    if (known?.epoch === epoch) {
+      known.confirmedAt = freshness.goodAt;
+      return known.value;
+    }
+    const read = freshness.read(query);
+    if (read !== undefined) {
+      if (keep(read.value)) this.#entries.set(key, { value: read.value, epoch, confirmedAt: freshness.goodAt });
+      else this.#entries.delete(key);
+      return read.value;
+    }
+    if (known !== undefined && now() - known.confirmedAt <= maxStaleMs) return known.value;
+    throw new GatewayError('policy_unavailable', { cause: freshness.problem });
+  }
+
+  delete(key: K): void {
+    this.#entries.delete(key);
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+}

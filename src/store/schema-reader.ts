@@ -1,0 +1,100 @@
+/**
+ * What this file's schema is, read from its tables and columns and never from a version number: forks and hand-made
+ * tables carry none. A statement is prepared only for what is really there.
+ */
+import type { Connection } from './database.ts';
+import type { SchemaObject } from './tables.ts';
+import { COUNTED_TABLES, SCHEMA_OBJECTS, VERSION_TABLE } from './tables.ts';
+
+export interface Schema {
+  /** `api_key` table (from 0.6.41), or the column `user.api_key` (to 0.6.40). */
+  readonly apiKeys: 'table' | 'column' | 'none';
+  readonly memberActive: boolean;
+  readonly grantActive: boolean;
+  /** mAI's `client_organizations` with `is_active`. */
+  readonly clientOrganizations: boolean;
+  readonly presetParameters: boolean;
+  readonly chat: boolean;
+  readonly chatMeta: boolean;
+  readonly chatMessage: boolean;
+  readonly chatMessageDetails: boolean;
+  readonly modelHistory: boolean;
+  readonly channelMessage: boolean;
+  readonly automation: boolean;
+  /** `config`: one row for each key (from 0.10.0), or one document for everything. */
+  readonly config: 'rows' | 'document' | 'none';
+  /** Every trigger stands, word for word: the version counter tells the truth. */
+  readonly counted: boolean;
+  /** Objects of ours that are not there, as `kind name`. */
+  readonly missing: readonly string[];
+  /** Why policy cannot be read from this file, or undefined where it can. */
+  readonly problem: string | undefined;
+}
+
+/** Table and columns without which no decision can be made. */
+const NEEDED: readonly (readonly [table: string, ...columns: string[]])[] = [
+  ['user', 'id', 'role'],
+  ['model', 'id', 'base_model_id'],
+  ['organization_members', 'organization_id', 'user_id'],
+  ['organization_models', 'organization_id', 'model_id'],
+];
+
+/** @throws SqliteError where the file cannot be read */
+export function readSchema(connection: Connection): Schema {
+  const objects = connection.prepare('SELECT type, name, sql FROM sqlite_schema').all() as SchemaRow[];
+  const columnsOf = connection.prepare('SELECT name FROM pragma_table_info(?)').pluck();
+  const has = (table: string, ...columns: string[]): boolean => {
+    const present = columnsOf.all(table);
+    return present.length > 0 && columns.every((column) => present.includes(column));
+  };
+  const missing = SCHEMA_OBJECTS.filter((object) => !stands(object, objects));
+  return {
+    apiKeys: has('api_key', 'key', 'user_id') ? 'table' : has('user', 'api_key') ? 'column' : 'none',
+    memberActive: has('organization_members', 'is_active'),
+    grantActive: has('organization_models', 'is_active'),
+    clientOrganizations: has('client_organizations', 'id', 'is_active'),
+    presetParameters: has('model', 'params'),
+    chat: has('chat', 'id', 'chat'),
+    chatMeta: has('chat', 'id', 'meta'),
+    chatMessage: has('chat_message', 'chat_id', 'model_id'),
+    chatMessageDetails: has('chat_message', 'id', 'model_id', 'meta', 'output'),
+    modelHistory: has('model_history', 'id', 'snapshot'),
+    channelMessage: has('message', 'id', 'meta'),
+    config: has('config', 'key', 'value') ? 'rows' : has('config', 'id', 'data') ? 'document' : 'none',
+    automation: has('automation', 'id', 'data'),
+    counted: isCounted(connection, missing),
+    missing: missing.map((object) => `${object.kind} ${object.name}`),
+    problem: firstProblem(has, columnsOf),
+  };
+}
+
+interface SchemaRow {
+  readonly type: string;
+  readonly name: string;
+  readonly sql: string | null;
+}
+
+/** A trigger of ours must stand word for word: one of the same name with another body counts nothing reliable. */
+function stands(wanted: SchemaObject, objects: readonly SchemaRow[]): boolean {
+  const found = objects.find((object) => object.type === wanted.kind && object.name === wanted.name);
+  // SQLite keeps the statement as it was written, without `IF NOT EXISTS`
+  return found !== undefined && (wanted.kind !== 'trigger' || found.sql === wanted.sql.replace(' IF NOT EXISTS', ''));
+}
+
+function isCounted(connection: Connection, missing: readonly SchemaObject[]): boolean {
+  if (missing.some((object) => object.kind === 'trigger' || object === VERSION_TABLE)) return false;
+  const subjects = connection.prepare(`SELECT subject FROM ${VERSION_TABLE.name}`).pluck().all();
+  return COUNTED_TABLES.every((subject) => subjects.includes(subject));
+}
+
+function firstProblem(
+  has: (table: string, ...columns: string[]) => boolean,
+  columnsOf: { all(table: string): unknown[] },
+): string | undefined {
+  for (const [table, ...columns] of NEEDED) {
+    if (columnsOf.all(table).length === 0) return `table ${table} is missing`;
+    const absent = columns.find((column) => !has(table, column));
+    if (absent !== undefined) return `table ${table} has no column ${absent}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,69 @@
+import type { UserId, UserPrincipal } from '../identity/principal.ts';
+import type { PolicyView } from '../policy/decide.ts';
+import type { ModelId } from '../policy/model-id.ts';
+
+/** Everything a request may ask of the backend's database. Reads are synchronous point reads, cached and never stale. */
+export interface StoreView extends PolicyView {
+  /** @returns the user with today's role, or undefined where the backend does not know the id */
+  user(id: UserId): UserPrincipal | undefined;
+  /** @returns the owner of an API key, in whichever table this schema version keeps keys */
+  userOfApiKey(key: string): UserId | undefined;
+  /**
+   * Does any organization's active grant, by id or by prefix, cover this id? Guards ids of presets that users create.
+   * A grant of everything (`*`) alone does not count: whoever has it loses nothing.
+   */
+  isGrantedAnywhere(id: ModelId): boolean;
+  /** Is there a row in the backend's `model` table? */
+  hasModelRow(id: ModelId): boolean;
+  readonly stored: StoredReferences;
+}
+
+/**
+ * Models that stored objects name and that a request would run without naming them itself.
+ * Strings as stored, unchecked: a stored value that names no valid model must still be refused by the caller.
+ * An unknown object names nothing: the backend will answer 404 itself.
+ */
+export interface StoredReferences {
+  /** Every model that any message or setting of this chat names (`chat.chat` document, `chat_message` rows). */
+  ofChat(chatId: string): readonly string[];
+  /**
+   * What exactly these messages of the chat name as their model, in the document and in `chat_message`, and what its
+   * pending internal messages name: role `user`, `meta.internal` true, run after the next completion of the chat
+   * (utils/subagents.py `process_pending_internal_messages`, 0.12.4).
+   */
+  ofChatMessages(chatId: string, messageIds: readonly string[]): readonly string[];
+  /**
+   * What resuming a tool call runs: the message's model, or else the chat's first, and what the parameters of chat and
+   * message name (`utils/tool_approval.py` `build_tool_approval_resume_payload`, 0.12.4).
+   */
+  ofToolApproval(chatId: string, messageId: string): readonly string[];
+  /** The model that answered a channel message: `message.meta.model_id`. */
+  ofChannelMessage(messageId: string): readonly string[];
+  /** What the `run` of a timer's chat names: `chat.meta.run` with its `chat_context.params` (0.12). */
+  ofTimer(timerId: string): readonly string[];
+  /** `automation.data.model_id` (from 0.9). */
+  ofAutomation(automationId: string): readonly string[];
+  /** Base and parameter models in the snapshot of an earlier version of a preset (0.12). */
+  ofPresetVersion(versionId: string): readonly string[];
+}
+
+/** How the store is doing, for `/readyz`, metrics and logs. */
+export interface StoreHealth {
+  readonly readable: boolean;
+  /** Milliseconds since the last successful comparison with the file. */
+  readonly ageMs: number;
+  /** What is missing and could not be made (tables, indexes, views, triggers), in words; empty when complete. */
+  readonly missing: readonly string[];
+  /** Why it is not readable: SQLite's own code and our sentence; undefined while it is. */
+  readonly problem: string | undefined;
+}
+
+export interface Store {
+  /**
+   * Compares with the file (at most once a millisecond) and returns the view.
+   * @throws GatewayError `policy_unavailable` when the file cannot be read and the last good state is older than allowed
+   */
+  current(): StoreView;
+  health(): StoreHealth;
+  close(): void;
+}

@@ -1,0 +1,129 @@
+/**
+ * The backend's database as the rest of the gate sees it: one view, never older than the last commit, over a file that
+ * may be locked, replaced, missing or in the middle of a migration at any moment.
+ */
+import { GatewayError } from '../errors.ts';
+import { CachedView } from './cached-view.ts';
+import { describeFailure, openForReading } from './database.ts';
+import { createEnrolment } from './enrolment.ts';
+import { Freshness } from './freshness.ts';
+import type { Organization } from './initialize.ts';
+import { initializeFile, isComplete } from './initialize.ts';
+import type { Store, StoreHealth, StoreView } from './store-view.ts';
+
+export interface StoreOptions {
+  /** The backend's SQLite file; need not exist yet. */
+  readonly databasePath: string;
+  /** How long the last good state serves while the file cannot be read; default 30 s. */
+  readonly maxStaleMs?: number;
+  /** `OPENROUTER_EXTERNAL_USER` and `ORGANIZATION_NAME`: whom existing and new users and models are linked to. */
+  readonly organization?: Organization | undefined;
+  readonly autoEnroll: boolean;
+  readonly warn: (message: string, fields: Record<string, unknown>) => void;
+  /** Monotonic milliseconds; `performance.now` unless a test has its own clock. */
+  readonly now?: () => number;
+}
+
+/** Longest time a read may hold up the event loop for somebody else's lock. */
+const READ_BUSY_MS = 10;
+/** The same for a write while requests are served, and for the first initialization, before any is. */
+const WRITE_BUSY_MS = 25;
+const START_BUSY_MS = 2_000;
+/** An incomplete file is tried again this often. */
+const INITIALIZE_EVERY_MS = 5_000;
+
+/** @returns a store that has tried to read the file once; a file that is not there yet is not an error */
+export function createStore(options: StoreOptions): Store {
+  return new SqliteStore(options);
+}
+
+class SqliteStore implements Store {
+  readonly #options: StoreOptions;
+  readonly #now: () => number;
+  readonly #freshness: Freshness;
+  readonly #view: CachedView;
+  #initialized = false;
+  #initializeAt = Number.NEGATIVE_INFINITY;
+  #failed: readonly string[] = [];
+
+  constructor(options: StoreOptions) {
+    this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
+    const { databasePath: path, maxStaleMs = 30_000, organization, autoEnroll, warn } = options;
+    const now = this.#now;
+    this.#freshness = new Freshness({
+      path,
+      busyTimeoutMs: READ_BUSY_MS,
+      maxStaleMs,
+      now,
+      warn,
+      onChange: (change) => this.#view.forget(change),
+    });
+    const enrolment =
+      autoEnroll && organization !== undefined
+        ? {
+            organization: organization.id,
+            enrol: createEnrolment({ path, organization, busyTimeoutMs: WRITE_BUSY_MS, now, warn }),
+          }
+        : undefined;
+    this.#view = new CachedView(this.#freshness, { maxStaleMs, now, enrolment });
+    this.#look(START_BUSY_MS);
+  }
+
+  current(): StoreView {
+    this.#look(WRITE_BUSY_MS);
+    if (!this.#freshness.isUsable) throw new GatewayError('policy_unavailable', { cause: this.#freshness.problem });
+    return this.#view;
+  }
+
+  health(): StoreHealth {
+    this.#look(WRITE_BUSY_MS);
+    const { problem, goodAt, missing } = this.#freshness;
+    const absent = (missing ?? []).map((name) => this.#failed.find((failure) => failure.startsWith(name)) ?? name);
+    return { readable: problem === undefined, ageMs: this.#now() - goodAt, missing: absent, problem };
+  }
+
+  close(): void {
+    this.#freshness.close();
+  }
+
+  #look(writeBusyMs: number): void {
+    this.#freshness.look();
+    if (!this.#initialized) this.#initialize(writeBusyMs);
+  }
+
+  /** Until the file is complete once; what somebody removes later is theirs to remove. */
+  #initialize(busyTimeoutMs: number): void {
+    const now = this.#now();
+    const { missing } = this.#freshness;
+    // no file, or one in which the backend has not made its own tables yet
+    if (missing === undefined || now < this.#initializeAt) return;
+    this.#initializeAt = now + INITIALIZE_EVERY_MS;
+    const { databasePath, organization, warn } = this.#options;
+    try {
+      if (!isFileComplete(databasePath, organization)) {
+        const { made, failed, linked } = initializeFile(databasePath, { organization, busyTimeoutMs });
+        this.#failed = failed;
+        if (made.length > 0 || linked.users + linked.models > 0)
+          warn('the policy tables were initialized', { made, ...linked });
+        for (const failure of failed) warn('the policy schema stays incomplete', { failure });
+      }
+      this.#initialized = true;
+      this.#freshness.expire();
+      this.#freshness.look();
+    } catch (error) {
+      const problem = describeFailure(error);
+      this.#failed = missing.map((name) => `${name} (not made: ${problem})`);
+      warn('the policy tables could not be initialized', { problem, missing });
+    }
+  }
+}
+
+function isFileComplete(path: string, organization: Organization | undefined): boolean {
+  const connection = openForReading(path, READ_BUSY_MS);
+  try {
+    return isComplete(connection, organization);
+  } finally {
+    connection.close();
+  }
+}

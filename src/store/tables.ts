@@ -1,0 +1,139 @@
+/**
+ * What modelgate keeps in the backend's file, as data: two tables and four indexes exactly as the deployment guide's
+ * migration makes them, the views, and a version counter with triggers.
+ *
+ * Triggers stand on our two tables only: the backend's migrations rebuild its own tables and would lose them.
+ */
+
+/** An object of the schema that `initialize` makes where it is missing. */
+export interface SchemaObject {
+  readonly kind: 'table' | 'index' | 'view' | 'trigger';
+  readonly name: string;
+  readonly sql: string;
+}
+
+const table = (name: string, columns: string): SchemaObject => ({
+  kind: 'table',
+  name,
+  sql: `CREATE TABLE IF NOT EXISTS ${name} (${columns})`,
+});
+
+export const ORGANIZATION_MODELS = table(
+  'organization_models',
+  `
+    id TEXT PRIMARY KEY,
+    organization_id TEXT NOT NULL,
+    model_id TEXT NOT NULL,
+    is_active INTEGER DEFAULT 1,
+    created_at INTEGER,
+    updated_at INTEGER,
+    UNIQUE(organization_id, model_id)
+  `,
+);
+
+export const ORGANIZATION_MEMBERS = table(
+  'organization_members',
+  `
+    id TEXT PRIMARY KEY,
+    organization_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    role TEXT DEFAULT 'member',
+    is_active INTEGER DEFAULT 1,
+    joined_at INTEGER,
+    UNIQUE(organization_id, user_id)
+  `,
+);
+
+/** One row for each of our tables; `version` only ever grows. */
+export const VERSION_TABLE = table('modelgate_version', 'subject TEXT PRIMARY KEY, version INTEGER NOT NULL');
+
+const index = (name: string, target: string, form = 'INDEX'): SchemaObject => ({
+  kind: 'index',
+  name,
+  sql: `CREATE ${form} IF NOT EXISTS ${name} ON ${target}`,
+});
+
+export const INDEXES: readonly SchemaObject[] = [
+  index('idx_org_members_user_active', 'organization_members(user_id, is_active)'),
+  index('idx_org_members_org_active', 'organization_members(organization_id, is_active)'),
+  index('idx_org_models_org_active', 'organization_models(organization_id, is_active)'),
+  index('idx_org_models_org_model', 'organization_models(organization_id, model_id)', 'UNIQUE INDEX'),
+];
+
+/**
+ * Only our own tables are joined. A view on the backend's `user` or `model` makes its migrations fail: they drop the
+ * table and rename a copy, and SQLite refuses a rename while a view names a missing table.
+ */
+export const USER_AVAILABLE_MODELS: SchemaObject = {
+  kind: 'view',
+  name: 'user_available_models',
+  sql: `CREATE VIEW IF NOT EXISTS user_available_models AS
+    SELECT DISTINCT om.user_id, orgmod.model_id, orgmod.organization_id
+    FROM organization_members om
+    JOIN organization_models orgmod ON om.organization_id = orgmod.organization_id
+    WHERE coalesce(om.is_active, 1) = 1 AND coalesce(orgmod.is_active, 1) = 1`,
+};
+
+/**
+ * The backend's `user` and `model` as the report view sees them: full-text tables of external content, which hold
+ * nothing and look into the named table only when they are read. That keeps the backend's migrations free to drop and
+ * rename its tables, which a view that names them would forbid.
+ */
+const windowOn = (backendTable: string, columns: string): SchemaObject => ({
+  kind: 'table',
+  name: `modelgate_${backendTable}`,
+  sql: `CREATE VIRTUAL TABLE IF NOT EXISTS modelgate_${backendTable} USING fts5(${columns}, content='${backendTable}', columnsize=0)`,
+});
+
+export const WINDOWS: readonly SchemaObject[] = [
+  windowOn('user', 'id UNINDEXED, email UNINDEXED, name UNINDEXED'),
+  windowOn('model', 'id UNINDEXED, name UNINDEXED'),
+];
+
+/** The deployment guide's report, column by column; DISTINCT lets SQLite read the models once and not for each row. */
+export const USER_MODEL_ACCESS_REPORT: SchemaObject = {
+  kind: 'view',
+  name: 'user_model_access_report',
+  sql: `CREATE VIEW IF NOT EXISTS user_model_access_report AS
+    SELECT
+      u.email as user_email,
+      u.name as user_name,
+      om.organization_id,
+      COUNT(DISTINCT orgmod.model_id) as accessible_models,
+      GROUP_CONCAT(DISTINCT m.name) as model_names
+    FROM modelgate_user u
+    CROSS JOIN organization_members om ON u.id = om.user_id
+    JOIN organization_models orgmod ON om.organization_id = orgmod.organization_id
+    JOIN (SELECT DISTINCT id, name FROM modelgate_model) m ON orgmod.model_id = m.id
+    WHERE coalesce(om.is_active, 1) = 1 AND coalesce(orgmod.is_active, 1) = 1
+    GROUP BY u.id, om.organization_id`,
+};
+
+export const VIEWS: readonly SchemaObject[] = [USER_AVAILABLE_MODELS, USER_MODEL_ACCESS_REPORT];
+
+/** The tables whose changes are counted, and the only ones that carry triggers. */
+export const COUNTED_TABLES = ['organization_members', 'organization_models'] as const;
+
+export const TRIGGERS: readonly SchemaObject[] = COUNTED_TABLES.flatMap((counted) =>
+  (['INSERT', 'UPDATE', 'DELETE'] as const).map((event) => {
+    const name = `modelgate_${counted}_${event.toLowerCase()}`;
+    return {
+      kind: 'trigger' as const,
+      name,
+      sql: `CREATE TRIGGER IF NOT EXISTS ${name} AFTER ${event} ON ${counted} BEGIN
+      UPDATE modelgate_version SET version = version + 1 WHERE subject = '${counted}';
+    END`,
+    };
+  }),
+);
+
+/** In the order in which they can be made. */
+export const SCHEMA_OBJECTS: readonly SchemaObject[] = [
+  ORGANIZATION_MODELS,
+  ORGANIZATION_MEMBERS,
+  VERSION_TABLE,
+  ...INDEXES,
+  ...WINDOWS,
+  ...VIEWS,
+  ...TRIGGERS,
+];

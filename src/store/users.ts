@@ -1,0 +1,32 @@
+import type { UserId } from '../identity/principal.ts';
+import { toUserId } from '../identity/principal.ts';
+import type { Connection } from './database.ts';
+import type { Schema } from './schema-reader.ts';
+
+export interface UserReader {
+  /** @returns the backend's word for the role, or undefined where it does not know the user */
+  roleOf(user: string): string | undefined;
+  userOfApiKey(key: string): UserId | undefined;
+}
+
+/** `user` is quoted for PostgreSQL's sake, where it is a reserved word; SQLite reads both. */
+export function prepareUsers(connection: Connection, schema: Schema): UserReader {
+  const role = connection.prepare<[string]>('SELECT role FROM "user" WHERE id = ?').pluck();
+  const key = {
+    table: () => connection.prepare<[string]>('SELECT user_id FROM api_key WHERE "key" = ?').pluck(),
+    column: () => connection.prepare<[string]>('SELECT id FROM "user" WHERE api_key = ?').pluck(),
+    none: () => undefined,
+  }[schema.apiKeys]();
+  return {
+    roleOf: (id) => {
+      const found = role.get(id);
+      // a row without a role is a user that the backend lets nowhere: an empty role would pass for an ordinary one
+      if (found === null) return 'pending';
+      return typeof found === 'string' ? found : undefined;
+    },
+    userOfApiKey: (value) => {
+      const found = key?.get(value);
+      return typeof found === 'string' ? toUserId(found) : undefined;
+    },
+  };
+}

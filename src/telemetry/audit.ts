@@ -1,0 +1,93 @@
+/**
+ * What was decided, about whom and why, so that it can be found again by the id which the client was told.
+ *
+ * A request that has a decision writes one line, not two: its access line (`observe.ts`) carries both. A decision
+ * that comes later than that, on the frames of a socket, has a line of its own.
+ */
+import { randomFillSync } from 'node:crypto';
+import type { Decision } from '../policy/decision.ts';
+import type { Scope } from '../scope.ts';
+import type { FlatFields, Log } from './log.ts';
+import type { Metrics } from './metrics.ts';
+
+export interface AuditOptions {
+  readonly log: Pick<Log, 'record'>;
+  readonly metrics: Pick<Metrics, 'decided'>;
+  readonly mode: 'enforce' | 'report';
+}
+
+export interface Audit {
+  /**
+   * Attaches the decision to the request, whose access line will show it: the first denial or the last permit.
+   * @param durationMs time that the decision took
+   * @returns the decision id for the client
+   */
+  recordDecision(scope: Scope, decision: Decision, durationMs?: number): string;
+  /** Writes the decision's own line at once, for what is decided after the access line was written. */
+  recordLateDecision(scope: Scope, decision: Decision, durationMs?: number): string;
+}
+
+export function createAudit({ log, metrics, mode }: AuditOptions): Audit {
+  const writeLine = (scope: Scope, decision: Decision, id: string): void => {
+    const fields = { request_id: scope.requestId, ...decisionFields(scope, decision, id, mode) };
+    log.record(decision.effect === 'deny' ? 'warn' : 'info', fields, 'decision');
+  };
+  return {
+    recordDecision(scope, decision, durationMs) {
+      metrics.decided(decision, durationMs);
+      const id = createDecisionId();
+      const earlier = scope.decisionId === undefined ? undefined : scope.decision;
+      if (earlier?.effect === 'deny') {
+        writeLine(scope, decision, id);
+        return id;
+      }
+      if (earlier !== undefined && earlier !== decision) writeLine(scope, earlier, scope.decisionId ?? id);
+      scope.decision = decision;
+      scope.decisionId = id;
+      return id;
+    },
+    recordLateDecision(scope, decision, durationMs) {
+      metrics.decided(decision, durationMs);
+      const id = createDecisionId();
+      writeLine(scope, decision, id);
+      return id;
+    },
+  };
+}
+
+/** @returns the decision in DESIGN's words; `enforced: false` marks a denial that was only reported */
+export function decisionFields(
+  { principal }: Scope,
+  decision: Decision,
+  id: string | undefined,
+  mode: 'enforce' | 'report',
+): FlatFields {
+  return {
+    decision: decision.effect,
+    reason: decision.reason,
+    decision_id: id,
+    model: decision.model,
+    // the walk says more than the model itself only where there was one
+    chain: decision.chain.length > 1 ? decision.chain.join(' > ') : undefined,
+    user: principal.kind === 'user' ? principal.id : undefined,
+    organization: decision.effect === 'permit' ? decision.grant?.organization : undefined,
+    enforced: decision.effect === 'deny' && mode === 'report' ? false : undefined,
+  };
+}
+
+/** Crockford's base 32: nothing that is read out wrongly on the telephone. */
+const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+const ID_LENGTH = 10;
+const pool = Buffer.allocUnsafe(ID_LENGTH * 256);
+let used = pool.length;
+
+/** @returns `d-` and 50 random bits: unique among the decisions of months, and says nothing about their number */
+function createDecisionId(): string {
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  let id = 'd-';
+  for (const end = used + ID_LENGTH; used < end; used += 1) id += ALPHABET.charAt((pool[used] ?? 0) & 31);
+  return id;
+}

@@ -1,0 +1,97 @@
+/**
+ * The outermost stage: one access line and one set of figures for every request, once its answer is complete or cut.
+ * Never a header's value, a query string or a byte of a body.
+ */
+import type { MiddlewareHandler } from 'hono';
+import type { GateEnv, Scope } from '../scope.ts';
+import { decisionFields } from './audit.ts';
+import type { FlatFields, Log } from './log.ts';
+import type { Metrics } from './metrics.ts';
+
+export interface ObserverOptions {
+  readonly log: Pick<Log, 'record'>;
+  readonly metrics: Pick<Metrics, 'requestStarted' | 'requestEnded'>;
+  readonly mode: 'enforce' | 'report';
+}
+
+export interface Observer {
+  /** The stage for ordinary requests. */
+  readonly observe: MiddlewareHandler<GateEnv>;
+  /** For the upgrade door, which has no stages: the request has arrived … */
+  begin(scope: Scope): void;
+  /** … and is answered, with 101 or a refusal. What its socket does afterwards is not part of the request. */
+  end(scope: Scope, status: number): void;
+}
+
+/** A path is as long as the client likes. */
+const LONGEST_PATH = 512;
+
+export function createObserver({ log, metrics, mode }: ObserverOptions): Observer {
+  const end = (scope: Scope, status: number, endedAt = performance.now()): void => {
+    const { outcome, decision, startedAt } = scope;
+    const sent = outcome !== undefined && outcome.upstreamStartedAt > 0 ? outcome : undefined;
+    const answered = sent !== undefined && sent.firstByteAt > 0 ? sent.firstByteAt - sent.upstreamStartedAt : undefined;
+    metrics.requestEnded({
+      surface: scope.surface.kind,
+      status,
+      decision: decision?.effect ?? 'none',
+      addedMs: sent === undefined ? undefined : sent.upstreamStartedAt - startedAt,
+      firstByteMs: answered,
+    });
+    log.record(levelOf(scope, status), lineOf(scope, status, endedAt - startedAt, answered), 'request');
+  };
+  const lineOf = (scope: Scope, status: number, durationMs: number, answered: number | undefined): FlatFields => ({
+    request_id: scope.requestId,
+    method: scope.incoming.method,
+    path: pathOf(scope),
+    status,
+    surface: scope.surface.kind,
+    // who it is stands with the decision; without one, here
+    ...(scope.decision === undefined ? whoOf(scope) : decisionFields(scope, scope.decision, scope.decisionId, mode)),
+    duration_ms: rounded(durationMs),
+    upstream_ms: answered === undefined ? undefined : rounded(answered),
+    truncated: scope.outcome?.truncated === true ? true : undefined,
+  });
+  return {
+    begin: () => metrics.requestStarted(),
+    end,
+    observe(c, next) {
+      const { scope } = c.var;
+      metrics.requestStarted();
+      scope.outgoing.once('close', () => {
+        const endedAt = performance.now();
+        // the last stages learn of the end by promises, which are settled only after this event
+        setImmediate(() => end(scope, statusOf(scope), endedAt));
+      });
+      return next();
+    },
+  };
+}
+
+/** 499, nginx's word, where the client left before the answer was complete, unless it was the upstream that broke off. */
+function statusOf({ outgoing, outcome }: Scope): number {
+  return outgoing.writableFinished || outcome?.truncated === true ? outgoing.statusCode : 499;
+}
+
+function levelOf({ decision, outcome }: Scope, status: number): 'info' | 'warn' {
+  return decision?.effect === 'deny' || status >= 500 || outcome?.truncated === true ? 'warn' : 'info';
+}
+
+/** The path that was judged, or where none was, the one that was sent, without its query. */
+function pathOf({ path, incoming }: Scope): string {
+  const shown = path === '' ? ((incoming.url ?? '').split('?', 1)[0] ?? '') : path;
+  return shown.length > LONGEST_PATH ? `${shown.slice(0, LONGEST_PATH)}…` : shown;
+}
+
+function whoOf({ principal }: Scope): FlatFields {
+  switch (principal.kind) {
+    case 'user':
+      return { user: principal.id };
+    case 'anonymous':
+      return { anonymous: principal.because };
+    case 'unresolved':
+      return { unresolved: true };
+  }
+}
+
+const rounded = (ms: number): number => Math.round(ms * 100) / 100;

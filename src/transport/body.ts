@@ -1,0 +1,120 @@
+/** Request bodies: read whole and bounded, or handed on as a stream. No body is asked for before somebody reads it. */
+import { Readable } from 'node:stream';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ClientGone, GatewayError } from '../errors.ts';
+import { declaredBytes } from './linger.ts';
+import { Pace } from './pace.ts';
+
+const EMPTY = Buffer.alloc(0);
+
+const awaitingContinue = new WeakSet<IncomingMessage>();
+
+/** Notes that the client sends its body only after `100 Continue` (RFC 9110 10.1.1). */
+export function awaitContinue(incoming: IncomingMessage): void {
+  awaitingContinue.add(incoming);
+}
+
+/**
+ * Reads the whole body. Call it after the checks that need no body: a client that asked to is told to send only now.
+ *
+ * @param maxBytes bound; a declared length beyond it is refused before a byte is read
+ * @throws GatewayError `body_too_large`, `request_timeout` (silence, or less than 500 bytes a second)
+ * @throws ClientGone when the client left before the end
+ */
+export function readBody(incoming: IncomingMessage, outgoing: ServerResponse, maxBytes: number): Promise<Buffer> {
+  const declared = declaredBytes(incoming);
+  if (declared !== Infinity && declared > maxBytes) return Promise.reject(new GatewayError('body_too_large'));
+  if (declared === 0) return Promise.resolve(EMPTY);
+  if (incoming.destroyed && !incoming.complete) return Promise.reject(new ClientGone());
+  sendContinue(incoming, outgoing);
+  return new Promise((resolve, reject) => {
+    let first: Buffer | undefined;
+    let rest: Buffer[] | undefined;
+    let size = 0;
+    const pace = new Pace();
+    const stop = (error: Error | undefined) => {
+      incoming.off('data', onData).off('end', onEnd).off('close', onClose).off('timeout', onTimeout);
+      if (error === undefined) return;
+      incoming.pause();
+      reject(error);
+    };
+    const onData = (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > maxBytes) stop(new GatewayError('body_too_large'));
+      else if (pace.isTooSlow(chunk.length)) stop(new GatewayError('request_timeout'));
+      else if (first === undefined) first = chunk;
+      else (rest ??= [first]).push(chunk);
+    };
+    const onEnd = () => {
+      stop(undefined);
+      resolve(rest === undefined ? (first ?? EMPTY) : Buffer.concat(rest, size));
+    };
+    const onClose = () => stop(new ClientGone());
+    const onTimeout = () => stop(new GatewayError('request_timeout'));
+    incoming.on('data', onData).on('end', onEnd).on('close', onClose).on('timeout', onTimeout);
+  });
+}
+
+/**
+ * The body as a stream of its own: undici destroys what it was given, and `incoming` must outlive that, since the
+ * answer still goes out on its connection.
+ */
+export class UploadStream extends Readable {
+  readonly #incoming: IncomingMessage;
+  readonly #outgoing: ServerResponse;
+  readonly #pace = new Pace();
+  #started = false;
+
+  constructor(incoming: IncomingMessage, outgoing: ServerResponse) {
+    super({ highWaterMark: 64 * 1024 });
+    this.#incoming = incoming;
+    this.#outgoing = outgoing;
+  }
+
+  override _read(): void {
+    if (!this.#started) this.#start();
+    else if (this.#incoming.isPaused()) {
+      this.#pace.restart();
+      this.#incoming.resume();
+    }
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const incoming = this.#incoming;
+    if (this.#started) {
+      incoming
+        .off('data', this.#onData)
+        .off('end', this.#onEnd)
+        .off('close', this.#onClose)
+        .off('timeout', this.#onTimeout);
+      incoming.pause();
+    }
+    callback(error);
+  }
+
+  #start(): void {
+    this.#started = true;
+    const incoming = this.#incoming;
+    if (incoming.destroyed && !incoming.complete) {
+      this.destroy(new ClientGone());
+      return;
+    }
+    sendContinue(incoming, this.#outgoing);
+    incoming.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('timeout', this.#onTimeout);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#pace.isTooSlow(chunk.length)) this.destroy(new GatewayError('request_timeout'));
+    else if (!this.push(chunk)) this.#incoming.pause();
+  };
+  readonly #onEnd = (): void => void this.push(null);
+  readonly #onClose = (): void => void this.destroy(new ClientGone());
+  readonly #onTimeout = (): void => {
+    // Paused means that the upstream does not take more: not the client's fault.
+    if (!this.#incoming.isPaused()) this.destroy(new GatewayError('request_timeout'));
+  };
+}
+
+function sendContinue(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  if (awaitingContinue.delete(incoming) && !outgoing.headersSent && !outgoing.destroyed) outgoing.writeContinue();
+}

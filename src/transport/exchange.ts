@@ -1,0 +1,49 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+/** Header lines in order, name and value alternating, as Node's `rawHeaders` and undici's `headers` have them. */
+export type HeaderLines = readonly string[];
+
+/**
+ * What identity wants changed in the request's headers: every copy of a credential removed, one canonical copy added.
+ * `transport/headers.ts` applies it; it knows nothing of what the headers mean.
+ */
+export interface HeaderEdit {
+  /** Lower-case names whose every line is dropped. */
+  readonly remove: ReadonlySet<string>;
+  /** Lines added after that. */
+  readonly add: HeaderLines;
+}
+
+/** An answer held back whole, so that its body can be replaced. */
+export interface BufferedAnswer {
+  readonly status: number;
+  /** As they came from the upstream, hop-by-hop fields already removed. */
+  readonly headers: HeaderLines;
+  readonly body: Buffer;
+}
+
+/** Makes another answer of it; called once, synchronously, with the complete body. Must not throw. */
+export type AnswerRewrite = (answer: BufferedAnswer) => BufferedAnswer;
+
+/** One request to be sent upstream, as it was judged. */
+export interface ForwardRequest {
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
+  /** Path and query, byte for byte as they are to be sent; never rebuilt from decoded parts. */
+  readonly target: string;
+  readonly edit: HeaderEdit;
+  /** Set where a stage has read the body already: these bytes are sent. Otherwise the body streams from `incoming`. */
+  readonly body: Buffer | undefined;
+  /** Set where the answer must be held back and rewritten; the upstream is then asked for an identity-coded body. */
+  readonly rewrite: AnswerRewrite | undefined;
+  readonly requestId: string;
+}
+
+/** What happened, for the access line and the metrics. Times in milliseconds of `performance.now()`. */
+export interface ForwardOutcome {
+  readonly status: number;
+  readonly upstreamStartedAt: number;
+  readonly firstByteAt: number;
+  /** The upstream broke off inside the body, and the client's connection was destroyed so that it shows. */
+  readonly truncated: boolean;
+}

@@ -1,0 +1,230 @@
+/**
+ * Header lines for the next hop, both directions. Pure: a new list is built, nobody writes to the incoming one.
+ * Hop-by-hop and nominated fields never survive (RFC 9110 7.6.1), facts about the client are stated by us or by a
+ * proxy that the operator trusts, never by the client itself.
+ */
+import { GatewayError } from '../errors.ts';
+import type { HeaderEdit, HeaderLines } from './exchange.ts';
+import type { Peer } from './peer.ts';
+
+/** What is said about a request besides its own headers. */
+export interface RequestFacts {
+  readonly rawHeaders: HeaderLines;
+  readonly method: string;
+  readonly httpVersion: string;
+  readonly peer: Peer;
+  readonly edit: HeaderEdit;
+  readonly requestId: string;
+  /** Our name in `Via`; a request that carries it already has come back to us. */
+  readonly via: string;
+  /** The body goes out as a stream of the length declared, so that the declaration must go along. */
+  readonly streamed: boolean;
+  /** The answer will be rewritten: whole, uncoded, and never a 304 or 206. */
+  readonly rewritten: boolean;
+}
+
+type Kind = 'drop' | 'connection' | 'forwarded' | 'via' | 'length' | 'conditional' | 'accept-encoding' | 'max-forwards';
+
+/** RFC 9110 7.6.1 and what older peers use; `Expect` is answered by us (10.1.1), never passed. */
+const REQUEST_FIELDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
+  ['connection', 'connection'],
+  ['keep-alive', 'drop'],
+  ['te', 'drop'],
+  ['trailer', 'drop'],
+  ['transfer-encoding', 'drop'],
+  ['upgrade', 'drop'],
+  ['http2-settings', 'drop'],
+  ['expect', 'drop'],
+  ['x-request-id', 'drop'],
+  ['content-length', 'length'],
+  ['via', 'via'],
+  ['forwarded', 'forwarded'],
+  ['x-real-ip', 'forwarded'],
+  ['x-original-url', 'forwarded'],
+  ['x-rewrite-url', 'forwarded'],
+  ['max-forwards', 'max-forwards'],
+  ['accept-encoding', 'accept-encoding'],
+  ['if-none-match', 'conditional'],
+  ['if-modified-since', 'conditional'],
+  ['if-range', 'conditional'],
+  ['range', 'conditional'],
+]);
+
+const RESPONSE_DROPPED: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+  'x-request-id',
+]);
+
+/** What was true of the upstream's body and not of the one we send (RFC 9110 7.7, a transformation). */
+const REPRESENTATION_FIELDS: ReadonlySet<string> = new Set([
+  'content-length',
+  'content-range',
+  'content-md5',
+  'digest',
+  'content-digest',
+  'repr-digest',
+  'etag',
+  'last-modified',
+  'accept-ranges',
+  'cache-control',
+  'pragma',
+  'expires',
+]);
+
+/**
+ * The lines to send upstream, `Host` among them, framing not: undici writes its own.
+ *
+ * @throws GatewayError `loop_detected` when the request has passed this gate before (RFC 9110 7.6.3)
+ */
+export function requestLines(facts: RequestFacts): string[] {
+  const { rawHeaders, peer, edit, rewritten } = facts;
+  const lines: string[] = [];
+  const forwarded: string[] = [];
+  let nominated: string | undefined;
+  let via = '';
+  let host: string | undefined;
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const written = rawHeaders[index] ?? '';
+    const value = rawHeaders[index + 1] ?? '';
+    const name = written.toLowerCase();
+    if (name === 'host') host = value;
+    if (edit.remove.has(name)) continue;
+    const kind = REQUEST_FIELDS.get(name);
+    if (kind === undefined) {
+      if (isForwarding(name)) forwarded.push(name, value);
+      else if (isPlain(name)) lines.push(written, value);
+    } else if (kind === 'connection') nominated = nominated === undefined ? value : `${nominated},${value}`;
+    else if (kind === 'via') via = via === '' ? value : `${via}, ${value}`;
+    else if (kind === 'forwarded') forwarded.push(name, value);
+    else if (kind === 'max-forwards') lines.push(written, facts.method === 'OPTIONS' ? decremented(value) : value);
+    else if (kind === 'length' ? facts.streamed : kind !== 'drop' && !rewritten) lines.push(written, value);
+  }
+  const kept = nominated === undefined ? lines : withoutNominated(lines, nominated);
+  addForwarding(kept, forwarded, peer, host);
+  kept.push('via', extendedVia(via, facts));
+  if (rewritten) kept.push('accept-encoding', 'identity');
+  kept.push('x-request-id', facts.requestId);
+  for (const part of edit.add) kept.push(part);
+  return kept;
+}
+
+/**
+ * The lines to send downstream; framing is ours to add, `Content-Length` stays unless the status forbids it.
+ *
+ * @param raw as undici's `controller.rawHeaders` has them, one string or latin-1 buffer each
+ */
+export function responseLines(raw: readonly (string | Buffer)[], status: number, requestId: string): string[] {
+  const lines: string[] = [];
+  let nominated: string | undefined;
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const written = toText(raw[index]);
+    const name = written.toLowerCase();
+    if (name === 'connection') {
+      const value = toText(raw[index + 1]);
+      nominated = nominated === undefined ? value : `${nominated},${value}`;
+    } else if (!RESPONSE_DROPPED.has(name) && !name.startsWith('proxy-')) {
+      if (status === 204 && name === 'content-length') continue;
+      lines.push(written, toText(raw[index + 1]));
+    }
+  }
+  const kept = nominated === undefined ? lines : withoutNominated(lines, nominated);
+  kept.push('x-request-id', requestId);
+  return kept;
+}
+
+/** The lines of an answer whose body was replaced: length recomputed, validators gone, never to be cached. */
+export function rewrittenLines(lines: HeaderLines, status: number, bodyBytes: number): string[] {
+  const kept: string[] = [];
+  for (let index = 0; index + 1 < lines.length; index += 2) {
+    const name = lines[index] ?? '';
+    if (!REPRESENTATION_FIELDS.has(name.toLowerCase())) kept.push(name, lines[index + 1] ?? '');
+  }
+  if (status !== 204 && status !== 304) kept.push('content-length', String(bodyBytes));
+  kept.push('cache-control', 'private, no-store');
+  return kept;
+}
+
+/** The options of a `Connection` field, lower case (RFC 9110 7.6.1). */
+export function connectionOptions(value: string): string[] {
+  const options: string[] = [];
+  for (const part of value.split(',')) {
+    const option = part.trim().toLowerCase();
+    if (option !== '') options.push(option);
+  }
+  return options;
+}
+
+function isForwarding(name: string): boolean {
+  return name.startsWith('x-forwarded-');
+}
+
+/** CGI and WSGI servers read `a_b` as `a-b`, so that a name with an underscore could stand in for one we removed. */
+function isPlain(name: string): boolean {
+  return !name.includes('_') && !name.startsWith('proxy-');
+}
+
+function withoutNominated(lines: string[], connection: string): string[] {
+  const names = new Set(connectionOptions(connection));
+  names.delete('close');
+  names.delete('keep-alive');
+  if (names.size === 0) return lines;
+  const kept: string[] = [];
+  for (let index = 0; index + 1 < lines.length; index += 2) {
+    const name = lines[index] ?? '';
+    if (!names.has(name.toLowerCase())) kept.push(name, lines[index + 1] ?? '');
+  }
+  return kept;
+}
+
+/** RFC 7239 and its unofficial elders: extended where the peer is trusted, stated anew where it is not. */
+function addForwarding(lines: string[], claimed: readonly string[], peer: Peer, host: string | undefined): void {
+  let chain = '';
+  let proto = '';
+  let claimedHost = '';
+  let realIp = '';
+  if (peer.trusted) {
+    for (let index = 0; index + 1 < claimed.length; index += 2) {
+      const name = claimed[index] ?? '';
+      const value = claimed[index + 1] ?? '';
+      if (name === 'x-forwarded-for') chain = chain === '' ? value : `${chain}, ${value}`;
+      else if (name === 'x-forwarded-proto') proto ||= value;
+      else if (name === 'x-forwarded-host') claimedHost ||= value;
+      else if (name === 'x-real-ip') realIp ||= value;
+      else if (name === 'forwarded') lines.push(name, `${value}, for=${quotedNode(peer.address)}`);
+      else lines.push(name, value);
+    }
+  }
+  lines.push('x-forwarded-for', chain === '' ? peer.address : `${chain}, ${peer.address}`);
+  lines.push('x-forwarded-proto', proto === 'http' || proto === 'https' ? proto : peer.encrypted ? 'https' : 'http');
+  const forwardedHost = claimedHost === '' ? host : claimedHost;
+  if (forwardedHost !== undefined && forwardedHost !== '') lines.push('x-forwarded-host', forwardedHost);
+  lines.push('x-real-ip', realIp === '' ? peer.address : realIp);
+}
+
+/** RFC 7239 4: an IPv6 node is bracketed and quoted. */
+function quotedNode(address: string): string {
+  return address.includes(':') ? `"[${address}]"` : address;
+}
+
+function extendedVia(received: string, facts: RequestFacts): string {
+  if (received === '') return `${facts.httpVersion} ${facts.via}`;
+  for (const hop of received.split(',')) {
+    if (hop.trim().split(/\s+/)[1] === facts.via) throw new GatewayError('loop_detected');
+  }
+  return `${received}, ${facts.httpVersion} ${facts.via}`;
+}
+
+/** RFC 9110 7.6.2; a value of 0 never comes here, the listener answers it. */
+function decremented(value: string): string {
+  return /^\d{1,9}$/.test(value) ? String(Math.max(0, Number(value) - 1)) : value;
+}
+
+function toText(part: string | Buffer | undefined): string {
+  return typeof part === 'string' ? part : part === undefined ? '' : part.toString('latin1');
+}

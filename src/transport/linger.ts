@@ -1,0 +1,56 @@
+/**
+ * Closing a connection whose client is still sending (RFC 9112 9.6): a close with unread bytes becomes a reset, which
+ * takes the answer away from the client. So the write side closes first and what comes in is dropped for a while.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** How long a client may go on sending after it was answered. */
+const LINGER_MS = 2_000;
+/** A body of at most this length is read and dropped, so that the connection can serve the next request. */
+const DROPPED_BODY_BYTES = 64 * 1024;
+
+const closing = new WeakSet<Socket>();
+
+/** True once the last answer of this connection is on its way: further requests on it are not served. */
+export function isClosing(socket: Socket): boolean {
+  return closing.has(socket);
+}
+
+/** Bytes that the request declares to follow: 0 without a body, `Infinity` for a chunked one. */
+export function declaredBytes(incoming: IncomingMessage): number {
+  if (incoming.headers['transfer-encoding'] !== undefined) return Infinity;
+  const declared = incoming.headers['content-length'];
+  return declared === undefined ? 0 : Number(declared);
+}
+
+/** Call before the headers of an answer are written while the request's body may not have been read to its end. */
+export function closeIfUnread(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  if (incoming.complete) return;
+  const declared = declaredBytes(incoming);
+  if (declared === 0) return;
+  if (declared <= DROPPED_BODY_BYTES && incoming.headers.expect === undefined) return;
+  closeAfterAnswer(incoming, outgoing);
+}
+
+/** `Connection: close` on the answer; the client may finish sending, nobody listens. */
+export function closeAfterAnswer(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  outgoing.shouldKeepAlive = false;
+  const { socket } = outgoing;
+  if (socket === null || closing.has(socket)) return;
+  closing.add(socket);
+  // What Node calls once the answer is out; its own closes both sides at once.
+  socket.destroySoon = () => {
+    incoming.resume();
+    linger(socket);
+  };
+}
+
+/** Sends `last`, closes the write side, drops what comes, and destroys the socket when the client is done or slow. */
+export function linger(socket: Socket, last?: string | Buffer): void {
+  closing.add(socket);
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(timer));
+  if (last === undefined) socket.end();
+  else socket.end(last);
+}

@@ -1,0 +1,186 @@
+/**
+ * The downstream side: Node's HTTP server with every size and time bounded. It lets through only requests that two
+ * readers cannot understand differently (`request-rules.ts`) and answers the rest itself.
+ */
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { ERRORS } from '../errors.ts';
+import type { ErrorCode } from '../errors.ts';
+import { rawAnswer, refuseUpgrade, sendAnswer } from './answer.ts';
+import { awaitContinue } from './body.ts';
+import { isClosing, linger } from './linger.ts';
+import { asksForWebSocket, findMalformation } from './request-rules.ts';
+import { Traffic } from './traffic.ts';
+
+export interface DownstreamLimits {
+  /** Until the request line and headers are there. */
+  readonly headersTimeoutMs: number;
+  /** Longest silence of a client that has to send its body, or to take its answer. */
+  readonly idleTimeoutMs: number;
+  /** How long an idle connection is kept; longer than the front proxy keeps its side, so that it closes first. */
+  readonly keepAliveTimeoutMs: number;
+  readonly maxHeaderBytes: number;
+}
+
+export const DEFAULT_LIMITS: DownstreamLimits = {
+  headersTimeoutMs: 20_000,
+  idleTimeoutMs: 60_000,
+  keepAliveTimeoutMs: 75_000,
+  maxHeaderBytes: 16 * 1024,
+};
+
+export interface DownstreamOptions {
+  /** Called once per request, never for one that was answered here. */
+  readonly handle: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+  /** Called for WebSocket requests that `mayUpgrade` lets through; `head` is what came with the request. */
+  readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  /** Whether this path is a socket path. Elsewhere `Upgrade` is dropped and the request served as an ordinary one. */
+  readonly mayUpgrade: (incoming: IncomingMessage) => boolean;
+  readonly limits?: Partial<DownstreamLimits>;
+}
+
+export interface Downstream {
+  readonly server: Server;
+  /** Answers that have not ended yet. */
+  running(): number;
+  /**
+   * Stops accepting, lets running requests end (their connections close then) and closes tunnels once nothing else
+   * runs. After `limitMs` what is left is destroyed.
+   *
+   * @returns how many requests were cut
+   */
+  drain(limitMs: number): Promise<number>;
+}
+
+export function createDownstream(options: DownstreamOptions): Downstream {
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const traffic = new Traffic();
+  const server = createServer({
+    maxHeaderSize: limits.maxHeaderBytes,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: 0,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    connectionsCheckingInterval: Math.min(5_000, Math.max(20, Math.floor(limits.headersTimeoutMs / 4))),
+    insecureHTTPParser: false,
+    requireHostHeader: false,
+    shouldUpgradeCallback: (incoming) =>
+      asksForWebSocket(incoming.method ?? '', incoming.httpVersion, incoming.rawHeaders) &&
+      options.mayUpgrade(incoming),
+  });
+  server.timeout = limits.idleTimeoutMs;
+  server.on('request', (incoming, outgoing) => {
+    accept(traffic, options, incoming, outgoing);
+  });
+  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    awaitContinue(incoming);
+    accept(traffic, options, incoming, outgoing);
+  });
+  server.on('checkExpectation', (_incoming: IncomingMessage, outgoing: ServerResponse) => {
+    answerError(outgoing, 'expectation_failed');
+  });
+  server.on('connect', (_incoming: IncomingMessage, socket: Duplex) => {
+    socket.on('error', ignore);
+    refuseUpgrade(socket, 405, ['allow', ALLOWED], errorBody('method_not_allowed'));
+  });
+  server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
+    acceptUpgrade(traffic, options, incoming, socket, head);
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
+    answerBroken(traffic, error, socket);
+  });
+  return { server, running: () => traffic.running, drain: (limitMs) => traffic.drain(server, limitMs) };
+}
+
+function accept(
+  traffic: Traffic,
+  options: DownstreamOptions,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+): void {
+  if (isClosing(incoming.socket)) return;
+  // Requests sent ahead of their answers are served one after the other: one connection, one exchange.
+  if (outgoing.socket === null) {
+    outgoing.once('socket', () => accept(traffic, options, incoming, outgoing));
+    return;
+  }
+  traffic.add(outgoing);
+  outgoing.on('timeout', onSilence).on('error', ignore);
+  const { method = '', url = '', httpVersion, rawHeaders } = incoming;
+  const malformation = findMalformation(method, url, httpVersion, rawHeaders);
+  if (malformation !== undefined) answerError(outgoing, malformation.code, malformation.detail);
+  else if (method === 'OPTIONS' && isFinalRecipient(incoming)) sendAnswer(outgoing, 204, ['allow', ALLOWED], '');
+  else options.handle(incoming, outgoing);
+}
+
+function acceptUpgrade(
+  traffic: Traffic,
+  options: DownstreamOptions,
+  incoming: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): void {
+  socket.on('error', ignore);
+  traffic.addTunnel(socket);
+  const { method = '', url = '', httpVersion, rawHeaders } = incoming;
+  const malformation = findMalformation(method, url, httpVersion, rawHeaders);
+  // An upgrade behind a request that is still being answered would write into that answer.
+  if (traffic.answerOn(socket) !== undefined || isClosing(incoming.socket)) socket.destroy();
+  else if (malformation !== undefined) {
+    const { code, detail } = malformation;
+    refuseUpgrade(socket, ERRORS[code].status, [], errorBody(code, detail));
+  } else if (traffic.draining) refuseUpgrade(socket, 503, ['retry-after', '1'], errorBody('draining'));
+  else options.upgrade(incoming, socket, head);
+}
+
+const ALLOWED = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
+
+/**
+ * Node's `timeout` of a connection in use. A client that takes nothing is cut; one that sends nothing is told by the
+ * reader of its body; waiting for the upstream is neither. With no listener here Node would destroy the socket.
+ */
+function onSilence(this: ServerResponse): void {
+  const { socket } = this;
+  if (socket === null) return;
+  if (socket.writableLength > 0) socket.destroy();
+  else socket.setTimeout(socket.timeout ?? 0);
+}
+
+/** The connection ends with such an answer: what the client sends next may be read differently than it was meant. */
+function answerError(outgoing: ServerResponse, code: ErrorCode, detail?: string): void {
+  outgoing.shouldKeepAlive = false;
+  const headers = code === 'method_not_allowed' ? ['allow', ALLOWED] : [];
+  sendAnswer(outgoing, ERRORS[code].status, headers, errorBody(code, detail));
+}
+
+function errorBody(code: ErrorCode, detail?: string): string {
+  const { text } = ERRORS[code];
+  return JSON.stringify({ detail: detail === undefined ? text : `${text} ${detail}`, code });
+}
+
+/** RFC 9110 7.6.2: we are the last to see an OPTIONS request with no forwards left, or one about the server as a whole. */
+function isFinalRecipient(incoming: IncomingMessage): boolean {
+  return incoming.url === '*' || incoming.headers['max-forwards'] === '0';
+}
+
+function answerBroken(traffic: Traffic, error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (socket.destroyed || !(socket instanceof Socket) || isClosing(socket)) return;
+  const begun = traffic.answerOn(socket)?.headersSent === true;
+  if (begun || error.code === 'ECONNRESET' || error.code === 'EPIPE' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const code = brokenCode(error.code);
+  linger(socket, rawAnswer(ERRORS[code].status, [], errorBody(code)));
+}
+
+function brokenCode(code: string | undefined): ErrorCode {
+  if (code === 'HPE_HEADER_OVERFLOW') return 'headers_too_large';
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return 'request_timeout';
+  return code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW' ? 'body_too_large' : 'request_malformed';
+}
+
+function ignore(): void {
+  // The socket's error; whoever waits for this exchange learns of it by 'close'.
+}

@@ -1,0 +1,75 @@
+/** Who is at the other end of a connection, and whether what it says about the client is believed. */
+import { BlockList, isIP } from 'node:net';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+
+/** One address range, as `BlockList.addSubnet` takes it. */
+export interface AddressRange {
+  readonly address: string;
+  readonly prefix: number;
+  readonly family: 'ipv4' | 'ipv6';
+}
+
+/** Decided once per connection. */
+export interface Peer {
+  /** IPv4 in dotted form also where the socket is IPv6 (`::ffff:…`); `unknown` once the connection is gone. */
+  readonly address: string;
+  readonly trusted: boolean;
+  readonly encrypted: boolean;
+}
+
+export type PeerLookup = (socket: Socket) => Peer;
+
+const MAPPED_IPV4 = '::ffff:';
+
+/** @param trustedProxies whose `X-Forwarded-…` is believed; none: nobody's */
+export function createPeerLookup(trustedProxies: readonly AddressRange[]): PeerLookup {
+  const isTrusted = createTrust(trustedProxies);
+  const known = new WeakMap<Socket, Peer>();
+  return function peerOf(socket) {
+    const seen = known.get(socket);
+    if (seen !== undefined) return seen;
+    const address = plainAddress(socket.remoteAddress);
+    const peer: Peer = { address, trusted: isTrusted(address), encrypted: 'encrypted' in socket };
+    if (socket.remoteAddress !== undefined) known.set(socket, peer);
+    return peer;
+  };
+}
+
+/**
+ * The address of the client itself: the peer's, or behind trusted proxies the last address in `X-Forwarded-For` that
+ * is not one of theirs. What limits by address are counted on.
+ */
+export function createClientAddress(trustedProxies: readonly AddressRange[]): (incoming: IncomingMessage) => string {
+  const isTrusted = createTrust(trustedProxies);
+  const peerOf = createPeerLookup(trustedProxies);
+  return function clientAddress(incoming) {
+    const peer = peerOf(incoming.socket);
+    if (!peer.trusted) return peer.address;
+    const chain = incoming.headers['x-forwarded-for'];
+    const hops = (typeof chain === 'string' ? chain : '').split(',');
+    let nearest = peer.address;
+    for (let index = hops.length - 1; index >= 0; index -= 1) {
+      const hop = plainAddress(hops[index]?.trim());
+      if (isIP(hop) === 0) return nearest;
+      nearest = hop;
+      if (!isTrusted(hop)) return hop;
+    }
+    return nearest;
+  };
+}
+
+function createTrust(ranges: readonly AddressRange[]): (address: string) => boolean {
+  if (ranges.length === 0) return () => false;
+  const list = new BlockList();
+  for (const { address, prefix, family } of ranges) list.addSubnet(address, prefix, family);
+  return (address) => {
+    const version = isIP(address);
+    return version !== 0 && list.check(address, version === 6 ? 'ipv6' : 'ipv4');
+  };
+}
+
+function plainAddress(address: string | undefined): string {
+  if (address === undefined || address === '') return 'unknown';
+  return address.startsWith(MAPPED_IPV4) && address.includes('.') ? address.slice(MAPPED_IPV4.length) : address;
+}

@@ -1,0 +1,83 @@
+/**
+ * What a request must look like to be forwarded at all, decided on the raw header lines: Node's `headers` joins or
+ * drops repeated names, and what two readers understand differently is a way around either of them.
+ */
+import type { HeaderLines } from './exchange.ts';
+import { connectionOptions } from './headers.ts';
+
+export const MAX_FIELDS = 100;
+
+/** The only options with a meaning here; any other would ask us to delete a field that the backend relies on. */
+const CONNECTION_OPTIONS: ReadonlySet<string> = new Set(['close', 'keep-alive', 'upgrade', 'te', 'http2-settings']);
+/** A registered name or IPv4 address, or a bracketed IPv6 address; an optional port. */
+const AUTHORITY = /^(?:[a-z\d._-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i;
+
+export interface Malformation {
+  readonly code: 'request_malformed' | 'headers_too_large' | 'method_not_allowed';
+  /** For the client: which rule, in one sentence. */
+  readonly detail: string;
+}
+
+/**
+ * The first rule that the request breaks, or undefined.
+ *
+ * Sources: RFC 9112 3.2 (Host, absolute form), 6.1 and 6.3 (framing); RFC 9110 7.6.1 (Connection), 9.3.8 (TRACE).
+ */
+export function findMalformation(
+  method: string,
+  target: string,
+  httpVersion: string,
+  rawHeaders: HeaderLines,
+): Malformation | undefined {
+  if (method === 'TRACE' || method === 'CONNECT')
+    return { code: 'method_not_allowed', detail: `${method} is refused.` };
+  if (rawHeaders.length > 2 * MAX_FIELDS) {
+    return { code: 'headers_too_large', detail: `At most ${MAX_FIELDS} header fields are accepted.` };
+  }
+  if (!target.startsWith('/') && !(target === '*' && method === 'OPTIONS')) {
+    return malformed('The request target must be a path.');
+  }
+  let hosts = 0;
+  let lengths = 0;
+  let codings = 0;
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = (rawHeaders[index] ?? '').toLowerCase();
+    const value = rawHeaders[index + 1] ?? '';
+    if (name === 'host') {
+      hosts += 1;
+      if (!AUTHORITY.test(value)) return malformed('The Host field is not a host name with an optional port.');
+    } else if (name === 'content-length') {
+      lengths += 1;
+      if (!/^\d{1,15}$/.test(value)) return malformed('The Content-Length field is not a number.');
+    } else if (name === 'transfer-encoding') {
+      codings += 1;
+      if (value.toLowerCase() !== 'chunked') return malformed('The only Transfer-Encoding served here is chunked.');
+    } else if (name === 'connection') {
+      const odd = connectionOptions(value).find((option) => !CONNECTION_OPTIONS.has(option));
+      if (odd !== undefined) return malformed('The Connection field names an option that is not served here.');
+    }
+  }
+  if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) return malformed('Exactly one Host field is needed.');
+  if (lengths + codings > 1) return malformed('The length of the body is given more than once.');
+  if (codings > 0 && httpVersion === '1.0') return malformed('HTTP/1.0 has no Transfer-Encoding.');
+  return undefined;
+}
+
+/** Whether the request asks for a WebSocket and for nothing else (RFC 6455 4.2.1): GET, no body, one known protocol. */
+export function asksForWebSocket(method: string, httpVersion: string, rawHeaders: HeaderLines): boolean {
+  if (method !== 'GET' || httpVersion !== '1.1') return false;
+  let protocols = 0;
+  let options = 0;
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = (rawHeaders[index] ?? '').toLowerCase();
+    const value = rawHeaders[index + 1] ?? '';
+    if (name === 'upgrade') protocols += value.trim().toLowerCase() === 'websocket' ? 1 : Infinity;
+    else if (name === 'connection') options += connectionOptions(value).includes('upgrade') ? 1 : 0;
+    else if (name === 'content-length' || name === 'transfer-encoding') return false;
+  }
+  return protocols === 1 && options > 0;
+}
+
+function malformed(detail: string): Malformation {
+  return { code: 'request_malformed', detail };
+}

@@ -1,0 +1,242 @@
+/**
+ * The WebSocket door. The handshake goes through the same pool and the same header rules as every request: undici's
+ * own `upgrade` hands over the socket only after 101, keeps the bytes that came with it, and gives any other answer
+ * to the ordinary handlers, which is all that `node:http` would do, without a second transport.
+ */
+import { createHash } from 'node:crypto';
+import { STATUS_CODES } from 'node:http';
+import type { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import { ClientGone, GatewayError } from '../errors.ts';
+import type { ClientFrameGate } from './client-gate.ts';
+import type { HeaderEdit } from './exchange.ts';
+import { requestLines, responseLines } from './headers.ts';
+import { joinSockets } from './tunnel.ts';
+import type { Upstream } from './upstream.ts';
+import { toGatewayError } from './upstream-error.ts';
+
+export interface TunnelRequest {
+  readonly incoming: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+  /** Path and query, byte for byte as they are to be sent. */
+  readonly target: string;
+  readonly edit: HeaderEdit;
+  readonly requestId: string;
+  /** Holds the client's first bytes until judged; such a connection has no WebSocket extensions. */
+  readonly gate: ClientFrameGate | undefined;
+}
+
+/** Times in milliseconds of `performance.now()`. */
+export interface TunnelOutcome {
+  /** 101, or the upstream's refusal, which was relayed. */
+  readonly status: number;
+  readonly upstreamStartedAt: number;
+  readonly firstByteAt: number;
+  /** The gate closed it. */
+  readonly refused: boolean;
+}
+
+/** RFC 6455 1.3 */
+const HANDSHAKE_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+/** A client may not send before 101 (RFC 6455 4.1); what comes nevertheless is kept up to here. */
+const MAX_EARLY_BYTES = 64 * 1024;
+const EXTENSIONS = 'sec-websocket-extensions';
+
+/**
+ * Asks the upstream for the upgrade and, only after its 101, joins the two sockets.
+ *
+ * @returns when the tunnel has ended, or the upstream's refusal was relayed
+ * @throws GatewayError while nothing was sent: answer it with `refuseUpgrade`
+ * @throws ClientGone when the client left before the upstream answered
+ */
+export function tunnel(upstream: Upstream, request: TunnelRequest): Promise<TunnelOutcome> {
+  return new Promise((resolve, reject) => {
+    const { incoming, socket } = request;
+    if (socket.destroyed) throw new ClientGone();
+    const headers = requestLines({
+      rawHeaders: incoming.rawHeaders,
+      method: 'GET',
+      httpVersion: incoming.httpVersion,
+      peer: upstream.peerOf(incoming.socket),
+      edit: request.gate === undefined ? request.edit : withoutExtensions(request.edit),
+      requestId: request.requestId,
+      via: upstream.via,
+      streamed: false,
+      rewritten: false,
+    });
+    const handshake = new Handshake(upstream, request, resolve, reject);
+    upstream.pool.dispatch({ path: request.target, method: 'GET', headers, upgrade: 'websocket' }, handshake);
+  });
+}
+
+class Handshake implements Dispatcher.DispatchHandler {
+  readonly #upstream: Upstream;
+  readonly #request: TunnelRequest;
+  readonly #socket: Duplex;
+  readonly #resolve: (outcome: TunnelOutcome) => void;
+  readonly #reject: (error: Error) => void;
+  readonly #startedAt = performance.now();
+  #controller: Dispatcher.DispatchController | undefined;
+  #settled = false;
+  #status = 0;
+  #firstByteAt = 0;
+  readonly #early: Buffer[] = [];
+  #earlyBytes = 0;
+
+  constructor(
+    upstream: Upstream,
+    request: TunnelRequest,
+    resolve: (outcome: TunnelOutcome) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.#upstream = upstream;
+    this.#request = request;
+    this.#socket = request.socket;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    if (request.head.length > 0) this.#keepEarly(request.head);
+    // Reading is what makes a client that leaves be noticed.
+    this.#socket.on('data', this.#keepEarly).on('end', this.#leave).on('close', this.#leave);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#settled) controller.abort(new ClientGone());
+  }
+
+  onRequestUpgrade(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    _headers: unknown,
+    upstream: Duplex,
+  ): void {
+    const { incoming, requestId, gate } = this.#request;
+    const lines = responseLines(controller.rawHeaders as (string | Buffer)[], status, requestId);
+    upstream.on('error', ignore);
+    const failure = this.#settled ? new ClientGone() : findHandshakeFault(incoming, lines, gate !== undefined);
+    if (failure !== undefined) {
+      upstream.destroy();
+      this.#fail(failure);
+      return;
+    }
+    this.#settled = true;
+    this.#release();
+    const socket = this.#socket;
+    socket.write(head(101, [...lines, 'upgrade', 'websocket', 'connection', 'Upgrade']), 'latin1');
+    const firstByteAt = performance.now();
+    void joinSockets({
+      client: socket,
+      upstream,
+      early: this.#early,
+      gate,
+      idleTimeoutMs: this.#upstream.idleTimeoutMs,
+    }).then(({ refused }) => {
+      this.#resolve({ status, upstreamStartedAt: this.#startedAt, firstByteAt, refused });
+    });
+  }
+
+  /** Any other answer is a refusal: relayed, and the connection ends with it. */
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    if (status < 200) {
+      if (status < 102) controller.abort(new GatewayError('upstream_invalid'));
+      return;
+    }
+    this.#status = status;
+    this.#firstByteAt = performance.now();
+    const lines = responseLines(controller.rawHeaders as (string | Buffer)[], status, this.#request.requestId);
+    this.#socket.write(head(status, [...lines, 'connection', 'close']), 'latin1');
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#socket.write(chunk)) {
+      controller.pause();
+      this.#socket.once('drain', () => controller.resume());
+    }
+  }
+
+  onResponseEnd(): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#release();
+    const socket = this.#socket;
+    socket.resume();
+    socket.end(() => socket.destroy());
+    this.#resolve({
+      status: this.#status,
+      upstreamStartedAt: this.#startedAt,
+      firstByteAt: this.#firstByteAt,
+      refused: false,
+    });
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    this.#fail(error);
+  }
+
+  #fail(error: Error): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#release();
+    // Begun means that a refusal is cut in its middle, and that must show.
+    if (this.#status !== 0) cut(this.#socket);
+    this.#reject(error instanceof ClientGone ? error : toGatewayError(error));
+  }
+
+  readonly #keepEarly = (chunk: Buffer): void => {
+    this.#early.push(chunk);
+    this.#earlyBytes += chunk.length;
+    if (this.#earlyBytes > MAX_EARLY_BYTES) this.#socket.pause();
+  };
+
+  readonly #leave = (): void => {
+    if (this.#settled) return;
+    this.#fail(new ClientGone());
+    this.#socket.destroy();
+    this.#controller?.abort(new ClientGone());
+  };
+
+  #release(): void {
+    this.#socket.off('data', this.#keepEarly).off('end', this.#leave).off('close', this.#leave);
+    this.#socket.on('error', ignore);
+  }
+}
+
+/** RFC 6455 4.1: what a client must check before it takes 101 for an answer; we are that client. */
+function findHandshakeFault(incoming: IncomingMessage, lines: readonly string[], gated: boolean): Error | undefined {
+  const key = incoming.headers['sec-websocket-key'] ?? '';
+  const expected = createHash('sha1')
+    .update(key + HANDSHAKE_GUID)
+    .digest('base64');
+  if (fieldOf(lines, 'sec-websocket-accept') !== expected) return new GatewayError('upstream_invalid');
+  if (gated && fieldOf(lines, EXTENSIONS) !== undefined) return new GatewayError('upstream_invalid');
+  return undefined;
+}
+
+function fieldOf(lines: readonly string[], name: string): string | undefined {
+  for (let index = 0; index < lines.length; index += 2)
+    if (lines[index]?.toLowerCase() === name) return lines[index + 1];
+  return undefined;
+}
+
+function withoutExtensions(edit: HeaderEdit): HeaderEdit {
+  return { remove: new Set([...edit.remove, EXTENSIONS]), add: edit.add };
+}
+
+function head(status: number, lines: readonly string[]): string {
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
+  for (let index = 0; index + 1 < lines.length; index += 2) text += `${lines[index]}: ${lines[index + 1]}\r\n`;
+  return `${text}\r\n`;
+}
+
+/** A refusal without length ends with the connection, so that only a reset shows that it was cut. */
+function cut(socket: Duplex): void {
+  if (socket instanceof Socket) socket.resetAndDestroy();
+  else socket.destroy();
+}
+
+function ignore(): void {
+  // 'close' follows every error, and that is listened to.
+}

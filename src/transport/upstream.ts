@@ -1,0 +1,85 @@
+/** The backend as the transport sees it: a pool of HTTP/1.1 connections, its timeouts, and a probe. */
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { Pool, buildConnector } from 'undici';
+import { createPeerLookup } from './peer.ts';
+import type { AddressRange, PeerLookup } from './peer.ts';
+
+export interface UpstreamOptions {
+  /** Scheme, host and port. */
+  readonly url: URL;
+  readonly connectTimeoutMs: number;
+  /** From the request sent to the response headers there. */
+  readonly responseTimeoutMs: number;
+  /** Longest silence inside a response body, and on a tunnel. */
+  readonly idleTimeoutMs: number;
+  /** Peers whose `X-Forwarded-…` is extended; everyone else's is replaced. */
+  readonly trustedProxies: readonly AddressRange[];
+  /** What the readiness probe asks for; any answer below 500 will do. */
+  readonly probePath: string;
+}
+
+export interface Upstream {
+  readonly pool: Pool;
+  /** Our name in `Via`, of this process alone: a request that carries it has gone in a circle. */
+  readonly via: string;
+  readonly peerOf: PeerLookup;
+  readonly idleTimeoutMs: number;
+  /** One small request; false after `withinMs`, never throws. */
+  reachable(withinMs?: number): Promise<boolean>;
+  /** Closes every connection; what still runs is cut. */
+  close(): Promise<void>;
+}
+
+/** Below the 5 s after which uvicorn drops an idle connection, so that it is not reused in that very moment. */
+const IDLE_CONNECTION_MS = 4_000;
+export const MAX_HEADER_BYTES = 16 * 1024;
+
+export function createUpstream(options: UpstreamOptions): Upstream {
+  const connect = buildConnector({ timeout: options.connectTimeoutMs, allowH2: false });
+  const pool = new Pool(options.url.origin, {
+    connect: (target, callback) => {
+      connect(target, (error, socket) => {
+        if (error === null && socket) markResets(socket);
+        (callback as (error: Error | null, socket: unknown) => void)(error, socket);
+      });
+    },
+    allowH2: false,
+    pipelining: 1,
+    keepAliveTimeout: IDLE_CONNECTION_MS,
+    keepAliveMaxTimeout: IDLE_CONNECTION_MS,
+    keepAliveTimeoutThreshold: 1_000,
+    headersTimeout: options.responseTimeoutMs,
+    bodyTimeout: options.idleTimeoutMs,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  });
+  return {
+    pool,
+    via: `modelgate-${randomBytes(4).toString('hex')}`,
+    peerOf: createPeerLookup(options.trustedProxies),
+    idleTimeoutMs: options.idleTimeoutMs,
+    reachable: (withinMs = 2_000) => probe(pool, options.probePath, withinMs),
+    close: () => pool.destroy(),
+  };
+}
+
+/**
+ * undici takes a reset for the end of a body without length; such a body would look complete although it was cut
+ * (RFC 9112 8). Under another code the reset stays the failure that it is.
+ */
+function markResets(socket: Socket): void {
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'ECONNRESET') error.code = 'UPSTREAM_RESET';
+  });
+}
+
+async function probe(pool: Pool, path: string, withinMs: number): Promise<boolean> {
+  try {
+    const { statusCode, body } = await pool.request({ method: 'GET', path, signal: AbortSignal.timeout(withinMs) });
+    await body.dump();
+    return statusCode < 500;
+  } catch {
+    // Refused, timed out or not HTTP: all of them mean "not there".
+    return false;
+  }
+}

@@ -1,0 +1,357 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import Database from 'better-sqlite3';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { initializeFile } from '../../../src/store/initialize.ts';
+import { SCHEMA_OBJECTS } from '../../../src/store/tables.ts';
+import type { TestDatabase } from '../../support/database.ts';
+import { createDatabase } from '../../support/database.ts';
+import { openStore } from '../../support/opened-store.ts';
+import type { OtherProcess } from '../../support/other-process.ts';
+import { openOtherProcess } from '../../support/other-process.ts';
+
+const ACME = { id: 'mai_client_acme', name: 'Acme' };
+const WITH_ACME = { organization: ACME, autoEnroll: true };
+const ERAS = ['0.6.18', '0.12.4'] as const;
+
+const hasPython = spawnSync('python3', ['-c', 'import sqlite3']).status === 0;
+
+/** Everybody and every model that the guide's migration tells apart. */
+function people(database: TestDatabase): void {
+  database.addUser({ id: 'root', role: 'admin' });
+  database.addUser({ id: 'ada' });
+  database.addUser({ id: 'waiting', role: 'pending' });
+  database.addModel({ id: 'openai/gpt-4o' });
+  database.addModel({ id: 'switched-off', active: 0 });
+  database.addModel({ id: 'preset', base: 'openai/gpt-4o' });
+}
+
+const rowsOf = (database: TestDatabase, table: string): unknown[] =>
+  database.sql
+    .prepare<[], Record<string, unknown>>(`SELECT * FROM ${table} ORDER BY id`)
+    .all()
+    .map((row) => ({ ...row, joined_at: 'a time', created_at: 'a time', updated_at: 'a time' }));
+
+const objectsOf = (database: TestDatabase): unknown[] =>
+  database.sql.prepare("SELECT type || ' ' || name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").pluck().all();
+
+const tableInfo = (database: TestDatabase, table: string): unknown[] =>
+  database.sql.prepare('SELECT * FROM pragma_table_info(?)').all(table);
+
+describe.each(ERAS)('an untouched database of %s', (era) => {
+  test('is made complete at the start of the gate', () => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    using opened = openStore(database.path, WITH_ACME);
+    expect(opened.store.health()).toMatchObject({ readable: true, missing: [] });
+    expect(objectsOf(database)).toEqual(
+      expect.arrayContaining(SCHEMA_OBJECTS.map((object) => `${object.kind} ${object.name}`)),
+    );
+    expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
+    expect(opened.reason('waiting', 'openai/gpt-4o')).toBe('role_not_permitted');
+    expect(opened.effect('ada', 'switched-off')).toBe('deny');
+  });
+
+  test.runIf(hasPython)("gets the very rows that the deployment guide's own script writes", () => {
+    using ours = createDatabase({ era, journalMode: 'delete', organizationTables: 'none' });
+    using theirs = createDatabase({ era, journalMode: 'delete', organizationTables: 'none' });
+    people(ours);
+    people(theirs);
+    const script = fileURLToPath(new URL('../../support/migrate_to_organizations.py', import.meta.url));
+    execFileSync('python3', [script, theirs.path, ACME.id, ACME.name], { env: { ...process.env, PYTHONUTF8: '1' } });
+    openStore(ours.path, WITH_ACME)[Symbol.dispose]();
+    for (const table of ['organization_members', 'organization_models']) {
+      expect(rowsOf(ours, table)).toEqual(rowsOf(theirs, table));
+      expect(tableInfo(ours, table)).toEqual(tableInfo(theirs, table));
+    }
+    expect(objectsOf(ours)).toEqual(expect.arrayContaining(objectsOf(theirs)));
+  });
+
+  test.runIf(hasPython)("that the guide's script has migrated is used as it is", () => {
+    using database = createDatabase({ era, journalMode: 'delete', organizationTables: 'none' });
+    people(database);
+    const script = fileURLToPath(new URL('../../support/migrate_to_organizations.py', import.meta.url));
+    execFileSync('python3', [script, database.path, ACME.id, ACME.name], { env: { ...process.env, PYTHONUTF8: '1' } });
+    const before = rowsOf(database, 'organization_members');
+    using opened = openStore(database.path, WITH_ACME);
+    expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
+    expect(rowsOf(database, 'organization_members')).toEqual(before);
+  });
+
+  test('stays as it is at a second start', () => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    openStore(database.path, WITH_ACME)[Symbol.dispose]();
+    const dataVersion = database.sql.pragma('data_version', { simple: true });
+    openStore(database.path, WITH_ACME)[Symbol.dispose]();
+    expect(database.sql.pragma('data_version', { simple: true })).toBe(dataVersion);
+  });
+
+  test('makes a report with the columns and the rows of the guide', () => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    openStore(database.path, WITH_ACME)[Symbol.dispose]();
+    const theGuides = database.sql.prepare(`
+      SELECT u.email as user_email, u.name as user_name, om.organization_id,
+        COUNT(DISTINCT orgmod.model_id) as accessible_models, GROUP_CONCAT(DISTINCT m.name) as model_names
+      FROM user u
+      JOIN organization_members om ON u.id = om.user_id
+      JOIN organization_models orgmod ON om.organization_id = orgmod.organization_id
+      JOIN model m ON orgmod.model_id = m.id
+      WHERE om.is_active = 1 AND orgmod.is_active = 1
+      GROUP BY u.id, om.organization_id`);
+    const report = database.sql.prepare('SELECT * FROM user_model_access_report').all();
+    expect(report).toHaveLength(2);
+    expect(report).toEqual(theGuides.all());
+    expect(
+      database.sql.prepare("SELECT DISTINCT model_id FROM user_available_models WHERE user_id = 'ada'").all(),
+    ).toEqual([{ model_id: 'openai/gpt-4o' }]);
+  });
+});
+
+describe('what somebody has switched off or taken away', () => {
+  test('stays so at every start', () => {
+    using database = createDatabase({ organizationTables: 'none' });
+    people(database);
+    openStore(database.path, WITH_ACME)[Symbol.dispose]();
+    database.withdraw(ACME.id, 'openai/gpt-4o');
+    database.run("UPDATE organization_members SET is_active = 0 WHERE user_id = 'ada'");
+    using opened = openStore(database.path, WITH_ACME);
+    expect(opened.reason('ada', 'openai/gpt-4o')).toBe('no_organization');
+    expect(opened.reason('root', 'openai/gpt-4o')).toBe('not_granted');
+  });
+
+  test('does not come back where its row was deleted', () => {
+    using database = createDatabase({ organizationTables: 'none' });
+    people(database);
+    openStore(database.path, WITH_ACME)[Symbol.dispose]();
+    database.run("DELETE FROM organization_models WHERE model_id = 'openai/gpt-4o'");
+    database.addModel({ id: 'made-later' });
+    using opened = openStore(database.path, WITH_ACME);
+    expect(opened.effect('root', 'openai/gpt-4o')).toBe('deny');
+    expect(opened.effect('root', 'made-later')).toBe('deny');
+  });
+});
+
+describe('several processes that start at once', () => {
+  const starter = `
+    const { initializeFile } = await import(process.argv[1]);
+    const { made, linked } = initializeFile(process.argv[2], { organization: { id: 'acme', name: 'Acme' }, busyTimeoutMs: 5000 });
+    console.log(JSON.stringify({ made: made.length, linked }));`;
+
+  test('make everything once', async () => {
+    using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
+    for (let user = 0; user < 500; user++) database.addUser({ id: `user-${user}` });
+    database.addModel({ id: 'granted' });
+    const module = new URL('../../../src/store/initialize.ts', import.meta.url).href;
+    const { spawn } = await import('node:child_process');
+    const outputs = await Promise.all(
+      Array.from(
+        { length: 4 },
+        () =>
+          new Promise<string>((resolve, reject) => {
+            const child = spawn(process.execPath, ['--input-type=module', '-e', starter, module, database.path]);
+            let output = '';
+            child.stdout.on('data', (chunk: Buffer) => void (output += chunk.toString()));
+            child.stderr.on('data', (chunk: Buffer) => void (output += chunk.toString()));
+            child.once('error', reject);
+            child.once('close', () => resolve(output));
+          }),
+      ),
+    );
+    const results = outputs.map((output) => JSON.parse(output) as { made: number; linked: { users: number } });
+    expect(results.map((result) => result.made).sort()).toEqual([0, 0, 0, SCHEMA_OBJECTS.length]);
+    expect(results.map((result) => result.linked.users).sort()).toEqual([0, 0, 0, 500]);
+    expect(rowsOf(database, 'organization_members')).toHaveLength(500);
+  });
+});
+
+describe("the backend's migrations", () => {
+  let other: OtherProcess;
+  beforeAll(async () => void (other = await openOtherProcess()));
+  afterAll(() => other.close());
+
+  // as alembic's batch_alter_table does it (0.6.41 for `user`, 0.8.0 for `model`)
+  const rebuild = (table: string) => `
+    CREATE TABLE _alembic_tmp AS SELECT * FROM "${table}";
+    BEGIN;
+    DROP TABLE "${table}";
+    ALTER TABLE _alembic_tmp RENAME TO "${table}";
+    COMMIT;`;
+
+  test.each(ERAS)('rebuild their own tables beside ours (%s)', async (era) => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    using opened = openStore(database.path, WITH_ACME);
+    expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
+    await other.run(database.path, rebuild('user'));
+    await other.run(database.path, rebuild('model'));
+    await other.run(database.path, 'ALTER TABLE config RENAME TO config_renamed');
+    expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
+    await other.run(database.path, `UPDATE "user" SET role = 'pending' WHERE id = 'ada'`);
+    expect(opened.reason('ada', 'openai/gpt-4o')).toBe('role_not_permitted');
+    expect(database.sql.prepare('SELECT count(*) FROM user_model_access_report').pluck().get()).toBe(2);
+    await other.release(database.path);
+  });
+
+  test('that move API keys from a column to a table are noticed', async () => {
+    using database = createDatabase({ era: '0.6.18' });
+    database.addUser({ id: 'ada', apiKey: 'sk-old' });
+    using opened = openStore(database.path);
+    expect(opened.next().userOfApiKey('sk-old')).toBe('ada');
+    await other.run(
+      database.path,
+      `CREATE TABLE api_key (id TEXT PRIMARY KEY, user_id TEXT, "key" TEXT UNIQUE NOT NULL);
+       INSERT INTO api_key VALUES ('key_ada', 'ada', 'sk-new');
+       DROP INDEX user_api_key;
+       ALTER TABLE "user" DROP COLUMN api_key;`,
+    );
+    expect(opened.next().userOfApiKey('sk-old')).toBeUndefined();
+    expect(opened.next().userOfApiKey('sk-new')).toBe('ada');
+    await other.release(database.path);
+  });
+});
+
+describe('tables that others have made', () => {
+  test("mAI's own, with foreign keys, other ids and NULL for active, are used as they are", () => {
+    using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
+    database.addUser({ id: 'ada' });
+    database.addUser({ id: 'bob' });
+    database.addClientOrganization('mai_client_acme', null);
+    database.sql.exec(`
+      CREATE TABLE organization_models (
+        id TEXT PRIMARY KEY, organization_id TEXT NOT NULL, model_id TEXT NOT NULL, is_active INTEGER DEFAULT 1,
+        created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+        FOREIGN KEY (organization_id) REFERENCES client_organizations(id), FOREIGN KEY (model_id) REFERENCES model(id),
+        UNIQUE(organization_id, model_id));
+      CREATE TABLE organization_members (
+        id TEXT PRIMARY KEY, organization_id TEXT NOT NULL, user_id TEXT NOT NULL, role TEXT DEFAULT 'member',
+        is_active INTEGER DEFAULT 1, joined_at INTEGER NOT NULL, UNIQUE(organization_id, user_id));
+      INSERT INTO organization_models VALUES ('uuid-1', 'mai_client_acme', 'anthropic/claude', NULL, 1, 1);
+      INSERT INTO organization_models VALUES ('uuid-2', 'mai_client_acme', 'off', 0, 1, 1);
+      INSERT INTO organization_members VALUES ('uuid-3', 'mai_client_acme', 'ada', 'member', NULL, 1);
+      INSERT INTO organization_members VALUES ('uuid-4', 'mai_client_acme', 'bob', 'member', 0, 1);`);
+    using opened = openStore(database.path, WITH_ACME);
+    expect(opened.grants('ada')).toEqual(['mai_client_acme: anthropic/claude']);
+    expect(opened.grants('bob')).toEqual([]);
+    database.run("UPDATE client_organizations SET is_active = 0 WHERE id = 'mai_client_acme'");
+    expect(opened.reason('ada', 'anthropic/claude')).toBe('no_organization');
+  });
+
+  test('by hand, without any of the optional columns and with a row twice, still count, and what cannot be made is said', () => {
+    using database = createDatabase({ organizationTables: 'none' });
+    database.addUser({ id: 'ada' });
+    database.sql.exec(`
+      CREATE TABLE organization_models (organization_id, model_id);
+      CREATE TABLE organization_members (organization_id, user_id);
+      INSERT INTO organization_models VALUES ('acme', 'granted'), ('acme', 'granted'), ('acme', 7), ('acme', NULL);
+      INSERT INTO organization_members VALUES ('acme', 'ada'), ('acme', 'ada'), (NULL, 'ada');`);
+    using opened = openStore(database.path);
+    expect(opened.grants('ada')).toEqual(['acme: granted']);
+    const { missing } = opened.store.health();
+    expect(missing.filter((line) => line.includes('no such column: is_active')).length).toBeGreaterThan(0);
+    expect(missing.filter((line) => line.includes('UNIQUE constraint failed')).length).toBe(1);
+    database.run('DELETE FROM organization_models');
+    expect(opened.effect('ada', 'granted')).toBe('deny');
+  });
+
+  test('with columns that nothing can be read from are said, not read', () => {
+    using database = createDatabase({ organizationTables: 'none' });
+    database.sql.exec('CREATE TABLE organization_members (member TEXT, team TEXT)');
+    using opened = openStore(database.path);
+    expect(() => opened.next()).toThrow(expect.objectContaining({ code: 'policy_unavailable' }));
+    expect(opened.store.health().problem).toContain('table organization_members has no column organization_id');
+  });
+});
+
+describe('a database that cannot be written', () => {
+  /** A process without the rights of root, for which a read-only file is read-only. */
+  function asNobody(path: string): {
+    health: { readable: boolean; missing: string[]; problem?: string };
+    grants: string[];
+  } {
+    const script = fileURLToPath(new URL('../../support/store-of-nobody.ts', import.meta.url));
+    const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+    const output = execFileSync(process.execPath, [script, path], { ...nobody, encoding: 'utf8' });
+    return JSON.parse(output) as ReturnType<typeof asNobody>;
+  }
+
+  function prepared(organizationTables: 'guide' | 'none'): TestDatabase & { directory: string } {
+    const directory = mkdtempSync(join(tmpdir(), 'modelgate-'));
+    const database = createDatabase({ era: '0.6.18', organizationTables, directory });
+    database.addUser({ id: 'ada' });
+    if (organizationTables === 'guide') {
+      database.addMember('acme', 'ada');
+      database.grant('acme', 'granted');
+    }
+    return database;
+  }
+
+  test('is read as it is, and what is missing is said', () => {
+    const database = prepared('guide');
+    database.close();
+    execFileSync('chmod', ['-R', 'a+rX,a-w', database.directory]);
+    const { health, grants } = asNobody(database.path);
+    expect(health.readable).toBe(true);
+    expect(grants).toEqual(['acme: granted']);
+    expect(health.missing.join('\n')).toContain('view user_available_models (not made: SQLITE_');
+    rmSync(database.directory, { recursive: true });
+  });
+
+  test('gives nobody a model while the tables themselves are missing', () => {
+    const database = prepared('none');
+    database.close();
+    execFileSync('chmod', ['-R', 'a+rX,a-w', database.directory]);
+    const { health, grants } = asNobody(database.path);
+    expect(health).toMatchObject({ readable: false });
+    expect(health.problem).toContain('table organization_members is missing');
+    expect(health.missing.join('\n')).toContain('table organization_models (not made: SQLITE_');
+    expect(grants).toEqual(['policy_unavailable']);
+    rmSync(database.directory, { recursive: true });
+  });
+
+  test('asks for nothing where it is complete already', () => {
+    const database = prepared('guide');
+    initializeFile(database.path, { organization: undefined, busyTimeoutMs: 1_000 });
+    database.close();
+    execFileSync('chmod', ['-R', 'a+rX,a-w', database.directory]);
+    expect(asNobody(database.path).health).toMatchObject({ readable: true, missing: [] });
+    rmSync(database.directory, { recursive: true });
+  });
+});
+
+test('the version counter counts every kind of change, for the whole table too', () => {
+  using database = createDatabase();
+  initializeFile(database.path, { busyTimeoutMs: 1_000 });
+  const version = () =>
+    Number(
+      database.sql.prepare("SELECT version FROM modelgate_version WHERE subject = 'organization_models'").pluck().get(),
+    );
+  let last = version();
+  for (const statement of [
+    "INSERT INTO organization_models (id, organization_id, model_id) VALUES ('1', 'acme', 'a')",
+    "INSERT OR REPLACE INTO organization_models (id, organization_id, model_id) VALUES ('1', 'acme', 'b')",
+    "INSERT INTO organization_models (id, organization_id, model_id) VALUES ('1', 'acme', 'c') ON CONFLICT DO UPDATE SET model_id = 'c'",
+    "UPDATE organization_models SET model_id = 'd'",
+    'DELETE FROM organization_models',
+  ]) {
+    database.run(statement);
+    expect(version(), statement).toBeGreaterThan(last);
+    last = version();
+  }
+});
+
+test('a database with our tables opens in the SQLite that Python brings along', () => {
+  using database = createDatabase({ organizationTables: 'none', journalMode: 'delete' });
+  people(database);
+  openStore(database.path, WITH_ACME)[Symbol.dispose]();
+  const check = new Database(database.path);
+  expect(check.pragma('integrity_check', { simple: true })).toBe('ok');
+  check.close();
+  if (!hasPython) return;
+  const code = `import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute("PRAGMA integrity_check").fetchone()[0], c.execute("SELECT count(*) FROM user_model_access_report").fetchone()[0])`;
+  expect(execFileSync('python3', ['-c', code, database.path], { encoding: 'utf8' }).trim()).toBe('ok 2');
+});

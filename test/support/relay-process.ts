@@ -1,0 +1,17 @@
+/** The relay as a process of its own, for what is measured on a process: memory. Started with `fork`. */
+import { startRelay } from './relay.ts';
+
+export interface RelayReport {
+  readonly port: number;
+  readonly rssBytes: number;
+}
+
+const [upstream = ''] = process.argv.slice(2);
+const relay = await startRelay({ upstream });
+const report = (): void => {
+  const message: RelayReport = { port: relay.port, rssBytes: process.memoryUsage.rss() };
+  process.send?.(message);
+};
+process.on('message', report);
+process.on('disconnect', () => process.exit());
+report();

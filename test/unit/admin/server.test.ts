@@ -1,0 +1,127 @@
+import { describe, expect, test } from 'vitest';
+import type { ReadinessParts } from '../../../src/admin/readiness.ts';
+import { createReadiness } from '../../../src/admin/readiness.ts';
+import { createAdminApp } from '../../../src/admin/server.ts';
+
+const parts: ReadinessParts = {
+  version: '1.2.3',
+  mode: 'enforce',
+  bypass: undefined,
+  storeHealth: () => ({ readable: true, ageMs: 12.4, missing: [], problem: undefined }),
+  upstreamReachable: () => Promise.resolve(true),
+  isDraining: () => false,
+};
+
+function appOf(more: Partial<ReadinessParts> = {}, errors: Error[] = []): ReturnType<typeof createAdminApp> {
+  return createAdminApp({
+    readiness: createReadiness({ ...parts, ...more }),
+    metrics: { exposition: () => Promise.resolve({ contentType: 'text/plain; version=0.0.4', text: 'x 1\n' }) },
+    reportError: (error) => errors.push(error),
+  });
+}
+
+describe('the admin listener', () => {
+  test('says that the process is alive, whatever else is not', async () => {
+    const response = await appOf({ upstreamReachable: () => Promise.resolve(false) }).request('/healthz');
+    expect(response.status).toBe(200);
+    expect(await response.json()).toEqual({ alive: true });
+  });
+
+  test('says that it is ready, and how it is switched', async () => {
+    const response = await appOf().request('/readyz');
+    expect(response.status).toBe(200);
+    expect(response.headers.get('cache-control')).toBe('no-store');
+    expect(await response.json()).toEqual({
+      ready: true,
+      draining: false,
+      mode: 'enforce',
+      bypass: null,
+      database: { readable: true, age_ms: 12, missing: [], problem: null },
+      upstream: { reachable: true },
+      version: '1.2.3',
+    });
+  });
+
+  test.each<[string, Partial<ReadinessParts>, object]>([
+    [
+      'the database cannot be read',
+      { storeHealth: () => ({ readable: false, ageMs: 40_000, missing: [], problem: 'SQLITE_BUSY: locked' }) },
+      { database: { readable: false, age_ms: 40_000, problem: 'SQLITE_BUSY: locked' } },
+    ],
+    ['the backend is away', { upstreamReachable: () => Promise.resolve(false) }, { upstream: { reachable: false } }],
+    ['it is shutting down', { isDraining: () => true }, { draining: true }],
+  ])('answers 503 while %s', async (_name, more, state) => {
+    const response = await appOf(more).request('/readyz');
+    expect(response.status).toBe(503);
+    expect(await response.json()).toMatchObject({ ready: false, ...state });
+  });
+
+  test('is ready with things missing in the database, and names them', async () => {
+    const missing = ['table organization_models'];
+    const response = await appOf({
+      storeHealth: () => ({ readable: true, ageMs: 0, missing, problem: undefined }),
+    }).request('/readyz');
+    expect(response.status).toBe(200);
+    expect(await response.json()).toMatchObject({ database: { missing } });
+  });
+
+  test('names the switch that turns the gate off', async () => {
+    const response = await appOf({ bypass: 'ENABLE_MODEL_FILTER' }).request('/readyz');
+    expect(await response.json()).toMatchObject({ bypass: 'ENABLE_MODEL_FILTER' });
+  });
+
+  test('serves the metrics with their content type', async () => {
+    const response = await appOf().request('/metrics');
+    expect(response.headers.get('content-type')).toBe('text/plain; version=0.0.4');
+    expect(await response.text()).toBe('x 1\n');
+  });
+
+  test.each([
+    ['GET', '/'],
+    ['GET', '/api/models'],
+    ['POST', '/readyz'],
+  ])('has nothing else: %s %s is 404', async (method, path) => {
+    const response = await appOf().request(path, { method });
+    expect(response.status).toBe(404);
+    expect(await response.json()).toHaveProperty('error');
+  });
+
+  test('tells the log, not the caller, what went wrong', async () => {
+    const errors: Error[] = [];
+    const response = await appOf(
+      {
+        storeHealth: () => {
+          throw new Error('inner detail');
+        },
+      },
+      errors,
+    ).request('/readyz');
+    expect(response.status).toBe(500);
+    expect(await response.text()).not.toContain('inner detail');
+    expect(errors.map((error) => error.message)).toEqual(['inner detail']);
+  });
+});
+
+describe('readiness', () => {
+  test('asks the backend at most once a second', async () => {
+    let asked = 0;
+    let time = 0;
+    const readiness = createReadiness(
+      {
+        ...parts,
+        upstreamReachable: () => {
+          asked += 1;
+          return Promise.resolve(true);
+        },
+      },
+      () => time,
+    );
+    await Promise.all([readiness(), readiness()]);
+    time = 999;
+    await readiness();
+    expect(asked).toBe(1);
+    time = 1_000;
+    await readiness();
+    expect(asked).toBe(2);
+  });
+});

@@ -1,0 +1,123 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { loadConfig, loadStoreConfig } from '../../../src/config/load.ts';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'modelgate-config-'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const environment = (more: Record<string, string> = {}): Record<string, string> => ({
+  MODELGATE_UPSTREAM_URL: 'http://open-webui:8080',
+  DATABASE_URL: 'sqlite:///webui.db',
+  WEBUI_SECRET_KEY: 'key',
+  ...more,
+});
+const foundBy = (sources: Parameters<typeof loadConfig>[0]): string[] =>
+  (loadConfig(sources).issues ?? []).map(({ setting, found }) => `${setting}: ${found}`);
+
+describe('loadConfig', () => {
+  test('finds relative paths from the directory it is given, and a database need not exist yet', () => {
+    expect(loadConfig({ environment: environment(), directory })).toMatchObject({
+      config: { database: { path: join(directory, 'webui.db') } },
+    });
+  });
+
+  test('reads the file that MODELGATE_CONFIG names', () => {
+    writeFileSync(join(directory, 'gate.yaml'), 'MODELGATE_PORT: 8123\n');
+    expect(loadConfig({ environment: environment({ MODELGATE_CONFIG: 'gate.yaml' }), directory })).toMatchObject({
+      config: { listen: { port: 8123 } },
+    });
+  });
+
+  test('prefers the file of the command line', () => {
+    writeFileSync(join(directory, 'gate.yaml'), 'MODELGATE_PORT: 8123\n');
+    const sources = { environment: environment({ MODELGATE_CONFIG: 'absent.yaml' }), directory, file: 'gate.yaml' };
+    expect(loadConfig(sources)).toMatchObject({ config: { listen: { port: 8123 } } });
+  });
+
+  test('takes an empty file, or one of comments only, as no settings', () => {
+    for (const text of ['', '# nothing yet\n', '---\n']) {
+      writeFileSync(join(directory, 'gate.yaml'), text);
+      expect(loadConfig({ environment: environment(), directory, file: 'gate.yaml' })).toHaveProperty('config');
+    }
+  });
+
+  test('reports a file that is not there beside every other mistake', () => {
+    expect(foundBy({ environment: environment({ MODELGATE_PORT: 'x' }), directory, file: 'absent.yaml' })).toEqual([
+      'absent.yaml: which does not exist',
+      'MODELGATE_PORT: "x"',
+    ]);
+  });
+
+  test('reports a file that is not YAML with the place', () => {
+    writeFileSync(join(directory, 'gate.yaml'), 'MODELGATE_PORT: 1\nMODELGATE_PORT: 2\n');
+    expect(foundBy({ environment: environment(), directory, file: 'gate.yaml' })).toEqual([
+      'gate.yaml: Map keys must be unique at line 2, column 1:',
+    ]);
+  });
+
+  test('refuses YAML aliases, which could make a small file huge', () => {
+    writeFileSync(join(directory, 'gate.yaml'), 'MODELGATE_HOST: &a ["x"]\nMODELGATE_MEDIA_MODELS: [*a, *a]\n');
+    expect(foundBy({ environment: environment(), directory, file: 'gate.yaml' })).toHaveLength(1);
+  });
+
+  test('reports a directory in place of a file', () => {
+    expect(foundBy({ environment: environment(), directory, file: '.' })).toEqual(['.: which is a directory']);
+  });
+
+  test('reads the key from its file', () => {
+    writeFileSync(join(directory, 'key'), 'abc\n');
+    const { WEBUI_SECRET_KEY: _, ...rest } = environment({ WEBUI_SECRET_KEY_FILE: 'key' });
+    expect(loadConfig({ environment: rest, directory })).toMatchObject({
+      config: { identity: { secretKeys: ['abc', 'abc\n'] } },
+    });
+  });
+
+  test('reports key files that are absent, a directory or no text', () => {
+    writeFileSync(join(directory, 'binary'), Buffer.from([0xff, 0xfe, 0x00]));
+    const { WEBUI_SECRET_KEY: _, ...rest } = environment();
+    const found = (name: string): string[] =>
+      foundBy({ environment: { ...rest, WEBUI_SECRET_KEY_FILE: name }, directory });
+    expect(found('absent')).toEqual([`WEBUI_SECRET_KEY_FILE: "${directory}/absent", which does not exist`]);
+    expect(found('.')).toEqual([`WEBUI_SECRET_KEY_FILE: "${directory}", which is a directory`]);
+    expect(found('binary')).toEqual([`WEBUI_SECRET_KEY_FILE: "${directory}/binary", which is not UTF-8 text`]);
+  });
+
+  test.skipIf(process.getuid?.() === 0)('reports a key file that this user may not read', () => {
+    writeFileSync(join(directory, 'key'), 'abc');
+    chmodSync(join(directory, 'key'), 0);
+    const { WEBUI_SECRET_KEY: _, ...rest } = environment({ WEBUI_SECRET_KEY_FILE: 'key' });
+    expect(foundBy({ environment: rest, directory })[0]).toContain('which this user may not read');
+  });
+
+  test('reports a database whose directory is missing, is a file, or which is a directory itself', () => {
+    writeFileSync(join(directory, 'file'), '');
+    mkdirSync(join(directory, 'folder'));
+    const found = (url: string): string | undefined =>
+      foundBy({ environment: environment({ DATABASE_URL: url }), directory })[0];
+    expect(found('sqlite:///absent/webui.db')).toContain('does not exist: is the volume mounted?');
+    expect(found('sqlite:///file/webui.db')).toContain('whose directory is a file');
+    expect(found('sqlite:///folder')).toContain('which is a directory');
+  });
+});
+
+describe('loadStoreConfig', () => {
+  test('needs neither the backend nor its key', () => {
+    const parsed = loadStoreConfig({ environment: { DATABASE_URL: 'sqlite:///webui.db' }, directory });
+    expect(parsed).toMatchObject({
+      config: { database: { path: join(directory, 'webui.db') }, policy: { mode: 'enforce' } },
+    });
+  });
+
+  test('still reports what is set wrongly', () => {
+    const parsed = loadStoreConfig({
+      environment: { DATABASE_URL: 'sqlite:///webui.db', MODELGATE_UPSTREAM_URL: 'x' },
+      directory,
+    });
+    expect(parsed.issues).toMatchObject([{ setting: 'MODELGATE_UPSTREAM_URL' }]);
+  });
+});

@@ -1,0 +1,101 @@
+import { describe, expect, test } from 'vitest';
+import { deny } from '../../../src/policy/decision.ts';
+import { createMetrics } from '../../../src/telemetry/metrics.ts';
+import type { Metrics, MetricsOptions } from '../../../src/telemetry/metrics.ts';
+
+const options: MetricsOptions = {
+  version: '1.2.3',
+  mode: 'enforce',
+  bypass: false,
+  storeHealth: () => ({ readable: true, ageMs: 1_500 }),
+};
+
+/** @returns our own lines of the exposition, without comments */
+async function lines(metrics: Metrics): Promise<string[]> {
+  const { text } = await metrics.exposition();
+  return text.split('\n').filter((line) => line.startsWith('modelgate_'));
+}
+
+describe('the metrics', () => {
+  test('count requests by surface, status class and decision', async () => {
+    const metrics = createMetrics(options);
+    for (const status of [200, 201, 403, 499]) {
+      metrics.requestStarted();
+      metrics.requestEnded({
+        surface: 'invokes',
+        status,
+        decision: 'permit',
+        addedMs: undefined,
+        firstByteMs: undefined,
+      });
+    }
+    metrics.requestStarted();
+    const shown = await lines(metrics);
+    expect(shown).toContain('modelgate_requests_total{surface="invokes",status="2xx",decision="permit"} 2');
+    expect(shown).toContain('modelgate_requests_total{surface="invokes",status="4xx",decision="permit"} 1');
+    expect(shown).toContain('modelgate_requests_total{surface="invokes",status="client_gone",decision="permit"} 1');
+    expect(shown).toContain('modelgate_requests_in_flight 1');
+  });
+
+  test('do not count twice when they are read twice', async () => {
+    const metrics = createMetrics(options);
+    metrics.failed('upstream_unreachable');
+    await metrics.exposition();
+    expect(await lines(metrics)).toContain('modelgate_failures_total{code="upstream_unreachable"} 1');
+  });
+
+  test('count denials by reason, and say whether they were enforced', async () => {
+    const enforcing = createMetrics(options);
+    const reporting = createMetrics({ ...options, mode: 'report' });
+    for (const metrics of [enforcing, reporting]) metrics.decided(deny('not_granted'), 0.02);
+    expect(await lines(enforcing)).toContain('modelgate_denials_total{reason="not_granted",enforced="true"} 1');
+    expect(await lines(reporting)).toContain('modelgate_denials_total{reason="not_granted",enforced="false"} 1');
+    expect(await lines(reporting)).toContain('modelgate_report_mode 1');
+  });
+
+  test('measure in seconds what the gate adds and what the backend takes', async () => {
+    const metrics = createMetrics(options);
+    metrics.requestEnded({ surface: 'lists', status: 200, decision: 'none', addedMs: 0.3, firstByteMs: 700 });
+    metrics.decided(deny('not_granted'), 0.02);
+    const shown = await lines(metrics);
+    expect(shown).toContain('modelgate_added_latency_seconds_bucket{le="0.0005"} 1');
+    expect(shown).toContain('modelgate_added_latency_seconds_bucket{le="0.00025"} 0');
+    expect(shown).toContain('modelgate_upstream_first_byte_seconds_bucket{le="1"} 1');
+    expect(shown).toContain('modelgate_upstream_first_byte_seconds_bucket{le="0.5"} 0');
+    expect(shown).toContain('modelgate_decision_duration_seconds_bucket{le="0.000025"} 1');
+  });
+
+  test('count lists, their entries and the ones that could not be read', async () => {
+    const metrics = createMetrics(options);
+    metrics.listFiltered('models', 2, 5);
+    metrics.answerUnreadable('models');
+    const shown = await lines(metrics);
+    expect(shown).toContain('modelgate_lists_filtered_total{shape="models"} 1');
+    expect(shown).toContain('modelgate_list_entries_total{outcome="kept"} 2');
+    expect(shown).toContain('modelgate_list_entries_total{outcome="removed"} 5');
+    expect(shown).toContain('modelgate_unreadable_answers_total{shape="models"} 1');
+  });
+
+  test('show sockets, the state of the policy, the switches and the build', async () => {
+    const metrics = createMetrics({ ...options, bypass: true });
+    metrics.socketOpened();
+    metrics.socketOpened();
+    metrics.socketClosed();
+    const shown = await lines(metrics);
+    expect(shown).toContain('modelgate_sockets_open 1');
+    expect(shown).toContain('modelgate_policy_age_seconds 1.5');
+    expect(shown).toContain('modelgate_policy_readable 1');
+    expect(shown).toContain('modelgate_bypass 1');
+    expect(shown).toContain(`modelgate_build_info{version="1.2.3",node="${process.version}"} 1`);
+  });
+
+  test('follow the naming rules of Prometheus: base units, totals, a help text each', async () => {
+    const { text, contentType } = await createMetrics(options).exposition();
+    expect(contentType).toMatch(/^text\/plain; version=0\.0\.4/);
+    for (const [, name, kind] of text.matchAll(/^# TYPE (modelgate_\w+) (\w+)$/gm)) {
+      expect(name?.endsWith('_total'), name).toBe(kind === 'counter');
+      if (kind === 'histogram') expect(name).toMatch(/_seconds$/);
+      expect(text).toMatch(new RegExp(`^# HELP ${name} \\S.+`, 'm'));
+    }
+  });
+});
