@@ -42,7 +42,11 @@ export function createRefusal({ audit, log, metrics, denial: disclosure }: Refus
   return {
     deny(scope, denial) {
       const id = audit.recordDecision(scope, denial, scope.decisionMs);
-      send(scope, denialAnswer(dialectOf(scope), denial, id, disclosure));
+      const { surface } = scope;
+      const instead = surface.kind === 'invokes' ? surface.insteadOfDenial : undefined;
+      if (instead === undefined || denial.reason === 'not_authenticated') {
+        send(scope, denialAnswer(dialectOf(scope), denial, id, disclosure));
+      } else send(scope, { status: 302, headers: { location: instead, 'cache-control': 'no-store' }, body: '' });
     },
     fail(scope, error) {
       const answer = answerTo(scope, error);

@@ -14,10 +14,9 @@ import { createSampleDatabase } from '../demo/sample-database.ts';
 
 /** The gate as `serve` runs it. */
 export interface DemoGate {
-  /** `http://host:port` */
-  readonly url: string;
-  readonly adminUrl: string;
-  close(): Promise<unknown>;
+  readonly port: number;
+  readonly adminPort: number;
+  close(): Promise<void>;
 }
 
 export interface DemoOptions {
@@ -44,9 +43,13 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   const backend = await startSampleBackend({ database: path, secretKey, wordDelayMs: WORD_DELAY_MS });
   cleanup.defer(() => backend.close());
   const gate = await options.startGate(await demoConfig(options, database, backend.url));
-  cleanup.defer(async () => void (await gate.close()));
+  cleanup.defer(() => gate.close());
 
-  const addresses = { gate: gate.url, admin: gate.adminUrl, backend: backend.url };
+  const addresses = {
+    gate: `http://${HOST}:${gate.port}`,
+    admin: `http://${HOST}:${gate.adminPort}`,
+    backend: backend.url,
+  };
   const explain = `${quote(process.execPath)} ${quote(fileURLToPath(new URL('../main.ts', import.meta.url)))}`;
   options.write(
     writeGuide(database, addresses, guideLines(database, addresses.gate, explain), notePorts(options, gate)),
@@ -94,8 +97,8 @@ async function freePort(wanted: number): Promise<number> {
 /** What to say about ports that are not the ones that were asked for. */
 function notePorts(wanted: Pick<DemoOptions, 'port' | 'adminPort'>, found: DemoGate): readonly string[] {
   const pairs = [
-    { asked: wanted.port, used: Number(new URL(found.url).port) },
-    { asked: wanted.adminPort, used: Number(new URL(found.adminUrl).port) },
+    { asked: wanted.port, used: found.port },
+    { asked: wanted.adminPort, used: found.adminPort },
   ];
   return pairs
     .filter(({ asked, used }) => asked !== used && asked !== 0)

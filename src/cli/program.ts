@@ -7,6 +7,7 @@ import type { Terminal } from './terminal.ts';
 const VERSION: string = manifest.version;
 
 const EXIT_CODES = `
+
 Exit codes: 0 done, 1 failed, 2 wrong configuration or wrong words on the command line.`;
 
 /** @param words `process.argv` without its first two @returns the exit code; never throws, never ends the process */
@@ -116,14 +117,11 @@ function addDemo(program: Command, terminal: Terminal): void {
         async startGate(config) {
           const log = createGateLog(config);
           const gate = await startGate(config, log, VERSION);
-          return {
-            port: gate.port,
-            adminPort: gate.adminPort,
-            async close() {
-              await gate.close();
-              log.flush();
-            },
+          const close = async (): Promise<void> => {
+            await gate.close();
+            log.flush();
           };
+          return { ...gate, close };
         },
       });
     });

@@ -5,7 +5,6 @@ import type { Config } from '../config/schema.ts';
 import { createLog } from '../telemetry/log.ts';
 import type { Log } from '../telemetry/log.ts';
 import { requireConfig } from './configured.ts';
-import { startGate } from './start-gate.ts';
 import type { RunningGate } from './start-gate.ts';
 import { startNotices } from './start-notices.ts';
 import { EXIT } from './terminal.ts';
@@ -31,6 +30,8 @@ export async function serve(options: ServeOptions, terminal: Terminal, version: 
     else log.error({ err: error }, 'something failed that nobody waits for');
     log.flush();
   });
+  // loaded only now: a wrong configuration is said without waiting for everything else
+  const { startGate } = await import('./start-gate.ts');
   const gate = await startGate(config, log, version);
   announce(log, config, gate, version);
   if (!terminal.stop.aborted) await once(terminal.stop, 'abort');

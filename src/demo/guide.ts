@@ -53,7 +53,7 @@ export function guideLines(database: SampleDatabase, gate: string, explain: stri
         user,
         shows: 'refused',
         says: `may not use ${refused}: ${because}`,
-        command: `curl -si ${chat(gate, account, refused, false)}`,
+        command: `curl -si -w '\\n' ${chat(gate, account, refused, false)}`,
       },
       { user, shows: 'explain', says: 'the decision behind that', command: `${explain} ${question}` },
     ] satisfies GuideLine[];

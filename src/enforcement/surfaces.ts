@@ -47,6 +47,11 @@ export interface InvokesSurface {
   /** Where models are mentioned in text: `<@M:id>` in a channel message. */
   readonly mentions?: true;
   readonly runs?: StoredRun;
+  /**
+   * Where a denied request is sent instead: pictures in old chats fall back to the default picture, as the backend
+   * itself does for models that it does not know.
+   */
+  readonly insteadOfDenial?: string;
 }
 
 export interface ManagesSurface {
@@ -136,7 +141,11 @@ const MODEL_ROUTES: readonly Route[] = [
   ['GET', '/api/v1/models/export', lists('open-webui', SHAPES.modelRows, { admins: 'pass' })],
   ['GET', '/api/v1/models/tags', NEUTRAL],
   ['GET', '/api/v1/models/model', invokes('open-webui', { modelRequired: false, query: 'id' })],
-  ['GET', '/api/v1/models/model/profile/image', invokes('open-webui', { modelRequired: false, query: 'id' })],
+  [
+    'GET',
+    '/api/v1/models/model/profile/image',
+    invokes('open-webui', { modelRequired: false, query: 'id', insteadOfDenial: '/static/favicon.png' }),
+  ],
   ['POST', '/api/v1/models/create', manages('preset')],
   ['POST', '/api/v1/models/import', manages('preset_list')],
   ['POST', '/api/v1/models/model/update', manages('preset')],
@@ -148,6 +157,7 @@ const MODEL_ROUTES: readonly Route[] = [
   ['POST', '/api/v1/models/model/toggle', NEUTRAL],
   ['POST', '/api/v1/models/model/access/update', NEUTRAL],
   ['*', '/api/v1/models/model/delete', NEUTRAL],
+  ['GET', '/api/v1/models/model/history', invokes('open-webui', { modelRequired: false, query: 'id' })],
   ['*', '/api/v1/models/model/history/**', invokes('open-webui', { modelRequired: false, query: 'id' })],
   ['*', '/api/v1/models/**', REFUSED],
   ['GET', '/api/config', lists('open-webui', SHAPES.config, { withoutUser: 'empty' })],

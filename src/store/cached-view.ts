@@ -20,6 +20,8 @@ import type { StoreView, StoredReferences } from './store-view.ts';
 
 const MAX_USERS = 100_000;
 const MAX_ORGANIZATIONS = 10_000;
+/** All grants of all cached organizations together; about 100 bytes each. */
+const MAX_GRANTS = 1_000_000;
 const MAX_PRESETS = 10_000;
 const MAX_API_KEYS = 20_000;
 
@@ -55,8 +57,8 @@ export class CachedView implements StoreView {
     this.#freshness = freshness;
     this.#enrolment = options.enrolment;
     const { maxStaleMs, now } = options;
-    const cache = <K extends string, V>(maxEntries: number, epoch: () => number) =>
-      new RevalidatedCache<K, V>({ freshness, maxEntries, maxStaleMs, now, epoch });
+    const cache = <K extends string, V>(maxSize: number, epoch: () => number, sizeOf?: (value: V) => number) =>
+      new RevalidatedCache<K, V>({ freshness, maxSize, sizeOf, maxStaleMs, now, epoch });
     const everyCommit = () => freshness.generation;
     const untilForgotten = () => 0;
     this.#users = cache(MAX_USERS, everyCommit);
@@ -65,7 +67,7 @@ export class CachedView implements StoreView {
     this.#switches = cache(MAX_ORGANIZATIONS, everyCommit);
     this.#composites = cache(1, everyCommit);
     this.#belongings = cache(MAX_USERS, untilForgotten);
-    this.#grants = cache(MAX_ORGANIZATIONS, untilForgotten);
+    this.#grants = cache(MAX_GRANTS, untilForgotten, (set) => 1 + set.exact.size + set.prefixes.length);
     this.#everywhere = cache(1, untilForgotten);
     const read = (query: (references: StoredReferences) => readonly string[]) =>
       this.#read((statements) => query(statements.references));

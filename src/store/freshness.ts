@@ -1,7 +1,7 @@
 /**
  * Keeps a reader on the file that stands at the path, and knows how old what it saw is.
  *
- * `look` compares with the file and never throws: a failure is kept as `problem`, and the last good state goes on
+ * `look` compares with the file; that it cannot be read is kept as `problem` and never thrown, and the last good state goes on
  * serving until it is too old. A lock is waited for once; while it lasts, every further statement fails at once, so
  * that the event loop stands still for one busy timeout and not for one at every request.
  */
@@ -23,7 +23,6 @@ export interface FreshnessOptions {
   readonly maxStaleMs: number;
   readonly now: () => number;
   readonly onChange: (change: Change) => void;
-  readonly warn: (message: string, fields: Record<string, unknown>) => void;
 }
 
 /** Two looks within this time are one: 2 µs of work, a thousand times a second at most. */
@@ -40,6 +39,10 @@ interface Current {
   readonly written: string;
 }
 
+/** Anything else is a mistake of ours, and hiding it behind "the file cannot be read" would cost somebody a day. */
+const isOutage = (error: unknown): boolean =>
+  error instanceof MissingFile || error instanceof UnreadableSchema || (error instanceof Error && 'code' in error);
+
 export class Freshness {
   /** Grows with every commit of another connection: what was read before it must be read again. */
   generation = 0;
@@ -47,6 +50,8 @@ export class Freshness {
   problem: string | undefined = 'the database has not been read yet';
   /** When the file last agreed, in milliseconds of `now`. */
   goodAt = Number.NEGATIVE_INFINITY;
+  /** Grows when another file may stand at the path, so that it may have to be initialized. */
+  file = 0;
   /** Objects of ours that the file lacks, as last seen; undefined while no file was seen. */
   missing: readonly string[] | undefined;
 
@@ -55,7 +60,7 @@ export class Freshness {
   #lookedAt = Number.NEGATIVE_INFINITY;
   #retryAt = Number.NEGATIVE_INFINITY;
   #patient = true;
-  #warned = false;
+  #inode: string | undefined;
 
   constructor(options: FreshnessOptions) {
     this.#options = options;
@@ -64,6 +69,11 @@ export class Freshness {
   /** May the last good state be served? */
   get isUsable(): boolean {
     return this.#options.now() - this.goodAt <= this.#options.maxStaleMs;
+  }
+
+  /** Is the trouble only that another process holds the lock? */
+  get isLocked(): boolean {
+    return this.problem !== undefined && this.#current !== undefined;
   }
 
   /** Compares with the file, at most once a millisecond. */
@@ -114,7 +124,9 @@ export class Freshness {
     const dataVersion = current.reader.dataVersion();
     if (dataVersion !== current.dataVersion) return this.#committed(current, dataVersion);
     // written, and yet no commit: another file was copied over this one and carries a counter that was seen before
-    return identity.written === current.written ? current : this.#open();
+    if (identity.written === current.written) return current;
+    this.#inode = undefined;
+    return this.#open();
   }
 
   /** Another connection has committed: the counters say whether it concerned memberships or grants. */
@@ -140,6 +152,8 @@ export class Freshness {
     // first, because connections of one process to one file share what they know of its WAL companions
     this.#discard();
     const reader = openReader(this.#options.path, this.#patient ? this.#options.busyTimeoutMs : 0);
+    if (reader.identity.inode !== this.#inode) this.file++;
+    this.#inode = reader.identity.inode;
     try {
       const dataVersion = reader.dataVersion();
       const schemaVersion = reader.schemaVersion();
@@ -165,20 +179,17 @@ export class Freshness {
   #succeed(now: number): void {
     if (!this.#patient && now >= this.#retryAt) this.#wait(true);
     this.problem = undefined;
-    if (this.#warned) this.#options.warn('the policy database is readable again', {});
-    this.#warned = false;
   }
 
   #fail(error: unknown, now: number): void {
+    if (!isOutage(error)) throw error;
     this.problem = describeFailure(error);
     this.#retryAt = now + PATIENCE_MS;
     this.#wait(false);
-    if (error instanceof UnreadableSchema) this.missing = error.missing;
     if (isBusy(error)) return;
-    // a lock is the file's everyday life; anything else, the operator must hear of, once
     this.#discard();
-    if (!this.#warned) this.#options.warn('the policy database cannot be read', { problem: this.problem });
-    this.#warned = true;
+    if (error instanceof UnreadableSchema) this.missing = error.missing;
+    else this.#inode = undefined;
   }
 
   #discard(): void {

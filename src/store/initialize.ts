@@ -51,14 +51,12 @@ export function initialize(connection: Connection, organization?: Organization):
   return connection
     .transaction((): Initialization => {
       const before = new Set(readSchema(connection).missing);
-      const attempts = SCHEMA_OBJECTS.filter((object) => before.has(nameOf(object))).map((object) => make(connection, object));
+      const attempts = SCHEMA_OBJECTS.filter((object) => before.has(nameOf(object))).map((object) =>
+        make(connection, object),
+      );
       const made = attempts.filter((attempt) => attempt.failure === undefined).map((attempt) => attempt.name);
-      if (made.includes(`table ${VERSION_TABLE.name}`) || !before.has(`table ${VERSION_TABLE.name}`)) {
-        const start = connection.prepare(
-          `INSERT OR IGNORE INTO ${VERSION_TABLE.name} (subject, version) VALUES (?, 1)`,
-        );
-        for (const subject of COUNTED_TABLES) start.run(subject);
-      }
+      const start = connection.prepare(`INSERT OR IGNORE INTO ${VERSION_TABLE.name} (subject, version) VALUES (?, 1)`);
+      for (const subject of COUNTED_TABLES) start.run(subject);
       return {
         made,
         failed: attempts.flatMap((attempt) => attempt.failure ?? []),

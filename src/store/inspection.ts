@@ -36,9 +36,10 @@ export function openInspection(path: string): Inspection | { readonly problem: s
     warn: () => undefined,
   });
   freshness.look();
-  if (freshness.problem !== undefined) {
+  const { problem } = freshness;
+  if (problem !== undefined) {
     freshness.close();
-    return { problem: freshness.problem };
+    return { problem };
   }
   try {
     const connection = openForReading(path, BUSY_MS);

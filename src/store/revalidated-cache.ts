@@ -10,9 +10,11 @@ interface Entry<V> {
   confirmedAt: number;
 }
 
-export interface RevalidatedCacheOptions {
+export interface RevalidatedCacheOptions<V> {
   readonly freshness: Freshness;
-  readonly maxEntries: number;
+  /** Most entries, or most of what `sizeOf` counts. */
+  readonly maxSize: number;
+  readonly sizeOf?: ((value: V) => number) | undefined;
   readonly maxStaleMs: number;
   readonly now: () => number;
   /** An entry of another epoch is read again. */
@@ -25,11 +27,13 @@ export interface RevalidatedCacheOptions {
  */
 export class RevalidatedCache<K extends string, V> {
   readonly #entries: LRUCache<K, Entry<V>>;
-  readonly #options: RevalidatedCacheOptions;
+  readonly #options: RevalidatedCacheOptions<V>;
 
-  constructor(options: RevalidatedCacheOptions) {
+  constructor(options: RevalidatedCacheOptions<V>) {
+    const { maxSize, sizeOf = () => 1 } = options;
     this.#options = options;
-    this.#entries = new LRUCache({ max: options.maxEntries });
+    // not `max`: it would take the memory of a full cache at once, and 60 ms of the start
+    this.#entries = new LRUCache({ maxSize, sizeCalculation: (entry) => sizeOf(entry.value) });
   }
 
   /**

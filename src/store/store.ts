@@ -29,6 +29,8 @@ const READ_BUSY_MS = 10;
 /** The same for a write while requests are served, and for the first initialization, before any is. */
 const WRITE_BUSY_MS = 25;
 const START_BUSY_MS = 2_000;
+/** A lock is the everyday life of such a file; one that lasts is not. */
+const LONG_LOCK_MS = 1_000;
 /** An incomplete file is tried again this often. */
 const INITIALIZE_EVERY_MS = 5_000;
 
@@ -42,7 +44,8 @@ class SqliteStore implements Store {
   readonly #now: () => number;
   readonly #freshness: Freshness;
   readonly #view: CachedView;
-  #initialized = false;
+  #initializedFile = 0;
+  #warned = false;
   #initializeAt = Number.NEGATIVE_INFINITY;
   #failed: readonly string[] = [];
 
@@ -56,7 +59,6 @@ class SqliteStore implements Store {
       busyTimeoutMs: READ_BUSY_MS,
       maxStaleMs,
       now,
-      warn,
       onChange: (change) => this.#view.forget(change),
     });
     const enrolment =
@@ -89,15 +91,16 @@ class SqliteStore implements Store {
 
   #look(writeBusyMs: number): void {
     this.#freshness.look();
-    if (!this.#initialized) this.#initialize(writeBusyMs);
+    const { file, missing } = this.#freshness;
+    // before a schema was read there is no file, or one in which the backend has not made its own tables yet
+    if (missing !== undefined && file !== this.#initializedFile) this.#initialize(file, missing, writeBusyMs);
+    this.#report();
   }
 
-  /** Until the file is complete once; what somebody removes later is theirs to remove. */
-  #initialize(busyTimeoutMs: number): void {
+  /** Once for each file: what somebody removes from it later is theirs to remove. */
+  #initialize(file: number, missing: readonly string[], busyTimeoutMs: number): void {
     const now = this.#now();
-    const { missing } = this.#freshness;
-    // no file, or one in which the backend has not made its own tables yet
-    if (missing === undefined || now < this.#initializeAt) return;
+    if (now < this.#initializeAt) return;
     this.#initializeAt = now + INITIALIZE_EVERY_MS;
     const { databasePath, organization, warn } = this.#options;
     try {
@@ -108,13 +111,26 @@ class SqliteStore implements Store {
           warn('the policy tables were initialized', { made, ...linked });
         for (const failure of failed) warn('the policy schema stays incomplete', { failure });
       }
-      this.#initialized = true;
+      this.#initializedFile = file;
       this.#freshness.expire();
       this.#freshness.look();
     } catch (error) {
       const problem = describeFailure(error);
       this.#failed = missing.map((name) => `${name} (not made: ${problem})`);
       warn('the policy tables could not be initialized', { problem, missing });
+    }
+  }
+
+  /** A failure and its end are each said once; a lock, only where it lasts. */
+  #report(): void {
+    const { problem, goodAt, isLocked } = this.#freshness;
+    const { warn } = this.#options;
+    if (problem === undefined && this.#warned) {
+      this.#warned = false;
+      warn('the policy database is readable again', {});
+    } else if (problem !== undefined && !this.#warned && !(isLocked && this.#now() - goodAt < LONG_LOCK_MS)) {
+      this.#warned = true;
+      warn('the policy database cannot be read', { problem });
     }
   }
 }

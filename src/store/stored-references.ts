@@ -15,22 +15,22 @@ import type { StoredReferences } from './store-view.ts';
 export const UNREADABLE = '\u0000';
 
 type Row = Readonly<Record<string, unknown>>;
-type Query = (...values: string[]) => Row[];
+type Query = (id: string, list?: string) => Row[];
 
 export function prepareStoredReferences(connection: Connection, schema: Schema): StoredReferences {
   const query = (present: boolean, sql: string): Query => {
-    const statement = present ? connection.prepare<string[], Row>(sql) : undefined;
-    return (...values) => statement?.all(...values) ?? [];
+    const statement = present ? connection.prepare<[Row], Row>(sql) : undefined;
+    return (id, list) => statement?.all({ id, list }) ?? [];
   };
   const message = query(
     schema.channelMessage,
-    "SELECT json_extract(meta, '$.model_id') AS model FROM message WHERE id = ?",
+    "SELECT json_extract(meta, '$.model_id') AS model FROM message WHERE id = $id",
   );
   const automation = query(
     schema.automation,
-    "SELECT json_extract(data, '$.model_id') AS model FROM automation WHERE id = ?",
+    "SELECT json_extract(data, '$.model_id') AS model FROM automation WHERE id = $id",
   );
-  const version = query(schema.modelHistory, 'SELECT snapshot FROM model_history WHERE id = ?');
+  const version = query(schema.modelHistory, 'SELECT snapshot FROM model_history WHERE id = $id');
   const chat = prepareChat(query, schema);
   return {
     ofChat: (id) => readable(() => chat.everything(id)),
@@ -51,14 +51,14 @@ export function prepareStoredReferences(connection: Connection, schema: Schema):
 
 function prepareChat(query: (present: boolean, sql: string) => Query, schema: Schema) {
   const everything = query(schema.chat, EVERY_MODEL_OF_CHAT);
-  const everyRow = query(schema.chatMessage, 'SELECT DISTINCT model_id AS model FROM chat_message WHERE chat_id = ?');
+  const everyRow = query(schema.chatMessage, 'SELECT DISTINCT model_id AS model FROM chat_message WHERE chat_id = $id');
   const inDocument = query(schema.chat, MESSAGES_OF_DOCUMENT);
   const inRows = query(schema.chatMessageDetails, MESSAGE_ROWS);
   const pending = query(schema.chat, PENDING_MESSAGES);
   const timer = query(schema.chatMeta, TIMER_RUN);
   const settings = query(
     schema.chat,
-    "SELECT json_extract(chat, '$.models[0]') AS model, json_extract(chat, '$.params') AS params FROM chat WHERE id = ?",
+    "SELECT json_extract(chat, '$.models[0]') AS model, json_extract(chat, '$.params') AS params FROM chat WHERE id = $id",
   );
   const ofTimer = (id: string): unknown[] => timer(id).flatMap((run) => [run['model'], ...parametersOf(run['params'])]);
   const found = (id: string, messages: readonly string[]): Row[] => {
@@ -96,34 +96,34 @@ function prepareChat(query: (present: boolean, sql: string) => Query, schema: Sc
 
 /** The chat's own list, and each message's model in both places where the interface keeps messages. */
 const EVERY_MODEL_OF_CHAT = `
-  SELECT DISTINCT item.value AS model FROM chat, json_each(chat.chat, '$.models') item WHERE chat.id = ?1
+  SELECT DISTINCT item.value AS model FROM chat, json_each(chat.chat, '$.models') item WHERE chat.id = $id
   UNION SELECT json_extract(item.value, '$.model') FROM chat, json_each(chat.chat, '$.history.messages') item
-    WHERE chat.id = ?1 AND item.type = 'object'
+    WHERE chat.id = $id AND item.type = 'object'
   UNION SELECT json_extract(item.value, '$.model') FROM chat, json_each(chat.chat, '$.messages') item
-    WHERE chat.id = ?1 AND item.type = 'object'`;
+    WHERE chat.id = $id AND item.type = 'object'`;
 
 const MESSAGES_OF_DOCUMENT = `
   SELECT json_extract(item.value, '$.model') AS model, json_extract(item.value, '$.meta.params') AS params,
     json_extract(item.value, '$.output') AS output
   FROM chat, json_each(chat.chat, '$.history.messages') item
-  WHERE chat.id = ? AND item.type = 'object' AND item.key IN (SELECT value FROM json_each(?))`;
+  WHERE chat.id = $id AND item.type = 'object' AND item.key IN (SELECT value FROM json_each($list))`;
 
 /** The id of a row is `<chat>-<message>` (models/chat_messages.py, 0.12.4). */
 const MESSAGE_ROWS = `
   SELECT model_id AS model, json_extract(meta, '$.params') AS params, output
-  FROM chat_message WHERE id IN (SELECT ?1 || '-' || value FROM json_each(?2))`;
+  FROM chat_message WHERE id IN (SELECT $id || '-' || value FROM json_each($list))`;
 
 /** What the backend runs by itself after the next completion (utils/subagents.py, 0.12.4), taken a little wider. */
 const PENDING_MESSAGES = `
   SELECT json_extract(item.value, '$.model') AS model, json_extract(item.value, '$.meta.timer_id') AS timer
   FROM chat, json_each(chat.chat, '$.history.messages') item
-  WHERE chat.id = ? AND item.type = 'object' AND instr(item.value, '"internal"') > 0
+  WHERE chat.id = $id AND item.type = 'object' AND instr(item.value, '"internal"') > 0
     AND json_type(item.value, '$.meta.internal') = 'true' AND json_extract(item.value, '$.role') = 'user'
     AND coalesce(json_array_length(item.value, '$.childrenIds'), 0) = 0`;
 
 const TIMER_RUN = `
   SELECT json_extract(meta, '$.run.model_id') AS model, json_extract(meta, '$.run.chat_context.params') AS params
-  FROM chat WHERE id = ?`;
+  FROM chat WHERE id = $id`;
 
 /** Runs a query and keeps what names something; a document that is not JSON becomes `UNREADABLE`. */
 function readable(query: () => unknown[]): readonly string[] {

@@ -3,7 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import type { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { HeaderLines } from './exchange.ts';
-import { closeIfUnread } from './linger.ts';
+import { closeAfterAnswer, closeIfUnread } from './linger.ts';
 
 /**
  * Sends a complete answer, JSON unless `headers` say otherwise. Never throws: a client that has left, or an answer
@@ -19,7 +19,9 @@ export function sendAnswer(
   body: string | Buffer,
 ): boolean {
   if (outgoing.headersSent || outgoing.destroyed || outgoing.writableEnded) return false;
-  closeIfUnread(outgoing.req, outgoing);
+  // 9110 15.5.9: what comes after a request that did not arrive in time cannot be told from its rest.
+  if (status === 408) closeAfterAnswer(outgoing.req, outgoing);
+  else closeIfUnread(outgoing.req, outgoing);
   const lines = [...headers];
   if (!hasField(headers, 'content-type')) lines.push('content-type', 'application/json');
   if (status !== 204 && status !== 304) lines.push('content-length', String(Buffer.byteLength(body)));

@@ -97,7 +97,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#resolve = resolve;
     this.#reject = reject;
     if (request.rewrite !== undefined) this.#held = [];
-    this.#outgoing.once('close', () => this.#fail(new ClientGone()));
+    this.#outgoing.on('close', () => {
+      // Fires after every answer; an error, with its stack, is made only where one is needed.
+      if (!this.#settled) this.#fail(new ClientGone());
+    });
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {

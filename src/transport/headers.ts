@@ -170,6 +170,7 @@ function isPlain(name: string): boolean {
 }
 
 function withoutNominated(lines: string[], connection: string): string[] {
+  if (connection === 'keep-alive' || connection === 'close') return lines;
   const names = new Set(connectionOptions(connection));
   names.delete('close');
   names.delete('keep-alive');

@@ -35,7 +35,7 @@ export interface OpenWebui {
   close: () => Promise<void>;
 }
 
-const START_DEADLINE_MS = 150_000;
+const START_DEADLINE_MS = 240_000;
 const END_DEADLINE_MS = 5_000;
 const LOG_LIMIT = 1_000_000;
 

@@ -15,5 +15,5 @@ describe.each(RELEASES)('the route list of the installed Open WebUI %s', (versio
     expect(route('GET', '/api/version')).toMatchObject({ hasBody: false });
     expect(route('*', '/ws/*')).toBeDefined();
     expect(routes.length).toBeGreaterThan(300);
-  });
+  }, 300_000);
 });

@@ -40,7 +40,7 @@ export async function listRoutes(release: Release): Promise<BackendRoute[]> {
   const providerUrl = 'http://127.0.0.1:9/v1';
   const env = { ...backendEnvironment({ dataDir, secretKey: 'routes', providerUrl }), ...OPTIONAL_ROUTES };
   try {
-    const { stdout } = await execute(python, [script], { env, cwd: dataDir, timeout: 120_000, maxBuffer: 64_000_000 });
+    const { stdout } = await execute(python, [script], { env, cwd: dataDir, timeout: 240_000, maxBuffer: 64_000_000 });
     return JSON.parse(stdout) as BackendRoute[];
   } finally {
     rmSync(dataDir, { recursive: true, force: true });

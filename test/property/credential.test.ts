@@ -86,7 +86,7 @@ const otherCookies = (lines: readonly string[]): string[] =>
     .map((chunk) => chunk.replace(/^[ \t]+|[ \t]+$/g, ''))
     .filter((chunk) => chunk !== '');
 
-const RUNS = { numRuns: 4_000 };
+const RUNS = { numRuns: 3_000 };
 const lines = credentialLines(TEXTS, CUSTOM);
 const read = (sent: readonly string[]): ReturnType<typeof readCredentials> =>
   readCredentials(sent, { apiKeyHeader: CUSTOM });
@@ -125,7 +125,7 @@ describe('for every combination of header lines', () => {
     fc.assert(
       fc.property(lines, (sent) => {
         const found = new Set(read(sent).all.map((one) => strip(one.text)));
-        for (const text of ERAS.flatMap((era) => seen(sent, era))) expect(found).toContain(strip(text));
+        expect(ERAS.flatMap((era) => seen(sent, era)).filter((text) => !found.has(strip(text)))).toEqual([]);
       }),
       RUNS,
     );

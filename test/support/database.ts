@@ -2,7 +2,7 @@
  * A real SQLite file with the schema of a real backend, for tests. The connection in it is the backend's or an
  * operator's: it writes, the gate's own connection reads.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -71,16 +71,13 @@ export function createDatabase(options: DatabaseOptions = {}): TestDatabase {
   const { era = '0.12.4', journalMode = era === '0.12.4' ? 'wal' : 'delete', organizationTables = 'guide' } = options;
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'modelgate-'));
   const path = join(directory, 'webui.db');
+  writeFileSync(path, templateOf(era, organizationTables));
   const sql = new Database(path, { timeout: 5000 });
   sql.pragma(`journal_mode = ${journalMode}`);
   // as in the backend's connections; better-sqlite3 switches them on
   sql.pragma('foreign_keys = off');
   // a test's file need not survive a power cut, and fsync is most of a small commit's time
   sql.pragma('synchronous = off');
-  sql.exec(readFileSync(new URL(`open-webui-${era}.sql`, SCHEMAS), 'utf8'));
-  if (organizationTables === 'guide') {
-    for (const object of [ORGANIZATION_MODELS, ORGANIZATION_MEMBERS, ...INDEXES]) sql.exec(object.sql);
-  }
   const close = () => {
     sql.close();
     if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
@@ -98,6 +95,24 @@ export function createDatabase(options: DatabaseOptions = {}): TestDatabase {
     ...policy(run),
     ...storedObjects(run),
   };
+}
+
+const templates = new Map<string, Buffer>();
+
+/** The bytes of an empty database: making its two hundred objects anew for every test would be most of the test. */
+function templateOf(era: Era, organizationTables: 'guide' | 'none'): Buffer {
+  const key = `${era} ${organizationTables}`;
+  const known = templates.get(key);
+  if (known !== undefined) return known;
+  const sql = new Database(':memory:');
+  sql.exec(readFileSync(new URL(`open-webui-${era}.sql`, SCHEMAS), 'utf8'));
+  if (organizationTables === 'guide') {
+    for (const object of [ORGANIZATION_MODELS, ORGANIZATION_MEMBERS, ...INDEXES]) sql.exec(object.sql);
+  }
+  const template = sql.serialize();
+  sql.close();
+  templates.set(key, template);
+  return template;
 }
 
 type Run = (statement: string, ...values: unknown[]) => void;

@@ -4,11 +4,16 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { dirname } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { withTimeout } from '../../support/with-timeout.ts';
 
-const MAIN = new URL('../../../src/main.ts', import.meta.url).pathname;
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const MAIN = join(ROOT, 'src/main.ts');
+
+// processes are started, on machines that may be busy
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 interface Demo {
   readonly child: ChildProcess;
@@ -20,8 +25,11 @@ interface Demo {
   readonly failures: () => string;
 }
 
-async function startDemo(...words: string[]): Promise<Demo> {
-  const child = spawn(process.execPath, [MAIN, 'demo', ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+const startDemo = (...words: string[]) => start(process.execPath, [MAIN, 'demo', ...words]);
+
+/** In a process group of its own, as a shell starts it: Ctrl-C reaches every process of the group. */
+async function start(program: string, words: readonly string[]): Promise<Demo> {
+  const child = spawn(program, words, { cwd: ROOT, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   let failures = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (failures += text));
@@ -32,7 +40,7 @@ async function startDemo(...words: string[]): Promise<Demo> {
     });
     child.once('exit', (code) => reject(new Error(`the demo ended with ${code ?? 'a signal'}: ${output}${failures}`)));
   });
-  await withTimeout(ready, 15_000, 'the demo prints its guide');
+  await withTimeout(ready, 40_000, 'the demo prints its guide');
   const databasePath = /database {2}(\S+)/.exec(output)?.[1] ?? '';
   return { child, output: () => output, guide: output, databasePath, failures: () => failures };
 }
@@ -40,14 +48,14 @@ async function startDemo(...words: string[]): Promise<Demo> {
 async function interrupt({ child }: Demo): Promise<number | null> {
   if (child.exitCode !== null) return child.exitCode;
   const ended = once(child, 'exit') as Promise<[number | null]>;
-  child.kill('SIGINT');
-  return (await withTimeout(ended, 10_000, 'the demo ends'))[0];
+  if (child.pid !== undefined) process.kill(-child.pid, 'SIGINT');
+  return (await withTimeout(ended, 15_000, 'the demo ends'))[0];
 }
 
 /** Runs a line as somebody would who pasted it. */
 function paste(line: string): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
-    const child = execFile('/bin/sh', ['-c', line], { cwd: '/', timeout: 15_000 }, (_error, stdout, stderr) => {
+    const child = execFile('/bin/sh', ['-c', line], { cwd: '/', timeout: 30_000 }, (_error, stdout, stderr) => {
       resolve({ code: child.exitCode ?? -1, output: stdout + stderr });
     });
   });
@@ -68,7 +76,7 @@ describe('the demo', () => {
   let demo: Demo;
   beforeAll(async () => {
     demo = await startDemo('--port', '0', '--admin-port', '0');
-  }, 20_000);
+  });
   afterAll(async () => {
     await interrupt(demo);
   });
@@ -120,7 +128,7 @@ describe('the demo', () => {
       const { output } = await paste(line);
       expect(output).toMatch(/^HTTP\/1\.1 403 /);
       expect(output).toContain(refused);
-      for (const other of listed) expect(output).not.toContain(other === refused ? '\u0000' : `"${other}"`);
+      for (const other of listed) expect(output).not.toContain(other);
     });
 
     test('explain says deny, and the same reason', async () => {
@@ -155,6 +163,12 @@ describe('the end of the demo', () => {
     await withTimeout(left, 5_000, 'the reader ends');
     expect(existsSync(dirname(demo.databasePath))).toBe(false);
   });
+});
+
+test('Ctrl-C ends `npm run demo` with code 0 as well', async () => {
+  const demo = await start('npm', ['run', 'demo', '--', '--port', '0', '--admin-port', '0']);
+  expect(await interrupt(demo)).toBe(0);
+  expect(existsSync(dirname(demo.databasePath))).toBe(false);
 });
 
 test('a taken port is replaced by a free one, and said', async () => {

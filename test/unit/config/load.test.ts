@@ -87,11 +87,13 @@ describe('loadConfig', () => {
     expect(found('binary')).toEqual([`WEBUI_SECRET_KEY_FILE: "${directory}/binary", which is not UTF-8 text`]);
   });
 
-  test.skipIf(process.getuid?.() === 0)('reports a key file that this user may not read', () => {
+  test('reports a key file that this user may not read', () => {
     writeFileSync(join(directory, 'key'), 'abc');
     chmodSync(join(directory, 'key'), 0);
+    chmodSync(directory, 0o755);
     const { WEBUI_SECRET_KEY: _, ...rest } = environment({ WEBUI_SECRET_KEY_FILE: 'key' });
-    expect(foundBy({ environment: rest, directory })[0]).toContain('which this user may not read');
+    const found = asNobody(() => foundBy({ environment: rest, directory }));
+    expect(found[0]).toContain('which this user may not read');
   });
 
   test('reports a database whose directory is missing, is a file, or which is a directory itself', () => {
@@ -121,3 +123,14 @@ describe('loadStoreConfig', () => {
     expect(parsed.issues).toMatchObject([{ setting: 'MODELGATE_UPSTREAM_URL' }]);
   });
 });
+
+/** Root may read everything, so whoever runs this as root becomes somebody else for the time of `act`. */
+function asNobody<T>(act: () => T): T {
+  if (process.geteuid?.() !== 0) return act();
+  process.seteuid?.(65534);
+  try {
+    return act();
+  } finally {
+    process.seteuid?.(0);
+  }
+}

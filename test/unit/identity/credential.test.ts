@@ -192,6 +192,12 @@ const quirks: readonly Case[] = [
     forwarded: ['Accept', '*/*', 'cookie', `a=1; token=${A}; b=2`],
   },
   {
+    name: 'a token in the second Cookie line, which old versions do not read, moves to the first',
+    sent: ['Cookie', 'a=1', 'Cookie', `token=${A}`],
+    judged: `cookie ${A}`,
+    forwarded: ['cookie', `a=1; token=${A}`],
+  },
+  {
     name: 'two Cookie lines without a token go on as they are',
     sent: ['Cookie', 'a=1', 'Cookie', 'b=2', 'Authorization', `Bearer ${A}`],
     judged: `bearer ${A}`,

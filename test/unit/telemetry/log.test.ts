@@ -4,7 +4,11 @@ import { createLog } from '../../../src/telemetry/log.ts';
 
 const SECRET = 'k3y-of-the-backend';
 
-function collect(options: Partial<LogOptions> = {}): { log: Log; lines: string[]; last: () => Record<string, unknown> } {
+function collect(options: Partial<LogOptions> = {}): {
+  log: Log;
+  lines: string[];
+  last: () => Record<string, unknown>;
+} {
   const lines: string[] = [];
   const log = createLog({ level: 'info', secrets: [SECRET], write: (line) => lines.push(line), ...options });
   return { log, lines, last: () => JSON.parse(lines.at(-1) ?? '{}') as Record<string, unknown> };

@@ -1,0 +1,140 @@
+/**
+ * Who may import whom. A room of `src/` reaches only what stands in its row, one library lives in one room, and the
+ * sizes that keep a file readable are kept. The table is the design: change it there first.
+ */
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const SRC = fileURLToPath(new URL('../src', import.meta.url));
+
+interface Row {
+  /** Rooms whose values it may import, besides its own. */
+  readonly values: readonly string[];
+  /** Rooms of which it may know the types alone. */
+  readonly types: readonly string[];
+  readonly packages: readonly string[];
+}
+
+const TABLE: Record<string, Row> = {
+  // the decision: pure, no I/O, no clock, no framework
+  policy: { values: [], types: ['identity'], packages: [] },
+  identity: {
+    values: ['errors.ts'],
+    types: ['scope.ts', 'store', 'transport'],
+    packages: ['hono', 'jose', 'lru-cache'],
+  },
+  store: { values: ['errors.ts', 'identity', 'policy'], types: [], packages: ['better-sqlite3', 'lru-cache'] },
+  enforcement: {
+    values: ['errors.ts', 'policy'],
+    types: ['identity', 'scope.ts', 'store', 'transport'],
+    packages: ['hono', 'lru-cache'],
+  },
+  // one exchange with the upstream: knows nothing of identity or policy
+  transport: { values: ['errors.ts'], types: [], packages: ['undici'] },
+  telemetry: { values: [], types: ['config', 'policy', 'scope.ts'], packages: ['hono', 'pino', 'prom-client'] },
+  config: { values: [], types: [], packages: ['yaml', 'zod'] },
+  admin: { values: [], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
+  demo: { values: ['store'], types: [], packages: [] },
+  cli: {
+    values: ['admin', 'app.ts', 'config', 'demo', 'identity', 'policy', 'store', 'telemetry'],
+    types: [],
+    packages: ['commander'],
+  },
+  'errors.ts': { values: [], types: [], packages: [] },
+  'scope.ts': { values: [], types: ['enforcement', 'identity', 'policy', 'transport'], packages: [] },
+  'refuse.ts': {
+    values: ['enforcement', 'errors.ts', 'transport'],
+    types: ['policy', 'scope.ts', 'telemetry'],
+    packages: [],
+  },
+  'socket-door.ts': {
+    values: ['enforcement', 'identity', 'refuse.ts', 'scope.ts', 'transport'],
+    types: ['telemetry'],
+    packages: [],
+  },
+  'app.ts': {
+    values: ['enforcement', 'identity', 'refuse.ts', 'scope.ts', 'socket-door.ts', 'telemetry', 'transport'],
+    types: ['config', 'policy', 'store'],
+    packages: ['hono'],
+  },
+  'main.ts': { values: ['cli'], types: [], packages: [] },
+};
+
+/** A library that more than one room may use, because it is the language of the stages or of caches. */
+const SHARED_PACKAGES = ['hono', 'lru-cache'];
+
+interface Import {
+  readonly file: string;
+  readonly room: string;
+  readonly target: string;
+  readonly typeOnly: boolean;
+}
+
+const roomOf = (file: string) => file.split('/')[0] ?? file;
+const files = globSync('**/*.ts', { cwd: SRC });
+const imports = files.flatMap(readImports);
+
+function readImports(file: string): Import[] {
+  const text = readFileSync(join(SRC, file), 'utf8');
+  const statements = text.matchAll(/^(?:import|export)\s+(type\s+)?[^;']*?from\s+'([^']+)'|\bimport\('([^']+)'\)/gm);
+  return [...statements].map(([, type, from, dynamic]) => {
+    const target = from ?? dynamic ?? '';
+    const local = target.startsWith('.') ? relative(SRC, join(SRC, normalize(join(dirname(file), target)))) : target;
+    return { file, room: roomOf(file), target: local, typeOnly: type !== undefined };
+  });
+}
+
+const isLocal = ({ target }: Import) => target.endsWith('.ts');
+const isPackage = (one: Import) => !isLocal(one) && !one.target.startsWith('node:') && !one.target.startsWith('..');
+const packageOf = (target: string) => target.split('/', target.startsWith('@') ? 2 : 1).join('/');
+
+test('the reader of import statements finds them', () => {
+  expect(files.length).toBeGreaterThan(40);
+  expect(imports.filter(isLocal).length).toBeGreaterThan(files.length);
+});
+
+test.each(Object.keys(TABLE))('%s imports only what its row allows', (room) => {
+  const { values, types, packages } = TABLE[room]!;
+  const strangers = imports
+    .filter((one) => one.room === room)
+    .filter((one) => {
+      if (isPackage(one)) return !packages.includes(packageOf(one.target));
+      if (!isLocal(one) || roomOf(one.target) === room) return false;
+      const allowed = one.typeOnly ? [...values, ...types] : values;
+      return !allowed.includes(roomOf(one.target));
+    })
+    .map(({ file, target, typeOnly }) => `${file} imports ${typeOnly ? 'the type of ' : ''}${target}`);
+  expect(strangers).toEqual([]);
+});
+
+test('every file of src stands in a room of the table', () => {
+  expect([...new Set(files.map(roomOf))].filter((room) => !(room in TABLE))).toEqual([]);
+});
+
+test('a library lives in one room', () => {
+  const rooms = new Map<string, Set<string>>();
+  for (const one of imports.filter(isPackage)) {
+    const name = packageOf(one.target);
+    if (!SHARED_PACKAGES.includes(name)) rooms.set(name, (rooms.get(name) ?? new Set()).add(one.room));
+  }
+  expect([...rooms].filter(([, where]) => where.size > 1).map(([name]) => name)).toEqual([]);
+});
+
+test('only the edge of the process touches its environment, its words and its end', () => {
+  const code = (file: string) => readFileSync(join(SRC, file), 'utf8').replace(/\/\*[^]*?\*\/|\/\/.*$/gm, '');
+  const users = files.filter((file) => /\bprocess\.(?:env|argv|exit)\b/.test(code(file)));
+  expect(users).toEqual(['main.ts']);
+});
+
+describe('names', () => {
+  test('say what is inside', () => {
+    expect(
+      files.filter((file) => /(?:^|\/)(?:utils?|helpers?|common|manager|service|handler|misc|index)\b/.test(file)),
+    ).toEqual([]);
+  });
+  test('are nouns or verbs in kebab case', () => {
+    expect(files.filter((file) => !/^(?:[a-z0-9-]+\/)*[a-z0-9-]+\.ts$/.test(file))).toEqual([]);
+  });
+});

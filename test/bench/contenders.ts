@@ -1,0 +1,59 @@
+/** What is measured: the gate as in production, the transport without policy, and bare `http-proxy`. */
+import { fileURLToPath } from 'node:url';
+import { TEST_SECRET } from '../support/session.ts';
+import { freePort, MEASURED_CORE, MEASURING_CORE, startPinned } from './pinned-process.ts';
+import type { PinnedProcess } from './pinned-process.ts';
+
+const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
+
+export interface GateProcess extends PinnedProcess {
+  readonly adminUrl: string;
+}
+
+/** `modelgate serve` with its defaults; its log goes nowhere. @returns once it is ready */
+export async function startGate(upstream: string, database: string): Promise<GateProcess> {
+  const [port, adminPort] = [await freePort(), await freePort()];
+  const adminUrl = `http://127.0.0.1:${adminPort}`;
+  const gate = await startPinned({
+    program: process.execPath,
+    words: [...process.execArgv, pathOf('../../src/main.ts'), 'serve'],
+    core: MEASURED_CORE,
+    url: `http://127.0.0.1:${port}`,
+    probe: `${adminUrl}/readyz`,
+    environment: {
+      MODELGATE_UPSTREAM_URL: upstream,
+      MODELGATE_HOST: '127.0.0.1',
+      MODELGATE_PORT: String(port),
+      MODELGATE_ADMIN_PORT: String(adminPort),
+      DATABASE_URL: `sqlite:///${database}`,
+      WEBUI_SECRET_KEY: TEST_SECRET,
+    },
+  });
+  return Object.assign(gate, { adminUrl });
+}
+
+/** The same transport with no stage around it. */
+export const startBareTransport = (upstream: string): Promise<PinnedProcess> =>
+  startScript('bare-transport-main.ts', upstream);
+
+/** What many gateways are built on, with a keep-alive agent and nothing else. */
+export const startHttpProxy = (upstream: string): Promise<PinnedProcess> => startScript('http-proxy-main.ts', upstream);
+
+async function startScript(file: string, upstream: string): Promise<PinnedProcess> {
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  return startPinned({
+    program: process.execPath,
+    words: ['--no-deprecation', pathOf(file), upstream, String(port)],
+    core: MEASURED_CORE,
+    url,
+    probe: `${url}/health`,
+  });
+}
+
+/** No gate at all. */
+export function direct(backend: PinnedProcess): PinnedProcess {
+  return { ...backend, cpuSeconds: () => 0 };
+}
+
+export { MEASURING_CORE };

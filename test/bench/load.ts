@@ -1,0 +1,68 @@
+/** Load by `wrk`, which is not the bottleneck: one thread of it asks for four times what the gate answers. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import { MEASURING_CORE } from './pinned-process.ts';
+import type { PinnedProcess } from './pinned-process.ts';
+
+export interface LoadOptions {
+  readonly path: string;
+  /** A JSON body makes it a POST. */
+  readonly body?: string;
+  /** A file of session tokens, one a line, used in turn. */
+  readonly tokens: string;
+  readonly connections: number;
+  readonly seconds: number;
+}
+
+export interface LoadFigures {
+  readonly requests: number;
+  readonly requestsPerSecond: number;
+  /** Processor time of the measured process for each request. */
+  readonly cpuMicroseconds: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+}
+
+const SCRIPT = fileURLToPath(new URL('load.lua', import.meta.url));
+
+/** @throws Error if a single answer was not a success: figures of refusals would be worth nothing */
+export async function load(target: PinnedProcess, options: LoadOptions): Promise<LoadFigures> {
+  const { path, body, tokens, connections, seconds } = options;
+  const words = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`, '--timeout', '10s', '-s', SCRIPT];
+  const before = target.cpuSeconds();
+  const wrk = spawn('taskset', ['-c', String(MEASURING_CORE), 'wrk', ...words, `${target.url}${path}`], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {
+      PATH: process.env['PATH'],
+      METHOD: body === undefined ? 'GET' : 'POST',
+      TOKENS: tokens,
+      ...(body === undefined ? {} : { BODY: body }),
+    },
+  });
+  const [output] = await Promise.all([text(wrk.stdout), once(wrk, 'exit')]);
+  const cpu = target.cpuSeconds() - before;
+  const line = /^\{.*\}$/m.exec(output)?.[0];
+  if (line === undefined) throw new Error(`wrk said nothing readable: ${output}`);
+  const said = JSON.parse(line) as Record<'requests' | 'seconds' | 'failed' | 'p50Ms' | 'p99Ms', number>;
+  if (said.failed > 0 || said.requests === 0) throw new Error(`${said.failed} of ${said.requests} requests failed`);
+  return {
+    requests: said.requests,
+    requestsPerSecond: said.requests / said.seconds,
+    cpuMicroseconds: (cpu / said.requests) * 1e6,
+    p50Ms: said.p50Ms,
+    p99Ms: said.p99Ms,
+  };
+}
+
+/** Until the code that runs is the code that the compiler has made of it: by requests, not by time, on a busy machine. */
+export async function warmUp(
+  target: PinnedProcess,
+  options: Omit<LoadOptions, 'seconds'>,
+  requests: number,
+): Promise<void> {
+  const end = Date.now() + 20_000;
+  for (let done = 0; done < requests && Date.now() < end;)
+    done += (await load(target, { ...options, seconds: 1 })).requests;
+}

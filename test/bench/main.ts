@@ -1,0 +1,65 @@
+/**
+ * The budgets, measured: `npm run bench`. Prints a table and writes `bench.json`.
+ *
+ * `--only NAME` one topic · `--quick` shorter, to see that it works · `--full` memory over a million requests.
+ * Everything is a ratio or a time measured in this run, on this machine.
+ */
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { parseArgs } from 'node:util';
+import { closeBed } from './bed.ts';
+import { formatTable, rounded } from './measurement.ts';
+import type { Row, Scale, Tool, Topic } from './measurement.ts';
+import { pinThisProcess } from './pinned-process.ts';
+import { measureThroughput } from './throughput.ts';
+
+const SEARCHED = { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` };
+
+const TOPICS: readonly Topic[] = [
+  { name: 'throughput', needs: ['nginx', 'wrk', 'taskset'], measure: measureThroughput },
+];
+
+const PACKAGES: Readonly<Record<Tool, string>> = { nginx: 'nginx-light', wrk: 'wrk', taskset: 'util-linux' };
+
+const { values: options } = parseArgs({
+  options: { only: { type: 'string' }, quick: { type: 'boolean' }, full: { type: 'boolean' } },
+});
+const scale: Scale = options.quick === true ? 'quick' : options.full === true ? 'full' : 'default';
+const chosen = TOPICS.filter(({ name }) => options.only === undefined || options.only === name);
+if (chosen.length === 0) {
+  process.stderr.write(`There is no topic ${options.only ?? ''}: ${TOPICS.map(({ name }) => name).join(', ')}.\n`);
+  process.exit(2);
+}
+
+const startedAt = new Date();
+const loadBefore = loadavg();
+pinThisProcess();
+const rows: Row[] = [];
+try {
+  for (const topic of chosen) {
+    process.stderr.write(`measuring ${topic.name} …\n`);
+    rows.push(...(await rowsOf(topic)));
+  }
+} finally {
+  await closeBed();
+}
+const seconds = rounded((Date.now() - startedAt.getTime()) / 1000, 0);
+process.stdout.write(`\n${formatTable(rows)}\n\n${seconds} s, ${machine()}\n`);
+writeFileSync(
+  new URL('../../bench.json', import.meta.url),
+  `${JSON.stringify({ startedAt, seconds, scale, machine: machine(), rows }, null, 2)}\n`,
+);
+process.exitCode = rows.some(({ state }) => state === 'miss') ? 1 : 0;
+
+async function rowsOf(topic: Topic): Promise<Row[]> {
+  const missing = topic.needs.filter((tool) => spawnSync('which', [tool], { env: SEARCHED }).status !== 0);
+  if (missing.length === 0) return topic.measure(scale);
+  const packages = missing.map((tool) => PACKAGES[tool]).join(' ');
+  return [{ what: topic.name, figure: `apt-get install ${packages}`, budget: '', state: 'skipped', numbers: {} }];
+}
+
+function machine(): string {
+  const load = loadBefore.map((value) => value.toFixed(1)).join(' ');
+  return `Node ${process.version}, ${availableParallelism()} cores (${cpus()[0]?.model.trim() ?? 'unknown'}), load before ${load}`;
+}

@@ -1,0 +1,123 @@
+import { chmodSync } from 'node:fs';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { TestDatabase } from '../../support/database.ts';
+import { createDatabase } from '../../support/database.ts';
+import { openStore } from '../../support/opened-store.ts';
+import type { OtherProcess } from '../../support/other-process.ts';
+import { openOtherProcess } from '../../support/other-process.ts';
+
+const ENROL = { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true };
+
+let other: OtherProcess;
+beforeAll(async () => void (other = await openOtherProcess()));
+afterAll(() => other.close());
+
+/** One model is granted, and one user is linked already: nobody else is at the start. */
+function prepared(): TestDatabase {
+  const database = createDatabase({ era: '0.6.18' });
+  database.addUser({ id: 'first' });
+  database.addMember('acme', 'first');
+  database.grant('acme', 'granted');
+  return database;
+}
+
+const membersOf = (database: TestDatabase): unknown[] =>
+  database.sql.prepare('SELECT id, role, is_active FROM organization_members ORDER BY id').all();
+
+test('a new user is enrolled when first seen, and served in the same request', () => {
+  using database = prepared();
+  using opened = openStore(database.path, ENROL);
+  database.addUser({ id: 'ada' });
+  database.addUser({ id: 'root', role: 'admin' });
+  expect(opened.effect('ada', 'granted')).toBe('permit');
+  expect(opened.effect('root', 'granted')).toBe('permit');
+  expect(membersOf(database)).toEqual([
+    { id: 'om_ada_acme', role: 'member', is_active: 1 },
+    { id: 'om_first_acme', role: 'member', is_active: 1 },
+    { id: 'om_root_acme', role: 'admin', is_active: 1 },
+  ]);
+});
+
+test('a pending or banned user is not, and is as soon as an administrator has let them in', () => {
+  using database = prepared();
+  using opened = openStore(database.path, ENROL);
+  database.addUser({ id: 'ada', role: 'pending' });
+  database.addUser({ id: 'eve', role: 'banned' });
+  opened.next().grantsOf({ kind: 'user', id: 'ada' as never, role: 'pending' });
+  expect(opened.reason('ada', 'granted')).toBe('role_not_permitted');
+  expect(opened.reason('eve', 'granted')).toBe('role_not_permitted');
+  expect(membersOf(database)).toHaveLength(1);
+  database.run(`UPDATE "user" SET role = 'user' WHERE id = 'ada'`);
+  expect(opened.effect('ada', 'granted')).toBe('permit');
+});
+
+test('a role that the request still believes in does not enrol somebody who has lost it', () => {
+  using database = prepared();
+  using opened = openStore(database.path, ENROL);
+  database.addUser({ id: 'ada', role: 'banned' });
+  expect(opened.next().grantsOf({ kind: 'user', id: 'ada' as never, role: 'user' })).toEqual([]);
+  expect(opened.next().grantsOf({ kind: 'user', id: 'nobody' as never, role: 'user' })).toEqual([]);
+  expect(membersOf(database)).toHaveLength(1);
+});
+
+test('a membership that was switched off stays off', () => {
+  using database = prepared();
+  database.addUser({ id: 'ada' });
+  database.addMember('acme', 'ada', 0);
+  using opened = openStore(database.path, ENROL);
+  expect(opened.reason('ada', 'granted')).toBe('no_organization');
+  expect(membersOf(database)).toContainEqual({ id: 'om_ada_acme', role: 'member', is_active: 0 });
+});
+
+test('somebody who belongs to another organization joins this one too', () => {
+  using database = prepared();
+  database.addUser({ id: 'ada' });
+  database.addMember('other', 'ada');
+  database.grant('other', 'elsewhere');
+  using opened = openStore(database.path, ENROL);
+  expect(opened.grants('ada')).toEqual(['acme: granted', 'other: elsewhere']);
+});
+
+test.each([
+  ['auto-enrolment is off', { ...ENROL, autoEnroll: false }],
+  ['no organization is named', { autoEnroll: true }],
+])('nobody is enrolled where %s', (_name, options) => {
+  using database = prepared();
+  using opened = openStore(database.path, options);
+  database.addUser({ id: 'ada' });
+  expect(opened.reason('ada', 'granted')).toBe('no_organization');
+  expect(membersOf(database)).toHaveLength(1);
+});
+
+test('a database that is locked costs the membership and not the request, and is tried again later', async () => {
+  using database = prepared();
+  database.addUser({ id: 'ada' });
+  using opened = openStore(database.path, ENROL);
+  await other.run(database.path, 'BEGIN IMMEDIATE');
+  expect(opened.reason('ada', 'granted')).toBe('no_organization');
+  expect(opened.warnings.filter((warning) => warning.includes('could not be enrolled'))).toHaveLength(1);
+  expect(opened.reason('ada', 'granted')).toBe('no_organization');
+  expect(opened.warnings.filter((warning) => warning.includes('could not be enrolled'))).toHaveLength(1);
+  await other.run(database.path, 'ROLLBACK');
+  opened.clock.advance(5_001);
+  expect(opened.effect('ada', 'granted')).toBe('permit');
+  await other.release(database.path);
+});
+
+test.skipIf(process.getuid?.() === 0)('a read-only database costs the membership and not the request', () => {
+  using database = prepared();
+  database.addUser({ id: 'ada' });
+  using opened = openStore(database.path, ENROL);
+  chmodSync(database.path, 0o444);
+  expect(opened.reason('ada', 'granted')).toBe('no_organization');
+});
+
+test('two gates that see a new user at the same time enrol one membership', () => {
+  using database = prepared();
+  database.addUser({ id: 'ada' });
+  using one = openStore(database.path, ENROL);
+  using two = openStore(database.path, ENROL);
+  expect(one.effect('ada', 'granted')).toBe('permit');
+  expect(two.effect('ada', 'granted')).toBe('permit');
+  expect(membersOf(database)).toHaveLength(2);
+});

@@ -1,0 +1,413 @@
+/** What goes through unchanged, what is rewritten, and what a failing upstream is to the client. */
+import { request } from 'node:http';
+import { describe, expect, test } from 'vitest';
+import { sendAnswer } from '../../../src/transport/answer.ts';
+import { readBody } from '../../../src/transport/body.ts';
+import { createDownstream } from '../../../src/transport/listener.ts';
+import type { DownstreamOptions } from '../../../src/transport/listener.ts';
+import { parseAnswer, rawRequest, requestText } from '../../support/raw-connection.ts';
+import { closing, connectTo, relayTo } from '../../support/transport.ts';
+import {
+  listening,
+  startByteUpstream,
+  startRecordingUpstream,
+  startScriptedUpstream,
+  startUpstream,
+} from '../../support/upstreams.ts';
+import { until } from '../../support/with-timeout.ts';
+
+describe('answers', () => {
+  test('repeated Set-Cookie lines survive, in order', async () => {
+    const relay = await relayTo(
+      await startScriptedUpstream(
+        'HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nX: y\r\nset-cookie: b=2, c\r\nContent-Length: 0\r\n\r\n',
+      ),
+    );
+    const answer = await rawRequest(relay.port, requestText('GET /x'));
+    expect(answer.headers.filter(([name]) => name === 'set-cookie')).toEqual([
+      ['set-cookie', 'a=1'],
+      ['set-cookie', 'b=2, c'],
+    ]);
+  });
+
+  test.each([301, 302, 303, 307, 308])('%i is passed on, not followed', async (status) => {
+    const backend = await startRecordingUpstream((_incoming, outgoing) => {
+      outgoing.writeHead(status, { location: '/elsewhere', 'set-cookie': 'a=1' });
+      outgoing.end();
+    });
+    const relay = await relayTo(backend);
+    const answer = await rawRequest(relay.port, requestText('GET /x'));
+    expect([answer.status, answer.field('location'), answer.field('set-cookie')]).toEqual([
+      status,
+      '/elsewhere',
+      'a=1',
+    ]);
+    expect(backend.requests).toHaveLength(1);
+  });
+
+  test('a coded body passes byte for byte', async () => {
+    const backend = await startRecordingUpstream((_incoming, outgoing) => {
+      outgoing.writeHead(200, { 'content-encoding': 'gzip', 'content-type': 'text/plain' });
+      outgoing.end(Buffer.from([0x1f, 0x8b, 0, 255]));
+    });
+    const relay = await relayTo(backend);
+    const answer = await rawRequest(relay.port, requestText('GET /x', ['Accept-Encoding: gzip, br']));
+    expect(Buffer.from(answer.body, 'latin1')).toEqual(Buffer.from([0x1f, 0x8b, 0, 255]));
+    expect(answer.field('content-encoding')).toBe('gzip');
+    expect(backend.last().all('accept-encoding')).toEqual(['gzip, br']);
+  });
+
+  test('x-request-id is ours on both sides', async () => {
+    const backend = await startRecordingUpstream((_incoming, outgoing) => {
+      outgoing.writeHead(200, { 'x-request-id': 'the-upstreams' });
+      outgoing.end();
+    });
+    const relay = await relayTo(backend);
+    const answer = await rawRequest(relay.port, requestText('GET /x', ['X-Request-Id: the-clients']));
+    expect(answer.headers.filter(([name]) => name === 'x-request-id')).toEqual([['x-request-id', 'relay-request']]);
+    expect(backend.last().all('x-request-id')).toEqual(['relay-request']);
+  });
+});
+
+describe('requests', () => {
+  test.each(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND', 'M-SEARCH'])(
+    '%s goes through with its body, short or long',
+    async (method) => {
+      const backend = await startRecordingUpstream();
+      const relay = await relayTo(backend);
+      for (const size of [0, 5, 200_000]) {
+        const body = 'x'.repeat(size);
+        await rawRequest(relay.port, requestText(`${method} /x`, [`Content-Length: ${size}`], body));
+        expect([backend.last().method, backend.last().body.length]).toEqual([method, size]);
+      }
+      const chunked = `5\r\nabcde\r\n0\r\n\r\n`;
+      await rawRequest(relay.port, requestText(`${method} /x`, ['Transfer-Encoding: chunked'], chunked));
+      expect(backend.last().body).toBe('abcde');
+    },
+  );
+
+  test('a field with an underscore is dropped, since a backend may read it as the one with a hyphen', async () => {
+    const backend = await startRecordingUpstream();
+    const relay = await relayTo(backend);
+    await rawRequest(relay.port, requestText('GET /x', ['X_Forwarded_For: 6.6.6.6', 'X-Fine: 1']));
+    expect(backend.last().has('x_forwarded_for')).toBe(false);
+    expect(backend.last().has('x-fine')).toBe(true);
+  });
+
+  test('the edit removes every copy of a field and adds its own', async () => {
+    const backend = await startRecordingUpstream();
+    const relay = await relayTo(backend, {
+      edit: { remove: new Set(['authorization', 'cookie']), add: ['authorization', 'Bearer judged'] },
+    });
+    await rawRequest(
+      relay.port,
+      requestText('GET /x', ['AUTHORIZATION: Bearer a', 'authorization: Bearer b', 'Cookie: token=c', 'cookie: d=e']),
+    );
+    expect(backend.last().all('authorization')).toEqual(['Bearer judged']);
+    expect(backend.last().has('cookie')).toBe(false);
+  });
+
+  test('what an untrusted client says about itself is replaced', async () => {
+    const backend = await startRecordingUpstream();
+    const relay = await relayTo(backend);
+    await rawRequest(
+      relay.port,
+      requestText('GET /x', [
+        'X-Forwarded-For: 6.6.6.6',
+        'X-Forwarded-Proto: https',
+        'X-Forwarded-Host: evil.test',
+        'X-Forwarded-Prefix: /evil',
+        'X-Real-IP: 6.6.6.6',
+        'Forwarded: for=6.6.6.6',
+      ]),
+    );
+    const last = backend.last();
+    expect(last.all('x-forwarded-for')).toEqual(['127.0.0.1']);
+    expect(last.all('x-forwarded-proto')).toEqual(['http']);
+    expect(last.all('x-forwarded-host')).toEqual(['gate.test']);
+    expect(last.all('x-real-ip')).toEqual(['127.0.0.1']);
+    expect(last.has('forwarded')).toBe(false);
+    expect(last.has('x-forwarded-prefix')).toBe(false);
+  });
+
+  test('what a trusted proxy says is extended', async () => {
+    const backend = await startRecordingUpstream();
+    const trustedProxies = [{ address: '127.0.0.0', prefix: 8, family: 'ipv4' as const }];
+    const relay = await relayTo(backend, { timeouts: { trustedProxies } });
+    await rawRequest(
+      relay.port,
+      requestText('GET /x', [
+        'X-Forwarded-For: 1.2.3.4',
+        'X-Forwarded-For: 10.0.0.1',
+        'X-Forwarded-Proto: https',
+        'X-Forwarded-Host: chat.test',
+        'X-Real-IP: 1.2.3.4',
+        'Forwarded: for=1.2.3.4',
+      ]),
+    );
+    const last = backend.last();
+    expect(last.all('x-forwarded-for')).toEqual(['1.2.3.4, 10.0.0.1, 127.0.0.1']);
+    expect(last.all('x-forwarded-proto')).toEqual(['https']);
+    expect(last.all('x-forwarded-host')).toEqual(['chat.test']);
+    expect(last.all('x-real-ip')).toEqual(['1.2.3.4']);
+    expect(last.all('forwarded')).toEqual(['for=1.2.3.4, for=127.0.0.1']);
+  });
+
+  test('requests sent ahead of their answers are served one after the other, in order', async () => {
+    let running = 0;
+    let most = 0;
+    const backend = await startRecordingUpstream((incoming, outgoing) => {
+      running += 1;
+      most = Math.max(most, running);
+      setImmediate(() => {
+        running -= 1;
+        outgoing.end(`answer to ${incoming.url ?? ''};`);
+      });
+    });
+    const relay = await relayTo(backend);
+    const client = await connectTo(relay);
+    const ahead = Array.from({ length: 10 }, (_value, index) => `GET /${index} HTTP/1.1\r\nHost: a\r\n\r\n`).join('');
+    client.send(ahead + requestText('GET /last'));
+    const text = await client.closes();
+    expect(text.match(/answer to [^;]+/g)?.map((match) => match.slice(11))).toEqual([
+      ...Array.from({ length: 10 }, (_value, index) => String(index)),
+      'last',
+    ]);
+    expect(most).toBe(1);
+  });
+});
+
+describe('a failing upstream', () => {
+  test('that is not there is 502 in less than a second', async () => {
+    const backend = await startUpstream(() => undefined);
+    await backend.close();
+    const relay = await relayTo({ origin: backend.origin, close: () => undefined });
+    const startedAt = performance.now();
+    expect((await rawRequest(relay.port, requestText('POST /x', ['Content-Length: 2'], 'ab'))).status).toBe(502);
+    expect(performance.now() - startedAt).toBeLessThan(1_000);
+    expect(relay.outcomes).toEqual(['upstream_unreachable']);
+    expect(await relay.upstream.reachable()).toBe(false);
+  });
+
+  test('that comes back is used again at once', async () => {
+    const first = await startUpstream((_incoming, outgoing) => outgoing.end('first'));
+    const relay = await relayTo({ origin: first.origin, close: () => undefined });
+    expect((await rawRequest(relay.port, requestText('GET /x'))).body).toBe('first');
+    await first.close();
+    expect((await rawRequest(relay.port, requestText('GET /x'))).status).toBe(502);
+    const second = await startUpstream((_incoming, outgoing) => outgoing.end('unused'));
+    await second.close();
+    second.server.removeAllListeners('request').on('request', (_incoming, outgoing) => outgoing.end('second'));
+    await new Promise<void>((resolve) => second.server.listen(first.port, '127.0.0.1', resolve));
+    closing(second);
+    expect((await rawRequest(relay.port, requestText('GET /x'))).body).toBe('second');
+    expect(await relay.upstream.reachable()).toBe(true);
+  });
+
+  test('that does not answer is 504, and its connection is dropped', async () => {
+    const backend = await startByteUpstream(() => undefined);
+    const relay = await relayTo(backend, { timeouts: { responseTimeoutMs: 300 } });
+    expect((await rawRequest(relay.port, requestText('GET /x'))).status).toBe(504);
+    await until(() => backend.sockets[0]?.destroyed === true, 2_000, 'the connection to be dropped');
+    expect(relay.outcomes).toEqual(['upstream_timeout']);
+  });
+
+  test('that falls silent inside its answer is cut off after the idle time', async () => {
+    const relay = await relayTo(
+      await startByteUpstream((socket) =>
+        socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n'),
+      ),
+      { timeouts: { idleTimeoutMs: 300 } },
+    );
+    const client = await connectTo(relay);
+    client.send(requestText('GET /x'));
+    expect(await client.closes()).not.toContain('\r\n0\r\n\r\n');
+    expect(relay.outcomes).toEqual(['truncated']);
+  });
+
+  test('whose answers take long in all but never pause is not cut off', async () => {
+    const backend = await startUpstream((_incoming, outgoing) => {
+      let count = 0;
+      const tick = setInterval(() => {
+        count += 1;
+        outgoing.write(`${count} `);
+        if (count < 8) return;
+        clearInterval(tick);
+        outgoing.end();
+      }, 100);
+    });
+    const relay = await relayTo(backend, {
+      timeouts: { idleTimeoutMs: 400, responseTimeoutMs: 400 },
+      limits: { idleTimeoutMs: 400 },
+    });
+    expect((await rawRequest(relay.port, requestText('GET /x'))).body).toBe('1 2 3 4 5 6 7 8 ');
+  });
+
+  test('that cannot be connected to is 502 after the connect time', async () => {
+    // A documentation address (RFC 5737): routers drop what goes there, or refuse it at once.
+    const relay = await relayTo(
+      { origin: 'http://192.0.2.1:9', close: () => undefined },
+      { timeouts: { connectTimeoutMs: 300 } },
+    );
+    expect((await rawRequest(relay.port, requestText('GET /x'))).status).toBe(502);
+  });
+});
+
+describe('a rewritten answer', () => {
+  test('is given whole, in one call, whatever pieces it came in', async () => {
+    const bodies: string[] = [];
+    const backend = await startUpstream((_incoming, outgoing) => {
+      outgoing.write('one ');
+      setImmediate(() => outgoing.end('two'));
+    });
+    const relay = await relayTo(backend, {
+      rewrite: (answer) => {
+        bodies.push(answer.body.toString());
+        return { ...answer, status: 201, body: Buffer.from('changed') };
+      },
+    });
+    const answer = await rawRequest(relay.port, requestText('GET /x'));
+    expect(bodies).toEqual(['one two']);
+    expect([answer.status, answer.body, answer.field('content-length')]).toEqual([201, 'changed', '7']);
+  });
+
+  test('that is cut is an error of the upstream, not an answer', async () => {
+    const relay = await relayTo(await startScriptedUpstream('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc'), {
+      rewrite: (answer) => answer,
+    });
+    expect((await rawRequest(relay.port, requestText('GET /x'))).status).toBe(502);
+  });
+
+  test('to HEAD has no body, and the length of the rewritten one', async () => {
+    const relay = await relayTo(await startScriptedUpstream('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n'), {
+      rewrite: (answer) => ({ ...answer, body: Buffer.from('[]') }),
+    });
+    const answer = await rawRequest(relay.port, requestText('HEAD /x'));
+    expect([answer.status, answer.body, answer.field('content-length')]).toEqual([200, '', '2']);
+  });
+
+  test('beyond 64 MB counts as unreadable: the rewrite is given an empty body', async () => {
+    const block = Buffer.alloc(1024 * 1024);
+    const backend = await startUpstream((_incoming, outgoing) => {
+      const more = () => {
+        while (outgoing.write(block));
+        outgoing.once('drain', more);
+      };
+      more();
+    });
+    const relay = await relayTo(backend, {
+      rewrite: (answer) => ({ ...answer, body: Buffer.from(`length ${answer.body.length}`) }),
+    });
+    expect((await rawRequest(relay.port, requestText('GET /x'))).body).toBe('length 0');
+  });
+});
+
+describe('answers of our own', () => {
+  async function serve(handle: DownstreamOptions['handle']): Promise<{ port: number }> {
+    const downstream = createDownstream({
+      handle,
+      upgrade: (_incoming, socket) => socket.destroy(),
+      mayUpgrade: () => false,
+    });
+    const port = await listening(downstream.server);
+    closing({ close: async () => void (await downstream.drain(0)) });
+    return { port };
+  }
+
+  test('leave the connection open when a short body was not read', async () => {
+    const gate = await serve((_incoming, outgoing) => void sendAnswer(outgoing, 401, [], '{}'));
+    const client = await connectTo(gate);
+    client.send('POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc');
+    client.send(requestText('GET /y'));
+    const text = await client.closes();
+    expect(text.match(/HTTP\/1.1 401/g)).toHaveLength(2);
+  });
+
+  test.each([
+    ['long', 'Content-Length: 1000000'],
+    ['chunked', 'Transfer-Encoding: chunked'],
+    ['awaited', 'Expect: 100-continue\r\nContent-Length: 3'],
+  ])('close it when a %s body was not read', async (_name, line) => {
+    const gate = await serve((_incoming, outgoing) => void sendAnswer(outgoing, 401, [], '{}'));
+    const client = await connectTo(gate);
+    client.send(`POST /x HTTP/1.1\r\nHost: a\r\n${line}\r\n\r\n`);
+    const answer = parseAnswer(await client.closes());
+    expect([answer.status, answer.field('connection'), answer.body]).toEqual([401, 'close', '{}']);
+  });
+
+  test('reach a client that goes on sending', async () => {
+    const gate = await serve((_incoming, outgoing) => void sendAnswer(outgoing, 413, [], '{"detail":"too large"}'));
+    const upload = request({ port: gate.port, method: 'POST', path: '/x', headers: { 'content-length': 50_000_000 } });
+    upload.on('error', () => undefined);
+    const block = Buffer.alloc(1_000_000);
+    for (let index = 0; index < 50; index += 1) upload.write(block);
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      upload.on('response', (answer) => resolve(answer.statusCode));
+      upload.on('close', () => reject(new Error('closed without an answer')));
+    });
+    upload.destroy();
+    expect(status).toBe(413);
+  });
+
+  test('are not sent twice, nor to a client that has left', async () => {
+    const results: boolean[] = [];
+    const gate = await serve((_incoming, outgoing) => {
+      results.push(sendAnswer(outgoing, 200, [], '{}'), sendAnswer(outgoing, 500, [], '{}'));
+      outgoing.on('close', () => results.push(sendAnswer(outgoing, 500, [], '{}')));
+    });
+    await rawRequest(gate.port, requestText('GET /x'));
+    await until(() => results.length === 3, 1_000, 'the third try');
+    expect(results).toEqual([true, false, false]);
+  });
+
+  describe('after reading a body', () => {
+    async function reading(maxBytes: number): Promise<{ port: number; results: string[] }> {
+      const results: string[] = [];
+      const gate = await serve((incoming, outgoing) => {
+        readBody(incoming, outgoing, maxBytes).then(
+          (body) => {
+            results.push(`read ${body.length}`);
+            sendAnswer(outgoing, 200, [], '{}');
+          },
+          (error: unknown) => {
+            results.push(error instanceof Error ? ('code' in error ? String(error.code) : '') || error.name : '');
+            sendAnswer(outgoing, 413, [], '{}');
+          },
+        );
+      });
+      return { port: gate.port, results };
+    }
+
+    test.each([
+      ['with a length', 'Content-Length: 5', 'abcde'],
+      ['in chunks', 'Transfer-Encoding: chunked', '2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n'],
+    ])('%s within the bound', async (_name, line, body) => {
+      const gate = await reading(5);
+      expect((await rawRequest(gate.port, requestText('POST /x', [line], body))).status).toBe(200);
+      expect(gate.results).toEqual(['read 5']);
+    });
+
+    test.each([
+      ['a declared length', 'Content-Length: 6', ''],
+      ['what came', 'Transfer-Encoding: chunked', '3\r\nabc\r\n3\r\ndef\r\n'],
+      ['a declared length that is awaited', 'Expect: 100-continue\r\nContent-Length: 6', ''],
+    ])('%s beyond the bound is refused without reading on', async (_name, line, body) => {
+      const gate = await reading(5);
+      const client = await connectTo(gate);
+      client.send(`POST /x HTTP/1.1\r\nHost: a\r\n${line}\r\n\r\n${body}`);
+      const text = await client.receives('413');
+      expect(text).not.toContain('100 Continue');
+      expect(gate.results).toEqual(['body_too_large']);
+    });
+
+    test('a client that leaves in the middle is gone', async () => {
+      const gate = await reading(50);
+      const client = await connectTo(gate);
+      client.send('POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc');
+      await until(() => client.socket.bytesWritten > 0, 1_000, 'the request to be sent');
+      client.socket.end();
+      await until(() => gate.results.length === 1, 2_000, 'the reader to be told');
+      expect(gate.results).toEqual(['ClientGone']);
+    });
+  });
+});

@@ -1,0 +1,56 @@
+/**
+ * No endpoint is unknown by accident: every route of the installed backend that takes a body, lists models or lies
+ * under a model prefix was read by somebody, and its class in `src/enforcement/surfaces.ts` is what they decided.
+ */
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { createSurfaceMatcher } from '../../src/enforcement/match-surface.ts';
+import { RELEASES } from './release.ts';
+import type { BackendRoute } from './routes.ts';
+import { listRoutes } from './routes.ts';
+
+const reviewed = JSON.parse(readFileSync(new URL('reviewed-routes.json', import.meta.url), 'utf8')) as Record<
+  string,
+  string
+>;
+const matchSurface = createSurfaceMatcher();
+
+/** `neutral!` is a path that no table lists. */
+function classOf({ method, path }: BackendRoute): string {
+  const { surface } = matchSurface(method, path.replace(/\{[^}]*\}/g, 'x1'));
+  return surface.kind === 'neutral' && surface.unlisted === true ? 'neutral!' : surface.kind;
+}
+
+const mustBeReviewed = ({ method, path, hasBody, websocket }: BackendRoute) =>
+  !websocket &&
+  !['*', 'HEAD', 'OPTIONS'].includes(method) &&
+  (hasBody || /^\/(?:openai|ollama|api\/chat|api\/models|api\/v1\/models)(?:\/|$)|model/.test(path));
+
+describe.each(RELEASES)('of Open WebUI %s', (version) => {
+  let all: BackendRoute[] = [];
+  beforeAll(async () => {
+    all = await listRoutes(version);
+  });
+
+  test('every route that could name a model was reviewed, and is what the review says', () => {
+    const routes = all.filter(mustBeReviewed);
+    expect(routes.length).toBeGreaterThan(150);
+    const problems = routes.flatMap((route) => {
+      const name = `${route.method} ${route.path}`;
+      const decided = reviewed[name];
+      const found = classOf(route);
+      if (decided === undefined) {
+        return `${name} (${route.module} ${route.name}) is new: read what it does with models, give it a row in src/enforcement/surfaces.ts, then add it to reviewed-routes.json`;
+      }
+      return decided === found ? [] : `${name} was reviewed as ${decided}, but the table says ${found}`;
+    });
+    expect(problems).toEqual([]);
+  });
+
+  test('no route under /api is left to chance', () => {
+    const unlisted = all.filter(
+      (route) => !route.websocket && !route.path.endsWith('*') && classOf(route) === 'neutral!',
+    );
+    expect(unlisted.map(({ method, path }) => `${method} ${path}`)).toEqual([]);
+  });
+});

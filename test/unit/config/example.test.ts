@@ -1,0 +1,31 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { parseConfig } from '../../../src/config/parse.ts';
+import { configurationExample } from '../../../src/config/reference.ts';
+import { SETTING_NAMES, SETTINGS } from '../../../src/config/settings.ts';
+
+const FILE = new URL('../../../config/modelgate.example.yaml', import.meta.url);
+
+const parsed = (text: string) =>
+  parseConfig({
+    environment: {},
+    file: { name: 'example', values: parse(text, { schema: 'failsafe' }) as unknown },
+    directory: '/srv',
+    readSecret: () => 'key',
+  });
+
+describe('the example file', () => {
+  test('is what the list of settings makes of it', () => {
+    expect(readFileSync(FILE, 'utf8')).toBe(configurationExample());
+  });
+
+  test('works as it stands', () => expect(parsed(configurationExample()).issues).toBeUndefined());
+
+  test('works with every default written out, and means the same', () => {
+    const written = SETTING_NAMES.filter((name) => 'fallback' in SETTINGS[name] && name !== 'MODELGATE_AUTO_ENROLL');
+    const uncommented = configurationExample().replace(new RegExp(`^#(?=(?:${written.join('|')}): )`, 'gm'), '');
+    expect(uncommented.match(/^[A-Z_]+: /gm)).toHaveLength(written.length + 3);
+    expect(parsed(uncommented)).toEqual(parsed(configurationExample()));
+  });
+});
