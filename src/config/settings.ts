@@ -114,7 +114,7 @@ export const SETTINGS = {
     4096,
     'a readable file that holds the key and nothing else',
     '/run/secrets/webui_secret_key',
-    'File that holds that key, such as the `.webui_secret_key` which the backend makes; a newline at its end may or may not belong to the key, both are tried.',
+    "File that holds the backend's key, such as the `.webui_secret_key` which the backend makes; a newline at its end may or may not belong to the key, both are tried.",
   ),
   WEBUI_JWT_SECRET_KEY: secretKey("the backend's key", "The backend's deprecated name for `WEBUI_SECRET_KEY`."),
   CUSTOM_API_KEY_HEADER: setting({
@@ -130,7 +130,12 @@ export const SETTINGS = {
     'mai_client_companyname',
     'Id of the organization that existing users and models are linked to at start. Needs `ORGANIZATION_NAME`. Not set: nothing is linked.',
   ),
-  ORGANIZATION_NAME: text(256, 'the name of the organization, at most 256 characters', 'Company Name', 'Its name.'),
+  ORGANIZATION_NAME: text(
+    256,
+    'the name of the organization, at most 256 characters',
+    'Company Name',
+    'Name of that organization.',
+  ),
   MODELGATE_AUTO_ENROLL: flag(
     'true',
     'Whether new users become members of that organization when first seen. Needs an organization.',

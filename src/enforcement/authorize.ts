@@ -1,5 +1,8 @@
 import type { MiddlewareHandler } from 'hono';
+import type { ErrorCode } from '../errors.ts';
+import { GatewayError } from '../errors.ts';
 import type { Decision, Deny } from '../policy/decision.ts';
+import { deny } from '../policy/decision.ts';
 import type { GateEnv, Scope } from '../scope.ts';
 
 export interface AuthorizeParts {
@@ -24,7 +27,7 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
   };
 
   async function decideThen(scope: Scope, next: () => Promise<void>): Promise<Response | undefined> {
-    const decision = await parts.decideSurface(scope);
+    const decision = await decide(scope);
     if (decision !== undefined) {
       if (decision.effect === 'deny' && parts.mode === 'enforce') return parts.refuse(scope, decision);
       parts.record(scope, decision);
@@ -32,4 +35,18 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
     await next();
     return undefined;
   }
+
+  async function decide(scope: Scope): Promise<Decision | undefined> {
+    try {
+      return await parts.decideSurface(scope);
+    } catch (error) {
+      // Reporting refuses nothing that can still be sent on; what cannot be judged is reported as a denial
+      if (parts.mode === 'report' && error instanceof GatewayError && REPORTABLE.has(error.code)) {
+        return deny('reference_unreadable');
+      }
+      throw error;
+    }
+  }
 }
+
+const REPORTABLE: ReadonlySet<ErrorCode> = new Set(['body_unreadable', 'policy_unavailable']);

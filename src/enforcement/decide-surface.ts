@@ -11,7 +11,7 @@ import type { Store } from '../store/store-view.ts';
 import { judgeInvocation } from './judge-invocation.ts';
 import { judgePreset } from './judge-preset.ts';
 import { judgePending, mayHoldPendingRun, pendingRuns } from './judge-pending.ts';
-import type { Judge } from './judge.ts';
+import type { Judge, NameSpace } from './judge.ts';
 import { collectReferences } from './model-references.ts';
 import { parseStrictJson } from './strict-json.ts';
 
@@ -26,13 +26,14 @@ export interface SurfaceDeciderParts {
 export function createSurfaceDecider({ store, judge, readBody }: SurfaceDeciderParts) {
   return async function decideSurface(scope: Scope): Promise<Decision | undefined> {
     const { surface, principal } = scope;
-    if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope) : undefined;
+    if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope, 'chat') : undefined;
     if (surface.kind === 'lists' && surface.withoutUser === 'empty') return undefined;
     if (surface.kind === 'manages' && surface.form === 'chat') return decideSavedChat(scope);
     if (principal.kind !== 'user') return refuseStranger(principal);
     switch (surface.kind) {
       case 'refused':
-        return principal.role === 'admin' ? undefined : deny('path_unlisted');
+        if (principal.role !== 'admin') return deny('path_unlisted');
+        return surface.judged === true ? decideUnlisted(scope, 'provider') : undefined;
       case 'lists':
         // Without policy a list is refused, not shown empty: only then does the client ask again
         store.current();
@@ -60,7 +61,7 @@ export function createSurfaceDecider({ store, judge, readBody }: SurfaceDeciderP
   }
 
   /** A path under `/api` that no table lists: whatever JSON it carries is searched, and nothing else is asked of it. */
-  async function decideUnlisted(scope: Scope): Promise<Decision | undefined> {
+  async function decideUnlisted(scope: Scope, names: NameSpace): Promise<Decision | undefined> {
     const carries = carriesJson(scope.incoming);
     if (carries === 'no') return undefined;
     scope.body = await readBody(scope);
@@ -69,7 +70,7 @@ export function createSurfaceDecider({ store, judge, readBody }: SurfaceDeciderP
     );
     if (models.size === 0) return undefined;
     if (scope.principal.kind !== 'user') return refuseStranger(scope.principal);
-    return judge.all(store.current(), scope.principal, models);
+    return judge.all(store.current(), scope.principal, models, names);
   }
 }
 

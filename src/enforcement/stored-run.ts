@@ -17,8 +17,11 @@ export function modelsOfStoredRun(
   const form = isObject(body) ? body : {};
   const { id = '', message = '' } = pathIds;
   switch (run) {
-    case 'messages_of_body':
-      return stored.ofChatMessages(text(form['chat_id']), messageIds(form));
+    case 'messages_of_body': {
+      // What comes from an SDK belongs to no chat: nothing is stored, and no query is made
+      const chat = text(form['chat_id']);
+      return chat === '' ? [] : stored.ofChatMessages(chat, messageIds(form));
+    }
     case 'message_of_path':
       return stored.ofToolApproval(id, message);
     case 'chat_of_path':

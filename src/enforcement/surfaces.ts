@@ -67,14 +67,20 @@ export type Surface =
   | ManagesSurface
   /** Passes untouched. `unlisted`: not in this table, so a JSON body is still searched for model names. */
   | { readonly kind: 'neutral'; readonly unlisted?: true }
-  /** For the backend's admins only: management, catch-alls, and index variants whose ids are ambiguous. */
-  | { readonly kind: 'refused' };
+  /**
+   * For the backend's admins only: management, catch-alls, and index variants whose ids are ambiguous. `judged`: what
+   * an admin sends there may run a model, so the models that it names are judged as everywhere.
+   */
+  | { readonly kind: 'refused'; readonly judged?: true };
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | '*';
 export type Route = readonly [method: Method, path: string, surface: Surface];
 
 const NEUTRAL: Surface = { kind: 'neutral' };
+/** Management pages of the backend's admins. */
 const REFUSED: Surface = { kind: 'refused' };
+/** Whatever else lies under a model prefix. */
+const CATCH_ALL: Surface = { kind: 'refused', judged: true };
 
 const lists = (dialect: Dialect, shape: ListShape, more: Partial<ListsSurface> = {}): ListsSurface => {
   return { kind: 'lists', dialect, shape, withoutUser: 'refuse', admins: 'filter', names: 'chat', ...more };
@@ -119,7 +125,7 @@ const CHAT_ROUTES: readonly Route[] = [
   ['POST', '/api/v1/tasks/active/chats', NEUTRAL],
   ['POST', '/api/v1/tasks/:task/completions', invokes('open-webui', { runs: 'messages_of_body' })],
   ['*', '/api/v1/tasks/**', REFUSED],
-  ['*', '/api/chat/**', REFUSED],
+  ['*', '/api/chat/**', CATCH_ALL],
 ];
 
 /** Saving history is never refused; what would run by itself afterwards is. */
@@ -179,7 +185,11 @@ const OPENAI_ROUTES: readonly Route[] = [
   ['GET', '/openai/models', lists('openai', SHAPES.models)],
   ['POST', '/openai/chat/completions', invokes('openai')],
   ['POST', '/openai/responses', invokes('openai', { names: 'provider' })],
-  ['*', '/openai/**', REFUSED],
+  ['*', '/openai/config', REFUSED],
+  ['*', '/openai/config/**', REFUSED],
+  ['*', '/openai/verify', REFUSED],
+  ['*', '/openai/models/**', REFUSED],
+  ['*', '/openai/**', CATCH_ALL],
 ];
 
 const OLLAMA_ROUTES: readonly Route[] = [
@@ -198,7 +208,18 @@ const OLLAMA_ROUTES: readonly Route[] = [
   ['POST', '/ollama/v1/embeddings', invokes('openai', { names: 'ollama_raw' })],
   ['POST', '/ollama/v1/responses', invokes('openai', { names: 'ollama_raw' })],
   ['POST', '/ollama/v1/messages', invokes('anthropic', { names: 'ollama' })],
-  ['*', '/ollama/**', REFUSED],
+  ...['api/copy', 'api/create', 'api/delete', 'api/ps', 'api/pull', 'api/push', 'api/tags', 'api/unload'].flatMap(
+    (path): Route[] => [
+      ['*', `/ollama/${path}`, REFUSED],
+      ['*', `/ollama/${path}/:index`, REFUSED],
+    ],
+  ),
+  ['*', '/ollama/config', REFUSED],
+  ['*', '/ollama/config/**', REFUSED],
+  ['*', '/ollama/verify', REFUSED],
+  ['*', '/ollama/models/**', REFUSED],
+  ['*', '/ollama/v1/models/:index', REFUSED],
+  ['*', '/ollama/**', CATCH_ALL],
 ];
 
 /** Model-bearing routes, most specific first inside each group. */

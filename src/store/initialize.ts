@@ -4,6 +4,7 @@
  */
 import type { Connection } from './database.ts';
 import { describeFailure, failureCode, openForWriting } from './database.ts';
+import { UnreadableSchema } from './reader.ts';
 import { readSchema } from './schema-reader.ts';
 import type { SchemaObject } from './tables.ts';
 import { COUNTED_TABLES, SCHEMA_OBJECTS, VERSION_TABLE } from './tables.ts';
@@ -46,11 +47,16 @@ export function initializeFile(path: string, options: InitializeOptions): Initia
   }
 }
 
-/** @throws SqliteError as `initializeFile` */
+/**
+ * @throws SqliteError as `initializeFile`
+ * @throws UnreadableSchema where the backend has not made its own tables yet
+ */
 export function initialize(connection: Connection, organization?: Organization): Initialization {
   return connection
     .transaction((): Initialization => {
-      const before = new Set(readSchema(connection).missing);
+      const schema = readSchema(connection);
+      if (!schema.backendReady) throw new UnreadableSchema('the tables of the backend are missing', schema.missing);
+      const before = new Set(schema.missing);
       const attempts = SCHEMA_OBJECTS.filter((object) => before.has(nameOf(object))).map((object) =>
         make(connection, object),
       );

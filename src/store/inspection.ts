@@ -33,7 +33,6 @@ export function openInspection(path: string): Inspection | { readonly problem: s
     maxStaleMs: BUSY_MS,
     now,
     onChange: () => undefined,
-    warn: () => undefined,
   });
   freshness.look();
   const { problem } = freshness;

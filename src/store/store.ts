@@ -9,6 +9,7 @@ import { createEnrolment } from './enrolment.ts';
 import { Freshness } from './freshness.ts';
 import type { Organization } from './initialize.ts';
 import { initializeFile, isComplete } from './initialize.ts';
+import { UnreadableSchema } from './reader.ts';
 import type { Store, StoreHealth, StoreView } from './store-view.ts';
 
 export interface StoreOptions {
@@ -92,7 +93,6 @@ class SqliteStore implements Store {
   #look(writeBusyMs: number): void {
     this.#freshness.look();
     const { file, missing } = this.#freshness;
-    // before a schema was read there is no file, or one in which the backend has not made its own tables yet
     if (missing !== undefined && file !== this.#initializedFile) this.#initialize(file, missing, writeBusyMs);
     this.#report();
   }
@@ -115,6 +115,8 @@ class SqliteStore implements Store {
       this.#freshness.expire();
       this.#freshness.look();
     } catch (error) {
+      // the backend's own tables are not there yet: `report` says so
+      if (error instanceof UnreadableSchema) return;
       const problem = describeFailure(error);
       this.#failed = missing.map((name) => `${name} (not made: ${problem})`);
       warn('the policy tables could not be initialized', { problem, missing });

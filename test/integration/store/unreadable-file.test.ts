@@ -212,6 +212,7 @@ describe('a file that is not there when the gate starts', () => {
     writeFileSync(late, '');
     opened.clock.advance(SOON_MS);
     expect(opened.store.health().problem).toContain('table user is missing');
+    expect(statSync(late).size).toBe(0);
 
     const complete = createDatabase({ era: '0.12.4', journalMode: 'delete', organizationTables: 'none' });
     complete.addUser({ id: 'ada' });
