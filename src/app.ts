@@ -154,13 +154,13 @@ function createStages({
     app.use(letThrough);
   }
   app.use(async (c) => {
-    const { scope } = c.var;
+    const scope = c.get('scope');
     const { incoming, outgoing, target, credentialEdit: edit, body, rewrite, requestId } = scope;
     scope.outcome = await forward(upstream, { incoming, outgoing, target, edit, body, rewrite, requestId });
     return ANSWERED;
   });
   app.onError((error, c) => {
-    refusal.fail(c.var.scope, error);
+    refusal.fail(c.get('scope'), error);
     return ANSWERED;
   });
   return app;
@@ -173,7 +173,7 @@ const begin: MiddlewareHandler<GateEnv> = function begin(c, next) {
 
 /** The only stage of a bypassed gate: the request goes on as it came. */
 const letThrough: MiddlewareHandler<GateEnv> = function letThrough(c, next) {
-  const { scope } = c.var;
+  const scope = c.get('scope');
   scope.target = scope.incoming.url ?? '/';
   scope.surface = { kind: 'neutral' };
   return next();

@@ -44,7 +44,10 @@ export interface Scope {
   outcome: ForwardOutcome | undefined;
 }
 
-/** Hono's environment: `c.env` is what the listener hands in, `c.var.scope` what travels. */
+/**
+ * Hono's environment: `c.env` is what the listener hands in, `c.get('scope')` what travels. Not `c.var.scope`, which
+ * builds an object of all variables each time.
+ */
 export interface GateEnv {
   Bindings: { incoming: IncomingMessage; outgoing: ServerResponse };
   Variables: { scope: Scope };

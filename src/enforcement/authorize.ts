@@ -19,7 +19,7 @@ export interface AuthorizeParts {
 /** The stage that refuses: a request goes on only if every model that it names or would run is permitted. */
 export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
   return function authorize(c, next) {
-    const { scope } = c.var;
+    const scope = c.get('scope');
     const { surface } = scope;
     // Nothing to decide costs no promise: chats, files and the page itself
     if (surface.kind === 'neutral' && surface.unlisted === undefined) return next();

@@ -44,14 +44,18 @@ export function createTargetReader(): (scope: Scope) => void {
   return function readTargetInto(scope) {
     const { path, target, query } = readTarget(scope.incoming.url ?? '');
     const { surface, ids } = matchSurface(scope.incoming.method ?? '', path);
-    Object.assign(scope, { path, target, query, surface, pathIds: ids });
+    scope.path = path;
+    scope.target = target;
+    scope.query = query;
+    scope.surface = surface;
+    scope.pathIds = ids;
   };
 }
 
 /** @throws GatewayError `path_ambiguous` (400) */
 export function canonicalPath(readTargetInto: (scope: Scope) => void): MiddlewareHandler<GateEnv> {
   return function canonicalPath(c, next) {
-    readTargetInto(c.var.scope);
+    readTargetInto(c.get('scope'));
     return next();
   };
 }

@@ -62,12 +62,9 @@ export function createSurfaceDecider({ store, judge, readBody }: SurfaceDeciderP
 
   /** A path under `/api` that no table lists: whatever JSON it carries is searched, and nothing else is asked of it. */
   async function decideUnlisted(scope: Scope, names: NameSpace): Promise<Decision | undefined> {
-    const carries = carriesJson(scope.incoming);
-    if (carries === 'no') return undefined;
+    if (!hasBody(scope.incoming)) return undefined;
     scope.body = await readBody(scope);
-    const { models } = collectReferences(
-      carries === 'yes' ? parseStrictJson(scope.body) : parsePossibleJson(scope.body),
-    );
+    const { models } = collectReferences(parsePossibleJson(scope.body));
     if (models.size === 0) return undefined;
     if (scope.principal.kind !== 'user') return refuseStranger(scope.principal);
     return judge.all(store.current(), scope.principal, models, names);
@@ -95,23 +92,22 @@ function refuseStranger(principal: Exclude<Principal, { kind: 'user' }>): Deny {
   return deny('not_authenticated');
 }
 
-/** Its type did not promise JSON, so it is no mistake that it is none. */
+/**
+ * The content type never decides: raw-body handlers of the backend parse whatever comes.
+ * @throws GatewayError `body_unreadable` for what begins like JSON, in any encoding that Python reads, and is not clean
+ */
 function parsePossibleJson(body: Buffer): unknown {
   try {
     return parseStrictJson(body);
   } catch (error) {
-    if (error instanceof GatewayError) return undefined;
+    if (error instanceof GatewayError && !BEGINS_LIKE_JSON.test(body.toString('latin1', 0, 64))) return undefined;
     throw error;
   }
 }
 
-/** Types that no JSON parser of the backend is handed; everything else may be JSON, whatever it says it is. */
-const NEVER_JSON =
-  /^(?:multipart\/|application\/(?:x-www-form-urlencoded|octet-stream|zip|pdf)|image\/|audio\/|video\/)/i;
+/** White space, byte order marks and the NUL bytes of UTF-16 and UTF-32 may stand before the bracket. */
+ 
+const BEGINS_LIKE_JSON = /^[\s\0\xef\xbb\xbf\xfe\xff]*[{[]/;
 
-function carriesJson({ headers }: IncomingMessage): 'yes' | 'possibly' | 'no' {
-  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-  const type = headers['content-type'] ?? 'application/json';
-  if (!hasBody || NEVER_JSON.test(type)) return 'no';
-  return /json/i.test(type) ? 'yes' : 'possibly';
-}
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;

@@ -40,7 +40,7 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   });
 
   return function filterModels(c, next) {
-    const { scope } = c.var;
+    const scope = c.get('scope');
     const { surface } = scope;
     if (surface.kind === 'lists' && !isShownWhole(surface, scope)) {
       scope.rewrite = (answer) => rewrite(scope, surface, answer);

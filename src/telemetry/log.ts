@@ -64,8 +64,11 @@ export function createLog({ level, secrets, secretHeaders = [], write }: LogOpti
     fatal: (fields, message) => logger.fatal(fields, message),
     record(word, fields, message) {
       if (!written[word]) return;
-      const body = JSON.stringify({ ...fields, msg: message }).slice(1);
-      output.write(redact.text(`{"level":"${word}","time":"${now()}",${body}\n`));
+      const rest = JSON.stringify(fields).slice(1);
+      const comma = rest === '}' ? '' : ',';
+      output.write(
+        redact.text(`{"level":"${word}","time":"${now()}","msg":${JSON.stringify(message)}${comma}${rest}\n`),
+      );
     },
     flush: () => output.flush(),
   };

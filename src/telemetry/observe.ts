@@ -56,7 +56,7 @@ export function createObserver({ log, metrics, mode }: ObserverOptions): Observe
     begin: () => metrics.requestStarted(),
     end,
     observe(c, next) {
-      const { scope } = c.var;
+      const scope = c.get('scope');
       metrics.requestStarted();
       scope.outgoing.once('close', () => {
         const endedAt = performance.now();

@@ -26,8 +26,8 @@ async function observed(
     log: { record: (level, fields, message) => written.resolve({ ...fields, level, message }) },
     metrics: { requestStarted: () => (started += 1), requestEnded: figures.resolve },
   });
-  // only `c.var.scope` is looked at
-  const context = { var: { scope } } as unknown as Parameters<typeof observe>[0];
+  // only `c.get('scope')` is looked at
+  const context = { get: () => scope } as unknown as Parameters<typeof observe>[0];
   await observe(context, () => Promise.resolve(serve()));
   scope.outgoing.emit('close');
   return { line: await withTimeout(written.promise, 1_000, 'access line'), figures: await figures.promise, started };

@@ -1,0 +1,165 @@
+/** Two organizations on one real backend, with the gate in front of it, and the oracle of every test that uses them. */
+import Database from 'better-sqlite3';
+import { INDEXES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../src/store/tables.ts';
+import type { OllamaStub } from '../support/ollama-stub.ts';
+import { startOllamaStub } from '../support/ollama-stub.ts';
+import type { ProviderStub } from '../support/provider-stub.ts';
+import { startProviderStub } from '../support/provider-stub.ts';
+import type { RecordedRequest } from '../support/recording-server.ts';
+import { until } from '../support/with-timeout.ts';
+import type { Account } from './backend-client.ts';
+import { call, openSignUp, send, signUp, through } from './backend-client.ts';
+import type { OpenWebui } from './backend.ts';
+import { startOpenWebui } from './backend.ts';
+import type { RealGate } from './gate.ts';
+import { startRealGate } from './gate.ts';
+import type { Release } from './release.ts';
+
+/** What the provider offers; `gamma` was granted to nobody. */
+export const PROVIDER_MODELS = ['alpha', 'alpha-2', 'beta', 'beta-2', 'gamma', 'vendor/one', 'vendor/two'];
+export const OLLAMA_MODELS = ['llama3:latest', 'mistral:latest'];
+
+const ACME = ['alpha', 'alpha-2', 'vendor/*', 'llama3:latest'];
+const GLOBEX = ['beta', 'beta-2', 'mistral:latest'];
+
+/** What the backend itself is configured to ask for, whoever has caused it. */
+const OF_THE_BACKEND = new Set(['embedding-of-the-backend']);
+
+export interface Tenants {
+  readonly version: Release;
+  readonly provider: ProviderStub;
+  readonly ollama: OllamaStub | undefined;
+  readonly backend: OpenWebui;
+  readonly gate: RealGate;
+  /** The backend's admin, a member of acme. */
+  readonly ada: Account;
+  /** Of acme. */
+  readonly ann: Account;
+  /** Of globex. */
+  readonly bob: Account;
+  /** The backend's own database, as an operator opens it. */
+  readonly sql: Database.Database;
+  grant(organization: string, model: string): void;
+  withdraw(organization: string, model: string): void;
+  join(organization: string, account: Account): void;
+  leave(organization: string, account: Account): void;
+  /** Waits until nothing runs in the backend any more. */
+  quiet(): Promise<void>;
+  /** Everything that any provider was asked for so far. */
+  requests(): RecordedRequest[];
+  /** Requests to a provider, since the `from`th, for a model that `account` may not have. */
+  forbidden(account: Account, from?: number): string[];
+  close(): Promise<void>;
+}
+
+export interface TenantsOptions {
+  readonly version: Release;
+  readonly ollama?: boolean;
+  readonly gateSettings?: Record<string, string>;
+}
+
+const isPermitted = (grants: readonly string[], model: string): boolean =>
+  OF_THE_BACKEND.has(model) ||
+  grants.some((grant) => (grant.endsWith('*') ? model.startsWith(grant.slice(0, -1)) : grant === model));
+
+/** Everyone signs up through the gate; the tables are those of the deployment guide, filled as its SQL does it. */
+export async function startTenants({ version, ollama: withOllama, gateSettings }: TenantsOptions): Promise<Tenants> {
+  const provider = await startProviderStub({ models: PROVIDER_MODELS });
+  const ollama = withOllama === true ? await startOllamaStub({ models: OLLAMA_MODELS }) : undefined;
+  const backend = await startOpenWebui({
+    version,
+    providerUrl: provider.url,
+    ...(ollama && { ollamaUrl: ollama.url }),
+  });
+  const gate = await startRealGate(backend, gateSettings);
+  const ada = await signUp(gate.url, { name: 'Ada', email: 'ada@example.com' });
+  await openSignUp(ada);
+  const ann = await signUp(gate.url, { name: 'Ann', email: 'ann@acme.example' });
+  const bob = await signUp(gate.url, { name: 'Bob', email: 'bob@globex.example' });
+  const sql = new Database(backend.databasePath, { timeout: 10_000 });
+  const operator = operatorOf(sql);
+  for (const model of ACME) operator.grant('acme', model);
+  for (const model of GLOBEX) operator.grant('globex', model);
+  for (const account of [ann, ada]) operator.join('acme', account);
+  operator.join('globex', bob);
+
+  const requests = () => [...provider.requests, ...(ollama?.requests ?? [])];
+  const root = through(ada, backend.url);
+  const tenants: Tenants = {
+    version,
+    provider,
+    ollama,
+    backend,
+    gate,
+    ada,
+    ann,
+    bob,
+    sql,
+    ...operator,
+    requests,
+    async quiet() {
+      await until(async () => isIdle(await call(root, 'GET', '/api/tasks')), 30_000, 'the backend has no task left');
+    },
+    forbidden(account, from = 0) {
+      const grants = account.id === bob.id ? GLOBEX : ACME;
+      const asked = provider.requests.slice(from).flatMap(({ path, models }) =>
+        models.filter((model) => !isPermitted(grants, model)).map((model) => `${model} at ${path}`),
+      );
+      const ofOllama = (ollama?.requests ?? []).flatMap(({ path, models }) =>
+        models.filter((model) => !isPermitted(grants, model)).map((model) => `${model} at Ollama's ${path}`),
+      );
+      return [...asked, ...ofOllama];
+    },
+    async close() {
+      sql.close();
+      await gate.close();
+      await backend.close();
+      await provider.close();
+      await ollama?.close();
+    },
+  };
+  return tenants;
+}
+
+type Operator = Pick<Tenants, 'grant' | 'withdraw' | 'join' | 'leave'>;
+
+/** What an operator writes by hand, statement by statement as in the deployment guide. */
+function operatorOf(sql: Database.Database): Operator {
+  for (const object of [ORGANIZATION_MODELS, ORGANIZATION_MEMBERS, ...INDEXES]) sql.exec(object.sql);
+  const now = Math.floor(Date.now() / 1000);
+  const grant = sql.prepare(
+    `INSERT INTO organization_models (id, organization_id, model_id, is_active, created_at, updated_at)
+     VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET is_active = 1`,
+  );
+  const withdraw = sql.prepare('UPDATE organization_models SET is_active = 0 WHERE organization_id = ? AND model_id = ?');
+  const join = sql.prepare(
+    `INSERT INTO organization_members (id, organization_id, user_id, is_active, joined_at)
+     VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET is_active = 1`,
+  );
+  const leave = sql.prepare('UPDATE organization_members SET is_active = 0 WHERE organization_id = ? AND user_id = ?');
+  return {
+    grant: (organization, model) => void grant.run(`orgmod_${organization}_${model}`, organization, model, now, now),
+    withdraw: (organization, model) => void withdraw.run(organization, model),
+    join: (organization, { id }) => void join.run(`om_${id}_${organization}`, organization, id, now),
+    leave: (organization, { id }) => void leave.run(organization, id),
+  };
+}
+
+function isIdle(answer: unknown): boolean {
+  const { tasks } = answer as { tasks: unknown };
+  return Array.isArray(tasks) ? tasks.length === 0 : Object.keys(tasks as object).length === 0;
+}
+
+/** A chat completion as an SDK sends it. */
+export function question(model: string, more: Record<string, unknown> = {}): Record<string, unknown> {
+  return { model, stream: false, messages: [{ role: 'user', content: 'Who are you?' }], ...more };
+}
+
+/** Asks a permitted model and fails where the answer does not come from it. */
+export async function askPermitted(account: Account, model: string, path = '/api/chat/completions'): Promise<void> {
+  const response = await send(account, 'POST', path, question(model));
+  const text = await response.text();
+  if (!response.ok || !text.includes(`I am ${model}`)) {
+    throw new Error(`${model} was not answered as it should: ${response.status} ${text.slice(0, 300)}`);
+  }
+}
