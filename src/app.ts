@@ -18,7 +18,7 @@ import { createJudge } from './enforcement/judge.ts';
 import type { ListShape } from './enforcement/list-shapes.ts';
 import { socketSurface } from './enforcement/sockets.ts';
 import type { Identity } from './identity/authenticate.ts';
-import { authenticate, createIdentity } from './identity/authenticate.ts';
+import { authenticate, createIdentity, identify } from './identity/authenticate.ts';
 import type { Decision, Deny } from './policy/decision.ts';
 import type { Refusal } from './refuse.ts';
 import { createRefusal } from './refuse.ts';
@@ -126,8 +126,15 @@ function createStages({
   refusal,
 }: SharedParts) {
   const { mode, bypass } = config.policy;
-  const readLimited = ({ incoming, outgoing }: Scope) => readBody(incoming, outgoing, config.maxBodyBytes);
-  const decideSurface = createSurfaceDecider({ store, judge, readBody: readLimited });
+  // A second attempt finds the body where the first one left it
+  const readLimited = async ({ incoming, outgoing, body }: Scope) =>
+    body ?? readBody(incoming, outgoing, config.maxBodyBytes);
+  const decideOnce = createSurfaceDecider({ store, judge, readBody: readLimited });
+  const decideSurface = (scope: Scope) =>
+    store.patiently(async () => {
+      if (scope.principal.kind === 'unresolved') await identify(scope, { identity, store });
+      return decideOnce(scope);
+    });
   const refuse = (scope: Scope, denial: Deny) => {
     refusal.deny(scope, denial);
     return ANSWERED;

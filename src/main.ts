@@ -5,6 +5,7 @@
  */
 import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import type { BugReport } from './cli/terminal.ts';
 
 // Half of a start is reading TypeScript. What was read is kept beside the libraries, and not where Node would, in a
 // folder for temporary files that others may write to. Where it cannot be kept, nothing but time is lost.
@@ -12,7 +13,7 @@ enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/modelgate', imp
 const { runCommandLine } = await import('./cli/program.ts');
 
 const stopping = new AbortController();
-let reportBug: ((error: unknown, isFatal: boolean) => void) | undefined;
+let reportBug: BugReport | undefined;
 
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   process.on(signal, () => {
@@ -27,12 +28,11 @@ for (const stream of [process.stdout, process.stderr]) {
 }
 process.on('unhandledRejection', (error) => {
   if (reportBug === undefined) throw error;
-  reportBug(error, false);
+  void reportBug(error, false);
 });
 process.on('uncaughtException', (error) => {
   if (reportBug === undefined) process.stderr.write(`modelgate: ${error.message}\n`);
-  else reportBug(error, true);
-  process.exit(1);
+  void Promise.resolve(reportBug?.(error, true)).then(() => process.exit(1));
 });
 
 const exitCode = await runCommandLine(process.argv.slice(2), {

@@ -119,7 +119,7 @@ function addDemo(program: Command, terminal: Terminal): void {
           const gate = await startGate(config, log, VERSION);
           const close = async (): Promise<void> => {
             await gate.close();
-            log.flush();
+            await log.flush();
           };
           return { ...gate, close };
         },

@@ -28,7 +28,7 @@ export async function serve(options: ServeOptions, terminal: Terminal, version: 
   terminal.onBug((error, isFatal) => {
     if (isFatal) log.fatal({ err: error }, 'modelgate ends: it is in a state that nobody has foreseen');
     else log.error({ err: error }, 'something failed that nobody waits for');
-    log.flush();
+    return log.flush();
   });
   // loaded only now: a wrong configuration is said without waiting for everything else
   const { startGate } = await import('./start-gate.ts');
@@ -38,7 +38,7 @@ export async function serve(options: ServeOptions, terminal: Terminal, version: 
   log.info({ limit_ms: config.drainTimeoutMs }, 'modelgate stops accepting and finishes what runs');
   const cut = await gate.close();
   log.info({ requests_cut: cut }, 'modelgate has stopped');
-  log.flush();
+  await log.flush();
   return EXIT.done;
 }
 

@@ -50,8 +50,8 @@ export async function startGate(config: Config, log: Log, version: string): Prom
     const cut = await gate.drain();
     await admin.close();
     store.close();
-    // the last access lines are written in the turn after their answers have ended
-    await nextTurn();
+    // a cut answer ends with the close of its socket, one turn later, and its access line comes one turn after that
+    for (let turn = 0; turn < 3; turn += 1) await nextTurn();
     return cut;
   };
   try {

@@ -7,9 +7,12 @@ export interface Terminal {
   writeError(text: string): void;
   /** Aborted by the first SIGTERM or SIGINT. */
   readonly stop: AbortSignal;
-  /** From now on, what nobody has caught goes here; after a fatal one the process ends. */
-  onBug(report: (error: unknown, isFatal: boolean) => void): void;
+  /** From now on, what nobody has caught goes here; when a fatal one has been reported, the process ends. */
+  onBug(report: BugReport): void;
 }
+
+/** Must not reject. */
+export type BugReport = (error: unknown, isFatal: boolean) => Promise<void>;
 
 /** Exit codes of every command. */
 export const EXIT = {

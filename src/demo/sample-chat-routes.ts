@@ -4,7 +4,7 @@ import { DIALECTS } from './sample-dialects.ts';
 import type { JsonObject } from './sample-directory.ts';
 import type { SampleReply, SampleRoute } from './sample-route.ts';
 import { failure, readBody, route } from './sample-route.ts';
-import { isKnownModel, modelsOfChat, modelsOfRun, text, toList, toObject } from './sample-run.ts';
+import { isKnownModel, modelsOfChat, modelsOfRawRun, modelsOfRun, text, toList, toObject } from './sample-run.ts';
 
 type Answer = SampleRoute['answer'];
 
@@ -30,14 +30,31 @@ function proxy(dialect: DialectName): Answer {
   };
 }
 
-/** Ollama adds `:latest` to an id without a tag, looks for a preset first (0.6), and streams unless told not to. */
-function ollama(dialect: 'ollamaChat' | 'ollamaGenerate'): Answer {
+/** Sends the id as it is, presets or not. */
+function raw(dialect: DialectName): Answer {
   return (request, context) => {
-    const body = { stream: true, ...readBody(request) };
+    const body = readBody(request);
+    context.invoked.push(...modelsOfRawRun(text(body['model']) ?? '', body));
+    return speak(dialect, body);
+  };
+}
+
+const tagged = (model: string): string => (model.includes(':') ? model : `${model}:latest`);
+
+/**
+ * Ollama adds `:latest` to an id without a tag. Before that `api/chat` looks for a preset of the plain name, the
+ * OpenAI routes of 0.6 for one of the tagged name, and the others for none. Its own routes stream unless told not to.
+ */
+function ollama(dialect: DialectName, presets: 'plain' | 'tagged' | 'none'): Answer {
+  return (request, context) => {
+    const body = { stream: dialect.startsWith('ollama'), ...readBody(request) };
     const named = text(toObject(body)['model']) ?? '';
-    const tagged = named.includes(':') || isKnownModel(named, context) ? named : `${named}:latest`;
-    context.invoked.push(...modelsOfRun(tagged, body, context));
-    return speak(dialect, { ...body, model: tagged });
+    const id = presets === 'plain' ? named : tagged(named);
+    const runs = presets === 'none' ? modelsOfRawRun(id, body) : modelsOfRun(id, body, context);
+    // ids of the sample's other provider stay as they are: only Ollama's have tags
+    const isForeign = (model: string) => context.provider.some((known) => known.id === model);
+    context.invoked.push(...runs.map((model) => (isForeign(model) ? model : tagged(model))));
+    return speak(dialect, { ...body, model: id });
   };
 }
 
@@ -57,18 +74,21 @@ function answerTo(body: JsonObject, model: string): readonly string[] {
   return `This is the sample model ${model}. You said: ${question}`.split(/(?<= )/);
 }
 
-const embeddings: Answer = (request, context) => {
-  const body = readBody(request);
-  const model = text(body['model']) ?? '';
-  context.invoked.push(...modelsOfRun(model, body, context));
-  const data = [{ object: 'embedding', index: 0, embedding: [0.1, 0.2, 0.3] }];
-  return { json: { object: 'list', data, model, usage: { prompt_tokens: 1, total_tokens: 1 } } };
-};
+const embed =
+  (idOf: (model: string) => string): Answer =>
+  (request, context) => {
+    const body = readBody(request);
+    const model = idOf(text(body['model']) ?? '');
+    context.invoked.push(...modelsOfRawRun(model, body));
+    const data = [{ object: 'embedding', index: 0, embedding: [0.1, 0.2, 0.3] }];
+    return { json: { object: 'list', data, model, usage: { prompt_tokens: 1, total_tokens: 1 } } };
+  };
+const embeddings = embed((model) => model);
 
 const ollamaEmbed: Answer = (request, context) => {
   const body = readBody(request);
-  const model = text(body['model']) ?? '';
-  context.invoked.push(...modelsOfRun(model, body, context));
+  const model = tagged(text(body['model']) ?? '');
+  context.invoked.push(...modelsOfRawRun(model, body));
   return { json: { model, embeddings: [[0.1, 0.2, 0.3]] } };
 };
 
@@ -83,7 +103,7 @@ const ollamaShow: Answer = (request, context) => {
 /** `/openai/{path}`, any method, up to 0.8.12 and with ENABLE_OPENAI_API_PASSTHROUGH: no check of anything. */
 const passthrough: Answer = (request, context) => {
   if (request.method === 'GET') return { json: { object: 'list', data: context.models.openaiModels() } };
-  return proxy(request.path.includes('completions') ? 'openai' : 'responses')(request, context);
+  return raw(request.path.includes('completions') ? 'openai' : 'responses')(request, context);
 };
 
 const counted: Answer = () => ({ json: { input_tokens: 1 } });
@@ -112,17 +132,17 @@ export const CHAT_ROUTES: readonly SampleRoute[] = [
   ...TASKS.map((task) => route('POST', `/api/v1/tasks/${task}/completions`, chat('openai'))),
   route('POST', '/api/chat/completed', (request) => ({ json: readBody(request) })),
   route('POST', '/openai/chat/completions', proxy('openai')),
-  route('POST', '/openai/responses', proxy('responses')),
+  route('POST', '/openai/responses', raw('responses')),
   ...both(['/openai/embeddings'], embeddings),
-  ...indexed('/ollama/api/chat', ollama('ollamaChat')),
-  ...indexed('/ollama/api/generate', ollama('ollamaGenerate')),
+  ...indexed('/ollama/api/chat', ollama('ollamaChat', 'plain')),
+  ...indexed('/ollama/api/generate', ollama('ollamaGenerate', 'none')),
   ...indexed('/ollama/api/embed', ollamaEmbed),
   ...indexed('/ollama/api/embeddings', ollamaEmbed),
-  ...indexed('/ollama/v1/chat/completions', proxy('openai')),
-  ...indexed('/ollama/v1/completions', proxy('completion')),
-  ...indexed('/ollama/v1/embeddings', embeddings),
-  ...indexed('/ollama/v1/messages', proxy('anthropic')),
-  ...indexed('/ollama/v1/responses', proxy('responses')),
+  ...indexed('/ollama/v1/chat/completions', ollama('openai', 'tagged')),
+  ...indexed('/ollama/v1/completions', ollama('completion', 'tagged')),
+  ...indexed('/ollama/v1/embeddings', embed(tagged)),
+  ...indexed('/ollama/v1/messages', ollama('anthropic', 'none')),
+  ...indexed('/ollama/v1/responses', ollama('responses', 'none')),
   route('POST', '/ollama/api/show', ollamaShow),
   ...both(['/api/v1/images/generations', '/api/v1/images/edit', '/api/v1/audio/speech', '/openai/audio/speech'], media),
 ];

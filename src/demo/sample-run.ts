@@ -14,7 +14,7 @@ export interface RunContext {
 /** A chat completion in any dialect, with everything that the body makes run beside its `model`. */
 export function modelsOfChat(body: JsonObject, context: RunContext): readonly string[] {
   const runs = fanOut(body).flatMap((model) => modelsOfRun(model, body, context));
-  return [...runs, ...modelsOfBackgroundTasks(body, context)];
+  return [...runs, ...modelsOfBackgroundTasks(body, context), ...modelsOfPendingMessages(body, context)];
 }
 
 /** One run: `params` may replace the model, a preset leads to its base, and the provider may fall back to others. */
@@ -28,6 +28,9 @@ export function modelsOfRun(model: string, body: JsonObject, context: RunContext
   const fallbacks = [body, params, presetParams, toObject(body['extra_body'])].flatMap(fallbackModels);
   return [pickFromArena(main, context), ...fallbacks];
 }
+
+/** Embeddings, Responses and Ollama's own routes: the id goes to the provider as it is, presets are not resolved. */
+export const modelsOfRawRun = (model: string, body: JsonObject): readonly string[] => [model, ...fallbackModels(body)];
 
 /** Does the backend know the id? It refuses others, unless the model is one of the browser's own (`direct`). */
 export function isKnownModel(model: string, context: RunContext): boolean {
@@ -62,11 +65,47 @@ function fanOut(body: JsonObject): readonly string[] {
 /** 0.6.15: titles, tags and follow-ups run on the model that the *stored* message names. */
 function modelsOfBackgroundTasks(body: JsonObject, { directory }: RunContext): readonly string[] {
   const wanted = Object.values(toObject(body['background_tasks'])).some(Boolean);
-  const chatId = text(body['chat_id']);
-  if (!wanted || chatId === undefined) return [];
-  const model = modelOfStoredChat(chatId, text(body['id']), directory);
-  return model === undefined ? [] : [model];
+  if (!wanted || text(body['chat_id']) === undefined) return [];
+  const messages = storedMessages(body['chat_id'], directory);
+  // 0.12 makes a string of whatever the id is
+  const id = String(body['assistant_message_id'] ?? body['id']);
+  return definedTexts([toObject(messages[id])['model']]);
 }
+
+/** 0.12: what waits in the chat for a sub-agent or a timer runs after every completion (`utils/subagents.py`). */
+function modelsOfPendingMessages(body: JsonObject, { directory }: RunContext): readonly string[] {
+  const messages = [...Object.values(storedMessages(body['chat_id'], directory)), body['user_message']].map(toObject);
+  const pending = messages.filter(
+    ({ role, meta, childrenIds }) =>
+      role === 'user' && toObject(meta)['internal'] === true && toList(childrenIds).length === 0,
+  );
+  return pending.flatMap(({ model, meta }) => {
+    if (text(model) !== undefined) return definedTexts([model]);
+    const timer = directory.stored('chat', text(toObject(meta)['timer_id']) ?? '');
+    const run = toObject(toObject(timer?.['meta'])['run']);
+    return [...definedTexts([run['model_id']]), ...modelsOfParams(toObject(run['chat_context'])['params'])];
+  });
+}
+
+/** 0.12: a tool call that was approved goes on with the stored parameters, and with the stored call as it stands. */
+export function modelsOfToolApproval(chatId: string, messageId: string, directory: SampleDirectory): readonly string[] {
+  const chat = toObject(directory.stored('chat', chatId)?.['chat']);
+  const message = toObject(storedMessages(chatId, directory)[messageId]);
+  const params = [chat['params'], toObject(message['meta'])['params']].flatMap(modelsOfParams);
+  // `update_automation` writes the model into an automation, which the scheduler then runs
+  const calls = toList(message['output']).map((call) => unpack(toObject(call)['arguments']));
+  return [...params, ...definedTexts(calls.map((call) => toObject(call)['model_id']))];
+}
+
+const modelsOfParams = (params: unknown): readonly string[] => fallbackModels(mergedParams(params));
+
+function storedMessages(chatId: unknown, directory: SampleDirectory): JsonObject {
+  const chat = toObject(directory.stored('chat', text(chatId) ?? '')?.['chat']);
+  return toObject(toObject(chat['history'])['messages']);
+}
+
+const definedTexts = (values: readonly unknown[]): readonly string[] =>
+  values.map(text).filter((value) => value !== undefined);
 
 /** `params` with `custom_params` over it, whose values may be JSON in a string (`apply_params_to_form_data`). */
 function mergedParams(value: unknown): JsonObject {
@@ -84,9 +123,14 @@ function unpack(value: unknown): unknown {
   }
 }
 
-/** OpenRouter's `models`, LiteLLM's `fallbacks`: ids, or objects that name one. */
+/** OpenRouter's `models` and panels of Fusion, LiteLLM's `fallbacks`: ids, or objects that name one. */
 function fallbackModels(body: JsonObject): readonly string[] {
-  const entries = [...toList(body['models']), ...toList(body['fallbacks'])];
+  const tools = toList(body['tools']).map((tool) => toObject(toObject(tool)['parameters']));
+  const panels = [...toList(body['plugins']).map(toObject), ...tools].flatMap((panel) => [
+    ...toList(panel['analysis_models']),
+    panel['model'],
+  ]);
+  const entries = [...toList(body['models']), ...toList(body['fallbacks']), ...panels];
   return entries.map((entry) => text(entry) ?? text(toObject(entry)['model'])).filter((model) => model !== undefined);
 }
 

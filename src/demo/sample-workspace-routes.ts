@@ -4,7 +4,7 @@ import type { JsonObject, SampleUser, StoredTable } from './sample-directory.ts'
 import { readLaxJson } from './sample-json.ts';
 import type { SampleContext, SampleReply, SampleRequest, SampleRoute } from './sample-route.ts';
 import { failure, readBody, route } from './sample-route.ts';
-import { modelOfStoredChat, modelsOfRun, text, toList, toObject } from './sample-run.ts';
+import { modelOfStoredChat, modelsOfRun, modelsOfToolApproval, text, toList, toObject } from './sample-run.ts';
 import { signToken, verifyPassword } from './sample-token.ts';
 
 type Answer = SampleRoute['answer'];
@@ -53,7 +53,7 @@ const saveChat: Answer = (request, context) => {
     chat,
     archived: 0,
     pinned: 0,
-    meta: {},
+    meta: toObject(known?.['meta']),
   };
   context.directory.store('chat', { ...row, created_at: known?.['created_at'] ?? seconds(), updated_at: seconds() });
   return { json: context.directory.stored('chat', id) };
@@ -76,6 +76,7 @@ const continueChat: Answer = (request, context) => {
   const { id = '', message } = request.params;
   const model = text(readBody(request)['model']) ?? modelOfStoredChat(id, message, context.directory);
   if (model === undefined) return failure(400, 'Model not found');
+  if (message !== undefined) context.invoked.push(...modelsOfToolApproval(id, message, context.directory));
   return ran(model, {}, context, { status: true, chat_id: id, task_ids: [] });
 };
 

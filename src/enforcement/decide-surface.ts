@@ -57,14 +57,16 @@ export function createSurfaceDecider({ store, judge, readBody }: SurfaceDeciderP
     const pending = pendingRuns(parseStrictJson(scope.body));
     if (pending.length === 0) return undefined;
     if (scope.principal.kind !== 'user') return refuseStranger(scope.principal);
-    return judgePending(judge, store.current(), scope.principal, pending);
+    return judgePending(judge, store.current(), scope.principal, pending, scope.pathIds['id']);
   }
 
   /** A path under `/api` that no table lists: whatever JSON it carries is searched, and nothing else is asked of it. */
   async function decideUnlisted(scope: Scope, names: NameSpace): Promise<Decision | undefined> {
     if (!hasBody(scope.incoming)) return undefined;
     scope.body = await readBody(scope);
-    const { models } = collectReferences(parsePossibleJson(scope.body));
+    const { models, unreadable } = collectReferences(parsePossibleJson(scope.body));
+    // What goes to the provider as it is must be readable; what a new route means by a key is not known
+    if (unreadable !== undefined && names === 'provider') return deny('reference_unreadable');
     if (models.size === 0) return undefined;
     if (scope.principal.kind !== 'user') return refuseStranger(scope.principal);
     return judge.all(store.current(), scope.principal, models, names);
@@ -106,7 +108,7 @@ function parsePossibleJson(body: Buffer): unknown {
 }
 
 /** White space, byte order marks and the NUL bytes of UTF-16 and UTF-32 may stand before the bracket. */
- 
+
 const BEGINS_LIKE_JSON = /^[\s\0\xef\xbb\xbf\xfe\xff]*[{[]/;
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>

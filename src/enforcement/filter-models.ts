@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import { LRUCache } from 'lru-cache';
 import type { MiddlewareHandler } from 'hono';
+import { GatewayError } from '../errors.ts';
 import type { ModelId } from '../policy/model-id.ts';
 import type { GateEnv, Scope } from '../scope.ts';
 import type { Store } from '../store/store-view.ts';
@@ -13,7 +14,7 @@ import type { ListShape } from './list-shapes.ts';
 import type { ListsSurface } from './surfaces.ts';
 
 export interface FilterParts {
-  readonly store: Pick<Store, 'current'>;
+  readonly store: Pick<Store, 'current' | 'patiently'>;
   readonly judge: Judge;
   readonly mode: 'enforce' | 'report';
   readonly recordList: (shape: ListShape, kept: number, removed: number) => void;
@@ -34,10 +35,7 @@ const MAX_CACHED_BYTES = 32 * 1024 * 1024;
  * answer; only the reading of identical bytes is remembered.
  */
 export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
-  const readAnswers = new LRUCache<string, ReadAnswer>({
-    maxSize: MAX_CACHED_BYTES,
-    sizeCalculation: ({ body }) => body.length,
-  });
+  const read = createAnswerReader();
 
   return function filterModels(c, next) {
     const scope = c.get('scope');
@@ -48,22 +46,54 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
     return next();
   };
 
-  function rewrite(scope: Scope, surface: ListsSurface, answer: BufferedAnswer): BufferedAnswer {
+  function rewrite(scope: Scope, surface: ListsSurface, answer: BufferedAnswer) {
     // Errors and redirects list nothing
     if (answer.status < 200 || answer.status > 299 || answer.body.length === 0) return answer;
     const { shape } = surface;
     try {
-      const index = read(answer, shape);
-      const { body, kept, removed } = filterList(answer.body, index, permitsFor(scope, surface));
-      parts.recordList(shape, kept, removed);
-      return parts.mode === 'report' ? answer : { ...answer, body };
+      return filter(scope, surface, answer);
     } catch (cause) {
+      // The answer is well, it is the policy that cannot be read: a list that is empty by mistake looks like no access
+      if (isPolicyUnavailable(cause)) return filterLate(scope, surface, answer);
       parts.reportUnreadable(scope, shape, cause);
       return parts.mode === 'report' ? answer : emptyAnswer(answer, shape);
     }
   }
 
-  function read(answer: BufferedAnswer, shape: ListShape): ListIndex {
+  function filter(scope: Scope, surface: ListsSurface, answer: BufferedAnswer, permits = permitsFor(scope, surface)) {
+    const index = read(answer, surface.shape);
+    const { body, kept, removed } = filterList(answer.body, index, permits);
+    parts.recordList(surface.shape, kept, removed);
+    return parts.mode === 'report' ? answer : { ...answer, body };
+  }
+
+  /** @throws GatewayError `policy_unavailable` where waiting did not help and the list is not one that may be empty */
+  async function filterLate(scope: Scope, surface: ListsSurface, answer: BufferedAnswer): Promise<BufferedAnswer> {
+    try {
+      return await parts.store.patiently(() => filter(scope, surface, answer));
+    } catch (cause) {
+      if (parts.mode === 'report') return answer;
+      if (surface.withoutUser === 'empty') return filter(scope, surface, answer, () => false);
+      throw cause;
+    }
+  }
+
+  /** Without a user nobody is permitted anything. @throws GatewayError `policy_unavailable` */
+  function permitsFor(scope: Scope, surface: ListsSurface): (model: ModelId) => boolean {
+    const { principal } = scope;
+    if (principal.kind !== 'user') return () => false;
+    const view = parts.store.current();
+    return (model) => parts.judge.one(view, principal, model, surface.names).effect === 'permit';
+  }
+}
+
+/** Remembers what identical bytes were read to be. */
+function createAnswerReader(): (answer: BufferedAnswer, shape: ListShape) => ListIndex {
+  const readAnswers = new LRUCache<string, ReadAnswer>({
+    maxSize: MAX_CACHED_BYTES,
+    sizeCalculation: ({ body }) => body.length,
+  });
+  return function read(answer, shape) {
     const encoding = headerValue(answer.headers, 'content-encoding');
     if (encoding !== undefined && encoding !== 'identity') throw new Error(`the answer is encoded as ${encoding}`);
     const key = `${shape.name}:${answer.body.length}:${crc32(answer.body)}`;
@@ -73,21 +103,11 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
     const index = indexList(answer.body, shape);
     readAnswers.set(key, { body: answer.body, index });
     return index;
-  }
-
-  /** Without a user, or without policy, nobody is permitted anything. */
-  function permitsFor(scope: Scope, surface: ListsSurface): (model: ModelId) => boolean {
-    const { principal } = scope;
-    if (principal.kind !== 'user') return () => false;
-    try {
-      const view = parts.store.current();
-      return (model) => parts.judge.one(view, principal, model, surface.names).effect === 'permit';
-    } catch (error) {
-      if (surface.withoutUser === 'empty') return () => false;
-      throw error;
-    }
-  }
+  };
 }
+
+const isPolicyUnavailable = (cause: unknown): boolean =>
+  cause instanceof GatewayError && cause.code === 'policy_unavailable';
 
 const isShownWhole = (surface: ListsSurface, { principal }: Scope) =>
   surface.admins === 'pass' && principal.kind === 'user' && principal.role === 'admin';

@@ -29,10 +29,7 @@ export function judgeInvocation(
   const references = collectReferences(body, surface.rules);
   if (references.unreadable !== undefined) return deny('reference_unreadable');
   if (surface.modelRequired && !namesModel(body, surface)) return deny('model_missing');
-  if (references.direct) {
-    if (judge.options.directConnections === 'refuse') return deny('direct_connection');
-    return judgeDirect(judge, view, user, references.models);
-  }
+  if (references.direct && judge.options.directConnections === 'refuse') return deny('direct_connection');
 
   const models = new Set(references.models);
   if (surface.mentions === true) {
@@ -43,16 +40,18 @@ export function judgeInvocation(
     }
   }
   if (isObject(body)) {
-    const pending = judgePending(judge, view, user, pendingRuns([body['user_message'], body['parent_message']]));
+    const messages = pendingRuns([body['user_message'], body['parent_message']]);
+    const pending = judgePending(judge, view, user, messages, body['chat_id']);
     if (pending !== undefined) return pending;
   }
   if (surface.query !== undefined) {
     const named = queryValue(scope.query, surface.query);
     const model = parseModelId(named);
-    if (model === undefined) return named === undefined ? undefined : deny('reference_unreadable');
-    models.add(model);
+    if (model !== undefined) models.add(model);
+    else if (named !== undefined) return deny('reference_unreadable');
   }
-  const decision = judge.all(view, user, models, surface.names);
+  const isDirect = references.direct && surface.direct === true;
+  const decision = isDirect ? judgeDirect(judge, view, user, models) : judge.all(view, user, models, surface.names);
   if (decision?.effect === 'deny' || surface.runs === undefined) return decision;
   return judgeStored(judge, view, user, modelsOfStoredRun(surface.runs, view.stored, scope.pathIds, body)) ?? decision;
 }

@@ -23,24 +23,39 @@ export function mayHoldPendingRun(body: Buffer): boolean {
 
 /** What would run by itself. */
 export type PendingRun =
-  { readonly names: unknown } | { readonly timer: string } | { readonly run: Record<string, unknown> };
+  | { readonly names: unknown; readonly answered: boolean }
+  | { readonly timer: string; readonly answered: boolean }
+  | { readonly run: Record<string, unknown> };
 
 /** @param body parsed JSON of any of the chat forms (routers/chats.py): such messages may stand at any depth */
 export function pendingRuns(body: unknown): PendingRun[] {
   return [...findPending(body)];
 }
 
-/** @returns the first denial, or undefined where nothing forbidden would run */
+/**
+ * One that was answered has run: it is history. But its children are no proof, for the backend finds out by itself which
+ * there are (models/chats.py `merge_history`): the chat, as it is stored, must know an answered one of that model.
+ *
+ * @param chatId the chat that it is saved in, undefined for a new one
+ * @returns the first denial, or undefined where nothing forbidden would run
+ */
 export function judgePending(
   judge: Judge,
   view: StoreView,
   user: UserPrincipal,
   pending: readonly PendingRun[],
+  chatId: unknown,
 ): Deny | undefined {
+  let history: readonly string[] | undefined;
+  const hasRun = (text: string): boolean => {
+    history ??= typeof chatId === 'string' ? view.stored.ofAnsweredRuns(chatId) : [];
+    return history.includes(text);
+  };
   for (const one of pending) {
     const named = modelsOf(one, view);
     if (named === undefined) return deny('reference_unreadable');
     for (const text of named) {
+      if ('answered' in one && one.answered && hasRun(text)) continue;
       const model = parseModelId(text);
       if (model === undefined) return deny('reference_unreadable');
       const decision = judge.one(view, user, model);
@@ -74,8 +89,8 @@ function* findPending(value: unknown): Generator<PendingRun> {
 function* ofMeta(meta: Record<string, unknown>, message: Record<string, unknown>): Generator<PendingRun> {
   if (isObject(meta['run'])) yield { run: meta['run'] };
   const { model, childrenIds } = message;
-  // One that was answered has run: it is history
-  if (meta['internal'] !== true || (Array.isArray(childrenIds) && childrenIds.length > 0)) return;
-  if (model !== undefined && model !== null && model !== '') yield { names: model };
-  if (typeof meta['timer_id'] === 'string') yield { timer: meta['timer_id'] };
+  if (meta['internal'] !== true) return;
+  const answered = Array.isArray(childrenIds) && childrenIds.length > 0;
+  if (model !== undefined && model !== null && model !== '') yield { names: model, answered };
+  if (typeof meta['timer_id'] === 'string') yield { timer: meta['timer_id'], answered };
 }

@@ -2,7 +2,7 @@
  * Brings what a request names before the one decision of `policy/decide.ts`. Every surface asks here, so that lists,
  * invocations and stored references cannot come to different answers.
  */
-import type { Principal } from '../identity/principal.ts';
+import type { Principal, UserPrincipal } from '../identity/principal.ts';
 import { decide } from '../policy/decide.ts';
 import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
@@ -42,14 +42,22 @@ export function createJudge(options: JudgeOptions): Judge {
       case 'provider':
         return byOwnGrant(decide(view, principal, model, options));
       case 'ollama':
-        return view.preset(model)?.base === undefined
-          ? byOwnGrant(decide(view, principal, tagged(model), options))
-          : decide(view, principal, model, options);
+        return judgeOllama(view, principal, model);
       case 'ollama_raw':
         return byOwnGrant(decide(view, principal, tagged(model), options));
       case 'media':
         return judgeMedia(view, decide(view, principal, model, options), model);
     }
+  }
+
+  /** What runs is the preset's base, which gets its tag in turn, or else the model by that name. */
+  function judgeOllama(view: StoreView, user: UserPrincipal, model: ModelId): Decision {
+    const base = view.preset(model)?.base;
+    if (base === undefined) return byOwnGrant(decide(view, user, tagged(model), options));
+    const decision = decide(view, user, model, options);
+    if (decision.effect === 'deny' || decision.reason !== 'preset_base') return decision;
+    const ofBase = byOwnGrant(decide(view, user, tagged(base), options));
+    return ofBase.effect === 'permit' ? decision : deny('preset_base_not_granted', model, decision.chain);
   }
 
   function judgeMedia(view: StoreView, decision: Decision, model: ModelId): Decision {

@@ -5,6 +5,7 @@
  */
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
+import { NAMES_MODELS } from '../policy/model-keys.ts';
 import { parseStrictText } from './strict-json.ts';
 
 export interface References {
@@ -19,35 +20,6 @@ export interface ReferenceRules {
   /** Further top-level keys that name a model on this surface: Ollama's `name`, `source`, `from`. */
   readonly topLevel?: ReadonlySet<string>;
 }
-
-/** Their value is a model id, a list of ids, or objects that name one in turn. */
-const NAMES_MODELS: ReadonlySet<string> = new Set([
-  'model',
-  'models',
-  'model_id',
-  'modelId',
-  'model_ids',
-  'modelIds',
-  'model_name',
-  'model_list',
-  'model_group',
-  'target_model',
-  'router_model',
-  'base_model_id',
-  'base_model',
-  'fallback',
-  'fallbacks',
-  'fallback_model',
-  'fallback_models',
-  'allowed_models',
-  'context_window_fallbacks',
-  'content_policy_fallbacks',
-  'selectedModelId',
-  'sibling_model_ids',
-  'default_model',
-  'draft_model',
-  'judge_model',
-]);
 
 /** An object whose keys are model ids: the fan-out of 0.9+ in its old form. */
 const FAN_OUT = 'message_ids';
@@ -65,7 +37,6 @@ const CONTENT: ReadonlySet<string> = new Set([
   'user_message',
   'parent_message',
   'tool_servers',
-  'parameters',
   'input_schema',
   'json_schema',
   'model_controls',
@@ -76,6 +47,10 @@ const ROUTING: ReadonlySet<string> = new Set(['provider', 'plugins', 'extra_body
 
 /** Routing by a name that stands for models of somebody else's choosing cannot be judged at all. */
 const OPAQUE_ROUTING: ReadonlySet<string> = new Set(['preset']);
+/** So do OpenRouter's plugins that choose models, with a panel of their own where none is named. */
+const OPAQUE_PLUGINS = /fusion|router/i;
+/** OpenRouter runs these tools itself. All others of its own may run a model, and do so if none is named. */
+const OPAQUE_TOOLS = /^openrouter:(?!(?:web_search|web_fetch|datetime)$)/i;
 
 /** @param body parsed JSON; anything but an object names nothing */
 export function collectReferences(body: unknown, rules: ReferenceRules = {}): References {
@@ -99,8 +74,11 @@ class Walk implements References {
     } else if (Array.isArray(value)) {
       for (const item of value) this.visit(item, path, hidden);
     } else if (isObject(value)) {
-      for (const key of Object.keys(value))
+      if (typeof value['type'] === 'string' && OPAQUE_TOOLS.test(value['type'])) this.refuse(`${path}.type`);
+      for (const key of Object.keys(value)) {
+        if (key === 'parameters' && isFunction(value, path)) continue;
         this.visitKey(key, value[key], path === '' ? key : `${path}.${key}`, hidden);
+      }
     }
   }
 
@@ -113,6 +91,7 @@ class Walk implements References {
     if (OPAQUE_ROUTING.has(key) && typeof value !== 'boolean') return this.refuse(path);
     const read = hidden && typeof value === 'string' ? this.hiddenValue(value, path) : value;
     if (NAMES_MODELS.has(key)) return this.named(read, path);
+    if (key === 'plugins' && [read].flat().some(isOpaquePlugin)) return this.refuse(path);
     if (ROUTING.has(key) && !isObject(read) && !(Array.isArray(read) && read.every(isObject))) this.refuse(path);
     this.visit(read, path, hidden || key === 'custom_params');
   }
@@ -170,6 +149,13 @@ class Walk implements References {
     this.unreadable ??= path;
   }
 }
+
+/** The caller's own function, whose `parameters` are a schema; those of a provider's tool are settings. */
+const isFunction = ({ type, name }: Record<string, unknown>, path: string) =>
+  type === 'function' || (type === undefined && (typeof name === 'string' || path.endsWith('.function')));
+
+const isOpaquePlugin = (plugin: unknown) =>
+  isObject(plugin) && typeof plugin['id'] === 'string' && OPAQUE_PLUGINS.test(plugin['id']);
 
 const STARTS_LIKE_JSON = /^\s*[{["]/;
 

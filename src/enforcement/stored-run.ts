@@ -18,6 +18,8 @@ export function modelsOfStoredRun(
   const { id = '', message = '' } = pathIds;
   switch (run) {
     case 'messages_of_body': {
+      // The backend makes strings of other values, so that 7 finds the message "7": '' names no valid model
+      if (IDS.some((key) => isNamed(form[key]) && typeof form[key] !== 'string')) return [''];
       // What comes from an SDK belongs to no chat: nothing is stored, and no query is made
       const chat = text(form['chat_id']);
       return chat === '' ? [] : stored.ofChatMessages(chat, messageIds(form));
@@ -37,11 +39,13 @@ export function modelsOfStoredRun(
 }
 
 /**
- * Messages on whose stored model background tasks run: the one being continued (0.12), and without streaming the one
- * being answered (0.6; with streaming the backend stores the request's own model first).
+ * Messages on whose stored model background tasks run: the one being continued (0.12), and, unless the provider
+ * streams its answer, the one being answered (0.6). `stream` does not tell: `params`, a preset and the provider itself
+ * may have it otherwise.
  */
-function messageIds(form: Record<string, unknown>): string[] {
-  return [form['assistant_message_id'], form['stream'] === true ? undefined : form['id']].map(text).filter(Boolean);
-}
+const messageIds = (form: Record<string, unknown>) =>
+  [form['assistant_message_id'], form['id']].map(text).filter(Boolean);
 
+const IDS = ['chat_id', 'id', 'assistant_message_id'];
+const isNamed = (value: unknown): boolean => value !== undefined && value !== null;
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');

@@ -46,6 +46,8 @@ export interface InvokesSurface {
   readonly query?: string;
   /** Where models are mentioned in text: `<@M:id>` in a channel message. */
   readonly mentions?: true;
+  /** Whether the backend heeds `model_item.direct` here; elsewhere it runs the model that is named. */
+  readonly direct?: true;
   readonly runs?: StoredRun;
   /**
    * Where a denied request is sent instead: pictures in old chats fall back to the default picture, as the backend
@@ -91,10 +93,10 @@ const invokes = (dialect: Dialect, more: Partial<InvokesSurface> = {}): InvokesS
 const manages = (form: ManagesSurface['form']): ManagesSurface => ({ kind: 'manages', dialect: 'open-webui', form });
 
 const CHAT_ROUTES: readonly Route[] = [
-  ['POST', '/api/chat/completions', invokes('open-webui', { runs: 'messages_of_body' })],
-  ['POST', '/api/v1/chat/completions', invokes('openai', { runs: 'messages_of_body' })],
-  ['POST', '/api/chat/completed', invokes('open-webui')],
-  ['POST', '/api/chat/actions/:id', invokes('open-webui')],
+  ['POST', '/api/chat/completions', invokes('open-webui', { runs: 'messages_of_body', direct: true })],
+  ['POST', '/api/v1/chat/completions', invokes('openai', { runs: 'messages_of_body', direct: true })],
+  ['POST', '/api/chat/completed', invokes('open-webui', { direct: true })],
+  ['POST', '/api/chat/actions/:id', invokes('open-webui', { direct: true })],
   ['POST', '/api/message', invokes('anthropic', { runs: 'messages_of_body' })],
   ['POST', '/api/v1/messages', invokes('anthropic', { runs: 'messages_of_body' })],
   ['POST', '/api/message/count_tokens', invokes('anthropic')],
@@ -203,11 +205,12 @@ const OLLAMA_ROUTES: readonly Route[] = [
   ['POST', '/ollama/api/generate', invokes('ollama', { names: 'ollama_raw' })],
   ['POST', '/ollama/api/embed', invokes('ollama', { names: 'ollama_raw' })],
   ['POST', '/ollama/api/embeddings', invokes('ollama', { names: 'ollama_raw' })],
-  ['POST', '/ollama/v1/chat/completions', invokes('openai', { names: 'ollama' })],
-  ['POST', '/ollama/v1/completions', invokes('openai', { names: 'ollama' })],
+  // 0.6.18 looks for a preset called `name:latest` here: one called `name` is not resolved
+  ['POST', '/ollama/v1/chat/completions', invokes('openai', { names: 'ollama_raw' })],
+  ['POST', '/ollama/v1/completions', invokes('openai', { names: 'ollama_raw' })],
   ['POST', '/ollama/v1/embeddings', invokes('openai', { names: 'ollama_raw' })],
   ['POST', '/ollama/v1/responses', invokes('openai', { names: 'ollama_raw' })],
-  ['POST', '/ollama/v1/messages', invokes('anthropic', { names: 'ollama' })],
+  ['POST', '/ollama/v1/messages', invokes('anthropic', { names: 'ollama_raw' })],
   ...['api/copy', 'api/create', 'api/delete', 'api/ps', 'api/pull', 'api/push', 'api/tags', 'api/unload'].flatMap(
     (path): Route[] => [
       ['*', `/ollama/${path}`, REFUSED],

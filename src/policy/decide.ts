@@ -37,8 +37,8 @@ const ROLES_WITHOUT_ACCESS: ReadonlySet<string> = new Set(['pending', 'banned'])
 /**
  * May this user use this model?
  *
- * A model is permitted if one of the user's organizations grants it by id or prefix; a preset also if its base chain
- * reaches a granted model and everything else that it names is granted too.
+ * A model is permitted if one of the user's organizations grants it by id or prefix; a preset also if its base is granted
+ * and everything else that it names is granted too.
  */
 export function decide(view: PolicyView, user: UserPrincipal, model: ModelId, options: DecideOptions): Decision {
   if (ROLES_WITHOUT_ACCESS.has(user.role)) return deny('role_not_permitted', model);
@@ -50,27 +50,21 @@ export function decide(view: PolicyView, user: UserPrincipal, model: ModelId, op
   return granted(grants, model, [model]) ?? decidePreset(view, grants, model);
 }
 
-/** The backend resolves one base; longer chains exist only where somebody builds them to cost us reads. */
-const MAX_CHAIN_LENGTH = 16;
-
-/** Walks from a preset to its base until a granted model ends the chain. */
+/**
+ * The backend resolves one base and sends that id to the provider as it is, whatever row there may be of the same name.
+ * So a base that is not granted by itself permits nothing, even if a row of its own leads to a granted model.
+ * Source: `routers/openai.py` `generate_chat_completion`, 0.6.18 and 0.12.4.
+ */
 function decidePreset(view: PolicyView, grants: readonly GrantSet[], model: ModelId): Decision {
-  const chain: ModelId[] = [model];
-  for (
-    let preset = view.preset(model);
-    preset?.base !== undefined && chain.length < MAX_CHAIN_LENGTH;
-    preset = view.preset(preset.base)
-  ) {
-    const stray = preset.parameterModels.find((named) => granted(grants, named, []) === undefined);
-    if (stray !== undefined) return deny('preset_parameter_not_granted', model, [...chain, stray]);
-    // mAI writes rows whose base is the row itself: a repeated id ends the walk
-    if (chain.includes(preset.base)) return deny('preset_base_not_granted', model, [...chain, preset.base]);
-    chain.push(preset.base);
-    if (view.isComposite(preset.base)) return deny('preset_base_not_granted', model, chain);
-    const permit = granted(grants, preset.base, chain);
-    if (permit !== undefined) return { ...permit, reason: 'preset_base', model };
-  }
-  return deny(chain.length === 1 ? 'not_granted' : 'preset_base_not_granted', model, chain);
+  const preset = view.preset(model);
+  if (preset?.base === undefined) return deny('not_granted', model, [model]);
+  const stray = preset.parameterModels.find((named) => granted(grants, named, []) === undefined);
+  if (stray !== undefined) return deny('preset_parameter_not_granted', model, [model, stray]);
+  const chain = [model, preset.base];
+  const permit = view.isComposite(preset.base) ? undefined : granted(grants, preset.base, chain);
+  return permit === undefined
+    ? deny('preset_base_not_granted', model, chain)
+    : { ...permit, reason: 'preset_base', model };
 }
 
 function granted(

@@ -24,6 +24,8 @@ const MAX_ORGANIZATIONS = 10_000;
 const MAX_GRANTS = 1_000_000;
 const MAX_PRESETS = 10_000;
 const MAX_API_KEYS = 20_000;
+/** From so many reads between two commits on, the ids of all rows are read at once. */
+const FEW_PRESETS = 16;
 
 export interface ViewOptions {
   readonly maxStaleMs: number;
@@ -45,6 +47,8 @@ export class CachedView implements StoreView {
   readonly #users: RevalidatedCache<UserId, UserPrincipal | undefined>;
   readonly #apiKeys: RevalidatedCache<string, UserId | undefined>;
   readonly #presets: RevalidatedCache<ModelId, Preset | undefined>;
+  readonly #presetIds: RevalidatedCache<'ids', ReadonlySet<string> | undefined>;
+  #presetReads = { epoch: 0, count: 0 };
   readonly #switches: RevalidatedCache<OrganizationId, boolean>;
   readonly #belongings: RevalidatedCache<UserId, Belonging>;
   readonly #grants: RevalidatedCache<OrganizationId, GrantSet>;
@@ -64,6 +68,7 @@ export class CachedView implements StoreView {
     this.#users = cache(MAX_USERS, everyCommit);
     this.#apiKeys = cache(MAX_API_KEYS, everyCommit);
     this.#presets = cache(MAX_PRESETS, everyCommit);
+    this.#presetIds = cache(1, everyCommit);
     this.#switches = cache(MAX_ORGANIZATIONS, everyCommit);
     this.#composites = cache(1, everyCommit);
     this.#belongings = cache(MAX_USERS, untilForgotten);
@@ -76,6 +81,7 @@ export class CachedView implements StoreView {
       ofChatMessages: (id, messages) => read((references) => references.ofChatMessages(id, messages)),
       ofToolApproval: (id, message) => read((references) => references.ofToolApproval(id, message)),
       ofTimer: (id) => read((references) => references.ofTimer(id)),
+      ofAnsweredRuns: (id) => read((references) => references.ofAnsweredRuns(id)),
       ofChannelMessage: (id) => read((references) => references.ofChannelMessage(id)),
       ofAutomation: (id) => read((references) => references.ofAutomation(id)),
       ofPresetVersion: (id) => read((references) => references.ofPresetVersion(id)),
@@ -125,7 +131,15 @@ export class CachedView implements StoreView {
   }
 
   preset(id: ModelId): Preset | undefined {
-    return this.#presets.get(id, (statements) => statements.preset(id));
+    return this.#presets.get(id, (statements) => {
+      // a list of models asks for hundreds at once, and most of them are provider models without a row
+      if (this.#presetReads.epoch !== this.#freshness.generation) {
+        this.#presetReads = { epoch: this.#freshness.generation, count: 0 };
+      }
+      const isList = ++this.#presetReads.count > FEW_PRESETS;
+      if (isList && this.#presetIds.get('ids', () => statements.presetIds())?.has(id) === false) return undefined;
+      return statements.preset(id);
+    });
   }
 
   hasModelRow(id: ModelId): boolean {

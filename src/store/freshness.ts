@@ -5,7 +5,7 @@
  * serving until it is too old. A lock is waited for once; while it lasts, every further statement fails at once, so
  * that the event loop stands still for one busy timeout and not for one at every request.
  */
-import { describeFailure, identityOf, isBusy, setBusyTimeout } from './database.ts';
+import { describeFailure, failureCode, identityOf, isBusy, setBusyTimeout } from './database.ts';
 import { MissingFile, openReader, prepareStatements, UnreadableSchema } from './reader.ts';
 import type { Reader, Statements, Versions } from './reader.ts';
 
@@ -41,7 +41,10 @@ interface Current {
 
 /** Anything else is a mistake of ours, and hiding it behind "the file cannot be read" would cost somebody a day. */
 const isOutage = (error: unknown): boolean =>
-  error instanceof MissingFile || error instanceof UnreadableSchema || (error instanceof Error && 'code' in error);
+  error instanceof MissingFile ||
+  error instanceof UnreadableSchema ||
+  failureCode(error).startsWith('SQLITE_') ||
+  (error instanceof Error && 'syscall' in error);
 
 export class Freshness {
   /** Grows with every commit of another connection: what was read before it must be read again. */

@@ -4,20 +4,7 @@
  */
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
-
-const NAMES_MODELS: ReadonlySet<string> = new Set([
-  'model',
-  'models',
-  'model_id',
-  'model_ids',
-  'base_model_id',
-  'fallback',
-  'fallbacks',
-  'fallback_model',
-  'fallback_models',
-  'allowed_models',
-  'preset',
-]);
+import { NAMES_MODELS } from '../policy/model-keys.ts';
 
 const MAX_DEPTH = 32;
 
@@ -41,7 +28,7 @@ function visit(value: unknown, named: boolean, found: Set<ModelId>, depth: numbe
     for (const item of value) visit(item, named, found, depth + 1);
   } else if (typeof value === 'object' && value !== null) {
     for (const [key, item] of Object.entries(value)) {
-      const names = NAMES_MODELS.has(key) || (named && key === 'id');
+      const names = NAMES_MODELS.has(key) || key === 'preset' || (named && key === 'id');
       // LiteLLM's fallbacks are keyed by the model that they replace: {"a": ["b"]}
       if (named && !names && Array.isArray(item)) found.add(parseModelId(key) ?? unreadable(key));
       visit(item, names || (named && Array.isArray(item)), found, depth + 1);

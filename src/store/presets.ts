@@ -5,15 +5,30 @@ import type { Connection } from './database.ts';
 import { modelsInParameters } from './parameter-models.ts';
 import type { Schema } from './schema-reader.ts';
 
-/** @returns the row of the backend's `model` table, or undefined where there is none */
-export function preparePresets(connection: Connection, schema: Schema): (id: ModelId) => Preset | undefined {
+export interface PresetReader {
+  /** @returns the row of the backend's `model` table, or undefined where there is none */
+  preset(id: ModelId): Preset | undefined;
+  /** @returns the ids of all rows; undefined where there are so many that reading them costs more than it saves */
+  presetIds(): ReadonlySet<string> | undefined;
+}
+
+const MAX_IDS = 5_000;
+
+export function preparePresets(connection: Connection, schema: Schema): PresetReader {
   const parameters = schema.presetParameters ? 'params' : 'NULL';
   const statement = connection
     .prepare<[string], [unknown, unknown]>(`SELECT base_model_id, ${parameters} FROM model WHERE id = ?`)
     .raw();
-  return (id) => {
-    const row = statement.get(id);
-    if (row === undefined) return undefined;
-    return { id, base: parseModelId(row[0]), parameterModels: modelsInParameters(row[1]) };
+  const ids = connection.prepare<[], string>(`SELECT id FROM model LIMIT ${MAX_IDS + 1}`).pluck();
+  return {
+    preset: (id) => {
+      const row = statement.get(id);
+      if (row === undefined) return undefined;
+      return { id, base: parseModelId(row[0]), parameterModels: modelsInParameters(row[1]) };
+    },
+    presetIds: () => {
+      const all = ids.all();
+      return all.length > MAX_IDS ? undefined : new Set(all);
+    },
   };
 }

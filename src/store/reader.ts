@@ -2,8 +2,6 @@
  * One open connection with everything prepared for the schema that was found behind it. A reader is used until the
  * file or its schema is another one; then the next reader replaces it whole.
  */
-import type { ModelId } from '../policy/model-id.ts';
-import type { Preset } from '../policy/decide.ts';
 import type { Connection } from './database.ts';
 import type { FileIdentity } from './database.ts';
 import { identityOf, openForReading } from './database.ts';
@@ -12,6 +10,7 @@ import type { GrantReader } from './grants.ts';
 import { prepareGrants } from './grants.ts';
 import type { Membership } from './memberships.ts';
 import { prepareMemberships } from './memberships.ts';
+import type { PresetReader } from './presets.ts';
 import { preparePresets } from './presets.ts';
 import type { Schema } from './schema-reader.ts';
 import { readSchema } from './schema-reader.ts';
@@ -22,12 +21,11 @@ import type { UserReader } from './users.ts';
 import { prepareUsers } from './users.ts';
 
 /** Statements prepared for one schema. */
-export interface Statements extends UserReader {
+export interface Statements extends UserReader, PresetReader {
   readonly schema: Schema;
   readonly grants: GrantReader;
   readonly references: StoredReferences;
   membershipsOf(user: string): readonly Membership[];
-  preset(id: ModelId): Preset | undefined;
   composites(): ReadonlySet<string>;
   /** @returns the counters of our two tables; undefined where no triggers keep them */
   versions(): Versions | undefined;
@@ -85,7 +83,7 @@ export function prepareStatements(connection: Connection): Statements {
     grants: prepareGrants(connection, schema),
     references: prepareStoredReferences(connection, schema),
     membershipsOf: prepareMemberships(connection, schema),
-    preset: preparePresets(connection, schema),
+    ...preparePresets(connection, schema),
     composites: prepareComposites(connection, schema),
     versions: schema.counted ? prepareVersions(connection) : () => undefined,
   };

@@ -41,6 +41,8 @@ export interface StoredReferences {
   ofChannelMessage(messageId: string): readonly string[];
   /** What the `run` of a timer's chat names: `chat.meta.run` with its `chat_context.params` (0.12). */
   ofTimer(timerId: string): readonly string[];
+  /** What the internal messages of this chat name that were answered already: they do not run again. */
+  ofAnsweredRuns(chatId: string): readonly string[];
   /** `automation.data.model_id` (from 0.9). */
   ofAutomation(automationId: string): readonly string[];
   /** Base and parameter models in the snapshot of an earlier version of a preset (0.12). */
@@ -64,6 +66,12 @@ export interface Store {
    * @throws GatewayError `policy_unavailable` when the file cannot be read and the last good state is older than allowed
    */
   current(): StoreView;
+  /**
+   * Runs `attempt`, and runs it again while it fails because another process holds the file's lock: outside WAL mode
+   * every commit of the backend holds it for a moment. Waits without holding up the event loop, about a second at most.
+   * @throws what the last attempt threw; anything but a lock is thrown at once
+   */
+  patiently<T>(attempt: () => T | Promise<T>): Promise<T>;
   health(): StoreHealth;
   close(): void;
 }

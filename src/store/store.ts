@@ -2,6 +2,7 @@
  * The backend's database as the rest of the gate sees it: one view, never older than the last commit, over a file that
  * may be locked, replaced, missing or in the middle of a migration at any moment.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../errors.ts';
 import { CachedView } from './cached-view.ts';
 import { describeFailure, openForReading } from './database.ts';
@@ -30,8 +31,11 @@ const READ_BUSY_MS = 10;
 /** The same for a write while requests are served, and for the first initialization, before any is. */
 const WRITE_BUSY_MS = 25;
 const START_BUSY_MS = 2_000;
-/** A lock is the everyday life of such a file; one that lasts is not. */
+/** A lock that lasts this long is more than somebody's commit. */
 const LONG_LOCK_MS = 1_000;
+/** How often and how many times a request that met a lock tries again. */
+const RETRY_MS = 10;
+const RETRIES = LONG_LOCK_MS / RETRY_MS;
 /** An incomplete file is tried again this often. */
 const INITIALIZE_EVERY_MS = 5_000;
 
@@ -79,11 +83,24 @@ class SqliteStore implements Store {
     return this.#view;
   }
 
+  async patiently<T>(attempt: () => T | Promise<T>): Promise<T> {
+    for (let left = RETRIES; ; left--) {
+      try {
+        return await attempt();
+      } catch (error) {
+        const isUnavailable = error instanceof GatewayError && error.code === 'policy_unavailable';
+        if (!isUnavailable || !this.#freshness.isLocked || left === 0) throw error;
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+
   health(): StoreHealth {
     this.#look(WRITE_BUSY_MS);
-    const { problem, goodAt, missing } = this.#freshness;
+    const { problem, missing } = this.#freshness;
     const absent = (missing ?? []).map((name) => this.#failed.find((failure) => failure.startsWith(name)) ?? name);
-    return { readable: problem === undefined, ageMs: this.#now() - goodAt, missing: absent, problem };
+    const readable = problem === undefined || this.#isShortLock();
+    return { readable, ageMs: this.#ageMs(), missing: absent, problem };
   }
 
   close(): void {
@@ -123,14 +140,23 @@ class SqliteStore implements Store {
     }
   }
 
+  #ageMs(): number {
+    return this.#now() - this.#freshness.goodAt;
+  }
+
+  /** Somebody is committing: the everyday life of such a file. */
+  #isShortLock(): boolean {
+    return this.#freshness.isLocked && this.#ageMs() < LONG_LOCK_MS;
+  }
+
   /** A failure and its end are each said once; a lock, only where it lasts. */
   #report(): void {
-    const { problem, goodAt, isLocked } = this.#freshness;
+    const { problem } = this.#freshness;
     const { warn } = this.#options;
     if (problem === undefined && this.#warned) {
       this.#warned = false;
       warn('the policy database is readable again', {});
-    } else if (problem !== undefined && !this.#warned && !(isLocked && this.#now() - goodAt < LONG_LOCK_MS)) {
+    } else if (problem !== undefined && !this.#warned && !this.#isShortLock()) {
       this.#warned = true;
       warn('the policy database cannot be read', { problem });
     }

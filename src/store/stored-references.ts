@@ -37,6 +37,7 @@ export function prepareStoredReferences(connection: Connection, schema: Schema):
     ofChatMessages: (id, messages) => readable(() => [...chat.messages(id, messages), ...chat.pending(id)]),
     ofToolApproval: (id, messageId) => readable(() => [...chat.toolApproval(id, messageId), ...chat.pending(id)]),
     ofTimer: (id) => readable(() => chat.timer(id)),
+    ofAnsweredRuns: (id) => readable(() => chat.answered(id)),
     ofChannelMessage: (id) => readable(() => message(id).map((row) => row['model'])),
     ofAutomation: (id) => readable(() => automation(id).map((row) => row['model'])),
     ofPresetVersion: (id) =>
@@ -54,7 +55,8 @@ function prepareChat(query: (present: boolean, sql: string) => Query, schema: Sc
   const everyRow = query(schema.chatMessage, 'SELECT DISTINCT model_id AS model FROM chat_message WHERE chat_id = $id');
   const inDocument = query(schema.chat, MESSAGES_OF_DOCUMENT);
   const inRows = query(schema.chatMessageDetails, MESSAGE_ROWS);
-  const pending = query(schema.chat, PENDING_MESSAGES);
+  const pending = query(schema.chat, internalMessages('= 0'));
+  const answered = query(schema.chat, internalMessages('> 0'));
   const timer = query(schema.chatMeta, TIMER_RUN);
   const settings = query(
     schema.chat,
@@ -85,6 +87,7 @@ function prepareChat(query: (present: boolean, sql: string) => Query, schema: Sc
       ];
     },
     timer: ofTimer,
+    answered: (id: string) => answered(id).map((row) => row['model']),
     // what the message names and what its timer names: which of the two runs is the backend's affair
     pending: (id: string) =>
       pending(id).flatMap((row) => {
@@ -113,13 +116,16 @@ const MESSAGE_ROWS = `
   SELECT model_id AS model, json_extract(meta, '$.params') AS params, output
   FROM chat_message WHERE id IN (SELECT $id || '-' || value FROM json_each($list))`;
 
-/** What the backend runs by itself after the next completion (utils/subagents.py, 0.12.4), taken a little wider. */
-const PENDING_MESSAGES = `
+/**
+ * Without children: what the backend runs by itself after the next completion (utils/subagents.py, 0.12.4), taken a
+ * little wider.
+ */
+const internalMessages = (children: '= 0' | '> 0') => `
   SELECT json_extract(item.value, '$.model') AS model, json_extract(item.value, '$.meta.timer_id') AS timer
   FROM chat, json_each(chat.chat, '$.history.messages') item
   WHERE chat.id = $id AND item.type = 'object' AND instr(item.value, '"internal"') > 0
     AND json_type(item.value, '$.meta.internal') = 'true' AND json_extract(item.value, '$.role') = 'user'
-    AND coalesce(json_array_length(item.value, '$.childrenIds'), 0) = 0`;
+    AND coalesce(json_array_length(item.value, '$.childrenIds'), 0) ${children}`;
 
 const TIMER_RUN = `
   SELECT json_extract(meta, '$.run.model_id') AS model, json_extract(meta, '$.run.chat_context.params') AS params

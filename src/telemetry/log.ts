@@ -3,10 +3,11 @@
  *
  * Nothing secret leaves: every finished line is searched for the configured secrets, for what looks like a session
  * token or an API key, and for credential header fields, at any depth and inside any text, errors included.
- * Lines are written in batches beside the event loop and in full when the process ends.
+ * Lines are written in batches (`line-writer.ts`).
  */
 import { pino } from 'pino';
 import type { LogLevel } from '../config/schema.ts';
+import { LineWriter } from './line-writer.ts';
 
 type Write = (fields: Readonly<Record<string, unknown>>, message: string) => void;
 
@@ -24,8 +25,8 @@ export interface Log {
    * 5 µs of a request, `JSON.stringify` takes 1. Only flat texts, numbers and booleans; undefined fields are left out.
    */
   readonly record: (level: 'info' | 'warn', fields: FlatFields, message: string) => void;
-  /** Writes what is still in memory; synchronous, for the end of the process. */
-  flush(): void;
+  /** Resolves when earlier lines are out, or cannot be got out in a second; never rejects. */
+  flush(): Promise<void>;
 }
 
 export interface LogOptions {
@@ -38,14 +39,10 @@ export interface LogOptions {
   readonly write?: (line: string) => void;
 }
 
-const BATCH_LINES = 64;
-const BATCH_MS = 50;
-const LONGEST_BACKLOG_BYTES = 16 * 1024 ** 2;
-
-/** @returns the process's log; its timer keeps no process alive */
+/** @returns the process's log */
 export function createLog({ level, secrets, secretHeaders = [], write }: LogOptions): Log {
   const redact = createRedaction(secrets, secretHeaders);
-  const output = write === undefined ? standardOutput() : { write, flush: () => undefined };
+  const output = write === undefined ? standardOutput() : { write, flush: () => Promise.resolve() };
   const logger = pino(
     {
       level,
@@ -87,41 +84,13 @@ function now(): string {
   return lastText;
 }
 
-/**
- * Joins lines before they are handed over: a write a line costs 2 µs, a write a batch 0.2 (measured).
- * Where nobody reads standard output, lines beyond the bound are lost rather than memory.
- */
-function standardOutput(): { write: (line: string) => void; flush: () => void } {
-  const destination = pino.destination({ fd: 1, sync: false, maxLength: LONGEST_BACKLOG_BYTES });
-  // a full disk under standard output must not end the gate
-  destination.on('error', () => undefined);
-  let lostLines = 0;
-  destination.on('drop', (lost: string) => (lostLines += lost.split('\n').length - 1));
-  let batch: string[] = [];
-  const handOver = (): void => {
-    if (batch.length === 0) return;
-    const lines = batch.join('');
-    batch = [];
-    const lost = lostLines;
-    lostLines = 0;
-    destination.write(lost === 0 ? lines : `${lossNotice(lost)}${lines}`);
-  };
-  setInterval(handOver, BATCH_MS).unref();
-  const flush = (): void => {
-    handOver();
-    destination.flushSync();
-  };
-  process.once('exit', flush);
-  return {
-    write(line) {
-      if (batch.push(line) >= BATCH_LINES) handOver();
-    },
-    flush,
-  };
+function standardOutput(): Pick<LineWriter, 'write' | 'flush'> {
+  const lossNotice = (lines: number): string =>
+    `{"level":"error","time":"${now()}","msg":"log lines were lost: nobody took them","lines":${lines}}\n`;
+  const writer = new LineWriter({ fd: 1, lossNotice });
+  process.once('exit', () => writer.flushNow());
+  return writer;
 }
-
-const lossNotice = (lines: number): string =>
-  `{"level":"error","time":"${now()}","lines":${lines},"msg":"log lines were lost: nobody read standard output"}\n`;
 
 const CREDENTIAL_HEADERS = ['authorization', 'proxy-authorization', 'cookie', 'set-cookie', 'x-api-key'];
 const REDACTED = '[redacted]';

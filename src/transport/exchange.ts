@@ -22,8 +22,11 @@ export interface BufferedAnswer {
   readonly body: Buffer;
 }
 
-/** Makes another answer of it; called once, synchronously, with the complete body. Must not throw. */
-export type AnswerRewrite = (answer: BufferedAnswer) => BufferedAnswer;
+/**
+ * Makes another answer of it; called once with the complete body. Must not throw; may reject with a GatewayError, which
+ * is then what the client is told.
+ */
+export type AnswerRewrite = (answer: BufferedAnswer) => BufferedAnswer | Promise<BufferedAnswer>;
 
 /** One request to be sent upstream, as it was judged. */
 export interface ForwardRequest {

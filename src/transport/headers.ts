@@ -188,7 +188,6 @@ function addForwarding(lines: string[], claimed: readonly string[], peer: Peer, 
   let chain = '';
   let proto = '';
   let claimedHost = '';
-  let realIp = '';
   if (peer.trusted) {
     for (let index = 0; index + 1 < claimed.length; index += 2) {
       const name = claimed[index] ?? '';
@@ -196,7 +195,6 @@ function addForwarding(lines: string[], claimed: readonly string[], peer: Peer, 
       if (name === 'x-forwarded-for') chain = chain === '' ? value : `${chain}, ${value}`;
       else if (name === 'x-forwarded-proto') proto ||= value;
       else if (name === 'x-forwarded-host') claimedHost ||= value;
-      else if (name === 'x-real-ip') realIp ||= value;
       else if (name === 'forwarded') lines.push(name, `${value}, for=${quotedNode(peer.address)}`);
       else lines.push(name, value);
     }
@@ -205,7 +203,6 @@ function addForwarding(lines: string[], claimed: readonly string[], peer: Peer, 
   lines.push('x-forwarded-proto', proto === 'http' || proto === 'https' ? proto : peer.encrypted ? 'https' : 'http');
   const forwardedHost = claimedHost === '' ? host : claimedHost;
   if (forwardedHost !== undefined && forwardedHost !== '') lines.push('x-forwarded-host', forwardedHost);
-  lines.push('x-real-ip', realIp === '' ? peer.address : realIp);
 }
 
 /** RFC 7239 4: an IPv6 node is bracketed and quoted. */

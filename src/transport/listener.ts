@@ -70,6 +70,9 @@ export function createDownstream(options: DownstreamOptions): Downstream {
       options.mayUpgrade(incoming),
   });
   server.timeout = limits.idleTimeoutMs;
+  server.on('connection', (socket) => {
+    traffic.connect(socket);
+  });
   server.on('request', (incoming, outgoing) => {
     accept(traffic, options, incoming, outgoing);
   });
@@ -105,7 +108,7 @@ function accept(
     outgoing.once('socket', () => accept(traffic, options, incoming, outgoing));
     return;
   }
-  traffic.add(outgoing);
+  traffic.add(incoming.socket, outgoing);
   outgoing.on('timeout', onSilence).on('error', ignore);
   const { method = '', url = '', httpVersion, rawHeaders } = incoming;
   const malformation = findMalformation(method, url, httpVersion, rawHeaders);

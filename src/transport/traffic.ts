@@ -5,9 +5,19 @@ import type { Duplex } from 'node:stream';
 /** After everything has been answered: for connections that linger or whose answer is still in the kernel's hands. */
 const LAST_CALL_MS = 2_500;
 
+interface Connection {
+  /** The answer being given on it; requests are served one after the other, so that there is at most one. */
+  answer: ServerResponse | undefined;
+}
+
+/**
+ * Kept by connection, not by request: a set that every request enters and leaves is rebuilt all the time, and what its
+ * old tables still point to outlives every young collection (seen here as a fifth of all instructions spent).
+ */
 export class Traffic {
-  readonly #answers = new Set<ServerResponse>();
+  readonly #connections = new Map<Duplex, Connection>();
   readonly #tunnels = new Set<Duplex>();
+  #running = 0;
   #onQuiet: (() => void) | undefined;
   #draining = false;
 
@@ -16,15 +26,23 @@ export class Traffic {
   }
 
   get running(): number {
-    return this.#answers.size;
+    return this.#running;
   }
 
-  add(outgoing: ServerResponse): void {
-    this.#answers.add(outgoing);
+  connect(socket: Duplex): void {
+    this.#connections.set(socket, { answer: undefined });
+    socket.once('close', () => this.#connections.delete(socket));
+  }
+
+  add(socket: Duplex, outgoing: ServerResponse): void {
+    const connection = this.#connections.get(socket);
+    if (connection !== undefined) connection.answer = outgoing;
+    this.#running += 1;
     if (this.#draining) outgoing.shouldKeepAlive = false;
     outgoing.on('close', () => {
-      this.#answers.delete(outgoing);
-      if (this.#answers.size === 0) this.#onQuiet?.();
+      if (connection?.answer === outgoing) connection.answer = undefined;
+      this.#running -= 1;
+      if (this.#running === 0) this.#onQuiet?.();
     });
   }
 
@@ -35,8 +53,9 @@ export class Traffic {
 
   /** The answer that is being given on this connection. */
   answerOn(socket: Duplex): ServerResponse | undefined {
-    for (const outgoing of this.#answers) if (outgoing.socket === socket) return outgoing;
-    return undefined;
+    const answer = this.#connections.get(socket)?.answer;
+    // Node takes the socket away from an answer once it is out, a moment before its 'close'.
+    return answer?.socket === socket ? answer : undefined;
   }
 
   /** See `Downstream.drain`. */
@@ -45,9 +64,11 @@ export class Traffic {
     const closed = new Promise<void>((resolve) => {
       server.close(() => resolve());
     });
-    for (const outgoing of this.#answers) if (!outgoing.headersSent) outgoing.shouldKeepAlive = false;
+    for (const { answer } of this.#connections.values()) {
+      if (answer?.headersSent === false) answer.shouldKeepAlive = false;
+    }
     await this.#quiet(limitMs);
-    const cut = this.#answers.size;
+    const cut = this.#running;
     for (const socket of this.#tunnels) socket.destroy();
     if (cut > 0) server.closeAllConnections();
     else server.closeIdleConnections();
@@ -64,7 +85,7 @@ export class Traffic {
         clearTimeout(timer);
         resolve();
       };
-      if (this.#answers.size === 0) this.#onQuiet();
+      if (this.#running === 0) this.#onQuiet();
     });
   }
 }

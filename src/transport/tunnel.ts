@@ -59,6 +59,8 @@ class Tunnel {
     this.#join(upstream, client, (chunk) => this.#pass(chunk, upstream, client));
     if (this.#gate !== undefined) this.#gateTimer = setTimeout(() => this.#refuse(), GATE_MS);
     for (const chunk of this.#early) this.#fromClient(chunk);
+    // Paused where it sent too much too early.
+    if (!this.#awaiting && !upstream.writableNeedDrain) client.resume();
   }
 
   #join(from: Duplex, to: Duplex, onData: (chunk: Buffer) => void): void {

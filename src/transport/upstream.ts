@@ -40,7 +40,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   const pool = new Pool(options.url.origin, {
     connect: (target, callback) => {
       connect(target, (error, socket) => {
-        if (error === null && socket) markResets(socket);
+        if (error === null) markResets(socket);
         (callback as (error: Error | null, socket: unknown) => void)(error, socket);
       });
     },

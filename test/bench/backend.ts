@@ -60,6 +60,7 @@ http {
     listen 127.0.0.1:${port};
     root ${directory};
     open_file_cache max=10;
+    location = /api/config { return 200 '{"status":true,"name":"Open WebUI","default_models":null}'; }
     location = /health { return 200 '{"status":true}'; }
     location = /api/chat/completions { return 200 '${COMPLETION}'; }
   }

@@ -1,7 +1,7 @@
 /** What is measured: the gate as in production, the transport without policy, and bare `http-proxy`. */
 import { fileURLToPath } from 'node:url';
 import { TEST_SECRET } from '../support/session.ts';
-import { freePort, MEASURED_CORE, MEASURING_CORE, startPinned } from './pinned-process.ts';
+import { freePort, MEASURED_CORE, startPinned } from './pinned-process.ts';
 import type { PinnedProcess } from './pinned-process.ts';
 
 const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
@@ -50,10 +50,3 @@ async function startScript(file: string, upstream: string): Promise<PinnedProces
     probe: `${url}/health`,
   });
 }
-
-/** No gate at all. */
-export function direct(backend: PinnedProcess): PinnedProcess {
-  return { ...backend, cpuSeconds: () => 0 };
-}
-
-export { MEASURING_CORE };

@@ -9,7 +9,7 @@ interface HttpProxy {
   on(event: 'error', listener: (error: Error, incoming: IncomingMessage, outgoing: ServerResponse) => void): void;
 }
 interface HttpProxyModule {
-  createProxyServer(options: { target: string; agent: Agent; xfwd: boolean }): HttpProxy;
+  readonly createProxyServer: (options: { target: string; agent: Agent; xfwd: boolean }) => HttpProxy;
 }
 
 const [upstream = '', port = '0'] = process.argv.slice(2);

@@ -1,37 +1,61 @@
-/** A database of the size that DESIGN's budgets name, with the schema of a real backend. */
+/**
+ * A database of the size that the budgets name, in a few seconds. Users belong to one organization each, one in ten to
+ * two; organizations grant much the same models, as they do where one provider serves them all.
+ */
 import { createDatabase } from '../support/database.ts';
-import type { TestDatabase } from '../support/database.ts';
+import type { DatabaseOptions, TestDatabase } from '../support/database.ts';
 
-export const USERS = 100_000;
-export const ORGANIZATIONS = 1_000;
-export const GRANTS_EACH = 50;
-/** Models that the provider has. */
-export const MODELS = 300;
+export interface LargeDatabaseOptions extends DatabaseOptions {
+  readonly users?: number;
+  readonly organizations?: number;
+  readonly grantsEach?: number;
+  /** Models to choose from; the first `grantsEach` of a rotating window are an organization's grants. */
+  readonly models?: number;
+  /** Presets, each on one of the models. */
+  readonly presets?: number;
+}
 
-export const userOf = (index: number): string => `user-${String(index).padStart(6, '0')}`;
-export const modelOf = (index: number): string => `provider/model-${String(index % MODELS).padStart(3, '0')}`;
-const organizationOf = (index: number): string => `org-${String(index % ORGANIZATIONS).padStart(4, '0')}`;
-/** The n-th grant of the organization that the user of this index is in. */
-export const grantOf = (user: number, n: number): string => modelOf((user % ORGANIZATIONS) * 7 + n);
+export interface LargeDatabase extends TestDatabase {
+  userId(index: number): string;
+  apiKey(index: number): string;
+  organizationId(index: number): string;
+  modelId(index: number): string;
+  presetId(index: number): string;
+  readonly size: Required<Omit<LargeDatabaseOptions, keyof DatabaseOptions>>;
+}
 
-/** In an organization of its own that has every model. */
-export const USER_OF_ALL = 'user-of-all';
-
-/** 100,000 users, 100 in each of 1,000 organizations with 50 grants each; made in seconds, the caller closes it. */
-export function createLargeDatabase(): TestDatabase {
-  const database = createDatabase();
-  database.sql.transaction(() => {
-    for (let index = 0; index < USERS; index += 1) {
-      database.addUser({ id: userOf(index) });
-      database.addMember(organizationOf(index), userOf(index));
+export function createLargeDatabase(options: LargeDatabaseOptions = {}): LargeDatabase {
+  const { users = 100_000, organizations = 1_000, grantsEach = 50, models = 300, presets = 200 } = options;
+  const database = createDatabase(options);
+  const userId = (index: number) => `${index.toString(16).padStart(8, '0')}-4b1d-4c3e-9f00-000000000000`;
+  const apiKey = (index: number) => `sk-${index.toString(16).padStart(32, '0')}`;
+  const organizationId = (index: number) => `mai_client_${index}`;
+  const modelId = (index: number) => `provider-${index % 12}/model-${index}:latest`;
+  const presetId = (index: number) => `preset-${index}`;
+  const fill = database.sql.transaction(() => {
+    for (let user = 0; user < users; user++) {
+      database.addUser({ id: userId(user), apiKey: apiKey(user) });
+      database.addMember(organizationId(user % organizations), userId(user));
+      if (user % 10 === 0) database.addMember(organizationId((user + 1) % organizations), userId(user));
     }
-    for (let index = 0; index < ORGANIZATIONS; index += 1) {
-      for (let n = 0; n < GRANTS_EACH; n += 1) database.grant(organizationOf(index), grantOf(index, n));
+    for (let organization = 0; organization < organizations; organization++) {
+      for (let grant = 0; grant < grantsEach; grant++) {
+        database.grant(organizationId(organization), modelId((organization + grant) % models));
+      }
     }
-    database.addUser({ id: USER_OF_ALL });
-    database.addMember('org-of-all', USER_OF_ALL);
-    for (let index = 0; index < MODELS; index += 1) database.grant('org-of-all', modelOf(index));
-  })();
+    for (let preset = 0; preset < presets; preset++) {
+      database.addModel({ id: presetId(preset), base: modelId(preset % models), params: { temperature: 0.7 } });
+    }
+  });
+  fill();
   database.sql.exec('ANALYZE');
-  return database;
+  return {
+    ...database,
+    userId,
+    apiKey,
+    organizationId,
+    modelId,
+    presetId,
+    size: { users, organizations, grantsEach, models, presets },
+  };
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { MEASURING_CORE } from './pinned-process.ts';
+import { MEASURING_CORE, pinned } from './pinned-process.ts';
 import type { PinnedProcess } from './pinned-process.ts';
 
 export interface LoadOptions {
@@ -30,9 +30,22 @@ const SCRIPT = fileURLToPath(new URL('load.lua', import.meta.url));
 /** @throws Error if a single answer was not a success: figures of refusals would be worth nothing */
 export async function load(target: PinnedProcess, options: LoadOptions): Promise<LoadFigures> {
   const { path, body, tokens, connections, seconds } = options;
-  const words = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`, '--timeout', '10s', '-s', SCRIPT];
+  const [program, ...words] = pinned(MEASURING_CORE, [
+    'wrk',
+    '-t',
+    '1',
+    '-c',
+    String(connections),
+    '-d',
+    `${seconds}s`,
+    '--timeout',
+    '10s',
+    '-s',
+    SCRIPT,
+    `${target.url}${path}`,
+  ]);
   const before = target.cpuSeconds();
-  const wrk = spawn('taskset', ['-c', String(MEASURING_CORE), 'wrk', ...words, `${target.url}${path}`], {
+  const wrk = spawn(program, words, {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
       PATH: process.env['PATH'],

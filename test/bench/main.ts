@@ -9,15 +9,27 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { closeBed } from './bed.ts';
+import { measureDecision } from './decision.ts';
+import { measureLatency } from './latency.ts';
+import { measureListing } from './listing.ts';
 import { formatTable, rounded } from './measurement.ts';
 import type { Row, Scale, Tool, Topic } from './measurement.ts';
+import { measureMemory } from './memory.ts';
 import { pinThisProcess } from './pinned-process.ts';
+import { measureStartUp } from './start-up.ts';
+import { measureStreams } from './streams.ts';
 import { measureThroughput } from './throughput.ts';
 
 const SEARCHED = { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` };
 
 const TOPICS: readonly Topic[] = [
-  { name: 'throughput', needs: ['nginx', 'wrk', 'taskset'], measure: measureThroughput },
+  { name: 'decision', needs: ['taskset', 'nginx'], measure: measureDecision },
+  { name: 'throughput', needs: ['taskset', 'nginx', 'wrk'], measure: measureThroughput },
+  { name: 'latency', needs: ['taskset', 'nginx'], measure: measureLatency },
+  { name: 'listing', needs: ['taskset', 'nginx', 'wrk'], measure: measureListing },
+  { name: 'streams', needs: ['taskset', 'nginx'], measure: measureStreams },
+  { name: 'memory', needs: ['taskset', 'nginx', 'wrk'], measure: measureMemory },
+  { name: 'start-up', needs: ['taskset', 'nginx'], measure: measureStartUp },
 ];
 
 const PACKAGES: Readonly<Record<Tool, string>> = { nginx: 'nginx-light', wrk: 'wrk', taskset: 'util-linux' };

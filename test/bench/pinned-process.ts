@@ -31,6 +31,11 @@ export interface Command {
   readonly url: string;
 }
 
+/** The same command on this core. */
+export function pinned(core: number, [program, ...words]: readonly [string, ...string[]]): [string, ...string[]] {
+  return isPinning ? ['taskset', '-c', String(core), program, ...words] : [program, ...words];
+}
+
 /** Moves this process, which drives clients, to the measuring core. */
 export function pinThisProcess(): void {
   if (isPinning) spawnSync('taskset', ['-acp', String(MEASURING_CORE), String(process.pid)]);
@@ -38,10 +43,8 @@ export function pinThisProcess(): void {
 
 /** @throws Error where the process ends or is not ready within ten seconds */
 export async function startPinned(command: Command): Promise<PinnedProcess> {
-  const words = [command.program, ...command.words];
-  if (isPinning) words.unshift('taskset', '-c', String(command.core));
-  const [program = '', ...rest] = words;
-  const child = spawn(program, rest, {
+  const [program, ...words] = pinned(command.core, [command.program, ...command.words]);
+  const child = spawn(program, words, {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { PATH: process.env['PATH'], ...command.environment },
   });

@@ -3,15 +3,15 @@
  */
 import { performance } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
-import type { UserPrincipal } from '../../src/identity/principal.ts';
+import type { UserId, UserPrincipal } from '../../src/identity/principal.ts';
 import { toUserId } from '../../src/identity/principal.ts';
 import { decide } from '../../src/policy/decide.ts';
 import type { ModelId } from '../../src/policy/model-id.ts';
 import type { Store, StoreView } from '../../src/store/store-view.ts';
 import { createStore } from '../../src/store/store.ts';
 import { manualClock } from '../support/clock.ts';
-import type { LargeDatabase } from './large-database.ts';
 import { createLargeDatabase } from './large-database.ts';
+import type { LargeDatabase } from './large-database.ts';
 
 export interface Timing {
   readonly name: string;
@@ -22,10 +22,19 @@ export interface Timing {
   readonly max: number;
 }
 
-/** Runs `work` for each index and times every call by itself, or in groups where one call is too short to time. */
-function time(name: string, samples: number, work: (index: number) => unknown, group = 1): Timing {
+interface Repetition {
+  readonly samples: number;
+  /** Calls timed together, where one call is too short to time. */
+  readonly group?: number;
+  /** Not timed; before every sample. */
+  readonly before?: () => unknown;
+}
+
+function time(name: string, repetition: Repetition, work: (index: number) => unknown): Timing {
+  const { samples, group = 1, before } = repetition;
   const times = new Float64Array(samples);
   for (let sample = 0; sample < samples; sample++) {
+    before?.();
     const started = performance.now();
     for (let call = 0; call < group; call++) work(sample * group + call);
     times[sample] = ((performance.now() - started) * 1000) / group;
@@ -35,98 +44,83 @@ function time(name: string, samples: number, work: (index: number) => unknown, g
   return { name, samples, p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) };
 }
 
-/** @returns every figure, for one journal mode */
+/** @returns every figure; the database's own connection is the backend that commits */
 export function measureStore(database: LargeDatabase): Timing[] {
   const clock = manualClock();
-  const started = performance.now();
-  const store = createStore({
-    databasePath: database.path,
-    autoEnroll: false,
-    warn: () => undefined,
-    now: clock.now,
-  });
-  const opened = (performance.now() - started) * 1000;
-  const { size } = database;
-  const user = (index: number): UserPrincipal => ({
-    kind: 'user',
-    id: toUserId(database.userId((index * 7919) % size.users)),
-    role: 'user',
-  });
-  const options = { adminAccess: 'organization' } as const;
-  const judge = (view: StoreView, index: number) => {
-    const principal = view.user(user(index).id);
-    return principal && decide(view, principal, database.modelId(index % size.models) as ModelId, options);
-  };
-  // another connection of the same process commits: SQLite tells it to the store's as it does another process's
-  const commit = database.sql.prepare('UPDATE "user" SET last_active_at = last_active_at + 1 WHERE id = ?');
-  const withdraw = database.sql.prepare('UPDATE organization_models SET updated_at = updated_at + 1 WHERE id = ?');
-  const grantRow = `orgmod_${database.organizationId(0)}_${database.modelId(0)}`;
+  const options = { databasePath: database.path, autoEnroll: false, warn: () => undefined, now: clock.now };
+  const start = time('start with a complete file', { samples: 5 }, () => createStore(options).close());
+  const store = createStore(options);
   const next = (): StoreView => {
     clock.advance(1);
     return store.current();
   };
-  const all = timings(store, database, { next, judge, user, commit, withdraw, grantRow });
+  const bench = { database, store, next };
+  const all = [start, ...cold(bench), ...warm(bench), ...afterCommits(bench)];
   store.close();
-  return [
-    { name: 'start with a complete file', samples: 1, p50: opened, p95: opened, p99: opened, max: opened },
-    ...all,
-  ];
+  return all;
 }
 
 interface Bench {
+  readonly database: LargeDatabase;
+  readonly store: Store;
   next(): StoreView;
-  judge(view: StoreView, index: number): unknown;
-  user(index: number): UserPrincipal;
-  readonly commit: { run(id: string): unknown };
-  readonly withdraw: { run(id: string): unknown };
-  readonly grantRow: string;
 }
 
-function timings(store: Store, database: LargeDatabase, bench: Bench): Timing[] {
-  const { next, judge, user, commit, withdraw, grantRow } = bench;
+/** A stride that meets every user once before it meets one again, and neighbours never in a row. */
+const scattered = (database: LargeDatabase, index: number): UserId =>
+  toUserId(database.userId((index * 7919) % database.size.users));
+
+function judge(database: LargeDatabase, view: StoreView, user: number, model: number): unknown {
+  const principal = view.user(scattered(database, user));
+  const id = database.modelId(model % database.size.models) as ModelId;
+  return principal && decide(view, principal, id, { adminAccess: 'organization' });
+}
+
+function cold({ database, store, next }: Bench): Timing[] {
+  const touch = database.sql.prepare('UPDATE organization_models SET updated_at = 1 WHERE organization_id = ?');
   const view = store.current();
-  const { size } = database;
+  const forgetAll = () => {
+    touch.run(database.organizationId(0));
+    next();
+  };
   return [
-    time('decision, everything cold', 1_000, (index) => {
-      withdraw.run(grantRow);
-      return judgeColdly(bench, index);
-    }),
-    time('decision, user cold, grants warm', 20_000, (index) => judge(view, index + 1_000)),
-    time('decision, warm', 2_000, (index) => judge(view, index % 500), 100),
-    time('grantsOf, warm', 2_000, (index) => view.grantsOf(user(index % 500)), 100),
-    time('API key, cold', 10_000, (index) => view.userOfApiKey(`sk-${index.toString(16).padStart(32, '0')}`)),
-    time(
-      'API key, warm',
-      2_000,
-      (index) => view.userOfApiKey(`sk-${(index % 500).toString(16).padStart(32, '0')}`),
-      10,
+    time('decision, nothing cached', { samples: 1_000, before: forgetAll }, (index) =>
+      judge(database, view, index, index),
     ),
-    time('current(), look within the millisecond', 2_000, () => store.current(), 100),
-    time('current(), nothing committed', 20_000, next),
-    time('current() and decision after a commit of the backend', 2_000, (index) => {
-      commit.run(database.userId(0));
-      return judge(next(), index % 500);
-    }),
-    time('the same without the commit itself', 2_000, (index) => {
-      commit.run(database.userId(0));
-      const started = performance.now();
-      judge(next(), index % 500);
-      return started;
-    }),
-    time('300 models listed after a commit', 200, (index) => {
-      commit.run(database.userId(0));
-      const after = next();
-      for (let model = 0; model < size.models; model++) judge(after, index % 500);
-    }),
-    time('is granted anywhere, after a change of grants', 20, () => {
-      withdraw.run(grantRow);
-      return next().isGrantedAnywhere(database.modelId(1) as ModelId);
-    }),
+    time('decision, user not cached', { samples: 20_000 }, (index) => judge(database, view, index + 1_000, index)),
+    time('API key, not cached', { samples: 10_000 }, (index) => view.userOfApiKey(database.apiKey(index))),
+    time('is granted anywhere, after a change of grants', { samples: 10, before: forgetAll }, () =>
+      view.isGrantedAnywhere('provider/nowhere' as ModelId),
+    ),
   ];
 }
 
-function judgeColdly({ next, judge }: Bench, index: number): unknown {
-  return judge(next(), index);
+function warm({ database, store }: Bench): Timing[] {
+  const view = store.current();
+  const user = (index: number): UserPrincipal => ({ kind: 'user', id: scattered(database, index % 500), role: 'user' });
+  return [
+    time('decision, cached', { samples: 2_000, group: 100 }, (index) => judge(database, view, index % 500, index)),
+    time('grantsOf, cached', { samples: 2_000, group: 100 }, (index) => view.grantsOf(user(index))),
+    time('API key, cached', { samples: 2_000, group: 10 }, (index) => view.userOfApiKey(database.apiKey(index % 500))),
+    time('current(), within a millisecond of the last look', { samples: 2_000, group: 100 }, () => store.current()),
+  ];
+}
+
+function afterCommits({ database, next }: Bench): Timing[] {
+  const write = database.sql.prepare('UPDATE "user" SET last_active_at = last_active_at + 1 WHERE id = ?');
+  const commit = () => write.run(database.userId(1));
+  const { models } = database.size;
+  return [
+    time('current(), nothing committed', { samples: 20_000 }, () => next()),
+    time('current(), after a commit of the backend', { samples: 2_000, before: commit }, () => next()),
+    time('the same with a decision', { samples: 2_000, before: commit }, (index) =>
+      judge(database, next(), index % 500, index),
+    ),
+    time(`${models} models listed, after a commit`, { samples: 300, before: commit }, (index) => {
+      const view = next();
+      for (let model = 0; model < models; model++) judge(database, view, index, model);
+    }),
+  ];
 }
 
 const megabytes = () => {
@@ -155,13 +149,12 @@ function print(timing: Timing): void {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  for (const journalMode of ['wal', 'delete'] as const) {
-    using database = createLargeDatabase({ journalMode });
-    const store = createStore({ databasePath: database.path, autoEnroll: false, warn: () => undefined });
-    store.close();
-    console.log(`\n${journalMode}, ${database.size.users} users, ${database.size.organizations} organizations, µs`);
-    console.log(`${''.padEnd(54)}${['p50', 'p95', 'p99', 'max'].map((head) => head.padStart(10)).join('')}`);
-    console.log(`memory with every user seen: ${measureMemory(database)}`);
+  using database = createLargeDatabase();
+  createStore({ databasePath: database.path, autoEnroll: false, warn: () => undefined }).close();
+  for (const journalMode of ['wal', 'delete']) {
+    database.sql.pragma(`journal_mode = ${journalMode}`);
+    console.log(`\n${journalMode}; memory with every user seen: ${measureMemory(database)}`);
+    console.log(`${'µs'.padEnd(54)}${['p50', 'p95', 'p99', 'max'].map((head) => head.padStart(10)).join('')}`);
     for (const timing of measureStore(database)) print(timing);
   }
 }

@@ -1,5 +1,5 @@
 /** The whole gate against what stands in its place: small chat completions, 64 connections, keep-alive. */
-import { bed, CHAT, ONE_USER } from './bed.ts';
+import { bed } from './bed.ts';
 import { startBareTransport, startGate, startHttpProxy } from './contenders.ts';
 import { load, warmUp } from './load.ts';
 import type { LoadFigures } from './load.ts';
@@ -12,8 +12,8 @@ const SECONDS = { quick: 1, default: 3, full: 5 } as const satisfies Record<Scal
 const WARM_UP_REQUESTS = 20_000;
 
 export async function measureThroughput(scale: Scale): Promise<Row[]> {
-  const { backend, database, tokensOf } = await bed();
-  const options = { path: '/api/chat/completions', body: CHAT, tokens: await tokensOf(ONE_USER), connections: 64 };
+  const { backend, database, tokensOf, chat, user } = await bed();
+  const options = { path: '/api/chat/completions', body: chat, tokens: await tokensOf([user]), connections: 64 };
   await using gate = await startGate(backend.url, database.path);
   await using transport = await startBareTransport(backend.url);
   await using httpProxy = await startHttpProxy(backend.url);
@@ -25,7 +25,7 @@ export async function measureThroughput(scale: Scale): Promise<Row[]> {
   const overTransport = rounds.map((round) => round.gate.requestsPerSecond / round.transport.requestsPerSecond);
   const overHttpProxy = rounds.map((round) => round.gate.requestsPerSecond / round.httpProxy.requestsPerSecond);
   const cpuShare = rounds.map((round) => round.transport.cpuMicroseconds / round.gate.cpuMicroseconds);
-  const figures = (pick: (figures: LoadFigures) => number, name: keyof (typeof rounds)[number]) =>
+  const figures = (pick: (figures: LoadFigures) => number, name: 'gate' | 'transport' | 'httpProxy') =>
     rounds.map((round) => rounded(pick(round[name])));
   const perSecond = (figures: LoadFigures) => figures.requestsPerSecond;
   const cpu = (figures: LoadFigures) => figures.cpuMicroseconds;

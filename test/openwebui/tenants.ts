@@ -5,7 +5,6 @@ import type { OllamaStub } from '../support/ollama-stub.ts';
 import { startOllamaStub } from '../support/ollama-stub.ts';
 import type { ProviderStub } from '../support/provider-stub.ts';
 import { startProviderStub } from '../support/provider-stub.ts';
-import type { RecordedRequest } from '../support/recording-server.ts';
 import { until } from '../support/with-timeout.ts';
 import type { Account } from './backend-client.ts';
 import { call, openSignUp, send, signUp, through } from './backend-client.ts';
@@ -45,10 +44,12 @@ export interface Tenants {
   leave(organization: string, account: Account): void;
   /** Waits until nothing runs in the backend any more. */
   quiet(): Promise<void>;
-  /** Everything that any provider was asked for so far. */
-  requests(): RecordedRequest[];
-  /** Requests to a provider, since the `from`th, for a model that `account` may not have. */
-  forbidden(account: Account, from?: number): string[];
+  /** Forgets what the providers were asked for. */
+  forget(): void;
+  /** Waits until a provider is asked for the model. */
+  arrival(model: string, ms: number): Promise<unknown>;
+  /** Requests to a provider that name a model which `account` may not have. */
+  forbidden(account: Account): string[];
   close(): Promise<void>;
 }
 
@@ -64,12 +65,13 @@ const isPermitted = (grants: readonly string[], model: string): boolean =>
 
 /** Everyone signs up through the gate; the tables are those of the deployment guide, filled as its SQL does it. */
 export async function startTenants({ version, ollama: withOllama, gateSettings }: TenantsOptions): Promise<Tenants> {
-  const provider = await startProviderStub({ models: PROVIDER_MODELS });
+  const provider = await startProviderStub({ models: PROVIDER_MODELS, gapMs: 20 });
   const ollama = withOllama === true ? await startOllamaStub({ models: OLLAMA_MODELS }) : undefined;
   const backend = await startOpenWebui({
     version,
     providerUrl: provider.url,
     ...(ollama && { ollamaUrl: ollama.url }),
+    env: { ENABLE_CONTEXT_COMPACTION: 'true' },
   });
   const gate = await startRealGate(backend, gateSettings);
   const ada = await signUp(gate.url, { name: 'Ada', email: 'ada@example.com' });
@@ -83,7 +85,7 @@ export async function startTenants({ version, ollama: withOllama, gateSettings }
   for (const account of [ann, ada]) operator.join('acme', account);
   operator.join('globex', bob);
 
-  const requests = () => [...provider.requests, ...(ollama?.requests ?? [])];
+  const recorders = ollama === undefined ? [provider] : [provider, ollama];
   const root = through(ada, backend.url);
   const tenants: Tenants = {
     version,
@@ -96,19 +98,19 @@ export async function startTenants({ version, ollama: withOllama, gateSettings }
     bob,
     sql,
     ...operator,
-    requests,
+    forget: () => recorders.forEach((recorder) => recorder.reset()),
+    arrival: (model, ms) =>
+      Promise.any(recorders.map((recorder) => recorder.arrival(({ models }) => models.includes(model), ms))),
     async quiet() {
       await until(async () => isIdle(await call(root, 'GET', '/api/tasks')), 30_000, 'the backend has no task left');
     },
-    forbidden(account, from = 0) {
+    forbidden(account) {
       const grants = account.id === bob.id ? GLOBEX : ACME;
-      const asked = provider.requests.slice(from).flatMap(({ path, models }) =>
-        models.filter((model) => !isPermitted(grants, model)).map((model) => `${model} at ${path}`),
-      );
-      const ofOllama = (ollama?.requests ?? []).flatMap(({ path, models }) =>
-        models.filter((model) => !isPermitted(grants, model)).map((model) => `${model} at Ollama's ${path}`),
-      );
-      return [...asked, ...ofOllama];
+      return recorders
+        .flatMap((recorder) => recorder.requests)
+        .flatMap(({ path, models }) => models.map((model) => ({ path, model })))
+        .filter(({ model }) => !isPermitted(grants, model))
+        .map(({ path, model }) => `${model} at ${path}`);
     },
     async close() {
       sql.close();
@@ -131,7 +133,9 @@ function operatorOf(sql: Database.Database): Operator {
     `INSERT INTO organization_models (id, organization_id, model_id, is_active, created_at, updated_at)
      VALUES (?, ?, ?, 1, ?, ?) ON CONFLICT DO UPDATE SET is_active = 1`,
   );
-  const withdraw = sql.prepare('UPDATE organization_models SET is_active = 0 WHERE organization_id = ? AND model_id = ?');
+  const withdraw = sql.prepare(
+    'UPDATE organization_models SET is_active = 0 WHERE organization_id = ? AND model_id = ?',
+  );
   const join = sql.prepare(
     `INSERT INTO organization_members (id, organization_id, user_id, is_active, joined_at)
      VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET is_active = 1`,

@@ -82,7 +82,12 @@ export function createDatabase(options: DatabaseOptions = {}): TestDatabase {
     sql.close();
     if (options.directory === undefined) rmSync(directory, { recursive: true, force: true });
   };
-  const run = (statement: string, ...values: unknown[]) => void sql.prepare(statement).run(...values);
+  const prepared = new Map<string, Database.Statement>();
+  const run = (statement: string, ...values: unknown[]) => {
+    const known = prepared.get(statement) ?? sql.prepare(statement);
+    prepared.set(statement, known);
+    known.run(...values);
+  };
   return {
     path,
     directory,

@@ -1,15 +1,17 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { TestDatabase } from '../../support/database.ts';
 import { createDatabase } from '../../support/database.ts';
 import { runModelgate, serveModelgate, startModelgate } from '../../support/gate-process.ts';
 import { startSlowBackend } from '../../support/slow-backend.ts';
-import { until } from '../../support/with-timeout.ts';
+import { until, withTimeout } from '../../support/with-timeout.ts';
 
 const KEY = 'a-long-enough-key-for-tests';
 let database: TestDatabase;
@@ -35,6 +37,16 @@ interface ReadyState {
 async function readyz(adminUrl: string): Promise<{ status: number; state: ReadyState }> {
   const response = await fetch(`${adminUrl}/readyz`);
   return { status: response.status, state: (await response.json()) as ReadyState };
+}
+
+const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
+
+async function freePort(): Promise<AddressInfo> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address() as AddressInfo;
+  await once(probe.close(), 'close');
+  return address;
 }
 
 const STACK_TRACE = /^\s+at .+:\d+:\d+\)?$/m;
@@ -257,6 +269,7 @@ describe('stopping', () => {
     gate.kill('SIGTERM');
     await expect(answer.text()).rejects.toThrow();
     expect((await gate.ended()).code).toBe(0);
+    expect(await gate.line('request')).toMatchObject({ path: '/slow' });
     expect(gate.lines().at(-1)).toMatchObject({ msg: 'modelgate has stopped', requests_cut: 1 });
   });
 
@@ -274,4 +287,33 @@ describe('stopping', () => {
     expect((await gate.ended()).code).toBe(1);
     await expect(answer.text()).rejects.toThrow();
   });
+});
+
+test.each([
+  ['nobody reads it any more', '> >(exec head -n 1)'],
+  ['its disk is full', '> /dev/full'],
+])('a log goes on losing lines and the gate goes on serving when %s', async (_name, output) => {
+  await using backend = await startSlowBackend();
+  const { port } = await freePort();
+  const settings = environment({
+    MODELGATE_UPSTREAM_URL: backend.url,
+    MODELGATE_HOST: '127.0.0.1',
+    MODELGATE_PORT: String(port),
+    MODELGATE_ADMIN_PORT: '0',
+  });
+  const shell = spawn('/bin/bash', ['-c', `"$0" "$1" serve ${output} & echo $! >&2; wait $!`, process.execPath, MAIN], {
+    env: settings,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const ended = once(shell, 'exit') as Promise<[number | null]>;
+  const [pid] = (await once(shell.stderr, 'data')) as [Buffer];
+  const ask = () =>
+    fetch(`http://127.0.0.1:${port}/api/version`).then(
+      (answer) => answer.text(),
+      () => '',
+    );
+  await until(async () => (await ask()) !== '', 15_000, 'the gate serves');
+  for (let index = 0; index < 200; index += 1) expect(await ask()).toBe('backend /api/version');
+  process.kill(Number(pid.toString()), 'SIGTERM');
+  expect((await withTimeout(ended, 10_000, 'the gate ends'))[0]).toBe(0);
 });

@@ -178,6 +178,7 @@ describe('the sample backend runs whatever reaches it, and says what it ran', ()
     await post('/api/chat/completions', {
       model: 'gpt-4o-mini',
       chat_id: id,
+      id: '2',
       background_tasks: { title_generation: true },
     });
     expect(backend.invoked).toEqual(['gpt-4o', 'gpt-4o-mini', 'gpt-4o']);

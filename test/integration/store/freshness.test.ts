@@ -139,6 +139,20 @@ describe.each(SETTINGS)('what another process commits counts at the next request
     expect(opened.effect('ada', 'granted')).toBe('deny');
   });
 
+  test('a change behind the back of our triggers, which are there again afterwards', async () => {
+    const trigger = database.sql
+      .prepare<[], string>("SELECT sql FROM sqlite_schema WHERE name = 'modelgate_organization_models_update'")
+      .pluck()
+      .get();
+    await operator.run(`
+      BEGIN;
+      DROP TRIGGER modelgate_organization_models_update;
+      UPDATE organization_models SET is_active = 0 WHERE model_id = 'granted';
+      ${trigger ?? ''};
+      COMMIT`);
+    expect(opened.effect('ada', 'granted')).toBe('deny');
+  });
+
   test('nothing that is not committed', async () => {
     await operator.run("BEGIN IMMEDIATE; UPDATE organization_models SET is_active = 0 WHERE model_id = 'granted'");
     expect(opened.effect('ada', 'granted')).toBe('permit');

@@ -80,9 +80,9 @@ describe.each(FAILURES)('while the file is $name', ({ fail, mend }) => {
     expect(opened.effect('ada', 'granted')).toBe('permit');
     await fail();
     expect(opened.effect('ada', 'granted')).toBe('permit');
-    expect(opened.store.health()).toMatchObject({ readable: false });
     opened.clock.advance(MAX_STALE_MS - 1_000);
     expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(opened.store.health()).toMatchObject({ readable: false });
     opened.clock.advance(2_000);
     expect(() => opened.effect('ada', 'granted')).toThrow(expect.objectContaining({ code: 'policy_unavailable' }));
     await mend();
@@ -131,6 +131,22 @@ describe('a file that another process holds locked', () => {
     // 10 ms each would be 10 s
     expect(first).toBeLessThan(500);
     expect(thousand).toBeLessThan(2_000);
+    await other.run(database.path, 'ROLLBACK');
+  });
+
+  test('is worth a word and the readiness only when it stays so', async () => {
+    opened.next();
+    await other.run(database.path, 'BEGIN EXCLUSIVE');
+    opened.next();
+    expect(opened.store.health()).toMatchObject({
+      readable: true,
+      problem: expect.stringContaining('SQLITE_BUSY') as string,
+    });
+    expect(opened.warnings.join()).not.toContain('cannot be read');
+    opened.clock.advance(1_001);
+    opened.next();
+    expect(opened.store.health()).toMatchObject({ readable: false });
+    expect(opened.warnings.join()).toContain('cannot be read');
     await other.run(database.path, 'ROLLBACK');
   });
 

@@ -210,6 +210,22 @@ describe('a WebSocket', () => {
   });
 });
 
+test.each([10_000, 200_000])('%i bytes sent before 101 arrive once, in order', async (size) => {
+  let accept: (() => void) | undefined;
+  const backend = await startByteUpstream((socket) => {
+    accept = () => void socket.write(ACCEPTED);
+  });
+  const relay = await relayTo(backend);
+  const client = await connectTo(relay);
+  const early = Array.from({ length: size / 10 }, (_value, index) => String(index).padStart(10, '.')).join('');
+  client.send(HANDSHAKE + early);
+  await until(() => accept !== undefined, 2_000, 'the upstream to be asked');
+  accept?.();
+  await client.receives('101');
+  await until(() => backend.texts[0]?.endsWith(early.slice(-10)) === true, 3_000, 'the early bytes to arrive');
+  expect(backend.texts[0]?.split('\r\n\r\n')[1]).toBe(early);
+});
+
 describe('a handshake that fails', () => {
   test.each([
     ['no Sec-WebSocket-Accept', 'HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n'],

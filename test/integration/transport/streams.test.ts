@@ -3,6 +3,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import type { IncomingMessage } from 'node:http';
+import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { parseAnswer, requestText } from '../../support/raw-connection.ts';
@@ -31,7 +32,7 @@ async function forkRelay(upstream: string): Promise<ForkedRelay> {
 }
 
 /** Writes `bytes` in blocks, waiting for room; returns what was written when it is all out or the sink has gone. */
-async function pour(sink: NodeJS.WritableStream & { writableNeedDrain?: boolean }, bytes: number): Promise<void> {
+async function pour(sink: Writable, bytes: number): Promise<void> {
   for (let written = 0; written < bytes; written += BLOCK.length) if (!sink.write(BLOCK)) await once(sink, 'drain');
   sink.end();
 }

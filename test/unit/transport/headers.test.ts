@@ -39,7 +39,6 @@ describe('request lines', () => {
       ['x-forwarded-for', '9.9.9.9'],
       ['x-forwarded-proto', 'http'],
       ['x-forwarded-host', 'a.test'],
-      ['x-real-ip', '9.9.9.9'],
       ['via', '1.1 gate-1'],
       ['x-request-id', 'the-id'],
     ]);

@@ -1,0 +1,243 @@
+/**
+ * One HTTP exchange with the upstream: bytes in, bytes out, as they come. Nothing is retried and no redirect is
+ * followed. What cannot be told to the client any more, because its answer has begun, is shown by destroying its
+ * connection: a cut answer never looks complete (RFC 9112 8).
+ */
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { Dispatcher } from 'undici';
+import { ClientGone, GatewayError } from '../errors.ts';
+import type { UploadStream } from './body.ts';
+import type { BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
+import { responseLines, rewrittenLines } from './headers.ts';
+import { closeAfterAnswer, closeIfUnread } from './linger.ts';
+import { toGatewayError } from './upstream-error.ts';
+
+/** Interim answers swallowed before the upstream counts as broken. 103 is not passed: nginx before 1.29 takes it for the final one. */
+const MAX_INTERIM = 100;
+const MAX_FIELDS = 100;
+/** Up to this length head and body leave as one string: half the work of two buffers. */
+const JOINED_BYTES = 16 * 1024;
+/** An answer to be rewritten that is longer counts as unreadable: the rewrite gets an empty body. */
+const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
+const EMPTY = Buffer.alloc(0);
+
+/** undici calls its `on…` methods; `resolve` or `reject` is called once. */
+export class HttpExchange implements Dispatcher.DispatchHandler {
+  readonly #request: ForwardRequest;
+  readonly #incoming: IncomingMessage;
+  readonly #outgoing: ServerResponse;
+  readonly #upload: UploadStream | undefined;
+  readonly #resolve: (outcome: ForwardOutcome) => void;
+  readonly #reject: (error: Error) => void;
+  readonly #startedAt = performance.now();
+  #controller: Dispatcher.DispatchController | undefined;
+  #settled = false;
+  #interim = 0;
+  #status = 0;
+  #firstByteAt = 0;
+  #lines: string[] = [];
+  /** Bytes still to come by `Content-Length`; NaN where the upstream gave none. */
+  #remaining = NaN;
+  #wroteBody = false;
+  #held: Buffer[] | undefined;
+  #heldBytes = 0;
+  /** The held answer is whole and handed to the rewrite. */
+  #received = false;
+
+  constructor(
+    request: ForwardRequest,
+    upload: UploadStream | undefined,
+    resolve: (outcome: ForwardOutcome) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.#request = request;
+    this.#incoming = request.incoming;
+    this.#outgoing = request.outgoing;
+    this.#upload = upload;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    if (request.rewrite !== undefined) this.#held = [];
+    this.#outgoing.on('close', () => {
+      // Fires after every answer; an error, with its stack, is made only where one is needed.
+      if (!this.#settled) this.#fail(new ClientGone());
+    });
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#settled) controller.abort(new ClientGone());
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
+    if (status < 200) {
+      this.#interim += 1;
+      if (status < 100 || this.#interim > MAX_INTERIM) controller.abort(new GatewayError('upstream_invalid'));
+      return;
+    }
+    const raw = controller.rawHeaders as (string | Buffer)[];
+    if (raw.length > 2 * MAX_FIELDS) {
+      controller.abort(new GatewayError('upstream_invalid', { detail: `It has more than ${MAX_FIELDS} fields.` }));
+      return;
+    }
+    if (isOddlyCoded(headers['transfer-encoding'])) {
+      controller.abort(new GatewayError('upstream_invalid', { detail: 'Its Transfer-Encoding is not chunked.' }));
+      return;
+    }
+    this.#status = status;
+    this.#firstByteAt = performance.now();
+    this.#lines = responseLines(raw, status, this.#request.requestId);
+    if (this.#held === undefined) this.#begin();
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#settled) return;
+    if (this.#held !== undefined) {
+      this.#hold(controller, this.#held, chunk);
+      return;
+    }
+    this.#wroteBody = true;
+    const outgoing = this.#outgoing;
+    this.#remaining -= chunk.length;
+    if (this.#remaining === 0) {
+      // One write for head and body; `onResponseEnd` follows at once, the length being exact.
+      endWith(outgoing, chunk);
+    } else if (!outgoing.write(chunk)) {
+      controller.pause();
+      outgoing.once('drain', () => controller.resume());
+    }
+  }
+
+  onResponseEnd(): void {
+    if (this.#settled) return;
+    if (this.#held !== undefined) {
+      this.#rewrite(this.#held);
+      return;
+    }
+    if (!this.#outgoing.writableEnded) this.#outgoing.end();
+    this.#settle(false);
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    // Once it is being rewritten, an answer needs its upstream no more.
+    if (!this.#received) this.#fail(error);
+  }
+
+  /** Sends the head. Throws where the upstream's fields cannot be sent; undici turns that into `onResponseError`. */
+  #begin(): void {
+    const outgoing = this.#outgoing;
+    this.#closeIfUploading();
+    outgoing.writeHead(this.#status, this.#lines);
+    this.#remaining = contentLength(this.#lines);
+    // Body bytes of the same packet are written before this runs; a stream's head must not wait for the first of them.
+    if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(flushHead, this);
+  }
+
+  flushHead(): void {
+    if (!this.#wroteBody && !this.#settled && !this.#outgoing.destroyed) this.#outgoing.flushHeaders();
+  }
+
+  /** An answer that comes while the body still goes up is passed on, and the connection ends with it. */
+  #closeIfUploading(): void {
+    if (this.#upload === undefined) closeIfUnread(this.#incoming, this.#outgoing);
+    else if (!this.#incoming.complete) closeAfterAnswer(this.#incoming, this.#outgoing);
+  }
+
+  #hold(controller: Dispatcher.DispatchController, held: Buffer[], chunk: Buffer): void {
+    this.#heldBytes += chunk.length;
+    if (this.#heldBytes <= MAX_REWRITTEN_BYTES) {
+      held.push(chunk);
+      return;
+    }
+    this.#rewrite([]);
+    controller.abort(new GatewayError('upstream_invalid'));
+  }
+
+  #rewrite(held: Buffer[]): void {
+    const { rewrite } = this.#request;
+    const [first = EMPTY] = held;
+    const body = held.length > 1 ? Buffer.concat(held) : first;
+    const received = { status: this.#status, headers: this.#lines, body };
+    this.#received = true;
+    try {
+      const answer = rewrite === undefined ? received : rewrite(received);
+      if (answer instanceof Promise) {
+        answer.then((late) => this.#sendRewritten(late)).catch((error: unknown) => this.#failRewriting(error));
+      } else this.#sendRewritten(answer);
+    } catch (error) {
+      this.#failRewriting(error);
+    }
+  }
+
+  #sendRewritten(answer: BufferedAnswer): void {
+    if (this.#settled) return;
+    const outgoing = this.#outgoing;
+    this.#closeIfUploading();
+    outgoing.writeHead(answer.status, rewrittenLines(answer.headers, answer.status, answer.body.length));
+    endWith(outgoing, answer.body);
+    this.#settle(false);
+  }
+
+  /** Anything but an answer for the client is a bug of the rewrite, not of the upstream. */
+  #failRewriting(error: unknown): void {
+    this.#fail(error instanceof GatewayError ? error : new GatewayError('internal', { cause: error }));
+  }
+
+  #settle(truncated: boolean): void {
+    this.#settled = true;
+    this.#upload?.destroy();
+    this.#resolve({
+      status: this.#outgoing.statusCode,
+      upstreamStartedAt: this.#startedAt,
+      firstByteAt: this.#firstByteAt,
+      truncated,
+    });
+  }
+
+  /** The first failure counts; what undici reports after an abort of ours is its echo. */
+  #fail(error: Error): void {
+    if (this.#settled) return;
+    const outgoing = this.#outgoing;
+    if (error instanceof ClientGone || outgoing.destroyed) {
+      this.#settled = true;
+      this.#upload?.destroy();
+      this.#reject(error instanceof ClientGone ? error : new ClientGone({ cause: error }));
+      this.#controller?.abort(error);
+    } else if (outgoing.headersSent) {
+      this.#settle(true);
+      cut(this.#incoming, outgoing);
+    } else {
+      this.#settled = true;
+      this.#upload?.destroy();
+      this.#reject(toGatewayError(error));
+    }
+  }
+}
+
+/** A coding beside chunked would be left in the body while the field that names it is dropped. */
+function isOddlyCoded(coding: string | string[] | undefined): boolean {
+  return coding !== undefined && (typeof coding !== 'string' || coding.trim().toLowerCase() !== 'chunked');
+}
+
+function flushHead(exchange: HttpExchange): void {
+  exchange.flushHead();
+}
+
+/** Latin-1 is the one coding in which a string is the bytes themselves. */
+function endWith(outgoing: ServerResponse, body: Buffer): void {
+  if (body.length <= JOINED_BYTES) outgoing.end(body.toString('latin1'), 'latin1');
+  else outgoing.end(body);
+}
+
+/** To an HTTP/1.0 client an ordinary close is the end of the body: only a reset tells it otherwise. */
+function cut(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  if (incoming.httpVersion === '1.0') outgoing.socket?.resetAndDestroy();
+  outgoing.destroy();
+}
+
+function contentLength(lines: readonly string[]): number {
+  for (let index = 0; index < lines.length; index += 2) {
+    const name = lines[index];
+    if (name?.length === 14 && name.toLowerCase() === 'content-length') return Number(lines[index + 1]);
+  }
+  return NaN;
+}

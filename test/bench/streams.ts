@@ -1,0 +1,60 @@
+/** Thousands of streamed answers at once, through a gate on one core. */
+import { readFileSync } from 'node:fs';
+import { bed } from './bed.ts';
+import { startGate } from './contenders.ts';
+import { judged, quantile, rounded } from './measurement.ts';
+import type { Row, Scale } from './measurement.ts';
+import { pause } from './pinned-process.ts';
+import { startWordBackend, WordClients, WORD_EVERY_MS } from './words.ts';
+
+const STREAMS = { quick: 500, default: 3_000, full: 3_000 } as const satisfies Record<Scale, number>;
+const SECONDS = { quick: 3, default: 10, full: 60 } as const satisfies Record<Scale, number>;
+const LARGEST_RSS_MB = 400;
+
+export async function measureStreams(scale: Scale): Promise<Row[]> {
+  const { database, tokensOf, user, chat } = await bed();
+  const token = readFileSync(await tokensOf([user]), 'utf8');
+  await using words = await startWordBackend();
+  await using gate = await startGate(words.url, database.path);
+  const clients = new WordClients(new URL(gate.url), token, chat);
+  await clients.open(STREAMS[scale]);
+  clients.forget();
+  const cpuBefore = gate.cpuSeconds();
+  const startedAt = performance.now();
+  let highest = 0;
+  while (performance.now() - startedAt < SECONDS[scale] * 1_000) {
+    await pause(500);
+    highest = Math.max(highest, gate.rssBytes() / 1e6);
+  }
+  const share = (gate.cpuSeconds() - cpuBefore) / ((performance.now() - startedAt) / 1_000);
+  const { delays, broken, running } = clients;
+  clients.close();
+  const expected = (STREAMS[scale] * SECONDS[scale] * 1_000) / WORD_EVERY_MS;
+  const numbers = {
+    streams: running,
+    words: delays.length,
+    p50Ms: rounded(quantile(delays, 0.5), 1),
+    p99Ms: rounded(quantile(delays, 0.99), 1),
+    longestMs: rounded(quantile(delays, 1), 1),
+    rssMegabytes: rounded(highest, 0),
+    coreShare: rounded(share),
+  };
+  // a word that comes after the next one was sent is one that somebody waited for
+  const undelayed = numbers.longestMs < WORD_EVERY_MS && broken === 0 && delays.length > 0.9 * expected;
+  return [
+    {
+      what: `${running} streams at once, a word every ${WORD_EVERY_MS} ms: delay of a word`,
+      figure: `p50 ${numbers.p50Ms} ms, p99 ${numbers.p99Ms} ms, longest ${numbers.longestMs} ms; ${share.toFixed(2)} of a core`,
+      budget: `${STREAMS.default} streams, none delayed`,
+      state: judged(undelayed && running === STREAMS[scale]),
+      numbers,
+    },
+    {
+      what: `memory with ${running} streams`,
+      figure: `${numbers.rssMegabytes} MB`,
+      budget: `< ${LARGEST_RSS_MB} MB`,
+      state: judged(highest < LARGEST_RSS_MB),
+      numbers: {},
+    },
+  ];
+}

@@ -1,0 +1,247 @@
+/** Two steps: something stored names the model, and a later request that names only permitted ones makes it run. */
+import { randomUUID } from 'node:crypto';
+import type { Attack, Attempt } from './attack.ts';
+import { FORBIDDEN, NEW, OLD } from './attack.ts';
+import { createChannel, postChannelMessage } from './backend-content.ts';
+import { send } from './backend-client.ts';
+import type { Release } from './release.ts';
+import { question } from './tenants.ts';
+
+const CHAT = '/api/chat/completions';
+const F = FORBIDDEN;
+
+type Message = Readonly<Record<string, unknown>>;
+type Messages = Readonly<Record<string, Message>>;
+
+const user = (id: string, parentId: string | null, more: object = {}): Message => ({
+  id,
+  parentId,
+  childrenIds: [],
+  role: 'user',
+  content: `Question ${id}`,
+  ...more,
+});
+const assistant = (id: string, parentId: string, model: string, more: object = {}): Message => ({
+  id,
+  parentId,
+  childrenIds: [],
+  role: 'assistant',
+  content: `Answer ${id}`,
+  model,
+  done: true,
+  ...more,
+});
+
+const asMap = (messages: readonly Message[]): Messages =>
+  Object.fromEntries(messages.map((message) => [String(message['id']), message]));
+
+const chatOf = (messages: readonly Message[], more: object = {}): object => ({
+  chat: {
+    title: 'A chat',
+    models: ['alpha'],
+    history: { currentId: 'b', messages: asMap(messages) },
+    messages: [],
+    ...more,
+  },
+});
+
+const EXCHANGE = [user('a', null, { childrenIds: ['b'] }), assistant('b', 'a', 'alpha')];
+const ASKED_OF_F = [user('a', null, { childrenIds: ['b'] }), assistant('b', 'a', F)];
+const subagent = (more: object = {}): Message =>
+  user('p', 'b', { model: F, meta: { internal: true, type: 'subagent' }, ...more });
+
+async function newChat(attempt: Attempt, messages: readonly Message[], more: object = {}): Promise<string> {
+  const { id } = await attempt.post('/api/v1/chats/new', chatOf(messages, more));
+  return id ?? randomUUID();
+}
+
+/** The next completion in the chat, as the web page asks for it: the answer runs as a task of its own. */
+const continued = (chat: string, more: object = {}): Record<string, unknown> =>
+  question('alpha', {
+    stream: true,
+    chat_id: chat,
+    session_id: 's',
+    id: 'n2',
+    parent_id: 'b',
+    user_message: { id: 'n1', parentId: 'b', role: 'user', content: 'Go on.' },
+    ...more,
+  });
+
+const attack = (name: string, worksWithout: readonly Release[], run: Attack['run']): Attack => ({
+  name,
+  worksWithout,
+  run,
+});
+
+const WAITING: readonly Attack[] = [
+  attack('a message of a sub-agent in a new chat, then a completion there', NEW, async (a) => {
+    const chat = await newChat(a, [...EXCHANGE, subagent()]);
+    await a.post(CHAT, continued(chat));
+  }),
+  attack('the same in an imported chat', NEW, async (a) => {
+    const imported = await a.post('/api/v1/chats/import', { chats: [chatOf([...EXCHANGE, subagent()])] });
+    const [first] = Array.isArray(imported) ? (imported as { id: string }[]) : [];
+    await a.post(CHAT, continued(first?.id ?? 'none'));
+  }),
+  attack('the same, saved into a chat while it answers', NEW, async (a) => {
+    const chat = await newChat(a, EXCHANGE);
+    await a.post(CHAT, continued(chat));
+    await a.post(`/api/v1/chats/${chat}`, { chat: { history: { messages: asMap([subagent()]) } } });
+  }),
+  attack('the same, with children that the backend does not believe in', NEW, async (a) => {
+    const chat = await newChat(a, EXCHANGE);
+    await a.post(CHAT, continued(chat));
+    const message = subagent({ childrenIds: ['nobody'] });
+    await a.post(`/api/v1/chats/${chat}`, { chat: { history: { messages: asMap([message]) } } });
+  }),
+  attack('the same, answered at first, and the answer deleted while the chat answers', NEW, async (a) => {
+    const message = subagent({ childrenIds: ['q'] });
+    const chat = await newChat(a, [...EXCHANGE, message, assistant('q', 'p', 'alpha')]);
+    await a.post(CHAT, continued(chat));
+    await a.post(`/api/v1/chats/${chat}/messages/q`, undefined, 'DELETE');
+  }),
+  attack('a timer whose chat was imported with a run of that model', NEW, async (a) => {
+    const run = { model_id: F, chat_context: {} };
+    const timer = { ...chatOf([]), meta: { internal: true, type: 'timer', run } };
+    const imported = await a.post('/api/v1/chats/import', { chats: [timer] });
+    const [first] = Array.isArray(imported) ? (imported as { id: string }[]) : [];
+    const message = user('p', 'b', { meta: { internal: true, type: 'timer', timer_id: first?.id ?? 'none' } });
+    await a.post(CHAT, continued(await newChat(a, [...EXCHANGE, message])));
+  }),
+];
+
+const BACKGROUND = { background_tasks: { title_generation: true, tags_generation: true } };
+
+const RESUMED: readonly Attack[] = [
+  attack('background tasks on a stored answer that is continued', NEW, async (a) => {
+    const chat = await newChat(a, ASKED_OF_F);
+    const form = { id: 'b', assistant_message_id: 'b', parent_id: null, user_message: ASKED_OF_F[0], ...BACKGROUND };
+    await a.post(CHAT, continued(chat, form));
+  }),
+  attack('the same without a session', NEW, async (a) => {
+    const chat = await newChat(a, ASKED_OF_F);
+    const form = { id: 'b', assistant_message_id: 'b', user_message: ASKED_OF_F[0], stream: false, ...BACKGROUND };
+    await a.post(CHAT, { ...continued(chat, form), session_id: undefined });
+  }),
+  attack('background tasks on a stored answer, without streaming', OLD, async (a) => {
+    const chat = await newChat(a, ASKED_OF_F);
+    await a.post(CHAT, continued(chat, { id: 'b', stream: false, ...BACKGROUND }));
+  }),
+  attack('compacting a chat with the model by name', NEW, async (a) => {
+    await a.post(`/api/v1/chats/${await newChat(a, longChat('alpha'))}/compact`, { model: F });
+  }),
+  attack('compacting a chat whose answers name it', NEW, async (a) => {
+    await a.post(`/api/v1/chats/${await newChat(a, longChat(F), { history: long(F) })}/compact`);
+  }),
+];
+
+const CALL = { type: 'function_call', call_id: 'c1', name: 'ask_user', arguments: '{}', status: 'pending' };
+const paused = (model: string, output: object): readonly Message[] => [
+  user('a', null, { childrenIds: ['b'] }),
+  assistant('b', 'a', model, { content: '', done: false, output: [output] }),
+];
+
+const RESOLVED: readonly Attack[] = [
+  attack('resolving a tool call of a stored answer', NEW, async (a) => {
+    const chat = await newChat(a, paused(F, CALL));
+    await a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'reject' });
+  }),
+  attack("resolving a tool call with models in the chat's parameters", NEW, async (a) => {
+    const chat = await newChat(a, paused('alpha', CALL), { params: { custom_params: { models: `["${F}"]` } } });
+    await a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'reject' });
+  }),
+  attack('the same, with parameters written later', NEW, async (a) => {
+    const chat = await newChat(a, paused('alpha', CALL));
+    await a.post(`/api/v1/chats/${chat}/params`, { params: { custom_params: { models: [F] } } }, 'PATCH');
+    await a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'reject' });
+  }),
+  attack('a forged tool call that gives an automation the model', NEW, async (a) => {
+    const { id } = await a.post('/api/v1/automations/create', automation('alpha'));
+    const forged = {
+      ...CALL,
+      name: 'update_automation',
+      arguments: JSON.stringify({ automation_id: id, model_id: F }),
+    };
+    const meta = { session_id: 's', params: { function_calling: 'native' } };
+    const messages = paused('alpha', forged).map((message) => (message['id'] === 'b' ? { ...message, meta } : message));
+    const chat = await newChat(a, messages);
+    await a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'approve' });
+    await a.tenants.quiet();
+    // The backend's own scheduler would run it: it asks nobody
+    const owner = { ...a.attacker, url: a.tenants.backend.url };
+    await send(owner, 'POST', `/api/v1/automations/${id ?? 'none'}/run`);
+  }),
+];
+
+const automation = (model: string): object => ({
+  name: 'Daily',
+  data: { prompt: 'Say it.', model_id: model, rrule: 'DTSTART:20300101T000000\nRRULE:FREQ=DAILY' },
+  is_active: false,
+});
+
+/** A channel of everybody, where somebody else's question was answered by the model. */
+async function answeredInChannel(a: Attempt): Promise<{ channel: string; answer: string }> {
+  const channel = await createChannel(a.ada, a.unique('channel'));
+  await postChannelMessage(a.bob, channel, `<@M:${F}|b> Hello`);
+  await a.tenants.arrival(F, 15_000);
+  const answer = a.tenants.sql
+    .prepare("SELECT id FROM message WHERE channel_id = ? AND json_extract(meta, '$.model_id') = ?")
+    .get(channel, F) as { id: string };
+  // what bob has asked for is bob's
+  await a.tenants.quiet();
+  a.tenants.forget();
+  return { channel, answer: answer.id };
+}
+
+const mention = (content: string, worksWithout: readonly Release[] = NEW): Attack =>
+  attack(`a channel message: ${JSON.stringify(content)}`, worksWithout, async (a) => {
+    const channel = await createChannel(a.ada, a.unique('channel'));
+    await a.post(`/api/v1/channels/${channel}/messages/post`, { content, data: {}, meta: {} });
+  });
+
+const ELSEWHERE: readonly Attack[] = [
+  mention(`<@M:${F}|b> Hello`),
+  mention(`<@M:${F}> Hello`),
+  mention(`<@M:alpha|a><@M:${F}|b> Hello`),
+  mention(`<@M:${F} Hello`, []),
+  attack('a reply to what the model has written in a channel', NEW, async (a) => {
+    const { channel, answer } = await answeredInChannel(a);
+    const reply = { content: 'Go on.', reply_to_id: answer, data: {}, meta: {} };
+    await a.post(`/api/v1/channels/${channel}/messages/post`, reply);
+  }),
+  attack('a reply to a message that says the model wrote it', [], async (a) => {
+    const channel = await createChannel(a.ada, a.unique('channel'));
+    const path = `/api/v1/channels/${channel}/messages/post`;
+    const { id } = await a.post(path, { content: 'Me.', data: {}, meta: { model_id: F } });
+    await a.post(path, { content: 'Go on.', reply_to_id: id, data: {}, meta: {} });
+  }),
+  attack('an automation of the model', NEW, async (a) => {
+    const { id } = await a.post('/api/v1/automations/create', automation(F));
+    await a.post(`/api/v1/automations/${id ?? 'none'}/run`);
+  }),
+  attack('an automation that is changed to the model', NEW, async (a) => {
+    const { id } = await a.post('/api/v1/automations/create', automation('alpha'));
+    await a.post(`/api/v1/automations/${id ?? 'none'}/update`, automation(F));
+    await a.post(`/api/v1/automations/${id ?? 'none'}/run`);
+  }),
+  attack('an automation from the time when the model was granted', NEW, async (a) => {
+    const owner = { ...a.attacker, url: a.tenants.backend.url };
+    const made = await send(owner, 'POST', '/api/v1/automations/create', automation(F));
+    const { id } = (await made.json()) as { id: string };
+    await a.post(`/api/v1/automations/${id}/run`);
+  }),
+];
+
+/** Long enough for something to be left when the newest part is kept. */
+function longChat(model: string): Message[] {
+  return Array.from({ length: 10 }, (_, index) => {
+    const parent = index === 0 ? null : `m${index - 1}`;
+    const next = index === 9 ? {} : { childrenIds: [`m${index + 1}`] };
+    const id = `m${index}`;
+    return index % 2 === 0 ? user(id, parent, next) : assistant(id, parent ?? '', model, next);
+  });
+}
+
+const long = (model: string): object => ({ currentId: 'm9', messages: asMap(longChat(model)) });
+
+export const STORED_ATTACKS: readonly Attack[] = [...WAITING, ...RESUMED, ...RESOLVED, ...ELSEWHERE];
