@@ -75,6 +75,7 @@ export function createGate(parts: GateParts): Gate {
   const downstream = createDownstream({
     // Stages use the raw request alone: node-server's reading of the target would hide spellings that must be judged
     handle: (incoming, outgoing) => void app.fetch(UNREAD, { incoming, outgoing }),
+    refuse: (incoming, outgoing, fault) => void app.fetch(UNREAD, { incoming, outgoing, fault }),
     upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void door(incoming, socket, head),
     mayUpgrade: (incoming) => socketSurface(incoming) !== undefined,
     limits: { idleTimeoutMs: config.upstream.idleTimeoutMs },
@@ -152,6 +153,7 @@ function createStages({
   const app = new Hono<GateEnv>({ getPath: () => '/' });
   app.use(begin);
   app.use(observer.observe);
+  app.use(refuseMalformed);
   if (bypass === undefined) {
     app.use(canonicalPath(createTargetReader()));
     app.use(authenticate({ identity, store }));
@@ -175,6 +177,12 @@ function createStages({
 
 const begin: MiddlewareHandler<GateEnv> = function begin(c, next) {
   c.set('scope', createScope(c.env.incoming, c.env.outgoing));
+  return next();
+};
+
+/** What the listener found wrong with the request is answered here, where it is observed and has a dialect. */
+const refuseMalformed: MiddlewareHandler<GateEnv> = function refuseMalformed(c, next) {
+  if (c.env.fault !== undefined) throw c.env.fault;
   return next();
 };
 

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { GatewayError } from './errors.ts';
 import type { Principal } from './identity/principal.ts';
 import type { Surface } from './enforcement/surfaces.ts';
 import type { Decision } from './policy/decision.ts';
@@ -49,7 +50,7 @@ export interface Scope {
  * builds an object of all variables each time.
  */
 export interface GateEnv {
-  Bindings: { incoming: IncomingMessage; outgoing: ServerResponse };
+  Bindings: { incoming: IncomingMessage; outgoing: ServerResponse; fault?: GatewayError };
   Variables: { scope: Scope };
 }
 

@@ -49,10 +49,16 @@ export function denialAnswer(
 /** @param error a row of the error table */
 export function errorAnswer(dialect: Dialect, error: GatewayError, requestId: string): Answer {
   const { status } = ERRORS[error.code];
-  const headers: Record<string, string> = status === 503 ? { 'retry-after': '2' } : {};
+  const headers: Record<string, string> = HEADERS[status] ?? {};
   const message = status >= 500 ? `${error.message} (request ${requestId})` : error.message;
   return toAnswer(dialect, { status, code: error.code, message }, headers);
 }
+
+/** RFC 9110: 15.5.6 wants `Allow`, 15.6.4 suggests `Retry-After`, in seconds. */
+const HEADERS: Partial<Record<number, Record<string, string>>> = {
+  405: { allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' },
+  503: { 'retry-after': '2' },
+};
 
 function describe(denial: Deny, disclosure: 'forbid' | 'hide'): ErrorBody {
   const named = denial.model === undefined ? 'The model' : `The model "${shorten(denial.model)}"`;

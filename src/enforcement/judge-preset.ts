@@ -69,7 +69,8 @@ function rowsOf(surface: ManagesSurface, scope: Scope, body: unknown): Row[] | u
 }
 
 function judgeRow(judge: Judge, view: StoreView, user: UserPrincipal, row: Row): Decision | undefined {
-  const decision = judge.all(view, user, row.named);
+  // The backend sends a base to the provider as it is: no row of that name leads on
+  const decision = judge.all(view, user, row.named, 'provider');
   if (decision?.effect === 'deny') return decision;
   // A preset on a composite model picks from a list of its own: nobody could say what it runs
   const composite = [...row.named, ...row.ids].find((id) => view.isComposite(id));

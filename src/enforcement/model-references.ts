@@ -5,7 +5,7 @@
  */
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
-import { NAMES_MODELS } from '../policy/model-keys.ts';
+import { foldKey, namesModels } from '../policy/model-keys.ts';
 import { parseStrictText } from './strict-json.ts';
 
 export interface References {
@@ -56,7 +56,7 @@ const OPAQUE_TOOLS = /^openrouter:(?!(?:web_search|web_fetch|datetime)$)/i;
 export function collectReferences(body: unknown, rules: ReferenceRules = {}): References {
   const walk = new Walk();
   if (isObject(body)) {
-    for (const key of rules.topLevel ?? []) if (Object.hasOwn(body, key)) walk.named(body[key], key);
+    for (const key of Object.keys(body)) if (rules.topLevel?.has(foldKey(key)) === true) walk.named(body[key], key);
   }
   walk.visit(body, '', false);
   return walk;
@@ -90,7 +90,7 @@ class Walk implements References {
     }
     if (OPAQUE_ROUTING.has(key) && typeof value !== 'boolean') return this.refuse(path);
     const read = hidden && typeof value === 'string' ? this.hiddenValue(value, path) : value;
-    if (NAMES_MODELS.has(key)) return this.named(read, path);
+    if (namesModels(key)) return this.named(read, path);
     if (key === 'plugins' && [read].flat().some(isOpaquePlugin)) return this.refuse(path);
     if (ROUTING.has(key) && !isObject(read) && !(Array.isArray(read) && read.every(isObject))) this.refuse(path);
     this.visit(read, path, hidden || key === 'custom_params');
@@ -111,7 +111,7 @@ class Walk implements References {
 
   /** `{"model": "x"}` and `{"id": "x"}` name x; LiteLLM's `{"a": ["b"]}` names a and b. */
   namedInObject(value: Record<string, unknown>, path: string): void {
-    const known = ['id', ...NAMES_MODELS].filter((key) => Object.hasOwn(value, key));
+    const known = Object.keys(value).filter((key) => foldKey(key) === 'id' || namesModels(key));
     if (known.length > 0) {
       for (const key of known) this.named(value[key], `${path}.${key}`);
       return this.visit(value, path, false);

@@ -2,7 +2,7 @@
  * Keys under which the backend, the providers and the routers between them (OpenRouter, LiteLLM) read models. Their
  * value is a model id, a list of ids, or objects that name one in turn.
  */
-export const NAMES_MODELS: ReadonlySet<string> = new Set([
+const NAMES_MODELS: readonly string[] = [
   'model',
   'models',
   'model_id',
@@ -29,4 +29,14 @@ export const NAMES_MODELS: ReadonlySet<string> = new Set([
   'draft_model',
   'judge_model',
   'analysis_models',
-]);
+];
+
+/**
+ * Ollama, LocalAI and other servers in Go take `Model` for `model`, and of both the later one (encoding/json, which
+ * folds `ſ` to `s` and the Kelvin sign to `k` too). The backend sends keys that it does not know on as they are.
+ */
+export const foldKey = (key: string): string => key.toUpperCase().toLowerCase();
+
+const FOLDED: ReadonlySet<string> = new Set(NAMES_MODELS.map(foldKey));
+
+export const namesModels = (key: string): boolean => FOLDED.has(foldKey(key));

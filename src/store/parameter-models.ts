@@ -4,7 +4,7 @@
  */
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
-import { NAMES_MODELS } from '../policy/model-keys.ts';
+import { namesModels } from '../policy/model-keys.ts';
 
 const MAX_DEPTH = 32;
 
@@ -28,7 +28,7 @@ function visit(value: unknown, named: boolean, found: Set<ModelId>, depth: numbe
     for (const item of value) visit(item, named, found, depth + 1);
   } else if (typeof value === 'object' && value !== null) {
     for (const [key, item] of Object.entries(value)) {
-      const names = NAMES_MODELS.has(key) || key === 'preset' || (named && key === 'id');
+      const names = namesModels(key) || key === 'preset' || (named && key === 'id');
       // LiteLLM's fallbacks are keyed by the model that they replace: {"a": ["b"]}
       if (named && !names && Array.isArray(item)) found.add(parseModelId(key) ?? unreadable(key));
       visit(item, names || (named && Array.isArray(item)), found, depth + 1);
@@ -48,12 +48,20 @@ function visitText(text: string, named: boolean, found: Set<ModelId>, depth: num
 /** A stand-in that no grant covers but `*`: what cannot be read must not pass as "names nothing". */
 const unreadable = (text: string): ModelId => `unreadable reference: ${text.slice(0, 80)}` as ModelId;
 
-/** @returns the value, or undefined where the text is not JSON */
+/**
+ * Reads what Python's `json` reads: NaN and the infinities too, as null.
+ * @returns the value, or undefined where the text is not JSON for the backend either, which then keeps the string
+ */
 export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    // not JSON: the backend keeps such a string as it is, and so do we
-    return undefined;
+  for (const candidate of [() => text, () => text.replaceAll(NOT_FINITE, 'null')]) {
+    try {
+      return JSON.parse(candidate()) as unknown;
+    } catch {
+      // the next candidate, or none
+    }
   }
+  return undefined;
 }
+
+/** Within a string too: a name that holds such a word becomes another one, which nobody was granted. */
+const NOT_FINITE = /-?\b(?:NaN|Infinity)\b/g;

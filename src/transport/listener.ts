@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { ERRORS } from '../errors.ts';
+import { ERRORS, GatewayError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
 import { rawAnswer, refuseUpgrade, sendAnswer } from './answer.ts';
 import { awaitContinue } from './body.ts';
@@ -34,6 +34,8 @@ export const DEFAULT_LIMITS: DownstreamLimits = {
 export interface DownstreamOptions {
   /** Called once per request, never for one that was answered here. */
   readonly handle: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+  /** Called instead for a request that two readers could understand differently; without it the answer is plain JSON. */
+  readonly refuse?: (incoming: IncomingMessage, outgoing: ServerResponse, error: GatewayError) => void;
   /** Called for WebSocket requests that `mayUpgrade` lets through; `head` is what came with the request. */
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Whether this path is a socket path. Elsewhere `Upgrade` is dropped and the request served as an ordinary one. */
@@ -112,8 +114,11 @@ function accept(
   outgoing.on('timeout', onSilence).on('error', ignore);
   const { method = '', url = '', httpVersion, rawHeaders } = incoming;
   const malformation = findMalformation(method, url, httpVersion, rawHeaders);
-  if (malformation !== undefined) answerError(outgoing, malformation.code, malformation.detail);
-  else if (method === 'OPTIONS' && isFinalRecipient(incoming)) sendAnswer(outgoing, 204, ['allow', ALLOWED], '');
+  if (malformation !== undefined) {
+    const { code, detail } = malformation;
+    if (options.refuse === undefined) answerError(outgoing, code, detail);
+    else options.refuse(incoming, outgoing, new GatewayError(code, { detail }));
+  } else if (method === 'OPTIONS' && isFinalRecipient(incoming)) sendAnswer(outgoing, 204, ['allow', ALLOWED], '');
   else options.handle(incoming, outgoing);
 }
 

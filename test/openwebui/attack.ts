@@ -9,6 +9,8 @@ export interface Attack {
   readonly name: string;
   /** Releases on which it reaches the provider through a gate that is switched off: elsewhere it proves nothing. */
   readonly worksWithout: readonly Release[];
+  /** Where its parts do not exist at all, it is not tried. */
+  readonly onlyOn?: readonly Release[];
   /** The model it is after, where it is not the other organization's. */
   readonly model?: string;
   run(attempt: Attempt): Promise<void>;
@@ -37,6 +39,8 @@ export class Attempt {
   async post(path: string, body?: unknown, method = 'POST'): Promise<Answered> {
     const response = await send(this.attacker, method, path, body);
     const text = await response.text();
+    if (process.env['DEBUG_ATTACK'])
+      console.log(path, (JSON.stringify(body) ?? '').slice(0, 300), response.status, text.slice(0, 300));
     try {
       return JSON.parse(text) as Answered;
     } catch {

@@ -1,5 +1,5 @@
 /** One request is enough: what a completion's body can hide, and the other doors to the same models. */
-import type { Attack } from './attack.ts';
+import type { Attack, Attempt } from './attack.ts';
 import { BOTH, FORBIDDEN, NEW, OLD } from './attack.ts';
 import type { Release } from './release.ts';
 import { question } from './tenants.ts';
@@ -20,10 +20,17 @@ const door = (path: string, worksWithout: readonly Release[], form: Record<strin
   run: async (attempt) => void (await attempt.post(path, question(F, form))),
 });
 
+const waiting = (name: string, more: object): Attack => {
+  const meta = { internal: true, type: 'subagent' };
+  const message = { id: 'u1', parentId: null, childrenIds: [], role: 'user', content: 'Go on.', model: F, meta };
+  return body(name, { parent_id: null, user_message: { ...message, ...more } }, NEW);
+};
+
 const INSIDE: readonly Attack[] = [
   body('params.model', { params: { model: F } }, OLD),
   body('params.custom_params.model, as JSON in a string', { params: { custom_params: { model: `"${F}"` } } }, OLD),
   body('params.custom_params.model, as it is', { params: { custom_params: { model: F } } }, OLD),
+  body('the key in another case, as servers in Go read it', { Model: F }, BOTH),
   body('models of a router', { models: [F], route: 'fallback' }, BOTH),
   body('fallbacks', { fallbacks: [F] }, BOTH),
   body('fallbacks as objects', { fallbacks: [{ alpha: [F] }] }, BOTH),
@@ -53,23 +60,18 @@ const INSIDE: readonly Attack[] = [
     NEW,
   ),
   body('message_ids as an object', { chat_id: 'local:x', session_id: 's', message_ids: { [F]: '2' } }, NEW),
-  body(
-    'a message of a sub-agent that waits to run, in the request itself',
-    {
-      parent_id: null,
-      user_message: {
-        id: 'u1',
-        parentId: null,
-        childrenIds: [],
-        role: 'user',
-        content: 'Go on.',
-        model: F,
-        meta: { internal: true, type: 'subagent' },
-      },
-    },
-    NEW,
-  ),
+  waiting('a message of a sub-agent that waits to run, in the request itself', {}),
+  waiting('the same, said to have been answered', { childrenIds: ['nobody'] }),
 ];
+
+const PIXEL =
+  'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+
+const media = (what: string, path: string, form: object, worksWithout: readonly Release[]): Attack => ({
+  name: `a chat model's name for ${what}`,
+  worksWithout,
+  run: async (attempt) => void (await attempt.post(path, { model: F, ...form })),
+});
 
 const TASKS = ['title', 'follow_up', 'tags', 'image_prompt', 'queries', 'auto', 'emoji'];
 const taskForm = { chat_id: 'x', type: 'web_search', prompt: 'Who?' };
@@ -107,16 +109,9 @@ const DOORS: readonly Attack[] = [
     worksWithout: [],
     run: async (a) => void (await a.post(CHAT, question('arena-model'))),
   },
-  {
-    name: "a chat model's name as a speech model",
-    worksWithout: BOTH,
-    run: async (a) => void (await a.post('/openai/audio/speech', { model: F, input: a.unique('Hi'), voice: 'alloy' })),
-  },
-  {
-    name: "a chat model's name as an image model",
-    worksWithout: BOTH,
-    run: async (a) => void (await a.post('/api/v1/images/generations', { model: F, prompt: 'A cat' })),
-  },
+  media('speech', '/openai/audio/speech', { input: 'Hi', voice: 'alloy' }, []),
+  media('image', '/api/v1/images/generations', { prompt: 'A cat' }, []),
+  media('edited image', '/api/v1/images/edit', { prompt: 'A cat', image: PIXEL }, NEW),
 ];
 
 const M = 'mistral:latest';
@@ -132,10 +127,16 @@ const OLLAMA: readonly Attack[] = [
   ollamaDoor(CHAT, BOTH),
   ...['chat', 'generate', 'embed', 'embeddings'].flatMap((route) => [
     ollamaDoor(`/ollama/api/${route}`, BOTH),
-    ollamaDoor(`/ollama/api/${route}`, BOTH, 'mistral'),
+    ollamaDoor(`/ollama/api/${route}`, OLD, 'mistral'),
     ollamaDoor(`/ollama/api/${route}/0`, BOTH),
   ]),
   ollamaDoor('/ollama/api/show', BOTH),
+  ...['/ollama/api/chat', '/ollama/v1/chat/completions'].map((path) => ({
+    name: `the key in another case at ${path}`,
+    worksWithout: BOTH,
+    model: M,
+    run: async (a: Attempt) => void (await a.post(path, question('llama3:latest', { MODEL: M }))),
+  })),
   ollamaDoor('/ollama/v1/chat/completions', BOTH),
   ollamaDoor('/ollama/v1/chat/completions', OLD, 'mistral'),
   ollamaDoor('/ollama/v1/chat/completions/0', BOTH),

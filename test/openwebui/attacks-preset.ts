@@ -102,6 +102,7 @@ const ROWS: readonly Attack[] = [
   {
     name: 'an earlier version of a preset, from when the model was granted',
     worksWithout: NEW,
+    onlyOn: NEW,
     run: async (a) => {
       const id = a.unique('preset');
       await createPreset(through(a.attacker, a.tenants.backend.url), { id, base_model_id: F });
@@ -177,7 +178,7 @@ const TAKEN: readonly Attack[] = [
   },
   {
     name: "a preset called like a model of Ollama's without its tag",
-    worksWithout: BOTH,
+    worksWithout: OLD,
     model: 'mistral:latest',
     run: async (a) => {
       await create(a, { id: 'mistral', base_model_id: 'llama3:latest' });

@@ -123,15 +123,20 @@ const RESUMED: readonly Attack[] = [
     const form = { id: 'b', assistant_message_id: 'b', user_message: ASKED_OF_F[0], stream: false, ...BACKGROUND };
     await a.post(CHAT, { ...continued(chat, form), session_id: undefined });
   }),
+  attack('the same, with an id that is a number', NEW, async (a) => {
+    const chat = await newChat(a, [user('a', null, { childrenIds: ['5'] }), assistant('5', 'a', F)]);
+    const form = { id: 5, assistant_message_id: 5, parent_id: null, user_message: ASKED_OF_F[0], ...BACKGROUND };
+    await a.post(CHAT, continued(chat, { ...form, message_ids: [{ model_id: 'alpha', message_id: 5 }] }));
+  }),
   attack('background tasks on a stored answer, without streaming', OLD, async (a) => {
     const chat = await newChat(a, ASKED_OF_F);
     await a.post(CHAT, continued(chat, { id: 'b', stream: false, ...BACKGROUND }));
   }),
   attack('compacting a chat with the model by name', NEW, async (a) => {
-    await a.post(`/api/v1/chats/${await newChat(a, longChat('alpha'))}/compact`, { model: F });
+    await a.post(`/api/v1/chats/${await newChat(a, [], { history: long('alpha') })}/compact`, { model: F });
   }),
   attack('compacting a chat whose answers name it', NEW, async (a) => {
-    await a.post(`/api/v1/chats/${await newChat(a, longChat(F), { history: long(F) })}/compact`);
+    await a.post(`/api/v1/chats/${await newChat(a, [], { history: long(F) })}/compact`);
   }),
 ];
 
@@ -204,11 +209,16 @@ const ELSEWHERE: readonly Attack[] = [
   mention(`<@M:${F}> Hello`),
   mention(`<@M:alpha|a><@M:${F}|b> Hello`),
   mention(`<@M:${F} Hello`, []),
-  attack('a reply to what the model has written in a channel', NEW, async (a) => {
-    const { channel, answer } = await answeredInChannel(a);
-    const reply = { content: 'Go on.', reply_to_id: answer, data: {}, meta: {} };
-    await a.post(`/api/v1/channels/${channel}/messages/post`, reply);
-  }),
+  {
+    name: 'a reply to what the model has written in a channel',
+    worksWithout: NEW,
+    onlyOn: NEW,
+    run: async (a) => {
+      const { channel, answer } = await answeredInChannel(a);
+      const reply = { content: 'Go on.', reply_to_id: answer, data: {}, meta: {} };
+      await a.post(`/api/v1/channels/${channel}/messages/post`, reply);
+    },
+  },
   attack('a reply to a message that says the model wrote it', [], async (a) => {
     const channel = await createChannel(a.ada, a.unique('channel'));
     const path = `/api/v1/channels/${channel}/messages/post`;

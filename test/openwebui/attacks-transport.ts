@@ -50,14 +50,14 @@ const BODIES: readonly Attack[] = [
   raw('a body in UTF-16', BOTH, { body: utf16 }),
   raw('a body in UTF-16 without a mark', BOTH, { body: utf16.subarray(2) }),
   raw('a body with a byte order mark', BOTH, { body: withBom }),
-  raw('a body without a type', BOTH, { headers: () => [] }),
+  raw('a body without a type', OLD, { headers: () => [] }),
   raw('a body of a type that ends in json', BOTH, { headers: type('application/x+json') }),
   raw('a body that says it is text', [], { headers: type('text/plain') }),
   raw('a body that says it is a form', [], { headers: type('multipart/form-data; boundary=x') }),
   raw('the model twice, the permitted one first', BOTH, { body: ASKED.replace('{', '{"model":"alpha",') }),
   raw('the model twice, once with an escape', BOTH, { body: ASKED.replace('{', '{"m\\u006fdel":"alpha",') }),
   raw('a nested key twice', OLD, { body: '{"model":"alpha","messages":[],"params":{},"params":{"model":"beta"}}' }),
-  raw('a number that no JSON has', BOTH, { body: ASKED.replace('{', '{"temperature":NaN,') }),
+  raw('a number that no JSON has', NEW, { body: ASKED.replace('{', '{"temperature":NaN,') }),
   raw('a compressed body', [], {
     headers: () => ['Content-Type: application/json', 'Content-Encoding: gzip'],
     body: gzipSync(ASKED),
@@ -83,7 +83,7 @@ const PATHS: readonly Attack[] = [
   at(`${CHAT};x=1`),
   at(`${CHAT}?model=alpha`, BOTH),
   at('/api/config?/../chat/completions'),
-  at(`http://gate.test${CHAT}`, BOTH),
+  at(`http://gate.test${CHAT}`),
   at('/openai/audio/../chat/completions'),
   at('/openai/%63hat/completions', BOTH),
   at('/API/chat/completions'),
@@ -116,7 +116,7 @@ const UPGRADED: readonly Attack[] = [
         `Content-Type: application/json\r\nConnection: close\r\nContent-Length: ${ASKED.length}\r\n`,
       );
       connection.send(head('GET /api/config', 'Upgrade: x\r\nConnection: Upgrade\r\n') + hidden + ASKED);
-      await connection.closes(ANSWER_MS).catch(() => undefined);
+      await connection.closes(1_500).catch(() => undefined);
       connection.close();
     },
   },

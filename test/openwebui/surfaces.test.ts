@@ -32,6 +32,16 @@ describe.each(RELEASES)('of Open WebUI %s', (version) => {
     all = await listRoutes(version);
   });
 
+  test('the list holds routes with declared, raw and no bodies, and mounted applications', () => {
+    const route = (method: string, path: string) => all.find((one) => one.method === method && one.path === path);
+    expect(route('POST', '/api/v1/auths/signin')).toMatchObject({ hasBody: true, websocket: false });
+    expect(route('POST', '/openai/audio/speech')).toMatchObject({ hasBody: true, module: 'open_webui.routers.openai' });
+    expect(route('POST', '/openai/{path:path}')).toMatchObject({ hasBody: true });
+    expect(route('GET', '/api/version')).toMatchObject({ hasBody: false });
+    expect(route('*', '/ws/*')).toBeDefined();
+    expect(all.length).toBeGreaterThan(300);
+  });
+
   test('every route that could name a model was reviewed, and is what the review says', () => {
     const routes = all.filter(mustBeReviewed);
     expect(routes.length).toBeGreaterThan(150);

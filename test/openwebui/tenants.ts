@@ -61,7 +61,9 @@ export interface TenantsOptions {
 
 const isPermitted = (grants: readonly string[], model: string): boolean =>
   OF_THE_BACKEND.has(model) ||
-  grants.some((grant) => (grant.endsWith('*') ? model.startsWith(grant.slice(0, -1)) : grant === model));
+  grants.some((grant) =>
+    grant.endsWith('*') ? model.startsWith(grant.slice(0, -1)) : [model, `${model}:latest`].includes(grant),
+  );
 
 /** Everyone signs up through the gate; the tables are those of the deployment guide, filled as its SQL does it. */
 export async function startTenants({ version, ollama: withOllama, gateSettings }: TenantsOptions): Promise<Tenants> {
@@ -71,7 +73,12 @@ export async function startTenants({ version, ollama: withOllama, gateSettings }
     version,
     providerUrl: provider.url,
     ...(ollama && { ollamaUrl: ollama.url }),
-    env: { ENABLE_CONTEXT_COMPACTION: 'true' },
+    env: {
+      ENABLE_CONTEXT_COMPACTION: 'true',
+      ENABLE_AUTOCOMPLETE_GENERATION: 'true',
+      ENABLE_IMAGE_EDIT: 'true',
+      ENABLE_OPENAI_IMAGE_EDIT_NORMALIZATION: 'false',
+    },
   });
   const gate = await startRealGate(backend, gateSettings);
   const ada = await signUp(gate.url, { name: 'Ada', email: 'ada@example.com' });
@@ -100,7 +107,11 @@ export async function startTenants({ version, ollama: withOllama, gateSettings }
     ...operator,
     forget: () => recorders.forEach((recorder) => recorder.reset()),
     arrival: (model, ms) =>
-      Promise.any(recorders.map((recorder) => recorder.arrival(({ models }) => models.includes(model), ms))),
+      Promise.any(
+        recorders.map((recorder) =>
+          recorder.arrival(({ models }) => models.some((one) => one === model || `${one}:latest` === model), ms),
+        ),
+      ),
     async quiet() {
       await until(async () => isIdle(await call(root, 'GET', '/api/tasks')), 30_000, 'the backend has no task left');
     },

@@ -122,6 +122,11 @@ const pending: readonly Attack[] = [
     body: { chat: withMessages({ p: internal({ model: 'F' }) }) },
   })),
   {
+    name: 'storing what only pretends to have run',
+    target: '/api/v1/chats/clean',
+    body: { chat: withMessages({ p: internal({ model: 'F', childrenIds: ['x'] }) }) },
+  },
+  {
     name: 'importing what runs by itself',
     target: '/api/v1/chats/import',
     body: { chats: [{ chat: withMessages({ p: internal({ model: 'F' }) }) }] },
@@ -244,7 +249,12 @@ const uses: readonly Use[] = [
   },
   { name: 'an old chat, saved', target: '/api/v1/chats/old', body: { chat: CHATS['old'] }, runs: [] },
   { name: 'an old chat, saved again as new', target: '/api/v1/chats/new', body: { chat: CHATS['old'] }, runs: [] },
-  { name: 'what has run, saved', target: '/api/v1/chats/new', body: { chat: CHATS['pending-done'] }, runs: [] },
+  {
+    name: 'what has run, saved',
+    target: '/api/v1/chats/pending-done',
+    body: { chat: CHATS['pending-done'] },
+    runs: [],
+  },
   {
     name: 'what will run with a model of their own, saved',
     target: '/api/v1/chats/new',
@@ -278,12 +288,14 @@ const uses: readonly Use[] = [
   },
   {
     name: 'a mention of their own',
+    era: NEW,
     target: '/api/v1/channels/c/messages/post',
     body: { content: '<@M:A|x> and <@U:F|x>' },
     runs: ['A'],
   },
   {
     name: 'a reply to a model of their own',
+    era: NEW,
     target: '/api/v1/channels/c/messages/post',
     body: { content: 'and?', reply_to_id: 'by-a' },
     runs: ['A'],

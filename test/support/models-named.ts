@@ -34,7 +34,8 @@ function inBody(value: unknown): string[] {
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([key, inner]) => {
     if (CONTENT.has(key)) return [];
-    return KEYS.has(key) ? strings(inner) : inBody(inner);
+    // servers in Go take `Model` for `model`
+    return KEYS.has(key.toLowerCase()) ? strings(inner) : inBody(inner);
   });
 }
 

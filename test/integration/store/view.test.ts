@@ -15,6 +15,7 @@ describe('a preset', () => {
     ['fallbacks as objects', { fallbacks: [{ model: 'a' }, { id: 'b' }] }, ['a', 'b']],
     ['extra_body', { extra_body: { route: 'fallback', models: ['a'] } }, ['a']],
     ['JSON in a string that hides an object', { custom_params: { extra: '{"model": "a"}' } }, ['a']],
+    ['JSON that Python reads and others do not', { custom_params: { extra: '{"models": ["a"], "x": NaN}' } }, ['a']],
     ['nothing but settings', { temperature: 0.7, stop: ['model'], system: 'You are a model.' }, []],
   ])('names in its parameters: %s', (_name, params, expected) => {
     using database = createDatabase();
@@ -39,6 +40,14 @@ describe('a preset', () => {
     database.run('UPDATE model SET params = ?', params);
     using opened = openStore(database.path);
     expect(opened.next().preset(id('preset'))).toMatchObject({ base: 'base', parameterModels: [] });
+  });
+
+  test('is read as Python reads it, with numbers that are none', () => {
+    using database = createDatabase();
+    database.addModel({ id: 'preset', base: 'base' });
+    database.run('UPDATE model SET params = ?', '{"temperature": NaN, "top_p": -Infinity, "model": "hidden"}');
+    using opened = openStore(database.path);
+    expect(opened.next().preset(id('preset'))).toMatchObject({ parameterModels: ['hidden'] });
   });
 
   test('whose base is the row itself ends the walk', () => {

@@ -1,0 +1,136 @@
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { RELEASES } from './release.ts';
+import type { Tenants } from './tenants.ts';
+import { startTenants } from './tenants.ts';
+import type { WebPage } from './web-page.ts';
+import { launchBrowser, openWebPage } from './web-page.ts';
+
+const ACME = ['alpha', 'alpha-2', 'vendor/one', 'vendor/two'];
+const GLOBEX = ['beta', 'beta-2'];
+const LOADS = 10;
+
+describe.each(RELEASES)('the web page of Open WebUI %s in Chromium', (version) => {
+  let tenants: Tenants;
+  let browser: Browser;
+
+  beforeAll(async () => {
+    browser = await launchBrowser();
+    tenants = await startTenants({ version });
+  });
+
+  afterAll(async () => {
+    await browser.close();
+    await tenants.close();
+  });
+
+  const VIEWPORT = { width: 1280, height: 800 };
+
+  /** A browser that has never been here; what stands in `use` is all that happens in it. */
+  async function inFreshBrowser<T>(url: string, use: (web: WebPage) => Promise<T>): Promise<T> {
+    const context = await browser.newContext({ viewport: VIEWPORT });
+    try {
+      return await use(await openWebPage(context, url));
+    } finally {
+      await context.close();
+    }
+  }
+
+  const idOf = (email: string): string =>
+    tenants.sql.prepare<[string], string>('SELECT id FROM "user" WHERE email = ?').pluck().get(email) ?? '';
+
+  /** What everybody does on the first day. The bare backend offers everything, so that only names differ. */
+  async function firstDay(web: WebPage, email: string, model: string): Promise<string[]> {
+    await web.signUp({ name: 'Eve', email });
+    tenants.join('acme', { ...tenants.ann, id: idOf(email) });
+    await web.load();
+    const offered = await web.offered();
+    await web.choose(model);
+    await web.ask('Who are you?');
+    await web.answered(model);
+    await web.page.waitForURL(/\/c\//);
+    return offered;
+  }
+
+  it('signs up, offers the models of the organization, streams an answer and shows it again after a reload', async () => {
+    tenants.forget();
+    await inFreshBrowser(tenants.gate.url, async (web) => {
+      expect(await firstDay(web, 'eve@acme.example', 'alpha-2')).toEqual(ACME);
+      await web.picture(`open-webui-${version}-chat.png`);
+      await web.page.reload();
+      await web.answered('alpha-2');
+      expect(await web.page.getByText('Who are you?').count()).toBeGreaterThan(0);
+      await web.ask('And who are you now?');
+      await expect.poll(() => web.page.getByText('I am alpha-2 and this is my answer.').count()).toBeGreaterThan(1);
+      await web.picture(`open-webui-${version}-chat-continued.png`);
+    });
+    await tenants.quiet();
+    expect(tenants.forbidden(tenants.ann)).toEqual([]);
+  });
+
+  it('shows no trouble in the console that is not there without the gate', async () => {
+    const troublesAt = (url: string, email: string) =>
+      inFreshBrowser(url, async (web) => {
+        await firstDay(web, email, 'alpha');
+        await web.page.reload();
+        await web.answered('alpha');
+        await web.signOut();
+        return web.troubles();
+      });
+    const without = await troublesAt(tenants.backend.url, 'without@acme.example');
+    const behind = await troublesAt(tenants.gate.url, 'behind@acme.example');
+    expect(behind.filter((trouble) => !without.includes(trouble))).toEqual([]);
+  });
+
+  it('serves the next person in the same browser with the models of that person alone', async () => {
+    await inFreshBrowser(tenants.gate.url, async (web) => {
+      await web.signIn(tenants.ann.email);
+      expect(await web.offered()).toEqual(ACME);
+      await web.choose('vendor/two');
+      await web.signOut();
+      tenants.forget();
+      await web.signIn(tenants.bob.email);
+      expect(await web.offered()).toEqual(GLOBEX);
+      await web.choose('beta-2');
+      await web.ask('Who are you?');
+      await web.answered('beta-2');
+      await tenants.quiet();
+    });
+    expect(tenants.forbidden(tenants.bob)).toEqual([]);
+    expect(tenants.provider.asked()).toContain('beta-2');
+  });
+
+  it('shows a person without an organization a page that works, and no model', async () => {
+    tenants.forget();
+    await inFreshBrowser(tenants.gate.url, async (web) => {
+      await web.signUp({ name: 'Dan', email: 'dan@nowhere.example' });
+      expect(await web.offered()).toEqual([]);
+      await web.picture(`open-webui-${version}-no-organization.png`);
+      await web.ask('Is anybody there?');
+      await web.page.getByText('Model not selected').first().waitFor();
+      expect(web.troubles()).toEqual([]);
+    });
+    expect(tenants.provider.asked()).toEqual([]);
+  });
+
+  it(`loads ${LOADS} times from an empty cache, each time whole`, async () => {
+    const first = await browser.newContext({ viewport: VIEWPORT });
+    const web = await openWebPage(first, tenants.gate.url);
+    await web.signIn(tenants.ann.email);
+    const storageState = await first.storageState();
+    await first.close();
+    const took: number[] = [];
+    for (let load = 0; load < LOADS; load++) {
+      const context = await browser.newContext({ viewport: VIEWPORT, storageState });
+      const fresh = await openWebPage(context, tenants.gate.url);
+      const started = performance.now();
+      await fresh.load();
+      await fresh.page.getByText('alpha').first().waitFor();
+      took.push(Math.round(performance.now() - started));
+      expect(fresh.troubles()).toEqual([]);
+      await context.close();
+    }
+    console.log(`Open WebUI ${version} through the gate was ready after ${took.join(', ')} ms`);
+  });
+});

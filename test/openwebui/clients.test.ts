@@ -1,0 +1,296 @@
+import { randomUUID } from 'node:crypto';
+import { Ollama } from 'ollama';
+import OpenAI from 'openai';
+import { io } from 'socket.io-client';
+import type { Socket } from 'socket.io-client';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+
+import { startProviderStub } from '../support/provider-stub.ts';
+import { until, withTimeout } from '../support/with-timeout.ts';
+import { call, createApiKey, send, signUp, through } from './backend-client.ts';
+import type { Account } from './backend-client.ts';
+import { startOpenWebui } from './backend.ts';
+import { startRealGate } from './gate.ts';
+import { RELEASES } from './release.ts';
+import type { Tenants } from './tenants.ts';
+import { question, startTenants } from './tenants.ts';
+
+const ACME = ['alpha', 'alpha-2', 'vendor/one', 'vendor/two'];
+const REFUSED = 'The model "beta" does not exist or your organization does not have access to it.';
+const messages = [{ role: 'user' as const, content: 'Who are you?' }];
+
+interface ChatEvent {
+  chat_id: string;
+  message_id: string;
+  data: { type: string; data: { content?: string; done?: boolean; choices?: { delta?: { content?: string } }[] } };
+}
+
+/** Connects as the page does and waits until the backend has taken it in. */
+async function connectSocket(account: Account, transport: 'websocket' | 'polling'): Promise<Socket> {
+  const socket = io(account.url, {
+    path: '/ws/socket.io',
+    transports: [transport],
+    reconnection: false,
+    forceNew: true,
+    auth: { token: account.token },
+  });
+  const connected = new Promise<void>((resolve, reject) => {
+    socket.once('connect', resolve).once('connect_error', reject);
+  });
+  await withTimeout(connected, 20_000, `Socket.IO connects by ${transport}`);
+  await withTimeout(
+    socket.emitWithAck('user-join', { auth: { token: account.token } }) as Promise<unknown>,
+    20_000,
+    'the backend knows the socket',
+  );
+  return socket;
+}
+
+/** What the page does for one question: a stored chat, a completion that runs in the background, events back. */
+async function chatByEvents(account: Account, socket: Socket, model: string): Promise<string> {
+  const ids = { user: randomUUID(), assistant: randomUUID() };
+  const user = { id: ids.user, parentId: null, childrenIds: [ids.assistant], role: 'user', content: 'Who?' };
+  const assistant = { id: ids.assistant, parentId: ids.user, childrenIds: [], role: 'assistant', content: '', model };
+  const history = { currentId: ids.assistant, messages: { [ids.user]: user, [ids.assistant]: assistant } };
+  const chat = { title: 'A chat', models: [model], messages: [user, assistant], history };
+  const { id: chatId } = (await call(account, 'POST', '/api/v1/chats/new', { chat })) as { id: string };
+  let text = '';
+  const finished = new Promise<void>((resolve) => {
+    // 0.6.18 calls them `chat-events`, later releases `events`
+    for (const name of ['events', 'chat-events']) {
+      socket.on(name, ({ chat_id, message_id, data }: ChatEvent) => {
+        if (chat_id !== chatId || message_id !== ids.assistant || data.type !== 'chat:completion') return;
+        text = data.data.content ?? text + (data.data.choices?.[0]?.delta?.content ?? '');
+        if (data.data.done === true) resolve();
+      });
+    }
+  });
+  const body = { ...question(model), stream: true, session_id: socket.id, chat_id: chatId, id: ids.assistant };
+  await call(account, 'POST', '/api/chat/completions', body);
+  await withTimeout(finished, 20_000, 'the last event of the answer');
+  return text;
+}
+
+describe.each(RELEASES)('real clients through the gate in front of Open WebUI %s', (version) => {
+  let tenants: Tenants;
+
+  beforeAll(async () => {
+    tenants = await startTenants({ version, ollama: true });
+  });
+
+  afterAll(() => tenants.close());
+
+  beforeEach(() => tenants.forget());
+
+  const asked = () => [...tenants.provider.asked(), ...(tenants.ollama?.asked() ?? [])];
+
+  /** 0.6.18 has no routes of OpenAI's names under `/api/v1`. */
+  const bases = version === '0.6.18' ? ['/api', '/openai'] : ['/api', '/api/v1', '/openai'];
+
+  describe.each(bases)('the openai client at %s', (base) => {
+    const client = (apiKey = tenants.ann.token) =>
+      new OpenAI({ baseURL: `${tenants.gate.url}${base}`, apiKey, maxRetries: 0, timeout: 20_000 });
+    const refusal = async (request: Promise<unknown>) => {
+      const error: unknown = await request.then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+      expect(error).toBeInstanceOf(OpenAI.APIError);
+      return error as InstanceType<typeof OpenAI.APIError>;
+    };
+
+    it('lists the models of the organization', async () => {
+      const ids: string[] = [];
+      for await (const { id } of client().models.list()) ids.push(id);
+      expect(ids).toEqual(base === '/openai' ? ACME : [...ACME, 'llama3:latest']);
+    });
+
+    it('chats, whole and word by word', async () => {
+      const whole = await client().chat.completions.create({ model: 'alpha', messages });
+      expect(whole.choices[0]?.message.content).toBe('I am alpha and this is my answer.');
+      const words: string[] = [];
+      for await (const { choices } of await client().chat.completions.create({
+        model: 'vendor/one',
+        messages,
+        stream: true,
+      })) {
+        words.push(choices[0]?.delta.content ?? '');
+      }
+      expect(words.join('')).toBe('I am vendor/one and this is my answer.');
+      expect(words.length).toBeGreaterThan(5);
+      expect(asked()).toEqual(['alpha', 'vendor/one']);
+    });
+
+    it('works with an API key as it does with a session', async () => {
+      const answer = await client(await createApiKey(tenants.ann)).chat.completions.create({
+        model: 'alpha',
+        messages,
+      });
+      expect(answer.choices[0]?.message.content).toContain('I am alpha');
+    });
+
+    it.each([false, true])('throws PermissionDeniedError with a readable reason, stream: %s', async (stream) => {
+      const error = await refusal(client().chat.completions.create({ model: 'beta', messages, stream }));
+      expect(error).toBeInstanceOf(OpenAI.PermissionDeniedError);
+      expect(error.status).toBe(403);
+      expect(error.message.replaceAll('\\', '')).toContain(REFUSED);
+      expect(error.requestID).toBeTruthy();
+      if (base !== '/api') expect(error).toMatchObject({ code: 'model_not_permitted', param: 'model' });
+      expect(asked()).toEqual([]);
+    });
+
+    it('says the same of a model that does not exist', async () => {
+      const error = await refusal(client().chat.completions.create({ model: 'no-such-model', messages }));
+      expect(error).toBeInstanceOf(OpenAI.PermissionDeniedError);
+      expect(error.message).toContain('does not exist or your organization does not have access to it');
+    });
+
+    it('throws AuthenticationError for a wrong key', async () => {
+      const error = await refusal(client('sk-nobody').chat.completions.create({ model: 'alpha', messages }));
+      expect(error).toBeInstanceOf(OpenAI.AuthenticationError);
+    });
+
+    it('ends the request to the provider when the reader of a stream leaves', async () => {
+      const controller = new AbortController();
+      const stream = await client().chat.completions.create(
+        { model: 'alpha', messages, stream: true },
+        { signal: controller.signal },
+      );
+      const read: string[] = [];
+      for await (const { choices } of stream) {
+        read.push(choices[0]?.delta.content ?? '');
+        controller.abort();
+      }
+      expect(read.length).toBeLessThan(8);
+      const next = await client().chat.completions.create({ model: 'alpha-2', messages });
+      expect(next.choices[0]?.message.content).toContain('I am alpha-2');
+    });
+
+    it.skipIf(base === '/openai')('embeds with a permitted model and with no other', async () => {
+      const { data } = await client().embeddings.create({ model: 'alpha', input: 'x', encoding_format: 'float' });
+      expect(data[0]?.embedding.length).toBe(8);
+      const error = await refusal(client().embeddings.create({ model: 'beta', input: 'x', encoding_format: 'float' }));
+      expect(error).toBeInstanceOf(OpenAI.PermissionDeniedError);
+      expect(asked()).toEqual(['alpha']);
+    });
+  });
+
+  describe('the ollama client', () => {
+    const client = () =>
+      new Ollama({
+        host: `${tenants.gate.url}/ollama`,
+        headers: { authorization: `Bearer ${tenants.ann.token}` },
+      });
+
+    it('lists the models of the organization', async () => {
+      const { models } = await client().list();
+      expect(models.map(({ name }) => name)).toEqual(['llama3:latest']);
+    });
+
+    it('chats and generates, whole and word by word', async () => {
+      const model = 'llama3:latest';
+      const answer = 'I am llama3:latest and this is my answer.';
+      expect((await client().chat({ model, messages })).message.content).toBe(answer);
+      expect((await client().generate({ model, prompt: 'Who?' })).response).toBe(answer);
+      const chatted: string[] = [];
+      for await (const part of await client().chat({ model, messages, stream: true }))
+        chatted.push(part.message.content);
+      const generated: string[] = [];
+      for await (const part of await client().generate({ model, prompt: 'Who?', stream: true })) {
+        generated.push(part.response);
+      }
+      expect([chatted.join(''), generated.join('')]).toEqual([answer, answer]);
+      expect(Math.min(chatted.length, generated.length)).toBeGreaterThan(5);
+      expect(asked()).toEqual([model]);
+    });
+
+    it.each([
+      ['chat', () => client().chat({ model: 'mistral:latest', messages })],
+      ['streamed chat', () => client().chat({ model: 'mistral:latest', messages, stream: true })],
+      ['generate', () => client().generate({ model: 'mistral:latest', prompt: 'Who?' })],
+      ['show', () => client().show({ model: 'mistral:latest' })],
+    ])('throws the refusal in words it can read: %s', async (_what, request) => {
+      await expect(request()).rejects.toMatchObject({
+        name: 'ResponseError',
+        status_code: 403,
+        error: expect.stringContaining('The model "mistral:latest" does not exist or your organization') as unknown,
+      });
+      expect(asked()).toEqual([]);
+    });
+  });
+
+  describe('Socket.IO by websocket, as the page uses it', () => {
+    it('brings the events of a completion that runs in the background', async () => {
+      const socket = await connectSocket(tenants.ann, 'websocket');
+      try {
+        expect(await chatByEvents(tenants.ann, socket, 'alpha')).toBe('I am alpha and this is my answer.');
+        expect(socket.io.engine.transport.name).toBe('websocket');
+        expect(asked()).toEqual(['alpha']);
+      } finally {
+        socket.close();
+      }
+    });
+
+    it('runs nothing for a model of another organization', async () => {
+      const socket = await connectSocket(tenants.ann, 'websocket');
+      try {
+        await expect(chatByEvents(tenants.ann, socket, 'beta')).rejects.toMatchObject({ status: 403 });
+        await tenants.quiet();
+        expect(asked()).toEqual([]);
+      } finally {
+        socket.close();
+      }
+    });
+
+    it('leaves no socket at the backend when the client is gone', async () => {
+      const socket = await connectSocket(tenants.ann, 'websocket');
+      socket.close();
+      const metrics = async () => (await fetch(`${tenants.gate.adminUrl}/metrics`)).text();
+      await until(
+        async () => /^\w*sockets?\w* 0$/m.test(await metrics()),
+        10_000,
+        'the gate counts no open socket any more',
+      );
+    });
+  });
+
+  it.skipIf(version === '0.6.18')('answers Anthropic messages, and refuses them in their own shape', async () => {
+    const ask = (model: string, stream: boolean) =>
+      send(tenants.ann, 'POST', '/api/v1/messages', { model, stream, max_tokens: 50, messages });
+    const whole = (await (await ask('alpha', false)).json()) as { content: { text: string }[] };
+    expect(whole.content[0]?.text).toBe('I am alpha and this is my answer.');
+    const streamed = await (await ask('alpha', true)).text();
+    expect(streamed).toMatch(/^event: message_start$/m);
+    expect(streamed).toMatch(/^event: message_stop$/m);
+    tenants.forget();
+    for (const stream of [false, true]) {
+      const refused = await ask('beta', stream);
+      expect(refused.status).toBe(403);
+      expect(await refused.json()).toEqual({
+        type: 'error',
+        error: { type: 'permission_error', message: expect.stringContaining(REFUSED) as unknown },
+      });
+    }
+    expect(asked()).toEqual([]);
+  });
+});
+
+/** The backend offers one transport at a time: polling where ENABLE_WEBSOCKET_SUPPORT is false. */
+describe.each(RELEASES)('Socket.IO by polling through the gate in front of Open WebUI %s', (version) => {
+  it('brings the events of a completion that runs in the background', async () => {
+    await using stack = new AsyncDisposableStack();
+    const provider = await startProviderStub({ models: ['alpha'] });
+    stack.defer(() => provider.close());
+    const env = { ENABLE_WEBSOCKET_SUPPORT: 'false' };
+    const backend = await startOpenWebui({ version, providerUrl: provider.url, env });
+    stack.defer(() => backend.close());
+    const gate = await startRealGate(backend, { MODELGATE_ADMIN_ACCESS: 'all' });
+    stack.defer(() => gate.close());
+    const ada = through(await signUp(backend.url, { name: 'Ada', email: 'ada@example.com' }), gate.url);
+    await call(ada, 'GET', '/api/models');
+    const socket = await connectSocket(ada, 'polling');
+    stack.defer(() => void socket.close());
+    expect(await chatByEvents(ada, socket, 'alpha')).toBe('I am alpha and this is my answer.');
+    expect(socket.io.engine.transport.name).toBe('polling');
+  });
+});

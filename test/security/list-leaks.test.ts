@@ -1,0 +1,215 @@
+/** Bypass list row 29: no answer names a model that its reader may not use, in whatever coding, shape or state. */
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { TestGate } from '../support/gate.ts';
+import { startTestGate } from '../support/gate.ts';
+import { rawRequest, requestText } from '../support/raw-connection.ts';
+
+let gate: TestGate;
+let listeners: RequestListener[];
+beforeAll(async () => {
+  gate = await startTestGate();
+  const { database } = gate;
+  database.addModel({ id: 'mine', base: 'A', meta: { model_ids: ['F', 'A'] } });
+  database.addModel({ id: 'given', base: 'F' });
+  database.addModel({ id: 'theirs', base: 'F' });
+  database.grant('acme', 'given');
+  listeners = gate.backend.server.listeners('request') as RequestListener[];
+});
+afterAll(async () => gate[Symbol.asyncDispose]());
+afterEach(() => answerWith(...listeners));
+
+/** Puts another backend in the sample's place. */
+function answerWith(...all: RequestListener[]): void {
+  gate.backend.server.removeAllListeners('request');
+  for (const one of all) gate.backend.server.on('request', one);
+}
+
+const FORBIDDEN = /"F"|F,|,F|theirs|other\/one/;
+const LISTS = [
+  '/api/models',
+  '/api/models?refresh=true',
+  '/api/v1/models',
+  '/api/v1/models/',
+  '/api/v1/models/list',
+  '/api/v1/models/list?page=1',
+  '/api/v1/models/export',
+  '/openai/models',
+  '/ollama/api/tags',
+  '/ollama/v1/models',
+  '/api/usage',
+  '/api/v1/tasks/config',
+  '/api/config',
+];
+
+describe('a list names nothing that its reader may not use', () => {
+  test.each(LISTS)('%s', async (target) => {
+    const answer = await gate.ask('ann', target);
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('cache-control')).toContain('no-store');
+    expect(await answer.text()).not.toMatch(FORBIDDEN);
+  });
+
+  test.each(LISTS)('%s, to somebody without organization', async (target) => {
+    expect(await (await gate.ask('dan', target)).text()).not.toMatch(/"(?:A|F|mine|given)"|acme\/one|other\/one/);
+  });
+
+  test.each(['gzip', 'br', 'deflate, gzip;q=0.9', '*', 'identity;q=0, gzip'])('coded as %s', async (coding) => {
+    const answer = await gate.ask('ann', '/api/models', undefined, { headers: { 'accept-encoding': coding } });
+    expect(await answer.text()).not.toMatch(FORBIDDEN);
+  });
+
+  test('without a user there is no list, but the sign-in page has its settings', async () => {
+    for (const target of LISTS.slice(0, -1)) {
+      const answer = await fetch(`${gate.url}${target}`);
+      expect([target, answer.status]).toEqual([target, 401]);
+      expect(await answer.text()).not.toMatch(FORBIDDEN);
+    }
+    const config = await fetch(`${gate.url}/api/config`);
+    expect([config.status, await config.json()]).toEqual([200, expect.objectContaining({ default_models: '' })]);
+  });
+
+  test('it does name what they have', async () => {
+    const ids = (list: { id: string }[]) => list.map(({ id }) => id);
+    const { data } = (await (await gate.ask('ann', '/api/models')).json()) as { data: { id: string }[] };
+    expect(ids(data)).toEqual(['A', 'acme/one', 'mine', 'given']);
+    const page = (await (await gate.ask('ann', '/api/v1/models/list')).json()) as {
+      items: { id: string; base_model_id: string | null }[];
+      total: number;
+    };
+    expect(page.total).toBe(2);
+    expect(page.items.map(({ id, base_model_id: base }) => [id, base])).toEqual([
+      ['mine', 'A'],
+      ['given', null],
+    ]);
+    const config = (await (await gate.ask('cyd', '/api/config')).json()) as { default_models: string };
+    expect(config.default_models).toBe('A,F,acme/one');
+  });
+});
+
+describe('one model by its id', () => {
+  test.each([
+    '/api/v1/models/model?id=theirs',
+    '/api/v1/models/model?%69d=F',
+    '/api/v1/models/model/history?id=theirs',
+  ])('%s is refused', async (target) => {
+    const before = gate.backend.received.length;
+    expect((await gate.ask('ann', target)).status).toBe(403);
+    expect(gate.backend.received.length).toBe(before);
+  });
+  test('the same id twice is refused', async () => {
+    expect((await gate.ask('ann', '/api/v1/models/model?id=mine&id=theirs')).status).toBe(400);
+  });
+  test('their own arrives', async () => {
+    expect((await gate.ask('ann', '/api/v1/models/model?id=mine')).status).toBe(200);
+  });
+  test.each(['theirs', 'nothing'])('the picture of %s is the default one', async (id) => {
+    const target = `/api/v1/models/model/profile/image?id=${id}&lang=en`;
+    const answer = await gate.ask('ann', target, undefined, { redirect: 'manual' });
+    expect([answer.status, answer.headers.get('location')]).toEqual([302, '/static/favicon.png']);
+  });
+});
+
+const WHOLE = '{"data":[{"id":"A"},{"id":"F"},{"id":"other/one"}]}';
+const sends =
+  (status: number, headers: Record<string, string>, body: string | Buffer): RequestListener =>
+  (_request: IncomingMessage, response: ServerResponse) =>
+    void response.writeHead(status, headers).end(body);
+const JSON_TYPE = { 'content-type': 'application/json' };
+
+describe('an answer that cannot be read becomes an empty list', () => {
+  test.each([
+    ['coded though nobody asked', JSON_TYPE, gzipSync(WHOLE), { 'content-encoding': 'gzip' }],
+    ['coded twice', JSON_TYPE, brotliCompressSync(WHOLE), { 'content-encoding': 'gzip, br' }],
+    ['coded without saying so', JSON_TYPE, gzipSync(WHOLE), {}],
+    ['cut', JSON_TYPE, WHOLE.slice(0, -3), {}],
+    ['a page', { 'content-type': 'text/html' }, `<script>${WHOLE}</script>`, {}],
+    ['a list of another shape', JSON_TYPE, '[{"id":"F"}]', {}],
+    ['an object where the list should be', JSON_TYPE, '{"data":{"F":{"id":"F"}}}', {}],
+    ['a list under another key', JSON_TYPE, '{"models":[{"id":"F"}]}', {}],
+    ['UTF-16', JSON_TYPE, Buffer.from(WHOLE, 'utf16le'), {}],
+    ['JSON behind a mark', JSON_TYPE, `\ufeff${WHOLE}`, {}],
+    ['NaN', JSON_TYPE, WHOLE.replace('{"id":"A"}', '{"id":"A","x":NaN}'), {}],
+  ])('%s', async (_sentence, type, body, coding) => {
+    answerWith(sends(200, { ...type, ...coding }, body));
+    const answer = await gate.ask('ann', '/api/models');
+    expect([answer.status, await answer.json()]).toEqual([200, { object: 'list', data: [] }]);
+    expect(gate.lines.at(-2)).toMatchObject({ list: 'models' });
+  });
+
+  test('entries in odd forms are dropped', async () => {
+    answerWith(
+      sends(
+        200,
+        JSON_TYPE,
+        '{"data":["F","A",{"id":["F"]},{"id":"A","id":"F"},{"id":"\\u0046"},{"name":"F"},{"id":"A"},null]}',
+      ),
+    );
+    expect(await (await gate.ask('ann', '/api/models')).json()).toEqual({ data: ['A', { id: 'A' }] });
+  });
+
+  test('a repeated list is filtered twice', async () => {
+    answerWith(sends(200, JSON_TYPE, '{"data":[{"id":"A"}],"d\\u0061ta":[{"id":"F"}]}'));
+    expect(await (await gate.ask('ann', '/api/models')).text()).toBe('{"data":[{"id":"A"}],"d\\u0061ta":[]}');
+  });
+
+  test('a part of an answer', async () => {
+    answerWith(sends(206, { ...JSON_TYPE, 'content-range': 'bytes 10-49/50' }, WHOLE.slice(10)));
+    const answer = await gate.ask('ann', '/api/models', undefined, { headers: { range: 'bytes=10-' } });
+    expect(await answer.text()).not.toMatch(FORBIDDEN);
+  });
+});
+
+describe('functions and groups', () => {
+  const rows = [
+    { id: 'F', type: 'pipe', name: 'x' },
+    { id: 'A', type: 'pipe', name: 'x' },
+    { id: 'tidy', type: 'filter', name: 'x' },
+  ];
+  const groups = [{ id: 'g', data: { config: { default_models: ['A', 'F'] } } }];
+  test.each([
+    ['/api/v1/functions/', rows, rows.slice(1)],
+    ['/api/v1/groups/', groups, [{ id: 'g', data: { config: { default_models: ['A'] } } }]],
+  ])('%s', async (target, all, left) => {
+    answerWith(sends(200, JSON_TYPE, JSON.stringify(all)));
+    expect(await (await gate.ask('ann', target)).json()).toEqual(left);
+    expect(await (await gate.ask('adm', target)).json()).toEqual(all);
+  });
+});
+
+describe('conditions and methods', () => {
+  const ETAG = '"whole-list"';
+  const conditional: RequestListener = (request, response) => {
+    const matches = request.headers['if-none-match'] === ETAG;
+    response.writeHead(matches ? 304 : 200, { ...JSON_TYPE, etag: ETAG }).end(matches ? undefined : WHOLE);
+  };
+
+  test("the backend's tag of the whole list is no tag of the filtered one", async () => {
+    answerWith(conditional);
+    const first = await gate.ask('ann', '/api/models');
+    expect(await first.json()).toEqual({ data: [{ id: 'A' }] });
+    expect(first.headers.get('etag')).toBeNull();
+    const again = await gate.ask('ann', '/api/models', undefined, { headers: { 'if-none-match': ETAG } });
+    expect([again.status, await again.json()]).toEqual([200, { data: [{ id: 'A' }] }]);
+  });
+
+  test('HEAD says no length that tells how long the list is', async () => {
+    answerWith((_request, response) => void response.writeHead(200, { ...JSON_TYPE, 'content-length': 4711 }).end());
+    const text = requestText('HEAD /api/models', [`Authorization: Bearer ${await gate.token('ann')}`]);
+    const answer = await rawRequest(Number(new URL(gate.url).port), text);
+    expect([answer.status, answer.body]).toEqual([200, '']);
+    expect(answer.field('content-length')).not.toBe('4711');
+  });
+
+  test.each([404, 500, 503])('an error %i of the backend passes as it is', async (status) => {
+    answerWith(sends(status, JSON_TYPE, '{"detail":"no"}'));
+    const answer = await gate.ask('ann', '/api/models');
+    expect([answer.status, await answer.json()]).toEqual([status, { detail: 'no' }]);
+  });
+});
+
+test('a refusal names what was asked for, and nothing else', async () => {
+  const answer = await gate.ask('ann', '/api/chat/completions', { model: 'nothing-like-it', messages: [] });
+  expect(await answer.text()).not.toMatch(/"F"|theirs|other\/one|acme|globex|\bA\b/);
+});

@@ -1,0 +1,105 @@
+/** Bypass list row 30: what is taken away by somebody else, in another process, bites on the very next request. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { chat } from '../support/attacks.ts';
+import type { TestGate } from '../support/gate.ts';
+import { startTestGate } from '../support/gate.ts';
+import type { OtherProcess } from '../support/other-process.ts';
+import { openOtherProcess } from '../support/other-process.ts';
+
+let other: OtherProcess;
+beforeAll(async () => {
+  other = await openOtherProcess();
+});
+afterAll(async () => other.close());
+
+describe.each(['0.6.18', '0.12.4'] as const)('on a database of %s', (era) => {
+  let gate: TestGate;
+  beforeEach(async () => {
+    gate = await startTestGate({}, era);
+    gate.database.addModel({ id: 'preset', base: 'A' });
+  });
+  afterEach(async () => {
+    await other.release(gate.database.path);
+    await gate[Symbol.asyncDispose]();
+  });
+
+  const use = async (model: string, init?: RequestInit) => {
+    gate.ran();
+    const answer = await gate.ask('ann', '/api/chat/completions', chat(model), init);
+    await answer.text();
+    return [answer.status, gate.ran()];
+  };
+  const listed = async () => {
+    const answer = await gate.ask('ann', '/api/models');
+    const { data = [] } = (await answer.json()) as { data?: { id: string }[] };
+    return data.map(({ id }) => id);
+  };
+
+  const TAKEN: readonly (readonly [name: string, sql: string, left: readonly string[]])[] = [
+    [
+      'a grant switched off',
+      "UPDATE organization_models SET is_active = 0 WHERE organization_id = 'acme' AND model_id = 'A'",
+      ['acme/one'],
+    ],
+    [
+      'a grant deleted',
+      "DELETE FROM organization_models WHERE organization_id = 'acme' AND model_id = 'A'",
+      ['acme/one'],
+    ],
+    [
+      'a grant moved',
+      "UPDATE organization_models SET organization_id = 'globex', id = 'x' WHERE organization_id = 'acme' AND model_id = 'A'",
+      ['acme/one'],
+    ],
+    ['a membership switched off', "UPDATE organization_members SET is_active = 0 WHERE user_id = 'ann'", []],
+    ['a membership deleted', "DELETE FROM organization_members WHERE user_id = 'ann'", []],
+    ['a membership moved', "UPDATE organization_members SET organization_id = 'globex' WHERE user_id = 'ann'", ['F']],
+    ['a role', `UPDATE "user" SET role = 'pending' WHERE id = 'ann'`, []],
+  ];
+
+  test.each(TAKEN)('%s', async (_name, sql, left) => {
+    expect(await use('A')).toEqual([200, ['A']]);
+    expect(await listed()).toEqual(['A', 'acme/one', 'preset']);
+    await other.run(gate.database.path, sql);
+    expect(await use('A')).toEqual([403, []]);
+    expect(await use('preset')).toEqual([403, []]);
+    await other.run(gate.database.path, `UPDATE "user" SET name = 'x' WHERE id = 'bob'`);
+    expect(await listed()).toEqual(left);
+  });
+
+  test('a preset that comes to mean another model', async () => {
+    expect(await use('preset')).toEqual([200, ['A']]);
+    await other.run(gate.database.path, "UPDATE model SET base_model_id = 'F' WHERE id = 'preset'");
+    expect(await use('preset')).toEqual([403, []]);
+    await other.run(
+      gate.database.path,
+      `UPDATE model SET base_model_id = 'A', params = '{"model":"F"}' WHERE id = 'preset'`,
+    );
+    expect(await use('preset')).toEqual([403, []]);
+  });
+
+  test('a user who is gone', async () => {
+    expect(await use('A')).toEqual([200, ['A']]);
+    await other.run(gate.database.path, `DELETE FROM "user" WHERE id = 'ann'`);
+    expect(await use('A')).toEqual([401, []]);
+  });
+
+  test('an API key', async () => {
+    const init = { headers: { authorization: 'Bearer sk-ann' } };
+    // the sample backend reads keys from the newer table only: what counts is that the gate lets it pass
+    expect((await use('A', init))[0]).not.toBe(401);
+    const sql = era === '0.6.18' ? 'UPDATE "user" SET api_key = NULL' : 'DELETE FROM api_key';
+    await other.run(gate.database.path, sql);
+    expect(await use('A', init)).toEqual([401, []]);
+  });
+
+  test('and what is given works at once', async () => {
+    expect(await use('F')).toEqual([403, []]);
+    await other.run(
+      gate.database.path,
+      "INSERT INTO organization_members (id, organization_id, user_id, is_active, joined_at) VALUES ('om_ann_globex', 'globex', 'ann', 1, 1)",
+    );
+    expect(await use('F')).toEqual([200, ['F']]);
+    expect(await listed()).toEqual(['A', 'F', 'acme/one', 'preset']);
+  });
+});
