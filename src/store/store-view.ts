@@ -67,8 +67,9 @@ export interface Store {
    */
   current(): StoreView;
   /**
-   * Runs `attempt`, and runs it again while it fails because another process holds the file's lock: outside WAL mode
-   * every commit of the backend holds it for a moment. Waits without holding up the event loop, about a second at most.
+   * Runs `attempt`, and runs it again while it fails, or had to do with the last good state, because another process
+   * holds the file's lock: outside WAL mode every commit of the backend holds it for a moment. Waits without holding up
+   * the event loop, about a second at most; after that the last good state has to do.
    * @throws what the last attempt threw; anything but a lock is thrown at once
    */
   patiently<T>(attempt: () => T | Promise<T>): Promise<T>;

@@ -50,6 +50,8 @@ class SqliteStore implements Store {
   readonly #freshness: Freshness;
   readonly #view: CachedView;
   #initializedFile = 0;
+  /** Since when every look has met a lock. */
+  #lockedAt: number | undefined;
   #warned = false;
   #initializeAt = Number.NEGATIVE_INFINITY;
   #failed: readonly string[] = [];
@@ -86,12 +88,14 @@ class SqliteStore implements Store {
   async patiently<T>(attempt: () => T | Promise<T>): Promise<T> {
     for (let left = RETRIES; ; left--) {
       try {
-        return await attempt();
+        const value = await attempt();
+        // behind a lock the last good state has answered, in which what was just withdrawn is still there
+        if (left === 0 || !this.#isMomentaryLock()) return value;
       } catch (error) {
         const isUnavailable = error instanceof GatewayError && error.code === 'policy_unavailable';
         if (!isUnavailable || !this.#freshness.isLocked || left === 0) throw error;
-        await sleep(RETRY_MS);
       }
+      await sleep(RETRY_MS);
     }
   }
 
@@ -109,6 +113,7 @@ class SqliteStore implements Store {
 
   #look(writeBusyMs: number): void {
     this.#freshness.look();
+    this.#lockedAt = this.#freshness.isLocked ? (this.#lockedAt ?? this.#now()) : undefined;
     const { file, missing } = this.#freshness;
     if (missing !== undefined && file !== this.#initializedFile) this.#initialize(file, missing, writeBusyMs);
     this.#report();
@@ -142,6 +147,11 @@ class SqliteStore implements Store {
 
   #ageMs(): number {
     return this.#now() - this.#freshness.goodAt;
+  }
+
+  /** Waited for by every request at first, and by none once it is clear that it lasts. */
+  #isMomentaryLock(): boolean {
+    return this.#freshness.isLocked && this.#now() - (this.#lockedAt ?? this.#now()) < LONG_LOCK_MS;
   }
 
   /** Somebody is committing: the everyday life of such a file. */

@@ -111,11 +111,15 @@ function accept(
     return;
   }
   traffic.add(incoming.socket, outgoing);
+  // An upgrade that we do not speak: what stands behind it may be in another protocol (RFC 9110 7.8, RFC 9931)
+  if (incoming.headers.upgrade !== undefined) outgoing.shouldKeepAlive = false;
   outgoing.on('timeout', onSilence).on('error', ignore);
   const { method = '', url = '', httpVersion, rawHeaders } = incoming;
   const malformation = findMalformation(method, url, httpVersion, rawHeaders);
   if (malformation !== undefined) {
     const { code, detail } = malformation;
+    // What the client sends next may be read differently than it was meant.
+    outgoing.shouldKeepAlive = false;
     if (options.refuse === undefined) answerError(outgoing, code, detail);
     else options.refuse(incoming, outgoing, new GatewayError(code, { detail }));
   } else if (method === 'OPTIONS' && isFinalRecipient(incoming)) sendAnswer(outgoing, 204, ['allow', ALLOWED], '');
@@ -155,7 +159,7 @@ function onSilence(this: ServerResponse): void {
   else socket.setTimeout(socket.timeout ?? 0);
 }
 
-/** The connection ends with such an answer: what the client sends next may be read differently than it was meant. */
+/** The connection ends with such an answer. */
 function answerError(outgoing: ServerResponse, code: ErrorCode, detail?: string): void {
   outgoing.shouldKeepAlive = false;
   const headers = code === 'method_not_allowed' ? ['allow', ALLOWED] : [];

@@ -39,8 +39,6 @@ export class Attempt {
   async post(path: string, body?: unknown, method = 'POST'): Promise<Answered> {
     const response = await send(this.attacker, method, path, body);
     const text = await response.text();
-    if (process.env['DEBUG_ATTACK'])
-      console.log(path, (JSON.stringify(body) ?? '').slice(0, 300), response.status, text.slice(0, 300));
     try {
       return JSON.parse(text) as Answered;
     } catch {

@@ -111,7 +111,7 @@ const DOORS: readonly Attack[] = [
   },
   media('speech', '/openai/audio/speech', { input: 'Hi', voice: 'alloy' }, []),
   media('image', '/api/v1/images/generations', { prompt: 'A cat' }, []),
-  media('edited image', '/api/v1/images/edit', { prompt: 'A cat', image: PIXEL }, NEW),
+  media('edited image', '/api/v1/images/edit', { prompt: 'A cat', image: PIXEL }, []),
 ];
 
 const M = 'mistral:latest';

@@ -33,7 +33,9 @@ describe.each(RELEASES)('in front of Open WebUI %s', (version) => {
   beforeAll(async () => {
     tenants = await startTenants({ version, ollama: true, gateSettings: { MODELGATE_MEDIA_MODELS: 'tts-1,dall-e-2' } });
     // Some of Ollama's routes serve users only what has a row
-    await createPreset(through(tenants.ada, tenants.backend.url), { id: 'mistral:latest', base_model_id: null });
+    for (const id of ['llama3:latest', 'mistral:latest']) {
+      await createPreset(through(tenants.ada, tenants.backend.url), { id, base_model_id: null });
+    }
   });
 
   afterAll(async () => {

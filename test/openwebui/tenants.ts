@@ -77,7 +77,6 @@ export async function startTenants({ version, ollama: withOllama, gateSettings }
       ENABLE_CONTEXT_COMPACTION: 'true',
       ENABLE_AUTOCOMPLETE_GENERATION: 'true',
       ENABLE_IMAGE_EDIT: 'true',
-      ENABLE_OPENAI_IMAGE_EDIT_NORMALIZATION: 'false',
     },
   });
   const gate = await startRealGate(backend, gateSettings);

@@ -53,6 +53,8 @@ export interface WebPage {
   /** The ids in the model picker. */
   offered(): Promise<string[]>;
   choose(model: string): Promise<void>;
+  /** Waits until this model is the one that a question would go to. */
+  selected(model: string): Promise<void>;
   ask(question: string): Promise<void>;
   /** Waits for the whole answer of this model to be there to read. */
   answered(model: string): Promise<void>;
@@ -70,8 +72,9 @@ export async function openWebPage(context: BrowserContext, url: string): Promise
   const troubles = watch(page, url);
   const ready = () => page.locator('#chat-input').waitFor();
   const options = page.locator('button[data-value]');
+  const picker = page.locator('[id^=model-selector-][id$=-button]');
   const openPicker = async () => {
-    await page.locator('[id^=model-selector-][id$=-button]').first().click();
+    await picker.first().click();
     await page.locator('#model-search-input').waitFor();
   };
   const submit = async () => {
@@ -109,8 +112,9 @@ export async function openWebPage(context: BrowserContext, url: string): Promise
     async offered() {
       await openPicker();
       // Rows are drawn in the turn after the search field
-      await page.waitForLoadState('networkidle');
-      const ids = await options.evaluateAll((rows) => rows.map((row) => row.getAttribute('data-value') ?? ''));
+      await options.or(page.getByText('No results found')).first().waitFor();
+      const ids: string[] = [];
+      for (const row of await options.all()) ids.push((await row.getAttribute('data-value')) ?? '');
       await page.locator('#model-search-input').press('Escape');
       await page.locator('#model-search-input').waitFor({ state: 'hidden' });
       return ids;
@@ -120,6 +124,7 @@ export async function openWebPage(context: BrowserContext, url: string): Promise
       await page.locator(`button[data-value="${model}"]`).click();
       await page.locator('#model-search-input').waitFor({ state: 'hidden' });
     },
+    selected: (model) => picker.filter({ hasText: model }).first().waitFor(),
     async ask(question) {
       const input = page.locator('#chat-input');
       await input.fill(question);

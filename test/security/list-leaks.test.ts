@@ -15,7 +15,7 @@ beforeAll(async () => {
   database.addModel({ id: 'given', base: 'F' });
   database.addModel({ id: 'theirs', base: 'F' });
   database.grant('acme', 'given');
-  listeners = gate.backend.server.listeners('request') as RequestListener[];
+  listeners = gate.backend.server.listeners('request');
 });
 afterAll(async () => gate[Symbol.asyncDispose]());
 afterEach(() => answerWith(...listeners));

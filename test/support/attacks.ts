@@ -40,18 +40,19 @@ export interface AttackClass {
   readonly uses: readonly Use[];
 }
 
+const ANY_TEXT = expect.any(String) as unknown;
 const SHAPES: Record<AnswerDialect, unknown> = {
-  'open-webui': { detail: expect.any(String) },
+  'open-webui': { detail: ANY_TEXT },
   openai: {
     error: {
-      message: expect.any(String),
-      type: expect.any(String),
-      code: expect.any(String),
-      param: expect.toBeOneOf([null, 'model']),
+      message: ANY_TEXT,
+      type: ANY_TEXT,
+      code: ANY_TEXT,
+      param: expect.toBeOneOf([null, 'model']) as unknown,
     },
   },
-  ollama: { error: expect.any(String) },
-  anthropic: { type: 'error', error: { type: expect.any(String), message: expect.any(String) } },
+  ollama: { error: ANY_TEXT },
+  anthropic: { type: 'error', error: { type: ANY_TEXT, message: ANY_TEXT } },
 };
 
 const ERAS: readonly Era[] = ['0.6.18', '0.12.4'];

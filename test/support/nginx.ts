@@ -37,10 +37,10 @@ async function tryPort(origin: string, port: number): Promise<Nginx | string> {
     env: { PATH },
   });
   let output = '';
-  let missing = false;
+  const found = { missing: false };
   child.stderr.setEncoding('utf8').on('data', (text: string) => (output += text));
-  child.on('error', () => (missing = true));
-  const ended = (): boolean => missing || child.exitCode !== null || child.signalCode !== null;
+  child.on('error', () => (found.missing = true));
+  const ended = (): boolean => found.missing || child.exitCode !== null || child.signalCode !== null;
   const stop = async (): Promise<void> => {
     if (!ended()) {
       const exited = once(child, 'exit');
@@ -58,7 +58,9 @@ async function tryPort(origin: string, port: number): Promise<Nginx | string> {
   }
   if (!ended()) return { url, port, [Symbol.asyncDispose]: stop };
   await stop();
-  return missing ? 'nginx is not installed: this test needs the Debian package nginx-light' : `nginx ended: ${output}`;
+  return found.missing
+    ? 'nginx is not installed: this test needs the Debian package nginx-light'
+    : `nginx ended: ${output}`;
 }
 
 /** Answered by nginx itself, so that the wait is for nginx alone. */

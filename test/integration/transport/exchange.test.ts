@@ -409,6 +409,23 @@ describe('answers of our own', () => {
     expect(errors).toEqual([]);
   });
 
+  test('are the last on a connection whose body was not read, whatever comes after it', async () => {
+    const served: string[] = [];
+    const gate = await serve((incoming, outgoing) => {
+      served.push(incoming.url ?? '');
+      sendAnswer(outgoing, 401, [], '{}');
+    });
+    const socket = connect({ port: gate.port, host: '127.0.0.1', allowHalfOpen: true });
+    closing({ close: () => void socket.destroy() });
+    socket.on('error', () => undefined).resume();
+    const ended = once(socket, 'end');
+    socket.write('POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n');
+    await withTimeout(ended, 3_000, 'the answer to end');
+    socket.write(`3\r\nabc\r\n0\r\n\r\n${requestText('GET /second')}`);
+    await rawRequest(gate.port, requestText('GET /other'));
+    expect(served).toEqual(['/first', '/other']);
+  });
+
   test('are not sent twice, nor to a client that has left', async () => {
     const results: boolean[] = [];
     const gate = await serve((_incoming, outgoing) => {

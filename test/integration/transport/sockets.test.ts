@@ -332,6 +332,7 @@ describe('a gate in front of the first message', () => {
 
   test('lets a permitted message through, and everything after it', async () => {
     const backend = await startEcho();
+    backend.server.options.perMessageDeflate = true;
     const relay = await relayTo(backend, { gate: permitting });
     const socket = await openSocket(relay, { perMessageDeflate: true });
     expect(socket.extensions).toBe('');

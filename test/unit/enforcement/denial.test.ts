@@ -1,0 +1,98 @@
+import { describe, expect, test } from 'vitest';
+import { denialAnswer, errorAnswer } from '../../../src/enforcement/denial.ts';
+import type { Dialect } from '../../../src/enforcement/dialect.ts';
+import { dialectOfPath, toErrorBody } from '../../../src/enforcement/dialect.ts';
+import type { ErrorCode } from '../../../src/errors.ts';
+import { ERRORS, GatewayError } from '../../../src/errors.ts';
+import type { DenyReason } from '../../../src/policy/decision.ts';
+import { deny } from '../../../src/policy/decision.ts';
+import { modelOf } from '../../support/policy-world.ts';
+
+const DIALECTS: readonly Dialect[] = ['open-webui', 'openai', 'ollama', 'anthropic'];
+
+describe('a denial is told', () => {
+  test.each<[reason: DenyReason, forbid: number, hide: number, code: string]>([
+    ['not_authenticated', 401, 401, 'not_authenticated'],
+    ['role_not_permitted', 403, 404, 'model_not_permitted'],
+    ['no_organization', 403, 404, 'model_not_permitted'],
+    ['not_granted', 403, 404, 'model_not_permitted'],
+    ['preset_base_not_granted', 403, 404, 'model_not_permitted'],
+    ['preset_parameter_not_granted', 403, 404, 'model_not_permitted'],
+    ['media_model_not_listed', 403, 404, 'model_not_permitted'],
+    ['preset_id_taken', 403, 404, 'model_not_permitted'],
+    ['stored_reference', 403, 404, 'model_not_permitted'],
+    ['model_missing', 400, 400, 'model_missing'],
+    ['reference_unreadable', 400, 400, 'reference_unreadable'],
+    ['direct_connection', 403, 404, 'direct_connection'],
+    ['path_unlisted', 403, 404, 'path_unlisted'],
+  ])('%s', (reason, forbid, hide, code) => {
+    const denial = deny(reason, modelOf('the-model'), [modelOf('the-model'), modelOf('secret-base')]);
+    const shown = denialAnswer('openai', denial, 'd-1', 'forbid');
+    expect([shown.status, denialAnswer('openai', denial, 'd-1', 'hide').status]).toEqual([forbid, hide]);
+    expect(JSON.parse(shown.body)).toMatchObject({ error: { code } });
+    expect(shown.body).not.toContain('secret-base');
+    expect(shown.headers).toMatchObject({ 'content-type': 'application/json', 'cache-control': 'no-store' });
+  });
+
+  test('alike for a forbidden model and a preset of one', () => {
+    const texts = (['not_granted', 'no_organization', 'preset_base_not_granted'] as const).map(
+      (reason) => denialAnswer('openai', deny(reason, modelOf('M')), 'd-1', 'forbid').body,
+    );
+    expect(new Set(texts).size).toBe(1);
+  });
+
+  test.each(DIALECTS)('in the words of %s, with the decision to ask for', (dialect) => {
+    const answer = denialAnswer(dialect, deny('not_granted', modelOf('M"<')), 'd-42', 'forbid');
+    const message = 'The model "M"<" does not exist or your organization does not have access to it. (decision d-42)';
+    expect(JSON.parse(answer.body)).toEqual(
+      {
+        'open-webui': { detail: message },
+        openai: { error: { message, type: 'permission_error', param: 'model', code: 'model_not_permitted' } },
+        ollama: { error: message },
+        anthropic: { type: 'error', error: { type: 'permission_error', message } },
+      }[dialect],
+    );
+  });
+
+  test('without a name where none was given, and with the beginning of a long one', () => {
+    expect(denialAnswer('ollama', deny('not_granted'), 'd', 'forbid').body).toContain('The model does not exist');
+    expect(
+      denialAnswer('ollama', deny('not_granted', modelOf('x'.repeat(999))), 'd', 'forbid').body.length,
+    ).toBeLessThan(400);
+  });
+});
+
+describe('an error is told', () => {
+  const codes = Object.keys(ERRORS) as ErrorCode[];
+  test.each(codes)('%s', (code) => {
+    for (const dialect of DIALECTS) {
+      const answer = errorAnswer(dialect, new GatewayError(code, { cause: new Error('/secret/path') }), 'r-1');
+      expect(answer.status).toBe(ERRORS[code].status);
+      expect(answer.body).toContain(ERRORS[code].text.slice(0, 20));
+      expect(answer.body).not.toContain('secret');
+      expect(answer.body.includes('r-1')).toBe(answer.status >= 500);
+      expect(answer.headers['retry-after'] !== undefined).toBe(answer.status === 503);
+    }
+  });
+});
+
+test.each([
+  ['/api/v1/messages', 'anthropic'],
+  ['/api/message/count_tokens', 'anthropic'],
+  ['/ollama/v1/messages/0', 'anthropic'],
+  ['/openai/anything', 'openai'],
+  ['/ollama/v1/anything', 'openai'],
+  ['/api/v1/chat/completions', 'openai'],
+  ['/api/v1/embeddings', 'openai'],
+  ['/api/v1/models', 'openai'],
+  ['/api/v1/models/', 'open-webui'],
+  ['/ollama/api/chat', 'ollama'],
+  ['/api/chat/completions', 'open-webui'],
+  ['', 'open-webui'],
+])('the dialect of %s is %s', (path, dialect) => expect(dialectOfPath(path)).toBe(dialect));
+
+test('a status that a dialect has no word for is an API error', () => {
+  const body = { status: 508, code: 'loop_detected', message: 'm' };
+  expect(toErrorBody('openai', body)).toMatchObject({ error: { type: 'api_error', param: null } });
+  expect(toErrorBody('anthropic', body)).toMatchObject({ error: { type: 'api_error' } });
+});

@@ -1,0 +1,38 @@
+import { describe, expect, test } from 'vitest';
+import { compileGrants, coveringGrant } from '../../../src/policy/grant.ts';
+import { MAX_MODEL_ID_LENGTH, parseModelId } from '../../../src/policy/model-id.ts';
+import { toOrganizationId } from '../../../src/identity/principal.ts';
+import { modelOf } from '../../support/policy-world.ts';
+
+describe('a model id', () => {
+  test.each(['A', 'openai/gpt-4o', 'llama3.2:latest', 'Modèle 日本 😀', ' ', 'a'.repeat(MAX_MODEL_ID_LENGTH)])(
+    '%s is taken exactly',
+    (text) => expect(parseModelId(text)).toBe(text),
+  );
+  test.each([
+    ['nothing', undefined],
+    ['null', null],
+    ['a number', 5],
+    ['a list', ['A']],
+    ['an object', { id: 'A' }],
+    ['an empty text', ''],
+    ['a text that is too long', 'a'.repeat(MAX_MODEL_ID_LENGTH + 1)],
+    ['a line break', 'A\n'],
+    ['a NUL', '\u0000A'],
+    ['a delete character', 'A\u007f'],
+    ['half an emoji', 'A\ud83d'],
+  ])('%s is none', (_name, value) => expect(parseModelId(value)).toBeUndefined());
+});
+
+describe('the grants of an organization', () => {
+  const grants = compileGrants(toOrganizationId('acme'), ['A', 'a*b', 'open/*', '**']);
+  test.each([
+    ['A', 'A'],
+    ['open/x', 'open/*'],
+    ['a*b', 'a*b'],
+    ['*x', '**'],
+    ['axb', undefined],
+    ['open', undefined],
+    ['OPEN/x', undefined],
+  ])('%s is covered by %s', (model, pattern) => expect(coveringGrant(grants, modelOf(model))).toBe(pattern));
+});
