@@ -15,10 +15,14 @@ const { runCommandLine } = await import('./cli/program.ts');
 const stopping = new AbortController();
 let reportBug: BugReport | undefined;
 
+/** npm passes Ctrl-C on to a process that the terminal has told already: within this time two are one. */
+const ECHO_MS = 500;
+let stoppedAt = 0;
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   process.on(signal, () => {
     // whoever asks twice does not want to wait for the end of what runs
-    if (stopping.signal.aborted) process.exit(1);
+    if (stopping.signal.aborted && performance.now() - stoppedAt > ECHO_MS) process.exit(1);
+    if (!stopping.signal.aborted) stoppedAt = performance.now();
     stopping.abort();
   });
 }

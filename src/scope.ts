@@ -2,7 +2,7 @@
  * What travels with one request. Created first, filled by one stage after the other: a stage reads what earlier
  * stages wrote and nothing else.
  */
-import { randomUUID } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GatewayError } from './errors.ts';
 import type { Principal } from './identity/principal.ts';
@@ -61,11 +61,39 @@ const NOBODY: Principal = { kind: 'anonymous', because: 'no_credential' };
 /** A request id we take over from the caller: what logs and headers can carry without escaping. */
 const WELL_FORMED_ID = /^[\w.:@/+=-]{8,128}$/;
 
+const UUID = Buffer.from('xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx');
+const HEX = Buffer.from('0123456789abcdef');
+const ids = Buffer.alloc(UUID.length * 256);
+const random = Buffer.alloc(ids.length);
+let used = ids.length;
+
+/**
+ * A random UUID (RFC 9562 5.4), made in stock. Not `randomUUID`, whose text is joined of pieces: `JSON.stringify` then
+ * takes three times as long over the access line, 4 % of a small request.
+ */
+function createRequestId(): string {
+  if (used === ids.length) {
+    randomFillSync(random);
+    for (let at = 0; at < ids.length; at += 1) ids[at] = uuidCharacter(UUID[at % UUID.length], random[at] ?? 0);
+    used = 0;
+  }
+  used += UUID.length;
+  return ids.toString('latin1', used - UUID.length, used);
+}
+
+function uuidCharacter(form: number | undefined, byte: number): number {
+  if (form === ANY_DIGIT) return HEX[byte & 15] ?? 0;
+  return form === VARIANT_DIGIT ? (HEX[8 | (byte & 3)] ?? 0) : (form ?? 0);
+}
+
+const ANY_DIGIT = 0x78;
+const VARIANT_DIGIT = 0x79;
+
 /** Every field starts at its most refusing value, so that a stage left out refuses rather than permits. */
 export function createScope(incoming: IncomingMessage, outgoing: ServerResponse): Scope {
   const offered = incoming.headers['x-request-id'];
   return {
-    requestId: typeof offered === 'string' && WELL_FORMED_ID.test(offered) ? offered : randomUUID(),
+    requestId: typeof offered === 'string' && WELL_FORMED_ID.test(offered) ? offered : createRequestId(),
     startedAt: performance.now(),
     incoming,
     outgoing,

@@ -118,9 +118,11 @@ function createTimes(registry: Registry): Record<'decision' | 'added' | 'firstBy
   };
 }
 
+const STATUS_CLASSES = ['unknown', '1xx', '2xx', '3xx', '4xx', '5xx'];
+
 /** 499 stands for a client that left: it is no failure of anybody, so it has a class of its own. */
 function statusClass(status: number): string {
-  return status === 499 ? 'client_gone' : `${Math.floor(status / 100)}xx`;
+  return status === 499 ? 'client_gone' : (STATUS_CLASSES[Math.floor(status / 100)] ?? 'unknown');
 }
 
 interface Tally {

@@ -6,7 +6,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { closeBed } from './bed.ts';
 import { measureDecision } from './decision.ts';
@@ -66,12 +66,18 @@ process.exitCode = rows.some(({ state }) => state === 'miss') ? 1 : 0;
 
 async function rowsOf(topic: Topic): Promise<Row[]> {
   const missing = topic.needs.filter((tool) => spawnSync('which', [tool], { env: SEARCHED }).status !== 0);
-  if (missing.length === 0) return topic.measure(scale);
+  if (missing.length === 0) {
+    return topic
+      .measure(scale)
+      .catch((error: unknown) => [
+        { what: topic.name, figure: `not measured: ${String(error)}`, budget: '', state: 'miss', numbers: {} },
+      ]);
+  }
   const packages = missing.map((tool) => PACKAGES[tool]).join(' ');
   return [{ what: topic.name, figure: `apt-get install ${packages}`, budget: '', state: 'skipped', numbers: {} }];
 }
 
 function machine(): string {
   const load = loadBefore.map((value) => value.toFixed(1)).join(' ');
-  return `Node ${process.version}, ${availableParallelism()} cores (${cpus()[0]?.model.trim() ?? 'unknown'}), load before ${load}`;
+  return `Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model.trim() ?? 'unknown'}), load before ${load}`;
 }

@@ -273,7 +273,7 @@ describe('stopping', () => {
     expect(gate.lines().at(-1)).toMatchObject({ msg: 'modelgate has stopped', requests_cut: 1 });
   });
 
-  test('a second signal ends it at once', async () => {
+  test('a second signal, if it is no echo of the first, ends it at once', async () => {
     await using backend = await startSlowBackend();
     await using gate = await serveModelgate(
       environment({ MODELGATE_UPSTREAM_URL: backend.url, MODELGATE_DRAIN_TIMEOUT: '1h' }),
@@ -283,8 +283,10 @@ describe('stopping', () => {
     await held;
     gate.kill('SIGTERM');
     await gate.line(/stops accepting/);
-    gate.kill('SIGTERM');
-    expect((await gate.ended()).code).toBe(1);
+    // npm echoes a signal at once; a person asks again later, and here every 100 ms
+    const asking = setInterval(() => gate.kill('SIGTERM'), 100);
+    const { code } = await gate.ended().finally(() => clearInterval(asking));
+    expect(code).toBe(1);
     await expect(answer.text()).rejects.toThrow();
   });
 });

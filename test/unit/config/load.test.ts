@@ -1,3 +1,4 @@
+import { asNobody } from '../../support/as-nobody.ts';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -123,14 +124,3 @@ describe('loadStoreConfig', () => {
     expect(parsed.issues).toMatchObject([{ setting: 'MODELGATE_UPSTREAM_URL' }]);
   });
 });
-
-/** Root may read everything, so whoever runs this as root becomes somebody else for the time of `act`. */
-function asNobody<T>(act: () => T): T {
-  if (process.geteuid?.() !== 0) return act();
-  process.seteuid?.(65534);
-  try {
-    return act();
-  } finally {
-    process.seteuid?.(0);
-  }
-}
