@@ -62,12 +62,13 @@ export function canonicalPath(readTargetInto: (scope: Scope) => void): Middlewar
 
 function decodePath(raw: string): string {
   if (raw.includes('\\')) throw ambiguous('Found a backslash.');
-  if (ENCODED_DELIMITER.test(raw) && !ENCODES_MODEL_ID.test(raw)) {
+  const isEncoded = raw.includes('%');
+  if (isEncoded && ENCODED_DELIMITER.test(raw) && !ENCODES_MODEL_ID.test(raw)) {
     throw ambiguous('Found an encoded slash, backslash, dot or control character.');
   }
   let path: string;
   try {
-    path = raw.includes('%') ? decodeURIComponent(raw) : raw;
+    path = isEncoded ? decodeURIComponent(raw) : raw;
   } catch (cause) {
     throw new GatewayError('path_ambiguous', { cause, detail: 'Found percent-encoding that is not UTF-8.' });
   }

@@ -12,6 +12,8 @@ import type { Judge } from './judge.ts';
 import type { ListIndex } from './list-index.ts';
 import { indexList } from './list-index.ts';
 import type { ListShape } from './list-shapes.ts';
+import { SHAPES } from './list-shapes.ts';
+import type { ProviderModels } from './provider-models.ts';
 import type { ListsSurface } from './surfaces.ts';
 
 export interface FilterParts {
@@ -38,7 +40,7 @@ const MAX_ALIKE = 8;
  * answer; only the reading of identical bytes is remembered.
  */
 export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
-  const read = createAnswerReader();
+  const read = createAnswerReader(parts.judge.providerModels);
 
   return function filterModels(c, next) {
     const scope = c.get('scope');
@@ -106,7 +108,7 @@ function forOneReader(view: StoreView, reader: UserPrincipal): StoreView {
 }
 
 /** Remembers what identical bytes were read to be. Compared whole: a checksum takes ten times as long, and proves less. */
-function createAnswerReader(): (answer: BufferedAnswer, shape: ListShape) => ListIndex {
+function createAnswerReader(providerModels: ProviderModels): (answer: BufferedAnswer, shape: ListShape) => ListIndex {
   const readAnswers = new LRUCache<string, readonly ReadAnswer[]>({
     maxSize: MAX_CACHED_BYTES,
     sizeCalculation: (answers) => answers.reduce((size, { body }) => size + body.length, 0),
@@ -119,6 +121,7 @@ function createAnswerReader(): (answer: BufferedAnswer, shape: ListShape) => Lis
     const known = alike.find(({ body }) => body.equals(answer.body));
     if (known !== undefined) return known.index;
     const index = indexList(answer.body, shape);
+    if (shape === SHAPES.models) providerModels.learn(JSON.parse(answer.body.toString('utf8')));
     const places = Math.max(1, Math.min(MAX_ALIKE, Math.floor(MAX_CACHED_BYTES / answer.body.length)));
     readAnswers.set(key, [{ body: answer.body, index }, ...alike.slice(0, places - 1)]);
     return index;

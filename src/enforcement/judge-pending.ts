@@ -29,7 +29,9 @@ export type PendingRun =
 
 /** @param body parsed JSON of any of the chat forms (routers/chats.py): such messages may stand at any depth */
 export function pendingRuns(body: unknown): PendingRun[] {
-  return [...findPending(body)];
+  const found: PendingRun[] = [];
+  findPending(body, found);
+  return found;
 }
 
 /**
@@ -75,22 +77,22 @@ function modelsOf(pending: PendingRun, view: StoreView): Iterable<string> | unde
   return typeof pending.names === 'string' ? [pending.names] : undefined;
 }
 
-function* findPending(value: unknown): Generator<PendingRun> {
+function findPending(value: unknown, found: PendingRun[]): void {
   if (Array.isArray(value)) {
-    for (const item of value) yield* findPending(item);
+    for (const item of value) findPending(item, found);
   } else if (isObject(value)) {
     const { meta } = value;
-    if (isObject(meta)) yield* ofMeta(meta, value);
-    for (const item of Object.values(value)) yield* findPending(item);
+    if (isObject(meta)) findInMeta(meta, value, found);
+    for (const item of Object.values(value)) findPending(item, found);
   }
 }
 
 /** `meta` of a message that is internal, or of a timer's chat, whose `run` an import stores as it is given. */
-function* ofMeta(meta: Record<string, unknown>, message: Record<string, unknown>): Generator<PendingRun> {
-  if (isObject(meta['run'])) yield { run: meta['run'] };
+function findInMeta(meta: Record<string, unknown>, message: Record<string, unknown>, found: PendingRun[]): void {
+  if (isObject(meta['run'])) found.push({ run: meta['run'] });
   const { model, childrenIds } = message;
   if (meta['internal'] !== true) return;
   const answered = Array.isArray(childrenIds) && childrenIds.length > 0;
-  if (model !== undefined && model !== null && model !== '') yield { names: model, answered };
-  if (typeof meta['timer_id'] === 'string') yield { timer: meta['timer_id'], answered };
+  if (model !== undefined && model !== null && model !== '') found.push({ names: model, answered });
+  if (typeof meta['timer_id'] === 'string') found.push({ timer: meta['timer_id'], answered });
 }

@@ -75,16 +75,17 @@ function judgeRow(judge: Judge, view: StoreView, user: UserPrincipal, row: Row):
   // A preset on a composite model picks from a list of its own: nobody could say what it runs
   const composite = [...row.named, ...row.ids].find((id) => view.isComposite(id));
   if (composite !== undefined) return deny('preset_id_taken', composite);
-  return row.ids.some((id) => redirectsOthers(view, id, row)) ? deny('preset_id_taken', row.ids[0]) : decision;
+  return row.ids.some((id) => redirectsOthers(judge, view, id, row)) ? deny('preset_id_taken', row.ids[0]) : decision;
 }
 
 /**
- * An id that organizations were granted must not come to mean another model: a new row on it would redirect everybody
- * who has it, and so would a changed base of a row that is granted by its own id.
+ * An id that others use must not come to mean another model: a new row on a provider's model, or on an id that
+ * organizations were granted, would redirect everybody who has it, and so would a changed base of such a row.
  */
-function redirectsOthers(view: StoreView, id: ModelId, row: Row): boolean {
-  if (!view.isGrantedAnywhere(id)) return false;
+function redirectsOthers(judge: Judge, view: StoreView, id: ModelId, row: Row): boolean {
   const current = view.preset(id);
+  const isProvided = judge.providerModels.has(id) && current?.base === undefined;
+  if (!isProvided && !view.isGrantedAnywhere(id)) return false;
   if (current === undefined) return true;
   const before = new Set([current.id, current.base, ...current.parameterModels]);
   return [...row.named].some((model) => !before.has(model));

@@ -8,6 +8,8 @@ import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/model-id.ts';
 import type { StoreView } from '../store/store-view.ts';
+import type { ProviderModels } from './provider-models.ts';
+import { createProviderModels } from './provider-models.ts';
 
 export interface JudgeOptions {
   readonly adminAccess: 'organization' | 'all';
@@ -31,9 +33,11 @@ export interface Judge {
   /** @returns the first denial, or the permit of the first model; undefined if there was none to judge */
   all(view: StoreView, principal: Principal, models: Iterable<ModelId>, names?: NameSpace): Decision | undefined;
   readonly options: JudgeOptions;
+  readonly providerModels: ProviderModels;
 }
 
-export function createJudge(options: JudgeOptions): Judge {
+/** @param providerModels filled by whoever sees the backend's lists */
+export function createJudge(options: JudgeOptions, providerModels: ProviderModels = createProviderModels()): Judge {
   function one(view: StoreView, principal: Principal, model: ModelId, names: NameSpace = 'chat'): Decision {
     if (principal.kind !== 'user') return deny('not_authenticated', model);
     switch (names) {
@@ -87,7 +91,7 @@ export function createJudge(options: JudgeOptions): Judge {
     return first;
   }
 
-  return { one, all, options };
+  return { one, all, options, providerModels };
 }
 
 function byOwnGrant(decision: Decision): Decision {

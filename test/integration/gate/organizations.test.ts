@@ -46,6 +46,20 @@ describe('every organization', () => {
   });
 });
 
+describe('a preset', () => {
+  const create = (id: string) =>
+    gate.ask('ann', '/api/v1/models/create', { id, name: id, base_model_id: 'A', params: {}, meta: {} });
+
+  test("cannot take a provider model's id, once anybody has listed the models, even if nobody was granted it", async () => {
+    await gate.ask('bob', '/api/models');
+    expect((await create('other/one')).status).toBe(403);
+  });
+
+  test('can take any other id', async () => {
+    expect((await create('of-ann')).status).toBe(200);
+  });
+});
+
 describe('a malformed request', () => {
   test('is refused in the dialect of its path and has an access line', async () => {
     const answer = await rawAnswer(
