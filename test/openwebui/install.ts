@@ -40,7 +40,7 @@ const INTERPRETERS = ['python3.11', 'python3.12', 'python3', 'python'];
 
 /** Where the virtual environments live: outside the checkout, so that a fresh clone finds them again. */
 export function cacheDirectory(env: NodeJS.ProcessEnv = process.env): string {
-  if (env['MODELGATE_TEST_CACHE']) return env['MODELGATE_TEST_CACHE'];
+  if (env['GATE_TEST_CACHE']) return env['GATE_TEST_CACHE'];
   return join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'modelgate');
 }
 

@@ -6,7 +6,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import type { Person } from './backend-client.ts';
 import { cacheDirectory } from './install.ts';
 
-const CHROMIUM = process.env['MODELGATE_TEST_CHROMIUM'] ?? '/usr/bin/chromium';
+const CHROMIUM = process.env['GATE_TEST_CHROMIUM'] ?? '/usr/bin/chromium';
 
 /** Nothing is fetched but the page itself. */
 const ARGUMENTS = [
@@ -33,7 +33,7 @@ export function launchBrowser(): Promise<Browser> {
 
 /** Where pictures are kept for whoever looks at a run: outside the checkout. */
 export function artifactPath(name: string): string {
-  const directory = process.env['MODELGATE_TEST_ARTIFACTS'] ?? join(cacheDirectory(), 'artifacts');
+  const directory = process.env['GATE_TEST_ARTIFACTS'] ?? join(cacheDirectory(), 'artifacts');
   mkdirSync(directory, { recursive: true });
   return join(directory, name);
 }
