@@ -168,8 +168,8 @@ function createStages({
 }
 
 /**
- * One stage calls the next by `next()`, as in Hono, whose own composing awaits at every stage: that alone took 5 % of a
- * request. Here only a stage that waits for something costs a promise.
+ * One stage calls the next by `next()`, as in Hono, whose own composing awaits at every stage: twice the
+ * instructions, measured alone. Here only a stage that waits for something costs a promise.
  */
 function inOrder(stages: readonly MiddlewareHandler<GateEnv>[]): MiddlewareHandler<GateEnv> {
   return function inOrder(c, last) {

@@ -7,7 +7,7 @@ import type { Row, Scale } from './measurement.ts';
 
 const REQUESTS = { quick: 40_000, default: 220_000, full: 1_000_000 } as const satisfies Record<Scale, number>;
 const USERS = { quick: 10_000, default: 100_000, full: 100_000 } as const satisfies Record<Scale, number>;
-const LONGEST_MS = { quick: 20_000, default: 60_000, full: 900_000 } as const satisfies Record<Scale, number>;
+const LONGEST_MS = { quick: 20_000, default: 40_000, full: 900_000 } as const satisfies Record<Scale, number>;
 /** Garbage that has not been collected yet comes and goes by as much. */
 const LARGEST_GROWTH = 1.15;
 

@@ -186,13 +186,17 @@ describe.each(RELEASES)('real clients through the gate in front of Open WebUI %s
       expect(next.choices[0]?.message.content).toContain('I am alpha-2');
     });
 
-    it.skipIf(base === '/openai')('embeds with a permitted model and with no other', async () => {
-      const { data } = await client().embeddings.create({ model: 'alpha', input: 'x', encoding_format: 'float' });
-      expect(data[0]?.embedding.length).toBe(8);
-      const error = await refusal(client().embeddings.create({ model: 'beta', input: 'x', encoding_format: 'float' }));
-      expect(error).toBeInstanceOf(OpenAI.PermissionDeniedError);
-      expect(asked()).toEqual(['alpha']);
-    });
+    // `/openai/embeddings` is one of the backend's catch-alls, which the gate keeps for admins
+    if (base !== '/openai')
+      it('embeds with a permitted model and with no other', async () => {
+        const { data } = await client().embeddings.create({ model: 'alpha', input: 'x', encoding_format: 'float' });
+        expect(data[0]?.embedding.length).toBe(8);
+        const error = await refusal(
+          client().embeddings.create({ model: 'beta', input: 'x', encoding_format: 'float' }),
+        );
+        expect(error).toBeInstanceOf(OpenAI.PermissionDeniedError);
+        expect(asked()).toEqual(['alpha']);
+      });
   });
 
   describe('the ollama client', () => {
@@ -276,25 +280,27 @@ describe.each(RELEASES)('real clients through the gate in front of Open WebUI %s
     });
   });
 
-  it.skipIf(version === '0.6.18')('answers Anthropic messages, and refuses them in their own shape', async () => {
-    const ask = (model: string, stream: boolean) =>
-      send(tenants.ann, 'POST', '/api/v1/messages', { model, stream, max_tokens: 50, messages });
-    const whole = (await (await ask('alpha', false)).json()) as { content: { text: string }[] };
-    expect(whole.content[0]?.text).toBe('I am alpha and this is my answer.');
-    const streamed = await (await ask('alpha', true)).text();
-    expect(streamed).toMatch(/^event: message_start$/m);
-    expect(streamed).toMatch(/^event: message_stop$/m);
-    tenants.forget();
-    for (const stream of [false, true]) {
-      const refused = await ask('beta', stream);
-      expect(refused.status).toBe(403);
-      expect(await refused.json()).toEqual({
-        type: 'error',
-        error: { type: 'permission_error', message: expect.stringContaining(REFUSED) as unknown },
-      });
-    }
-    expect(asked()).toEqual([]);
-  });
+  // 0.6.18 has no such route
+  if (version !== '0.6.18')
+    it('answers Anthropic messages, and refuses them in their own shape', async () => {
+      const ask = (model: string, stream: boolean) =>
+        send(tenants.ann, 'POST', '/api/v1/messages', { model, stream, max_tokens: 50, messages });
+      const whole = (await (await ask('alpha', false)).json()) as { content: { text: string }[] };
+      expect(whole.content[0]?.text).toBe('I am alpha and this is my answer.');
+      const streamed = await (await ask('alpha', true)).text();
+      expect(streamed).toMatch(/^event: message_start$/m);
+      expect(streamed).toMatch(/^event: message_stop$/m);
+      tenants.forget();
+      for (const stream of [false, true]) {
+        const refused = await ask('beta', stream);
+        expect(refused.status).toBe(403);
+        expect(await refused.json()).toEqual({
+          type: 'error',
+          error: { type: 'permission_error', message: expect.stringContaining(REFUSED) as unknown },
+        });
+      }
+      expect(asked()).toEqual([]);
+    });
 });
 
 /** The backend offers one transport at a time: polling where ENABLE_WEBSOCKET_SUPPORT is false. */
