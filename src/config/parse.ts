@@ -42,6 +42,7 @@ export function parseConfig(raw: RawConfig): Parsed<Config> {
       connectTimeoutMs: known(values, 'MODELGATE_CONNECT_TIMEOUT'),
       responseTimeoutMs: known(values, 'MODELGATE_RESPONSE_TIMEOUT'),
       idleTimeoutMs: known(values, 'MODELGATE_IDLE_TIMEOUT'),
+      earlyHints: known(values, 'MODELGATE_EARLY_HINTS'),
     },
     identity: { secretKeys: secrets.keys, apiKeyHeader: known(values, 'CUSTOM_API_KEY_HEADER') },
     trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],

@@ -42,6 +42,8 @@ export interface Config {
     readonly responseTimeoutMs: number;
     /** Longest silence inside a body, in either direction. */
     readonly idleTimeoutMs: number;
+    /** `forward`: `103 Early Hints` go on to the client (RFC 8297). */
+    readonly earlyHints: 'drop' | 'forward';
   };
   /** The backend's SQLite file, absolute. It need not exist yet: the backend makes it at its first start. */
   readonly database: { readonly path: string };

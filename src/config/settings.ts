@@ -152,6 +152,10 @@ export const SETTINGS = {
     ['organization', 'all'],
     'Whether backend admins follow the grants of their organizations or use every model.',
   ),
+  MODELGATE_EARLY_HINTS: choice(
+    ['drop', 'forward'],
+    'Whether `103 Early Hints` of the backend are passed on. nginx before 1.29 takes a 103 for the final answer.',
+  ),
   MODELGATE_DIRECT_CONNECTIONS: choice(
     ['refuse', 'allow'],
     "Chats over a user's own provider connection, whose models nobody can check.",

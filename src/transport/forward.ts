@@ -46,7 +46,8 @@ function send(
       streamed: body instanceof UploadStream,
       rewritten: request.rewrite !== undefined,
     });
-    const exchange = new HttpExchange(request, body instanceof UploadStream ? body : undefined, resolve, reject);
+    const upload = body instanceof UploadStream ? body : undefined;
+    const exchange = new HttpExchange(request, upload, upstream.forwardsEarlyHints, resolve, reject);
     upstream.pool.dispatch({ path: request.target, method: method, headers, body }, exchange);
   });
 }

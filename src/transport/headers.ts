@@ -226,3 +226,17 @@ function decremented(value: string): string {
 function toText(part: string | Buffer | undefined): string {
   return typeof part === 'string' ? part : part === undefined ? '' : part.toString('latin1');
 }
+
+/** @returns the `Link` fields of a 103, which are all that it is for (RFC 8297 2) */
+export function linksOf(raw: readonly (string | Buffer)[]): string[] {
+  return raw.filter((_, index) => index % 2 === 1 && String(raw[index - 1]).toLowerCase() === 'link').map(String);
+}
+
+/** @returns the body's length as declared, NaN where none is */
+export function contentLength(lines: readonly string[]): number {
+  for (let index = 0; index < lines.length; index += 2) {
+    const name = lines[index];
+    if (name?.length === 14 && name.toLowerCase() === 'content-length') return Number(lines[index + 1]);
+  }
+  return NaN;
+}

@@ -8,11 +8,11 @@ import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
 import type { UploadStream } from './body.ts';
 import type { BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
-import { responseLines, rewrittenLines } from './headers.ts';
+import { contentLength, linksOf, responseLines, rewrittenLines } from './headers.ts';
 import { closeAfterAnswer, closeIfUnread } from './linger.ts';
 import { toGatewayError } from './upstream-error.ts';
 
-/** Interim answers swallowed before the upstream counts as broken. 103 is not passed: nginx before 1.29 takes it for the final one. */
+/** Interim answers before the upstream counts as broken. 103 is passed only if told to: nginx before 1.29 takes it for the final one. */
 const MAX_INTERIM = 100;
 const MAX_FIELDS = 100;
 /** Up to this length head and body leave as one string: half the work of two buffers. */
@@ -27,6 +27,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #incoming: IncomingMessage;
   readonly #outgoing: ServerResponse;
   readonly #upload: UploadStream | undefined;
+  readonly #forwardsEarlyHints: boolean;
   readonly #resolve: (outcome: ForwardOutcome) => void;
   readonly #reject: (error: Error) => void;
   readonly #startedAt = performance.now();
@@ -47,6 +48,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   constructor(
     request: ForwardRequest,
     upload: UploadStream | undefined,
+    forwardsEarlyHints: boolean,
     resolve: (outcome: ForwardOutcome) => void,
     reject: (error: Error) => void,
   ) {
@@ -54,6 +56,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#incoming = request.incoming;
     this.#outgoing = request.outgoing;
     this.#upload = upload;
+    this.#forwardsEarlyHints = forwardsEarlyHints;
     this.#resolve = resolve;
     this.#reject = reject;
     if (request.rewrite !== undefined) this.#held = [];
@@ -72,6 +75,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (status < 200) {
       this.#interim += 1;
       if (status < 100 || this.#interim > MAX_INTERIM) controller.abort(new GatewayError('upstream_invalid'));
+      else if (status === 103 && this.#forwardsEarlyHints) this.#passEarlyHints(controller);
       return;
     }
     const raw = controller.rawHeaders as (string | Buffer)[];
@@ -87,6 +91,12 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#firstByteAt = performance.now();
     this.#lines = responseLines(raw, status, this.#request.requestId);
     if (this.#held === undefined) this.#begin();
+  }
+
+  #passEarlyHints(controller: Dispatcher.DispatchController): void {
+    const link = linksOf(controller.rawHeaders as (string | Buffer)[]);
+    const isHeard = !this.#settled && !this.#outgoing.headersSent && this.#incoming.httpVersion === '1.1';
+    if (isHeard && link.length > 0) this.#outgoing.writeInformation(103, { link });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -232,12 +242,4 @@ function endWith(outgoing: ServerResponse, body: Buffer): void {
 function cut(incoming: IncomingMessage, outgoing: ServerResponse): void {
   if (incoming.httpVersion === '1.0') outgoing.socket?.resetAndDestroy();
   outgoing.destroy();
-}
-
-function contentLength(lines: readonly string[]): number {
-  for (let index = 0; index < lines.length; index += 2) {
-    const name = lines[index];
-    if (name?.length === 14 && name.toLowerCase() === 'content-length') return Number(lines[index + 1]);
-  }
-  return NaN;
 }

@@ -13,6 +13,8 @@ export interface UpstreamOptions {
   readonly responseTimeoutMs: number;
   /** Longest silence inside a response body, and on a tunnel. */
   readonly idleTimeoutMs: number;
+  /** Whether `103 Early Hints` are passed on, for a front proxy that knows them (RFC 8297); `drop` by default. */
+  readonly earlyHints?: 'drop' | 'forward';
   /** Peers whose `X-Forwarded-…` is extended; everyone else's is replaced. */
   readonly trustedProxies: readonly AddressRange[];
   /** What the readiness probe asks for; any answer below 500 will do. */
@@ -24,6 +26,7 @@ export interface Upstream {
   /** Our name in `Via`, of this process alone: a request that carries it has gone in a circle. */
   readonly via: string;
   readonly peerOf: PeerLookup;
+  readonly forwardsEarlyHints: boolean;
   readonly idleTimeoutMs: number;
   /** One small request; false after `withinMs`, never throws. */
   reachable(withinMs?: number): Promise<boolean>;
@@ -57,6 +60,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     pool,
     via: `modelgate-${randomBytes(4).toString('hex')}`,
     peerOf: createPeerLookup(options.trustedProxies),
+    forwardsEarlyHints: options.earlyHints === 'forward',
     idleTimeoutMs: options.idleTimeoutMs,
     reachable: (withinMs = 2_000) => probe(pool, options.probePath, withinMs),
     close: () => pool.destroy(),

@@ -224,6 +224,15 @@ describe('duty 10: interim answers', () => {
     expect(parseAnswer(text).body).toBe('ok');
   });
 
+  test('103 is passed on where the front knows it, with its links and nothing else', async () => {
+    const { text } = await answerTo(
+      'HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\nX-Other: 1\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
+      'close',
+      { timeouts: { earlyHints: 'forward' } },
+    );
+    expect(text).toMatch(/^HTTP\/1\.1 103 [^\r]*\r\nlink: <\/a>; rel=preload\r\n\r\nHTTP\/1\.1 200 /i);
+  });
+
   test('more than a hundred are no answer', async () => {
     const { text } = await answerTo('HTTP/1.1 102 Processing\r\n\r\n'.repeat(101) + 'HTTP/1.1 200 OK\r\n\r\n');
     expect(parseAnswer(text).status).toBe(502);
