@@ -31,6 +31,9 @@ export const ERRORS = {
   internal: { status: 500, text: 'The gateway failed to serve this request.' },
 } as const satisfies Record<string, { status: number; text: string }>;
 
+/** What `method_not_allowed` must name (`Allow`, RFC 9110 15.5.6), whoever answers it. */
+export const ALLOWED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
+
 export type ErrorCode = keyof typeof ERRORS;
 
 /** A failure this request cannot go on without; mapped to an answer once, in `app.ts`. */

@@ -1,6 +1,6 @@
 /** Decision or error to answer: the only place that chooses a status and a text for a refusal. */
 import type { GatewayError } from '../errors.ts';
-import { ERRORS } from '../errors.ts';
+import { ALLOWED_METHODS, ERRORS } from '../errors.ts';
 import type { Deny, DenyReason } from '../policy/decision.ts';
 import type { Dialect, ErrorBody } from './dialect.ts';
 import { toErrorBody } from './dialect.ts';
@@ -56,7 +56,7 @@ export function errorAnswer(dialect: Dialect, error: GatewayError, requestId: st
 
 /** RFC 9110: 15.5.6 wants `Allow`, 15.6.4 suggests `Retry-After`, in seconds. */
 const HEADERS: Partial<Record<number, Record<string, string>>> = {
-  405: { allow: 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS' },
+  405: { allow: ALLOWED_METHODS },
   503: { 'retry-after': '2' },
 };
 

@@ -5,7 +5,7 @@ import type { OrganizationId } from '../identity/principal.ts';
 export type PermitReason =
   | 'grant'
   | 'prefix_grant'
-  /** a preset whose base chain ends in a granted model */
+  /** a preset whose base is granted, together with everything else that it names */
   | 'preset_base'
   /** `MODELGATE_ADMIN_ACCESS=all` and the caller is a backend admin */
   | 'admin_access'
@@ -18,7 +18,7 @@ export type DenyReason =
   | 'role_not_permitted'
   | 'no_organization'
   | 'not_granted'
-  /** the base chain of a preset ends in a model that is not granted, is missing, or repeats itself */
+  /** the base of a preset is not granted by itself, is missing, or picks others by chance */
   | 'preset_base_not_granted'
   /** a preset names another model in its parameters that is not granted */
   | 'preset_parameter_not_granted'

@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { ERRORS, GatewayError } from '../errors.ts';
+import { ALLOWED_METHODS, ERRORS, GatewayError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
 import { rawAnswer, refuseUpgrade, sendAnswer } from './answer.ts';
 import { awaitContinue } from './body.ts';
@@ -87,7 +87,7 @@ export function createDownstream(options: DownstreamOptions): Downstream {
   });
   server.on('connect', (_incoming: IncomingMessage, socket: Duplex) => {
     socket.on('error', ignore);
-    refuseUpgrade(socket, 405, ['allow', ALLOWED], errorBody('method_not_allowed'));
+    refuseUpgrade(socket, 405, ['allow', ALLOWED_METHODS], errorBody('method_not_allowed'));
   });
   server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
     acceptUpgrade(traffic, options, incoming, socket, head);
@@ -122,7 +122,8 @@ function accept(
     outgoing.shouldKeepAlive = false;
     if (options.refuse === undefined) answerError(outgoing, code, detail);
     else options.refuse(incoming, outgoing, new GatewayError(code, { detail }));
-  } else if (method === 'OPTIONS' && isFinalRecipient(incoming)) sendAnswer(outgoing, 204, ['allow', ALLOWED], '');
+  } else if (method === 'OPTIONS' && isFinalRecipient(incoming))
+    sendAnswer(outgoing, 204, ['allow', ALLOWED_METHODS], '');
   else options.handle(incoming, outgoing);
 }
 
@@ -146,8 +147,6 @@ function acceptUpgrade(
   else options.upgrade(incoming, socket, head);
 }
 
-const ALLOWED = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
-
 /**
  * Node's `timeout` of a connection in use. A client that takes nothing is cut; one that sends nothing is told by the
  * reader of its body; waiting for the upstream is neither. With no listener here Node would destroy the socket.
@@ -162,7 +161,7 @@ function onSilence(this: ServerResponse): void {
 /** The connection ends with such an answer. */
 function answerError(outgoing: ServerResponse, code: ErrorCode, detail?: string): void {
   outgoing.shouldKeepAlive = false;
-  const headers = code === 'method_not_allowed' ? ['allow', ALLOWED] : [];
+  const headers = code === 'method_not_allowed' ? ['allow', ALLOWED_METHODS] : [];
   sendAnswer(outgoing, ERRORS[code].status, headers, errorBody(code, detail));
 }
 
