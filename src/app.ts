@@ -196,8 +196,9 @@ const refuseMalformed: MiddlewareHandler<GateEnv> = function refuseMalformed(c, 
 function forwardTo(upstream: Upstream): MiddlewareHandler<GateEnv> {
   return async function forwardTo(c) {
     const scope = c.get('scope');
-    const { incoming, outgoing, target, credentialEdit: edit, body, rewrite, requestId } = scope;
-    scope.outcome = await forward(upstream, { incoming, outgoing, target, edit, body, rewrite, requestId });
+    const { incoming, outgoing, target, credentialEdit: edit, body, rewrite, requestId, answerEdits } = scope;
+    const request = { incoming, outgoing, target, edit, body, rewrite, requestId, answerEdits };
+    scope.outcome = await forward(upstream, request);
     return ANSWERED;
   };
 }

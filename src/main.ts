@@ -42,6 +42,12 @@ process.on('uncaughtException', (error) => {
 const exitCode = await runCommandLine(process.argv.slice(2), {
   environment: process.env,
   directory: process.cwd(),
+  screen: {
+    // undefined, and not false, where it is no terminal
+    output: process.stdout.isTTY === true,
+    error: process.stderr.isTTY === true,
+    columns: process.stdout.columns ?? process.stderr.columns ?? 80,
+  },
   write: (text) => void process.stdout.write(text),
   writeError: (text) => void process.stderr.write(text),
   stop: stopping.signal,

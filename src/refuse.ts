@@ -1,5 +1,4 @@
 /** How a request ends that the gate answers itself: denied by policy, or failed. In the caller's dialect. */
-import type { ServerResponse } from 'node:http';
 import type { Answer } from './enforcement/denial.ts';
 import { denialAnswer, errorAnswer } from './enforcement/denial.ts';
 import { dialectOfPath } from './enforcement/dialect.ts';
@@ -61,12 +60,15 @@ function dialectOf({ surface, path, incoming }: Scope) {
   return 'dialect' in surface ? surface.dialect : dialectOfPath(path === '' ? (incoming.url ?? '') : path);
 }
 
-function send({ outgoing, requestId }: Scope & { outgoing: ServerResponse }, answer: Answer): boolean {
-  return sendAnswer(outgoing, answer.status, headerLines(answer, requestId), answer.body);
+function send(scope: Scope, answer: Answer): boolean {
+  return sendAnswer(scope.outgoing, answer.status, headerLines(answer, scope), answer.body);
 }
 
-export function headerLines({ headers }: Answer, requestId: string): string[] {
-  return [...Object.entries(headers).flat(), 'x-request-id', requestId];
+/** @returns the lines of an answer of ours, edited as the upstream's would be */
+export function headerLines({ status, headers }: Answer, { requestId, answerEdits }: Scope): string[] {
+  const lines = [...Object.entries(headers).flat(), 'x-request-id', requestId];
+  for (const edit of answerEdits) edit(lines, status);
+  return lines;
 }
 
 /** The system's word (`ECONNREFUSED`, `SQLITE_BUSY`) says more than its sentence, and names no address or file. */

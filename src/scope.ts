@@ -8,6 +8,7 @@ import type { GatewayError } from './errors.ts';
 import type { Principal } from './identity/principal.ts';
 import type { Surface } from './enforcement/surfaces.ts';
 import type { Decision } from './policy/decision.ts';
+import type { AnswerEdit } from './transport/answer-edit.ts';
 import type { AnswerRewrite, ForwardOutcome, HeaderEdit } from './transport/exchange.ts';
 
 export interface Scope {
@@ -41,6 +42,8 @@ export interface Scope {
   decisionId: string | undefined;
   /** Written by `filterModels` where the answer lists models. */
   rewrite: AnswerRewrite | undefined;
+  /** What is changed in the header lines of the answer, whoever gives it; a stage appends to it. */
+  answerEdits: readonly AnswerEdit[];
   /** Written by `forward`. */
   outcome: ForwardOutcome | undefined;
 }
@@ -55,6 +58,7 @@ export interface GateEnv {
 }
 
 export const NO_EDIT: HeaderEdit = { remove: new Set(), add: [] };
+const NO_ANSWER_EDITS: readonly AnswerEdit[] = [];
 const UNJUDGED: Surface = { kind: 'refused' };
 const NOBODY: Principal = { kind: 'anonymous', because: 'no_credential' };
 
@@ -109,6 +113,7 @@ export function createScope(incoming: IncomingMessage, outgoing: ServerResponse)
     decisionMs: undefined,
     decisionId: undefined,
     rewrite: undefined,
+    answerEdits: NO_ANSWER_EDITS,
     outcome: undefined,
   };
 }

@@ -47,10 +47,10 @@ export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
     if (!parts.open) await identify(scope, parts);
     const isJudged = !parts.open && socketSurface(incoming) === 'realtime';
     const gate = isJudged ? gateFirstMessage((text) => judgeFirstMessage(scope, text)) : undefined;
-    const { target, credentialEdit: edit } = scope;
+    const { target, credentialEdit: edit, answerEdits } = scope;
     metrics.socketOpened();
     try {
-      return (await tunnel(upstream, { incoming, socket, head, target, edit, requestId, gate })).status;
+      return (await tunnel(upstream, { incoming, socket, head, target, edit, requestId, gate, answerEdits })).status;
     } finally {
       metrics.socketClosed();
     }
@@ -65,7 +65,7 @@ export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
     } catch (error) {
       const answer = refusal.answerTo(scope, error);
       if (answer === undefined) socket.destroy();
-      else refuseUpgrade(socket, answer.status, headerLines(answer, scope.requestId), answer.body);
+      else refuseUpgrade(socket, answer.status, headerLines(answer, scope), answer.body);
       observer.end(scope, answer?.status ?? CLIENT_GONE);
     }
   };

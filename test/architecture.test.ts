@@ -36,11 +36,13 @@ const TABLE: Record<string, Row> = {
   telemetry: { values: [], types: ['config', 'policy', 'scope.ts'], packages: ['hono', 'pino', 'prom-client'] },
   config: { values: [], types: [], packages: ['yaml', 'zod'] },
   admin: { values: [], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
+  // what operators do to the backend's file; knows no terminal
+  operations: { values: ['identity', 'policy', 'store'], types: [], packages: [] },
   demo: { values: ['store'], types: [], packages: [] },
   cli: {
-    values: ['admin', 'app.ts', 'config', 'demo', 'identity', 'policy', 'store', 'telemetry'],
+    values: ['admin', 'app.ts', 'config', 'demo', 'identity', 'operations', 'policy', 'store', 'telemetry'],
     types: [],
-    packages: ['commander'],
+    packages: ['cli-table3', 'commander', 'csv-stringify'],
   },
   'errors.ts': { values: [], types: [], packages: [] },
   'scope.ts': { values: [], types: ['enforcement', 'errors.ts', 'identity', 'policy', 'transport'], packages: [] },

@@ -4,6 +4,7 @@ import { describeIssues } from '../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../config/load.ts';
 import type { Parsed, StoreConfig } from '../config/parse.ts';
 import type { Config } from '../config/schema.ts';
+import type { Operation } from '../operations/backend-file.ts';
 import { CommandFailure, EXIT } from './terminal.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -31,4 +32,16 @@ export function requireStoreConfig(
 function accept<C>(parsed: Parsed<C>): C {
   if (parsed.issues === undefined) return parsed.config;
   throw new CommandFailure(describeIssues(parsed.issues).trimEnd(), EXIT.misused);
+}
+
+/** The database of this command, and how it waits for it: said on standard error, ended by Ctrl-C. */
+export function operationOn(config: StoreConfig, terminal: Terminal, { wait = 30_000 }: { wait?: number }): Operation {
+  return {
+    path: config.database.path,
+    patience: {
+      longestMs: wait,
+      signal: terminal.stop,
+      say: (sentence) => terminal.writeError(`modelgate: ${sentence}\n`),
+    },
+  };
 }

@@ -6,6 +6,7 @@ import { parseModelId } from '../policy/model-id.ts';
 import { openInspection } from '../store/inspection.ts';
 import type { Inspection, KnownUser } from '../store/inspection.ts';
 import { requireStoreConfig } from './configured.ts';
+import { asJson, asRows } from './output.ts';
 import { CommandFailure, EXIT } from './terminal.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -34,7 +35,7 @@ export interface Explanation {
 }
 
 /** @throws CommandFailure where the database cannot be read, or the user or model cannot be what was meant */
-export function explain(options: ExplainOptions, terminal: Terminal): void {
+export function explain(options: ExplainOptions, terminal: Terminal): number {
   const config = requireStoreConfig(terminal, { file: options.config, database: options.database });
   const inspection = openInspection(config.database.path);
   if ('problem' in inspection) {
@@ -42,7 +43,8 @@ export function explain(options: ExplainOptions, terminal: Terminal): void {
   }
   try {
     const explanation = explainTo(inspection, onlyUser(inspection, options.user), options.model, config);
-    terminal.write(options.json === true ? `${JSON.stringify(explanation, null, 2)}\n` : describe(explanation));
+    terminal.write(options.json === true ? asJson(explanation) : describe(explanation));
+    return EXIT.done;
   } finally {
     inspection.close();
   }
@@ -125,9 +127,5 @@ function describe(explanation: Explanation): string {
   const list = organizations.map(({ id, grants }) => `${id} (${grants === 1 ? '1 grant' : `${grants} grants`})`);
   rows.push(['organizations', list.length === 0 ? 'none that count' : list.join(', ')]);
   if (explanation.not_enforced !== null) rows.push(['not enforced', explanation.not_enforced]);
-  const width = Math.max(...rows.map(([name]) => name.length));
-  return rows.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}\n`).join('');
+  return asRows(rows);
 }
-
-/** What the database holds must not steer the terminal. */
-const printable = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '\ufffd');

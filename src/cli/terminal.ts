@@ -3,12 +3,23 @@ export interface Terminal {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** What relative paths start from. */
   readonly directory: string;
+  readonly screen: Screen;
   write(text: string): void;
   writeError(text: string): void;
   /** Aborted by the first SIGTERM or SIGINT. */
   readonly stop: AbortSignal;
   /** From now on, what nobody has caught goes here; when a fatal one has been reported, the process ends. */
   onBug(report: BugReport): void;
+}
+
+/** Whether somebody looks: colours and progress are for eyes, and in a file they are dirt. */
+export interface Screen {
+  /** Standard output is a terminal. */
+  readonly output: boolean;
+  /** Standard error is one. */
+  readonly error: boolean;
+  /** Width of the terminal in characters. */
+  readonly columns: number;
 }
 
 /** Must not reject. */

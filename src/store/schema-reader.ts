@@ -23,6 +23,8 @@ export interface Schema {
   readonly automation: boolean;
   /** `config`: one row for each key (from 0.10.0), or one document for everything. */
   readonly config: 'rows' | 'document' | 'none';
+  /** It looks like a database of Open WebUI at all. */
+  readonly hasUserTable: boolean;
   /** The backend has made its own tables: before that, ours would be in the way of its first start. */
   readonly backendReady: boolean;
   /** Every trigger stands, word for word: the version counter tells the truth. */
@@ -64,6 +66,7 @@ export function readSchema(connection: Connection): Schema {
     channelMessage: has('message', 'id', 'meta'),
     config: has('config', 'key', 'value') ? 'rows' : has('config', 'id', 'data') ? 'document' : 'none',
     automation: has('automation', 'id', 'data'),
+    hasUserTable: has('user', 'id'),
     backendReady: has('user', 'id', 'role') && has('model', 'id', 'base_model_id'),
     counted: isCounted(connection, missing),
     missing: missing.map((object) => `${object.kind} ${object.name}`),

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AnswerEdit } from './answer-edit.ts';
 
 /** Header lines in order, name and value alternating, as Node's `rawHeaders` and undici's `headers` have them. */
 export type HeaderLines = readonly string[];
@@ -40,6 +41,8 @@ export interface ForwardRequest {
   /** Set where the answer must be held back and rewritten; the upstream is then asked for an identity-coded body. */
   readonly rewrite: AnswerRewrite | undefined;
   readonly requestId: string;
+  /** Applied to the answer's header lines in this order; what they add wins over what the upstream sent. */
+  readonly answerEdits?: readonly AnswerEdit[];
 }
 
 /** What happened, for the access line and the metrics. Times in milliseconds of `performance.now()`. */

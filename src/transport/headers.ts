@@ -4,6 +4,7 @@
  * proxy that the operator trusts, never by the client itself.
  */
 import { GatewayError } from '../errors.ts';
+import type { AnswerEdit } from './answer-edit.ts';
 import type { HeaderEdit, HeaderLines } from './exchange.ts';
 import type { Peer } from './peer.ts';
 
@@ -119,7 +120,12 @@ export function requestLines(facts: RequestFacts): string[] {
  *
  * @param raw as undici's `controller.rawHeaders` has them, one string or latin-1 buffer each
  */
-export function responseLines(raw: readonly (string | Buffer)[], status: number, requestId: string): string[] {
+export function responseLines(
+  raw: readonly (string | Buffer)[],
+  status: number,
+  requestId: string,
+  edits: readonly AnswerEdit[] = [],
+): string[] {
   const lines: string[] = [];
   let nominated: string | undefined;
   for (let index = 0; index + 1 < raw.length; index += 2) {
@@ -135,6 +141,7 @@ export function responseLines(raw: readonly (string | Buffer)[], status: number,
   }
   const kept = nominated === undefined ? lines : withoutNominated(lines, nominated);
   kept.push('x-request-id', requestId);
+  for (const edit of edits) edit(kept, status);
   return kept;
 }
 

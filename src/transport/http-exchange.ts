@@ -89,7 +89,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     }
     this.#status = status;
     this.#firstByteAt = performance.now();
-    this.#lines = responseLines(raw, status, this.#request.requestId);
+    this.#lines = responseLines(raw, status, this.#request.requestId, this.#request.answerEdits);
     if (this.#held === undefined) this.#begin();
   }
 

@@ -9,7 +9,9 @@ import type { Duplex } from 'node:stream';
 import { ALLOWED_METHODS, ERRORS, GatewayError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
 import { rawAnswer, refuseUpgrade, sendAnswer } from './answer.ts';
+import type { AnswerEdit } from './answer-edit.ts';
 import { awaitContinue } from './body.ts';
+import type { HeaderLines } from './exchange.ts';
 import { isClosing, linger } from './linger.ts';
 import { asksForWebSocket, findMalformation } from './request-rules.ts';
 import { Traffic } from './traffic.ts';
@@ -40,6 +42,8 @@ export interface DownstreamOptions {
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Whether this path is a socket path. Elsewhere `Upgrade` is dropped and the request served as an ordinary one. */
   readonly mayUpgrade: (incoming: IncomingMessage) => boolean;
+  /** Applied to the answers that are given here, without `handle`; any other answer is edited by whoever gives it. */
+  readonly answerEdit?: AnswerEdit;
   readonly limits?: Partial<DownstreamLimits>;
 }
 
@@ -83,17 +87,17 @@ export function createDownstream(options: DownstreamOptions): Downstream {
     accept(traffic, options, incoming, outgoing);
   });
   server.on('checkExpectation', (_incoming: IncomingMessage, outgoing: ServerResponse) => {
-    answerError(outgoing, 'expectation_failed');
+    answerError(options, outgoing, 'expectation_failed');
   });
   server.on('connect', (_incoming: IncomingMessage, socket: Duplex) => {
     socket.on('error', ignore);
-    refuseUpgrade(socket, 405, ['allow', ALLOWED_METHODS], errorBody('method_not_allowed'));
+    refuseUpgrade(socket, 405, ownLines(options, 405, ALLOW), errorBody('method_not_allowed'));
   });
   server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
     acceptUpgrade(traffic, options, incoming, socket, head);
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    answerBroken(traffic, error, socket);
+    answerBroken(traffic, options, error, socket);
   });
   return { server, running: () => traffic.running, drain: (limitMs) => traffic.drain(server, limitMs) };
 }
@@ -120,10 +124,10 @@ function accept(
     const { code, detail } = malformation;
     // What the client sends next may be read differently than it was meant.
     outgoing.shouldKeepAlive = false;
-    if (options.refuse === undefined) answerError(outgoing, code, detail);
+    if (options.refuse === undefined) answerError(options, outgoing, code, detail);
     else options.refuse(incoming, outgoing, new GatewayError(code, { detail }));
   } else if (method === 'OPTIONS' && isFinalRecipient(incoming))
-    sendAnswer(outgoing, 204, ['allow', ALLOWED_METHODS], '');
+    sendAnswer(outgoing, 204, ownLines(options, 204, ALLOW), '');
   else options.handle(incoming, outgoing);
 }
 
@@ -142,9 +146,11 @@ function acceptUpgrade(
   if (traffic.answerOn(socket) !== undefined || isClosing(incoming.socket)) socket.destroy();
   else if (malformation !== undefined) {
     const { code, detail } = malformation;
-    refuseUpgrade(socket, ERRORS[code].status, [], errorBody(code, detail));
-  } else if (traffic.draining) refuseUpgrade(socket, 503, ['retry-after', '1'], errorBody('draining'));
-  else options.upgrade(incoming, socket, head);
+    const { status } = ERRORS[code];
+    refuseUpgrade(socket, status, ownLines(options, status), errorBody(code, detail));
+  } else if (traffic.draining) {
+    refuseUpgrade(socket, 503, ownLines(options, 503, ['retry-after', '1']), errorBody('draining'));
+  } else options.upgrade(incoming, socket, head);
 }
 
 /**
@@ -159,10 +165,19 @@ function onSilence(this: ServerResponse): void {
 }
 
 /** The connection ends with such an answer. */
-function answerError(outgoing: ServerResponse, code: ErrorCode, detail?: string): void {
+function answerError(options: DownstreamOptions, outgoing: ServerResponse, code: ErrorCode, detail?: string): void {
   outgoing.shouldKeepAlive = false;
-  const headers = code === 'method_not_allowed' ? ['allow', ALLOWED_METHODS] : [];
-  sendAnswer(outgoing, ERRORS[code].status, headers, errorBody(code, detail));
+  const { status } = ERRORS[code];
+  const lines = ownLines(options, status, code === 'method_not_allowed' ? ALLOW : []);
+  sendAnswer(outgoing, status, lines, errorBody(code, detail));
+}
+
+const ALLOW: HeaderLines = ['allow', ALLOWED_METHODS];
+
+function ownLines({ answerEdit }: DownstreamOptions, status: number, own: HeaderLines = []): string[] {
+  const lines = [...own];
+  answerEdit?.(lines, status);
+  return lines;
 }
 
 function errorBody(code: ErrorCode, detail?: string): string {
@@ -175,7 +190,12 @@ function isFinalRecipient(incoming: IncomingMessage): boolean {
   return incoming.url === '*' || incoming.headers['max-forwards'] === '0';
 }
 
-function answerBroken(traffic: Traffic, error: NodeJS.ErrnoException, socket: Duplex): void {
+function answerBroken(
+  traffic: Traffic,
+  options: DownstreamOptions,
+  error: NodeJS.ErrnoException,
+  socket: Duplex,
+): void {
   if (socket.destroyed || !(socket instanceof Socket) || isClosing(socket)) return;
   const begun = traffic.answerOn(socket)?.headersSent === true;
   if (begun || error.code === 'ECONNRESET' || error.code === 'EPIPE' || !socket.writable) {
@@ -183,7 +203,8 @@ function answerBroken(traffic: Traffic, error: NodeJS.ErrnoException, socket: Du
     return;
   }
   const code = brokenCode(error.code);
-  linger(socket, rawAnswer(ERRORS[code].status, [], errorBody(code)));
+  const { status } = ERRORS[code];
+  linger(socket, rawAnswer(status, ownLines(options, status), errorBody(code)));
 }
 
 function brokenCode(code: string | undefined): ErrorCode {

@@ -10,6 +10,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
+import type { AnswerEdit } from './answer-edit.ts';
 import type { ClientFrameGate } from './client-gate.ts';
 import type { HeaderEdit } from './exchange.ts';
 import { requestLines, responseLines } from './headers.ts';
@@ -27,6 +28,8 @@ export interface TunnelRequest {
   readonly requestId: string;
   /** Holds the client's first bytes until judged; such a connection has no WebSocket extensions. */
   readonly gate: ClientFrameGate | undefined;
+  /** As in `ForwardRequest`: for the 101 and for a relayed refusal. */
+  readonly answerEdits?: readonly AnswerEdit[];
 }
 
 /** Times in milliseconds of `performance.now()`. */
@@ -113,8 +116,8 @@ class Handshake implements Dispatcher.DispatchHandler {
     _headers: unknown,
     upstream: Duplex,
   ): void {
-    const { incoming, requestId, gate } = this.#request;
-    const lines = responseLines(controller.rawHeaders as (string | Buffer)[], status, requestId);
+    const { incoming, requestId, gate, answerEdits } = this.#request;
+    const lines = responseLines(controller.rawHeaders as (string | Buffer)[], status, requestId, answerEdits);
     upstream.on('error', ignore);
     const failure = this.#settled ? new ClientGone() : findHandshakeFault(incoming, lines, gate !== undefined);
     if (failure !== undefined) {
@@ -146,7 +149,8 @@ class Handshake implements Dispatcher.DispatchHandler {
     }
     this.#status = status;
     this.#firstByteAt = performance.now();
-    const lines = responseLines(controller.rawHeaders as (string | Buffer)[], status, this.#request.requestId);
+    const { requestId, answerEdits } = this.#request;
+    const lines = responseLines(controller.rawHeaders as (string | Buffer)[], status, requestId, answerEdits);
     this.#socket.write(head(status, [...lines, 'connection', 'close']), 'latin1');
   }
 

@@ -19,7 +19,7 @@ describe('the command line', () => {
     async (words) => {
       const { code, stdout, stderr } = await runModelgate(words);
       expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(stdout).toMatch(/Example:\n {2}\$ .+/);
+      expect(stdout).toMatch(/Examples?:\n {2}\$ .+/);
       expect(stdout).toContain('Exit codes:');
     },
   );
@@ -30,7 +30,7 @@ describe('the command line', () => {
     [['serve', '--chek-config'], /Did you mean --check-config\?/],
     [['serve', 'now'], /too many arguments/],
     [['explain', '--user', 'a'], /--model <id>' not specified/],
-    [['demo', '--port', 'eighty'], /Expected a port number/],
+    [['demo', '--port', 'eighty'], /Expected a whole number from 0 to 65535/],
   ])('%j is wrong use: code 2, said on standard error', async (words, said) => {
     const { code, stdout, stderr } = await runModelgate(words);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });

@@ -1,0 +1,62 @@
+/** The commands that run the gate. */
+import { EXIT_CODES, toCount } from './words.ts';
+import type { CommandLine } from './words.ts';
+
+export function addGateCommands(parts: CommandLine): void {
+  addServe(parts);
+  addDemo(parts);
+}
+
+function addServe({ program, terminal, exitWith, version }: CommandLine): void {
+  program
+    .command('serve')
+    .description('run the gate')
+    .option('--config <file>', 'YAML file with settings; the environment wins over it')
+    .option('--check-config', 'print every mistake in the configuration and stop')
+    .option('--json', 'with --check-config: print JSON')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ MODELGATE_UPSTREAM_URL=http://127.0.0.1:8080 MODELGATE_PORT=8000 \\
+    DATABASE_URL=sqlite:////app/backend/data/webui.db \\
+    WEBUI_SECRET_KEY_FILE=/app/backend/.webui_secret_key modelgate serve${EXIT_CODES}`,
+    )
+    .action(async (options: { config?: string; checkConfig?: true; json?: true }) => {
+      const { serve } = await import('./serve.ts');
+      exitWith(await serve(options, terminal, version));
+    });
+}
+
+function addDemo({ program, terminal, version }: CommandLine): void {
+  program
+    .command('demo')
+    .description('run the gate with a sample backend and database, and print what to try')
+    .option('--port <number>', 'port of the gate', toPort, 8080)
+    .option('--admin-port <number>', 'port of the admin listener', toPort, 9464)
+    .option('--log-level <level>', 'least severe log line that is written', 'ERROR')
+    .addHelpText('after', `\nExample:\n  $ modelgate demo --port 8000${EXIT_CODES}`)
+    .action(async (options: { port: number; adminPort: number; logLevel: string }) => {
+      const [{ runDemo }, { createGateLog }, { startGate }] = await Promise.all([
+        import('./demo.ts'),
+        import('./serve.ts'),
+        import('./start-gate.ts'),
+      ]);
+      await runDemo({
+        ...options,
+        write: (text) => terminal.write(text),
+        signal: terminal.stop,
+        async startGate(config) {
+          const log = createGateLog(config);
+          const gate = await startGate(config, log, version);
+          const close = async (): Promise<void> => {
+            await gate.close();
+            await log.flush();
+          };
+          return { ...gate, close };
+        },
+      });
+    });
+}
+
+const toPort = toCount(0, 65_535);

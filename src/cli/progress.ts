@@ -1,0 +1,35 @@
+/** How far long work is, in one line that is drawn over: on a terminal, and nowhere else. */
+import { counted } from './output.ts';
+import type { Terminal } from './terminal.ts';
+
+export interface Progress {
+  /** @param total may change while the work goes on */
+  at(done: number, total: number): void;
+  /** Wipes the line, so that what is printed next stands alone. */
+  end(): void;
+}
+
+const REDRAW_EVERY_MS = 100;
+const BAR = 24;
+
+export function createProgress({ screen, writeError }: Terminal, label: string, unit: string): Progress {
+  if (!screen.error) return { at: () => undefined, end: () => undefined };
+  let drawnAt = Number.NEGATIVE_INFINITY;
+  return {
+    at(done, total) {
+      const now = performance.now();
+      if (now - drawnAt < REDRAW_EVERY_MS && done < total) return;
+      drawnAt = now;
+      const share = total > 0 ? Math.min(1, done / total) : 1;
+      const filled = Math.round(share * BAR);
+      const bar = `${'█'.repeat(filled)}${'░'.repeat(BAR - filled)}`;
+      writeError(`${WIPE}${label} ${bar} ${Math.floor(share * 100)} % of ${counted(total, unit)}`);
+    },
+    end: () => {
+      if (drawnAt > Number.NEGATIVE_INFINITY) writeError(WIPE);
+    },
+  };
+}
+
+/** To the first column, and clear what stands there (ECMA-48 CHA, EL). */
+const WIPE = '\r\u001b[2K';

@@ -1,0 +1,69 @@
+/** Words that many commands share: options, their meaning, and what their values must look like. */
+import type { Command } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
+import type { Terminal } from './terminal.ts';
+
+/** What the commands of one group are made with. Each command is loaded when it is called. */
+export interface CommandLine {
+  readonly program: Command;
+  readonly terminal: Terminal;
+  readonly exitWith: (code: number) => void;
+  readonly version: string;
+}
+
+export const EXIT_CODES = `
+
+Exit codes: 0 done, 1 failed or found problems, 2 wrong configuration or wrong words on the command line.`;
+
+/** Options of every command on the database. */
+export interface DatabaseOptions {
+  readonly database?: string;
+  readonly config?: string;
+  readonly json?: boolean;
+  /** Milliseconds. */
+  readonly wait?: number;
+}
+
+/** Adds `--database`, `--config`, `--wait` and `--json`, and an example to the help. */
+export function onDatabase(command: Command, ...examples: readonly string[]): Command {
+  return withExamples(
+    command
+      .option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL")
+      .option('--config <file>', 'YAML file with settings; the environment wins over it')
+      .addOption(
+        new Option('--wait <time>', 'how long to wait for a lock that another process holds')
+          .argParser(toDuration)
+          .default(30_000, '30s'),
+      )
+      .option('--json', 'print JSON'),
+    ...examples,
+  );
+}
+
+export function withExamples(command: Command, ...examples: readonly string[]): Command {
+  const lines = examples.map((example) => `\n  $ ${example}`).join('');
+  return command.addHelpText('after', `\n${examples.length === 1 ? 'Example' : 'Examples'}:${lines}${EXIT_CODES}`);
+}
+
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** @returns milliseconds */
+export function toDuration(text: string): number {
+  const [, count, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
+  const scale = UNITS[unit];
+  if (count === undefined || scale === undefined) {
+    throw new InvalidArgumentError('Expected a whole number with ms, s, m, h or d, such as 30s or 30d.');
+  }
+  return Number(count) * scale;
+}
+
+/** @returns a parser of whole numbers within bounds */
+export function toCount(lowest: number, highest: number): (text: string) => number {
+  return (text) => {
+    const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(count >= lowest && count <= highest)) {
+      throw new InvalidArgumentError(`Expected a whole number from ${lowest} to ${highest}.`);
+    }
+    return count;
+  };
+}

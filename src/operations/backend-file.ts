@@ -1,0 +1,121 @@
+/**
+ * The backend's file as operations use it: opened for one operation, waited for politely, changed in one transaction.
+ *
+ * A killed process leaves the file as it was, because nothing is written outside of that transaction; the backend is
+ * held up for no longer than the transaction takes, because a lock is asked for in short attempts.
+ */
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Connection } from '../store/database.ts';
+import { isBusy, openForReading, openForWriting } from '../store/database.ts';
+import type { Schema } from '../store/schema-reader.ts';
+import { readSchema } from '../store/schema-reader.ts';
+import { OperationFailure } from './failure.ts';
+import { toFailure } from './file-failure.ts';
+
+/** How an operation waits for somebody else's lock. */
+export interface Patience {
+  readonly longestMs: number;
+  /** Aborted by Ctrl-C: the operation ends before it has changed anything. */
+  readonly signal: AbortSignal;
+  /** Told once for each wait, as soon as it is one. */
+  readonly say: (sentence: string) => void;
+}
+
+export interface Operation {
+  readonly path: string;
+  readonly patience: Patience;
+}
+
+/** What the file must hold already: the backend's own tables alone, or those of organizations too. */
+export type Needed = 'backend' | 'organizations';
+
+/**
+ * Reads in one transaction: everything that is read belongs together.
+ * @throws OperationFailure where the file is not there, not readable, or not an Open WebUI database
+ */
+export function reading<T>(
+  operation: Operation,
+  needed: Needed,
+  read: (connection: Connection, schema: Schema) => T,
+): Promise<T> {
+  return attempting(operation, () => openForReading(operation.path, ATTEMPT_MS), 'deferred', needed, read);
+}
+
+/**
+ * Changes in one transaction, and whole or not at all. `change` may run again: it must keep nothing outside.
+ * @throws OperationFailure as `reading`, and where the file cannot be written
+ */
+export function changing<T>(
+  operation: Operation,
+  needed: Needed,
+  change: (connection: Connection, schema: Schema) => T,
+): Promise<T> {
+  return attempting(operation, () => openForWriting(operation.path, ATTEMPT_MS), 'immediate', needed, change);
+}
+
+/** One attempt for the lock: short, because a writer that waits to commit keeps new readers out meanwhile. */
+const ATTEMPT_MS = 250;
+const PAUSE_MS = 50;
+
+async function attempting<T>(
+  { path, patience }: Operation,
+  open: () => Connection,
+  kind: 'deferred' | 'immediate',
+  needed: Needed,
+  work: (connection: Connection, schema: Schema) => T,
+): Promise<T> {
+  if (!existsSync(path)) throw new OperationFailure(`There is no file at ${path}. ${WHERE_IT_IS}`);
+  let connection: Connection | undefined;
+  try {
+    const opened = await waiting(path, patience, () => open());
+    connection = opened;
+    return await waiting(path, patience, () =>
+      opened
+        .transaction(() => {
+          const schema = readSchema(opened);
+          requireTables(path, schema, needed);
+          return work(opened, schema);
+        })
+        [kind](),
+    );
+  } catch (error) {
+    throw toFailure(error, path);
+  } finally {
+    connection?.close();
+  }
+}
+
+/** Runs `attempt` until no lock is in its way. @throws what it threw last; OperationFailure after Ctrl-C */
+export async function waiting<T>(path: string, patience: Patience, attempt: () => T): Promise<T> {
+  const until = performance.now() + patience.longestMs;
+  for (let said = false; ; said = true) {
+    if (patience.signal.aborted) throw new OperationFailure('Stopped before anything was changed.');
+    try {
+      return attempt();
+    } catch (error) {
+      if (!isBusy(error) || performance.now() >= until) throw error;
+      if (!said) patience.say(`Another process holds the lock of ${path}: waiting for it.`);
+    }
+    await sleep(PAUSE_MS);
+  }
+}
+
+const WHERE_IT_IS = 'Name the webui.db of the backend with --database or DATABASE_URL.';
+
+function requireTables(path: string, { backendReady, problem, hasUserTable }: Schema, needed: Needed): void {
+  if (!hasUserTable) {
+    throw new OperationFailure(
+      `${path} is no database of Open WebUI: it has no table "user". ${WHERE_IT_IS} A backend that has never run must be started once.`,
+    );
+  }
+  if (!backendReady) {
+    throw new OperationFailure(
+      `${path} has the tables of Open WebUI in a shape that this version does not know: it may belong to a newer release, or be in the middle of a migration. Nothing was changed. Look for a newer modelgate.`,
+    );
+  }
+  if (needed === 'backend' || problem === undefined) return;
+  throw new OperationFailure(
+    `${path} cannot be used yet: ${problem}. Run \`modelgate init\` first, or \`modelgate migrate\` to take everybody along.`,
+  );
+}

@@ -1,0 +1,40 @@
+/** What SQLite and the system say about a file, in the words of operators. */
+import { getuid } from 'node:process';
+import { failureCode } from '../store/database.ts';
+import { OperationFailure } from './failure.ts';
+
+/** @returns a failure in words for what SQLite or the system said; anything else, which is a bug, as it came */
+export function toFailure(error: unknown, path: string): unknown {
+  if (error instanceof OperationFailure) return error;
+  const code = failureCode(error);
+  const found = SENTENCES.find(([prefix]) => code.startsWith(prefix));
+  if (found === undefined) return error;
+  const [, what, remedy] = found;
+  return new OperationFailure(`${path} ${what} (${code}). Nothing was changed. ${remedy}`, { cause: error });
+}
+
+const whoRuns = `This command runs as user ${getuid?.() ?? 'unknown'}`;
+
+/** The first prefix that fits counts. */
+const SENTENCES: readonly (readonly [prefix: string, what: string, remedy: string])[] = [
+  ['SQLITE_BUSY', 'is locked by another process', 'Try again, or wait longer with --wait 2m.'],
+  ['SQLITE_LOCKED', 'is locked by another process', 'Try again, or wait longer with --wait 2m.'],
+  ['SQLITE_FULL', 'cannot grow: the disk is full', 'Free some space first.'],
+  [
+    'SQLITE_READONLY_',
+    'needs a recovery that may write',
+    `${whoRuns}; run it as the owner of the file and its folder.`,
+  ],
+  ['SQLITE_READONLY', 'may not be written', `${whoRuns}; run it as the owner of the file and its folder.`],
+  ['SQLITE_PERM', 'may not be opened', `${whoRuns}; run it as the owner of the file and its folder.`],
+  ['SQLITE_CANTOPEN', 'cannot be opened', `${whoRuns}; the file, its -wal and -shm and its folder must be open to it.`],
+  ['SQLITE_NOTADB', 'is not a SQLite database', 'Name the webui.db of the backend with --database or DATABASE_URL.'],
+  ['SQLITE_CORRUPT', 'is damaged', 'Keep a copy of it, then bring back a backup: modelgate restore FILE.'],
+  ['SQLITE_IOERR', 'cannot be read or written: the file system reports an error', 'Look into the log of the system.'],
+  ['SQLITE_TOOBIG', 'cannot hold a value that long', 'Shorten it.'],
+  ['ENOSPC', 'cannot be written: the disk is full', 'Free some space first.'],
+  ['EACCES', 'may not be used', `${whoRuns}; run it as the owner of the file and its folder.`],
+  ['EPERM', 'may not be used', `${whoRuns}; run it as the owner of the file and its folder.`],
+  ['EROFS', 'is on a read-only file system', 'Mount the volume writable for this command.'],
+  ['ENOENT', 'is not there', 'Look whether the folder exists and the volume is mounted.'],
+];

@@ -1,0 +1,47 @@
+/** Whom an operator means by an id or an e-mail address. */
+import type { Connection } from '../store/database.ts';
+import { OperationFailure } from './failure.ts';
+
+export interface Person {
+  readonly id: string;
+  readonly email: string | null;
+  readonly name: string | null;
+  /** The backend's word; null where the row has none. */
+  readonly role: string | null;
+}
+
+/**
+ * @returns a function that finds one user by id, and else by e-mail address in any letter case
+ * @throws OperationFailure (that function) where there is none, or where several have the address
+ */
+export function createPersonFinder(connection: Connection): (idOrEmail: string) => Person {
+  const byId = connection.prepare<[string], Person>('SELECT id, email, name, role FROM "user" WHERE id = ?');
+  const byEmail = connection.prepare<[string], Person>(
+    'SELECT id, email, name, role FROM "user" WHERE lower(email) = lower(?) LIMIT 2',
+  );
+  return (idOrEmail) => {
+    const exact = byId.get(idOrEmail);
+    if (exact !== undefined) return exact;
+    const [one, other] = byEmail.all(idOrEmail);
+    if (one === undefined) {
+      throw new OperationFailure(
+        `The backend knows no user with the id or e-mail address ${quoted(idOrEmail)}. Nothing was changed. \`modelgate member list\` shows those of an organization.`,
+      );
+    }
+    if (other !== undefined) {
+      throw new OperationFailure(
+        `Several users have the e-mail address ${quoted(idOrEmail)}. Nothing was changed. Give the id of one.`,
+      );
+    }
+    return one;
+  };
+}
+
+/** As an operator typed it, harmless in a sentence. */
+export const quoted = (text: string): string => {
+  const plain = JSON.stringify(text).replace(
+    /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  return plain.length > 120 ? `${plain.slice(0, 119)}…"` : plain;
+};
