@@ -25,9 +25,9 @@ const TABLE: Record<string, Row> = {
     types: ['scope.ts', 'store', 'transport'],
     packages: ['hono', 'jose', 'lru-cache'],
   },
-  store: { values: ['errors.ts', 'identity', 'policy'], types: [], packages: ['better-sqlite3', 'lru-cache'] },
+  store: { values: ['errors.ts', 'exact-json.ts', 'identity', 'policy'], types: [], packages: ['better-sqlite3', 'lru-cache'] },
   enforcement: {
-    values: ['errors.ts', 'policy'],
+    values: ['errors.ts', 'exact-json.ts', 'policy'],
     types: ['identity', 'scope.ts', 'store', 'transport'],
     packages: ['hono', 'lru-cache'],
   },
@@ -45,6 +45,7 @@ const TABLE: Record<string, Row> = {
     packages: ['cli-table3', 'commander', 'csv-stringify'],
   },
   'errors.ts': { values: [], types: [], packages: [] },
+  'exact-json.ts': { values: [], types: [], packages: [] },
   'scope.ts': { values: [], types: ['enforcement', 'errors.ts', 'identity', 'policy', 'transport'], packages: [] },
   'refuse.ts': {
     values: ['enforcement', 'errors.ts', 'transport'],

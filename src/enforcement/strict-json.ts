@@ -5,6 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
+import { endOfString, parseExactJson } from '../exact-json.ts';
 
 /** Python gives up at about 1,000 levels; real requests stay below 30. */
 const MAX_DEPTH = 200;
@@ -21,7 +22,7 @@ export function parseStrictJson(body: Buffer): unknown {
 export function parseStrictText(text: string): unknown {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseExactJson(text);
   } catch (cause) {
     // SyntaxError quotes the body: it goes to nobody
     throw new GatewayError('body_unreadable', { cause: new Error('not JSON', { cause: (cause as Error).name }) });
@@ -56,20 +57,9 @@ function countKeys(value: unknown): number {
   return keys;
 }
 
-/** @returns the index of the closing quote of the string that opens at `start` */
-export function endOfString(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
-    let backslashes = 0;
-    while (text.charCodeAt(end - 1 - backslashes) === BACKSLASH) backslashes++;
-    if (backslashes % 2 === 0) return end;
-  }
-  return text.length;
-}
-
 const unreadable = (detail: string) => new GatewayError('body_unreadable', { detail });
 
 const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 const COLON = 0x3a;
 const OPEN_OBJECT = 0x7b;
 const CLOSE_OBJECT = 0x7d;

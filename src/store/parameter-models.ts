@@ -2,6 +2,7 @@
  * Models that stored parameters name: a preset's `params` overwrite `model` when the backend runs it (Open WebUI
  * 0.6.x, utils/payload.py), and what it does not know goes on to the provider, whose routing fields name models too.
  */
+import { parseExactJson } from '../exact-json.ts';
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
 import { namesModels } from '../policy/model-keys.ts';
@@ -55,7 +56,7 @@ const unreadable = (text: string): ModelId => `unreadable reference: ${text.slic
 export function parseJson(text: string): unknown {
   for (const candidate of [() => text, () => text.replaceAll(NOT_FINITE, 'null')]) {
     try {
-      return JSON.parse(candidate()) as unknown;
+      return parseExactJson(candidate());
     } catch {
       // the next candidate, or none
     }

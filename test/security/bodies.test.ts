@@ -123,6 +123,18 @@ describe('a body that no client library sends', () => {
     expect(await send(method, path, F, true)).toEqual([403, []]);
   });
 
+  test('cannot be made to read an escaped key as another one by a body before it', async () => {
+    // nodejs/node#63785: once a key `\\u006` was seen there, V8 takes "\\u006dodel" for it
+    for (const body of ['{"model":"A","\\\\u006":1}', '{"model":"A","messages":[],"\\\\u006":1}']) {
+      await send('POST', '/api/chat/completions', body);
+    }
+    expect(await send('POST', '/api/chat/completions', '{"model":"A","\\u006dodel":"F"}')).toEqual([400, []]);
+    expect(await send('POST', '/api/chat/completions', '{"model":"A","messages":[],"\\u006dodel":"F"}')).toEqual([
+      400,
+      [],
+    ]);
+  });
+
   test('in chunks of one byte is judged as a whole', async () => {
     expect(await send('POST', '/api/chat/completions', F, true)).toEqual([403, []]);
     expect(await send('POST', '/api/chat/completions', JSON.stringify(chat('A')), true)).toEqual([200, ['A']]);
