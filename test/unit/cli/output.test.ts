@@ -1,0 +1,142 @@
+import { describe, expect, test } from 'vitest';
+import { asJson, asRows, asTable, counted, emphasize, printable } from '../../../src/cli/output.ts';
+import { createProgress } from '../../../src/cli/progress.ts';
+import type { Terminal } from '../../../src/cli/terminal.ts';
+
+interface Captured extends Terminal {
+  readonly errors: string[];
+}
+
+function terminal({ isTerminal = false, environment = {} as Record<string, string> } = {}): Captured {
+  const errors: string[] = [];
+  return {
+    environment,
+    directory: '/',
+    screen: { output: isTerminal, error: isTerminal, columns: 80 },
+    write: () => undefined,
+    writeError: (text) => void errors.push(text),
+    stop: new AbortController().signal,
+    onBug: () => undefined,
+    errors,
+  };
+}
+
+describe('what comes out of the database', () => {
+  test.each([
+    ['a cleared screen', '\u001b[2Ja'],
+    ['a clipboard that is written', '\u001b]52;c;aGk=\u0007a'],
+    ['a C1 control sequence', '\u009b31ma'],
+    ['a new line', 'a\nb'],
+    ['a carriage return', 'admin\rguest'],
+    ['text from right to left', 'a\u202eb'],
+    ['isolated text from right to left', 'a\u2067b\u2069'],
+    ['a letter of no width', 'a\u200bb'],
+    ['a byte order mark', '\ufeffa'],
+    ['a line separator', 'a\u2028b'],
+    ['hidden tag letters', 'a\u{e0041}b'],
+    ['half a pair', 'a\ud83d'],
+    ['a backspace', 'a\bb'],
+    ['delete', 'a\u007fb'],
+  ])('cannot steer the terminal: %s', (_name, text) => {
+    const shown = printable(text);
+    expect(shown).toMatch(/^[ -~\ufffd]+$/u);
+    expect(shown).toContain('\ufffd');
+  });
+
+  test.each(['Zoë', '東京', 'Ørsted 100 %', '👩', "O'Neill; --", 'openai/gpt-4o:latest'])(
+    'stays as it is: %s',
+    (text) => {
+      expect(printable(text)).toBe(text);
+    },
+  );
+
+  test('is cut in a table, and whole where nobody cuts', () => {
+    expect(printable('x'.repeat(10_000))).toHaveLength(120);
+    expect(printable('x'.repeat(10_000), false)).toHaveLength(10_000);
+  });
+
+  test('is whole and exact in JSON', () => {
+    const value = { id: '\u001b[2J\u202e"\n' };
+    expect(JSON.parse(asJson(value))).toEqual(value);
+  });
+});
+
+describe('a table', () => {
+  const columns = [{ title: 'id' }, { title: 'members', align: 'right' as const }];
+
+  test('stands in columns without frames, also where letters are wide', () => {
+    const text = asTable(terminal(), columns, [
+      ['東京', 3],
+      ['acme', 1_200],
+      ['x', null],
+    ]);
+    expect(text).toBe(['ID    MEMBERS', '東京        3', 'acme     1200', 'x           -', ''].join('\n'));
+  });
+
+  test('without rows is its head', () => expect(asTable(terminal(), columns, [])).toBe('ID  MEMBERS\n'));
+
+  test('keeps a row in one line, whatever its cells hold', () => {
+    expect(
+      asTable(terminal(), columns, [['a\nb\u001b[31m', 1]])
+        .trimEnd()
+        .split('\n'),
+    ).toHaveLength(2);
+  });
+});
+
+test('rows of names and values stand in two columns', () => {
+  expect(
+    asRows([
+      ['file', '/data/webui.db'],
+      ['members', 3],
+      ['since', null],
+    ]),
+  ).toBe('file     /data/webui.db\nmembers  3\nsince    -\n');
+});
+
+test('numbers and their nouns agree', () => {
+  expect([counted(0, 'user'), counted(1, 'user'), counted(14, 'user'), counted(2_000, 'entry', 'entries')]).toEqual([
+    '0 users',
+    '1 user',
+    '14 users',
+    '2,000 entries',
+  ]);
+});
+
+describe('colours', () => {
+  const coloured = '\u001b[31mno\u001b[39m';
+  test.each([
+    ['on a terminal', terminal({ isTerminal: true }), coloured],
+    ['in a file', terminal(), 'no'],
+    ['where NO_COLOR is set', terminal({ isTerminal: true, environment: { NO_COLOR: '1' } }), 'no'],
+    ['where NO_COLOR is empty', terminal({ isTerminal: true, environment: { NO_COLOR: '' } }), coloured],
+    ['on a dumb terminal', terminal({ isTerminal: true, environment: { TERM: 'dumb' } }), 'no'],
+  ])('%s', (_name, where, shown) => expect(emphasize(where, 'red', 'no')).toBe(shown));
+});
+
+describe('progress', () => {
+  test('is drawn in one line of a terminal and wiped at the end', () => {
+    const where = terminal({ isTerminal: true });
+    const progress = createProgress(where, 'users', 'user');
+    progress.at(50, 100);
+    progress.at(100, 100);
+    progress.end();
+    expect(where.errors[0]).toContain('50 % of 100 users');
+    expect(where.errors.at(-1)).toBe('\r\u001b[2K');
+    expect(where.errors.join('')).not.toContain('\n');
+  });
+
+  test('is not written into a file', () => {
+    const where = terminal();
+    const progress = createProgress(where, 'users', 'user');
+    progress.at(1, 2);
+    progress.end();
+    expect(where.errors).toEqual([]);
+  });
+
+  test('of nothing is complete', () => {
+    const where = terminal({ isTerminal: true });
+    createProgress(where, 'users', 'user').at(0, 0);
+    expect(where.errors[0]).toContain('100 %');
+  });
+});
