@@ -1,22 +1,24 @@
 /** `modelgate explain`: the decision that the gate would come to for one user and one model, and why. Changes nothing. */
 import type { StoreConfig } from '../config/parse.ts';
-import { decide } from '../policy/decide.ts';
+import { explainModel } from '../operations/explanation.ts';
+import type { ModelExplanation } from '../operations/explanation.ts';
+import { counts } from '../operations/standing.ts';
 import type { Decision, DenyReason, PermitReason } from '../policy/decision.ts';
 import { parseModelId } from '../policy/model-id.ts';
-import { openInspection } from '../store/inspection.ts';
-import type { Inspection, KnownUser } from '../store/inspection.ts';
-import { requireStoreConfig } from './configured.ts';
-import { asJson, asRows } from './output.ts';
+import { quoted } from '../operations/people.ts';
+import { operationOn, requireStoreConfig } from './configured.ts';
+import { asJson, asRows, counted, printable } from './output.ts';
+import type { Cell } from './output.ts';
+import type { MembershipJson } from './standing-lines.ts';
+import { describeStanding, toMembershipJson } from './standing-lines.ts';
 import { CommandFailure, EXIT } from './terminal.ts';
 import type { Terminal } from './terminal.ts';
+import type { DatabaseOptions } from './words.ts';
 
-export interface ExplainOptions {
+export interface ExplainOptions extends DatabaseOptions {
   /** Id or e-mail address. */
   readonly user: string;
   readonly model: string;
-  readonly json?: boolean;
-  readonly database?: string;
-  readonly config?: string;
 }
 
 /** What `--json` prints; absent things are null. */
@@ -24,74 +26,73 @@ export interface Explanation {
   readonly decision: 'permit' | 'deny';
   readonly reason: PermitReason | DenyReason;
   readonly meaning: string;
+  /** One sentence: why, and what to do. */
+  readonly advice: string;
   readonly user: { readonly id: string; readonly email: string | null; readonly role: string };
   readonly model: string;
   readonly grant: { readonly organization: string; readonly pattern: string } | null;
   readonly chain: readonly string[];
   /** Organizations that count: active, with an active membership. */
   readonly organizations: readonly { readonly id: string; readonly grants: number }[];
+  /** Every membership, also those that give nothing. */
+  readonly memberships: readonly MembershipJson[];
+  readonly settings: PolicySettings;
   /** Why the gate does not act on it, or null. */
   readonly not_enforced: string | null;
 }
 
-/** @throws CommandFailure where the database cannot be read, or the user or model cannot be what was meant */
-export function explain(options: ExplainOptions, terminal: Terminal): number {
+/** The switches that decide whether the gate acts on a decision. */
+export interface PolicySettings {
+  readonly mode: 'enforce' | 'report';
+  /** The setting that switches the gate off, or null. */
+  readonly bypass: string | null;
+  readonly admin_access: 'organization' | 'all';
+}
+
+/** @throws CommandFailure for what cannot be a model @throws OperationFailure where the file cannot be read, or nobody is meant */
+export async function explain(options: ExplainOptions, terminal: Terminal): Promise<number> {
   const config = requireStoreConfig(terminal, { file: options.config, database: options.database });
-  const inspection = openInspection(config.database.path);
-  if ('problem' in inspection) {
-    throw new CommandFailure(`The database ${config.database.path} cannot be read: ${inspection.problem}.`);
-  }
-  try {
-    const explanation = explainTo(inspection, onlyUser(inspection, options.user), options.model, config);
-    terminal.write(options.json === true ? asJson(explanation) : describe(explanation));
-    return EXIT.done;
-  } finally {
-    inspection.close();
-  }
-}
-
-function onlyUser(inspection: Inspection, idOrEmail: string): KnownUser {
-  const [user, other] = inspection.usersBy(idOrEmail);
-  if (user === undefined) {
-    throw new CommandFailure(`The backend knows no user with the id or e-mail address ${JSON.stringify(idOrEmail)}.`);
-  }
-  if (other !== undefined) {
-    throw new CommandFailure(`Several users have the e-mail address ${JSON.stringify(idOrEmail)}: give the id of one.`);
-  }
-  return user;
-}
-
-function explainTo(
-  { view }: Inspection,
-  { principal, email }: KnownUser,
-  named: string,
-  config: StoreConfig,
-): Explanation {
-  const model = parseModelId(named);
+  const model = parseModelId(options.model);
   if (model === undefined)
-    throw new CommandFailure(`${JSON.stringify(named)} cannot be the id of a model.`, EXIT.misused);
-  const decision = decide(view, principal, model, config.policy);
+    throw new CommandFailure(`${quoted(options.model)} cannot be the id of a model.`, EXIT.misused);
+  const operation = operationOn(config, terminal, options);
+  const found = await explainModel(operation, options.user, model, config.policy);
+  const explanation = toExplanation(found, model, config);
+  terminal.write(options.json === true ? asJson(explanation) : describe(explanation, found));
+  return EXIT.done;
+}
+
+function toExplanation(found: ModelExplanation, model: string, { policy }: StoreConfig): Explanation {
+  const { decision, person, user, standings } = found;
   return {
     decision: decision.effect,
     reason: decision.reason,
     meaning: MEANINGS[decision.reason],
-    user: { id: principal.id, email: email ?? null, role: principal.role },
+    advice: found.advice,
+    user: { id: user.id, email: person.email, role: user.role },
     model,
     grant: decision.effect === 'permit' ? (decision.grant ?? null) : null,
     chain: decision.chain,
-    organizations: view.grantsOf(principal).map(({ organization, exact, prefixes }) => ({
+    organizations: standings.filter(counts).map(({ organization, grants }) => ({
       id: organization,
-      grants: exact.size + prefixes.length,
+      grants: grants.filter(({ isActive }) => isActive).length,
     })),
-    not_enforced: unenforced(config, decision),
+    memberships: standings.map(toMembershipJson),
+    settings: toPolicySettings(policy),
+    not_enforced: unenforced(policy, decision.effect),
   };
 }
 
-function unenforced({ policy }: StoreConfig, decision: Decision): string | null {
-  if (policy.bypass !== undefined) return `${policy.bypass} switches the gate off: everything is permitted`;
-  return policy.mode === 'report' && decision.effect === 'deny'
-    ? 'MODELGATE_MODE=report: denials are only logged'
-    : null;
+export const toPolicySettings = ({ mode, bypass, adminAccess }: StoreConfig['policy']): PolicySettings => ({
+  mode,
+  bypass: bypass ?? null,
+  admin_access: adminAccess,
+});
+
+/** @returns why the gate does not act on a decision, or null where it does */
+export function unenforced({ bypass, mode }: StoreConfig['policy'], effect: Decision['effect']): string | null {
+  if (bypass !== undefined) return `${bypass} switches the gate off: everything is permitted`;
+  return mode === 'report' && effect === 'deny' ? 'MODELGATE_MODE=report: denials are only logged' : null;
 }
 
 const MEANINGS: Record<PermitReason | DenyReason, string> = {
@@ -115,17 +116,18 @@ const MEANINGS: Record<PermitReason | DenyReason, string> = {
   stored_reference: 'something stored names a model that is not granted',
 };
 
-function describe(explanation: Explanation): string {
-  const { decision, reason, meaning, user, model, grant, chain, organizations } = explanation;
-  const rows: (readonly [string, string])[] = [
+function describe(explanation: Explanation, { standings }: ModelExplanation): string {
+  const { decision, reason, meaning, advice, user, model, grant, chain, organizations } = explanation;
+  const rows: (readonly [string, Cell])[] = [
     ['decision', `${decision} (${reason}): ${meaning}`],
     ['user', `${user.id}${user.email === null ? '' : ` <${user.email}>`}, role ${user.role}`],
     ['model', model],
   ];
   if (grant !== null) rows.push(['grant', `${grant.pattern} of ${grant.organization}`]);
   if (chain.length > 1) rows.push(['chain', chain.join(' > ')]);
-  const list = organizations.map(({ id, grants }) => `${id} (${grants === 1 ? '1 grant' : `${grants} grants`})`);
+  const list = organizations.map(({ id, grants }) => `${id} (${counted(grants, 'grant')})`);
   rows.push(['organizations', list.length === 0 ? 'none that count' : list.join(', ')]);
+  for (const standing of standings) rows.push(['membership', describeStanding(standing)]);
   if (explanation.not_enforced !== null) rows.push(['not enforced', explanation.not_enforced]);
-  return asRows(rows);
+  return `${asRows(rows)}\n${printable(advice, false)}\n`;
 }

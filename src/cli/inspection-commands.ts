@@ -1,4 +1,5 @@
 /** The commands that look and change nothing. */
+import { Option } from 'commander';
 import type { AuditOptions } from './audit.ts';
 import type { BenchQueriesOptions } from './bench-queries.ts';
 import type { DoctorOptions } from './doctor.ts';
@@ -18,7 +19,12 @@ export function addInspectionCommands(parts: CommandLine): void {
 function addExplain({ program, terminal, exitWith }: CommandLine): void {
   const command = program
     .command('explain')
-    .description('say whether a user may use a model, and why')
+    .description(
+      `say whether a user may use a model, why, and what to do
+
+In place of the guide's "Users Can't See Models": memberships (those too that do not count), the models of each organization, the role, the base of a preset, bypass settings, and one sentence. Asks the very code of the gate.`,
+    )
+    .summary('say whether a user may use a model, why, and what to do')
     .requiredOption('--user <id>', 'id or e-mail address of the user')
     .requiredOption('--model <id>', 'id of the model, exactly as the backend spells it');
   onDatabase(
@@ -26,7 +32,7 @@ function addExplain({ program, terminal, exitWith }: CommandLine): void {
     'modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db',
   ).action(async (options: ExplainOptions) => {
     const { explain } = await import('./explain.ts');
-    exitWith(explain(options, terminal));
+    exitWith(await explain(options, terminal));
   });
 }
 
@@ -35,21 +41,53 @@ function addReport({ program, terminal, exitWith }: CommandLine): void {
     .command('report')
     .description('which user has which models, as the view user_model_access_report says it')
     .option('--org <id>', 'only this organization')
-    .option('--csv', 'print CSV');
-  onDatabase(command, 'modelgate report --csv --database data/webui.db > report.csv').action(
-    async (options: ReportOptions) => {
-      const { report } = await import('./report.ts');
-      exitWith(await report(options, terminal));
-    },
-  );
+    .option(
+      '--csv',
+      'print CSV: UTF-8, RFC 4180; cells that a spreadsheet would run as formulas begin with an apostrophe',
+    )
+    .addHelpText(
+      'after',
+      `
+The rows of the deployment guide's view, whether it is there or not: for each user and organization, with an active
+membership, the number and names of the models that the organization has switched on. As in the guide's view only
+models with a row in the backend's model table are counted: prefix grants (openai/*) and models that nobody has edited
+in the backend have none. How many grants that leaves out is said at the end. \`modelgate model list\` shows every
+grant, \`modelgate explain\` what one user may do.`,
+    );
+  onDatabase(
+    command,
+    'modelgate report --csv --database data/webui.db > report.csv',
+    'modelgate report --org mai_client_acme --json | jq ".rows[].user_email"',
+  ).action(async (options: ReportOptions) => {
+    const { report } = await import('./report.ts');
+    exitWith(await report(options, terminal));
+  });
 }
 
 function addAudit({ program, terminal, exitWith }: CommandLine): void {
   const command = program
     .command('audit')
     .description('active users and models of each organization, and the admins of the backend')
-    .option('--csv', 'print CSV, one table after the other');
-  onDatabase(command, 'modelgate audit --database data/webui.db').action(async (options: AuditOptions) => {
+    .option('--csv', 'print CSV, one table after the other with an empty line between; --only for one alone')
+    .addOption(
+      new Option('--only <table>', 'one table instead of all').choices([
+        'organizations',
+        'admins',
+        'outside',
+      ] satisfies AuditOptions['only'][]),
+    )
+    .addHelpText(
+      'after',
+      `
+The rows of the deployment guide's audit_access.sh. As there, model_count has grants that are switched off in it, and
+an admin is listed for each membership, switched off or not; active_model_count and is_member say what counts. Admins
+in no organization, whom the guide's statement leaves out, are a third table.`,
+    );
+  onDatabase(
+    command,
+    'modelgate audit --database data/webui.db',
+    'modelgate audit --only admins --csv > admins.csv',
+  ).action(async (options: AuditOptions) => {
     const { audit } = await import('./audit.ts');
     exitWith(await audit(options, terminal));
   });
@@ -58,7 +96,14 @@ function addAudit({ program, terminal, exitWith }: CommandLine): void {
 function addDoctor({ program, terminal, exitWith }: CommandLine): void {
   const command = program
     .command('doctor')
-    .description('look for what usually is wrong: settings, tables, indexes, locks, permissions, backend')
+    .description(
+      `look for what usually is wrong, and say what to do; nothing is changed
+
+In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity.
+
+Run it with the environment of the gate. Exit code 1 where there is a problem; warnings alone are 0.`,
+    )
+    .summary('look for what usually is wrong, and say what to do; nothing is changed')
     .option('--user <id>', 'also look why this user sees no models; id or e-mail address')
     .option('--quick', 'leave out what reads the whole file (integrity check)');
   onDatabase(command, 'modelgate doctor --database data/webui.db', 'modelgate doctor --user alice@example.com').action(
@@ -72,7 +117,12 @@ function addDoctor({ program, terminal, exitWith }: CommandLine): void {
 function addBenchQueries({ program, terminal, exitWith }: CommandLine): void {
   const command = program
     .command('bench-queries')
-    .description('time the queries of a decision: pass if 95 of 100 take less than 1 ms')
+    .description(
+      `time the queries of a decision: pass if 95 of 100 take less than 1 ms
+
+In place of the guide's monitor_performance.py: its three queries word for word, the statements that the gate prepares, and a whole decision that nothing is cached for. Asks for real users in turn, where the guide asks for one that is not there, and sets no journal mode.`,
+    )
+    .summary('time the queries of a decision: pass if 95 of 100 take less than 1 ms')
     .option('--iterations <count>', 'how often each query runs', toCount(20, 1_000_000), 100)
     .option('--org <id>', 'organization that is asked for (default: the one with the most models)')
     .option('--user <id>', 'user that is asked for; id or e-mail address (default: many of them in turn)');

@@ -1,12 +1,13 @@
 /** The commands that make and manage organizations, their members and their models. */
 import type { Command } from 'commander';
+import { Option } from 'commander';
 import type { InitOptions } from './init.ts';
 import type { MemberAddOptions, MemberListOptions, MemberRemoveOptions } from './member.ts';
 import type { MigrateOptions } from './migrate.ts';
 import type { ModelAllowOptions, ModelDenyOptions, ModelListOptions } from './model.ts';
 import type { ModelSyncOptions } from './model-sync.ts';
 import type { OrganizationOptions } from './organization.ts';
-import { onDatabase } from './words.ts';
+import { onDatabase, toOrigin } from './words.ts';
 import type { CommandLine } from './words.ts';
 
 export function addOrganizationCommands(parts: CommandLine): void {
@@ -20,13 +21,22 @@ export function addOrganizationCommands(parts: CommandLine): void {
 function addInit({ program, terminal, exitWith }: CommandLine): void {
   const command = program
     .command('init')
-    .description('make the tables, indexes, views and triggers that are missing, and say which')
+    .summary('make the tables, indexes, views and triggers that are missing, and say which')
+    .description(
+      "Makes what is missing of the guide's two tables, four indexes and two views, and the triggers by which a gate " +
+        'notices changes, and says which; a second run finds nothing to do. The gate does the same at its start. With an ' +
+        'organization that has no rows yet, users who are neither pending nor banned and models without a base are linked to it, once.',
+    )
     .option(
       '--org <id>',
       'organization that existing users and models are linked to, once; or OPENROUTER_EXTERNAL_USER',
     )
     .option('--name <name>', 'its name; or ORGANIZATION_NAME');
-  onDatabase(command, 'modelgate init --database data/webui.db').action(async (options: InitOptions) => {
+  onDatabase(
+    command,
+    'modelgate init --database data/webui.db',
+    'modelgate init --org mai_client_acme --name "Acme" --database data/webui.db',
+  ).action(async (options: InitOptions) => {
     const { init } = await import('./init.ts');
     exitWith(await init(options, terminal));
   });
@@ -35,7 +45,14 @@ function addInit({ program, terminal, exitWith }: CommandLine): void {
 function addMigrate({ program, terminal, exitWith }: CommandLine): void {
   const command = program
     .command('migrate')
-    .description('link all users and models of an existing deployment to one organization, after a verified backup')
+    .summary('link all users and models of an existing deployment to one organization, after a verified backup')
+    .description(
+      "Links an existing deployment to one organization, in place of the guide's backup by hand and its script " +
+        'migrate_to_organizations.py: the same rows and ids, in one transaction. First the database is copied to ' +
+        'webui.db.backup.YYYYmmdd_HHMMSS and checked; a damaged one is refused before anything is touched. Users join unless ' +
+        'they are pending, models are linked unless they have a base; what is there already stays as it is, switched off or not. ' +
+        'To go back: modelgate restore webui.db.backup.YYYYmmdd_HHMMSS',
+    )
     .requiredOption('--org <id>', 'id of the organization')
     .requiredOption('--name <name>', 'its name')
     .option('--backup-dir <dir>', 'where the backup goes (default: beside the database)')
@@ -53,7 +70,7 @@ function addMigrate({ program, terminal, exitWith }: CommandLine): void {
 function addOrganization({ program, terminal, exitWith }: CommandLine): void {
   const group = program.command('org').description('show organizations');
   onDatabase(
-    group.command('list').description('every organization, with its members and models'),
+    group.command('list').description('every organization, with how many members and grants it has'),
     'modelgate org list --database data/webui.db',
   ).action(async (options: OrganizationOptions) => {
     const { listOrganizations } = await import('./organization.ts');
@@ -62,7 +79,11 @@ function addOrganization({ program, terminal, exitWith }: CommandLine): void {
   onDatabase(
     group
       .command('show')
-      .description('one organization: members, admins, models, and whether its tables are complete')
+      .summary('one organization: members, admins, models, and whether its tables are complete')
+      .description(
+        "Shows one organization: how many members count and why others do not, its own admins and the backend's, what it " +
+          'grants, and whether tables, indexes, views and triggers are complete.',
+      )
       .argument('[id]', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)'),
     'modelgate org show mai_client_acme --database data/webui.db',
   ).action(async (id: string | undefined, options: OrganizationOptions) => {
@@ -78,10 +99,19 @@ const CREATE = 'make the organization where nobody has named it yet';
 
 function addMember({ program, terminal, exitWith }: CommandLine): void {
   const group = program.command('member').description('add, remove and list the users of an organization');
-  const add = inOrganization(group.command('add').description('make users members of an organization'))
+  const add = inOrganization(
+    group
+      .command('add')
+      .summary('make users members of an organization')
+      .description(
+        'Makes users members of an organization, all of them or none. Whoever is pending or banned is refused; with --all ' +
+          'they are skipped, and whoever has a membership keeps it as it is. A named user whose membership is switched off ' +
+          'gets it back.',
+      ),
+  )
     .argument('[users...]', 'ids or e-mail addresses')
     .option('--all', 'every user who is neither pending nor banned')
-    .option('--role <role>', 'role in the organization; the gate does not look at it', 'member')
+    .option('--role <role>', 'role in the organization, which the gate does not look at (default: member for new ones)')
     .option('--create', CREATE);
   onDatabase(
     add,
@@ -91,7 +121,15 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
     const { addMembers } = await import('./member.ts');
     exitWith(await addMembers(users, options, terminal));
   });
-  const remove = inOrganization(group.command('remove').description('switch memberships off'))
+  const remove = inOrganization(
+    group
+      .command('remove')
+      .summary('switch memberships off')
+      .description(
+        'Switches memberships off. The rows stay, because they keep the users out: the gate enrols whoever has none in ' +
+          'the organization of its environment (MODELGATE_AUTO_ENROLL).',
+      ),
+  )
     .argument('<users...>', 'ids or e-mail addresses')
     .option('--purge', 'delete the rows; a user of the organization named in the environment may then join again');
   onDatabase(remove, 'modelgate member remove alice@example.com --org mai_client_acme').action(
@@ -100,10 +138,9 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
       exitWith(await removeMembers(users, options, terminal));
     },
   );
-  const list = inOrganization(group.command('list').description('members of an organization')).option(
-    '--active',
-    'only those that count',
-  );
+  const list = inOrganization(
+    group.command('list').description('members of an organization, and why some do not count'),
+  ).option('--active', 'only those that count');
   onDatabase(list, 'modelgate member list --org mai_client_acme').action(async (options: MemberListOptions) => {
     const { listMembers } = await import('./member.ts');
     exitWith(await listMembers(options, terminal));
@@ -112,7 +149,15 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
 
 function addModel({ program, terminal, exitWith }: CommandLine): void {
   const group = program.command('model').description('allow, deny, list and synchronize the models of an organization');
-  const allow = inOrganization(group.command('allow').description('let an organization use models'))
+  const allow = inOrganization(
+    group
+      .command('allow')
+      .summary('let an organization use models')
+      .description(
+        'Lets an organization use models, all of those that are named or none. An id is taken exactly as it is written, ' +
+          'never split; a * at its end, and only there, allows every id with this beginning. Presets follow their base model.',
+      ),
+  )
     .argument('<models...>', 'ids as the backend spells them; a * at the end allows every id with this beginning')
     .option('--create', CREATE);
   onDatabase(
@@ -123,7 +168,14 @@ function addModel({ program, terminal, exitWith }: CommandLine): void {
     const { allowModels } = await import('./model.ts');
     exitWith(await allowModels(models, options, terminal));
   });
-  const deny = inOrganization(group.command('deny').description('switch grants off'))
+  const deny = inOrganization(
+    group
+      .command('deny')
+      .summary('switch grants off')
+      .description(
+        'Switches grants off, and says what still allows the same models: an id can be covered by a grant such as openai/* too.',
+      ),
+  )
     .argument('<models...>', 'ids as they were allowed')
     .option('--purge', 'delete the rows');
   onDatabase(deny, 'modelgate model deny openai/gpt-4o --org mai_client_acme').action(
@@ -147,13 +199,22 @@ function addModelSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 
   const sync = inOrganization(
     group.command('sync').description('allow every model of a catalogue, and show the difference before it is written'),
   )
-    .option('--from <source>', 'table, config or live: where the catalogue is read', 'table')
-    .option('--url <url>', 'with --from live: the backend (default: MODELGATE_UPSTREAM_URL)')
+    .addOption(
+      new Option('--from <source>', 'where the catalogue is read')
+        .choices(['table', 'config', 'live'] satisfies ModelSyncOptions['from'][])
+        .default('table'),
+    )
+    .addOption(
+      new Option('--url <url>', 'with --from live: the backend (default: MODELGATE_UPSTREAM_URL)').argParser(toOrigin),
+    )
     .option('--token-file <file>', "with --from live: an admin's API key or session token, - reads standard input")
+    .option('--presets', 'also allow presets by their own ids')
     .option('--remove', 'also switch off what the catalogue does not have')
+    .option('--switch-on', 'also switch on again what somebody has switched off')
     .option('--create', CREATE)
     .option('--dry-run', 'show the difference and change nothing')
-    .option('--yes', 'write without asking');
+    .option('--yes', 'write without asking')
+    .addHelpText('after', ABOUT_SYNC);
   onDatabase(
     sync,
     'modelgate model sync --org mai_client_acme --dry-run',
@@ -163,3 +224,15 @@ function addModelSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 
     exitWith(await syncModels(options, terminal));
   });
 }
+
+const ABOUT_SYNC = `
+Where the catalogue comes from:
+  table   rows of the backend's model table without a base model, as the guide's migration links them: models that
+          somebody has edited in the backend, and no others
+  config  ids that the backend's connections list one by one, with their prefixes, from the configuration in the file
+  live    everything that an admin sees at GET /api/models of the running backend. Ask the backend itself: where
+          something on the way, such as the gate, hides models from this admin, that is said and nothing is done
+
+Left out, and said: presets (without --presets), arena models, models that are switched off in the backend. A model
+that a grant such as openai/* covers needs no row. A grant that somebody has switched off stays off. --remove touches
+neither patterns nor presets, arenas and what a provider that does not answer may have.`;

@@ -12,7 +12,12 @@ export interface Progress {
 const REDRAW_EVERY_MS = 100;
 const BAR = 24;
 
-export function createProgress({ screen, writeError }: Terminal, label: string, unit: string): Progress {
+export function createProgress(
+  { screen, writeError }: Terminal,
+  label: string,
+  unit: string,
+  units = `${unit}s`,
+): Progress {
   if (!screen.error) return { at: () => undefined, end: () => undefined };
   let drawnAt = Number.NEGATIVE_INFINITY;
   return {
@@ -23,7 +28,7 @@ export function createProgress({ screen, writeError }: Terminal, label: string, 
       const share = total > 0 ? Math.min(1, done / total) : 1;
       const filled = Math.round(share * BAR);
       const bar = `${'█'.repeat(filled)}${'░'.repeat(BAR - filled)}`;
-      writeError(`${WIPE}${label} ${bar} ${Math.floor(share * 100)} % of ${counted(total, unit)}`);
+      writeError(`${WIPE}${label} ${bar} ${Math.floor(share * 100)} % of ${counted(total, unit, units)}`);
     },
     end: () => {
       if (drawnAt > Number.NEGATIVE_INFINITY) writeError(WIPE);

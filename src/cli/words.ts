@@ -67,3 +67,15 @@ export function toCount(lowest: number, highest: number): (text: string) => numb
     return count;
   };
 }
+
+/** @returns the address of a server: scheme, host and port */
+export function toOrigin(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new InvalidArgumentError('Expected an address such as http://open-webui:8080.');
+  }
+  if (url.username !== '' || url.password !== '' || url.pathname !== '/' || url.search !== '' || url.hash !== '') {
+    throw new InvalidArgumentError('Expected scheme, host and port alone, such as http://open-webui:8080.');
+  }
+  return url;
+}

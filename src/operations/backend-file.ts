@@ -6,12 +6,16 @@
  */
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { noteCompanions } from '../store/companions.ts';
 import type { Connection } from '../store/database.ts';
 import { isBusy, openForReading, openForWriting } from '../store/database.ts';
+import { readBackendRelease } from '../store/backend-releases.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { readSchema } from '../store/schema-reader.ts';
+import { doubtAbout } from './checks/release.ts';
 import { OperationFailure } from './failure.ts';
 import { toFailure } from './file-failure.ts';
+import { recovering } from './recovery.ts';
 
 /** How an operation waits for somebody else's lock. */
 export interface Patience {
@@ -34,12 +38,17 @@ export type Needed = 'backend' | 'organizations';
  * Reads in one transaction: everything that is read belongs together.
  * @throws OperationFailure where the file is not there, not readable, or not an Open WebUI database
  */
-export function reading<T>(
+export async function reading<T>(
   operation: Operation,
   needed: Needed,
   read: (connection: Connection, schema: Schema) => T,
 ): Promise<T> {
-  return attempting(operation, () => openForReading(operation.path, ATTEMPT_MS), 'deferred', needed, read);
+  const tidyUp = noteCompanions(operation.path);
+  try {
+    return await attempting(operation, () => openForReading(operation.path, ATTEMPT_MS), 'deferred', needed, read);
+  } finally {
+    tidyUp();
+  }
 }
 
 /**
@@ -67,17 +76,26 @@ async function attempting<T>(
 ): Promise<T> {
   if (!existsSync(path)) throw new OperationFailure(`There is no file at ${path}. ${WHERE_IT_IS}`);
   let connection: Connection | undefined;
+  let warned = false;
+  const warnOnce = (opened: Connection): void => {
+    const doubt = warned ? undefined : doubtAbout(readBackendRelease(opened));
+    if (doubt !== undefined) patience.say(`Take care: ${doubt}. A backup first: modelgate backup DIR.`);
+    warned = true;
+  };
   try {
     const opened = await waiting(path, patience, () => open());
     connection = opened;
     return await waiting(path, patience, () =>
-      opened
-        .transaction(() => {
-          const schema = readSchema(opened);
-          requireTables(path, schema, needed);
-          return work(opened, schema);
-        })
-        [kind](),
+      recovering(path, () =>
+        opened
+          .transaction(() => {
+            const schema = readSchema(opened);
+            requireTables(path, schema, needed);
+            if (kind === 'immediate') warnOnce(opened);
+            return work(opened, schema);
+          })
+          [kind](),
+      ),
     );
   } catch (error) {
     throw toFailure(error, path);
@@ -103,7 +121,8 @@ export async function waiting<T>(path: string, patience: Patience, attempt: () =
 
 const WHERE_IT_IS = 'Name the webui.db of the backend with --database or DATABASE_URL.';
 
-function requireTables(path: string, { backendReady, problem, hasUserTable }: Schema, needed: Needed): void {
+/** @throws OperationFailure where the file lacks what is needed */
+export function requireTables(path: string, { backendReady, problem, hasUserTable }: Schema, needed: Needed): void {
   if (!hasUserTable) {
     throw new OperationFailure(
       `${path} is no database of Open WebUI: it has no table "user". ${WHERE_IT_IS} A backend that has never run must be started once.`,

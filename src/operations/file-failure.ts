@@ -6,11 +6,21 @@ import { OperationFailure } from './failure.ts';
 /** @returns a failure in words for what SQLite or the system said; anything else, which is a bug, as it came */
 export function toFailure(error: unknown, path: string): unknown {
   if (error instanceof OperationFailure) return error;
+  const found = explainFailure(error, path);
+  if (found === undefined) return error;
+  return new OperationFailure(`${found.finding} Nothing was changed. ${found.remedy}`, { cause: error });
+}
+
+/** @returns what SQLite or the system said in two sentences: what it is, and what to do; undefined for a bug */
+export function explainFailure(
+  error: unknown,
+  path: string,
+): { readonly finding: string; readonly remedy: string } | undefined {
   const code = failureCode(error);
   const found = SENTENCES.find(([prefix]) => code.startsWith(prefix));
-  if (found === undefined) return error;
+  if (found === undefined) return undefined;
   const [, what, remedy] = found;
-  return new OperationFailure(`${path} ${what} (${code}). Nothing was changed. ${remedy}`, { cause: error });
+  return { finding: `${path} ${what} (${code}).`, remedy };
 }
 
 const whoRuns = `This command runs as user ${getuid?.() ?? 'unknown'}`;
@@ -33,6 +43,8 @@ const SENTENCES: readonly (readonly [prefix: string, what: string, remedy: strin
   ['SQLITE_IOERR', 'cannot be read or written: the file system reports an error', 'Look into the log of the system.'],
   ['SQLITE_TOOBIG', 'cannot hold a value that long', 'Shorten it.'],
   ['ENOSPC', 'cannot be written: the disk is full', 'Free some space first.'],
+  ['EDQUOT', 'cannot be written: the quota is used up', 'Free some space first.'],
+  ['EFBIG', 'cannot be written: a limit on the size of files is reached', 'Raise the limit (ulimit -f) first.'],
   ['EACCES', 'may not be used', `${whoRuns}; run it as the owner of the file and its folder.`],
   ['EPERM', 'may not be used', `${whoRuns}; run it as the owner of the file and its folder.`],
   ['EROFS', 'is on a read-only file system', 'Mount the volume writable for this command.'],

@@ -194,7 +194,7 @@ describe('the admin listener', () => {
     await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.url }));
     const metrics = await fetch(`${gate.adminUrl}/metrics`);
     expect(metrics.headers.get('content-type')).toMatch(/^text\/plain/);
-    expect(await metrics.text()).toContain('modelgate_policy_readable 1');
+    expect(await metrics.text()).toContain('modelgate_database_readable 1');
     expect((await readyz(gate.adminUrl)).status).toBe(200);
     expect((await fetch(`${gate.adminUrl}/api/models`)).status).toBe(404);
     for (const path of ['/metrics', '/readyz', '/healthz']) {

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { asJson, asRows, asTable, counted, emphasize, printable } from '../../../src/cli/output.ts';
 import { createProgress } from '../../../src/cli/progress.ts';
@@ -12,7 +13,8 @@ function terminal({ isTerminal = false, environment = {} as Record<string, strin
   return {
     environment,
     directory: '/',
-    screen: { output: isTerminal, error: isTerminal, columns: 80 },
+    screen: { input: isTerminal, output: isTerminal, error: isTerminal, columns: 80 },
+    input: () => Readable.from([]),
     write: () => undefined,
     writeError: (text) => void errors.push(text),
     stop: new AbortController().signal,
@@ -56,8 +58,9 @@ describe('what comes out of the database', () => {
   });
 
   test('is whole and exact in JSON', () => {
-    const value = { id: '\u001b[2J\u202e"\n' };
+    const value = { id: '\u001b[2J\u202e"\n\u009b31m\u{e0041}' };
     expect(JSON.parse(asJson(value))).toEqual(value);
+    expect(asJson(value)).toMatch(/^[ -~\n]+$/);
   });
 });
 

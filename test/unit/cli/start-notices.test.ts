@@ -26,9 +26,15 @@ describe('what is said at every start', () => {
     ['report mode', { MODELGATE_MODE: 'report' }, /only logged/],
     ["the backend's published key", { WEBUI_SECRET_KEY: 't0p-s3cr3t' }, /published default/],
     ['a short key', { WEBUI_SECRET_KEY: 'short' }, /fewer than 16/],
+    ['Secure cookies without a proxy', { WEBUI_SESSION_COOKIE_SECURE: 'true' }, /browsers drop them/],
     ['proxies that are everybody', { MODELGATE_TRUSTED_PROXIES: '10.0.0.0/8,0.0.0.0/0' }, /every address/],
   ])('names %s', (_name, environment, said) => {
     expect(noticesOf(environment)).toEqual([expect.stringMatching(said)]);
+  });
+
+  test('says nothing of Secure cookies behind a proxy, nor of cookies that are not', () => {
+    expect(noticesOf({ WEBUI_SESSION_COOKIE_SECURE: 'true', MODELGATE_TRUSTED_PROXIES: '10.0.0.0/8' })).toEqual([]);
+    expect(noticesOf({ WEBUI_SESSION_COOKIE_SECURE: 'true', WEBUI_AUTH_COOKIE_SECURE: 'false' })).toEqual([]);
   });
 
   test('shows no key', () => expect(noticesOf({ WEBUI_SECRET_KEY: 'zzz-key' }).join()).not.toContain('zzz'));

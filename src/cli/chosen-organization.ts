@@ -1,0 +1,23 @@
+/** Which organization a command is about: `--org`, else the one of the environment. */
+import type { StoreConfig } from '../config/parse.ts';
+import type { ChosenOrganization } from '../operations/organizations.ts';
+import { CommandFailure, EXIT } from './terminal.ts';
+
+/**
+ * @param word how the command that asks takes it
+ * @throws CommandFailure with exit code 2 where neither names one
+ */
+export function chooseOrganization(
+  { organization }: StoreConfig,
+  { org, create = false }: { readonly org?: string | undefined; readonly create?: boolean | undefined },
+  word = '--org ID',
+): ChosenOrganization {
+  const id = org ?? organization?.id;
+  if (id === undefined || id === '') {
+    throw new CommandFailure(
+      `Which organization? Name it with ${word}, or set OPENROUTER_EXTERNAL_USER and ORGANIZATION_NAME. \`modelgate org list\` shows them.`,
+      EXIT.misused,
+    );
+  }
+  return { id, isConfigured: id === organization?.id, mayBeNew: create };
+}

@@ -1,0 +1,214 @@
+/** `modelgate model allow`, `deny` and `list`: what an organization grants. */
+import { suggest } from '../config/suggestion.ts';
+import type { StoreConfig } from '../config/parse.ts';
+import { listGrants } from '../operations/grant-list.ts';
+import type { GrantRow } from '../operations/grant-list.ts';
+import { allowModels as allowPatterns, denyModels as denyPatterns, whyImpossible } from '../operations/grants.ts';
+import type { AllowedModel, AllowedModels, DeniedModel } from '../operations/grants.ts';
+import type { ChosenOrganization } from '../operations/organizations.ts';
+import { quoted } from '../operations/people.ts';
+import { describeProblems } from '../operations/problems.ts';
+import { chooseOrganization } from './chosen-organization.ts';
+import { operationOn, requireStoreConfig } from './configured.ts';
+import { OBSTACLES } from './obstacles.ts';
+import { warn, warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+import { asJson, asTable, counted } from './output.ts';
+import type { Terminal } from './terminal.ts';
+import { CommandFailure, EXIT } from './terminal.ts';
+import type { DatabaseOptions } from './words.ts';
+
+interface InOrganization extends DatabaseOptions {
+  readonly org?: string;
+}
+
+export interface ModelAllowOptions extends InOrganization {
+  readonly create?: boolean;
+}
+
+/**
+ * @param patterns ids, or beginnings of ids with a `*` after them
+ * @throws CommandFailure or OperationFailure; then nothing was allowed
+ */
+export async function allowModels(
+  patterns: readonly string[],
+  options: ModelAllowOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const impossible = patterns.flatMap((pattern) => whyImpossible(pattern) ?? []);
+  if (impossible.length > 0) {
+    throw new CommandFailure(describeProblems(impossible, 'Nothing was allowed.'), EXIT.misused);
+  }
+  const { config, chosen } = prepare(options, terminal);
+  const allowed = await allowPatterns(operationOn(config, terminal, options), chosen, patterns);
+  terminal.write(
+    options.json === true
+      ? asJson({
+          organization: chosen.id,
+          created: allowed.isNew,
+          models: allowed.models.map(({ pattern, outcome, isKnown }) => ({
+            pattern,
+            kind: kindOf(pattern),
+            outcome,
+            known: isKnown,
+          })),
+        })
+      : asTable(
+          terminal,
+          ['model', 'kind', 'organization', 'result'].map((title) => ({ title })),
+          allowed.models.map(({ pattern, outcome }) => [pattern, kindOf(pattern), chosen.id, OUTCOMES[outcome]]),
+        ),
+  );
+  warnOfUnknown(terminal, allowed);
+  warnOfOrganization(terminal, chosen, allowed);
+  return EXIT.done;
+}
+
+function prepare(
+  options: InOrganization & { readonly create?: boolean },
+  terminal: Terminal,
+): { readonly config: StoreConfig; readonly chosen: ChosenOrganization } {
+  const config = requireStoreConfig(terminal, { file: options.config, database: options.database });
+  return { config, chosen: chooseOrganization(config, options) };
+}
+
+const kindOf = (pattern: string): GrantRow['kind'] => (pattern.endsWith('*') ? 'prefix' : 'exact');
+
+const OUTCOMES = {
+  added: 'allowed',
+  restored: 'allowed again',
+  unchanged: 'was allowed already',
+  switched_off: 'switched off',
+  off_already: 'was switched off already',
+  deleted: 'deleted',
+  absent: 'is no grant',
+} as const;
+
+/** An id that the file does not know is the usual case with a provider, and a misspelt one looks just the same. */
+function warnOfUnknown(terminal: Terminal, { models, known }: AllowedModels): void {
+  const unknown = models.filter(({ isKnown }) => !isKnown);
+  const exact = unknown.filter(({ pattern }) => kindOf(pattern) === 'exact');
+  if (exact.length > 0) {
+    warn(
+      terminal,
+      `${named(exact)} ${exact.length === 1 ? 'does' : 'do'} not stand in the backend's database. That is usual for models of a provider; look that ${exact.length === 1 ? 'the id is' : 'the ids are'} spelt as in the backend's list of models, or compare with \`modelgate model sync --from live --dry-run\`.`,
+    );
+  }
+  for (const { pattern } of exact.slice(0, MOST_NAMED)) {
+    const meant = closest(pattern, known);
+    if (meant !== undefined) warn(terminal, `Did you mean ${quoted(meant)} instead of ${quoted(pattern)}?`);
+  }
+  const prefixes = unknown.filter(({ pattern }) => kindOf(pattern) === 'prefix');
+  if (prefixes.length > 0 && known.length > 0) {
+    warn(
+      terminal,
+      `No model that stands in the backend's database begins like ${named(prefixes)}: ${prefixes.length === 1 ? 'it allows' : 'they allow'} whatever the provider has of that beginning.`,
+    );
+  }
+  if (models.some(({ pattern }) => pattern === '*')) {
+    warn(terminal, '"*" allows every model of the backend, also those that are connected later.');
+  }
+}
+
+const MOST_NAMED = 5;
+
+function named(models: readonly AllowedModel[]): string {
+  const some = models.slice(0, MOST_NAMED).map(({ pattern }) => quoted(pattern));
+  const rest = models.length - some.length;
+  return rest > 0 ? `${some.join(', ')} and ${rest.toLocaleString('en')} more` : some.join(', ');
+}
+
+/** @returns what differs in its letter case, or only lacks the provider before it or the tag behind it; else the nearest */
+function closest(id: string, known: readonly string[]): string | undefined {
+  const typed = id.trim().toLowerCase();
+  const alike = known.find((candidate) => {
+    const other = candidate.toLowerCase();
+    return [typed, `${typed}:latest`].includes(other) || other.endsWith(`/${typed}`) || other.endsWith(`.${typed}`);
+  });
+  if (alike !== undefined) return alike;
+  // the finder of settings knows upper case and underscores
+  const spelt = new Map(known.map((candidate) => [candidate.toUpperCase().replaceAll('-', '_'), candidate]));
+  const nearest = suggest(typed, [...spelt.keys()]);
+  return nearest === undefined ? undefined : spelt.get(nearest);
+}
+
+export interface ModelDenyOptions extends InOrganization {
+  readonly purge?: boolean;
+}
+
+/**
+ * @param patterns as they were allowed
+ * @throws CommandFailure or OperationFailure; then nothing was denied
+ */
+export async function denyModels(
+  patterns: readonly string[],
+  options: ModelDenyOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { purge = false } = options;
+  const { config, chosen } = prepare(options, terminal);
+  const { models, isEmpty } = await denyPatterns(operationOn(config, terminal, options), chosen, { patterns, purge });
+  terminal.write(
+    options.json === true
+      ? asJson({
+          organization: chosen.id,
+          models: models.map(({ pattern, outcome, stillBy }) => ({ pattern, outcome, still_allowed_by: stillBy })),
+        })
+      : asTable(
+          terminal,
+          ['model', 'organization', 'result'].map((title) => ({ title })),
+          models.map(({ pattern, outcome }) => [pattern, chosen.id, OUTCOMES[outcome]]),
+        ),
+  );
+  for (const model of models) warnOfRest(terminal, model);
+  if (purge) warnOfReturn(terminal, config, chosen, { of: 'models', isEmpty });
+  return EXIT.done;
+}
+
+function warnOfRest(terminal: Terminal, { pattern, stillBy }: DeniedModel): void {
+  if (stillBy.length === 0) return;
+  const some = stillBy.slice(0, MOST_NAMED).map((other) => quoted(other));
+  const rest = stillBy.length - some.length;
+  const through = `${some.join(', ')}${rest > 0 ? ` and ${counted(rest, 'other grant')}` : ''}`;
+  warn(
+    terminal,
+    kindOf(pattern) === 'exact'
+      ? `${quoted(pattern)} is still allowed by ${through}.`
+      : `Of what ${quoted(pattern)} covered, some is still allowed by ${through}.`,
+  );
+}
+
+export interface ModelListOptions extends InOrganization {
+  readonly active?: boolean;
+}
+
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+export async function listModels(options: ModelListOptions, terminal: Terminal): Promise<number> {
+  const { config, chosen } = prepare(options, terminal);
+  const all = await listGrants(operationOn(config, terminal, options), chosen);
+  const grants = options.active === true ? all.filter(({ obstacles }) => obstacles.length === 0) : all;
+  terminal.write(
+    options.json === true
+      ? asJson({ organization: chosen.id, models: grants.map(grantToJson) })
+      : asTable(
+          terminal,
+          ['model', 'kind', 'name', 'active', 'in table', 'does not count'].map((title) => ({ title })),
+          grants.map((grant) => [
+            ...[grant.pattern, grant.kind, grant.name, grant.isActive],
+            grant.kind === 'exact' ? grant.rows > 0 : counted(grant.rows, 'model'),
+            grant.obstacles.map((obstacle) => OBSTACLES[obstacle]).join(', '),
+          ]),
+        ),
+  );
+  return EXIT.done;
+}
+
+const grantToJson = (grant: GrantRow): unknown => ({
+  pattern: grant.pattern,
+  kind: grant.kind,
+  name: grant.name,
+  active: grant.isActive,
+  in_table: grant.rows > 0,
+  covers: grant.rows,
+  counts: grant.obstacles.length === 0,
+  reasons: grant.obstacles,
+});

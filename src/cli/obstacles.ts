@@ -1,0 +1,12 @@
+/** Why a membership or a grant does not count, in the words of tables; JSON has the words of the types. */
+import type { GrantObstacle } from '../operations/grant-list.ts';
+import type { Obstacle } from '../operations/member-list.ts';
+
+export const OBSTACLES: Readonly<Record<Obstacle | GrantObstacle, string>> = {
+  inactive: 'switched off',
+  pending: 'pending in the backend',
+  banned: 'banned in the backend',
+  unknown_user: 'unknown to the backend',
+  organization_inactive: 'in an organization that is switched off',
+  matches_nothing: 'can match no model',
+};

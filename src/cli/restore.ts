@@ -1,0 +1,96 @@
+/** `modelgate restore`: puts a backup in the place of the database, and keeps what it replaces. */
+import { resolve } from 'node:path';
+import { asSize } from '../operations/disk-space.ts';
+import { prepareRestoration } from '../operations/restoration.ts';
+import type { Restoration } from '../operations/restoration.ts';
+import { warnOfComplaints } from './complaints.ts';
+import { requireStoreConfig } from './configured.ts';
+import { asJson, counted, printable } from './output.ts';
+import { askYesNo, canAsk } from './question.ts';
+import { asLines, createStepProgress, inSeconds } from './steps.ts';
+import { CommandFailure, EXIT } from './terminal.ts';
+import type { Terminal } from './terminal.ts';
+import type { DatabaseOptions } from './words.ts';
+
+export interface RestoreOptions extends DatabaseOptions {
+  readonly yes?: boolean;
+}
+
+/** @throws CommandFailure or OperationFailure where nothing was changed */
+export async function restore(file: string, options: RestoreOptions, terminal: Terminal): Promise<number> {
+  const config = requireStoreConfig(terminal, { file: options.config, database: options.database });
+  if (options.yes !== true && !canAsk(terminal)) {
+    throw new CommandFailure(
+      'Nobody can be asked here, because this is no terminal: say --yes. Nothing was changed.',
+      EXIT.misused,
+    );
+  }
+  const steps = createStepProgress(terminal);
+  const backup = resolve(terminal.directory, file);
+  const started = performance.now();
+  const restoration = await prepareRestoration({
+    path: config.database.path,
+    file: backup,
+    backend: config.upstreamUrl,
+    now: new Date(),
+    signal: terminal.stop,
+    say: (sentence) => terminal.writeError(`modelgate: ${printable(sentence, false)}\n`),
+    onStep: steps.onStep,
+  }).finally(steps.end);
+  const preparedMs = performance.now() - started;
+  try {
+    if (options.yes !== true && !(await askYesNo(terminal, question(restoration, backup)))) {
+      terminal.writeError('modelgate: Nothing was changed.\n');
+      return EXIT.failed;
+    }
+    const resumed = performance.now();
+    const kept = await restoration.putInPlace();
+    const done: Done = { restoration, backup, kept, elapsedMs: preparedMs + performance.now() - resumed };
+    terminal.write(options.json === true ? asJson(toJson(done)) : describe(done));
+    warnOfComplaints(terminal, restoration.complaints);
+    return EXIT.done;
+  } finally {
+    restoration.discard();
+  }
+}
+
+function question({ target, replacedBytes, bytes, facts }: Restoration, backup: string): string {
+  const old = replacedBytes === undefined ? '' : ` (${asSize(replacedBytes)}, kept beside it)`;
+  return `Put ${printable(backup, false)} (${asSize(bytes)}, ${counted(facts.users, 'user')}) in the place of ${printable(target, false)}${old}?`;
+}
+
+interface Done {
+  readonly restoration: Restoration;
+  readonly backup: string;
+  readonly kept: string | undefined;
+  readonly elapsedMs: number;
+}
+
+function describe({ restoration: { target, facts }, backup, kept, elapsedMs }: Done): string {
+  const rows = asLines([
+    ['restored', target],
+    ['from', backup],
+    [
+      'verified',
+      `integrity ok, ${counted(facts.users, 'user')}, ${counted(facts.models, 'model')}, ${counted(facts.members, 'membership')}, ${counted(facts.grants, 'grant')}`,
+    ],
+    ['replaced', kept === undefined ? 'nothing: there was no database' : `kept as ${kept}`],
+    ['time', inSeconds(elapsedMs)],
+  ]);
+  return `${rows}\nStart the backend and the gate again.\n`;
+}
+
+function toJson({ restoration: { target, bytes, facts, complaints }, backup, kept, elapsedMs }: Done): unknown {
+  return {
+    restored: target,
+    from: backup,
+    bytes,
+    replaced: kept ?? null,
+    users: facts.users,
+    models: facts.models,
+    members: facts.members,
+    grants: facts.grants,
+    complaints,
+    seconds: Number((elapsedMs / 1000).toFixed(3)),
+  };
+}

@@ -1,0 +1,18 @@
+/** How many columns of a terminal a text takes. */
+
+/** @returns the number of columns; 2 for a character of East Asian scripts or an emoji, 0 for a mark on another one */
+export function widthOf(text: string): number {
+  if (PLAIN.test(text)) return text.length;
+  let width = 0;
+  for (const { segment } of graphemes.segment(text)) width += MARK.test(segment) ? 0 : WIDE.test(segment) ? 2 : 1;
+  return width;
+}
+
+const graphemes = new Intl.Segmenter();
+/** One column each; the segmenter takes a thousand times as long. */
+const PLAIN =
+  /^[ -~\u00a0-\u02ff\u0370-\u03ff\u0400-\u0482\u2010-\u2027\u2030-\u205e\u20a0-\u20cf\u2100-\u22ff\ufffd]*$/;
+const MARK = /^\p{M}/u;
+/** Unicode's East_Asian_Width W and F in ranges, and what is drawn as a picture by itself (UAX #11, UTS #51). */
+const WIDE =
+  /^[\u1100-\u115f\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{17000}-\u{18cff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}]|^\p{Emoji_Presentation}|\ufe0f/u;

@@ -1,0 +1,157 @@
+/** The file as the system sees it: whose it is, who may read it, and whether SQLite can make its journals beside it. */
+import { accessSync, closeSync, constants, openSync, readdirSync, statfsSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { getuid } from 'node:process';
+import { shellCommand } from '../shell-words.ts';
+import { asSize } from '../disk-space.ts';
+import type { Finding } from './finding.ts';
+import { ok, problem, warning } from './finding.ts';
+
+/** The deployment guide: `chmod 600 data/webui.db`. */
+const OTHERS_MAY = 0o077;
+const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
+
+/**
+ * To be called before SQLite has the file open: closing a descriptor of it would give up SQLite's locks (fcntl(2)).
+ * @returns undefined where there is no file at the path
+ */
+export function checkDatabaseFile(path: string): readonly Finding[] | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return undefined;
+  const { uid } = stats;
+  const about = `${path} (${asSize(stats.size)}, mode ${octal(stats.mode)}, owner ${uid})`;
+  const asOwner = `Run the gate as user ${uid}, the owner of the file.`;
+  if (!canOpen(path, 'r')) return [problem('file', `User ${runner()} may not read ${about}.`, asOwner)];
+  return [
+    canOpen(path, 'r+')
+      ? ok('file', `${about} can be read and written by user ${runner()}, who runs this command.`)
+      : warning(
+          'file',
+          `User ${runner()} may not write ${about}: nobody can be enrolled, and no command can change anything.`,
+          asOwner,
+        ),
+    ...checkModes(path, uid),
+    ...checkFolder(path, canCreateIn(dirname(path)), asOwner),
+    ...checkBackups(path),
+    ...checkFileSystem(path, statfsSync(path).type),
+  ];
+}
+
+/** Tried, because a read-only volume is not seen in any mode. Before SQLite has the file open in this process. */
+function canOpen(path: string, how: 'r' | 'r+'): boolean {
+  try {
+    closeSync(openSync(path, how));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function canCreateIn(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function checkModes(path: string, owner: number): readonly Finding[] {
+  const names = [path, ...COMPANIONS.map((suffix) => `${path}${suffix}`)];
+  const wide = names.filter((name) => ((modeOf(name) ?? 0) & OTHERS_MAY) !== 0);
+  if (wide.length === 0) return [ok('permissions', `Nobody but user ${owner} may open the file.`)];
+  const modes = wide.map((name) => `${basename(name)} ${octal(modeOf(name) ?? 0)}`).join(', ');
+  const runs = owner === getuid?.() ? '' : ` The gate must then run as user ${owner}.`;
+  return [
+    warning(
+      'permissions',
+      `Not only its owner may open the file, which holds passwords, keys and chats (${modes}).`,
+      `${shellCommand('chmod', '600', ...wide)}.${runs}`,
+    ),
+  ];
+}
+
+function checkFolder(path: string, isWritable: boolean, asOwner: string): readonly Finding[] {
+  const folder = dirname(path);
+  const mode = modeOf(folder) ?? 0;
+  const found = [];
+  if (!isWritable) {
+    found.push(
+      warning(
+        'folder',
+        `User ${runner()} may not create files in ${folder}, and SQLite cannot write without its journal there.`,
+        asOwner,
+      ),
+    );
+  }
+  if ((mode & 0o002) !== 0) {
+    found.push(
+      warning(
+        'folder',
+        `Everybody may create files in ${folder} (mode ${octal(mode)}), and so put another database there.`,
+        `${shellCommand('chmod', 'o-w', folder)}.`,
+      ),
+    );
+  }
+  return found.length > 0 ? found : [ok('folder', `${folder} (mode ${octal(mode)}) takes SQLite's journals.`)];
+}
+
+const SHOWN_BACKUPS = 3;
+
+/** As the guide and `modelgate backup` and `migrate` name them, where they lie beside the file. */
+function checkBackups(path: string): readonly Finding[] {
+  const [folder, base] = [dirname(path), basename(path)];
+  const stem = base.replace(/\.[^.]*$/, '');
+  const isBackup = (name: string): boolean =>
+    name.startsWith(`${base}.`) || (name.startsWith(`${stem}_`) && /\.db(?:\.gz)?$/.test(name));
+  const wide = listed(folder)
+    .filter((name) => isBackup(name) && ((modeOf(join(folder, name)) ?? 0) & OTHERS_MAY) !== 0)
+    .toSorted();
+  if (wide.length === 0) return [];
+  const some = wide.slice(0, SHOWN_BACKUPS).join(', ');
+  return [
+    warning(
+      'backups',
+      `Not only their owner may open ${wide.length === 1 ? 'a backup' : `${wide.length} backups`} beside the file (${some}${wide.length > SHOWN_BACKUPS ? ', …' : ''}).`,
+      `${shellCommand('chmod', '600', ...wide.slice(0, 20).map((name) => join(folder, name)))}.`,
+    ),
+  ];
+}
+
+/** statfs(2). Locks of SQLite and its shared memory do not work across machines. */
+const NETWORK_FILE_SYSTEMS: Readonly<Record<number, string>> = {
+  0x6969: 'NFS',
+  0xff534d42: 'CIFS',
+  0xfe534d42: 'SMB',
+  0x517b: 'SMB',
+  0x0102_1997: '9p',
+};
+
+export function checkFileSystem(path: string, type: number): readonly Finding[] {
+  const name = NETWORK_FILE_SYSTEMS[type >>> 0];
+  if (name === undefined) return [];
+  return [
+    warning(
+      'file system',
+      `${path} is on ${name}, where SQLite's locks and its WAL mode cannot be relied on.`,
+      'Move the data directory to a local disk of the machine that runs the backend and the gate.',
+    ),
+  ];
+}
+
+const octal = (mode: number): string => (mode & 0o7777).toString(8).padStart(3, '0');
+
+const modeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.mode;
+
+function runner(): string {
+  const id = getuid?.();
+  return id === 0 ? '0 (root)' : String(id ?? 'unknown');
+}
+
+function listed(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // a folder that may be passed through and not be listed
+  }
+}

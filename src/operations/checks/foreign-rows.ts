@@ -1,0 +1,118 @@
+/** Rows of the two tables of organizations that do nothing, or not what somebody meant. */
+import type { Connection } from '../../store/database.ts';
+import type { Schema } from '../../store/schema-reader.ts';
+import { quoted } from '../people.ts';
+import type { Finding } from './finding.ts';
+import { ok, warning } from './finding.ts';
+
+const NAME = 'foreign rows';
+const SHOWN = 3;
+
+interface Question {
+  /** Counts the rows and names some, as `total` and `example`. */
+  readonly sql: string;
+  readonly say: (count: string, examples: string) => string;
+  readonly remedy: string;
+}
+
+export function checkForeignRows(connection: Connection, schema: Schema): readonly Finding[] {
+  const found = questions(schema).flatMap(({ sql, say, remedy }) => {
+    const rows = connection.prepare<[number], { total: number; example: unknown }>(`${sql} LIMIT ?`).all(SHOWN);
+    const [first] = rows;
+    if (first === undefined || first.total === 0) return [];
+    const examples = rows.map(({ example }) => quoted(String(example))).join(', ');
+    return [
+      warning(
+        NAME,
+        say(first.total.toLocaleString('en'), `${examples}${first.total > rows.length ? ', …' : ''}`),
+        remedy,
+      ),
+    ];
+  });
+  return found.length > 0 ? found : [ok(NAME, 'Every member is a user, and every row means what it says.')];
+}
+
+const TOTAL = 'count(*) OVER () AS total';
+
+function questions(schema: Schema): readonly Question[] {
+  return [
+    GONE_USERS,
+    LONELY_GRANTS,
+    ...(schema.clientOrganizations ? [UNKNOWN_ORGANIZATIONS] : []),
+    ...perTable(schema),
+    USELESS_PATTERNS,
+  ];
+}
+
+const GONE_USERS: Question = {
+  sql: `SELECT user_id AS example, ${TOTAL} FROM organization_members m
+    WHERE NOT EXISTS (SELECT 1 FROM "user" u WHERE u.id = m.user_id)`,
+  say: (count, examples) => `${count} memberships belong to users that the backend does not have: ${examples}.`,
+  remedy: 'They give nothing. Delete them: modelgate member remove USER --org ORGANIZATION --purge.',
+};
+
+const LONELY_GRANTS: Question = {
+  sql: `SELECT organization_id AS example, ${TOTAL} FROM organization_models o
+    WHERE NOT EXISTS (SELECT 1 FROM organization_members m WHERE m.organization_id = o.organization_id)
+    GROUP BY organization_id`,
+  say: (count, examples) => `${count} organizations have models and no member: ${examples}.`,
+  remedy: 'Add members (modelgate member add USER --org ORGANIZATION), or look whether the id is misspelt.',
+};
+
+/** The foreign key of mAI's tables, which nobody enforces; the one on `model` says nothing, as most models have no row. */
+const UNKNOWN_ORGANIZATIONS: Question = {
+  sql: `SELECT organization_id AS example, ${TOTAL} FROM (
+      SELECT organization_id FROM organization_members UNION SELECT organization_id FROM organization_models) named
+    WHERE NOT EXISTS (SELECT 1 FROM client_organizations c WHERE c.id = named.organization_id)`,
+  say: (count, examples) => `${count} organizations are not in mAI's client_organizations: ${examples}.`,
+  remedy: 'They count for the gate. Add them in mAI, or look whether the id is misspelt.',
+};
+
+const USELESS_PATTERNS: Question = {
+  sql: `SELECT model_id AS example, ${TOTAL} FROM organization_models
+    WHERE instr(substr(model_id, 1, length(model_id) - 1), '*') > 0`,
+  say: (count, examples) =>
+    `${count} grants have a * that is not at the end, where it is a plain character: ${examples}.`,
+  remedy: 'Only a last * covers many models, such as openai/*. Allow what was meant: modelgate model allow.',
+};
+
+/** What can be odd in both tables. */
+function perTable({ memberActive, grantActive }: Schema): readonly Question[] {
+  return (
+    [
+      ['organization_members', 'user_id', 'memberships', memberActive, 'member'],
+      ['organization_models', 'model_id', 'grants', grantActive, 'model'],
+    ] as const
+  ).flatMap(([table, key, rows, hasActive, command]): readonly Question[] => {
+    const both = `organization_id || ' ' || ${key}`;
+    const change = command === 'member' ? 'member add or remove' : 'model allow or deny';
+    return [
+      {
+        sql: `SELECT ${both} AS example, ${TOTAL} FROM ${table} GROUP BY organization_id, ${key} HAVING count(*) > 1`,
+        say: (count, examples) => `${count} ${rows} stand more than once, and one that is on is enough: ${examples}.`,
+        remedy: `Switch all rows of one at once with modelgate ${change}.`,
+      },
+      {
+        sql: `SELECT ${both} AS example, ${TOTAL} FROM ${table}
+          WHERE typeof(organization_id) != 'text' OR typeof(${key}) != 'text' OR organization_id = '' OR ${key} = ''
+            OR organization_id != trim(organization_id, ${SPACES}) OR ${key} != trim(${key}, ${SPACES})`,
+        say: (count, examples) =>
+          `${count} ${rows} have an id that is empty, no text, or begins or ends with a space: ${examples}.`,
+        remedy: 'Ids are compared as they are, so these match nothing that is spelt without it. Write them anew.',
+      },
+      ...(hasActive
+        ? [
+            {
+              sql: `SELECT ${both} || ' ' || coalesce(is_active, 'NULL') AS example, ${TOTAL} FROM ${table}
+                WHERE is_active IS NULL OR is_active NOT IN (0, 1)`,
+              say: (count: string, examples: string) =>
+                `${count} ${rows} have an is_active that is neither 0 nor 1 (NULL counts as on, all else as off): ${examples}.`,
+              remedy: `Say what is meant with modelgate ${change}.`,
+            },
+          ]
+        : []),
+    ];
+  });
+}
+
+const SPACES = "' ' || char(9) || char(10) || char(13) || char(160)";

@@ -1,0 +1,93 @@
+/**
+ * Whether the queries of a decision, and the deployment guide's, find their rows through an index: asked of SQLite for
+ * the very statements that the gate prepares.
+ */
+import type { Connection } from '../../store/database.ts';
+import { gateQueries } from '../../store/gate-queries.ts';
+import type { Schema } from '../../store/schema-reader.ts';
+import { GUIDE_QUERIES } from '../guide-queries.ts';
+import type { Finding } from './finding.ts';
+import { ok, problem, unknown, warning } from './finding.ts';
+
+const NAME = 'index use';
+/** A scan of fewer rows takes less than the microseconds that anybody would notice. */
+const FEW_ROWS = 1_000;
+/** From here on every decision holds up all others for a millisecond or more. */
+const MANY_ROWS = 10_000;
+
+export interface PlannedQuery {
+  readonly name: string;
+  readonly sql: string;
+}
+
+export function checkIndexUse(connection: Connection, schema: Schema): readonly Finding[] {
+  const queries = [...gateQueries(schema), ...GUIDE_QUERIES.filter((query) => canRun(connection, query))];
+  const found = queries.flatMap((query) => judge(connection, query));
+  if (found.length > 0) return found;
+  const skipped = GUIDE_QUERIES.filter((query) => !queries.includes(query));
+  const proved = ok(
+    NAME,
+    `All ${queries.length} queries of a decision and of the guide find their rows through an index.`,
+  );
+  if (skipped.length === 0) return [proved];
+  return [
+    proved,
+    unknown(
+      NAME,
+      `${skipped.map(({ name }) => name).join(', ')} cannot run: its view is missing.`,
+      'Run modelgate init.',
+    ),
+  ];
+}
+
+function canRun(connection: Connection, { sql }: PlannedQuery): boolean {
+  try {
+    connection.prepare(sql);
+    return true;
+  } catch {
+    return false; // a view that is missing, or of another shape: `tables` has said so
+  }
+}
+
+/** @returns the lines of `EXPLAIN QUERY PLAN`, such as `SEARCH organization_members USING INDEX … (user_id=?)` */
+export function planOf(connection: Connection, { sql }: PlannedQuery): readonly string[] {
+  const statement = connection.prepare<[null], { readonly detail: string }>(`EXPLAIN QUERY PLAN ${sql}`);
+  return statement.all(null).map(({ detail }) => detail);
+}
+
+function judge(connection: Connection, query: PlannedQuery): readonly Finding[] {
+  const scanned = planOf(connection, query)
+    .map((line) => /^SCAN (\S+)/.exec(line)?.[1])
+    .filter((name) => name !== undefined);
+  return scanned.flatMap((name) => {
+    const table = TABLE_OF[name] ?? name;
+    const rows = rowsOf(connection, table);
+    if (rows === undefined || rows < FEW_ROWS) return [];
+    const finding = `The query ${query.name} reads all ${rows.toLocaleString('en')} rows of ${table} each time, because no index serves it.`;
+    return [(rows < MANY_ROWS ? warning : problem)(NAME, finding, REMEDY)];
+  });
+}
+
+const REMEDY = 'Run modelgate init, which makes missing indexes; if all stand, modelgate maintain.';
+
+/** Names that the views give to the tables. */
+const TABLE_OF: Readonly<Record<string, string>> = {
+  om: 'organization_members',
+  orgmod: 'organization_models',
+  u: 'user',
+  m: 'model',
+};
+
+const COUNTS: Readonly<Record<string, string>> = {
+  organization_members: 'SELECT count(*) FROM organization_members',
+  organization_models: 'SELECT count(*) FROM organization_models',
+  client_organizations: 'SELECT count(*) FROM client_organizations',
+  user: 'SELECT count(*) FROM "user"',
+  model: 'SELECT count(*) FROM model',
+  api_key: 'SELECT count(*) FROM api_key',
+};
+
+function rowsOf(connection: Connection, table: string): number | undefined {
+  const sql = COUNTS[table];
+  return sql === undefined ? undefined : connection.prepare<[], number>(sql).pluck().get();
+}

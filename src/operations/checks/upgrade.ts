@@ -1,0 +1,89 @@
+/**
+ * Whether the backend's next migration would stumble over somebody's view. It drops its tables `user` and `model` and
+ * renames a copy, and SQLite refuses a rename while a view or trigger names a table that is not there. The views of the
+ * deployment guide and of mAI do; ours do not.
+ */
+import type { Connection } from '../../store/database.ts';
+import { openScratch } from '../../store/database.ts';
+import type { Schema } from '../../store/schema-reader.ts';
+import type { Finding } from './finding.ts';
+import { ok, warning } from './finding.ts';
+
+const NAME = 'upgrade';
+
+export function checkUpgrade(
+  connection: Connection,
+  { clientOrganizations }: Pick<Schema, 'clientOrganizations'>,
+): Finding {
+  const stumbling = inTheWay(connection);
+  if (stumbling.length === 0) return ok(NAME, "No view or trigger is in the way of the backend's migrations.");
+  const names = stumbling.map(({ type, name }) => `${type} ${name}`);
+  const drops = stumbling.map(({ type, name }) => `DROP ${type.toUpperCase()} "${name.replaceAll('"', '""')}";`);
+  const again = clientOrganizations ? " mAI's own start makes its view again, so do it right before the upgrade." : '';
+  return warning(
+    NAME,
+    `The next upgrade of the backend will fail ("error in ${names[0] ?? ''}: no such table"), because ${names.join(' and ')} name${names.length === 1 ? 's' : ''} its table "user" or "model".`,
+    `Run ${drops.join(' ')} and then modelgate init, which makes views with the same rows that are not in the way.${again}`,
+  );
+}
+
+interface SchemaRow {
+  readonly type: string;
+  readonly name: string;
+  readonly sql: string;
+}
+
+/**
+ * Does what a migration does, in an empty database in memory that has the same tables, views and triggers: SQLite alone
+ * knows what the words of a view name.
+ */
+function inTheWay(connection: Connection): readonly SchemaRow[] {
+  const rows = connection
+    .prepare<[], SchemaRow>(
+      `SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'view', 'trigger') AND sql IS NOT NULL
+       AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type`,
+    )
+    .all();
+  const suspects = rows.filter(({ type }) => type !== 'table');
+  const found = new Set<SchemaRow>();
+  for (const rebuild of REBUILDS) {
+    const scratch = openScratch();
+    try {
+      // shadow tables of a virtual one stand already when their own turn comes
+      for (const { sql } of rows) attempt(() => void scratch.prepare(sql).run());
+      scratch.exec(rebuild);
+      for (const _round of suspects) {
+        const culprit = culpritOf(
+          attempt(() => void scratch.exec(RENAME)),
+          suspects,
+        );
+        if (culprit === undefined) break;
+        found.add(culprit);
+        attempt(() => void scratch.exec(`DROP ${culprit.type} "${culprit.name.replaceAll('"', '""')}"`));
+      }
+    } finally {
+      scratch.close();
+    }
+  }
+  return [...found];
+}
+
+const REBUILDS = ['user', 'model'].map(
+  (table) => `CREATE TABLE _alembic_tmp (id TEXT); DROP TABLE IF EXISTS "${table}"`,
+);
+const RENAME =
+  'ALTER TABLE _alembic_tmp RENAME TO _alembic_renamed; ALTER TABLE _alembic_renamed RENAME TO _alembic_tmp';
+
+/** @returns what went wrong, or undefined */
+function attempt(act: () => void): string | undefined {
+  try {
+    act();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : '';
+  }
+}
+
+function culpritOf(message: string | undefined, suspects: readonly SchemaRow[]): SchemaRow | undefined {
+  return suspects.find(({ type, name }) => message?.startsWith(`error in ${type} ${name}: `) === true);
+}

@@ -1,0 +1,382 @@
+import { execFile, spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import Database from 'better-sqlite3';
+import { describe, expect, test } from 'vitest';
+import { askCommand, runCommand } from '../../support/command.ts';
+import type { TestDatabase } from '../../support/database.ts';
+import { createDatabase } from '../../support/database.ts';
+import { startModelgate } from '../../support/gate-process.ts';
+import { hasPython } from '../../support/python.ts';
+import { until, withTimeout } from '../../support/with-timeout.ts';
+
+const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
+const run = promisify(execFile);
+const ORG = ['--org', 'mai_client_acme', '--name', 'Acme "& Co" $1'];
+
+/** A deployment that never met modelgate. */
+function deployment(): TestDatabase {
+  const database = createDatabase({ organizationTables: 'none' });
+  database.addUser({ id: 'root', role: 'admin' });
+  for (let user = 0; user < 13; user++) database.addUser({ id: `u${user}`, role: user === 0 ? 'banned' : 'user' });
+  for (const id of ['p1', 'p2']) database.addUser({ id, role: 'pending' });
+  for (let model = 0; model < 9; model++) database.addModel({ id: `m${model}`, active: model === 0 ? 0 : 1 });
+  database.addModel({ id: 'preset', base: 'm1' });
+  return database;
+}
+const on = (database: TestDatabase, ...words: string[]) => [...words, '--database', database.path];
+
+describe('migrate', () => {
+  test('--dry-run prints the plan in words, and changes nothing', async () => {
+    using database = deployment();
+    database.sql.pragma('wal_checkpoint(TRUNCATE)');
+    const before = readFileSync(database.path);
+    const { code, stdout, stderr } = await runCommand(on(database, 'migrate', ...ORG, '--dry-run'));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toBe(
+      [
+        'A migration of everybody to Acme "& Co" $1 (mai_client_acme) would do this:',
+        '  14 users join, 1 as admin, 1 banned user among them, whom the gate refuses all the same',
+        '  9 models linked, 1 of them switched off as in the backend',
+        '  2 pending users left out',
+        '  1 preset not linked: a preset follows its base model',
+        '  17 objects to make: tables organization_models, organization_members, modelgate_version, modelgate_user, modelgate_model; 4 indexes; 2 views; 6 triggers',
+        'Nothing was changed: this is a dry run.',
+        '',
+      ].join('\n'),
+    );
+    expect(readFileSync(database.path).equals(before)).toBe(true);
+    expect(readdirSync(database.directory).filter((name) => name.includes('backup'))).toEqual([]);
+  });
+
+  test('ends with what it did, the backup, and the two lines for .env', async () => {
+    using database = deployment();
+    const { code, stdout, stderr } = await runCommand(on(database, 'migrate', ...ORG));
+    expect(code).toBe(0);
+    const [backup] = readdirSync(database.directory).filter((name) => /^webui\.db\.backup\.\d{8}_\d{6}$/.test(name));
+    expect(stderr).toBe(`modelgate: Backed up and checked: ${join(database.directory, backup!)}\n`);
+    expect(stdout).toMatch(/^Migrated everybody to /);
+    expect(stdout).toContain('  14 users joined, 1 as admin');
+    expect(stdout).toContain('\nmembers       14\nmodels        9\n');
+    expect(stdout.split('\n').slice(-3)).toEqual([
+      'OPENROUTER_EXTERNAL_USER=mai_client_acme',
+      'ORGANIZATION_NAME="Acme \\"& Co\\" \\$1"',
+      '',
+    ]);
+    const again = await runCommand(on(database, 'migrate', ...ORG));
+    expect(again).toMatchObject({ code: 0, stderr: '' });
+    expect(again.stdout).toMatch(/^Nothing to do: .* Nothing was changed, and no backup was needed\.\n/);
+    expect(readdirSync(database.directory).filter((name) => name.includes('.backup.'))).toEqual([backup]);
+  });
+
+  test.runIf(spawnSync('sh', ['-c', 'true']).status === 0)('prints lines that a shell reads back', async () => {
+    using database = deployment();
+    const { environment } = await askCommand<{ environment: Record<string, string> }>(
+      on(database, 'migrate', ...ORG, '--dry-run'),
+    );
+    const { stdout } = await runCommand(on(database, 'migrate', ...ORG));
+    const file = join(database.directory, 'lines.env');
+    writeFileSync(file, stdout.split('\n').slice(-3).join('\n'));
+    const { stdout: read } = await run('sh', [
+      '-c',
+      '. "$0"; printf "%s|%s" "$OPENROUTER_EXTERNAL_USER" "$ORGANIZATION_NAME"',
+      file,
+    ]);
+    expect(read).toBe(`${environment['OPENROUTER_EXTERNAL_USER']}|${environment['ORGANIZATION_NAME']}`);
+  });
+
+  test.each([
+    [['--org', '', '--name', 'A'], '--org is empty.'],
+    [['--org', ' a', '--name', 'A'], '--org has a space at one of its ends.'],
+    [['--org', 'a', '--name', 'A\u001b[31m'], '--name contains control characters.'],
+    [['--org', 'a'.repeat(257), '--name', 'A'], '--org is longer than 256 characters.'],
+  ])('%j is wrong use', async (words, sentence) => {
+    using database = deployment();
+    expect(await runCommand(on(database, 'migrate', ...words))).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: `modelgate: ${sentence} Nothing was changed.\n`,
+    });
+  });
+
+  test('of a file that may not be written makes no backup of it', async () => {
+    using database = deployment();
+    database.sql.close();
+    const folder = join(database.directory, 'open');
+    mkdirSync(folder);
+    for (const path of [database.directory, folder]) chmodSync(path, 0o777);
+    chmodSync(database.path, 0o444);
+    const words = ['migrate', ...ORG, '--database', database.path, '--backup-dir', folder];
+    const { code, stderr } = await runAsNobody(...words);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/webui\.db may not be used \(EACCES\)\. Nothing was changed\./);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test('says why there is no backup, and does nothing without one', async () => {
+    using database = deployment();
+    const folder = join(database.directory, 'missing', 'volume');
+    const { code, stderr } = await runCommand(on(database, 'migrate', ...ORG, '--backup-dir', folder));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /There is no folder .*missing to make .*volume in\. Nothing was changed\. Is the volume mounted\?/,
+    );
+    expect(
+      database.sql.prepare("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'organization%'").pluck().get(),
+    ).toBe(0);
+  });
+});
+
+describe('backup', () => {
+  test('prints where it is, how large, and what was deleted', async () => {
+    using database = deployment();
+    const folder = join(database.directory, 'backups');
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'webui_20200101_000000.db.gz'), '');
+    const { code, stdout, stderr } = await runCommand(on(database, 'backup', 'backups', '--keep', '30d'), {
+      directory: database.directory,
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(
+      /^backup {4}\/.*\/backups\/webui_\d{8}_\d{6}\.db\.gz\nsize {6}[\d.]+ KB, [\d.]+ [KM]B unpacked\nverified {2}integrity ok, 16 users, 10 models, 0 memberships, 0 grants\ntime {6}\d+\.\d s\ndeleted {3}1 backup older than 30 d:\n {10}\/.*webui_20200101_000000\.db\.gz\n$/,
+    );
+  });
+
+  test('says as JSON what it did', async () => {
+    using database = deployment();
+    const folder = join(database.directory, 'backups');
+    const made = await askCommand<Record<string, unknown>>(on(database, 'backup', folder));
+    expect(made).toMatchObject({
+      users: 16,
+      models: 10,
+      made_directory: true,
+      deleted: [],
+      not_deleted: [],
+      complaints: [],
+    });
+    expect(existsSync(String(made['path']))).toBe(true);
+  });
+
+  test.each<[string, (database: TestDatabase) => [directory: string, path: string], RegExp]>([
+    ['a file for a folder', ({ path }) => [path, path], /is not a folder\. Nothing was changed/],
+    [
+      'a missing volume',
+      ({ directory, path }) => [join(directory, 'a/b'), path],
+      /Is the volume mounted\? Else make it: mkdir -p/,
+    ],
+    ['no database', ({ directory }) => [directory, join(directory, 'none.db')], /There is no file at .*none\.db/],
+    [
+      'text for a database',
+      ({ directory }) => [directory, written(join(directory, 'text.db'))],
+      /is not a SQLite database/,
+    ],
+    ['the database of another program', ({ directory }) => [directory, foreign(directory)], /no table "user"/],
+  ])('(%s) fails with one sentence', async (_what, make, sentence) => {
+    using database = deployment();
+    const [directory, path] = make(database);
+    const { code, stdout, stderr } = await runCommand(['backup', directory, '--database', path]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(sentence);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+  });
+
+  const tmpfs = spawnSync('unshare', ['-m', 'sh', '-c', 'mount -t tmpfs none /mnt']).status === 0;
+  test(`on a full disk is thrown away, and deletes nothing${tmpfs ? '' : ' (not tried: this user may not mount)'}`, async ({
+    skip,
+  }) => {
+    skip(!tmpfs, 'mounting a small file system needs root');
+    using database = deployment();
+    database.run('CREATE TABLE ballast (bytes BLOB)');
+    database.run('INSERT INTO ballast VALUES (?)', randomBytes(2 ** 20));
+    database.sql.pragma('wal_checkpoint(TRUNCATE)');
+    const folder = join(database.directory, 'small');
+    mkdirSync(folder);
+    // room for the copy alone: the compressed file beside it fills the disk
+    const script = `mount -t tmpfs -o size=2500k none "$1" && touch "$1/webui_20200101_000000.db.gz" && "$2" "$3" backup "$1" --keep 1d --database "$4"
+      echo "code $?"; ls -A "$1"`;
+    const { stdout, stderr } = await run('unshare', [
+      '-m',
+      'sh',
+      '-c',
+      script,
+      'sh',
+      folder,
+      process.execPath,
+      MAIN,
+      database.path,
+    ]);
+    expect(stderr).toMatch(
+      /small cannot be written: the disk is full \(ENOSPC\)\. Nothing was changed\. Free some space first\./,
+    );
+    expect(stdout).toBe('code 1\nwebui_20200101_000000.db.gz\n');
+  });
+
+  test('into a folder that may not be written says who runs', async () => {
+    using database = deployment();
+    database.sql.close();
+    const folder = join(database.directory, 'closed');
+    mkdirSync(folder, { mode: 0o555 });
+    for (const path of [database.directory, database.path]) chmodSync(path, 0o777);
+    const { code, stderr } = await runAsNobody('backup', folder, '--database', database.path);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/closed may not be used \(EACCES\)\. Nothing was changed\. This command runs as user \d+;/);
+  });
+
+  test.runIf(hasPython)('shows on a terminal how far each step is, and wipes it', async () => {
+    using database = deployment();
+    database.run('CREATE TABLE ballast (bytes BLOB)');
+    for (let row = 0; row < 8; row++) database.run('INSERT INTO ballast VALUES (?)', randomBytes(2 ** 20));
+    const script = `import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)`;
+    const words = on(database, 'backup', join(database.directory, 'backups'));
+    const { stdout } = await run('python3', ['-c', script, process.execPath, MAIN, ...words], {
+      env: { TERM: 'xterm' },
+    });
+    for (const step of ['copying', 'checking', 'compressing', 'comparing']) {
+      expect(stdout).toMatch(new RegExp(`${step} [█░]{24} \\d+ % of \\d+ MB`, 'u'));
+    }
+    expect(stdout.split('\u001b[2K').at(-1)).toMatch(/^backup {4}/);
+  });
+
+  test('ends at Ctrl-C, and leaves nothing behind', async () => {
+    using database = deployment();
+    database.run('CREATE TABLE ballast (bytes BLOB)');
+    for (let row = 0; row < 24; row++) database.run('INSERT INTO ballast VALUES (?)', randomBytes(2 ** 20));
+    const folder = join(database.directory, 'backups');
+    const command = startModelgate(on(database, 'backup', folder));
+    await until(() => existsSync(folder) && readdirSync(folder).length > 0, 15_000, 'the copy has begun');
+    command.kill('SIGINT');
+    expect(await command.ended()).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: 'modelgate: Stopped. Nothing was changed.\n',
+    });
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe('restore', () => {
+  test('needs somebody to ask, or --yes', async () => {
+    using database = deployment();
+    const { code, stderr } = await runCommand(on(database, 'restore', database.path));
+    expect(code).toBe(2);
+    expect(stderr).toBe(
+      'modelgate: Nobody can be asked here, because this is no terminal: say --yes. Nothing was changed.\n',
+    );
+  });
+
+  test.runIf(hasPython).each([
+    ['y', 0, /\r\nrestored {2}.*webui\.db\r\n/],
+    ['', 1, /modelgate: Nothing was changed\.\r\n$/],
+  ])('asks on a terminal: %j ends with %i', async (answer, code, printed) => {
+    using database = deployment();
+    const backup = join(database.directory, 'backup.db');
+    database.sql.pragma('wal_checkpoint(TRUNCATE)');
+    copyFileSync(database.path, backup);
+    database.addUser({ id: 'late' });
+    database.sql.close();
+    const script = `import os, pty, sys
+def read(fd):
+    data = os.read(fd, 4096)
+    if b'[y/N]' in data: os.write(fd, sys.argv[1].encode() + b'\\n')
+    return data
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[2:], read)))`;
+    const words = ['restore', backup, '--database', database.path];
+    const ended = await run('python3', ['-c', script, answer, process.execPath, MAIN, ...words], { env: {} }).catch(
+      (error: unknown) => error as { code: number; stdout: string },
+    );
+    expect('code' in ended ? ended.code : 0).toBe(code);
+    expect(ended.stdout).toMatch(
+      /Put .*backup\.db \([\d.]+ [KM]B, 16 users\) in the place of .*webui\.db \(.*kept beside it\)\? \[y\/N\]/,
+    );
+    expect(ended.stdout).toMatch(printed);
+    const sql = new Database(database.path);
+    expect(sql.prepare(`SELECT count(*) FROM "user" WHERE id = 'late'`).pluck().get()).toBe(code);
+    sql.close();
+  });
+
+  test('is refused while a backend answers at MODELGATE_UPSTREAM_URL', async () => {
+    using database = deployment();
+    const backup = join(database.directory, 'backup.db');
+    copyFileSync(database.path, backup);
+    database.sql.close();
+    const backend = createServer((_request, response) => response.end()).listen(0, '127.0.0.1');
+    await once(backend, 'listening');
+    const { port } = backend.address() as AddressInfo;
+    const environment = { MODELGATE_UPSTREAM_URL: `http://127.0.0.1:${port}` };
+    const { code, stderr } = await runCommand(on(database, 'restore', backup, '--yes'), { environment });
+    backend.closeAllConnections();
+    backend.close();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^modelgate: The backend at http:\/\/127\.0\.0\.1:\d+ answers \(status 200\), so it is running\. Nothing was changed\./,
+    );
+  });
+
+  test('says as JSON what it did, and what it kept', async () => {
+    using database = deployment();
+    const backup = join(database.directory, 'backup.db');
+    database.sql.pragma('wal_checkpoint(TRUNCATE)');
+    copyFileSync(database.path, backup);
+    database.sql.close();
+    const done = await askCommand<Record<string, unknown>>(on(database, 'restore', backup, '--yes'));
+    expect(done).toMatchObject({ restored: database.path, from: backup, users: 16, complaints: [] });
+    expect(existsSync(String(done['replaced']))).toBe(true);
+  });
+});
+
+describe('maintain', () => {
+  test('prints sizes before and after, and its steps on standard error', async () => {
+    using database = deployment();
+    const { code, stdout, stderr } = await runCommand(on(database, 'maintain'));
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^modelgate: ANALYZE: .*\nmodelgate: Checkpoint: .*\n$/);
+    expect(stdout).toMatch(
+      /^SIZE OF {5,}BEFORE {2,}AFTER\nfile .*\ngaps in it .*\nlog \(-wal\) .* 0\.0 KB\n\nstatistics refreshed, log emptied in \d+\.\d s; journal mode wal, untouched\n/,
+    );
+  });
+
+  test('says as JSON what it did', async () => {
+    using database = deployment();
+    const { code, stdout } = await runCommand(on(database, 'maintain', '--vacuum', '--json'));
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      journal_mode: 'wal',
+      analyzed: true,
+      vacuumed: true,
+      checkpoint: { busy: false },
+      after: { free_bytes: 0, wal_bytes: 0 },
+    });
+  });
+});
+
+/** Root may write everywhere, so whoever runs the tests as root runs this as somebody else. */
+async function runAsNobody(...words: string[]): Promise<{ code: number; stderr: string }> {
+  const child = spawn(process.execPath, [MAIN, ...words], {
+    env: {},
+    cwd: '/',
+    stdio: ['ignore', 'ignore', 'pipe'],
+    ...(process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}),
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const [code] = (await withTimeout(once(child, 'close'), 30_000, 'the command ends')) as [number];
+  return { code, stderr };
+}
+
+const written = (path: string): string => {
+  writeFileSync(path, 'no database');
+  return path;
+};
+function foreign(directory: string): string {
+  const path = join(directory, 'foreign.db');
+  const sql = new Database(path);
+  sql.exec('CREATE TABLE notes (text)');
+  sql.close();
+  return path;
+}

@@ -1,0 +1,33 @@
+import { describe, expect, test } from 'vitest';
+import { changing, reading } from '../../../src/operations/backend-file.ts';
+import { createDatabase } from '../../support/database.ts';
+import { operationOn } from '../../support/operation.ts';
+
+const nothing = () => undefined;
+
+describe('a file of a release that nobody here knows', () => {
+  test('is changed all the same where its tables fit, and the operator hears of it once', async () => {
+    using database = createDatabase();
+    database.run('UPDATE alembic_version SET version_num = ?', 'ffffffffffff');
+    const operation = operationOn(database.path);
+    await changing(operation, 'organizations', nothing);
+    expect(operation.said).toEqual([
+      expect.stringMatching(/^Take care: the file is newer than this modelgate knows.*"ffffffffffff".*backup DIR\.$/),
+    ]);
+  });
+
+  test('is read without a word', async () => {
+    using database = createDatabase();
+    database.run('UPDATE alembic_version SET version_num = ?', 'ffffffffffff');
+    const operation = operationOn(database.path);
+    await reading(operation, 'organizations', nothing);
+    expect(operation.said).toEqual([]);
+  });
+});
+
+test.each(['0.6.18', '0.12.4'] as const)('a file of Open WebUI %s is changed without a word', async (era) => {
+  using database = createDatabase({ era });
+  const operation = operationOn(database.path);
+  await changing(operation, 'organizations', nothing);
+  expect(operation.said).toEqual([]);
+});

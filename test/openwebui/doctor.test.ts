@@ -1,0 +1,64 @@
+/** `doctor` beside the real backend, which has the file open and answers. */
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { DoctorReport } from '../../src/cli/doctor.ts';
+import { toBackendRelease } from '../../src/store/backend-releases.ts';
+import { runCommand } from '../support/command.ts';
+import { runModelgate } from '../support/gate-process.ts';
+import { signUp } from './backend-client.ts';
+import { startOpenWebui } from './backend.ts';
+import type { OpenWebui } from './backend.ts';
+import { installOpenWebui } from './install.ts';
+import { RELEASES } from './release.ts';
+
+describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
+  let backend: OpenWebui;
+  beforeAll(async () => {
+    backend = await startOpenWebui({ version, providerUrl: 'http://127.0.0.1:1/v1' });
+  });
+  afterAll(() => backend.close());
+
+  async function faults(more: Record<string, string> = {}): Promise<readonly string[]> {
+    const environment = {
+      DATABASE_URL: `sqlite:///${backend.databasePath}`,
+      MODELGATE_UPSTREAM_URL: backend.url,
+      WEBUI_SECRET_KEY: backend.secretKey,
+      ...more,
+    };
+    // a process of its own: closing a descriptor in this one would give up locks of other connections
+    const { stdout, stderr } = await runModelgate(['doctor', '--json'], environment);
+    expect(stderr).toBe('');
+    const { checks } = JSON.parse(stdout) as DoctorReport;
+    return checks.filter(({ status }) => status !== 'ok').map(({ status, name }) => `${status} ${name}`);
+  }
+
+  it('says what is still to be done in a new deployment, and nothing once it is', async () => {
+    // the backend makes its file readable to everybody, and nobody can cure that but the operator
+    expect(await faults()).toEqual(['warning permissions', 'problem tables', 'warning admins']);
+    await signUp(backend.url, { name: 'Ada', email: 'ada@example.com' });
+    const { code } = await runCommand(['init', '--database', backend.databasePath]);
+    expect(code).toBe(0);
+    expect(await faults()).toEqual(['warning permissions']);
+  });
+
+  it("tells the backend's key from another one, by the backend's own words", async () => {
+    expect(await faults({ WEBUI_SECRET_KEY: 'a key that is not the one of the backend' })).toContain(
+      'problem secret key',
+    );
+  });
+
+  it('knows every migration that the release has', async () => {
+    const { python } = await installOpenWebui(version);
+    const find = 'import importlib.util as u; print(u.find_spec("open_webui").submodule_search_locations[0])';
+    const folder = join(spawnSync(python, ['-c', find], { encoding: 'utf8' }).stdout.trim(), 'migrations', 'versions');
+    const revisions = readdirSync(folder)
+      .filter((name) => name.endsWith('.py'))
+      .map(
+        (name) => /^revision(?:: str)? = ['"](\w+)['"]/m.exec(readFileSync(join(folder, name), 'utf8'))?.[1] ?? name,
+      );
+    expect(revisions.length).toBeGreaterThan(15);
+    expect(revisions.filter((revision) => toBackendRelease(revision).kind !== 'known')).toEqual([]);
+  });
+});
