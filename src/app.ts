@@ -10,7 +10,9 @@ import type { MiddlewareHandler } from 'hono';
 import { Hono } from 'hono';
 import type { Config } from './config/schema.ts';
 import { authorize } from './enforcement/authorize.ts';
+import { createBelongings } from './enforcement/belongings.ts';
 import { canonicalPath, createTargetReader } from './enforcement/canonical-path.ts';
+import { countedAs, runsModel } from './enforcement/counted.ts';
 import { createSurfaceDecider } from './enforcement/decide-surface.ts';
 import { filterModels } from './enforcement/filter-models.ts';
 import type { Judge } from './enforcement/judge.ts';
@@ -19,11 +21,16 @@ import type { ListShape } from './enforcement/list-shapes.ts';
 import { socketSurface } from './enforcement/sockets.ts';
 import type { Identity } from './identity/authenticate.ts';
 import { authenticate, createIdentity, identify } from './identity/authenticate.ts';
+import type { Limits } from './limits/limit.ts';
+import { createLimits } from './limits/limit.ts';
+import { createMemoryAllowances } from './limits/memory-allowances.ts';
 import type { Decision, Deny } from './policy/decision.ts';
 import type { Refusal } from './refuse.ts';
 import { createRefusal } from './refuse.ts';
 import type { GateEnv, Scope } from './scope.ts';
 import { createScope } from './scope.ts';
+import type { SecureAnswers } from './secure-answers.ts';
+import { createSecureAnswers } from './secure-answers.ts';
 import { createSocketDoor } from './socket-door.ts';
 import type { Store } from './store/store-view.ts';
 import type { Audit } from './telemetry/audit.ts';
@@ -35,6 +42,7 @@ import { createObserver } from './telemetry/observe.ts';
 import { readBody } from './transport/body.ts';
 import { forward } from './transport/forward.ts';
 import { createDownstream } from './transport/listener.ts';
+import { createClientAddress } from './transport/peer.ts';
 import type { Upstream } from './transport/upstream.ts';
 import { createUpstream } from './transport/upstream.ts';
 
@@ -43,6 +51,8 @@ export interface GateParts {
   readonly store: Store;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** What limits go by: monotonic, in milliseconds. Absent: the process's own. */
+  readonly now?: () => number;
 }
 
 export interface Gate {
@@ -61,10 +71,12 @@ export function createGate(parts: GateParts): Gate {
   const upstream = createUpstream({ ...config.upstream, trustedProxies: config.trustedProxies, probePath: '/health' });
   const identity = createIdentity(config.identity);
   const judge = createJudge(config.policy);
-  const audit = createAudit({ log, metrics, mode });
+  const audit = createAudit({ log, metrics, mode, organizationsOf: createBelongings(parts.store) });
   const observer = createObserver({ log, metrics, mode });
   const refusal = createRefusal({ audit, log, metrics, denial });
-  const shared = { ...parts, upstream, identity, judge, audit, observer, refusal, mode };
+  const secureAnswers = createSecureAnswers(config, upstream.peerOf);
+  const limits = limitsOf(parts);
+  const shared = { ...parts, upstream, identity, judge, audit, observer, refusal, secureAnswers, limits, mode };
 
   const app = createStages(shared);
   const door = createSocketDoor({
@@ -78,6 +90,8 @@ export function createGate(parts: GateParts): Gate {
     refuse: (incoming, outgoing, fault) => void app.fetch(UNREAD, { incoming, outgoing, fault }),
     upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void door(incoming, socket, head),
     mayUpgrade: (incoming) => socketSurface(incoming) !== undefined,
+    answerEdit: secureAnswers.plain,
+    answered: observer.answered,
     limits: { idleTimeoutMs: config.upstream.idleTimeoutMs },
   });
   let draining = false;
@@ -111,6 +125,19 @@ interface SharedParts extends GateParts {
   readonly audit: Audit;
   readonly observer: Observer;
   readonly refusal: Refusal;
+  readonly secureAnswers: SecureAnswers;
+  readonly limits: Limits;
+}
+
+/** Counts are kept in this process: what several replicas could share would be made here. */
+function limitsOf({ config, metrics, now = () => performance.now() }: GateParts): Limits {
+  return createLimits({
+    allowances: createMemoryAllowances(config.limits, now),
+    clientAddress: createClientAddress(config.trustedProxies),
+    countedAs,
+    runsModel,
+    metrics,
+  });
 }
 
 /** The path of a request, one stage a line. */
@@ -125,6 +152,8 @@ function createStages({
   audit,
   observer,
   refusal,
+  secureAnswers,
+  limits,
 }: SharedParts) {
   const { mode, bypass } = config.policy;
   // A second attempt finds the body where the first one left it
@@ -142,8 +171,9 @@ function createStages({
     return ANSWERED;
   };
   const record = (scope: Scope, decision: Decision) => audit.recordDecision(scope, decision, scope.decisionMs);
-  const recordList = (shape: ListShape, kept: number, removed: number) =>
-    metrics.listFiltered(shape.name, kept, removed);
+  const recordList = (scope: Scope, shape: ListShape, kept: number, removed: number) =>
+    audit.recordList(scope, shape.name, kept, removed);
+  const onStream = (isOpen: boolean) => (isOpen ? metrics.streamOpened() : metrics.streamClosed());
   const reportUnreadable = (scope: Scope, shape: ListShape, cause: unknown) => {
     metrics.answerUnreadable(shape.name);
     const fields = { request_id: scope.requestId, path: scope.path, list: shape.name, err: cause };
@@ -155,11 +185,15 @@ function createStages({
   const judged = [
     canonicalPath(createTargetReader()),
     authenticate({ identity, store }),
+    limits.limit,
     authorize({ decideSurface, mode, refuse, record }),
+    limits.limitInvocations,
     filterModels({ store, judge, mode, recordList, reportUnreadable }),
   ];
   const checked = bypass === undefined ? judged : [letThrough];
-  app.use(inOrder([begin, observer.observe, refuseMalformed, ...checked, forwardTo(upstream)]));
+  app.use(
+    inOrder([begin(secureAnswers), observer.observe, refuseMalformed, ...checked, forwardTo(upstream, onStream)]),
+  );
   app.onError((error, c) => {
     refusal.fail(c.get('scope'), error);
     return ANSWERED;
@@ -181,10 +215,14 @@ function inOrder(stages: readonly MiddlewareHandler<GateEnv>[]): MiddlewareHandl
   };
 }
 
-const begin: MiddlewareHandler<GateEnv> = function begin(c, next) {
-  c.set('scope', createScope(c.env.incoming, c.env.outgoing));
-  return next();
-};
+/** The scope, and with it what every answer carries: whatever fails after this stage is answered with it. */
+function begin({ editsFor }: SecureAnswers): MiddlewareHandler<GateEnv> {
+  return function begin(c, next) {
+    const { incoming, outgoing } = c.env;
+    c.set('scope', createScope(incoming, outgoing, editsFor(incoming)));
+    return next();
+  };
+}
 
 /** What the listener found wrong with the request is answered here, where it is observed and has a dialect. */
 const refuseMalformed: MiddlewareHandler<GateEnv> = function refuseMalformed(c, next) {
@@ -193,11 +231,11 @@ const refuseMalformed: MiddlewareHandler<GateEnv> = function refuseMalformed(c, 
 };
 
 /** The last stage: what is left is sent as it was judged. */
-function forwardTo(upstream: Upstream): MiddlewareHandler<GateEnv> {
+function forwardTo(upstream: Upstream, onStream: (isOpen: boolean) => void): MiddlewareHandler<GateEnv> {
   return async function forwardTo(c) {
     const scope = c.get('scope');
     const { incoming, outgoing, target, credentialEdit: edit, body, rewrite, requestId, answerEdits } = scope;
-    const request = { incoming, outgoing, target, edit, body, rewrite, requestId, answerEdits };
+    const request = { incoming, outgoing, target, edit, body, rewrite, requestId, answerEdits, onStream };
     scope.outcome = await forward(upstream, request);
     return ANSWERED;
   };

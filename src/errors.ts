@@ -16,6 +16,7 @@ export const ERRORS = {
     text: 'The request body is not clean JSON: UTF-8 without a byte order mark, no repeated keys, no NaN, nesting of at most 200 levels.',
   },
   request_timeout: { status: 408, text: 'The request did not arrive in time.' },
+  rate_limit_exceeded: { status: 429, text: 'Too many requests.' },
   headers_too_large: { status: 431, text: 'The request headers are larger than this gateway accepts.' },
   expectation_failed: { status: 417, text: 'The only expectation served here is 100-continue.' },
   body_too_large: { status: 413, text: 'The request body is larger than this gateway accepts.' },

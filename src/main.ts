@@ -4,6 +4,7 @@
  * else ends the process.
  */
 import { enableCompileCache } from 'node:module';
+import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import type { BugReport } from './cli/terminal.ts';
 
@@ -43,14 +44,20 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   environment: process.env,
   directory: process.cwd(),
   screen: {
-    // undefined, and not false, where it is no terminal
-    output: process.stdout.isTTY === true,
-    error: process.stderr.isTTY === true,
-    columns: process.stdout.columns ?? process.stderr.columns ?? 80,
+    // asked of the descriptors: to touch standard input is to open it
+    input: isatty(0),
+    output: isatty(1),
+    error: isatty(2),
+    columns: process.stdout.columns || process.stderr.columns || 80,
   },
+  input: () => process.stdin,
   write: (text) => void process.stdout.write(text),
   writeError: (text) => void process.stderr.write(text),
   stop: stopping.signal,
   onBug: (report) => (reportBug = report),
 });
+// a pipe takes what it can hold, and the end of the process would drop the rest of a long list
+for (const stream of [process.stdout, process.stderr]) {
+  if (stream.writableLength > 0) await new Promise((resolve) => void stream.write('', resolve));
+}
 process.exit(exitCode);

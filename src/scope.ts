@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GatewayError } from './errors.ts';
 import type { Principal } from './identity/principal.ts';
 import type { Surface } from './enforcement/surfaces.ts';
+import type { LimitName, Standing } from './limits/allowance.ts';
 import type { Decision } from './policy/decision.ts';
 import type { AnswerEdit } from './transport/answer-edit.ts';
 import type { AnswerRewrite, ForwardOutcome, HeaderEdit } from './transport/exchange.ts';
@@ -42,6 +43,10 @@ export interface Scope {
   decisionId: string | undefined;
   /** Written by `filterModels` where the answer lists models. */
   rewrite: AnswerRewrite | undefined;
+  /** Written by `limit` and `limitInvocations`: what is left of the limit that has least left. */
+  allowance: Standing | undefined;
+  /** Written by the same where they refused: which limit. */
+  limit: LimitName | undefined;
   /** What is changed in the header lines of the answer, whoever gives it; a stage appends to it. */
   answerEdits: readonly AnswerEdit[];
   /** Written by `forward`. */
@@ -94,7 +99,11 @@ const ANY_DIGIT = 0x78;
 const VARIANT_DIGIT = 0x79;
 
 /** Every field starts at its most refusing value, so that a stage left out refuses rather than permits. */
-export function createScope(incoming: IncomingMessage, outgoing: ServerResponse): Scope {
+export function createScope(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  answerEdits: readonly AnswerEdit[] = NO_ANSWER_EDITS,
+): Scope {
   const offered = incoming.headers['x-request-id'];
   return {
     requestId: typeof offered === 'string' && WELL_FORMED_ID.test(offered) ? offered : createRequestId(),
@@ -113,7 +122,9 @@ export function createScope(incoming: IncomingMessage, outgoing: ServerResponse)
     decisionMs: undefined,
     decisionId: undefined,
     rewrite: undefined,
-    answerEdits: NO_ANSWER_EDITS,
+    allowance: undefined,
+    limit: undefined,
+    answerEdits,
     outcome: undefined,
   };
 }

@@ -1,6 +1,6 @@
 /**
  * The second door: WebSocket upgrades, which arrive as a server event outside of the stages. It walks the same path:
- * scope, canonical path, authenticate, and then a tunnel instead of an exchange. `app.ts` opens both.
+ * scope, canonical path, authenticate, limit, and then a tunnel instead of an exchange. `app.ts` opens both.
  */
 import { ServerResponse } from 'node:http';
 import type { IncomingMessage } from 'node:http';
@@ -10,10 +10,13 @@ import type { RealtimeParts } from './enforcement/sockets.ts';
 import { createRealtimeJudge, socketSurface } from './enforcement/sockets.ts';
 import type { Identity } from './identity/authenticate.ts';
 import { identify } from './identity/authenticate.ts';
+import type { Release } from './limits/allowance.ts';
+import type { Limits } from './limits/limit.ts';
 import type { Refusal } from './refuse.ts';
 import { headerLines } from './refuse.ts';
 import type { Scope } from './scope.ts';
 import { createScope } from './scope.ts';
+import type { SecureAnswers } from './secure-answers.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import type { Observer } from './telemetry/observe.ts';
 import { refuseUpgrade } from './transport/answer.ts';
@@ -26,6 +29,8 @@ export interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
   readonly identity: Identity;
   readonly observer: Observer;
   readonly refusal: Refusal;
+  readonly secureAnswers: SecureAnswers;
+  readonly limits: Pick<Limits, 'admit' | 'admitInvocation'>;
   readonly metrics: Pick<Metrics, 'socketOpened' | 'socketClosed'>;
   /** Nothing is judged: bypass. */
   readonly open: boolean;
@@ -34,7 +39,7 @@ export interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
 export type SocketDoor = (incoming: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>;
 
 export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
-  const { upstream, observer, refusal, metrics, identity } = parts;
+  const { upstream, observer, refusal, metrics, identity, secureAnswers, limits } = parts;
   const readTargetInto = createTargetReader();
   const judgeFirstMessage = createRealtimeJudge({
     ...parts,
@@ -45,20 +50,28 @@ export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
     const { incoming, requestId } = scope;
     readTargetInto(scope);
     if (!parts.open) await identify(scope, parts);
+    if (!parts.open) await limits.admit(scope, 'request');
     const isJudged = !parts.open && socketSurface(incoming) === 'realtime';
-    const gate = isJudged ? gateFirstMessage((text) => judgeFirstMessage(scope, text)) : undefined;
+    let release: Release | undefined;
+    const admitFirstMessage = async (text: string): Promise<boolean> => {
+      const decision = await judgeFirstMessage(scope, text);
+      if (decision !== undefined) release = await limits.admitInvocation(scope, decision);
+      return decision !== undefined;
+    };
+    const gate = isJudged ? gateFirstMessage(admitFirstMessage) : undefined;
     const { target, credentialEdit: edit, answerEdits } = scope;
     metrics.socketOpened();
     try {
       return (await tunnel(upstream, { incoming, socket, head, target, edit, requestId, gate, answerEdits })).status;
     } finally {
+      release?.();
       metrics.socketClosed();
     }
   }
 
   return async function socketDoor(incoming, socket, head) {
     // The stages' scope wants a response object; on this door nobody writes to it
-    const scope = createScope(incoming, new ServerResponse(incoming));
+    const scope = createScope(incoming, new ServerResponse(incoming), secureAnswers.editsFor(incoming));
     observer.begin(scope);
     try {
       observer.end(scope, await connect(scope, socket, head));

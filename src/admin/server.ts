@@ -42,12 +42,22 @@ export function createAdminServer(parts: AdminParts): AdminServer {
   };
 }
 
+/** Nothing here is a page, and nothing here is for another site. */
+const SECURITY_HEADERS = [
+  ['x-content-type-options', 'nosniff'],
+  ['x-frame-options', 'DENY'],
+  ['referrer-policy', 'no-referrer'],
+  ['content-security-policy', "default-src 'none'; frame-ancestors 'none'"],
+  ['cross-origin-resource-policy', 'same-origin'],
+] as const;
+
 /** @returns the routes alone, for tests in process */
 export function createAdminApp({ readiness, metrics, reportError }: Omit<AdminParts, 'address'>): Hono {
   const app = new Hono();
   app.use(async (c, next) => {
     await next();
     c.header('cache-control', 'no-store');
+    for (const [name, value] of SECURITY_HEADERS) c.header(name, value);
   });
   // alive is whoever answers: a database or backend that is away is no reason to restart the gate
   app.get('/healthz', (c) => c.json({ alive: true }));

@@ -6,6 +6,7 @@ import { addFileCommands } from './file-commands.ts';
 import { addGateCommands } from './gate-commands.ts';
 import { addInspectionCommands } from './inspection-commands.ts';
 import { addOrganizationCommands } from './organization-commands.ts';
+import { printable } from './output.ts';
 import { EXIT_CODES } from './words.ts';
 import { CommandFailure, EXIT } from './terminal.ts';
 import type { Terminal } from './terminal.ts';
@@ -23,17 +24,24 @@ export async function runCommandLine(words: readonly string[], terminal: Termina
     // help and version are done; whatever else commander says, it has said already
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.misused;
     if (error instanceof CommandFailure) {
-      terminal.writeError(`modelgate: ${error.message}\n`);
+      terminal.writeError(`modelgate: ${harmless(error.message)}\n`);
       return error.exitCode;
     }
     if (error instanceof OperationFailure) {
-      terminal.writeError(`modelgate: ${error.message}\n`);
+      terminal.writeError(`modelgate: ${harmless(error.message)}\n`);
       return EXIT.failed;
     }
     terminal.writeError(`modelgate: ${describeBug(error, terminal)}\n`);
     return EXIT.failed;
   }
 }
+
+/** A path on the command line or a name in the database may carry anything; only our own line ends stay. */
+const harmless = (sentences: string): string =>
+  sentences
+    .split('\n')
+    .map((line) => printable(line, false))
+    .join('\n');
 
 /** A stack helps nobody but us, so it is shown to whoever asks for it. */
 function describeBug(error: unknown, { environment }: Terminal): string {

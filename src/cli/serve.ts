@@ -43,8 +43,8 @@ export async function serve(options: ServeOptions, terminal: Terminal, version: 
 }
 
 /** @returns a log that shows nothing of what this configuration keeps secret */
-export function createGateLog({ logLevel, identity }: Config): Log {
-  return createLog({ level: logLevel, secrets: identity.secretKeys, secretHeaders: [identity.apiKeyHeader] });
+export function createGateLog({ logLevel: level, modelLogLevel: modelLevel, identity }: Config): Log {
+  return createLog({ level, modelLevel, secrets: identity.secretKeys, secretHeaders: [identity.apiKeyHeader] });
 }
 
 function announce(log: Log, config: Config, gate: RunningGate, version: string): void {

@@ -30,7 +30,13 @@ export async function startGate(config: Config, log: Log, version: string): Prom
     warn: (message, fields) => log.warn(fields, message),
   });
   const storeHealth = () => store.health();
-  const metrics = createMetrics({ version, mode, bypass: bypass !== undefined, storeHealth });
+  const metrics = createMetrics({
+    version,
+    mode,
+    bypass: bypass !== undefined,
+    storeHealth,
+    storeFigures: () => store.figures(),
+  });
   const gate = createGate({ config, store, log, metrics });
   const readiness = createReadiness({
     version,

@@ -1,9 +1,13 @@
+import type { Readable } from 'node:stream';
+
 /** What a command may touch of its process, handed in by `main.ts`. */
 export interface Terminal {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** What relative paths start from. */
   readonly directory: string;
   readonly screen: Screen;
+  /** Standard input; opened by the first call. */
+  input(): Readable;
   write(text: string): void;
   writeError(text: string): void;
   /** Aborted by the first SIGTERM or SIGINT. */
@@ -14,6 +18,8 @@ export interface Terminal {
 
 /** Whether somebody looks: colours and progress are for eyes, and in a file they are dirt. */
 export interface Screen {
+  /** Standard input is a terminal: somebody can be asked. */
+  readonly input: boolean;
   /** Standard output is a terminal. */
   readonly output: boolean;
   /** Standard error is one. */

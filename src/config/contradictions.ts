@@ -4,9 +4,11 @@
  */
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
+import { answerContradictions } from './answers.ts';
 import type { GivenSettings } from './given.ts';
 import type { ConfigIssue } from './issue.ts';
 import { quote } from './issue.ts';
+import { chatsBeyondRequests } from './limit-contradictions.ts';
 import type { Values } from './settings.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -20,6 +22,8 @@ export function contradictions(given: GivenSettings, values: Values, environment
     reportBesideBypass(values),
     otherDatabase(environment),
     twoDatabases(given, values),
+    chatsBeyondRequests(given, values),
+    ...answerContradictions(given, values),
   ].filter((issue) => issue !== undefined);
 }
 

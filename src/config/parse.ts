@@ -3,19 +3,24 @@
  * A setting that contradicts another or would have no effect is a mistake too: the operator meant something by it.
  */
 import { resolve } from 'node:path';
+import { readAnswers } from './answers.ts';
 import { collectGiven } from './given.ts';
 import type { GivenSettings, RawConfig } from './given.ts';
 import type { ConfigIssue } from './issue.ts';
 import { quote } from './issue.ts';
 import type { Bypass, Config } from './schema.ts';
-import type { Setting, SettingName, Values } from './settings.ts';
+import type { Setting } from './setting.ts';
+import type { SettingName, Values } from './settings.ts';
 import { SETTING_NAMES, SETTINGS } from './settings.ts';
 import { contradictions } from './contradictions.ts';
 import { readSecretKeys } from './secret-keys.ts';
 import { UNEXPLAINED } from './value.ts';
 
 /** What commands need that read or write the database and send nothing to the backend. */
-export type StoreConfig = Pick<Config, 'database' | 'organization' | 'policy' | 'logLevel'>;
+export type StoreConfig = Pick<Config, 'database' | 'organization' | 'policy' | 'logLevel' | 'modelLogLevel'> & {
+  /** Where the backend is, if it was said: a command may ask whether it runs. */
+  readonly upstreamUrl?: URL | undefined;
+};
 
 export type Parsed<C> =
   { readonly config: C; readonly issues?: undefined } | { readonly issues: readonly ConfigIssue[] };
@@ -32,7 +37,8 @@ export function parseConfig(raw: RawConfig): Parsed<Config> {
   ];
   const url = values.MODELGATE_UPSTREAM_URL;
   const store = storeConfig(values, raw.directory);
-  if (found.length > 0 || url === undefined || store === undefined) return { issues: found };
+  const answers = readAnswers(values);
+  if (found.length > 0 || url === undefined || store === undefined || answers === undefined) return { issues: found };
   const config: Config = {
     ...store,
     listen: { host: known(values, 'MODELGATE_HOST'), port: known(values, 'MODELGATE_PORT') },
@@ -45,6 +51,14 @@ export function parseConfig(raw: RawConfig): Parsed<Config> {
       earlyHints: known(values, 'MODELGATE_EARLY_HINTS'),
     },
     identity: { secretKeys: secrets.keys, apiKeyHeader: known(values, 'CUSTOM_API_KEY_HEADER') },
+    answers,
+    limits: {
+      address: known(values, 'MODELGATE_LIMIT_ADDRESS'),
+      user: known(values, 'MODELGATE_LIMIT_USER'),
+      chat: known(values, 'MODELGATE_LIMIT_CHAT'),
+      organization: known(values, 'MODELGATE_LIMIT_ORGANIZATION'),
+      concurrentChats: known(values, 'MODELGATE_LIMIT_CONCURRENT_CHATS'),
+    },
     trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],
     maxBodyBytes: known(values, 'MODELGATE_MAX_BODY'),
     drainTimeoutMs: known(values, 'MODELGATE_DRAIN_TIMEOUT'),
@@ -57,7 +71,9 @@ export function parseStoreConfig(raw: RawConfig): Parsed<StoreConfig> {
   const { given, values, issues } = readValues(raw);
   const found = [...issues, ...databaseMissing(given)];
   const config = storeConfig(values, raw.directory);
-  return found.length > 0 || config === undefined ? { issues: found } : { config: frozen(config) };
+  if (found.length > 0 || config === undefined) return { issues: found };
+  const upstreamUrl = values.MODELGATE_UPSTREAM_URL;
+  return { config: frozen(upstreamUrl === undefined ? config : { ...config, upstreamUrl }) };
 }
 
 function readValues(raw: RawConfig): { given: GivenSettings; values: Values; issues: ConfigIssue[] } {
@@ -138,6 +154,7 @@ function storeConfig(values: Values, directory: string): StoreConfig | undefined
       denial: known(values, 'MODELGATE_DENIAL'),
     },
     logLevel: known(values, 'LOG_LEVEL'),
+    modelLogLevel: values.SRC_LOG_LEVELS_MODELS ?? known(values, 'LOG_LEVEL'),
   };
 }
 

@@ -1,5 +1,6 @@
 /** The README's table of settings, made from the same list that parsing uses; a test compares the two. */
-import type { Setting, SettingName } from './settings.ts';
+import type { Setting } from './setting.ts';
+import type { SettingName } from './settings.ts';
 import { SETTING_NAMES, SETTINGS } from './settings.ts';
 
 /** What stands around the table in the README. */

@@ -26,10 +26,53 @@ export interface HomeOrganization {
   readonly autoEnroll: boolean;
 }
 
+/** `count` requests a window in the long run, and `burst` more than are due at once (nginx's `burst … nodelay`). */
+export interface RateLimit {
+  readonly count: number;
+  /** Whole, at least 1. */
+  readonly windowSeconds: number;
+  readonly burst: number;
+}
+
+export interface LimitsConfig {
+  /** API requests without a known user, by client address. */
+  readonly address: RateLimit | 'off';
+  /** All API requests, by user. */
+  readonly user: RateLimit | 'off';
+  /** Requests that run a model, by user. */
+  readonly chat: RateLimit | 'off';
+  /** The same, by the organization that permitted them. */
+  readonly organization: RateLimit | 'off';
+  /** Requests that run a model at the same time, by user. */
+  readonly concurrentChats: number | 'off';
+}
+
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
 /** The switch that turns filtering and refusing off, by the name the operator typed. */
 export type Bypass = 'ENABLE_MODEL_FILTER' | 'BYPASS_MODEL_ACCESS_CONTROL';
+
+/** Lower-case names of the headers that every answer can be given. */
+export type SecurityHeader =
+  | 'x-frame-options'
+  | 'x-content-type-options'
+  | 'x-xss-protection'
+  | 'referrer-policy'
+  | 'strict-transport-security'
+  | 'permissions-policy'
+  | 'cross-origin-resource-policy'
+  | 'cross-origin-opener-policy'
+  | 'cross-origin-embedder-policy'
+  | 'content-security-policy'
+  | 'content-security-policy-report-only';
+
+/** What is enforced on one kind of cookie. */
+export interface CookieRules {
+  /** `Secure` is added where it is missing, and never taken away. */
+  readonly secure: boolean;
+  /** Undefined: as the backend writes it. */
+  readonly sameSite: 'lax' | 'strict' | 'none' | undefined;
+}
 
 export interface Config {
   readonly listen: ListenAddress;
@@ -68,6 +111,15 @@ export interface Config {
     /** `forbid`: 403. `hide`: 404 `model_not_found`. */
     readonly denial: 'forbid' | 'hide';
   };
+  readonly answers: {
+    /** A value, `off` (in no answer) or `backend` (the backend's own alone). */
+    readonly headers: Readonly<Record<SecurityHeader, string>>;
+    /** What becomes of the backend's own line where there is a value here. */
+    readonly backendHeaders: 'wins' | 'replaced';
+    /** `session`: what a sign-in remembers on its way through OAuth. `auth`: what proves who somebody is. */
+    readonly cookies: { readonly session: CookieRules; readonly auth: CookieRules };
+  };
+  readonly limits: LimitsConfig;
   /** Peers whose `X-Forwarded-…` is believed. */
   readonly trustedProxies: readonly Cidr[];
   /** Largest body that is read to be judged. Bodies that only pass through are not bounded by it. */
@@ -75,4 +127,6 @@ export interface Config {
   /** How long running requests may finish after SIGTERM. */
   readonly drainTimeoutMs: number;
   readonly logLevel: LogLevel;
+  /** Of the lines that explain decisions. */
+  readonly modelLogLevel: LogLevel;
 }

@@ -2,83 +2,11 @@
  * Every setting that modelgate takes, in the order of the README's table: name, spelling, default, meaning.
  * Parsing, the messages about mistakes and the documentation all read this one list.
  */
-import type { z } from 'zod';
+import { HEADER_SETTINGS } from './header-settings.ts';
+import { DAY, HOUR, choice, flag, host, port, secretKey, setting, text, time } from './setting.ts';
+import type { Setting } from './setting.ts';
+import { LIMIT_SETTINGS } from './limit-settings.ts';
 import * as value from './value.ts';
-
-export interface Setting<T> {
-  readonly schema: z.ZodType<T, string>;
-  /** Ends the sentence "expected …". */
-  readonly expected: string;
-  /** As an operator types it; absent where no value stands for "not set". */
-  readonly fallback?: string;
-  readonly example: string;
-  /** One line for the README. */
-  readonly meaning: string;
-  /** Never shown, never taken from the YAML file. */
-  readonly secret?: true;
-}
-
-const setting = <T>(definition: Setting<T>): Setting<T> => definition;
-
-const SECOND = 1_000;
-const HOUR = 3_600_000;
-const DAY = 24 * HOUR;
-
-const time = (fallback: string, lowestMs: number, highestMs: number, meaning: string): Setting<number> => ({
-  schema: value.duration(lowestMs, highestMs),
-  expected: `a duration from ${shortest(lowestMs)} to ${highestMs / HOUR}h: a whole number with ms, s, m, h or d`,
-  fallback,
-  example: fallback,
-  meaning,
-});
-const shortest = (ms: number): string => (ms < SECOND ? `${ms}ms` : `${ms / SECOND}s`);
-
-const flag = (fallback: string, meaning: string): Setting<boolean> => ({
-  schema: value.boolean,
-  expected: '`true` or `false`',
-  fallback,
-  example: fallback,
-  meaning,
-});
-
-const choice = <const W extends string>(words: readonly [W, W], meaning: string): Setting<W> => ({
-  schema: value.word(...words),
-  expected: `\`${words[0]}\` or \`${words[1]}\``,
-  fallback: words[0],
-  example: words[0],
-  meaning,
-});
-
-const host = (fallback: string, meaning: string): Setting<string> => ({
-  schema: value.host,
-  expected: 'an IP address or a host name',
-  fallback,
-  example: fallback,
-  meaning,
-});
-
-const port = (fallback: string, meaning: string): Setting<number> => ({
-  schema: value.port,
-  expected: 'a port number from 0 to 65535, where 0 lets the system choose',
-  fallback,
-  example: fallback,
-  meaning,
-});
-
-const text = (longest: number, expected: string, example: string, meaning: string): Setting<string> => ({
-  schema: value.text(longest),
-  expected,
-  example,
-  meaning,
-});
-
-const secretKey = (expected: string, meaning: string): Setting<string> => ({
-  schema: value.secret,
-  expected,
-  example: '<the value that the backend has>',
-  meaning,
-  secret: true,
-});
 
 export const SETTINGS = {
   MODELGATE_UPSTREAM_URL: setting({
@@ -193,6 +121,7 @@ export const SETTINGS = {
     meaning:
       'Largest request body that is read to be judged (1 KB = 1024 bytes). Uploads that only pass through are not bounded by it.',
   }),
+  ...LIMIT_SETTINGS,
   MODELGATE_CONNECT_TIMEOUT: time('5s', 1, HOUR, 'Longest wait for a connection to the backend.'),
   MODELGATE_RESPONSE_TIMEOUT: time(
     '10m',
@@ -207,12 +136,20 @@ export const SETTINGS = {
     HOUR,
     'How long running requests may finish after SIGTERM; keep it below the grace period of the container.',
   ),
+  ...HEADER_SETTINGS,
   LOG_LEVEL: setting({
     schema: value.logLevel,
     expected: 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)',
     fallback: 'INFO',
     example: 'INFO',
     meaning: 'Least severe log line that is written.',
+  }),
+  SRC_LOG_LEVELS_MODELS: setting({
+    schema: value.logLevel,
+    expected: 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)',
+    example: 'DEBUG',
+    meaning:
+      "The backend's own setting: `DEBUG` adds a line to each decision that explains organization, model and access. Not set: as `LOG_LEVEL`.",
   }),
 } as const;
 

@@ -10,7 +10,7 @@ export function suggest(name: string, known: readonly string[]): string | undefi
   const letters = wanted.replace(/^MODELGATE_/, '');
   let best: { name: string; distance: number } | undefined;
   for (const candidate of known) {
-    const contained = letters.length >= 4 && candidate.includes(letters);
+    const contained = letters.length >= 4 && `_${candidate}_`.includes(`_${letters}_`);
     const distance = contained ? 1 : editDistance(wanted, candidate);
     if (best === undefined || distance < best.distance) best = { name: candidate, distance };
   }

@@ -11,7 +11,7 @@ import type { Cidr, LogLevel } from './schema.ts';
 export const UNEXPLAINED = 'unexplained';
 
 /** Makes a schema of a function that returns the value or throws `Misspelled` with the reason. */
-function spelled<T>(read: (text: string) => T): z.ZodType<T, string> {
+export function spelled<T>(read: (text: string) => T): z.ZodType<T, string> {
   return z.string().transform((text, context) => {
     try {
       return read(text);
@@ -24,7 +24,7 @@ function spelled<T>(read: (text: string) => T): z.ZodType<T, string> {
 }
 
 /** @param reason a clause for the operator, or empty where the expectation alone says enough */
-class Misspelled extends Error {}
+export class Misspelled extends Error {}
 
 const MS_OF = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 

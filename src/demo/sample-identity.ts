@@ -17,9 +17,9 @@ export function readUser(
 ): SampleUser | string {
   const token = readCredential(rawHeaders, apiKeyHeader);
   if (token === undefined) return 'Not authenticated';
-  const user = token.startsWith('sk-')
-    ? directory.userOfApiKey(token)
-    : directory.user(readToken(token, secretKey)?.id ?? '');
+  const claims = token.startsWith('sk-') ? undefined : readToken(token, secretKey);
+  if (claims === undefined && !token.startsWith('sk-')) return '401 Unauthorized';
+  const user = claims === undefined ? directory.userOfApiKey(token) : directory.user(claims.id);
   return user ?? 'Your session has expired or the token is invalid. Please sign in again.';
 }
 

@@ -60,4 +60,9 @@ CREATE TABLE automation (
   updated_at BIGINT NOT NULL, folder_id TEXT,
   PRIMARY KEY (id)
 );
+CREATE TABLE alembic_version (
+  version_num VARCHAR(32) NOT NULL,
+  CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO alembic_version (version_num) VALUES ('0bd252b206fb');
 `;

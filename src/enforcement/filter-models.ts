@@ -20,7 +20,7 @@ export interface FilterParts {
   readonly store: Pick<Store, 'current' | 'patiently'>;
   readonly judge: Judge;
   readonly mode: 'enforce' | 'report';
-  readonly recordList: (shape: ListShape, kept: number, removed: number) => void;
+  readonly recordList: (scope: Scope, shape: ListShape, kept: number, removed: number) => void;
   /** An answer that could not be read and was replaced by an empty list: an error for the operator. */
   readonly reportUnreadable: (scope: Scope, shape: ListShape, cause: unknown) => void;
 }
@@ -68,7 +68,7 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   function filter(scope: Scope, surface: ListsSurface, answer: BufferedAnswer, permits = permitsFor(scope, surface)) {
     const index = read(answer, surface.shape);
     const { body, kept, removed } = filterList(answer.body, index, permits);
-    parts.recordList(surface.shape, kept, removed);
+    parts.recordList(scope, surface.shape, kept, removed);
     return parts.mode === 'report' ? answer : { ...answer, body };
   }
 

@@ -44,12 +44,17 @@ export interface RealtimeParts {
   readonly mode: 'enforce' | 'report';
 }
 
-/** @returns whether the connection may go on, from the text of its first message; rejects where policy cannot be read */
-export function createRealtimeJudge(parts: RealtimeParts): (scope: Scope, text: string) => Promise<boolean> {
+/**
+ * @returns the decision by which the connection goes on, from the text of its first message, or undefined where it does
+ *   not; rejects where policy cannot be read
+ */
+export function createRealtimeJudge(
+  parts: RealtimeParts,
+): (scope: Scope, text: string) => Promise<Decision | undefined> {
   return async function judgeFirstMessage(scope, text) {
     const decision = await decideFrame(parts, scope, text);
     parts.record(scope, decision);
-    return decision.effect === 'permit' || parts.mode === 'report';
+    return decision.effect === 'permit' || parts.mode === 'report' ? decision : undefined;
   };
 }
 

@@ -49,6 +49,8 @@ export interface InvokesSurface {
   /** Whether the backend heeds `model_item.direct` here; elsewhere it runs the model that is named. */
   readonly direct?: true;
   readonly runs?: StoredRun;
+  /** Names models, which must be permitted, and runs none of them now: limits on running do not count it. */
+  readonly idle?: true;
   /**
    * Where a denied request is sent instead: pictures in old chats fall back to the default picture, as the backend
    * itself does for models that it does not know.
@@ -95,12 +97,12 @@ const manages = (form: ManagesSurface['form']): ManagesSurface => ({ kind: 'mana
 const CHAT_ROUTES: readonly Route[] = [
   ['POST', '/api/chat/completions', invokes('open-webui', { runs: 'messages_of_body', direct: true })],
   ['POST', '/api/v1/chat/completions', invokes('openai', { runs: 'messages_of_body', direct: true })],
-  ['POST', '/api/chat/completed', invokes('open-webui', { direct: true })],
+  ['POST', '/api/chat/completed', invokes('open-webui', { direct: true, idle: true })],
   ['POST', '/api/chat/actions/:id', invokes('open-webui', { direct: true })],
   ['POST', '/api/message', invokes('anthropic', { runs: 'messages_of_body' })],
   ['POST', '/api/v1/messages', invokes('anthropic', { runs: 'messages_of_body' })],
-  ['POST', '/api/message/count_tokens', invokes('anthropic')],
-  ['POST', '/api/v1/messages/count_tokens', invokes('anthropic')],
+  ['POST', '/api/message/count_tokens', invokes('anthropic', { idle: true })],
+  ['POST', '/api/v1/messages/count_tokens', invokes('anthropic', { idle: true })],
   ['POST', '/api/embeddings', invokes('open-webui', { names: 'provider' })],
   ['POST', '/api/v1/embeddings', invokes('openai', { names: 'provider' })],
   ['POST', '/api/v1/chats/:id/compact', invokes('open-webui', { modelRequired: false, runs: 'chat_of_path' })],
@@ -114,12 +116,12 @@ const CHAT_ROUTES: readonly Route[] = [
     '/api/v1/channels/:id/messages/post',
     invokes('open-webui', { modelRequired: false, mentions: true, runs: 'replied_message' }),
   ],
-  ['POST', '/api/v1/automations/create', invokes('open-webui', { modelRequired: false })],
-  ['POST', '/api/v1/automations/:id/update', invokes('open-webui', { modelRequired: false })],
+  ['POST', '/api/v1/automations/create', invokes('open-webui', { modelRequired: false, idle: true })],
+  ['POST', '/api/v1/automations/:id/update', invokes('open-webui', { modelRequired: false, idle: true })],
   [
     'POST',
     '/api/v1/automations/:id/toggle',
-    invokes('open-webui', { modelRequired: false, runs: 'automation_of_path' }),
+    invokes('open-webui', { modelRequired: false, idle: true, runs: 'automation_of_path' }),
   ],
   ['POST', '/api/v1/automations/:id/run', invokes('open-webui', { modelRequired: false, runs: 'automation_of_path' })],
   ['GET', '/api/v1/tasks/config', lists('open-webui', SHAPES.taskConfig, { admins: 'pass' })],
@@ -148,11 +150,11 @@ const MODEL_ROUTES: readonly Route[] = [
   ['GET', '/api/v1/models/list', lists('open-webui', SHAPES.modelPage, { admins: 'pass' })],
   ['GET', '/api/v1/models/export', lists('open-webui', SHAPES.modelRows, { admins: 'pass' })],
   ['GET', '/api/v1/models/tags', NEUTRAL],
-  ['GET', '/api/v1/models/model', invokes('open-webui', { modelRequired: false, query: 'id' })],
+  ['GET', '/api/v1/models/model', invokes('open-webui', { modelRequired: false, idle: true, query: 'id' })],
   [
     'GET',
     '/api/v1/models/model/profile/image',
-    invokes('open-webui', { modelRequired: false, query: 'id', insteadOfDenial: '/static/favicon.png' }),
+    invokes('open-webui', { modelRequired: false, idle: true, query: 'id', insteadOfDenial: '/static/favicon.png' }),
   ],
   ['POST', '/api/v1/models/create', manages('preset')],
   ['POST', '/api/v1/models/import', manages('preset_list')],
@@ -160,13 +162,13 @@ const MODEL_ROUTES: readonly Route[] = [
   [
     'POST',
     '/api/v1/models/model/update/version',
-    invokes('open-webui', { modelRequired: false, query: 'id', runs: 'preset_version' }),
+    invokes('open-webui', { modelRequired: false, idle: true, query: 'id', runs: 'preset_version' }),
   ],
   ['POST', '/api/v1/models/model/toggle', NEUTRAL],
   ['POST', '/api/v1/models/model/access/update', NEUTRAL],
   ['*', '/api/v1/models/model/delete', NEUTRAL],
-  ['GET', '/api/v1/models/model/history', invokes('open-webui', { modelRequired: false, query: 'id' })],
-  ['*', '/api/v1/models/model/history/**', invokes('open-webui', { modelRequired: false, query: 'id' })],
+  ['GET', '/api/v1/models/model/history', invokes('open-webui', { modelRequired: false, idle: true, query: 'id' })],
+  ['*', '/api/v1/models/model/history/**', invokes('open-webui', { modelRequired: false, idle: true, query: 'id' })],
   ['*', '/api/v1/models/**', REFUSED],
   ['GET', '/api/config', lists('open-webui', SHAPES.config, { withoutUser: 'empty' })],
   ['GET', '/api/usage', lists('open-webui', SHAPES.usage)],
@@ -200,7 +202,11 @@ const OLLAMA_ROUTES: readonly Route[] = [
   ['GET', '/ollama/api/version', NEUTRAL],
   ['GET', '/ollama/api/version/:index', NEUTRAL],
   ['GET', '/ollama/', NEUTRAL],
-  ['POST', '/ollama/api/show', invokes('ollama', { names: 'ollama_raw', rules: { topLevel: new Set(['name']) } })],
+  [
+    'POST',
+    '/ollama/api/show',
+    invokes('ollama', { names: 'ollama_raw', idle: true, rules: { topLevel: new Set(['name']) } }),
+  ],
   ['POST', '/ollama/api/chat', invokes('ollama', { names: 'ollama' })],
   ['POST', '/ollama/api/generate', invokes('ollama', { names: 'ollama_raw' })],
   ['POST', '/ollama/api/embed', invokes('ollama', { names: 'ollama_raw' })],

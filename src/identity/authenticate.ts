@@ -116,7 +116,8 @@ async function settle(
 function ofVerified(verified: VerifiedToken, view: UserView | undefined): Principal {
   if (verified.state === 'invalid') return INVALID;
   if (verified.state === 'expired') return EXPIRED;
-  return lookUp(view, (known) => known.user(verified.userId) ?? UNKNOWN);
+  const found = lookUp(view, (known) => known.user(verified.userId) ?? UNKNOWN);
+  return found.kind === 'unresolved' ? { kind: 'unresolved', claimed: verified.userId } : found;
 }
 
 function ofKey(key: string, view: UserView | undefined): Principal {

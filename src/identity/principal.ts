@@ -26,6 +26,8 @@ export interface AnonymousPrincipal {
 /** Who it is cannot be said at the moment: the database cannot be read. Model surfaces answer 503. */
 export interface UnresolvedPrincipal {
   readonly kind: 'unresolved';
+  /** Whom a session token names that has a good signature; whether the user still exists is not known. */
+  readonly claimed?: UserId;
 }
 
 export type Principal = UserPrincipal | AnonymousPrincipal | UnresolvedPrincipal;

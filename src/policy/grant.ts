@@ -1,4 +1,5 @@
 import type { ModelId } from './model-id.ts';
+import { parseModelId } from './model-id.ts';
 import type { OrganizationId } from '../identity/principal.ts';
 
 /**
@@ -21,6 +22,18 @@ export function compileGrants(organization: OrganizationId, patterns: Iterable<s
     else exact.add(pattern);
   }
   return Object.freeze({ organization, exact, prefixes });
+}
+
+/** The pattern of a grant that can cover a model: an id, or the beginning of ids with a `*` after it. */
+export type Pattern =
+  { readonly kind: 'exact'; readonly model: ModelId } | { readonly kind: 'prefix'; readonly prefix: string };
+
+/** @returns undefined where no model could ever be covered, because its id would be none */
+export function parsePattern(text: string): Pattern | undefined {
+  if (text === '*') return { kind: 'prefix', prefix: '' };
+  const id = parseModelId(text.endsWith('*') ? text.slice(0, -1) : text);
+  if (id === undefined) return undefined;
+  return text.endsWith('*') ? { kind: 'prefix', prefix: id } : { kind: 'exact', model: id };
 }
 
 /** @returns the pattern of `grants` that covers the model as the operator wrote it, or undefined */

@@ -12,11 +12,11 @@ import type { Preset } from '../policy/decide.ts';
 import type { GrantSet } from '../policy/grant.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { ModelId } from '../policy/model-id.ts';
-import type { Change, Freshness } from './freshness.ts';
+import type { Change, Source } from './freshness.ts';
 import type { Membership } from './memberships.ts';
 import type { Statements } from './reader.ts';
 import { RevalidatedCache } from './revalidated-cache.ts';
-import type { StoreView, StoredReferences } from './store-view.ts';
+import type { StoreFigures, StoreView, StoredReferences } from './store-view.ts';
 
 const MAX_USERS = 100_000;
 const MAX_ORGANIZATIONS = 10_000;
@@ -43,7 +43,7 @@ interface Belonging {
 
 export class CachedView implements StoreView {
   readonly stored: StoredReferences;
-  readonly #freshness: Freshness;
+  readonly #freshness: Source;
   readonly #users: RevalidatedCache<UserId, UserPrincipal | undefined>;
   readonly #apiKeys: RevalidatedCache<string, UserId | undefined>;
   readonly #presets: RevalidatedCache<ModelId, Preset | undefined>;
@@ -57,7 +57,7 @@ export class CachedView implements StoreView {
   readonly #enrolment: ViewOptions['enrolment'];
   readonly #interned = new Map<string, string>();
 
-  constructor(freshness: Freshness, options: ViewOptions) {
+  constructor(freshness: Source, options: ViewOptions) {
     this.#freshness = freshness;
     this.#enrolment = options.enrolment;
     const { maxStaleMs, now } = options;
@@ -86,6 +86,19 @@ export class CachedView implements StoreView {
       ofAutomation: (id) => read((references) => references.ofAutomation(id)),
       ofPresetVersion: (id) => read((references) => references.ofPresetVersion(id)),
     };
+  }
+
+  /** How often each cache was asked. */
+  lookups(): StoreFigures['caches'] {
+    const caches = {
+      users: this.#users,
+      api_keys: this.#apiKeys,
+      memberships: this.#belongings,
+      grants: this.#grants,
+      organizations: this.#switches,
+      presets: this.#presets,
+    };
+    return Object.entries(caches).map(([name, { hits, misses }]) => ({ name, hits, misses }));
   }
 
   forget(change: Change): void {

@@ -4,6 +4,7 @@
  */
 import { statSync } from 'node:fs';
 import Database from 'better-sqlite3';
+import { describeAccess } from './file-access.ts';
 
 export type Connection = Database.Database;
 
@@ -81,9 +82,19 @@ const SENTENCES: readonly (readonly [prefix: string, sentence: string])[] = [
   ['SQLITE_ERROR', 'the tables have a shape that was not expected'],
 ];
 
-/** @returns SQLite's code, our sentence and SQLite's own words; none of them carries a value of a row */
-export function describeFailure(error: unknown): string {
+/**
+ * @param path given where a missing permission may be the cause: then it is said who owns the file and who asks
+ * @returns SQLite's code, our sentence and SQLite's own words; none of them carries a value of a row
+ */
+export function describeFailure(error: unknown, path?: string): string {
   const code = failureCode(error);
   const sentence = SENTENCES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 'the database cannot be read';
-  return `${code}: ${sentence} (${error instanceof Error ? error.message : 'no further words'})`;
+  const words = `${code}: ${sentence} (${error instanceof Error ? error.message : 'no further words'})`;
+  const isAboutAccess = /^SQLITE_(?:READONLY|CANTOPEN|PERM)/.test(code);
+  return path !== undefined && isAboutAccess ? `${words}; ${describeAccess(path)}` : words;
+}
+
+/** A database of nobody's, in memory, to try things in. */
+export function openScratch(): Connection {
+  return new Database(':memory:');
 }

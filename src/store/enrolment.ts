@@ -30,7 +30,7 @@ export function createEnrolment(options: EnrolmentOptions): (user: string) => bo
       warn('a new user could not be enrolled', {
         user,
         organization: organization.id,
-        problem: describeFailure(error),
+        problem: describeFailure(error, path),
       });
       return false;
     }

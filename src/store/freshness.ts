@@ -39,6 +39,9 @@ interface Current {
   readonly written: string;
 }
 
+/** What reads of the file go through; a command's transaction is one too. */
+export type Source = Pick<Freshness, 'generation' | 'goodAt' | 'problem' | 'read'>;
+
 /** Anything else is a mistake of ours, and hiding it behind "the file cannot be read" would cost somebody a day. */
 const isOutage = (error: unknown): boolean =>
   error instanceof MissingFile ||
@@ -57,6 +60,8 @@ export class Freshness {
   file = 0;
   /** Objects of ours that the file lacks, as last seen; undefined while no file was seen. */
   missing: readonly string[] | undefined;
+  /** How often reading failed, by SQLite's code: the file is away, locked, foreign or damaged. */
+  readonly errors = new Map<string, number>();
 
   readonly #options: FreshnessOptions;
   #current: Current | undefined;
@@ -186,7 +191,9 @@ export class Freshness {
 
   #fail(error: unknown, now: number): void {
     if (!isOutage(error)) throw error;
-    this.problem = describeFailure(error);
+    const code = failureCode(error);
+    this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
+    this.problem = describeFailure(error, this.#options.path);
     this.#retryAt = now + PATIENCE_MS;
     this.#wait(false);
     if (isBusy(error)) return;

@@ -11,19 +11,26 @@ export interface GrantReader {
   isActive(organization: string): boolean;
 }
 
+const activeGrant = ({ grantActive }: Pick<Schema, 'grantActive'>): string =>
+  grantActive ? 'coalesce(is_active, 1) = 1' : '1';
+
+/** Of one organization. */
+export const grantsQuery = (schema: Pick<Schema, 'grantActive'>): string =>
+  `SELECT model_id FROM organization_models WHERE organization_id = ? AND ${activeGrant(schema)}`;
+
+/** mAI's switch for a whole organization. */
+export const SWITCH_QUERY = 'SELECT coalesce(is_active, 1) FROM client_organizations WHERE id = ?';
+
 /**
  * The grant alone decides: the `is_active` of a `model` row is the backend's switch for its own lists, and most
  * granted provider models have no such row.
  */
 export function prepareGrants(connection: Connection, schema: Schema): GrantReader {
-  const active = schema.grantActive ? 'coalesce(is_active, 1) = 1' : '1';
-  const own = connection
-    .prepare<[string]>(`SELECT model_id FROM organization_models WHERE organization_id = ? AND ${active}`)
+  const own = connection.prepare<[string]>(grantsQuery(schema)).pluck();
+  const all = connection
+    .prepare<[]>(`SELECT DISTINCT model_id FROM organization_models WHERE ${activeGrant(schema)}`)
     .pluck();
-  const all = connection.prepare<[]>(`SELECT DISTINCT model_id FROM organization_models WHERE ${active}`).pluck();
-  const organization = schema.clientOrganizations
-    ? connection.prepare<[string]>('SELECT coalesce(is_active, 1) FROM client_organizations WHERE id = ?').pluck()
-    : undefined;
+  const organization = schema.clientOrganizations ? connection.prepare<[string]>(SWITCH_QUERY).pluck() : undefined;
   return {
     patternsOf: (id) => own.all(id).filter(isText),
     allPatterns: () =>

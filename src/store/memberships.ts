@@ -9,14 +9,15 @@ export interface Membership {
   readonly active: boolean;
 }
 
+/** Of one user. */
+export function membershipsQuery({ memberActive }: Pick<Schema, 'memberActive'>): string {
+  const active = memberActive ? 'coalesce(is_active, 1) = 1' : '1';
+  return `SELECT DISTINCT organization_id, ${active} FROM organization_members WHERE user_id = ?`;
+}
+
 /** @returns every membership row of a user, the inactive ones too: enrolment must know that they are there */
 export function prepareMemberships(connection: Connection, schema: Schema): (user: string) => readonly Membership[] {
-  const active = schema.memberActive ? 'coalesce(is_active, 1) = 1' : '1';
-  const statement = connection
-    .prepare<[string], [unknown, number]>(
-      `SELECT DISTINCT organization_id, ${active} FROM organization_members WHERE user_id = ?`,
-    )
-    .raw();
+  const statement = connection.prepare<[string], [unknown, number]>(membershipsQuery(schema)).raw();
   return (user) =>
     statement
       .all(user)

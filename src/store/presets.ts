@@ -14,11 +14,11 @@ export interface PresetReader {
 
 const MAX_IDS = 5_000;
 
+export const presetQuery = ({ presetParameters }: Pick<Schema, 'presetParameters'>): string =>
+  `SELECT base_model_id, ${presetParameters ? 'params' : 'NULL'} FROM model WHERE id = ?`;
+
 export function preparePresets(connection: Connection, schema: Schema): PresetReader {
-  const parameters = schema.presetParameters ? 'params' : 'NULL';
-  const statement = connection
-    .prepare<[string], [unknown, unknown]>(`SELECT base_model_id, ${parameters} FROM model WHERE id = ?`)
-    .raw();
+  const statement = connection.prepare<[string], [unknown, unknown]>(presetQuery(schema)).raw();
   const ids = connection.prepare<[], string>(`SELECT id FROM model LIMIT ${MAX_IDS + 1}`).pluck();
   return {
     preset: (id) => {

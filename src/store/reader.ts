@@ -89,10 +89,10 @@ export function prepareStatements(connection: Connection): Statements {
   };
 }
 
+export const VERSION_QUERY = `SELECT version FROM ${VERSION_TABLE.name} WHERE subject = ?`;
+
 function prepareVersions(connection: Connection): () => Versions {
-  const statement = connection
-    .prepare<[string], number>(`SELECT version FROM ${VERSION_TABLE.name} WHERE subject = ?`)
-    .pluck();
+  const statement = connection.prepare<[string], number>(VERSION_QUERY).pluck();
   const [members, models] = COUNTED_TABLES;
   return () => ({ members: Number(statement.get(members)), models: Number(statement.get(models)) });
 }

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../errors.ts';
-import type { Freshness } from './freshness.ts';
+import type { Source } from './freshness.ts';
 import type { Statements } from './reader.ts';
 
 interface Entry<V> {
@@ -11,7 +11,7 @@ interface Entry<V> {
 }
 
 export interface RevalidatedCacheOptions<V> {
-  readonly freshness: Freshness;
+  readonly freshness: Source;
   /** Most entries, or most of what `sizeOf` counts. */
   readonly maxSize: number;
   readonly sizeOf?: ((value: V) => number) | undefined;
@@ -26,6 +26,10 @@ export interface RevalidatedCacheOptions<V> {
  * be done, it serves for as long as stale answers are allowed.
  */
 export class RevalidatedCache<K extends string, V> {
+  /** Look-ups answered from memory. */
+  hits = 0;
+  /** Look-ups that had to read the file. */
+  misses = 0;
   readonly #entries: LRUCache<K, Entry<V>>;
   readonly #options: RevalidatedCacheOptions<V>;
 
@@ -45,9 +49,11 @@ export class RevalidatedCache<K extends string, V> {
     const epoch = this.#options.epoch();
     const known = this.#entries.get(key);
     if (known?.epoch === epoch) {
+      this.hits += 1;
       known.confirmedAt = freshness.goodAt;
       return known.value;
     }
+    this.misses += 1;
     const read = freshness.read(query);
     if (read !== undefined) {
       if (keep(read.value)) this.#entries.set(key, { value: read.value, epoch, confirmedAt: freshness.goodAt });

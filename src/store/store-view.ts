@@ -60,6 +60,14 @@ export interface StoreHealth {
   readonly problem: string | undefined;
 }
 
+/** What the store has counted since it was made. */
+export interface StoreFigures {
+  /** Look-ups by cache: answered from memory, or read from the file. */
+  readonly caches: readonly { readonly name: string; readonly hits: number; readonly misses: number }[];
+  /** Failed reads by SQLite's code, the waits for another process's lock among them. */
+  readonly errors: ReadonlyMap<string, number>;
+}
+
 export interface Store {
   /**
    * Compares with the file (at most once a millisecond) and returns the view.
@@ -74,5 +82,6 @@ export interface Store {
    */
   patiently<T>(attempt: () => T | Promise<T>): Promise<T>;
   health(): StoreHealth;
+  figures(): StoreFigures;
   close(): void;
 }

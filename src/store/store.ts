@@ -5,13 +5,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../errors.ts';
 import { CachedView } from './cached-view.ts';
-import { describeFailure, openForReading } from './database.ts';
+import { describeFailure, failureCode, openForReading } from './database.ts';
 import { createEnrolment } from './enrolment.ts';
 import { Freshness } from './freshness.ts';
 import type { Organization } from './initialize.ts';
 import { initializeFile, isComplete } from './initialize.ts';
 import { UnreadableSchema } from './reader.ts';
-import type { Store, StoreHealth, StoreView } from './store-view.ts';
+import type { Store, StoreFigures, StoreHealth, StoreView } from './store-view.ts';
 
 export interface StoreOptions {
   /** The backend's SQLite file; need not exist yet. */
@@ -55,6 +55,8 @@ class SqliteStore implements Store {
   #warned = false;
   #initializeAt = Number.NEGATIVE_INFINITY;
   #failed: readonly string[] = [];
+  /** Why nothing could be made, where that is so. */
+  #obstacle: string | undefined;
 
   constructor(options: StoreOptions) {
     this.#options = options;
@@ -104,7 +106,12 @@ class SqliteStore implements Store {
     const { problem, missing } = this.#freshness;
     const absent = (missing ?? []).map((name) => this.#failed.find((failure) => failure.startsWith(name)) ?? name);
     const readable = problem === undefined || this.#isShortLock();
-    return { readable, ageMs: this.#ageMs(), missing: absent, problem };
+    const whole = problem === undefined || this.#obstacle === undefined ? problem : `${problem}; ${this.#obstacle}`;
+    return { readable, ageMs: this.#ageMs(), missing: absent, problem: whole };
+  }
+
+  figures(): StoreFigures {
+    return { caches: this.#view.lookups(), errors: this.#freshness.errors };
   }
 
   close(): void {
@@ -134,13 +141,15 @@ class SqliteStore implements Store {
         for (const failure of failed) warn('the policy schema stays incomplete', { failure });
       }
       this.#initializedFile = file;
+      this.#obstacle = undefined;
       this.#freshness.expire();
       this.#freshness.look();
     } catch (error) {
       // the backend's own tables are not there yet: `report` says so
       if (error instanceof UnreadableSchema) return;
-      const problem = describeFailure(error);
-      this.#failed = missing.map((name) => `${name} (not made: ${problem})`);
+      const problem = describeFailure(error, databasePath);
+      this.#failed = missing.map((name) => `${name} (not made: ${failureCode(error)})`);
+      this.#obstacle = `the policy tables could not be made: ${problem}`;
       warn('the policy tables could not be initialized', { problem, missing });
     }
   }

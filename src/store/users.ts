@@ -10,13 +10,19 @@ export interface UserReader {
 }
 
 /** `user` is quoted for PostgreSQL's sake, where it is a reserved word; SQLite reads both. */
+export const ROLE_QUERY = 'SELECT role FROM "user" WHERE id = ?';
+
+/** By `Schema.apiKeys`. */
+export const API_KEY_QUERIES = {
+  table: 'SELECT user_id FROM api_key WHERE "key" = ?',
+  column: 'SELECT id FROM "user" WHERE api_key = ?',
+  none: undefined,
+} as const;
+
 export function prepareUsers(connection: Connection, schema: Schema): UserReader {
-  const role = connection.prepare<[string]>('SELECT role FROM "user" WHERE id = ?').pluck();
-  const key = {
-    table: () => connection.prepare<[string]>('SELECT user_id FROM api_key WHERE "key" = ?').pluck(),
-    column: () => connection.prepare<[string]>('SELECT id FROM "user" WHERE api_key = ?').pluck(),
-    none: () => undefined,
-  }[schema.apiKeys]();
+  const role = connection.prepare<[string]>(ROLE_QUERY).pluck();
+  const keyQuery = API_KEY_QUERIES[schema.apiKeys];
+  const key = keyQuery === undefined ? undefined : connection.prepare<[string]>(keyQuery).pluck();
   return {
     roleOf: (id) => {
       const found = role.get(id);

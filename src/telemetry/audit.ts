@@ -5,15 +5,18 @@
  * that comes later than that, on the frames of a socket, has a line of its own.
  */
 import { randomFillSync } from 'node:crypto';
+import type { UserPrincipal } from '../identity/principal.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { Scope } from '../scope.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
 export interface AuditOptions {
-  readonly log: Pick<Log, 'record'>;
-  readonly metrics: Pick<Metrics, 'decided'>;
+  readonly log: Pick<Log, 'record' | 'explain'>;
+  readonly metrics: Pick<Metrics, 'decided' | 'listFiltered'>;
   readonly mode: 'enforce' | 'report';
+  /** The organizations that give this user anything; none while that cannot be read. Must not throw. */
+  readonly organizationsOf: (user: UserPrincipal) => readonly string[];
 }
 
 export interface Audit {
@@ -25,17 +28,38 @@ export interface Audit {
   recordDecision(scope: Scope, decision: Decision, durationMs?: number): string;
   /** Writes the decision's own line at once, for what is decided after the access line was written. */
   recordLateDecision(scope: Scope, decision: Decision, durationMs?: number): string;
+  /** Counts a list of models that was cut to what its reader may use. */
+  recordList(scope: Scope, shape: string, kept: number, removed: number): void;
 }
 
-export function createAudit({ log, metrics, mode }: AuditOptions): Audit {
+export function createAudit({ log, metrics, mode, organizationsOf }: AuditOptions): Audit {
+  const belongings = ({ principal }: Scope): readonly string[] =>
+    principal.kind === 'user' ? organizationsOf(principal) : [];
+  const count = (scope: Scope, decision: Decision, durationMs: number | undefined): void => {
+    if (decision.effect === 'permit') metrics.decided(decision, durationMs);
+    else metrics.decided(decision, durationMs, belongings(scope));
+  };
+  /** In the words that the guide's search looks for: organization, model, access. */
+  const explain = (scope: Scope, decision: Decision, id: string): void =>
+    log.explain?.(
+      {
+        request_id: scope.requestId,
+        ...whoAsks(scope, belongings(scope)),
+        access: decision.effect,
+        ...decisionFields(scope, decision, id, mode),
+        grant: decision.effect === 'permit' ? decision.grant?.pattern : undefined,
+      },
+      'access to a model was decided',
+    );
   const writeLine = (scope: Scope, decision: Decision, id: string): void => {
     const fields = { request_id: scope.requestId, ...decisionFields(scope, decision, id, mode) };
     log.record(decision.effect === 'deny' ? 'warn' : 'info', fields, 'decision');
   };
   return {
     recordDecision(scope, decision, durationMs) {
-      metrics.decided(decision, durationMs);
+      count(scope, decision, durationMs);
       const id = createDecisionId();
+      explain(scope, decision, id);
       const earlier = scope.decisionId === undefined ? undefined : scope.decision;
       if (earlier?.effect === 'deny') {
         writeLine(scope, decision, id);
@@ -47,13 +71,27 @@ export function createAudit({ log, metrics, mode }: AuditOptions): Audit {
       return id;
     },
     recordLateDecision(scope, decision, durationMs) {
-      metrics.decided(decision, durationMs);
+      count(scope, decision, durationMs);
       const id = createDecisionId();
+      explain(scope, decision, id);
       writeLine(scope, decision, id);
       return id;
     },
+    recordList(scope, shape, kept, removed) {
+      metrics.listFiltered(shape, kept, removed);
+      log.explain?.(
+        { request_id: scope.requestId, ...whoAsks(scope, belongings(scope)), list: shape, kept, removed },
+        'a list of models was cut to what may be accessed',
+      );
+    },
   };
 }
+
+const whoAsks = ({ principal }: Scope, organizations: readonly string[]): FlatFields => ({
+  user: principal.kind === 'user' ? principal.id : undefined,
+  role: principal.kind === 'user' ? principal.role : undefined,
+  organizations: organizations.join(', '),
+});
 
 /** @returns the decision in DESIGN's words; `enforced: false` marks a denial that was only reported */
 export function decisionFields(

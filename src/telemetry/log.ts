@@ -25,12 +25,19 @@ export interface Log {
    * 5 µs of a request, `JSON.stringify` takes 1. Only flat texts, numbers and booleans; undefined fields are left out.
    */
   readonly record: (level: 'info' | 'warn', fields: FlatFields, message: string) => void;
+  /**
+   * Says how a decision on models came about: organizations, model, access. Undefined unless somebody debugs models, so
+   * that `log.explain?.(…)` does not even collect what it would say.
+   */
+  readonly explain: ((fields: FlatFields, message: string) => void) | undefined;
   /** Resolves when earlier lines are out, or cannot be got out in a second; never rejects. */
   flush(): Promise<void>;
 }
 
 export interface LogOptions {
   readonly level: LogLevel;
+  /** Of what `explain` says; `level` where absent. */
+  readonly modelLevel?: LogLevel;
   /** Texts that must never appear, such as the signing keys. */
   readonly secrets: readonly string[];
   /** Further header fields that carry credentials: `CUSTOM_API_KEY_HEADER`. */
@@ -40,7 +47,7 @@ export interface LogOptions {
 }
 
 /** @returns the process's log */
-export function createLog({ level, secrets, secretHeaders = [], write }: LogOptions): Log {
+export function createLog({ level, modelLevel = level, secrets, secretHeaders = [], write }: LogOptions): Log {
   const redact = createRedaction(secrets, secretHeaders);
   const output = write === undefined ? standardOutput() : { write, flush: () => Promise.resolve() };
   const logger = pino(
@@ -53,6 +60,12 @@ export function createLog({ level, secrets, secretHeaders = [], write }: LogOpti
     { write: (line: string) => output.write(redact.line(line)) },
   );
   const written = { info: logger.isLevelEnabled('info'), warn: logger.isLevelEnabled('warn') };
+  const writeFlat = (word: string, fields: FlatFields, message: string): void => {
+    const rest = JSON.stringify(fields).slice(1);
+    const comma = rest === '}' ? '' : ',';
+    output.write(redact.text(`{"level":"${word}","time":"${now()}","msg":${JSON.stringify(message)}${comma}${rest}\n`));
+  };
+  const explains = modelLevel === 'debug' || modelLevel === 'trace';
   return {
     debug: (fields, message) => logger.debug(fields, message),
     info: (fields, message) => logger.info(fields, message),
@@ -60,13 +73,9 @@ export function createLog({ level, secrets, secretHeaders = [], write }: LogOpti
     error: (fields, message) => logger.error(fields, message),
     fatal: (fields, message) => logger.fatal(fields, message),
     record(word, fields, message) {
-      if (!written[word]) return;
-      const rest = JSON.stringify(fields).slice(1);
-      const comma = rest === '}' ? '' : ',';
-      output.write(
-        redact.text(`{"level":"${word}","time":"${now()}","msg":${JSON.stringify(message)}${comma}${rest}\n`),
-      );
+      if (written[word]) writeFlat(word, fields, message);
     },
+    explain: explains ? (fields, message) => writeFlat('debug', fields, message) : undefined,
     flush: () => output.flush(),
   };
 }

@@ -2,6 +2,7 @@
  * The outermost stage: one access line and one set of figures for every request, once its answer is complete or cut.
  * Never a header's value, a query string or a byte of a body.
  */
+import type { IncomingMessage } from 'node:http';
 import type { MiddlewareHandler } from 'hono';
 import type { GateEnv, Scope } from '../scope.ts';
 import { decisionFields } from './audit.ts';
@@ -10,7 +11,7 @@ import type { Metrics } from './metrics.ts';
 
 export interface ObserverOptions {
   readonly log: Pick<Log, 'record'>;
-  readonly metrics: Pick<Metrics, 'requestStarted' | 'requestEnded'>;
+  readonly metrics: Pick<Metrics, 'requestStarted' | 'requestEnded' | 'requestAnswered'>;
   readonly mode: 'enforce' | 'report';
 }
 
@@ -21,6 +22,16 @@ export interface Observer {
   begin(scope: Scope): void;
   /** … and is answered, with 101 or a refusal. What its socket does afterwards is not part of the request. */
   end(scope: Scope, status: number): void;
+  /** For what the listener answers before there is a scope: `OPTIONS *`, CONNECT, and bytes that are no request. */
+  answered(own: ListenerAnswer): void;
+}
+
+/** `incoming` is absent where the bytes were no request. */
+export interface ListenerAnswer {
+  readonly status: number;
+  /** Row of the error table. */
+  readonly code?: string | undefined;
+  readonly incoming?: Pick<IncomingMessage, 'method' | 'url'>;
 }
 
 /** A path is as long as the client likes. */
@@ -35,8 +46,9 @@ export function createObserver({ log, metrics, mode }: ObserverOptions): Observe
       surface: scope.surface.kind,
       status,
       decision: decision?.effect ?? 'none',
-      addedMs: sent === undefined ? undefined : sent.upstreamStartedAt - startedAt,
+      addedMs: sent === undefined ? undefined : sent.upstreamStartedAt - startedAt + sent.rewriteMs,
       firstByteMs: answered,
+      upstreamMs: sent === undefined || answered === undefined ? undefined : sent.lastByteAt - sent.upstreamStartedAt,
     });
     log.record(levelOf(scope, status), lineOf(scope, status, endedAt - startedAt, answered), 'request');
   };
@@ -48,6 +60,7 @@ export function createObserver({ log, metrics, mode }: ObserverOptions): Observe
     surface: scope.surface.kind,
     // who it is stands with the decision; without one, here
     ...(scope.decision === undefined ? whoOf(scope) : decisionFields(scope, scope.decision, scope.decisionId, mode)),
+    limit: scope.limit,
     duration_ms: rounded(durationMs),
     upstream_ms: answered === undefined ? undefined : rounded(answered),
     truncated: scope.outcome?.truncated === true ? true : undefined,
@@ -55,6 +68,12 @@ export function createObserver({ log, metrics, mode }: ObserverOptions): Observe
   return {
     begin: () => metrics.requestStarted(),
     end,
+    answered({ status, code, incoming }) {
+      metrics.requestAnswered(status);
+      const path = incoming === undefined ? undefined : shownPath(incoming.url);
+      const fields = { method: incoming?.method, path, status, surface: 'none', code };
+      log.record(status >= 500 ? 'warn' : 'info', fields, 'request');
+    },
     observe(c, next) {
       const scope = c.get('scope');
       metrics.requestStarted();
@@ -79,7 +98,14 @@ function levelOf({ decision, outcome }: Scope, status: number): 'info' | 'warn' 
 
 /** The path that was judged, or where none was, the one that was sent, without its query. */
 function pathOf({ path, incoming }: Scope): string {
-  const shown = path === '' ? ((incoming.url ?? '').split('?', 1)[0] ?? '') : path;
+  return path === '' ? shownPath(incoming.url) : shortened(path);
+}
+
+function shownPath(url = ''): string {
+  return shortened(url.split('?', 1)[0] ?? '');
+}
+
+function shortened(shown: string): string {
   return shown.length > LONGEST_PATH ? `${shown.slice(0, LONGEST_PATH)}…` : shown;
 }
 

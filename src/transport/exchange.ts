@@ -43,6 +43,8 @@ export interface ForwardRequest {
   readonly requestId: string;
   /** Applied to the answer's header lines in this order; what they add wins over what the upstream sent. */
   readonly answerEdits?: readonly AnswerEdit[];
+  /** Told when the answer turns out to be a stream of events (SSE), and when that has ended. */
+  readonly onStream?: (isOpen: boolean) => void;
 }
 
 /** What happened, for the access line and the metrics. Times in milliseconds of `performance.now()`. */
@@ -50,6 +52,10 @@ export interface ForwardOutcome {
   readonly status: number;
   readonly upstreamStartedAt: number;
   readonly firstByteAt: number;
+  /** When the upstream's answer was complete, or was cut. */
+  readonly lastByteAt: number;
+  /** What rewriting the answer took; 0 where it was passed on as it came. */
+  readonly rewriteMs: number;
   /** The upstream broke off inside the body, and the client's connection was destroyed so that it shows. */
   readonly truncated: boolean;
 }

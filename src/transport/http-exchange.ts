@@ -6,6 +6,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
+import { isEventStream, isOddlyCoded } from './answer-kind.ts';
 import type { UploadStream } from './body.ts';
 import type { BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { contentLength, linksOf, responseLines, rewrittenLines } from './headers.ts';
@@ -36,14 +37,15 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #interim = 0;
   #status = 0;
   #firstByteAt = 0;
+  /** Of a held answer: when it was whole. */
+  #receivedAt = 0;
+  #isStream = false;
   #lines: string[] = [];
   /** Bytes still to come by `Content-Length`; NaN where the upstream gave none. */
   #remaining = NaN;
   #wroteBody = false;
   #held: Buffer[] | undefined;
   #heldBytes = 0;
-  /** The held answer is whole and handed to the rewrite. */
-  #received = false;
 
   constructor(
     request: ForwardRequest,
@@ -63,6 +65,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#outgoing.on('close', () => {
       // Fires after every answer; an error, with its stack, is made only where one is needed.
       if (!this.#settled) this.#fail(new ClientGone());
+      if (this.#isStream) request.onStream?.(false);
     });
   }
 
@@ -90,7 +93,10 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#status = status;
     this.#firstByteAt = performance.now();
     this.#lines = responseLines(raw, status, this.#request.requestId, this.#request.answerEdits);
-    if (this.#held === undefined) this.#begin();
+    if (this.#held !== undefined) return;
+    this.#isStream = !this.#settled && isEventStream(headers['content-type']);
+    if (this.#isStream) this.#request.onStream?.(true);
+    this.#begin();
   }
 
   #passEarlyHints(controller: Dispatcher.DispatchController): void {
@@ -129,7 +135,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     // Once it is being rewritten, an answer needs its upstream no more.
-    if (!this.#received) this.#fail(error);
+    if (this.#receivedAt === 0) this.#fail(error);
   }
 
   /** Sends the head. Throws where the upstream's fields cannot be sent; undici turns that into `onResponseError`. */
@@ -167,7 +173,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     const [first = EMPTY] = held;
     const body = held.length > 1 ? Buffer.concat(held) : first;
     const received = { status: this.#status, headers: this.#lines, body };
-    this.#received = true;
+    this.#receivedAt = performance.now();
     try {
       const answer = rewrite === undefined ? received : rewrite(received);
       if (answer instanceof Promise) {
@@ -195,10 +201,14 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #settle(truncated: boolean): void {
     this.#settled = true;
     this.#upload?.destroy();
+    const endedAt = performance.now();
+    const lastByteAt = this.#receivedAt === 0 ? endedAt : this.#receivedAt;
     this.#resolve({
       status: this.#outgoing.statusCode,
       upstreamStartedAt: this.#startedAt,
       firstByteAt: this.#firstByteAt,
+      lastByteAt,
+      rewriteMs: endedAt - lastByteAt,
       truncated,
     });
   }
@@ -221,11 +231,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       this.#reject(toGatewayError(error));
     }
   }
-}
-
-/** A coding beside chunked would be left in the body while the field that names it is dropped. */
-function isOddlyCoded(coding: string | string[] | undefined): boolean {
-  return coding !== undefined && (typeof coding !== 'string' || coding.trim().toLowerCase() !== 'chunked');
 }
 
 function flushHead(exchange: HttpExchange): void {

@@ -33,6 +33,14 @@ export const DEFAULT_LIMITS: DownstreamLimits = {
   maxHeaderBytes: 16 * 1024,
 };
 
+/** An answer that no stage gives. */
+export interface OwnAnswer {
+  readonly status: number;
+  readonly code?: ErrorCode | undefined;
+  /** Absent where the bytes were no request. */
+  readonly incoming?: IncomingMessage;
+}
+
 export interface DownstreamOptions {
   /** Called once per request, never for one that was answered here. */
   readonly handle: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
@@ -44,6 +52,8 @@ export interface DownstreamOptions {
   readonly mayUpgrade: (incoming: IncomingMessage) => boolean;
   /** Applied to the answers that are given here, without `handle`; any other answer is edited by whoever gives it. */
   readonly answerEdit?: AnswerEdit;
+  /** Told of every request that was answered here, without `handle`: nobody else will see it. */
+  readonly answered?: (own: OwnAnswer) => void;
   readonly limits?: Partial<DownstreamLimits>;
 }
 
@@ -86,12 +96,13 @@ export function createDownstream(options: DownstreamOptions): Downstream {
     awaitContinue(incoming);
     accept(traffic, options, incoming, outgoing);
   });
-  server.on('checkExpectation', (_incoming: IncomingMessage, outgoing: ServerResponse) => {
+  server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
     answerError(options, outgoing, 'expectation_failed');
+    options.answered?.({ ...told('expectation_failed'), incoming });
   });
-  server.on('connect', (_incoming: IncomingMessage, socket: Duplex) => {
+  server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
     socket.on('error', ignore);
-    refuseUpgrade(socket, 405, ownLines(options, 405, ALLOW), errorBody('method_not_allowed'));
+    refuseOnSocket(options, incoming, socket, 'method_not_allowed', ALLOW);
   });
   server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
     acceptUpgrade(traffic, options, incoming, socket, head);
@@ -126,9 +137,10 @@ function accept(
     outgoing.shouldKeepAlive = false;
     if (options.refuse === undefined) answerError(options, outgoing, code, detail);
     else options.refuse(incoming, outgoing, new GatewayError(code, { detail }));
-  } else if (method === 'OPTIONS' && isFinalRecipient(incoming))
+  } else if (method === 'OPTIONS' && isFinalRecipient(incoming)) {
     sendAnswer(outgoing, 204, ownLines(options, 204, ALLOW), '');
-  else options.handle(incoming, outgoing);
+    options.answered?.({ status: 204, incoming });
+  } else options.handle(incoming, outgoing);
 }
 
 function acceptUpgrade(
@@ -145,11 +157,9 @@ function acceptUpgrade(
   // An upgrade behind a request that is still being answered would write into that answer.
   if (traffic.answerOn(socket) !== undefined || isClosing(incoming.socket)) socket.destroy();
   else if (malformation !== undefined) {
-    const { code, detail } = malformation;
-    const { status } = ERRORS[code];
-    refuseUpgrade(socket, status, ownLines(options, status), errorBody(code, detail));
+    refuseOnSocket(options, incoming, socket, malformation.code, [], malformation.detail);
   } else if (traffic.draining) {
-    refuseUpgrade(socket, 503, ownLines(options, 503, ['retry-after', '1']), errorBody('draining'));
+    refuseOnSocket(options, incoming, socket, 'draining', ['retry-after', '1']);
   } else options.upgrade(incoming, socket, head);
 }
 
@@ -171,6 +181,21 @@ function answerError(options: DownstreamOptions, outgoing: ServerResponse, code:
   const lines = ownLines(options, status, code === 'method_not_allowed' ? ALLOW : []);
   sendAnswer(outgoing, status, lines, errorBody(code, detail));
 }
+
+function refuseOnSocket(
+  options: DownstreamOptions,
+  incoming: IncomingMessage,
+  socket: Duplex,
+  code: ErrorCode,
+  own: HeaderLines,
+  detail?: string,
+): void {
+  const { status } = ERRORS[code];
+  refuseUpgrade(socket, status, ownLines(options, status, own), errorBody(code, detail));
+  options.answered?.({ ...told(code), incoming });
+}
+
+const told = (code: ErrorCode): OwnAnswer => ({ status: ERRORS[code].status, code });
 
 const ALLOW: HeaderLines = ['allow', ALLOWED_METHODS];
 
@@ -205,6 +230,7 @@ function answerBroken(
   const code = brokenCode(error.code);
   const { status } = ERRORS[code];
   linger(socket, rawAnswer(status, ownLines(options, status), errorBody(code)));
+  options.answered?.(told(code));
 }
 
 function brokenCode(code: string | undefined): ErrorCode {

@@ -59,6 +59,18 @@ export function createClientAddress(trustedProxies: readonly AddressRange[]): (i
   };
 }
 
+/**
+ * Whether the client's own connection was encrypted: ours, or the one in front of a proxy that is trusted to say so.
+ * Of several values the first counts, as in what is sent upstream.
+ */
+export function cameByHttps(incoming: IncomingMessage, peer: Peer): boolean {
+  if (!peer.trusted) return peer.encrypted;
+  const said = incoming.headers['x-forwarded-proto'];
+  if (typeof said !== 'string' || said === '') return peer.encrypted;
+  const comma = said.indexOf(',');
+  return (comma === -1 ? said : said.slice(0, comma).trim()) === 'https';
+}
+
 function createTrust(ranges: readonly AddressRange[]): (address: string) => boolean {
   if (ranges.length === 0) return () => false;
   const list = new BlockList();

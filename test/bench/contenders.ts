@@ -1,5 +1,7 @@
 /** What is measured: the gate as in production, the transport without policy, and bare `http-proxy`. */
 import { fileURLToPath } from 'node:url';
+import { HEADER_SETTINGS } from '../../src/config/header-settings.ts';
+import { LIMIT_SETTINGS } from '../../src/config/limit-settings.ts';
 import { TEST_SECRET } from '../support/session.ts';
 import { freePort, MEASURED_CORE, startPinned } from './pinned-process.ts';
 import type { PinnedProcess } from './pinned-process.ts';
@@ -10,8 +12,31 @@ export interface GateProcess extends PinnedProcess {
   readonly adminUrl: string;
 }
 
+type Settings = Readonly<Record<string, string>>;
+
+/** Limits that are counted and never met: one user sends here what ten thousand do elsewhere. */
+const UNREACHED: Settings = {
+  ...all('1000000/1s', ...Object.keys(LIMIT_SETTINGS)),
+  MODELGATE_LIMIT_CONCURRENT_CHATS: '1000000',
+};
+
+/** What switches limits off, and security headers too. */
+export const WITHOUT_LIMITS: Settings = all('off', ...Object.keys(LIMIT_SETTINGS));
+export const WITHOUT_LIMITS_AND_HEADERS: Settings = {
+  ...WITHOUT_LIMITS,
+  ...all('backend', ...Object.keys(HEADER_SETTINGS).filter((name) => /^MODELGATE_HEADERS_(?!BACKEND)/.test(name))),
+};
+
+function all(value: string, ...names: readonly string[]): Settings {
+  return Object.fromEntries(names.map((name) => [name, value]));
+}
+
 /** `modelgate serve` with its defaults; its log goes nowhere. @returns once it is ready */
-export async function startGate(upstream: string, database: string): Promise<GateProcess> {
+export async function startGate(
+  upstream: string,
+  database: string,
+  settings: Settings = UNREACHED,
+): Promise<GateProcess> {
   const [port, adminPort] = [await freePort(), await freePort()];
   const adminUrl = `http://127.0.0.1:${adminPort}`;
   const gate = await startPinned({
@@ -27,6 +52,7 @@ export async function startGate(upstream: string, database: string): Promise<Gat
       MODELGATE_ADMIN_PORT: String(adminPort),
       DATABASE_URL: `sqlite:///${database}`,
       WEBUI_SECRET_KEY: TEST_SECRET,
+      ...settings,
     },
   });
   return Object.assign(gate, { adminUrl });

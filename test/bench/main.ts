@@ -10,7 +10,9 @@ import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { closeBed } from './bed.ts';
 import { measureDecision } from './decision.ts';
+import { measureExposition } from './exposition.ts';
 import { measureLatency } from './latency.ts';
+import { measureLimits } from './limits.ts';
 import { measureListing } from './listing.ts';
 import { formatTable, rounded } from './measurement.ts';
 import type { Row, Scale, Tool, Topic } from './measurement.ts';
@@ -25,10 +27,12 @@ const SEARCHED = { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` };
 const TOPICS: readonly Topic[] = [
   { name: 'decision', needs: ['taskset', 'nginx'], measure: measureDecision },
   { name: 'throughput', needs: ['taskset', 'nginx', 'wrk'], measure: measureThroughput },
+  { name: 'limits', needs: ['taskset', 'nginx', 'wrk'], measure: measureLimits },
   { name: 'latency', needs: ['taskset', 'nginx'], measure: measureLatency },
   { name: 'listing', needs: ['taskset', 'nginx', 'wrk'], measure: measureListing },
   { name: 'streams', needs: ['taskset', 'nginx'], measure: measureStreams },
   { name: 'memory', needs: ['taskset', 'nginx', 'wrk'], measure: measureMemory },
+  { name: 'exposition', needs: ['taskset'], measure: measureExposition },
   { name: 'start-up', needs: ['taskset', 'nginx'], measure: measureStartUp },
 ];
 

@@ -27,11 +27,21 @@ const ATTACKS: readonly (readonly [topic: string, attacks: readonly Attack[]])[]
 /** Longest wait for an attack that must arrive: some run in the background of the backend. */
 const ARRIVAL_MS = 15_000;
 
+/** An attack that a limit refuses would prove nothing about models. */
+const GATE_SETTINGS = {
+  MODELGATE_MEDIA_MODELS: 'tts-1,dall-e-2',
+  MODELGATE_LIMIT_ADDRESS: 'off',
+  MODELGATE_LIMIT_USER: 'off',
+  MODELGATE_LIMIT_CHAT: 'off',
+  MODELGATE_LIMIT_ORGANIZATION: 'off',
+  MODELGATE_LIMIT_CONCURRENT_CHATS: 'off',
+};
+
 describe.each(RELEASES)('in front of Open WebUI %s', (version) => {
   let tenants: Tenants;
 
   beforeAll(async () => {
-    tenants = await startTenants({ version, ollama: true, gateSettings: { MODELGATE_MEDIA_MODELS: 'tts-1,dall-e-2' } });
+    tenants = await startTenants({ version, ollama: true, gateSettings: GATE_SETTINGS });
     // Some of Ollama's routes serve users only what has a row
     for (const id of ['llama3:latest', 'mistral:latest']) {
       await createPreset(through(tenants.ada, tenants.backend.url), { id, base_model_id: null });

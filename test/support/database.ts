@@ -102,6 +102,9 @@ export function createDatabase(options: DatabaseOptions = {}): TestDatabase {
   };
 }
 
+/** What `alembic_version` holds in a file of that release. */
+const LAST_MIGRATION: Record<Era, string> = { '0.6.18': 'd31026856c01', '0.12.4': '0bd252b206fb' };
+
 const templates = new Map<string, Buffer>();
 
 /** The bytes of an empty database: making its two hundred objects anew for every test would be most of the test. */
@@ -111,6 +114,7 @@ function templateOf(era: Era, organizationTables: 'guide' | 'none'): Buffer {
   if (known !== undefined) return known;
   const sql = new Database(':memory:');
   sql.exec(readFileSync(new URL(`open-webui-${era}.sql`, SCHEMAS), 'utf8'));
+  sql.prepare('INSERT INTO alembic_version (version_num) VALUES (?)').run(LAST_MIGRATION[era]);
   if (organizationTables === 'guide') {
     for (const object of [ORGANIZATION_MODELS, ORGANIZATION_MEMBERS, ...INDEXES]) sql.exec(object.sql);
   }

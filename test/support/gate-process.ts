@@ -27,16 +27,18 @@ export interface ModelgateProcess {
   kill(signal: NodeJS.Signals): void;
 }
 
-/** Starts `modelgate` with these words and no environment but this. */
+/** Starts `modelgate` with these words and no environment but this, as another user where one is given. */
 export function startModelgate(
   words: readonly string[],
   environment: Record<string, string> = {},
   directory = '/',
+  user: { readonly uid?: number; readonly gid?: number } = {},
 ): ModelgateProcess {
   const child = spawn(process.execPath, [MAIN, ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: environment,
     cwd: directory,
+    ...user,
   });
   let stdout = '';
   let stderr = '';
@@ -59,7 +61,9 @@ export function startModelgate(
       const found = new Promise<Record<string, unknown>>((resolve, reject) => {
         const look = (): void => {
           const line = find(message);
-          if (line !== undefined) resolve(line);
+          if (line === undefined) return;
+          child.stdout.off('data', look);
+          resolve(line);
         };
         child.stdout.on('data', look);
         void closed.then(() => {
@@ -100,7 +104,10 @@ export async function serveModelgate(environment: Record<string, string>): Promi
     MODELGATE_ADMIN_PORT: '0',
     ...environment,
   });
-  const { url, admin_url: adminUrl } = await gate.line('modelgate listens');
+  const { url, admin_url: adminUrl } = await gate.line('modelgate listens').catch((error: unknown) => {
+    gate.kill('SIGKILL');
+    throw error;
+  });
   return {
     ...gate,
     url: String(url),

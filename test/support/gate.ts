@@ -11,15 +11,19 @@ import { createMetrics } from '../../src/telemetry/metrics.ts';
 import type { TestDatabase } from './database.ts';
 import { createDatabase } from './database.ts';
 import type { Era } from './database.ts';
+import { frontSettings, startFront } from './through-nginx.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from './session.ts';
 
 export interface TestGate extends AsyncDisposable {
+  /** Of the gate, or of the nginx that `GATE_TEST_THROUGH` puts in front of it. */
   readonly url: string;
   readonly gate: Gate;
   readonly backend: SampleBackend;
   readonly database: TestDatabase;
   /** Finished log lines, oldest first. */
   readonly lines: Record<string, unknown>[];
+  /** Our own lines of `/metrics`, comments left out. */
+  figures(): Promise<string[]>;
   /** A session token of the user, as this era mints it. */
   token(user: string): Promise<string>;
   /** A request as the user, with a JSON body if there is one. */
@@ -32,7 +36,11 @@ export interface TestGate extends AsyncDisposable {
  * Two organizations on one backend. `ann` is of acme, which has A and the prefix `acme/`; `bob` is of globex, which has
  * F; `cyd` is in both; `dan` in none; `adm` is the backend's admin, of acme; `pen` is pending.
  */
-export async function startTestGate(settings: Record<string, string> = {}, era: Era = '0.12.4'): Promise<TestGate> {
+export async function startTestGate(
+  settings: Record<string, string> = {},
+  era: Era = '0.12.4',
+  clock: { readonly now?: () => number } = {},
+): Promise<TestGate> {
   const database = createDatabase({ era });
   for (const id of ['ann', 'bob', 'cyd', 'dan']) database.addUser({ id, apiKey: `sk-${id}` });
   database.addUser({ id: 'adm', role: 'admin' });
@@ -54,6 +62,7 @@ export async function startTestGate(settings: Record<string, string> = {}, era: 
       MODELGATE_PORT: '0',
       DATABASE_URL: `sqlite:///${database.path}`,
       WEBUI_SECRET_KEY: TEST_SECRET,
+      ...frontSettings(),
       ...settings,
     },
     directory: database.directory,
@@ -64,6 +73,7 @@ export async function startTestGate(settings: Record<string, string> = {}, era: 
   const lines: Record<string, unknown>[] = [];
   const log = createLog({
     level: 'debug',
+    modelLevel: config.modelLogLevel,
     secrets: config.identity.secretKeys,
     write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>),
   });
@@ -80,9 +90,11 @@ export async function startTestGate(settings: Record<string, string> = {}, era: 
     mode,
     bypass: bypass !== undefined,
     storeHealth: () => store.health(),
+    storeFigures: () => store.figures(),
   });
-  const gate = createGate({ config, store, log, metrics });
-  const { url } = await gate.listen();
+  const gate = createGate({ config, store, log, metrics, ...clock });
+  const front = await startFront((await gate.listen()).url);
+  const { url } = front;
   const token = async (user: string) => (era === '0.6.18' ? mintSession06(user) : mintSession(user));
   return {
     url,
@@ -90,6 +102,10 @@ export async function startTestGate(settings: Record<string, string> = {}, era: 
     backend,
     database,
     lines,
+    async figures() {
+      const { text } = await metrics.exposition();
+      return text.split('\n').filter((line) => line.startsWith('modelgate_'));
+    },
     token,
     async ask(user, target, body, init = {}) {
       const headers = new Headers(init.headers);
@@ -105,6 +121,7 @@ export async function startTestGate(settings: Record<string, string> = {}, era: 
     },
     ran: () => (backend.invoked as string[]).splice(0),
     async [Symbol.asyncDispose]() {
+      await front[Symbol.asyncDispose]();
       await gate.drain();
       store.close();
       await backend.close();

@@ -42,6 +42,18 @@ describe('the admin listener', () => {
     });
   });
 
+  test.each(['/healthz', '/readyz', '/metrics', '/nothing'])(
+    'sends %s as no page, and to no other site',
+    async (path) => {
+      const { headers } = await appOf().request(path);
+      expect(headers.get('x-content-type-options')).toBe('nosniff');
+      expect(headers.get('x-frame-options')).toBe('DENY');
+      expect(headers.get('content-security-policy')).toBe("default-src 'none'; frame-ancestors 'none'");
+      expect(headers.get('cross-origin-resource-policy')).toBe('same-origin');
+      expect(headers.has('server')).toBe(false);
+    },
+  );
+
   test.each<[string, Partial<ReadinessParts>, object]>([
     [
       'the database cannot be read',

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { configurationReference, REFERENCE_MARKERS } from '../../../src/config/reference.ts';
-import type { Setting } from '../../../src/config/settings.ts';
+import type { Setting } from '../../../src/config/setting.ts';
 import { isSettingName, SETTING_NAMES, SETTINGS } from '../../../src/config/settings.ts';
 
 describe('the list of settings', () => {

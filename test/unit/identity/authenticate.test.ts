@@ -100,10 +100,13 @@ describe('while the database cannot be read', () => {
     ['there is no view', undefined],
     ['the view fails', broken],
   ])('whoever has a good credential is unresolved, and its edit is made (%s)', async (_name, unavailable) => {
-    for (const text of [anna, ANNAS_KEY]) {
+    for (const [text, claim] of [
+      [anna, { claimed: ANNA.id }],
+      [ANNAS_KEY, {}],
+    ] as const) {
       const lines = ['Authorization', `bearer ${text}`, 'Cookie', `a=1; token=${ben}`];
       const { principal, edit } = await identity.resolve(lines, unavailable);
-      expect(principal).toEqual({ kind: 'unresolved' });
+      expect(principal).toEqual({ kind: 'unresolved', ...claim });
       expect(applyEdit(lines, edit)).toEqual(['authorization', `Bearer ${text}`, 'cookie', 'a=1']);
     }
   });
@@ -169,7 +172,7 @@ describe('a token in a message', () => {
     expect(await identity.resolveToken(anna, view)).toEqual(ANNA);
     expect(identity.resolveToken(anna, view)).toEqual(ANNA);
     expect(await identity.resolveToken(ANNAS_KEY, view)).toEqual({ kind: 'anonymous', because: 'credential_invalid' });
-    expect(await identity.resolveToken(ben, undefined)).toEqual({ kind: 'unresolved' });
+    expect(await identity.resolveToken(ben, undefined)).toEqual({ kind: 'unresolved', claimed: 'ben' });
   });
 });
 

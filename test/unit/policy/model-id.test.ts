@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { compileGrants, coveringGrant } from '../../../src/policy/grant.ts';
+import { compileGrants, coveringGrant, parsePattern } from '../../../src/policy/grant.ts';
 import { MAX_MODEL_ID_LENGTH, parseModelId } from '../../../src/policy/model-id.ts';
 import { toOrganizationId } from '../../../src/identity/principal.ts';
 import { modelOf } from '../../support/policy-world.ts';
@@ -35,4 +35,21 @@ describe('the grants of an organization', () => {
     ['open', undefined],
     ['OPEN/x', undefined],
   ])('%s is covered by %s', (model, pattern) => expect(coveringGrant(grants, modelOf(model))).toBe(pattern));
+});
+
+describe('the pattern of a grant', () => {
+  test.each([
+    ['gpt-4o', { kind: 'exact', model: 'gpt-4o' }],
+    ['a*b', { kind: 'exact', model: 'a*b' }],
+    ['openai/*', { kind: 'prefix', prefix: 'openai/' }],
+    ['*', { kind: 'prefix', prefix: '' }],
+    ['', undefined],
+    ['a\nb', undefined],
+    ['a\n*', undefined],
+    ['x'.repeat(1025), undefined],
+    [`${'x'.repeat(1024)}*`, { kind: 'prefix', prefix: 'x'.repeat(1024) }],
+    [`${'x'.repeat(1025)}*`, undefined],
+  ])('%j is read as %j', (text, pattern) => {
+    expect(parsePattern(text)).toEqual(pattern);
+  });
 });

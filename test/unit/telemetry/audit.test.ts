@@ -4,6 +4,7 @@ import type { Decision } from '../../../src/policy/decision.ts';
 import { deny } from '../../../src/policy/decision.ts';
 import { parseModelId } from '../../../src/policy/model-id.ts';
 import type { ModelId } from '../../../src/policy/model-id.ts';
+import type { Scope } from '../../../src/scope.ts';
 import type { Audit } from '../../../src/telemetry/audit.ts';
 import { createAudit } from '../../../src/telemetry/audit.ts';
 import { sampleScope } from '../../support/sample-scope.ts';
@@ -18,15 +19,35 @@ const permit: Decision = {
   chain: [gpt],
 };
 
-function collect(mode: 'enforce' | 'report' = 'enforce'): { audit: Audit; lines: object[]; decided: unknown[][] } {
+interface Collected {
+  readonly audit: Audit;
+  readonly lines: object[];
+  readonly explained: object[];
+  readonly decided: unknown[][];
+  readonly listed: unknown[][];
+}
+
+function collect(mode: 'enforce' | 'report' = 'enforce'): Collected {
   const lines: object[] = [];
+  const explained: object[] = [];
   const decided: unknown[][] = [];
+  const listed: unknown[][] = [];
   const audit = createAudit({
     mode,
-    log: { record: (level, fields, message) => lines.push({ level, ...fields, message }) },
-    metrics: { decided: (...all) => decided.push(all) },
+    log: {
+      record: (level, fields, message) => lines.push({ level, ...fields, message }),
+      explain: (fields, message) => explained.push({ ...fields, message }),
+    },
+    metrics: { decided: (...all) => decided.push(all), listFiltered: (...all) => listed.push(all) },
+    organizationsOf: ({ id }) => (id === 'u1' ? ['acme', 'globex'] : []),
   });
-  return { audit, lines, decided };
+  return { audit, lines, explained, decided, listed };
+}
+
+function scopeOf(user: string): Scope {
+  const scope = sampleScope();
+  scope.principal = { kind: 'user', id: toUserId(user), role: 'user' };
+  return scope;
 }
 
 describe('recordDecision', () => {
@@ -97,5 +118,55 @@ describe('recordLateDecision', () => {
     audit.recordLateDecision(sampleScope(), permit);
     expect(lines[0]).toMatchObject({ enforced: false });
     expect(lines[1]).toMatchObject({ organization: 'acme', enforced: undefined });
+  });
+});
+
+describe('a denial is counted', () => {
+  test('for each organization of the user', () => {
+    const { audit, decided } = collect();
+    audit.recordDecision(scopeOf('u1'), deny('not_granted', gpt), 0.01);
+    audit.recordDecision(scopeOf('u2'), deny('no_organization', gpt));
+    audit.recordDecision(sampleScope(), deny('not_authenticated'));
+    expect(decided.map(([decision, , organizations]) => [(decision as Decision).reason, organizations])).toEqual([
+      ['not_granted', ['acme', 'globex']],
+      ['no_organization', []],
+      ['not_authenticated', []],
+    ]);
+  });
+});
+
+describe('the line that explains', () => {
+  test('a permit names the organizations of the user, the model, and the grant that gives access', () => {
+    const { audit, explained } = collect();
+    const id = audit.recordDecision(scopeOf('u1'), permit, 0.01);
+    expect(explained).toMatchObject([
+      {
+        message: 'access to a model was decided',
+        decision_id: id,
+        user: 'u1',
+        role: 'user',
+        organizations: 'acme, globex',
+        model: 'gpt',
+        access: 'permit',
+        reason: 'grant',
+        organization: 'acme',
+        grant: 'gpt',
+      },
+    ]);
+  });
+
+  test('a denial says so too, also where it comes late', () => {
+    const { audit, explained } = collect();
+    audit.recordLateDecision(scopeOf('u2'), deny('no_organization', gpt));
+    expect(explained).toMatchObject([{ access: 'deny', reason: 'no_organization', organizations: '', model: 'gpt' }]);
+  });
+
+  test('a list says whose it is and how much of it was cut', () => {
+    const { audit, explained, listed } = collect();
+    audit.recordList(scopeOf('u1'), 'models', 3, 40);
+    expect(listed).toEqual([['models', 3, 40]]);
+    expect(explained).toMatchObject([
+      { user: 'u1', organizations: 'acme, globex', list: 'models', kept: 3, removed: 40 },
+    ]);
   });
 });

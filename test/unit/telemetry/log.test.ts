@@ -47,6 +47,17 @@ describe('a log line', () => {
     expect(lines).toHaveLength(2);
   });
 
+  test('that explains a decision is written only where models are debugged, whatever the level of the rest', () => {
+    const quiet = collect({ level: 'warn', modelLevel: 'debug' });
+    quiet.log.explain?.({ model: 'gpt' }, 'access');
+    quiet.log.debug({}, 'no');
+    expect(quiet.lines).toHaveLength(1);
+    expect(quiet.last()).toMatchObject({ level: 'debug', model: 'gpt', msg: 'access' });
+    expect(collect({ level: 'debug' }).log.explain).toBeDefined();
+    expect(collect({ level: 'debug', modelLevel: 'info' }).log.explain).toBeUndefined();
+    expect(collect({ level: 'info' }).log.explain).toBeUndefined();
+  });
+
   test('stays one line whatever a client puts into it', () => {
     const { log, lines } = collect();
     log.record('info', { path: '/a\n{"level":"fatal"}\u2028\u0000', model: '\ud800"' }, 'request');
@@ -91,10 +102,12 @@ describe('nothing secret is logged', () => {
     ['the key', { model: SECRET }, SECRET],
     ['a session token', { path: `/x/${jwt}` }, jwt],
     ['an API key', { path: `/${apiKey}/x` }, apiKey],
-  ])('nor recorded: %s', (_name, fields, needle) => {
-    const { log, lines } = collect();
+  ])('nor recorded or explained: %s', (_name, fields, needle) => {
+    const { log, lines } = collect({ modelLevel: 'debug' });
     log.record('info', fields, 'request');
-    expect(lines[0]).not.toContain(needle);
+    log.explain?.(fields, 'access');
+    expect(lines).toHaveLength(2);
+    expect(lines.join('')).not.toContain(needle);
     expect(JSON.parse(lines[0] ?? '')).toMatchObject({ msg: 'request' });
   });
 

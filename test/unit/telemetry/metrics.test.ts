@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { toOrganizationId } from '../../../src/identity/principal.ts';
 import { deny } from '../../../src/policy/decision.ts';
+import { parseModelId } from '../../../src/policy/model-id.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
 import type { Metrics, MetricsOptions } from '../../../src/telemetry/metrics.ts';
 
@@ -27,6 +29,7 @@ describe('the metrics', () => {
         decision: 'permit',
         addedMs: undefined,
         firstByteMs: undefined,
+        upstreamMs: undefined,
       });
     }
     metrics.requestStarted();
@@ -55,13 +58,23 @@ describe('the metrics', () => {
 
   test('measure in seconds what the gate adds and what the backend takes', async () => {
     const metrics = createMetrics(options);
-    metrics.requestEnded({ surface: 'lists', status: 200, decision: 'none', addedMs: 0.3, firstByteMs: 700 });
+    metrics.requestEnded({
+      surface: 'lists',
+      status: 200,
+      decision: 'none',
+      addedMs: 0.3,
+      firstByteMs: 700,
+      upstreamMs: 2_000,
+    });
     metrics.decided(deny('not_granted'), 0.02);
     const shown = await lines(metrics);
     expect(shown).toContain('modelgate_added_latency_seconds_bucket{le="0.0005"} 1');
     expect(shown).toContain('modelgate_added_latency_seconds_bucket{le="0.00025"} 0');
     expect(shown).toContain('modelgate_upstream_first_byte_seconds_bucket{le="1"} 1');
     expect(shown).toContain('modelgate_upstream_first_byte_seconds_bucket{le="0.5"} 0');
+    expect(shown).toContain('modelgate_upstream_duration_seconds_bucket{le="2.5"} 1');
+    expect(shown).toContain('modelgate_upstream_duration_seconds_bucket{le="1"} 0');
+    expect(shown).toContain('modelgate_upstream_duration_seconds_sum 2');
     expect(shown).toContain('modelgate_decision_duration_seconds_bucket{le="0.000025"} 1');
   });
 
@@ -83,10 +96,69 @@ describe('the metrics', () => {
     metrics.socketClosed();
     const shown = await lines(metrics);
     expect(shown).toContain('modelgate_sockets_open 1');
-    expect(shown).toContain('modelgate_policy_age_seconds 1.5');
-    expect(shown).toContain('modelgate_policy_readable 1');
+    expect(shown).toContain('modelgate_database_age_seconds 1.5');
+    expect(shown).toContain('modelgate_database_readable 1');
     expect(shown).toContain('modelgate_bypass 1');
     expect(shown).toContain(`modelgate_build_info{version="1.2.3",node="${process.version}"} 1`);
+  });
+
+  test('count decisions by organization, and permits by the grant that stands in the database', async () => {
+    const metrics = createMetrics(options);
+    const grant = { organization: toOrganizationId('acme'), pattern: 'openai/*' };
+    const named = parseModelId('openai/gpt-whatever-a-client-sends') ?? expect.fail();
+    metrics.decided({ effect: 'permit', reason: 'prefix_grant', model: named, grant, chain: [named] }, 0.02);
+    metrics.decided(deny('not_granted', named), 0.02, ['acme', 'globex']);
+    const shown = await lines(metrics);
+    expect(shown).toContain('modelgate_organization_decisions_total{organization="acme",decision="permit"} 1');
+    expect(shown).toContain('modelgate_organization_decisions_total{organization="acme",decision="deny"} 1');
+    expect(shown).toContain('modelgate_organization_decisions_total{organization="globex",decision="deny"} 1');
+    expect(shown).toContain('modelgate_grant_permits_total{model="openai/*"} 1');
+    expect(shown.join('\n')).not.toContain('whatever');
+  });
+
+  test('do not grow with organizations and grants for ever', async () => {
+    const metrics = createMetrics(options);
+    const named = parseModelId('m') ?? expect.fail();
+    for (let at = 0; at < 10_000; at += 1) {
+      const grant = { organization: toOrganizationId(`org-${at}`), pattern: `model-${at}` };
+      metrics.decided({ effect: 'permit', reason: 'grant', model: named, grant, chain: [named] }, undefined);
+    }
+    const shown = await lines(metrics);
+    expect(shown.length).toBeLessThan(5_200);
+    expect(shown).toContain('modelgate_organization_decisions_total{organization="other",decision="permit"} 6000');
+    expect(shown).toContain('modelgate_grant_permits_total{model="other"} 9000');
+  });
+
+  test('show streams, what the listener answered itself, and what the store counts', async () => {
+    const metrics = createMetrics({
+      ...options,
+      storeFigures: () => ({
+        caches: [{ name: 'grants', hits: 7, misses: 2 }],
+        errors: new Map([['SQLITE_BUSY', 3]]),
+      }),
+    });
+    metrics.streamOpened();
+    metrics.streamOpened();
+    metrics.streamClosed();
+    metrics.requestAnswered(431);
+    const shown = await lines(metrics);
+    expect(shown).toContain('modelgate_streams_open 1');
+    expect(shown).toContain('modelgate_requests_in_flight 0');
+    expect(shown).toContain('modelgate_requests_total{surface="none",status="4xx",decision="none"} 1');
+    expect(shown).toContain('modelgate_cache_lookups_total{cache="grants",outcome="hit"} 7');
+    expect(shown).toContain('modelgate_cache_lookups_total{cache="grants",outcome="miss"} 2');
+    expect(shown).toContain('modelgate_database_errors_total{code="SQLITE_BUSY"} 3');
+  });
+
+  test('come with those of the process and of its event loop', async () => {
+    const { text } = await createMetrics(options).exposition();
+    for (const name of [
+      'process_cpu_seconds_total',
+      'process_resident_memory_bytes',
+      'nodejs_eventloop_lag_p99_seconds',
+    ]) {
+      expect(text).toMatch(new RegExp(`^${name} \\d`, 'm'));
+    }
   });
 
   test('follow the naming rules of Prometheus: base units, totals, a help text each', async () => {

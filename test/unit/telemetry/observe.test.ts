@@ -4,7 +4,9 @@ import { deny } from '../../../src/policy/decision.ts';
 import type { Scope } from '../../../src/scope.ts';
 import type { FlatFields } from '../../../src/telemetry/log.ts';
 import type { RequestFigures } from '../../../src/telemetry/metrics.ts';
+import type { ListenerAnswer } from '../../../src/telemetry/observe.ts';
 import { createObserver } from '../../../src/telemetry/observe.ts';
+import type { ForwardOutcome } from '../../../src/transport/exchange.ts';
 import { sampleScope } from '../../support/sample-scope.ts';
 import { withTimeout } from '../../support/with-timeout.ts';
 
@@ -12,6 +14,16 @@ interface Line extends FlatFields {
   level: string;
   message: string;
 }
+
+const outcomeAt = (more: Partial<ForwardOutcome>): ForwardOutcome => ({
+  status: 200,
+  upstreamStartedAt: 0,
+  firstByteAt: 0,
+  lastByteAt: 0,
+  rewriteMs: 0,
+  truncated: false,
+  ...more,
+});
 
 /** Runs the stage around `serve` and ends the answer; resolves with what was written. */
 async function observed(
@@ -24,7 +36,11 @@ async function observed(
   const { observe } = createObserver({
     mode: 'enforce',
     log: { record: (level, fields, message) => written.resolve({ ...fields, level, message }) },
-    metrics: { requestStarted: () => (started += 1), requestEnded: figures.resolve },
+    metrics: {
+      requestStarted: () => (started += 1),
+      requestEnded: figures.resolve,
+      requestAnswered: () => expect.fail('this request has a scope'),
+    },
   });
   // only `c.get('scope')` is looked at
   const context = { get: () => scope } as unknown as Parameters<typeof observe>[0];
@@ -41,7 +57,7 @@ describe('the access line', () => {
     scope.principal = { kind: 'user', id: toUserId('u1'), role: 'user' };
     const { line, figures, started } = await observed(scope, () => {
       const at = scope.startedAt;
-      scope.outcome = { status: 200, upstreamStartedAt: at + 2, firstByteAt: at + 12, truncated: false };
+      scope.outcome = outcomeAt({ upstreamStartedAt: at + 2, firstByteAt: at + 12, lastByteAt: at + 42 });
     });
     expect(line).toMatchObject({
       level: 'info',
@@ -58,6 +74,7 @@ describe('the access line', () => {
     expect(figures).toMatchObject({ surface: 'neutral', status: 200, decision: 'none' });
     expect(figures.addedMs).toBeCloseTo(2);
     expect(figures.firstByteMs).toBeCloseTo(10);
+    expect(figures.upstreamMs).toBeCloseTo(40);
     expect(started).toBe(1);
   });
 
@@ -79,6 +96,17 @@ describe('the access line', () => {
     expect(figures.addedMs).toBeUndefined();
   });
 
+  test('counts the rewriting of an answer to what the gate adds, not to the upstream', async () => {
+    const scope = sampleScope();
+    const { figures } = await observed(scope, () => {
+      const at = scope.startedAt;
+      const times = { upstreamStartedAt: at + 2, firstByteAt: at + 3, lastByteAt: at + 12 };
+      scope.outcome = outcomeAt({ ...times, rewriteMs: 5 });
+    });
+    expect(figures.addedMs).toBeCloseTo(7);
+    expect(figures.upstreamMs).toBeCloseTo(10);
+  });
+
   test('shows no query, no header and no more than 512 characters of a path', async () => {
     const { line } = await observed(
       sampleScope({ url: `/${'x'.repeat(9_000)}?token=hunter2`, headers: { cookie: 'hunter2' } }),
@@ -97,7 +125,7 @@ describe('the access line', () => {
     const scope = sampleScope();
     Object.assign(scope.outgoing, { writableFinished: false });
     const { line } = await observed(scope, () => {
-      scope.outcome = { status: 200, upstreamStartedAt: 1, firstByteAt: 2, truncated: true };
+      scope.outcome = outcomeAt({ upstreamStartedAt: 1, firstByteAt: 2, truncated: true });
     });
     expect(line).toMatchObject({ status: 200, truncated: true, level: 'warn' });
   });
@@ -106,7 +134,7 @@ describe('the access line', () => {
     const scope = sampleScope();
     const settled = Promise.withResolvers<undefined>();
     void settled.promise.then(() => {
-      scope.outcome = { status: 200, upstreamStartedAt: 1, firstByteAt: 4, truncated: false };
+      scope.outcome = outcomeAt({ upstreamStartedAt: 1, firstByteAt: 4 });
     });
     scope.outgoing.once('close', () => settled.resolve(undefined));
     expect((await observed(scope)).line).toMatchObject({ upstream_ms: 3 });
@@ -119,5 +147,40 @@ describe('the access line', () => {
     const scope = sampleScope();
     scope.principal = principal;
     expect((await observed(scope)).line).toMatchObject(fields);
+  });
+});
+
+describe('what the listener answers by itself', () => {
+  function answered(own: ListenerAnswer): { line: object; statuses: number[] } {
+    const lines: object[] = [];
+    const statuses: number[] = [];
+    const unused = (): never => expect.fail('there is no scope');
+    createObserver({
+      mode: 'enforce',
+      log: { record: (level, fields, message) => lines.push({ level, ...fields, message }) },
+      metrics: { requestStarted: unused, requestEnded: unused, requestAnswered: (status) => statuses.push(status) },
+    }).answered(own);
+    expect(lines).toHaveLength(1);
+    return { line: lines[0] ?? {}, statuses };
+  }
+
+  test('has an access line, without its query, and is counted', () => {
+    const incoming = { method: 'OPTIONS', url: '/api?token=hunter2' };
+    const { line, statuses } = answered({ status: 204, incoming });
+    expect(line).toMatchObject({ level: 'info', message: 'request', method: 'OPTIONS', path: '/api', status: 204 });
+    expect(JSON.stringify(line)).not.toContain('hunter2');
+    expect(statuses).toEqual([204]);
+  });
+
+  test('has one too where the bytes were no request', () => {
+    expect(answered({ status: 431, code: 'headers_too_large' }).line).toEqual({
+      level: 'info',
+      message: 'request',
+      method: undefined,
+      path: undefined,
+      status: 431,
+      surface: 'none',
+      code: 'headers_too_large',
+    });
   });
 });

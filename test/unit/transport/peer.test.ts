@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { createClientAddress, createPeerLookup } from '../../../src/transport/peer.ts';
+import { cameByHttps, createClientAddress, createPeerLookup } from '../../../src/transport/peer.ts';
 
 const TRUSTED = [
   { address: '10.0.0.0', prefix: 8, family: 'ipv4' as const },
@@ -58,5 +58,35 @@ describe('the address of the client', () => {
     ['10.0.0.1', 'fe80::1', 'fe80::1'],
   ])('behind %s with "%s" is %s', (remote, chain, expected) => {
     expect(clientAddress(requestFrom(remote, chain))).toBe(expected);
+  });
+});
+
+describe('the scheme that the client used', () => {
+  const came = (said: string | string[] | undefined, peer: { trusted: boolean; encrypted: boolean }) =>
+    cameByHttps({ headers: said === undefined ? {} : { 'x-forwarded-proto': said } } as unknown as IncomingMessage, {
+      address: '10.0.0.1',
+      ...peer,
+    });
+
+  test.each([
+    ['https', true],
+    ['http', false],
+    // What several lines, or several proxies, come to: the first was nearest to the client
+    ['https, http', true],
+    ['http, https', false],
+    ['HTTPS', false],
+    ['', false],
+    [undefined, false],
+  ])('is what a trusted proxy says: %j', (said, expected) => {
+    expect(came(said, { trusted: true, encrypted: false })).toBe(expected);
+  });
+
+  test('is our own where nobody is trusted', () => {
+    expect(came('https', { trusted: false, encrypted: false })).toBe(false);
+    expect(came('http', { trusted: false, encrypted: true })).toBe(true);
+  });
+
+  test('is our own where a trusted proxy says nothing', () => {
+    expect(came(undefined, { trusted: true, encrypted: true })).toBe(true);
   });
 });

@@ -1,0 +1,58 @@
+/**
+ * Which security headers and cookie rules an answer gets: the same for all, but for what depends on the scheme that the
+ * client used and on who may load a file. Four edits are made at start; a request only chooses.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Config } from './config/schema.ts';
+import { cookiePurpose, isLoadedBySandbox } from './enforcement/session-cookies.ts';
+import type { AnswerEdit } from './transport/answer-edit.ts';
+import type { PeerLookup } from './transport/peer.ts';
+import { cameByHttps } from './transport/peer.ts';
+import { secureAnswer } from './transport/secure-answer.ts';
+
+export interface SecureAnswers {
+  /** For the answer to this request, as the first of its edits. */
+  editsFor(incoming: IncomingMessage): readonly AnswerEdit[];
+  /** For answers to what is no readable request. */
+  readonly plain: AnswerEdit;
+}
+
+export function createSecureAnswers(
+  { answers, trustedProxies }: Pick<Config, 'answers' | 'trustedProxies'>,
+  peerOf: PeerLookup,
+): SecureAnswers {
+  const { headers, backendHeaders: backendFields, cookies } = answers;
+  const cookieRules = (name: string) => {
+    const purpose = cookiePurpose(name);
+    return purpose === undefined ? undefined : cookies[purpose];
+  };
+  const edit = (fields: Headers): AnswerEdit => secureAnswer({ fields, backendFields, cookieRules });
+  const http = { ...headers, ...overHttp(headers, trustedProxies.length > 0) };
+  const plain = edit(http);
+  const ordinary = { http: [plain], https: [edit(headers)] };
+  const forSandboxes = { http: [edit(loadableByAll(http))], https: [edit(loadableByAll(headers))] };
+  return {
+    editsFor(incoming) {
+      const edits = isLoadedBySandbox(incoming.url ?? '') ? forSandboxes : ordinary;
+      return cameByHttps(incoming, peerOf(incoming.socket)) ? edits.https : edits.http;
+    },
+    plain,
+  };
+}
+
+type Headers = Config['answers']['headers'];
+
+const TRANSPORT_SECURITY = 'strict-transport-security';
+
+/** RFC 6797 7.2: never over http. Where nobody may tell us of https, the backend's own line is not ours to judge. */
+function overHttp(headers: Headers, isSchemeKnown: boolean): Partial<Headers> {
+  const value = headers[TRANSPORT_SECURITY];
+  return { [TRANSPORT_SECURITY]: isSchemeKnown || value === 'off' ? 'off' : 'backend' };
+}
+
+function loadableByAll(headers: Headers): Headers {
+  const value = headers['cross-origin-resource-policy'];
+  return value === 'off' || value === 'backend'
+    ? headers
+    : { ...headers, 'cross-origin-resource-policy': 'cross-origin' };
+}

@@ -1,0 +1,124 @@
+/**
+ * Security headers, cookies and the names of software in the header lines of an answer: each security header at most
+ * once, whoever sent it and in whatever letter case. Everything that does not depend on the answer is worked out once.
+ */
+import type { AnswerEdit } from './answer-edit.ts';
+import type { CookieRules } from './set-cookie.ts';
+import { cookieName, enforceCookie } from './set-cookie.ts';
+
+/**
+ * `list`: several lines say what one line with commas says (RFC 9110 5.3). `single`: browsers take the first, or none
+ * of them, so that several lines protect less than one.
+ */
+const SECURITY_FIELDS = {
+  'x-frame-options': 'single',
+  'x-content-type-options': 'single',
+  'x-xss-protection': 'single',
+  'referrer-policy': 'list',
+  'strict-transport-security': 'single',
+  'permissions-policy': 'list',
+  'cross-origin-resource-policy': 'single',
+  'cross-origin-opener-policy': 'single',
+  'cross-origin-embedder-policy': 'single',
+  'content-security-policy': 'list',
+  'content-security-policy-report-only': 'list',
+} as const;
+
+export type SecurityField = keyof typeof SECURITY_FIELDS;
+
+/** What names the software behind the gate, or times it: of use to nobody but an attacker. */
+const TELLTALES: readonly string[] = [
+  ...['server', 'via', 'x-powered-by', 'x-process-time', 'x-runtime', 'x-generator', 'x-aspnet-version'],
+  'x-aspnetmvc-version',
+];
+
+export interface SecureAnswerOptions {
+  /** A value, `off` (in no answer) or `backend` (the backend's own alone). */
+  readonly fields: Readonly<Record<SecurityField, string>>;
+  /** What becomes of the backend's own line where there is a value. */
+  readonly backendFields: 'wins' | 'replaced';
+  /** What is enforced on the cookie of this name; undefined: its lines stay as they are. */
+  readonly cookieRules: (name: string) => CookieRules | undefined;
+}
+
+interface Row {
+  readonly name: SecurityField;
+  /** What we add, undefined where that is nothing. */
+  readonly value: string | undefined;
+  readonly keepsBackend: boolean;
+}
+
+const COOKIE = 'cookie';
+const TELLTALE = 'telltale';
+type Kind = Row | typeof COOKIE | typeof TELLTALE;
+
+/** @returns the edit for every answer that these options hold for; a 101 gets no fields, there being nothing to show */
+export function secureAnswer({ fields, backendFields, cookieRules }: SecureAnswerOptions): AnswerEdit {
+  const kinds = new Map<string, Kind>(TELLTALES.map((name) => [name, TELLTALE]));
+  kinds.set('set-cookie', COOKIE);
+  const rows = (Object.keys(SECURITY_FIELDS) as SecurityField[]).map((name) =>
+    toRow(name, fields[name], backendFields),
+  );
+  for (const row of rows) kinds.set(row.name, row);
+  const added = rows.flatMap(({ name, value }) => (value === undefined ? [] : [name, value]));
+
+  return function secure(lines, status) {
+    const own = takeOut(lines, kinds, cookieRules);
+    if (own === undefined) {
+      if (status !== 101) lines.push(...added);
+      return;
+    }
+    for (const row of rows) {
+      const value = survivor(row, own.get(row) ?? []);
+      if (value !== undefined && (status !== 101 || own.has(row))) lines.push(row.name, value);
+    }
+  };
+}
+
+function toRow(name: SecurityField, text: string, backendFields: 'wins' | 'replaced'): Row {
+  if (text === 'off') return { name, value: undefined, keepsBackend: false };
+  if (text === 'backend') return { name, value: undefined, keepsBackend: true };
+  return { name, value: text, keepsBackend: backendFields === 'wins' };
+}
+
+/** Closes the gaps in place. @returns the values of security fields that stood there, undefined where there were none */
+function takeOut(
+  lines: string[],
+  kinds: ReadonlyMap<string, Kind>,
+  cookieRules: SecureAnswerOptions['cookieRules'],
+): Map<Row, string[]> | undefined {
+  let own: Map<Row, string[]> | undefined;
+  let kept = 0;
+  for (let index = 0; index + 1 < lines.length; index += 2) {
+    const written = lines[index] ?? '';
+    let value = lines[index + 1] ?? '';
+    const kind = kinds.get(written.toLowerCase());
+    if (kind === COOKIE) {
+      const rules = cookieRules(cookieName(value));
+      if (rules !== undefined) value = enforceCookie(value, rules);
+    } else if (kind !== undefined) {
+      if (kind === TELLTALE) continue;
+      own ??= new Map();
+      const values = own.get(kind);
+      if (values === undefined) own.set(kind, [value]);
+      else values.push(value);
+      continue;
+    }
+    lines[kept] = written;
+    lines[kept + 1] = value;
+    kept += 2;
+  }
+  lines.length = kept;
+  return own;
+}
+
+/** A backend that says nothing, or two different things where only one can be meant, has not spoken. */
+function survivor({ name, value, keepsBackend }: Row, sent: readonly string[]): string | undefined {
+  if (!keepsBackend) return value;
+  const spoken = sent.filter((text) => text.trim() !== '');
+  const [first] = spoken;
+  if (first === undefined) return value;
+  if (SECURITY_FIELDS[name] === 'list') return new Set(spoken).size === 1 ? first : spoken.join(', ');
+  const isUnanimous = spoken.every((text) => text.trim().toLowerCase() === first.trim().toLowerCase());
+  return isUnanimous ? first : (value ?? first);
+}

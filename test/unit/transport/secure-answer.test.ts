@@ -1,0 +1,184 @@
+import { describe, expect, test } from 'vitest';
+import type { SecureAnswerOptions, SecurityField } from '../../../src/transport/secure-answer.ts';
+import { secureAnswer } from '../../../src/transport/secure-answer.ts';
+
+const NONE: Record<SecurityField, string> = {
+  'x-frame-options': 'backend',
+  'x-content-type-options': 'backend',
+  'x-xss-protection': 'backend',
+  'referrer-policy': 'backend',
+  'strict-transport-security': 'backend',
+  'permissions-policy': 'backend',
+  'cross-origin-resource-policy': 'backend',
+  'cross-origin-opener-policy': 'backend',
+  'cross-origin-embedder-policy': 'backend',
+  'content-security-policy': 'backend',
+  'content-security-policy-report-only': 'backend',
+};
+
+/** The lines that come of `lines`, each as `name: value`. */
+function edited(
+  lines: readonly (readonly [string, string])[],
+  fields: Partial<Record<SecurityField, string>> = {},
+  more: Partial<SecureAnswerOptions> & { status?: number } = {},
+): string[] {
+  const { status = 200, ...options } = more;
+  const edit = secureAnswer({
+    fields: { ...NONE, ...fields },
+    backendFields: 'wins',
+    cookieRules: () => undefined,
+    ...options,
+  });
+  const flat = lines.flat();
+  edit(flat, status);
+  const pairs: string[] = [];
+  for (let index = 0; index < flat.length; index += 2) pairs.push(`${flat[index]}: ${flat[index + 1]}`);
+  return pairs;
+}
+
+const FRAMES = { 'x-frame-options': 'SAMEORIGIN' };
+
+describe('security fields', () => {
+  test('are added behind what there is, in the order of the table', () => {
+    const fields = { 'content-security-policy': "object-src 'none'", ...FRAMES };
+    expect(edited([['Content-Type', 'text/html']], fields)).toEqual([
+      'Content-Type: text/html',
+      'x-frame-options: SAMEORIGIN',
+      "content-security-policy: object-src 'none'",
+    ]);
+  });
+
+  test.each([
+    ['wins', 'SAMEORIGIN', 'DENY'],
+    ['replaced', 'SAMEORIGIN', 'SAMEORIGIN'],
+    ['wins', 'backend', 'DENY'],
+    ['replaced', 'backend', 'DENY'],
+  ] as const)('of the backend: it %s, with %s here', (backendFields, own, expected) => {
+    expect(edited([['X-FRAME-options', 'DENY']], { 'x-frame-options': own }, { backendFields })).toEqual([
+      `x-frame-options: ${expected}`,
+    ]);
+  });
+
+  test.each(['wins', 'replaced'] as const)('that are off are in no answer, where the backend %s', (backendFields) => {
+    expect(edited([['X-Frame-Options', 'DENY']], { 'x-frame-options': 'off' }, { backendFields })).toEqual([]);
+  });
+
+  test('of the backend that say the same several times say it once', () => {
+    const lines = [
+      ['X-Frame-Options', 'DENY'],
+      ['a', '1'],
+      ['x-frame-options', 'deny'],
+      ['X-FRAME-OPTIONS', 'DENY '],
+    ] as const;
+    expect(edited(lines, FRAMES)).toEqual(['a: 1', 'x-frame-options: DENY']);
+  });
+
+  test('of the backend that contradict each other count as none', () => {
+    const lines = [
+      ['X-Frame-Options', 'DENY'],
+      ['x-frame-options', 'ALLOWALL'],
+    ] as const;
+    expect(edited(lines, FRAMES)).toEqual(['x-frame-options: SAMEORIGIN']);
+    expect(edited(lines)).toEqual(['x-frame-options: DENY']);
+  });
+
+  test('of the backend without a value count as none', () => {
+    expect(edited([['X-Frame-Options', ' ']], FRAMES)).toEqual(['x-frame-options: SAMEORIGIN']);
+    expect(edited([['X-Frame-Options', '']])).toEqual([]);
+  });
+
+  test('that are lists are joined, so that no policy of the backend is lost and their order stays', () => {
+    const lines = [
+      ['Content-Security-Policy', "default-src 'self'"],
+      ['content-security-policy', "script-src 'nonce-A'"],
+      ['Referrer-Policy', 'origin'],
+      ['Referrer-Policy', 'no-referrer'],
+      ['Referrer-Policy', 'origin'],
+      ['Permissions-Policy', 'usb=()'],
+      ['Permissions-Policy', 'usb=()'],
+    ] as const;
+    expect(edited(lines, { 'referrer-policy': 'unsafe-url' })).toEqual([
+      'referrer-policy: origin, no-referrer, origin',
+      'permissions-policy: usb=()',
+      "content-security-policy: default-src 'self', script-src 'nonce-A'",
+    ]);
+  });
+
+  test('of a 101 are those of the backend alone: there is nothing to show or to embed', () => {
+    expect(edited([['Upgrade', 'websocket']], FRAMES, { status: 101 })).toEqual(['Upgrade: websocket']);
+    const sent = [
+      ['X-Frame-Options', 'DENY'],
+      ['Server', 'uvicorn'],
+    ] as const;
+    expect(edited(sent, { ...FRAMES, 'referrer-policy': 'origin' }, { status: 101 })).toEqual([
+      'x-frame-options: DENY',
+    ]);
+  });
+
+  test.each([204, 304, 404, 503])('are on a %i too', (status) => {
+    expect(edited([], FRAMES, { status })).toEqual(['x-frame-options: SAMEORIGIN']);
+  });
+
+  test('do not remember an answer for the next', () => {
+    const edit = secureAnswer({ fields: { ...NONE, ...FRAMES }, backendFields: 'wins', cookieRules: () => undefined });
+    const first = ['x-frame-options', 'DENY'];
+    const second: string[] = [];
+    edit(first, 200);
+    edit(second, 200);
+    expect([first, second]).toEqual([
+      ['x-frame-options', 'DENY'],
+      ['x-frame-options', 'SAMEORIGIN'],
+    ]);
+  });
+});
+
+test.each(['Server', 'SERVER', 'Via', 'X-Powered-By', 'x-process-time', 'X-AspNet-Version', 'X-Generator'])(
+  '%s tells nobody anything',
+  (name) =>
+    expect(
+      edited([
+        ['a', '1'],
+        [name, 'x'],
+        [name, 'y'],
+        ['b', '2'],
+      ]),
+    ).toEqual(['a: 1', 'b: 2']),
+);
+
+test('lines of no concern keep their bytes, their order and their number', () => {
+  const lines = [
+    ['Set-Cookie', 'route=a; Path=/'],
+    ['X-Servers', 'uvicorn'],
+    ['set-cookie', 'route=b,c'],
+    ['ETag', '"\u00e9"'],
+    ['__proto__', 'x'],
+    ['Set-Cookie', 'route=a; Path=/'],
+  ] as const;
+  expect(edited(lines)).toEqual(lines.map(([name, value]) => `${name}: ${value}`));
+});
+
+describe('cookies', () => {
+  const cookieRules = (name: string) =>
+    name === 'token' ? ({ secure: true, sameSite: 'strict' } as const) : undefined;
+
+  test('obey the rules of their name, one line each, where they stand', () => {
+    const lines = [
+      ['Set-Cookie', 'token=a,b; Path=/; SameSite=lax'],
+      ['content-type', 'application/json'],
+      ['SET-COOKIE', 'other=1; SameSite=lax'],
+      ['set-cookie', 'token=c'],
+    ] as const;
+    expect(edited(lines, {}, { cookieRules })).toEqual([
+      'Set-Cookie: token=a,b; Path=/; SameSite=strict; Secure',
+      'content-type: application/json',
+      'SET-COOKIE: other=1; SameSite=lax',
+      'set-cookie: token=c; SameSite=strict; Secure',
+    ]);
+  });
+
+  test('of a 101 obey them too', () => {
+    expect(edited([['Set-Cookie', 'token=a']], {}, { cookieRules, status: 101 })).toEqual([
+      'Set-Cookie: token=a; SameSite=strict; Secure',
+    ]);
+  });
+});
