@@ -1,17 +1,18 @@
-/** The deployment of the guide: a real nginx in front of the whole gate, in front of the recording backend. */
+/** The committed nginx in front of the whole gate, in front of the recording backend; more of it in `test/nginx`. */
 import type { RequestListener } from 'node:http';
 import { Server as SocketServer } from 'socket.io';
 import { io } from 'socket.io-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { Edge } from '../support/edge.ts';
+import { edgeProcess, startEdge } from '../support/edge.ts';
 import type { TestGate } from '../support/gate.ts';
 import { startTestGate } from '../support/gate.ts';
-import type { Nginx } from '../support/nginx.ts';
-import { startNginx } from '../support/nginx.ts';
+import { testConfiguration } from '../support/nginx-process.ts';
 import { withTimeout } from '../support/with-timeout.ts';
 
 describe('behind a real nginx', () => {
   let gate: TestGate;
-  let nginx: Nginx;
+  let nginx: Edge;
   let sockets: SocketServer;
 
   beforeAll(async () => {
@@ -20,7 +21,7 @@ describe('behind a real nginx', () => {
     sockets.on('connection', (socket) => {
       socket.on('echo', (value: unknown, acknowledge: (value: unknown) => void) => acknowledge(value));
     });
-    nginx = await startNginx(gate.url);
+    nginx = await startEdge({ gate: gate.url });
   });
 
   afterAll(async () => {
@@ -53,6 +54,12 @@ describe('behind a real nginx', () => {
     );
     return new Map(pairs);
   };
+
+  test('which has nothing to say against its configuration', async () => {
+    const { code, output } = await testConfiguration(edgeProcess({ gate: gate.url }));
+    expect(output).not.toMatch(/warn|emerg|error/);
+    expect(code).toBe(0);
+  });
 
   test.each([
     ['ann', ['A', 'acme/one']],
@@ -120,8 +127,8 @@ describe('behind a real nginx', () => {
   test('the backend learns the client, the scheme and the host that nginx saw', async () => {
     await ask('ann', '/api/version', undefined, { 'x-forwarded-for': '203.0.113.7' });
     const fields = arrived();
-    expect(fields.get('x-forwarded-for')).toBe('203.0.113.7, 127.0.0.1, 127.0.0.1');
-    expect(fields.get('x-forwarded-proto')).toBe('http');
+    expect(fields.get('x-forwarded-for')).toBe('127.0.0.1, 127.0.0.1');
+    expect(fields.get('x-forwarded-proto')).toBe('https');
     expect(fields.get('x-forwarded-host')).toBe(`127.0.0.1:${nginx.port}`);
     expect(fields.get('x-real-ip')).toBe('127.0.0.1');
   });

@@ -1,0 +1,263 @@
+/** What a client, the backend and both logs are told at the committed edge, whoever of the three answers. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { chat } from '../support/attacks.ts';
+import type { Edge } from '../support/edge.ts';
+import { NGINX_BINARIES, startEdge } from '../support/edge.ts';
+import type { TestGate } from '../support/gate.ts';
+import { startTestGate } from '../support/gate.ts';
+import type { ClientAnswer } from '../support/https-client.ts';
+import { askOnce } from '../support/https-client.ts';
+import { startRecordingUpstream } from '../support/upstreams.ts';
+import type { RecordingUpstream } from '../support/upstreams.ts';
+
+/** What the gate puts on every answer; nginx on what it answers itself only the one that JSON needs. */
+const OF_THE_GATE = [
+  'x-frame-options',
+  'x-content-type-options',
+  'x-xss-protection',
+  'referrer-policy',
+  'permissions-policy',
+  'cross-origin-resource-policy',
+  'strict-transport-security',
+];
+const TRUSTING = { MODELGATE_TRUSTED_PROXIES: '127.0.0.1/32' };
+const SMALL_RATE = [
+  ['rate=100r/s', 'rate=1r/m'],
+  ['burst=200 nodelay', 'burst=2 nodelay'],
+] as const;
+
+/** A backend that itself sends what the edge and the gate send too. */
+function answer({ url = '' }: IncomingMessage, outgoing: ServerResponse): void {
+  const own = { server: 'uvicorn', date: 'Mon, 01 Jan 2024 00:00:00 GMT', 'x-request-id': 'of-the-backend' };
+  const headers = { ...own, 'x-frame-options': 'DENY', 'strict-transport-security': 'max-age=1', etag: '"1"' };
+  if (url.startsWith('/static/same')) outgoing.writeHead(304, headers).end();
+  else if (url.startsWith('/static/moved')) outgoing.writeHead(302, { ...headers, location: '/static/x' }).end();
+  else if (url.startsWith('/static/steering'))
+    outgoing.writeHead(200, { ...headers, 'x-accel-redirect': '/api/other', 'x-accel-limit-rate': '1' }).end('ok');
+  else if (url.startsWith('/static/missing')) outgoing.writeHead(404, headers).end('no');
+  else outgoing.writeHead(200, { ...headers, 'content-type': 'text/html' }).end('ok');
+}
+
+const expectEachOnce = ({ headers }: ClientAnswer) => {
+  const names = headers.map(([name]) => name);
+  expect(names.filter((name, at) => name !== 'set-cookie' && names.indexOf(name) !== at)).toEqual([]);
+};
+
+describe.each(NGINX_BINARIES)('through %s', (binary) => {
+  let backend: RecordingUpstream;
+  let gate: TestGate;
+  let edge: Edge;
+
+  beforeAll(async () => {
+    backend = await startRecordingUpstream(answer);
+    gate = await startTestGate({ MODELGATE_UPSTREAM_URL: backend.origin, MODELGATE_MAX_BODY: '1MB', ...TRUSTING });
+    edge = await startEdge({ gate: gate.url, binary });
+  });
+  afterAll(async () => {
+    await edge[Symbol.asyncDispose]();
+    await gate[Symbol.asyncDispose]();
+    await backend.close();
+  });
+
+  /** A gate and an edge of the test's own, gone with it. */
+  const start = async (
+    settings: Record<string, string>,
+    replace: readonly (readonly [string, string])[] = [],
+  ): Promise<{ gate: TestGate; edge: Edge }> => {
+    const ownGate = await startTestGate({ MODELGATE_UPSTREAM_URL: backend.origin, ...TRUSTING, ...settings });
+    onTestFinished(() => ownGate[Symbol.asyncDispose]());
+    const ownEdge = await startEdge({ gate: ownGate.url, binary, replace });
+    onTestFinished(() => ownEdge[Symbol.asyncDispose]());
+    return { gate: ownGate, edge: ownEdge };
+  };
+  const bearer = async (user: string) => ({ authorization: `Bearer ${await gate.token(user)}` });
+
+  describe('no header stands twice, and the gate’s protection once,', () => {
+    const CHAT = '/api/chat/completions';
+    test.each([
+      ['a page', 200, '/static/x', {}],
+      ['an API answer', 200, '/api/version', {}],
+      ['a 304', 304, '/static/same', { headers: { 'if-none-match': '"1"' } }],
+      ['a redirect', 302, '/static/moved', {}],
+      ['a missing page', 404, '/static/missing', {}],
+      ['nobody', 401, CHAT, { body: JSON.stringify(chat('A')) }],
+      ['a refusal', 403, CHAT, { user: 'ann', body: JSON.stringify(chat('F')) }],
+      ['a path that is refused', 400, '/x/..%2fapi/models', {}],
+      ['a body beyond the gate’s limit', 413, CHAT, { user: 'ann', body: ' '.repeat(1_100_000) }],
+    ])('on %s', async (_what, status, path, { user, headers, body }: Case) => {
+      const all = { ...headers, ...(user === undefined ? {} : await bearer(user)) };
+      const got = await askOnce(`${edge.url}${path}`, { headers: all, ...(body === undefined ? {} : { body }) });
+      expect(got.status, got.body).toBe(status);
+      expectEachOnce(got);
+      for (const name of OF_THE_GATE) expect(got.field(name), name).toBeTruthy();
+      expect(got.field('server')).toBe('nginx');
+      expect(got.field('x-request-id')).toMatch(/^[0-9a-f]{32}$/);
+    });
+
+    test('on an unreachable backend', async () => {
+      const { edge: other } = await start({ MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9' });
+      const got = await askOnce(`${other.url}/api/version`);
+      expect([got.status, JSON.parse(got.body)]).toEqual([
+        502,
+        { detail: expect.stringContaining('backend') as unknown },
+      ]);
+      expectEachOnce(got);
+      for (const name of OF_THE_GATE) expect(got.field(name), name).toBeTruthy();
+    });
+
+    test('on what nginx refuses by its size, before it is sent', async () => {
+      const got = await askOnce(`${edge.url}/api/v1/files/`, {
+        method: 'POST',
+        headers: { 'content-length': String(2 ** 30 + 1) },
+      });
+      expect([got.status, JSON.parse(got.body)]).toEqual([
+        413,
+        { detail: expect.stringContaining('(nginx)') as unknown },
+      ]);
+      expectEachOnce(got);
+      expect(got.field('x-content-type-options')).toBe('nosniff');
+    });
+
+    test('on the way from http to https, where nothing may speak of https for ever', async () => {
+      const got = await askOnce(`${edge.plainUrl}/static/x`);
+      expect(got.status).toBe(308);
+      expectEachOnce(got);
+      expect(got.field('strict-transport-security')).toBeUndefined();
+    });
+
+    test('on what is no HTTP for nginx', async () => {
+      const got = await askOnce(`${edge.url}/static/x`, { method: 'TRACE' });
+      expect(got.status).toBe(405);
+      expectEachOnce(got);
+      expect(got.body).not.toMatch(/\d\.\d/);
+    });
+  });
+
+  describe('the two kinds of 429', () => {
+    test('nginx’s own names nginx, counts addresses, and leaves pages alone', async () => {
+      const { edge: small } = await start({}, SMALL_RATE);
+      const statuses: number[] = [];
+      for (const path of ['/api/version', '//api/version', '/%61pi/version', '/api/x', '/openai/x', '/ws/x']) {
+        statuses.push((await askOnce(`${small.url}${path}`)).status);
+      }
+      expect(statuses.map((status) => status === 429)).toEqual([false, false, false, true, true, true]);
+      const flooded = await askOnce(`${small.url}/api/version`);
+      expect([flooded.status, JSON.parse(flooded.body)]).toEqual([
+        429,
+        { detail: expect.stringContaining('(nginx)') as unknown },
+      ]);
+      expect([flooded.field('retry-after'), flooded.field('ratelimit')]).toEqual(['1', undefined]);
+      expectEachOnce(flooded);
+      const line = await small.line(flooded.field('x-request-id') ?? '');
+      expect(line).toMatchObject({ status: '429', gate_status: '', flood: 'REJECTED' });
+      for (const path of ['/', '/static/x', '/health', '/apix']) {
+        expect((await askOnce(`${small.url}${path}`)).status, path).toBe(200);
+      }
+      expect((await askOnce(`${small.url}/api/version`, { from: '127.0.0.2' })).status).toBe(200);
+    });
+
+    test('the gate’s says which of its limits, and counts the address that nginx saw', async () => {
+      const { edge: other } = await start({ MODELGATE_LIMIT_ADDRESS: '2/1h' });
+      const from = (address: string, index: number) =>
+        askOnce(`${other.url}/api/version`, {
+          from: address,
+          headers: {
+            'x-forwarded-for': `203.0.113.${index}`,
+            'x-real-ip': `203.0.113.${index}`,
+            forwarded: `for=203.0.113.${index}`,
+          },
+        });
+      const statuses: number[] = [];
+      for (let index = 0; index < 3; index += 1) statuses.push((await from('127.0.0.2', index)).status);
+      expect(statuses).toEqual([200, 200, 429]);
+      const limited = await from('127.0.0.2', 4);
+      expect(limited.field('ratelimit')).toMatch(/^"address";r=0;t=/);
+      expect(limited.body).not.toContain('nginx');
+      expectEachOnce(limited);
+      const line = await other.line(limited.field('x-request-id') ?? '');
+      expect(line).toMatchObject({ client: '127.0.0.2', status: '429', gate_status: '429', flood: 'PASSED' });
+      expect((await from('127.0.0.3', 5)).status).toBe(200);
+    });
+  });
+
+  test('an answer cannot steer nginx', async () => {
+    const got = await askOnce(`${edge.url}/static/steering`);
+    expect([got.status, got.body]).toEqual([200, 'ok']);
+    expect(backend.last().url).toBe('/static/steering');
+    for (const name of OF_THE_GATE) expect(got.field(name), name).toBeTruthy();
+  });
+
+  test('the backend learns the client that nginx saw, and nothing that the client claimed', async () => {
+    await askOnce(`${edge.url}/api/version`, {
+      from: '127.0.0.2',
+      headers: {
+        'x-forwarded-for': '203.0.113.7',
+        'x-real-ip': '203.0.113.7',
+        'x-forwarded-proto': 'http',
+        'x-forwarded-host': 'evil.test',
+        'x-forwarded-port': '1',
+        forwarded: 'for=203.0.113.7',
+      },
+    });
+    const arrived = backend.last();
+    expect(arrived.all('x-forwarded-for')).toEqual(['127.0.0.2, 127.0.0.1']);
+    expect(arrived.all('x-real-ip')).toEqual(['127.0.0.2']);
+    expect(arrived.all('x-forwarded-proto')).toEqual(['https']);
+    expect(arrived.all('x-forwarded-host')).toEqual([`127.0.0.1:${edge.port}`]);
+    expect(JSON.stringify(arrived.fields)).not.toMatch(/203\.0\.113|evil/);
+  });
+
+  describe('one id stands in the answer, at the backend and in both logs', () => {
+    test.each([
+      ['the caller’s own', 'Caller_1:2@3/4+5=6.7-8', true],
+      ['another one where the caller’s is too short', 'short', false],
+      ['another one where the caller’s would not fit into a log', 'quote" and blank', false],
+      ['another one where the caller’s is long', 'x'.repeat(129), false],
+      ['one that nginx makes', undefined, false],
+    ])('%s', async (_what, offered, isKept) => {
+      const got = await askOnce(`${edge.url}/api/version`, {
+        headers: offered === undefined ? {} : { 'x-request-id': offered },
+      });
+      const id = got.field('x-request-id') ?? '';
+      expect(id).toMatch(isKept ? /^Caller_1/ : /^[0-9a-f]{32}$/);
+      if (isKept) expect(id).toBe(offered);
+      expect(backend.last().all('x-request-id')).toEqual([id]);
+      expect(await edge.line(id)).toMatchObject({ path: '/api/version', status: '200', gate_status: '200' });
+      const ofTheGate = { request_id: id, path: '/api/version' };
+      await expect.poll(() => gate.lines).toContainEqual(expect.objectContaining(ofTheGate));
+    });
+  });
+
+  test('a gate that is away is said in the caller’s words, and its return is noticed at once', async () => {
+    const first = await startTestGate({ MODELGATE_UPSTREAM_URL: backend.origin, ...TRUSTING });
+    const { port } = new URL(first.url);
+    const other = await startEdge({ gate: first.url, binary });
+    onTestFinished(() => other[Symbol.asyncDispose]());
+    const ask = (headers: Record<string, string> = {}, body?: string) =>
+      askOnce(`${other.url}/api/version`, { headers, ...(body === undefined ? {} : { body }) });
+    expect((await ask()).status).toBe(200);
+    await first[Symbol.asyncDispose]();
+
+    for (const got of [await ask(), await ask({}, '{"model":"A"}')]) {
+      expect([got.status, got.field('content-type'), got.field('retry-after')]).toEqual([502, 'application/json', '5']);
+      expect(JSON.parse(got.body)).toEqual({ detail: expect.stringContaining('(nginx)') as unknown });
+      expect(await other.line(got.field('x-request-id') ?? '')).toMatchObject({ status: '502' });
+      expectEachOnce(got);
+    }
+    const page = await ask({ accept: 'text/html,application/xhtml+xml' });
+    expect([page.status, page.field('content-type')]).toEqual([502, 'text/plain']);
+    expect(page.body).toMatch(/^The service is being restarted/);
+    expectEachOnce(page);
+
+    const second = await startTestGate({ MODELGATE_UPSTREAM_URL: backend.origin, ...TRUSTING, MODELGATE_PORT: port });
+    onTestFinished(() => second[Symbol.asyncDispose]());
+    expect((await ask()).status).toBe(200);
+  });
+});
+
+interface Case {
+  readonly user?: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: string;
+}
