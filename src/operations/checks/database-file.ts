@@ -1,7 +1,7 @@
 /** The file as the system sees it: whose it is, who may read it, and whether SQLite can make its journals beside it. */
 import { accessSync, closeSync, constants, openSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { getuid } from 'node:process';
+import { getegid, getuid } from 'node:process';
 import { shellCommand } from '../shell-words.ts';
 import { asSize } from '../disk-space.ts';
 import type { Finding } from './finding.ts';
@@ -9,6 +9,7 @@ import { ok, problem, warning } from './finding.ts';
 
 /** The deployment guide: `chmod 600 data/webui.db`. */
 const OTHERS_MAY = 0o077;
+const EVERYBODY_MAY = 0o007;
 const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 
 /**
@@ -58,15 +59,19 @@ function canCreateIn(folder: string): boolean {
 
 function checkModes(path: string, owner: number): readonly Finding[] {
   const names = [path, ...COMPANIONS.map((suffix) => `${path}${suffix}`)];
-  const wide = names.filter((name) => ((modeOf(name) ?? 0) & OTHERS_MAY) !== 0);
-  if (wide.length === 0) return [ok('permissions', `Nobody but user ${owner} may open the file.`)];
+  // two containers with two users share the file by its group: then the group is meant to open it
+  const group = statSync(path).gid;
+  const isShared = owner !== getuid?.() && group === getegid?.();
+  const wide = names.filter((name) => ((modeOf(name) ?? 0) & (isShared ? EVERYBODY_MAY : OTHERS_MAY)) !== 0);
+  const members = isShared ? ` and group ${group}` : '';
+  if (wide.length === 0) return [ok('permissions', `Nobody but user ${owner}${members} may open the file.`)];
   const modes = wide.map((name) => `${basename(name)} ${octal(modeOf(name) ?? 0)}`).join(', ');
-  const runs = owner === getuid?.() ? '' : ` The gate must then run as user ${owner}.`;
+  const runs = isShared || owner === getuid?.() ? '' : ` The gate must then run as user ${owner}.`;
   return [
     warning(
       'permissions',
-      `Not only its owner may open the file, which holds passwords, keys and chats (${modes}).`,
-      `${shellCommand('chmod', '600', ...wide)}.${runs}`,
+      `Not only its owner${members} may open the file, which holds passwords, keys and chats (${modes}).`,
+      `${shellCommand('chmod', isShared ? '660' : '600', ...wide)}.${runs}`,
     ),
   ];
 }

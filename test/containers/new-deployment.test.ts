@@ -1,0 +1,200 @@
+/** `docker-compose.yml` as it is: nginx, modelgate and the real Open WebUI in containers, one data folder for two users. */
+import Database from 'better-sqlite3';
+import { statSync } from 'node:fs';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { addUser, listModelIds, send, signUp } from '../openwebui/backend-client.ts';
+import type { Account } from '../openwebui/backend-client.ts';
+import { question } from '../openwebui/tenants.ts';
+import type { Stack } from './stack.ts';
+import { answers, createStack, eventually } from './stack.ts';
+
+const CHAT = '/api/chat/completions';
+
+describe('a new deployment', () => {
+  let stack: Stack;
+  let ann: Account;
+  let admin: Account;
+
+  beforeAll(async () => {
+    stack = await createStack({ files: ['docker-compose.yml'], ports: ['HTTPS_PORT', 'HTTP_PORT'], edge: true });
+    await stack.compose('up', '-d', '--no-build');
+    await stack.ready();
+    admin = await signUp(stack.url, { name: 'Admin', email: 'admin@example.com' });
+    ann = await addUser(admin, { name: 'Ann', email: 'ann@example.com' });
+    await stack.exec('modelgate', 'modelgate', 'model', 'allow', 'alpha', '--create');
+    await listModelIds(ann);
+  });
+
+  afterAll(async () => stack[Symbol.asyncDispose]());
+
+  beforeEach(() => stack.provider.reset());
+
+  const chat = async (model: string) => {
+    const answer = await send(ann, 'POST', CHAT, question(model));
+    return { status: answer.status, text: await answer.text() };
+  };
+  const isServed = () =>
+    chat('alpha').then(
+      ({ status }) => status === 200,
+      () => false,
+    );
+  const onHost = <T>(act: (database: Database.Database) => T): T => {
+    const database = new Database(stack.database, { timeout: 10_000 });
+    try {
+      return act(database);
+    } finally {
+      database.close();
+    }
+  };
+  const insideGate = (script: string) => stack.exec('modelgate', 'node', '--print', script);
+
+  test('a permitted chat is answered, a refused one runs nothing, and the list shows what is permitted', async () => {
+    expect(await chat('alpha')).toMatchObject({ status: 200, text: expect.stringContaining('I am alpha') as string });
+    expect((await chat('beta')).status).toBe(403);
+    expect(stack.provider.asked()).toEqual(['alpha']);
+    expect(await listModelIds(ann)).toEqual(['alpha']);
+  });
+
+  test('new users are members of the organization of .env when they are first seen', async () => {
+    await listModelIds(admin);
+    const members = onHost((database) =>
+      database
+        .prepare('SELECT user_id FROM organization_members WHERE organization_id = ?')
+        .pluck()
+        .all('mai_client_acme'),
+    );
+    expect(members.sort()).toEqual([admin.id, ann.id].sort());
+  });
+
+  test('only nginx is published', async () => {
+    const bindings = async (service: string) => {
+      const ports = JSON.parse(await stack.inspect(service, '{{json .NetworkSettings.Ports}}')) as Record<
+        string,
+        unknown[] | null
+      >;
+      return Object.keys(ports).filter((port) => (ports[port] ?? []).length > 0);
+    };
+    expect((await bindings('nginx')).sort()).toEqual(['443/tcp', '80/tcp']);
+    expect(await bindings('modelgate')).toEqual([]);
+    expect(await bindings('open-webui')).toEqual([]);
+  });
+
+  test('the admin listener answers in its own container alone', async () => {
+    const ask = (host: string) =>
+      stack.exec(
+        'modelgate',
+        'node',
+        '--eval',
+        `fetch('http://${host}:9464/readyz').then(async (answer) => console.log(await answer.text()), () => console.log('refused'))`,
+      );
+    expect(JSON.parse(await ask('127.0.0.1'))).toMatchObject({ ready: true, database: { missing: [], problem: null } });
+    expect(await ask('modelgate')).toBe('refused');
+  });
+
+  test('the gate is nobody, may do nothing, and its root cannot be written', async () => {
+    expect(await insideGate('`${process.getuid()}:${process.getgid()}`')).toBe('10001:0');
+    const status = await insideGate("require('node:fs').readFileSync('/proc/self/status', 'utf8')");
+    expect(status).toMatch(/^CapEff:\s*0+$/m);
+    expect(status).toMatch(/^NoNewPrivs:\s*1$/m);
+    const write = (path: string) =>
+      `try { require('node:fs').writeFileSync('${path}', ''); 'written' } catch ({ code }) { code }`;
+    expect(await insideGate(write('/app/src/main.ts'))).toBe('EROFS');
+    expect(await insideGate(write('/etc/passwd'))).toBe('EROFS');
+    expect(await insideGate(write('/tmp/scratch'))).toBe('written');
+  });
+
+  test('the database belongs to the backend, and both can write it and nobody else', () => {
+    const { uid, gid, mode } = statSync(stack.database);
+    expect({ uid, gid, mode: (mode & 0o777).toString(8) }).toEqual({ uid: 0, gid: 0, mode: '660' });
+  });
+
+  test('two containers write the same file at the same time, and nothing is lost', async () => {
+    const people = Array.from({ length: 6 }, (_, index) => ({ name: `P${index}`, email: `p${index}@example.com` }));
+    const ids = people.map((_, index) => `shared-${index}`);
+    const byBackend = (async () => {
+      for (const person of people) await addUser(admin, person);
+    })();
+    const byGate = (async () => {
+      for (const id of ids) await stack.exec('modelgate', 'modelgate', 'model', 'allow', id);
+    })();
+    await Promise.all([byBackend, byGate]);
+    const found = onHost((database) => ({
+      users: database.prepare(`SELECT count(*) FROM user WHERE email LIKE 'p_@example.com'`).pluck().get(),
+      grants: database.prepare(`SELECT count(*) FROM organization_models WHERE model_id LIKE 'shared-%'`).pluck().get(),
+      integrity: database.pragma('integrity_check', { simple: true }),
+    }));
+    expect(found).toEqual({ users: 6, grants: 6, integrity: 'ok' });
+  });
+
+  test.each([
+    [
+      'by a command in the container',
+      (word: 'allow' | 'deny') => stack.exec('modelgate', 'modelgate', 'model', word, 'alpha'),
+    ],
+    [
+      'by hand on the host',
+      (word: 'allow' | 'deny') =>
+        onHost((database) =>
+          database
+            .prepare(`UPDATE organization_models SET is_active = ? WHERE model_id = 'alpha'`)
+            .run(word === 'allow' ? 1 : 0),
+        ),
+    ],
+  ])('a grant that is changed %s is changed for the next request', async (_, change) => {
+    await change('deny');
+    expect((await chat('alpha')).status).toBe(403);
+    await change('allow');
+    expect((await chat('alpha')).status).toBe(200);
+  });
+
+  test('the health checks of all three are healthy', async () => {
+    for (const service of ['nginx', 'modelgate', 'open-webui']) {
+      const [kind, ...words] = (
+        await stack.inspect(service, '{{range .Config.Healthcheck.Test}}{{println .}}{{end}}')
+      ).split('\n');
+      expect([service, kind]).toEqual([service, 'CMD']);
+      await stack.exec(service, ...words);
+    }
+  });
+
+  test('a stream that runs when the gate is stopped ends whole, and the gate ends by itself', async () => {
+    const answer = await send(ann, 'POST', CHAT, question('alpha', { stream: true }));
+    const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let text = (await reader.read()).value ?? '';
+    const stopped = stack.compose('stop', 'modelgate');
+    for (let part = await reader.read(); !part.done; part = await reader.read()) text += part.value;
+    expect(text).toContain('answer.');
+    expect(text).toContain('[DONE]');
+    await stopped;
+    expect(await stack.inspect('modelgate', '{{.State.ExitCode}}')).toBe('0');
+    expect(await stack.logs('modelgate')).toMatch(/"requests_cut":0,"msg":"modelgate has stopped"/);
+    await stack.compose('start', 'modelgate');
+    await eventually(isServed, 'served after a stop and a start');
+  });
+
+  test.each(['nginx', 'modelgate', 'open-webui'])('%s may be restarted alone', async (service) => {
+    const before = await stack.inspect(service, '{{.State.StartedAt}}');
+    await stack.compose('restart', service);
+    expect(await stack.inspect(service, '{{.State.StartedAt}}')).not.toBe(before);
+    await eventually(isServed, `served after a restart of ${service}`);
+  });
+
+  test('a gate that is killed comes back', async () => {
+    const pid = Number(await stack.inspect('modelgate', '{{.State.Pid}}'));
+    process.kill(pid, 'SIGKILL');
+    await eventually(
+      async () => ![0, pid].includes(Number(await stack.inspect('modelgate', '{{.State.Pid}}'))),
+      'another process',
+    );
+    await eventually(isServed, 'served after a kill');
+    expect(await answers(`${stack.url}/health`)).toBe(true);
+  });
+
+  test('the whole stack comes back after down and up, with what was granted', async () => {
+    await stack.compose('down');
+    await stack.compose('up', '-d', '--no-build');
+    await stack.ready();
+    await eventually(isServed, 'served after down and up');
+    expect((await chat('beta')).status).toBe(403);
+  });
+});
