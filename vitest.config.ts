@@ -6,6 +6,8 @@ const project = (name: string, settings: object = {}) => ({
 
 export default defineConfig({
   test: {
+    // as many as there are cores, and not one less: the main process only reports
+    maxWorkers: '100%',
     projects: [
       // not isolated: nothing here leaves anything behind, and a new process for each file is a third of the time
       project('unit', { include: ['test/unit/**/*.test.ts', 'test/*.test.ts'], isolate: false }),

@@ -42,7 +42,11 @@ const TABLE: Record<string, Row> = {
   },
   // one exchange with the upstream: knows nothing of identity or policy
   transport: { values: ['errors.ts'], types: [], packages: ['undici'] },
-  telemetry: { values: [], types: ['config', 'identity', 'policy', 'scope.ts'], packages: ['hono', 'pino', 'prom-client'] },
+  telemetry: {
+    values: [],
+    types: ['config', 'identity', 'policy', 'scope.ts'],
+    packages: ['hono', 'pino', 'prom-client'],
+  },
   config: { values: [], types: [], packages: ['yaml', 'zod'] },
   admin: { values: [], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
   // what operators do to the backend's file; knows no terminal

@@ -8,7 +8,7 @@ interface Captured extends Terminal {
   readonly errors: string[];
 }
 
-function terminal({ isTerminal = false, environment = {} as Record<string, string> } = {}): Captured {
+function terminal({ isTerminal = false, environment = {} } = {}): Captured {
   const errors: string[] = [];
   return {
     environment,
