@@ -31,6 +31,7 @@ import {
 } from '../../support/diagnosis.ts';
 import type { OtherProcess } from '../../support/other-process.ts';
 import { openOtherProcess } from '../../support/other-process.ts';
+import { GUIDE_REPORT_VIEW } from '../../support/guide-sql.ts';
 
 const ERAS = ['0.6.18', '0.12.4'] as const;
 
@@ -309,25 +310,10 @@ describe('the release', () => {
   });
 });
 
-/** As the guide has it, word for word. */
-const GUIDE_VIEW = `CREATE VIEW IF NOT EXISTS user_model_access_report AS
-SELECT 
-    u.email as user_email,
-    u.name as user_name,
-    om.organization_id,
-    COUNT(DISTINCT orgmod.model_id) as accessible_models,
-    GROUP_CONCAT(DISTINCT m.name) as model_names
-FROM user u
-JOIN organization_members om ON u.id = om.user_id
-JOIN organization_models orgmod ON om.organization_id = orgmod.organization_id
-JOIN model m ON orgmod.model_id = m.id
-WHERE om.is_active = 1 AND orgmod.is_active = 1
-GROUP BY u.id, om.organization_id`;
-
 describe('what is in the way of an upgrade', () => {
   test.each(ERAS)("the guide's view on %s, whose removal lets the migration pass", async (era) => {
     using database = createHealthyDatabase({ era });
-    database.sql.exec(`DROP VIEW user_model_access_report; ${GUIDE_VIEW}`);
+    database.sql.exec(`DROP VIEW user_model_access_report; ${GUIDE_REPORT_VIEW}`);
     const migrate = () =>
       database.sql.exec(
         'CREATE TABLE _alembic_tmp_user AS SELECT * FROM user; DROP TABLE user; ALTER TABLE _alembic_tmp_user RENAME TO user',
