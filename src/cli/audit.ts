@@ -1,6 +1,6 @@
 /** `modelgate audit`: the deployment guide's two tables, and the admins that they do not show. */
-import type { AccessAudit } from '../operations/access-audit.ts';
-import { readAccessAudit } from '../operations/access-audit.ts';
+import type { AccessAudit } from '../operations/reports/access-audit.ts';
+import { readAccessAudit } from '../operations/reports/access-audit.ts';
 import { operationOn, requireStoreConfig } from './configured.ts';
 import { asCsv } from './csv.ts';
 import { warn } from './organization-warnings.ts';

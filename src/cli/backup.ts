@@ -1,8 +1,8 @@
 /** `modelgate backup`: in place of the guide's `backup.sh`. */
 import { resolve } from 'node:path';
-import { backUp } from '../operations/backup.ts';
-import type { Backup } from '../operations/backup.ts';
-import { asSize } from '../operations/disk-space.ts';
+import { backUp } from '../operations/copies/backup.ts';
+import type { Backup } from '../operations/copies/backup.ts';
+import { asSize } from '../operations/copies/disk-space.ts';
 import { operationOn, requireStoreConfig } from './configured.ts';
 import { warnOfComplaints } from './complaints.ts';
 import { asJson, counted } from './output.ts';

@@ -1,8 +1,8 @@
 /** `modelgate bench-queries`: the deployment guide's query monitor, and the same for what the gate asks. */
 import { availableParallelism, loadavg } from 'node:os';
-import type { Distribution } from '../operations/distribution.ts';
-import type { BenchResult, MeasuredQuery } from '../operations/query-bench.ts';
-import { benchQueries as measureQueries } from '../operations/query-bench.ts';
+import type { Distribution } from '../operations/reports/distribution.ts';
+import type { BenchResult, MeasuredQuery } from '../operations/reports/query-bench.ts';
+import { benchQueries as measureQueries } from '../operations/reports/query-bench.ts';
 import { operationOn, requireStoreConfig } from './configured.ts';
 import { asJson, asTable, counted, emphasize, printable } from './output.ts';
 import { createProgress } from './progress.ts';

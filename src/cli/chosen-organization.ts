@@ -1,6 +1,6 @@
 /** Which organization a command is about: `--org`, else the one of the environment. */
 import type { StoreConfig } from '../config/parse.ts';
-import type { ChosenOrganization } from '../operations/organizations.ts';
+import type { ChosenOrganization } from '../operations/organizations/organizations.ts';
 import { CommandFailure, EXIT } from './terminal.ts';
 
 /**

@@ -1,9 +1,9 @@
 /** `modelgate doctor`: what usually is wrong, looked for; and with `--user`, why somebody sees no models. Changes nothing. */
 import type { Finding, Status } from '../operations/checks/finding.ts';
 import { ORDINARY_TRIAL } from '../operations/checks/locks.ts';
-import { diagnose } from '../operations/diagnosis.ts';
-import { explainUser } from '../operations/explanation.ts';
-import type { UserExplanation } from '../operations/explanation.ts';
+import { diagnose } from '../operations/checks/diagnosis.ts';
+import { explainUser } from '../operations/reports/explanation.ts';
+import type { UserExplanation } from '../operations/reports/explanation.ts';
 import { OperationFailure } from '../operations/failure.ts';
 import { operationOn } from './configured.ts';
 import { readDoctorSettings } from './doctor-settings.ts';

@@ -1,8 +1,8 @@
 /** `modelgate explain`: the decision that the gate would come to for one user and one model, and why. Changes nothing. */
 import type { StoreConfig } from '../config/parse.ts';
-import { explainModel } from '../operations/explanation.ts';
-import type { ModelExplanation } from '../operations/explanation.ts';
-import { counts } from '../operations/standing.ts';
+import { explainModel } from '../operations/reports/explanation.ts';
+import type { ModelExplanation } from '../operations/reports/explanation.ts';
+import { counts } from '../operations/reports/standing.ts';
 import type { Decision, DenyReason, PermitReason } from '../policy/decision.ts';
 import { parseModelId } from '../policy/model-id.ts';
 import { quoted } from '../operations/people.ts';

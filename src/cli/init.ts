@@ -1,7 +1,7 @@
 /** `modelgate init`: what the gate makes at its start, made now. */
 import type { StoreConfig } from '../config/parse.ts';
-import type { InitializedFile, InitializedObject } from '../operations/initialization.ts';
-import { initializeBackend } from '../operations/initialization.ts';
+import type { InitializedFile, InitializedObject } from '../operations/organizations/initialization.ts';
+import { initializeBackend } from '../operations/organizations/initialization.ts';
 import type { Organization } from '../store/initialize.ts';
 import { operationOn, requireStoreConfig } from './configured.ts';
 import { asJson, asTable, counted, printable } from './output.ts';

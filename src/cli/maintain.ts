@@ -1,7 +1,7 @@
 /** `modelgate maintain`: in place of the guide's `ANALYZE` and `VACUUM` by hand. */
-import { asSize } from '../operations/disk-space.ts';
-import type { Maintenance, MaintenanceStep } from '../operations/maintenance.ts';
-import { maintain as maintainFile } from '../operations/maintenance.ts';
+import { asSize } from '../operations/copies/disk-space.ts';
+import type { Maintenance, MaintenanceStep } from '../operations/copies/maintenance.ts';
+import { maintain as maintainFile } from '../operations/copies/maintenance.ts';
 import { operationOn, requireStoreConfig } from './configured.ts';
 import { asJson, asTable, counted, printable } from './output.ts';
 import { inSeconds } from './steps.ts';

@@ -1,10 +1,14 @@
 /** `modelgate member add`, `remove` and `list`: who belongs to an organization. */
 import type { StoreConfig } from '../config/parse.ts';
-import { listMembers as readMembers } from '../operations/member-list.ts';
-import type { Member } from '../operations/member-list.ts';
-import { addEverybody, addMembers as addNamed, removeMembers as removeNamed } from '../operations/members.ts';
-import type { AddedEverybody, MemberChange } from '../operations/members.ts';
-import type { ChosenOrganization } from '../operations/organizations.ts';
+import { listMembers as readMembers } from '../operations/organizations/member-list.ts';
+import type { Member } from '../operations/organizations/member-list.ts';
+import {
+  addEverybody,
+  addMembers as addNamed,
+  removeMembers as removeNamed,
+} from '../operations/organizations/members.ts';
+import type { AddedEverybody, MemberChange } from '../operations/organizations/members.ts';
+import type { ChosenOrganization } from '../operations/organizations/organizations.ts';
 import { chooseOrganization } from './chosen-organization.ts';
 import { operationOn, requireStoreConfig } from './configured.ts';
 import { OBSTACLES } from './obstacles.ts';

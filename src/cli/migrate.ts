@@ -1,11 +1,11 @@
 /** `modelgate migrate`: in place of the guide's backup by hand and its script `migrate_to_organizations.py`. */
 import { resolve } from 'node:path';
-import type { MigrationBackup } from '../operations/migration-backup.ts';
-import { backUpBeforeMigration } from '../operations/migration-backup.ts';
-import type { Migration } from '../operations/migration-plan.ts';
-import { isNeeded, planMigration } from '../operations/migration-plan.ts';
-import type { MigrationResult } from '../operations/migration.ts';
-import { migrate as migrateFile } from '../operations/migration.ts';
+import type { MigrationBackup } from '../operations/organizations/migration-backup.ts';
+import { backUpBeforeMigration } from '../operations/organizations/migration-backup.ts';
+import type { Migration } from '../operations/organizations/migration-plan.ts';
+import { isNeeded, planMigration } from '../operations/organizations/migration-plan.ts';
+import type { MigrationResult } from '../operations/organizations/migration.ts';
+import { migrate as migrateFile } from '../operations/organizations/migration.ts';
 import type { Organization } from '../store/initialize.ts';
 import { warnOfComplaints } from './complaints.ts';
 import { operationOn, requireStoreConfig } from './configured.ts';

@@ -1,5 +1,5 @@
 /** The plan of a migration, or what it has done, in sentences. */
-import type { Migration } from '../operations/migration-plan.ts';
+import type { Migration } from '../operations/organizations/migration-plan.ts';
 import { counted } from './output.ts';
 
 /** @param isDone it happened; else it would happen */

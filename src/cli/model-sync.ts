@@ -1,10 +1,10 @@
 /** `modelgate model sync`: allows every model of a catalogue, and shows the difference before it is written. */
 import type { StoreConfig } from '../config/parse.ts';
 import type { Operation } from '../operations/backend-file.ts';
-import { askForModels, fromLive } from '../operations/live-catalogue.ts';
-import { fromConfig, fromTable } from '../operations/stored-catalogue.ts';
-import type { SyncPlan, SyncRequest } from '../operations/synchronization.ts';
-import { applySync, planSync } from '../operations/synchronization.ts';
+import { askForModels, fromLive } from '../operations/catalogue/live-catalogue.ts';
+import { fromConfig, fromTable } from '../operations/catalogue/stored-catalogue.ts';
+import type { SyncPlan, SyncRequest } from '../operations/catalogue/synchronization.ts';
+import { applySync, planSync } from '../operations/catalogue/synchronization.ts';
 import { chooseOrganization } from './chosen-organization.ts';
 import { operationOn, requireStoreConfig } from './configured.ts';
 import { warn, warnOfOrganization } from './organization-warnings.ts';

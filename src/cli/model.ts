@@ -1,11 +1,15 @@
 /** `modelgate model allow`, `deny` and `list`: what an organization grants. */
 import { suggest } from '../config/suggestion.ts';
 import type { StoreConfig } from '../config/parse.ts';
-import { listGrants } from '../operations/grant-list.ts';
-import type { GrantRow } from '../operations/grant-list.ts';
-import { allowModels as allowPatterns, denyModels as denyPatterns, whyImpossible } from '../operations/grants.ts';
-import type { AllowedModel, AllowedModels, DeniedModel } from '../operations/grants.ts';
-import type { ChosenOrganization } from '../operations/organizations.ts';
+import { listGrants } from '../operations/organizations/grant-list.ts';
+import type { GrantRow } from '../operations/organizations/grant-list.ts';
+import {
+  allowModels as allowPatterns,
+  denyModels as denyPatterns,
+  whyImpossible,
+} from '../operations/organizations/grants.ts';
+import type { AllowedModel, AllowedModels, DeniedModel } from '../operations/organizations/grants.ts';
+import type { ChosenOrganization } from '../operations/organizations/organizations.ts';
 import { quoted } from '../operations/people.ts';
 import { describeProblems } from '../operations/problems.ts';
 import { chooseOrganization } from './chosen-organization.ts';

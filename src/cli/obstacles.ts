@@ -1,6 +1,6 @@
 /** Why a membership or a grant does not count, in the words of tables; JSON has the words of the types. */
-import type { GrantObstacle } from '../operations/grant-list.ts';
-import type { Obstacle } from '../operations/member-list.ts';
+import type { GrantObstacle } from '../operations/organizations/grant-list.ts';
+import type { Obstacle } from '../operations/organizations/member-list.ts';
 
 export const OBSTACLES: Readonly<Record<Obstacle | GrantObstacle, string>> = {
   inactive: 'switched off',

@@ -1,7 +1,7 @@
 /** What an operator should hear beside the result, on standard error. */
 import type { StoreConfig } from '../config/parse.ts';
-import type { OrganizationState } from '../operations/members.ts';
-import type { ChosenOrganization } from '../operations/organizations.ts';
+import type { OrganizationState } from '../operations/organizations/members.ts';
+import type { ChosenOrganization } from '../operations/organizations/organizations.ts';
 import { quoted } from '../operations/people.ts';
 import { printable } from './output.ts';
 import type { Terminal } from './terminal.ts';

@@ -1,7 +1,14 @@
 /** `modelgate org list` and `org show`: what the file knows of organizations. Changes nothing. */
-import type { Obstacle } from '../operations/member-list.ts';
-import type { BackendAdmin, OrganizationPortrait, OrganizationSummary } from '../operations/organization-summary.ts';
-import { listOrganizations as readOrganizations, portrayOrganization } from '../operations/organization-summary.ts';
+import type { Obstacle } from '../operations/organizations/member-list.ts';
+import type {
+  BackendAdmin,
+  OrganizationPortrait,
+  OrganizationSummary,
+} from '../operations/organizations/organization-summary.ts';
+import {
+  listOrganizations as readOrganizations,
+  portrayOrganization,
+} from '../operations/organizations/organization-summary.ts';
 import { chooseOrganization } from './chosen-organization.ts';
 import { operationOn, requireStoreConfig } from './configured.ts';
 import { OBSTACLES } from './obstacles.ts';

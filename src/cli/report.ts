@@ -1,6 +1,6 @@
 /** `modelgate report`: who has which models, row by row as the deployment guide's view says it. */
-import type { AccessReport, AccessRow, NotCounted, OrganizationModels } from '../operations/access-report.ts';
-import { readAccessReport } from '../operations/access-report.ts';
+import type { AccessReport, AccessRow, NotCounted, OrganizationModels } from '../operations/reports/access-report.ts';
+import { readAccessReport } from '../operations/reports/access-report.ts';
 import { chooseOrganization } from './chosen-organization.ts';
 import { operationOn, requireStoreConfig } from './configured.ts';
 import { asCsv } from './csv.ts';

@@ -1,8 +1,8 @@
 /** `modelgate restore`: puts a backup in the place of the database, and keeps what it replaces. */
 import { resolve } from 'node:path';
-import { asSize } from '../operations/disk-space.ts';
-import { prepareRestoration } from '../operations/restoration.ts';
-import type { Restoration } from '../operations/restoration.ts';
+import { asSize } from '../operations/copies/disk-space.ts';
+import { prepareRestoration } from '../operations/copies/restoration.ts';
+import type { Restoration } from '../operations/copies/restoration.ts';
 import { warnOfComplaints } from './complaints.ts';
 import { requireStoreConfig } from './configured.ts';
 import { asJson, counted, printable } from './output.ts';

@@ -1,6 +1,6 @@
 /** Memberships of one user, in words and as JSON. */
-import type { Standing } from '../operations/standing.ts';
-import { counts } from '../operations/standing.ts';
+import type { Standing } from '../operations/reports/standing.ts';
+import { counts } from '../operations/reports/standing.ts';
 import { counted } from './output.ts';
 
 /** What `--json` prints of one membership. */

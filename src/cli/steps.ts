@@ -1,5 +1,5 @@
 /** What commands on the whole file show while they work, and how they speak of paths and times. */
-import type { OnStep, Step } from '../operations/verified-copy.ts';
+import type { OnStep, Step } from '../operations/copies/verified-copy.ts';
 import { printable } from './output.ts';
 import { createProgress } from './progress.ts';
 import type { Progress } from './progress.ts';

@@ -1,7 +1,7 @@
 /** A plan of `model sync` for eyes, and for programs. */
-import type { LeftOut } from '../operations/catalogue.ts';
+import type { LeftOut } from '../operations/catalogue/catalogue.ts';
 import { quoted } from '../operations/people.ts';
-import type { SyncPlan } from '../operations/synchronization.ts';
+import type { SyncPlan } from '../operations/catalogue/synchronization.ts';
 import type { Emphasis } from './output.ts';
 import { counted, emphasize, printable } from './output.ts';
 import type { Terminal } from './terminal.ts';

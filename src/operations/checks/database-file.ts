@@ -3,7 +3,7 @@ import { accessSync, closeSync, constants, openSync, readdirSync, statfsSync, st
 import { basename, dirname, join } from 'node:path';
 import { getegid, getuid } from 'node:process';
 import { shellCommand } from '../shell-words.ts';
-import { asSize } from '../disk-space.ts';
+import { asSize } from '../copies/disk-space.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, warning } from './finding.ts';
 

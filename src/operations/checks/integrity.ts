@@ -7,9 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Operation } from '../backend-file.ts';
 import { explainFailure } from '../file-failure.ts';
-import { readIntegrity } from '../integrity.ts';
-import { copyLive } from '../live-copy.ts';
-import { asSize } from '../disk-space.ts';
+import { readIntegrity } from '../copies/integrity.ts';
+import { copyLive } from '../copies/live-copy.ts';
+import { asSize } from '../copies/disk-space.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown } from './finding.ts';
 

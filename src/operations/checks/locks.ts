@@ -6,8 +6,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from '../../store/database.ts';
 import { failureCode, isBusy, openForReading, openForWriting } from '../../store/database.ts';
-import type { LockHolder } from '../lock-holders.ts';
-import { lockHolders } from '../lock-holders.ts';
+import type { LockHolder } from './lock-holders.ts';
+import { lockHolders } from './lock-holders.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown, warning } from './finding.ts';
 

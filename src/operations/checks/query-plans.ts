@@ -5,7 +5,7 @@
 import type { Connection } from '../../store/database.ts';
 import { gateQueries } from '../../store/gate-queries.ts';
 import type { Schema } from '../../store/schema-reader.ts';
-import { GUIDE_QUERIES } from '../guide-queries.ts';
+import { GUIDE_QUERIES } from '../reports/guide-queries.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown, warning } from './finding.ts';
 

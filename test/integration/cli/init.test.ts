@@ -197,7 +197,7 @@ describe('init on a file that is not what it should be ends with code 1 and a se
     const database = untouched({ era: '0.6.18' });
     await using other = await openOtherProcess();
     await other.run(database.path, 'BEGIN IMMEDIATE');
-    const { code, stderr } = await init(database, '--wait', '300ms');
+    const { code, stderr } = await init(database, '--wait', '1500ms');
     expect(code).toBe(1);
     expect(stderr.split('\n')).toEqual([
       expect.stringMatching(/holds the lock of .*: waiting for it\.$/),

@@ -2,9 +2,9 @@
 import { copyFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { afterEach, describe, expect, test } from 'vitest';
-import { readAccessAudit } from '../../../src/operations/access-audit.ts';
-import type { AccessReport } from '../../../src/operations/access-report.ts';
-import { readAccessReport } from '../../../src/operations/access-report.ts';
+import { readAccessAudit } from '../../../src/operations/reports/access-audit.ts';
+import type { AccessReport } from '../../../src/operations/reports/access-report.ts';
+import { readAccessReport } from '../../../src/operations/reports/access-report.ts';
 import type { DatabaseOptions, TestDatabase } from '../../support/database.ts';
 import { createDatabase } from '../../support/database.ts';
 import { GUIDE_AUDIT_ADMINS, GUIDE_AUDIT_ORGANIZATIONS, GUIDE_REPORT_VIEW } from '../../support/guide-sql.ts';

@@ -17,7 +17,7 @@ import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkDatabaseFile } from '../../../src/operations/checks/database-file.ts';
 import type { Finding } from '../../../src/operations/checks/finding.ts';
-import { diagnose } from '../../../src/operations/diagnosis.ts';
+import { diagnose } from '../../../src/operations/checks/diagnosis.ts';
 import { asNobody } from '../../support/as-nobody.ts';
 import type { TestDatabase } from '../../support/database.ts';
 import { createDatabase } from '../../support/database.ts';

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Operation } from '../../../src/operations/backend-file.ts';
 import { OperationFailure } from '../../../src/operations/failure.ts';
-import { listGrants } from '../../../src/operations/grant-list.ts';
-import { allowModels, denyModels } from '../../../src/operations/grants.ts';
-import type { ChosenOrganization } from '../../../src/operations/organizations.ts';
+import { listGrants } from '../../../src/operations/organizations/grant-list.ts';
+import { allowModels, denyModels } from '../../../src/operations/organizations/grants.ts';
+import type { ChosenOrganization } from '../../../src/operations/organizations/organizations.ts';
 import type { DatabaseOptions, TestDatabase } from '../../support/database.ts';
 import { createDatabase } from '../../support/database.ts';
 import { createMaiTables } from '../../support/mai-tables.ts';

@@ -2,10 +2,10 @@
 import { copyFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { Catalogue } from '../../../src/operations/catalogue.ts';
-import { fromConfig, fromTable } from '../../../src/operations/stored-catalogue.ts';
-import type { SyncPlan, SyncRequest } from '../../../src/operations/synchronization.ts';
-import { applySync, planSync } from '../../../src/operations/synchronization.ts';
+import type { Catalogue } from '../../../src/operations/catalogue/catalogue.ts';
+import { fromConfig, fromTable } from '../../../src/operations/catalogue/stored-catalogue.ts';
+import type { SyncPlan, SyncRequest } from '../../../src/operations/catalogue/synchronization.ts';
+import { applySync, planSync } from '../../../src/operations/catalogue/synchronization.ts';
 import { readSchema } from '../../../src/store/schema-reader.ts';
 import type { DatabaseOptions, Era, TestDatabase } from '../../support/database.ts';
 import { createDatabase } from '../../support/database.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Distribution } from '../../../src/operations/distribution.ts';
-import { distributionOf } from '../../../src/operations/distribution.ts';
+import type { Distribution } from '../../../src/operations/reports/distribution.ts';
+import { distributionOf } from '../../../src/operations/reports/distribution.ts';
 import { askPython, hasPython } from '../../support/python.ts';
 
 describe('the distribution of measurements', () => {

@@ -1,0 +1,136 @@
+/** Asks the running backend, as one of its admins. Every way in which that can fail is one sentence. */
+import { OperationFailure } from '../failure.ts';
+import { quoted } from '../people.ts';
+
+export interface BackendAccess {
+  /** Scheme, host and port. */
+  readonly url: URL;
+  /** An API key or the token of a session. Never part of a sentence. */
+  readonly token: string;
+  readonly signal: AbortSignal;
+}
+
+/** Providers are asked while we wait, and the backend gives each of them 10 s (AIOHTTP_CLIENT_TIMEOUT_MODEL_LIST). */
+const LONGEST_MS = 60_000;
+const MOST_BYTES = 64 * 1024 * 1024;
+
+/**
+ * @param path below the backend's address
+ * @returns the answer, parsed
+ * @throws OperationFailure where there is none, or no JSON, or a refusal
+ */
+export async function askBackend(access: BackendAccess, path: string): Promise<unknown> {
+  const { url, token, signal } = access;
+  const target = new URL(path, url);
+  const shown = quoted(target.origin);
+  try {
+    const response = await fetch(target, {
+      headers: { authorization: `Bearer ${token}`, accept: 'application/json' },
+      redirect: 'manual',
+      signal: AbortSignal.any([signal, AbortSignal.timeout(LONGEST_MS)]),
+    });
+    return await readAnswer(response, { path, shown, token });
+  } catch (error) {
+    if (error instanceof OperationFailure) throw error;
+    if (signal.aborted) throw new OperationFailure('Stopped before anything was changed.');
+    throw new OperationFailure(`${reasonOf(error, shown)} Nothing was changed.`, { cause: error });
+  }
+}
+
+interface Asked {
+  readonly path: string;
+  readonly shown: string;
+  readonly token: string;
+}
+
+async function readAnswer(response: Response, asked: Asked): Promise<unknown> {
+  const { path, shown } = asked;
+  const { status } = response;
+  if (status >= 300 && status < 400) {
+    await response.body?.cancel();
+    const to = response.headers.get('location');
+    throw new OperationFailure(
+      `${shown} sends ${path} on${to === null ? '' : ` to ${quoted(hide(asked, to))}`}, and a token is not carried after it. Nothing was changed. Name the address of the backend itself with --url.`,
+    );
+  }
+  const text = await readText(response, shown);
+  if (!response.ok) throw new OperationFailure(refusal(status, asked, detailOf(text)));
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    const kind = response.headers.get('content-type')?.split(';')[0] ?? 'no type at all';
+    throw new OperationFailure(
+      `${shown} answers ${path} with ${/html/i.test(kind) ? 'a web page' : quoted(kind)} where a list was expected. Nothing was changed. Is it the address of Open WebUI's backend?`,
+      { cause: error },
+    );
+  }
+}
+
+async function readText(response: Response, shown: string): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const body: AsyncIterable<Uint8Array> | undefined = response.body ?? undefined;
+  if (body === undefined) return '';
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > MOST_BYTES) throw new OperationFailure(`${shown} answers with more than 64 MB. Nothing was changed.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function refusal(status: number, asked: Asked, detail: string | undefined): string {
+  const { path, shown } = asked;
+  const said = detail === undefined ? '' : `, ${quoted(hide(asked, detail))}`;
+  const answer = `${shown} answers ${path} with ${status}${said}. Nothing was changed.`;
+  if (status === 401) return `${answer} The token is wrong, expired or revoked, or it is not one of an admin.`;
+  if (status === 403) {
+    return `${answer} The token is not one of an admin, or API keys are switched off or kept from this endpoint in the backend; the token of a session always works.`;
+  }
+  if (status === 404) return `${answer} Is it the address of Open WebUI's backend?`;
+  return status >= 500 ? `${answer} Look into the log of the backend.` : answer;
+}
+
+/** The backend may say what it was sent. */
+const hide = ({ token }: Asked, text: string): string => text.replaceAll(token, '…');
+
+/** FastAPI's `{"detail": "…"}`. */
+function detailOf(text: string): string | undefined {
+  try {
+    const answer = JSON.parse(text) as unknown;
+    const detail = typeof answer === 'object' && answer !== null && 'detail' in answer ? answer.detail : undefined;
+    return typeof detail === 'string' ? detail : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function reasonOf(error: unknown, shown: string): string {
+  if (error instanceof Error && error.name === 'TimeoutError') {
+    return `${shown} has not answered within ${LONGEST_MS / 1000} s.`;
+  }
+  const code = codeOf(error);
+  const found = REASONS.find(([pattern]) => pattern.test(code));
+  return found === undefined ? `${shown} cannot be asked (${code}).` : `${shown} ${found[1]} (${code}).`;
+}
+
+/** `fetch` hides what has happened one or two causes deep. */
+function codeOf(error: unknown): string {
+  let deepest = 'no reason given';
+  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
+    if ('code' in at && typeof at.code === 'string') return at.code;
+    deepest = /^(Type)?Error$/.test(at.name) ? at.message : at.name;
+  }
+  return deepest;
+}
+
+const REASONS: readonly (readonly [pattern: RegExp, what: string])[] = [
+  [/^ECONNREFUSED/, 'refuses the connection: does the backend run, and is the port right?'],
+  [/^(ENOTFOUND|EAI_)/, 'is a name that cannot be resolved'],
+  [/^(EHOSTUNREACH|ENETUNREACH)/, 'cannot be reached from here'],
+  [/^(ECONNRESET|UND_ERR_SOCKET|EPIPE)/, 'has closed the connection without an answer'],
+  [/TIMEOUT/, 'does not answer in time'],
+  [/^HPE_|^HTTPParser|^UND_ERR_(HEADERS|INVALID)/, 'does not speak HTTP there'],
+  [/^(EPROTO|ERR_SSL)/, 'does not speak TLS there: is it http and not https?'],
+  [/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/, 'shows a certificate that is not trusted; NODE_EXTRA_CA_CERTS=FILE adds one'],
+];

@@ -1,0 +1,166 @@
+/**
+ * The deployment guide's migration of an existing deployment: the very rows and ids of its script, in one transaction.
+ * As there, banned users are linked and pending ones are not; what is there already stays as it is, switched off or not.
+ */
+import type { Connection } from '../../store/database.ts';
+import { initialize, nowInSeconds } from '../../store/initialize.ts';
+import type { Organization } from '../../store/initialize.ts';
+import type { Schema } from '../../store/schema-reader.ts';
+import { COUNTED_TABLES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../store/tables.ts';
+import { changing } from '../backend-file.ts';
+import type { Operation } from '../backend-file.ts';
+import { OperationFailure } from '../failure.ts';
+import type { Migration } from './migration-plan.ts';
+import { countMigration, keysIn } from './migration-plan.ts';
+import { hasOwnId, INSERTED, inWords } from './organization-rows.ts';
+import { columnsOf } from './organizations.ts';
+
+export interface MigrationResult extends Migration {
+  /** Objects that a hand-made table does not allow, each with SQLite's words. */
+  readonly failed: readonly string[];
+  /** Rows that could not be linked, because the guide's id for them is that of somebody else's row. */
+  readonly idTaken: { readonly users: number; readonly models: number };
+  /** Rows of the organization afterwards, switched off or not. */
+  readonly total: { readonly members: number; readonly models: number };
+}
+
+/** @param onProgress rows linked, and rows to link @throws OperationFailure; then nothing was changed */
+export function migrate(
+  operation: Operation,
+  organization: Organization,
+  onProgress: (done: number, total: number) => void,
+): Promise<MigrationResult> {
+  return changing(operation, 'backend', (connection, schema) => {
+    const planned = countMigration(connection, schema, organization);
+    const total = planned.users.joining + planned.models.linked;
+    const link = (): Links => {
+      const users = linkUsers(connection, organization, (done) => onProgress(done, total));
+      return { users, models: linkModels(connection, organization) };
+    };
+    const { made, failed, links } = isUntouched(schema) ? linkFirst(connection, link) : makeFirst(connection, link);
+    onProgress(total, total);
+    return {
+      ...planned,
+      made,
+      failed,
+      users: { ...planned.users, joining: links.users },
+      models: { ...planned.models, linked: links.models },
+      idTaken: { users: planned.users.joining - links.users, models: planned.models.linked - links.models },
+      total: {
+        members: countRows(connection, 'organization_members', organization),
+        models: countRows(connection, 'organization_models', organization),
+      },
+    };
+  });
+}
+
+interface Links {
+  readonly users: number;
+  readonly models: number;
+}
+
+interface Done {
+  readonly made: readonly string[];
+  readonly failed: readonly string[];
+  readonly links: Links;
+}
+
+const isUntouched = ({ missing }: Schema): boolean =>
+  COUNTED_TABLES.every((table) => missing.includes(`table ${table}`));
+
+/** New tables are filled before there is an index to keep or a trigger to fire, so that writers wait half as long. */
+function linkFirst(connection: Connection, link: () => Links): Done {
+  connection.exec(ORGANIZATION_MODELS.sql);
+  connection.exec(ORGANIZATION_MEMBERS.sql);
+  const links = link();
+  const { made, failed } = make(connection);
+  return { made: [...COUNTED_TABLES.map((table) => `table ${table}`), ...made], failed, links };
+}
+
+function makeFirst(connection: Connection, link: () => Links): Done {
+  const made = make(connection);
+  return { ...made, links: link() };
+}
+
+/** @throws OperationFailure where rows forbid an index: the guide's script fails there too */
+function make(connection: Connection): Omit<Done, 'links'> {
+  const { made, failed } = initialize(connection);
+  const forbidden = failed.find((words) => words.includes('SQLITE_CONSTRAINT'));
+  if (forbidden === undefined) return { made, failed };
+  throw new OperationFailure(
+    `The rows that are there do not allow ${forbidden}. Nothing was changed. Delete the rows that are there twice first.`,
+  );
+}
+
+/** Some 100 ms, after which the progress is drawn. */
+const ROWS_A_STEP = 10_000;
+
+const USER_VALUES = {
+  id: `'om_' || u.id || '_' || $organization`,
+  organization_id: '$organization',
+  user_id: 'u.id',
+  role: `CASE WHEN u.role = 'admin' THEN 'admin' ELSE 'member' END`,
+  is_active: '1',
+  joined_at: '$seconds',
+} as const;
+
+const MODEL_VALUES = {
+  id: `'orgmod_' || $organization || '_' || u.id`,
+  organization_id: '$organization',
+  model_id: 'u.id',
+  is_active: 'u.is_active',
+  created_at: '$seconds',
+  updated_at: '$seconds',
+} as const;
+
+function linkUsers(connection: Connection, { id }: Organization, onProgress: (done: number) => void): number {
+  const insert = connection.prepare(
+    `${insertInto(connection, 'organization_members', USER_VALUES)} FROM "user" u
+     WHERE u.rowid BETWEEN $from AND $to AND u.role != 'pending' ${unlessThere(connection, 'organization_members', 'user_id')}`,
+  );
+  const rows = connection.prepare<[], number>('SELECT rowid FROM "user" ORDER BY rowid').pluck().all();
+  const seconds = nowInSeconds();
+  let linked = 0;
+  for (let first = 0; first < rows.length; first += ROWS_A_STEP) {
+    const step = rows.slice(first, first + ROWS_A_STEP);
+    const values = { organization: id, seconds, from: step[0], to: step.at(-1) };
+    linked += inWords('organization_members', () => insert.run(values).changes);
+    onProgress(linked);
+  }
+  return linked;
+}
+
+function linkModels(connection: Connection, { id }: Organization): number {
+  const insert = connection.prepare(
+    `${insertInto(connection, 'organization_models', MODEL_VALUES)} FROM model u
+     WHERE u.base_model_id IS NULL ${unlessThere(connection, 'organization_models', 'model_id')}`,
+  );
+  return inWords('organization_models', () => insert.run({ organization: id, seconds: nowInSeconds() }).changes);
+}
+
+type Table = keyof typeof INSERTED;
+
+/** The guide's statement, with those of its columns that the table has: a hand-made one may lack some. */
+function insertInto(connection: Connection, table: Table, values: Readonly<Record<string, string>>): string {
+  const present = columnsOf(connection, table);
+  const names = INSERTED[table].filter((name) => present.has(name) && (name !== 'id' || hasOwnId(connection, table)));
+  const selected = names.map((name) => values[name]).join(', ');
+  return `INSERT OR IGNORE INTO ${table} (${names.join(', ')}) SELECT ${selected}`;
+}
+
+/** The guide's tables refuse a second row by themselves. Hand-made ones may take it: there it is looked for. */
+function unlessThere(connection: Connection, table: Table, key: string): string {
+  const columns = connection
+    .prepare<[string], string>('SELECT group_concat(name) FROM (SELECT name FROM pragma_index_info(?) ORDER BY name)')
+    .pluck();
+  const unique = connection
+    .prepare<[string], string>('SELECT name FROM pragma_index_list(?) WHERE "unique" = 1 AND partial = 0')
+    .pluck()
+    .all(table);
+  const wanted = [key, 'organization_id'].toSorted().join(',');
+  const isUnique = unique.some((index) => columns.get(index) === wanted);
+  return isUnique ? '' : `AND u.id NOT IN (${keysIn(table, key)})`;
+}
+
+const countRows = (connection: Connection, table: Table, { id }: Organization): number =>
+  connection.prepare<[string], number>(`SELECT count(*) FROM ${table} WHERE organization_id = ?`).pluck().get(id) ?? 0;

@@ -1,0 +1,144 @@
+/**
+ * The rows of the two tables of organizations, one at a time, as the deployment guide writes them: same ids, seconds,
+ * integers. What is there is updated and keeps its id, because tables of mAI's or made by hand have ids of their own;
+ * a column that this file's table lacks is left out.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Connection } from '../../store/database.ts';
+import { failureCode } from '../../store/database.ts';
+import { nowInSeconds } from '../../store/initialize.ts';
+import { OperationFailure } from '../failure.ts';
+import { columnsOf } from './organizations.ts';
+
+/** A table of organizations, and how its rows are made. All of it is constant: values are bound. */
+interface RowTable {
+  readonly name: 'organization_members' | 'organization_models';
+  /** What the organization is linked to. */
+  readonly key: 'user_id' | 'model_id';
+  /** The guide's id; two pairs can give one id (`a` of `b_c`, `a_b` of `c`), and then the later row gets another. */
+  idOf(organization: string, key: string): string;
+}
+
+export const MEMBERS: RowTable = {
+  name: 'organization_members',
+  key: 'user_id',
+  idOf: (organization, user) => `om_${user}_${organization}`,
+};
+
+export const GRANTS: RowTable = {
+  name: 'organization_models',
+  key: 'model_id',
+  idOf: (organization, model) => `orgmod_${organization}_${model}`,
+};
+
+export type Added = 'added' | 'restored' | 'unchanged';
+export type SwitchedOff = 'switched_off' | 'off_already' | 'absent';
+
+export interface RowWriter {
+  /** Whether the table has `is_active`: without it nothing can be switched off. */
+  readonly canSwitchOff: boolean;
+  /** @param role of a member, on a new row; undefined: the guide's `member` */
+  add(key: string, role?: string): Added;
+  switchOff(key: string): SwitchedOff;
+  /** @returns whether there was a row */
+  purge(key: string): boolean;
+  /** @returns whether the role was another one */
+  setRole(key: string, role: string): boolean;
+}
+
+/** Inside of a transaction of `changing`. @throws OperationFailure (its functions) where a rule of the table forbids it */
+export function createRowWriter(connection: Connection, table: RowTable, organization: string): RowWriter {
+  const columns = columnsOf(connection, table.name);
+  const canSwitchOff = columns.has('is_active');
+  const seconds = nowInSeconds();
+  const insert = createInsert(connection, table, organization);
+  const touch = columns.has('updated_at') ? ', updated_at = $seconds' : '';
+  const at = `organization_id = $organization AND ${table.key} = $key`;
+  const active = canSwitchOff ? 'coalesce(is_active, 1) = 1' : '1';
+  const states = connection.prepare<[object], number>(`SELECT ${active} FROM ${table.name} WHERE ${at}`).pluck();
+  const setActive = canSwitchOff
+    ? connection.prepare(`UPDATE ${table.name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
+    : undefined;
+  const remove = connection.prepare(`DELETE FROM ${table.name} WHERE ${at}`);
+  const changeRole = columns.has('role')
+    ? connection.prepare(`UPDATE ${table.name} SET role = $role WHERE ${at} AND role IS NOT $role`)
+    : undefined;
+  const flag = (key: string, value: 0 | 1) => setActive?.run({ organization, key, seconds, flag: value });
+  return {
+    canSwitchOff,
+    add: (key, role) =>
+      inWords(table.name, () => {
+        const found = states.all({ organization, key });
+        if (found.length === 0) {
+          insert(key, role);
+          return 'added';
+        }
+        flag(key, 1);
+        return found.includes(1) ? 'unchanged' : 'restored';
+      }),
+    switchOff: (key) =>
+      inWords(table.name, () => {
+        const found = states.all({ organization, key });
+        if (found.length === 0) return 'absent';
+        flag(key, 0);
+        return found.includes(1) ? 'switched_off' : 'off_already';
+      }),
+    purge: (key) => inWords(table.name, () => remove.run({ organization, key }).changes > 0),
+    setRole: (key, role) => inWords(table.name, () => (changeRole?.run({ organization, key, role }).changes ?? 0) > 0),
+  };
+}
+
+/** @returns a function that writes a new row with every column of the guide's that the table has */
+function createInsert(
+  connection: Connection,
+  table: RowTable,
+  organization: string,
+): (key: string, role?: string) => void {
+  const present = columnsOf(connection, table.name);
+  const seconds = nowInSeconds();
+  const hasTextId = hasOwnId(connection, table.name);
+  const names = INSERTED[table.name].filter((name) => present.has(name) && (name !== 'id' || hasTextId));
+  const statement = connection.prepare(
+    `INSERT INTO ${table.name} (${names.join(', ')}) VALUES (${names.map((name) => `$${name}`).join(', ')})`,
+  );
+  const taken = hasTextId ? connection.prepare(`SELECT 1 FROM ${table.name} WHERE id = ?`) : undefined;
+  return (key, role = 'member') => {
+    const guides = table.idOf(organization, key);
+    const id = taken?.get(guides) === undefined ? guides : `${guides}_${randomUUID()}`;
+    const row: Record<string, string | number> = {
+      id,
+      organization_id: organization,
+      [table.key]: key,
+      role,
+      is_active: 1,
+      joined_at: seconds,
+      created_at: seconds,
+      updated_at: seconds,
+    };
+    statement.run(Object.fromEntries(names.map((name) => [name, row[name]])));
+  };
+}
+
+export const INSERTED = {
+  organization_members: ['id', 'organization_id', 'user_id', 'role', 'is_active', 'joined_at'],
+  organization_models: ['id', 'organization_id', 'model_id', 'is_active', 'created_at', 'updated_at'],
+} as const;
+
+/** An `INTEGER PRIMARY KEY` numbers its rows itself. @returns whether the id is ours to choose */
+export const hasOwnId = (connection: Connection, table: RowTable['name']): boolean =>
+  connection
+    .prepare("SELECT 1 FROM pragma_table_info(?) WHERE name = 'id' AND NOT (pk > 0 AND upper(type) = 'INTEGER')")
+    .get(table) !== undefined;
+
+/** Runs `write`, and says in words what a table of somebody else's making forbids. */
+export function inWords<T>(table: RowTable['name'], write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    if (!/^SQLITE_(CONSTRAINT|MISMATCH)/.test(failureCode(error))) throw error;
+    throw new OperationFailure(
+      `The table ${table} does not take the row: ${error instanceof Error ? error.message : failureCode(error)}. Nothing was changed. Neither the guide nor modelgate makes it with such a rule: look at .schema ${table}.`,
+      { cause: error },
+    );
+  }
+}

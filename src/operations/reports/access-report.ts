@@ -1,0 +1,171 @@
+/**
+ * The deployment guide's view `user_model_access_report`, read from the tables: the view may be missing, or be somebody
+ * else's of the same name. Everything is read at once and kept in little room, so that the lock of the file is given
+ * back before the first line is printed: whoever reads the report may take all the time in the world.
+ */
+import type { Connection } from '../../store/database.ts';
+import type { Schema } from '../../store/schema-reader.ts';
+import type { Operation } from '../backend-file.ts';
+import { reading } from '../backend-file.ts';
+import type { ChosenOrganization } from '../organizations/organizations.ts';
+import { requireOrganization } from '../organizations/organizations.ts';
+
+/** What every member of one organization has. */
+export interface OrganizationModels {
+  readonly id: string;
+  readonly accessibleModels: number;
+  /** Different ones, sorted; models may share a name. */
+  readonly modelNames: readonly string[];
+}
+
+/** One row of the view. */
+export interface AccessRow {
+  readonly email: string | null;
+  readonly name: string | null;
+  readonly organization: OrganizationModels;
+}
+
+/** What the gate counts and the view does not, or the other way round. */
+export interface NotCounted {
+  /** Active grants that end in `*`. */
+  readonly prefixGrants: number;
+  /** Active grants of models that have no row in the backend's `model` table. */
+  readonly grantsWithoutRow: number;
+  /** Organizations with rows in the report that mAI's `client_organizations` switches off. */
+  readonly inactiveOrganizations: number;
+}
+
+export interface AccessReport {
+  /** By organization, then by e-mail address. */
+  readonly rows: readonly AccessRow[];
+  readonly notCounted: NotCounted;
+}
+
+/**
+ * @param chosen the rows of this organization alone
+ * @param onProgress told in between how many of how many memberships were read
+ * @throws OperationFailure as `reading`, and where nobody has named the organization
+ */
+export function readAccessReport(
+  operation: Operation,
+  chosen?: ChosenOrganization,
+  onProgress: (done: number, total: number) => void = () => undefined,
+): Promise<AccessReport> {
+  return reading(operation, 'organizations', (connection, schema) => {
+    if (chosen !== undefined) requireOrganization(connection, chosen);
+    const only = chosen?.id;
+    const organizations = readOrganizations(connection, schema, only);
+    const rows = readRows(connection, schema, organizations, { only, onProgress });
+    const listed = new Set(rows.map(({ organization }) => organization.id));
+    return { rows, notCounted: countTheRest(connection, schema, listed, only) };
+  });
+}
+
+const isActive = (table: string, hasFlag: boolean): string => (hasFlag ? `coalesce(${table}.is_active, 1) = 1` : '1');
+
+/** `$only` is NULL for all organizations. */
+const within = (table: string): string => `($only IS NULL OR ${table}.organization_id = $only)`;
+
+/** @returns what each organization's members have; one without a counted model is not in the view */
+function readOrganizations(
+  connection: Connection,
+  { grantActive }: Schema,
+  only: string | undefined,
+): ReadonlyMap<string, OrganizationModels> {
+  const rows = connection
+    .prepare<[object], [string, string, string | null]>(
+      `SELECT DISTINCT orgmod.organization_id, orgmod.model_id, m.name
+       FROM organization_models orgmod JOIN model m ON orgmod.model_id = m.id
+       WHERE ${isActive('orgmod', grantActive)} AND ${within('orgmod')}`,
+    )
+    .raw()
+    .iterate({ only: only ?? null });
+  const found = new Map<string, { readonly models: Set<string>; readonly names: Set<string> }>();
+  const shared = new Map<string, string>();
+  for (const [id, model, name] of rows) {
+    const of = found.get(id) ?? { models: new Set(), names: new Set() };
+    found.set(id, of);
+    of.models.add(share(shared, model));
+    if (name !== null) of.names.add(share(shared, name));
+  }
+  return new Map(
+    [...found].map(([id, { models, names }]) => [
+      id,
+      { id, accessibleModels: models.size, modelNames: [...names].toSorted() },
+    ]),
+  );
+}
+
+/** The same text once in memory, however many organizations have it. */
+function share(known: Map<string, string>, text: string): string {
+  const first = known.get(text);
+  if (first === undefined) known.set(text, text);
+  return first ?? text;
+}
+
+function readRows(
+  connection: Connection,
+  { memberActive }: Schema,
+  organizations: ReadonlyMap<string, OrganizationModels>,
+  {
+    only,
+    onProgress,
+  }: { readonly only: string | undefined; readonly onProgress: (done: number, total: number) => void },
+): readonly AccessRow[] {
+  const total = connection.prepare<[], number>('SELECT count(*) FROM organization_members').pluck().get() ?? 0;
+  const members = connection
+    .prepare<[object], [string, string, string | null, string | null]>(
+      `SELECT om.organization_id, u.id, u.email, u.name
+       FROM organization_members om JOIN "user" u ON u.id = om.user_id
+       WHERE ${isActive('om', memberActive)} AND ${within('om')}
+       ORDER BY om.organization_id, u.email, u.id`,
+    )
+    .raw()
+    .iterate({ only: only ?? null });
+  const rows: AccessRow[] = [];
+  let done = 0;
+  let before = '';
+  let previous: OrganizationModels | undefined;
+  for (const [id, user, email, name] of members) {
+    if ((done += 1) % 1_000 === 0) onProgress(done, total);
+    const organization = organizations.get(id);
+    if (organization === undefined) continue;
+    // a table made by hand may name the same member twice
+    if (organization === previous && user === before) continue;
+    rows.push({ email, name, organization });
+    [previous, before] = [organization, user];
+  }
+  return rows;
+}
+
+function countTheRest(
+  connection: Connection,
+  { grantActive, clientOrganizations }: Schema,
+  listed: ReadonlySet<string>,
+  only: string | undefined,
+): NotCounted {
+  const grants = (which: string): number =>
+    connection
+      .prepare<[object], number>(
+        `SELECT count(*) FROM organization_models orgmod
+         WHERE ${isActive('orgmod', grantActive)} AND ${within('orgmod')} AND ${which}`,
+      )
+      .pluck()
+      .get({ only: only ?? null }) ?? 0;
+  const isPrefix = "orgmod.model_id LIKE '%*'";
+  return {
+    prefixGrants: grants(isPrefix),
+    grantsWithoutRow: grants(
+      `NOT (${isPrefix}) AND orgmod.model_id NOT IN (SELECT id FROM model WHERE id IS NOT NULL)`,
+    ),
+    inactiveOrganizations: clientOrganizations ? countInactive(connection, listed) : 0,
+  };
+}
+
+function countInactive(connection: Connection, listed: ReadonlySet<string>): number {
+  return connection
+    .prepare<[]>('SELECT id FROM client_organizations WHERE coalesce(is_active, 1) <> 1')
+    .pluck()
+    .all()
+    .filter((id) => typeof id === 'string' && listed.has(id)).length;
+}

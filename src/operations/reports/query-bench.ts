@@ -1,0 +1,173 @@
+/**
+ * How long the queries of a decision take: the deployment guide's three, and the very statements that the gate prepares,
+ * one by one and together. Sets no journal mode, as the guide's script does: the backend owns that choice.
+ */
+import { setImmediate as breathe } from 'node:timers/promises';
+import { toUserId } from '../../identity/principal.ts';
+import { decide } from '../../policy/decide.ts';
+import type { DecideOptions } from '../../policy/decide.ts';
+import type { ModelId } from '../../policy/model-id.ts';
+import { parseModelId } from '../../policy/model-id.ts';
+import { CachedView } from '../../store/cached-view.ts';
+import { noteCompanions } from '../../store/companions.ts';
+import type { Connection } from '../../store/database.ts';
+import { failureCode, openForReading } from '../../store/database.ts';
+import { Freshness } from '../../store/freshness.ts';
+import { gateQueries } from '../../store/gate-queries.ts';
+import { readSchema } from '../../store/schema-reader.ts';
+import type { Operation } from '../backend-file.ts';
+import { reading } from '../backend-file.ts';
+import type { BenchSubjects, Chosen } from './bench-subjects.ts';
+import { readSubjects } from './bench-subjects.ts';
+import type { Distribution } from './distribution.ts';
+import { distributionOf } from './distribution.ts';
+import { OperationFailure } from '../failure.ts';
+import { toFailure } from '../file-failure.ts';
+import { GUIDE_QUERIES } from './guide-queries.ts';
+
+export interface QueryBench {
+  readonly operation: Operation;
+  readonly chosen: Chosen;
+  /** How often each query runs. */
+  readonly iterations: number;
+  readonly policy: DecideOptions;
+  readonly onProgress: (done: number, total: number) => void;
+}
+
+export interface BenchResult {
+  readonly subjects: BenchSubjects;
+  readonly queries: readonly MeasuredQuery[];
+}
+
+export interface MeasuredQuery {
+  readonly name: string;
+  /** Whose it is; `decision` is a whole one, through the store, that nothing was cached for. */
+  readonly from: 'guide' | 'gate' | 'decision';
+  /** Milliseconds; undefined where it could not run. */
+  readonly times: Distribution | undefined;
+  /** Why it could not run, and what to do. */
+  readonly problem: string | undefined;
+}
+
+/** Long enough for any commit of the backend; the wait is part of what is measured, as for everybody. */
+const BUSY_MS = 5_000;
+
+/** @throws OperationFailure as `reading`, and where there is nobody to ask for */
+export async function benchQueries({
+  operation,
+  chosen,
+  iterations,
+  policy,
+  onProgress,
+}: QueryBench): Promise<BenchResult> {
+  const { path, patience } = operation;
+  const tidyUp = noteCompanions(path);
+  try {
+    const subjects = await reading(operation, 'organizations', (connection) => readSubjects(connection, chosen));
+    const connection = openForReading(path, BUSY_MS);
+    const decision = openDecision(path, subjects, policy);
+    try {
+      const runs = [...queryRuns(connection, subjects), decision.run];
+      const queries: MeasuredQuery[] = [];
+      for (const [at, run] of runs.entries()) {
+        onProgress(at, runs.length);
+        queries.push(await measure(run, iterations, patience.signal));
+      }
+      return { subjects, queries };
+    } finally {
+      decision.close();
+      connection.close();
+    }
+  } catch (error) {
+    throw toFailure(error, path);
+  } finally {
+    tidyUp();
+  }
+}
+
+interface Run {
+  readonly name: string;
+  readonly from: MeasuredQuery['from'];
+  /** @returns a function that, before the clock runs, makes ready what one turn then measures */
+  prepare(): (turn: number) => () => unknown;
+}
+
+/** Statements that SQLite has not seen yet are slower once: the first turns are not counted. */
+const WARM_UP = 5;
+/** So often Ctrl-C is heard. */
+const TURNS_AT_ONCE = 1_000;
+
+async function measure({ name, from, prepare }: Run, iterations: number, signal: AbortSignal): Promise<MeasuredQuery> {
+  const times: number[] = [];
+  try {
+    const ready = prepare();
+    for (let turn = 0; turn < WARM_UP; turn++) ready(turn)();
+    for (let turn = 0; turn < iterations; turn++) {
+      if (turn % TURNS_AT_ONCE === 0) await breathe();
+      if (signal.aborted) throw new OperationFailure('Stopped. Nothing was changed.');
+      const once = ready(turn);
+      const start = performance.now();
+      once();
+      times.push(performance.now() - start);
+    }
+    return { name, from, times: distributionOf(times), problem: undefined };
+  } catch (error) {
+    // a view that is missing or has another shape
+    if (failureCode(error) !== 'SQLITE_ERROR') throw error;
+    const words = error instanceof Error ? error.message : '';
+    return { name, from, times: undefined, problem: `${words}: run modelgate init` };
+  }
+}
+
+function queryRuns(connection: Connection, subjects: BenchSubjects): readonly Run[] {
+  const { users, organizations, models, apiKeys } = subjects;
+  const asked = {
+    user: users,
+    organization: organizations,
+    model: models,
+    api_key: apiKeys,
+    subject: ['organization_members', 'organization_models'],
+  };
+  const queries = [
+    ...GUIDE_QUERIES.map((query) => ({ ...query, from: 'guide' as const })),
+    ...gateQueries(readSchema(connection)).map((query) => ({ ...query, from: 'gate' as const })),
+  ];
+  return queries.map(({ name, sql, asks, from }) => ({
+    name,
+    from,
+    prepare: () => {
+      const statement = connection.prepare<[string], unknown[]>(sql).raw();
+      const values = asked[asks];
+      return (turn) => {
+        const value = values[turn % values.length] ?? '';
+        return () => statement.all(value);
+      };
+    },
+  }));
+}
+
+/** As a request decides: a look at the file, and a view in which nothing is kept yet. */
+function openDecision(path: string, { users, models }: BenchSubjects, policy: DecideOptions) {
+  const now = (): number => performance.now();
+  const onChange = (): void => undefined;
+  const freshness = new Freshness({ path, busyTimeoutMs: BUSY_MS, maxStaleMs: BUSY_MS, now, onChange });
+  freshness.look();
+  const ids = models.map((model) => parseModelId(model)).filter((model): model is ModelId => model !== undefined);
+  const unknownModel = parseModelId('a model that nobody grants');
+  const run: Run = {
+    name: 'whole decision',
+    from: 'decision',
+    prepare: () => (turn) => {
+      const view = new CachedView(freshness, { maxStaleMs: BUSY_MS, now, enrolment: undefined });
+      const id = toUserId(users[turn % users.length] ?? '');
+      const model = ids[turn % ids.length] ?? unknownModel;
+      freshness.expire();
+      return () => {
+        freshness.look();
+        const user = view.user(id);
+        return user === undefined || model === undefined ? undefined : decide(view, user, model, policy);
+      };
+    },
+  };
+  return { run, close: () => freshness.close() };
+}
