@@ -115,7 +115,7 @@ export function createGate(parts: GateParts): Gate {
 }
 
 const UNREAD = new Request('http://gate/');
-/** Stages answer on the raw response; this tells Hono that there is nothing left to do. */
+/** Stages answer on the raw response and return nothing; this is what Hono is told. */
 const ANSWERED = new Response(null);
 
 interface SharedParts extends GateParts {
@@ -166,10 +166,7 @@ function createStages({
   };
   const decideSurface = (scope: Scope) =>
     store.patiently(() => (scope.principal.kind === 'unresolved' ? identifyAndDecide(scope) : decideOnce(scope)));
-  const refuse = (scope: Scope, denial: Deny) => {
-    refusal.deny(scope, denial);
-    return ANSWERED;
-  };
+  const refuse = (scope: Scope, denial: Deny) => refusal.deny(scope, denial);
   const record = (scope: Scope, decision: Decision) => audit.recordDecision(scope, decision, scope.decisionMs);
   const recordList = (scope: Scope, shape: ListShape, kept: number, removed: number) =>
     audit.recordList(scope, shape.name, kept, removed);
@@ -203,7 +200,8 @@ function createStages({
 
 /**
  * One stage calls the next by `next()`, as in Hono, whose own composing awaits at every stage: twice the
- * instructions, measured alone. Here only a stage that waits for something costs a promise.
+ * instructions, measured alone. Here only a stage that waits for something costs a promise. Without `c.res` Hono makes
+ * an answer of its own, stream and all, for nobody: 7 % of what a request costs.
  */
 function inOrder(stages: readonly MiddlewareHandler<GateEnv>[]): MiddlewareHandler<GateEnv> {
   return function inOrder(c, last) {
@@ -211,6 +209,7 @@ function inOrder(stages: readonly MiddlewareHandler<GateEnv>[]): MiddlewareHandl
       const stage = stages[at];
       return stage === undefined ? last() : stage(c, () => enter(at + 1) as Promise<void>);
     };
+    c.res = ANSWERED;
     return enter(0);
   };
 }
@@ -237,7 +236,6 @@ function forwardTo(upstream: Upstream, onStream: (isOpen: boolean) => void): Mid
     const { incoming, outgoing, target, credentialEdit: edit, body, rewrite, requestId, answerEdits } = scope;
     const request = { incoming, outgoing, target, edit, body, rewrite, requestId, answerEdits, onStream };
     scope.outcome = await forward(upstream, request);
-    return ANSWERED;
   };
 }
 

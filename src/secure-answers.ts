@@ -5,6 +5,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Config } from './config/schema.ts';
 import { cookiePurpose, isLoadedBySandbox } from './enforcement/session-cookies.ts';
+import { ANNOUNCED } from './limits/announce.ts';
 import type { AnswerEdit } from './transport/answer-edit.ts';
 import type { PeerLookup } from './transport/peer.ts';
 import { cameByHttps } from './transport/peer.ts';
@@ -18,7 +19,7 @@ export interface SecureAnswers {
 }
 
 export function createSecureAnswers(
-  { answers, trustedProxies }: Pick<Config, 'answers' | 'trustedProxies'>,
+  { answers, trustedProxies, limits }: Pick<Config, 'answers' | 'trustedProxies' | 'limits'>,
   peerOf: PeerLookup,
 ): SecureAnswers {
   const { headers, backendHeaders: backendFields, cookies } = answers;
@@ -26,7 +27,9 @@ export function createSecureAnswers(
     const purpose = cookiePurpose(name);
     return purpose === undefined ? undefined : cookies[purpose];
   };
-  const edit = (fields: Headers): AnswerEdit => secureAnswer({ fields, backendFields, cookieRules });
+  // Also of answers that nobody counts: what is left with a provider says what other organizations do
+  const stated = Object.values(limits).some((limit) => limit !== 'off') ? ANNOUNCED : [];
+  const edit = (fields: Headers): AnswerEdit => secureAnswer({ fields, backendFields, stated, cookieRules });
   const http = { ...headers, ...overHttp(headers, trustedProxies.length > 0) };
   const plain = edit(http);
   const ordinary = { http: [plain], https: [edit(headers)] };

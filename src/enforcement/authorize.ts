@@ -11,7 +11,7 @@ export interface AuthorizeParts {
   /** In `report` mode the gate decides, records and lets everything go on. */
   readonly mode: 'enforce' | 'report';
   /** Logs the denial and answers the request. */
-  readonly refuse: (scope: Scope, denial: Deny) => Response;
+  readonly refuse: (scope: Scope, denial: Deny) => void;
   /** Logs a decision that lets the request go on. */
   readonly record: (scope: Scope, decision: Decision) => void;
 }
@@ -29,7 +29,10 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
   async function decideThen(scope: Scope, next: Next): ReturnType<MiddlewareHandler<GateEnv>> {
     const decision = await parts.decideSurface(scope).catch(reported);
     if (decision !== undefined) {
-      if (decision.effect === 'deny' && parts.mode === 'enforce') return parts.refuse(scope, decision);
+      if (decision.effect === 'deny' && parts.mode === 'enforce') {
+        parts.refuse(scope, decision);
+        return;
+      }
       parts.record(scope, decision);
     }
     return next();

@@ -138,11 +138,11 @@ function emptyAnswer(answer: BufferedAnswer, shape: ListShape): BufferedAnswer {
   const headers: string[] = [];
   for (let i = 0; i < answer.headers.length; i += 2) {
     const name = answer.headers[i] ?? '';
-    if (!BODY_HEADERS.has(name.toLowerCase())) headers.push(name, answer.headers[i + 1] ?? '');
+    if (!BODY_HEADERS.has(name)) headers.push(name, answer.headers[i + 1] ?? '');
   }
   return {
     status: answer.status,
-    headers: [...headers, 'Content-Type', 'application/json'],
+    headers: [...headers, 'content-type', 'application/json'],
     body: Buffer.from(shape.empty),
   };
 }
@@ -151,6 +151,6 @@ const BODY_HEADERS: ReadonlySet<string> = new Set(['content-type', 'content-enco
 
 function headerValue(headers: readonly string[], name: string): string | undefined {
   for (let i = 0; i < headers.length; i += 2)
-    if (headers[i]?.toLowerCase() === name) return headers[i + 1]?.trim().toLowerCase();
+    if (headers[i] === name) return headers[i + 1]?.trim().toLowerCase();
   return undefined;
 }

@@ -7,17 +7,16 @@
  */
 import type { RateLimit } from '../config/schema.ts';
 import type { AnswerEdit } from '../transport/answer-edit.ts';
-import { removeFields } from '../transport/answer-edit.ts';
 import type { RateName, Standing } from './allowance.ts';
 
-/** Replaced, never doubled: the backend passes on what its providers say of theirs. */
-const FIELDS: ReadonlySet<string> = new Set([
+/** What is written here, and taken out of what the backend passes on of its providers' limits: never doubled. */
+export const ANNOUNCED: readonly string[] = [
   'ratelimit',
   'ratelimit-policy',
   'x-ratelimit-limit-requests',
   'x-ratelimit-remaining-requests',
   'x-ratelimit-reset-requests',
-]);
+];
 
 /** @returns what writes a standing into the lines of an answer, `Retry-After` included where it is a refusal */
 export function createAnnouncement(
@@ -33,7 +32,6 @@ export function createAnnouncement(
     const text = texts[name];
     if (text === undefined) return;
     const seconds = Math.ceil(moreInMs / 1000);
-    removeFields(lines, FIELDS);
     lines.push(
       'ratelimit',
       `${text.start}${remaining};t=${seconds}`,
@@ -56,7 +54,6 @@ const PLACE_RETRY_SECONDS = 2;
 /** @returns the edit for a request that found no place beside those of its user that are running */
 export function announceNoPlace(places: number): AnswerEdit {
   return (lines) => {
-    removeFields(lines, FIELDS);
     lines.push(
       'ratelimit',
       `"concurrent-chats";r=0`,

@@ -33,51 +33,52 @@ interface Kept {
   readonly earnedAt: Generations;
 }
 
-function take(
-  limits: Readonly<Partial<Record<RateName, Kept>>>,
-  charges: readonly Charge[],
-  at: number,
-): Standing | undefined {
-  let shown: Standing | undefined;
+type Limits = Readonly<Partial<Record<RateName, Kept>>>;
+
+/** Twice over the charges, so that what is refused has taken nothing; one standing is made, of the limit that is told. */
+function take(limits: Limits, charges: readonly Charge[], at: number): Standing | undefined {
+  let told: Charge | undefined;
+  let least = Infinity;
   for (const charge of charges) {
-    const limit = limits[charge.limit];
-    if (limit === undefined) continue;
-    const standing = standingAfter(limit, charge, at);
-    if (shown === undefined || isTighter(standing, shown)) shown = standing;
+    const kept = limits[charge.limit];
+    if (kept === undefined) continue;
+    const debt = debtAfter(kept.bucket, kept.earnedAt.get(charge.key), at, charge.cost);
+    if (!isCovered(kept.bucket, debt)) return longestWait(limits, charges, at);
+    const remaining = remainingOf(kept.bucket, debt);
+    if (remaining >= least) continue;
+    least = remaining;
+    told = charge;
   }
-  if (shown?.admitted !== true) return shown;
+  let standing: Standing | undefined;
   for (const charge of charges) {
-    const limit = limits[charge.limit];
-    if (limit === undefined) continue;
-    // Of the one that is told the debt is known already
-    const debt = charge.limit === shown.limit ? shown.fullInMs : debtOf(limit, charge, at);
-    limit.earnedAt.set(charge.key, at + debt, at);
+    const kept = limits[charge.limit];
+    if (kept === undefined) continue;
+    const debt = debtAfter(kept.bucket, kept.earnedAt.get(charge.key), at, charge.cost);
+    kept.earnedAt.set(charge.key, at + debt, at);
+    if (charge === told) standing = admission(charge.limit, kept.bucket, debt);
   }
-  return shown;
+  return standing;
 }
 
-function debtOf({ bucket, earnedAt }: Kept, { key, cost }: Charge, at: number): number {
-  return debtAfter(bucket, earnedAt.get(key) ?? 0, at, cost);
+function admission(limit: RateName, bucket: Bucket, debt: number): Standing {
+  const remaining = remainingOf(bucket, debt);
+  return { limit, admitted: true, remaining, moreInMs: moreIn(bucket, debt, remaining), fullInMs: debt };
 }
 
-function standingAfter(kept: Kept, charge: Charge, at: number): Standing {
-  const { bucket, earnedAt } = kept;
-  const { limit } = charge;
-  const debt = debtOf(kept, charge, at);
-  if (isCovered(bucket, debt)) {
-    const remaining = remainingOf(bucket, debt);
-    return { limit, admitted: true, remaining, moreInMs: moreIn(bucket, debt, remaining), fullInMs: debt };
+/** @returns the standing of the charge that has to wait longest of those that are refused */
+function longestWait(limits: Limits, charges: readonly Charge[], at: number): Standing | undefined {
+  let longest: Standing | undefined;
+  for (const { limit, key, cost } of charges) {
+    const kept = limits[limit];
+    if (kept === undefined) continue;
+    const { bucket, earnedAt } = kept;
+    const debt = debtAfter(bucket, earnedAt.get(key), at, cost);
+    const moreInMs = debt - bucket.fullAfter;
+    if (isCovered(bucket, debt) || (longest !== undefined && moreInMs <= longest.moreInMs)) continue;
+    const owed = debtAfter(bucket, earnedAt.get(key), at, 0);
+    longest = { limit, admitted: false, remaining: remainingOf(bucket, owed), moreInMs, fullInMs: owed };
   }
-  const owed = Math.max(0, (earnedAt.get(charge.key) ?? 0) - at);
-  const remaining = remainingOf(bucket, owed);
-  return { limit, admitted: false, remaining, moreInMs: debt - bucket.fullAfter, fullInMs: owed };
-}
-
-/** A refusal before an admission; the longer wait of two refusals; of two admissions the one with less left. */
-function isTighter(one: Standing, other: Standing): boolean {
-  if (one.admitted !== other.admitted) return other.admitted;
-  if (!one.admitted || one.remaining === other.remaining) return one.moreInMs > other.moreInMs;
-  return one.remaining < other.remaining;
+  return longest;
 }
 
 /** As many payers are remembered as have something running. */

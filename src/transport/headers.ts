@@ -3,6 +3,7 @@
  * Hop-by-hop and nominated fields never survive (RFC 9110 7.6.1), facts about the client are stated by us or by a
  * proxy that the operator trusts, never by the client itself.
  */
+import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '../errors.ts';
 import type { AnswerEdit } from './answer-edit.ts';
 import type { HeaderEdit, HeaderLines } from './exchange.ts';
@@ -116,41 +117,38 @@ export function requestLines(facts: RequestFacts): string[] {
 }
 
 /**
- * The lines to send downstream; framing is ours to add, `Content-Length` stays unless the status forbids it.
+ * The lines to send downstream, names in lower case, lines of one name together (RFC 9110 5.1, 5.3); framing is ours to
+ * add, `Content-Length` stays unless the status forbids it.
  *
- * @param raw as undici's `controller.rawHeaders` has them, one string or latin-1 buffer each
+ * @param received as undici reads them: names in lower case, values of one name in their order
  */
 export function responseLines(
-  raw: readonly (string | Buffer)[],
+  received: IncomingHttpHeaders,
   status: number,
   requestId: string,
   edits: readonly AnswerEdit[] = [],
 ): string[] {
   const lines: string[] = [];
-  let nominated: string | undefined;
-  for (let index = 0; index + 1 < raw.length; index += 2) {
-    const written = toText(raw[index]);
-    const name = written.toLowerCase();
-    if (name === 'connection') {
-      const value = toText(raw[index + 1]);
-      nominated = nominated === undefined ? value : `${nominated},${value}`;
-    } else if (!RESPONSE_DROPPED.has(name) && !name.startsWith('proxy-')) {
-      if (status === 204 && name === 'content-length') continue;
-      lines.push(written, toText(raw[index + 1]));
-    }
+  for (const name of Object.keys(received)) {
+    if (RESPONSE_DROPPED.has(name) || name.startsWith('proxy-')) continue;
+    if (status === 204 && name === 'content-length') continue;
+    const value = received[name];
+    if (typeof value === 'string') lines.push(name, value);
+    else for (const one of value ?? []) lines.push(name, one);
   }
-  const kept = nominated === undefined ? lines : withoutNominated(lines, nominated);
+  const { connection } = received;
+  const kept = connection === undefined ? lines : withoutNominated(lines, String(connection));
   kept.push('x-request-id', requestId);
   for (const edit of edits) edit(kept, status);
   return kept;
 }
 
-/** The lines of an answer whose body was replaced: length recomputed, validators gone, never to be cached. */
+/** The lines of such an answer whose body was replaced: length recomputed, validators gone, never to be cached. */
 export function rewrittenLines(lines: HeaderLines, status: number, bodyBytes: number): string[] {
   const kept: string[] = [];
   for (let index = 0; index + 1 < lines.length; index += 2) {
     const name = lines[index] ?? '';
-    if (!REPRESENTATION_FIELDS.has(name.toLowerCase())) kept.push(name, lines[index + 1] ?? '');
+    if (!REPRESENTATION_FIELDS.has(name)) kept.push(name, lines[index + 1] ?? '');
   }
   if (status !== 204 && status !== 304) kept.push('content-length', String(bodyBytes));
   kept.push('cache-control', 'private, no-store');
@@ -230,20 +228,10 @@ function decremented(value: string): string {
   return /^\d{1,9}$/.test(value) ? String(Math.max(0, Number(value) - 1)) : value;
 }
 
-function toText(part: string | Buffer | undefined): string {
-  return typeof part === 'string' ? part : part === undefined ? '' : part.toString('latin1');
-}
-
-/** @returns the `Link` fields of a 103, which are all that it is for (RFC 8297 2) */
-export function linksOf(raw: readonly (string | Buffer)[]): string[] {
-  return raw.filter((_, index) => index % 2 === 1 && String(raw[index - 1]).toLowerCase() === 'link').map(String);
-}
-
-/** @returns the body's length as declared, NaN where none is */
+/** @returns the body's length as these lines of an answer declare it, NaN where none is */
 export function contentLength(lines: readonly string[]): number {
   for (let index = 0; index < lines.length; index += 2) {
-    const name = lines[index];
-    if (name?.length === 14 && name.toLowerCase() === 'content-length') return Number(lines[index + 1]);
+    if (lines[index] === 'content-length') return Number(lines[index + 1]);
   }
   return NaN;
 }

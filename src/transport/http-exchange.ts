@@ -9,7 +9,7 @@ import { ClientGone, GatewayError } from '../errors.ts';
 import { isEventStream, isOddlyCoded } from './answer-kind.ts';
 import type { UploadStream } from './body.ts';
 import type { BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
-import { contentLength, linksOf, responseLines, rewrittenLines } from './headers.ts';
+import { contentLength, responseLines, rewrittenLines } from './headers.ts';
 import { closeAfterAnswer, closeIfUnread } from './linger.ts';
 import { toGatewayError } from './upstream-error.ts';
 
@@ -78,11 +78,10 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (status < 200) {
       this.#interim += 1;
       if (status < 100 || this.#interim > MAX_INTERIM) controller.abort(new GatewayError('upstream_invalid'));
-      else if (status === 103 && this.#forwardsEarlyHints) this.#passEarlyHints(controller);
+      else if (status === 103 && this.#forwardsEarlyHints) this.#passEarlyHints([headers.link ?? []].flat());
       return;
     }
-    const raw = controller.rawHeaders as (string | Buffer)[];
-    if (raw.length > 2 * MAX_FIELDS) {
+    if ((controller.rawHeaders as readonly unknown[]).length > 2 * MAX_FIELDS) {
       controller.abort(new GatewayError('upstream_invalid', { detail: `It has more than ${MAX_FIELDS} fields.` }));
       return;
     }
@@ -92,15 +91,15 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     }
     this.#status = status;
     this.#firstByteAt = performance.now();
-    this.#lines = responseLines(raw, status, this.#request.requestId, this.#request.answerEdits);
+    this.#lines = responseLines(headers, status, this.#request.requestId, this.#request.answerEdits);
     if (this.#held !== undefined) return;
     this.#isStream = !this.#settled && isEventStream(headers['content-type']);
     if (this.#isStream) this.#request.onStream?.(true);
     this.#begin();
   }
 
-  #passEarlyHints(controller: Dispatcher.DispatchController): void {
-    const link = linksOf(controller.rawHeaders as (string | Buffer)[]);
+  /** `Link` is all that a 103 is for (RFC 8297 2). */
+  #passEarlyHints(link: string[]): void {
     const isHeard = !this.#settled && !this.#outgoing.headersSent && this.#incoming.httpVersion === '1.1';
     if (isHeard && link.length > 0) this.#outgoing.writeInformation(103, { link });
   }

@@ -37,6 +37,8 @@ export interface SecureAnswerOptions {
   readonly fields: Readonly<Record<SecurityField, string>>;
   /** What becomes of the backend's own line where there is a value. */
   readonly backendFields: 'wins' | 'replaced';
+  /** Lower-case names of the fields that the gate writes itself: the backend's lines of them go. */
+  readonly stated: Iterable<string>;
   /** What is enforced on the cookie of this name; undefined: its lines stay as they are. */
   readonly cookieRules: (name: string) => CookieRules | undefined;
 }
@@ -49,12 +51,12 @@ interface Row {
 }
 
 const COOKIE = 'cookie';
-const TELLTALE = 'telltale';
-type Kind = Row | typeof COOKIE | typeof TELLTALE;
+const TAKEN = 'taken';
+type Kind = Row | typeof COOKIE | typeof TAKEN;
 
 /** @returns the edit for every answer that these options hold for; a 101 gets no fields, there being nothing to show */
-export function secureAnswer({ fields, backendFields, cookieRules }: SecureAnswerOptions): AnswerEdit {
-  const kinds = new Map<string, Kind>(TELLTALES.map((name) => [name, TELLTALE]));
+export function secureAnswer({ fields, backendFields, stated, cookieRules }: SecureAnswerOptions): AnswerEdit {
+  const kinds = new Map<string, Kind>([...TELLTALES, ...stated].map((name) => [name, TAKEN]));
   kinds.set('set-cookie', COOKIE);
   const rows = (Object.keys(SECURITY_FIELDS) as SecurityField[]).map((name) =>
     toRow(name, fields[name], backendFields),
@@ -90,21 +92,21 @@ function takeOut(
   let own: Map<Row, string[]> | undefined;
   let kept = 0;
   for (let index = 0; index + 1 < lines.length; index += 2) {
-    const written = lines[index] ?? '';
+    const name = lines[index] ?? '';
     let value = lines[index + 1] ?? '';
-    const kind = kinds.get(written.toLowerCase());
+    const kind = kinds.get(name);
     if (kind === COOKIE) {
       const rules = cookieRules(cookieName(value));
       if (rules !== undefined) value = enforceCookie(value, rules);
     } else if (kind !== undefined) {
-      if (kind === TELLTALE) continue;
+      if (kind === TAKEN) continue;
       own ??= new Map();
       const values = own.get(kind);
       if (values === undefined) own.set(kind, [value]);
       else values.push(value);
       continue;
     }
-    lines[kept] = written;
+    lines[kept] = name;
     lines[kept + 1] = value;
     kept += 2;
   }

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
@@ -111,13 +111,13 @@ class Handshake implements Dispatcher.DispatchHandler {
   }
 
   onRequestUpgrade(
-    controller: Dispatcher.DispatchController,
+    _controller: Dispatcher.DispatchController,
     status: number,
-    _headers: unknown,
+    headers: IncomingHttpHeaders,
     upstream: Duplex,
   ): void {
     const { incoming, requestId, gate, answerEdits } = this.#request;
-    const lines = responseLines(controller.rawHeaders as (string | Buffer)[], status, requestId, answerEdits);
+    const lines = responseLines(headers, status, requestId, answerEdits);
     upstream.on('error', ignore);
     const failure = this.#settled ? new ClientGone() : findHandshakeFault(incoming, lines, gate !== undefined);
     if (failure !== undefined) {
@@ -142,7 +142,7 @@ class Handshake implements Dispatcher.DispatchHandler {
   }
 
   /** Any other answer is a refusal: relayed, and the connection ends with it. */
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     if (status < 200) {
       if (status < 102) controller.abort(new GatewayError('upstream_invalid'));
       return;
@@ -150,7 +150,7 @@ class Handshake implements Dispatcher.DispatchHandler {
     this.#status = status;
     this.#firstByteAt = performance.now();
     const { requestId, answerEdits } = this.#request;
-    const lines = responseLines(controller.rawHeaders as (string | Buffer)[], status, requestId, answerEdits);
+    const lines = responseLines(headers, status, requestId, answerEdits);
     this.#socket.write(head(status, [...lines, 'connection', 'close']), 'latin1');
   }
 

@@ -6,7 +6,8 @@ import { announceNoPlace, createAnnouncement, shortDuration } from '../../../src
 const RATE: RateLimit = { count: 120, windowSeconds: 60, burst: 40 };
 const STANDING: Standing = { limit: 'user', admitted: true, remaining: 12, moreInMs: 350, fullInMs: 14_350 };
 
-function told(standing: Partial<Standing>, rate: Partial<RateLimit> = {}, lines: string[] = []): string[] {
+function told(standing: Partial<Standing>, rate: Partial<RateLimit> = {}): string[] {
+  const lines: string[] = [];
   createAnnouncement({ user: { ...RATE, ...rate } })(lines, { ...STANDING, ...standing });
   return lines;
 }
@@ -35,23 +36,6 @@ describe('what a client is told', () => {
     const lines = told({ admitted: false, remaining: 0, moreInMs: ms });
     expect(lines.slice(0, 2)).toEqual(['ratelimit', `"user";r=0;t=${seconds}`]);
     expect(lines.slice(-2)).toEqual(['retry-after', seconds]);
-  });
-
-  test("takes the place of the backend's own fields of these names, in any letter case, and of no other", () => {
-    const own = [
-      ...[
-        'X-RateLimit-Limit-Requests',
-        '9',
-        'X-RATELIMIT-REMAINING-REQUESTS',
-        '8',
-        'x-ratelimit-reset-requests',
-        '7ms',
-      ],
-      ...['RateLimit', '"p";r=1', 'RateLimit-Policy', '"p";q=2', 'x-ratelimit-limit-tokens', '5', 'Retry-After', '3'],
-    ];
-    const lines = told({}, {}, own);
-    expect(lines.slice(0, 4)).toEqual(['x-ratelimit-limit-tokens', '5', 'Retry-After', '3']);
-    expect(lines).toHaveLength(14);
   });
 
   test('is nothing where nothing was charged', () => {

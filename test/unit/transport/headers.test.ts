@@ -136,51 +136,29 @@ describe('request lines', () => {
 });
 
 describe('response lines', () => {
-  const buffers = (...lines: string[]) => lines.map((line) => Buffer.from(line, 'latin1'));
-
-  test('keep order, letter case, repetition and latin-1', () => {
-    expect(responseLines(buffers('Set-Cookie', 'a', 'X', 'caf\xe9', 'set-cookie', 'b'), 200, 'id')).toEqual([
-      'Set-Cookie',
-      'a',
-      'X',
-      'caf\xe9',
-      'set-cookie',
-      'b',
-      'x-request-id',
-      'id',
+  test('have names in lower case, as they are read, and each value of a name in its order', () => {
+    const received = { 'set-cookie': ['a', 'b'], x: 'caf\xe9' };
+    expect(responseLines(received, 200, 'id')).toEqual([
+      ...['set-cookie', 'a', 'set-cookie', 'b'],
+      ...['x', 'caf\xe9', 'x-request-id', 'id'],
     ]);
   });
 
   test('drop what is for one connection, and what it nominates', () => {
-    const raw = buffers(
-      'Connection',
-      'close, X-Hop',
-      'x-hop',
-      '1',
-      'Proxy-Authenticate',
-      'x',
-      'Trailer',
-      'x',
-      'TE',
-      'x',
-    );
-    expect(responseLines(raw, 200, 'id')).toEqual(['x-request-id', 'id']);
+    const received = { connection: 'close, X-Hop', 'x-hop': '1', 'proxy-authenticate': 'x', trailer: 'x', te: 'x' };
+    expect(responseLines(received, 200, 'id')).toEqual(['x-request-id', 'id']);
   });
 
   test('have no Content-Length for 204, and keep it for 304', () => {
-    expect(responseLines(buffers('Content-Length', '3'), 204, 'id')).toEqual(['x-request-id', 'id']);
-    expect(responseLines(buffers('Content-Length', '3'), 304, 'id')).toContain('Content-Length');
-  });
-
-  test('read strings as well as buffers', () => {
-    expect(responseLines(['A', 'b'], 200, 'id')).toEqual(['A', 'b', 'x-request-id', 'id']);
+    expect(responseLines({ 'content-length': '3' }, 204, 'id')).toEqual(['x-request-id', 'id']);
+    expect(responseLines({ 'content-length': '3' }, 304, 'id')).toContain('content-length');
   });
 });
 
 test('rewritten lines have the new length and nothing that was true of the old body', () => {
-  const lines = ['ETag', '"a"', 'Content-Length', '9', 'Content-MD5', 'x', 'Cache-Control', 'public', 'X', 'y'];
+  const lines = ['etag', '"a"', 'content-length', '9', 'content-md5', 'x', 'cache-control', 'public', 'x', 'y'];
   expect(rewrittenLines(lines, 200, 4)).toEqual([
-    'X',
+    'x',
     'y',
     'content-length',
     '4',
