@@ -8,10 +8,11 @@ import type { TestGate } from '../support/gate.ts';
 import { startTestGate } from '../support/gate.ts';
 import type { ClientAnswer } from '../support/https-client.ts';
 import { askOnce } from '../support/https-client.ts';
+import { rawRequest } from '../support/raw-connection.ts';
 import { startRecordingUpstream } from '../support/upstreams.ts';
 import type { RecordingUpstream } from '../support/upstreams.ts';
 
-/** What the gate puts on every answer; nginx on what it answers itself only the one that JSON needs. */
+/** What the gate puts on every answer, and nginx on what it answers itself. */
 const OF_THE_GATE = [
   'x-frame-options',
   'x-content-type-options',
@@ -73,8 +74,9 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
   };
   const bearer = async (user: string) => ({ authorization: `Bearer ${await gate.token(user)}` });
 
+  const CHAT = '/api/chat/completions';
+
   describe('no header stands twice, and the gate’s protection once,', () => {
-    const CHAT = '/api/chat/completions';
     test.each([
       ['a page', 200, '/static/x', {}],
       ['an API answer', 200, '/api/version', {}],
@@ -106,31 +108,40 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
       for (const name of OF_THE_GATE) expect(got.field(name), name).toBeTruthy();
     });
 
-    test('on what nginx refuses by its size, before it is sent', async () => {
-      const got = await askOnce(`${edge.url}/api/v1/files/`, {
-        method: 'POST',
-        headers: { 'content-length': String(2 ** 30 + 1) },
-      });
-      expect([got.status, JSON.parse(got.body)]).toEqual([
-        413,
-        { detail: expect.stringContaining('(nginx)') as unknown },
-      ]);
+    test.each([
+      ['a body beyond its limit', 413, '/api/v1/files/', { 'content-length': String(2 ** 30 + 1) }, 'POST'],
+      ['a method that it does not know how to serve', 405, '/static/x', {}, 'TRACE'],
+      ['a path beyond its buffer', 414, `/${'x'.repeat(20_000)}`, {}, 'GET'],
+      ['a field beyond its buffer', 400, '/static/x', { 'x-long': 'x'.repeat(20_000) }, 'GET'],
+    ])('on %s, which nginx answers itself', async (_what, status, path, headers, method) => {
+      const got = await askOnce(`${edge.url}${path}`, { method, headers });
+      expect(got.status).toBe(status);
       expectEachOnce(got);
-      expect(got.field('x-content-type-options')).toBe('nosniff');
+      const ofTheGate = await askOnce(`${edge.url}${CHAT}`, { body: '{}' });
+      for (const name of OF_THE_GATE) expect(got.field(name), name).toBe(ofTheGate.field(name));
+      expect([got.field('cache-control'), got.field('server')]).toEqual(['no-store', 'nginx']);
+      expect(got.field('x-request-id')).toMatch(/^[0-9a-f]{32}$/);
+      expect(got.body).not.toMatch(/\d\.\d/);
+    });
+
+    test('on what is no HTTP, and on plain HTTP where TLS is spoken', async () => {
+      const plainPort = Number(new URL(edge.plainUrl).port);
+      for (const [port, bytes] of [
+        [edge.port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'],
+        [plainPort, 'GET / HTTP/1.1\r\n\r\n'],
+        [plainPort, 'GET / HTTP/x\r\n\r\n'],
+      ] as const) {
+        const { status, headers } = await rawRequest(port, bytes);
+        expect(status).toBe(400);
+        for (const name of OF_THE_GATE.slice(0, -1)) expect(headers.filter(([one]) => one === name)).toHaveLength(1);
+      }
     });
 
     test('on the way from http to https, where nothing may speak of https for ever', async () => {
       const got = await askOnce(`${edge.plainUrl}/static/x`);
       expect(got.status).toBe(308);
       expectEachOnce(got);
-      expect(got.field('strict-transport-security')).toBeUndefined();
-    });
-
-    test('on what is no HTTP for nginx', async () => {
-      const got = await askOnce(`${edge.url}/static/x`, { method: 'TRACE' });
-      expect(got.status).toBe(405);
-      expectEachOnce(got);
-      expect(got.body).not.toMatch(/\d\.\d/);
+      for (const name of OF_THE_GATE) expect(Boolean(got.field(name)), name).toBe(name !== 'strict-transport-security');
     });
   });
 
@@ -149,6 +160,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
       ]);
       expect([flooded.field('retry-after'), flooded.field('ratelimit')]).toEqual(['1', undefined]);
       expectEachOnce(flooded);
+      for (const name of OF_THE_GATE) expect(flooded.field(name), name).toBeTruthy();
       const line = await small.line(flooded.field('x-request-id') ?? '');
       expect(line).toMatchObject({ status: '429', gate_status: '', flood: 'REJECTED' });
       for (const path of ['/', '/static/x', '/health', '/apix']) {
@@ -244,6 +256,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
       expect(JSON.parse(got.body)).toEqual({ detail: expect.stringContaining('(nginx)') as unknown });
       expect(await other.line(got.field('x-request-id') ?? '')).toMatchObject({ status: '502' });
       expectEachOnce(got);
+      for (const name of OF_THE_GATE) expect(got.field(name), name).toBeTruthy();
     }
     const page = await ask({ accept: 'text/html,application/xhtml+xml' });
     expect([page.status, page.field('content-type')]).toEqual([502, 'text/plain']);
