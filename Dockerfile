@@ -25,7 +25,7 @@ RUN install --directory --owner 10001 "$NODE_COMPILE_CACHE" \
  && setpriv --reuid=10001 node src/modelgate.js --version \
  && setpriv --reuid=10001 node --input-type=module --eval " \
       import { globSync } from 'node:fs'; \
-      for (const command of globSync('/app/src/cli/*.ts')) await import(command);" \
+      for (const command of globSync('/app/src/cli/**/*.ts')) await import(command);" \
  && chown --recursive 0:0 node_modules/.cache && chmod --recursive a=rX node_modules/.cache
 
 # Everything that runs, with the libraries of Debian that it loads, and Debian's record of them for whoever scans for

@@ -35,6 +35,7 @@ import { createSocketDoor } from './socket-door.ts';
 import type { Store } from './store/store-view.ts';
 import type { Audit } from './telemetry/audit.ts';
 import { createAudit } from './telemetry/audit.ts';
+import { createDisbeliefNotice } from './telemetry/disbelief.ts';
 import type { Log } from './telemetry/log.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import type { Observer } from './telemetry/observe.ts';
@@ -58,8 +59,8 @@ export interface GateParts {
 export interface Gate {
   /** @throws the system's error (`EADDRINUSE`, …) where it cannot listen */
   listen(): Promise<{ readonly url: string; readonly port: number }>;
-  /** Whether the backend answers; never rejects. */
-  upstreamReachable(): Promise<boolean>;
+  /** Why the backend does not answer, undefined where it does; never rejects. */
+  upstreamProblem(): Promise<string | undefined>;
   /** Stops accepting, finishes what runs, at most `drainTimeoutMs`. @returns how many requests were cut */
   drain(): Promise<number>;
   isDraining(): boolean;
@@ -103,7 +104,7 @@ export function createGate(parts: GateParts): Gate {
       const { host } = config.listen;
       return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, port };
     },
-    upstreamReachable: () => upstream.reachable(),
+    upstreamProblem: () => upstream.findProblem(),
     async drain() {
       draining = true;
       const cut = await downstream.drain(config.drainTimeoutMs);
@@ -130,10 +131,10 @@ interface SharedParts extends GateParts {
 }
 
 /** Counts are kept in this process: what several replicas could share would be made here. */
-function limitsOf({ config, metrics, now = () => performance.now() }: GateParts): Limits {
+function limitsOf({ config, log, metrics, now = () => performance.now() }: GateParts): Limits {
   return createLimits({
     allowances: createMemoryAllowances(config.limits, now),
-    clientAddress: createClientAddress(config.trustedProxies),
+    clientAddress: createClientAddress(config.trustedProxies, createDisbeliefNotice(log)),
     countedAs,
     runsModel,
     metrics,

@@ -36,12 +36,12 @@ const TABLE: Record<string, Row> = {
     packages: ['hono', 'lru-cache'],
   },
   limits: {
-    values: ['errors.ts', 'transport'],
-    types: ['config', 'identity', 'policy', 'scope.ts'],
+    values: ['errors.ts'],
+    types: ['config', 'identity', 'policy', 'scope.ts', 'transport'],
     packages: ['hono'],
   },
   // one exchange with the upstream: knows nothing of identity or policy
-  transport: { values: ['errors.ts'], types: [], packages: ['undici'] },
+  transport: { values: ['errors.ts', 'unreachable.ts'], types: [], packages: ['undici'] },
   telemetry: {
     values: [],
     types: ['config', 'identity', 'policy', 'scope.ts'],
@@ -50,7 +50,7 @@ const TABLE: Record<string, Row> = {
   config: { values: [], types: [], packages: ['yaml', 'zod'] },
   admin: { values: [], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
   // what operators do to the backend's file; knows no terminal
-  operations: { values: ['identity', 'policy', 'store'], types: [], packages: [] },
+  operations: { values: ['identity', 'policy', 'store', 'unreachable.ts'], types: [], packages: [] },
   demo: { values: ['store'], types: [], packages: [] },
   cli: {
     values: ['admin', 'app.ts', 'config', 'demo', 'identity', 'operations', 'policy', 'store', 'telemetry'],
@@ -59,6 +59,7 @@ const TABLE: Record<string, Row> = {
   },
   'errors.ts': { values: [], types: [], packages: [] },
   'exact-json.ts': { values: [], types: [], packages: [] },
+  'unreachable.ts': { values: [], types: [], packages: [] },
   'scope.ts': {
     values: [],
     types: ['enforcement', 'errors.ts', 'identity', 'limits', 'policy', 'transport'],
@@ -69,7 +70,7 @@ const TABLE: Record<string, Row> = {
     types: ['policy', 'scope.ts', 'telemetry'],
     packages: [],
   },
-  'secure-answers.ts': { values: ['enforcement', 'transport'], types: ['config'], packages: [] },
+  'secure-answers.ts': { values: ['enforcement', 'limits', 'transport'], types: ['config'], packages: [] },
   'socket-door.ts': {
     values: ['enforcement', 'identity', 'refuse.ts', 'scope.ts', 'transport'],
     types: ['limits', 'secure-answers.ts', 'telemetry'],

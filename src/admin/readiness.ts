@@ -7,8 +7,8 @@ export interface ReadinessParts {
   readonly mode: 'enforce' | 'report';
   readonly bypass: Bypass | undefined;
   readonly storeHealth: () => StoreHealth;
-  /** One small request to the backend; may be slow, must not throw. */
-  readonly upstreamReachable: () => Promise<boolean>;
+  /** One small request to the backend, and why it was not answered; may be slow, must not reject. */
+  readonly upstreamProblem: () => Promise<string | undefined>;
   readonly isDraining: () => boolean;
 }
 
@@ -25,7 +25,7 @@ export interface Readiness {
     readonly missing: readonly string[];
     readonly problem: string | null;
   };
-  readonly upstream: { readonly reachable: boolean };
+  readonly upstream: { readonly reachable: boolean; readonly problem: string | null };
   readonly version: string;
 }
 
@@ -37,15 +37,16 @@ export function createReadiness(
   parts: ReadinessParts,
   now: () => number = () => performance.now(),
 ): () => Promise<Readiness> {
-  let probe: { readonly startedAt: number; readonly result: Promise<boolean> } | undefined;
-  const upstreamReachable = (): Promise<boolean> => {
+  let probe: { readonly startedAt: number; readonly result: Promise<string | undefined> } | undefined;
+  const upstreamProblem = (): Promise<string | undefined> => {
     if (probe === undefined || now() - probe.startedAt >= PROBE_SHARED_MS) {
-      probe = { startedAt: now(), result: parts.upstreamReachable() };
+      probe = { startedAt: now(), result: parts.upstreamProblem() };
     }
     return probe.result;
   };
   return async () => {
-    const reachable = await upstreamReachable();
+    const unreached = await upstreamProblem();
+    const reachable = unreached === undefined;
     const { readable, ageMs, missing, problem } = parts.storeHealth();
     const draining = parts.isDraining();
     return {
@@ -54,7 +55,7 @@ export function createReadiness(
       mode: parts.mode,
       bypass: parts.bypass ?? null,
       database: { readable, age_ms: Math.round(ageMs), missing, problem: problem ?? null },
-      upstream: { reachable },
+      upstream: { reachable, problem: unreached ?? null },
       version: parts.version,
     };
   };

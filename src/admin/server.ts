@@ -22,13 +22,16 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
+/** The routes of `createAdminApp` on a port of their own. It does not listen yet. */
 export function createAdminServer(parts: AdminParts): AdminServer {
+  // without TLS options it makes no other kind of server
   const server = createAdaptorServer({ fetch: createAdminApp(parts).fetch, overrideGlobalObjects: false }) as Server;
   return {
     async listen() {
       const { host, port } = parts.address;
       server.listen(port, host);
       await once(server, 'listening');
+      // a TCP server that listens has no other kind of address
       const { port: bound } = server.address() as AddressInfo;
       return { url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`, port: bound };
     },

@@ -5,28 +5,32 @@ import { loadConfig, loadStoreConfig } from '../config/load.ts';
 import type { Parsed, StoreConfig } from '../config/parse.ts';
 import type { Config } from '../config/schema.ts';
 import type { Operation } from '../operations/backend-file.ts';
-import { CommandFailure, EXIT } from './terminal.ts';
 import type { Terminal } from './terminal.ts';
+import { CommandFailure, EXIT, say } from './terminal.ts';
+import type { DatabaseOptions } from './words.ts';
 
 /** @throws CommandFailure with every mistake and exit code 2 */
 export function requireConfig(terminal: Terminal, file: string | undefined): Config {
   return accept(loadConfig({ ...terminal, file }));
 }
 
-/**
- * For commands that only use the database.
- * @param options `database`: the file itself, in place of `DATABASE_URL`
- */
+/** As `requireConfig`, for commands that only use the database. */
 export function requireStoreConfig(
   terminal: Terminal,
-  { file, database }: { file?: string | undefined; database?: string | undefined },
+  { config: file, database }: Pick<DatabaseOptions, 'config' | 'database'>,
 ): StoreConfig {
-  const { directory } = terminal;
-  const environment =
-    database === undefined
-      ? terminal.environment
-      : { ...terminal.environment, DATABASE_URL: `sqlite:///${resolve(directory, database)}` };
-  return accept(loadStoreConfig({ environment, directory, file }));
+  const environment = environmentWith(terminal, database);
+  return accept(loadStoreConfig({ environment, directory: terminal.directory, file }));
+}
+
+/** @param database of `--database`: the file itself, in place of `DATABASE_URL` */
+export function environmentWith(
+  { environment, directory }: Terminal,
+  database: string | undefined,
+): Terminal['environment'] {
+  return database === undefined
+    ? environment
+    : { ...environment, DATABASE_URL: `sqlite:///${resolve(directory, database)}` };
 }
 
 function accept<C>(parsed: Parsed<C>): C {
@@ -34,14 +38,27 @@ function accept<C>(parsed: Parsed<C>): C {
   throw new CommandFailure(describeIssues(parsed.issues).trimEnd(), EXIT.misused);
 }
 
+/** What most commands on the database begin with. @throws CommandFailure as `requireStoreConfig` */
+export function configureOperation(
+  options: DatabaseOptions,
+  terminal: Terminal,
+): { readonly config: StoreConfig; readonly operation: Operation } {
+  const config = requireStoreConfig(terminal, options);
+  return { config, operation: operationOn(config, terminal, options) };
+}
+
 /** The database of this command, and how it waits for it: said on standard error, ended by Ctrl-C. */
-export function operationOn(config: StoreConfig, terminal: Terminal, { wait = 30_000 }: { wait?: number }): Operation {
+export function operationOn(
+  config: StoreConfig,
+  terminal: Terminal,
+  { wait = 30_000 }: Pick<DatabaseOptions, 'wait'>,
+): Operation {
   return {
     path: config.database.path,
     patience: {
       longestMs: wait,
       signal: terminal.stop,
-      say: (sentence) => terminal.writeError(`modelgate: ${sentence}\n`),
+      say: (sentence) => say(terminal, sentence),
     },
   };
 }

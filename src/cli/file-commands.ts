@@ -1,10 +1,11 @@
 /** The commands that look after the file itself. */
-import type { BackupOptions } from './backup.ts';
-import type { MaintainOptions } from './maintain.ts';
-import type { RestoreOptions } from './restore.ts';
-import { onDatabase, toDuration } from './words.ts';
+import type { BackupOptions } from './copies/backup.ts';
+import type { MaintainOptions } from './copies/maintain.ts';
+import type { RestoreOptions } from './copies/restore.ts';
 import type { CommandLine } from './words.ts';
+import { onDatabase, toDuration } from './words.ts';
 
+/** Adds `backup`, `restore`, `maintain`. */
 export function addFileCommands(parts: CommandLine): void {
   addBackup(parts);
   addRestore(parts);
@@ -25,7 +26,7 @@ function addBackup({ program, terminal, exitWith }: CommandLine): void {
     .option('--keep <time>', 'afterwards delete backups of this folder that are older, such as 30d', toDuration);
   onDatabase(command, 'modelgate backup /backups/mai --keep 30d --database data/webui.db').action(
     async (directory: string, options: BackupOptions) => {
-      const { backup } = await import('./backup.ts');
+      const { backup } = await import('./copies/backup.ts');
       exitWith(await backup(directory, options, terminal));
     },
   );
@@ -44,7 +45,7 @@ function addRestore({ program, terminal, exitWith }: CommandLine): void {
     .option('--yes', 'do it without asking');
   onDatabase(command, 'modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/webui.db').action(
     async (file: string, options: RestoreOptions) => {
-      const { restore } = await import('./restore.ts');
+      const { restore } = await import('./copies/restore.ts');
       exitWith(await restore(file, options, terminal));
     },
   );
@@ -62,7 +63,7 @@ function addMaintain({ program, terminal, exitWith }: CommandLine): void {
     .option('--vacuum', 'also rebuild the file without its gaps; nobody can write meanwhile');
   onDatabase(command, 'modelgate maintain --database data/webui.db', 'modelgate maintain --vacuum').action(
     async (options: MaintainOptions) => {
-      const { maintain } = await import('./maintain.ts');
+      const { maintain } = await import('./copies/maintain.ts');
       exitWith(await maintain(options, terminal));
     },
   );

@@ -1,7 +1,8 @@
 /** The commands that run the gate. */
-import { EXIT_CODES, toCount } from './words.ts';
 import type { CommandLine } from './words.ts';
+import { EXIT_CODES, toCount } from './words.ts';
 
+/** Adds `serve`, `demo`. */
 export function addGateCommands(parts: CommandLine): void {
   addServe(parts);
   addDemo(parts);
@@ -23,7 +24,7 @@ Example:
     WEBUI_SECRET_KEY_FILE=/app/backend/.webui_secret_key modelgate serve${EXIT_CODES}`,
     )
     .action(async (options: { config?: string; checkConfig?: true; json?: true }) => {
-      const { serve } = await import('./serve.ts');
+      const { serve } = await import('./gate/serve.ts');
       exitWith(await serve(options, terminal, version));
     });
 }
@@ -38,9 +39,9 @@ function addDemo({ program, terminal, version }: CommandLine): void {
     .addHelpText('after', `\nExample:\n  $ modelgate demo --port 8000${EXIT_CODES}`)
     .action(async (options: { port: number; adminPort: number; logLevel: string }) => {
       const [{ runDemo }, { createGateLog }, { startGate }] = await Promise.all([
-        import('./demo.ts'),
-        import('./serve.ts'),
-        import('./start-gate.ts'),
+        import('./gate/demo.ts'),
+        import('./gate/serve.ts'),
+        import('./gate/start-gate.ts'),
       ]);
       await runDemo({
         ...options,

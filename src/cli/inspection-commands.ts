@@ -1,13 +1,14 @@
 /** The commands that look and change nothing. */
 import { Option } from 'commander';
-import type { AuditOptions } from './audit.ts';
-import type { BenchQueriesOptions } from './bench-queries.ts';
-import type { DoctorOptions } from './doctor.ts';
-import type { ExplainOptions } from './explain.ts';
-import type { ReportOptions } from './report.ts';
-import { onDatabase, toCount } from './words.ts';
+import type { DoctorOptions } from './checks/doctor.ts';
+import type { AuditOptions } from './reports/audit.ts';
+import type { BenchQueriesOptions } from './reports/bench-queries.ts';
+import type { ExplainOptions } from './reports/explain.ts';
+import type { ReportOptions } from './reports/report.ts';
 import type { CommandLine } from './words.ts';
+import { onDatabase, toCount } from './words.ts';
 
+/** Adds `explain`, `report`, `audit`, `doctor`, `bench-queries`. */
 export function addInspectionCommands(parts: CommandLine): void {
   addExplain(parts);
   addReport(parts);
@@ -31,7 +32,7 @@ In place of the guide's "Users Can't See Models": memberships (those too that do
     command,
     'modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db',
   ).action(async (options: ExplainOptions) => {
-    const { explain } = await import('./explain.ts');
+    const { explain } = await import('./reports/explain.ts');
     exitWith(await explain(options, terminal));
   });
 }
@@ -59,7 +60,7 @@ grant, \`modelgate explain\` what one user may do.`,
     'modelgate report --csv --database data/webui.db > report.csv',
     'modelgate report --org mai_client_acme --json | jq ".rows[].user_email"',
   ).action(async (options: ReportOptions) => {
-    const { report } = await import('./report.ts');
+    const { report } = await import('./reports/report.ts');
     exitWith(await report(options, terminal));
   });
 }
@@ -88,7 +89,7 @@ in no organization, whom the guide's statement leaves out, are a third table.`,
     'modelgate audit --database data/webui.db',
     'modelgate audit --only admins --csv > admins.csv',
   ).action(async (options: AuditOptions) => {
-    const { audit } = await import('./audit.ts');
+    const { audit } = await import('./reports/audit.ts');
     exitWith(await audit(options, terminal));
   });
 }
@@ -108,7 +109,7 @@ Run it with the environment of the gate. Exit code 1 where there is a problem; w
     .option('--quick', 'leave out what reads the whole file (integrity check)');
   onDatabase(command, 'modelgate doctor --database data/webui.db', 'modelgate doctor --user alice@example.com').action(
     async (options: DoctorOptions) => {
-      const { doctor } = await import('./doctor.ts');
+      const { doctor } = await import('./checks/doctor.ts');
       exitWith(await doctor(options, terminal));
     },
   );
@@ -128,7 +129,7 @@ In place of the guide's monitor_performance.py: its three queries word for word,
     .option('--user <id>', 'user that is asked for; id or e-mail address (default: many of them in turn)');
   onDatabase(command, 'modelgate bench-queries --iterations 1000 --database data/webui.db').action(
     async (options: BenchQueriesOptions) => {
-      const { benchQueries } = await import('./bench-queries.ts');
+      const { benchQueries } = await import('./reports/bench-queries.ts');
       exitWith(await benchQueries(options, terminal));
     },
   );

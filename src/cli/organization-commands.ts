@@ -1,15 +1,16 @@
 /** The commands that make and manage organizations, their members and their models. */
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type { InitOptions } from './init.ts';
-import type { MemberAddOptions, MemberListOptions, MemberRemoveOptions } from './member.ts';
-import type { MigrateOptions } from './migrate.ts';
-import type { ModelAllowOptions, ModelDenyOptions, ModelListOptions } from './model.ts';
-import type { ModelSyncOptions } from './model-sync.ts';
-import type { OrganizationOptions } from './organization.ts';
+import type { ModelSyncOptions } from './catalogue/model-sync.ts';
+import type { OrganizationOptions } from './chosen-organization.ts';
+import type { InitOptions } from './organizations/init.ts';
+import type { MemberAddOptions, MemberListOptions, MemberRemoveOptions } from './organizations/member.ts';
+import type { MigrateOptions } from './organizations/migrate.ts';
+import type { ModelDenyOptions, ModelListOptions } from './organizations/model.ts';
+import type { CommandLine, DatabaseOptions } from './words.ts';
 import { onDatabase, toOrigin } from './words.ts';
-import type { CommandLine } from './words.ts';
 
+/** Adds `init`, `migrate`, `org`, `member`, `model`. */
 export function addOrganizationCommands(parts: CommandLine): void {
   addInit(parts);
   addMigrate(parts);
@@ -37,7 +38,7 @@ function addInit({ program, terminal, exitWith }: CommandLine): void {
     'modelgate init --database data/webui.db',
     'modelgate init --org mai_client_acme --name "Acme" --database data/webui.db',
   ).action(async (options: InitOptions) => {
-    const { init } = await import('./init.ts');
+    const { init } = await import('./organizations/init.ts');
     exitWith(await init(options, terminal));
   });
 }
@@ -62,7 +63,7 @@ function addMigrate({ program, terminal, exitWith }: CommandLine): void {
     'modelgate migrate --org mai_client_acme --name "Acme" --dry-run --database data/webui.db',
     'modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db',
   ).action(async (options: MigrateOptions) => {
-    const { migrate } = await import('./migrate.ts');
+    const { migrate } = await import('./organizations/migrate.ts');
     exitWith(await migrate(options, terminal));
   });
 }
@@ -72,8 +73,8 @@ function addOrganization({ program, terminal, exitWith }: CommandLine): void {
   onDatabase(
     group.command('list').description('every organization, with how many members and grants it has'),
     'modelgate org list --database data/webui.db',
-  ).action(async (options: OrganizationOptions) => {
-    const { listOrganizations } = await import('./organization.ts');
+  ).action(async (options: DatabaseOptions) => {
+    const { listOrganizations } = await import('./organizations/organization.ts');
     exitWith(await listOrganizations(options, terminal));
   });
   onDatabase(
@@ -86,8 +87,8 @@ function addOrganization({ program, terminal, exitWith }: CommandLine): void {
       )
       .argument('[id]', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)'),
     'modelgate org show mai_client_acme --database data/webui.db',
-  ).action(async (id: string | undefined, options: OrganizationOptions) => {
-    const { showOrganization } = await import('./organization.ts');
+  ).action(async (id: string | undefined, options: DatabaseOptions) => {
+    const { showOrganization } = await import('./organizations/organization.ts');
     exitWith(await showOrganization(id, options, terminal));
   });
 }
@@ -118,7 +119,7 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
     'modelgate member add alice@example.com --org mai_client_acme',
     'modelgate member add --all --org mai_client_acme',
   ).action(async (users: string[], options: MemberAddOptions) => {
-    const { addMembers } = await import('./member.ts');
+    const { addMembers } = await import('./organizations/member.ts');
     exitWith(await addMembers(users, options, terminal));
   });
   const remove = inOrganization(
@@ -134,7 +135,7 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
     .option('--purge', 'delete the rows; a user of the organization named in the environment may then join again');
   onDatabase(remove, 'modelgate member remove alice@example.com --org mai_client_acme').action(
     async (users: string[], options: MemberRemoveOptions) => {
-      const { removeMembers } = await import('./member.ts');
+      const { removeMembers } = await import('./organizations/member.ts');
       exitWith(await removeMembers(users, options, terminal));
     },
   );
@@ -142,7 +143,7 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
     group.command('list').description('members of an organization, and why some do not count'),
   ).option('--active', 'only those that count');
   onDatabase(list, 'modelgate member list --org mai_client_acme').action(async (options: MemberListOptions) => {
-    const { listMembers } = await import('./member.ts');
+    const { listMembers } = await import('./organizations/member.ts');
     exitWith(await listMembers(options, terminal));
   });
 }
@@ -164,8 +165,8 @@ function addModel({ program, terminal, exitWith }: CommandLine): void {
     allow,
     'modelgate model allow openai/gpt-4o --org mai_client_acme',
     "modelgate model allow 'mistral/*' --org mai_client_acme",
-  ).action(async (models: string[], options: ModelAllowOptions) => {
-    const { allowModels } = await import('./model.ts');
+  ).action(async (models: string[], options: OrganizationOptions) => {
+    const { allowModels } = await import('./organizations/model.ts');
     exitWith(await allowModels(models, options, terminal));
   });
   const deny = inOrganization(
@@ -180,7 +181,7 @@ function addModel({ program, terminal, exitWith }: CommandLine): void {
     .option('--purge', 'delete the rows');
   onDatabase(deny, 'modelgate model deny openai/gpt-4o --org mai_client_acme').action(
     async (models: string[], options: ModelDenyOptions) => {
-      const { denyModels } = await import('./model.ts');
+      const { denyModels } = await import('./organizations/model.ts');
       exitWith(await denyModels(models, options, terminal));
     },
   );
@@ -189,7 +190,7 @@ function addModel({ program, terminal, exitWith }: CommandLine): void {
     'only what counts',
   );
   onDatabase(list, 'modelgate model list --org mai_client_acme').action(async (options: ModelListOptions) => {
-    const { listModels } = await import('./model.ts');
+    const { listModels } = await import('./organizations/model.ts');
     exitWith(await listModels(options, terminal));
   });
   addModelSync(group, { terminal, exitWith });
@@ -220,7 +221,7 @@ function addModelSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 
     'modelgate model sync --org mai_client_acme --dry-run',
     'modelgate model sync --org mai_client_acme --from live --token-file admin-key.txt --yes',
   ).action(async (options: ModelSyncOptions) => {
-    const { syncModels } = await import('./model-sync.ts');
+    const { syncModels } = await import('./catalogue/model-sync.ts');
     exitWith(await syncModels(options, terminal));
   });
 }

@@ -8,10 +8,10 @@ import { widthOf } from './text-width.ts';
 
 export type Cell = string | number | boolean | null | undefined;
 
-export interface Column {
-  readonly title: string;
-  readonly align?: 'right';
-}
+/** Its title; figures stand at the right. */
+export type Column = string | { readonly title: string; readonly align: 'right' };
+
+const titleOf = (column: Column): string => (typeof column === 'string' ? column : column.title);
 
 /** A model id of 10 kB is a legal id, and nobody reads it in a table; JSON and CSV hold all of it. */
 const LONGEST_CELL = 120;
@@ -57,14 +57,14 @@ const hex = (unit: number): string => unit.toString(16).padStart(4, '0');
  * @returns titles and rows in columns, without frames, so that `awk` and eyes read them alike
  */
 export function asTable(terminal: Terminal, columns: readonly Column[], rows: readonly (readonly Cell[])[]): string {
-  const titles = columns.map(({ title }) => title.toUpperCase());
+  const titles = columns.map((column) => titleOf(column).toUpperCase());
   const lines = rows.map((row) => columns.map((_, at) => shown(row[at])));
   const widths = titles.map(widthOf);
   for (const line of lines) line.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, widthOf(cell))));
   const align = (cells: readonly string[], style: (text: string) => string = (text) => text): string => {
     const padded = cells.map((cell, at) => {
       const gap = ' '.repeat((widths[at] ?? 0) - widthOf(cell));
-      return columns[at]?.align === 'right' ? gap + style(cell) : style(cell) + gap;
+      return typeof columns[at] === 'object' ? gap + style(cell) : style(cell) + gap;
     });
     return `${padded.join('  ').trimEnd()}\n`;
   };
@@ -72,9 +72,15 @@ export function asTable(terminal: Terminal, columns: readonly Column[], rows: re
 }
 
 /** @returns one `name  value` a line */
-export function asRows(rows: readonly (readonly [name: string, value: Cell])[]): string {
+export const asRows = (rows: readonly (readonly [name: string, value: Cell])[]): string => inRows(rows, shown);
+
+/** As `asRows`, for values that must be seen whole, such as paths. */
+export const asLines = (rows: readonly (readonly [name: string, value: string])[]): string =>
+  inRows(rows, (value) => printable(value, false));
+
+function inRows<V>(rows: readonly (readonly [name: string, value: V])[], show: (value: V) => string): string {
   const width = Math.max(0, ...rows.map(([name]) => name.length));
-  return rows.map(([name, value]) => `${name.padEnd(width)}  ${shown(value)}`.trimEnd() + '\n').join('');
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${show(value)}`.trimEnd() + '\n').join('');
 }
 
 export type Emphasis = 'bold' | 'red' | 'green' | 'yellow' | 'dim';

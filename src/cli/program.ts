@@ -7,9 +7,9 @@ import { addGateCommands } from './gate-commands.ts';
 import { addInspectionCommands } from './inspection-commands.ts';
 import { addOrganizationCommands } from './organization-commands.ts';
 import { printable } from './output.ts';
-import { EXIT_CODES } from './words.ts';
-import { CommandFailure, EXIT } from './terminal.ts';
 import type { Terminal } from './terminal.ts';
+import { CommandFailure, EXIT, say } from './terminal.ts';
+import { EXIT_CODES } from './words.ts';
 
 const VERSION: string = manifest.version;
 
@@ -23,16 +23,9 @@ export async function runCommandLine(words: readonly string[], terminal: Termina
   } catch (error) {
     // help and version are done; whatever else commander says, it has said already
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.misused;
-    if (error instanceof CommandFailure) {
-      terminal.writeError(`modelgate: ${harmless(error.message)}\n`);
-      return error.exitCode;
-    }
-    if (error instanceof OperationFailure) {
-      terminal.writeError(`modelgate: ${harmless(error.message)}\n`);
-      return EXIT.failed;
-    }
-    terminal.writeError(`modelgate: ${describeBug(error, terminal)}\n`);
-    return EXIT.failed;
+    const isForeseen = error instanceof CommandFailure || error instanceof OperationFailure;
+    say(terminal, isForeseen ? harmless(error.message) : describeBug(error, terminal));
+    return error instanceof CommandFailure ? error.exitCode : EXIT.failed;
   }
 }
 

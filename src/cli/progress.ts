@@ -12,6 +12,11 @@ export interface Progress {
 const REDRAW_EVERY_MS = 100;
 const BAR = 24;
 
+/**
+ * @param label stands before the bar
+ * @param unit what is counted, one of it
+ * @returns what draws nothing where standard error is no terminal
+ */
 export function createProgress(
   { screen, writeError }: Terminal,
   label: string,

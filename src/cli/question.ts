@@ -1,7 +1,7 @@
 /** Asks whoever sits at the terminal, before something is done that was only shown so far. */
 import { createInterface } from 'node:readline';
-import { CommandFailure, EXIT } from './terminal.ts';
 import type { Terminal } from './terminal.ts';
+import { CommandFailure, EXIT } from './terminal.ts';
 
 /**
  * @param question one line without its question mark's answers

@@ -16,6 +16,9 @@ export interface Terminal {
   onBug(report: BugReport): void;
 }
 
+/** One sentence for whoever runs the command, on standard error: standard output may be a file. */
+export const say = ({ writeError }: Terminal, sentence: string): void => writeError(`modelgate: ${sentence}\n`);
+
 /** Whether somebody looks: colours and progress are for eyes, and in a file they are dirt. */
 export interface Screen {
   /** Standard input is a terminal: somebody can be asked. */

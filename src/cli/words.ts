@@ -40,7 +40,7 @@ export function onDatabase(command: Command, ...examples: readonly string[]): Co
   );
 }
 
-export function withExamples(command: Command, ...examples: readonly string[]): Command {
+function withExamples(command: Command, ...examples: readonly string[]): Command {
   const lines = examples.map((example) => `\n  $ ${example}`).join('');
   return command.addHelpText('after', `\n${examples.length === 1 ? 'Example' : 'Examples'}:${lines}${EXIT_CODES}`);
 }

@@ -20,6 +20,7 @@ const SETTING_OF = {
   'content-security-policy-report-only': 'MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY',
 } as const satisfies Record<SecurityHeader, SettingName>;
 
+// the cast: `Object.keys` promises no more than texts
 const HEADERS = Object.keys(SETTING_OF) as SecurityHeader[];
 
 /** @returns undefined where a value could not be read, which is an issue of its own */
@@ -30,6 +31,7 @@ export function readAnswers(values: Values): Config['answers'] | undefined {
     return value === undefined ? [] : [[name, value]];
   });
   if (backendHeaders === undefined || pairs.length < HEADERS.length) return undefined;
+  // none is missing: the line above has counted them
   const headers = Object.fromEntries(pairs) as Record<SecurityHeader, string>;
   return { headers, backendHeaders, cookies: { session: sessionRules(values), auth: authRules(values) } };
 }

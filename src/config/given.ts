@@ -3,6 +3,7 @@
  * An empty value is "not set", as Compose writes it for `${VARIABLE}` without a value.
  */
 import type { ConfigIssue } from './issue.ts';
+import type { Setting } from './setting.ts';
 import { isSettingName, SETTING_NAMES, SETTINGS } from './settings.ts';
 import type { SettingName } from './settings.ts';
 import { suggest } from './suggestion.ts';
@@ -22,8 +23,10 @@ export interface RawConfig {
   readonly readSecret: (path: string) => string;
 }
 
+/** One setting as it was typed. */
 export interface Given {
   readonly text: string;
+  /** `environment`, or the path of the YAML file. */
   readonly source: string;
 }
 
@@ -80,7 +83,7 @@ function collectFileValue(
   if (name === CONFIG_FILE_VARIABLE)
     return { ...about, found: 'a setting', expected: 'it to be set in the environment only' };
   if (!isSettingName(name)) return { ...about, found: 'a setting that does not exist', expected: remedy(name) };
-  const { secret, example } = SETTINGS[name] as { secret?: true; example: string };
+  const { secret, example }: Setting<unknown> = SETTINGS[name];
   if (secret === true) {
     return {
       ...about,

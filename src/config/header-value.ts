@@ -29,10 +29,14 @@ const anyOf = (...words: readonly string[]): z.ZodType<string, string> =>
     return found;
   });
 
+/** RFC 7034; `ALLOW-FROM` is known to no browser of today. */
 export const frameOptions = anyOf('SAMEORIGIN', 'DENY');
+/** The Fetch standard. */
 export const contentTypeOptions = anyOf('nosniff');
+/** The Fetch standard. */
 export const resourcePolicy = anyOf('same-origin', 'same-site', 'cross-origin');
 
+/** Of no standard: what browsers took until they dropped their filters. */
 export const xssProtection = headerValue((text) => {
   if (!/^(?:0|1|1; ?mode=block|1; ?report=\S+)$/.test(text)) throw new Misspelled('');
   return text;
@@ -76,18 +80,21 @@ const policyWord = (...words: readonly string[]): z.ZodType<string, string> =>
     return text;
   });
 
+/** The HTML standard, cross-origin opener policies. */
 export const openerPolicy = policyWord(
   'unsafe-none',
   'same-origin-allow-popups',
   'same-origin',
   'noopener-allow-popups',
 );
+/** The HTML standard, cross-origin embedder policies. */
 export const embedderPolicy = policyWord('unsafe-none', 'require-corp', 'credentialless');
 
 /** `camera=()`, `camera=(self)`, `camera=*`, `camera=self`, `camera=(self "https://a.example")` (RFC 9651 3.2). */
 const PERMITTED = '(?:\\*|self|src|"[^"\\\\]*")';
 const PERMISSION = new RegExp(`^[a-z][a-z0-9-]*=(?:\\*|self|\\((?:${PERMITTED}(?: +${PERMITTED})*)?\\))$`);
 
+/** W3C, Permissions Policy. Names are not checked, because browsers add some every year. */
 export const permissionsPolicy = headerValue((text) => {
   for (const permission of text.split(',').map((item) => item.trim())) {
     if (PERMISSION.test(permission)) continue;
@@ -108,6 +115,7 @@ const CSP_DIRECTIVES: ReadonlySet<string> = new Set([
   ...['require-trusted-types-for', 'trusted-types', 'fenced-frame-src', 'webrtc'],
 ]);
 
+/** Names are checked, values are not: they are a language of their own. */
 export const contentSecurityPolicy = headerValue((text) => {
   const directives = text.split(/[;,]/).map((item) => item.trim());
   for (const directive of directives) {

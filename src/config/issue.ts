@@ -24,7 +24,7 @@ export function quote(value: string): string {
 }
 
 /** @returns the issue as a paragraph of at most three lines */
-export function describeIssue(issue: ConfigIssue): string {
+function describeIssue(issue: ConfigIssue): string {
   const source = issue.source === undefined ? '' : ` (${issue.source})`;
   const lines = [`${issue.setting}${source}: found ${issue.found}`, `  expected ${issue.expected}`];
   if (issue.example !== undefined) lines.push(`  example: ${issue.example}`);

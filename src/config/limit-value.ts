@@ -35,6 +35,7 @@ function windowSeconds(text: string): number {
   const match = /^(\d{1,7})(ms|s|m|h|d)$/.exec(text);
   if (match === null) throw new Misspelled(windowFault(text));
   if (match[2] === 'ms') throw new Misspelled('its window is not in whole seconds');
+  // the cast: the expression above lets no other unit through
   const seconds = Number(match[1]) * SECONDS_OF[match[2] as keyof typeof SECONDS_OF];
   if (seconds === 0) throw new Misspelled('its window is too short');
   if (seconds > LONGEST_SECONDS) throw new Misspelled('its window is too long');

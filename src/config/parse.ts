@@ -4,16 +4,16 @@
  */
 import { resolve } from 'node:path';
 import { readAnswers } from './answers.ts';
+import { contradictions } from './contradictions.ts';
 import { collectGiven } from './given.ts';
 import type { GivenSettings, RawConfig } from './given.ts';
 import type { ConfigIssue } from './issue.ts';
 import { quote } from './issue.ts';
 import type { Bypass, Config } from './schema.ts';
+import { readSecretKeys } from './secret-keys.ts';
 import type { Setting } from './setting.ts';
 import type { SettingName, Values } from './settings.ts';
 import { SETTING_NAMES, SETTINGS } from './settings.ts';
-import { contradictions } from './contradictions.ts';
-import { readSecretKeys } from './secret-keys.ts';
 import { UNEXPLAINED } from './value.ts';
 
 /** What commands need that read or write the database and send nothing to the backend. */
@@ -87,6 +87,7 @@ function readValues(raw: RawConfig): { given: GivenSettings; values: Values; iss
     if (result.success) values[name] = result.data;
     else issues.push(misspelling(name, definition, text, given.get(name)?.source, result.error.issues[0]?.message));
   }
+  // the cast: each value was made by the schema of its name
   const read = values as Values;
   return { given, values: read, issues: [...issues, ...contradictions(given, read, raw.environment)] };
 }
@@ -167,6 +168,7 @@ function bypassOf(values: Values): Bypass | undefined {
 function known<N extends SettingName>(values: Values, name: N): Exclude<Values[N], undefined> {
   const value = values[name];
   if (value === undefined) throw new TypeError(`${name} was used before it was checked`);
+  // the compiler does not follow a narrowed `N`
   return value as Exclude<Values[N], undefined>;
 }
 

@@ -15,13 +15,15 @@ export interface Setting<T> {
   readonly secret?: true;
 }
 
+/** As it is written: this only checks that value, fallback and schema fit together. */
 export const setting = <T>(definition: Setting<T>): Setting<T> => definition;
 
+/** Milliseconds, as the two below. */
 const SECOND = 1_000;
-/** Milliseconds. */
 export const HOUR = 3_600_000;
 export const DAY = 24 * HOUR;
 
+/** A span of time, in milliseconds. */
 export const time = (fallback: string, lowestMs: number, highestMs: number, meaning: string): Setting<number> => ({
   schema: value.duration(lowestMs, highestMs),
   expected: `a duration from ${shortest(lowestMs)} to ${highestMs / HOUR}h: a whole number with ms, s, m, h or d`,
@@ -31,6 +33,7 @@ export const time = (fallback: string, lowestMs: number, highestMs: number, mean
 });
 const shortest = (ms: number): string => (ms < SECOND ? `${ms}ms` : `${ms / SECOND}s`);
 
+/** On or off. */
 export const flag = (fallback: string, meaning: string): Setting<boolean> => ({
   schema: value.boolean,
   expected: '`true` or `false`',
@@ -39,6 +42,7 @@ export const flag = (fallback: string, meaning: string): Setting<boolean> => ({
   meaning,
 });
 
+/** One of two words, of which the first is the default. */
 export const choice = <const W extends string>(words: readonly [W, W], meaning: string): Setting<W> => ({
   schema: value.word(...words),
   expected: `\`${words[0]}\` or \`${words[1]}\``,
@@ -47,6 +51,7 @@ export const choice = <const W extends string>(words: readonly [W, W], meaning: 
   meaning,
 });
 
+/** Where a listener binds. */
 export const host = (fallback: string, meaning: string): Setting<string> => ({
   schema: value.host,
   expected: 'an IP address or a host name',
@@ -55,6 +60,7 @@ export const host = (fallback: string, meaning: string): Setting<string> => ({
   meaning,
 });
 
+/** Of a listener. */
 export const port = (fallback: string, meaning: string): Setting<number> => ({
   schema: value.port,
   expected: 'a port number from 0 to 65535, where 0 lets the system choose',
@@ -63,6 +69,7 @@ export const port = (fallback: string, meaning: string): Setting<number> => ({
   meaning,
 });
 
+/** One line of text, in characters; not set where it is not given. */
 export const text = (longest: number, expected: string, example: string, meaning: string): Setting<string> => ({
   schema: value.text(longest),
   expected,
@@ -70,6 +77,7 @@ export const text = (longest: number, expected: string, example: string, meaning
   meaning,
 });
 
+/** A key, never shown; not set where it is not given. */
 export const secretKey = (expected: string, meaning: string): Setting<string> => ({
   schema: value.secret,
   expected,

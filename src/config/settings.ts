@@ -3,9 +3,9 @@
  * Parsing, the messages about mistakes and the documentation all read this one list.
  */
 import { HEADER_SETTINGS } from './header-settings.ts';
+import { LIMIT_SETTINGS } from './limit-settings.ts';
 import { DAY, HOUR, choice, flag, host, port, secretKey, setting, text, time } from './setting.ts';
 import type { Setting } from './setting.ts';
-import { LIMIT_SETTINGS } from './limit-settings.ts';
 import * as value from './value.ts';
 
 export const SETTINGS = {
@@ -159,8 +159,10 @@ type ValueOf<S> = S extends Setting<infer T> ? T : never;
 /** What was read: undefined where nothing is set and no default stands, or where the text could not be read. */
 export type Values = { readonly [N in SettingName]: ValueOf<(typeof SETTINGS)[N]> | undefined };
 
+/** In the order of the list. The cast: `Object.keys` promises no more than texts. */
 export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[];
 
+/** Exactly as it is spelled: no other letter case, no `constructor`. */
 export function isSettingName(name: string): name is SettingName {
   return Object.hasOwn(SETTINGS, name);
 }

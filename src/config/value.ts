@@ -33,6 +33,7 @@ export function duration(lowestMs: number, highestMs: number): z.ZodType<number,
   return spelled((text) => {
     const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
     if (match === null) throw new Misspelled(/^\d+$/.test(text) ? 'it has no unit' : '');
+    // the cast: the expression above lets no other unit through
     const ms = Number(match[1]) * MS_OF[match[2] as keyof typeof MS_OF];
     if (ms < lowestMs) throw new Misspelled('it is too short');
     if (ms > highestMs) throw new Misspelled('it is too long');
@@ -47,6 +48,7 @@ export function size(lowestBytes: number, highestBytes: number): z.ZodType<numbe
   return spelled((text) => {
     const match = /^(\d{1,12})(B|KB|MB|GB)$/i.exec(text);
     if (match === null) throw new Misspelled(/^\d+$/.test(text) ? 'it has no unit' : '');
+    // the cast: as for durations
     const bytes = Number(match[1]) * BYTES_OF[(match[2] ?? '').toUpperCase() as keyof typeof BYTES_OF];
     if (bytes < lowestBytes) throw new Misspelled('it is too small');
     if (bytes > highestBytes) throw new Misspelled('it is too large');
@@ -70,6 +72,7 @@ export function word<const W extends string>(...words: readonly W[]): z.ZodType<
   });
 }
 
+/** 0 lets the system choose. */
 export const port = spelled((text) => {
   if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) {
     throw new Misspelled(/^tcp:\/\//.test(text) ? SERVICE_LINK : '');
@@ -83,6 +86,7 @@ export const SERVICE_LINK =
 
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 
+/** An address, IPv6 without brackets, or a name (RFC 1123 section 2.1). @returns it as it was typed */
 export const host = spelled((text) => {
   if (isIP(text) === 0 && !HOST_NAME.test(text)) {
     throw new Misspelled(/^\[.*\]$/.test(text) ? 'write an IPv6 address without brackets' : '');
@@ -172,6 +176,7 @@ const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
   ...{ ERROR: 'error', CRITICAL: 'fatal', FATAL: 'fatal', SILENT: 'silent' },
 };
 
+/** In any letter case. @returns pino's word */
 export const logLevel = spelled((text) => {
   const name = text.toUpperCase();
   const level = Object.hasOwn(LOG_LEVELS, name) ? LOG_LEVELS[name] : undefined;

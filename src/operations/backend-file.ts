@@ -6,10 +6,10 @@
  */
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readBackendRelease } from '../store/backend-releases.ts';
 import { noteCompanions } from '../store/companions.ts';
 import type { Connection } from '../store/database.ts';
 import { isBusy, openForReading, openForWriting } from '../store/database.ts';
-import { readBackendRelease } from '../store/backend-releases.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { readSchema } from '../store/schema-reader.ts';
 import { doubtAbout } from './checks/release.ts';

@@ -1,5 +1,6 @@
 /** Moments in file names, as the deployment guide's `date +%Y%m%d_%H%M%S` writes them: local time. */
 
+/** @returns such as `20260131_030000` */
 export function toMoment(date: Date): string {
   const two = (value: number): string => String(value).padStart(2, '0');
   const day = `${date.getFullYear()}${two(date.getMonth() + 1)}${two(date.getDate())}`;

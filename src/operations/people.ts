@@ -1,6 +1,7 @@
 /** Whom an operator means by an id or an e-mail address. */
 import type { Connection } from '../store/database.ts';
 import { OperationFailure } from './failure.ts';
+import { quoted } from './quoted.ts';
 
 export interface Person {
   readonly id: string;
@@ -60,12 +61,3 @@ export function findPeople(connection: Connection, named: readonly string[]): re
   }
   return named.map((name) => found.get(name) ?? 'unknown');
 }
-
-/** As an operator typed it, harmless in a sentence. */
-export const quoted = (text: string): string => {
-  const plain = JSON.stringify(text).replace(
-    /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
-  return plain.length > 120 ? `${plain.slice(0, 119)}…"` : plain;
-};

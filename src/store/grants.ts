@@ -1,4 +1,5 @@
 import type { Connection } from './database.ts';
+import { activeCondition } from './schema-reader.ts';
 import type { Schema } from './schema-reader.ts';
 
 /** Everything that is asked about organizations and what they grant. */
@@ -11,12 +12,9 @@ export interface GrantReader {
   isActive(organization: string): boolean;
 }
 
-const activeGrant = ({ grantActive }: Pick<Schema, 'grantActive'>): string =>
-  grantActive ? 'coalesce(is_active, 1) = 1' : '1';
-
 /** Of one organization. */
-export const grantsQuery = (schema: Pick<Schema, 'grantActive'>): string =>
-  `SELECT model_id FROM organization_models WHERE organization_id = ? AND ${activeGrant(schema)}`;
+export const grantsQuery = ({ grantActive }: Pick<Schema, 'grantActive'>): string =>
+  `SELECT model_id FROM organization_models WHERE organization_id = ? AND ${activeCondition(grantActive)}`;
 
 /** mAI's switch for a whole organization. */
 export const SWITCH_QUERY = 'SELECT coalesce(is_active, 1) FROM client_organizations WHERE id = ?';
@@ -28,7 +26,7 @@ export const SWITCH_QUERY = 'SELECT coalesce(is_active, 1) FROM client_organizat
 export function prepareGrants(connection: Connection, schema: Schema): GrantReader {
   const own = connection.prepare<[string]>(grantsQuery(schema)).pluck();
   const all = connection
-    .prepare<[]>(`SELECT DISTINCT model_id FROM organization_models WHERE ${activeGrant(schema)}`)
+    .prepare<[]>(`SELECT DISTINCT model_id FROM organization_models WHERE ${activeCondition(schema.grantActive)}`)
     .pluck();
   const organization = schema.clientOrganizations ? connection.prepare<[string]>(SWITCH_QUERY).pluck() : undefined;
   return {

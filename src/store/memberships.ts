@@ -1,6 +1,7 @@
 import type { OrganizationId } from '../identity/principal.ts';
 import { toOrganizationId } from '../identity/principal.ts';
 import type { Connection } from './database.ts';
+import { activeCondition } from './schema-reader.ts';
 import type { Schema } from './schema-reader.ts';
 
 export interface Membership {
@@ -11,8 +12,7 @@ export interface Membership {
 
 /** Of one user. */
 export function membershipsQuery({ memberActive }: Pick<Schema, 'memberActive'>): string {
-  const active = memberActive ? 'coalesce(is_active, 1) = 1' : '1';
-  return `SELECT DISTINCT organization_id, ${active} FROM organization_members WHERE user_id = ?`;
+  return `SELECT DISTINCT organization_id, ${activeCondition(memberActive)} FROM organization_members WHERE user_id = ?`;
 }
 
 /** @returns every membership row of a user, the inactive ones too: enrolment must know that they are there */

@@ -35,6 +35,19 @@ export interface Schema {
   readonly problem: string | undefined;
 }
 
+/**
+ * SQL for "this row counts": NULL is 1, as by the column's default, and a table made by hand may lack the column.
+ * @param hasColumn such as `Schema.memberActive`
+ * @param alias of the table in the statement
+ */
+export function activeCondition(hasColumn: boolean, alias?: string): string {
+  return hasColumn ? `coalesce(${alias === undefined ? '' : `${alias}.`}is_active, 1) = 1` : '1';
+}
+
+/** @returns columns by name, none where there is no such table */
+export const columnsOf = (connection: Connection, table: string): ReadonlySet<string> =>
+  new Set(connection.prepare<[string], string>('SELECT name FROM pragma_table_info(?)').pluck().all(table));
+
 /** Table and columns without which no decision can be made. */
 const NEEDED: readonly (readonly [table: string, ...columns: string[]])[] = [
   ['user', 'id', 'role'],
@@ -46,10 +59,10 @@ const NEEDED: readonly (readonly [table: string, ...columns: string[]])[] = [
 /** @throws SqliteError where the file cannot be read */
 export function readSchema(connection: Connection): Schema {
   const objects = connection.prepare('SELECT type, name, sql FROM sqlite_schema').all() as SchemaRow[];
-  const columnsOf = connection.prepare('SELECT name FROM pragma_table_info(?)').pluck();
-  const has = (table: string, ...columns: string[]): boolean => {
-    const present = columnsOf.all(table);
-    return present.length > 0 && columns.every((column) => present.includes(column));
+  const columns = connection.prepare('SELECT name FROM pragma_table_info(?)').pluck();
+  const has = (table: string, ...wanted: string[]): boolean => {
+    const present = columns.all(table);
+    return present.length > 0 && wanted.every((column) => present.includes(column));
   };
   const missing = SCHEMA_OBJECTS.filter((object) => !stands(object, objects));
   return {
@@ -70,7 +83,7 @@ export function readSchema(connection: Connection): Schema {
     backendReady: has('user', 'id', 'role') && has('model', 'id', 'base_model_id'),
     counted: isCounted(connection, missing),
     missing: missing.map((object) => `${object.kind} ${object.name}`),
-    problem: firstProblem(has, columnsOf),
+    problem: firstProblem(has, columns),
   };
 }
 
@@ -95,10 +108,10 @@ function isCounted(connection: Connection, missing: readonly SchemaObject[]): bo
 
 function firstProblem(
   has: (table: string, ...columns: string[]) => boolean,
-  columnsOf: { all(table: string): unknown[] },
+  present: { all(table: string): unknown[] },
 ): string | undefined {
   for (const [table, ...columns] of NEEDED) {
-    if (columnsOf.all(table).length === 0) return `table ${table} is missing`;
+    if (present.all(table).length === 0) return `table ${table} is missing`;
     const absent = columns.find((column) => !has(table, column));
     if (absent !== undefined) return `table ${table} has no column ${absent}`;
   }

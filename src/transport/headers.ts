@@ -137,7 +137,7 @@ export function responseLines(
     else for (const one of value ?? []) lines.push(name, one);
   }
   const { connection } = received;
-  const kept = connection === undefined ? lines : withoutNominated(lines, String(connection));
+  const kept = connection === undefined ? lines : withoutNominated(lines, [connection].flat().join(','));
   kept.push('x-request-id', requestId);
   for (const edit of edits) edit(kept, status);
   return kept;

@@ -39,18 +39,29 @@ export function createPeerLookup(trustedProxies: readonly AddressRange[]): PeerL
 /**
  * The address of the client itself: the peer's, or behind trusted proxies the last address in `X-Forwarded-For` that
  * is not one of theirs. What limits by address are counted on.
+ *
+ * @param onDisbelieved told whenever a peer that is not trusted says for whom it speaks
  */
-export function createClientAddress(trustedProxies: readonly AddressRange[]): (incoming: IncomingMessage) => string {
+export function createClientAddress(
+  trustedProxies: readonly AddressRange[],
+  onDisbelieved?: (peer: string) => void,
+): (incoming: IncomingMessage) => string {
   const isTrusted = createTrust(trustedProxies);
   const peerOf = createPeerLookup(trustedProxies);
   return function clientAddress(incoming) {
     const peer = peerOf(incoming.socket);
-    if (!peer.trusted) return peer.address;
     const chain = incoming.headers['x-forwarded-for'];
+    if (!peer.trusted) {
+      if (chain !== undefined) onDisbelieved?.(peer.address);
+      return peer.address;
+    }
     const hops = (typeof chain === 'string' ? chain : '').split(',');
     let nearest = peer.address;
     for (let index = hops.length - 1; index >= 0; index -= 1) {
-      const hop = plainAddress(hops[index]?.trim());
+      const text = hops[index]?.trim() ?? '';
+      // RFC 9110 5.6.1.2: empty elements of a list do not count
+      if (text === '') continue;
+      const hop = plainAddress(withoutPort(text));
       if (isIP(hop) === 0) return nearest;
       nearest = hop;
       if (!isTrusted(hop)) return hop;
@@ -80,6 +91,14 @@ function createTrust(ranges: readonly AddressRange[]): (address: string) => bool
     return version !== 0 && list.check(address, version === 6 ? 'ipv6' : 'ipv4');
   };
 }
+
+/** Some proxies write the client's port behind its address, with IPv6 in brackets (RFC 7239 6). */
+function withoutPort(text: string): string {
+  const [, bracketed, dotted] = WITH_PORT.exec(text) ?? [];
+  return bracketed ?? dotted ?? text;
+}
+
+const WITH_PORT = /^(?:\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5})$/;
 
 function plainAddress(address: string | undefined): string {
   if (address === undefined || address === '') return 'unknown';

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Pool, buildConnector } from 'undici';
+import { unreachableBecause } from '../unreachable.ts';
 import { createPeerLookup } from './peer.ts';
 import type { AddressRange, PeerLookup } from './peer.ts';
 
@@ -28,8 +29,8 @@ export interface Upstream {
   readonly peerOf: PeerLookup;
   readonly forwardsEarlyHints: boolean;
   readonly idleTimeoutMs: number;
-  /** One small request; false after `withinMs`, never throws. */
-  reachable(withinMs?: number): Promise<boolean>;
+  /** One small request. @returns why it is not answered, within `withinMs`, or undefined where it is; never rejects */
+  findProblem(withinMs?: number): Promise<string | undefined>;
   /** Closes every connection; what still runs is cut. */
   close(): Promise<void>;
 }
@@ -62,7 +63,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     peerOf: createPeerLookup(options.trustedProxies),
     forwardsEarlyHints: options.earlyHints === 'forward',
     idleTimeoutMs: options.idleTimeoutMs,
-    reachable: (withinMs = 2_000) => probe(pool, options.probePath, withinMs),
+    findProblem: (withinMs = 2_000) => probe(pool, options.probePath, withinMs),
     close: () => pool.destroy(),
   };
 }
@@ -77,13 +78,12 @@ function markResets(socket: Socket): void {
   });
 }
 
-async function probe(pool: Pool, path: string, withinMs: number): Promise<boolean> {
+async function probe(pool: Pool, path: string, withinMs: number): Promise<string | undefined> {
   try {
     const { statusCode, body } = await pool.request({ method: 'GET', path, signal: AbortSignal.timeout(withinMs) });
     await body.dump();
-    return statusCode < 500;
-  } catch {
-    // Refused, timed out or not HTTP: all of them mean "not there".
-    return false;
+    return statusCode < 500 ? undefined : `it answers ${path} with ${statusCode}`;
+  } catch (error) {
+    return `it ${unreachableBecause(error)}`;
   }
 }

@@ -1,35 +1,22 @@
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
 import { RELEASES } from './release.ts';
-import type { Tenants } from './tenants.ts';
-import { startTenants } from './tenants.ts';
+import { tenantsInBrowser } from './tenants-in-browser.ts';
 import type { WebPage } from './web-page.ts';
-import { launchBrowser, openWebPage } from './web-page.ts';
+import { openWebPage } from './web-page.ts';
 
 const ACME = ['alpha', 'alpha-2', 'vendor/one', 'vendor/two'];
 const GLOBEX = ['beta', 'beta-2'];
 const LOADS = 10;
 
 describe.each(RELEASES)('the web page of Open WebUI %s in Chromium', { timeout: 300_000 }, (version) => {
-  let tenants: Tenants;
-  let browser: Browser;
-
-  beforeAll(async () => {
-    browser = await launchBrowser();
-    tenants = await startTenants({ version });
-  });
-
-  afterAll(async () => {
-    await browser.close();
-    await tenants.close();
-  });
+  const world = tenantsInBrowser(version);
 
   const VIEWPORT = { width: 1280, height: 800 };
 
   /** A browser that has never been here; what stands in `use` is all that happens in it. */
   async function inFreshBrowser<T>(url: string, use: (web: WebPage) => Promise<T>): Promise<T> {
-    const context = await browser.newContext({ viewport: VIEWPORT });
+    const context = await world.browser.newContext({ viewport: VIEWPORT });
     try {
       return await use(await openWebPage(context, url));
     } finally {
@@ -38,12 +25,12 @@ describe.each(RELEASES)('the web page of Open WebUI %s in Chromium', { timeout: 
   }
 
   const idOf = (email: string): string =>
-    tenants.sql.prepare<[string], string>('SELECT id FROM "user" WHERE email = ?').pluck().get(email) ?? '';
+    world.tenants.sql.prepare<[string], string>('SELECT id FROM "user" WHERE email = ?').pluck().get(email) ?? '';
 
   /** What everybody does on the first day. The bare backend offers everything, so that only names differ. */
   async function firstDay(web: WebPage, email: string, model: string): Promise<string[]> {
     await web.signUp({ name: 'Eve', email });
-    tenants.join('acme', { ...tenants.ann, id: idOf(email) });
+    world.tenants.join('acme', { ...world.tenants.ann, id: idOf(email) });
     await web.load();
     const offered = await web.offered();
     await web.choose(model);
@@ -54,8 +41,8 @@ describe.each(RELEASES)('the web page of Open WebUI %s in Chromium', { timeout: 
   }
 
   it('signs up, offers the models of the organization, streams an answer and shows it again after a reload', async () => {
-    tenants.forget();
-    await inFreshBrowser(tenants.gate.url, async (web) => {
+    world.tenants.forget();
+    await inFreshBrowser(world.tenants.gate.url, async (web) => {
       expect(await firstDay(web, 'eve@acme.example', 'alpha-2')).toEqual(ACME);
       await web.picture(`open-webui-${version}-chat.png`);
       await web.page.reload();
@@ -65,8 +52,8 @@ describe.each(RELEASES)('the web page of Open WebUI %s in Chromium', { timeout: 
       await expect.poll(() => web.page.getByText('I am alpha-2 and this is my answer.').count()).toBeGreaterThan(1);
       await web.picture(`open-webui-${version}-chat-continued.png`);
     });
-    await tenants.quiet();
-    expect(tenants.forbidden(tenants.ann)).toEqual([]);
+    await world.tenants.quiet();
+    expect(world.tenants.forbidden(world.tenants.ann)).toEqual([]);
   });
 
   it('shows no trouble in the console that is not there without the gate', async () => {
@@ -78,32 +65,32 @@ describe.each(RELEASES)('the web page of Open WebUI %s in Chromium', { timeout: 
         await web.signOut();
         return web.troubles();
       });
-    const without = await troublesAt(tenants.backend.url, 'without@acme.example');
-    const behind = await troublesAt(tenants.gate.url, 'behind@acme.example');
+    const without = await troublesAt(world.tenants.backend.url, 'without@acme.example');
+    const behind = await troublesAt(world.tenants.gate.url, 'behind@acme.example');
     expect(behind.filter((trouble) => !without.includes(trouble))).toEqual([]);
   });
 
   it('serves the next person in the same browser with the models of that person alone', async () => {
-    await inFreshBrowser(tenants.gate.url, async (web) => {
-      await web.signIn(tenants.ann.email);
+    await inFreshBrowser(world.tenants.gate.url, async (web) => {
+      await web.signIn(world.tenants.ann.email);
       expect(await web.offered()).toEqual(ACME);
       await web.choose('vendor/two');
       await web.signOut();
-      tenants.forget();
-      await web.signIn(tenants.bob.email);
+      world.tenants.forget();
+      await web.signIn(world.tenants.bob.email);
       expect(await web.offered()).toEqual(GLOBEX);
       await web.choose('beta-2');
       await web.ask('Who are you?');
       await web.answered('beta-2');
-      await tenants.quiet();
+      await world.tenants.quiet();
     });
-    expect(tenants.forbidden(tenants.bob)).toEqual([]);
-    expect(tenants.provider.asked()).toContain('beta-2');
+    expect(world.tenants.forbidden(world.tenants.bob)).toEqual([]);
+    expect(world.tenants.provider.asked()).toContain('beta-2');
   });
 
   it('shows a person without an organization a page that works, and no model', async () => {
-    tenants.forget();
-    await inFreshBrowser(tenants.gate.url, async (web) => {
+    world.tenants.forget();
+    await inFreshBrowser(world.tenants.gate.url, async (web) => {
       await web.signUp({ name: 'Dan', email: 'dan@nowhere.example' });
       expect(await web.offered()).toEqual([]);
       await web.picture(`open-webui-${version}-no-organization.png`);
@@ -111,19 +98,15 @@ describe.each(RELEASES)('the web page of Open WebUI %s in Chromium', { timeout: 
       await web.page.getByText('Model not selected').first().waitFor();
       expect(web.troubles()).toEqual([]);
     });
-    expect(tenants.provider.asked()).toEqual([]);
+    expect(world.tenants.provider.asked()).toEqual([]);
   });
 
   it(`loads ${LOADS} times from an empty cache, each time whole`, async () => {
-    const first = await browser.newContext({ viewport: VIEWPORT });
-    const web = await openWebPage(first, tenants.gate.url);
-    await web.signIn(tenants.ann.email);
-    const storageState = await first.storageState();
-    await first.close();
+    const storageState = await world.annSignsIn();
     const took: number[] = [];
     for (let load = 0; load < LOADS; load++) {
-      const context = await browser.newContext({ viewport: VIEWPORT, storageState });
-      const fresh = await openWebPage(context, tenants.gate.url);
+      const context = await world.browser.newContext({ viewport: VIEWPORT, storageState });
+      const fresh = await openWebPage(context, world.tenants.gate.url);
       const started = performance.now();
       await fresh.load();
       await fresh.selected('alpha');

@@ -1,17 +1,16 @@
 /** The default security headers with the real page: nothing of it stops working, and its console says nothing new. */
 import { createServer } from 'node:http';
-import type { Browser, BrowserContext } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import type { BrowserContext } from 'playwright-core';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
 import { closed, listening } from '../support/upstreams.ts';
 import { call, send } from './backend-client.ts';
 import { chatDocument } from './backend-content.ts';
 import { startRealGate } from './gate.ts';
 import { RELEASES } from './release.ts';
-import type { Tenants } from './tenants.ts';
-import { startTenants } from './tenants.ts';
+import { tenantsInBrowser } from './tenants-in-browser.ts';
 import type { WebPage } from './web-page.ts';
-import { launchBrowser, openWebPage } from './web-page.ts';
+import { openWebPage } from './web-page.ts';
 
 const ANSWER = [
   'Run and show this:',
@@ -31,19 +30,11 @@ const USED = [
 ];
 
 describe.each(RELEASES)('security headers in front of Open WebUI %s', { timeout: 300_000 }, (version) => {
-  let tenants: Tenants;
-  let browser: Browser;
+  const world = tenantsInBrowser(version);
   let chatId: string;
 
   beforeAll(async () => {
-    browser = await launchBrowser();
-    tenants = await startTenants({ version });
     chatId = await createAnsweredChat();
-  });
-
-  afterAll(async () => {
-    await browser.close();
-    await tenants.close();
   });
 
   /** A chat whose answer has something to run and something to show. */
@@ -51,12 +42,12 @@ describe.each(RELEASES)('security headers in front of Open WebUI %s', { timeout:
     const document = JSON.parse(
       JSON.stringify(chatDocument('alpha')).replaceAll('"I."', JSON.stringify(ANSWER)),
     ) as object;
-    const { id } = (await call(tenants.ann, 'POST', '/api/v1/chats/new', { chat: document })) as { id: string };
+    const { id } = (await call(world.tenants.ann, 'POST', '/api/v1/chats/new', { chat: document })) as { id: string };
     return id;
   }
 
   async function inBrowser<T>(url: string, use: (web: WebPage, context: BrowserContext) => Promise<T>): Promise<T> {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+    const context = await world.browser.newContext({ viewport: { width: 1280, height: 900 } });
     try {
       await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin: url });
       return await use(await openWebPage(context, url), context);
@@ -78,7 +69,7 @@ describe.each(RELEASES)('security headers in front of Open WebUI %s', { timeout:
   /** Signs in, runs Python in the page, shows an artifact, copies code, opens the settings, chats. */
   async function useEverything(web: WebPage): Promise<void> {
     const { page } = web;
-    await web.signIn(tenants.ann.email);
+    await web.signIn(world.tenants.ann.email);
     await web.load(`/c/${chatId}`);
     await page.getByRole('button', { name: 'Run', exact: true }).first().click();
     await page.getByText('42', { exact: true }).waitFor({ timeout: 90_000 });
@@ -105,14 +96,14 @@ describe.each(RELEASES)('security headers in front of Open WebUI %s', { timeout:
         await useEverything(web);
         return heard();
       });
-    const without = await complaintsAt(tenants.backend.url);
-    const behind = await complaintsAt(tenants.gate.url);
+    const without = await complaintsAt(world.tenants.backend.url);
+    const behind = await complaintsAt(world.tenants.gate.url);
     expect(behind.filter((complaint) => !without.includes(complaint))).toEqual([]);
   });
 
   it('the page may use what Open WebUI uses, and no USB', async () => {
-    await inBrowser(tenants.gate.url, async ({ page }) => {
-      await page.goto(`${tenants.gate.url}/auth`);
+    await inBrowser(world.tenants.gate.url, async ({ page }) => {
+      await page.goto(`${world.tenants.gate.url}/auth`);
       const allowed = (names: string[]) =>
         page.evaluate<string[]>(
           `${JSON.stringify(names)}.filter((feature) => document.featurePolicy.allowsFeature(feature))`,
@@ -127,11 +118,11 @@ describe.each(RELEASES)('security headers in front of Open WebUI %s', { timeout:
     });
     const port = await listening(stranger);
     onTestFinished(() => closed(stranger));
-    await inBrowser(tenants.gate.url, async ({ page }, context) => {
+    await inBrowser(world.tenants.gate.url, async ({ page }, context) => {
       await page.goto(`http://localhost:${port}/`);
       const [opened] = await Promise.all([
         context.waitForEvent('page'),
-        page.evaluate(`void window.open('${tenants.gate.url}/auth')`),
+        page.evaluate(`void window.open('${world.tenants.gate.url}/auth')`),
       ]);
       await opened.waitForLoadState();
       expect(await opened.evaluate<boolean>('window.opener !== null')).toBe(true);
@@ -139,7 +130,7 @@ describe.each(RELEASES)('security headers in front of Open WebUI %s', { timeout:
   });
 
   it('another site cannot show it in a frame, nor read its pictures', async () => {
-    const gate = tenants.gate.url;
+    const gate = world.tenants.gate.url;
     const stranger = createServer((_incoming, outgoing) => {
       outgoing.writeHead(200, { 'content-type': 'text/html' });
       outgoing.end(`<iframe src="${gate}/auth"></iframe><img src="${gate}/static/favicon.png">`);
@@ -164,7 +155,7 @@ describe.each(RELEASES)('security headers in front of Open WebUI %s', { timeout:
       '/nothing/here',
       '/manifest.json',
     ]) {
-      const { headers } = await send(tenants.ann, 'GET', path);
+      const { headers } = await send(world.tenants.ann, 'GET', path);
       expect(headers.get('x-frame-options'), path).toBe('SAMEORIGIN');
       expect(headers.get('x-content-type-options'), path).toBe('nosniff');
       expect(headers.get('server') ?? headers.get('x-process-time'), path).toBeNull();
@@ -172,17 +163,17 @@ describe.each(RELEASES)('security headers in front of Open WebUI %s', { timeout:
   });
 
   it('a browser keeps the cookie of a session as the operator has asked for it', async () => {
-    const gate = await startRealGate(tenants.backend, {
+    const gate = await startRealGate(world.tenants.backend, {
       WEBUI_SESSION_COOKIE_SECURE: 'true',
       WEBUI_SESSION_COOKIE_SAME_SITE: 'strict',
     });
     onTestFinished(() => gate.close());
     const cookiesAt = (url: string) =>
       inBrowser(url, async (web, context) => {
-        await web.signIn(tenants.ann.email);
+        await web.signIn(world.tenants.ann.email);
         return (await context.cookies()).filter(({ name }) => name === 'token');
       });
-    const [without] = await cookiesAt(tenants.backend.url);
+    const [without] = await cookiesAt(world.tenants.backend.url);
     const [behind] = await cookiesAt(gate.url);
     expect(without).toMatchObject({ secure: false, sameSite: 'Lax', httpOnly: true });
     expect(behind).toMatchObject({ secure: true, sameSite: 'Strict', httpOnly: true, path: without?.path });

@@ -1,12 +1,11 @@
 /** The page of Open WebUI in Chromium meets no limit at the defaults, however often it is loaded. */
-import type { Browser, Response } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Response } from 'playwright-core';
+import { describe, expect, it } from 'vitest';
 
 import { RELEASES } from './release.ts';
-import type { Tenants } from './tenants.ts';
-import { startTenants } from './tenants.ts';
+import { tenantsInBrowser } from './tenants-in-browser.ts';
 import type { WebPage } from './web-page.ts';
-import { launchBrowser, openWebPage } from './web-page.ts';
+import { openWebPage } from './web-page.ts';
 
 const LOADS = 10;
 
@@ -21,30 +20,19 @@ interface Seen {
 }
 
 describe.each(RELEASES)('ten fresh loads of Open WebUI %s in a minute', { timeout: 300_000 }, (version) => {
-  let tenants: Tenants;
-  let browser: Browser;
-
-  beforeAll(async () => {
-    browser = await launchBrowser();
-    tenants = await startTenants({ version });
-  });
-
-  afterAll(async () => {
-    await browser.close();
-    await tenants.close();
-  });
+  const world = tenantsInBrowser(version);
 
   /** Every load in a browser that has nothing in its cache. */
   async function loadOften(
-    storageState: Awaited<ReturnType<typeof signedIn>> | undefined,
+    storageState: Awaited<ReturnType<typeof world.annSignsIn>> | undefined,
     use: (web: WebPage) => Promise<void>,
   ) {
     const seen: Seen = { answers: 0, counted: { user: 0, address: 0, chat: 0 }, refused: [], least: Infinity };
     const started = performance.now();
     const load = async (): Promise<void> => {
-      const context = await browser.newContext(storageState === undefined ? {} : { storageState });
+      const context = await world.browser.newContext(storageState === undefined ? {} : { storageState });
       context.on('response', (response) => note(seen, response));
-      await use(await openWebPage(context, tenants.gate.url));
+      await use(await openWebPage(context, world.tenants.gate.url));
       await context.close();
     };
     for (let done = 0; done < LOADS; done += 1) await load();
@@ -53,22 +41,14 @@ describe.each(RELEASES)('ten fresh loads of Open WebUI %s in a minute', { timeou
     return seen;
   }
 
-  async function signedIn() {
-    const context = await browser.newContext();
-    await (await openWebPage(context, tenants.gate.url)).signIn(tenants.ann.email);
-    const state = await context.storageState();
-    await context.close();
-    return state;
-  }
-
   const atOnce = async (token?: string): Promise<number> => {
     const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    const answer = await fetch(`${tenants.gate.url}/api/config`, { headers });
+    const answer = await fetch(`${world.tenants.gate.url}/api/config`, { headers });
     return Number(answer.headers.get('x-ratelimit-limit-requests'));
   };
 
   it('with a session, and with the question that is asked then', async () => {
-    const storageState = await signedIn();
+    const storageState = await world.annSignsIn();
     const seen = await loadOften(storageState, async (web) => {
       await web.load();
       await web.selected('alpha');
@@ -79,12 +59,12 @@ describe.each(RELEASES)('ten fresh loads of Open WebUI %s in a minute', { timeou
     expect(seen.counted.user).toBeGreaterThan(LOADS);
     expect(seen.counted.user + seen.counted.chat).toBeLessThan(seen.answers);
     // however slow this machine is: all of them would have been admitted in one moment
-    expect(seen.counted.user + seen.counted.chat).toBeLessThan(await atOnce(tenants.ann.token));
+    expect(seen.counted.user + seen.counted.chat).toBeLessThan(await atOnce(world.tenants.ann.token));
     expect(seen.counted.chat).toBeLessThanOrEqual(LOADS);
   });
 
   it('without a session: the page on which one signs in, and the signing in', async () => {
-    const seen = await loadOften(undefined, (web) => web.signIn(tenants.ann.email));
+    const seen = await loadOften(undefined, (web) => web.signIn(world.tenants.ann.email));
     expect(seen.refused).toEqual([]);
     expect(seen.counted.address).toBeGreaterThan(LOADS);
     // a sign-in costs ten
@@ -92,8 +72,8 @@ describe.each(RELEASES)('ten fresh loads of Open WebUI %s in a minute', { timeou
   });
 
   it('leaves no refusal in the log of the gate', () => {
-    expect(tenants.gate.log()).not.toContain('"status":429');
-    expect(tenants.gate.log()).toContain('"status":200');
+    expect(world.tenants.gate.log()).not.toContain('"status":429');
+    expect(world.tenants.gate.log()).toContain('"status":200');
   });
 });
 

@@ -9,7 +9,8 @@ import Database from 'better-sqlite3';
 import { INDEXES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../src/store/tables.ts';
 
 /** The releases whose schema was dumped, unchanged, from a database that the release itself had made. */
-export type Era = '0.6.18' | '0.12.4';
+export const ERAS = ['0.6.18', '0.12.4'] as const;
+export type Era = (typeof ERAS)[number];
 
 export interface DatabaseOptions {
   readonly era?: Era;

@@ -7,6 +7,7 @@ import { initialize } from '../../src/store/initialize.ts';
 import type { DatabaseOptions, TestDatabase } from './database.ts';
 import { createDatabase } from './database.ts';
 import { createMaiTables } from './mai-tables.ts';
+import { operationOn } from './operation.ts';
 
 export interface HealthyOptions extends DatabaseOptions {
   /** mAI's own tables, and its view the way that mAI makes it. */
@@ -45,13 +46,8 @@ export async function findingsOf(
   for (const suffix of ['', '-wal', '-shm', '-journal']) {
     if (existsSync(`${path}${suffix}`)) chmodSync(`${path}${suffix}`, 0o600);
   }
-  return diagnose({ ...NOTHING_SET, operation: operationOn(path), ...options });
+  return diagnose({ ...NOTHING_SET, operation: operationOn(path, 0), ...options });
 }
-
-export const operationOn = (path: string, longestMs = 0): Diagnosis['operation'] => ({
-  path,
-  patience: { longestMs, signal: new AbortController().signal, say: () => undefined },
-});
 
 export const NOTHING_SET: Omit<Diagnosis, 'operation'> = {
   settings: { mistakes: [], weaknesses: [], hasSecretKey: true, hasUpstream: true },

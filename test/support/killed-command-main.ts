@@ -1,9 +1,9 @@
 /** The other end of `killed-command.ts`: the command is loaded before it starts, so that a kill hits its work. */
-import { existsSync } from 'node:fs';
+import { globSync } from 'node:fs';
 import { runCommand } from './command.ts';
 
-const command = new URL(`../../src/cli/${process.argv[2] ?? ''}.ts`, import.meta.url);
-if (existsSync(command)) await import(command.href);
+const rooms = new URL('../../src/cli/', import.meta.url);
+for (const file of globSync(`*/${process.argv[2] ?? ''}.ts`, { cwd: rooms })) await import(new URL(file, rooms).href);
 
 process.once('message', (words: readonly string[]) => {
   void runCommand(words).then(() => process.disconnect?.());

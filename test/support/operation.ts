@@ -1,4 +1,7 @@
+/** An operation without a command around it, and how it fails. */
+import { expect } from 'vitest';
 import type { Operation } from '../../src/operations/backend-file.ts';
+import { OperationFailure } from '../../src/operations/failure.ts';
 
 export interface TestOperation extends Operation {
   /** What was said about waiting. */
@@ -17,4 +20,14 @@ export function operationOn(path: string, longestMs = 5_000): TestOperation {
     said,
     stop: () => stopping.abort(),
   };
+}
+
+/** The sentence of an `OperationFailure`; fails where there is none, or another error. */
+export async function failureOf(operation: Promise<unknown>): Promise<string> {
+  const error: unknown = await operation.then(
+    () => new Error('it did not fail'),
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(OperationFailure);
+  return error instanceof Error ? error.message : '';
 }

@@ -1,12 +1,13 @@
 /** Asks the running backend, as one of its admins. Every way in which that can fail is one sentence. */
+import { unreachableBecause } from '../../unreachable.ts';
 import { OperationFailure } from '../failure.ts';
-import { quoted } from '../people.ts';
+import { quoted } from '../quoted.ts';
 
 export interface BackendAccess {
   /** Scheme, host and port. */
   readonly url: URL;
   /** An API key or the token of a session. Never part of a sentence. */
-  readonly token: string;
+  readonly credential: string;
   readonly signal: AbortSignal;
 }
 
@@ -20,16 +21,16 @@ const MOST_BYTES = 64 * 1024 * 1024;
  * @throws OperationFailure where there is none, or no JSON, or a refusal
  */
 export async function askBackend(access: BackendAccess, path: string): Promise<unknown> {
-  const { url, token, signal } = access;
+  const { url, credential, signal } = access;
   const target = new URL(path, url);
   const shown = quoted(target.origin);
   try {
     const response = await fetch(target, {
-      headers: { authorization: `Bearer ${token}`, accept: 'application/json' },
+      headers: { authorization: `Bearer ${credential}`, accept: 'application/json' },
       redirect: 'manual',
       signal: AbortSignal.any([signal, AbortSignal.timeout(LONGEST_MS)]),
     });
-    return await readAnswer(response, { path, shown, token });
+    return await readAnswer(response, { path, shown, credential });
   } catch (error) {
     if (error instanceof OperationFailure) throw error;
     if (signal.aborted) throw new OperationFailure('Stopped before anything was changed.');
@@ -40,7 +41,7 @@ export async function askBackend(access: BackendAccess, path: string): Promise<u
 interface Asked {
   readonly path: string;
   readonly shown: string;
-  readonly token: string;
+  readonly credential: string;
 }
 
 async function readAnswer(response: Response, asked: Asked): Promise<unknown> {
@@ -92,10 +93,10 @@ function refusal(status: number, asked: Asked, detail: string | undefined): stri
 }
 
 /** The backend may say what it was sent. */
-const hide = ({ token }: Asked, text: string): string => text.replaceAll(token, '…');
+const hide = ({ credential }: Asked, text: string): string => text.replaceAll(credential, '…');
 
-/** FastAPI's `{"detail": "…"}`. */
-function detailOf(text: string): string | undefined {
+/** @param text an answer of the backend @returns what FastAPI's `{"detail": "…"}` says, undefined for anything else */
+export function detailOf(text: string): string | undefined {
   try {
     const answer = JSON.parse(text) as unknown;
     const detail = typeof answer === 'object' && answer !== null && 'detail' in answer ? answer.detail : undefined;
@@ -109,28 +110,5 @@ function reasonOf(error: unknown, shown: string): string {
   if (error instanceof Error && error.name === 'TimeoutError') {
     return `${shown} has not answered within ${LONGEST_MS / 1000} s.`;
   }
-  const code = codeOf(error);
-  const found = REASONS.find(([pattern]) => pattern.test(code));
-  return found === undefined ? `${shown} cannot be asked (${code}).` : `${shown} ${found[1]} (${code}).`;
+  return `${shown} ${unreachableBecause(error)}.`;
 }
-
-/** `fetch` hides what has happened one or two causes deep. */
-function codeOf(error: unknown): string {
-  let deepest = 'no reason given';
-  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
-    if ('code' in at && typeof at.code === 'string') return at.code;
-    deepest = /^(Type)?Error$/.test(at.name) ? at.message : at.name;
-  }
-  return deepest;
-}
-
-const REASONS: readonly (readonly [pattern: RegExp, what: string])[] = [
-  [/^ECONNREFUSED/, 'refuses the connection: does the backend run, and is the port right?'],
-  [/^(ENOTFOUND|EAI_)/, 'is a name that cannot be resolved'],
-  [/^(EHOSTUNREACH|ENETUNREACH)/, 'cannot be reached from here'],
-  [/^(ECONNRESET|UND_ERR_SOCKET|EPIPE)/, 'has closed the connection without an answer'],
-  [/TIMEOUT/, 'does not answer in time'],
-  [/^HPE_|^HTTPParser|^UND_ERR_(HEADERS|INVALID)/, 'does not speak HTTP there'],
-  [/^(EPROTO|ERR_SSL)/, 'does not speak TLS there: is it http and not https?'],
-  [/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/, 'shows a certificate that is not trusted; NODE_EXTRA_CA_CERTS=FILE adds one'],
-];

@@ -29,12 +29,14 @@ export function createSettings(connection: Connection, { config }: Schema): (key
   };
 }
 
+/** Settings are the backend's JSON: an array is an object there too, and none of ours. */
 export const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** @returns the texts of a list, and nothing of anything else */
 export const textsOf = (value: unknown): readonly string[] =>
   Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
 
-/** Of `[{"id": "…"}, …]`. */
+/** @returns the ids of `[{"id": "…"}, …]`, and nothing of anything else */
 export const idsOf = (models: unknown): readonly string[] =>
   textsOf(Array.isArray(models) ? models.filter(isRecord).map(({ id }) => id) : undefined);

@@ -35,6 +35,7 @@ export interface Offer {
   readonly leftOut?: LeftOut | undefined;
 }
 
+/** @param offers in the order of the source; an id that is offered and left out is offered */
 export function toCatalogue(
   offers: Iterable<Offer>,
   { beside, gaps = [] }: { readonly beside: ReadonlySet<string>; readonly gaps?: readonly Gap[] },

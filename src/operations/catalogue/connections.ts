@@ -4,13 +4,13 @@
  */
 import type { Connection as Database } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { quoted } from '../quoted.ts';
 import type { SettingKey } from './backend-settings.ts';
 import { createSettings, isRecord, textsOf } from './backend-settings.ts';
-import { quoted } from '../people.ts';
 
 /** One that is switched on. */
 export interface ProviderConnection {
-  readonly kind: Kind;
+  readonly kind: ProviderKind;
   /** Its place in the backend's list, which answers repeat. */
   readonly index: number;
   /** For sentences: `OpenAI connection 2 (https://openrouter.ai/api/v1)`. */
@@ -24,22 +24,25 @@ export interface ProviderConnection {
 export interface ProviderConnections {
   readonly connections: readonly ProviderConnection[];
   /** Kinds whose addresses are not in the file: the backend takes them from its environment. */
-  readonly unknown: readonly Kind[];
+  readonly unknown: readonly ProviderKind[];
 }
 
-export type Kind = 'openai' | 'ollama';
+/** By the protocol that is spoken. */
+export type ProviderKind = 'openai' | 'ollama';
 
-const KINDS: Readonly<Record<Kind, { readonly name: string; readonly urls: SettingKey }>> = {
+const KINDS: Readonly<Record<ProviderKind, { readonly name: string; readonly urls: SettingKey }>> = {
   openai: { name: 'OpenAI', urls: 'openai.api_base_urls' },
   ollama: { name: 'Ollama', urls: 'ollama.base_urls' },
 };
 
-export const nameOf = (kind: Kind): string => KINDS[kind].name;
+/** @returns as people write it, for sentences */
+export const nameOf = (kind: ProviderKind): string => KINDS[kind].name;
 
+/** @returns those that are switched on, in the order of the backend's lists @throws SqliteError */
 export function readConnections(database: Database, schema: Schema): ProviderConnections {
   const setting = createSettings(database, schema);
   const connections: ProviderConnection[] = [];
-  const unknown: Kind[] = [];
+  const unknown: ProviderKind[] = [];
   for (const kind of ['openai', 'ollama'] as const) {
     if (setting(`${kind}.enable`) === false) continue;
     const urls = setting(KINDS[kind].urls);
@@ -57,7 +60,12 @@ export function readConnections(database: Database, schema: Schema): ProviderCon
 }
 
 /** @returns undefined where it is switched off */
-function readConnection(kind: Kind, index: number, url: string, configs: unknown): ProviderConnection | undefined {
+function readConnection(
+  kind: ProviderKind,
+  index: number,
+  url: string,
+  configs: unknown,
+): ProviderConnection | undefined {
   // by place, and as it was before 0.5 by address
   const found = isRecord(configs) ? (configs[String(index)] ?? configs[url]) : undefined;
   const config = isRecord(found) ? found : {};

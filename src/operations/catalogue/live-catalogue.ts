@@ -8,6 +8,8 @@
 import { prepareComposites } from '../../store/composites.ts';
 import type { Connection } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { OperationFailure } from '../failure.ts';
+import { quoted, quotedFew } from '../quoted.ts';
 import type { BackendAccess } from './backend-api.ts';
 import { askBackend } from './backend-api.ts';
 import { isRecord } from './backend-settings.ts';
@@ -15,8 +17,6 @@ import type { Catalogue, Gap, LeftOut, Offer } from './catalogue.ts';
 import { toCatalogue } from './catalogue.ts';
 import type { ProviderConnection } from './connections.ts';
 import { readConnections } from './connections.ts';
-import { OperationFailure } from '../failure.ts';
-import { quoted } from '../people.ts';
 import type { ModelRow, Wishes } from './stored-catalogue.ts';
 import { presetsOf, readModelRows } from './stored-catalogue.ts';
 
@@ -82,13 +82,14 @@ function refuseShortened({ listed, provided, url }: LiveModels, rows: ReadonlyMa
       ({ id, owned_by: owner }) =>
         !shown.has(id) && !isOff(id) && !(owner === 'ollama' && isOff(id.split(':')[0] ?? id)),
     )
-    .map(({ id }) => quoted(id));
+    .map(({ id }) => id);
   if (hidden.length === 0) return;
-  const some = `${hidden.slice(0, 3).join(', ')}${hidden.length > 3 ? ` and ${(hidden.length - 3).toLocaleString('en')} more` : ''}`;
   throw new OperationFailure(
-    `${quoted(url.origin)} hides models from this admin that it has: ${some}. Nothing was changed. Ask the backend itself and not the gate; and if it is the backend, its own access control is in the way (BYPASS_ADMIN_ACCESS_CONTROL).`,
+    `${quoted(url.origin)} hides models from this admin that it has: ${quotedFew(hidden, MOST_NAMED)}. Nothing was changed. Ask the backend itself and not the gate; and if it is the backend, its own access control is in the way (BYPASS_ADMIN_ACCESS_CONTROL).`,
   );
 }
+
+const MOST_NAMED = 3;
 
 /** A provider that is down is missing from the list without a word, and its models with it. */
 function gapsOf({ provided }: LiveModels, connections: readonly ProviderConnection[]): readonly Gap[] {

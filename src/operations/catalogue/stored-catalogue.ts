@@ -2,13 +2,13 @@
 import { prepareComposites } from '../../store/composites.ts';
 import type { Connection } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
+import { quoted } from '../quoted.ts';
 import { createSettings, idsOf } from './backend-settings.ts';
 import type { Catalogue, Gap, LeftOut, Offer } from './catalogue.ts';
 import { toCatalogue } from './catalogue.ts';
 import type { ProviderConnections } from './connections.ts';
 import { nameOf, readConnections } from './connections.ts';
-import { columnsOf } from '../organizations/organizations.ts';
-import { quoted } from '../people.ts';
 
 /** A row of the backend's `model` table. */
 export interface ModelRow {
@@ -18,8 +18,9 @@ export interface ModelRow {
   readonly isActive: boolean;
 }
 
+/** @returns rows by id, sorted; one whose id is no text is no model to anybody @throws SqliteError */
 export function readModelRows(connection: Connection): ReadonlyMap<string, ModelRow> {
-  const active = columnsOf(connection, 'model').has('is_active') ? 'coalesce(is_active, 1) = 1' : '1';
+  const active = activeCondition(columnsOf(connection, 'model').has('is_active'));
   const rows = connection
     .prepare<[], { readonly id: string; readonly preset: number; readonly active: number }>(
       `SELECT id, base_model_id IS NOT NULL AND base_model_id <> id AS preset, ${active} AS active
@@ -29,12 +30,13 @@ export function readModelRows(connection: Connection): ReadonlyMap<string, Model
   return new Map(rows.map(({ id, preset, active: on }) => [id, { id, isPreset: preset === 1, isActive: on === 1 }]));
 }
 
+/** What a command wants of a catalogue. */
 export interface Wishes {
   /** Presets are wanted too. */
   readonly presets: boolean;
 }
 
-/** Rows without a base, as the deployment guide's migration links them; those of them that are switched on. */
+/** Rows without a base, as the deployment guide's migration links them; those of them that are on. @throws SqliteError */
 export function fromTable(connection: Connection, schema: Schema, { presets }: Wishes): Catalogue {
   const arenas = prepareComposites(connection, schema)();
   const offers = [...readModelRows(connection).values()].map(({ id, isPreset, isActive }): Offer => {
@@ -50,7 +52,7 @@ export function fromTable(connection: Connection, schema: Schema, { presets }: W
   return toCatalogue(offers, { beside: arenas });
 }
 
-/** What the connections list one by one; what they are asked for at run time is a gap. */
+/** What the connections list one by one; what they are asked for at run time is a gap. @throws SqliteError */
 export function fromConfig(connection: Connection, schema: Schema, { presets }: Wishes): Catalogue {
   const rows = readModelRows(connection);
   const known = readConnections(connection, schema);
@@ -68,7 +70,7 @@ export function fromConfig(connection: Connection, schema: Schema, { presets }: 
   );
 }
 
-/** No connection knows them. */
+/** No connection knows them. @returns the presets among the rows, left out unless they are wanted */
 export function presetsOf(rows: ReadonlyMap<string, ModelRow>, presets: boolean): readonly Offer[] {
   const own = [...rows.values()].filter(({ isPreset }) => isPreset);
   return own.map(({ id, isActive }) => ({ id, leftOut: presets ? (isActive ? undefined : 'switched_off') : 'preset' }));

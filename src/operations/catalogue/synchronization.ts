@@ -1,19 +1,18 @@
 /** The models of an organization brought in line with a catalogue: first as a plan, then exactly as planned. */
+import { toOrganizationId } from '../../identity/principal.ts';
 import { compileGrants, coveringGrant } from '../../policy/grant.ts';
 import type { ModelId } from '../../policy/model-id.ts';
-import { toOrganizationId } from '../../identity/principal.ts';
 import type { Connection } from '../../store/database.ts';
 import { prepareGrants } from '../../store/grants.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { activeCondition } from '../../store/schema-reader.ts';
 import type { Operation } from '../backend-file.ts';
 import { changing, reading } from '../backend-file.ts';
-import type { Catalogue } from './catalogue.ts';
 import { OperationFailure } from '../failure.ts';
-import { requireSwitch } from '../organizations/members.ts';
-import type { OrganizationState } from '../organizations/members.ts';
-import { createRowWriter, GRANTS } from '../organizations/organization-rows.ts';
-import type { ChosenOrganization } from '../organizations/organizations.ts';
+import { requireSwitch, createRowWriter, GRANTS } from '../organizations/organization-rows.ts';
+import type { OrganizationState, ChosenOrganization } from '../organizations/organizations.ts';
 import { requireOrganization } from '../organizations/organizations.ts';
+import type { Catalogue } from './catalogue.ts';
 
 export interface SyncRequest {
   readonly chosen: ChosenOrganization;
@@ -124,7 +123,7 @@ function beyondCatalogue(
 function readGranted(connection: Connection, schema: Schema, organization: string): ReadonlyMap<string, boolean> {
   const rows = connection
     .prepare<[string], { readonly id: string; readonly active: number }>(
-      `SELECT model_id AS id, max(${schema.grantActive ? 'coalesce(is_active, 1) = 1' : '1'}) AS active
+      `SELECT model_id AS id, max(${activeCondition(schema.grantActive)}) AS active
        FROM organization_models WHERE organization_id = ? AND typeof(model_id) = 'text' GROUP BY model_id`,
     )
     .all(organization);

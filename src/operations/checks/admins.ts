@@ -1,12 +1,13 @@
 /** Whether somebody can manage the backend: the deployment guide's step 4, `WHERE role = 'admin'`. */
 import type { Connection } from '../../store/database.ts';
-import { quoted } from '../people.ts';
+import { quoted } from '../quoted.ts';
 import type { Finding } from './finding.ts';
 import { ok, warning } from './finding.ts';
 
 const NAME = 'admins';
 const SHOWN = 5;
 
+/** @throws SqliteError where the file cannot be read */
 export function checkAdmins(connection: Connection): Finding {
   const count = connection.prepare<[], number>(`SELECT count(*) FROM "user" WHERE role = 'admin'`).pluck().get() ?? 0;
   if (count === 0) {

@@ -1,7 +1,8 @@
 /** Whether the backend answers where the gate expects it, and whether both mean the same time. */
 import { createHmac, randomUUID } from 'node:crypto';
 import { NEWEST_KNOWN_RELEASE } from '../../store/backend-releases.ts';
-import { quoted } from '../people.ts';
+import { detailOf } from '../catalogue/backend-api.ts';
+import { quoted } from '../quoted.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown, warning } from './finding.ts';
 
@@ -17,6 +18,7 @@ export interface BackendSeen {
   readonly signal: AbortSignal;
 }
 
+/** Never rejects: a backend that does not answer is a finding. */
 export async function checkBackend({ upstream, secretKeys, signal }: BackendSeen): Promise<readonly Finding[]> {
   const health = await ask(upstream, '/health', signal);
   if ('trouble' in health) {
@@ -106,6 +108,7 @@ async function readVersion(upstream: URL, signal: AbortSignal): Promise<string |
   const answer = await ask(upstream, '/api/version', signal);
   if ('trouble' in answer) return undefined;
   try {
+    // anything but an object has no such field, or throws as what is no JSON does
     const { version } = JSON.parse(answer.text) as { version?: unknown };
     return typeof version === 'string' ? version.slice(0, 40) : undefined;
   } catch {
@@ -160,13 +163,4 @@ function tokenOfNobody(key: string): string {
   // without times: clocks that differ must not look like keys that differ
   const signed = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ id: randomUUID() })}`;
   return `${signed}.${createHmac('sha256', key).update(signed).digest('base64url')}`;
-}
-
-function detailOf(text: string): string | undefined {
-  try {
-    const { detail } = JSON.parse(text) as { detail?: unknown };
-    return typeof detail === 'string' ? detail : undefined;
-  } catch {
-    return undefined; // not Open WebUI's way to refuse
-  }
 }

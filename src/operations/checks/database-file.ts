@@ -2,15 +2,15 @@
 import { accessSync, closeSync, constants, openSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { getegid, getuid } from 'node:process';
-import { shellCommand } from '../shell-words.ts';
 import { asSize } from '../copies/disk-space.ts';
+import { COMPANIONS } from '../copies/partial-file.ts';
+import { shellCommand } from '../shell-words.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, warning } from './finding.ts';
 
 /** The deployment guide: `chmod 600 data/webui.db`. */
 const OTHERS_MAY = 0o077;
 const EVERYBODY_MAY = 0o007;
-const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 
 /**
  * To be called before SQLite has the file open: closing a descriptor of it would give up SQLite's locks (fcntl(2)).
@@ -132,6 +132,7 @@ const NETWORK_FILE_SYSTEMS: Readonly<Record<number, string>> = {
   0x0102_1997: '9p',
 };
 
+/** @param type of the file system, as statfs(2) numbers it @returns nothing for one that is fit for SQLite */
 export function checkFileSystem(path: string, type: number): readonly Finding[] {
   const name = NETWORK_FILE_SYSTEMS[type >>> 0];
   if (name === undefined) return [];

@@ -2,26 +2,28 @@
  * Everything that `doctor` looks at, in the order in which one thing explains the next. Nothing is written: where a check
  * cannot be done, that is its finding, and the next one follows.
  */
-import { noteCompanions } from '../../store/companions.ts';
 import type { BackendRelease } from '../../store/backend-releases.ts';
 import { readBackendRelease } from '../../store/backend-releases.ts';
+import { noteCompanions } from '../../store/companions.ts';
 import type { Connection } from '../../store/database.ts';
 import { isBusy, openForReading } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
 import { readSchema } from '../../store/schema-reader.ts';
 import type { Operation, Patience } from '../backend-file.ts';
 import { waiting } from '../backend-file.ts';
+import { OperationFailure } from '../failure.ts';
 import { checkAdmins } from './admins.ts';
 import { checkBackend } from './backend.ts';
 import { checkDatabaseFile } from './database-file.ts';
 import type { Finding } from './finding.ts';
 import { failed, problem, unknown } from './finding.ts';
 import { checkForeignRows } from './foreign-rows.ts';
-import { checkIndexUse } from './query-plans.ts';
 import { checkIntegrity } from './integrity.ts';
 import { checkJournalMode } from './journal-mode.ts';
-import { checkLocks, lockFinding } from './locks.ts';
+import { lockHolders } from './lock-holders.ts';
 import type { LockTrial } from './locks.ts';
+import { checkLocks, lockFinding } from './locks.ts';
+import { checkIndexUse } from './query-plans.ts';
 import { checkRelease } from './release.ts';
 import type { SettingsSeen } from './settings.ts';
 import { checkSettings } from './settings.ts';
@@ -30,8 +32,6 @@ import { checkTables } from './tables.ts';
 import { checkUpgrade } from './upgrade.ts';
 import type { WalState } from './write-ahead-log.ts';
 import { checkWriteAheadLog, readWalState } from './write-ahead-log.ts';
-import { OperationFailure } from '../failure.ts';
-import { lockHolders } from './lock-holders.ts';
 
 export interface Diagnosis {
   readonly operation: Operation;

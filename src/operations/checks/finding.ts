@@ -3,14 +3,7 @@ import { describeFailure, failureCode, isBusy } from '../../store/database.ts';
 import { OperationFailure } from '../failure.ts';
 import { explainFailure } from '../file-failure.ts';
 
-export type Status =
-  | 'ok'
-  /** It works, and somebody should look at it. */
-  | 'warning'
-  /** Something is wrong now. */
-  | 'problem'
-  /** It could not be checked. */
-  | 'unknown';
+export type Status = 'ok' | 'warning' | 'problem' | 'unknown';
 
 export interface Finding {
   /** The check: several findings may have one name. */
@@ -22,20 +15,24 @@ export interface Finding {
   readonly remedy: string | null;
 }
 
+/** Nothing is to be done. */
 export const ok = (name: string, finding: string): Finding => ({ name, status: 'ok', finding, remedy: null });
 
+/** It works, and somebody should look at it. */
 export const warning = (name: string, finding: string, remedy: string): Finding => ({
   ...ok(name, finding),
   status: 'warning',
   remedy,
 });
 
+/** Something is wrong now. */
 export const problem = (name: string, finding: string, remedy: string): Finding => ({
   ...ok(name, finding),
   status: 'problem',
   remedy,
 });
 
+/** It could not be checked. */
 export const unknown = (name: string, finding: string, remedy: string | null = null): Finding => ({
   ...ok(name, finding),
   status: 'unknown',

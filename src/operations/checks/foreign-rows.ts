@@ -1,7 +1,7 @@
 /** Rows of the two tables of organizations that do nothing, or not what somebody meant. */
 import type { Connection } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
-import { quoted } from '../people.ts';
+import { quoted } from '../quoted.ts';
 import type { Finding } from './finding.ts';
 import { ok, warning } from './finding.ts';
 
@@ -15,6 +15,7 @@ interface Question {
   readonly remedy: string;
 }
 
+/** @throws SqliteError where the file cannot be read */
 export function checkForeignRows(connection: Connection, schema: Schema): readonly Finding[] {
   const found = questions(schema).flatMap(({ sql, say, remedy }) => {
     const rows = connection.prepare<[number], { total: number; example: unknown }>(`${sql} LIMIT ?`).all(SHOWN);

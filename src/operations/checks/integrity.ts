@@ -6,10 +6,10 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Operation } from '../backend-file.ts';
-import { explainFailure } from '../file-failure.ts';
+import { asSize } from '../copies/disk-space.ts';
 import { readIntegrity } from '../copies/integrity.ts';
 import { copyLive } from '../copies/live-copy.ts';
-import { asSize } from '../copies/disk-space.ts';
+import { explainFailure } from '../file-failure.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown } from './finding.ts';
 

@@ -2,7 +2,7 @@
 import type { BackendRelease } from '../../store/backend-releases.ts';
 import type { Finding } from './finding.ts';
 import { ok, unknown, warning } from './finding.ts';
-import { inWords } from './release.ts';
+import { nameOfRelease } from './release.ts';
 
 const NAME = 'journal mode';
 const VARIABLE = 'DATABASE_ENABLE_SQLITE_WAL';
@@ -15,6 +15,7 @@ export interface JournalSeen {
   readonly walWanted: boolean | undefined;
 }
 
+/** Pure: whether the mode is the one that this release of the backend chooses. */
 export function checkJournalMode({ mode, release, walWanted }: JournalSeen): Finding {
   const shown = mode.toUpperCase();
   if (release.kind !== 'known') {
@@ -24,7 +25,7 @@ export function checkJournalMode({ mode, release, walWanted }: JournalSeen): Fin
   if (!isWal && mode !== 'delete') {
     return unknown(NAME, `${shown}, which no release of the backend chooses.`, 'Restart the backend and look again.');
   }
-  const backend = inWords(release);
+  const backend = nameOfRelease(release);
   switch (release.journal) {
     case 'nobody':
       return isWal

@@ -6,10 +6,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from '../../store/database.ts';
 import { failureCode, isBusy, openForReading, openForWriting } from '../../store/database.ts';
-import type { LockHolder } from './lock-holders.ts';
-import { lockHolders } from './lock-holders.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown, warning } from './finding.ts';
+import type { LockHolder } from './lock-holders.ts';
+import { lockHolders } from './lock-holders.ts';
 
 const NAME = 'locks';
 const BETWEEN_SAMPLES_MS = 20;
@@ -60,7 +60,7 @@ export async function checkLocks(path: string, trial: LockTrial, signal: AbortSi
       );
 }
 
-/** Where this user may not write, nothing can be tried. */
+/** @returns undefined for anything but this: where this user may not write, nothing can be tried */
 export function lockFinding(error: unknown): Finding | undefined {
   return /^SQLITE_(?:READONLY|CANTOPEN|PERM)/.test(failureCode(error))
     ? unknown(NAME, 'Not checked: this user may not write to the file.', 'Run it as the owner of the file.')

@@ -15,11 +15,12 @@ const FEW_ROWS = 1_000;
 /** From here on every decision holds up all others for a millisecond or more. */
 const MANY_ROWS = 10_000;
 
-export interface PlannedQuery {
+interface PlannedQuery {
   readonly name: string;
   readonly sql: string;
 }
 
+/** @returns a finding for each query that reads a whole table of some size @throws SqliteError */
 export function checkIndexUse(connection: Connection, schema: Schema): readonly Finding[] {
   const queries = [...gateQueries(schema), ...GUIDE_QUERIES.filter((query) => canRun(connection, query))];
   const found = queries.flatMap((query) => judge(connection, query));
@@ -50,7 +51,7 @@ function canRun(connection: Connection, { sql }: PlannedQuery): boolean {
 }
 
 /** @returns the lines of `EXPLAIN QUERY PLAN`, such as `SEARCH organization_members USING INDEX … (user_id=?)` */
-export function planOf(connection: Connection, { sql }: PlannedQuery): readonly string[] {
+function planOf(connection: Connection, { sql }: PlannedQuery): readonly string[] {
   const statement = connection.prepare<[null], { readonly detail: string }>(`EXPLAIN QUERY PLAN ${sql}`);
   return statement.all(null).map(({ detail }) => detail);
 }

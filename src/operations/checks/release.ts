@@ -1,14 +1,16 @@
 /** Which release of the backend has written the file. */
 import type { BackendRelease } from '../../store/backend-releases.ts';
 import { NEWEST_KNOWN_RELEASE } from '../../store/backend-releases.ts';
-import { quoted } from '../people.ts';
+import { quoted } from '../quoted.ts';
 import type { Finding } from './finding.ts';
 import { ok, warning } from './finding.ts';
 
 const NAME = 'release';
 
+/** Pure: whether this modelgate knows the release. */
 export function checkRelease(release: BackendRelease): Finding {
-  if (release.kind === 'known') return ok(NAME, `The file was written by ${inWords(release)} (${release.revision}).`);
+  if (release.kind === 'known')
+    return ok(NAME, `The file was written by ${nameOfRelease(release)} (${release.revision}).`);
   return warning(NAME, `The file ${unknownRelease(release)}.`, UNKNOWN_REMEDY);
 }
 
@@ -26,7 +28,7 @@ function unknownRelease(release: Exclude<BackendRelease, { kind: 'known' }>): st
 const UNKNOWN_REMEDY = 'Look for a newer modelgate. Make a backup before you change anything: modelgate backup DIR.';
 
 /** Such as `Open WebUI 0.6.16 or later, before 0.6.23`. */
-export function inWords({ since, before }: Extract<BackendRelease, { kind: 'known' }>): string {
+export function nameOfRelease({ since, before }: Extract<BackendRelease, { kind: 'known' }>): string {
   return before === undefined
     ? `Open WebUI ${since} to ${NEWEST_KNOWN_RELEASE}`
     : `Open WebUI ${since} or later, before ${before}`;

@@ -18,6 +18,7 @@ export interface SettingsSeen {
 
 const NAME = 'settings';
 
+/** Pure: mistakes and weaknesses as findings, and what could not be checked for want of a setting. */
 export function checkSettings({ mistakes, weaknesses, hasSecretKey, hasUpstream }: SettingsSeen): readonly Finding[] {
   const found = [
     ...mistakes.map((mistake) => problem(NAME, mistake, 'Correct it: the gate does not start like this.')),

@@ -9,6 +9,7 @@ const NAME = 'statistics';
 const WORTH_IT = 1_000;
 const FAR_OFF = 10;
 
+/** @throws SqliteError where the file cannot be read */
 export function checkStatistics(connection: Connection): Finding {
   const tables = COUNTED_TABLES.map((table) => ({
     table,

@@ -7,6 +7,7 @@ import { ok, problem, warning } from './finding.ts';
 const NAME = 'tables';
 const INIT = 'Run modelgate init, or start the gate once where it may write to the file.';
 
+/** Pure: what `readSchema` has read, as findings. */
 export function checkTables(schema: Schema): readonly Finding[] {
   if (!schema.hasUserTable) {
     return [

@@ -11,6 +11,7 @@ import { ok, warning } from './finding.ts';
 
 const NAME = 'upgrade';
 
+/** @throws SqliteError where the schema cannot be read */
 export function checkUpgrade(
   connection: Connection,
   { clientOrganizations }: Pick<Schema, 'clientOrganizations'>,

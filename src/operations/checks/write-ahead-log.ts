@@ -3,10 +3,10 @@
  * `PRAGMA wal_checkpoint`, which would tell too, writes.
  */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import type { LockHolder } from './lock-holders.ts';
 import { asSize } from '../copies/disk-space.ts';
 import type { Finding } from './finding.ts';
 import { ok, unknown, warning } from './finding.ts';
+import type { LockHolder } from './lock-holders.ts';
 
 export interface WalState {
   readonly bytes: number;

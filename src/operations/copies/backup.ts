@@ -2,19 +2,19 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { failureCode } from '../../store/database.ts';
-import { reading } from '../backend-file.ts';
 import type { Operation } from '../backend-file.ts';
-import { compressFile, hashCompressed } from './compression.ts';
+import { reading } from '../backend-file.ts';
 import type { DatabaseFacts } from '../database-facts.ts';
-import { requireSpace, sizeOf } from './disk-space.ts';
 import { OperationFailure } from '../failure.ts';
 import { toFailure } from '../file-failure.ts';
-import { createPartial, discard, publish, removeStalePartials } from './partial-file.ts';
-import { backupName, deleteOldBackups } from './retention.ts';
-import type { Retained } from './retention.ts';
 import { shellCommand } from '../shell-words.ts';
-import { makeVerifiedCopy } from './verified-copy.ts';
+import { compressFile, hashCompressed } from './compression.ts';
+import { requireSpace, sizeOf } from './disk-space.ts';
+import { createPartial, discard, publish, removeStalePartials } from './partial-file.ts';
+import type { Retained } from './retention.ts';
+import { backupName, deleteOldBackups } from './retention.ts';
 import type { OnStep } from './verified-copy.ts';
+import { makeVerifiedCopy } from './verified-copy.ts';
 
 export interface BackupOptions {
   /** Absolute. */
@@ -37,7 +37,7 @@ export interface Backup extends Retained {
   readonly madeDirectory: boolean;
 }
 
-/** @throws OperationFailure; then no backup was made and none was deleted */
+/** @returns what was made, and which old ones were deleted @throws OperationFailure; then neither was done */
 export async function backUp(operation: Operation, options: BackupOptions): Promise<Backup> {
   const { directory, keepMs, now, onStep } = options;
   const { signal } = operation.patience;

@@ -35,7 +35,7 @@ export async function requireUnused({ path, backend, signal, say }: InUseOptions
 
 const STOP_THEM = 'Nothing was changed. Stop the backend and the gate first, such as with docker compose stop.';
 
-/** @throws OperationFailure */
+/** @returns why processes may have been missed @throws OperationFailure that names who has the file open */
 export function requireNoHolders(path: string): { readonly blind: string | undefined } {
   const { holders, blind } = findHolders([path, `${path}-wal`, `${path}-shm`]);
   if (holders.length === 0) return { blind };

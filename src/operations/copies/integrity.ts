@@ -1,6 +1,6 @@
 /** Whether SQLite finds a file whole. */
 import { OperationFailure } from '../failure.ts';
-import { quoted } from '../people.ts';
+import { quoted } from '../quoted.ts';
 import { runWhereItFits } from './statement-process.ts';
 
 const BUSY_MS = 5_000;

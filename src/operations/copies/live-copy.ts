@@ -9,8 +9,8 @@ import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, wri
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { Connection } from '../../store/database.ts';
 import { isBusy, openForReading } from '../../store/database.ts';
-import { waiting } from '../backend-file.ts';
 import type { Operation } from '../backend-file.ts';
+import { waiting } from '../backend-file.ts';
 import { OperationFailure } from '../failure.ts';
 import { recovering } from '../recovery.ts';
 
@@ -67,6 +67,7 @@ interface Steps {
 /** Changes with each commit of somebody else. */
 const stateOf = (connection: Connection): unknown => connection.pragma('data_version', { simple: true });
 
+/** Thrown inside of SQLite's backup, whose only other way to end early is to fail. */
 class Restarted extends Error {}
 
 /** A read transaction stays at its moment, whatever is committed meanwhile, so that the backup never starts over. */
@@ -165,7 +166,7 @@ async function mendBytes(
   ftruncateSync(copy, size);
 }
 
-/** Copies from one open file to another; the event loop runs in between. */
+/** Copies bytes from one open file to another; the event loop runs in between. @throws system errors */
 export async function copyBytes(
   source: number,
   target: number,

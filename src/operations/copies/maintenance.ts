@@ -2,14 +2,14 @@
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isBusy, openForWriting } from '../../store/database.ts';
-import { reading } from '../backend-file.ts';
 import type { Operation } from '../backend-file.ts';
-import { requireSpace, sizeOf } from './disk-space.ts';
-import { toFailure } from '../file-failure.ts';
-import { requireGoingOn } from './live-copy.ts';
-import { lockHolders } from '../checks/lock-holders.ts';
+import { reading } from '../backend-file.ts';
 import type { LockHolder } from '../checks/lock-holders.ts';
+import { lockHolders } from '../checks/lock-holders.ts';
+import { toFailure } from '../file-failure.ts';
 import { recover } from '../recovery.ts';
+import { requireSpace, sizeOf } from './disk-space.ts';
+import { requireGoingOn } from './live-copy.ts';
 import { runApart, runWhereItFits } from './statement-process.ts';
 
 export type MaintenanceStep = 'analyze' | 'vacuum' | 'checkpoint';
@@ -44,7 +44,7 @@ export interface Checkpoint {
   readonly holders: readonly LockHolder[];
 }
 
-/** @throws OperationFailure */
+/** @returns sizes before and after @throws OperationFailure where the file cannot be used, or a lock was not given back */
 export async function maintain(operation: Operation, { vacuum, onStep }: MaintenanceOptions): Promise<Maintenance> {
   const { path } = operation;
   const [journalMode, before] = await measure(operation);
@@ -128,6 +128,7 @@ interface CheckpointRow {
 async function truncateLog({ path, patience }: Operation): Promise<Checkpoint> {
   const connection = openForWriting(path, CHECKPOINT_ATTEMPT_MS);
   const run = (mode: 'PASSIVE' | 'TRUNCATE'): CheckpointRow => {
+    // one row of these three columns (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
     const [row] = connection.pragma(`wal_checkpoint(${mode})`) as CheckpointRow[];
     return row ?? { busy: 1, log: 0, checkpointed: 0 };
   };

@@ -1,6 +1,6 @@
 /** Which processes have a file open, as far as this process may see. Linux alone tells; elsewhere nobody is found. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { failureCode } from '../../store/database.ts';
 import { processNamespace } from './partial-file.ts';
 
@@ -12,8 +12,6 @@ export interface FileHolder {
 
 export interface FileHolders {
   readonly holders: readonly FileHolder[];
-  /** Processes that this user may not look at. */
-  readonly hidden: number;
   /** Why processes may be missing, or undefined where all of this machine were looked at. */
   readonly blind: string | undefined;
 }
@@ -28,7 +26,7 @@ export function findHolders(paths: readonly string[]): FileHolders {
     if (open === 'hidden') hidden += 1;
     else if (open.some((identity) => wanted.has(identity))) holders.push({ pid, command: commandOf(pid) });
   }
-  return { holders, hidden, blind: blindness(hidden) };
+  return { holders, blind: blindness(hidden) };
 }
 
 const PROC = '/proc';
@@ -80,6 +78,7 @@ function commandOf(pid: number): string {
 /** Of the kernel: the first PID namespace of a machine has this number, those of containers have others. */
 const NAMESPACE_OF_THE_MACHINE = 'pid:[4026531836]';
 
+/** @param hidden processes that this user may not look at */
 function blindness(hidden: number): string | undefined {
   const namespace = processNamespace();
   if (namespace === '') return 'this system does not tell which process has a file open';

@@ -11,16 +11,16 @@ import {
   lstatSync,
   openSync,
   readdirSync,
+  readlinkSync,
   renameSync,
   rmSync,
 } from 'node:fs';
-import { readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { failureCode } from '../../store/database.ts';
 
 /** What SQLite puts beside a database, and what therefore goes with it. */
-const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
+export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 
 /** @returns the path of an empty file of mode 0600 beside `target`; the caller publishes or discards it */
 export function createPartial(target: string): string {

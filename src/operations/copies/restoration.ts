@@ -19,15 +19,15 @@ import { basename, dirname, join } from 'node:path';
 import type { Connection } from '../../store/database.ts';
 import { failureCode } from '../../store/database.ts';
 import type { DatabaseFacts } from '../database-facts.ts';
-import { sizeOf } from './disk-space.ts';
 import { OperationFailure } from '../failure.ts';
 import { toFailure } from '../file-failure.ts';
-import { openAlone, requireNoHolders, requireUnused } from './in-use.ts';
-import type { InUseOptions } from './in-use.ts';
-import { copyBytes } from './live-copy.ts';
 import { numbered, toMoment } from '../moment.ts';
+import { sizeOf } from './disk-space.ts';
+import type { InUseOptions } from './in-use.ts';
+import { openAlone, requireNoHolders, requireUnused } from './in-use.ts';
+import { copyBytes } from './live-copy.ts';
 import { findHolders } from './open-files.ts';
-import { createPartial, discard, flush, publish, removeStalePartials } from './partial-file.ts';
+import { createPartial, discard, flush, publish, removeStalePartials, COMPANIONS } from './partial-file.ts';
 import { hasHeader, stageDatabase } from './staged-database.ts';
 import type { OnStep } from './verified-copy.ts';
 
@@ -53,7 +53,7 @@ export interface Restoration {
   discard(): void;
 }
 
-/** @throws OperationFailure where the backup is not good, or somebody uses the database */
+/** @returns what `putInPlace` will do @throws OperationFailure where the backup is not good, or somebody uses the database */
 export async function prepareRestoration(options: RestoreOptions): Promise<Restoration> {
   const target = realTarget(options.path);
   const { file, now, signal, say } = options;
@@ -77,7 +77,7 @@ export async function prepareRestoration(options: RestoreOptions): Promise<Resto
       try {
         return await exchange(partial, target, now, say);
       } catch (error) {
-        throw inWords(error, target);
+        throw toReplacementFailure(error, target);
       }
     },
     discard: () => discard(partial),
@@ -208,7 +208,7 @@ async function keepCopy(old: number, kept: string, nameOf: (attempt: number) => 
  * of a damaged one are kept with it.
  */
 function clearCompanions(target: string, keptWith: string | undefined): void {
-  for (const companion of ['-wal', '-shm', '-journal']) {
+  for (const companion of COMPANIONS) {
     const path = `${target}${companion}`;
     if (keptWith !== undefined && companion !== '-shm' && sizeOf(path) > 0) renameSync(path, `${keptWith}${companion}`);
     else rmSync(path, { force: true });
@@ -223,7 +223,7 @@ function warnOfLatecomers(kept: string | undefined, say: (sentence: string) => v
   }
 }
 
-function inWords(error: unknown, target: string): unknown {
+function toReplacementFailure(error: unknown, target: string): unknown {
   if (failureCode(error) !== 'EBUSY') return toFailure(error, target);
   return new OperationFailure(
     `${target} is a mount of its own and cannot be replaced. Nothing was changed. Mount its folder instead of the file.`,

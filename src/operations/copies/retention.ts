@@ -21,6 +21,7 @@ export interface Retained {
 
 /**
  * Deletes backups that are older than `keepMs`.
+ * @param keepMs milliseconds
  * @param newest the one that has just been made and verified: it stays, whatever the clock says
  */
 export function deleteOldBackups(directory: string, newest: string, keepMs: number, now: Date): Retained {

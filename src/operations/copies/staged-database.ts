@@ -3,20 +3,20 @@
  * only read, so that it may lie on a read-only disk.
  */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import type { Connection } from '../../store/database.ts';
 import { failureCode, openForWriting } from '../../store/database.ts';
 import { readSchema } from '../../store/schema-reader.ts';
-import { decompressFile } from './compression.ts';
 import type { DatabaseFacts } from '../database-facts.ts';
 import { readFacts } from '../database-facts.ts';
-import { requireSpace, sizeOf } from './disk-space.ts';
 import { OperationFailure } from '../failure.ts';
 import { toFailure } from '../file-failure.ts';
+import { decompressFile } from './compression.ts';
+import { requireSpace, sizeOf } from './disk-space.ts';
 import { requireIntegrity } from './integrity.ts';
 import { copyBytes, requireGoingOn } from './live-copy.ts';
 import { findHolders } from './open-files.ts';
 import { createPartial, discard } from './partial-file.ts';
-import { dirname } from 'node:path';
 import type { OnStep } from './verified-copy.ts';
 
 export interface StagedDatabase {
@@ -47,7 +47,7 @@ export async function stageDatabase(
     return { partial, facts, complaints };
   } catch (error) {
     discard(partial);
-    throw inWords(error, file, dirname(target));
+    throw toBackupFailure(error, file, dirname(target));
   }
 }
 
@@ -138,7 +138,7 @@ function requireOpenWebui(connection: Connection, shown: string): void {
   );
 }
 
-function inWords(error: unknown, file: string, folder: string): unknown {
+function toBackupFailure(error: unknown, file: string, folder: string): unknown {
   const code = failureCode(error);
   if (code.startsWith('Z_')) {
     return new OperationFailure(

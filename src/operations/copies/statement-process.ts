@@ -6,8 +6,8 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { sizeOf } from './disk-space.ts';
 import { OperationFailure } from '../failure.ts';
+import { sizeOf } from './disk-space.ts';
 import type { Order } from './statements.ts';
 import { runStatement } from './statements.ts';
 
@@ -40,6 +40,7 @@ export async function runApart(order: Order, temporary: string, signal: AbortSig
   try {
     const answer = await new Promise<Answer | undefined>((resolve, reject) => {
       child.once('error', reject);
+      // the other end is ours, and sends nothing else
       child.once('message', (message) => resolve(message as Answer));
       // and not `exit`, which may come before the answer has been read
       child.once('disconnect', () => resolve(undefined));

@@ -1,8 +1,8 @@
 /** Everybody whom the backend lets in becomes a member, with the deployment guide's own statement. */
 import type { Connection } from '../../store/database.ts';
 import { nowInSeconds } from '../../store/initialize.ts';
-import { createRowWriter, hasOwnId, INSERTED, inWords, MEMBERS } from './organization-rows.ts';
-import { columnsOf } from './organizations.ts';
+import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
+import { createRowWriter, hasOwnId, INSERTED, explaining, MEMBERS } from './organization-rows.ts';
 
 export interface Everybody {
   readonly added: number;
@@ -34,7 +34,7 @@ export function enrolEverybody(connection: Connection, options: EverybodyOptions
   const seconds = nowInSeconds();
   for (let at = 0; at < missing.length; at += STEP) {
     const users = JSON.stringify(missing.slice(at, at + STEP));
-    inWords(MEMBERS.name, () => insert.run({ users, organization, role, seconds }));
+    explaining(MEMBERS.name, () => insert.run({ users, organization, role, seconds }));
     onProgress(Math.min(at + STEP, missing.length), missing.length);
   }
   addLeftOver(connection, organization, role);
@@ -91,7 +91,7 @@ function countUsers(
   connection: Connection,
   organization: string,
 ): Pick<Everybody, 'kept' | 'keptOff'> & { readonly total: number } {
-  const active = columnsOf(connection, MEMBERS.name).has('is_active') ? 'coalesce(is_active, 1) = 1' : '1';
+  const active = activeCondition(columnsOf(connection, MEMBERS.name).has('is_active'));
   const counts = connection
     .prepare<[object], { total: number; kept: number; active: number }>(
       `SELECT count(*) AS total,

@@ -3,6 +3,7 @@ import { parsePattern } from '../../policy/grant.ts';
 import type { Connection } from '../../store/database.ts';
 import { prepareGrants } from '../../store/grants.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { activeCondition } from '../../store/schema-reader.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
 import type { ChosenOrganization } from './organizations.ts';
@@ -36,7 +37,7 @@ export function listGrants(operation: Operation, chosen: ChosenOrganization): Pr
 export function readGrants(connection: Connection, schema: Schema, organization: string): readonly GrantRow[] {
   const rows = connection
     .prepare<[string], { readonly pattern: string; readonly active: number }>(
-      `SELECT model_id AS pattern, ${schema.grantActive ? 'coalesce(is_active, 1) = 1' : '1'} AS active
+      `SELECT model_id AS pattern, ${activeCondition(schema.grantActive)} AS active
        FROM organization_models WHERE organization_id = ? AND typeof(model_id) = 'text' ORDER BY model_id`,
     )
     .all(organization);

@@ -5,15 +5,13 @@ import type { Connection } from '../../store/database.ts';
 import { prepareGrants } from '../../store/grants.ts';
 import type { Operation } from '../backend-file.ts';
 import { changing } from '../backend-file.ts';
-import { createUseFinder, readKnownModels } from './known-models.ts';
-import type { OrganizationState } from './members.ts';
-import { requireSwitch } from './members.ts';
-import type { Added, SwitchedOff } from './organization-rows.ts';
-import { createRowWriter, GRANTS } from './organization-rows.ts';
-import type { ChosenOrganization } from './organizations.ts';
-import { requireOrganization } from './organizations.ts';
-import { quoted } from '../people.ts';
 import { refuseAll } from '../problems.ts';
+import { quoted } from '../quoted.ts';
+import { createUseFinder, readKnownModels } from './known-models.ts';
+import type { Added, SwitchedOff } from './organization-rows.ts';
+import { requireSwitch, createRowWriter, GRANTS } from './organization-rows.ts';
+import type { OrganizationState, ChosenOrganization } from './organizations.ts';
+import { requireOrganization } from './organizations.ts';
 
 export interface AllowedModel {
   readonly pattern: string;

@@ -4,8 +4,8 @@
  */
 import type { Connection } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { columnsOf } from '../../store/schema-reader.ts';
 import { createSettings, idsOf, isRecord } from '../catalogue/backend-settings.ts';
-import { columnsOf } from './organizations.ts';
 
 /** @returns ids of presets and overridden models, of functions, of arenas, and those that connections list one by one */
 export function readKnownModels(connection: Connection, schema: Schema): ReadonlySet<string> {

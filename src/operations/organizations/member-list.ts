@@ -2,10 +2,11 @@
 import type { Connection } from '../../store/database.ts';
 import { prepareGrants } from '../../store/grants.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
 import type { ChosenOrganization } from './organizations.ts';
-import { columnsOf, requireOrganization } from './organizations.ts';
+import { requireOrganization } from './organizations.ts';
 
 /** Why a membership gives nothing. A user with several reasons has them all. */
 export type Obstacle = 'inactive' | 'pending' | 'banned' | 'unknown_user' | 'organization_inactive';
@@ -49,7 +50,7 @@ export function readMembers(connection: Connection, schema: Schema, organization
   const statement = connection.prepare<[string], MemberRow>(
     `SELECT m.user_id AS id, u.id AS known, u.email, u.name, u.role,
        ${columns.has('role') ? 'm.role' : 'NULL'} AS organizationRole,
-       ${schema.memberActive ? 'coalesce(m.is_active, 1) = 1' : '1'} AS active,
+       ${activeCondition(schema.memberActive, 'm')} AS active,
        ${columns.has('joined_at') ? 'm.joined_at' : 'NULL'} AS joinedAt
      FROM organization_members m LEFT JOIN "user" u ON u.id = m.user_id
      WHERE m.organization_id = ? AND typeof(m.user_id) = 'text'

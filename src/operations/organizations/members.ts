@@ -3,29 +3,22 @@ import type { Connection } from '../../store/database.ts';
 import { prepareGrants } from '../../store/grants.ts';
 import type { Operation } from '../backend-file.ts';
 import { changing } from '../backend-file.ts';
-import { enrolEverybody } from './everybody.ts';
-import type { Everybody } from './everybody.ts';
-import { OperationFailure } from '../failure.ts';
-import type { Added, RowWriter, SwitchedOff } from './organization-rows.ts';
-import { createRowWriter, MEMBERS } from './organization-rows.ts';
-import type { ChosenOrganization } from './organizations.ts';
-import { requireOrganization } from './organizations.ts';
 import type { Found, Person } from '../people.ts';
-import { findPeople, quoted } from '../people.ts';
+import { findPeople } from '../people.ts';
 import { refuseAll } from '../problems.ts';
+import { quoted } from '../quoted.ts';
+import type { Everybody } from './everybody.ts';
+import { enrolEverybody } from './everybody.ts';
+import type { Added, RowWriter, SwitchedOff } from './organization-rows.ts';
+import { createRowWriter, MEMBERS, requireSwitch } from './organization-rows.ts';
+import type { ChosenOrganization, OrganizationState } from './organizations.ts';
+import { requireOrganization } from './organizations.ts';
 
 export interface MemberChange<Outcome> {
   readonly id: string;
   /** Null where the backend no longer knows the user. */
   readonly person: Person | null;
   readonly outcome: Outcome;
-}
-
-export interface OrganizationState {
-  /** No row had named it before. */
-  readonly isNew: boolean;
-  /** False where mAI's `client_organizations` switches it off: then nothing in it counts. */
-  readonly isActive: boolean;
 }
 
 export interface AddedMembers extends OrganizationState {
@@ -80,7 +73,9 @@ export interface AddedEverybody extends OrganizationState, Everybody {}
 
 /**
  * The deployment guide's "add all active users": whoever has a row, switched off or not, keeps it.
+ * @param role in the organization, on new rows
  * @param onProgress told in between how many of how many users have been looked at
+ * @throws OperationFailure as `changing`, and where a rule of the table forbids a row
  */
 export function addEverybody(
   operation: Operation,
@@ -156,11 +151,3 @@ function identify(
 const hasMembers = (connection: Connection, organization: string): boolean =>
   connection.prepare('SELECT 1 FROM organization_members WHERE organization_id = ? LIMIT 1').get(organization) !==
   undefined;
-
-/** @throws OperationFailure where a table made by hand has no `is_active` */
-export function requireSwitch({ canSwitchOff }: RowWriter, table: string): void {
-  if (canSwitchOff) return;
-  throw new OperationFailure(
-    `The table ${table} has no column is_active, so nothing in it can be switched off. Nothing was changed. --purge deletes the row instead.`,
-  );
-}

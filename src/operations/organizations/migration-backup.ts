@@ -4,11 +4,11 @@ import { basename, dirname, join } from 'node:path';
 import type { Operation } from '../backend-file.ts';
 import { prepareDirectory } from '../copies/backup.ts';
 import { requireSpace, sizeOf } from '../copies/disk-space.ts';
+import { discard, publish } from '../copies/partial-file.ts';
+import type { OnStep, VerifiedCopy } from '../copies/verified-copy.ts';
+import { makeVerifiedCopy } from '../copies/verified-copy.ts';
 import { toFailure } from '../file-failure.ts';
 import { numbered, toMoment } from '../moment.ts';
-import { discard, publish } from '../copies/partial-file.ts';
-import { makeVerifiedCopy } from '../copies/verified-copy.ts';
-import type { OnStep, VerifiedCopy } from '../copies/verified-copy.ts';
 
 export interface MigrationBackup extends Omit<VerifiedCopy, 'partial'> {
   readonly path: string;

@@ -3,8 +3,8 @@ import type { Connection } from '../../store/database.ts';
 import type { Organization } from '../../store/initialize.ts';
 import type { Schema } from '../../store/schema-reader.ts';
 import { COUNTED_TABLES } from '../../store/tables.ts';
-import { reading } from '../backend-file.ts';
 import type { Operation } from '../backend-file.ts';
+import { reading } from '../backend-file.ts';
 import { OperationFailure } from '../failure.ts';
 
 /** What a migration would do, or has done. */
@@ -45,7 +45,7 @@ export interface ModelCounts {
 export const isNeeded = ({ made, users, models }: Migration): boolean =>
   made.length > 0 || users.joining > 0 || models.linked > 0;
 
-/** @throws OperationFailure */
+/** @throws OperationFailure as `reading`, and where a table that is there cannot take members or models */
 export function planMigration(operation: Operation, organization: Organization): Promise<Migration> {
   return reading(operation, 'backend', (connection, schema) => countMigration(connection, schema, organization));
 }
@@ -55,6 +55,7 @@ export function countMigration(connection: Connection, schema: Schema, { id }: O
   requireUsableTables(schema);
   const [members, grants] = COUNTED_TABLES;
   const has = (table: string): boolean => !schema.missing.includes(`table ${table}`);
+  // SQLite answers with the columns that the statement names: the casts below say which
   const one = (sql: string): unknown => connection.prepare(sql).get({ organization: id });
   const present = (table: string, hasActive: boolean): Present =>
     has(table) ? (one(presentIn(table, hasActive)) as Present) : { present: 0, presentOff: 0 };

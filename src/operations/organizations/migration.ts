@@ -3,17 +3,17 @@
  * As there, banned users are linked and pending ones are not; what is there already stays as it is, switched off or not.
  */
 import type { Connection } from '../../store/database.ts';
-import { initialize, nowInSeconds } from '../../store/initialize.ts';
 import type { Organization } from '../../store/initialize.ts';
+import { initialize, nowInSeconds } from '../../store/initialize.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { columnsOf } from '../../store/schema-reader.ts';
 import { COUNTED_TABLES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../store/tables.ts';
-import { changing } from '../backend-file.ts';
 import type { Operation } from '../backend-file.ts';
+import { changing } from '../backend-file.ts';
 import { OperationFailure } from '../failure.ts';
 import type { Migration } from './migration-plan.ts';
 import { countMigration, keysIn } from './migration-plan.ts';
-import { hasOwnId, INSERTED, inWords } from './organization-rows.ts';
-import { columnsOf } from './organizations.ts';
+import { hasOwnId, INSERTED, explaining } from './organization-rows.ts';
 
 export interface MigrationResult extends Migration {
   /** Objects that a hand-made table does not allow, each with SQLite's words. */
@@ -124,7 +124,7 @@ function linkUsers(connection: Connection, { id }: Organization, onProgress: (do
   for (let first = 0; first < rows.length; first += ROWS_A_STEP) {
     const step = rows.slice(first, first + ROWS_A_STEP);
     const values = { organization: id, seconds, from: step[0], to: step.at(-1) };
-    linked += inWords('organization_members', () => insert.run(values).changes);
+    linked += explaining('organization_members', () => insert.run(values).changes);
     onProgress(linked);
   }
   return linked;
@@ -135,7 +135,7 @@ function linkModels(connection: Connection, { id }: Organization): number {
     `${insertInto(connection, 'organization_models', MODEL_VALUES)} FROM model u
      WHERE u.base_model_id IS NULL ${unlessThere(connection, 'organization_models', 'model_id')}`,
   );
-  return inWords('organization_models', () => insert.run({ organization: id, seconds: nowInSeconds() }).changes);
+  return explaining('organization_models', () => insert.run({ organization: id, seconds: nowInSeconds() }).changes);
 }
 
 type Table = keyof typeof INSERTED;

@@ -7,8 +7,8 @@ import { randomUUID } from 'node:crypto';
 import type { Connection } from '../../store/database.ts';
 import { failureCode } from '../../store/database.ts';
 import { nowInSeconds } from '../../store/initialize.ts';
+import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
 import { OperationFailure } from '../failure.ts';
-import { columnsOf } from './organizations.ts';
 
 /** A table of organizations, and how its rows are made. All of it is constant: values are bound. */
 interface RowTable {
@@ -54,8 +54,9 @@ export function createRowWriter(connection: Connection, table: RowTable, organiz
   const insert = createInsert(connection, table, organization);
   const touch = columns.has('updated_at') ? ', updated_at = $seconds' : '';
   const at = `organization_id = $organization AND ${table.key} = $key`;
-  const active = canSwitchOff ? 'coalesce(is_active, 1) = 1' : '1';
-  const states = connection.prepare<[object], number>(`SELECT ${active} FROM ${table.name} WHERE ${at}`).pluck();
+  const states = connection
+    .prepare<[object], number>(`SELECT ${activeCondition(canSwitchOff)} FROM ${table.name} WHERE ${at}`)
+    .pluck();
   const setActive = canSwitchOff
     ? connection.prepare(`UPDATE ${table.name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
     : undefined;
@@ -67,7 +68,7 @@ export function createRowWriter(connection: Connection, table: RowTable, organiz
   return {
     canSwitchOff,
     add: (key, role) =>
-      inWords(table.name, () => {
+      explaining(table.name, () => {
         const found = states.all({ organization, key });
         if (found.length === 0) {
           insert(key, role);
@@ -77,15 +78,24 @@ export function createRowWriter(connection: Connection, table: RowTable, organiz
         return found.includes(1) ? 'unchanged' : 'restored';
       }),
     switchOff: (key) =>
-      inWords(table.name, () => {
+      explaining(table.name, () => {
         const found = states.all({ organization, key });
         if (found.length === 0) return 'absent';
         flag(key, 0);
         return found.includes(1) ? 'switched_off' : 'off_already';
       }),
-    purge: (key) => inWords(table.name, () => remove.run({ organization, key }).changes > 0),
-    setRole: (key, role) => inWords(table.name, () => (changeRole?.run({ organization, key, role }).changes ?? 0) > 0),
+    purge: (key) => explaining(table.name, () => remove.run({ organization, key }).changes > 0),
+    setRole: (key, role) =>
+      explaining(table.name, () => (changeRole?.run({ organization, key, role }).changes ?? 0) > 0),
   };
+}
+
+/** @throws OperationFailure where a table made by hand has no `is_active` */
+export function requireSwitch({ canSwitchOff }: RowWriter, table: RowTable['name']): void {
+  if (canSwitchOff) return;
+  throw new OperationFailure(
+    `The table ${table} has no column is_active, so nothing in it can be switched off. Nothing was changed. --purge deletes the row instead.`,
+  );
 }
 
 /** @returns a function that writes a new row with every column of the guide's that the table has */
@@ -119,6 +129,7 @@ function createInsert(
   };
 }
 
+/** The columns of the guide's statements, of which a table made by hand may lack some. */
 export const INSERTED = {
   organization_members: ['id', 'organization_id', 'user_id', 'role', 'is_active', 'joined_at'],
   organization_models: ['id', 'organization_id', 'model_id', 'is_active', 'created_at', 'updated_at'],
@@ -130,8 +141,8 @@ export const hasOwnId = (connection: Connection, table: RowTable['name']): boole
     .prepare("SELECT 1 FROM pragma_table_info(?) WHERE name = 'id' AND NOT (pk > 0 AND upper(type) = 'INTEGER')")
     .get(table) !== undefined;
 
-/** Runs `write`, and says in words what a table of somebody else's making forbids. */
-export function inWords<T>(table: RowTable['name'], write: () => T): T {
+/** Runs `write`. @throws OperationFailure that says what a table of somebody else's making forbids */
+export function explaining<T>(table: RowTable['name'], write: () => T): T {
   try {
     return write();
   } catch (error) {

@@ -3,8 +3,9 @@ import type { Connection } from '../../store/database.ts';
 import { prepareGrants } from '../../store/grants.ts';
 import type { Organization } from '../../store/initialize.ts';
 import type { Schema } from '../../store/schema-reader.ts';
-import { SCHEMA_OBJECTS } from '../../store/tables.ts';
+import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
 import type { SchemaObject } from '../../store/tables.ts';
+import { SCHEMA_OBJECTS } from '../../store/tables.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
 import type { GrantRow } from './grant-list.ts';
@@ -12,7 +13,7 @@ import { readGrants } from './grant-list.ts';
 import type { Member } from './member-list.ts';
 import { readMembers } from './member-list.ts';
 import type { ChosenOrganization } from './organizations.ts';
-import { columnsOf, knownOrganizations, requireOrganization } from './organizations.ts';
+import { knownOrganizations, requireOrganization } from './organizations.ts';
 
 export interface OrganizationSummary {
   readonly id: string;
@@ -57,10 +58,9 @@ const NOBODY: Tally = { active: 0, all: 0 };
 
 /** Both tables have an index on organization and activity, which answers this alone. */
 function tally(connection: Connection, table: CountedTable, hasActive: boolean): ReadonlyMap<string, Tally> {
-  const active = hasActive ? 'coalesce(is_active, 1) = 1' : '1';
   const rows = connection
     .prepare<[], Tally & { readonly id: unknown }>(
-      `SELECT organization_id AS id, count(*) AS "all", count(CASE WHEN ${active} THEN 1 END) AS active
+      `SELECT organization_id AS id, count(*) AS "all", count(CASE WHEN ${activeCondition(hasActive)} THEN 1 END) AS active
        FROM ${table} GROUP BY organization_id`,
     )
     .all();
@@ -128,7 +128,7 @@ export function portrayOrganization(
   });
 }
 
-export function schemaParts({ missing }: Pick<Schema, 'missing'>): readonly SchemaPart[] {
+function schemaParts({ missing }: Pick<Schema, 'missing'>): readonly SchemaPart[] {
   return (['table', 'index', 'view', 'trigger'] as const).map((kind) => {
     const objects = SCHEMA_OBJECTS.filter((object) => object.kind === kind);
     return {

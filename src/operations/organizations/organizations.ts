@@ -3,8 +3,9 @@
  * organization exists where a member, a model or mAI's own table names it, or where the environment does.
  */
 import type { Connection } from '../../store/database.ts';
+import { columnsOf } from '../../store/schema-reader.ts';
 import { OperationFailure } from '../failure.ts';
-import { quoted } from '../people.ts';
+import { quoted, quotedFew } from '../quoted.ts';
 
 export interface ChosenOrganization {
   readonly id: string;
@@ -14,9 +15,13 @@ export interface ChosenOrganization {
   readonly mayBeNew: boolean;
 }
 
-/** @returns columns by name, none where there is no such table */
-export const columnsOf = (connection: Connection, table: string): ReadonlySet<string> =>
-  new Set(connection.prepare<[string], string>('SELECT name FROM pragma_table_info(?)').pluck().all(table));
+/** What a command that adds something has to say of the organization itself. */
+export interface OrganizationState {
+  /** No row had named it before. */
+  readonly isNew: boolean;
+  /** False where mAI's `client_organizations` switches it off: then nothing in it counts. */
+  readonly isActive: boolean;
+}
 
 /**
  * @returns whether it exists already; false only where it may be new
@@ -27,11 +32,9 @@ export function requireOrganization(connection: Connection, chosen: ChosenOrgani
   if (chosen.mayBeNew) return false;
   const known = knownOrganizations(connection);
   const closest = known.toSorted((left, right) => closeness(right, chosen.id) - closeness(left, chosen.id));
-  const some = closest.slice(0, MOST_NAMED).map((id) => quoted(id));
-  const more = known.length > some.length ? ` and ${(known.length - some.length).toLocaleString('en')} more` : '';
   throw new OperationFailure(
     `No member and no model belongs to an organization ${quoted(chosen.id)}. Nothing was changed. ${
-      some.length === 0 ? 'There is no organization yet.' : `Known: ${some.join(', ')}${more}.`
+      known.length === 0 ? 'There is no organization yet.' : `Known: ${quotedFew(closest, MOST_NAMED)}.`
     } \`member add\` and \`model allow\` make a new one with --create.`,
   );
 }

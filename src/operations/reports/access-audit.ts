@@ -4,6 +4,7 @@
  */
 import type { Connection } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { activeCondition } from '../../store/schema-reader.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
 
@@ -61,15 +62,14 @@ function readOrganizations(
   connection: Connection,
   { memberActive, grantActive, clientOrganizations }: Schema,
 ): readonly AuditedOrganization[] {
-  const active = grantActive ? 'coalesce(is_active, 1) = 1' : '1';
   return connection
     .prepare<[], OrganizationRow>(
       `WITH users AS (
          SELECT organization_id, count(DISTINCT user_id) AS total FROM organization_members
-         WHERE ${memberActive ? 'coalesce(is_active, 1) = 1' : '1'} GROUP BY organization_id
+         WHERE ${activeCondition(memberActive)} GROUP BY organization_id
        ), models AS (
          SELECT organization_id, count(DISTINCT model_id) AS total,
-           count(DISTINCT CASE WHEN ${active} THEN model_id END) AS active
+           count(DISTINCT CASE WHEN ${activeCondition(grantActive)} THEN model_id END) AS active
          FROM organization_models GROUP BY organization_id
        )
        SELECT users.organization_id AS id, users.total AS users, coalesce(models.total, 0) AS models,
@@ -86,7 +86,7 @@ function readAdmins(connection: Connection, { memberActive }: Schema): readonly 
   return connection
     .prepare<[], Omit<AuditedAdmin, 'isActive'> & { readonly active: number }>(
       `SELECT u.email, u.name, om.organization_id AS organization, u.last_active_at AS lastActiveAt,
-         ${memberActive ? 'coalesce(om.is_active, 1) = 1' : '1'} AS active
+         ${activeCondition(memberActive, 'om')} AS active
        FROM "user" u JOIN organization_members om ON u.id = om.user_id
        WHERE u.role = 'admin'
        ORDER BY u.last_active_at DESC, u.email, om.organization_id`,

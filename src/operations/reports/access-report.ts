@@ -5,6 +5,7 @@
  */
 import type { Connection } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { activeCondition } from '../../store/schema-reader.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
@@ -61,8 +62,6 @@ export function readAccessReport(
   });
 }
 
-const isActive = (table: string, hasFlag: boolean): string => (hasFlag ? `coalesce(${table}.is_active, 1) = 1` : '1');
-
 /** `$only` is NULL for all organizations. */
 const within = (table: string): string => `($only IS NULL OR ${table}.organization_id = $only)`;
 
@@ -76,7 +75,7 @@ function readOrganizations(
     .prepare<[object], [string, string, string | null]>(
       `SELECT DISTINCT orgmod.organization_id, orgmod.model_id, m.name
        FROM organization_models orgmod JOIN model m ON orgmod.model_id = m.id
-       WHERE ${isActive('orgmod', grantActive)} AND ${within('orgmod')}`,
+       WHERE ${activeCondition(grantActive, 'orgmod')} AND ${within('orgmod')}`,
     )
     .raw()
     .iterate({ only: only ?? null });
@@ -117,7 +116,7 @@ function readRows(
     .prepare<[object], [string, string, string | null, string | null]>(
       `SELECT om.organization_id, u.id, u.email, u.name
        FROM organization_members om JOIN "user" u ON u.id = om.user_id
-       WHERE ${isActive('om', memberActive)} AND ${within('om')}
+       WHERE ${activeCondition(memberActive, 'om')} AND ${within('om')}
        ORDER BY om.organization_id, u.email, u.id`,
     )
     .raw()
@@ -148,7 +147,7 @@ function countTheRest(
     connection
       .prepare<[object], number>(
         `SELECT count(*) FROM organization_models orgmod
-         WHERE ${isActive('orgmod', grantActive)} AND ${within('orgmod')} AND ${which}`,
+         WHERE ${activeCondition(grantActive, 'orgmod')} AND ${within('orgmod')} AND ${which}`,
       )
       .pluck()
       .get({ only: only ?? null }) ?? 0;

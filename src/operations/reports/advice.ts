@@ -1,10 +1,10 @@
 /** One sentence on a decision: why it is so, and what would change it. */
 import type { UserPrincipal } from '../../identity/principal.ts';
+import { toOrganizationId } from '../../identity/principal.ts';
 import type { Decision } from '../../policy/decision.ts';
 import { compileGrants, coveringGrant } from '../../policy/grant.ts';
 import type { ModelId } from '../../policy/model-id.ts';
-import { toOrganizationId } from '../../identity/principal.ts';
-import { quoted } from '../people.ts';
+import { quoted } from '../quoted.ts';
 import { shellCommand } from '../shell-words.ts';
 import type { Standing, StandingGrant } from './standing.ts';
 import { counts, memberAdd, modelAllow, whyNothing } from './standing.ts';

@@ -2,7 +2,8 @@
 import type { Connection } from '../../store/database.ts';
 import { readSchema } from '../../store/schema-reader.ts';
 import { OperationFailure } from '../failure.ts';
-import { createPersonFinder, quoted } from '../people.ts';
+import { createPersonFinder } from '../people.ts';
+import { quoted } from '../quoted.ts';
 
 /** Undefined: many of them in turn. */
 export interface Chosen {

@@ -1,18 +1,18 @@
 /** One decision with all that led to it, read in one transaction. */
-import { toUserId } from '../../identity/principal.ts';
 import type { UserPrincipal } from '../../identity/principal.ts';
-import { decide } from '../../policy/decide.ts';
+import { toUserId } from '../../identity/principal.ts';
 import type { DecideOptions } from '../../policy/decide.ts';
+import { decide } from '../../policy/decide.ts';
 import type { Decision } from '../../policy/decision.ts';
 import type { ModelId } from '../../policy/model-id.ts';
 import type { Connection } from '../../store/database.ts';
 import { inspect } from '../../store/inspection.ts';
 import type { Schema } from '../../store/schema-reader.ts';
-import { advise } from './advice.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
 import type { Person } from '../people.ts';
 import { createPersonFinder } from '../people.ts';
+import { advise } from './advice.ts';
 import type { Standing } from './standing.ts';
 import { counts, modelAllow, readStandings, whyNothing } from './standing.ts';
 

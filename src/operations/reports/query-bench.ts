@@ -4,8 +4,8 @@
  */
 import { setImmediate as breathe } from 'node:timers/promises';
 import { toUserId } from '../../identity/principal.ts';
-import { decide } from '../../policy/decide.ts';
 import type { DecideOptions } from '../../policy/decide.ts';
+import { decide } from '../../policy/decide.ts';
 import type { ModelId } from '../../policy/model-id.ts';
 import { parseModelId } from '../../policy/model-id.ts';
 import { CachedView } from '../../store/cached-view.ts';
@@ -17,12 +17,12 @@ import { gateQueries } from '../../store/gate-queries.ts';
 import { readSchema } from '../../store/schema-reader.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
+import { OperationFailure } from '../failure.ts';
+import { toFailure } from '../file-failure.ts';
 import type { BenchSubjects, Chosen } from './bench-subjects.ts';
 import { readSubjects } from './bench-subjects.ts';
 import type { Distribution } from './distribution.ts';
 import { distributionOf } from './distribution.ts';
-import { OperationFailure } from '../failure.ts';
-import { toFailure } from '../file-failure.ts';
 import { GUIDE_QUERIES } from './guide-queries.ts';
 
 export interface QueryBench {

@@ -3,8 +3,8 @@ import type { UserPrincipal } from '../../identity/principal.ts';
 import type { Connection } from '../../store/database.ts';
 import { prepareGrants } from '../../store/grants.ts';
 import type { Schema } from '../../store/schema-reader.ts';
-import { columnsOf } from '../organizations/organizations.ts';
-import { quoted } from '../people.ts';
+import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
+import { quoted } from '../quoted.ts';
 import { shellCommand } from '../shell-words.ts';
 
 /** Why a membership gives nothing, whoever the user is. */
@@ -31,13 +31,13 @@ export interface StandingGrant {
 export function readStandings(connection: Connection, schema: Schema, user: string): readonly Standing[] {
   const columns = columnsOf(connection, 'organization_members');
   const members = connection.prepare<[string], MemberRow>(
-    `SELECT organization_id AS organization, max(${schema.memberActive ? 'coalesce(is_active, 1) = 1' : '1'}) AS active,
+    `SELECT organization_id AS organization, max(${activeCondition(schema.memberActive)}) AS active,
        ${columns.has('role') ? 'role' : 'NULL'} AS role
      FROM organization_members WHERE user_id = ? AND typeof(organization_id) = 'text'
      GROUP BY organization_id ORDER BY organization_id`,
   );
   const grants = connection.prepare<[string], { pattern: string; active: number }>(
-    `SELECT model_id AS pattern, max(${schema.grantActive ? 'coalesce(is_active, 1) = 1' : '1'}) AS active
+    `SELECT model_id AS pattern, max(${activeCondition(schema.grantActive)}) AS active
      FROM organization_models WHERE organization_id = ? AND typeof(model_id) = 'text'
      GROUP BY model_id ORDER BY model_id`,
   );
@@ -60,9 +60,10 @@ interface MemberRow {
   readonly role: unknown;
 }
 
+/** Whether a membership gives what its organization grants. */
 export const counts = ({ obstacles }: Standing): boolean => obstacles.length === 0;
 
-/** Why nothing reaches this user, whatever the model, and what to do; undefined where something does. */
+/** @returns why nothing reaches this user, whatever the model, and what to do; undefined where something does */
 export function whyNothing(user: UserPrincipal, standings: readonly Standing[]): string | undefined {
   const { id, role } = user;
   if (role === 'pending') {
@@ -81,8 +82,10 @@ export function whyNothing(user: UserPrincipal, standings: readonly Standing[]):
     : `The membership in ${quoted(off.organization)} is switched off: run \`${memberAdd(id, off.organization)}\`.`;
 }
 
+/** @returns a command to be pasted into a shell */
 export const memberAdd = (user: string, organization: string): string =>
   shellCommand('modelgate', 'member', 'add', user, '--org', organization);
 
+/** @returns a command to be pasted into a shell */
 export const modelAllow = (model: string, organization: string): string =>
   shellCommand('modelgate', 'model', 'allow', model, '--org', organization);

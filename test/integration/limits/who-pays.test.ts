@@ -95,3 +95,28 @@ test('a burst is what nginx means by it: the same requests at once pass there an
   const [here, there] = [await atOnce('ann', gate.url), await atOnce('bob', nginx.url)];
   expect([here, there]).toEqual([8, 8]);
 });
+
+describe('an nginx that is not named in MODELGATE_TRUSTED_PROXIES', () => {
+  const warnings = (gate: { lines: readonly Record<string, unknown>[] }) =>
+    gate.lines.filter(({ level, peer }) => level === 'warn' && peer !== undefined).map(({ msg }) => msg);
+
+  test('is told to the operator once, who would otherwise see all clients share one limit', async () => {
+    const { gate } = await gateWith({ MODELGATE_LIMIT_ADDRESS: '2/1h' });
+    await using nginx = await startNginx(gate.url);
+    const statuses: number[] = [];
+    for (let client = 0; client < 3; client += 1) statuses.push((await fetch(`${nginx.url}/api/version`)).status);
+    expect(statuses).toEqual([200, 200, 429]);
+    await expect
+      .poll(() => warnings(gate))
+      .toEqual([expect.stringMatching(/127\.0\.0\.1 .*MODELGATE_TRUSTED_PROXIES$/)]);
+  });
+
+  test('is no matter where it is named, nor where clients come by themselves', async () => {
+    const { gate } = await gateWith({ MODELGATE_TRUSTED_PROXIES: '127.0.0.1/32' });
+    await using nginx = await startNginx(gate.url);
+    await fetch(`${nginx.url}/api/version`);
+    await fetch(`${gate.url}/api/version`);
+    await expect.poll(() => gate.lines.filter(({ path }) => path === '/api/version')).toHaveLength(2);
+    expect(warnings(gate)).toEqual([]);
+  });
+});

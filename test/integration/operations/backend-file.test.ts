@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { changing, reading } from '../../../src/operations/backend-file.ts';
-import { createDatabase } from '../../support/database.ts';
+import { createDatabase, ERAS } from '../../support/database.ts';
 import { operationOn } from '../../support/operation.ts';
 
 const nothing = () => undefined;
@@ -25,7 +25,7 @@ describe('a file of a release that nobody here knows', () => {
   });
 });
 
-test.each(['0.6.18', '0.12.4'] as const)('a file of Open WebUI %s is changed without a word', async (era) => {
+test.each(ERAS)('a file of Open WebUI %s is changed without a word', async (era) => {
   using database = createDatabase({ era });
   const operation = operationOn(database.path);
   await changing(operation, 'organizations', nothing);

@@ -8,14 +8,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { initializeFile } from '../../../src/store/initialize.ts';
 import { SCHEMA_OBJECTS } from '../../../src/store/tables.ts';
 import type { TestDatabase } from '../../support/database.ts';
-import { createDatabase } from '../../support/database.ts';
+import { createMaiTables } from '../../support/mai-tables.ts';
+import { createDatabase, ERAS } from '../../support/database.ts';
 import { openStore } from '../../support/opened-store.ts';
 import type { OtherProcess } from '../../support/other-process.ts';
 import { openOtherProcess } from '../../support/other-process.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const WITH_ACME = { organization: ACME, autoEnroll: true };
-const ERAS = ['0.6.18', '0.12.4'] as const;
 
 const hasPython = spawnSync('python3', ['-c', 'import sqlite3']).status === 0;
 
@@ -220,16 +220,9 @@ describe('tables that others have made', () => {
     using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
     database.addUser({ id: 'ada' });
     database.addUser({ id: 'bob' });
+    createMaiTables(database);
     database.addClientOrganization('mai_client_acme', null);
     database.sql.exec(`
-      CREATE TABLE organization_models (
-        id TEXT PRIMARY KEY, organization_id TEXT NOT NULL, model_id TEXT NOT NULL, is_active INTEGER DEFAULT 1,
-        created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
-        FOREIGN KEY (organization_id) REFERENCES client_organizations(id), FOREIGN KEY (model_id) REFERENCES model(id),
-        UNIQUE(organization_id, model_id));
-      CREATE TABLE organization_members (
-        id TEXT PRIMARY KEY, organization_id TEXT NOT NULL, user_id TEXT NOT NULL, role TEXT DEFAULT 'member',
-        is_active INTEGER DEFAULT 1, joined_at INTEGER NOT NULL, UNIQUE(organization_id, user_id));
       INSERT INTO organization_models VALUES ('uuid-1', 'mai_client_acme', 'anthropic/claude', NULL, 1, 1);
       INSERT INTO organization_models VALUES ('uuid-2', 'mai_client_acme', 'off', 0, 1, 1);
       INSERT INTO organization_members VALUES ('uuid-3', 'mai_client_acme', 'ada', 'member', NULL, 1);

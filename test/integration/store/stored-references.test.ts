@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { parseModelId } from '../../../src/policy/model-id.ts';
 import type { StoredReferences } from '../../../src/store/store-view.ts';
 import type { TestDatabase } from '../../support/database.ts';
-import { createDatabase } from '../../support/database.ts';
+import { createDatabase, ERAS } from '../../support/database.ts';
 import { openStore } from '../../support/opened-store.ts';
 
 /** Asks the store of a fresh database once; names are sorted, so that their order says nothing. */
@@ -33,7 +33,7 @@ const CHAT = {
 };
 
 describe('a chat names', () => {
-  test.each(['0.6.18', '0.12.4'] as const)('what its list, its messages and its parameters name (%s)', (era) => {
+  test.each(ERAS)('what its list, its messages and its parameters name (%s)', (era) => {
     const named = ask(
       (database) => database.addChat({ id: 'chat', user: 'ada', chat: CHAT }),
       (stored) => stored.ofChat('chat'),

@@ -189,7 +189,7 @@ describe('a failing upstream', () => {
     expect((await rawRequest(relay.port, requestText('POST /x', ['Content-Length: 2'], 'ab'))).status).toBe(502);
     expect(performance.now() - startedAt).toBeLessThan(1_000);
     expect(relay.outcomes).toEqual(['upstream_unreachable']);
-    expect(await relay.upstream.reachable()).toBe(false);
+    expect(await relay.upstream.findProblem()).toMatch(/^it refuses the connection: .* \(ECONNREFUSED\)$/);
   });
 
   test('that comes back is used again at once', async () => {
@@ -204,7 +204,7 @@ describe('a failing upstream', () => {
     await new Promise<void>((resolve) => second.server.listen(first.port, '127.0.0.1', resolve));
     closing(second);
     expect((await rawRequest(relay.port, requestText('GET /x'))).body).toBe('second');
-    expect(await relay.upstream.reachable()).toBe(true);
+    expect(await relay.upstream.findProblem()).toBeUndefined();
   });
 
   test('that does not answer is 504, and its connection is dropped', async () => {

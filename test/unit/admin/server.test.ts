@@ -8,7 +8,7 @@ const parts: ReadinessParts = {
   mode: 'enforce',
   bypass: undefined,
   storeHealth: () => ({ readable: true, ageMs: 12.4, missing: [], problem: undefined }),
-  upstreamReachable: () => Promise.resolve(true),
+  upstreamProblem: () => Promise.resolve(undefined),
   isDraining: () => false,
 };
 
@@ -22,7 +22,7 @@ function appOf(more: Partial<ReadinessParts> = {}, errors: Error[] = []): Return
 
 describe('the admin listener', () => {
   test('says that the process is alive, whatever else is not', async () => {
-    const response = await appOf({ upstreamReachable: () => Promise.resolve(false) }).request('/healthz');
+    const response = await appOf({ upstreamProblem: () => Promise.resolve('it is away') }).request('/healthz');
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({ alive: true });
   });
@@ -37,7 +37,7 @@ describe('the admin listener', () => {
       mode: 'enforce',
       bypass: null,
       database: { readable: true, age_ms: 12, missing: [], problem: null },
-      upstream: { reachable: true },
+      upstream: { reachable: true, problem: null },
       version: '1.2.3',
     });
   });
@@ -60,7 +60,11 @@ describe('the admin listener', () => {
       { storeHealth: () => ({ readable: false, ageMs: 40_000, missing: [], problem: 'SQLITE_BUSY: locked' }) },
       { database: { readable: false, age_ms: 40_000, problem: 'SQLITE_BUSY: locked' } },
     ],
-    ['the backend is away', { upstreamReachable: () => Promise.resolve(false) }, { upstream: { reachable: false } }],
+    [
+      'the backend is away',
+      { upstreamProblem: () => Promise.resolve('it is away') },
+      { upstream: { reachable: false, problem: 'it is away' } },
+    ],
     ['it is shutting down', { isDraining: () => true }, { draining: true }],
   ])('answers 503 while %s', async (_name, more, state) => {
     const response = await appOf(more).request('/readyz');
@@ -121,9 +125,9 @@ describe('readiness', () => {
     const readiness = createReadiness(
       {
         ...parts,
-        upstreamReachable: () => {
+        upstreamProblem: () => {
           asked += 1;
-          return Promise.resolve(true);
+          return Promise.resolve(undefined);
         },
       },
       () => time,

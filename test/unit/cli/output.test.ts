@@ -65,7 +65,7 @@ describe('what comes out of the database', () => {
 });
 
 describe('a table', () => {
-  const columns = [{ title: 'id' }, { title: 'members', align: 'right' as const }];
+  const columns = ['id', { title: 'members', align: 'right' as const }];
 
   test('stands in columns without frames, also where letters are wide', () => {
     const text = asTable(terminal(), columns, [

@@ -1,0 +1,160 @@
+/** `modelgate model sync`: allows every model of a catalogue, and shows the difference before it is written. */
+import type { StoreConfig } from '../../config/parse.ts';
+import type { Operation } from '../../operations/backend-file.ts';
+import { askForModels, fromLive } from '../../operations/catalogue/live-catalogue.ts';
+import { fromConfig, fromTable } from '../../operations/catalogue/stored-catalogue.ts';
+import type { SyncPlan, SyncRequest } from '../../operations/catalogue/synchronization.ts';
+import { applySync, planSync } from '../../operations/catalogue/synchronization.ts';
+import { chooseOrganization } from '../chosen-organization.ts';
+import { configureOperation } from '../configured.ts';
+import { warnOfOrganization } from '../organizations/organization-warnings.ts';
+import { asJson, counted, printable } from '../output.ts';
+import { askYesNo, canAsk } from '../question.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT, say } from '../terminal.ts';
+import type { DatabaseOptions } from '../words.ts';
+import { readCredential } from './credential.ts';
+import type { CatalogueSource } from './sync-lines.ts';
+import { describePlan, notesOn, planToJson } from './sync-lines.ts';
+
+export interface ModelSyncOptions extends DatabaseOptions {
+  readonly org?: string;
+  readonly from: CatalogueSource;
+  readonly url?: URL;
+  readonly tokenFile?: string;
+  readonly presets?: boolean;
+  readonly remove?: boolean;
+  readonly switchOn?: boolean;
+  readonly create?: boolean;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+}
+
+/** @throws CommandFailure or OperationFailure where nothing was changed */
+export async function syncModels(options: ModelSyncOptions, terminal: Terminal): Promise<number> {
+  refuseContradictions(options);
+  requireConsent(options, terminal);
+  const { config, operation } = configureOperation(options, terminal);
+  const request: SyncRequest = {
+    chosen: chooseOrganization(config, options),
+    catalogue: await openCatalogue(options, terminal, { config, operation }),
+    remove: options.remove ?? false,
+    switchOn: options.switchOn ?? false,
+  };
+  const plan = await planSync(operation, request);
+  for (const note of notesOn(options.from, plan)) say(terminal, note);
+  return settle(options, terminal, { operation, request }, plan);
+}
+
+function refuseContradictions({ from, url, tokenFile }: ModelSyncOptions): void {
+  if (from === 'live') return;
+  const idle = url !== undefined ? '--url' : tokenFile !== undefined ? '--token-file' : undefined;
+  if (idle === undefined) return;
+  throw new CommandFailure(`${idle} means nothing without --from live.`, EXIT.misused);
+}
+
+/** Before anything is read or asked for: what could not be written in the end need not be begun. */
+function requireConsent({ yes, dryRun, json, tokenFile }: ModelSyncOptions, terminal: Terminal): void {
+  if (yes === true || dryRun === true) return;
+  const why =
+    json === true
+      ? 'Nobody is asked with --json'
+      : tokenFile === '-'
+        ? 'Nobody can be asked, because standard input holds the token'
+        : canAsk(terminal)
+          ? undefined
+          : 'Nobody can be asked here, because this is no terminal';
+  if (why === undefined) return;
+  throw new CommandFailure(
+    `${why}: say --yes, or --dry-run to look at the difference. Nothing was changed.`,
+    EXIT.misused,
+  );
+}
+
+interface Parts {
+  readonly operation: Operation;
+  readonly request: SyncRequest;
+}
+
+/** A backend that is asked is asked once: what it said then is what is shown and written. */
+async function openCatalogue(
+  { from, presets = false, url, tokenFile }: ModelSyncOptions,
+  terminal: Terminal,
+  { config, operation }: { readonly config: StoreConfig; readonly operation: Operation },
+): Promise<SyncRequest['catalogue']> {
+  if (from === 'table') return (connection, schema) => fromTable(connection, schema, { presets });
+  if (from === 'config') return (connection, schema) => fromConfig(connection, schema, { presets });
+  const backend = url ?? config.upstreamUrl;
+  if (backend === undefined) {
+    throw new CommandFailure(
+      'Where is the backend? Name it with --url http://open-webui:8080, or set MODELGATE_UPSTREAM_URL.',
+      EXIT.misused,
+    );
+  }
+  if (tokenFile === undefined) {
+    throw new CommandFailure(
+      "The backend shows all of its models to admins only: --token-file FILE names a file with an admin's API key or session token, - reads standard input.",
+      EXIT.misused,
+    );
+  }
+  const { signal } = operation.patience;
+  const live = await askForModels({ url: backend, credential: await readCredential(terminal, tokenFile), signal });
+  return (connection, schema) => fromLive(live, connection, schema, { presets });
+}
+
+/** Shows the plan until it is what is written: somebody else may change the file while it is looked at. */
+async function settle(
+  options: ModelSyncOptions,
+  terminal: Terminal,
+  { operation, request }: Parts,
+  first: SyncPlan,
+): Promise<number> {
+  for (let plan = first, attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    if (options.json !== true) terminal.write(heading(options, request) + describePlan(terminal, plan));
+    const isIdle = plan.allow.length + plan.switchOn.length + plan.switchOff.length === 0;
+    if (options.dryRun === true || isIdle) return finish(options, terminal, request, plan, false);
+    if (options.yes !== true && !(await askYesNo(terminal, `Write this to ${printable(operation.path, false)}?`))) {
+      say(terminal, 'Nothing was changed.');
+      return EXIT.failed;
+    }
+    const changed = await applySync(operation, request, plan);
+    if (changed === undefined) return finish(options, terminal, request, plan, true);
+    say(terminal, 'Somebody has changed the file meanwhile: nothing was written, and this is the difference now.');
+    plan = changed;
+  }
+  throw new CommandFailure('The file changes faster than it can be looked at. Nothing was changed. Try again later.');
+}
+
+const ATTEMPTS = 5;
+
+const heading = ({ from }: ModelSyncOptions, { chosen }: SyncRequest): string =>
+  `${printable(chosen.id)}, compared with ${SOURCES[from]}:\n`;
+
+const SOURCES: Readonly<Record<CatalogueSource, string>> = {
+  table: "the backend's model table",
+  config: "the connections in the backend's configuration",
+  live: 'the running backend',
+};
+
+function finish(
+  options: ModelSyncOptions,
+  terminal: Terminal,
+  { chosen }: SyncRequest,
+  plan: SyncPlan,
+  isWritten: boolean,
+): number {
+  if (options.json === true) {
+    const facts = {
+      organization: chosen.id,
+      source: options.from,
+      dry_run: options.dryRun ?? false,
+      written: isWritten,
+    };
+    terminal.write(asJson(planToJson(plan, facts)));
+  } else if (isWritten) {
+    const count = plan.allow.length + plan.switchOn.length + plan.switchOff.length;
+    terminal.write(`Written: ${counted(count, 'grant')}.\n`);
+  }
+  if (isWritten) warnOfOrganization(terminal, chosen, plan);
+  return EXIT.done;
+}

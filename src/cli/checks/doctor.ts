@@ -1,0 +1,165 @@
+/** `modelgate doctor`: what usually is wrong, looked for; and with `--user`, why somebody sees no models. Changes nothing. */
+import { diagnose } from '../../operations/checks/diagnosis.ts';
+import type { Finding, Status } from '../../operations/checks/finding.ts';
+import { ORDINARY_TRIAL } from '../../operations/checks/locks.ts';
+import { OperationFailure } from '../../operations/failure.ts';
+import type { UserExplanation } from '../../operations/reports/explanation.ts';
+import { explainUser } from '../../operations/reports/explanation.ts';
+import { operationOn } from '../configured.ts';
+import type { Cell, Emphasis } from '../output.ts';
+import { asJson, asRows, counted, emphasize, printable } from '../output.ts';
+import { createProgress } from '../progress.ts';
+import type { PolicySettings } from '../reports/explain.ts';
+import { toPolicySettings, unenforced } from '../reports/explain.ts';
+import type { MembershipJson } from '../reports/standing-lines.ts';
+import { describeStanding, toMembershipJson } from '../reports/standing-lines.ts';
+import type { Terminal } from '../terminal.ts';
+import { EXIT } from '../terminal.ts';
+import type { DatabaseOptions } from '../words.ts';
+import { readDoctorSettings } from './doctor-settings.ts';
+
+export interface DoctorOptions extends DatabaseOptions {
+  /** Id or e-mail address. */
+  readonly user?: string;
+  readonly quick?: boolean;
+}
+
+/** What `--json` prints; absent things are null. */
+export interface DoctorReport {
+  readonly database: string;
+  readonly problems: number;
+  readonly warnings: number;
+  readonly not_checked: number;
+  readonly checks: readonly Finding[];
+  /** Only with `--user`. */
+  readonly user: UserReport | null;
+}
+
+interface UserReport {
+  readonly id: string;
+  readonly email: string | null;
+  readonly role: string;
+  /** One sentence: why the user sees no models, or these. */
+  readonly advice: string;
+  readonly memberships: readonly MembershipJson[];
+  readonly settings: PolicySettings;
+  /** Why the gate enforces nothing, or null. */
+  readonly not_enforced: string | null;
+}
+
+/** @returns 1 where a problem was found @throws CommandFailure, OperationFailure where the words of the command are wrong */
+export async function doctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
+  const { store, seen, upstream, secretKeys } = readDoctorSettings(terminal, options);
+  const operation = operationOn(store, terminal, options);
+  const progress = createStages(terminal);
+  const checks = await diagnose({
+    operation,
+    settings: seen,
+    upstream,
+    secretKeys,
+    walWanted: toFlag(terminal.environment['DATABASE_ENABLE_SQLITE_WAL']),
+    quick: options.quick === true,
+    lockTrial: ORDINARY_TRIAL,
+    onProgress: progress.at,
+  }).finally(() => progress.end());
+  const count = (status: Status): number => checks.filter((finding) => finding.status === status).length;
+  const [problems, warnings, unchecked] = [count('problem'), count('warning'), count('unknown')];
+  const { user: named } = options;
+  const asked = named === undefined ? null : await ask(() => explainUser(operation, named, store.policy));
+  if (options.json === true) {
+    const user = asked === null || 'failure' in asked ? null : toUserReport(asked, store.policy);
+    const database = store.database.path;
+    terminal.write(
+      asJson({ database, problems, warnings, not_checked: unchecked, checks, user } satisfies DoctorReport),
+    );
+  } else {
+    terminal.write(checks.map((finding) => describeFinding(terminal, finding)).join(''));
+    terminal.write(`\n${summary(problems, warnings, unchecked)}\n`);
+    if (asked !== null && !('failure' in asked)) terminal.write(`\n${describeUser(asked, store.policy)}`);
+  }
+  if (asked !== null && 'failure' in asked) throw asked.failure;
+  return problems > 0 ? EXIT.failed : EXIT.done;
+}
+
+/** A user who cannot be found must not cost what was found out about the file. */
+async function ask<T>(explain: () => Promise<T>): Promise<T | { readonly failure: OperationFailure }> {
+  try {
+    return await explain();
+  } catch (error) {
+    if (error instanceof OperationFailure) return { failure: error };
+    throw error;
+  }
+}
+
+/** As the backend reads it: `env.py`, `.lower() == 'true'`. */
+function toFlag(text: string | undefined): boolean | undefined {
+  return text === undefined || text === '' ? undefined : text.toLowerCase() === 'true';
+}
+
+/** Each stage is a line of its own that is drawn over. */
+function createStages(terminal: Terminal) {
+  let [current, progress] = ['', createProgress(terminal, '', 'step')];
+  return {
+    at(label: string, done: number, total: number): void {
+      if (label !== current) {
+        progress.end();
+        [current, progress] = [label, createProgress(terminal, label, label === 'copying' ? 'byte' : 'step')];
+      }
+      progress.at(done, total);
+    },
+    end: () => progress.end(),
+  };
+}
+
+const COLOURS: Record<Status, Emphasis> = { ok: 'green', warning: 'yellow', problem: 'red', unknown: 'dim' };
+const MARK_WIDTH = 'problem'.length;
+const NAME_WIDTH = 'version counter'.length;
+
+function describeFinding(terminal: Terminal, { name, status, finding, remedy }: Finding): string {
+  const mark = emphasize(terminal, COLOURS[status], status.padEnd(MARK_WIDTH));
+  const line = `${mark}  ${name.padEnd(NAME_WIDTH)}  ${printable(finding, false)}\n`;
+  return remedy === null ? line : `${line}${' '.repeat(MARK_WIDTH + NAME_WIDTH + 4)}→ ${printable(remedy, false)}\n`;
+}
+
+function summary(problems: number, warnings: number, unchecked: number): string {
+  const found = [
+    ...(problems > 0 ? [counted(problems, 'problem')] : []),
+    ...(warnings > 0 ? [counted(warnings, 'warning')] : []),
+  ];
+  const aside = unchecked > 0 ? ` ${counted(unchecked, 'thing')} could not be checked.` : '';
+  return `${found.length === 0 ? 'Nothing is wrong' : found.join(' and ')}.${aside}`;
+}
+
+type Policy = Parameters<typeof toPolicySettings>[0];
+
+function toUserReport({ person, user, standings, advice }: UserExplanation, policy: Policy): UserReport {
+  return {
+    id: user.id,
+    email: person.email,
+    role: user.role,
+    advice,
+    memberships: standings.map(toMembershipJson),
+    settings: toPolicySettings(policy),
+    not_enforced: unenforced(policy, 'deny'),
+  };
+}
+
+/** Of one organization; `modelgate org show` prints them all. */
+const SHOWN_MODELS = 20;
+
+function describeUser({ person, user, standings, advice }: UserExplanation, policy: Policy): string {
+  const address = person.email === null ? '' : ` <${person.email}>`;
+  const rows: (readonly [string, Cell])[] = [['user', `${user.id}${address}, role ${user.role}`]];
+  for (const standing of standings) {
+    rows.push(['membership', describeStanding(standing)]);
+    for (const { pattern, isActive } of standing.grants.slice(0, SHOWN_MODELS)) {
+      rows.push([isActive ? '  model' : '  model, off', pattern]);
+    }
+    const more = standing.grants.length - SHOWN_MODELS;
+    if (more > 0) rows.push(['  models', `and ${counted(more, 'model')} more`]);
+  }
+  if (standings.length === 0) rows.push(['membership', 'none']);
+  const obstacle = unenforced(policy, 'deny');
+  if (obstacle !== null) rows.push(['not enforced', obstacle]);
+  return `${asRows(rows)}\n${printable(advice, false)}\n`;
+}

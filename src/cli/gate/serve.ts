@@ -1,0 +1,79 @@
+/** `modelgate serve`: the gate, until it is told to stop. */
+import { once } from 'node:events';
+import { loadConfig } from '../../config/load.ts';
+import type { Config } from '../../config/schema.ts';
+import type { Log } from '../../telemetry/log.ts';
+import { createLog } from '../../telemetry/log.ts';
+import { requireConfig } from '../configured.ts';
+import type { Terminal } from '../terminal.ts';
+import { EXIT } from '../terminal.ts';
+import { requireAuthorities } from './extra-authorities.ts';
+import type { RunningGate } from './start-gate.ts';
+import { startNotices } from './start-notices.ts';
+
+export interface ServeOptions {
+  readonly config?: string;
+  readonly checkConfig?: boolean;
+  readonly json?: boolean;
+}
+
+/** @returns the exit code, once the gate has stopped @throws CommandFailure where it cannot start */
+export async function serve(options: ServeOptions, terminal: Terminal, version: string): Promise<number> {
+  if (options.checkConfig === true && options.json === true) return checkAsJson(options, terminal);
+  const config = requireConfig(terminal, options.config);
+  if (options.checkConfig === true) {
+    terminal.write('The configuration is valid.\n');
+    return EXIT.done;
+  }
+  requireAuthorities(terminal.environment['NODE_EXTRA_CA_CERTS']);
+  const log = createGateLog(config);
+  terminal.onBug((error, isFatal) => {
+    if (isFatal) log.fatal({ err: error }, 'modelgate ends: it is in a state that nobody has foreseen');
+    else log.error({ err: error }, 'something failed that nobody waits for');
+    return log.flush();
+  });
+  // loaded only now: a wrong configuration is said without waiting for everything else
+  const { startGate } = await import('./start-gate.ts');
+  const gate = await startGate(config, log, version);
+  announce(log, config, gate, version);
+  if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
+  log.info({ limit_ms: config.drainTimeoutMs }, 'modelgate stops accepting and finishes what runs');
+  const cut = await gate.close();
+  log.info({ requests_cut: cut }, 'modelgate has stopped');
+  await log.flush();
+  return EXIT.done;
+}
+
+/** @returns a log that shows nothing of what this configuration keeps secret */
+export function createGateLog({ logLevel: level, modelLogLevel: modelLevel, identity }: Config): Log {
+  return createLog({ level, modelLevel, secrets: identity.secretKeys, secretHeaders: [identity.apiKeyHeader] });
+}
+
+function announce(log: Log, config: Config, gate: RunningGate, version: string): void {
+  const { policy, organization } = config;
+  for (const notice of startNotices(config)) log.warn({}, notice);
+  log.info(
+    {
+      version,
+      node: process.version,
+      url: gate.url,
+      admin_url: gate.adminUrl,
+      upstream: config.upstream.url.origin,
+      database: config.database.path,
+      mode: policy.mode,
+      bypass: policy.bypass ?? null,
+      denial: policy.denial,
+      admin_access: policy.adminAccess,
+      direct_connections: policy.directConnections,
+      organization: organization?.id ?? null,
+      auto_enroll: organization?.autoEnroll ?? false,
+    },
+    'modelgate listens',
+  );
+}
+
+function checkAsJson({ config: file }: ServeOptions, terminal: Terminal): number {
+  const { issues = [] } = loadConfig({ ...terminal, file });
+  terminal.write(`${JSON.stringify({ valid: issues.length === 0, issues }, null, 2)}\n`);
+  return issues.length === 0 ? EXIT.done : EXIT.misused;
+}

@@ -1,0 +1,167 @@
+/** `modelgate member add`, `remove` and `list`: who belongs to an organization. */
+import type { Member } from '../../operations/organizations/member-list.ts';
+import { listMembers as readMembers } from '../../operations/organizations/member-list.ts';
+import type { AddedEverybody, MemberChange } from '../../operations/organizations/members.ts';
+import {
+  addEverybody,
+  addMembers as addNamed,
+  removeMembers as removeNamed,
+} from '../../operations/organizations/members.ts';
+import type { ChosenOrganization } from '../../operations/organizations/organizations.ts';
+import type { OrganizationOptions } from '../chosen-organization.ts';
+import { configureOrganization } from '../chosen-organization.ts';
+import { asJson, asTable, counted, printable } from '../output.ts';
+import { createProgress } from '../progress.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT } from '../terminal.ts';
+import { toDate } from '../time.ts';
+import { counts, describeObstacles } from './obstacles.ts';
+import { warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+
+export interface MemberAddOptions extends OrganizationOptions {
+  readonly all?: boolean;
+  readonly role?: string;
+}
+
+/**
+ * @param users ids or e-mail addresses
+ * @throws CommandFailure or OperationFailure; then nobody was added
+ */
+export async function addMembers(
+  users: readonly string[],
+  options: MemberAddOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { all = false, role } = options;
+  if (all === users.length > 0) {
+    throw new CommandFailure(
+      all ? 'Name users, or add --all of them: not both.' : 'Whom? Name users by id or e-mail address, or use --all.',
+      EXIT.misused,
+    );
+  }
+  if (role === '') throw new CommandFailure('--role needs a word, such as member or admin.', EXIT.misused);
+  const { operation, chosen } = configureOrganization(options, terminal);
+  if (all) {
+    const progress = createProgress(terminal, `Adding to ${printable(chosen.id)}`, 'user');
+    const everybody = await addEverybody(operation, chosen, { role, onProgress: progress.at }).finally(progress.end);
+    terminal.write(options.json === true ? everybodyToJson(chosen, everybody) : describeEverybody(chosen, everybody));
+    warnOfOrganization(terminal, chosen, everybody);
+    return EXIT.done;
+  }
+  const added = await addNamed(operation, chosen, { named: users, role });
+  terminal.write(
+    options.json === true
+      ? asJson({ organization: chosen.id, created: added.isNew, members: added.members.map(changeToJson) })
+      : describeChanges(terminal, chosen, added.members),
+  );
+  warnOfOrganization(terminal, chosen, added);
+  return EXIT.done;
+}
+
+const everybodyToJson = (
+  { id }: ChosenOrganization,
+  { added, kept, keptOff, skipped, isNew }: AddedEverybody,
+): string => asJson({ organization: id, created: isNew, added, members_already: kept, switched_off: keptOff, skipped });
+
+function describeEverybody({ id }: ChosenOrganization, { added, kept, keptOff, skipped }: AddedEverybody): string {
+  const parts = [`${counted(added, 'user')} added`];
+  if (kept > 0) {
+    const off = keptOff === 0 ? '' : `, of which ${keptOff.toLocaleString('en')} switched off, and so they stay`;
+    parts.push(`${kept.toLocaleString('en')} already there${off}`);
+  }
+  if (skipped > 0)
+    parts.push(`${skipped.toLocaleString('en')} skipped, because they are pending or banned in the backend`);
+  return `${printable(id)}: ${parts.join('; ')}.\n`;
+}
+
+type Outcome = keyof typeof OUTCOMES;
+
+const OUTCOMES = {
+  added: 'added',
+  restored: 'switched on again',
+  unchanged: 'is a member already',
+  role_changed: 'has another role now',
+  switched_off: 'switched off',
+  off_already: 'was switched off already',
+  deleted: 'deleted',
+  absent: 'is no member',
+} as const;
+
+const changeToJson = ({ id, person, outcome }: MemberChange<Outcome>): unknown => ({
+  id,
+  email: person?.email ?? null,
+  outcome,
+});
+
+const describeChanges = (
+  terminal: Terminal,
+  { id }: ChosenOrganization,
+  changes: readonly MemberChange<Outcome>[],
+): string =>
+  asTable(
+    terminal,
+    ['user', 'e-mail', 'organization', 'result'],
+    changes.map((change) => [change.id, change.person?.email, id, OUTCOMES[change.outcome]]),
+  );
+
+export interface MemberRemoveOptions extends OrganizationOptions {
+  readonly purge?: boolean;
+}
+
+/**
+ * @param users ids or e-mail addresses
+ * @throws CommandFailure or OperationFailure; then nobody was removed
+ */
+export async function removeMembers(
+  users: readonly string[],
+  options: MemberRemoveOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { purge = false } = options;
+  const { config, operation, chosen } = configureOrganization(options, terminal);
+  const removed = await removeNamed(operation, chosen, { named: users, purge });
+  terminal.write(
+    options.json === true
+      ? asJson({ organization: chosen.id, members: removed.members.map(changeToJson) })
+      : describeChanges(terminal, chosen, removed.members),
+  );
+  if (purge) warnOfReturn(terminal, config, chosen, { of: 'users', isEmpty: removed.isEmpty });
+  return EXIT.done;
+}
+
+export interface MemberListOptions extends OrganizationOptions {
+  readonly active?: boolean;
+}
+
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+export async function listMembers(options: MemberListOptions, terminal: Terminal): Promise<number> {
+  const { operation, chosen } = configureOrganization(options, terminal);
+  const all = await readMembers(operation, chosen);
+  const members = options.active === true ? all.filter(counts) : all;
+  terminal.write(
+    options.json === true
+      ? asJson({ organization: chosen.id, members: members.map(memberToJson) })
+      : asTable(
+          terminal,
+          ['user', 'e-mail', 'name', 'role', 'in organization', 'active', 'joined', 'does not count'],
+          members.map((member) => [
+            ...[member.id, member.email, member.name, member.role, member.organizationRole],
+            ...[member.isActive, toDate(member.joinedAt)],
+            describeObstacles(member.obstacles),
+          ]),
+        ),
+  );
+  return EXIT.done;
+}
+
+const memberToJson = (member: Member): unknown => ({
+  id: member.id,
+  email: member.email,
+  name: member.name,
+  role: member.role,
+  organization_role: member.organizationRole,
+  active: member.isActive,
+  joined_at: toDate(member.joinedAt),
+  counts: counts(member),
+  reasons: member.obstacles,
+});

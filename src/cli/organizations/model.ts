@@ -1,0 +1,199 @@
+/** `modelgate model allow`, `deny` and `list`: what an organization grants. */
+import { suggest } from '../../config/suggestion.ts';
+import type { GrantRow } from '../../operations/organizations/grant-list.ts';
+import { listGrants } from '../../operations/organizations/grant-list.ts';
+import type { AllowedModel, AllowedModels, DeniedModel } from '../../operations/organizations/grants.ts';
+import {
+  allowModels as allowPatterns,
+  denyModels as denyPatterns,
+  whyImpossible,
+} from '../../operations/organizations/grants.ts';
+import { describeProblems } from '../../operations/problems.ts';
+import { quoted, quotedFew } from '../../operations/quoted.ts';
+import type { OrganizationOptions } from '../chosen-organization.ts';
+import { configureOrganization } from '../chosen-organization.ts';
+import { asJson, asTable, counted } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { counts, describeObstacles } from './obstacles.ts';
+import { warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+
+/**
+ * @param patterns ids, or beginnings of ids with a `*` after them
+ * @throws CommandFailure or OperationFailure; then nothing was allowed
+ */
+export async function allowModels(
+  patterns: readonly string[],
+  options: OrganizationOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const impossible = patterns.flatMap((pattern) => whyImpossible(pattern) ?? []);
+  if (impossible.length > 0) {
+    throw new CommandFailure(describeProblems(impossible, 'Nothing was allowed.'), EXIT.misused);
+  }
+  const { operation, chosen } = configureOrganization(options, terminal);
+  const allowed = await allowPatterns(operation, chosen, patterns);
+  terminal.write(
+    options.json === true
+      ? asJson({
+          organization: chosen.id,
+          created: allowed.isNew,
+          models: allowed.models.map(({ pattern, outcome, isKnown }) => ({
+            pattern,
+            kind: kindOf(pattern),
+            outcome,
+            known: isKnown,
+          })),
+        })
+      : asTable(
+          terminal,
+          ['model', 'kind', 'organization', 'result'],
+          allowed.models.map(({ pattern, outcome }) => [pattern, kindOf(pattern), chosen.id, OUTCOMES[outcome]]),
+        ),
+  );
+  warnOfUnknown(terminal, allowed);
+  warnOfOrganization(terminal, chosen, allowed);
+  return EXIT.done;
+}
+
+const kindOf = (pattern: string): GrantRow['kind'] => (pattern.endsWith('*') ? 'prefix' : 'exact');
+
+const OUTCOMES = {
+  added: 'allowed',
+  restored: 'allowed again',
+  unchanged: 'was allowed already',
+  switched_off: 'switched off',
+  off_already: 'was switched off already',
+  deleted: 'deleted',
+  absent: 'is no grant',
+} as const;
+
+/** An id that the file does not know is the usual case with a provider, and a misspelt one looks just the same. */
+function warnOfUnknown(terminal: Terminal, { models, known }: AllowedModels): void {
+  const unknown = models.filter(({ isKnown }) => !isKnown);
+  const exact = unknown.filter(({ pattern }) => kindOf(pattern) === 'exact');
+  if (exact.length > 0) {
+    say(
+      terminal,
+      `${named(exact)} ${exact.length === 1 ? 'does' : 'do'} not stand in the backend's database. That is usual for models of a provider; look that ${exact.length === 1 ? 'the id is' : 'the ids are'} spelt as in the backend's list of models, or compare with \`modelgate model sync --from live --dry-run\`.`,
+    );
+  }
+  for (const { pattern } of exact.slice(0, MOST_NAMED)) {
+    const meant = closest(pattern, known);
+    if (meant !== undefined) say(terminal, `Did you mean ${quoted(meant)} instead of ${quoted(pattern)}?`);
+  }
+  const prefixes = unknown.filter(({ pattern }) => kindOf(pattern) === 'prefix');
+  if (prefixes.length > 0 && known.length > 0) {
+    say(
+      terminal,
+      `No model that stands in the backend's database begins like ${named(prefixes)}: ${prefixes.length === 1 ? 'it allows' : 'they allow'} whatever the provider has of that beginning.`,
+    );
+  }
+  if (models.some(({ pattern }) => pattern === '*')) {
+    say(terminal, '"*" allows every model of the backend, also those that are connected later.');
+  }
+}
+
+const MOST_NAMED = 5;
+
+const named = (models: readonly AllowedModel[]): string =>
+  quotedFew(
+    models.map(({ pattern }) => pattern),
+    MOST_NAMED,
+  );
+
+/** @returns what differs in its letter case, or only lacks the provider before it or the tag behind it; else the nearest */
+function closest(id: string, known: readonly string[]): string | undefined {
+  const typed = id.trim().toLowerCase();
+  const alike = known.find((candidate) => {
+    const other = candidate.toLowerCase();
+    return [typed, `${typed}:latest`].includes(other) || other.endsWith(`/${typed}`) || other.endsWith(`.${typed}`);
+  });
+  if (alike !== undefined) return alike;
+  // the finder of settings knows upper case and underscores
+  const spelt = new Map(known.map((candidate) => [candidate.toUpperCase().replaceAll('-', '_'), candidate]));
+  const nearest = suggest(typed, [...spelt.keys()]);
+  return nearest === undefined ? undefined : spelt.get(nearest);
+}
+
+export interface ModelDenyOptions extends OrganizationOptions {
+  readonly purge?: boolean;
+}
+
+/**
+ * @param patterns as they were allowed
+ * @throws CommandFailure or OperationFailure; then nothing was denied
+ */
+export async function denyModels(
+  patterns: readonly string[],
+  options: ModelDenyOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { purge = false } = options;
+  const { config, operation, chosen } = configureOrganization(options, terminal);
+  const { models, isEmpty } = await denyPatterns(operation, chosen, { patterns, purge });
+  terminal.write(
+    options.json === true
+      ? asJson({
+          organization: chosen.id,
+          models: models.map(({ pattern, outcome, stillBy }) => ({ pattern, outcome, still_allowed_by: stillBy })),
+        })
+      : asTable(
+          terminal,
+          ['model', 'organization', 'result'],
+          models.map(({ pattern, outcome }) => [pattern, chosen.id, OUTCOMES[outcome]]),
+        ),
+  );
+  for (const model of models) warnOfRest(terminal, model);
+  if (purge) warnOfReturn(terminal, config, chosen, { of: 'models', isEmpty });
+  return EXIT.done;
+}
+
+function warnOfRest(terminal: Terminal, { pattern, stillBy }: DeniedModel): void {
+  if (stillBy.length === 0) return;
+  const some = stillBy.slice(0, MOST_NAMED).map((other) => quoted(other));
+  const rest = stillBy.length - some.length;
+  const through = `${some.join(', ')}${rest > 0 ? ` and ${counted(rest, 'other grant')}` : ''}`;
+  say(
+    terminal,
+    kindOf(pattern) === 'exact'
+      ? `${quoted(pattern)} is still allowed by ${through}.`
+      : `Of what ${quoted(pattern)} covered, some is still allowed by ${through}.`,
+  );
+}
+
+export interface ModelListOptions extends OrganizationOptions {
+  readonly active?: boolean;
+}
+
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+export async function listModels(options: ModelListOptions, terminal: Terminal): Promise<number> {
+  const { operation, chosen } = configureOrganization(options, terminal);
+  const all = await listGrants(operation, chosen);
+  const grants = options.active === true ? all.filter(counts) : all;
+  terminal.write(
+    options.json === true
+      ? asJson({ organization: chosen.id, models: grants.map(grantToJson) })
+      : asTable(
+          terminal,
+          ['model', 'kind', 'name', 'active', 'in table', 'does not count'],
+          grants.map((grant) => [
+            ...[grant.pattern, grant.kind, grant.name, grant.isActive],
+            grant.kind === 'exact' ? grant.rows > 0 : counted(grant.rows, 'model'),
+            describeObstacles(grant.obstacles),
+          ]),
+        ),
+  );
+  return EXIT.done;
+}
+
+const grantToJson = (grant: GrantRow): unknown => ({
+  pattern: grant.pattern,
+  kind: grant.kind,
+  name: grant.name,
+  active: grant.isActive,
+  in_table: grant.rows > 0,
+  covers: grant.rows,
+  counts: counts(grant),
+  reasons: grant.obstacles,
+});

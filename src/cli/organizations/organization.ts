@@ -1,0 +1,176 @@
+/** `modelgate org list` and `org show`: what the file knows of organizations. Changes nothing. */
+import type { Obstacle } from '../../operations/organizations/member-list.ts';
+import type {
+  BackendAdmin,
+  OrganizationPortrait,
+  OrganizationSummary,
+} from '../../operations/organizations/organization-summary.ts';
+import {
+  listOrganizations as readOrganizations,
+  portrayOrganization,
+} from '../../operations/organizations/organization-summary.ts';
+import { chooseOrganization } from '../chosen-organization.ts';
+import { configureOperation } from '../configured.ts';
+import type { Cell } from '../output.ts';
+import { asJson, asRows, asTable, counted } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+import { EXIT, say } from '../terminal.ts';
+import type { DatabaseOptions } from '../words.ts';
+import { counts, OBSTACLES } from './obstacles.ts';
+
+/** @throws CommandFailure or OperationFailure where the file cannot be read */
+export async function listOrganizations(options: DatabaseOptions, terminal: Terminal): Promise<number> {
+  const { config, operation } = configureOperation(options, terminal);
+  const organizations = await readOrganizations(operation, config.organization);
+  if (options.json === true) {
+    terminal.write(asJson({ organizations: organizations.map(toJson) }));
+    return EXIT.done;
+  }
+  if (organizations.length === 0) {
+    say(terminal, 'There is no organization yet: `modelgate member add USER --org ID --create` makes one.');
+    return EXIT.done;
+  }
+  terminal.write(
+    asTable(
+      terminal,
+      [
+        'id',
+        'name',
+        'active',
+        { title: 'members', align: 'right' },
+        { title: 'switched off', align: 'right' },
+        { title: 'grants', align: 'right' },
+        { title: 'switched off', align: 'right' },
+      ],
+      organizations.map(({ id, name, isActive, members, grants }): Cell[] => [
+        id,
+        name,
+        isActive,
+        members.active,
+        members.all - members.active,
+        grants.active,
+        grants.all - grants.active,
+      ]),
+    ),
+  );
+  return EXIT.done;
+}
+
+function toJson({ id, name, isActive, isConfigured, members, grants }: OrganizationSummary): unknown {
+  return {
+    id,
+    name,
+    active: isActive,
+    configured: isConfigured,
+    members: { active: members.active, all: members.all },
+    grants: { active: grants.active, all: grants.all },
+  };
+}
+
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+export async function showOrganization(
+  id: string | undefined,
+  options: DatabaseOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { config, operation } = configureOperation(options, terminal);
+  const chosen = chooseOrganization(config, { org: id }, '`modelgate org show ID`');
+  const portrait = await portrayOrganization(operation, chosen, config.organization);
+  terminal.write(options.json === true ? asJson(portraitToJson(portrait)) : describe(portrait));
+  return EXIT.done;
+}
+
+function portraitToJson(portrait: OrganizationPortrait): unknown {
+  const { id, name, isActive, isConfigured, members, grants, backendAdmins, parts } = portrait;
+  return {
+    id,
+    name,
+    active: isActive,
+    configured: isConfigured,
+    members: {
+      counting: members.filter(counts).length,
+      active: members.filter((member) => member.isActive).length,
+      all: members.length,
+    },
+    grants: { active: grants.filter((grant) => grant.isActive).length, all: grants.length },
+    models: grants.filter((grant) => grant.isActive).map(({ pattern }) => pattern),
+    organization_admins: members
+      .filter(({ organizationRole }) => organizationRole === 'admin')
+      .map(({ id: user, email, isActive: active }) => ({ id: user, email, active })),
+    backend_admins: backendAdmins.map((admin) => ({ ...admin, member: membershipOf(portrait, admin) })),
+    schema: parts.map(({ kind, expected, missing }) => ({ kind, expected, missing })),
+    complete: parts.every(({ missing }) => missing.length === 0),
+  };
+}
+
+/** @returns `active`, `inactive`, or null for whoever is no member */
+function membershipOf({ members }: OrganizationPortrait, { id }: BackendAdmin): 'active' | 'inactive' | null {
+  const rows = members.filter((member) => member.id === id);
+  if (rows.length === 0) return null;
+  return rows.some(({ isActive }) => isActive) ? 'active' : 'inactive';
+}
+
+type Row = readonly [name: string, value: Cell];
+
+function describe(portrait: OrganizationPortrait): string {
+  const { id, name, isActive, isConfigured, members, grants, backendAdmins, parts } = portrait;
+  const admins = members.filter(({ organizationRole }) => organizationRole === 'admin');
+  const active = grants.filter((grant) => grant.isActive);
+  const off = grants.length - active.length;
+  const missing = parts.flatMap((part) => part.missing.map((object) => `${part.kind} ${object}`));
+  return asRows([
+    ['organization', id],
+    ['name', name],
+    ['active', isActive ? 'yes' : 'no: client_organizations switches it off, so it gives nothing'],
+    ...(isConfigured ? [['configured', 'yes: OPENROUTER_EXTERNAL_USER names it'] as const] : []),
+    ['members', countMembers(portrait)],
+    ...listed(
+      'its admins',
+      admins.map((member) => `${named(member)}${member.isActive ? '' : ', switched off'}`),
+      'member list',
+    ),
+    ...listed(
+      'backend admins',
+      backendAdmins.map((admin) => `${named(admin)}${MEMBERSHIP[String(membershipOf(portrait, admin))] ?? ''}`),
+    ),
+    ...listed(
+      'models',
+      active.map(({ pattern }) => pattern),
+      'model list',
+    ),
+    ...(off === 0 ? [] : [['', `${counted(off, 'grant')} switched off`] as const]),
+    ...parts.map((part): Row => [PLURALS[part.kind], `${part.expected - part.missing.length} of ${part.expected}`]),
+    ...listed('missing', missing).filter(() => missing.length > 0),
+    ...(missing.length === 0 ? [] : [['', 'modelgate init makes what is missing'] as const]),
+  ]);
+}
+
+const PLURALS = { table: 'tables', index: 'indexes', view: 'views', trigger: 'triggers' } as const;
+
+const MEMBERSHIP: Readonly<Record<string, string>> = { null: ', no member', inactive: ', switched off', active: '' };
+
+const named = ({ id, email }: BackendAdmin): string => (email === null ? id : `${email} (${id})`);
+
+/** Such as `14, of which 12 count: 1 switched off, 1 pending`. */
+function countMembers({ members }: OrganizationPortrait): string {
+  const left = new Map<Obstacle, number>();
+  for (const { obstacles } of members) {
+    for (const obstacle of obstacles) left.set(obstacle, (left.get(obstacle) ?? 0) + 1);
+  }
+  const counting = members.filter(counts).length;
+  if (counting === members.length) return counting.toLocaleString('en');
+  const reasons = [...left].map(([obstacle, count]) => `${count.toLocaleString('en')} ${OBSTACLES[obstacle]}`);
+  return `${members.length.toLocaleString('en')}, of which ${counting.toLocaleString('en')} count: ${reasons.join(', ')}`;
+}
+
+/** The first ones, a row each; `command` shows them all. */
+function listed(label: string, values: readonly string[], command?: string): readonly Row[] {
+  if (values.length === 0) return [[label, 'none']];
+  const rows = values.slice(0, MOST_LISTED).map((value, index): Row => [index === 0 ? label : '', value]);
+  const rest = values.length - rows.length;
+  if (rest === 0) return rows;
+  const where = command === undefined ? '--json shows all' : `modelgate ${command} shows all`;
+  return [...rows, ['', `and ${rest.toLocaleString('en')} more; ${where}`]];
+}
+
+const MOST_LISTED = 20;

@@ -1,0 +1,103 @@
+/** `modelgate report`: who has which models, row by row as the deployment guide's view says it. */
+import type {
+  AccessReport,
+  AccessRow,
+  NotCounted,
+  OrganizationModels,
+} from '../../operations/reports/access-report.ts';
+import { readAccessReport } from '../../operations/reports/access-report.ts';
+import { chooseOrganization } from '../chosen-organization.ts';
+import { configureOperation } from '../configured.ts';
+import type { Cell } from '../output.ts';
+import { asJsonLine, asTable, counted } from '../output.ts';
+import { createProgress } from '../progress.ts';
+import type { Terminal } from '../terminal.ts';
+import { EXIT, say } from '../terminal.ts';
+import type { DatabaseOptions } from '../words.ts';
+import { asCsv, requireOneFormat } from './csv.ts';
+import { writeInPieces } from './long-output.ts';
+
+export interface ReportOptions extends DatabaseOptions {
+  readonly org?: string;
+  readonly csv?: boolean;
+}
+
+/** The view's own names. */
+const COLUMNS = ['user_email', 'user_name', 'organization_id', 'accessible_models', 'model_names'] as const;
+
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+export async function report(options: ReportOptions, terminal: Terminal): Promise<number> {
+  requireOneFormat(options);
+  const { config, operation } = configureOperation(options, terminal);
+  const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
+  const progress = createProgress(terminal, 'Reading', 'membership');
+  const found = await readAccessReport(operation, chosen, progress.at).finally(progress.end);
+  await print(options, terminal, found);
+  for (const note of notes(found.notCounted)) say(terminal, note);
+  return EXIT.done;
+}
+
+function print({ csv, json }: ReportOptions, terminal: Terminal, found: AccessReport): Promise<void> {
+  if (json === true) return printJson(terminal, found);
+  if (csv === true) {
+    terminal.write(asCsv(terminal, [COLUMNS]));
+    const toCells = createCells();
+    return writeInPieces(terminal, found.rows, (piece) => asCsv(terminal, piece.map(toCells)));
+  }
+  terminal.write(
+    asTable(
+      terminal,
+      COLUMNS.map((title) => (title === 'accessible_models' ? { title, align: 'right' } : title)),
+      found.rows.map(createCells()),
+    ),
+  );
+  return Promise.resolve();
+}
+
+/** One document, without ever holding it whole. */
+async function printJson(terminal: Terminal, { rows, notCounted }: AccessReport): Promise<void> {
+  terminal.write('{\n  "rows": [');
+  await writeInPieces(terminal, rows, (piece, at) =>
+    piece.map((row, index) => `${at + index === 0 ? '' : ','}\n    ${asJsonLine(toJson(row))}`).join(''),
+  );
+  const rest = {
+    prefix_grants: notCounted.prefixGrants,
+    grants_without_row: notCounted.grantsWithoutRow,
+    inactive_organizations: notCounted.inactiveOrganizations,
+  };
+  terminal.write(`${rows.length === 0 ? '' : '\n  '}],\n  "not_counted": ${asJsonLine(rest)}\n}\n`);
+}
+
+const toJson = ({ email, name, organization }: AccessRow): unknown => ({
+  user_email: email,
+  user_name: name,
+  organization_id: organization.id,
+  accessible_models: organization.accessibleModels,
+  model_names: organization.modelNames,
+});
+
+/** Every member of an organization has the same names: one text for all of them. */
+function createCells(): (row: AccessRow) => readonly Cell[] {
+  const names = new Map<OrganizationModels, string | null>();
+  return ({ email, name, organization }) => {
+    const { id, accessibleModels, modelNames } = organization;
+    const joined = names.get(organization) ?? (modelNames.length === 0 ? null : modelNames.join(','));
+    names.set(organization, joined);
+    return [email, name, id, accessibleModels, joined];
+  };
+}
+
+/** Where the view, and so the report, says something else than the gate would. */
+function* notes({ prefixGrants, grantsWithoutRow, inactiveOrganizations }: NotCounted): Generator<string> {
+  const grants = [
+    ...(prefixGrants > 0 ? [counted(prefixGrants, 'grant that ends in *', 'grants that end in *')] : []),
+    ...(grantsWithoutRow > 0 ? [`${counted(grantsWithoutRow, 'grant')} of models without a row there`] : []),
+  ].join(' and ');
+  if (grants !== '') {
+    yield `The report counts models of the backend's model table, as the guide's view does: it leaves out ${grants}. \`modelgate model list\` shows them all.`;
+  }
+  if (inactiveOrganizations > 0) {
+    const switchedOff = counted(inactiveOrganizations, 'organization in it is', 'organizations in it are');
+    yield `${switchedOff} switched off in client_organizations, which the guide's view does not look at: the gate gives ${inactiveOrganizations === 1 ? 'its' : 'their'} members nothing.`;
+  }
+}

@@ -1,0 +1,318 @@
+/** `model sync` as it is used: what it shows, whom it asks, what it refuses. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, test } from 'vitest';
+import { askCommand, runCommand } from '../../../support/command.ts';
+import type { CommandSurroundings } from '../../../support/command.ts';
+import type { TestDatabase } from '../../../support/database.ts';
+import { createDatabase } from '../../../support/database.ts';
+import { startTestGate } from '../../../support/gate.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
+import { hasPython } from '../../../support/python.ts';
+import { sendJson, startRecordingServer } from '../../../support/recording-server.ts';
+import { withTimeout } from '../../../support/with-timeout.ts';
+
+const MAIN = fileURLToPath(new URL('../../../../src/main.ts', import.meta.url));
+
+const open: { close(): unknown }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0)) await one.close();
+});
+
+function filled(): TestDatabase {
+  const database = createDatabase();
+  open.push(database);
+  for (const id of ['new', 'on', 'off', 'vendor/x']) database.addModel({ id });
+  database.addModel({ id: 'helper', base: 'on' });
+  for (const [model, active] of [
+    ['on', 1],
+    ['off', 0],
+    ['vendor/*', 1],
+    ['gone', 1],
+  ] as const) {
+    database.grant('acme', model, active);
+  }
+  return database;
+}
+
+const sync = ({ path }: TestDatabase, words: readonly string[], surroundings: CommandSurroundings = {}) =>
+  runCommand(['model', 'sync', '--org', 'acme', '--database', path, ...words], surroundings);
+
+const active = ({ sql }: TestDatabase): unknown[] =>
+  sql.prepare('SELECT model_id FROM organization_models WHERE is_active = 1 ORDER BY model_id').pluck().all();
+
+const AT_TERMINAL = { input: true, output: true, error: true };
+const typing = (...lines: readonly string[]): CommandSurroundings => {
+  const left = [...lines];
+  return { screen: AT_TERMINAL, environment: { NO_COLOR: '1' }, input: () => Readable.from([left.shift() ?? '']) };
+};
+
+const PRESETS =
+  'modelgate: Left out: 1 preset ("helper"); a preset works as soon as its base is allowed, and --presets allows it itself.\n';
+
+describe('model sync', () => {
+  test('shows the difference and changes nothing with --dry-run', async () => {
+    const database = filled();
+    expect(await sync(database, ['--dry-run', '--remove'])).toEqual({
+      code: 0,
+      stdout: [
+        "acme, compared with the backend's model table:",
+        '+ new',
+        '- gone',
+        '  off  (was switched off, and stays off without --switch-on)',
+        '  vendor/*  (covers 1 model: no row needed)',
+        '1 to allow, 1 to switch off, 2 allowed already, 1 off and staying off.',
+        '',
+      ].join('\n'),
+      stderr: `${PRESETS}modelgate: The table has a row for a model only if somebody has edited it in the backend: what is switched off here may be there all the same. --from live knows.\n`,
+    });
+    expect(active(database)).toEqual(['gone', 'on', 'vendor/*']);
+  });
+
+  test('writes with --yes what it has shown', async () => {
+    const database = filled();
+    const { code, stdout } = await sync(database, ['--yes', '--switch-on', '--presets']);
+    expect(code).toBe(0);
+    expect(stdout.split('\n')).toEqual([
+      "acme, compared with the backend's model table:",
+      '+ helper',
+      '+ new',
+      '~ off  (switched on again)',
+      '  vendor/*  (covers 1 model: no row needed)',
+      '  gone  (is not in the catalogue, and stays on without --remove)',
+      '2 to allow, 1 to switch on again, 0 to switch off, 2 allowed already.',
+      'Written: 3 grants.',
+      '',
+    ]);
+    expect(active(database)).toEqual(['gone', 'helper', 'new', 'off', 'on', 'vendor/*']);
+  });
+
+  test('as JSON is one document, with everything in it', async () => {
+    const database = filled();
+    const { stdout } = await sync(database, ['--yes', '--remove', '--json']);
+    expect(JSON.parse(stdout)).toEqual({
+      organization: 'acme',
+      source: 'table',
+      dry_run: false,
+      written: true,
+      created: false,
+      allow: ['new'],
+      switch_on: [],
+      switch_off: ['gone'],
+      stays_off: ['off'],
+      covered: [{ model: 'vendor/x', by: 'vendor/*' }],
+      unchanged: ['on'],
+      not_in_catalogue: [],
+      uncertain: [],
+      left_out: { presets: ['helper'], arena: [], switched_off: [], unusable: [] },
+      gaps: [],
+    });
+    const again = await sync(database, ['--yes', '--remove', '--json']);
+    expect(JSON.parse(again.stdout)).toMatchObject({ written: false, allow: [], switch_off: [] });
+  });
+
+  test('names of what stays as it is only the first', async () => {
+    const database = filled();
+    for (let index = 0; index < 30; index += 1) database.grant('acme', `gone-${index}`);
+    const { stdout } = await sync(database, ['--dry-run']);
+    expect(stdout.match(/is not in the catalogue/g)).toHaveLength(11);
+    expect(stdout).toContain('… and 21 more');
+  });
+
+  test('of a new organization needs --create', async () => {
+    const database = filled();
+    const words = ['model', 'sync', '--org', 'initech', '--database', database.path, '--yes'];
+    expect(await runCommand(words)).toMatchObject({ code: 1, stderr: expect.stringContaining('--create') as string });
+    const { created } = await askCommand<{ created: boolean }>([...words, '--create', '--presets']);
+    expect(created).toBe(true);
+  });
+});
+
+describe('whoever sits at the terminal', () => {
+  test.each(['y\n', 'Yes\n', ' y \n'])('is asked, and %j writes', async (answer) => {
+    const database = filled();
+    const { code, stdout, stderr } = await sync(database, [], typing(answer));
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: `${PRESETS}Write this to ${database.path}? [y/N] `,
+    });
+    expect(stdout).toContain('+ new\n');
+    expect(stdout).toContain('Written: 1 grant.\n');
+    expect(active(database)).toContain('new');
+  });
+
+  test.each(['n\n', '\n', '', 'yellow\n'])('may say no, and %j does', async (answer) => {
+    const database = filled();
+    const { code, stderr } = await sync(database, [], typing(answer));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/Nothing was changed\.\n$/);
+    expect(active(database)).not.toContain('new');
+  });
+
+  test('is shown the difference again where the file has changed meanwhile', async () => {
+    const database = filled();
+    const answers = ['y\n', 'y\n'];
+    let asked = 0;
+    const { code, stdout, stderr } = await sync(database, [], {
+      ...typing(),
+      input: () => {
+        if ((asked += 1) === 1) database.addModel({ id: 'newer' });
+        return Readable.from([answers.shift() ?? '']);
+      },
+    });
+    expect({ code, asked }).toEqual({ code: 0, asked: 2 });
+    expect(stderr).toContain('Somebody has changed the file meanwhile: nothing was written');
+    expect(stdout.match(/^\+ new(?:er)?$/gm)).toEqual(['+ new', '+ new', '+ newer']);
+    expect(active(database)).toContain('newer');
+  });
+
+  test('is not asked where there is nothing to write', async () => {
+    const database = filled();
+    database.grant('acme', 'new');
+    expect(await sync(database, [], typing())).toMatchObject({ code: 0, stderr: PRESETS });
+  });
+
+  test.runIf(hasPython).each([
+    ['y\n', 0, true],
+    ['\u0003', 1, false],
+    ['\u0004', 1, false],
+  ])('is asked on a real terminal, where %j ends with %i', async (keys, code, isWritten) => {
+    const database = filled();
+    const script = `import os, pty, sys
+def read(fd):
+    data = os.read(fd, 4096)
+    if b'[y/N]' in data: os.write(fd, sys.argv[1].encode())
+    return data
+sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[2:], read)))`;
+    const words = ['model', 'sync', '--org', 'acme', '--database', database.path];
+    const child = spawn('python3', ['-c', script, keys, process.execPath, MAIN, ...words], { env: {}, stdio: 'pipe' });
+    let shown = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
+    const [ended] = (await withTimeout(once(child, 'close'), 15_000, 'the command on a terminal')) as [number];
+    expect(ended).toBe(code);
+    expect(shown).toContain('\u001b[32m+ new\u001b[39m\r\n');
+    expect(shown).toMatch(isWritten ? /Written: 1 grant\.\r\n$/ : /\r\nmodelgate: Nothing was changed\.\r\n$/);
+    expect(active(database).includes('new')).toBe(isWritten);
+  });
+
+  test('who is a script must say --yes or --dry-run', async () => {
+    const database = filled();
+    expect(await sync(database, [])).toEqual({
+      code: 2,
+      stdout: '',
+      stderr:
+        'modelgate: Nobody can be asked here, because this is no terminal: say --yes, or --dry-run to look at the difference. Nothing was changed.\n',
+    });
+    const json = await sync(database, ['--json'], typing('y\n'));
+    expect(json).toMatchObject({ code: 2, stderr: expect.stringContaining('Nobody is asked with --json') as string });
+    const held = await sync(database, ['--from', 'live', '--token-file', '-'], typing('y\n'));
+    expect(held).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('standard input holds the token') as string,
+    });
+    expect(active(database)).not.toContain('new');
+  });
+});
+
+describe('with --from live', () => {
+  const TOKEN = 'sk-a-token-of-an-admin';
+
+  async function backend(): Promise<{ readonly url: string; tokens(): readonly (string | undefined)[] }> {
+    const recorder = await startRecordingServer((_, response) =>
+      sendJson(response, { data: [{ id: 'live-1' }, { id: 'on' }, { id: 'vendor/z' }] }),
+    );
+    open.push(recorder);
+    return {
+      url: recorder.origin,
+      tokens: () => recorder.requests.map(({ headers }) => headers.authorization),
+    };
+  }
+
+  test.each([
+    ['a file', (database: TestDatabase) => writeFileSync(join(database.directory, 'key'), `${TOKEN}\n`), 'key'],
+    [
+      'a file with a header in it',
+      (database: TestDatabase) => writeFileSync(join(database.directory, 'key'), `Bearer ${TOKEN}`),
+      'key',
+    ],
+    ['standard input', () => undefined, '-'],
+  ])('the catalogue is asked of the backend, with a token from %s', async (_name, prepare, file) => {
+    const database = filled();
+    prepare(database);
+    const { url, tokens } = await backend();
+    const words = ['--from', 'live', '--token-file', file, '--remove', '--yes'];
+    const result = await sync(database, words, {
+      directory: database.directory,
+      environment: { MODELGATE_UPSTREAM_URL: url },
+      input: () => Readable.from([TOKEN.slice(0, 5), `${TOKEN.slice(5)}\n`]),
+    });
+    expect(result.code).toBe(0);
+    expect(result.stdout.split('\n').slice(0, 3)).toEqual([
+      'acme, compared with the running backend:',
+      '+ live-1',
+      '- gone',
+    ]);
+    expect(new Set(tokens())).toEqual(new Set([`Bearer ${TOKEN}`]));
+    expect(`${result.stdout}${result.stderr}`).not.toContain(TOKEN);
+    expect(active(database)).toEqual(['live-1', 'on', 'vendor/*']);
+  });
+
+  test.each([
+    [['--from', 'live'], 'Where is the backend?'],
+    [['--from', 'live', '--url', 'http://127.0.0.1:9'], '--token-file FILE names a file'],
+    [
+      ['--from', 'live', '--url', 'http://127.0.0.1:9', '--token-file', 'absent'],
+      'The file absent is not there (ENOENT)',
+    ],
+    [['--from', 'live', '--url', 'http://127.0.0.1:9', '--token-file', '.'], 'The file . cannot be read (EISDIR)'],
+    [['--from', 'live', '--url', 'http://127.0.0.1:9', '--token-file', '-'], 'Standard input is empty'],
+    [
+      ['--from', 'live', '--url', 'http://127.0.0.1:9', '--token-file', 'webui.db'],
+      'The file webui.db holds something else',
+    ],
+    [['--from', 'live', '--url', 'ftp://backend'], 'Expected an address such as http://open-webui:8080.'],
+    [['--from', 'live', '--url', 'http://backend/path'], 'Expected scheme, host and port alone'],
+    [['--from', 'live', '--url', 'http://user:pass@backend'], 'Expected scheme, host and port alone'],
+    [['--url', 'http://backend'], '--url means nothing without --from live'],
+    [['--token-file', 'key', '--from', 'config'], '--token-file means nothing without --from live'],
+    [['--from', 'elsewhere'], 'Allowed choices are table, config, live'],
+  ])('%j is refused in a sentence', async (words, said) => {
+    const database = filled();
+    const result = await sync(database, [...words, '--yes'], { directory: database.directory });
+    expect(result).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(said) as string });
+  });
+
+  test('the gate in front is told from the backend', async () => {
+    await using gate = await startTestGate();
+    writeFileSync(join(gate.database.directory, 'token'), await gate.token('adm'));
+    const words = ['--from', 'live', '--token-file', 'token', '--dry-run', '--url'];
+    const at = { directory: gate.database.directory };
+    expect(await sync(gate.database, [...words, gate.url], at)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('Ask the backend itself and not the gate') as string,
+    });
+    const { code, stdout } = await sync(gate.database, [...words, gate.backend.url], at);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^\+ F$/m);
+  });
+});
+
+test('hostile ids are shown harmlessly and stored exactly, or left out', async () => {
+  const database = createDatabase();
+  open.push(database);
+  database.grant('acme', 'on');
+  for (const [key, value] of Object.entries(HOSTILE)) {
+    database.addModel({ id: value });
+    database.grant('acme', `${value} (${key})`);
+  }
+  const { code, stdout, stderr } = await sync(database, ['--yes', '--remove']);
+  expect(code).toBe(0);
+  expect(`${stdout}${stderr}`).not.toMatch(DANGEROUS);
+  const stored = active(database);
+  const usable = Object.values(HOSTILE).filter((id) => id.length <= 1_024 && !/[\u0000-\u001f\u007f]/.test(id));
+  expect(stored.toSorted()).toEqual(usable.toSorted());
+});

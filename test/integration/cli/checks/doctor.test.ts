@@ -1,0 +1,211 @@
+import { execFile } from 'node:child_process';
+import { chmodSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DoctorReport } from '../../../../src/cli/checks/doctor.ts';
+import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
+import { startSampleBackend } from '../../../../src/demo/sample-backend.ts';
+import type { TestDatabase } from '../../../support/database.ts';
+import { createDatabase } from '../../../support/database.ts';
+import { createHealthyDatabase } from '../../../support/diagnosis.ts';
+import { runCommand } from '../../../support/command.ts';
+import { runModelgate, startModelgate } from '../../../support/gate-process.ts';
+import { openOtherProcess } from '../../../support/other-process.ts';
+import { hasPython } from '../../../support/python.ts';
+import { until } from '../../../support/with-timeout.ts';
+
+const run = promisify(execFile);
+const MAIN = fileURLToPath(new URL('../../../../src/main.ts', import.meta.url));
+const KEY = 'a key of more than sixteen characters';
+
+let database: TestDatabase;
+let backend: SampleBackend;
+beforeAll(async () => {
+  database = createHealthyDatabase({ era: '0.6.18' });
+  database.addMember('globex', 'alice', 0);
+  database.sql.close();
+  chmodSync(database.path, 0o600);
+  backend = await startSampleBackend({ database: database.path, secretKey: KEY });
+});
+afterAll(async () => {
+  await backend.close();
+  database.close();
+});
+
+const whole = () => ({
+  DATABASE_URL: `sqlite:///${database.path}`,
+  MODELGATE_UPSTREAM_URL: backend.url,
+  WEBUI_SECRET_KEY: KEY,
+});
+const doctor = (words: readonly string[], environment: Record<string, string> = whole()) =>
+  runCommand(['doctor', ...words], { environment });
+async function report(words: readonly string[], environment: Record<string, string> = whole()) {
+  const { code, stdout, stderr } = await doctor([...words, '--json'], environment);
+  expect(stderr).toBe('');
+  return { code, ...(JSON.parse(stdout) as DoctorReport) };
+}
+const faultsOf = ({ checks }: DoctorReport) =>
+  checks.filter(({ status }) => status !== 'ok').map(({ name, status }) => `${status} ${name}`);
+
+describe('doctor', () => {
+  test('says that nothing is wrong, a line for each check, and changes nothing', async () => {
+    const before = readFileSync(database.path);
+    const { code, stdout, stderr } = await runModelgate(['doctor'], whole());
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^ok {7}settings {9}Model access is enforced/);
+    expect(stdout).toMatch(/^ok {7}secret key {7}It is the backend's/m);
+    expect(stdout).toMatch(/\n\nNothing is wrong\.\n$/);
+    expect(stdout).not.toContain('\u001b');
+    expect(readFileSync(database.path).equals(before)).toBe(true);
+    expect(readdirSync(database.directory)).toEqual(['webui.db']);
+  });
+
+  test('prints one JSON document, and ends with 1 where there is a problem', async () => {
+    const found = await report(['--quick'], { ...whole(), BYPASS_MODEL_ACCESS_CONTROL: 'true' });
+    expect(found).toMatchObject({ code: 1, problems: 1, warnings: 0, not_checked: 0, user: null });
+    expect(found.database).toBe(database.path);
+    expect(found.checks[0]).toEqual({
+      name: 'settings',
+      status: 'problem',
+      finding: 'MODEL ACCESS CONTROL IS SWITCHED OFF by BYPASS_MODEL_ACCESS_CONTROL: nothing is filtered or refused.',
+      remedy: 'Take BYPASS_MODEL_ACCESS_CONTROL out of the environment and restart the gate.',
+    });
+  });
+
+  test.each([
+    [
+      'only the database',
+      (env: Record<string, string>) => ({ DATABASE_URL: env['DATABASE_URL']! }),
+      0,
+      ['unknown settings'],
+    ],
+    ['no key', ({ WEBUI_SECRET_KEY: _key, ...env }: Record<string, string>) => env, 0, ['unknown settings']],
+    [
+      'the published key',
+      (env: Record<string, string>) => ({ ...env, WEBUI_SECRET_KEY: 't0p-s3cr3t' }),
+      1,
+      ['problem settings', 'problem secret key'],
+    ],
+    [
+      'a short key',
+      (env: Record<string, string>) => ({ ...env, WEBUI_SECRET_KEY: 'short' }),
+      1,
+      ['warning settings', 'problem secret key'],
+    ],
+    ['report mode', (env: Record<string, string>) => ({ ...env, MODELGATE_MODE: 'report' }), 0, ['warning settings']],
+    [
+      'a filter that is off',
+      (env: Record<string, string>) => ({ ...env, ENABLE_MODEL_FILTER: 'false' }),
+      1,
+      ['problem settings'],
+    ],
+    [
+      'a wrong port and an unknown setting',
+      (env: Record<string, string>) => ({ ...env, MODELGATE_PORT: 'x', MODELGATE_MODEL: 'y' }),
+      1,
+      ['problem settings', 'problem settings'],
+    ],
+  ])('works with %s', async (_name, change, code, faults) => {
+    const found = await report(['--quick'], change(whole()));
+    expect(faultsOf(found)).toEqual(faults);
+    expect(found.code).toBe(code);
+  });
+
+  test('says what was not checked', async () => {
+    const { checks } = await report(['--quick'], { DATABASE_URL: `sqlite:///${database.path}` });
+    expect(checks.find(({ status }) => status === 'unknown')?.finding).toBe(
+      'Not set for this command: MODELGATE_UPSTREAM_URL and WEBUI_SECRET_KEY or WEBUI_SECRET_KEY_FILE; so the backend and its clock and the secret key were not checked.',
+    );
+  });
+
+  test('shows no key, whatever is wrong about it', async () => {
+    const { stdout, stderr } = await doctor(['--quick'], { ...whole(), WEBUI_SECRET_KEY: 'zzz-key' });
+    expect(stdout + stderr).not.toContain('zzz-key');
+  });
+});
+
+test.runIf(hasPython)('on a terminal the marks are coloured, and the progress is gone at the end', async () => {
+  const script = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
+  const { stdout } = await run('python3', ['-c', script, process.execPath, MAIN, 'doctor'], {
+    env: { ...whole(), TERM: 'xterm', MODELGATE_MODE: 'report' },
+  });
+  expect(stdout).toContain('\u001b[33mwarning\u001b[39m  settings');
+  expect(stdout).toContain('\u001b[32mok     \u001b[39m  tables');
+  expect(stdout).toMatch(/trying the locks/);
+  expect(stdout.split('\u001b[2K').at(-1)).toMatch(/^\u001b\[33mwarning[^]*1 warning\.\r\n$/);
+});
+
+describe('doctor --user', () => {
+  test('shows memberships, models and settings, and one sentence', async () => {
+    const { code, stdout } = await doctor(['--quick', '--user', 'ALICE@example.org']);
+    expect(code).toBe(0);
+    expect(stdout.slice(stdout.indexOf('\nuser '))).toBe(
+      [
+        '',
+        'user        alice <alice@example.org>, role user',
+        'membership  acme: counts; 2 models on',
+        '  model     gpt-4o',
+        '  model     mistral/*',
+        'membership  globex: does not count, the membership is switched off; 0 models on',
+        '',
+        'The user sees those models of the backend that the 2 active grants cover, and presets built on them; what the backend itself does not offer the user stays hidden.',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('as JSON, with the bypass that makes all of it void', async () => {
+    const { user } = await report(['--quick', '--user', 'alice'], { ...whole(), ENABLE_MODEL_FILTER: 'false' });
+    expect(user).toMatchObject({
+      id: 'alice',
+      role: 'user',
+      memberships: [
+        {
+          organization: 'acme',
+          counts: true,
+          why_not: null,
+          models: [{ id: 'gpt-4o', is_active: true }, { id: 'mistral/*' }],
+        },
+        { organization: 'globex', counts: false, why_not: 'the membership is switched off', models: [] },
+      ],
+      settings: { mode: 'enforce', bypass: 'ENABLE_MODEL_FILTER', admin_access: 'organization' },
+      not_enforced: 'ENABLE_MODEL_FILTER switches the gate off: everything is permitted',
+    });
+  });
+
+  test('of nobody ends with 1 and one sentence, after what was found out', async () => {
+    const { code, stdout, stderr } = await doctor(['--quick', '--user', 'mallory', '--json']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^modelgate: The backend knows no user with the id or e-mail address "mallory"\. [^\n]*\n$/);
+    expect((JSON.parse(stdout) as DoctorReport).checks.length).toBeGreaterThan(10);
+  });
+});
+
+describe('doctor ends', () => {
+  test('with 2 where not even a database is named', async () => {
+    const { code, stdout, stderr } = await doctor([], {});
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain('DATABASE_URL: found nothing');
+  });
+
+  test('with 1 where there is no file', async () => {
+    const found = await report(['--database', join(database.directory, 'absent.db')]);
+    expect(found.code).toBe(1);
+    expect(faultsOf(found)).toEqual(['problem file']);
+  });
+
+  test('soon after Ctrl-C while it waits for a lock', async () => {
+    using locked = createDatabase({ era: '0.6.18' });
+    await using other = await openOtherProcess();
+    locked.sql.close();
+    await other.run(locked.path, 'BEGIN EXCLUSIVE');
+    const running = startModelgate(['doctor', '--database', locked.path, '--wait', '10m']);
+    await until(() => running.stderr().includes('waiting for it'), 15_000, 'it says that it waits');
+    running.kill('SIGINT');
+    const { code, stderr } = await running.ended();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/modelgate: Stopped\. Nothing was changed\.\n$/);
+  });
+});

@@ -1,0 +1,139 @@
+/** What a command writes is in force on the very next request to a gate that runs: two processes and one file. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
+import { startSampleBackend } from '../../../../src/demo/sample-backend.ts';
+import type { Era, TestDatabase } from '../../../support/database.ts';
+import { createDatabase } from '../../../support/database.ts';
+import type { ServingProcess } from '../../../support/gate-process.ts';
+import { runModelgate, serveModelgate } from '../../../support/gate-process.ts';
+import { mintSession, TEST_SECRET } from '../../../support/session.ts';
+
+interface Running extends AsyncDisposable {
+  readonly database: TestDatabase;
+  /** Models that the user is shown. */
+  list(user: string): Promise<string[]>;
+  /** Status of a request that uses the model. */
+  use(user: string, model: string): Promise<number>;
+  /** Runs a command in a process of its own; fails where it fails. */
+  command(...words: string[]): Promise<void>;
+}
+
+async function start(era: Era): Promise<Running> {
+  const database = createDatabase({ era });
+  for (const id of ['ann', 'bob']) database.addUser({ id });
+  database.addUser({ id: 'pen', role: 'pending' });
+  database.addMember('acme', 'ann');
+  database.grant('acme', 'A');
+  const backend: SampleBackend = await startSampleBackend({
+    database: database.path,
+    secretKey: TEST_SECRET,
+    provider: ['A', 'F', 'acme/one'].map((id) => ({ id, name: id, owner: 'openai' as const })),
+  });
+  const url = `sqlite:///${database.path}`;
+  const gate: ServingProcess = await serveModelgate({
+    MODELGATE_UPSTREAM_URL: backend.url,
+    DATABASE_URL: url,
+    WEBUI_SECRET_KEY: TEST_SECRET,
+  });
+  const ask = async (user: string, path: string, body?: unknown) =>
+    fetch(`${gate.url}${path}`, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { authorization: `Bearer ${await mintSession(user)}`, 'content-type': 'application/json' },
+      body: body === undefined ? null : JSON.stringify(body),
+    });
+  return {
+    database,
+    async list(user) {
+      const { data } = (await (await ask(user, '/api/models')).json()) as { data: { id: string }[] };
+      return data.map(({ id }) => id);
+    },
+    async use(user, model) {
+      const answer = await ask(user, '/api/chat/completions', {
+        model,
+        messages: [{ role: 'user', content: 'hello' }],
+      });
+      await answer.text();
+      return answer.status;
+    },
+    async command(...words) {
+      const ended = await runModelgate(words, { DATABASE_URL: url });
+      expect(ended).toMatchObject({ code: 0 });
+    },
+    async [Symbol.asyncDispose]() {
+      await gate[Symbol.asyncDispose]();
+      await backend.close();
+      database.close();
+    },
+  };
+}
+
+// outside of WAL mode each commit locks readers out for a moment, and in it the news comes by another way
+describe('a gate on a file of 0.6.18, without WAL', () => {
+  let running: Running;
+  beforeAll(async () => void (running = await start('0.6.18')));
+  afterAll(() => running[Symbol.asyncDispose]());
+
+  test('sees every change of the models', async () => {
+    const { list, use, command } = running;
+    expect([await list('ann'), await use('ann', 'F')]).toEqual([['A'], 403]);
+    await command('model', 'allow', 'F', 'acme/*', '--org', 'acme');
+    expect([await use('ann', 'F'), await list('ann')]).toEqual([200, ['A', 'F', 'acme/one']]);
+    await command('model', 'deny', 'F', '--org', 'acme');
+    expect([await use('ann', 'F'), await list('ann')]).toEqual([403, ['A', 'acme/one']]);
+    await command('model', 'deny', 'acme/*', '--purge', '--org', 'acme');
+    expect([await use('ann', 'acme/one'), await list('ann')]).toEqual([403, ['A']]);
+  });
+});
+
+describe('a gate on a file of 0.12.4, with WAL', () => {
+  let running: Running;
+  beforeAll(async () => void (running = await start('0.12.4')));
+  afterAll(() => running[Symbol.asyncDispose]());
+
+  test('sees every change of the members', async () => {
+    const { list, use, command } = running;
+    expect(await use('bob', 'A')).toBe(403);
+    await command('member', 'add', 'bob', '--org', 'acme');
+    expect([await use('bob', 'A'), await list('bob')]).toEqual([200, ['A']]);
+    await command('member', 'remove', 'bob', '--org', 'acme');
+    expect([await use('bob', 'A'), await list('bob')]).toEqual([403, []]);
+    await command('member', 'remove', 'bob', '--purge', '--org', 'acme');
+    await command('member', 'add', '--all', '--org', 'acme');
+    expect([await use('bob', 'A'), await list('bob')]).toEqual([200, ['A']]);
+    await command('member', 'remove', 'bob@example.org', '--purge', '--org', 'acme');
+    expect([await use('bob', 'A'), await list('bob')]).toEqual([403, []]);
+  });
+
+  test('sees whom and what `init` links', async () => {
+    const { database, list, use, command } = running;
+    database.addModel({ id: 'F' });
+    expect(await use('bob', 'F')).toBe(403);
+    await command('init', '--org', 'globex', '--name', 'Globex');
+    expect([await use('bob', 'F'), await list('bob')]).toEqual([200, ['F']]);
+  });
+
+  test('sees whom and what `migrate` links, with a backup made while it runs', async () => {
+    const { database, list, use, command } = running;
+    database.addUser({ id: 'late' });
+    database.addModel({ id: 'acme/one' });
+    expect(await use('late', 'acme/one')).toBe(403);
+    await command('migrate', '--org', 'initech', '--name', 'Initech');
+    expect([await use('late', 'acme/one'), await list('late')]).toEqual([200, ['F', 'acme/one']]);
+  });
+
+  test('keeps `restore` from its file, and is named', async () => {
+    const { database, use } = running;
+    const folder = join(database.directory, 'backups');
+    const words = ['--database', database.path];
+    expect(await runModelgate(['backup', folder, ...words])).toMatchObject({ code: 0 });
+    const [file] = readdirSync(folder);
+    const refused = await runModelgate(['restore', join(folder, file!), '--yes', ...words]);
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toMatch(
+      /webui\.db is in use by .*process \d+ \(\S*node \S*main\.ts serve\).*Stop the backend and the gate/,
+    );
+    expect(await use('late', 'acme/one')).toBe(200);
+  });
+});

@@ -1,0 +1,353 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { TestDatabase } from '../../../support/database.ts';
+import { createDatabase } from '../../../support/database.ts';
+import { runModelgate, serveModelgate, startModelgate } from '../../../support/gate-process.ts';
+import { startSlowBackend } from '../../../support/slow-backend.ts';
+import { until, withTimeout } from '../../../support/with-timeout.ts';
+
+const KEY = 'a-long-enough-key-for-tests';
+let database: TestDatabase;
+beforeAll(() => {
+  database = createDatabase();
+});
+afterAll(() => database.close());
+
+const environment = (more: Record<string, string> = {}): Record<string, string> => ({
+  MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
+  DATABASE_URL: `sqlite:///${database.path}`,
+  WEBUI_SECRET_KEY: KEY,
+  ...more,
+});
+
+interface ReadyState {
+  ready: boolean;
+  upstream: { reachable: boolean; problem: string | null };
+  database: { readable: boolean; problem: string | null };
+  bypass: string | null;
+  draining: boolean;
+}
+async function readyz(adminUrl: string): Promise<{ status: number; state: ReadyState }> {
+  const response = await fetch(`${adminUrl}/readyz`);
+  return { status: response.status, state: (await response.json()) as ReadyState };
+}
+
+const MAIN = fileURLToPath(new URL('../../../../src/main.ts', import.meta.url));
+
+async function freePort(): Promise<AddressInfo> {
+  const probe = createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address() as AddressInfo;
+  await once(probe.close(), 'close');
+  return address;
+}
+
+const STACK_TRACE = /^\s+at .+:\d+:\d+\)?$/m;
+
+describe('a configuration that is wrong', () => {
+  test('ends serve with code 2 and every mistake on standard error, without a stack', async () => {
+    const { code, stdout, stderr } = await runModelgate(['serve'], {
+      MODELGATE_PORT: 'x',
+      MODELGATE_MODUS: 'report',
+      WEBUI_SECRET_KEY: KEY,
+    });
+    expect(code).toBe(2);
+    expect(stdout).toBe('');
+    expect(stderr).toContain('There are 4 mistakes in the configuration');
+    for (const setting of ['MODELGATE_PORT', 'MODELGATE_MODUS', 'MODELGATE_UPSTREAM_URL', 'DATABASE_URL']) {
+      expect(stderr).toContain(setting);
+    }
+    expect(stderr).not.toMatch(STACK_TRACE);
+    expect(stderr).not.toContain(KEY);
+  });
+
+  test('is all that --check-config looks for', async () => {
+    expect(await runModelgate(['serve', '--check-config'], environment())).toEqual({
+      code: 0,
+      stdout: 'The configuration is valid.\n',
+      stderr: '',
+    });
+    const wrong = await runModelgate(['serve', '--check-config'], environment({ MODELGATE_MODE: 'off' }));
+    expect(wrong).toMatchObject({ code: 2, stdout: '' });
+    expect(wrong.stderr).toContain('MODELGATE_MODE');
+  });
+
+  test('is printed as JSON on request', async () => {
+    const { code, stdout } = await runModelgate(
+      ['serve', '--check-config', '--json'],
+      environment({ LOG_LEVEL: 'loud' }),
+    );
+    expect(code).toBe(2);
+    expect(JSON.parse(stdout)).toMatchObject({ valid: false, issues: [{ setting: 'LOG_LEVEL', found: '"loud"' }] });
+    const valid = await runModelgate(['serve', '--check-config', '--json'], environment());
+    expect(valid.code).toBe(0);
+    expect(JSON.parse(valid.stdout)).toEqual({ valid: true, issues: [] });
+  });
+
+  test('in a file is found by its name', async () => {
+    writeFileSync(join(database.directory, 'gate.yaml'), 'MODELGATE_PORT: eighty\n');
+    const { code, stderr } = await runModelgate(['serve', '--config', 'gate.yaml'], environment(), database.directory);
+    expect(code).toBe(2);
+    expect(stderr).toContain('MODELGATE_PORT (gate.yaml): found "eighty"');
+  });
+
+  test('of the database names the directory that is not there', async () => {
+    const { code, stderr } = await runModelgate(
+      ['serve'],
+      environment({ DATABASE_URL: 'sqlite:////no/such/place/webui.db' }),
+    );
+    expect(code).toBe(2);
+    expect(stderr).toContain('is the volume mounted?');
+  });
+});
+
+describe('an address that cannot be listened on', () => {
+  test.each([
+    ['MODELGATE_PORT', { MODELGATE_ADMIN_PORT: '0' }],
+    ['MODELGATE_ADMIN_PORT', { MODELGATE_PORT: '0' }],
+  ])('ends serve with code 1 and one sentence: %s in use', async (setting, more) => {
+    const holder = createServer();
+    holder.listen(0, '127.0.0.1');
+    await once(holder, 'listening');
+    const { port } = holder.address() as AddressInfo;
+    const gate = startModelgate(
+      ['serve'],
+      environment({ MODELGATE_HOST: '127.0.0.1', ...more, [setting]: String(port) }),
+    );
+    const { code, stderr } = await gate.ended();
+    holder.close();
+    expect(code).toBe(1);
+    expect(stderr).toBe(
+      `modelgate: Cannot listen on 127.0.0.1 port ${port}: another process uses it. ${setting} chooses another.\n`,
+    );
+  });
+
+  test('is said to be of another machine', async () => {
+    const { code, stderr } = await runModelgate(
+      ['serve'],
+      environment({ MODELGATE_HOST: '192.0.2.1', MODELGATE_ADMIN_PORT: '0' }),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^modelgate: Cannot listen on 192\.0\.2\.1 port 8080: no interface .*MODELGATE_HOST chooses another\.\n$/,
+    );
+  });
+});
+
+describe('a file of authorities for a backend that speaks TLS', () => {
+  const start = (file: string) => runModelgate(['serve'], environment({ NODE_EXTRA_CA_CERTS: file }));
+
+  test.each([
+    ['that is not there', 'nowhere.pem', 'does not exist'],
+    ['that is a folder', '.', 'is a folder'],
+    ['without a certificate', 'webui.db', 'holds no certificate in PEM'],
+  ])('%s is one sentence, and no start', async (_what, name, found) => {
+    const file = join(database.directory, name);
+    const { code, stdout, stderr } = await start(file);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(`NODE_EXTRA_CA_CERTS=${file} ${found}. Give the file`);
+  });
+
+  test('is taken where it holds one, and /readyz says what else is wrong with TLS', async () => {
+    const file = join(database.directory, 'authority.pem');
+    writeFileSync(file, rootCertificates[0] ?? '');
+    await using backend = await startSlowBackend();
+    const tls = { MODELGATE_UPSTREAM_URL: `https://127.0.0.1:${backend.port}`, NODE_EXTRA_CA_CERTS: file };
+    await using gate = await serveModelgate(environment(tls));
+    const { state } = await readyz(gate.adminUrl);
+    expect(state.upstream).toEqual({
+      reachable: false,
+      problem: expect.stringContaining('http and not https') as unknown,
+    });
+  });
+});
+
+describe('what comes later is no error at start', () => {
+  test('the backend: 503 at /readyz and 502 for requests until it is there', async () => {
+    const placeholder = await startSlowBackend();
+    const { port } = placeholder;
+    await placeholder.close();
+    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: `http://127.0.0.1:${port}` }));
+    expect(await readyz(gate.adminUrl)).toMatchObject({
+      status: 503,
+      state: {
+        ready: false,
+        upstream: { reachable: false, problem: expect.stringMatching(/^it refuses .*port.*ECONNREFUSED/) as unknown },
+      },
+    });
+    expect((await fetch(`${gate.adminUrl}/healthz`)).status).toBe(200);
+    const refused = await fetch(`${gate.url}/api/version`);
+    expect(refused.status).toBe(502);
+    expect(await refused.json()).toHaveProperty('detail');
+
+    await using _backend = await startSlowBackend(port);
+    await until(async () => (await readyz(gate.adminUrl)).status === 200, 10_000, 'ready once the backend is there');
+    expect(await (await fetch(`${gate.url}/api/version`)).text()).toBe('backend /api/version');
+  });
+
+  test('the database: models are refused with 503, everything else goes on', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'modelgate-'));
+    await using backend = await startSlowBackend();
+    await using gate = await serveModelgate(
+      environment({ MODELGATE_UPSTREAM_URL: backend.url, DATABASE_URL: `sqlite:///${directory}/webui.db` }),
+    );
+    expect(await readyz(gate.adminUrl)).toMatchObject({ status: 503, state: { database: { readable: false } } });
+    const list = await fetch(`${gate.url}/api/models`, { headers: { authorization: 'Bearer sk-anything' } });
+    expect(list.status).toBe(503);
+    expect((await fetch(`${gate.url}/static/logo.png`)).status).toBe(200);
+
+    const late = createDatabase({ directory });
+    await until(async () => (await readyz(gate.adminUrl)).status === 200, 10_000, 'ready once the database is there');
+    late.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  test('a file that is no database is named at /readyz', async () => {
+    const path = join(database.directory, 'garbage.db');
+    writeFileSync(path, 'this is no database, and long enough to be read as one'.repeat(50));
+    await using gate = await serveModelgate(environment({ DATABASE_URL: `sqlite:///${path}` }));
+    const { status, state } = await readyz(gate.adminUrl);
+    expect(status).toBe(503);
+    expect(state.database.problem).toContain('SQLITE_NOTADB');
+  });
+});
+
+describe('the admin listener', () => {
+  test('has health, readiness and metrics, and the public port has none of them', async () => {
+    await using backend = await startSlowBackend();
+    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.url }));
+    const metrics = await fetch(`${gate.adminUrl}/metrics`);
+    expect(metrics.headers.get('content-type')).toMatch(/^text\/plain/);
+    expect(await metrics.text()).toContain('modelgate_database_readable 1');
+    expect((await readyz(gate.adminUrl)).status).toBe(200);
+    expect((await fetch(`${gate.adminUrl}/api/models`)).status).toBe(404);
+    for (const path of ['/metrics', '/readyz', '/healthz']) {
+      expect(await (await fetch(`${gate.url}${path}`)).text()).toBe(`backend ${path}`);
+    }
+  });
+
+  test('counts what has passed', async () => {
+    await using backend = await startSlowBackend();
+    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.url }));
+    await (await fetch(`${gate.url}/static/a.js`)).text();
+    await gate.line('request');
+    const text = await (await fetch(`${gate.adminUrl}/metrics`)).text();
+    expect(text).toContain('modelgate_requests_total{surface="neutral",status="2xx",decision="none"} 1');
+    expect(text).toContain('modelgate_requests_in_flight 0');
+    expect(text).toContain('modelgate_upstream_first_byte_seconds_count 1');
+  });
+});
+
+describe('a gate that is switched off', () => {
+  test('says so in the log, at /readyz and as a metric', async () => {
+    await using gate = await serveModelgate(environment({ BYPASS_MODEL_ACCESS_CONTROL: 'true' }));
+    expect(await gate.line(/MODEL ACCESS CONTROL IS SWITCHED OFF by BYPASS_MODEL_ACCESS_CONTROL/)).toMatchObject({
+      level: 'warn',
+    });
+    expect((await readyz(gate.adminUrl)).state.bypass).toBe('BYPASS_MODEL_ACCESS_CONTROL');
+    expect(await (await fetch(`${gate.adminUrl}/metrics`)).text()).toContain('modelgate_bypass 1');
+  });
+});
+
+describe('stopping', () => {
+  test.each(['SIGTERM', 'SIGINT'] as const)('%s ends an idle gate with code 0', async (signal) => {
+    const gate = await serveModelgate(environment());
+    gate.kill(signal);
+    const { code, stderr } = await gate.ended();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(gate.lines().at(-1)).toMatchObject({ msg: 'modelgate has stopped', requests_cut: 0 });
+  });
+
+  test('running requests are finished, new connections are not accepted, and /readyz says so', async () => {
+    await using backend = await startSlowBackend();
+    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.url }));
+    const held = backend.held();
+    const answer = await fetch(`${gate.url}/slow`);
+    const upstreamAnswer = await held;
+    gate.kill('SIGTERM');
+    await gate.line(/stops accepting/);
+    await until(
+      () =>
+        fetch(`${gate.url}/api/version`).then(
+          () => false,
+          () => true,
+        ),
+      5_000,
+      'new connections are refused',
+    );
+    expect(await readyz(gate.adminUrl)).toMatchObject({ status: 503, state: { draining: true } });
+    upstreamAnswer.end(' and ended');
+    expect(await answer.text()).toBe('begun and ended');
+    expect((await gate.ended()).code).toBe(0);
+    expect(await gate.line('request')).toMatchObject({ path: '/slow', status: 200 });
+  });
+
+  test('what outlasts the limit is cut and counted', async () => {
+    await using backend = await startSlowBackend();
+    await using gate = await serveModelgate(
+      environment({ MODELGATE_UPSTREAM_URL: backend.url, MODELGATE_DRAIN_TIMEOUT: '100ms' }),
+    );
+    const held = backend.held();
+    const answer = await fetch(`${gate.url}/slow`);
+    await held;
+    gate.kill('SIGTERM');
+    await expect(answer.text()).rejects.toThrow();
+    expect((await gate.ended()).code).toBe(0);
+    expect(await gate.line('request')).toMatchObject({ path: '/slow' });
+    expect(gate.lines().at(-1)).toMatchObject({ msg: 'modelgate has stopped', requests_cut: 1 });
+  });
+
+  test('a second signal, if it is no echo of the first, ends it at once', async () => {
+    await using backend = await startSlowBackend();
+    await using gate = await serveModelgate(
+      environment({ MODELGATE_UPSTREAM_URL: backend.url, MODELGATE_DRAIN_TIMEOUT: '1h' }),
+    );
+    const held = backend.held();
+    const answer = await fetch(`${gate.url}/slow`);
+    await held;
+    gate.kill('SIGTERM');
+    await gate.line(/stops accepting/);
+    // npm echoes a signal at once; a person asks again later, and here every 100 ms
+    const asking = setInterval(() => gate.kill('SIGTERM'), 100);
+    const { code } = await gate.ended().finally(() => clearInterval(asking));
+    expect(code).toBe(1);
+    await expect(answer.text()).rejects.toThrow();
+  });
+});
+
+test.each([
+  ['nobody reads it any more', '> >(exec head -n 1)'],
+  ['its disk is full', '> /dev/full'],
+])('a log goes on losing lines and the gate goes on serving when %s', async (_name, output) => {
+  await using backend = await startSlowBackend();
+  const { port } = await freePort();
+  const settings = environment({
+    MODELGATE_UPSTREAM_URL: backend.url,
+    MODELGATE_HOST: '127.0.0.1',
+    MODELGATE_PORT: String(port),
+    MODELGATE_ADMIN_PORT: '0',
+  });
+  const shell = spawn('/bin/bash', ['-c', `"$0" "$1" serve ${output} & echo $! >&2; wait $!`, process.execPath, MAIN], {
+    env: settings,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const ended = once(shell, 'exit') as Promise<[number | null]>;
+  const [pid] = (await once(shell.stderr, 'data')) as [Buffer];
+  const ask = () =>
+    fetch(`http://127.0.0.1:${port}/api/version`).then(
+      (answer) => answer.text(),
+      () => '',
+    );
+  await until(async () => (await ask()) !== '', 15_000, 'the gate serves');
+  for (let index = 0; index < 200; index += 1) expect(await ask()).toBe('backend /api/version');
+  process.kill(Number(pid.toString()), 'SIGTERM');
+  expect((await withTimeout(ended, 10_000, 'the gate ends'))[0]).toBe(0);
+});

@@ -1,0 +1,275 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, test } from 'vitest';
+import { askCommand, runCommand } from '../../../support/command.ts';
+import type { TestDatabase } from '../../../support/database.ts';
+import { databaseOfTest } from '../../../support/database-of-test.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
+import { hasPython } from '../../../support/python.ts';
+
+const ORG = ['--org', 'acme'];
+const CONFIGURED = { OPENROUTER_EXTERNAL_USER: 'acme', ORGANIZATION_NAME: 'Acme' };
+
+function people(): TestDatabase {
+  const database = databaseOfTest();
+  database.addUser({ id: 'root', role: 'admin', name: 'Root' });
+  for (const id of ['ada', 'bob']) database.addUser({ id, email: `${id}@Example.org`, name: id.toUpperCase() });
+  database.addUser({ id: 'pen', role: 'pending' });
+  database.grant('acme', 'model');
+  return database;
+}
+
+const member = ({ path }: TestDatabase, words: string[], environment: Record<string, string> = {}) =>
+  runCommand(['member', ...words, '--database', path], { environment });
+const ask = <T>({ path }: TestDatabase, ...words: string[]) => askCommand<T>(['member', ...words, '--database', path]);
+
+describe('member add', () => {
+  test('says of each what has become of it', async () => {
+    const database = people();
+    database.addMember('acme', 'bob', 0);
+    expect(await member(database, ['add', 'ADA@example.org', 'bob', ...ORG])).toEqual({
+      code: 0,
+      stdout: [
+        'USER  E-MAIL           ORGANIZATION  RESULT',
+        'ada   ada@Example.org  acme          added',
+        'bob   bob@Example.org  acme          switched on again',
+        '',
+      ].join('\n'),
+      stderr: '',
+    });
+    expect(await ask(database, 'add', 'ada', ...ORG)).toEqual({
+      organization: 'acme',
+      created: false,
+      members: [{ id: 'ada', email: 'ada@Example.org', outcome: 'unchanged' }],
+    });
+  });
+
+  test('--all counts who was added, who was there and who was skipped', async () => {
+    const database = people();
+    database.addMember('acme', 'bob', 0);
+    expect(await member(database, ['add', '--all', ...ORG])).toEqual({
+      code: 0,
+      stdout:
+        'acme: 2 users added; 1 already there, of which 1 switched off, and so they stay; 1 skipped, because they are pending or banned in the backend.\n',
+      stderr: '',
+    });
+    expect(await ask(database, 'add', '--all', ...ORG)).toEqual({
+      organization: 'acme',
+      created: false,
+      added: 0,
+      members_already: 3,
+      switched_off: 1,
+      skipped: 1,
+    });
+  });
+
+  test('takes the organization of the environment, which need not have a row', async () => {
+    const database = people();
+    database.run('DELETE FROM organization_models');
+    expect(await member(database, ['add', 'ada'], CONFIGURED)).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test('wants an organization: without one it is wrong use, with an unknown one it fails', async () => {
+    const database = people();
+    expect(await member(database, ['add', 'ada'])).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/^modelgate: Which organization\? Name it with --org ID/) as string,
+    });
+    expect(await member(database, ['add', 'ada', '--org', 'acne'])).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringContaining('Known: "acme".') as string,
+    });
+    expect(await member(database, ['add', 'ada', '--org', 'acne', '--create'])).toMatchObject({ code: 0, stderr: '' });
+  });
+
+  test.each([
+    [['add', ...ORG], /Whom\?/],
+    [['add', '--all', 'ada', ...ORG], /not both/],
+    [['add', 'ada', '--role', '', ...ORG], /--role needs a word/],
+    [['add', 'ada', '--org', ''], /Which organization\?/],
+    [['remove', ...ORG], /missing required argument/],
+  ])('%j is wrong use: code 2', async (words, said) => {
+    expect(await member(people(), words)).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(said) as string,
+    });
+  });
+
+  test('warns where nothing in the organization counts, and of an id that cannot be seen', async () => {
+    const database = people();
+    database.addClientOrganization('acme', 0);
+    expect((await member(database, ['add', 'ada', ...ORG])).stderr).toMatch(
+      /^modelgate: "acme" is switched off in client_organizations/,
+    );
+    const { stderr } = await member(database, ['add', 'ada', '--org', 'beta\r', '--create']);
+    expect(stderr).toBe(
+      'modelgate: The new organization "beta\\r" has characters in its id that cannot be seen: is that meant?\n',
+    );
+  });
+});
+
+describe('member remove', () => {
+  const removed = async (words: string[], environment: Record<string, string> = {}) => {
+    const database = people();
+    for (const user of ['ada', 'bob']) database.addMember('acme', user);
+    return member(database, ['remove', ...words, ...ORG], environment);
+  };
+
+  test('switches off, and says nothing more, because the row keeps the user out', async () => {
+    expect(await removed(['ada'], CONFIGURED)).toEqual({
+      code: 0,
+      stdout: 'USER  E-MAIL           ORGANIZATION  RESULT\nada   ada@Example.org  acme          switched off\n',
+      stderr: '',
+    });
+  });
+
+  test.each<[string, Record<string, string>, RegExp]>([
+    [
+      'the organization of the environment',
+      CONFIGURED,
+      /^modelgate: Whoever has no row is enrolled again with the next request and MODELGATE/,
+    ],
+    [
+      'perhaps that of the gate',
+      {},
+      /enrolled again with the next request if the gate runs with OPENROUTER_EXTERNAL_USER="acme"/,
+    ],
+    ['the organization of the environment without enrolment', { ...CONFIGURED, MODELGATE_AUTO_ENROLL: 'false' }, /^$/],
+    ['not that of the environment', { OPENROUTER_EXTERNAL_USER: 'globex', ORGANIZATION_NAME: 'Globex' }, /^$/],
+  ])('--purge from %s says whether the user comes back', async (_, environment, said) => {
+    const { code, stdout, stderr } = await removed(['ada', '--purge'], environment);
+    expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringMatching(/^ada .* deleted$/m) as string });
+    expect(stderr).toMatch(said);
+  });
+
+  test('--purge of the last one says that the next start links everybody', async () => {
+    const { stderr } = await removed(['ada', 'bob', '--purge'], CONFIGURED);
+    expect(stderr).toContain('No member is left: the next start of the gate links all users of the backend again.\n');
+  });
+});
+
+describe('member list', () => {
+  test('shows who counts and why not', async () => {
+    const database = people();
+    for (const user of ['ada', 'pen', 'gone']) database.addMember('acme', user);
+    database.addMember('acme', 'bob', 0);
+    const { stdout } = await member(database, ['list', ...ORG]);
+    expect(stdout).toBe(
+      [
+        'USER  E-MAIL           NAME  ROLE     IN ORGANIZATION  ACTIVE  JOINED                DOES NOT COUNT',
+        'ada   ada@Example.org  ADA   user     member           yes     2023-11-14T22:13:20Z',
+        'bob   bob@Example.org  BOB   user     member           no      2023-11-14T22:13:20Z  switched off',
+        'pen   pen@example.org  pen   pending  member           yes     2023-11-14T22:13:20Z  pending in the backend',
+        'gone  -                -     -        member           yes     2023-11-14T22:13:20Z  unknown to the backend',
+        '',
+      ].join('\n'),
+    );
+    const { members } = await ask<{ members: { id: string }[] }>(database, 'list', '--active', ...ORG);
+    expect(members).toEqual([
+      {
+        id: 'ada',
+        email: 'ada@Example.org',
+        name: 'ADA',
+        role: 'user',
+        organization_role: 'member',
+        active: true,
+        joined_at: '2023-11-14T22:13:20Z',
+        counts: true,
+        reasons: [],
+      },
+    ]);
+  });
+
+  test.each([
+    [0, '1970-01-01T00:00:00Z'],
+    [null, null],
+    [1e15, '1000000000000000'],
+    ['yesterday', 'yesterday'],
+  ])('shows a time of joining of %j as %j', async (stored, shown) => {
+    const database = people();
+    database.addMember('acme', 'ada');
+    database.run('UPDATE organization_members SET joined_at = ?', stored);
+    const { members } = await ask<{ members: { joined_at: string | null }[] }>(database, 'list', ...ORG);
+    expect(members[0]?.joined_at).toBe(shown);
+  });
+});
+
+describe('hostile values', () => {
+  test.each(Object.entries(HOSTILE))(
+    '%s are stored exactly, shown harmlessly and come back as they were',
+    async (_, value) => {
+      const database = people();
+      database.addUser({ id: value, email: `${value}@x`, name: value });
+      const org = ['--org', value];
+      const shown = [
+        await member(database, ['add', value, '--create', ...org]),
+        await member(database, ['add', 'ada', '--role', value, ...org]),
+        await member(database, ['list', ...org]),
+        await member(database, ['list', '--org', `${value}!`]),
+        await member(database, ['remove', `${value}@x`, ...org]),
+        await member(database, ['remove', `${value}?`, ...org]),
+      ];
+      expect(shown.map(({ code }) => code)).toEqual([0, 0, 0, 1, 0, 1]);
+      for (const { stdout, stderr } of shown) {
+        expect(`${stdout}${stderr}`).not.toMatch(DANGEROUS);
+        for (const line of `${stdout}${stderr}`.split('\n')) expect(line.length).toBeLessThan(900);
+      }
+      expect(shown[2]?.stdout.trimEnd().split('\n')).toHaveLength(3);
+      const row = database.sql.prepare('SELECT * FROM organization_members WHERE user_id = ?').get(value);
+      expect(row).toMatchObject({ id: `om_${value}_${value}`, organization_id: value, user_id: value, is_active: 0 });
+      const { organization, members } = await ask<{
+        organization: string;
+        members: { id: string; name: string; organization_role: string }[];
+      }>(database, 'list', ...org);
+      expect(organization).toBe(value);
+      expect(members.find(({ id }) => id === value)).toMatchObject({ id: value, name: value, email: `${value}@x` });
+      expect(members.find(({ id }) => id === 'ada')?.organization_role).toBe(value);
+    },
+  );
+});
+
+const MAIN = fileURLToPath(new URL('../../../../src/main.ts', import.meta.url));
+const run = promisify(execFile);
+
+describe('many users', () => {
+  function many(count: number): TestDatabase {
+    const database = people();
+    database.sql.transaction(() => {
+      for (let user = 0; user < count; user++) database.addUser({ id: `user-${user}` });
+    })();
+    return database;
+  }
+
+  test('are listed whole into a pipe that is read late', async () => {
+    const database = many(2_000);
+    await member(database, ['add', '--all', ...ORG]);
+    const { stdout } = await run(
+      '/bin/sh',
+      [
+        '-c',
+        '"$0" "$@" | { sleep 0.3; cat; }',
+        ...[process.execPath, MAIN, 'member', 'list', '--json', '--database', database.path, ...ORG],
+      ],
+      { maxBuffer: 1e8 },
+    );
+    expect(stdout.length).toBeGreaterThan(500_000);
+    expect((JSON.parse(stdout) as { members: unknown[] }).members).toHaveLength(2_003);
+  });
+
+  test.runIf(hasPython)('are added with a bar of progress on a terminal, which is gone at the end', async () => {
+    const database = many(20_000);
+    const script = `import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)`;
+    const words = ['member', 'add', '--all', '--database', database.path, ...ORG];
+    const { stdout } = await run('python3', ['-c', script, process.execPath, MAIN, ...words], {
+      env: { TERM: 'xterm' },
+    });
+    expect(stdout).toMatch(/Adding to acme [█░]{24} \d+ % of 20,003 users/u);
+    expect(stdout.split('\u001b[2K').at(-1)).toBe(
+      'acme: 20,003 users added; 1 skipped, because they are pending or banned in the backend.\r\n',
+    );
+  });
+});

@@ -1,0 +1,198 @@
+import { describe, expect, test } from 'vitest';
+import { parseModelId } from '../../../../src/policy/model-id.ts';
+import { askCommand, runCommand } from '../../../support/command.ts';
+import type { TestDatabase } from '../../../support/database.ts';
+import { databaseOfTest } from '../../../support/database-of-test.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
+
+const ORG = ['--org', 'acme'];
+
+function models(): TestDatabase {
+  const database = databaseOfTest();
+  database.addModel({ id: 'openai/gpt-4o', name: 'GPT-4o' });
+  database.addModel({ id: 'llama3:latest', name: 'Llama' });
+  database.addUser({ id: 'ada' });
+  database.addMember('acme', 'ada');
+  return database;
+}
+
+const model = ({ path }: TestDatabase, words: string[], environment: Record<string, string> = {}) =>
+  runCommand(['model', ...words, '--database', path], { environment });
+const ask = <T>({ path }: TestDatabase, ...words: string[]) => askCommand<T>(['model', ...words, '--database', path]);
+
+describe('model allow', () => {
+  test('says of each what has become of it', async () => {
+    const database = models();
+    database.grant('acme', 'llama3:latest', 0);
+    const expected = [
+      'MODEL          KIND    ORGANIZATION  RESULT',
+      'openai/gpt-4o  exact   acme          allowed',
+      'openai/*       prefix  acme          allowed',
+      'llama3:latest  exact   acme          allowed again',
+      '',
+    ].join('\n');
+    const words = ['allow', 'openai/gpt-4o', 'openai/*', 'llama3:latest', ...ORG];
+    expect(await model(database, words)).toEqual({ code: 0, stdout: expected, stderr: '' });
+    expect(await ask(database, 'allow', 'openai/*', ...ORG)).toEqual({
+      organization: 'acme',
+      created: false,
+      models: [{ pattern: 'openai/*', kind: 'prefix', outcome: 'unchanged', known: true }],
+    });
+  });
+
+  test.each([
+    ['gpt-4o', 'openai/gpt-4o'],
+    ['OpenAI/GPT-4o', 'openai/gpt-4o'],
+    ['llama3', 'llama3:latest'],
+    ['openai/gpt4o', 'openai/gpt-4o'],
+    [' openai/gpt-4o', 'openai/gpt-4o'],
+  ])('stores %j, which the file does not know, and asks whether %j was meant', async (typed, meant) => {
+    const { code, stderr } = await model(models(), ['allow', typed, ...ORG]);
+    expect(code).toBe(0);
+    expect(stderr.split('\n')).toEqual([
+      expect.stringMatching(
+        /^modelgate: ".*" does not stand in the backend's database\. That is usual for models of a provider/,
+      ),
+      `modelgate: Did you mean ${JSON.stringify(meant)} instead of ${JSON.stringify(typed)}?`,
+      '',
+    ]);
+  });
+
+  test('warns once of many that the file does not know, and guesses nothing that is far away', async () => {
+    const ids = Array.from({ length: 8 }, (_, index) => `anthropic/claude-${index}`);
+    const { stderr } = await model(models(), ['allow', ...ids, 'mistral/*', ...ORG]);
+    expect(stderr.trimEnd().split('\n')).toEqual([
+      expect.stringMatching(/^modelgate: "anthropic\/claude-0", .* and 3 more do not stand/),
+      expect.stringMatching(/^modelgate: No model that stands in the backend's database begins like "mistral\/\*"/),
+    ]);
+  });
+
+  test('says what a * alone does', async () => {
+    expect((await model(models(), ['allow', '*', ...ORG])).stderr).toMatch(/^modelgate: "\*" allows every model/);
+  });
+
+  test.each([
+    [
+      ['', 'a\nb'],
+      2,
+      /^modelgate: Nothing was allowed\. 2 names are in the way:\n {2}An empty text.*\n {2}"a\\nb" can be/,
+    ],
+    [['x'.repeat(2_000)], 2, /can be the id of no model: an id has at most 1024 characters/],
+    [['open*/x'], 1, /Only a \* at the very end/],
+  ])('of %j is refused', async (patterns, code, said) => {
+    const database = models();
+    expect(await model(database, ['allow', 'openai/gpt-4o', ...patterns, ...ORG])).toMatchObject({
+      code,
+      stdout: '',
+      stderr: expect.stringMatching(said) as string,
+    });
+    expect(database.sql.prepare('SELECT count(*) FROM organization_models').pluck().get()).toBe(0);
+  });
+});
+
+describe('model deny', () => {
+  test('warns of what still allows the model', async () => {
+    const database = models();
+    for (const pattern of ['openai/gpt-4o', 'openai/*', '*']) database.grant('acme', pattern);
+    expect(await model(database, ['deny', 'openai/gpt-4o', ...ORG])).toEqual({
+      code: 0,
+      stdout: 'MODEL          ORGANIZATION  RESULT\nopenai/gpt-4o  acme          switched off\n',
+      stderr: 'modelgate: "openai/gpt-4o" is still allowed by "*", "openai/*".\n',
+    });
+    expect((await model(database, ['deny', '*', ...ORG])).stderr).toBe(
+      'modelgate: Of what "*" covered, some is still allowed by "openai/*".\n',
+    );
+    expect(await ask(database, 'deny', 'openai/*', ...ORG)).toEqual({
+      organization: 'acme',
+      models: [{ pattern: 'openai/*', outcome: 'switched_off', still_allowed_by: [] }],
+    });
+  });
+
+  test('of what is no grant fails, and changes nothing', async () => {
+    const database = models();
+    database.grant('acme', 'openai/*');
+    expect(await model(database, ['deny', 'openai/*', 'openai/gpt-4o', ...ORG])).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        'modelgate: "acme" has no grant "openai/gpt-4o": "openai/*" covers it, and no single model can be taken out of that. Nothing was denied. `modelgate model list` shows the grants.\n',
+    });
+    expect(database.sql.prepare('SELECT is_active FROM organization_models').pluck().get()).toBe(1);
+  });
+
+  test('--purge of the last grant says that the next start links all models', async () => {
+    const database = models();
+    database.grant('acme', 'openai/*');
+    const configured = { OPENROUTER_EXTERNAL_USER: 'acme', ORGANIZATION_NAME: 'Acme' };
+    expect((await model(database, ['deny', 'openai/*', '--purge'], configured)).stderr).toBe(
+      'modelgate: No grant is left: the next start of the gate links all models of the backend again.\n',
+    );
+  });
+});
+
+test('model list shows what is granted, and what of it counts', async () => {
+  const database = models();
+  for (const pattern of ['openai/gpt-4o', 'openai/*', 'of-a-provider']) database.grant('acme', pattern);
+  database.grant('acme', 'llama3:latest', 0);
+  database.grant('acme', 'line\nbreak', null);
+  const { code, stdout, stderr } = await model(database, ['list', ...ORG]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).toBe(
+    [
+      'MODEL          KIND    NAME    ACTIVE  IN TABLE  DOES NOT COUNT',
+      'line\ufffdbreak     exact   -       yes     no        can match no model',
+      'llama3:latest  exact   Llama   no      yes       switched off',
+      'of-a-provider  exact   -       yes     no',
+      'openai/*       prefix  -       yes     1 model',
+      'openai/gpt-4o  exact   GPT-4o  yes     yes',
+      '',
+    ].join('\n'),
+  );
+  const { models: active } = await ask<{ models: unknown[] }>(database, 'list', '--active', ...ORG);
+  expect(active).toEqual([
+    expect.objectContaining({ pattern: 'of-a-provider', in_table: false, covers: 0, counts: true }),
+    expect.objectContaining({ pattern: 'openai/*', kind: 'prefix', name: null, in_table: true, covers: 1 }),
+    expect.objectContaining({ pattern: 'openai/gpt-4o', kind: 'exact', name: 'GPT-4o', reasons: [] }),
+  ]);
+});
+
+describe('hostile values', () => {
+  test.each(Object.entries(HOSTILE))('%s are stored exactly, or refused, and shown harmlessly', async (_, value) => {
+    const database = models();
+    database.addModel({ id: value, name: value });
+    const isId = parseModelId(value) !== undefined;
+    const allowed = await model(database, ['allow', value, '--org', value, '--create']);
+    expect(allowed.code).toBe(isId ? 0 : 2);
+    // what the gate would never match can still have been written by a hand
+    if (!isId) database.grant(value, value);
+    const shown = [
+      allowed,
+      await model(database, ['list', '--org', value]),
+      await model(database, ['deny', `${value}?`, '--org', value]),
+      await model(database, ['deny', value, '--org', value]),
+      await model(database, ['allow', `${value}*`, '--org', value]),
+    ];
+    for (const { stdout, stderr } of shown) {
+      expect(`${stdout}${stderr}`).not.toMatch(DANGEROUS);
+      for (const line of `${stdout}${stderr}`.split('\n')) expect(line.length).toBeLessThan(900);
+    }
+    expect(shown.slice(1, 4).map(({ code }) => code)).toEqual([0, 1, 0]);
+    expect(
+      database.sql
+        .prepare('SELECT id, organization_id, model_id, is_active FROM organization_models WHERE model_id = ?')
+        .get(value),
+    ).toEqual({
+      id: `orgmod_${value}_${value}`,
+      organization_id: value,
+      model_id: value,
+      is_active: 0,
+    });
+    const { models: rows } = await ask<{ models: { pattern: string; name: string }[] }>(
+      database,
+      'list',
+      '--org',
+      value,
+    );
+    expect(rows[0]).toMatchObject({ pattern: value, name: value });
+  });
+});

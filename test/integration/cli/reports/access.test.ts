@@ -1,0 +1,247 @@
+/** `report` and `audit` as they are printed. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { askCommand, runCommand } from '../../../support/command.ts';
+import type { TestDatabase } from '../../../support/database.ts';
+import { databaseOfTest } from '../../../support/database-of-test.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
+import { askPython, hasPython } from '../../../support/python.ts';
+import { withTimeout } from '../../../support/with-timeout.ts';
+
+function twoOrganizations(): TestDatabase {
+  const database = databaseOfTest();
+  database.addModel({ id: 'openai/gpt-4o', name: 'GPT-4o' });
+  database.addModel({ id: 'llama3:latest', name: 'Llama' });
+  database.addUser({ id: 'ann' });
+  database.addUser({ id: 'bob' });
+  database.addUser({ id: 'ada', role: 'admin' });
+  database.addUser({ id: 'out', role: 'admin' });
+  for (const user of ['ann', 'ada']) database.addMember('acme', user);
+  database.addMember('globex', 'bob');
+  for (const model of ['openai/gpt-4o', 'llama3:latest']) database.grant('acme', model);
+  database.grant('globex', 'llama3:latest');
+  return database;
+}
+
+const run = ({ path }: TestDatabase, words: readonly string[], screen: { output?: boolean } = {}) =>
+  runCommand([...words, '--database', path], { screen });
+
+const HEAD = 'user_email,user_name,organization_id,accessible_models,model_names';
+
+describe('the report', () => {
+  test('is a table, CSV or JSON of the same rows', async () => {
+    const database = twoOrganizations();
+    expect(await run(database, ['report'])).toEqual({
+      code: 0,
+      stdout: [
+        'USER_EMAIL       USER_NAME  ORGANIZATION_ID  ACCESSIBLE_MODELS  MODEL_NAMES',
+        'ada@example.org  ada        acme                             2  GPT-4o,Llama',
+        'ann@example.org  ann        acme                             2  GPT-4o,Llama',
+        'bob@example.org  bob        globex                           1  Llama',
+        '',
+      ].join('\n'),
+      stderr: '',
+    });
+    expect(await run(database, ['report', '--csv', '--org', 'acme'])).toEqual({
+      code: 0,
+      stdout: [HEAD, 'ada@example.org,ada,acme,2,"GPT-4o,Llama"', 'ann@example.org,ann,acme,2,"GPT-4o,Llama"', ''].join(
+        '\r\n',
+      ),
+      stderr: '',
+    });
+    expect(await askCommand(['report', '--org', 'globex', '--database', database.path])).toEqual({
+      rows: [
+        {
+          user_email: 'bob@example.org',
+          user_name: 'bob',
+          organization_id: 'globex',
+          accessible_models: 1,
+          model_names: ['Llama'],
+        },
+      ],
+      not_counted: { prefix_grants: 0, grants_without_row: 0, inactive_organizations: 0 },
+    });
+  });
+
+  test('without rows is its head, and an empty list', async () => {
+    const database = databaseOfTest();
+    expect((await run(database, ['report', '--csv'])).stdout).toBe(`${HEAD}\r\n`);
+    expect(await askCommand(['report', '--database', database.path])).toMatchObject({ rows: [] });
+  });
+
+  test('says what it leaves out, and of which organizations nothing counts', async () => {
+    const database = twoOrganizations();
+    database.addClientOrganization('acme', 0);
+    for (const pattern of ['openai/*', 'mistral/*', 'of-a-provider']) database.grant('acme', pattern);
+    const { code, stderr } = await run(database, ['report']);
+    expect(code).toBe(0);
+    expect(stderr.split('\n')).toEqual([
+      "modelgate: The report counts models of the backend's model table, as the guide's view does: it leaves out 2 grants that end in * and 1 grant of models without a row there. `modelgate model list` shows them all.",
+      "modelgate: 1 organization in it is switched off in client_organizations, which the guide's view does not look at: the gate gives its members nothing.",
+      '',
+    ]);
+  });
+
+  test.each([
+    [['report', '--csv', '--json'], 2, 'Either --csv or --json'],
+    [['report', '--org', 'acm'], 1, 'Known: "acme", "globex"'],
+    [['report', '--org', ''], 2, 'Which organization?'],
+    [['audit', '--csv', '--json'], 2, 'Either --csv or --json'],
+    [['audit', '--only', 'users'], 2, 'Allowed choices are organizations, admins, outside'],
+  ])('%j is refused in a sentence', async (words, code, said) => {
+    const result = await run(twoOrganizations(), words);
+    expect(result).toMatchObject({ code, stdout: '', stderr: expect.stringContaining(said) as string });
+  });
+
+  test('ends where nobody reads any more, with the file free', { timeout: 30_000 }, async () => {
+    const database = twoOrganizations();
+    database.sql.transaction(() => {
+      for (let index = 0; index < 20_000; index += 1) {
+        database.addUser({ id: `user ${index}` });
+        database.addMember('acme', `user ${index}`);
+      }
+    })();
+    const main = fileURLToPath(new URL('../../../../src/main.ts', import.meta.url));
+    const child = spawn(process.execPath, [main, 'report', '--csv', '--database', database.path], {
+      env: {},
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const ended = once(child, 'exit');
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    // one piece arrives, the rest waits in the pipe until somebody reads on
+    await withTimeout(once(child.stdout, 'readable'), 15_000, 'the first lines of the report');
+    expect(String(child.stdout.read())).toContain(HEAD);
+    database.sql.pragma('journal_mode = delete');
+    child.stdout.destroy();
+    expect(await withTimeout(ended, 10_000, 'the end of the report')).toEqual([0, null]);
+    expect(stderr).toBe('');
+  });
+
+  test('that is interrupted says so', async () => {
+    const { path } = twoOrganizations();
+    const stop = AbortSignal.abort();
+    const result = await runCommand(['report', '--csv', '--database', path], { stop });
+    expect(result).toMatchObject({ code: 1, stderr: expect.stringContaining('Stopped') as string });
+  });
+});
+
+describe('the audit', () => {
+  test('has the two tables of the guide, and the admins that they do not show', async () => {
+    const database = twoOrganizations();
+    database.grant('acme', 'switched-off', 0);
+    expect(await run(database, ['audit'])).toEqual({
+      code: 0,
+      stdout: [
+        'Active users by organization',
+        'ORGANIZATION_ID  USER_COUNT  MODEL_COUNT  ACTIVE_MODEL_COUNT  IS_ACTIVE',
+        'acme                      2            3                   2  yes',
+        'globex                    1            1                   1  yes',
+        '',
+        'Users with admin role',
+        'EMAIL            NAME  ORGANIZATION_ID  LAST_ACTIVE_AT        IS_MEMBER',
+        'ada@example.org  ada   acme             2023-11-14T22:13:20Z  yes',
+        '',
+        'Users with admin role in no organization',
+        'EMAIL            NAME  LAST_ACTIVE_AT',
+        'out@example.org  out   2023-11-14T22:13:20Z',
+        '',
+      ].join('\n'),
+      stderr: '',
+    });
+    expect((await run(database, ['audit', '--csv'])).stdout).toBe(
+      [
+        'organization_id,user_count,model_count,active_model_count,is_active',
+        'acme,2,3,2,true',
+        'globex,1,1,1,true',
+        '',
+        'email,name,organization_id,last_active_at,is_member',
+        'ada@example.org,ada,acme,2023-11-14T22:13:20Z,true',
+        '',
+        'email,name,last_active_at',
+        'out@example.org,out,2023-11-14T22:13:20Z',
+        '',
+      ].join('\r\n'),
+    );
+    expect(await askCommand(['audit', '--database', database.path])).toEqual({
+      organizations: [
+        { organization_id: 'acme', user_count: 2, model_count: 3, active_model_count: 2, is_active: true },
+        { organization_id: 'globex', user_count: 1, model_count: 1, active_model_count: 1, is_active: true },
+      ],
+      admins: [
+        {
+          email: 'ada@example.org',
+          name: 'ada',
+          organization_id: 'acme',
+          last_active_at: '2023-11-14T22:13:20Z',
+          last_active_at_seconds: 1_700_000_000,
+          is_member: true,
+        },
+      ],
+      admins_outside: [
+        {
+          email: 'out@example.org',
+          name: 'out',
+          last_active_at: '2023-11-14T22:13:20Z',
+          last_active_at_seconds: 1_700_000_000,
+        },
+      ],
+    });
+  });
+
+  test('shows one table alone, and a third only where it says something', async () => {
+    const database = twoOrganizations();
+    expect((await run(database, ['audit', '--only', 'outside', '--csv'])).stdout.split('\r\n')).toHaveLength(3);
+    expect(Object.keys(await askCommand(['audit', '--only', 'admins', '--database', database.path]))).toEqual([
+      'admins',
+    ]);
+    database.addMember('acme', 'out');
+    expect((await run(database, ['audit'])).stdout).not.toContain('in no organization');
+    expect((await run(database, ['audit', '--only', 'outside'])).stdout).toContain('EMAIL  NAME  LAST_ACTIVE_AT\n');
+  });
+});
+
+describe('hostile values', () => {
+  function hostile(): TestDatabase {
+    const database = databaseOfTest();
+    for (const [key, value] of Object.entries({ ...HOSTILE, formula: '=cmd|calc', at: '@SUM(1)', minus: '-1+1' })) {
+      database.addUser({ id: key, role: 'admin', email: value, name: value });
+      database.addModel({ id: `model ${key}`, name: value });
+      database.addMember(value, key);
+      database.grant(value, `model ${key}`);
+    }
+    return database;
+  }
+  const words = [['report'], ['report', '--csv'], ['report', '--json'], ['audit'], ['audit', '--csv']];
+
+  test.each(words)('cannot steer a terminal: %s %s', async (...command) => {
+    const { code, stdout, stderr } = await run(
+      hostile(),
+      command.filter((word) => typeof word === 'string'),
+      {
+        output: true,
+      },
+    );
+    expect(code).toBe(0);
+    expect(stdout.replaceAll(/\u001b\[\d+m/g, '').replaceAll('\r\n', '\n')).not.toMatch(DANGEROUS);
+    expect(stderr).toBe('');
+  });
+
+  test.runIf(hasPython)('arrive whole in a reader of CSV, formulas behind an apostrophe', async () => {
+    const database = hostile();
+    const { stdout } = await run(database, ['report', '--csv']);
+    const script = join(database.directory, 'read.py');
+    writeFileSync(
+      script,
+      'import csv, io, json, sys\nfor line in sys.stdin: print(json.dumps(list(csv.reader(io.StringIO(json.loads(line)["csv"], newline="")))))',
+    );
+    const [rows = []] = askPython<string[][]>(script, [{ csv: stdout }]);
+    const emails = rows.slice(1).map(([email]) => email);
+    const expected = Object.values(HOSTILE).map((value) => value);
+    expect(emails.toSorted()).toEqual([...expected, "'=cmd|calc", "'@SUM(1)", "'-1+1"].toSorted());
+  });
+});

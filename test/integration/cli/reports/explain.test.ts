@@ -1,0 +1,201 @@
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Explanation } from '../../../../src/cli/reports/explain.ts';
+import type { TestDatabase } from '../../../support/database.ts';
+import { createDatabase } from '../../../support/database.ts';
+import { runCommand } from '../../../support/command.ts';
+import { runModelgate } from '../../../support/gate-process.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
+
+let database: TestDatabase;
+beforeAll(() => {
+  database = createDatabase();
+  database.addUser({ id: 'alice', email: 'Alice@Example.org' });
+  database.addUser({ id: 'root', role: 'admin' });
+  database.addUser({ id: 'nobody' });
+  database.addUser({ id: 'bob' });
+  database.addMember('acme', 'bob', 0);
+  for (const user of ['alice', 'root']) database.addMember('acme', user);
+  database.grant('acme', 'gpt-4o');
+  database.grant('acme', 'mistral/*');
+  database.addModel({ id: 'helper', base: 'gpt-4o' });
+  database.addModel({ id: 'stray', base: 'claude' });
+});
+afterAll(() => database.close());
+
+const explain = (user: string, model: string, ...more: string[]) =>
+  runCommand(['explain', '--user', user, '--model', model, '--database', database.path, ...more]);
+async function explained(user: string, model: string, environment: Record<string, string> = {}): Promise<Explanation> {
+  const words = ['explain', '--user', user, '--model', model, '--json'];
+  const { code, stdout, stderr } = await runCommand(words, {
+    environment: { DATABASE_URL: `sqlite:///${database.path}`, ...environment },
+  });
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  return JSON.parse(stdout) as Explanation;
+}
+
+describe('explain', () => {
+  test('says what permits, in words', async () => {
+    const { code, stdout } = await explain('alice', 'gpt-4o');
+    expect(code).toBe(0);
+    expect(stdout).toBe(
+      [
+        'decision       permit (grant): an organization of the user grants exactly this model',
+        'user           alice <Alice@Example.org>, role user',
+        'model          gpt-4o',
+        'grant          gpt-4o of acme',
+        'organizations  acme (2 grants)',
+        'membership     acme: counts; 2 models on',
+        '',
+        '"acme" grants "gpt-4o". To end that: `modelgate model deny gpt-4o --org acme`.',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('finds a user by e-mail address in any case, and shows the chain of a preset', async () => {
+    const { stdout } = await explain('ALICE@example.ORG', 'helper');
+    expect(stdout).toContain('permit (preset_base)');
+    expect(stdout).toContain('chain          helper > gpt-4o');
+  });
+
+  test.each([
+    [
+      'alice',
+      'mistral/large',
+      { decision: 'permit', reason: 'prefix_grant', grant: { organization: 'acme', pattern: 'mistral/*' } },
+    ],
+    [
+      'alice',
+      'stray',
+      { decision: 'deny', reason: 'preset_base_not_granted', grant: null, chain: ['stray', 'claude'] },
+    ],
+    ['alice', 'GPT-4o', { decision: 'deny', reason: 'not_granted' }],
+    ['nobody', 'gpt-4o', { decision: 'deny', reason: 'no_organization', organizations: [] }],
+    ['root', 'claude', { decision: 'deny', reason: 'not_granted' }],
+  ])('%s and %s as JSON', async (user, model, expected) => {
+    expect(await explained(user, model)).toMatchObject({ ...expected, model, not_enforced: null });
+  });
+
+  test('shows memberships that do not count, the settings, and what to do', async () => {
+    const { memberships, settings, advice, organizations } = await explained('bob', 'gpt-4o');
+    expect(organizations).toEqual([]);
+    expect(memberships).toEqual([
+      {
+        organization: 'acme',
+        role: 'member',
+        is_active: false,
+        counts: false,
+        why_not: 'the membership is switched off',
+        models: [
+          { id: 'gpt-4o', is_active: true },
+          { id: 'mistral/*', is_active: true },
+        ],
+      },
+    ]);
+    expect(settings).toEqual({ mode: 'enforce', bypass: null, admin_access: 'organization' });
+    expect(advice).toBe('The membership in "acme" is switched off: run `modelgate member add bob --org acme`.');
+  });
+
+  test.each(Object.entries(HOSTILE))('shows %s harmlessly, and gives it exactly as JSON', async (_name, value) => {
+    using hostile = createDatabase({ era: '0.6.18' });
+    hostile.addUser({ id: value, email: `${value}@x`, role: 'user' });
+    hostile.addMember(value, value, 0);
+    hostile.grant(value, value);
+    const words = ['--user', value, '--database', hostile.path];
+    const explained = ['explain', '--model', 'gpt-4o', ...words];
+    for (const command of [explained, ['doctor', '--quick', ...words]]) {
+      const { code, stdout, stderr } = await runCommand(command);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(stdout).not.toMatch(DANGEROUS);
+    }
+    const { stdout } = await runCommand([...explained, '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      user: { id: value },
+      memberships: [{ organization: value, models: [{ id: value }] }],
+    });
+  });
+
+  test('leaves nothing beside a file in WAL mode that nobody else has open', async () => {
+    using closed = createDatabase();
+    closed.addUser({ id: 'alice' });
+    closed.sql.close();
+    await runModelgate(['explain', '--user', 'alice', '--model', 'x', '--database', closed.path]);
+    expect(readdirSync(closed.directory)).toEqual(['webui.db']);
+  });
+
+  test('follows the settings of the gate', async () => {
+    expect(await explained('root', 'claude', { MODELGATE_ADMIN_ACCESS: 'all' })).toMatchObject({
+      reason: 'admin_access',
+    });
+    expect((await explained('alice', 'claude', { MODELGATE_MODE: 'report' })).not_enforced).toContain('MODELGATE_MODE');
+    expect((await explained('alice', 'claude', { ENABLE_MODEL_FILTER: 'false' })).not_enforced).toContain(
+      'ENABLE_MODEL_FILTER',
+    );
+  });
+
+  test('changes nothing in the database, and makes no tables in one that has none', async () => {
+    using bare = createDatabase({ organizationTables: 'none', journalMode: 'delete' });
+    bare.addUser({ id: 'alice' });
+    const before = readFileSync(bare.path);
+    const { code, stdout, stderr } = await runModelgate([
+      'explain',
+      '--user',
+      'alice',
+      '--model',
+      'x',
+      '--database',
+      bare.path,
+    ]);
+    expect(readFileSync(bare.path).equals(before)).toBe(true);
+    expect(readdirSync(bare.directory)).toEqual(['webui.db']);
+    expect(code === 0 ? stdout : stderr).toMatch(/no_organization|organization_members/);
+  });
+});
+
+describe('explain ends with code 1 and one sentence', () => {
+  test('for a user that the backend does not know', async () => {
+    expect(await explain('mallory', 'gpt-4o')).toEqual({
+      code: 1,
+      stdout: '',
+      stderr:
+        'modelgate: The backend knows no user with the id or e-mail address "mallory". Nothing was changed. `modelgate member list` shows those of an organization.\n',
+    });
+  });
+
+  test('for an address that two users have', async () => {
+    // from 0.12 on the backend's own index forbids it
+    using twice = createDatabase({ era: '0.6.18' });
+    for (const id of ['a', 'b']) twice.addUser({ id, email: id === 'a' ? 'x@y.z' : 'X@y.z' });
+    const { code, stderr } = await runCommand(['explain', '--user', 'x@y.z', '--model', 'm', '--database', twice.path]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('Several users');
+  });
+
+  test('for a file that is no database', async () => {
+    const path = join(database.directory, 'garbage.db');
+    writeFileSync(path, 'nothing that SQLite would read '.repeat(100));
+    const { code, stderr } = await runCommand(['explain', '--user', 'a', '--model', 'b', '--database', path]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^modelgate: .* is not a SQLite database \(SQLITE_NOTADB\)\. .*\n$/);
+  });
+
+  test('for a file that is not there', async () => {
+    const { code, stderr } = await runCommand([
+      'explain',
+      '--user',
+      'a',
+      '--model',
+      'b',
+      '--database',
+      `${database.directory}/absent.db`,
+    ]);
+    expect(code).toBe(1);
+    expect(stderr).toContain('There is no file at');
+  });
+});
+
+test('a model id that no backend can have is wrong use: code 2', async () => {
+  expect((await explain('alice', 'a\nb')).code).toBe(2);
+});

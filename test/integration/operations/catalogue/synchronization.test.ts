@@ -1,0 +1,372 @@
+/** Catalogues of the file, and what becomes of the grants of an organization. */
+import { copyFileSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { describe, expect, test } from 'vitest';
+import type { Catalogue } from '../../../../src/operations/catalogue/catalogue.ts';
+import { fromConfig, fromTable } from '../../../../src/operations/catalogue/stored-catalogue.ts';
+import type { SyncPlan, SyncRequest } from '../../../../src/operations/catalogue/synchronization.ts';
+import { applySync, planSync } from '../../../../src/operations/catalogue/synchronization.ts';
+import { readSchema } from '../../../../src/store/schema-reader.ts';
+import { ERAS } from '../../../support/database.ts';
+import type { DatabaseOptions, Era, TestDatabase } from '../../../support/database.ts';
+import { databaseOfTest } from '../../../support/database-of-test.ts';
+import { GUIDE_LINK_MODELS } from '../../../support/guide-sql.ts';
+import { createMaiTables } from '../../../support/mai-tables.ts';
+import { operationOn } from '../../../support/operation.ts';
+
+function created(options: DatabaseOptions = {}): TestDatabase {
+  const database = databaseOfTest(options);
+  return database;
+}
+
+/** As the backend of this era stores its settings. */
+function configure({ era, run }: TestDatabase, settings: Record<string, unknown>): void {
+  if (era === '0.12.4') {
+    for (const [key, value] of Object.entries(settings)) {
+      run('INSERT OR REPLACE INTO config ("key", value, updated_at) VALUES (?, ?, 1)', key, JSON.stringify(value));
+    }
+    return;
+  }
+  const document: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(settings)) {
+    const parts = key.split('.');
+    const last = parts.pop() ?? '';
+    let place = document;
+    for (const part of parts) place = (place[part] ??= {}) as Record<string, unknown>;
+    place[last] = value;
+  }
+  run('INSERT INTO config (data, version, created_at) VALUES (?, 0, 1)', JSON.stringify(document));
+}
+
+const catalogueOf = (
+  { sql }: TestDatabase,
+  read: typeof fromTable,
+  { presets = false }: { presets?: boolean } = {},
+): Catalogue => read(sql, readSchema(sql), { presets });
+
+const leftOut = ({ leftOut: map }: Catalogue): Record<string, string> => Object.fromEntries(map);
+
+describe.each(ERAS)('the catalogue of the model table of %s', (era) => {
+  test('has the rows without a base, and says what it leaves out', () => {
+    const database = created({ era });
+    for (const id of ['a', 'vendor/b:free', 'off', 'arena-model', 'arena-2', 'star*', 'new\nline']) {
+      database.addModel({ id, active: id === 'off' ? 0 : 1 });
+    }
+    database.addModel({ id: 'preset', base: 'a' });
+    database.addModel({ id: 'preset-off', base: 'a', active: 0 });
+    // mAI writes its own models like this
+    database.addModel({ id: 'openai/gpt-4o', base: 'openai/gpt-4o' });
+    configure(database, { 'evaluation.arena.models': [{ id: 'arena-2', name: 'Arena' }] });
+    const found = catalogueOf(database, fromTable);
+    expect(found.models).toEqual(['a', 'openai/gpt-4o', 'vendor/b:free']);
+    expect(leftOut(found)).toEqual({
+      off: 'switched_off',
+      'arena-model': 'arena',
+      'arena-2': 'arena',
+      'star*': 'unusable',
+      'new\nline': 'unusable',
+      preset: 'preset',
+      'preset-off': 'preset',
+    });
+    const withPresets = catalogueOf(database, fromTable, { presets: true });
+    expect(withPresets.models).toEqual(['a', 'openai/gpt-4o', 'preset', 'vendor/b:free']);
+    expect(leftOut(withPresets)).toMatchObject({ 'preset-off': 'switched_off' });
+  });
+});
+
+describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
+  const OPENAI = {
+    'openai.enable': true,
+    'openai.api_base_urls': ['https://one.example/v1', 'https://two.example/v1', 'https://three.example/v1'],
+    'ollama.enable': false,
+  };
+
+  test('has the ids of each connection, with its prefix', () => {
+    const database = created({ era });
+    configure(database, {
+      ...OPENAI,
+      'openai.api_configs': {
+        '0': { enable: true, model_ids: ['gpt-4o', 'o3'], prefix_id: '' },
+        // by address, as it was before 0.5
+        'https://two.example/v1': { model_ids: ['gpt-4o', 'vendor/x:free'], prefix_id: 'eu' },
+        '2': { enable: false, model_ids: ['disabled'] },
+        '7': { model_ids: ['of no connection'] },
+      },
+    });
+    const found = catalogueOf(database, fromConfig);
+    expect(found.models).toEqual(['gpt-4o', 'o3', 'eu.gpt-4o', 'eu.vendor/x:free']);
+    expect(found.gaps).toEqual([]);
+    expect(leftOut(found)).toEqual({});
+    expect([...found.beside]).toEqual(['arena-model']);
+  });
+
+  test('says which connections do not list their models, and which model may be theirs', () => {
+    const database = created({ era });
+    configure(database, {
+      ...OPENAI,
+      'openai.api_base_urls': ['https://user:pass@one.example/v1?key=secret', 'https://two.example/v1'],
+      'openai.api_configs': { '0': { prefix_id: 'or' }, '1': { model_ids: ['listed'] } },
+      'ollama.enable': true,
+      'ollama.base_urls': ['http://ollama:11434'],
+    });
+    const { models, gaps } = catalogueOf(database, fromConfig);
+    expect(models).toEqual(['listed']);
+    expect(gaps.map(({ why }) => why)).toEqual([
+      expect.stringContaining('OpenAI connection 1 ("https://one.example/v1")'),
+      expect.stringContaining('Ollama connection 1 ("http://ollama:11434/")'),
+    ]);
+    const owners = (id: string) => gaps.map((gap) => gap.mayHave(id));
+    expect(owners('or.gpt-4o')).toEqual([true, false]);
+    expect(owners('llama3:latest')).toEqual([false, true]);
+    expect(owners('gpt-4o')).toEqual([false, false]);
+  });
+
+  test('leaves out what a row of the table switches off, and what OpenAI has that cannot chat', () => {
+    const database = created({ era });
+    database.addModel({ id: 'off', active: 0 });
+    database.addModel({ id: 'llama3', active: 0 });
+    database.addModel({ id: 'helper', base: 'gpt-4o' });
+    configure(database, {
+      'openai.api_base_urls': ['https://api.openai.com/v1'],
+      'openai.api_configs': { '0': { model_ids: ['gpt-4o', 'off', 'tts-1', 'text-embedding-3'] } },
+      'ollama.base_urls': ['http://ollama:11434'],
+      'ollama.api_configs': { '0': { model_ids: ['llama3:latest', 'mistral:7b'] } },
+      'evaluation.arena.models': [{ id: 'duel', name: 'Duel' }],
+    });
+    const found = catalogueOf(database, fromConfig);
+    expect(found.models).toEqual(['gpt-4o', 'mistral:7b']);
+    expect(leftOut(found)).toEqual({
+      off: 'switched_off',
+      'llama3:latest': 'switched_off',
+      helper: 'preset',
+      duel: 'arena',
+    });
+    expect(catalogueOf(database, fromConfig, { presets: true }).models).toContain('helper');
+  });
+
+  test('knows that connections of the environment and functions have models of their own', () => {
+    const database = created({ era });
+    const active = (id: string, flag: number) =>
+      database.run(
+        `INSERT INTO function (id, user_id, name, type, content, meta, valves, is_active, is_global, created_at, updated_at)
+         VALUES (?, 'u', ?, 'pipe', '', '{}', '{}', ?, 0, 1, 1)`,
+        ...[id, id, flag],
+      );
+    active('manifold', 1);
+    active('asleep', 0);
+    const { models, gaps } = catalogueOf(database, fromConfig);
+    expect(models).toEqual([]);
+    expect(gaps.map(({ why }) => why)).toEqual([
+      expect.stringContaining('connections of OpenAI are not in the file'),
+      expect.stringContaining('connections of Ollama are not in the file'),
+      expect.stringContaining('function "manifold"'),
+    ]);
+    expect(gaps.at(-1)?.mayHave('manifold.one')).toBe(true);
+    expect(gaps.at(-1)?.mayHave('manifolds')).toBe(false);
+  });
+
+  test.each([
+    ['null', null],
+    ['a text', 'x'],
+    ['a list', [1, { a: 1 }]],
+    ['a number', 7],
+  ])('is empty and not broken where somebody has stored %s', (_name, value) => {
+    const database = created({ era });
+    const keys = ['openai.enable', 'openai.api_base_urls', 'openai.api_configs', 'ollama.base_urls'];
+    configure(database, Object.fromEntries(keys.map((key) => [key, value])));
+    expect(catalogueOf(database, fromConfig).models).toEqual([]);
+  });
+});
+
+const ACME = { id: 'acme', isConfigured: true, mayBeNew: false };
+
+const requestFor = (more: Partial<SyncRequest> = {}): SyncRequest => ({
+  chosen: ACME,
+  catalogue: (connection, schema) => fromTable(connection, schema, { presets: false }),
+  remove: false,
+  switchOn: false,
+  ...more,
+});
+
+async function sync(database: TestDatabase, more: Partial<SyncRequest> = {}): Promise<SyncPlan> {
+  const operation = operationOn(database.path);
+  const plan = await planSync(operation, requestFor(more));
+  expect(await applySync(operation, requestFor(more), plan)).toBeUndefined();
+  return plan;
+}
+
+const grantsOf = ({ sql }: Pick<TestDatabase, 'sql'>): Record<string, unknown>[] =>
+  sql.prepare<[], Record<string, unknown>>('SELECT * FROM organization_models ORDER BY model_id').all();
+const states = (database: TestDatabase) =>
+  Object.fromEntries(
+    grantsOf(database)
+      .filter((row) => row['organization_id'] === 'acme')
+      .map((row) => [String(row['model_id']), row['is_active']]),
+  );
+
+const KINDS: readonly (Era | 'mAI')[] = ['0.6.18', '0.12.4', 'mAI'];
+
+describe.each(KINDS)('a synchronization on %s', (kind) => {
+  function filled(): TestDatabase {
+    const database = kind === 'mAI' ? created({ era: '0.6.18', organizationTables: 'none' }) : created({ era: kind });
+    if (kind === 'mAI') createMaiTables(database);
+    for (const id of ['a', 'b', 'vendor/one:free', "o'hara"]) database.addModel({ id });
+    database.addModel({ id: 'preset', base: 'a' });
+    return database;
+  }
+
+  test("writes the rows of the guide's migration", async () => {
+    const database = filled();
+    database.sql.pragma('wal_checkpoint(TRUNCATE)');
+    const copy = `${database.path}.copy`;
+    copyFileSync(database.path, copy);
+    const sql = new Database(copy);
+    // as in Python, where the guide runs it
+    sql.pragma('foreign_keys = off');
+    sql.prepare(GUIDE_LINK_MODELS).run('acme', 'acme', 1, 1);
+    const expected = grantsOf({ sql });
+    sql.close();
+    await sync(database);
+    const seconds = Math.floor(Date.now() / 1000);
+    const written = grantsOf(database);
+    for (const { created_at: made, updated_at: changed } of written) {
+      expect(Number.isInteger(made)).toBe(true);
+      expect(seconds - Number(made)).toBeLessThan(60);
+      expect(changed).toBe(made);
+    }
+    expect(written.map((row) => ({ ...row, created_at: 1, updated_at: 1 }))).toEqual(expected);
+    expect(expected).toHaveLength(4);
+  });
+
+  test('a second time finds nothing to do', async () => {
+    const database = filled();
+    await sync(database);
+    const before = grantsOf(database);
+    const plan = await sync(database, { remove: true, switchOn: true });
+    expect([plan.allow, plan.switchOn, plan.switchOff]).toEqual([[], [], []]);
+    expect(plan.unchanged).toHaveLength(4);
+    expect(grantsOf(database)).toEqual(before);
+  });
+});
+
+describe('a synchronization', () => {
+  function filled(): TestDatabase {
+    const database = created();
+    for (const id of ['new', 'on', 'off', 'null', 'vendor/x', 'vendor/y', 'backend-off']) {
+      database.addModel({ id, active: id === 'backend-off' ? 0 : 1 });
+    }
+    database.addModel({ id: 'preset', base: 'on' });
+    const grants = { on: 1, off: 0, null: null, 'vendor/*': 1, 'vendor/y': 0, preset: 1, gone: 1, 'arena-model': 1 };
+    for (const [model, active] of Object.entries({ ...grants, 'backend-off': 1, 'gone-off': 0 })) {
+      database.grant('acme', model, active as 0 | 1 | null);
+    }
+    database.grant('globex', 'gone');
+    return database;
+  }
+
+  test('allows what is new, and leaves the rest as it is', async () => {
+    const database = filled();
+    const before = states(database);
+    const plan = await sync(database);
+    expect(plan).toMatchObject({
+      allow: ['new'],
+      switchOn: [],
+      switchOff: [],
+      staysOff: ['off'],
+      covered: [
+        { model: 'vendor/x', by: 'vendor/*' },
+        { model: 'vendor/y', by: 'vendor/*' },
+      ],
+      unchanged: ['null', 'on'],
+      notInCatalogue: ['gone'],
+    });
+    expect(states(database)).toEqual({ ...before, new: 1 });
+  });
+
+  test('switches on again only where that is asked for', async () => {
+    const database = filled();
+    const plan = await sync(database, { switchOn: true });
+    expect(plan).toMatchObject({ allow: ['new'], switchOn: ['off'], staysOff: [] });
+    expect(states(database)).toMatchObject({ off: 1, 'vendor/y': 0, 'gone-off': 0 });
+  });
+
+  test('--remove switches off what is gone: no pattern, no preset, no arena, nothing that sleeps in the backend', async () => {
+    const database = filled();
+    const before = states(database);
+    expect((await sync(database, { remove: true })).switchOff).toEqual(['gone']);
+    expect(states(database)).toEqual({ ...before, new: 1, gone: 0 });
+    const other = "SELECT is_active FROM organization_models WHERE organization_id = 'globex'";
+    expect(database.sql.prepare(other).pluck().get()).toBe(1);
+  });
+
+  test('--remove does not touch what a source that is not whole may have', async () => {
+    const database = filled();
+    const catalogue: SyncRequest['catalogue'] = (connection, schema) => ({
+      ...fromTable(connection, schema, { presets: false }),
+      gaps: [{ why: 'Somebody is silent.', mayHave: (id) => id.startsWith('go') }],
+    });
+    expect(await sync(database, { remove: true, catalogue })).toMatchObject({ switchOff: [], uncertain: ['gone'] });
+    expect(states(database)).toMatchObject({ gone: 1 });
+  });
+
+  test('--remove with an empty catalogue is refused', async () => {
+    const database = created();
+    database.grant('acme', 'on');
+    await expect(sync(database, { remove: true })).rejects.toThrow(/The catalogue is empty/);
+    expect(await sync(database)).toMatchObject({ allow: [], notInCatalogue: ['on'] });
+    expect(states(database)).toEqual({ on: 1 });
+  });
+
+  test.each([
+    ['somebody allows the same', (database: TestDatabase) => database.grant('acme', 'new')],
+    ['the backend gets another model', (database: TestDatabase) => void database.addModel({ id: 'newer' })],
+    ['a pattern covers it', (database: TestDatabase) => database.grant('acme', '*')],
+    ['somebody else switches off', (database: TestDatabase) => database.withdraw('acme', 'gone')],
+  ])('writes nothing but what was shown, where meanwhile %s', async (_name, change) => {
+    const database = filled();
+    const operation = operationOn(database.path);
+    const request = requestFor({ remove: true });
+    const shown = await planSync(operation, request);
+    change(database);
+    const before = grantsOf(database);
+    const instead = await applySync(operation, request, shown);
+    expect(grantsOf(database)).toEqual(before);
+    if (instead === undefined) throw new Error('something was written');
+    expect([instead.allow, instead.switchOff]).not.toEqual([shown.allow, shown.switchOff]);
+    expect(await applySync(operation, request, instead)).toBeUndefined();
+    expect((await planSync(operation, request)).allow).toEqual([]);
+  });
+
+  test('keeps the id of a row that somebody else has made, and gives twins one state', async () => {
+    const database = created({ organizationTables: 'none' });
+    database.sql.exec(`
+      CREATE TABLE organization_members (organization_id TEXT, user_id TEXT);
+      CREATE TABLE organization_models (id TEXT, organization_id TEXT, model_id TEXT, is_active INTEGER);
+      INSERT INTO organization_models VALUES ('x1', 'acme', 'on', 0), ('x2', 'acme', 'on', 0), ('x3', 'acme', 'gone', 1);`);
+    database.addModel({ id: 'on' });
+    await sync(database, { remove: true, switchOn: true });
+    expect(grantsOf(database)).toEqual([
+      { id: 'x3', organization_id: 'acme', model_id: 'gone', is_active: 0 },
+      { id: 'x1', organization_id: 'acme', model_id: 'on', is_active: 1 },
+      { id: 'x2', organization_id: 'acme', model_id: 'on', is_active: 1 },
+    ]);
+  });
+
+  test('into a table without a switch is refused before it writes', async () => {
+    const database = created({ organizationTables: 'none' });
+    database.sql.exec(`
+      CREATE TABLE organization_members (organization_id TEXT, user_id TEXT);
+      CREATE TABLE organization_models (organization_id TEXT, model_id TEXT);
+      INSERT INTO organization_models VALUES ('acme', 'gone');`);
+    database.addModel({ id: 'new' });
+    await expect(sync(database, { remove: true })).rejects.toThrow(/has no column is_active/);
+    expect(grantsOf(database)).toEqual([{ organization_id: 'acme', model_id: 'gone' }]);
+  });
+
+  test('of an organization that nobody has named needs --create', async () => {
+    const database = filled();
+    const chosen = { id: 'initech', isConfigured: false, mayBeNew: false };
+    await expect(sync(database, { chosen })).rejects.toThrow(/Known: "acme", "globex"/);
+    expect(await sync(database, { chosen: { ...chosen, mayBeNew: true } })).toMatchObject({ isNew: true });
+  });
+});

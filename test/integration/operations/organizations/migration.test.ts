@@ -1,0 +1,271 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import Database from 'better-sqlite3';
+import { describe, expect, test } from 'vitest';
+import { backUpBeforeMigration } from '../../../../src/operations/organizations/migration-backup.ts';
+import { isNeeded, planMigration } from '../../../../src/operations/organizations/migration-plan.ts';
+import { migrate } from '../../../../src/operations/organizations/migration.ts';
+import { SCHEMA_OBJECTS } from '../../../../src/store/tables.ts';
+import type { TestDatabase } from '../../../support/database.ts';
+import { createDatabase, ERAS } from '../../../support/database.ts';
+import { operationOn } from '../../../support/operation.ts';
+
+const ACME = { id: 'mai_client_acme', name: 'Acme' };
+const hasPython = spawnSync('python3', ['-c', 'import sqlite3']).status === 0;
+const SCRIPT = fileURLToPath(new URL('../../../support/migrate_to_organizations.py', import.meta.url));
+const nothing = () => undefined;
+
+/** Everybody whom the guide's script tells apart, and values that nobody hopes for. */
+function people(database: TestDatabase): void {
+  database.addUser({ id: 'root', role: 'admin' });
+  database.addUser({ id: 'ada' });
+  database.addUser({ id: "o'brien\n\u001b[31m", name: '"; DROP TABLE user; --' });
+  database.addUser({ id: `${'x'.repeat(10_000)}\u202e/:` });
+  database.addUser({ id: 'outlaw', role: 'banned' });
+  database.addUser({ id: 'waiting', role: 'pending' });
+  database.addModel({ id: 'openai/gpt-4o:free' });
+  database.addModel({ id: 'switched-off', active: 0 });
+  database.addModel({ id: 'preset', base: 'openai/gpt-4o:free' });
+}
+
+const TABLES = ['organization_members', 'organization_models'] as const;
+const rowsOf = (sql: Database.Database): unknown[] =>
+  TABLES.map((table) =>
+    (sql.prepare(`SELECT * FROM ${table} ORDER BY id`).all() as object[]).map((row) => ({
+      ...row,
+      ...('joined_at' in row ? { joined_at: 'a time' } : { created_at: 'a time', updated_at: 'a time' }),
+    })),
+  );
+const objectsOf = (sql: Database.Database): unknown[] =>
+  sql.prepare("SELECT type || ' ' || name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").pluck().all();
+const stateOf = (sql: Database.Database): unknown => [
+  sql.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2').all(),
+  sql.prepare('SELECT * FROM "user"').all(),
+];
+
+/** A copy of the file on which the guide's own script has run. */
+function migratedByHand(database: TestDatabase): Database.Database {
+  const path = join(database.directory, 'by-hand.db');
+  database.sql.pragma('wal_checkpoint(TRUNCATE)');
+  copyFileSync(database.path, path);
+  execFileSync('python3', [SCRIPT, path, ACME.id, ACME.name], { env: { ...process.env, PYTHONUTF8: '1' } });
+  return new Database(path);
+}
+
+describe.each(ERAS)('migrating a database of %s', (era) => {
+  test.runIf(hasPython)("writes the very rows and ids of the guide's script", async () => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    const byHand = migratedByHand(database);
+    const result = await migrate(operationOn(database.path), ACME, nothing);
+    expect(rowsOf(database.sql)).toEqual(rowsOf(byHand));
+    expect(objectsOf(database.sql)).toEqual(expect.arrayContaining(objectsOf(byHand)));
+    for (const table of TABLES) {
+      const columns = (sql: Database.Database) => sql.prepare('SELECT * FROM pragma_table_info(?)').all(table);
+      expect(columns(database.sql)).toEqual(columns(byHand));
+    }
+    byHand.close();
+    expect(result).toMatchObject({
+      users: { joining: 5, admins: 1, banned: 1, pending: 1, present: 0 },
+      models: { linked: 2, inactive: 1, presets: 1 },
+      total: { members: 5, models: 2 },
+      failed: [],
+      idTaken: { users: 0, models: 0 },
+    });
+  });
+
+  test('makes everything that the gate needs', async () => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    await migrate(operationOn(database.path), ACME, nothing);
+    expect(objectsOf(database.sql)).toEqual(
+      expect.arrayContaining(SCHEMA_OBJECTS.map(({ kind, name }) => `${kind} ${name}`)),
+    );
+    expect(database.sql.prepare('SELECT count(*) FROM modelgate_version').pluck().get()).toBe(2);
+  });
+
+  test('says beforehand what it does, and leaves the file byte for byte as it was', async () => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    database.sql.pragma('wal_checkpoint(TRUNCATE)');
+    const before = readFileSync(database.path);
+    const plan = await planMigration(operationOn(database.path), ACME);
+    expect(readFileSync(database.path).equals(before)).toBe(true);
+    const { users, models, made } = await migrate(operationOn(database.path), ACME, nothing);
+    expect({ users, models, made: made.toSorted() }).toEqual({
+      users: plan.users,
+      models: plan.models,
+      made: plan.made.toSorted(),
+    });
+  });
+
+  test('has nothing left to do the second time', async () => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    await migrate(operationOn(database.path), ACME, nothing);
+    database.run('UPDATE organization_members SET is_active = 0 WHERE user_id = ?', 'ada');
+    database.withdraw(ACME.id, 'openai/gpt-4o:free');
+    const before = rowsOf(database.sql);
+    const plan = await planMigration(operationOn(database.path), ACME);
+    expect(isNeeded(plan)).toBe(false);
+    expect(plan).toMatchObject({ users: { present: 5, presentOff: 1 }, models: { present: 2, presentOff: 2 } });
+    await migrate(operationOn(database.path), ACME, nothing);
+    expect(rowsOf(database.sql)).toEqual(before);
+  });
+
+  test.runIf(hasPython)("takes along what came after the guide's script had run", async () => {
+    using database = createDatabase({ era, organizationTables: 'none', journalMode: 'delete' });
+    people(database);
+    execFileSync('python3', [SCRIPT, database.path, ACME.id, ACME.name], { env: { ...process.env, PYTHONUTF8: '1' } });
+    database.addUser({ id: 'late' });
+    const before = rowsOf(database.sql);
+    const result = await migrate(operationOn(database.path), ACME, nothing);
+    expect(result.users.joining).toBe(1);
+    const [members, models] = rowsOf(database.sql) as [object[], object[]];
+    expect(members).toHaveLength(6);
+    expect([members.filter((row) => !JSON.stringify(row).includes('late')), models]).toEqual(before);
+  });
+
+  test('is rolled back whole when a row is refused in the middle', async () => {
+    using database = createDatabase({ era });
+    people(database);
+    database.run(`CREATE TRIGGER guard BEFORE INSERT ON organization_models WHEN new.model_id = 'switched-off'
+      BEGIN SELECT raise(ABORT, 'no more models'); END`);
+    const before = stateOf(database.sql);
+    await expect(migrate(operationOn(database.path), ACME, nothing)).rejects.toThrow(
+      /organization_models does not take the row: no more models\. Nothing was changed/,
+    );
+    expect(stateOf(database.sql)).toEqual(before);
+    expect(rowsOf(database.sql)).toEqual([[], []]);
+  });
+
+  test('is rolled back whole when rows that are there forbid an index', async () => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    database.run('CREATE TABLE organization_models (id TEXT, organization_id TEXT, model_id TEXT, is_active INTEGER)');
+    for (const id of ['a', 'b']) database.run(`INSERT INTO organization_models VALUES (?, 'o', 'm', 1)`, id);
+    const before = stateOf(database.sql);
+    await expect(migrate(operationOn(database.path), ACME, nothing)).rejects.toThrow(/idx_org_models_org_model.*twice/);
+    expect(stateOf(database.sql)).toEqual(before);
+  });
+});
+
+describe('tables that others have made', () => {
+  test("of mAI keep their shape and get the guide's rows", async () => {
+    using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
+    people(database);
+    database.addClientOrganization(ACME.id, 0);
+    database.run(`CREATE TABLE organization_models (id TEXT PRIMARY KEY, organization_id TEXT NOT NULL, model_id TEXT NOT NULL,
+      is_active INTEGER DEFAULT 1, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+      UNIQUE(organization_id, model_id), FOREIGN KEY (organization_id) REFERENCES client_organizations(id),
+      FOREIGN KEY (model_id) REFERENCES model(id))`);
+    database.run(`CREATE TABLE organization_members (id TEXT PRIMARY KEY, organization_id TEXT NOT NULL, user_id TEXT NOT NULL,
+      role TEXT DEFAULT 'member', is_active INTEGER DEFAULT 1, joined_at INTEGER NOT NULL,
+      UNIQUE(organization_id, user_id), FOREIGN KEY (organization_id) REFERENCES client_organizations(id))`);
+    database.run(`CREATE VIEW user_available_models AS SELECT user_id FROM organization_members`);
+    database.run(`INSERT INTO organization_members VALUES ('7', ?, 'ada', 'member', 0, 1)`, ACME.id);
+    const { users, switchedOff, failed } = await migrate(operationOn(database.path), ACME, nothing);
+    expect({ users, switchedOff, failed }).toMatchObject({
+      users: { joining: 4, present: 1, presentOff: 1 },
+      switchedOff: true,
+      failed: [],
+    });
+    const ada = `SELECT id, is_active FROM organization_members WHERE user_id = 'ada'`;
+    expect(database.sql.prepare(ada).all()).toEqual([{ id: '7', is_active: 0 }]);
+    expect(
+      database.sql.prepare("SELECT sql FROM sqlite_schema WHERE name = 'user_available_models'").pluck().get(),
+    ).toContain('SELECT user_id');
+  });
+
+  test('by hand may lack columns and rules: nobody is linked twice', async () => {
+    using database = createDatabase({ organizationTables: 'none' });
+    people(database);
+    database.run('CREATE TABLE organization_members (id INTEGER PRIMARY KEY, organization_id TEXT, user_id TEXT)');
+    database.run('CREATE TABLE organization_models (organization_id TEXT, model_id TEXT)');
+    database.run(`INSERT INTO organization_members (organization_id, user_id) VALUES (?, 'ada')`, ACME.id);
+    for (const joining of [4, 0]) {
+      const result = await migrate(operationOn(database.path), ACME, nothing);
+      expect(result.users.joining).toBe(joining);
+      expect(result.failed.join()).toMatch(/is_active/);
+    }
+    const members = database.sql.prepare('SELECT user_id FROM organization_members').pluck().all();
+    expect(new Set(members).size).toBe(5);
+    expect(members).toHaveLength(5);
+    expect(database.sql.prepare('SELECT count(*) FROM organization_models').pluck().get()).toBe(2);
+  });
+
+  test('without the columns that decide are refused', async () => {
+    using database = createDatabase({ organizationTables: 'none' });
+    database.run('CREATE TABLE organization_members (member TEXT)');
+    const before = stateOf(database.sql);
+    await expect(migrate(operationOn(database.path), ACME, nothing)).rejects.toThrow(/has no column organization_id/);
+    expect(stateOf(database.sql)).toEqual(before);
+  });
+
+  test.runIf(hasPython)("whose ids collide leave out whom the guide's script leaves out, and say so", async () => {
+    using database = createDatabase();
+    for (const id of ['a', 'a_b']) database.addUser({ id });
+    database.run(
+      `INSERT INTO organization_members (id, organization_id, user_id) VALUES ('om_a_${ACME.id}', 'x', 'y')`,
+    );
+    const byHand = migratedByHand(database);
+    const result = await migrate(operationOn(database.path), ACME, nothing);
+    expect(result).toMatchObject({ users: { joining: 1 }, idTaken: { users: 1, models: 0 } });
+    const [ours] = rowsOf(database.sql) as [object[]];
+    const [theirs] = rowsOf(byHand) as [object[]];
+    byHand.close();
+    expect(ours.map((row) => ({ ...row, joined_at: 0 }))).toEqual(theirs.map((row) => ({ ...row, joined_at: 0 })));
+  });
+});
+
+describe('the backup before a migration', () => {
+  const backUp = (database: TestDatabase, directory?: string) =>
+    backUpBeforeMigration(operationOn(database.path), {
+      directory,
+      now: new Date(2026, 0, 31, 3, 4, 5),
+      onStep: nothing,
+    });
+
+  test('has the name of the guide, belongs to its owner alone, and holds the state before', async () => {
+    using database = createDatabase({ organizationTables: 'none' });
+    people(database);
+    const { path, facts } = await backUp(database);
+    expect(path).toBe(`${database.path}.backup.20260131_030405`);
+    expect(facts).toMatchObject({ users: 6, models: 3, members: 0 });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    await migrate(operationOn(database.path), ACME, nothing);
+    const copy = new Database(path, { readonly: true });
+    expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
+    expect(objectsOf(copy)).not.toContain('table organization_members');
+    expect(copy.prepare('SELECT * FROM "user"').all()).toEqual(database.sql.prepare('SELECT * FROM "user"').all());
+    copy.close();
+  });
+
+  test('never replaces another', async () => {
+    using database = createDatabase();
+    const first = await backUp(database);
+    const second = await backUp(database);
+    expect(second.path).toBe(`${first.path}-2`);
+    expect(readdirSync(database.directory).filter((name) => name.includes('modelgate-'))).toEqual([]);
+  });
+
+  test.each(ERAS)('refuses a damaged database of %s before anything is touched', async (era) => {
+    using database = createDatabase({ era, journalMode: 'delete' });
+    people(database);
+    const bytes = readFileSync(database.path);
+    const root = database.sql
+      .prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'model'")
+      .pluck()
+      .get() as number;
+    bytes.fill(0xee, (root - 1) * 4096, root * 4096);
+    const path = join(database.directory, 'damaged.db');
+    writeFileSync(path, bytes);
+    await expect(backUpBeforeMigration(operationOn(path), { now: new Date(), onStep: nothing })).rejects.toThrow(
+      /damaged.db is damaged.*Nothing was changed.*restore/,
+    );
+    expect(readFileSync(path).equals(bytes)).toBe(true);
+    expect(readdirSync(database.directory).filter((name) => /backup|modelgate-/.test(name))).toEqual([]);
+  });
+});
