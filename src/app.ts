@@ -13,7 +13,7 @@ import { authorize } from './enforcement/authorize.ts';
 import { createBelongings } from './enforcement/belongings.ts';
 import { canonicalPath, createTargetReader } from './enforcement/canonical-path.ts';
 import { countedAs, runsModel } from './enforcement/counted.ts';
-import { createSurfaceDecider } from './enforcement/decide-surface.ts';
+import { createSurfaceDecider, longestBody } from './enforcement/decide-surface.ts';
 import { filterModels } from './enforcement/filter-models.ts';
 import type { Judge } from './enforcement/judge.ts';
 import { createJudge } from './enforcement/judge.ts';
@@ -158,8 +158,8 @@ function createStages({
 }: SharedParts) {
   const { mode, bypass } = config.policy;
   // A second attempt finds the body where the first one left it
-  const readLimited = ({ incoming, outgoing, body }: Scope) =>
-    body === undefined ? readBody(incoming, outgoing, config.maxBodyBytes) : Promise.resolve(body);
+  const readLimited = ({ incoming, outgoing, body, principal }: Scope) =>
+    body ?? readBody(incoming, outgoing, longestBody(principal, config.maxBodyBytes));
   const decideOnce = createSurfaceDecider({ store, judge, readBody: readLimited });
   const identifyAndDecide = async (scope: Scope) => {
     await identify(scope, { identity, store });

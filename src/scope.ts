@@ -5,7 +5,7 @@
 import { randomFillSync } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GatewayError } from './errors.ts';
-import type { Principal } from './identity/principal.ts';
+import type { OrganizationId, Principal } from './identity/principal.ts';
 import type { Surface } from './enforcement/surfaces.ts';
 import type { LimitName, Standing } from './limits/allowance.ts';
 import type { Decision } from './policy/decision.ts';
@@ -41,6 +41,10 @@ export interface Scope {
   decisionMs: number | undefined;
   /** Written with the first decision (`telemetry/audit.ts`): what the client is told and the log can be searched for. */
   decisionId: string | undefined;
+  /** Written by `authorize`: how many runs of models the request starts, if it starts any. */
+  runs: number;
+  /** Written by `authorize` where several runs or models are named: how many each organization's grants permitted. */
+  runsByOrganization: ReadonlyMap<OrganizationId, number> | undefined;
   /** Written by `filterModels` where the answer lists models. */
   rewrite: AnswerRewrite | undefined;
   /** Written by `limit` and `limitInvocations`: what is left of the limit that has least left. */
@@ -121,6 +125,8 @@ export function createScope(
     decision: undefined,
     decisionMs: undefined,
     decisionId: undefined,
+    runs: 1,
+    runsByOrganization: undefined,
     rewrite: undefined,
     allowance: undefined,
     limit: undefined,

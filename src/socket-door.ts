@@ -53,10 +53,14 @@ export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
     if (!parts.open) await limits.admit(scope, 'request');
     const isJudged = !parts.open && socketSurface(incoming) === 'realtime';
     let release: Release | undefined;
+    let hasEnded = false;
     const admitFirstMessage = async (text: string): Promise<boolean> => {
       const decision = await judgeFirstMessage(scope, text);
-      if (decision !== undefined) release = await limits.admitInvocation(scope, decision);
-      return decision !== undefined;
+      if (decision === undefined) return false;
+      release = await limits.admitInvocation(scope, decision);
+      // Both sides may have left while the message was judged
+      if (hasEnded) release();
+      return true;
     };
     const gate = isJudged ? gateFirstMessage(admitFirstMessage) : undefined;
     const { target, credentialEdit: edit, answerEdits } = scope;
@@ -64,6 +68,7 @@ export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
     try {
       return (await tunnel(upstream, { incoming, socket, head, target, edit, requestId, gate, answerEdits })).status;
     } finally {
+      hasEnded = true;
       release?.();
       metrics.socketClosed();
     }

@@ -19,7 +19,15 @@ export interface SurfaceDeciderParts {
   readonly store: Pick<Store, 'current'>;
   readonly judge: Judge;
   /** Reads the body of the request once, bounded. */
-  readonly readBody: (scope: Scope) => Promise<Buffer>;
+  readonly readBody: (scope: Scope) => Buffer | Promise<Buffer>;
+}
+
+/** What nobody is answerable for is not held in memory at length: whatever is invoked or saved needs a session. */
+const STRANGERS_BODY_BYTES = 256 * 1024;
+
+/** @returns how long a body may be that is read before it is sent on */
+export function longestBody({ kind }: Principal, maxBytes: number): number {
+  return kind === 'anonymous' ? Math.min(maxBytes, STRANGERS_BODY_BYTES) : maxBytes;
 }
 
 /** @returns a function as `AuthorizeParts.decideSurface` wants it */

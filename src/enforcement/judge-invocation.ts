@@ -1,4 +1,4 @@
-import type { UserPrincipal } from '../identity/principal.ts';
+import type { OrganizationId, UserPrincipal } from '../identity/principal.ts';
 import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/model-id.ts';
@@ -8,7 +8,7 @@ import type { StoreView } from '../store/store-view.ts';
 import { queryValue } from './canonical-path.ts';
 import type { Judge } from './judge.ts';
 import { judgePending, pendingRuns } from './judge-pending.ts';
-import { collectReferences, isObject } from './model-references.ts';
+import { FAN_OUT, collectReferences, isObject } from './model-references.ts';
 import { modelsOfStoredRun } from './stored-run.ts';
 import type { InvokesSurface } from './surfaces.ts';
 
@@ -27,17 +27,19 @@ export function judgeInvocation(
   body: unknown,
 ): Decision | undefined {
   const references = collectReferences(body, surface.rules);
+  const mentioned = surface.mentions === true ? mentionedModels(body) : [];
+  const fannedOut = modelsOfFanOut(body);
+  // First, since report mode sends on what is denied below
+  scope.runs = Math.max(1, fannedOut.length, new Set(mentioned).size);
   if (references.unreadable !== undefined) return deny('reference_unreadable');
   if (surface.modelRequired && !namesModel(body, surface)) return deny('model_missing');
   if (references.direct && judge.options.directConnections === 'refuse') return deny('direct_connection');
 
   const models = new Set(references.models);
-  if (surface.mentions === true) {
-    for (const mentioned of mentionedModels(body)) {
-      const model = parseModelId(mentioned);
-      if (model === undefined) return deny('reference_unreadable');
-      models.add(model);
-    }
+  for (const text of mentioned) {
+    const model = parseModelId(text);
+    if (model === undefined) return deny('reference_unreadable');
+    models.add(model);
   }
   if (isObject(body)) {
     const messages = pendingRuns([body['user_message'], body['parent_message']]);
@@ -52,7 +54,13 @@ export function judgeInvocation(
   }
   const isDirect = references.direct && surface.direct === true;
   const decision = isDirect ? judgeDirect(judge, view, user, models) : judge.all(view, user, models, surface.names);
-  if (decision?.effect === 'deny' || surface.runs === undefined) return decision;
+  if (decision?.effect === 'deny') return decision;
+  if (scope.runs > 1 || models.size > 1) {
+    const judgeOne = (model: ModelId) => judge.one(view, user, model, surface.names);
+    const runs = fannedOut.length > 0 ? fannedOut : [...new Set(mentioned)];
+    scope.runsByOrganization = countByOrganization(runs, models, judgeOne);
+  }
+  if (surface.runs === undefined) return decision;
   return judgeStored(judge, view, user, modelsOfStoredRun(surface.runs, view.stored, scope.pathIds, body)) ?? decision;
 }
 
@@ -100,6 +108,33 @@ function mentionedModels(body: unknown): string[] {
   const content = isObject(body) ? body['content'] : undefined;
   if (typeof content !== 'string') return [];
   return [...content.matchAll(MENTION)].map(([, model = '']) => model);
+}
+
+/** From 0.9.0 each entry is a run of its own, also where several name the same model and message. */
+function modelsOfFanOut(body: unknown): readonly unknown[] {
+  const entries = isObject(body) ? body[FAN_OUT] : undefined;
+  if (Array.isArray(entries)) return entries.map((entry) => (isObject(entry) ? entry['model_id'] : undefined));
+  return isObject(entries) ? Object.keys(entries) : [];
+}
+
+/** @returns for each organization its runs, and one for what else is named by its grants: it may be what runs */
+function countByOrganization(
+  runs: readonly unknown[],
+  models: ReadonlySet<ModelId>,
+  judgeOne: (model: ModelId) => Decision,
+): ReadonlyMap<OrganizationId, number> {
+  const payers = new Map<unknown, OrganizationId>();
+  for (const model of models) {
+    const decision = judgeOne(model);
+    if (decision.effect === 'permit' && decision.grant !== undefined) payers.set(model, decision.grant.organization);
+  }
+  const counts = new Map<OrganizationId, number>();
+  for (const named of runs) {
+    const payer = payers.get(named);
+    if (payer !== undefined) counts.set(payer, (counts.get(payer) ?? 0) + 1);
+  }
+  for (const payer of payers.values()) if (!counts.has(payer)) counts.set(payer, 1);
+  return counts;
 }
 
 const MENTION = /<@M:([^|>]+)/g;

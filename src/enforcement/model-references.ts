@@ -21,8 +21,8 @@ export interface ReferenceRules {
   readonly topLevel?: ReadonlySet<string>;
 }
 
-/** An object whose keys are model ids: the fan-out of 0.9+ in its old form. */
-const FAN_OUT = 'message_ids';
+/** A list with an entry for each run that the request starts (0.9+); in its old form an object whose keys are model ids. */
+export const FAN_OUT = 'message_ids';
 
 /**
  * What people wrote, what they attached, what ran before, and schemas: names in there run nothing. `model_controls`

@@ -45,8 +45,8 @@ export interface Allowances {
    */
   take(charges: readonly Charge[]): Standing | undefined | Promise<Standing | undefined>;
   /**
-   * Takes one of the places that a user has for requests at the same time.
-   * @returns what gives the place back, once, however often it is called; undefined where none is free
+   * Takes so many of the places that a user has for models that run at the same time, or none.
+   * @returns what gives them back, once, however often it is called; undefined where too few are free
    */
-  occupy(user: string): Release | undefined | Promise<Release | undefined>;
+  occupy(user: string, places: number): Release | undefined | Promise<Release | undefined>;
 }

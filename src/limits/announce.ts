@@ -9,13 +9,20 @@ import type { RateLimit } from '../config/schema.ts';
 import type { AnswerEdit } from '../transport/answer-edit.ts';
 import type { RateName, Standing } from './allowance.ts';
 
-/** What is written here, and taken out of what the backend passes on of its providers' limits: never doubled. */
+/**
+ * What is written here, and what the backend passes on of its providers' limits (routers/openai.py, both releases), which
+ * all organizations share: taken out of its answers.
+ */
 export const ANNOUNCED: readonly string[] = [
   'ratelimit',
   'ratelimit-policy',
   'x-ratelimit-limit-requests',
   'x-ratelimit-remaining-requests',
   'x-ratelimit-reset-requests',
+  ...['limit', 'remaining', 'reset'].flatMap((word) => [
+    `x-ratelimit-${word}-tokens`,
+    ...['requests', 'tokens', 'input-tokens', 'output-tokens'].map((what) => `anthropic-ratelimit-${what}-${word}`),
+  ]),
 ];
 
 /** @returns what writes a standing into the lines of an answer, `Retry-After` included where it is a refusal */
@@ -23,6 +30,7 @@ export function createAnnouncement(
   rates: Readonly<Partial<Record<RateName, RateLimit>>>,
 ): (lines: string[], standing: Standing | undefined) => void {
   const texts: Partial<Record<RateName, { start: string; policy: string; limit: string }>> = {};
+  // the cast: `Object.entries` promises no more than texts for names
   for (const [name, rate] of Object.entries(rates) as [RateName, RateLimit][]) {
     texts[name] = { start: `"${name}";r=`, policy: policyOf(name, rate), limit: String(rate.burst + 1) };
   }

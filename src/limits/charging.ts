@@ -16,6 +16,7 @@ export interface Charging {
   refusePlace(scope: Scope): never;
 }
 
+/** One for each stage that counts: what they share is the request's scope. */
 export function createCharging({ allowances, metrics }: ChargingParts): Charging {
   const tell = createAnnouncement(allowances.rates);
 

@@ -18,10 +18,12 @@ export class Generations {
     this.#most = most;
   }
 
+  /** @returns what was written last, for at least a lifetime unless the map was full; undefined once it is forgotten */
   get(key: string): number | undefined {
     return this.#recent.get(key) ?? this.#older.get(key);
   }
 
+  /** @param now milliseconds of any clock that never goes back */
   set(key: string, value: number, now: number): void {
     if (now - this.#turnedAt >= this.#lifetimeMs || this.#recent.size >= this.#most) this.#turn(now);
     this.#recent.set(key, value);

@@ -4,7 +4,8 @@
  * `limit` stands after `authenticate` and counts every API request: on its user, or on its address where nobody is
  * proved; so a forged id or token is paid by the address that sent it. `limitInvocations` stands after `authorize`,
  * because only the decision says whether a model runs and which organization's grant permitted it: a denied request
- * costs its user one API request, no chat, and no organization anything.
+ * costs its user one API request, no chat, and no organization anything. A request that starts several runs counts as
+ * that many.
  *
  * Limits are no policy: `MODELGATE_MODE=report` does not switch them off. A bypassed gate has none: it asks nobody who they
  * are, and its promise is that nothing is refused.
@@ -55,6 +56,7 @@ export interface Limits {
 /** Guessing passwords is what the limit by address is there for, and checking one costs the backend 100 ms and more. */
 const SIGN_IN_COST = 10;
 
+/** @returns both stages, and what they do as functions for the upgrade door */
 export function createLimits(parts: LimitParts): Limits {
   const { charge } = createCharging(parts);
   const admitInvocation = createInvocations(parts);
@@ -131,7 +133,7 @@ function createInvocations({ allowances, metrics }: LimitParts): Limits['admitIn
 
   return function admitInvocation(scope, decision) {
     const user = provedUser(scope.principal);
-    const place = user === undefined ? NOBODYS : allowances.occupy(user);
+    const place = user === undefined ? NOBODYS : allowances.occupy(user, scope.runs);
     return place instanceof Promise
       ? place.then((late) => chargeFor(scope, decision, late))
       : chargeFor(scope, decision, place);
@@ -139,9 +141,13 @@ function createInvocations({ allowances, metrics }: LimitParts): Limits['admitIn
 }
 
 /** Without a grant, as for images and speech, there is no organization to charge. */
-function invocationCharges({ principal }: Scope, decision: Decision | undefined): Charge[] {
+function invocationCharges({ principal, runs, runsByOrganization }: Scope, decision: Decision | undefined): Charge[] {
   const user = provedUser(principal);
-  const charges: Charge[] = user === undefined ? [] : [{ limit: 'chat', key: user, cost: 1 }];
+  const charges: Charge[] = user === undefined ? [] : [{ limit: 'chat', key: user, cost: runs }];
+  if (runsByOrganization !== undefined) {
+    for (const [key, cost] of runsByOrganization) charges.push({ limit: 'organization', key, cost });
+    return charges;
+  }
   const organization = decision?.effect === 'permit' ? decision.grant?.organization : undefined;
   if (organization !== undefined) charges.push({ limit: 'organization', key: organization, cost: 1 });
   return charges;

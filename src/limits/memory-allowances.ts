@@ -1,6 +1,6 @@
 /** Counts in this process: synchronous, one number a payer, bounded however many payers there are. */
 import type { LimitsConfig, RateLimit } from '../config/schema.ts';
-import type { Allowances, Charge, RateName, Release, Standing } from './allowance.ts';
+import type { Allowances, Charge, RateName, Standing } from './allowance.ts';
 import type { Bucket } from './gcra.ts';
 import { debtAfter, isCovered, moreIn, remainingOf, toBucket } from './gcra.ts';
 import { Generations } from './generations.ts';
@@ -82,17 +82,17 @@ function longestWait(limits: Limits, charges: readonly Charge[], at: number): St
 }
 
 /** As many payers are remembered as have something running. */
-function createPlaces(places: number): (user: string) => Release | undefined {
+function createPlaces(most: number): Allowances['occupy'] {
   const taken = new Map<string, number>();
-  return function occupy(user) {
+  return function occupy(user, places) {
     const before = taken.get(user) ?? 0;
-    if (before >= places) return undefined;
-    taken.set(user, before + 1);
+    if (before + places > most) return undefined;
+    taken.set(user, before + places);
     let isHeld = true;
     return () => {
       if (!isHeld) return;
       isHeld = false;
-      const left = (taken.get(user) ?? 0) - 1;
+      const left = (taken.get(user) ?? 0) - places;
       if (left > 0) taken.set(user, left);
       else taken.delete(user);
     };

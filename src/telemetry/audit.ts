@@ -32,6 +32,7 @@ export interface Audit {
   recordList(scope: Scope, shape: string, kept: number, removed: number): void;
 }
 
+/** @returns what the stages of one gate tell of their decisions to */
 export function createAudit({ log, metrics, mode, organizationsOf }: AuditOptions): Audit {
   const belongings = ({ principal }: Scope): readonly string[] =>
     principal.kind === 'user' ? organizationsOf(principal) : [];

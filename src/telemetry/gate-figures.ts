@@ -29,6 +29,7 @@ type CounterName =
   | 'failures'
   | 'limited';
 
+/** All begin at 0 with the process. */
 export function createCounters(): Record<CounterName, Tally> {
   const count = (name: string, help: string, labels: readonly string[], maxRows = Infinity): Tally =>
     createTally({ name: `modelgate_${name}_total`, help, labels, maxRows });

@@ -120,7 +120,7 @@ const JWT = /\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?/g;
 const API_KEY = /\bsk-[\w-]{16,}/g;
 
 /** @returns functions that make a finished JSON line safe to show */
-export function createRedaction(secrets: readonly string[], secretHeaders: readonly string[]): Redaction {
+function createRedaction(secrets: readonly string[], secretHeaders: readonly string[]): Redaction {
   const names = [...CREDENTIAL_HEADERS, ...secretHeaders].map(escapeRegExp).join('|');
   const fields = new RegExp(`("(?:${names})":)(?:"(?:[^"\\\\]|\\\\.)*"|\\[[^\\]]*\\])`, 'gi');
   // the longest first: a key with its newline, whose escape would otherwise be left behind

@@ -37,6 +37,7 @@ export interface ListenerAnswer {
 /** A path is as long as the client likes. */
 const LONGEST_PATH = 512;
 
+/** @returns the stage, and the same for what never gets to it */
 export function createObserver({ log, metrics, mode }: ObserverOptions): Observer {
   const end = (scope: Scope, status: number, endedAt = performance.now()): void => {
     const { outcome, decision, startedAt } = scope;

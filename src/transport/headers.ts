@@ -7,6 +7,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '../errors.ts';
 import type { AnswerEdit } from './answer-edit.ts';
 import type { HeaderEdit, HeaderLines } from './exchange.ts';
+import { firstElement } from './peer.ts';
 import type { Peer } from './peer.ts';
 
 /** What is said about a request besides its own headers. */
@@ -130,13 +131,14 @@ export function responseLines(
 ): string[] {
   const lines: string[] = [];
   for (const name of Object.keys(received)) {
-    if (RESPONSE_DROPPED.has(name) || name.startsWith('proxy-')) continue;
-    if (status === 204 && name === 'content-length') continue;
+    if (RESPONSE_DROPPED.has(name) || name.startsWith('proxy-') || name === 'content-length') continue;
     const value = received[name];
     if (typeof value === 'string') lines.push(name, value);
     else for (const one of value ?? []) lines.push(name, one);
   }
-  const { connection } = received;
+  const { connection, 'content-length': length } = received;
+  // Last: once Node knows a length it reads `Content-Disposition` as UTF-8, and sends other bytes or none
+  if (length !== undefined && status !== 204) lines.push('content-length', length);
   const kept = connection === undefined ? lines : withoutNominated(lines, [connection].flat().join(','));
   kept.push('x-request-id', requestId);
   for (const edit of edits) edit(kept, status);
@@ -198,7 +200,7 @@ function addForwarding(lines: string[], claimed: readonly string[], peer: Peer, 
       const name = claimed[index] ?? '';
       const value = claimed[index + 1] ?? '';
       if (name === 'x-forwarded-for') chain = chain === '' ? value : `${chain}, ${value}`;
-      else if (name === 'x-forwarded-proto') proto ||= value;
+      else if (name === 'x-forwarded-proto') proto ||= firstElement(value);
       else if (name === 'x-forwarded-host') claimedHost ||= value;
       else if (name === 'forwarded') lines.push(name, `${value}, for=${quotedNode(peer.address)}`);
       else lines.push(name, value);

@@ -78,8 +78,12 @@ export function cameByHttps(incoming: IncomingMessage, peer: Peer): boolean {
   if (!peer.trusted) return peer.encrypted;
   const said = incoming.headers['x-forwarded-proto'];
   if (typeof said !== 'string' || said === '') return peer.encrypted;
-  const comma = said.indexOf(',');
-  return (comma === -1 ? said : said.slice(0, comma).trim()) === 'https';
+  return firstElement(said) === 'https';
+}
+
+export function firstElement(list: string): string {
+  const comma = list.indexOf(',');
+  return comma === -1 ? list : list.slice(0, comma).trim();
 }
 
 function createTrust(ranges: readonly AddressRange[]): (address: string) => boolean {

@@ -103,14 +103,14 @@ test('whoever comes and goes in whatever order, all places are free in the end, 
           // an ending that is told twice frees no second place
           ended[which % Math.max(1, ended.length)]?.();
         } else {
-          const release = allowances.occupy(user) as Release | undefined;
+          const release = allowances.occupy(user, 1) as Release | undefined;
           expect(release !== undefined).toBe(held.length < places);
           if (release !== undefined) held.push(release);
         }
       }
       for (const release of Object.values(running).flat()) release();
       for (const user of Object.keys(running)) {
-        const free = Array.from({ length: places + 1 }, () => allowances.occupy(user));
+        const free = Array.from({ length: places + 1 }, () => allowances.occupy(user, 1));
         expect(free.filter((release) => release !== undefined)).toHaveLength(places);
       }
     }),

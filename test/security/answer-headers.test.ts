@@ -90,6 +90,23 @@ describe('protection cannot be taken away', () => {
   });
 });
 
+test('names that every object has are names like any other', async () => {
+  const names = ['__proto__', 'constructor', 'toString', 'hasOwnProperty', '__defineGetter__'];
+  const lines = names.flatMap((name) => [`${name}: 1`, `${name.toUpperCase()}: 2`]);
+  const answer = await answerTo(lines.join('\r\n'));
+  expectOurs(answer);
+  for (const name of names) expect(valuesOf(answer, name.toLowerCase())).toEqual(['1', '2']);
+});
+
+test('what is left with a provider, which says what others do, is not told', async () => {
+  const shared = ['X-RateLimit-Remaining-Requests', 'x-ratelimit-limit-tokens', 'X-RateLimit-Reset-Tokens'];
+  const anthropic = ['anthropic-ratelimit-tokens-remaining', 'Anthropic-RateLimit-Input-Tokens-Reset'];
+  const lines = [...shared, ...anthropic, 'RateLimit', 'RateLimit-Policy'].map((name) => `${name}: 7`);
+  const { status, headers } = await answerTo(lines.join('\r\n'));
+  expect(status).toBe(200);
+  expect(headers.filter(([, value]) => value === '7')).toEqual([]);
+});
+
 describe('cookies that look protected', () => {
   test.each([
     ['Secure in its value', 'token=Secure; Path=/', 'token=Secure; Path=/; Secure'],

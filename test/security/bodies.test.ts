@@ -168,3 +168,28 @@ describe('a body that no client library sends', () => {
     expect(gate.ran()).toEqual(['A']);
   });
 });
+
+describe('of nobody, which the gate would have to hold', () => {
+  let gate: TestGate;
+  beforeAll(async () => {
+    gate = await startTestGate();
+    return () => gate[Symbol.asyncDispose]();
+  });
+
+  const LONG = JSON.stringify({ chat: { title: 'x'.repeat(256 * 1024) } });
+  const HELD = ['/api/v1/chats/new', '/api/v1/chats/c', '/api/v1/chats/c/messages/m', '/api/something/new'];
+  const statusOf = async (target: string, headers: Record<string, string>, body: string = LONG): Promise<number> => {
+    const answer = await fetch(`${gate.url}${target}`, { method: 'POST', body, headers }).catch(() => undefined);
+    await answer?.text();
+    return answer?.status ?? 0;
+  };
+
+  test.each(HELD)('a long one is refused before it is there: %s', async (target) => {
+    const nobody: Record<string, string>[] = [{}, { authorization: 'Bearer sk-nobody' }, { cookie: 'token=nobody' }];
+    for (const headers of nobody) expect(await statusOf(target, headers)).toBe(413);
+    const declared = requestText(`POST ${target}`, ['Content-Length: 90000000'], '{"chat":');
+    expect((await rawRequest(Number(new URL(gate.url).port), declared)).status).toBe(413);
+    expect(await statusOf(target, { authorization: `Bearer ${await gate.token('ann')}` })).not.toBe(413);
+    expect(await statusOf(target, {}, '{}')).not.toBe(413);
+  });
+});

@@ -1,5 +1,6 @@
 /** Bypass list row 30: what is taken away by somebody else, in another process, bites on the very next request. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { ERAS } from '../support/database.ts';
 import { chat } from '../support/attacks.ts';
 import type { TestGate } from '../support/gate.ts';
 import { startTestGate } from '../support/gate.ts';
@@ -12,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(async () => other.close());
 
-describe.each(['0.6.18', '0.12.4'] as const)('on a database of %s', (era) => {
+describe.each(ERAS)('on a database of %s', (era) => {
   let gate: TestGate;
   beforeEach(async () => {
     gate = await startTestGate({}, era);

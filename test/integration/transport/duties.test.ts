@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { describe, expect, test } from 'vitest';
+import type { RawConnection } from '../../support/raw-connection.ts';
 import { parseAnswer, rawRequest, requestText } from '../../support/raw-connection.ts';
 import type { Relay, RelayOptions } from '../../support/relay.ts';
 import {
@@ -434,15 +435,20 @@ describe.each([
     const client = await connectTo(relay);
     client.send('GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
     if (kind === 'stream') await client.receives('data: one');
-    await until(() => told !== undefined, 2_000, 'the upstream to be asked');
-    const leftAt = performance.now();
-    client.close();
-    await withTimeout(told ?? Promise.reject(new Error('not asked')), 2_000, 'the upstream to be told');
-    expect(performance.now() - leftAt).toBeLessThan(100);
-    await until(() => relay.outcomes.length === 1, 1_000, 'the exchange to end');
-    expect(relay.outcomes).toEqual(['client gone']);
+    await leave(client, relay, () => told);
   });
 });
+
+/** @param told set once the upstream is asked, and resolved when it hears that the client has gone */
+async function leave(client: RawConnection, relay: Relay, told: () => Promise<unknown[]> | undefined): Promise<void> {
+  await until(() => told() !== undefined, 2_000, 'the upstream to be asked');
+  const leftAt = performance.now();
+  client.close();
+  await withTimeout(told() ?? Promise.reject(new Error('not asked')), 2_000, 'the upstream to be told');
+  expect(performance.now() - leftAt).toBeLessThan(100);
+  await until(() => relay.outcomes.length === 1, 1_000, 'the exchange to end');
+  expect(relay.outcomes).toEqual(['client gone']);
+}
 
 test('duty 18: a client that leaves during its upload is told to the upstream within 100 ms', async () => {
   let told: Promise<unknown[]> | undefined;
@@ -455,13 +461,7 @@ test('duty 18: a client that leaves during its upload is told to the upstream wi
   const client = await connectTo(relay);
   client.send('POST /x HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 1000000\r\n\r\n');
   client.send(Buffer.alloc(100_000));
-  await until(() => told !== undefined, 2_000, 'the upstream to be asked');
-  const leftAt = performance.now();
-  client.close();
-  await withTimeout(told ?? Promise.reject(new Error('not asked')), 2_000, 'the upstream to be told');
-  expect(performance.now() - leftAt).toBeLessThan(100);
-  await until(() => relay.outcomes.length === 1, 1_000, 'the exchange to end');
-  expect(relay.outcomes).toEqual(['client gone']);
+  await leave(client, relay, () => told);
 });
 
 test('duty 19: a client that half-closes before the answer loses it, and the upstream is told', async () => {

@@ -47,6 +47,19 @@ describe('answers', () => {
     expect(backend.requests).toHaveLength(1);
   });
 
+  test.each([
+    ['in UTF-8', 'caf\u00c3\u00a9.pdf'],
+    ['in Latin-1', 'caf\u00e9.pdf'],
+  ])('the name of a file %s passes byte for byte, wherever the length stands', async (_coding, name) => {
+    const disposition = `Content-Disposition: attachment; filename="${name}"`;
+    for (const lines of [`Content-Length: 2\r\n${disposition}`, `${disposition}\r\nContent-Length: 2`]) {
+      const relay = await relayTo(await startScriptedUpstream(`HTTP/1.1 200 OK\r\n${lines}\r\n\r\nok`));
+      const answer = await rawRequest(relay.port, requestText('GET /x'));
+      expect([answer.status, answer.field('content-disposition')]).toEqual([200, `attachment; filename="${name}"`]);
+      expect([answer.field('content-length'), answer.body]).toEqual(['2', 'ok']);
+    }
+  });
+
   test('a coded body passes byte for byte', async () => {
     const backend = await startRecordingUpstream((_incoming, outgoing) => {
       outgoing.writeHead(200, { 'content-encoding': 'gzip', 'content-type': 'text/plain' });

@@ -24,8 +24,9 @@ describe('as what a request counts', () => {
     'GET /health',
     'GET /c/some-chat',
     'GET /apiary',
-    'GET /ws/socket.io/?EIO=4&transport=polling',
-    'POST /ws/socket.io/?EIO=4&transport=polling',
+    'GET /ws/socket.io/?EIO=4&transport=polling&sid=abc',
+    'POST /ws/socket.io/?EIO=4&transport=polling&t=1&%73id=abc',
+    'GET /wsx?EIO=4&transport=polling',
   ])('%s: nothing', (line) => {
     expect(countedAs(scopeOf(line))).toBe('nothing');
   });
@@ -46,6 +47,10 @@ describe('as what a request counts', () => {
     'GET /cache/image.png',
     'DELETE /api/v1/anything/new',
     'GET /%61pi/models',
+    'GET /ws/socket.io/?EIO=4&transport=polling',
+    'GET /ws/socket.io?EIO=4&transport=polling&sid=',
+    'GET /ws/socket.io/anything?sid&EIO=4',
+    'GET /%77s/socket.io/?EIO=4&SID=abc',
   ])('%s: a request', (line) => {
     expect(countedAs(scopeOf(line))).toBe('request');
   });
@@ -56,6 +61,9 @@ describe('as what a request counts', () => {
     'POST /api/v1/auths/signup',
     'POST /api/v1/auths/update/password',
     'POST /api/v1/auths/mfa/verify',
+    'POST /api/v1/auths/mfa/replace',
+    'POST /api/v1/auths/mfa/recovery/codes',
+    'POST /api/v1/auths/mfa/enroll/confirm',
     'POST /api/v1/auths/oauth/google/token/exchange',
     'POST /api/v1/auths/sign%69n',
   ])('%s: a sign-in', (line) => {
@@ -82,6 +90,8 @@ describe('whether a request runs a model', () => {
     'POST /api/v1/tasks/title/completions',
     'POST /api/v1/images/generations',
     'POST /api/v1/audio/speech',
+    'POST /api/v1/audio/transcriptions',
+    'POST /api/v1/audio/tr%61nscriptions',
   ])('%s: yes', (line) => {
     expect(runsModel(scopeOf(line))).toBe(true);
   });
@@ -96,6 +106,7 @@ describe('whether a request runs a model', () => {
     'POST /ollama/api/show',
     'POST /api/v1/automations/create',
     'GET /api/v1/chats/',
+    'GET /api/v1/audio/transcriptions',
     'GET /',
   ])('%s: no, whatever was decided', (line) => {
     const scope = scopeOf(line);

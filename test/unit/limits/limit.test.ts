@@ -36,7 +36,7 @@ function late(allowances: Allowances): Allowances {
   return {
     ...allowances,
     take: (charges) => Promise.resolve().then(() => allowances.take(charges)),
-    occupy: (user) => Promise.resolve().then(() => allowances.occupy(user)),
+    occupy: (user, places) => Promise.resolve().then(() => allowances.occupy(user, places)),
   };
 }
 

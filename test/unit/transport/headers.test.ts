@@ -117,6 +117,16 @@ describe('request lines', () => {
     expect(valuesOf(lines, 'x-forwarded-prefix')).toEqual(['/p']);
   });
 
+  test.each([
+    ['https, http', 'https'],
+    ['https,http', 'https'],
+    ['http, https', 'http'],
+    ['gopher, https', 'http'],
+  ])('of several schemes, "%s", tell the one nearest to the client: %s', (said, expected) => {
+    const peer = { address: '10.0.0.1', trusted: true, encrypted: false };
+    expect(valuesOf(sent(['X-Forwarded-Proto', said], { peer }), 'x-forwarded-proto')).toEqual([expected]);
+  });
+
   test('bracket an IPv6 peer in Forwarded (RFC 7239 6)', () => {
     const lines = sent(['Forwarded', 'for=a'], { peer: { address: 'fd00::1', trusted: true, encrypted: true } });
     expect(valuesOf(lines, 'forwarded')).toEqual(['for=a, for="[fd00::1]"']);
