@@ -76,6 +76,7 @@ const TABLE: Record<string, Row> = {
     types: ['limits', 'secure-answers.ts', 'telemetry'],
     packages: [],
   },
+  'stages.ts': { values: [], types: ['scope.ts'], packages: ['hono'] },
   'app.ts': {
     values: [
       'enforcement',
@@ -85,6 +86,7 @@ const TABLE: Record<string, Row> = {
       'scope.ts',
       'secure-answers.ts',
       'socket-door.ts',
+      'stages.ts',
       'telemetry',
       'transport',
     ],

@@ -119,7 +119,7 @@ export const SETTINGS = {
     fallback: '100MB',
     example: '100MB',
     meaning:
-      'Largest request body that is read to be judged (1 KB = 1024 bytes). Uploads that only pass through are not bounded by it.',
+      "Largest request body that is read to be judged (1 KB = 1024 bytes). At the same time a user's long ones may take as much memory, or 100MB, and all users' twice that; beyond it 503. Uploads that only pass through are not bounded by it.",
   }),
   ...LIMIT_SETTINGS,
   MODELGATE_CONNECT_TIMEOUT: time('5s', 1, HOUR, 'Longest wait for a connection to the backend.'),

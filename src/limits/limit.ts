@@ -157,7 +157,7 @@ function invocationCharges({ principal, runs, runsByOrganization }: Scope, decis
 const NOBODYS: Release = () => undefined;
 
 /** While the database cannot be read, the user whom a token names is proved by its signature alone. */
-function provedUser(principal: Principal): UserId | undefined {
+export function provedUser(principal: Principal): UserId | undefined {
   if (principal.kind === 'user') return principal.id;
   return principal.kind === 'unresolved' ? principal.claimed : undefined;
 }

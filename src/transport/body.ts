@@ -6,6 +6,8 @@ import { declaredBytes } from './linger.ts';
 import { Pace } from './pace.ts';
 
 const EMPTY = Buffer.alloc(0);
+/** Up to here a body is collected without a word about it: cheaper than a stream, and slow clients cost no connection. */
+export const SHORT_BODY_BYTES = 64 * 1024;
 
 const awaitingContinue = new WeakSet<IncomingMessage>();
 
@@ -18,10 +20,16 @@ export function awaitContinue(incoming: IncomingMessage): void {
  * Reads the whole body. Call it after the checks that need no body: a client that asked to is told to send only now.
  *
  * @param maxBytes bound; a declared length beyond it is refused before a byte is read
+ * @param hold told how much of a long body is in memory by now; what it throws ends the reading
  * @throws GatewayError `body_too_large`, `request_timeout` (silence, or less than 500 bytes a second)
  * @throws ClientGone when the client left before the end
  */
-export function readBody(incoming: IncomingMessage, outgoing: ServerResponse, maxBytes: number): Promise<Buffer> {
+export function readBody(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  maxBytes: number,
+  hold?: (bytes: number) => void,
+): Promise<Buffer> {
   const declared = declaredBytes(incoming);
   if (declared !== Infinity && declared > maxBytes) return Promise.reject(new GatewayError('body_too_large'));
   if (declared === 0) return Promise.resolve(EMPTY);
@@ -38,12 +46,20 @@ export function readBody(incoming: IncomingMessage, outgoing: ServerResponse, ma
       incoming.pause();
       reject(error);
     };
-    const onData = (chunk: Buffer) => {
+    const keep = (chunk: Buffer) => {
       size += chunk.length;
-      if (size > maxBytes) stop(new GatewayError('body_too_large'));
-      else if (pace.isTooSlow(chunk.length)) stop(new GatewayError('request_timeout'));
-      else if (first === undefined) first = chunk;
+      if (size > maxBytes) throw new GatewayError('body_too_large');
+      if (pace.isTooSlow(chunk.length)) throw new GatewayError('request_timeout');
+      if (size > SHORT_BODY_BYTES) hold?.(size);
+      if (first === undefined) first = chunk;
       else (rest ??= [first]).push(chunk);
+    };
+    const onData = (chunk: Buffer) => {
+      try {
+        keep(chunk);
+      } catch (error) {
+        stop(error as Error);
+      }
     };
     const onEnd = () => {
       stop(undefined);
@@ -113,6 +129,27 @@ export class UploadStream extends Readable {
     // Paused means that the upstream does not take more: not the client's fault.
     if (!this.#incoming.isPaused()) this.destroy(new GatewayError('request_timeout'));
   };
+}
+
+/** A body that was read whole, let go of as the upstream takes it: the answer may be a long one. */
+export class HeldUpload extends Readable {
+  #bytes: Buffer | undefined;
+  #sent = 0;
+
+  constructor(bytes: Buffer) {
+    super();
+    this.#bytes = bytes;
+  }
+
+  override _read(): void {
+    const bytes = this.#bytes;
+    if (bytes === undefined) return;
+    const start = this.#sent;
+    this.#sent = Math.min(bytes.length, start + SHORT_BODY_BYTES);
+    if (this.#sent === bytes.length) this.#bytes = undefined;
+    this.push(bytes.subarray(start, this.#sent));
+    if (this.#bytes === undefined) this.push(null);
+  }
 }
 
 function sendContinue(incoming: IncomingMessage, outgoing: ServerResponse): void {

@@ -36,13 +36,18 @@ export interface ForwardRequest {
   /** Path and query, byte for byte as they are to be sent; never rebuilt from decoded parts. */
   readonly target: string;
   readonly edit: HeaderEdit;
-  /** Set where a stage has read the body already: these bytes are sent. Otherwise the body streams from `incoming`. */
-  readonly body: Buffer | undefined;
+  /**
+   * Set where a stage has read the body already: these bytes are sent. Otherwise the body streams from `incoming`.
+   * Taken out at once: the request lives as long as its answer, and they need not.
+   */
+  body: Buffer | undefined;
   /** Set where the answer must be held back and rewritten; the upstream is then asked for an identity-coded body. */
   readonly rewrite: AnswerRewrite | undefined;
   readonly requestId: string;
   /** Applied to the answer's header lines in this order; what they add wins over what the upstream sent. */
   readonly answerEdits?: readonly AnswerEdit[];
+  /** Told when the upstream has taken a long `body`. */
+  readonly onUploaded?: (outgoing: ServerResponse) => void;
   /** Told when the answer turns out to be a stream of events (SSE), and when that has ended. */
   readonly onStream?: (isOpen: boolean) => void;
 }

@@ -1,14 +1,12 @@
 /** Sends a judged request upstream and the answer downstream. */
+import { Readable } from 'node:stream';
 import { ClientGone } from '../errors.ts';
-import { UploadStream, readBody } from './body.ts';
+import { HeldUpload, SHORT_BODY_BYTES, UploadStream, readBody } from './body.ts';
 import type { ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { requestLines } from './headers.ts';
 import { HttpExchange } from './http-exchange.ts';
 import { declaredBytes } from './linger.ts';
 import type { Upstream } from './upstream.ts';
-
-/** A request body of at most this length is collected first: cheaper than a stream, and slow clients cost no connection. */
-const COLLECTED_BYTES = 64 * 1024;
 
 /**
  * Sends the request upstream and the answer downstream.
@@ -20,17 +18,22 @@ const COLLECTED_BYTES = 64 * 1024;
  */
 export function forward(upstream: Upstream, request: ForwardRequest): Promise<ForwardOutcome> {
   const { incoming, outgoing, body } = request;
+  request.body = undefined;
   if (outgoing.destroyed) return Promise.reject(new ClientGone());
+  if (body !== undefined && body.length > SHORT_BODY_BYTES) {
+    const upload = new HeldUpload(body).once('close', () => request.onUploaded?.(outgoing));
+    return send(upstream, request, upload);
+  }
   const declared = declaredBytes(incoming);
   if (body !== undefined || declared === 0) return send(upstream, request, body ?? null);
-  if (declared > COLLECTED_BYTES) return send(upstream, request, new UploadStream(incoming, outgoing));
-  return readBody(incoming, outgoing, COLLECTED_BYTES).then((bytes) => send(upstream, request, bytes));
+  if (declared > SHORT_BODY_BYTES) return send(upstream, request, new UploadStream(incoming, outgoing));
+  return readBody(incoming, outgoing, SHORT_BODY_BYTES).then((bytes) => send(upstream, request, bytes));
 }
 
 function send(
   upstream: Upstream,
   request: ForwardRequest,
-  body: Buffer | UploadStream | null,
+  body: Buffer | UploadStream | HeldUpload | null,
 ): Promise<ForwardOutcome> {
   return new Promise((resolve, reject) => {
     const { incoming } = request;
@@ -43,7 +46,7 @@ function send(
       edit: request.edit,
       requestId: request.requestId,
       via: upstream.via,
-      streamed: body instanceof UploadStream,
+      streamed: body instanceof Readable,
       rewritten: request.rewrite !== undefined,
     });
     const upload = body instanceof UploadStream ? body : undefined;
