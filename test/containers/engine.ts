@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { cacheDirectory } from '../openwebui/install.ts';
 
 export interface Finished {
@@ -31,6 +32,11 @@ const isInstalled = (program: string): boolean =>
 /** The first of the two that is installed, which need not mean that it works. */
 export const ENGINE = isInstalled('podman') ? 'podman' : 'docker';
 const COMPOSE = ENGINE === 'podman' ? ['podman-compose'] : ['docker', 'compose'];
+
+/** Programs under the names that an operator types, where this machine lacks them. */
+const STAND_INS = [ENGINE === 'podman' ? ['as-podman'] : [], process.getuid?.() === 0 ? ['as-root'] : []]
+  .flat()
+  .map((folder) => fileURLToPath(new URL(folder, import.meta.url)));
 
 const ENVIRONMENT = { ...process.env, PATH, BUILDAH_FORMAT: 'docker', ...withoutSystemd() };
 
@@ -63,6 +69,12 @@ export async function engine(args: readonly string[], options: RunOptions = {}):
 export async function compose(args: readonly string[], options: RunOptions = {}): Promise<string> {
   const [program = '', ...first] = COMPOSE;
   return must(program, [...first, ...args], options);
+}
+
+/** A command as an operator types it, which must succeed: `docker` is the engine, whichever it is. */
+export async function shell(command: string, options: RunOptions = {}): Promise<string> {
+  const env = { ...options.env, PATH: [...STAND_INS, PATH].join(delimiter) };
+  return must('sh', ['-c', command], { ...options, env });
 }
 
 async function must(program: string, args: readonly string[], options: RunOptions): Promise<string> {

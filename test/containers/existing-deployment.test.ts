@@ -1,5 +1,5 @@
-/** The deployment guide's own stack, which runs already, gets the gate from `docker-compose.modelgate.yml`, and loses it again. */
-import { chmodSync, chownSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+/** The deployment guide's own stack, which runs already, gets the gate as the README says under "Existing", and loses it again. */
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -7,7 +7,8 @@ import { call, listModelIds, send, signUp, through } from '../openwebui/backend-
 import type { Account } from '../openwebui/backend-client.ts';
 import { question } from '../openwebui/tenants.ts';
 import { engine } from './engine.ts';
-import { MODELGATE, NODE, OPEN_WEBUI, ROOT } from './images.ts';
+import { NODE, OPEN_WEBUI } from './images.ts';
+import type { Instructions } from './instructions.ts';
 import type { Stack } from './stack.ts';
 import { createStack, eventually } from './stack.ts';
 
@@ -57,33 +58,24 @@ const FRONTEND_SERVER = `require('node:http').createServer(async (_request, resp
   const answer = await fetch(process.env.PUBLIC_API_BASE_URL + '/version').catch(() => new Response('away', { status: 502 }));
   response.writeHead(answer.status).end(await answer.text());
 }).listen(3000)`;
-const NETWORK = {
-  name: 'docker-compose.network.yml',
-  text: 'networks: {default: {ipam: {config: [{subnet: "${NETWORK_PREFIX}.0/24"}]}}}\n',
-};
-
 describe('an existing deployment', () => {
   let stack: Stack;
-  let withGate: readonly string[];
-  let before: readonly string[];
+  let readme: Instructions;
   let admin: Account;
 
   beforeAll(async () => {
     await engine(['tag', OPEN_WEBUI, BACKEND]);
-    const addition = readFileSync(join(ROOT, 'docker-compose.modelgate.yml'), 'utf8').replace(
-      '8080:8080',
-      '${BACKEND_PORT}:8080',
-    );
     stack = await createStack({
-      files: [{ name: 'docker-compose.yml', text: GUIDE }, NETWORK],
+      files: {
+        'docker-compose.yml': GUIDE,
+        'server.js': FRONTEND_SERVER,
+        Frontend: `FROM ${NODE}\nCOPY server.js /\nCMD ["node", "/server.js"]\n`,
+      },
       ports: ['BACKEND_PORT', 'FRONTEND_PORT'],
-      env: { CLIENT_NAME: `acme-${process.pid}`, OPENAI_API_KEY: 'provider-key' },
+      scheme: 'http',
+      settings: { CLIENT_NAME: `acme-${process.pid}`, OPENAI_API_KEY: 'provider-key' },
     });
-    before = stack.files;
-    withGate = [...before, 'docker-compose.modelgate.yml'];
-    writeFileSync(join(stack.directory, 'docker-compose.modelgate.yml'), addition);
-    writeFileSync(join(stack.directory, 'server.js'), FRONTEND_SERVER);
-    writeFileSync(join(stack.directory, 'Frontend'), `FROM ${NODE}\nCOPY server.js /\nCMD ["node", "/server.js"]\n`);
+    readme = stack.follow('Existing');
     await engine(['build', '--tag', FRONTEND, '--file', 'Frontend', '.'], { cwd: stack.directory });
     await stack.compose('up', '-d');
     await stack.ready();
@@ -111,25 +103,18 @@ describe('an existing deployment', () => {
   });
 
   test('the migration takes a verified backup first, and links users and models', async () => {
-    await stack.compose('down');
-    // what the text says: sudo chgrp 0 data data/webui.db*; sudo chmod g+rwx data; sudo chmod g+rw,o= data/webui.db*
-    for (const name of readdirSync(join(stack.directory, 'data')).filter((name) => name.startsWith('webui.db'))) {
-      chownSync(join(stack.directory, 'data', name), 0, 0);
-      chmodSync(join(stack.directory, 'data', name), 0o660);
-    }
-    chmodSync(join(stack.directory, 'data'), 0o775);
-    const words = ['migrate', '--org', 'mai_client_acme', '--name', 'Acme and Sons'];
-    const volume = ['--volume', `${stack.directory}/data:/app/backend/data`, '--env', 'DATA_DIR=/app/backend/data'];
-    const said = await engine(['run', '--rm', '--network', 'none', ...volume, MODELGATE, ...words]);
-    expect(said).toMatch(/backup/i);
+    await readme.next('docker build');
+    await readme.next('chgrp');
+    expect(await readme.next('migrate --org mai_client_acme')).toMatch(/backup/i);
     expect(readdirSync(join(stack.directory, 'data')).filter((name) => /backup|\.gz$/.test(name))).toHaveLength(1);
     using database = open(stack.database);
     expect(database.sql.prepare('SELECT user_id FROM organization_members').pluck().all()).toEqual([admin.id]);
     expect(database.sql.prepare('SELECT model_id FROM organization_models').pluck().all()).toEqual(['alpha']);
   });
 
-  test('with the second file the gate stands on the port of the backend, which is published no more', async () => {
-    await stack.use(withGate).compose('up', '-d');
+  test('the gate stands on the port of the backend, which is published no more', async () => {
+    await readme.next('>> .env');
+    await readme.next('docker-compose.override.yml');
     await stack.ready();
     await eventually(async () => (await asked('alpha')) === 200, 'a permitted chat');
     expect(await asked('beta')).toBe(403);
@@ -139,16 +124,30 @@ describe('an existing deployment', () => {
   });
 
   test('what the frontend asks goes through the gate too', async () => {
-    const port = /^FRONTEND_PORT=(\d+)$/m.exec(readFileSync(join(stack.directory, '.env'), 'utf8'))?.[1];
-    const answer = await fetch(`http://127.0.0.1:${port}/`);
+    const answer = await fetch(`http://127.0.0.1:${stack.settings['FRONTEND_PORT']}/`);
     expect(answer.status).toBe(200);
     expect(await stack.logs('modelgate')).toContain('"path":"/api/version"');
   });
 
+  test('nginx on this machine is believed about who its clients are', async () => {
+    const asks = async (client: string, path: string, init: RequestInit = {}) => {
+      const headers = { 'content-type': 'application/json', 'x-forwarded-for': client };
+      const answer = await fetch(stack.url + path, { ...init, headers });
+      await answer.body?.cancel();
+      return Number(answer.headers.get('x-ratelimit-remaining-requests'));
+    };
+    // a sign-in is paid as ten requests, by the address that it comes from
+    const signIn = { method: 'POST', body: JSON.stringify({ email: 'nobody@example.com', password: 'wrong' }) };
+    for (let count = 0; count < 5; count += 1) await asks('203.0.113.7', '/api/v1/auths/signin', signIn);
+    const left = await asks('203.0.113.7', '/api/version');
+    expect(left).toBeGreaterThan(0);
+    expect(await asks('203.0.113.8', '/api/version')).toBeGreaterThan(left + 20);
+  });
+
   test('rolled back, the backend has its port again, and its file has come to no harm', async () => {
-    await stack.use(withGate).compose('down');
-    await stack.use(before).compose('up', '-d');
+    await readme.next('docker compose down');
     await stack.ready();
+    expect(readme.rest()).toEqual([]);
     expect(await asked('beta')).toBe(200);
     using database = open(stack.database);
     expect(database.sql.pragma('integrity_check', { simple: true })).toBe('ok');

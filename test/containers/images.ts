@@ -13,6 +13,7 @@ export const MODELGATE = 'localhost/modelgate:0.1.0';
 export const OPEN_WEBUI = 'ghcr.io/open-webui/open-webui:v0.12.4';
 export const NODE = nameIn('Dockerfile', /^FROM (node:\S+)/m);
 export const NGINX = nameIn('docker-compose.yml', /image: (nginx:\S+)/);
+const PROMETHEUS = nameIn('docker-compose.yml', /image: (prom\/prometheus:\S+)/);
 
 const STAND_IN = fileURLToPath(new URL('stand-in.sh', import.meta.url));
 const PULL_DEADLINE_MS = 300_000;
@@ -21,13 +22,14 @@ const BUILD_DEADLINE_MS = 900_000;
 function nameIn(file: string, pattern: RegExp): string {
   const [, name] = pattern.exec(readFileSync(join(ROOT, file), 'utf8')) ?? [];
   if (name === undefined) throw new Error(`${file} names no image as ${String(pattern)}`);
-  return `docker.io/library/${name}`;
+  return `docker.io/${name.includes('/') ? name : `library/${name}`}`;
 }
 
 /** Vitest calls this once: everything that takes minutes. */
 export async function prepareImages(): Promise<void> {
   await provide(NODE, 'node');
   await provide(NGINX, 'nginx');
+  await provide(PROMETHEUS, 'prometheus');
   await provideOpenWebui(OPEN_WEBUI, '0.12.4');
   const started = performance.now();
   // with the network of this machine: a registry may be reachable from there alone

@@ -1,27 +1,48 @@
-/** `docker-compose.yml` as it is: nginx, modelgate and the real Open WebUI in containers, one data folder for two users. */
+/** What the README says under "New", done: nginx, modelgate and the real Open WebUI in containers, one data folder for two users. */
 import Database from 'better-sqlite3';
-import { statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { addUser, listModelIds, send, signUp } from '../openwebui/backend-client.ts';
 import type { Account } from '../openwebui/backend-client.ts';
 import { question } from '../openwebui/tenants.ts';
+import { writeCertificate } from './folder.ts';
+import type { Instructions } from './instructions.ts';
+import { scrapedTargets, watchedAlerts } from './monitoring.ts';
+import { sendToPort } from './redirect.ts';
 import type { Stack } from './stack.ts';
 import { answers, createStack, eventually } from './stack.ts';
 
 const CHAT = '/api/chat/completions';
 
+/** Of a provider that the README permits, by its prefix. */
+const PERMITTED = 'openai/alpha';
+
 describe('a new deployment', () => {
   let stack: Stack;
+  let readme: Instructions;
   let ann: Account;
   let admin: Account;
 
   beforeAll(async () => {
-    stack = await createStack({ files: ['docker-compose.yml'], ports: ['HTTPS_PORT', 'HTTP_PORT'], edge: true });
-    await stack.compose('up', '-d', '--no-build');
+    stack = await createStack({
+      ports: ['HTTPS_PORT', 'HTTP_PORT', 'PROMETHEUS_PORT'],
+      scheme: 'https',
+      settings: { OPENROUTER_EXTERNAL_USER: 'mai_client_acme', ORGANIZATION_NAME: '"Acme and Sons"' },
+    });
+    readme = stack.follow('New');
+    await readme.next('cp .env.example .env');
+    stack.fillIn(stack.settings);
+    sendToPort(stack.settings['HTTPS_PORT'] ?? '', join(stack.directory, 'nginx/modelgate.conf'));
+    await readme.next('mkdir tls');
+    await writeCertificate(join(stack.directory, 'tls'));
+    await readme.next('10001 backups');
+    await readme.next('docker compose up');
     await stack.ready();
+    await readme.next('model allow');
+    await readme.next('doctor');
     admin = await signUp(stack.url, { name: 'Admin', email: 'admin@example.com' });
     ann = await addUser(admin, { name: 'Ann', email: 'ann@example.com' });
-    await stack.exec('modelgate', 'modelgate', 'model', 'allow', 'alpha', '--create');
     await listModelIds(ann);
   });
 
@@ -34,7 +55,7 @@ describe('a new deployment', () => {
     return { status: answer.status, text: await answer.text() };
   };
   const isServed = () =>
-    chat('alpha').then(
+    chat(PERMITTED).then(
       ({ status }) => status === 200,
       () => false,
     );
@@ -49,10 +70,13 @@ describe('a new deployment', () => {
   const insideGate = (script: string) => stack.exec('modelgate', 'node', '--print', script);
 
   test('a permitted chat is answered, a refused one runs nothing, and the list shows what is permitted', async () => {
-    expect(await chat('alpha')).toMatchObject({ status: 200, text: expect.stringContaining('I am alpha') as string });
+    expect(await chat(PERMITTED)).toMatchObject({
+      status: 200,
+      text: expect.stringContaining(`I am ${PERMITTED}`) as string,
+    });
     expect((await chat('beta')).status).toBe(403);
-    expect(stack.provider.asked()).toEqual(['alpha']);
-    expect(await listModelIds(ann)).toEqual(['alpha']);
+    expect(stack.provider.asked()).toEqual([PERMITTED]);
+    expect(await listModelIds(ann)).toEqual([PERMITTED]);
   });
 
   test('new users are members of the organization of .env when they are first seen', async () => {
@@ -77,6 +101,12 @@ describe('a new deployment', () => {
     expect((await bindings('nginx')).sort()).toEqual(['443/tcp', '80/tcp']);
     expect(await bindings('modelgate')).toEqual([]);
     expect(await bindings('open-webui')).toEqual([]);
+  });
+
+  test('plain http is sent to https, on its port', async () => {
+    const plain = `http://127.0.0.1:${stack.settings['HTTP_PORT']}/some/page?of=it`;
+    const answer = await fetch(plain, { redirect: 'manual' });
+    expect([answer.status, answer.headers.get('location')]).toEqual([308, `${stack.url}/some/page?of=it`]);
   });
 
   test('the admin listener answers in its own container alone', async () => {
@@ -129,22 +159,22 @@ describe('a new deployment', () => {
   test.each([
     [
       'by a command in the container',
-      (word: 'allow' | 'deny') => stack.exec('modelgate', 'modelgate', 'model', word, 'alpha'),
+      (word: 'allow' | 'deny') => stack.exec('modelgate', 'modelgate', 'model', word, 'openai/*'),
     ],
     [
       'by hand on the host',
       (word: 'allow' | 'deny') =>
         onHost((database) =>
           database
-            .prepare(`UPDATE organization_models SET is_active = ? WHERE model_id = 'alpha'`)
+            .prepare(`UPDATE organization_models SET is_active = ? WHERE model_id = 'openai/*'`)
             .run(word === 'allow' ? 1 : 0),
         ),
     ],
   ])('a grant that is changed %s is changed for the next request', async (_, change) => {
     await change('deny');
-    expect((await chat('alpha')).status).toBe(403);
+    expect((await chat(PERMITTED)).status).toBe(403);
     await change('allow');
-    expect((await chat('alpha')).status).toBe(200);
+    expect((await chat(PERMITTED)).status).toBe(200);
   });
 
   test('the health checks of all three are healthy', async () => {
@@ -158,7 +188,7 @@ describe('a new deployment', () => {
   });
 
   test('a stream that runs when the gate is stopped ends whole, and the gate ends by itself', async () => {
-    const answer = await send(ann, 'POST', CHAT, question('alpha', { stream: true }));
+    const answer = await send(ann, 'POST', CHAT, question(PERMITTED, { stream: true }));
     const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = (await reader.read()).value ?? '';
     const stopped = stack.compose('stop', 'modelgate');
@@ -190,11 +220,30 @@ describe('a new deployment', () => {
     expect(await answers(`${stack.url}/health`)).toBe(true);
   });
 
-  test('the whole stack comes back after down and up, with what was granted', async () => {
+  test('nobody else reads the keys, and the folder for backups takes one', async () => {
+    expect((statSync(join(stack.directory, '.env')).mode & 0o777).toString(8)).toBe('600');
+    await stack.exec('modelgate', 'modelgate', 'backup', '/backups');
+    expect(readdirSync(join(stack.directory, 'backups')).filter((name) => name.endsWith('.gz'))).toHaveLength(1);
+  });
+
+  test('the whole stack comes back after down and up, with what was granted, and with Prometheus where it is asked for', async () => {
     await stack.compose('down');
-    await stack.compose('up', '-d', '--no-build');
+    stack.fillIn({ MODELGATE_ADMIN_HOST: '0.0.0.0' });
+    await readme.next('--profile monitoring');
     await stack.ready();
     await eventually(isServed, 'served after down and up');
     expect((await chat('beta')).status).toBe(403);
+    expect(readme.rest()).toEqual([]);
+  });
+
+  test('Prometheus reaches the gate, and has read the alerts', async () => {
+    const prometheus = `http://127.0.0.1:${stack.settings['PROMETHEUS_PORT']}`;
+    const isUp = async () => (await scrapedTargets(prometheus)).some(([, health]) => health === 'up');
+    await eventually(() => isUp().catch(() => false), 'a target is up');
+    expect(await scrapedTargets(prometheus)).toEqual([['modelgate', 'up', '']]);
+    const written = readFileSync(join(stack.directory, 'config/alerts.yml'), 'utf8').matchAll(/^ +- alert: (\w+)$/gm);
+    const names = [...written].map(([, name]) => name);
+    expect(names).toContain('ModelgateDown');
+    expect(await watchedAlerts(prometheus)).toEqual(names);
   });
 });

@@ -1,33 +1,38 @@
 /** A Compose stack in a folder of its own, as an operator has it, with a model provider of ours outside. */
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { startProviderStub } from '../support/provider-stub.ts';
 import type { ProviderStub } from '../support/provider-stub.ts';
 import { closed, listening } from '../support/upstreams.ts';
 import { compose, engine, ENGINE, run } from './engine.ts';
-import { NGINX, ROOT } from './images.ts';
+import { copyCheckout, filledIn, lines, writeFolder } from './folder.ts';
+import type { Instructions } from './instructions.ts';
+import { readInstructions } from './instructions.ts';
 
-export const SECRET = 'a-key-of-the-container-tests-0123456789';
-export const MODELS = ['alpha', 'beta', 'gamma'] as const;
+const MODELS = ['alpha', 'beta', 'openai/alpha'];
 const PREFIX = 'modelgate-test-';
 /** A first start of the real backend on a machine that has other things to do. */
 const START_MS = 600_000;
+/** podman-compose waits for ever for a container that could not be made. */
+const COMMAND_MS = 300_000;
 
 export interface Stack extends AsyncDisposable {
+  /** Where the operator stands: beside docker-compose.yml. */
   readonly directory: string;
   /** Of nginx, or what stands in front. */
   readonly url: string;
   readonly provider: ProviderStub;
   readonly database: string;
-  /** The Compose files that count now. */
-  readonly files: readonly string[];
-  /** The same stack with other files. */
-  use(files: readonly string[]): Pick<Stack, 'compose'>;
+  /** The commands of the README under this title, to be run here. */
+  follow(title: string): Instructions;
+  /** Values of .env; where the folder is a checkout, nobody has filled them in yet. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** Gives variables of .env their values, as an operator does: each must stand there, if only as a comment. */
+  fillIn(values: Readonly<Record<string, string>>): void;
   compose(...words: string[]): Promise<string>;
   /** Name of the service's container. */
   container(service: string): Promise<string>;
@@ -41,13 +46,12 @@ export interface Stack extends AsyncDisposable {
 }
 
 export interface StackOptions {
-  /** Compose files, beside which everything lies; copied from the checkout unless their text is given. */
-  readonly files: readonly (string | { readonly name: string; readonly text: string })[];
-  readonly env?: Readonly<Record<string, string>>;
+  /** Files of the operator's own folder, with the checkout beside it; not given: the folder is a checkout. */
+  readonly files?: Readonly<Record<string, string>>;
+  readonly settings?: Readonly<Record<string, string>>;
   /** Variables of .env that hold free ports; the first one is where `url` points. */
   readonly ports: readonly string[];
-  /** In front stands nginx with our configuration, and speaks TLS. */
-  readonly edge?: boolean;
+  readonly scheme: 'http' | 'https';
 }
 
 let stacks = 0;
@@ -55,44 +59,35 @@ let stacks = 0;
 /** Writes everything into a new folder; nothing is started yet. */
 export async function createStack(options: StackOptions): Promise<Stack> {
   const project = `${PREFIX}${process.pid}-${++stacks}`;
-  const directory = mkdtempSync(join(tmpdir(), `${project}-`));
+  const parent = mkdtempSync(join(tmpdir(), `${project}-`));
+  const directory = options.files === undefined ? await copyCheckout(parent) : writeFolder(parent, options.files);
+  const environment = join(directory, '.env');
   const provider = await startProviderStub({ models: MODELS, gapMs: 250 });
   const network = `172.30.${100 + ((process.pid + stacks) % 150)}`;
   const door = await openToContainers(provider);
   const ports = await freePorts(options.ports.length);
-  const files = options.files.map((file) => writeFile(directory, file));
-  if (options.edge === true) await writeEdge(directory);
-  writeEnvironment(directory, {
+  const settings = {
     OPENROUTER_API_KEY: 'provider-key',
-    OPENROUTER_EXTERNAL_USER: 'mai_client_acme',
-    ORGANIZATION_NAME: '"Acme and Sons"',
-    WEBUI_SECRET_KEY: SECRET,
-    ENABLE_MODEL_FILTER: 'true',
-    BYPASS_MODEL_ACCESS_CONTROL: 'false',
+    WEBUI_SECRET_KEY: 'a-key-of-the-container-tests-0123456789',
     NETWORK_PREFIX: network,
-    OPENAI_API_BASE_URL: `http://${network}.1:${door.port}/v1`,
+    OPENAI_API_BASE_URL: `http://${addressOfMachine()}:${door.port}/v1`,
     ...Object.fromEntries(options.ports.map((name, index) => [name, String(ports[index])])),
-    ...options.env,
-  });
+    ...options.settings,
+  };
+  if (options.files !== undefined) writeFileSync(environment, lines(settings), { mode: 0o600 });
 
-  const withFiles =
-    (names: readonly string[]) =>
-    (...words: string[]) =>
-      compose([...names.flatMap((name) => ['-f', name]), '-p', project, ...words], {
-        cwd: directory,
-        deadlineMs: START_MS,
-      });
-  const inProject = withFiles(files);
+  const inFolder = { cwd: directory, env: { COMPOSE_PROJECT_NAME: project }, deadlineMs: COMMAND_MS };
   const container = (service: string) => containerOf(project, service);
-  const url = `${options.edge === true ? 'https' : 'http'}://127.0.0.1:${ports[0]}`;
+  const url = `${options.scheme}://127.0.0.1:${ports[0]}`;
   return {
     directory,
     url,
     provider,
     database: join(directory, 'data/webui.db'),
-    files,
-    use: (names) => ({ compose: withFiles(names) }),
-    compose: inProject,
+    follow: (title) => readInstructions(title, inFolder),
+    settings,
+    fillIn: (values) => writeFileSync(environment, filledIn(readFileSync(environment, 'utf8'), values)),
+    compose: (...words) => compose(words, inFolder),
     container,
     inspect: async (service, template) => engine(['inspect', '--format', template, await container(service)]),
     async logs(service) {
@@ -102,11 +97,11 @@ export async function createStack(options: StackOptions): Promise<Stack> {
     exec: async (service, ...words) => engine(['exec', await container(service), ...words]),
     ready: () => eventually(() => answers(`${url}/health`), `an answer of ${url}/health`),
     async [Symbol.asyncDispose]() {
-      await inProject('down', '-v').catch(() => undefined);
+      await compose(['down', '-v'], inFolder).catch(() => undefined);
       await removeProject(project);
       await door.close();
       await provider.close();
-      rmSync(directory, { recursive: true, force: true });
+      rmSync(parent, { recursive: true, force: true });
     },
   };
 }
@@ -152,6 +147,10 @@ async function removeProject(project: string): Promise<void> {
     .split('\n')
     .filter(Boolean);
   for (const network of networks) await run(ENGINE, ['network', 'rm', '--force', network]);
+  // podman-compose has one, Docker Compose none
+  if (ENGINE === 'podman') await run(ENGINE, ['pod', 'rm', '--force', `pod_${project}`]);
+  const volumes = (await engine(['volume', 'ls', '--quiet', ...label])).split('\n').filter(Boolean);
+  for (const volume of volumes) await run(ENGINE, ['volume', 'rm', '--force', volume]);
 }
 
 function isAlive(pid: number): boolean {
@@ -162,33 +161,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function writeFile(directory: string, file: StackOptions['files'][number]): string {
-  if (typeof file === 'string') copyFileSync(join(ROOT, file), join(directory, file));
-  else writeFileSync(join(directory, file.name), file.text);
-  return typeof file === 'string' ? file : file.name;
-}
-
-/** nginx's files, and a certificate that this process believes. */
-async function writeEdge(directory: string): Promise<void> {
-  mkdirSync(join(directory, 'tls'));
-  cpSync(join(ROOT, 'nginx'), join(directory, 'nginx'), { recursive: true });
-  // where Debian's nginx stands in for the newer one of the Compose file
-  const { stderr: version } = await run(ENGINE, ['run', '--rm', '--network', 'none', NGINX, 'nginx', '-v']);
-  if (/nginx\/1\.(?:\d|1\d|2[0-4])\./.test(version)) {
-    copyFileSync(join(ROOT, 'nginx/http2-debian-12.conf'), join(directory, 'nginx/http2.conf'));
-  }
-  const words = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost';
-  const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1';
-  const files = ['-addext', names, '-keyout', 'privkey.pem', '-out', 'fullchain.pem'];
-  const made = await run('openssl', [...words.split(' '), ...files], { cwd: join(directory, 'tls') });
-  if (made.code !== 0) throw new Error(`openssl made no certificate: ${made.stderr}`);
-  const certificate = readFileSync(join(directory, 'tls/fullchain.pem'), 'utf8');
-  setDefaultCACertificates([...getCACertificates('default'), certificate]);
-}
-
-function writeEnvironment(directory: string, values: Readonly<Record<string, string>>): void {
-  const lines = Object.entries(values).map(([name, value]) => `${name}=${value}\n`);
-  writeFileSync(join(directory, '.env'), lines.join(''), { mode: 0o600 });
+/** An address that containers in any network of this machine can reach. */
+function addressOfMachine(): string {
+  const addresses = Object.values(networkInterfaces()).flatMap((some) => some ?? []);
+  const found = addresses.find(({ family, internal }) => family === 'IPv4' && !internal);
+  if (found === undefined) throw new Error('this machine has no address but its own loopback');
+  return found.address;
 }
 
 /** The stub listens on the loopback interface, which containers cannot reach: this passes their connections on. */

@@ -4,6 +4,7 @@
 #
 #   stand-in.sh NAME node            version taken from NAME's tag
 #   stand-in.sh NAME nginx           Debian's version, whatever the tag says
+#   stand-in.sh NAME prometheus      likewise
 #   stand-in.sh NAME open-webui DIR  DIR holds the installed packages, as Debian's Python 3.11 can load them
 set -euo pipefail
 
@@ -66,6 +67,19 @@ CMD ["nginx", "-g", "daemon off;"]
 FILE
 }
 
+# As the image of the Prometheus project: its user, and the folder which that owns.
+prometheus() {
+  build "$work" <<FILE
+FROM $DEBIAN
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus >/dev/null \\
+ && install --directory --owner nobody --group nogroup /prometheus
+USER nobody
+WORKDIR /prometheus
+VOLUME /prometheus
+ENTRYPOINT ["/bin/prometheus"]
+FILE
+}
+
 # As the image of Open WebUI: root, /app/backend, start.sh, port 8080. Its models and engines are switched off, because
 # the installation leaves them out. async-timeout is needed below Python 3.11.3, which Debian 12 is.
 open_webui() {
@@ -88,7 +102,7 @@ FILE
 debian
 say "making $NAME, which no registry gives here"
 case $KIND in
-  node | nginx) "$KIND" ;;
+  node | nginx | prometheus) "$KIND" ;;
   open-webui) open_webui "$3" ;;
   *) say "there is no stand-in of the kind $KIND"; exit 2 ;;
 esac
