@@ -150,7 +150,6 @@ function emptyAnswer(answer: BufferedAnswer, shape: ListShape): BufferedAnswer {
 const BODY_HEADERS: ReadonlySet<string> = new Set(['content-type', 'content-encoding']);
 
 function headerValue(headers: readonly string[], name: string): string | undefined {
-  for (let i = 0; i < headers.length; i += 2)
-    if (headers[i] === name) return headers[i + 1]?.trim().toLowerCase();
+  for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1]?.trim().toLowerCase();
   return undefined;
 }
