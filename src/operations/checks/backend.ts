@@ -1,6 +1,7 @@
 /** Whether the backend answers where the gate expects it, and whether both mean the same time. */
 import { createHmac, randomUUID } from 'node:crypto';
 import { NEWEST_KNOWN_RELEASE } from '../../store/backend-releases.ts';
+import { unreachableBecause } from '../../unreachable.ts';
 import { detailOf } from '../catalogue/backend-api.ts';
 import { quoted } from '../quoted.ts';
 import type { Finding } from './finding.ts';
@@ -23,11 +24,7 @@ export async function checkBackend({ upstream, secretKeys, signal }: BackendSeen
   const health = await ask(upstream, '/health', signal);
   if ('trouble' in health) {
     return [
-      problem(
-        NAME,
-        `${upstream.origin} does not answer: ${health.trouble}.`,
-        'Start the backend, or correct MODELGATE_UPSTREAM_URL.',
-      ),
+      problem(NAME, `${upstream.origin} ${health.trouble}.`, 'Start the backend, or correct MODELGATE_UPSTREAM_URL.'),
     ];
   }
   if (health.status !== 200) {
@@ -82,26 +79,8 @@ async function ask(
     const date = Date.parse(response.headers.get('date') ?? '');
     return { status: response.status, text: await response.text(), date, askedAt, answeredAt };
   } catch (error) {
-    return { trouble: troubleOf(error) };
+    return { trouble: signal.aborted ? 'was not asked: the command was stopped' : unreachableBecause(error) };
   }
-}
-
-const TROUBLES: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nobody listens there',
-  ENOTFOUND: 'its name has no address',
-  EAI_AGAIN: 'its name has no address at the moment',
-  EHOSTUNREACH: 'there is no way to it',
-  ENETUNREACH: 'there is no way to it',
-  ECONNRESET: 'it closed the connection',
-  TimeoutError: `it was silent for ${PATIENCE_MS / 1_000} s`,
-  AbortError: 'the command was stopped',
-};
-
-function troubleOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'the request failed';
-  const cause = error.cause instanceof Error ? error.cause : error;
-  const code = 'code' in cause ? String(cause.code) : cause.name;
-  return TROUBLES[code] ?? TROUBLES[error.name] ?? `the request failed (${code})`;
 }
 
 async function readVersion(upstream: URL, signal: AbortSignal): Promise<string | undefined> {

@@ -35,7 +35,7 @@ export function checkSettings({ mistakes, weaknesses, hasSecretKey, hasUpstream 
     ...said,
     unknown(
       NAME,
-      `Not set for this command: ${absent.join(' and ')}; so ${unchecked} were not checked.`,
+      `Not set for this command: ${absent.join(' and ')}; so ${unchecked} ${hasUpstream ? 'was' : 'were'} not checked.`,
       'Run it with the environment of the gate, such as in its container.',
     ),
   ];

@@ -89,10 +89,10 @@ describe('the backend', () => {
     const port = await serving(off(0), (url) => Promise.resolve(new URL(url).port));
     const closed = await check(`http://127.0.0.1:${port}`);
     expect(closed).toMatchObject([
-      { status: 'problem', finding: expect.stringContaining('nobody listens there') as string },
+      { status: 'problem', finding: expect.stringContaining('refuses the connection') as string },
     ]);
     const nowhere = await check('http://no-such-host.invalid');
-    expect(nowhere[0]?.finding).toContain('its name has no address');
+    expect(nowhere[0]?.finding).toContain('is a name that cannot be resolved');
   });
 
   test('that is another server is a problem; a page for every path gives no release', async () => {
