@@ -30,7 +30,7 @@ export function judgeInvocation(
   const mentioned = surface.mentions === true ? mentionedModels(body) : [];
   const fannedOut = modelsOfFanOut(body);
   // First, since report mode sends on what is denied below
-  scope.runs = Math.max(1, fannedOut.length, new Set(mentioned).size);
+  scope.runs = Math.max(1, fannedOut.length, mentioned.length);
   if (references.unreadable !== undefined) return deny('reference_unreadable');
   if (surface.modelRequired && !namesModel(body, surface)) return deny('model_missing');
   if (references.direct && judge.options.directConnections === 'refuse') return deny('direct_connection');
@@ -57,7 +57,7 @@ export function judgeInvocation(
   if (decision?.effect === 'deny') return decision;
   if (scope.runs > 1 || models.size > 1) {
     const judgeOne = (model: ModelId) => judge.one(view, user, model, surface.names);
-    const runs = fannedOut.length > 0 ? fannedOut : [...new Set(mentioned)];
+    const runs = fannedOut.length > 0 ? fannedOut : mentioned;
     scope.runsByOrganization = countByOrganization(runs, models, judgeOne);
   }
   if (surface.runs === undefined) return decision;
@@ -107,7 +107,7 @@ function namesModel(body: unknown, surface: InvokesSurface): boolean {
 function mentionedModels(body: unknown): string[] {
   const content = isObject(body) ? body['content'] : undefined;
   if (typeof content !== 'string') return [];
-  return [...content.matchAll(MENTION)].map(([, model = '']) => model);
+  return [...new Set([...content.matchAll(MENTION)].map(([, model = '']) => model))];
 }
 
 /** From 0.9.0 each entry is a run of its own, also where several name the same model and message. */

@@ -24,11 +24,8 @@ export function toBucket({ count, windowSeconds, burst }: RateLimit): Bucket {
   return { interval, capacity: burst + 1, fullAfter: interval * (burst + 1) };
 }
 
-/**
- * @param earnedAt undefined where nothing was taken yet
- * @returns the debt that a charge would leave: time until the bucket is full again; above `fullAfter` it is refused
- */
-export function debtAfter(bucket: Bucket, earnedAt = 0, now: number, cost: number): number {
+/** @returns the debt that a charge would leave: time until the bucket is full again; above `fullAfter` it is refused */
+export function debtAfter(bucket: Bucket, earnedAt: number, now: number, cost: number): number {
   const debt = earnedAt > now ? earnedAt - now : 0;
   return debt + Math.min(cost, bucket.capacity) * bucket.interval;
 }

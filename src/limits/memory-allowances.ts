@@ -42,7 +42,7 @@ function take(limits: Limits, charges: readonly Charge[], at: number): Standing 
   for (const charge of charges) {
     const kept = limits[charge.limit];
     if (kept === undefined) continue;
-    const debt = debtAfter(kept.bucket, kept.earnedAt.get(charge.key), at, charge.cost);
+    const debt = debtOf(kept, charge.key, at, charge.cost);
     if (!isCovered(kept.bucket, debt)) return longestWait(limits, charges, at);
     const remaining = remainingOf(kept.bucket, debt);
     if (remaining >= least) continue;
@@ -53,11 +53,15 @@ function take(limits: Limits, charges: readonly Charge[], at: number): Standing 
   for (const charge of charges) {
     const kept = limits[charge.limit];
     if (kept === undefined) continue;
-    const debt = debtAfter(kept.bucket, kept.earnedAt.get(charge.key), at, charge.cost);
+    const debt = debtOf(kept, charge.key, at, charge.cost);
     kept.earnedAt.set(charge.key, at + debt, at);
     if (charge === told) standing = admission(charge.limit, kept.bucket, debt);
   }
   return standing;
+}
+
+function debtOf({ bucket, earnedAt }: Kept, key: string, at: number, cost: number): number {
+  return debtAfter(bucket, earnedAt.get(key) ?? 0, at, cost);
 }
 
 function admission(limit: RateName, bucket: Bucket, debt: number): Standing {
@@ -71,11 +75,11 @@ function longestWait(limits: Limits, charges: readonly Charge[], at: number): St
   for (const { limit, key, cost } of charges) {
     const kept = limits[limit];
     if (kept === undefined) continue;
-    const { bucket, earnedAt } = kept;
-    const debt = debtAfter(bucket, earnedAt.get(key), at, cost);
+    const { bucket } = kept;
+    const debt = debtOf(kept, key, at, cost);
     const moreInMs = debt - bucket.fullAfter;
     if (isCovered(bucket, debt) || (longest !== undefined && moreInMs <= longest.moreInMs)) continue;
-    const owed = debtAfter(bucket, earnedAt.get(key), at, 0);
+    const owed = debtOf(kept, key, at, 0);
     longest = { limit, admitted: false, remaining: remainingOf(bucket, owed), moreInMs, fullInMs: owed };
   }
   return longest;

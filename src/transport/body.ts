@@ -20,15 +20,15 @@ export function awaitContinue(incoming: IncomingMessage): void {
  * Reads the whole body. Call it after the checks that need no body: a client that asked to is told to send only now.
  *
  * @param maxBytes bound; a declared length beyond it is refused before a byte is read
- * @param hold told how much of a long body is in memory by now; what it throws ends the reading
- * @throws GatewayError `body_too_large`, `request_timeout` (silence, or less than 500 bytes a second)
+ * @param hold told how much of a long body would be in memory now; false where there is no room for it
+ * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout` (silence, or less than 500 bytes a second)
  * @throws ClientGone when the client left before the end
  */
 export function readBody(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   maxBytes: number,
-  hold?: (bytes: number) => void,
+  hold?: (bytes: number) => boolean,
 ): Promise<Buffer> {
   const declared = declaredBytes(incoming);
   if (declared !== Infinity && declared > maxBytes) return Promise.reject(new GatewayError('body_too_large'));
@@ -46,20 +46,13 @@ export function readBody(
       incoming.pause();
       reject(error);
     };
-    const keep = (chunk: Buffer) => {
-      size += chunk.length;
-      if (size > maxBytes) throw new GatewayError('body_too_large');
-      if (pace.isTooSlow(chunk.length)) throw new GatewayError('request_timeout');
-      if (size > SHORT_BODY_BYTES) hold?.(size);
-      if (first === undefined) first = chunk;
-      else (rest ??= [first]).push(chunk);
-    };
     const onData = (chunk: Buffer) => {
-      try {
-        keep(chunk);
-      } catch (error) {
-        stop(error as Error);
-      }
+      size += chunk.length;
+      if (size > maxBytes) stop(new GatewayError('body_too_large'));
+      else if (pace.isTooSlow(chunk.length)) stop(new GatewayError('request_timeout'));
+      else if (size > SHORT_BODY_BYTES && hold?.(size) === false) stop(new GatewayError('bodies_held'));
+      else if (first === undefined) first = chunk;
+      else (rest ??= [first]).push(chunk);
     };
     const onEnd = () => {
       stop(undefined);

@@ -30,11 +30,7 @@ export function forward(upstream: Upstream, request: ForwardRequest): Promise<Fo
   return readBody(incoming, outgoing, SHORT_BODY_BYTES).then((bytes) => send(upstream, request, bytes));
 }
 
-function send(
-  upstream: Upstream,
-  request: ForwardRequest,
-  body: Buffer | UploadStream | HeldUpload | null,
-): Promise<ForwardOutcome> {
+function send(upstream: Upstream, request: ForwardRequest, body: Buffer | Readable | null): Promise<ForwardOutcome> {
   return new Promise((resolve, reject) => {
     const { incoming } = request;
     const method = incoming.method ?? 'GET';

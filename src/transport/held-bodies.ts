@@ -3,14 +3,13 @@
  * ones at once end in a 503 for whoever sent them, and not in the end of the process for everybody.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { GatewayError } from '../errors.ts';
 import { readBody } from './body.ts';
 
 export interface HeldBodies {
   /**
    * Reads a body whole, as `readBody` does.
    * @param payer whose share it is taken from
-   * @throws GatewayError `bodies_held` besides what `readBody` throws
+   * @throws GatewayError as `readBody` does; `bodies_held` where the payer's share, or all of it, is taken
    */
   read(incoming: IncomingMessage, outgoing: ServerResponse, maxBytes: number, payer: string): Promise<Buffer>;
   /** The body of this exchange is no longer in memory; the end of its answer says so too. */
@@ -27,8 +26,8 @@ const LEAST_SHARE_BYTES = 100 * 1024 * 1024;
 const SHARES = 2;
 
 /** @param maxBodyBytes the longest body: one is always held, and two of two payers */
-export function createHeldBodies(maxBodyBytes: number, leastShareBytes = LEAST_SHARE_BYTES): HeldBodies {
-  const share = Math.max(maxBodyBytes, leastShareBytes);
+export function createHeldBodies(maxBodyBytes: number): HeldBodies {
+  const share = Math.max(maxBodyBytes, LEAST_SHARE_BYTES);
   const holdings = new WeakMap<ServerResponse, Holding>();
   const heldBy = new Map<string, number>();
   let held = 0;
@@ -63,8 +62,8 @@ export function createHeldBodies(maxBodyBytes: number, leastShareBytes = LEAST_S
         const holding = hold(outgoing, payer);
         const more = size - holding.bytes;
         const isFull = held + more > SHARES * share || (heldBy.get(payer) ?? 0) + more > share;
-        if (isFull) throw new GatewayError('bodies_held');
-        add(holding, more);
+        if (!isFull) add(holding, more);
+        return !isFull;
       }),
     release,
   };

@@ -81,6 +81,7 @@ export function cameByHttps(incoming: IncomingMessage, peer: Peer): boolean {
   return firstElement(said) === 'https';
 }
 
+/** @returns what stands before the first comma of a field's value, which is all of it where there is none */
 export function firstElement(list: string): string {
   const comma = list.indexOf(',');
   return comma === -1 ? list : list.slice(0, comma).trim();

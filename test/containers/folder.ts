@@ -1,7 +1,6 @@
 /** The folder that an operator works in, and what lies there. */
-import { copyFileSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { ENGINE, run } from './engine.ts';
 import { NGINX, ROOT } from './images.ts';
 
@@ -30,17 +29,6 @@ export function writeFolder(parent: string, files: Readonly<Record<string, strin
   for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text);
   symlinkSync(ROOT, join(parent, 'modelgate'));
   return directory;
-}
-
-/** A certificate for this machine that this process believes, under the names that nginx reads. */
-export async function writeCertificate(directory: string): Promise<void> {
-  const words = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost';
-  const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1';
-  const files = ['-addext', names, '-keyout', 'privkey.pem', '-out', 'fullchain.pem'];
-  const made = await run('openssl', [...words.split(' '), ...files], { cwd: directory });
-  if (made.code !== 0) throw new Error(`openssl made no certificate: ${made.stderr}`);
-  const certificate = readFileSync(join(directory, 'fullchain.pem'), 'utf8');
-  setDefaultCACertificates([...getCACertificates('default'), certificate]);
 }
 
 export const lines = (values: Readonly<Record<string, string>>): string =>

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { addUser, listModelIds, send, signUp } from '../openwebui/backend-client.ts';
 import type { Account } from '../openwebui/backend-client.ts';
 import { question } from '../openwebui/tenants.ts';
-import { writeCertificate } from './folder.ts';
+import { makeCertificate } from '../support/certificate.ts';
 import type { Instructions } from './instructions.ts';
 import { scrapedTargets, watchedAlerts } from './monitoring.ts';
 import { sendToPort } from './redirect.ts';
@@ -35,7 +35,7 @@ describe('a new deployment', () => {
     stack.fillIn(stack.settings);
     sendToPort(stack.settings['HTTPS_PORT'] ?? '', join(stack.directory, 'nginx/modelgate.conf'));
     await readme.next('mkdir tls');
-    await writeCertificate(join(stack.directory, 'tls'));
+    makeCertificate(join(stack.directory, 'tls'));
     await readme.next('10001 backups');
     await readme.next('docker compose up');
     await stack.ready();

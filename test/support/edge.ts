@@ -2,11 +2,10 @@
  * `nginx/modelgate.conf` as it is committed, run by a real nginx. Replaced is what an operator changes (where the gate and
  * the pages are, the certificate), ports and the log's place; a replacement that finds nothing fails.
  */
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { getCACertificates, setDefaultCACertificates } from 'node:tls';
+import { makeCertificate } from './certificate.ts';
 import type { NginxOptions } from './nginx-process.ts';
 import { nginxVersion, startNginxProcess } from './nginx-process.ts';
 import { until } from './with-timeout.ts';
@@ -82,7 +81,10 @@ function configuration(options: EdgeOptions, { ports, directory }: Parameters<Ng
   const tls = options.withoutTls === true ? '' : ' ssl';
   const gate = new URL(options.gate).host;
   const pages = new URL(options.pages ?? options.gate).host;
-  if (tls !== '') makeCertificate(join(directory, 'tls'));
+  if (tls !== '') {
+    mkdirSync(join(directory, 'tls'));
+    makeCertificate(join(directory, 'tls'));
+  }
   const text = replaceAll(read('modelgate.conf'), [
     ...(options.replace ?? []),
     [PAGES, PAGES.replace('modelgate:8080', pages)],
@@ -132,15 +134,4 @@ function replaceAll(text: string, replacements: Replacements): string {
     if (!current.includes(from)) throw new Error(`the file has no ${JSON.stringify(from)} to replace`);
     return current.replaceAll(from, () => to);
   }, text);
-}
-
-/** Self-signed, and believed by this process. */
-function makeCertificate(directory: string): void {
-  mkdirSync(directory);
-  const words = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost';
-  const names = 'subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1';
-  const files = ['-addext', names, '-keyout', 'privkey.pem', '-out', 'fullchain.pem'];
-  execFileSync('openssl', [...words.split(' '), ...files], { cwd: directory, stdio: 'pipe' });
-  const certificate = readFileSync(join(directory, 'fullchain.pem'), 'utf8');
-  setDefaultCACertificates([...getCACertificates('default'), certificate]);
 }
