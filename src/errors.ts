@@ -28,6 +28,7 @@ export const ERRORS = {
     status: 503,
     text: 'Model access cannot be checked at the moment. Try again shortly.',
   },
+  chat_busy: { status: 503, text: 'This chat is still being saved. Try again shortly.' },
   bodies_held: { status: 503, text: 'Too many long requests are being read at the moment. Try again shortly.' },
   draining: { status: 503, text: 'The gateway is shutting down. Try again.' },
   internal: { status: 500, text: 'The gateway failed to serve this request.' },

@@ -41,6 +41,8 @@ export interface Scope {
   decisionMs: number | undefined;
   /** Written with the first decision (`telemetry/audit.ts`): what the client is told and the log can be searched for. */
   decisionId: string | undefined;
+  /** Written by `authorize` where the request saves a chat that runs must wait for; called when it has ended. */
+  endSave: ((answered: boolean) => void) | undefined;
   /** Written by `authorize`: how many runs of models the request starts, if it starts any. */
   runs: number;
   /** Written by `authorize` where several runs or models are named: how many each organization's grants permitted. */
@@ -125,6 +127,7 @@ export function createScope(
     decision: undefined,
     decisionMs: undefined,
     decisionId: undefined,
+    endSave: undefined,
     runs: 1,
     runsByOrganization: undefined,
     rewrite: undefined,

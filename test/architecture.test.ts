@@ -20,18 +20,20 @@ interface Row {
 const TABLE: Record<string, Row> = {
   // the decision: pure, no I/O, no clock, no framework
   policy: { values: [], types: ['identity'], packages: [] },
+  // which models a JSON document names: pure, one reader for requests, presets and saved chats
+  references: { values: ['errors.ts', 'policy'], types: [], packages: [] },
   identity: {
     values: ['errors.ts'],
     types: ['scope.ts', 'store', 'transport'],
     packages: ['hono', 'jose', 'lru-cache'],
   },
   store: {
-    values: ['errors.ts', 'exact-json.ts', 'identity', 'policy'],
+    values: ['errors.ts', 'identity', 'policy', 'references'],
     types: [],
     packages: ['better-sqlite3', 'lru-cache'],
   },
   enforcement: {
-    values: ['errors.ts', 'exact-json.ts', 'policy'],
+    values: ['errors.ts', 'policy', 'references'],
     types: ['identity', 'scope.ts', 'store', 'transport'],
     packages: ['hono', 'lru-cache'],
   },
@@ -50,7 +52,7 @@ const TABLE: Record<string, Row> = {
   config: { values: [], types: [], packages: ['yaml', 'zod'] },
   admin: { values: [], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
   // what operators do to the backend's file; knows no terminal
-  operations: { values: ['identity', 'policy', 'store', 'unreachable.ts'], types: [], packages: [] },
+  operations: { values: ['identity', 'policy', 'references', 'store', 'unreachable.ts'], types: [], packages: [] },
   demo: { values: ['store'], types: [], packages: [] },
   cli: {
     values: ['admin', 'app.ts', 'config', 'demo', 'identity', 'operations', 'policy', 'store', 'telemetry'],
@@ -58,7 +60,6 @@ const TABLE: Record<string, Row> = {
     packages: ['commander', 'csv-stringify'],
   },
   'errors.ts': { values: [], types: [], packages: [] },
-  'exact-json.ts': { values: [], types: [], packages: [] },
   'unreachable.ts': { values: [], types: [], packages: [] },
   'scope.ts': {
     values: [],

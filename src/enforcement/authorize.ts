@@ -27,15 +27,23 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
   };
 
   async function decideThen(scope: Scope, next: Next): ReturnType<MiddlewareHandler<GateEnv>> {
-    const decision = await parts.decideSurface(scope).catch(reported);
-    if (decision !== undefined) {
-      if (decision.effect === 'deny' && parts.mode === 'enforce') {
-        parts.refuse(scope, decision);
-        return;
+    let sent = false;
+    try {
+      const decision = await parts.decideSurface(scope).catch(reported);
+      if (decision !== undefined) {
+        if (decision.effect === 'deny' && parts.mode === 'enforce') {
+          parts.refuse(scope, decision);
+          return;
+        }
+        parts.record(scope, decision);
       }
-      parts.record(scope, decision);
+      sent = true;
+      // Only a save that runs wait for is waited for here
+      if (scope.endSave === undefined) return next();
+      return await next();
+    } finally {
+      scope.endSave?.(!sent || (scope.outcome !== undefined && !scope.outcome.truncated));
     }
-    return next();
   }
 
   /** Reporting refuses nothing that can still be sent on; what cannot be judged is reported as a denial. */

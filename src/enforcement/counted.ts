@@ -55,6 +55,7 @@ export function runsModel({ surface, decision, path, incoming }: Scope): boolean
       return surface.unlisted === true ? decision !== undefined : path === TRANSCRIPTIONS && incoming.method === 'POST';
     case 'lists':
     case 'manages':
+    case 'saves':
       return false;
   }
 }

@@ -3,21 +3,24 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { GatewayError } from '../errors.ts';
-import type { Principal } from '../identity/principal.ts';
+import type { Principal, UserPrincipal } from '../identity/principal.ts';
 import type { Decision, Deny } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { Scope } from '../scope.ts';
 import type { Store } from '../store/store-view.ts';
+import type { ChatOrder } from './chat-order.ts';
 import { judgeInvocation } from './judge-invocation.ts';
 import { judgePreset } from './judge-preset.ts';
-import { judgePending, mayHoldPendingRun, pendingRuns } from './judge-pending.ts';
+import type { ChatForm } from './judge-saved-chat.ts';
+import { judgeDeletion, judgeSave, namesOfSave } from './judge-saved-chat.ts';
 import type { Judge, NameSpace } from './judge.ts';
-import { collectReferences } from './model-references.ts';
-import { parseStrictJson } from './strict-json.ts';
+import { collectReferences, isObject } from '../references/references.ts';
+import { parseStrictJson } from '../references/strict-json.ts';
 
 export interface SurfaceDeciderParts {
   readonly store: Pick<Store, 'current'>;
   readonly judge: Judge;
+  readonly order: ChatOrder;
   /** Reads the body of the request once, bounded. */
   readonly readBody: (scope: Scope) => Buffer | Promise<Buffer>;
 }
@@ -31,12 +34,11 @@ export function longestBody({ kind }: Principal, maxBytes: number): number {
 }
 
 /** @returns a function as `AuthorizeParts.decideSurface` wants it */
-export function createSurfaceDecider({ store, judge, readBody }: SurfaceDeciderParts) {
+export function createSurfaceDecider({ store, judge, order, readBody }: SurfaceDeciderParts) {
   return async function decideSurface(scope: Scope): Promise<Decision | undefined> {
     const { surface, principal } = scope;
     if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope, 'chat') : undefined;
     if (surface.kind === 'lists' && surface.withoutUser === 'empty') return undefined;
-    if (surface.kind === 'manages' && surface.form === 'chat') return decideSavedChat(scope);
     if (principal.kind !== 'user') return refuseStranger(principal);
     switch (surface.kind) {
       case 'refused':
@@ -51,21 +53,29 @@ export function createSurfaceDecider({ store, judge, readBody }: SurfaceDeciderP
         if (principal.role === 'admin') return undefined;
         scope.body = await readBody(scope);
         return timed(scope, () => judgePreset(judge, store.current(), principal, surface, scope, parseBody(scope)));
+      case 'saves':
+        return decideSavedChat(scope, principal, surface.form);
       case 'invokes': {
         scope.body = await readBody(scope);
-        return timed(scope, () => judgeInvocation(judge, store.current(), principal, surface, scope, parseBody(scope)));
+        const body = parseBody(scope);
+        if (surface.runs !== undefined) await order.settled(chatOf(scope, body));
+        return timed(scope, () => judgeInvocation(judge, store.current(), principal, surface, scope, body, order));
       }
     }
   };
 
-  /** Chats are saved with every message: almost all of them go on unread, also while policy cannot be read. */
-  async function decideSavedChat(scope: Scope): Promise<Decision | undefined> {
+  async function decideSavedChat(scope: Scope, user: UserPrincipal, form: ChatForm): Promise<Decision | undefined> {
+    const chatId = scope.pathIds['id'];
+    if (form === 'message_deletion') return judgeDeletion(judge, store.current(), user, chatId ?? '');
     scope.body = await readBody(scope);
-    if (!mayHoldPendingRun(scope.body)) return undefined;
-    const pending = pendingRuns(parseStrictJson(scope.body));
-    if (pending.length === 0) return undefined;
-    if (scope.principal.kind !== 'user') return refuseStranger(scope.principal);
-    return judgePending(judge, store.current(), scope.principal, pending, scope.pathIds['id']);
+    const names = namesOfSave(form, parseBody(scope));
+    // Most parts of a chat name nothing, and are saved also while policy cannot be read
+    if (names.models.size === 0 && names.parents.size === 0 && names.timers.size === 0) return undefined;
+    return timed(scope, () => {
+      const { decision, keeps } = judgeSave(judge, store.current(), user, names, chatId);
+      if (keeps && chatId !== undefined) scope.endSave ??= order.begin(chatId);
+      return decision;
+    });
   }
 
   /** A path under `/api` that no table lists: whatever JSON it carries is searched, and nothing else is asked of it. */
@@ -83,8 +93,14 @@ export function createSurfaceDecider({ store, judge, readBody }: SurfaceDeciderP
 
 /** Where no model has to be named, no body has to be there. @throws GatewayError `body_unreadable` */
 function parseBody({ body, surface }: Scope): unknown {
-  const mayBeEmpty = surface.kind === 'invokes' && !surface.modelRequired;
+  const mayBeEmpty = surface.kind === 'saves' || (surface.kind === 'invokes' && !surface.modelRequired);
   return body === undefined || (body.length === 0 && mayBeEmpty) ? undefined : parseStrictJson(body);
+}
+
+/** The chat in which a request runs something: in its path, or in its body. */
+function chatOf({ pathIds }: Scope, body: unknown): string {
+  const named = isObject(body) ? body['chat_id'] : undefined;
+  return pathIds['id'] ?? (typeof named === 'string' ? named : '');
 }
 
 function timed<T>(scope: Scope, decide: () => T): T {

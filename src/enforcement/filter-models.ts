@@ -99,6 +99,7 @@ function forOneReader(view: StoreView, reader: UserPrincipal): StoreView {
     grantsOf: (user) => (user === reader ? (grants ??= view.grantsOf(user)) : view.grantsOf(user)),
     preset: (id) => view.preset(id),
     isComposite: (id) => view.isComposite(id),
+    connectionPrefixes: () => view.connectionPrefixes(),
     isGrantedAnywhere: (id) => view.isGrantedAnywhere(id),
     hasModelRow: (id) => view.hasModelRow(id),
     user: (id) => view.user(id),

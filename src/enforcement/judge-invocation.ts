@@ -1,15 +1,19 @@
 import type { OrganizationId, UserPrincipal } from '../identity/principal.ts';
+import { askedBeside } from '../policy/decide.ts';
 import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
+import type { References } from '../references/references.ts';
+import { FAN_OUT, collectReferences, isObject } from '../references/references.ts';
+import { ChatReader } from '../references/saved-chat.ts';
 import type { Scope } from '../scope.ts';
 import type { StoreView } from '../store/store-view.ts';
 import { queryValue } from './canonical-path.ts';
+import type { ChatOrder } from './chat-order.ts';
 import type { Judge } from './judge.ts';
-import { judgePending, pendingRuns } from './judge-pending.ts';
-import { FAN_OUT, collectReferences, isObject } from './model-references.ts';
-import { modelsOfStoredRun } from './stored-run.ts';
+import { judgeSave } from './judge-saved-chat.ts';
+import { judgeStoredRun, modelsOfStoredRun } from './judge-stored-run.ts';
 import type { InvokesSurface } from './surfaces.ts';
 
 /**
@@ -25,6 +29,7 @@ export function judgeInvocation(
   surface: InvokesSurface,
   scope: Scope,
   body: unknown,
+  order: ChatOrder,
 ): Decision | undefined {
   const references = collectReferences(body, surface.rules);
   const mentioned = surface.mentions === true ? mentionedModels(body) : [];
@@ -36,21 +41,26 @@ export function judgeInvocation(
   if (references.direct && judge.options.directConnections === 'refuse') return deny('direct_connection');
 
   const models = new Set(references.models);
+  for (const asked of askedOfConnections(view, references)) models.add(asked);
   for (const text of mentioned) {
     const model = parseModelId(text);
     if (model === undefined) return deny('reference_unreadable');
     models.add(model);
   }
-  if (isObject(body)) {
-    const messages = pendingRuns([body['user_message'], body['parent_message']]);
-    const pending = judgePending(judge, view, user, messages, body['chat_id']);
-    if (pending !== undefined) return pending;
-  }
+  const written = judgeWritten(judge, view, user, body, scope, order);
+  if (written?.effect === 'deny') return written;
   if (surface.query !== undefined) {
     const named = queryValue(scope.query, surface.query);
     const model = parseModelId(named);
     if (model !== undefined) models.add(model);
     else if (named !== undefined) return deny('reference_unreadable');
+  }
+  if (surface.names === 'media') {
+    // A provider of pictures or speech takes one model, by its name; what routes beside it may be any model
+    if (isObject(body) && isNamed(body['model']) && typeof body['model'] !== 'string')
+      return deny('reference_unreadable');
+    const denial = judge.all(view, user, references.routed, 'provider');
+    if (denial?.effect === 'deny') return denial;
   }
   const isDirect = references.direct && surface.direct === true;
   const decision = isDirect ? judgeDirect(judge, view, user, models) : judge.all(view, user, models, surface.names);
@@ -61,23 +71,33 @@ export function judgeInvocation(
     scope.runsByOrganization = countByOrganization(runs, models, judgeOne);
   }
   if (surface.runs === undefined) return decision;
-  return judgeStored(judge, view, user, modelsOfStoredRun(surface.runs, view.stored, scope.pathIds, body)) ?? decision;
+  const stored = modelsOfStoredRun(surface.runs, view, user, { pathIds: scope.pathIds, body });
+  if (stored !== 'denied') scope.runs += stored.further;
+  const ofStored = judgeStoredRun(judge, view, user, stored);
+  return ofStored?.effect === 'deny' ? ofStored : (decision ?? ofStored);
 }
 
-/** @returns a denial as soon as one stored model is not permitted; its id is in the log only */
-function judgeStored(
+/**
+ * The backend stores the user's message of a request with its chat, as a save would (main.py `chat_completion`, from
+ * 0.9): it may keep and add the same names.
+ */
+function judgeWritten(
   judge: Judge,
   view: StoreView,
   user: UserPrincipal,
-  stored: readonly string[],
+  body: unknown,
+  scope: Scope,
+  order: ChatOrder,
 ): Decision | undefined {
-  for (const text of stored) {
-    const model = parseModelId(text);
-    if (model === undefined) return deny('stored_reference');
-    const decision = judge.one(view, user, model);
-    if (decision.effect === 'deny') return deny('stored_reference', undefined, [model]);
+  if (!isObject(body)) return undefined;
+  const reader = new ChatReader();
+  for (const message of [body['user_message'], body['parent_message']]) {
+    if (isObject(message)) reader.readMessage(typeof message['id'] === 'string' ? message['id'] : '', message);
   }
-  return undefined;
+  const chatId = typeof body['chat_id'] === 'string' ? body['chat_id'] : undefined;
+  const { decision, keeps } = judgeSave(judge, view, user, reader, chatId);
+  if (keeps && chatId !== undefined) scope.endSave ??= order.begin(chatId);
+  return decision;
 }
 
 /**
@@ -92,6 +112,15 @@ function judgeDirect(
 ): Decision | undefined {
   const known = [...models].filter((model) => view.isGrantedAnywhere(model) || view.hasModelRow(model));
   return judge.all(view, user, known);
+}
+
+/** Fallbacks and the like are sent to the connection of the model that runs: `a` beside `x.b` asks that one for `x.a`. */
+function askedOfConnections(view: StoreView, { models, routed }: References): ModelId[] {
+  if (routed.size === 0) return [];
+  const run = [...models].filter((model) => !routed.has(model));
+  return run.flatMap((model) =>
+    [...routed].flatMap((named) => askedBeside(view, view.preset(model)?.base ?? model, named)),
+  );
 }
 
 /** The backend reads the model of the request itself from the top level of the body. */
@@ -109,6 +138,8 @@ function mentionedModels(body: unknown): string[] {
   if (typeof content !== 'string') return [];
   return [...new Set([...content.matchAll(MENTION)].map(([, model = '']) => model))];
 }
+
+const isNamed = (value: unknown): boolean => value !== undefined && value !== null;
 
 /** From 0.9.0 each entry is a run of its own, also where several name the same model and message. */
 function modelsOfFanOut(body: unknown): readonly unknown[] {

@@ -11,7 +11,7 @@ import type { Scope } from '../scope.ts';
 import type { StoreView } from '../store/store-view.ts';
 import { queryValue } from './canonical-path.ts';
 import type { Judge } from './judge.ts';
-import { collectReferences, isObject } from './model-references.ts';
+import { collectReferences, isObject } from '../references/references.ts';
 import type { ManagesSurface } from './surfaces.ts';
 
 /** @param body parsed JSON of the forms `ModelForm` and `ModelsImportForm` (routers/models.py, 0.6.18 and 0.12.4) */

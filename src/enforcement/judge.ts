@@ -3,7 +3,7 @@
  * invocations and stored references cannot come to different answers.
  */
 import type { Principal, UserPrincipal } from '../identity/principal.ts';
-import { decide } from '../policy/decide.ts';
+import { decide, isProviders } from '../policy/decide.ts';
 import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/model-id.ts';
@@ -44,13 +44,13 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
       case 'chat':
         return decide(view, principal, model, options);
       case 'provider':
-        return byOwnGrant(decide(view, principal, model, options));
+        return ofProvider(view, decide(view, principal, model, options), model);
       case 'ollama':
         return judgeOllama(view, principal, model);
       case 'ollama_raw':
         return byOwnGrant(decide(view, principal, tagged(model), options));
       case 'media':
-        return judgeMedia(view, decide(view, principal, model, options), model);
+        return judgeMedia(decide(view, principal, model, options), model);
     }
   }
 
@@ -64,12 +64,12 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
     return ofBase.effect === 'permit' ? decision : deny('preset_base_not_granted', model, decision.chain);
   }
 
-  function judgeMedia(view: StoreView, decision: Decision, model: ModelId): Decision {
+  function judgeMedia(decision: Decision, model: ModelId): Decision {
     if (decision.effect === 'permit' || decision.reason === 'role_not_permitted') return decision;
     const listed =
       options.mediaModels === 'any'
-        ? // `any` is said of image and speech models; what is known as a chat model still needs its grant
-          !PATH_CHARACTERS.test(model) && !view.isGrantedAnywhere(model) && !view.hasModelRow(model)
+        ? // The answer must not depend on what other organizations were granted: any means any
+          !PATH_CHARACTERS.test(model)
         : options.mediaModels.has(model);
     return listed
       ? { effect: 'permit', reason: 'media_model', model, chain: [model] }
@@ -92,6 +92,12 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
   }
 
   return { one, all, options, providerModels };
+}
+
+/** A grant of a preset, or of a model that picks others, says nothing of a provider's model that is called the same. */
+function ofProvider(view: StoreView, decision: Decision, model: ModelId): Decision {
+  if (decision.effect === 'deny' || decision.reason === 'admin_access') return decision;
+  return isProviders(view, model) ? byOwnGrant(decision) : deny('not_granted', model, [model]);
 }
 
 function byOwnGrant(decision: Decision): Decision {

@@ -8,7 +8,7 @@
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
 import type { ListShape, ShapeNode } from './list-shapes.ts';
-import { endOfString } from '../exact-json.ts';
+import { endOfString } from '../references/exact-json.ts';
 
 export interface Span {
   readonly start: number;

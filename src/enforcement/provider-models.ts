@@ -1,4 +1,4 @@
-import { isObject } from './model-references.ts';
+import { isObject } from '../references/references.ts';
 
 /**
  * Which ids are the providers' own, as the backend's lists said before they were filtered. The database does not know

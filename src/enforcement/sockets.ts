@@ -8,8 +8,8 @@ import type { Scope } from '../scope.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
 import { readTarget } from './canonical-path.ts';
 import type { Judge } from './judge.ts';
-import { isObject } from './model-references.ts';
-import { parseStrictText } from './strict-json.ts';
+import { isObject } from '../references/references.ts';
+import { parseStrictText } from '../references/strict-json.ts';
 
 /**
  * - `events`: Socket.IO; no event of it runs a model, so it is tunnelled untouched.

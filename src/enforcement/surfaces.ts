@@ -4,10 +4,11 @@
  * Paths are FastAPI's, decoded; `:x` is one segment, a final `**` any rest. The first match counts.
  */
 import type { Dialect } from './dialect.ts';
+import type { ChatForm } from './judge-saved-chat.ts';
 import type { ListShape } from './list-shapes.ts';
 import { SHAPES } from './list-shapes.ts';
 import type { NameSpace } from './judge.ts';
-import type { ReferenceRules } from './model-references.ts';
+import type { ReferenceRules } from '../references/references.ts';
 
 /** A stored object that the endpoint runs, and where its id stands. The database is asked which models it names. */
 export type StoredRun =
@@ -61,14 +62,22 @@ export interface InvokesSurface {
 export interface ManagesSurface {
   readonly kind: 'manages';
   readonly dialect: Dialect;
-  /** Which form the body has (routers/models.py, routers/chats.py). */
-  readonly form: 'preset' | 'preset_list' | 'chat';
+  /** Which form the body has (routers/models.py). */
+  readonly form: 'preset' | 'preset_list';
+}
+
+/** Saves a chat or a part of it: what the backend may run later. */
+export interface SavesSurface {
+  readonly kind: 'saves';
+  readonly dialect: Dialect;
+  readonly form: ChatForm;
 }
 
 export type Surface =
   | ListsSurface
   | InvokesSurface
   | ManagesSurface
+  | SavesSurface
   /** Passes untouched. `unlisted`: not in this table, so a JSON body is still searched for model names. */
   | { readonly kind: 'neutral'; readonly unlisted?: true }
   /**
@@ -93,6 +102,7 @@ const invokes = (dialect: Dialect, more: Partial<InvokesSurface> = {}): InvokesS
   return { kind: 'invokes', dialect, rules: {}, modelRequired: true, names: 'chat', ...more };
 };
 const manages = (form: ManagesSurface['form']): ManagesSurface => ({ kind: 'manages', dialect: 'open-webui', form });
+const saves = (form: ChatForm): SavesSurface => ({ kind: 'saves', dialect: 'open-webui', form });
 
 const CHAT_ROUTES: readonly Route[] = [
   ['POST', '/api/chat/completions', invokes('open-webui', { runs: 'messages_of_body', direct: true })],
@@ -132,13 +142,18 @@ const CHAT_ROUTES: readonly Route[] = [
   ['*', '/api/chat/**', CATCH_ALL],
 ];
 
-/** Saving history is never refused; what would run by itself afterwards is. */
+/** `tags`, `archive` and the like stand on the same level as the id of a chat, and save none. */
+const CHAT_LISTS = ['config', 'read', 'tags'].map((name): Route => ['POST', `/api/v1/chats/${name}`, NEUTRAL]);
+
 const SAVED_CHAT_ROUTES: readonly Route[] = [
-  ['POST', '/api/v1/chats/new', manages('chat')],
-  ['POST', '/api/v1/chats/import', manages('chat')],
-  ['POST', '/api/v1/chats/:id', manages('chat')],
-  ['POST', '/api/v1/chats/:id/messages/:message', manages('chat')],
-  ['POST', '/api/v1/chats/:id/messages/:message/event', manages('chat')],
+  ...CHAT_LISTS,
+  ['POST', '/api/v1/chats/new', saves('chat')],
+  ['POST', '/api/v1/chats/import', saves('chat_import')],
+  ['POST', '/api/v1/chats/:id', saves('chat')],
+  ['PATCH', '/api/v1/chats/:id/params', saves('chat_parameters')],
+  ['POST', '/api/v1/chats/:id/messages/:message', saves('message')],
+  ['DELETE', '/api/v1/chats/:id/messages/:message', saves('message_deletion')],
+  ['POST', '/api/v1/chats/:id/messages/:message/event', saves('message')],
 ];
 
 const MODEL_ROUTES: readonly Route[] = [

@@ -3,7 +3,7 @@
  * Default deny: a permit is returned only where a grant, or the operator's own switch, was found.
  */
 import type { UserPrincipal } from '../identity/principal.ts';
-import type { Decision } from './decision.ts';
+import type { Decision, Deny } from './decision.ts';
 import { deny } from './decision.ts';
 import type { GrantSet } from './grant.ts';
 import { coveringGrant } from './grant.ts';
@@ -25,6 +25,8 @@ export interface PolicyView {
   preset(id: ModelId): Preset | undefined;
   /** A model that picks others by chance (arena). A preset on it picks from a list of its own, so its base says nothing. */
   isComposite(id: ModelId): boolean;
+  /** `<prefix_id>.` of each connection: how the backend lists the models of a provider. */
+  connectionPrefixes(): readonly string[];
 }
 
 export interface DecideOptions {
@@ -38,7 +40,7 @@ const ROLES_WITHOUT_ACCESS: ReadonlySet<string> = new Set(['pending', 'banned'])
  * May this user use this model?
  *
  * A model is permitted if one of the user's organizations grants it by id or prefix; a preset also if its base is granted
- * and everything else that it names is granted too.
+ * and everything else that it names is granted too. Names are judged as the provider will be asked for them.
  */
 export function decide(view: PolicyView, user: UserPrincipal, model: ModelId, options: DecideOptions): Decision {
   if (ROLES_WITHOUT_ACCESS.has(user.role)) return deny('role_not_permitted', model);
@@ -47,7 +49,12 @@ export function decide(view: PolicyView, user: UserPrincipal, model: ModelId, op
   }
   const grants = view.grantsOf(user);
   if (grants.length === 0) return deny('no_organization', model);
-  return granted(grants, model, [model]) ?? decidePreset(view, grants, model);
+  const preset = view.preset(model);
+  const own = granted(grants, model, [model]);
+  if (own === undefined) return decidePreset(view, grants, model, preset);
+  // A grant of a preset covers what the preset names. One of a provider's model, or of many, covers no further model
+  const isMeant = isPreset(preset) && grants.some(({ exact }) => exact.has(model));
+  return (isMeant ? undefined : strayParameter(view, grants, model, preset)) ?? own;
 }
 
 /**
@@ -55,16 +62,53 @@ export function decide(view: PolicyView, user: UserPrincipal, model: ModelId, op
  * So a base that is not granted by itself permits nothing, even if a row of its own leads to a granted model.
  * Source: `routers/openai.py` `generate_chat_completion`, 0.6.18 and 0.12.4.
  */
-function decidePreset(view: PolicyView, grants: readonly GrantSet[], model: ModelId): Decision {
-  const preset = view.preset(model);
+function decidePreset(
+  view: PolicyView,
+  grants: readonly GrantSet[],
+  model: ModelId,
+  preset: Preset | undefined,
+): Decision {
   if (preset?.base === undefined) return deny('not_granted', model, [model]);
-  const stray = preset.parameterModels.find((named) => granted(grants, named, []) === undefined);
-  if (stray !== undefined) return deny('preset_parameter_not_granted', model, [model, stray]);
   const chain = [model, preset.base];
-  const permit = view.isComposite(preset.base) ? undefined : granted(grants, preset.base, chain);
+  const stray = strayParameter(view, grants, model, preset);
+  if (stray !== undefined) return stray;
+  const permit = isProviders(view, preset.base) ? granted(grants, preset.base, chain) : undefined;
   return permit === undefined
     ? deny('preset_base_not_granted', model, chain)
     : { ...permit, reason: 'preset_base', model };
+}
+
+function strayParameter(
+  view: PolicyView,
+  grants: readonly GrantSet[],
+  model: ModelId,
+  preset: Preset | undefined,
+): Deny | undefined {
+  if (preset === undefined) return undefined;
+  const asked = preset.parameterModels.flatMap((named) => askedBeside(view, preset.base ?? model, named));
+  const stray = asked.find((named) => granted(grants, named, []) === undefined);
+  return stray === undefined ? undefined : deny('preset_parameter_not_granted', model, [model, stray]);
+}
+
+/** Has the row a base of another name? (mAI writes rows whose base is their own id.) */
+const isPreset = (row: Preset | undefined): boolean => row?.base !== undefined && row.base !== row.id;
+
+/**
+ * Can the id be a provider's own? Where a preset has this id, its grant is for the preset: the provider would be asked
+ * for a model that only happens to be called so (Ollama reads `mistral` as `mistral:latest`).
+ */
+export const isProviders = (view: PolicyView, id: ModelId): boolean =>
+  !view.isComposite(id) && !isPreset(view.preset(id));
+
+/**
+ * What a name stands for that is sent to the connection of another model, beside it or in its place: the connection
+ * takes its own prefix out of names, wherever it stands.
+ * Source: `routers/openai.py` (0.6.18 `payload["model"].replace`).
+ */
+export function askedBeside(view: PolicyView, model: ModelId, named: ModelId): readonly ModelId[] {
+  const prefixes = view.connectionPrefixes().filter((prefix) => model.startsWith(prefix));
+  if (prefixes.length === 0) return [named];
+  return prefixes.map((prefix) => `${prefix}${named.replaceAll(prefix, '')}` as ModelId);
 }
 
 function granted(

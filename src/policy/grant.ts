@@ -36,9 +36,20 @@ export function parsePattern(text: string): Pattern | undefined {
   return text.endsWith('*') ? { kind: 'prefix', prefix: id } : { kind: 'exact', model: id };
 }
 
+/** No id of a model: a stand-in for what cannot be read. */
+const CONTROL = /[\u0000-\u001f\u007f]/;
+
+/**
+ * An id that a provider, a router or an address made of it may read as another model than its beginning says: a dot
+ * segment, also percent-encoded, the end of a path, a list, a preset of OpenRouter. A grant can still name it whole.
+ */
+const READ_OTHERWISE = /[?#%\\,]|(?:^|\/)\.{1,2}(?:\/|$)|@preset\//;
+
 /** @returns the pattern of `grants` that covers the model as the operator wrote it, or undefined */
 export function coveringGrant(grants: GrantSet, model: ModelId): string | undefined {
   if (grants.exact.has(model)) return model;
   const prefix = grants.prefixes.find((candidate) => model.startsWith(candidate));
-  return prefix === undefined ? undefined : `${prefix}*`;
+  if (prefix === undefined || CONTROL.test(model)) return undefined;
+  // A grant of everything cannot be left by a spelling
+  return READ_OTHERWISE.test(model) && !grants.prefixes.includes('') ? undefined : `${prefix}*`;
 }

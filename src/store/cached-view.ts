@@ -12,6 +12,7 @@ import type { Preset } from '../policy/decide.ts';
 import type { GrantSet } from '../policy/grant.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { ModelId } from '../policy/model-id.ts';
+import { stemOf } from './composites.ts';
 import type { Change, Source } from './freshness.ts';
 import type { Membership } from './memberships.ts';
 import type { Statements } from './reader.ts';
@@ -54,6 +55,7 @@ export class CachedView implements StoreView {
   readonly #grants: RevalidatedCache<OrganizationId, GrantSet>;
   readonly #everywhere: RevalidatedCache<'everywhere', GrantSet>;
   readonly #composites: RevalidatedCache<'composites', ReadonlySet<string>>;
+  readonly #prefixes: RevalidatedCache<'prefixes', readonly string[]>;
   readonly #enrolment: ViewOptions['enrolment'];
   readonly #interned = new Map<string, string>();
 
@@ -71,17 +73,15 @@ export class CachedView implements StoreView {
     this.#presetIds = cache(1, everyCommit);
     this.#switches = cache(MAX_ORGANIZATIONS, everyCommit);
     this.#composites = cache(1, everyCommit);
+    this.#prefixes = cache(1, everyCommit);
     this.#belongings = cache(MAX_USERS, untilForgotten);
     this.#grants = cache(MAX_GRANTS, untilForgotten, (set) => 1 + set.exact.size + set.prefixes.length);
     this.#everywhere = cache(1, untilForgotten);
-    const read = (query: (references: StoredReferences) => readonly string[]) =>
+    const read = <T>(query: (references: StoredReferences) => T) =>
       this.#read((statements) => query(statements.references));
     this.stored = {
-      ofChat: (id) => read((references) => references.ofChat(id)),
-      ofChatMessages: (id, messages) => read((references) => references.ofChatMessages(id, messages)),
-      ofToolApproval: (id, message) => read((references) => references.ofToolApproval(id, message)),
+      chat: (id, messages) => read((references) => references.chat(id, messages)),
       ofTimer: (id) => read((references) => references.ofTimer(id)),
-      ofAnsweredRuns: (id) => read((references) => references.ofAnsweredRuns(id)),
       ofChannelMessage: (id) => read((references) => references.ofChannelMessage(id)),
       ofAutomation: (id) => read((references) => references.ofAutomation(id)),
       ofPresetVersion: (id) => read((references) => references.ofPresetVersion(id)),
@@ -160,7 +160,12 @@ export class CachedView implements StoreView {
   }
 
   isComposite(id: ModelId): boolean {
-    return this.#composites.get('composites', (statements) => statements.composites()).has(id);
+    const composites = this.#composites.get('composites', (statements) => statements.composites());
+    return composites.has(id) || composites.has(stemOf(id));
+  }
+
+  connectionPrefixes(): readonly string[] {
+    return this.#prefixes.get('prefixes', (statements) => statements.connectionPrefixes());
   }
 
   isGrantedAnywhere(id: ModelId): boolean {

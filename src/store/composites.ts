@@ -1,5 +1,5 @@
 import type { Connection } from './database.ts';
-import { parseJson } from './parameter-models.ts';
+import { tryParseJson } from '../references/exact-json.ts';
 import type { Schema } from './schema-reader.ts';
 
 /** What the backend calls its arena where none is configured (utils/models.py, 0.6.0 to 0.12.4). */
@@ -14,18 +14,21 @@ const ARENA_MODELS = {
 };
 
 /**
- * @returns the ids of the models that pick others by chance. Whether arenas are switched on is not asked: the
+ * @returns the ids of the models that pick others by chance, and their stems. Whether arenas are switched on is not asked: the
  *   environment may say otherwise than the table.
  */
 export function prepareComposites(connection: Connection, schema: Schema): () => ReadonlySet<string> {
   const statement = connection.prepare<[]>(ARENA_MODELS[schema.config]).pluck();
   return () => {
     const stored = statement.get();
-    const models = typeof stored === 'string' ? parseJson(stored) : undefined;
+    const models = typeof stored === 'string' ? tryParseJson(stored) : undefined;
     const ids = Array.isArray(models) ? models.map(idOf).filter((id) => id !== undefined) : [];
-    return new Set([DEFAULT_ARENA, ...ids]);
+    return new Set([DEFAULT_ARENA, ...ids].flatMap((id) => [id, stemOf(id)]));
   };
 }
+
+/** The backend matches a base with what stands before the first colon of an id too (utils/models.py). */
+export const stemOf = (id: string): string => id.split(':', 1)[0] ?? id;
 
 function idOf(model: unknown): string | undefined {
   if (typeof model !== 'object' || model === null || !('id' in model)) return undefined;

@@ -1,8 +1,10 @@
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
 import type { Preset } from '../policy/decide.ts';
+import { tryParseJson } from '../references/exact-json.ts';
+import { collectParameters, isObject } from '../references/references.ts';
+import { UNREADABLE } from '../references/saved-chat.ts';
 import type { Connection } from './database.ts';
-import { modelsInParameters } from './parameter-models.ts';
 import type { Schema } from './schema-reader.ts';
 
 export interface PresetReader {
@@ -31,4 +33,18 @@ export function preparePresets(connection: Connection, schema: Schema): PresetRe
       return all.length > MAX_IDS ? undefined : new Set(all);
     },
   };
+}
+
+/**
+ * Models that a preset's parameters name: the backend puts them over the request's own (0.6), or sends what it does not
+ * know to the provider, whose routing fields name models too.
+ *
+ * @param stored the column as SQLite gives it: JSON text, NULL, or what a hand has put there
+ */
+export function modelsInParameters(stored: unknown): readonly ModelId[] {
+  if (typeof stored !== 'string' || stored === '' || stored === '{}') return [];
+  const params = tryParseJson(stored);
+  const { models, unreadable } = collectParameters(params, 'defined');
+  const isReadable = unreadable === undefined && (params === null || isObject(params));
+  return isReadable ? [...models] : [...models, UNREADABLE as ModelId];
 }

@@ -6,6 +6,7 @@ import type { Connection } from './database.ts';
 import type { FileIdentity } from './database.ts';
 import { identityOf, openForReading } from './database.ts';
 import { prepareComposites } from './composites.ts';
+import { prepareConnectionPrefixes } from './connection-prefixes.ts';
 import type { GrantReader } from './grants.ts';
 import { prepareGrants } from './grants.ts';
 import type { Membership } from './memberships.ts';
@@ -27,6 +28,7 @@ export interface Statements extends UserReader, PresetReader {
   readonly references: StoredReferences;
   membershipsOf(user: string): readonly Membership[];
   composites(): ReadonlySet<string>;
+  connectionPrefixes(): readonly string[];
   /** @returns the counters of our two tables; undefined where no triggers keep them */
   versions(): Versions | undefined;
 }
@@ -85,6 +87,7 @@ export function prepareStatements(connection: Connection): Statements {
     membershipsOf: prepareMemberships(connection, schema),
     ...preparePresets(connection, schema),
     composites: prepareComposites(connection, schema),
+    connectionPrefixes: prepareConnectionPrefixes(connection, schema),
     versions: schema.counted ? prepareVersions(connection) : () => undefined,
   };
 }

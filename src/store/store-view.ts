@@ -1,6 +1,7 @@
 import type { UserId, UserPrincipal } from '../identity/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import type { ModelId } from '../policy/model-id.ts';
+import type { ChatNames } from '../references/saved-chat.ts';
 
 /** Everything a request may ask of the backend's database. Reads are synchronous point reads, cached and never stale. */
 export interface StoreView extends PolicyView {
@@ -18,31 +19,30 @@ export interface StoreView extends PolicyView {
   readonly stored: StoredReferences;
 }
 
+/** A chat as it is stored now. */
+export interface StoredChat {
+  /** What its parts name, in the document and in the rows of `chat_message` together. */
+  readonly names: ChatNames;
+  /** The user whose chat it is; undefined where the row says none. */
+  readonly owner: string | undefined;
+  /** This release checks by itself whether a caller may continue the chat (from 0.8, with `chat_message`). */
+  readonly checkedByBackend: boolean;
+}
+
 /**
  * Models that stored objects name and that a request would run without naming them itself.
  * Strings as stored, unchecked: a stored value that names no valid model must still be refused by the caller.
- * An unknown object names nothing: the backend will answer 404 itself.
  */
 export interface StoredReferences {
-  /** Every model that any message or setting of this chat names (`chat.chat` document, `chat_message` rows). */
-  ofChat(chatId: string): readonly string[];
   /**
-   * What exactly these messages of the chat name as their model, in the document and in `chat_message`, and what its
-   * pending internal messages name: role `user`, `meta.internal` true, run after the next completion of the chat
-   * (utils/subagents.py `process_pending_internal_messages`, 0.12.4).
+   * @param messages the messages that matter; all of them where absent, and where the chat holds internal messages
+   * @returns undefined where there is no such chat
    */
-  ofChatMessages(chatId: string, messageIds: readonly string[]): readonly string[];
-  /**
-   * What resuming a tool call runs: the message's model, or else the chat's first, and what the parameters of chat and
-   * message name (`utils/tool_approval.py` `build_tool_approval_resume_payload`, 0.12.4).
-   */
-  ofToolApproval(chatId: string, messageId: string): readonly string[];
-  /** The model that answered a channel message: `message.meta.model_id`. */
-  ofChannelMessage(messageId: string): readonly string[];
+  chat(chatId: string, messages?: readonly string[]): StoredChat | undefined;
   /** What the `run` of a timer's chat names: `chat.meta.run` with its `chat_context.params` (0.12). */
   ofTimer(timerId: string): readonly string[];
-  /** What the internal messages of this chat name that were answered already: they do not run again. */
-  ofAnsweredRuns(chatId: string): readonly string[];
+  /** The model that answered a channel message: `message.meta.model_id`. */
+  ofChannelMessage(messageId: string): readonly string[];
   /** `automation.data.model_id` (from 0.9). */
   ofAutomation(automationId: string): readonly string[];
   /** Base and parameter models in the snapshot of an earlier version of a preset (0.12). */

@@ -6,7 +6,7 @@ import { createJudge } from '../../src/enforcement/judge.ts';
 import { filterList } from '../../src/enforcement/filter-list.ts';
 import { indexList } from '../../src/enforcement/list-index.ts';
 import { SHAPES } from '../../src/enforcement/list-shapes.ts';
-import { collectReferences } from '../../src/enforcement/model-references.ts';
+import { collectReferences } from '../../src/references/references.ts';
 import { decide } from '../../src/policy/decide.ts';
 import type { World } from '../support/policy-world.ts';
 import { modelOf, userOf, viewOf } from '../support/policy-world.ts';
@@ -41,6 +41,7 @@ const worlds: fc.Arbitrary<Required<World>> = fc.record({
     { maxKeys: 5 },
   ),
   composites: fc.constant(['arena-model']),
+  prefixes: fc.constant([]),
 });
 const roles = fc.constantFrom('user', 'user', 'admin', 'pending', 'banned');
 const modes = fc.record({ adminAccess: fc.constantFrom('organization' as const, 'all' as const) });
@@ -56,10 +57,14 @@ test('a permit has a witness: a grant of an own organization covers the model, o
       const granted = (id: string) =>
         (world.members[user] ?? []).some((name) => (world.grants[name] ?? []).some((pattern) => covers(pattern, id)));
       const { base, parameterModels = [] } = world.presets[model] ?? {};
+      const named = (world.members[user] ?? []).some((name) => (world.grants[name] ?? []).includes(model));
+      const isPreset = (id: string) => ![undefined, id].includes(world.presets[id]?.base);
+      const withParameters = parameterModels.every(granted);
       const throughBase =
-        base !== undefined && base !== 'arena-model' && granted(base) && parameterModels.every(granted);
+        base !== undefined && base !== 'arena-model' && !isPreset(base) && granted(base) && withParameters;
+      const byItself = granted(model) && ((named && isPreset(model)) || withParameters);
       const isAll = role === 'admin' && options.adminAccess === 'all';
-      expect(decision.effect).toBe(allowed && (isAll || granted(model) || throughBase) ? 'permit' : 'deny');
+      expect(decision.effect).toBe(allowed && (isAll || byItself || (!granted(model) && throughBase)) ? 'permit' : 'deny');
       if (decision.effect === 'permit' && decision.reason !== 'admin_access') {
         expect(world.members[user]).toContain(decision.grant?.organization);
         expect(covers(decision.grant?.pattern ?? '', decision.chain.at(-1) ?? '')).toBe(true);

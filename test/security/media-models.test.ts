@@ -1,4 +1,7 @@
-/** Bypass list row 27: image and speech models have a name space of their own, chat models do not hide in it. */
+/**
+ * Image and speech models have a name space of their own. `any` means any: the answer never tells which ids other
+ * organizations were granted. What routes beside the one model is judged as everywhere.
+ */
 import type { Attack, Use } from '../support/attacks.ts';
 import { describeAttacks } from '../support/attacks.ts';
 import type { TestGate } from '../support/gate.ts';
@@ -41,13 +44,10 @@ const hidden: readonly Attack[] = DOORS.map(([target, dialect]) => ({
 describeAttacks('media models, any', {
   prepare,
   attacks: [
-    ...refused('F'),
-    ...refused('only-a-row'),
-    ...refused('globex/anything'),
     ...refused('imagen:predict?key=x'),
     ...refused('../../models/F'),
     ...refused('x%2f..%2fF'),
-    ...refused(['F'], 403),
+    ...refused(['F'], 400),
     ...refused(5, 400),
     ...hidden,
     ...DOORS.map(([target, dialect]): Attack => ({
@@ -59,6 +59,10 @@ describeAttacks('media models, any', {
     })),
   ],
   uses: [
+    ...used('F'),
+    ...used('only-a-row'),
+    ...used('globex/anything'),
+
     ...used('dall-e-3'),
     ...used('A'),
     ...DOORS.map(([target]): Use => ({

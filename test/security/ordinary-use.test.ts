@@ -74,12 +74,6 @@ function prepare({ database }: TestGate): void {
 
 const saved: readonly Use[] = [
   { name: 'saving an old chat', target: '/api/v1/chats/old', body: { chat: OLD_CHAT } },
-  { name: 'saving it as new', target: '/api/v1/chats/new', body: { chat: OLD_CHAT } },
-  {
-    name: 'importing it',
-    target: '/api/v1/chats/import',
-    body: { chats: [{ chat: OLD_CHAT, meta: {}, pinned: false }] },
-  },
   { name: 'opening it', target: '/api/v1/chats/old' },
   { name: 'the list of chats', target: '/api/v1/chats/list' },
   // routes that the sample does not have: its answer to an unknown POST shows that they reached it

@@ -1,6 +1,6 @@
 /**
- * Bypass list rows 14 to 19, surprises S2 to S7: what is stored names a model that a later request runs. Storing history
- * is never refused; running what it names is, and so is storing what would run by itself.
+ * What is stored names a model that a later request runs. A save may keep the names that the stored version has, and may
+ * add permitted ones; a run goes on only if every model that it will run can be named.
  */
 import type { Attack, Use } from '../support/attacks.ts';
 import { chat, describeAttacks } from '../support/attacks.ts';
@@ -44,7 +44,11 @@ const CHATS: Record<string, unknown> = {
   timer: withMessages({ p: internal({}, { type: 'timer', timer_id: 'forged' }) }),
   'timer-params': withMessages({ p: internal({}, { type: 'timer', timer_id: 'forged-params' }) }),
   'pending-own': withMessages({ p: internal({ model: 'acme/one' }) }),
-  'pending-done': withMessages({ p: internal({ model: 'F', childrenIds: ['x'] }) }),
+  'pending-done': withMessages({
+    p: internal({ model: 'F', childrenIds: ['x'] }),
+    x: { role: 'assistant', model: 'F', parentId: 'p' },
+  }),
+  empty: { models: [''], history: { messages: { m: { role: 'assistant' } } } },
   forged: withMessages({}),
   'forged-params': withMessages({}),
   params: withMessages({ m: { role: 'assistant', model: 'A' } }, { params: { custom_params: { models: '["F"]' } } }),
@@ -179,7 +183,105 @@ const resolve: readonly Attack[] = [
   body: { call_id: 'c1', action: 'approve' },
 }));
 
+const message = (more: object) => ({ chat: withMessages({ m: { role: 'assistant', ...more } }) });
+const saves: readonly Attack[] = [
+  { name: 'under model', body: message({ model: 'F' }) },
+  { name: 'under model_id, beside a permitted model', body: message({ model: 'A', model_id: 'F' }) },
+  { name: 'under model_id, without a role', body: message({ role: undefined, model_id: 'F', done: true }) },
+  { name: 'as no text', body: message({ model: ['A'] }) },
+  { name: 'with a character that is taken out', body: message({ model: '\u0000F' }) },
+  { name: 'in the list of a message', body: message({ models: ['F'] }) },
+  { name: "in the chat's list", body: { chat: withMessages({}, { models: ['F'] }) } },
+  { name: "as the chat's model", body: { chat: { model_id: 'F' } } },
+  { name: 'in the list of the branch', body: { chat: { messages: [{ id: 'm', model: 'F' }] } } },
+  { name: 'in the list of the branch, without an id', body: { chat: { messages: [{ model: 'F' }] } } },
+  ...[
+    { plugins: [{ id: 'fusion' }] },
+    { tools: [{ type: 'openrouter:advisor' }] },
+    { provider: 'x' },
+    { models: ['F'] },
+  ].flatMap((params) => [
+    { name: `in the parameters of the chat: ${JSON.stringify(params)}`, body: { chat: { params } } },
+    { name: `in the parameters of a message: ${JSON.stringify(params)}`, body: message({ meta: { params } }) },
+  ]),
+  { name: 'in a tool call', body: message(ofCall('update_automation', '{"model_id":"F"}')) },
+].flatMap(({ name, body }) =>
+  ['/api/v1/chats/new', '/api/v1/chats/clean'].map((target) => ({
+    name: `saving a name ${name} at ${target}`,
+    target,
+    body,
+  })),
+);
+
+/** The stored version names F elsewhere. */
+const moved: readonly Attack[] = [
+  { name: 'to another message', body: { chat: withMessages({ a: { role: 'assistant', model: 'F' } }) } },
+  { name: 'to a new message', body: { chat: withMessages({ new: { role: 'assistant', model: 'F' } }) } },
+  { name: 'from a message to the parameters', body: { chat: { params: { model: 'F' } } } },
+].map(({ name, body }) => ({ name: `moving a stored name ${name}`, target: '/api/v1/chats/old', body }));
+
+const cleaned = (key: string, value: unknown) => ({
+  chat: withMessages({ p: { role: 'user', model: 'A', [key]: value } }),
+});
+const cleanedKeys: readonly Attack[] = [
+  ['NUL in a key', cleaned('mod\0el', 'F')],
+  ['half of a surrogate pair in a key', cleaned('mod\ud800el', 'F')],
+  ['the same, deep inside', cleaned('meta', { 'inter\udc00nal': true, type: 'subagent' })],
+].flatMap(([name, body]) =>
+  ['/api/v1/chats/new', '/api/v1/chats/clean', '/api/v1/chats/import', '/api/v1/chats/clean/messages/a/event'].map(
+    (target) => ({
+      name: `${String(name)} at ${target}`,
+      target,
+      init: { method: 'POST', body: JSON.stringify(target.endsWith('import') ? { chats: [body] } : body) },
+      status: 400 as const,
+    }),
+  ),
+);
+
+const parameters: readonly Attack[] = [
+  { plugins: [{ id: 'fusion' }] },
+  { provider: 'x' },
+  { model: 'F' },
+  { custom_params: { models: '["F"]' } },
+].map((params) => ({
+  name: `parameters written to a chat: ${JSON.stringify(params)}`,
+  target: '/api/v1/chats/clean/params',
+  init: { method: 'PATCH', body: JSON.stringify(params) },
+}));
+
+/** Nothing is named where something stored would run. */
+const unnamed: readonly Attack[] = [
+  '/api/v1/chats/none/messages/m/resolve',
+  '/api/v1/chats/empty/messages/none/resolve',
+  '/api/v1/chats/empty/messages/m/resolve',
+  '/api/v1/chats/none/compact',
+  '/api/v1/chats/empty/compact',
+  '/api/v1/automations/none/run',
+].map((target) => ({ name: `what names nothing: ${target}`, target, body: { call_id: 'c1', action: 'reject' } }));
+
 const others: readonly Attack[] = [
+  { name: 'saving a name in a chat that is not there', target: '/api/v1/chats/none', body: message({ model: 'F' }) },
+  { name: 'an old chat, saved again as new', target: '/api/v1/chats/new', body: { chat: CHATS['old'] } },
+  {
+    name: 'a question to models, some of them lost, in a new chat',
+    target: CHAT,
+    body: chat('A', { parent_id: null, user_message: { id: 'u', role: 'user', content: 'x', models: ['A', 'F'] } }),
+  },
+  {
+    name: 'a message that is written with the question',
+    target: CHAT,
+    body: chat('A', { chat_id: 'clean', user_message: { id: 'u', role: 'user', content: 'x', model_id: 'F' } }),
+  },
+  {
+    name: 'deleting the answer to what has run with a lost model',
+    target: '/api/v1/chats/pending-done/messages/x',
+    init: { method: 'DELETE' },
+  },
+  {
+    name: 'another parent for the answer to what has run with a lost model',
+    target: '/api/v1/chats/pending-done',
+    body: { chat: { history: { messages: { x: { role: 'assistant', model: 'A', parentId: 'q' } } } } },
+  },
   { name: 'compacting an old chat', target: '/api/v1/chats/old/compact', body: {} },
   { name: 'compacting an old chat without a body', target: '/api/v1/chats/old/compact', init: { method: 'POST' } },
   { name: 'compacting with a forbidden model', target: '/api/v1/chats/clean/compact', body: { model: 'F' } },
@@ -241,14 +343,7 @@ const uses: readonly Use[] = [
     runs: ['A', 'acme/one'],
   },
   { name: 'what waited and has run', target: CHAT, body: chat('A', { chat_id: 'pending-done' }), runs: ['A'] },
-  {
-    name: 'a question to models, some of them lost',
-    target: CHAT,
-    body: chat('A', { parent_id: null, user_message: { id: 'u', role: 'user', content: 'x', models: ['A', 'F'] } }),
-    runs: ['A'],
-  },
   { name: 'an old chat, saved', target: '/api/v1/chats/old', body: { chat: CHATS['old'] }, runs: [] },
-  { name: 'an old chat, saved again as new', target: '/api/v1/chats/new', body: { chat: CHATS['old'] }, runs: [] },
   {
     name: 'what has run, saved',
     target: '/api/v1/chats/pending-done',
@@ -264,7 +359,7 @@ const uses: readonly Use[] = [
   {
     name: 'talk about what is "internal", saved',
     target: '/api/v1/chats/new',
-    body: { chat: { title: '"internal"', models: ['F'] } },
+    body: { chat: { title: '"internal"', models: ['A'] } },
     runs: [],
   },
   { name: 'a chat, compacted', target: '/api/v1/chats/clean/compact', body: { model: 'A' }, runs: ['A'] },
@@ -318,6 +413,16 @@ const uses: readonly Use[] = [
 
 describeAttacks('by what is stored', {
   prepare,
-  attacks: [...background, ...pending, ...resolve, ...others],
+  attacks: [
+    ...background,
+    ...pending,
+    ...resolve,
+    ...saves,
+    ...moved,
+    ...cleanedKeys,
+    ...parameters,
+    ...unnamed,
+    ...others,
+  ],
   uses,
 });

@@ -18,12 +18,14 @@ export interface World {
   readonly members: Readonly<Record<string, readonly string[]>>;
   readonly presets?: Readonly<Record<string, PresetRow>>;
   readonly composites?: readonly string[];
+  /** `prefix_id` of the connections, each with its dot. */
+  readonly prefixes?: readonly string[];
 }
 
 export const userOf = (id: string, role = 'user'): UserPrincipal => ({ kind: 'user', id: toUserId(id), role });
 export const modelOf = (id: string): ModelId => id as ModelId;
 
-export function viewOf({ grants, members, presets = {}, composites = [] }: World): StoreView {
+export function viewOf({ grants, members, presets = {}, composites = [], prefixes = [] }: World): StoreView {
   const sets = new Map(
     Object.entries(grants).map(([name, patterns]) => [name, compileGrants(toOrganizationId(name), patterns)]),
   );
@@ -44,6 +46,7 @@ export function viewOf({ grants, members, presets = {}, composites = [] }: World
         .filter((set) => set.exact.size + set.prefixes.length > 0),
     preset,
     isComposite: (id) => composites.includes(id),
+    connectionPrefixes: () => prefixes,
     user: () => undefined,
     userOfApiKey: () => undefined,
     isGrantedAnywhere: (id) =>
@@ -53,10 +56,7 @@ export function viewOf({ grants, members, presets = {}, composites = [] }: World
       }),
     hasModelRow: (id) => Object.hasOwn(presets, id),
     stored: {
-      ofChat: nothing,
-      ofChatMessages: nothing,
-      ofAnsweredRuns: nothing,
-      ofToolApproval: nothing,
+      chat: () => undefined,
       ofTimer: nothing,
       ofChannelMessage: nothing,
       ofAutomation: nothing,

@@ -3,7 +3,7 @@
  * there is a default or comes from the backend's environment, and nobody else can tell which.
  */
 import type { Connection } from '../../store/database.ts';
-import { parseJson } from '../../store/parameter-models.ts';
+import { tryParseJson } from '../../references/exact-json.ts';
 import type { Schema } from '../../store/schema-reader.ts';
 
 export type SettingKey =
@@ -25,7 +25,7 @@ export function createSettings(connection: Connection, { config }: Schema): (key
     .pluck();
   return (key) => {
     const stored = statement.get(key);
-    return typeof stored === 'string' ? parseJson(stored) : undefined;
+    return typeof stored === 'string' ? tryParseJson(stored) : undefined;
   };
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseModelId } from '../../../src/policy/model-id.ts';
+import { CHAT_MODELS, CHAT_PARAMETERS, everyName, unanswered } from '../../../src/references/saved-chat.ts';
 import type { StoredReferences } from '../../../src/store/store-view.ts';
 import type { TestDatabase } from '../../support/database.ts';
 import { createDatabase, ERAS } from '../../support/database.ts';
@@ -17,6 +18,14 @@ function ask(
   using opened = openStore(database.path);
   return [...query(opened.next().stored)].sort();
 }
+
+const everything = (stored: StoredReferences, id: string) => {
+  const chat = stored.chat(id);
+  return chat === undefined ? [] : [...everyName(chat.names)];
+};
+const at = (stored: StoredReferences, place: string) => [
+  ...(stored.chat('chat', [place])?.names.models.get(place) ?? []),
+];
 
 const CHAT = {
   models: ['chosen', ''],
@@ -36,7 +45,7 @@ describe('a chat names', () => {
   test.each(ERAS)('what its list, its messages and its parameters name (%s)', (era) => {
     const named = ask(
       (database) => database.addChat({ id: 'chat', user: 'ada', chat: CHAT }),
-      (stored) => stored.ofChat('chat'),
+      (stored) => everything(stored, 'chat'),
       era,
     );
     expect(named).toEqual(['answered', 'answered too', 'chosen', 'fallback', 'strange key']);
@@ -50,7 +59,7 @@ describe('a chat names', () => {
         database.addChatMessage({ id: 'chat-b', chat: 'chat', user: 'ada', role: 'user', model: null });
         database.addChatMessage({ id: 'other-a', chat: 'other', user: 'ada', model: 'elsewhere' });
       },
-      (stored) => stored.ofChat('chat'),
+      (stored) => everything(stored, 'chat'),
     );
     expect(named).toEqual(['in a row']);
   });
@@ -59,7 +68,7 @@ describe('a chat names', () => {
     expect(
       ask(
         () => undefined,
-        (stored) => stored.ofChat('chat'),
+        (stored) => everything(stored, 'chat'),
       ),
     ).toEqual([]);
   });
@@ -72,7 +81,7 @@ describe('a chat names', () => {
           database.addChat({ id: 'chat', user: 'ada', chat: {} });
           database.run('UPDATE chat SET chat = ?', document);
         },
-        (stored) => stored.ofChat('chat'),
+        (stored) => everything(stored, 'chat'),
       );
       expect(named).toHaveLength(1);
       expect(parseModelId(named[0])).toBeUndefined();
@@ -85,7 +94,7 @@ describe('a chat names', () => {
         database.addChat({ id: 'chat', user: 'ada', chat: {} });
         database.run('UPDATE chat SET chat = ?', '{"score": NaN, "high": Infinity, "models": ["hidden"]}');
       },
-      (stored) => stored.ofChat('chat'),
+      (stored) => everything(stored, 'chat'),
     );
     expect(named).toEqual(['hidden']);
   });
@@ -95,10 +104,21 @@ describe('messages of a chat name', () => {
   const oneChat = (database: TestDatabase) => void database.addChat({ id: 'chat', user: 'ada', chat: CHAT });
 
   test('their own model and no other message’s', () => {
-    expect(ask(oneChat, (stored) => stored.ofChatMessages('chat', ['b']))).toEqual(['answered']);
-    expect(ask(oneChat, (stored) => stored.ofChatMessages('chat', ['c"; --']))).toEqual(['strange key']);
-    expect(ask(oneChat, (stored) => stored.ofChatMessages('chat', ['a', 'nobody']))).toEqual([]);
-    expect(ask(oneChat, (stored) => stored.ofChatMessages('chat', []))).toEqual([]);
+    expect(ask(oneChat, (stored) => at(stored, 'b'))).toEqual(['answered', 'answered too']);
+    expect(ask(oneChat, (stored) => at(stored, 'c"; --'))).toEqual(['strange key']);
+    expect(ask(oneChat, (stored) => at(stored, 'a'))).toEqual([]);
+    expect(ask(oneChat, (stored) => at(stored, 'nobody'))).toEqual([]);
+    expect(ask(oneChat, (stored) => [...(stored.chat('chat', ['b'])?.names.models.keys() ?? [])])).toEqual(
+      [CHAT_MODELS, CHAT_PARAMETERS, 'b'].sort(),
+    );
+  });
+
+  test('a model under either of its keys', () => {
+    const messages = { a: { model: 'one', model_id: 'other' }, b: { model: '', model_id: 'late' } };
+    const prepare = (database: TestDatabase) =>
+      void database.addChat({ id: 'chat', user: 'ada', chat: { history: { messages } } });
+    expect(ask(prepare, (stored) => at(stored, 'a'))).toEqual(['one', 'other']);
+    expect(ask(prepare, (stored) => at(stored, 'b'))).toEqual(['late']);
   });
 
   test('what the row says beside what the document says', () => {
@@ -107,54 +127,64 @@ describe('messages of a chat name', () => {
         oneChat(database);
         database.addChatMessage({ id: 'chat-b', chat: 'chat', user: 'ada', model: 'in the row' });
       },
-      (stored) => stored.ofChatMessages('chat', ['b']),
+      (stored) => at(stored, 'b'),
     );
-    expect(named).toEqual(['answered', 'in the row']);
+    expect(named).toEqual(['answered', 'answered too', 'in the row']);
+  });
+
+  test('no model of their own, where the document or the row lacks one', () => {
+    const unnamed = ask(
+      (database) => {
+        oneChat(database);
+        database.addChatMessage({ id: 'chat-b', chat: 'chat', user: 'ada', model: null });
+      },
+      (stored) => [...(stored.chat('chat')?.names.unnamed ?? [])],
+    );
+    expect(unnamed).toEqual(['a', 'b']);
   });
 
   const pending = (fields: object) => ({
     history: { messages: { p: { id: 'p', role: 'user', model: 'later', content: 'x', childrenIds: [], ...fields } } },
   });
+  const waiting = (stored: StoredReferences) => {
+    const chat = stored.chat('chat', []);
+    return chat === undefined ? [] : unanswered(chat.names);
+  };
 
   test.each([
     ['a sub-agent', { meta: { internal: true, type: 'subagent' } }],
     ['a sub-agent that waits', { meta: { internal: true, type: 'subagent', status: 'pending' } }],
     ['a timer', { meta: { internal: true, type: 'timer' } }],
-    ['children in a form that Python takes for none', { meta: { internal: true, type: 'timer' }, childrenIds: {} }],
+    ['children that are not there', { meta: { internal: true, type: 'timer' }, childrenIds: ['q'] }],
   ])('what the backend has left to run by itself: %s', (_name, fields) => {
-    const named = ask(
-      (database) => void database.addChat({ id: 'chat', user: 'ada', chat: pending(fields) }),
-      (stored) => stored.ofChatMessages('chat', []),
-    );
-    expect(named).toEqual(['later']);
+    const prepare = (database: TestDatabase) =>
+      void database.addChat({ id: 'chat', user: 'ada', chat: pending(fields) });
+    expect(ask(prepare, waiting)).toEqual(['p']);
+    expect(ask(prepare, (stored) => at(stored, 'p'))).toEqual(['later']);
   });
 
-  test.each([
-    ['written by a model', { role: 'assistant', meta: { internal: true } }],
-    ['answered already', { meta: { internal: true, type: 'timer' }, childrenIds: ['q'] }],
-    ['written by a person', { meta: { internal: false } }],
-  ])('nothing more for a message that was %s', (_name, fields) => {
-    const named = ask(
-      (database) => void database.addChat({ id: 'chat', user: 'ada', chat: pending(fields) }),
-      (stored) => stored.ofChatMessages('chat', []),
-    );
-    expect(named).toEqual([]);
+  test('nothing left to run where another message answers, or where a person wrote', () => {
+    const answered = pending({ meta: { internal: true, type: 'timer' } });
+    const chat = { history: { messages: { ...answered.history.messages, q: { id: 'q', parentId: 'p' } } } };
+    expect(ask((database) => void database.addChat({ id: 'chat', user: 'ada', chat }), waiting)).toEqual([]);
+    const written = pending({ meta: { internal: false } });
+    expect(ask((database) => void database.addChat({ id: 'chat', user: 'ada', chat: written }), waiting)).toEqual([]);
   });
 
   test('what the run of a timer names, with its parameters', () => {
     const run = { model_id: 'by timer', chat_context: { params: { custom_params: { fallbacks: ['routed'] } } } };
     const prepare = (database: TestDatabase) => {
       database.addChat({ id: 'timer', user: 'eve', chat: {} });
-      database.run("UPDATE chat SET meta = ? WHERE id = 'timer'", JSON.stringify({ run }));
+      database.run("UPDATE chat SET meta = ? WHERE id = 'timer'", JSON.stringify({ run, timer_model_id: 'spare' }));
       const meta = { internal: true, type: 'timer', timer_id: 'timer' };
       database.addChat({ id: 'chat', user: 'ada', chat: pending({ meta, model: undefined }) });
     };
-    expect(ask(prepare, (stored) => stored.ofChatMessages('chat', []))).toEqual(['by timer', 'routed']);
-    expect(ask(prepare, (stored) => stored.ofTimer('timer'))).toEqual(['by timer', 'routed']);
+    expect(ask(prepare, (stored) => [...(stored.chat('chat')?.names.timers ?? [])])).toEqual(['timer']);
+    expect(ask(prepare, (stored) => stored.ofTimer('timer'))).toEqual(['by timer', 'routed', 'spare']);
     expect(ask(prepare, (stored) => stored.ofTimer('nobody'))).toEqual([]);
   });
 
-  test('what a stored call of an automation tool would write', () => {
+  test('what their parameters and a stored call of an automation tool name', () => {
     const output = [
       { type: 'function_call', name: 'update_automation', arguments: '{"model_id": "smuggled"}', status: 'pending' },
       { type: 'function_call', name: 'search', arguments: '{"model_id": "harmless"}' },
@@ -164,36 +194,19 @@ describe('messages of a chat name', () => {
         database.addChat({ id: 'chat', user: 'ada', chat: {} });
         database.addChatMessage({ id: 'chat-b', chat: 'chat', user: 'ada', model: 'answered' });
         database.run('UPDATE chat_message SET output = ?', JSON.stringify(output));
+        database.run('UPDATE chat_message SET meta = ?', JSON.stringify({ params: { models: ['routed'] } }));
       },
-      (stored) => stored.ofChatMessages('chat', ['b']),
+      (stored) => at(stored, 'b'),
     );
-    expect(named).toEqual(['answered', 'smuggled']);
+    expect(named).toEqual(['answered', 'routed', 'smuggled']);
   });
 });
 
-describe('resuming a tool call runs', () => {
-  test('the model of the message, with the parameters of chat and message', () => {
-    const named = ask(
-      (database) => {
-        database.addChat({ id: 'chat', user: 'ada', chat: CHAT });
-        database.addChatMessage({ id: 'chat-m', chat: 'chat', user: 'ada', model: 'asked' });
-        database.run('UPDATE chat_message SET meta = ?', JSON.stringify({ params: { models: ['from the message'] } }));
-      },
-      (stored) => stored.ofToolApproval('chat', 'm'),
-    );
-    expect(named).toEqual(['asked', 'fallback', 'from the message']);
-  });
-
-  test('the first model of the chat where the message names none', () => {
-    const named = ask(
-      (database) => {
-        database.addChat({ id: 'chat', user: 'ada', chat: { models: ['first', 'second'] } });
-        database.addChatMessage({ id: 'chat-m', chat: 'chat', user: 'ada', model: null });
-      },
-      (stored) => stored.ofToolApproval('chat', 'm'),
-    );
-    expect(named).toEqual(['first']);
-  });
+test('a chat says whose it is, and whether the backend checks that', () => {
+  const prepare = (database: TestDatabase) => void database.addChat({ id: 'chat', user: 'ada', chat: CHAT });
+  const owner = ({ chat }: StoredReferences) => [String(chat('chat')?.owner), String(chat('chat')?.checkedByBackend)];
+  expect(ask(prepare, owner)).toEqual(['ada', 'true']);
+  expect(ask(prepare, owner, '0.6.18')).toEqual(['ada', 'false']);
 });
 
 describe('other stored objects name', () => {

@@ -15,7 +15,7 @@ describe('a preset', () => {
     ['fallbacks as objects', { fallbacks: [{ model: 'a' }, { id: 'b' }] }, ['a', 'b']],
     ['extra_body', { extra_body: { route: 'fallback', models: ['a'] } }, ['a']],
     ['JSON in a string that hides an object', { custom_params: { extra: '{"model": "a"}' } }, ['a']],
-    ['JSON that Python reads and others do not', { custom_params: { extra: '{"models": ["a"], "x": NaN}' } }, ['a']],
+    ['JSON that only Python reads', { custom_params: { extra: '{"models": ["a"], "x": NaN}' } }, ['\0']],
     ['nothing but settings', { temperature: 0.7, stop: ['model'], system: 'You are a model.' }, []],
   ])('names in its parameters: %s', (_name, params, expected) => {
     using database = createDatabase();
@@ -34,7 +34,7 @@ describe('a preset', () => {
     expect(opened.reason('ada', 'preset')).toBe('preset_parameter_not_granted');
   });
 
-  test.each([null, '', 'null', 'not JSON', '[]', '7'])('survives parameters that are none: %s', (params) => {
+  test.each([null, '', 'null', '{}'])('survives parameters that are none: %s', (params) => {
     using database = createDatabase();
     database.addModel({ id: 'preset', base: 'base' });
     database.run('UPDATE model SET params = ?', params);
@@ -42,13 +42,19 @@ describe('a preset', () => {
     expect(opened.next().preset(id('preset'))).toMatchObject({ base: 'base', parameterModels: [] });
   });
 
-  test('is read as Python reads it, with numbers that are none', () => {
-    using database = createDatabase();
-    database.addModel({ id: 'preset', base: 'base' });
-    database.run('UPDATE model SET params = ?', '{"temperature": NaN, "top_p": -Infinity, "model": "hidden"}');
-    using opened = openStore(database.path);
-    expect(opened.next().preset(id('preset'))).toMatchObject({ parameterModels: ['hidden'] });
-  });
+  test.each(['not JSON', '[]', '7', '{"temperature": NaN, "model": "hidden"}', '{"model": "base", "model": "hidden"}'])(
+    'with parameters that two readers could read differently is permitted to nobody: %s',
+    (params) => {
+      using database = createDatabase();
+      database.addUser({ id: 'ada' });
+      database.addMember('acme', 'ada');
+      database.grant('acme', 'base');
+      database.addModel({ id: 'preset', base: 'base' });
+      database.run('UPDATE model SET params = ?', params);
+      using opened = openStore(database.path);
+      expect(opened.reason('ada', 'preset')).toBe('preset_parameter_not_granted');
+    },
+  );
 
   test('whose base is the row itself ends the walk', () => {
     using database = createDatabase();

@@ -23,14 +23,14 @@ const effect = (model: string, names?: NameSpace) => judge.one(view, userOf('ann
 describe('a name is judged for what it stands for', () => {
   test.each<[names: NameSpace, permitted: string[], denied: string[]]>([
     ['chat', ['A', 'over-a', 'given', 'plain', 'mine:latest'], ['F', 'over-f', 'mine', 'row', 'over-mine']],
-    ['provider', ['A', 'given'], ['F', 'over-a', 'over-f', 'mine']],
+    ['provider', ['A'], ['F', 'given', 'over-a', 'over-f', 'mine']],
     [
       'ollama',
       ['mine', 'mine:latest', 'tagged:7b', 'over-tagged', 'given'],
       ['A', 'plain', 'over-a', 'over-plain', 'over-mine', 'F'],
     ],
     ['ollama_raw', ['mine', 'mine:latest', 'tagged:7b'], ['A', 'plain', 'over-tagged', 'tagged', 'given', 'F']],
-    ['media', ['A', 'dall-e-3', 'over-a'], ['F', 'globex/x', 'row', 'a/../F', 'x?y', 'x#y', 'x%2f', 'x\\y']],
+    ['media', ['A', 'dall-e-3', 'over-a', 'F', 'globex/x', 'row'], ['a/../F', 'x?y', 'x#y', 'x%2f', 'x\\y']],
   ])('%s', (names, permitted, denied) => {
     const effects = (models: string[]) => models.map((model) => [model, effect(model, names)]);
     expect(effects(permitted)).toEqual(permitted.map((model) => [model, 'permit']));

@@ -35,7 +35,6 @@ describe('a model is permitted', () => {
     ['as a preset that was granted itself', 'ann', 'given', 'grant', ['acme', 'given'], ['given']],
     ['as a preset on a granted model', 'ann', 'over-a', 'preset_base', ['acme', 'A'], ['over-a', 'A']],
     ['as a preset on a prefix', 'ann', 'over-prefix', 'preset_base', ['acme', 'acme/*'], ['over-prefix', 'acme/x']],
-    ['as a preset on a granted preset', 'ann', 'over-given', 'preset_base', ['acme', 'given'], ['over-given', 'given']],
     ['as a preset that names granted models', 'ann', 'settled', 'preset_base', ['acme', 'A'], ['settled', 'A']],
     ['as a composite that everything covers', 'sol', 'arena-model', 'prefix_grant', ['star', '*'], ['arena-model']],
   ])('%s', (_sentence, user, model, reason, [organization, pattern], chain) => {
@@ -60,6 +59,13 @@ describe('a model is denied', () => {
     ['to a user without organization', 'dan', 'A', 'no_organization', []],
     ['to a member of an organization without grants', 'eve', 'A', 'no_organization', []],
     ['that is the base of a granted preset', 'ann', 'F', 'not_granted', ['F']],
+    [
+      'as a preset on a preset, which no provider knows',
+      'ann',
+      'over-given',
+      'preset_base_not_granted',
+      ['over-given', 'given'],
+    ],
     ['as a preset on another', 'ann', 'over-f', 'preset_base_not_granted', ['over-f', 'F']],
     [
       'as a preset on a preset that is not granted itself',

@@ -1,15 +1,20 @@
 /**
- * The set of models that a request names. A request names more than one: the backend and the providers behind it read
- * models from `params`, from JSON hidden in `custom_params`, from fan-out lists and from routing fields. So every key
- * that names a model counts, at any depth, outside what is content or history, and all of them must be permitted.
+ * The models that a JSON document names. One reader serves requests, stored presets and saved chats, so that what is
+ * refused in a request is refused where it is stored.
+ *
+ * A document names more than one model: the backend and the providers behind it read models from `params`, from JSON
+ * hidden in `custom_params`, from fan-out lists and from routing fields. Every key that names a model counts, at any
+ * depth, outside of content and history. All of these models must be permitted.
  */
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
-import { foldKey, namesModels } from '../policy/model-keys.ts';
+import { foldKey, namesModels } from './model-keys.ts';
 import { parseStrictText } from './strict-json.ts';
 
 export interface References {
   readonly models: ReadonlySet<ModelId>;
+  /** Those of them that are sent to the connection of the model that runs, and mean what its provider takes them for. */
+  readonly routed: ReadonlySet<ModelId>;
   /** Where a model should be named in a form that cannot be read; the path of keys, for the refusal. */
   readonly unreadable: string | undefined;
   /** `model_item.direct` is set: the request asks for a model of the caller's own browser. */
@@ -19,15 +24,17 @@ export interface References {
 export interface ReferenceRules {
   /** Further top-level keys that name a model on this surface: Ollama's `name`, `source`, `from`. */
   readonly topLevel?: ReadonlySet<string>;
+  /**
+   * What `model_controls` holds (0.12). In a request and a saved chat: the options that a user has chosen, keyed by
+   * model; the page sends all of them. In a preset: the options themselves, whose parameters reach the provider.
+   */
+  readonly controls?: 'chosen' | 'defined';
 }
 
 /** A list with an entry for each run that the request starts (0.9+); in its old form an object whose keys are model ids. */
 export const FAN_OUT = 'message_ids';
 
-/**
- * What people wrote, what they attached, what ran before, and schemas: names in there run nothing. `model_controls`
- * holds the choices a user ever made, keyed by model: the page sends all of them with every request (0.12).
- */
+/** What people wrote, what they attached, what ran before, and schemas: a name in there runs nothing. */
 const CONTENT: ReadonlySet<string> = new Set([
   'messages',
   'history',
@@ -39,13 +46,34 @@ const CONTENT: ReadonlySet<string> = new Set([
   'tool_servers',
   'input_schema',
   'json_schema',
-  'model_controls',
 ]);
+
+/**
+ * Objects that hold the parameters of a run: the body itself and what the backend merges into it (utils/payload.py).
+ * Only there do the keys below stand for a schema or for the caller's own labels.
+ */
+const PARAMETERS: ReadonlySet<string> = new Set(['params', 'custom_params', 'extra_body']);
+
+/**
+ * Content of a request's parameters, by the path of keys from the parameters on. Sources: OpenAI API reference
+ * (`metadata`, `response_format`, `text.format`), Ollama API (`format`), vLLM (`guided_json`, `structured_outputs`),
+ * Anthropic API (`output_config.format`).
+ */
+const PARAMETER_CONTENT: readonly (readonly string[])[] = [
+  ['metadata'],
+  ['format'],
+  ['guided_json'],
+  ['guided_decoding'],
+  ['structured_outputs'],
+  ['response_format'],
+  ['text', 'format'],
+  ['output_config', 'format'],
+];
 
 /** Provider routing: readable only as an object or a list of objects, whose model names are then checked. */
 const ROUTING: ReadonlySet<string> = new Set(['provider', 'plugins', 'extra_body']);
 
-/** Routing by a name that stands for models of somebody else's choosing cannot be judged at all. */
+/** Routing by a name that stands for models of another person's choosing cannot be judged at all. */
 const OPAQUE_ROUTING: ReadonlySet<string> = new Set(['preset']);
 /** So do OpenRouter's plugins that choose models, with a panel of their own where none is named. */
 const OPAQUE_PLUGINS = /fusion|router/i;
@@ -54,46 +82,83 @@ const OPAQUE_TOOLS = /^openrouter:(?!(?:web_search|web_fetch|datetime)$)/i;
 
 /** @param body parsed JSON; anything but an object names nothing */
 export function collectReferences(body: unknown, rules: ReferenceRules = {}): References {
-  const walk = new Walk();
+  const walk = new Walk(rules.controls ?? 'chosen');
   if (isObject(body)) {
     for (const key of Object.keys(body)) if (rules.topLevel?.has(foldKey(key)) === true) walk.named(body[key], key);
   }
-  walk.visit(body, '', false);
+  walk.visit(body, '', { hidden: false, parameters: [] });
   return walk;
+}
+
+/**
+ * References of a preset's `params` column, or of the parameters that a chat or a message keeps. They become parameters
+ * of a run, and are read as such.
+ */
+export const collectParameters = (params: unknown, controls: 'chosen' | 'defined'): References =>
+  collectReferences({ params }, { controls });
+
+interface Place {
+  /** Inside of `custom_params`, where strings are JSON that the backend parses (utils/payload.py). */
+  readonly hidden: boolean;
+  /** The keys that lead here from the nearest parameters object; undefined where none leads here. */
+  readonly parameters: readonly string[] | undefined;
 }
 
 class Walk implements References {
   readonly models = new Set<ModelId>();
+  readonly routed = new Set<ModelId>();
   unreadable: string | undefined = undefined;
   direct = false;
+  readonly #controls: 'chosen' | 'defined';
 
-  /** @param hidden inside `custom_params`, where strings are JSON that the backend parses (utils/payload.py) */
-  visit(value: unknown, path: string, hidden: boolean): void {
+  constructor(controls: 'chosen' | 'defined') {
+    this.#controls = controls;
+  }
+
+  visit(value: unknown, path: string, place: Place): void {
     if (typeof value === 'string') {
-      if (hidden) this.visitText(value, path);
+      if (place.hidden) this.visitText(value, path, place);
     } else if (Array.isArray(value)) {
-      for (const item of value) this.visit(item, path, hidden);
+      const item = { hidden: place.hidden, parameters: undefined };
+      for (const one of value) this.visit(one, path, item);
     } else if (isObject(value)) {
       if (typeof value['type'] === 'string' && OPAQUE_TOOLS.test(value['type'])) this.refuse(`${path}.type`);
       for (const key of Object.keys(value)) {
         if (key === 'parameters' && isFunction(value, path)) continue;
-        this.visitKey(key, value[key], path === '' ? key : `${path}.${key}`, hidden);
+        this.visitKey(key, value[key], path === '' ? key : `${path}.${key}`, place);
       }
     }
   }
 
-  visitKey(key: string, value: unknown, path: string, hidden: boolean): void {
-    if (value === null || CONTENT.has(key)) return;
+  visitKey(key: string, value: unknown, path: string, place: Place): void {
+    if (value === null || value === undefined || CONTENT.has(key)) return;
     if (key === 'model_item') return this.visitModelItem(value);
+    if (key === 'model_controls') return this.visitControls(value, path);
+    const parameters = place.parameters === undefined ? undefined : [...place.parameters, key];
+    if (isParameterContent(parameters, value)) return;
     if (key === FAN_OUT && isObject(value)) {
       for (const id of Object.keys(value)) this.named(id, path);
     }
     if (OPAQUE_ROUTING.has(key) && typeof value !== 'boolean') return this.refuse(path);
-    const read = hidden && typeof value === 'string' ? this.hiddenValue(value, path) : value;
+    const read = place.hidden && typeof value === 'string' ? this.hiddenValue(value, path) : value;
+    if (isParameterContent(parameters, read)) return;
     if (namesModels(key)) return this.named(read, path);
     if (key === 'plugins' && [read].flat().some(isOpaquePlugin)) return this.refuse(path);
     if (ROUTING.has(key) && !isObject(read) && !(Array.isArray(read) && read.every(isObject))) this.refuse(path);
-    this.visit(read, path, hidden || key === 'custom_params');
+    const within = PARAMETERS.has(key) ? [] : parameters;
+    this.visit(read, path, { hidden: place.hidden || key === 'custom_params', parameters: within });
+  }
+
+  /** Each option's parameters are merged into `custom_params` (utils/payload.py `apply_model_controls`, 0.12.4). */
+  visitControls(value: unknown, path: string): void {
+    if (this.#controls === 'chosen' || !isObject(value)) return;
+    for (const [name, control] of Object.entries(value)) {
+      const options = isObject(control) && isObject(control['options']) ? Object.entries(control['options']) : [];
+      for (const [option, chosen] of options) {
+        const params = isObject(chosen) ? chosen['params'] : undefined;
+        this.visit(params, `${path}.${name}.${option}`, { hidden: true, parameters: [] });
+      }
+    }
   }
 
   /** A value under a key that names models: an id, a list, or objects that name models by key or as keys. */
@@ -107,6 +172,7 @@ class Walk implements References {
     const model = parseModelId(value);
     if (model === undefined) return this.refuse(path);
     this.models.add(model);
+    if (!LOOKED_UP.test(path)) this.routed.add(model);
   }
 
   /** `{"model": "x"}` and `{"id": "x"}` name x; LiteLLM's `{"a": ["b"]}` names a and b. */
@@ -114,7 +180,7 @@ class Walk implements References {
     const known = Object.keys(value).filter((key) => foldKey(key) === 'id' || namesModels(key));
     if (known.length > 0) {
       for (const key of known) this.named(value[key], `${path}.${key}`);
-      return this.visit(value, path, false);
+      return this.visit(value, path, { hidden: false, parameters: undefined });
     }
     for (const [key, item] of Object.entries(value)) {
       this.named(key, path);
@@ -128,9 +194,9 @@ class Walk implements References {
     if (isTruthyInPython(value['direct'])) this.direct = true;
   }
 
-  visitText(text: string, path: string): void {
+  visitText(text: string, path: string, place: Place): void {
     const value = this.hiddenValue(text, path);
-    if (value !== text) this.visit(value, path, true);
+    if (value !== text) this.visit(value, path, place);
   }
 
   /** @returns what Python's `json.loads` makes of the string, or the string itself where it is none */
@@ -148,6 +214,15 @@ class Walk implements References {
   refuse(path: string): void {
     this.unreadable ??= path;
   }
+}
+
+/** Where the backend looks the name up in its own list of models, before it chooses the connection. */
+const LOOKED_UP = /^(?:model|message_ids(?:\.model_id)?|params(?:\.custom_params)?\.model)$/;
+
+/** A schema is an object; under a key that expects one, a name of a model would be a string or a list. */
+function isParameterContent(path: readonly string[] | undefined, value: unknown): boolean {
+  if (path === undefined || !isObject(value)) return false;
+  return PARAMETER_CONTENT.some((keys) => keys.length === path.length && keys.every((key, at) => key === path[at]));
 }
 
 /** The caller's own function, whose `parameters` are a schema; those of a provider's tool are settings. */

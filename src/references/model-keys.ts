@@ -29,6 +29,16 @@ const NAMES_MODELS: readonly string[] = [
   'draft_model',
   'judge_model',
   'analysis_models',
+  // a timer's chat (utils/timers.py, 0.12)
+  'timer_model_id',
+  // Azure's `dataSources` and LiteLLM
+  'embeddingDeploymentName',
+  'embedding_deployment_name',
+  'deploymentName',
+  'deployment_name',
+  'deployment_id',
+  'specific_deployment',
+  'target_model_names',
 ];
 
 /**

@@ -10,6 +10,15 @@ export function parseExactJson(text: string): unknown {
   return text.includes('\\') && hasEscapedKey(text) ? (readExactly(text) ?? value) : value;
 }
 
+/** @returns the value, or undefined where the text is no JSON, or holds what only Python reads (NaN) */
+export function tryParseJson(text: string): unknown {
+  try {
+    return parseExactJson(text);
+  } catch {
+    return undefined;
+  }
+}
+
 /** @returns the index of the closing quote of the string that opens at `start` */
 export function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {

@@ -5,7 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
-import { endOfString, parseExactJson } from '../exact-json.ts';
+import { endOfString, parseExactJson } from './exact-json.ts';
 
 /** Python gives up at about 1,000 levels; real requests stay below 30. */
 const MAX_DEPTH = 200;
@@ -30,7 +30,24 @@ export function parseStrictText(text: string): unknown {
   // Of repeated keys the value has only the last: it then holds fewer than the text. The text first: it bounds the depth
   const colons = countColons(text);
   if (countKeys(value) !== colons) throw unreadable('Found a repeated key.');
+  if (MAY_HOLD_CLEANED_KEY.test(text) && holdsCleanedKey(value)) {
+    throw unreadable('Found a key with a NUL or half of a surrogate pair.');
+  }
   return value;
+}
+
+/** Only an escape can spell these characters in clean UTF-8. */
+const MAY_HOLD_CLEANED_KEY = /\\u(?:0000|d[89a-f])/i;
+const CLEANED = /\0|\p{Cs}/u;
+
+/**
+ * The backend takes NUL and lone surrogates out of what it stores, out of keys too, so that `mod\0el` becomes `model`
+ * after it was judged (utils/misc.py `sanitize_data_for_db`, from 0.9).
+ */
+function holdsCleanedKey(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (Array.isArray(value)) return value.some(holdsCleanedKey);
+  return Object.entries(value).some(([key, item]) => CLEANED.test(key) || holdsCleanedKey(item));
 }
 
 /** @param text valid JSON, in which a colon outside of strings follows a key */

@@ -1,0 +1,160 @@
+/**
+ * Judges what is saved of a chat. A chat is history and may go on naming models that were withdrawn. But the backend
+ * takes models from it later, in requests that name none, or after them. So no name gets in that the caller may not use:
+ * a save may keep what the stored version names at the same place, and may add permitted names.
+ *
+ * A name that is not there cannot be written while something runs. What is stored at a message therefore only ever loses
+ * forbidden names, and a run that found none at its message finds none later.
+ */
+import type { UserPrincipal } from '../identity/principal.ts';
+import type { Decision, Deny } from '../policy/decision.ts';
+import { deny } from '../policy/decision.ts';
+import { parseModelId } from '../policy/model-id.ts';
+import { isObject } from '../references/references.ts';
+import type { ChatNames } from '../references/saved-chat.ts';
+import { CHAT_PARAMETERS, ChatReader, unanswered } from '../references/saved-chat.ts';
+import type { StoredChat, StoreView } from '../store/store-view.ts';
+import type { Judge } from './judge.ts';
+
+/** Which form the body has (routers/chats.py). */
+export type ChatForm =
+  /** `ChatForm`: the document, or the parts of it that change */
+  | 'chat'
+  /** `ChatsImportForm` (0.12), or one `ChatImportForm` (0.6) */
+  | 'chat_import'
+  /** the parameters themselves */
+  | 'chat_parameters'
+  /** a text, or an event of a message: names nothing that is kept */
+  | 'message'
+  /** a message is deleted, and what it answered may become unanswered */
+  | 'message_deletion';
+
+/** @returns what the body of a save names @param body parsed JSON */
+export function namesOfSave(form: ChatForm, body: unknown): ChatNames {
+  const reader = new ChatReader();
+  if (!isObject(body)) return reader;
+  switch (form) {
+    case 'chat':
+      return reader.readChat(body['chat']);
+    case 'chat_import':
+      for (const one of [body, ...(Array.isArray(body['chats']) ? body['chats'] : [])]) {
+        if (isObject(one)) reader.readChat(one['chat']).readMeta(one['meta']);
+      }
+      return reader;
+    case 'chat_parameters':
+      return reader.readParameters(CHAT_PARAMETERS, body);
+    case 'message':
+    case 'message_deletion':
+      return reader;
+  }
+}
+
+/** What a save does to the stored chat, besides what the decision says. */
+export interface SavedChat {
+  readonly decision: Decision | undefined;
+  /** The save writes names again that the caller may not use: runs in this chat wait for its end. */
+  readonly keeps: boolean;
+}
+
+/** @param chatId undefined for a new chat */
+export function judgeSave(
+  judge: Judge,
+  view: StoreView,
+  user: UserPrincipal,
+  names: ChatNames,
+  chatId: string | undefined,
+): SavedChat {
+  const { forbidden, first } = sortNames(judge, view, user, names);
+  for (const timer of names.timers) {
+    const denial = judgeNames(judge, view, user, view.stored.ofTimer(timer));
+    if (denial?.effect === 'deny') return { decision: denial, keeps: false };
+  }
+  const needsStored = forbidden.length > 0 || names.parents.size > 0;
+  const stored = needsStored && chatId !== undefined ? view.stored.chat(chatId) : undefined;
+  for (const { place, name } of forbidden) {
+    if (stored?.names.models.get(place)?.has(name) !== true) return { decision: denyStored(name), keeps: false };
+  }
+  const freed = stored === undefined ? undefined : firstFreed(judge, view, user, stored, names.parents);
+  if (freed !== undefined) return { decision: denyStored(freed), keeps: false };
+  return { decision: first, keeps: forbidden.length > 0 };
+}
+
+/**
+ * A message that is deleted takes its answers with it. An internal message with a forbidden model must keep an answer:
+ * without one the backend would run it again.
+ */
+export function judgeDeletion(judge: Judge, view: StoreView, user: UserPrincipal, chatId: string): Deny | undefined {
+  const stored = view.stored.chat(chatId);
+  if (stored === undefined) return undefined;
+  const waiting = new Set(unanswered(stored.names));
+  for (const id of stored.names.internal) {
+    const name = waiting.has(id) ? undefined : forbiddenAt(judge, view, user, stored.names, id);
+    if (name !== undefined) return denyStored(name);
+  }
+  return undefined;
+}
+
+/** @returns the denial of the first name that is forbidden, or the permit of the first; undefined where there is none */
+export function judgeNames(
+  judge: Judge,
+  view: StoreView,
+  user: UserPrincipal,
+  names: Iterable<string>,
+): Decision | undefined {
+  let first: Decision | undefined;
+  for (const name of names) {
+    const model = parseModelId(name);
+    const decision = model === undefined ? deny('stored_reference') : judge.one(view, user, model);
+    if (decision.effect === 'deny') return denyStored(name);
+    first ??= decision;
+  }
+  return first;
+}
+
+interface PlacedName {
+  readonly place: string;
+  readonly name: string;
+}
+
+/** A chat has many messages and few models: each model is judged once. */
+function sortNames(judge: Judge, view: StoreView, user: UserPrincipal, { models }: ChatNames) {
+  const decisions = new Map<string, Decision | undefined>();
+  const forbidden: PlacedName[] = [];
+  let first: Decision | undefined;
+  for (const [place, names] of models) {
+    for (const name of names) {
+      if (!decisions.has(name)) decisions.set(name, judgeNames(judge, view, user, [name]));
+      const decision = decisions.get(name);
+      if (decision?.effect === 'deny') forbidden.push({ place, name });
+      else first ??= decision;
+    }
+  }
+  return { forbidden, first };
+}
+
+/** @returns the forbidden model of a stored internal message that would lose its last answer by other parents */
+function firstFreed(
+  judge: Judge,
+  view: StoreView,
+  user: UserPrincipal,
+  { names }: StoredChat,
+  moved: ReadonlyMap<string, string>,
+): string | undefined {
+  for (const id of names.internal) {
+    const answers = [...names.parents].filter(([, parent]) => parent === id).map(([answer]) => answer);
+    const stay = answers.some((answer) => (moved.get(answer) ?? id) === id);
+    const name = stay ? undefined : forbiddenAt(judge, view, user, names, id);
+    if (name !== undefined && answers.length > 0) return name;
+  }
+  return undefined;
+}
+
+function forbiddenAt(judge: Judge, view: StoreView, user: UserPrincipal, names: ChatNames, id: string) {
+  return [...(names.models.get(id) ?? [])].find((name) => judgeNames(judge, view, user, [name])?.effect === 'deny');
+}
+
+/** The text of the denial names no model; the log does. */
+function denyStored(name: string): Deny {
+  const model = parseModelId(name);
+  return deny('stored_reference', undefined, model === undefined ? [] : [model]);
+}
