@@ -10,10 +10,12 @@ import type { Scope } from '../scope.ts';
 import type { Store } from '../store/store-view.ts';
 import type { ChatOrder } from './chat-order.ts';
 import { judgeInvocation } from './judge-invocation.ts';
+import type { PassedBody } from './judge-passthrough.ts';
+import { judgePassthrough, readForm } from './judge-passthrough.ts';
 import { judgePreset } from './judge-preset.ts';
 import type { ChatForm } from './judge-saved-chat.ts';
 import { judgeDeletion, judgeSave, namesOfSave } from './judge-saved-chat.ts';
-import type { Judge, NameSpace } from './judge.ts';
+import type { Judge } from './judge.ts';
 import { collectReferences, isObject } from '../references/references.ts';
 import { parseStrictJson } from '../references/strict-json.ts';
 
@@ -37,13 +39,13 @@ export function longestBody({ kind }: Principal, maxBytes: number): number {
 export function createSurfaceDecider({ store, judge, order, readBody }: SurfaceDeciderParts) {
   return async function decideSurface(scope: Scope): Promise<Decision | undefined> {
     const { surface, principal } = scope;
-    if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope, 'chat') : undefined;
+    if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope) : undefined;
     if (surface.kind === 'lists' && surface.withoutUser === 'empty') return undefined;
     if (principal.kind !== 'user') return refuseStranger(principal);
     switch (surface.kind) {
       case 'refused':
         if (principal.role !== 'admin') return deny('path_unlisted');
-        return surface.judged === true ? decideUnlisted(scope, 'provider') : undefined;
+        return surface.judged === true ? decidePassthrough(scope, principal) : undefined;
       case 'lists':
         // Without policy a list is refused, not shown empty: only then does the client ask again
         store.current();
@@ -79,15 +81,23 @@ export function createSurfaceDecider({ store, judge, order, readBody }: SurfaceD
   }
 
   /** A path under `/api` that no table lists: whatever JSON it carries is searched, and nothing else is asked of it. */
-  async function decideUnlisted(scope: Scope, names: NameSpace): Promise<Decision | undefined> {
+  async function decideUnlisted(scope: Scope): Promise<Decision | undefined> {
     if (!hasBody(scope.incoming)) return undefined;
     scope.body = await readBody(scope);
-    const { models, unreadable } = collectReferences(parsePossibleJson(scope.body));
-    // What goes to the provider as it is must be readable; what a new route means by a key is not known
-    if (unreadable !== undefined && names === 'provider') return deny('reference_unreadable');
+    // What a new route means by a key that cannot be read is not known
+    const { models } = collectReferences(parsePossibleJson(scope.body));
     if (models.size === 0) return undefined;
     if (scope.principal.kind !== 'user') return refuseStranger(scope.principal);
-    return judge.all(store.current(), scope.principal, models, names);
+    return judge.all(store.current(), scope.principal, models);
+  }
+
+  async function decidePassthrough(scope: Scope, user: UserPrincipal): Promise<Decision | undefined> {
+    let body: PassedBody = { kind: 'none' };
+    if (hasBody(scope.incoming)) {
+      scope.body = await readBody(scope);
+      body = await readPassed(scope.body, scope.incoming.headers['content-type'] ?? '');
+    }
+    return timed(scope, () => judgePassthrough(judge, store.current(), user, scope, body));
   }
 }
 
@@ -130,6 +140,15 @@ function parsePossibleJson(body: Buffer): unknown {
     throw error;
   }
 }
+
+async function readPassed(body: Buffer, contentType: string): Promise<PassedBody> {
+  if (IS_FORM.test(contentType)) return readForm(body, contentType);
+  if (body.length === 0) return { kind: 'none' };
+  const value = parsePossibleJson(body);
+  return value === undefined ? { kind: 'unreadable' } : { kind: 'json', value };
+}
+
+const IS_FORM = /^\s*(?:multipart\/|application\/x-www-form-urlencoded)/i;
 
 /** White space, byte order marks and the NUL bytes of UTF-16 and UTF-32 may stand before the bracket. */
 

@@ -14,7 +14,8 @@ import { indexList } from './list-index.ts';
 import type { ListShape } from './list-shapes.ts';
 import { SHAPES } from './list-shapes.ts';
 import type { ProviderModels } from './provider-models.ts';
-import type { ListsSurface } from './surfaces.ts';
+import { assemblePage, readPageRequest, totalOf } from './model-page.ts';
+import type { InvokesSurface, ListsSurface } from './surfaces.ts';
 
 export interface FilterParts {
   readonly store: Pick<Store, 'current' | 'patiently'>;
@@ -45,15 +46,29 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   return function filterModels(c, next) {
     const scope = c.get('scope');
     const { surface } = scope;
-    if (surface.kind === 'lists' && !isShownWhole(surface, scope)) {
-      scope.rewrite = (answer) => rewrite(scope, surface, answer);
-    }
+    if (surface.kind === 'invokes' && surface.answer !== undefined) attach(scope, ofOneModel(surface, surface.answer));
+    if (surface.kind === 'lists' && !isShownWhole(surface, scope)) attach(scope, surface);
     return next();
   };
 
-  function rewrite(scope: Scope, surface: ListsSurface, answer: BufferedAnswer) {
+  function attach(scope: Scope, listed: Listed): void {
+    if (listed.paged !== true || parts.mode === 'report') {
+      scope.rewrite = (answer) => rewrite(scope, listed, answer);
+      return;
+    }
+    const request = readPageRequest(scope.path, scope.query);
+    scope.target = request.target(1);
+    scope.rewrite = async (answer, ask) => {
+      const filtered = await rewrite(scope, listed, answer);
+      if (filtered === answer && !isAnswered(answer)) return answer;
+      const further = async (target: string) => rewrite(scope, listed, await ask(target));
+      return assemblePage(request, filtered, totalOf(answer), further);
+    };
+  }
+
+  function rewrite(scope: Scope, surface: Listed, answer: BufferedAnswer) {
     // Errors and redirects list nothing
-    if (answer.status < 200 || answer.status > 299 || answer.body.length === 0) return answer;
+    if (!isAnswered(answer)) return answer;
     const { shape } = surface;
     try {
       return filter(scope, surface, answer);
@@ -65,7 +80,7 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
     }
   }
 
-  function filter(scope: Scope, surface: ListsSurface, answer: BufferedAnswer, permits = permitsFor(scope, surface)) {
+  function filter(scope: Scope, surface: Listed, answer: BufferedAnswer, permits = permitsFor(scope, surface)) {
     const index = read(answer, surface.shape);
     const { body, kept, removed } = filterList(answer.body, index, permits);
     parts.recordList(scope, surface.shape, kept, removed);
@@ -73,7 +88,7 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   }
 
   /** @throws GatewayError `policy_unavailable` where waiting did not help and the list is not one that may be empty */
-  async function filterLate(scope: Scope, surface: ListsSurface, answer: BufferedAnswer): Promise<BufferedAnswer> {
+  async function filterLate(scope: Scope, surface: Listed, answer: BufferedAnswer): Promise<BufferedAnswer> {
     try {
       return await parts.store.patiently(() => filter(scope, surface, answer));
     } catch (cause) {
@@ -84,13 +99,20 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   }
 
   /** Without a user nobody is permitted anything. @throws GatewayError `policy_unavailable` */
-  function permitsFor(scope: Scope, surface: ListsSurface): (model: ModelId) => boolean {
+  function permitsFor(scope: Scope, surface: Listed): (model: ModelId) => boolean {
     const { principal } = scope;
     if (principal.kind !== 'user') return () => false;
     const view = forOneReader(parts.store.current(), principal);
     return (model) => parts.judge.one(view, principal, model, surface.names).effect === 'permit';
   }
 }
+
+/** What filtering an answer needs to know of its surface. */
+type Listed = Pick<ListsSurface, 'shape' | 'names' | 'withoutUser' | 'paged'>;
+
+const ofOneModel = ({ names }: InvokesSurface, shape: ListShape): Listed => ({ shape, names, withoutUser: 'refuse' });
+
+const isAnswered = ({ status, body }: BufferedAnswer): boolean => status >= 200 && status <= 299 && body.length > 0;
 
 /** The same view, with the reader's grants looked up once a list and not once a model: half of what a list costs. */
 function forOneReader(view: StoreView, reader: UserPrincipal): StoreView {

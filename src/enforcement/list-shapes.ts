@@ -30,13 +30,20 @@ const NAMES: ShapeNode = { mark: 'names' };
 const ID: ShapeNode = { mark: 'id' };
 const CSV: ShapeNode = { mark: 'csv' };
 
+/** What a preset's parameters name: text under a key that names models is an id, or JSON that is not taken apart. */
+const PARAMETERS: Record<string, ShapeNode> = Object.fromEntries(
+  ['model', 'models', 'fallbacks'].map((key) => [key, { mark: 'reference', each: REFERENCE } as const]),
+);
 /** What a model row's `meta` and the row itself name beside its own id. */
 const ROW_KEYS: Record<string, ShapeNode> = {
   base_model_id: REFERENCE,
   meta: { keys: { model_ids: NAMES } },
+  params: { keys: { ...PARAMETERS, custom_params: { keys: PARAMETERS } } },
 };
 const ROW: ShapeNode = { keys: { id: ID, ...ROW_KEYS } };
-const ENTRY: ShapeNode = { keys: { id: ID, info: { keys: ROW_KEYS } } };
+/** Ollama says of a model which other it was made of. */
+const DETAILS: ShapeNode = { keys: { parent_model: REFERENCE } };
+const ENTRY: ShapeNode = { keys: { id: ID, info: { keys: ROW_KEYS }, ollama: { keys: { details: DETAILS } } } };
 
 const entries = (each: ShapeNode): ShapeNode => ({ mark: 'entries', each });
 
@@ -52,6 +59,9 @@ export const SHAPES = {
     root: { keys: { items: entries(ROW), total: { mark: 'total' } } },
     empty: '{"items":[],"total":0}',
   },
+  /** One row: its own id is the one that was asked for, and was judged. */
+  modelRow: { name: 'model_row', root: { keys: ROW_KEYS }, empty: 'null' },
+  ollamaModel: { name: 'ollama_model', root: { keys: { details: DETAILS } }, empty: '{}' },
   mediaRows: { name: 'media_rows', root: entries({ keys: { id: ID } }), empty: '[]' },
   mediaModels: {
     name: 'media_models',
@@ -60,7 +70,7 @@ export const SHAPES = {
   },
   ollamaTags: {
     name: 'ollama_tags',
-    root: { keys: { models: entries({ keys: { model: ID } }) } },
+    root: { keys: { models: entries({ keys: { model: ID, details: DETAILS } }) } },
     empty: '{"models":[]}',
   },
   usage: { name: 'usage', root: { keys: { model_ids: entries({}) } }, empty: '{"model_ids":[]}' },

@@ -21,7 +21,9 @@ export function createProviderModels(): ProviderModels {
       const entries = isObject(list) && Array.isArray(list['data']) ? (list['data'] as unknown[]) : [];
       for (const entry of entries) {
         if (!isObject(entry) || entry['preset'] === true || typeof entry['id'] !== 'string') continue;
-        if (ids.size < MAX_IDS) ids.add(entry['id']);
+        if (ids.size >= MAX_IDS) continue;
+        // A row on the part before the tag changes what everybody sees of the model (utils/models.py)
+        ids.add(entry['id']).add(entry['id'].split(':', 1)[0] ?? '');
       }
     },
     has: (id) => ids.has(id),

@@ -34,6 +34,8 @@ export interface ListsSurface {
   /** Pages on which the backend's admins manage what exists are shown to them whole. */
   readonly admins: 'filter' | 'pass';
   readonly names: NameSpace;
+  /** The backend searches and counts entries that the caller may not see: the gate does it instead. */
+  readonly paged?: true;
 }
 
 export interface InvokesSurface {
@@ -50,6 +52,8 @@ export interface InvokesSurface {
   /** Whether the backend heeds `model_item.direct` here; elsewhere it runs the model that is named. */
   readonly direct?: true;
   readonly runs?: StoredRun;
+  /** Where the answer names further models. */
+  readonly answer?: ListShape;
   /** Names models, which must be permitted, and runs none of them now: limits on running do not count it. */
   readonly idle?: true;
   /**
@@ -63,7 +67,7 @@ export interface ManagesSurface {
   readonly kind: 'manages';
   readonly dialect: Dialect;
   /** Which form the body has (routers/models.py). */
-  readonly form: 'preset' | 'preset_list';
+  readonly form: 'preset' | 'preset_list' | 'preset_switch';
 }
 
 /** Saves a chat or a part of it: what the backend may run later. */
@@ -162,10 +166,14 @@ const MODEL_ROUTES: readonly Route[] = [
   ['*', '/api/models/**', REFUSED],
   ['GET', '/api/v1/models', lists('openai', SHAPES.models)],
   ['GET', '/api/v1/models/', lists('open-webui', SHAPES.modelRows)],
-  ['GET', '/api/v1/models/list', lists('open-webui', SHAPES.modelPage, { admins: 'pass' })],
+  ['GET', '/api/v1/models/list', lists('open-webui', SHAPES.modelPage, { admins: 'pass', paged: true })],
   ['GET', '/api/v1/models/export', lists('open-webui', SHAPES.modelRows, { admins: 'pass' })],
   ['GET', '/api/v1/models/tags', NEUTRAL],
-  ['GET', '/api/v1/models/model', invokes('open-webui', { modelRequired: false, idle: true, query: 'id' })],
+  [
+    'GET',
+    '/api/v1/models/model',
+    invokes('open-webui', { modelRequired: false, idle: true, query: 'id', answer: SHAPES.modelRow }),
+  ],
   [
     'GET',
     '/api/v1/models/model/profile/image',
@@ -179,15 +187,16 @@ const MODEL_ROUTES: readonly Route[] = [
     '/api/v1/models/model/update/version',
     invokes('open-webui', { modelRequired: false, idle: true, query: 'id', runs: 'preset_version' }),
   ],
-  ['POST', '/api/v1/models/model/toggle', NEUTRAL],
-  ['POST', '/api/v1/models/model/access/update', NEUTRAL],
-  ['*', '/api/v1/models/model/delete', NEUTRAL],
+  ['POST', '/api/v1/models/model/toggle', manages('preset_switch')],
+  ['POST', '/api/v1/models/model/access/update', manages('preset_switch')],
+  ['*', '/api/v1/models/model/delete', manages('preset_switch')],
   ['GET', '/api/v1/models/model/history', invokes('open-webui', { modelRequired: false, idle: true, query: 'id' })],
   ['*', '/api/v1/models/model/history/**', invokes('open-webui', { modelRequired: false, idle: true, query: 'id' })],
   ['*', '/api/v1/models/**', REFUSED],
   ['GET', '/api/config', lists('open-webui', SHAPES.config, { withoutUser: 'empty' })],
   ['GET', '/api/usage', lists('open-webui', SHAPES.usage)],
   ['GET', '/api/v1/functions/', lists('open-webui', SHAPES.functions, { admins: 'pass' })],
+  ['GET', '/api/v1/users/groups', lists('open-webui', SHAPES.groups, { admins: 'pass' })],
   ['GET', '/api/v1/groups/', lists('open-webui', SHAPES.groups, { admins: 'pass' })],
 ];
 
@@ -220,7 +229,12 @@ const OLLAMA_ROUTES: readonly Route[] = [
   [
     'POST',
     '/ollama/api/show',
-    invokes('ollama', { names: 'ollama_raw', idle: true, rules: { topLevel: new Set(['name']) } }),
+    invokes('ollama', {
+      names: 'ollama_raw',
+      idle: true,
+      rules: { topLevel: new Set(['name']) },
+      answer: SHAPES.ollamaModel,
+    }),
   ],
   ['POST', '/ollama/api/chat', invokes('ollama', { names: 'ollama' })],
   ['POST', '/ollama/api/generate', invokes('ollama', { names: 'ollama_raw' })],

@@ -14,6 +14,8 @@ export interface Preset {
   readonly id: ModelId;
   /** `base_model_id`; undefined for a row that only overrides a provider model of the same id. */
   readonly base: ModelId | undefined;
+  /** The user who made the row, where it says so. */
+  readonly owner?: string | undefined;
   /** Further models that the row's `params` name; they overwrite `model` when the backend runs the preset. */
   readonly parameterModels: readonly ModelId[];
 }

@@ -16,17 +16,26 @@ export interface PresetReader {
 
 const MAX_IDS = 5_000;
 
-export const presetQuery = ({ presetParameters }: Pick<Schema, 'presetParameters'>): string =>
-  `SELECT base_model_id, ${presetParameters ? 'params' : 'NULL'} FROM model WHERE id = ?`;
+export const presetQuery = ({
+  presetParameters,
+  presetOwner,
+}: Pick<Schema, 'presetParameters' | 'presetOwner'>): string =>
+  `SELECT base_model_id, ${presetParameters ? 'params' : 'NULL'}, ${presetOwner ? 'user_id' : 'NULL'} FROM model WHERE id = ?`;
 
 export function preparePresets(connection: Connection, schema: Schema): PresetReader {
-  const statement = connection.prepare<[string], [unknown, unknown]>(presetQuery(schema)).raw();
+  const statement = connection.prepare<[string], [unknown, unknown, unknown]>(presetQuery(schema)).raw();
   const ids = connection.prepare<[], string>(`SELECT id FROM model LIMIT ${MAX_IDS + 1}`).pluck();
   return {
     preset: (id) => {
       const row = statement.get(id);
       if (row === undefined) return undefined;
-      return { id, base: parseModelId(row[0]), parameterModels: modelsInParameters(row[1]) };
+      const [base, params, owner] = row;
+      return {
+        id,
+        base: parseModelId(base),
+        parameterModels: modelsInParameters(params),
+        ...(typeof owner === 'string' ? { owner } : {}),
+      };
     },
     presetIds: () => {
       const all = ids.all();

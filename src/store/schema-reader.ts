@@ -14,6 +14,7 @@ export interface Schema {
   /** mAI's `client_organizations` with `is_active`. */
   readonly clientOrganizations: boolean;
   readonly presetParameters: boolean;
+  readonly presetOwner: boolean;
   readonly chat: boolean;
   readonly chatMeta: boolean;
   readonly chatMessage: boolean;
@@ -71,6 +72,7 @@ export function readSchema(connection: Connection): Schema {
     grantActive: has('organization_models', 'is_active'),
     clientOrganizations: has('client_organizations', 'id', 'is_active'),
     presetParameters: has('model', 'params'),
+    presetOwner: has('model', 'user_id'),
     chat: has('chat', 'id', 'chat'),
     chatMeta: has('chat', 'id', 'meta'),
     chatMessage: has('chat_message', 'chat_id', 'model_id'),

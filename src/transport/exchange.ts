@@ -26,8 +26,11 @@ export interface BufferedAnswer {
 /**
  * Makes another answer of it; called once with the complete body. Must not throw; may reject with a GatewayError, which
  * is then what the client is told.
+ *
+ * @param ask sends the same request to another target and gives its answer; rejects as `forward` does
  */
-export type AnswerRewrite = (answer: BufferedAnswer) => BufferedAnswer | Promise<BufferedAnswer>;
+export type AnswerRewrite = (answer: BufferedAnswer, ask: AskUpstream) => BufferedAnswer | Promise<BufferedAnswer>;
+export type AskUpstream = (target: string) => Promise<BufferedAnswer>;
 
 /** One request to be sent upstream, as it was judged. */
 export interface ForwardRequest {

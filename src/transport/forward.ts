@@ -2,10 +2,11 @@
 import { Readable } from 'node:stream';
 import { ClientGone } from '../errors.ts';
 import { HeldUpload, SHORT_BODY_BYTES, UploadStream, readBody } from './body.ts';
-import type { ForwardOutcome, ForwardRequest } from './exchange.ts';
+import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { requestLines } from './headers.ts';
 import { HttpExchange } from './http-exchange.ts';
 import { declaredBytes } from './linger.ts';
+import { toGatewayError } from './upstream-error.ts';
 import type { Upstream } from './upstream.ts';
 
 /**
@@ -46,7 +47,18 @@ function send(upstream: Upstream, request: ForwardRequest, body: Buffer | Readab
       rewritten: request.rewrite !== undefined,
     });
     const upload = body instanceof UploadStream ? body : undefined;
-    const exchange = new HttpExchange(request, upload, upstream.forwardsEarlyHints, resolve, reject);
+    const ask: AskUpstream = (target) => askUpstream(upstream, target, headers);
+    const exchange = new HttpExchange(request, ask, upload, upstream.forwardsEarlyHints, resolve, reject);
     upstream.pool.dispatch({ path: request.target, method: method, headers, body }, exchange);
   });
+}
+
+async function askUpstream(upstream: Upstream, target: string, headers: string[]): Promise<BufferedAnswer> {
+  try {
+    const answer = await upstream.pool.request({ path: target, method: 'GET', headers });
+    const body = Buffer.from(await answer.body.arrayBuffer());
+    return { status: answer.statusCode, headers: [], body };
+  } catch (cause) {
+    throw toGatewayError(cause instanceof Error ? cause : new Error(String(cause)));
+  }
 }

@@ -8,7 +8,7 @@ import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { isEventStream, isOddlyCoded } from './answer-kind.ts';
 import type { UploadStream } from './body.ts';
-import type { BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
+import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { contentLength, responseLines, rewrittenLines } from './headers.ts';
 import { closeAfterAnswer, closeIfUnread } from './linger.ts';
 import { toGatewayError } from './upstream-error.ts';
@@ -33,6 +33,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #reject: (error: Error) => void;
   readonly #startedAt = performance.now();
   #controller: Dispatcher.DispatchController | undefined;
+  readonly #ask: AskUpstream;
   #settled = false;
   #interim = 0;
   #status = 0;
@@ -49,12 +50,14 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 
   constructor(
     request: ForwardRequest,
+    ask: AskUpstream,
     upload: UploadStream | undefined,
     forwardsEarlyHints: boolean,
     resolve: (outcome: ForwardOutcome) => void,
     reject: (error: Error) => void,
   ) {
     this.#request = request;
+    this.#ask = ask;
     this.#incoming = request.incoming;
     this.#outgoing = request.outgoing;
     this.#upload = upload;
@@ -174,7 +177,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     const received = { status: this.#status, headers: this.#lines, body };
     this.#receivedAt = performance.now();
     try {
-      const answer = rewrite === undefined ? received : rewrite(received);
+      const answer = rewrite === undefined ? received : rewrite(received, this.#ask);
       if (answer instanceof Promise) {
         answer.then((late) => this.#sendRewritten(late)).catch((error: unknown) => this.#failRewriting(error));
       } else this.#sendRewritten(answer);

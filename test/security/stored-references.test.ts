@@ -188,7 +188,6 @@ const saves: readonly Attack[] = [
   { name: 'under model', body: message({ model: 'F' }) },
   { name: 'under model_id, beside a permitted model', body: message({ model: 'A', model_id: 'F' }) },
   { name: 'under model_id, without a role', body: message({ role: undefined, model_id: 'F', done: true }) },
-  { name: 'as no text', body: message({ model: ['A'] }) },
   { name: 'with a character that is taken out', body: message({ model: '\u0000F' }) },
   { name: 'in the list of a message', body: message({ models: ['F'] }) },
   { name: "in the chat's list", body: { chat: withMessages({}, { models: ['F'] }) } },
@@ -260,6 +259,7 @@ const unnamed: readonly Attack[] = [
 ].map((target) => ({ name: `what names nothing: ${target}`, target, body: { call_id: 'c1', action: 'reject' } }));
 
 const others: readonly Attack[] = [
+  { name: 'saving a name as no text', target: '/api/v1/chats/new', body: message({ model: ['A'] }) },
   { name: 'saving a name in a chat that is not there', target: '/api/v1/chats/none', body: message({ model: 'F' }) },
   { name: 'an old chat, saved again as new', target: '/api/v1/chats/new', body: { chat: CHATS['old'] } },
   {

@@ -21,7 +21,7 @@ describe('a preset', () => {
     using database = createDatabase();
     database.addModel({ id: 'preset', base: 'base', params });
     using opened = openStore(database.path);
-    expect(opened.next().preset(id('preset'))).toEqual({ id: 'preset', base: 'base', parameterModels: expected });
+    expect(opened.next().preset(id('preset'))).toMatchObject({ id: 'preset', base: 'base', parameterModels: expected });
   });
 
   test('with a parameter that names a model in no readable form names something that is not granted', () => {

@@ -1,0 +1,83 @@
+/**
+ * The pages of the workspace's models. The backend searches, counts and cuts pages before the gate takes out what the
+ * caller may not use, and its search looks at base models and people of entries that are not shown. So the gate asks for
+ * all entries without a search, filters them, and searches, counts and cuts the pages itself.
+ * Source: `GET /api/v1/models/list`, routers/models.py `get_models`, models/models.py `search_models` (0.6.35 to 0.12.4).
+ */
+import { isObject } from '../references/references.ts';
+import type { BufferedAnswer } from '../transport/exchange.ts';
+import { queryValue } from './canonical-path.ts';
+
+/** `PAGE_ITEM_COUNT` of the backend. */
+const PAGE_ITEMS = 30;
+/** More entries than a workspace holds; beyond them the list ends. */
+const MAX_PAGES = 100;
+
+export interface PageRequest {
+  /** What is asked of the backend for its page `number`, from 1 on. */
+  target(number: number): string;
+  /** @param items entries that the caller may see, of all pages @returns the page that was asked for */
+  select(items: readonly unknown[]): { readonly items: readonly unknown[]; readonly total: number };
+}
+
+/** @throws GatewayError `path_ambiguous` where a parameter is repeated */
+export function readPageRequest(path: string, query: string): PageRequest {
+  const search = queryValue(query, 'query') ?? '';
+  const tag = queryValue(query, 'tag') ?? '';
+  const page = Math.max(1, Math.trunc(Number(queryValue(query, 'page') ?? 1)) || 1);
+  const kept = new URLSearchParams(query);
+  for (const key of ['query', 'tag', 'page']) kept.delete(key);
+  return {
+    target(number) {
+      kept.set('page', String(number));
+      return `${path}?${kept}`;
+    },
+    select(all) {
+      const found = all.filter((item) => isObject(item) && matches(item, search) && hasTag(item, tag));
+      return { items: found.slice((page - 1) * PAGE_ITEMS, page * PAGE_ITEMS), total: found.length };
+    },
+  };
+}
+
+/**
+ * @param filtered what the caller may see of one page of the backend
+ * @param ask fetches a further page, filtered in the same way
+ * @returns the answer with the page that was asked for
+ */
+export async function assemblePage(
+  request: PageRequest,
+  filtered: BufferedAnswer,
+  backendTotal: number,
+  ask: (target: string) => Promise<BufferedAnswer>,
+): Promise<BufferedAnswer> {
+  const items = itemsOf(filtered);
+  const pages = Math.min(MAX_PAGES, Math.ceil(backendTotal / PAGE_ITEMS));
+  for (let number = 2; number <= pages; number++) items.push(...itemsOf(await ask(request.target(number))));
+  return { ...filtered, body: Buffer.from(JSON.stringify(request.select(items))) };
+}
+
+/** @returns the backend's own count of entries, before anything is taken out */
+export function totalOf({ body }: BufferedAnswer): number {
+  const page: unknown = JSON.parse(body.toString('utf8'));
+  return isObject(page) && typeof page['total'] === 'number' ? page['total'] : 0;
+}
+
+function itemsOf({ body }: BufferedAnswer): unknown[] {
+  const page: unknown = JSON.parse(body.toString('utf8'));
+  return isObject(page) && Array.isArray(page['items']) ? page['items'] : [];
+}
+
+/** The fields that the backend searches, as far as the caller is shown them. */
+function matches(item: Record<string, unknown>, search: string): boolean {
+  if (search === '') return true;
+  const owner = isObject(item['user']) ? item['user'] : {};
+  const texts = [item['name'], item['base_model_id'], owner['name'], owner['email'], owner['username']];
+  const wanted = search.toLowerCase();
+  return texts.some((text) => typeof text === 'string' && text.toLowerCase().includes(wanted));
+}
+
+const hasTag = ({ meta }: Record<string, unknown>, tag: string): boolean =>
+  tag === '' ||
+  JSON.stringify(meta ?? null)
+    .toLowerCase()
+    .includes(JSON.stringify(tag).toLowerCase());
