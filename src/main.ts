@@ -11,7 +11,10 @@ import type { BugReport } from './cli/terminal.ts';
 // Half of a start is reading TypeScript. What was read is kept beside the libraries, and not where Node would, in a
 // folder for temporary files that others may write to. Where it cannot be kept, nothing but time is lost.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/modelgate', import.meta.url)));
-const { runCommandLine } = await import('./cli/program.ts');
+const [{ runCommandLine }, { StopSignal, stoppedBy }] = await Promise.all([
+  import('./cli/program.ts'),
+  import('./cli/terminal.ts'),
+]);
 
 const stopping = new AbortController();
 let reportBug: BugReport | undefined;
@@ -24,7 +27,7 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     // whoever asks twice does not want to wait for the end of what runs
     if (stopping.signal.aborted && performance.now() - stoppedAt > ECHO_MS) process.exit(1);
     if (!stopping.signal.aborted) stoppedAt = performance.now();
-    stopping.abort();
+    stopping.abort(new StopSignal(signal));
   });
 }
 for (const stream of [process.stdout, process.stderr]) {
@@ -56,8 +59,13 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   stop: stopping.signal,
   onBug: (report) => (reportBug = report),
 });
-// a pipe takes what it can hold, and the end of the process would drop the rest of a long list
-for (const stream of [process.stdout, process.stderr]) {
-  if (stream.writableLength > 0) await new Promise((resolve) => void stream.write('', resolve));
-}
-process.exit(exitCode);
+const isCut = stopping.signal.aborted && exitCode !== 0;
+const written = (stream: NodeJS.WriteStream): Promise<unknown> =>
+  stream.writableLength === 0 ? Promise.resolve() : new Promise((resolve) => void stream.write('', resolve));
+const stopped = new Promise<number>((resolve) => {
+  stopping.signal.addEventListener('abort', () => resolve(stoppedBy(stopping.signal).exitCode));
+});
+// a pipe takes what it can hold, and the end of the process would drop the rest of a long list; after Ctrl-C nobody
+// waits for whoever does not read it
+const everything = Promise.all([...(isCut ? [] : [written(process.stdout)]), written(process.stderr)]);
+process.exit(await Promise.race([everything.then(() => exitCode), stopped]));

@@ -8,13 +8,19 @@ import { addInspectionCommands } from './inspection-commands.ts';
 import { addOrganizationCommands } from './organization-commands.ts';
 import { printable } from './output.ts';
 import type { Terminal } from './terminal.ts';
-import { CommandFailure, EXIT, say } from './terminal.ts';
+import { CommandFailure, EXIT, say, stoppedBy } from './terminal.ts';
 import { EXIT_CODES } from './words.ts';
 
 const VERSION: string = manifest.version;
 
 /** @param words `process.argv` without its first two @returns the exit code; never throws, never ends the process */
 export async function runCommandLine(words: readonly string[], terminal: Terminal): Promise<number> {
+  const exitCode = await runWords(words, terminal);
+  // what was done before the signal was heard is done; what was not done has changed nothing
+  return exitCode !== EXIT.done && terminal.stop.aborted ? stoppedBy(terminal.stop).exitCode : exitCode;
+}
+
+async function runWords(words: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode: number = EXIT.done;
   const program = createProgram(terminal, (code) => (exitCode = code));
   try {

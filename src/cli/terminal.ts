@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 
 /** What a command may touch of its process, handed in by `main.ts`. */
@@ -10,7 +11,7 @@ export interface Terminal {
   input(): Readable;
   write(text: string): void;
   writeError(text: string): void;
-  /** Aborted by the first SIGTERM or SIGINT. */
+  /** Aborted by the first SIGTERM, SIGINT or SIGHUP; its reason is a `StopSignal`. */
   readonly stop: AbortSignal;
   /** From now on, what nobody has caught goes here; when a fatal one has been reported, the process ends. */
   onBug(report: BugReport): void;
@@ -34,7 +35,23 @@ export interface Screen {
 /** Must not reject. */
 export type BugReport = (error: unknown, isFatal: boolean) => Promise<void>;
 
-/** Exit codes of every command. */
+/** Why a command is told to stop. */
+export class StopSignal extends Error {
+  /** As shells report the end by this signal: 130 for SIGINT. */
+  readonly exitCode: number;
+
+  constructor(signal: keyof typeof constants.signals) {
+    super(`${signal} was received`);
+    this.name = 'StopSignal';
+    this.exitCode = 128 + constants.signals[signal];
+  }
+}
+
+/** @param stop aborted */
+export const stoppedBy = ({ reason }: AbortSignal): StopSignal =>
+  reason instanceof StopSignal ? reason : new StopSignal('SIGINT');
+
+/** Exit codes of every command; one that was stopped before it was done ends with that of its `StopSignal`. */
 export const EXIT = {
   done: 0,
   /** It ran and failed, or found what it looks for to be wrong. */

@@ -13,7 +13,8 @@ export interface CommandLine {
 
 export const EXIT_CODES = `
 
-Exit codes: 0 done, 1 failed or found problems, 2 wrong configuration or wrong words on the command line.`;
+Exit codes: 0 done, 1 failed or found problems, 2 wrong configuration or wrong words on the command line,
+130 stopped by Ctrl-C and 143 by SIGTERM, with nothing changed.`;
 
 /** Options of every command on the database. */
 export interface DatabaseOptions {

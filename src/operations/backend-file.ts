@@ -16,6 +16,7 @@ import { doubtAbout } from './checks/release.ts';
 import { OperationFailure } from './failure.ts';
 import { toFailure } from './file-failure.ts';
 import { recovering } from './recovery.ts';
+import { hearStop } from './stopping.ts';
 
 /** How an operation waits for somebody else's lock. */
 export interface Patience {
@@ -34,15 +35,14 @@ export interface Operation {
 /** What the file must hold already: the backend's own tables alone, or those of organizations too. */
 export type Needed = 'backend' | 'organizations';
 
+/** What is done in a transaction. What takes long lets the event loop run in between (`hearStop`). */
+type Work<T> = (connection: Connection, schema: Schema) => T | Promise<T>;
+
 /**
  * Reads in one transaction: everything that is read belongs together.
- * @throws OperationFailure where the file is not there, not readable, or not an Open WebUI database
+ * @throws OperationFailure where the file is not there, not readable, or not an Open WebUI database, and after Ctrl-C
  */
-export async function reading<T>(
-  operation: Operation,
-  needed: Needed,
-  read: (connection: Connection, schema: Schema) => T,
-): Promise<T> {
+export async function reading<T>(operation: Operation, needed: Needed, read: Work<T>): Promise<T> {
   const tidyUp = noteCompanions(operation.path);
   try {
     return await attempting(operation, () => openForReading(operation.path, ATTEMPT_MS), 'deferred', needed, read);
@@ -52,14 +52,11 @@ export async function reading<T>(
 }
 
 /**
- * Changes in one transaction, and whole or not at all. `change` may run again: it must keep nothing outside.
+ * Changes in one transaction, and whole or not at all: Ctrl-C is heard until the commit begins, and a command that comes
+ * back has committed. `change` may run again: it must keep nothing outside.
  * @throws OperationFailure as `reading`, and where the file cannot be written
  */
-export function changing<T>(
-  operation: Operation,
-  needed: Needed,
-  change: (connection: Connection, schema: Schema) => T,
-): Promise<T> {
+export function changing<T>(operation: Operation, needed: Needed, change: Work<T>): Promise<T> {
   return attempting(operation, () => openForWriting(operation.path, ATTEMPT_MS), 'immediate', needed, change);
 }
 
@@ -72,7 +69,7 @@ async function attempting<T>(
   open: () => Connection,
   kind: 'deferred' | 'immediate',
   needed: Needed,
-  work: (connection: Connection, schema: Schema) => T,
+  work: Work<T>,
 ): Promise<T> {
   if (!existsSync(path)) throw new OperationFailure(`There is no file at ${path}. ${WHERE_IT_IS}`);
   let connection: Connection | undefined;
@@ -85,18 +82,16 @@ async function attempting<T>(
   try {
     const opened = await waiting(path, patience, () => open());
     connection = opened;
-    return await waiting(path, patience, () =>
-      recovering(path, () =>
-        opened
-          .transaction(() => {
-            const schema = readSchema(opened);
-            requireTables(path, schema, needed);
-            if (kind === 'immediate') warnOnce(opened);
-            return work(opened, schema);
-          })
-          [kind](),
-      ),
-    );
+    const attempt = (): Promise<T> =>
+      inTransaction(opened, kind, async () => {
+        const schema = readSchema(opened);
+        requireTables(path, schema, needed);
+        if (kind === 'immediate') warnOnce(opened);
+        const done = await work(opened, schema);
+        await hearStop(patience.signal);
+        return done;
+      });
+    return await waiting(path, patience, () => recovering(path, attempt));
   } catch (error) {
     throw toFailure(error, path);
   } finally {
@@ -104,13 +99,30 @@ async function attempting<T>(
   }
 }
 
+/** As better-sqlite3's own, whose work has to end in the turn in which it began. */
+async function inTransaction<T>(
+  connection: Connection,
+  kind: 'deferred' | 'immediate',
+  work: () => Promise<T>,
+): Promise<T> {
+  connection.exec(`BEGIN ${kind}`);
+  try {
+    const done = await work();
+    connection.exec('COMMIT');
+    return done;
+  } finally {
+    // some errors have ended it already
+    if (connection.inTransaction) connection.exec('ROLLBACK');
+  }
+}
+
 /** Runs `attempt` until no lock is in its way. @throws what it threw last; OperationFailure after Ctrl-C */
-export async function waiting<T>(path: string, patience: Patience, attempt: () => T): Promise<T> {
+export async function waiting<T>(path: string, patience: Patience, attempt: () => T | Promise<T>): Promise<T> {
   const until = performance.now() + patience.longestMs;
   for (let said = false; ; said = true) {
-    if (patience.signal.aborted) throw new OperationFailure('Stopped before anything was changed.');
+    await hearStop(patience.signal);
     try {
-      return attempt();
+      return await attempt();
     } catch (error) {
       if (!isBusy(error) || performance.now() >= until) throw error;
       if (!said) patience.say(`Another process holds the lock of ${path}: waiting for it.`);

@@ -13,9 +13,9 @@ const RECOVERABLE: ReadonlySet<string> = new Set([
 ]);
 
 /** Runs `attempt`, and once more after the recovery that it asked for. @throws what it threw, where it cannot be done */
-export function recovering<T>(path: string, attempt: () => T): T {
+export async function recovering<T>(path: string, attempt: () => T | Promise<T>): Promise<T> {
   try {
-    return attempt();
+    return await attempt();
   } catch (error) {
     if (!RECOVERABLE.has(failureCode(error))) throw error;
     try {

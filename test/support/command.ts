@@ -18,12 +18,14 @@ export interface CommandSurroundings {
   readonly input?: () => Readable;
   /** Ends the command as Ctrl-C does. */
   readonly stop?: AbortSignal;
+  /** Told of everything that is written to standard error, as it is written. */
+  readonly onError?: (text: string) => void;
 }
 
 /** Runs `modelgate` with these words; nothing of this process's environment is seen. */
 export async function runCommand(
   words: readonly string[],
-  { environment = {}, directory = '/', screen = {}, input, stop }: CommandSurroundings = {},
+  { environment = {}, directory = '/', screen = {}, input, stop, onError }: CommandSurroundings = {},
 ): Promise<CommandResult> {
   let stdout = '';
   let stderr = '';
@@ -33,7 +35,10 @@ export async function runCommand(
     screen: { input: false, output: false, error: false, columns: 80, ...screen },
     input: input ?? (() => new PassThrough().end()),
     write: (text) => void (stdout += text),
-    writeError: (text) => void (stderr += text),
+    writeError: (text) => {
+      stderr += text;
+      onError?.(text);
+    },
     stop: stop ?? new AbortController().signal,
     onBug: () => undefined,
   };

@@ -7,12 +7,14 @@
  */
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
+import { noteCompanions } from '../../store/companions.ts';
 import type { Connection } from '../../store/database.ts';
 import { isBusy, openForReading } from '../../store/database.ts';
 import type { Operation } from '../backend-file.ts';
 import { waiting } from '../backend-file.ts';
 import { OperationFailure } from '../failure.ts';
 import { recovering } from '../recovery.ts';
+import { requireGoingOn } from '../stopping.ts';
 
 export interface Copying {
   /** Bytes. */
@@ -30,6 +32,7 @@ export async function copyLive<T>(
   read: (connection: Connection) => T,
   { onProgress = () => undefined }: Copying = {},
 ): Promise<T> {
+  const tidyUp = noteCompanions(path);
   const connection = openForReading(path, ATTEMPT_MS);
   const attempting = <R>(attempt: () => R): Promise<R> => waiting(path, patience, () => recovering(path, attempt));
   const inOneState = (): Promise<T> =>
@@ -48,6 +51,7 @@ export async function copyLive<T>(
     return mode === 'wal' ? await copyMoment(steps, inOneState) : await copyBetweenCommits(path, steps, inOneState);
   } finally {
     connection.close();
+    tidyUp();
   }
 }
 
@@ -182,9 +186,4 @@ export async function copyBytes(
     onProgress(done, total);
     await breathe();
   }
-}
-
-/** @throws OperationFailure after Ctrl-C */
-export function requireGoingOn(signal: AbortSignal): void {
-  if (signal.aborted) throw new OperationFailure('Stopped. Nothing was changed.');
 }

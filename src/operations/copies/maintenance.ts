@@ -8,8 +8,8 @@ import type { LockHolder } from '../checks/lock-holders.ts';
 import { lockHolders } from '../checks/lock-holders.ts';
 import { toFailure } from '../file-failure.ts';
 import { recover } from '../recovery.ts';
+import { hearStop } from '../stopping.ts';
 import { requireSpace, sizeOf } from './disk-space.ts';
-import { requireGoingOn } from './live-copy.ts';
 import { runApart, runWhereItFits } from './statement-process.ts';
 
 export type MaintenanceStep = 'analyze' | 'vacuum' | 'checkpoint';
@@ -93,7 +93,7 @@ async function patiently(
 ): Promise<void> {
   const until = performance.now() + patience.longestMs;
   for (let said = false; ; said = true) {
-    requireGoingOn(patience.signal);
+    await hearStop(patience.signal);
     try {
       await attempt(patience.signal);
       return;
@@ -119,6 +119,8 @@ function rollBack(path: string): void {
 const CHECKPOINT_ATTEMPT_MS = 50;
 const CHECKPOINT_PAUSE_MS = 200;
 
+const LOG_LEFT = 'Stopped. The write-ahead log was not emptied, and nothing in it is lost.';
+
 interface CheckpointRow {
   readonly busy: number;
   readonly log: number;
@@ -126,23 +128,22 @@ interface CheckpointRow {
 }
 
 async function truncateLog({ path, patience }: Operation): Promise<Checkpoint> {
+  // moves what it can without being in anybody's way
+  const order = { path, statement: 'checkpoint', busyMs: CHECKPOINT_ATTEMPT_MS } as const;
+  const [moved] = await runWhereItFits(order, patience.signal);
   const connection = openForWriting(path, CHECKPOINT_ATTEMPT_MS);
-  const run = (mode: 'PASSIVE' | 'TRUNCATE'): CheckpointRow => {
-    // one row of these three columns (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
-    const [row] = connection.pragma(`wal_checkpoint(${mode})`) as CheckpointRow[];
-    return row ?? { busy: 1, log: 0, checkpointed: 0 };
-  };
   try {
-    // moves what it can without being in anybody's way
-    const moved = run('PASSIVE');
     const until = performance.now() + patience.longestMs;
     for (let said = false; ; said = true) {
-      const { busy, log, checkpointed } = run('TRUNCATE');
+      await hearStop(patience.signal, LOG_LEFT);
+      // one row of these three columns (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
+      const [row] = connection.pragma('wal_checkpoint(TRUNCATE)') as CheckpointRow[];
+      const { busy, log, checkpointed } = row ?? { busy: 1, log: 0, checkpointed: 0 };
       if (busy === 0) {
-        const pages = Math.max(0, moved.log);
+        const pages = Math.max(0, Number(moved));
         return { busy: false, logPages: pages, movedPages: pages, holders: [] };
       }
-      if (patience.signal.aborted || performance.now() >= until) {
+      if (performance.now() >= until) {
         return { busy: true, logPages: log, movedPages: checkpointed, holders: lockHolders(path) };
       }
       if (!said) patience.say(`Somebody still reads from the log of ${path}, or writes into it: waiting for a gap.`);

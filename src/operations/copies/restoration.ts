@@ -22,6 +22,7 @@ import type { DatabaseFacts } from '../database-facts.ts';
 import { OperationFailure } from '../failure.ts';
 import { toFailure } from '../file-failure.ts';
 import { numbered, toMoment } from '../moment.ts';
+import { hearStop, requireGoingOn } from '../stopping.ts';
 import { sizeOf } from './disk-space.ts';
 import type { InUseOptions } from './in-use.ts';
 import { openAlone, requireNoHolders, requireUnused } from './in-use.ts';
@@ -56,7 +57,7 @@ export interface Restoration {
 /** @returns what `putInPlace` will do @throws OperationFailure where the backup is not good, or somebody uses the database */
 export async function prepareRestoration(options: RestoreOptions): Promise<Restoration> {
   const target = realTarget(options.path);
-  const { file, now, signal, say } = options;
+  const { file, signal } = options;
   const old = statSync(target, { throwIfNoEntry: false });
   requireOther(file, target);
   await requireUnused({ ...options, path: target });
@@ -75,7 +76,8 @@ export async function prepareRestoration(options: RestoreOptions): Promise<Resto
     complaints,
     async putInPlace() {
       try {
-        return await exchange(partial, target, now, say);
+        await hearStop(signal);
+        return await exchange(partial, target, options);
       } catch (error) {
         throw toReplacementFailure(error, target);
       }
@@ -133,8 +135,7 @@ function inheritOwner(partial: string, target: string): void {
 async function exchange(
   partial: string,
   target: string,
-  now: Date,
-  say: (sentence: string) => void,
+  { now, say, signal }: Pick<RestoreOptions, 'now' | 'say' | 'signal'>,
 ): Promise<string | undefined> {
   const nameOf = (attempt: number): string => numbered(`${basename(target)}.replaced.${toMoment(now)}`, attempt);
   const exists = lstatSync(target, { throwIfNoEntry: false }) !== undefined;
@@ -144,7 +145,7 @@ async function exchange(
   try {
     lock = old === undefined ? undefined : lockWhole(old, target, say);
     requireNoHolders(target);
-    const kept = old === undefined ? undefined : await keep(old, target, nameOf);
+    const kept = old === undefined ? undefined : await keep(old, target, nameOf, signal);
     clearCompanions(target, lock === undefined ? (kept ?? join(dirname(target), nameOf(1))) : undefined);
     renameSync(partial, target);
     flush(dirname(target));
@@ -175,7 +176,12 @@ function lockWhole(old: number, target: string, say: (sentence: string) => void)
 }
 
 /** A second name for the old file, so that the first one is never without a database. */
-async function keep(old: number, target: string, nameOf: (attempt: number) => string): Promise<string> {
+async function keep(
+  old: number,
+  target: string,
+  nameOf: (attempt: number) => string,
+  signal: AbortSignal,
+): Promise<string> {
   for (let attempt = 1; ; attempt++) {
     const kept = join(dirname(target), nameOf(attempt));
     try {
@@ -184,16 +190,21 @@ async function keep(old: number, target: string, nameOf: (attempt: number) => st
     } catch (error) {
       if (failureCode(error) === 'EEXIST') continue;
       // a file system without links, or a file of somebody else's
-      return await keepCopy(old, kept, nameOf);
+      return await keepCopy(old, kept, nameOf, signal);
     }
   }
 }
 
-async function keepCopy(old: number, kept: string, nameOf: (attempt: number) => string): Promise<string> {
+async function keepCopy(
+  old: number,
+  kept: string,
+  nameOf: (attempt: number) => string,
+  signal: AbortSignal,
+): Promise<string> {
   const partial = createPartial(kept);
   const copy = openSync(partial, 'w');
   try {
-    await copyBytes(old, copy, () => undefined);
+    await copyBytes(old, copy, () => requireGoingOn(signal));
   } catch (error) {
     discard(partial);
     throw error;

@@ -11,10 +11,11 @@ import type { DatabaseFacts } from '../database-facts.ts';
 import { readFacts } from '../database-facts.ts';
 import { OperationFailure } from '../failure.ts';
 import { toFailure } from '../file-failure.ts';
+import { hearStop, requireGoingOn } from '../stopping.ts';
 import { decompressFile } from './compression.ts';
 import { requireSpace, sizeOf } from './disk-space.ts';
 import { requireIntegrity } from './integrity.ts';
-import { copyBytes, requireGoingOn } from './live-copy.ts';
+import { copyBytes } from './live-copy.ts';
 import { findHolders } from './open-files.ts';
 import { createPartial, discard } from './partial-file.ts';
 import type { OnStep } from './verified-copy.ts';
@@ -43,7 +44,7 @@ export async function stageDatabase(
     onStep('check', 0, 1);
     const facts = settle(partial, file);
     const complaints = await requireIntegrity(partial, { shown: file, remedy: 'Take another backup.' }, signal);
-    requireGoingOn(signal);
+    await hearStop(signal);
     return { partial, facts, complaints };
   } catch (error) {
     discard(partial);

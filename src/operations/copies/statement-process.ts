@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { OperationFailure } from '../failure.ts';
+import { hearStop } from '../stopping.ts';
 import { sizeOf } from './disk-space.ts';
 import type { Order } from './statements.ts';
 import { runStatement } from './statements.ts';
@@ -50,10 +51,10 @@ export async function runApart(order: Order, temporary: string, signal: AbortSig
     if (answer === undefined) {
       // its locks are given back with its end
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+      // the terminal sends Ctrl-C to both processes at once
+      await hearStop(signal);
       throw new OperationFailure(
-        signal.aborted
-          ? 'Stopped. Nothing was changed.'
-          : 'The process that works on the file was ended from outside, perhaps for want of memory. Nothing was changed.',
+        'The process that works on the file was ended from outside, perhaps for want of memory. Nothing was changed.',
       );
     }
     if ('rows' in answer) return answer.rows;
@@ -69,6 +70,7 @@ const WORTH_A_PROCESS_BYTES = 32 * 1024 * 1024;
 
 /** Runs it here where that is quick. @throws as `runApart` */
 export async function runWhereItFits(order: Order, signal: AbortSignal): Promise<readonly string[]> {
-  const { path } = order;
-  return sizeOf(path) > WORTH_A_PROCESS_BYTES ? runApart(order, dirname(path), signal) : runStatement(order);
+  const { path, statement } = order;
+  const bytes = sizeOf(statement === 'checkpoint' ? `${path}-wal` : path);
+  return bytes > WORTH_A_PROCESS_BYTES ? runApart(order, dirname(path), signal) : runStatement(order);
 }

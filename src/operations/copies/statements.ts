@@ -2,7 +2,7 @@
 import type { Connection } from '../../store/database.ts';
 import { openForReading, openForWriting } from '../../store/database.ts';
 
-export type Statement = 'integrity' | 'analyze' | 'vacuum';
+export type Statement = 'integrity' | 'analyze' | 'vacuum' | 'checkpoint';
 
 export interface Order {
   readonly path: string;
@@ -11,12 +11,24 @@ export interface Order {
   readonly busyMs: number;
 }
 
-const OPEN = { integrity: openForReading, analyze: openForWriting, vacuum: openForWriting } as const;
+const OPEN = {
+  integrity: openForReading,
+  analyze: openForWriting,
+  vacuum: openForWriting,
+  checkpoint: openForWriting,
+} as const;
 
 const RUN: Record<Statement, (connection: Connection) => readonly string[]> = {
   integrity: (connection) => connection.prepare<[], string>('PRAGMA integrity_check(20)').pluck().all(),
   analyze: (connection) => nothing(connection.exec('ANALYZE')),
   vacuum: (connection) => nothing(connection.exec('VACUUM')),
+  // the pages in the log: the second of three columns (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
+  checkpoint: (connection) =>
+    connection
+      .prepare<[], [number, number, number]>('PRAGMA wal_checkpoint(PASSIVE)')
+      .raw()
+      .all()
+      .map(([, log]) => String(log)),
 };
 
 const nothing = (_connection: Connection): readonly string[] => [];

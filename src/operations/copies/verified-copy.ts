@@ -6,8 +6,9 @@ import type { Operation } from '../backend-file.ts';
 import type { DatabaseFacts } from '../database-facts.ts';
 import { readFacts, requireSame } from '../database-facts.ts';
 import { toFailure } from '../file-failure.ts';
+import { hearStop } from '../stopping.ts';
 import { requireIntegrity } from './integrity.ts';
-import { copyLive, requireGoingOn } from './live-copy.ts';
+import { copyLive } from './live-copy.ts';
 import { createPartial, discard } from './partial-file.ts';
 
 /** What long work is at; bytes, where they can be told. */
@@ -38,7 +39,7 @@ export async function makeVerifiedCopy(operation: Operation, target: string, onS
     onStep('check', 0, 1);
     const complaints = await requireIntegrity(partial, { shown: path, remedy: DAMAGED }, patience.signal);
     requireSame(facts, factsOf(partial, path), path);
-    requireGoingOn(patience.signal);
+    await hearStop(patience.signal);
     return { partial, facts, complaints };
   } catch (error) {
     discard(partial);

@@ -2,6 +2,7 @@
 import type { Connection } from '../../store/database.ts';
 import { nowInSeconds } from '../../store/initialize.ts';
 import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
+import { hearStop } from '../stopping.ts';
 import { createRowWriter, hasOwnId, INSERTED, explaining, MEMBERS } from './organization-rows.ts';
 
 export interface Everybody {
@@ -19,14 +20,15 @@ export interface EverybodyOptions {
   /** On new rows; the guide's is `member`. */
   readonly role: string;
   readonly onProgress: (done: number, total: number) => void;
+  readonly signal: AbortSignal;
 }
 
 /** How many users one statement adds: one for each of them takes five times as long, and one for all tells nothing. */
 const STEP = 2_000;
 
-/** Inside of a transaction. @throws OperationFailure where a rule of the table forbids a row */
-export function enrolEverybody(connection: Connection, options: EverybodyOptions): Everybody {
-  const { organization, role, onProgress } = options;
+/** Inside of a transaction. @throws OperationFailure where a rule of the table forbids a row, and after Ctrl-C */
+export async function enrolEverybody(connection: Connection, options: EverybodyOptions): Promise<Everybody> {
+  const { organization, role, onProgress, signal } = options;
   const { total, ...kept } = countUsers(connection, organization);
   keepInMemory(connection);
   const missing = findMissing(connection, organization);
@@ -36,6 +38,7 @@ export function enrolEverybody(connection: Connection, options: EverybodyOptions
     const users = JSON.stringify(missing.slice(at, at + STEP));
     explaining(MEMBERS.name, () => insert.run({ users, organization, role, seconds }));
     onProgress(Math.min(at + STEP, missing.length), missing.length);
+    await hearStop(signal);
   }
   addLeftOver(connection, organization, role);
   return { ...kept, added: missing.length, skipped: total - kept.kept - missing.length };

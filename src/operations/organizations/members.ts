@@ -85,9 +85,10 @@ export function addEverybody(
     onProgress,
   }: { readonly role?: string | undefined; readonly onProgress: (done: number, total: number) => void },
 ): Promise<AddedEverybody> {
-  return changing(operation, 'organizations', (connection, schema) => {
+  const { signal } = operation.patience;
+  return changing(operation, 'organizations', async (connection, schema) => {
     const isNew = !requireOrganization(connection, chosen);
-    const everybody = enrolEverybody(connection, { organization: chosen.id, role, onProgress });
+    const everybody = await enrolEverybody(connection, { organization: chosen.id, role, onProgress, signal });
     return { ...everybody, isNew, isActive: prepareGrants(connection, schema).isActive(chosen.id) };
   });
 }

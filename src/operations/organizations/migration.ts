@@ -11,6 +11,7 @@ import { COUNTED_TABLES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../..
 import type { Operation } from '../backend-file.ts';
 import { changing } from '../backend-file.ts';
 import { OperationFailure } from '../failure.ts';
+import { hearStop } from '../stopping.ts';
 import type { Migration } from './migration-plan.ts';
 import { countMigration, keysIn } from './migration-plan.ts';
 import { hasOwnId, INSERTED, explaining } from './organization-rows.ts';
@@ -30,14 +31,20 @@ export function migrate(
   organization: Organization,
   onProgress: (done: number, total: number) => void,
 ): Promise<MigrationResult> {
-  return changing(operation, 'backend', (connection, schema) => {
+  const { signal } = operation.patience;
+  return changing(operation, 'backend', async (connection, schema) => {
     const planned = countMigration(connection, schema, organization);
     const total = planned.users.joining + planned.models.linked;
-    const link = (): Links => {
-      const users = linkUsers(connection, organization, (done) => onProgress(done, total));
+    const link = async (): Promise<Links> => {
+      const users = await linkUsers(connection, organization, async (done) => {
+        onProgress(done, total);
+        await hearStop(signal);
+      });
       return { users, models: linkModels(connection, organization) };
     };
-    const { made, failed, links } = isUntouched(schema) ? linkFirst(connection, link) : makeFirst(connection, link);
+    const { made, failed, links } = await (isUntouched(schema)
+      ? linkFirst(connection, link)
+      : makeFirst(connection, link));
     onProgress(total, total);
     return {
       ...planned,
@@ -69,17 +76,17 @@ const isUntouched = ({ missing }: Schema): boolean =>
   COUNTED_TABLES.every((table) => missing.includes(`table ${table}`));
 
 /** New tables are filled before there is an index to keep or a trigger to fire, so that writers wait half as long. */
-function linkFirst(connection: Connection, link: () => Links): Done {
+async function linkFirst(connection: Connection, link: () => Promise<Links>): Promise<Done> {
   connection.exec(ORGANIZATION_MODELS.sql);
   connection.exec(ORGANIZATION_MEMBERS.sql);
-  const links = link();
+  const links = await link();
   const { made, failed } = make(connection);
   return { made: [...COUNTED_TABLES.map((table) => `table ${table}`), ...made], failed, links };
 }
 
-function makeFirst(connection: Connection, link: () => Links): Done {
+async function makeFirst(connection: Connection, link: () => Promise<Links>): Promise<Done> {
   const made = make(connection);
-  return { ...made, links: link() };
+  return { ...made, links: await link() };
 }
 
 /** @throws OperationFailure where rows forbid an index: the guide's script fails there too */
@@ -113,7 +120,11 @@ const MODEL_VALUES = {
   updated_at: '$seconds',
 } as const;
 
-function linkUsers(connection: Connection, { id }: Organization, onProgress: (done: number) => void): number {
+async function linkUsers(
+  connection: Connection,
+  { id }: Organization,
+  onProgress: (done: number) => Promise<void>,
+): Promise<number> {
   const insert = connection.prepare(
     `${insertInto(connection, 'organization_members', USER_VALUES)} FROM "user" u
      WHERE u.rowid BETWEEN $from AND $to AND u.role != 'pending' ${unlessThere(connection, 'organization_members', 'user_id')}`,
@@ -125,7 +136,7 @@ function linkUsers(connection: Connection, { id }: Organization, onProgress: (do
     const step = rows.slice(first, first + ROWS_A_STEP);
     const values = { organization: id, seconds, from: step[0], to: step.at(-1) };
     linked += explaining('organization_members', () => insert.run(values).changes);
-    onProgress(linked);
+    await onProgress(linked);
   }
   return linked;
 }

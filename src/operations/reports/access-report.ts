@@ -10,6 +10,7 @@ import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import { requireOrganization } from '../organizations/organizations.ts';
+import { hearStop } from '../stopping.ts';
 
 /** What every member of one organization has. */
 export interface OrganizationModels {
@@ -52,11 +53,18 @@ export function readAccessReport(
   chosen?: ChosenOrganization,
   onProgress: (done: number, total: number) => void = () => undefined,
 ): Promise<AccessReport> {
-  return reading(operation, 'organizations', (connection, schema) => {
+  const { signal } = operation.patience;
+  return reading(operation, 'organizations', async (connection, schema) => {
     if (chosen !== undefined) requireOrganization(connection, chosen);
     const only = chosen?.id;
     const organizations = readOrganizations(connection, schema, only);
-    const rows = readRows(connection, schema, organizations, { only, onProgress });
+    const rows = await readRows(connection, schema, organizations, {
+      only,
+      onProgress: async (done, total) => {
+        onProgress(done, total);
+        await hearStop(signal);
+      },
+    });
     const listed = new Set(rows.map(({ organization }) => organization.id));
     return { rows, notCounted: countTheRest(connection, schema, listed, only) };
   });
@@ -102,15 +110,15 @@ function share(known: Map<string, string>, text: string): string {
   return first ?? text;
 }
 
-function readRows(
+async function readRows(
   connection: Connection,
   { memberActive }: Schema,
   organizations: ReadonlyMap<string, OrganizationModels>,
   {
     only,
     onProgress,
-  }: { readonly only: string | undefined; readonly onProgress: (done: number, total: number) => void },
-): readonly AccessRow[] {
+  }: { readonly only: string | undefined; readonly onProgress: (done: number, total: number) => Promise<void> },
+): Promise<readonly AccessRow[]> {
   const total = connection.prepare<[], number>('SELECT count(*) FROM organization_members').pluck().get() ?? 0;
   const members = connection
     .prepare<[object], [string, string, string | null, string | null]>(
@@ -126,7 +134,7 @@ function readRows(
   let before = '';
   let previous: OrganizationModels | undefined;
   for (const [id, user, email, name] of members) {
-    if ((done += 1) % 1_000 === 0) onProgress(done, total);
+    if ((done += 1) % 1_000 === 0) await onProgress(done, total);
     const organization = organizations.get(id);
     if (organization === undefined) continue;
     // a table made by hand may name the same member twice

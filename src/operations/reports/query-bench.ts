@@ -2,7 +2,6 @@
  * How long the queries of a decision take: the deployment guide's three, and the very statements that the gate prepares,
  * one by one and together. Sets no journal mode, as the guide's script does: the backend owns that choice.
  */
-import { setImmediate as breathe } from 'node:timers/promises';
 import { toUserId } from '../../identity/principal.ts';
 import type { DecideOptions } from '../../policy/decide.ts';
 import { decide } from '../../policy/decide.ts';
@@ -17,8 +16,8 @@ import { gateQueries } from '../../store/gate-queries.ts';
 import { readSchema } from '../../store/schema-reader.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
-import { OperationFailure } from '../failure.ts';
 import { toFailure } from '../file-failure.ts';
+import { hearStop } from '../stopping.ts';
 import type { BenchSubjects, Chosen } from './bench-subjects.ts';
 import { readSubjects } from './bench-subjects.ts';
 import type { Distribution } from './distribution.ts';
@@ -94,17 +93,20 @@ interface Run {
 
 /** Statements that SQLite has not seen yet are slower once: the first turns are not counted. */
 const WARM_UP = 5;
-/** So often Ctrl-C is heard. */
-const TURNS_AT_ONCE = 1_000;
+/** After so long Ctrl-C is heard: a query that reads a whole table takes some milliseconds each time. */
+const HEAR_EVERY_MS = 50;
 
 async function measure({ name, from, prepare }: Run, iterations: number, signal: AbortSignal): Promise<MeasuredQuery> {
   const times: number[] = [];
   try {
     const ready = prepare();
     for (let turn = 0; turn < WARM_UP; turn++) ready(turn)();
+    let heardAt = Number.NEGATIVE_INFINITY;
     for (let turn = 0; turn < iterations; turn++) {
-      if (turn % TURNS_AT_ONCE === 0) await breathe();
-      if (signal.aborted) throw new OperationFailure('Stopped. Nothing was changed.');
+      if (performance.now() - heardAt > HEAR_EVERY_MS) {
+        await hearStop(signal);
+        heardAt = performance.now();
+      }
       const once = ready(turn);
       const start = performance.now();
       once();

@@ -252,7 +252,7 @@ describe('backup', () => {
     await until(() => existsSync(folder) && readdirSync(folder).length > 0, 15_000, 'the copy has begun');
     command.kill('SIGINT');
     expect(await command.ended()).toEqual({
-      code: 1,
+      code: 130,
       stdout: '',
       stderr: 'modelgate: Stopped. Nothing was changed.\n',
     });

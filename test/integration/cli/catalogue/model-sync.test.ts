@@ -178,7 +178,7 @@ describe('whoever sits at the terminal', () => {
 
   test.runIf(hasPython).each([
     ['y\n', 0, true],
-    ['\u0003', 1, false],
+    ['\u0003', 130, false],
     ['\u0004', 1, false],
   ])('is asked on a real terminal, where %j ends with %i', async (keys, code, isWritten) => {
     const database = filled();

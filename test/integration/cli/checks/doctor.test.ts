@@ -205,7 +205,7 @@ describe('doctor ends', () => {
     await until(() => running.stderr().includes('waiting for it'), 15_000, 'it says that it waits');
     running.kill('SIGINT');
     const { code, stderr } = await running.ended();
-    expect(code).toBe(1);
+    expect(code).toBe(130);
     expect(stderr).toMatch(/modelgate: Stopped\. Nothing was changed\.\n$/);
   });
 });

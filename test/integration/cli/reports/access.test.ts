@@ -126,7 +126,7 @@ describe('the report', () => {
     const { path } = twoOrganizations();
     const stop = AbortSignal.abort();
     const result = await runCommand(['report', '--csv', '--database', path], { stop });
-    expect(result).toMatchObject({ code: 1, stderr: expect.stringContaining('Stopped') as string });
+    expect(result).toMatchObject({ code: 130, stderr: expect.stringContaining('Stopped') as string });
   });
 });
 
