@@ -26,7 +26,8 @@ function addInit({ program, terminal, exitWith }: CommandLine): void {
     .description(
       "Makes what is missing of the guide's two tables, four indexes and two views, and the triggers by which a gate " +
         'notices changes, and says which; a second run finds nothing to do. The gate does the same at its start. With an ' +
-        'organization that has no rows yet, users who are neither pending nor banned and models without a base are linked to it, once.',
+        'organization that has no rows yet, users who are neither pending nor banned and belong to no other, and models without a base, are linked to it, once. ' +
+        'Left out, and said: ids that a grant would read as patterns (b*), and models that users who are no admins have made.',
     )
     .option(
       '--org <id>',
@@ -51,7 +52,8 @@ function addMigrate({ program, terminal, exitWith }: CommandLine): void {
       "Links an existing deployment to one organization, in place of the guide's backup by hand and its script " +
         'migrate_to_organizations.py: the same rows and ids, in one transaction. First the database is copied to ' +
         'webui.db.backup.YYYYmmdd_HHMMSS and checked; a damaged one is refused before anything is touched. Users join unless ' +
-        'they are pending, models are linked unless they have a base; what is there already stays as it is, switched off or not. ' +
+        'they are pending, models are linked unless they have a base, an id that a grant would read as a pattern (b*), or were ' +
+        'made by a user who is no admin; what is there already stays as it is, switched off or not. ' +
         'To go back: modelgate restore webui.db.backup.YYYYmmdd_HHMMSS',
     )
     .requiredOption('--org <id>', 'id of the organization')
@@ -127,12 +129,12 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
       .command('remove')
       .summary('switch memberships off')
       .description(
-        'Switches memberships off. The rows stay, because they keep the users out: the gate enrols whoever has none in ' +
-          'the organization of its environment (MODELGATE_AUTO_ENROLL).',
+        'Switches memberships off. The rows stay, because they keep the users out: whoever has none in any organization ' +
+          'is enrolled by the gate in that of its environment (MODELGATE_AUTO_ENROLL).',
       ),
   )
     .argument('<users...>', 'ids or e-mail addresses')
-    .option('--purge', 'delete the rows; a user of the organization named in the environment may then join again');
+    .option('--purge', 'delete the rows; a user without any is then enrolled in the organization of the environment');
   onDatabase(remove, 'modelgate member remove alice@example.com --org mai_client_acme').action(
     async (users: string[], options: MemberRemoveOptions) => {
       const { removeMembers } = await import('./organizations/member.ts');
@@ -234,6 +236,8 @@ Where the catalogue comes from:
   live    everything that an admin sees at GET /api/models of the running backend. Ask the backend itself: where
           something on the way, such as the gate, hides models from this admin, that is said and nothing is done
 
-Left out, and said: presets (without --presets), arena models, models that are switched off in the backend. A model
-that a grant such as openai/* covers needs no row. A grant that somebody has switched off stays off. --remove touches
-neither patterns nor presets, arenas and what a provider that does not answer may have.`;
+Left out, and said: presets (without --presets), arena models, models that are switched off in the backend, rows and
+presets that users who are no admins have made, private presets that another organization was granted, ids that a grant
+would read as patterns. \`modelgate model allow ID\` allows one of them all the same. A model that a grant such as openai/*
+covers needs no row. A grant that somebody has switched off stays off. --remove touches neither patterns nor presets,
+arenas and what a provider that does not answer may have.`;

@@ -22,7 +22,7 @@ export interface HomeOrganization {
   readonly id: string;
   /** `ORGANIZATION_NAME` */
   readonly name: string;
-  /** New users become members when first seen. */
+  /** Users without any membership become members when first seen. */
   readonly autoEnroll: boolean;
 }
 

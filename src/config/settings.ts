@@ -66,7 +66,7 @@ export const SETTINGS = {
   ),
   MODELGATE_AUTO_ENROLL: flag(
     'true',
-    'Whether new users become members of that organization when first seen. Needs an organization.',
+    'Whether users without any membership, switched on or off, become members of that organization when first seen. Needs an organization.',
   ),
   MODELGATE_MODE: choice(
     ['enforce', 'report'],

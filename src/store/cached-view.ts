@@ -31,15 +31,15 @@ const FEW_PRESETS = 16;
 export interface ViewOptions {
   readonly maxStaleMs: number;
   readonly now: () => number;
-  /** Writes a membership for a user who has none in `organization`; absent where nobody is enrolled. */
-  readonly enrolment: { readonly organization: string; readonly enrol: (user: string) => boolean } | undefined;
+  /** Enrols a user without any membership, and tells whether there is one now; absent where nobody is enrolled. */
+  readonly enrolment: ((user: string) => boolean) | undefined;
 }
 
 /** Memberships of one user, as kept. */
 interface Belonging {
   readonly organizations: readonly OrganizationId[];
-  /** There is a row, switched on or off, in the organization that new users are enrolled in. */
-  readonly enrolled: boolean;
+  /** There is a row, switched on or off, in whichever organization. */
+  readonly hasRow: boolean;
 }
 
 export class CachedView implements StoreView {
@@ -178,18 +178,18 @@ export class CachedView implements StoreView {
   #belongingOf(user: UserPrincipal): Belonging {
     const read = (statements: Statements) => this.#toBelonging(statements.membershipsOf(user.id));
     const belonging = this.#belongings.get(user.id, read);
-    if (belonging.enrolled || this.#enrolment === undefined || ROLES_NOT_ENROLLED.has(user.role)) return belonging;
-    if (!this.#enrolment.enrol(user.id)) return belonging;
+    if (belonging.hasRow || this.#enrolment === undefined || ROLES_NOT_ENROLLED.has(user.role)) return belonging;
+    if (!this.#enrolment(user.id)) return belonging;
     this.#belongings.delete(user.id);
     return this.#belongings.get(user.id, read);
   }
 
   #toBelonging(memberships: readonly Membership[]): Belonging {
     return {
-      organizations: memberships
-        .filter((membership) => membership.active)
-        .map(({ organization }) => this.#intern(organization)),
-      enrolled: memberships.some((membership) => membership.organization === this.#enrolment?.organization),
+      organizations: memberships.flatMap(({ organization, active }) =>
+        active && organization !== undefined ? [this.#intern(organization)] : [],
+      ),
+      hasRow: memberships.length > 0,
     };
   }
 

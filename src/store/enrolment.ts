@@ -1,10 +1,14 @@
 /**
- * New users join the organization of this installation when they are first seen. A row that exists in any state means
- * that somebody has decided already. A file that cannot be written costs the membership, never the request.
+ * New users join the organization of this installation when they are first seen. A row that exists in any organization
+ * and in any state means that somebody has decided already. A file that cannot be written costs the membership, never
+ * the request.
  */
+import { randomUUID } from 'node:crypto';
+import type { Connection } from './database.ts';
 import { describeFailure, openForWriting } from './database.ts';
 import type { Organization } from './initialize.ts';
 import { nowInSeconds } from './initialize.ts';
+import { writtenColumns } from './written-columns.ts';
 
 export interface EnrolmentOptions {
   readonly path: string;
@@ -17,7 +21,7 @@ export interface EnrolmentOptions {
 /** After a failed write nobody is enrolled for this long: a read-only file would cost every request an attempt. */
 const RETRY_AFTER_MS = 5_000;
 
-/** @returns a function that enrols a user, and tells whether a row was written */
+/** @returns a function that enrols a user without any membership, and tells whether the user has one now */
 export function createEnrolment(options: EnrolmentOptions): (user: string) => boolean {
   const { path, organization, busyTimeoutMs, now, warn } = options;
   let retryAt = Number.NEGATIVE_INFINITY;
@@ -40,17 +44,40 @@ export function createEnrolment(options: EnrolmentOptions): (user: string) => bo
 function enrol(path: string, busyTimeoutMs: number, organization: string, user: string): boolean {
   const connection = openForWriting(path, busyTimeoutMs);
   try {
-    const written = connection
-      .prepare(
-        `INSERT OR IGNORE INTO organization_members (id, organization_id, user_id, role, is_active, joined_at)
-         SELECT 'om_' || id || '_' || $organization, $organization, id,
-           CASE WHEN role = 'admin' THEN 'admin' ELSE 'member' END, 1, $seconds
-         FROM "user" WHERE id = $user AND role NOT IN ('pending', 'banned') AND NOT EXISTS (
-           SELECT 1 FROM organization_members WHERE organization_id = $organization AND user_id = $user)`,
-      )
-      .run({ organization, user, seconds: nowInSeconds() });
-    return written.changes > 0;
+    return insert(connection, organization, user) || hasMembership(connection, user);
   } finally {
     connection.close();
   }
 }
+
+const VALUES = {
+  id: '$id',
+  organization_id: '$organization',
+  user_id: 'id',
+  role: `CASE WHEN role = 'admin' THEN 'admin' ELSE 'member' END`,
+  is_active: '1',
+  joined_at: '$seconds',
+} as const;
+
+/** Whether a user is enrolled is asked where it is written: another gate may have been quicker. */
+function insert(connection: Connection, organization: string, user: string): boolean {
+  const columns = writtenColumns(connection, 'organization_members');
+  const statement = connection.prepare(
+    `INSERT INTO organization_members (${columns.join(', ')})
+     SELECT ${columns.map((name) => VALUES[name]).join(', ')}
+     FROM "user" WHERE id = $user AND role NOT IN ('pending', 'banned')
+       AND NOT EXISTS (SELECT 1 FROM organization_members WHERE user_id = $user)`,
+  );
+  const id = freeId(connection, columns.includes('id'), `om_${user}_${organization}`);
+  return statement.run({ id, organization, user, seconds: nowInSeconds() }).changes > 0;
+}
+
+/** The guide's id, unless the row of another pair has it (`a` of `b_c`, `a_b` of `c`). */
+function freeId(connection: Connection, hasId: boolean, guides: string): string {
+  const isTaken =
+    hasId && connection.prepare('SELECT 1 FROM organization_members WHERE id = ?').get(guides) !== undefined;
+  return isTaken ? `${guides}_${randomUUID()}` : guides;
+}
+
+const hasMembership = (connection: Connection, user: string): boolean =>
+  connection.prepare('SELECT 1 FROM organization_members WHERE user_id = ?').get(user) !== undefined;

@@ -4,6 +4,8 @@
  */
 import type { Connection } from './database.ts';
 import { describeFailure, failureCode, openForWriting } from './database.ts';
+import type { NotLinked } from './model-rows.ts';
+import { IS_LINKABLE, readLinkable } from './model-rows.ts';
 import { UnreadableSchema } from './reader.ts';
 import { readSchema } from './schema-reader.ts';
 import type { SchemaObject } from './tables.ts';
@@ -26,8 +28,19 @@ export interface Initialization {
 
 export interface Linked {
   readonly users: number;
+  /** Users who are not linked, because another organization has a row of theirs, switched on or off. */
+  readonly usersElsewhere: number;
   readonly models: number;
+  readonly modelsLeftOut: NotLinked;
 }
+
+/** Nothing is linked, and so nothing is left out. */
+export const NOTHING_LINKED: Linked = {
+  users: 0,
+  usersElsewhere: 0,
+  models: 0,
+  modelsLeftOut: { unusable: [], ofUsers: [] },
+};
 
 export interface InitializeOptions {
   readonly organization?: Organization | undefined;
@@ -66,7 +79,7 @@ export function initialize(connection: Connection, organization?: Organization):
       return {
         made,
         failed: attempts.flatMap((attempt) => attempt.failure ?? []),
-        linked: organization === undefined ? { users: 0, models: 0 } : linkNewOrganization(connection, organization),
+        linked: organization === undefined ? NOTHING_LINKED : linkNewOrganization(connection, organization),
       };
     })
     .immediate();
@@ -103,8 +116,9 @@ export function isComplete(connection: Connection, organization?: Organization):
 function linkNewOrganization(connection: Connection, organization: Organization): Linked {
   const [members, models] = COUNTED_TABLES;
   return {
-    users: hasRows(connection, members, organization) ? 0 : linkUsers(connection, organization),
-    models: hasRows(connection, models, organization) ? 0 : linkModels(connection, organization),
+    ...NOTHING_LINKED,
+    ...(hasRows(connection, members, organization) ? {} : linkUsers(connection, organization)),
+    ...(hasRows(connection, models, organization) ? {} : linkModels(connection, organization)),
   };
 }
 
@@ -117,32 +131,38 @@ function hasRows(connection: Connection, table: CountedTable, organization: Orga
 }
 
 /**
- * Every user but those that are pending or banned, as the deployment guide's migration does.
- * @returns how many; a row that exists stays as it is, switched off or not
+ * Every user but those that are pending or banned, as the deployment guide's migration does, and but those of another
+ * organization: nobody has asked to let them into this one.
  */
-export function linkUsers(connection: Connection, organization: Organization): number {
-  return connection
+function linkUsers(connection: Connection, organization: Organization): Pick<Linked, 'users' | 'usersElsewhere'> {
+  const elsewhere = 'id IN (SELECT user_id FROM organization_members)';
+  const eligible = "role NOT IN ('pending', 'banned')";
+  const usersElsewhere = connection
+    .prepare<[], number>(`SELECT count(*) FROM "user" WHERE ${eligible} AND ${elsewhere}`)
+    .pluck()
+    .get();
+  const { changes: users } = connection
     .prepare(
       `INSERT OR IGNORE INTO organization_members (id, organization_id, user_id, role, is_active, joined_at)
        SELECT 'om_' || id || '_' || $organization, $organization, id,
          CASE WHEN role = 'admin' THEN 'admin' ELSE 'member' END, 1, $seconds
-       FROM "user" WHERE role NOT IN ('pending', 'banned')`,
+       FROM "user" WHERE ${eligible} AND ${elsewhere} IS NOT TRUE`,
     )
-    .run({ organization: organization.id, seconds: nowInSeconds() }).changes;
+    .run({ organization: organization.id, seconds: nowInSeconds() });
+  return { users, usersElsewhere: usersElsewhere ?? 0 };
 }
 
-/**
- * Every model without a base, with its own `is_active`, as the deployment guide's migration does.
- * @returns how many; a row that exists stays as it is, switched off or not
- */
-export function linkModels(connection: Connection, organization: Organization): number {
-  return connection
+/** Models without a base, with their own `is_active`, as the deployment guide's migration does, but for `NotLinked`. */
+function linkModels(connection: Connection, organization: Organization): Pick<Linked, 'models' | 'modelsLeftOut'> {
+  const { rowids, ...modelsLeftOut } = readLinkable(connection);
+  const { changes: models } = connection
     .prepare(
       `INSERT OR IGNORE INTO organization_models (id, organization_id, model_id, is_active, created_at, updated_at)
        SELECT 'orgmod_' || $organization || '_' || id, $organization, id, is_active, $seconds, $seconds
-       FROM model WHERE base_model_id IS NULL`,
+       FROM model WHERE ${IS_LINKABLE}`,
     )
-    .run({ organization: organization.id, seconds: nowInSeconds() }).changes;
+    .run({ organization: organization.id, rowids: JSON.stringify(rowids), seconds: nowInSeconds() });
+  return { models, modelsLeftOut };
 }
 
 export const nowInSeconds = (): number => Math.floor(Date.now() / 1000);

@@ -2,20 +2,42 @@
  * The database as commands look at it: inside of somebody's transaction, with the very code that answers the gate's
  * requests, and nothing kept beyond it.
  */
+import { toOrganizationId } from '../identity/principal.ts';
 import { CachedView } from './cached-view.ts';
 import type { Connection } from './database.ts';
+import type { Statements } from './reader.ts';
 import { prepareStatements } from './reader.ts';
 import type { StoreView } from './store-view.ts';
 
+export interface Inspection {
+  readonly view: StoreView;
+  /** Users whom the gate would have enrolled by what the view was asked. Nothing is written. */
+  readonly enrolled: ReadonlySet<string>;
+}
+
 /**
+ * @param enrolling id of the organization that the gate enrols new users in; undefined where it enrols nobody
  * @returns what the gate would see of the file in this moment; valid as long as the transaction lasts
  * @throws UnreadableSchema where tables are missing or have another shape
  */
-export function inspect(connection: Connection): StoreView {
-  const statements = prepareStatements(connection);
+export function inspect(connection: Connection, enrolling?: string): Inspection {
+  const enrolled = new Set<string>();
+  const stored = prepareStatements(connection);
+  const statements: Statements = {
+    ...stored,
+    membershipsOf: (user) =>
+      enrolling !== undefined && enrolled.has(user)
+        ? [{ organization: toOrganizationId(enrolling), active: true }]
+        : stored.membershipsOf(user),
+  };
   const moment = { generation: 1, goodAt: 0, problem: undefined };
-  return new CachedView(
+  const view = new CachedView(
     { ...moment, read: (query) => ({ value: query(statements) }) },
-    { maxStaleMs: 0, now: () => 0, enrolment: undefined },
+    {
+      maxStaleMs: 0,
+      now: () => 0,
+      enrolment: enrolling === undefined ? undefined : (user) => enrolled.add(user).has(user),
+    },
   );
+  return { view, enrolled };
 }

@@ -5,7 +5,8 @@ import { activeCondition } from './schema-reader.ts';
 import type { Schema } from './schema-reader.ts';
 
 export interface Membership {
-  readonly organization: OrganizationId;
+  /** Undefined for a row whose organization is no text: it gives nothing, and it is there. */
+  readonly organization: OrganizationId | undefined;
   /** A NULL `is_active` counts as 1, the column's default. */
   readonly active: boolean;
 }
@@ -19,11 +20,8 @@ export function membershipsQuery({ memberActive }: Pick<Schema, 'memberActive'>)
 export function prepareMemberships(connection: Connection, schema: Schema): (user: string) => readonly Membership[] {
   const statement = connection.prepare<[string], [unknown, number]>(membershipsQuery(schema)).raw();
   return (user) =>
-    statement
-      .all(user)
-      .flatMap(([organization, isActive]) =>
-        typeof organization === 'string'
-          ? [{ organization: toOrganizationId(organization), active: isActive === 1 }]
-          : [],
-      );
+    statement.all(user).map(([organization, isActive]) => ({
+      organization: typeof organization === 'string' ? toOrganizationId(organization) : undefined,
+      active: isActive === 1,
+    }));
 }

@@ -8,7 +8,7 @@ import { CachedView } from './cached-view.ts';
 import { describeFailure, failureCode, openForReading } from './database.ts';
 import { createEnrolment } from './enrolment.ts';
 import { Freshness } from './freshness.ts';
-import type { Organization } from './initialize.ts';
+import type { Linked, Organization } from './initialize.ts';
 import { initializeFile, isComplete } from './initialize.ts';
 import { UnreadableSchema } from './reader.ts';
 import type { Store, StoreFigures, StoreHealth, StoreView } from './store-view.ts';
@@ -38,6 +38,8 @@ const RETRY_MS = 10;
 const RETRIES = LONG_LOCK_MS / RETRY_MS;
 /** An incomplete file is tried again this often. */
 const INITIALIZE_EVERY_MS = 5_000;
+/** Ids in one line of the log. */
+const NAMED = 10;
 
 /** @returns a store that has tried to read the file once; a file that is not there yet is not an error */
 export function createStore(options: StoreOptions): Store {
@@ -72,10 +74,7 @@ class SqliteStore implements Store {
     });
     const enrolment =
       autoEnroll && organization !== undefined
-        ? {
-            organization: organization.id,
-            enrol: createEnrolment({ path, organization, busyTimeoutMs: WRITE_BUSY_MS, now, warn }),
-          }
+        ? createEnrolment({ path, organization, busyTimeoutMs: WRITE_BUSY_MS, now, warn })
         : undefined;
     this.#view = new CachedView(this.#freshness, { maxStaleMs, now, enrolment });
     this.#look(START_BUSY_MS);
@@ -136,8 +135,9 @@ class SqliteStore implements Store {
       if (!isFileComplete(databasePath, organization)) {
         const { made, failed, linked } = initializeFile(databasePath, { organization, busyTimeoutMs });
         this.#failed = failed;
-        if (made.length > 0 || linked.users + linked.models > 0)
-          warn('the policy tables were initialized', { made, ...linked });
+        const { users, models } = linked;
+        if (made.length > 0 || users + models > 0) warn('the policy tables were initialized', { made, users, models });
+        this.#reportLeftOut(linked);
         for (const failure of failed) warn('the policy schema stays incomplete', { failure });
       }
       this.#initializedFile = file;
@@ -151,6 +151,17 @@ class SqliteStore implements Store {
       this.#failed = missing.map((name) => `${name} (not made: ${failureCode(error)})`);
       this.#obstacle = `the policy tables could not be made: ${problem}`;
       warn('the policy tables could not be initialized', { problem, missing });
+    }
+  }
+
+  /** What the deployment guide's migration would have linked, too. */
+  #reportLeftOut({ usersElsewhere, modelsLeftOut: { unusable, ofUsers } }: Linked): void {
+    const { warn } = this.#options;
+    const some = (ids: readonly string[]) => ({ count: ids.length, some: ids.slice(0, NAMED) });
+    if (unusable.length > 0) warn('models were not linked: their ids would be read as patterns', some(unusable));
+    if (ofUsers.length > 0) warn('models were not linked: users who are no admins have made them', some(ofUsers));
+    if (usersElsewhere > 0) {
+      warn('users were not linked: they belong to another organization', { count: usersElsewhere });
     }
   }
 

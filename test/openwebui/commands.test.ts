@@ -126,14 +126,24 @@ describe.each(RELEASES)('the commands beside Open WebUI %s', (version) => {
       '--yes',
     );
     expect(plan.allow.toSorted()).toEqual(OFFERED.toSorted());
-    expect(plan.left_out).toEqual({ presets: ['helper'], arena: ['duel'], switched_off: ['asleep'], unusable: [] });
+    expect(plan.left_out).toMatchObject({
+      presets: ['helper'],
+      arena: ['duel'],
+      switched_off: ['asleep'],
+      unusable: [],
+    });
     expect([plan.gaps, plan.written]).toEqual([[], true]);
   });
 
   it('synchronize with its configuration, to the same end', async () => {
     const plan = await ask<Plan>('model', 'sync', '--org', 'globex', '--create', '--from', 'config', '--yes');
     expect(plan.allow.toSorted()).toEqual(OFFERED.toSorted());
-    expect(plan.left_out).toEqual({ presets: ['helper'], arena: ['duel'], switched_off: ['asleep'], unusable: [] });
+    expect(plan.left_out).toMatchObject({
+      presets: ['helper'],
+      arena: ['duel'],
+      switched_off: ['asleep'],
+      unusable: [],
+    });
     expect(plan.gaps).toEqual([]);
   });
 

@@ -35,9 +35,10 @@ export async function syncModels(options: ModelSyncOptions, terminal: Terminal):
   refuseContradictions(options);
   requireConsent(options, terminal);
   const { config, operation } = configureOperation(options, terminal);
+  const chosen = chooseOrganization(config, options);
   const request: SyncRequest = {
-    chosen: chooseOrganization(config, options),
-    catalogue: await openCatalogue(options, terminal, { config, operation }),
+    chosen,
+    catalogue: await openCatalogue(options, terminal, { config, operation, organization: chosen.id }),
     remove: options.remove ?? false,
     switchOn: options.switchOn ?? false,
   };
@@ -80,10 +81,15 @@ interface Parts {
 async function openCatalogue(
   { from, presets = false, url, tokenFile }: ModelSyncOptions,
   terminal: Terminal,
-  { config, operation }: { readonly config: StoreConfig; readonly operation: Operation },
+  {
+    config,
+    operation,
+    organization,
+  }: { readonly config: StoreConfig; readonly operation: Operation; readonly organization: string },
 ): Promise<SyncRequest['catalogue']> {
-  if (from === 'table') return (connection, schema) => fromTable(connection, schema, { presets });
-  if (from === 'config') return (connection, schema) => fromConfig(connection, schema, { presets });
+  const wishes = { presets, organization };
+  if (from === 'table') return (connection, schema) => fromTable(connection, schema, wishes);
+  if (from === 'config') return (connection, schema) => fromConfig(connection, schema, wishes);
   const backend = url ?? config.upstreamUrl;
   if (backend === undefined) {
     throw new CommandFailure(
@@ -99,7 +105,7 @@ async function openCatalogue(
   }
   const { signal } = operation.patience;
   const live = await askForModels({ url: backend, credential: await readCredential(terminal, tokenFile), signal });
-  return (connection, schema) => fromLive(live, connection, schema, { presets });
+  return (connection, schema) => fromLive(live, connection, schema, wishes);
 }
 
 /** Shows the plan until it is what is written: somebody else may change the file while it is looked at. */

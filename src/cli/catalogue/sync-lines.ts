@@ -1,5 +1,5 @@
 /** A plan of `model sync` for eyes, and for programs. */
-import type { LeftOut } from '../../operations/catalogue/catalogue.ts';
+import type { LeftOut, Owner } from '../../operations/catalogue/catalogue.ts';
 import type { SyncPlan } from '../../operations/catalogue/synchronization.ts';
 import { quoted } from '../../operations/quoted.ts';
 import type { Emphasis } from '../output.ts';
@@ -73,10 +73,10 @@ export type CatalogueSource = 'table' | 'config' | 'live';
 
 /** What an operator should know about the catalogue itself. */
 export function notesOn(source: CatalogueSource, { catalogue, switchOff }: SyncPlan): readonly string[] {
-  const { models, leftOut, gaps } = catalogue;
+  const { models, leftOut, owners, gaps } = catalogue;
   const left = Object.entries(LEFT_OUT).flatMap(([why, [one, many, remedy]]) => {
     const ids = [...leftOut].filter(([, reason]) => reason === why).map(([id]) => id);
-    return ids.length === 0 ? [] : [`Left out: ${counted(ids.length, one, many)} (${some(ids)})${remedy}.`];
+    return ids.length === 0 ? [] : [`Left out: ${counted(ids.length, one, many)} (${some(ids, owners)})${remedy}.`];
   });
   const empty =
     models.length === 0 ? ['The catalogue is empty: --from table, config and live look at different places.'] : [];
@@ -102,15 +102,30 @@ const LEFT_OUT: Readonly<Record<LeftOut, readonly [one: string, many: string, re
     'ids that cannot be granted',
     ', because no request can name it or it would be read as a pattern',
   ],
+  of_user: [
+    'model that a user who is no admin has made',
+    'models that users who are no admins have made',
+    '; `modelgate model allow ID` allows one all the same',
+  ],
+  of_organization: [
+    'private preset of another organization',
+    'private presets of other organizations',
+    '; `modelgate model allow ID` allows one all the same',
+  ],
 };
 
 const NAMED = 3;
 
-function some(ids: readonly string[]): string {
+function some(ids: readonly string[], owners: ReadonlyMap<string, Owner>): string {
+  const whose = (id: string): string => {
+    const owner = owners.get(id);
+    if (owner === undefined) return '';
+    return ` of ${quoted('user' in owner ? (owner.user.email ?? owner.user.id) : owner.organization)}`;
+  };
   const more = ids.length > NAMED ? `, and ${(ids.length - NAMED).toLocaleString('en')} more` : '';
   return `${ids
     .slice(0, NAMED)
-    .map((id) => quoted(id))
+    .map((id) => `${quoted(id)}${whose(id)}`)
     .join(', ')}${more}`;
 }
 
@@ -134,7 +149,10 @@ export function planToJson(plan: SyncPlan, facts: object): unknown {
       arena: leftOut('arena'),
       switched_off: leftOut('switched_off'),
       unusable: leftOut('unusable'),
+      of_users: leftOut('of_user'),
+      of_organizations: leftOut('of_organization'),
     },
+    owners: Object.fromEntries(catalogue.owners),
     gaps: [...new Set(catalogue.gaps.map(({ why }) => why))],
   };
 }

@@ -11,8 +11,8 @@ import { asJson, asRows, counted, emphasize, printable } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import type { PolicySettings } from '../reports/explain.ts';
 import { toPolicySettings, unenforced } from '../reports/explain.ts';
-import type { MembershipJson } from '../reports/standing-lines.ts';
-import { describeStanding, toMembershipJson } from '../reports/standing-lines.ts';
+import type { EnrolmentJson, MembershipJson } from '../reports/standing-lines.ts';
+import { describeStanding, enrollingOf, toEnrolmentJson, toMembershipsJson } from '../reports/standing-lines.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
@@ -42,6 +42,8 @@ interface UserReport {
   /** One sentence: why the user sees no models, or these. */
   readonly advice: string;
   readonly memberships: readonly MembershipJson[];
+  /** What the gate does with a user who has no membership. */
+  readonly enrolment: EnrolmentJson;
   readonly settings: PolicySettings;
   /** Why the gate enforces nothing, or null. */
   readonly not_enforced: string | null;
@@ -65,7 +67,8 @@ export async function doctor(options: DoctorOptions, terminal: Terminal): Promis
   const count = (status: Status): number => checks.filter((finding) => finding.status === status).length;
   const [problems, warnings, unchecked] = [count('problem'), count('warning'), count('unknown')];
   const { user: named } = options;
-  const asked = named === undefined ? null : await ask(() => explainUser(operation, named, store.policy));
+  const policy = { ...store.policy, enrolling: enrollingOf(store.organization) };
+  const asked = named === undefined ? null : await ask(() => explainUser(operation, named, policy));
   if (options.json === true) {
     const user = asked === null || 'failure' in asked ? null : toUserReport(asked, store.policy);
     const database = store.database.path;
@@ -132,13 +135,14 @@ function summary(problems: number, warnings: number, unchecked: number): string 
 
 type Policy = Parameters<typeof toPolicySettings>[0];
 
-function toUserReport({ person, user, standings, advice }: UserExplanation, policy: Policy): UserReport {
+function toUserReport({ person, user, standings, enrolment, advice }: UserExplanation, policy: Policy): UserReport {
   return {
     id: user.id,
     email: person.email,
     role: user.role,
     advice,
-    memberships: standings.map(toMembershipJson),
+    memberships: toMembershipsJson(standings),
+    enrolment: toEnrolmentJson(enrolment),
     settings: toPolicySettings(policy),
     not_enforced: unenforced(policy, 'deny'),
   };

@@ -8,6 +8,7 @@ import { asJson, asTable, counted, printable } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
+import { describeNotLinked } from './not-linked.ts';
 
 export interface InitOptions extends DatabaseOptions {
   readonly org?: string;
@@ -53,6 +54,9 @@ function toJson({ objects, linked, problem }: InitializedFile, organization: Org
     organization: organization?.id ?? null,
     linked_users: linked.users,
     linked_models: linked.models,
+    left_out_users: linked.usersElsewhere,
+    left_out_unusable: linked.modelsLeftOut.unusable.length,
+    left_out_of_users: linked.modelsLeftOut.ofUsers.length,
     problem,
   };
 }
@@ -86,11 +90,23 @@ function describe(
   return `${table}${summary}\n${organization === undefined ? '' : `${describeLinks(linked, organization)}\n`}`;
 }
 
-function describeLinks({ users, models }: InitializedFile['linked'], { id }: Organization): string {
+function describeLinks(
+  { users, usersElsewhere, models, modelsLeftOut }: InitializedFile['linked'],
+  { id }: Organization,
+): string {
   const name = printable(id);
-  return users + models === 0
-    ? `${name} has its members and models already, or there are none to link: nothing was linked.`
-    : `Linked to ${name}: ${counted(users, 'user')} and ${counted(models, 'model')}.`;
+  const links =
+    users + models === 0
+      ? `${name} has its members and models already, or there are none to link: nothing was linked.`
+      : `Linked to ${name}: ${counted(users, 'user')} and ${counted(models, 'model')}.`;
+  const elsewhere =
+    usersElsewhere === 0
+      ? []
+      : [
+          `${counted(usersElsewhere, 'user')} not linked, because another organization has a row of theirs; modelgate member add --all adds everybody`,
+        ];
+  const leftOut = [...elsewhere, ...describeNotLinked(modelsLeftOut)].map((sentence) => `${sentence}.`);
+  return [links, ...leftOut].join('\n');
 }
 
 const PLURALS = { table: 'tables', index: 'indexes', view: 'views', trigger: 'triggers' } as const;

@@ -16,7 +16,7 @@ import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT } from '../terminal.ts';
 import { toDate } from '../time.ts';
 import { counts, describeObstacles } from './obstacles.ts';
-import { warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+import { warnOfEnrolment, warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
 
 export interface MemberAddOptions extends OrganizationOptions {
   readonly all?: boolean;
@@ -40,12 +40,13 @@ export async function addMembers(
     );
   }
   if (role === '') throw new CommandFailure('--role needs a word, such as member or admin.', EXIT.misused);
-  const { operation, chosen } = configureOrganization(options, terminal);
+  const { config, operation, chosen } = configureOrganization(options, terminal);
   if (all) {
     const progress = createProgress(terminal, `Adding to ${printable(chosen.id)}`, 'user');
     const everybody = await addEverybody(operation, chosen, { role, onProgress: progress.at }).finally(progress.end);
     terminal.write(options.json === true ? everybodyToJson(chosen, everybody) : describeEverybody(chosen, everybody));
     warnOfOrganization(terminal, chosen, everybody);
+    warnOfEnrolment(terminal, config, chosen, everybody);
     return EXIT.done;
   }
   const added = await addNamed(operation, chosen, { named: users, role });
@@ -55,6 +56,7 @@ export async function addMembers(
       : describeChanges(terminal, chosen, added.members),
   );
   warnOfOrganization(terminal, chosen, added);
+  warnOfEnrolment(terminal, config, chosen, added);
   return EXIT.done;
 }
 
@@ -125,7 +127,7 @@ export async function removeMembers(
       ? asJson({ organization: chosen.id, members: removed.members.map(changeToJson) })
       : describeChanges(terminal, chosen, removed.members),
   );
-  if (purge) warnOfReturn(terminal, config, chosen, { of: 'users', isEmpty: removed.isEmpty });
+  if (purge) warnOfReturn(terminal, config, chosen, { of: 'users', ...removed });
   return EXIT.done;
 }
 

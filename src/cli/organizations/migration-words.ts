@@ -1,6 +1,7 @@
 /** The plan of a migration, or what it has done, in sentences. */
 import type { Migration } from '../../operations/organizations/migration-plan.ts';
 import { counted } from '../output.ts';
+import { describeNotLinked } from './not-linked.ts';
 
 /** @param isDone it happened; else it would happen */
 export function describePlan({ made, users, models }: Migration, { isDone }: { readonly isDone: boolean }): string {
@@ -15,6 +16,7 @@ export function describePlan({ made, users, models }: Migration, { isDone }: { r
     part(users.pending, 'pending user', 'left out'),
     part(users.withoutRole, 'user', 'without a role left out'),
     part(models.presets, 'preset', 'not linked: a preset follows its base model'),
+    ...describeNotLinked(models.leftOut).map((sentence) => `  ${sentence}\n`),
     part(users.present, 'member', `there already, untouched${off(users.presentOff)}`),
     part(models.present, 'grant', `there already, untouched${off(models.presentOff)}`),
     part(made.length, 'object', `${isDone ? 'made' : 'to make'}: ${summary(made)}`),
@@ -27,10 +29,11 @@ const figure = (count: number): string => count.toLocaleString('en');
 const part = (count: number, one: string, rest: string): string =>
   count === 0 ? '' : `  ${counted(count, one)} ${rest}\n`;
 
-function among({ admins, banned }: Migration['users']): string {
+function among({ admins, banned, elsewhere }: Migration['users']): string {
   const parts = [
     ...(admins === 0 ? [] : [`${figure(admins)} as admin`]),
     ...(banned === 0 ? [] : [`${counted(banned, 'banned user')} among them, whom the gate refuses all the same`]),
+    ...(elsewhere === 0 ? [] : [`${figure(elsewhere)} of them members of another organization, and then of both`]),
   ];
   return parts.map((words) => `, ${words}`).join('');
 }

@@ -89,6 +89,13 @@ function warnOfUnknown(terminal: Terminal, { models, known }: AllowedModels): vo
       `No model that stands in the backend's database begins like ${named(prefixes)}: ${prefixes.length === 1 ? 'it allows' : 'they allow'} whatever the provider has of that beginning.`,
     );
   }
+  const ambiguous = models.filter(({ isIdToo }) => isIdToo);
+  if (ambiguous.length > 0) {
+    say(
+      terminal,
+      `${named(ambiguous)} ${ambiguous.length === 1 ? 'is the id of a model, too, and its grant covers' : 'are the ids of models, too, and their grants cover'} every model with this beginning: no grant can name such a model alone.`,
+    );
+  }
   if (models.some(({ pattern }) => pattern === '*')) {
     say(terminal, '"*" allows every model of the backend, also those that are connected later.');
   }

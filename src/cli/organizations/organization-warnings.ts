@@ -2,7 +2,8 @@
 import type { StoreConfig } from '../../config/parse.ts';
 import type { OrganizationState, ChosenOrganization } from '../../operations/organizations/organizations.ts';
 import { quoted } from '../../operations/quoted.ts';
-import { printable } from '../output.ts';
+import { shellCommand } from '../../operations/shell-words.ts';
+import { counted, printable } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { say } from '../terminal.ts';
 
@@ -20,17 +21,44 @@ export function warnOfOrganization(
   }
 }
 
+/** After users got a membership: from then on no gate enrols them in the organization of the environment. */
+export function warnOfEnrolment(
+  terminal: Terminal,
+  { organization }: StoreConfig,
+  { id, isConfigured }: ChosenOrganization,
+  { firstTime }: { readonly firstTime: number },
+): void {
+  if (isConfigured || firstTime === 0 || organization?.autoEnroll !== true) return;
+  const home = quoted(organization.id);
+  say(
+    terminal,
+    `${counted(firstTime, 'user')} had no membership before, and ${firstTime === 1 ? 'belongs' : 'belong'} to ${quoted(id)} alone now: the gate enrols nobody in ${home} who is a member elsewhere. \`${shellCommand('modelgate', 'member', 'add', 'USER', '--org', organization.id)}\` makes one a member of both.`,
+  );
+}
+
 /** After rows were deleted, which the gate takes for rows that nobody has ever made. */
 export function warnOfReturn(
   terminal: Terminal,
   { organization }: StoreConfig,
   { id, isConfigured }: ChosenOrganization,
-  { of, isEmpty }: { readonly of: 'users' | 'models'; readonly isEmpty: boolean },
+  {
+    of,
+    isEmpty,
+    outside = 0,
+  }: { readonly of: 'users' | 'models'; readonly isEmpty: boolean; readonly outside?: number },
 ): void {
-  // the environment of this command names another organization, so it is not the one of the gate either
-  if (organization !== undefined && !isConfigured) return;
+  if (organization !== undefined && !isConfigured) {
+    // the environment of this command names another organization, so this is not the one of the gate either
+    if (outside > 0 && organization.autoEnroll) {
+      say(
+        terminal,
+        `${counted(outside, 'user')} ${outside === 1 ? 'has' : 'have'} no membership left: the gate makes ${outside === 1 ? 'this user a member' : 'them members'} of ${quoted(organization.id)} with the next request (MODELGATE_AUTO_ENROLL). Without --purge the row stays, and keeps the user out.`,
+      );
+    }
+    return;
+  }
   const when = isConfigured ? '' : ` if the gate runs with OPENROUTER_EXTERNAL_USER=${quoted(id)}`;
-  if (of === 'users' && (organization?.autoEnroll ?? true)) {
+  if (outside > 0 && (organization?.autoEnroll ?? true)) {
     say(
       terminal,
       `Whoever has no row is enrolled again with the next request${when} and MODELGATE_AUTO_ENROLL is on: without --purge a membership stays off.`,

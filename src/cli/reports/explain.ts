@@ -12,8 +12,8 @@ import { asJson, asRows, counted, printable } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
-import type { MembershipJson } from './standing-lines.ts';
-import { describeStanding, toMembershipJson } from './standing-lines.ts';
+import type { EnrolmentJson, MembershipJson } from './standing-lines.ts';
+import { describeStanding, enrollingOf, toEnrolmentJson, toMembershipsJson } from './standing-lines.ts';
 
 export interface ExplainOptions extends DatabaseOptions {
   /** Id or e-mail address. */
@@ -36,6 +36,8 @@ export interface Explanation {
   readonly organizations: readonly { readonly id: string; readonly grants: number }[];
   /** Every membership, also those that give nothing. */
   readonly memberships: readonly MembershipJson[];
+  /** What the gate does with a user who has no membership. */
+  readonly enrolment: EnrolmentJson;
   readonly settings: PolicySettings;
   /** Why the gate does not act on it, or null. */
   readonly not_enforced: string | null;
@@ -55,7 +57,8 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
   const model = parseModelId(options.model);
   if (model === undefined)
     throw new CommandFailure(`${quoted(options.model)} cannot be the id of a model.`, EXIT.misused);
-  const found = await explainModel(operation, options.user, model, config.policy);
+  const enrolling = enrollingOf(config.organization);
+  const found = await explainModel(operation, options.user, model, { ...config.policy, enrolling });
   const explanation = toExplanation(found, model, config);
   terminal.write(options.json === true ? asJson(explanation) : describe(explanation, found));
   return EXIT.done;
@@ -76,7 +79,8 @@ function toExplanation(found: ModelExplanation, model: string, { policy }: Store
       id: organization,
       grants: grants.filter(({ isActive }) => isActive).length,
     })),
-    memberships: standings.map(toMembershipJson),
+    memberships: toMembershipsJson(standings),
+    enrolment: toEnrolmentJson(found.enrolment),
     settings: toPolicySettings(policy),
     not_enforced: unenforced(policy, decision.effect),
   };

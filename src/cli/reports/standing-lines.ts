@@ -1,5 +1,6 @@
 /** Memberships of one user, in words and as JSON. */
-import type { Standing } from '../../operations/reports/standing.ts';
+import type { StoreConfig } from '../../config/parse.ts';
+import type { Enrolment, Standing } from '../../operations/reports/standing.ts';
 import { counts } from '../../operations/reports/standing.ts';
 import { counted } from '../output.ts';
 
@@ -14,8 +15,11 @@ export interface MembershipJson {
   readonly models: readonly { readonly id: string; readonly is_active: boolean }[];
 }
 
-/** For `--json`. */
-export const toMembershipJson = (standing: Standing): MembershipJson => ({
+/** For `--json`: rows that are there. */
+export const toMembershipsJson = (standings: readonly Standing[]): readonly MembershipJson[] =>
+  standings.filter(({ atFirstRequest }) => atFirstRequest !== true).map(toMembershipJson);
+
+const toMembershipJson = (standing: Standing): MembershipJson => ({
   organization: standing.organization,
   role: standing.role,
   is_active: standing.isActive,
@@ -36,5 +40,21 @@ export function describeStanding(standing: Standing): string {
   const on = standing.grants.filter(({ isActive }) => isActive).length;
   const off = standing.grants.length - on;
   const models = `${counted(on, 'model')} on${off > 0 ? `, ${off.toLocaleString('en')} off` : ''}`;
-  return `${standing.organization}: ${counts(standing) ? 'counts' : `does not count, ${whyNot(standing)}`}; ${models}`;
+  const isMade = standing.atFirstRequest === true ? 'is made at the first request (MODELGATE_AUTO_ENROLL), and ' : '';
+  const does = counts(standing) ? 'counts' : `does not count, ${whyNot(standing)}`;
+  return `${standing.organization}: ${isMade}${does}; ${models}`;
 }
+
+/** Of a user without any membership, for `--json`; null for others, and where the gate enrols nobody. */
+export type EnrolmentJson = {
+  readonly organization: string;
+  /** Why no membership can be written, or null: then the decision counts it already. */
+  readonly obstacle: string | null;
+} | null;
+
+export const toEnrolmentJson = (enrolment: Enrolment | undefined): EnrolmentJson =>
+  enrolment === undefined ? null : { organization: enrolment.organization, obstacle: enrolment.obstacle ?? null };
+
+/** @param organization of the environment @returns the one that the gate enrols users without any membership in */
+export const enrollingOf = (organization: StoreConfig['organization']): string | undefined =>
+  organization?.autoEnroll === true ? organization.id : undefined;

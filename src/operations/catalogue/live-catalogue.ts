@@ -7,18 +7,19 @@
  */
 import { prepareComposites } from '../../store/composites.ts';
 import type { Connection } from '../../store/database.ts';
+import type { ModelRow } from '../../store/model-rows.ts';
 import type { Schema } from '../../store/schema-reader.ts';
 import { OperationFailure } from '../failure.ts';
 import { quoted, quotedFew } from '../quoted.ts';
 import type { BackendAccess } from './backend-api.ts';
 import { askBackend } from './backend-api.ts';
 import { isRecord } from './backend-settings.ts';
-import type { Catalogue, Gap, LeftOut, Offer } from './catalogue.ts';
+import type { Catalogue, Gap, Offer } from './catalogue.ts';
 import { toCatalogue } from './catalogue.ts';
 import type { ProviderConnection } from './connections.ts';
 import { readConnections } from './connections.ts';
-import type { ModelRow, Wishes } from './stored-catalogue.ts';
-import { presetsOf, readModelRows } from './stored-catalogue.ts';
+import type { Wishes } from './stored-catalogue.ts';
+import { createPresetOffers, rowsById } from './stored-catalogue.ts';
 
 export interface LiveModels {
   /** Of `/api/models`. */
@@ -53,25 +54,32 @@ const isEntry = (item: unknown): item is Entry => isRecord(item) && typeof item[
 const isFilter = ({ pipeline }: Entry): boolean => isRecord(pipeline) && pipeline['type'] === 'filter';
 
 /** @throws OperationFailure where the list was shortened on its way */
-export function fromLive(live: LiveModels, connection: Connection, schema: Schema, { presets }: Wishes): Catalogue {
-  const rows = readModelRows(connection);
+export function fromLive(live: LiveModels, connection: Connection, schema: Schema, wishes: Wishes): Catalogue {
+  const rows = rowsById(connection);
+  const offerPreset = createPresetOffers(connection, schema, wishes);
   refuseShortened(live, rows);
-  const offers = live.listed.map((entry): Offer => ({ id: entry.id, leftOut: reasonFor(entry, presets) }));
+  const offers = live.listed.map((entry): Offer => {
+    const { id } = entry;
+    if (entry['arena'] === true) return { id, leftOut: 'arena' };
+    if (entry['preset'] !== true) return { id };
+    const row = rows.get(id);
+    // made since, or not of this file: listed, and nobody can say whose it is
+    if (row === undefined) return { id, leftOut: wishes.presets ? undefined : 'preset' };
+    // what is listed is on, whatever the row says
+    return offerPreset({ ...row, isActive: true });
+  });
   const listed = new Set(live.listed.map(({ id }) => id));
   const switchedOff = live.provided
     .filter(({ id }) => !listed.has(id))
     .map(({ id }): Offer => ({ id, leftOut: 'switched_off' }));
   // a preset that is switched off is in no list
-  const sleeping = presetsOf(rows, false).filter(({ id }) => !listed.has(id));
+  const sleeping = [...rows.values()]
+    .filter(({ id, isPreset }) => isPreset && !listed.has(id))
+    .map(({ id }): Offer => ({ id, leftOut: 'preset' }));
   return toCatalogue([...sleeping, ...switchedOff, ...offers], {
     beside: prepareComposites(connection, schema)(),
     gaps: gapsOf(live, readConnections(connection, schema).connections),
   });
-}
-
-function reasonFor(entry: Entry, presets: boolean): LeftOut | undefined {
-  if (entry['arena'] === true) return 'arena';
-  return entry['preset'] === true && !presets ? 'preset' : undefined;
 }
 
 function refuseShortened({ listed, provided, url }: LiveModels, rows: ReadonlyMap<string, ModelRow>): void {

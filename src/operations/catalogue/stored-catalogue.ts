@@ -1,60 +1,66 @@
 /** Catalogues that the backend's file holds: its `model` table, and the connections of its configuration. */
 import { prepareComposites } from '../../store/composites.ts';
 import type { Connection } from '../../store/database.ts';
+import type { ModelRow } from '../../store/model-rows.ts';
+import { readModelRows } from '../../store/model-rows.ts';
 import type { Schema } from '../../store/schema-reader.ts';
-import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
+import { columnsOf } from '../../store/schema-reader.ts';
 import { quoted } from '../quoted.ts';
 import { createSettings, idsOf } from './backend-settings.ts';
-import type { Catalogue, Gap, LeftOut, Offer } from './catalogue.ts';
+import type { Catalogue, Gap, Offer } from './catalogue.ts';
 import { toCatalogue } from './catalogue.ts';
 import type { ProviderConnections } from './connections.ts';
 import { nameOf, readConnections } from './connections.ts';
-
-/** A row of the backend's `model` table. */
-export interface ModelRow {
-  readonly id: string;
-  /** It stands on another model. mAI writes rows that stand on themselves: those are models like the others. */
-  readonly isPreset: boolean;
-  readonly isActive: boolean;
-}
-
-/** @returns rows by id, sorted; one whose id is no text is no model to anybody @throws SqliteError */
-export function readModelRows(connection: Connection): ReadonlyMap<string, ModelRow> {
-  const active = activeCondition(columnsOf(connection, 'model').has('is_active'));
-  const rows = connection
-    .prepare<[], { readonly id: string; readonly preset: number; readonly active: number }>(
-      `SELECT id, base_model_id IS NOT NULL AND base_model_id <> id AS preset, ${active} AS active
-       FROM model WHERE typeof(id) = 'text' ORDER BY id`,
-    )
-    .all();
-  return new Map(rows.map(({ id, preset, active: on }) => [id, { id, isPreset: preset === 1, isActive: on === 1 }]));
-}
+import { createOwnership } from './ownership.ts';
 
 /** What a command wants of a catalogue. */
 export interface Wishes {
   /** Presets are wanted too. */
   readonly presets: boolean;
+  /** For whom: private presets of other organizations are none of its business. */
+  readonly organization?: string;
 }
 
+/** @returns rows by id, sorted @throws SqliteError */
+export const rowsById = (connection: Connection): ReadonlyMap<string, ModelRow> =>
+  new Map(readModelRows(connection).map((row) => [row.id, row]));
+
 /** Rows without a base, as the deployment guide's migration links them; those of them that are on. @throws SqliteError */
-export function fromTable(connection: Connection, schema: Schema, { presets }: Wishes): Catalogue {
+export function fromTable(connection: Connection, schema: Schema, wishes: Wishes): Catalogue {
   const arenas = prepareComposites(connection, schema)();
-  const offers = [...readModelRows(connection).values()].map(({ id, isPreset, isActive }): Offer => {
-    const leftOut: LeftOut | undefined = arenas.has(id)
-      ? 'arena'
-      : isPreset && !presets
-        ? 'preset'
-        : isActive
-          ? undefined
-          : 'switched_off';
-    return { id, leftOut };
+  const offerPreset = createPresetOffers(connection, schema, wishes);
+  const offers = readModelRows(connection).map((row): Offer => {
+    if (arenas.has(row.id)) return { id: row.id, leftOut: 'arena' };
+    return row.isPreset ? offerPreset(row) : offerRow(row);
   });
   return toCatalogue(offers, { beside: arenas });
 }
 
+/** By its row alone: a user may make one on the id of a model that a provider has one day. */
+function offerRow({ id, isActive, maker }: ModelRow): Offer {
+  if (maker !== undefined) return { id, leftOut: 'of_user', owner: { user: maker } };
+  return { id, leftOut: isActive ? undefined : 'switched_off' };
+}
+
+/** @returns a function that offers a preset, left out unless presets are wanted and it is nobody's own */
+export function createPresetOffers(
+  connection: Connection,
+  schema: Schema,
+  { presets, organization }: Wishes,
+): (row: ModelRow) => Offer {
+  if (!presets) return ({ id }) => ({ id, leftOut: 'preset' });
+  const ownerOf = organization === undefined ? () => undefined : createOwnership(connection, schema, organization);
+  return (row) => {
+    const owner = row.maker === undefined ? ownerOf(row.id) : undefined;
+    return owner === undefined
+      ? offerRow(row)
+      : { id: row.id, leftOut: 'of_organization', owner: { organization: owner } };
+  };
+}
+
 /** What the connections list one by one; what they are asked for at run time is a gap. @throws SqliteError */
-export function fromConfig(connection: Connection, schema: Schema, { presets }: Wishes): Catalogue {
-  const rows = readModelRows(connection);
+export function fromConfig(connection: Connection, schema: Schema, wishes: Wishes): Catalogue {
+  const rows = rowsById(connection);
   const known = readConnections(connection, schema);
   const offers = known.connections.flatMap(({ kind, models }) =>
     models.map((id): Offer => {
@@ -63,17 +69,14 @@ export function fromConfig(connection: Connection, schema: Schema, { presets }: 
       return { id, leftOut: row?.isActive === false && !row.isPreset ? 'switched_off' : undefined };
     }),
   );
+  const presets = [...rows.values()]
+    .filter(({ isPreset }) => isPreset)
+    .map(createPresetOffers(connection, schema, wishes));
   const arenas = idsOf(createSettings(connection, schema)('evaluation.arena.models'));
-  return toCatalogue(
-    [...offers, ...presetsOf(rows, presets), ...arenas.map((id): Offer => ({ id, leftOut: 'arena' }))],
-    { beside: prepareComposites(connection, schema)(), gaps: [...gapsOf(known), ...pipesOf(connection)] },
-  );
-}
-
-/** No connection knows them. @returns the presets among the rows, left out unless they are wanted */
-export function presetsOf(rows: ReadonlyMap<string, ModelRow>, presets: boolean): readonly Offer[] {
-  const own = [...rows.values()].filter(({ isPreset }) => isPreset);
-  return own.map(({ id, isActive }) => ({ id, leftOut: presets ? (isActive ? undefined : 'switched_off') : 'preset' }));
+  return toCatalogue([...offers, ...presets, ...arenas.map((id): Offer => ({ id, leftOut: 'arena' }))], {
+    beside: prepareComposites(connection, schema)(),
+    gaps: [...gapsOf(known), ...pipesOf(connection)],
+  });
 }
 
 function gapsOf({ connections, unknown }: ProviderConnections): readonly Gap[] {

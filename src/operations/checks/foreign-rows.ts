@@ -1,6 +1,7 @@
 /** Rows of the two tables of organizations that do nothing, or not what somebody meant. */
 import type { Connection } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
+import { activeCondition } from '../../store/schema-reader.ts';
 import { quoted } from '../quoted.ts';
 import type { Finding } from './finding.ts';
 import { ok, warning } from './finding.ts';
@@ -42,6 +43,8 @@ function questions(schema: Schema): readonly Question[] {
     ...(schema.clientOrganizations ? [UNKNOWN_ORGANIZATIONS] : []),
     ...perTable(schema),
     USELESS_PATTERNS,
+    PATTERN_ROWS,
+    ambiguousGrants(schema),
   ];
 }
 
@@ -76,6 +79,23 @@ const USELESS_PATTERNS: Question = {
     `${count} grants have a * that is not at the end, where it is a plain character: ${examples}.`,
   remedy: 'Only a last * covers many models, such as openai/*. Allow what was meant: modelgate model allow.',
 };
+
+const PATTERN_ROWS: Question = {
+  sql: `SELECT id AS example, ${TOTAL} FROM model WHERE typeof(id) = 'text' AND substr(id, -1) = '*'`,
+  say: (count, examples) =>
+    `${count} rows of the backend's model table have an id that a grant would read as a pattern: ${examples}.`,
+  remedy:
+    'No command links them, and no grant can name one alone. Look who has made them, and delete them in the backend or give them another id.',
+};
+
+const ambiguousGrants = ({ grantActive }: Schema): Question => ({
+  sql: `SELECT organization_id || ' ' || model_id AS example, ${TOTAL} FROM organization_models
+    WHERE substr(model_id, -1) = '*' AND ${activeCondition(grantActive)} AND model_id IN (SELECT id FROM model)`,
+  say: (count, examples) =>
+    `${count} grants cover every model with their beginning, and are the id of one row of the backend's model table too: ${examples}.`,
+  remedy:
+    'Where the row was meant, switch the grant off (modelgate model deny) and give the row another id in the backend.',
+});
 
 /** What can be odd in both tables. */
 function perTable({ memberActive, grantActive }: Schema): readonly Question[] {

@@ -2,8 +2,9 @@
 import type { Connection } from '../../store/database.ts';
 import { nowInSeconds } from '../../store/initialize.ts';
 import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
+import { writtenColumns } from '../../store/written-columns.ts';
 import { hearStop } from '../stopping.ts';
-import { createRowWriter, hasOwnId, INSERTED, explaining, MEMBERS } from './organization-rows.ts';
+import { createRowWriter, explaining, MEMBERS } from './organization-rows.ts';
 
 export interface Everybody {
   readonly added: number;
@@ -13,6 +14,8 @@ export interface Everybody {
   readonly keptOff: number;
   /** Pending or banned in the backend, or without any role. */
   readonly skipped: number;
+  /** Of those added, users who had no membership at all before, and whom no gate enrols from now on. */
+  readonly firstTime: number;
 }
 
 export interface EverybodyOptions {
@@ -30,6 +33,7 @@ const STEP = 2_000;
 export async function enrolEverybody(connection: Connection, options: EverybodyOptions): Promise<Everybody> {
   const { organization, role, onProgress, signal } = options;
   const { total, ...kept } = countUsers(connection, organization);
+  const firstTime = countOutside(connection);
   keepInMemory(connection);
   const missing = findMissing(connection, organization);
   const insert = connection.prepare(statementFor(connection));
@@ -41,7 +45,7 @@ export async function enrolEverybody(connection: Connection, options: EverybodyO
     await hearStop(signal);
   }
   addLeftOver(connection, organization, role);
-  return { ...kept, added: missing.length, skipped: total - kept.kept - missing.length };
+  return { ...kept, added: missing.length, skipped: total - kept.kept - missing.length, firstTime };
 }
 
 /**
@@ -73,8 +77,6 @@ const findMissing = (connection: Connection, organization: string): readonly str
 
 /** The guide's, for some of its users, with as many of its columns as the table of this file has. */
 function statementFor(connection: Connection): string {
-  const present = columnsOf(connection, MEMBERS.name);
-  const hasId = hasOwnId(connection, MEMBERS.name);
   const values = {
     id: `'om_' || u.id || '_' || $organization`,
     organization_id: '$organization',
@@ -83,12 +85,21 @@ function statementFor(connection: Connection): string {
     is_active: '1',
     joined_at: '$seconds',
   };
-  const names = INSERTED.organization_members.filter((name) => present.has(name) && (name !== 'id' || hasId));
+  const names = writtenColumns(connection, 'organization_members');
   return `INSERT INTO organization_members (${names.join(', ')})
     SELECT ${names.map((name) => values[name]).join(', ')}
     FROM json_each($users) CROSS JOIN "user" u ON u.id = value
     ON CONFLICT DO NOTHING`;
 }
+
+const countOutside = (connection: Connection): number =>
+  connection
+    .prepare<[], number>(
+      `SELECT count(*) FROM "user" WHERE ${ELIGIBLE} AND id NOT IN (
+         SELECT user_id FROM organization_members WHERE user_id IS NOT NULL)`,
+    )
+    .pluck()
+    .get() ?? 0;
 
 function countUsers(
   connection: Connection,

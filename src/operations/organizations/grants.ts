@@ -18,6 +18,8 @@ export interface AllowedModel {
   readonly outcome: Added;
   /** The file knows a model that it covers. */
   readonly isKnown: boolean;
+  /** A pattern that is the id of a model, too. */
+  readonly isIdToo: boolean;
 }
 
 export interface AllowedModels extends OrganizationState {
@@ -48,6 +50,7 @@ export function allowModels(
       pattern,
       outcome: rows.add(pattern),
       isKnown: covers(pattern, known) || isUsed(pattern),
+      isIdToo: pattern.endsWith('*') && known.has(pattern),
     }));
     return { models, known: [...known], isNew, isActive: prepareGrants(connection, schema).isActive(chosen.id) };
   });

@@ -1,6 +1,6 @@
 /** Makes what is missing in a file, as the gate does at its start, and says what stood there before. */
 import type { Initialization, Organization } from '../../store/initialize.ts';
-import { initialize, isComplete } from '../../store/initialize.ts';
+import { initialize, isComplete, NOTHING_LINKED } from '../../store/initialize.ts';
 import { readSchema } from '../../store/schema-reader.ts';
 import type { SchemaObject } from '../../store/tables.ts';
 import { SCHEMA_OBJECTS } from '../../store/tables.ts';
@@ -30,7 +30,7 @@ export async function initializeBackend(
   organization: Organization | undefined,
 ): Promise<InitializedFile> {
   const isDone = await reading(operation, 'backend', (connection) => isComplete(connection, organization));
-  if (isDone) return describe({ made: [], failed: [], linked: { users: 0, models: 0 } }, undefined);
+  if (isDone) return describe({ made: [], failed: [], linked: NOTHING_LINKED }, undefined);
   return changing(operation, 'backend', (connection) => {
     const done = initialize(connection, organization);
     return describe(done, readSchema(connection).problem);

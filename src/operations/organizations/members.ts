@@ -23,6 +23,8 @@ export interface MemberChange<Outcome> {
 
 export interface AddedMembers extends OrganizationState {
   readonly members: readonly MemberChange<Added | 'role_changed'>[];
+  /** Users who had no membership at all before, and whom no gate enrols from now on. */
+  readonly firstTime: number;
 }
 
 /**
@@ -38,11 +40,16 @@ export function addMembers(
   return changing(operation, 'organizations', (connection, schema) => {
     const isNew = !requireOrganization(connection, chosen);
     const people = admit(named, findPeople(connection, named));
+    const firstTime = people.filter(({ id }) => !isAnywhere(connection, id)).length;
     const rows = createRowWriter(connection, MEMBERS, chosen.id);
     const members = people.map((person) => ({ id: person.id, person, outcome: addOne(rows, person, role) }));
-    return { members, isNew, isActive: prepareGrants(connection, schema).isActive(chosen.id) };
+    return { members, firstTime, isNew, isActive: prepareGrants(connection, schema).isActive(chosen.id) };
   });
 }
+
+/** Whether the user has a row of any organization, switched on or off. */
+const isAnywhere = (connection: Connection, user: string): boolean =>
+  connection.prepare('SELECT 1 FROM organization_members WHERE user_id = ?').get(user) !== undefined;
 
 function addOne(rows: RowWriter, { id }: Person, role: string | undefined): Added | 'role_changed' {
   const added = rows.add(id, role);
@@ -95,6 +102,8 @@ export function addEverybody(
 
 export interface RemovedMembers {
   readonly members: readonly MemberChange<SwitchedOff | 'deleted'>[];
+  /** Users of the backend who have no membership of any organization left: a gate may enrol them anew. */
+  readonly outside: number;
   /** No row of a member is left: a gate that starts with this organization in its environment links everybody anew. */
   readonly isEmpty: boolean;
 }
@@ -119,7 +128,8 @@ export function removeMembers(
       rows.purge(id);
       return { id, person, outcome: 'deleted' as const };
     });
-    return { members, isEmpty: !hasMembers(connection, chosen.id) };
+    const outside = members.filter(({ id, person }) => person !== null && !isAnywhere(connection, id)).length;
+    return { members, outside, isEmpty: !hasMembers(connection, chosen.id) };
   });
 }
 

@@ -1,6 +1,8 @@
 /** What the migration of a deployment to one organization would do: counted in one reading transaction. */
 import type { Connection } from '../../store/database.ts';
 import type { Organization } from '../../store/initialize.ts';
+import type { NotLinked } from '../../store/model-rows.ts';
+import { IS_LINKABLE, readLinkable } from '../../store/model-rows.ts';
 import type { Schema } from '../../store/schema-reader.ts';
 import { COUNTED_TABLES } from '../../store/tables.ts';
 import type { Operation } from '../backend-file.ts';
@@ -24,6 +26,8 @@ export interface UserCounts {
   readonly admins: number;
   /** Of those that join, banned ones: linked as by the guide's script, and refused by the gate all the same. */
   readonly banned: number;
+  /** Of those that join, members of another organization, who are then in both. */
+  readonly elsewhere: number;
   /** Rows of the organization that are there already, and those of them that are switched off; they stay as they are. */
   readonly present: number;
   readonly presentOff: number;
@@ -39,6 +43,8 @@ export interface ModelCounts {
   readonly presentOff: number;
   /** Models with a base are not linked: they follow it. */
   readonly presets: number;
+  /** What the guide's script would link, too. */
+  readonly leftOut: NotLinked;
 }
 
 /** @returns whether there is anything to do */
@@ -56,18 +62,25 @@ export function countMigration(connection: Connection, schema: Schema, { id }: O
   const [members, grants] = COUNTED_TABLES;
   const has = (table: string): boolean => !schema.missing.includes(`table ${table}`);
   // SQLite answers with the columns that the statement names: the casts below say which
-  const one = (sql: string): unknown => connection.prepare(sql).get({ organization: id });
+  const one = (sql: string, more: object = {}): unknown => connection.prepare(sql).get({ organization: id, ...more });
+  const { rowids, ...leftOut } = readLinkable(connection);
+  const linkable = { rowids: JSON.stringify(rowids) };
   const present = (table: string, hasActive: boolean): Present =>
     has(table) ? (one(presentIn(table, hasActive)) as Present) : { present: 0, presentOff: 0 };
   return {
     made: schema.missing,
     users: {
-      ...(one(JOINING(has(members) ? `u.id NOT IN (${keysIn(members, 'user_id')})` : '1')) as Joining),
+      ...(one(
+        has(members)
+          ? JOINING(`u.id NOT IN (${keysIn(members, 'user_id')})`, `u.id IN (SELECT user_id FROM ${members})`)
+          : JOINING('1', '0'),
+      ) as Joining),
       ...present(members, schema.memberActive),
     },
     models: {
-      ...(one(LINKING(has(grants) ? `u.id NOT IN (${keysIn(grants, 'model_id')})` : '1')) as Linking),
+      ...(one(LINKING(has(grants) ? `u.id NOT IN (${keysIn(grants, 'model_id')})` : '1'), linkable) as Linking),
       ...present(grants, schema.grantActive),
+      leftOut,
     },
     switchedOff:
       schema.clientOrganizations &&
@@ -84,7 +97,7 @@ function requireUsableTables({ problem }: Schema): void {
 }
 
 type Joining = Omit<UserCounts, keyof Present>;
-type Linking = Omit<ModelCounts, keyof Present>;
+type Linking = Omit<ModelCounts, keyof Present | 'leftOut'>;
 
 interface Present {
   readonly present: number;
@@ -99,16 +112,17 @@ const presentIn = (table: string, hasActive: boolean): string =>
   `SELECT count(*) AS present, count(CASE WHEN ${hasActive ? 'coalesce(is_active, 1) != 1' : '0'} THEN 1 END) AS presentOff
    FROM ${table} WHERE organization_id = $organization`;
 
-const JOINING = (isNew: string): string =>
+const JOINING = (isNew: string, isElsewhere: string): string =>
   `SELECT count(CASE WHEN role != 'pending' THEN 1 END) AS joining,
      count(CASE WHEN role = 'admin' THEN 1 END) AS admins,
      count(CASE WHEN role = 'banned' THEN 1 END) AS banned,
+     count(CASE WHEN role != 'pending' AND ${isElsewhere} THEN 1 END) AS elsewhere,
      count(CASE WHEN role = 'pending' THEN 1 END) AS pending,
      count(CASE WHEN role IS NULL THEN 1 END) AS withoutRole
    FROM "user" u WHERE ${isNew} AND $organization IS NOT NULL`;
 
 const LINKING = (isNew: string): string =>
-  `SELECT count(CASE WHEN base_model_id IS NULL AND ${isNew} THEN 1 END) AS linked,
-     count(CASE WHEN base_model_id IS NULL AND ${isNew} AND is_active = 0 THEN 1 END) AS inactive,
+  `SELECT count(CASE WHEN ${IS_LINKABLE} AND ${isNew} THEN 1 END) AS linked,
+     count(CASE WHEN ${IS_LINKABLE} AND ${isNew} AND is_active = 0 THEN 1 END) AS inactive,
      count(CASE WHEN base_model_id IS NOT NULL THEN 1 END) AS presets
    FROM model u WHERE $organization IS NOT NULL`;

@@ -1,12 +1,14 @@
 /**
  * The deployment guide's migration of an existing deployment: the very rows and ids of its script, in one transaction.
  * As there, banned users are linked and pending ones are not; what is there already stays as it is, switched off or not.
+ * Of the models, those of `NotLinked` are left out.
  */
 import type { Connection } from '../../store/database.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { initialize, nowInSeconds } from '../../store/initialize.ts';
+import { IS_LINKABLE, readLinkable } from '../../store/model-rows.ts';
 import type { Schema } from '../../store/schema-reader.ts';
-import { columnsOf } from '../../store/schema-reader.ts';
+import { writtenColumns } from '../../store/written-columns.ts';
 import { COUNTED_TABLES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../store/tables.ts';
 import type { Operation } from '../backend-file.ts';
 import { changing } from '../backend-file.ts';
@@ -14,7 +16,7 @@ import { OperationFailure } from '../failure.ts';
 import { hearStop } from '../stopping.ts';
 import type { Migration } from './migration-plan.ts';
 import { countMigration, keysIn } from './migration-plan.ts';
-import { hasOwnId, INSERTED, explaining } from './organization-rows.ts';
+import { explaining } from './organization-rows.ts';
 
 export interface MigrationResult extends Migration {
   /** Objects that a hand-made table does not allow, each with SQLite's words. */
@@ -144,17 +146,18 @@ async function linkUsers(
 function linkModels(connection: Connection, { id }: Organization): number {
   const insert = connection.prepare(
     `${insertInto(connection, 'organization_models', MODEL_VALUES)} FROM model u
-     WHERE u.base_model_id IS NULL ${unlessThere(connection, 'organization_models', 'model_id')}`,
+     WHERE ${IS_LINKABLE} ${unlessThere(connection, 'organization_models', 'model_id')}`,
   );
-  return explaining('organization_models', () => insert.run({ organization: id, seconds: nowInSeconds() }).changes);
+  const rowids = JSON.stringify(readLinkable(connection).rowids);
+  const values = { organization: id, seconds: nowInSeconds(), rowids };
+  return explaining('organization_models', () => insert.run(values).changes);
 }
 
-type Table = keyof typeof INSERTED;
+type Table = 'organization_members' | 'organization_models';
 
 /** The guide's statement, with those of its columns that the table has: a hand-made one may lack some. */
 function insertInto(connection: Connection, table: Table, values: Readonly<Record<string, string>>): string {
-  const present = columnsOf(connection, table);
-  const names = INSERTED[table].filter((name) => present.has(name) && (name !== 'id' || hasOwnId(connection, table)));
+  const names: readonly string[] = writtenColumns(connection, table);
   const selected = names.map((name) => values[name]).join(', ');
   return `INSERT OR IGNORE INTO ${table} (${names.join(', ')}) SELECT ${selected}`;
 }

@@ -8,6 +8,7 @@ import type { Connection } from '../../store/database.ts';
 import { failureCode } from '../../store/database.ts';
 import { nowInSeconds } from '../../store/initialize.ts';
 import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
+import { writtenColumns } from '../../store/written-columns.ts';
 import { OperationFailure } from '../failure.ts';
 
 /** A table of organizations, and how its rows are made. All of it is constant: values are bound. */
@@ -104,14 +105,12 @@ function createInsert(
   table: RowTable,
   organization: string,
 ): (key: string, role?: string) => void {
-  const present = columnsOf(connection, table.name);
   const seconds = nowInSeconds();
-  const hasTextId = hasOwnId(connection, table.name);
-  const names = INSERTED[table.name].filter((name) => present.has(name) && (name !== 'id' || hasTextId));
+  const names: readonly string[] = writtenColumns(connection, table.name);
   const statement = connection.prepare(
     `INSERT INTO ${table.name} (${names.join(', ')}) VALUES (${names.map((name) => `$${name}`).join(', ')})`,
   );
-  const taken = hasTextId ? connection.prepare(`SELECT 1 FROM ${table.name} WHERE id = ?`) : undefined;
+  const taken = names.includes('id') ? connection.prepare(`SELECT 1 FROM ${table.name} WHERE id = ?`) : undefined;
   return (key, role = 'member') => {
     const guides = table.idOf(organization, key);
     const id = taken?.get(guides) === undefined ? guides : `${guides}_${randomUUID()}`;
@@ -128,18 +127,6 @@ function createInsert(
     statement.run(Object.fromEntries(names.map((name) => [name, row[name]])));
   };
 }
-
-/** The columns of the guide's statements, of which a table made by hand may lack some. */
-export const INSERTED = {
-  organization_members: ['id', 'organization_id', 'user_id', 'role', 'is_active', 'joined_at'],
-  organization_models: ['id', 'organization_id', 'model_id', 'is_active', 'created_at', 'updated_at'],
-} as const;
-
-/** An `INTEGER PRIMARY KEY` numbers its rows itself. @returns whether the id is ours to choose */
-export const hasOwnId = (connection: Connection, table: RowTable['name']): boolean =>
-  connection
-    .prepare("SELECT 1 FROM pragma_table_info(?) WHERE name = 'id' AND NOT (pk > 0 AND upper(type) = 'INTEGER')")
-    .get(table) !== undefined;
 
 /** Runs `write`. @throws OperationFailure that says what a table of somebody else's making forbids */
 export function explaining<T>(table: RowTable['name'], write: () => T): T {

@@ -6,7 +6,7 @@ import { compileGrants, coveringGrant } from '../../policy/grant.ts';
 import type { ModelId } from '../../policy/model-id.ts';
 import { quoted } from '../quoted.ts';
 import { shellCommand } from '../shell-words.ts';
-import type { Standing, StandingGrant } from './standing.ts';
+import type { Enrolment, Standing, StandingGrant } from './standing.ts';
 import { counts, memberAdd, modelAllow, whyNothing } from './standing.ts';
 
 export interface Case {
@@ -14,13 +14,14 @@ export interface Case {
   readonly model: ModelId;
   readonly decision: Decision;
   readonly standings: readonly Standing[];
+  readonly enrolment: Enrolment | undefined;
 }
 
 /** @returns one sentence with a command where one helps */
 export function advise(subject: Case): string {
-  const { user, model, decision, standings } = subject;
+  const { user, model, decision, standings, enrolment } = subject;
   if (decision.effect === 'permit') return whyPermitted(decision);
-  const nothing = whyNothing(user, standings);
+  const nothing = whyNothing(user, standings, enrolment);
   if (nothing !== undefined) return nothing;
   const last = decision.chain.at(-1) ?? model;
   if (decision.reason === 'preset_parameter_not_granted') return whyStray(subject, last);

@@ -1,4 +1,7 @@
 /** One decision with all that led to it, read in one transaction. */
+import { accessSync, constants } from 'node:fs';
+import { dirname } from 'node:path';
+import { getuid } from 'node:process';
 import type { UserPrincipal } from '../../identity/principal.ts';
 import { toUserId } from '../../identity/principal.ts';
 import type { DecideOptions } from '../../policy/decide.ts';
@@ -13,15 +16,23 @@ import { reading } from '../backend-file.ts';
 import type { Person } from '../people.ts';
 import { createPersonFinder } from '../people.ts';
 import { advise } from './advice.ts';
-import type { Standing } from './standing.ts';
+import type { Enrolment, Standing } from './standing.ts';
 import { counts, modelAllow, readStandings, whyNothing } from './standing.ts';
 
 export interface UserStanding {
   readonly person: Person;
   /** With the role that the gate takes the user for: none in the row is `pending`. */
   readonly user: UserPrincipal;
-  /** Those too that give nothing. */
+  /** Those too that give nothing; and the one that the gate makes at the first request. */
   readonly standings: readonly Standing[];
+  /** Of a user who has no membership; undefined for others, and where the gate enrols nobody. */
+  readonly enrolment: Enrolment | undefined;
+}
+
+/** What the gate is configured to do. */
+export interface ExplainOptions extends DecideOptions {
+  /** Id of the organization that users without any membership are enrolled in. */
+  readonly enrolling?: string | undefined;
 }
 
 export interface ModelExplanation extends UserStanding {
@@ -35,13 +46,12 @@ export function explainModel(
   operation: Operation,
   named: string,
   model: ModelId,
-  options: DecideOptions,
+  options: ExplainOptions,
 ): Promise<ModelExplanation> {
   return reading(operation, 'organizations', (connection, schema) => {
-    const { view, ...standing } = readStanding(connection, schema, named);
+    const { view, ...standing } = readStanding({ connection, schema, path: operation.path }, named, options);
     const decision = decide(view, standing.user, model, options);
-    const { user, standings } = standing;
-    return { ...standing, decision, advice: advise({ user, model, decision, standings }) };
+    return { ...standing, decision, advice: advise({ ...standing, model, decision }) };
   });
 }
 
@@ -51,27 +61,60 @@ export interface UserExplanation extends UserStanding {
 }
 
 /** @throws OperationFailure as `explainModel` */
-export function explainUser(operation: Operation, named: string, options: DecideOptions): Promise<UserExplanation> {
+export function explainUser(operation: Operation, named: string, options: ExplainOptions): Promise<UserExplanation> {
   return reading(operation, 'organizations', (connection, schema) => {
-    const { person, user, standings } = readStanding(connection, schema, named);
-    return { person, user, standings, advice: whySeen(user, standings, options) };
+    const { view: _view, ...standing } = readStanding({ connection, schema, path: operation.path }, named, options);
+    return { ...standing, advice: whySeen(standing, options) };
   });
 }
 
-function readStanding(connection: Connection, schema: Schema, named: string) {
+interface Opened {
+  readonly connection: Connection;
+  readonly schema: Schema;
+  readonly path: string;
+}
+
+function readStanding({ connection, schema, path }: Opened, named: string, { enrolling }: ExplainOptions) {
   const person = createPersonFinder(connection)(named);
-  const view = inspect(connection);
+  const { view, enrolled } = inspect(connection, enrolling);
   const user = view.user(toUserId(person.id));
   // the finder has just found the row, in the same transaction
   if (user === undefined) throw new TypeError('a user was there and is not');
-  return { view, person, user, standings: readStandings(connection, schema, person.id) };
+  view.grantsOf(user);
+  if (enrolling === undefined || !enrolled.has(user.id)) {
+    return { view, person, user, standings: readStandings(connection, schema, user.id), enrolment: undefined };
+  }
+  const obstacle = obstacleToWriting(path);
+  const isMade = obstacle === undefined;
+  return {
+    view: isMade ? view : inspect(connection).view,
+    person,
+    user,
+    standings: readStandings(connection, schema, user.id, isMade ? enrolling : undefined),
+    enrolment: { organization: enrolling, obstacle },
+  };
 }
 
-function whySeen(user: UserPrincipal, standings: readonly Standing[], { adminAccess }: DecideOptions): string {
+/** @returns what the gate would meet that runs as the user of this command does */
+function obstacleToWriting(path: string): string | undefined {
+  const target = [path, dirname(path)].find((name) => !isWritable(name));
+  return target === undefined ? undefined : `user ${getuid?.() ?? 'unknown'} may not write to ${target}`;
+}
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function whySeen({ user, standings, enrolment }: UserStanding, { adminAccess }: ExplainOptions): string {
   if (user.role === 'admin' && adminAccess === 'all') {
     return 'The user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`: every model of the backend is seen.';
   }
-  const nothing = whyNothing(user, standings);
+  const nothing = whyNothing(user, standings, enrolment);
   if (nothing !== undefined) return nothing;
   const own = standings.filter(counts);
   const active = new Set(

@@ -19,6 +19,8 @@ export interface Standing {
   readonly obstacles: readonly StandingObstacle[];
   /** Sorted by pattern. */
   readonly grants: readonly StandingGrant[];
+  /** There is no row yet: the gate writes it with the user's first request. */
+  readonly atFirstRequest?: true;
 }
 
 export interface StandingGrant {
@@ -27,8 +29,17 @@ export interface StandingGrant {
   readonly isActive: boolean;
 }
 
-/** To be called in one transaction. @returns a membership each, by organization */
-export function readStandings(connection: Connection, schema: Schema, user: string): readonly Standing[] {
+/**
+ * To be called in one transaction.
+ * @param enrolled the organization that the gate enrols the user in at the first request
+ * @returns a membership each, by organization
+ */
+export function readStandings(
+  connection: Connection,
+  schema: Schema,
+  user: string,
+  enrolled?: string,
+): readonly Standing[] {
   const columns = columnsOf(connection, 'organization_members');
   const members = connection.prepare<[string], MemberRow>(
     `SELECT organization_id AS organization, max(${activeCondition(schema.memberActive)}) AS active,
@@ -42,7 +53,7 @@ export function readStandings(connection: Connection, schema: Schema, user: stri
      GROUP BY model_id ORDER BY model_id`,
   );
   const { isActive: isOrganizationActive } = prepareGrants(connection, schema);
-  return members.all(user).map(({ organization, active, role }) => ({
+  const toStanding = ({ organization, active, role }: MemberRow): Standing => ({
     organization,
     role: typeof role === 'string' ? role : null,
     isActive: active === 1,
@@ -51,7 +62,9 @@ export function readStandings(connection: Connection, schema: Schema, user: stri
       ...(isOrganizationActive(organization) ? [] : (['organization_inactive'] as const)),
     ],
     grants: grants.all(organization).map((row) => ({ pattern: row.pattern, isActive: row.active === 1 })),
-  }));
+  });
+  if (enrolled === undefined) return members.all(user).map(toStanding);
+  return [{ ...toStanding({ organization: enrolled, active: 1, role: null }), atFirstRequest: true }];
 }
 
 interface MemberRow {
@@ -63,14 +76,28 @@ interface MemberRow {
 /** Whether a membership gives what its organization grants. */
 export const counts = ({ obstacles }: Standing): boolean => obstacles.length === 0;
 
+/** What the gate does with a user who has no membership at all (`MODELGATE_AUTO_ENROLL`). */
+export interface Enrolment {
+  readonly organization: string;
+  /** Why no row can be written, as far as this process can tell; undefined where one can. */
+  readonly obstacle: string | undefined;
+}
+
 /** @returns why nothing reaches this user, whatever the model, and what to do; undefined where something does */
-export function whyNothing(user: UserPrincipal, standings: readonly Standing[]): string | undefined {
+export function whyNothing(
+  user: UserPrincipal,
+  standings: readonly Standing[],
+  enrolment: Enrolment | undefined,
+): string | undefined {
   const { id, role } = user;
   if (role === 'pending') {
     return 'The backend has the user as pending: an admin has to approve the user in the backend (Admin Panel, Users).';
   }
   if (role === 'banned') return 'The backend has the user as banned: an admin has to change the role in the backend.';
   const [first] = standings;
+  if (first === undefined && enrolment?.obstacle !== undefined) {
+    return `The gate cannot enrol the user in ${quoted(enrolment.organization)}, because ${enrolment.obstacle}: let the gate write there, or run \`${memberAdd(id, enrolment.organization)}\`.`;
+  }
   if (first === undefined) {
     return `The user is a member of no organization: run \`${shellCommand('modelgate', 'member', 'add', id)} --org ORGANIZATION\`.`;
   }

@@ -55,6 +55,30 @@ describe('migrate', () => {
     expect(readdirSync(database.directory).filter((name) => name.includes('backup'))).toEqual([]);
   });
 
+  test('says what it does not link, and who will be in two organizations', async () => {
+    using database = deployment();
+    for (const id of ['*', 'b*']) database.addModel({ id });
+    database.addModel({ id: 'own', owner: 'u1' });
+    await runCommand(on(database, 'init'));
+    database.addMember('globex', 'u1');
+    const { stdout } = await runCommand(on(database, 'migrate', ...ORG, '--dry-run'));
+    expect(stdout.split('\n').slice(1, 5)).toEqual([
+      '  14 users join, 1 as admin, 1 banned user among them, whom the gate refuses all the same, 1 of them members of another organization, and then of both',
+      '  9 models linked, 1 of them switched off as in the backend',
+      '  2 pending users left out',
+      '  1 preset not linked: a preset follows its base model',
+    ]);
+    expect(stdout).toContain(
+      '  2 models not linked, because a grant would read the id as a pattern, or no request can name it: "*", "b*"\n' +
+        '  1 model not linked, because a user who is no admin has made it: "own"; modelgate model allow ID allows one all the same\n',
+    );
+    const json = await runCommand(on(database, 'migrate', ...ORG, '--json'));
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      users: { joined_elsewhere: 1 },
+      models: { linked: 9, left_out_unusable: 2, left_out_of_users: 1 },
+    });
+  });
+
   test('ends with what it did, the backup, and the two lines for .env', async () => {
     using database = deployment();
     const { code, stdout, stderr } = await runCommand(on(database, 'migrate', ...ORG));

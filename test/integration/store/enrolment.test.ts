@@ -70,13 +70,53 @@ test('a membership that was switched off stays off', () => {
   expect(membersOf(database)).toContainEqual({ id: 'om_ada_acme', role: 'member', is_active: 0 });
 });
 
-test('somebody who belongs to another organization joins this one too', () => {
+test.each([
+  ['switched on', 1, ['other: elsewhere']],
+  ['switched off', 0, []],
+  ['on by default', null, ['other: elsewhere']],
+] as const)('a user with a membership elsewhere, %s, does not join this organization', (_name, active, grants) => {
   using database = prepared();
   database.addUser({ id: 'ada' });
-  database.addMember('other', 'ada');
+  database.addMember('other', 'ada', active);
   database.grant('other', 'elsewhere');
   using opened = openStore(database.path, ENROL);
-  expect(opened.grants('ada')).toEqual(['acme: granted', 'other: elsewhere']);
+  expect(opened.grants('ada')).toEqual(grants);
+  expect(opened.effect('ada', 'granted')).toBe('deny');
+  expect(membersOf(database)).toHaveLength(2);
+});
+
+test('a row that names no organization is a decision all the same, and costs no request an attempt to write', () => {
+  using database = prepared();
+  database.addUser({ id: 'ada' });
+  database.run("INSERT INTO organization_members (id, organization_id, user_id) VALUES ('x', x'07', 'ada')");
+  using opened = openStore(database.path, ENROL);
+  expect(opened.reason('ada', 'granted')).toBe('no_organization');
+  expect(membersOf(database)).toHaveLength(2);
+});
+
+test('a table made by hand gets the columns that it has', () => {
+  using database = createDatabase({ organizationTables: 'none' });
+  database.sql.exec(`
+    CREATE TABLE organization_members (id INTEGER PRIMARY KEY, organization_id TEXT, user_id TEXT);
+    CREATE TABLE organization_models (organization_id TEXT, model_id TEXT);
+    INSERT INTO organization_members (organization_id, user_id) VALUES ('acme', 'first');
+    INSERT INTO organization_models VALUES ('acme', 'granted')`);
+  database.addUser({ id: 'ada' });
+  using opened = openStore(database.path, ENROL);
+  expect(opened.effect('ada', 'granted')).toBe('permit');
+  expect(opened.effect('ada', 'granted')).toBe('permit');
+  const members = database.sql.prepare('SELECT user_id FROM organization_members ORDER BY id').pluck().all();
+  expect(members).toEqual(['first', 'ada']);
+});
+
+test('a user is enrolled where the id that the guide makes for the row is taken', () => {
+  using database = prepared();
+  database.addUser({ id: 'ada' });
+  database.run("INSERT INTO organization_members (id, organization_id, user_id) VALUES ('om_ada_acme', 'x', 'y')");
+  using opened = openStore(database.path, ENROL);
+  expect(opened.effect('ada', 'granted')).toBe('permit');
+  const id = database.sql.prepare("SELECT id FROM organization_members WHERE user_id = 'ada'").pluck().get();
+  expect(id).toMatch(/^om_ada_acme_[\da-f-]{36}$/);
 });
 
 test.each([

@@ -136,6 +136,53 @@ describe('what somebody has switched off or taken away', () => {
   });
 });
 
+/** An id as the backend gives it to its users. */
+const GONE_USER = '3f2b8c1e-9a4d-4c7b-8e5f-0123456789ab';
+
+describe('what a first start does not link', () => {
+  const modelsOf = ({ sql }: TestDatabase): unknown[] =>
+    sql.prepare('SELECT model_id FROM organization_models ORDER BY model_id').pluck().all();
+
+  test.each(ERAS)('are ids that a grant would read as patterns, or that no request can name, on %s', (era) => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    for (const id of ['*', 'b*', 'openai/*', 'line\nbreak', 'x'.repeat(1025)]) database.addModel({ id });
+    database.addModel({ id: 'a*b' });
+    using opened = openStore(database.path, WITH_ACME);
+    expect(modelsOf(database)).toEqual(['a*b', 'openai/gpt-4o', 'switched-off']);
+    expect(opened.effect('ada', 'anything')).toBe('deny');
+    expect(opened.effect('ada', 'beta')).toBe('deny');
+    expect(opened.effect('ada', 'a*b')).toBe('permit');
+    expect(opened.warnings.find((warning) => warning.includes('read as patterns'))).toContain('"count":5,"some":["*"');
+  });
+
+  test('are models that users who are no admins have made, whether the backend still has the user or not', () => {
+    using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
+    people(database);
+    database.addModel({ id: 'of ada', owner: 'ada' });
+    database.addModel({ id: 'of somebody who is gone', owner: GONE_USER });
+    database.addModel({ id: 'of an admin', owner: 'root' });
+    database.addModel({ id: 'of a script', owner: 'system' });
+    using opened = openStore(database.path, WITH_ACME);
+    expect(modelsOf(database)).toEqual(['of a script', 'of an admin', 'openai/gpt-4o', 'switched-off']);
+    expect(opened.warnings.find((warning) => warning.includes('no admins have made them'))).toContain('"count":2');
+  });
+
+  test('are users of another organization, switched on or off', () => {
+    using database = createDatabase();
+    people(database);
+    database.addUser({ id: 'bob' });
+    database.addUser({ id: 'eve' });
+    database.addMember('globex', 'bob');
+    database.addMember('globex', 'eve', 0);
+    using opened = openStore(database.path, WITH_ACME);
+    expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
+    expect(opened.reason('bob', 'openai/gpt-4o')).toBe('not_granted');
+    expect(opened.reason('eve', 'openai/gpt-4o')).toBe('no_organization');
+    expect(opened.warnings.find((warning) => warning.includes('another organization'))).toContain('"count":2');
+  });
+});
+
 describe('several processes that start at once', () => {
   const starter = `
     const { initializeFile } = await import(process.argv[1]);

@@ -108,11 +108,51 @@ describe('model sync', () => {
       unchanged: ['on'],
       not_in_catalogue: [],
       uncertain: [],
-      left_out: { presets: ['helper'], arena: [], switched_off: [], unusable: [] },
+      left_out: {
+        presets: ['helper'],
+        arena: [],
+        switched_off: [],
+        unusable: [],
+        of_users: [],
+        of_organizations: [],
+      },
+      owners: {},
       gaps: [],
     });
     const again = await sync(database, ['--yes', '--remove', '--json']);
     expect(JSON.parse(again.stdout)).toMatchObject({ written: false, allow: [], switch_off: [] });
+  });
+
+  test('says whose the rows are that it leaves out, and grants one that is named', async () => {
+    const database = createDatabase({ era: '0.6.18' });
+    open.push(database);
+    database.addUser({ id: 'ann' });
+    database.addUser({ id: 'root', role: 'admin' });
+    database.addModel({ id: 'hoped-for', owner: 'ann' });
+    database.addModel({ id: 'secret', base: 'm', owner: 'root' });
+    database.run(`UPDATE model SET access_control = '{}' WHERE id = 'secret'`);
+    database.addModel({ id: '*', owner: 'ann' });
+    database.grant('globex', 'secret');
+    database.grant('acme', 'on');
+    const { code, stderr } = await sync(database, ['--yes', '--presets']);
+    expect(code).toBe(0);
+    expect(stderr.split('\n')).toEqual(
+      expect.arrayContaining([
+        'modelgate: Left out: 1 id that cannot be granted ("*" of "ann@example.org"), because no request can name it or it would be read as a pattern.',
+        'modelgate: Left out: 1 model that a user who is no admin has made ("hoped-for" of "ann@example.org"); `modelgate model allow ID` allows one all the same.',
+        'modelgate: Left out: 1 private preset of another organization ("secret" of "globex"); `modelgate model allow ID` allows one all the same.',
+      ]),
+    );
+    expect(active(database)).toEqual(['on', 'secret']);
+    const { stdout } = await sync(database, ['--dry-run', '--presets', '--json']);
+    expect(JSON.parse(stdout)).toMatchObject({
+      left_out: { unusable: ['*'], of_users: ['hoped-for'], of_organizations: ['secret'] },
+      owners: { 'hoped-for': { user: { id: 'ann', email: 'ann@example.org' } }, secret: { organization: 'globex' } },
+    });
+    expect(
+      await runCommand(['model', 'allow', 'hoped-for', '--org', 'acme', '--database', database.path]),
+    ).toMatchObject({ code: 0 });
+    expect(active(database)).toEqual(['hoped-for', 'on', 'secret']);
   });
 
   test('names of what stays as it is only the first', async () => {

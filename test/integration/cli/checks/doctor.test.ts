@@ -3,7 +3,7 @@ import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { DoctorReport } from '../../../../src/cli/checks/doctor.ts';
 import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
 import { startSampleBackend } from '../../../../src/demo/sample-backend.ts';
@@ -138,6 +138,27 @@ test.runIf(hasPython)('on a terminal the marks are coloured, and the progress is
 });
 
 describe('doctor --user', () => {
+  test('shows the membership that the gate makes at the first request', async () => {
+    const fresh = createHealthyDatabase();
+    onTestFinished(() => fresh.close());
+    fresh.addUser({ id: 'new' });
+    const environment = {
+      DATABASE_URL: `sqlite:///${fresh.path}`,
+      OPENROUTER_EXTERNAL_USER: 'acme',
+      ORGANIZATION_NAME: 'Acme',
+    };
+    const { stdout } = await doctor(['--quick', '--user', 'new'], environment);
+    expect(stdout).toContain(
+      'membership  acme: is made at the first request (MODELGATE_AUTO_ENROLL), and counts; 2 models on\n',
+    );
+    expect(stdout).toContain('The user sees those models of the backend that the 2 active grants cover');
+    const { user } = await report(['--quick', '--user', 'new'], environment);
+    expect(user).toMatchObject({ memberships: [], enrolment: { organization: 'acme', obstacle: null } });
+    const off = await report(['--quick', '--user', 'new'], { ...environment, MODELGATE_AUTO_ENROLL: 'false' });
+    expect(off.user).toMatchObject({ memberships: [], enrolment: null });
+    expect(off.user?.advice).toContain('The user is a member of no organization');
+  });
+
   test('shows memberships, models and settings, and one sentence', async () => {
     const { code, stdout } = await doctor(['--quick', '--user', 'ALICE@example.org']);
     expect(code).toBe(0);

@@ -95,6 +95,29 @@ describe('init with an organization', () => {
     expect((await init(database, '--org', 'acme')).stdout).toContain('nothing was linked');
   });
 
+  test('says what it has not linked', async () => {
+    const database = untouched({ organizationTables: 'guide' });
+    for (const id of ['*', 'gpt-*']) database.addModel({ id });
+    database.addModel({ id: 'own', owner: 'ada' });
+    database.addMember('globex', 'ada');
+    expect(await initialized(database, ['--org', 'acme'])).toMatchObject({
+      linked_users: 1,
+      linked_models: 1,
+      left_out_users: 1,
+      left_out_unusable: 2,
+      left_out_of_users: 1,
+    });
+    database.run("DELETE FROM organization_models WHERE organization_id = 'acme'");
+    database.run("DELETE FROM organization_members WHERE organization_id = 'acme'");
+    expect((await init(database, '--org', 'acme')).stdout.split('\n').slice(-5)).toEqual([
+      'Linked to acme: 1 user and 1 model.',
+      '1 user not linked, because another organization has a row of theirs; modelgate member add --all adds everybody.',
+      '2 models not linked, because a grant would read the id as a pattern, or no request can name it: "*", "gpt-*".',
+      '1 model not linked, because a user who is no admin has made it: "own"; modelgate model allow ID allows one all the same.',
+      '',
+    ]);
+  });
+
   test.each([
     [['--name', 'Acme'], /--org ID says which/],
     [['--org', ''], /--org needs the id/],

@@ -70,6 +70,24 @@ describe('member add', () => {
     expect(await member(database, ['add', 'ada'], CONFIGURED)).toMatchObject({ code: 0, stderr: '' });
   });
 
+  test('says that nobody who is added elsewhere is enrolled in the organization of the environment', async () => {
+    const database = people();
+    database.addMember('acme', 'bob');
+    database.addMember('acme', 'root', 0);
+    const elsewhere = ['--org', 'globex', '--create'];
+    expect((await member(database, ['add', 'ada', 'bob', 'root', ...elsewhere], CONFIGURED)).stderr).toBe(
+      'modelgate: 1 user had no membership before, and belongs to "globex" alone now: the gate enrols nobody in "acme" who is a member elsewhere. `modelgate member add USER --org acme` makes one a member of both.\n',
+    );
+    expect((await member(database, ['add', 'ada', ...elsewhere], CONFIGURED)).stderr).toBe('');
+    database.addUser({ id: 'new' });
+    expect((await member(database, ['add', '--all', ...elsewhere], CONFIGURED)).stderr).toContain(
+      '1 user had no membership before',
+    );
+    database.addUser({ id: 'newer' });
+    const withoutEnrolment = { ...CONFIGURED, MODELGATE_AUTO_ENROLL: 'false' };
+    expect((await member(database, ['add', 'newer', ...elsewhere], withoutEnrolment)).stderr).toBe('');
+  });
+
   test('wants an organization: without one it is wrong use, with an unknown one it fails', async () => {
     const database = people();
     expect(await member(database, ['add', 'ada'])).toMatchObject({
@@ -139,11 +157,25 @@ describe('member remove', () => {
       /enrolled again with the next request if the gate runs with OPENROUTER_EXTERNAL_USER="acme"/,
     ],
     ['the organization of the environment without enrolment', { ...CONFIGURED, MODELGATE_AUTO_ENROLL: 'false' }, /^$/],
-    ['not that of the environment', { OPENROUTER_EXTERNAL_USER: 'globex', ORGANIZATION_NAME: 'Globex' }, /^$/],
+    [
+      'not that of the environment, in which the user is enrolled then',
+      { OPENROUTER_EXTERNAL_USER: 'globex', ORGANIZATION_NAME: 'Globex' },
+      /^modelgate: 1 user has no membership left: the gate makes this user a member of "globex" with the next request/,
+    ],
   ])('--purge from %s says whether the user comes back', async (_, environment, said) => {
     const { code, stdout, stderr } = await removed(['ada', '--purge'], environment);
     expect({ code, stdout }).toMatchObject({ code: 0, stdout: expect.stringMatching(/^ada .* deleted$/m) as string });
     expect(stderr).toMatch(said);
+  });
+
+  test('--purge says nothing of enrolment where another membership is left, switched on or off', async () => {
+    const database = people();
+    for (const user of ['ada', 'bob']) database.addMember('acme', user);
+    database.addMember('globex', 'ada', 0);
+    expect(await member(database, ['remove', 'ada', '--purge', ...ORG], CONFIGURED)).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
   });
 
   test('--purge of the last one says that the next start links everybody', async () => {

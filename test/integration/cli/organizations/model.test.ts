@@ -40,6 +40,19 @@ describe('model allow', () => {
     });
   });
 
+  test('says of a pattern that is the id of a model that it allows more than that model', async () => {
+    const database = models();
+    database.addModel({ id: 'gpt-*' });
+    const { code, stderr } = await model(database, ['allow', 'gpt-*', ...ORG]);
+    expect(code).toBe(0);
+    expect(stderr).toBe(
+      'modelgate: "gpt-*" is the id of a model, too, and its grant covers every model with this beginning: no grant can name such a model alone.\n',
+    );
+    expect(
+      await askCommand(['explain', '--user', 'ada', '--model', 'gpt-4o', '--database', database.path]),
+    ).toMatchObject({ decision: 'permit', reason: 'prefix_grant' });
+  });
+
   test.each([
     ['gpt-4o', 'openai/gpt-4o'],
     ['OpenAI/GPT-4o', 'openai/gpt-4o'],

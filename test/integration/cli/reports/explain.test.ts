@@ -1,12 +1,14 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Explanation } from '../../../../src/cli/reports/explain.ts';
 import type { TestDatabase } from '../../../support/database.ts';
 import { createDatabase } from '../../../support/database.ts';
-import { runCommand } from '../../../support/command.ts';
-import { runModelgate } from '../../../support/gate-process.ts';
+import { askCommand, runCommand } from '../../../support/command.ts';
+import { databaseOfTest } from '../../../support/database-of-test.ts';
+import { runModelgate, startModelgate } from '../../../support/gate-process.ts';
 import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
+import { openStore } from '../../../support/opened-store.ts';
 
 let database: TestDatabase;
 beforeAll(() => {
@@ -123,6 +125,96 @@ describe('explain', () => {
     closed.sql.close();
     await runModelgate(['explain', '--user', 'alice', '--model', 'x', '--database', closed.path]);
     expect(readdirSync(closed.directory)).toEqual(['webui.db']);
+  });
+
+  describe('of a user whom the gate enrols', () => {
+    const ENROL = { OPENROUTER_EXTERNAL_USER: 'acme', ORGANIZATION_NAME: 'Acme' };
+
+    /** Root may write everything. */
+    const NOBODY = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+
+    /** Everybody whom enrolment tells apart. */
+    function people(): TestDatabase {
+      const made = databaseOfTest({ era: '0.6.18' });
+      for (const id of ['first', 'new', 'elsewhere', 'elsewhere off', 'off']) made.addUser({ id });
+      made.addUser({ id: 'root', role: 'admin' });
+      made.addUser({ id: 'pending', role: 'pending' });
+      made.addUser({ id: 'banned', role: 'banned' });
+      made.addMember('acme', 'first');
+      made.addMember('acme', 'off', 0);
+      made.addMember('globex', 'elsewhere');
+      made.addMember('globex', 'elsewhere off', 0);
+      made.grant('acme', 'gpt-4o');
+      made.grant('globex', 'claude');
+      made.addModel({ id: 'helper', base: 'gpt-4o' });
+      return made;
+    }
+    const users = ['first', 'new', 'elsewhere', 'elsewhere off', 'off', 'root', 'pending', 'banned'];
+    const about = (
+      { path }: TestDatabase,
+      user: string,
+      model: string,
+      environment: Record<string, string>,
+    ): Promise<Explanation> =>
+      askCommand(['explain', '--user', user, '--model', model, '--database', path], { environment });
+
+    test.each([
+      ['enrols', ENROL, true],
+      ['enrols nobody', { ...ENROL, MODELGATE_AUTO_ENROLL: 'false' }, false],
+    ])('says what a gate that %s answers, before its first request', async (_name, environment, autoEnroll) => {
+      const made = people();
+      const said = new Map<string, string>();
+      for (const user of users) {
+        for (const model of ['gpt-4o', 'claude', 'helper']) {
+          said.set(`${user} ${model}`, (await about(made, user, model, environment)).reason);
+        }
+      }
+      using gate = openStore(made.path, { organization: { id: 'acme', name: 'Acme' }, autoEnroll });
+      const answered = [...said.keys()].map((pair): [string, string] => {
+        const at = pair.lastIndexOf(' ');
+        return [pair, gate.reason(pair.slice(0, at), pair.slice(at + 1))];
+      });
+      expect(new Map(answered)).toEqual(said);
+      expect(said.get('new gpt-4o')).toBe(autoEnroll ? 'grant' : 'no_organization');
+    });
+
+    test('shows the membership before it is there, and writes nothing', async () => {
+      const made = people();
+      const { path } = made;
+      const words = ['explain', '--user', 'new', '--model', 'gpt-4o', '--database', path];
+      const { stdout } = await runCommand(words, { environment: ENROL });
+      expect(stdout).toContain(
+        'membership     acme: is made at the first request (MODELGATE_AUTO_ENROLL), and counts; 1 model on\n',
+      );
+      expect(await about(made, 'new', 'gpt-4o', ENROL)).toMatchObject({
+        decision: 'permit',
+        grant: { organization: 'acme', pattern: 'gpt-4o' },
+        organizations: [{ id: 'acme', grants: 1 }],
+        memberships: [],
+        enrolment: { organization: 'acme', obstacle: null },
+      });
+      expect(await about(made, 'new', 'claude', ENROL)).toMatchObject({ decision: 'deny', reason: 'not_granted' });
+      expect(await about(made, 'first', 'gpt-4o', ENROL)).toMatchObject({ enrolment: null });
+      expect(await about(made, 'elsewhere', 'gpt-4o', ENROL)).toMatchObject({ enrolment: null });
+      expect(made.sql.prepare("SELECT count(*) FROM organization_members WHERE user_id = 'new'").pluck().get()).toBe(0);
+    });
+
+    test('says that the membership cannot be written where that is so', async () => {
+      const made = people();
+      made.sql.close();
+      chmodSync(made.path, 0o444);
+      chmodSync(made.directory, 0o755);
+      const words = ['explain', '--user', 'new', '--model', 'gpt-4o', '--database', made.path, '--json'];
+      const { stdout } = await startModelgate(words, ENROL, '/', NOBODY).ended();
+      expect(JSON.parse(stdout)).toMatchObject({
+        decision: 'deny',
+        reason: 'no_organization',
+        enrolment: { organization: 'acme', obstacle: expect.stringContaining('may not write to') as string },
+        advice: expect.stringMatching(
+          /^The gate cannot enrol the user in "acme", because user \d+ may not write to .*modelgate member add new --org acme`\.$/,
+        ) as string,
+      });
+    });
   });
 
   test('follows the settings of the gate', async () => {

@@ -171,6 +171,24 @@ describe('the catalogue of the running backend', () => {
     expect((await catalogue(database, listed, provided, true)).models).toContain('helper');
   });
 
+  test('has what a provider offers, whoever has a row on it, and no presets of users who are no admins', async () => {
+    const database = created();
+    database.addUser({ id: 'ann' });
+    database.addModel({ id: 'gpt-4o', owner: 'ann' });
+    database.addModel({ id: 'her-own', base: 'gpt-4o', owner: 'ann' });
+    const provided = [openai('gpt-4o')];
+    const preset = (id: string): Entry => ({ id, preset: true, owned_by: 'openai' });
+    const { models, leftOut, owners } = await catalogue(
+      database,
+      [...provided, preset('her-own'), preset('made since')],
+      provided,
+      true,
+    );
+    expect(models).toEqual(['gpt-4o', 'made since']);
+    expect(Object.fromEntries(leftOut)).toEqual({ 'her-own': 'of_user' });
+    expect(owners.get('her-own')).toEqual({ user: { id: 'ann', email: 'ann@example.org' } });
+  });
+
   test('is refused where something has taken models out of it', async () => {
     const database = created();
     database.addModel({ id: 'off', active: 0 });

@@ -74,6 +74,93 @@ describe.each(ERAS)('the catalogue of the model table of %s', (era) => {
   });
 });
 
+describe.each(ERAS)('what somebody owns, on %s,', (era) => {
+  const GONE = '3f2b8c1e-9a4d-4c7b-8e5f-0123456789ab';
+
+  function owned(): TestDatabase {
+    const database = created({ era });
+    database.addUser({ id: 'root', role: 'admin' });
+    database.addUser({ id: 'ann' });
+    for (const [id, owner] of [
+      ['of root', 'root'],
+      ['of ann', 'ann'],
+      ['of somebody gone', GONE],
+      ['all*', 'ann'],
+    ] as const) {
+      database.addModel({ id, owner });
+      database.addModel({ id: `preset ${id}`, base: 'of root', owner });
+    }
+    return database;
+  }
+
+  test('is left out of the table, with its owner, and presets as well', () => {
+    const database = owned();
+    expect(catalogueOf(database, fromTable).models).toEqual(['of root']);
+    const { models, owners, ...found } = catalogueOf(database, fromTable, { presets: true });
+    expect(models).toEqual(['of root', 'preset of root']);
+    expect(Object.fromEntries(found.leftOut)).toEqual({
+      'of ann': 'of_user',
+      'preset of ann': 'of_user',
+      'of somebody gone': 'of_user',
+      'preset of somebody gone': 'of_user',
+      // nobody should be told to allow it: that would allow all that begins like it
+      'all*': 'unusable',
+      'preset all*': 'unusable',
+    });
+    expect(owners.get('of ann')).toEqual({ user: { id: 'ann', email: 'ann@example.org' } });
+    expect(owners.get('preset of somebody gone')).toEqual({ user: { id: GONE, email: null } });
+  });
+
+  test('is left out of the configuration, whose own models nobody owns', () => {
+    const database = owned();
+    configure(database, {
+      'openai.api_base_urls': ['https://one.example/v1'],
+      'openai.api_configs': { '0': { model_ids: ['of ann'] } },
+      'ollama.enable': false,
+    });
+    const { models, owners } = catalogueOf(database, fromConfig, { presets: true });
+    expect(models).toEqual(['of ann', 'preset of root']);
+    expect([...owners.keys()].toSorted()).toEqual(['preset all*', 'preset of ann', 'preset of somebody gone']);
+  });
+
+  test('is a private preset that another organization was granted, until it is named', () => {
+    const database = created({ era });
+    database.addUser({ id: 'root', role: 'admin' });
+    database.addModel({ id: 'a', owner: 'root' });
+    for (const id of ['private', 'public', 'withdrawn', 'shared', 'new']) {
+      database.addModel({ id, base: 'a', owner: 'root' });
+      if (era === '0.6.18') database.run('UPDATE model SET access_control = ? WHERE id = ?', '{}', id);
+    }
+    if (era === '0.6.18') database.run(`UPDATE model SET access_control = 'null' WHERE id = 'public'`);
+    else {
+      database.run(
+        `INSERT INTO access_grant (id, resource_type, resource_id, principal_type, principal_id, permission, created_at)
+         VALUES ('1', 'model', 'public', 'user', '*', 'read', 1)`,
+      );
+    }
+    for (const id of ['private', 'public', 'shared']) database.grant('globex', id);
+    database.grant('globex', 'withdrawn', 0);
+    database.grant('acme', 'shared');
+    const read = (wishes: { organization?: string }): Catalogue =>
+      fromTable(database.sql, readSchema(database.sql), { presets: true, ...wishes });
+    const found = read({ organization: 'acme' });
+    expect(found.models).toEqual(['a', 'new', 'public', 'shared', 'withdrawn']);
+    expect(leftOut(found)).toEqual({ private: 'of_organization' });
+    expect(found.owners.get('private')).toEqual({ organization: 'globex' });
+    expect(leftOut(read({ organization: 'globex' }))).toEqual({});
+    database.grant('acme', 'private');
+    expect(read({ organization: 'acme' }).models).toContain('private');
+  });
+
+  test('is not switched on again, and not switched off', async () => {
+    const database = owned();
+    database.grant('acme', 'of ann', 0);
+    database.grant('acme', 'of somebody gone');
+    await sync(database, { switchOn: true, remove: true });
+    expect(states(database)).toEqual({ 'of ann': 0, 'of root': 1, 'of somebody gone': 1 });
+  });
+});
+
 describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
   const OPENAI = {
     'openai.enable': true,

@@ -400,6 +400,23 @@ describe('foreign rows', () => {
     expect((await only(database, 'warning foreign rows')).finding).toContain(words);
   });
 
+  test('of models whose ids a grant reads as patterns, and grants that are such ids', async () => {
+    using database = createHealthyDatabase();
+    for (const id of ['*', 'gpt-*']) database.addModel({ id });
+    database.grant('acme', 'gpt-*');
+    const found = withName(await findingsOf(database, { quick: true }), 'foreign rows');
+    expect(found.map(({ status, finding }) => [status, finding])).toEqual([
+      [
+        'warning',
+        '2 rows of the backend\'s model table have an id that a grant would read as a pattern: "*", "gpt-*".',
+      ],
+      [
+        'warning',
+        '1 grants cover every model with their beginning, and are the id of one row of the backend\'s model table too: "acme gpt-*".',
+      ],
+    ]);
+  });
+
   test('twice, in a table made by hand', async () => {
     using database = createDatabase({ organizationTables: 'none' });
     database.sql.exec(`

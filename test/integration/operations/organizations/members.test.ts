@@ -81,7 +81,7 @@ describe.each(ERAS)('on a database of %s', (era) => {
       FROM user
       WHERE user.role NOT IN ('pending', 'banned');`);
     expect(withoutTimes(rowsOf(ours))).toEqual(withoutTimes(rowsOf(theirs)));
-    expect(done).toEqual({ added: 2, kept: 2, keptOff: 1, skipped: 2, isNew: false, isActive: true });
+    expect(done).toEqual({ added: 2, firstTime: 1, kept: 2, keptOff: 1, skipped: 2, isNew: false, isActive: true });
   });
 
   test('an address is found in any letter case, and an id before an address', async () => {

@@ -152,6 +152,36 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
   });
 });
 
+describe('a migration leaves out, and says so,', () => {
+  test.each(ERAS)('ids that a grant would read as patterns, and rows of ordinary users, on %s', async (era) => {
+    using database = createDatabase({ era, organizationTables: 'none' });
+    people(database);
+    for (const id of ['*', 'b*', 'line\nbreak']) database.addModel({ id });
+    database.addModel({ id: 'own', owner: 'ada' });
+    database.addModel({ id: 'adopted', owner: 'root' });
+    const plan = await planMigration(operationOn(database.path), ACME);
+    const result = await migrate(operationOn(database.path), ACME, nothing);
+    const models = { linked: 3, presets: 1, leftOut: { unusable: ['*', 'b*', 'line\nbreak'], ofUsers: ['own'] } };
+    expect(plan).toMatchObject({ models });
+    expect(result).toMatchObject({ models, total: { models: 3 }, idTaken: { models: 0 } });
+    expect(database.sql.prepare('SELECT model_id FROM organization_models ORDER BY model_id').pluck().all()).toEqual([
+      'adopted',
+      'openai/gpt-4o:free',
+      'switched-off',
+    ]);
+    expect(isNeeded(await planMigration(operationOn(database.path), ACME))).toBe(false);
+  });
+
+  test('nobody who belongs to another organization, as the guide does, but says who will be in both', async () => {
+    using database = createDatabase();
+    people(database);
+    database.addMember('globex', 'ada', 0);
+    expect((await planMigration(operationOn(database.path), ACME)).users).toMatchObject({ joining: 5, elsewhere: 1 });
+    const { users } = await migrate(operationOn(database.path), ACME, nothing);
+    expect(users).toMatchObject({ joining: 5, elsewhere: 1 });
+  });
+});
+
 describe('tables that others have made', () => {
   test("of mAI keep their shape and get the guide's rows", async () => {
     using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
