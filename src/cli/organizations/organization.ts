@@ -38,6 +38,7 @@ export async function listOrganizations(options: DatabaseOptions, terminal: Term
         'name',
         'active',
         { title: 'members', align: 'right' },
+        { title: 'do not count', align: 'right' },
         { title: 'switched off', align: 'right' },
         { title: 'grants', align: 'right' },
         { title: 'switched off', align: 'right' },
@@ -47,6 +48,7 @@ export async function listOrganizations(options: DatabaseOptions, terminal: Term
         name,
         isActive,
         members.active,
+        members.active - members.counting,
         members.all - members.active,
         grants.active,
         grants.all - grants.active,
@@ -62,7 +64,7 @@ function toJson({ id, name, isActive, isConfigured, members, grants }: Organizat
     name,
     active: isActive,
     configured: isConfigured,
-    members: { active: members.active, all: members.all },
+    members: { active: members.active, all: members.all, counting: members.counting },
     grants: { active: grants.active, all: grants.all },
   };
 }

@@ -75,10 +75,13 @@ const toColumn = (title: string): Column => (title.endsWith('_count') ? { title,
 const TABLES: Readonly<Record<AuditTable, (found: AccessAudit) => Printed>> = {
   organizations: ({ organizations }) => ({
     title: 'Active users by organization',
-    columns: ['organization_id', 'user_count', 'model_count', 'active_model_count', 'is_active'],
-    rows: organizations.map(({ id, users, models, activeModels, isActive }) => [
+    columns: [
+      ...['organization_id', 'user_count', 'model_count', 'active_model_count', 'is_active'],
+      'counting_user_count',
+    ],
+    rows: organizations.map(({ id, users, models, activeModels, isActive, countingUsers }) => [
       ...[id, users, models, activeModels],
-      isActive,
+      ...[isActive, countingUsers],
     ]),
   }),
   admins: ({ admins }) => ({
@@ -97,12 +100,13 @@ const TABLES: Readonly<Record<AuditTable, (found: AccessAudit) => Printed>> = {
 };
 
 const toJson = ({ organizations, admins, adminsOutside }: AccessAudit): Readonly<Record<AuditTable, unknown>> => ({
-  organizations: organizations.map(({ id, users, models, activeModels, isActive }) => ({
+  organizations: organizations.map(({ id, users, models, activeModels, isActive, countingUsers }) => ({
     organization_id: id,
     user_count: users,
     model_count: models,
     active_model_count: activeModels,
     is_active: isActive,
+    counting_user_count: countingUsers,
   })),
   admins: admins.map(({ email, name, organization, isActive, lastActiveAt }) => ({
     email,

@@ -6,6 +6,8 @@ import type {
   OrganizationModels,
 } from '../../operations/reports/access-report.ts';
 import { readAccessReport } from '../../operations/reports/access-report.ts';
+import type { StoreConfig } from '../../config/parse.ts';
+import { quoted } from '../../operations/quoted.ts';
 import { chooseOrganization } from '../chosen-organization.ts';
 import { configureOperation } from '../configured.ts';
 import type { Cell } from '../output.ts';
@@ -14,16 +16,22 @@ import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
+import { describeObstacles } from '../organizations/obstacles.ts';
 import { asCsv, requireOneFormat } from './csv.ts';
+import { unenforced } from './explain.ts';
 import { writeInPieces } from './long-output.ts';
+import { enrollingOf } from './standing-lines.ts';
 
 export interface ReportOptions extends DatabaseOptions {
   readonly org?: string;
   readonly csv?: boolean;
 }
 
-/** The view's own names. */
-const COLUMNS = ['user_email', 'user_name', 'organization_id', 'accessible_models', 'model_names'] as const;
+/** The view's own names, and behind them what the view does not look at. */
+const COLUMNS = [
+  ...['user_email', 'user_name', 'organization_id', 'accessible_models', 'model_names'],
+  'does_not_count',
+] as const;
 
 /** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
 export async function report(options: ReportOptions, terminal: Terminal): Promise<number> {
@@ -31,9 +39,10 @@ export async function report(options: ReportOptions, terminal: Terminal): Promis
   const { config, operation } = configureOperation(options, terminal);
   const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
   const progress = createProgress(terminal, 'Reading', 'membership');
-  const found = await readAccessReport(operation, chosen, progress.at).finally(progress.end);
+  const enrolling = enrollingOf(config.organization);
+  const found = await readAccessReport(operation, chosen, progress.at, enrolling).finally(progress.end);
   await print(options, terminal, found);
-  for (const note of notes(found.notCounted)) say(terminal, note);
+  for (const note of [...notes(found.notCounted, enrolling), ...policyNotes(config)]) say(terminal, note);
   return EXIT.done;
 }
 
@@ -64,31 +73,38 @@ async function printJson(terminal: Terminal, { rows, notCounted }: AccessReport)
     prefix_grants: notCounted.prefixGrants,
     grants_without_row: notCounted.grantsWithoutRow,
     inactive_organizations: notCounted.inactiveOrganizations,
+    refused_users: notCounted.refusedUsers,
+    not_enrolled: notCounted.notEnrolled,
   };
   terminal.write(`${rows.length === 0 ? '' : '\n  '}],\n  "not_counted": ${asJsonLine(rest)}\n}\n`);
 }
 
-const toJson = ({ email, name, organization }: AccessRow): unknown => ({
+const toJson = ({ email, name, organization, obstacles }: AccessRow): unknown => ({
   user_email: email,
   user_name: name,
   organization_id: organization.id,
   accessible_models: organization.accessibleModels,
   model_names: organization.modelNames,
+  counts: obstacles.length === 0,
+  reasons: obstacles,
 });
 
 /** Every member of an organization has the same names: one text for all of them. */
 function createCells(): (row: AccessRow) => readonly Cell[] {
   const names = new Map<OrganizationModels, string | null>();
-  return ({ email, name, organization }) => {
+  return ({ email, name, organization, obstacles }) => {
     const { id, accessibleModels, modelNames } = organization;
     const joined = names.get(organization) ?? (modelNames.length === 0 ? null : modelNames.join(','));
     names.set(organization, joined);
-    return [email, name, id, accessibleModels, joined];
+    return [email, name, id, accessibleModels, joined, describeObstacles(obstacles)];
   };
 }
 
 /** Where the view, and so the report, says something else than the gate would. */
-function* notes({ prefixGrants, grantsWithoutRow, inactiveOrganizations }: NotCounted): Generator<string> {
+function* notes(
+  { prefixGrants, grantsWithoutRow, inactiveOrganizations, refusedUsers, notEnrolled }: NotCounted,
+  enrolling: string | undefined,
+): Generator<string> {
   const grants = [
     ...(prefixGrants > 0 ? [counted(prefixGrants, 'grant that ends in *', 'grants that end in *')] : []),
     ...(grantsWithoutRow > 0 ? [`${counted(grantsWithoutRow, 'grant')} of models without a row there`] : []),
@@ -100,4 +116,21 @@ function* notes({ prefixGrants, grantsWithoutRow, inactiveOrganizations }: NotCo
     const switchedOff = counted(inactiveOrganizations, 'organization in it is', 'organizations in it are');
     yield `${switchedOff} switched off in client_organizations, which the guide's view does not look at: the gate gives ${inactiveOrganizations === 1 ? 'its' : 'their'} members nothing.`;
   }
+  if (refusedUsers > 0) {
+    yield `${counted(refusedUsers, 'row is', 'rows are')} of users who are pending, banned or without a role in the backend, which the guide's view does not look at: the gate gives them nothing.`;
+  }
+  if (notEnrolled > 0 && enrolling !== undefined) {
+    yield `${counted(notEnrolled, 'user')} without any membership ${notEnrolled === 1 ? 'is' : 'are'} not in it: the gate makes such users members of ${quoted(enrolling)} at their first request (MODELGATE_AUTO_ENROLL).`;
+  }
+}
+
+/** Where the gate, with the settings that this command sees, gives more than any row says. */
+function policyNotes({ policy }: StoreConfig): readonly string[] {
+  const obstacle = unenforced(policy, 'deny');
+  return [
+    ...(policy.adminAccess === 'all'
+      ? ['Admins of the backend use every model, whatever the report says: MODELGATE_ADMIN_ACCESS is `all`.']
+      : []),
+    ...(obstacle === null ? [] : [`The gate does not act on any of it: ${obstacle}.`]),
+  ];
 }

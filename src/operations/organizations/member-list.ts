@@ -11,6 +11,17 @@ import { requireOrganization } from './organizations.ts';
 /** Why a membership gives nothing. A user with several reasons has them all. */
 export type Obstacle = 'inactive' | 'pending' | 'banned' | 'unknown_user' | 'organization_inactive';
 
+/** @param role of the backend's row @returns why the gate refuses whoever has it, undefined where it does not */
+export function obstacleOfRole(role: unknown): 'pending' | 'banned' | 'unknown_user' | undefined {
+  // a row without a role is a user that the backend lets nowhere
+  if (role === null || role === 'pending') return 'pending';
+  if (role === 'banned') return 'banned';
+  return typeof role === 'string' ? undefined : 'unknown_user';
+}
+
+/** SQL for the same, of the backend's table "user" under the name `u`. */
+export const ROLE_COUNTS = "typeof(u.role) = 'text' AND u.role NOT IN ('pending', 'banned')";
+
 export interface Member {
   readonly id: string;
   /** Of the backend's row; null where there is none. */
@@ -63,10 +74,8 @@ export function readMembers(connection: Connection, schema: Schema, organization
 function toMember({ known, active, ...row }: MemberRow, isOrganizationActive: boolean): Member {
   const obstacles: Obstacle[] = [];
   if (active !== 1) obstacles.push('inactive');
-  if (known === null) obstacles.push('unknown_user');
-  // a row without a role is a user that the backend lets nowhere
-  else if (row.role === 'pending' || row.role === null) obstacles.push('pending');
-  else if (row.role === 'banned') obstacles.push('banned');
+  const ofUser = known === null ? 'unknown_user' : obstacleOfRole(row.role);
+  if (ofUser !== undefined) obstacles.push(ofUser);
   if (!isOrganizationActive) obstacles.push('organization_inactive');
   return { ...row, isActive: active === 1, obstacles };
 }

@@ -11,7 +11,7 @@ import { reading } from '../backend-file.ts';
 import type { GrantRow } from './grant-list.ts';
 import { readGrants } from './grant-list.ts';
 import type { Member } from './member-list.ts';
-import { readMembers } from './member-list.ts';
+import { readMembers, ROLE_COUNTS } from './member-list.ts';
 import type { ChosenOrganization } from './organizations.ts';
 import { knownOrganizations, requireOrganization } from './organizations.ts';
 
@@ -22,7 +22,7 @@ export interface OrganizationSummary {
   readonly isActive: boolean;
   /** It is the one of the environment. */
   readonly isConfigured: boolean;
-  readonly members: Tally;
+  readonly members: MemberTally;
   readonly grants: Tally;
 }
 
@@ -30,6 +30,11 @@ export interface OrganizationSummary {
 export interface Tally {
   readonly active: number;
   readonly all: number;
+}
+
+export interface MemberTally extends Tally {
+  /** Of the active ones, those whom the gate counts: known, not pending, banned or without a role, in an active organization. */
+  readonly counting: number;
 }
 
 /** @param configured the organization of the environment, which is listed even before it has a row */
@@ -40,6 +45,7 @@ export function listOrganizations(
   return reading(operation, 'organizations', (connection, schema) => {
     const ids = new Set([...(configured === undefined ? [] : [configured.id]), ...knownOrganizations(connection)]);
     const members = tally(connection, 'organization_members', schema.memberActive);
+    const counting = countCounting(connection, schema.memberActive);
     const grants = tally(connection, 'organization_models', schema.grantActive);
     const isActive = prepareGrants(connection, schema).isActive;
     const nameOf = createNaming(connection, configured);
@@ -48,7 +54,7 @@ export function listOrganizations(
       name: nameOf(id),
       isActive: isActive(id),
       isConfigured: id === configured?.id,
-      members: members.get(id) ?? NOBODY,
+      members: { ...(members.get(id) ?? NOBODY), counting: isActive(id) ? (counting.get(id) ?? 0) : 0 },
       grants: grants.get(id) ?? NOBODY,
     }));
   });
@@ -68,6 +74,16 @@ function tally(connection: Connection, table: CountedTable, hasActive: boolean):
 }
 
 type CountedTable = 'organization_members' | 'organization_models';
+
+function countCounting(connection: Connection, hasActive: boolean): ReadonlyMap<unknown, number> {
+  const rows = connection
+    .prepare<[], [unknown, number]>(
+      `SELECT om.organization_id, count(*) FROM organization_members om JOIN "user" u ON u.id = om.user_id
+       WHERE ${activeCondition(hasActive, 'om')} AND ${ROLE_COUNTS} GROUP BY om.organization_id`,
+    )
+    .raw();
+  return new Map(rows.all());
+}
 
 /** mAI's own table first, then the environment; the deployment guide has no place for a name. */
 function createNaming(connection: Connection, configured: Organization | undefined): (id: string) => string | null {

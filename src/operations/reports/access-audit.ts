@@ -7,6 +7,7 @@ import type { Schema } from '../../store/schema-reader.ts';
 import { activeCondition } from '../../store/schema-reader.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
+import { ROLE_COUNTS } from '../organizations/member-list.ts';
 
 export interface AuditedOrganization {
   readonly id: string | null;
@@ -18,6 +19,8 @@ export interface AuditedOrganization {
   readonly activeModels: number;
   /** False where mAI's `client_organizations` switches it off. */
   readonly isActive: boolean;
+  /** Of the users, those whom the gate gives the models: not pending, banned, without a role or deleted. */
+  readonly countingUsers: number;
 }
 
 export interface AuditedAdmin {
@@ -55,7 +58,10 @@ export function readAccessAudit(operation: Operation): Promise<AccessAudit> {
   }));
 }
 
-type OrganizationRow = Omit<AuditedOrganization, 'isActive'> & { readonly active: number };
+type OrganizationRow = Omit<AuditedOrganization, 'isActive' | 'countingUsers'> & {
+  readonly active: number;
+  readonly counting: number;
+};
 
 /** Counted apart and then joined: the guide's join of every user with every model is a thousand times as long. */
 function readOrganizations(
@@ -65,21 +71,27 @@ function readOrganizations(
   return connection
     .prepare<[], OrganizationRow>(
       `WITH users AS (
-         SELECT organization_id, count(DISTINCT user_id) AS total FROM organization_members
-         WHERE ${activeCondition(memberActive)} GROUP BY organization_id
+         SELECT om.organization_id, count(DISTINCT om.user_id) AS total,
+           count(DISTINCT CASE WHEN ${ROLE_COUNTS} THEN om.user_id END) AS counting
+         FROM organization_members om LEFT JOIN "user" u ON u.id = om.user_id
+         WHERE ${activeCondition(memberActive, 'om')} GROUP BY om.organization_id
        ), models AS (
          SELECT organization_id, count(DISTINCT model_id) AS total,
            count(DISTINCT CASE WHEN ${activeCondition(grantActive)} THEN model_id END) AS active
          FROM organization_models GROUP BY organization_id
        )
-       SELECT users.organization_id AS id, users.total AS users, coalesce(models.total, 0) AS models,
+       SELECT users.organization_id AS id, users.total AS users, users.counting AS counting, coalesce(models.total, 0) AS models,
          coalesce(models.active, 0) AS activeModels,
          ${clientOrganizations ? 'coalesce((SELECT is_active FROM client_organizations WHERE id = users.organization_id), 1) = 1' : '1'} AS active
        FROM users LEFT JOIN models ON models.organization_id = users.organization_id
        ORDER BY users.organization_id`,
     )
     .all()
-    .map(({ active: isActive, ...organization }) => ({ ...organization, isActive: isActive === 1 }));
+    .map(({ active, counting, ...organization }) => ({
+      ...organization,
+      isActive: active === 1,
+      countingUsers: active === 1 ? counting : 0,
+    }));
 }
 
 function readAdmins(connection: Connection, { memberActive }: Schema): readonly AuditedAdmin[] {

@@ -8,6 +8,9 @@ import type { Schema } from '../../store/schema-reader.ts';
 import { activeCondition } from '../../store/schema-reader.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
+import { prepareGrants } from '../../store/grants.ts';
+import type { Obstacle } from '../organizations/member-list.ts';
+import { obstacleOfRole, ROLE_COUNTS } from '../organizations/member-list.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import { requireOrganization } from '../organizations/organizations.ts';
 import { hearStop } from '../stopping.ts';
@@ -25,6 +28,8 @@ export interface AccessRow {
   readonly email: string | null;
   readonly name: string | null;
   readonly organization: OrganizationModels;
+  /** Why the gate gives the user none of these models, which the view does not look at. None: it gives them. */
+  readonly obstacles: readonly Obstacle[];
 }
 
 /** What the gate counts and the view does not, or the other way round. */
@@ -35,6 +40,10 @@ export interface NotCounted {
   readonly grantsWithoutRow: number;
   /** Organizations with rows in the report that mAI's `client_organizations` switches off. */
   readonly inactiveOrganizations: number;
+  /** Rows of the report whose user the gate refuses: pending, banned or without a role in the backend. */
+  readonly refusedUsers: number;
+  /** Users without any membership, whom the gate makes members of an organization at their first request. */
+  readonly notEnrolled: number;
 }
 
 export interface AccessReport {
@@ -46,12 +55,14 @@ export interface AccessReport {
 /**
  * @param chosen the rows of this organization alone
  * @param onProgress told in between how many of how many memberships were read
+ * @param enrolling the organization that the gate enrols users without any membership in
  * @throws OperationFailure as `reading`, and where nobody has named the organization
  */
 export function readAccessReport(
   operation: Operation,
   chosen?: ChosenOrganization,
   onProgress: (done: number, total: number) => void = () => undefined,
+  enrolling?: string,
 ): Promise<AccessReport> {
   const { signal } = operation.patience;
   return reading(operation, 'organizations', async (connection, schema) => {
@@ -65,10 +76,21 @@ export function readAccessReport(
         await hearStop(signal);
       },
     });
-    const listed = new Set(rows.map(({ organization }) => organization.id));
-    return { rows, notCounted: countTheRest(connection, schema, listed, only) };
+    const isEnrolled = enrolling !== undefined && (only === undefined || only === enrolling);
+    return {
+      rows,
+      notCounted: {
+        ...countTheRest(connection, schema, only),
+        inactiveOrganizations: new Set(rows.filter(isOff).map(({ organization }) => organization.id)).size,
+        refusedUsers: rows.filter(({ obstacles }) => obstacles.some((obstacle) => obstacle !== OFF)).length,
+        notEnrolled: isEnrolled ? countOutside(connection) : 0,
+      },
+    };
   });
 }
+
+const OFF = 'organization_inactive';
+const isOff = ({ obstacles }: AccessRow): boolean => obstacles.includes(OFF);
 
 /** `$only` is NULL for all organizations. */
 const within = (table: string): string => `($only IS NULL OR ${table}.organization_id = $only)`;
@@ -112,7 +134,7 @@ function share(known: Map<string, string>, text: string): string {
 
 async function readRows(
   connection: Connection,
-  { memberActive }: Schema,
+  schema: Schema,
   organizations: ReadonlyMap<string, OrganizationModels>,
   {
     only,
@@ -121,36 +143,54 @@ async function readRows(
 ): Promise<readonly AccessRow[]> {
   const total = connection.prepare<[], number>('SELECT count(*) FROM organization_members').pluck().get() ?? 0;
   const members = connection
-    .prepare<[object], [string, string, string | null, string | null]>(
-      `SELECT om.organization_id, u.id, u.email, u.name
+    .prepare<[object], [string, string, string | null, string | null, unknown]>(
+      `SELECT om.organization_id, u.id, u.email, u.name, u.role
        FROM organization_members om JOIN "user" u ON u.id = om.user_id
-       WHERE ${activeCondition(memberActive, 'om')} AND ${within('om')}
+       WHERE ${activeCondition(schema.memberActive, 'om')} AND ${within('om')}
        ORDER BY om.organization_id, u.email, u.id`,
     )
     .raw()
     .iterate({ only: only ?? null });
+  const obstaclesOf = createObstacles(prepareGrants(connection, schema).isActive);
   const rows: AccessRow[] = [];
   let done = 0;
   let before = '';
   let previous: OrganizationModels | undefined;
-  for (const [id, user, email, name] of members) {
+  for (const [id, user, email, name, role] of members) {
     if ((done += 1) % 1_000 === 0) await onProgress(done, total);
     const organization = organizations.get(id);
     if (organization === undefined) continue;
     // a table made by hand may name the same member twice
     if (organization === previous && user === before) continue;
-    rows.push({ email, name, organization });
+    rows.push({ email, name, organization, obstacles: obstaclesOf(id, role) });
     [previous, before] = [organization, user];
   }
   return rows;
 }
 
+/** Many rows and few kinds of them: one list each. */
+function createObstacles(isOrganizationActive: (id: string) => boolean) {
+  const active = new Map<string, boolean>();
+  const lists = new Map<string, readonly Obstacle[]>();
+  return (organization: string, role: unknown): readonly Obstacle[] => {
+    const isActive = active.get(organization) ?? isOrganizationActive(organization);
+    active.set(organization, isActive);
+    const ofRole = obstacleOfRole(role);
+    const obstacles: readonly Obstacle[] = [
+      ...(ofRole === undefined ? [] : [ofRole]),
+      ...(isActive ? [] : ([OFF] as const)),
+    ];
+    const list = lists.get(obstacles.join(' ')) ?? obstacles;
+    lists.set(obstacles.join(' '), list);
+    return list;
+  };
+}
+
 function countTheRest(
   connection: Connection,
-  { grantActive, clientOrganizations }: Schema,
-  listed: ReadonlySet<string>,
+  { grantActive }: Schema,
   only: string | undefined,
-): NotCounted {
+): Pick<NotCounted, 'prefixGrants' | 'grantsWithoutRow'> {
   const grants = (which: string): number =>
     connection
       .prepare<[object], number>(
@@ -165,14 +205,15 @@ function countTheRest(
     grantsWithoutRow: grants(
       `NOT (${isPrefix}) AND orgmod.model_id NOT IN (SELECT id FROM model WHERE id IS NOT NULL)`,
     ),
-    inactiveOrganizations: clientOrganizations ? countInactive(connection, listed) : 0,
   };
 }
 
-function countInactive(connection: Connection, listed: ReadonlySet<string>): number {
-  return connection
-    .prepare<[]>('SELECT id FROM client_organizations WHERE coalesce(is_active, 1) <> 1')
+/** As enrolment asks, of all users at once. */
+const countOutside = (connection: Connection): number =>
+  connection
+    .prepare<[], number>(
+      `SELECT count(*) FROM "user" u WHERE ${ROLE_COUNTS}
+         AND NOT EXISTS (SELECT 1 FROM organization_members om WHERE om.user_id = u.id)`,
+    )
     .pluck()
-    .all()
-    .filter((id) => typeof id === 'string' && listed.has(id)).length;
-}
+    .get() ?? 0;

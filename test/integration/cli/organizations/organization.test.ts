@@ -37,9 +37,9 @@ describe('org list', () => {
     expect(await org(filled(), ['list'])).toEqual({
       code: 0,
       stdout: [
-        'ID      NAME  ACTIVE  MEMBERS  SWITCHED OFF  GRANTS  SWITCHED OFF',
-        'acme    -     yes           3             1       1             1',
-        'globex  -     yes           0             0       1             0',
+        'ID      NAME  ACTIVE  MEMBERS  DO NOT COUNT  SWITCHED OFF  GRANTS  SWITCHED OFF',
+        'acme    -     yes           3             1             1       1             1',
+        'globex  -     yes           0             0             0       1             0',
         '',
       ].join('\n'),
       stderr: '',
@@ -54,9 +54,26 @@ describe('org list', () => {
       name: 'Home Ltd',
       active: true,
       configured: true,
-      members: { active: 0, all: 0 },
+      members: { active: 0, all: 0, counting: 0 },
       grants: { active: 0, all: 0 },
     });
+  });
+
+  test('counts nobody whom the gate refuses, and nobody in an organization that is switched off', async () => {
+    const database = organizations({ era: '0.6.18' });
+    for (const role of ['user', 'admin', 'pending', 'banned']) {
+      database.addUser({ id: role, role });
+      for (const id of ['acme', 'closed']) database.addMember(id, role);
+    }
+    database.addMember('acme', 'gone');
+    database.addClientOrganization('closed', 0);
+    const { organizations: listed } = await ask<{ organizations: { id: string; members: object }[] }>(database, [
+      'list',
+    ]);
+    expect(listed.map(({ id, members }) => [id, members])).toEqual([
+      ['acme', { active: 5, all: 5, counting: 2 }],
+      ['closed', { active: 4, all: 4, counting: 0 }],
+    ]);
   });
 
   test("has what mAI's table knows: names, and which are switched off", async () => {

@@ -30,7 +30,7 @@ function twoOrganizations(): TestDatabase {
 const run = ({ path }: TestDatabase, words: readonly string[], screen: { output?: boolean } = {}) =>
   runCommand([...words, '--database', path], { screen });
 
-const HEAD = 'user_email,user_name,organization_id,accessible_models,model_names';
+const HEAD = 'user_email,user_name,organization_id,accessible_models,model_names,does_not_count';
 
 describe('the report', () => {
   test('is a table, CSV or JSON of the same rows', async () => {
@@ -38,7 +38,7 @@ describe('the report', () => {
     expect(await run(database, ['report'])).toEqual({
       code: 0,
       stdout: [
-        'USER_EMAIL       USER_NAME  ORGANIZATION_ID  ACCESSIBLE_MODELS  MODEL_NAMES',
+        'USER_EMAIL       USER_NAME  ORGANIZATION_ID  ACCESSIBLE_MODELS  MODEL_NAMES   DOES_NOT_COUNT',
         'ada@example.org  ada        acme                             2  GPT-4o,Llama',
         'ann@example.org  ann        acme                             2  GPT-4o,Llama',
         'bob@example.org  bob        globex                           1  Llama',
@@ -48,9 +48,12 @@ describe('the report', () => {
     });
     expect(await run(database, ['report', '--csv', '--org', 'acme'])).toEqual({
       code: 0,
-      stdout: [HEAD, 'ada@example.org,ada,acme,2,"GPT-4o,Llama"', 'ann@example.org,ann,acme,2,"GPT-4o,Llama"', ''].join(
-        '\r\n',
-      ),
+      stdout: [
+        HEAD,
+        'ada@example.org,ada,acme,2,"GPT-4o,Llama",',
+        'ann@example.org,ann,acme,2,"GPT-4o,Llama",',
+        '',
+      ].join('\r\n'),
       stderr: '',
     });
     expect(await askCommand(['report', '--org', 'globex', '--database', database.path])).toEqual({
@@ -61,10 +64,64 @@ describe('the report', () => {
           organization_id: 'globex',
           accessible_models: 1,
           model_names: ['Llama'],
+          counts: true,
+          reasons: [],
         },
       ],
-      not_counted: { prefix_grants: 0, grants_without_row: 0, inactive_organizations: 0 },
+      not_counted: {
+        prefix_grants: 0,
+        grants_without_row: 0,
+        inactive_organizations: 0,
+        refused_users: 0,
+        not_enrolled: 0,
+      },
     });
+  });
+
+  test('says in its last column what the gate does not give, and in a note how much that is', async () => {
+    const database = twoOrganizations();
+    database.addUser({ id: 'pen', role: 'pending' });
+    database.addUser({ id: 'ban', role: 'banned' });
+    for (const user of ['pen', 'ban']) database.addMember('globex', user);
+    const { stdout, stderr } = await run(database, ['report', '--csv', '--org', 'globex']);
+    expect(stdout.split('\r\n')).toEqual([
+      HEAD,
+      'ban@example.org,ban,globex,1,Llama,banned in the backend',
+      'bob@example.org,bob,globex,1,Llama,',
+      'pen@example.org,pen,globex,1,Llama,pending in the backend',
+      '',
+    ]);
+    expect(stderr).toBe(
+      "modelgate: 2 rows are of users who are pending, banned or without a role in the backend, which the guide's view does not look at: the gate gives them nothing.\n",
+    );
+    const { rows } = JSON.parse((await run(database, ['report', '--json', '--org', 'globex'])).stdout) as {
+      rows: { user_name: string; counts: boolean; reasons: string[] }[];
+    };
+    expect(rows.map(({ user_name: name, counts, reasons }) => [name, counts, reasons])).toEqual([
+      ['ban', false, ['banned']],
+      ['bob', true, []],
+      ['pen', false, ['pending']],
+    ]);
+    expect((await run(database, ['report', '--org', 'globex'])).stdout).toMatch(
+      /^ban@example\.org .* Llama +banned in the backend$/m,
+    );
+  });
+
+  test('says where the gate gives more than the rows, by its settings', async () => {
+    const { path } = twoOrganizations();
+    const environment = {
+      OPENROUTER_EXTERNAL_USER: 'acme',
+      ORGANIZATION_NAME: 'Acme',
+      MODELGATE_ADMIN_ACCESS: 'all',
+      MODELGATE_MODE: 'report',
+    };
+    const { stderr } = await runCommand(['report', '--csv', '--database', path], { environment });
+    expect(stderr.split('\n')).toEqual([
+      'modelgate: 1 user without any membership is not in it: the gate makes such users members of "acme" at their first request (MODELGATE_AUTO_ENROLL).',
+      'modelgate: Admins of the backend use every model, whatever the report says: MODELGATE_ADMIN_ACCESS is `all`.',
+      'modelgate: The gate does not act on any of it: MODELGATE_MODE=report: denials are only logged.',
+      '',
+    ]);
   });
 
   test('without rows is its head, and an empty list', async () => {
@@ -138,9 +195,9 @@ describe('the audit', () => {
       code: 0,
       stdout: [
         'Active users by organization',
-        'ORGANIZATION_ID  USER_COUNT  MODEL_COUNT  ACTIVE_MODEL_COUNT  IS_ACTIVE',
-        'acme                      2            3                   2  yes',
-        'globex                    1            1                   1  yes',
+        'ORGANIZATION_ID  USER_COUNT  MODEL_COUNT  ACTIVE_MODEL_COUNT  IS_ACTIVE  COUNTING_USER_COUNT',
+        'acme                      2            3                   2  yes                          2',
+        'globex                    1            1                   1  yes                          1',
         '',
         'Users with admin role',
         'EMAIL            NAME  ORGANIZATION_ID  LAST_ACTIVE_AT        IS_MEMBER',
@@ -155,9 +212,9 @@ describe('the audit', () => {
     });
     expect((await run(database, ['audit', '--csv'])).stdout).toBe(
       [
-        'organization_id,user_count,model_count,active_model_count,is_active',
-        'acme,2,3,2,true',
-        'globex,1,1,1,true',
+        'organization_id,user_count,model_count,active_model_count,is_active,counting_user_count',
+        'acme,2,3,2,true,2',
+        'globex,1,1,1,true,1',
         '',
         'email,name,organization_id,last_active_at,is_member',
         'ada@example.org,ada,acme,2023-11-14T22:13:20Z,true',
@@ -169,8 +226,22 @@ describe('the audit', () => {
     );
     expect(await askCommand(['audit', '--database', database.path])).toEqual({
       organizations: [
-        { organization_id: 'acme', user_count: 2, model_count: 3, active_model_count: 2, is_active: true },
-        { organization_id: 'globex', user_count: 1, model_count: 1, active_model_count: 1, is_active: true },
+        {
+          organization_id: 'acme',
+          user_count: 2,
+          model_count: 3,
+          active_model_count: 2,
+          is_active: true,
+          counting_user_count: 2,
+        },
+        {
+          organization_id: 'globex',
+          user_count: 1,
+          model_count: 1,
+          active_model_count: 1,
+          is_active: true,
+          counting_user_count: 1,
+        },
       ],
       admins: [
         {

@@ -10,6 +10,7 @@ import { databaseOfTest } from '../../../support/database-of-test.ts';
 import { GUIDE_AUDIT_ADMINS, GUIDE_AUDIT_ORGANIZATIONS, GUIDE_REPORT_VIEW } from '../../../support/guide-sql.ts';
 import { HOSTILE } from '../../../support/hostile-values.ts';
 import { createMaiTables } from '../../../support/mai-tables.ts';
+import { openStore } from '../../../support/opened-store.ts';
 import { operationOn } from '../../../support/operation.ts';
 
 type Kind = '0.6.18' | '0.12.4' | 'mAI';
@@ -166,6 +167,8 @@ describe('the report', () => {
       prefixGrants: 1,
       grantsWithoutRow: 1,
       inactiveOrganizations: 0,
+      refusedUsers: 1,
+      notEnrolled: 0,
     });
     expect((await read(database, 'globex')).notCounted).toMatchObject({ prefixGrants: 0, grantsWithoutRow: 0 });
   });
@@ -178,6 +181,47 @@ describe('the report', () => {
     const { rows, notCounted } = await read(database);
     expect(notCounted.inactiveOrganizations).toBe(1);
     expect(rows.some(({ organization }) => organization.id === 'acme')).toBe(true);
+  });
+
+  test('says of each row whether the gate gives it, and why not', async () => {
+    const database = peopled('0.12.4');
+    database.addUser({ id: 'outlaw', role: 'banned' });
+    database.addUser({ id: 'roleless' });
+    database.run('UPDATE "user" SET role = NULL WHERE id = ?', 'roleless');
+    for (const user of ['outlaw', 'roleless']) database.addMember('globex', user);
+    database.addClientOrganization('acme', 0);
+    const { rows, notCounted } = await read(database);
+    const said = new Map(
+      rows.map(({ email, organization, obstacles }) => [`${organization.id} ${email ?? ''}`, obstacles.join(' ')]),
+    );
+    expect(said.get('acme pen@example.org')).toBe('pending organization_inactive');
+    expect(said.get('acme ann@example.org')).toBe('organization_inactive');
+    expect(said.get('globex outlaw@example.org')).toBe('banned');
+    expect(said.get('globex roleless@example.org')).toBe('pending');
+    expect(said.get('globex bob@example.org')).toBe('');
+    expect(notCounted).toMatchObject({ refusedUsers: 3, inactiveOrganizations: 1 });
+    using gate = openStore(database.path);
+    for (const id of ['ann', 'pen', 'outlaw', 'roleless', 'bob', 'eve', 'cyd']) {
+      const own = rows.filter(({ email }) => email === `${id}@example.org`);
+      const counted = own.some(({ obstacles, organization }) => obstacles.length === 0 && organization.id === 'globex');
+      expect([id, gate.effect(id, 'c')]).toEqual([id, counted ? 'permit' : 'deny']);
+    }
+    const { organizations } = await readAccessAudit(operationOn(database.path));
+    expect(organizations.find(({ id }) => id === 'globex')).toMatchObject({ users: 5, countingUsers: 3 });
+  });
+
+  test('says how many users are not in it yet, whom the gate enrols at their first request', async () => {
+    const database = peopled('0.12.4');
+    const enrolling = async (organization?: string): Promise<number> => {
+      const chosen = organization === undefined ? undefined : { id: organization, isConfigured: true, mayBeNew: false };
+      const found = await readAccessReport(operationOn(database.path), chosen, () => undefined, 'acme');
+      return found.notCounted.notEnrolled;
+    };
+    // `none` and `out`, and nobody whose membership is switched off
+    expect(await enrolling()).toBe(2);
+    expect(await enrolling('acme')).toBe(2);
+    expect(await enrolling('globex')).toBe(0);
+    expect((await read(database)).notCounted.notEnrolled).toBe(0);
   });
 
   test('stands in the order of organizations and then of addresses', async () => {
@@ -246,9 +290,14 @@ describe('the audit', () => {
       models: 8,
       activeModels: 7,
       isActive: true,
+      countingUsers: 3,
     });
     expect(organizations.find(({ id }) => id === 'all off')).toMatchObject({ users: 1, models: 1, activeModels: 0 });
-    expect(organizations.find(({ id }) => id === 'globex')).toMatchObject({ isActive: false });
+    expect(organizations.find(({ id }) => id === 'globex')).toMatchObject({
+      users: 3,
+      isActive: false,
+      countingUsers: 0,
+    });
     expect(admins.map(({ email, organization, isActive }) => [email, organization, isActive])).toEqual([
       ['eve@example.org', 'acme', false],
       ['eve@example.org', 'globex', true],
