@@ -103,7 +103,10 @@ export function createSurfaceDecider({ store, judge, order, readBody }: SurfaceD
 
 /** Where no model has to be named, no body has to be there. @throws GatewayError `body_unreadable` */
 function parseBody({ body, surface }: Scope): unknown {
-  const mayBeEmpty = surface.kind === 'saves' || (surface.kind === 'invokes' && !surface.modelRequired);
+  const mayBeEmpty =
+    surface.kind === 'saves' ||
+    (surface.kind === 'invokes' && !surface.modelRequired) ||
+    (surface.kind === 'manages' && surface.form === 'preset_switch');
   return body === undefined || (body.length === 0 && mayBeEmpty) ? undefined : parseStrictJson(body);
 }
 

@@ -214,9 +214,9 @@ const OPENAI_ROUTES: readonly Route[] = [
   ['POST', '/openai/chat/completions', invokes('openai')],
   ['POST', '/openai/responses', invokes('openai', { names: 'provider' })],
   ['*', '/openai/config', REFUSED],
-  ['*', '/openai/config/**', REFUSED],
+  ['POST', '/openai/config/update', REFUSED],
   ['*', '/openai/verify', REFUSED],
-  ['*', '/openai/models/**', REFUSED],
+  ['GET', '/openai/models/**', REFUSED],
   ['*', '/openai/**', CATCH_ALL],
 ];
 

@@ -127,7 +127,7 @@ const isNamed = (value: unknown): boolean =>
 
 function modelsUnder(holder: Record<string, unknown>, keys: readonly string[]): string[] {
   return keys
-    .flatMap((key) => holder[key])
+    .flatMap((key) => (key === 'models' ? holder[key] : [holder[key]]))
     .filter(isNamed)
     .map((value) => (typeof value === 'string' ? value : UNREADABLE));
 }

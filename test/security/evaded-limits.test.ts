@@ -29,6 +29,30 @@ const fanOut = (models: readonly string[]) =>
 const times = (count: number, model = 'A'): string[] => new Array<string>(count).fill(model);
 const remaining = (answer: Response): string | null => answer.headers.get('x-ratelimit-remaining-requests');
 
+describe('a request that runs what is stored', () => {
+  test.each([
+    ['resuming a tool call', '/api/v1/chats/c/messages/m/resolve', { call_id: 'c1', action: 'reject' }],
+    ['compacting a chat', '/api/v1/chats/c/compact', {}],
+    ['running an automation', '/api/v1/automations/a/run', {}],
+  ])('costs a run, and its access line has the decision: %s', async (_name, target, body) => {
+    const gate = await gateWith({ MODELGATE_LIMIT_CHAT: '2/1h:1' });
+    const messages = { m: { role: 'assistant', model: 'A' } };
+    gate.database.addChat({ id: 'c', user: 'ann', chat: { models: ['A'], history: { messages } } });
+    gate.database.addAutomation({ id: 'a', user: 'ann', data: { model_id: 'A' } });
+    const statuses: number[] = [];
+    for (let count = 0; count < 4; count++) statuses.push((await gate.ask('ann', target, body)).status);
+    expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(0);
+    expect(gate.lines).toContainEqual(expect.objectContaining({ path: target, decision: 'permit', model: 'A' }));
+  });
+
+  test('costs what waits in the chat besides', async () => {
+    const gate = await gateWith({ MODELGATE_LIMIT_CHAT: '10/1h' });
+    const waiting = { role: 'user', model: 'A', meta: { internal: true, type: 'subagent' }, childrenIds: [] };
+    gate.database.addChat({ id: 'c', user: 'ann', chat: { history: { messages: { p: waiting, q: waiting } } } });
+    expect(remaining(await gate.ask('ann', CHAT, chat('A', { chat_id: 'c' })))).toBe('7');
+  });
+});
+
 describe('a request that starts several runs costs as many', () => {
   test('of its user and of its organization', async () => {
     const gate = await gateWith({ MODELGATE_LIMIT_CHAT: '10/1h', MODELGATE_LIMIT_ORGANIZATION: '6/1h' });

@@ -1,4 +1,4 @@
-/** Bypass list rows 11, 12, 13, 23 and 25, surprises S8, S9 and S11: a permitted name that leads to another model. */
+/** A permitted name that leads to another model, and a row that changes what others see. */
 import type { Attack, Use } from '../support/attacks.ts';
 import { chat, describeAttacks } from '../support/attacks.ts';
 import type { TestGate } from '../support/gate.ts';
@@ -21,6 +21,9 @@ function prepare({ database }: TestGate): void {
   preset('other/one', 'A');
   preset('over-redirect', 'other/one');
   preset('self', 'self');
+  database.addModel({ id: 'override', owner: 'ann', base: null });
+  preset('only-theirs', 'F');
+  database.grant('globex', 'tagged:latest');
   preset('one', 'two');
   preset('two', 'one');
   // granted by its own id: the base works through it
@@ -85,7 +88,7 @@ const running: readonly Attack[] = [
 
 const form = (more: object) => ({ id: 'mine', name: 'Mine', base_model_id: 'A', params: {}, meta: {}, ...more });
 
-const FORMS: readonly (readonly [name: string, more: object])[] = [
+const FORMS: readonly (readonly [name: string, more: object, status?: number])[] = [
   ['a forbidden base', { base_model_id: 'F' }],
   ['a base that only a row makes a permitted one', { base_model_id: 'over-redirect' }],
   ['the base of another row', { base_model_id: 'other/one' }],
@@ -104,15 +107,29 @@ const FORMS: readonly (readonly [name: string, more: object])[] = [
   ['the id of a model of their organization', { id: 'A', base_model_id: 'acme/one' }],
   ['an id under a prefix that was granted', { id: 'acme/new' }],
   ['the id of a model of another organization', { id: 'F' }],
+  ['no base', { base_model_id: null }, 400],
+  ['an empty base', { base_model_id: '' }, 400],
+  ['no base at all', { base_model_id: undefined }, 400],
+  ['its own id as base', { id: 'A2', base_model_id: 'A2' }],
+  ['an id that a grant reads as everything', { id: '*' }],
+  ['an id that a grant reads as a prefix', { id: 'b*' }],
+  ['the id of a model of Ollama, without its tag', { id: 'tagged' }],
   ['the id of the arena', { id: 'arena-model', base_model_id: null, meta: { model_ids: ['A'] } }],
 ];
 
 const writing: readonly Attack[] = [
-  ...FORMS.flatMap(([name, more]): Attack[] => [
-    { name: `creating with ${name}`, target: CREATE, body: form(more) },
-    { name: `importing with ${name}`, target: IMPORT, body: { models: [form({ id: 'fine' }), form(more)] } },
-    { name: `changing to ${name}`, target: UPDATE, body: form(more) },
+  ...FORMS.flatMap(([name, more, status = 403]): Attack[] => [
+    { name: `creating with ${name}`, status, target: CREATE, body: form(more) },
+    { name: `importing with ${name}`, status, target: IMPORT, body: { models: [form({ id: 'fine' }), form(more)] } },
+    { name: `changing to ${name}`, status, target: UPDATE, body: form(more) },
   ]),
+  ...['override', 'only-theirs', 'no-such-row'].flatMap((id): Attack[] => [
+    { name: `switching ${id}`, target: `/api/v1/models/model/toggle?id=${id}`, init: { method: 'POST' } },
+    { name: `deleting ${id} (0.6)`, target: `/api/v1/models/model/delete?id=${id}`, init: { method: 'DELETE' } },
+    { name: `deleting ${id}`, target: '/api/v1/models/model/delete', body: { id } },
+    { name: `sharing ${id}`, target: '/api/v1/models/model/access/update', body: { id, access_grants: [] } },
+  ]),
+  { name: 'changing a row without a base', target: UPDATE, body: form({ id: 'override' }) },
   { name: 'changing the row of the query (0.6)', target: `${UPDATE}?id=over-a`, body: form({ base_model_id: 'F' }) },
   { name: 'changing a granted preset', target: UPDATE, body: form({ id: 'given', base_model_id: 'A' }) },
   { name: 'changing a granted preset, named in the query', target: `${UPDATE}?id=given`, body: form({}) },
@@ -149,6 +166,13 @@ const uses: readonly Use[] = [
   },
   { name: 'creating a preset', target: CREATE, body: form({ id: 'new-one' }), runs: [] },
   { name: 'running it', target: CHAT, body: chat('new-one'), runs: ['A'] },
+  {
+    name: 'switching a preset of their own',
+    target: '/api/v1/models/model/toggle?id=new-one',
+    init: { method: 'POST' },
+    status: 405,
+    runs: [],
+  },
   {
     name: 'creating one with everything',
     target: CREATE,
