@@ -20,10 +20,13 @@ const baseModels: Answer = (_request, { models }) => ({
 });
 const rows: Answer = (_request, { models }) => ({ json: models.rows() });
 
-/** `GET /api/v1/models/list` (from 0.6.35): 30 a page, `total` counts all. */
+/** `GET /api/v1/models/list` (from 0.6.35): 30 a page, `total` counts all; the search looks at base models too. */
 const page: Answer = (request, { models }) => {
   const number = Math.max(1, Number(request.query.get('page') ?? 1) || 1);
-  const all = models.rows();
+  const search = (request.query.get('query') ?? '').toLowerCase();
+  const all = models
+    .rows()
+    .filter((row) => `${String(row['name'])} ${String(row['base_model_id'])}`.toLowerCase().includes(search));
   return { json: { items: all.slice((number - 1) * 30, number * 30), total: all.length } };
 };
 

@@ -254,4 +254,79 @@ function longChat(model: string): Message[] {
 
 const long = (model: string): object => ({ currentId: 'm9', messages: asMap(longChat(model)) });
 
-export const STORED_ATTACKS: readonly Attack[] = [...WAITING, ...RESUMED, ...RESOLVED, ...ELSEWHERE];
+/** A prepared reply: the backend takes it for the one that it is about to write. */
+const prepared = (id: string, parentId: string, more: object): Message => ({
+  id,
+  parentId,
+  childrenIds: [],
+  role: 'assistant',
+  content: '',
+  done: false,
+  ...more,
+});
+
+const save = (a: Attempt, chat: string, messages: readonly Message[]): Promise<unknown> =>
+  a.post(`/api/v1/chats/${chat}`, { chat: { history: { messages: asMap(messages) } } });
+
+/** A name that gets in beside the check: under another key, by another spelling, or while something runs. */
+const SMUGGLED: readonly Attack[] = [
+  attack('a tool call of a message without a role, under the other key of its model', NEW, async (a) => {
+    const message = { id: 'b', parentId: 'a', childrenIds: [], content: 'x', model_id: F, done: true, output: [CALL] };
+    const chat = await newChat(a, [user('a', null, { childrenIds: ['b'] }), message]);
+    await a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'reject' });
+  }),
+  attack('background tasks on a prepared reply with two models', NEW, async (a) => {
+    const chat = await newChat(a, [...EXCHANGE, user('n1', 'b', { childrenIds: ['n2'] })]);
+    await save(a, chat, [prepared('n2', 'n1', { model: 'alpha', model_id: F })]);
+    const form = { message_ids: [{ model_id: 'alpha', message_id: 'n2' }], id: undefined, ...BACKGROUND };
+    await a.post(CHAT, continued(chat, form));
+  }),
+  attack('a message of a sub-agent, spelled with half of a surrogate pair, while the chat answers', NEW, async (a) => {
+    const chat = await newChat(a, EXCHANGE);
+    await a.post(CHAT, continued(chat));
+    await save(a, chat, [user('p', 'b', { model: F, meta: { 'inter\ud800nal': true, type: 'subagent' } })]);
+  }),
+  attack('the same, spelled with a NUL', NEW, async (a) => {
+    const chat = await newChat(a, EXCHANGE);
+    await a.post(CHAT, continued(chat));
+    await save(a, chat, [user('p', 'b', { 'mod\u0000el': F, meta: { internal: true, type: 'subagent' } })]);
+  }),
+  attack('a reply that is deleted and saved again while it streams', [], async (a) => {
+    const chat = await newChat(a, EXCHANGE);
+    await a.post(CHAT, continued(chat, BACKGROUND));
+    await a.post(`/api/v1/chats/${chat}/messages/n2`, undefined, 'DELETE');
+    await save(a, chat, [assistant('n2', 'n1', F)]);
+  }),
+  attack('a reply that is not there yet and is saved while the provider answers', OLD, async (a) => {
+    const chat = await newChat(a, EXCHANGE);
+    const answered = a.post(CHAT, { ...continued(chat, { id: 'n2', ...BACKGROUND }), stream: false });
+    for (let count = 0; count < 20; count++) {
+      await save(a, chat, [...EXCHANGE, user('n1', 'b'), assistant('n2', 'n1', F)]);
+    }
+    await answered;
+  }),
+  attack('a chat that is written anew while its tool call is resolved', NEW, async (a) => {
+    for (let count = 0; count < 12; count++) {
+      const chat = await newChat(a, paused('alpha', CALL));
+      const resolving = a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'reject' });
+      await Promise.all([resolving, save(a, chat, paused(F, CALL)), save(a, chat, paused(F, CALL))]);
+    }
+  }),
+  attack('an imported chat with a model under its other key', NEW, async (a) => {
+    const message = { ...assistant('b', 'a', 'alpha', { output: [CALL], done: false }), model: undefined, model_id: F };
+    const chat = chatOf([user('a', null, { childrenIds: ['b'] }), message], { models: [] });
+    const imported = await a.post('/api/v1/chats/import', { chats: [chat] });
+    const [first] = Array.isArray(imported) ? (imported as { id: string }[]) : [];
+    await a.post(`/api/v1/chats/${first?.id ?? 'none'}/messages/b/resolve`, { call_id: 'c1', action: 'reject' });
+  }),
+  attack('the models of a question, which become those of the chat', NEW, async (a) => {
+    const message = { ...assistant('b', 'a', 'alpha', { output: [CALL], done: false }), model: undefined };
+    const chat = await newChat(a, [user('a', null, { childrenIds: ['b'] }), message]);
+    const question = { id: 'n1', parentId: 'b', role: 'user', content: 'Go on.', models: [F] };
+    await a.post(CHAT, continued(chat, { user_message: question }));
+    await a.tenants.quiet();
+    await a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'reject' });
+  }),
+];
+
+export const STORED_ATTACKS: readonly Attack[] = [...WAITING, ...RESUMED, ...RESOLVED, ...SMUGGLED, ...ELSEWHERE];

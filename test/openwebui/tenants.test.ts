@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rawRequest, requestText } from '../support/raw-connection.ts';
 import type { Account } from './backend-client.ts';
 import { call, listModelIds, send, signIn, signUp, through } from './backend-client.ts';
-import { chatDocument, createChat, createPreset, presetBody } from './backend-content.ts';
+import { createChat, createPreset, presetBody } from './backend-content.ts';
 import { startRealGate } from './gate.ts';
 import { RELEASES } from './release.ts';
 import type { Tenants } from './tenants.ts';
@@ -277,15 +277,17 @@ describe.each(RELEASES)('two organizations on Open WebUI %s', (version) => {
     });
 
     it('an old chat with a lost model is opened, saved and continued with another model', async () => {
-      const { chatId, assistantMessageId } = await createChat(ann, 'beta');
-      expect(JSON.stringify(await call(ann, 'GET', `/api/v1/chats/${chatId}`))).toContain('beta');
-      await call(ann, 'POST', `/api/v1/chats/${chatId}`, { chat: { ...chatDocument('beta'), title: 'Renamed' } });
+      // From the time when acme had the model
+      const { chatId, assistantMessageId } = await createChat(through(ann, tenants.backend.url), 'beta');
+      const { chat } = (await call(ann, 'GET', `/api/v1/chats/${chatId}`)) as { chat: object };
+      expect(JSON.stringify(chat)).toContain('beta');
+      await call(ann, 'POST', `/api/v1/chats/${chatId}`, { chat: { ...chat, title: 'Renamed' } });
       tenants.forget();
       const response = await send(
         ann,
         'POST',
         CHAT,
-        spaBody('alpha', chatId, assistantMessageId, await itemOf('alpha')),
+        spaBody('alpha', chatId, assistantMessageId, await itemOf('alpha'), ['alpha', 'beta']),
       );
       expect(response.status).toBe(200);
       await response.text();
@@ -313,14 +315,20 @@ describe.each(RELEASES)('two organizations on Open WebUI %s', (version) => {
     }
 
     /** The keys that the web page of the release sends (surfaces of both releases), old names included. */
-    function spaBody(model: string, chatId: string, parent: string, item: unknown): Record<string, unknown> {
+    function spaBody(
+      model: string,
+      chatId: string,
+      parent: string,
+      item: unknown,
+      selected: readonly string[] = [model],
+    ): Record<string, unknown> {
       const message = {
         id: 'n1',
         parentId: parent,
         childrenIds: ['n2'],
         role: 'user',
         content: 'Go on.',
-        models: [model, 'beta'],
+        models: selected,
       };
       const both = {
         stream: true,

@@ -1,4 +1,4 @@
-/** Bypass list row 29: no answer names a model that its reader may not use, in whatever coding, shape or state. */
+/** No answer names a model that its reader may not use, in whatever coding, shape or state. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -42,6 +42,60 @@ const LISTS = [
   '/api/v1/tasks/config',
   '/api/config',
 ];
+
+describe('the pages of the workspace', () => {
+  const pageOf = async (query: string, user = 'ann') => {
+    const answer = await gate.ask(user, `/api/v1/models/list${query}`);
+    const { items, total } = (await answer.json()) as { items: { id: string }[]; total: number };
+    return { ids: items.map(({ id }) => id), total };
+  };
+
+  test.each(['', '?page=1', '?page=0', '?query=', '?order_by=name&direction=asc'])(
+    'count what is shown: %s',
+    async (query) => {
+      expect(await pageOf(query)).toEqual({ ids: ['mine', 'given'], total: 2 });
+    },
+  );
+
+  test.each([
+    ['of a hidden entry', 'theirs'],
+    ['of a base that is not shown', 'F'],
+    ['that matches everything in SQL', '%'],
+  ])('tell nothing by a search for a name %s', async (_what, text) => {
+    for (const page of [1, 2, 7]) {
+      expect(await pageOf(`?query=${encodeURIComponent(text)}&page=${page}`)).toEqual({ ids: [], total: 0 });
+    }
+  });
+
+  test('find what is shown, by name and by base', async () => {
+    expect(await pageOf('?query=GIV')).toEqual({ ids: ['given'], total: 1 });
+    expect(await pageOf('?query=a&page=2')).toMatchObject({ ids: [] });
+    expect((await pageOf('?query=mine')).ids).toEqual(['mine']);
+  });
+
+  test('hold what is left of many pages', async () => {
+    const { database } = gate;
+    for (let count = 0; count < 70; count++) database.addModel({ id: `hidden-${count}`, base: 'F' });
+    for (let count = 0; count < 35; count++) database.addModel({ id: `shown-${count}`, base: 'A' });
+    const first = await pageOf('?query=shown');
+    expect([first.ids.length, first.total]).toEqual([30, 35]);
+    const second = await pageOf('?query=shown&page=2');
+    expect([second.ids.length, second.total]).toEqual([5, 35]);
+    database.run("DELETE FROM model WHERE id LIKE 'hidden-%' OR id LIKE 'shown-%'");
+  });
+
+  test('are shown whole to the admins of the backend', async () => {
+    expect((await pageOf('?query=F', 'adm')).total).toBeGreaterThan(1);
+  });
+});
+
+describe('one row of the workspace', () => {
+  test('names no model that its reader may not use', async () => {
+    const answer = await gate.ask('ann', '/api/v1/models/model?id=given');
+    expect(answer.status).toBe(200);
+    expect(await answer.json()).toMatchObject({ id: 'given', base_model_id: null });
+  });
+});
 
 describe('a list names nothing that its reader may not use', () => {
   test.each(LISTS)('%s', async (target) => {
