@@ -6,7 +6,7 @@ import { randomFillSync } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { GatewayError } from './errors.ts';
 import type { OrganizationId, Principal } from './identity/principal.ts';
-import type { Surface } from './enforcement/surfaces.ts';
+import type { Surface } from './enforcement/surface.ts';
 import type { LimitName, Standing } from './limits/allowance.ts';
 import type { Decision } from './policy/decision.ts';
 import type { AnswerEdit } from './transport/answer-edit.ts';

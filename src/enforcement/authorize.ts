@@ -27,27 +27,25 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
   };
 
   async function decideThen(scope: Scope, next: Next): ReturnType<MiddlewareHandler<GateEnv>> {
-    let sent = false;
+    const decision = await parts.decideSurface(scope).catch((error: unknown) => reported(scope, error));
+    if (decision?.effect === 'deny' && parts.mode === 'enforce') {
+      parts.refuse(scope, decision);
+      scope.endSave?.(true);
+      return;
+    }
+    if (decision !== undefined) parts.record(scope, decision);
+    // Only a save that runs wait for is waited for here
+    if (scope.endSave === undefined) return next();
     try {
-      const decision = await parts.decideSurface(scope).catch(reported);
-      if (decision !== undefined) {
-        if (decision.effect === 'deny' && parts.mode === 'enforce') {
-          parts.refuse(scope, decision);
-          return;
-        }
-        parts.record(scope, decision);
-      }
-      sent = true;
-      // Only a save that runs wait for is waited for here
-      if (scope.endSave === undefined) return next();
-      return await next();
+      await next();
     } finally {
-      scope.endSave?.(!sent || (scope.outcome !== undefined && !scope.outcome.truncated));
+      scope.endSave(scope.outcome !== undefined && !scope.outcome.truncated);
     }
   }
 
   /** Reporting refuses nothing that can still be sent on; what cannot be judged is reported as a denial. */
-  function reported(error: unknown): Deny {
+  function reported(scope: Scope, error: unknown): Deny {
+    scope.endSave?.(true);
     if (parts.mode !== 'report' || !(error instanceof GatewayError) || !REPORTABLE.has(error.code)) throw error;
     return deny('reference_unreadable');
   }

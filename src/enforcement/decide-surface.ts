@@ -92,11 +92,7 @@ export function createSurfaceDecider({ store, judge, order, readBody }: SurfaceD
   }
 
   async function decidePassthrough(scope: Scope, user: UserPrincipal): Promise<Decision | undefined> {
-    let body: PassedBody = { kind: 'none' };
-    if (hasBody(scope.incoming)) {
-      scope.body = await readBody(scope);
-      body = await readPassed(scope.body, scope.incoming.headers['content-type'] ?? '');
-    }
+    const body = await readPassed(scope, readBody);
     return timed(scope, () => judgePassthrough(judge, store.current(), user, scope, body));
   }
 }
@@ -144,9 +140,12 @@ function parsePossibleJson(body: Buffer): unknown {
   }
 }
 
-async function readPassed(body: Buffer, contentType: string): Promise<PassedBody> {
-  if (IS_FORM.test(contentType)) return readForm(body, contentType);
+async function readPassed(scope: Scope, readBody: SurfaceDeciderParts['readBody']): Promise<PassedBody> {
+  if (!hasBody(scope.incoming)) return { kind: 'none' };
+  const body = (scope.body = await readBody(scope));
   if (body.length === 0) return { kind: 'none' };
+  const contentType = scope.incoming.headers['content-type'] ?? '';
+  if (IS_FORM.test(contentType)) return readForm(body, contentType);
   const value = parsePossibleJson(body);
   return value === undefined ? { kind: 'unreadable' } : { kind: 'json', value };
 }

@@ -6,7 +6,7 @@ import type { GrantSet } from '../policy/grant.ts';
 import type { ModelId } from '../policy/model-id.ts';
 import type { GateEnv, Scope } from '../scope.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
-import type { BufferedAnswer } from '../transport/exchange.ts';
+import type { AnswerRewrite, BufferedAnswer } from '../transport/exchange.ts';
 import { filterList } from './filter-list.ts';
 import type { Judge } from './judge.ts';
 import type { ListIndex } from './list-index.ts';
@@ -14,8 +14,8 @@ import { indexList } from './list-index.ts';
 import type { ListShape } from './list-shapes.ts';
 import { SHAPES } from './list-shapes.ts';
 import type { ProviderModels } from './provider-models.ts';
-import { assemblePage, readPageRequest, totalOf } from './model-page.ts';
-import type { InvokesSurface, ListsSurface } from './surfaces.ts';
+import { assemblePage, readPageRequest } from './model-page.ts';
+import type { ListsSurface, Surface } from './surface.ts';
 
 export interface FilterParts {
   readonly store: Pick<Store, 'current' | 'patiently'>;
@@ -46,24 +46,17 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   return function filterModels(c, next) {
     const scope = c.get('scope');
     const { surface } = scope;
-    if (surface.kind === 'invokes' && surface.answer !== undefined) attach(scope, ofOneModel(surface, surface.answer));
-    if (surface.kind === 'lists' && !isShownWhole(surface, scope)) attach(scope, surface);
+    const listed = listedBy(surface, scope);
+    if (listed !== undefined) scope.rewrite = rewriteOf(scope, listed);
     return next();
   };
 
-  function attach(scope: Scope, listed: Listed): void {
-    if (listed.paged !== true || parts.mode === 'report') {
-      scope.rewrite = (answer) => rewrite(scope, listed, answer);
-      return;
-    }
+  function rewriteOf(scope: Scope, listed: Listed): AnswerRewrite {
+    const page = (answer: BufferedAnswer) => rewrite(scope, listed, answer);
+    if (listed.paged !== true || parts.mode === 'report') return page;
     const request = readPageRequest(scope.path, scope.query);
     scope.target = request.target(1);
-    scope.rewrite = async (answer, ask) => {
-      const filtered = await rewrite(scope, listed, answer);
-      if (filtered === answer && !isAnswered(answer)) return answer;
-      const further = async (target: string) => rewrite(scope, listed, await ask(target));
-      return assemblePage(request, filtered, totalOf(answer), further);
-    };
+    return (answer, ask) => (isAnswered(answer) ? assemblePage(request, answer, ask, page) : answer);
   }
 
   function rewrite(scope: Scope, surface: Listed, answer: BufferedAnswer) {
@@ -110,7 +103,12 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
 /** What filtering an answer needs to know of its surface. */
 type Listed = Pick<ListsSurface, 'shape' | 'names' | 'withoutUser' | 'paged'>;
 
-const ofOneModel = ({ names }: InvokesSurface, shape: ListShape): Listed => ({ shape, names, withoutUser: 'refuse' });
+/** @returns undefined where the answer is passed on as it comes */
+function listedBy(surface: Surface, scope: Scope): Listed | undefined {
+  if (surface.kind === 'lists') return isShownWhole(surface, scope) ? undefined : surface;
+  if (surface.kind !== 'invokes' || surface.answer === undefined) return undefined;
+  return { shape: surface.answer, names: surface.names, withoutUser: 'refuse' };
+}
 
 const isAnswered = ({ status, body }: BufferedAnswer): boolean => status >= 200 && status <= 299 && body.length > 0;
 

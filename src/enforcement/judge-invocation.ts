@@ -14,7 +14,7 @@ import type { ChatOrder } from './chat-order.ts';
 import type { Judge } from './judge.ts';
 import { judgeSave } from './judge-saved-chat.ts';
 import { judgeStoredRun, modelsOfStoredRun } from './judge-stored-run.ts';
-import type { InvokesSurface } from './surfaces.ts';
+import type { InvokesSurface } from './surface.ts';
 
 /**
  * Judges a request that runs models now: those it names in body, query or text, and those that a stored object names

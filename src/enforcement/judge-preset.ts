@@ -13,7 +13,7 @@ import type { StoreView } from '../store/store-view.ts';
 import { queryValue } from './canonical-path.ts';
 import type { Judge } from './judge.ts';
 import { collectReferences, isObject } from '../references/references.ts';
-import type { ManagesSurface } from './surfaces.ts';
+import type { ManagesSurface } from './surface.ts';
 
 /** @param body parsed JSON of the forms `ModelForm` and `ModelsImportForm` (routers/models.py, 0.6.18 and 0.12.4) */
 export function judgePreset(

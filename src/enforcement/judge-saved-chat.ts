@@ -37,7 +37,7 @@ export function namesOfSave(form: ChatForm, body: unknown): ChatNames {
     case 'chat':
       return reader.readChat(body['chat']);
     case 'chat_import':
-      for (const one of [body, ...(Array.isArray(body['chats']) ? body['chats'] : [])]) {
+      for (const one of [body, ...listOf(body['chats'])]) {
         if (isObject(one)) reader.readChat(one['chat']).readMeta(one['meta']);
       }
       return reader;
@@ -48,6 +48,8 @@ export function namesOfSave(form: ChatForm, body: unknown): ChatNames {
       return reader;
   }
 }
+
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
 
 /** What a save does to the stored chat, besides what the decision says. */
 export interface SavedChat {

@@ -10,7 +10,7 @@ import { CHAT_MODELS, CHAT_PARAMETERS, everyName, unanswered } from '../referenc
 import type { StoredChat, StoreView } from '../store/store-view.ts';
 import type { Judge } from './judge.ts';
 import { judgeNames } from './judge-saved-chat.ts';
-import type { StoredRun } from './surfaces.ts';
+import type { StoredRun } from './surface.ts';
 
 /** The part of a request that says what is run. */
 export interface RunRequest {

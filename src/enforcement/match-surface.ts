@@ -1,5 +1,6 @@
 import { NEUTRAL_ROUTES } from './neutral-routes.ts';
-import type { Route, Surface } from './surfaces.ts';
+import type { Surface } from './surface.ts';
+import type { Route } from './surfaces.ts';
 import { MODEL_BEARING_ROUTES } from './surfaces.ts';
 
 export interface SurfaceMatch {

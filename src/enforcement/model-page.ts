@@ -5,7 +5,7 @@
  * Source: `GET /api/v1/models/list`, routers/models.py `get_models`, models/models.py `search_models` (0.6.35 to 0.12.4).
  */
 import { isObject } from '../references/references.ts';
-import type { BufferedAnswer } from '../transport/exchange.ts';
+import type { AskUpstream, BufferedAnswer } from '../transport/exchange.ts';
 import { queryValue } from './canonical-path.ts';
 
 /** `PAGE_ITEM_COUNT` of the backend. */
@@ -30,7 +30,7 @@ export function readPageRequest(path: string, query: string): PageRequest {
   return {
     target(number) {
       kept.set('page', String(number));
-      return `${path}?${kept}`;
+      return `${path}?${kept.toString()}`;
     },
     select(all) {
       const found = all.filter((item) => isObject(item) && matches(item, search) && hasTag(item, tag));
@@ -40,31 +40,42 @@ export function readPageRequest(path: string, query: string): PageRequest {
 }
 
 /**
- * @param filtered what the caller may see of one page of the backend
- * @param ask fetches a further page, filtered in the same way
+ * @param first the backend's first page
+ * @param ask fetches a further page
+ * @param filter takes out of a page what the caller may not see
  * @returns the answer with the page that was asked for
  */
 export async function assemblePage(
   request: PageRequest,
-  filtered: BufferedAnswer,
-  backendTotal: number,
-  ask: (target: string) => Promise<BufferedAnswer>,
+  first: BufferedAnswer,
+  ask: AskUpstream,
+  filter: (page: BufferedAnswer) => BufferedAnswer | Promise<BufferedAnswer>,
 ): Promise<BufferedAnswer> {
+  const filtered = await filter(first);
   const items = itemsOf(filtered);
-  const pages = Math.min(MAX_PAGES, Math.ceil(backendTotal / PAGE_ITEMS));
-  for (let number = 2; number <= pages; number++) items.push(...itemsOf(await ask(request.target(number))));
+  const pages = Math.min(MAX_PAGES, Math.ceil(totalOf(first) / PAGE_ITEMS));
+  for (let number = 2; number <= pages; number++) {
+    items.push(...itemsOf(await filter(await ask(request.target(number)))));
+  }
   return { ...filtered, body: Buffer.from(JSON.stringify(request.select(items))) };
 }
 
-/** @returns the backend's own count of entries, before anything is taken out */
-export function totalOf({ body }: BufferedAnswer): number {
-  const page: unknown = JSON.parse(body.toString('utf8'));
-  return isObject(page) && typeof page['total'] === 'number' ? page['total'] : 0;
+/** The backend's own count of entries, before anything is taken out. */
+const totalOf = (page: BufferedAnswer): number => Number(parsePage(page)['total'] ?? 0) || 0;
+
+function itemsOf(page: BufferedAnswer): unknown[] {
+  const { items } = parsePage(page);
+  return Array.isArray(items) ? (items as unknown[]) : [];
 }
 
-function itemsOf({ body }: BufferedAnswer): unknown[] {
-  const page: unknown = JSON.parse(body.toString('utf8'));
-  return isObject(page) && Array.isArray(page['items']) ? page['items'] : [];
+function parsePage({ body }: BufferedAnswer): Record<string, unknown> {
+  try {
+    const page: unknown = JSON.parse(body.toString('utf8'));
+    return isObject(page) ? page : {};
+  } catch {
+    // What is no page holds no entry
+    return {};
+  }
 }
 
 /** The fields that the backend searches, as far as the caller is shown them. */

@@ -235,9 +235,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 }
 
-function flushHead(exchange: HttpExchange): void {
-  exchange.flushHead();
-}
+const flushHead = (exchange: HttpExchange): void => exchange.flushHead();
 
 /** Latin-1 is the one coding in which a string is the bytes themselves. */
 function endWith(outgoing: ServerResponse, body: Buffer): void {

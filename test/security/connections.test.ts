@@ -76,7 +76,12 @@ function form(base: string): object {
 }
 
 const uses: readonly Use[] = [
-  { name: 'a preset that names a granted model of its connection', target: CHAT, body: chat('slow-as-fast'), runs: ['fast'] },
+  {
+    name: 'a preset that names a granted model of its connection',
+    target: CHAT,
+    body: chat('slow-as-fast'),
+    runs: ['fast'],
+  },
   { name: 'the same, by its name with the prefix', target: CHAT, body: chat('slow-as-x-fast'), runs: ['x.fast'] },
   {
     name: 'a fallback of the same connection',

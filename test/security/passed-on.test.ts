@@ -62,7 +62,8 @@ describe('an admin under the rule of the organization', () => {
   });
   afterAll(() => gate[Symbol.asyncDispose]());
   const send = async (target: string, init: RequestInit) => {
-    const headers = { authorization: `Bearer ${await gate.token('adm')}`, ...init.headers };
+    const headers = new Headers(init.headers);
+    headers.set('authorization', `Bearer ${await gate.token('adm')}`);
     return fetch(`${gate.url}${target}`, { ...init, headers });
   };
 

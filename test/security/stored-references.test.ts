@@ -222,14 +222,15 @@ const moved: readonly Attack[] = [
 const cleaned = (key: string, value: unknown) => ({
   chat: withMessages({ p: { role: 'user', model: 'A', [key]: value } }),
 });
-const cleanedKeys: readonly Attack[] = [
+const CLEANED_KEYS: readonly (readonly [name: string, body: object])[] = [
   ['NUL in a key', cleaned('mod\0el', 'F')],
   ['half of a surrogate pair in a key', cleaned('mod\ud800el', 'F')],
   ['the same, deep inside', cleaned('meta', { 'inter\udc00nal': true, type: 'subagent' })],
-].flatMap(([name, body]) =>
+];
+const cleanedKeys: readonly Attack[] = CLEANED_KEYS.flatMap(([name, body]) =>
   ['/api/v1/chats/new', '/api/v1/chats/clean', '/api/v1/chats/import', '/api/v1/chats/clean/messages/a/event'].map(
     (target) => ({
-      name: `${String(name)} at ${target}`,
+      name: `${name} at ${target}`,
       target,
       init: { method: 'POST', body: JSON.stringify(target.endsWith('import') ? { chats: [body] } : body) },
       status: 400 as const,
