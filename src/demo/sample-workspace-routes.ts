@@ -89,7 +89,9 @@ function ran(model: string, body: JsonObject, context: SampleContext, json: unkn
 const postMessage: Answer = (request, context) => {
   const body = readBody(request);
   const reply = context.directory.stored('message', text(body['reply_to_id']) ?? '');
-  const mentioned = [...(text(body['content']) ?? '').matchAll(/<@M:([^|>]+)/g)].map(([, model]) => model);
+  const known = new Set(context.models.chatModels().map(({ id }) => id));
+  const found = (text(body['content']) ?? '').matchAll(/<@M:([^|>]+)/g);
+  const mentioned = [...found].map(([, model]) => model).filter((model) => known.has(model));
   const row = {
     id: request.params['message'] ?? randomUUID(),
     channel_id: request.params['id'] ?? null,

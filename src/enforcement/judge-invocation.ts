@@ -32,7 +32,7 @@ export function judgeInvocation(
   order: ChatOrder,
 ): Decision | undefined {
   const references = collectReferences(body, surface.rules);
-  const mentioned = surface.mentions === true ? mentionedModels(body) : [];
+  const mentioned = surface.mentions === true ? mentionedModels(judge, view, body) : [];
   const fannedOut = modelsOfFanOut(body);
   // First, since report mode sends on what is denied below
   scope.runs = Math.max(1, fannedOut.length, mentioned.length);
@@ -133,10 +133,17 @@ function namesModel(body: unknown, surface: InvokesSurface): boolean {
  * Models mentioned in a channel message, in the widest reading of any release.
  * Source: `utils/channels.py` `extract_mentions`, from 0.6.29; up to 0.12 the closing bracket was optional.
  */
-function mentionedModels(body: unknown): string[] {
+function mentionedModels(judge: Judge, view: StoreView, body: unknown): string[] {
   const content = isObject(body) ? body['content'] : undefined;
   if (typeof content !== 'string') return [];
-  return [...new Set([...content.matchAll(MENTION)].map(([, model = '']) => model))];
+  const mentioned = new Set([...content.matchAll(MENTION)].map(([, model = '']) => model));
+  return [...mentioned].filter((text) => !LIKE_TEXT.test(text) || isKnown(judge, view, text));
+}
+
+function isKnown(judge: Judge, view: StoreView, text: string): boolean {
+  const model = parseModelId(text);
+  if (model === undefined) return false;
+  return view.hasModelRow(model) || view.isGrantedAnywhere(model) || judge.providerModels.has(model);
 }
 
 const isNamed = (value: unknown): boolean => value !== undefined && value !== null;
@@ -169,3 +176,5 @@ function countByOrganization(
 }
 
 const MENTION = /<@M:([^|>]+)/g;
+/** Text and code that talk about mentions. An id might hold such a character; the backend runs none that it does not know. */
+const LIKE_TEXT = /^\s|[\r\n"'`]/;

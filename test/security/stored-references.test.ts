@@ -389,6 +389,18 @@ const uses: readonly Use[] = [
     body: { content: '<@M:A|x> and <@U:F|x>' },
     runs: ['A'],
   },
+  ...[
+    'To mention a model, type `<@M:` and its id.',
+    'if (text.startsWith("<@M:")) {\n  F\n}',
+    '<@M: F>',
+    "'<@M:' + F + '>'",
+  ].map((content): Use => ({
+    name: `text about mentions: ${content}`,
+    era: NEW,
+    target: '/api/v1/channels/c/messages/post',
+    body: { content },
+    runs: [],
+  })),
   {
     name: 'a reply to a model of their own',
     era: NEW,
