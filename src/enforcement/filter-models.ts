@@ -60,8 +60,8 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   }
 
   function rewrite(scope: Scope, surface: Listed, answer: BufferedAnswer) {
-    // Errors and redirects list nothing
-    if (!isAnswered(answer)) return answer;
+    // Errors and redirects list nothing, and neither does the page of the backend, which stands at unknown paths
+    if (!isAnswered(answer) || isPage(answer)) return answer;
     const { shape } = surface;
     try {
       return filter(scope, surface, answer);
@@ -109,6 +109,11 @@ function listedBy(surface: Surface, scope: Scope): Listed | undefined {
   if (surface.kind !== 'invokes' || surface.answer === undefined) return undefined;
   return { shape: surface.answer, names: surface.names, withoutUser: 'refuse' };
 }
+
+/** 0.6.18 serves its page at `GET /api/v1/models`, which it does not know. */
+const isPage = ({ headers, body }: BufferedAnswer): boolean =>
+  /^text\/html\b/.test(headerValue(headers, 'content-type') ?? '') &&
+  /^\s*<(?:!doctype html|html)/i.test(body.toString('latin1', 0, 64));
 
 const isAnswered = ({ status, body }: BufferedAnswer): boolean => status >= 200 && status <= 299 && body.length > 0;
 

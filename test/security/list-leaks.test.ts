@@ -267,3 +267,10 @@ test('a refusal names what was asked for, and nothing else', async () => {
   const answer = await gate.ask('ann', '/api/chat/completions', { model: 'nothing-like-it', messages: [] });
   expect(await answer.text()).not.toMatch(/"F"|theirs|other\/one|acme|globex|\bA\b/);
 });
+
+test("the backend's own page passes where a release knows no such list", async () => {
+  const page = '<!doctype html>\n<html><body>Open WebUI</body></html>';
+  answerWith((_request, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end(page));
+  const answer = await gate.ask('ann', '/api/v1/models');
+  expect([answer.status, await answer.text()]).toEqual([200, page]);
+});
