@@ -70,7 +70,7 @@ export function createSurfaceDecider({ store, judge, order, readBody }: SurfaceD
     const chatId = scope.pathIds['id'];
     if (form === 'message_deletion') return judgeDeletion(judge, store.current(), user, chatId ?? '');
     scope.body = await readBody(scope);
-    const names = namesOfSave(form, parseBody(scope));
+    const names = namesOfSave(form, parseBody(scope), scope.body.toString('utf8'));
     // Most parts of a chat name nothing, and are saved also while policy cannot be read
     if (names.models.size === 0 && names.parents.size === 0 && names.timers.size === 0) return undefined;
     return timed(scope, () => {

@@ -7,6 +7,7 @@ import { parseModelId } from '../policy/model-id.ts';
 import type { References } from '../references/references.ts';
 import { FAN_OUT, collectReferences, isObject } from '../references/references.ts';
 import { ChatReader } from '../references/saved-chat.ts';
+import { cleaned } from '../references/strict-json.ts';
 import type { Scope } from '../scope.ts';
 import type { StoreView } from '../store/store-view.ts';
 import { queryValue } from './canonical-path.ts';
@@ -92,7 +93,10 @@ function judgeWritten(
   if (!isObject(body)) return undefined;
   const reader = new ChatReader();
   for (const message of [body['user_message'], body['parent_message']]) {
-    if (isObject(message)) reader.readMessage(typeof message['id'] === 'string' ? message['id'] : '', message);
+    if (!isObject(message)) continue;
+    const id = typeof message['id'] === 'string' ? message['id'] : '';
+    // As it was sent, and as it is stored
+    for (const form of [message, cleaned(message)]) if (isObject(form)) reader.readQuestion(id, form);
   }
   const chatId = typeof body['chat_id'] === 'string' ? body['chat_id'] : undefined;
   const { decision, keeps } = judgeSave(judge, view, user, reader, chatId);

@@ -11,8 +11,9 @@ import type { Decision, Deny } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import { parseModelId } from '../policy/model-id.ts';
 import { isObject } from '../references/references.ts';
+import { cleaned, mayBeCleaned } from '../references/strict-json.ts';
 import type { ChatNames } from '../references/saved-chat.ts';
-import { CHAT_PARAMETERS, ChatReader, unanswered } from '../references/saved-chat.ts';
+import { CHAT_MODELS, CHAT_PARAMETERS, ChatReader, unanswered } from '../references/saved-chat.ts';
 import type { StoredChat, StoreView } from '../store/store-view.ts';
 import type { Judge } from './judge.ts';
 
@@ -29,9 +30,16 @@ export type ChatForm =
   /** a message is deleted, and what it answered may become unanswered */
   | 'message_deletion';
 
-/** @returns what the body of a save names @param body parsed JSON */
-export function namesOfSave(form: ChatForm, body: unknown): ChatNames {
-  const reader = new ChatReader();
+/**
+ * @param body parsed JSON @param text what it was read from
+ * @returns what a save names, as it was sent and as a release stores it that cleans it
+ */
+export function namesOfSave(form: ChatForm, body: unknown, text: string): ChatNames {
+  const reader = readForm(new ChatReader(), form, body);
+  return mayBeCleaned(text) ? readForm(reader, form, cleaned(body)) : reader;
+}
+
+function readForm(reader: ChatReader, form: ChatForm, body: unknown): ChatReader {
   if (!isObject(body)) return reader;
   switch (form) {
     case 'chat':
@@ -72,7 +80,10 @@ export function judgeSave(
     if (denial?.effect === 'deny') return { decision: denial, keeps: false };
   }
   const needsStored = forbidden.length > 0 || names.parents.size > 0;
-  const stored = needsStored && chatId !== undefined ? view.stored.chat(chatId) : undefined;
+  const places = [...new Set(forbidden.map(({ place }) => (place === CHAT_PARAMETERS ? CHAT_MODELS : place)))];
+  const found = needsStored && chatId !== undefined ? view.stored.chat(chatId, places) : undefined;
+  // The backend saves nobody's chat but the caller's: what others store is not looked at
+  const stored = found?.owner === user.id ? found : undefined;
   for (const { place, name } of forbidden) {
     if (stored?.names.models.get(place)?.has(name) !== true) return { decision: denyStored(name), keeps: false };
   }
@@ -86,8 +97,8 @@ export function judgeSave(
  * without one the backend would run it again.
  */
 export function judgeDeletion(judge: Judge, view: StoreView, user: UserPrincipal, chatId: string): Deny | undefined {
-  const stored = view.stored.chat(chatId);
-  if (stored === undefined) return undefined;
+  const stored = view.stored.chat(chatId, []);
+  if (stored?.owner !== user.id) return undefined;
   const waiting = new Set(unanswered(stored.names));
   for (const id of stored.names.internal) {
     const name = waiting.has(id) ? undefined : forbiddenAt(judge, view, user, stored.names, id);
@@ -140,13 +151,18 @@ function firstFreed(
   view: StoreView,
   user: UserPrincipal,
   { names }: StoredChat,
-  moved: ReadonlyMap<string, string>,
+  moved: ReadonlyMap<string, string | undefined>,
 ): string | undefined {
-  for (const id of names.internal) {
-    const answers = [...names.parents].filter(([, parent]) => parent === id).map(([answer]) => answer);
-    const stay = answers.some((answer) => (moved.get(answer) ?? id) === id);
-    const name = stay ? undefined : forbiddenAt(judge, view, user, names, id);
-    if (name !== undefined && answers.length > 0) return name;
+  const remaining = new Set<string>();
+  const answered = new Set<string>();
+  for (const [answer, parent] of names.parents) {
+    if (parent === undefined || !names.internal.has(parent)) continue;
+    answered.add(parent);
+    if (!moved.has(answer) || moved.get(answer) === parent) remaining.add(parent);
+  }
+  for (const id of answered) {
+    const name = remaining.has(id) ? undefined : forbiddenAt(judge, view, user, names, id);
+    if (name !== undefined) return name;
   }
   return undefined;
 }

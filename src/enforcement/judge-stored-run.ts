@@ -42,7 +42,7 @@ export function modelsOfStoredRun(
     case 'messages_of_body':
       return modelsOfContinuedChat(view, user, form);
     case 'message_of_path':
-      return required(modelsOfResumedMessage(view.stored.chat(id, [message]), message));
+      return required(modelsOfResumedMessage(view.stored.chat(id, [message, CHAT_MODELS]), message));
     case 'chat_of_path':
       // With a model in the body nothing stored is run
       return text(form['model']) === '' ? required(modelsOfWholeChat(view.stored.chat(id))) : NOTHING;

@@ -49,6 +49,12 @@ const CHAT_ROUTES: readonly Route[] = [
     '/api/v1/channels/:id/messages/post',
     invokes('open-webui', { modelRequired: false, mentions: true, runs: 'replied_message' }),
   ],
+  // A message that says which model wrote it makes replies to it run that model
+  [
+    'POST',
+    '/api/v1/channels/:id/messages/:message/update',
+    invokes('open-webui', { modelRequired: false, idle: true }),
+  ],
   ['POST', '/api/v1/automations/create', invokes('open-webui', { modelRequired: false, idle: true })],
   ['POST', '/api/v1/automations/:id/update', invokes('open-webui', { modelRequired: false, idle: true })],
   [

@@ -26,10 +26,12 @@ export interface ChatNames {
   readonly unnamed: ReadonlySet<string>;
   /** Messages of sub-agents and timers: without an answer, the backend runs them after the chat's next completion. */
   readonly internal: ReadonlySet<string>;
+  /** Those of them that have no list of answers. */
+  readonly childless: ReadonlySet<string>;
   /** Chats of timers whose run an internal message would start. */
   readonly timers: ReadonlySet<string>;
-  /** The parent of each message, as the message names it. */
-  readonly parents: ReadonlyMap<string, string>;
+  /** The parent of each message of the history, as the message names it. */
+  readonly parents: ReadonlyMap<string, string | undefined>;
 }
 
 /** Collects the names of one chat from as many parts of it as there are. */
@@ -37,17 +39,24 @@ export class ChatReader implements ChatNames {
   readonly models = new Map<string, Set<string>>();
   readonly unnamed = new Set<string>();
   readonly internal = new Set<string>();
+  readonly childless = new Set<string>();
   readonly timers = new Set<string>();
-  readonly parents = new Map<string, string>();
+  readonly parents = new Map<string, string | undefined>();
 
   /** @param chat the document: `ChatForm.chat` of a request, or the column `chat.chat` */
   readChat(chat: unknown): this {
     if (!isObject(chat)) return this;
-    this.#add(CHAT_MODELS, modelsUnder(chat, ['model', 'model_id', 'models']));
+    for (const key of ['model', 'model_id']) this.#name(CHAT_MODELS, chat[key]);
+    this.#nameAll(CHAT_MODELS, chat['models']);
     this.readParameters(CHAT_PARAMETERS, chat['params']);
     const { history, messages } = chat;
     if (isObject(history) && isObject(history['messages'])) {
-      for (const [id, message] of Object.entries(history['messages'])) this.readMessage(id, message);
+      for (const [id, message] of Object.entries(history['messages'])) {
+        // What is no message, or has no parent, answers nothing
+        const parent = isObject(message) ? message['parentId'] : undefined;
+        this.parents.set(id, typeof parent === 'string' ? parent : undefined);
+        this.readMessage(id, message);
+      }
     }
     if (Array.isArray(messages)) for (const message of messages) this.readMessage(idOf(message), message);
     return this;
@@ -61,21 +70,26 @@ export class ChatReader implements ChatNames {
 
   readMessage(id: string, message: unknown): this {
     if (!isObject(message)) return this;
-    const own = modelsUnder(message, ['model', 'model_id']);
-    if (own.length === 0) this.unnamed.add(id);
-    this.#add(id, own);
-    // What was selected for the question becomes the chat's own list
-    this.#add(CHAT_MODELS, modelsUnder(message, ['models']));
-    this.#add(id, modelsOfToolCalls(message['output']));
-    const { meta, parentId } = message;
-    if (typeof parentId === 'string') this.parents.set(id, parentId);
+    const { model, model_id: otherModel, output } = message;
+    if (!isNamed(model) && !isNamed(otherModel)) this.unnamed.add(id);
+    this.#name(id, model);
+    this.#name(id, otherModel);
+    if (Array.isArray(output)) for (const call of output) this.#readToolCall(id, call);
+    const { meta, childrenIds } = message;
     if (!isObject(meta)) return this;
     this.readParameters(id, meta['params']);
     this.#addReferences(id, collectReferences({ run: meta['run'], timer_model_id: meta['timer_model_id'] }));
     if (meta['internal'] !== true) return this;
     this.internal.add(id);
+    if (!Array.isArray(childrenIds) || childrenIds.length === 0) this.childless.add(id);
     if (typeof meta['timer_id'] === 'string') this.timers.add(meta['timer_id']);
     return this;
+  }
+
+  /** The user's message of a request: the models that were selected for it become those of the chat. */
+  readQuestion(id: string, message: Record<string, unknown>): this {
+    this.#nameAll(CHAT_MODELS, message['models']);
+    return this.readMessage(id, message);
   }
 
   /** @param params of a chat or of a message, which become the parameters of the run that they resume */
@@ -90,16 +104,38 @@ export class ChatReader implements ChatNames {
     return this;
   }
 
+  /**
+   * A tool call that waits for approval runs without asking any model. One of the backend's automation tools then writes
+   * the model that it names (tools/builtin.py `update_automation`, 0.12.4).
+   */
+  #readToolCall(id: string, call: unknown): void {
+    if (!isObject(call) || typeof call['name'] !== 'string' || !call['name'].includes('automation')) return;
+    const given = typeof call['arguments'] === 'string' ? parsed(call['arguments']) : call['arguments'];
+    if (given === undefined) this.readUnreadable(id);
+    else if (isObject(given)) this.#name(id, given['model_id']);
+  }
+
+  #nameAll(id: string, value: unknown): void {
+    if (Array.isArray(value)) for (const one of value) this.#name(id, one);
+    else this.#name(id, value);
+  }
+
+  #name(id: string, value: unknown): void {
+    if (isNamed(value)) this.#addOne(id, typeof value === 'string' ? value : UNREADABLE);
+  }
+
   #addReferences(id: string, { models, unreadable }: ReturnType<typeof collectReferences>): void {
     this.#add(id, unreadable === undefined ? models : [...models, UNREADABLE]);
   }
 
   #add(id: string, names: Iterable<string>): void {
-    for (const name of names) {
-      const known = this.models.get(id);
-      if (known === undefined) this.models.set(id, new Set([name]));
-      else known.add(name);
-    }
+    for (const name of names) this.#addOne(id, name);
+  }
+
+  #addOne(id: string, name: string): void {
+    const known = this.models.get(id);
+    if (known === undefined) this.models.set(id, new Set([name]));
+    else known.add(name);
   }
 }
 
@@ -108,12 +144,12 @@ export const everyName = ({ models }: ChatNames): ReadonlySet<string> =>
   new Set([...models.values()].flatMap((names) => [...names]));
 
 /**
- * @returns the internal messages that no message has as its parent. The backend goes by the parents, and repairs the
- *   lists of children accordingly (models/chats.py `merge_history`, 0.12.4)
+ * @returns the internal messages that have no answer. The backend goes by the list of answers, and writes it anew from
+ *   the parents with each save (models/chats.py `merge_history`, 0.12.4): both must show one
  */
-export function unanswered({ internal, parents }: ChatNames): readonly string[] {
+export function unanswered({ internal, childless, parents }: ChatNames): readonly string[] {
   const answered = new Set(parents.values());
-  return [...internal].filter((id) => !answered.has(id));
+  return [...internal].filter((id) => childless.has(id) || !answered.has(id));
 }
 
 /** Anything that Python takes for false names nothing: the page stores an empty string where no model was chosen. */
@@ -124,27 +160,6 @@ const isNamed = (value: unknown): boolean =>
   value !== false &&
   value !== 0 &&
   !(Array.isArray(value) && value.length === 0);
-
-function modelsUnder(holder: Record<string, unknown>, keys: readonly string[]): string[] {
-  return keys
-    .flatMap((key) => (key === 'models' ? holder[key] : [holder[key]]))
-    .filter(isNamed)
-    .map((value) => (typeof value === 'string' ? value : UNREADABLE));
-}
-
-/**
- * A tool call that waits for approval runs without asking any model. One of the backend's automation tools then writes
- * the model that it names (tools/builtin.py `update_automation`, 0.12.4).
- */
-function modelsOfToolCalls(output: unknown): string[] {
-  if (!Array.isArray(output)) return [];
-  return output.filter(isObject).flatMap((call) => {
-    if (typeof call['name'] !== 'string' || !call['name'].includes('automation')) return [];
-    const given = typeof call['arguments'] === 'string' ? parsed(call['arguments']) : call['arguments'];
-    if (given === undefined) return [UNREADABLE];
-    return isObject(given) ? modelsUnder(given, ['model_id']) : [];
-  });
-}
 
 const parsed = (text: string): unknown => (text.trim() === '' ? {} : tryParseJson(text));
 

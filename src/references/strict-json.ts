@@ -30,15 +30,28 @@ export function parseStrictText(text: string): unknown {
   // Of repeated keys the value has only the last: it then holds fewer than the text. The text first: it bounds the depth
   const colons = countColons(text);
   if (countKeys(value) !== colons) throw unreadable('Found a repeated key.');
-  if (MAY_HOLD_CLEANED_KEY.test(text) && holdsCleanedKey(value)) {
+  if (mayBeCleaned(text) && holdsCleanedKey(value)) {
     throw unreadable('Found a key with a NUL or half of a surrogate pair.');
   }
   return value;
 }
 
-/** Only an escape can spell these characters in clean UTF-8. */
-const MAY_HOLD_CLEANED_KEY = /\\u(?:0000|d[89a-f])/i;
-const CLEANED = /\0|\p{Cs}/u;
+/**
+ * In clean UTF-8 only an escape can spell these characters; a text that stands inside of JSON may hold them itself.
+ * @returns whether `cleaned` could change a value that was read from the text
+ */
+export const mayBeCleaned = (text: string): boolean => ESCAPED.test(text) || !text.isWellFormed();
+
+const ESCAPED = /\\u(?:0000|d[89a-f])/i;
+const CLEANED = /\0|\p{Cs}/gu;
+
+/** @returns the value as the backend stores it: without NUL and lone surrogates (utils/misc.py, from 0.9) */
+export function cleaned(value: unknown): unknown {
+  if (typeof value === 'string') return value.replaceAll(CLEANED, '');
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(cleaned);
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, cleaned(item)]));
+}
 
 /**
  * The backend takes NUL and lone surrogates out of what it stores, out of keys too, so that `mod\0el` becomes `model`
@@ -47,7 +60,7 @@ const CLEANED = /\0|\p{Cs}/u;
 function holdsCleanedKey(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   if (Array.isArray(value)) return value.some(holdsCleanedKey);
-  return Object.entries(value).some(([key, item]) => CLEANED.test(key) || holdsCleanedKey(item));
+  return Object.entries(value).some(([key, item]) => key.search(CLEANED) >= 0 || holdsCleanedKey(item));
 }
 
 /** @param text valid JSON, in which a colon outside of strings follows a key */

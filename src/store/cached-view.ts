@@ -80,7 +80,7 @@ export class CachedView implements StoreView {
     const read = <T>(query: (references: StoredReferences) => T) =>
       this.#read((statements) => query(statements.references));
     this.stored = {
-      chat: (id, messages) => read((references) => references.chat(id, messages)),
+      chat: (id, places) => read((references) => references.chat(id, places)),
       ofTimer: (id) => read((references) => references.ofTimer(id)),
       ofChannelMessage: (id) => read((references) => references.ofChannelMessage(id)),
       ofAutomation: (id) => read((references) => references.ofAutomation(id)),

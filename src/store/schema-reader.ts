@@ -76,7 +76,7 @@ export function readSchema(connection: Connection): Schema {
     chat: has('chat', 'id', 'chat'),
     chatMeta: has('chat', 'id', 'meta'),
     chatMessage: has('chat_message', 'chat_id', 'model_id'),
-    chatMessageDetails: has('chat_message', 'id', 'model_id', 'parent_id', 'meta', 'output'),
+    chatMessageDetails: has('chat_message', 'id', 'model_id', 'meta', 'output'),
     modelHistory: has('model_history', 'id', 'snapshot'),
     channelMessage: has('message', 'id', 'meta'),
     config: has('config', 'key', 'value') ? 'rows' : has('config', 'id', 'data') ? 'document' : 'none',

@@ -35,10 +35,11 @@ export interface StoredChat {
  */
 export interface StoredReferences {
   /**
-   * @param messages the messages that matter; all of them where absent, and where the chat holds internal messages
+   * @param places the messages that matter, and `CHAT_MODELS` where the chat's own settings do; everything where absent,
+   *   and where the chat holds internal messages
    * @returns undefined where there is no such chat
    */
-  chat(chatId: string, messages?: readonly string[]): StoredChat | undefined;
+  chat(chatId: string, places?: readonly string[]): StoredChat | undefined;
   /** What the `run` of a timer's chat names: `chat.meta.run` with its `chat_context.params` (0.12). */
   ofTimer(timerId: string): readonly string[];
   /** The model that answered a channel message: `message.meta.model_id`. */

@@ -46,68 +46,85 @@ export function prepareStoredReferences(connection: Connection, schema: Schema):
 }
 
 function prepareChat(query: (present: boolean, sql: string) => Query, schema: Schema): StoredReferences['chat'] {
-  const chats = query(schema.chat, CHAT);
-  const every = query(schema.chat, messagesOf('1'));
-  const chosen = query(schema.chat, messagesOf('item.id IN (SELECT value FROM json_each($list))'));
+  const chats = query(
+    schema.chat,
+    `SELECT user_id AS owner, instr(chat, '"internal"') > 0 AS internal FROM chat WHERE id = $id`,
+  );
+  const settings = query(schema.chat, SETTINGS);
+  const every = query(schema.chat, messagesOf('history.messages', 'item.key'));
+  const everyOfBranch = query(schema.chat, messagesOf('messages', ID_IN_BRANCH));
+  const chosen = query(schema.chat, messagesOf('history.messages', 'item.key', IS_CHOSEN));
+  const chosenOfBranch = query(schema.chat, messagesOf('messages', ID_IN_BRANCH, IS_CHOSEN));
   const everyRow = query(schema.chatMessageDetails, rowsOf('chat_id = $id'));
   const chosenRows = query(
     schema.chatMessageDetails,
     rowsOf("id IN (SELECT $id || '-' || value FROM json_each($list))"),
   );
-  return (id, messages) => {
+
+  function read(reader: ChatReader, id: string, places: readonly string[] | undefined): void {
+    if (places === undefined || places.includes(CHAT_MODELS)) {
+      for (const row of settings(id)) readJson(row['settings'], (value) => reader.readChat(value), reader);
+    }
+    const list = JSON.stringify(places ?? []);
+    const documents: [boolean, Query][] = [
+      [true, places === undefined ? every : chosen],
+      [false, places === undefined ? everyOfBranch : chosenOfBranch],
+    ];
+    if (places?.length === 0) return;
+    for (const [history, messages] of documents) {
+      for (const row of messages(id, list)) readMessage(reader, String(row['id']), row['message'], history);
+    }
+    for (const row of places === undefined ? everyRow(id) : chosenRows(id, list)) {
+      readMessage(reader, String(row['id']).slice(id.length + 1), row['message'], false);
+    }
+  }
+
+  return (id, places) => {
     const [chat] = chats(id);
     if (chat === undefined) return undefined;
     const reader = new ChatReader();
-    // Which internal messages wait for an answer is known only from all others
-    const whole = messages === undefined || chat['internal'] === 1;
-    const list = JSON.stringify(messages ?? []);
     try {
-      readJson(chat['settings'], (value) => reader.readChat(value), reader);
-      for (const row of whole ? every(id) : chosen(id, list))
-        readMessage(reader, String(row['id']) || CHAT_MODELS, row['message']);
-      for (const row of whole ? everyRow(id) : chosenRows(id, list)) {
-        readMessage(reader, String(row['id']).slice(id.length + 1), row['message']);
-      }
+      // Which internal messages wait for an answer is known only from all others
+      read(reader, id, chat['internal'] === 1 ? undefined : places);
     } catch (error) {
       if (!isMalformedJson(error)) throw error;
-      for (const place of [CHAT_MODELS, ...(messages ?? [])]) reader.readUnreadable(place);
+      for (const place of [CHAT_MODELS, ...(places ?? [])]) reader.readUnreadable(place);
     }
     const owner = typeof chat['owner'] === 'string' ? chat['owner'] : undefined;
     return { names: reader, owner, checkedByBackend: schema.chatMessage } satisfies StoredChat;
   };
 }
 
-/** Without its messages. */
-const CHAT = `
-  SELECT user_id AS owner, instr(chat, '"internal"') > 0 AS internal,
-    CASE WHEN json_valid(chat, 2)
-      THEN json_object('models', chat -> '$.models', 'model', chat -> '$.model', 'model_id', chat -> '$.model_id',
-        'params', chat -> '$.params')
-      ELSE chat END AS settings
+/** The chat without its messages. */
+const SETTINGS = `
+  SELECT json_object('models', chat -> '$.models', 'model', chat -> '$.model', 'model_id', chat -> '$.model_id',
+    'params', chat -> '$.params') AS settings
   FROM chat WHERE id = $id`;
 
 /** What of a message names models, or says whether it runs; `->` keeps JSON's own types. */
-const PARTS = ['id', 'role', 'model', 'model_id', 'models', 'parentId', 'meta', 'output'];
+const PARTS = ['model', 'model_id', 'parentId', 'childrenIds', 'meta', 'output'];
 const partsOf = (json: string): string =>
   `json_object(${PARTS.map((key) => `'${key}', ${json} -> '$.${key}'`).join()})`;
 
 /** Both places where the page keeps messages: the history by id, and the list of the branch that is shown. */
-const messagesOf = (condition: string): string => `
-  SELECT id, message FROM (
-    SELECT item.key AS id, ${partsOf('item.value')} AS message
-    FROM chat, json_each(chat.chat, '$.history.messages') item WHERE chat.id = $id AND item.type = 'object'
-    UNION ALL
-    SELECT coalesce(item.value ->> '$.id', ''), ${partsOf('item.value')}
-    FROM chat, json_each(chat.chat, '$.messages') item WHERE chat.id = $id AND item.type = 'object'
-  ) item WHERE ${condition}`;
+const messagesOf = (path: string, id: string, condition = '1'): string => `
+  SELECT ${id} AS id, ${partsOf('item.value')} AS message FROM chat, json_each(chat.chat, '$.${path}') item
+  WHERE chat.id = $id AND item.type = 'object' AND ${condition.replace('ID', id)}`;
+const ID_IN_BRANCH = "coalesce(item.value ->> '$.id', '')";
+const IS_CHOSEN = 'ID IN (SELECT value FROM json_each($list))';
 
 /** The id of a row is `<chat>-<message>` (models/chat_messages.py, 0.12.4). */
 const rowsOf = (condition: string): string => `
-  SELECT id, json_object('model', model_id, 'parentId', parent_id, 'meta', json(meta), 'output', json(output)) AS message
+  SELECT id, json_object('model', model_id, 'meta', json(meta), 'output', json(output)) AS message
   FROM chat_message WHERE ${condition}`;
 
-const readMessage = (reader: ChatReader, id: string, text: unknown): void =>
-  readJson(text, (value) => reader.readMessage(id, value), reader, id);
+function readMessage(reader: ChatReader, id: string, text: unknown, isHistory: boolean): void {
+  const read = (message: unknown) =>
+    isHistory
+      ? reader.readChat({ history: { messages: { [id]: message } } })
+      : reader.readMessage(id || CHAT_MODELS, message);
+  readJson(text, read, reader, id);
+}
 
 function readJson(text: unknown, read: (value: unknown) => void, reader: ChatReader, place = CHAT_MODELS): void {
   if (typeof text !== 'string') return;
