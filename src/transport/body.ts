@@ -21,7 +21,7 @@ export function awaitContinue(incoming: IncomingMessage): void {
  *
  * @param maxBytes bound; a declared length beyond it is refused before a byte is read
  * @param hold told how much of a long body would be in memory now; false where there is no room for it
- * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout` (silence, or less than 500 bytes a second)
+ * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout` (see `Pace`)
  * @throws ClientGone when the client left before the end
  */
 export function readBody(
@@ -39,8 +39,9 @@ export function readBody(
     let first: Buffer | undefined;
     let rest: Buffer[] | undefined;
     let size = 0;
-    const pace = new Pace();
+    const pace = new Pace(() => stop(tooSlow()));
     const stop = (error: Error | undefined) => {
+      pace.stop();
       incoming.off('data', onData).off('end', onEnd).off('close', onClose).off('timeout', onTimeout);
       if (error === undefined) return;
       incoming.pause();
@@ -48,8 +49,8 @@ export function readBody(
     };
     const onData = (chunk: Buffer) => {
       size += chunk.length;
+      pace.add(chunk.length);
       if (size > maxBytes) stop(new GatewayError('body_too_large'));
-      else if (pace.isTooSlow(chunk.length)) stop(new GatewayError('request_timeout'));
       else if (size > SHORT_BODY_BYTES && hold?.(size) === false) stop(new GatewayError('bodies_held'));
       else if (first === undefined) first = chunk;
       else (rest ??= [first]).push(chunk);
@@ -59,7 +60,8 @@ export function readBody(
       resolve(rest === undefined ? (first ?? EMPTY) : Buffer.concat(rest, size));
     };
     const onClose = () => stop(new ClientGone());
-    const onTimeout = () => stop(new GatewayError('request_timeout'));
+    const onTimeout = () => stop(tooSlow());
+    pace.start();
     incoming.on('data', onData).on('end', onEnd).on('close', onClose).on('timeout', onTimeout);
   });
 }
@@ -71,7 +73,7 @@ export function readBody(
 export class UploadStream extends Readable {
   readonly #incoming: IncomingMessage;
   readonly #outgoing: ServerResponse;
-  readonly #pace = new Pace();
+  readonly #pace = new Pace(() => void this.destroy(tooSlow()));
   #started = false;
 
   constructor(incoming: IncomingMessage, outgoing: ServerResponse) {
@@ -83,13 +85,14 @@ export class UploadStream extends Readable {
   override _read(): void {
     if (!this.#started) this.#start();
     else if (this.#incoming.isPaused()) {
-      this.#pace.restart();
+      this.#pace.start();
       this.#incoming.resume();
     }
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     const incoming = this.#incoming;
+    this.#pace.stop();
     if (this.#started) {
       incoming
         .off('data', this.#onData)
@@ -109,18 +112,24 @@ export class UploadStream extends Readable {
       return;
     }
     sendContinue(incoming, this.#outgoing);
+    this.#pace.start();
     incoming.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('timeout', this.#onTimeout);
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    if (this.#pace.isTooSlow(chunk.length)) this.destroy(new GatewayError('request_timeout'));
-    else if (!this.push(chunk)) this.#incoming.pause();
+    this.#pace.add(chunk.length);
+    if (this.push(chunk)) return;
+    // The upstream does not take more: not the client's fault.
+    this.#pace.stop();
+    this.#incoming.pause();
   };
-  readonly #onEnd = (): void => void this.push(null);
+  readonly #onEnd = (): void => {
+    this.#pace.stop();
+    this.push(null);
+  };
   readonly #onClose = (): void => void this.destroy(new ClientGone());
   readonly #onTimeout = (): void => {
-    // Paused means that the upstream does not take more: not the client's fault.
-    if (!this.#incoming.isPaused()) this.destroy(new GatewayError('request_timeout'));
+    if (!this.#incoming.isPaused()) this.destroy(tooSlow());
   };
 }
 
@@ -143,6 +152,12 @@ export class HeldUpload extends Readable {
     this.push(bytes.subarray(start, this.#sent));
     if (this.#bytes === undefined) this.push(null);
   }
+}
+
+function tooSlow(): GatewayError {
+  return new GatewayError('request_timeout', {
+    detail: 'Its body stood still, or came by less than 500 bytes a second.',
+  });
 }
 
 function sendContinue(incoming: IncomingMessage, outgoing: ServerResponse): void {

@@ -9,6 +9,8 @@ import type { Socket } from 'node:net';
 const LINGER_MS = 2_000;
 /** A body of at most this length is read and dropped, so that the connection can serve the next request. */
 const DROPPED_BODY_BYTES = 64 * 1024;
+/** And within this time of the answer. */
+const DROPPING_MS = 20_000;
 
 const closing = new WeakSet<Socket>();
 
@@ -29,8 +31,22 @@ export function closeIfUnread(incoming: IncomingMessage, outgoing: ServerRespons
   if (incoming.complete) return;
   const declared = declaredBytes(incoming);
   if (declared === 0) return;
-  if (declared <= DROPPED_BODY_BYTES && incoming.headers.expect === undefined) return;
-  closeAfterAnswer(incoming, outgoing);
+  if (declared <= DROPPED_BODY_BYTES && incoming.headers.expect === undefined) outgoing.once('finish', dropBody);
+  else closeAfterAnswer(incoming, outgoing);
+}
+
+/** Node drops the rest as it comes, however slowly that is. */
+function dropBody(this: ServerResponse): void {
+  const { req } = this;
+  const { socket } = req;
+  if (req.complete) return;
+  const timer = setTimeout(() => socket.destroy(), DROPPING_MS);
+  const settle = () => {
+    clearTimeout(timer);
+    socket.off('close', settle);
+  };
+  req.once('close', settle);
+  socket.once('close', settle);
 }
 
 /** `Connection: close` on the answer; the client may finish sending, nobody listens. */

@@ -1,8 +1,11 @@
 /** A client that only looks alive holds nothing for long. */
-import { expect, test } from 'vitest';
+import { once } from 'node:events';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { parseAnswer, rawRequest, requestText } from '../../support/raw-connection.ts';
-import { connectTo, relayTo } from '../../support/transport.ts';
-import { startByteUpstream, startRecordingUpstream, startUpstream } from '../../support/upstreams.ts';
+import { sendAnswer } from '../../../src/transport/answer.ts';
+import { createDownstream } from '../../../src/transport/listener.ts';
+import { closing, connectTo, relayTo } from '../../support/transport.ts';
+import { listening, startByteUpstream, startRecordingUpstream, startUpstream } from '../../support/upstreams.ts';
 import { until } from '../../support/with-timeout.ts';
 
 const IMPATIENT = { headersTimeoutMs: 200, idleTimeoutMs: 300, keepAliveTimeoutMs: 300 };
@@ -54,6 +57,138 @@ test('a short body that stops coming occupies no upstream connection', async () 
   client.send('POST /x HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 1000\r\n\r\nabc');
   await client.closes(4_000);
   expect(backend.sockets).toHaveLength(0);
+});
+
+/**
+ * The clock of the gate, which this process shares; what the sockets themselves wait for goes by the real one, and so does
+ * the test's own deadline.
+ */
+function stopTheClock(): void {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+  onTestFinished(() => void vi.useRealTimers());
+}
+
+const turns = async (count = 20): Promise<void> => {
+  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+};
+
+describe('with the times that an operator does not change, a client that', () => {
+  const POST = 'POST /x HTTP/1.1\r\nHost: gate.test\r\n';
+  test.each([
+    ['sends no byte of a short body', `${POST}Content-Length: 1000\r\n\r\n`],
+    ['sends one byte of a short body', `${POST}Content-Length: 1000\r\n\r\na`],
+    ['sends no byte of a long body', `${POST}Content-Length: 100000\r\n\r\n`],
+    ['sends one byte of a long body', `${POST}Content-Length: 100000\r\n\r\na`],
+    ['sends no chunk', `${POST}Transfer-Encoding: chunked\r\n\r\n`],
+    ['sends one chunk', `${POST}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n`],
+    ['sends half a chunk', `${POST}Transfer-Encoding: chunked\r\n\r\n10\r\na`],
+    ['sends no last chunk', `${POST}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n`],
+    ['was told to continue and does not', `${POST}Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n`],
+    ['was told to continue with a short body', `${POST}Expect: 100-continue\r\nContent-Length: 10\r\n\r\n`],
+  ])('%s is cut after twenty seconds, like one that drips', async (_name, bytes) => {
+    const backend = await startByteUpstream(() => undefined);
+    const relay = await relayTo(backend);
+    const client = await connectTo(relay);
+    stopTheClock();
+    client.send(bytes);
+    await turns();
+    vi.advanceTimersByTime(19_000);
+    await turns();
+    expect(client.received().replace('HTTP/1.1 100 Continue\r\n\r\n', '')).toBe('');
+    const ended = once(client.socket, 'end');
+    vi.advanceTimersByTime(1_100);
+    await ended;
+    const answer = parseAnswer(client.received());
+    expect(answer.status).toBe(408);
+    expect(answer.body).toContain('stood still');
+    expect(relay.outcomes).toEqual(['request_timeout']);
+    // The upstream is not kept waiting either.
+    vi.useRealTimers();
+    await until(
+      () => backend.sockets.every(({ destroyed }) => destroyed),
+      2_000,
+      'the upstream connection to be dropped',
+    );
+  });
+
+  test('has sent much and then nothing is cut after a minute', async () => {
+    let received = 0;
+    const backend = await startUpstream((incoming) => {
+      incoming.on('data', (chunk: Buffer) => (received += chunk.length)).on('error', () => undefined);
+    });
+    const relay = await relayTo(backend);
+    const client = await connectTo(relay);
+    stopTheClock();
+    client.send(`${POST}Content-Length: 100000000\r\n\r\n`);
+    client.send(Buffer.alloc(10_000_000));
+    while (received < 10_000_000) await turns();
+    vi.advanceTimersByTime(59_000);
+    await turns();
+    expect(client.received()).toBe('');
+    const ended = once(client.socket, 'end');
+    vi.advanceTimersByTime(1_100);
+    await ended;
+    expect(parseAnswer(client.received()).status).toBe(408);
+  });
+
+  test('waits for an upstream that takes nothing is not cut, and has its twenty seconds again once that goes on', async () => {
+    let release: (() => void) | undefined;
+    const backend = await startUpstream((incoming, outgoing) => {
+      incoming.pause();
+      release = () => {
+        incoming.resume();
+        incoming.on('end', () => outgoing.end('read'));
+      };
+    });
+    const relay = await relayTo(backend, { timeouts: { responseTimeoutMs: 3_600_000 } });
+    const client = await connectTo(relay);
+    stopTheClock();
+    const size = 20_000_000;
+    client.send(requestText('POST /x', [`Content-Length: ${size}`]));
+    client.send(Buffer.alloc(size - 1));
+    for (let last = -1; client.socket.bytesWritten !== last; await turns(200)) last = client.socket.bytesWritten;
+    vi.advanceTimersByTime(600_000);
+    await turns();
+    expect(client.received()).toBe('');
+    expect(relay.outcomes).toEqual([]);
+    const drained = once(client.socket, 'drain');
+    release?.();
+    await drained;
+    await turns(200);
+    vi.advanceTimersByTime(19_000);
+    await turns();
+    expect(client.received()).toBe('');
+    const ended = once(client.socket, 'end');
+    client.send('x');
+    await ended;
+    expect(parseAnswer(client.received()).body).toBe('read');
+  });
+
+  test.each([
+    ['never sends it', ''],
+    ['lets it drip', 'x'],
+  ])('was refused before its short body was read, and %s, is cut after twenty seconds', async (_name, drop) => {
+    const downstream = createDownstream({
+      handle: (_incoming, outgoing) => void sendAnswer(outgoing, 401, [], '{}'),
+      upgrade: (_incoming, socket) => socket.destroy(),
+      mayUpgrade: () => false,
+    });
+    const port = await listening(downstream.server);
+    closing({ close: async () => void (await downstream.drain(0)) });
+    const client = await connectTo({ port });
+    stopTheClock();
+    client.send(`${POST}Content-Length: 1000\r\n\r\n`);
+    await turns();
+    expect(parseAnswer(client.received()).status).toBe(401);
+    const closed = new Promise((resolve) => client.socket.once('close', resolve));
+    for (let second = 0; second < 20; second += 1) {
+      expect(client.socket.destroyed).toBe(false);
+      if (drop !== '') client.send(drop);
+      await turns(5);
+      vi.advanceTimersByTime(1_000);
+    }
+    await closed;
+  });
 });
 
 test('a client that takes no byte of its answer is cut, and the upstream is told', async () => {

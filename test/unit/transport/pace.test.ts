@@ -1,30 +1,62 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { Pace } from '../../../src/transport/pace.ts';
 
-beforeEach(() => void vi.useFakeTimers({ toFake: ['performance'] }));
+beforeEach(() => void vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] }));
 afterEach(() => void vi.useRealTimers());
 
-function tooSlowAfter(bytesPerSecond: number, seconds: number): boolean {
-  const pace = new Pace();
-  for (let second = 0; second < seconds; second += 1) {
+function startPace(): { pace: Pace; isTooSlow: () => boolean } {
+  let isTooSlow = false;
+  const pace = new Pace(() => (isTooSlow = true));
+  pace.start();
+  return { pace, isTooSlow: () => isTooSlow };
+}
+
+/** @returns after how many seconds such a body is too slow, undefined where it is not within `seconds` */
+function tooSlowAfter(bytesPerSecond: number, seconds: number): number | undefined {
+  const { pace, isTooSlow } = startPace();
+  for (let second = 1; second <= seconds; second += 1) {
     vi.advanceTimersByTime(1_000);
-    if (pace.isTooSlow(bytesPerSecond)) return true;
+    if (isTooSlow()) return second;
+    pace.add(bytesPerSecond);
   }
-  return false;
+  pace.stop();
+  return undefined;
 }
 
 test('a body that drips is too slow after twenty seconds and some', () => {
-  expect(tooSlowAfter(10, 20)).toBe(false);
-  expect(tooSlowAfter(10, 25)).toBe(true);
+  expect(tooSlowAfter(10, 60)).toBe(21);
+  expect(tooSlowAfter(100, 60)).toBe(25);
 });
 
 test('a slow line is not', () => {
-  expect(tooSlowAfter(600, 3_600)).toBe(false);
+  expect(tooSlowAfter(600, 3_600)).toBeUndefined();
 });
 
-test('time in which nobody read does not count', () => {
-  const pace = new Pace();
-  vi.advanceTimersByTime(60_000);
-  pace.restart();
-  expect(pace.isTooSlow(1)).toBe(false);
+test('silence is too slow no later than dripping', () => {
+  const { isTooSlow } = startPace();
+  vi.advanceTimersByTime(19_999);
+  expect(isTooSlow()).toBe(false);
+  vi.advanceTimersByTime(1);
+  expect(isTooSlow()).toBe(true);
+});
+
+test('whoever has sent much may stand still for a minute, not for the time that all of it is worth', () => {
+  const { pace, isTooSlow } = startPace();
+  pace.add(100_000_000);
+  vi.advanceTimersByTime(59_999);
+  pace.add(1);
+  vi.advanceTimersByTime(59_999);
+  expect(isTooSlow()).toBe(false);
+  vi.advanceTimersByTime(1);
+  expect(isTooSlow()).toBe(true);
+});
+
+test('time in which nobody reads does not count', () => {
+  const { pace, isTooSlow } = startPace();
+  pace.stop();
+  vi.advanceTimersByTime(3_600_000);
+  pace.start();
+  vi.advanceTimersByTime(19_000);
+  expect(isTooSlow()).toBe(false);
+  pace.stop();
 });
