@@ -72,13 +72,14 @@ export interface Gate {
 export function createGate(parts: GateParts): Gate {
   const { config, log, metrics } = parts;
   const { mode, bypass, denial } = config.policy;
-  const upstream = createUpstream({ ...config.upstream, trustedProxies: config.trustedProxies, probePath: '/health' });
+  const { trustedProxies, maxHeaderBytes } = config;
+  const upstream = createUpstream({ ...config.upstream, trustedProxies, maxHeaderBytes, probePath: '/health' });
   const identity = createIdentity(config.identity);
   const judge = createJudge(config.policy);
   const audit = createAudit({ log, metrics, mode, organizationsOf: createBelongings(parts.store) });
   const observer = createObserver({ log, metrics, mode });
-  const refusal = createRefusal({ audit, log, metrics, denial });
   const secureAnswers = createSecureAnswers(config, upstream.peerOf);
+  const refusal = createRefusal({ audit, log, metrics, denial, allowOrigin: secureAnswers.allowOrigin });
   const limits = limitsOf(parts);
   const shared = { ...parts, upstream, identity, judge, audit, observer, refusal, secureAnswers, limits, mode };
 
@@ -94,9 +95,9 @@ export function createGate(parts: GateParts): Gate {
     refuse: (incoming, outgoing, fault) => void app.fetch(UNREAD, { incoming, outgoing, fault }),
     upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void door(incoming, socket, head),
     mayUpgrade: (incoming) => socketSurface(incoming) !== undefined,
-    answerEdit: secureAnswers.plain,
+    ownAnswerEdit: secureAnswers.editOwn,
     answered: observer.answered,
-    limits: { idleTimeoutMs: config.upstream.idleTimeoutMs },
+    limits: { idleTimeoutMs: config.upstream.idleTimeoutMs, maxHeaderBytes },
   });
   let draining = false;
   return {

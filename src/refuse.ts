@@ -1,4 +1,5 @@
 /** How a request ends that the gate answers itself: denied by policy, or failed. In the caller's dialect. */
+import type { IncomingMessage } from 'node:http';
 import type { Answer } from './enforcement/denial.ts';
 import { denialAnswer, errorAnswer } from './enforcement/denial.ts';
 import { dialectOfPath } from './enforcement/dialect.ts';
@@ -15,6 +16,8 @@ export interface RefusalParts {
   readonly log: Pick<Log, 'warn' | 'error'>;
   readonly metrics: Pick<Metrics, 'failed'>;
   readonly denial: 'forbid' | 'hide';
+  /** Writes what lets a page of another origin read the answer. */
+  readonly allowOrigin: (lines: string[], incoming: IncomingMessage) => void;
 }
 
 export interface Refusal {
@@ -24,9 +27,22 @@ export interface Refusal {
   fail(scope: Scope, error: unknown): void;
   /** The answer of `fail` alone, for the door that has no response object; undefined where nobody is there to read it. */
   answerTo(scope: Scope, error: unknown): Answer | undefined;
+  /** @returns the lines of an answer of ours, edited as the upstream's would be */
+  headerLines(answer: Answer, scope: Scope): string[];
 }
 
-export function createRefusal({ audit, log, metrics, denial: disclosure }: RefusalParts): Refusal {
+export function createRefusal(parts: RefusalParts): Refusal {
+  const { audit, log, metrics, denial: disclosure, allowOrigin } = parts;
+
+  function headerLines({ status, headers }: Answer, { requestId, answerEdits, incoming }: Scope): string[] {
+    const lines = [...Object.entries(headers).flat(), 'x-request-id', requestId];
+    allowOrigin(lines, incoming);
+    for (const edit of answerEdits) edit(lines, status);
+    return lines;
+  }
+  const send = (scope: Scope, answer: Answer): boolean =>
+    sendAnswer(scope.outgoing, answer.status, headerLines(answer, scope), answer.body);
+
   function answerTo(scope: Scope, error: unknown): Answer | undefined {
     if (error instanceof ClientGone) return undefined;
     const failure = error instanceof GatewayError ? error : new GatewayError('internal', { cause: error });
@@ -53,22 +69,12 @@ export function createRefusal({ audit, log, metrics, denial: disclosure }: Refus
       if (answer === undefined || !send(scope, answer)) scope.outgoing.destroy();
     },
     answerTo,
+    headerLines,
   };
 }
 
 function dialectOf({ surface, path, incoming }: Scope) {
   return 'dialect' in surface ? surface.dialect : dialectOfPath(path === '' ? (incoming.url ?? '') : path);
-}
-
-function send(scope: Scope, answer: Answer): boolean {
-  return sendAnswer(scope.outgoing, answer.status, headerLines(answer, scope), answer.body);
-}
-
-/** @returns the lines of an answer of ours, edited as the upstream's would be */
-export function headerLines({ status, headers }: Answer, { requestId, answerEdits }: Scope): string[] {
-  const lines = [...Object.entries(headers).flat(), 'x-request-id', requestId];
-  for (const edit of answerEdits) edit(lines, status);
-  return lines;
 }
 
 /** The system's word (`ECONNREFUSED`, `SQLITE_BUSY`) says more than its sentence, and names no address or file. */

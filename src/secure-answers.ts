@@ -1,12 +1,14 @@
 /**
  * Which security headers and cookie rules an answer gets: the same for all, but for what depends on the scheme that the
- * client used and on who may load a file. Four edits are made at start; a request only chooses.
+ * client used, on who may load a file, and on the origin of the page that asks. The edits are made at start; a request
+ * only chooses.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Config } from './config/schema.ts';
 import { cookiePurpose, isLoadedBySandbox } from './enforcement/session-cookies.ts';
-import { ANNOUNCED } from './limits/announce.ts';
+import { ANNOUNCED, READABLE } from './limits/announce.ts';
 import type { AnswerEdit } from './transport/answer-edit.ts';
+import { createCrossOrigin } from './transport/cross-origin.ts';
 import type { PeerLookup } from './transport/peer.ts';
 import { cameByHttps } from './transport/peer.ts';
 import { secureAnswer } from './transport/secure-answer.ts';
@@ -14,8 +16,10 @@ import { secureAnswer } from './transport/secure-answer.ts';
 export interface SecureAnswers {
   /** For the answer to this request, as the first of its edits. */
   editsFor(incoming: IncomingMessage): readonly AnswerEdit[];
-  /** For answers to what is no readable request. */
-  readonly plain: AnswerEdit;
+  /** Lets the page that asks read an answer of ours, before it is edited. */
+  allowOrigin(lines: string[], incoming: IncomingMessage): void;
+  /** All of it for answers that no stage gives; without a request where what came is none. */
+  editOwn(lines: string[], status: number, incoming: IncomingMessage | undefined): void;
 }
 
 export function createSecureAnswers(
@@ -34,12 +38,20 @@ export function createSecureAnswers(
   const plain = edit(http);
   const ordinary = { http: [plain], https: [edit(headers)] };
   const forSandboxes = { http: [edit(loadableByAll(http))], https: [edit(loadableByAll(headers))] };
+  const crossOrigin = createCrossOrigin({ origins: answers.origins, exposed: ['x-request-id', ...READABLE] });
   return {
     editsFor(incoming) {
       const edits = isLoadedBySandbox(incoming.url ?? '') ? forSandboxes : ordinary;
-      return cameByHttps(incoming, peerOf(incoming.socket)) ? edits.https : edits.http;
+      const chosen = cameByHttps(incoming, peerOf(incoming.socket)) ? edits.https : edits.http;
+      const exposing = crossOrigin.edits(incoming);
+      return exposing.length === 0 ? chosen : [...chosen, ...exposing];
     },
-    plain,
+    allowOrigin: crossOrigin.allow,
+    editOwn(lines, status, incoming) {
+      crossOrigin.allow(lines, incoming);
+      plain(lines, status);
+      if (incoming !== undefined) for (const edit of crossOrigin.edits(incoming)) edit(lines, status);
+    },
   };
 }
 

@@ -13,7 +13,6 @@ import { identify } from './identity/authenticate.ts';
 import type { Release } from './limits/allowance.ts';
 import type { Limits } from './limits/limit.ts';
 import type { Refusal } from './refuse.ts';
-import { headerLines } from './refuse.ts';
 import type { Scope } from './scope.ts';
 import { createScope } from './scope.ts';
 import type { SecureAnswers } from './secure-answers.ts';
@@ -83,7 +82,7 @@ export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
     } catch (error) {
       const answer = refusal.answerTo(scope, error);
       if (answer === undefined) socket.destroy();
-      else refuseUpgrade(socket, answer.status, headerLines(answer, scope), answer.body);
+      else refuseUpgrade(socket, answer.status, refusal.headerLines(answer, scope), answer.body);
       observer.end(scope, answer?.status ?? CLIENT_GONE);
     }
   };

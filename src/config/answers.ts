@@ -26,14 +26,15 @@ const HEADERS = Object.keys(SETTING_OF) as SecurityHeader[];
 /** @returns undefined where a value could not be read, which is an issue of its own */
 export function readAnswers(values: Values): Config['answers'] | undefined {
   const backendHeaders = values.MODELGATE_HEADERS_BACKEND;
+  const origins = values.CORS_ALLOW_ORIGIN;
   const pairs = HEADERS.flatMap((name): [SecurityHeader, string][] => {
     const value = values[SETTING_OF[name]];
     return value === undefined ? [] : [[name, value]];
   });
-  if (backendHeaders === undefined || pairs.length < HEADERS.length) return undefined;
+  if (backendHeaders === undefined || origins === undefined || pairs.length < HEADERS.length) return undefined;
   // none is missing: the line above has counted them
   const headers = Object.fromEntries(pairs) as Record<SecurityHeader, string>;
-  return { headers, backendHeaders, cookies: { session: sessionRules(values), auth: authRules(values) } };
+  return { origins, headers, backendHeaders, cookies: { session: sessionRules(values), auth: authRules(values) } };
 }
 
 function sessionRules(values: Values): CookieRules {

@@ -6,7 +6,7 @@ import type { z } from 'zod';
 import * as header from './header-value.ts';
 import { choice, flag, setting } from './setting.ts';
 import type { Setting } from './setting.ts';
-import { Misspelled, boolean, spelled } from './value.ts';
+import { Misspelled, boolean, origins, spelled } from './value.ts';
 
 function headerSetting(
   name: string,
@@ -103,6 +103,14 @@ export const HEADER_SETTINGS = {
     header.contentSecurityPolicy,
     ['backend', `${CSP_EXAMPLE}; report-uri /csp`, 'directives separated by semicolons', 'Try a policy with it first.'],
   ),
+  CORS_ALLOW_ORIGIN: setting({
+    schema: origins,
+    expected: '`*`, or origins separated by semicolons',
+    fallback: '*',
+    example: 'https://intranet.company.com;https://wiki.company.com',
+    meaning:
+      "The backend's own setting: origins whose pages may read its answers, and so the gate's own. `Retry-After`, `RateLimit…` and `X-Request-Id` are exposed to them.",
+  }),
   WEBUI_SESSION_COOKIE_SECURE: flag(
     'false',
     "The backend's own setting: `true` adds `Secure` to its session cookies, which browsers then send and keep over https only. `false` takes none away.",

@@ -61,6 +61,7 @@ export function parseConfig(raw: RawConfig): Parsed<Config> {
     },
     trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],
     maxBodyBytes: known(values, 'MODELGATE_MAX_BODY'),
+    maxHeaderBytes: known(values, 'MODELGATE_MAX_HEADER'),
     drainTimeoutMs: known(values, 'MODELGATE_DRAIN_TIMEOUT'),
   };
   return { config: frozen(config) };

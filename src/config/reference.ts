@@ -28,10 +28,13 @@ export function configurationExample(): string {
   const entries = SETTING_NAMES.filter((name) => !('secret' in SETTINGS[name])).map((name) => {
     const { fallback, meaning, example }: Setting<unknown> = SETTINGS[name];
     const comment = wrapped(meaning.replaceAll('**', '')).map((line) => `# ${line}`);
-    return [...comment, `${IN_EXAMPLE.has(name) ? '' : '#'}${name}: ${fallback ?? example}`, ''].join('\n');
+    return [...comment, `${IN_EXAMPLE.has(name) ? '' : '#'}${name}: ${scalar(fallback ?? example)}`, ''].join('\n');
   });
   return [...HEAD, '', ...entries].join('\n');
 }
+
+/** In YAML a `*` at the start would be an alias. */
+const scalar = (text: string): string => (text.startsWith('*') ? `'${text}'` : text);
 
 /** What a gate cannot do without; the key stands in a file of its own. */
 const IN_EXAMPLE: ReadonlySet<SettingName> = new Set([

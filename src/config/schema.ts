@@ -112,6 +112,8 @@ export interface Config {
     readonly denial: 'forbid' | 'hide';
   };
   readonly answers: {
+    /** Origins whose pages may read the gate's own answers. */
+    readonly origins: 'any' | ReadonlySet<string>;
     /** A value, `off` (in no answer) or `backend` (the backend's own alone). */
     readonly headers: Readonly<Record<SecurityHeader, string>>;
     /** What becomes of the backend's own line where there is a value here. */
@@ -124,6 +126,7 @@ export interface Config {
   readonly trustedProxies: readonly Cidr[];
   /** Largest body that is read to be judged. Bodies that only pass through are not bounded by it. */
   readonly maxBodyBytes: number;
+  readonly maxHeaderBytes: number;
   /** How long running requests may finish after SIGTERM. */
   readonly drainTimeoutMs: number;
   readonly logLevel: LogLevel;

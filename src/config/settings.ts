@@ -121,6 +121,14 @@ export const SETTINGS = {
     meaning:
       "Largest request body that is read to be judged (1 KB = 1024 bytes). At the same time a user's long ones may take as much memory, or 100MB, and all users' twice that; beyond it 503. Uploads that only pass through are not bounded by it.",
   }),
+  MODELGATE_MAX_HEADER: setting({
+    schema: value.size(8 * 1024, 1024 ** 2),
+    expected: 'a size from 8KB to 1MB: a whole number with B, KB or MB',
+    fallback: '64KB',
+    example: '64KB',
+    meaning:
+      'Largest head of a request (its line and headers: cookies, most of all), and of an answer of the backend. Open WebUI itself takes 64 KB; nginx in front needs buffers as large.',
+  }),
   ...LIMIT_SETTINGS,
   MODELGATE_CONNECT_TIMEOUT: time('5s', 1, HOUR, 'Longest wait for a connection to the backend.'),
   MODELGATE_RESPONSE_TIMEOUT: time(
@@ -129,7 +137,12 @@ export const SETTINGS = {
     DAY,
     "Longest wait for the backend's response headers, which come late where a model answers without streaming.",
   ),
-  MODELGATE_IDLE_TIMEOUT: time('10m', 1, DAY, 'Longest silence inside a body. The whole of a stream has no limit.'),
+  MODELGATE_IDLE_TIMEOUT: time(
+    '10m',
+    1,
+    DAY,
+    'Longest silence inside an answer, and of a client that takes nothing of it. The whole of a stream has no limit. A request body ends after a minute of silence, or where it comes by less than 500 bytes a second.',
+  ),
   MODELGATE_DRAIN_TIMEOUT: time(
     '25s',
     0,

@@ -153,6 +153,17 @@ function listed(text: string): string[] {
   return items;
 }
 
+/** As the backend reads `CORS_ALLOW_ORIGIN` (0.6.18 and 0.12.4), which compares texts: nothing is put right here. */
+export const origins = spelled((text): 'any' | ReadonlySet<string> => {
+  if (text === '*') return 'any';
+  if (text.includes(',')) throw new Misspelled('semicolons stand between origins, not commas');
+  const listed = text.split(';');
+  for (const origin of listed) {
+    if (!/^[a-z][a-z\d+.-]*:\/\/[^\s/]/i.test(origin)) throw new Misspelled(`${JSON.stringify(origin)} is no origin`);
+  }
+  return new Set(listed);
+});
+
 /** Fields with a meaning of their own: a key carried in one of them would be read, or removed, as something else. */
 const TAKEN_HEADERS: ReadonlySet<string> = new Set([
   ...['authorization', 'cookie', 'host', 'connection', 'content-length', 'content-type', 'transfer-encoding', 'te'],

@@ -9,16 +9,23 @@ import type { RateLimit } from '../config/schema.ts';
 import type { AnswerEdit } from '../transport/answer-edit.ts';
 import type { RateName, Standing } from './allowance.ts';
 
-/**
- * What is written here, and what the backend passes on of its providers' limits (routers/openai.py, both releases), which
- * all organizations share: taken out of its answers.
- */
-export const ANNOUNCED: readonly string[] = [
+const WRITTEN = [
   'ratelimit',
   'ratelimit-policy',
   'x-ratelimit-limit-requests',
   'x-ratelimit-remaining-requests',
   'x-ratelimit-reset-requests',
+];
+
+/** What a page of another origin may read of it, if it may read the answer. */
+export const READABLE: readonly string[] = [...WRITTEN, 'retry-after'];
+
+/**
+ * What is written here, and what the backend passes on of its providers' limits (routers/openai.py, both releases), which
+ * all organizations share: taken out of its answers.
+ */
+export const ANNOUNCED: readonly string[] = [
+  ...WRITTEN,
   ...['limit', 'remaining', 'reset'].flatMap((word) => [
     `x-ratelimit-${word}-tokens`,
     ...['requests', 'tokens', 'input-tokens', 'output-tokens'].map((what) => `anthropic-ratelimit-${what}-${word}`),

@@ -13,8 +13,8 @@ import type { Upstream } from './upstream.ts';
  * Sends the request upstream and the answer downstream.
  *
  * @returns once the answer has been handed over whole, or was cut (`truncated`)
- * @throws GatewayError `upstream_unreachable`, `upstream_timeout`, `upstream_invalid`, `loop_detected` or
- *   `request_timeout`, only while nothing has been sent, so that the caller can answer
+ * @throws GatewayError `upstream_unreachable`, `upstream_timeout`, `upstream_invalid`,
+ *   `upstream_headers_too_large`, `loop_detected` or `request_timeout`, only while nothing has been sent, so that the caller can answer
  * @throws ClientGone when the client left; the upstream request is aborted then
  */
 export function forward(upstream: Upstream, request: ForwardRequest): Promise<ForwardOutcome> {
@@ -48,7 +48,7 @@ function send(upstream: Upstream, request: ForwardRequest, body: Buffer | Readab
     });
     const upload = body instanceof UploadStream ? body : undefined;
     const ask: AskUpstream = (target) => askUpstream(upstream, target, headers);
-    const exchange = new HttpExchange(request, ask, upload, upstream.forwardsEarlyHints, resolve, reject);
+    const exchange = new HttpExchange(request, ask, upload, upstream, resolve, reject);
     upstream.pool.dispatch({ path: request.target, method: method, headers, body }, exchange);
   });
 }

@@ -10,17 +10,16 @@ import { isEventStream, isOddlyCoded } from './answer-kind.ts';
 import type { UploadStream } from './body.ts';
 import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { contentLength, responseLines, rewrittenLines } from './headers.ts';
+import { HeldAnswer } from './held-answer.ts';
 import { closeAfterAnswer, closeIfUnread } from './linger.ts';
 import { toGatewayError } from './upstream-error.ts';
+import type { Upstream } from './upstream.ts';
 
 /** Interim answers before the upstream counts as broken. 103 is passed only if told to: nginx before 1.29 takes it for the final one. */
 const MAX_INTERIM = 100;
 const MAX_FIELDS = 100;
 /** Up to this length head and body leave as one string: half the work of two buffers. */
 const JOINED_BYTES = 16 * 1024;
-/** An answer to be rewritten that is longer counts as unreadable: the rewrite gets an empty body. */
-const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
-const EMPTY = Buffer.alloc(0);
 
 /** undici calls its `on…` methods; `resolve` or `reject` is called once. */
 export class HttpExchange implements Dispatcher.DispatchHandler {
@@ -28,7 +27,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #incoming: IncomingMessage;
   readonly #outgoing: ServerResponse;
   readonly #upload: UploadStream | undefined;
-  readonly #forwardsEarlyHints: boolean;
+  readonly #upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>;
   readonly #resolve: (outcome: ForwardOutcome) => void;
   readonly #reject: (error: Error) => void;
   readonly #startedAt = performance.now();
@@ -44,15 +43,13 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #lines: string[] = [];
   /** Bytes still to come by `Content-Length`; NaN where the upstream gave none. */
   #remaining = NaN;
-  #wroteBody = false;
-  #held: Buffer[] | undefined;
-  #heldBytes = 0;
+  readonly #held: HeldAnswer | undefined;
 
   constructor(
     request: ForwardRequest,
     ask: AskUpstream,
     upload: UploadStream | undefined,
-    forwardsEarlyHints: boolean,
+    upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>,
     resolve: (outcome: ForwardOutcome) => void,
     reject: (error: Error) => void,
   ) {
@@ -61,10 +58,10 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#incoming = request.incoming;
     this.#outgoing = request.outgoing;
     this.#upload = upload;
-    this.#forwardsEarlyHints = forwardsEarlyHints;
+    this.#upstream = upstream;
     this.#resolve = resolve;
     this.#reject = reject;
-    if (request.rewrite !== undefined) this.#held = [];
+    if (request.rewrite !== undefined) this.#held = new HeldAnswer();
     this.#outgoing.on('close', () => {
       // Fires after every answer; an error, with its stack, is made only where one is needed.
       if (!this.#settled) this.#fail(new ClientGone());
@@ -81,11 +78,13 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (status < 200) {
       this.#interim += 1;
       if (status < 100 || this.#interim > MAX_INTERIM) controller.abort(new GatewayError('upstream_invalid'));
-      else if (status === 103 && this.#forwardsEarlyHints) this.#passEarlyHints([headers.link ?? []].flat());
+      else if (status === 103 && this.#upstream.forwardsEarlyHints) this.#passEarlyHints([headers.link ?? []].flat());
       return;
     }
     if ((controller.rawHeaders as readonly unknown[]).length > 2 * MAX_FIELDS) {
-      controller.abort(new GatewayError('upstream_invalid', { detail: `It has more than ${MAX_FIELDS} fields.` }));
+      controller.abort(
+        new GatewayError('upstream_headers_too_large', { detail: `It has more than ${MAX_FIELDS} lines.` }),
+      );
       return;
     }
     if (isOddlyCoded(headers['transfer-encoding'])) {
@@ -98,7 +97,9 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (this.#held !== undefined) return;
     this.#isStream = !this.#settled && isEventStream(headers['content-type']);
     if (this.#isStream) this.#request.onStream?.(true);
-    this.#begin();
+    this.#remaining = contentLength(this.#lines);
+    // Body bytes of the same packet leave with the head; a stream's head must not wait for the first of them.
+    if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(sendHead, this);
   }
 
   /** `Link` is all that a 103 is for (RFC 8297 2). */
@@ -110,11 +111,13 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#settled) return;
     if (this.#held !== undefined) {
-      this.#hold(controller, this.#held, chunk);
+      if (this.#held.add(chunk)) return;
+      this.#rewrite(this.#held);
+      controller.abort(new GatewayError('upstream_invalid'));
       return;
     }
-    this.#wroteBody = true;
     const outgoing = this.#outgoing;
+    this.#writeHead();
     this.#remaining -= chunk.length;
     if (this.#remaining === 0) {
       // One write for head and body; `onResponseEnd` follows at once, the length being exact.
@@ -131,6 +134,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       this.#rewrite(this.#held);
       return;
     }
+    this.#writeHead();
     if (!this.#outgoing.writableEnded) this.#outgoing.end();
     this.#settle(false);
   }
@@ -140,18 +144,25 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (this.#receivedAt === 0) this.#fail(error);
   }
 
-  /** Sends the head. Throws where the upstream's fields cannot be sent; undici turns that into `onResponseError`. */
-  #begin(): void {
-    const outgoing = this.#outgoing;
-    this.#closeIfUploading();
-    outgoing.writeHead(this.#status, this.#lines);
-    this.#remaining = contentLength(this.#lines);
-    // Body bytes of the same packet are written before this runs; a stream's head must not wait for the first of them.
-    if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(flushHead, this);
+  /** A head that no body byte has taken along. Nobody catches what is thrown here. */
+  sendHead(): void {
+    if (this.#settled || this.#outgoing.destroyed || this.#outgoing.headersSent) return;
+    try {
+      this.#writeHead();
+      this.#outgoing.flushHeaders();
+    } catch (error) {
+      this.#controller?.abort(error instanceof Error ? error : new GatewayError('upstream_invalid', { cause: error }));
+    }
   }
 
-  flushHead(): void {
-    if (!this.#wroteBody && !this.#settled && !this.#outgoing.destroyed) this.#outgoing.flushHeaders();
+  /**
+   * As late as possible: while nothing was sent, an upstream that breaks off is a 502. Throws where the upstream's fields
+   * cannot be sent; undici turns that into `onResponseError`.
+   */
+  #writeHead(): void {
+    if (this.#outgoing.headersSent) return;
+    this.#closeIfUploading();
+    this.#outgoing.writeHead(this.#status, this.#lines);
   }
 
   /** An answer that comes while the body still goes up is passed on, and the connection ends with it. */
@@ -160,21 +171,9 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     else if (!this.#incoming.complete) closeAfterAnswer(this.#incoming, this.#outgoing);
   }
 
-  #hold(controller: Dispatcher.DispatchController, held: Buffer[], chunk: Buffer): void {
-    this.#heldBytes += chunk.length;
-    if (this.#heldBytes <= MAX_REWRITTEN_BYTES) {
-      held.push(chunk);
-      return;
-    }
-    this.#rewrite([]);
-    controller.abort(new GatewayError('upstream_invalid'));
-  }
-
-  #rewrite(held: Buffer[]): void {
+  #rewrite(held: HeldAnswer): void {
     const { rewrite } = this.#request;
-    const [first = EMPTY] = held;
-    const body = held.length > 1 ? Buffer.concat(held) : first;
-    const received = { status: this.#status, headers: this.#lines, body };
+    const received = { status: this.#status, headers: this.#lines, body: held.body() };
     this.#receivedAt = performance.now();
     try {
       const answer = rewrite === undefined ? received : rewrite(received, this.#ask);
@@ -230,12 +229,14 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     } else {
       this.#settled = true;
       this.#upload?.destroy();
-      this.#reject(toGatewayError(error));
+      this.#reject(toGatewayError(error, this.#upstream.maxHeaderBytes));
     }
   }
 }
 
-const flushHead = (exchange: HttpExchange): void => exchange.flushHead();
+function sendHead(exchange: HttpExchange): void {
+  exchange.sendHead();
+}
 
 /** Latin-1 is the one coding in which a string is the bytes themselves. */
 function endWith(outgoing: ServerResponse, body: Buffer): void {

@@ -6,13 +6,12 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { ALLOWED_METHODS, ERRORS, GatewayError } from '../errors.ts';
-import type { ErrorCode } from '../errors.ts';
-import { rawAnswer, refuseUpgrade, sendAnswer } from './answer.ts';
-import type { AnswerEdit } from './answer-edit.ts';
+import { GatewayError } from '../errors.ts';
 import { awaitContinue } from './body.ts';
-import type { HeaderLines } from './exchange.ts';
-import { isClosing, linger } from './linger.ts';
+import { MAX_HEADER_BYTES } from './header-limit.ts';
+import { isClosing } from './linger.ts';
+import { createOwnAnswers } from './own-answers.ts';
+import type { OwnAnswer, OwnAnswerOptions, OwnAnswers } from './own-answers.ts';
 import { asksForWebSocket, findMalformation } from './request-rules.ts';
 import { Traffic } from './traffic.ts';
 
@@ -23,6 +22,7 @@ export interface DownstreamLimits {
   readonly idleTimeoutMs: number;
   /** How long an idle connection is kept; longer than the front proxy keeps its side, so that it closes first. */
   readonly keepAliveTimeoutMs: number;
+  /** Request line and header lines together. */
   readonly maxHeaderBytes: number;
 }
 
@@ -30,16 +30,8 @@ export const DEFAULT_LIMITS: DownstreamLimits = {
   headersTimeoutMs: 20_000,
   idleTimeoutMs: 60_000,
   keepAliveTimeoutMs: 75_000,
-  maxHeaderBytes: 16 * 1024,
+  maxHeaderBytes: MAX_HEADER_BYTES,
 };
-
-/** An answer that no stage gives. */
-export interface OwnAnswer {
-  readonly status: number;
-  readonly code?: ErrorCode | undefined;
-  /** Absent where the bytes were no request. */
-  readonly incoming?: IncomingMessage;
-}
 
 export interface DownstreamOptions {
   /** Called once per request, never for one that was answered here. */
@@ -51,7 +43,7 @@ export interface DownstreamOptions {
   /** Whether this path is a socket path. Elsewhere `Upgrade` is dropped and the request served as an ordinary one. */
   readonly mayUpgrade: (incoming: IncomingMessage) => boolean;
   /** Applied to the answers that are given here, without `handle`; any other answer is edited by whoever gives it. */
-  readonly answerEdit?: AnswerEdit;
+  readonly ownAnswerEdit?: OwnAnswerOptions['edit'];
   /** Told of every request that was answered here, without `handle`: nobody else will see it. */
   readonly answered?: (own: OwnAnswer) => void;
   readonly limits?: Partial<DownstreamLimits>;
@@ -72,7 +64,13 @@ export interface Downstream {
 
 export function createDownstream(options: DownstreamOptions): Downstream {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const traffic = new Traffic();
+  const { ownAnswerEdit: edit, answered } = options;
+  const parts: Parts = {
+    ...options,
+    traffic: new Traffic(),
+    own: createOwnAnswers({ edit, answered, maxHeaderBytes: limits.maxHeaderBytes }),
+  };
+  const { traffic, own } = parts;
   const server = createServer({
     maxHeaderSize: limits.maxHeaderBytes,
     headersTimeout: limits.headersTimeoutMs,
@@ -81,8 +79,10 @@ export function createDownstream(options: DownstreamOptions): Downstream {
     connectionsCheckingInterval: Math.min(5_000, Math.max(20, Math.floor(limits.headersTimeoutMs / 4))),
     insecureHTTPParser: false,
     requireHostHeader: false,
+    // Behind a request that is still being answered it would write into that answer: there it is an ordinary one.
     shouldUpgradeCallback: (incoming) =>
       asksForWebSocket(incoming.method ?? '', incoming.httpVersion, incoming.rawHeaders) &&
+      traffic.lastOn(incoming.socket) === undefined &&
       options.mayUpgrade(incoming),
   });
   server.timeout = limits.idleTimeoutMs;
@@ -90,39 +90,39 @@ export function createDownstream(options: DownstreamOptions): Downstream {
     traffic.connect(socket);
   });
   server.on('request', (incoming, outgoing) => {
-    accept(traffic, options, incoming, outgoing);
+    if (traffic.expect(incoming.socket, outgoing)) accept(parts, incoming, outgoing);
   });
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
     awaitContinue(incoming);
-    accept(traffic, options, incoming, outgoing);
+    if (traffic.expect(incoming.socket, outgoing)) accept(parts, incoming, outgoing);
   });
   server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    answerError(options, outgoing, 'expectation_failed');
-    options.answered?.({ ...told('expectation_failed'), incoming });
+    own.error(incoming, outgoing, 'expectation_failed');
   });
   server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
-    socket.on('error', ignore);
-    refuseOnSocket(options, incoming, socket, 'method_not_allowed', ALLOW);
+    keepGoing(traffic, socket);
+    traffic.breakOff(socket, () => own.errorOnSocket(incoming, socket, 'method_not_allowed'));
   });
   server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
-    acceptUpgrade(traffic, options, incoming, socket, head);
+    acceptUpgrade(parts, incoming, socket, head);
   });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    answerBroken(traffic, options, error, socket);
+    if (socket instanceof Socket) answerBroken(parts, error.code, socket);
   });
   return { server, running: () => traffic.running, drain: (limitMs) => traffic.drain(server, limitMs) };
 }
 
-function accept(
-  traffic: Traffic,
-  options: DownstreamOptions,
-  incoming: IncomingMessage,
-  outgoing: ServerResponse,
-): void {
-  if (isClosing(incoming.socket)) return;
+interface Parts extends DownstreamOptions {
+  readonly traffic: Traffic;
+  readonly own: OwnAnswers;
+}
+
+function accept(parts: Parts, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { traffic, own } = parts;
+  if (isClosing(incoming.socket) || outgoing.headersSent) return;
   // Requests sent ahead of their answers are served one after the other: one connection, one exchange.
   if (outgoing.socket === null) {
-    outgoing.once('socket', () => accept(traffic, options, incoming, outgoing));
+    outgoing.once('socket', () => accept(parts, incoming, outgoing));
     return;
   }
   traffic.add(incoming.socket, outgoing);
@@ -135,32 +135,22 @@ function accept(
     const { code, detail } = malformation;
     // What the client sends next may be read differently than it was meant.
     outgoing.shouldKeepAlive = false;
-    if (options.refuse === undefined) answerError(options, outgoing, code, detail);
-    else options.refuse(incoming, outgoing, new GatewayError(code, { detail }));
-  } else if (method === 'OPTIONS' && isFinalRecipient(incoming)) {
-    sendAnswer(outgoing, 204, ownLines(options, 204, ALLOW), '');
-    options.answered?.({ status: 204, incoming });
-  } else options.handle(incoming, outgoing);
+    if (parts.refuse === undefined) own.error(incoming, outgoing, code, detail);
+    else parts.refuse(incoming, outgoing, new GatewayError(code, { detail }));
+  } else if (method === 'OPTIONS' && isFinalRecipient(incoming)) own.options(incoming, outgoing);
+  else parts.handle(incoming, outgoing);
 }
 
-function acceptUpgrade(
-  traffic: Traffic,
-  options: DownstreamOptions,
-  incoming: IncomingMessage,
-  socket: Duplex,
-  head: Buffer,
-): void {
+function acceptUpgrade(parts: Parts, incoming: IncomingMessage, socket: Duplex, head: Buffer): void {
+  const { traffic, own } = parts;
   socket.on('error', ignore);
   traffic.addTunnel(socket);
   const { method = '', url = '', httpVersion, rawHeaders } = incoming;
   const malformation = findMalformation(method, url, httpVersion, rawHeaders);
-  // An upgrade behind a request that is still being answered would write into that answer.
-  if (traffic.answerOn(socket) !== undefined || isClosing(incoming.socket)) socket.destroy();
-  else if (malformation !== undefined) {
-    refuseOnSocket(options, incoming, socket, malformation.code, [], malformation.detail);
-  } else if (traffic.draining) {
-    refuseOnSocket(options, incoming, socket, 'draining', ['retry-after', '1']);
-  } else options.upgrade(incoming, socket, head);
+  if (isClosing(incoming.socket)) socket.destroy();
+  else if (malformation !== undefined) own.errorOnSocket(incoming, socket, malformation.code, malformation.detail);
+  else if (traffic.draining) own.errorOnSocket(incoming, socket, 'draining');
+  else parts.upgrade(incoming, socket, head);
 }
 
 /**
@@ -174,69 +164,31 @@ function onSilence(this: ServerResponse): void {
   else socket.setTimeout(socket.timeout ?? 0);
 }
 
-/** The connection ends with such an answer. */
-function answerError(options: DownstreamOptions, outgoing: ServerResponse, code: ErrorCode, detail?: string): void {
-  outgoing.shouldKeepAlive = false;
-  const { status } = ERRORS[code];
-  const lines = ownLines(options, status, code === 'method_not_allowed' ? ALLOW : []);
-  sendAnswer(outgoing, status, lines, errorBody(code, detail));
-}
-
-function refuseOnSocket(
-  options: DownstreamOptions,
-  incoming: IncomingMessage,
-  socket: Duplex,
-  code: ErrorCode,
-  own: HeaderLines,
-  detail?: string,
-): void {
-  const { status } = ERRORS[code];
-  refuseUpgrade(socket, status, ownLines(options, status, own), errorBody(code, detail));
-  options.answered?.({ ...told(code), incoming });
-}
-
-const told = (code: ErrorCode): OwnAnswer => ({ status: ERRORS[code].status, code });
-
-const ALLOW: HeaderLines = ['allow', ALLOWED_METHODS];
-
-function ownLines({ answerEdit }: DownstreamOptions, status: number, own: HeaderLines = []): string[] {
-  const lines = [...own];
-  answerEdit?.(lines, status);
-  return lines;
-}
-
-function errorBody(code: ErrorCode, detail?: string): string {
-  const { text } = ERRORS[code];
-  return JSON.stringify({ detail: detail === undefined ? text : `${text} ${detail}`, code });
-}
-
 /** RFC 9110 7.6.2: we are the last to see an OPTIONS request with no forwards left, or one about the server as a whole. */
 function isFinalRecipient(incoming: IncomingMessage): boolean {
   return incoming.url === '*' || incoming.headers['max-forwards'] === '0';
 }
 
-function answerBroken(
-  traffic: Traffic,
-  options: DownstreamOptions,
-  error: NodeJS.ErrnoException,
-  socket: Duplex,
-): void {
-  if (socket.destroyed || !(socket instanceof Socket) || isClosing(socket)) return;
-  const begun = traffic.answerOn(socket)?.headersSent === true;
-  if (begun || error.code === 'ECONNRESET' || error.code === 'EPIPE' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const code = brokenCode(error.code);
-  const { status } = ERRORS[code];
-  linger(socket, rawAnswer(status, ownLines(options, status), errorBody(code)));
-  options.answered?.(told(code));
+/** Bytes that are no request, or one that does not end in time. */
+function answerBroken({ traffic, own }: Parts, code: string | undefined, socket: Socket): void {
+  if (socket.destroyed || isClosing(socket)) return;
+  const last = traffic.lastOn(socket);
+  // Whoever ends the connection before its answer loses it.
+  const hasLeft = code === 'ECONNRESET' || code === 'EPIPE' || (last !== undefined && socket.readableEnded);
+  if (hasLeft || !socket.writable) socket.destroy();
+  else if (last === undefined || last.req.complete) traffic.breakOff(socket, () => own.broken(socket, code));
+  // What is broken is the body of the last request: if others are before it, its answer waits for its turn.
+  else if (last.socket === null) own.brokenBody(last, code);
+  else if (last.headersSent) socket.destroy();
+  else own.broken(socket, code);
 }
 
-function brokenCode(code: string | undefined): ErrorCode {
-  if (code === 'HPE_HEADER_OVERFLOW') return 'headers_too_large';
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return 'request_timeout';
-  return code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW' ? 'body_too_large' : 'request_malformed';
+/** Node lets go of a connection with a CONNECT, also where answers are still due on it: this does what Node would. */
+function keepGoing(traffic: Traffic, socket: Duplex): void {
+  socket.on('error', ignore);
+  socket.on('drain', () => traffic.answerOn(socket)?.emit('drain'));
+  socket.once('end', () => socket.destroy()).once('timeout', () => socket.destroy());
+  socket.resume();
 }
 
 function ignore(): void {

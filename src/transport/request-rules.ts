@@ -13,7 +13,7 @@ const CONNECTION_OPTIONS: ReadonlySet<string> = new Set(['close', 'keep-alive', 
 const AUTHORITY = /^(?:[a-z\d._-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i;
 
 export interface Malformation {
-  readonly code: 'request_malformed' | 'headers_too_large' | 'method_not_allowed';
+  readonly code: 'request_malformed' | 'headers_too_large' | 'method_not_allowed' | 'version_not_supported';
   /** For the client: which rule, in one sentence. */
   readonly detail: string;
 }
@@ -21,7 +21,8 @@ export interface Malformation {
 /**
  * The first rule that the request breaks, or undefined.
  *
- * Sources: RFC 9112 3.2 (Host, absolute form), 6.1 and 6.3 (framing); RFC 9110 7.6.1 (Connection), 9.3.8 (TRACE).
+ * Sources: RFC 9112 3.2 (Host, absolute form), 6.1 and 6.3 (framing); RFC 9110 7.6.1 (Connection), 9.3.8 (TRACE), 15.6.6
+ * (version).
  */
 export function findMalformation(
   method: string,
@@ -29,10 +30,16 @@ export function findMalformation(
   httpVersion: string,
   rawHeaders: HeaderLines,
 ): Malformation | undefined {
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    return { code: 'version_not_supported', detail: `The request line says HTTP/${httpVersion}, or no version.` };
+  }
   if (method === 'TRACE' || method === 'CONNECT')
     return { code: 'method_not_allowed', detail: `${method} is refused.` };
   if (rawHeaders.length > 2 * MAX_FIELDS) {
-    return { code: 'headers_too_large', detail: `At most ${MAX_FIELDS} header fields are accepted.` };
+    return {
+      code: 'headers_too_large',
+      detail: `There are ${rawHeaders.length / 2} lines; at most ${MAX_FIELDS} are accepted.`,
+    };
   }
   if (!target.startsWith('/') && !(target === '*' && method === 'OPTIONS')) {
     return malformed('The request target must be a path.');
@@ -59,7 +66,7 @@ export function findMalformation(
   }
   if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) return malformed('Exactly one Host field is needed.');
   if (lengths + codings > 1) return malformed('The length of the body is given more than once.');
-  if (codings > 0 && httpVersion === '1.0') return malformed('HTTP/1.0 has no Transfer-Encoding.');
+  if (codings > 0 && httpVersion !== '1.1') return malformed('HTTP/1.0 has no Transfer-Encoding.');
   return undefined;
 }
 

@@ -8,6 +8,10 @@ const LAST_CALL_MS = 2_500;
 interface Connection {
   /** The answer being given on it; requests are served one after the other, so that there is at most one. */
   answer: ServerResponse | undefined;
+  /** The answer to the request that came last; it may have to wait for others. */
+  last: ServerResponse | undefined;
+  /** What came after `last` cannot be served. */
+  isBroken: boolean;
 }
 
 /**
@@ -30,8 +34,16 @@ export class Traffic {
   }
 
   connect(socket: Duplex): void {
-    this.#connections.set(socket, { answer: undefined });
+    this.#connections.set(socket, { answer: undefined, last: undefined, isBroken: false });
     socket.once('close', () => this.#connections.delete(socket));
+  }
+
+  /** A request came, whose answer is due once those before it are given. @returns false where it will never be */
+  expect(socket: Duplex, outgoing: ServerResponse): boolean {
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) return true;
+    if (!connection.isBroken) connection.last = outgoing;
+    return !connection.isBroken;
   }
 
   add(socket: Duplex, outgoing: ServerResponse): void {
@@ -41,6 +53,7 @@ export class Traffic {
     if (this.#draining) outgoing.shouldKeepAlive = false;
     outgoing.on('close', () => {
       if (connection?.answer === outgoing) connection.answer = undefined;
+      if (connection?.last === outgoing) connection.last = undefined;
       this.#running -= 1;
       if (this.#running === 0) this.#onQuiet?.();
     });
@@ -56,6 +69,32 @@ export class Traffic {
     const answer = this.#connections.get(socket)?.answer;
     // Node takes the socket away from an answer once it is out, a moment before its 'close'.
     return answer?.socket === socket ? answer : undefined;
+  }
+
+  /** The answer that all others on this connection come before, undefined where none is due. */
+  lastOn(socket: Duplex): ServerResponse | undefined {
+    const last = this.#connections.get(socket)?.last;
+    return last?.writableFinished === true || last?.destroyed === true ? undefined : last;
+  }
+
+  /**
+   * Ends a connection on which no further request can be read, but not before the answers that are due on it are given
+   * (RFC 9112 9.3.2). A client that asked for a close, or got one, hears nothing more.
+   *
+   * @param refuse says why, and closes; called once at most
+   */
+  breakOff(socket: Duplex, refuse: () => void): void {
+    const connection = this.#connections.get(socket);
+    if (connection?.isBroken === true) return;
+    const last = this.lastOn(socket);
+    if (connection === undefined || last === undefined) {
+      refuse();
+      return;
+    }
+    connection.isBroken = true;
+    last.once('close', () => {
+      if (socket.writable) refuse();
+    });
   }
 
   /** See `Downstream.drain`. */

@@ -186,7 +186,7 @@ class Handshake implements Dispatcher.DispatchHandler {
     this.#release();
     // Begun means that a refusal is cut in its middle, and that must show.
     if (this.#status !== 0) cut(this.#socket);
-    this.#reject(error instanceof ClientGone ? error : toGatewayError(error));
+    this.#reject(error instanceof ClientGone ? error : toGatewayError(error, this.#upstream.maxHeaderBytes));
   }
 
   readonly #keepEarly = (chunk: Buffer): void => {

@@ -3,6 +3,8 @@ import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Pool, buildConnector } from 'undici';
 import { unreachableBecause } from '../unreachable.ts';
+import { MAX_HEADER_BYTES } from './header-limit.ts';
+import { watchInterimAnswers } from './interim.ts';
 import { createPeerLookup } from './peer.ts';
 import type { AddressRange, PeerLookup } from './peer.ts';
 
@@ -20,6 +22,8 @@ export interface UpstreamOptions {
   readonly trustedProxies: readonly AddressRange[];
   /** What the readiness probe asks for; any answer below 500 will do. */
   readonly probePath: string;
+  /** Longest status line and header lines of an answer together. */
+  readonly maxHeaderBytes?: number;
 }
 
 export interface Upstream {
@@ -29,6 +33,7 @@ export interface Upstream {
   readonly peerOf: PeerLookup;
   readonly forwardsEarlyHints: boolean;
   readonly idleTimeoutMs: number;
+  readonly maxHeaderBytes: number;
   /** One small request. @returns why it is not answered, within `withinMs`, or undefined where it is; never rejects */
   findProblem(withinMs?: number): Promise<string | undefined>;
   /** Closes every connection; what still runs is cut. */
@@ -37,14 +42,18 @@ export interface Upstream {
 
 /** Below the 5 s after which uvicorn drops an idle connection, so that it is not reused in that very moment. */
 const IDLE_CONNECTION_MS = 4_000;
-export const MAX_HEADER_BYTES = 16 * 1024;
 
 export function createUpstream(options: UpstreamOptions): Upstream {
+  const { maxHeaderBytes = MAX_HEADER_BYTES } = options;
   const connect = buildConnector({ timeout: options.connectTimeoutMs, allowH2: false });
+  const interim = watchInterimAnswers();
   const pool = new Pool(options.url.origin, {
     connect: (target, callback) => {
       connect(target, (error, socket) => {
-        if (error === null) markResets(socket);
+        if (error === null) {
+          markResets(socket);
+          interim.watch(socket);
+        }
         (callback as (error: Error | null, socket: unknown) => void)(error, socket);
       });
     },
@@ -55,7 +64,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     keepAliveTimeoutThreshold: 1_000,
     headersTimeout: options.responseTimeoutMs,
     bodyTimeout: options.idleTimeoutMs,
-    maxHeaderSize: MAX_HEADER_BYTES,
+    maxHeaderSize: maxHeaderBytes,
   });
   return {
     pool,
@@ -63,8 +72,12 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     peerOf: createPeerLookup(options.trustedProxies),
     forwardsEarlyHints: options.earlyHints === 'forward',
     idleTimeoutMs: options.idleTimeoutMs,
+    maxHeaderBytes,
     findProblem: (withinMs = 2_000) => probe(pool, options.probePath, withinMs),
-    close: () => pool.destroy(),
+    close() {
+      interim.close();
+      return pool.destroy();
+    },
   };
 }
 

@@ -27,7 +27,8 @@ export interface RecordingUpstream {
 /** Records each request, reads its body, then calls `answer` (default: 200 with `ok`). */
 export async function startRecordingUpstream(answer: RequestListener = answerOk): Promise<RecordingUpstream> {
   const requests: RecordedRequest[] = [];
-  const server = createServer((incoming, outgoing) => {
+  // more than the gate lets through: what is too large is the gate's to say
+  const server = createServer({ maxHeaderSize: 256 * 1024 }, (incoming, outgoing) => {
     const request = record(incoming);
     requests.push(request);
     const parts: Buffer[] = [];

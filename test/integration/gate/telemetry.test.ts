@@ -104,7 +104,7 @@ describe('an access line', () => {
       { path: '/api', status: 417, code: 'expectation_failed' },
     ],
     ['bytes that are no request', 'what is this\r\n\r\n', { status: 400, code: 'request_malformed' }],
-    ['headers that are too long', `GET / HTTP/1.1\r\nA: ${'x'.repeat(20_000)}\r\n\r\n`, { status: 431 }],
+    ['headers that are too long', `GET / HTTP/1.1\r\nA: ${'x'.repeat(70_000)}\r\n\r\n`, { status: 431 }],
     [
       'an upgrade with two lengths',
       'GET /ws/socket.io/ HTTP/1.1\r\nHost: gate\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n',

@@ -1,6 +1,7 @@
 /** What RFC 9110 and 9112 ask of an intermediary, as a numbered list; each duty seen on the wire, on both sides. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import type { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import type { RawConnection } from '../../support/raw-connection.ts';
 import { parseAnswer, rawRequest, requestText } from '../../support/raw-connection.ts';
@@ -217,12 +218,56 @@ describe('duty 9: Expect', () => {
 });
 
 describe('duty 10: interim answers', () => {
-  test.each(['102 Processing', '103 Early Hints', '110 Odd'])('%s is swallowed', async (interim) => {
+  test.each(['100 Continue', '102 Processing', '103 Early Hints', '110 Odd'])('%s is swallowed', async (interim) => {
     const { text } = await answerTo(
       `HTTP/1.1 ${interim}\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok`,
     );
     expect(text).toMatch(/^HTTP\/1.1 200 /);
     expect(parseAnswer(text).body).toBe('ok');
+  });
+
+  test.each([1, 2, 5, 9, 11, 12, 13, 26])('several kinds of them are, in packets of %i bytes', async (size) => {
+    const bytes =
+      'HTTP/1.1 100 Continue\r\nX-A: HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100\r\n\r\n' +
+      'HTTP/1.1 200 OK\r\nX-A: HTTP/1.1 100 OK\r\nContent-Length: 25\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n';
+    const backend = await startByteUpstream((socket) => {
+      socket.setNoDelay(true);
+      const sendFrom = (at: number) => {
+        if (at < bytes.length) socket.write(bytes.slice(at, at + size), () => setImmediate(sendFrom, at + size));
+      };
+      sendFrom(0);
+    });
+    const relay = await relayTo(backend);
+    const answer = await rawRequest(relay.port, requestText('GET /x'));
+    expect([answer.status, answer.field('x-a')]).toEqual([200, 'HTTP/1.1 100 OK']);
+    expect(answer.body).toBe('HTTP/1.1 100 Continue\r\n\r\n');
+  });
+
+  test('100 is passed over on every request of a connection, also while the body goes up, and no byte of a body is changed', async () => {
+    const backend = await startByteUpstream((socket) => {
+      const answer = () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n');
+      socket.write('HTTP/1.1 100 Continue\r\n\r\n', answer);
+      socket.on('data', () => socket.write('HTTP/1.1 100 Continue\r\n\r\n', answer));
+    });
+    const relay = await relayTo(backend);
+    for (let round = 0; round < 3; round += 1) {
+      const answer = await rawRequest(relay.port, requestText('GET /x'));
+      expect([answer.status, answer.body]).toEqual([200, 'HTTP/1.1 100 Continue\r\n\r\n']);
+    }
+    expect(backend.sockets).toHaveLength(1);
+    const upload = await rawRequest(
+      relay.port,
+      requestText('POST /x', ['Content-Length: 100000'], 'x'.repeat(100_000)),
+    );
+    expect(upload.status).toBe(200);
+  });
+
+  test('100 before the answer to a handshake is passed over too', async () => {
+    const backend = await startScriptedUpstream(`HTTP/1.1 100 Continue\r\n\r\n${ACCEPTED}hello`, 'open');
+    const relay = await relayTo(backend);
+    const client = await connectTo(relay);
+    client.send(HANDSHAKE);
+    expect(await client.receives('hello')).toMatch(/^HTTP\/1.1 101 /);
   });
 
   test('103 is passed on where the front knows it, with its links and nothing else', async () => {
@@ -352,6 +397,41 @@ describe('duty 14: a cut answer does not look complete', () => {
     expect(text).not.toContain('\r\n0\r\n\r\n');
     expect(relay.outcomes).toEqual(['truncated']);
   });
+});
+
+describe('duty 14: an upstream that dies behind the head of its answer', () => {
+  const heads = [
+    ['with a short length', 'Content-Length: 100\r\n\r\n', 502],
+    ['with a long length', 'Content-Length: 100000\r\n\r\n', 200],
+    ['in chunks', 'Transfer-Encoding: chunked\r\n\r\n', 200],
+    ['in chunks, the first of which is broken', 'Transfer-Encoding: chunked\r\n\r\nzz\r\n', 200],
+    ['of an event stream', 'Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n', 200],
+  ] as const;
+  test.each(
+    heads.flatMap(([name, rest, status]) =>
+      (['in one packet', 'at once', 'by a reset', 'later'] as const).map((how) => [name, how, rest, status] as const),
+    ),
+  )('%s, %s: the client learns of it', async (_name, how, rest, status) => {
+    const backend = await startByteUpstream((socket) => {
+      const head = `HTTP/1.1 200 OK\r\n${rest}`;
+      if (how === 'in one packet') socket.end(head);
+      else socket.write(head, () => (how === 'later' ? setTimeout(() => socket.end(), 50) : die(socket, how)));
+    });
+    const relay = await relayTo(backend);
+    const client = await connectTo(relay);
+    client.send(requestText('GET /x'));
+    const text = await client.closes();
+    expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    // A head without the end of its body is the visible cut.
+    if (status === 200) expect(text).toMatch(/\r\n\r\n$/);
+    expect(text).not.toContain('\r\n0\r\n\r\n');
+    expect(relay.outcomes).toEqual([status === 200 ? 'truncated' : 'upstream_unreachable']);
+  });
+
+  function die(socket: Socket, how: 'at once' | 'by a reset'): void {
+    if (how === 'at once') socket.end();
+    else socket.resetAndDestroy();
+  }
 });
 
 describe('duty 15: an HTTP/1.0 client', () => {
@@ -535,42 +615,113 @@ describe('duty 23: Host', () => {
 });
 
 describe('duty 24: sizes of headers', () => {
-  test('a request with 17 KB of fields gets 431', async () => {
-    const { relay } = await recording();
-    const answer = await rawRequest(relay.port, requestText('GET /x', [`X-A: ${'a'.repeat(17_000)}`]));
+  test.each([
+    ['cookies', requestText('GET /x', [`Cookie: a=${'a'.repeat(66_000)}`])],
+    [
+      'fields',
+      requestText(
+        'GET /x',
+        Array.from({ length: 66 }, (_value, index) => `X-${index}: ${'a'.repeat(1_000)}`),
+      ),
+    ],
+    ['a query', requestText(`GET /x?${'a'.repeat(66_000)}`)],
+    ['a path', requestText(`GET /${'a'.repeat(66_000)}`)],
+  ])('a request with 66 KB of %s gets 431, which says the limit and what to do', async (_name, bytes) => {
+    const { relay, backend } = await recording();
+    const answer = await rawRequest(relay.port, bytes);
     expect(answer.status).toBe(431);
     expect(answer.field('connection')).toBe('close');
+    expect(answer.field('content-type')).toBe('application/json');
+    expect(JSON.parse(answer.body)).toEqual({
+      detail:
+        'The request line and its headers are larger than this gateway accepts. They have more than 64 KB (MODELGATE_MAX_HEADER). ' +
+        'Delete the cookies of this site, or use a shorter address.',
+      code: 'headers_too_large',
+    });
+    expect(backend.requests).toHaveLength(0);
   });
 
-  test('a request with 12 KB of fields passes', async () => {
+  test.each([
+    ['cookies', requestText('GET /x', [`Cookie: a=${'a'.repeat(60_000)}`])],
+    [
+      'fields',
+      requestText(
+        'GET /x',
+        Array.from({ length: 60 }, (_value, index) => `X-${index}: ${'a'.repeat(1_000)}`),
+      ),
+    ],
+    ['a query', requestText(`GET /x?${'a'.repeat(60_000)}`)],
+    ['a path', requestText(`GET /${'a'.repeat(60_000)}`)],
+  ])('a request with 60 KB of %s passes', async (_name, bytes) => {
     const { relay, backend } = await recording();
-    await rawRequest(relay.port, requestText('GET /x', [`X-A: ${'a'.repeat(12_000)}`]));
-    expect(backend.last().all('x-a')[0]).toHaveLength(12_000);
+    expect((await rawRequest(relay.port, bytes)).status).toBe(200);
+    const { url, fields } = backend.last();
+    expect(url.length + JSON.stringify(fields).length).toBeGreaterThan(60_000);
+  });
+
+  test('the limit is whatever it is set to', async () => {
+    const { relay } = await recording({ limits: { maxHeaderBytes: 9_000 } });
+    const answer = await rawRequest(relay.port, requestText('GET /x', [`Cookie: a=${'a'.repeat(10_000)}`]));
+    expect(answer.status).toBe(431);
+    expect(answer.body).toContain('more than 9000 bytes');
+    expect((await rawRequest(relay.port, requestText('GET /x', [`X-A: ${'a'.repeat(8_000)}`]))).status).toBe(200);
   });
 
   test('a request with 101 fields gets 431', async () => {
     const { relay, backend } = await recording();
     const fields = Array.from({ length: 99 }, (_value, index) => `X-${index}: a`);
-    expect((await rawRequest(relay.port, requestText('GET /x', fields))).status).toBe(431);
+    const answer = await rawRequest(relay.port, requestText('GET /x', fields));
+    expect(answer.status).toBe(431);
+    expect(answer.body).toContain('There are 101 lines; at most 100 are accepted.');
     expect(backend.requests).toHaveLength(0);
   });
 
-  test('a target of 17 KB gets 431', async () => {
-    const { relay } = await recording();
-    expect((await rawRequest(relay.port, requestText(`GET /${'a'.repeat(17_000)}`))).status).toBe(431);
+  /** As a sign-in by OAuth: one large token in several cookies of the 4 KB that browsers keep. */
+  const withCookies = (bytes: number, head = 'HTTP/1.1 302 Found') => {
+    const lines = Array.from(
+      { length: bytes / 4_000 },
+      (_value, index) => `Set-Cookie: c${index}=${'a'.repeat(3_985)}`,
+    );
+    return [head, ...lines, 'Location: /', 'Content-Length: 0', '', ''].join('\r\n');
+  };
+
+  test.each([16_000, 32_000, 60_000])('an answer with %i bytes of cookies passes', async (bytes) => {
+    const { text } = await answerTo(withCookies(bytes));
+    const answer = parseAnswer(text);
+    expect(answer.status).toBe(302);
+    expect(answer.headers.filter(([name]) => name === 'set-cookie')).toHaveLength(bytes / 4_000);
   });
 
-  test('an answer with 12 KB of fields passes, with 20 KB becomes 502', async () => {
-    const small = await answerTo(`HTTP/1.1 200 OK\r\nX-A: ${'a'.repeat(12_000)}\r\nContent-Length: 2\r\n\r\nok`);
-    expect(parseAnswer(small.text).status).toBe(200);
-    const large = await answerTo(`HTTP/1.1 200 OK\r\nX-A: ${'a'.repeat(20_000)}\r\nContent-Length: 2\r\n\r\nok`);
-    expect(parseAnswer(large.text).status).toBe(502);
+  test('an answer with 68 KB becomes 502, which says what was too large', async () => {
+    const { text, relay } = await answerTo(withCookies(68_000));
+    const answer = parseAnswer(text);
+    expect(answer.status).toBe(502);
+    expect(answer.body).toContain('headers are larger than this gateway accepts. They have more than 64 KB');
+    expect(relay.outcomes).toEqual(['upstream_headers_too_large']);
   });
 
-  test('an answer with 101 fields becomes 502', async () => {
+  test('so are the two answers to a handshake', async () => {
+    for (const [bytes, status] of [
+      [60_000, 101],
+      [68_000, 502],
+    ] as const) {
+      const lines = withCookies(bytes, '').slice(2).replace('Content-Length: 0\r\n\r\n', '');
+      const relay = await relayTo(
+        await startScriptedUpstream(ACCEPTED.replace('\r\n\r\n', `\r\n${lines}\r\n`), 'open'),
+      );
+      const client = await connectTo(relay);
+      client.send(HANDSHAKE);
+      const text = await client.receives('\r\n\r\n');
+      expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+      if (status === 502) expect(text).toContain('headers are larger');
+    }
+  });
+
+  test('an answer with 101 fields becomes 502, which says how many are accepted', async () => {
     const fields = Array.from({ length: 101 }, (_value, index) => `X-${index}: a\r\n`).join('');
     const { text } = await answerTo(`HTTP/1.1 200 OK\r\n${fields}\r\n`);
     expect(parseAnswer(text).status).toBe(502);
+    expect(parseAnswer(text).body).toContain('more than 100 lines');
   });
 });
 
@@ -742,4 +893,50 @@ test('duty 31: an idle upstream connection is given up before uvicorn would clos
       });
     });
   await until(async () => (await idle()) === 0, 4_900, 'the connection to be given up');
+});
+
+describe('duty 32: versions of HTTP that are not served', () => {
+  test.each([
+    ['HTTP/2.0', 'GET / HTTP/2.0\r\nHost: a\r\n\r\n', 505],
+    ['HTTP/2.0 with a body', 'POST / HTTP/2.0\r\nHost: a\r\nContent-Length: 2\r\n\r\nab', 505],
+    [
+      'HTTP/2.0 that expects something',
+      'POST / HTTP/2.0\r\nHost: a\r\nExpect: tea\r\nContent-Length: 2\r\n\r\nab',
+      505,
+    ],
+    ['HTTP/2.0 to the server itself', 'OPTIONS * HTTP/2.0\r\nHost: a\r\n\r\n', 505],
+    ['an upgrade in HTTP/2.0', HANDSHAKE.replace('HTTP/1.1', 'HTTP/2.0'), 505],
+    ['HTTP/0.9', 'GET / HTTP/0.9\r\nHost: a\r\n\r\n', 505],
+    ['HTTP/0.9 with a coding', 'POST / HTTP/0.9\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n', 505],
+    ['no version', 'GET /\r\n\r\n', 505],
+    ['no version, and fields', 'GET /\r\nHost: a\r\n\r\n', 505],
+    ['no version, and a body', 'POST /\r\nHost: a\r\nContent-Length: 2\r\n\r\nab', 505],
+    ['no version and a bare line feed', 'GET /\n\n', 400],
+    ['HTTP/1.2', 'GET / HTTP/1.2\r\nHost: a\r\n\r\n', 400],
+    ['HTTP/1.10', 'GET / HTTP/1.10\r\nHost: a\r\n\r\n', 400],
+    ['HTTP/3.0', 'GET / HTTP/3.0\r\nHost: a\r\n\r\n', 400],
+    ['HTTP/2', 'GET / HTTP/2\r\nHost: a\r\n\r\n', 400],
+    ['http/1.1', 'GET / http/1.1\r\nHost: a\r\n\r\n', 400],
+    ['a space behind the version', 'GET / HTTP/1.1 \r\nHost: a\r\n\r\n', 400],
+    ['HTTP/1.0 with a coding', 'POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n', 400],
+    ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+    ['a preface in HTTP/1.1', 'PRI * HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+  ])('%s goes no further', async (_name, bytes, status) => {
+    const { relay, backend } = await recording();
+    const client = await connectTo(relay);
+    client.send(bytes);
+    const answer = parseAnswer(await client.closes());
+    expect(answer.status).toBe(status);
+    expect(answer.field('connection')).toBe('close');
+    expect(backend.requests).toHaveLength(0);
+  });
+
+  test('the refusal says which version was found and which is served', async () => {
+    const { relay } = await recording();
+    const { body } = await rawRequest(relay.port, 'GET / HTTP/2.0\r\nHost: a\r\n\r\n');
+    expect(JSON.parse(body)).toEqual({
+      detail: 'This version of HTTP is not served here. Use HTTP/1.1. The request line says HTTP/2.0, or no version.',
+      code: 'version_not_supported',
+    });
+  });
 });

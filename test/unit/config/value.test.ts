@@ -42,6 +42,24 @@ describe('sizes', () => {
   ])('%j is read as %j bytes', (text, expected) => expect(read(schema, text)).toBe(expected));
 });
 
+describe('origins', () => {
+  test.each([
+    ['*', 'any'],
+    ['https://a.test', new Set(['https://a.test'])],
+    ['https://a.test;http://b.test:5173', new Set(['https://a.test', 'http://b.test:5173'])],
+    // of a desktop application (CORS_ALLOW_CUSTOM_SCHEME)
+    ['app://localhost', new Set(['app://localhost'])],
+    // matches nothing, but the backend takes it
+    ['https://a.test/', new Set(['https://a.test/'])],
+    ['*;https://a.test', 'refused'],
+    ['https://a.test;', 'refused'],
+    ['https://a.test,https://b.test', 'refused'],
+    ['a.test', 'refused'],
+    ['https://', 'refused'],
+    ['', 'refused'],
+  ])('%j are read as %j', (text, expected) => expect(read(value.origins, text)).toEqual(expected));
+});
+
 describe('the backend address', () => {
   test.each(['http://open-webui:8080', 'https://chat.example.com', 'http://[::1]:3000/', 'http://10.0.0.2'])(
     '%s is accepted',

@@ -38,6 +38,12 @@ describe('a request', () => {
     expect(find(['Transfer-Encoding', 'chunked'], '/x', 'POST', '1.0')).toBe('request_malformed');
   });
 
+  test.each(['2.0', '0.9'])('of HTTP/%s is not served, whatever else is wrong with it', (version) => {
+    expect(find(['Host', 'a'], '/x', 'GET', version)).toBe('version_not_supported');
+    expect(find(['Transfer-Encoding', 'chunked'], '/x', 'POST', version)).toBe('version_not_supported');
+    expect(find([], 'x', 'CONNECT', version)).toBe('version_not_supported');
+  });
+
   test('has a path, or an asterisk for OPTIONS', () => {
     expect(find(['Host', 'a'], '*', 'OPTIONS')).toBeUndefined();
     for (const target of ['*', 'http://a/x', '', 'x', '?x'])

@@ -16,16 +16,25 @@ test.each([
   [new errors.HeadersTimeoutError(), 'upstream_timeout'],
   [new errors.BodyTimeoutError(), 'upstream_timeout'],
   [new errors.SocketError('bad response'), 'upstream_invalid'],
-  [new errors.HeadersOverflowError(), 'upstream_invalid'],
+  [new errors.HeadersOverflowError(), 'upstream_headers_too_large'],
   [new errors.ResponseContentLengthMismatchError(), 'upstream_invalid'],
   [coded('ERR_INVALID_CHAR'), 'upstream_invalid'],
   [new errors.InvalidArgumentError('invalid request path'), 'request_malformed'],
 ])('%s is %s', (error, code) => {
-  expect(toGatewayError(error).code).toBe(code);
-  expect(toGatewayError(error).cause).toBe(error);
+  expect(toGatewayError(error, 65_536).code).toBe(code);
+  expect(toGatewayError(error, 65_536).cause).toBe(error);
 });
 
 test('an error of our own stays what it is', () => {
   const error = new GatewayError('request_timeout');
-  expect(toGatewayError(error)).toBe(error);
+  expect(toGatewayError(error, 65_536)).toBe(error);
+});
+
+test.each([
+  [65_536, '64 KB'],
+  [10_000, '10000 bytes'],
+])('headers beyond %i bytes are told with their limit and its setting', (limit, text) => {
+  expect(toGatewayError(new errors.HeadersOverflowError(), limit).message).toBe(
+    `The backend sent an answer whose headers are larger than this gateway accepts. They have more than ${text} (MODELGATE_MAX_HEADER).`,
+  );
 });
