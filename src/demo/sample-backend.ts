@@ -64,7 +64,8 @@ export async function startSampleBackend(options: SampleBackendOptions): Promise
   const received: ReceivedRequest[] = [];
   const context: SampleContext = { directory, models, provider, secretKey: options.secretKey, invoked: [] };
   const answer = createAnswer(context, options.apiKeyHeader ?? 'x-api-key');
-  const server = createServer((request, response) => {
+  // as much as Open WebUI takes, which the gate must not stay below
+  const server = createServer({ maxHeaderSize: 128 * 1024 }, (request, response) => {
     serve(request, response).catch(() => response.destroy()); // the other side went away in the middle
   });
 

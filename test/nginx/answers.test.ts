@@ -1,5 +1,8 @@
 /** What a client, the backend and both logs are told at the committed edge, whoever of the three answers. */
+import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
+import type { IncomingHttpHeaders } from 'node:http2';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { chat } from '../support/attacks.ts';
 import type { Edge } from '../support/edge.ts';
@@ -11,6 +14,7 @@ import { askOnce } from '../support/https-client.ts';
 import { rawRequest } from '../support/raw-connection.ts';
 import { startRecordingUpstream } from '../support/upstreams.ts';
 import type { RecordingUpstream } from '../support/upstreams.ts';
+import { withTimeout } from '../support/with-timeout.ts';
 
 /** What the gate puts on every answer, and nginx on what it answers itself. */
 const OF_THE_GATE = [
@@ -36,7 +40,12 @@ function answer({ url = '' }: IncomingMessage, outgoing: ServerResponse): void {
   else if (url.startsWith('/static/moved')) outgoing.writeHead(302, { ...headers, location: '/static/x' }).end();
   else if (url.startsWith('/static/steering'))
     outgoing.writeHead(200, { ...headers, 'x-accel-redirect': '/api/other', 'x-accel-limit-rate': '1' }).end('ok');
-  else if (url.startsWith('/static/missing')) outgoing.writeHead(404, headers).end('no');
+  else if (url.startsWith('/oauth/')) {
+    // Open WebUI keeps the tokens of its provider in cookies of the browser: they grow with the groups of the user
+    const count = Number(new URL(url, 'http://a').searchParams.get('bytes')) / 4_000;
+    const cookies = Array.from({ length: count }, (_value, index) => `oauth_${index}=${'a'.repeat(3_980)}`);
+    outgoing.writeHead(302, { ...headers, location: '/', 'set-cookie': cookies }).end();
+  } else if (url.startsWith('/static/missing')) outgoing.writeHead(404, headers).end('no');
   else outgoing.writeHead(200, { ...headers, 'content-type': 'text/html' }).end('ok');
 }
 
@@ -111,8 +120,8 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
     test.each([
       ['a body beyond its limit', 413, '/api/v1/files/', { 'content-length': String(2 ** 30 + 1) }, 'POST'],
       ['a method that it does not know how to serve', 405, '/static/x', {}, 'TRACE'],
-      ['a path beyond its buffer', 414, `/${'x'.repeat(20_000)}`, {}, 'GET'],
-      ['a field beyond its buffer', 400, '/static/x', { 'x-long': 'x'.repeat(20_000) }, 'GET'],
+      ['a path beyond its buffer', 414, `/${'x'.repeat(70_000)}`, {}, 'GET'],
+      ['a field beyond its buffer', 431, '/static/x', { 'x-long': 'x'.repeat(70_000) }, 'GET'],
     ])('on %s, which nginx answers itself', async (_what, status, path, headers, method) => {
       const got = await askOnce(`${edge.url}${path}`, { method, headers });
       expect(got.status).toBe(status);
@@ -122,6 +131,28 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
       expect([got.field('cache-control'), got.field('server')]).toEqual(['no-store', 'nginx']);
       expect(got.field('x-request-id')).toMatch(/^[0-9a-f]{32}$/);
       expect(got.body).not.toMatch(/\d\.\d/);
+    });
+
+    test('and a page of another origin can read it, and nobody else’s answer is touched', async () => {
+      const origin = 'https://intranet.acme.test';
+      const own = await askOnce(`${edge.url}/static/x`, { headers: { origin, 'x-long': 'x'.repeat(70_000) } });
+      expect(own.status).toBe(431);
+      expect([own.field('access-control-allow-origin'), own.field('access-control-allow-credentials')]).toEqual([
+        origin,
+        'true',
+      ]);
+      expect([own.field('vary'), own.field('access-control-expose-headers')]).toEqual([
+        'Origin',
+        'Retry-After, X-Request-Id',
+      ]);
+      expectEachOnce(own);
+      const ofTheGate = await askOnce(`${edge.url}${CHAT}`, { headers: { origin }, body: '{}' });
+      expect([ofTheGate.status, ofTheGate.field('access-control-allow-origin')]).toEqual([401, origin]);
+      expectEachOnce(ofTheGate);
+      const ofTheBackend = await askOnce(`${edge.url}/static/x`, { headers: { origin } });
+      expect(ofTheBackend.headers.filter(([name]) => name.startsWith('access-control-'))).toEqual([]);
+      const sameOrigin = await askOnce(`${edge.url}/static/x`, { headers: { 'x-long': 'x'.repeat(70_000) } });
+      expect(sameOrigin.headers.filter(([name]) => /^(?:access-control-|vary)/.test(name))).toEqual([]);
     });
 
     test('on what is no HTTP, and on plain HTTP where TLS is spoken', async () => {
@@ -190,6 +221,64 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
       const line = await other.line(limited.field('x-request-id') ?? '');
       expect(line).toMatchObject({ client: '127.0.0.2', status: '429', gate_status: '429', flood: 'PASSED' });
       expect((await from('127.0.0.3', 5)).status).toBe(200);
+    });
+  });
+
+  describe('heads as large as the gate’s own limit pass', () => {
+    test.each([4_000, 16_000, 32_000, 60_000])('with %i bytes of cookies in a callback of OAuth', async (bytes) => {
+      const got = await askOnce(`${edge.url}/oauth/oidc/callback?bytes=${bytes}`);
+      expect(got.status, got.body).toBe(302);
+      expect(got.headers.filter(([name]) => name === 'set-cookie')).toHaveLength(bytes / 4_000);
+    });
+
+    test.each([16_000, 32_000, 60_000])('with %i bytes of cookies in a request', async (bytes) => {
+      const cookie = `a=${'a'.repeat(bytes)}`;
+      expect((await askOnce(`${edge.url}/static/x`, { headers: { cookie } })).status).toBe(200);
+      expect(backend.last().all('cookie')).toEqual([cookie]);
+    });
+
+    test('with 60 KB of cookies over HTTP/2, which splits them', async () => {
+      const session = connectHttp2(edge.url);
+      onTestFinished(() => session.destroy());
+      const cookies = Array.from({ length: 15 }, (_value, index) => `c${index}=${'a'.repeat(4_000)}`);
+      const stream = session.request({ ':path': '/static/x', cookie: cookies });
+      const [headers] = (await withTimeout(once(stream, 'response'), 10_000, 'an answer')) as [IncomingHttpHeaders];
+      stream.close();
+      expect(headers[':status']).toBe(200);
+      expect(backend.last().all('cookie')).toEqual([cookies.join('; ')]);
+    });
+
+    test('with a query of 60 KB', async () => {
+      const target = `/static/x?${'a'.repeat(60_000)}`;
+      expect((await askOnce(`${edge.url}${target}`)).status).toBe(200);
+      expect(backend.last().url).toBe(target);
+    });
+
+    test('and beyond it the gate says what was too large, in both directions', async () => {
+      const headers = Object.fromEntries(
+        Array.from({ length: 70 }, (_value, index) => [`x-${index}`, 'a'.repeat(1_000)]),
+      );
+      const request = await askOnce(`${edge.url}/static/x`, { headers });
+      expect([request.status, JSON.parse(request.body)]).toEqual([
+        431,
+        {
+          detail: expect.stringContaining('more than 64 KB (MODELGATE_MAX_HEADER)') as unknown,
+          code: 'headers_too_large',
+        },
+      ]);
+      const answered = await askOnce(`${edge.url}/oauth/oidc/callback?bytes=72000`);
+      expect([answered.status, JSON.parse(answered.body)]).toEqual([
+        502,
+        { detail: expect.stringContaining('answer whose headers are larger than this gateway accepts') as unknown },
+      ]);
+    });
+
+    test('and beyond its own buffers nginx says it, in JSON', async () => {
+      const got = await askOnce(`${edge.url}/static/x`, { headers: { cookie: `a=${'a'.repeat(70_000)}` } });
+      expect([got.status, JSON.parse(got.body)]).toEqual([
+        431,
+        { detail: expect.stringMatching(/64 KB \(nginx\).*cookies/) as unknown },
+      ]);
     });
   });
 

@@ -1,6 +1,6 @@
 /** What goes through the committed edge: TLS, HTTP/2, chats, streams, sockets, uploads. */
 import { once } from 'node:events';
-import type { RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import type { ClientHttp2Session, IncomingHttpHeaders } from 'node:http2';
 import { request } from 'node:https';
@@ -226,6 +226,31 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
     const echoed: unknown = await socket.timeout(15_000).emitWithAck('echo', { said: 'grüß dich' });
     expect(echoed).toEqual({ said: 'grüß dich' });
     expect(socket.io.engine.transport.name).toBe(transport);
+  });
+
+  test('a socket whose handshake carries 16 KB of cookies, both ways, is opened', async () => {
+    const calls = new WebSocketServer({ noServer: true });
+    const cookie = `a=${'a'.repeat(16_000)}`;
+    let received: string | undefined;
+    calls.on('headers', (lines, { headers }) => {
+      received = headers.cookie;
+      for (let index = 0; index < 4; index += 1) lines.push(`Set-Cookie: c${index}=${'a'.repeat(4_000)}`);
+    });
+    const onUpgrade = (...[incoming, socket, head]: Parameters<WebSocketServer['handleUpgrade']>) => {
+      if (incoming.url !== '/api/v1/audio/realtime?cookies') return;
+      calls.handleUpgrade(incoming, socket, head, (call) => call.send('open'));
+    };
+    gate.backend.server.on('upgrade', onUpgrade);
+    onTestFinished(() => void gate.backend.server.off('upgrade', onUpgrade));
+    const socket = new WebSocket(`${edge.url.replace('https', 'wss')}/api/v1/audio/realtime?cookies`, {
+      headers: { cookie },
+      maxHeaderSize: 64 * 1024,
+    });
+    onTestFinished(() => socket.terminate());
+    const upgraded = once(socket, 'upgrade') as Promise<[IncomingMessage]>;
+    const [{ headers }] = await withTimeout(upgraded, 10_000, 'the handshake');
+    expect(headers['set-cookie']).toHaveLength(4);
+    expect(received).toBe(cookie);
   });
 
   test('a voice call is put through to a model of their own, and cut for another one', async () => {

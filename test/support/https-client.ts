@@ -28,6 +28,8 @@ export async function askOnce(url: string, options: ClientRequest = {}): Promise
     method: options.method ?? (body === undefined ? 'GET' : 'POST'),
     headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
     agent: false,
+    // what is too large is said by who is asked, not by the client
+    maxHeaderSize: 256 * 1024,
     ...(from === undefined ? {} : { localAddress: from }),
   });
   try {
