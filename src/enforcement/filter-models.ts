@@ -53,8 +53,8 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
 
   function rewriteOf(scope: Scope, listed: Listed): AnswerRewrite {
     const page = (answer: BufferedAnswer) => rewrite(scope, listed, answer);
-    if (listed.paged !== true || parts.mode === 'report') return page;
-    const request = readPageRequest(scope.path, scope.query);
+    if (listed.paged === undefined || parts.mode === 'report') return page;
+    const request = readPageRequest(scope.query, listed.paged);
     scope.target = request.target(1);
     return (answer, ask) => (isAnswered(answer) ? assemblePage(request, answer, ask, page) : answer);
   }
@@ -106,6 +106,9 @@ type Listed = Pick<ListsSurface, 'shape' | 'names' | 'withoutUser' | 'paged'>;
 /** @returns undefined where the answer is passed on as it comes */
 function listedBy(surface: Surface, scope: Scope): Listed | undefined {
   if (surface.kind === 'lists') return isShownWhole(surface, scope) ? undefined : surface;
+  const isAdmin = scope.principal.kind === 'user' && scope.principal.role === 'admin';
+  // The row that was written is shown as the list shows it
+  if (surface.kind === 'manages' && !isAdmin) return { shape: SHAPES.modelRow, names: 'chat', withoutUser: 'refuse' };
   if (surface.kind !== 'invokes' || surface.answer === undefined) return undefined;
   return { shape: surface.answer, names: surface.names, withoutUser: 'refuse' };
 }

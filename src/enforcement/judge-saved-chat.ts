@@ -13,7 +13,15 @@ import { parseModelId } from '../policy/model-id.ts';
 import { isObject } from '../references/references.ts';
 import { cleaned, mayBeCleaned } from '../references/strict-json.ts';
 import type { ChatNames } from '../references/saved-chat.ts';
-import { CHAT_MODELS, CHAT_PARAMETERS, ChatReader, unanswered } from '../references/saved-chat.ts';
+import {
+  CHAT_MODELS,
+  CHAT_PARAMETERS,
+  ChatReader,
+  messageAt,
+  parametersOf,
+  selectionOf,
+  unanswered,
+} from '../references/saved-chat.ts';
 import type { StoredChat, StoreView } from '../store/store-view.ts';
 import type { Judge } from './judge.ts';
 
@@ -80,16 +88,28 @@ export function judgeSave(
     if (denial?.effect === 'deny') return { decision: denial, keeps: false };
   }
   const needsStored = forbidden.length > 0 || names.parents.size > 0;
-  const places = [...new Set(forbidden.map(({ place }) => (place === CHAT_PARAMETERS ? CHAT_MODELS : place)))];
-  const found = needsStored && chatId !== undefined ? view.stored.chat(chatId, places) : undefined;
+  const places = [...new Set(forbidden.map(({ place }) => messageAt(place))), CHAT_MODELS];
+  const found =
+    needsStored && chatId !== undefined ? view.stored.chat(chatId, forbidden.length > 0 ? places : []) : undefined;
   // The backend saves nobody's chat but the caller's: what others store is not looked at
   const stored = found?.owner === user.id ? found : undefined;
   for (const { place, name } of forbidden) {
-    if (stored?.names.models.get(place)?.has(name) !== true) return { decision: denyStored(name), keeps: false };
+    if (!mayKeep(stored, names, place, name)) return { decision: denyStored(name), keeps: false };
   }
   const freed = stored === undefined ? undefined : firstFreed(judge, view, user, stored, names.parents);
   if (freed !== undefined) return { decision: denyStored(freed), keeps: false };
   return { decision: first, keeps: forbidden.length > 0 };
+}
+
+/** A message that the stored version does not know as one that runs by itself must not become one with an old name. */
+function mayKeep(stored: StoredChat | undefined, saved: ChatNames, place: string, name: string): boolean {
+  if (stored === undefined) return false;
+  const { models, internal } = stored.names;
+  const message = messageAt(place);
+  if (saved.internal.has(message) && !internal.has(message)) return false;
+  if (models.get(place)?.has(name) === true) return true;
+  // What is selected for the next question was selected for the chat
+  return place === selectionOf(message) && models.get(CHAT_MODELS)?.has(name) === true;
 }
 
 /**
@@ -168,7 +188,8 @@ function firstFreed(
 }
 
 function forbiddenAt(judge: Judge, view: StoreView, user: UserPrincipal, names: ChatNames, id: string) {
-  return [...(names.models.get(id) ?? [])].find((name) => judgeNames(judge, view, user, [name])?.effect === 'deny');
+  const named = [id, parametersOf(id)].flatMap((place) => [...(names.models.get(place) ?? [])]);
+  return named.find((name) => judgeNames(judge, view, user, [name])?.effect === 'deny');
 }
 
 /** The text of the denial names no model; the log does. */

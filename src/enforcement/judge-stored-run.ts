@@ -4,9 +4,11 @@
  */
 import type { UserPrincipal } from '../identity/principal.ts';
 import type { Decision } from '../policy/decision.ts';
+import { askedBeside } from '../policy/decide.ts';
 import { deny } from '../policy/decision.ts';
+import { parseModelId } from '../policy/model-id.ts';
 import { isObject } from '../references/references.ts';
-import { CHAT_MODELS, CHAT_PARAMETERS, everyName, unanswered } from '../references/saved-chat.ts';
+import { CHAT_MODELS, CHAT_PARAMETERS, everyName, parametersOf, unanswered } from '../references/saved-chat.ts';
 import type { StoredChat, StoreView } from '../store/store-view.ts';
 import type { Judge } from './judge.ts';
 import { judgeNames } from './judge-saved-chat.ts';
@@ -42,7 +44,7 @@ export function modelsOfStoredRun(
     case 'messages_of_body':
       return modelsOfContinuedChat(view, user, form);
     case 'message_of_path':
-      return required(modelsOfResumedMessage(view.stored.chat(id, [message, CHAT_MODELS]), message));
+      return required(modelsOfResumedMessage(view, view.stored.chat(id, [message, CHAT_MODELS]), message));
     case 'chat_of_path':
       // With a model in the body nothing stored is run
       return text(form['model']) === '' ? required(modelsOfWholeChat(view.stored.chat(id))) : NOTHING;
@@ -88,7 +90,7 @@ function modelsOfContinuedChat(
   if (!chat.checkedByBackend && chat.owner !== user.id) return 'denied';
   const pending = unanswered(chat.names);
   const timers = pending.length === 0 ? [] : [...chat.names.timers].flatMap((timer) => view.stored.ofTimer(timer));
-  const names = [...messages, ...pending].flatMap((message) => namesAt(chat, message));
+  const names = [...messages, ...pending].flatMap((message) => namesOfMessage(chat, message));
   return { names: [...names, ...timers], optional: true, further: pending.length };
 }
 
@@ -97,15 +99,17 @@ function modelsOfContinuedChat(
  * (utils/tool_approval.py `build_tool_approval_resume_payload`, 0.12.4). The row of the message may be made inside of
  * the request, from the document: both forms count.
  */
-function modelsOfResumedMessage(chat: StoredChat | undefined, message: string): StoredModels {
+function modelsOfResumedMessage(view: StoreView, chat: StoredChat | undefined, message: string): StoredModels {
   if (chat === undefined) return NOTHING;
   const pending = unanswered(chat.names);
-  const fallback = chat.names.unnamed.has(message) ? namesAt(chat, CHAT_MODELS) : [];
-  const named = [...namesAt(chat, message), ...fallback];
+  // A reply may lose its model before it is run: then the chat's own counts
+  const named = [...namesAt(chat, message), ...namesAt(chat, CHAT_MODELS)];
   // Parameters alone are no model
   if (named.length === 0) return NOTHING;
-  const further = pending.flatMap((id) => namesAt(chat, id));
-  return { names: [...named, ...namesAt(chat, CHAT_PARAMETERS), ...further], optional: false, further: pending.length };
+  const routed = [...namesAt(chat, parametersOf(message)), ...namesAt(chat, CHAT_PARAMETERS)];
+  const asked = named.flatMap((model) => routed.flatMap((name) => askedOf(view, model, name)));
+  const further = pending.flatMap((id) => namesOfMessage(chat, id));
+  return { names: [...named, ...routed, ...asked, ...further], optional: false, further: pending.length };
 }
 
 function modelsOfWholeChat(chat: StoredChat | undefined): StoredModels {
@@ -116,6 +120,18 @@ const NOTHING: StoredModels = { names: [], optional: true, further: 0 };
 const optional = (names: readonly string[]): StoredModels => ({ names, optional: true, further: 0 });
 const required = (stored: StoredModels | readonly string[]): StoredModels =>
   'names' in stored ? { ...stored, optional: false } : { names: stored, optional: false, further: 0 };
+
+const namesOfMessage = (chat: StoredChat, message: string): readonly string[] => [
+  ...namesAt(chat, message),
+  ...namesAt(chat, parametersOf(message)),
+];
+
+/** What the connection of `model` takes a name in its parameters for. */
+function askedOf(view: StoreView, model: string, name: string): readonly string[] {
+  const [run, named] = [parseModelId(model), parseModelId(name)];
+  if (run === undefined || named === undefined) return [];
+  return askedBeside(view, view.preset(run)?.base ?? run, named);
+}
 
 const namesAt = ({ names }: StoredChat, place: string): readonly string[] => [...(names.models.get(place) ?? [])];
 

@@ -48,7 +48,7 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
       case 'ollama':
         return judgeOllama(view, principal, model);
       case 'ollama_raw':
-        return byOwnGrant(decide(view, principal, tagged(model), options));
+        return judgeOllamaRaw(view, principal, model);
       case 'media':
         return judgeMedia(decide(view, principal, model, options), model);
     }
@@ -62,6 +62,14 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
     if (decision.effect === 'deny' || decision.reason !== 'preset_base') return decision;
     const ofBase = byOwnGrant(decide(view, user, tagged(base), options));
     return ofBase.effect === 'permit' ? decision : deny('preset_base_not_granted', model, decision.chain);
+  }
+
+  /** Some releases look for a preset of exactly this name first, some for one with the tag, some for none. */
+  function judgeOllamaRaw(view: StoreView, user: UserPrincipal, model: ModelId): Decision {
+    const decision = byOwnGrant(decide(view, user, tagged(model), options));
+    if (decision.effect === 'deny' || view.preset(model)?.base === undefined) return decision;
+    const ofPreset = decide(view, user, model, options);
+    return ofPreset.effect === 'deny' ? ofPreset : decision;
   }
 
   function judgeMedia(decision: Decision, model: ModelId): Decision {

@@ -40,6 +40,7 @@ const ROW_KEYS: Record<string, ShapeNode> = {
   meta: { keys: { model_ids: NAMES } },
   params: { keys: { ...PARAMETERS, custom_params: { keys: PARAMETERS } } },
 };
+const VERSION: ShapeNode = { keys: { snapshot: { keys: ROW_KEYS } } };
 const ROW: ShapeNode = { keys: { id: ID, ...ROW_KEYS } };
 /** Ollama says of a model which other it was made of. */
 const DETAILS: ShapeNode = { keys: { parent_model: REFERENCE } };
@@ -61,6 +62,9 @@ export const SHAPES = {
   },
   /** One row: its own id is the one that was asked for, and was judged. */
   modelRow: { name: 'model_row', root: { keys: ROW_KEYS }, empty: 'null' },
+  /** Earlier versions of a row: a list of them, or one. */
+  modelVersions: { name: 'model_versions', root: { ...VERSION, each: VERSION }, empty: '[]' },
+  modelTags: { name: 'model_tags', root: {}, empty: '[]' },
   ollamaModel: { name: 'ollama_model', root: { keys: { details: DETAILS } }, empty: '{}' },
   mediaRows: { name: 'media_rows', root: entries({ keys: { id: ID } }), empty: '[]' },
   mediaModels: {

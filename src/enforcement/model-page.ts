@@ -8,6 +8,7 @@ import { isObject } from '../references/references.ts';
 import type { AskUpstream, BufferedAnswer } from '../transport/exchange.ts';
 import { queryValue } from './canonical-path.ts';
 
+const LIST = '/api/v1/models/list';
 /** `PAGE_ITEM_COUNT` of the backend. */
 const PAGE_ITEMS = 30;
 /** More entries than a workspace holds; beyond them the list ends. */
@@ -16,12 +17,13 @@ const MAX_PAGES = 100;
 export interface PageRequest {
   /** What is asked of the backend for its page `number`, from 1 on. */
   target(number: number): string;
-  /** @param items entries that the caller may see, of all pages @returns the page that was asked for */
-  select(items: readonly unknown[]): { readonly items: readonly unknown[]; readonly total: number };
+  /** @param items entries that the caller may see, of all pages @returns the answer: a page of them, or their tags */
+  select(items: readonly unknown[]): unknown;
 }
 
 /** @throws GatewayError `path_ambiguous` where a parameter is repeated */
-export function readPageRequest(path: string, query: string): PageRequest {
+export function readPageRequest(query: string, wanted: 'entries' | 'tags'): PageRequest {
+  if (wanted === 'tags') return { target: (number) => `${LIST}?page=${number}`, select: tagsOf };
   const search = queryValue(query, 'query') ?? '';
   const tag = queryValue(query, 'tag') ?? '';
   const page = Math.max(1, Math.trunc(Number(queryValue(query, 'page') ?? 1)) || 1);
@@ -30,7 +32,7 @@ export function readPageRequest(path: string, query: string): PageRequest {
   return {
     target(number) {
       kept.set('page', String(number));
-      return `${path}?${kept.toString()}`;
+      return `${LIST}?${kept.toString()}`;
     },
     select(all) {
       const found = all.filter((item) => isObject(item) && matches(item, search) && hasTag(item, tag));
@@ -92,3 +94,13 @@ const hasTag = ({ meta }: Record<string, unknown>, tag: string): boolean =>
   JSON.stringify(meta ?? null)
     .toLowerCase()
     .includes(JSON.stringify(tag).toLowerCase());
+
+/** `GET /api/v1/models/tags`: the names, sorted. */
+function tagsOf(items: readonly unknown[]): string[] {
+  const tags = items.flatMap((item) => {
+    const meta = isObject(item) ? item['meta'] : undefined;
+    return isObject(meta) && Array.isArray(meta['tags']) ? (meta['tags'] as unknown[]) : [];
+  });
+  const names = tags.map((tag) => (isObject(tag) ? tag['name'] : tag)).filter((name) => typeof name === 'string');
+  return [...new Set(names)].sort();
+}

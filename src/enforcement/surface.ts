@@ -30,7 +30,7 @@ export interface ListsSurface {
   readonly admins: 'filter' | 'pass';
   readonly names: NameSpace;
   /** The backend searches and counts entries that the caller may not see: the gate does it instead. */
-  readonly paged?: true;
+  readonly paged?: 'entries' | 'tags';
 }
 
 export interface InvokesSurface {

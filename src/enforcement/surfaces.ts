@@ -85,15 +85,22 @@ const SAVED_CHAT_ROUTES: readonly Route[] = [
   ['POST', '/api/v1/chats/:id/messages/:message/event', saves('message')],
 ];
 
+const VERSIONS = invokes('open-webui', {
+  modelRequired: false,
+  idle: true,
+  query: 'id',
+  answer: SHAPES.modelVersions,
+});
+
 const MODEL_ROUTES: readonly Route[] = [
   ['GET', '/api/models', lists('open-webui', SHAPES.models)],
   ['GET', '/api/models/base', REFUSED],
   ['*', '/api/models/**', REFUSED],
   ['GET', '/api/v1/models', lists('openai', SHAPES.models)],
   ['GET', '/api/v1/models/', lists('open-webui', SHAPES.modelRows)],
-  ['GET', '/api/v1/models/list', lists('open-webui', SHAPES.modelPage, { admins: 'pass', paged: true })],
+  ['GET', '/api/v1/models/list', lists('open-webui', SHAPES.modelPage, { admins: 'pass', paged: 'entries' })],
   ['GET', '/api/v1/models/export', lists('open-webui', SHAPES.modelRows, { admins: 'pass' })],
-  ['GET', '/api/v1/models/tags', NEUTRAL],
+  ['GET', '/api/v1/models/tags', lists('open-webui', SHAPES.modelTags, { admins: 'pass', paged: 'tags' })],
   [
     'GET',
     '/api/v1/models/model',
@@ -110,13 +117,19 @@ const MODEL_ROUTES: readonly Route[] = [
   [
     'POST',
     '/api/v1/models/model/update/version',
-    invokes('open-webui', { modelRequired: false, idle: true, query: 'id', runs: 'preset_version' }),
+    invokes('open-webui', {
+      modelRequired: false,
+      idle: true,
+      query: 'id',
+      runs: 'preset_version',
+      answer: SHAPES.modelRow,
+    }),
   ],
   ['POST', '/api/v1/models/model/toggle', manages('preset_switch')],
   ['POST', '/api/v1/models/model/access/update', manages('preset_switch')],
   ['*', '/api/v1/models/model/delete', manages('preset_switch')],
-  ['GET', '/api/v1/models/model/history', invokes('open-webui', { modelRequired: false, idle: true, query: 'id' })],
-  ['*', '/api/v1/models/model/history/**', invokes('open-webui', { modelRequired: false, idle: true, query: 'id' })],
+  ['GET', '/api/v1/models/model/history', VERSIONS],
+  ['*', '/api/v1/models/model/history/**', VERSIONS],
   ['*', '/api/v1/models/**', REFUSED],
   ['GET', '/api/config', lists('open-webui', SHAPES.config, { withoutUser: 'empty' })],
   ['GET', '/api/usage', lists('open-webui', SHAPES.usage)],

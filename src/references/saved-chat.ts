@@ -15,10 +15,16 @@ export const UNREADABLE = '\u0000';
 /** The places of a chat that are no message: the list of its models, and its parameters. */
 export const CHAT_MODELS = '\u0000models';
 export const CHAT_PARAMETERS = '\u0000params';
+/** The models that were selected for a question, and the parameters that an answer keeps. */
+export const selectionOf = (message: string): string => `\u0000models:${message}`;
+export const parametersOf = (message: string): string => `\u0000params:${message}`;
+const PLACE_OF_MESSAGE = /^\0(?:models|params):/;
+/** @returns the message to which a place belongs, or the place itself */
+export const messageAt = (place: string): string => place.replace(PLACE_OF_MESSAGE, '');
 
 export interface ChatNames {
   /**
-   * Names of models by place: the id of a message, `CHAT_MODELS` or `CHAT_PARAMETERS`. Strings as they stand there, or
+   * Names of models by place: the id of a message, `selectionOf` or `parametersOf` it, `CHAT_MODELS` or `CHAT_PARAMETERS`. Strings as they stand there, or
    * `UNREADABLE`.
    */
   readonly models: ReadonlyMap<string, ReadonlySet<string>>;
@@ -70,19 +76,22 @@ export class ChatReader implements ChatNames {
 
   readMessage(id: string, message: unknown): this {
     if (!isObject(message)) return this;
-    const { model, model_id: otherModel, output } = message;
+    const { model, model_id: otherModel, models, output } = message;
     if (!isNamed(model) && !isNamed(otherModel)) this.unnamed.add(id);
     this.#name(id, model);
     this.#name(id, otherModel);
+    if (models !== undefined) this.#nameAll(selectionOf(id), models);
     if (Array.isArray(output)) for (const call of output) this.#readToolCall(id, call);
     const { meta, childrenIds } = message;
     if (!isObject(meta)) return this;
-    this.readParameters(id, meta['params']);
+    this.readParameters(parametersOf(id), meta['params']);
     this.#addReferences(id, collectReferences({ run: meta['run'], timer_model_id: meta['timer_model_id'] }));
     if (meta['internal'] !== true) return this;
     this.internal.add(id);
     if (!Array.isArray(childrenIds) || childrenIds.length === 0) this.childless.add(id);
-    if (typeof meta['timer_id'] === 'string') this.timers.add(meta['timer_id']);
+    const { timer_id: timer } = meta;
+    if (typeof timer === 'string') this.timers.add(timer);
+    else if (isNamed(timer)) this.readUnreadable(id);
     return this;
   }
 
@@ -109,10 +118,11 @@ export class ChatReader implements ChatNames {
    * the model that it names (tools/builtin.py `update_automation`, 0.12.4).
    */
   #readToolCall(id: string, call: unknown): void {
-    if (!isObject(call) || typeof call['name'] !== 'string' || !call['name'].includes('automation')) return;
-    const given = typeof call['arguments'] === 'string' ? parsed(call['arguments']) : call['arguments'];
+    if (!isObject(call) || !JSON.stringify(call).includes('automation')) return;
+    const given = typeof call['arguments'] === 'string' ? parsed(call['arguments']) : (call['arguments'] ?? null);
     if (given === undefined) this.readUnreadable(id);
-    else if (isObject(given)) this.#name(id, given['model_id']);
+    // One tool may call another, whose arguments are text once more
+    else this.#addReferences(id, collectReferences({ custom_params: given }));
   }
 
   #nameAll(id: string, value: unknown): void {
@@ -139,9 +149,9 @@ export class ChatReader implements ChatNames {
   }
 }
 
-/** @returns every name, of whatever place */
+/** @returns every name of whatever place, but what was only selected for a question */
 export const everyName = ({ models }: ChatNames): ReadonlySet<string> =>
-  new Set([...models.values()].flatMap((names) => [...names]));
+  new Set([...models].flatMap(([place, names]) => (place === selectionOf(messageAt(place)) ? [] : [...names])));
 
 /**
  * @returns the internal messages that have no answer. The backend goes by the list of answers, and writes it anew from

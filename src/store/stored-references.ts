@@ -102,7 +102,7 @@ const SETTINGS = `
   FROM chat WHERE id = $id`;
 
 /** What of a message names models, or says whether it runs; `->` keeps JSON's own types. */
-const PARTS = ['model', 'model_id', 'parentId', 'childrenIds', 'meta', 'output'];
+const PARTS = ['model', 'model_id', 'models', 'parentId', 'childrenIds', 'meta', 'output'];
 const partsOf = (json: string): string =>
   `json_object(${PARTS.map((key) => `'${key}', ${json} -> '$.${key}'`).join()})`;
 

@@ -59,6 +59,7 @@ async function askUpstream(upstream: Upstream, target: string, headers: string[]
     const body = Buffer.from(await answer.body.arrayBuffer());
     return { status: answer.statusCode, headers: [], body };
   } catch (cause) {
-    throw toGatewayError(cause instanceof Error ? cause : new Error(String(cause)));
+    const error = cause instanceof Error ? cause : new Error(String(cause));
+    throw toGatewayError(error, upstream.maxHeaderBytes);
   }
 }

@@ -89,6 +89,34 @@ describe('the pages of the workspace', () => {
   });
 });
 
+describe('the tags of the workspace', () => {
+  test('are those of entries that are shown', async () => {
+    const { database } = gate;
+    database.addModel({ id: 'tagged-mine', base: 'A', meta: { tags: [{ name: 'ours' }, { name: 'b' }] } });
+    database.addModel({ id: 'tagged-theirs', base: 'F', meta: { tags: [{ name: 'secret' }] } });
+    const answer = await gate.ask('ann', '/api/v1/models/tags');
+    database.run("DELETE FROM model WHERE id LIKE 'tagged-%'");
+    expect([answer.status, await answer.json()]).toEqual([200, ['b', 'ours']]);
+  });
+});
+
+describe('a row and its versions', () => {
+  const row = { id: 'given', base_model_id: 'F', params: { model: 'F', custom_params: { models: '["F"]' } }, meta: {} };
+  test.each<[string, string, unknown, unknown]>([
+    ['its own answer', '/api/v1/models/model?id=given', undefined, row],
+    ['a switch', '/api/v1/models/model/toggle?id=new-one', {}, { ...row, id: 'new-one' }],
+    ['its versions', '/api/v1/models/model/history?id=given', undefined, [{ id: 'v', snapshot: row }]],
+    ['one version', '/api/v1/models/model/history/v?id=given', undefined, { id: 'v', snapshot: row }],
+  ])('name no model that their reader may not use: %s', async (_name, target, body, sent) => {
+    if (target.includes('new-one')) gate.database.addModel({ id: 'new-one', base: 'A', owner: 'ann' });
+    answerWith(sends(200, JSON_TYPE, JSON.stringify(sent)));
+    const answer = await gate.ask('ann', target, body);
+    gate.database.run("DELETE FROM model WHERE id = 'new-one'");
+    expect(answer.status).toBe(200);
+    expect(await answer.text()).not.toMatch(/"F"|F\\/);
+  });
+});
+
 describe('one row of the workspace', () => {
   test('names no model that its reader may not use', async () => {
     const answer = await gate.ask('ann', '/api/v1/models/model?id=given');

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseModelId } from '../../../src/policy/model-id.ts';
-import { everyName, unanswered } from '../../../src/references/saved-chat.ts';
+import { everyName, parametersOf, unanswered } from '../../../src/references/saved-chat.ts';
 import type { StoredReferences } from '../../../src/store/store-view.ts';
 import type { TestDatabase } from '../../support/database.ts';
 import { createDatabase, ERAS } from '../../support/database.ts';
@@ -195,7 +195,10 @@ describe('messages of a chat name', () => {
         database.run('UPDATE chat_message SET output = ?', JSON.stringify(output));
         database.run('UPDATE chat_message SET meta = ?', JSON.stringify({ params: { models: ['routed'] } }));
       },
-      (stored) => at(stored, 'b'),
+      (stored) => {
+        const models = stored.chat('chat', ['b'])?.names.models;
+        return ['b', parametersOf('b')].flatMap((place) => [...(models?.get(place) ?? [])]);
+      },
     );
     expect(named).toEqual(['answered', 'routed', 'smuggled']);
   });
