@@ -64,7 +64,6 @@ export const SHAPES = {
   modelRow: { name: 'model_row', root: { keys: ROW_KEYS }, empty: 'null' },
   /** Earlier versions of a row: a list of them, or one. */
   modelVersions: { name: 'model_versions', root: { ...VERSION, each: VERSION }, empty: '[]' },
-  modelTags: { name: 'model_tags', root: {}, empty: '[]' },
   ollamaModel: { name: 'ollama_model', root: { keys: { details: DETAILS } }, empty: '{}' },
   mediaRows: { name: 'media_rows', root: entries({ keys: { id: ID } }), empty: '[]' },
   mediaModels: {

@@ -100,7 +100,7 @@ const MODEL_ROUTES: readonly Route[] = [
   ['GET', '/api/v1/models/', lists('open-webui', SHAPES.modelRows)],
   ['GET', '/api/v1/models/list', lists('open-webui', SHAPES.modelPage, { admins: 'pass', paged: 'entries' })],
   ['GET', '/api/v1/models/export', lists('open-webui', SHAPES.modelRows, { admins: 'pass' })],
-  ['GET', '/api/v1/models/tags', lists('open-webui', SHAPES.modelTags, { admins: 'pass', paged: 'tags' })],
+  ['GET', '/api/v1/models/tags', lists('open-webui', SHAPES.modelPage, { admins: 'pass', paged: 'tags' })],
   [
     'GET',
     '/api/v1/models/model',
