@@ -13,7 +13,8 @@ import type { GrantSet } from '../policy/grant.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { ModelId } from '../policy/model-id.ts';
 import { stemOf } from './composites.ts';
-import type { Change, Source } from './freshness.ts';
+import type { Change } from './file-state.ts';
+import type { Source } from './freshness.ts';
 import type { Membership } from './memberships.ts';
 import type { Statements } from './reader.ts';
 import { RevalidatedCache } from './revalidated-cache.ts';
@@ -58,6 +59,8 @@ export class CachedView implements StoreView {
   readonly #prefixes: RevalidatedCache<'prefixes', readonly string[]>;
   readonly #enrolment: ViewOptions['enrolment'];
   readonly #interned = new Map<string, string>();
+  /** Grow where memberships or grants may be others. */
+  readonly #epochs = { members: 0, models: 0 };
 
   constructor(freshness: Source, options: ViewOptions) {
     this.#freshness = freshness;
@@ -66,7 +69,6 @@ export class CachedView implements StoreView {
     const cache = <K extends string, V>(maxSize: number, epoch: () => number, sizeOf?: (value: V) => number) =>
       new RevalidatedCache<K, V>({ freshness, maxSize, sizeOf, maxStaleMs, now, epoch });
     const everyCommit = () => freshness.generation;
-    const untilForgotten = () => 0;
     this.#users = cache(MAX_USERS, everyCommit);
     this.#apiKeys = cache(MAX_API_KEYS, everyCommit);
     this.#presets = cache(MAX_PRESETS, everyCommit);
@@ -74,9 +76,13 @@ export class CachedView implements StoreView {
     this.#switches = cache(MAX_ORGANIZATIONS, everyCommit);
     this.#composites = cache(1, everyCommit);
     this.#prefixes = cache(1, everyCommit);
-    this.#belongings = cache(MAX_USERS, untilForgotten);
-    this.#grants = cache(MAX_GRANTS, untilForgotten, (set) => 1 + set.exact.size + set.prefixes.length);
-    this.#everywhere = cache(1, untilForgotten);
+    this.#belongings = cache(MAX_USERS, () => this.#epochs.members);
+    this.#grants = cache(
+      MAX_GRANTS,
+      () => this.#epochs.models,
+      (set) => 1 + set.exact.size + set.prefixes.length,
+    );
+    this.#everywhere = cache(1, () => this.#epochs.models);
     const read = <T>(query: (references: StoredReferences) => T) =>
       this.#read((statements) => query(statements.references));
     this.stored = {
@@ -101,11 +107,11 @@ export class CachedView implements StoreView {
     return Object.entries(caches).map(([name, { hits, misses }]) => ({ name, hits, misses }));
   }
 
+  /** What may be another is read again, and serves on where it cannot be read. */
   forget(change: Change): void {
-    if (change.members) this.#belongings.clear();
+    if (change.members) this.#epochs.members++;
     if (!change.models) return;
-    this.#grants.clear();
-    this.#everywhere.clear();
+    this.#epochs.models++;
     this.#interned.clear();
   }
 

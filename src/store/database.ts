@@ -40,21 +40,34 @@ export interface FileIdentity {
    */
   readonly file: string;
   /**
-   * When it was last written, outside WAL mode: a backup copied over the same inode can carry the very change counter
-   * that was seen before. Constant in WAL mode, where a checkpoint writes the file without any news in it.
+   * When the file itself was last changed, and its size. The time is the inode's (ctime), which nobody can set: `cp -p`
+   * and `touch -r` restore the other one. In WAL mode only a checkpoint writes here, or somebody who is not SQLite.
    */
   readonly written: string;
+  /**
+   * A later change would be seen in `written`. Before Linux 6.13 the clock of file systems ticks once in 1 to 10 ms,
+   * so that two changes within one tick look the same.
+   */
+  readonly isSettled: boolean;
 }
 
-/** @returns undefined where there is no file at the path; about 5 µs */
-export function identityOf(path: string): FileIdentity | undefined {
+/** Two ticks of the slowest kernel. */
+const SETTLES_AFTER_MS = 20;
+
+/**
+ * @param realPath where the symbolic links of `path` lead: SQLite keeps the companions beside the file itself
+ * @returns undefined where there is no file at the path; about 5 µs
+ */
+export function identityOf(path: string, realPath: string): FileIdentity | undefined {
   const file = statSync(path, { throwIfNoEntry: false });
   if (file === undefined) return undefined;
   const inode = `${file.dev}:${file.ino}`;
-  const log = statSync(`${path}-wal`, { throwIfNoEntry: false });
-  if (log === undefined) return { inode, file: inode, written: `${file.mtimeMs}:${file.size}` };
-  const index = statSync(`${path}-shm`, { throwIfNoEntry: false });
-  return { inode, file: `${inode}:${log.ino}:${index?.ino ?? 'none'}`, written: '' };
+  const written = `${file.ctimeMs}:${file.mtimeMs}:${file.size}`;
+  const isSettled = Date.now() - file.ctimeMs >= SETTLES_AFTER_MS;
+  const log = statSync(`${realPath}-wal`, { throwIfNoEntry: false });
+  if (log === undefined) return { inode, file: inode, written, isSettled };
+  const index = statSync(`${realPath}-shm`, { throwIfNoEntry: false });
+  return { inode, file: `${inode}:${log.ino}:${index?.ino ?? 'none'}`, written, isSettled };
 }
 
 /** SQLite's own result code, such as `SQLITE_BUSY`, or the error's name where it is not SQLite's. */

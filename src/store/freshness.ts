@@ -6,16 +6,11 @@
  * that the event loop stands still for one busy timeout and not for one at every request.
  */
 import { describeFailure, failureCode, identityOf, isBusy, setBusyTimeout } from './database.ts';
-import { MissingFile, openReader, prepareStatements, UnreadableSchema } from './reader.ts';
-import type { Reader, Statements, Versions } from './reader.ts';
-
-/** What a look has found out; everything that is not named is as it was. */
-export interface Change {
-  /** Memberships may be others. */
-  readonly members: boolean;
-  /** Grants may be others. */
-  readonly models: boolean;
-}
+import type { Change, FileState, Signs } from './file-state.ts';
+import { beginState, continueState, EVERYTHING, isOutage, unlessUnreadable } from './file-state.ts';
+import { MissingFile, openReader, UnreadableSchema } from './reader.ts';
+import type { Statements } from './reader.ts';
+import { VERSION_TABLE } from './tables.ts';
 
 export interface FreshnessOptions {
   readonly path: string;
@@ -25,32 +20,21 @@ export interface FreshnessOptions {
   readonly onChange: (change: Change) => void;
 }
 
-/** Two looks within this time are one: 2 µs of work, a thousand times a second at most. */
+/** Two looks within this time are one: 15 µs of work, a thousand times a second at most. */
 const LOOK_EVERY_MS = 1;
 /** After a wait for a lock, and after a file that could not be opened, no second attempt for this long. */
 const PATIENCE_MS = 50;
-
-interface Current {
-  readonly reader: Reader;
-  readonly statements: Statements;
-  readonly dataVersion: number;
-  readonly schemaVersion: number;
-  readonly versions: Versions | undefined;
-  readonly written: string;
-}
+/**
+ * So long after a change everything is read once more, whatever the counters say: a connection may run no triggers
+ * (`SQLITE_DBCONFIG_ENABLE_TRIGGER`), and some file systems tell the time of a change in seconds.
+ */
+const DOUBT_AFTER_MS = 1_000;
 
 /** What reads of the file go through; a command's transaction is one too. */
 export type Source = Pick<Freshness, 'generation' | 'goodAt' | 'problem' | 'read'>;
 
-/** Anything else is a mistake of ours, and hiding it behind "the file cannot be read" would cost somebody a day. */
-const isOutage = (error: unknown): boolean =>
-  error instanceof MissingFile ||
-  error instanceof UnreadableSchema ||
-  failureCode(error).startsWith('SQLITE_') ||
-  (error instanceof Error && 'syscall' in error);
-
 export class Freshness {
-  /** Grows with every commit of another connection: what was read before it must be read again. */
+  /** Grows whenever the file may hold something else: what was read before must be read again. */
   generation = 0;
   /** Why the file cannot be read, or undefined while it can. */
   problem: string | undefined = 'the database has not been read yet';
@@ -64,11 +48,13 @@ export class Freshness {
   readonly errors = new Map<string, number>();
 
   readonly #options: FreshnessOptions;
-  #current: Current | undefined;
+  #current: FileState | undefined;
   #lookedAt = Number.NEGATIVE_INFINITY;
   #retryAt = Number.NEGATIVE_INFINITY;
   #patient = true;
   #inode: string | undefined;
+  #changedAt = Number.NEGATIVE_INFINITY;
+  #doubtAt = Number.POSITIVE_INFINITY;
 
   constructor(options: FreshnessOptions) {
     this.#options = options;
@@ -92,7 +78,7 @@ export class Freshness {
     if (this.#current === undefined && now < this.#retryAt) return;
     this.#lookedAt = now;
     try {
-      this.#current = this.#compare();
+      this.#current = this.#compare(now);
       this.goodAt = now;
       this.#succeed(now);
     } catch (error) {
@@ -124,64 +110,74 @@ export class Freshness {
     this.problem = 'closed';
   }
 
-  #compare(): Current {
-    const identity = identityOf(this.#options.path);
-    if (identity === undefined) throw new MissingFile(this.#options.path);
+  #compare(now: number): FileState {
     const current = this.#current;
-    if (current === undefined || identity.file !== current.reader.identity.file) return this.#open();
-    const dataVersion = current.reader.dataVersion();
-    if (dataVersion !== current.dataVersion) return this.#committed(current, dataVersion);
-    // written, and yet no commit: another file was copied over this one and carries a counter that was seen before
-    if (identity.written === current.written) return current;
-    this.#inode = undefined;
-    return this.#open();
+    const { path } = this.#options;
+    const identity = identityOf(path, current?.reader.realPath ?? path);
+    if (identity === undefined) throw new MissingFile(path);
+    if (current === undefined || identity.file !== current.identity.file) {
+      // first, because connections of one process to one file share what they know of its WAL companions
+      this.#discard();
+      return this.#open(now);
+    }
+    // after the identity: what is written in between is seen the next time
+    const dataVersion = unlessUnreadable(() => current.reader.dataVersion());
+    if (dataVersion === undefined) return this.#replace(current, now);
+    const signs = {
+      isCommitted: dataVersion !== current.dataVersion,
+      isWritten: identity.written !== current.identity.written,
+      isDue: now >= this.#doubtAt,
+    };
+    const isQuiet = !signs.isCommitted && !signs.isWritten && !signs.isDue && current.identity.isSettled;
+    return isQuiet ? current : this.#goOn({ ...current, identity, dataVersion }, signs, now);
   }
 
-  /** Another connection has committed: the counters say whether it concerned memberships or grants. */
-  #committed(before: Current, dataVersion: number): Current {
-    const { reader } = before;
-    const schemaVersion = reader.schemaVersion();
-    const same = schemaVersion === before.schemaVersion;
-    const statements = same ? before.statements : prepareStatements(reader.connection);
-    const versions = statements.versions();
-    const written = identityOf(this.#options.path)?.written ?? '';
-    const counted = same && versions !== undefined && before.versions !== undefined;
-    return this.#adopt(
-      { reader, statements, dataVersion, schemaVersion, versions, written },
-      {
-        members: !counted || versions.members !== before.versions.members,
-        models: !counted || versions.models !== before.versions.models,
-      },
-    );
+  #goOn(before: FileState, signs: Signs, now: number): FileState {
+    const continued = continueState(before, signs);
+    if (continued === undefined) return this.#replace(before, now, signs);
+    if (continued.isReplaced) this.file++;
+    if (signs.isDue) this.#doubtAt = Number.POSITIVE_INFINITY;
+    if (signs.isCommitted || signs.isWritten) this.#changedAt = now;
+    if (now - this.#changedAt < DOUBT_AFTER_MS) this.#doubtAt = Math.min(this.#doubtAt, now + DOUBT_AFTER_MS);
+    return this.#adopt({ ...before, versions: continued.versions }, continued.change);
+  }
+
+  /** The file is the same one, and nothing in it stands where it stood: by a commit, or because it was copied over. */
+  #replace(
+    before: FileState,
+    now: number,
+    { isCommitted }: Pick<Signs, 'isCommitted'> = { isCommitted: false },
+  ): FileState {
+    const opened = this.#open(now);
+    // only now: while the file is locked, the last good state goes on
+    before.reader.connection.close();
+    if (!isCommitted) this.file++;
+    return opened;
   }
 
   /** Another file, or the first one: nothing that was read before can be compared with it. */
-  #open(): Current {
-    // first, because connections of one process to one file share what they know of its WAL companions
-    this.#discard();
+  #open(now: number): FileState {
     const reader = openReader(this.#options.path, this.#patient ? this.#options.busyTimeoutMs : 0);
     if (reader.identity.inode !== this.#inode) this.file++;
     this.#inode = reader.identity.inode;
-    try {
-      const dataVersion = reader.dataVersion();
-      const schemaVersion = reader.schemaVersion();
-      const statements = prepareStatements(reader.connection);
-      const versions = statements.versions();
-      return this.#adopt(
-        { reader, statements, dataVersion, schemaVersion, versions, written: reader.identity.written },
-        { members: true, models: true },
-      );
-    } catch (error) {
-      reader.connection.close();
-      throw error;
-    }
+    const state = beginState(reader);
+    this.#changedAt = now;
+    this.#doubtAt = now + DOUBT_AFTER_MS;
+    return this.#adopt(state, EVERYTHING);
   }
 
-  #adopt(current: Current, change: Change): Current {
+  #adopt(current: FileState, change: Change): FileState {
     this.generation++;
-    this.missing = current.statements.schema.missing;
+    this.#notice(current.statements.schema.missing);
     this.#options.onChange(change);
     return current;
+  }
+
+  /** Who takes the version table away takes everything away, or has put a file here that never had it. */
+  #notice(missing: readonly string[]): void {
+    const isLost = (objects: readonly string[]): boolean => objects.includes(`table ${VERSION_TABLE.name}`);
+    if (this.missing !== undefined && isLost(missing) && !isLost(this.missing)) this.file++;
+    this.missing = missing;
   }
 
   #succeed(now: number): void {
@@ -198,7 +194,7 @@ export class Freshness {
     this.#wait(false);
     if (isBusy(error)) return;
     this.#discard();
-    if (error instanceof UnreadableSchema) this.missing = error.missing;
+    if (error instanceof UnreadableSchema) this.#notice(error.missing);
     else this.#inode = undefined;
   }
 

@@ -9,7 +9,7 @@ import { IS_LINKABLE, readLinkable } from './model-rows.ts';
 import { UnreadableSchema } from './reader.ts';
 import { readSchema } from './schema-reader.ts';
 import type { SchemaObject } from './tables.ts';
-import { COUNTED_TABLES, SCHEMA_OBJECTS, VERSION_TABLE } from './tables.ts';
+import { COUNTED_TABLES, COUNTERS, SCHEMA_OBJECTS } from './tables.ts';
 
 export interface Organization {
   /** `OPENROUTER_EXTERNAL_USER` */
@@ -74,8 +74,9 @@ export function initialize(connection: Connection, organization?: Organization):
         make(connection, object),
       );
       const made = attempts.filter((attempt) => attempt.failure === undefined).map((attempt) => attempt.name);
-      const start = connection.prepare(`INSERT OR IGNORE INTO ${VERSION_TABLE.name} (subject, version) VALUES (?, 1)`);
-      for (const subject of COUNTED_TABLES) start.run(subject);
+      for (const sql of made.length > 0 ? [COUNTERS.leap, COUNTERS.start] : [COUNTERS.start]) {
+        for (const subject of COUNTED_TABLES) connection.prepare(sql).run({ subject });
+      }
       return {
         made,
         failed: attempts.flatMap((attempt) => attempt.failure ?? []),

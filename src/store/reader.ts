@@ -2,9 +2,10 @@
  * One open connection with everything prepared for the schema that was found behind it. A reader is used until the
  * file or its schema is another one; then the next reader replaces it whole.
  */
+import { realpathSync } from 'node:fs';
 import type { Connection } from './database.ts';
 import type { FileIdentity } from './database.ts';
-import { identityOf, openForReading } from './database.ts';
+import { failureCode, identityOf, openForReading } from './database.ts';
 import { prepareComposites } from './composites.ts';
 import { prepareConnectionPrefixes } from './connection-prefixes.ts';
 import type { GrantReader } from './grants.ts';
@@ -40,11 +41,18 @@ export interface Versions {
 
 export interface Reader {
   readonly connection: Connection;
+  /** Where the symbolic links of the path lead. */
+  readonly realPath: string;
+  /** As it was before anything was read: what was changed since then will be seen. */
   readonly identity: FileIdentity;
   /** Changes when another connection has committed; comparable on this connection only. */
   dataVersion(): number;
-  /** Changes with every change of the schema, whoever made it. */
+  /** Changes with every change of the schema, whoever made it. Small numbers: two files may well have the same. */
   schemaVersion(): number;
+  /** Every object of the schema and where it stands in the file, as text to be compared; 50 µs. */
+  layout(): string;
+  /** Reads everything from the file again: SQLite keeps the pages that it knows until somebody commits. */
+  dropPages(): void;
 }
 
 /**
@@ -52,26 +60,42 @@ export interface Reader {
  * @throws SqliteError where it cannot be read
  */
 export function openReader(path: string, busyTimeoutMs: number): Reader {
-  const before = identityOf(path);
+  const realPath = realPathOf(path);
+  const before = identityOf(path, realPath);
   if (before === undefined) throw new MissingFile(path);
   const connection = openForReading(path, busyTimeoutMs);
   try {
     const dataVersion = connection.prepare<[], number>('PRAGMA data_version').pluck();
     const schemaVersion = connection.prepare<[], number>('PRAGMA schema_version').pluck();
+    const layout = connection.prepare<[], string | null>(LAYOUT_QUERY).pluck();
     // the first read is what makes SQLite open the companions of WAL mode: only after it the identity is complete
     connection.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get();
-    const identity = identityOf(path);
+    const after = identityOf(path, realPath);
     // replaced while it was being opened: what was opened is not what stands there
-    if (identity?.inode !== before.inode) throw new MissingFile(path);
+    if (after?.inode !== before.inode) throw new MissingFile(path);
     return {
       connection,
-      identity,
+      realPath,
+      identity: { ...before, file: after.file },
       dataVersion: () => Number(dataVersion.get()),
       schemaVersion: () => Number(schemaVersion.get()),
+      layout: () => layout.get() ?? '',
+      // SQLite does this while it prepares the statement, and nothing when it runs it
+      dropPages: () => void connection.pragma('shrink_memory'),
     };
   } catch (error) {
     connection.close();
     throw error;
+  }
+}
+
+const LAYOUT_QUERY = "SELECT group_concat(rootpage || ' ' || coalesce(sql, name)) FROM sqlite_schema";
+
+function realPathOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    throw failureCode(error) === 'ENOENT' ? new MissingFile(path) : error;
   }
 }
 

@@ -67,8 +67,4 @@ export class RevalidatedCache<K extends string, V> {
   delete(key: K): void {
     this.#entries.delete(key);
   }
-
-  clear(): void {
-    this.#entries.clear();
-  }
 }

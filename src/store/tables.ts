@@ -44,8 +44,23 @@ export const ORGANIZATION_MEMBERS = table(
   `,
 );
 
-/** One row for each of our tables; `version` only ever grows. */
+/**
+ * One row for each of our tables. `version` grows with every row that is changed, by a random step from a random start:
+ * a copy of the file that went another way never comes to the same number, as one that counts 1, 2, 3 does.
+ */
 export const VERSION_TABLE = table('modelgate_version', 'subject TEXT PRIMARY KEY, version INTEGER NOT NULL');
+
+/** An exact number to JavaScript too: after 53 bits, some four million steps, it begins anew. */
+const grown = (bits: number): string => `(version + 1 + (random() & ${2 ** bits - 1})) & ${Number.MAX_SAFE_INTEGER}`;
+
+/** The one parameter of each is the subject. */
+export const COUNTERS = {
+  /** Makes the row where it is missing. */
+  start: `INSERT INTO ${VERSION_TABLE.name} (subject, version) SELECT $subject, random() & ${2 ** 48 - 1}
+    WHERE NOT EXISTS (SELECT 1 FROM ${VERSION_TABLE.name} WHERE subject = $subject)`,
+  /** Leaves a number behind that was reached in another way, one by one, where another file may have the same. */
+  leap: `UPDATE ${VERSION_TABLE.name} SET version = ${grown(48)} WHERE subject = $subject`,
+} as const;
 
 const index = (name: string, target: string, form = 'INDEX'): SchemaObject => ({
   kind: 'index',
@@ -121,7 +136,7 @@ export const TRIGGERS: readonly SchemaObject[] = COUNTED_TABLES.flatMap((counted
       kind: 'trigger' as const,
       name,
       sql: `CREATE TRIGGER IF NOT EXISTS ${name} AFTER ${event} ON ${counted} BEGIN
-      UPDATE modelgate_version SET version = version + 1 WHERE subject = '${counted}';
+      UPDATE modelgate_version SET version = ${grown(32)} WHERE subject = '${counted}';
     END`,
     };
   }),

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { initializeFile } from '../../../src/store/initialize.ts';
-import { SCHEMA_OBJECTS } from '../../../src/store/tables.ts';
+import { SCHEMA_OBJECTS, TRIGGERS } from '../../../src/store/tables.ts';
 import type { TestDatabase } from '../../support/database.ts';
 import { createMaiTables } from '../../support/mai-tables.ts';
 import { createDatabase, ERAS } from '../../support/database.ts';
@@ -382,6 +382,69 @@ test('the version counter counts every kind of change, for the whole table too',
     expect(version(), statement).toBeGreaterThan(last);
     last = version();
   }
+});
+
+/** The triggers of release 0.1.0's first builds, which counted one by one. */
+const EARLIER_TRIGGERS = TRIGGERS.map(
+  ({ name, sql }) =>
+    `DROP TRIGGER ${name};${sql.replace(' IF NOT EXISTS', '').replace(/SET version = .* WHERE/, 'SET version = version + 1 WHERE')};`,
+).join('');
+
+const versionsOf = ({ sql }: TestDatabase): unknown[] =>
+  sql.prepare('SELECT version FROM modelgate_version ORDER BY subject').pluck().all();
+
+describe('the version counter', () => {
+  test('has different numbers in different files, whatever was done to them', () => {
+    const [one, other] = [createDatabase(), createDatabase()];
+    for (const database of [one, other]) {
+      initializeFile(database.path, { busyTimeoutMs: 1_000 });
+      database.addMember('acme', 'ada');
+      database.grant('acme', 'granted');
+    }
+    expect(versionsOf(one).filter((version) => versionsOf(other).includes(version))).toEqual([]);
+    for (const database of [one, other]) database.close();
+  });
+
+  test('goes different ways in two copies of one file', () => {
+    using one = createDatabase({ journalMode: 'delete' });
+    initializeFile(one.path, { busyTimeoutMs: 1_000 });
+    one.grant('acme', 'granted');
+    const copy = new Database(one.sql.serialize());
+    for (const sql of [one.sql, copy]) sql.exec("UPDATE organization_models SET model_id = 'another'");
+    const version = "SELECT version FROM modelgate_version WHERE subject = 'organization_models'";
+    expect(copy.prepare(version).pluck().get()).not.toBe(one.sql.prepare(version).pluck().get());
+    copy.close();
+  });
+
+  test('of an earlier release is counted on in the way of this one', () => {
+    using database = createDatabase();
+    initializeFile(database.path, { busyTimeoutMs: 1_000 });
+    database.sql.exec(`${EARLIER_TRIGGERS} UPDATE modelgate_version SET version = 7`);
+    database.addUser({ id: 'ada' });
+    database.addMember('acme', 'ada');
+    using opened = openStore(database.path);
+    database.grant('acme', 'granted');
+    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(opened.store.health().missing).toEqual([]);
+    for (const version of versionsOf(database)) expect(version).toBeGreaterThan(1_000);
+  });
+
+  test('is not fought over with a replica of an earlier release, which makes its own triggers when it starts', () => {
+    using database = createDatabase();
+    database.addUser({ id: 'ada' });
+    database.addMember('acme', 'ada');
+    using opened = openStore(database.path);
+    database.sql.exec(EARLIER_TRIGGERS);
+    for (const step of ['granted', 'open/a', 'open/b']) {
+      database.grant('acme', step);
+      expect(opened.effect('ada', step)).toBe('permit');
+      opened.clock.advance(10_000);
+      database.withdraw('acme', step);
+      expect(opened.effect('ada', step)).toBe('deny');
+    }
+    expect(opened.store.health().missing).toHaveLength(TRIGGERS.length);
+    expect(opened.warnings.filter((warning) => warning.includes('initialized'))).toHaveLength(1);
+  });
 });
 
 test('a database with our tables opens in the SQLite that Python brings along', () => {
