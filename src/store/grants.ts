@@ -12,12 +12,13 @@ export interface GrantReader {
   isActive(organization: string): boolean;
 }
 
-/** Of one organization. */
+/** Of one organization, and not of one whose id a column of numbers or without case takes for the same. */
 export const grantsQuery = ({ grantActive }: Pick<Schema, 'grantActive'>): string =>
-  `SELECT model_id FROM organization_models WHERE organization_id = ? AND ${activeCondition(grantActive)}`;
+  `SELECT model_id FROM organization_models
+    WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' AND ${activeCondition(grantActive)}`;
 
-/** mAI's switch for a whole organization. */
-export const SWITCH_QUERY = 'SELECT coalesce(is_active, 1) FROM client_organizations WHERE id = ?';
+/** mAI's switch for a whole organization; where it stands more than once, off is off. */
+export const SWITCH_QUERY = `SELECT min(${activeCondition(true)}) FROM client_organizations WHERE id = ?`;
 
 /**
  * The grant alone decides: the `is_active` of a `model` row is the backend's switch for its own lists, and most
@@ -26,7 +27,9 @@ export const SWITCH_QUERY = 'SELECT coalesce(is_active, 1) FROM client_organizat
 export function prepareGrants(connection: Connection, schema: Schema): GrantReader {
   const own = connection.prepare<[string]>(grantsQuery(schema)).pluck();
   const all = connection
-    .prepare<[]>(`SELECT DISTINCT model_id FROM organization_models WHERE ${activeCondition(schema.grantActive)}`)
+    .prepare<[]>(
+      `SELECT DISTINCT model_id COLLATE BINARY FROM organization_models WHERE ${activeCondition(schema.grantActive)}`,
+    )
     .pluck();
   const organization = schema.clientOrganizations ? connection.prepare<[string]>(SWITCH_QUERY).pluck() : undefined;
   return {
@@ -36,10 +39,7 @@ export function prepareGrants(connection: Connection, schema: Schema): GrantRead
         .all()
         .filter(isText)
         .filter((pattern) => pattern !== '*'),
-    isActive: (id) => {
-      const flag = organization?.get(id);
-      return flag === undefined || flag === 1;
-    },
+    isActive: (id) => (organization?.get(id) ?? 1) === 1,
   };
 }
 

@@ -10,6 +10,8 @@ import { UnreadableSchema } from './reader.ts';
 import { readSchema } from './schema-reader.ts';
 import type { SchemaObject } from './tables.ts';
 import { COUNTED_TABLES, COUNTERS, SCHEMA_OBJECTS } from './tables.ts';
+import type { WrittenColumn } from './written-columns.ts';
+import { writtenColumns } from './written-columns.ts';
 
 export interface Organization {
   /** `OPENROUTER_EXTERNAL_USER` */
@@ -144,13 +146,39 @@ function linkUsers(connection: Connection, organization: Organization): Pick<Lin
     .get();
   const { changes: users } = connection
     .prepare(
-      `INSERT OR IGNORE INTO organization_members (id, organization_id, user_id, role, is_active, joined_at)
-       SELECT 'om_' || id || '_' || $organization, $organization, id,
-         CASE WHEN role = 'admin' THEN 'admin' ELSE 'member' END, 1, $seconds
+      `${insertInto(connection, 'organization_members', MEMBER_VALUES)}
        FROM "user" WHERE ${eligible} AND ${elsewhere} IS NOT TRUE`,
     )
     .run({ organization: organization.id, seconds: nowInSeconds() });
   return { users, usersElsewhere: usersElsewhere ?? 0 };
+}
+
+const MEMBER_VALUES = {
+  id: `'om_' || id || '_' || $organization`,
+  organization_id: '$organization',
+  user_id: 'id',
+  role: `CASE WHEN role = 'admin' THEN 'admin' ELSE 'member' END`,
+  is_active: '1',
+  joined_at: '$seconds',
+} as const;
+
+const MODEL_VALUES = {
+  id: `'orgmod_' || $organization || '_' || id`,
+  organization_id: '$organization',
+  model_id: 'id',
+  is_active: 'is_active',
+  created_at: '$seconds',
+  updated_at: '$seconds',
+} as const;
+
+/** With those of the guide's columns that the table has: one that was made by hand may lack some, or compute them. */
+function insertInto<T extends CountedTable>(
+  connection: Connection,
+  table: T,
+  values: Readonly<Record<WrittenColumn<T>, string>>,
+): string {
+  const names = writtenColumns(connection, table);
+  return `INSERT OR IGNORE INTO ${table} (${names.join(', ')}) SELECT ${names.map((name) => values[name]).join(', ')}`;
 }
 
 /** Models without a base, with their own `is_active`, as the deployment guide's migration does, but for `NotLinked`. */
@@ -158,8 +186,7 @@ function linkModels(connection: Connection, organization: Organization): Pick<Li
   const { rowids, ...modelsLeftOut } = readLinkable(connection);
   const { changes: models } = connection
     .prepare(
-      `INSERT OR IGNORE INTO organization_models (id, organization_id, model_id, is_active, created_at, updated_at)
-       SELECT 'orgmod_' || $organization || '_' || id, $organization, id, is_active, $seconds, $seconds
+      `${insertInto(connection, 'organization_models', MODEL_VALUES)}
        FROM model WHERE ${IS_LINKABLE}`,
     )
     .run({ organization: organization.id, rowids: JSON.stringify(rowids), seconds: nowInSeconds() });

@@ -4,7 +4,7 @@
  */
 import type { Connection } from './database.ts';
 import type { SchemaObject } from './tables.ts';
-import { COUNTED_TABLES, SCHEMA_OBJECTS, VERSION_TABLE } from './tables.ts';
+import { COUNTED_TABLES, isOn, SCHEMA_OBJECTS, VERSION_TABLE } from './tables.ts';
 
 export interface Schema {
   /** `api_key` table (from 0.6.41), or the column `user.api_key` (to 0.6.40). */
@@ -37,17 +37,20 @@ export interface Schema {
 }
 
 /**
- * SQL for "this row counts": NULL is 1, as by the column's default, and a table made by hand may lack the column.
+ * SQL for "this row counts": a table made by hand may lack the column, and then every row does.
  * @param hasColumn such as `Schema.memberActive`
  * @param alias of the table in the statement
  */
 export function activeCondition(hasColumn: boolean, alias?: string): string {
-  return hasColumn ? `coalesce(${alias === undefined ? '' : `${alias}.`}is_active, 1) = 1` : '1';
+  return hasColumn ? isOn(alias === undefined ? 'is_active' : `${alias}.is_active`) : '1';
 }
 
-/** @returns columns by name, none where there is no such table */
+/** SQLite's own comparison of names ignores case, and only that of ASCII; generated columns stand in `xinfo` alone. */
+const COLUMNS_QUERY = 'SELECT lower(name) FROM pragma_table_xinfo(?)';
+
+/** @returns columns by name, in lower case, generated ones too; none where there is no such table or view */
 export const columnsOf = (connection: Connection, table: string): ReadonlySet<string> =>
-  new Set(connection.prepare<[string], string>('SELECT name FROM pragma_table_info(?)').pluck().all(table));
+  new Set(connection.prepare<[string], string>(COLUMNS_QUERY).pluck().all(table));
 
 /** Table and columns without which no decision can be made. */
 const NEEDED: readonly (readonly [table: string, ...columns: string[]])[] = [
@@ -59,8 +62,8 @@ const NEEDED: readonly (readonly [table: string, ...columns: string[]])[] = [
 
 /** @throws SqliteError where the file cannot be read */
 export function readSchema(connection: Connection): Schema {
-  const objects = connection.prepare('SELECT type, name, sql FROM sqlite_schema').all() as SchemaRow[];
-  const columns = connection.prepare('SELECT name FROM pragma_table_info(?)').pluck();
+  const objects = connection.prepare('SELECT type, lower(name) AS name, sql FROM sqlite_schema').all() as SchemaRow[];
+  const columns = connection.prepare(COLUMNS_QUERY).pluck();
   const has = (table: string, ...wanted: string[]): boolean => {
     const present = columns.all(table);
     return present.length > 0 && wanted.every((column) => present.includes(column));
@@ -95,12 +98,17 @@ interface SchemaRow {
   readonly sql: string | null;
 }
 
-/** A trigger of ours must stand word for word: one of the same name with another body counts nothing reliable. */
-function stands(wanted: SchemaObject, objects: readonly SchemaRow[]): boolean {
-  const found = objects.find((object) => object.type === wanted.kind && object.name === wanted.name);
+/**
+ * A trigger of ours must stand word for word: one of the same name with another body counts nothing reliable. A view
+ * in the place of a table is read as one.
+ */
+function stands({ kind, name, sql }: SchemaObject, objects: readonly SchemaRow[]): boolean {
+  const found = objects.find((object) => object.name === name && (object.type === kind || isReadAs(kind, object)));
   // SQLite keeps the statement as it was written, without `IF NOT EXISTS`
-  return found !== undefined && (wanted.kind !== 'trigger' || found.sql === wanted.sql.replace(' IF NOT EXISTS', ''));
+  return found !== undefined && (kind !== 'trigger' || found.sql === sql.replace(' IF NOT EXISTS', ''));
 }
+
+const isReadAs = (kind: SchemaObject['kind'], { type }: SchemaRow): boolean => kind === 'table' && type === 'view';
 
 function isCounted(connection: Connection, missing: readonly SchemaObject[]): boolean {
   if (missing.some((object) => object.kind === 'trigger' || object === VERSION_TABLE)) return false;

@@ -45,6 +45,16 @@ export const ORGANIZATION_MEMBERS = table(
 );
 
 /**
+ * SQL for "this row is switched on": 1, in whatever type the column keeps it, and NULL, which is 1 by the column's
+ * default. Every other value is off; those but 0 are told by `doctor`.
+ * @param column constant, such as `om.is_active`
+ */
+export const isOn = (column: string): string => `(coalesce(${column}, 1) = 1 OR ${column} = '1' COLLATE BINARY)`;
+
+/** SQL for "this row is switched off, and was meant to be". */
+export const isOff = (column: string): string => `(${column} = 0 OR ${column} = '0' COLLATE BINARY)`;
+
+/**
  * One row for each of our tables. `version` grows with every row that is changed, by a random step from a random start:
  * a copy of the file that went another way never comes to the same number, as one that counts 1, 2, 3 does.
  */
@@ -86,7 +96,7 @@ export const USER_AVAILABLE_MODELS: SchemaObject = {
     SELECT DISTINCT om.user_id, orgmod.model_id, orgmod.organization_id
     FROM organization_members om
     JOIN organization_models orgmod ON om.organization_id = orgmod.organization_id
-    WHERE coalesce(om.is_active, 1) = 1 AND coalesce(orgmod.is_active, 1) = 1`,
+    WHERE ${isOn('om.is_active')} AND ${isOn('orgmod.is_active')}`,
 };
 
 /**
@@ -120,7 +130,7 @@ export const USER_MODEL_ACCESS_REPORT: SchemaObject = {
     CROSS JOIN organization_members om ON u.id = om.user_id
     JOIN organization_models orgmod ON om.organization_id = orgmod.organization_id
     JOIN (SELECT DISTINCT id, name FROM modelgate_model) m ON orgmod.model_id = m.id
-    WHERE coalesce(om.is_active, 1) = 1 AND coalesce(orgmod.is_active, 1) = 1
+    WHERE ${isOn('om.is_active')} AND ${isOn('orgmod.is_active')}
     GROUP BY u.id, om.organization_id`,
 };
 

@@ -2,6 +2,7 @@
 import type { Connection } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
 import { activeCondition } from '../../store/schema-reader.ts';
+import { isOff, isOn } from '../../store/tables.ts';
 import { quoted } from '../quoted.ts';
 import type { Finding } from './finding.ts';
 import { ok, warning } from './finding.ts';
@@ -125,7 +126,7 @@ function perTable({ memberActive, grantActive }: Schema): readonly Question[] {
         ? [
             {
               sql: `SELECT ${both} || ' ' || coalesce(is_active, 'NULL') AS example, ${TOTAL} FROM ${table}
-                WHERE is_active IS NULL OR is_active NOT IN (0, 1)`,
+                WHERE is_active IS NULL OR NOT (${isOn('is_active')} OR ${isOff('is_active')})`,
               say: (count: string, examples: string) =>
                 `${count} ${rows} have an is_active that is neither 0 nor 1 (NULL counts as on, all else as off): ${examples}.`,
               remedy: `Say what is meant with modelgate ${change}.`,

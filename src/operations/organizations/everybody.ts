@@ -36,7 +36,7 @@ export async function enrolEverybody(connection: Connection, options: EverybodyO
   const firstTime = countOutside(connection);
   keepInMemory(connection);
   const missing = findMissing(connection, organization);
-  const insert = connection.prepare(statementFor(connection));
+  const insert = explaining(MEMBERS.name, () => connection.prepare(statementFor(connection)));
   const seconds = nowInSeconds();
   for (let at = 0; at < missing.length; at += STEP) {
     const users = JSON.stringify(missing.slice(at, at + STEP));

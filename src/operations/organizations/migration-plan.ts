@@ -4,7 +4,8 @@ import type { Organization } from '../../store/initialize.ts';
 import type { NotLinked } from '../../store/model-rows.ts';
 import { IS_LINKABLE, readLinkable } from '../../store/model-rows.ts';
 import type { Schema } from '../../store/schema-reader.ts';
-import { COUNTED_TABLES } from '../../store/tables.ts';
+import { activeCondition } from '../../store/schema-reader.ts';
+import { COUNTED_TABLES, isOn } from '../../store/tables.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
 import { OperationFailure } from '../failure.ts';
@@ -84,7 +85,7 @@ export function countMigration(connection: Connection, schema: Schema, { id }: O
     },
     switchedOff:
       schema.clientOrganizations &&
-      one('SELECT 1 FROM client_organizations WHERE id = $organization AND coalesce(is_active, 1) != 1') !== undefined,
+      one(`SELECT 1 FROM client_organizations WHERE id = $organization AND NOT ${isOn('is_active')}`) !== undefined,
   };
 }
 
@@ -109,7 +110,7 @@ export const keysIn = (table: string, key: string): string =>
   `SELECT ${key} FROM ${table} WHERE organization_id = $organization AND ${key} IS NOT NULL`;
 
 const presentIn = (table: string, hasActive: boolean): string =>
-  `SELECT count(*) AS present, count(CASE WHEN ${hasActive ? 'coalesce(is_active, 1) != 1' : '0'} THEN 1 END) AS presentOff
+  `SELECT count(*) AS present, count(CASE WHEN NOT ${activeCondition(hasActive)} THEN 1 END) AS presentOff
    FROM ${table} WHERE organization_id = $organization`;
 
 const JOINING = (isNew: string, isElsewhere: string): string =>

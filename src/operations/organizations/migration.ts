@@ -127,10 +127,9 @@ async function linkUsers(
   { id }: Organization,
   onProgress: (done: number) => Promise<void>,
 ): Promise<number> {
-  const insert = connection.prepare(
-    `${insertInto(connection, 'organization_members', USER_VALUES)} FROM "user" u
-     WHERE u.rowid BETWEEN $from AND $to AND u.role != 'pending' ${unlessThere(connection, 'organization_members', 'user_id')}`,
-  );
+  const sql = `${insertInto(connection, 'organization_members', USER_VALUES)} FROM "user" u
+     WHERE u.rowid BETWEEN $from AND $to AND u.role != 'pending' ${unlessThere(connection, 'organization_members', 'user_id')}`;
+  const insert = explaining('organization_members', () => connection.prepare(sql));
   const rows = connection.prepare<[], number>('SELECT rowid FROM "user" ORDER BY rowid').pluck().all();
   const seconds = nowInSeconds();
   let linked = 0;
@@ -144,13 +143,11 @@ async function linkUsers(
 }
 
 function linkModels(connection: Connection, { id }: Organization): number {
-  const insert = connection.prepare(
-    `${insertInto(connection, 'organization_models', MODEL_VALUES)} FROM model u
-     WHERE ${IS_LINKABLE} ${unlessThere(connection, 'organization_models', 'model_id')}`,
-  );
+  const sql = `${insertInto(connection, 'organization_models', MODEL_VALUES)} FROM model u
+     WHERE ${IS_LINKABLE} ${unlessThere(connection, 'organization_models', 'model_id')}`;
   const rowids = JSON.stringify(readLinkable(connection).rowids);
   const values = { organization: id, seconds: nowInSeconds(), rowids };
-  return explaining('organization_models', () => insert.run(values).changes);
+  return explaining('organization_models', () => connection.prepare(sql).run(values).changes);
 }
 
 type Table = 'organization_members' | 'organization_models';
@@ -165,7 +162,9 @@ function insertInto(connection: Connection, table: Table, values: Readonly<Recor
 /** The guide's tables refuse a second row by themselves. Hand-made ones may take it: there it is looked for. */
 function unlessThere(connection: Connection, table: Table, key: string): string {
   const columns = connection
-    .prepare<[string], string>('SELECT group_concat(name) FROM (SELECT name FROM pragma_index_info(?) ORDER BY name)')
+    .prepare<[string], string>(
+      'SELECT group_concat(name) FROM (SELECT lower(name) AS name FROM pragma_index_info(?) ORDER BY 1)',
+    )
     .pluck();
   const unique = connection
     .prepare<[string], string>('SELECT name FROM pragma_index_list(?) WHERE "unique" = 1 AND partial = 0')

@@ -35,9 +35,11 @@ export const GRANTS: RowTable = {
 export type Added = 'added' | 'restored' | 'unchanged';
 export type SwitchedOff = 'switched_off' | 'off_already' | 'absent';
 
+/** What `is_active` is in a table: made by hand, it may not be there, or be computed from other columns. */
+export type Switch = 'written' | 'computed' | 'absent';
+
 export interface RowWriter {
-  /** Whether the table has `is_active`: without it nothing can be switched off. */
-  readonly canSwitchOff: boolean;
+  readonly switch: Switch;
   /** @param role of a member, on a new row; undefined: the guide's `member` */
   add(key: string, role?: string): Added;
   switchOff(key: string): SwitchedOff;
@@ -47,35 +49,39 @@ export interface RowWriter {
   setRole(key: string, role: string): boolean;
 }
 
-/** Inside of a transaction of `changing`. @throws OperationFailure (its functions) where a rule of the table forbids it */
-export function createRowWriter(connection: Connection, table: RowTable, organization: string): RowWriter {
+/** Inside of a transaction of `changing`. @throws OperationFailure (its functions too) where the table forbids it */
+export const createRowWriter = (connection: Connection, table: RowTable, organization: string): RowWriter =>
+  explaining(table.name, () => prepareRowWriter(connection, table, organization));
+
+function prepareRowWriter(connection: Connection, table: RowTable, organization: string): RowWriter {
   const columns = columnsOf(connection, table.name);
-  const canSwitchOff = columns.has('is_active');
+  const written = new Set<string>(writtenColumns(connection, table.name));
+  const kind = written.has('is_active') ? 'written' : columns.has('is_active') ? 'computed' : 'absent';
   const seconds = nowInSeconds();
   const insert = createInsert(connection, table, organization);
-  const touch = columns.has('updated_at') ? ', updated_at = $seconds' : '';
+  const touch = written.has('updated_at') ? ', updated_at = $seconds' : '';
   const at = `organization_id = $organization AND ${table.key} = $key`;
   const states = connection
-    .prepare<[object], number>(`SELECT ${activeCondition(canSwitchOff)} FROM ${table.name} WHERE ${at}`)
+    .prepare<[object], number>(`SELECT ${activeCondition(kind !== 'absent')} FROM ${table.name} WHERE ${at}`)
     .pluck();
-  const setActive = canSwitchOff
-    ? connection.prepare(`UPDATE ${table.name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
-    : undefined;
+  const setActive =
+    kind === 'written'
+      ? connection.prepare(`UPDATE ${table.name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
+      : undefined;
   const remove = connection.prepare(`DELETE FROM ${table.name} WHERE ${at}`);
-  const changeRole = columns.has('role')
+  const changeRole = written.has('role')
     ? connection.prepare(`UPDATE ${table.name} SET role = $role WHERE ${at} AND role IS NOT $role`)
     : undefined;
   const flag = (key: string, value: 0 | 1) => setActive?.run({ organization, key, seconds, flag: value });
   return {
-    canSwitchOff,
+    switch: kind,
     add: (key, role) =>
       explaining(table.name, () => {
         const found = states.all({ organization, key });
-        if (found.length === 0) {
-          insert(key, role);
-          return 'added';
-        }
-        flag(key, 1);
+        if (found.length === 0) insert(key, role);
+        else flag(key, 1);
+        if (!states.all({ organization, key }).includes(1)) throw otherRow(table.name);
+        if (found.length === 0) return 'added';
         return found.includes(1) ? 'unchanged' : 'restored';
       }),
     switchOff: (key) =>
@@ -91,13 +97,24 @@ export function createRowWriter(connection: Connection, table: RowTable, organiz
   };
 }
 
-/** @throws OperationFailure where a table made by hand has no `is_active` */
-export function requireSwitch({ canSwitchOff }: RowWriter, table: RowTable['name']): void {
-  if (canSwitchOff) return;
+/** @throws OperationFailure where a table made by hand has no `is_active`, or computes it */
+export function requireSwitch({ switch: kind }: RowWriter, table: RowTable['name']): void {
+  if (kind === 'computed') throw computed(table);
+  if (kind === 'written') return;
   throw new OperationFailure(
     `The table ${table} has no column is_active, so nothing in it can be switched off. Nothing was changed. --purge deletes the row instead.`,
   );
 }
+
+const computed = (table: RowTable['name']): OperationFailure =>
+  new OperationFailure(
+    `The table ${table} computes its column is_active from others, so modelgate cannot switch a row on or off. Nothing was changed. Change the columns that it is computed from (.schema ${table} shows them), or delete the row with --purge.`,
+  );
+
+const otherRow = (table: RowTable['name']): OperationFailure =>
+  new OperationFailure(
+    `The table ${table} makes another row of what is written, one that does not count. Nothing was changed. It computes columns or has triggers of its own: .schema ${table} shows them.`,
+  );
 
 /** @returns a function that writes a new row with every column of the guide's that the table has */
 function createInsert(
@@ -133,10 +150,15 @@ export function explaining<T>(table: RowTable['name'], write: () => T): T {
   try {
     return write();
   } catch (error) {
-    if (!/^SQLITE_(CONSTRAINT|MISMATCH)/.test(failureCode(error))) throw error;
+    if (!isRefusal(error)) throw error;
     throw new OperationFailure(
       `The table ${table} does not take the row: ${error instanceof Error ? error.message : failureCode(error)}. Nothing was changed. Neither the guide nor modelgate makes it with such a rule: look at .schema ${table}.`,
       { cause: error },
     );
   }
 }
+
+/** A rule of the table, or a view or virtual table in its place, which has no code of its own. */
+const isRefusal = (error: unknown): boolean =>
+  /^SQLITE_(CONSTRAINT|MISMATCH)/.test(failureCode(error)) ||
+  (error instanceof Error && /because it is a view$|may not be modified$/.test(error.message));

@@ -82,7 +82,7 @@ function readOrganizations(
        )
        SELECT users.organization_id AS id, users.total AS users, users.counting AS counting, coalesce(models.total, 0) AS models,
          coalesce(models.active, 0) AS activeModels,
-         ${clientOrganizations ? 'coalesce((SELECT is_active FROM client_organizations WHERE id = users.organization_id), 1) = 1' : '1'} AS active
+         ${clientOrganizations ? `coalesce((SELECT min(${activeCondition(true)}) FROM client_organizations WHERE id = users.organization_id), 1)` : '1'} AS active
        FROM users LEFT JOIN models ON models.organization_id = users.organization_id
        ORDER BY users.organization_id`,
     )

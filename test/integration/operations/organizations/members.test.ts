@@ -324,6 +324,35 @@ describe('tables made by hand', () => {
     expect(await failureOf(addAll(database))).toContain('NOT NULL constraint failed: organization_members.invited_by');
   });
 
+  test('that compute is_active take a row that counts, and say where a row cannot be switched', async () => {
+    const database = byHand("organization_id, user_id, state, is_active INTEGER AS (coalesce(state, 'on') = 'on')");
+    expect((await add(database, ['ada'])).members[0]?.outcome).toBe('added');
+    expect(await failureOf(remove(database, ['ada']))).toContain('computes its column is_active');
+    database.run("UPDATE organization_members SET state = 'off'");
+    expect(await failureOf(add(database, ['ada']))).toContain('one that does not count');
+    expect((await remove(database, ['ada'], true)).members[0]?.outcome).toBe('deleted');
+  });
+
+  test('that are views cannot be written, and say so', async () => {
+    const database = byHand('organization_id, user_id, is_active');
+    database.sql.exec(`ALTER TABLE organization_members RENAME TO people;
+      CREATE VIEW organization_members AS SELECT * FROM people; INSERT INTO people VALUES ('${ACME}', 'ada', 1)`);
+    for (const attempt of [add(database, ['bob']), addAll(database), remove(database, ['ada'])]) {
+      expect(await failureOf(attempt)).toContain('because it is a view');
+    }
+    expect((await listMembers(operationOn(database.path), chosen())).map(({ id }) => id)).toEqual(['ada']);
+  });
+
+  test('with names in upper case are the same tables', async () => {
+    const database = byHand('ORGANIZATION_ID, USER_ID, ROLE, IS_ACTIVE INTEGER');
+    await add(database, ['ada'], 'admin');
+    expect(await listMembers(operationOn(database.path), chosen())).toMatchObject([
+      { id: 'ada', organizationRole: 'admin', isActive: true },
+    ]);
+    expect((await remove(database, ['ada'])).members[0]?.outcome).toBe('switched_off');
+    expect((await add(database, ['ada'])).members[0]?.outcome).toBe('restored');
+  });
+
   test('that hold somebody twice switch both rows', async () => {
     const database = byHand('organization_id, user_id, is_active INTEGER');
     database.run('INSERT INTO organization_members VALUES (?, ?, 1), (?, ?, 0)', ACME, 'ada', ACME, 'ada');
