@@ -23,7 +23,7 @@ const TABLE: Record<string, Row> = {
   // which models a JSON document names: pure, one reader for requests, presets and saved chats
   references: { values: ['errors.ts', 'policy'], types: [], packages: [] },
   identity: {
-    values: ['errors.ts'],
+    values: ['errors.ts', 'references'],
     types: ['scope.ts', 'store', 'transport'],
     packages: ['hono', 'jose', 'lru-cache'],
   },

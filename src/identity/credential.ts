@@ -62,13 +62,17 @@ const RANK: Readonly<Record<CredentialPlace, number>> = {
 const SESSION_SHAPE = /^[\w-]+\.[\w-]+\.[\w-]{43}$/;
 export const hasSessionShape = (text: string): boolean => SESSION_SHAPE.test(text);
 
+/** The last of 43 characters has four bits of the signature and two that are zero. */
+export const isCanonical = (session: string): boolean => /[AEIMQUYcgkosw048]$/.test(session);
+
 /**
- * PyJWT skips foreign characters in a signature (`urlsafe_b64decode`), so a genuine token with some added would be
- * nobody to us and somebody to the backend. In the other two segments they would break the signature.
+ * Python skips foreign characters in a signature (`urlsafe_b64decode`) and the last two bits of it, so a genuine token
+ * that is spelled so would be nobody to us and somebody to the backend. In the other two segments it breaks the signature.
  */
 function isMisspelled(text: string): boolean {
+  if (!text.startsWith('eyJ')) return false;
   const signature = text.lastIndexOf('.') + 1;
-  return text.startsWith('eyJ') && signature > 0 && /[^\w-]/.test(text.slice(signature));
+  return hasSessionShape(text) ? !isCanonical(text) : signature > 0 && /[^\w-]/.test(text.slice(signature));
 }
 
 /** `sk-` and what needs no quoting in a header line or a cookie (RFC 6265 section 4.1.1, `cookie-octet`). */
@@ -112,8 +116,9 @@ export function readCredentials(rawHeaders: HeaderLines, reading: CredentialRead
 /** An API key is told by its first three characters, wherever it came from; everything else must be a session token. */
 function formOf(text: string, { isKnownSession }: CredentialReading): Credential['form'] {
   if (text.startsWith('sk-')) return KEY_SHAPE.test(text) ? 'key' : 'opaque';
-  if (isKnownSession?.(text) === true || hasSessionShape(text)) return 'session';
-  return isMisspelled(text) ? 'misspelled' : 'opaque';
+  if (isKnownSession?.(text) === true) return 'session';
+  if (isMisspelled(text)) return 'misspelled';
+  return hasSessionShape(text) ? 'session' : 'opaque';
 }
 
 /** Called for every header line: lengths first, so that most names are not even lower-cased. */

@@ -4,9 +4,11 @@
  */
 import { compactVerify } from 'jose';
 import { LRUCache } from 'lru-cache';
-import { hasSessionShape } from './credential.ts';
+import { hasSessionShape, isCanonical } from './credential.ts';
 import { toUserId } from './principal.ts';
 import type { UserId } from './principal.ts';
+import type { SessionClaims } from './session-claims.ts';
+import { readSessionClaims } from './session-claims.ts';
 
 export type VerifiedToken =
   { readonly state: 'valid'; readonly userId: UserId } | { readonly state: 'expired' } | { readonly state: 'invalid' };
@@ -21,8 +23,6 @@ export interface SessionTokens {
 const INVALID: VerifiedToken = { state: 'invalid' };
 const EXPIRED: VerifiedToken = { state: 'expired' };
 
-/** The token types of `utils/auth.py is_valid_token` (0.12.4); earlier versions mint none or `automation`. */
-const TOKEN_TYPES: ReadonlySet<unknown> = new Set([undefined, 'session', 'automation', 'subagent']);
 /** The backend allows none and refuses itself; ours only forgives a clock that runs a little behind the backend's. */
 const CLOCK_SKEW_SECONDS = 60;
 /** Short, because a token that is not valid yet becomes so. */
@@ -87,44 +87,29 @@ const refusedEntry = (nowMs: number): Entry => ({
   after: undefined,
 });
 
-/**
- * The claims that PyJWT 2.10 to 2.13 checks unasked, and the backend's own (`id`, `typ`). What only the backend can
- * know (revocation, `session_stamp`, second factor) stays the backend's to refuse.
- */
-function toEntry(claims: Readonly<Record<string, unknown>>, nowMs: number): Entry {
-  const { id, exp, nbf, iat, aud, typ } = claims;
-  const readable = typeof id === 'string' && id !== '' && TOKEN_TYPES.has(typ);
-  if (!readable || Boolean(aud) || !isPast(nbf, nowMs) || !isPast(iat, nowMs)) return refusedEntry(nowMs);
+/** What only the backend can know (revocation, `session_stamp`, second factor) stays the backend's to refuse. */
+function toEntry({ id, expiresAt, startsAt }: SessionClaims, nowMs: number): Entry {
+  if (startsAt > nowMs / 1000 + CLOCK_SKEW_SECONDS) return refusedEntry(nowMs);
   const valid: VerifiedToken = { state: 'valid', userId: toUserId(id) };
-  if (exp === undefined) return { verified: valid, until: Infinity, after: undefined };
-  if (!isSeconds(exp)) return refusedEntry(nowMs);
+  if (expiresAt === undefined) return { verified: valid, until: Infinity, after: undefined };
   // PyJWT: expired when int(exp) <= now.
-  const until = Math.trunc(exp) * 1000;
+  const until = expiresAt * 1000;
   return nowMs < until
     ? { verified: valid, until, after: EXPIRED }
     : { verified: EXPIRED, until: Infinity, after: undefined };
 }
 
-const isSeconds = (claim: unknown): claim is number => typeof claim === 'number' && Number.isFinite(claim);
-
-const isPast = (claim: unknown, nowMs: number): boolean =>
-  claim === undefined || (isSeconds(claim) && claim <= nowMs / 1000 + CLOCK_SKEW_SECONDS);
-
-async function readClaims(
-  token: string,
-  keys: readonly CryptoKey[],
-): Promise<Readonly<Record<string, unknown>> | undefined> {
+async function readClaims(token: string, keys: readonly CryptoKey[]): Promise<SessionClaims | undefined> {
   for (const key of keys) {
     try {
       const { payload } = await compactVerify(token, key, { algorithms: ['HS256'] });
-      const claims: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload));
-      return isRecord(claims) ? claims : undefined;
+      // Python reads the same bytes from other last characters too: one session has one spelling here
+      if (!isCanonical(token)) return undefined;
+      // jose reads the header with `JSON.parse` and by its own rules
+      return readSessionClaims(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url'), payload);
     } catch {
       // Not signed with this key, or not a token at all: the next key is tried, and none means invalid.
     }
   }
   return undefined;
 }
-
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -66,6 +66,7 @@ async function texts(): Promise<string[]> {
     `${ben.slice(0, 9)} ${ben.slice(9)}`,
     `${ben.slice(0, -5)}!${ben.slice(-5)}`,
     `${ben}=AAAA`,
+    `${ben.slice(0, -1)}${String.fromCharCode(ben.charCodeAt(ben.length - 1) + 1)}`,
     'scim',
     '',
   ];

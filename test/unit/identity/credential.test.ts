@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, test } from 'vitest';
 import { readCredentials } from '../../../src/identity/credential.ts';
 import { toHeaderEdit } from '../../../src/identity/credential-edit.ts';
 import { applyEdit } from '../../support/apply-edit.ts';
@@ -286,6 +286,19 @@ describe('a session token with foreign characters in its signature, which PyJWT 
       expect(applyEdit(sent, toHeaderEdit(credentials))).toEqual([]);
     }
   });
+});
+
+test('a session token that ends in a character that no library writes is nobody, and goes nowhere', () => {
+  const written = 'eyJh.eyJp.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaA';
+  const formOf = (text: string) => readCredentials(['Authorization', `Bearer ${text}`], { apiKeyHeader: 'x-api-key' });
+  expect(formOf(written).judged?.form).toBe('session');
+  for (const last of 'BCDz9-') {
+    const credentials = formOf(`${written.slice(0, -1)}${last}`);
+    expect(credentials.judged?.form).toBe('misspelled');
+    expect(applyEdit(['Authorization', `Bearer ${written.slice(0, -1)}${last}`], toHeaderEdit(credentials))).toEqual(
+      [],
+    );
+  }
 });
 
 describe('a credential that is neither session token nor key', () => {
