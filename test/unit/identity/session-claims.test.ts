@@ -1,17 +1,22 @@
 /** Tokens that the secret has signed, with headers and claims that no backend mints; the verdicts are PyJWT's own. */
 import { describe, expect, test } from 'vitest';
 import { createSessionTokens } from '../../../src/identity/session-token.ts';
+import type { Verdict } from '../../support/odd-tokens.ts';
 import { ODD_CLAIMS, ODD_HEADERS, USUAL_HEADER } from '../../support/odd-tokens.ts';
 import { segmentOf, signSegments, signToken } from '../../support/signed-token.ts';
 import { TEST_SECRET } from '../../support/session.ts';
 
+/** Long ones are cut in the title of their test. */
+const named = (table: readonly (readonly [text: string, verdict: Verdict])[]) =>
+  table.map(([text, verdict]) => ({ name: JSON.stringify(text).slice(0, 60), text, verdict }));
+
 const tokens = createSessionTokens({ secretKeys: [TEST_SECRET] });
-test.each(ODD_HEADERS)('the header %j is %s', async (header, verdict) => {
+test.each(named(ODD_HEADERS))('the header $name is $verdict', async ({ text: header, verdict }) => {
   const { state } = await tokens.verify(signToken(header, '{"id":"ada"}'));
   expect(state === 'valid').toBe(verdict === 'taken');
 });
 
-test.each(ODD_CLAIMS)('the claim %j is %s', async (claims, verdict) => {
+test.each(named(ODD_CLAIMS))('the claim $name is $verdict', async ({ text: claims, verdict }) => {
   const { state } = await tokens.verify(signToken(USUAL_HEADER, `{"id":"ada",${claims}}`));
   expect(state === 'valid').toBe(verdict === 'taken');
 });
