@@ -26,9 +26,8 @@ export function prepareUsers(connection: Connection, schema: Schema): UserReader
   return {
     roleOf: (id) => {
       const found = role.get(id);
-      // a row without a role is a user that the backend lets nowhere: an empty role would pass for an ordinary one
-      if (found === null) return 'pending';
-      return typeof found === 'string' ? found : undefined;
+      // no role, or one that is no text: the backend lets such a user nowhere, and an empty role would pass for an ordinary one
+      return found === undefined || typeof found === 'string' ? found : 'pending';
     },
     userOfApiKey: (value) => {
       const found = key?.get(value);
