@@ -40,7 +40,9 @@ export async function report(options: ReportOptions, terminal: Terminal): Promis
   const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
   const progress = createProgress(terminal, 'Reading', 'membership');
   const enrolling = enrollingOf(config.organization);
-  const found = await readAccessReport(operation, chosen, progress.at, enrolling).finally(progress.end);
+  const found = await readAccessReport(operation, chosen, progress.at, { ...config.policy, enrolling }).finally(
+    progress.end,
+  );
   await print(options, terminal, found);
   for (const note of [...notes(found.notCounted, enrolling), ...policyNotes(config)]) say(terminal, note);
   return EXIT.done;

@@ -12,11 +12,10 @@ import { requireOrganization } from './organizations.ts';
 export type Obstacle = 'inactive' | 'pending' | 'banned' | 'unknown_user' | 'organization_inactive';
 
 /** @param role of the backend's row @returns why the gate refuses whoever has it, undefined where it does not */
-export function obstacleOfRole(role: unknown): 'pending' | 'banned' | 'unknown_user' | undefined {
-  // a row without a role is a user that the backend lets nowhere
-  if (role === null || role === 'pending') return 'pending';
-  if (role === 'banned') return 'banned';
-  return typeof role === 'string' ? undefined : 'unknown_user';
+export function obstacleOfRole(role: unknown): 'pending' | 'banned' | undefined {
+  // a row without a role, or with one that is no text, is a user that the backend lets nowhere
+  if (typeof role !== 'string' || role === 'pending') return 'pending';
+  return role === 'banned' ? 'banned' : undefined;
 }
 
 /** SQL for the same, of the backend's table "user" under the name `u`. */

@@ -14,6 +14,7 @@ import { obstacleOfRole, ROLE_COUNTS } from '../organizations/member-list.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import { requireOrganization } from '../organizations/organizations.ts';
 import { hearStop } from '../stopping.ts';
+import type { ExplainOptions } from './explanation.ts';
 
 /** What every member of one organization has. */
 export interface OrganizationModels {
@@ -55,15 +56,16 @@ export interface AccessReport {
 /**
  * @param chosen the rows of this organization alone
  * @param onProgress told in between how many of how many memberships were read
- * @param enrolling the organization that the gate enrols users without any membership in
+ * @param policy what the gate is configured to do: whom it enrols, and where
  * @throws OperationFailure as `reading`, and where nobody has named the organization
  */
 export function readAccessReport(
   operation: Operation,
   chosen?: ChosenOrganization,
   onProgress: (done: number, total: number) => void = () => undefined,
-  enrolling?: string,
+  policy: ExplainOptions = { adminAccess: 'organization' },
 ): Promise<AccessReport> {
+  const { enrolling } = policy;
   const { signal } = operation.patience;
   return reading(operation, 'organizations', async (connection, schema) => {
     if (chosen !== undefined) requireOrganization(connection, chosen);
@@ -83,7 +85,7 @@ export function readAccessReport(
         ...countTheRest(connection, schema, only),
         inactiveOrganizations: new Set(rows.filter(isOff).map(({ organization }) => organization.id)).size,
         refusedUsers: rows.filter(({ obstacles }) => obstacles.some((obstacle) => obstacle !== OFF)).length,
-        notEnrolled: isEnrolled ? countOutside(connection) : 0,
+        notEnrolled: isEnrolled ? countOutside(connection, policy) : 0,
       },
     };
   });
@@ -92,8 +94,14 @@ export function readAccessReport(
 const OFF = 'organization_inactive';
 const isOff = ({ obstacles }: AccessRow): boolean => obstacles.includes(OFF);
 
-/** `$only` is NULL for all organizations. */
-const within = (table: string): string => `($only IS NULL OR ${table}.organization_id = $only)`;
+/**
+ * `$only` is NULL for all organizations. Ids that are no text, as a column of numbers makes them of digits, are none to
+ * the gate.
+ */
+const within = (table: string): string =>
+  `typeof(${table}.organization_id) = 'text' AND ($only IS NULL OR ${table}.organization_id = $only COLLATE BINARY)`;
+
+const IS_TEXT = "typeof(orgmod.model_id) = 'text'";
 
 /** @returns what each organization's members have; one without a counted model is not in the view */
 function readOrganizations(
@@ -103,9 +111,9 @@ function readOrganizations(
 ): ReadonlyMap<string, OrganizationModels> {
   const rows = connection
     .prepare<[object], [string, string, string | null]>(
-      `SELECT DISTINCT orgmod.organization_id, orgmod.model_id, m.name
-       FROM organization_models orgmod JOIN model m ON orgmod.model_id = m.id
-       WHERE ${activeCondition(grantActive, 'orgmod')} AND ${within('orgmod')}`,
+      `SELECT DISTINCT orgmod.organization_id COLLATE BINARY, orgmod.model_id COLLATE BINARY, m.name
+       FROM organization_models orgmod JOIN model m ON orgmod.model_id = m.id COLLATE BINARY
+       WHERE ${activeCondition(grantActive, 'orgmod')} AND ${within('orgmod')} AND ${IS_TEXT}`,
     )
     .raw()
     .iterate({ only: only ?? null });
@@ -195,7 +203,7 @@ function countTheRest(
     connection
       .prepare<[object], number>(
         `SELECT count(*) FROM organization_models orgmod
-         WHERE ${activeCondition(grantActive, 'orgmod')} AND ${within('orgmod')} AND ${which}`,
+         WHERE ${activeCondition(grantActive, 'orgmod')} AND ${within('orgmod')} AND ${IS_TEXT} AND ${which}`,
       )
       .pluck()
       .get({ only: only ?? null }) ?? 0;
@@ -208,11 +216,11 @@ function countTheRest(
   };
 }
 
-/** As enrolment asks, of all users at once. */
-const countOutside = (connection: Connection): number =>
+/** As enrolment asks, of all users at once; admins who may use everything are never asked for their memberships. */
+const countOutside = (connection: Connection, { adminAccess }: ExplainOptions): number =>
   connection
     .prepare<[], number>(
-      `SELECT count(*) FROM "user" u WHERE ${ROLE_COUNTS}
+      `SELECT count(*) FROM "user" u WHERE ${ROLE_COUNTS}${adminAccess === 'all' ? " AND u.role <> 'admin'" : ''}
          AND NOT EXISTS (SELECT 1 FROM organization_members om WHERE om.user_id = u.id)`,
     )
     .pluck()

@@ -74,13 +74,15 @@ interface Opened {
   readonly path: string;
 }
 
-function readStanding({ connection, schema, path }: Opened, named: string, { enrolling }: ExplainOptions) {
+function readStanding({ connection, schema, path }: Opened, named: string, options: ExplainOptions) {
+  const { enrolling } = options;
   const person = createPersonFinder(connection)(named);
   const { view, enrolled } = inspect(connection, enrolling);
   const user = view.user(toUserId(person.id));
   // the finder has just found the row, in the same transaction
   if (user === undefined) throw new TypeError('a user was there and is not');
-  view.grantsOf(user);
+  // the gate looks at no membership of an admin who may use everything, and so enrols none
+  if (!isUnlimited(user.role, options)) view.grantsOf(user);
   if (enrolling === undefined || !enrolled.has(user.id)) {
     return { view, person, user, standings: readStandings(connection, schema, user.id), enrolment: undefined };
   }
@@ -110,8 +112,12 @@ function isWritable(path: string): boolean {
   }
 }
 
-function whySeen({ user, standings, enrolment }: UserStanding, { adminAccess }: ExplainOptions): string {
-  if (user.role === 'admin' && adminAccess === 'all') {
+/** Whether `MODELGATE_ADMIN_ACCESS` alone decides. */
+const isUnlimited = (role: string, { adminAccess }: DecideOptions): boolean =>
+  role === 'admin' && adminAccess === 'all';
+
+function whySeen({ user, standings, enrolment }: UserStanding, options: ExplainOptions): string {
+  if (isUnlimited(user.role, options)) {
     return 'The user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`: every model of the backend is seen.';
   }
   const nothing = whyNothing(user, standings, enrolment);

@@ -108,7 +108,10 @@ describe('the report', () => {
   });
 
   test('says where the gate gives more than the rows, by its settings', async () => {
-    const { path } = twoOrganizations();
+    const database = twoOrganizations();
+    const { path } = database;
+    // beside an admin without a membership, to whom the gate gives everything and no membership
+    database.addUser({ id: 'new' });
     const environment = {
       OPENROUTER_EXTERNAL_USER: 'acme',
       ORGANIZATION_NAME: 'Acme',

@@ -214,7 +214,10 @@ describe('the report', () => {
     const database = peopled('0.12.4');
     const enrolling = async (organization?: string): Promise<number> => {
       const chosen = organization === undefined ? undefined : { id: organization, isConfigured: true, mayBeNew: false };
-      const found = await readAccessReport(operationOn(database.path), chosen, () => undefined, 'acme');
+      const found = await readAccessReport(operationOn(database.path), chosen, () => undefined, {
+        adminAccess: 'organization',
+        enrolling: 'acme',
+      });
       return found.notCounted.notEnrolled;
     };
     // `none` and `out`, and nobody whose membership is switched off
