@@ -5,6 +5,7 @@ import type { Gate } from '../../src/app.ts';
 import { createGate } from '../../src/app.ts';
 import type { SampleBackend } from '../../src/demo/sample-backend.ts';
 import { startSampleBackend } from '../../src/demo/sample-backend.ts';
+import type { ProviderModel } from '../../src/demo/sample-models.ts';
 import { createStore } from '../../src/store/store.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
@@ -50,11 +51,19 @@ export async function startTestGate(
   for (const model of ['A', 'acme/*']) database.grant('acme', model);
   database.grant('globex', 'F');
 
-  const backend = await startSampleBackend({
-    database: database.path,
-    secretKey: TEST_SECRET,
-    provider: ['A', 'F', 'acme/one', 'other/one'].map((id) => ({ id, name: id, owner: 'openai' as const })),
-  });
+  const provider = ['A', 'F', 'acme/one', 'other/one'].map((id) => ({ id, name: id, owner: 'openai' as const }));
+  return startGateOn(database, provider, settings, clock);
+}
+
+/** The same on a file of the test's own, which the gate closes with itself. */
+export async function startGateOn(
+  database: TestDatabase,
+  provider: readonly ProviderModel[],
+  settings: Record<string, string> = {},
+  clock: { readonly now?: () => number } = {},
+): Promise<TestGate> {
+  const { era } = database;
+  const backend = await startSampleBackend({ database: database.path, secretKey: TEST_SECRET, provider });
   const parsed = parseConfig({
     environment: {
       MODELGATE_UPSTREAM_URL: backend.url,
