@@ -154,7 +154,7 @@ async function readRows(
     .prepare<[object], [string, string, string | null, string | null, unknown]>(
       `SELECT om.organization_id, u.id, u.email, u.name, u.role
        FROM organization_members om JOIN "user" u ON u.id = om.user_id
-       WHERE ${activeCondition(schema.memberActive, 'om')} AND ${within('om')}
+       WHERE ${activeCondition(schema.memberActive, 'om')} AND ${within('om')} AND typeof(om.user_id) = 'text'
        ORDER BY om.organization_id, u.email, u.id`,
     )
     .raw()

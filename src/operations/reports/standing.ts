@@ -44,13 +44,14 @@ export function readStandings(
   const members = connection.prepare<[string], MemberRow>(
     `SELECT organization_id AS organization, max(${activeCondition(schema.memberActive)}) AS active,
        ${columns.has('role') ? 'role' : 'NULL'} AS role
-     FROM organization_members WHERE user_id = ? AND typeof(organization_id) = 'text'
-     GROUP BY organization_id ORDER BY organization_id`,
+     FROM organization_members WHERE user_id = ? COLLATE BINARY AND typeof(user_id) = 'text' AND typeof(organization_id) = 'text'
+     GROUP BY organization_id COLLATE BINARY ORDER BY organization_id`,
   );
   const grants = connection.prepare<[string], { pattern: string; active: number }>(
     `SELECT model_id AS pattern, max(${activeCondition(schema.grantActive)}) AS active
-     FROM organization_models WHERE organization_id = ? AND typeof(model_id) = 'text'
-     GROUP BY model_id ORDER BY model_id`,
+     FROM organization_models
+     WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' AND typeof(model_id) = 'text'
+     GROUP BY model_id COLLATE BINARY ORDER BY model_id`,
   );
   const { isActive: isOrganizationActive } = prepareGrants(connection, schema);
   const toStanding = ({ organization, active, role }: MemberRow): Standing => ({
