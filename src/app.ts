@@ -11,7 +11,6 @@ import { Hono } from 'hono';
 import type { Config } from './config/schema.ts';
 import { authorize } from './enforcement/authorize.ts';
 import { createBelongings } from './enforcement/belongings.ts';
-import { createChatOrder } from './enforcement/chat-order.ts';
 import { canonicalPath, createTargetReader } from './enforcement/canonical-path.ts';
 import { countedAs, runsModel } from './enforcement/counted.ts';
 import { createSurfaceDecider, longestBody } from './enforcement/decide-surface.ts';
@@ -160,8 +159,7 @@ function createStages({
 }: SharedParts) {
   const { mode, bypass } = config.policy;
   const bodies = createHeldBodies(config.maxBodyBytes);
-  const order = createChatOrder();
-  const decideOnce = createSurfaceDecider({ store, judge, order, readBody: readOnce(bodies, config.maxBodyBytes) });
+  const decideOnce = createSurfaceDecider({ store, judge, readBody: readOnce(bodies, config.maxBodyBytes) });
   const identifyAndDecide = async (scope: Scope) => {
     await identify(scope, { identity, store });
     return decideOnce(scope);

@@ -9,6 +9,7 @@ import { deny } from '../policy/decision.ts';
 import type { Scope } from '../scope.ts';
 import type { Store } from '../store/store-view.ts';
 import type { ChatOrder } from './chat-order.ts';
+import { createChatOrder } from './chat-order.ts';
 import { judgeInvocation } from './judge-invocation.ts';
 import type { PassedBody } from './judge-passthrough.ts';
 import { judgePassthrough, readForm } from './judge-passthrough.ts';
@@ -22,7 +23,8 @@ import { parseStrictJson } from '../references/strict-json.ts';
 export interface SurfaceDeciderParts {
   readonly store: Pick<Store, 'current'>;
   readonly judge: Judge;
-  readonly order: ChatOrder;
+  /** Of the whole process, unless a test has its own. */
+  readonly order?: ChatOrder;
   /** Reads the body of the request once, bounded. */
   readonly readBody: (scope: Scope) => Buffer | Promise<Buffer>;
 }
@@ -36,7 +38,7 @@ export function longestBody({ kind }: Principal, maxBytes: number): number {
 }
 
 /** @returns a function as `AuthorizeParts.decideSurface` wants it */
-export function createSurfaceDecider({ store, judge, order, readBody }: SurfaceDeciderParts) {
+export function createSurfaceDecider({ store, judge, order = createChatOrder(), readBody }: SurfaceDeciderParts) {
   return async function decideSurface(scope: Scope): Promise<Decision | undefined> {
     const { surface, principal } = scope;
     if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope) : undefined;

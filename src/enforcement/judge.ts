@@ -50,7 +50,7 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
       case 'ollama_raw':
         return judgeOllamaRaw(view, principal, model);
       case 'media':
-        return judgeMedia(decide(view, principal, model, options), model);
+        return judgeMedia(options, decide(view, principal, model, options), model);
     }
   }
 
@@ -72,18 +72,6 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
     return ofPreset.effect === 'deny' ? ofPreset : decision;
   }
 
-  function judgeMedia(decision: Decision, model: ModelId): Decision {
-    if (decision.effect === 'permit' || decision.reason === 'role_not_permitted') return decision;
-    const listed =
-      options.mediaModels === 'any'
-        ? // The answer must not depend on what other organizations were granted: any means any
-          !PATH_CHARACTERS.test(model)
-        : options.mediaModels.has(model);
-    return listed
-      ? { effect: 'permit', reason: 'media_model', model, chain: [model] }
-      : deny('media_model_not_listed', model);
-  }
-
   function all(
     view: StoreView,
     principal: Principal,
@@ -100,6 +88,18 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
   }
 
   return { one, all, options, providerModels };
+}
+
+function judgeMedia({ mediaModels }: JudgeOptions, decision: Decision, model: ModelId): Decision {
+  if (decision.effect === 'permit' || decision.reason === 'role_not_permitted') return decision;
+  const listed =
+    mediaModels === 'any'
+      ? // The answer must not depend on what other organizations were granted: any means any
+        !PATH_CHARACTERS.test(model)
+      : mediaModels.has(model);
+  return listed
+    ? { effect: 'permit', reason: 'media_model', model, chain: [model] }
+    : deny('media_model_not_listed', model);
 }
 
 /** A grant of a preset, or of a model that picks others, says nothing of a provider's model that is called the same. */

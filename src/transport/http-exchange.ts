@@ -234,9 +234,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 }
 
-function sendHead(exchange: HttpExchange): void {
-  exchange.sendHead();
-}
+const sendHead = (exchange: HttpExchange): void => exchange.sendHead();
 
 /** Latin-1 is the one coding in which a string is the bytes themselves. */
 function endWith(outgoing: ServerResponse, body: Buffer): void {

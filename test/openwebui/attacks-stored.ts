@@ -329,4 +329,74 @@ const SMUGGLED: readonly Attack[] = [
   }),
 ];
 
-export const STORED_ATTACKS: readonly Attack[] = [...WAITING, ...RESUMED, ...RESOLVED, ...SMUGGLED, ...ELSEWHERE];
+/** A chat from the time when the model was granted: a sub-agent has asked it, and `q` is the answer. */
+async function chatOfOld(attempt: Attempt, answered = true, more: object = {}): Promise<string> {
+  const asked = subagent({ childrenIds: answered ? ['q'] : [] });
+  const messages = [...EXCHANGE, asked, ...(answered ? [assistant('q', 'p', 'alpha')] : [])];
+  return madeBefore(attempt, chatOf(messages, more));
+}
+
+/** Stored at the backend itself, as it was while the model was granted. */
+async function madeBefore(attempt: Attempt, chat: object): Promise<string> {
+  const owner = { ...attempt.attacker, url: attempt.tenants.backend.url };
+  const made = (await (await send(owner, 'POST', '/api/v1/chats/new', chat)).json()) as { id: string };
+  return made.id;
+}
+
+/** The backend looks every quarter of a second whether a chat is idle, and only then runs what waits in it. */
+async function waitForLateRuns(attempt: Attempt): Promise<void> {
+  await attempt.tenants.quiet();
+  await attempt.tenants.arrival(F, 1_000).catch(() => undefined);
+}
+
+/** What has run with a withdrawn model, or waits for it, made to run again. */
+const FREED: readonly Attack[] = [
+  attack('an old answer that loses its parent while the chat answers', NEW, async (a) => {
+    const chat = await chatOfOld(a);
+    await a.post(CHAT, continued(chat));
+    await save(a, chat, [{ ...assistant('q', '', 'alpha'), parentId: null }]);
+    await waitForLateRuns(a);
+  }),
+  attack('an old answer that is moved away, while the list of the branch names another', NEW, async (a) => {
+    const chat = await chatOfOld(a);
+    await a.post(`/api/v1/chats/${chat}`, { chat: { messages: [{ id: 'z', parentId: 'p' }] } });
+    await save(a, chat, [assistant('q', 'a', 'alpha')]);
+    await a.post(CHAT, continued(chat));
+    await waitForLateRuns(a);
+  }),
+  attack('an old message of a sub-agent that only the list of the branch answers', NEW, async (a) => {
+    const chat = await chatOfOld(a, false);
+    await a.post(`/api/v1/chats/${chat}`, { chat: { messages: [{ id: 'z', parentId: 'p' }] } });
+    await a.post(CHAT, continued(chat));
+    await waitForLateRuns(a);
+  }),
+  ...['\u0000', '\ud800'].map((removed) =>
+    attack(`an old timer, its id with ${JSON.stringify(removed)}`, NEW, async (a) => {
+      const timer = await madeBefore(a, chatOf([]));
+      const meta = JSON.stringify({ internal: true, type: 'timer', run: { model_id: F, chat_context: {} } });
+      a.tenants.sql.prepare('UPDATE chat SET meta = ? WHERE id = ?').run(meta, timer);
+      const chat = await newChat(a, EXCHANGE);
+      await a.post(CHAT, continued(chat));
+      await save(a, chat, [user('p', 'b', { meta: { internal: true, type: 'timer', timer_id: timer + removed } })]);
+      await waitForLateRuns(a);
+    }),
+  ),
+  attack('parameters in text, spelled with half of a surrogate pair, while a tool call is resolved', [], async (a) => {
+    const params = { custom_params: { extra_body: `{"mod\ud800els":["${F}"]}` } };
+    for (let count = 0; count < 12; count++) {
+      const chat = await newChat(a, paused('alpha', CALL));
+      const resolving = a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'reject' });
+      const written = [1, 2].map(() => a.post(`/api/v1/chats/${chat}/params`, params, 'PATCH'));
+      await Promise.all([resolving, ...written]);
+    }
+  }),
+];
+
+export const STORED_ATTACKS: readonly Attack[] = [
+  ...WAITING,
+  ...RESUMED,
+  ...RESOLVED,
+  ...SMUGGLED,
+  ...FREED,
+  ...ELSEWHERE,
+];

@@ -48,6 +48,10 @@ const CHATS: Record<string, unknown> = {
     p: internal({ model: 'F', childrenIds: ['x'] }),
     x: { role: 'assistant', model: 'F', parentId: 'p' },
   }),
+  'pending-listed': withMessages(
+    { p: internal({ model: 'F' }) },
+    { messages: [{ id: 'z', role: 'assistant', parentId: 'p' }] },
+  ),
   empty: { models: [''], history: { messages: { m: { role: 'assistant' } } } },
   forged: withMessages({}),
   'forged-params': withMessages({}),
@@ -67,6 +71,7 @@ const CHATS: Record<string, unknown> = {
 
 function prepare({ database }: TestGate): void {
   for (const [id, document] of Object.entries(CHATS)) database.addChat({ id, user: 'ann', chat: document });
+  database.addChat({ id: 'of-bob', user: 'bob', chat: { models: ['F'] } });
   const meta = (id: string, run: object) =>
     database.run('UPDATE chat SET meta = ? WHERE id = ?', JSON.stringify({ run }), id);
   meta('forged', { model_id: 'F' });
@@ -324,6 +329,31 @@ const others: readonly Attack[] = [
     name: 'changing what others reply to',
     target: '/api/v1/channels/c/messages/m/update',
     body: { content: 'x', meta: { model_id: 'F' } },
+  },
+  {
+    name: 'no parent for the answer to what has run with a lost model',
+    target: '/api/v1/chats/pending-done',
+    body: { chat: { history: { messages: { x: { role: 'assistant', model: 'A', parentId: null } } } } },
+  },
+  {
+    name: 'a completion where only the list of the branch answers what waits',
+    target: CHAT,
+    body: chat('A', { chat_id: 'pending-listed' }),
+  },
+  {
+    name: 'a name that only the chat of another has',
+    target: '/api/v1/chats/of-bob',
+    body: { chat: { models: ['F'] } },
+  },
+  {
+    name: 'a tool call whose name the backend cleans',
+    target: '/api/v1/chats/clean',
+    body: message(ofCall('update_auto\0mation', '{"model_id":"F"}')),
+  },
+  {
+    name: 'parameters in text, spelled with half of a surrogate pair',
+    target: '/api/v1/chats/clean/params',
+    init: { method: 'PATCH', body: JSON.stringify({ custom_params: { extra_body: '{"mod\ud800els":["F"]}' } }) },
   },
   { name: 'compacting an old chat', target: '/api/v1/chats/old/compact', body: {} },
   { name: 'compacting an old chat without a body', target: '/api/v1/chats/old/compact', init: { method: 'POST' } },
