@@ -64,7 +64,9 @@ test('a permit has a witness: a grant of an own organization covers the model, o
         base !== undefined && base !== 'arena-model' && !isPreset(base) && granted(base) && withParameters;
       const byItself = granted(model) && ((named && isPreset(model)) || withParameters);
       const isAll = role === 'admin' && options.adminAccess === 'all';
-      expect(decision.effect).toBe(allowed && (isAll || byItself || (!granted(model) && throughBase)) ? 'permit' : 'deny');
+      expect(decision.effect).toBe(
+        allowed && (isAll || byItself || (!granted(model) && throughBase)) ? 'permit' : 'deny',
+      );
       if (decision.effect === 'permit' && decision.reason !== 'admin_access') {
         expect(world.members[user]).toContain(decision.grant?.organization);
         expect(covers(decision.grant?.pattern ?? '', decision.chain.at(-1) ?? '')).toBe(true);
