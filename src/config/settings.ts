@@ -122,8 +122,8 @@ export const SETTINGS = {
       "Largest request body that is read to be judged (1 KB = 1024 bytes). At the same time a user's long ones may take as much memory, or 100MB, and all users' twice that; beyond it 503. Uploads that only pass through are not bounded by it.",
   }),
   MODELGATE_MAX_HEADER: setting({
-    schema: value.size(8 * 1024, 1024 ** 2),
-    expected: 'a size from 8KB to 1MB: a whole number with B, KB or MB',
+    schema: value.size(8 * 1024, 256 * 1024),
+    expected: 'a size from 8KB to 256KB: a whole number with B or KB',
     fallback: '64KB',
     example: '64KB',
     meaning:
