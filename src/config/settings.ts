@@ -127,7 +127,7 @@ export const SETTINGS = {
     fallback: '64KB',
     example: '64KB',
     meaning:
-      'Largest head of a request (its line and headers: cookies, most of all), and of an answer of the backend. Open WebUI itself takes 64 KB; nginx in front needs buffers as large.',
+      'Largest head of a request (its line and headers: cookies, most of all), and of an answer of the backend. Open WebUI itself takes 64 KB; nginx in front needs as much (`large_client_header_buffers`, `proxy_buffer_size`).',
   }),
   ...LIMIT_SETTINGS,
   MODELGATE_CONNECT_TIMEOUT: time('5s', 1, HOUR, 'Longest wait for a connection to the backend.'),

@@ -11,12 +11,11 @@ import type { UploadStream } from './body.ts';
 import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { contentLength, responseLines, rewrittenLines } from './headers.ts';
 import { HeldAnswer } from './held-answer.ts';
+import { MAX_INTERIM } from './interim.ts';
 import { closeAfterAnswer, closeIfUnread } from './linger.ts';
 import { toGatewayError } from './upstream-error.ts';
 import type { Upstream } from './upstream.ts';
 
-/** Interim answers before the upstream counts as broken. 103 is passed only if told to: nginx before 1.29 takes it for the final one. */
-const MAX_INTERIM = 100;
 const MAX_FIELDS = 100;
 /** Up to this length head and body leave as one string: half the work of two buffers. */
 const JOINED_BYTES = 16 * 1024;
@@ -102,7 +101,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(sendHead, this);
   }
 
-  /** `Link` is all that a 103 is for (RFC 8297 2). */
+  /** Only if told to: nginx before 1.29 takes a 103 for the final answer. `Link` is all that it is for (RFC 8297 2). */
   #passEarlyHints(link: string[]): void {
     const isHeard = !this.#settled && !this.#outgoing.headersSent && this.#incoming.httpVersion === '1.1';
     if (isHeard && link.length > 0) this.#outgoing.writeInformation(103, { link });

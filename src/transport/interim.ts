@@ -6,6 +6,9 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 
+/** Interim answers to one request before the upstream counts as broken. */
+export const MAX_INTERIM = 100;
+
 /** undici's own, told with the socket right before the head of a request is written to it. */
 const REQUEST_HEAD = 'undici:client:sendHeaders';
 

@@ -14,6 +14,7 @@ import type { AnswerEdit } from './answer-edit.ts';
 import type { ClientFrameGate } from './client-gate.ts';
 import type { HeaderEdit } from './exchange.ts';
 import { requestLines, responseLines } from './headers.ts';
+import { MAX_INTERIM } from './interim.ts';
 import { joinSockets } from './tunnel.ts';
 import type { Upstream } from './upstream.ts';
 import { toGatewayError } from './upstream-error.ts';
@@ -85,6 +86,7 @@ class Handshake implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #settled = false;
   #status = 0;
+  #interim = 0;
   #firstByteAt = 0;
   readonly #early: Buffer[] = [];
   #earlyBytes = 0;
@@ -144,7 +146,8 @@ class Handshake implements Dispatcher.DispatchHandler {
   /** Any other answer is a refusal: relayed, and the connection ends with it. */
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     if (status < 200) {
-      if (status < 102) controller.abort(new GatewayError('upstream_invalid'));
+      this.#interim += 1;
+      if (status < 102 || this.#interim > MAX_INTERIM) controller.abort(new GatewayError('upstream_invalid'));
       return;
     }
     this.#status = status;

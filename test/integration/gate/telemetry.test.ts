@@ -121,6 +121,22 @@ describe('an access line', () => {
   });
 });
 
+test('one more byte behind a chat takes no answer from it, and both are told', async () => {
+  await using gate = await startTestGate();
+  const connection = await openConnection(portOf(gate));
+  const body = JSON.stringify(chat('A'));
+  connection.send(
+    `POST /api/chat/completions HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer ${await gate.token('ann')}\r\n` +
+      `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}X`,
+  );
+  const text = await connection.closes();
+  expect(text.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 400']);
+  expect(text).toContain('chat.completion');
+  expect(gate.ran()).toEqual(['A']);
+  expect(await line(gate, ({ status }) => status === 200)).toMatchObject({ path: '/api/chat/completions' });
+  expect(await line(gate, ({ status }) => status === 400)).toMatchObject({ code: 'request_malformed' });
+});
+
 describe('with SRC_LOG_LEVELS_MODELS=DEBUG', () => {
   /** The deployment guide's own search. */
   const GUIDE = /(organization|model|access)/;

@@ -262,6 +262,15 @@ describe('duty 10: interim answers', () => {
     expect(upload.status).toBe(200);
   });
 
+  test('more than a hundred are no answer to a handshake either', async () => {
+    const relay = await relayTo(
+      await startScriptedUpstream('HTTP/1.1 100 Continue\r\n\r\n'.repeat(101) + ACCEPTED, 'open'),
+    );
+    const client = await connectTo(relay);
+    client.send(HANDSHAKE);
+    expect(parseAnswer(await client.closes()).status).toBe(502);
+  });
+
   test('100 before the answer to a handshake is passed over too', async () => {
     const backend = await startScriptedUpstream(`HTTP/1.1 100 Continue\r\n\r\n${ACCEPTED}hello`, 'open');
     const relay = await relayTo(backend);
