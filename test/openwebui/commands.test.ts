@@ -212,7 +212,7 @@ describe.each(RELEASES)('the commands beside Open WebUI %s', (version) => {
     expect(rows).toEqual([]);
     await ask('model', 'allow', 'helper', '--org', 'acme');
     const { stdout, stderr } = await command('report', '--csv');
-    expect(stdout.split('\r\n')[1]).toBe('ann@acme.example,Ann,acme,1,Preset helper');
+    expect(stdout.split('\r\n')[1]).toBe('ann@acme.example,Ann,acme,1,Preset helper,');
     expect(stderr).toMatch(/it leaves out \d+ grants of models without a row there/);
     const { organizations, admins_outside: outside } = await ask<{
       organizations: { organization_id: string }[];
