@@ -8,7 +8,7 @@ import type { Connection } from './database.ts';
 import { describeFailure, openForWriting } from './database.ts';
 import type { Organization } from './initialize.ts';
 import { nowInSeconds } from './initialize.ts';
-import { writtenColumns } from './written-columns.ts';
+import { intoTable, MEMBER_VALUES, writtenColumns } from './written-columns.ts';
 
 export interface EnrolmentOptions {
   readonly path: string;
@@ -50,22 +50,12 @@ function enrol(path: string, busyTimeoutMs: number, organization: string, user: 
   }
 }
 
-const VALUES = {
-  id: '$id',
-  organization_id: '$organization',
-  user_id: 'id',
-  role: `CASE WHEN role = 'admin' THEN 'admin' ELSE 'member' END`,
-  is_active: '1',
-  joined_at: '$seconds',
-} as const;
-
 /** Whether a user is enrolled is asked where it is written: another gate may have been quicker. */
 function insert(connection: Connection, organization: string, user: string): boolean {
   const columns = writtenColumns(connection, 'organization_members');
   const statement = connection.prepare(
-    `INSERT INTO organization_members (${columns.join(', ')})
-     SELECT ${columns.map((name) => VALUES[name]).join(', ')}
-     FROM "user" WHERE id = $user AND role NOT IN ('pending', 'banned')
+    `INSERT ${intoTable('organization_members', columns, { ...MEMBER_VALUES, id: '$id' })}
+     FROM "user" u WHERE id = $user AND role NOT IN ('pending', 'banned')
        AND NOT EXISTS (SELECT 1 FROM organization_members WHERE user_id = $user)`,
   );
   const id = freeId(connection, columns.includes('id'), `om_${user}_${organization}`);

@@ -10,8 +10,7 @@ import { UnreadableSchema } from './reader.ts';
 import { readSchema } from './schema-reader.ts';
 import type { SchemaObject } from './tables.ts';
 import { COUNTED_TABLES, COUNTERS, SCHEMA_OBJECTS } from './tables.ts';
-import type { WrittenColumn } from './written-columns.ts';
-import { writtenColumns } from './written-columns.ts';
+import { insertOrIgnore, MEMBER_VALUES, MODEL_VALUES } from './written-columns.ts';
 
 export interface Organization {
   /** `OPENROUTER_EXTERNAL_USER` */
@@ -146,39 +145,11 @@ function linkUsers(connection: Connection, organization: Organization): Pick<Lin
     .get();
   const { changes: users } = connection
     .prepare(
-      `${insertInto(connection, 'organization_members', MEMBER_VALUES)}
-       FROM "user" WHERE ${eligible} AND ${elsewhere} IS NOT TRUE`,
+      `${insertOrIgnore(connection, 'organization_members', MEMBER_VALUES)}
+       FROM "user" u WHERE ${eligible} AND ${elsewhere} IS NOT TRUE`,
     )
     .run({ organization: organization.id, seconds: nowInSeconds() });
   return { users, usersElsewhere: usersElsewhere ?? 0 };
-}
-
-const MEMBER_VALUES = {
-  id: `'om_' || id || '_' || $organization`,
-  organization_id: '$organization',
-  user_id: 'id',
-  role: `CASE WHEN role = 'admin' THEN 'admin' ELSE 'member' END`,
-  is_active: '1',
-  joined_at: '$seconds',
-} as const;
-
-const MODEL_VALUES = {
-  id: `'orgmod_' || $organization || '_' || id`,
-  organization_id: '$organization',
-  model_id: 'id',
-  is_active: 'is_active',
-  created_at: '$seconds',
-  updated_at: '$seconds',
-} as const;
-
-/** With those of the guide's columns that the table has: one that was made by hand may lack some, or compute them. */
-function insertInto<T extends CountedTable>(
-  connection: Connection,
-  table: T,
-  values: Readonly<Record<WrittenColumn<T>, string>>,
-): string {
-  const names = writtenColumns(connection, table);
-  return `INSERT OR IGNORE INTO ${table} (${names.join(', ')}) SELECT ${names.map((name) => values[name]).join(', ')}`;
 }
 
 /** Models without a base, with their own `is_active`, as the deployment guide's migration does, but for `NotLinked`. */
@@ -186,8 +157,8 @@ function linkModels(connection: Connection, organization: Organization): Pick<Li
   const { rowids, ...modelsLeftOut } = readLinkable(connection);
   const { changes: models } = connection
     .prepare(
-      `${insertInto(connection, 'organization_models', MODEL_VALUES)}
-       FROM model WHERE ${IS_LINKABLE}`,
+      `${insertOrIgnore(connection, 'organization_models', MODEL_VALUES)}
+       FROM model u WHERE ${IS_LINKABLE}`,
     )
     .run({ organization: organization.id, rowids: JSON.stringify(rowids), seconds: nowInSeconds() });
   return { models, modelsLeftOut };

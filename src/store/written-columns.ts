@@ -16,6 +16,42 @@ export function writtenColumns<T extends Table>(connection: Connection, table: T
   return GUIDE_COLUMNS[table].filter((name) => present.has(name) && (name !== 'id' || hasOwnId));
 }
 
+/** The row of a new member, by column: for a statement over `"user" u` with `$organization` and `$seconds`. */
+export const MEMBER_VALUES = {
+  id: `'om_' || u.id || '_' || $organization`,
+  organization_id: '$organization',
+  user_id: 'u.id',
+  role: `CASE WHEN u.role = 'admin' THEN 'admin' ELSE 'member' END`,
+  is_active: '1',
+  joined_at: '$seconds',
+} as const;
+
+/** The row of a new grant: for a statement over `model u`. */
+export const MODEL_VALUES = {
+  id: `'orgmod_' || $organization || '_' || u.id`,
+  organization_id: '$organization',
+  model_id: 'u.id',
+  is_active: 'u.is_active',
+  created_at: '$seconds',
+  updated_at: '$seconds',
+} as const;
+
+/** @param columns as `writtenColumns` gives them @returns `INTO … SELECT …`, what stands behind an INSERT */
+export function intoTable<T extends Table>(
+  table: T,
+  columns: readonly WrittenColumn<T>[],
+  values: Readonly<Record<WrittenColumn<T>, string>>,
+): string {
+  return `INTO ${table} (${columns.join(', ')}) SELECT ${columns.map((name) => values[name]).join(', ')}`;
+}
+
+/** The guide's statement as far as its FROM: a row that is there stays as it is. */
+export const insertOrIgnore = <T extends Table>(
+  connection: Connection,
+  table: T,
+  values: Readonly<Record<WrittenColumn<T>, string>>,
+): string => `INSERT OR IGNORE ${intoTable(table, writtenColumns(connection, table), values)}`;
+
 /** Without `xinfo`: what is generated is read and never written. */
 const WRITABLE_QUERY = 'SELECT lower(name) FROM pragma_table_info(?)';
 

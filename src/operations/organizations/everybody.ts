@@ -2,7 +2,7 @@
 import type { Connection } from '../../store/database.ts';
 import { nowInSeconds } from '../../store/initialize.ts';
 import { columnsOf, activeCondition } from '../../store/schema-reader.ts';
-import { writtenColumns } from '../../store/written-columns.ts';
+import { intoTable, MEMBER_VALUES, writtenColumns } from '../../store/written-columns.ts';
 import { hearStop } from '../stopping.ts';
 import { createRowWriter, explaining, MEMBERS } from './organization-rows.ts';
 
@@ -77,17 +77,8 @@ const findMissing = (connection: Connection, organization: string): readonly str
 
 /** The guide's, for some of its users, with as many of its columns as the table of this file has. */
 function statementFor(connection: Connection): string {
-  const values = {
-    id: `'om_' || u.id || '_' || $organization`,
-    organization_id: '$organization',
-    user_id: 'u.id',
-    role: '$role',
-    is_active: '1',
-    joined_at: '$seconds',
-  };
-  const names = writtenColumns(connection, 'organization_members');
-  return `INSERT INTO organization_members (${names.join(', ')})
-    SELECT ${names.map((name) => values[name]).join(', ')}
+  const columns = writtenColumns(connection, 'organization_members');
+  return `INSERT ${intoTable('organization_members', columns, { ...MEMBER_VALUES, role: '$role' })}
     FROM json_each($users) CROSS JOIN "user" u ON u.id = value
     ON CONFLICT DO NOTHING`;
 }

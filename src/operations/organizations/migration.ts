@@ -8,7 +8,7 @@ import type { Organization } from '../../store/initialize.ts';
 import { initialize, nowInSeconds } from '../../store/initialize.ts';
 import { IS_LINKABLE, readLinkable } from '../../store/model-rows.ts';
 import type { Schema } from '../../store/schema-reader.ts';
-import { writtenColumns } from '../../store/written-columns.ts';
+import { insertOrIgnore, MEMBER_VALUES, MODEL_VALUES } from '../../store/written-columns.ts';
 import { COUNTED_TABLES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../store/tables.ts';
 import type { Operation } from '../backend-file.ts';
 import { changing } from '../backend-file.ts';
@@ -104,30 +104,12 @@ function make(connection: Connection): Omit<Done, 'links'> {
 /** Some 100 ms, after which the progress is drawn. */
 const ROWS_A_STEP = 10_000;
 
-const USER_VALUES = {
-  id: `'om_' || u.id || '_' || $organization`,
-  organization_id: '$organization',
-  user_id: 'u.id',
-  role: `CASE WHEN u.role = 'admin' THEN 'admin' ELSE 'member' END`,
-  is_active: '1',
-  joined_at: '$seconds',
-} as const;
-
-const MODEL_VALUES = {
-  id: `'orgmod_' || $organization || '_' || u.id`,
-  organization_id: '$organization',
-  model_id: 'u.id',
-  is_active: 'u.is_active',
-  created_at: '$seconds',
-  updated_at: '$seconds',
-} as const;
-
 async function linkUsers(
   connection: Connection,
   { id }: Organization,
   onProgress: (done: number) => Promise<void>,
 ): Promise<number> {
-  const sql = `${insertInto(connection, 'organization_members', USER_VALUES)} FROM "user" u
+  const sql = `${insertOrIgnore(connection, 'organization_members', MEMBER_VALUES)} FROM "user" u
      WHERE u.rowid BETWEEN $from AND $to AND u.role != 'pending' ${unlessThere(connection, 'organization_members', 'user_id')}`;
   const insert = explaining('organization_members', () => connection.prepare(sql));
   const rows = connection.prepare<[], number>('SELECT rowid FROM "user" ORDER BY rowid').pluck().all();
@@ -143,7 +125,7 @@ async function linkUsers(
 }
 
 function linkModels(connection: Connection, { id }: Organization): number {
-  const sql = `${insertInto(connection, 'organization_models', MODEL_VALUES)} FROM model u
+  const sql = `${insertOrIgnore(connection, 'organization_models', MODEL_VALUES)} FROM model u
      WHERE ${IS_LINKABLE} ${unlessThere(connection, 'organization_models', 'model_id')}`;
   const rowids = JSON.stringify(readLinkable(connection).rowids);
   const values = { organization: id, seconds: nowInSeconds(), rowids };
@@ -151,13 +133,6 @@ function linkModels(connection: Connection, { id }: Organization): number {
 }
 
 type Table = 'organization_members' | 'organization_models';
-
-/** The guide's statement, with those of its columns that the table has: a hand-made one may lack some. */
-function insertInto(connection: Connection, table: Table, values: Readonly<Record<string, string>>): string {
-  const names: readonly string[] = writtenColumns(connection, table);
-  const selected = names.map((name) => values[name]).join(', ');
-  return `INSERT OR IGNORE INTO ${table} (${names.join(', ')}) SELECT ${selected}`;
-}
 
 /** The guide's tables refuse a second row by themselves. Hand-made ones may take it: there it is looked for. */
 function unlessThere(connection: Connection, table: Table, key: string): string {
