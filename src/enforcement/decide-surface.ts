@@ -18,7 +18,7 @@ import type { ChatForm } from './judge-saved-chat.ts';
 import { judgeDeletion, judgeSave, namesOfSave } from './judge-saved-chat.ts';
 import type { Judge } from './judge.ts';
 import { collectReferences, isObject } from '../references/references.ts';
-import { parseStrictJson } from '../references/strict-json.ts';
+import { parseStrictJson, storedReadings } from '../references/strict-json.ts';
 
 export interface SurfaceDeciderParts {
   readonly store: Pick<Store, 'current'>;
@@ -72,7 +72,7 @@ export function createSurfaceDecider({ store, judge, order = createChatOrder(), 
     const chatId = scope.pathIds['id'];
     if (form === 'message_deletion') return judgeDeletion(judge, store.current(), user, chatId ?? '');
     scope.body = await readBody(scope);
-    const names = namesOfSave(form, parseBody(scope), scope.body.toString('utf8'));
+    const names = namesOfSave(form, storedReadings(parseBody(scope), scope.body));
     // Most parts of a chat name nothing, and are saved also while policy cannot be read
     if (names.models.size === 0 && names.parents.size === 0 && names.timers.size === 0) return undefined;
     return timed(scope, () => {
@@ -155,7 +155,6 @@ async function readPassed(scope: Scope, readBody: SurfaceDeciderParts['readBody'
 const IS_FORM = /^\s*(?:multipart\/|application\/x-www-form-urlencoded)/i;
 
 /** White space, byte order marks and the NUL bytes of UTF-16 and UTF-32 may stand before the bracket. */
-
 const BEGINS_LIKE_JSON = /^[\s\0\xef\xbb\xbf\xfe\xff]*[{[]/;
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>

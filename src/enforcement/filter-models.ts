@@ -106,9 +106,9 @@ type Listed = Pick<ListsSurface, 'shape' | 'names' | 'withoutUser' | 'paged'>;
 /** @returns undefined where the answer is passed on as it comes */
 function listedBy(surface: Surface, scope: Scope): Listed | undefined {
   if (surface.kind === 'lists') return isShownWhole(surface, scope) ? undefined : surface;
-  const isAdmin = scope.principal.kind === 'user' && scope.principal.role === 'admin';
   // The row that was written is shown as the list shows it
-  if (surface.kind === 'manages' && !isAdmin) return { shape: SHAPES.modelRow, names: 'chat', withoutUser: 'refuse' };
+  if (surface.kind === 'manages' && !isAdmin(scope))
+    return { shape: SHAPES.modelRow, names: 'chat', withoutUser: 'refuse' };
   if (surface.kind !== 'invokes' || surface.answer === undefined) return undefined;
   return { shape: surface.answer, names: surface.names, withoutUser: 'refuse' };
 }
@@ -160,8 +160,9 @@ function createAnswerReader(providerModels: ProviderModels): (answer: BufferedAn
 const isPolicyUnavailable = (cause: unknown): boolean =>
   cause instanceof GatewayError && cause.code === 'policy_unavailable';
 
-const isShownWhole = (surface: ListsSurface, { principal }: Scope) =>
-  surface.admins === 'pass' && principal.kind === 'user' && principal.role === 'admin';
+const isShownWhole = (surface: ListsSurface, scope: Scope) => surface.admins === 'pass' && isAdmin(scope);
+
+const isAdmin = ({ principal }: Scope): boolean => principal.kind === 'user' && principal.role === 'admin';
 
 function emptyAnswer(answer: BufferedAnswer, shape: ListShape): BufferedAnswer {
   const headers: string[] = [];

@@ -5,9 +5,9 @@ import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
 import type { References } from '../references/references.ts';
-import { FAN_OUT, collectReferences, isObject } from '../references/references.ts';
+import { FAN_OUT, collectReferences, isObject, isPresent } from '../references/references.ts';
 import { ChatReader } from '../references/saved-chat.ts';
-import { cleaned } from '../references/strict-json.ts';
+import { storedReadings } from '../references/strict-json.ts';
 import type { Scope } from '../scope.ts';
 import type { StoreView } from '../store/store-view.ts';
 import { queryValue } from './canonical-path.ts';
@@ -58,7 +58,7 @@ export function judgeInvocation(
   }
   if (surface.names === 'media') {
     // A provider of pictures or speech takes one model, by its name; what routes beside it may be any model
-    if (isObject(body) && isNamed(body['model']) && typeof body['model'] !== 'string')
+    if (isObject(body) && isPresent(body['model']) && typeof body['model'] !== 'string')
       return deny('reference_unreadable');
     const denial = judge.all(view, user, references.routed, 'provider');
     if (denial?.effect === 'deny') return denial;
@@ -90,13 +90,13 @@ function judgeWritten(
   scope: Scope,
   order: ChatOrder,
 ): Decision | undefined {
-  if (!isObject(body)) return undefined;
+  const { body: sent } = scope;
+  if (!isObject(body) || sent === undefined) return undefined;
   const reader = new ChatReader();
   for (const message of [body['user_message'], body['parent_message']]) {
     if (!isObject(message)) continue;
     const id = typeof message['id'] === 'string' ? message['id'] : '';
-    // As it was sent, and as it is stored
-    for (const form of [message, cleaned(message)]) if (isObject(form)) reader.readQuestion(id, form);
+    for (const reading of storedReadings(message, sent)) reader.readQuestion(id, reading);
   }
   const chatId = typeof body['chat_id'] === 'string' ? body['chat_id'] : undefined;
   const { decision, keeps } = judgeSave(judge, view, user, reader, chatId);
@@ -149,8 +149,6 @@ function isKnown(judge: Judge, view: StoreView, text: string): boolean {
   if (model === undefined) return false;
   return view.hasModelRow(model) || view.isGrantedAnywhere(model) || judge.providerModels.has(model);
 }
-
-const isNamed = (value: unknown): boolean => value !== undefined && value !== null;
 
 /** From 0.9.0 each entry is a run of its own, also where several name the same model and message. */
 function modelsOfFanOut(body: unknown): readonly unknown[] {

@@ -66,8 +66,7 @@ function modelOfPath(path: string): string[] {
 /** @param contentType of the request @returns the fields of a form; the platform's own reader is asked */
 export async function readForm(body: Buffer, contentType: string): Promise<PassedBody> {
   try {
-    // Of an admin, and bounded in length before
-    // eslint-disable-next-line @typescript-eslint/no-deprecated
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- an admin's body, bounded in length before
     const form = await new Response(body, { headers: { 'content-type': contentType } }).formData();
     return { kind: 'form', fields: [...form] };
   } catch {

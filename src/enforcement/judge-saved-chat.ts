@@ -11,7 +11,6 @@ import type { Decision, Deny } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import { parseModelId } from '../policy/model-id.ts';
 import { isObject } from '../references/references.ts';
-import { cleaned, mayBeCleaned } from '../references/strict-json.ts';
 import type { ChatNames } from '../references/saved-chat.ts';
 import {
   CHAT_MODELS,
@@ -38,13 +37,11 @@ export type ChatForm =
   /** a message is deleted, and what it answered may become unanswered */
   | 'message_deletion';
 
-/**
- * @param body parsed JSON @param text what it was read from
- * @returns what a save names, as it was sent and as a release stores it that cleans it
- */
-export function namesOfSave(form: ChatForm, body: unknown, text: string): ChatNames {
-  const reader = readForm(new ChatReader(), form, body);
-  return mayBeCleaned(text) ? readForm(reader, form, cleaned(body)) : reader;
+/** @param readings of the body, as `storedReadings` gives them @returns what a save names */
+export function namesOfSave(form: ChatForm, readings: readonly unknown[]): ChatNames {
+  const reader = new ChatReader();
+  for (const body of readings) readForm(reader, form, body);
+  return reader;
 }
 
 function readForm(reader: ChatReader, form: ChatForm, body: unknown): ChatReader {

@@ -7,7 +7,7 @@ import type { Decision } from '../policy/decision.ts';
 import { askedBeside } from '../policy/decide.ts';
 import { deny } from '../policy/decision.ts';
 import { parseModelId } from '../policy/model-id.ts';
-import { isObject } from '../references/references.ts';
+import { isObject, isPresent } from '../references/references.ts';
 import { CHAT_MODELS, CHAT_PARAMETERS, everyName, parametersOf, unanswered } from '../references/saved-chat.ts';
 import type { StoredChat, StoreView } from '../store/store-view.ts';
 import type { Judge } from './judge.ts';
@@ -80,7 +80,7 @@ function modelsOfContinuedChat(
   form: Record<string, unknown>,
 ): StoredModels | 'denied' {
   // The backend makes strings of other values, so that 7 finds the message "7"
-  if (IDS.some((key) => isNamed(form[key]) && typeof form[key] !== 'string')) return 'denied';
+  if (IDS.some((key) => isPresent(form[key]) && typeof form[key] !== 'string')) return 'denied';
   const id = text(form['chat_id']);
   if (id === '') return NOTHING;
   const messages = messageIds(form);
@@ -151,5 +151,4 @@ function messageIds(form: Record<string, unknown>): readonly string[] {
 }
 
 const IDS = ['chat_id', 'id', 'assistant_message_id'];
-const isNamed = (value: unknown): boolean => value !== undefined && value !== null;
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');

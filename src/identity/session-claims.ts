@@ -6,6 +6,7 @@
  * `is_valid_token` of the backend's `utils/auth.py`.
  */
 import { endOfString, parseExactJson } from '../references/exact-json.ts';
+import { isObject, isTruthyInPython } from '../references/references.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -28,7 +29,7 @@ export function readSessionClaims(header: Uint8Array, payload: Uint8Array): Sess
   const { id, typ, aud, sub = '', jti = '' } = claims;
   if (typeof id !== 'string' || id === '' || !id.isWellFormed() || !TOKEN_TYPES.has(typ)) return undefined;
   // an audience that nobody asks for, unless it is nothing to Python
-  if (isTruthy(aud) || typeof sub !== 'string' || typeof jti !== 'string') return undefined;
+  if (isTruthyInPython(aud) || typeof sub !== 'string' || typeof jti !== 'string') return undefined;
   const { exp, nbf = 0, iat = 0 } = claims;
   const expiresAt = exp === undefined ? undefined : toInteger(exp);
   const [notBefore, issuedAt] = [toInteger(nbf), toInteger(iat)];
@@ -58,14 +59,11 @@ function toRecord(bytes: Uint8Array): Json | undefined {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     if (TOO_MANY_DIGITS.test(text) || isTooDeep(text)) return undefined;
     const value = parseExactJson(text);
-    return isRecord(value) ? value : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }
 }
-
-const isRecord = (value: unknown): value is Json =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Asked of the text: what a second equal key takes the place of has been read all the same. */
 function isTooDeep(text: string): boolean {
@@ -78,11 +76,6 @@ function isTooDeep(text: string): boolean {
     if (depth > MAX_DEPTH) return true;
   }
   return false;
-}
-
-function isTruthy(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return Boolean(value);
-  return Object.keys(value).length > 0;
 }
 
 /** `int(claim)`: of a text only what is written in ASCII. @returns undefined where Python raises */

@@ -238,8 +238,11 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** What JSON leaves out and what it calls null are the same to the backend (`.get`). */
+export const isPresent = (value: unknown): boolean => value !== undefined && value !== null;
+
 /** `bool(value)` of Python for what JSON can hold: the backend tests `model_item.get("direct")` that way. */
-function isTruthyInPython(value: unknown): boolean {
+export function isTruthyInPython(value: unknown): boolean {
   if (Array.isArray(value)) return value.length > 0;
   if (isObject(value)) return Object.keys(value).length > 0;
   return Boolean(value);

@@ -24,12 +24,10 @@ export const messageAt = (place: string): string => place.replace(PLACE_OF_MESSA
 
 export interface ChatNames {
   /**
-   * Names of models by place: the id of a message, `selectionOf` or `parametersOf` it, `CHAT_MODELS` or `CHAT_PARAMETERS`. Strings as they stand there, or
-   * `UNREADABLE`.
+   * Names of models by place: the id of a message, `selectionOf` or `parametersOf` it, `CHAT_MODELS` or
+   * `CHAT_PARAMETERS`. Strings as they stand there, or `UNREADABLE`.
    */
   readonly models: ReadonlyMap<string, ReadonlySet<string>>;
-  /** Messages that name no model of their own, in at least one of the forms in which they are kept. */
-  readonly unnamed: ReadonlySet<string>;
   /** Messages of sub-agents and timers: without an answer, the backend runs them after the chat's next completion. */
   readonly internal: ReadonlySet<string>;
   /** Those of them that have no list of answers. */
@@ -43,7 +41,6 @@ export interface ChatNames {
 /** Collects the names of one chat from as many parts of it as there are. */
 export class ChatReader implements ChatNames {
   readonly models = new Map<string, Set<string>>();
-  readonly unnamed = new Set<string>();
   readonly internal = new Set<string>();
   readonly childless = new Set<string>();
   readonly timers = new Set<string>();
@@ -57,12 +54,7 @@ export class ChatReader implements ChatNames {
     this.readParameters(CHAT_PARAMETERS, chat['params']);
     const { history, messages } = chat;
     if (isObject(history) && isObject(history['messages'])) {
-      for (const [id, message] of Object.entries(history['messages'])) {
-        // What is no message, or has no parent, answers nothing
-        const parent = isObject(message) ? message['parentId'] : undefined;
-        this.parents.set(id, typeof parent === 'string' ? parent : undefined);
-        this.readMessage(id, message);
-      }
+      for (const [id, message] of Object.entries(history['messages'])) this.readHistory(id, message);
     }
     if (Array.isArray(messages)) for (const message of messages) this.readMessage(idOf(message), message);
     return this;
@@ -74,10 +66,17 @@ export class ChatReader implements ChatNames {
     return this;
   }
 
+  /** @param message of the history, which says what it answers; what is no message, or has no parent, answers nothing */
+  readHistory(id: string, message: unknown): this {
+    const parent = isObject(message) ? message['parentId'] : undefined;
+    this.parents.set(id, typeof parent === 'string' ? parent : undefined);
+    return this.readMessage(id, message);
+  }
+
+  /** @param message of the branch that the page shows, or a row: it names models and answers nothing */
   readMessage(id: string, message: unknown): this {
     if (!isObject(message)) return this;
     const { model, model_id: otherModel, models, output } = message;
-    if (!isNamed(model) && !isNamed(otherModel)) this.unnamed.add(id);
     this.#name(id, model);
     this.#name(id, otherModel);
     if (models !== undefined) this.#nameAll(selectionOf(id), models);
@@ -96,8 +95,8 @@ export class ChatReader implements ChatNames {
   }
 
   /** The user's message of a request: the models that were selected for it become those of the chat. */
-  readQuestion(id: string, message: Record<string, unknown>): this {
-    this.#nameAll(CHAT_MODELS, message['models']);
+  readQuestion(id: string, message: unknown): this {
+    if (isObject(message)) this.#nameAll(CHAT_MODELS, message['models']);
     return this.readMessage(id, message);
   }
 

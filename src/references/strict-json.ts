@@ -5,7 +5,16 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
-import { endOfString, parseExactJson } from './exact-json.ts';
+import {
+  CLOSE_ARRAY,
+  CLOSE_OBJECT,
+  COLON,
+  endOfString,
+  OPEN_ARRAY,
+  OPEN_OBJECT,
+  parseExactJson,
+  QUOTE,
+} from './exact-json.ts';
 
 /** Python gives up at about 1,000 levels; real requests stay below 30. */
 const MAX_DEPTH = 200;
@@ -37,16 +46,24 @@ export function parseStrictText(text: string): unknown {
 }
 
 /**
- * In clean UTF-8 only an escape can spell these characters; a text that stands inside of JSON may hold them itself.
- * @returns whether `cleaned` could change a value that was read from the text
+ * The readings of what a request stores: as it was sent, and as a release stores it that cleans it.
+ *
+ * @param value of the body, or of a part of it
+ * @param body whose bytes were found to be strict JSON
  */
-export const mayBeCleaned = (text: string): boolean => ESCAPED.test(text) || !text.isWellFormed();
+export function storedReadings(value: unknown, body: Buffer): readonly unknown[] {
+  const mayDiffer = body.includes('\\u') && mayBeCleaned(body.toString('utf8'));
+  return mayDiffer ? [value, cleaned(value)] : [value];
+}
+
+/** In clean UTF-8 only an escape can spell these characters; a text that stands inside of JSON may hold them itself. */
+const mayBeCleaned = (text: string): boolean => ESCAPED.test(text) || !text.isWellFormed();
 
 const ESCAPED = /\\u(?:0000|d[89a-f])/i;
 const CLEANED = /\0|\p{Cs}/gu;
 
 /** @returns the value as the backend stores it: without NUL and lone surrogates (utils/misc.py, from 0.9) */
-export function cleaned(value: unknown): unknown {
+function cleaned(value: unknown): unknown {
   if (typeof value === 'string') return value.replaceAll(CLEANED, '');
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map(cleaned);
@@ -88,10 +105,3 @@ function countKeys(value: unknown): number {
 }
 
 const unreadable = (detail: string) => new GatewayError('body_unreadable', { detail });
-
-const QUOTE = 0x22;
-const COLON = 0x3a;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
-const OPEN_ARRAY = 0x5b;
-const CLOSE_ARRAY = 0x5d;

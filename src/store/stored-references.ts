@@ -120,9 +120,7 @@ const rowsOf = (condition: string): string => `
 
 function readMessage(reader: ChatReader, id: string, text: unknown, isHistory: boolean): void {
   const read = (message: unknown) =>
-    isHistory
-      ? reader.readChat({ history: { messages: { [id]: message } } })
-      : reader.readMessage(id || CHAT_MODELS, message);
+    isHistory ? reader.readHistory(id, message) : reader.readMessage(id || CHAT_MODELS, message);
   readJson(text, read, reader, id);
 }
 

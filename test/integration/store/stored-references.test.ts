@@ -130,17 +130,6 @@ describe('messages of a chat name', () => {
     expect(named).toEqual(['answered', 'answered too', 'in the row']);
   });
 
-  test('no model of their own, where the document or the row lacks one', () => {
-    const unnamed = ask(
-      (database) => {
-        oneChat(database);
-        database.addChatMessage({ id: 'chat-b', chat: 'chat', user: 'ada', model: null });
-      },
-      (stored) => [...(stored.chat('chat')?.names.unnamed ?? [])],
-    );
-    expect(unnamed).toEqual(['a', 'b']);
-  });
-
   const pending = (fields: object) => ({
     history: { messages: { p: { id: 'p', role: 'user', model: 'later', content: 'x', childrenIds: [], ...fields } } },
   });
