@@ -164,8 +164,8 @@ function createStages({
     await identify(scope, { identity, store });
     return decideOnce(scope);
   };
-  const decideSurface = (scope: Scope) =>
-    store.patiently(() => (scope.principal.kind === 'unresolved' ? identifyAndDecide(scope) : decideOnce(scope)));
+  const decideSurface = async (scope: Scope) =>
+    store.patiently(() => (scope.isPrincipalCurrent ? decideOnce(scope) : identifyAndDecide(scope)));
   const refuse = (scope: Scope, denial: Deny) => refusal.deny(scope, denial);
   const record = (scope: Scope, decision: Decision) => audit.recordDecision(scope, decision, scope.decisionMs);
   const recordList = (scope: Scope, shape: ListShape, kept: number, removed: number) =>

@@ -31,6 +31,8 @@ export interface Scope {
   pathIds: Readonly<Record<string, string>>;
   /** Written by `authenticate`. */
   principal: Principal;
+  /** Written by `authenticate`: the database could be read for it. Otherwise a decision asks once more who it is. */
+  isPrincipalCurrent: boolean;
   /** Written by `authenticate`: leaves exactly the judged credential in the request. */
   credentialEdit: HeaderEdit;
   /** Written by `authorize` where it had to read the body: the bytes that were judged are the bytes that are sent. */
@@ -122,6 +124,7 @@ export function createScope(
     surface: UNJUDGED,
     pathIds: {},
     principal: NOBODY,
+    isPrincipalCurrent: false,
     credentialEdit: NO_EDIT,
     body: undefined,
     decision: undefined,

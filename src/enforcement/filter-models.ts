@@ -3,10 +3,10 @@ import type { MiddlewareHandler } from 'hono';
 import { GatewayError } from '../errors.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
 import type { GrantSet } from '../policy/grant.ts';
-import type { ModelId } from '../policy/model-id.ts';
 import type { GateEnv, Scope } from '../scope.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
 import type { AnswerRewrite, BufferedAnswer } from '../transport/exchange.ts';
+import type { FilteredList, Permits } from './filter-list.ts';
 import { filterList } from './filter-list.ts';
 import type { Judge } from './judge.ts';
 import type { ListIndex } from './list-index.ts';
@@ -63,36 +63,31 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
     // Errors and redirects list nothing, and neither does the page of the backend, which stands at unknown paths
     if (!isAnswered(answer) || isPage(answer)) return answer;
     const { shape } = surface;
+    let index: ListIndex;
     try {
-      return filter(scope, surface, answer);
+      index = read(answer, shape);
     } catch (cause) {
-      // The answer is well, it is the policy that cannot be read: a list that is empty by mistake looks like no access
-      if (isPolicyUnavailable(cause)) return filterLate(scope, surface, answer);
       parts.reportUnreadable(scope, shape, cause);
       return parts.mode === 'report' ? answer : emptyAnswer(answer, shape);
     }
-  }
-
-  function filter(scope: Scope, surface: Listed, answer: BufferedAnswer, permits = permitsFor(scope, surface)) {
-    const index = read(answer, surface.shape);
-    const { body, kept, removed } = filterList(answer.body, index, permits);
-    parts.recordList(scope, surface.shape, kept, removed);
-    return parts.mode === 'report' ? answer : { ...answer, body };
-  }
-
-  /** @throws GatewayError `policy_unavailable` where waiting did not help and the list is not one that may be empty */
-  async function filterLate(scope: Scope, surface: Listed, answer: BufferedAnswer): Promise<BufferedAnswer> {
-    try {
-      return await parts.store.patiently(() => filter(scope, surface, answer));
-    } catch (cause) {
+    const filter = (permits: Permits) => filterList(answer.body, index, permits);
+    const finish = ({ body, kept, removed }: FilteredList) => {
+      parts.recordList(scope, shape, kept, removed);
+      return parts.mode === 'report' ? answer : { ...answer, body };
+    };
+    // The answer is well, it is the policy that cannot be read: a list that is empty by mistake looks like no access
+    const giveUp = (cause: unknown) => {
+      if (!isPolicyUnavailable(cause)) throw cause;
       if (parts.mode === 'report') return answer;
-      if (surface.withoutUser === 'empty') return filter(scope, surface, answer, () => false);
+      if (surface.withoutUser === 'empty') return finish(filter(() => false));
       throw cause;
-    }
+    };
+    const filtered = parts.store.patiently(() => filter(permitsFor(scope, surface)));
+    return filtered instanceof Promise ? filtered.then(finish, giveUp) : finish(filtered);
   }
 
   /** Without a user nobody is permitted anything. @throws GatewayError `policy_unavailable` */
-  function permitsFor(scope: Scope, surface: Listed): (model: ModelId) => boolean {
+  function permitsFor(scope: Scope, surface: Listed): Permits {
     const { principal } = scope;
     if (principal.kind !== 'user') return () => false;
     const view = forOneReader(parts.store.current(), principal);

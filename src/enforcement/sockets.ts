@@ -36,7 +36,7 @@ export function socketSurface(incoming: IncomingMessage): SocketSurface | undefi
 }
 
 export interface RealtimeParts {
-  readonly store: Pick<Store, 'current'>;
+  readonly store: Pick<Store, 'current' | 'patiently' | 'failures'>;
   readonly judge: Judge;
   readonly resolveToken: (token: string, view: StoreView) => Principal | Promise<Principal>;
   /** No answer carries this decision, so the log has to. */
@@ -52,7 +52,7 @@ export function createRealtimeJudge(
   parts: RealtimeParts,
 ): (scope: Scope, text: string) => Promise<Decision | undefined> {
   return async function judgeFirstMessage(scope, text) {
-    const decision = await decideFrame(parts, scope, text);
+    const decision = await parts.store.patiently(() => decideFrame(parts, scope, text));
     parts.record(scope, decision);
     return decision.effect === 'permit' || parts.mode === 'report' ? decision : undefined;
   };

@@ -143,26 +143,27 @@ function orUndefined<T>(read: () => T): T | undefined {
 
 export interface AuthenticateParts {
   readonly identity: Identity;
-  readonly store: { current(): UserView };
+  readonly store: { current(): UserView; failures(): number };
 }
 
 /**
- * Sets `scope.principal` and `scope.credentialEdit`; for both doors, HTTP and WebSocket.
+ * Sets `scope.principal`, `scope.isPrincipalCurrent` and `scope.credentialEdit`; for both doors, HTTP and WebSocket.
  * @returns nothing when it is done already, a promise when a token has to be verified first
  * @throws GatewayError `credentials_conflict` (or rejects with it)
  */
 export function identify(scope: Scope, { identity, store }: AuthenticateParts): void | Promise<void> {
+  const failures = store.failures();
+  const attach = ({ principal, edit }: Identified): void => {
+    scope.principal = principal;
+    scope.isPrincipalCurrent = store.failures() === failures;
+    scope.credentialEdit = edit;
+  };
   const identified = identity.resolve(
     scope.incoming.rawHeaders,
     orUndefined(() => store.current()),
   );
-  if (identified instanceof Promise) return identified.then((late) => attach(scope, late));
-  attach(scope, identified);
-}
-
-function attach(scope: Scope, { principal, edit }: Identified): void {
-  scope.principal = principal;
-  scope.credentialEdit = edit;
+  if (identified instanceof Promise) return identified.then(attach);
+  attach(identified);
 }
 
 /** The stage. Never refuses but for `credentials_conflict`. */

@@ -44,6 +44,8 @@ export class Freshness {
   file = 0;
   /** Objects of ours that the file lacks, as last seen; undefined while no file was seen. */
   missing: readonly string[] | undefined;
+  /** How often the file could not be read, looks that were not tried again yet included. */
+  failures = 0;
   /** How often reading failed, by SQLite's code: the file is away, locked, foreign or damaged. */
   readonly errors = new Map<string, number>();
 
@@ -73,9 +75,12 @@ export class Freshness {
   /** Compares with the file, at most once a millisecond. */
   look(): void {
     const now = this.#options.now();
-    if (now - this.#lookedAt < LOOK_EVERY_MS) return;
+    const isTooSoon = now - this.#lookedAt < LOOK_EVERY_MS;
     // opening a file costs too much to try it at every request
-    if (this.#current === undefined && now < this.#retryAt) return;
+    if (isTooSoon || (this.#current === undefined && now < this.#retryAt)) {
+      if (this.problem !== undefined) this.failures++;
+      return;
+    }
     this.#lookedAt = now;
     try {
       this.#current = this.#compare(now);
@@ -187,6 +192,7 @@ export class Freshness {
 
   #fail(error: unknown, now: number): void {
     if (!isOutage(error)) throw error;
+    this.failures++;
     const code = failureCode(error);
     this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
     this.problem = describeFailure(error, this.#options.path);

@@ -76,12 +76,15 @@ export interface Store {
    */
   current(): StoreView;
   /**
-   * Runs `attempt`, and runs it again while it fails, or had to do with the last good state, because another process
-   * holds the file's lock: outside WAL mode every commit of the backend holds it for a moment. Waits without holding up
-   * the event loop, about a second at most; after that the last good state has to do.
-   * @throws what the last attempt threw; anything but a lock is thrown at once
+   * Runs `attempt`, and runs it again while the file could not be read meanwhile, so that it failed or had to do with
+   * the last good state: outside WAL mode every commit of the backend holds a lock for a moment. Waits without holding
+   * up the event loop, about a second at most; after that the last good state has to do. Synchronous where the attempt
+   * is and the file could be read.
+   * @throws what the last attempt threw (or rejects with it); anything but `policy_unavailable` at once
    */
-  patiently<T>(attempt: () => T | Promise<T>): Promise<T>;
+  patiently<T>(attempt: () => T | Promise<T>): T | Promise<T>;
+  /** Grows with each failed read: what was answered meanwhile may be older than the last commit. */
+  failures(): number;
   health(): StoreHealth;
   figures(): StoreFigures;
   close(): void;

@@ -31,9 +31,9 @@ const READ_BUSY_MS = 10;
 /** The same for a write while requests are served, and for the first initialization, before any is. */
 const WRITE_BUSY_MS = 25;
 const START_BUSY_MS = 2_000;
-/** A lock that lasts this long is more than somebody's commit. */
+/** A lock that lasts this long is more than somebody's commit, and so is any other trouble. */
 const LONG_LOCK_MS = 1_000;
-/** How often and how many times a request that met a lock tries again. */
+/** How often and how many times a request that met trouble tries again. */
 const RETRY_MS = 10;
 const RETRIES = LONG_LOCK_MS / RETRY_MS;
 /** An incomplete file is tried again this often. */
@@ -52,8 +52,8 @@ class SqliteStore implements Store {
   readonly #freshness: Freshness;
   readonly #view: CachedView;
   #initializedFile = 0;
-  /** Since when every look has met a lock. */
-  #lockedAt: number | undefined;
+  /** Since when every look has failed. */
+  #failingSince: number | undefined;
   #warned = false;
   #initializeAt = Number.NEGATIVE_INFINITY;
   #failed: readonly string[] = [];
@@ -86,18 +86,19 @@ class SqliteStore implements Store {
     return this.#view;
   }
 
-  async patiently<T>(attempt: () => T | Promise<T>): Promise<T> {
-    for (let left = RETRIES; ; left--) {
-      try {
-        const value = await attempt();
-        // behind a lock the last good state has answered, in which what was just withdrawn is still there
-        if (left === 0 || !this.#isMomentaryLock()) return value;
-      } catch (error) {
-        const isUnavailable = error instanceof GatewayError && error.code === 'policy_unavailable';
-        if (!isUnavailable || !this.#freshness.isLocked || left === 0) throw error;
-      }
-      await sleep(RETRY_MS);
+  patiently<T>(attempt: () => T | Promise<T>): T | Promise<T> {
+    const { failures } = this.#freshness;
+    try {
+      const value = attempt();
+      if (!(value instanceof Promise) && !this.#isWorthRetrying(failures)) return value;
+      return this.#retry(attempt, Promise.resolve(value), failures);
+    } catch (error) {
+      return this.#retry(attempt, Promise.reject(error as Error), failures);
     }
+  }
+
+  failures(): number {
+    return this.#freshness.failures;
   }
 
   health(): StoreHealth {
@@ -117,9 +118,35 @@ class SqliteStore implements Store {
     this.#freshness.close();
   }
 
+  async #retry<T>(attempt: () => T | Promise<T>, first: Promise<T>, failures: number): Promise<T> {
+    let known = failures;
+    let pending = first;
+    for (let left = RETRIES; ; left--) {
+      try {
+        const value = await pending;
+        if (left === 0 || !this.#isWorthRetrying(known)) return value;
+      } catch (error) {
+        const isUnavailable = error instanceof GatewayError && error.code === 'policy_unavailable';
+        if (!isUnavailable || left === 0 || !this.#isWorthRetrying(known)) throw error;
+      }
+      await sleep(RETRY_MS);
+      known = this.#freshness.failures;
+      pending = (async () => attempt())();
+    }
+  }
+
+  /**
+   * Has the last good state answered since, in which what was just withdrawn is still there? By a count and not by
+   * what is the matter now: another look may have succeeded meanwhile. Nobody waits once it is clear that it lasts.
+   */
+  #isWorthRetrying(failures: number): boolean {
+    const since = this.#failingSince ?? this.#now();
+    return this.#freshness.failures !== failures && this.#now() - since < LONG_LOCK_MS;
+  }
+
   #look(writeBusyMs: number): void {
     this.#freshness.look();
-    this.#lockedAt = this.#freshness.isLocked ? (this.#lockedAt ?? this.#now()) : undefined;
+    this.#failingSince = this.#freshness.problem === undefined ? undefined : (this.#failingSince ?? this.#now());
     const { file, missing } = this.#freshness;
     if (missing !== undefined && file !== this.#initializedFile) this.#initialize(file, missing, writeBusyMs);
     this.#report();
@@ -167,11 +194,6 @@ class SqliteStore implements Store {
 
   #ageMs(): number {
     return this.#now() - this.#freshness.goodAt;
-  }
-
-  /** Waited for by every request at first, and by none once it is clear that it lasts. */
-  #isMomentaryLock(): boolean {
-    return this.#freshness.isLocked && this.#now() - (this.#lockedAt ?? this.#now()) < LONG_LOCK_MS;
   }
 
   /** Somebody is committing: the everyday life of such a file. */
