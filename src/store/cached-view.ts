@@ -1,7 +1,7 @@
 /**
  * The view of the database that requests ask: every answer cached by key.
  *
- * Memberships and grants are kept until `forget` says that they may have changed; a user's role, API keys, presets and
+ * Memberships and grants are kept while the file says that they are the same; a user's role, API keys, presets and
  * mAI's switch for a whole organization are read again, by key, after every commit of anybody.
  */
 import { createHash } from 'node:crypto';
@@ -13,10 +13,9 @@ import type { GrantSet } from '../policy/grant.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { ModelId } from '../policy/model-id.ts';
 import { stemOf } from './composites.ts';
-import type { Change } from './file-state.ts';
 import type { Source } from './freshness.ts';
 import type { Membership } from './memberships.ts';
-import type { Statements } from './reader.ts';
+import type { PointRead, PointReads } from './reader.ts';
 import { RevalidatedCache } from './revalidated-cache.ts';
 import type { StoreFigures, StoreView, StoredReferences } from './store-view.ts';
 
@@ -59,8 +58,7 @@ export class CachedView implements StoreView {
   readonly #prefixes: RevalidatedCache<'prefixes', readonly string[]>;
   readonly #enrolment: ViewOptions['enrolment'];
   readonly #interned = new Map<string, string>();
-  /** Grow where memberships or grants may be others. */
-  readonly #epochs = { members: 0, models: 0 };
+  #internedIn = 0;
 
   constructor(freshness: Source, options: ViewOptions) {
     this.#freshness = freshness;
@@ -76,21 +74,19 @@ export class CachedView implements StoreView {
     this.#switches = cache(MAX_ORGANIZATIONS, everyCommit);
     this.#composites = cache(1, everyCommit);
     this.#prefixes = cache(1, everyCommit);
-    this.#belongings = cache(MAX_USERS, () => this.#epochs.members);
+    this.#belongings = cache(MAX_USERS, () => freshness.epochs.members);
     this.#grants = cache(
       MAX_GRANTS,
-      () => this.#epochs.models,
+      () => freshness.epochs.models,
       (set) => 1 + set.exact.size + set.prefixes.length,
     );
-    this.#everywhere = cache(1, () => this.#epochs.models);
-    const read = <T>(query: (references: StoredReferences) => T) =>
-      this.#read((statements) => query(statements.references));
+    this.#everywhere = cache(1, () => freshness.epochs.models);
     this.stored = {
-      chat: (id, places) => read((references) => references.chat(id, places)),
-      ofTimer: (id) => read((references) => references.ofTimer(id)),
-      ofChannelMessage: (id) => read((references) => references.ofChannelMessage(id)),
-      ofAutomation: (id) => read((references) => references.ofAutomation(id)),
-      ofPresetVersion: (id) => read((references) => references.ofPresetVersion(id)),
+      chat: (...args) => this.#read('chat', ...args),
+      ofTimer: (...args) => this.#read('ofTimer', ...args),
+      ofChannelMessage: (...args) => this.#read('ofChannelMessage', ...args),
+      ofAutomation: (...args) => this.#read('ofAutomation', ...args),
+      ofPresetVersion: (...args) => this.#read('ofPresetVersion', ...args),
     };
   }
 
@@ -107,21 +103,13 @@ export class CachedView implements StoreView {
     return Object.entries(caches).map(([name, { hits, misses }]) => ({ name, hits, misses }));
   }
 
-  /** What may be another is read again, and serves on where it cannot be read. */
-  forget(change: Change): void {
-    if (change.members) this.#epochs.members++;
-    if (!change.models) return;
-    this.#epochs.models++;
-    this.#interned.clear();
-  }
-
   user(id: UserId): UserPrincipal | undefined {
     return this.#users.get(
       id,
-      (statements) => {
-        const role = statements.roleOf(id);
-        return role === undefined ? undefined : { kind: 'user', id, role };
-      },
+      () =>
+        map(this.#freshness.read('roleOf', id), (role) =>
+          role === undefined ? undefined : { kind: 'user', id, role },
+        ),
       (user) => user !== undefined,
     );
   }
@@ -130,7 +118,7 @@ export class CachedView implements StoreView {
     if (key.length > MAX_API_KEY_LENGTH) return undefined;
     return this.#apiKeys.get(
       digestOf(key),
-      (statements) => statements.userOfApiKey(key),
+      () => this.#freshness.read('userOfApiKey', key),
       // whoever guesses keys must not push the real ones out
       (owner) => owner !== undefined,
     );
@@ -139,25 +127,23 @@ export class CachedView implements StoreView {
   grantsOf(user: UserPrincipal): readonly GrantSet[] {
     const sets: GrantSet[] = [];
     for (const organization of this.#belongingOf(user).organizations) {
-      if (!this.#switches.get(organization, (statements) => statements.grants.isActive(organization))) continue;
-      sets.push(
-        this.#grants.get(organization, (statements) =>
-          this.#compile(organization, statements.grants.patternsOf(organization)),
-        ),
-      );
+      if (!this.#switches.get(organization, () => this.#freshness.read('isActive', organization))) continue;
+      const read = () =>
+        map(this.#freshness.read('patternsOf', organization), (patterns) => this.#compile(organization, patterns));
+      sets.push(this.#grants.get(organization, read));
     }
     return sets;
   }
 
   preset(id: ModelId): Preset | undefined {
-    return this.#presets.get(id, (statements) => {
+    return this.#presets.get(id, () => {
       // a list of models asks for hundreds at once, and most of them are provider models without a row
       if (this.#presetReads.epoch !== this.#freshness.generation) {
         this.#presetReads = { epoch: this.#freshness.generation, count: 0 };
       }
       const isList = ++this.#presetReads.count > FEW_PRESETS;
-      if (isList && this.#presetIds.get('ids', () => statements.presetIds())?.has(id) === false) return undefined;
-      return statements.preset(id);
+      const isAbsent = isList && this.#presetIds.get('ids', () => this.#freshness.read('presetIds'))?.has(id) === false;
+      return isAbsent ? { value: undefined } : this.#freshness.read('preset', id);
     });
   }
 
@@ -166,23 +152,22 @@ export class CachedView implements StoreView {
   }
 
   isComposite(id: ModelId): boolean {
-    const composites = this.#composites.get('composites', (statements) => statements.composites());
+    const composites = this.#composites.get('composites', () => this.#freshness.read('composites'));
     return composites.has(id) || composites.has(stemOf(id));
   }
 
   connectionPrefixes(): readonly string[] {
-    return this.#prefixes.get('prefixes', (statements) => statements.connectionPrefixes());
+    return this.#prefixes.get('prefixes', () => this.#freshness.read('connectionPrefixes'));
   }
 
   isGrantedAnywhere(id: ModelId): boolean {
-    const all = this.#everywhere.get('everywhere', (statements) =>
-      this.#compile(EVERYWHERE, statements.grants.allPatterns()),
-    );
+    const read = () => map(this.#freshness.read('allPatterns'), (patterns) => this.#compile(EVERYWHERE, patterns));
+    const all = this.#everywhere.get('everywhere', read);
     return coveringGrant(all, id) !== undefined;
   }
 
   #belongingOf(user: UserPrincipal): Belonging {
-    const read = (statements: Statements) => this.#toBelonging(statements.membershipsOf(user.id));
+    const read = () => map(this.#freshness.read('membershipsOf', user.id), (rows) => this.#toBelonging(rows));
     const belonging = this.#belongings.get(user.id, read);
     if (belonging.hasRow || this.#enrolment === undefined || ROLES_NOT_ENROLLED.has(user.role)) return belonging;
     if (!this.#enrolment(user.id)) return belonging;
@@ -208,18 +193,26 @@ export class CachedView implements StoreView {
   }
 
   #intern<T extends string>(text: T): T {
+    const { models } = this.#freshness.epochs;
+    if (models !== this.#internedIn) this.#interned.clear();
+    this.#internedIn = models;
     const known = this.#interned.get(text);
     if (known !== undefined) return known as T;
     this.#interned.set(text, text);
     return text;
   }
 
-  #read<T>(query: (statements: Statements) => T): T {
-    const read = this.#freshness.read(query);
+  #read<N extends PointRead>(name: N, ...args: Parameters<PointReads[N]>): ReturnType<PointReads[N]> {
+    const read = this.#freshness.read(name, ...args);
     if (read === undefined) throw new GatewayError('policy_unavailable', { cause: this.#freshness.problem });
     return read.value;
   }
 }
+
+const map = <T, U>(
+  read: { readonly value: T } | undefined,
+  toValue: (value: T) => U,
+): { readonly value: U } | undefined => (read === undefined ? undefined : { value: toValue(read.value) });
 
 const ROLES_NOT_ENROLLED: ReadonlySet<string> = new Set(['pending', 'banned']);
 const EVERYWHERE = toOrganizationId('every organization');

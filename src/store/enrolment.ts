@@ -5,15 +5,22 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Connection } from './database.ts';
-import { describeFailure, openForWriting } from './database.ts';
-import type { Organization } from './initialize.ts';
+import { openForWriting } from './database.ts';
 import { nowInSeconds } from './initialize.ts';
+import type { ThreadedFile } from './threaded-file.ts';
 import { intoTable, MEMBER_VALUES, writtenColumns } from './written-columns.ts';
 
-export interface EnrolmentOptions {
-  readonly path: string;
-  readonly organization: Organization;
+export interface EnrolmentWrite {
+  /** The organization's id. */
+  readonly organization: string;
+  readonly user: string;
   readonly busyTimeoutMs: number;
+}
+
+export interface EnrolmentOptions {
+  readonly enrol: (user: string) => ReturnType<ThreadedFile['enrol']>;
+  /** The organization's id. */
+  readonly organization: string;
   readonly now: () => number;
   readonly warn: (message: string, fields: Record<string, unknown>) => void;
 }
@@ -23,25 +30,20 @@ const RETRY_AFTER_MS = 5_000;
 
 /** @returns a function that enrols a user without any membership, and tells whether the user has one now */
 export function createEnrolment(options: EnrolmentOptions): (user: string) => boolean {
-  const { path, organization, busyTimeoutMs, now, warn } = options;
+  const { enrol, organization, now, warn } = options;
   let retryAt = Number.NEGATIVE_INFINITY;
   return (user) => {
     if (now() < retryAt) return false;
-    try {
-      return enrol(path, busyTimeoutMs, organization.id, user);
-    } catch (error) {
-      retryAt = now() + RETRY_AFTER_MS;
-      warn('a new user could not be enrolled', {
-        user,
-        organization: organization.id,
-        problem: describeFailure(error, path),
-      });
-      return false;
-    }
+    const { isMember, failure } = enrol(user);
+    if (failure === undefined) return isMember;
+    retryAt = now() + RETRY_AFTER_MS;
+    warn('a new user could not be enrolled', { user, organization, problem: failure.problem });
+    return false;
   };
 }
 
-function enrol(path: string, busyTimeoutMs: number, organization: string, user: string): boolean {
+/** @returns whether the user has a membership now @throws SqliteError where the file cannot be written */
+export function enrol(path: string, { organization, user, busyTimeoutMs }: EnrolmentWrite): boolean {
   const connection = openForWriting(path, busyTimeoutMs);
   try {
     return insert(connection, organization, user) || hasMembership(connection, user);

@@ -8,8 +8,8 @@
 import { describeFailure, failureCode, identityOf, isBusy, setBusyTimeout } from './database.ts';
 import type { Change, FileState, Signs } from './file-state.ts';
 import { beginState, continueState, EVERYTHING, isOutage, unlessUnreadable } from './file-state.ts';
-import { MissingFile, openReader, UnreadableSchema } from './reader.ts';
-import type { Statements } from './reader.ts';
+import { MissingFile, openReader, readPoint, UnreadableSchema } from './reader.ts';
+import type { PointRead, PointReads } from './reader.ts';
 import { VERSION_TABLE } from './tables.ts';
 
 export interface FreshnessOptions {
@@ -17,7 +17,6 @@ export interface FreshnessOptions {
   readonly busyTimeoutMs: number;
   readonly maxStaleMs: number;
   readonly now: () => number;
-  readonly onChange: (change: Change) => void;
 }
 
 /** Two looks within this time are one: 15 µs of work, a thousand times a second at most. */
@@ -30,15 +29,27 @@ const PATIENCE_MS = 50;
  */
 const DOUBT_AFTER_MS = 1_000;
 
-/** What reads of the file go through; a command's transaction is one too. */
-export type Source = Pick<Freshness, 'generation' | 'goodAt' | 'problem' | 'read'>;
-
-export class Freshness {
+/** What reads of the file go through. */
+export interface Source {
   /** Grows whenever the file may hold something else: what was read before must be read again. */
-  generation = 0;
+  readonly generation: number;
+  /** Grow where memberships or grants may be others. */
+  readonly epochs: { readonly members: number; readonly models: number };
+  /** When the file last agreed, in milliseconds of its clock. */
+  readonly goodAt: number;
   /** Why the file cannot be read, or undefined while it can. */
+  readonly problem: string | undefined;
+  /** @returns what the file answers, or undefined where it cannot be read now: then `problem` says why */
+  read<N extends PointRead>(
+    name: N,
+    ...args: Parameters<PointReads[N]>
+  ): { readonly value: ReturnType<PointReads[N]> } | undefined;
+}
+
+export class Freshness implements Source {
+  generation = 0;
+  readonly epochs = { members: 0, models: 0 };
   problem: string | undefined = 'the database has not been read yet';
-  /** When the file last agreed, in milliseconds of `now`. */
   goodAt = Number.NEGATIVE_INFINITY;
   /** Grows when another file may stand at the path, so that it may have to be initialized. */
   file = 0;
@@ -97,11 +108,13 @@ export class Freshness {
     this.#retryAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** @returns what the query answers, or undefined where the file cannot be read now: then `problem` says why */
-  read<T>(query: (statements: Statements) => T): { readonly value: T } | undefined {
+  read<N extends PointRead>(
+    name: N,
+    ...args: Parameters<PointReads[N]>
+  ): { readonly value: ReturnType<PointReads[N]> } | undefined {
     if (this.#current === undefined) return undefined;
     try {
-      return { value: query(this.#current.statements) };
+      return { value: readPoint(this.#current.statements, name, ...args) };
     } catch (error) {
       this.#fail(error, this.#options.now());
       return undefined;
@@ -173,8 +186,9 @@ export class Freshness {
 
   #adopt(current: FileState, change: Change): FileState {
     this.generation++;
+    if (change.members) this.epochs.members++;
+    if (change.models) this.epochs.models++;
     this.#notice(current.statements.schema.missing);
-    this.#options.onChange(change);
     return current;
   }
 

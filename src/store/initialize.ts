@@ -3,7 +3,7 @@
  * Never touches an object that somebody else has made, but for triggers of our own name.
  */
 import type { Connection } from './database.ts';
-import { describeFailure, failureCode, openForWriting } from './database.ts';
+import { describeFailure, failureCode, openForReading, openForWriting } from './database.ts';
 import type { NotLinked } from './model-rows.ts';
 import { IS_LINKABLE, readLinkable } from './model-rows.ts';
 import { UnreadableSchema } from './reader.ts';
@@ -46,6 +46,20 @@ export const NOTHING_LINKED: Linked = {
 export interface InitializeOptions {
   readonly organization?: Organization | undefined;
   readonly busyTimeoutMs: number;
+}
+
+/**
+ * As `initializeFile`, but first asks with a read, so that a complete file that is read-only is not written to.
+ * @returns undefined where nothing is missing
+ */
+export function initializeWhereIncomplete(path: string, options: InitializeOptions): Initialization | undefined {
+  const connection = openForReading(path, options.busyTimeoutMs);
+  try {
+    if (isComplete(connection, options.organization)) return undefined;
+  } finally {
+    connection.close();
+  }
+  return initializeFile(path, options);
 }
 
 /**
@@ -103,7 +117,7 @@ function make(connection: Connection, object: SchemaObject): { readonly name: st
 
 const nameOf = (object: SchemaObject): string => `${object.kind} ${object.name}`;
 
-/** Is there anything for `initialize` to do? Asked with a read, so that a complete read-only file is not written to. */
+/** Is there nothing for `initialize` to do? */
 export function isComplete(connection: Connection, organization?: Organization): boolean {
   const schema = readSchema(connection);
   if (schema.missing.length > 0) return false;

@@ -5,8 +5,8 @@
 import { toOrganizationId } from '../identity/principal.ts';
 import { CachedView } from './cached-view.ts';
 import type { Connection } from './database.ts';
-import type { Statements } from './reader.ts';
-import { prepareStatements } from './reader.ts';
+import type { PointReads } from './reader.ts';
+import { prepareStatements, readPoint } from './reader.ts';
 import type { StoreView } from './store-view.ts';
 
 export interface Inspection {
@@ -23,16 +23,16 @@ export interface Inspection {
 export function inspect(connection: Connection, enrolling?: string): Inspection {
   const enrolled = new Set<string>();
   const stored = prepareStatements(connection);
-  const statements: Statements = {
+  const reads: PointReads = {
     ...stored,
     membershipsOf: (user) =>
       enrolling !== undefined && enrolled.has(user)
         ? [{ organization: toOrganizationId(enrolling), active: true }]
         : stored.membershipsOf(user),
   };
-  const moment = { generation: 1, goodAt: 0, problem: undefined };
+  const moment = { generation: 1, epochs: { members: 1, models: 1 }, goodAt: 0, problem: undefined };
   const view = new CachedView(
-    { ...moment, read: (query) => ({ value: query(statements) }) },
+    { ...moment, read: (name, ...args) => ({ value: readPoint(reads, name, ...args) }) },
     {
       maxStaleMs: 0,
       now: () => 0,

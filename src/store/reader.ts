@@ -22,16 +22,30 @@ import { COUNTED_TABLES, VERSION_TABLE } from './tables.ts';
 import type { UserReader } from './users.ts';
 import { prepareUsers } from './users.ts';
 
-/** Statements prepared for one schema. */
-export interface Statements extends UserReader, PresetReader {
-  readonly schema: Schema;
-  readonly grants: GrantReader;
-  readonly references: StoredReferences;
+/** What a decision asks of the file: point reads, whose arguments and answers may go from thread to thread. */
+export interface PointReads extends UserReader, PresetReader, GrantReader, StoredReferences {
   membershipsOf(user: string): readonly Membership[];
   composites(): ReadonlySet<string>;
   connectionPrefixes(): readonly string[];
+}
+
+/** Statements prepared for one schema. */
+export interface Statements extends PointReads {
+  readonly schema: Schema;
   /** @returns the counters of our two tables; undefined where no triggers keep them */
   versions(): Versions | undefined;
+}
+
+export type PointRead = keyof PointReads;
+
+/** A read by its name, as it comes from another thread. */
+export function readPoint<N extends PointRead>(
+  reads: PointReads,
+  name: N,
+  ...args: Parameters<PointReads[N]>
+): ReturnType<PointReads[N]> {
+  const read = reads[name] as (...args: Parameters<PointReads[N]>) => ReturnType<PointReads[N]>;
+  return read(...args);
 }
 
 export interface Versions {
@@ -106,8 +120,8 @@ export function prepareStatements(connection: Connection): Statements {
   return {
     schema,
     ...prepareUsers(connection, schema),
-    grants: prepareGrants(connection, schema),
-    references: prepareStoredReferences(connection, schema),
+    ...prepareGrants(connection, schema),
+    ...prepareStoredReferences(connection, schema),
     membershipsOf: prepareMemberships(connection, schema),
     ...preparePresets(connection, schema),
     composites: prepareComposites(connection, schema),

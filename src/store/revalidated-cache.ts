@@ -1,7 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../errors.ts';
 import type { Source } from './freshness.ts';
-import type { Statements } from './reader.ts';
 
 interface Entry<V> {
   readonly value: V;
@@ -11,7 +10,7 @@ interface Entry<V> {
 }
 
 export interface RevalidatedCacheOptions<V> {
-  readonly freshness: Source;
+  readonly freshness: Pick<Source, 'goodAt' | 'problem'>;
   /** Most entries, or most of what `sizeOf` counts. */
   readonly maxSize: number;
   readonly sizeOf?: ((value: V) => number) | undefined;
@@ -41,10 +40,11 @@ export class RevalidatedCache<K extends string, V> {
   }
 
   /**
+   * @param read of the file; undefined where it cannot be read now
    * @param keep whether an answer is worth a place in the cache
    * @throws GatewayError `policy_unavailable` when it must be read and cannot be
    */
-  get(key: K, query: (statements: Statements) => V, keep: (value: V) => boolean = () => true): V {
+  get(key: K, read: () => { readonly value: V } | undefined, keep: (value: V) => boolean = () => true): V {
     const { freshness, maxStaleMs, now } = this.#options;
     const epoch = this.#options.epoch();
     const known = this.#entries.get(key);
@@ -54,11 +54,11 @@ export class RevalidatedCache<K extends string, V> {
       return known.value;
     }
     this.misses += 1;
-    const read = freshness.read(query);
-    if (read !== undefined) {
-      if (keep(read.value)) this.#entries.set(key, { value: read.value, epoch, confirmedAt: freshness.goodAt });
+    const found = read();
+    if (found !== undefined) {
+      if (keep(found.value)) this.#entries.set(key, { value: found.value, epoch, confirmedAt: freshness.goodAt });
       else this.#entries.delete(key);
-      return read.value;
+      return found.value;
     }
     if (known !== undefined && now() - known.confirmedAt <= maxStaleMs) return known.value;
     throw new GatewayError('policy_unavailable', { cause: freshness.problem });

@@ -5,13 +5,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../errors.ts';
 import { CachedView } from './cached-view.ts';
-import { describeFailure, failureCode, openForReading } from './database.ts';
 import { createEnrolment } from './enrolment.ts';
-import { Freshness } from './freshness.ts';
-import type { Linked, Organization } from './initialize.ts';
-import { initializeFile, isComplete } from './initialize.ts';
-import { UnreadableSchema } from './reader.ts';
+import type { Initialization, Linked, Organization } from './initialize.ts';
 import type { Store, StoreFigures, StoreHealth, StoreView } from './store-view.ts';
+import type { WriteFailure } from './threaded-file.ts';
+import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
 
 export interface StoreOptions {
   /** The backend's SQLite file; need not exist yet. */
@@ -22,15 +20,17 @@ export interface StoreOptions {
   readonly organization?: Organization | undefined;
   readonly autoEnroll: boolean;
   readonly warn: (message: string, fields: Record<string, unknown>) => void;
+  /** How long a request waits for SQLite before the last good state has to do; default 20 ms. */
+  readonly deadlineMs?: number;
   /** Monotonic milliseconds; `performance.now` unless a test has its own clock. */
   readonly now?: () => number;
 }
 
-/** Longest time a read may hold up the event loop for somebody else's lock. */
-const READ_BUSY_MS = 10;
-/** The same for a write while requests are served, and for the first initialization, before any is. */
+/** Longest time a write waits for somebody else's lock while requests are served, and before any is. */
 const WRITE_BUSY_MS = 25;
 const START_BUSY_MS = 2_000;
+/** So long the start waits for the first initialization, which links all users and models of a large file. */
+const START_DEADLINE_MS = 30_000;
 /** A lock that lasts this long is more than somebody's commit, and so is any other trouble. */
 const LONG_LOCK_MS = 1_000;
 /** How often and how many times a request that met trouble tries again. */
@@ -49,7 +49,7 @@ export function createStore(options: StoreOptions): Store {
 class SqliteStore implements Store {
   readonly #options: StoreOptions;
   readonly #now: () => number;
-  readonly #freshness: Freshness;
+  readonly #file: ThreadedFile;
   readonly #view: CachedView;
   #initializedFile = 0;
   /** Since when every look has failed. */
@@ -63,31 +63,33 @@ class SqliteStore implements Store {
   constructor(options: StoreOptions) {
     this.#options = options;
     this.#now = options.now ?? (() => performance.now());
-    const { databasePath: path, maxStaleMs = 30_000, organization, autoEnroll, warn } = options;
+    const {
+      databasePath: path,
+      maxStaleMs = 30_000,
+      deadlineMs = DEADLINE_MS,
+      organization,
+      autoEnroll,
+      warn,
+    } = options;
     const now = this.#now;
-    this.#freshness = new Freshness({
-      path,
-      busyTimeoutMs: READ_BUSY_MS,
+    this.#file = new ThreadedFile({ path, maxStaleMs, now, deadlineMs });
+    this.#view = new CachedView(this.#file, {
       maxStaleMs,
       now,
-      onChange: (change) => this.#view.forget(change),
+      enrolment: autoEnroll && organization !== undefined ? this.#enrolmentIn(organization.id, warn) : undefined,
     });
-    const enrolment =
-      autoEnroll && organization !== undefined
-        ? createEnrolment({ path, organization, busyTimeoutMs: WRITE_BUSY_MS, now, warn })
-        : undefined;
-    this.#view = new CachedView(this.#freshness, { maxStaleMs, now, enrolment });
-    this.#look(START_BUSY_MS);
+    this.#file.start();
+    this.#look(START_BUSY_MS, START_DEADLINE_MS);
   }
 
   current(): StoreView {
-    this.#look(WRITE_BUSY_MS);
-    if (!this.#freshness.isUsable) throw new GatewayError('policy_unavailable', { cause: this.#freshness.problem });
+    this.#look();
+    if (!this.#file.isUsable) throw new GatewayError('policy_unavailable', { cause: this.#file.problem });
     return this.#view;
   }
 
   patiently<T>(attempt: () => T | Promise<T>): T | Promise<T> {
-    const { failures } = this.#freshness;
+    const { failures } = this.#file;
     try {
       const value = attempt();
       if (!(value instanceof Promise) && !this.#isWorthRetrying(failures)) return value;
@@ -98,12 +100,13 @@ class SqliteStore implements Store {
   }
 
   failures(): number {
-    return this.#freshness.failures;
+    return this.#file.failures;
   }
 
   health(): StoreHealth {
-    this.#look(WRITE_BUSY_MS);
-    const { problem, missing } = this.#freshness;
+    this.#look();
+    const { problem, status } = this.#file;
+    const { missing } = status;
     const absent = (missing ?? []).map((name) => this.#failed.find((failure) => failure.startsWith(name)) ?? name);
     const readable = problem === undefined || this.#isShortLock();
     const whole = problem === undefined || this.#obstacle === undefined ? problem : `${problem}; ${this.#obstacle}`;
@@ -111,11 +114,11 @@ class SqliteStore implements Store {
   }
 
   figures(): StoreFigures {
-    return { caches: this.#view.lookups(), errors: this.#freshness.errors };
+    return { caches: this.#view.lookups(), errors: this.#file.errors };
   }
 
   close(): void {
-    this.#freshness.close();
+    this.#file.close();
   }
 
   async #retry<T>(attempt: () => T | Promise<T>, first: Promise<T>, failures: number): Promise<T> {
@@ -130,7 +133,7 @@ class SqliteStore implements Store {
         if (!isUnavailable || left === 0 || !this.#isWorthRetrying(known)) throw error;
       }
       await sleep(RETRY_MS);
-      known = this.#freshness.failures;
+      known = this.#file.failures;
       pending = (async () => attempt())();
     }
   }
@@ -141,44 +144,56 @@ class SqliteStore implements Store {
    */
   #isWorthRetrying(failures: number): boolean {
     const since = this.#failingSince ?? this.#now();
-    return this.#freshness.failures !== failures && this.#now() - since < LONG_LOCK_MS;
+    return this.#file.failures !== failures && this.#now() - since < LONG_LOCK_MS;
   }
 
-  #look(writeBusyMs: number): void {
-    this.#freshness.look();
-    this.#failingSince = this.#freshness.problem === undefined ? undefined : (this.#failingSince ?? this.#now());
-    const { file, missing } = this.#freshness;
-    if (missing !== undefined && file !== this.#initializedFile) this.#initialize(file, missing, writeBusyMs);
+  #enrolmentIn(organization: string, warn: StoreOptions['warn']): (user: string) => boolean {
+    const enrol = (user: string) => this.#file.enrol({ organization, user, busyTimeoutMs: WRITE_BUSY_MS });
+    return createEnrolment({ enrol, organization, now: this.#now, warn });
+  }
+
+  #look(writeBusyMs = WRITE_BUSY_MS, deadlineMs = 0): void {
+    this.#file.look();
+    this.#failingSince = this.#file.problem === undefined ? undefined : (this.#failingSince ?? this.#now());
+    const { file, missing } = this.#file.status;
+    if (missing !== undefined && file !== this.#initializedFile) {
+      this.#initialize(file, missing, writeBusyMs, deadlineMs);
+    }
     this.#report();
   }
 
   /** Once for each file: what somebody removes from it later is theirs to remove. */
-  #initialize(file: number, missing: readonly string[], busyTimeoutMs: number): void {
+  #initialize(file: number, missing: readonly string[], busyTimeoutMs: number, deadlineMs: number): void {
     const now = this.#now();
     if (now < this.#initializeAt) return;
     this.#initializeAt = now + INITIALIZE_EVERY_MS;
-    const { databasePath, organization, warn } = this.#options;
-    try {
-      if (!isFileComplete(databasePath, organization)) {
-        const { made, failed, linked } = initializeFile(databasePath, { organization, busyTimeoutMs });
-        this.#failed = failed;
-        const { users, models } = linked;
-        if (made.length > 0 || users + models > 0) warn('the policy tables were initialized', { made, users, models });
-        this.#reportLeftOut(linked);
-        for (const failure of failed) warn('the policy schema stays incomplete', { failure });
-      }
-      this.#initializedFile = file;
-      this.#obstacle = undefined;
-      this.#freshness.expire();
-      this.#freshness.look();
-    } catch (error) {
+    const { organization } = this.#options;
+    this.#file.initialize({ organization, busyTimeoutMs }, deadlineMs, (made, failure) => {
+      if (failure === undefined) this.#reportInitialized(file, made);
       // the backend's own tables are not there yet: `report` says so
-      if (error instanceof UnreadableSchema) return;
-      const problem = describeFailure(error, databasePath);
-      this.#failed = missing.map((name) => `${name} (not made: ${failureCode(error)})`);
-      this.#obstacle = `the policy tables could not be made: ${problem}`;
-      warn('the policy tables could not be initialized', { problem, missing });
-    }
+      else if (!failure.isBackendMissing) this.#reportObstacle(failure, missing);
+    });
+    if (this.#initializedFile === file) this.#file.look();
+  }
+
+  #reportInitialized(file: number, initialization: Initialization | undefined): void {
+    const { warn } = this.#options;
+    this.#initializedFile = file;
+    this.#obstacle = undefined;
+    this.#file.expire();
+    if (initialization === undefined) return;
+    const { made, failed, linked } = initialization;
+    this.#failed = failed;
+    const { users, models } = linked;
+    if (made.length > 0 || users + models > 0) warn('the policy tables were initialized', { made, users, models });
+    this.#reportLeftOut(linked);
+    for (const failure of failed) warn('the policy schema stays incomplete', { failure });
+  }
+
+  #reportObstacle({ code, problem }: WriteFailure, missing: readonly string[]): void {
+    this.#failed = missing.map((name) => `${name} (not made: ${code})`);
+    this.#obstacle = `the policy tables could not be made: ${problem}`;
+    this.#options.warn('the policy tables could not be initialized', { problem, missing });
   }
 
   /** What the deployment guide's migration would have linked, too. */
@@ -193,17 +208,17 @@ class SqliteStore implements Store {
   }
 
   #ageMs(): number {
-    return this.#now() - this.#freshness.goodAt;
+    return this.#now() - this.#file.goodAt;
   }
 
   /** Somebody is committing: the everyday life of such a file. */
   #isShortLock(): boolean {
-    return this.#freshness.isLocked && this.#ageMs() < LONG_LOCK_MS;
+    return this.#file.isLocked && this.#ageMs() < LONG_LOCK_MS;
   }
 
   /** A failure and its end are each said once; a lock, only where it lasts. */
   #report(): void {
-    const { problem } = this.#freshness;
+    const { problem } = this.#file;
     const { warn } = this.#options;
     if (problem === undefined && this.#warned) {
       this.#warned = false;
@@ -212,14 +227,5 @@ class SqliteStore implements Store {
       this.#warned = true;
       warn('the policy database cannot be read', { problem });
     }
-  }
-}
-
-function isFileComplete(path: string, organization: Organization | undefined): boolean {
-  const connection = openForReading(path, READ_BUSY_MS);
-  try {
-    return isComplete(connection, organization);
-  } finally {
-    connection.close();
   }
 }

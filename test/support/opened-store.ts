@@ -28,6 +28,8 @@ export function openStore(databasePath: string, options: Partial<StoreOptions> =
   const warnings: string[] = [];
   const store = createStore({
     databasePath,
+    // on a busy machine another thread may take its time
+    deadlineMs: 10_000,
     autoEnroll: false,
     warn: (message, fields) => void warnings.push(`${message} ${JSON.stringify(fields)}`),
     now: clock.now,

@@ -1,0 +1,95 @@
+/** The thread in which SQLite reads and writes the backend's file while requests are served; see `threaded-file.ts`. */
+import { workerData } from 'node:worker_threads';
+import type { Line } from './bounded-call.ts';
+import { answerCalls } from './bounded-call.ts';
+import { describeFailure, failureCode } from './database.ts';
+import { enrol } from './enrolment.ts';
+import { isOutage } from './file-state.ts';
+import { Freshness } from './freshness.ts';
+import { initializeWhereIncomplete } from './initialize.ts';
+import { UnreadableSchema } from './reader.ts';
+import type { FileAnswer, FileQuestion, FileStatus, Outcome } from './threaded-file.ts';
+
+interface OpenFile {
+  readonly freshness: Freshness;
+  /** As it was last told. */
+  told: FileStatus | undefined;
+}
+
+const files = new Map<number, OpenFile>();
+let now = 0;
+
+function answer(question: FileQuestion): FileAnswer {
+  now = question.now;
+  const file = files.get(question.file) ?? open(question);
+  try {
+    return answerOf(file, perform(file.freshness, question));
+  } catch (error) {
+    // a mistake of ours: the caller throws it where it can be seen
+    return answerOf(file, { mistake: String(error) });
+  }
+}
+
+const answerOf = (file: OpenFile, outcome: Outcome): FileAnswer => ({
+  outcome,
+  goodAt: file.freshness.goodAt,
+  status: news(file),
+});
+
+function open({ file: id, path, busyTimeoutMs, maxStaleMs, known }: FileQuestion): OpenFile {
+  const freshness = new Freshness({ path, busyTimeoutMs, maxStaleMs, now: () => now });
+  freshness.generation = known.generation;
+  Object.assign(freshness.epochs, known.epochs);
+  const file = { freshness, told: undefined };
+  files.set(id, file);
+  return file;
+}
+
+function perform(freshness: Freshness, { file, path, task }: FileQuestion): Outcome {
+  switch (task.kind) {
+    case 'look':
+      if (task.anew === true) freshness.expire();
+      freshness.look();
+      return {};
+    case 'read': {
+      const read = freshness.read as (name: string, ...args: readonly unknown[]) => Outcome | undefined;
+      return read.call(freshness, task.name, ...task.args) ?? {};
+    }
+    case 'initialize':
+      return attempt(() => initializeWhereIncomplete(path, task), path);
+    case 'enrol':
+      return attempt(() => enrol(path, task), path);
+    case 'close':
+      freshness.close();
+      files.delete(file);
+      return {};
+  }
+}
+
+function attempt(write: () => unknown, path: string): Outcome {
+  try {
+    return { value: write() };
+  } catch (error) {
+    if (!isOutage(error)) throw error;
+    return {
+      failure: {
+        code: failureCode(error),
+        problem: describeFailure(error, path),
+        isBackendMissing: error instanceof UnreadableSchema,
+      },
+    };
+  }
+}
+
+/** @returns what the caller does not know yet: with most questions nothing is new */
+function news(file: OpenFile): FileStatus | undefined {
+  const { generation, epochs, problem, isLocked, missing, failures, errors, file: number } = file.freshness;
+  const { told } = file;
+  const isSame = told?.generation === generation && told.failures === failures && told.problem === problem;
+  if (isSame && told.missing === missing && told.file === number) return undefined;
+  file.told = { generation, epochs: { ...epochs }, problem, isLocked, missing, failures, errors, file: number };
+  return file.told;
+}
+
+// only `threaded-file.ts` starts this thread, and asks nothing else
+answerCalls(workerData as Line, (question) => answer(question as FileQuestion));
