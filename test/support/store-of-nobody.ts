@@ -5,6 +5,8 @@ import { createStore } from '../../src/store/store.ts';
 import { patterns } from './opened-store.ts';
 
 const store = createStore({
+  // on a busy machine another thread may take its time
+  deadlineMs: 10_000,
   databasePath: process.argv[2] ?? '',
   autoEnroll: true,
   organization: { id: 'acme', name: 'Acme' },
