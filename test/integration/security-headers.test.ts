@@ -1,60 +1,16 @@
 /** Security headers and cookies on real sockets: on every answer, whoever gives it, and each of them once. */
-import type { RequestListener } from 'node:http';
 import { createHash } from 'node:crypto';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { TestGate } from '../support/gate.ts';
 import { startTestGate } from '../support/gate.ts';
-import { startNginx } from '../support/nginx.ts';
 import type { RawAnswer } from '../support/raw-connection.ts';
 import { openConnection, parseAnswer, rawRequest, requestText } from '../support/raw-connection.ts';
+import { EXPECTED, gateWith, securityOf } from '../support/security-headers.ts';
 import { closing } from '../support/transport.ts';
-import { listening, startUpstream } from '../support/upstreams.ts';
+import { listening } from '../support/upstreams.ts';
 import { createServer } from 'node:http';
 
-const EXPECTED: Record<string, string> = {
-  'x-frame-options': 'SAMEORIGIN',
-  'x-content-type-options': 'nosniff',
-  'x-xss-protection': '1; mode=block',
-  'referrer-policy': 'strict-origin-when-cross-origin',
-  'permissions-policy': expect.stringContaining('microphone=(self)') as string,
-  'cross-origin-resource-policy': 'same-site',
-};
-const SECURITY =
-  /^(?:x-frame-options|x-content-type-options|x-xss-protection|referrer-policy|strict-transport-security|permissions-policy|cross-origin-.*|content-security-policy.*)$/;
 const TELLTALES = ['server', 'via', 'x-powered-by', 'x-process-time'];
-
-/** As uvicorn and the backend answer, with what they tell about themselves. */
-const answerAsBackend: RequestListener = (incoming, outgoing) => {
-  outgoing.sendDate = false;
-  const lines = ['date', 'Mon, 23 Nov 2026 18:00:00 GMT', 'server', 'uvicorn', 'X-Process-Time', '0.001'];
-  const status = Number(/status=(\d+)/.exec(incoming.url ?? '')?.[1] ?? 200);
-  const own = (incoming.headers['x-answer'] ?? '') as string;
-  for (const line of own === '' ? [] : own.split('|')) {
-    const colon = line.indexOf(':');
-    lines.push(line.slice(0, colon), line.slice(colon + 1));
-  }
-  const body = status === 304 || incoming.method === 'HEAD' ? '' : '{"ok":true}';
-  outgoing.writeHead(status, [...lines, 'Content-Type', 'application/json']);
-  outgoing.end(body);
-};
-
-async function gateWith(settings: Record<string, string> = {}, backend = answerAsBackend) {
-  const upstream = closing(await startUpstream(backend));
-  const gate = await startTestGate({ MODELGATE_UPSTREAM_URL: upstream.origin, ...settings });
-  onTestFinished(() => gate[Symbol.asyncDispose]());
-  return { gate, upstream, port: Number(new URL(gate.url).port) };
-}
-
-/** Security headers as `name → values`, so that a doubled one shows. */
-function securityOf({ headers }: Pick<RawAnswer, 'headers'>): Record<string, string | string[]> {
-  const found: Record<string, string | string[]> = {};
-  for (const [name, value] of headers) {
-    if (!SECURITY.test(name)) continue;
-    const before = found[name];
-    found[name] = before === undefined ? value : [before, value].flat();
-  }
-  return found;
-}
 
 function expectSecured(answer: RawAnswer, more: Record<string, string> = {}): void {
   expect(securityOf(answer)).toEqual({ ...EXPECTED, ...more });
@@ -319,46 +275,5 @@ describe('cookies', () => {
       'route=r; Path=/',
       'token=""; Max-Age=0; Path=/; SameSite=strict; Secure',
     ]);
-  });
-});
-
-describe('behind a real nginx', () => {
-  const throughNginx = async (gate: TestGate, directives: readonly string[], path = '/') => {
-    await using nginx = await startNginx(gate.url, directives);
-    return await rawRequest(nginx.port, requestText(`GET ${path}`));
-  };
-  // Not `expectSecured`: nginx adds its own name
-  const expectOnce = (answer: RawAnswer, more: Record<string, string> = {}) =>
-    expect(securityOf(answer)).toEqual({ ...EXPECTED, ...more });
-
-  test('that adds none, each is there once, also where the backend sends some', async () => {
-    const { gate } = await gateWith({ MODELGATE_TRUSTED_PROXIES: '127.0.0.1' });
-    expectOnce(await throughNginx(gate, []));
-    const own = 'proxy_set_header X-Answer "X-Frame-Options:DENY|X-Content-Type-Options:nosniff|Server:uvicorn";';
-    expectOnce(await throughNginx(gate, [own]), { 'x-frame-options': 'DENY' });
-  });
-
-  const GUIDE = [
-    'add_header X-Frame-Options "SAMEORIGIN" always;',
-    'add_header X-Content-Type-Options "nosniff" always;',
-    'add_header X-XSS-Protection "1; mode=block" always;',
-    'add_header Referrer-Policy "strict-origin-when-cross-origin" always;',
-  ];
-
-  test("that adds the guide's four, each is there once with those four off here", async () => {
-    const { gate } = await gateWith({
-      MODELGATE_HEADERS_FRAME_OPTIONS: 'off',
-      MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: 'off',
-      MODELGATE_HEADERS_XSS_PROTECTION: 'off',
-      MODELGATE_HEADERS_REFERRER_POLICY: 'off',
-    });
-    expectOnce(await throughNginx(gate, GUIDE));
-    expectOnce(await throughNginx(gate, GUIDE, '/api%2fmodels'));
-  });
-
-  test("that adds the guide's four and hides ours, each is there once", async () => {
-    const { gate } = await gateWith();
-    const hidden = ['X-Frame-Options', 'X-Content-Type-Options', 'X-XSS-Protection', 'Referrer-Policy'];
-    expectOnce(await throughNginx(gate, [...GUIDE, ...hidden.map((name) => `proxy_hide_header ${name};`)]));
   });
 });

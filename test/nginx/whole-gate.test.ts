@@ -1,4 +1,4 @@
-/** The committed nginx in front of the whole gate, in front of the recording backend; more of it in `test/nginx`. */
+/** The committed nginx in front of the whole gate, in front of the recording backend. */
 import type { RequestListener } from 'node:http';
 import { Server as SocketServer } from 'socket.io';
 import { io } from 'socket.io-client';
