@@ -1,5 +1,10 @@
 import tseslint from 'typescript-eslint';
 
+const NAMED_EXPORTS = {
+  selector: 'ExportDefaultDeclaration',
+  message: 'Named exports only: a name is found by searching for it.',
+};
+
 export default tseslint.config(
   { ignores: ['node_modules/', 'coverage/', '*.config.mjs'] },
   ...tseslint.configs.strictTypeChecked,
@@ -18,10 +23,7 @@ export default tseslint.config(
       // `return refuse(…)` ends a function of nothing in one line
       '@typescript-eslint/no-confusing-void-expression': 'off',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_' }],
-      'no-restricted-syntax': [
-        'error',
-        { selector: 'ExportDefaultDeclaration', message: 'Named exports only: a name is found by searching for it.' },
-      ],
+      'no-restricted-syntax': ['error', NAMED_EXPORTS],
     },
   },
   {
@@ -31,6 +33,20 @@ export default tseslint.config(
       'max-lines': 'off',
       'max-lines-per-function': 'off',
       '@typescript-eslint/no-non-null-assertion': 'off',
+    },
+  },
+  {
+    // The suites of `npm test` run whole on every machine that has Node and npm.
+    files: ['test/*.ts', 'test/{unit,property,integration,security,support}/**/*.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        NAMED_EXPORTS,
+        {
+          selector: 'Identifier[name=/^(skip|skipIf|runIf|todo)$/], MemberExpression[property.name="only"]',
+          message: 'npm test leaves nothing out: a test that needs another program belongs to test/programs.',
+        },
+      ],
     },
   },
   // The one file that an old Node must be able to read is no TypeScript

@@ -27,6 +27,7 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
+      project('programs', { testTimeout: 60_000, hookTimeout: 60_000 }),
       project('prometheus', { testTimeout: 90_000, hookTimeout: 120_000 }),
       project('containers', {
         globalSetup: ['test/containers/global-setup.ts'],

@@ -1,8 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import type { TestDatabase } from '../support/database.ts';
@@ -101,8 +100,7 @@ const COMMANDS: Record<string, KilledCommand> = {
       using old = createDatabase({ era: '0.12.4' });
       old.addUser({ id: 'old' });
       old.sql.pragma('wal_checkpoint(TRUNCATE)');
-      const packed = execFileSync('gzip', ['-c', old.path], { maxBuffer: 2 ** 26 });
-      writeFileSync(join(database.directory, 'from', 'old.gz'), packed);
+      writeFileSync(join(database.directory, 'from', 'old.gz'), gzipSync(readFileSync(old.path)));
       return database;
     },
     words: (database) => on(['restore', join(database.directory, 'from', 'old.gz'), '--yes'])(database),

@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,8 +16,6 @@ import { openOtherProcess } from '../../support/other-process.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const WITH_ACME = { organization: ACME, autoEnroll: true };
-
-const hasPython = spawnSync('python3', ['-c', 'import sqlite3']).status === 0;
 
 /** Everybody and every model that the guide's migration tells apart. */
 function people(database: TestDatabase): void {
@@ -38,9 +36,6 @@ const rowsOf = (database: TestDatabase, table: string): unknown[] =>
 const objectsOf = (database: TestDatabase): unknown[] =>
   database.sql.prepare("SELECT type || ' ' || name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").pluck().all();
 
-const tableInfo = (database: TestDatabase, table: string): unknown[] =>
-  database.sql.prepare('SELECT * FROM pragma_table_info(?)').all(table);
-
 describe.each(ERAS)('an untouched database of %s', (era) => {
   test('is made complete at the start of the gate', () => {
     using database = createDatabase({ era, organizationTables: 'none' });
@@ -53,32 +48,6 @@ describe.each(ERAS)('an untouched database of %s', (era) => {
     expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
     expect(opened.reason('waiting', 'openai/gpt-4o')).toBe('role_not_permitted');
     expect(opened.effect('ada', 'switched-off')).toBe('deny');
-  });
-
-  test.runIf(hasPython)("gets the very rows that the deployment guide's own script writes", () => {
-    using ours = createDatabase({ era, journalMode: 'delete', organizationTables: 'none' });
-    using theirs = createDatabase({ era, journalMode: 'delete', organizationTables: 'none' });
-    people(ours);
-    people(theirs);
-    const script = fileURLToPath(new URL('../../support/migrate_to_organizations.py', import.meta.url));
-    execFileSync('python3', [script, theirs.path, ACME.id, ACME.name], { env: { ...process.env, PYTHONUTF8: '1' } });
-    openStore(ours.path, WITH_ACME)[Symbol.dispose]();
-    for (const table of ['organization_members', 'organization_models']) {
-      expect(rowsOf(ours, table)).toEqual(rowsOf(theirs, table));
-      expect(tableInfo(ours, table)).toEqual(tableInfo(theirs, table));
-    }
-    expect(objectsOf(ours)).toEqual(expect.arrayContaining(objectsOf(theirs)));
-  });
-
-  test.runIf(hasPython)("that the guide's script has migrated is used as it is", () => {
-    using database = createDatabase({ era, journalMode: 'delete', organizationTables: 'none' });
-    people(database);
-    const script = fileURLToPath(new URL('../../support/migrate_to_organizations.py', import.meta.url));
-    execFileSync('python3', [script, database.path, ACME.id, ACME.name], { env: { ...process.env, PYTHONUTF8: '1' } });
-    const before = rowsOf(database, 'organization_members');
-    using opened = openStore(database.path, WITH_ACME);
-    expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
-    expect(rowsOf(database, 'organization_members')).toEqual(before);
   });
 
   test('stays as it is at a second start', () => {
@@ -445,16 +414,4 @@ describe('the version counter', () => {
     expect(opened.store.health().missing).toHaveLength(TRIGGERS.length);
     expect(opened.warnings.filter((warning) => warning.includes('initialized'))).toHaveLength(1);
   });
-});
-
-test('a database with our tables opens in the SQLite that Python brings along', () => {
-  using database = createDatabase({ organizationTables: 'none', journalMode: 'delete' });
-  people(database);
-  openStore(database.path, WITH_ACME)[Symbol.dispose]();
-  const check = new Database(database.path);
-  expect(check.pragma('integrity_check', { simple: true })).toBe('ok');
-  check.close();
-  if (!hasPython) return;
-  const code = `import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute("PRAGMA integrity_check").fetchone()[0], c.execute("SELECT count(*) FROM user_model_access_report").fetchone()[0])`;
-  expect(execFileSync('python3', ['-c', code, database.path], { encoding: 'utf8' }).trim()).toBe('ok 2');
 });

@@ -1,10 +1,7 @@
 /** `model sync` as it is used: what it shows, whom it asks, what it refuses. */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { afterEach, describe, expect, test } from 'vitest';
 import { askCommand, runCommand } from '../../../support/command.ts';
 import type { CommandSurroundings } from '../../../support/command.ts';
@@ -12,11 +9,7 @@ import type { TestDatabase } from '../../../support/database.ts';
 import { createDatabase } from '../../../support/database.ts';
 import { startTestGate } from '../../../support/gate.ts';
 import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
-import { hasPython } from '../../../support/python.ts';
 import { sendJson, startRecordingServer } from '../../../support/recording-server.ts';
-import { withTimeout } from '../../../support/with-timeout.ts';
-
-const MAIN = fileURLToPath(new URL('../../../../src/main.ts', import.meta.url));
 
 const open: { close(): unknown }[] = [];
 afterEach(async () => {
@@ -214,29 +207,6 @@ describe('whoever sits at the terminal', () => {
     const database = filled();
     database.grant('acme', 'new');
     expect(await sync(database, [], typing())).toMatchObject({ code: 0, stderr: PRESETS });
-  });
-
-  test.runIf(hasPython).each([
-    ['y\n', 0, true],
-    ['\u0003', 130, false],
-    ['\u0004', 1, false],
-  ])('is asked on a real terminal, where %j ends with %i', async (keys, code, isWritten) => {
-    const database = filled();
-    const script = `import os, pty, sys
-def read(fd):
-    data = os.read(fd, 4096)
-    if b'[y/N]' in data: os.write(fd, sys.argv[1].encode())
-    return data
-sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[2:], read)))`;
-    const words = ['model', 'sync', '--org', 'acme', '--database', database.path];
-    const child = spawn('python3', ['-c', script, keys, process.execPath, MAIN, ...words], { env: {}, stdio: 'pipe' });
-    let shown = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (shown += text));
-    const [ended] = (await withTimeout(once(child, 'close'), 15_000, 'the command on a terminal')) as [number];
-    expect(ended).toBe(code);
-    expect(shown).toContain('\u001b[32m+ new\u001b[39m\r\n');
-    expect(shown).toMatch(isWritten ? /Written: 1 grant\.\r\n$/ : /\r\nmodelgate: Nothing was changed\.\r\n$/);
-    expect(active(database).includes('new')).toBe(isWritten);
   });
 
   test('who is a script must say --yes or --dry-run', async () => {

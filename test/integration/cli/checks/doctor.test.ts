@@ -1,8 +1,5 @@
-import { execFile } from 'node:child_process';
 import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { DoctorReport } from '../../../../src/cli/checks/doctor.ts';
 import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
@@ -13,11 +10,8 @@ import { createHealthyDatabase } from '../../../support/diagnosis.ts';
 import { runCommand } from '../../../support/command.ts';
 import { runModelgate, startModelgate } from '../../../support/gate-process.ts';
 import { openOtherProcess } from '../../../support/other-process.ts';
-import { hasPython } from '../../../support/python.ts';
 import { until } from '../../../support/with-timeout.ts';
 
-const run = promisify(execFile);
-const MAIN = fileURLToPath(new URL('../../../../src/main.ts', import.meta.url));
 const KEY = 'a key of more than sixteen characters';
 
 let database: TestDatabase;
@@ -124,17 +118,6 @@ describe('doctor', () => {
     const { stdout, stderr } = await doctor(['--quick'], { ...whole(), WEBUI_SECRET_KEY: 'zzz-key' });
     expect(stdout + stderr).not.toContain('zzz-key');
   });
-});
-
-test.runIf(hasPython)('on a terminal the marks are coloured, and the progress is gone at the end', async () => {
-  const script = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
-  const { stdout } = await run('python3', ['-c', script, process.execPath, MAIN, 'doctor'], {
-    env: { ...whole(), TERM: 'xterm', MODELGATE_MODE: 'report' },
-  });
-  expect(stdout).toContain('\u001b[33mwarning\u001b[39m  settings');
-  expect(stdout).toContain('\u001b[32mok     \u001b[39m  tables');
-  expect(stdout).toMatch(/trying the locks/);
-  expect(stdout.split('\u001b[2K').at(-1)).toMatch(/^\u001b\[33mwarning[^]*1 warning\.\r\n$/);
 });
 
 describe('doctor --user', () => {

@@ -6,7 +6,6 @@ import { askCommand, runCommand } from '../../../support/command.ts';
 import type { TestDatabase } from '../../../support/database.ts';
 import { databaseOfTest } from '../../../support/database-of-test.ts';
 import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
-import { hasPython } from '../../../support/python.ts';
 
 const ORG = ['--org', 'acme'];
 const CONFIGURED = { OPENROUTER_EXTERNAL_USER: 'acme', ORGANIZATION_NAME: 'Acme' };
@@ -290,18 +289,5 @@ describe('many users', () => {
     );
     expect(stdout.length).toBeGreaterThan(500_000);
     expect((JSON.parse(stdout) as { members: unknown[] }).members).toHaveLength(2_003);
-  });
-
-  test.runIf(hasPython)('are added with a bar of progress on a terminal, which is gone at the end', async () => {
-    const database = many(20_000);
-    const script = `import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)`;
-    const words = ['member', 'add', '--all', '--database', database.path, ...ORG];
-    const { stdout } = await run('python3', ['-c', script, process.execPath, MAIN, ...words], {
-      env: { TERM: 'xterm' },
-    });
-    expect(stdout).toMatch(/Adding to acme [█░]{24} \d+ % of 20,003 users/u);
-    expect(stdout.split('\u001b[2K').at(-1)).toBe(
-      'acme: 20,003 users added; 1 skipped, because they are pending or banned in the backend.\r\n',
-    );
   });
 });

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   copyFileSync,
@@ -61,7 +60,6 @@ describe.each(ERAS)('a backup of a database of %s', (era) => {
     });
     expect(statSync(made.path).mode & 0o777).toBe(0o600);
     expect(readdirSync(folderOf(database))).toEqual([NAME]);
-    execFileSync('gzip', ['--test', made.path]);
     const copy = unpacked(made.path);
     expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
     for (const table of ['user', 'organization_members', 'organization_models', 'sqlite_schema']) {

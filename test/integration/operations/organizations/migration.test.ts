@@ -1,7 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { backUpBeforeMigration } from '../../../../src/operations/organizations/migration-backup.ts';
@@ -13,8 +11,6 @@ import { createDatabase, ERAS } from '../../../support/database.ts';
 import { operationOn } from '../../../support/operation.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
-const hasPython = spawnSync('python3', ['-c', 'import sqlite3']).status === 0;
-const SCRIPT = fileURLToPath(new URL('../../../support/migrate_to_organizations.py', import.meta.url));
 const nothing = () => undefined;
 
 /** Everybody whom the guide's script tells apart, and values that nobody hopes for. */
@@ -45,37 +41,7 @@ const stateOf = (sql: Database.Database): unknown => [
   sql.prepare('SELECT * FROM "user"').all(),
 ];
 
-/** A copy of the file on which the guide's own script has run. */
-function migratedByHand(database: TestDatabase): Database.Database {
-  const path = join(database.directory, 'by-hand.db');
-  database.sql.pragma('wal_checkpoint(TRUNCATE)');
-  copyFileSync(database.path, path);
-  execFileSync('python3', [SCRIPT, path, ACME.id, ACME.name], { env: { ...process.env, PYTHONUTF8: '1' } });
-  return new Database(path);
-}
-
 describe.each(ERAS)('migrating a database of %s', (era) => {
-  test.runIf(hasPython)("writes the very rows and ids of the guide's script", async () => {
-    using database = createDatabase({ era, organizationTables: 'none' });
-    people(database);
-    const byHand = migratedByHand(database);
-    const result = await migrate(operationOn(database.path), ACME, nothing);
-    expect(rowsOf(database.sql)).toEqual(rowsOf(byHand));
-    expect(objectsOf(database.sql)).toEqual(expect.arrayContaining(objectsOf(byHand)));
-    for (const table of TABLES) {
-      const columns = (sql: Database.Database) => sql.prepare('SELECT * FROM pragma_table_info(?)').all(table);
-      expect(columns(database.sql)).toEqual(columns(byHand));
-    }
-    byHand.close();
-    expect(result).toMatchObject({
-      users: { joining: 5, admins: 1, banned: 1, pending: 1, present: 0 },
-      models: { linked: 2, inactive: 1, presets: 1 },
-      total: { members: 5, models: 2 },
-      failed: [],
-      idTaken: { users: 0, models: 0 },
-    });
-  });
-
   test('makes everything that the gate needs', async () => {
     using database = createDatabase({ era, organizationTables: 'none' });
     people(database);
@@ -113,19 +79,6 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
     expect(plan).toMatchObject({ users: { present: 5, presentOff: 1 }, models: { present: 2, presentOff: 2 } });
     await migrate(operationOn(database.path), ACME, nothing);
     expect(rowsOf(database.sql)).toEqual(before);
-  });
-
-  test.runIf(hasPython)("takes along what came after the guide's script had run", async () => {
-    using database = createDatabase({ era, organizationTables: 'none', journalMode: 'delete' });
-    people(database);
-    execFileSync('python3', [SCRIPT, database.path, ACME.id, ACME.name], { env: { ...process.env, PYTHONUTF8: '1' } });
-    database.addUser({ id: 'late' });
-    const before = rowsOf(database.sql);
-    const result = await migrate(operationOn(database.path), ACME, nothing);
-    expect(result.users.joining).toBe(1);
-    const [members, models] = rowsOf(database.sql) as [object[], object[]];
-    expect(members).toHaveLength(6);
-    expect([members.filter((row) => !JSON.stringify(row).includes('late')), models]).toEqual(before);
   });
 
   test('is rolled back whole when a row is refused in the middle', async () => {
@@ -232,21 +185,6 @@ describe('tables that others have made', () => {
     const before = stateOf(database.sql);
     await expect(migrate(operationOn(database.path), ACME, nothing)).rejects.toThrow(/has no column organization_id/);
     expect(stateOf(database.sql)).toEqual(before);
-  });
-
-  test.runIf(hasPython)("whose ids collide leave out whom the guide's script leaves out, and say so", async () => {
-    using database = createDatabase();
-    for (const id of ['a', 'a_b']) database.addUser({ id });
-    database.run(
-      `INSERT INTO organization_members (id, organization_id, user_id) VALUES ('om_a_${ACME.id}', 'x', 'y')`,
-    );
-    const byHand = migratedByHand(database);
-    const result = await migrate(operationOn(database.path), ACME, nothing);
-    expect(result).toMatchObject({ users: { joining: 1 }, idTaken: { users: 1, models: 0 } });
-    const [ours] = rowsOf(database.sql) as [object[]];
-    const [theirs] = rowsOf(byHand) as [object[]];
-    byHand.close();
-    expect(ours.map((row) => ({ ...row, joined_at: 0 }))).toEqual(theirs.map((row) => ({ ...row, joined_at: 0 })));
   });
 });
 

@@ -7,7 +7,7 @@ import { collectReferences } from '../../src/references/references.ts';
 import { parseStrictJson } from '../../src/references/strict-json.ts';
 import { NEUTRAL_ROUTES } from '../../src/enforcement/neutral-routes.ts';
 import { MODEL_BEARING_ROUTES } from '../../src/enforcement/surfaces.ts';
-import { askPython, hasPython } from '../support/python.ts';
+import { askPython } from './python.ts';
 
 const SEED = 20_260_101;
 const sampled = <T>(arbitrary: fc.Arbitrary<T>, count: number) => fc.sample(arbitrary, { numRuns: count, seed: SEED });
@@ -107,11 +107,11 @@ function readByGate(bytes: Buffer) {
   }
 }
 
-describe.skipIf(!hasPython)('what passes is read alike by Python', () => {
+describe('what passes is read alike by Python', () => {
   test('bodies: the same value, and no model that the gate did not judge', { timeout: 60_000 }, () => {
     const bodies = sampled(body, 4000);
     const read = askPython<{ error?: string; models: string[]; value: unknown }>(
-      './as_the_backend_reads.py',
+      'as_the_backend_reads.py',
       bodies.map((bytes) => ({ body: bytes.toString('base64') })),
     );
     let passed = 0;
@@ -182,7 +182,7 @@ describe.skipIf(!hasPython)('what passes is read alike by Python', () => {
       )
       .map(([path, end]) => path + end);
     const asked = sampled(fc.tuple(target, fc.constantFrom('GET', 'POST', 'DELETE')), 6000);
-    const read = askPython<{ path: string; route: number }>('./as_the_backend_reads.py', [
+    const read = askPython<{ path: string; route: number }>('as_the_backend_reads.py', [
       { routes: routes.map(([method, path]) => [method, path]) },
       ...asked.map(([one, method]) => ({ target: one, method })),
     ]);

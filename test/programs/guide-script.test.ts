@@ -1,0 +1,121 @@
+/** The deployment guide's own migration script, run by Python on a copy of the file, beside what modelgate writes. */
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { describe, expect, test } from 'vitest';
+import { migrate } from '../../src/operations/organizations/migration.ts';
+import type { DatabaseOptions, TestDatabase } from '../support/database.ts';
+import { createDatabase, ERAS } from '../support/database.ts';
+import { openStore } from '../support/opened-store.ts';
+import { operationOn } from '../support/operation.ts';
+import { runPython } from './python.ts';
+
+const ACME = { id: 'mai_client_acme', name: 'Acme' };
+const TABLES = ['organization_members', 'organization_models'] as const;
+const UNTOUCHED = { organizationTables: 'none', journalMode: 'delete' } as const;
+const nothing = () => undefined;
+
+/** Everybody whom the script tells apart, and values that nobody hopes for. */
+function inhabited(options: DatabaseOptions): TestDatabase {
+  const database = createDatabase(options);
+  database.addUser({ id: 'root', role: 'admin' });
+  database.addUser({ id: 'ada' });
+  database.addUser({ id: "o'brien\n\u001b[31m", name: '"; DROP TABLE user; --' });
+  database.addUser({ id: `${'x'.repeat(10_000)}\u202e/:` });
+  database.addUser({ id: 'outlaw', role: 'banned' });
+  database.addUser({ id: 'waiting', role: 'pending' });
+  database.addModel({ id: 'openai/gpt-4o:free' });
+  database.addModel({ id: 'switched-off', active: 0 });
+  database.addModel({ id: 'preset', base: 'openai/gpt-4o:free' });
+  return database;
+}
+
+const migrateByScript = (path: string): string => runPython('migrate_to_organizations.py', [path, ACME.id, ACME.name]);
+
+/** A copy of the file on which the script has run. */
+function migratedByScript(database: TestDatabase): Database.Database {
+  const path = join(database.directory, 'by-hand.db');
+  database.sql.pragma('wal_checkpoint(TRUNCATE)');
+  copyFileSync(database.path, path);
+  migrateByScript(path);
+  return new Database(path);
+}
+
+const rowsOf = (sql: Database.Database): object[][] =>
+  TABLES.map((table) =>
+    sql
+      .prepare<[], object>(`SELECT * FROM ${table} ORDER BY id`)
+      .all()
+      .map((row) => ({
+        ...row,
+        ...('joined_at' in row ? { joined_at: 'a time' } : { created_at: 'a time', updated_at: 'a time' }),
+      })),
+  );
+const objectsOf = (sql: Database.Database): unknown[] =>
+  sql.prepare("SELECT type || ' ' || name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").pluck().all();
+const columnsOf = (sql: Database.Database): unknown[] =>
+  TABLES.map((table) => sql.prepare('SELECT * FROM pragma_table_info(?)').all(table));
+
+function expectAsByScript(ours: Database.Database, theirs: Database.Database): void {
+  expect(rowsOf(ours)).toEqual(rowsOf(theirs));
+  expect(columnsOf(ours)).toEqual(columnsOf(theirs));
+  expect(objectsOf(ours)).toEqual(expect.arrayContaining(objectsOf(theirs)));
+  theirs.close();
+}
+
+describe.each(ERAS)('a database of %s', (era) => {
+  test('gets from migrate the very rows and ids of the script', async () => {
+    using database = inhabited({ era, organizationTables: 'none' });
+    const byScript = migratedByScript(database);
+    const result = await migrate(operationOn(database.path), ACME, nothing);
+    expectAsByScript(database.sql, byScript);
+    expect(result).toMatchObject({
+      users: { joining: 5, admins: 1, banned: 1, pending: 1, present: 0 },
+      models: { linked: 2, inactive: 1, presets: 1 },
+      total: { members: 5, models: 2 },
+      failed: [],
+      idTaken: { users: 0, models: 0 },
+    });
+  });
+
+  test('gets from the start of the gate the very rows and ids of the script', () => {
+    using database = inhabited({ era, ...UNTOUCHED });
+    // the script and `migrate` make banned users members, the start does not
+    database.run(`DELETE FROM "user" WHERE role = 'banned'`);
+    const byScript = migratedByScript(database);
+    openStore(database.path, { organization: ACME, autoEnroll: true })[Symbol.dispose]();
+    expectAsByScript(database.sql, byScript);
+  });
+
+  test('that the script has migrated gets from migrate what came later', async () => {
+    using database = inhabited({ era, ...UNTOUCHED });
+    migrateByScript(database.path);
+    database.addUser({ id: 'late' });
+    const before = rowsOf(database.sql);
+    const result = await migrate(operationOn(database.path), ACME, nothing);
+    expect(result.users.joining).toBe(1);
+    const [members = [], models = []] = rowsOf(database.sql);
+    expect(members).toHaveLength(6);
+    expect([members.filter((row) => !JSON.stringify(row).includes('late')), models]).toEqual(before);
+  });
+
+  test('that the script has migrated is used by the gate as it is', () => {
+    using database = inhabited({ era, ...UNTOUCHED });
+    migrateByScript(database.path);
+    const before = rowsOf(database.sql);
+    using opened = openStore(database.path, { organization: ACME, autoEnroll: true });
+    expect(opened.effect('ada', 'openai/gpt-4o:free')).toBe('permit');
+    expect(rowsOf(database.sql)).toEqual(before);
+  });
+});
+
+test('whose ids collide are left out as the script leaves them out, and that is said', async () => {
+  using database = createDatabase();
+  for (const id of ['a', 'a_b']) database.addUser({ id });
+  database.run(`INSERT INTO organization_members (id, organization_id, user_id) VALUES ('om_a_${ACME.id}', 'x', 'y')`);
+  const byScript = migratedByScript(database);
+  const result = await migrate(operationOn(database.path), ACME, nothing);
+  expect(result).toMatchObject({ users: { joining: 1 }, idTaken: { users: 1, models: 0 } });
+  expect(rowsOf(database.sql)[0]).toEqual(rowsOf(byScript)[0]);
+  byScript.close();
+});

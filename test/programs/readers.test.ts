@@ -1,0 +1,107 @@
+/** What modelgate writes, read by the programs of those who use it. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { backUp } from '../../src/operations/copies/backup.ts';
+import type { Distribution } from '../../src/operations/reports/distribution.ts';
+import { distributionOf } from '../../src/operations/reports/distribution.ts';
+import { shellCommand } from '../../src/operations/shell-words.ts';
+import { runCommand } from '../support/command.ts';
+import { createDatabase, ERAS } from '../support/database.ts';
+import { HOSTILE } from '../support/hostile-values.ts';
+import { openStore } from '../support/opened-store.ts';
+import { operationOn } from '../support/operation.ts';
+import { askPython } from './python.ts';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+describe('Python', () => {
+  test('counts a distribution of measurements as we do', () => {
+    const few = fc.array(fc.double({ min: 0, max: 100, noNaN: true }), { minLength: 2, maxLength: 400 });
+    const samples = fc.sample(few, 200);
+    const expected = askPython<Distribution>(
+      'quantiles.py',
+      samples.map((values) => ({ values })),
+    );
+    for (const [at, values] of samples.entries()) {
+      const own = distributionOf(values);
+      for (const figure of ['min', 'max', 'avg', 'median', 'p95', 'p99'] as const) {
+        expect(own[figure]).toBeCloseTo(expected[at]![figure], 9);
+      }
+    }
+  });
+
+  test('reads hostile values whole from a report in CSV, formulas behind an apostrophe', async () => {
+    using database = createDatabase();
+    for (const [key, value] of Object.entries({ ...HOSTILE, formula: '=cmd|calc', at: '@SUM(1)', minus: '-1+1' })) {
+      database.addUser({ id: key, role: 'admin', email: value, name: value });
+      database.addModel({ id: `model ${key}`, name: value });
+      database.addMember(value, key);
+      database.grant(value, `model ${key}`);
+    }
+    const { stdout } = await runCommand(['report', '--csv', '--database', database.path]);
+    const [rows = []] = askPython<string[][]>('read_csv.py', [{ csv: stdout }]);
+    const emails = rows.slice(1).map(([email]) => email);
+    expect(emails.toSorted()).toEqual([...Object.values(HOSTILE), "'=cmd|calc", "'@SUM(1)", "'-1+1"].toSorted());
+  });
+
+  test('opens a database with our tables in its own SQLite', () => {
+    using database = createDatabase({ organizationTables: 'none', journalMode: 'delete' });
+    database.addUser({ id: 'root', role: 'admin' });
+    database.addUser({ id: 'ada' });
+    database.addModel({ id: 'openai/gpt-4o' });
+    openStore(database.path, { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true })[Symbol.dispose]();
+    const code =
+      'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute("PRAGMA integrity_check").fetchone()[0], ' +
+      'c.execute("SELECT count(*) FROM user_model_access_report").fetchone()[0])';
+    expect(execFileSync('python3', ['-c', code, database.path], { encoding: 'utf8' }).trim()).toBe('ok 2');
+  });
+});
+
+test('bash reads a command to be pasted word for word', () => {
+  const readByBash = (words: readonly string[]): readonly string[] => {
+    const script = `printf '%s\\0' ${shellCommand(...words)}`;
+    const options = { encoding: 'utf8', env: { PATH: process.env['PATH'], LC_ALL: 'C.UTF-8' } } as const;
+    return execFileSync('bash', ['-c', script], options).split('\0').slice(0, -1);
+  };
+  const words = fc.array(fc.string({ unit: 'grapheme', maxLength: 40 }), { minLength: 1, maxLength: 20 });
+  const sendable = (text: string): boolean => !text.includes('\0') && text.isWellFormed();
+  fc.assert(
+    fc.property(words, (all) => {
+      const sent = [...all.filter(sendable), "\u001b'\\n\u200b", '$x`y`', '\n', '-n', '\u{e0041}\\'];
+      expect(readByBash(sent)).toEqual(sent);
+    }),
+    { numRuns: 20 },
+  );
+});
+
+test.each(ERAS)('gzip finds nothing wrong with a backup of %s', async (era) => {
+  using database = createDatabase({ era });
+  const directory = join(database.directory, 'backups');
+  const { path } = await backUp(operationOn(database.path), { directory, now: new Date(), onStep: () => undefined });
+  execFileSync('gzip', ['--test', path], { stdio: 'pipe' });
+});
+
+/** Mounting a small file system of its own takes root. */
+test('a backup on a full disk is thrown away, and deletes nothing', () => {
+  using database = createDatabase({ organizationTables: 'none' });
+  database.run('CREATE TABLE ballast (bytes BLOB)');
+  database.run('INSERT INTO ballast VALUES (?)', randomBytes(2 ** 20));
+  database.sql.pragma('wal_checkpoint(TRUNCATE)');
+  const folder = join(database.directory, 'small');
+  mkdirSync(folder);
+  // room for the copy alone: the compressed file beside it fills the disk
+  const script = `mount -t tmpfs -o size=2500k none "$1" && touch "$1/webui_20200101_000000.db.gz" || exit
+    "$2" "$3" backup "$1" --keep 1d --database "$4" 2>&1
+    echo "code $?"; ls -A "$1"`;
+  const words = ['-m', 'sh', '-c', script, 'sh', folder, process.execPath, MAIN, database.path];
+  const shown = execFileSync('unshare', words, { encoding: 'utf8' });
+  expect(shown).toMatch(
+    /small cannot be written: the disk is full \(ENOSPC\)\. Nothing was changed\. Free some space first\./,
+  );
+  expect(shown).toMatch(/code 1\nwebui_20200101_000000\.db\.gz\n$/);
+});
