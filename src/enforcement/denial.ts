@@ -12,7 +12,7 @@ export interface Answer {
 }
 
 /** Policy denials share one code and text, so that a forbidden model cannot be told from one that does not exist. */
-type Kind = 'policy' | 'unauthenticated' | 'malformed' | 'stored' | 'endpoint' | 'direct';
+type Kind = 'policy' | 'unauthenticated' | 'malformed' | 'stored' | 'saved' | 'endpoint' | 'direct';
 
 const KINDS: Record<DenyReason, Kind> = {
   not_authenticated: 'unauthenticated',
@@ -28,6 +28,7 @@ const KINDS: Record<DenyReason, Kind> = {
   path_unlisted: 'endpoint',
   preset_id_taken: 'policy',
   stored_reference: 'stored',
+  saved_reference: 'saved',
 };
 
 /**
@@ -71,6 +72,12 @@ function describe(denial: Deny, disclosure: 'forbid' | 'hide'): ErrorBody {
       return {
         ...refused,
         message: 'This would run a stored model that does not exist or that your organization does not have access to.',
+      };
+    case 'saved':
+      return {
+        ...refused,
+        message:
+          'This chat names a model that does not exist or that your organization does not have access to. It was not saved.',
       };
     case 'direct':
       return { ...refused, code: 'direct_connection', message: 'Direct connections are switched off here.' };

@@ -91,7 +91,7 @@ export function judgeSave(
   // The backend saves nobody's chat but the caller's: what others store is not looked at
   const stored = found?.owner === user.id ? found : undefined;
   for (const { place, name } of forbidden) {
-    if (!mayKeep(stored, names, place, name)) return { decision: denyStored(name), keeps: false };
+    if (!mayKeep(stored, names, place, name)) return { decision: denyStored(name, 'saved_reference'), keeps: false };
   }
   const freed = stored === undefined ? undefined : firstFreed(judge, view, user, stored, names.parents);
   if (freed !== undefined) return { decision: denyStored(freed), keeps: false };
@@ -190,7 +190,7 @@ function forbiddenAt(judge: Judge, view: StoreView, user: UserPrincipal, names: 
 }
 
 /** The text of the denial names no model; the log does. */
-function denyStored(name: string): Deny {
+function denyStored(name: string, reason: 'stored_reference' | 'saved_reference' = 'stored_reference'): Deny {
   const model = parseModelId(name);
-  return deny('stored_reference', undefined, model === undefined ? [] : [model]);
+  return deny(reason, undefined, model === undefined ? [] : [model]);
 }

@@ -29,7 +29,9 @@ export type DenyReason =
   | 'path_unlisted'
   | 'preset_id_taken'
   /** a stored chat, message or automation that the request would run names a model the caller does not have */
-  | 'stored_reference';
+  | 'stored_reference'
+  /** what would be stored names a model the caller does not have, and the stored version does not */
+  | 'saved_reference';
 
 export interface Permit {
   readonly effect: 'permit';

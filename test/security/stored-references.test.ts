@@ -213,6 +213,7 @@ const saves: readonly Attack[] = [
     name: `saving a name ${name} at ${target}`,
     target,
     body,
+    says: 'It was not saved.',
   })),
 );
 

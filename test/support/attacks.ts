@@ -23,6 +23,8 @@ export interface Attack extends Scenario {
   readonly status?: number;
   /** `open-webui` where it is left out. */
   readonly dialect?: AnswerDialect;
+  /** Part of the text that the client gets. */
+  readonly says?: string;
 }
 
 export interface Use extends Scenario {
@@ -73,12 +75,16 @@ export function describeAttacks(title: string, { settings, prepare, attacks, use
       return gate.ask(user, target, body, init);
     };
 
-    test.each(ofEra(attacks))('refuses $name', async ({ status = 403, dialect = 'open-webui', ...attack }) => {
-      const answer = await send(attack);
-      const text = await answer.text();
-      expect({ ran: gate.ran(), status: answer.status }, text).toEqual({ ran: [], status });
-      expect(JSON.parse(text)).toEqual(SHAPES[dialect]);
-    });
+    test.each(ofEra(attacks))(
+      'refuses $name',
+      async ({ status = 403, dialect = 'open-webui', says = '', ...attack }) => {
+        const answer = await send(attack);
+        const text = await answer.text();
+        expect({ ran: gate.ran(), status: answer.status }, text).toEqual({ ran: [], status });
+        expect(JSON.parse(text)).toEqual(SHAPES[dialect]);
+        expect(text).toContain(says);
+      },
+    );
 
     test.each(ofEra(uses))('lets through $name', async ({ status = 200, runs, ...use }) => {
       const answer = await send(use);

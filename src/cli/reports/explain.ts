@@ -118,6 +118,7 @@ const MEANINGS: Record<PermitReason | DenyReason, string> = {
   path_unlisted: 'the endpoint is for admins of the backend only',
   preset_id_taken: 'the id of the preset is that of a provider model',
   stored_reference: 'something stored names a model that is not granted',
+  saved_reference: 'what was to be saved names a model that is not granted',
 };
 
 function describe(explanation: Explanation, { standings }: ModelExplanation): string {

@@ -21,6 +21,7 @@ describe('a denial is told', () => {
     ['media_model_not_listed', 403, 404, 'model_not_permitted'],
     ['preset_id_taken', 403, 404, 'model_not_permitted'],
     ['stored_reference', 403, 404, 'model_not_permitted'],
+    ['saved_reference', 403, 404, 'model_not_permitted'],
     ['model_missing', 400, 400, 'model_missing'],
     ['reference_unreadable', 400, 400, 'reference_unreadable'],
     ['direct_connection', 403, 404, 'direct_connection'],
@@ -39,6 +40,12 @@ describe('a denial is told', () => {
       (reason) => denialAnswer('openai', deny(reason, modelOf('M')), 'd-1', 'forbid').body,
     );
     expect(new Set(texts).size).toBe(1);
+  });
+
+  test('as what it is: a run of what is stored, or a save', () => {
+    const textOf = (reason: DenyReason) => denialAnswer('openai', deny(reason), 'd-1', 'forbid').body;
+    expect(textOf('stored_reference')).toMatch(/This would run a stored model/);
+    expect(textOf('saved_reference')).toMatch(/This chat names a model .* It was not saved\./);
   });
 
   test.each(DIALECTS)('in the words of %s, with the decision to ask for', (dialect) => {
