@@ -4,8 +4,10 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
+import { accepts } from 'hono/accepts';
 import type { ListenAddress } from '../config/schema.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { ADMIN_PATHS, frontPage } from './front-page.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface AdminParts {
@@ -45,7 +47,7 @@ export function createAdminServer(parts: AdminParts): AdminServer {
   };
 }
 
-/** Nothing here is a page, and nothing here is for another site. */
+/** Nothing here loads anything, and nothing here is for another site. */
 const SECURITY_HEADERS = [
   ['x-content-type-options', 'nosniff'],
   ['x-frame-options', 'DENY'],
@@ -62,6 +64,13 @@ export function createAdminApp({ readiness, metrics, reportError }: Omit<AdminPa
     c.header('cache-control', 'no-store');
     for (const [name, value] of SECURITY_HEADERS) c.header(name, value);
   });
+  app.get('/', async (c) => {
+    c.header('vary', 'Accept');
+    const types = ['text/html', 'application/json'];
+    const wanted = accepts(c, { header: 'Accept', supports: types, default: 'application/json' });
+    if (wanted === 'text/html') return c.html(frontPage(await readiness()));
+    return c.json({ paths: ADMIN_PATHS });
+  });
   // alive is whoever answers: a database or backend that is away is no reason to restart the gate
   app.get('/healthz', (c) => c.json({ alive: true }));
   app.get('/readyz', async (c) => {
@@ -72,7 +81,7 @@ export function createAdminApp({ readiness, metrics, reportError }: Omit<AdminPa
     const { contentType, text } = await metrics.exposition();
     return c.body(text, 200, { 'content-type': contentType });
   });
-  app.notFound((c) => c.json({ error: 'There are only /healthz, /readyz and /metrics here.' }, 404));
+  app.notFound((c) => c.json({ error: 'There are only /, /healthz, /readyz and /metrics here.' }, 404));
   app.onError((error, c) => {
     reportError(error);
     return c.json({ error: 'The admin listener failed to answer; the log says why.' }, 500);

@@ -93,13 +93,56 @@ describe('the admin listener', () => {
   });
 
   test.each([
-    ['GET', '/'],
+    ['POST', '/'],
     ['GET', '/api/models'],
     ['POST', '/readyz'],
   ])('has nothing else: %s %s is 404', async (method, path) => {
     const response = await appOf().request(path, { method });
     expect(response.status).toBe(404);
     expect(await response.json()).toHaveProperty('error');
+  });
+
+  const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
+
+  test('shows a browser the state in words, with links and nothing that runs or loads', async () => {
+    const problem = 'SQLITE_BUSY: locked by <pid 8>';
+    const response = await appOf({
+      storeHealth: () => ({ readable: false, ageMs: 40_000, missing: [], problem }),
+    }).request('/', { headers: { accept: BROWSER } });
+    const page = await response.text();
+    expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/html; charset=UTF-8']);
+    for (const path of ['/healthz', '/readyz', '/metrics']) expect(page).toContain(`<a href="${path}">`);
+    expect(page).toContain('Not ready');
+    expect(page).toContain('SQLITE_BUSY: locked by &lt;pid 8&gt;');
+    expect(page).not.toMatch(/<script|<style|<img|<link| on\w+=/i);
+    const { headers } = response;
+    expect([headers.get('content-security-policy'), headers.get('x-frame-options'), headers.get('vary')]).toEqual([
+      "default-src 'none'; frame-ancestors 'none'",
+      'DENY',
+      'Accept',
+    ]);
+  });
+
+  test.each([
+    ['enforces', {}, 'Ready', 'enforcing'],
+    ['only reports', { mode: 'report' as const }, 'Ready', 'MODELGATE_MODE=report'],
+    ['is bypassed', { bypass: 'ENABLE_MODEL_FILTER' as const }, 'Ready', 'let through (ENABLE_MODEL_FILTER)'],
+    ['shuts down', { isDraining: () => true }, 'Not ready: it is shutting down', 'modelgate doctor'],
+  ])('shows a browser that the gate %s', async (_name, more, state, detail) => {
+    const response = await appOf(more).request('/', { headers: { accept: BROWSER } });
+    const page = await response.text();
+    expect(page).toContain(`<strong>${state}</strong>`);
+    expect(page).toContain(detail);
+  });
+
+  test.each(['*/*', 'application/json', ''])('gives its paths as JSON to who accepts "%s"', async (accept) => {
+    const response = await appOf().request('/', accept === '' ? {} : { headers: { accept } });
+    expect(response.status).toBe(200);
+    expect(Object.keys(((await response.json()) as { paths: object }).paths)).toEqual([
+      '/healthz',
+      '/readyz',
+      '/metrics',
+    ]);
   });
 
   test('tells the log, not the caller, what went wrong', async () => {
