@@ -27,7 +27,12 @@ export interface AdminServer {
 /** The routes of `createAdminApp` on a port of their own. It does not listen yet. */
 export function createAdminServer(parts: AdminParts): AdminServer {
   // without TLS options it makes no other kind of server
-  const server = createAdaptorServer({ fetch: createAdminApp(parts).fetch, overrideGlobalObjects: false }) as Server;
+  const server = createAdaptorServer({
+    fetch: createAdminApp(parts).fetch,
+    overrideGlobalObjects: false,
+    // as the gate's: a browser sends the cookies of a host to all of its ports
+    serverOptions: { maxHeaderSize: 64 * 1024 },
+  }) as Server;
   return {
     async listen() {
       const { host, port } = parts.address;

@@ -1,7 +1,7 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ReadinessParts } from '../../../src/admin/readiness.ts';
 import { createReadiness } from '../../../src/admin/readiness.ts';
-import { createAdminApp } from '../../../src/admin/server.ts';
+import { createAdminApp, createAdminServer } from '../../../src/admin/server.ts';
 
 const parts: ReadinessParts = {
   version: '1.2.3',
@@ -12,19 +12,28 @@ const parts: ReadinessParts = {
   isDraining: () => false,
 };
 
-function appOf(more: Partial<ReadinessParts> = {}, errors: Error[] = []): ReturnType<typeof createAdminApp> {
-  return createAdminApp({
-    readiness: createReadiness({ ...parts, ...more }),
-    metrics: { exposition: () => Promise.resolve({ contentType: 'text/plain; version=0.0.4', text: 'x 1\n' }) },
-    reportError: (error) => errors.push(error),
-  });
-}
+const adminParts = (more: Partial<ReadinessParts>, errors: Error[]) => ({
+  readiness: createReadiness({ ...parts, ...more }),
+  metrics: { exposition: () => Promise.resolve({ contentType: 'text/plain; version=0.0.4', text: 'x 1\n' }) },
+  reportError: (error: Error) => errors.push(error),
+});
+
+const appOf = (more: Partial<ReadinessParts> = {}, errors: Error[] = []): ReturnType<typeof createAdminApp> =>
+  createAdminApp(adminParts(more, errors));
 
 describe('the admin listener', () => {
   test('says that the process is alive, whatever else is not', async () => {
     const response = await appOf({ upstreamProblem: () => Promise.resolve('it is away') }).request('/healthz');
     expect(response.status).toBe(200);
     expect(await response.json()).toEqual({ alive: true });
+  });
+
+  test('answers a browser that has 60 KB of cookies for the host', async () => {
+    const server = createAdminServer({ ...adminParts({}, []), address: { host: '127.0.0.1', port: 0 } });
+    onTestFinished(() => server.close());
+    const { url } = await server.listen();
+    const response = await fetch(`${url}/healthz`, { headers: { cookie: `a=${'a'.repeat(60_000)}` } });
+    expect(response.status).toBe(200);
   });
 
   test('says that it is ready, and how it is switched', async () => {
