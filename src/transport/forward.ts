@@ -1,9 +1,10 @@
 /** Sends a judged request upstream and the answer downstream. */
 import { Readable } from 'node:stream';
-import { ClientGone } from '../errors.ts';
+import { ClientGone, GatewayError } from '../errors.ts';
 import { HeldUpload, SHORT_BODY_BYTES, UploadStream, readBody } from './body.ts';
 import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { requestLines } from './headers.ts';
+import { MAX_REWRITTEN_BYTES } from './held-answer.ts';
 import { HttpExchange } from './http-exchange.ts';
 import { declaredBytes } from './linger.ts';
 import { toGatewayError } from './upstream-error.ts';
@@ -47,19 +48,29 @@ function send(upstream: Upstream, request: ForwardRequest, body: Buffer | Readab
       rewritten: request.rewrite !== undefined,
     });
     const upload = body instanceof UploadStream ? body : undefined;
-    const ask: AskUpstream = (target) => askUpstream(upstream, target, headers);
-    const exchange = new HttpExchange(request, ask, upload, upstream, resolve, reject);
+    const exchange = new HttpExchange(request, createAsk(upstream, headers), upload, upstream, resolve, reject);
     upstream.pool.dispatch({ path: request.target, method: method, headers, body }, exchange);
   });
 }
 
-async function askUpstream(upstream: Upstream, target: string, headers: string[]): Promise<BufferedAnswer> {
-  try {
-    const answer = await upstream.pool.request({ path: target, method: 'GET', headers });
-    const body = Buffer.from(await answer.body.arrayBuffer());
-    return { status: answer.statusCode, headers: [], body };
-  } catch (cause) {
-    const error = cause instanceof Error ? cause : new Error(String(cause));
-    throw toGatewayError(error, upstream.maxHeaderBytes);
-  }
+/** Whatever is asked for besides the answer itself is bounded together as that is. */
+function createAsk(upstream: Upstream, headers: string[]): AskUpstream {
+  let bytes = 0;
+  return async function ask(path): Promise<BufferedAnswer> {
+    try {
+      const answer = await upstream.pool.request({ path, method: 'GET', headers });
+      const chunks: Buffer[] = [];
+      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        if (bytes > MAX_REWRITTEN_BYTES) throw new GatewayError('upstream_invalid', { detail: TOO_LONG });
+        chunks.push(chunk);
+      }
+      return { status: answer.statusCode, headers: [], body: Buffer.concat(chunks) };
+    } catch (cause) {
+      const error = cause instanceof Error ? cause : new Error(String(cause));
+      throw toGatewayError(error, upstream.maxHeaderBytes);
+    }
+  };
 }
+
+const TOO_LONG = `Its pages have more than ${MAX_REWRITTEN_BYTES / 1024 ** 2} MB.`;

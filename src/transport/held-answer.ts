@@ -1,7 +1,7 @@
 /** An answer held back until it is whole, so that it can be rewritten. */
 
-/** An answer that is longer counts as unreadable: the rewrite gets an empty body. */
-const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
+/** In bytes. An answer that is longer counts as unreadable: the rewrite gets an empty body. */
+export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 
 export class HeldAnswer {

@@ -366,6 +366,43 @@ describe('a rewritten answer', () => {
     });
     expect((await rawRequest(relay.port, requestText('GET /x'))).body).toBe('length 0');
   });
+
+  test.each([
+    ['one page has', ['/endless']],
+    ['all pages together have', ['/40mb', '/40mb', '/40mb']],
+  ])(
+    'that asks for further pages fails where %s more than 64 MB, and what still comes is cut off',
+    async (_n, pages) => {
+      const block = Buffer.alloc(1024 * 1024);
+      let open = 0;
+      let sent = 0;
+      const backend = await startUpstream((incoming, outgoing) => {
+        if (incoming.url === '/x') return void outgoing.end('first');
+        open += 1;
+        outgoing.once('close', () => (open -= 1));
+        let left = incoming.url === '/40mb' ? 40 : Infinity;
+        const more = () => {
+          while (left > 0) {
+            left -= 1;
+            sent += 1;
+            if (!outgoing.write(block)) return void outgoing.once('drain', more);
+          }
+          outgoing.end();
+        };
+        more();
+      });
+      const relay = await relayTo(backend, {
+        async rewrite(answer, ask) {
+          for (const page of pages) await ask(page);
+          return answer;
+        },
+      });
+      const answer = await rawRequest(relay.port, requestText('GET /x'));
+      expect([answer.status, answer.body]).toEqual([502, expect.stringContaining('more than 64 MB')]);
+      await until(() => open === 0, 2_000, 'the backend to be cut off');
+      expect(sent).toBeLessThan(100);
+    },
+  );
 });
 
 describe('answers of our own', () => {
