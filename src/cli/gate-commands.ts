@@ -33,18 +33,20 @@ function addDemo({ program, terminal, version }: CommandLine): void {
   program
     .command('demo')
     .description('run the gate with a sample backend and database, and print what to try')
-    .option('--port <number>', 'port of the gate', toPort, 8080)
-    .option('--admin-port <number>', 'port of the admin listener', toPort, 9464)
+    .option('--port <number>', 'port of the gate (8080 if it is free)', toPort)
+    .option('--admin-port <number>', 'port of the admin listener (9464 if it is free)', toPort)
     .option('--log-level <level>', 'least severe log line that is written', 'ERROR')
     .addHelpText('after', `\nExample:\n  $ modelgate demo --port 8000${EXIT_CODES}`)
-    .action(async (options: { port: number; adminPort: number; logLevel: string }) => {
+    .action(async (options: { port?: number; adminPort?: number; logLevel: string }) => {
       const [{ runDemo }, { createGateLog }, { startGate }] = await Promise.all([
         import('./gate/demo.ts'),
         import('./gate/serve.ts'),
         import('./gate/start-gate.ts'),
       ]);
       await runDemo({
-        ...options,
+        port: options.port,
+        adminPort: options.adminPort,
+        logLevel: options.logLevel,
         write: (text) => terminal.write(text),
         signal: terminal.stop,
         async startGate(config) {

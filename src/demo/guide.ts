@@ -53,7 +53,7 @@ export function guideLines(database: SampleDatabase, gate: string, explain: stri
         user,
         shows: 'refused',
         says: `may not use ${refused}: ${because}`,
-        command: `curl -si -w '\\n' ${chat(gate, account, refused, false)}`,
+        command: `curl -s -w '\\n' ${chat(gate, account, refused, false)}`,
       },
       { user, shows: 'explain', says: 'the decision behind that', command: `${explain} ${question}` },
     ] satisfies GuideLine[];
@@ -68,7 +68,7 @@ function chat(gate: string, account: SampleAccount, model: string, stream: boole
 
 /**
  * Less than 60 lines, so that nothing has scrolled away.
- * @param notes whole sentences that the reader should not miss
+ * @param notes whole sentences that the reader should not miss: they stand first
  */
 export function writeGuide(
   database: SampleDatabase,
@@ -83,6 +83,7 @@ export function writeGuide(
     ...lines.filter((line) => line.user === user).flatMap(({ says, command }) => [`  # ${says}`, `  ${command}`]),
   ]);
   return [
+    ...notes,
     'modelgate demo: two organizations share one backend. Nothing leaves this machine.',
     '',
     `  gate      ${addresses.gate}   what users talk to`,
@@ -93,7 +94,6 @@ export function writeGuide(
     ...models,
     ...people,
     '',
-    ...notes,
     'Ctrl-C ends the demo and removes the database.',
     '',
   ].join('\n');

@@ -52,10 +52,10 @@ describe.each(people)('what %s pastes works', (name, listed, permitted, refused)
     expect(code).toBe(0);
   });
 
-  test('the refused chat is a 403 that names the model and no other', async () => {
+  test('the refused chat is one sentence that names the model and no other', async () => {
     const [, , line] = commandsOf(demo.guide, `${name}@example.com`);
     const { output } = await paste(line);
-    expect(output).toMatch(/^HTTP\/1\.1 403 /);
+    expect(output).toMatch(/^\{"detail":"[^"\\]*(?:\\.[^"\\]*)*\(decision d-\w{10}\)"\}\n$/);
     expect(output).toContain(refused);
     for (const other of listed) expect(output).not.toContain(other);
   });

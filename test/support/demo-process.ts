@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { withTimeout } from './with-timeout.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const MAIN = join(ROOT, 'src/main.ts');
+export const MAIN = join(ROOT, 'src/main.ts');
 
 export interface Demo {
   readonly child: ChildProcess;

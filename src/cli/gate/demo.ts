@@ -11,6 +11,7 @@ import { guideLines, quote, writeGuide } from '../../demo/guide.ts';
 import { startSampleBackend } from '../../demo/sample-backend.ts';
 import type { SampleDatabase } from '../../demo/sample-database.ts';
 import { createSampleDatabase } from '../../demo/sample-database.ts';
+import { CommandFailure } from '../terminal.ts';
 
 /** The gate as `serve` runs it. */
 export interface DemoGate {
@@ -20,9 +21,9 @@ export interface DemoGate {
 }
 
 export interface DemoOptions {
-  /** Wanted ports; where one is taken the system chooses another. */
-  readonly port: number;
-  readonly adminPort: number;
+  /** Asked for in words; absent: the usual one, or any other where that is taken. */
+  readonly port: number | undefined;
+  readonly adminPort: number | undefined;
   readonly logLevel: string;
   readonly startGate: (config: Config) => Promise<DemoGate>;
   readonly write: (text: string) => void;
@@ -30,19 +31,24 @@ export interface DemoOptions {
   readonly signal: AbortSignal;
 }
 
+type Ports = Pick<DemoGate, 'port' | 'adminPort'>;
+
+const USUAL: Ports = { port: 8080, adminPort: 9464 };
 const HOST = '127.0.0.1';
 /** About the pace of a real model. */
 const WORD_DELAY_MS = 60;
 
 /** @returns when `signal` was aborted and nothing of the demo is left */
 export async function runDemo(options: DemoOptions): Promise<void> {
+  const port = await findPort('--port', options.port, USUAL.port);
+  const adminPort = await findPort('--admin-port', options.adminPort, USUAL.adminPort, port);
   await using cleanup = new AsyncDisposableStack();
   const database = createSampleDatabase();
   cleanup.defer(() => database.remove());
   const { path, secretKey } = database;
   const backend = await startSampleBackend({ database: path, secretKey, wordDelayMs: WORD_DELAY_MS });
   cleanup.defer(() => backend.close());
-  const gate = await options.startGate(await demoConfig(options, database, backend.url));
+  const gate = await options.startGate(demoConfig({ port, adminPort }, options.logLevel, database, backend.url));
   cleanup.defer(() => gate.close());
 
   const addresses = {
@@ -59,16 +65,16 @@ export async function runDemo(options: DemoOptions): Promise<void> {
 }
 
 /** Goes through the variables that `serve` reads, so that the demo shows what a deployment would do. */
-async function demoConfig(options: DemoOptions, database: SampleDatabase, upstream: string): Promise<Config> {
+function demoConfig(ports: Ports, logLevel: string, database: SampleDatabase, upstream: string): Config {
   const environment = {
     MODELGATE_UPSTREAM_URL: upstream,
     MODELGATE_HOST: HOST,
-    MODELGATE_PORT: String(await freePort(options.port)),
+    MODELGATE_PORT: String(ports.port),
     MODELGATE_ADMIN_HOST: HOST,
-    MODELGATE_ADMIN_PORT: String(await freePort(options.adminPort)),
+    MODELGATE_ADMIN_PORT: String(ports.adminPort),
     DATABASE_URL: `sqlite:///${database.path}`,
     WEBUI_SECRET_KEY: database.secretKey,
-    LOG_LEVEL: options.logLevel,
+    LOG_LEVEL: logLevel,
     MODELGATE_DRAIN_TIMEOUT: '2s', // whoever presses Ctrl-C does not want to wait
   };
   const parsed = parseConfig({ environment, directory: database.directory, readSecret: noFiles });
@@ -81,26 +87,32 @@ function noFiles(path: string): never {
   throw new Error(`The demo reads no secret files, not even ${path}.`);
 }
 
-/** @returns the port where it can be listened on, else 0: any free one */
-async function freePort(wanted: number): Promise<number> {
+/**
+ * @param promised the port of the other listener, which is as good as taken
+ * @returns a port that can be listened on; 0 is any
+ * @throws CommandFailure where one was asked for and is taken: who asks for a port has told others of it
+ */
+async function findPort(option: string, asked: number | undefined, usual: number, promised = 0): Promise<number> {
+  const wanted = asked ?? usual;
   const probe = createServer();
   try {
+    if (wanted !== 0 && wanted === promised) throw Object.assign(new Error(), { code: 'EADDRINUSE' });
     await once(probe.listen(wanted, HOST), 'listening');
     return wanted;
-  } catch {
-    return 0; // taken, or not ours to take
+  } catch (error) {
+    if (asked === undefined) return 0;
+    const isTaken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+    const reason = isTaken ? 'is taken' : 'is not for this user';
+    const other = isTaken && wanted < 65_535 ? wanted + 1 : usual;
+    throw new CommandFailure(`Port ${wanted} ${reason}. Ask for another: npm run demo -- ${option} ${other}`);
   } finally {
     if (probe.listening) await once(probe.close(), 'close');
   }
 }
 
-/** What to say about ports that are not the ones that were asked for. */
-function notePorts(wanted: Pick<DemoOptions, 'port' | 'adminPort'>, found: DemoGate): readonly string[] {
-  const pairs = [
-    { asked: wanted.port, used: found.port },
-    { asked: wanted.adminPort, used: found.adminPort },
-  ];
-  return pairs
-    .filter(({ asked, used }) => asked !== used && asked !== 0)
-    .map(({ asked, used }) => `Port ${asked} is taken: ${used} is used instead.`);
+/** What to say about usual ports that are not used. */
+function notePorts(asked: Pick<DemoOptions, 'port' | 'adminPort'>, used: Ports): readonly string[] {
+  return (['port', 'adminPort'] as const)
+    .filter((which) => asked[which] === undefined && used[which] !== USUAL[which])
+    .map((which) => `Port ${USUAL[which]} is taken: ${used[which]} is used instead.`);
 }

@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -5,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Demo } from '../../support/demo-process.ts';
-import { commandsOf, interrupt, start, startDemo } from '../../support/demo-process.ts';
+import { commandsOf, interrupt, MAIN, start, startDemo } from '../../support/demo-process.ts';
 import { withTimeout } from '../../support/with-timeout.ts';
 
 // processes are started, on machines that may be busy
@@ -76,18 +77,55 @@ test('Ctrl-C ends `npm run demo` with code 0 as well', async () => {
   expect(existsSync(dirname(demo.databasePath))).toBe(false);
 });
 
-test('a taken port is replaced by a free one, and said', async () => {
-  const taken = createServer();
-  await once(taken.listen(0, '127.0.0.1'), 'listening');
-  const { port } = taken.address() as AddressInfo;
-  const demo = await startDemo('--port', String(port), '--admin-port', '0');
-  try {
-    const [list] = commandsOf(demo.guide, 'gina@example.com');
-    expect(list).not.toContain(`:${port}/`);
-    expect(await (await asked(list)).text()).toContain('mistral/codestral');
-    expect(demo.output()).toContain(`Port ${port} is taken`);
-  } finally {
-    await interrupt(demo);
+/** Runs the demo to its end. */
+function ranDemo(...words: string[]): Promise<{ code: number; output: string }> {
+  return new Promise((resolve) => {
+    const child = execFile(
+      process.execPath,
+      [MAIN, 'demo', ...words],
+      { timeout: 30_000 },
+      (_error, stdout, stderr) => {
+        resolve({ code: child.exitCode ?? -1, output: stdout + stderr });
+      },
+    );
+  });
+}
+
+describe('a port that is taken', () => {
+  test('is replaced where nobody asked for it, and the first line says so', async () => {
+    const taken = createServer();
+    // where another process has it already it is as taken
+    await Promise.race([once(taken.listen(8080, '127.0.0.1'), 'listening'), once(taken, 'error')]).catch(
+      () => undefined,
+    );
+    const demo = await startDemo('--admin-port', '0');
+    try {
+      const [list] = commandsOf(demo.guide, 'gina@example.com');
+      expect(list).not.toContain(':8080/');
+      expect(await (await asked(list)).text()).toContain('mistral/codestral');
+      expect(demo.guide).toMatch(/^Port 8080 is taken: \d+ is used instead\.\n/);
+    } finally {
+      await interrupt(demo);
+      taken.close();
+    }
+  });
+
+  test.each(['--port', '--admin-port'])('is an error where %s asked for it', async (option) => {
+    const taken = createServer();
+    await once(taken.listen(0, '127.0.0.1'), 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const { code, output } = await ranDemo('--port', '0', '--admin-port', '0', option, String(port));
     taken.close();
-  }
+    const other = port === 65_535 ? '\\d+' : String(port + 1);
+    expect(output).toMatch(
+      new RegExp(`^modelgate: Port ${port} is taken\\. Ask for another: npm run demo -- ${option} ${other}\n$`),
+    );
+    expect(code).toBe(1);
+  });
+
+  test('is also the one that the other listener gets', async () => {
+    const { code, output } = await ranDemo('--port', '18173', '--admin-port', '18173');
+    expect(output).toBe('modelgate: Port 18173 is taken. Ask for another: npm run demo -- --admin-port 18174\n');
+    expect(code).toBe(1);
+  });
 });
