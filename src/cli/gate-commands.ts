@@ -50,7 +50,7 @@ function addDemo({ program, terminal, version }: CommandLine): void {
         write: (text) => terminal.write(text),
         signal: terminal.stop,
         async startGate(config) {
-          const log = createGateLog(config);
+          const log = createGateLog(config, terminal.screen);
           const gate = await startGate(config, log, version);
           const close = async (): Promise<void> => {
             await gate.close();

@@ -63,6 +63,7 @@ export function parseConfig(raw: RawConfig): Parsed<Config> {
     maxBodyBytes: known(values, 'MODELGATE_MAX_BODY'),
     maxHeaderBytes: known(values, 'MODELGATE_MAX_HEADER'),
     drainTimeoutMs: known(values, 'MODELGATE_DRAIN_TIMEOUT'),
+    logFormat: values.LOG_FORMAT,
   };
   return { config: frozen(config) };
 }

@@ -130,6 +130,8 @@ export interface Config {
   /** How long running requests may finish after SIGTERM. */
   readonly drainTimeoutMs: number;
   readonly logLevel: LogLevel;
+  /** Undefined: text where standard output is a terminal. */
+  readonly logFormat: 'json' | 'text' | undefined;
   /** Of the lines that explain decisions. */
   readonly modelLogLevel: LogLevel;
 }

@@ -157,6 +157,13 @@ export const SETTINGS = {
     example: 'INFO',
     meaning: 'Least severe log line that is written.',
   }),
+  LOG_FORMAT: setting({
+    schema: value.logFormat,
+    expected: '`text` or `json`',
+    example: 'text',
+    meaning:
+      "`text`: lines for eyes; `json`: the backend's own word, for programs. Not set: text where standard output is a terminal.",
+  }),
   SRC_LOG_LEVELS_MODELS: setting({
     schema: value.logLevel,
     expected: 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)',

@@ -195,6 +195,9 @@ export const logLevel = spelled((text) => {
   return level;
 });
 
+/** In any case, as the backend reads it. */
+export const logFormat = z.string().toLowerCase().pipe(word('json', 'text'));
+
 /** One line of text without control characters or spaces at its ends. */
 export function text(longest: number): z.ZodType<string, string> {
   return spelled((value) => {

@@ -1,5 +1,5 @@
 /**
- * JSON lines on standard output: `level` as a word, `time` in ISO 8601, `msg`, then fields in DESIGN's words.
+ * JSON lines on standard output: `time` in ISO 8601, `level` as a word, `msg`, then fields in DESIGN's words.
  *
  * Nothing secret leaves: every finished line is searched for the configured secrets, for what looks like a session
  * token or an API key, and for credential header fields, at any depth and inside any text, errors included.
@@ -42,42 +42,59 @@ export interface LogOptions {
   readonly secrets: readonly string[];
   /** Further header fields that carry credentials: `CUSTOM_API_KEY_HEADER`. */
   readonly secretHeaders?: readonly string[];
+  /** What is made of each finished line, where it is not to stay JSON. */
+  readonly format?: ((line: string) => string) | undefined;
   /** Takes finished lines; standard output where absent. */
   readonly write?: (line: string) => void;
 }
 
 /** @returns the process's log */
-export function createLog({ level, modelLevel = level, secrets, secretHeaders = [], write }: LogOptions): Log {
+export function createLog(options: LogOptions): Log {
+  const { level, modelLevel = level, secrets, secretHeaders = [], format = asItIs, write } = options;
   const redact = createRedaction(secrets, secretHeaders);
-  const output = write === undefined ? standardOutput() : { write, flush: () => Promise.resolve() };
-  const logger = pino(
-    {
-      level,
-      base: null,
-      timestamp: () => `,"time":"${now()}"`,
-      formatters: { level: (label) => ({ level: label }) },
-    },
-    { write: (line: string) => output.write(redact.line(line)) },
-  );
+  const output = write === undefined ? standardOutput(format) : { write, flush: () => Promise.resolve() };
+  const writeSafe = (line: string): void => output.write(format(line));
+  const logger = createPino(level, (line) => writeSafe(redact.line(line)));
+  const say =
+    (word: 'debug' | 'info' | 'warn' | 'error' | 'fatal'): Write =>
+    (fields, msg) =>
+      logger[word]({ level: word, msg, ...fields });
   const written = { info: logger.isLevelEnabled('info'), warn: logger.isLevelEnabled('warn') };
   const writeFlat = (word: string, fields: FlatFields, message: string): void => {
     const rest = JSON.stringify(fields).slice(1);
     const comma = rest === '}' ? '' : ',';
-    output.write(redact.text(`{"level":"${word}","time":"${now()}","msg":${JSON.stringify(message)}${comma}${rest}\n`));
+    const head = `{"time":"${now()}","level":"${word}","msg":${JSON.stringify(message)}`;
+    writeSafe(redact.text(`${head}${comma}${rest}\n`));
   };
   const explains = modelLevel === 'debug' || modelLevel === 'trace';
   return {
-    debug: (fields, message) => logger.debug(fields, message),
-    info: (fields, message) => logger.info(fields, message),
-    warn: (fields, message) => logger.warn(fields, message),
-    error: (fields, message) => logger.error(fields, message),
-    fatal: (fields, message) => logger.fatal(fields, message),
+    debug: say('debug'),
+    info: say('info'),
+    warn: say('warn'),
+    error: say('error'),
+    fatal: say('fatal'),
     record(word, fields, message) {
       if (written[word]) writeFlat(word, fields, message);
     },
     explain: explains ? (fields, message) => writeFlat('debug', fields, message) : undefined,
     flush: () => output.flush(),
   };
+}
+
+const asItIs = (line: string): string => line;
+
+/** pino puts the level first and the message last. It is given none, and both as fields, to have them where they are read. */
+function createPino(level: LogLevel, write: (line: string) => void) {
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: () => `"time":"${now()}"`,
+      formatters: { level: () => ({}) },
+      serializers: { err: pino.stdSerializers.err },
+    },
+    { write },
+  );
 }
 
 let lastMs = 0;
@@ -93,9 +110,9 @@ function now(): string {
   return lastText;
 }
 
-function standardOutput(): Pick<LineWriter, 'write' | 'flush'> {
+function standardOutput(format: (line: string) => string): Pick<LineWriter, 'write' | 'flush'> {
   const lossNotice = (lines: number): string =>
-    `{"level":"error","time":"${now()}","msg":"log lines were lost: nobody took them","lines":${lines}}\n`;
+    format(`{"time":"${now()}","level":"error","msg":"log lines were lost: nobody took them","lines":${lines}}\n`);
   const writer = new LineWriter({ fd: 1, lossNotice });
   process.once('exit', () => writer.flushNow());
   return writer;

@@ -10,6 +10,7 @@ import { EXIT } from '../terminal.ts';
 import { requireAuthorities } from './extra-authorities.ts';
 import type { RunningGate } from './start-gate.ts';
 import { startNotices } from './start-notices.ts';
+import { isForEyes, lineFormat, startText } from './text-log.ts';
 
 export interface ServeOptions {
   readonly config?: string;
@@ -26,7 +27,7 @@ export async function serve(options: ServeOptions, terminal: Terminal, version: 
     return EXIT.done;
   }
   requireAuthorities(terminal.environment['NODE_EXTRA_CA_CERTS']);
-  const log = createGateLog(config);
+  const log = createGateLog(config, terminal.screen);
   terminal.onBug((error, isFatal) => {
     if (isFatal) log.fatal({ err: error }, 'modelgate ends: it is in a state that nobody has foreseen');
     else log.error({ err: error }, 'something failed that nobody waits for');
@@ -35,7 +36,7 @@ export async function serve(options: ServeOptions, terminal: Terminal, version: 
   // loaded only now: a wrong configuration is said without waiting for everything else
   const { startGate } = await import('./start-gate.ts');
   const gate = await startGate(config, log, version);
-  announce(log, config, gate, version);
+  announce(log, config, gate, version, terminal);
   if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
   log.info({ limit_ms: config.drainTimeoutMs }, 'modelgate stops accepting and finishes what runs');
   const cut = await gate.close();
@@ -45,13 +46,18 @@ export async function serve(options: ServeOptions, terminal: Terminal, version: 
 }
 
 /** @returns a log that shows nothing of what this configuration keeps secret */
-export function createGateLog({ logLevel: level, modelLogLevel: modelLevel, identity }: Config): Log {
-  return createLog({ level, modelLevel, secrets: identity.secretKeys, secretHeaders: [identity.apiKeyHeader] });
+export function createGateLog(config: Config, screen: Terminal['screen']): Log {
+  const { logLevel: level, modelLogLevel: modelLevel, identity } = config;
+  const format = lineFormat(config, screen);
+  return createLog({ level, modelLevel, format, secrets: identity.secretKeys, secretHeaders: [identity.apiKeyHeader] });
 }
 
-function announce(log: Log, config: Config, gate: RunningGate, version: string): void {
+function announce(log: Log, config: Config, gate: RunningGate, version: string, terminal: Terminal): void {
   const { policy, organization } = config;
+  const isText = isForEyes(config, terminal.screen);
+  if (isText) terminal.write(startText(config, { ...gate, version }));
   for (const notice of startNotices(config)) log.warn({}, notice);
+  if (isText) return;
   log.info(
     {
       version,

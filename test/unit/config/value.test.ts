@@ -27,6 +27,16 @@ describe('durations', () => {
   ])('%j is read as %j', (text, expected) => expect(read(schema, text)).toBe(expected));
 });
 
+describe('forms of the log', () => {
+  test.each([
+    ['json', 'json'],
+    ['JSON', 'json'],
+    ['Text', 'text'],
+    ['pretty', 'refused'],
+    ['', 'refused'],
+  ])('%j is read as %j', (text, expected) => expect(read(value.logFormat, text)).toBe(expected));
+});
+
 describe('sizes', () => {
   const schema = value.size(1024, 1024 ** 3);
   test.each([

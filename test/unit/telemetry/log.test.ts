@@ -18,13 +18,35 @@ describe('a log line', () => {
   test('is one line of JSON with the level as a word, the time in ISO 8601 and the message', () => {
     const { log, lines, last } = collect();
     log.info({ model: 'gpt' }, 'hello');
-    expect(lines[0]).toMatch(/^\{.*\}\n$/);
+    expect(lines[0]).toMatch(/^\{"time":"[^"]+","level":"info","msg":"hello",.*\}\n$/);
     expect(last()).toEqual({
       level: 'info',
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]{12}Z$/) as string,
       model: 'gpt',
       msg: 'hello',
     });
+  });
+
+  test('begins alike whoever writes it: time, level, message', () => {
+    const { log, lines } = collect({ level: 'debug' });
+    for (const word of ['debug', 'info', 'warn', 'error', 'fatal'] as const) log[word]({ a: 1 }, 'm');
+    log.error({ err: new Error('inner') }, 'm');
+    log.record('info', { a: 1 }, 'm');
+    log.explain?.({ a: 1 }, 'm');
+    expect(lines).toHaveLength(8);
+    for (const line of lines) {
+      const parsed = JSON.parse(line) as Record<string, unknown>;
+      expect(Object.keys(parsed).slice(0, 3)).toEqual(['time', 'level', 'msg']);
+      expect(parsed['msg']).toBe('m');
+      expect(line.match(/"(?:time|level|msg)":/g)).toHaveLength(3);
+    }
+  });
+
+  test('is handed over in another form where there is one', () => {
+    const { log, lines } = collect({ format: (line) => (JSON.parse(line) as { msg: string }).msg });
+    log.info({ a: SECRET }, `about ${SECRET}`);
+    log.record('info', {}, 'request');
+    expect(lines).toEqual(['about [redacted]', 'request']);
   });
 
   test('is the same whether it was recorded or logged', () => {

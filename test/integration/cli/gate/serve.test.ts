@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { runCommand } from '../../../support/command.ts';
 import type { TestDatabase } from '../../../support/database.ts';
 import { createDatabase } from '../../../support/database.ts';
 import { runModelgate, serveModelgate, startModelgate } from '../../../support/gate-process.ts';
@@ -243,6 +244,66 @@ describe('the admin listener', () => {
     expect(text).toContain('modelgate_requests_total{surface="neutral",status="2xx",decision="none"} 1');
     expect(text).toContain('modelgate_requests_in_flight 0');
     expect(text).toContain('modelgate_upstream_first_byte_seconds_count 1');
+  });
+});
+
+describe('what a person at a terminal sees', () => {
+  const started = async (screen: { output: boolean }, more: Record<string, string> = {}) => {
+    const ports = { MODELGATE_HOST: '127.0.0.1', MODELGATE_PORT: '0', MODELGATE_ADMIN_PORT: '0' };
+    // the log itself goes to the standard output of this process
+    const settings = environment({ ...ports, LOG_LEVEL: 'CRITICAL', ...more });
+    return runCommand(['serve'], { environment: settings, screen, stop: AbortSignal.abort() });
+  };
+  const organization = { OPENROUTER_EXTERNAL_USER: 'acme', ORGANIZATION_NAME: 'Acme' };
+
+  test('is where the gate listens and what it does, in a few lines', async () => {
+    const { code, stdout } = await started({ output: true }, organization);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^modelgate \S+ — enforcing\n {2}gate {6}http:\/\/127\.0\.0\.1:\d+ {2}→ {2}http:\/\/127\.0\.0\.1:9\n {2}admin {5}http:\S+ {2}\/healthz \/readyz \/metrics\n {2}database {2}\/\S+\n {2}new users join acme \("Acme"\)\n$/,
+    );
+  });
+
+  test.each([
+    ['report mode', { MODELGATE_MODE: 'report' }, '— only reporting\n'],
+    ['a bypass', { ENABLE_MODEL_FILTER: 'false' }, '— SWITCHED OFF by ENABLE_MODEL_FILTER\n'],
+  ])('says %s in the first line', async (_name, more, said) => {
+    expect((await started({ output: true }, more)).stdout).toContain(said);
+  });
+
+  test('is seen in a pipe only where LOG_FORMAT asks for it, and never where it says json', async () => {
+    expect((await started({ output: false })).stdout).toBe('');
+    expect((await started({ output: true }, { LOG_FORMAT: 'json' })).stdout).toBe('');
+    const { stdout } = await started({ output: false }, { LOG_FORMAT: 'text' });
+    expect(stdout).toMatch(/^modelgate \S+ — enforcing\n/);
+  });
+
+  test('is a line for each request', async () => {
+    await using backend = await startSlowBackend();
+    const { port } = await freePort();
+    const gate = startModelgate(
+      ['serve'],
+      environment({
+        MODELGATE_UPSTREAM_URL: backend.url,
+        MODELGATE_HOST: '127.0.0.1',
+        MODELGATE_PORT: String(port),
+        MODELGATE_ADMIN_PORT: '0',
+        LOG_FORMAT: 'text',
+      }),
+    );
+    const ask = () =>
+      fetch(`http://127.0.0.1:${port}/api/models`).then(
+        (answer) => answer.status,
+        () => 0,
+      );
+    await until(async () => (await ask()) === 401, 10_000, 'the gate answers');
+    gate.kill('SIGTERM');
+    const { code, stdout } = await gate.ended();
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^\d\d:\d\d:\d\d DENY {2}nobody +- +not authenticated +GET {2}\/api\/models 401 {2}\d+ ms {2}d-\w{10}$/m,
+    );
+    expect(stdout).not.toContain('{"');
   });
 });
 
