@@ -6,21 +6,26 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { MiddlewareHandler } from 'hono';
+import { isDeepStrictEqual } from 'node:util';
 import { Hono } from 'hono';
 import type { Config } from './config/schema.ts';
 import { authorize } from './enforcement/authorize.ts';
 import { createBelongings } from './enforcement/belongings.ts';
 import { canonicalPath, createTargetReader } from './enforcement/canonical-path.ts';
 import { countedAs, runsModel } from './enforcement/counted.ts';
+import type { ChatOrder } from './enforcement/chat-order.ts';
+import { createChatOrder } from './enforcement/chat-order.ts';
 import { createSurfaceDecider, longestBody } from './enforcement/decide-surface.ts';
 import { filterModels } from './enforcement/filter-models.ts';
 import type { Judge } from './enforcement/judge.ts';
 import { createJudge } from './enforcement/judge.ts';
 import type { ListShape } from './enforcement/list-shapes.ts';
+import type { ProviderModels } from './enforcement/provider-models.ts';
+import { createProviderModels } from './enforcement/provider-models.ts';
 import { socketSurface } from './enforcement/sockets.ts';
 import type { Identity } from './identity/authenticate.ts';
 import { authenticate, createIdentity, identify } from './identity/authenticate.ts';
+import type { Allowances } from './limits/allowance.ts';
 import type { Limits } from './limits/limit.ts';
 import { createLimits, provedUser } from './limits/limit.ts';
 import { createMemoryAllowances } from './limits/memory-allowances.ts';
@@ -28,11 +33,10 @@ import type { Decision, Deny } from './policy/decision.ts';
 import type { Refusal } from './refuse.ts';
 import { createRefusal } from './refuse.ts';
 import type { GateEnv, Scope } from './scope.ts';
-import { createScope } from './scope.ts';
 import type { SecureAnswers } from './secure-answers.ts';
 import { createSecureAnswers } from './secure-answers.ts';
 import { createSocketDoor } from './socket-door.ts';
-import { ANSWERED, inOrder } from './stages.ts';
+import { ANSWERED, begin, forwardTo, inOrder, letThrough, refuseMalformed } from './stages.ts';
 import type { Store } from './store/store-view.ts';
 import type { Audit } from './telemetry/audit.ts';
 import { createAudit } from './telemetry/audit.ts';
@@ -41,11 +45,10 @@ import type { Log } from './telemetry/log.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import type { Observer } from './telemetry/observe.ts';
 import { createObserver } from './telemetry/observe.ts';
-import { forward } from './transport/forward.ts';
 import type { HeldBodies } from './transport/held-bodies.ts';
 import { createHeldBodies } from './transport/held-bodies.ts';
 import { createDownstream } from './transport/listener.ts';
-import { createClientAddress } from './transport/peer.ts';
+import { createClientAddress, createPeerLookup } from './transport/peer.ts';
 import type { Upstream } from './transport/upstream.ts';
 import { createUpstream } from './transport/upstream.ts';
 
@@ -61,6 +64,11 @@ export interface GateParts {
 export interface Gate {
   /** @throws the system's error (`EADDRINUSE`, …) where it cannot listen */
   listen(): Promise<{ readonly url: string; readonly port: number }>;
+  /**
+   * From the next request on: modes, denial, access, answers, limits, trusted proxies. Whatever else differs is not
+   * looked at. Counts start anew only where limits differ.
+   */
+  reconfigure(changed: Config): void;
   /** Why the backend does not answer, undefined where it does; never rejects. */
   upstreamProblem(): Promise<string | undefined>;
   /** Stops accepting, finishes what runs, at most `drainTimeoutMs`. @returns how many requests were cut */
@@ -69,33 +77,27 @@ export interface Gate {
 }
 
 export function createGate(parts: GateParts): Gate {
-  const { config, log, metrics } = parts;
-  const { mode, bypass, denial } = config.policy;
+  const { config } = parts;
   const { trustedProxies, maxHeaderBytes } = config;
   const upstream = createUpstream({ ...config.upstream, trustedProxies, maxHeaderBytes, probePath: '/health' });
-  const identity = createIdentity(config.identity);
-  const judge = createJudge(config.policy);
-  const audit = createAudit({ log, metrics, mode, organizationsOf: createBelongings(parts.store) });
-  const observer = createObserver({ log, metrics, mode });
-  const secureAnswers = createSecureAnswers(config, upstream.peerOf);
-  const refusal = createRefusal({ audit, log, metrics, denial, allowOrigin: secureAnswers.allowOrigin });
-  const limits = limitsOf(parts);
-  const shared = { ...parts, upstream, identity, judge, audit, observer, refusal, secureAnswers, limits, mode };
-
-  const app = createStages(shared);
-  const door = createSocketDoor({
-    ...shared,
-    record: (scope, decision) => audit.recordLateDecision(scope, decision),
-    open: bypass !== undefined,
-  });
+  const lasting: LastingParts = {
+    ...parts,
+    upstream,
+    identity: createIdentity(config.identity),
+    providerModels: createProviderModels(),
+    order: createChatOrder(),
+    bodies: createHeldBodies(config.maxBodyBytes),
+    allowances: allowancesOf(parts),
+  };
+  let doors = createDoors(lasting);
   const downstream = createDownstream({
     // Stages use the raw request alone: node-server's reading of the target would hide spellings that must be judged
-    handle: (incoming, outgoing) => void app.fetch(UNREAD, { incoming, outgoing }),
-    refuse: (incoming, outgoing, fault) => void app.fetch(UNREAD, { incoming, outgoing, fault }),
-    upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void door(incoming, socket, head),
+    handle: (incoming, outgoing) => void doors.app.fetch(UNREAD, { incoming, outgoing }),
+    refuse: (incoming, outgoing, fault) => void doors.app.fetch(UNREAD, { incoming, outgoing, fault }),
+    upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void doors.socketDoor(incoming, socket, head),
     mayUpgrade: (incoming) => socketSurface(incoming) !== undefined,
-    ownAnswerEdit: secureAnswers.editOwn,
-    answered: observer.answered,
+    ownAnswerEdit: (lines, status, incoming) => doors.secureAnswers.editOwn(lines, status, incoming),
+    answered: (own) => doors.observer.answered(own),
     limits: { idleTimeoutMs: config.upstream.idleTimeoutMs, maxHeaderBytes },
   });
   let draining = false;
@@ -106,6 +108,11 @@ export function createGate(parts: GateParts): Gate {
       const { port } = downstream.server.address() as AddressInfo;
       const { host } = config.listen;
       return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, port };
+    },
+    reconfigure(changed) {
+      const keepsCounts = isDeepStrictEqual(changed.limits, doors.limits);
+      const allowances = keepsCounts ? doors.allowances : allowancesOf({ ...parts, config: changed });
+      doors = createDoors({ ...lasting, config: changed, allowances });
     },
     upstreamProblem: () => upstream.findProblem(),
     async drain() {
@@ -120,9 +127,21 @@ export function createGate(parts: GateParts): Gate {
 
 const UNREAD = new Request('http://gate/');
 
-interface SharedParts extends GateParts {
+/** What outlives a change of the configuration: connections, caches, and whatever the gate has learned or counts. */
+interface LastingParts extends GateParts {
   readonly upstream: Upstream;
   readonly identity: Identity;
+  readonly providerModels: ProviderModels;
+  readonly order: ChatOrder;
+  readonly bodies: HeldBodies;
+  readonly allowances: Allowances;
+}
+
+/** Counts are kept in this process: what several replicas could share would be made here. */
+const allowancesOf = ({ config, now = () => performance.now() }: GateParts): Allowances =>
+  createMemoryAllowances(config.limits, now);
+
+interface SharedParts extends LastingParts {
   readonly judge: Judge;
   readonly audit: Audit;
   readonly observer: Observer;
@@ -131,35 +150,33 @@ interface SharedParts extends GateParts {
   readonly limits: Limits;
 }
 
-/** Counts are kept in this process: what several replicas could share would be made here. */
-function limitsOf({ config, log, metrics, now = () => performance.now() }: GateParts): Limits {
-  return createLimits({
-    allowances: createMemoryAllowances(config.limits, now),
-    clientAddress: createClientAddress(config.trustedProxies, createDisbeliefNotice(log)),
-    countedAs,
-    runsModel,
-    metrics,
+/** Both doors of one configuration. Requests that one pair has begun, it ends. */
+function createDoors(lasting: LastingParts) {
+  const { config, log, metrics, allowances } = lasting;
+  const { mode, bypass, denial } = config.policy;
+  const upstream = { ...lasting.upstream, peerOf: createPeerLookup(config.trustedProxies) };
+  const judge = createJudge(config.policy, lasting.providerModels);
+  const audit = createAudit({ log, metrics, mode, organizationsOf: createBelongings(lasting.store) });
+  const observer = createObserver({ log, metrics, mode });
+  const secureAnswers = createSecureAnswers(config, upstream.peerOf);
+  const refusal = createRefusal({ audit, log, metrics, denial, allowOrigin: secureAnswers.allowOrigin });
+  const clientAddress = createClientAddress(config.trustedProxies, createDisbeliefNotice(log));
+  const limits = createLimits({ allowances, clientAddress, countedAs, runsModel, metrics });
+  const shared = { ...lasting, upstream, judge, audit, observer, refusal, secureAnswers, limits, mode };
+  const socketDoor = createSocketDoor({
+    ...shared,
+    record: (scope, decision) => audit.recordLateDecision(scope, decision),
+    open: bypass !== undefined,
   });
+  return { app: createStages(shared), socketDoor, secureAnswers, observer, allowances, limits: config.limits };
 }
 
 /** The path of a request, one stage a line. */
-function createStages({
-  config,
-  store,
-  log,
-  metrics,
-  upstream,
-  identity,
-  judge,
-  audit,
-  observer,
-  refusal,
-  secureAnswers,
-  limits,
-}: SharedParts) {
+function createStages(parts: SharedParts) {
+  const { config, store, log, metrics, upstream, identity, judge, audit, observer } = parts;
+  const { refusal, secureAnswers, limits, order, bodies } = parts;
   const { mode, bypass } = config.policy;
-  const bodies = createHeldBodies(config.maxBodyBytes);
-  const decideOnce = createSurfaceDecider({ store, judge, readBody: readOnce(bodies, config.maxBodyBytes) });
+  const decideOnce = createSurfaceDecider({ store, judge, order, readBody: readOnce(bodies, config.maxBodyBytes) });
   const identifyAndDecide = async (scope: Scope) => {
     await identify(scope, { identity, store });
     return decideOnce(scope);
@@ -209,42 +226,3 @@ function readOnce(bodies: HeldBodies, maxBytes: number) {
   return ({ incoming, outgoing, body, principal }: Scope): Buffer | Promise<Buffer> =>
     body ?? bodies.read(incoming, outgoing, longestBody(principal, maxBytes), provedUser(principal) ?? 'anonymous');
 }
-
-/** The scope, and with it what every answer carries: whatever fails after this stage is answered with it. */
-function begin({ editsFor }: SecureAnswers): MiddlewareHandler<GateEnv> {
-  return function begin(c, next) {
-    const { incoming, outgoing } = c.env;
-    c.set('scope', createScope(incoming, outgoing, editsFor(incoming)));
-    return next();
-  };
-}
-
-/** What the listener found wrong with the request is answered here, where it is observed and has a dialect. */
-const refuseMalformed: MiddlewareHandler<GateEnv> = function refuseMalformed(c, next) {
-  if (c.env.fault !== undefined) throw c.env.fault;
-  return next();
-};
-
-/** The last stage: what is left is sent as it was judged. */
-function forwardTo(
-  upstream: Upstream,
-  onStream: (isOpen: boolean) => void,
-  { release: onUploaded }: HeldBodies,
-): MiddlewareHandler<GateEnv> {
-  return async function forwardTo(c) {
-    const scope = c.get('scope');
-    const { incoming, outgoing, target, credentialEdit: edit, rewrite, requestId, answerEdits } = scope;
-    const told = { rewrite, requestId, answerEdits, onStream, onUploaded };
-    const request = { incoming, outgoing, target, edit, body: scope.body, ...told };
-    scope.body = undefined;
-    scope.outcome = await forward(upstream, request);
-  };
-}
-
-/** The only stage of a bypassed gate: the request goes on as it came. */
-const letThrough: MiddlewareHandler<GateEnv> = function letThrough(c, next) {
-  const scope = c.get('scope');
-  scope.target = scope.incoming.url ?? '/';
-  scope.surface = { kind: 'neutral' };
-  return next();
-};

@@ -18,12 +18,14 @@ const [{ runCommandLine }, { StopSignal, stoppedBy }] = await Promise.all([
 
 const stopping = new AbortController();
 let reportBug: BugReport | undefined;
+let hangUp: (() => void) | undefined;
 
 /** npm passes Ctrl-C on to a process that the terminal has told already: within this time two are one. */
 const ECHO_MS = 500;
 let stoppedAt = 0;
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   process.on(signal, () => {
+    if (signal === 'SIGHUP' && hangUp !== undefined) return void hangUp();
     // whoever asks twice does not want to wait for the end of what runs
     if (stopping.signal.aborted && performance.now() - stoppedAt > ECHO_MS) process.exit(1);
     if (!stopping.signal.aborted) stoppedAt = performance.now();
@@ -57,6 +59,7 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   write: (text) => void process.stdout.write(text),
   writeError: (text) => void process.stderr.write(text),
   stop: stopping.signal,
+  onHangUp: (action) => (hangUp = action),
   onBug: (report) => (reportBug = report),
 });
 const isCut = stopping.signal.aborted && exitCode !== 0;

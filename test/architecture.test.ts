@@ -77,7 +77,7 @@ const TABLE: Record<string, Row> = {
     types: ['limits', 'secure-answers.ts', 'telemetry'],
     packages: [],
   },
-  'stages.ts': { values: [], types: ['scope.ts'], packages: ['hono'] },
+  'stages.ts': { values: ['scope.ts', 'transport'], types: ['secure-answers.ts'], packages: ['hono'] },
   'app.ts': {
     values: [
       'enforcement',

@@ -4,6 +4,7 @@ import type { Bypass } from '../config/schema.ts';
 
 export interface ReadinessParts {
   readonly version: string;
+  /** Looked at for each answer: it may change. */
   readonly mode: 'enforce' | 'report';
   readonly bypass: Bypass | undefined;
   readonly storeHealth: () => StoreHealth;

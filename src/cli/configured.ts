@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { describeIssues } from '../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../config/load.ts';
-import type { Parsed, StoreConfig } from '../config/parse.ts';
+import type { Loaded, Parsed, StoreConfig } from '../config/parse.ts';
 import type { Config } from '../config/schema.ts';
 import type { Operation } from '../operations/backend-file.ts';
 import type { Terminal } from './terminal.ts';
@@ -10,7 +10,7 @@ import { CommandFailure, EXIT, say } from './terminal.ts';
 import type { DatabaseOptions } from './words.ts';
 
 /** @throws CommandFailure with every mistake and exit code 2 */
-export function requireConfig(terminal: Terminal, file: string | undefined): Config {
+export function requireConfig(terminal: Terminal, file: string | undefined): Loaded<Config> {
   return accept(loadConfig({ ...terminal, file }));
 }
 
@@ -20,7 +20,7 @@ export function requireStoreConfig(
   { config: file, database }: Pick<DatabaseOptions, 'config' | 'database'>,
 ): StoreConfig {
   const environment = environmentWith(terminal, database);
-  return accept(loadStoreConfig({ environment, directory: terminal.directory, file }));
+  return accept(loadStoreConfig({ environment, directory: terminal.directory, file })).config;
 }
 
 /** @param database of `--database`: the file itself, in place of `DATABASE_URL` */
@@ -33,8 +33,8 @@ export function environmentWith(
     : { ...environment, DATABASE_URL: `sqlite:///${resolve(directory, database)}` };
 }
 
-function accept<C>(parsed: Parsed<C>): C {
-  if (parsed.issues === undefined) return parsed.config;
+function accept<C>(parsed: Parsed<C>): Loaded<C> {
+  if (parsed.issues === undefined) return parsed;
   throw new CommandFailure(describeIssues(parsed.issues).trimEnd(), EXIT.misused);
 }
 

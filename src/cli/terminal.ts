@@ -11,8 +11,10 @@ export interface Terminal {
   input(): Readable;
   write(text: string): void;
   writeError(text: string): void;
-  /** Aborted by the first SIGTERM, SIGINT or SIGHUP; its reason is a `StopSignal`. */
+  /** Aborted by the first SIGTERM or SIGINT, or SIGHUP if nobody else takes it; its reason is a `StopSignal`. */
   readonly stop: AbortSignal;
+  /** From now on SIGHUP does this, and ends nothing. */
+  onHangUp(action: () => void): void;
   /** From now on, what nobody has caught goes here; when a fatal one has been reported, the process ends. */
   onBug(report: BugReport): void;
 }

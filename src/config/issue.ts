@@ -31,6 +31,10 @@ function describeIssue(issue: ConfigIssue): string {
   return lines.join('\n');
 }
 
+/** @returns all issues in one line, for a log */
+export const issuesInLine = (issues: readonly ConfigIssue[]): string =>
+  issues.map((issue) => describeIssue(issue).replaceAll(/\n */g, ', ')).join('; ');
+
 /** @returns all issues as one text, ending in a newline */
 export function describeIssues(issues: readonly ConfigIssue[]): string {
   const count = issues.length === 1 ? 'There is 1 mistake' : `There are ${issues.length} mistakes`;

@@ -22,8 +22,13 @@ export type StoreConfig = Pick<Config, 'database' | 'organization' | 'policy' | 
   readonly upstreamUrl?: URL | undefined;
 };
 
-export type Parsed<C> =
-  { readonly config: C; readonly issues?: undefined } | { readonly issues: readonly ConfigIssue[] };
+/** A configuration, and the settings that it was made of. */
+export interface Loaded<C> {
+  readonly config: C;
+  readonly values: Values;
+}
+
+export type Parsed<C> = (Loaded<C> & { readonly issues?: undefined }) | { readonly issues: readonly ConfigIssue[] };
 
 /** @returns the configuration of `serve`, or all issues: unknown names, unreadable values, contradictions, what is missing */
 export function parseConfig(raw: RawConfig): Parsed<Config> {
@@ -65,7 +70,7 @@ export function parseConfig(raw: RawConfig): Parsed<Config> {
     drainTimeoutMs: known(values, 'MODELGATE_DRAIN_TIMEOUT'),
     logFormat: values.LOG_FORMAT,
   };
-  return { config: frozen(config) };
+  return { config: frozen(config), values };
 }
 
 /** As `parseConfig`, for commands on the database: neither upstream nor key need be set, wrong ones are still issues. */
@@ -75,7 +80,7 @@ export function parseStoreConfig(raw: RawConfig): Parsed<StoreConfig> {
   const config = storeConfig(values, raw.directory);
   if (found.length > 0 || config === undefined) return { issues: found };
   const upstreamUrl = values.MODELGATE_UPSTREAM_URL;
-  return { config: frozen(upstreamUrl === undefined ? config : { ...config, upstreamUrl }) };
+  return { config: frozen(upstreamUrl === undefined ? config : { ...config, upstreamUrl }), values };
 }
 
 function readValues(raw: RawConfig): { given: GivenSettings; values: Values; issues: ConfigIssue[] } {

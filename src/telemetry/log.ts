@@ -30,14 +30,19 @@ export interface Log {
    * that `log.explain?.(…)` does not even collect what it would say.
    */
   readonly explain: ((fields: FlatFields, message: string) => void) | undefined;
+  /** From the next line on. */
+  setLevels(levels: LogLevels): void;
   /** Resolves when earlier lines are out, or cannot be got out in a second; never rejects. */
   flush(): Promise<void>;
 }
 
-export interface LogOptions {
+export interface LogLevels {
   readonly level: LogLevel;
   /** Of what `explain` says; `level` where absent. */
   readonly modelLevel?: LogLevel;
+}
+
+export interface LogOptions extends LogLevels {
   /** Texts that must never appear, such as the signing keys. */
   readonly secrets: readonly string[];
   /** Further header fields that carry credentials: `CUSTOM_API_KEY_HEADER`. */
@@ -50,48 +55,57 @@ export interface LogOptions {
 
 /** @returns the process's log */
 export function createLog(options: LogOptions): Log {
-  const { level, modelLevel = level, secrets, secretHeaders = [], format = asItIs, write } = options;
+  const { secrets, secretHeaders = [], format = asItIs, write } = options;
   const redact = createRedaction(secrets, secretHeaders);
   const output = write === undefined ? standardOutput(format) : { write, flush: () => Promise.resolve() };
   const writeSafe = (line: string): void => output.write(format(line));
-  const logger = createPino(level, (line) => writeSafe(redact.line(line)));
-  const say =
-    (word: 'debug' | 'info' | 'warn' | 'error' | 'fatal'): Write =>
-    (fields, msg) =>
-      logger[word]({ level: word, msg, ...fields });
-  const written = { info: logger.isLevelEnabled('info'), warn: logger.isLevelEnabled('warn') };
+  const logger = createPino((line) => writeSafe(redact.line(line)));
   const writeFlat = (word: string, fields: FlatFields, message: string): void => {
     const rest = JSON.stringify(fields).slice(1);
     const comma = rest === '}' ? '' : ',';
     const head = `{"time":"${now()}","level":"${word}","msg":${JSON.stringify(message)}`;
     writeSafe(redact.text(`${head}${comma}${rest}\n`));
   };
-  const explains = modelLevel === 'debug' || modelLevel === 'trace';
+  const explain: Log['explain'] = (fields, message) => writeFlat('debug', fields, message);
+  let written = { info: true, warn: true, explained: true };
+  const setLevels = ({ level, modelLevel = level }: LogLevels): void => {
+    logger.level = level;
+    const explained = modelLevel === 'debug' || modelLevel === 'trace';
+    written = { info: logger.isLevelEnabled('info'), warn: logger.isLevelEnabled('warn'), explained };
+  };
+  setLevels(options);
   return {
-    debug: say('debug'),
-    info: say('info'),
-    warn: say('warn'),
-    error: say('error'),
-    fatal: say('fatal'),
+    debug: (fields, message) => logger.debug(fields, message),
+    info: (fields, message) => logger.info(fields, message),
+    warn: (fields, message) => logger.warn(fields, message),
+    error: (fields, message) => logger.error(fields, message),
+    fatal: (fields, message) => logger.fatal(fields, message),
     record(word, fields, message) {
       if (written[word]) writeFlat(word, fields, message);
     },
-    explain: explains ? (fields, message) => writeFlat('debug', fields, message) : undefined,
+    get explain() {
+      return written.explained ? explain : undefined;
+    },
+    setLevels,
     flush: () => output.flush(),
   };
 }
 
 const asItIs = (line: string): string => line;
 
-/** pino puts the level first and the message last. It is given none, and both as fields, to have them where they are read. */
-function createPino(level: LogLevel, write: (line: string) => void) {
+/** pino puts the level first and the message last; given both as fields, it has them where they are read. */
+function createPino(write: (line: string) => void) {
   return pino(
     {
-      level,
       base: null,
       timestamp: () => `"time":"${now()}"`,
       formatters: { level: () => ({}) },
       serializers: { err: pino.stdSerializers.err },
+      hooks: {
+        logMethod([fields, msg], method, level) {
+          method.call(this, { level: this.levels.labels[level], msg, ...(fields as object) });
+        },
+      },
     },
     { write },
   );

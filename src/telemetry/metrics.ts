@@ -13,6 +13,7 @@ import type { StoreFigures } from './gate-figures.ts';
 
 export interface MetricsOptions {
   readonly version: string;
+  /** Looked at whenever it matters: it may change. */
   readonly mode: 'enforce' | 'report';
   readonly bypass: boolean;
   /** Asked at each scrape. */
@@ -72,7 +73,6 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const invocations = liveGauge(registry, 'modelgate_invocations_in_flight', 'Answers of models, not complete yet.');
   const sockets = liveGauge(registry, 'modelgate_sockets_open', 'WebSocket tunnels that are open.');
   const storeCounters = options.storeFigures === undefined ? [] : createStoreCounters(options.storeFigures);
-  const enforced = String(options.mode === 'enforce');
   const figures: Figure[] = [...Object.values(counters), ...Object.values(histograms), ...storeCounters];
   return {
     requestStarted: () => inFlight.add(1),
@@ -90,7 +90,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     socketClosed: () => sockets.add(-1),
     decided(decision, durationMs, organizations = NO_ORGANIZATIONS) {
       if (decision.effect === 'deny') {
-        counters.denials.add(1, decision.reason, enforced);
+        counters.denials.add(1, decision.reason, String(options.mode === 'enforce'));
         for (const organization of organizations) counters.organizations.add(1, organization, 'deny');
       } else {
         counters.permits.add(1, decision.reason);
@@ -150,7 +150,8 @@ function measured(registry: Registry, name: string, help: string, read: () => nu
 }
 
 /** What the gate is and how it is switched, so that an alert can say so. */
-function describeGate(registry: Registry, { version, mode, bypass, storeHealth }: MetricsOptions): void {
+function describeGate(registry: Registry, options: MetricsOptions): void {
+  const { version, bypass, storeHealth } = options;
   new Gauge({
     name: 'modelgate_build_info',
     help: 'Version of modelgate and of Node.',
@@ -158,7 +159,9 @@ function describeGate(registry: Registry, { version, mode, bypass, storeHealth }
     registers: [registry],
   }).set({ version, node: process.version }, 1);
   measured(registry, 'modelgate_bypass', 'Whether all filtering and refusing is switched off.', () => Number(bypass));
-  measured(registry, 'modelgate_report_mode', 'Whether decisions are only reported.', () => Number(mode === 'report'));
+  measured(registry, 'modelgate_report_mode', 'Whether decisions are only reported.', () =>
+    Number(options.mode === 'report'),
+  );
   measured(registry, 'modelgate_database_readable', 'Whether the database can be read.', () =>
     Number(storeHealth().readable),
   );

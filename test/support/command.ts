@@ -40,6 +40,7 @@ export async function runCommand(
       onError?.(text);
     },
     stop: stop ?? new AbortController().signal,
+    onHangUp: () => undefined,
     onBug: () => undefined,
   };
   const code = await runCommandLine(words, terminal);

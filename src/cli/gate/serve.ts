@@ -8,6 +8,7 @@ import { requireConfig } from '../configured.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT } from '../terminal.ts';
 import { requireAuthorities } from './extra-authorities.ts';
+import { createReload } from './reload.ts';
 import type { RunningGate } from './start-gate.ts';
 import { startNotices } from './start-notices.ts';
 import { isForEyes, lineFormat, startText } from './text-log.ts';
@@ -21,7 +22,11 @@ export interface ServeOptions {
 /** @returns the exit code, once the gate has stopped @throws CommandFailure where it cannot start */
 export async function serve(options: ServeOptions, terminal: Terminal, version: string): Promise<number> {
   if (options.checkConfig === true && options.json === true) return checkAsJson(options, terminal);
-  const config = requireConfig(terminal, options.config);
+  let onHangUp = (): void => undefined;
+  // from the first moment on: it would end the gate otherwise
+  terminal.onHangUp(() => onHangUp());
+  const loaded = requireConfig(terminal, options.config);
+  const { config } = loaded;
   if (options.checkConfig === true) {
     terminal.write('The configuration is valid.\n');
     return EXIT.done;
@@ -37,6 +42,7 @@ export async function serve(options: ServeOptions, terminal: Terminal, version: 
   const { startGate } = await import('./start-gate.ts');
   const gate = await startGate(config, log, version);
   announce(log, config, gate, version, terminal);
+  onHangUp = createReload({ terminal, file: options.config, log, gate, loaded });
   if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
   log.info({ limit_ms: config.drainTimeoutMs }, 'modelgate stops accepting and finishes what runs');
   const cut = await gate.close();

@@ -14,13 +14,16 @@ export interface RunningGate {
   readonly port: number;
   readonly adminUrl: string;
   readonly adminPort: number;
+  /** As `Gate.reconfigure`. */
+  reconfigure(changed: Config): void;
   /** Lets running requests end, then closes everything. @returns how many requests were cut */
   close(): Promise<number>;
 }
 
 /** @throws CommandFailure where one of the two addresses cannot be listened on */
 export async function startGate(config: Config, log: Log, version: string): Promise<RunningGate> {
-  const { mode, bypass, maxStaleMs } = config.policy;
+  const { bypass, maxStaleMs } = config.policy;
+  let current = config;
   const { organization } = config;
   const store = createStore({
     databasePath: config.database.path,
@@ -32,7 +35,9 @@ export async function startGate(config: Config, log: Log, version: string): Prom
   const storeHealth = () => store.health();
   const metrics = createMetrics({
     version,
-    mode,
+    get mode() {
+      return current.policy.mode;
+    },
     bypass: bypass !== undefined,
     storeHealth,
     storeFigures: () => store.figures(),
@@ -40,7 +45,9 @@ export async function startGate(config: Config, log: Log, version: string): Prom
   const gate = createGate({ config, store, log, metrics });
   const readiness = createReadiness({
     version,
-    mode,
+    get mode() {
+      return current.policy.mode;
+    },
     bypass,
     storeHealth,
     upstreamProblem: () => gate.upstreamProblem(),
@@ -52,6 +59,10 @@ export async function startGate(config: Config, log: Log, version: string): Prom
     metrics,
     reportError: (error) => log.error({ err: error }, 'the admin listener failed to answer'),
   });
+  const reconfigure = (changed: Config): void => {
+    gate.reconfigure(changed);
+    current = changed;
+  };
   const close = async (): Promise<number> => {
     const cut = await gate.drain();
     await admin.close();
@@ -63,7 +74,7 @@ export async function startGate(config: Config, log: Log, version: string): Prom
   try {
     const { url, port } = await listening('MODELGATE_PORT', config.listen, gate.listen());
     const { url: adminUrl, port: adminPort } = await listening('MODELGATE_ADMIN_PORT', config.admin, admin.listen());
-    return { url, port, adminUrl, adminPort, close };
+    return { url, port, adminUrl, adminPort, reconfigure, close };
   } catch (error) {
     await close();
     throw error;

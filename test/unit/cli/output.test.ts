@@ -18,6 +18,7 @@ function terminal({ isTerminal = false, environment = {} } = {}): Captured {
     write: () => undefined,
     writeError: (text) => void errors.push(text),
     stop: new AbortController().signal,
+    onHangUp: () => undefined,
     onBug: () => undefined,
     errors,
   };
