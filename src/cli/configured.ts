@@ -35,7 +35,7 @@ export function environmentWith(
 
 function accept<C>(parsed: Parsed<C>): Loaded<C> {
   if (parsed.issues === undefined) return parsed;
-  throw new CommandFailure(describeIssues(parsed.issues).trimEnd(), EXIT.misused);
+  throw new CommandFailure(describeIssues(parsed.issues).trimEnd(), EXIT.misused, { code: 'configuration_invalid' });
 }
 
 /** What most commands on the database begin with. @throws CommandFailure as `requireStoreConfig` */

@@ -17,7 +17,7 @@ function addBackup({ program, terminal, exitWith }: CommandLine): void {
     .command('backup')
     .summary('copy the database while the backend goes on writing; compressed, and verified by opening the copy')
     .description(
-      "Copies the database while the backend goes on writing, in place of the guide's backup.sh. The copy is opened, " +
+      "Copy the database while the backend goes on writing, in place of the guide's backup.sh. The copy is opened, " +
         'checked (integrity_check) and counted, packed into DIR/webui_YYYYmmdd_HHMMSS.db.gz (local time, as `date` writes it), ' +
         'and unpacked again to see that nothing was lost. With --keep, older files of this name are deleted after that: their ' +
         'age is what the name says, the new one always stays, and where anything fails nothing is deleted.',
@@ -37,7 +37,7 @@ function addRestore({ program, terminal, exitWith }: CommandLine): void {
     .command('restore')
     .summary('put a backup in the place of the database; the backend and the gate must be stopped')
     .description(
-      'Puts a backup in the place of the database. The backup is unpacked beside it and checked before anything is touched. ' +
+      'Put a backup in the place of the database. The backup is unpacked beside it and checked before anything is touched. ' +
         'Refuses while a process has the database open, holds a lock on it, or a backend answers at MODELGATE_UPSTREAM_URL: stop ' +
         'the backend and the gate first. What is replaced is kept as webui.db.replaced.YYYYmmdd_HHMMSS, with all that it holds.',
     )
@@ -56,7 +56,7 @@ function addMaintain({ program, terminal, exitWith }: CommandLine): void {
     .command('maintain')
     .summary('refresh the statistics of the query planner and move the write-ahead log into the file')
     .description(
-      'Looks after the file while the backend runs: ANALYZE refreshes the statistics that the query planner goes by, and in ' +
+      'Look after the file while the backend runs: ANALYZE refreshes the statistics that the query planner goes by, and in ' +
         "WAL mode a checkpoint moves the log into the file. The journal mode stays the backend's. --vacuum also rebuilds the file " +
         'without its gaps: it needs twice the size of the file on the same disk, and nobody can write until it is done.',
     )

@@ -1,6 +1,6 @@
 /** The commands that run the gate. */
 import type { CommandLine } from './words.ts';
-import { EXIT_CODES, toCount } from './words.ts';
+import { toCount, withExamples } from './words.ts';
 
 /** Adds `serve`, `demo`. */
 export function addGateCommands(parts: CommandLine): void {
@@ -21,7 +21,7 @@ function addServe({ program, terminal, exitWith, version }: CommandLine): void {
 Example:
   $ MODELGATE_UPSTREAM_URL=http://127.0.0.1:8080 MODELGATE_PORT=8000 \\
     DATABASE_URL=sqlite:////app/backend/data/webui.db \\
-    WEBUI_SECRET_KEY_FILE=/app/backend/.webui_secret_key modelgate serve${EXIT_CODES}`,
+    WEBUI_SECRET_KEY_FILE=/app/backend/.webui_secret_key modelgate serve`,
     )
     .action(async (options: { config?: string; checkConfig?: true; json?: true }) => {
       const { serve } = await import('./gate/serve.ts');
@@ -30,13 +30,11 @@ Example:
 }
 
 function addDemo({ program, terminal, version }: CommandLine): void {
-  program
-    .command('demo')
+  withExamples(program.command('demo'), 'modelgate demo --port 8000')
     .description('run the gate with a sample backend and database, and print what to try')
     .option('--port <number>', 'port of the gate (8080 if it is free)', toPort)
     .option('--admin-port <number>', 'port of the admin listener (9464 if it is free)', toPort)
     .option('--log-level <level>', 'least severe log line that is written', 'ERROR')
-    .addHelpText('after', `\nExample:\n  $ modelgate demo --port 8000${EXIT_CODES}`)
     .action(async (options: { port?: number; adminPort?: number; logLevel: string }) => {
       const [{ runDemo }, { createGateLog }, { startGate }] = await Promise.all([
         import('./gate/demo.ts'),

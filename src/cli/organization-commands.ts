@@ -8,7 +8,7 @@ import type { MemberAddOptions, MemberListOptions, MemberRemoveOptions } from '.
 import type { MigrateOptions } from './organizations/migrate.ts';
 import type { ModelDenyOptions, ModelListOptions } from './organizations/model.ts';
 import type { CommandLine, DatabaseOptions } from './words.ts';
-import { onDatabase, toOrigin } from './words.ts';
+import { onDatabase, toOrigin, withExamples } from './words.ts';
 
 /** Adds `init`, `migrate`, `org`, `member`, `model`. */
 export function addOrganizationCommands(parts: CommandLine): void {
@@ -24,8 +24,8 @@ function addInit({ program, terminal, exitWith }: CommandLine): void {
     .command('init')
     .summary('make the tables, indexes, views and triggers that are missing, and say which')
     .description(
-      "Makes what is missing of the guide's two tables, four indexes and two views, and the triggers by which a gate " +
-        'notices changes, and says which; a second run finds nothing to do. The gate does the same at its start. With an ' +
+      "Make what is missing of the guide's two tables, four indexes and two views, and the triggers by which a gate " +
+        'notices changes, and say which; a second run finds nothing to do. The gate does the same at its start. With an ' +
         'organization that has no rows yet, users who are neither pending nor banned and belong to no other, and models without a base, are linked to it, once. ' +
         'Left out, and said: ids that a grant would read as patterns (b*), and models that users who are no admins have made.',
     )
@@ -49,7 +49,7 @@ function addMigrate({ program, terminal, exitWith }: CommandLine): void {
     .command('migrate')
     .summary('link all users and models of an existing deployment to one organization, after a verified backup')
     .description(
-      "Links an existing deployment to one organization, in place of the guide's backup by hand and its script " +
+      "Link an existing deployment to one organization, in place of the guide's backup by hand and its script " +
         'migrate_to_organizations.py: the same rows and ids, in one transaction. First the database is copied to ' +
         'webui.db.backup.YYYYmmdd_HHMMSS and checked; a damaged one is refused before anything is touched. Users join unless ' +
         'they are pending, models are linked unless they have a base, an id that a grant would read as a pattern (b*), or were ' +
@@ -71,9 +71,13 @@ function addMigrate({ program, terminal, exitWith }: CommandLine): void {
 }
 
 function addOrganization({ program, terminal, exitWith }: CommandLine): void {
-  const group = program.command('org').description('show organizations');
+  const group = withExamples(
+    program.command('org').description('show organizations'),
+    'modelgate org list --database data/webui.db',
+    'modelgate help org show',
+  );
   onDatabase(
-    group.command('list').description('every organization, with how many members and grants it has'),
+    group.command('list').description('list the organizations, with how many members and grants each has'),
     'modelgate org list --database data/webui.db',
   ).action(async (options: DatabaseOptions) => {
     const { listOrganizations } = await import('./organizations/organization.ts');
@@ -82,9 +86,9 @@ function addOrganization({ program, terminal, exitWith }: CommandLine): void {
   onDatabase(
     group
       .command('show')
-      .summary('one organization: members, admins, models, and whether its tables are complete')
+      .summary('show one organization: members, admins, models, and whether its tables are complete')
       .description(
-        "Shows one organization: how many members count and why others do not, its own admins and the backend's, what it " +
+        "Show one organization: how many members count and why others do not, its own admins and the backend's, what it " +
           'grants, and whether tables, indexes, views and triggers are complete.',
       )
       .argument('[id]', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)'),
@@ -101,13 +105,17 @@ const inOrganization = (command: Command): Command =>
 const CREATE = 'make the organization where nobody has named it yet';
 
 function addMember({ program, terminal, exitWith }: CommandLine): void {
-  const group = program.command('member').description('add, remove and list the users of an organization');
+  const group = withExamples(
+    program.command('member').description('add, remove and list the users of an organization'),
+    'modelgate member list --org mai_client_acme',
+    'modelgate help member add',
+  );
   const add = inOrganization(
     group
       .command('add')
       .summary('make users members of an organization')
       .description(
-        'Makes users members of an organization, all of them or none. Whoever is pending or banned is refused; with --all ' +
+        'Make users members of an organization, all of them or none. Whoever is pending or banned is refused; with --all ' +
           'they are skipped, and whoever has a membership keeps it as it is. A named user whose membership is switched off ' +
           'gets it back.',
       ),
@@ -129,7 +137,7 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
       .command('remove')
       .summary('switch memberships off')
       .description(
-        'Switches memberships off. The rows stay, because they keep the users out: whoever has none in any organization ' +
+        'Switch memberships off. The rows stay, because they keep the users out: whoever has none in any organization ' +
           'is enrolled by the gate in that of its environment (MODELGATE_AUTO_ENROLL).',
       ),
   )
@@ -142,7 +150,7 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
     },
   );
   const list = inOrganization(
-    group.command('list').description('members of an organization, and why some do not count'),
+    group.command('list').description('list the members of an organization, and why some do not count'),
   ).option('--active', 'only those that count');
   onDatabase(list, 'modelgate member list --org mai_client_acme').action(async (options: MemberListOptions) => {
     const { listMembers } = await import('./organizations/member.ts');
@@ -151,13 +159,17 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
 }
 
 function addModel({ program, terminal, exitWith }: CommandLine): void {
-  const group = program.command('model').description('allow, deny, list and synchronize the models of an organization');
+  const group = withExamples(
+    program.command('model').description('allow, deny, list and synchronize the models of an organization'),
+    'modelgate model list --org mai_client_acme',
+    'modelgate help model allow',
+  );
   const allow = inOrganization(
     group
       .command('allow')
       .summary('let an organization use models')
       .description(
-        'Lets an organization use models, all of those that are named or none. An id is taken exactly as it is written, ' +
+        'Let an organization use models, all of those that are named or none. An id is taken exactly as it is written, ' +
           'never split; a * at its end, and only there, allows every id with this beginning. Presets follow their base model.',
       ),
   )
@@ -176,7 +188,7 @@ function addModel({ program, terminal, exitWith }: CommandLine): void {
       .command('deny')
       .summary('switch grants off')
       .description(
-        'Switches grants off, and says what still allows the same models: an id can be covered by a grant such as openai/* too.',
+        'Switch grants off, and say what still allows the same models: an id can be covered by a grant such as openai/* too.',
       ),
   )
     .argument('<models...>', 'ids as they were allowed')
@@ -187,7 +199,7 @@ function addModel({ program, terminal, exitWith }: CommandLine): void {
       exitWith(await denyModels(models, options, terminal));
     },
   );
-  const list = inOrganization(group.command('list').description('what an organization grants')).option(
+  const list = inOrganization(group.command('list').description('list what an organization grants')).option(
     '--active',
     'only what counts',
   );
@@ -230,14 +242,8 @@ function addModelSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 
 
 const ABOUT_SYNC = `
 Where the catalogue comes from:
-  table   rows of the backend's model table without a base model, as the guide's migration links them: models that
-          somebody has edited in the backend, and no others
+  table   rows of the backend's model table without a base model, as the guide's migration links them: models that somebody has edited in the backend, and no others
   config  ids that the backend's connections list one by one, with their prefixes, from the configuration in the file
-  live    everything that an admin sees at GET /api/models of the running backend. Ask the backend itself: where
-          something on the way, such as the gate, hides models from this admin, that is said and nothing is done
+  live    everything that an admin sees at GET /api/models of the running backend. Ask the backend itself: where something on the way, such as the gate, hides models from this admin, that is said and nothing is done
 
-Left out, and said: presets (without --presets), arena models, models that are switched off in the backend, rows and
-presets that users who are no admins have made, private presets that another organization was granted, ids that a grant
-would read as patterns. \`modelgate model allow ID\` allows one of them all the same. A model that a grant such as openai/*
-covers needs no row. A grant that somebody has switched off stays off. --remove touches neither patterns nor presets,
-arenas and what a provider that does not answer may have.`;
+Left out, and said: presets (without --presets), arena models, models that are switched off in the backend, rows and presets that users who are no admins have made, private presets that another organization was granted, ids that a grant would read as patterns. \`modelgate model allow ID\` allows one of them all the same. A model that a grant such as openai/* covers needs no row. A grant that somebody has switched off stays off. --remove touches neither patterns nor presets, arenas and what a provider that does not answer may have.`;

@@ -38,6 +38,12 @@ function shown(cell: Cell): string {
 /** @returns the value as JSON, one document that ends with a newline */
 export const asJson = (value: unknown): string => `${escaped(JSON.stringify(value, null, 2))}\n`;
 
+/** What `--json` says of a failure. */
+export const toErrorJson = ({ code, message }: { readonly code: string; readonly message: string }) => ({
+  code,
+  message,
+});
+
 /** @returns the value as JSON in one line */
 export const asJsonLine = (value: unknown): string => escaped(JSON.stringify(value));
 

@@ -1,15 +1,18 @@
 /** The command line: what every command shares, and how each one ends. */
 import { Command, CommanderError } from 'commander';
 import manifest from '../../package.json' with { type: 'json' };
+import type { FailureCode } from '../operations/failure.ts';
 import { OperationFailure } from '../operations/failure.ts';
 import { addFileCommands } from './file-commands.ts';
 import { addGateCommands } from './gate-commands.ts';
+import { addHelp } from './help.ts';
 import { addInspectionCommands } from './inspection-commands.ts';
+import { describeMisuse } from './misuse.ts';
 import { addOrganizationCommands } from './organization-commands.ts';
-import { printable } from './output.ts';
+import { asJson, printable, toErrorJson } from './output.ts';
 import type { Terminal } from './terminal.ts';
 import { CommandFailure, EXIT, say, stoppedBy } from './terminal.ts';
-import { EXIT_CODES } from './words.ts';
+import { fitLines } from './text-width.ts';
 
 const VERSION: string = manifest.version;
 
@@ -20,20 +23,54 @@ export async function runCommandLine(words: readonly string[], terminal: Termina
   return exitCode !== EXIT.done && terminal.stop.aborted ? stoppedBy(terminal.stop).exitCode : exitCode;
 }
 
-async function runWords(words: readonly string[], terminal: Terminal): Promise<number> {
+async function runWords(words: readonly string[], outer: Terminal): Promise<number> {
   let exitCode: number = EXIT.done;
+  const output = { isEmpty: true };
+  const write = (text: string): void => {
+    output.isEmpty = false;
+    outer.write(text);
+  };
+  const terminal = fitToScreen({ ...outer, write }, words);
   const program = createProgram(terminal, (code) => (exitCode = code));
   try {
     await program.parseAsync([...words], { from: 'user' });
     return exitCode;
   } catch (error) {
-    // help and version are done; whatever else commander says, it has said already
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.misused;
-    const isForeseen = error instanceof CommandFailure || error instanceof OperationFailure;
-    say(terminal, isForeseen ? harmless(error.message) : describeBug(error, terminal));
-    return error instanceof CommandFailure ? error.exitCode : EXIT.failed;
+    const failure = toFailure(error, terminal);
+    if (failure === undefined) return EXIT.done;
+    if (!failure.isSaid) say(terminal, failure.message);
+    // whoever reads JSON reads it of a failure too, and one document only
+    if (words.includes('--json') && output.isEmpty) write(asJson({ error: toErrorJson(failure) }));
+    return failure.exitCode;
   }
 }
+
+interface Failure {
+  readonly code: FailureCode;
+  readonly message: string;
+  readonly exitCode: number;
+  /** Help was printed in place of a sentence. */
+  readonly isSaid?: boolean;
+}
+
+/** @returns undefined where help or the version was asked for and printed */
+function toFailure(error: unknown, terminal: Terminal): Failure | undefined {
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return undefined;
+    const isSaid = error.code === 'commander.help';
+    const message = isSaid ? 'No command was named.' : harmless(describeMisuse(error.message));
+    return { code: 'misused', message, exitCode: EXIT.misused, isSaid };
+  }
+  if (!(error instanceof CommandFailure || error instanceof OperationFailure)) {
+    return { code: 'bug', message: describeBug(error, terminal), exitCode: EXIT.failed };
+  }
+  const code = terminal.stop.aborted ? 'stopped' : error.code;
+  return { code, message: harmless(error.message), exitCode: exitCodeOf(error) };
+}
+
+/** A file that is not there was named wrongly, as a folder in its place would be. */
+const exitCodeOf = (error: CommandFailure | OperationFailure): number =>
+  error instanceof CommandFailure ? error.exitCode : error.code === 'no_such_file' ? EXIT.misused : EXIT.failed;
 
 /** A path on the command line or a name in the database may carry anything; only our own line ends stay. */
 const harmless = (sentences: string): string =>
@@ -49,18 +86,36 @@ function describeBug(error: unknown, { environment }: Terminal): string {
   return wanted && error.stack !== undefined ? error.stack : `${error.message} (LOG_LEVEL=DEBUG shows where.)`;
 }
 
+/** What is read by programs, or pasted into a shell, stays as it is. */
+const AS_IT_IS = ['--json', '--csv', 'demo', 'completion', 'man'];
+
+/** No line that somebody reads on a terminal breaks inside a word. */
+function fitToScreen(terminal: Terminal, words: readonly string[]): Terminal {
+  const { screen, write, writeError } = terminal;
+  const fit = (text: string): string => (text.includes('\r') ? text : fitLines(text, screen.columns));
+  const isProse = screen.output && !words.some((word) => AS_IT_IS.includes(word));
+  return {
+    ...terminal,
+    write: isProse ? (text) => write(fit(text)) : write,
+    writeError: screen.error ? (text) => writeError(fit(text)) : writeError,
+  };
+}
+
 function createProgram(terminal: Terminal, exitWith: (code: number) => void): Command {
+  const { columns } = terminal.screen;
   const program = new Command('modelgate')
     .description('Gives every organization its own models in front of an unmodified Open WebUI.')
     .version(VERSION, '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'print this help')
-    .addHelpText('after', `\nExample:\n  $ npm run demo${EXIT_CODES}`)
     .exitOverride()
     .showSuggestionAfterError()
     .configureOutput({
-      writeOut: (text) => terminal.write(text),
-      writeErr: (text) => terminal.writeError(text),
+      writeOut: (text) => terminal.write(fitLines(text, columns)),
+      writeErr: (text) => terminal.writeError(fitLines(text, columns)),
+      outputError: () => undefined, // said where every other failure is said
+      getOutHelpWidth: () => columns,
+      getErrHelpWidth: () => columns,
     });
+  addHelp(program);
   const parts = { program, terminal, exitWith, version: VERSION };
   addGateCommands(parts);
   addOrganizationCommands(parts);

@@ -33,7 +33,9 @@ export function createProgress(
       const share = total > 0 ? Math.min(1, done / total) : 1;
       const filled = Math.round(share * BAR);
       const bar = `${'█'.repeat(filled)}${'░'.repeat(BAR - filled)}`;
-      writeError(`${WIPE}${label} ${bar} ${Math.floor(share * 100)} % of ${counted(total, unit, units)}`);
+      const line = `${label} ${bar} ${Math.floor(share * 100)} % of ${counted(total, unit, units)}`;
+      // what is longer than a line could not be wiped
+      writeError(`${WIPE}${line.slice(0, screen.columns - 1)}`);
     },
     end: () => {
       if (drawnAt > Number.NEGATIVE_INFINITY) writeError(WIPE);

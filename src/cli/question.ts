@@ -6,12 +6,10 @@ import { CommandFailure, EXIT } from './terminal.ts';
 /**
  * @param question one line without its question mark's answers
  * @returns whether the answer was yes; Enter alone, Ctrl-D and anything else is no
- * @throws CommandFailure with exit code 2 where nobody can be asked: a script says `--yes`
+ * @throws CommandFailure with exit code 2 where nobody can be asked
  */
 export async function askYesNo(terminal: Terminal, question: string): Promise<boolean> {
-  if (!canAsk(terminal)) {
-    throw new CommandFailure('Nobody can be asked here, because this is no terminal: say --yes.', EXIT.misused);
-  }
+  requireConsent(terminal, {});
   terminal.writeError(`${question} [y/N] `);
   const lines = createInterface({ input: terminal.input() });
   const stop = (): void => lines.close();
@@ -27,5 +25,29 @@ export async function askYesNo(terminal: Terminal, question: string): Promise<bo
   return /^\s*y(?:es)?\s*$/i.test(answer ?? '');
 }
 
-/** The question goes to standard error: standard output may be a file. */
-export const canAsk = ({ screen }: Terminal): boolean => screen.input && screen.error;
+/**
+ * Before long work: what nobody could confirm in the end need not be begun. The question goes to standard error, because
+ * standard output may be a file.
+ * @throws CommandFailure with exit code 2 where nobody has said `--yes` and nobody can be asked
+ */
+export function requireConsent(
+  { screen }: Terminal,
+  { yes, json, tokenFile }: { readonly yes?: boolean; readonly json?: boolean; readonly tokenFile?: string },
+  instead = '--yes',
+): void {
+  if (yes === true) return;
+  const why =
+    json === true
+      ? 'With --json nobody is asked'
+      : tokenFile === '-'
+        ? 'Standard input holds the token'
+        : screen.input && screen.error
+          ? undefined
+          : 'Not a terminal';
+  if (why === undefined) return;
+  throw new CommandFailure(`${why}, so nobody can confirm. Add ${instead}. Nothing was changed.`, EXIT.misused);
+}
+
+/** Somebody was asked, and said no. */
+export const declined = (): CommandFailure =>
+  new CommandFailure('Nothing was changed.', EXIT.failed, { code: 'declined' });

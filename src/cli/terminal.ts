@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
+import type { FailureCode } from '../operations/failure.ts';
 
 /** What a command may touch of its process, handed in by `main.ts`. */
 export interface Terminal {
@@ -65,10 +66,16 @@ export const EXIT = {
 /** Ends a command with one sentence on standard error. */
 export class CommandFailure extends Error {
   readonly exitCode: number;
+  readonly code: FailureCode;
 
-  constructor(sentence: string, exitCode: number = EXIT.failed, options: { cause?: unknown } = {}) {
+  constructor(
+    sentence: string,
+    exitCode: number = EXIT.failed,
+    { code, ...options }: { cause?: unknown; code?: FailureCode } = {},
+  ) {
     super(sentence, options);
     this.name = 'CommandFailure';
     this.exitCode = exitCode;
+    this.code = code ?? (exitCode === EXIT.misused ? 'misused' : 'failed');
   }
 }

@@ -1,4 +1,5 @@
-/** How many columns of a terminal a text takes. */
+/** How many columns of a terminal a text takes, and where its lines break. */
+import { stripVTControlCharacters } from 'node:util';
 
 /** @returns the number of columns; 2 for a character of East Asian scripts or an emoji, 0 for a mark on another one */
 export function widthOf(text: string): number {
@@ -16,3 +17,34 @@ const MARK = /^\p{M}/u;
 /** Unicode's East_Asian_Width W and F in ranges, and what is drawn as a picture by itself (UAX #11, UTS #51). */
 const WIDE =
   /^[\u1100-\u115f\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{17000}-\u{18cff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}]|^\p{Emoji_Presentation}|\ufe0f/u;
+
+/**
+ * Breaks long lines between words; what follows stands under the text of the last column, or behind the indent. A line
+ * to be copied (`$ command`, `NAME=value`) and a command between backticks stay whole.
+ */
+export const fitLines = (text: string, columns: number): string =>
+  text
+    .split('\n')
+    .map((line) => fitLine(line, columns))
+    .join('\n');
+
+const COPIED = /^\s*(?:\$ |[A-Z_]+=)/;
+const WORDS = /\s*(?:`[^`]*`|\S)+|\s+$/g;
+/** Text in fewer columns than these is hard to read. */
+const NARROW = 20;
+
+function fitLine(line: string, columns: number): string {
+  const plain = stripVTControlCharacters(line);
+  if (widthOf(plain) <= columns || COPIED.test(plain)) return line;
+  const starts = [...plain.matchAll(/(?:^ | ) +(?=\S)/g)].map(({ 0: gap, index }) => index + gap.length);
+  const hang = starts.findLast((start) => start <= columns - NARROW) ?? 0;
+  let [fitted, width] = ['', 0];
+  for (const word of line.match(WORDS) ?? []) {
+    const size = widthOf(stripVTControlCharacters(word));
+    const isBreak = width > hang && width + size > columns;
+    const shown = isBreak ? word.trimStart() : word;
+    fitted += isBreak ? `\n${' '.repeat(hang)}${shown}` : shown;
+    width = isBreak ? hang + widthOf(stripVTControlCharacters(shown)) : width + size;
+  }
+  return fitted;
+}

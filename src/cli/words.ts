@@ -11,11 +11,6 @@ export interface CommandLine {
   readonly version: string;
 }
 
-export const EXIT_CODES = `
-
-Exit codes: 0 done, 1 failed or found problems, 2 wrong configuration or wrong words on the command line,
-130 stopped by Ctrl-C and 143 by SIGTERM, with nothing changed.`;
-
 /** Options of every command on the database. */
 export interface DatabaseOptions {
   readonly database?: string;
@@ -41,9 +36,10 @@ export function onDatabase(command: Command, ...examples: readonly string[]): Co
   );
 }
 
-function withExamples(command: Command, ...examples: readonly string[]): Command {
+/** Adds examples to the help. */
+export function withExamples(command: Command, ...examples: readonly string[]): Command {
   const lines = examples.map((example) => `\n  $ ${example}`).join('');
-  return command.addHelpText('after', `\n${examples.length === 1 ? 'Example' : 'Examples'}:${lines}${EXIT_CODES}`);
+  return command.addHelpText('after', `\nExample${examples.length === 1 ? '' : 's'}:${lines}`);
 }
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -53,7 +49,11 @@ export function toDuration(text: string): number {
   const [, count, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
   const scale = UNITS[unit];
   if (count === undefined || scale === undefined) {
-    throw new InvalidArgumentError('Expected a whole number with ms, s, m, h or d, such as 30s or 30d.');
+    throw new InvalidArgumentError(
+      /^\d+$/.test(text)
+        ? `it has no unit. Use ${text}s, ${text}m, ${text}h or ${text}d.`
+        : 'expected a whole number with ms, s, m, h or d, such as 30s or 30d.',
+    );
   }
   return Number(count) * scale;
 }
@@ -63,7 +63,7 @@ export function toCount(lowest: number, highest: number): (text: string) => numb
   return (text) => {
     const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
     if (!(count >= lowest && count <= highest)) {
-      throw new InvalidArgumentError(`Expected a whole number from ${lowest} to ${highest}.`);
+      throw new InvalidArgumentError(`expected a whole number from ${lowest} to ${highest}.`);
     }
     return count;
   };
@@ -73,10 +73,10 @@ export function toCount(lowest: number, highest: number): (text: string) => numb
 export function toOrigin(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new InvalidArgumentError('Expected an address such as http://open-webui:8080.');
+    throw new InvalidArgumentError('expected an address such as http://open-webui:8080.');
   }
   if (url.username !== '' || url.password !== '' || url.pathname !== '/' || url.search !== '' || url.hash !== '') {
-    throw new InvalidArgumentError('Expected scheme, host and port alone, such as http://open-webui:8080.');
+    throw new InvalidArgumentError('expected scheme, host and port alone, such as http://open-webui:8080.');
   }
   return url;
 }

@@ -71,7 +71,9 @@ async function attempting<T>(
   needed: Needed,
   work: Work<T>,
 ): Promise<T> {
-  if (!existsSync(path)) throw new OperationFailure(`There is no file at ${path}. ${WHERE_IT_IS}`);
+  if (!existsSync(path)) {
+    throw new OperationFailure(`There is no file at ${path}. ${WHERE_IT_IS}`, { code: 'no_such_file' });
+  }
   let connection: Connection | undefined;
   let warned = false;
   const warnOnce = (opened: Connection): void => {
@@ -138,6 +140,7 @@ export function requireTables(path: string, { backendReady, problem, hasUserTabl
   if (!hasUserTable) {
     throw new OperationFailure(
       `${path} is no database of Open WebUI: it has no table "user". ${WHERE_IT_IS} A backend that has never run must be started once.`,
+      { code: 'not_open_webui' },
     );
   }
   if (!backendReady) {

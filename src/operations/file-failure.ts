@@ -1,6 +1,9 @@
 /** What SQLite and the system say about a file, in the words of operators. */
+import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { getuid } from 'node:process';
 import { failureCode } from '../store/database.ts';
+import type { FailureCode } from './failure.ts';
 import { OperationFailure } from './failure.ts';
 
 /** @returns a failure in words for what SQLite or the system said; anything else, which is a bug, as it came */
@@ -8,7 +11,8 @@ export function toFailure(error: unknown, path: string): unknown {
   if (error instanceof OperationFailure) return error;
   const found = explainFailure(error, path);
   if (found === undefined) return error;
-  return new OperationFailure(`${found.finding} Nothing was changed. ${found.remedy}`, { cause: error });
+  const [, code = 'failed'] = CODES.find(([pattern]) => pattern.test(failureCode(error))) ?? [];
+  return new OperationFailure(`${found.finding} Nothing was changed. ${found.remedy}`, { cause: error, code });
 }
 
 /** @returns what SQLite or the system said in two sentences: what it is, and what to do; undefined for a bug */
@@ -19,8 +23,29 @@ export function explainFailure(
   const code = failureCode(error);
   const found = SENTENCES.find(([prefix]) => code.startsWith(prefix));
   if (found === undefined) return undefined;
+  if (code === 'SQLITE_READONLY_DIRECTORY') return explainFolder(path, code);
   const [, what, remedy] = found;
   return { finding: `${path} ${what} (${code}).`, remedy };
+}
+
+/** What programs read of it. */
+const CODES: readonly (readonly [RegExp, FailureCode])[] = [
+  [/^SQLITE_(?:BUSY|LOCKED)/, 'locked'],
+  [/^(?:SQLITE_FULL|ENOSPC|EDQUOT|EFBIG)/, 'disk_full'],
+  [/^(?:SQLITE_(?:READONLY|PERM|CANTOPEN)|EACCES|EPERM|EROFS)/, 'not_permitted'],
+  [/^SQLITE_NOTADB/, 'not_open_webui'],
+  [/^SQLITE_CORRUPT/, 'damaged'],
+  [/^ENOENT/, 'no_such_file'],
+];
+
+/** In WAL mode SQLite needs files beside the database even to read it. */
+function explainFolder(path: string, code: string): { readonly finding: string; readonly remedy: string } {
+  const folder = dirname(path);
+  const { uid, mode } = statSync(folder);
+  return {
+    finding: `${path} cannot be opened: SQLite has to make its -wal and -shm files, or a journal, in ${folder}, where user ${getuid?.() ?? 'unknown'} may not write (mode ${(mode & 0o7777).toString(8)}, ${code}).`,
+    remedy: `Run it as user ${uid}, or copy the file somewhere writable.`,
+  };
 }
 
 const whoRuns = `This command runs as user ${getuid?.() ?? 'unknown'}`;

@@ -27,6 +27,7 @@ export function createPersonFinder(connection: Connection): (idOrEmail: string) 
     if (one === undefined) {
       throw new OperationFailure(
         `The backend knows no user with the id or e-mail address ${quoted(idOrEmail)}. Nothing was changed. \`modelgate member list\` shows those of an organization.`,
+        { code: 'no_such_user' },
       );
     }
     if (other !== undefined) {

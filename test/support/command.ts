@@ -32,7 +32,7 @@ export async function runCommand(
   const terminal: Terminal = {
     environment,
     directory,
-    screen: { input: false, output: false, error: false, columns: 80, ...screen },
+    screen: { input: false, output: false, error: false, columns: 400, ...screen },
     input: input ?? (() => new PassThrough().end()),
     write: (text) => void (stdout += text),
     writeError: (text) => {

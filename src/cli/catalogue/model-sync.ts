@@ -9,7 +9,7 @@ import { chooseOrganization } from '../chosen-organization.ts';
 import { configureOperation } from '../configured.ts';
 import { warnOfOrganization } from '../organizations/organization-warnings.ts';
 import { asJson, counted, printable } from '../output.ts';
-import { askYesNo, canAsk } from '../question.ts';
+import { askYesNo, declined, requireConsent } from '../question.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
@@ -33,7 +33,7 @@ export interface ModelSyncOptions extends DatabaseOptions {
 /** @throws CommandFailure or OperationFailure where nothing was changed */
 export async function syncModels(options: ModelSyncOptions, terminal: Terminal): Promise<number> {
   refuseContradictions(options);
-  requireConsent(options, terminal);
+  if (options.dryRun !== true) requireConsent(terminal, options, '--yes, or --dry-run to look at the difference');
   const { config, operation } = configureOperation(options, terminal);
   const chosen = chooseOrganization(config, options);
   const request: SyncRequest = {
@@ -52,24 +52,6 @@ function refuseContradictions({ from, url, tokenFile }: ModelSyncOptions): void 
   const idle = url !== undefined ? '--url' : tokenFile !== undefined ? '--token-file' : undefined;
   if (idle === undefined) return;
   throw new CommandFailure(`${idle} means nothing without --from live.`, EXIT.misused);
-}
-
-/** Before anything is read or asked for: what could not be written in the end need not be begun. */
-function requireConsent({ yes, dryRun, json, tokenFile }: ModelSyncOptions, terminal: Terminal): void {
-  if (yes === true || dryRun === true) return;
-  const why =
-    json === true
-      ? 'Nobody is asked with --json'
-      : tokenFile === '-'
-        ? 'Nobody can be asked, because standard input holds the token'
-        : canAsk(terminal)
-          ? undefined
-          : 'Nobody can be asked here, because this is no terminal';
-  if (why === undefined) return;
-  throw new CommandFailure(
-    `${why}: say --yes, or --dry-run to look at the difference. Nothing was changed.`,
-    EXIT.misused,
-  );
 }
 
 interface Parts {
@@ -119,10 +101,8 @@ async function settle(
     if (options.json !== true) terminal.write(heading(options, request) + describePlan(terminal, plan));
     const isIdle = plan.allow.length + plan.switchOn.length + plan.switchOff.length === 0;
     if (options.dryRun === true || isIdle) return finish(options, terminal, request, plan, false);
-    if (options.yes !== true && !(await askYesNo(terminal, `Write this to ${printable(operation.path, false)}?`))) {
-      say(terminal, 'Nothing was changed.');
-      return EXIT.failed;
-    }
+    const question = `Write this to ${printable(operation.path, false)}?`;
+    if (options.yes !== true && !(await askYesNo(terminal, question))) throw declined();
     const changed = await applySync(operation, request, plan);
     if (changed === undefined) return finish(options, terminal, request, plan, true);
     say(terminal, 'Somebody has changed the file meanwhile: nothing was written, and this is the difference now.');

@@ -7,7 +7,7 @@ import type { UserExplanation } from '../../operations/reports/explanation.ts';
 import { explainUser } from '../../operations/reports/explanation.ts';
 import { operationOn } from '../configured.ts';
 import type { Cell, Emphasis } from '../output.ts';
-import { asJson, asRows, counted, emphasize, printable } from '../output.ts';
+import { asJson, asRows, counted, emphasize, printable, toErrorJson } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import type { PolicySettings } from '../reports/explain.ts';
 import { toPolicySettings, unenforced } from '../reports/explain.ts';
@@ -72,9 +72,9 @@ export async function doctor(options: DoctorOptions, terminal: Terminal): Promis
   if (options.json === true) {
     const user = asked === null || 'failure' in asked ? null : toUserReport(asked, store.policy);
     const database = store.database.path;
-    terminal.write(
-      asJson({ database, problems, warnings, not_checked: unchecked, checks, user } satisfies DoctorReport),
-    );
+    const found = { database, problems, warnings, not_checked: unchecked, checks, user } satisfies DoctorReport;
+    const error = asked !== null && 'failure' in asked ? { error: toErrorJson(asked.failure) } : {};
+    terminal.write(asJson({ ...found, ...error }));
   } else {
     terminal.write(checks.map((finding) => describeFinding(terminal, finding)).join(''));
     terminal.write(`\n${summary(problems, warnings, unchecked)}\n`);

@@ -5,9 +5,9 @@ import type { Restoration } from '../../operations/copies/restoration.ts';
 import { prepareRestoration } from '../../operations/copies/restoration.ts';
 import { requireStoreConfig } from '../configured.ts';
 import { asJson, counted, printable, asLines } from '../output.ts';
-import { askYesNo, canAsk } from '../question.ts';
+import { askYesNo, declined, requireConsent } from '../question.ts';
 import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { EXIT, say } from '../terminal.ts';
 import { inSeconds, toSeconds } from '../time.ts';
 import type { DatabaseOptions } from '../words.ts';
 import { describeFacts, warnOfComplaints } from './copy-facts.ts';
@@ -20,12 +20,7 @@ export interface RestoreOptions extends DatabaseOptions {
 /** @throws CommandFailure or OperationFailure where nothing was changed */
 export async function restore(file: string, options: RestoreOptions, terminal: Terminal): Promise<number> {
   const config = requireStoreConfig(terminal, options);
-  if (options.yes !== true && !canAsk(terminal)) {
-    throw new CommandFailure(
-      'Nobody can be asked here, because this is no terminal: say --yes. Nothing was changed.',
-      EXIT.misused,
-    );
-  }
+  requireConsent(terminal, options);
   const steps = createStepProgress(terminal);
   const backup = resolve(terminal.directory, file);
   const started = performance.now();
@@ -40,10 +35,7 @@ export async function restore(file: string, options: RestoreOptions, terminal: T
   }).finally(steps.end);
   const preparedMs = performance.now() - started;
   try {
-    if (options.yes !== true && !(await askYesNo(terminal, question(restoration, backup)))) {
-      say(terminal, 'Nothing was changed.');
-      return EXIT.failed;
-    }
+    if (options.yes !== true && !(await askYesNo(terminal, question(restoration, backup)))) throw declined();
     const resumed = performance.now();
     const kept = await restoration.putInPlace();
     const done: Done = { restoration, backup, kept, elapsedMs: preparedMs + performance.now() - resumed };

@@ -15,6 +15,7 @@ export function requireSpace(needed: number, directory: string, what: string): v
   if (free >= needed) return;
   throw new OperationFailure(
     `${directory} has ${asSize(free)} free, and ${what} needs up to ${asSize(needed)}. Nothing was changed. Free some space first.`,
+    { code: 'disk_full' },
   );
 }
 

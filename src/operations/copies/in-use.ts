@@ -39,7 +39,9 @@ const STOP_THEM = 'Nothing was changed. Stop the backend and the gate first, suc
 export function requireNoHolders(path: string): { readonly blind: string | undefined } {
   const { holders, blind } = findHolders([path, `${path}-wal`, `${path}-shm`]);
   if (holders.length === 0) return { blind };
-  throw new OperationFailure(`${path} is in use by ${holders.map(describe).join(' and ')}. ${STOP_THEM}`);
+  throw new OperationFailure(`${path} is in use by ${holders.map(describe).join(' and ')}. ${STOP_THEM}`, {
+    code: 'locked',
+  });
 }
 
 const describe = ({ pid, command }: FileHolder): string =>
@@ -67,7 +69,7 @@ export function openAlone(path: string): Connection {
     if (!isBusy(error)) throw error;
     throw new OperationFailure(
       `${path} is in use: another process holds a lock on it, one that cannot be seen from here, such as in another container. ${STOP_THEM}`,
-      { cause: error },
+      { cause: error, code: 'locked' },
     );
   }
 }

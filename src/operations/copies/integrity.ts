@@ -43,5 +43,6 @@ export async function requireIntegrity(
   if (damage.length === 0) return complaints;
   throw new OperationFailure(
     `${shown} is damaged: ${quoted(damage[0] ?? '')}${damage.length > 1 ? `, and ${damage.length - 1} more findings` : ''} (integrity_check). Nothing was changed. ${remedy}`,
+    { code: 'damaged' },
   );
 }

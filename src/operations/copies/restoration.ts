@@ -104,7 +104,9 @@ function realTarget(path: string): string {
 function requireOther(file: string, target: string): void {
   const [backup, old] = [file, target].map((path) => statSync(path, { throwIfNoEntry: false, bigint: true }));
   if (backup === undefined) {
-    throw new OperationFailure(`There is no file at ${file}. Nothing was changed. Name a backup of the database.`);
+    throw new OperationFailure(`There is no file at ${file}. Nothing was changed. Name a backup of the database.`, {
+      code: 'no_such_file',
+    });
   }
   if (backup.ino !== old?.ino || backup.dev !== old.dev) return;
   throw new OperationFailure(`${file} is the database itself. Nothing was changed. Name a backup of it.`);

@@ -36,6 +36,7 @@ export function requireOrganization(connection: Connection, chosen: ChosenOrgani
     `No member and no model belongs to an organization ${quoted(chosen.id)}. Nothing was changed. ${
       known.length === 0 ? 'There is no organization yet.' : `Known: ${quotedFew(closest, MOST_NAMED)}.`
     } \`member add\` and \`model allow\` make a new one with --create.`,
+    { code: 'no_such_organization' },
   );
 }
 

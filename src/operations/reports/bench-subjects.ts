@@ -41,6 +41,7 @@ export function readSubjects(connection: Connection, { user, organization }: Cho
   if (organization !== undefined && organizations.length === 0) {
     throw new OperationFailure(
       `No model belongs to an organization ${quoted(organization)}. Nothing was changed. \`modelgate org list\` shows those that there are.`,
+      { code: 'no_such_organization' },
     );
   }
   const keys = API_KEYS[readSchema(connection).apiKeys];

@@ -204,7 +204,7 @@ describe('backup', () => {
     using database = deployment();
     const [directory, path] = make(database);
     const { code, stdout, stderr } = await runCommand(['backup', directory, '--database', path]);
-    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect({ code, stdout }).toEqual({ code: existsSync(path) ? 1 : 2, stdout: '' });
     expect(stderr).toMatch(sentence);
     expect(stderr.trimEnd().split('\n')).toHaveLength(1);
   });
@@ -242,9 +242,7 @@ describe('restore', () => {
     using database = deployment();
     const { code, stderr } = await runCommand(on(database, 'restore', database.path));
     expect(code).toBe(2);
-    expect(stderr).toBe(
-      'modelgate: Nobody can be asked here, because this is no terminal: say --yes. Nothing was changed.\n',
-    );
+    expect(stderr).toBe('modelgate: Not a terminal, so nobody can confirm. Add --yes. Nothing was changed.\n');
   });
 
   test('is refused while a backend answers at MODELGATE_UPSTREAM_URL', async () => {

@@ -14,7 +14,7 @@ describe('the command line', () => {
     expect(await runModelgate(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' });
   });
 
-  test.each([[['--help']], [['serve', '--help']], [['explain', '--help']], [['demo', '--help']], [['help', 'serve']]])(
+  test.each([[['--help']], [['serve', '--help']], [['model', '--help']], [['demo', '--help']], [['help', 'serve']]])(
     '%j prints help with an example and the exit codes',
     async (words) => {
       const { code, stdout, stderr } = await runModelgate(words);
@@ -26,11 +26,11 @@ describe('the command line', () => {
 
   test.each<[string[], RegExp]>([
     [[], /Usage: modelgate/],
-    [['sreve'], /Did you mean serve\?/],
-    [['serve', '--chek-config'], /Did you mean --check-config\?/],
-    [['serve', 'now'], /too many arguments/],
-    [['explain', '--user', 'a'], /--model <id>' not specified/],
-    [['demo', '--port', 'eighty'], /Expected a whole number from 0 to 65535/],
+    [['sreve'], /^modelgate: There is no command "sreve"\. Did you mean "serve"\?\n$/],
+    [['serve', '--chek-config'], /^modelgate: There is no option "--chek-config"\. Did you mean "--check-config"\?\n$/],
+    [['serve', 'now'], /^modelgate: Too many words: serve takes none, and got "now"\.\n$/],
+    [['explain', '--user', 'a'], /^modelgate: --model <id> is missing\.\n$/],
+    [['demo', '--port', 'eighty'], /^modelgate: --port "eighty": expected a whole number from 0 to 65535\.\n$/],
   ])('%j is wrong use: code 2, said on standard error', async (words, said) => {
     const { code, stdout, stderr } = await runModelgate(words);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });

@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { widthOf } from '../../../src/cli/text-width.ts';
+import { describe, expect, test } from 'vitest';
+import { fitLines, widthOf } from '../../../src/cli/text-width.ts';
 
 test.each([
   ['openai/gpt-4o', 13],
@@ -15,3 +15,38 @@ test.each([
   ['❤️', 2],
   ['\u0301', 0],
 ])('%j takes %i columns', (text, width) => expect(widthOf(text)).toBe(width));
+
+describe('a line that is longer than the terminal is wide', () => {
+  test('breaks between words, below the text and not below what stands before it', () => {
+    expect(fitLines('modelgate: one two three four five six', 24)).toBe('modelgate: one two three\nfour five six');
+    expect(fitLines('warning  locks  somebody writes without any rest', 36)).toBe(
+      'warning  locks  somebody writes\n                without any rest',
+    );
+    expect(fitLines('    indented by four, and longer than that', 30)).toBe(
+      '    indented by four, and\n    longer than that',
+    );
+  });
+
+  test('keeps whole what is to be copied', () => {
+    for (const line of ['  $ modelgate doctor --database data/webui.db', 'ORGANIZATION_NAME="Acme of the north"']) {
+      expect(fitLines(line, 20)).toBe(line);
+    }
+    expect(fitLines('Run `modelgate model allow gpt-4o --org acme` first.', 30)).toBe(
+      'Run\n`modelgate model allow gpt-4o --org acme`\nfirst.',
+    );
+  });
+
+  test('counts neither colours nor marks as columns, and wide letters as two', () => {
+    const red = (text: string): string => `\u001b[31m${text}\u001b[39m`;
+    expect(fitLines(`${red('problem')} and nothing else`, 27)).toBe(`${red('problem')} and nothing else`);
+    expect(fitLines('東京 東京 東京', 10)).toBe('東京 東京\n東京');
+  });
+
+  test.each([40, 60, 80])('of any text has no line above %i columns but those of one word', (columns) => {
+    const text = `The query ${'reads all rows, '.repeat(30)}because no index serves ${'x'.repeat(90)} it.`;
+    for (const line of fitLines(text, columns).split('\n')) {
+      expect(line.length <= columns || !line.trim().includes(' ')).toBe(true);
+    }
+    expect(fitLines(text, columns).split(/\s+/)).toEqual(text.split(/\s+/));
+  });
+});

@@ -215,14 +215,17 @@ describe('whoever sits at the terminal', () => {
       code: 2,
       stdout: '',
       stderr:
-        'modelgate: Nobody can be asked here, because this is no terminal: say --yes, or --dry-run to look at the difference. Nothing was changed.\n',
+        'modelgate: Not a terminal, so nobody can confirm. Add --yes, or --dry-run to look at the difference. Nothing was changed.\n',
     });
     const json = await sync(database, ['--json'], typing('y\n'));
-    expect(json).toMatchObject({ code: 2, stderr: expect.stringContaining('Nobody is asked with --json') as string });
+    expect(json).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('With --json nobody is asked, so nobody can confirm. Add --yes') as string,
+    });
     const held = await sync(database, ['--from', 'live', '--token-file', '-'], typing('y\n'));
     expect(held).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('standard input holds the token') as string,
+      stderr: expect.stringContaining('Standard input holds the token') as string,
     });
     expect(active(database)).not.toContain('new');
   });
@@ -284,12 +287,12 @@ describe('with --from live', () => {
       ['--from', 'live', '--url', 'http://127.0.0.1:9', '--token-file', 'webui.db'],
       'The file webui.db holds something else',
     ],
-    [['--from', 'live', '--url', 'ftp://backend'], 'Expected an address such as http://open-webui:8080.'],
-    [['--from', 'live', '--url', 'http://backend/path'], 'Expected scheme, host and port alone'],
-    [['--from', 'live', '--url', 'http://user:pass@backend'], 'Expected scheme, host and port alone'],
+    [['--from', 'live', '--url', 'ftp://backend'], 'expected an address such as http://open-webui:8080.'],
+    [['--from', 'live', '--url', 'http://backend/path'], 'expected scheme, host and port alone'],
+    [['--from', 'live', '--url', 'http://user:pass@backend'], 'expected scheme, host and port alone'],
     [['--url', 'http://backend'], '--url means nothing without --from live'],
     [['--token-file', 'key', '--from', 'config'], '--token-file means nothing without --from live'],
-    [['--from', 'elsewhere'], 'Allowed choices are table, config, live'],
+    [['--from', 'elsewhere'], 'expected one of table, config, live'],
   ])('%j is refused in a sentence', async (words, said) => {
     const database = filled();
     const result = await sync(database, [...words, '--yes'], { directory: database.directory });

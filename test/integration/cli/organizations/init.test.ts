@@ -186,7 +186,7 @@ describe('init on a file that is not what it should be ends with code 1 and a se
   test('where there is none, and makes none', async () => {
     using place = folder();
     expect(await tried(place.path)).toMatchObject({
-      code: 1,
+      code: 2,
       stderr: expect.stringContaining('There is no file at') as string,
     });
     expect(readdirSync(place.directory)).toEqual([]);

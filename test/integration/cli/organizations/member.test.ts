@@ -107,7 +107,7 @@ describe('member add', () => {
     [['add', '--all', 'ada', ...ORG], /not both/],
     [['add', 'ada', '--role', '', ...ORG], /--role needs a word/],
     [['add', 'ada', '--org', ''], /Which organization\?/],
-    [['remove', ...ORG], /missing required argument/],
+    [['remove', ...ORG], /<users> is missing\./],
   ])('%j is wrong use: code 2', async (words, said) => {
     expect(await member(people(), words)).toMatchObject({
       code: 2,

