@@ -11,9 +11,10 @@ import type { BugReport } from './cli/terminal.ts';
 // Half of a start is reading TypeScript. What was read is kept beside the libraries, and not where Node would, in a
 // folder for temporary files that others may write to. Where it cannot be kept, nothing but time is lost.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/modelgate', import.meta.url)));
-const [{ runCommandLine }, { StopSignal, stoppedBy }] = await Promise.all([
+const [{ runCommandLine }, { StopSignal, stoppedBy }, { invocationOf }] = await Promise.all([
   import('./cli/program.ts'),
   import('./cli/terminal.ts'),
+  import('./cli/advised.ts'),
 ]);
 
 const stopping = new AbortController();
@@ -61,6 +62,7 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   stop: stopping.signal,
   onHangUp: (action) => (hangUp = action),
   onBug: (report) => (reportBug = report),
+  given: { invocation: invocationOf(process.argv[1] ?? '', process.env['npm_command']), options: '' },
 });
 const isCut = stopping.signal.aborted && exitCode !== 0;
 const written = (stream: NodeJS.WriteStream): Promise<unknown> =>

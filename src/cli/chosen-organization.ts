@@ -35,7 +35,7 @@ export function chooseOrganization(
   const id = org ?? organization?.id;
   if (id === undefined || id === '') {
     throw new CommandFailure(
-      `Which organization? Name it with ${word}, or set OPENROUTER_EXTERNAL_USER and ORGANIZATION_NAME. \`modelgate org list\` shows them.`,
+      `Which organization? Name it with ${word}, or set OPENROUTER_EXTERNAL_USER and ORGANIZATION_NAME. To see them: \`modelgate org list\``,
       EXIT.misused,
     );
   }

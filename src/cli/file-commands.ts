@@ -3,7 +3,7 @@ import type { BackupOptions } from './copies/backup.ts';
 import type { MaintainOptions } from './copies/maintain.ts';
 import type { RestoreOptions } from './copies/restore.ts';
 import type { CommandLine } from './words.ts';
-import { onDatabase, toDuration } from './words.ts';
+import { onDatabase, toRetention } from './words.ts';
 
 /** Adds `backup`, `restore`, `maintain`. */
 export function addFileCommands(parts: CommandLine): void {
@@ -23,7 +23,11 @@ function addBackup({ program, terminal, exitWith }: CommandLine): void {
         'age is what the name says, the new one always stays, and where anything fails nothing is deleted.',
     )
     .argument('<dir>', 'folder for backups; made where it is missing')
-    .option('--keep <time>', 'afterwards delete backups of this folder that are older, such as 30d', toDuration);
+    .option(
+      '--keep <time>',
+      'afterwards delete backups of this folder that are older, such as 30d; at least 1d',
+      toRetention,
+    );
   onDatabase(command, 'modelgate backup /backups/mai --keep 30d --database data/webui.db').action(
     async (directory: string, options: BackupOptions) => {
       const { backup } = await import('./copies/backup.ts');

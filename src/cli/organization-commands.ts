@@ -2,11 +2,10 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { ModelSyncOptions } from './catalogue/model-sync.ts';
-import type { OrganizationOptions } from './chosen-organization.ts';
 import type { InitOptions } from './organizations/init.ts';
 import type { MemberAddOptions, MemberListOptions, MemberRemoveOptions } from './organizations/member.ts';
 import type { MigrateOptions } from './organizations/migrate.ts';
-import type { ModelDenyOptions, ModelListOptions } from './organizations/model.ts';
+import type { ModelAllowOptions, ModelDenyOptions, ModelListOptions } from './organizations/model.ts';
 import type { CommandLine, DatabaseOptions } from './words.ts';
 import { onDatabase, toOrigin, withExamples } from './words.ts';
 
@@ -122,8 +121,9 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
   )
     .argument('[users...]', 'ids or e-mail addresses')
     .option('--all', 'every user who is neither pending nor banned')
-    .option('--role <role>', 'role in the organization, which the gate does not look at (default: member for new ones)')
-    .option('--create', CREATE);
+    .option('--role <role>', 'member or admin, which the gate does not look at (default: member for new ones)')
+    .option('--create', CREATE)
+    .option('--as-is', 'take a role of another name');
   onDatabase(
     add,
     'modelgate member add alice@example.com --org mai_client_acme',
@@ -174,12 +174,13 @@ function addModel({ program, terminal, exitWith }: CommandLine): void {
       ),
   )
     .argument('<models...>', 'ids as the backend spells them; a * at the end allows every id with this beginning')
-    .option('--create', CREATE);
+    .option('--create', CREATE)
+    .option('--as-is', 'take ids that look like mistakes: spaces at an end, quotes, a list, an address');
   onDatabase(
     allow,
     'modelgate model allow openai/gpt-4o --org mai_client_acme',
     "modelgate model allow 'mistral/*' --org mai_client_acme",
-  ).action(async (models: string[], options: OrganizationOptions) => {
+  ).action(async (models: string[], options: ModelAllowOptions) => {
     const { allowModels } = await import('./organizations/model.ts');
     exitWith(await allowModels(models, options, terminal));
   });

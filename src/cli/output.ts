@@ -3,6 +3,7 @@
  * database is made harmless first: it must neither steer the terminal nor break a line.
  */
 import { styleText } from 'node:util';
+import { quoted } from '../operations/quoted.ts';
 import type { Terminal } from './terminal.ts';
 import { widthOf } from './text-width.ts';
 
@@ -29,10 +30,15 @@ export function printable(text: string, shortened = true): string {
   return shortened && plain.length > LONGEST_CELL ? `${plain.slice(0, LONGEST_CELL - 1)}…` : plain;
 }
 
+/** Two ids that differ in what nobody sees must not look the same. */
+const isSeenWhole = (text: string): boolean =>
+  text.trim() === text && (PLAIN.test(text) || text.search(UNPRINTABLE) < 0);
+
 function shown(cell: Cell): string {
   if (cell === null || cell === undefined) return '-';
   if (typeof cell === 'boolean') return cell ? 'yes' : 'no';
-  return typeof cell === 'number' ? String(cell) : printable(cell);
+  if (typeof cell === 'number') return String(cell);
+  return isSeenWhole(cell) ? printable(cell) : quoted(cell);
 }
 
 /** @returns the value as JSON, one document that ends with a newline */

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import manifest from '../../package.json' with { type: 'json' };
 import type { FailureCode } from '../operations/failure.ts';
 import { OperationFailure } from '../operations/failure.ts';
+import { shellCommand } from '../operations/shell-words.ts';
 import { addFileCommands } from './file-commands.ts';
 import { addGateCommands } from './gate-commands.ts';
 import { addHelp } from './help.ts';
@@ -11,8 +12,9 @@ import { describeMisuse } from './misuse.ts';
 import { addOrganizationCommands } from './organization-commands.ts';
 import { asJson, printable, toErrorJson } from './output.ts';
 import type { Terminal } from './terminal.ts';
-import { CommandFailure, EXIT, say, stoppedBy } from './terminal.ts';
+import { CommandFailure, EXIT, givenOf, say, stoppedBy } from './terminal.ts';
 import { fitLines } from './text-width.ts';
+import type { DatabaseOptions } from './words.ts';
 
 const VERSION: string = manifest.version;
 
@@ -30,8 +32,10 @@ async function runWords(words: readonly string[], outer: Terminal): Promise<numb
     output.isEmpty = false;
     outer.write(text);
   };
-  const terminal = fitToScreen({ ...outer, write }, words);
-  const program = createProgram(terminal, (code) => (exitCode = code));
+  const terminal: { -readonly [K in keyof Terminal]: Terminal[K] } = fitToScreen({ ...outer, write }, words);
+  const program = createProgram(terminal, (code) => (exitCode = code)).hook('preAction', (_, called) => {
+    terminal.given = { ...givenOf(outer), options: repeatedOptions(called.opts()) };
+  });
   try {
     await program.parseAsync([...words], { from: 'user' });
     return exitCode;
@@ -70,7 +74,15 @@ function toFailure(error: unknown, terminal: Terminal): Failure | undefined {
 
 /** A file that is not there was named wrongly, as a folder in its place would be. */
 const exitCodeOf = (error: CommandFailure | OperationFailure): number =>
-  error instanceof CommandFailure ? error.exitCode : error.code === 'no_such_file' ? EXIT.misused : EXIT.failed;
+  error instanceof CommandFailure ? error.exitCode : MISUSES.has(error.code) ? EXIT.misused : EXIT.failed;
+
+const MISUSES: ReadonlySet<FailureCode> = new Set(['misused', 'no_such_file']);
+
+/** @returns what an advised command must repeat, so that it is about the same file */
+const repeatedOptions = ({ database, config }: DatabaseOptions): string =>
+  [...(database === undefined ? [] : ['--database', database]), ...(config === undefined ? [] : ['--config', config])]
+    .map((word) => ` ${shellCommand(word)}`)
+    .join('');
 
 /** A path on the command line or a name in the database may carry anything; only our own line ends stay. */
 const harmless = (sentences: string): string =>

@@ -1,6 +1,8 @@
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import type { FailureCode } from '../operations/failure.ts';
+import type { Given } from './advised.ts';
+import { laidOut } from './advised.ts';
 
 /** What a command may touch of its process, handed in by `main.ts`. */
 export interface Terminal {
@@ -18,10 +20,19 @@ export interface Terminal {
   onHangUp(action: () => void): void;
   /** From now on, what nobody has caught goes here; when a fatal one has been reported, the process ends. */
   onBug(report: BugReport): void;
+  /** How the command was called; absent: as `modelgate`, with nothing that advised commands must repeat. */
+  readonly given?: Given;
 }
 
 /** One sentence for whoever runs the command, on standard error: standard output may be a file. */
-export const say = ({ writeError }: Terminal, sentence: string): void => writeError(`modelgate: ${sentence}\n`);
+export const say = (terminal: Terminal, sentence: string): void =>
+  terminal.writeError(`modelgate: ${laidOut(sentence, givenOf(terminal))}\n`);
+
+/** For standard output: text whose commands stand in lines of their own. */
+export const tell = (terminal: Terminal, text: string): void => terminal.write(laidOut(text, givenOf(terminal)));
+
+/** What advised commands are completed with. */
+export const givenOf = ({ given = { invocation: 'modelgate', options: '' } }: Terminal): Given => given;
 
 /** Whether somebody looks: colours and progress are for eyes, and in a file they are dirt. */
 export interface Screen {

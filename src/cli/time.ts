@@ -1,5 +1,7 @@
 /** Moments and spans of time as they are shown: the backend and our tables keep seconds, we measure milliseconds. */
 
+import { counted } from './output.ts';
+
 /** Furthest moment that a `Date` can hold (ECMA-262 21.4.1.1), in seconds. */
 const LAST_SECOND = 8.64e12;
 
@@ -15,14 +17,14 @@ export const toSeconds = (milliseconds: number): number => Number((milliseconds 
 /** `24.1 s` */
 export const inSeconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;
 
-/** `30 d`, `12 h`: the largest unit that divides it. */
+/** `30 days`, `12 hours`: the largest unit that divides it. */
 export function asDuration(milliseconds: number): string {
   const units = [
-    ['d', 86_400_000],
-    ['h', 3_600_000],
-    ['m', 60_000],
-    ['s', 1_000],
+    ['day', 86_400_000],
+    ['hour', 3_600_000],
+    ['minute', 60_000],
+    ['second', 1_000],
   ] as const;
-  const [unit, scale] = units.find(([, size]) => milliseconds >= size && milliseconds % size === 0) ?? ['ms', 1];
-  return `${milliseconds / scale} ${unit}`;
+  const [unit, scale] = units.find(([, size]) => milliseconds % size === 0) ?? ['millisecond', 1];
+  return counted(milliseconds / scale, unit);
 }

@@ -42,7 +42,8 @@ export function withExamples(command: Command, ...examples: readonly string[]): 
   return command.addHelpText('after', `\nExample${examples.length === 1 ? '' : 's'}:${lines}`);
 }
 
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const DAY_MS = 86_400_000;
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: DAY_MS };
 
 /** @returns milliseconds */
 export function toDuration(text: string): number {
@@ -56,6 +57,13 @@ export function toDuration(text: string): number {
     );
   }
   return Number(count) * scale;
+}
+
+/** @returns milliseconds, at least a day: less would delete the backups of today */
+export function toRetention(text: string): number {
+  const milliseconds = toDuration(text);
+  if (milliseconds >= DAY_MS) return milliseconds;
+  throw new InvalidArgumentError('Expected a day or more, such as 1d or 30d.');
 }
 
 /** @returns a parser of whole numbers within bounds */

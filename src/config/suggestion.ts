@@ -1,4 +1,5 @@
 /** "Did you mean …": the known name that a mistyped one was most likely meant to be. Pure. */
+import { editDistance, editsWorth } from '../nearest.ts';
 
 const LONGEST_NAME = 80;
 
@@ -14,19 +15,5 @@ export function suggest(name: string, known: readonly string[]): string | undefi
     const distance = contained ? 1 : editDistance(wanted, candidate);
     if (best === undefined || distance < best.distance) best = { name: candidate, distance };
   }
-  return best !== undefined && best.distance <= Math.min(3, Math.ceil(letters.length / 2.5)) ? best.name : undefined;
-}
-
-/** Levenshtein's distance, one row at a time. */
-function editDistance(left: string, right: string): number {
-  let row = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (const [i, letter] of Array.from(left).entries()) {
-    const next = [i + 1];
-    for (const [j, other] of Array.from(right).entries()) {
-      const replaced = (row[j] ?? 0) + (letter === other ? 0 : 1);
-      next.push(Math.min(replaced, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[right.length] ?? 0;
+  return best !== undefined && best.distance <= editsWorth(letters.length) ? best.name : undefined;
 }

@@ -78,7 +78,7 @@ async function attempting<T>(
   let warned = false;
   const warnOnce = (opened: Connection): void => {
     const doubt = warned ? undefined : doubtAbout(readBackendRelease(opened));
-    if (doubt !== undefined) patience.say(`Take care: ${doubt}. A backup first: modelgate backup DIR.`);
+    if (doubt !== undefined) patience.say(`Take care: ${doubt}. A backup first: \`modelgate backup DIR\``);
     warned = true;
   };
   try {
@@ -150,6 +150,6 @@ export function requireTables(path: string, { backendReady, problem, hasUserTabl
   }
   if (needed === 'backend' || problem === undefined) return;
   throw new OperationFailure(
-    `${path} cannot be used yet: ${problem}. Run \`modelgate init\` first, or \`modelgate migrate\` to take everybody along.`,
+    `${path} cannot be used yet: ${problem}. To make what is missing: \`modelgate init\` To take everybody along too: \`modelgate migrate --org ID --name NAME\``,
   );
 }

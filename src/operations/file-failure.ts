@@ -64,7 +64,7 @@ const SENTENCES: readonly (readonly [prefix: string, what: string, remedy: strin
   ['SQLITE_PERM', 'may not be opened', `${whoRuns}; run it as the owner of the file and its folder.`],
   ['SQLITE_CANTOPEN', 'cannot be opened', `${whoRuns}; the file, its -wal and -shm and its folder must be open to it.`],
   ['SQLITE_NOTADB', 'is not a SQLite database', 'Name the webui.db of the backend with --database or DATABASE_URL.'],
-  ['SQLITE_CORRUPT', 'is damaged', 'Keep a copy of it, then bring back a backup: modelgate restore FILE.'],
+  ['SQLITE_CORRUPT', 'is damaged', 'Keep a copy of it, then bring back a backup: `modelgate restore FILE`'],
   ['SQLITE_IOERR', 'cannot be read or written: the file system reports an error', 'Look into the log of the system.'],
   ['SQLITE_TOOBIG', 'cannot hold a value that long', 'Shorten it.'],
   ['ENOSPC', 'cannot be written: the disk is full', 'Free some space first.'],

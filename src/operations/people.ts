@@ -1,4 +1,5 @@
 /** Whom an operator means by an id or an e-mail address. */
+import { nearest } from '../nearest.ts';
 import type { Connection } from '../store/database.ts';
 import { OperationFailure } from './failure.ts';
 import { quoted } from './quoted.ts';
@@ -25,18 +26,21 @@ export function createPersonFinder(connection: Connection): (idOrEmail: string) 
     if (exact !== undefined) return exact;
     const [one, other] = byEmail.all(idOrEmail);
     if (one === undefined) {
-      throw new OperationFailure(
-        `The backend knows no user with the id or e-mail address ${quoted(idOrEmail)}. Nothing was changed. \`modelgate member list\` shows those of an organization.`,
-        { code: 'no_such_user' },
-      );
+      throw new OperationFailure(unknownPerson(connection, idOrEmail), { code: 'no_such_user' });
     }
     if (other !== undefined) {
-      throw new OperationFailure(
-        `Several users have the e-mail address ${quoted(idOrEmail)}. Nothing was changed. Give the id of one.`,
-      );
+      throw new OperationFailure(`Several users have the e-mail address ${quoted(idOrEmail)}: give the id of one.`);
     }
     return one;
   };
+}
+
+/** @returns a sentence or two: nobody has this id or address, and who may be meant */
+export function unknownPerson(connection: Connection, typed: string): string {
+  const addresses = connection.prepare<[], string>(`SELECT email FROM "user" WHERE typeof(email) = 'text'`).pluck();
+  const meant = nearest(typed, addresses.iterate());
+  const hint = meant === undefined ? '' : ` Did you mean ${meant}?`;
+  return `The backend knows no user with the id or e-mail address ${quoted(typed)}.${hint}`;
 }
 
 /** What was found by an id or e-mail address. */

@@ -2,9 +2,9 @@
 
 /** Nothing that bash, zsh or dash would change. */
 const PLAIN = /^[\w@%+=:,./-]+$/;
-/** What a terminal must not be shown, or would not show. */
+/** What a terminal must not be shown, or would not show; and the backtick, which ends a command inside of a sentence. */
 const HIDDEN =
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|[\u{e0000}-\u{e0fff}]/gu;
+  /[\u0000-\u001f`\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|[\u{e0000}-\u{e0fff}]/gu;
 /** A longer word helps nobody who reads. */
 const LONGEST_WORD = 300;
 

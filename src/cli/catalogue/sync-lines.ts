@@ -32,14 +32,18 @@ const MARKS = {
   allow: { sign: '+', colour: 'green', meaning: '' },
   switchOn: { sign: '~', colour: 'green', meaning: 'switched on again' },
   switchOff: { sign: '-', colour: 'red', meaning: '' },
-  staysOff: { sign: ' ', colour: 'dim', meaning: 'was switched off, and stays off without --switch-on' },
-  covered: { sign: ' ', colour: 'dim', meaning: '' },
-  notInCatalogue: { sign: ' ', colour: 'dim', meaning: 'is not in the catalogue, and stays on without --remove' },
-  uncertain: { sign: ' ', colour: 'dim', meaning: 'is not in the catalogue, which may be incomplete: stays on' },
+  staysOff: { sign: '=', colour: 'dim', meaning: 'off, and stays off (--switch-on would switch it on)' },
+  covered: { sign: '=', colour: 'dim', meaning: '' },
+  notInCatalogue: {
+    sign: '=',
+    colour: 'dim',
+    meaning: 'not in the catalogue; stays on (--remove would switch it off)',
+  },
+  uncertain: { sign: '=', colour: 'dim', meaning: 'not in the catalogue, which may be incomplete; stays on' },
 } as const satisfies Record<string, Mark>;
 
 function line(terminal: Terminal, { sign, colour, meaning }: Mark, id: string, said = meaning): string {
-  const text = `${sign} ${printable(id)}${said === '' ? '' : `  (${said})`}`;
+  const text = `${sign} ${printable(id)}${said === '' ? '' : `  ${said}`}`;
   return `${emphasize(terminal, colour, text)}\n`;
 }
 
@@ -94,7 +98,7 @@ const LEFT_OUT: Readonly<Record<LeftOut, readonly [one: string, many: string, re
   arena: [
     'arena model',
     'arena models',
-    ', because an arena picks any of its members; `modelgate model allow ID` allows it all the same',
+    ', because an arena picks any of its members; to allow it all the same: `modelgate model allow ID`',
   ],
   switched_off: ['model that is switched off in the backend', 'models that are switched off in the backend', ''],
   unusable: [
@@ -105,12 +109,12 @@ const LEFT_OUT: Readonly<Record<LeftOut, readonly [one: string, many: string, re
   of_user: [
     'model that a user who is no admin has made',
     'models that users who are no admins have made',
-    '; `modelgate model allow ID` allows one all the same',
+    '; to allow one all the same: `modelgate model allow ID`',
   ],
   of_organization: [
     'private preset of another organization',
     'private presets of other organizations',
-    '; `modelgate model allow ID` allows one all the same',
+    '; to allow one all the same: `modelgate model allow ID`',
   ],
 };
 

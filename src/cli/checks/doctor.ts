@@ -5,6 +5,8 @@ import { ORDINARY_TRIAL } from '../../operations/checks/locks.ts';
 import { OperationFailure } from '../../operations/failure.ts';
 import type { UserExplanation } from '../../operations/reports/explanation.ts';
 import { explainUser } from '../../operations/reports/explanation.ts';
+import type { Given } from '../advised.ts';
+import { inPlace, laidOut } from '../advised.ts';
 import { operationOn } from '../configured.ts';
 import type { Cell, Emphasis } from '../output.ts';
 import { asJson, asRows, counted, emphasize, printable, toErrorJson } from '../output.ts';
@@ -14,7 +16,7 @@ import { toPolicySettings, unenforced } from '../reports/explain.ts';
 import type { EnrolmentJson, MembershipJson } from '../reports/standing-lines.ts';
 import { describeStanding, enrollingOf, toEnrolmentJson, toMembershipsJson } from '../reports/standing-lines.ts';
 import type { Terminal } from '../terminal.ts';
-import { EXIT } from '../terminal.ts';
+import { EXIT, givenOf, tell } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
 import { readDoctorSettings } from './doctor-settings.ts';
 
@@ -70,15 +72,17 @@ export async function doctor(options: DoctorOptions, terminal: Terminal): Promis
   const policy = { ...store.policy, enrolling: enrollingOf(store.organization) };
   const asked = named === undefined ? null : await ask(() => explainUser(operation, named, policy));
   if (options.json === true) {
-    const user = asked === null || 'failure' in asked ? null : toUserReport(asked, store.policy);
+    const given = givenOf(terminal);
+    const user = asked === null || 'failure' in asked ? null : toUserReport(asked, store.policy, given);
     const database = store.database.path;
-    const found = { database, problems, warnings, not_checked: unchecked, checks, user } satisfies DoctorReport;
+    const pasted = checks.map((check) => pasteable(check, given));
+    const found = { database, problems, warnings, not_checked: unchecked, checks: pasted, user } satisfies DoctorReport;
     const error = asked !== null && 'failure' in asked ? { error: toErrorJson(asked.failure) } : {};
     terminal.write(asJson({ ...found, ...error }));
   } else {
     terminal.write(checks.map((finding) => describeFinding(terminal, finding)).join(''));
     terminal.write(`\n${summary(problems, warnings, unchecked)}\n`);
-    if (asked !== null && !('failure' in asked)) terminal.write(`\n${describeUser(asked, store.policy)}`);
+    if (asked !== null && !('failure' in asked)) tell(terminal, `\n${describeUser(asked, store.policy)}`);
   }
   if (asked !== null && 'failure' in asked) throw asked.failure;
   return problems > 0 ? EXIT.failed : EXIT.done;
@@ -118,10 +122,14 @@ const COLOURS: Record<Status, Emphasis> = { ok: 'green', warning: 'yellow', prob
 const MARK_WIDTH = 'problem'.length;
 const NAME_WIDTH = 'version counter'.length;
 
+const INDENT = ' '.repeat(MARK_WIDTH + NAME_WIDTH + 4);
+
 function describeFinding(terminal: Terminal, { name, status, finding, remedy }: Finding): string {
   const mark = emphasize(terminal, COLOURS[status], status.padEnd(MARK_WIDTH));
   const line = `${mark}  ${name.padEnd(NAME_WIDTH)}  ${printable(finding, false)}\n`;
-  return remedy === null ? line : `${line}${' '.repeat(MARK_WIDTH + NAME_WIDTH + 4)}→ ${printable(remedy, false)}\n`;
+  if (remedy === null) return line;
+  const indented = laidOut(printable(remedy, false), givenOf(terminal)).replaceAll('\n', `\n${INDENT}`);
+  return `${line}${INDENT}→ ${indented.trimStart()}\n`;
 }
 
 function summary(problems: number, warnings: number, unchecked: number): string {
@@ -135,12 +143,21 @@ function summary(problems: number, warnings: number, unchecked: number): string 
 
 type Policy = Parameters<typeof toPolicySettings>[0];
 
-function toUserReport({ person, user, standings, enrolment, advice }: UserExplanation, policy: Policy): UserReport {
+const pasteable = ({ remedy, ...finding }: Finding, given: Given): Finding => ({
+  ...finding,
+  remedy: remedy === null ? null : inPlace(remedy, given),
+});
+
+function toUserReport(
+  { person, user, standings, enrolment, advice }: UserExplanation,
+  policy: Policy,
+  given: Given,
+): UserReport {
   return {
     id: user.id,
     email: person.email,
     role: user.role,
-    advice,
+    advice: inPlace(advice, given),
     memberships: toMembershipsJson(standings),
     enrolment: toEnrolmentJson(enrolment),
     settings: toPolicySettings(policy),

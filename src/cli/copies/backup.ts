@@ -72,9 +72,9 @@ function describe(
   if (madeDirectory) rows.push(['folder', 'made, for this user alone']);
   if (keepMs !== undefined) {
     rows.push([
-      'deleted',
+      deleted.length === 0 ? 'older' : 'deleted',
       deleted.length === 0
-        ? `nothing: no other backup is older than ${asDuration(keepMs)}`
+        ? `none: nothing is older than ${asDuration(keepMs)}`
         : `${counted(deleted.length, 'backup')} older than ${asDuration(keepMs)}:`,
     ]);
     rows.push(...deleted.map((old) => ['', old] as const));

@@ -5,7 +5,7 @@ import { maintain as maintainFile } from '../../operations/copies/maintenance.ts
 import { configureOperation } from '../configured.ts';
 import { asJson, asTable, counted, printable } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
-import { EXIT, say } from '../terminal.ts';
+import { EXIT, say, tell } from '../terminal.ts';
 import { inSeconds, toSeconds } from '../time.ts';
 import type { DatabaseOptions } from '../words.ts';
 
@@ -25,9 +25,8 @@ export async function maintain(options: MaintainOptions, terminal: Terminal): Pr
     onStep: (step) => say(terminal, SENTENCES[step]),
   });
   const elapsedMs = performance.now() - started;
-  terminal.write(
-    options.json === true ? asJson(toJson(done, options, elapsedMs)) : describe(terminal, done, options, elapsedMs),
-  );
+  if (options.json === true) terminal.write(asJson(toJson(done, options, elapsedMs)));
+  else tell(terminal, describe(terminal, done, options, elapsedMs));
   if (done.checkpoint?.busy !== true) return EXIT.done;
   say(terminal, describeBusy(done.checkpoint));
   return EXIT.failed;
@@ -68,7 +67,7 @@ function describe(
   ];
   const hint =
     !vacuum && after.freeBytes > after.bytes / 4
-      ? 'More than a quarter of the file is gaps: modelgate maintain --vacuum gives them back to the disk.\n'
+      ? 'More than a quarter of the file is gaps. To give them back to the disk: `modelgate maintain --vacuum`\n'
       : '';
   return `${table}\n${did.join(', ')} in ${inSeconds(elapsedMs)}; journal mode ${printable(journalMode)}, untouched\n${hint}`;
 }

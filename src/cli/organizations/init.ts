@@ -2,11 +2,12 @@
 import type { StoreConfig } from '../../config/parse.ts';
 import type { InitializedFile, InitializedObject } from '../../operations/organizations/initialization.ts';
 import { initializeBackend } from '../../operations/organizations/initialization.ts';
+import { shellCommand } from '../../operations/shell-words.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
 import { asJson, asTable, counted, printable } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { CommandFailure, EXIT, say, tell } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
 import { describeNotLinked } from './not-linked.ts';
 
@@ -22,8 +23,9 @@ export interface InitOptions extends DatabaseOptions {
 export async function init(options: InitOptions, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const organization = chooseNewOrganization(config, options);
-  const done = await initializeBackend(operation, organization);
-  terminal.write(options.json === true ? asJson(toJson(done, organization)) : describe(terminal, done, organization));
+  const done = await initializeBackend(operation, organization, organization?.id === config.organization?.id);
+  if (options.json === true) terminal.write(asJson(toJson(done, organization)));
+  else tell(terminal, describe(terminal, done, organization));
   const failed = done.objects.filter(({ state }) => state === 'failed');
   if (failed.length > 0) {
     say(
@@ -103,7 +105,7 @@ function describeLinks(
     usersElsewhere === 0
       ? []
       : [
-          `${counted(usersElsewhere, 'user')} not linked, because another organization has a row of theirs; modelgate member add --all adds everybody`,
+          `${counted(usersElsewhere, 'user')} not linked, because another organization has a row of theirs. To add everybody: \`${shellCommand('modelgate', 'member', 'add', '--all', '--org', id)}\``,
         ];
   const leftOut = [...elsewhere, ...describeNotLinked(modelsLeftOut)].map((sentence) => `${sentence}.`);
   return [links, ...leftOut].join('\n');

@@ -8,6 +8,8 @@ import {
   removeMembers as removeNamed,
 } from '../../operations/organizations/members.ts';
 import type { ChosenOrganization } from '../../operations/organizations/organizations.ts';
+import { nearest } from '../../nearest.ts';
+import { quoted } from '../../operations/quoted.ts';
 import type { OrganizationOptions } from '../chosen-organization.ts';
 import { configureOrganization } from '../chosen-organization.ts';
 import { asJson, asTable, counted, printable } from '../output.ts';
@@ -21,7 +23,11 @@ import { warnOfEnrolment, warnOfOrganization, warnOfReturn } from './organizatio
 export interface MemberAddOptions extends OrganizationOptions {
   readonly all?: boolean;
   readonly role?: string;
+  /** A role that nobody else knows is meant. */
+  readonly asIs?: boolean;
 }
+
+const ROLES = ['member', 'admin'];
 
 /**
  * @param users ids or e-mail addresses
@@ -39,7 +45,7 @@ export async function addMembers(
       EXIT.misused,
     );
   }
-  if (role === '') throw new CommandFailure('--role needs a word, such as member or admin.', EXIT.misused);
+  requireRole(options);
   const { config, operation, chosen } = configureOrganization(options, terminal);
   if (all) {
     const progress = createProgress(terminal, `Adding to ${printable(chosen.id)}`, 'user');
@@ -58,6 +64,16 @@ export async function addMembers(
   warnOfOrganization(terminal, chosen, added);
   warnOfEnrolment(terminal, config, chosen, added);
   return EXIT.done;
+}
+
+/** @throws CommandFailure with exit code 2 where nothing that the guide or mAI knows is named */
+function requireRole({ role, asIs = false }: MemberAddOptions): void {
+  if (role === undefined || ROLES.includes(role) || (asIs && role !== '')) return;
+  const meant = nearest(role, ROLES);
+  throw new CommandFailure(
+    `${quoted(role)} is no role in an organization: member and admin are. Nobody was added.${meant === undefined ? '' : ` Did you mean ${meant}?`}${role === '' ? '' : ' --as-is writes it all the same.'}`,
+    EXIT.misused,
+  );
 }
 
 const everybodyToJson = (
@@ -82,17 +98,18 @@ const OUTCOMES = {
   added: 'added',
   restored: 'switched on again',
   unchanged: 'is a member already',
-  role_changed: 'has another role now',
+  role_changed: 'is a member already',
   switched_off: 'switched off',
   off_already: 'was switched off already',
   deleted: 'deleted',
   absent: 'is no member',
 } as const;
 
-const changeToJson = ({ id, person, outcome }: MemberChange<Outcome>): unknown => ({
+const changeToJson = ({ id, person, outcome, roles }: MemberChange<Outcome>): unknown => ({
   id,
   email: person?.email ?? null,
   outcome,
+  ...(roles === undefined ? {} : { role: { before: roles[0], after: roles[1] } }),
 });
 
 const describeChanges = (
@@ -103,8 +120,13 @@ const describeChanges = (
   asTable(
     terminal,
     ['user', 'e-mail', 'organization', 'result'],
-    changes.map((change) => [change.id, change.person?.email, id, OUTCOMES[change.outcome]]),
+    changes.map((change) => [change.id, change.person?.email, id, describeOutcome(change)]),
   );
+
+const describeOutcome = ({ outcome, roles }: MemberChange<Outcome>): string =>
+  roles === undefined
+    ? OUTCOMES[outcome]
+    : `${OUTCOMES[outcome]}, role: ${roles[0] === '' ? 'none' : roles[0]} → ${roles[1]}`;
 
 export interface MemberRemoveOptions extends OrganizationOptions {
   readonly purge?: boolean;

@@ -13,7 +13,7 @@ import { createStepProgress } from '../copies/step-progress.ts';
 import { asLines, asJson, counted, printable } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
-import { EXIT, say } from '../terminal.ts';
+import { EXIT, say, tell } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
 import { environmentLines, requireEnvironmentValues } from './environment-lines.ts';
 import { describePlan } from './migration-words.ts';
@@ -29,14 +29,15 @@ export interface MigrateOptions extends DatabaseOptions {
 export async function migrate(options: MigrateOptions, terminal: Terminal): Promise<number> {
   const organization = { id: options.org, name: options.name };
   requireEnvironmentValues(organization);
-  const { operation } = configureOperation(options, terminal);
+  const { config, operation } = configureOperation(options, terminal);
   const print = (outcome: Outcome): number => {
-    terminal.write(options.json === true ? asJson(toJson(outcome, organization)) : describe(outcome, organization));
+    if (options.json === true) terminal.write(asJson(toJson(outcome, organization)));
+    else tell(terminal, describe(outcome, organization));
     warn(terminal, outcome, organization);
     return EXIT.done;
   };
 
-  const plan = await planMigration(operation, organization);
+  const plan = await planMigration(operation, organization, organization.id === config.organization?.id);
   if (options.dryRun === true || !isNeeded(plan)) return print({ plan, dryRun: options.dryRun === true });
   const backup = await backUp();
   const progress = createProgress(terminal, 'linking', 'row');
@@ -93,13 +94,13 @@ function warn(terminal: Terminal, { plan, backup, result }: Outcome, { id }: Org
   if (users > 0) {
     say(
       terminal,
-      `${counted(users, 'user')} could not be linked, because the id that the guide makes for the row belongs to another row. \`modelgate member add\` finds them another id.`,
+      `${counted(users, 'user')} could not be linked, because the id that the guide makes for the row belongs to another row. With another id: \`modelgate member add USER --org ORGANIZATION\``,
     );
   }
   if (models > 0) {
     say(
       terminal,
-      `${counted(models, 'model')} could not be linked, because the id that the guide makes for the row belongs to another row. \`modelgate model allow\` finds them another id.`,
+      `${counted(models, 'model')} could not be linked, because the id that the guide makes for the row belongs to another row. With another id: \`modelgate model allow ID --org ORGANIZATION\``,
     );
   }
   if (plan.switchedOff) {

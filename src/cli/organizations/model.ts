@@ -1,22 +1,24 @@
 /** `modelgate model allow`, `deny` and `list`: what an organization grants. */
-import { suggest } from '../../config/suggestion.ts';
 import type { GrantRow } from '../../operations/organizations/grant-list.ts';
 import { listGrants } from '../../operations/organizations/grant-list.ts';
 import type { AllowedModel, AllowedModels, DeniedModel } from '../../operations/organizations/grants.ts';
-import {
-  allowModels as allowPatterns,
-  denyModels as denyPatterns,
-  whyImpossible,
-} from '../../operations/organizations/grants.ts';
-import { describeProblems } from '../../operations/problems.ts';
+import { allowModels as allowPatterns, denyModels as denyPatterns } from '../../operations/organizations/grants.ts';
+import { closestModel } from '../../operations/organizations/known-models.ts';
+import type { ChosenOrganization } from '../../operations/organizations/organizations.ts';
 import { quoted, quotedFew } from '../../operations/quoted.ts';
+import { shellCommand } from '../../operations/shell-words.ts';
 import type { OrganizationOptions } from '../chosen-organization.ts';
 import { configureOrganization } from '../chosen-organization.ts';
 import { asJson, asTable, counted } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { EXIT, say } from '../terminal.ts';
 import { counts, describeObstacles } from './obstacles.ts';
 import { warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+
+export interface ModelAllowOptions extends OrganizationOptions {
+  /** Ids that look like mistakes are meant. */
+  readonly asIs?: boolean;
+}
 
 /**
  * @param patterns ids, or beginnings of ids with a `*` after them
@@ -24,15 +26,11 @@ import { warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
  */
 export async function allowModels(
   patterns: readonly string[],
-  options: OrganizationOptions,
+  options: ModelAllowOptions,
   terminal: Terminal,
 ): Promise<number> {
-  const impossible = patterns.flatMap((pattern) => whyImpossible(pattern) ?? []);
-  if (impossible.length > 0) {
-    throw new CommandFailure(describeProblems(impossible, 'Nothing was allowed.'), EXIT.misused);
-  }
   const { operation, chosen } = configureOrganization(options, terminal);
-  const allowed = await allowPatterns(operation, chosen, patterns);
+  const allowed = await allowPatterns(operation, chosen, patterns, options);
   terminal.write(
     options.json === true
       ? asJson({
@@ -51,7 +49,7 @@ export async function allowModels(
           allowed.models.map(({ pattern, outcome }) => [pattern, kindOf(pattern), chosen.id, OUTCOMES[outcome]]),
         ),
   );
-  warnOfUnknown(terminal, allowed);
+  warnOfUnknown(terminal, chosen, allowed);
   warnOfOrganization(terminal, chosen, allowed);
   return EXIT.done;
 }
@@ -69,24 +67,24 @@ const OUTCOMES = {
 } as const;
 
 /** An id that the file does not know is the usual case with a provider, and a misspelt one looks just the same. */
-function warnOfUnknown(terminal: Terminal, { models, known }: AllowedModels): void {
+function warnOfUnknown(terminal: Terminal, { id }: ChosenOrganization, { models, known }: AllowedModels): void {
   const unknown = models.filter(({ isKnown }) => !isKnown);
   const exact = unknown.filter(({ pattern }) => kindOf(pattern) === 'exact');
   if (exact.length > 0) {
     say(
       terminal,
-      `${named(exact)} ${exact.length === 1 ? 'does' : 'do'} not stand in the backend's database. That is usual for models of a provider; look that ${exact.length === 1 ? 'the id is' : 'the ids are'} spelt as in the backend's list of models, or compare with \`modelgate model sync --from live --dry-run\`.`,
+      `${named(exact)} ${exact.length === 1 ? 'is' : 'are'} not in Open WebUI's model table, which is normal for models of a provider. Check the spelling, or compare: \`${shellCommand('modelgate', 'model', 'sync', '--from', 'live', '--dry-run', '--org', id)}\``,
     );
   }
   for (const { pattern } of exact.slice(0, MOST_NAMED)) {
-    const meant = closest(pattern, known);
+    const meant = closestModel(pattern, known);
     if (meant !== undefined) say(terminal, `Did you mean ${quoted(meant)} instead of ${quoted(pattern)}?`);
   }
   const prefixes = unknown.filter(({ pattern }) => kindOf(pattern) === 'prefix');
   if (prefixes.length > 0 && known.length > 0) {
     say(
       terminal,
-      `No model that stands in the backend's database begins like ${named(prefixes)}: ${prefixes.length === 1 ? 'it allows' : 'they allow'} whatever the provider has of that beginning.`,
+      `No id in Open WebUI's model table begins like ${named(prefixes)}: ${prefixes.length === 1 ? 'it allows' : 'they allow'} whatever the provider has of that beginning.`,
     );
   }
   const ambiguous = models.filter(({ isIdToo }) => isIdToo);
@@ -108,20 +106,6 @@ const named = (models: readonly AllowedModel[]): string =>
     models.map(({ pattern }) => pattern),
     MOST_NAMED,
   );
-
-/** @returns what differs in its letter case, or only lacks the provider before it or the tag behind it; else the nearest */
-function closest(id: string, known: readonly string[]): string | undefined {
-  const typed = id.trim().toLowerCase();
-  const alike = known.find((candidate) => {
-    const other = candidate.toLowerCase();
-    return [typed, `${typed}:latest`].includes(other) || other.endsWith(`/${typed}`) || other.endsWith(`.${typed}`);
-  });
-  if (alike !== undefined) return alike;
-  // the finder of settings knows upper case and underscores
-  const spelt = new Map(known.map((candidate) => [candidate.toUpperCase().replaceAll('-', '_'), candidate]));
-  const nearest = suggest(typed, [...spelt.keys()]);
-  return nearest === undefined ? undefined : spelt.get(nearest);
-}
 
 export interface ModelDenyOptions extends OrganizationOptions {
   readonly purge?: boolean;

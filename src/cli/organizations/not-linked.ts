@@ -16,7 +16,7 @@ export function describeNotLinked({ unusable, ofUsers }: NotLinked): readonly st
     ...(ofUsers.length === 0
       ? []
       : [
-          `${counted(ofUsers.length, 'model')} not linked, because a user who is no admin has made it: ${quotedFew(ofUsers, NAMED)}; modelgate model allow ID allows one all the same`,
+          `${counted(ofUsers.length, 'model')} not linked, because a user who is no admin has made it: ${quotedFew(ofUsers, NAMED)}. To allow one all the same: \`modelgate model allow ID\``,
         ]),
   ];
 }

@@ -3,7 +3,7 @@ import type { StoreConfig } from '../../config/parse.ts';
 import type { OrganizationState, ChosenOrganization } from '../../operations/organizations/organizations.ts';
 import { quoted } from '../../operations/quoted.ts';
 import { shellCommand } from '../../operations/shell-words.ts';
-import { counted, printable } from '../output.ts';
+import { counted } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { say } from '../terminal.ts';
 
@@ -11,11 +11,8 @@ import { say } from '../terminal.ts';
 export function warnOfOrganization(
   terminal: Terminal,
   { id }: ChosenOrganization,
-  { isNew, isActive }: OrganizationState,
+  { isActive }: OrganizationState,
 ): void {
-  if (isNew && (printable(id, false) !== id || id.trim() !== id)) {
-    say(terminal, `The new organization ${quoted(id)} has characters in its id that cannot be seen: is that meant?`);
-  }
   if (!isActive) {
     say(terminal, `${quoted(id)} is switched off in client_organizations: nothing in it counts until that is changed.`);
   }
@@ -32,7 +29,7 @@ export function warnOfEnrolment(
   const home = quoted(organization.id);
   say(
     terminal,
-    `${counted(firstTime, 'user')} had no membership before, and ${firstTime === 1 ? 'belongs' : 'belong'} to ${quoted(id)} alone now: the gate enrols nobody in ${home} who is a member elsewhere. \`${shellCommand('modelgate', 'member', 'add', 'USER', '--org', organization.id)}\` makes one a member of both.`,
+    `${counted(firstTime, 'user')} had no membership before, and ${firstTime === 1 ? 'belongs' : 'belong'} to ${quoted(id)} alone now: the gate enrols nobody in ${home} who is a member elsewhere. To make one a member of both: \`${shellCommand('modelgate', 'member', 'add', 'USER', '--org', organization.id)}\``,
   );
 }
 

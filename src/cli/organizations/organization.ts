@@ -9,12 +9,13 @@ import {
   listOrganizations as readOrganizations,
   portrayOrganization,
 } from '../../operations/organizations/organization-summary.ts';
+import { shellCommand } from '../../operations/shell-words.ts';
 import { chooseOrganization } from '../chosen-organization.ts';
 import { configureOperation } from '../configured.ts';
 import type { Cell } from '../output.ts';
 import { asJson, asRows, asTable, counted } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
-import { EXIT, say } from '../terminal.ts';
+import { EXIT, say, tell } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
 import { counts, OBSTACLES } from './obstacles.ts';
 
@@ -27,7 +28,7 @@ export async function listOrganizations(options: DatabaseOptions, terminal: Term
     return EXIT.done;
   }
   if (organizations.length === 0) {
-    say(terminal, 'There is no organization yet: `modelgate member add USER --org ID --create` makes one.');
+    say(terminal, 'There is no organization yet. To make one: `modelgate member add USER --org ID --create`');
     return EXIT.done;
   }
   terminal.write(
@@ -78,7 +79,8 @@ export async function showOrganization(
   const { config, operation } = configureOperation(options, terminal);
   const chosen = chooseOrganization(config, { org: id }, '`modelgate org show ID`');
   const portrait = await portrayOrganization(operation, chosen, config.organization);
-  terminal.write(options.json === true ? asJson(portraitToJson(portrait)) : describe(portrait));
+  if (options.json === true) terminal.write(asJson(portraitToJson(portrait)));
+  else tell(terminal, describe(portrait));
   return EXIT.done;
 }
 
@@ -129,7 +131,7 @@ function describe(portrait: OrganizationPortrait): string {
     ...listed(
       'its admins',
       admins.map((member) => `${named(member)}${member.isActive ? '' : ', switched off'}`),
-      'member list',
+      shellCommand('modelgate', 'member', 'list', '--org', id),
     ),
     ...listed(
       'backend admins',
@@ -138,12 +140,12 @@ function describe(portrait: OrganizationPortrait): string {
     ...listed(
       'models',
       active.map(({ pattern }) => pattern),
-      'model list',
+      shellCommand('modelgate', 'model', 'list', '--org', id),
     ),
     ...(off === 0 ? [] : [['', `${counted(off, 'grant')} switched off`] as const]),
     ...parts.map((part): Row => [PLURALS[part.kind], `${part.expected - part.missing.length} of ${part.expected}`]),
     ...listed('missing', missing).filter(() => missing.length > 0),
-    ...(missing.length === 0 ? [] : [['', 'modelgate init makes what is missing'] as const]),
+    ...(missing.length === 0 ? [] : [['', '`modelgate init`'] as const]),
   ]);
 }
 
@@ -171,8 +173,8 @@ function listed(label: string, values: readonly string[], command?: string): rea
   const rows = values.slice(0, MOST_LISTED).map((value, index): Row => [index === 0 ? label : '', value]);
   const rest = values.length - rows.length;
   if (rest === 0) return rows;
-  const where = command === undefined ? '--json shows all' : `modelgate ${command} shows all`;
-  return [...rows, ['', `and ${rest.toLocaleString('en')} more; ${where}`]];
+  const where = command === undefined ? '; --json shows all' : `: \`${command}\``;
+  return [...rows, ['', `and ${rest.toLocaleString('en')} more${where}`]];
 }
 
 const MOST_LISTED = 20;

@@ -7,7 +7,7 @@ import { configureOperation } from '../configured.ts';
 import { asJson, asTable, counted, emphasize, printable } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
-import { EXIT } from '../terminal.ts';
+import { EXIT, tell } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
 
 export interface BenchQueriesOptions extends DatabaseOptions {
@@ -47,7 +47,8 @@ export async function benchQueries(options: BenchQueriesOptions, terminal: Termi
     onProgress: progress.at,
   }).finally(() => progress.end());
   const report = toReport(result, options.iterations);
-  terminal.write(options.json === true ? asJson(report) : describe(terminal, report));
+  if (options.json === true) terminal.write(asJson(report));
+  else tell(terminal, describe(terminal, report));
   return report.pass ? EXIT.done : EXIT.failed;
 }
 
@@ -91,7 +92,7 @@ function describe(terminal: Terminal, { iterations, users, organization, queries
   const verdict = pass
     ? emphasize(terminal, 'green', 'Pass: 95 of 100 runs of every query take less than 1 ms.')
     : emphasize(terminal, 'red', slow.length > 0 ? `Fail: ${slow.join(', ')}.` : 'Fail.') +
-      (slow.length > 0 ? ' `modelgate doctor` looks for the reason.' : '');
+      (slow.length > 0 ? ' To look for the reason: `modelgate doctor`' : '');
   const about = `${counted(iterations, 'run')} each, asking for ${users === 1 ? 'one user' : `${counted(users, 'user')} in turn`} (the guide asks for one that is not there) and for the models of ${printable(organization)}.`;
   const [load = 0] = loadavg();
   const isBusy = slow.length > 0 && load > availableParallelism();

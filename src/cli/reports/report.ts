@@ -112,7 +112,7 @@ function* notes(
     ...(grantsWithoutRow > 0 ? [`${counted(grantsWithoutRow, 'grant')} of models without a row there`] : []),
   ].join(' and ');
   if (grants !== '') {
-    yield `The report counts models of the backend's model table, as the guide's view does: it leaves out ${grants}. \`modelgate model list\` shows them all.`;
+    yield `The report counts models of the backend's model table, as the guide's view does: it leaves out ${grants}. To see them all: \`modelgate model list --org ORGANIZATION\``;
   }
   if (inactiveOrganizations > 0) {
     const switchedOff = counted(inactiveOrganizations, 'organization in it is', 'organizations in it are');

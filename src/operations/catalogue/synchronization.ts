@@ -67,11 +67,11 @@ const changesOf = ({ allow, switchOn, switchOff }: SyncPlan): string => JSON.str
 
 function plan(connection: Connection, schema: Schema, request: SyncRequest): SyncPlan {
   const { chosen, remove, switchOn } = request;
-  const isNew = !requireOrganization(connection, chosen);
+  const isNew = !requireOrganization(connection, chosen, 'add');
   const catalogue = request.catalogue(connection, schema);
   if (remove && catalogue.models.length === 0) {
     throw new OperationFailure(
-      'The catalogue is empty, and --remove would switch every grant off. Nothing was changed. Is it the right file, and the right --from? `modelgate model deny` switches single grants off.',
+      'The catalogue is empty, and --remove would switch every grant off. Nothing was changed. Is it the right file, and the right --from? To switch single grants off: `modelgate model deny ID --org ORGANIZATION`',
     );
   }
   const granted = readGranted(connection, schema, chosen.id);

@@ -71,7 +71,7 @@ function checkModes(path: string, owner: number): readonly Finding[] {
     warning(
       'permissions',
       `Not only its owner${members} may open the file, which holds passwords, keys and chats (${modes}).`,
-      `${shellCommand('chmod', isShared ? '660' : '600', ...wide)}.${runs}`,
+      `\`${shellCommand('chmod', isShared ? '660' : '600', ...wide)}\`${runs}`,
     ),
   ];
 }
@@ -94,7 +94,7 @@ function checkFolder(path: string, isWritable: boolean, asOwner: string): readon
       warning(
         'folder',
         `Everybody may create files in ${folder} (mode ${octal(mode)}), and so put another database there.`,
-        `${shellCommand('chmod', 'o-w', folder)}.`,
+        `\`${shellCommand('chmod', 'o-w', folder)}\``,
       ),
     );
   }
@@ -118,7 +118,7 @@ function checkBackups(path: string): readonly Finding[] {
     warning(
       'backups',
       `Not only their owner may open ${wide.length === 1 ? 'a backup' : `${wide.length} backups`} beside the file (${some}${wide.length > SHOWN_BACKUPS ? ', …' : ''}).`,
-      `${shellCommand('chmod', '600', ...wide.slice(0, 20).map((name) => join(folder, name)))}.`,
+      `\`${shellCommand('chmod', '600', ...wide.slice(0, 20).map((name) => join(folder, name)))}\``,
     ),
   ];
 }

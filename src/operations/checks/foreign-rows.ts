@@ -4,6 +4,7 @@ import type { Schema } from '../../store/schema-reader.ts';
 import { activeCondition } from '../../store/schema-reader.ts';
 import { isOff, isOn } from '../../store/tables.ts';
 import { quoted } from '../quoted.ts';
+import { shellCommand } from '../shell-words.ts';
 import type { Finding } from './finding.ts';
 import { ok, warning } from './finding.ts';
 
@@ -14,13 +15,21 @@ interface Question {
   /** Counts the rows and names some, as `total` and `example`. */
   readonly sql: string;
   readonly say: (count: string, examples: string) => string;
-  readonly remedy: string;
+  readonly remedy: string | ((rows: readonly Row[]) => string);
+}
+
+/** What is shown of a row; where the question asks for them, its two ids too. */
+interface Row {
+  readonly total: number;
+  readonly example: unknown;
+  readonly organization?: unknown;
+  readonly key?: unknown;
 }
 
 /** @throws SqliteError where the file cannot be read */
 export function checkForeignRows(connection: Connection, schema: Schema): readonly Finding[] {
   const found = questions(schema).flatMap(({ sql, say, remedy }) => {
-    const rows = connection.prepare<[number], { total: number; example: unknown }>(`${sql} LIMIT ?`).all(SHOWN);
+    const rows = connection.prepare<[number], Row>(`${sql} LIMIT ?`).all(SHOWN);
     const [first] = rows;
     if (first === undefined || first.total === 0) return [];
     const examples = rows.map(({ example }) => quoted(String(example))).join(', ');
@@ -28,7 +37,7 @@ export function checkForeignRows(connection: Connection, schema: Schema): readon
       warning(
         NAME,
         say(first.total.toLocaleString('en'), `${examples}${first.total > rows.length ? ', …' : ''}`),
-        remedy,
+        typeof remedy === 'string' ? remedy : remedy(rows),
       ),
     ];
   });
@@ -53,7 +62,7 @@ const GONE_USERS: Question = {
   sql: `SELECT user_id AS example, ${TOTAL} FROM organization_members m
     WHERE NOT EXISTS (SELECT 1 FROM "user" u WHERE u.id = m.user_id)`,
   say: (count, examples) => `${count} memberships belong to users that the backend does not have: ${examples}.`,
-  remedy: 'They give nothing. Delete them: modelgate member remove USER --org ORGANIZATION --purge.',
+  remedy: 'They give nothing. Delete them: `modelgate member remove USER --org ORGANIZATION --purge`',
 };
 
 const LONELY_GRANTS: Question = {
@@ -61,7 +70,7 @@ const LONELY_GRANTS: Question = {
     WHERE NOT EXISTS (SELECT 1 FROM organization_members m WHERE m.organization_id = o.organization_id)
     GROUP BY organization_id`,
   say: (count, examples) => `${count} organizations have models and no member: ${examples}.`,
-  remedy: 'Add members (modelgate member add USER --org ORGANIZATION), or look whether the id is misspelt.',
+  remedy: 'Add members, or look whether the id is misspelt: `modelgate member add USER --org ORGANIZATION`',
 };
 
 /** The foreign key of mAI's tables, which nobody enforces; the one on `model` says nothing, as most models have no row. */
@@ -78,7 +87,8 @@ const USELESS_PATTERNS: Question = {
     WHERE instr(substr(model_id, 1, length(model_id) - 1), '*') > 0`,
   say: (count, examples) =>
     `${count} grants have a * that is not at the end, where it is a plain character: ${examples}.`,
-  remedy: 'Only a last * covers many models, such as openai/*. Allow what was meant: modelgate model allow.',
+  remedy:
+    'Only a last * covers many models, such as openai/*. Allow what was meant: `modelgate model allow ID --org ORGANIZATION`',
 };
 
 const PATTERN_ROWS: Question = {
@@ -95,7 +105,7 @@ const ambiguousGrants = ({ grantActive }: Schema): Question => ({
   say: (count, examples) =>
     `${count} grants cover every model with their beginning, and are the id of one row of the backend's model table too: ${examples}.`,
   remedy:
-    'Where the row was meant, switch the grant off (modelgate model deny) and give the row another id in the backend.',
+    'Where the row was meant, give the row another id in the backend, and switch the grant off: `modelgate model deny ID --org ORGANIZATION`',
 });
 
 /** What can be odd in both tables. */
@@ -115,12 +125,13 @@ function perTable({ memberActive, grantActive }: Schema): readonly Question[] {
         remedy: `Switch all rows of one at once with modelgate ${change}.`,
       },
       {
-        sql: `SELECT ${both} AS example, ${TOTAL} FROM ${table}
+        sql: `SELECT ${both} AS example, organization_id AS organization, ${key} AS key, ${TOTAL} FROM ${table}
           WHERE typeof(organization_id) != 'text' OR typeof(${key}) != 'text' OR organization_id = '' OR ${key} = ''
             OR organization_id != trim(organization_id, ${SPACES}) OR ${key} != trim(${key}, ${SPACES})`,
         say: (count, examples) =>
-          `${count} ${rows} have an id that is empty, no text, or begins or ends with a space: ${examples}.`,
-        remedy: 'Ids are compared as they are, so these match nothing that is spelt without it. Write them anew.',
+          `${count} ${count === '1' ? rows.replace(/s$/, ' has') : `${rows} have`} an id that is empty, no text, or begins or ends with a space: ${examples}.`,
+        remedy: (found) =>
+          `Ids are compared as they are, so these match nothing that is spelt without it. ${purging(command, found)}`,
       },
       ...(hasActive
         ? [
@@ -135,6 +146,19 @@ function perTable({ memberActive, grantActive }: Schema): readonly Question[] {
         : []),
     ];
   });
+}
+
+/** @returns a command for each row that one can name */
+function purging(command: 'member' | 'model', rows: readonly Row[]): string {
+  const verb = command === 'member' ? 'remove' : 'deny';
+  const commands = rows.flatMap(({ organization, key }) =>
+    typeof organization === 'string' && organization !== '' && typeof key === 'string'
+      ? [`\`${shellCommand('modelgate', command, verb, key, '--org', organization, '--purge')}\``]
+      : [],
+  );
+  return commands.length === 0
+    ? 'Delete them by hand, and write them anew.'
+    : `Write them anew, and delete these: ${commands.join(' ')}`;
 }
 
 const SPACES = "' ' || char(9) || char(10) || char(13) || char(160)";

@@ -55,7 +55,7 @@ function judge(
     return problem(
       NAME,
       `The file is damaged: ${first}${more.length > 0 ? `, and ${more.length} findings more` : ''}.`,
-      'Keep a plain copy of it (cp), then bring back a backup: modelgate restore FILE.',
+      'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`',
     );
   }
   // the backend has written them, and nobody can put that right

@@ -36,7 +36,7 @@ export function checkIndexUse(connection: Connection, schema: Schema): readonly 
     unknown(
       NAME,
       `${skipped.map(({ name }) => name).join(', ')} cannot run: its view is missing.`,
-      'Run modelgate init.',
+      'Run: `modelgate init`',
     ),
   ];
 }
@@ -69,7 +69,7 @@ function judge(connection: Connection, query: PlannedQuery): readonly Finding[] 
   });
 }
 
-const REMEDY = 'Run modelgate init, which makes missing indexes; if all stand, modelgate maintain.';
+const REMEDY = 'To make missing indexes: `modelgate init`; if all stand: `modelgate maintain`';
 
 /** Names that the views give to the tables. */
 const TABLE_OF: Readonly<Record<string, string>> = {

@@ -25,7 +25,7 @@ function unknownRelease(release: Exclude<BackendRelease, { kind: 'known' }>): st
     : 'carries no mark of a migration of Open WebUI (table alembic_version)';
 }
 
-const UNKNOWN_REMEDY = 'Look for a newer modelgate. Make a backup before you change anything: modelgate backup DIR.';
+const UNKNOWN_REMEDY = 'Look for a newer modelgate. Make a backup before you change anything: `modelgate backup DIR`';
 
 /** Such as `Open WebUI 0.6.16 or later, before 0.6.23`. */
 export function nameOfRelease({ since, before }: Extract<BackendRelease, { kind: 'known' }>): string {

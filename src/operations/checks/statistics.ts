@@ -34,7 +34,7 @@ export function checkStatistics(connection: Connection): Finding {
     : warning(NAME, `ANALYZE was run long ago: ${stale.join(', ')}.`, REMEDY);
 }
 
-const REMEDY = 'Run modelgate maintain, which refreshes them.';
+const REMEDY = 'To refresh them: `modelgate maintain`';
 
 const count = (rows: number): string => rows.toLocaleString('en');
 

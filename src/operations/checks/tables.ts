@@ -5,7 +5,7 @@ import type { Finding } from './finding.ts';
 import { ok, problem, warning } from './finding.ts';
 
 const NAME = 'tables';
-const INIT = 'Run modelgate init, or start the gate once where it may write to the file.';
+const INIT = 'Start the gate once where it may write to the file, or run: `modelgate init`';
 
 /** Pure: what `readSchema` has read, as findings. */
 export function checkTables(schema: Schema): readonly Finding[] {
@@ -37,7 +37,7 @@ function checkObjects({ missing, problem: obstacle }: Schema): readonly Finding[
       problem(
         NAME,
         `No decision can be made from this file: ${obstacle}.`,
-        isAbsent ? INIT : 'Rename or add the column as the deployment guide has it, then run modelgate init.',
+        isAbsent ? INIT : 'Rename or add the column as the deployment guide has it, then run: `modelgate init`',
       ),
     ];
   }

@@ -24,7 +24,7 @@ export function checkUpgrade(
   return warning(
     NAME,
     `The next upgrade of the backend will fail ("error in ${names[0] ?? ''}: no such table"), because ${names.join(' and ')} name${names.length === 1 ? 's' : ''} its table "user" or "model".`,
-    `Run ${drops.join(' ')} and then modelgate init, which makes views with the same rows that are not in the way.${again}`,
+    `Run ${drops.join(' ')}${again} Then make views with the same rows that are not in the way: \`modelgate init\``,
   );
 }
 

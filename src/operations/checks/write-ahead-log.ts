@@ -57,7 +57,7 @@ export function checkWriteAheadLog(state: WalState | undefined, holders: readonl
   const size = asSize(bytes);
   if (pendingBytes === undefined) {
     return bytes > LARGE
-      ? warning(NAME, `${size}, and nobody has the file open.`, 'Start the backend, or run modelgate maintain.')
+      ? warning(NAME, `${size}, and nobody has the file open.`, 'Start the backend, or run: `modelgate maintain`')
       : unknown(
           NAME,
           `${size}; how much of it waits for a checkpoint is not known, because the -shm file does not say.`,
@@ -70,10 +70,10 @@ export function checkWriteAheadLog(state: WalState | undefined, holders: readonl
     return warning(
       NAME,
       `${pending}: some reader has kept it from ending for long${who === '' ? '' : `; reading now: ${who}`}.`,
-      'Restart what reads without end, then run modelgate maintain.',
+      'Restart what reads without end, then run: `modelgate maintain`',
     );
   }
   return bytes > 4 * LARGE
-    ? warning(NAME, `${pending}: it was larger once and was never cut down.`, 'Run modelgate maintain.')
+    ? warning(NAME, `${pending}: it was larger once and was never cut down.`, 'Run: `modelgate maintain`')
     : ok(NAME, `${pending}.`);
 }

@@ -91,7 +91,7 @@ export function prepareDirectory(directory: string): boolean {
   } catch (error) {
     if (/^(?:ENOENT|ENOTDIR)$/.test(failureCode(error))) {
       throw new OperationFailure(
-        `There is no folder ${dirname(directory)} to make ${directory} in. Nothing was changed. Is the volume mounted? Else make it: ${shellCommand('mkdir', '-p', directory)}`,
+        `There is no folder ${dirname(directory)} to make ${directory} in. Nothing was changed. Is the volume mounted? Else make it: \`${shellCommand('mkdir', '-p', directory)}\``,
       );
     }
     throw toFailure(error, directory);

@@ -98,7 +98,7 @@ async function copyPlain(file: string, partial: string, signal: AbortSignal, onS
   const [holder] = holders;
   if (holder !== undefined) {
     throw new OperationFailure(
-      `${file} is open in process ${holder.pid} (${holder.command}), so it is no backup that stands still. Nothing was changed. Make one of it first: modelgate backup.`,
+      `${file} is open in process ${holder.pid} (${holder.command}), so it is no backup that stands still. Nothing was changed. Make one of it first: \`modelgate backup DIR\``,
     );
   }
   for (const companion of ['', '-wal', '-journal']) {

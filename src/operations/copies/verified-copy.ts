@@ -47,7 +47,7 @@ export async function makeVerifiedCopy(operation: Operation, target: string, onS
   }
 }
 
-const DAMAGED = 'Keep a plain copy of it (cp), then bring back a backup: modelgate restore FILE.';
+const DAMAGED = 'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`';
 
 /** Reading never fills a disk. */
 const isOfTarget = (error: unknown): boolean =>

@@ -28,7 +28,7 @@ export interface GrantRow {
 /** @returns grants by pattern @throws OperationFailure as `reading`, and where nobody has named the organization */
 export function listGrants(operation: Operation, chosen: ChosenOrganization): Promise<readonly GrantRow[]> {
   return reading(operation, 'organizations', (connection, schema) => {
-    requireOrganization(connection, chosen);
+    requireOrganization(connection, chosen, 'read');
     return readGrants(connection, schema, chosen.id);
   });
 }

@@ -7,7 +7,10 @@ import type { Operation } from '../backend-file.ts';
 import { changing } from '../backend-file.ts';
 import { refuseAll } from '../problems.ts';
 import { quoted } from '../quoted.ts';
-import { createUseFinder, readKnownModels } from './known-models.ts';
+import { shellCommand } from '../shell-words.ts';
+import type { Doubt } from '../spelling.ts';
+import { describeDoubt, doubtOf } from '../spelling.ts';
+import { closestModel, createUseFinder, readKnownModels } from './known-models.ts';
 import type { Added, SwitchedOff } from './organization-rows.ts';
 import { requireSwitch, createRowWriter, GRANTS } from './organization-rows.ts';
 import type { OrganizationState, ChosenOrganization } from './organizations.ts';
@@ -30,20 +33,28 @@ export interface AllowedModels extends OrganizationState {
 
 /**
  * @param patterns ids, or beginnings of ids with a `*` after them
- * @throws OperationFailure where one of them would cover nothing; then nothing was allowed
+ * @param asIs takes ids that look like mistakes, too
+ * @throws OperationFailure where one of them would cover nothing, or looks like a mistake; then nothing was allowed
  */
 export function allowModels(
   operation: Operation,
   chosen: ChosenOrganization,
   patterns: readonly string[],
+  { asIs = false }: { readonly asIs?: boolean } = {},
 ): Promise<AllowedModels> {
   return changing(operation, 'organizations', (connection, schema) => {
-    const isNew = !requireOrganization(connection, chosen);
+    const isNew = !requireOrganization(connection, chosen, 'add');
     const known = readKnownModels(connection, schema);
     const isUsed = createUseFinder(connection, schema);
+    const doubts = patterns.map((pattern) => (asIs ? undefined : doubtOf(pattern, known)));
     refuseAll(
-      patterns.flatMap((pattern) => whyImpossible(pattern) ?? whyMisunderstood(pattern, known) ?? []),
+      patterns.flatMap((pattern, at) => {
+        const doubt = doubts[at];
+        if (doubt !== undefined) return describeDoubt(pattern, doubt);
+        return whyImpossible(pattern) ?? whyMisunderstood(pattern, known) ?? [];
+      }),
       'Nothing was allowed.',
+      { code: 'misused', ...whatIsRight(patterns, doubts, chosen) },
     );
     const rows = createRowWriter(connection, GRANTS, chosen.id);
     const models = [...new Set(patterns)].map((pattern) => ({
@@ -57,10 +68,28 @@ export function allowModels(
 }
 
 /** @returns why the gate would never match the pattern, or undefined where it could */
-export function whyImpossible(pattern: string): string | undefined {
+function whyImpossible(pattern: string): string | undefined {
   if (pattern === '') return 'An empty text is the id of no model.';
   if (parsePattern(pattern) !== undefined) return undefined;
   return `${quoted(pattern)} can be the id of no model: an id has at most ${MAX_MODEL_ID_LENGTH} characters, and no line break, tab or other control character.`;
+}
+
+/** @returns the command with every id as it was meant, and the one that takes them as they are, where each would work */
+function whatIsRight(
+  patterns: readonly string[],
+  doubts: readonly (Doubt | undefined)[],
+  { id, mayBeNew }: ChosenOrganization,
+): { readonly remedy?: string } {
+  if (doubts.every((doubt) => doubt === undefined)) return {};
+  const rest = ['--org', id, ...(mayBeNew ? ['--create'] : [])];
+  const advised = (before: string, ids: readonly string[], ...more: readonly string[]): readonly string[] =>
+    ids.some((pattern) => whyImpossible(pattern) !== undefined)
+      ? []
+      : [`${before}: \`${shellCommand('modelgate', 'model', 'allow', ...ids, ...rest, ...more)}\``];
+  const meant = patterns.map((pattern, at) => doubts[at]?.meant ?? [pattern]);
+  const right = meant.some((ids) => ids.length === 0) ? [] : advised('What was meant', [...new Set(meant.flat())]);
+  const remedy = [...right, ...advised('As it is written', patterns, '--as-is')].join(' ');
+  return remedy === '' ? {} : { remedy };
 }
 
 /** @returns why the gate would not match it as it was meant */
@@ -99,7 +128,7 @@ export function denyModels(
   { patterns, purge }: { readonly patterns: readonly string[]; readonly purge: boolean },
 ): Promise<DeniedModels> {
   return changing(operation, 'organizations', (connection, schema) => {
-    requireOrganization(connection, chosen);
+    requireOrganization(connection, chosen, 'change');
     const rows = createRowWriter(connection, GRANTS, chosen.id);
     if (!purge) requireSwitch(rows, GRANTS.name);
     const unique = [...new Set(patterns)];
@@ -141,9 +170,15 @@ function refuseUngranted(patterns: readonly string[], { organization, stored, ac
       const through = wider.map((other) => quoted(other)).join(' and ');
       const covered =
         wider.length === 0 ? '.' : `: ${through} covers it, and no single model can be taken out of that.`;
-      return `${quoted(organization)} has no grant ${quoted(pattern)}${covered}`;
+      const meant = closestModel(
+        pattern,
+        stored.filter((other) => typeof other === 'string'),
+      );
+      const hint = meant === undefined || wider.length > 0 ? '' : ` Did you mean ${quoted(meant)}?`;
+      return `${quoted(organization)} has no grant ${quoted(pattern)}${covered}${hint}`;
     });
-  refuseAll(problems, 'Nothing was denied. `modelgate model list` shows the grants.');
+  const remedy = `Its grants: \`${shellCommand('modelgate', 'model', 'list', '--org', organization)}\``;
+  refuseAll(problems, 'Nothing was denied.', { remedy });
 }
 
 /** Is there an id that both cover? */

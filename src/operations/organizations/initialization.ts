@@ -6,6 +6,7 @@ import type { SchemaObject } from '../../store/tables.ts';
 import { SCHEMA_OBJECTS } from '../../store/tables.ts';
 import type { Operation } from '../backend-file.ts';
 import { changing, reading } from '../backend-file.ts';
+import { requireUsableId } from './organizations.ts';
 
 export interface InitializedObject {
   readonly kind: SchemaObject['kind'];
@@ -23,15 +24,18 @@ export interface InitializedFile extends Pick<Initialization, 'linked'> {
 
 /**
  * A complete file is only read, so that one that may not be written is no failure.
- * @throws OperationFailure as `changing`
+ * @param isConfigured the environment names the organization, which the gate links whatever its id is
+ * @throws OperationFailure as `changing`, and where a new organization cannot have that id
  */
 export async function initializeBackend(
   operation: Operation,
   organization: Organization | undefined,
+  isConfigured = false,
 ): Promise<InitializedFile> {
   const isDone = await reading(operation, 'backend', (connection) => isComplete(connection, organization));
   if (isDone) return describe({ made: [], failed: [], linked: NOTHING_LINKED }, undefined);
   return changing(operation, 'backend', (connection) => {
+    if (organization !== undefined && !isConfigured) requireUsableId(connection, organization.id);
     const done = initialize(connection, organization);
     return describe(done, readSchema(connection).problem);
   });

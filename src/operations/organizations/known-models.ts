@@ -2,6 +2,7 @@
  * Model ids that the backend's file gives away. Never all of them: the models of a provider are asked for at run time,
  * and most of them stand nowhere in the file. So an id that is known is a help, and one that is not is no mistake.
  */
+import { nearest } from '../../nearest.ts';
 import type { Connection } from '../../store/database.ts';
 import type { Schema } from '../../store/schema-reader.ts';
 import { columnsOf } from '../../store/schema-reader.ts';
@@ -20,6 +21,17 @@ export function readKnownModels(connection: Connection, schema: Schema): Readonl
   }
   for (const id of idsOf(setting('evaluation.arena.models'))) known.add(id);
   return known;
+}
+
+/** @returns what differs in its letter case, or only lacks the provider before it or the tag behind it; else the nearest */
+export function closestModel(id: string, known: Iterable<string>): string | undefined {
+  const ids = [...known];
+  const typed = id.trim().toLowerCase();
+  const alike = ids.find((candidate) => {
+    const other = candidate.toLowerCase();
+    return [typed, `${typed}:latest`].includes(other) || other.endsWith(`/${typed}`) || other.endsWith(`.${typed}`);
+  });
+  return alike ?? nearest(typed, ids);
 }
 
 /** `{"0": {"prefix_id": "eu", "model_ids": ["gpt-4o"]}}` gives `eu.gpt-4o` (routers/openai.py, 0.6.18 and 0.12.4). */

@@ -38,7 +38,7 @@ export interface Member {
 /** @returns members by e-mail address @throws OperationFailure as `reading`, and where nobody has named the organization */
 export function listMembers(operation: Operation, chosen: ChosenOrganization): Promise<readonly Member[]> {
   return reading(operation, 'organizations', (connection, schema) => {
-    requireOrganization(connection, chosen);
+    requireOrganization(connection, chosen, 'read');
     return readMembers(connection, schema, chosen.id);
   });
 }

@@ -4,7 +4,7 @@ import { prepareGrants } from '../../store/grants.ts';
 import type { Operation } from '../backend-file.ts';
 import { changing } from '../backend-file.ts';
 import type { Found, Person } from '../people.ts';
-import { findPeople } from '../people.ts';
+import { findPeople, unknownPerson } from '../people.ts';
 import { refuseAll } from '../problems.ts';
 import { quoted } from '../quoted.ts';
 import type { Everybody } from './everybody.ts';
@@ -19,6 +19,8 @@ export interface MemberChange<Outcome> {
   /** Null where the backend no longer knows the user. */
   readonly person: Person | null;
   readonly outcome: Outcome;
+  /** In the organization, before and after, where it has changed. */
+  readonly roles?: readonly [before: string, after: string];
 }
 
 export interface AddedMembers extends OrganizationState {
@@ -38,11 +40,11 @@ export function addMembers(
   { named, role }: { readonly named: readonly string[]; readonly role?: string | undefined },
 ): Promise<AddedMembers> {
   return changing(operation, 'organizations', (connection, schema) => {
-    const isNew = !requireOrganization(connection, chosen);
-    const people = admit(named, findPeople(connection, named));
+    const isNew = !requireOrganization(connection, chosen, 'add');
+    const people = admit(connection, named, findPeople(connection, named));
     const firstTime = people.filter(({ id }) => !isAnywhere(connection, id)).length;
     const rows = createRowWriter(connection, MEMBERS, chosen.id);
-    const members = people.map((person) => ({ id: person.id, person, outcome: addOne(rows, person, role) }));
+    const members = people.map((person) => ({ id: person.id, person, ...addOne(rows, person, role) }));
     return { members, firstTime, isNew, isActive: prepareGrants(connection, schema).isActive(chosen.id) };
   });
 }
@@ -51,19 +53,24 @@ export function addMembers(
 const isAnywhere = (connection: Connection, user: string): boolean =>
   connection.prepare('SELECT 1 FROM organization_members WHERE user_id = ?').get(user) !== undefined;
 
-function addOne(rows: RowWriter, { id }: Person, role: string | undefined): Added | 'role_changed' {
-  const added = rows.add(id, role);
-  if (added === 'added' || role === undefined) return added;
-  const hasChanged = rows.setRole(id, role);
-  return added === 'unchanged' && hasChanged ? 'role_changed' : added;
+function addOne(
+  rows: RowWriter,
+  { id }: Person,
+  role: string | undefined,
+): Pick<MemberChange<Added | 'role_changed'>, 'outcome' | 'roles'> {
+  const outcome = rows.add(id, role);
+  if (outcome === 'added' || role === undefined) return { outcome };
+  const before = rows.setRole(id, role);
+  if (before === undefined) return { outcome };
+  return { outcome: outcome === 'unchanged' ? 'role_changed' : outcome, roles: [before, role] };
 }
 
 /** @returns each person once @throws OperationFailure with what is wrong about every one of them */
-function admit(named: readonly string[], found: readonly Found[]): readonly Person[] {
+function admit(connection: Connection, named: readonly string[], found: readonly Found[]): readonly Person[] {
   const people = new Map<string, Person>();
   const problems = named.flatMap((name, index) => {
     const one = found[index] ?? 'unknown';
-    if (one === 'unknown') return [`The backend knows no user with the id or e-mail address ${quoted(name)}.`];
+    if (one === 'unknown') return [unknownPerson(connection, name)];
     if (one === 'ambiguous') return [`Several users have the e-mail address ${quoted(name)}: give the id of one.`];
     if (one.role === 'banned') return [`${quoted(name)} is banned in the backend.`];
     if (one.role === 'pending' || one.role === null) {
@@ -94,7 +101,7 @@ export function addEverybody(
 ): Promise<AddedEverybody> {
   const { signal } = operation.patience;
   return changing(operation, 'organizations', async (connection, schema) => {
-    const isNew = !requireOrganization(connection, chosen);
+    const isNew = !requireOrganization(connection, chosen, 'add');
     const everybody = await enrolEverybody(connection, { organization: chosen.id, role, onProgress, signal });
     return { ...everybody, isNew, isActive: prepareGrants(connection, schema).isActive(chosen.id) };
   });
@@ -119,7 +126,7 @@ export function removeMembers(
   { named, purge }: { readonly named: readonly string[]; readonly purge: boolean },
 ): Promise<RemovedMembers> {
   return changing(operation, 'organizations', (connection) => {
-    requireOrganization(connection, chosen);
+    requireOrganization(connection, chosen, 'change');
     const rows = createRowWriter(connection, MEMBERS, chosen.id);
     if (!purge) requireSwitch(rows, MEMBERS.name);
     const targets = identify(connection, chosen.id, named);
@@ -152,7 +159,7 @@ function identify(
       return [];
     }
     return one === 'unknown'
-      ? [`Neither the backend nor ${quoted(organization)} knows a user ${quoted(name)}.`]
+      ? [`${unknownPerson(connection, name)} Neither has ${quoted(organization)} such a member.`]
       : [`${quoted(name)} is no member of ${quoted(organization)}.`];
   });
   refuseAll(problems, 'Nobody was removed.');

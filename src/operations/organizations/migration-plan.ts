@@ -8,6 +8,7 @@ import { activeCondition } from '../../store/schema-reader.ts';
 import { COUNTED_TABLES, isOn } from '../../store/tables.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
+import { requireUsableId } from './organizations.ts';
 import { OperationFailure } from '../failure.ts';
 
 /** What a migration would do, or has done. */
@@ -52,9 +53,20 @@ export interface ModelCounts {
 export const isNeeded = ({ made, users, models }: Migration): boolean =>
   made.length > 0 || users.joining > 0 || models.linked > 0;
 
-/** @throws OperationFailure as `reading`, and where a table that is there cannot take members or models */
-export function planMigration(operation: Operation, organization: Organization): Promise<Migration> {
-  return reading(operation, 'backend', (connection, schema) => countMigration(connection, schema, organization));
+/**
+ * @param isConfigured the environment names the organization already
+ * @throws OperationFailure as `reading`, where a table that is there cannot take members or models, and where a new
+ *   organization cannot have that id
+ */
+export function planMigration(
+  operation: Operation,
+  organization: Organization,
+  isConfigured = false,
+): Promise<Migration> {
+  return reading(operation, 'backend', (connection, schema) => {
+    if (!isConfigured) requireUsableId(connection, organization.id);
+    return countMigration(connection, schema, organization);
+  });
 }
 
 /** @throws OperationFailure where a table that is there cannot take members or models */

@@ -45,8 +45,8 @@ export interface RowWriter {
   switchOff(key: string): SwitchedOff;
   /** @returns whether there was a row */
   purge(key: string): boolean;
-  /** @returns whether the role was another one */
-  setRole(key: string, role: string): boolean;
+  /** @returns the role that was replaced; undefined where it is that role already */
+  setRole(key: string, role: string): string | undefined;
 }
 
 /** Inside of a transaction of `changing`. @throws OperationFailure (its functions too) where the table forbids it */
@@ -72,6 +72,11 @@ function prepareRowWriter(connection: Connection, table: RowTable, organization:
   const changeRole = written.has('role')
     ? connection.prepare(`UPDATE ${table.name} SET role = $role WHERE ${at} AND role IS NOT $role`)
     : undefined;
+  const roles = written.has('role')
+    ? connection
+        .prepare<[object], string>(`SELECT coalesce(role, '') FROM ${table.name} WHERE ${at} AND role IS NOT $role`)
+        .pluck()
+    : undefined;
   const flag = (key: string, value: 0 | 1) => setActive?.run({ organization, key, seconds, flag: value });
   return {
     switch: kind,
@@ -93,7 +98,11 @@ function prepareRowWriter(connection: Connection, table: RowTable, organization:
       }),
     purge: (key) => explaining(table.name, () => remove.run({ organization, key }).changes > 0),
     setRole: (key, role) =>
-      explaining(table.name, () => (changeRole?.run({ organization, key, role }).changes ?? 0) > 0),
+      explaining(table.name, () => {
+        const [before] = roles?.all({ organization, key, role }) ?? [];
+        changeRole?.run({ organization, key, role });
+        return before;
+      }),
   };
 }
 

@@ -127,7 +127,7 @@ export function portrayOrganization(
   configured: Organization | undefined,
 ): Promise<OrganizationPortrait> {
   return reading(operation, 'organizations', (connection, schema) => {
-    requireOrganization(connection, chosen);
+    requireOrganization(connection, chosen, 'read');
     const { id, isConfigured } = chosen;
     return {
       id,

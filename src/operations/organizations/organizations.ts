@@ -2,6 +2,7 @@
  * Which organizations a file knows, and the one that a command is about. The deployment guide has no table of them: an
  * organization exists where a member, a model or mAI's own table names it, or where the environment does.
  */
+import { nearest } from '../../nearest.ts';
 import type { Connection } from '../../store/database.ts';
 import { columnsOf } from '../../store/schema-reader.ts';
 import { OperationFailure } from '../failure.ts';
@@ -23,31 +24,54 @@ export interface OrganizationState {
   readonly isActive: boolean;
 }
 
+/** What becomes of an organization that is asked for: it is looked at, changed, or something is added to it. */
+export type Use = 'read' | 'change' | 'add';
+
 /**
  * @returns whether it exists already; false only where it may be new
- * @throws OperationFailure where nobody has named it and it may not be new
+ * @throws OperationFailure where nobody has named it and it may not be new, or where its id cannot be that of a new one
  */
-export function requireOrganization(connection: Connection, chosen: ChosenOrganization): boolean {
+export function requireOrganization(connection: Connection, chosen: ChosenOrganization, use: Use): boolean {
   if (chosen.isConfigured || isNamed(connection, chosen.id)) return true;
-  if (chosen.mayBeNew) return false;
+  if (chosen.mayBeNew) {
+    requireNewId(chosen.id);
+    return false;
+  }
   const known = knownOrganizations(connection);
-  const closest = known.toSorted((left, right) => closeness(right, chosen.id) - closeness(left, chosen.id));
   throw new OperationFailure(
-    `No member and no model belongs to an organization ${quoted(chosen.id)}. Nothing was changed. ${
-      known.length === 0 ? 'There is no organization yet.' : `Known: ${quotedFew(closest, MOST_NAMED)}.`
-    } \`member add\` and \`model allow\` make a new one with --create.`,
+    [
+      `There is no organization ${quoted(chosen.id)}.`,
+      ...(use === 'read' ? [] : ['Nothing was changed.']),
+      known.length === 0 ? 'There is none yet.' : whichThereAre(chosen.id, known),
+      ...(use === 'add' ? ['--create makes a new one.'] : []),
+    ].join(' '),
     { code: 'no_such_organization' },
   );
 }
 
+function whichThereAre(typed: string, known: readonly string[]): string {
+  const meant = nearest(typed, known) ?? known.find((id) => id.toLowerCase().startsWith(typed.trim().toLowerCase()));
+  const some = meant === undefined ? `Known: ${quotedFew(known, MOST_NAMED)}.` : `Did you mean ${quoted(meant)}?`;
+  return `${some} All of them: \`modelgate org list\``;
+}
+
 const MOST_NAMED = 5;
 
-/** How many characters two names begin with alike; of many names, those that were nearly typed come first. */
-function closeness(name: string, typed: string): number {
-  const [left, right] = [name.toLowerCase(), typed.toLowerCase()];
-  let length = 0;
-  while (length < left.length && left[length] === right[length]) length += 1;
-  return length;
+/** Of an organization that no row names yet: what needs no quotes anywhere. Its name may be any text. */
+const NEW_ID = /^[A-Za-z0-9_.:-]{1,64}$/;
+
+/** @throws OperationFailure where it cannot be the id of a new organization */
+export function requireNewId(id: string): void {
+  if (NEW_ID.test(id)) return;
+  throw new OperationFailure(
+    `${quoted(id)} cannot be the id of a new organization: at most 64 letters from a to z, digits and _ - . : are. Nothing was changed. Its name may be any text.`,
+    { code: 'misused' },
+  );
+}
+
+/** As `requireNewId`, unless a row names the organization already. */
+export function requireUsableId(connection: Connection, id: string): void {
+  if (!isNamed(connection, id)) requireNewId(id);
 }
 
 const NAMED_BY = {

@@ -68,7 +68,7 @@ export function readAccessReport(
   const { enrolling } = policy;
   const { signal } = operation.patience;
   return reading(operation, 'organizations', async (connection, schema) => {
-    if (chosen !== undefined) requireOrganization(connection, chosen);
+    if (chosen !== undefined) requireOrganization(connection, chosen, 'read');
     const only = chosen?.id;
     const organizations = readOrganizations(connection, schema, only);
     const rows = await readRows(connection, schema, organizations, {

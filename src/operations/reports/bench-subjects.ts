@@ -34,13 +34,13 @@ export function readSubjects(connection: Connection, { user, organization }: Cho
   const users = user === undefined ? all(MEMBERS_SPREAD) : [createPersonFinder(connection)(user).id];
   if (users.length === 0) {
     throw new OperationFailure(
-      'No user is a member of any organization, so there is nobody to ask for. Nothing was changed. Run modelgate member add first.',
+      'No user is a member of any organization, so there is nobody to ask for. Nothing was changed. Add one first: `modelgate member add USER --org ORGANIZATION`',
     );
   }
   const organizations = organization === undefined ? all(LARGEST) : all(NAMED, organization);
   if (organization !== undefined && organizations.length === 0) {
     throw new OperationFailure(
-      `No model belongs to an organization ${quoted(organization)}. Nothing was changed. \`modelgate org list\` shows those that there are.`,
+      `No model belongs to an organization ${quoted(organization)}. Nothing was changed. To see those that there are: \`modelgate org list\``,
       { code: 'no_such_organization' },
     );
   }

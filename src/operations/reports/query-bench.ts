@@ -117,7 +117,7 @@ async function measure({ name, from, prepare }: Run, iterations: number, signal:
     // a view that is missing or has another shape
     if (failureCode(error) !== 'SQLITE_ERROR') throw error;
     const words = error instanceof Error ? error.message : '';
-    return { name, from, times: undefined, problem: `${words}: run modelgate init` };
+    return { name, from, times: undefined, problem: `${words}: run \`modelgate init\`` };
   }
 }
 

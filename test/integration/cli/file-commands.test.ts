@@ -69,7 +69,8 @@ describe('migrate', () => {
     ]);
     expect(stdout).toContain(
       '  2 models not linked, because a grant would read the id as a pattern, or no request can name it: "*", "b*"\n' +
-        '  1 model not linked, because a user who is no admin has made it: "own"; modelgate model allow ID allows one all the same\n',
+        '  1 model not linked, because a user who is no admin has made it: "own". To allow one all the same:\n' +
+        `  modelgate model allow ID --database ${database.path}\n`,
     );
     const json = await runCommand(on(database, 'migrate', ...ORG, '--json'));
     expect(JSON.parse(json.stdout)).toMatchObject({
@@ -167,8 +168,19 @@ describe('backup', () => {
     });
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(
-      /^backup {4}\/.*\/backups\/webui_\d{8}_\d{6}\.db\.gz\nsize {6}[\d.]+ KB, [\d.]+ [KM]B unpacked\nverified {2}integrity ok, 16 users, 10 models, 0 memberships, 0 grants\ntime {6}\d+\.\d s\ndeleted {3}1 backup older than 30 d:\n {10}\/.*webui_20200101_000000\.db\.gz\n$/,
+      /^backup {4}\/.*\/backups\/webui_\d{8}_\d{6}\.db\.gz\nsize {6}[\d.]+ KB, [\d.]+ [KM]B unpacked\nverified {2}integrity ok, 16 users, 10 models, 0 memberships, 0 grants\ntime {6}\d+\.\d s\ndeleted {3}1 backup older than 30 days:\n {10}\/.*webui_20200101_000000\.db\.gz\n$/,
     );
+  });
+
+  test.each(['0d', '23h', '1m'])('--keep %s would delete the backups of today, and is refused', async (keep) => {
+    using database = deployment();
+    const folder = join(database.directory, 'backups');
+    mkdirSync(folder);
+    writeFileSync(join(folder, 'webui_20200101_000000.db.gz'), '');
+    const { code, stderr } = await runCommand(on(database, 'backup', folder, '--keep', keep));
+    expect(code).toBe(2);
+    expect(stderr).toContain('Expected a day or more, such as 1d or 30d.');
+    expect(existsSync(join(folder, 'webui_20200101_000000.db.gz'))).toBe(true);
   });
 
   test('says as JSON what it did', async () => {
@@ -191,7 +203,7 @@ describe('backup', () => {
     [
       'a missing volume',
       ({ directory, path }) => [join(directory, 'a/b'), path],
-      /Is the volume mounted\? Else make it: mkdir -p/,
+      /Is the volume mounted\? Else make it:\n {2}mkdir -p \//,
     ],
     ['no database', ({ directory }) => [directory, join(directory, 'none.db')], /There is no file at .*none\.db/],
     [
@@ -206,7 +218,12 @@ describe('backup', () => {
     const { code, stdout, stderr } = await runCommand(['backup', directory, '--database', path]);
     expect({ code, stdout }).toEqual({ code: existsSync(path) ? 1 : 2, stdout: '' });
     expect(stderr).toMatch(sentence);
-    expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+    expect(
+      stderr
+        .trimEnd()
+        .split('\n')
+        .filter((line) => !line.startsWith('  ')),
+    ).toHaveLength(1);
   });
 
   test('into a folder that may not be written says who runs', async () => {

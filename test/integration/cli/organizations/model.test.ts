@@ -58,14 +58,12 @@ describe('model allow', () => {
     ['OpenAI/GPT-4o', 'openai/gpt-4o'],
     ['llama3', 'llama3:latest'],
     ['openai/gpt4o', 'openai/gpt-4o'],
-    [' openai/gpt-4o', 'openai/gpt-4o'],
   ])('stores %j, which the file does not know, and asks whether %j was meant', async (typed, meant) => {
     const { code, stderr } = await model(models(), ['allow', typed, ...ORG]);
     expect(code).toBe(0);
     expect(stderr.split('\n')).toEqual([
-      expect.stringMatching(
-        /^modelgate: ".*" does not stand in the backend's database\. That is usual for models of a provider/,
-      ),
+      expect.stringMatching(/^modelgate: ".*" is not in Open WebUI's model table, which is normal for models of a pro/),
+      expect.stringMatching(/^ {2}modelgate model sync --from live --dry-run --org acme --database \//),
       `modelgate: Did you mean ${JSON.stringify(meant)} instead of ${JSON.stringify(typed)}?`,
       '',
     ]);
@@ -75,8 +73,9 @@ describe('model allow', () => {
     const ids = Array.from({ length: 8 }, (_, index) => `anthropic/claude-${index}`);
     const { stderr } = await model(models(), ['allow', ...ids, 'mistral/*', ...ORG]);
     expect(stderr.trimEnd().split('\n')).toEqual([
-      expect.stringMatching(/^modelgate: "anthropic\/claude-0", .* and 3 more do not stand/),
-      expect.stringMatching(/^modelgate: No model that stands in the backend's database begins like "mistral\/\*"/),
+      expect.stringMatching(/^modelgate: "anthropic\/claude-0", .* and 3 more are not in/),
+      expect.stringMatching(/^ {2}modelgate model sync --from live/),
+      expect.stringMatching(/^modelgate: No id in Open WebUI's model table begins like "mistral\/\*"/),
     ]);
   });
 
@@ -88,10 +87,10 @@ describe('model allow', () => {
     [
       ['', 'a\nb'],
       2,
-      /^modelgate: Nothing was allowed\. 2 names are in the way:\n {2}An empty text.*\n {2}"a\\nb" can be/,
+      /^modelgate: Nothing was allowed\. 2 names are in the way:\n {2}An empty text.*\n {2}"a\\nb" holds a space/,
     ],
     [['x'.repeat(2_000)], 2, /can be the id of no model: an id has at most 1024 characters/],
-    [['open*/x'], 1, /Only a \* at the very end/],
+    [['open*/x'], 2, /Only a \* at the very end/],
   ])('of %j is refused', async (patterns, code, said) => {
     const database = models();
     expect(await model(database, ['allow', 'openai/gpt-4o', ...patterns, ...ORG])).toMatchObject({
@@ -100,6 +99,43 @@ describe('model allow', () => {
       stderr: expect.stringMatching(said) as string,
     });
     expect(database.sql.prepare('SELECT count(*) FROM organization_models').pluck().get()).toBe(0);
+  });
+});
+
+describe('model allow of an id that looks like a mistake', () => {
+  test.each([
+    ['gpt-4o-mini ', 'ends in a space', 'gpt-4o-mini'],
+    ['openai/gpt-4o,openai/gpt-5', 'looks like a list, and an id is never split', 'openai/gpt-4o openai/gpt-5'],
+    ['openai/gpt-4o llama3:latest', 'looks like a list, and an id is never split', 'openai/gpt-4o llama3:latest'],
+    ['"gpt-4o"', 'stands between quotes', 'gpt-4o'],
+    ['mistral/ *', 'has a space before its *', "'mistral/*'"],
+    ['gpt\u200b-4o', 'holds a character that cannot be seen', 'gpt-4o'],
+  ])('%j is refused with the command that would be right', async (typed, found, right) => {
+    const database = models();
+    const { code, stdout, stderr } = await model(database, ['allow', 'openai/gpt-4o', typed, ...ORG]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain(`${found}. Nothing was allowed. What was meant:\n`);
+    const commands = stderr.split('\n').filter((line) => line.startsWith('  '));
+    const ids = [...new Set(['openai/gpt-4o', ...right.split(' ')])].join(' ');
+    expect(commands[0]).toBe(`  modelgate model allow ${ids} --org acme --database ${database.path}`);
+    expect(commands[1]).toMatch(/ --org acme --as-is --database \//);
+    expect(database.sql.prepare('SELECT count(*) FROM organization_models').pluck().get()).toBe(0);
+  });
+
+  test('is kept with --as-is, and where the backend has a model of that id', async () => {
+    const database = models();
+    database.addModel({ id: 'odd ' });
+    expect((await model(database, ['allow', 'odd ', ...ORG])).code).toBe(0);
+    expect((await model(database, ['allow', 'gpt-4o-mini ', '--as-is', ...ORG])).code).toBe(0);
+    const { stdout } = await model(database, ['list', ...ORG]);
+    expect(stdout).toContain('"gpt-4o-mini "  exact');
+  });
+
+  test('is not advised --as-is where that would not help', async () => {
+    const { code, stderr } = await model(models(), ['allow', 'a\u0007', ...ORG]);
+    expect(code).toBe(2);
+    expect(stderr).toContain('model allow a --org acme');
+    expect(stderr).not.toContain('--as-is');
   });
 });
 
@@ -128,7 +164,8 @@ describe('model deny', () => {
       code: 1,
       stdout: '',
       stderr:
-        'modelgate: "acme" has no grant "openai/gpt-4o": "openai/*" covers it, and no single model can be taken out of that. Nothing was denied. `modelgate model list` shows the grants.\n',
+        'modelgate: "acme" has no grant "openai/gpt-4o": "openai/*" covers it, and no single model can be taken out of that. Nothing was denied. Its grants:\n' +
+        `  modelgate model list --org acme --database ${database.path}\n`,
     });
     expect(database.sql.prepare('SELECT is_active FROM organization_models').pluck().get()).toBe(1);
   });
@@ -153,7 +190,7 @@ test('model list shows what is granted, and what of it counts', async () => {
   expect(stdout).toBe(
     [
       'MODEL          KIND    NAME    ACTIVE  IN TABLE  DOES NOT COUNT',
-      'line\ufffdbreak     exact   -       yes     no        can match no model',
+      '"line\\nbreak"  exact   -       yes     no        can match no model',
       'llama3:latest  exact   Llama   no      yes       switched off',
       'of-a-provider  exact   -       yes     no',
       'openai/*       prefix  -       yes     1 model',
@@ -173,8 +210,10 @@ describe('hostile values', () => {
   test.each(Object.entries(HOSTILE))('%s are stored exactly, or refused, and shown harmlessly', async (_, value) => {
     const database = models();
     database.addModel({ id: value, name: value });
+    // no new organization gets such an id, and one that is there is used as it is
+    database.addMember(value, 'ada');
     const isId = parseModelId(value) !== undefined;
-    const allowed = await model(database, ['allow', value, '--org', value, '--create']);
+    const allowed = await model(database, ['allow', value, '--org', value]);
     expect(allowed.code).toBe(isId ? 0 : 2);
     // what the gate would never match can still have been written by a hand
     if (!isId) database.grant(value, value);
@@ -183,7 +222,7 @@ describe('hostile values', () => {
       await model(database, ['list', '--org', value]),
       await model(database, ['deny', `${value}?`, '--org', value]),
       await model(database, ['deny', value, '--org', value]),
-      await model(database, ['allow', `${value}*`, '--org', value]),
+      await model(database, ['allow', `${value}*`, '--org', value, '--as-is']),
     ];
     for (const { stdout, stderr } of shown) {
       expect(`${stdout}${stderr}`).not.toMatch(DANGEROUS);

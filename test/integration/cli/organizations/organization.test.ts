@@ -107,13 +107,16 @@ describe('org list', () => {
   test('says what to run where the tables are missing', async () => {
     const { code, stderr } = await org(organizations({ organizationTables: 'none' }), ['list']);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/table organization_members is missing\. Run `modelgate init` first/);
+    expect(stderr).toMatch(
+      /table organization_members is missing\. To make what is missing:\n {2}modelgate init --database \//,
+    );
   });
 });
 
 describe('org show', () => {
   test('names admins, models and what is missing', async () => {
-    const { code, stdout, stderr } = await org(filled(), ['show', 'acme']);
+    const database = filled();
+    const { code, stdout, stderr } = await org(database, ['show', 'acme']);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toBe(
       [
@@ -141,7 +144,7 @@ describe('org show', () => {
             (event) => `                trigger modelgate_organization_${table}_${event}`,
           ),
         ),
-        '                modelgate init makes what is missing',
+        `  modelgate init --database ${database.path}`,
         '',
       ].join('\n'),
     );
@@ -199,7 +202,7 @@ describe('org show', () => {
     for (let index = 0; index < 30; index++) database.grant('acme', `model-${index}`);
     const { stdout } = await org(database, ['show', 'acme']);
     expect(stdout.match(/model-\d+/g)).toHaveLength(20);
-    expect(stdout).toContain('and 10 more; modelgate model list shows all\n');
+    expect(stdout).toContain('and 10 more:\n  modelgate model list --org acme --database ');
   });
 
   test('wants an organization that somebody has named', async () => {

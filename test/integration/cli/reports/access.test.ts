@@ -137,7 +137,8 @@ describe('the report', () => {
     const { code, stderr } = await run(database, ['report']);
     expect(code).toBe(0);
     expect(stderr.split('\n')).toEqual([
-      "modelgate: The report counts models of the backend's model table, as the guide's view does: it leaves out 2 grants that end in * and 1 grant of models without a row there. `modelgate model list` shows them all.",
+      "modelgate: The report counts models of the backend's model table, as the guide's view does: it leaves out 2 grants that end in * and 1 grant of models without a row there. To see them all:",
+      `  modelgate model list --org ORGANIZATION --database ${database.path}`,
       "modelgate: 1 organization in it is switched off in client_organizations, which the guide's view does not look at: the gate gives its members nothing.",
       '',
     ]);
@@ -145,7 +146,7 @@ describe('the report', () => {
 
   test.each([
     [['report', '--csv', '--json'], 2, 'Either --csv or --json'],
-    [['report', '--org', 'acm'], 1, 'Known: "acme", "globex"'],
+    [['report', '--org', 'acm'], 1, 'There is no organization "acm". Did you mean "acme"?'],
     [['report', '--org', ''], 2, 'Which organization?'],
     [['audit', '--csv', '--json'], 2, 'Either --csv or --json'],
     [['audit', '--only', 'users'], 2, 'expected one of organizations, admins, outside'],

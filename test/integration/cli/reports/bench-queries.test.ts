@@ -40,7 +40,7 @@ test('a query that cannot run fails with what to do', async () => {
   const { code, stdout } = await runCommand(['bench-queries', '--database', broken.path]);
   expect(code).toBe(1);
   expect(stdout).toContain('cannot run');
-  expect(stdout).toContain('run modelgate init');
+  expect(stdout).toContain(': run\n  modelgate init --database ');
 });
 
 test.each([

@@ -251,8 +251,7 @@ describe('explain ends with code 1 and one sentence', () => {
     expect(await explain('mallory', 'gpt-4o')).toEqual({
       code: 1,
       stdout: '',
-      stderr:
-        'modelgate: The backend knows no user with the id or e-mail address "mallory". Nothing was changed. `modelgate member list` shows those of an organization.\n',
+      stderr: 'modelgate: The backend knows no user with the id or e-mail address "mallory".\n',
     });
   });
 

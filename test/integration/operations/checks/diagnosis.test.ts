@@ -117,7 +117,7 @@ describe('the file', () => {
     );
     expect(found).toMatchObject([{ status: 'warning' }]);
     expect(found[0]?.finding).toContain('(webui.db 644, webui.db-wal 640)');
-    expect(found[0]?.remedy).toBe(`chmod 600 ${database.path} ${database.path}-wal.`);
+    expect(found[0]?.remedy).toBe(`\`chmod 600 ${database.path} ${database.path}-wal\``);
   });
 
   test('that this user may not read, or only read', () => {
@@ -141,7 +141,7 @@ describe('the file', () => {
     using database = createHealthyDatabase();
     chmodSync(database.directory, 0o777);
     const found = await only(database, 'warning folder');
-    expect(found.remedy).toBe(`chmod o-w ${database.directory}.`);
+    expect(found.remedy).toBe(`\`chmod o-w ${database.directory}\``);
   });
 
   test('with backups beside it that others may read', async () => {
@@ -387,7 +387,7 @@ describe('foreign rows', () => {
     ],
     [
       "INSERT INTO organization_models (id, organization_id, model_id) VALUES ('x', 'acme', ' gpt-4 ')",
-      '1 grants have an id that is empty',
+      '1 grant has an id that is empty',
     ],
     [
       "UPDATE organization_members SET is_active = NULL WHERE user_id = 'alice'",

@@ -98,7 +98,7 @@ describe('what is allowed', () => {
     expect(rowsOf(database).find((row) => row['model_id'] === 'off')?.['created_at']).toBe(before[0]?.['created_at']);
   });
 
-  test.each(['', 'a\nb', 'a\u0007', 'x'.repeat(1025), `${'x'.repeat(1025)}*`, 'a\n*'])(
+  test.each(['', 'x'.repeat(1025), `${'x'.repeat(1025)}*`])(
     '%j could never match, so nothing is allowed',
     async (pattern) => {
       const database = models();
@@ -226,10 +226,11 @@ describe('what is denied', () => {
     database.grant(ACME, 'off/*', 0);
     const message = await failureOf(deny(database, ['a/b', 'c/d', 'off/x', 'A/B']));
     expect(message.split('\n')).toEqual([
-      'Nothing was denied. `modelgate model list` shows the grants. 3 names are in the way:',
+      'Nothing was denied. 3 names are in the way:',
       '  "mai_client_acme" has no grant "c/d": "c/*" covers it, and no single model can be taken out of that.',
-      '  "mai_client_acme" has no grant "off/x".',
-      '  "mai_client_acme" has no grant "A/B".',
+      '  "mai_client_acme" has no grant "off/x". Did you mean "off/*"?',
+      '  "mai_client_acme" has no grant "A/B". Did you mean "a/b"?',
+      'Its grants: `modelgate model list --org mai_client_acme`',
     ]);
     expect(rowsOf(database).find((row) => row['model_id'] === 'a/b')?.['is_active']).toBe(1);
   });

@@ -121,7 +121,7 @@ describe.each(KINDS)('the report on %s', (kind) => {
     const expected = guideReport(database).filter((row) => row['organization_id'] === 'globex');
     expect(sorted(asView(await read(database, 'globex')))).toEqual(sorted(expected));
     expect(asView(await read(database, 'without members'))).toEqual([]);
-    await expect(read(database, 'globe')).rejects.toThrow(/Known: "globex"/);
+    await expect(read(database, 'globe')).rejects.toThrow(/There is no organization "globe"\. Did you mean "globex"\?/);
   });
 
   test('does not need the view, and is not led astray by another one of its name', async () => {

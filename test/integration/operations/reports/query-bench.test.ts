@@ -81,7 +81,7 @@ test('a missing view is said with what to do, and the other queries still run', 
   const { queries } = await bench(database.path);
   const broken = queries.filter(({ times }) => times === undefined);
   expect(broken).toMatchObject([
-    { name: 'user_models_view', problem: 'no such table: user_available_models: run modelgate init' },
+    { name: 'user_models_view', problem: 'no such table: user_available_models: run `modelgate init`' },
   ]);
 });
 
