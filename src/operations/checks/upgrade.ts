@@ -39,10 +39,12 @@ interface SchemaRow {
  * knows what the words of a view name.
  */
 function inTheWay(connection: Connection): readonly SchemaRow[] {
+  // Each needs what is made before it. A virtual table (root page 0) makes its shadow tables by itself, and is not made
+  // where one stands already: VACUUM writes them first
   const rows = connection
     .prepare<[], SchemaRow>(
       `SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'view', 'trigger') AND sql IS NOT NULL
-       AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type`,
+       AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type = 'trigger', type = 'view', rootpage <> 0`,
     )
     .all();
   const suspects = rows.filter(({ type }) => type !== 'table');
@@ -50,7 +52,7 @@ function inTheWay(connection: Connection): readonly SchemaRow[] {
   for (const rebuild of REBUILDS) {
     const scratch = openScratch();
     try {
-      // shadow tables of a virtual one stand already when their own turn comes
+      // shadow tables stand already when their own turn comes
       for (const { sql } of rows) attempt(() => void scratch.prepare(sql).run());
       scratch.exec(rebuild);
       for (const _round of suspects) {
