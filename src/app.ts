@@ -173,7 +173,7 @@ function createDoors(lasting: LastingParts) {
 
 /** The path of a request, one stage a line. */
 function createStages(parts: SharedParts) {
-  const { config, store, log, metrics, upstream, identity, judge, audit, observer } = parts;
+  const { config, store, metrics, upstream, identity, judge, audit, observer } = parts;
   const { refusal, secureAnswers, limits, order, bodies } = parts;
   const { mode, bypass } = config.policy;
   const decideOnce = createSurfaceDecider({ store, judge, order, readBody: readOnce(bodies, config.maxBodyBytes) });
@@ -188,11 +188,8 @@ function createStages(parts: SharedParts) {
   const recordList = (scope: Scope, shape: ListShape, kept: number, removed: number) =>
     audit.recordList(scope, shape.name, kept, removed);
   const onStream = (isOpen: boolean) => (isOpen ? metrics.streamOpened() : metrics.streamClosed());
-  const reportUnreadable = (scope: Scope, shape: ListShape, cause: unknown) => {
-    metrics.answerUnreadable(shape.name);
-    const fields = { request_id: scope.requestId, path: scope.path, list: shape.name, err: cause };
-    log.error(fields, 'an answer that lists models could not be read: an empty list was sent');
-  };
+  const reportUnreadable = (scope: Scope, shape: ListShape, cause: unknown) =>
+    audit.recordUnreadable(scope, shape.name, cause);
 
   // Hono is not asked to read a path: which stage looks at it how stands in `canonicalPath` alone
   const app = new Hono<GateEnv>({ getPath: () => '/' });

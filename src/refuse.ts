@@ -13,7 +13,7 @@ import { sendAnswer } from './transport/answer.ts';
 
 export interface RefusalParts {
   readonly audit: Pick<Audit, 'recordDecision'>;
-  readonly log: Pick<Log, 'warn' | 'error'>;
+  readonly log: Pick<Log, 'warn' | 'sparingly'>;
   readonly metrics: Pick<Metrics, 'failed'>;
   readonly denial: 'forbid' | 'hide';
   /** Writes what lets a page of another origin read the answer. */
@@ -47,9 +47,11 @@ export function createRefusal(parts: RefusalParts): Refusal {
     if (error instanceof ClientGone) return undefined;
     const failure = error instanceof GatewayError ? error : new GatewayError('internal', { cause: error });
     metrics.failed(failure.code);
-    if (failure.code === 'internal')
-      log.error({ request_id: scope.requestId, err: error }, 'a request failed: this is a bug');
-    else if (failure.status >= 500) {
+    if (failure.code === 'internal') {
+      // found by one client, it is there for all: its stack once a minute is enough
+      const fields = { request_id: scope.requestId, err: error };
+      log.sparingly('error', error, fields, 'a request failed: this is a bug');
+    } else if (failure.status >= 500) {
       log.warn({ request_id: scope.requestId, code: failure.code, cause: causeOf(failure) }, failure.message);
     }
     return errorAnswer(dialectOf(scope), failure, scope.requestId);

@@ -22,7 +22,7 @@ export interface FilterParts {
   readonly judge: Judge;
   readonly mode: 'enforce' | 'report';
   readonly recordList: (scope: Scope, shape: ListShape, kept: number, removed: number) => void;
-  /** An answer that could not be read and was replaced by an empty list: an error for the operator. */
+  /** An answer that could not be read and was replaced by an empty list: something for the operator to look into. */
   readonly reportUnreadable: (scope: Scope, shape: ListShape, cause: unknown) => void;
 }
 

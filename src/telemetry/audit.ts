@@ -12,8 +12,8 @@ import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
 export interface AuditOptions {
-  readonly log: Pick<Log, 'record' | 'explain'>;
-  readonly metrics: Pick<Metrics, 'decided' | 'listFiltered'>;
+  readonly log: Pick<Log, 'record' | 'explain' | 'sparingly'>;
+  readonly metrics: Pick<Metrics, 'decided' | 'listFiltered' | 'answerUnreadable'>;
   readonly mode: 'enforce' | 'report';
   /** The organizations that give this user anything; none while that cannot be read. Must not throw. */
   readonly organizationsOf: (user: UserPrincipal) => readonly string[];
@@ -30,6 +30,8 @@ export interface Audit {
   recordLateDecision(scope: Scope, decision: Decision, durationMs?: number): string;
   /** Counts a list of models that was cut to what its reader may use. */
   recordList(scope: Scope, shape: string, kept: number, removed: number): void;
+  /** Counts an answer that should list models, could not be read, and was replaced by an empty list. */
+  recordUnreadable(scope: Scope, shape: string, cause: unknown): void;
 }
 
 /** @returns what the stages of one gate tell of their decisions to */
@@ -85,7 +87,23 @@ export function createAudit({ log, metrics, mode, organizationsOf }: AuditOption
         'a list of models was cut to what may be accessed',
       );
     },
+    recordUnreadable(scope, shape, error) {
+      metrics.answerUnreadable(shape);
+      const fields = { request_id: scope.requestId, path: scope.path, list: shape, cause: causeOf(error) };
+      log.sparingly('warn', `${shape} ${fields.cause}`, fields, UNREADABLE[mode]);
+    },
   };
+}
+
+const UNREADABLE = {
+  enforce: 'an answer that lists models could not be read: an empty list was sent',
+  report: 'an answer that lists models could not be read, and was sent as it is',
+};
+
+/** V8 quotes what it could not read, which is nothing for a log. */
+function causeOf(error: unknown): string {
+  if (error instanceof SyntaxError) return 'the answer is no JSON';
+  return error instanceof Error ? error.message : 'unknown';
 }
 
 const whoAsks = ({ principal }: Scope, organizations: readonly string[]): FlatFields => ({

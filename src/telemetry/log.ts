@@ -8,6 +8,7 @@
 import { pino } from 'pino';
 import type { LogLevel } from '../config/schema.ts';
 import { LineWriter } from './line-writer.ts';
+import { createRepeatedLines } from './repeated-lines.ts';
 
 type Write = (fields: Readonly<Record<string, unknown>>, message: string) => void;
 
@@ -25,6 +26,12 @@ export interface Log {
    * 5 µs of a request, `JSON.stringify` takes 1. Only flat texts, numbers and booleans; undefined fields are left out.
    */
   readonly record: (level: 'info' | 'warn', fields: FlatFields, message: string) => void;
+  /**
+   * For what somebody outside can cause at will: one line a minute of each kind, with the number of those that were left
+   * out since the line before it in `times`.
+   * @param kind what makes two of them the same: a word, best of a closed vocabulary; or what was thrown, by its place
+   */
+  readonly sparingly: (level: 'warn' | 'error', kind: unknown, ...line: Parameters<Write>) => void;
   /**
    * Says how a decision on models came about: organizations, model, access. Undefined unless somebody debugs models, so
    * that `log.explain?.(…)` does not even collect what it would say.
@@ -74,6 +81,7 @@ export function createLog(options: LogOptions): Log {
     written = { info: logger.isLevelEnabled('info'), warn: logger.isLevelEnabled('warn'), explained };
   };
   setLevels(options);
+  const repeated = createRepeatedLines();
   return {
     debug: (fields, message) => logger.debug(fields, message),
     info: (fields, message) => logger.info(fields, message),
@@ -83,6 +91,8 @@ export function createLog(options: LogOptions): Log {
     record(word, fields, message) {
       if (written[word]) writeFlat(word, fields, message);
     },
+    sparingly: (word, kind, fields, message) =>
+      repeated(`${message} ${wordFor(kind)}`, (more) => logger[word]({ ...fields, ...more }, message)),
     get explain() {
       return written.explained ? explain : undefined;
     },
@@ -109,6 +119,13 @@ function createPino(write: (line: string) => void) {
     },
     { write },
   );
+}
+
+/** Of an error the place where it was thrown: its message may hold what a client has sent. */
+function wordFor(kind: unknown): string {
+  if (!(kind instanceof Error)) return String(kind);
+  if (kind.cause instanceof Error) return wordFor(kind.cause);
+  return /^ {4}at .*$/m.exec(kind.stack ?? '')?.[0] ?? kind.name;
 }
 
 let lastMs = 0;

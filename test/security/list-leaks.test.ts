@@ -200,6 +200,11 @@ const sends =
     void response.writeHead(status, headers).end(body);
 const JSON_TYPE = { 'content-type': 'application/json' };
 
+async function unreadable(): Promise<number> {
+  const figure = /^modelgate_unreadable_answers_total\{shape="models"\} (\d+)$/;
+  return Number((await gate.figures()).map((line) => figure.exec(line)?.[1]).find((count) => count !== undefined) ?? 0);
+}
+
 describe('an answer that cannot be read becomes an empty list', () => {
   test.each([
     ['coded though nobody asked', JSON_TYPE, gzipSync(WHOLE), { 'content-encoding': 'gzip' }],
@@ -215,9 +220,21 @@ describe('an answer that cannot be read becomes an empty list', () => {
     ['NaN', JSON_TYPE, WHOLE.replace('{"id":"A"}', '{"id":"A","x":NaN}'), {}],
   ])('%s', async (_sentence, type, body, coding) => {
     answerWith(sends(200, { ...type, ...coding }, body));
+    const before = await unreadable();
     const answer = await gate.ask('ann', '/api/models');
     expect([answer.status, await answer.json()]).toEqual([200, { object: 'list', data: [] }]);
-    expect(gate.lines.at(-2)).toMatchObject({ list: 'models' });
+    expect(await unreadable()).toBe(before + 1);
+  });
+
+  test('and fills no log: one line for each cause, without a stack, however often somebody asks', async () => {
+    answerWith(sends(200, JSON_TYPE, '"a text that is no list"'));
+    const from = gate.lines.length;
+    for (let time = 0; time < 20; time += 1) await (await gate.ask('ann', '/api/models')).arrayBuffer();
+    const told = gate.lines.slice(from).filter(({ msg }) => msg !== 'request');
+    expect(told).toMatchObject([
+      { level: 'warn', list: 'models', path: '/api/models', cause: 'the answer is no object and no array' },
+    ]);
+    expect(JSON.stringify(told)).not.toMatch(/stack|no list"/);
   });
 
   test('entries in odd forms are dropped', async () => {

@@ -35,7 +35,7 @@ export async function serve(options: ServeOptions, terminal: Terminal, version: 
   const log = createGateLog(config, terminal.screen);
   terminal.onBug((error, isFatal) => {
     if (isFatal) log.fatal({ err: error }, 'modelgate ends: it is in a state that nobody has foreseen');
-    else log.error({ err: error }, 'something failed that nobody waits for');
+    else log.sparingly('error', error, { err: error }, 'something failed that nobody waits for');
     return log.flush();
   });
   // loaded only now: a wrong configuration is said without waiting for everything else

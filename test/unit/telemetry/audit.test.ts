@@ -37,8 +37,13 @@ function collect(mode: 'enforce' | 'report' = 'enforce'): Collected {
     log: {
       record: (level, fields, message) => lines.push({ level, ...fields, message }),
       explain: (fields, message) => explained.push({ ...fields, message }),
+      sparingly: (level, kind, fields, message) => lines.push({ level, kind, ...fields, message }),
     },
-    metrics: { decided: (...all) => decided.push(all), listFiltered: (...all) => listed.push(all) },
+    metrics: {
+      decided: (...all) => decided.push(all),
+      listFiltered: (...all) => listed.push(all),
+      answerUnreadable: (...all) => listed.push(all),
+    },
     organizationsOf: ({ id }) => (id === 'u1' ? ['acme', 'globex'] : []),
   });
   return { audit, lines, explained, decided, listed };
@@ -170,3 +175,28 @@ describe('the line that explains', () => {
     ]);
   });
 });
+
+describe('recordUnreadable', () => {
+  test('counts the list and says why it could not be read, without a stack and without what stood there', () => {
+    const { audit, lines, listed } = collect();
+    const scope = { ...sampleScope(), path: '/api/models', requestId: 'r-1' };
+    const text = 'a prompt of somebody';
+    for (const cause of [new Error('the answer holds no list of models'), thrownBy(() => JSON.parse(text))]) {
+      audit.recordUnreadable(scope, 'models', cause);
+    }
+    expect(listed).toEqual([['models'], ['models']]);
+    expect(lines).toMatchObject([
+      { level: 'warn', kind: 'models the answer holds no list of models', path: '/api/models', list: 'models' },
+      { cause: 'the answer is no JSON', request_id: 'r-1' },
+    ]);
+    expect(JSON.stringify(lines)).not.toMatch(/prompt|stack/);
+  });
+});
+
+function thrownBy(act: () => unknown): unknown {
+  try {
+    return act();
+  } catch (error) {
+    return error;
+  }
+}
