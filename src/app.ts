@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
+import type { MiddlewareHandler } from 'hono';
 import { Hono } from 'hono';
 import type { Config } from './config/schema.ts';
 import { authorize } from './enforcement/authorize.ts';
@@ -19,7 +20,6 @@ import { createSurfaceDecider, longestBody } from './enforcement/decide-surface.
 import { filterModels } from './enforcement/filter-models.ts';
 import type { Judge } from './enforcement/judge.ts';
 import { createJudge } from './enforcement/judge.ts';
-import type { ListShape } from './enforcement/list-shapes.ts';
 import type { ProviderModels } from './enforcement/provider-models.ts';
 import { createProviderModels } from './enforcement/provider-models.ts';
 import { socketSurface } from './enforcement/sockets.ts';
@@ -35,6 +35,7 @@ import { createRefusal } from './refuse.ts';
 import type { GateEnv, Scope } from './scope.ts';
 import type { SecureAnswers } from './secure-answers.ts';
 import { createSecureAnswers } from './secure-answers.ts';
+import { createSessionWatch } from './session-watch.ts';
 import { createSocketDoor } from './socket-door.ts';
 import { ANSWERED, begin, forwardTo, inOrder, letThrough, refuseMalformed } from './stages.ts';
 import type { Store } from './store/store-view.ts';
@@ -71,6 +72,8 @@ export interface Gate {
   reconfigure(changed: Config): void;
   /** Why the backend does not answer, undefined where it does; never rejects. */
   upstreamProblem(): Promise<string | undefined>;
+  /** Why nobody who signs in is known to the gate; undefined while that is not known to be so. */
+  identityProblem(): string | undefined;
   /** Stops accepting, finishes what runs, at most `drainTimeoutMs`. @returns how many requests were cut */
   drain(): Promise<number>;
   isDraining(): boolean;
@@ -80,10 +83,13 @@ export function createGate(parts: GateParts): Gate {
   const { config } = parts;
   const { trustedProxies, maxHeaderBytes } = config;
   const upstream = createUpstream({ ...config.upstream, trustedProxies, maxHeaderBytes, probePath: '/health' });
+  const identity = createIdentity(config.identity);
+  const sessionWatch = createSessionWatch({ ...parts, identity });
   const lasting: LastingParts = {
     ...parts,
     upstream,
-    identity: createIdentity(config.identity),
+    identity,
+    watchSessions: sessionWatch.stage,
     providerModels: createProviderModels(),
     order: createChatOrder(),
     bodies: createHeldBodies(config.maxBodyBytes),
@@ -115,6 +121,7 @@ export function createGate(parts: GateParts): Gate {
       doors = createDoors({ ...lasting, config: changed, allowances });
     },
     upstreamProblem: () => upstream.findProblem(),
+    identityProblem: sessionWatch.problem,
     async drain() {
       draining = true;
       const cut = await downstream.drain(config.drainTimeoutMs);
@@ -131,6 +138,7 @@ const UNREAD = new Request('http://gate/');
 interface LastingParts extends GateParts {
   readonly upstream: Upstream;
   readonly identity: Identity;
+  readonly watchSessions: MiddlewareHandler<GateEnv>;
   readonly providerModels: ProviderModels;
   readonly order: ChatOrder;
   readonly bodies: HeldBodies;
@@ -174,7 +182,7 @@ function createDoors(lasting: LastingParts) {
 /** The path of a request, one stage a line. */
 function createStages(parts: SharedParts) {
   const { config, store, metrics, upstream, identity, judge, audit, observer } = parts;
-  const { refusal, secureAnswers, limits, order, bodies } = parts;
+  const { refusal, secureAnswers, limits, order, bodies, watchSessions } = parts;
   const { mode, bypass } = config.policy;
   const decideOnce = createSurfaceDecider({ store, judge, order, readBody: readOnce(bodies, config.maxBodyBytes) });
   const identifyAndDecide = async (scope: Scope) => {
@@ -185,21 +193,18 @@ function createStages(parts: SharedParts) {
     store.patiently(() => (scope.isPrincipalCurrent ? decideOnce(scope) : identifyAndDecide(scope)));
   const refuse = (scope: Scope, denial: Deny) => refusal.deny(scope, denial);
   const record = (scope: Scope, decision: Decision) => audit.recordDecision(scope, decision, scope.decisionMs);
-  const recordList = (scope: Scope, shape: ListShape, kept: number, removed: number) =>
-    audit.recordList(scope, shape.name, kept, removed);
   const onStream = (isOpen: boolean) => (isOpen ? metrics.streamOpened() : metrics.streamClosed());
-  const reportUnreadable = (scope: Scope, shape: ListShape, cause: unknown) =>
-    audit.recordUnreadable(scope, shape.name, cause);
 
   // Hono is not asked to read a path: which stage looks at it how stands in `canonicalPath` alone
   const app = new Hono<GateEnv>({ getPath: () => '/' });
   const judged = [
     canonicalPath(createTargetReader()),
+    watchSessions,
     authenticate({ identity, store }),
     limits.limit,
     authorize({ decideSurface, mode, refuse, record }),
     limits.limitInvocations,
-    filterModels({ store, judge, mode, recordList, reportUnreadable }),
+    filterModels({ store, judge, mode, ...audit }),
   ];
   const checked = bypass === undefined ? judged : [letThrough];
   app.use(

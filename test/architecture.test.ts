@@ -88,6 +88,11 @@ const TABLE: Record<string, Row> = {
     packages: [],
   },
   'secure-answers.ts': { values: ['enforcement', 'limits', 'transport'], types: ['config'], packages: [] },
+  'session-watch.ts': {
+    values: ['enforcement', 'identity'],
+    types: ['scope.ts', 'store', 'telemetry'],
+    packages: ['hono'],
+  },
   'socket-door.ts': {
     values: ['enforcement', 'identity', 'refuse.ts', 'scope.ts', 'transport'],
     types: ['limits', 'secure-answers.ts', 'telemetry'],
@@ -102,6 +107,7 @@ const TABLE: Record<string, Row> = {
       'refuse.ts',
       'scope.ts',
       'secure-answers.ts',
+      'session-watch.ts',
       'socket-door.ts',
       'stages.ts',
       'telemetry',

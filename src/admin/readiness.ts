@@ -10,6 +10,7 @@ export interface ReadinessParts {
   readonly storeHealth: () => StoreHealth;
   /** One small request to the backend, and why it was not answered; may be slow, must not reject. */
   readonly upstreamProblem: () => Promise<string | undefined>;
+  readonly identityProblem: () => string | undefined;
   readonly isDraining: () => boolean;
 }
 
@@ -27,6 +28,11 @@ export interface Readiness {
     readonly problem: string | null;
   };
   readonly upstream: { readonly reachable: boolean; readonly problem: string | null };
+  /**
+   * Why nobody who signs in is known to the gate. It stays ready: only a session that the backend issues through it can
+   * show that the problem is over.
+   */
+  readonly identity: { readonly problem: string | null };
   readonly version: string;
 }
 
@@ -57,6 +63,7 @@ export function createReadiness(
       bypass: parts.bypass ?? null,
       database: { readable, age_ms: Math.round(ageMs), missing, problem: problem ?? null },
       upstream: { reachable, problem: unreached ?? null },
+      identity: { problem: parts.identityProblem() ?? null },
       version: parts.version,
     };
   };

@@ -21,9 +21,10 @@ export interface FilterParts {
   readonly store: Pick<Store, 'current' | 'patiently'>;
   readonly judge: Judge;
   readonly mode: 'enforce' | 'report';
-  readonly recordList: (scope: Scope, shape: ListShape, kept: number, removed: number) => void;
-  /** An answer that could not be read and was replaced by an empty list: something for the operator to look into. */
-  readonly reportUnreadable: (scope: Scope, shape: ListShape, cause: unknown) => void;
+  /** @param shape short name of what was listed */
+  readonly recordList: (scope: Scope, shape: string, kept: number, removed: number) => void;
+  /** An answer that could not be read, and was replaced by an empty list. */
+  readonly recordUnreadable: (scope: Scope, shape: string, cause: unknown) => void;
 }
 
 /** Answers of the backend that were read before, with the bytes they were read from. */
@@ -67,12 +68,12 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
     try {
       index = read(answer, shape);
     } catch (cause) {
-      parts.reportUnreadable(scope, shape, cause);
+      parts.recordUnreadable(scope, shape.name, cause);
       return parts.mode === 'report' ? answer : emptyAnswer(answer, shape);
     }
     const filter = (permits: Permits) => filterList(answer.body, index, permits);
     const finish = ({ body, kept, removed }: FilteredList) => {
-      parts.recordList(scope, shape, kept, removed);
+      parts.recordList(scope, shape.name, kept, removed);
       return parts.mode === 'report' ? answer : { ...answer, body };
     };
     // The answer is well, it is the policy that cannot be read: a list that is empty by mistake looks like no access

@@ -12,7 +12,7 @@ import type { Credential, CredentialReading, Credentials } from './credential.ts
 import { toHeaderEdit } from './credential-edit.ts';
 import type { AnonymousPrincipal, Principal, UnresolvedPrincipal, UserPrincipal } from './principal.ts';
 import { createSessionTokens } from './session-token.ts';
-import type { VerifiedToken } from './session-token.ts';
+import type { TokenFault, VerifiedToken } from './session-token.ts';
 
 /** All that identity asks of the database. */
 export type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
@@ -35,6 +35,8 @@ export interface Identity {
    * accepted there (`get_verified_user_by_token`, 0.12.4). Same rules and errors otherwise, without a conflict.
    */
   resolveToken(token: string, view: UserView | undefined): Principal | Promise<Principal>;
+  /** Why a token that the backend has just issued cannot be verified; undefined where it can. Never rejects. */
+  faultOf(token: string): Promise<TokenFault | undefined>;
 }
 
 const NO_CREDENTIAL: AnonymousPrincipal = { kind: 'anonymous', because: 'no_credential' };
@@ -82,6 +84,7 @@ export function createIdentity(options: {
       return principal instanceof Promise ? principal.then((late) => ({ principal: late, edit })) : { principal, edit };
     },
     resolveToken: (token, view) => ofToken(token, view),
+    faultOf: (token) => tokens.faultOf(token),
   };
 }
 
@@ -132,7 +135,7 @@ function lookUp(view: UserView | undefined, ask: (view: UserView) => UserPrincip
 }
 
 /** @returns undefined where the database cannot be read: that is a state of the principal, not a failure here */
-function orUndefined<T>(read: () => T): T | undefined {
+export function orUndefined<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {

@@ -2,7 +2,7 @@
  * The backend's session tokens: JWT, HS256 over its secret key. Verified once, then answered from a bounded cache
  * until they expire. The only file that knows jose.
  */
-import { compactVerify } from 'jose';
+import { compactVerify, errors } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { hasSessionShape, isCanonical } from './credential.ts';
 import { toUserId } from './principal.ts';
@@ -13,11 +13,19 @@ import { readSessionClaims } from './session-claims.ts';
 export type VerifiedToken =
   { readonly state: 'valid'; readonly userId: UserId } | { readonly state: 'expired' } | { readonly state: 'invalid' };
 
+/**
+ * Why a session of the backend is nobody's here: signed with another key, of a form that is not known, not begun yet or
+ * over already by our clock.
+ */
+export type TokenFault = 'other_key' | 'unknown_form' | 'early' | 'over';
+
 export interface SessionTokens {
   /** Synchronous for a token seen before, so that the common request costs no promise. Never throws or rejects. */
   verify(token: string): VerifiedToken | Promise<VerifiedToken>;
   /** Has this text been found genuine before, expired or not? */
   isKnown(token: string): boolean;
+  /** Of a token that the backend has just issued; undefined where it is good. Never rejects. */
+  faultOf(token: string): Promise<TokenFault | undefined>;
 }
 
 const INVALID: VerifiedToken = { state: 'invalid' };
@@ -57,7 +65,7 @@ export function createSessionTokens(options: {
 
   async function verifyNew(token: string): Promise<VerifiedToken> {
     const claims = await readClaims(token, await keys);
-    const entry = claims === undefined ? refusedEntry(now()) : toEntry(claims, now());
+    const entry = typeof claims === 'string' ? refusedEntry(now()) : toEntry(claims, now());
     // Copied, because a slice of a header line would keep the whole line in memory.
     const key = Buffer.from(token, 'latin1').toString('latin1');
     (entry.verified === INVALID ? refused : genuine).set(key, entry);
@@ -66,6 +74,14 @@ export function createSessionTokens(options: {
 
   return {
     isKnown: (token) => genuine.has(token),
+    async faultOf(token) {
+      const claims = hasSessionShape(token) ? await readClaims(token, await keys) : 'unknown_form';
+      if (typeof claims === 'string') return claims;
+      const { startsAt, expiresAt = Infinity } = claims;
+      const seconds = now() / 1000;
+      if (startsAt > seconds + CLOCK_SKEW_SECONDS) return 'early';
+      return expiresAt < seconds - CLOCK_SKEW_SECONDS ? 'over' : undefined;
+    },
     verify(token) {
       const entry = genuine.get(token) ?? refused.get(token);
       // jose skips spaces inside a token where PyJWT does not; the shape leaves neither anything to skip.
@@ -99,17 +115,21 @@ function toEntry({ id, expiresAt, startsAt }: SessionClaims, nowMs: number): Ent
     : { verified: EXPIRED, until: Infinity, after: undefined };
 }
 
-async function readClaims(token: string, keys: readonly CryptoKey[]): Promise<SessionClaims | undefined> {
+async function readClaims(
+  token: string,
+  keys: readonly CryptoKey[],
+): Promise<SessionClaims | 'other_key' | 'unknown_form'> {
   for (const key of keys) {
     try {
       const { payload } = await compactVerify(token, key, { algorithms: ['HS256'] });
       // Python reads the same bytes from other last characters too: one session has one spelling here
-      if (!isCanonical(token)) return undefined;
+      if (!isCanonical(token)) return 'unknown_form';
       // jose reads the header with `JSON.parse` and by its own rules
-      return readSessionClaims(Buffer.from(token.slice(0, token.indexOf('.')), 'base64url'), payload);
-    } catch {
-      // Not signed with this key, or not a token at all: the next key is tried, and none means invalid.
+      const header = Buffer.from(token.slice(0, token.indexOf('.')), 'base64url');
+      return readSessionClaims(header, payload) ?? 'unknown_form';
+    } catch (error) {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) return 'unknown_form';
     }
   }
-  return undefined;
+  return 'other_key';
 }

@@ -127,6 +127,7 @@ export function decisionFields(
     // the walk says more than the model itself only where there was one
     chain: decision.chain.length > 1 ? decision.chain.join(' > ') : undefined,
     user: principal.kind === 'user' ? principal.id : undefined,
+    anonymous: principal.kind === 'anonymous' ? principal.because : undefined,
     organization: decision.effect === 'permit' ? decision.grant?.organization : undefined,
     enforced: decision.effect === 'deny' && mode === 'report' ? false : undefined,
   };

@@ -26,6 +26,7 @@ type CounterName =
   | 'lists'
   | 'listEntries'
   | 'unreadable'
+  | 'sessions'
   | 'failures'
   | 'limited';
 
@@ -57,6 +58,9 @@ export function createCounters(): Record<CounterName, Tally> {
     listEntries: count('list_entries', 'Entries of lists of models, kept or removed.', ['outcome']),
     unreadable: count('unreadable_answers', 'Lists that could not be read and were replaced by an empty one.', [
       'shape',
+    ]),
+    sessions: count('issued_sessions', 'Sessions that the backend issued, by what makes them nobody to the gate.', [
+      'fault',
     ]),
     failures: count('failures', 'Requests that failed, by code of the error table.', ['code']),
     limited: count('limited_requests', 'Requests that were refused by a limit.', ['limit']),

@@ -51,6 +51,10 @@ export interface Metrics {
   decided(decision: Decision, durationMs: number | undefined, organizations?: readonly string[]): void;
   listFiltered(shape: string, kept: number, removed: number): void;
   answerUnreadable(shape: string): void;
+  /** @param fault why a session that the backend has issued is nobody's here; undefined where it is somebody's */
+  sessionIssued(fault: string | undefined): void;
+  /** Whether nobody who signs in is known to the gate. */
+  identityProblem(isThere: boolean): void;
   /** @param code row of the error table */
   failed(code: string): void;
   /** @param limit the limit that refused a request */
@@ -72,6 +76,11 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const streams = liveGauge(registry, 'modelgate_streams_open', 'Answers that are being streamed as events (SSE).');
   const invocations = liveGauge(registry, 'modelgate_invocations_in_flight', 'Answers of models, not complete yet.');
   const sockets = liveGauge(registry, 'modelgate_sockets_open', 'WebSocket tunnels that are open.');
+  const identityProblem = liveGauge(
+    registry,
+    'modelgate_identity_problem',
+    'Whether the last session that the backend issued is nobody to the gate, as nobody is who signs in then.',
+  );
   const storeCounters = options.storeFigures === undefined ? [] : createStoreCounters(options.storeFigures);
   const figures: Figure[] = [...Object.values(counters), ...Object.values(histograms), ...storeCounters];
   return {
@@ -89,17 +98,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     socketOpened: () => sockets.add(1),
     socketClosed: () => sockets.add(-1),
     decided(decision, durationMs, organizations = NO_ORGANIZATIONS) {
-      if (decision.effect === 'deny') {
-        counters.denials.add(1, decision.reason, String(options.mode === 'enforce'));
-        for (const organization of organizations) counters.organizations.add(1, organization, 'deny');
-      } else {
-        counters.permits.add(1, decision.reason);
-        const { grant } = decision;
-        if (grant !== undefined) {
-          counters.organizations.add(1, grant.organization, 'permit');
-          counters.grants.add(1, grant.pattern);
-        }
-      }
+      countDecision(counters, decision, String(options.mode === 'enforce'), organizations);
       if (durationMs !== undefined) histograms.decision.observe(durationMs / 1000);
     },
     listFiltered(shape, kept, removed) {
@@ -108,6 +107,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
       counters.listEntries.add(removed, 'removed');
     },
     answerUnreadable: (shape) => counters.unreadable.add(1, shape),
+    sessionIssued: (fault) => counters.sessions.add(1, fault ?? 'none'),
+    identityProblem: (isThere) => identityProblem.set(Number(isThere)),
     failed: (code) => counters.failures.add(1, code),
     limited: (limit) => counters.limited.add(1, limit),
     invocationStarted: () => invocations.add(1),
@@ -121,6 +122,24 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
 const NO_ORGANIZATIONS: readonly string[] = [];
 
+function countDecision(
+  counters: ReturnType<typeof createCounters>,
+  decision: Decision,
+  enforced: string,
+  organizations: readonly string[],
+): void {
+  if (decision.effect === 'deny') {
+    counters.denials.add(1, decision.reason, enforced);
+    for (const organization of organizations) counters.organizations.add(1, organization, 'deny');
+    return;
+  }
+  counters.permits.add(1, decision.reason);
+  const { grant } = decision;
+  if (grant === undefined) return;
+  counters.organizations.add(1, grant.organization, 'permit');
+  counters.grants.add(1, grant.pattern);
+}
+
 const STATUS_CLASSES = ['unknown', '1xx', '2xx', '3xx', '4xx', '5xx'];
 
 /** 499 stands for a client that left: it is no failure of anybody, so it has a class of its own. */
@@ -128,13 +147,17 @@ function statusClass(status: number): string {
   return status === 499 ? 'client_gone' : (STATUS_CLASSES[Math.floor(status / 100)] ?? 'unknown');
 }
 
-function liveGauge(registry: Registry, name: string, help: string): { add(amount: number): void } {
+interface LiveGauge {
+  add(amount: number): void;
+  set(amount: number): void;
+}
+
+function liveGauge(registry: Registry, name: string, help: string): LiveGauge {
   let value = 0;
   measured(registry, name, help, () => value);
   return {
-    add(amount) {
-      value += amount;
-    },
+    add: (amount) => void (value += amount),
+    set: (amount) => void (value = amount),
   };
 }
 

@@ -7,11 +7,15 @@ import type { DoctorReport } from '../../src/cli/checks/doctor.ts';
 import { toBackendRelease } from '../../src/store/backend-releases.ts';
 import { runCommand } from '../support/command.ts';
 import { runModelgate } from '../support/gate-process.ts';
-import { signUp } from './backend-client.ts';
+import { until } from '../support/with-timeout.ts';
+import { send, signIn, signUp } from './backend-client.ts';
 import { startOpenWebui } from './backend.ts';
 import type { OpenWebui } from './backend.ts';
+import { startRealGate } from './gate.ts';
 import { installOpenWebui } from './install.ts';
 import { RELEASES } from './release.ts';
+
+const ADA = { name: 'Ada', email: 'ada@example.com' };
 
 describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
   let backend: OpenWebui;
@@ -37,7 +41,7 @@ describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
   it('says what is still to be done in a new deployment, and nothing once it is', async () => {
     // the backend makes its file readable to everybody, and nobody can cure that but the operator
     expect(await faults()).toEqual(['warning permissions', 'problem tables', 'warning admins']);
-    await signUp(backend.url, { name: 'Ada', email: 'ada@example.com' });
+    await signUp(backend.url, ADA);
     const { code } = await runCommand(['init', '--database', backend.databasePath]);
     expect(code).toBe(0);
     expect(await faults()).toEqual(['warning permissions']);
@@ -47,6 +51,36 @@ describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
     expect(await faults({ WEBUI_SECRET_KEY: 'a key that is not the one of the backend' })).toContain(
       'problem secret key',
     );
+  });
+
+  it('and a gate with another key says so as soon as somebody signs in through it', async () => {
+    const gate = await startRealGate(backend, { WEBUI_SECRET_KEY: 'a key that is not the one of the backend' });
+    try {
+      const problem = async () =>
+        ((await (await fetch(`${gate.adminUrl}/readyz`)).json()) as { identity: { problem: string | null } }).identity;
+      expect(await problem()).toEqual({ problem: null });
+      const { token } = await signIn(gate.url, ADA);
+      await until(async () => (await problem()).problem !== null, 5_000, 'the problem');
+      expect((await problem()).problem).toContain("WEBUI_SECRET_KEY is not the backend's");
+      expect((await send({ url: gate.url, token }, 'GET', '/api/models')).status).toBe(401);
+      await until(() => gate.log().includes('"anonymous":"credential_invalid"'), 5_000, 'the access line');
+      expect(gate.log()).toMatch(/"level":"error".*"fault":"other_key"/);
+      expect(gate.log()).not.toContain(token.slice(-20));
+    } finally {
+      await gate.close();
+    }
+    const right = await startRealGate(backend);
+    try {
+      await signIn(right.url, ADA);
+      await until(
+        async () =>
+          (await (await fetch(`${right.adminUrl}/metrics`)).text()).includes('sessions_total{fault="none"} 1'),
+        5_000,
+        'the session to be judged',
+      );
+    } finally {
+      await right.close();
+    }
   });
 
   it('knows every migration that the release has', async () => {

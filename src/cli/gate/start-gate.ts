@@ -51,6 +51,7 @@ export async function startGate(config: Config, log: Log, version: string): Prom
     bypass,
     storeHealth,
     upstreamProblem: () => gate.upstreamProblem(),
+    identityProblem: () => gate.identityProblem(),
     isDraining: () => gate.isDraining(),
   });
   const admin = createAdminServer({

@@ -115,18 +115,17 @@ const SECRET = 'secret key';
 
 /**
  * Signs a token for a user that nobody is. The backend refuses it either way, and its words tell whether the signature
- * was good.
+ * was good: they are others than for a signature that is certainly wrong.
  */
 async function checkSecretKey(upstream: URL, keys: readonly string[], signal: AbortSignal): Promise<Finding> {
-  for (const key of keys) {
+  const refusalOf = async (key: string): Promise<string | undefined> => {
     const answer = await ask(upstream, '/api/v1/auths/', signal, { authorization: `Bearer ${tokenOfNobody(key)}` });
-    const detail = 'trouble' in answer || answer.status !== 401 ? undefined : detailOf(answer.text);
-    if (detail === undefined) {
-      return unknown(
-        SECRET,
-        "Whether it is the backend's could not be found out: it answered a test token in no known way.",
-      );
-    }
+    return 'trouble' in answer || answer.status !== 401 ? undefined : detailOf(answer.text);
+  };
+  if ((await refusalOf(randomUUID())) !== WRONG_SIGNATURE) return UNKNOWN_KEY;
+  for (const key of keys) {
+    const detail = await refusalOf(key);
+    if (detail === undefined) return UNKNOWN_KEY;
     if (detail !== WRONG_SIGNATURE)
       return ok(SECRET, "It is the backend's: the backend knows the signature of a test token.");
   }
@@ -136,6 +135,11 @@ async function checkSecretKey(upstream: URL, keys: readonly string[], signal: Ab
     'Give the gate the same WEBUI_SECRET_KEY as the backend, or the file that the backend made (.webui_secret_key).',
   );
 }
+
+const UNKNOWN_KEY = unknown(
+  SECRET,
+  "Whether it is the backend's could not be found out: it answered a test token in no known way.",
+);
 
 function tokenOfNobody(key: string): string {
   const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');

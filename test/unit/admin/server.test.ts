@@ -9,6 +9,7 @@ const parts: ReadinessParts = {
   bypass: undefined,
   storeHealth: () => ({ readable: true, ageMs: 12.4, missing: [], problem: undefined }),
   upstreamProblem: () => Promise.resolve(undefined),
+  identityProblem: () => undefined,
   isDraining: () => false,
 };
 
@@ -47,6 +48,7 @@ describe('the admin listener', () => {
       bypass: null,
       database: { readable: true, age_ms: 12, missing: [], problem: null },
       upstream: { reachable: true, problem: null },
+      identity: { problem: null },
       version: '1.2.3',
     });
   });

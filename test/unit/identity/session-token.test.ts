@@ -154,3 +154,31 @@ describe('the cache', () => {
 it('a gate without any secret does not start', () => {
   expect(() => createSessionTokens({ secretKeys: [''] })).toThrow('At least one secret key');
 });
+
+describe('what is wrong with a session that was just issued', () => {
+  const HOUR = 3_600;
+  const odd: Readonly<Record<string, { readonly mint: () => Promise<string>; readonly fault: string | undefined }>> = {
+    'nothing in 0.6': { mint: () => mintSession06(USER), fault: undefined },
+    'nothing in 0.12': { mint: () => mintSession(USER), fault: undefined },
+    'nothing within a minute': { mint: () => mintSession(USER, { expiresIn: -30 }), fault: undefined },
+    'another key': { mint: () => mintSession(USER, { secretKey: 'another' }), fault: 'other_key' },
+    'its beginning': { mint: () => mintSession(USER, { claims: { iat: nowSeconds() + HOUR } }), fault: 'early' },
+    'its end': { mint: () => mintSession(USER, { expiresIn: -HOUR }), fault: 'over' },
+    'its type': { mint: () => mintSession(USER, { claims: { typ: 'later' } }), fault: 'unknown_form' },
+    'its algorithm': {
+      mint: () =>
+        new SignJWT({ id: USER }).setProtectedHeader({ alg: 'HS512' }).sign(new TextEncoder().encode(TEST_SECRET)),
+      fault: 'unknown_form',
+    },
+    'that it is none': { mint: () => Promise.resolve('no token'), fault: 'unknown_form' },
+  };
+  it.each(Object.keys(odd))('%s', async (name) => {
+    const { mint, fault } = odd[name] ?? expect.fail(name);
+    expect(await tokens.faultOf(await mint())).toBe(fault);
+  });
+
+  it('is nothing where one of the candidate secrets has signed it', async () => {
+    const both = createSessionTokens({ secretKeys: ['another', TEST_SECRET] });
+    expect(await both.faultOf(await mintSession(USER))).toBeUndefined();
+  });
+});

@@ -113,10 +113,14 @@ describe('the backend', () => {
     expect(moved[0]?.finding).toContain('answers 302');
   });
 
-  test('that refuses a test token in a way of its own leaves the key unknown', async () => {
+  test.each([
+    [503, ''],
+    // what stands in front of the backend refuses, whatever the signature
+    [401, '{"detail":"Not authenticated"}'],
+  ])('that refuses every test token with %i %s leaves the key unknown', async (status, body) => {
     const findings = await serving(
       (request, response) => {
-        if (request.url === '/api/v1/auths/') response.writeHead(503).end();
+        if (request.url === '/api/v1/auths/') response.writeHead(status).end(body);
         else off(0)(request, response);
       },
       (url) => check(url, ['a key']),
