@@ -38,13 +38,14 @@ const CODES: readonly (readonly [RegExp, FailureCode])[] = [
   [/^ENOENT/, 'no_such_file'],
 ];
 
-/** In WAL mode SQLite needs files beside the database even to read it. */
+/** Reading is writing for SQLite where a journal lies beside the file, or has to: in WAL mode always. */
 function explainFolder(path: string, code: string): { readonly finding: string; readonly remedy: string } {
   const folder = dirname(path);
-  const { uid, mode } = statSync(folder);
+  const stats = statSync(folder, { throwIfNoEntry: false });
+  const mode = ((stats?.mode ?? 0) & 0o7777).toString(8);
   return {
-    finding: `${path} cannot be opened: SQLite has to make its -wal and -shm files, or a journal, in ${folder}, where user ${getuid?.() ?? 'unknown'} may not write (mode ${(mode & 0o7777).toString(8)}, ${code}).`,
-    remedy: `Run it as user ${uid}, or copy the file somewhere writable.`,
+    finding: `${path} has SQLite make files beside it (-wal and -shm, or -journal), and user ${getuid?.() ?? 'unknown'} may not do so in ${folder}, of mode ${mode} (${code}).`,
+    remedy: `Run it as user ${stats?.uid ?? 'unknown'}, who owns that folder, or on a copy of the file somewhere else.`,
   };
 }
 

@@ -87,6 +87,7 @@ const SENTENCES: readonly (readonly [prefix: string, sentence: string])[] = [
   ['SQLITE_BUSY', 'another process holds the lock of the database'],
   ['SQLITE_LOCKED', 'another process holds the lock of the database'],
   ['SQLITE_CANTOPEN', 'the file, or the -wal and -shm files beside it, cannot be opened'],
+  ['SQLITE_READONLY_DIRECTORY', "SQLite's -wal and -shm or -journal files cannot be made in the folder of the file"],
   ['SQLITE_READONLY_', 'the file needs recovery by a process that may write to it and to its folder'],
   ['SQLITE_READONLY', 'the file, or its folder, may not be written'],
   ['SQLITE_NOTADB', 'the file is not a SQLite database'],

@@ -1,15 +1,19 @@
 /** The file as the system sees it: whose it is, who may read it, and whether SQLite can make its journals beside it. */
+import type { Stats } from 'node:fs';
 import { accessSync, closeSync, constants, openSync, readdirSync, statfsSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { getegid, getuid } from 'node:process';
+import { getegid, getgroups, getuid } from 'node:process';
 import { asSize } from '../copies/disk-space.ts';
 import { COMPANIONS } from '../copies/partial-file.ts';
 import { shellCommand } from '../shell-words.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, warning } from './finding.ts';
 
-/** The deployment guide: `chmod 600 data/webui.db`. */
-const OTHERS_MAY = 0o077;
+/**
+ * The deployment guide: `chmod 600 data/webui.db`. Two containers with two users share the file by its group, so that
+ * a group which may open it is meant to; nobody means everybody.
+ */
+const GROUP_MAY = 0o070;
 const EVERYBODY_MAY = 0o007;
 
 /**
@@ -31,9 +35,9 @@ export function checkDatabaseFile(path: string): readonly Finding[] | undefined 
           `User ${runner()} may not write ${about}: nobody can be enrolled, and no command can change anything.`,
           asOwner,
         ),
-    ...checkModes(path, uid),
+    ...checkModes(path, stats),
     ...checkFolder(path, canCreateIn(dirname(path)), asOwner),
-    ...checkBackups(path),
+    ...checkBackups(path, stats),
     ...checkFileSystem(path, statfsSync(path).type),
   ];
 }
@@ -57,24 +61,27 @@ function canCreateIn(folder: string): boolean {
   }
 }
 
-function checkModes(path: string, owner: number): readonly Finding[] {
-  const names = [path, ...COMPANIONS.map((suffix) => `${path}${suffix}`)];
-  // two containers with two users share the file by its group: then the group is meant to open it
-  const group = statSync(path).gid;
-  const isShared = owner !== getuid?.() && group === getegid?.();
-  const wide = names.filter((name) => ((modeOf(name) ?? 0) & (isShared ? EVERYBODY_MAY : OTHERS_MAY)) !== 0);
-  const members = isShared ? ` and group ${group}` : '';
-  if (wide.length === 0) return [ok('permissions', `Nobody but user ${owner}${members} may open the file.`)];
-  const modes = wide.map((name) => `${basename(name)} ${octal(modeOf(name) ?? 0)}`).join(', ');
-  const runs = isShared || owner === getuid?.() ? '' : ` The gate must then run as user ${owner}.`;
-  return [
-    warning(
-      'permissions',
-      `Not only its owner${members} may open the file, which holds passwords, keys and chats (${modes}).`,
-      `\`${shellCommand('chmod', isShared ? '660' : '600', ...wide)}\`${runs}`,
-    ),
-  ];
+function checkModes(path: string, { uid, gid, mode }: Stats): readonly Finding[] {
+  const names = [path, ...COMPANIONS.map((suffix) => `${path}${suffix}`)].filter((name) => modeOf(name) !== undefined);
+  const group = (mode & GROUP_MAY) === 0 ? '' : ` and group ${gid}`;
+  const wide = names.filter((name) => ((modeOf(name) ?? 0) & EVERYBODY_MAY) !== 0);
+  if (wide.length > 0) {
+    const modes = wide.map((name) => `${basename(name)} ${octal(modeOf(name) ?? 0)}`).join(', ');
+    const mayWrite = (mode & 0o060) === 0o060 ? `user ${uid} or in group ${gid}` : `user ${uid}`;
+    return [
+      warning(
+        'permissions',
+        `Everybody may open the file, which holds passwords, keys and chats (${modes}).`,
+        `Let the gate run as ${mayWrite}, and nobody else open it: \`${shellCommand('chmod', 'o=', ...wide)}\``,
+      ),
+    ];
+  }
+  const isKnown = group === '' || (uid !== getuid?.() && isMemberOf(gid));
+  const meant = ` (mode ${octal(mode)}). Right if the gate shares that group, as in docker-compose.yml; otherwise give it mode 600.`;
+  return [ok('permissions', `Nobody but user ${uid}${group} may open the file${isKnown ? '.' : meant}`)];
 }
+
+const isMemberOf = (group: number): boolean => getegid?.() === group || getgroups?.().includes(group) === true;
 
 function checkFolder(path: string, isWritable: boolean, asOwner: string): readonly Finding[] {
   const folder = dirname(path);
@@ -104,20 +111,21 @@ function checkFolder(path: string, isWritable: boolean, asOwner: string): readon
 const SHOWN_BACKUPS = 3;
 
 /** As the guide and `modelgate backup` and `migrate` name them, where they lie beside the file. */
-function checkBackups(path: string): readonly Finding[] {
+function checkBackups(path: string, { mode }: Stats): readonly Finding[] {
+  const strangers = (mode & GROUP_MAY) === 0 ? GROUP_MAY | EVERYBODY_MAY : EVERYBODY_MAY;
   const [folder, base] = [dirname(path), basename(path)];
   const stem = base.replace(/\.[^.]*$/, '');
   const isBackup = (name: string): boolean =>
     name.startsWith(`${base}.`) || (name.startsWith(`${stem}_`) && /\.db(?:\.gz)?$/.test(name));
   const wide = listed(folder)
-    .filter((name) => isBackup(name) && ((modeOf(join(folder, name)) ?? 0) & OTHERS_MAY) !== 0)
+    .filter((name) => isBackup(name) && ((modeOf(join(folder, name)) ?? 0) & strangers) !== 0)
     .toSorted();
   if (wide.length === 0) return [];
   const some = wide.slice(0, SHOWN_BACKUPS).join(', ');
   return [
     warning(
       'backups',
-      `Not only their owner may open ${wide.length === 1 ? 'a backup' : `${wide.length} backups`} beside the file (${some}${wide.length > SHOWN_BACKUPS ? ', …' : ''}).`,
+      `More than may open the file may open ${wide.length === 1 ? 'a backup' : `${wide.length} backups`} beside the file (${some}${wide.length > SHOWN_BACKUPS ? ', …' : ''}).`,
       `\`${shellCommand('chmod', '600', ...wide.slice(0, 20).map((name) => join(folder, name)))}\``,
     ),
   ];

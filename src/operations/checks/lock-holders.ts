@@ -75,6 +75,19 @@ function programOf(pid: number): string {
   return readText(`/proc/${pid}/comm`)?.trim() ?? 'unknown program';
 }
 
+/** Linux counts in hundredths of a second for programs, on every machine. */
+const TICKS_PER_SECOND = 100;
+
+/** @returns since when a process runs, and as whom; undefined where that cannot be seen. Source: proc_pid_stat(5), field 22 */
+export function processFacts(pid: number): { readonly startedMsAgo: number; readonly user: number } | undefined {
+  const [stat, uptime] = [readText(`/proc/${pid}/stat`), readText('/proc/uptime')];
+  const user = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid;
+  // the name, in parentheses, may hold spaces and parentheses itself
+  const started = Number(stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / TICKS_PER_SECOND;
+  const startedMsAgo = (Number.parseFloat(uptime ?? '') - started) * 1_000;
+  return user === undefined || Number.isNaN(startedMsAgo) ? undefined : { startedMsAgo, user };
+}
+
 function readText(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');

@@ -9,7 +9,7 @@ import { failureCode, isBusy, openForReading, openForWriting } from '../../store
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown, warning } from './finding.ts';
 import type { LockHolder } from './lock-holders.ts';
-import { lockHolders } from './lock-holders.ts';
+import { lockHolders, processFacts } from './lock-holders.ts';
 
 const NAME = 'locks';
 const BETWEEN_SAMPLES_MS = 20;
@@ -111,10 +111,20 @@ function held(path: string, giveUpMs: number): Finding {
     `The file has been locked for more than ${giveUpMs / 1_000} s by ${who}: the backend cannot save anything meanwhile.`,
     suspects.length === 0
       ? 'Look in every container that has the volume mounted for what uses the file.'
-      : `Look what it does; if it hangs, end it: kill ${suspects.map(({ pid }) => pid).join(' ')}.`,
+      : `If that is not the backend, and hangs: kill ${suspects.map(({ pid }) => pid).join(' ')}`,
   );
 }
 
-const named = ({ pid, program }: LockHolder): string => `${JSON.stringify(program).slice(1, -1)} (process ${pid})`;
+function named({ pid, program }: LockHolder): string {
+  const { startedMsAgo, user } = processFacts(pid) ?? {};
+  const since = startedMsAgo === undefined ? '' : `, started ${asAge(startedMsAgo)} ago by user ${user}`;
+  return `${JSON.stringify(program).slice(1, -1)} (process ${pid}${since})`;
+}
+
+function asAge(ms: number): string {
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 120) return `${seconds} s`;
+  return seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3_600)} h`;
+}
 
 const ms = (value: number): string => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;

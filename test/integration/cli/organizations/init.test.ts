@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -231,6 +231,23 @@ describe('init on a file that is not what it should be ends with code 1 and a se
 
   // a process of another user, for which a file of root's is read-only
   const asNobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  test('where SQLite may not make its files beside a file in WAL mode', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'modelgate-'));
+    const database = untouched({ era: '0.12.4', directory });
+    try {
+      database.sql.close();
+      chmodSync(database.path, 0o444);
+      chmodSync(directory, 0o555);
+      const refused = await startModelgate(['org', 'list', '--database', database.path], {}, '/', asNobody).ended();
+      const { uid } = statSync(directory);
+      expect(refused.stderr).toContain(`may not do so in ${directory}, of mode 555 (SQLITE_READONLY_DIRECTORY)`);
+      expect(refused.stderr).toContain(`Run it as user ${uid}, who owns that folder`);
+    } finally {
+      chmodSync(directory, 0o755);
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   test('where it may not be written, unless nothing is missing', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'modelgate-'));
     const database = untouched({ era: '0.6.18', directory });

@@ -1,4 +1,5 @@
 /** Each fault is made for real in a file that is otherwise whole, and `doctor` must find it, and nothing else. */
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   closeSync,
@@ -8,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
@@ -108,17 +110,44 @@ describe('the file', () => {
     expect(withName(findings, 'tables')[0]?.finding).toContain('no database of Open WebUI');
   });
 
-  test('that others may read, with its companions', async () => {
+  test.each([
+    [0o644, 'user'],
+    [0o664, 'in group'],
+  ])('that everybody may read (%i), with its companions', async (mode, gate) => {
     using database = createHealthyDatabase();
-    const modes = { [database.path]: 0o644, [`${database.path}-wal`]: 0o640, [`${database.path}-shm`]: 0o600 };
-    for (const [name, mode] of Object.entries(modes)) chmodSync(name, mode);
+    const modes = { [database.path]: mode, [`${database.path}-wal`]: 0o640, [`${database.path}-shm`]: 0o604 };
+    for (const [name, given] of Object.entries(modes)) chmodSync(name, given);
+    const look = async () =>
+      withName(
+        await diagnose({ ...NOTHING_SET, quick: true, operation: operationOn(database.path, 0) }),
+        'permissions',
+      );
+    const [found] = await look();
+    expect(found).toMatchObject({ status: 'warning' });
+    expect(found?.finding).toContain(`(webui.db ${mode.toString(8)}, webui.db-shm 604)`);
+    expect(found?.remedy).toContain(gate);
+    const command = /chmod [^`]*/.exec(found?.remedy ?? '')?.[0] ?? '';
+    expect(command).toBe(`chmod o= ${database.path} ${database.path}-shm`);
+    // as it is pasted: nobody whom the file was meant for is locked out
+    execFileSync('sh', ['-c', command]);
+    expect(statSync(database.path).mode & 0o777).toBe(mode & 0o770);
+    expect(await look()).toMatchObject([{ status: 'ok', remedy: null }]);
+  });
+
+  test('that a group shares, as the README has it, is as it should be', async () => {
+    using database = createHealthyDatabase();
+    for (const suffix of ['', '-wal', '-shm']) chmodSync(`${database.path}${suffix}`, 0o660);
+    const { gid } = statSync(database.path);
     const found = withName(
       await diagnose({ ...NOTHING_SET, quick: true, operation: operationOn(database.path, 0) }),
       'permissions',
     );
-    expect(found).toMatchObject([{ status: 'warning' }]);
-    expect(found[0]?.finding).toContain('(webui.db 644, webui.db-wal 640)');
-    expect(found[0]?.remedy).toBe(`\`chmod 600 ${database.path} ${database.path}-wal\``);
+    expect(found).toMatchObject([{ status: 'ok', remedy: null }]);
+    expect(found[0]?.finding).toContain(`and group ${gid} may open the file (mode 660). Right if the gate shares`);
+    writeFileSync(join(database.directory, 'webui_20250101_030000.db.gz'), '', { mode: 0o600 });
+    chmodSync(join(database.directory, 'webui_20250101_030000.db.gz'), 0o640);
+    const findings = await diagnose({ ...NOTHING_SET, quick: true, operation: operationOn(database.path, 0) });
+    expect(withName(findings, 'backups')).toEqual([]);
   });
 
   test('that this user may not read, or only read', () => {
@@ -484,9 +513,10 @@ describe('locks', () => {
     expect(faults(findings)).toEqual(['problem locks']);
     const [found] = withName(findings, 'locks');
     if (process.platform === 'linux') {
-      const [, pid = ''] = /process (\d+)\)/.exec(found?.finding ?? '') ?? [];
+      const [, pid = ''] = /process (\d+)[,)]/.exec(found?.finding ?? '') ?? [];
       expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8')).toContain('other-process-main.ts');
-      expect(found?.remedy).toContain(`kill ${pid}`);
+      expect(found?.finding).toMatch(new RegExp(`process ${pid}, started \\d+ s ago by user ${process.getuid?.()}\\)`));
+      expect(found?.remedy).toBe(`If that is not the backend, and hangs: kill ${pid}`);
     }
   });
 
