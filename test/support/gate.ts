@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parseConfig } from '../../src/config/parse.ts';
 import type { Gate } from '../../src/app.ts';
 import { createGate } from '../../src/app.ts';
+import type { Config } from '../../src/config/schema.ts';
 import type { SampleBackend } from '../../src/demo/sample-backend.ts';
 import { startSampleBackend } from '../../src/demo/sample-backend.ts';
 import type { ProviderModel } from '../../src/demo/sample-models.ts';
@@ -19,6 +20,7 @@ export interface TestGate extends AsyncDisposable {
   /** Of the gate, or of the nginx that `GATE_TEST_THROUGH` puts in front of it. */
   readonly url: string;
   readonly gate: Gate;
+  readonly config: Config;
   readonly backend: SampleBackend;
   readonly database: TestDatabase;
   /** Finished log lines, oldest first. */
@@ -108,6 +110,7 @@ export async function startGateOn(
   return {
     url,
     gate,
+    config,
     backend,
     database,
     lines,
