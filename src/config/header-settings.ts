@@ -1,6 +1,6 @@
 /**
  * Settings of what every answer carries. The defaults are those that change nothing for the page of Open WebUI
- * (0.6.18 and 0.12.4, in Chromium): why some are `backend` stands in the README.
+ * (0.6.18 and 0.12.4, in Chromium): why some are `backend` stands in `config/README.md`.
  */
 import type { z } from 'zod';
 import * as header from './header-value.ts';

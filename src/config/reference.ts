@@ -1,9 +1,9 @@
-/** The README's table of settings, made from the same list that parsing uses; a test compares the two. */
+/** The table of settings in `config/README.md`, made from the same list that parsing uses; a test compares the two. */
 import type { Setting } from './setting.ts';
 import type { SettingName } from './settings.ts';
 import { SETTING_NAMES, SETTINGS } from './settings.ts';
 
-/** What stands around the table in the README. */
+/** What stands around the table. */
 export const REFERENCE_MARKERS = { start: '<!-- configuration:start -->', end: '<!-- configuration:end -->' } as const;
 
 /** @returns the Markdown table, ending in a newline */

@@ -9,7 +9,7 @@ export interface Setting<T> {
   /** As an operator types it; absent where no value stands for "not set". */
   readonly fallback?: string;
   readonly example: string;
-  /** One line for the README. */
+  /** One line for `config/README.md`. */
   readonly meaning: string;
   /** Never shown, never taken from the YAML file. */
   readonly secret?: true;

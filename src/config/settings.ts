@@ -1,5 +1,5 @@
 /**
- * Every setting that modelgate takes, in the order of the README's table: name, spelling, default, meaning.
+ * Every setting that modelgate takes, in the order of the table in `config/README.md`: name, spelling, default, meaning.
  * Parsing, the messages about mistakes and the documentation all read this one list.
  */
 import { HEADER_SETTINGS } from './header-settings.ts';

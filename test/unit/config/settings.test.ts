@@ -25,7 +25,7 @@ describe('the list of settings', () => {
   });
 });
 
-describe('the reference for the README', () => {
+describe('the reference', () => {
   const rows = configurationReference().trimEnd().split('\n');
 
   test('has one row for each setting, in order, under a head', () => {
@@ -41,8 +41,8 @@ describe('the reference for the README', () => {
     expect(rows.find((row) => row.startsWith('| `WEBUI_SECRET_KEY`'))).toContain('|  |');
   });
 
-  const readme = new URL('../../../README.md', import.meta.url);
-  test('is what the README shows between its markers', () => {
+  const readme = new URL('../../../config/README.md', import.meta.url);
+  test('is what config/README.md shows between its markers', () => {
     const [, behind = ''] = readFileSync(readme, 'utf8').split(REFERENCE_MARKERS.start);
     const [shown = ''] = behind.split(REFERENCE_MARKERS.end);
     expect(shown.trim()).toBe(configurationReference().trim());
