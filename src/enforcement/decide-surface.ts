@@ -37,8 +37,18 @@ export function longestBody({ kind }: Principal, maxBytes: number): number {
   return kind === 'anonymous' ? Math.min(maxBytes, STRANGERS_BODY_BYTES) : maxBytes;
 }
 
-/** @returns a function as `AuthorizeParts.decideSurface` wants it */
-export function createSurfaceDecider({ store, judge, order = createChatOrder(), readBody }: SurfaceDeciderParts) {
+/** @returns a function as `AuthorizeParts.decideSurface` wants it, which may be called again for the same request */
+export function createSurfaceDecider(parts: SurfaceDeciderParts) {
+  const attempt = createAttempt(parts);
+  return function decideSurface(scope: Scope): Promise<Decision | undefined> {
+    // Of an attempt that came to nothing: the request must not wait for itself
+    scope.endSave?.(true);
+    scope.endSave = undefined;
+    return attempt(scope);
+  };
+}
+
+function createAttempt({ store, judge, order = createChatOrder(), readBody }: SurfaceDeciderParts) {
   return async function decideSurface(scope: Scope): Promise<Decision | undefined> {
     const { surface, principal } = scope;
     if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope) : undefined;
@@ -77,7 +87,7 @@ export function createSurfaceDecider({ store, judge, order = createChatOrder(), 
     if (names.models.size === 0 && names.parents.size === 0 && names.timers.size === 0) return undefined;
     return timed(scope, () => {
       const { decision, keeps } = judgeSave(judge, store.current(), user, names, chatId);
-      if (keeps && chatId !== undefined) scope.endSave ??= order.begin(chatId);
+      if (keeps && chatId !== undefined) scope.endSave = order.begin(chatId);
       return decision;
     });
   }

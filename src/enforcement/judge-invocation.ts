@@ -100,7 +100,7 @@ function judgeWritten(
   }
   const chatId = typeof body['chat_id'] === 'string' ? body['chat_id'] : undefined;
   const { decision, keeps } = judgeSave(judge, view, user, reader, chatId);
-  if (keeps && chatId !== undefined) scope.endSave ??= order.begin(chatId);
+  if (keeps && chatId !== undefined) scope.endSave = order.begin(chatId);
   return decision;
 }
 

@@ -1,0 +1,37 @@
+/** While the database is locked for a moment, a request is decided once more: what it began before is not in its way. */
+import { expect, test } from 'vitest';
+import { createTargetReader } from '../../../src/enforcement/canonical-path.ts';
+import { createChatOrder } from '../../../src/enforcement/chat-order.ts';
+import { createSurfaceDecider } from '../../../src/enforcement/decide-surface.ts';
+import { createJudge } from '../../../src/enforcement/judge.ts';
+import { toUserId } from '../../../src/identity/principal.ts';
+import { databaseOfTest } from '../../support/database-of-test.ts';
+import { openStore } from '../../support/opened-store.ts';
+import { sampleScope } from '../../support/sample-scope.ts';
+
+test('a question that writes the name of a lost model again does not wait for its own save', async () => {
+  const database = databaseOfTest({ era: '0.12.4' });
+  database.addUser({ id: 'ann' });
+  database.addMember('acme', 'ann');
+  database.grant('acme', 'A');
+  const question = { id: 'q', role: 'user', content: 'x', models: ['F'] };
+  database.addChat({ id: 'old', user: 'ann', chat: { models: ['F'], history: { messages: { q: question } } } });
+  using opened = openStore(database.path);
+  const order = createChatOrder();
+  const judge = createJudge({ adminAccess: 'organization', directConnections: 'refuse', mediaModels: 'any' });
+  const body = Buffer.from(JSON.stringify({ model: 'A', messages: [], chat_id: 'old', user_message: question }));
+  const decide = createSurfaceDecider({ store: opened.store, judge, order, readBody: () => body });
+
+  const scope = sampleScope({ url: '/api/chat/completions' });
+  createTargetReader()(scope);
+  const user = opened.next().user(toUserId('ann'));
+  if (user === undefined) throw new Error('ann is not known');
+  scope.principal = user;
+  expect(await decide(scope)).toMatchObject({ effect: 'permit' });
+  expect(order.settled('old')).toBeInstanceOf(Promise);
+  // it would wait ten seconds, and be refused
+  expect(await decide(scope)).toMatchObject({ effect: 'permit' });
+  expect(order.settled('old')).toBeInstanceOf(Promise);
+  scope.endSave?.(true);
+  expect(order.settled('old')).toBeUndefined();
+});
