@@ -10,13 +10,14 @@ export const ADMIN_PATHS = {
 } as const;
 
 /** @returns a page without scripts, styles or anything else to load */
-export function frontPage({ version, ready, draining, mode, bypass, database, upstream }: Readiness) {
+export function frontPage({ version, ready, draining, mode, bypass, database, upstream, identity }: Readiness) {
   const state = ready ? 'Ready' : draining ? 'Not ready: it is shutting down' : 'Not ready';
   const enforced = mode === 'report' ? 'reporting only (MODELGATE_MODE=report)' : 'enforcing';
   const facts = [
     ['Models', bypass === null ? enforced : `everything is let through (${bypass})`],
     ['Database', database.problem ?? (database.readable ? `readable, ${database.age_ms} ms old` : 'not readable')],
     ...(database.missing.length > 0 ? [['Missing in it', database.missing.join(', ')]] : []),
+    ['Sessions', identity.problem ?? 'no problem seen'],
     ['Backend', upstream.problem ?? (upstream.reachable ? 'reachable' : 'not reachable')],
   ];
   return html`<!doctype html>
