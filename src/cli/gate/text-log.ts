@@ -11,12 +11,21 @@ export const isForEyes = ({ logFormat }: Pick<Config, 'logFormat'>, { output }: 
 
 /** @returns what is to be made of each line; undefined where it stays as it is */
 export function lineFormat(config: Pick<Config, 'logFormat'>, screen: Pick<Screen, 'output'>) {
-  if (isForEyes(config, screen)) return textLine;
+  if (isForEyes(config, screen)) return whereReadable(textLine);
   // JSON lets control characters above U+007F stand, which a terminal may obey
-  return screen.output ? (line: string) => `${asJsonLine(JSON.parse(line))}\n` : undefined;
+  return screen.output ? whereReadable((line) => `${asJsonLine(JSON.parse(line))}\n`) : undefined;
 }
 
-/** @returns the same as text; an error has its stack in lines of its own */
+/** A secret of digits alone is taken out of numbers as well, and what is left of such a line is no JSON. */
+const whereReadable = (format: (line: string) => string) => (line: string) => {
+  try {
+    return format(line);
+  } catch {
+    return `${printable(line.trimEnd(), false)}\n`;
+  }
+};
+
+/** @returns the same as text; an error has its stack in lines of its own @throws SyntaxError where it is no JSON */
 export function textLine(line: string): string {
   const { time, level, msg, err, ...fields } = JSON.parse(line) as Fields;
   const isAccess = msg === 'request' || msg === 'decision';

@@ -92,6 +92,15 @@ describe('the log for eyes', () => {
   });
 });
 
+test('a line that redaction has made unreadable is shown as it is', () => {
+  const lines: string[] = [];
+  const format = lineFormat({ logFormat: 'text' }, { output: true });
+  const log = createLog({ level: 'info', secrets: ['2026000'], format, write: (line) => lines.push(line) });
+  log.record('info', { ...request, duration_ms: 2_026_000, path: '/\u009b' }, 'request');
+  expect(lines[0]).toMatch(/^\{"time":.*"duration_ms":\[redacted\]\}\n$/);
+  expect(lines[0]).not.toContain('\u009b');
+});
+
 describe('the form of the log', () => {
   test.each([
     [undefined, true, true],
