@@ -2,6 +2,8 @@
  * What commands print: JSON as it is, and for eyes a table or rows of names and values. Whatever comes out of the
  * database is made harmless first: it must neither steer the terminal nor break a line.
  */
+import type { Given } from './advised.ts';
+import { inPlace } from './advised.ts';
 import { styleText } from 'node:util';
 import { quoted } from '../operations/quoted.ts';
 import type { Terminal } from './terminal.ts';
@@ -45,9 +47,9 @@ function shown(cell: Cell): string {
 export const asJson = (value: unknown): string => `${escaped(JSON.stringify(value, null, 2))}\n`;
 
 /** What `--json` says of a failure. */
-export const toErrorJson = ({ code, message }: { readonly code: string; readonly message: string }) => ({
-  code,
-  message,
+export const toErrorJson = (failure: { readonly code: string; readonly message: string }, given: Given) => ({
+  code: failure.code,
+  message: inPlace(failure.message, given),
 });
 
 /** @returns the value as JSON in one line */

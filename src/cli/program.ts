@@ -44,7 +44,7 @@ async function runWords(words: readonly string[], outer: Terminal): Promise<numb
     if (failure === undefined) return EXIT.done;
     if (!failure.isSaid) say(terminal, failure.message);
     // whoever reads JSON reads it of a failure too, and one document only
-    if (words.includes('--json') && output.isEmpty) write(asJson({ error: toErrorJson(failure) }));
+    if (words.includes('--json') && output.isEmpty) write(asJson({ error: toErrorJson(failure, givenOf(terminal)) }));
     return failure.exitCode;
   }
 }

@@ -41,6 +41,11 @@ export class BoundedCaller<Question, Answer> {
     return this.#settle(deadlineMs);
   }
 
+  /** Does the thread have nothing to answer? */
+  isFree(): boolean {
+    return this.#settle(0);
+  }
+
   #start(): Line {
     const { port1: port, port2 } = new MessageChannel();
     const counters = new Int32Array(new SharedArrayBuffer(8));

@@ -79,7 +79,7 @@ class SqliteStore implements Store {
       enrolment: autoEnroll && organization !== undefined ? this.#enrolmentIn(organization.id, warn) : undefined,
     });
     this.#file.start();
-    this.#look(START_BUSY_MS, START_DEADLINE_MS);
+    this.#follow(START_BUSY_MS, START_DEADLINE_MS);
   }
 
   current(): StoreView {
@@ -152,8 +152,13 @@ class SqliteStore implements Store {
     return createEnrolment({ enrol, organization, now: this.#now, warn });
   }
 
-  #look(writeBusyMs = WRITE_BUSY_MS, deadlineMs = 0): void {
+  #look(): void {
     this.#file.look();
+    this.#follow(WRITE_BUSY_MS, 0);
+  }
+
+  /** What a look has found is acted upon. */
+  #follow(writeBusyMs: number, deadlineMs: number): void {
     this.#failingSince = this.#file.problem === undefined ? undefined : (this.#failingSince ?? this.#now());
     const { file, missing } = this.#file.status;
     if (missing !== undefined && file !== this.#initializedFile) {
@@ -165,7 +170,7 @@ class SqliteStore implements Store {
   /** Once for each file: what somebody removes from it later is theirs to remove. */
   #initialize(file: number, missing: readonly string[], busyTimeoutMs: number, deadlineMs: number): void {
     const now = this.#now();
-    if (now < this.#initializeAt) return;
+    if (now < this.#initializeAt || !this.#file.isFree()) return;
     this.#initializeAt = now + INITIALIZE_EVERY_MS;
     const { organization } = this.#options;
     this.#file.initialize({ organization, busyTimeoutMs }, deadlineMs, (made, failure) => {

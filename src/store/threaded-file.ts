@@ -180,6 +180,11 @@ export class ThreadedFile implements Source {
       : undefined;
   }
 
+  /** Would a question be asked at once? */
+  isFree(): boolean {
+    return thread.isFree();
+  }
+
   /**
    * Makes what the file lacks.
    * @param deadlineMs for the writing; after it the thread goes on alone, and reads wait for it

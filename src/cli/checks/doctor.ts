@@ -77,7 +77,7 @@ export async function doctor(options: DoctorOptions, terminal: Terminal): Promis
     const database = store.database.path;
     const pasted = checks.map((check) => pasteable(check, given));
     const found = { database, problems, warnings, not_checked: unchecked, checks: pasted, user } satisfies DoctorReport;
-    const error = asked !== null && 'failure' in asked ? { error: toErrorJson(asked.failure) } : {};
+    const error = asked !== null && 'failure' in asked ? { error: toErrorJson(asked.failure, given) } : {};
     terminal.write(asJson({ ...found, ...error }));
   } else {
     terminal.write(checks.map((finding) => describeFinding(terminal, finding)).join(''));
