@@ -4,9 +4,9 @@
  * `--only NAME` one topic · `--quick` shorter, to see that it works · `--full` memory over a million requests.
  * Everything is a ratio or a time measured in this run, on this machine.
  */
-import { spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { closeBed } from './bed.ts';
 import { measureDecision } from './decision.ts';
@@ -22,7 +22,8 @@ import { measureStartUp } from './start-up.ts';
 import { measureStreams } from './streams.ts';
 import { measureThroughput } from './throughput.ts';
 
-const SEARCHED = { PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` };
+const SEARCHED = [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin'];
+const isInstalled = (tool: Tool): boolean => SEARCHED.some((folder) => existsSync(join(folder, tool)));
 
 const TOPICS: readonly Topic[] = [
   { name: 'decision', needs: ['taskset', 'nginx'], measure: measureDecision },
@@ -69,7 +70,7 @@ writeFileSync(
 process.exitCode = rows.some(({ state }) => state === 'miss') ? 1 : 0;
 
 async function rowsOf(topic: Topic): Promise<Row[]> {
-  const missing = topic.needs.filter((tool) => spawnSync('which', [tool], { env: SEARCHED }).status !== 0);
+  const missing = topic.needs.filter((tool) => !isInstalled(tool));
   if (missing.length === 0) {
     return topic
       .measure(scale)
@@ -78,7 +79,8 @@ async function rowsOf(topic: Topic): Promise<Row[]> {
       ]);
   }
   const packages = missing.map((tool) => PACKAGES[tool]).join(' ');
-  return [{ what: topic.name, figure: `apt-get install ${packages}`, budget: '', state: 'skipped', numbers: {} }];
+  const figure = `needs ${missing.join(' and ')}: apt-get install ${packages}`;
+  return [{ what: topic.name, figure, budget: '', state: 'skipped', numbers: {} }];
 }
 
 function machine(): string {

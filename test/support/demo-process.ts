@@ -40,7 +40,7 @@ export async function start(program: string, words: readonly string[]): Promise<
 }
 
 export async function interrupt({ child }: Demo): Promise<number | null> {
-  if (child.exitCode !== null) return child.exitCode;
+  if (child.exitCode !== null || child.signalCode !== null) return child.exitCode;
   const ended = once(child, 'exit') as Promise<[number | null]>;
   if (child.pid !== undefined) process.kill(-child.pid, 'SIGINT');
   return (await withTimeout(ended, 15_000, 'the demo ends'))[0];

@@ -4,13 +4,19 @@ import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Demo } from '../../support/demo-process.ts';
 import { commandsOf, interrupt, MAIN, start, startDemo } from '../../support/demo-process.ts';
 import { withTimeout } from '../../support/with-timeout.ts';
 
 // processes are started, on machines that may be busy
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
+/** Ends with the test, also where that fails. */
+function endedWithTest(demo: Demo): Demo {
+  onTestFinished(async () => void (await interrupt(demo)));
+  return demo;
+}
 
 /** What a curl line of the guide asks, without curl. */
 function asked(line: string): Promise<Response> {
@@ -52,7 +58,7 @@ describe('the demo', () => {
 
 describe('the end of the demo', () => {
   test('Ctrl-C ends it with code 0 and nothing is left', async () => {
-    const demo = await startDemo('--port', '0', '--admin-port', '0');
+    const demo = endedWithTest(await startDemo('--port', '0', '--admin-port', '0'));
     expect(existsSync(demo.databasePath)).toBe(true);
     expect(await interrupt(demo)).toBe(0);
     expect(existsSync(dirname(demo.databasePath))).toBe(false);
@@ -60,7 +66,7 @@ describe('the end of the demo', () => {
   });
 
   test('Ctrl-C in the middle of an answer ends it as well', async () => {
-    const demo = await startDemo('--port', '0', '--admin-port', '0');
+    const demo = endedWithTest(await startDemo('--port', '0', '--admin-port', '0'));
     const [, permitted] = commandsOf(demo.guide, 'alice@example.com');
     const reader = (await asked(permitted)).body!.getReader();
     await withTimeout(reader.read(), 5_000, 'the first word');
@@ -72,7 +78,7 @@ describe('the end of the demo', () => {
 });
 
 test('Ctrl-C ends `npm run demo` with code 0 as well', async () => {
-  const demo = await start('npm', ['run', 'demo', '--', '--port', '0', '--admin-port', '0']);
+  const demo = endedWithTest(await start('npm', ['run', 'demo', '--', '--port', '0', '--admin-port', '0']));
   expect(await interrupt(demo)).toBe(0);
   expect(existsSync(dirname(demo.databasePath))).toBe(false);
 });
@@ -98,7 +104,7 @@ describe('a port that is taken', () => {
     await Promise.race([once(taken.listen(8080, '127.0.0.1'), 'listening'), once(taken, 'error')]).catch(
       () => undefined,
     );
-    const demo = await startDemo('--admin-port', '0');
+    const demo = endedWithTest(await startDemo('--admin-port', '0'));
     try {
       const [list] = commandsOf(demo.guide, 'gina@example.com');
       expect(list).not.toContain(':8080/');
