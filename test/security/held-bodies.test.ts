@@ -12,6 +12,8 @@ import { until, withTimeout } from '../support/with-timeout.ts';
 
 const CHAT = '/api/chat/completions';
 const MB = 1024 * 1024;
+/** Hundreds of megabytes go through a process that has other things to do. */
+const PATIENCE_MS = 40_000;
 
 const arrived: { body: Buffer; outgoing: ServerResponse }[] = [];
 /** Takes every body, and answers when it is told to. */
@@ -27,7 +29,7 @@ function take(incoming: IncomingMessage, outgoing: ServerResponse): void {
 
 const chatOf = (bytes: number): string => JSON.stringify(chat('A', { note: 'x'.repeat(bytes) }));
 
-describe('bodies that are held to be judged', () => {
+describe('bodies that are held to be judged', { timeout: 120_000 }, () => {
   let gate: TestGate;
   beforeAll(async () => {
     const backend = await startUpstream(take);
@@ -46,7 +48,7 @@ describe('bodies that are held to be judged', () => {
     socket.setEncoding('latin1').on('data', (more: string) => (text += more));
     const headers = [`Authorization: Bearer ${await gate.token(user)}`, `Content-Length: ${99 * MB}`];
     socket.write(requestText(`POST ${CHAT}`, headers, `{"model":"A","note":"${'x'.repeat(bytes)}`));
-    await until(() => socket.writableLength === 0 || text !== '', 10_000, 'the gate to take it');
+    await until(() => socket.writableLength === 0 || text !== '', PATIENCE_MS, 'the gate to take it');
     return { socket, text: () => text };
   }
   const whole = async (user: string, bytes: number) => {
@@ -57,7 +59,7 @@ describe('bodies that are held to be judged', () => {
     });
     let isAnswered = false;
     void answer.then(() => (isAnswered = true));
-    await until(() => arrived.length > known || isAnswered, 10_000, 'the chat to arrive, or an answer');
+    await until(() => arrived.length > known || isAnswered, PATIENCE_MS, 'the chat to arrive, or an answer');
     return { answer, body: arrived[known]?.body, end: endAll };
   };
   const endAll = () => {
@@ -76,7 +78,7 @@ describe('bodies that are held to be judged', () => {
   test('take no more of one user than the longest body, and nothing from another one', async () => {
     const first = await begin('ann', 60 * MB);
     const second = await begin('ann', 60 * MB);
-    await until(() => second.text() !== '', 10_000, 'a refusal');
+    await until(() => second.text() !== '', PATIENCE_MS, 'a refusal');
     expect(second.text()).toMatch(/^HTTP\/1\.1 503 /);
     expect(second.text()).toMatch(/retry-after: \d/i);
     expect(first.text()).toBe('');
@@ -91,12 +93,12 @@ describe('bodies that are held to be judged', () => {
       end();
       return (await answer).status;
     };
-    await until(async () => (await again()) === 200, 15_000, 'the share of the one who left');
+    await until(async () => (await again()) === 200, PATIENCE_MS, 'the share of the one who left');
   });
 
   test('are let go of once the backend has them, while its answer goes on', async () => {
     const one = await whole('ann', 60 * MB);
-    const two = await withTimeout(whole('ann', 60 * MB), 10_000, 'the second chat to arrive');
+    const two = await withTimeout(whole('ann', 60 * MB), PATIENCE_MS, 'the second chat to arrive');
     expect([one.body, two.body].map((body) => (body?.length ?? 0) > 60 * MB)).toEqual([true, true]);
     endAll();
     expect([(await one.answer).status, (await two.answer).status]).toEqual([200, 200]);

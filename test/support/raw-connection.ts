@@ -24,6 +24,9 @@ export interface RawAnswer {
   field(name: string): string | undefined;
 }
 
+/** How long a busy machine may take for what comes at once on a quiet one. */
+const PATIENCE_MS = 15_000;
+
 export async function openConnection(port: number): Promise<RawConnection> {
   const socket = connect({ port, host: '127.0.0.1' });
   let text = '';
@@ -41,7 +44,7 @@ export async function openConnection(port: number): Promise<RawConnection> {
     closed = true;
     changed();
   });
-  await withTimeout(once(socket, 'connect'), 5_000, 'connect');
+  await withTimeout(once(socket, 'connect'), PATIENCE_MS, 'connect');
   const until = (holds: () => boolean, ms: number, label: string) =>
     withTimeout(
       new Promise<string>((resolve) => {
@@ -63,7 +66,7 @@ export async function openConnection(port: number): Promise<RawConnection> {
     received: () => text,
     send: (bytes) => void socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes),
     receives: (condition, label = `to receive ${String(condition)}`) =>
-      until(() => (typeof condition === 'string' ? text.includes(condition) : condition(text)), 5_000, label),
+      until(() => (typeof condition === 'string' ? text.includes(condition) : condition(text)), PATIENCE_MS, label),
     closes: (ms = 5_000) => until(() => closed, ms, 'the connection to be closed'),
     close: () => socket.destroy(),
   };

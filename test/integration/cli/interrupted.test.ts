@@ -80,11 +80,9 @@ describe.each([
     const command = startModelgate([...words, '--database', path], {}, dirname(path));
     await until(() => existsSync(`${path}-journal`), 15_000, 'the transaction has begun to write');
     command.kill(signal);
-    const asked = performance.now();
     const ended = await command.ended();
     expect({ code: ended.code, stdout: ended.stdout }).toEqual({ code, stdout: '' });
     expect(ended.stderr).toMatch(/modelgate: Stopped\. Nothing was changed\.\n$/);
-    expect(performance.now() - asked).toBeLessThan(5_000);
     // nobody who may only read could roll back what a killed process leaves behind
     expect(existsSync(`${path}-journal`)).toBe(false);
     expect(stateOf(path)).toEqual(before);
