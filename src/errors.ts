@@ -21,6 +21,7 @@ export const ERRORS = {
   headers_too_large: { status: 431, text: 'The request line and its headers are larger than this gateway accepts.' },
   expectation_failed: { status: 417, text: 'The only expectation served here is 100-continue.' },
   body_too_large: { status: 413, text: 'The request body is larger than this gateway accepts.' },
+  body_too_complex: { status: 413, text: 'The request body holds more than this gateway can check at once.' },
   loop_detected: { status: 508, text: 'The request came back to this gateway: its upstream address leads to itself.' },
   upstream_unreachable: { status: 502, text: 'The backend cannot be reached at the moment. Try again shortly.' },
   upstream_invalid: { status: 502, text: 'The backend sent an answer that is not valid HTTP.' },

@@ -100,7 +100,7 @@ function skipSpace(text: string, start: number): number {
 const BACKSLASH = 0x5c;
 export const QUOTE = 0x22;
 export const COLON = 0x3a;
-const COMMA = 0x2c;
+export const COMMA = 0x2c;
 export const OPEN_OBJECT = 0x7b;
 export const CLOSE_OBJECT = 0x7d;
 export const OPEN_ARRAY = 0x5b;

@@ -8,6 +8,8 @@
  */
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
+import { CONTENT, isParameterContent, PARAMETERS } from './content.ts';
+import { boundJson } from './json-weight.ts';
 import { foldKey, namesModels } from './model-keys.ts';
 import { parseStrictText } from './strict-json.ts';
 
@@ -34,42 +36,6 @@ export interface ReferenceRules {
 /** A list with an entry for each run that the request starts (0.9+); in its old form an object whose keys are model ids. */
 export const FAN_OUT = 'message_ids';
 
-/** What people wrote, what they attached, what ran before, and schemas: a name in there runs nothing. */
-const CONTENT: ReadonlySet<string> = new Set([
-  'messages',
-  'history',
-  'files',
-  'variables',
-  'chat_variables',
-  'user_message',
-  'parent_message',
-  'tool_servers',
-  'input_schema',
-  'json_schema',
-]);
-
-/**
- * Objects that hold the parameters of a run: the body itself and what the backend merges into it (utils/payload.py).
- * Only there do the keys below stand for a schema or for the caller's own labels.
- */
-const PARAMETERS: ReadonlySet<string> = new Set(['params', 'custom_params', 'extra_body']);
-
-/**
- * Content of a request's parameters, by the path of keys from the parameters on. Sources: OpenAI API reference
- * (`metadata`, `response_format`, `text.format`), Ollama API (`format`), vLLM (`guided_json`, `structured_outputs`),
- * Anthropic API (`output_config.format`).
- */
-const PARAMETER_CONTENT: readonly (readonly string[])[] = [
-  ['metadata'],
-  ['format'],
-  ['guided_json'],
-  ['guided_decoding'],
-  ['structured_outputs'],
-  ['response_format'],
-  ['text', 'format'],
-  ['output_config', 'format'],
-];
-
 /** Provider routing: readable only as an object or a list of objects, whose model names are then checked. */
 const ROUTING: ReadonlySet<string> = new Set(['provider', 'plugins', 'extra_body']);
 
@@ -87,7 +53,8 @@ export function collectReferences(body: unknown, rules: ReferenceRules = {}): Re
     for (const key of Object.keys(body)) if (rules.topLevel?.has(foldKey(key)) === true) walk.named(body[key], key);
   }
   walk.visit(body, '', { hidden: false, parameters: [] });
-  return walk;
+  const { models, routed, unreadable, direct } = walk;
+  return { models, routed, unreadable, direct };
 }
 
 /**
@@ -115,7 +82,8 @@ class Walk implements References {
     this.#controls = controls;
   }
 
-  visit(value: unknown, path: string, place: Place): void {
+  /** @param known keys that were looked at before: twice at each level would be a million times at twenty */
+  visit(value: unknown, path: string, place: Place, known: ReadonlySet<string> = NONE): void {
     if (typeof value === 'string') {
       if (place.hidden) this.visitText(value, path, place);
     } else if (Array.isArray(value)) {
@@ -124,8 +92,8 @@ class Walk implements References {
     } else if (isObject(value)) {
       if (typeof value['type'] === 'string' && OPAQUE_TOOLS.test(value['type'])) this.refuse(`${path}.type`);
       for (const key of Object.keys(value)) {
-        if (key === 'parameters' && isFunction(value, path)) continue;
-        this.visitKey(key, value[key], path === '' ? key : `${path}.${key}`, place);
+        if (known.has(key) || (key === 'parameters' && isFunction(value, path))) continue;
+        this.visitKey(key, value[key], beneath(path, key), place);
       }
     }
   }
@@ -156,7 +124,7 @@ class Walk implements References {
       const options = isObject(control) && isObject(control['options']) ? Object.entries(control['options']) : [];
       for (const [option, chosen] of options) {
         const params = isObject(chosen) ? chosen['params'] : undefined;
-        this.visit(params, `${path}.${name}.${option}`, { hidden: true, parameters: [] });
+        this.visit(params, beneath(beneath(path, name), option), { hidden: true, parameters: [] });
       }
     }
   }
@@ -177,10 +145,10 @@ class Walk implements References {
 
   /** `{"model": "x"}` and `{"id": "x"}` name x; LiteLLM's `{"a": ["b"]}` names a and b. */
   namedInObject(value: Record<string, unknown>, path: string): void {
-    const known = Object.keys(value).filter((key) => foldKey(key) === 'id' || namesModels(key));
-    if (known.length > 0) {
-      for (const key of known) this.named(value[key], `${path}.${key}`);
-      return this.visit(value, path, { hidden: false, parameters: undefined });
+    const known = new Set(Object.keys(value).filter((key) => foldKey(key) === 'id' || namesModels(key)));
+    if (known.size > 0) {
+      for (const key of known) this.named(value[key], beneath(path, key));
+      return this.visit(value, path, { hidden: false, parameters: undefined }, known);
     }
     for (const [key, item] of Object.entries(value)) {
       this.named(key, path);
@@ -203,9 +171,10 @@ class Walk implements References {
   hiddenValue(text: string, path: string): unknown {
     if (!STARTS_LIKE_JSON.test(text)) return text;
     try {
+      if (text.length > WEIGHED_FROM) boundJson(Buffer.from(text));
       return parseStrictText(text);
     } catch {
-      // Not clean JSON for us may still be JSON for Python (NaN, repeated keys): refused, not passed
+      // Not clean JSON for us may still be JSON for Python (NaN, repeated keys): refused, not passed. So is what is too much
       this.refuse(path);
       return text;
     }
@@ -216,14 +185,20 @@ class Walk implements References {
   }
 }
 
+/** A path is compared and shown, and must not grow with what a client nests: from some length on it is no path that counts. */
+function beneath(path: string, key: string): string {
+  if (path === '') return key;
+  return path.length + key.length < LONGEST_PATH ? `${path}.${key}` : '…';
+}
+
+const LONGEST_PATH = 256;
+/** Shorter texts are never too heavy (`json-weight.ts`). */
+const WEIGHED_FROM = 1024 * 1024;
+
+const NONE: ReadonlySet<string> = new Set();
+
 /** Where the backend looks the name up in its own list of models, before it chooses the connection. */
 const LOOKED_UP = /^(?:model|message_ids(?:\.model_id)?|params(?:\.custom_params)?\.model)$/;
-
-/** A schema is an object; under a key that expects one, a name of a model would be a string or a list. */
-function isParameterContent(path: readonly string[] | undefined, value: unknown): boolean {
-  if (path === undefined || !isObject(value)) return false;
-  return PARAMETER_CONTENT.some((keys) => keys.length === path.length && keys.every((key, at) => key === path[at]));
-}
 
 /** The caller's own function, whose `parameters` are a schema; those of a provider's tool are settings. */
 const isFunction = ({ type, name }: Record<string, unknown>, path: string) =>

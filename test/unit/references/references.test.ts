@@ -197,3 +197,14 @@ test.each([true, 1, 'yes', [0], { a: 1 }])('model_item.direct counts as Python r
 test.each([false, 0, '', null, [], {}])('model_item.direct counts as Python reads it: %j is not set', (direct) => {
   expect(collectReferences({ model_item: { direct } }).direct).toBe(false);
 });
+
+test.each([
+  ['model', 'model'],
+  ['model', 'id'],
+  ['id', 'model'],
+  ['models', 'fallbacks'],
+])('names nested 190 levels deep under %s and %s are read once each', (outer, inner) => {
+  let value: unknown = 'deep';
+  for (let level = 0; level < 95; level++) value = { [outer]: { [inner]: value } };
+  expect([...collectReferences({ model: value }).models]).toEqual(['deep']);
+});
