@@ -16,7 +16,7 @@ import { canonicalPath, createTargetReader } from './enforcement/canonical-path.
 import { countedAs, runsModel } from './enforcement/counted.ts';
 import type { ChatOrder } from './enforcement/chat-order.ts';
 import { createChatOrder } from './enforcement/chat-order.ts';
-import { createSurfaceDecider, longestBody } from './enforcement/decide-surface.ts';
+import { createSurfaceDecider } from './enforcement/decide-surface.ts';
 import { filterModels } from './enforcement/filter-models.ts';
 import type { Judge } from './enforcement/judge.ts';
 import { createJudge } from './enforcement/judge.ts';
@@ -30,6 +30,8 @@ import type { Limits } from './limits/limit.ts';
 import { createLimits, provedUser } from './limits/limit.ts';
 import { createMemoryAllowances } from './limits/memory-allowances.ts';
 import type { Decision, Deny } from './policy/decision.ts';
+import type { Reading } from './reading/reading.ts';
+import { createReading } from './reading/reading.ts';
 import type { Refusal } from './refuse.ts';
 import { createRefusal } from './refuse.ts';
 import type { GateEnv, Scope } from './scope.ts';
@@ -92,6 +94,7 @@ export function createGate(parts: GateParts): Gate {
     watchSessions: sessionWatch.stage,
     providerModels: createProviderModels(),
     order: createChatOrder(),
+    reading: createReading(),
     bodies: createHeldBodies(config.maxBodyBytes),
     allowances: allowancesOf(parts),
   };
@@ -125,7 +128,7 @@ export function createGate(parts: GateParts): Gate {
     async drain() {
       draining = true;
       const cut = await downstream.drain(config.drainTimeoutMs);
-      await upstream.close();
+      await Promise.all([upstream.close(), lasting.reading.close()]);
       return cut;
     },
     isDraining: () => draining,
@@ -141,6 +144,7 @@ interface LastingParts extends GateParts {
   readonly watchSessions: MiddlewareHandler<GateEnv>;
   readonly providerModels: ProviderModels;
   readonly order: ChatOrder;
+  readonly reading: Reading;
   readonly bodies: HeldBodies;
   readonly allowances: Allowances;
 }
@@ -182,9 +186,10 @@ function createDoors(lasting: LastingParts) {
 /** The path of a request, one stage a line. */
 function createStages(parts: SharedParts) {
   const { config, store, metrics, upstream, identity, judge, audit, observer } = parts;
-  const { refusal, secureAnswers, limits, order, bodies, watchSessions } = parts;
+  const { refusal, secureAnswers, limits, order, reading, bodies, watchSessions } = parts;
   const { mode, bypass } = config.policy;
-  const decideOnce = createSurfaceDecider({ store, judge, order, readBody: readOnce(bodies, config.maxBodyBytes) });
+  const { maxBodyBytes } = config;
+  const decideOnce = createSurfaceDecider({ store, judge, order, reading, bodies, maxBodyBytes, payerOf: provedUser });
   const identifyAndDecide = async (scope: Scope) => {
     await identify(scope, { identity, store });
     return decideOnce(scope);
@@ -221,10 +226,4 @@ function createStages(parts: SharedParts) {
     return ANSWERED;
   });
   return app;
-}
-
-/** A second attempt finds the body where the first one left it. */
-function readOnce(bodies: HeldBodies, maxBytes: number) {
-  return ({ incoming, outgoing, body, principal }: Scope): Buffer | Promise<Buffer> =>
-    body ?? bodies.read(incoming, outgoing, longestBody(principal, maxBytes), provedUser(principal) ?? 'anonymous');
 }

@@ -35,7 +35,9 @@ export const ERRORS = {
     text: 'Model access cannot be checked at the moment. Try again shortly.',
   },
   chat_busy: { status: 503, text: 'This chat is still being saved. Try again shortly.' },
+  chat_too_complex: { status: 413, text: 'The stored chat holds more than this gateway can check at once.' },
   bodies_held: { status: 503, text: 'Too many long requests are being read at the moment. Try again shortly.' },
+  reading_unavailable: { status: 503, text: 'Long requests cannot be read at the moment. Try again shortly.' },
   draining: { status: 503, text: 'The gateway is shutting down. Try again.' },
   internal: { status: 500, text: 'The gateway failed to serve this request.' },
 } as const satisfies Record<string, { status: number; text: string }>;
@@ -48,6 +50,7 @@ export type ErrorCode = keyof typeof ERRORS;
 /** A failure this request cannot go on without; mapped to an answer once, in `app.ts`. */
 export class GatewayError extends Error {
   readonly code: ErrorCode;
+  readonly detail: string | undefined;
 
   /**
    * @param code row of `ERRORS`; the only text a client sees
@@ -61,6 +64,7 @@ export class GatewayError extends Error {
     );
     this.name = 'GatewayError';
     this.code = code;
+    this.detail = detail;
   }
 
   get status(): number {

@@ -27,14 +27,16 @@ const TABLE: Record<string, Row> = {
     types: ['scope.ts', 'store', 'transport'],
     packages: ['hono', 'jose', 'lru-cache'],
   },
+  // long bodies in threads: which thread, whose turn, and what ends it
+  reading: { values: ['errors.ts', 'references'], types: [], packages: [] },
   store: {
-    values: ['errors.ts', 'identity', 'policy', 'references'],
+    values: ['errors.ts', 'identity', 'policy', 'reading', 'references'],
     types: [],
     packages: ['better-sqlite3', 'lru-cache'],
   },
   enforcement: {
     values: ['errors.ts', 'policy', 'references'],
-    types: ['identity', 'scope.ts', 'store', 'transport'],
+    types: ['identity', 'reading', 'scope.ts', 'store', 'transport'],
     packages: ['hono', 'lru-cache'],
   },
   limits: {
@@ -104,6 +106,7 @@ const TABLE: Record<string, Row> = {
       'enforcement',
       'identity',
       'limits',
+      'reading',
       'refuse.ts',
       'scope.ts',
       'secure-answers.ts',

@@ -47,8 +47,10 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
   function reported(scope: Scope, error: unknown): Deny {
     scope.endSave?.(true);
     if (parts.mode !== 'report' || !(error instanceof GatewayError) || !REPORTABLE.has(error.code)) throw error;
+    // A thread that was stopped has taken the body with it: nothing is left to be sent on
+    if (error.code === 'body_too_complex' && scope.body === undefined) throw error;
     return deny('reference_unreadable');
   }
 }
 
-const REPORTABLE: ReadonlySet<ErrorCode> = new Set(['body_unreadable', 'policy_unavailable']);
+const REPORTABLE: ReadonlySet<ErrorCode> = new Set(['body_unreadable', 'body_too_complex', 'policy_unavailable']);

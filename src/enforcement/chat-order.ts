@@ -7,10 +7,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../errors.ts';
 
 export interface ChatOrder {
-  /** Notes a save under way. @returns what ends it; `answered`: the backend said what it did, so that it is done */
+  /**
+   * Notes a save under way, before it is read what it may keep. @returns what ends it; `answered`: the backend said what it did, so that it is done
+   */
   begin(chatId: string): (answered: boolean) => void;
-  /** Resolves when no such save is under way. @throws GatewayError `chat_busy` (503) after some seconds */
-  settled(chatId: string): Promise<void> | undefined;
+  /**
+   * Reads what a run of the chat would find: when no such save is under way, and again where one has begun meanwhile. A
+   * save that begins later reads later too, and cannot write again what was no longer there.
+   * @throws GatewayError `chat_busy` (503) after some seconds
+   */
+  quietly<T>(chatId: string, read: () => Promise<T>): Promise<T>;
 }
 
 /** The backend may go on with a request whose client has left. */
@@ -22,6 +28,8 @@ const LOOK_EVERY_MS = 25;
 export function createChatOrder(now: () => number = () => performance.now()): ChatOrder {
   /** For each chat the saves under way: until when each counts. */
   const underWay = new Map<string, Set<{ until: number }>>();
+  /** For each chat what is read in it now; a save that begins disturbs it. */
+  const readings: Readings = new Map();
 
   function isSettled(chatId: string): boolean {
     const saves = underWay.get(chatId);
@@ -31,8 +39,7 @@ export function createChatOrder(now: () => number = () => performance.now()): Ch
     return saves.size === 0;
   }
 
-  async function wait(chatId: string): Promise<void> {
-    const deadline = now() + LONGEST_WAIT_MS;
+  async function settle(chatId: string, deadline: number): Promise<void> {
     while (!isSettled(chatId)) {
       if (now() > deadline) throw new GatewayError('chat_busy');
       await sleep(LOOK_EVERY_MS);
@@ -41,6 +48,7 @@ export function createChatOrder(now: () => number = () => performance.now()): Ch
 
   return {
     begin(chatId) {
+      for (const reading of readings.get(chatId) ?? []) reading.isDisturbed = true;
       const save = { until: Number.POSITIVE_INFINITY };
       const saves = underWay.get(chatId) ?? new Set();
       underWay.set(chatId, saves.add(save));
@@ -51,6 +59,34 @@ export function createChatOrder(now: () => number = () => performance.now()): Ch
         if (!answered) setTimeout(() => isSettled(chatId), LINGER_MS + 1_000).unref();
       };
     },
-    settled: (chatId) => (isSettled(chatId) ? undefined : wait(chatId)),
+    async quietly(chatId, read) {
+      const deadline = now() + LONGEST_WAIT_MS;
+      for (;;) {
+        await settle(chatId, deadline);
+        const undisturbed = await readUndisturbed(readings, chatId, read);
+        if (undisturbed !== undefined) return undisturbed.value;
+        if (now() > deadline) throw new GatewayError('chat_busy');
+      }
+    },
   };
+}
+
+type Readings = Map<string, Set<{ isDisturbed: boolean }>>;
+
+/** @returns undefined where a save has begun meanwhile */
+async function readUndisturbed<T>(
+  readings: Readings,
+  chatId: string,
+  read: () => Promise<T>,
+): Promise<{ readonly value: T } | undefined> {
+  const reading = { isDisturbed: false };
+  const inChat = readings.get(chatId) ?? new Set();
+  readings.set(chatId, inChat.add(reading));
+  try {
+    const value = await read();
+    return reading.isDisturbed ? undefined : { value };
+  } finally {
+    inChat.delete(reading);
+    if (inChat.size === 0 && readings.get(chatId) === inChat) readings.delete(chatId);
+  }
 }

@@ -128,7 +128,6 @@ function forOneReader(view: StoreView, reader: UserPrincipal): StoreView {
     hasModelRow: (id) => view.hasModelRow(id),
     user: (id) => view.user(id),
     userOfApiKey: (key) => view.userOfApiKey(key),
-    stored: view.stored,
   };
 }
 

@@ -9,15 +9,15 @@ import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
 import { namesModels } from '../references/model-keys.ts';
-import { collectReferences } from '../references/references.ts';
+import type { References } from '../references/references.ts';
 import type { Scope } from '../scope.ts';
 import type { StoreView } from '../store/store-view.ts';
 import type { Judge } from './judge.ts';
 
-/** Parsed JSON, the fields of a form, or neither. */
+/** What a JSON document names, what stands in a form's fields that name models, or neither. */
 export type PassedBody =
-  | { readonly kind: 'json'; readonly value: unknown }
-  | { readonly kind: 'form'; readonly fields: readonly (readonly [name: string, value: unknown])[] }
+  | { readonly kind: 'json'; readonly references: References }
+  | { readonly kind: 'form'; readonly named: readonly (string | undefined)[] }
   | { readonly kind: 'none' | 'unreadable' };
 
 /** Reading and deleting run nothing. */
@@ -41,14 +41,11 @@ export function judgePassthrough(
 /** @returns undefined where a model is named in a form that cannot be read */
 function namedIn({ path, query }: Scope, body: PassedBody): ReadonlySet<ModelId> | undefined {
   if (body.kind === 'unreadable') return undefined;
-  const { models, unreadable } = collectReferences(body.kind === 'json' ? body.value : undefined);
-  if (unreadable !== undefined) return undefined;
-  const fields = body.kind === 'form' ? body.fields : [];
-  const texts = [...fields, ...new URLSearchParams(query)]
-    .filter(([name]) => namesModels(name))
-    .map(([, text]) => text);
-  const named = new Set(models);
-  for (const text of [...texts, ...modelOfPath(path)]) {
+  if (body.kind === 'json' && body.references.unreadable !== undefined) return undefined;
+  const named = new Set(body.kind === 'json' ? body.references.models : []);
+  const fields = body.kind === 'form' ? body.named : [];
+  const ofQuery = [...new URLSearchParams(query)].filter(([name]) => namesModels(name)).map(([, text]) => text);
+  for (const text of [...fields, ...ofQuery, ...modelOfPath(path)]) {
     const model = parseModelId(text);
     if (model === undefined) return undefined;
     named.add(model);
@@ -61,15 +58,4 @@ function modelOfPath(path: string): string[] {
   const match = /\/(?:deployments|models|engines)\/([^/]+)/.exec(path);
   const segment = match?.[1];
   return segment === undefined ? [] : [segment.replace(/:[A-Za-z]+$/, '')];
-}
-
-/** @param contentType of the request @returns the fields of a form; the platform's own reader is asked */
-export async function readForm(body: Buffer, contentType: string): Promise<PassedBody> {
-  try {
-    // eslint-disable-next-line @typescript-eslint/no-deprecated -- an admin's body, bounded in length before
-    const form = await new Response(body, { headers: { 'content-type': contentType } }).formData();
-    return { kind: 'form', fields: [...form] };
-  } catch {
-    return { kind: 'unreadable' };
-  }
 }

@@ -10,129 +10,118 @@ import type { UserPrincipal } from '../identity/principal.ts';
 import type { Decision, Deny } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import { parseModelId } from '../policy/model-id.ts';
-import { isObject } from '../references/references.ts';
 import type { ChatNames } from '../references/saved-chat.ts';
 import {
   CHAT_MODELS,
-  CHAT_PARAMETERS,
-  ChatReader,
   messageAt,
+  namesByPlace,
   parametersOf,
   selectionOf,
   unanswered,
 } from '../references/saved-chat.ts';
-import type { StoredChat, StoreView } from '../store/store-view.ts';
+import type { StoredChat, StoredReferences, StoreView } from '../store/store-view.ts';
+import type { ChatOrder } from './chat-order.ts';
 import type { Judge } from './judge.ts';
 
-/** Which form the body has (routers/chats.py). */
-export type ChatForm =
-  /** `ChatForm`: the document, or the parts of it that change */
-  | 'chat'
-  /** `ChatsImportForm` (0.12), or one `ChatImportForm` (0.6) */
-  | 'chat_import'
-  /** the parameters themselves */
-  | 'chat_parameters'
-  /** a text, or an event of a message: names nothing that is kept */
-  | 'message'
-  /** a message is deleted, and what it answered may become unanswered */
-  | 'message_deletion';
-
-/** @param readings of the body, as `storedReadings` gives them @returns what a save names */
-export function namesOfSave(form: ChatForm, readings: readonly unknown[]): ChatNames {
-  const reader = new ChatReader();
-  for (const body of readings) readForm(reader, form, body);
-  return reader;
+/** What judges ask. What is stored is read beside the event loop, so the view may be another one after it. */
+export interface Judging {
+  readonly judge: Judge;
+  readonly user: UserPrincipal;
+  /** @throws GatewayError `policy_unavailable` */
+  readonly current: () => StoreView;
+  readonly stored: StoredReferences;
+  readonly order: ChatOrder;
 }
-
-function readForm(reader: ChatReader, form: ChatForm, body: unknown): ChatReader {
-  if (!isObject(body)) return reader;
-  switch (form) {
-    case 'chat':
-      return reader.readChat(body['chat']);
-    case 'chat_import':
-      for (const one of [body, ...listOf(body['chats'])]) {
-        if (isObject(one)) reader.readChat(one['chat']).readMeta(one['meta']);
-      }
-      return reader;
-    case 'chat_parameters':
-      return reader.readParameters(CHAT_PARAMETERS, body);
-    case 'message':
-    case 'message_deletion':
-      return reader;
-  }
-}
-
-const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
 
 /** What a save does to the stored chat, besides what the decision says. */
 export interface SavedChat {
   readonly decision: Decision | undefined;
-  /** The save writes names again that the caller may not use: runs in this chat wait for its end. */
-  readonly keeps: boolean;
+  /** The save writes names again that the caller may not use: runs in this chat wait for its end, which this tells. */
+  readonly end: ReturnType<ChatOrder['begin']> | undefined;
 }
 
 /** @param chatId undefined for a new chat */
-export function judgeSave(
-  judge: Judge,
-  view: StoreView,
-  user: UserPrincipal,
-  names: ChatNames,
-  chatId: string | undefined,
-): SavedChat {
-  const { forbidden, first } = sortNames(judge, view, user, names);
-  for (const timer of names.timers) {
-    const denial = judgeNames(judge, view, user, view.stored.ofTimer(timer));
-    if (denial?.effect === 'deny') return { decision: denial, keeps: false };
+export async function judgeSave(judging: Judging, names: ChatNames, chatId: string | undefined): Promise<SavedChat> {
+  const { user, order } = judging;
+  const { forbidden, first } = sortNames(judging, names);
+  if (names.timers.length > 0) {
+    const ofTimers = await judging.stored.ofTimers(names.timers);
+    const denial = judgeNames(judging, ofTimers);
+    if (denial?.effect === 'deny') return { decision: denial, end: undefined };
   }
-  const needsStored = forbidden.length > 0 || names.parents.size > 0;
-  const places = [...new Set(forbidden.map(({ place }) => messageAt(place))), CHAT_MODELS];
-  const found =
-    needsStored && chatId !== undefined ? view.stored.chat(chatId, forbidden.length > 0 ? places : []) : undefined;
-  // The backend saves nobody's chat but the caller's: what others store is not looked at
-  const stored = found?.owner === user.id ? found : undefined;
-  for (const { place, name } of forbidden) {
-    if (!mayKeep(stored, names, place, name)) return { decision: denyStored(name, 'saved_reference'), keeps: false };
+  const needsStored = forbidden.size > 0 || names.answers.length > 0;
+  if (!needsStored || chatId === undefined) return { decision: unlessNew(forbidden) ?? first, end: undefined };
+  // Before it is read what may be kept: a run that reads later waits for this save
+  const end = forbidden.size > 0 ? order.begin(chatId) : undefined;
+  try {
+    const found = await judging.stored.chat(chatId, placesOf(forbidden), user.id);
+    // The backend saves nobody's chat but the caller's: what others store is not looked at
+    const stored = found?.owner === user.id ? found : undefined;
+    const stray = firstStray(stored, names, forbidden) ?? firstFreed(judging, stored, names);
+    if (stray === undefined) return { decision: first, end };
+    end?.(true);
+    return { decision: denyStored(stray, 'saved_reference'), end: undefined };
+  } catch (error) {
+    end?.(true);
+    throw error;
   }
-  const freed = stored === undefined ? undefined : firstFreed(judge, view, user, stored, names.parents);
-  if (freed !== undefined) return { decision: denyStored(freed), keeps: false };
-  return { decision: first, keeps: forbidden.length > 0 };
 }
 
-/** A message that the stored version does not know as one that runs by itself must not become one with an old name. */
-function mayKeep(stored: StoredChat | undefined, saved: ChatNames, place: string, name: string): boolean {
-  if (stored === undefined) return false;
-  const { models, internal } = stored.names;
-  const message = messageAt(place);
-  if (saved.internal.has(message) && !internal.has(message)) return false;
-  if (models.get(place)?.has(name) === true) return true;
-  // What is selected for the next question was selected for the chat
-  return place === selectionOf(message) && models.get(CHAT_MODELS)?.has(name) === true;
+/** Names that the caller may not use, and where the save writes them. */
+type Forbidden = ReadonlyMap<string, readonly string[]>;
+
+/** A new chat keeps nothing. */
+function unlessNew(forbidden: Forbidden): Deny | undefined {
+  const [name] = forbidden.keys();
+  return name === undefined ? undefined : denyStored(name, 'saved_reference');
+}
+
+const placesOf = (forbidden: Forbidden): readonly string[] =>
+  forbidden.size === 0 ? [] : [...new Set([...[...forbidden.values()].flat().map(messageAt), CHAT_MODELS])];
+
+/** @returns a forbidden name that the stored version does not have where the save writes it */
+function firstStray(stored: StoredChat | undefined, saved: ChatNames, forbidden: Forbidden): string | undefined {
+  const internal = new Set(stored?.names.internal);
+  const becomesInternal = new Set(saved.internal.filter((message) => !internal.has(message)));
+  for (const [name, places] of forbidden) {
+    const kept = new Set(stored?.names.places.get(name));
+    const isKept = (place: string) => {
+      const message = messageAt(place);
+      // A message that the stored version does not know as one that runs by itself must not become one with an old name
+      if (becomesInternal.has(message)) return false;
+      // What is selected for the next question was selected for the chat
+      return kept.has(place) || (place === selectionOf(message) && kept.has(CHAT_MODELS));
+    };
+    if (!places.every(isKept)) return name;
+  }
+  return undefined;
 }
 
 /**
  * A message that is deleted takes its answers with it. An internal message with a forbidden model must keep an answer:
  * without one the backend would run it again.
  */
-export function judgeDeletion(judge: Judge, view: StoreView, user: UserPrincipal, chatId: string): Deny | undefined {
-  const stored = view.stored.chat(chatId, []);
+export async function judgeDeletion(judging: Judging, chatId: string): Promise<Deny | undefined> {
+  const { user } = judging;
+  const stored = await judging.stored.chat(chatId, [], user.id);
   if (stored?.owner !== user.id) return undefined;
   const waiting = new Set(unanswered(stored.names));
-  for (const id of stored.names.internal) {
-    const name = waiting.has(id) ? undefined : forbiddenAt(judge, view, user, stored.names, id);
-    if (name !== undefined) return denyStored(name);
-  }
-  return undefined;
+  const name = firstForbidden(
+    judging,
+    stored.names,
+    stored.names.internal.filter((id) => !waiting.has(id)),
+  );
+  return name === undefined ? undefined : denyStored(name);
 }
 
 /** @returns the denial of the first name that is forbidden, or the permit of the first; undefined where there is none */
 export function judgeNames(
-  judge: Judge,
-  view: StoreView,
-  user: UserPrincipal,
+  { judge, current, user }: Pick<Judging, 'judge' | 'current' | 'user'>,
   names: Iterable<string>,
 ): Decision | undefined {
+  const view = current();
   let first: Decision | undefined;
-  for (const name of names) {
+  for (const name of new Set(names)) {
     const model = parseModelId(name);
     const decision = model === undefined ? deny('stored_reference') : judge.one(view, user, model);
     if (decision.effect === 'deny') return denyStored(name);
@@ -141,52 +130,44 @@ export function judgeNames(
   return first;
 }
 
-interface PlacedName {
-  readonly place: string;
-  readonly name: string;
-}
-
 /** A chat has many messages and few models: each model is judged once. */
-function sortNames(judge: Judge, view: StoreView, user: UserPrincipal, { models }: ChatNames) {
-  const decisions = new Map<string, Decision | undefined>();
-  const forbidden: PlacedName[] = [];
+function sortNames(judging: Judging, { places }: ChatNames) {
+  const forbidden = new Map<string, readonly string[]>();
   let first: Decision | undefined;
-  for (const [place, names] of models) {
-    for (const name of names) {
-      if (!decisions.has(name)) decisions.set(name, judgeNames(judge, view, user, [name]));
-      const decision = decisions.get(name);
-      if (decision?.effect === 'deny') forbidden.push({ place, name });
-      else first ??= decision;
-    }
+  for (const [name, at] of places) {
+    const decision = judgeNames(judging, [name]);
+    if (decision?.effect === 'deny') forbidden.set(name, at);
+    else first ??= decision;
   }
   return { forbidden, first };
 }
 
 /** @returns the forbidden model of a stored internal message that would lose its last answer by other parents */
-function firstFreed(
-  judge: Judge,
-  view: StoreView,
-  user: UserPrincipal,
-  { names }: StoredChat,
-  moved: ReadonlyMap<string, string | undefined>,
-): string | undefined {
+function firstFreed(judging: Judging, stored: StoredChat | undefined, saved: ChatNames): string | undefined {
+  if (stored === undefined || stored.names.internal.length === 0) return undefined;
+  const { answers, parents, internal } = stored.names;
+  const isInternal = new Set(internal);
+  const moved = new Map(saved.answers.map((answer, at) => [answer, saved.parents[at]]));
   const remaining = new Set<string>();
   const answered = new Set<string>();
-  for (const [answer, parent] of names.parents) {
-    if (parent === undefined || !names.internal.has(parent)) continue;
+  answers.forEach((answer, at) => {
+    const parent = parents[at];
+    if (parent === undefined || !isInternal.has(parent)) return;
     answered.add(parent);
     if (!moved.has(answer) || moved.get(answer) === parent) remaining.add(parent);
-  }
-  for (const id of answered) {
-    const name = remaining.has(id) ? undefined : forbiddenAt(judge, view, user, names, id);
-    if (name !== undefined) return name;
-  }
-  return undefined;
+  });
+  return firstForbidden(
+    judging,
+    stored.names,
+    [...answered].filter((id) => !remaining.has(id)),
+  );
 }
 
-function forbiddenAt(judge: Judge, view: StoreView, user: UserPrincipal, names: ChatNames, id: string) {
-  const named = [id, parametersOf(id)].flatMap((place) => [...(names.models.get(place) ?? [])]);
-  return named.find((name) => judgeNames(judge, view, user, [name])?.effect === 'deny');
+function firstForbidden(judging: Judging, names: ChatNames, messages: readonly string[]): string | undefined {
+  if (messages.length === 0) return undefined;
+  const byPlace = namesByPlace(names);
+  const named = messages.flatMap((id) => [id, parametersOf(id)].flatMap((place) => byPlace.get(place) ?? []));
+  return [...new Set(named)].find((name) => judgeNames(judging, [name])?.effect === 'deny');
 }
 
 /** The text of the denial names no model; the log does. */

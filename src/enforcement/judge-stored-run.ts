@@ -3,14 +3,22 @@
  * where nothing is named, it is denied.
  */
 import type { UserPrincipal } from '../identity/principal.ts';
-import type { Decision } from '../policy/decision.ts';
 import { askedBeside } from '../policy/decide.ts';
+import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
+import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
-import { isObject, isPresent } from '../references/references.ts';
-import { CHAT_MODELS, CHAT_PARAMETERS, everyName, parametersOf, unanswered } from '../references/saved-chat.ts';
-import type { StoredChat, StoreView } from '../store/store-view.ts';
-import type { Judge } from './judge.ts';
+import type { InvocationRecord } from '../references/invocation-record.ts';
+import {
+  CHAT_MODELS,
+  CHAT_PARAMETERS,
+  everyName,
+  namesByPlace,
+  parametersOf,
+  unanswered,
+} from '../references/saved-chat.ts';
+import type { StoredChat, StoredReferences, StoreView } from '../store/store-view.ts';
+import type { Judging } from './judge-saved-chat.ts';
 import { judgeNames } from './judge-saved-chat.ts';
 import type { StoredRun } from './surface.ts';
 
@@ -18,13 +26,14 @@ import type { StoredRun } from './surface.ts';
 export interface RunRequest {
   /** Ids in the path: `id` of the chat, channel or automation, `message` of a chat's message. */
   readonly pathIds: Readonly<Record<string, string>>;
-  /** Parsed JSON, or undefined. */
-  readonly body: unknown;
+  readonly record: InvocationRecord;
 }
 
 /** What a request runs of what is stored. */
 export interface StoredModels {
-  readonly names: Iterable<string>;
+  readonly names: readonly string[];
+  /** Names that are sent to the connections of the models that run. */
+  readonly beside?: { readonly run: readonly string[]; readonly routed: readonly string[] };
   /** Whether the request itself names a model as well, so that no name here is no denial. */
   readonly optional: boolean;
   /** Runs that the backend starts besides the one that is asked for. */
@@ -32,65 +41,59 @@ export interface StoredModels {
 }
 
 /** @returns what would run; `denied` where the stored object is not the caller's to run */
-export function modelsOfStoredRun(
+export async function modelsOfStoredRun(
   run: StoredRun,
-  view: StoreView,
-  user: UserPrincipal,
-  request: RunRequest,
-): StoredModels | 'denied' {
-  const form = isObject(request.body) ? request.body : {};
-  const { id = '', message = '' } = request.pathIds;
+  { stored, user }: Judging,
+  { pathIds, record }: RunRequest,
+): Promise<StoredModels | 'denied'> {
+  const { id = '', message = '' } = pathIds;
   switch (run) {
     case 'messages_of_body':
-      return modelsOfContinuedChat(view, user, form);
+      return modelsOfContinuedChat(stored, user, record);
     case 'message_of_path':
-      return required(modelsOfResumedMessage(view, view.stored.chat(id, [message, CHAT_MODELS]), message));
+      return required(modelsOfResumedMessage(await stored.chat(id, [message, CHAT_MODELS], user.id), message));
     case 'chat_of_path':
       // With a model in the body nothing stored is run
-      return text(form['model']) === '' ? required(modelsOfWholeChat(view.stored.chat(id))) : NOTHING;
+      return record.model === '' ? required(modelsOfWholeChat(await stored.chat(id, undefined, user.id))) : NOTHING;
     case 'replied_message':
       // Most channel messages were written by people, and a reply to them runs nothing
-      return optional(view.stored.ofChannelMessage(text(form['reply_to_id'])));
+      return optional(await stored.ofChannelMessage(record.ids.reply_to_id));
     case 'automation_of_path':
-      return required(view.stored.ofAutomation(id));
+      return required(await stored.ofAutomation(id));
     case 'preset_version':
-      return required(view.stored.ofPresetVersion(text(form['version_id'])));
+      return required(await stored.ofPresetVersion(record.ids.version_id));
   }
 }
 
 /** @returns the first denial, or the permit of the first model; undefined where nothing is run and none has to be */
-export function judgeStoredRun(
-  judge: Judge,
-  view: StoreView,
-  user: UserPrincipal,
-  stored: StoredModels | 'denied',
-): Decision | undefined {
+export function judgeStoredRun(judging: Judging, stored: StoredModels | 'denied'): Decision | undefined {
   if (stored === 'denied') return deny('stored_reference');
-  const decision = judgeNames(judge, view, user, stored.names);
-  return decision === undefined && !stored.optional ? deny('stored_reference') : decision;
+  const { names, beside: { run, routed } = NOTHING_BESIDE, optional: isOptional } = stored;
+  const asked = askedOf(judging.current(), run, routed);
+  const decision = judgeNames(judging, [...names, ...routed, ...asked]);
+  return decision === undefined && !isOptional ? deny('stored_reference') : decision;
 }
 
 /**
  * The next completion of a chat. Background tasks run on the model that their message keeps; messages of sub-agents and
  * timers that have no answer are run after it. What comes from an SDK belongs to no chat: nothing is stored.
  */
-function modelsOfContinuedChat(
-  view: StoreView,
+async function modelsOfContinuedChat(
+  stored: StoredReferences,
   user: UserPrincipal,
-  form: Record<string, unknown>,
-): StoredModels | 'denied' {
-  // The backend makes strings of other values, so that 7 finds the message "7"
-  if (IDS.some((key) => isPresent(form[key]) && typeof form[key] !== 'string')) return 'denied';
-  const id = text(form['chat_id']);
+  record: InvocationRecord,
+): Promise<StoredModels | 'denied'> {
+  if (record.hasOddId) return 'denied';
+  const id = record.ids.chat_id;
   if (id === '') return NOTHING;
-  const messages = messageIds(form);
-  const chat = view.stored.chat(id, messages);
+  const messages = messageIds(record);
+  const chat = await stored.chat(id, messages, user.id);
   if (chat === undefined) return NOTHING;
   // Up to 0.7 the backend continues any chat, and its owner could change the model while it answers
   if (!chat.checkedByBackend && chat.owner !== user.id) return 'denied';
   const pending = unanswered(chat.names);
-  const timers = pending.length === 0 ? [] : [...chat.names.timers].flatMap((timer) => view.stored.ofTimer(timer));
-  const names = [...messages, ...pending].flatMap((message) => namesOfMessage(chat, message));
+  const timers = pending.length === 0 ? [] : await stored.ofTimers(chat.names.timers);
+  const names = namesOfMessages(chat, [...messages, ...pending]);
   return { names: [...names, ...timers], optional: true, further: pending.length };
 }
 
@@ -99,17 +102,21 @@ function modelsOfContinuedChat(
  * (utils/tool_approval.py `build_tool_approval_resume_payload`, 0.12.4). The row of the message may be made inside of
  * the request, from the document: both forms count.
  */
-function modelsOfResumedMessage(view: StoreView, chat: StoredChat | undefined, message: string): StoredModels {
+function modelsOfResumedMessage(chat: StoredChat | undefined, message: string): StoredModels {
   if (chat === undefined) return NOTHING;
   const pending = unanswered(chat.names);
+  const byPlace = namesByPlace(chat.names);
+  const at = (...places: string[]) => places.flatMap((place) => byPlace.get(place) ?? []);
   // A reply may lose its model before it is run: then the chat's own counts
-  const named = [...namesAt(chat, message), ...namesAt(chat, CHAT_MODELS)];
+  const named = at(message, CHAT_MODELS);
   // Parameters alone are no model
   if (named.length === 0) return NOTHING;
-  const routed = [...namesAt(chat, parametersOf(message)), ...namesAt(chat, CHAT_PARAMETERS)];
-  const asked = named.flatMap((model) => routed.flatMap((name) => askedOf(view, model, name)));
-  const further = pending.flatMap((id) => namesOfMessage(chat, id));
-  return { names: [...named, ...routed, ...asked, ...further], optional: false, further: pending.length };
+  return {
+    names: [...named, ...namesOfMessages(chat, pending)],
+    beside: { run: named, routed: at(parametersOf(message), CHAT_PARAMETERS) },
+    optional: false,
+    further: pending.length,
+  };
 }
 
 function modelsOfWholeChat(chat: StoredChat | undefined): StoredModels {
@@ -117,38 +124,39 @@ function modelsOfWholeChat(chat: StoredChat | undefined): StoredModels {
 }
 
 const NOTHING: StoredModels = { names: [], optional: true, further: 0 };
+const NOTHING_BESIDE = { run: [], routed: [] };
 const optional = (names: readonly string[]): StoredModels => ({ names, optional: true, further: 0 });
 const required = (stored: StoredModels | readonly string[]): StoredModels =>
   'names' in stored ? { ...stored, optional: false } : { names: stored, optional: false, further: 0 };
 
-const namesOfMessage = (chat: StoredChat, message: string): readonly string[] => [
-  ...namesAt(chat, message),
-  ...namesAt(chat, parametersOf(message)),
-];
-
-/** What the connection of `model` takes a name in its parameters for. */
-function askedOf(view: StoreView, model: string, name: string): readonly string[] {
-  const [run, named] = [parseModelId(model), parseModelId(name)];
-  if (run === undefined || named === undefined) return [];
-  return askedBeside(view, view.preset(run)?.base ?? run, named);
+function namesOfMessages({ names }: StoredChat, messages: readonly string[]): readonly string[] {
+  if (messages.length === 0) return [];
+  const byPlace = namesByPlace(names);
+  const places = messages.flatMap((message) => [message, parametersOf(message)]);
+  return [...new Set(places.flatMap((place) => byPlace.get(place) ?? []))];
 }
 
-const namesAt = ({ names }: StoredChat, place: string): readonly string[] => [...(names.models.get(place) ?? [])];
+/**
+ * What the connections of the models that run take other names for: `a` beside `x.b` is `x.a` there. Asked once for all
+ * models of the same connections.
+ */
+export function askedOf(view: StoreView, run: readonly string[], routed: Iterable<string>): readonly ModelId[] {
+  const named = [...routed].map(parseModelId).filter((model) => model !== undefined);
+  if (named.length === 0) return [];
+  const byConnections = new Map<string, ModelId>();
+  for (const model of run.map(parseModelId)) {
+    if (model === undefined) continue;
+    const sent = view.preset(model)?.base ?? model;
+    const connections = view.connectionPrefixes().filter((prefix) => sent.startsWith(prefix));
+    byConnections.set(connections.join('\0'), sent);
+  }
+  return [...byConnections.values()].flatMap((sent) => named.flatMap((name) => askedBeside(view, sent, name)));
+}
 
 /**
  * Messages on whose stored model background tasks run: the one being continued (0.12), each of a fan-out, and, unless
  * the provider streams its answer, the one being answered (0.6). `stream` does not tell: `params`, a preset and the
  * provider itself may have it otherwise.
  */
-function messageIds(form: Record<string, unknown>): readonly string[] {
-  const fanOut = form['message_ids'];
-  const ids = Array.isArray(fanOut)
-    ? fanOut.map((entry) => (isObject(entry) ? entry['message_id'] : undefined))
-    : isObject(fanOut)
-      ? Object.values(fanOut)
-      : [];
-  return [form['assistant_message_id'], form['id'], ...ids].map(text).filter(Boolean);
-}
-
-const IDS = ['chat_id', 'id', 'assistant_message_id'];
-const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+const messageIds = ({ ids, messageIds: ofFanOut }: InvocationRecord): readonly string[] =>
+  [ids.assistant_message_id, ids.id, ...ofFanOut].filter(Boolean);

@@ -1,7 +1,8 @@
 /** What an endpoint does with models: the kinds of a surface. The table of endpoints stands in `surfaces.ts`. */
+import type { PresetForm } from '../references/preset-record.ts';
 import type { ReferenceRules } from '../references/references.ts';
+import type { ChatForm } from '../references/save-forms.ts';
 import type { Dialect } from './dialect.ts';
-import type { ChatForm } from './judge-saved-chat.ts';
 import type { NameSpace } from './judge.ts';
 import type { ListShape } from './list-shapes.ts';
 
@@ -62,7 +63,7 @@ export interface ManagesSurface {
   readonly kind: 'manages';
   readonly dialect: Dialect;
   /** Which form the body has (routers/models.py). */
-  readonly form: 'preset' | 'preset_list' | 'preset_switch';
+  readonly form: PresetForm;
 }
 
 /** Saves a chat or a part of it: what the backend may run later. */

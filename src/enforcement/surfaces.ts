@@ -4,10 +4,10 @@
  * Paths are FastAPI's, decoded; `:x` is one segment, a final `**` any rest. The first match counts.
  */
 import type { Dialect } from './dialect.ts';
+import type { ChatForm } from '../references/save-forms.ts';
 import type { ListShape } from './list-shapes.ts';
 import { SHAPES } from './list-shapes.ts';
 import type { InvokesSurface, ListsSurface, ManagesSurface, SavesSurface, Surface } from './surface.ts';
-import type { ChatForm } from './judge-saved-chat.ts';
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | '*';
 export type Route = readonly [method: Method, path: string, surface: Surface];

@@ -7,7 +7,8 @@
 /** @throws SyntaxError as `JSON.parse` does */
 export function parseExactJson(text: string): unknown {
   const value: unknown = JSON.parse(text);
-  return text.includes('\\') && hasEscapedKey(text) ? (readExactly(text) ?? value) : value;
+  if (!text.includes('\\') || !hasEscapedKey(text)) return value;
+  return readExactly(text) ?? JSON.parse(text);
 }
 
 /** @returns the value, or undefined where the text is no JSON, or holds what only Python reads (NaN) */

@@ -34,37 +34,39 @@ export function weighJson(body: Buffer): JsonWeight {
   let values = 1;
   let memoryBytes = width * body.length;
   let stringAt = 0;
+  /** The next one, where it is looked for. */
+  let backslash = -1;
+  let hasEscapedKey = false;
   for (let at = 0; at < body.length; at++) {
-    switch (body[at]) {
-      case QUOTE: {
-        const end = endOfString(body, at);
-        const isNarrow = width === 1 || (end - at > ASKED_FOR_ASCII && isAscii(body.subarray(at, end)));
-        memoryBytes += STRING_BYTES + (end - at) * (isNarrow ? 1 : 2);
-        stringAt = at;
-        at = end;
-        break;
-      }
-      case OPEN_OBJECT:
-        memoryBytes += OBJECT_BYTES;
-        if (body[at + 1] !== CLOSE_OBJECT) values++;
-        break;
-      case OPEN_ARRAY:
-        memoryBytes += ARRAY_BYTES;
-        if (body[at + 1] !== CLOSE_ARRAY) values++;
-        break;
-      case COLON: {
-        const hash = hashOf(body, stringAt, at);
-        const place = hash % KNOWN_KEYS;
-        memoryBytes += known[place] === hash ? KNOWN_KEY_BYTES : NEW_KEY_BYTES;
-        known[place] = hash;
-        break;
-      }
-      case COMMA:
-        values++;
-        memoryBytes += MEMBER_BYTES;
+    const byte = body[at];
+    if (byte === QUOTE) {
+      const end = endOfString(body, at);
+      const isNarrow = width === 1 || (end - at > ASKED_FOR_ASCII && isAscii(body.subarray(at, end)));
+      memoryBytes += STRING_BYTES + (end - at) * (isNarrow ? 1 : 2);
+      stringAt = at;
+      at = end;
+    } else if (byte === COMMA) {
+      values++;
+      memoryBytes += MEMBER_BYTES;
+    } else if (byte === COLON) {
+      const hash = hashOf(body, stringAt, at);
+      const place = hash % KNOWN_KEYS;
+      memoryBytes += known[place] === hash ? KNOWN_KEY_BYTES : NEW_KEY_BYTES;
+      known[place] = hash;
+      if (backslash < stringAt) backslash = indexFrom(body, BACKSLASH, stringAt);
+      hasEscapedKey ||= backslash < at;
+    } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
+      memoryBytes += byte === OPEN_OBJECT ? OBJECT_BYTES : ARRAY_BYTES;
+      if (body[at + 1] !== CLOSE_OBJECT && body[at + 1] !== CLOSE_ARRAY) values++;
     }
   }
-  return { values, memoryBytes };
+  // Then each string is read alone (`exact-json.ts`), from lists of what an object or array holds
+  return { values, memoryBytes: hasEscapedKey ? 2 * memoryBytes : memoryBytes };
+}
+
+function indexFrom(body: Buffer, byte: number, start: number): number {
+  const index = body.indexOf(byte, start);
+  return index === -1 ? body.length : index;
 }
 
 /** FNV-1a, of the first bytes. Who makes keys that look alike takes more memory, of the thread's own bounded share. */
@@ -104,8 +106,8 @@ function endOfString(body: Buffer, start: number): number {
       if (body[at] === BACKSLASH) at++;
       else if (body[at] === QUOTE) return at;
     }
-    const end = body.indexOf(QUOTE, at);
-    if (end === -1) return body.length;
+    const end = indexFrom(body, QUOTE, at);
+    if (end === body.length) return end;
     let backslashes = 0;
     while (end - 1 - backslashes >= at && body[end - 1 - backslashes] === BACKSLASH) backslashes++;
     if (backslashes % 2 === 0) return end;

@@ -9,6 +9,7 @@
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
 import { CONTENT, isParameterContent, PARAMETERS } from './content.ts';
+import { boundNames } from './bounds.ts';
 import { boundJson } from './json-weight.ts';
 import { foldKey, namesModels } from './model-keys.ts';
 import { parseStrictText } from './strict-json.ts';
@@ -140,6 +141,7 @@ class Walk implements References {
     const model = parseModelId(value);
     if (model === undefined) return this.refuse(path);
     this.models.add(model);
+    boundNames(this.models.size);
     if (!LOOKED_UP.test(path)) this.routed.add(model);
   }
 

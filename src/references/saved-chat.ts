@@ -6,6 +6,7 @@
  * `utils/tool_approval.py` (`chat.models`, `chat.params`, a message's `meta.params`), `utils/subagents.py` and
  * `utils/timers.py` (`meta.internal`, `meta.timer_id`, a chat's `meta.run`), `main.py` (`user_message.models`).
  */
+import { boundEntries, boundNames } from './bounds.ts';
 import { collectParameters, collectReferences, isObject } from './references.ts';
 import { tryParseJson } from './exact-json.ts';
 
@@ -22,29 +23,43 @@ const PLACE_OF_MESSAGE = /^\0(?:models|params):/;
 /** @returns the message to which a place belongs, or the place itself */
 export const messageAt = (place: string): string => place.replace(PLACE_OF_MESSAGE, '');
 
+/** Lists and few keys, so that what a thread has read of a long chat costs little to take over. */
 export interface ChatNames {
   /**
-   * Names of models by place: the id of a message, `selectionOf` or `parametersOf` it, `CHAT_MODELS` or
-   * `CHAT_PARAMETERS`. Strings as they stand there, or `UNREADABLE`.
+   * For each name, as it is written or `UNREADABLE`, the places where it stands: the id of a message, `selectionOf` or
+   * `parametersOf` it, `CHAT_MODELS` or `CHAT_PARAMETERS`.
    */
-  readonly models: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly places: ReadonlyMap<string, readonly string[]>;
   /** Messages of sub-agents and timers: without an answer, the backend runs them after the chat's next completion. */
-  readonly internal: ReadonlySet<string>;
+  readonly internal: readonly string[];
   /** Those of them that have no list of answers. */
-  readonly childless: ReadonlySet<string>;
+  readonly childless: readonly string[];
   /** Chats of timers whose run an internal message would start. */
-  readonly timers: ReadonlySet<string>;
-  /** The parent of each message of the history, as the message names it. */
-  readonly parents: ReadonlyMap<string, string | undefined>;
+  readonly timers: readonly string[];
+  /** The messages of the history, and at the same index the parent that each names. */
+  readonly answers: readonly string[];
+  readonly parents: readonly (string | undefined)[];
 }
 
 /** Collects the names of one chat from as many parts of it as there are. */
-export class ChatReader implements ChatNames {
-  readonly models = new Map<string, Set<string>>();
-  readonly internal = new Set<string>();
-  readonly childless = new Set<string>();
-  readonly timers = new Set<string>();
-  readonly parents = new Map<string, string | undefined>();
+export class ChatReader {
+  readonly #places = new Map<string, Set<string>>();
+  readonly #internal = new Set<string>();
+  readonly #childless = new Set<string>();
+  readonly #timers = new Set<string>();
+  readonly #parents = new Map<string, string | undefined>();
+  #entries = 0;
+
+  names(): ChatNames {
+    return {
+      places: new Map([...this.#places].map(([name, places]) => [name, [...places]])),
+      internal: [...this.#internal],
+      childless: [...this.#childless],
+      timers: [...this.#timers],
+      answers: [...this.#parents.keys()],
+      parents: [...this.#parents.values()],
+    };
+  }
 
   /** @param chat the document: `ChatForm.chat` of a request, or the column `chat.chat` */
   readChat(chat: unknown): this {
@@ -69,7 +84,8 @@ export class ChatReader implements ChatNames {
   /** @param message of the history, which says what it answers; what is no message, or has no parent, answers nothing */
   readHistory(id: string, message: unknown): this {
     const parent = isObject(message) ? message['parentId'] : undefined;
-    this.parents.set(id, typeof parent === 'string' ? parent : undefined);
+    boundEntries(++this.#entries);
+    this.#parents.set(id, typeof parent === 'string' ? parent : undefined);
     return this.readMessage(id, message);
   }
 
@@ -86,10 +102,10 @@ export class ChatReader implements ChatNames {
     this.readParameters(parametersOf(id), meta['params']);
     this.#addReferences(id, collectReferences({ run: meta['run'], timer_model_id: meta['timer_model_id'] }));
     if (meta['internal'] !== true) return this;
-    this.internal.add(id);
-    if (!Array.isArray(childrenIds) || childrenIds.length === 0) this.childless.add(id);
+    this.#internal.add(id);
+    if (!Array.isArray(childrenIds) || childrenIds.length === 0) this.#childless.add(id);
     const { timer_id: timer } = meta;
-    if (typeof timer === 'string') this.timers.add(timer);
+    if (typeof timer === 'string') this.#timers.add(timer);
     else if (isNamed(timer)) this.readUnreadable(id);
     return this;
   }
@@ -142,23 +158,42 @@ export class ChatReader implements ChatNames {
   }
 
   #addOne(id: string, name: string): void {
-    const known = this.models.get(id);
-    if (known === undefined) this.models.set(id, new Set([name]));
-    else known.add(name);
+    const known = this.#places.get(name);
+    if (known?.has(id) === true) return;
+    boundEntries(++this.#entries);
+    if (known !== undefined) known.add(id);
+    else boundNames(this.#places.set(name, new Set([id])).size);
   }
 }
 
 /** @returns every name of whatever place, but what was only selected for a question */
-export const everyName = ({ models }: ChatNames): ReadonlySet<string> =>
-  new Set([...models].flatMap(([place, names]) => (place === selectionOf(messageAt(place)) ? [] : [...names])));
+export const everyName = ({ places }: ChatNames): readonly string[] =>
+  [...places].flatMap(([name, at]) => (at.every(isSelection) ? [] : [name]));
+
+const isSelection = (place: string): boolean => place.startsWith(selectionOf(''));
+
+/** @returns the names at each place */
+export function namesByPlace({ places }: ChatNames): ReadonlyMap<string, readonly string[]> {
+  const byPlace = new Map<string, string[]>();
+  for (const [name, at] of places) {
+    for (const place of at) {
+      const known = byPlace.get(place);
+      if (known === undefined) byPlace.set(place, [name]);
+      else known.push(name);
+    }
+  }
+  return byPlace;
+}
 
 /**
  * @returns the internal messages that have no answer. The backend goes by the list of answers, and writes it anew from
  *   the parents with each save (models/chats.py `merge_history`, 0.12.4): both must show one
  */
 export function unanswered({ internal, childless, parents }: ChatNames): readonly string[] {
-  const answered = new Set(parents.values());
-  return [...internal].filter((id) => childless.has(id) || !answered.has(id));
+  if (internal.length === 0) return [];
+  const answered = new Set(parents);
+  const withoutList = new Set(childless);
+  return internal.filter((id) => withoutList.has(id) || !answered.has(id));
 }
 
 /** Anything that Python takes for false names nothing: the page stores an empty string where no model was chosen. */

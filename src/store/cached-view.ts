@@ -5,7 +5,6 @@
  * mAI's switch for a whole organization are read again, by key, after every commit of anybody.
  */
 import { createHash } from 'node:crypto';
-import { GatewayError } from '../errors.ts';
 import type { OrganizationId, UserId, UserPrincipal } from '../identity/principal.ts';
 import { toOrganizationId } from '../identity/principal.ts';
 import type { Preset } from '../policy/decide.ts';
@@ -15,9 +14,8 @@ import type { ModelId } from '../policy/model-id.ts';
 import { stemOf } from './composites.ts';
 import type { Source } from './freshness.ts';
 import type { Membership } from './memberships.ts';
-import type { PointRead, PointReads } from './reader.ts';
 import { RevalidatedCache } from './revalidated-cache.ts';
-import type { StoreFigures, StoreView, StoredReferences } from './store-view.ts';
+import type { StoreFigures, StoreView } from './store-view.ts';
 
 const MAX_USERS = 100_000;
 const MAX_ORGANIZATIONS = 10_000;
@@ -43,7 +41,6 @@ interface Belonging {
 }
 
 export class CachedView implements StoreView {
-  readonly stored: StoredReferences;
   readonly #freshness: Source;
   readonly #users: RevalidatedCache<UserId, UserPrincipal | undefined>;
   readonly #apiKeys: RevalidatedCache<string, UserId | undefined>;
@@ -81,13 +78,6 @@ export class CachedView implements StoreView {
       (set) => 1 + set.exact.size + set.prefixes.length,
     );
     this.#everywhere = cache(1, () => freshness.epochs.models);
-    this.stored = {
-      chat: (...args) => this.#read('chat', ...args),
-      ofTimer: (...args) => this.#read('ofTimer', ...args),
-      ofChannelMessage: (...args) => this.#read('ofChannelMessage', ...args),
-      ofAutomation: (...args) => this.#read('ofAutomation', ...args),
-      ofPresetVersion: (...args) => this.#read('ofPresetVersion', ...args),
-    };
   }
 
   /** How often each cache was asked. */
@@ -200,12 +190,6 @@ export class CachedView implements StoreView {
     if (known !== undefined) return known as T;
     this.#interned.set(text, text);
     return text;
-  }
-
-  #read<N extends PointRead>(name: N, ...args: Parameters<PointReads[N]>): ReturnType<PointReads[N]> {
-    const read = this.#freshness.read(name, ...args);
-    if (read === undefined) throw new GatewayError('policy_unavailable', { cause: this.#freshness.problem });
-    return read.value;
   }
 }
 

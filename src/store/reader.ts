@@ -16,14 +16,12 @@ import type { PresetReader } from './presets.ts';
 import { preparePresets } from './presets.ts';
 import type { Schema } from './schema-reader.ts';
 import { readSchema } from './schema-reader.ts';
-import { prepareStoredReferences } from './stored-references.ts';
-import type { StoredReferences } from './store-view.ts';
 import { COUNTED_TABLES, VERSION_TABLE } from './tables.ts';
 import type { UserReader } from './users.ts';
 import { prepareUsers } from './users.ts';
 
 /** What a decision asks of the file: point reads, whose arguments and answers may go from thread to thread. */
-export interface PointReads extends UserReader, PresetReader, GrantReader, StoredReferences {
+export interface PointReads extends UserReader, PresetReader, GrantReader {
   membershipsOf(user: string): readonly Membership[];
   composites(): ReadonlySet<string>;
   connectionPrefixes(): readonly string[];
@@ -121,7 +119,6 @@ export function prepareStatements(connection: Connection): Statements {
     schema,
     ...prepareUsers(connection, schema),
     ...prepareGrants(connection, schema),
-    ...prepareStoredReferences(connection, schema),
     membershipsOf: prepareMemberships(connection, schema),
     ...preparePresets(connection, schema),
     composites: prepareComposites(connection, schema),

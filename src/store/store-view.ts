@@ -16,7 +16,6 @@ export interface StoreView extends PolicyView {
   isGrantedAnywhere(id: ModelId): boolean;
   /** Is there a row in the backend's `model` table? */
   hasModelRow(id: ModelId): boolean;
-  readonly stored: StoredReferences;
 }
 
 /** A chat as it is stored now. */
@@ -30,24 +29,27 @@ export interface StoredChat {
 }
 
 /**
- * Models that stored objects name and that a request would run without naming them itself.
+ * Models that stored objects name and that a request would run without naming them itself, as the last commit has them.
+ * Read in a thread; each rejects with GatewayError `policy_unavailable` where the file cannot be read.
  * Strings as stored, unchecked: a stored value that names no valid model must still be refused by the caller.
  */
 export interface StoredReferences {
   /**
-   * @param places the messages that matter, and `CHAT_MODELS` where the chat's own settings do; everything where absent,
-   *   and where the chat holds internal messages
+   * @param places the messages that matter, and `CHAT_MODELS` where the chat's own settings do; everything where
+   *   undefined, and where the chat holds internal messages
+   * @param payer for whom a long chat is read: readers take turns
    * @returns undefined where there is no such chat
+   * @throws GatewayError `chat_too_complex`
    */
-  chat(chatId: string, places?: readonly string[]): StoredChat | undefined;
-  /** What the `run` of a timer's chat names: `chat.meta.run` with its `chat_context.params` (0.12). */
-  ofTimer(timerId: string): readonly string[];
+  chat(chatId: string, places: readonly string[] | undefined, payer: string): Promise<StoredChat | undefined>;
+  /** What the `run` of each timer's chat names: `chat.meta.run` with its `chat_context.params` (0.12). */
+  ofTimers(timerIds: readonly string[]): Promise<readonly string[]>;
   /** The model that answered a channel message: `message.meta.model_id`. */
-  ofChannelMessage(messageId: string): readonly string[];
+  ofChannelMessage(messageId: string): Promise<readonly string[]>;
   /** `automation.data.model_id` (from 0.9). */
-  ofAutomation(automationId: string): readonly string[];
+  ofAutomation(automationId: string): Promise<readonly string[]>;
   /** Base and parameter models in the snapshot of an earlier version of a preset (0.12). */
-  ofPresetVersion(versionId: string): readonly string[];
+  ofPresetVersion(versionId: string): Promise<readonly string[]>;
 }
 
 /** How the store is doing, for `/readyz`, metrics and logs. */
@@ -75,6 +77,7 @@ export interface Store {
    * @throws GatewayError `policy_unavailable` when the file cannot be read and the last good state is older than allowed
    */
   current(): StoreView;
+  readonly stored: StoredReferences;
   /**
    * Runs `attempt`, and runs it again while the file could not be read meanwhile, so that it failed or had to do with
    * the last good state: outside WAL mode every commit of the backend holds a lock for a moment. Waits without holding

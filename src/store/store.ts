@@ -8,6 +8,8 @@ import { CachedView } from './cached-view.ts';
 import { createEnrolment } from './enrolment.ts';
 import type { Initialization, Linked, Organization } from './initialize.ts';
 import type { Store, StoreFigures, StoreHealth, StoreView } from './store-view.ts';
+import type { StoredReading } from './stored-reading.ts';
+import { createStoredReading } from './stored-reading.ts';
 import type { WriteFailure } from './threaded-file.ts';
 import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
 
@@ -51,6 +53,7 @@ class SqliteStore implements Store {
   readonly #now: () => number;
   readonly #file: ThreadedFile;
   readonly #view: CachedView;
+  readonly stored: StoredReading;
   #initializedFile = 0;
   /** Since when every look has failed. */
   #failingSince: number | undefined;
@@ -78,6 +81,7 @@ class SqliteStore implements Store {
       now,
       enrolment: autoEnroll && organization !== undefined ? this.#enrolmentIn(organization.id, warn) : undefined,
     });
+    this.stored = createStoredReading(path);
     this.#file.start();
     this.#follow(START_BUSY_MS, START_DEADLINE_MS);
   }
@@ -119,6 +123,7 @@ class SqliteStore implements Store {
 
   close(): void {
     this.#file.close();
+    void this.stored.close();
   }
 
   async #retry<T>(attempt: () => T | Promise<T>, first: Promise<T>, failures: number): Promise<T> {

@@ -1,6 +1,6 @@
 /**
  * What stored objects name, read anew each time: a chat changes with every message. SQLite takes the documents apart, so
- * that a chat's texts are never parsed here.
+ * that a chat's texts are never parsed here. Runs in a thread (`stored-thread.ts`).
  *
  * A document that cannot be read names `UNREADABLE`: Python reads forms that others do not, and "names nothing" would be
  * a way round the policy.
@@ -11,15 +11,35 @@ import { CHAT_MODELS, ChatReader, UNREADABLE, everyName } from '../references/sa
 import { failureCode } from './database.ts';
 import type { Connection } from './database.ts';
 import type { Schema } from './schema-reader.ts';
-import type { StoredChat, StoredReferences } from './store-view.ts';
+import type { StoredChat } from './store-view.ts';
 
 type Row = Readonly<Record<string, unknown>>;
-type Query = (id: string, list?: string) => Row[];
+type Query = (id: string, list?: string) => Iterable<Row>;
 
-export function prepareStoredReferences(connection: Connection, schema: Schema): StoredReferences {
+/** How much a reading would have to look through. */
+export interface ChatSize {
+  readonly bytes: number;
+  /** Rows of messages; no more than `MANY_ROWS` are counted. */
+  readonly rows: number;
+}
+
+export const MANY_ROWS = 2_000;
+
+/** `StoredReferences` on one connection, in this thread. */
+export interface StoredReader {
+  sizeOf(chatId: string): ChatSize;
+  chat(chatId: string, places: readonly string[] | undefined): StoredChat | undefined;
+  ofTimers(ids: readonly string[]): readonly string[];
+  ofChannelMessage(id: string): readonly string[];
+  ofAutomation(id: string): readonly string[];
+  ofPresetVersion(id: string): readonly string[];
+}
+
+export function prepareStoredReferences(connection: Connection, schema: Schema): StoredReader {
+  // Row by row: a chat may have any number of them
   const query = (present: boolean, sql: string): Query => {
     const statement = present ? connection.prepare<[Row], Row>(sql) : undefined;
-    return (id, list) => statement?.all({ id, list }) ?? [];
+    return (id, list) => statement?.iterate({ id, list }) ?? [];
   };
   const message = query(
     schema.channelMessage,
@@ -31,21 +51,30 @@ export function prepareStoredReferences(connection: Connection, schema: Schema):
   );
   const version = query(schema.modelHistory, 'SELECT snapshot FROM model_history WHERE id = $id');
   const timer = query(schema.chatMeta, 'SELECT meta FROM chat WHERE id = $id');
+  const bytes = query(schema.chat, 'SELECT octet_length(chat) AS size FROM chat WHERE id = $id');
+  const rows = query(
+    schema.chatMessageDetails,
+    `SELECT count(*) AS size FROM (SELECT 1 FROM chat_message WHERE chat_id = $id LIMIT ${MANY_ROWS})`,
+  );
+  const sizeIn = (size: Query, id: string) => [...size(id)].reduce((sum, row) => sum + Number(row['size'] ?? 0), 0);
   return {
+    sizeOf: (id) => ({ bytes: sizeIn(bytes, id), rows: sizeIn(rows, id) }),
     chat: prepareChat(query, schema),
-    ofTimer: (id) =>
+    ofTimers: (ids) =>
       readable(() => {
         const reader = new ChatReader();
-        for (const { meta } of timer(id)) readJson(meta, (value) => reader.readMeta(value), reader);
-        return [...everyName(reader)];
+        for (const id of ids) {
+          for (const { meta } of timer(id)) readJson(meta, (value) => reader.readMeta(value), reader);
+        }
+        return everyName(reader.names());
       }),
-    ofChannelMessage: (id) => readable(() => message(id).map((row) => row['model'])),
-    ofAutomation: (id) => readable(() => automation(id).map((row) => row['model'])),
-    ofPresetVersion: (id) => readable(() => version(id).flatMap((row) => modelsOfSnapshot(row['snapshot']))),
+    ofChannelMessage: (id) => readable(() => [...message(id)].map((row) => row['model'])),
+    ofAutomation: (id) => readable(() => [...automation(id)].map((row) => row['model'])),
+    ofPresetVersion: (id) => readable(() => [...version(id)].flatMap((row) => modelsOfSnapshot(row['snapshot']))),
   };
 }
 
-function prepareChat(query: (present: boolean, sql: string) => Query, schema: Schema): StoredReferences['chat'] {
+function prepareChat(query: (present: boolean, sql: string) => Query, schema: Schema): StoredReader['chat'] {
   const chats = query(
     schema.chat,
     `SELECT user_id AS owner, instr(chat, '"internal"') > 0 AS internal FROM chat WHERE id = $id`,
@@ -80,7 +109,7 @@ function prepareChat(query: (present: boolean, sql: string) => Query, schema: Sc
   }
 
   return (id, places) => {
-    const [chat] = chats(id);
+    const [chat] = [...chats(id)];
     if (chat === undefined) return undefined;
     const reader = new ChatReader();
     try {
@@ -91,7 +120,7 @@ function prepareChat(query: (present: boolean, sql: string) => Query, schema: Sc
       for (const place of [CHAT_MODELS, ...(places ?? [])]) reader.readUnreadable(place);
     }
     const owner = typeof chat['owner'] === 'string' ? chat['owner'] : undefined;
-    return { names: reader, owner, checkedByBackend: schema.chatMessage } satisfies StoredChat;
+    return { names: reader.names(), owner, checkedByBackend: schema.chatMessage } satisfies StoredChat;
   };
 }
 
@@ -140,7 +169,7 @@ function modelsOfSnapshot(stored: unknown): unknown[] {
 }
 
 /** Runs a query and keeps what names something; a document that is not JSON becomes `UNREADABLE`. */
-function readable(query: () => unknown[]): readonly string[] {
+function readable(query: () => readonly unknown[]): readonly string[] {
   try {
     const named = query().filter((value) => value !== null && value !== undefined && value !== '');
     return [...new Set(named.map((value) => (typeof value === 'string' ? value : UNREADABLE)))];

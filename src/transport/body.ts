@@ -36,8 +36,8 @@ export function readBody(
   if (incoming.destroyed && !incoming.complete) return Promise.reject(new ClientGone());
   sendContinue(incoming, outgoing);
   return new Promise((resolve, reject) => {
-    let first: Buffer | undefined;
-    let rest: Buffer[] | undefined;
+    let short: Buffer[] = [];
+    let long: GrowingBuffer | undefined;
     let size = 0;
     const pace = new Pace(() => stop(tooSlow()));
     const stop = (error: Error | undefined) => {
@@ -52,12 +52,19 @@ export function readBody(
       pace.add(chunk.length);
       if (size > maxBytes) stop(new GatewayError('body_too_large'));
       else if (size > SHORT_BODY_BYTES && hold?.(size) === false) stop(new GatewayError('bodies_held'));
-      else if (first === undefined) first = chunk;
-      else (rest ??= [first]).push(chunk);
+      else if (size <= SHORT_BODY_BYTES) short.push(chunk);
+      else {
+        if (long === undefined) {
+          long = new GrowingBuffer(Math.min(declared, maxBytes), short);
+          short = [];
+        }
+        long.add(chunk);
+      }
     };
     const onEnd = () => {
       stop(undefined);
-      resolve(rest === undefined ? (first ?? EMPTY) : Buffer.concat(rest, size));
+      const [first = EMPTY] = short;
+      resolve(long?.whole() ?? (short.length > 1 ? Buffer.concat(short, size) : first));
     };
     const onClose = () => stop(new ClientGone());
     const onTimeout = () => stop(tooSlow());
@@ -65,6 +72,39 @@ export function readBody(
     incoming.on('data', onData).on('end', onEnd).on('close', onClose).on('timeout', onTimeout);
   });
 }
+
+/**
+ * A long body as it comes, each byte copied once. It grows in its place and takes memory only for what has come, whatever
+ * length was declared; it owns that memory, so that a thread can take it over.
+ */
+class GrowingBuffer {
+  readonly #memory: ArrayBuffer;
+  #bytes: Uint8Array;
+  #size = 0;
+
+  constructor(mostBytes: number, chunks: readonly Buffer[]) {
+    this.#memory = new ArrayBuffer(0, { maxByteLength: mostBytes });
+    this.#bytes = new Uint8Array(this.#memory);
+    for (const chunk of chunks) this.add(chunk);
+  }
+
+  add(chunk: Buffer): void {
+    const size = this.#size + chunk.length;
+    if (size > this.#memory.byteLength) {
+      this.#memory.resize(Math.min(this.#memory.maxByteLength, size + GROWS_BY_BYTES));
+      this.#bytes = new Uint8Array(this.#memory);
+    }
+    this.#bytes.set(chunk, this.#size);
+    this.#size = size;
+  }
+
+  whole(): Buffer {
+    return Buffer.from(this.#memory, 0, this.#size);
+  }
+}
+
+/** Each growth is a call of the system. */
+const GROWS_BY_BYTES = 1024 * 1024;
 
 /**
  * The body as a stream of its own: undici destroys what it was given, and `incoming` must outlive that, since the

@@ -38,7 +38,6 @@ export function viewOf({ grants, members, presets = {}, composites = [], prefixe
       parameterModels: parameterModels.map(modelOf),
     };
   };
-  const nothing = () => [];
   return {
     grantsOf: ({ id }) =>
       (members[id] ?? [])
@@ -55,12 +54,5 @@ export function viewOf({ grants, members, presets = {}, composites = [], prefixe
         return pattern !== undefined && pattern !== '*';
       }),
     hasModelRow: (id) => Object.hasOwn(presets, id),
-    stored: {
-      chat: () => undefined,
-      ofTimer: nothing,
-      ofChannelMessage: nothing,
-      ofAutomation: nothing,
-      ofPresetVersion: nothing,
-    },
   };
 }

@@ -1,31 +1,40 @@
 import { describe, expect, test } from 'vitest';
 import { parseModelId } from '../../../src/policy/model-id.ts';
-import { everyName, parametersOf, unanswered } from '../../../src/references/saved-chat.ts';
-import type { StoredReferences } from '../../../src/store/store-view.ts';
+import { everyName, namesByPlace, parametersOf, unanswered } from '../../../src/references/saved-chat.ts';
+import { openForReading } from '../../../src/store/database.ts';
+import { readSchema } from '../../../src/store/schema-reader.ts';
+import type { StoredReader } from '../../../src/store/stored-references.ts';
+import { prepareStoredReferences } from '../../../src/store/stored-references.ts';
 import type { TestDatabase } from '../../support/database.ts';
 import { createDatabase, ERAS } from '../../support/database.ts';
-import { openStore } from '../../support/opened-store.ts';
 
 /** Asks the store of a fresh database once; names are sorted, so that their order says nothing. */
 function ask(
   prepare: (database: TestDatabase) => void,
-  query: (stored: StoredReferences) => readonly string[],
+  query: (stored: StoredReader) => readonly string[],
   era: '0.6.18' | '0.12.4' = '0.12.4',
 ): string[] {
   using database = createDatabase({ era });
   database.addUser({ id: 'ada' });
   prepare(database);
-  using opened = openStore(database.path);
-  return [...query(opened.next().stored)].sort();
+  const connection = openForReading(database.path, 100);
+  try {
+    return [...query(prepareStoredReferences(connection, readSchema(connection)))].sort();
+  } finally {
+    connection.close();
+  }
 }
 
-const everything = (stored: StoredReferences, id: string) => {
-  const chat = stored.chat(id);
+const everything = (stored: StoredReader, id: string) => {
+  const chat = stored.chat(id, undefined);
   return chat === undefined ? [] : [...everyName(chat.names)];
 };
-const at = (stored: StoredReferences, place: string) => [
-  ...(stored.chat('chat', [place])?.names.models.get(place) ?? []),
-];
+const namesAt = (stored: StoredReader, ...places: string[]) => {
+  const chat = stored.chat('chat', places);
+  const byPlace = chat === undefined ? undefined : namesByPlace(chat.names);
+  return places.flatMap((place) => byPlace?.get(place) ?? []);
+};
+const at = (stored: StoredReader, place: string) => namesAt(stored, place);
 
 const CHAT = {
   models: ['chosen', ''],
@@ -108,7 +117,7 @@ describe('messages of a chat name', () => {
     expect(ask(oneChat, (stored) => at(stored, 'c"; --'))).toEqual(['strange key']);
     expect(ask(oneChat, (stored) => at(stored, 'a'))).toEqual([]);
     expect(ask(oneChat, (stored) => at(stored, 'nobody'))).toEqual([]);
-    expect(ask(oneChat, (stored) => [...(stored.chat('chat', ['b'])?.names.models.keys() ?? [])])).toEqual(['b']);
+    expect(ask(oneChat, (stored) => [...namesByPlace(stored.chat('chat', ['b'])!.names).keys()])).toEqual(['b']);
   });
 
   test('a model under either of its keys', () => {
@@ -133,7 +142,7 @@ describe('messages of a chat name', () => {
   const pending = (fields: object) => ({
     history: { messages: { p: { id: 'p', role: 'user', model: 'later', content: 'x', childrenIds: [], ...fields } } },
   });
-  const waiting = (stored: StoredReferences) => {
+  const waiting = (stored: StoredReader) => {
     const chat = stored.chat('chat', []);
     return chat === undefined ? [] : unanswered(chat.names);
   };
@@ -167,9 +176,9 @@ describe('messages of a chat name', () => {
       const meta = { internal: true, type: 'timer', timer_id: 'timer' };
       database.addChat({ id: 'chat', user: 'ada', chat: pending({ meta, model: undefined }) });
     };
-    expect(ask(prepare, (stored) => [...(stored.chat('chat')?.names.timers ?? [])])).toEqual(['timer']);
-    expect(ask(prepare, (stored) => stored.ofTimer('timer'))).toEqual(['by timer', 'routed', 'spare']);
-    expect(ask(prepare, (stored) => stored.ofTimer('nobody'))).toEqual([]);
+    expect(ask(prepare, (stored) => stored.chat('chat', undefined)?.names.timers ?? [])).toEqual(['timer']);
+    expect(ask(prepare, (stored) => stored.ofTimers(['timer']))).toEqual(['by timer', 'routed', 'spare']);
+    expect(ask(prepare, (stored) => stored.ofTimers(['nobody']))).toEqual([]);
   });
 
   test('what their parameters and a stored call of an automation tool name', () => {
@@ -184,10 +193,7 @@ describe('messages of a chat name', () => {
         database.run('UPDATE chat_message SET output = ?', JSON.stringify(output));
         database.run('UPDATE chat_message SET meta = ?', JSON.stringify({ params: { models: ['routed'] } }));
       },
-      (stored) => {
-        const models = stored.chat('chat', ['b'])?.names.models;
-        return ['b', parametersOf('b')].flatMap((place) => [...(models?.get(place) ?? [])]);
-      },
+      (stored) => namesAt(stored, 'b', parametersOf('b')),
     );
     expect(named).toEqual(['answered', 'routed', 'smuggled']);
   });
@@ -195,7 +201,10 @@ describe('messages of a chat name', () => {
 
 test('a chat says whose it is, and whether the backend checks that', () => {
   const prepare = (database: TestDatabase) => void database.addChat({ id: 'chat', user: 'ada', chat: CHAT });
-  const owner = ({ chat }: StoredReferences) => [String(chat('chat')?.owner), String(chat('chat')?.checkedByBackend)];
+  const owner = ({ chat }: StoredReader) => [
+    String(chat('chat', undefined)?.owner),
+    String(chat('chat', undefined)?.checkedByBackend),
+  ];
   expect(ask(prepare, owner)).toEqual(['ada', 'true']);
   expect(ask(prepare, owner, '0.6.18')).toEqual(['ada', 'false']);
 });

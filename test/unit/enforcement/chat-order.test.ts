@@ -2,40 +2,65 @@ import { describe, expect, test } from 'vitest';
 import { createChatOrder } from '../../../src/enforcement/chat-order.ts';
 import { manualClock } from '../../support/clock.ts';
 
-describe('runs of a chat', () => {
-  test('go on where no save is under way, or one of another chat', () => {
+/** Counts how often it was read, and answers with the count. */
+function counter() {
+  const read = { times: 0, now: () => Promise.resolve(++read.times) };
+  return read;
+}
+
+const soon = () => new Promise((resolve) => setTimeout(resolve, 60));
+
+describe('what a run of a chat reads', () => {
+  test('is read at once where no save is under way, or one of another chat', async () => {
     const order = createChatOrder();
     order.begin('other');
-    expect(order.settled('chat')).toBeUndefined();
+    await expect(order.quietly('chat', counter().now)).resolves.toBe(1);
   });
 
-  test('wait for the end of every save that is under way', async () => {
+  test('is read after the end of every save that is under way', async () => {
     const order = createChatOrder();
+    const read = counter();
     const ends = [order.begin('chat'), order.begin('chat')];
-    let settled = false;
-    const waiting = order.settled('chat')?.then(() => (settled = true));
+    const reading = order.quietly('chat', read.now);
     ends[0]?.(true);
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    expect(settled).toBe(false);
+    await soon();
+    expect(read.times).toBe(0);
     ends[1]?.(true);
-    await waiting;
-    expect(settled).toBe(true);
+    await expect(reading).resolves.toBe(1);
   });
 
-  test('wait longer for a save whose client has left: the backend may go on with it', () => {
+  test('is read again where a save has begun meanwhile, also one that has ended already', async () => {
+    const order = createChatOrder();
+    const read = counter();
+    const { promise: going, resolve: go } = Promise.withResolvers<undefined>();
+    const reading = order.quietly('chat', async () => {
+      const times = await read.now();
+      await going;
+      return times;
+    });
+    await soon();
+    order.begin('chat')(true);
+    go(undefined);
+    await expect(reading).resolves.toBe(2);
+  });
+
+  test('waits longer for a save whose client has left: the backend may go on with it', async () => {
     const clock = manualClock();
     const order = createChatOrder(clock.now);
+    const read = counter();
     order.begin('chat')(false);
-    expect(order.settled('chat')).toBeInstanceOf(Promise);
+    const reading = order.quietly('chat', read.now);
+    await soon();
+    expect(read.times).toBe(0);
     clock.advance(31_000);
-    expect(order.settled('chat')).toBeUndefined();
+    await expect(reading).resolves.toBe(1);
   });
 
-  test('are refused after some seconds', async () => {
+  test('is refused after some seconds', async () => {
     const clock = manualClock();
     const order = createChatOrder(clock.now);
     order.begin('chat');
-    const refused = order.settled('chat');
+    const refused = order.quietly('chat', counter().now);
     clock.advance(11_000);
     await expect(refused).rejects.toMatchObject({ code: 'chat_busy' });
   });

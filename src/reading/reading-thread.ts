@@ -1,0 +1,11 @@
+/** Runs in a thread of its own: reads one body after the other, and hands each back with what it says. */
+import { parentPort } from 'node:worker_threads';
+import { readRecord } from '../references/body-record.ts';
+import { answerAs } from './answer-as.ts';
+import type { ReadAnswer, ReadRequest } from './reading.ts';
+
+parentPort?.on('message', ({ question, bytes, length }: ReadRequest) => {
+  void answerAs(() => readRecord(question, Buffer.from(bytes, 0, length))).then((answered) => {
+    parentPort?.postMessage({ answered, bytes } satisfies ReadAnswer, [bytes]);
+  });
+});

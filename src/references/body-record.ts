@@ -1,0 +1,92 @@
+/**
+ * What a body says of models, as a small plain record: pure, so that a long body can be read in a thread and only the
+ * record comes back. Whoever judges looks at the record alone.
+ */
+import { GatewayError } from '../errors.ts';
+import { boundRecord } from './bounds.ts';
+import type { FormRecord } from './form-fields.ts';
+import { readForm } from './form-fields.ts';
+import type { InvocationRecord, InvocationRules } from './invocation-record.ts';
+import { readInvocation } from './invocation-record.ts';
+import { boundJson } from './json-weight.ts';
+import type { PresetForm, PresetRecord } from './preset-record.ts';
+import { readPresets } from './preset-record.ts';
+import type { References } from './references.ts';
+import { collectReferences } from './references.ts';
+import type { ChatForm } from './save-forms.ts';
+import { namesOfSave } from './save-forms.ts';
+import type { ChatNames } from './saved-chat.ts';
+import { parseStrictJson, storedReadings } from './strict-json.ts';
+
+/** What is asked of a body, by the kind of record that answers. Plain values, which a thread can be sent. */
+export type BodyQuestion =
+  | ({ readonly kind: 'invocation'; readonly mayBeEmpty: boolean } & InvocationRules)
+  | {
+      readonly kind: 'presets';
+      readonly mayBeEmpty: boolean;
+      readonly form: PresetForm;
+      readonly queryId: string | undefined;
+    }
+  | { readonly kind: 'save'; readonly form: ChatForm }
+  /** JSON or anything else; what cannot be told from JSON and is not clean is refused. */
+  | { readonly kind: 'any' }
+  | { readonly kind: 'form'; readonly contentType: string };
+
+export interface BodyRecords {
+  readonly invocation: InvocationRecord;
+  /** Undefined where the body has not the form that the backend reads. */
+  readonly presets: PresetRecord | undefined;
+  readonly save: ChatNames;
+  /** Undefined where the body is no JSON. */
+  readonly any: References | undefined;
+  readonly form: FormRecord;
+}
+
+export type BodyRecord = BodyRecords[keyof BodyRecords];
+
+/**
+ * @throws GatewayError `body_unreadable` (400) where it is not clean JSON, `body_too_complex` (413) where it holds too much
+ */
+export async function readRecord(question: BodyQuestion, body: Buffer): Promise<BodyRecord> {
+  if (question.kind !== 'form' && body.length > WEIGHED_FROM) boundJson(body);
+  const record = await read(question, body);
+  boundRecord(record);
+  return record;
+}
+
+function read(question: BodyQuestion, body: Buffer): BodyRecord | Promise<BodyRecord> {
+  const parse = (mayBeEmpty: boolean) => (body.length === 0 && mayBeEmpty ? undefined : parseStrictJson(body));
+  switch (question.kind) {
+    case 'invocation':
+      return readInvocation(parse(question.mayBeEmpty), body, question);
+    case 'presets':
+      return readPresets(parse(question.mayBeEmpty), question.form, question.queryId);
+    case 'save':
+      return namesOfSave(question.form, storedReadings(parse(true), body));
+    case 'any': {
+      const value = parsePossibleJson(body);
+      return value === undefined ? undefined : collectReferences(value);
+    }
+    case 'form':
+      return readForm(body, question.contentType);
+  }
+}
+
+/**
+ * The content type never decides: raw-body handlers of the backend parse whatever comes.
+ * @throws GatewayError `body_unreadable` for what begins like JSON, in any encoding that Python reads, and is not clean
+ */
+function parsePossibleJson(body: Buffer): unknown {
+  try {
+    return parseStrictJson(body);
+  } catch (error) {
+    if (error instanceof GatewayError && !BEGINS_LIKE_JSON.test(body.toString('latin1', 0, 64))) return undefined;
+    throw error;
+  }
+}
+
+/** White space, byte order marks and the NUL bytes of UTF-16 and UTF-32 may stand before the bracket. */
+const BEGINS_LIKE_JSON = /^[\s\0\xef\xbb\xbf\xfe\xff]*[{[]/;
+
+/** Shorter bodies are never too heavy (`json-weight.ts`). */
+const WEIGHED_FROM = 1024 * 1024;
