@@ -2,7 +2,7 @@
  * Reads request bodies. Short ones here and now; long ones in threads, so that no other request waits for them, each
  * within a bound of memory that ends the reading and not the process.
  */
-import type { ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
 import { GatewayError } from '../errors.ts';
 import type { BodyQuestion, BodyRecord } from '../references/body-record.ts';
 import { readRecord } from '../references/body-record.ts';
@@ -20,7 +20,7 @@ export interface Reading {
    * @throws GatewayError `body_too_complex` where it took too much memory or time, `reading_unavailable`: the body is lost
    * @throws ClientGone
    */
-  read(question: BodyQuestion, body: Buffer, payer: string, outgoing: ServerResponse): Promise<ReadBody>;
+  read(question: BodyQuestion, body: Buffer, payer: string, outgoing: Writable): Promise<ReadBody>;
   close(): Promise<void>;
 }
 
@@ -28,6 +28,9 @@ export interface Reading {
 const SHORT_BYTES = 128 * 1024;
 /** Nobody's chat of this length waits behind longer bodies. */
 const MEDIUM_BYTES = 2_000_000;
+
+/** Tells a thread that everybody else comes first. */
+export const PATIENT = 'patient';
 
 export interface ReadRequest {
   readonly question: BodyQuestion;
@@ -42,7 +45,14 @@ export interface ReadAnswer {
 
 export function createReading(): Reading {
   const lane = (heapMb: number, deadlineMs: number, isShortLived: boolean) =>
-    new Lane<ReadAnswer>({ script: SCRIPT, heapMb, deadlineMs, isShortLived, exhausted });
+    new Lane<ReadAnswer>({
+      script: SCRIPT,
+      workerData: isShortLived ? PATIENT : undefined,
+      heapMb,
+      deadlineMs,
+      isShortLived,
+      exhausted,
+    });
   const medium = lane(160, 10_000, false);
   const long = lane(512, 60_000, true);
 
@@ -55,12 +65,7 @@ export function createReading(): Reading {
     }
   }
 
-  async function readThere(
-    question: BodyQuestion,
-    body: Buffer,
-    payer: string,
-    outgoing: ServerResponse,
-  ): Promise<ReadBody> {
+  async function readThere(question: BodyQuestion, body: Buffer, payer: string, outgoing: Writable): Promise<ReadBody> {
     const { length } = body;
     const bytes = ownBytes(body);
     const message: ReadRequest = { question, bytes, length };

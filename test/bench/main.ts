@@ -9,6 +9,7 @@ import { cpus, loadavg } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { closeBed } from './bed.ts';
+import { measureBodies } from './bodies.ts';
 import { measureDecision } from './decision.ts';
 import { measureExposition } from './exposition.ts';
 import { measureLatency } from './latency.ts';
@@ -32,6 +33,7 @@ const TOPICS: readonly Topic[] = [
   { name: 'latency', needs: ['taskset', 'nginx'], measure: measureLatency },
   { name: 'listing', needs: ['taskset', 'nginx', 'wrk'], measure: measureListing },
   { name: 'streams', needs: ['taskset', 'nginx'], measure: measureStreams },
+  { name: 'bodies', needs: ['taskset'], measure: measureBodies },
   { name: 'memory', needs: ['taskset', 'nginx', 'wrk'], measure: measureMemory },
   { name: 'exposition', needs: ['taskset'], measure: measureExposition },
   { name: 'start-up', needs: ['taskset', 'nginx'], measure: measureStartUp },

@@ -1,0 +1,68 @@
+/** What a thread reads of a body is what is read of it here and now, whatever the body. */
+import fc from 'fast-check';
+import { afterAll, describe, expect, test } from 'vitest';
+import { answerAs } from '../../src/reading/answer-as.ts';
+import { Lane } from '../../src/reading/lane.ts';
+import type { ReadAnswer, ReadRequest } from '../../src/reading/reading.ts';
+import { GatewayError } from '../../src/errors.ts';
+import type { BodyQuestion } from '../../src/references/body-record.ts';
+import { readRecord } from '../../src/references/body-record.ts';
+
+const lane = new Lane<ReadAnswer>({
+  script: new URL('../../src/reading/reading-thread.ts', import.meta.url),
+  ...{ heapMb: 64, deadlineMs: 20_000, isShortLived: false },
+  exhausted: () => new GatewayError('body_too_complex'),
+});
+afterAll(() => lane.close());
+
+const key = fc.constantFrom(
+  ...[
+    'model',
+    'models',
+    'message_ids',
+    'model_id',
+    'message_id',
+    'id',
+    'chat',
+    'history',
+    'messages',
+    'params',
+    'meta',
+  ],
+  ...['user_message', 'parentId', 'childrenIds', 'internal', 'timer_id', 'custom_params', 'fallbacks', 'plugins', 'x'],
+);
+const { value } = fc.letrec((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'medium' },
+    fc.constantFrom<unknown>('A', 'F', '', null, true, 7, 'n\u0000ul', '{"model":"hidden"}', '<@M:A> <@M:B|'),
+    fc.array(tie('value'), { maxLength: 3 }),
+    fc.dictionary(key, tie('value'), { maxKeys: 5 }),
+  ),
+}));
+const body = fc.oneof(
+  { weight: 9, arbitrary: value.map((one) => JSON.stringify(one)) },
+  { weight: 1, arbitrary: fc.constantFrom('', '{"a":1,"a":2}', 'model=A', '{"x":NaN}') },
+);
+const question = fc.constantFrom<BodyQuestion>(
+  { kind: 'invocation', rules: { topLevel: new Set(['name']) }, mentions: true, mayBeEmpty: true },
+  { kind: 'presets', form: 'preset_list', mayBeEmpty: false, queryId: 'A' },
+  { kind: 'presets', form: 'preset', mayBeEmpty: true, queryId: undefined },
+  { kind: 'save', form: 'chat' },
+  { kind: 'save', form: 'chat_import' },
+  { kind: 'any' },
+  { kind: 'form', contentType: 'application/x-www-form-urlencoded' },
+);
+
+describe('a record', () => {
+  test('is the same from a thread', async () => {
+    await fc.assert(
+      fc.asyncProperty(question, body, async (asked, text) => {
+        const bytes = new TextEncoder().encode(text).slice().buffer;
+        const message: ReadRequest = { question: asked, bytes, length: bytes.byteLength };
+        const { answered } = await lane.run({ payer: '', message });
+        expect(answered).toEqual(await answerAs(() => readRecord(asked, Buffer.from(text))));
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
