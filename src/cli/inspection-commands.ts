@@ -100,7 +100,8 @@ Run it with the environment of the gate. Exit code 1 where there is a problem; w
     )
     .summary('look for what usually is wrong, and say what to do; nothing is changed')
     .option('--user <id>', 'also look why this user sees no models; id or e-mail address')
-    .option('--quick', 'leave out what reads the whole file (integrity check)');
+    .option('--quick', 'leave out what reads the whole file (integrity check)')
+    .option('--all', 'also print what every check that passed has found');
   onDatabase(command, 'modelgate doctor --database data/webui.db', 'modelgate doctor --user alice@example.com').action(
     async (options: DoctorOptions) => {
       const { doctor } = await import('./checks/doctor.ts');

@@ -43,8 +43,20 @@ function shown(cell: Cell): string {
   return isSeenWhole(cell) ? printable(cell) : quoted(cell);
 }
 
-/** @returns the value as JSON, one document that ends with a newline */
-export const asJson = (value: unknown): string => `${escaped(JSON.stringify(value, null, 2))}\n`;
+/** @returns the value as JSON, one document that ends with a newline; each element of a list is a line */
+export const asJson = (value: unknown): string => `${spread(JSON.parse(JSON.stringify(value)) as unknown)}\n`;
+
+/** @param indent of the line in which the value begins */
+export function spread(value: unknown, indent = ''): string {
+  if (typeof value !== 'object' || value === null) return asJsonLine(value);
+  const lines = Array.isArray(value)
+    ? value.map(asJsonLine)
+    : Object.entries(value).map(([name, part]) => `${asJsonLine(name)}: ${spread(part, `${indent}  `)}`);
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  return lines.length === 0
+    ? `${open}${close}`
+    : `${open}\n${indent}  ${lines.join(`,\n${indent}  `)}\n${indent}${close}`;
+}
 
 /** What `--json` says of a failure. */
 export const toErrorJson = (failure: { readonly code: string; readonly message: string }, given: Given) => ({
@@ -58,9 +70,7 @@ export const asJsonLine = (value: unknown): string => escaped(JSON.stringify(val
 /** JSON lets C1 controls and what turns text around stand as they are; written as escapes they are the same value. */
 const escaped = (json: string): string =>
   json.replace(UNPRINTABLE, (found) =>
-    found === '\n'
-      ? found
-      : Array.from({ length: found.length }, (_, at) => `\\u${hex(found.charCodeAt(at))}`).join(''),
+    Array.from({ length: found.length }, (_, at) => `\\u${hex(found.charCodeAt(at))}`).join(''),
   );
 
 const hex = (unit: number): string => unit.toString(16).padStart(4, '0');
@@ -68,13 +78,25 @@ const hex = (unit: number): string => unit.toString(16).padStart(4, '0');
 /**
  * Written by hand because libraries for tables compare every cell with every other one: a list of 10,000 members took
  * 13 s, and here 0.3 s.
- * @returns titles and rows in columns, without frames, so that `awk` and eyes read them alike
+ * @returns titles and rows in columns, without frames, so that `awk` and eyes read them alike; on a terminal that is too
+ *   narrow each row as a paragraph of titles and values
  */
 export function asTable(terminal: Terminal, columns: readonly Column[], rows: readonly (readonly Cell[])[]): string {
   const titles = columns.map((column) => titleOf(column).toUpperCase());
   const lines = rows.map((row) => columns.map((_, at) => shown(row[at])));
   const widths = titles.map(widthOf);
   for (const line of lines) line.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, widthOf(cell))));
+  if (terminal.screen.output && leastWidth(widths, lines) > terminal.screen.columns && lines.length > 0) {
+    const pairs = lines.map((line) => line.map((cell, at) => [titles[at] ?? '', cell] as const));
+    return pairs
+      .map((rows) =>
+        inRows(
+          rows.filter(([, cell]) => cell !== ''),
+          String,
+        ),
+      )
+      .join('\n');
+  }
   const align = (cells: readonly string[], style: (text: string) => string = (text) => text): string => {
     const padded = cells.map((cell, at) => {
       const gap = ' '.repeat((widths[at] ?? 0) - widthOf(cell));
@@ -83,6 +105,12 @@ export function asTable(terminal: Terminal, columns: readonly Column[], rows: re
     return `${padded.join('  ').trimEnd()}\n`;
   };
   return align(titles, (title) => emphasize(terminal, 'bold', title)) + lines.map((line) => align(line)).join('');
+}
+
+/** The last column may break between its words. */
+function leastWidth(widths: readonly number[], lines: readonly (readonly string[])[]): number {
+  const last = lines.flatMap((line) => (line.at(-1) ?? '').split(' '));
+  return widths.slice(0, -1).reduce((sum, width) => sum + width + 2, Math.max(0, ...last.map(widthOf)));
 }
 
 /** @returns one `name  value` a line */

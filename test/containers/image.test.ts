@@ -177,7 +177,10 @@ test.runIf(process.getuid?.() === 0)(
   'the doctor is content with a file that two users share by its group',
   async () => {
     const folder = dataFolder({ uid: 0, gid: 0, folder: 0o770, file: 0o660 });
-    const { stdout } = await runOnce(['--volume', `${folder}:/app/backend/data`, ...variables(SETTINGS)], ['doctor']);
+    const { stdout } = await runOnce(
+      ['--volume', `${folder}:/app/backend/data`, ...variables(SETTINGS)],
+      ['doctor', '--all'],
+    );
     expect(stdout).toContain('Nobody but user 0 and group 0 may open the file.');
   },
 );

@@ -40,9 +40,9 @@ test('doctor colours its marks, and its progress is gone at the end', async () =
     },
   });
   expect(shown).toContain('\u001b[33mwarning\u001b[39m  settings');
-  expect(shown).toContain('\u001b[32mok     \u001b[39m  tables');
+  expect(shown).toContain('\u001b[32mok     \u001b[39m  16 checks passed: backend');
   expect(shown).toMatch(/trying the locks/);
-  expect(leftOf(shown)).toMatch(/^\u001b\[33mwarning[^]*1 warning\.\r\n$/);
+  expect(leftOf(shown)).toMatch(/^\u001b\[33mwarning[^]*1 warning\. Exit code 0: there is no problem\.\r\n$/);
 });
 
 test('a backup shows how far each step is, and wipes it', async () => {

@@ -24,6 +24,8 @@ export interface DoctorOptions extends DatabaseOptions {
   /** Id or e-mail address. */
   readonly user?: string;
   readonly quick?: boolean;
+  /** Each check that passed with its sentence. */
+  readonly all?: boolean;
 }
 
 /** What `--json` prints; absent things are null. */
@@ -80,9 +82,9 @@ export async function doctor(options: DoctorOptions, terminal: Terminal): Promis
     const error = asked !== null && 'failure' in asked ? { error: toErrorJson(asked.failure, given) } : {};
     terminal.write(asJson({ ...found, ...error }));
   } else {
-    terminal.write(checks.map((finding) => describeFinding(terminal, finding)).join(''));
-    terminal.write(`\n${summary(problems, warnings, unchecked)}\n`);
+    terminal.write(describeFindings(terminal, checks, options.all === true));
     if (asked !== null && !('failure' in asked)) tell(terminal, `\n${describeUser(asked, store.policy)}`);
+    terminal.write(`\n${summary(problems, warnings, unchecked)}\n`);
   }
   if (asked !== null && 'failure' in asked) throw asked.failure;
   return problems > 0 ? EXIT.failed : EXIT.done;
@@ -124,6 +126,20 @@ const NAME_WIDTH = 'version counter'.length;
 
 const INDENT = ' '.repeat(MARK_WIDTH + NAME_WIDTH + 4);
 
+/** What is to be done first comes first; of what is well the names alone. */
+const ORDER: readonly Status[] = ['problem', 'warning', 'unknown', 'ok'];
+
+function describeFindings(terminal: Terminal, checks: readonly Finding[], all: boolean): string {
+  const ordered = ORDER.flatMap((status) => checks.filter((finding) => finding.status === status));
+  const shown = all ? ordered : ordered.filter(({ status }) => status !== 'ok');
+  const passed = ordered.slice(shown.length).map(({ name }) => name);
+  const folded =
+    passed.length === 0
+      ? ''
+      : `${emphasize(terminal, COLOURS.ok, 'ok'.padEnd(MARK_WIDTH))}  ${counted(passed.length, 'check')} passed: ${[...new Set(passed)].join(', ')}\n`;
+  return shown.map((finding) => describeFinding(terminal, finding)).join('') + folded;
+}
+
 function describeFinding(terminal: Terminal, { name, status, finding, remedy }: Finding): string {
   const mark = emphasize(terminal, COLOURS[status], status.padEnd(MARK_WIDTH));
   const line = `${mark}  ${name.padEnd(NAME_WIDTH)}  ${printable(finding, false)}\n`;
@@ -138,7 +154,8 @@ function summary(problems: number, warnings: number, unchecked: number): string 
     ...(warnings > 0 ? [counted(warnings, 'warning')] : []),
   ];
   const aside = unchecked > 0 ? ` ${counted(unchecked, 'thing')} could not be checked.` : '';
-  return `${found.length === 0 ? 'Nothing is wrong' : found.join(' and ')}.${aside}`;
+  const code = problems > 0 ? '1: there is a problem' : '0: there is no problem';
+  return `${found.length === 0 ? 'Nothing is wrong' : found.join(' and ')}.${aside} Exit code ${code}.`;
 }
 
 type Policy = Parameters<typeof toPolicySettings>[0];

@@ -5,6 +5,7 @@ import type { Config } from '../../config/schema.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { createLog } from '../../telemetry/log.ts';
 import { requireConfig } from '../configured.ts';
+import { asJson } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT } from '../terminal.ts';
 import { requireAuthorities } from './extra-authorities.ts';
@@ -86,6 +87,6 @@ function announce(log: Log, config: Config, gate: RunningGate, version: string, 
 
 function checkAsJson({ config: file }: ServeOptions, terminal: Terminal): number {
   const { issues = [] } = loadConfig({ ...terminal, file });
-  terminal.write(`${JSON.stringify({ valid: issues.length === 0, issues }, null, 2)}\n`);
+  terminal.write(asJson({ valid: issues.length === 0, issues }));
   return issues.length === 0 ? EXIT.done : EXIT.misused;
 }

@@ -34,29 +34,26 @@ export async function listOrganizations(options: DatabaseOptions, terminal: Term
   terminal.write(
     asTable(
       terminal,
-      [
-        'id',
-        'name',
-        'active',
-        { title: 'members', align: 'right' },
-        { title: 'do not count', align: 'right' },
-        { title: 'switched off', align: 'right' },
-        { title: 'grants', align: 'right' },
-        { title: 'switched off', align: 'right' },
-      ],
+      ['organization', 'name', 'members', 'grants', 'state'],
       organizations.map(({ id, name, isActive, members, grants }): Cell[] => [
-        id,
-        name,
-        isActive,
-        members.active,
-        members.active - members.counting,
-        members.all - members.active,
-        grants.active,
-        grants.all - grants.active,
+        ...[id, name],
+        withRest(members.active, {
+          off: members.all - members.active,
+          'not counted': members.active - members.counting,
+        }),
+        withRest(grants.active, { off: grants.all - grants.active }),
+        isActive ? 'on' : 'off',
       ]),
     ),
   );
   return EXIT.done;
+}
+
+/** Such as `4 (1 off)`. */
+function withRest(count: number, rest: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(rest).filter(([, some]) => some > 0);
+  const said = parts.map(([what, some]) => `${some.toLocaleString('en')} ${what}`);
+  return `${count.toLocaleString('en')}${said.length === 0 ? '' : ` (${said.join(', ')})`}`;
 }
 
 function toJson({ id, name, isActive, isConfigured, members, grants }: OrganizationSummary): unknown {

@@ -11,7 +11,7 @@ import { quoted } from '../../operations/quoted.ts';
 import { chooseOrganization } from '../chosen-organization.ts';
 import { configureOperation } from '../configured.ts';
 import type { Cell } from '../output.ts';
-import { asJsonLine, asTable, counted } from '../output.ts';
+import { asJsonLine, asTable, counted, spread } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say } from '../terminal.ts';
@@ -78,7 +78,7 @@ async function printJson(terminal: Terminal, { rows, notCounted }: AccessReport)
     refused_users: notCounted.refusedUsers,
     not_enrolled: notCounted.notEnrolled,
   };
-  terminal.write(`${rows.length === 0 ? '' : '\n  '}],\n  "not_counted": ${asJsonLine(rest)}\n}\n`);
+  terminal.write(`${rows.length === 0 ? '' : '\n  '}],\n  "not_counted": ${spread(rest, '  ')}\n}\n`);
 }
 
 const toJson = ({ email, name, organization, obstacles }: AccessRow): unknown => ({

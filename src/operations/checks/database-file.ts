@@ -24,7 +24,7 @@ export function checkDatabaseFile(path: string): readonly Finding[] | undefined 
   const stats = statSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return undefined;
   const { uid } = stats;
-  const about = `${path} (${asSize(stats.size)}, mode ${octal(stats.mode)}, owner ${uid})`;
+  const about = `${path} (${asSize(stats.size)}, mode ${octal(stats.mode)}, owner ${uid === 0 ? 'root' : uid})`;
   const asOwner = `Run the gate as user ${uid}, the owner of the file.`;
   if (!canOpen(path, 'r')) return [problem('file', `User ${runner()} may not read ${about}.`, asOwner)];
   return [
@@ -105,7 +105,9 @@ function checkFolder(path: string, isWritable: boolean, asOwner: string): readon
       ),
     );
   }
-  return found.length > 0 ? found : [ok('folder', `${folder} (mode ${octal(mode)}) takes SQLite's journals.`)];
+  return found.length > 0
+    ? found
+    : [ok('folder', `${folder} (mode ${octal(mode)}) is writable for SQLite's journal files.`)];
 }
 
 const SHOWN_BACKUPS = 3;

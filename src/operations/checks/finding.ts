@@ -13,6 +13,8 @@ export interface Finding {
   readonly finding: string;
   /** What to do, or null where nothing is to be done. */
   readonly remedy: string | null;
+  /** Of the backend's last migration, for programs. */
+  readonly revision?: string;
 }
 
 /** Nothing is to be done. */

@@ -61,5 +61,5 @@ function judge(
   // the backend has written them, and nobody can put that right
   const [complaint] = complaints;
   const aside = complaint === undefined ? '' : `; some rows break a rule of their own table (${complaint})`;
-  return ok(NAME, `SQLite has read every page of the file (${asSize(size)}) and finds it whole${aside}.`);
+  return ok(NAME, `Integrity check passed: SQLite has read every page of the file (${asSize(size)})${aside}.`);
 }

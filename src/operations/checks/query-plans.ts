@@ -69,7 +69,7 @@ function judge(connection: Connection, query: PlannedQuery): readonly Finding[] 
   });
 }
 
-const REMEDY = 'To make missing indexes: `modelgate init`; if all stand: `modelgate maintain`';
+const REMEDY = 'To make missing indexes: `modelgate init`; if none is missing: `modelgate maintain`';
 
 /** Names that the views give to the tables. */
 const TABLE_OF: Readonly<Record<string, string>> = {

@@ -9,8 +9,9 @@ const NAME = 'release';
 
 /** Pure: whether this modelgate knows the release. */
 export function checkRelease(release: BackendRelease): Finding {
-  if (release.kind === 'known')
-    return ok(NAME, `The file was written by ${nameOfRelease(release)} (${release.revision}).`);
+  if (release.kind === 'known') {
+    return { ...ok(NAME, `The file was written by ${nameOfRelease(release)}.`), revision: release.revision };
+  }
   return warning(NAME, `The file ${unknownRelease(release)}.`, UNKNOWN_REMEDY);
 }
 

@@ -1,4 +1,4 @@
-/** Whether everything that modelgate keeps in the file stands, and whether its version counter counts. */
+/** Whether everything that modelgate keeps in the file is in place, and whether its version counter counts. */
 import type { Schema } from '../../store/schema-reader.ts';
 import { SCHEMA_OBJECTS } from '../../store/tables.ts';
 import type { Finding } from './finding.ts';
@@ -45,7 +45,7 @@ function checkObjects({ missing, problem: obstacle }: Schema): readonly Finding[
   if (others.length > 0) {
     return [warning(NAME, `${others.length} of ${TOTAL} objects are missing: ${others.join(', ')}.`, INIT)];
   }
-  return [ok(NAME, 'All tables, indexes, views and triggers stand.')];
+  return [ok(NAME, 'All tables, indexes, views and triggers are in place.')];
 }
 
 const TOTAL = SCHEMA_OBJECTS.length;

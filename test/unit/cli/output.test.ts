@@ -144,3 +144,37 @@ describe('progress', () => {
     expect(where.errors[0]).toContain('100 %');
   });
 });
+
+describe('on a terminal that is too narrow for a table', () => {
+  const narrow = {
+    ...terminal({ environment: { NO_COLOR: '1' } }),
+    screen: { ...terminal().screen, output: true, columns: 20 },
+  };
+
+  test('each row is a paragraph, without what is empty', () => {
+    const rows = [
+      ['alice', 'alice@example.com', ''],
+      ['bob', 'bob@example.com', 'pending'],
+    ];
+    expect(asTable(narrow, ['user', 'e-mail', 'why'], rows)).toBe(
+      'USER    alice\nE-MAIL  alice@example.com\n\nUSER    bob\nE-MAIL  bob@example.com\nWHY     pending\n',
+    );
+  });
+
+  test('a table whose last column can break stays one', () => {
+    expect(asTable(narrow, ['id', 'why'], [['acme', 'a reason of many words']])).toMatch(
+      /^ID {4}WHY\nacme {2}a reason/,
+    );
+  });
+
+  test('and in a pipe a table is one, whatever its width', () => {
+    const pipe = { ...narrow, screen: { ...narrow.screen, output: false } };
+    expect(asTable(pipe, ['user', 'e-mail'], [['alice', 'alice@example.com']])).toMatch(/^USER/);
+  });
+});
+
+test('JSON has an element of a list in a line, whoever prints it', () => {
+  expect(asJson({ a: 1, rows: [{ x: 1, y: ['b'] }, 'c'], none: [], at: { z: null }, absent: undefined })).toBe(
+    '{\n  "a": 1,\n  "rows": [\n    {"x":1,"y":["b"]},\n    "c"\n  ],\n  "none": [],\n  "at": {\n    "z": null\n  }\n}\n',
+  );
+});

@@ -44,16 +44,30 @@ const faultsOf = ({ checks }: DoctorReport) =>
   checks.filter(({ status }) => status !== 'ok').map(({ name, status }) => `${status} ${name}`);
 
 describe('doctor', () => {
-  test('says that nothing is wrong, a line for each check, and changes nothing', async () => {
+  test('says that nothing is wrong, which checks passed, and changes nothing', async () => {
     const before = readFileSync(database.path);
     const { code, stdout, stderr } = await runModelgate(['doctor'], whole());
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toMatch(/^ok {7}settings {9}Model access is enforced/);
-    expect(stdout).toMatch(/^ok {7}secret key {7}It is the backend's/m);
-    expect(stdout).toMatch(/\n\nNothing is wrong\.\n$/);
+    expect(stdout).toMatch(
+      /^ok {7}17 checks passed: settings, [^\n]*secret key, [^\n]*\n\nNothing is wrong\. Exit code 0: there is no problem\.\n$/,
+    );
     expect(stdout).not.toContain('\u001b');
     expect(readFileSync(database.path).equals(before)).toBe(true);
     expect(readdirSync(database.directory)).toEqual(['webui.db']);
+  });
+
+  test('prints with --all what each check has found, and what is to be done first', async () => {
+    const { code, stdout } = await doctor(['--all'], {
+      ...whole(),
+      BYPASS_MODEL_ACCESS_CONTROL: 'true',
+      WEBUI_SECRET_KEY: 'short-key',
+    });
+    expect(code).toBe(1);
+    const marks = stdout.match(/^(?:problem|warning|unknown|ok)(?= )/gm) ?? [];
+    expect(marks.slice(0, 4)).toEqual(['problem', 'problem', 'warning', 'ok']);
+    expect(marks.slice(4).every((mark) => mark === 'ok')).toBe(true);
+    expect(stdout).toMatch(/^ok {7}tables {11}All tables, indexes, views and triggers are in place\.$/m);
+    expect(stdout).toMatch(/\n\n2 problems and 1 warning\. Exit code 1: there is a problem\.\n$/);
   });
 
   test('prints one JSON document, and ends with 1 where there is a problem', async () => {
@@ -155,6 +169,8 @@ describe('doctor --user', () => {
         'membership  globex: does not count, the membership is switched off; 0 models on',
         '',
         'The user sees those models of the backend that the 2 active grants cover, and presets built on them; what the backend itself does not offer the user stays hidden.',
+        '',
+        'Nothing is wrong. Exit code 0: there is no problem.',
         '',
       ].join('\n'),
     );

@@ -312,11 +312,12 @@ describe('admins', () => {
 
 describe('the release', () => {
   test.each([
-    ['0.6.18', 'Open WebUI 0.6.16 or later, before 0.6.23 (d31026856c01)'],
-    ['0.12.4', 'Open WebUI 0.12.1 to 0.12.4 (0bd252b206fb)'],
-  ] as const)('of a file of %s is recognised', async (era, words) => {
+    ['0.6.18', 'Open WebUI 0.6.16 or later, before 0.6.23', 'd31026856c01'],
+    ['0.12.4', 'Open WebUI 0.12.1 to 0.12.4', '0bd252b206fb'],
+  ] as const)('of a file of %s is recognised', async (era, words, revision) => {
     using database = createHealthyDatabase({ era });
-    expect(withName(await findingsOf(database), 'release')[0]?.finding).toContain(words);
+    const finding = `The file was written by ${words}.`;
+    expect(withName(await findingsOf(database), 'release')).toMatchObject([{ finding, revision }]);
   });
 
   test('with a migration that nobody knows is a warning', async () => {
