@@ -1,5 +1,6 @@
 /** Configuration for commands: what `config/` found wrong ends the command. */
 import { resolve } from 'node:path';
+import type { ConfigIssue } from '../config/issue.ts';
 import { describeIssues } from '../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../config/load.ts';
 import type { Loaded, Parsed, StoreConfig } from '../config/parse.ts';
@@ -20,7 +21,7 @@ export function requireStoreConfig(
   { config: file, database }: Pick<DatabaseOptions, 'config' | 'database'>,
 ): StoreConfig {
   const environment = environmentWith(terminal, database);
-  return accept(loadStoreConfig({ environment, directory: terminal.directory, file })).config;
+  return accept(loadStoreConfig({ environment, directory: terminal.directory, file }), database ?? null).config;
 }
 
 /** @param database of `--database`: the file itself, in place of `DATABASE_URL` */
@@ -33,10 +34,27 @@ export function environmentWith(
     : { ...environment, DATABASE_URL: `sqlite:///${resolve(directory, database)}` };
 }
 
-function accept<C>(parsed: Parsed<C>): Loaded<C> {
+function accept<C>(parsed: Parsed<C>, database?: string | null): Loaded<C> {
   if (parsed.issues === undefined) return parsed;
-  throw new CommandFailure(describeIssues(parsed.issues).trimEnd(), EXIT.misused, { code: 'configuration_invalid' });
+  throw configurationFailure(parsed.issues, database);
 }
+
+/** @param database of `--database`, null where it could have been given; undefined for `serve`, which has no such word */
+export function configurationFailure(issues: readonly ConfigIssue[], database?: string | null): CommandFailure {
+  const isUnnamed =
+    database !== undefined && issues.every(({ setting, found }) => setting === 'DATABASE_URL' && found === 'nothing');
+  const typed = typeof database === 'string' ? issues.map(asTyped) : issues;
+  return new CommandFailure(isUnnamed ? WHICH_DATABASE : describeIssues(typed).trimEnd(), EXIT.misused, {
+    code: 'configuration_invalid',
+  });
+}
+
+const WHICH_DATABASE =
+  "Which database? Name Open WebUI's file: --database data/webui.db (or set DATABASE_URL or DATA_DIR).";
+
+/** `--database` is how the operator has called it. */
+const asTyped = (issue: ConfigIssue): ConfigIssue =>
+  issue.setting === 'DATABASE_URL' ? { ...issue, setting: '--database', example: '--database data/webui.db' } : issue;
 
 /** What most commands on the database begin with. @throws CommandFailure as `requireStoreConfig` */
 export function configureOperation(

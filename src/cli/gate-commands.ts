@@ -1,4 +1,5 @@
 /** The commands that run the gate. */
+import type { ServeOptions } from './gate/serve.ts';
 import type { CommandLine } from './words.ts';
 import { toCount, withExamples } from './words.ts';
 
@@ -14,7 +15,9 @@ function addServe({ program, terminal, exitWith, version }: CommandLine): void {
     .description('run the gate')
     .option('--config <file>', 'YAML file with settings; the environment wins over it')
     .option('--check-config', 'print every mistake in the configuration and stop')
-    .option('--json', 'with --check-config: print JSON')
+    .option('--show-config', 'print which settings are in force and where each comes from, and stop')
+    .option('--settings', 'print every setting that there is, and stop')
+    .option('--json', 'with one of these three: print JSON')
     .addHelpText(
       'after',
       `
@@ -23,7 +26,11 @@ Example:
     DATABASE_URL=sqlite:////app/backend/data/webui.db \\
     WEBUI_SECRET_KEY_FILE=/app/backend/.webui_secret_key modelgate serve`,
     )
-    .action(async (options: { config?: string; checkConfig?: true; json?: true }) => {
+    .action(async (options: ServeOptions) => {
+      if (options.settings === true || options.showConfig === true) {
+        const { showConfig, showSettings } = await import('./gate/show-settings.ts');
+        return exitWith((options.settings === true ? showSettings : showConfig)(options, terminal));
+      }
       const { serve } = await import('./gate/serve.ts');
       exitWith(await serve(options, terminal, version));
     });

@@ -58,7 +58,9 @@ function unknownVariable(name: string): ConfigIssue {
 
 function remedy(name: string): string {
   const meant = suggest(name, [...SETTING_NAMES, CONFIG_FILE_VARIABLE]);
-  return meant === undefined ? 'one of the names that config/README.md lists' : `a known name: did you mean ${meant}?`;
+  return meant === undefined
+    ? 'one of the names that `modelgate serve --settings` prints'
+    : `a known name: did you mean ${meant}?`;
 }
 
 function collectFile(source: string, values: unknown, given: Map<SettingName, Given>, issues: ConfigIssue[]): void {

@@ -2,7 +2,7 @@
 export interface ConfigIssue {
   /** The variable's name, or the file's where the file itself is wrong. */
   readonly setting: string;
-  /** What stands there, in words or quoted; never a secret. */
+  /** What stands there, in words or quoted, or a clause that begins with `this`; never a secret. */
   readonly found: string;
   readonly expected: string;
   /** One line that would work, absent where the remedy is to remove something. */
@@ -16,17 +16,22 @@ const LONGEST_QUOTE = 120;
 /** Credentials inside a URL: up to the last `@`, because a password may contain anything. */
 const URL_CREDENTIALS = /\/\/.*@/s;
 
+export const maskCredentials = (value: string): string => value.replace(URL_CREDENTIALS, '//***@');
+
 /** @returns `value` as one short line between quotes, with credentials inside of URLs masked */
 export function quote(value: string): string {
-  const masked = value.replace(URL_CREDENTIALS, '//***@');
+  const masked = maskCredentials(value);
   const short = masked.length > LONGEST_QUOTE ? `${masked.slice(0, LONGEST_QUOTE)}…` : masked;
   return JSON.stringify(short);
 }
 
+/** @returns such as `found "x"`, or `this file does not exist` */
+export const findingOf = ({ found }: ConfigIssue): string => (found.startsWith('this ') ? found : `found ${found}`);
+
 /** @returns the issue as a paragraph of at most three lines */
 function describeIssue(issue: ConfigIssue): string {
   const source = issue.source === undefined ? '' : ` (${issue.source})`;
-  const lines = [`${issue.setting}${source}: found ${issue.found}`, `  expected ${issue.expected}`];
+  const lines = [`${issue.setting}${source}: ${findingOf(issue)}`, `  expected ${issue.expected}`];
   if (issue.example !== undefined) lines.push(`  example: ${issue.example}`);
   return lines.join('\n');
 }

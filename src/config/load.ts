@@ -4,13 +4,18 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parseDocument } from 'yaml';
-import { CONFIG_FILE_VARIABLE } from './given.ts';
+import type { ErrorCode, YAMLParseError } from 'yaml';
+import { LineCounter, parseDocument } from 'yaml';
+import { collectGiven, CONFIG_FILE_VARIABLE } from './given.ts';
 import type { RawConfig } from './given.ts';
 import type { ConfigIssue } from './issue.ts';
+import { maskCredentials } from './issue.ts';
 import { parseConfig, parseStoreConfig } from './parse.ts';
 import type { Parsed, StoreConfig } from './parse.ts';
 import type { Config } from './schema.ts';
+import type { Setting } from './setting.ts';
+import type { SettingName } from './settings.ts';
+import { SETTING_NAMES, SETTINGS } from './settings.ts';
 
 export interface ConfigSources {
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -31,17 +36,35 @@ export function loadStoreConfig(sources: ConfigSources): Parsed<StoreConfig> {
 }
 
 function loadWith<C extends StoreConfig>(sources: ConfigSources, parse: (raw: RawConfig) => Parsed<C>): Parsed<C> {
-  const { environment, directory } = sources;
-  const path = sources.file ?? environment[CONFIG_FILE_VARIABLE];
-  const file = path === undefined || path === '' ? undefined : readConfigFile(path, directory);
-  const parsed = parse({
-    environment,
-    directory,
-    readSecret,
-    ...(file?.values === undefined ? {} : { file: file.values }),
-  });
-  const issues = [...(file?.issues ?? []), ...(parsed.issues ?? databaseIssues(parsed.config.database.path))];
+  const { raw, issues: fileIssues } = readSources(sources);
+  const parsed = parse(raw);
+  const issues = [...fileIssues, ...(parsed.issues ?? databaseIssues(parsed.config.database.path, raw))];
   return issues.length > 0 || parsed.issues !== undefined ? { issues } : parsed;
+}
+
+function readSources({ environment, directory, file: named }: ConfigSources): FileRead & { readonly raw: RawConfig } {
+  const path = named ?? environment[CONFIG_FILE_VARIABLE];
+  const { issues, values } = path === undefined || path === '' ? { issues: [] } : readConfigFile(path, directory);
+  return { issues, raw: { environment, directory, readSecret, ...(values === undefined ? {} : { file: values }) } };
+}
+
+/** One setting that is in force. */
+export interface SettingInForce {
+  readonly name: SettingName;
+  /** As it was typed; null for a secret, which is not shown. */
+  readonly value: string | null;
+  /** `environment`, `default`, or the path of the YAML file. */
+  readonly source: string;
+}
+
+/** @returns each setting that has a value, in the order of the reference, whether it can be used or not */
+export function loadSettingsInForce(sources: ConfigSources): readonly SettingInForce[] {
+  const { given } = collectGiven(readSources(sources).raw);
+  return SETTING_NAMES.flatMap((name) => {
+    const { fallback, secret }: Setting<unknown> = SETTINGS[name];
+    const { text, source } = given.get(name) ?? { text: fallback, source: 'default' };
+    return text === undefined ? [] : [{ name, value: secret === true ? null : maskCredentials(text), source }];
+  });
 }
 
 type FileRead = { issues: readonly ConfigIssue[]; values?: NonNullable<RawConfig['file']> };
@@ -52,36 +75,56 @@ function readConfigFile(path: string, directory: string): FileRead {
   try {
     text = readFileSync(resolve(directory, path), 'utf8');
   } catch (error) {
-    return { issues: [fileIssue(path, reasonOf(error))] };
+    const reason = reasonOf(error);
+    const found = reason === 'is a directory' ? 'this is a directory, not a YAML file' : `this file ${reason}`;
+    return { issues: [fileIssue(path, found, '--config /etc/modelgate.yaml')] };
   }
-  const document = parseDocument(text, { schema: 'failsafe', prettyErrors: true });
-  if (document.errors.length > 0) {
-    return { issues: document.errors.map((error) => fileIssue(path, firstLine(error.message))) };
-  }
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, { schema: 'failsafe', prettyErrors: false, lineCounter });
+  // one mistake makes others: the first is told, and not its text, which may be a secret's
+  const [error] = document.errors;
+  if (error !== undefined) return { issues: [mistakeAt(path, error, text, lineCounter)] };
   try {
     return { issues: [], values: { name: path, values: document.toJS({ maxAliasCount: 0 }) as unknown } };
-  } catch (error) {
-    return { issues: [fileIssue(path, error instanceof Error ? firstLine(error.message) : 'no plain YAML')] };
+  } catch {
+    return { issues: [fileIssue(path, 'this file has aliases (*name), which are not read')] };
   }
 }
 
-function fileIssue(path: string, found: string): ConfigIssue {
-  return {
-    setting: path,
-    found,
-    expected: 'a readable YAML file with one `NAME: value` a line',
-    example: 'MODELGATE_PORT: 8080',
-  };
+const MISTAKES: Partial<Record<ErrorCode, string>> = {
+  BLOCK_AS_IMPLICIT_KEY: 'this value has a colon and a space in it, and no quotes',
+  MULTILINE_IMPLICIT_KEY: 'this line has no colon behind its name',
+  DUPLICATE_KEY: 'this name was set above already',
+  TAB_AS_INDENT: 'this line begins with a tab',
+  BAD_SCALAR_START: 'this character must stand in quotes',
+  MULTIPLE_DOCS: 'this begins a second document',
+};
+
+type YamlMistake = Pick<YAMLParseError, 'code' | 'message' | 'pos'>;
+
+function mistakeAt(path: string, { code, message, pos }: YamlMistake, text: string, lines: LineCounter): ConfigIssue {
+  const { line, col } = lines.linePos(pos[0]);
+  const next = /^ +(?=[^ #\r\n])/.exec(text.split('\n')[line] ?? '')?.[0].length;
+  // the parser points at the value under which a line is indented
+  if (code === 'BLOCK_AS_IMPLICIT_KEY' && next !== undefined) {
+    return fileIssue(`${path}:${line + 1}:${next + 1}`, 'this line is indented under the value of the line above it');
+  }
+  return fileIssue(`${path}:${line}:${col}`, MISTAKES[code] ?? `this is no YAML (${message.replace(/: ".*/s, '')})`);
 }
 
-const firstLine = (text: string): string => text.split('\n')[0] ?? '';
+const fileIssue = (setting: string, found: string, example = 'MODELGATE_PORT: 8080'): ConfigIssue => ({
+  setting,
+  found,
+  expected: 'a readable YAML file with one `NAME: value` a line, none of them indented',
+  example,
+});
 
 function readSecret(path: string): string {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);
   } catch (error) {
-    throw new Error(`${JSON.stringify(path)}, ${reasonOf(error)}`, { cause: error });
+    throw new Error(`${JSON.stringify(path)}, which ${reasonOf(error)}`, { cause: error });
   }
   const text = bytes.toString('utf8');
   if (!Buffer.from(text, 'utf8').equals(bytes)) throw new Error(`${JSON.stringify(path)}, which is not UTF-8 text`);
@@ -89,8 +132,10 @@ function readSecret(path: string): string {
 }
 
 /** The file itself may come later, when the backend has started; its directory is a volume that is there or not. */
-function databaseIssues(path: string): readonly ConfigIssue[] {
-  const about = { setting: 'DATABASE_URL', example: 'DATABASE_URL=sqlite:////app/backend/data/webui.db' };
+function databaseIssues(path: string, raw: RawConfig): readonly ConfigIssue[] {
+  const about = collectGiven(raw).given.has('DATABASE_URL')
+    ? { setting: 'DATABASE_URL', example: 'DATABASE_URL=sqlite:////app/backend/data/webui.db' }
+    : { setting: 'DATA_DIR', example: 'DATA_DIR=/app/backend/data' };
   const directory = dirname(path);
   const parent = kindOf(directory);
   if (parent !== 'a directory') {
@@ -124,7 +169,7 @@ const codeOf = (error: unknown): string => (error instanceof Error && 'code' in 
 
 function reasonOf(error: unknown): string {
   const code = codeOf(error);
-  if (code === 'ENOENT') return 'which does not exist';
-  if (code === 'EACCES' || code === 'EPERM') return 'which this user may not read';
-  return code === 'EISDIR' ? 'which is a directory' : `which cannot be read (${code})`;
+  if (code === 'ENOENT') return 'does not exist';
+  if (code === 'EACCES' || code === 'EPERM') return 'may not be read by this user';
+  return code === 'EISDIR' ? 'is a directory' : `cannot be read (${code})`;
 }

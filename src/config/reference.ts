@@ -16,6 +16,21 @@ export function configurationReference(): string {
   return ['| Setting | Default | Meaning |', '|---|---|---|', ...rows, ''].join('\n');
 }
 
+/** One setting, for whoever has no README at hand. */
+export interface SettingReference {
+  readonly name: SettingName;
+  readonly default: string | null;
+  readonly example: string;
+  readonly meaning: string;
+}
+
+/** @returns every setting, in the README's order */
+export const settingReferences = (): readonly SettingReference[] =>
+  SETTING_NAMES.map((name) => {
+    const { fallback, example, meaning }: Setting<unknown> = SETTINGS[name];
+    return { name, default: fallback ?? null, example, meaning: meaning.replaceAll('**', '') };
+  });
+
 const code = (text: string): string => `\`${text.replaceAll('|', '\\|')}\``;
 
 const LINE_LENGTH = 100;

@@ -3,14 +3,13 @@
  * must be there; what the gate alone needs may be missing, and is then said.
  */
 import type { ConfigIssue } from '../../config/issue.ts';
-import { describeIssues } from '../../config/issue.ts';
+import { findingOf } from '../../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../../config/load.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import type { SettingsSeen } from '../../operations/checks/settings.ts';
-import { environmentWith } from '../configured.ts';
+import { configurationFailure, environmentWith } from '../configured.ts';
 import { weaknessesOf } from '../gate/start-notices.ts';
 import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
 
 export interface DoctorSettings {
@@ -35,7 +34,7 @@ export function readDoctorSettings(
   const parsed = loadConfig({ environment: { ...environment, ...standIns }, directory, file });
   const seen = { hasUpstream: !absent.has('MODELGATE_UPSTREAM_URL'), hasSecretKey: !absent.has('WEBUI_SECRET_KEY') };
   if (parsed.issues !== undefined) {
-    const store = withoutMistakes(terminal, environment, parsed.issues);
+    const store = withoutMistakes(terminal, environment, parsed.issues, database);
     return {
       store,
       seen: { ...seen, mistakes: parsed.issues.map(inOneLine), weaknesses: [] },
@@ -63,12 +62,12 @@ function withoutMistakes(
   { directory }: Terminal,
   environment: Readonly<Record<string, string | undefined>>,
   issues: readonly ConfigIssue[],
+  database: string | undefined,
 ): StoreConfig {
   const { DATABASE_URL, DATA_DIR } = environment;
   const parsed = loadStoreConfig({ environment: { DATABASE_URL, DATA_DIR }, directory });
   if (parsed.issues === undefined) return parsed.config;
-  throw new CommandFailure(describeIssues(issues).trimEnd(), EXIT.misused);
+  throw configurationFailure(issues, database ?? null);
 }
 
-const inOneLine = ({ setting, found, expected }: ConfigIssue): string =>
-  `${setting}: found ${found}; expected ${expected}.`;
+const inOneLine = (issue: ConfigIssue): string => `${issue.setting}: ${findingOf(issue)}; expected ${issue.expected}.`;

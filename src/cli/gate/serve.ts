@@ -17,6 +17,8 @@ import { isForEyes, lineFormat, startText } from './text-log.ts';
 export interface ServeOptions {
   readonly config?: string;
   readonly checkConfig?: boolean;
+  readonly showConfig?: boolean;
+  readonly settings?: boolean;
   readonly json?: boolean;
 }
 

@@ -57,3 +57,34 @@ describe('a failure with --json', () => {
     });
   });
 });
+
+describe('a database that is named wrongly', () => {
+  test.each<[string[]]>([
+    [['org', 'list']],
+    [['doctor']],
+    [['backup', 'backups']],
+    [['model', 'sync', '--org', 'acme', '--dry-run']],
+  ])('%j without one asks which', async (words) => {
+    expect(await run(words)).toEqual({
+      code: 2,
+      stdout: '',
+      stderr:
+        "modelgate: Which database? Name Open WebUI's file: --database data/webui.db (or set DATABASE_URL or DATA_DIR).\n",
+    });
+  });
+
+  test.each<[string[]]>([[['org', 'list']], [['doctor']]])('%j calls it as it was typed', async (words) => {
+    const { stderr } = await run([...words, '--database', 'DIR']);
+    expect(stderr).toContain(`--database: found "${database.directory}", which is a directory`);
+    expect(stderr).not.toContain('DATABASE_URL');
+  });
+});
+
+test.each(['absent.yaml', '.'])('a file of settings that is %j is told as that', async (file) => {
+  const { code, stderr } = await run(['org', 'list', '--database', 'FILE', '--config', file]);
+  expect({ code, stderr }).toEqual({
+    code: 2,
+    stderr: expect.stringMatching(/: this (?:file )?(?:is|does) /) as string,
+  });
+  expect(stderr).not.toContain('found');
+});

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { loadConfig, loadStoreConfig } from '../../../src/config/load.ts';
+import { loadConfig, loadSettingsInForce, loadStoreConfig } from '../../../src/config/load.ts';
 
 let directory: string;
 beforeEach(() => {
@@ -49,16 +49,23 @@ describe('loadConfig', () => {
 
   test('reports a file that is not there beside every other mistake', () => {
     expect(foundBy({ environment: environment({ MODELGATE_PORT: 'x' }), directory, file: 'absent.yaml' })).toEqual([
-      'absent.yaml: which does not exist',
+      'absent.yaml: this file does not exist',
       'MODELGATE_PORT: "x"',
     ]);
   });
 
-  test('reports a file that is not YAML with the place', () => {
-    writeFileSync(join(directory, 'gate.yaml'), 'MODELGATE_PORT: 1\nMODELGATE_PORT: 2\n');
-    expect(foundBy({ environment: environment(), directory, file: 'gate.yaml' })).toEqual([
-      'gate.yaml: Map keys must be unique at line 2, column 1:',
-    ]);
+  test.each([
+    ['MODELGATE_PORT: 1\nMODELGATE_PORT: 2\n', 'gate.yaml:2:1: this name was set above already'],
+    ['A: 1\n  port: 3\n', 'gate.yaml:2:3: this line is indented under the value of the line above it'],
+    ['A: b: c\n', 'gate.yaml:1:4: this value has a colon and a space in it, and no quotes'],
+    ['A: 1\n\tB: 2\n', 'gate.yaml:2:1: this line begins with a tab'],
+    ['A 1\nB: 2\n', 'gate.yaml:1:1: this line has no colon behind its name'],
+    ['A: "1\nB: 2\n', 'gate.yaml:3:1: this is no YAML (Missing closing "quote)'],
+    ['- a\nhunter2: hunter2\n', 'gate.yaml:2:1: this is no YAML (Unexpected scalar at node end)'],
+    ['A: &a [x]\nB: [*a]\n', 'gate.yaml: this file has aliases (*name), which are not read'],
+  ])('reports the first place in a file that is not YAML, and nothing of its text: %j', (text, found) => {
+    writeFileSync(join(directory, 'gate.yaml'), text);
+    expect(foundBy({ environment: environment(), directory, file: 'gate.yaml' })).toEqual([found]);
   });
 
   test('refuses YAML aliases, which could make a small file huge', () => {
@@ -67,7 +74,9 @@ describe('loadConfig', () => {
   });
 
   test('reports a directory in place of a file', () => {
-    expect(foundBy({ environment: environment(), directory, file: '.' })).toEqual(['.: which is a directory']);
+    expect(foundBy({ environment: environment(), directory, file: '.' })).toEqual([
+      '.: this is a directory, not a YAML file',
+    ]);
   });
 
   test('reads the key from its file', () => {
@@ -94,7 +103,7 @@ describe('loadConfig', () => {
     chmodSync(directory, 0o755);
     const { WEBUI_SECRET_KEY: _, ...rest } = environment({ WEBUI_SECRET_KEY_FILE: 'key' });
     const found = asNobody(() => foundBy({ environment: rest, directory }));
-    expect(found[0]).toContain('which this user may not read');
+    expect(found[0]).toContain('which may not be read by this user');
   });
 
   test('reports a database whose directory is missing, is a file, or which is a directory itself', () => {
@@ -108,7 +117,27 @@ describe('loadConfig', () => {
   });
 });
 
+test('what is in force is known with its source, and no secret is shown', () => {
+  writeFileSync(join(directory, 'gate.yaml'), 'MODELGATE_PORT: 8123\nMODELGATE_MODE: report\n');
+  const given = environment({ MODELGATE_MODE: 'enforce', CORS_ALLOW_ORIGIN: 'https://user:pass@host' });
+  const settings = loadSettingsInForce({ environment: given, directory, file: 'gate.yaml' });
+  expect(settings).toEqual(
+    expect.arrayContaining([
+      { name: 'MODELGATE_PORT', value: '8123', source: 'gate.yaml' },
+      { name: 'MODELGATE_MODE', value: 'enforce', source: 'environment' },
+      { name: 'MODELGATE_HOST', value: '0.0.0.0', source: 'default' },
+      { name: 'WEBUI_SECRET_KEY', value: null, source: 'environment' },
+      { name: 'CORS_ALLOW_ORIGIN', value: 'https://***@host', source: 'environment' },
+    ]),
+  );
+});
+
 describe('loadStoreConfig', () => {
+  test('tells the setting that names the database', () => {
+    const parsed = loadStoreConfig({ environment: { DATA_DIR: 'absent' }, directory });
+    expect(parsed.issues).toMatchObject([{ setting: 'DATA_DIR', example: 'DATA_DIR=/app/backend/data' }]);
+  });
+
   test('needs neither the backend nor its key', () => {
     const parsed = loadStoreConfig({ environment: { DATABASE_URL: 'sqlite:///webui.db' }, directory });
     expect(parsed).toMatchObject({

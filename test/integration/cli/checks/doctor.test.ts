@@ -207,7 +207,7 @@ describe('doctor ends', () => {
   test('with 2 where not even a database is named', async () => {
     const { code, stdout, stderr } = await doctor([], {});
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
-    expect(stderr).toContain('DATABASE_URL: found nothing');
+    expect(stderr).toContain('Which database?');
   });
 
   test('with 1 where there is no file', async () => {
