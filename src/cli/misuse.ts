@@ -14,7 +14,7 @@ const SENTENCES: readonly (readonly [said: RegExp, sentence: (...found: string[]
   ],
   [
     /^option '(?:-\w, )?(\S+).*?' argument '(.*)' is invalid\. (.*)$/s,
-    (flag, value, why) => `${flag} ${quoted(value)}: ${why.replace('Allowed choices are', 'expected one of')}`,
+    (flag, value, why) => `${flag} ${quoted(value)}: ${why}`,
   ],
   [
     /^command-argument value '(.*)' is invalid for argument '(.*)'\. (.*)$/s,
@@ -27,7 +27,10 @@ export function describeMisuse(message: string): string {
   const [, said = '', several, names = ''] =
     /^(?:error: )?(.*?)(?:\n\(Did you mean (one of )?(.*)\?\))?$/s.exec(message) ?? [];
   const [pattern, sentence] = SENTENCES.find(([known]) => known.test(said)) ?? [];
-  const what = sentence?.(...(pattern?.exec(said)?.slice(1) ?? [])) ?? said;
+  const what = (sentence?.(...(pattern?.exec(said)?.slice(1) ?? [])) ?? said).replace(
+    'Allowed choices are',
+    'expected one of',
+  );
   if (names === '') return said.startsWith('unknown') ? `${what} --help shows what there is.` : what;
   return `${what} Did you mean ${several ?? ''}${names.split(', ').map(quoted).join(', ')}?`;
 }

@@ -11,6 +11,7 @@ import { addInspectionCommands } from './inspection-commands.ts';
 import { describeMisuse } from './misuse.ts';
 import { addOrganizationCommands } from './organization-commands.ts';
 import { asJson, printable, toErrorJson } from './output.ts';
+import { addShellCommands } from './shell-commands.ts';
 import type { Terminal } from './terminal.ts';
 import { CommandFailure, EXIT, givenOf, say, stoppedBy } from './terminal.ts';
 import { fitLines } from './text-width.ts';
@@ -133,5 +134,6 @@ function createProgram(terminal: Terminal, exitWith: (code: number) => void): Co
   addOrganizationCommands(parts);
   addInspectionCommands(parts);
   addFileCommands(parts);
+  addShellCommands(parts);
   return program;
 }
