@@ -27,7 +27,8 @@ In place of the guide's "Users Can't See Models": memberships (those too that do
     )
     .summary('say whether a user may use a model, why, and what to do')
     .requiredOption('--user <id>', 'id or e-mail address of the user')
-    .requiredOption('--model <id>', 'id of the model, exactly as the backend spells it');
+    .requiredOption('--model <id>', 'id of the model, exactly as the backend spells it')
+    .option('--exit-code', 'end with 1 where the decision is a denial');
   onDatabase(
     command,
     'modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db',

@@ -19,8 +19,8 @@ const WIDE =
   /^[\u1100-\u115f\u2e80-\u303e\u3041-\u33ff\u3400-\u4dbf\u4e00-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{17000}-\u{18cff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}]|^\p{Emoji_Presentation}|\ufe0f/u;
 
 /**
- * Breaks long lines between words; what follows stands under the text of the last column, or behind the indent. A line
- * to be copied (`$ command`, `NAME=value`) and a command between backticks stay whole.
+ * Breaks long lines between words; what follows stands under the text of the last column, or behind the indent. A
+ * command goes on behind a backslash, as a shell reads it; `NAME=value` and what stands between backticks stay whole.
  */
 export const fitLines = (text: string, columns: number): string =>
   text
@@ -28,23 +28,33 @@ export const fitLines = (text: string, columns: number): string =>
     .map((line) => fitLine(line, columns))
     .join('\n');
 
-const COPIED = /^\s*(?:\$ |[A-Z_]+=)/;
+const SETTING = /^[A-Z_]+=/;
+const COMMAND = /^ +(?:\$|npx|node|modelgate|chmod|mkdir|kill|[A-Z_]+=\S+) /;
 const WORDS = /\s*(?:`[^`]*`|\S)+|\s+$/g;
+const SHELL_WORDS = /\s*(?:'[^']*'|"[^"]*"|\S)+/g;
 /** Text in fewer columns than these is hard to read. */
 const NARROW = 20;
 
 function fitLine(line: string, columns: number): string {
   const plain = stripVTControlCharacters(line);
-  if (widthOf(plain) <= columns || COPIED.test(plain)) return line;
+  if (widthOf(plain) <= columns || SETTING.test(plain)) return line;
+  if (COMMAND.test(plain)) {
+    return filled(line.match(SHELL_WORDS) ?? [], columns - 2, 4, ' \\');
+  }
   const starts = [...plain.matchAll(/(?:^ | ) +(?=\S)/g)].map(({ 0: gap, index }) => index + gap.length);
   const hang = starts.findLast((start) => start <= columns - NARROW) ?? 0;
-  let [fitted, width] = ['', 0];
-  for (const word of line.match(WORDS) ?? []) {
+  return filled(line.match(WORDS) ?? [], columns, hang, '');
+}
+
+/** @param hang columns before each line but the first @param end what stands behind each line but the last */
+function filled(words: readonly string[], columns: number, hang: number, end: string): string {
+  let [text, width] = ['', 0];
+  for (const word of words) {
     const size = widthOf(stripVTControlCharacters(word));
     const isBreak = width > hang && width + size > columns;
     const shown = isBreak ? word.trimStart() : word;
-    fitted += isBreak ? `\n${' '.repeat(hang)}${shown}` : shown;
+    text += isBreak ? `${end}\n${' '.repeat(hang)}${shown}` : shown;
     width = isBreak ? hang + widthOf(stripVTControlCharacters(shown)) : width + size;
   }
-  return fitted;
+  return text;
 }

@@ -16,6 +16,8 @@ import type { EnrolmentJson, MembershipJson } from './standing-lines.ts';
 import { describeStanding, enrollingOf, toEnrolmentJson, toMembershipsJson } from './standing-lines.ts';
 
 export interface ExplainOptions extends DatabaseOptions {
+  /** For scripts: a denial ends with 1. */
+  readonly exitCode?: boolean;
   /** Id or e-mail address. */
   readonly user: string;
   readonly model: string;
@@ -61,7 +63,7 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
   const found = await explainModel(operation, options.user, model, { ...config.policy, enrolling });
   const explanation = toExplanation(found, model, config);
   terminal.write(options.json === true ? asJson(explanation) : describe(explanation, found));
-  return EXIT.done;
+  return options.exitCode === true && explanation.decision === 'deny' ? EXIT.failed : EXIT.done;
 }
 
 function toExplanation(found: ModelExplanation, model: string, { policy }: StoreConfig): Explanation {

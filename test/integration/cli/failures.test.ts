@@ -1,9 +1,11 @@
-import { writeFileSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCommand } from '../../support/command.ts';
+import { databaseOfTest } from '../../support/database-of-test.ts';
 import type { TestDatabase } from '../../support/database.ts';
 import { createDatabase } from '../../support/database.ts';
+import { startModelgate } from '../../support/gate-process.ts';
 
 let database: TestDatabase;
 beforeAll(() => {
@@ -78,6 +80,30 @@ describe('a database that is named wrongly', () => {
     expect(stderr).toContain(`--database: found "${database.directory}", which is a directory`);
     expect(stderr).not.toContain('DATABASE_URL');
   });
+});
+
+test('a file in WAL mode whose folder is closed is told with what SQLite needs there', async () => {
+  const closed = databaseOfTest({ era: '0.12.4' });
+  closed.sql.pragma('journal_mode = wal');
+  closed.sql.close();
+  chmodSync(closed.path, 0o644);
+  chmodSync(closed.directory, 0o555);
+  // root may write everywhere
+  const asNobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  const { code, stdout, stderr } = await startModelgate(
+    ['org', 'list', '--json', '--database', closed.path],
+    {},
+    '/',
+    asNobody,
+  ).ended();
+  chmodSync(closed.directory, 0o755);
+  expect({ code, error: (JSON.parse(stdout) as { error: { code: string } }).error.code }).toEqual({
+    code: 1,
+    error: 'not_permitted',
+  });
+  expect(stderr).toMatch(
+    /SQLite has to make its -wal and -shm files, or a journal, in .*, where user \d+ may not write \(mode 555, SQLITE_READONLY_DIRECTORY\)\. Nothing was changed\. Run it as user \d+, or copy the file somewhere writable\.\n$/,
+  );
 });
 
 test.each(['absent.yaml', '.'])('a file of settings that is %j is told as that', async (file) => {

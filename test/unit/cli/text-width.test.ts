@@ -28,11 +28,19 @@ describe('a line that is longer than the terminal is wide', () => {
   });
 
   test('keeps whole what is to be copied', () => {
-    for (const line of ['  $ modelgate doctor --database data/webui.db', 'ORGANIZATION_NAME="Acme of the north"']) {
-      expect(fitLines(line, 20)).toBe(line);
-    }
+    const line = 'ORGANIZATION_NAME="Acme of the north"';
+    expect(fitLines(line, 20)).toBe(line);
     expect(fitLines('Run `modelgate model allow gpt-4o --org acme` first.', 30)).toBe(
       'Run\n`modelgate model allow gpt-4o --org acme`\nfirst.',
+    );
+  });
+
+  test('that is a command goes on behind a backslash, and not inside of quotes', () => {
+    expect(fitLines('  $ modelgate migrate --org acme --name "Acme of the north" --dry-run', 42)).toBe(
+      '  $ modelgate migrate --org acme --name \\\n    "Acme of the north" --dry-run',
+    );
+    expect(fitLines("  modelgate model allow 'a model of ours' --org acme", 40)).toBe(
+      "  modelgate model allow \\\n    'a model of ours' --org acme",
     );
   });
 

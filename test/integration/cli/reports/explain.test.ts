@@ -56,6 +56,14 @@ describe('explain', () => {
     );
   });
 
+  test.each([
+    ['gpt-4o', 0],
+    ['claude', 1],
+  ])('ends as it decides with --exit-code: %s with %i', async (model, code) => {
+    expect((await explain('alice', model, '--exit-code')).code).toBe(code);
+    expect((await explain('alice', model)).code).toBe(0);
+  });
+
   test('finds a user by e-mail address in any case, and shows the chain of a preset', async () => {
     const { stdout } = await explain('ALICE@example.ORG', 'helper');
     expect(stdout).toContain('permit (preset_base)');
