@@ -79,7 +79,9 @@ export function prepareDirectory(directory: string): boolean {
   try {
     const found = statSync(directory, { throwIfNoEntry: false });
     if (found !== undefined && !found.isDirectory()) {
-      throw new OperationFailure(`${directory} is not a folder. Nothing was changed. Name a folder for the backups.`);
+      throw new OperationFailure(`${directory} is not a folder. Nothing was changed. Name a folder for the backups.`, {
+        code: 'no_such_file',
+      });
     }
     if (found === undefined) {
       // with `recursive` a volume that is not mounted would become a folder on the disk of the system
@@ -92,6 +94,7 @@ export function prepareDirectory(directory: string): boolean {
     if (/^(?:ENOENT|ENOTDIR)$/.test(failureCode(error))) {
       throw new OperationFailure(
         `There is no folder ${dirname(directory)} to make ${directory} in. Nothing was changed. Is the volume mounted? Else make it: \`${shellCommand('mkdir', '-p', directory)}\``,
+        { code: 'no_such_file' },
       );
     }
     throw toFailure(error, directory);

@@ -76,7 +76,9 @@ function headerOf(descriptor: number): Buffer {
 function readHeader(file: string): Buffer {
   try {
     if (!statSync(file).isFile()) {
-      throw new OperationFailure(`${file} is no file. Nothing was changed. Name a backup of the database.`);
+      throw new OperationFailure(`${file} is no file. Nothing was changed. Name a backup of the database.`, {
+        code: 'no_such_file',
+      });
     }
     const descriptor = openSync(file, 'r');
     try {
