@@ -26,6 +26,8 @@ export interface Readiness {
     readonly age_ms: number;
     readonly missing: readonly string[];
     readonly problem: string | null;
+    /** Why no new user can be enrolled. It stays ready: who is enrolled is served. */
+    readonly write_problem: string | null;
   };
   readonly upstream: { readonly reachable: boolean; readonly problem: string | null };
   /**
@@ -54,14 +56,14 @@ export function createReadiness(
   return async () => {
     const unreached = await upstreamProblem();
     const reachable = unreached === undefined;
-    const { readable, ageMs, missing, problem } = parts.storeHealth();
+    const { readable, ageMs, missing, problem = null, writeProblem = null } = parts.storeHealth();
     const draining = parts.isDraining();
     return {
       ready: readable && reachable && !draining,
       draining,
       mode: parts.mode,
       bypass: parts.bypass ?? null,
-      database: { readable, age_ms: Math.round(ageMs), missing, problem: problem ?? null },
+      database: { readable, age_ms: Math.round(ageMs), missing, problem, write_problem: writeProblem },
       upstream: { reachable, problem: unreached ?? null },
       identity: { problem: parts.identityProblem() ?? null },
       version: parts.version,

@@ -2,7 +2,7 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { getuid } from 'node:process';
-import { failureCode } from '../store/database.ts';
+import { failureCode, isOutOfSpace } from '../store/database.ts';
 import type { FailureCode } from './failure.ts';
 import { OperationFailure } from './failure.ts';
 
@@ -21,7 +21,8 @@ export function explainFailure(
   path: string,
 ): { readonly finding: string; readonly remedy: string } | undefined {
   const code = failureCode(error);
-  const found = SENTENCES.find(([prefix]) => code.startsWith(prefix));
+  const told = isOutOfSpace(code, path) ? 'SQLITE_FULL' : code;
+  const found = SENTENCES.find(([prefix]) => told.startsWith(prefix));
   if (found === undefined) return undefined;
   if (code === 'SQLITE_READONLY_DIRECTORY') return explainFolder(path, code);
   const [, what, remedy] = found;

@@ -4,7 +4,7 @@
  */
 import { statSync } from 'node:fs';
 import Database from 'better-sqlite3';
-import { describeAccess } from './file-access.ts';
+import { describeAccess, isDiskFull } from './file-access.ts';
 
 export type Connection = Database.Database;
 
@@ -82,6 +82,20 @@ export function isBusy(error: unknown): boolean {
   return code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED');
 }
 
+/** The file system gave something else than what was written, or nothing. */
+export const isDamage = (error: unknown): boolean => /^SQLITE_(?:CORRUPT|NOTADB|IOERR)/.test(failureCode(error));
+
+/**
+ * SQLite's own word for a full disk is `SQLITE_FULL`, and only where a write met it: a quota, and files that it cannot
+ * make or lengthen, are errors of the file system to it.
+ */
+export function isOutOfSpace(code: string, path: string | undefined): boolean {
+  if (code === 'SQLITE_FULL') return true;
+  return path !== undefined && /^SQLITE_(?:IOERR|CANTOPEN)/.test(code) && isDiskFull(path);
+}
+
+const NO_SPACE = 'the disk is full, or the quota of this user is used up';
+
 /** The first prefix that fits counts. */
 const SENTENCES: readonly (readonly [prefix: string, sentence: string])[] = [
   ['SQLITE_BUSY', 'another process holds the lock of the database'],
@@ -102,7 +116,8 @@ const SENTENCES: readonly (readonly [prefix: string, sentence: string])[] = [
  */
 export function describeFailure(error: unknown, path?: string): string {
   const code = failureCode(error);
-  const sentence = SENTENCES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 'the database cannot be read';
+  const known = SENTENCES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 'the database reports an error';
+  const sentence = isOutOfSpace(code, path) ? NO_SPACE : known;
   const words = `${code}: ${sentence} (${error instanceof Error ? error.message : 'no further words'})`;
   const isAboutAccess = /^SQLITE_(?:READONLY|CANTOPEN|PERM)/.test(code);
   return path !== undefined && isAboutAccess ? `${words}; ${describeAccess(path)}` : words;

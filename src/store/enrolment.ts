@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto';
 import type { Connection } from './database.ts';
 import { openForWriting } from './database.ts';
 import { nowInSeconds } from './initialize.ts';
+import type { WriteFailure } from './file-questions.ts';
 import type { ThreadedFile } from './threaded-file.ts';
 import { intoTable, MEMBER_VALUES, writtenColumns } from './written-columns.ts';
 
@@ -23,6 +24,8 @@ export interface EnrolmentOptions {
   readonly organization: string;
   readonly now: () => number;
   readonly warn: (message: string, fields: Record<string, unknown>) => void;
+  /** Told of each attempt: what it has run into, or undefined. */
+  readonly onAttempt: (failure: WriteFailure | undefined) => void;
 }
 
 /** After a failed write nobody is enrolled for this long: a read-only file would cost every request an attempt. */
@@ -30,11 +33,12 @@ const RETRY_AFTER_MS = 5_000;
 
 /** @returns a function that enrols a user without any membership, and tells whether the user has one now */
 export function createEnrolment(options: EnrolmentOptions): (user: string) => boolean {
-  const { enrol, organization, now, warn } = options;
+  const { enrol, organization, now, warn, onAttempt } = options;
   let retryAt = Number.NEGATIVE_INFINITY;
   return (user) => {
     if (now() < retryAt) return false;
     const { isMember, failure } = enrol(user);
+    onAttempt(failure);
     if (failure === undefined) return isMember;
     retryAt = now() + RETRY_AFTER_MS;
     warn('a new user could not be enrolled', { user, organization, problem: failure.problem });

@@ -1,5 +1,5 @@
 /** Who may use a file, in words: in containers the backend and the gate are two users of one folder. */
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { getegid, geteuid } from 'node:process';
 
@@ -9,6 +9,20 @@ export function describeAccess(path: string): string {
   const asker = `this process is ${geteuid?.() ?? 'unknown'}:${getegid?.() ?? 'unknown'}`;
   const mount = isReadOnlyMount(dirname(path)) ? ', and the file system is mounted read-only' : '';
   return `${path} ${ownerOf(path)}, ${folder}, ${asker}${mount}`;
+}
+
+/** What a commit and its journal need, at the least. */
+const SMALLEST_ROOM_BYTES = 64 * 1024;
+
+/** Is there no room left beside the file, for this user, in bytes or in files? False where that cannot be seen. */
+export function isDiskFull(path: string): boolean {
+  try {
+    const { blocks, bavail, bsize, files, ffree } = statfsSync(dirname(path));
+    // some file systems count neither
+    return (blocks > 0 && bavail * bsize < SMALLEST_ROOM_BYTES) || (files > 0 && ffree === 0);
+  } catch {
+    return false;
+  }
 }
 
 function ownerOf(path: string): string {

@@ -2,13 +2,14 @@
 import { workerData } from 'node:worker_threads';
 import type { Line } from './bounded-call.ts';
 import { answerCalls } from './bounded-call.ts';
-import { describeFailure, failureCode } from './database.ts';
+import { describeFailure, failureCode, isBusy } from './database.ts';
 import { enrol } from './enrolment.ts';
+import { isDiskFull } from './file-access.ts';
 import { isOutage } from './file-state.ts';
 import { Freshness } from './freshness.ts';
 import { initializeWhereIncomplete } from './initialize.ts';
 import { UnreadableSchema } from './reader.ts';
-import type { FileAnswer, FileQuestion, FileStatus, Outcome } from './threaded-file.ts';
+import type { FileAnswer, FileQuestion, FileStatus, Outcome } from './file-questions.ts';
 
 interface OpenFile {
   readonly freshness: Freshness;
@@ -59,6 +60,8 @@ function perform(freshness: Freshness, { file, path, task }: FileQuestion): Outc
       return attempt(() => initializeWhereIncomplete(path, task), path);
     case 'enrol':
       return attempt(() => enrol(path, task), path);
+    case 'space':
+      return { value: isDiskFull(path) };
     case 'close':
       freshness.close();
       files.delete(file);
@@ -75,6 +78,7 @@ function attempt(write: () => unknown, path: string): Outcome {
       failure: {
         code: failureCode(error),
         problem: describeFailure(error, path),
+        isLocked: isBusy(error),
         isBackendMissing: error instanceof UnreadableSchema,
       },
     };
@@ -83,11 +87,11 @@ function attempt(write: () => unknown, path: string): Outcome {
 
 /** @returns what the caller does not know yet: with most questions nothing is new */
 function news(file: OpenFile): FileStatus | undefined {
-  const { generation, epochs, problem, isLocked, missing, failures, errors, file: number } = file.freshness;
+  const { generation, epochs, problem, isLocked, missing, damage, failures, errors, file: number } = file.freshness;
   const { told } = file;
   const isSame = told?.generation === generation && told.failures === failures && told.problem === problem;
   if (isSame && told.missing === missing && told.file === number) return undefined;
-  file.told = { generation, epochs: { ...epochs }, problem, isLocked, missing, failures, errors, file: number };
+  file.told = { generation, epochs: { ...epochs }, problem, isLocked, missing, damage, failures, errors, file: number };
   return file.told;
 }
 

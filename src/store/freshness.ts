@@ -5,7 +5,7 @@
  * serving until it is too old. A lock is waited for once; while it lasts, every further statement fails at once, so
  * that the event loop stands still for one busy timeout and not for one at every request.
  */
-import { describeFailure, failureCode, identityOf, isBusy, setBusyTimeout } from './database.ts';
+import { describeFailure, failureCode, identityOf, isBusy, isDamage, setBusyTimeout } from './database.ts';
 import type { Change, FileState, Signs } from './file-state.ts';
 import { beginState, continueState, EVERYTHING, isOutage, unlessUnreadable } from './file-state.ts';
 import { MissingFile, openReader, readPoint, UnreadableSchema } from './reader.ts';
@@ -28,6 +28,12 @@ const PATIENCE_MS = 50;
  * (`SQLITE_DBCONFIG_ENABLE_TRIGGER`), and some file systems tell the time of a change in seconds.
  */
 const DOUBT_AFTER_MS = 1_000;
+
+/** A page that a read has met, and when. */
+export interface Damage {
+  readonly problem: string;
+  readonly metAt: number;
+}
 
 /** What reads of the file go through. */
 export interface Source {
@@ -57,6 +63,8 @@ export class Freshness implements Source {
   missing: readonly string[] | undefined;
   /** How often the file could not be read, looks that were not tried again yet included. */
   failures = 0;
+  /** What was met last where a page could not be read though the file could be opened. */
+  damage: Damage | undefined;
   /** How often reading failed, by SQLite's code: the file is away, locked, foreign or damaged. */
   readonly errors = new Map<string, number>();
 
@@ -116,7 +124,9 @@ export class Freshness implements Source {
     try {
       return { value: readPoint(this.#current.statements, name, ...args) };
     } catch (error) {
-      this.#fail(error, this.#options.now());
+      const now = this.#options.now();
+      this.#fail(error, now);
+      if (isDamage(error)) this.damage = { problem: describeFailure(error, this.#options.path), metAt: now };
       return undefined;
     }
   }

@@ -14,6 +14,7 @@ import type { Membership } from './memberships.ts';
 import { prepareMemberships } from './memberships.ts';
 import type { PresetReader } from './presets.ts';
 import { preparePresets } from './presets.ts';
+import { prepareProbe } from './probe.ts';
 import type { Schema } from './schema-reader.ts';
 import { readSchema } from './schema-reader.ts';
 import { COUNTED_TABLES, VERSION_TABLE } from './tables.ts';
@@ -25,6 +26,8 @@ export interface PointReads extends UserReader, PresetReader, GrantReader {
   membershipsOf(user: string): readonly Membership[];
   composites(): ReadonlySet<string>;
   connectionPrefixes(): readonly string[];
+  /** @throws SqliteError where no request could be served, though the file can be opened */
+  probe(): void;
 }
 
 /** Statements prepared for one schema. */
@@ -115,15 +118,19 @@ function realPathOf(path: string): string {
 export function prepareStatements(connection: Connection): Statements {
   const schema = readSchema(connection);
   if (schema.problem !== undefined) throw new UnreadableSchema(schema.problem, schema.missing);
-  return {
-    schema,
+  const reads = {
     ...prepareUsers(connection, schema),
     ...prepareGrants(connection, schema),
     membershipsOf: prepareMemberships(connection, schema),
     ...preparePresets(connection, schema),
     composites: prepareComposites(connection, schema),
     connectionPrefixes: prepareConnectionPrefixes(connection, schema),
+  };
+  return {
+    schema,
+    ...reads,
     versions: schema.counted ? prepareVersions(connection) : () => undefined,
+    probe: prepareProbe(connection, reads),
   };
 }
 

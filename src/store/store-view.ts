@@ -59,8 +59,10 @@ export interface StoreHealth {
   readonly ageMs: number;
   /** What is missing and could not be made (tables, indexes, views, triggers), in words; empty when complete. */
   readonly missing: readonly string[];
-  /** Why it is not readable: SQLite's own code and our sentence; undefined while it is. */
+  /** Why it is not readable, or not whole: SQLite's own code and our sentence; undefined while it is. */
   readonly problem: string | undefined;
+  /** Why nobody can be enrolled: the disk is full, or the last attempt has failed; undefined where nothing is known. */
+  readonly writeProblem: string | undefined;
 }
 
 /** What the store has counted since it was made. */
@@ -69,6 +71,12 @@ export interface StoreFigures {
   readonly caches: readonly { readonly name: string; readonly hits: number; readonly misses: number }[];
   /** Failed reads by SQLite's code, the waits for another process's lock among them. */
   readonly errors: ReadonlyMap<string, number>;
+  /** Failed writes by what was to be written. */
+  readonly writeErrors: readonly {
+    readonly write: 'initialization' | 'enrolment';
+    readonly code: string;
+    readonly count: number;
+  }[];
 }
 
 export interface Store {

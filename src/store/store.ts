@@ -6,12 +6,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../errors.ts';
 import { CachedView } from './cached-view.ts';
 import { createEnrolment } from './enrolment.ts';
-import type { Initialization, Linked, Organization } from './initialize.ts';
+import type { Organization } from './initialize.ts';
+import { Initializer } from './initializer.ts';
+import { Soundness } from './soundness.ts';
 import type { Store, StoreFigures, StoreHealth, StoreView } from './store-view.ts';
 import type { StoredReading } from './stored-reading.ts';
 import { createStoredReading } from './stored-reading.ts';
-import type { WriteFailure } from './threaded-file.ts';
+import type { WriteFailure } from './file-questions.ts';
 import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
+import { WriteFailures } from './write-failures.ts';
 
 export interface StoreOptions {
   /** The backend's SQLite file; need not exist yet. */
@@ -38,10 +41,6 @@ const LONG_LOCK_MS = 1_000;
 /** How often and how many times a request that met trouble tries again. */
 const RETRY_MS = 10;
 const RETRIES = LONG_LOCK_MS / RETRY_MS;
-/** An incomplete file is tried again this often. */
-const INITIALIZE_EVERY_MS = 5_000;
-/** Ids in one line of the log. */
-const NAMED = 10;
 
 /** @returns a store that has tried to read the file once; a file that is not there yet is not an error */
 export function createStore(options: StoreOptions): Store {
@@ -54,14 +53,12 @@ class SqliteStore implements Store {
   readonly #file: ThreadedFile;
   readonly #view: CachedView;
   readonly stored: StoredReading;
-  #initializedFile = 0;
   /** Since when every look has failed. */
   #failingSince: number | undefined;
   #warned = false;
-  #initializeAt = Number.NEGATIVE_INFINITY;
-  #failed: readonly string[] = [];
-  /** Why nothing could be made, where that is so. */
-  #obstacle: string | undefined;
+  readonly #initializer: Initializer;
+  readonly #writes: WriteFailures;
+  readonly #soundness: Soundness;
 
   constructor(options: StoreOptions) {
     this.#options = options;
@@ -76,6 +73,9 @@ class SqliteStore implements Store {
     } = options;
     const now = this.#now;
     this.#file = new ThreadedFile({ path, maxStaleMs, now, deadlineMs });
+    this.#writes = new WriteFailures(now);
+    this.#soundness = new Soundness({ file: this.#file, now, warn });
+    this.#initializer = new Initializer({ file: this.#file, writes: this.#writes, organization, now, warn });
     this.#view = new CachedView(this.#file, {
       maxStaleMs,
       now,
@@ -109,16 +109,24 @@ class SqliteStore implements Store {
 
   health(): StoreHealth {
     this.#look();
-    const { problem, status } = this.#file;
-    const { missing } = status;
-    const absent = (missing ?? []).map((name) => this.#failed.find((failure) => failure.startsWith(name)) ?? name);
-    const readable = problem === undefined || this.#isShortLock();
-    const whole = problem === undefined || this.#obstacle === undefined ? problem : `${problem}; ${this.#obstacle}`;
-    return { readable, ageMs: this.#ageMs(), missing: absent, problem: whole };
+    this.#soundness.probe();
+    this.#report();
+    const { problem = this.#soundness.problem } = this.#file;
+    const { obstacle } = this.#initializer;
+    const readable = problem === undefined || (this.#isShortLock() && this.#soundness.problem === undefined);
+    const whole = problem === undefined || obstacle === undefined ? problem : `${problem}; ${obstacle}`;
+    return {
+      readable,
+      ageMs: this.#ageMs(),
+      missing: this.#initializer.missing(),
+      problem: whole ?? this.#soundness.partialProblem(),
+      writeProblem: this.#writes.problem(this.#file.isDiskFull()),
+    };
   }
 
   figures(): StoreFigures {
-    return { caches: this.#view.lookups(), errors: this.#file.errors };
+    const { errors } = this.#file;
+    return { caches: this.#view.lookups(), errors, writeErrors: [...this.#writes.counts.values()] };
   }
 
   close(): void {
@@ -154,7 +162,8 @@ class SqliteStore implements Store {
 
   #enrolmentIn(organization: string, warn: StoreOptions['warn']): (user: string) => boolean {
     const enrol = (user: string) => this.#file.enrol({ organization, user, busyTimeoutMs: WRITE_BUSY_MS });
-    return createEnrolment({ enrol, organization, now: this.#now, warn });
+    const onAttempt = (failure: WriteFailure | undefined) => this.#writes.note('enrolment', failure);
+    return createEnrolment({ enrol, organization, now: this.#now, warn, onAttempt });
   }
 
   #look(): void {
@@ -165,60 +174,14 @@ class SqliteStore implements Store {
   /** What a look has found is acted upon. */
   #follow(writeBusyMs: number, deadlineMs: number): void {
     this.#failingSince = this.#file.problem === undefined ? undefined : (this.#failingSince ?? this.#now());
-    const { file, missing } = this.#file.status;
-    if (missing !== undefined && file !== this.#initializedFile) {
-      this.#initialize(file, missing, writeBusyMs, deadlineMs);
-    }
+    this.#initializer.follow(writeBusyMs, deadlineMs);
+    if (this.#file.damage !== undefined || this.#soundness.problem !== undefined) this.#soundness.probe();
     this.#report();
   }
 
-  /** Once for each file: what somebody removes from it later is theirs to remove. */
-  #initialize(file: number, missing: readonly string[], busyTimeoutMs: number, deadlineMs: number): void {
-    const now = this.#now();
-    if (now < this.#initializeAt || !this.#file.isFree()) return;
-    this.#initializeAt = now + INITIALIZE_EVERY_MS;
-    const { organization } = this.#options;
-    this.#file.initialize({ organization, busyTimeoutMs }, deadlineMs, (made, failure) => {
-      if (failure === undefined) this.#reportInitialized(file, made);
-      // the backend's own tables are not there yet: `report` says so
-      else if (!failure.isBackendMissing) this.#reportObstacle(failure, missing);
-    });
-    if (this.#initializedFile === file) this.#file.look();
-  }
-
-  #reportInitialized(file: number, initialization: Initialization | undefined): void {
-    const { warn } = this.#options;
-    this.#initializedFile = file;
-    this.#obstacle = undefined;
-    this.#file.expire();
-    if (initialization === undefined) return;
-    const { made, failed, linked } = initialization;
-    this.#failed = failed;
-    const { users, models } = linked;
-    if (made.length > 0 || users + models > 0) warn('the policy tables were initialized', { made, users, models });
-    this.#reportLeftOut(linked);
-    for (const failure of failed) warn('the policy schema stays incomplete', { failure });
-  }
-
-  #reportObstacle({ code, problem }: WriteFailure, missing: readonly string[]): void {
-    this.#failed = missing.map((name) => `${name} (not made: ${code})`);
-    this.#obstacle = `the policy tables could not be made: ${problem}`;
-    this.#options.warn('the policy tables could not be initialized', { problem, missing });
-  }
-
-  /** What the deployment guide's migration would have linked, too. */
-  #reportLeftOut({ usersElsewhere, modelsLeftOut: { unusable, ofUsers } }: Linked): void {
-    const { warn } = this.#options;
-    const some = (ids: readonly string[]) => ({ count: ids.length, some: ids.slice(0, NAMED) });
-    if (unusable.length > 0) warn('models were not linked: their ids would be read as patterns', some(unusable));
-    if (ofUsers.length > 0) warn('models were not linked: users who are no admins have made them', some(ofUsers));
-    if (usersElsewhere > 0) {
-      warn('users were not linked: they belong to another organization', { count: usersElsewhere });
-    }
-  }
-
   #ageMs(): number {
-    return this.#now() - this.#file.goodAt;
+    const { problem, soundAt } = this.#soundness;
+    return this.#now() - (problem === undefined ? this.#file.goodAt : soundAt);
   }
 
   /** Somebody is committing: the everyday life of such a file. */
@@ -228,9 +191,10 @@ class SqliteStore implements Store {
 
   /** A failure and its end are each said once; a lock, only where it lasts. */
   #report(): void {
-    const { problem } = this.#file;
+    const { problem = this.#soundness.problem, damage } = this.#file;
     const { warn } = this.#options;
-    if (problem === undefined && this.#warned) {
+    // what was met a moment ago has still to be looked into
+    if (problem === undefined && damage === undefined && this.#warned) {
       this.#warned = false;
       warn('the policy database is readable again', {});
     } else if (problem !== undefined && !this.#warned && !this.#isShortLock()) {

@@ -3,70 +3,11 @@
  * system waits for, a request waits for it no longer than a deadline, and the last good state answers meanwhile.
  */
 import { BoundedCaller } from './bounded-call.ts';
-import type { Source } from './freshness.ts';
+import type { Damage, Source } from './freshness.ts';
 import type { EnrolmentWrite } from './enrolment.ts';
+import type { FileAnswer, FileQuestion, FileStatus, FileTask, Outcome, WriteFailure } from './file-questions.ts';
 import type { InitializeOptions, Initialization } from './initialize.ts';
 import type { PointRead, PointReads } from './reader.ts';
-
-/** What is known of the file. */
-export interface FileStatus {
-  readonly generation: number;
-  readonly epochs: Source['epochs'];
-  readonly problem: string | undefined;
-  /** The trouble is only that another process holds the lock. */
-  readonly isLocked: boolean;
-  /** Objects of ours that the file lacks, as last seen; undefined while no file was seen. */
-  readonly missing: readonly string[] | undefined;
-  /** Grows with each read that failed. */
-  readonly failures: number;
-  /** How often reading failed, by SQLite's code. */
-  readonly errors: ReadonlyMap<string, number>;
-  /** Grows when another file may stand at the path. */
-  readonly file: number;
-}
-
-export type FileTask =
-  | { readonly kind: 'look'; readonly anew?: boolean }
-  | { readonly kind: 'read'; readonly name: PointRead; readonly args: readonly unknown[] }
-  | ({ readonly kind: 'initialize' } & InitializeOptions)
-  | ({ readonly kind: 'enrol' } & EnrolmentWrite)
-  | { readonly kind: 'close' };
-
-export interface FileQuestion {
-  /** Which of the files of this process. */
-  readonly file: number;
-  readonly path: string;
-  readonly busyTimeoutMs: number;
-  readonly maxStaleMs: number;
-  /** The caller's clock. */
-  readonly now: number;
-  /** What the caller knows: a thread that takes the place of another one goes on from here. */
-  readonly known: Pick<FileStatus, 'generation' | 'epochs'>;
-  readonly task: FileTask;
-}
-
-/** Nothing of it: the file could not be read, and the status says why. */
-export interface Outcome {
-  readonly value?: unknown;
-  readonly failure?: WriteFailure;
-  readonly mistake?: string;
-}
-
-export interface FileAnswer {
-  readonly outcome: Outcome;
-  readonly goodAt: number;
-  /** Absent where nothing else is new. */
-  readonly status: FileStatus | undefined;
-}
-
-/** Why the file could not be written. */
-export interface WriteFailure {
-  readonly code: string;
-  /** SQLite's code, our sentence, SQLite's words. */
-  readonly problem: string;
-  /** The backend has not made its own tables yet. */
-  readonly isBackendMissing: boolean;
-}
 
 export interface ThreadedFileOptions {
   readonly path: string;
@@ -89,6 +30,8 @@ let files = 0;
 
 export class ThreadedFile implements Source {
   goodAt = Number.NEGATIVE_INFINITY;
+  /** What was met since it was last set to undefined. */
+  damage: Damage | undefined;
   readonly #options: ThreadedFileOptions;
   readonly #id = ++files;
   #status: FileStatus = {
@@ -97,6 +40,7 @@ export class ThreadedFile implements Source {
     problem: 'the database has not been read yet',
     isLocked: false,
     missing: undefined,
+    damage: undefined,
     failures: 0,
     errors: new Map(),
     file: 0,
@@ -206,6 +150,11 @@ export class ThreadedFile implements Source {
     return { isMember: outcome?.value === true, failure: outcome?.failure };
   }
 
+  /** @returns false too where that cannot be seen */
+  isDiskFull(): boolean {
+    return this.#ask({ kind: 'space' }, this.#options.deadlineMs)?.value === true;
+  }
+
   close(): void {
     this.#ask({ kind: 'close' }, this.#options.deadlineMs);
     this.#status = { ...this.#status, problem: 'closed', isLocked: false };
@@ -227,6 +176,8 @@ export class ThreadedFile implements Source {
     const question = { file: this.#id, path, busyTimeoutMs: READ_BUSY_MS, maxStaleMs, now, known: this.#status, task };
     const isAnswered = thread.call(question, deadlineMs, (answer) => {
       this.goodAt = answer.goodAt;
+      const { damage } = answer.status ?? this.#status;
+      if (damage?.metAt !== this.#status.damage?.metAt) this.damage = damage;
       this.#status = answer.status ?? this.#status;
       outcome = answer.outcome;
       answered?.(outcome);

@@ -15,6 +15,8 @@ export interface StoreFigures {
   readonly caches: readonly { readonly name: string; readonly hits: number; readonly misses: number }[];
   /** Failed reads, by SQLite's code. */
   readonly errors: ReadonlyMap<string, number>;
+  /** Failed writes, by what was to be written and SQLite's code. */
+  readonly writeErrors: readonly { readonly write: string; readonly code: string; readonly count: number }[];
 }
 
 type CounterName =
@@ -113,6 +115,14 @@ export function createStoreCounters(read: () => StoreFigures): Figure[] {
         labels: ['code'],
       },
       () => [...read().errors].map(([code, count]) => [[code], count] as const),
+    ),
+    readTally(
+      {
+        name: 'modelgate_database_write_errors_total',
+        help: "Writes into the database that failed, by what was to be written and SQLite's code.",
+        labels: ['write', 'code'],
+      },
+      () => read().writeErrors.map(({ write, code, count }) => [[write, code], count] as const),
     ),
   ];
 }

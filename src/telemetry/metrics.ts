@@ -17,7 +17,7 @@ export interface MetricsOptions {
   readonly mode: 'enforce' | 'report';
   readonly bypass: boolean;
   /** Asked at each scrape. */
-  readonly storeHealth: () => { readonly readable: boolean; readonly ageMs: number };
+  readonly storeHealth: () => Readonly<{ readable: boolean; ageMs: number; writeProblem: string | undefined }>;
   /** Asked at each scrape; absent where nobody counts. */
   readonly storeFigures?: () => StoreFigures;
 }
@@ -187,6 +187,12 @@ function describeGate(registry: Registry, options: MetricsOptions): void {
   );
   measured(registry, 'modelgate_database_readable', 'Whether the database can be read.', () =>
     Number(storeHealth().readable),
+  );
+  measured(
+    registry,
+    'modelgate_database_write_problem',
+    'Whether the disk of the database is full, or the last enrolment of a new user failed.',
+    () => Number(storeHealth().writeProblem !== undefined),
   );
   measured(
     registry,

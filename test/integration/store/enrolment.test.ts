@@ -154,6 +154,52 @@ test('a read-only database costs the membership and not the request', () => {
   expect(asNobody(() => opened.reason('ada', 'granted'))).toBe('no_organization');
 });
 
+test('a full disk costs the membership and not the request, is told as what it is, and counted', () => {
+  using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
+  database.sql.exec(`CREATE TABLE organization_members (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT,
+    organization_id TEXT, user_id TEXT, role TEXT, is_active INTEGER DEFAULT 1, joined_at INTEGER)`);
+  const lastNumber = (number: string) =>
+    database.run(`INSERT OR REPLACE INTO sqlite_sequence (rowid, name, seq)
+      VALUES (1, 'organization_members', ${number})`);
+  for (const id of ['first', 'ada', 'eve']) database.addUser({ id });
+  database.addMember('acme', 'first');
+  using opened = openStore(database.path, ENROL);
+  const { store, clock } = opened;
+  database.grant('acme', 'granted');
+  expect(store.health().writeProblem).toBeUndefined();
+  // there is no number left, which SQLite reports with the very code of a full disk
+  lastNumber('9223372036854775807');
+  expect(opened.reason('ada', 'granted')).toBe('no_organization');
+  const FULL = /SQLITE_FULL: the disk is full/;
+  expect(opened.warnings.filter((warning) => warning.includes('could not be enrolled'))).toMatchObject([
+    expect.stringMatching(FULL),
+  ]);
+  clock.advance(12_000);
+  expect(store.health()).toMatchObject({ readable: true, writeProblem: expect.stringMatching(FULL) as string });
+  expect(store.health().writeProblem).toMatch(/^a new user could not be enrolled 12 s ago: /);
+  expect(store.figures().writeErrors).toEqual([{ write: 'enrolment', code: 'SQLITE_FULL', count: 1 }]);
+  // nobody may have come since who could be enrolled
+  clock.advance(3_600_000);
+  expect(store.health().writeProblem).toBeUndefined();
+  expect(opened.reason('ada', 'granted')).toBe('no_organization');
+  expect(store.health().writeProblem).toMatch(FULL);
+  lastNumber('10');
+  clock.advance(6_000);
+  expect(opened.effect('eve', 'granted')).toBe('permit');
+  expect(store.health().writeProblem).toBeUndefined();
+});
+
+test('a lock is no trouble with writing', async () => {
+  using database = prepared();
+  database.addUser({ id: 'ada' });
+  using opened = openStore(database.path, ENROL);
+  await other.run(database.path, 'BEGIN IMMEDIATE');
+  expect(opened.reason('ada', 'granted')).toBe('no_organization');
+  expect(opened.store.health().writeProblem).toBeUndefined();
+  expect(opened.store.figures().writeErrors).toMatchObject([{ code: 'SQLITE_BUSY' }]);
+  await other.release(database.path);
+});
+
 test('two gates that see a new user at the same time enrol one membership', () => {
   using database = prepared();
   database.addUser({ id: 'ada' });

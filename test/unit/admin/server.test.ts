@@ -7,7 +7,7 @@ const parts: ReadinessParts = {
   version: '1.2.3',
   mode: 'enforce',
   bypass: undefined,
-  storeHealth: () => ({ readable: true, ageMs: 12.4, missing: [], problem: undefined }),
+  storeHealth: () => ({ readable: true, ageMs: 12.4, missing: [], problem: undefined, writeProblem: undefined }),
   upstreamProblem: () => Promise.resolve(undefined),
   identityProblem: () => undefined,
   isDraining: () => false,
@@ -46,7 +46,7 @@ describe('the admin listener', () => {
       draining: false,
       mode: 'enforce',
       bypass: null,
-      database: { readable: true, age_ms: 12, missing: [], problem: null },
+      database: { readable: true, age_ms: 12, missing: [], problem: null, write_problem: null },
       upstream: { reachable: true, problem: null },
       identity: { problem: null },
       version: '1.2.3',
@@ -68,7 +68,15 @@ describe('the admin listener', () => {
   test.each<[string, Partial<ReadinessParts>, object]>([
     [
       'the database cannot be read',
-      { storeHealth: () => ({ readable: false, ageMs: 40_000, missing: [], problem: 'SQLITE_BUSY: locked' }) },
+      {
+        storeHealth: () => ({
+          readable: false,
+          ageMs: 40_000,
+          missing: [],
+          problem: 'SQLITE_BUSY: locked',
+          writeProblem: undefined,
+        }),
+      },
       { database: { readable: false, age_ms: 40_000, problem: 'SQLITE_BUSY: locked' } },
     ],
     [
@@ -86,10 +94,22 @@ describe('the admin listener', () => {
   test('is ready with things missing in the database, and names them', async () => {
     const missing = ['table organization_models'];
     const response = await appOf({
-      storeHealth: () => ({ readable: true, ageMs: 0, missing, problem: undefined }),
+      storeHealth: () => ({ readable: true, ageMs: 0, missing, problem: undefined, writeProblem: undefined }),
     }).request('/readyz');
     expect(response.status).toBe(200);
     expect(await response.json()).toMatchObject({ database: { missing } });
+  });
+
+  test('is ready where nothing can be written, and where nobody who signs in is known, and says so', async () => {
+    const response = await appOf({
+      storeHealth: () => ({ readable: true, ageMs: 0, missing: [], problem: undefined, writeProblem: 'full' }),
+      identityProblem: () => 'another key',
+    }).request('/readyz');
+    expect(response.status).toBe(200);
+    expect(await response.json()).toMatchObject({
+      database: { problem: null, write_problem: 'full' },
+      identity: { problem: 'another key' },
+    });
   });
 
   test('names the switch that turns the gate off', async () => {
@@ -118,7 +138,7 @@ describe('the admin listener', () => {
   test('shows a browser the state in words, with links and nothing that runs or loads', async () => {
     const problem = 'SQLITE_BUSY: locked by <pid 8>';
     const response = await appOf({
-      storeHealth: () => ({ readable: false, ageMs: 40_000, missing: [], problem }),
+      storeHealth: () => ({ readable: false, ageMs: 40_000, missing: [], problem, writeProblem: undefined }),
     }).request('/', { headers: { accept: BROWSER } });
     const page = await response.text();
     expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/html; charset=UTF-8']);

@@ -9,7 +9,7 @@ const options: MetricsOptions = {
   version: '1.2.3',
   mode: 'enforce',
   bypass: false,
-  storeHealth: () => ({ readable: true, ageMs: 1_500 }),
+  storeHealth: () => ({ readable: true, ageMs: 1_500, writeProblem: undefined }),
 };
 
 /** @returns our own lines of the exposition, without comments */
@@ -135,6 +135,7 @@ describe('the metrics', () => {
       storeFigures: () => ({
         caches: [{ name: 'grants', hits: 7, misses: 2 }],
         errors: new Map([['SQLITE_BUSY', 3]]),
+        writeErrors: [{ write: 'enrolment', code: 'SQLITE_FULL', count: 2 }],
       }),
     });
     metrics.streamOpened();
@@ -148,6 +149,7 @@ describe('the metrics', () => {
     expect(shown).toContain('modelgate_cache_lookups_total{cache="grants",outcome="hit"} 7');
     expect(shown).toContain('modelgate_cache_lookups_total{cache="grants",outcome="miss"} 2');
     expect(shown).toContain('modelgate_database_errors_total{code="SQLITE_BUSY"} 3');
+    expect(shown).toContain('modelgate_database_write_errors_total{write="enrolment",code="SQLITE_FULL"} 2');
   });
 
   test('come with those of the process and of its event loop', async () => {

@@ -1,0 +1,102 @@
+/** Pages that are damaged behind a header that is not: whoever asks how things are is told what requests meet. */
+import { closeSync, copyFileSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { afterEach, describe, expect, test } from 'vitest';
+import { toUserId } from '../../../src/identity/principal.ts';
+import { initialize } from '../../../src/store/initialize.ts';
+import type { DatabaseOptions, TestDatabase } from '../../support/database.ts';
+import { createDatabase } from '../../support/database.ts';
+import type { OpenedStore } from '../../support/opened-store.ts';
+import { openStore } from '../../support/opened-store.ts';
+
+let database: TestDatabase;
+let opened: OpenedStore;
+afterEach(() => {
+  opened[Symbol.dispose]();
+  database.close();
+});
+
+function start(options: DatabaseOptions, users = 0): void {
+  database = createDatabase(options);
+  for (const id of ['ada', 'zoe']) database.addMember('acme', database.addUser({ id }));
+  database.sql.transaction(() => {
+    for (let index = 0; index < users; index += 1) database.addMember('acme', database.addUser({ id: `m-${index}` }));
+  })();
+  database.grant('acme', 'granted');
+  database.addModel({ id: 'preset', base: 'granted' });
+  initialize(database.sql);
+  // what stands in a log would be read in place of the file
+  database.sql.pragma('wal_checkpoint(TRUNCATE)');
+  opened = openStore(database.path, { maxStaleMs: 1_000 });
+}
+
+const pageSize = () => Number(database.sql.pragma('page_size', { simple: true }));
+
+/** Writes past SQLite, as a bad disk does. */
+function damage(page: number): void {
+  copyFileSync(database.path, `${database.path}.good`);
+  const file = openSync(database.path, 'r+');
+  writeSync(file, Buffer.alloc(pageSize(), 0x7f), 0, pageSize(), (page - 1) * pageSize());
+  closeSync(file);
+}
+const mend = () => copyFileSync(`${database.path}.good`, database.path);
+
+/** What a request meets, once nothing of before may be served any more. */
+function ask(user: string): string {
+  opened.clock.advance(2_000);
+  try {
+    return opened.effect(user, 'preset');
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+  }
+}
+
+describe.each(['user', 'organization_members', 'organization_models', 'model'])(
+  'where the table %s is damaged',
+  (table) => {
+    test.each(['0.6.18', '0.12.4'] as const)(
+      'requests of %s are refused, and that is said until it is mended',
+      (era) => {
+        start({ era });
+        expect(ask('ada')).toBe('permit');
+        const root = database.sql.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').pluck().get(table);
+        damage(Number(root));
+        expect(ask('ada')).toBe('policy_unavailable');
+        const health = opened.store.health();
+        expect(health).toMatchObject({ readable: false });
+        expect(health.problem).toMatch(/^SQLITE_CORRUPT\w*: the file is damaged/);
+        for (let time = 0; time < 5; time += 1) ask('ada');
+        expect(opened.store.health().readable).toBe(false);
+        expect(opened.store.health().ageMs).toBeGreaterThan(8_000);
+        expect(opened.warnings.filter((line) => line.includes('cannot be read'))).toHaveLength(1);
+        mend();
+        expect(ask('ada')).toBe('permit');
+        expect(opened.store.health()).toMatchObject({ readable: true, problem: undefined });
+        expect(opened.warnings.filter((line) => line.includes('readable again'))).toHaveLength(1);
+      },
+    );
+  },
+);
+
+test('a damaged file is told before any request has met it', () => {
+  start({ era: '0.6.18' });
+  const root = database.sql.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_user_1'");
+  damage(Number(root.pluck().get()));
+  opened.clock.advance(2_000);
+  expect(opened.store.health()).toMatchObject({ readable: false });
+});
+
+test('one damaged page of many is told for a while, and takes nobody else out of service', () => {
+  start({ era: '0.6.18' }, 2_000);
+  database.sql.prepare('UPDATE "user" SET name = ? WHERE id = ?').run('the needle', 'm-1000');
+  damage(Math.floor(readFileSync(database.path).indexOf('the needle') / pageSize()) + 1);
+  expect(ask('m-1000')).toBe('policy_unavailable');
+  expect(ask('ada')).toBe('permit');
+  expect(opened.store.health()).toMatchObject({ readable: true });
+  expect(opened.store.health().problem).toMatch(/^a part of the database cannot be read: SQLITE_CORRUPT/);
+  for (let time = 0; time < 10; time += 1) ask('m-1000');
+  expect(opened.warnings.filter((line) => line.includes('a part of'))).toHaveLength(1);
+  opened.next();
+  opened.clock.advance(120_000);
+  expect(opened.store.health().problem).toBeUndefined();
+  expect(opened.next().user(toUserId('ada'))).toBeDefined();
+});
