@@ -41,8 +41,8 @@ function damage(page: number): void {
 const mend = () => copyFileSync(`${database.path}.good`, database.path);
 
 /** What a request meets, once nothing of before may be served any more. */
-function ask(user: string): string {
-  opened.clock.advance(2_000);
+function ask(user: string, afterMs = 2_000): string {
+  opened.clock.advance(afterMs);
   try {
     return opened.effect(user, 'preset');
   } catch (error) {
@@ -58,13 +58,21 @@ describe.each(['user', 'organization_members', 'organization_models', 'model'])(
       (era) => {
         start({ era });
         expect(ask('ada')).toBe('permit');
+        expect(opened.store.health()).toMatchObject({ readable: true, problem: undefined });
         const root = database.sql.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').pluck().get(table);
         damage(Number(root));
+        // the last good state serves for a moment
+        expect(ask('ada', 100)).toBe('permit');
+        expect(opened.store.health()).toMatchObject({ readable: false });
+        ask('ada', 700);
         expect(ask('ada')).toBe('policy_unavailable');
         const health = opened.store.health();
         expect(health).toMatchObject({ readable: false });
         expect(health.problem).toMatch(/^SQLITE_CORRUPT\w*: the file is damaged/);
-        for (let time = 0; time < 5; time += 1) ask('ada');
+        for (let time = 0; time < 50; time += 1) {
+          ask('ada', 200);
+          opened.store.health();
+        }
         expect(opened.store.health().readable).toBe(false);
         expect(opened.store.health().ageMs).toBeGreaterThan(8_000);
         expect(opened.warnings.filter((line) => line.includes('cannot be read'))).toHaveLength(1);
