@@ -13,7 +13,7 @@ import { sendAnswer } from './transport/answer.ts';
 
 export interface RefusalParts {
   readonly audit: Pick<Audit, 'recordDecision'>;
-  readonly log: Pick<Log, 'warn' | 'sparingly'>;
+  readonly log: Pick<Log, 'sparingly'>;
   readonly metrics: Pick<Metrics, 'failed'>;
   readonly denial: 'forbid' | 'hide';
   /** Writes what lets a page of another origin read the answer. */
@@ -47,12 +47,12 @@ export function createRefusal(parts: RefusalParts): Refusal {
     if (error instanceof ClientGone) return undefined;
     const failure = error instanceof GatewayError ? error : new GatewayError('internal', { cause: error });
     metrics.failed(failure.code);
+    // told by the access line
+    scope.failure = { code: failure.code, cause: failure.status >= 500 ? causeOf(failure) : undefined };
     if (failure.code === 'internal') {
       // found by one client, it is there for all: its stack once a minute is enough
       const fields = { request_id: scope.requestId, err: error };
       log.sparingly('error', error, fields, 'a request failed: this is a bug');
-    } else if (failure.status >= 500) {
-      log.warn({ request_id: scope.requestId, code: failure.code, cause: causeOf(failure) }, failure.message);
     }
     return errorAnswer(dialectOf(scope), failure, scope.requestId);
   }
@@ -81,6 +81,8 @@ function dialectOf({ surface, path, incoming }: Scope) {
 
 /** The system's word (`ECONNREFUSED`, `SQLITE_BUSY`) says more than its sentence, and names no address or file. */
 function causeOf({ cause }: GatewayError): string | undefined {
+  // what the store says begins with SQLite's word
+  if (typeof cause === 'string') return cause.split(':', 1)[0];
   if (!(cause instanceof Error)) return undefined;
   return 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.name;
 }

@@ -4,7 +4,7 @@
  */
 import { randomFillSync } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { GatewayError } from './errors.ts';
+import type { ErrorCode, GatewayError } from './errors.ts';
 import type { OrganizationId, Principal } from './identity/principal.ts';
 import type { Surface } from './enforcement/surface.ts';
 import type { LimitName, Standing } from './limits/allowance.ts';
@@ -57,6 +57,8 @@ export interface Scope {
   limit: LimitName | undefined;
   /** What is changed in the header lines of the answer, whoever gives it; a stage appends to it. */
   answerEdits: readonly AnswerEdit[];
+  /** Written where the request fails (`refuse.ts`): row of the error table, and the system's word for what was behind it. */
+  failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
   /** Written by `forward`. */
   outcome: ForwardOutcome | undefined;
 }
@@ -137,6 +139,7 @@ export function createScope(
     allowance: undefined,
     limit: undefined,
     answerEdits,
+    failure: undefined,
     outcome: undefined,
   };
 }

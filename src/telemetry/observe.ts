@@ -62,6 +62,7 @@ export function createObserver({ log, metrics, mode }: ObserverOptions): Observe
     // who it is stands with the decision; without one, here
     ...(scope.decision === undefined ? whoOf(scope) : decisionFields(scope, scope.decision, scope.decisionId, mode)),
     limit: scope.limit,
+    ...scope.failure,
     duration_ms: rounded(durationMs),
     upstream_ms: answered === undefined ? undefined : rounded(answered),
     truncated: scope.outcome?.truncated === true ? true : undefined,

@@ -121,6 +121,27 @@ describe('an access line', () => {
   });
 });
 
+test('a request that fails is one line, which says at what, and no more however many fail', async () => {
+  await using gate = await startTestGate({
+    MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:1',
+    MODELGATE_POLICY_MAX_STALE: '1s',
+  });
+  const from = gate.lines.length;
+  for (let time = 0; time < 10; time += 1) {
+    expect((await gate.ask('ann', '/api/chat/completions', chat('A'))).status).toBe(502);
+  }
+  gate.database.sql.exec('ALTER TABLE user RENAME TO gone');
+  expect((await gate.ask('bob', '/api/chat/completions', chat('F'))).status).toBe(503);
+  expect((await gate.ask('ann', '/api//models')).status).toBe(400);
+  await until(() => gate.lines.filter(({ msg }) => msg === 'request').length === 12, 5_000, 'the access lines');
+  const [first, ...rest] = gate.lines.slice(from).filter(({ msg }) => msg !== 'the policy database cannot be read');
+  expect(first).toMatchObject({ msg: 'request', status: 502, code: 'upstream_unreachable', cause: 'ECONNREFUSED' });
+  expect(rest).toHaveLength(11);
+  expect(rest.at(-2)).toMatchObject({ status: 503, code: 'policy_unavailable' });
+  expect(rest.at(-1)).toMatchObject({ status: 400, code: 'path_ambiguous' });
+  expect(rest.at(-1)).not.toHaveProperty('cause');
+});
+
 test('one more byte behind a chat takes no answer from it, and both are told', async () => {
   await using gate = await startTestGate();
   const connection = await openConnection(portOf(gate));
