@@ -29,7 +29,7 @@ import type { Allowances } from './limits/allowance.ts';
 import type { Limits } from './limits/limit.ts';
 import { createLimits, provedUser } from './limits/limit.ts';
 import { createMemoryAllowances } from './limits/memory-allowances.ts';
-import type { Decision, Deny } from './policy/decision.ts';
+import type { Decision } from './policy/decision.ts';
 import type { Reading } from './reading/reading.ts';
 import { createReading } from './reading/reading.ts';
 import type { Refusal } from './refuse.ts';
@@ -48,6 +48,7 @@ import type { Log } from './telemetry/log.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import type { Observer } from './telemetry/observe.ts';
 import { createObserver } from './telemetry/observe.ts';
+import type { RecentDecisions } from './telemetry/recent-decisions.ts';
 import type { HeldBodies } from './transport/held-bodies.ts';
 import { createHeldBodies } from './transport/held-bodies.ts';
 import { createDownstream } from './transport/listener.ts';
@@ -60,6 +61,7 @@ export interface GateParts {
   readonly store: Store;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly decisions: RecentDecisions;
   /** What limits go by: monotonic, in milliseconds. Absent: the process's own. */
   readonly now?: () => number;
 }
@@ -112,10 +114,10 @@ export function createGate(parts: GateParts): Gate {
   let draining = false;
   return {
     async listen() {
-      downstream.server.listen(config.listen.port, config.listen.host);
+      const { host } = config.listen;
+      downstream.server.listen(config.listen.port, host);
       await once(downstream.server, 'listening');
       const { port } = downstream.server.address() as AddressInfo;
-      const { host } = config.listen;
       return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, port };
     },
     reconfigure(changed) {
@@ -164,11 +166,11 @@ interface SharedParts extends LastingParts {
 
 /** Both doors of one configuration. Requests that one pair has begun, it ends. */
 function createDoors(lasting: LastingParts) {
-  const { config, log, metrics, allowances } = lasting;
+  const { config, log, metrics, decisions, allowances } = lasting;
   const { mode, bypass, denial } = config.policy;
   const upstream = { ...lasting.upstream, peerOf: createPeerLookup(config.trustedProxies) };
   const judge = createJudge(config.policy, lasting.providerModels);
-  const audit = createAudit({ log, metrics, mode, organizationsOf: createBelongings(lasting.store) });
+  const audit = createAudit({ log, metrics, mode, decisions, organizationsOf: createBelongings(lasting.store) });
   const observer = createObserver({ log, metrics, mode });
   const secureAnswers = createSecureAnswers(config, upstream.peerOf);
   const refusal = createRefusal({ audit, log, metrics, denial, allowOrigin: secureAnswers.allowOrigin });
@@ -196,7 +198,6 @@ function createStages(parts: SharedParts) {
   };
   const decideSurface = async (scope: Scope) =>
     store.patiently(() => (scope.isPrincipalCurrent ? decideOnce(scope) : identifyAndDecide(scope)));
-  const refuse = (scope: Scope, denial: Deny) => refusal.deny(scope, denial);
   const record = (scope: Scope, decision: Decision) => audit.recordDecision(scope, decision, scope.decisionMs);
   const onStream = (isOpen: boolean) => (isOpen ? metrics.streamOpened() : metrics.streamClosed());
 
@@ -207,7 +208,7 @@ function createStages(parts: SharedParts) {
     watchSessions,
     authenticate({ identity, store }),
     limits.limit,
-    authorize({ decideSurface, mode, refuse, record }),
+    authorize({ decideSurface, mode, refuse: (scope, denial) => refusal.deny(scope, denial), record }),
     limits.limitInvocations,
     filterModels({ store, judge, mode, ...audit }),
   ];

@@ -43,6 +43,8 @@ export interface Scope {
   decisionMs: number | undefined;
   /** Written with the first decision (`telemetry/audit.ts`): what the client is told and the log can be searched for. */
   decisionId: string | undefined;
+  /** Written with it: what learns how the request ended (`telemetry/recent-decisions.ts`). */
+  decisionEnd: { status: number | undefined; durationMs: number | undefined } | undefined;
   /** Written by `authorize` where the request saves a chat that runs must wait for; called when it has ended. */
   endSave: ((answered: boolean) => void) | undefined;
   /** Written by `authorize`: how many runs of models the request starts, if it starts any. */
@@ -132,6 +134,7 @@ export function createScope(
     decision: undefined,
     decisionMs: undefined,
     decisionId: undefined,
+    decisionEnd: undefined,
     endSave: undefined,
     runs: 1,
     runsByOrganization: undefined,

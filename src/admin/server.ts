@@ -8,12 +8,14 @@ import { accepts } from 'hono/accepts';
 import type { ListenAddress } from '../config/schema.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { ADMIN_PATHS, frontPage } from './front-page.ts';
+import type { NoRecord, RecentDecisions } from '../telemetry/recent-decisions.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface AdminParts {
   readonly address: ListenAddress;
   readonly readiness: () => Promise<Readiness>;
   readonly metrics: Pick<Metrics, 'exposition'>;
+  readonly decisions: Pick<RecentDecisions, 'find'>;
   /** A route that failed: a bug, for the log. */
   readonly reportError: (error: Error) => void;
 }
@@ -61,8 +63,13 @@ const SECURITY_HEADERS = [
   ['cross-origin-resource-policy', 'same-origin'],
 ] as const;
 
+const WHY_NO_RECORD = {
+  malformed: 'A decision id is d- and ten letters or digits.',
+  gone: 'This gate keeps no decision of that id: it is older than those that are kept, or another gate has made it.',
+} as const satisfies Record<NoRecord['why'], string>;
+
 /** @returns the routes alone, for tests in process */
-export function createAdminApp({ readiness, metrics, reportError }: Omit<AdminParts, 'address'>): Hono {
+export function createAdminApp({ readiness, metrics, decisions, reportError }: Omit<AdminParts, 'address'>): Hono {
   const app = new Hono();
   app.use(async (c, next) => {
     await next();
@@ -86,7 +93,13 @@ export function createAdminApp({ readiness, metrics, reportError }: Omit<AdminPa
     const { contentType, text } = await metrics.exposition();
     return c.body(text, 200, { 'content-type': contentType });
   });
-  app.notFound((c) => c.json({ error: 'There are only /, /healthz, /readyz and /metrics here.' }, 404));
+  // ids alone: who they are is in the database, which whoever may read this listener need not be able to read
+  app.get('/decisions/:id', (c) => {
+    const found = decisions.find(c.req.param('id'));
+    if ('id' in found) return c.json(found);
+    return c.json({ ...found, error: WHY_NO_RECORD[found.why] }, found.why === 'malformed' ? 400 : 404);
+  });
+  app.notFound((c) => c.json({ error: 'There are only /, /healthz, /readyz, /metrics and /decisions/ID here.' }, 404));
   app.onError((error, c) => {
     reportError(error);
     return c.json({ error: 'The admin listener failed to answer; the log says why.' }, 500);

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import type { ConfigIssue } from '../config/issue.ts';
 import { describeIssues } from '../config/issue.ts';
-import { loadConfig, loadStoreConfig } from '../config/load.ts';
+import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
 import type { Loaded, Parsed, StoreConfig } from '../config/parse.ts';
 import type { Config } from '../config/schema.ts';
 import type { Operation } from '../operations/backend-file.ts';
@@ -22,6 +22,23 @@ export function requireStoreConfig(
 ): StoreConfig {
   const environment = environmentWith(terminal, database);
   return accept(loadStoreConfig({ environment, directory: terminal.directory, file }), database ?? null).config;
+}
+
+/** @returns where the gate of this environment answers operators @throws CommandFailure as `requireConfig` */
+export function requireAdminOrigin({ environment, directory }: Terminal, file: string | undefined): URL {
+  const { host, port } = accept(loadAdminAddress({ environment, directory, file })).config;
+  const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return new URL(`http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`);
+}
+
+/** @returns undefined where no database is named, or another setting is wrong */
+export function storeConfigIfAny(
+  terminal: Terminal,
+  { config: file, database }: DatabaseOptions,
+): StoreConfig | undefined {
+  const environment = environmentWith(terminal, database);
+  const parsed = loadStoreConfig({ environment, directory: terminal.directory, file });
+  return parsed.issues === undefined ? parsed.config : undefined;
 }
 
 /** @param database of `--database`: the file itself, in place of `DATABASE_URL` */

@@ -3,10 +3,13 @@ import { Option } from 'commander';
 import type { DoctorOptions } from './checks/doctor.ts';
 import type { AuditOptions } from './reports/audit.ts';
 import type { BenchQueriesOptions } from './reports/bench-queries.ts';
+import type { ExplainDecisionOptions } from './reports/explain-decision.ts';
 import type { ExplainOptions } from './reports/explain.ts';
 import type { ReportOptions } from './reports/report.ts';
+import type { Terminal } from './terminal.ts';
+import { CommandFailure, EXIT } from './terminal.ts';
 import type { CommandLine } from './words.ts';
-import { onDatabase, toCount } from './words.ts';
+import { onDatabase, toCount, toOrigin } from './words.ts';
 
 /** Adds `explain`, `report`, `audit`, `doctor`, `bench-queries`. */
 export function addInspectionCommands(parts: CommandLine): void {
@@ -21,21 +24,54 @@ function addExplain({ program, terminal, exitWith }: CommandLine): void {
   const command = program
     .command('explain')
     .description(
-      `say whether a user may use a model, why, and what to do
+      `say why a decision was made, whether a user may use a model, or what a user may use
 
-In place of the guide's "Users Can't See Models": memberships (those too that do not count), the models of each organization, the role, the base of a preset, bypass settings, and one sentence. Asks the very code of the gate.`,
+With a decision id, as refusals show it: asks the running gate, which keeps its last 10,000 decisions, at MODELGATE_ADMIN_HOST and MODELGATE_ADMIN_PORT or --admin-url. Each gate knows its own.
+
+With --user, in place of the guide's "Users Can't See Models": memberships (those too that do not count), the models of each organization, the role, the base of a preset, bypass settings, and one sentence. Asks the very code of the gate. Without --model: everything that the user may use, with what gives it.`,
     )
-    .summary('say whether a user may use a model, why, and what to do')
-    .requiredOption('--user <id>', 'id or e-mail address of the user')
-    .requiredOption('--model <id>', 'id of the model, exactly as the backend spells it')
-    .option('--exit-code', 'end with 1 where the decision is a denial');
+    .summary('say why a decision was made, whether a user may use a model, or what a user may use')
+    .argument('[decision]', 'id of a decision, such as d-gp4gqhkxqn')
+    .option('--user <id>', 'id or e-mail address of the user')
+    .option('--model <id>', 'id of the model, exactly as the backend spells it')
+    .option('--exit-code', 'with --model: end with 1 where the decision is a denial')
+    .addOption(
+      new Option('--admin-url <url>', 'where the gate answers operators, such as http://127.0.0.1:9464').argParser(
+        toOrigin,
+      ),
+    );
   onDatabase(
     command,
+    'modelgate explain d-gp4gqhkxqn',
+    'modelgate explain --user alice@example.com --database data/webui.db',
     'modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db',
-  ).action(async (options: ExplainOptions) => {
-    const { explain } = await import('./reports/explain.ts');
-    exitWith(await explain(options, terminal));
+  ).action(async (decision: string | undefined, options: ExplainWords) => {
+    exitWith(await explainAny(decision, options, terminal));
   });
+}
+
+type ExplainWords = ExplainDecisionOptions & Partial<Pick<ExplainOptions, 'user' | 'model'>>;
+
+async function explainAny(decision: string | undefined, options: ExplainWords, terminal: Terminal): Promise<number> {
+  const { user, model, adminUrl } = options;
+  if (decision !== undefined) {
+    if (user !== undefined || model !== undefined) {
+      throw new CommandFailure('A decision id, or --user: not both.', EXIT.misused);
+    }
+    const { explainDecision } = await import('./reports/explain-decision.ts');
+    return explainDecision(decision, options, terminal);
+  }
+  if (adminUrl !== undefined)
+    throw new CommandFailure('--admin-url means nothing without a decision id.', EXIT.misused);
+  if (user === undefined) {
+    throw new CommandFailure('Explain what? Name a decision id, or a user with --user.', EXIT.misused);
+  }
+  if (model === undefined) {
+    const { explainAccess } = await import('./reports/explain-user.ts');
+    return explainAccess({ ...options, user }, terminal);
+  }
+  const { explain } = await import('./reports/explain.ts');
+  return explain({ ...options, user, model }, terminal);
 }
 
 function addReport({ program, terminal, exitWith }: CommandLine): void {

@@ -10,9 +10,9 @@ import { collectGiven, CONFIG_FILE_VARIABLE } from './given.ts';
 import type { RawConfig } from './given.ts';
 import type { ConfigIssue } from './issue.ts';
 import { maskCredentials } from './issue.ts';
-import { parseConfig, parseStoreConfig } from './parse.ts';
+import { parseAdminAddress, parseConfig, parseStoreConfig } from './parse.ts';
 import type { Parsed, StoreConfig } from './parse.ts';
-import type { Config } from './schema.ts';
+import type { Config, ListenAddress } from './schema.ts';
 import type { Setting } from './setting.ts';
 import type { SettingName } from './settings.ts';
 import { SETTING_NAMES, SETTINGS } from './settings.ts';
@@ -35,10 +35,16 @@ export function loadStoreConfig(sources: ConfigSources): Parsed<StoreConfig> {
   return loadWith(sources, parseStoreConfig);
 }
 
+/** Where the admin listener is; all else may be missing. */
+export function loadAdminAddress(sources: ConfigSources): Parsed<ListenAddress> {
+  const { raw, issues } = readSources(sources);
+  return issues.length > 0 ? { issues } : parseAdminAddress(raw);
+}
+
 function loadWith<C extends StoreConfig>(sources: ConfigSources, parse: (raw: RawConfig) => Parsed<C>): Parsed<C> {
-  const { raw, issues: fileIssues } = readSources(sources);
+  const { raw, issues: ofFile } = readSources(sources);
   const parsed = parse(raw);
-  const issues = [...fileIssues, ...(parsed.issues ?? databaseIssues(parsed.config.database.path, raw))];
+  const issues = [...ofFile, ...(parsed.issues ?? databaseIssues(parsed.config.database.path, raw))];
   return issues.length > 0 || parsed.issues !== undefined ? { issues } : parsed;
 }
 

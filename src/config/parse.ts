@@ -9,7 +9,7 @@ import { collectGiven } from './given.ts';
 import type { GivenSettings, RawConfig } from './given.ts';
 import type { ConfigIssue } from './issue.ts';
 import { quote } from './issue.ts';
-import type { Bypass, Config } from './schema.ts';
+import type { Bypass, Config, ListenAddress } from './schema.ts';
 import { readSecretKeys } from './secret-keys.ts';
 import type { Setting } from './setting.ts';
 import type { SettingName, Values } from './settings.ts';
@@ -47,7 +47,7 @@ export function parseConfig(raw: RawConfig): Parsed<Config> {
   const config: Config = {
     ...store,
     listen: { host: known(values, 'MODELGATE_HOST'), port: known(values, 'MODELGATE_PORT') },
-    admin: { host: known(values, 'MODELGATE_ADMIN_HOST'), port: known(values, 'MODELGATE_ADMIN_PORT') },
+    admin: adminAddress(values),
     upstream: {
       url,
       connectTimeoutMs: known(values, 'MODELGATE_CONNECT_TIMEOUT'),
@@ -82,6 +82,20 @@ export function parseStoreConfig(raw: RawConfig): Parsed<StoreConfig> {
   const upstreamUrl = values.MODELGATE_UPSTREAM_URL;
   return { config: frozen(upstreamUrl === undefined ? config : { ...config, upstreamUrl }), values };
 }
+
+/** @returns where the admin listener of this environment's gate is, whatever else is or is not set */
+export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress> {
+  const { values, issues } = readValues(raw);
+  const wrong = issues.filter(({ setting }) => ADMIN.some((name) => setting.startsWith(name)));
+  return wrong.length > 0 ? { issues: wrong } : { config: adminAddress(values), values };
+}
+
+const ADMIN = ['MODELGATE_ADMIN_HOST', 'MODELGATE_ADMIN_PORT'] as const;
+
+const adminAddress = (values: Values): ListenAddress => ({
+  host: known(values, 'MODELGATE_ADMIN_HOST'),
+  port: known(values, 'MODELGATE_ADMIN_PORT'),
+});
 
 function readValues(raw: RawConfig): { given: GivenSettings; values: Values; issues: ConfigIssue[] } {
   const { given, issues } = collectGiven(raw);

@@ -10,11 +10,13 @@ import type { Decision } from '../policy/decision.ts';
 import type { Scope } from '../scope.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
+import type { RecentDecisions } from './recent-decisions.ts';
 
 export interface AuditOptions {
   readonly log: Pick<Log, 'record' | 'explain' | 'sparingly'>;
   readonly metrics: Pick<Metrics, 'decided' | 'listFiltered' | 'answerUnreadable'>;
   readonly mode: 'enforce' | 'report';
+  readonly decisions: Pick<RecentDecisions, 'keep'>;
   /** The organizations that give this user anything; none while that cannot be read. Must not throw. */
   readonly organizationsOf: (user: UserPrincipal) => readonly string[];
 }
@@ -35,12 +37,16 @@ export interface Audit {
 }
 
 /** @returns what the stages of one gate tell of their decisions to */
-export function createAudit({ log, metrics, mode, organizationsOf }: AuditOptions): Audit {
+export function createAudit({ log, metrics, mode, decisions, organizationsOf }: AuditOptions): Audit {
   const belongings = ({ principal }: Scope): readonly string[] =>
     principal.kind === 'user' ? organizationsOf(principal) : [];
-  const count = (scope: Scope, decision: Decision, durationMs: number | undefined): void => {
-    if (decision.effect === 'permit') metrics.decided(decision, durationMs);
-    else metrics.decided(decision, durationMs, belongings(scope));
+  /** Counts and keeps it. */
+  const take = (scope: Scope, decision: Decision, durationMs: number | undefined) => {
+    const id = createDecisionId();
+    const organizations = decision.effect === 'permit' ? NONE : belongings(scope);
+    metrics.decided(decision, durationMs, organizations);
+    explain(scope, decision, id);
+    return { id, end: decisions.keep(id, scope, decision, organizations, mode) };
   };
   /** In the words that the guide's search looks for: organization, model, access. */
   const explain = (scope: Scope, decision: Decision, id: string): void =>
@@ -60,9 +66,7 @@ export function createAudit({ log, metrics, mode, organizationsOf }: AuditOption
   };
   return {
     recordDecision(scope, decision, durationMs) {
-      count(scope, decision, durationMs);
-      const id = createDecisionId();
-      explain(scope, decision, id);
+      const { id, end } = take(scope, decision, durationMs);
       const earlier = scope.decisionId === undefined ? undefined : scope.decision;
       if (earlier?.effect === 'deny') {
         writeLine(scope, decision, id);
@@ -71,12 +75,11 @@ export function createAudit({ log, metrics, mode, organizationsOf }: AuditOption
       if (earlier !== undefined && earlier !== decision) writeLine(scope, earlier, scope.decisionId ?? id);
       scope.decision = decision;
       scope.decisionId = id;
+      scope.decisionEnd = end;
       return id;
     },
     recordLateDecision(scope, decision, durationMs) {
-      count(scope, decision, durationMs);
-      const id = createDecisionId();
-      explain(scope, decision, id);
+      const { id } = take(scope, decision, durationMs);
       writeLine(scope, decision, id);
       return id;
     },
@@ -105,6 +108,7 @@ function causeOf(error: unknown): string {
   if (error instanceof SyntaxError) return 'the answer is no JSON';
   return error instanceof Error ? error.message : 'unknown';
 }
+const NONE: readonly string[] = [];
 
 const whoAsks = ({ principal }: Scope, organizations: readonly string[]): FlatFields => ({
   user: principal.kind === 'user' ? principal.id : undefined,

@@ -39,6 +39,8 @@ export interface Log {
   readonly explain: ((fields: FlatFields, message: string) => void) | undefined;
   /** From the next line on. */
   setLevels(levels: LogLevels): void;
+  /** Blanks out configured secrets and what looks like a credential, for what is shown elsewhere. */
+  readonly redact: (text: string) => string;
   /** Resolves when earlier lines are out, or cannot be got out in a second; never rejects. */
   flush(): Promise<void>;
 }
@@ -97,6 +99,7 @@ export function createLog(options: LogOptions): Log {
       return written.explained ? explain : undefined;
     },
     setLevels,
+    redact: redact.text,
     flush: () => output.flush(),
   };
 }

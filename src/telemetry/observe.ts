@@ -8,6 +8,7 @@ import type { GateEnv, Scope } from '../scope.ts';
 import { decisionFields } from './audit.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
+import { pathOf, shownPath } from './shown-path.ts';
 
 export interface ObserverOptions {
   readonly log: Pick<Log, 'record'>;
@@ -34,13 +35,10 @@ export interface ListenerAnswer {
   readonly incoming?: Pick<IncomingMessage, 'method' | 'url'>;
 }
 
-/** A path is as long as the client likes. */
-const LONGEST_PATH = 512;
-
 /** @returns the stage, and the same for what never gets to it */
 export function createObserver({ log, metrics, mode }: ObserverOptions): Observer {
   const end = (scope: Scope, status: number, endedAt = performance.now()): void => {
-    const { outcome, decision, startedAt } = scope;
+    const { outcome, decision, decisionEnd, startedAt } = scope;
     const sent = outcome !== undefined && outcome.upstreamStartedAt > 0 ? outcome : undefined;
     const answered = sent !== undefined && sent.firstByteAt > 0 ? sent.firstByteAt - sent.upstreamStartedAt : undefined;
     metrics.requestEnded({
@@ -51,6 +49,7 @@ export function createObserver({ log, metrics, mode }: ObserverOptions): Observe
       firstByteMs: answered,
       upstreamMs: sent === undefined || answered === undefined ? undefined : sent.lastByteAt - sent.upstreamStartedAt,
     });
+    if (decisionEnd !== undefined) Object.assign(decisionEnd, { status, durationMs: endedAt - startedAt });
     log.record(levelOf(scope, status), lineOf(scope, status, endedAt - startedAt, answered), 'request');
   };
   const lineOf = (scope: Scope, status: number, durationMs: number, answered: number | undefined): FlatFields => ({
@@ -96,19 +95,6 @@ function statusOf({ outgoing, outcome }: Scope): number {
 
 function levelOf({ decision, outcome }: Scope, status: number): 'info' | 'warn' {
   return decision?.effect === 'deny' || status >= 500 || outcome?.truncated === true ? 'warn' : 'info';
-}
-
-/** The path that was judged, or where none was, the one that was sent, without its query. */
-function pathOf({ path, incoming }: Scope): string {
-  return path === '' ? shownPath(incoming.url) : shortened(path);
-}
-
-function shownPath(url = ''): string {
-  return shortened(url.split('?', 1)[0] ?? '');
-}
-
-function shortened(shown: string): string {
-  return shown.length > LONGEST_PATH ? `${shown.slice(0, LONGEST_PATH)}…` : shown;
 }
 
 function whoOf({ principal }: Scope): FlatFields {

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Explanation } from '../../src/cli/reports/explain.ts';
 import type { ModelExplanation } from '../../src/operations/reports/explanation.ts';
-import { explainModel } from '../../src/operations/reports/explanation.ts';
+import { explainModel, explainUser } from '../../src/operations/reports/explanation.ts';
 import { counts } from '../../src/operations/reports/standing.ts';
 import type { ModelId } from '../../src/policy/model-id.ts';
 import { runCommand } from '../support/command.ts';
@@ -31,6 +31,7 @@ test.each(sampled)('world $at: everybody gets the same answer everywhere', { tim
   for (const user of world.users) if (user.late) addUser(gate.database, user);
   const asked = new Asked(world, gate);
   const predicted = await asked.everyExplanation();
+  await asked.comparesWhatIsUsable();
   await asked.comparesReport();
   await asked.comparesEveryList();
   await asked.comparesEveryChat(predicted);
@@ -109,6 +110,35 @@ class Asked {
       this.#same(`organizations in explain of ${user.id}`, counting, this.#rules.organizationsOf(user.id));
     }
     return explanations;
+  }
+
+  /** What `explain` lists for a user is what it permits of the same models one by one. */
+  async comparesWhatIsUsable(): Promise<void> {
+    const operation = operationOn(this.#gate.database.path);
+    for (const user of this.#world.users) {
+      const options = { adminAccess: this.#world.adminAccess, enrolling: this.#enrolling };
+      const { usable, prefixes } = await explainUser(operation, user.id, options);
+      const listed = new Set<string>(usable.map(({ model }) => model));
+      const expected = (model: string) => this.#rules.answer(user.id, model).effect === 'permit';
+      for (const model of listed)
+        this.#same(`whether ${user.id} may use ${model}, as explain lists`, expected(model), true);
+      const named = new Set([
+        ...this.#world.rows.map(({ id }) => id),
+        ...this.#asked.filter((id) => this.#isGranted(id)),
+      ]);
+      for (const model of this.#asked.filter((id) => named.has(id) && !id.endsWith('*'))) {
+        this.#same(`whether explain lists ${model} for ${user.id}`, listed.has(model), expected(model));
+      }
+      const covered = (model: string) => prefixes.some(({ pattern }) => model.startsWith(pattern.slice(0, -1)));
+      const strays = this.#asked.filter((model) => expected(model) && !listed.has(model) && !covered(model));
+      if (this.#world.adminAccess !== 'all') this.#same(`what else ${user.id} may use`, strays, []);
+    }
+  }
+
+  #isGranted(id: string): boolean {
+    return (
+      this.#gate.database.sql.prepare('SELECT 1 FROM organization_models WHERE model_id = ?').get(id) !== undefined
+    );
   }
 
   async comparesReport(): Promise<void> {

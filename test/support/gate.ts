@@ -10,6 +10,8 @@ import type { ProviderModel } from '../../src/demo/sample-models.ts';
 import { createStore } from '../../src/store/store.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
+import type { RecentDecisions } from '../../src/telemetry/recent-decisions.ts';
+import { createRecentDecisions } from '../../src/telemetry/recent-decisions.ts';
 import type { TestDatabase } from './database.ts';
 import { createDatabase } from './database.ts';
 import type { Era } from './database.ts';
@@ -21,6 +23,7 @@ export interface TestGate extends AsyncDisposable {
   readonly url: string;
   readonly gate: Gate;
   readonly config: Config;
+  readonly decisions: RecentDecisions;
   readonly backend: SampleBackend;
   readonly database: TestDatabase;
   /** Finished log lines, oldest first. */
@@ -103,7 +106,8 @@ export async function startGateOn(
     storeHealth: () => store.health(),
     storeFigures: () => store.figures(),
   });
-  const gate = createGate({ config, store, log, metrics, ...clock });
+  const decisions = createRecentDecisions({ redact: log.redact });
+  const gate = createGate({ config, store, log, metrics, decisions, ...clock });
   const front = await startFront((await gate.listen()).url);
   const { url } = front;
   const token = async (user: string) => (era === '0.6.18' ? mintSession06(user) : mintSession(user));
@@ -111,6 +115,7 @@ export async function startGateOn(
     url,
     gate,
     config,
+    decisions,
     backend,
     database,
     lines,

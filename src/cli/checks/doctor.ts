@@ -5,6 +5,7 @@ import { ORDINARY_TRIAL } from '../../operations/checks/locks.ts';
 import { OperationFailure } from '../../operations/failure.ts';
 import type { UserExplanation } from '../../operations/reports/explanation.ts';
 import { explainUser } from '../../operations/reports/explanation.ts';
+import { counts } from '../../operations/reports/standing.ts';
 import type { Given } from '../advised.ts';
 import { inPlace, laidOut } from '../advised.ts';
 import { operationOn } from '../configured.ts';
@@ -12,9 +13,9 @@ import type { Cell, Emphasis } from '../output.ts';
 import { asJson, asRows, counted, emphasize, printable, toErrorJson } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import type { PolicySettings } from '../reports/explain.ts';
-import { toPolicySettings, unenforced } from '../reports/explain.ts';
+import { describeUser as describePerson, toPolicySettings, unenforced } from '../reports/explain.ts';
 import type { EnrolmentJson, MembershipJson } from '../reports/standing-lines.ts';
-import { describeStanding, enrollingOf, toEnrolmentJson, toMembershipsJson } from '../reports/standing-lines.ts';
+import { enrollingOf, standingRows, toEnrolmentJson, toMembershipsJson } from '../reports/standing-lines.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, givenOf, tell } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
@@ -186,17 +187,19 @@ function toUserReport(
 const SHOWN_MODELS = 20;
 
 function describeUser({ person, user, standings, advice }: UserExplanation, policy: Policy): string {
-  const address = person.email === null ? '' : ` <${person.email}>`;
-  const rows: (readonly [string, Cell])[] = [['user', `${user.id}${address}, role ${user.role}`]];
+  const rows: (readonly [string, Cell])[] = [
+    ['user', describePerson({ id: user.id, email: person.email, role: user.role })],
+  ];
   for (const standing of standings) {
-    rows.push(['membership', describeStanding(standing)]);
-    for (const { pattern, isActive } of standing.grants.slice(0, SHOWN_MODELS)) {
+    rows.push(...standingRows([standing]));
+    const grants = counts(standing) ? standing.grants : [];
+    for (const { pattern, isActive } of grants.slice(0, SHOWN_MODELS)) {
       rows.push([isActive ? '  model' : '  model, off', pattern]);
     }
-    const more = standing.grants.length - SHOWN_MODELS;
+    const more = grants.length - SHOWN_MODELS;
     if (more > 0) rows.push(['  models', `and ${counted(more, 'model')} more`]);
   }
-  if (standings.length === 0) rows.push(['membership', 'none']);
+  if (standings.length === 0) rows.push(...standingRows([]));
   const obstacle = unenforced(policy, 'deny');
   if (obstacle !== null) rows.push(['not enforced', obstacle]);
   return `${asRows(rows)}\n${printable(advice, false)}\n`;

@@ -7,6 +7,7 @@ import type { Config, ListenAddress } from '../../config/schema.ts';
 import { createStore } from '../../store/store.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
+import { createRecentDecisions } from '../../telemetry/recent-decisions.ts';
 import { CommandFailure } from '../terminal.ts';
 
 export interface RunningGate {
@@ -22,14 +23,13 @@ export interface RunningGate {
 
 /** @throws CommandFailure where one of the two addresses cannot be listened on */
 export async function startGate(config: Config, log: Log, version: string): Promise<RunningGate> {
-  const { bypass, maxStaleMs } = config.policy;
   let current = config;
-  const { organization } = config;
+  const { bypass, maxStaleMs } = config.policy;
   const store = createStore({
     databasePath: config.database.path,
     maxStaleMs,
-    organization,
-    autoEnroll: organization?.autoEnroll ?? false,
+    organization: config.organization,
+    autoEnroll: config.organization?.autoEnroll ?? false,
     warn: (message, fields) => log.warn(fields, message),
   });
   const storeHealth = () => store.health();
@@ -42,7 +42,8 @@ export async function startGate(config: Config, log: Log, version: string): Prom
     storeHealth,
     storeFigures: () => store.figures(),
   });
-  const gate = createGate({ config, store, log, metrics });
+  const decisions = createRecentDecisions({ redact: log.redact });
+  const gate = createGate({ config, store, log, metrics, decisions });
   const readiness = createReadiness({
     version,
     get mode() {
@@ -58,6 +59,7 @@ export async function startGate(config: Config, log: Log, version: string): Prom
     address: config.admin,
     readiness,
     metrics,
+    decisions,
     reportError: (error) => log.error({ err: error }, 'the admin listener failed to answer'),
   });
   const reconfigure = (changed: Config): void => {
@@ -68,8 +70,7 @@ export async function startGate(config: Config, log: Log, version: string): Prom
     const cut = await gate.drain();
     await admin.close();
     store.close();
-    // a cut answer ends with the close of its socket, one turn later, and its access line comes one turn after that
-    for (let turn = 0; turn < 3; turn += 1) await nextTurn();
+    await lastAccessLines();
     return cut;
   };
   try {
@@ -80,6 +81,11 @@ export async function startGate(config: Config, log: Log, version: string): Prom
     await close();
     throw error;
   }
+}
+
+/** A cut answer ends with the close of its socket, one turn later, and its access line comes one turn after that. */
+async function lastAccessLines(): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) await nextTurn();
 }
 
 async function listening<T>(setting: string, { host, port }: ListenAddress, listen: Promise<T>): Promise<T> {

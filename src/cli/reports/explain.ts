@@ -6,14 +6,16 @@ import { explainModel } from '../../operations/reports/explanation.ts';
 import { counts } from '../../operations/reports/standing.ts';
 import type { Decision, DenyReason, PermitReason } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/model-id.ts';
+import type { Given } from '../advised.ts';
+import { commandsIn, inPlace } from '../advised.ts';
 import { configureOperation } from '../configured.ts';
 import type { Cell } from '../output.ts';
-import { asJson, asRows, counted, printable } from '../output.ts';
+import { asJson, asRows, printable } from '../output.ts';
 import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT } from '../terminal.ts';
+import { CommandFailure, EXIT, givenOf, tell } from '../terminal.ts';
 import type { DatabaseOptions } from '../words.ts';
 import type { EnrolmentJson, MembershipJson } from './standing-lines.ts';
-import { describeStanding, enrollingOf, toEnrolmentJson, toMembershipsJson } from './standing-lines.ts';
+import { enrollingOf, standingRows, toEnrolmentJson, toMembershipsJson } from './standing-lines.ts';
 
 export interface ExplainOptions extends DatabaseOptions {
   /** For scripts: a denial ends with 1. */
@@ -30,6 +32,11 @@ export interface Explanation {
   readonly meaning: string;
   /** One sentence: why, and what to do. */
   readonly advice: string;
+  /** Those of the advice, to be pasted into a shell. */
+  readonly commands: readonly string[];
+  /** Whether the file names the model, or anybody was granted it. */
+  readonly known: boolean;
+  readonly did_you_mean: string | null;
   readonly user: { readonly id: string; readonly email: string | null; readonly role: string };
   readonly model: string;
   readonly grant: { readonly organization: string; readonly pattern: string } | null;
@@ -61,18 +68,22 @@ export async function explain(options: ExplainOptions, terminal: Terminal): Prom
     throw new CommandFailure(`${quoted(options.model)} cannot be the id of a model.`, EXIT.misused);
   const enrolling = enrollingOf(config.organization);
   const found = await explainModel(operation, options.user, model, { ...config.policy, enrolling });
-  const explanation = toExplanation(found, model, config);
-  terminal.write(options.json === true ? asJson(explanation) : describe(explanation, found));
+  const explanation = toExplanation(found, model, config, givenOf(terminal));
+  if (options.json === true) terminal.write(asJson(explanation));
+  else tell(terminal, describe(found, explanation));
   return options.exitCode === true && explanation.decision === 'deny' ? EXIT.failed : EXIT.done;
 }
 
-function toExplanation(found: ModelExplanation, model: string, { policy }: StoreConfig): Explanation {
+function toExplanation(found: ModelExplanation, model: string, { policy }: StoreConfig, given: Given): Explanation {
   const { decision, person, user, standings } = found;
   return {
     decision: decision.effect,
     reason: decision.reason,
     meaning: MEANINGS[decision.reason],
-    advice: found.advice,
+    advice: inPlace(found.advice, given),
+    commands: commandsIn(found.advice, given),
+    known: found.isKnown,
+    did_you_mean: found.meant ?? null,
     user: { id: user.id, email: person.email, role: user.role },
     model,
     grant: decision.effect === 'permit' ? (decision.grant ?? null) : null,
@@ -88,6 +99,10 @@ function toExplanation(found: ModelExplanation, model: string, { policy }: Store
   };
 }
 
+/** `u-1 <alice@example.com>, role user` */
+export const describeUser = ({ id, email, role }: Explanation['user']): string =>
+  `${id}${email === null ? '' : ` <${email}>`}, role ${role}`;
+
 /** For `--json`. */
 export const toPolicySettings = ({ mode, bypass, adminAccess }: StoreConfig['policy']): PolicySettings => ({
   mode,
@@ -101,7 +116,8 @@ export function unenforced({ bypass, mode }: StoreConfig['policy'], effect: Deci
   return mode === 'report' && effect === 'deny' ? 'MODELGATE_MODE=report: denials are only logged' : null;
 }
 
-const MEANINGS: Record<PermitReason | DenyReason, string> = {
+/** What each reason says, in words that follow it. */
+export const MEANINGS: Record<PermitReason | DenyReason, string> = {
   grant: 'an organization of the user grants exactly this model',
   prefix_grant: 'an organization of the user grants every model with this beginning',
   preset_base: 'a preset whose base model is granted',
@@ -123,18 +139,16 @@ const MEANINGS: Record<PermitReason | DenyReason, string> = {
   saved_reference: 'what was to be saved names a model that is not granted',
 };
 
-function describe(explanation: Explanation, { standings }: ModelExplanation): string {
-  const { decision, reason, meaning, advice, user, model, grant, chain, organizations } = explanation;
+function describe({ standings, advice }: ModelExplanation, explanation: Explanation): string {
+  const { decision, reason, meaning, user, model, grant, chain } = explanation;
   const rows: (readonly [string, Cell])[] = [
     ['decision', `${decision} (${reason}): ${meaning}`],
-    ['user', `${user.id}${user.email === null ? '' : ` <${user.email}>`}, role ${user.role}`],
+    ['user', describeUser(user)],
     ['model', model],
   ];
   if (grant !== null) rows.push(['grant', `${grant.pattern} of ${grant.organization}`]);
   if (chain.length > 1) rows.push(['chain', chain.join(' > ')]);
-  const list = organizations.map(({ id, grants }) => `${id} (${counted(grants, 'grant')})`);
-  rows.push(['organizations', list.length === 0 ? 'none that count' : list.join(', ')]);
-  for (const standing of standings) rows.push(['membership', describeStanding(standing)]);
+  rows.push(...standingRows(standings));
   if (explanation.not_enforced !== null) rows.push(['not enforced', explanation.not_enforced]);
   return `${asRows(rows)}\n${printable(advice, false)}\n`;
 }

@@ -8,11 +8,11 @@ import { counted } from '../output.ts';
 export interface MembershipJson {
   readonly organization: string;
   readonly role: string | null;
-  readonly is_active: boolean;
+  readonly active: boolean;
   readonly counts: boolean;
   /** In words, or null where it counts. */
   readonly why_not: string | null;
-  readonly models: readonly { readonly id: string; readonly is_active: boolean }[];
+  readonly grants: readonly { readonly pattern: string; readonly active: boolean }[];
 }
 
 /** For `--json`: rows that are there. */
@@ -22,10 +22,10 @@ export const toMembershipsJson = (standings: readonly Standing[]): readonly Memb
 const toMembershipJson = (standing: Standing): MembershipJson => ({
   organization: standing.organization,
   role: standing.role,
-  is_active: standing.isActive,
+  active: standing.isActive,
   counts: counts(standing),
   why_not: counts(standing) ? null : whyNot(standing),
-  models: standing.grants.map(({ pattern, isActive }) => ({ id: pattern, is_active: isActive })),
+  grants: standing.grants.map(({ pattern, isActive }) => ({ pattern, active: isActive })),
 });
 
 const WHY_NOT = {
@@ -35,14 +35,22 @@ const WHY_NOT = {
 
 const whyNot = ({ obstacles }: Standing): string => obstacles.map((obstacle) => WHY_NOT[obstacle]).join(', ');
 
-/** `acme: counts; 2 models on, 1 off` */
-export function describeStanding(standing: Standing): string {
-  const on = standing.grants.filter(({ isActive }) => isActive).length;
-  const off = standing.grants.length - on;
-  const models = `${counted(on, 'model')} on${off > 0 ? `, ${off.toLocaleString('en')} off` : ''}`;
-  const isMade = standing.atFirstRequest === true ? 'is made at the first request (MODELGATE_AUTO_ENROLL), and ' : '';
-  const does = counts(standing) ? 'counts' : `does not count, ${whyNot(standing)}`;
-  return `${standing.organization}: ${isMade}${does}; ${models}`;
+/** A row each, those that give something first: `member of  acme — 2 models on, 1 off`. */
+export function standingRows(standings: readonly Standing[]): readonly (readonly [name: string, value: string])[] {
+  if (standings.length === 0) return [['member of', 'no organization']];
+  return [
+    ...standings.filter(counts).map((standing) => ['member of', describeGrants(standing)] as const),
+    ...standings
+      .filter((standing) => !counts(standing))
+      .map((standing) => ['not counted', `${standing.organization} — ${whyNot(standing)}`] as const),
+  ];
+}
+
+function describeGrants({ organization, grants, atFirstRequest }: Standing): string {
+  const on = grants.filter(({ isActive }) => isActive).length;
+  const off = grants.length - on;
+  const made = atFirstRequest === true ? ' (from the first request on, MODELGATE_AUTO_ENROLL)' : '';
+  return `${organization}${made} — ${counted(on, 'model')} on${off > 0 ? `, ${off.toLocaleString('en')} off` : ''}`;
 }
 
 /** Of a user without any membership, for `--json`; null for others, and where the gate enrols nobody. */

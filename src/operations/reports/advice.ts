@@ -1,7 +1,7 @@
 /** One sentence on a decision: why it is so, and what would change it. */
 import type { UserPrincipal } from '../../identity/principal.ts';
 import { toOrganizationId } from '../../identity/principal.ts';
-import type { Decision } from '../../policy/decision.ts';
+import type { Decision, Permit } from '../../policy/decision.ts';
 import { compileGrants, coveringGrant } from '../../policy/grant.ts';
 import type { ModelId } from '../../policy/model-id.ts';
 import { quoted } from '../quoted.ts';
@@ -15,6 +15,11 @@ export interface Case {
   readonly decision: Decision;
   readonly standings: readonly Standing[];
   readonly enrolment: Enrolment | undefined;
+  /** The file names the model, or somebody was granted it. */
+  readonly isKnown: boolean;
+  /** Of a model that is not known: one with nearly the same id, and what gives it to this user. */
+  readonly meant: string | undefined;
+  readonly through: Permit['grant'];
 }
 
 /** @returns one sentence with a command where one helps */
@@ -23,6 +28,7 @@ export function advise(subject: Case): string {
   if (decision.effect === 'permit') return whyPermitted(decision);
   const nothing = whyNothing(user, standings, enrolment);
   if (nothing !== undefined) return nothing;
+  if (!subject.isKnown && decision.reason === 'not_granted') return whyUnknown(subject);
   const last = decision.chain.at(-1) ?? model;
   if (decision.reason === 'preset_parameter_not_granted') return whyStray(subject, last);
   return decision.reason === 'preset_base_not_granted' ? whyBase(subject, last) : whyNotGranted(subject);
@@ -36,6 +42,16 @@ function whyPermitted({ reason, grant, chain }: Decision & { effect: 'permit' })
     return `${organization} grants ${quoted(chain.at(-1) ?? grant.pattern)}, which this preset is built on. ${switchOff}`;
   }
   return `${organization} grants ${quoted(grant.pattern)}. ${switchOff}`;
+}
+
+/** A typing error must not be advised as a grant; and what a provider has the file need not name. */
+function whyUnknown({ model, standings, meant, through }: Case): string {
+  const unknown = `No model ${quoted(model)} is known to the backend's database or granted to anybody.`;
+  const gives = through === undefined ? '' : ` ${quoted(through.organization)} grants it.`;
+  const exactly = meant?.toLowerCase() === model.toLowerCase() ? ' Ids are compared exactly.' : '';
+  if (meant !== undefined) return `${unknown} Did you mean ${quoted(meant)}?${exactly}${gives}`;
+  const organization = standings.find(counts)?.organization ?? 'ORGANIZATION';
+  return `${unknown} If the backend's own list has this very id: \`${modelAllow(model, organization)}\``;
 }
 
 /** The nearest thing to a grant that there is: one that is switched off, elsewhere, or spelt with other capitals. */

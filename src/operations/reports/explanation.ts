@@ -3,16 +3,19 @@ import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { getuid } from 'node:process';
 import type { UserPrincipal } from '../../identity/principal.ts';
-import { toUserId } from '../../identity/principal.ts';
+import { toOrganizationId, toUserId } from '../../identity/principal.ts';
 import type { DecideOptions } from '../../policy/decide.ts';
 import { decide } from '../../policy/decide.ts';
-import type { Decision } from '../../policy/decision.ts';
+import type { Decision, Permit } from '../../policy/decision.ts';
+import { compileGrants, coveringGrant, parsePattern } from '../../policy/grant.ts';
 import type { ModelId } from '../../policy/model-id.ts';
+import { parseModelId } from '../../policy/model-id.ts';
 import type { Connection } from '../../store/database.ts';
 import { inspect } from '../../store/inspection.ts';
 import type { Schema } from '../../store/schema-reader.ts';
 import type { Operation } from '../backend-file.ts';
 import { reading } from '../backend-file.ts';
+import { closestModel, createUseFinder, readKnownModels } from '../organizations/known-models.ts';
 import type { Person } from '../people.ts';
 import { createPersonFinder } from '../people.ts';
 import { advise } from './advice.ts';
@@ -37,6 +40,10 @@ export interface ExplainOptions extends DecideOptions {
 
 export interface ModelExplanation extends UserStanding {
   readonly decision: Decision;
+  /** The file names the model, or somebody was granted it; most models of providers it does not name. */
+  readonly isKnown: boolean;
+  /** Of a model that is not known: one that is, with nearly the same id. */
+  readonly meant: string | undefined;
   /** One sentence: why, and what to do. */
   readonly advice: string;
 }
@@ -51,21 +58,67 @@ export function explainModel(
   return reading(operation, 'organizations', (connection, schema) => {
     const { view, ...standing } = readStanding({ connection, schema, path: operation.path }, named, options);
     const decision = decide(view, standing.user, model, options);
-    return { ...standing, decision, advice: advise({ ...standing, model, decision }) };
+    const { isKnown, meant } = decision.effect === 'permit' ? KNOWN : look({ connection, schema }, model);
+    const other = meant === undefined ? undefined : decide(view, standing.user, meant, options);
+    const through = other?.effect === 'permit' ? other.grant : undefined;
+    const advice = advise({ ...standing, isKnown, meant, through, model, decision });
+    return { ...standing, isKnown, meant, decision, advice };
   });
 }
 
 export interface UserExplanation extends UserStanding {
   /** One sentence: why the user sees no models, or these. */
   readonly advice: string;
+  /** What of the models that the file names, or that were granted by their ids, the user may use: by id. */
+  readonly usable: readonly Permit[];
+  /** Grants that give the user whatever the backend has of their beginning. */
+  readonly prefixes: readonly { readonly organization: string; readonly pattern: string }[];
 }
 
 /** @throws OperationFailure as `explainModel` */
 export function explainUser(operation: Operation, named: string, options: ExplainOptions): Promise<UserExplanation> {
   return reading(operation, 'organizations', (connection, schema) => {
-    const { view: _view, ...standing } = readStanding({ connection, schema, path: operation.path }, named, options);
-    return { ...standing, advice: whySeen(standing, options) };
+    const { view, ...standing } = readStanding({ connection, schema, path: operation.path }, named, options);
+    const own = standing.standings
+      .filter(counts)
+      .flatMap(({ organization, grants }) =>
+        grants.filter(({ isActive }) => isActive).map(({ pattern }) => ({ organization, pattern })),
+      );
+    const ids = new Set([...readKnownModels(connection, schema), ...grantedToAnybody(connection)]);
+    const usable = [...ids].flatMap((id) => {
+      const model = parsePattern(id)?.kind === 'exact' ? parseModelId(id) : undefined;
+      const decision = model === undefined ? undefined : decide(view, standing.user, model, options);
+      return decision?.effect === 'permit' ? [decision] : [];
+    });
+    const mayUse = whyNothing(standing.user, standing.standings, standing.enrolment) === undefined;
+    return {
+      ...standing,
+      advice: whySeen(standing, options),
+      usable: usable.toSorted((left, right) => (left.model < right.model ? -1 : 1)),
+      prefixes: mayUse ? own.filter(({ pattern }) => pattern.endsWith('*')) : [],
+    };
   });
+}
+
+/** Patterns of every organization, switched off or not. */
+const grantedToAnybody = (connection: Connection): readonly string[] =>
+  connection
+    .prepare<[], string>("SELECT DISTINCT model_id FROM organization_models WHERE typeof(model_id) = 'text'")
+    .pluck()
+    .all();
+
+const KNOWN = { isKnown: true, meant: undefined } as const;
+
+/** Whether anything in the file names the model, and what else may be meant. */
+function look({ connection, schema }: Pick<Opened, 'connection' | 'schema'>, model: ModelId) {
+  const known = readKnownModels(connection, schema);
+  const granted = grantedToAnybody(connection);
+  const isKnown =
+    known.has(model) ||
+    coveringGrant(compileGrants(toOrganizationId(''), granted), model) !== undefined ||
+    createUseFinder(connection, schema)(model);
+  const meant = isKnown ? undefined : closestModel(model, [...granted, ...known]);
+  return { isKnown, meant: parseModelId(meant) };
 }
 
 interface Opened {

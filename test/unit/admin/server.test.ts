@@ -2,6 +2,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ReadinessParts } from '../../../src/admin/readiness.ts';
 import { createReadiness } from '../../../src/admin/readiness.ts';
 import { createAdminApp, createAdminServer } from '../../../src/admin/server.ts';
+import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 
 const parts: ReadinessParts = {
   version: '1.2.3',
@@ -15,12 +16,24 @@ const parts: ReadinessParts = {
 
 const adminParts = (more: Partial<ReadinessParts>, errors: Error[]) => ({
   readiness: createReadiness({ ...parts, ...more }),
+  decisions: createRecentDecisions({ redact: (text) => text }),
   metrics: { exposition: () => Promise.resolve({ contentType: 'text/plain; version=0.0.4', text: 'x 1\n' }) },
   reportError: (error: Error) => errors.push(error),
 });
 
 const appOf = (more: Partial<ReadinessParts> = {}, errors: Error[] = []): ReturnType<typeof createAdminApp> =>
   createAdminApp(adminParts(more, errors));
+
+describe('a decision', () => {
+  test('that is not kept is a 404 that says since when they are, and no id is a 400', async () => {
+    const gone = await appOf().request('/decisions/d-0123456789');
+    expect(gone.status).toBe(404);
+    expect(await gone.json()).toMatchObject({ why: 'gone', kept: 0, since: expect.stringMatching(/Z$/) as string });
+    const malformed = await appOf().request('/decisions/nonsense');
+    expect(malformed.status).toBe(400);
+    expect(await malformed.json()).toMatchObject({ why: 'malformed' });
+  });
+});
 
 describe('the admin listener', () => {
   test('says that the process is alive, whatever else is not', async () => {

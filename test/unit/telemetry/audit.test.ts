@@ -7,6 +7,8 @@ import type { ModelId } from '../../../src/policy/model-id.ts';
 import type { Scope } from '../../../src/scope.ts';
 import type { Audit } from '../../../src/telemetry/audit.ts';
 import { createAudit } from '../../../src/telemetry/audit.ts';
+import type { RecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
+import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { sampleScope } from '../../support/sample-scope.ts';
 
 const model = (id: string): ModelId => parseModelId(id) ?? expect.fail(id);
@@ -25,6 +27,7 @@ interface Collected {
   readonly explained: object[];
   readonly decided: unknown[][];
   readonly listed: unknown[][];
+  readonly decisions: RecentDecisions;
 }
 
 function collect(mode: 'enforce' | 'report' = 'enforce'): Collected {
@@ -32,8 +35,10 @@ function collect(mode: 'enforce' | 'report' = 'enforce'): Collected {
   const explained: object[] = [];
   const decided: unknown[][] = [];
   const listed: unknown[][] = [];
+  const decisions = createRecentDecisions({ redact: (text) => text });
   const audit = createAudit({
     mode,
+    decisions,
     log: {
       record: (level, fields, message) => lines.push({ level, ...fields, message }),
       explain: (fields, message) => explained.push({ ...fields, message }),
@@ -46,7 +51,7 @@ function collect(mode: 'enforce' | 'report' = 'enforce'): Collected {
     },
     organizationsOf: ({ id }) => (id === 'u1' ? ['acme', 'globex'] : []),
   });
-  return { audit, lines, explained, decided, listed };
+  return { audit, lines, explained, decided, listed, decisions };
 }
 
 function scopeOf(user: string): Scope {

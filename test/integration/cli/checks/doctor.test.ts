@@ -145,9 +145,7 @@ describe('doctor --user', () => {
       ORGANIZATION_NAME: 'Acme',
     };
     const { stdout } = await doctor(['--quick', '--user', 'new'], environment);
-    expect(stdout).toContain(
-      'membership  acme: is made at the first request (MODELGATE_AUTO_ENROLL), and counts; 2 models on\n',
-    );
+    expect(stdout).toContain('member of  acme (from the first request on, MODELGATE_AUTO_ENROLL) — 2 models on\n');
     expect(stdout).toContain('The user sees those models of the backend that the 2 active grants cover');
     const { user } = await report(['--quick', '--user', 'new'], environment);
     expect(user).toMatchObject({ memberships: [], enrolment: { organization: 'acme', obstacle: null } });
@@ -162,11 +160,11 @@ describe('doctor --user', () => {
     expect(stdout.slice(stdout.indexOf('\nuser '))).toBe(
       [
         '',
-        'user        alice <alice@example.org>, role user',
-        'membership  acme: counts; 2 models on',
-        '  model     gpt-4o',
-        '  model     mistral/*',
-        'membership  globex: does not count, the membership is switched off; 0 models on',
+        'user         alice <alice@example.org>, role user',
+        'member of    acme — 2 models on',
+        '  model      gpt-4o',
+        '  model      mistral/*',
+        'not counted  globex — the membership is switched off',
         '',
         'The user sees those models of the backend that the 2 active grants cover, and presets built on them; what the backend itself does not offer the user stays hidden.',
         '',
@@ -186,9 +184,9 @@ describe('doctor --user', () => {
           organization: 'acme',
           counts: true,
           why_not: null,
-          models: [{ id: 'gpt-4o', is_active: true }, { id: 'mistral/*' }],
+          grants: [{ pattern: 'gpt-4o', active: true }, { pattern: 'mistral/*' }],
         },
-        { organization: 'globex', counts: false, why_not: 'the membership is switched off', models: [] },
+        { organization: 'globex', counts: false, why_not: 'the membership is switched off', grants: [] },
       ],
       settings: { mode: 'enforce', bypass: 'ENABLE_MODEL_FILTER', admin_access: 'organization' },
       not_enforced: 'ENABLE_MODEL_FILTER switches the gate off: everything is permitted',

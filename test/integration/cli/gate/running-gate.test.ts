@@ -16,8 +16,11 @@ interface Running extends AsyncDisposable {
   list(user: string): Promise<string[]>;
   /** Status of a request that uses the model. */
   use(user: string, model: string): Promise<number>;
-  /** Runs a command in a process of its own; fails where it fails. */
-  command(...words: string[]): Promise<void>;
+  /** Runs a command in a process of its own; fails where it fails. @returns what it printed */
+  command(...words: string[]): Promise<string>;
+  /** The id in the refusal of a model. */
+  refused(user: string, model: string): Promise<string>;
+  readonly adminUrl: string;
 }
 
 async function start(era: Era): Promise<Running> {
@@ -60,7 +63,13 @@ async function start(era: Era): Promise<Running> {
     async command(...words) {
       const ended = await runModelgate(words, { DATABASE_URL: url });
       expect(ended).toMatchObject({ code: 0 });
+      return ended.stdout;
     },
+    async refused(user, model) {
+      const answer = await ask(user, '/api/chat/completions', { model, messages: [] });
+      return /decision (d-\w+)/.exec(await answer.text())?.[1] ?? '';
+    },
+    adminUrl: gate.adminUrl,
     async [Symbol.asyncDispose]() {
       await gate[Symbol.asyncDispose]();
       await backend.close();
@@ -121,6 +130,38 @@ describe('a gate on a file of 0.12.4, with WAL', () => {
     expect(await use('late', 'acme/one')).toBe(403);
     await command('migrate', '--org', 'initech', '--name', 'Initech');
     expect([await use('late', 'acme/one'), await list('late')]).toEqual([200, ['F', 'acme/one']]);
+  });
+
+  test('explains a decision by the id that the user was told', async () => {
+    const { refused, command, adminUrl, database } = running;
+    const id = await refused('ann', 'secret-model');
+    const printed = await command('explain', id, '--admin-url', adminUrl);
+    expect(printed).toMatch(/^decision +deny \(not_granted\): no organization of the user grants this model\n/);
+    expect(printed).toMatch(/^user +ann <ann@example\.org>, role user$/m);
+    expect(printed).toMatch(/^organizations +acme/m);
+    expect(printed).toMatch(/^request +POST \/api\/chat\/completions 403$/m);
+    expect(printed).toMatch(/^Now: deny\. /m);
+    await command('model', 'allow', 'secret-model', '--org', 'acme');
+    const told = JSON.parse(await command('explain', id, '--admin-url', adminUrl, '--json')) as object;
+    expect(told).toMatchObject({
+      id,
+      decision: 'deny',
+      reason: 'not_granted',
+      enforced: true,
+      user: { id: 'ann', email: 'ann@example.org', role: 'user' },
+      model: 'secret-model',
+      status: 403,
+      gate: adminUrl,
+      now: { decision: 'permit', reason: 'grant' },
+    });
+    // the record of the gate itself names no address and no person
+    const record = await (await fetch(`${adminUrl}/decisions/${id}`)).text();
+    expect(record).not.toContain('ann@example.org');
+    const gone = await runModelgate(['explain', 'd-0123456789', '--admin-url', adminUrl, '--database', database.path]);
+    expect(gone).toMatchObject({ code: 1, stdout: '' });
+    expect(gone.stderr).toContain(`The gate at ${adminUrl} does not keep "d-0123456789" any more, or never made it`);
+    expect(gone.stderr).toMatch(/it has the last \d+ decisions since 20\d\d-/);
+    expect(await runModelgate(['explain', 'gpt-4o', '--admin-url', adminUrl])).toMatchObject({ code: 2, stdout: '' });
   });
 
   test('keeps `restore` from its file, and is named', async () => {

@@ -2,6 +2,7 @@ import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Explanation } from '../../../../src/cli/reports/explain.ts';
+import type { UserAccess } from '../../../../src/cli/reports/explain-user.ts';
 import type { TestDatabase } from '../../../support/database.ts';
 import { createDatabase } from '../../../support/database.ts';
 import { askCommand, runCommand } from '../../../support/command.ts';
@@ -43,14 +44,14 @@ describe('explain', () => {
     expect(code).toBe(0);
     expect(stdout).toBe(
       [
-        'decision       permit (grant): an organization of the user grants exactly this model',
-        'user           alice <Alice@Example.org>, role user',
-        'model          gpt-4o',
-        'grant          gpt-4o of acme',
-        'organizations  acme (2 grants)',
-        'membership     acme: counts; 2 models on',
+        'decision   permit (grant): an organization of the user grants exactly this model',
+        'user       alice <Alice@Example.org>, role user',
+        'model      gpt-4o',
+        'grant      gpt-4o of acme',
+        'member of  acme — 2 models on',
         '',
-        '"acme" grants "gpt-4o". To end that: `modelgate model deny gpt-4o --org acme`.',
+        '"acme" grants "gpt-4o". To end that:',
+        `  modelgate model deny gpt-4o --org acme --database ${database.path}`,
         '',
       ].join('\n'),
     );
@@ -67,7 +68,7 @@ describe('explain', () => {
   test('finds a user by e-mail address in any case, and shows the chain of a preset', async () => {
     const { stdout } = await explain('ALICE@example.ORG', 'helper');
     expect(stdout).toContain('permit (preset_base)');
-    expect(stdout).toContain('chain          helper > gpt-4o');
+    expect(stdout).toContain('chain      helper > gpt-4o');
   });
 
   test.each([
@@ -95,12 +96,12 @@ describe('explain', () => {
       {
         organization: 'acme',
         role: 'member',
-        is_active: false,
+        active: false,
         counts: false,
         why_not: 'the membership is switched off',
-        models: [
-          { id: 'gpt-4o', is_active: true },
-          { id: 'mistral/*', is_active: true },
+        grants: [
+          { pattern: 'gpt-4o', active: true },
+          { pattern: 'mistral/*', active: true },
         ],
       },
     ]);
@@ -123,7 +124,7 @@ describe('explain', () => {
     const { stdout } = await runCommand([...explained, '--json']);
     expect(JSON.parse(stdout)).toMatchObject({
       user: { id: value },
-      memberships: [{ organization: value, models: [{ id: value }] }],
+      memberships: [{ organization: value, grants: [{ pattern: value }] }],
     });
   });
 
@@ -191,9 +192,7 @@ describe('explain', () => {
       const { path } = made;
       const words = ['explain', '--user', 'new', '--model', 'gpt-4o', '--database', path];
       const { stdout } = await runCommand(words, { environment: ENROL });
-      expect(stdout).toContain(
-        'membership     acme: is made at the first request (MODELGATE_AUTO_ENROLL), and counts; 1 model on\n',
-      );
+      expect(stdout).toContain('member of  acme (from the first request on, MODELGATE_AUTO_ENROLL) — 1 model on\n');
       expect(await about(made, 'new', 'gpt-4o', ENROL)).toMatchObject({
         decision: 'permit',
         grant: { organization: 'acme', pattern: 'gpt-4o' },
@@ -219,7 +218,7 @@ describe('explain', () => {
         reason: 'no_organization',
         enrolment: { organization: 'acme', obstacle: expect.stringContaining('may not write to') as string },
         advice: expect.stringMatching(
-          /^The gate cannot enrol the user in "acme", because user \d+ may not write to .*modelgate member add new --org acme`\.$/,
+          /^The gate cannot enrol the user in "acme", because user \d+ may not write to .*main\.ts member add new --org acme --database \S+`\.$/,
         ) as string,
       });
     });
@@ -251,6 +250,90 @@ describe('explain', () => {
     expect(readFileSync(bare.path).equals(before)).toBe(true);
     expect(readdirSync(bare.directory)).toEqual(['webui.db']);
     expect(code === 0 ? stdout : stderr).toMatch(/no_organization|organization_members/);
+  });
+});
+
+describe('explain of a model that nothing names', () => {
+  test('asks what was meant, and advises no grant', async () => {
+    const { stdout } = await explain('alice', 'gtp-4o');
+    expect(stdout).toContain(
+      'No model "gtp-4o" is known to the backend\'s database or granted to anybody. Did you mean "gpt-4o"? "acme" grants it.\n',
+    );
+    expect(stdout).not.toContain('model allow');
+    expect(await explained('alice', 'gtp-4o')).toMatchObject({ known: false, did_you_mean: 'gpt-4o', commands: [] });
+    expect(await explained('alice', 'claude')).toMatchObject({ reason: 'not_granted', known: false });
+    expect(await explained('alice', 'stray')).toMatchObject({ known: true, did_you_mean: null });
+  });
+});
+
+describe('explain of a user alone', () => {
+  const access = (user: string, environment: Record<string, string> = {}) =>
+    askCommand<UserAccess>(['explain', '--user', user, '--database', database.path], { environment });
+
+  test('says what the user may use, and what gives it', async () => {
+    const words = ['explain', '--user', 'alice@example.org', '--database', database.path];
+    const { code, stdout } = await runCommand(words);
+    expect(code).toBe(0);
+    expect(stdout).toBe(
+      [
+        'user       alice <Alice@Example.org>, role user',
+        'member of  acme — 2 models on',
+        '',
+        'MAY USE    BECAUSE',
+        'gpt-4o     acme grants it',
+        'helper     a preset on gpt-4o, which acme grants',
+        'mistral/*  acme grants every model of this beginning',
+        '',
+        'The user sees those models of the backend that the 2 active grants cover, and presets built on them; what the backend itself does not offer the user stays hidden.',
+        '',
+      ].join('\n'),
+    );
+    expect(await access('alice')).toMatchObject({
+      user: { id: 'alice', email: 'Alice@Example.org', role: 'user' },
+      models: [
+        { model: 'gpt-4o', reason: 'grant', grant: { organization: 'acme', pattern: 'gpt-4o' }, chain: ['gpt-4o'] },
+        { model: 'helper', reason: 'preset_base', chain: ['helper', 'gpt-4o'] },
+      ],
+      prefix_grants: [{ organization: 'acme', pattern: 'mistral/*' }],
+    });
+  });
+
+  test('says why it is nothing, with the command that helps', async () => {
+    expect(await access('bob')).toMatchObject({
+      models: [],
+      prefix_grants: [],
+      commands: [`modelgate member add bob --org acme --database ${database.path}`],
+    });
+  });
+
+  test('of an admin who may use everything names all that the file knows', async () => {
+    const { models } = await access('root', { MODELGATE_ADMIN_ACCESS: 'all' });
+    expect(models).toMatchObject([
+      { model: 'gpt-4o', reason: 'admin_access', grant: null },
+      { model: 'helper' },
+      { model: 'stray' },
+    ]);
+  });
+});
+
+describe('explain ends with code 2', () => {
+  test.each([
+    [[], /Explain what\? Name a decision id, or a user/],
+    [['--model', 'gpt-4o'], /Name a decision id, or a user with --user/],
+    [['d-0123456789', '--user', 'alice'], /A decision id, or --user: not both/],
+    [['--user', 'alice', '--admin-url', 'http://127.0.0.1:1'], /--admin-url means nothing without a decision id/],
+  ])('for %j', async (words, said) => {
+    const { code, stdout, stderr } = await runCommand(['explain', ...words]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(said);
+  });
+
+  test('and 1 where no gate answers, with where it was looked for', async () => {
+    const environment = { MODELGATE_ADMIN_HOST: '0.0.0.0', MODELGATE_ADMIN_PORT: '1' };
+    const { code, stderr } = await runCommand(['explain', 'd-0123456789'], { environment });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^modelgate: No gate answers operators at http:\/\/127\.0\.0\.1:1 \(/);
+    expect(stderr).toContain('--admin-url');
   });
 });
 

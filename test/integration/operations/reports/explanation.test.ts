@@ -53,9 +53,13 @@ describe('one sentence on a model', () => {
     [
       'alice',
       'GPT-4o',
-      '"acme" grants "gpt-4o", and ids are compared exactly: use that spelling, or run `modelgate model allow GPT-4o --org acme`.',
+      'No model "GPT-4o" is known to the backend\'s database or granted to anybody. Did you mean "gpt-4o"? Ids are compared exactly. "acme" grants it.',
     ],
-    ['alice', 'none', '"acme" does not grant "none": run `modelgate model allow none --org acme`.'],
+    [
+      'alice',
+      'none',
+      'No model "none" is known to the backend\'s database or granted to anybody. If the backend\'s own list has this very id: `modelgate model allow none --org acme`',
+    ],
     [
       'alice',
       'on-claude',
