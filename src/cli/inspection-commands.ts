@@ -86,7 +86,7 @@ function addReport({ program, terminal, exitWith }: CommandLine): void {
     .addHelpText(
       'after',
       `
-The rows of the deployment guide's view, whether it is there or not: for each user and organization, with an active membership, the number and names of the models that the organization has switched on. As in the guide's view only models with a row in the backend's model table are counted: prefix grants (openai/*) and models that nobody has edited in the backend have none. How many grants that leaves out is said at the end. Neither does the view look at the backend's role of a user, or at client_organizations: does_not_count, the last column, says where the gate gives a row nothing. \`modelgate model list\` shows every grant, \`modelgate explain\` what one user may do.`,
+The rows of the deployment guide's view, whether it is there or not: for each user and organization, with an active membership, the number and names of the models that the organization has switched on. As in the guide's view only models with a row in the backend's model table are counted: prefix grants (openai/*) and models that nobody has edited in the backend have none. How many grants that leaves out is said at the end. Neither does the view look at the backend's role of a user, or at client_organizations: does_not_count, the last column, says where the gate gives a row nothing. Table and CSV have the titles of the view; JSON has the names that the other commands use, too. \`modelgate model list\` shows every grant, \`modelgate explain\` what one user may do.`,
     );
   onDatabase(
     command,
@@ -113,7 +113,7 @@ function addAudit({ program, terminal, exitWith }: CommandLine): void {
     .addHelpText(
       'after',
       `
-The rows of the deployment guide's audit_access.sh. As there, model_count has grants that are switched off in it, and an admin is listed for each membership, switched off or not, and user_count has users who are pending, banned or deleted; active_model_count, counting_user_count and is_member say what counts. Admins in no organization, whom the guide's statement leaves out, are a third table.`,
+The rows of the deployment guide's audit_access.sh. As there, model_count has grants that are switched off in it, and an admin is listed for each membership, switched off or not, and user_count has users who are pending, banned or deleted; active_model_count, counting_user_count and is_member say what counts; JSON has the names that the other commands use, too. Admins in no organization, whom the guide's statement leaves out, are a third table.`,
     );
   onDatabase(
     command,

@@ -207,7 +207,7 @@ describe.each(RELEASES)('the commands beside Open WebUI %s', (version) => {
   });
 
   it('report what the database says', async () => {
-    const { rows } = await ask<{ rows: { user_email: string; model_names: string[] }[] }>('report');
+    const { rows } = await ask<{ rows: { email: string; model_names: string[] }[] }>('report');
     // of the models, only presets and those that somebody has edited have a row
     expect(rows).toEqual([]);
     await ask('model', 'allow', 'helper', '--org', 'acme');
@@ -215,10 +215,10 @@ describe.each(RELEASES)('the commands beside Open WebUI %s', (version) => {
     expect(stdout.split('\r\n')[1]).toBe('ann@acme.example,Ann,acme,1,Preset helper,');
     expect(stderr).toMatch(/it leaves out \d+ grants of models without a row there/);
     const { organizations, admins_outside: outside } = await ask<{
-      organizations: { organization_id: string }[];
+      organizations: { organization: string }[];
       admins_outside: { email: string }[];
     }>('audit');
-    expect(organizations.map(({ organization_id: id }) => id)).toEqual(['acme']);
+    expect(organizations.map(({ organization }) => organization)).toEqual(['acme']);
     expect(outside.map(({ email }) => email)).toEqual(['ada@example.com']);
   });
 

@@ -148,8 +148,8 @@ class Asked {
       readonly not_counted: { readonly not_enrolled: number };
     };
     for (const user of this.#world.users) {
-      const own = rows.filter((row) => row['user_email'] === emailOf(user));
-      const found = own.map((row) => [row['organization_id'], row['accessible_models'], row['counts']]);
+      const own = rows.filter((row) => row['email'] === emailOf(user));
+      const found = own.map((row) => [row['organization'], row['model_count'], row['counts']]);
       const expected = this.#rules
         .reported(user.id)
         .map(({ organization, models, counts: does }) => [organization, models.length, does]);

@@ -12,6 +12,7 @@ import { nearest } from '../../nearest.ts';
 import { quoted } from '../../operations/quoted.ts';
 import type { OrganizationOptions } from '../chosen-organization.ts';
 import { configureOrganization } from '../chosen-organization.ts';
+import type { Cell } from '../output.ts';
 import { asJson, asTable, counted, printable } from '../output.ts';
 import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
@@ -155,6 +156,7 @@ export async function removeMembers(
 
 export interface MemberListOptions extends OrganizationOptions {
   readonly active?: boolean;
+  readonly ids?: boolean;
 }
 
 /** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
@@ -165,17 +167,30 @@ export async function listMembers(options: MemberListOptions, terminal: Terminal
   terminal.write(
     options.json === true
       ? asJson({ organization: chosen.id, members: members.map(memberToJson) })
-      : asTable(
-          terminal,
-          ['user', 'e-mail', 'name', 'role', 'in organization', 'active', 'joined', 'does not count'],
-          members.map((member) => [
-            ...[member.id, member.email, member.name, member.role, member.organizationRole],
-            ...[member.isActive, toDate(member.joinedAt)],
-            describeObstacles(member.obstacles),
-          ]),
-        ),
+      : asMemberTable(terminal, members, options.ids === true),
   );
   return EXIT.done;
+}
+
+/** What is empty for all is left out. */
+function asMemberTable(terminal: Terminal, members: readonly Member[], withIds: boolean): string {
+  const columns: readonly (readonly [title: string, cell: (member: Member) => Cell])[] = [
+    ...(withIds ? [['id', ({ id }: Member) => id] as const] : []),
+    ['e-mail', ({ email, id }) => email ?? (withIds ? null : id)],
+    ['name', ({ name }) => name],
+    ['role in backend', ({ role }) => role],
+    ['role in org', ({ organizationRole }) => organizationRole],
+    ['since', ({ joinedAt }) => toDate(joinedAt)?.slice(0, 10)],
+    ['state', (member) => (counts(member) ? 'member' : describeObstacles(member.obstacles))],
+  ];
+  const shown = columns.filter(
+    ([, cell]) => members.length === 0 || members.some((member) => (cell(member) ?? '') !== ''),
+  );
+  return asTable(
+    terminal,
+    shown.map(([title]) => title),
+    members.map((member) => shown.map(([, cell]) => cell(member))),
+  );
 }
 
 const memberToJson = (member: Member): unknown => ({

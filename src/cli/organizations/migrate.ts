@@ -114,7 +114,7 @@ function warn(terminal: Terminal, { plan, backup, result }: Outcome, { id }: Org
 function toJson({ plan, dryRun, backup, result }: Outcome, organization: Organization): unknown {
   const { made, users, models, switchedOff } = result ?? plan;
   return {
-    organization: { id: organization.id, name: organization.name, switched_off: switchedOff },
+    organization: { id: organization.id, name: organization.name, active: !switchedOff },
     dry_run: dryRun,
     changed: result !== undefined,
     needed: isNeeded(plan),

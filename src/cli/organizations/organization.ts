@@ -94,7 +94,7 @@ function portraitToJson(portrait: OrganizationPortrait): unknown {
       all: members.length,
     },
     grants: { active: grants.filter((grant) => grant.isActive).length, all: grants.length },
-    models: grants.filter((grant) => grant.isActive).map(({ pattern }) => pattern),
+    models: grants.map(({ pattern, isActive: on }) => ({ pattern, active: on })),
     organization_admins: members
       .filter(({ organizationRole }) => organizationRole === 'admin')
       .map(({ id: user, email, isActive: active }) => ({ id: user, email, active })),

@@ -101,19 +101,19 @@ const TABLES: Readonly<Record<AuditTable, (found: AccessAudit) => Printed>> = {
 
 const toJson = ({ organizations, admins, adminsOutside }: AccessAudit): Readonly<Record<AuditTable, unknown>> => ({
   organizations: organizations.map(({ id, users, models, activeModels, isActive, countingUsers }) => ({
-    organization_id: id,
+    organization: id,
     user_count: users,
     model_count: models,
     active_model_count: activeModels,
-    is_active: isActive,
+    active: isActive,
     counting_user_count: countingUsers,
   })),
   admins: admins.map(({ email, name, organization, isActive, lastActiveAt }) => ({
     email,
     name,
-    organization_id: organization,
+    organization,
     ...seen(lastActiveAt),
-    is_member: isActive,
+    member: isActive,
   })),
   outside: adminsOutside.map(({ email, name, lastActiveAt }) => ({ email, name, ...seen(lastActiveAt) })),
 });

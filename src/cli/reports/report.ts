@@ -82,10 +82,10 @@ async function printJson(terminal: Terminal, { rows, notCounted }: AccessReport)
 }
 
 const toJson = ({ email, name, organization, obstacles }: AccessRow): unknown => ({
-  user_email: email,
-  user_name: name,
-  organization_id: organization.id,
-  accessible_models: organization.accessibleModels,
+  email,
+  name,
+  organization: organization.id,
+  model_count: organization.accessibleModels,
   model_names: organization.modelNames,
   counts: obstacles.length === 0,
   reasons: obstacles,

@@ -12,7 +12,7 @@ export interface MembershipJson {
   readonly counts: boolean;
   /** In words, or null where it counts. */
   readonly why_not: string | null;
-  readonly grants: readonly { readonly pattern: string; readonly active: boolean }[];
+  readonly models: readonly { readonly pattern: string; readonly active: boolean }[];
 }
 
 /** For `--json`: rows that are there. */
@@ -25,7 +25,7 @@ const toMembershipJson = (standing: Standing): MembershipJson => ({
   active: standing.isActive,
   counts: counts(standing),
   why_not: counts(standing) ? null : whyNot(standing),
-  grants: standing.grants.map(({ pattern, isActive }) => ({ pattern, active: isActive })),
+  models: standing.grants.map(({ pattern, isActive }) => ({ pattern, active: isActive })),
 });
 
 const WHY_NOT = {

@@ -221,13 +221,16 @@ describe('member list', () => {
     const { stdout } = await member(database, ['list', ...ORG]);
     expect(stdout).toBe(
       [
-        'USER  E-MAIL           NAME  ROLE     IN ORGANIZATION  ACTIVE  JOINED                DOES NOT COUNT',
-        'ada   ada@Example.org  ADA   user     member           yes     2023-11-14T22:13:20Z',
-        'bob   bob@Example.org  BOB   user     member           no      2023-11-14T22:13:20Z  switched off',
-        'pen   pen@example.org  pen   pending  member           yes     2023-11-14T22:13:20Z  pending in the backend',
-        'gone  -                -     -        member           yes     2023-11-14T22:13:20Z  unknown to the backend',
+        'E-MAIL           NAME  ROLE IN BACKEND  ROLE IN ORG  SINCE       STATE',
+        'ada@Example.org  ADA   user             member       2023-11-14  member',
+        'bob@Example.org  BOB   user             member       2023-11-14  switched off',
+        'pen@example.org  pen   pending          member       2023-11-14  pending in the backend',
+        'gone             -     -                member       2023-11-14  unknown to the backend',
         '',
       ].join('\n'),
+    );
+    expect((await member(database, ['list', '--ids', ...ORG])).stdout).toMatch(
+      /^ID +E-MAIL .*\nada +ada@Example\.org /,
     );
     const { members } = await ask<{ members: { id: string }[] }>(database, 'list', '--active', ...ORG);
     expect(members).toEqual([

@@ -232,7 +232,7 @@ test.each(Object.entries(HOSTILE))(
     expect(await ask(database, ['list'])).toMatchObject({ organizations: [{ id: value, name: value }] });
     expect(await ask(database, ['show', value])).toMatchObject({
       id: value,
-      models: [value],
+      models: [{ pattern: value, active: true }],
       organization_admins: [{ id: value, email: value }],
     });
   },

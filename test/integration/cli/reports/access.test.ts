@@ -56,10 +56,10 @@ describe('the report', () => {
     expect(await askCommand(['report', '--org', 'globex', '--database', database.path])).toEqual({
       rows: [
         {
-          user_email: 'bob@example.org',
-          user_name: 'bob',
-          organization_id: 'globex',
-          accessible_models: 1,
+          email: 'bob@example.org',
+          name: 'bob',
+          organization: 'globex',
+          model_count: 1,
           model_names: ['Llama'],
           counts: true,
           reasons: [],
@@ -92,9 +92,9 @@ describe('the report', () => {
       "modelgate: 2 rows are of users who are pending, banned or without a role in the backend, which the guide's view does not look at: the gate gives them nothing.\n",
     );
     const { rows } = JSON.parse((await run(database, ['report', '--json', '--org', 'globex'])).stdout) as {
-      rows: { user_name: string; counts: boolean; reasons: string[] }[];
+      rows: { name: string; counts: boolean; reasons: string[] }[];
     };
-    expect(rows.map(({ user_name: name, counts, reasons }) => [name, counts, reasons])).toEqual([
+    expect(rows.map(({ name, counts, reasons }) => [name, counts, reasons])).toEqual([
       ['ban', false, ['banned']],
       ['bob', true, []],
       ['pen', false, ['pending']],
@@ -228,19 +228,19 @@ describe('the audit', () => {
     expect(await askCommand(['audit', '--database', database.path])).toEqual({
       organizations: [
         {
-          organization_id: 'acme',
+          organization: 'acme',
           user_count: 2,
           model_count: 3,
           active_model_count: 2,
-          is_active: true,
+          active: true,
           counting_user_count: 2,
         },
         {
-          organization_id: 'globex',
+          organization: 'globex',
           user_count: 1,
           model_count: 1,
           active_model_count: 1,
-          is_active: true,
+          active: true,
           counting_user_count: 1,
         },
       ],
@@ -248,10 +248,10 @@ describe('the audit', () => {
         {
           email: 'ada@example.org',
           name: 'ada',
-          organization_id: 'acme',
+          organization: 'acme',
           last_active_at: '2023-11-14T22:13:20Z',
           last_active_at_seconds: 1_700_000_000,
-          is_member: true,
+          member: true,
         },
       ],
       admins_outside: [

@@ -99,7 +99,7 @@ describe('explain', () => {
         active: false,
         counts: false,
         why_not: 'the membership is switched off',
-        grants: [
+        models: [
           { pattern: 'gpt-4o', active: true },
           { pattern: 'mistral/*', active: true },
         ],
@@ -124,7 +124,7 @@ describe('explain', () => {
     const { stdout } = await runCommand([...explained, '--json']);
     expect(JSON.parse(stdout)).toMatchObject({
       user: { id: value },
-      memberships: [{ organization: value, grants: [{ pattern: value }] }],
+      memberships: [{ organization: value, models: [{ pattern: value }] }],
     });
   });
 
