@@ -91,7 +91,7 @@ The rows of the deployment guide's view, whether it is there or not: for each us
   onDatabase(
     command,
     'modelgate report --csv --database data/webui.db > report.csv',
-    'modelgate report --org mai_client_acme --json | jq ".rows[].user_email"',
+    'modelgate report --org mai_client_acme --json | jq ".rows[].email"',
   ).action(async (options: ReportOptions) => {
     const { report } = await import('./reports/report.ts');
     exitWith(await report(options, terminal));

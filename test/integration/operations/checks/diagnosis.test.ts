@@ -446,6 +446,16 @@ describe('foreign rows', () => {
     expect((await only(database, 'warning foreign rows')).finding).toContain(words);
   });
 
+  test('that match nothing are named in the command that deletes them', async () => {
+    using database = createHealthyDatabase();
+    database.sql.exec(
+      "INSERT INTO organization_models (id, organization_id, model_id) VALUES ('x', 'acme', 'gpt-4o-mini ')",
+    );
+    expect((await only(database, 'warning foreign rows')).remedy).toContain(
+      "`modelgate model deny 'gpt-4o-mini ' --org acme --purge`",
+    );
+  });
+
   test('of models whose ids a grant reads as patterns, and grants that are such ids', async () => {
     using database = createHealthyDatabase();
     for (const id of ['*', 'gpt-*']) database.addModel({ id });
