@@ -1,7 +1,16 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -147,7 +156,7 @@ describe('migrate', () => {
     using database = deployment();
     const folder = join(database.directory, 'missing', 'volume');
     const { code, stderr } = await runCommand(on(database, 'migrate', ...ORG, '--backup-dir', folder));
-    expect(code).toBe(1);
+    expect(code).toBe(2);
     expect(stderr).toMatch(
       /There is no folder .*missing to make .*volume in\. Nothing was changed\. Is the volume mounted\?/,
     );
@@ -216,7 +225,8 @@ describe('backup', () => {
     using database = deployment();
     const [directory, path] = make(database);
     const { code, stdout, stderr } = await runCommand(['backup', directory, '--database', path]);
-    expect({ code, stdout }).toEqual({ code: existsSync(path) ? 1 : 2, stdout: '' });
+    const isMissing = !existsSync(path) || !lstatSync(directory, { throwIfNoEntry: false })?.isDirectory();
+    expect({ code, stdout }).toEqual({ code: isMissing ? 2 : 1, stdout: '' });
     expect(stderr).toMatch(sentence);
     expect(
       stderr
