@@ -1,6 +1,7 @@
 /** What a request names that creates, imports or changes presets. */
 import type { ModelId } from '../policy/model-id.ts';
 import { parseModelId } from '../policy/model-id.ts';
+import { boundNames } from './bounds.ts';
 import { collectReferences, isObject } from './references.ts';
 
 export type PresetForm = 'preset' | 'preset_list' | 'preset_switch';
@@ -25,6 +26,7 @@ export function readPresets(body: unknown, form: PresetForm, queryId: string | u
   const forms = form === 'preset_list' ? (isObject(body) ? body['models'] : undefined) : [body ?? {}];
   if (!Array.isArray(forms)) return undefined;
   const rows: PresetRow[] = [];
+  let names = 0;
   for (const one of forms) {
     if (!isObject(one)) return undefined;
     const ids = [one['id'], queryId].filter((id) => id !== undefined).map(parseModelId);
@@ -35,6 +37,7 @@ export function readPresets(body: unknown, form: PresetForm, queryId: string | u
     const base = one['base_model_id'];
     const hasBase = typeof base === 'string' && base !== '' && !known.some((id) => id === base);
     rows.push({ ids: known, hasBase, named: models });
+    boundNames((names += known.length + models.size));
   }
   return { rows };
 }

@@ -21,7 +21,8 @@ export const selectionOf = (message: string): string => `\u0000models:${message}
 export const parametersOf = (message: string): string => `\u0000params:${message}`;
 const PLACE_OF_MESSAGE = /^\0(?:models|params):/;
 /** @returns the message to which a place belongs, or the place itself */
-export const messageAt = (place: string): string => place.replace(PLACE_OF_MESSAGE, '');
+export const messageAt = (place: string): string =>
+  place.startsWith('\0') ? place.replace(PLACE_OF_MESSAGE, '') : place;
 
 /** Lists and few keys, so that what a thread has read of a long chat costs little to take over. */
 export interface ChatNames {

@@ -52,6 +52,7 @@ http {
   tcp_nopush on;
   default_type application/json;
   client_body_temp_path ${directory}/body;
+  client_max_body_size 0;
   proxy_temp_path ${directory}/proxy;
   fastcgi_temp_path ${directory}/fastcgi;
   uwsgi_temp_path ${directory}/uwsgi;

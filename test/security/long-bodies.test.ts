@@ -54,6 +54,6 @@ describe('a long body', () => {
     const names = Array.from({ length: 20_000 }, (_none, at) => `"acme/${at}"`).join();
     const answer = await post('ann', `{"model":"A","messages":[],"models":[${names}]}`);
     expect(answer.status).toBe(413);
-    expect(await answer.text()).toContain('Found 10,001 or more names of models. Allowed are 10,000.');
+    expect(await answer.text()).toContain('Found 5,001 or more names of models. Allowed are 5,000.');
   });
 });
