@@ -149,11 +149,9 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
       exitWith(await removeMembers(users, options, terminal));
     },
   );
-  const list = inOrganization(
-    group.command('list').description('list the members of an organization, and why some do not count'),
-  )
-    .option('--active', 'only those that count')
-    .option('--ids', 'show the ids of the users, too');
+  const description = 'list the members of an organization, and why some do not count';
+  const list = inOrganization(group.command('list').description(description));
+  list.option('--active', 'only those that count').option('--ids', 'show the ids of the users, too');
   onDatabase(list, 'modelgate member list --org mai_client_acme').action(async (options: MemberListOptions) => {
     const { listMembers } = await import('./organizations/member.ts');
     exitWith(await listMembers(options, terminal));
