@@ -69,7 +69,9 @@ export async function measureBodies(scale: Scale): Promise<Row[]> {
   ];
   for (const [shape, write] of Object.entries(SHAPES)) {
     for (const size of SIZES[scale]) {
-      const body = `${chat.slice(0, -1)},"more":${write(size * MB)}}`;
+      // Made before anything is measured, as bytes: this process measures too
+      const body = Buffer.from(`${chat.slice(0, -1)},"more":${write(size * MB)}}`);
+      await pause(200);
       rows.push(rowOf(shape, size, body.length, idle, await observe(small, () => send({ gate, token, body }))));
     }
   }
@@ -101,7 +103,7 @@ const ms = ({ delays }: Figures, share: number): number => rounded(quantile(dela
 interface Sent {
   readonly gate: PinnedProcess;
   readonly token: string;
-  readonly body: string;
+  readonly body: string | Buffer;
   readonly agent?: Agent;
 }
 
