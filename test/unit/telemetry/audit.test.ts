@@ -68,7 +68,7 @@ describe('recordDecision', () => {
     expect(id).toMatch(/^d-[0-9a-hjkmnp-tv-z]{10}$/);
     expect(scope).toMatchObject({ decision: permit, decisionId: id });
     expect(lines).toEqual([]);
-    expect(decided).toEqual([[permit, 0.01]]);
+    expect(decided).toEqual([[permit, 0.01, []]]);
   });
 
   test('works where the stage before it has already attached the decision', () => {
