@@ -18,6 +18,8 @@ import type { ChatOrder } from './enforcement/chat-order.ts';
 import { createChatOrder } from './enforcement/chat-order.ts';
 import { createSurfaceDecider } from './enforcement/decide-surface.ts';
 import { filterModels } from './enforcement/filter-models.ts';
+import type { ListReading } from './enforcement/list-reading.ts';
+import { createListReading } from './enforcement/list-reading.ts';
 import type { Judge } from './enforcement/judge.ts';
 import { createJudge } from './enforcement/judge.ts';
 import type { ProviderModels } from './enforcement/provider-models.ts';
@@ -97,6 +99,7 @@ export function createGate(parts: GateParts): Gate {
     providerModels: createProviderModels(),
     order: createChatOrder(),
     reading: createReading(),
+    lists: createListReading(),
     bodies: createHeldBodies(config.maxBodyBytes),
     allowances: allowancesOf(parts),
   };
@@ -130,7 +133,7 @@ export function createGate(parts: GateParts): Gate {
     async drain() {
       draining = true;
       const cut = await downstream.drain(config.drainTimeoutMs);
-      await Promise.all([upstream.close(), lasting.reading.close()]);
+      await Promise.all([upstream.close(), lasting.reading.close(), lasting.lists.close()]);
       return cut;
     },
     isDraining: () => draining,
@@ -147,6 +150,7 @@ interface LastingParts extends GateParts {
   readonly providerModels: ProviderModels;
   readonly order: ChatOrder;
   readonly reading: Reading;
+  readonly lists: ListReading;
   readonly bodies: HeldBodies;
   readonly allowances: Allowances;
 }
@@ -188,7 +192,7 @@ function createDoors(lasting: LastingParts) {
 /** The path of a request, one stage a line. */
 function createStages(parts: SharedParts) {
   const { config, store, metrics, upstream, identity, judge, audit, observer } = parts;
-  const { refusal, secureAnswers, limits, order, reading, bodies, watchSessions } = parts;
+  const { refusal, secureAnswers, limits, order, reading, lists, bodies, watchSessions } = parts;
   const { mode, bypass } = config.policy;
   const { maxBodyBytes } = config;
   const decideOnce = createSurfaceDecider({ store, judge, order, reading, bodies, maxBodyBytes, payerOf: provedUser });
@@ -210,7 +214,7 @@ function createStages(parts: SharedParts) {
     limits.limit,
     authorize({ decideSurface, mode, refuse: (scope, denial) => refusal.deny(scope, denial), record }),
     limits.limitInvocations,
-    filterModels({ store, judge, mode, ...audit }),
+    filterModels({ store, judge, lists, mode, ...audit }),
   ];
   const checked = bypass === undefined ? judged : [letThrough];
   app.use(

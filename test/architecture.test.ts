@@ -35,8 +35,8 @@ const TABLE: Record<string, Row> = {
     packages: ['better-sqlite3', 'lru-cache'],
   },
   enforcement: {
-    values: ['errors.ts', 'policy', 'references'],
-    types: ['identity', 'reading', 'scope.ts', 'store', 'transport'],
+    values: ['errors.ts', 'policy', 'reading', 'references'],
+    types: ['identity', 'scope.ts', 'store', 'transport'],
     packages: ['hono', 'lru-cache'],
   },
   limits: {

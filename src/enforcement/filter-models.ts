@@ -10,7 +10,7 @@ import type { FilteredList, Permits } from './filter-list.ts';
 import { filterList } from './filter-list.ts';
 import type { Judge } from './judge.ts';
 import type { ListIndex } from './list-index.ts';
-import { indexList } from './list-index.ts';
+import type { ListReading, ReadList } from './list-reading.ts';
 import type { ListShape } from './list-shapes.ts';
 import { SHAPES } from './list-shapes.ts';
 import type { ProviderModels } from './provider-models.ts';
@@ -20,6 +20,7 @@ import type { ListsSurface, Surface } from './surface.ts';
 export interface FilterParts {
   readonly store: Pick<Store, 'current' | 'patiently'>;
   readonly judge: Judge;
+  readonly lists: Pick<ListReading, 'read'>;
   readonly mode: 'enforce' | 'report';
   /** @param shape short name of what was listed */
   readonly recordList: (scope: Scope, shape: string, kept: number, removed: number) => void;
@@ -30,7 +31,7 @@ export interface FilterParts {
 /** Answers of the backend that were read before, with the bytes they were read from. */
 interface ReadAnswer {
   readonly body: Buffer;
-  readonly index: ListIndex;
+  readonly index: ListIndex | Promise<ListIndex>;
 }
 
 const MAX_CACHED_BYTES = 32 * 1024 * 1024;
@@ -42,7 +43,7 @@ const MAX_ALIKE = 8;
  * answer; only the reading of identical bytes is remembered.
  */
 export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
-  const read = createAnswerReader(parts.judge.providerModels);
+  const read = createAnswerReader(parts.lists, parts.judge.providerModels);
 
   return function filterModels(c, next) {
     const scope = c.get('scope');
@@ -64,13 +65,22 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
     // Errors and redirects list nothing, and neither does the page of the backend, which stands at unknown paths
     if (!isAnswered(answer) || isPage(answer)) return answer;
     const { shape } = surface;
-    let index: ListIndex;
-    try {
-      index = read(answer, shape);
-    } catch (cause) {
+    const unreadable = (cause: unknown): BufferedAnswer => {
       parts.recordUnreadable(scope, shape.name, cause);
       return parts.mode === 'report' ? answer : emptyAnswer(answer, shape);
+    };
+    try {
+      const index = read(answer, shape);
+      if (!(index instanceof Promise)) return rewriteBy(index, scope, surface, answer);
+      return index.then((late) => rewriteBy(late, scope, surface, answer), unreadable);
+    } catch (cause) {
+      return unreadable(cause);
     }
+  }
+
+  /** @throws GatewayError `policy_unavailable`, or rejects with it */
+  function rewriteBy(index: ListIndex, scope: Scope, surface: Listed, answer: BufferedAnswer) {
+    const { shape } = surface;
     const filter = (permits: Permits) => filterList(answer.body, index, permits);
     const finish = ({ body, kept, removed }: FilteredList) => {
       parts.recordList(scope, shape.name, kept, removed);
@@ -83,17 +93,17 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
       if (surface.withoutUser === 'empty') return finish(filter(() => false));
       throw cause;
     };
-    const filtered = parts.store.patiently(() => filter(permitsFor(scope, surface)));
+    const filtered = parts.store.patiently(() => filter(permitsFor(parts, scope, surface)));
     return filtered instanceof Promise ? filtered.then(finish, giveUp) : finish(filtered);
   }
+}
 
-  /** Without a user nobody is permitted anything. @throws GatewayError `policy_unavailable` */
-  function permitsFor(scope: Scope, surface: Listed): Permits {
-    const { principal } = scope;
-    if (principal.kind !== 'user') return () => false;
-    const view = forOneReader(parts.store.current(), principal);
-    return (model) => parts.judge.one(view, principal, model, surface.names).effect === 'permit';
-  }
+/** Without a user nobody is permitted anything. @throws GatewayError `policy_unavailable` */
+function permitsFor({ store, judge }: FilterParts, scope: Scope, surface: Listed): Permits {
+  const { principal } = scope;
+  if (principal.kind !== 'user') return () => false;
+  const view = forOneReader(store.current(), principal);
+  return (model) => judge.one(view, principal, model, surface.names).effect === 'permit';
 }
 
 /** What filtering an answer needs to know of its surface. */
@@ -132,11 +142,19 @@ function forOneReader(view: StoreView, reader: UserPrincipal): StoreView {
 }
 
 /** Remembers what identical bytes were read to be. Compared whole: a checksum takes ten times as long, and proves less. */
-function createAnswerReader(providerModels: ProviderModels): (answer: BufferedAnswer, shape: ListShape) => ListIndex {
+function createAnswerReader(
+  lists: Pick<ListReading, 'read'>,
+  providerModels: ProviderModels,
+): (answer: BufferedAnswer, shape: ListShape) => ListIndex | Promise<ListIndex> {
   const readAnswers = new LRUCache<string, readonly ReadAnswer[]>({
     maxSize: MAX_CACHED_BYTES,
     sizeCalculation: (answers) => answers.reduce((size, { body }) => size + body.length, 0),
   });
+  const forget = (key: string, entry: ReadAnswer): void => {
+    const rest = (readAnswers.get(key) ?? []).filter((one) => one !== entry);
+    if (rest.length === 0) readAnswers.delete(key);
+    else readAnswers.set(key, rest);
+  };
   return function read(answer, shape) {
     const encoding = headerValue(answer.headers, 'content-encoding');
     if (encoding !== undefined && encoding !== 'identity') throw new Error(`the answer is encoded as ${encoding}`);
@@ -144,10 +162,17 @@ function createAnswerReader(providerModels: ProviderModels): (answer: BufferedAn
     const alike = readAnswers.get(key) ?? [];
     const known = alike.find(({ body }) => body.equals(answer.body));
     if (known !== undefined) return known.index;
-    const index = indexList(answer.body, shape);
-    if (shape === SHAPES.models) providerModels.learn(JSON.parse(answer.body.toString('utf8')));
+    const learn = ({ index, providerIds }: ReadList): ListIndex => {
+      providerModels.learn(providerIds);
+      return index;
+    };
+    const list = lists.read(answer.body, shape);
+    const index = list instanceof Promise ? list.then(learn) : learn(list);
     const places = Math.max(1, Math.min(MAX_ALIKE, Math.floor(MAX_CACHED_BYTES / answer.body.length)));
-    readAnswers.set(key, [{ body: answer.body, index }, ...alike.slice(0, places - 1)]);
+    const entry: ReadAnswer = { body: answer.body, index };
+    readAnswers.set(key, [entry, ...alike.slice(0, places - 1)]);
+    // Whoever asks meanwhile waits for the same reading; the next one tries again
+    if (index instanceof Promise) index.catch(() => forget(key, entry));
     return index;
   };
 }

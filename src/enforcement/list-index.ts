@@ -52,7 +52,8 @@ export function indexList(body: Buffer, shape: ListShape): ListIndex {
   const reader = new Reader(body);
   reader.value(shape.root, undefined);
   if (expectsEntries(shape.root) && reader.lists.length === 0) throw new Error('the answer holds no list of models');
-  return reader;
+  const { lists, references, names, csv, totals } = reader;
+  return { lists, references, names, csv, totals };
 }
 
 /** Whether an answer without any list of entries has lost its shape. */

@@ -6,8 +6,8 @@ import { isObject } from '../references/references.ts';
  * has not been listed since the start is unknown here, and then the grants alone protect it.
  */
 export interface ProviderModels {
-  /** @param list the parsed answer of a route of the shape `models`: `{data: [{id, preset?, arena?}]}` */
-  learn(list: unknown): void;
+  /** @param ids of `providerIdsIn` */
+  learn(ids: readonly string[]): void;
   has(id: string): boolean;
 }
 
@@ -17,15 +17,21 @@ const MAX_IDS = 20_000;
 export function createProviderModels(): ProviderModels {
   const ids = new Set<string>();
   return {
-    learn(list) {
-      const entries = isObject(list) && Array.isArray(list['data']) ? (list['data'] as unknown[]) : [];
-      for (const entry of entries) {
-        if (!isObject(entry) || entry['preset'] === true || typeof entry['id'] !== 'string') continue;
-        if (ids.size >= MAX_IDS) continue;
+    learn(listed) {
+      for (const id of listed) {
+        if (ids.size >= MAX_IDS) return;
         // A row on the part before the tag changes what everybody sees of the model (utils/models.py)
-        ids.add(entry['id']).add(entry['id'].split(':', 1)[0] ?? '');
+        ids.add(id).add(id.split(':', 1)[0] ?? '');
       }
     },
     has: (id) => ids.has(id),
   };
+}
+
+/** @param list the parsed answer of a route of the shape `models`: `{data: [{id, preset?, arena?}]}` */
+export function providerIdsIn(list: unknown): readonly string[] {
+  const entries = isObject(list) && Array.isArray(list['data']) ? (list['data'] as unknown[]) : [];
+  return entries.flatMap((entry) =>
+    isObject(entry) && entry['preset'] !== true && typeof entry['id'] === 'string' ? [entry['id']] : [],
+  );
 }
