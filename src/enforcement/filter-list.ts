@@ -22,8 +22,9 @@ export function filterList(body: Buffer, index: ListIndex, permits: Permits): Fi
     const stay = list.entries.filter((entry) => isPermitted(entry, permits));
     kept += stay.length;
     removed += list.entries.length - stay.length;
-    for (const entry of stay) edits.push(...nested(entry, permits));
-    edits.push(...gaps(list, stay));
+    // one by one: a list may be longer than the arguments of a call
+    for (const entry of stay) for (const edit of nested(entry, permits)) edits.push(edit);
+    for (const edit of gaps(list, stay)) edits.push(edit);
   }
   for (const span of index.csv) {
     const ids = span.text.split(',').filter((id) => permits(id.trim() as ModelId));

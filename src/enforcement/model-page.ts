@@ -57,7 +57,7 @@ export async function assemblePage(
   const items = itemsOf(filtered);
   const pages = Math.min(MAX_PAGES, Math.ceil(totalOf(first) / PAGE_ITEMS));
   for (let number = 2; number <= pages; number++) {
-    items.push(...itemsOf(await filter(await ask(request.target(number)))));
+    for (const item of itemsOf(await filter(await ask(request.target(number))))) items.push(item);
   }
   return { ...filtered, body: Buffer.from(JSON.stringify(request.select(items))) };
 }
