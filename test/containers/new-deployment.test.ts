@@ -197,7 +197,7 @@ describe('a new deployment', () => {
     expect(text).toContain('[DONE]');
     await stopped;
     expect(await stack.inspect('modelgate', '{{.State.ExitCode}}')).toBe('0');
-    expect(await stack.logs('modelgate')).toMatch(/"requests_cut":0,"msg":"modelgate has stopped"/);
+    expect(await stack.logs('modelgate')).toMatch(/"msg":"modelgate has stopped","requests_cut":0/);
     await stack.compose('start', 'modelgate');
     await eventually(isServed, 'served after a stop and a start');
   });
