@@ -85,15 +85,38 @@ function attempt(write: () => unknown, path: string): Outcome {
   }
 }
 
+/** Looks, and tells only whether there is anything to tell. */
+function hasNews(id: number, time: number): boolean {
+  const file = files.get(id);
+  if (file === undefined) return true;
+  now = time;
+  try {
+    file.freshness.look();
+  } catch {
+    // a mistake of ours: the question that follows meets it, too
+    return true;
+  }
+  return !isTold(file);
+}
+
+function isTold({ freshness, told }: OpenFile): boolean {
+  const isSame = told?.generation === freshness.generation && told.failures === freshness.failures;
+  return (
+    isSame &&
+    told.problem === freshness.problem &&
+    told.missing === freshness.missing &&
+    told.file === freshness.file &&
+    told.damage === freshness.damage
+  );
+}
+
 /** @returns what the caller does not know yet: with most questions nothing is new */
 function news(file: OpenFile): FileStatus | undefined {
+  if (isTold(file)) return undefined;
   const { generation, epochs, problem, isLocked, missing, damage, failures, errors, file: number } = file.freshness;
-  const { told } = file;
-  const isSame = told?.generation === generation && told.failures === failures && told.problem === problem;
-  if (isSame && told.missing === missing && told.file === number) return undefined;
   file.told = { generation, epochs: { ...epochs }, problem, isLocked, missing, damage, failures, errors, file: number };
   return file.told;
 }
 
 // only `threaded-file.ts` starts this thread, and asks nothing else
-answerCalls(workerData as Line, (question) => answer(question as FileQuestion));
+answerCalls(workerData as Line, (question) => answer(question as FileQuestion), hasNews);

@@ -51,6 +51,8 @@ export class ThreadedFile implements Source {
   #skipped = 0;
   #lookedAt = Number.NEGATIVE_INFINITY;
   #anew = false;
+  /** A glance was not answered in time: what it found is not known. */
+  #mustAsk = true;
 
   constructor(options: ThreadedFileOptions) {
     this.#options = options;
@@ -164,16 +166,31 @@ export class ThreadedFile implements Source {
 
   #look(now: number, deadlineMs: number): void {
     this.#lookedAt = now;
+    if (!this.#anew && !this.#mustAsk) {
+      const found = thread.glance(this.#id, now, deadlineMs);
+      if (found === undefined) this.#goUnanswered(now);
+      else this.#silentSince = undefined;
+      if (found === 'same' && this.problem === undefined) this.goodAt = now;
+      this.#mustAsk = found === undefined;
+      if (found !== 'news') return;
+    }
     const anew = this.#anew;
     this.#anew = false;
-    this.#ask({ kind: 'look', anew }, deadlineMs);
+    this.#mustAsk = this.#ask({ kind: 'look', anew }, deadlineMs) === undefined;
+  }
+
+  #goUnanswered(now: number): void {
+    this.#unanswered++;
+    this.#silentSince ??= now;
   }
 
   #ask(task: FileTask, deadlineMs: number, answered?: (outcome: Outcome) => void): Outcome | undefined {
     const { path, maxStaleMs, now: clock } = this.#options;
     const now = clock();
+    const { generation, epochs } = this.#status;
+    const known = { generation, epochs };
     let outcome: Outcome | undefined;
-    const question = { file: this.#id, path, busyTimeoutMs: READ_BUSY_MS, maxStaleMs, now, known: this.#status, task };
+    const question = { file: this.#id, path, busyTimeoutMs: READ_BUSY_MS, maxStaleMs, now, known, task };
     const isAnswered = thread.call(question, deadlineMs, (answer) => {
       this.goodAt = answer.goodAt;
       const { damage } = answer.status ?? this.#status;
@@ -183,8 +200,7 @@ export class ThreadedFile implements Source {
       answered?.(outcome);
     });
     if (!isAnswered) {
-      this.#unanswered++;
-      this.#silentSince ??= now;
+      this.#goUnanswered(now);
       return undefined;
     }
     this.#silentSince = undefined;

@@ -9,7 +9,8 @@ function start() {
   const caller = new BoundedCaller<Nap, string>(new URL('../../support/sleeping-thread.ts', import.meta.url));
   const answers: string[] = [];
   const ask = (nap: Nap, deadlineMs = LONG_MS) => caller.call(nap, deadlineMs, (answer) => answers.push(answer));
-  return { ask, answers };
+  const glance = (subject: number, ms: number, deadlineMs = LONG_MS) => caller.glance(subject, ms, deadlineMs);
+  return { ask, glance, answers };
 }
 
 test('a question is answered before the caller goes on', () => {
@@ -34,6 +35,22 @@ test('a late answer comes before the next question is asked', async () => {
   expect(ask({ ms: 100, answer: 'late' }, 1)).toBe(false);
   await expect.poll(() => ask({ ms: 0, answer: 'next' }), { timeout: LONG_MS }).toBe(true);
   expect(answers).toEqual(['started', 'late', 'next']);
+});
+
+test('a glance says whether there is news, between questions', () => {
+  const { ask, glance, answers } = start();
+  expect([glance(1, 0), glance(2, 0)]).toEqual(['same', 'news']);
+  expect(ask({ ms: 0, answer: 'between' })).toBe(true);
+  expect([glance(3, 0), glance(4, 0), answers]).toEqual(['same', 'news', ['between']]);
+});
+
+test('a glance that takes too long says nothing, and neither does the next while it lasts', async () => {
+  const { ask, glance, answers } = start();
+  expect(glance(1, 0)).toBe('same');
+  expect(glance(1, 500, 10)).toBeUndefined();
+  expect(glance(1, 0)).toBeUndefined();
+  await expect.poll(() => ask({ ms: 0, answer: 'next' }), { timeout: LONG_MS }).toBe(true);
+  expect([glance(2, 0), answers]).toEqual(['news', ['next']]);
 });
 
 test('a thread that dies is replaced, and what it was asked is answered by nobody', async () => {
