@@ -36,7 +36,6 @@ export interface FileQuestion {
   readonly file: number;
   readonly path: string;
   readonly busyTimeoutMs: number;
-  readonly maxStaleMs: number;
   /** The caller's clock. */
   readonly now: number;
   /** What the caller knows: a thread that takes the place of another one goes on from here. */

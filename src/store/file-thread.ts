@@ -37,8 +37,8 @@ const answerOf = (file: OpenFile, outcome: Outcome): FileAnswer => ({
   status: news(file),
 });
 
-function open({ file: id, path, busyTimeoutMs, maxStaleMs, known }: FileQuestion): OpenFile {
-  const freshness = new Freshness({ path, busyTimeoutMs, maxStaleMs, now: () => now });
+function open({ file: id, path, busyTimeoutMs, known }: FileQuestion): OpenFile {
+  const freshness = new Freshness({ path, busyTimeoutMs, now: () => now });
   freshness.generation = known.generation;
   Object.assign(freshness.epochs, known.epochs);
   const file = { freshness, told: undefined };
@@ -93,7 +93,8 @@ function hasNews(id: number, time: number): boolean {
   try {
     file.freshness.look();
   } catch {
-    // a mistake of ours: the question that follows meets it, too
+    // a mistake of ours: the question that follows looks again, and says it
+    file.freshness.expire();
     return true;
   }
   return !isTold(file);

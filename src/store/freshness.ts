@@ -15,7 +15,6 @@ import { VERSION_TABLE } from './tables.ts';
 export interface FreshnessOptions {
   readonly path: string;
   readonly busyTimeoutMs: number;
-  readonly maxStaleMs: number;
   readonly now: () => number;
 }
 
@@ -79,11 +78,6 @@ export class Freshness implements Source {
 
   constructor(options: FreshnessOptions) {
     this.#options = options;
-  }
-
-  /** May the last good state be served? */
-  get isUsable(): boolean {
-    return this.#options.now() - this.goodAt <= this.#options.maxStaleMs;
   }
 
   /** Is the trouble only that another process holds the lock? */

@@ -185,12 +185,12 @@ export class ThreadedFile implements Source {
   }
 
   #ask(task: FileTask, deadlineMs: number, answered?: (outcome: Outcome) => void): Outcome | undefined {
-    const { path, maxStaleMs, now: clock } = this.#options;
+    const { path, now: clock } = this.#options;
     const now = clock();
     const { generation, epochs } = this.#status;
     const known = { generation, epochs };
     let outcome: Outcome | undefined;
-    const question = { file: this.#id, path, busyTimeoutMs: READ_BUSY_MS, maxStaleMs, now, known, task };
+    const question = { file: this.#id, path, busyTimeoutMs: READ_BUSY_MS, now, known, task };
     const isAnswered = thread.call(question, deadlineMs, (answer) => {
       this.goodAt = answer.goodAt;
       const { damage } = answer.status ?? this.#status;

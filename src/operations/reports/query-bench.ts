@@ -151,7 +151,7 @@ function queryRuns(connection: Connection, subjects: BenchSubjects): readonly Ru
 /** As a request decides: a look at the file, and a view in which nothing is kept yet. */
 function openDecision(path: string, { users, models }: BenchSubjects, policy: DecideOptions) {
   const now = (): number => performance.now();
-  const freshness = new Freshness({ path, busyTimeoutMs: BUSY_MS, maxStaleMs: BUSY_MS, now });
+  const freshness = new Freshness({ path, busyTimeoutMs: BUSY_MS, now });
   freshness.look();
   const ids = models.map((model) => parseModelId(model)).filter((model): model is ModelId => model !== undefined);
   const unknownModel = parseModelId('a model that nobody grants');
