@@ -14,7 +14,7 @@ enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/modelgate', imp
 const [{ runCommandLine }, { StopSignal, stoppedBy }, { invocationOf }] = await Promise.all([
   import('./cli/program.ts'),
   import('./cli/terminal.ts'),
-  import('./cli/advised.ts'),
+  import('./cli/terminal.ts'),
 ]);
 
 const stopping = new AbortController();

@@ -18,13 +18,30 @@ interface Row {
 }
 
 const TABLE: Record<string, Row> = {
+  // the request, in order: which parts there are, and the one place where the order of the stages stands
+  gate: {
+    values: [
+      'admin',
+      'cli',
+      'enforcement',
+      'identity',
+      'limits',
+      'openwebui',
+      'reading',
+      'store',
+      'telemetry',
+      'transport',
+    ],
+    types: ['config', 'errors.ts', 'policy'],
+    packages: ['hono'],
+  },
   // the decision: pure, no I/O, no clock, no framework
   policy: { values: [], types: ['identity'], packages: [] },
   // which models a JSON document names: pure, one reader for requests, presets and saved chats
   references: { values: ['errors.ts', 'policy'], types: [], packages: [] },
   identity: {
     values: ['errors.ts', 'references'],
-    types: ['scope.ts', 'store', 'transport'],
+    types: ['gate', 'store', 'transport'],
     packages: ['hono', 'jose', 'lru-cache'],
   },
   // long bodies in threads: which thread, whose turn, and what ends it
@@ -35,90 +52,67 @@ const TABLE: Record<string, Row> = {
     packages: ['better-sqlite3', 'lru-cache'],
   },
   enforcement: {
-    values: ['errors.ts', 'policy', 'reading', 'references'],
-    types: ['identity', 'scope.ts', 'store', 'transport'],
+    values: ['errors.ts', 'openwebui', 'policy', 'reading', 'references', 'transport'],
+    types: ['gate', 'identity', 'store', 'telemetry'],
     packages: ['hono', 'lru-cache'],
   },
+  // everything that is Open WebUI's: its routes, and what each does with models
+  openwebui: {
+    values: ['errors.ts', 'policy', 'references'],
+    types: ['enforcement', 'gate', 'identity', 'store', 'transport'],
+    packages: ['hono'],
+  },
   limits: {
-    values: ['errors.ts'],
-    types: ['config', 'identity', 'policy', 'scope.ts', 'transport'],
+    values: ['errors.ts', 'transport'],
+    types: ['config', 'gate', 'identity', 'policy'],
     packages: ['hono'],
   },
   // one exchange with the upstream: knows nothing of identity or policy
-  transport: { values: ['errors.ts', 'unreachable.ts'], types: [], packages: ['undici'] },
+  transport: { values: ['errors.ts'], types: [], packages: ['undici'] },
   telemetry: {
-    values: [],
-    types: ['config', 'identity', 'policy', 'scope.ts'],
+    values: ['errors.ts'],
+    types: ['config', 'gate', 'identity', 'policy', 'store'],
     packages: ['hono', 'pino', 'prom-client'],
   },
   config: { values: ['nearest.ts'], types: [], packages: ['yaml', 'zod'] },
   admin: { values: [], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
-  // what operators do to the backend's file; knows no terminal
-  operations: {
-    values: ['identity', 'nearest.ts', 'policy', 'references', 'store', 'unreachable.ts'],
+  // one operation on the backend's file; these four know no terminal
+  'backend-file': {
+    values: ['diagnosis', 'nearest.ts', 'references', 'store', 'transport', 'upkeep'],
+    types: [],
+    packages: [],
+  },
+  organizations: {
+    values: ['backend-file', 'identity', 'nearest.ts', 'policy', 'store', 'upkeep'],
+    types: [],
+    packages: [],
+  },
+  upkeep: { values: ['backend-file', 'store'], types: [], packages: [] },
+  diagnosis: {
+    values: ['backend-file', 'identity', 'policy', 'store', 'transport', 'upkeep'],
     types: [],
     packages: [],
   },
   demo: { values: ['store'], types: [], packages: [] },
   cli: {
     values: [
-      'admin',
-      'app.ts',
+      'backend-file',
       'config',
       'demo',
-      'identity',
+      'diagnosis',
+      'gate',
       'nearest.ts',
-      'operations',
+      'organizations',
       'policy',
       'store',
       'telemetry',
+      'upkeep',
     ],
     types: [],
     packages: ['commander', 'csv-stringify'],
   },
   'errors.ts': { values: [], types: [], packages: [] },
   'nearest.ts': { values: [], types: [], packages: [] },
-  'unreachable.ts': { values: [], types: [], packages: [] },
-  'scope.ts': {
-    values: [],
-    types: ['enforcement', 'errors.ts', 'identity', 'limits', 'policy', 'transport'],
-    packages: [],
-  },
-  'refuse.ts': {
-    values: ['enforcement', 'errors.ts', 'transport'],
-    types: ['policy', 'scope.ts', 'telemetry'],
-    packages: [],
-  },
-  'secure-answers.ts': { values: ['enforcement', 'limits', 'transport'], types: ['config'], packages: [] },
-  'session-watch.ts': {
-    values: ['enforcement', 'identity'],
-    types: ['scope.ts', 'store', 'telemetry'],
-    packages: ['hono'],
-  },
-  'socket-door.ts': {
-    values: ['enforcement', 'identity', 'refuse.ts', 'scope.ts', 'transport'],
-    types: ['limits', 'secure-answers.ts', 'telemetry'],
-    packages: [],
-  },
-  'stages.ts': { values: ['scope.ts', 'transport'], types: ['secure-answers.ts'], packages: ['hono'] },
-  'app.ts': {
-    values: [
-      'enforcement',
-      'identity',
-      'limits',
-      'reading',
-      'refuse.ts',
-      'scope.ts',
-      'secure-answers.ts',
-      'session-watch.ts',
-      'socket-door.ts',
-      'stages.ts',
-      'telemetry',
-      'transport',
-    ],
-    types: ['config', 'policy', 'store'],
-    packages: ['hono'],
-  },
   'main.ts': { values: ['cli'], types: [], packages: [] },
 };
 

@@ -1,9 +1,9 @@
 /** The commands that look after the file itself. */
-import type { BackupOptions } from './copies/backup.ts';
-import type { MaintainOptions } from './copies/maintain.ts';
-import type { RestoreOptions } from './copies/restore.ts';
-import type { CommandLine } from './words.ts';
-import { onDatabase, toRetention } from './words.ts';
+import type { BackupOptions } from './commands/backup.ts';
+import type { MaintainOptions } from './commands/maintain.ts';
+import type { RestoreOptions } from './commands/restore.ts';
+import type { CommandLine } from './options.ts';
+import { onDatabase, toRetention } from './options.ts';
 
 /** Adds `backup`, `restore`, `maintain`. */
 export function addFileCommands(parts: CommandLine): void {
@@ -30,7 +30,7 @@ function addBackup({ program, terminal, exitWith }: CommandLine): void {
     );
   onDatabase(command, 'modelgate backup /backups/mai --keep 30d --database data/webui.db').action(
     async (directory: string, options: BackupOptions) => {
-      const { backup } = await import('./copies/backup.ts');
+      const { backup } = await import('./commands/backup.ts');
       exitWith(await backup(directory, options, terminal));
     },
   );
@@ -49,7 +49,7 @@ function addRestore({ program, terminal, exitWith }: CommandLine): void {
     .option('--yes', 'do it without asking');
   onDatabase(command, 'modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/webui.db').action(
     async (file: string, options: RestoreOptions) => {
-      const { restore } = await import('./copies/restore.ts');
+      const { restore } = await import('./commands/restore.ts');
       exitWith(await restore(file, options, terminal));
     },
   );
@@ -67,7 +67,7 @@ function addMaintain({ program, terminal, exitWith }: CommandLine): void {
     .option('--vacuum', 'also rebuild the file without its gaps; nobody can write meanwhile');
   onDatabase(command, 'modelgate maintain --database data/webui.db', 'modelgate maintain --vacuum').action(
     async (options: MaintainOptions) => {
-      const { maintain } = await import('./copies/maintain.ts');
+      const { maintain } = await import('./commands/maintain.ts');
       exitWith(await maintain(options, terminal));
     },
   );

@@ -1,7 +1,7 @@
 /** The commands that run the gate. */
-import type { ServeOptions } from './gate/serve.ts';
-import type { CommandLine } from './words.ts';
-import { toCount, withExamples } from './words.ts';
+import type { ServeOptions } from './commands/serve.ts';
+import type { CommandLine } from './options.ts';
+import { toCount, withExamples } from './options.ts';
 
 /** Adds `serve`, `demo`. */
 export function addGateCommands(parts: CommandLine): void {
@@ -28,10 +28,10 @@ Example:
     )
     .action(async (options: ServeOptions) => {
       if (options.settings === true || options.showConfig === true) {
-        const { showConfig, showSettings } = await import('./gate/show-settings.ts');
+        const { showConfig, showSettings } = await import('./commands/serve.ts');
         return exitWith((options.settings === true ? showSettings : showConfig)(options, terminal));
       }
-      const { serve } = await import('./gate/serve.ts');
+      const { serve } = await import('./commands/serve.ts');
       exitWith(await serve(options, terminal, version));
     });
 }
@@ -44,9 +44,9 @@ function addDemo({ program, terminal, version }: CommandLine): void {
     .option('--log-level <level>', 'least severe log line that is written', 'ERROR')
     .action(async (options: { port?: number; adminPort?: number; logLevel: string }) => {
       const [{ runDemo }, { createGateLog }, { startGate }] = await Promise.all([
-        import('./gate/demo.ts'),
-        import('./gate/serve.ts'),
-        import('./gate/start-gate.ts'),
+        import('./commands/demo.ts'),
+        import('./commands/serve.ts'),
+        import('../gate/start.ts'),
       ]);
       await runDemo({
         port: options.port,

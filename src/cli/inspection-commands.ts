@@ -1,15 +1,15 @@
 /** The commands that look and change nothing. */
 import { Option } from 'commander';
-import type { DoctorOptions } from './checks/doctor.ts';
-import type { AuditOptions } from './reports/audit.ts';
-import type { BenchQueriesOptions } from './reports/bench-queries.ts';
-import type { ExplainDecisionOptions } from './reports/explain-decision.ts';
-import type { ExplainOptions } from './reports/explain.ts';
-import type { ReportOptions } from './reports/report.ts';
+import type { DoctorOptions } from './commands/doctor.ts';
+import type { AuditOptions } from './commands/audit.ts';
+import type { BenchQueriesOptions } from './commands/bench-queries.ts';
+import type { ExplainDecisionOptions } from './commands/explain-decision.ts';
+import type { ExplainOptions } from './commands/explain.ts';
+import type { ReportOptions } from './commands/report.ts';
 import type { Terminal } from './terminal.ts';
 import { CommandFailure, EXIT } from './terminal.ts';
-import type { CommandLine } from './words.ts';
-import { onDatabase, toCount, toOrigin } from './words.ts';
+import type { CommandLine } from './options.ts';
+import { onDatabase, toCount, toOrigin } from './options.ts';
 
 /** Adds `explain`, `report`, `audit`, `doctor`, `bench-queries`. */
 export function addInspectionCommands(parts: CommandLine): void {
@@ -58,7 +58,7 @@ async function explainAny(decision: string | undefined, options: ExplainWords, t
     if (user !== undefined || model !== undefined) {
       throw new CommandFailure('A decision id, or --user: not both.', EXIT.misused);
     }
-    const { explainDecision } = await import('./reports/explain-decision.ts');
+    const { explainDecision } = await import('./commands/explain-decision.ts');
     return explainDecision(decision, options, terminal);
   }
   if (adminUrl !== undefined)
@@ -67,10 +67,10 @@ async function explainAny(decision: string | undefined, options: ExplainWords, t
     throw new CommandFailure('Explain what? Name a decision id, or a user with --user.', EXIT.misused);
   }
   if (model === undefined) {
-    const { explainAccess } = await import('./reports/explain-user.ts');
+    const { explainAccess } = await import('./commands/explain-user.ts');
     return explainAccess({ ...options, user }, terminal);
   }
-  const { explain } = await import('./reports/explain.ts');
+  const { explain } = await import('./commands/explain.ts');
   return explain({ ...options, user, model }, terminal);
 }
 
@@ -93,7 +93,7 @@ The rows of the deployment guide's view, whether it is there or not: for each us
     'modelgate report --csv --database data/webui.db > report.csv',
     'modelgate report --org mai_client_acme --json | jq ".rows[].email"',
   ).action(async (options: ReportOptions) => {
-    const { report } = await import('./reports/report.ts');
+    const { report } = await import('./commands/report.ts');
     exitWith(await report(options, terminal));
   });
 }
@@ -120,7 +120,7 @@ The rows of the deployment guide's audit_access.sh. As there, model_count has gr
     'modelgate audit --database data/webui.db',
     'modelgate audit --only admins --csv > admins.csv',
   ).action(async (options: AuditOptions) => {
-    const { audit } = await import('./reports/audit.ts');
+    const { audit } = await import('./commands/audit.ts');
     exitWith(await audit(options, terminal));
   });
 }
@@ -141,7 +141,7 @@ Run it with the environment of the gate. Exit code 1 where there is a problem; w
     .option('--all', 'also print what every check that passed has found');
   onDatabase(command, 'modelgate doctor --database data/webui.db', 'modelgate doctor --user alice@example.com').action(
     async (options: DoctorOptions) => {
-      const { doctor } = await import('./checks/doctor.ts');
+      const { doctor } = await import('./commands/doctor.ts');
       exitWith(await doctor(options, terminal));
     },
   );
@@ -161,7 +161,7 @@ In place of the guide's monitor_performance.py: its three queries word for word,
     .option('--user <id>', 'user that is asked for; id or e-mail address (default: many of them in turn)');
   onDatabase(command, 'modelgate bench-queries --iterations 1000 --database data/webui.db').action(
     async (options: BenchQueriesOptions) => {
-      const { benchQueries } = await import('./reports/bench-queries.ts');
+      const { benchQueries } = await import('./commands/bench-queries.ts');
       exitWith(await benchQueries(options, terminal));
     },
   );

@@ -1,13 +1,13 @@
 /** The commands that make and manage organizations, their members and their models. */
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type { ModelSyncOptions } from './catalogue/model-sync.ts';
-import type { InitOptions } from './organizations/init.ts';
-import type { MemberAddOptions, MemberListOptions, MemberRemoveOptions } from './organizations/member.ts';
-import type { MigrateOptions } from './organizations/migrate.ts';
-import type { ModelAllowOptions, ModelDenyOptions, ModelListOptions } from './organizations/model.ts';
-import type { CommandLine, DatabaseOptions } from './words.ts';
-import { onDatabase, toOrigin, withExamples } from './words.ts';
+import type { ModelSyncOptions } from './commands/sync.ts';
+import type { InitOptions } from './commands/init.ts';
+import type { MemberAddOptions, MemberListOptions, MemberRemoveOptions } from './commands/member.ts';
+import type { MigrateOptions } from './commands/migrate.ts';
+import type { ModelAllowOptions, ModelDenyOptions, ModelListOptions } from './commands/model.ts';
+import type { CommandLine, DatabaseOptions } from './options.ts';
+import { onDatabase, toOrigin, withExamples } from './options.ts';
 
 /** Adds `init`, `migrate`, `org`, `member`, `model`. */
 export function addOrganizationCommands(parts: CommandLine): void {
@@ -38,7 +38,7 @@ function addInit({ program, terminal, exitWith }: CommandLine): void {
     'modelgate init --database data/webui.db',
     'modelgate init --org mai_client_acme --name "Acme" --database data/webui.db',
   ).action(async (options: InitOptions) => {
-    const { init } = await import('./organizations/init.ts');
+    const { init } = await import('./commands/init.ts');
     exitWith(await init(options, terminal));
   });
 }
@@ -64,7 +64,7 @@ function addMigrate({ program, terminal, exitWith }: CommandLine): void {
     'modelgate migrate --org mai_client_acme --name "Acme" --dry-run --database data/webui.db',
     'modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db',
   ).action(async (options: MigrateOptions) => {
-    const { migrate } = await import('./organizations/migrate.ts');
+    const { migrate } = await import('./commands/migrate.ts');
     exitWith(await migrate(options, terminal));
   });
 }
@@ -79,7 +79,7 @@ function addOrganization({ program, terminal, exitWith }: CommandLine): void {
     group.command('list').description('list the organizations, with how many members and grants each has'),
     'modelgate org list --database data/webui.db',
   ).action(async (options: DatabaseOptions) => {
-    const { listOrganizations } = await import('./organizations/organization.ts');
+    const { listOrganizations } = await import('./commands/org.ts');
     exitWith(await listOrganizations(options, terminal));
   });
   onDatabase(
@@ -93,7 +93,7 @@ function addOrganization({ program, terminal, exitWith }: CommandLine): void {
       .argument('[id]', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)'),
     'modelgate org show mai_client_acme --database data/webui.db',
   ).action(async (id: string | undefined, options: DatabaseOptions) => {
-    const { showOrganization } = await import('./organizations/organization.ts');
+    const { showOrganization } = await import('./commands/org.ts');
     exitWith(await showOrganization(id, options, terminal));
   });
 }
@@ -129,7 +129,7 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
     'modelgate member add alice@example.com --org mai_client_acme',
     'modelgate member add --all --org mai_client_acme',
   ).action(async (users: string[], options: MemberAddOptions) => {
-    const { addMembers } = await import('./organizations/member.ts');
+    const { addMembers } = await import('./commands/member.ts');
     exitWith(await addMembers(users, options, terminal));
   });
   const remove = inOrganization(
@@ -145,7 +145,7 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
     .option('--purge', 'delete the rows; a user without any is then enrolled in the organization of the environment');
   onDatabase(remove, 'modelgate member remove alice@example.com --org mai_client_acme').action(
     async (users: string[], options: MemberRemoveOptions) => {
-      const { removeMembers } = await import('./organizations/member.ts');
+      const { removeMembers } = await import('./commands/member.ts');
       exitWith(await removeMembers(users, options, terminal));
     },
   );
@@ -153,7 +153,7 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
   const list = inOrganization(group.command('list').description(description));
   list.option('--active', 'only those that count').option('--ids', 'show the ids of the users, too');
   onDatabase(list, 'modelgate member list --org mai_client_acme').action(async (options: MemberListOptions) => {
-    const { listMembers } = await import('./organizations/member.ts');
+    const { listMembers } = await import('./commands/member.ts');
     exitWith(await listMembers(options, terminal));
   });
 }
@@ -181,7 +181,7 @@ function addModel({ program, terminal, exitWith }: CommandLine): void {
     'modelgate model allow openai/gpt-4o --org mai_client_acme',
     "modelgate model allow 'mistral/*' --org mai_client_acme",
   ).action(async (models: string[], options: ModelAllowOptions) => {
-    const { allowModels } = await import('./organizations/model.ts');
+    const { allowModels } = await import('./commands/model.ts');
     exitWith(await allowModels(models, options, terminal));
   });
   const deny = inOrganization(
@@ -196,7 +196,7 @@ function addModel({ program, terminal, exitWith }: CommandLine): void {
     .option('--purge', 'delete the rows');
   onDatabase(deny, 'modelgate model deny openai/gpt-4o --org mai_client_acme').action(
     async (models: string[], options: ModelDenyOptions) => {
-      const { denyModels } = await import('./organizations/model.ts');
+      const { denyModels } = await import('./commands/model.ts');
       exitWith(await denyModels(models, options, terminal));
     },
   );
@@ -205,7 +205,7 @@ function addModel({ program, terminal, exitWith }: CommandLine): void {
     'only what counts',
   );
   onDatabase(list, 'modelgate model list --org mai_client_acme').action(async (options: ModelListOptions) => {
-    const { listModels } = await import('./organizations/model.ts');
+    const { listModels } = await import('./commands/model.ts');
     exitWith(await listModels(options, terminal));
   });
   addModelSync(group, { terminal, exitWith });
@@ -236,7 +236,7 @@ function addModelSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 
     'modelgate model sync --org mai_client_acme --dry-run',
     'modelgate model sync --org mai_client_acme --from live --token-file admin-key.txt --yes',
   ).action(async (options: ModelSyncOptions) => {
-    const { syncModels } = await import('./catalogue/model-sync.ts');
+    const { syncModels } = await import('./commands/sync.ts');
     exitWith(await syncModels(options, terminal));
   });
 }

@@ -2,11 +2,11 @@
  * What commands print: JSON as it is, and for eyes a table or rows of names and values. Whatever comes out of the
  * database is made harmless first: it must neither steer the terminal nor break a line.
  */
-import type { Given } from './advised.ts';
-import { inPlace } from './advised.ts';
 import { styleText } from 'node:util';
-import { quoted } from '../operations/quoted.ts';
-import type { Terminal } from './terminal.ts';
+import { stringify } from 'csv-stringify/sync';
+import { quoted } from '../backend-file/text.ts';
+import type { Given, Terminal } from './terminal.ts';
+import { CommandFailure, EXIT, inPlace } from './terminal.ts';
 import { widthOf } from './text-width.ts';
 
 export type Cell = string | number | boolean | null | undefined;
@@ -136,3 +136,52 @@ export function emphasize({ screen, environment }: Terminal, emphasis: Emphasis,
 /** `1 user`, `2 users` */
 export const counted = (count: number, one: string, many = `${one}s`): string =>
   `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
+
+// Moments and spans of time as they are shown: the backend and our tables keep seconds, we measure milliseconds.
+
+/** Furthest moment that a `Date` can hold (ECMA-262 21.4.1.1), in seconds. */
+const LAST_SECOND = 8.64e12;
+
+/** @returns ISO 8601 in UTC for seconds, what is no number as it is, and null for nothing */
+export function toDate(seconds: number | string | null): string | null {
+  if (typeof seconds !== 'number') return seconds;
+  return Math.abs(seconds) <= LAST_SECOND ? `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z` : String(seconds);
+}
+
+/** @returns seconds with three decimals, for JSON */
+export const toSeconds = (milliseconds: number): number => Number((milliseconds / 1000).toFixed(3));
+
+/** `24.1 s` */
+export const inSeconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;
+
+/** `30 days`, `12 hours`: the largest unit that divides it. */
+export function asDuration(milliseconds: number): string {
+  const units = [
+    ['day', 86_400_000],
+    ['hour', 3_600_000],
+    ['minute', 60_000],
+    ['second', 1_000],
+  ] as const;
+  const [unit, scale] = units.find(([, size]) => milliseconds % size === 0) ?? ['millisecond', 1];
+  return counted(milliseconds / scale, unit);
+}
+
+// CSV as RFC 4180 has it: UTF-8, lines end in CRLF, quotes where they are needed. A cell that a spreadsheet would run
+// as a formula (`=`, `+`, `-`, `@` at its beginning) gets an apostrophe in front; JSON has every value as it is.
+
+/** @returns lines of CSV; on a terminal without what could steer it, in a file or pipe every character */
+export function asCsv({ screen }: Terminal, rows: readonly (readonly Cell[])[]): string {
+  const cells = screen.output ? rows.map((row) => row.map(harmless)) : rows;
+  return stringify(
+    cells.map((row) => [...row]),
+    { record_delimiter: 'windows', escape_formulas: true, cast: { boolean: String } },
+  );
+}
+
+/** @throws CommandFailure with exit code 2 */
+export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readonly json?: boolean }): void {
+  if (csv !== true || json !== true) return;
+  throw new CommandFailure('Either --csv or --json: one output cannot be both.', EXIT.misused);
+}
+
+const harmless = (cell: Cell): Cell => (typeof cell === 'string' ? printable(cell, false) : cell);

@@ -1,21 +1,20 @@
 /** The command line: what every command shares, and how each one ends. */
 import { Command, CommanderError } from 'commander';
 import manifest from '../../package.json' with { type: 'json' };
-import type { FailureCode } from '../operations/failure.ts';
-import { OperationFailure } from '../operations/failure.ts';
-import { shellCommand } from '../operations/shell-words.ts';
+import type { FailureCode } from '../backend-file/failure.ts';
+import { OperationFailure } from '../backend-file/failure.ts';
+import { shellCommand } from '../backend-file/text.ts';
 import { addFileCommands } from './file-commands.ts';
 import { addGateCommands } from './gate-commands.ts';
-import { addHelp } from './help.ts';
+import { addHelp, describeMisuse } from './help.ts';
 import { addInspectionCommands } from './inspection-commands.ts';
-import { describeMisuse } from './misuse.ts';
 import { addOrganizationCommands } from './organization-commands.ts';
 import { asJson, printable, toErrorJson } from './output.ts';
-import { addShellCommands } from './shell-commands.ts';
+import { addShellCommands } from './commands/shell.ts';
 import type { Terminal } from './terminal.ts';
 import { CommandFailure, EXIT, givenOf, say, stoppedBy } from './terminal.ts';
 import { fitLines } from './text-width.ts';
-import type { DatabaseOptions } from './words.ts';
+import type { DatabaseOptions } from './options.ts';
 
 const VERSION: string = manifest.version;
 

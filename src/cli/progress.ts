@@ -1,4 +1,5 @@
 /** How far long work is, in one line that is drawn over: on a terminal, and nowhere else. */
+import type { OnStep, Step } from '../upkeep/verified-copy.ts';
 import { counted } from './output.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -45,3 +46,37 @@ export function createProgress(
 
 /** To the first column, and clear what stands there (ECMA-48 CHA, EL). */
 const WIPE = '\r\u001b[2K';
+
+// What commands on the whole file show while they work.
+
+export interface StepProgress {
+  readonly onStep: OnStep;
+  end(): void;
+}
+
+const LABELS: Record<Step, string> = {
+  copy: 'copying',
+  check: 'checking',
+  compress: 'compressing',
+  verify: 'comparing',
+  decompress: 'unpacking',
+};
+
+const MEGABYTE = 1024 * 1024;
+
+/** One bar for each step, in megabytes. */
+export function createStepProgress(terminal: Terminal): StepProgress {
+  let current: Step | undefined;
+  let progress: Progress | undefined;
+  return {
+    onStep(step, done, total) {
+      if (step !== current) {
+        progress?.end();
+        progress = createProgress(terminal, LABELS[step], 'MB', 'MB');
+        current = step;
+      }
+      progress?.at(Math.round(done / MEGABYTE), Math.ceil(total / MEGABYTE));
+    },
+    end: () => progress?.end(),
+  };
+}

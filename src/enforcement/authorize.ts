@@ -1,9 +1,27 @@
+import type { IncomingMessage } from 'node:http';
 import type { MiddlewareHandler, Next } from 'hono';
 import type { ErrorCode } from '../errors.ts';
 import { GatewayError } from '../errors.ts';
+import type { GateEnv, Scope } from '../gate/scope.ts';
+import type { Principal } from '../identity/principal.ts';
+import type { ChatOrder } from '../openwebui/chat-order.ts';
+import { createChatOrder } from '../openwebui/chat-order.ts';
+import { judgeInvocation } from '../openwebui/invocations.ts';
+import type { PassedBody } from '../openwebui/passthrough.ts';
+import { judgePassthrough } from '../openwebui/passthrough.ts';
+import { judgePreset } from '../openwebui/presets.ts';
+import type { Judging } from '../openwebui/saved-chats.ts';
+import { judgeDeletion, judgeSave } from '../openwebui/saved-chats.ts';
+import { queryValue } from '../openwebui/target.ts';
 import type { Decision, Deny } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
-import type { GateEnv, Scope } from '../scope.ts';
+import type { Reading } from '../reading/reading.ts';
+import type { BodyQuestion, BodyRecords } from '../references/body-record.ts';
+import type { PresetForm } from '../references/preset-record.ts';
+import type { ChatForm } from '../references/save-forms.ts';
+import type { Store } from '../store/store-view.ts';
+import type { HeldBodies } from '../transport/held-bodies.ts';
+import type { Judge } from './judge.ts';
 
 export interface AuthorizeParts {
   /** @returns undefined where there is nothing to decide; rejects with GatewayError where it cannot be decided */
@@ -54,3 +72,158 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
 }
 
 const REPORTABLE: ReadonlySet<ErrorCode> = new Set(['body_unreadable', 'body_too_complex', 'policy_unavailable']);
+
+// From a request to a decision: who may come here at all, what has to be read, and which judge looks at it.
+
+export interface SurfaceDeciderParts {
+  readonly store: Pick<Store, 'current' | 'stored'>;
+  readonly judge: Judge;
+  /** Of the whole process, unless a test has its own. */
+  readonly order?: ChatOrder;
+  readonly bodies: Pick<HeldBodies, 'read'>;
+  readonly maxBodyBytes: number;
+  /** Whose share a long body is taken from, and whose turn its reading; undefined for nobody in particular. */
+  readonly payerOf: (principal: Principal) => string | undefined;
+  readonly reading: Pick<Reading, 'read'>;
+}
+
+/** What nobody is answerable for is not held in memory at length: whatever is invoked or saved needs a session. */
+const STRANGERS_BODY_BYTES = 256 * 1024;
+
+/** @returns how long a body may be that is read before it is sent on */
+function longestBody({ kind }: Principal, maxBytes: number): number {
+  return kind === 'anonymous' ? Math.min(maxBytes, STRANGERS_BODY_BYTES) : maxBytes;
+}
+
+/** @returns a function as `AuthorizeParts.decideSurface` wants it */
+export function createSurfaceDecider(parts: SurfaceDeciderParts) {
+  const { store, judge, order = createChatOrder() } = parts;
+  const current = () => store.current();
+  const recordOf = createRecordReader(parts);
+
+  return async function decideSurface(scope: Scope): Promise<Decision | undefined> {
+    const { surface, principal } = scope;
+    // An earlier attempt may have begun a save, of which nothing was sent
+    scope.endSave?.(true);
+    scope.endSave = undefined;
+    if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope) : undefined;
+    if (surface.kind === 'lists' && surface.withoutUser === 'empty') return undefined;
+    if (principal.kind !== 'user') return refuseStranger(principal);
+    const judging: Judging = { judge, user: principal, current, stored: store.stored, order };
+    switch (surface.kind) {
+      case 'refused':
+        if (principal.role !== 'admin') return deny('path_unlisted');
+        return surface.judged === true ? decidePassthrough(recordOf, judging, scope) : undefined;
+      case 'lists':
+        // Without policy a list is refused, not shown empty: only then does the client ask again
+        store.current();
+        return undefined;
+      case 'manages':
+        // The backend's admins manage what exists
+        return principal.role === 'admin' ? undefined : decidePreset(recordOf, judging, scope, surface.form);
+      case 'saves':
+        return decideSavedChat(recordOf, judging, scope, surface.form);
+      case 'invokes': {
+        const { rules, mentions = false, modelRequired } = surface;
+        const record = await recordOf(scope, { kind: 'invocation', rules, mentions, mayBeEmpty: !modelRequired });
+        return timed(scope, () => judgeInvocation(judging, surface, scope, record));
+      }
+    }
+  };
+
+  /** A path under `/api` that no table lists: whatever JSON it carries is searched, and nothing else is asked of it. */
+  async function decideUnlisted(scope: Scope): Promise<Decision | undefined> {
+    if (!hasBody(scope.incoming)) return undefined;
+    // What a new route means by a key that cannot be read is not known
+    const references = await recordOf(scope, { kind: 'any' });
+    if (references === undefined || references.models.size === 0) return undefined;
+    if (scope.principal.kind !== 'user') return refuseStranger(scope.principal);
+    return judge.all(store.current(), scope.principal, references.models);
+  }
+}
+
+async function decidePreset(recordOf: RecordReader, { judge, current, user }: Judging, scope: Scope, form: PresetForm) {
+  const queryId = queryValue(scope.query, 'id');
+  const record = await recordOf(scope, { kind: 'presets', form, mayBeEmpty: form === 'preset_switch', queryId });
+  return timed(scope, () => judgePreset(judge, current(), user, form, record));
+}
+
+async function decideSavedChat(recordOf: RecordReader, judging: Judging, scope: Scope, form: ChatForm) {
+  const chatId = scope.pathIds['id'];
+  if (form === 'message_deletion') return judgeDeletion(judging, chatId ?? '');
+  const names = await recordOf(scope, { kind: 'save', form });
+  // Most parts of a chat name nothing, and are saved also while policy cannot be read
+  if (names.places.size === 0 && names.answers.length === 0 && names.timers.length === 0) return undefined;
+  return timed(scope, async () => {
+    const { decision, end } = await judgeSave(judging, names, chatId);
+    scope.endSave = end;
+    return decision;
+  });
+}
+
+async function decidePassthrough(recordOf: RecordReader, { judge, current, user }: Judging, scope: Scope) {
+  const body = await readPassed(recordOf, scope);
+  return timed(scope, () => judgePassthrough(judge, current(), user, scope, body));
+}
+
+async function readPassed(recordOf: RecordReader, scope: Scope): Promise<PassedBody> {
+  if (!hasBody(scope.incoming)) return { kind: 'none' };
+  const contentType = scope.incoming.headers['content-type'] ?? '';
+  if (IS_FORM.test(contentType)) {
+    const named = await recordOf(scope, { kind: 'form', contentType });
+    if (isEmpty(scope)) return { kind: 'none' };
+    return named === undefined ? { kind: 'unreadable' } : { kind: 'form', named };
+  }
+  const references = await recordOf(scope, { kind: 'any' });
+  if (isEmpty(scope)) return { kind: 'none' };
+  return references === undefined ? { kind: 'unreadable' } : { kind: 'json', references };
+}
+
+type RecordReader = ReturnType<typeof createRecordReader>;
+
+/**
+ * Reads the body of a request once: where the database could not be read, the decision is tried again, and finds record
+ * and body where the first attempt left them.
+ */
+function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: SurfaceDeciderParts) {
+  const records = new WeakMap<Scope, { readonly record: unknown }>();
+  return async function recordOf<Question extends BodyQuestion>(
+    scope: Scope,
+    question: Question,
+  ): Promise<BodyRecords[Question['kind']]> {
+    const known = records.get(scope);
+    if (known !== undefined) return known.record as BodyRecords[Question['kind']];
+    const { principal, incoming, outgoing } = scope;
+    const payer = payerOf(principal) ?? 'anonymous';
+    const longest = longestBody(principal, maxBodyBytes);
+    const received = scope.body ?? (await bodies.read(incoming, outgoing, longest, payer));
+    scope.body = undefined;
+    const read = await reading.read(question, received, payer, outgoing);
+    scope.body = read.body;
+    if ('failure' in read) throw read.failure;
+    records.set(scope, read);
+    return read.record as BodyRecords[Question['kind']];
+  };
+}
+
+async function timed<T>(scope: Scope, decide: () => T | Promise<T>): Promise<T> {
+  const startedAt = performance.now();
+  try {
+    return await decide();
+  } finally {
+    scope.decisionMs = performance.now() - startedAt;
+  }
+}
+
+/** @throws GatewayError `policy_unavailable` where it is the database, not the caller, that fails to say who it is */
+function refuseStranger(principal: Exclude<Principal, { kind: 'user' }>): Deny {
+  if (principal.kind === 'unresolved') throw new GatewayError('policy_unavailable');
+  return deny('not_authenticated');
+}
+
+const IS_FORM = /^\s*(?:multipart\/|application\/x-www-form-urlencoded)/i;
+
+const isEmpty = ({ body }: Scope): boolean => body?.length === 0;
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;

@@ -2,7 +2,7 @@
  * Cuts out of a list answer what its reader may not use. The same `permits` that guards invoking decides here, so that
  * what is listed is exactly what can be used.
  */
-import type { ModelId } from '../policy/model-id.ts';
+import type { ModelId } from '../policy/grant.ts';
 import type { Entry, EntryList, ListIndex, NamedSpan } from './list-index.ts';
 
 export type Permits = (model: ModelId) => boolean;

@@ -3,19 +3,18 @@ import type { MiddlewareHandler } from 'hono';
 import { GatewayError } from '../errors.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
 import type { GrantSet } from '../policy/grant.ts';
-import type { GateEnv, Scope } from '../scope.ts';
+import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
 import type { AnswerRewrite, BufferedAnswer } from '../transport/exchange.ts';
 import type { FilteredList, Permits } from './filter-list.ts';
 import { filterList } from './filter-list.ts';
-import type { Judge } from './judge.ts';
+import type { Judge, ProviderModels } from './judge.ts';
 import type { ListIndex } from './list-index.ts';
 import type { ListReading, ReadList } from './list-reading.ts';
-import type { ListShape } from './list-shapes.ts';
-import { SHAPES } from './list-shapes.ts';
-import type { ProviderModels } from './provider-models.ts';
-import { assemblePage, readPageRequest } from './model-page.ts';
-import type { ListsSurface, Surface } from './surface.ts';
+import type { ListShape } from '../openwebui/lists.ts';
+import { SHAPES } from '../openwebui/lists.ts';
+import { assemblePage, readPageRequest } from '../openwebui/model-page.ts';
+import type { ListsSurface, Surface } from '../openwebui/surface.ts';
 
 export interface FilterParts {
   readonly store: Pick<Store, 'current' | 'patiently'>;

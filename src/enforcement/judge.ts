@@ -1,15 +1,49 @@
-/**
- * Brings what a request names before the one decision of `policy/decide.ts`. Every surface asks here, so that lists,
- * invocations and stored references cannot come to different answers.
- */
 import type { Principal, UserPrincipal } from '../identity/principal.ts';
 import { decide, isProviders } from '../policy/decide.ts';
 import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
-import type { ModelId } from '../policy/model-id.ts';
+import type { ModelId } from '../policy/grant.ts';
+import { isObject } from '../references/references.ts';
 import type { StoreView } from '../store/store-view.ts';
-import type { ProviderModels } from './provider-models.ts';
-import { createProviderModels } from './provider-models.ts';
+
+/**
+ * Which ids are the providers' own, as the backend's lists said before they were filtered. The database does not know
+ * them: a provider model needs no row. Kept because a preset on such an id would redirect everybody who uses it; what
+ * has not been listed since the start is unknown here, and then the grants alone protect it.
+ */
+export interface ProviderModels {
+  /** @param ids of `providerIdsIn` */
+  learn(ids: readonly string[]): void;
+  has(id: string): boolean;
+}
+
+/** More than any provider lists; beyond it nothing is learnt, so that nobody can fill the memory. */
+const MAX_IDS = 20_000;
+
+export function createProviderModels(): ProviderModels {
+  const ids = new Set<string>();
+  return {
+    learn(listed) {
+      for (const id of listed) {
+        if (ids.size >= MAX_IDS) return;
+        // A row on the part before the tag changes what everybody sees of the model (utils/models.py)
+        ids.add(id).add(id.split(':', 1)[0] ?? '');
+      }
+    },
+    has: (id) => ids.has(id),
+  };
+}
+
+/** @param list the parsed answer of a route of the shape `models`: `{data: [{id, preset?, arena?}]}` */
+export function providerIdsIn(list: unknown): readonly string[] {
+  const entries = isObject(list) && Array.isArray(list['data']) ? (list['data'] as unknown[]) : [];
+  return entries.flatMap((entry) =>
+    isObject(entry) && entry['preset'] !== true && typeof entry['id'] === 'string' ? [entry['id']] : [],
+  );
+}
+
+// Brings what a request names before the one decision of `policy/decide.ts`. Every surface asks here, so that lists,
+// invocations and stored references cannot come to different answers.
 
 export interface JudgeOptions {
   readonly adminAccess: 'organization' | 'all';

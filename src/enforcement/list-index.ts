@@ -5,10 +5,10 @@
  * The text is decoded as Latin-1, in which an index is a byte offset; JSON's own characters are ASCII, so its structure
  * reads the same, and only the ids are decoded as UTF-8.
  */
-import type { ModelId } from '../policy/model-id.ts';
-import { parseModelId } from '../policy/model-id.ts';
-import type { ListShape, ShapeNode } from './list-shapes.ts';
-import { endOfString } from '../references/exact-json.ts';
+import type { ModelId } from '../policy/grant.ts';
+import { parseModelId } from '../policy/grant.ts';
+import type { ListShape, ShapeNode } from '../openwebui/lists.ts';
+import { endOfString } from '../references/json.ts';
 
 export interface Span {
   readonly start: number;

@@ -3,9 +3,9 @@ import { GatewayError } from '../errors.ts';
 import { Lane } from '../reading/lane.ts';
 import type { ListIndex } from './list-index.ts';
 import { indexList } from './list-index.ts';
-import type { ListShape } from './list-shapes.ts';
-import { SHAPES } from './list-shapes.ts';
-import { providerIdsIn } from './provider-models.ts';
+import type { ListShape } from '../openwebui/lists.ts';
+import { SHAPES } from '../openwebui/lists.ts';
+import { providerIdsIn } from './judge.ts';
 
 export interface ReadList {
   readonly index: ListIndex;

@@ -2,7 +2,7 @@
 import { parentPort } from 'node:worker_threads';
 import type { ListAnswer, ListRequest } from './list-reading.ts';
 import { readList } from './list-reading.ts';
-import { SHAPES } from './list-shapes.ts';
+import { SHAPES } from '../openwebui/lists.ts';
 
 function answer({ shape, bytes }: ListRequest): ListAnswer {
   const known = Object.values(SHAPES).find(({ name }) => name === shape);

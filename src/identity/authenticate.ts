@@ -4,12 +4,11 @@
  */
 import type { MiddlewareHandler } from 'hono';
 import { GatewayError } from '../errors.ts';
-import type { GateEnv, Scope } from '../scope.ts';
+import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { StoreView } from '../store/store-view.ts';
 import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
-import { isReadable, readCredentials } from './credential.ts';
+import { isReadable, readCredentials, toHeaderEdit } from './credential.ts';
 import type { Credential, CredentialReading, Credentials } from './credential.ts';
-import { toHeaderEdit } from './credential-edit.ts';
 import type { AnonymousPrincipal, Principal, UnresolvedPrincipal, UserPrincipal } from './principal.ts';
 import { createSessionTokens } from './session-token.ts';
 import type { TokenFault, VerifiedToken } from './session-token.ts';

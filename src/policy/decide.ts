@@ -5,9 +5,8 @@
 import type { UserPrincipal } from '../identity/principal.ts';
 import type { Decision, Deny } from './decision.ts';
 import { deny } from './decision.ts';
-import type { GrantSet } from './grant.ts';
+import type { GrantSet, ModelId } from './grant.ts';
 import { coveringGrant } from './grant.ts';
-import type { ModelId } from './model-id.ts';
 
 /** A row of the backend's `model` table, as far as policy needs it. */
 export interface Preset {

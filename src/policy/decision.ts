@@ -1,4 +1,4 @@
-import type { ModelId } from './model-id.ts';
+import type { ModelId } from './grant.ts';
 import type { OrganizationId } from '../identity/principal.ts';
 
 /** Why a model may be used. The same word stands in the log line, the metric label, `explain` and the tests. */

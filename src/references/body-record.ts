@@ -1,14 +1,11 @@
-/**
- * What a body says of models, as a small plain record: pure, so that a long body can be read in a thread and only the
- * record comes back. Whoever judges looks at the record alone.
- */
+/** The models that the fields of a form name: `multipart/form-data` and `application/x-www-form-urlencoded`. */
 import { GatewayError } from '../errors.ts';
 import { boundRecord } from './bounds.ts';
-import type { FormRecord } from './form-fields.ts';
-import { readForm } from './form-fields.ts';
 import type { InvocationRecord, InvocationRules } from './invocation-record.ts';
 import { readInvocation } from './invocation-record.ts';
 import { boundJson } from './json-weight.ts';
+import { parseStrictJson, storedReadings } from './json.ts';
+import { namesModels } from './model-keys.ts';
 import type { PresetForm, PresetRecord } from './preset-record.ts';
 import { readPresets } from './preset-record.ts';
 import type { References } from './references.ts';
@@ -16,7 +13,40 @@ import { collectReferences } from './references.ts';
 import type { ChatForm } from './save-forms.ts';
 import { namesOfSave } from './save-forms.ts';
 import type { ChatNames } from './saved-chat.ts';
-import { parseStrictJson, storedReadings } from './strict-json.ts';
+
+/** What stands in fields that name models; undefined where it is no text. Undefined as a whole where it is no form. */
+export type FormRecord = readonly (string | undefined)[] | undefined;
+
+/** A field takes a hundred times the memory of its bytes. */
+const MOST_FIELDS = 10_000;
+
+/** @throws GatewayError `body_too_complex` */
+export async function readForm(body: Buffer, contentType: string): Promise<FormRecord> {
+  boundFields(body, contentType);
+  try {
+    const response = new Response(new Blob([new Uint8Array(body)]), { headers: { 'content-type': contentType } });
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- an admin's body, bounded in length and fields before
+    const form = await response.formData();
+    const named = [...form].filter(([name]) => namesModels(name));
+    return named.map(([, value]) => (typeof value === 'string' ? value : undefined));
+  } catch {
+    return undefined;
+  }
+}
+
+function boundFields(body: Buffer, contentType: string): void {
+  const separator = /^\s*multipart\//i.test(contentType) ? '\r\n--' : '&';
+  let fields = 0;
+  for (let at = body.indexOf(separator); at !== -1; at = body.indexOf(separator, at + 1)) {
+    if (++fields <= MOST_FIELDS) continue;
+    throw new GatewayError('body_too_complex', {
+      detail: `Found a form of more than ${MOST_FIELDS.toLocaleString('en')} fields, as many as are read. Send fewer in one request.`,
+    });
+  }
+}
+
+// What a body says of models, as a small plain record: pure, so that a long body can be read in a thread and only the
+// record comes back. Whoever judges looks at the record alone.
 
 /** What is asked of a body, by the kind of record that answers. Plain values, which a thread can be sent. */
 export type BodyQuestion =

@@ -1,10 +1,10 @@
 /** What a request says that runs models: those it names, those it mentions, and the stored objects that it points at. */
-import { parseModelId } from '../policy/model-id.ts';
+import { parseModelId } from '../policy/grant.ts';
 import type { ReferenceRules, References } from './references.ts';
 import { collectReferences, FAN_OUT, isObject, isPresent } from './references.ts';
 import type { ChatNames } from './saved-chat.ts';
 import { ChatReader } from './saved-chat.ts';
-import { storedReadings } from './strict-json.ts';
+import { storedReadings } from './json.ts';
 
 export interface InvocationRules {
   readonly rules: ReferenceRules;

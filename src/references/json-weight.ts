@@ -4,7 +4,7 @@
  */
 import { isAscii } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
-import { CLOSE_ARRAY, CLOSE_OBJECT, COLON, COMMA, OPEN_ARRAY, OPEN_OBJECT, QUOTE } from './exact-json.ts';
+import { CLOSE_ARRAY, CLOSE_OBJECT, COLON, COMMA, OPEN_ARRAY, OPEN_OBJECT, QUOTE } from './json.ts';
 
 export interface JsonWeight {
   /** Objects, arrays, texts and other scalars together; keys are none. */

@@ -1,6 +1,6 @@
 /** What a request names that creates, imports or changes presets. */
-import type { ModelId } from '../policy/model-id.ts';
-import { parseModelId } from '../policy/model-id.ts';
+import type { ModelId } from '../policy/grant.ts';
+import { parseModelId } from '../policy/grant.ts';
 import { boundNames } from './bounds.ts';
 import { collectReferences, isObject } from './references.ts';
 

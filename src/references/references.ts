@@ -6,13 +6,13 @@
  * hidden in `custom_params`, from fan-out lists and from routing fields. Every key that names a model counts, at any
  * depth, outside of content and history. All of these models must be permitted.
  */
-import type { ModelId } from '../policy/model-id.ts';
-import { parseModelId } from '../policy/model-id.ts';
+import type { ModelId } from '../policy/grant.ts';
+import { parseModelId } from '../policy/grant.ts';
 import { CONTENT, isParameterContent, PARAMETERS } from './content.ts';
 import { boundNames } from './bounds.ts';
 import { boundJson } from './json-weight.ts';
 import { foldKey, namesModels } from './model-keys.ts';
-import { parseStrictText } from './strict-json.ts';
+import { parseStrictText } from './json.ts';
 
 export interface References {
   readonly models: ReadonlySet<ModelId>;

@@ -8,7 +8,7 @@
  */
 import { boundEntries, boundNames } from './bounds.ts';
 import { collectParameters, collectReferences, isObject } from './references.ts';
-import { tryParseJson } from './exact-json.ts';
+import { tryParseJson } from './json.ts';
 
 /** Not an id of any model: `parseModelId` refuses the control character. Stands for what cannot be read. */
 export const UNREADABLE = '\u0000';

@@ -1,5 +1,5 @@
 import type { Connection } from './database.ts';
-import { tryParseJson } from '../references/exact-json.ts';
+import { tryParseJson } from '../references/json.ts';
 import type { Schema } from './schema-reader.ts';
 
 /** What the backend calls its arena where none is configured (utils/models.py, 0.6.0 to 0.12.4). */

@@ -1,7 +1,7 @@
-import type { ModelId } from '../policy/model-id.ts';
-import { parseModelId } from '../policy/model-id.ts';
+import type { ModelId } from '../policy/grant.ts';
+import { parseModelId } from '../policy/grant.ts';
 import type { Preset } from '../policy/decide.ts';
-import { tryParseJson } from '../references/exact-json.ts';
+import { tryParseJson } from '../references/json.ts';
 import { collectParameters, isObject } from '../references/references.ts';
 import { UNREADABLE } from '../references/saved-chat.ts';
 import type { Connection } from './database.ts';

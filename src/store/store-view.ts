@@ -1,6 +1,6 @@
 import type { UserId, UserPrincipal } from '../identity/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
-import type { ModelId } from '../policy/model-id.ts';
+import type { ModelId } from '../policy/grant.ts';
 import type { ChatNames } from '../references/saved-chat.ts';
 
 /** Everything a request may ask of the backend's database. Reads are synchronous point reads, cached and never stale. */

@@ -5,9 +5,11 @@
  * that comes later than that, on the frames of a socket, has a line of its own.
  */
 import { randomFillSync } from 'node:crypto';
+import { GatewayError } from '../errors.ts';
+import type { Scope } from '../gate/scope.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
 import type { Decision } from '../policy/decision.ts';
-import type { Scope } from '../scope.ts';
+import type { Store } from '../store/store-view.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { RecentDecisions } from './recent-decisions.ts';
@@ -152,4 +154,21 @@ function createDecisionId(): string {
   let id = 'd-';
   for (const end = used + ID_LENGTH; used < end; used += 1) id += ALPHABET.charAt((pool[used] ?? 0) & 31);
   return id;
+}
+
+// Which organizations give a user anything, for whoever has to explain or count a decision.
+
+/** @returns a function that answers from the caches of the decision itself, and with none while they cannot be read */
+export function createBelongings(store: Pick<Store, 'current'>): (user: UserPrincipal) => readonly string[] {
+  return (user) => {
+    try {
+      return store
+        .current()
+        .grantsOf(user)
+        .map(({ organization }) => organization);
+    } catch (error) {
+      if (error instanceof GatewayError && error.code === 'policy_unavailable') return NONE;
+      throw error;
+    }
+  };
 }

@@ -1,14 +1,28 @@
-/**
- * The outermost stage: one access line and one set of figures for every request, once its answer is complete or cut.
- * Never a header's value, a query string or a byte of a body.
- */
 import type { IncomingMessage } from 'node:http';
 import type { MiddlewareHandler } from 'hono';
-import type { GateEnv, Scope } from '../scope.ts';
+import type { GateEnv, Scope } from '../gate/scope.ts';
 import { decisionFields } from './audit.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import { pathOf, shownPath } from './shown-path.ts';
+
+/** A path is as long as the client likes. */
+const LONGEST_PATH = 512;
+
+/** The path that was judged, or where none was, the one that was sent, without its query. */
+export function pathOf({ path, incoming }: Pick<Scope, 'path' | 'incoming'>): string {
+  return path === '' ? shownPath(incoming.url) : shortened(path);
+}
+
+export function shownPath(url = ''): string {
+  return shortened(url.split('?', 1)[0] ?? '');
+}
+
+function shortened(shown: string): string {
+  return shown.length > LONGEST_PATH ? `${shown.slice(0, LONGEST_PATH)}…` : shown;
+}
+
+// The outermost stage: one access line and one set of figures for every request, once its answer is complete or cut.
+// Never a header's value, a query string or a byte of a body.
 
 export interface ObserverOptions {
   readonly log: Pick<Log, 'record'>;
@@ -109,3 +123,21 @@ function whoOf({ principal }: Scope): FlatFields {
 }
 
 const rounded = (ms: number): number => Math.round(ms * 100) / 100;
+
+// Tells the operator of the commonest mistake of an installation: nginx is not named among the trusted proxies.
+
+/** Anybody may send the field, from as many addresses as they have. */
+const MOST_NAMED = 8;
+
+/** @returns what is called with the address of a peer whose `X-Forwarded-For` was not believed; logs each once */
+export function createDisbeliefNotice(log: Pick<Log, 'warn'>): (peer: string) => void {
+  const named = new Set<string>();
+  return function notice(peer) {
+    if (named.size === MOST_NAMED || named.has(peer)) return;
+    named.add(peer);
+    log.warn(
+      { peer },
+      `X-Forwarded-For from ${peer} is not believed, so all of its clients count as one address: if it is your proxy, name it in MODELGATE_TRUSTED_PROXIES`,
+    );
+  };
+}

@@ -4,8 +4,8 @@
  */
 import type { AnonymousPrincipal, OrganizationId, Principal } from '../identity/principal.ts';
 import type { Decision, DenyReason, PermitReason } from '../policy/decision.ts';
-import type { Scope } from '../scope.ts';
-import { pathOf } from './shown-path.ts';
+import type { Scope } from '../gate/scope.ts';
+import { pathOf } from './observe.ts';
 
 /** What is known of a decision; absent things are null. */
 export interface DecisionRecord {

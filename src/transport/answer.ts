@@ -1,9 +1,9 @@
 /** Answers that the gate gives by itself. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { STATUS_CODES } from 'node:http';
-import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { HeaderLines } from './exchange.ts';
-import { closeAfterAnswer, closeIfUnread } from './linger.ts';
 
 /**
  * Sends a complete answer, JSON unless `headers` say otherwise. Never throws: a client that has left, or an answer
@@ -48,4 +48,73 @@ export function refuseUpgrade(socket: Duplex, status: number, headers: HeaderLin
 function hasField(lines: HeaderLines, name: string): boolean {
   for (let index = 0; index < lines.length; index += 2) if (lines[index]?.toLowerCase() === name) return true;
   return false;
+}
+
+// Closing a connection whose client is still sending (RFC 9112 9.6): a close with unread bytes becomes a reset, which
+// takes the answer away from the client. So the write side closes first and what comes in is dropped for a while.
+
+/** How long a client may go on sending after it was answered. */
+const LINGER_MS = 2_000;
+/** A body of at most this length is read and dropped, so that the connection can serve the next request. */
+const DROPPED_BODY_BYTES = 64 * 1024;
+/** And within this time of the answer. */
+const DROPPING_MS = 20_000;
+
+const closing = new WeakSet<Socket>();
+
+/** True once the last answer of this connection is on its way: further requests on it are not served. */
+export function isClosing(socket: Socket): boolean {
+  return closing.has(socket);
+}
+
+/** Bytes that the request declares to follow: 0 without a body, `Infinity` for a chunked one. */
+export function declaredBytes(incoming: IncomingMessage): number {
+  if (incoming.headers['transfer-encoding'] !== undefined) return Infinity;
+  const declared = incoming.headers['content-length'];
+  return declared === undefined ? 0 : Number(declared);
+}
+
+/** Call before the headers of an answer are written while the request's body may not have been read to its end. */
+export function closeIfUnread(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  if (incoming.complete) return;
+  const declared = declaredBytes(incoming);
+  if (declared === 0) return;
+  if (declared <= DROPPED_BODY_BYTES && incoming.headers.expect === undefined) outgoing.once('finish', dropBody);
+  else closeAfterAnswer(incoming, outgoing);
+}
+
+/** Node drops the rest as it comes, however slowly that is. */
+function dropBody(this: ServerResponse): void {
+  const { req } = this;
+  const { socket } = req;
+  if (req.complete) return;
+  const timer = setTimeout(() => socket.destroy(), DROPPING_MS);
+  const settle = () => {
+    clearTimeout(timer);
+    socket.off('close', settle);
+  };
+  req.once('close', settle);
+  socket.once('close', settle);
+}
+
+/** `Connection: close` on the answer; the client may finish sending, nobody listens. */
+export function closeAfterAnswer(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  outgoing.shouldKeepAlive = false;
+  const { socket } = outgoing;
+  if (socket === null || closing.has(socket)) return;
+  closing.add(socket);
+  // What Node calls once the answer is out; its own closes both sides at once.
+  socket.destroySoon = () => {
+    incoming.resume();
+    linger(socket);
+  };
+}
+
+/** Sends `last`, closes the write side, drops what comes, and destroys the socket when the client is done or slow. */
+export function linger(socket: Socket, last?: string | Buffer): void {
+  closing.add(socket);
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(timer));
+  if (last === undefined) socket.end();
+  else socket.end(last);
 }

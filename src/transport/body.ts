@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ClientGone, GatewayError } from '../errors.ts';
-import { declaredBytes } from './linger.ts';
+import { declaredBytes } from './answer.ts';
 import { Pace } from './pace.ts';
 
 const EMPTY = Buffer.alloc(0);

@@ -3,7 +3,7 @@
  * own answers; for ours we say what it would. Preflights are answered by the upstream alone.
  */
 import type { IncomingMessage } from 'node:http';
-import type { AnswerEdit } from './answer-edit.ts';
+import type { AnswerEdit } from './exchange.ts';
 
 export interface CrossOriginOptions {
   /** Origins as browsers spell them. */

@@ -1,5 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { AnswerEdit } from './answer-edit.ts';
+
+/**
+ * Changes the final header lines of an answer in place: the upstream's, a relayed refusal's, or the gate's own. Names
+ * are in lower case, as HTTP/2 demands and undici reads them: whoever writes lines keeps to it.
+ * Called once an answer, never for an interim one. Must not throw.
+ */
+export type AnswerEdit = (lines: string[], status: number) => void;
+/** What the upstream's own fields say about the answer that follows them; values as undici gives them. */
+
+/** A coding beside chunked would be left in the body while the field that names it is dropped. */
+export function isOddlyCoded(coding: string | string[] | undefined): boolean {
+  return coding !== undefined && (typeof coding !== 'string' || coding.trim().toLowerCase() !== 'chunked');
+}
+
+/** Server-sent events (HTML Living Standard 9.2): open for as long as a model writes. */
+export function isEventStream(type: unknown): boolean {
+  return typeof type === 'string' && type.startsWith('text/event-stream');
+}
 
 /** Header lines in order, name and value alternating, as Node's `rawHeaders` and undici's `headers` have them. */
 export type HeaderLines = readonly string[];
@@ -66,4 +83,28 @@ export interface ForwardOutcome {
   readonly rewriteMs: number;
   /** The upstream broke off inside the body, and the client's connection was destroyed so that it shows. */
   readonly truncated: boolean;
+}
+/** An answer held back until it is whole, so that it can be rewritten. */
+
+/** In bytes. An answer that is longer counts as unreadable: the rewrite gets an empty body. */
+export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
+const EMPTY = Buffer.alloc(0);
+
+export class HeldAnswer {
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  /** @returns false where the answer is too long: it is empty then, and wants no more */
+  add(chunk: Buffer): boolean {
+    this.#bytes += chunk.length;
+    const fits = this.#bytes <= MAX_REWRITTEN_BYTES;
+    if (fits) this.#chunks.push(chunk);
+    else this.#chunks = [];
+    return fits;
+  }
+
+  body(): Buffer {
+    const [first = EMPTY] = this.#chunks;
+    return this.#chunks.length > 1 ? Buffer.concat(this.#chunks) : first;
+  }
 }

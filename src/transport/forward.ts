@@ -4,10 +4,10 @@ import { ClientGone, GatewayError } from '../errors.ts';
 import { HeldUpload, SHORT_BODY_BYTES, UploadStream, readBody } from './body.ts';
 import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { requestLines } from './headers.ts';
-import { MAX_REWRITTEN_BYTES } from './held-answer.ts';
+import { MAX_REWRITTEN_BYTES } from './exchange.ts';
 import { HttpExchange } from './http-exchange.ts';
-import { declaredBytes } from './linger.ts';
-import { toGatewayError } from './upstream-error.ts';
+import { declaredBytes } from './answer.ts';
+import { toGatewayError } from './upstream.ts';
 import type { Upstream } from './upstream.ts';
 
 /**

@@ -5,10 +5,9 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '../errors.ts';
-import type { AnswerEdit } from './answer-edit.ts';
-import type { HeaderEdit, HeaderLines } from './exchange.ts';
-import { firstElement } from './peer.ts';
-import type { Peer } from './peer.ts';
+import type { AnswerEdit, HeaderEdit, HeaderLines } from './exchange.ts';
+import { firstElement } from './client.ts';
+import type { Peer } from './client.ts';
 
 /** What is said about a request besides its own headers. */
 export interface RequestFacts {

@@ -6,14 +6,13 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
-import { isEventStream, isOddlyCoded } from './answer-kind.ts';
+import { HeldAnswer, isEventStream, isOddlyCoded } from './exchange.ts';
 import type { UploadStream } from './body.ts';
 import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { contentLength, responseLines, rewrittenLines } from './headers.ts';
-import { HeldAnswer } from './held-answer.ts';
 import { MAX_INTERIM } from './interim.ts';
-import { closeAfterAnswer, closeIfUnread } from './linger.ts';
-import { toGatewayError } from './upstream-error.ts';
+import { closeAfterAnswer, closeIfUnread } from './answer.ts';
+import { toGatewayError } from './upstream.ts';
 import type { Upstream } from './upstream.ts';
 
 const MAX_FIELDS = 100;

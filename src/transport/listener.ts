@@ -8,11 +8,10 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { GatewayError } from '../errors.ts';
 import { awaitContinue } from './body.ts';
-import { MAX_HEADER_BYTES } from './header-limit.ts';
-import { isClosing } from './linger.ts';
+import { MAX_HEADER_BYTES, asksForWebSocket, findMalformation } from './request-rules.ts';
+import { isClosing } from './answer.ts';
 import { createOwnAnswers } from './own-answers.ts';
 import type { OwnAnswer, OwnAnswerOptions, OwnAnswers } from './own-answers.ts';
-import { asksForWebSocket, findMalformation } from './request-rules.ts';
 import { Traffic } from './traffic.ts';
 
 export interface DownstreamLimits {

@@ -4,9 +4,8 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { ALLOWED_METHODS, ERRORS } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
-import { rawAnswer, refuseUpgrade, sendAnswer } from './answer.ts';
-import { beyondHeaderLimit } from './header-limit.ts';
-import { linger } from './linger.ts';
+import { linger, rawAnswer, refuseUpgrade, sendAnswer } from './answer.ts';
+import { beyondHeaderLimit } from './request-rules.ts';
 
 /** An answer that no stage gives. */
 export interface OwnAnswer {

@@ -1,8 +1,8 @@
 /** Two sockets joined after a WebSocket handshake: bytes, back-pressure, silence, and one end for both. */
 import type { Duplex } from 'node:stream';
 import { Socket } from 'node:net';
-import type { ClientFrameGate, GateVerdict } from './client-gate.ts';
-import { closeFrame } from './websocket-frame.ts';
+import type { ClientFrameGate, GateVerdict } from './first-message.ts';
+import { closeFrame } from './first-message.ts';
 
 /** A side that has said goodbye, or was refused, gets this long to see the other's last bytes. */
 const GRACE_MS = 2_000;

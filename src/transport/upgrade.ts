@@ -10,14 +10,13 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
-import type { AnswerEdit } from './answer-edit.ts';
-import type { ClientFrameGate } from './client-gate.ts';
-import type { HeaderEdit } from './exchange.ts';
+import type { AnswerEdit, HeaderEdit } from './exchange.ts';
+import type { ClientFrameGate } from './first-message.ts';
 import { requestLines, responseLines } from './headers.ts';
 import { MAX_INTERIM } from './interim.ts';
 import { joinSockets } from './tunnel.ts';
 import type { Upstream } from './upstream.ts';
-import { toGatewayError } from './upstream-error.ts';
+import { toGatewayError } from './upstream.ts';
 
 export interface TunnelRequest {
   readonly incoming: IncomingMessage;

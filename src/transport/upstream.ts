@@ -1,12 +1,81 @@
-/** The backend as the transport sees it: a pool of HTTP/1.1 connections, its timeouts, and a probe. */
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { Pool, buildConnector } from 'undici';
-import { unreachableBecause } from '../unreachable.ts';
-import { MAX_HEADER_BYTES } from './header-limit.ts';
+import { Pool, buildConnector, errors } from 'undici';
+import { GatewayError } from '../errors.ts';
+import type { AddressRange, PeerLookup } from './client.ts';
+import { createPeerLookup } from './client.ts';
 import { watchInterimAnswers } from './interim.ts';
-import { createPeerLookup } from './peer.ts';
-import type { AddressRange, PeerLookup } from './peer.ts';
+import { MAX_HEADER_BYTES, beyondHeaderLimit } from './request-rules.ts';
+
+/** Why a backend cannot be reached, in words for whoever runs it; clients are told only that it cannot. */
+
+/** @returns what follows its name in a sentence, without the full stop: `refuses the connection: … (ECONNREFUSED)` */
+export function unreachableBecause(error: unknown): string {
+  const code = codeOf(error);
+  const found = REASONS.find(([pattern]) => pattern.test(code));
+  return `${found?.[1] ?? 'cannot be asked'} (${code})`;
+}
+
+/** undici and `fetch` hide what has happened one or two causes deep. */
+function codeOf(error: unknown): string {
+  let deepest = 'no reason given';
+  for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
+    if ('code' in at && typeof at.code === 'string') return at.code;
+    deepest = /^(Type)?Error$/.test(at.name) ? at.message : at.name;
+  }
+  return deepest;
+}
+
+const REASONS: readonly (readonly [pattern: RegExp, what: string])[] = [
+  [/^ECONNREFUSED/, 'refuses the connection: does the backend run, and is the port right?'],
+  [/^(ENOTFOUND|EAI_)/, 'is a name that cannot be resolved'],
+  [/^(EHOSTUNREACH|ENETUNREACH)/, 'cannot be reached from here'],
+  [/^(ECONNRESET|UND_ERR_SOCKET|EPIPE)/, 'has closed the connection without an answer'],
+  [/TIMEOUT/i, 'does not answer in time'],
+  [/^HPE_|^HTTPParser|^UND_ERR_(HEADERS|INVALID)/, 'does not speak HTTP there'],
+  [/^(EPROTO|ERR_SSL)/, 'does not speak TLS there: is it http and not https?'],
+  [/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/, 'shows a certificate that is not trusted; NODE_EXTRA_CA_CERTS=FILE adds one'],
+];
+
+// What undici and the socket say, in the words of the error table.
+
+/** Codes of an answer that was there but is not HTTP, or not the HTTP we accept. */
+const INVALID_ANSWER: ReadonlySet<string> = new Set([
+  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+  // Node's own refusal to pass on a field or status that the upstream gave.
+  'ERR_INVALID_CHAR',
+  'ERR_INVALID_HTTP_TOKEN',
+  'ERR_HTTP_INVALID_HEADER_VALUE',
+  'ERR_HTTP_INVALID_STATUS_CODE',
+]);
+
+/**
+ * Total: an error that is not known means that the upstream could not be reached.
+ *
+ * @param maxHeaderBytes what the answer's head was allowed
+ */
+export function toGatewayError(error: Error, maxHeaderBytes: number): GatewayError {
+  if (error instanceof GatewayError) return error;
+  const cause = { cause: error };
+  // undici refuses what it will not put on the wire: a target or field of the request.
+  if (error instanceof errors.InvalidArgumentError) return new GatewayError('request_malformed', cause);
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') {
+    return new GatewayError('upstream_timeout', cause);
+  }
+  if (code === 'UND_ERR_HEADERS_OVERFLOW') {
+    return new GatewayError('upstream_headers_too_large', { ...cause, detail: beyondHeaderLimit(maxHeaderBytes) });
+  }
+  return new GatewayError(isInvalidAnswer(error, code) ? 'upstream_invalid' : 'upstream_unreachable', cause);
+}
+
+function isInvalidAnswer(error: Error, code: string): boolean {
+  if (error instanceof errors.HTTPParserError || INVALID_ANSWER.has(code)) return true;
+  // undici's words for 100 or 101 that nobody asked for, the one kind of bad answer that shares its code with a close.
+  return code === 'UND_ERR_SOCKET' && (error.message === 'bad response' || error.message === 'bad upgrade');
+}
+
+// The backend as the transport sees it: a pool of HTTP/1.1 connections, its timeouts, and a probe.
 
 export interface UpstreamOptions {
   /** Scheme, host and port. */

@@ -1,7 +1,7 @@
 /** Times decisions on a database of `large-database.ts`: `decision-main.ts PATH USERS`. Prints `DecisionTimes`. */
 import { toUserId } from '../../src/identity/principal.ts';
 import { decide } from '../../src/policy/decide.ts';
-import type { ModelId } from '../../src/policy/model-id.ts';
+import type { ModelId } from '../../src/policy/grant.ts';
 import type { Store } from '../../src/store/store-view.ts';
 import { createStore } from '../../src/store/store.ts';
 import { median, quantile } from './measurement.ts';

@@ -2,7 +2,7 @@
 import { toOrganizationId } from '../../src/identity/principal.ts';
 import type { DenyReason } from '../../src/policy/decision.ts';
 import { deny } from '../../src/policy/decision.ts';
-import type { ModelId } from '../../src/policy/model-id.ts';
+import type { ModelId } from '../../src/policy/grant.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import type { Metrics } from '../../src/telemetry/metrics.ts';
 import { judged, median, quantile, rounded } from './measurement.ts';

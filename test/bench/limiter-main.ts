@@ -4,7 +4,7 @@
  */
 import { BurstyRateLimiter, RateLimiterMemory } from 'rate-limiter-flexible';
 import type { RateName } from '../../src/limits/allowance.ts';
-import { createMemoryAllowances } from '../../src/limits/memory-allowances.ts';
+import { createMemoryAllowances } from '../../src/limits/memory.ts';
 
 interface Figures {
   /** Of 400 requests at once under 120/1m:40. */

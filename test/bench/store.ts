@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import type { UserId, UserPrincipal } from '../../src/identity/principal.ts';
 import { toUserId } from '../../src/identity/principal.ts';
 import { decide } from '../../src/policy/decide.ts';
-import type { ModelId } from '../../src/policy/model-id.ts';
+import type { ModelId } from '../../src/policy/grant.ts';
 import type { Store, StoreView } from '../../src/store/store-view.ts';
 import { createStore } from '../../src/store/store.ts';
 import { manualClock } from '../support/clock.ts';

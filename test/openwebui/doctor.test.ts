@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { DoctorReport } from '../../src/cli/checks/doctor.ts';
+import type { DoctorReport } from '../../src/cli/commands/doctor.ts';
 import { toBackendRelease } from '../../src/store/backend-releases.ts';
 import { runCommand } from '../support/command.ts';
 import { runModelgate } from '../support/gate-process.ts';

@@ -1,10 +1,10 @@
 /**
  * No endpoint is unknown by accident: every route of the installed backend that takes a body, lists models or lies
- * under a model prefix was read by somebody, and its class in `src/enforcement/surfaces.ts` is what they decided.
+ * under a model prefix was read by somebody, and its class in `src/openwebui/surfaces.ts` is what they decided.
  */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { createSurfaceMatcher } from '../../src/enforcement/match-surface.ts';
+import { createSurfaceMatcher } from '../../src/openwebui/match.ts';
 import { RELEASES } from './release.ts';
 import type { BackendRoute } from './routes.ts';
 import { listRoutes } from './routes.ts';
@@ -50,7 +50,7 @@ describe.each(RELEASES)('of Open WebUI %s', (version) => {
       const decided = reviewed[name];
       const found = classOf(route);
       if (decided === undefined) {
-        return `${name} (${route.module} ${route.name}) is new: read what it does with models, give it a row in src/enforcement/surfaces.ts, then add it to reviewed-routes.json`;
+        return `${name} (${route.module} ${route.name}) is new: read what it does with models, give it a row in src/openwebui/surfaces.ts, then add it to reviewed-routes.json`;
       }
       return decided === found ? [] : `${name} was reviewed as ${decided}, but the table says ${found}`;
     });

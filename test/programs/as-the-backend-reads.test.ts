@@ -1,12 +1,11 @@
 /** Rules 3 and 5: what the gate lets pass, Python reads as the gate did. Python itself is asked. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readTarget } from '../../src/enforcement/canonical-path.ts';
-import { createSurfaceMatcher } from '../../src/enforcement/match-surface.ts';
+import { readTarget } from '../../src/openwebui/target.ts';
+import { NEUTRAL_ROUTES, createSurfaceMatcher } from '../../src/openwebui/match.ts';
 import { collectReferences } from '../../src/references/references.ts';
-import { parseStrictJson } from '../../src/references/strict-json.ts';
-import { NEUTRAL_ROUTES } from '../../src/enforcement/neutral-routes.ts';
-import { MODEL_BEARING_ROUTES } from '../../src/enforcement/surfaces.ts';
+import { parseStrictJson } from '../../src/references/json.ts';
+import { MODEL_BEARING_ROUTES } from '../../src/openwebui/surfaces.ts';
 import { askPython } from './python.ts';
 
 const SEED = 20_260_101;

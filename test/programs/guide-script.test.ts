@@ -3,7 +3,7 @@ import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { migrate } from '../../src/operations/organizations/migration.ts';
+import { migrate } from '../../src/organizations/migration.ts';
 import type { DatabaseOptions, TestDatabase } from '../support/database.ts';
 import { createDatabase, ERAS } from '../support/database.ts';
 import { openStore } from '../support/opened-store.ts';

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isReadable, readCredentials } from '../../src/identity/credential.ts';
-import { toHeaderEdit } from '../../src/identity/credential-edit.ts';
+import { isReadable, readCredentials, toHeaderEdit } from '../../src/identity/credential.ts';
 import { applyEdit } from '../support/apply-edit.ts';
 import { credentialLines } from '../support/credential-lines.ts';
 

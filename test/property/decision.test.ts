@@ -5,7 +5,7 @@ import type { NameSpace } from '../../src/enforcement/judge.ts';
 import { createJudge } from '../../src/enforcement/judge.ts';
 import { filterList } from '../../src/enforcement/filter-list.ts';
 import { indexList } from '../../src/enforcement/list-index.ts';
-import { SHAPES } from '../../src/enforcement/list-shapes.ts';
+import { SHAPES } from '../../src/openwebui/lists.ts';
 import { collectReferences } from '../../src/references/references.ts';
 import { decide } from '../../src/policy/decide.ts';
 import type { World } from '../support/policy-world.ts';

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { LimitsConfig } from '../../src/config/schema.ts';
 import type { Release, Standing } from '../../src/limits/allowance.ts';
-import { clientNetwork } from '../../src/limits/client-network.ts';
-import { createMemoryAllowances } from '../../src/limits/memory-allowances.ts';
+import { clientNetwork } from '../../src/transport/client.ts';
+import { createMemoryAllowances } from '../../src/limits/memory.ts';
 
 const OFF: LimitsConfig = { address: 'off', user: 'off', chat: 'off', organization: 'off', concurrentChats: 'off' };
 

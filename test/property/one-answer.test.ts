@@ -4,11 +4,11 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Explanation } from '../../src/cli/reports/explain.ts';
-import type { ModelExplanation } from '../../src/operations/reports/explanation.ts';
-import { explainModel, explainUser } from '../../src/operations/reports/explanation.ts';
-import { counts } from '../../src/operations/reports/standing.ts';
-import type { ModelId } from '../../src/policy/model-id.ts';
+import type { Explanation } from '../../src/cli/commands/explain.ts';
+import type { ModelExplanation } from '../../src/organizations/explanation.ts';
+import { explainModel, explainUser } from '../../src/organizations/explanation.ts';
+import { counts } from '../../src/organizations/standing.ts';
+import type { ModelId } from '../../src/policy/grant.ts';
 import { runCommand } from '../support/command.ts';
 import type { TestGate } from '../support/gate.ts';
 import { startGateOn } from '../support/gate.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { SecureAnswerOptions, SecurityField } from '../../src/transport/secure-answer.ts';
-import { secureAnswer } from '../../src/transport/secure-answer.ts';
+import type { SecureAnswerOptions, SecurityField } from '../../src/transport/security-headers.ts';
+import { secureAnswer } from '../../src/transport/security-headers.ts';
 
 const FIELDS: readonly SecurityField[] = [
   'x-frame-options',

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { toUserId } from '../../src/identity/principal.ts';
-import type { ModelId } from '../../src/policy/model-id.ts';
+import type { ModelId } from '../../src/policy/grant.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { createDatabase } from '../support/database.ts';
 import type { OpenedStore } from '../support/opened-store.ts';

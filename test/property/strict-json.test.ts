@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseStrictJson } from '../../src/references/strict-json.ts';
+import { parseStrictJson } from '../../src/references/json.ts';
 
 /** A JSON text, what it says, and whether some object in it has a key twice. */
 interface Written {

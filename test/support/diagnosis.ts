@@ -1,8 +1,8 @@
 /** A file with everything as it should be, to put one fault into, and what `doctor` finds in it. */
 import { chmodSync, existsSync } from 'node:fs';
-import type { Finding } from '../../src/operations/checks/finding.ts';
-import type { Diagnosis } from '../../src/operations/checks/diagnosis.ts';
-import { diagnose } from '../../src/operations/checks/diagnosis.ts';
+import type { Finding } from '../../src/diagnosis/finding.ts';
+import type { Diagnosis } from '../../src/diagnosis/diagnosis.ts';
+import { diagnose } from '../../src/diagnosis/diagnosis.ts';
 import { initialize } from '../../src/store/initialize.ts';
 import type { DatabaseOptions, TestDatabase } from './database.ts';
 import { createDatabase } from './database.ts';

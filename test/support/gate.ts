@@ -1,8 +1,8 @@
 /** The whole gate in this process, in front of a recording backend, on a database with a real backend's schema. */
 import { readFileSync } from 'node:fs';
 import { parseConfig } from '../../src/config/parse.ts';
-import type { Gate } from '../../src/app.ts';
-import { createGate } from '../../src/app.ts';
+import type { Gate } from '../../src/gate/gate.ts';
+import { createGate } from '../../src/gate/gate.ts';
 import type { Config } from '../../src/config/schema.ts';
 import type { SampleBackend } from '../../src/demo/sample-backend.ts';
 import { startSampleBackend } from '../../src/demo/sample-backend.ts';

@@ -1,8 +1,7 @@
-import type { GrantSet } from '../../src/policy/grant.ts';
+import type { GrantSet, ModelId } from '../../src/policy/grant.ts';
 import { toUserId } from '../../src/identity/principal.ts';
 import type { Decision } from '../../src/policy/decision.ts';
 import { decide } from '../../src/policy/decide.ts';
-import type { ModelId } from '../../src/policy/model-id.ts';
 import type { Store, StoreView } from '../../src/store/store-view.ts';
 import type { StoreOptions } from '../../src/store/store.ts';
 import { createStore } from '../../src/store/store.ts';

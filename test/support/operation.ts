@@ -1,7 +1,7 @@
 /** An operation without a command around it, and how it fails. */
 import { expect } from 'vitest';
-import type { Operation } from '../../src/operations/backend-file.ts';
-import { OperationFailure } from '../../src/operations/failure.ts';
+import type { Operation } from '../../src/backend-file/transaction.ts';
+import { OperationFailure } from '../../src/backend-file/failure.ts';
 
 export interface TestOperation extends Operation {
   /** What was said about waiting. */

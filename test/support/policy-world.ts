@@ -3,7 +3,7 @@ import type { UserPrincipal } from '../../src/identity/principal.ts';
 import { toOrganizationId, toUserId } from '../../src/identity/principal.ts';
 import type { Preset } from '../../src/policy/decide.ts';
 import { compileGrants, coveringGrant } from '../../src/policy/grant.ts';
-import type { ModelId } from '../../src/policy/model-id.ts';
+import type { ModelId } from '../../src/policy/grant.ts';
 import type { StoreView } from '../../src/store/store-view.ts';
 
 export interface PresetRow {

@@ -2,7 +2,7 @@
 import type { AddressInfo } from 'node:net';
 import { ClientGone, GatewayError } from '../../src/errors.ts';
 import { refuseUpgrade, sendAnswer } from '../../src/transport/answer.ts';
-import type { ClientFrameGate } from '../../src/transport/client-gate.ts';
+import type { ClientFrameGate } from '../../src/transport/first-message.ts';
 import type { AnswerRewrite, HeaderEdit } from '../../src/transport/exchange.ts';
 import { forward } from '../../src/transport/forward.ts';
 import { createDownstream } from '../../src/transport/listener.ts';

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createScope } from '../../src/scope.ts';
-import type { Scope } from '../../src/scope.ts';
+import { createScope } from '../../src/gate/scope.ts';
+import type { Scope } from '../../src/gate/scope.ts';
 
 /** A request and an answer as far as telemetry looks at them. */
 export function sampleScope(request: { method?: string; url?: string; headers?: Record<string, string> } = {}): Scope {

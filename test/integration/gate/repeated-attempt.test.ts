@@ -1,9 +1,9 @@
 /** While the database is locked for a moment, a request is decided once more: what it began before is not in its way. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
-import { createTargetReader } from '../../../src/enforcement/canonical-path.ts';
-import { createChatOrder } from '../../../src/enforcement/chat-order.ts';
-import { createSurfaceDecider } from '../../../src/enforcement/decide-surface.ts';
+import { createTargetReader } from '../../../src/openwebui/target.ts';
+import { createChatOrder } from '../../../src/openwebui/chat-order.ts';
+import { createSurfaceDecider } from '../../../src/enforcement/authorize.ts';
 import { createJudge } from '../../../src/enforcement/judge.ts';
 import { createReading } from '../../../src/reading/reading.ts';
 import { toUserId } from '../../../src/identity/principal.ts';

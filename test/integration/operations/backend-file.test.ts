@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { changing, reading } from '../../../src/operations/backend-file.ts';
+import { changing, reading } from '../../../src/backend-file/transaction.ts';
 import { createDatabase, ERAS } from '../../support/database.ts';
 import { operationOn } from '../../support/operation.ts';
 

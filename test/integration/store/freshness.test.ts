@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { ModelId } from '../../../src/policy/model-id.ts';
+import type { ModelId } from '../../../src/policy/grant.ts';
 import type { TestDatabase } from '../../support/database.ts';
 import { createDatabase } from '../../support/database.ts';
 import type { OpenedStore } from '../../support/opened-store.ts';

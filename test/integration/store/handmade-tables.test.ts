@@ -1,6 +1,6 @@
 /** Tables of organizations that somebody has made in whichever way SQLite accepts: what cannot be understood gives nothing. */
 import { describe, expect, test } from 'vitest';
-import { checkForeignRows } from '../../../src/operations/checks/foreign-rows.ts';
+import { checkForeignRows } from '../../../src/diagnosis/rows.ts';
 import { readSchema } from '../../../src/store/schema-reader.ts';
 import type { TestDatabase } from '../../support/database.ts';
 import { databaseOfTest } from '../../support/database-of-test.ts';

@@ -17,7 +17,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { toUserId } from '../../../src/identity/principal.ts';
-import type { ModelId } from '../../../src/policy/model-id.ts';
+import type { ModelId } from '../../../src/policy/grant.ts';
 import { initializeFile } from '../../../src/store/initialize.ts';
 import type { TestDatabase } from '../../support/database.ts';
 import { createDatabase } from '../../support/database.ts';

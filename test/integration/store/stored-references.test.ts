@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseModelId } from '../../../src/policy/model-id.ts';
+import { parseModelId } from '../../../src/policy/grant.ts';
 import { everyName, namesByPlace, parametersOf, unanswered } from '../../../src/references/saved-chat.ts';
 import { openForReading } from '../../../src/store/database.ts';
 import { readSchema } from '../../../src/store/schema-reader.ts';

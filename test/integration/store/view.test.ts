@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { ModelId } from '../../../src/policy/model-id.ts';
+import type { ModelId } from '../../../src/policy/grant.ts';
 import { createDatabase } from '../../support/database.ts';
 import { openStore } from '../../support/opened-store.ts';
 

@@ -6,7 +6,7 @@ import { io } from 'socket.io-client';
 import type { Socket as SocketClient } from 'socket.io-client';
 import { describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { gateFirstMessage } from '../../../src/transport/client-gate.ts';
+import { gateFirstMessage } from '../../../src/transport/first-message.ts';
 import { parseAnswer } from '../../support/raw-connection.ts';
 import type { Relay, RelayOptions } from '../../support/relay.ts';
 import { closing, connectTo, relayTo } from '../../support/transport.ts';

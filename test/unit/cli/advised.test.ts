@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { commandsIn, inPlace, invocationOf, laidOut } from '../../../src/cli/advised.ts';
-import { quoted } from '../../../src/operations/quoted.ts';
-import { shellCommand } from '../../../src/operations/shell-words.ts';
+import { commandsIn, inPlace, invocationOf, laidOut } from '../../../src/cli/terminal.ts';
+import { quoted, shellCommand } from '../../../src/backend-file/text.ts';
 
 const GIVEN = { invocation: 'npx modelgate', options: ' --database data/webui.db' };
 const SENTENCE = 'Run `modelgate model allow a`, or `modelgate init`. `all` is a word; `chmod 600 x`.';

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { createTargetReader } from '../../../src/enforcement/canonical-path.ts';
-import { countedAs, runsModel } from '../../../src/enforcement/counted.ts';
+import { createTargetReader } from '../../../src/openwebui/target.ts';
+import { countedAs, runsModel } from '../../../src/openwebui/endpoints.ts';
 import { deny } from '../../../src/policy/decision.ts';
-import type { ModelId } from '../../../src/policy/model-id.ts';
-import type { Scope } from '../../../src/scope.ts';
+import type { ModelId } from '../../../src/policy/grant.ts';
+import type { Scope } from '../../../src/gate/scope.ts';
 import { sampleScope } from '../../support/sample-scope.ts';
 
 const readTargetInto = createTargetReader();

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { denialAnswer, errorAnswer } from '../../../src/enforcement/denial.ts';
+import { denialAnswer, errorAnswer } from '../../../src/enforcement/answers.ts';
 import type { Dialect } from '../../../src/enforcement/dialect.ts';
 import { dialectOfPath, toErrorBody } from '../../../src/enforcement/dialect.ts';
 import type { ErrorCode } from '../../../src/errors.ts';

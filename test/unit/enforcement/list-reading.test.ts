@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from 'vitest';
 import { createListReading, readList } from '../../../src/enforcement/list-reading.ts';
-import { SHAPES } from '../../../src/enforcement/list-shapes.ts';
+import { SHAPES } from '../../../src/openwebui/lists.ts';
 
 const reading = createListReading();
 afterAll(() => reading.close());

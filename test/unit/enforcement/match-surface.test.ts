@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createSurfaceMatcher } from '../../../src/enforcement/match-surface.ts';
+import { createSurfaceMatcher } from '../../../src/openwebui/match.ts';
 
 const match = createSurfaceMatcher();
 

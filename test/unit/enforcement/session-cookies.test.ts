@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { cookiePurpose, isLoadedBySandbox } from '../../../src/enforcement/session-cookies.ts';
+import { cookiePurpose, isLoadedBySandbox } from '../../../src/openwebui/endpoints.ts';
 
 describe('the purpose of a cookie', () => {
   test.each([

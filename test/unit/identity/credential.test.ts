@@ -1,6 +1,5 @@
 import { describe, expect, it, test } from 'vitest';
-import { readCredentials } from '../../../src/identity/credential.ts';
-import { toHeaderEdit } from '../../../src/identity/credential-edit.ts';
+import { readCredentials, toHeaderEdit } from '../../../src/identity/credential.ts';
 import { applyEdit } from '../../support/apply-edit.ts';
 
 const segment = (letter: string): string => `${letter}hdr.${letter}pay.${letter.repeat(43)}`;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { clientNetwork } from '../../../src/limits/client-network.ts';
+import { clientNetwork } from '../../../src/transport/client.ts';
 
 describe('an address counts', () => {
   test.each([

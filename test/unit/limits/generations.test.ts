@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Generations } from '../../../src/limits/generations.ts';
+import { Generations } from '../../../src/limits/memory.ts';
 
 test('a value is known for a lifetime after it was written, and gone after two', () => {
   const times = new Generations(1_000);

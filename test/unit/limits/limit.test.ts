@@ -4,12 +4,12 @@ import type { LimitsConfig } from '../../../src/config/schema.ts';
 import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
 import type { Principal } from '../../../src/identity/principal.ts';
 import type { Allowances } from '../../../src/limits/allowance.ts';
-import type { Counted } from '../../../src/limits/limit.ts';
-import { createLimits } from '../../../src/limits/limit.ts';
-import { createMemoryAllowances } from '../../../src/limits/memory-allowances.ts';
+import type { Counted } from '../../../src/limits/limits.ts';
+import { createLimits } from '../../../src/limits/limits.ts';
+import { createMemoryAllowances } from '../../../src/limits/memory.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
-import type { ModelId } from '../../../src/policy/model-id.ts';
-import type { Scope } from '../../../src/scope.ts';
+import type { ModelId } from '../../../src/policy/grant.ts';
+import type { Scope } from '../../../src/gate/scope.ts';
 import { sampleScope } from '../../support/sample-scope.ts';
 
 const FEW: LimitsConfig = {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { shellCommand } from '../../../src/operations/shell-words.ts';
+import { shellCommand } from '../../../src/backend-file/text.ts';
 
 describe('a command to be pasted', () => {
   test('leaves plain words as they are', () => {

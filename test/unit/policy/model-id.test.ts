@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { compileGrants, coveringGrant, parsePattern } from '../../../src/policy/grant.ts';
-import { MAX_MODEL_ID_LENGTH, parseModelId } from '../../../src/policy/model-id.ts';
+import { MAX_MODEL_ID_LENGTH, compileGrants, coveringGrant, parseModelId, parsePattern } from '../../../src/policy/grant.ts';
 import { toOrganizationId } from '../../../src/identity/principal.ts';
 import { modelOf } from '../../support/policy-world.ts';
 

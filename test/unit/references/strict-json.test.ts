@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseStrictJson } from '../../../src/references/strict-json.ts';
+import { parseStrictJson } from '../../../src/references/json.ts';
 
 const utf16 = (text: string) => Buffer.from(text, 'utf16le');
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { toOrganizationId } from '../../../src/identity/principal.ts';
 import { deny } from '../../../src/policy/decision.ts';
-import { parseModelId } from '../../../src/policy/model-id.ts';
+import { parseModelId } from '../../../src/policy/grant.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
 import type { Metrics, MetricsOptions } from '../../../src/telemetry/metrics.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { toUserId } from '../../../src/identity/principal.ts';
 import { deny } from '../../../src/policy/decision.ts';
-import type { Scope } from '../../../src/scope.ts';
+import type { Scope } from '../../../src/gate/scope.ts';
 import type { FlatFields } from '../../../src/telemetry/log.ts';
 import type { RequestFigures } from '../../../src/telemetry/metrics.ts';
 import type { ListenerAnswer } from '../../../src/telemetry/observe.ts';

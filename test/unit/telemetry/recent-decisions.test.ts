@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
 import { deny } from '../../../src/policy/decision.ts';
-import type { ModelId } from '../../../src/policy/model-id.ts';
-import type { Scope } from '../../../src/scope.ts';
+import type { ModelId } from '../../../src/policy/grant.ts';
+import type { Scope } from '../../../src/gate/scope.ts';
 import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { sampleScope } from '../../support/sample-scope.ts';
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import { cameByHttps, createClientAddress, createPeerLookup } from '../../../src/transport/peer.ts';
+import { cameByHttps, createClientAddress, createPeerLookup } from '../../../src/transport/client.ts';
 
 const TRUSTED = [
   { address: '10.0.0.0', prefix: 8, family: 'ipv4' as const },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { SecureAnswerOptions, SecurityField } from '../../../src/transport/secure-answer.ts';
-import { secureAnswer } from '../../../src/transport/secure-answer.ts';
+import type { SecureAnswerOptions, SecurityField } from '../../../src/transport/security-headers.ts';
+import { secureAnswer } from '../../../src/transport/security-headers.ts';
 
 const NONE: Record<SecurityField, string> = {
   'x-frame-options': 'backend',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { CookieRules } from '../../../src/transport/set-cookie.ts';
-import { cookieName, enforceCookie } from '../../../src/transport/set-cookie.ts';
+import type { CookieRules } from '../../../src/transport/security-headers.ts';
+import { cookieName, enforceCookie } from '../../../src/transport/security-headers.ts';
 
 const NOTHING: CookieRules = { secure: false, sameSite: undefined };
 const SECURE: CookieRules = { secure: true, sameSite: undefined };

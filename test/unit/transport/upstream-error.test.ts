@@ -1,7 +1,7 @@
 import { errors } from 'undici';
 import { expect, test } from 'vitest';
 import { GatewayError } from '../../../src/errors.ts';
-import { toGatewayError } from '../../../src/transport/upstream-error.ts';
+import { toGatewayError } from '../../../src/transport/upstream.ts';
 
 const coded = (code: string) => Object.assign(new Error(code), { code });
 

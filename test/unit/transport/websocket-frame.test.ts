@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { gateFirstMessage } from '../../../src/transport/client-gate.ts';
-import { FirstMessageReader, closeFrame } from '../../../src/transport/websocket-frame.ts';
+import { FirstMessageReader, closeFrame, gateFirstMessage } from '../../../src/transport/first-message.ts';
 
 interface FrameParts {
   readonly opcode?: number;

@@ -1,7 +1,7 @@
 import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import type { DoctorReport } from '../../../../src/cli/checks/doctor.ts';
+import type { DoctorReport } from '../../../../src/cli/commands/doctor.ts';
 import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
 import { startSampleBackend } from '../../../../src/demo/sample-backend.ts';
 import type { TestDatabase } from '../../../support/database.ts';

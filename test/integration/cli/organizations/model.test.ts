@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseModelId } from '../../../../src/policy/model-id.ts';
+import { parseModelId } from '../../../../src/policy/grant.ts';
 import { askCommand, runCommand } from '../../../support/command.ts';
 import type { TestDatabase } from '../../../support/database.ts';
 import { databaseOfTest } from '../../../support/database-of-test.ts';

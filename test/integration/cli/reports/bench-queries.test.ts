@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { BenchReport } from '../../../../src/cli/reports/bench-queries.ts';
+import type { BenchReport } from '../../../../src/cli/commands/bench-queries.ts';
 import type { TestDatabase } from '../../../support/database.ts';
 import { createHealthyDatabase } from '../../../support/diagnosis.ts';
 import { runCommand } from '../../../support/command.ts';

@@ -1,8 +1,8 @@
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Explanation } from '../../../../src/cli/reports/explain.ts';
-import type { UserAccess } from '../../../../src/cli/reports/explain-user.ts';
+import type { Explanation } from '../../../../src/cli/commands/explain.ts';
+import type { UserAccess } from '../../../../src/cli/commands/explain-user.ts';
 import type { TestDatabase } from '../../../support/database.ts';
 import { createDatabase } from '../../../support/database.ts';
 import { askCommand, runCommand } from '../../../support/command.ts';

@@ -2,10 +2,10 @@
 import { copyFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import type { Catalogue } from '../../../../src/operations/catalogue/catalogue.ts';
-import { fromConfig, fromTable } from '../../../../src/operations/catalogue/stored-catalogue.ts';
-import type { SyncPlan, SyncRequest } from '../../../../src/operations/catalogue/synchronization.ts';
-import { applySync, planSync } from '../../../../src/operations/catalogue/synchronization.ts';
+import type { Catalogue } from '../../../../src/organizations/catalogue.ts';
+import { fromConfig, fromTable } from '../../../../src/organizations/stored-catalogue.ts';
+import type { SyncPlan, SyncRequest } from '../../../../src/organizations/sync.ts';
+import { applySync, planSync } from '../../../../src/organizations/sync.ts';
 import { readSchema } from '../../../../src/store/schema-reader.ts';
 import { ERAS } from '../../../support/database.ts';
 import type { DatabaseOptions, Era, TestDatabase } from '../../../support/database.ts';

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
 import { startSampleBackend } from '../../../../src/demo/sample-backend.ts';
-import { checkBackend } from '../../../../src/operations/checks/backend.ts';
+import { checkBackend } from '../../../../src/diagnosis/backend.ts';
 import { faults, withName } from '../../../support/diagnosis.ts';
 import type { TestDatabase } from '../../../support/database.ts';
 import { createDatabase } from '../../../support/database.ts';

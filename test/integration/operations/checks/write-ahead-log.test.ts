@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { checkFileSystem } from '../../../../src/operations/checks/database-file.ts';
-import { checkWriteAheadLog, readWalState } from '../../../../src/operations/checks/write-ahead-log.ts';
+import { checkFileSystem } from '../../../../src/diagnosis/file.ts';
+import { checkWriteAheadLog, readWalState } from '../../../../src/diagnosis/journal.ts';
 import { noteCompanions } from '../../../../src/store/companions.ts';
 import { openForReading } from '../../../../src/store/database.ts';
 import { createHealthyDatabase } from '../../../support/diagnosis.ts';

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { listGrants } from '../../../../src/operations/organizations/grant-list.ts';
-import { allowModels, denyModels } from '../../../../src/operations/organizations/grants.ts';
-import type { ChosenOrganization } from '../../../../src/operations/organizations/organizations.ts';
+import { allowModels, denyModels, listGrants } from '../../../../src/organizations/grants.ts';
+import type { ChosenOrganization } from '../../../../src/organizations/organizations.ts';
 import { ERAS } from '../../../support/database.ts';
 import type { DatabaseOptions, TestDatabase } from '../../../support/database.ts';
 import { databaseOfTest } from '../../../support/database-of-test.ts';

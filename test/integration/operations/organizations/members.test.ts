@@ -1,8 +1,7 @@
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { listMembers } from '../../../../src/operations/organizations/member-list.ts';
-import { addEverybody, addMembers, removeMembers } from '../../../../src/operations/organizations/members.ts';
-import type { ChosenOrganization } from '../../../../src/operations/organizations/organizations.ts';
+import { addEverybody, addMembers, listMembers, removeMembers } from '../../../../src/organizations/members.ts';
+import type { ChosenOrganization } from '../../../../src/organizations/organizations.ts';
 import { ERAS } from '../../../support/database.ts';
 import type { DatabaseOptions, TestDatabase } from '../../../support/database.ts';
 import { databaseOfTest } from '../../../support/database-of-test.ts';

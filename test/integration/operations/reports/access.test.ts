@@ -2,9 +2,9 @@
 import { copyFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { readAccessAudit } from '../../../../src/operations/reports/access-audit.ts';
-import type { AccessReport } from '../../../../src/operations/reports/access-report.ts';
-import { readAccessReport } from '../../../../src/operations/reports/access-report.ts';
+import { readAccessAudit } from '../../../../src/organizations/access-audit.ts';
+import type { AccessReport } from '../../../../src/organizations/access-report.ts';
+import { readAccessReport } from '../../../../src/organizations/access-report.ts';
 import type { DatabaseOptions, TestDatabase } from '../../../support/database.ts';
 import { databaseOfTest } from '../../../support/database-of-test.ts';
 import { GUIDE_AUDIT_ADMINS, GUIDE_AUDIT_ORGANIZATIONS, GUIDE_REPORT_VIEW } from '../../../support/guide-sql.ts';

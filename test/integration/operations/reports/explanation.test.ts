@@ -1,7 +1,7 @@
 /** Why a user sees a model or none: every sentence of `explain` and `doctor --user`, on real files. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { explainModel, explainUser } from '../../../../src/operations/reports/explanation.ts';
-import { parseModelId } from '../../../../src/policy/model-id.ts';
+import { explainModel, explainUser } from '../../../../src/organizations/explanation.ts';
+import { parseModelId } from '../../../../src/policy/grant.ts';
 import type { TestDatabase } from '../../../support/database.ts';
 import { createDatabase } from '../../../support/database.ts';
 import { createHealthyDatabase } from '../../../support/diagnosis.ts';

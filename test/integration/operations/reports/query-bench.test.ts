@@ -1,8 +1,8 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { QueryBench } from '../../../../src/operations/reports/query-bench.ts';
-import { benchQueries } from '../../../../src/operations/reports/query-bench.ts';
-import { GUIDE_QUERIES } from '../../../../src/operations/reports/guide-queries.ts';
+import type { QueryBench } from '../../../../src/diagnosis/query-bench.ts';
+import { benchQueries } from '../../../../src/diagnosis/query-bench.ts';
+import { GUIDE_QUERIES } from '../../../../src/diagnosis/queries.ts';
 import { gateQueries } from '../../../../src/store/gate-queries.ts';
 import { prepareStatements } from '../../../../src/store/reader.ts';
 import { readSchema } from '../../../../src/store/schema-reader.ts';

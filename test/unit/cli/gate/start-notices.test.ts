@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { startNotices } from '../../../../src/cli/gate/start-notices.ts';
+import { startNotices } from '../../../../src/gate/weaknesses.ts';
 import { parseConfig } from '../../../../src/config/parse.ts';
 
 function noticesOf(environment: Record<string, string>): readonly string[] {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isForEyes, lineFormat, textLine } from '../../../../src/cli/gate/text-log.ts';
+import { isForEyes, lineFormat, textLine } from '../../../../src/cli/text-log.ts';
 import type { LogOptions } from '../../../../src/telemetry/log.ts';
 import { createLog } from '../../../../src/telemetry/log.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checkJournalMode } from '../../../../src/operations/checks/journal-mode.ts';
+import { checkJournalMode } from '../../../../src/diagnosis/journal.ts';
 import { toBackendRelease } from '../../../../src/store/backend-releases.ts';
 
 /** The last migration of a release in each era. */

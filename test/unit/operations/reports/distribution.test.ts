@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { distributionOf } from '../../../../src/operations/reports/distribution.ts';
+import { distributionOf } from '../../../../src/diagnosis/query-bench.ts';
 
 describe('the distribution of measurements', () => {
   test('of the numbers from 1 to 99 is what one would count', () => {

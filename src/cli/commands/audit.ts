@@ -1,0 +1,123 @@
+/** `modelgate audit`: the deployment guide's two tables, and the admins that they do not show. */
+import type { AccessAudit } from '../../organizations/access-audit.ts';
+import { readAccessAudit } from '../../organizations/access-audit.ts';
+import { configureOperation } from '../configured.ts';
+import type { DatabaseOptions } from '../options.ts';
+import type { Cell, Column } from '../output.ts';
+import { asCsv, asJson, asTable, counted, emphasize, requireOneFormat, toDate } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+import { EXIT, say } from '../terminal.ts';
+
+const AUDIT_TABLES = ['organizations', 'admins', 'outside'] as const;
+type AuditTable = (typeof AUDIT_TABLES)[number];
+
+export interface AuditOptions extends DatabaseOptions {
+  readonly csv?: boolean;
+  readonly only?: AuditTable;
+}
+
+/** @throws CommandFailure or OperationFailure where the file cannot be read */
+export async function audit(options: AuditOptions, terminal: Terminal): Promise<number> {
+  requireOneFormat(options);
+  const { operation } = configureOperation(options, terminal);
+  const found = await readAccessAudit(operation);
+  const tables = AUDIT_TABLES.filter((table) => options.only === undefined || table === options.only);
+  terminal.write(print(options, terminal, found, tables));
+  const off = found.organizations.filter(({ isActive }) => !isActive).length;
+  if (off > 0) {
+    say(
+      terminal,
+      `${counted(off, 'organization is', 'organizations are')} switched off in client_organizations: the gate gives the members nothing.`,
+    );
+  }
+  return EXIT.done;
+}
+
+function print(
+  { csv, json }: AuditOptions,
+  terminal: Terminal,
+  found: AccessAudit,
+  tables: readonly AuditTable[],
+): string {
+  if (json === true) {
+    const all = toJson(found);
+    return asJson(Object.fromEntries(tables.map((table) => [NAMES[table], all[table]])));
+  }
+  const printed = tables.map((table) => {
+    const { title, columns, rows } = TABLES[table](found);
+    if (csv === true) return asCsv(terminal, [columns, ...rows]);
+    // the guide shows two tables; a third that is empty says nothing
+    if (table === 'outside' && rows.length === 0 && tables.length > 1) return '';
+    return `${emphasize(terminal, 'bold', title)}\n${asTable(terminal, columns.map(toColumn), rows)}`;
+  });
+  // of several tables in one file, an empty line says where the next begins
+  return printed.filter((text) => text !== '').join(csv === true ? '\r\n' : '\n');
+}
+
+/** What JSON calls them. */
+const NAMES: Readonly<Record<AuditTable, string>> = {
+  organizations: 'organizations',
+  admins: 'admins',
+  outside: 'admins_outside',
+};
+
+interface Printed {
+  readonly title: string;
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly Cell[])[];
+}
+
+const toColumn = (title: string): Column => (title.endsWith('_count') ? { title, align: 'right' } : title);
+
+/** The guide's columns with the guide's names, and ours behind them. */
+const TABLES: Readonly<Record<AuditTable, (found: AccessAudit) => Printed>> = {
+  organizations: ({ organizations }) => ({
+    title: 'Active users by organization',
+    columns: [
+      ...['organization_id', 'user_count', 'model_count', 'active_model_count', 'is_active'],
+      'counting_user_count',
+    ],
+    rows: organizations.map(({ id, users, models, activeModels, isActive, countingUsers }) => [
+      ...[id, users, models, activeModels],
+      ...[isActive, countingUsers],
+    ]),
+  }),
+  admins: ({ admins }) => ({
+    title: 'Users with admin role',
+    columns: ['email', 'name', 'organization_id', 'last_active_at', 'is_member'],
+    rows: admins.map(({ email, name, organization, lastActiveAt, isActive }) => [
+      ...[email, name, organization, toDate(lastActiveAt)],
+      isActive,
+    ]),
+  }),
+  outside: ({ adminsOutside }) => ({
+    title: 'Users with admin role in no organization',
+    columns: ['email', 'name', 'last_active_at'],
+    rows: adminsOutside.map(({ email, name, lastActiveAt }) => [email, name, toDate(lastActiveAt)]),
+  }),
+};
+
+const toJson = ({ organizations, admins, adminsOutside }: AccessAudit): Readonly<Record<AuditTable, unknown>> => ({
+  organizations: organizations.map(({ id, users, models, activeModels, isActive, countingUsers }) => ({
+    organization: id,
+    user_count: users,
+    model_count: models,
+    active_model_count: activeModels,
+    active: isActive,
+    counting_user_count: countingUsers,
+  })),
+  admins: admins.map(({ email, name, organization, isActive, lastActiveAt }) => ({
+    email,
+    name,
+    organization,
+    ...seen(lastActiveAt),
+    member: isActive,
+  })),
+  outside: adminsOutside.map(({ email, name, lastActiveAt }) => ({ email, name, ...seen(lastActiveAt) })),
+});
+
+/** As a date like every time of ours, and in seconds as it is stored and as the guide shows it. */
+const seen = (seconds: number | string | null): object => ({
+  last_active_at: toDate(seconds),
+  last_active_at_seconds: seconds,
+});

@@ -1,0 +1,82 @@
+/** `modelgate backup`: in place of the guide's `backup.sh`. */
+import { resolve } from 'node:path';
+import type { Backup } from '../../upkeep/backup.ts';
+import { backUp } from '../../upkeep/backup.ts';
+import { asSize } from '../../upkeep/files.ts';
+import { configureOperation } from '../configured.ts';
+import type { DatabaseOptions } from '../options.ts';
+import { asDuration, asJson, asLines, counted, inSeconds, toSeconds } from '../output.ts';
+import { createStepProgress } from '../progress.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { describeFacts, warnOfComplaints } from './copy-facts.ts';
+
+export interface BackupOptions extends DatabaseOptions {
+  /** Milliseconds. */
+  readonly keep?: number;
+}
+
+/**
+ * @returns code 1 where the backup is good and an old one could not be deleted
+ * @throws CommandFailure or OperationFailure where there is no good backup; then nothing was deleted
+ */
+export async function backup(directory: string, options: BackupOptions, terminal: Terminal): Promise<number> {
+  if (directory === '') throw new CommandFailure('Name the folder for the backups.', EXIT.misused);
+  const { operation } = configureOperation(options, terminal);
+  const steps = createStepProgress(terminal);
+  const started = performance.now();
+  const made = await backUp(operation, {
+    directory: resolve(terminal.directory, directory),
+    keepMs: options.keep,
+    now: new Date(),
+    onStep: steps.onStep,
+  }).finally(steps.end);
+  const elapsedMs = performance.now() - started;
+  terminal.write(options.json === true ? asJson(toJson(made, elapsedMs)) : describe(made, elapsedMs, options.keep));
+  warnOfComplaints(terminal, made.complaints);
+  for (const { path, code } of made.stuck) {
+    say(terminal, `The backup is good, but the old one ${path} could not be deleted (${code}).`);
+  }
+  return made.stuck.length > 0 ? EXIT.failed : EXIT.done;
+}
+
+function toJson({ path, bytes, databaseBytes, facts, madeDirectory, ...made }: Backup, elapsedMs: number): unknown {
+  return {
+    path,
+    bytes,
+    database_bytes: databaseBytes,
+    seconds: toSeconds(elapsedMs),
+    users: facts.users,
+    models: facts.models,
+    members: facts.members,
+    grants: facts.grants,
+    made_directory: madeDirectory,
+    complaints: made.complaints,
+    deleted: made.deleted,
+    not_deleted: made.stuck,
+  };
+}
+
+function describe(
+  { path, bytes, databaseBytes, facts, madeDirectory, deleted }: Backup,
+  elapsedMs: number,
+  keepMs: number | undefined,
+): string {
+  const rows: (readonly [string, string])[] = [
+    ['backup', path],
+    ['size', `${asSize(bytes)}, ${asSize(databaseBytes)} unpacked`],
+    ['verified', describeFacts(facts)],
+    ['time', inSeconds(elapsedMs)],
+  ];
+  if (madeDirectory) rows.push(['folder', 'made, for this user alone']);
+  if (keepMs !== undefined) {
+    rows.push([
+      deleted.length === 0 ? 'older' : 'deleted',
+      deleted.length === 0
+        ? `none: nothing is older than ${asDuration(keepMs)}`
+        : `${counted(deleted.length, 'backup')} older than ${asDuration(keepMs)}:`,
+    ]);
+    rows.push(...deleted.map((old) => ['', old] as const));
+  }
+  return asLines(rows);
+}

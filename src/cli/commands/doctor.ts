@@ -1,0 +1,204 @@
+/** `modelgate doctor`: what usually is wrong, looked for; and with `--user`, why somebody sees no models. Changes nothing. */
+import { OperationFailure } from '../../backend-file/failure.ts';
+import { diagnose } from '../../diagnosis/diagnosis.ts';
+import type { Finding, Status } from '../../diagnosis/finding.ts';
+import { ORDINARY_TRIAL } from '../../diagnosis/locks.ts';
+import type { UserExplanation } from '../../organizations/explanation.ts';
+import { explainUser } from '../../organizations/explanation.ts';
+import { counts } from '../../organizations/standing.ts';
+import { operationOn } from '../configured.ts';
+import type { DatabaseOptions } from '../options.ts';
+import type { Cell, Emphasis } from '../output.ts';
+import { asJson, asRows, counted, emphasize, printable, toErrorJson } from '../output.ts';
+import { createProgress } from '../progress.ts';
+import type { Given, Terminal } from '../terminal.ts';
+import { EXIT, givenOf, inPlace, laidOut, tell } from '../terminal.ts';
+import { readDoctorSettings } from './doctor-settings.ts';
+import type { PolicySettings } from './explain.ts';
+import { describeUser as describePerson, toPolicySettings, unenforced } from './explain.ts';
+import type { EnrolmentJson, MembershipJson } from './standing-lines.ts';
+import { enrollingOf, standingRows, toEnrolmentJson, toMembershipsJson } from './standing-lines.ts';
+
+export interface DoctorOptions extends DatabaseOptions {
+  /** Id or e-mail address. */
+  readonly user?: string;
+  readonly quick?: boolean;
+  /** Each check that passed with its sentence. */
+  readonly all?: boolean;
+}
+
+/** What `--json` prints; absent things are null. */
+export interface DoctorReport {
+  readonly database: string;
+  readonly problems: number;
+  readonly warnings: number;
+  readonly not_checked: number;
+  readonly checks: readonly Finding[];
+  /** Only with `--user`. */
+  readonly user: UserReport | null;
+}
+
+interface UserReport {
+  readonly id: string;
+  readonly email: string | null;
+  readonly role: string;
+  /** One sentence: why the user sees no models, or these. */
+  readonly advice: string;
+  readonly memberships: readonly MembershipJson[];
+  /** What the gate does with a user who has no membership. */
+  readonly enrolment: EnrolmentJson;
+  readonly settings: PolicySettings;
+  /** Why the gate enforces nothing, or null. */
+  readonly not_enforced: string | null;
+}
+
+/** @returns 1 where a problem was found @throws CommandFailure, OperationFailure where the words of the command are wrong */
+export async function doctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
+  const { store, seen, upstream, secretKeys } = readDoctorSettings(terminal, options);
+  const operation = operationOn(store, terminal, options);
+  const progress = createStages(terminal);
+  const checks = await diagnose({
+    operation,
+    settings: seen,
+    upstream,
+    secretKeys,
+    walWanted: toFlag(terminal.environment['DATABASE_ENABLE_SQLITE_WAL']),
+    quick: options.quick === true,
+    lockTrial: ORDINARY_TRIAL,
+    onProgress: progress.at,
+  }).finally(() => progress.end());
+  const count = (status: Status): number => checks.filter((finding) => finding.status === status).length;
+  const [problems, warnings, unchecked] = [count('problem'), count('warning'), count('unknown')];
+  const { user: named } = options;
+  const policy = { ...store.policy, enrolling: enrollingOf(store.organization) };
+  const asked = named === undefined ? null : await ask(() => explainUser(operation, named, policy));
+  if (options.json === true) {
+    const given = givenOf(terminal);
+    const user = asked === null || 'failure' in asked ? null : toUserReport(asked, store.policy, given);
+    const database = store.database.path;
+    const pasted = checks.map((check) => pasteable(check, given));
+    const found = { database, problems, warnings, not_checked: unchecked, checks: pasted, user } satisfies DoctorReport;
+    const error = asked !== null && 'failure' in asked ? { error: toErrorJson(asked.failure, given) } : {};
+    terminal.write(asJson({ ...found, ...error }));
+  } else {
+    terminal.write(describeFindings(terminal, checks, options.all === true));
+    if (asked !== null && !('failure' in asked)) tell(terminal, `\n${describeUser(asked, store.policy)}`);
+    terminal.write(`\n${summary(problems, warnings, unchecked)}\n`);
+  }
+  if (asked !== null && 'failure' in asked) throw asked.failure;
+  return problems > 0 ? EXIT.failed : EXIT.done;
+}
+
+/** A user who cannot be found must not cost what was found out about the file. */
+async function ask<T>(explain: () => Promise<T>): Promise<T | { readonly failure: OperationFailure }> {
+  try {
+    return await explain();
+  } catch (error) {
+    if (error instanceof OperationFailure) return { failure: error };
+    throw error;
+  }
+}
+
+/** As the backend reads it: `env.py`, `.lower() == 'true'`. */
+function toFlag(text: string | undefined): boolean | undefined {
+  return text === undefined || text === '' ? undefined : text.toLowerCase() === 'true';
+}
+
+/** Each stage is a line of its own that is drawn over. */
+function createStages(terminal: Terminal) {
+  let [current, progress] = ['', createProgress(terminal, '', 'step')];
+  return {
+    at(label: string, done: number, total: number): void {
+      if (label !== current) {
+        progress.end();
+        [current, progress] = [label, createProgress(terminal, label, label === 'copying' ? 'byte' : 'step')];
+      }
+      progress.at(done, total);
+    },
+    end: () => progress.end(),
+  };
+}
+
+const COLOURS: Record<Status, Emphasis> = { ok: 'green', warning: 'yellow', problem: 'red', unknown: 'dim' };
+const MARK_WIDTH = 'problem'.length;
+const NAME_WIDTH = 'version counter'.length;
+
+const INDENT = ' '.repeat(MARK_WIDTH + NAME_WIDTH + 4);
+
+/** What is to be done first comes first; of what is well the names alone. */
+const ORDER: readonly Status[] = ['problem', 'warning', 'unknown', 'ok'];
+
+function describeFindings(terminal: Terminal, checks: readonly Finding[], all: boolean): string {
+  const ordered = ORDER.flatMap((status) => checks.filter((finding) => finding.status === status));
+  const shown = all ? ordered : ordered.filter(({ status }) => status !== 'ok');
+  const passed = ordered.slice(shown.length).map(({ name }) => name);
+  const folded =
+    passed.length === 0
+      ? ''
+      : `${emphasize(terminal, COLOURS.ok, 'ok'.padEnd(MARK_WIDTH))}  ${counted(passed.length, 'check')} passed: ${[...new Set(passed)].join(', ')}\n`;
+  return shown.map((finding) => describeFinding(terminal, finding)).join('') + folded;
+}
+
+function describeFinding(terminal: Terminal, { name, status, finding, remedy }: Finding): string {
+  const mark = emphasize(terminal, COLOURS[status], status.padEnd(MARK_WIDTH));
+  const line = `${mark}  ${name.padEnd(NAME_WIDTH)}  ${printable(finding, false)}\n`;
+  if (remedy === null) return line;
+  const indented = laidOut(printable(remedy, false), givenOf(terminal)).replaceAll('\n', `\n${INDENT}`);
+  return `${line}${INDENT}→ ${indented.trimStart()}\n`;
+}
+
+function summary(problems: number, warnings: number, unchecked: number): string {
+  const found = [
+    ...(problems > 0 ? [counted(problems, 'problem')] : []),
+    ...(warnings > 0 ? [counted(warnings, 'warning')] : []),
+  ];
+  const aside = unchecked > 0 ? ` ${counted(unchecked, 'thing')} could not be checked.` : '';
+  const code = problems > 0 ? '1: there is a problem' : '0: there is no problem';
+  return `${found.length === 0 ? 'Nothing is wrong' : found.join(' and ')}.${aside} Exit code ${code}.`;
+}
+
+type Policy = Parameters<typeof toPolicySettings>[0];
+
+const pasteable = ({ remedy, ...finding }: Finding, given: Given): Finding => ({
+  ...finding,
+  remedy: remedy === null ? null : inPlace(remedy, given),
+});
+
+function toUserReport(
+  { person, user, standings, enrolment, advice }: UserExplanation,
+  policy: Policy,
+  given: Given,
+): UserReport {
+  return {
+    id: user.id,
+    email: person.email,
+    role: user.role,
+    advice: inPlace(advice, given),
+    memberships: toMembershipsJson(standings),
+    enrolment: toEnrolmentJson(enrolment),
+    settings: toPolicySettings(policy),
+    not_enforced: unenforced(policy, 'deny'),
+  };
+}
+
+/** Of one organization; `modelgate org show` prints them all. */
+const SHOWN_MODELS = 20;
+
+function describeUser({ person, user, standings, advice }: UserExplanation, policy: Policy): string {
+  const rows: (readonly [string, Cell])[] = [
+    ['user', describePerson({ id: user.id, email: person.email, role: user.role })],
+  ];
+  for (const standing of standings) {
+    rows.push(...standingRows([standing]));
+    const grants = counts(standing) ? standing.grants : [];
+    for (const { pattern, isActive } of grants.slice(0, SHOWN_MODELS)) {
+      rows.push([isActive ? '  model' : '  model, off', pattern]);
+    }
+    const more = grants.length - SHOWN_MODELS;
+    if (more > 0) rows.push(['  models', `and ${counted(more, 'model')} more`]);
+  }
+  if (standings.length === 0) rows.push(...standingRows([]));
+  const obstacle = unenforced(policy, 'deny');
+  if (obstacle !== null) rows.push(['not enforced', obstacle]);
+  return `${asRows(rows)}\n${printable(advice, false)}\n`;
+}

@@ -1,0 +1,145 @@
+/** `modelgate explain DECISION_ID`: the decision behind an id that a client was told, asked of the gate that made it. */
+import { OperationFailure } from '../../backend-file/failure.ts';
+import { quoted } from '../../backend-file/text.ts';
+import type { ModelExplanation } from '../../organizations/explanation.ts';
+import { explainModel } from '../../organizations/explanation.ts';
+import { parseModelId } from '../../policy/grant.ts';
+import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
+import { operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
+import type { DatabaseOptions } from '../options.ts';
+import type { Cell } from '../output.ts';
+import { asJson, asRows, printable } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT, commandsIn, givenOf, inPlace, tell } from '../terminal.ts';
+import { MEANINGS, describeUser } from './explain.ts';
+import { enrollingOf } from './standing-lines.ts';
+
+export interface ExplainDecisionOptions extends DatabaseOptions {
+  /** Where the gate answers operators. */
+  readonly adminUrl?: URL;
+}
+
+/** @throws CommandFailure where there is no such decision any more, the id is none, or no gate answers */
+export async function explainDecision(
+  id: string,
+  options: ExplainDecisionOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const gate = (options.adminUrl ?? requireAdminOrigin(terminal, options.config)).origin;
+  const record = await ask(gate, id, terminal.stop);
+  const now = await explainNow(record, options, terminal);
+  if (options.json === true) terminal.write(asJson(toJson(record, gate, now, terminal)));
+  else tell(terminal, describe(record, gate, now));
+  return EXIT.done;
+}
+
+const LONGEST_WAIT_MS = 5_000;
+
+async function ask(gate: string, id: string, stop: AbortSignal): Promise<DecisionRecord> {
+  const target = `${gate}/decisions/${encodeURIComponent(id)}`;
+  let answer: unknown;
+  try {
+    const signal = AbortSignal.any([stop, AbortSignal.timeout(LONGEST_WAIT_MS)]);
+    answer = await (await fetch(target, { redirect: 'error', signal })).json();
+  } catch (error) {
+    throw new CommandFailure(
+      `No gate answers operators at ${gate} (${reasonOf(error)}). Name the one that has refused with --admin-url URL, or as MODELGATE_ADMIN_HOST and MODELGATE_ADMIN_PORT do for that gate.`,
+      EXIT.failed,
+      { cause: error },
+    );
+  }
+  if (isOf<DecisionRecord>(answer, 'id')) return answer;
+  if (!isOf<NoRecord>(answer, 'why')) {
+    throw new CommandFailure(`What answers at ${gate} is no gate that keeps decisions.`);
+  }
+  if (answer.why === 'malformed') {
+    throw new CommandFailure(
+      `${quoted(id)} is no decision id: it is d- and ten letters or digits, as the refusal shows it.`,
+      EXIT.misused,
+    );
+  }
+  throw new CommandFailure(
+    `The gate at ${gate} does not keep ${quoted(id)} any more, or never made it: it has the last ${answer.kept.toLocaleString('en')} decisions since ${answer.since}. Another gate may have it (--admin-url URL); the log of the gate has it as decision_id.`,
+  );
+}
+
+const isOf = <T extends object>(answer: unknown, key: keyof T & string): answer is T =>
+  typeof answer === 'object' && answer !== null && key in answer;
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown';
+  if (error.cause instanceof Error) return reasonOf(error.cause);
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
+}
+
+/** What the same question is answered now; undefined where there is no user, no model or no database to ask. */
+async function explainNow(
+  { user, model }: DecisionRecord,
+  options: ExplainDecisionOptions,
+  terminal: Terminal,
+): Promise<ModelExplanation | undefined> {
+  const config = storeConfigIfAny(terminal, options);
+  const id = parseModelId(model);
+  if (config === undefined || user === null || id === undefined) return undefined;
+  const enrolling = enrollingOf(config.organization);
+  try {
+    return await explainModel(operationOn(config, terminal, options), user.id, id, { ...config.policy, enrolling });
+  } catch (error) {
+    // what was decided is worth telling without it
+    if (error instanceof OperationFailure) return undefined;
+    throw error;
+  }
+}
+
+function toJson(record: DecisionRecord, gate: string, now: ModelExplanation | undefined, terminal: Terminal): unknown {
+  const given = givenOf(terminal);
+  return {
+    ...record,
+    meaning: MEANINGS[record.reason],
+    user:
+      record.user === null ? null : { id: record.user.id, email: now?.person.email ?? null, role: record.user.role },
+    gate,
+    now:
+      now === undefined
+        ? null
+        : {
+            decision: now.decision.effect,
+            reason: now.decision.reason,
+            advice: inPlace(now.advice, given),
+            commands: commandsIn(now.advice, given),
+          },
+  };
+}
+
+const WHO = {
+  no_credential: 'nobody: the request carried no credential',
+  credential_invalid: 'nobody: the credential was none of the backend’s',
+  credential_expired: 'nobody: the session had expired',
+  user_unknown: 'nobody: the backend no longer knows the user',
+} as const;
+
+function describe(record: DecisionRecord, gate: string, now: ModelExplanation | undefined): string {
+  const { decision, reason, user, anonymous, organizations, model, grant, chain, status } = record;
+  const rows: (readonly [string, Cell])[] = [
+    ['decision', `${decision} (${reason}): ${MEANINGS[reason]}`],
+    [
+      'user',
+      user === null
+        ? anonymous === null
+          ? 'not known: the database could not be read'
+          : WHO[anonymous]
+        : describeUser({ ...user, email: now?.person.email ?? null }),
+    ],
+    ['model', model],
+    ...(grant === null ? [] : [['grant', `${grant.pattern} of ${grant.organization}`] as const]),
+    ...(chain.length > 1 ? [['chain', chain.join(' > ')] as const] : []),
+    ...(organizations === null ? [] : [['organizations', organizations.join(', ') || 'none that count'] as const]),
+    ['request', `${record.method} ${record.path} ${status === null ? 'is not answered yet' : String(status)}`],
+    ['at', record.at],
+    ['request id', record.request_id],
+    ['gate', gate],
+    ...(record.enforced ? [] : [['not enforced', 'MODELGATE_MODE=report: it was only logged'] as const]),
+  ];
+  const advice = now === undefined ? '' : `\nNow: ${now.decision.effect}. ${printable(now.advice, false)}\n`;
+  return `${asRows(rows)}${advice}`;
+}

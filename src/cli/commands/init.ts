@@ -1,0 +1,124 @@
+/** `modelgate init`: what the gate makes at its start, made now. */
+import { shellCommand } from '../../backend-file/text.ts';
+import type { StoreConfig } from '../../config/parse.ts';
+import type { InitializedFile, InitializedObject } from '../../organizations/initialization.ts';
+import { initializeBackend } from '../../organizations/initialization.ts';
+import type { Organization } from '../../store/initialize.ts';
+import { configureOperation } from '../configured.ts';
+import type { DatabaseOptions } from '../options.ts';
+import { asJson, asTable, counted, printable } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT, say, tell } from '../terminal.ts';
+import { describeNotLinked } from './not-linked.ts';
+
+export interface InitOptions extends DatabaseOptions {
+  readonly org?: string;
+  readonly name?: string;
+}
+
+/**
+ * @returns code 1 where something could not be made, or the gate cannot use the file
+ * @throws CommandFailure or OperationFailure where the file cannot be used at all
+ */
+export async function init(options: InitOptions, terminal: Terminal): Promise<number> {
+  const { config, operation } = configureOperation(options, terminal);
+  const organization = chooseNewOrganization(config, options);
+  const done = await initializeBackend(operation, organization, organization?.id === config.organization?.id);
+  if (options.json === true) terminal.write(asJson(toJson(done, organization)));
+  else tell(terminal, describe(terminal, done, organization));
+  const failed = done.objects.filter(({ state }) => state === 'failed');
+  if (failed.length > 0) {
+    say(
+      terminal,
+      `${counted(failed.length, 'object')} could not be made. Tables that others have made lack a column, or hold a row twice; the gate works without these objects where it says so at its start.`,
+    );
+  }
+  if (done.problem !== null) say(terminal, `The gate cannot use this file: ${done.problem}.`);
+  return failed.length > 0 || done.problem !== null ? EXIT.failed : EXIT.done;
+}
+
+/** Linking is the first meeting of the gate and an organization, so this one need not be known. */
+function chooseNewOrganization({ organization }: StoreConfig, { org, name }: InitOptions): Organization | undefined {
+  const id = org ?? organization?.id;
+  if (id === '') throw new CommandFailure('--org needs the id of an organization.', EXIT.misused);
+  if (id === undefined && name !== undefined) {
+    throw new CommandFailure('--name says what an organization is called: --org ID says which.', EXIT.misused);
+  }
+  if (id === undefined) return undefined;
+  return { id, name: name ?? (id === organization?.id ? organization.name : id) };
+}
+
+function toJson({ objects, linked, problem }: InitializedFile, organization: Organization | undefined): unknown {
+  return {
+    objects,
+    made: objects.filter(({ state }) => state === 'made').length,
+    failed: objects.filter(({ state }) => state === 'failed').length,
+    organization: organization?.id ?? null,
+    linked_users: linked.users,
+    linked_models: linked.models,
+    left_out_users: linked.usersElsewhere,
+    left_out_unusable: linked.modelsLeftOut.unusable.length,
+    left_out_of_users: linked.modelsLeftOut.ofUsers.length,
+    problem,
+  };
+}
+
+function describe(
+  terminal: Terminal,
+  { objects, linked }: InitializedFile,
+  organization: Organization | undefined,
+): string {
+  const made = objects.filter(({ state }) => state === 'made');
+  const changed = objects.filter(({ state }) => state !== 'present');
+  const table =
+    changed.length === 0
+      ? ''
+      : `${asTable(
+          terminal,
+          ['kind', 'name', 'state'],
+          changed.map(({ kind, name, state, failure }) => [
+            kind,
+            name,
+            failure === null ? state : `failed: ${failure}`,
+          ]),
+        )}\n`;
+  const present = objects.filter(({ state }) => state === 'present');
+  const summary =
+    changed.length === 0
+      ? `Nothing was missing: ${kinds(present)}.`
+      : made.length === 0
+        ? `Nothing was made. There already: ${kinds(present)}.`
+        : `Made ${kinds(made)}.${present.length === 0 ? '' : ` There already: ${kinds(present)}.`}`;
+  return `${table}${summary}\n${organization === undefined ? '' : `${describeLinks(linked, organization)}\n`}`;
+}
+
+function describeLinks(
+  { users, usersElsewhere, models, modelsLeftOut }: InitializedFile['linked'],
+  { id }: Organization,
+): string {
+  const name = printable(id);
+  const links =
+    users + models === 0
+      ? `${name} has its members and models already, or there are none to link: nothing was linked.`
+      : `Linked to ${name}: ${counted(users, 'user')} and ${counted(models, 'model')}.`;
+  const elsewhere =
+    usersElsewhere === 0
+      ? []
+      : [
+          `${counted(usersElsewhere, 'user')} not linked, because another organization has a row of theirs. To add everybody: \`${shellCommand('modelgate', 'member', 'add', '--all', '--org', id)}\``,
+        ];
+  const leftOut = [...elsewhere, ...describeNotLinked(modelsLeftOut)].map((sentence) => `${sentence}.`);
+  return [links, ...leftOut].join('\n');
+}
+
+const PLURALS = { table: 'tables', index: 'indexes', view: 'views', trigger: 'triggers' } as const;
+
+/** @returns such as `5 tables, 4 indexes, 2 views and 6 triggers` */
+function kinds(objects: readonly InitializedObject[]): string {
+  const parts = (['table', 'index', 'view', 'trigger'] as const).flatMap((kind) => {
+    const count = objects.filter((object) => object.kind === kind).length;
+    return count === 0 ? [] : [counted(count, kind, PLURALS[kind])];
+  });
+  const last = parts.pop() ?? 'nothing';
+  return parts.length === 0 ? last : `${parts.join(', ')} and ${last}`;
+}

@@ -1,0 +1,227 @@
+/** `modelgate migrate`: in place of the guide's backup by hand and its script `migrate_to_organizations.py`. */
+import { resolve } from 'node:path';
+import type { Migration } from '../../organizations/migration-plan.ts';
+import { isNeeded, planMigration } from '../../organizations/migration-plan.ts';
+import type { MigrationBackup, MigrationResult } from '../../organizations/migration.ts';
+import { backUpBeforeMigration, migrate as migrateFile } from '../../organizations/migration.ts';
+import type { Organization } from '../../store/initialize.ts';
+import { configureOperation } from '../configured.ts';
+import type { DatabaseOptions } from '../options.ts';
+import { asJson, asLines, counted, printable } from '../output.ts';
+import { createProgress, createStepProgress } from '../progress.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT, say, tell } from '../terminal.ts';
+import { warnOfComplaints } from './copy-facts.ts';
+import { describeNotLinked } from './not-linked.ts';
+
+export interface MigrateOptions extends DatabaseOptions {
+  readonly org: string;
+  readonly name: string;
+  readonly backupDir?: string;
+  readonly dryRun?: boolean;
+}
+
+/** @throws CommandFailure or OperationFailure where nothing was changed */
+export async function migrate(options: MigrateOptions, terminal: Terminal): Promise<number> {
+  const organization = { id: options.org, name: options.name };
+  requireEnvironmentValues(organization);
+  const { config, operation } = configureOperation(options, terminal);
+  const print = (outcome: Outcome): number => {
+    if (options.json === true) terminal.write(asJson(toJson(outcome, organization)));
+    else tell(terminal, describe(outcome, organization));
+    warn(terminal, outcome, organization);
+    return EXIT.done;
+  };
+
+  const plan = await planMigration(operation, organization, organization.id === config.organization?.id);
+  if (options.dryRun === true || !isNeeded(plan)) return print({ plan, dryRun: options.dryRun === true });
+  const backup = await backUp();
+  const progress = createProgress(terminal, 'linking', 'row');
+  const result = await migrateFile(operation, organization, progress.at).finally(progress.end);
+  return print({ plan, dryRun: false, backup, result });
+
+  async function backUp(): Promise<MigrationBackup> {
+    const steps = createStepProgress(terminal);
+    const directory = options.backupDir === undefined ? undefined : resolve(terminal.directory, options.backupDir);
+    const made = await backUpBeforeMigration(operation, { directory, now: new Date(), onStep: steps.onStep }).finally(
+      steps.end,
+    );
+    // said before anything is changed: whatever happens next, this is where the way back is
+    say(terminal, `Backed up and checked: ${printable(made.path, false)}`);
+    return made;
+  }
+}
+
+interface Outcome {
+  readonly plan: Migration;
+  readonly dryRun: boolean;
+  /** Absent where nothing was changed. */
+  readonly backup?: MigrationBackup;
+  readonly result?: MigrationResult;
+}
+
+function describe({ plan, dryRun, backup, result }: Outcome, organization: Organization): string {
+  const about = `${printable(organization.name)} (${printable(organization.id)})`;
+  const words = describePlan(result ?? plan, { isDone: result !== undefined });
+  if (result === undefined || backup === undefined) {
+    const nothing = isNeeded(plan)
+      ? `A migration of everybody to ${about} would do this:\n`
+      : `Nothing to do: everybody and everything belongs to ${about} already.${dryRun ? '' : ' Nothing was changed, and no backup was needed.'}\n`;
+    return `${nothing}${words}${dryRun && isNeeded(plan) ? 'Nothing was changed: this is a dry run.\n' : ''}`;
+  }
+  const rows = asLines([
+    ['organization', `${organization.name} (${organization.id})`],
+    ['members', result.total.members.toLocaleString('en')],
+    ['models', result.total.models.toLocaleString('en')],
+    ['backup', backup.path],
+  ]);
+  return `Migrated everybody to ${about}:\n${words}\n${rows}\nAdd to .env, and restart the backend and the gate:\n${environmentLines(organization)}`;
+}
+
+function warn(terminal: Terminal, { plan, backup, result }: Outcome, { id }: Organization): void {
+  warnOfComplaints(terminal, backup?.complaints ?? []);
+  for (const words of result?.failed ?? []) {
+    say(
+      terminal,
+      `A table that others have made does not allow ${printable(words)}. The gate works without it, more slowly.`,
+    );
+  }
+  const { users = 0, models = 0 } = result?.idTaken ?? {};
+  if (users > 0) {
+    say(
+      terminal,
+      `${counted(users, 'user')} could not be linked, because the id that the guide makes for the row belongs to another row. With another id: \`modelgate member add USER --org ORGANIZATION\``,
+    );
+  }
+  if (models > 0) {
+    say(
+      terminal,
+      `${counted(models, 'model')} could not be linked, because the id that the guide makes for the row belongs to another row. With another id: \`modelgate model allow ID --org ORGANIZATION\``,
+    );
+  }
+  if (plan.switchedOff) {
+    say(
+      terminal,
+      `${printable(id)} is switched off in client_organizations: nothing in it counts until that is changed.`,
+    );
+  }
+}
+
+function toJson({ plan, dryRun, backup, result }: Outcome, organization: Organization): unknown {
+  const { made, users, models, switchedOff } = result ?? plan;
+  return {
+    organization: { id: organization.id, name: organization.name, active: !switchedOff },
+    dry_run: dryRun,
+    changed: result !== undefined,
+    needed: isNeeded(plan),
+    backup: backup?.path ?? null,
+    made,
+    failed: result?.failed ?? [],
+    users: {
+      joined: users.joining,
+      joined_admins: users.admins,
+      joined_banned: users.banned,
+      joined_elsewhere: users.elsewhere,
+      present: users.present,
+      present_off: users.presentOff,
+      left_out_pending: users.pending,
+      left_out_without_role: users.withoutRole,
+      left_out_id_taken: result?.idTaken.users ?? 0,
+    },
+    models: {
+      linked: models.linked,
+      linked_inactive: models.inactive,
+      present: models.present,
+      present_off: models.presentOff,
+      left_out_presets: models.presets,
+      left_out_unusable: models.leftOut.unusable.length,
+      left_out_of_users: models.leftOut.ofUsers.length,
+      left_out_id_taken: result?.idTaken.models ?? 0,
+    },
+    total: result === undefined ? null : result.total,
+    environment: { OPENROUTER_EXTERNAL_USER: organization.id, ORGANIZATION_NAME: organization.name },
+  };
+}
+
+// The plan of a migration, or what it has done, in sentences.
+
+/** @param isDone it happened; else it would happen */
+export function describePlan({ made, users, models }: Migration, { isDone }: { readonly isDone: boolean }): string {
+  const join = isDone ? 'joined' : users.joining === 1 ? 'joins' : 'join';
+  const sentences = [
+    part(users.joining, 'user', `${join}${among(users)}`),
+    part(
+      models.linked,
+      'model',
+      `linked${models.inactive === 0 ? '' : `, ${figure(models.inactive)} of them switched off as in the backend`}`,
+    ),
+    part(users.pending, 'pending user', 'left out'),
+    part(users.withoutRole, 'user', 'without a role left out'),
+    part(models.presets, 'preset', 'not linked: a preset follows its base model'),
+    ...describeNotLinked(models.leftOut).map((sentence) => `  ${sentence}\n`),
+    part(users.present, 'member', `there already, untouched${off(users.presentOff)}`),
+    part(models.present, 'grant', `there already, untouched${off(models.presentOff)}`),
+    part(made.length, 'object', `${isDone ? 'made' : 'to make'}: ${summary(made)}`),
+  ];
+  return sentences.join('');
+}
+
+const figure = (count: number): string => count.toLocaleString('en');
+
+const part = (count: number, one: string, rest: string): string =>
+  count === 0 ? '' : `  ${counted(count, one)} ${rest}\n`;
+
+function among({ admins, banned, elsewhere }: Migration['users']): string {
+  const parts = [
+    ...(admins === 0 ? [] : [`${figure(admins)} as admin`]),
+    ...(banned === 0 ? [] : [`${counted(banned, 'banned user')} among them, whom the gate refuses all the same`]),
+    ...(elsewhere === 0 ? [] : [`${figure(elsewhere)} of them members of another organization, and then of both`]),
+  ];
+  return parts.map((words) => `, ${words}`).join('');
+}
+
+const off = (count: number): string => (count === 0 ? '' : `, ${figure(count)} of them switched off`);
+
+/** `2 tables, 4 indexes`; tables by name, because they are what people look for */
+function summary(made: readonly string[]): string {
+  const names = (kind: string): string[] =>
+    made.filter((object) => object.startsWith(`${kind} `)).map((object) => object.slice(kind.length + 1));
+  const rest = (['index', 'view', 'trigger'] as const).flatMap((kind) => {
+    const { length } = names(kind);
+    return length === 0 ? [] : [counted(length, kind, kind === 'index' ? 'indexes' : `${kind}s`)];
+  });
+  const tables = names('table');
+  return [
+    ...(tables.length === 0 ? [] : [`${tables.length === 1 ? 'table' : 'tables'} ${tables.join(', ')}`]),
+    ...rest,
+  ].join('; ');
+}
+
+// The two lines of the deployment guide's step 4, as Compose and shells read them back.
+
+const LONGEST = 256;
+
+/** What the gate's own settings would refuse must not get into the database. @throws CommandFailure, exit code 2 */
+export function requireEnvironmentValues({ id, name }: Organization): void {
+  for (const [option, value] of [
+    ['--org', id],
+    ['--name', name],
+  ] as const) {
+    const why = refusal(value);
+    if (why !== undefined) throw new CommandFailure(`${option} ${why}. Nothing was changed.`, EXIT.misused);
+  }
+}
+
+function refusal(value: string): string | undefined {
+  if (value === '') return 'is empty';
+  if (value.length > LONGEST) return `is longer than ${LONGEST} characters`;
+  if (/[\u0000-\u001f\u007f]/.test(value) || !value.isWellFormed()) return 'contains control characters';
+  return value === value.trim() ? undefined : 'has a space at one of its ends';
+}
+
+/** @returns two lines; a value is quoted where it must be, the name always, as in the guide */
+export function environmentLines({ id, name }: Organization): string {
+  return `OPENROUTER_EXTERNAL_USER=${/^[\w.@%+:,/-]+$/.test(id) ? id : inQuotes(id)}\nORGANIZATION_NAME=${inQuotes(name)}\n`;
+}
+
+const inQuotes = (value: string): string => `"${value.replace(/[\\"$`]/g, '\\$&')}"`;

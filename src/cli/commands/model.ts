@@ -1,0 +1,187 @@
+/** `modelgate model allow`, `deny` and `list`: what an organization grants. */
+import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
+import type { AllowedModel, AllowedModels, DeniedModel, GrantRow } from '../../organizations/grants.ts';
+import { allowModels as allowPatterns, denyModels as denyPatterns, listGrants } from '../../organizations/grants.ts';
+import { closestModel } from '../../organizations/known-models.ts';
+import type { ChosenOrganization } from '../../organizations/organizations.ts';
+import type { OrganizationOptions } from '../configured.ts';
+import { configureOrganization } from '../configured.ts';
+import { asJson, asTable, counted } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+import { EXIT, say } from '../terminal.ts';
+import { counts, describeObstacles } from './obstacles.ts';
+import { warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+
+export interface ModelAllowOptions extends OrganizationOptions {
+  /** Ids that look like mistakes are meant. */
+  readonly asIs?: boolean;
+}
+
+/**
+ * @param patterns ids, or beginnings of ids with a `*` after them
+ * @throws CommandFailure or OperationFailure; then nothing was allowed
+ */
+export async function allowModels(
+  patterns: readonly string[],
+  options: ModelAllowOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { operation, chosen } = configureOrganization(options, terminal);
+  const allowed = await allowPatterns(operation, chosen, patterns, options);
+  terminal.write(
+    options.json === true
+      ? asJson({
+          organization: chosen.id,
+          created: allowed.isNew,
+          models: allowed.models.map(({ pattern, outcome, isKnown }) => ({
+            pattern,
+            kind: kindOf(pattern),
+            outcome,
+            known: isKnown,
+          })),
+        })
+      : asTable(
+          terminal,
+          ['model', 'kind', 'organization', 'result'],
+          allowed.models.map(({ pattern, outcome }) => [pattern, kindOf(pattern), chosen.id, OUTCOMES[outcome]]),
+        ),
+  );
+  warnOfUnknown(terminal, chosen, allowed);
+  warnOfOrganization(terminal, chosen, allowed);
+  return EXIT.done;
+}
+
+const kindOf = (pattern: string): GrantRow['kind'] => (pattern.endsWith('*') ? 'prefix' : 'exact');
+
+const OUTCOMES = {
+  added: 'allowed',
+  restored: 'allowed again',
+  unchanged: 'was allowed already',
+  switched_off: 'switched off',
+  off_already: 'was switched off already',
+  deleted: 'deleted',
+  absent: 'is no grant',
+} as const;
+
+/** An id that the file does not know is the usual case with a provider, and a misspelt one looks just the same. */
+function warnOfUnknown(terminal: Terminal, { id }: ChosenOrganization, { models, known }: AllowedModels): void {
+  const unknown = models.filter(({ isKnown }) => !isKnown);
+  const exact = unknown.filter(({ pattern }) => kindOf(pattern) === 'exact');
+  if (exact.length > 0) {
+    say(
+      terminal,
+      `${named(exact)} ${exact.length === 1 ? 'is' : 'are'} not in Open WebUI's model table, which is normal for models of a provider. Check the spelling, or compare: \`${shellCommand('modelgate', 'model', 'sync', '--from', 'live', '--dry-run', '--org', id)}\``,
+    );
+  }
+  for (const { pattern } of exact.slice(0, MOST_NAMED)) {
+    const meant = closestModel(pattern, known);
+    if (meant !== undefined) say(terminal, `Did you mean ${quoted(meant)} instead of ${quoted(pattern)}?`);
+  }
+  const prefixes = unknown.filter(({ pattern }) => kindOf(pattern) === 'prefix');
+  if (prefixes.length > 0 && known.length > 0) {
+    say(
+      terminal,
+      `No id in Open WebUI's model table begins like ${named(prefixes)}: ${prefixes.length === 1 ? 'it allows' : 'they allow'} whatever the provider has of that beginning.`,
+    );
+  }
+  const ambiguous = models.filter(({ isIdToo }) => isIdToo);
+  if (ambiguous.length > 0) {
+    say(
+      terminal,
+      `${named(ambiguous)} ${ambiguous.length === 1 ? 'is the id of a model, too, and its grant covers' : 'are the ids of models, too, and their grants cover'} every model with this beginning: no grant can name such a model alone.`,
+    );
+  }
+  if (models.some(({ pattern }) => pattern === '*')) {
+    say(terminal, '"*" allows every model of the backend, also those that are connected later.');
+  }
+}
+
+const MOST_NAMED = 5;
+
+const named = (models: readonly AllowedModel[]): string =>
+  quotedFew(
+    models.map(({ pattern }) => pattern),
+    MOST_NAMED,
+  );
+
+export interface ModelDenyOptions extends OrganizationOptions {
+  readonly purge?: boolean;
+}
+
+/**
+ * @param patterns as they were allowed
+ * @throws CommandFailure or OperationFailure; then nothing was denied
+ */
+export async function denyModels(
+  patterns: readonly string[],
+  options: ModelDenyOptions,
+  terminal: Terminal,
+): Promise<number> {
+  const { purge = false } = options;
+  const { config, operation, chosen } = configureOrganization(options, terminal);
+  const { models, isEmpty } = await denyPatterns(operation, chosen, { patterns, purge });
+  terminal.write(
+    options.json === true
+      ? asJson({
+          organization: chosen.id,
+          models: models.map(({ pattern, outcome, stillBy }) => ({ pattern, outcome, still_allowed_by: stillBy })),
+        })
+      : asTable(
+          terminal,
+          ['model', 'organization', 'result'],
+          models.map(({ pattern, outcome }) => [pattern, chosen.id, OUTCOMES[outcome]]),
+        ),
+  );
+  for (const model of models) warnOfRest(terminal, model);
+  if (purge) warnOfReturn(terminal, config, chosen, { of: 'models', isEmpty });
+  return EXIT.done;
+}
+
+function warnOfRest(terminal: Terminal, { pattern, stillBy }: DeniedModel): void {
+  if (stillBy.length === 0) return;
+  const some = stillBy.slice(0, MOST_NAMED).map((other) => quoted(other));
+  const rest = stillBy.length - some.length;
+  const through = `${some.join(', ')}${rest > 0 ? ` and ${counted(rest, 'other grant')}` : ''}`;
+  say(
+    terminal,
+    kindOf(pattern) === 'exact'
+      ? `${quoted(pattern)} is still allowed by ${through}.`
+      : `Of what ${quoted(pattern)} covered, some is still allowed by ${through}.`,
+  );
+}
+
+export interface ModelListOptions extends OrganizationOptions {
+  readonly active?: boolean;
+}
+
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+export async function listModels(options: ModelListOptions, terminal: Terminal): Promise<number> {
+  const { operation, chosen } = configureOrganization(options, terminal);
+  const all = await listGrants(operation, chosen);
+  const grants = options.active === true ? all.filter(counts) : all;
+  terminal.write(
+    options.json === true
+      ? asJson({ organization: chosen.id, models: grants.map(grantToJson) })
+      : asTable(
+          terminal,
+          ['model', 'kind', 'name', 'active', 'in table', 'does not count'],
+          grants.map((grant) => [
+            ...[grant.pattern, grant.kind, grant.name, grant.isActive],
+            grant.kind === 'exact' ? grant.rows > 0 : counted(grant.rows, 'model'),
+            describeObstacles(grant.obstacles),
+          ]),
+        ),
+  );
+  return EXIT.done;
+}
+
+const grantToJson = (grant: GrantRow): unknown => ({
+  pattern: grant.pattern,
+  kind: grant.kind,
+  name: grant.name,
+  active: grant.isActive,
+  in_table: grant.rows > 0,
+  covers: grant.rows,
+  counts: counts(grant),
+  reasons: grant.obstacles,
+});

@@ -1,0 +1,69 @@
+/** What an operator should hear beside the result, on standard error. */
+import { quoted, shellCommand } from '../../backend-file/text.ts';
+import type { StoreConfig } from '../../config/parse.ts';
+import type { ChosenOrganization, OrganizationState } from '../../organizations/organizations.ts';
+import { counted } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+import { say } from '../terminal.ts';
+
+/** After something was added to an organization. */
+export function warnOfOrganization(
+  terminal: Terminal,
+  { id }: ChosenOrganization,
+  { isActive }: OrganizationState,
+): void {
+  if (!isActive) {
+    say(terminal, `${quoted(id)} is switched off in client_organizations: nothing in it counts until that is changed.`);
+  }
+}
+
+/** After users got a membership: from then on no gate enrols them in the organization of the environment. */
+export function warnOfEnrolment(
+  terminal: Terminal,
+  { organization }: StoreConfig,
+  { id, isConfigured }: ChosenOrganization,
+  { firstTime }: { readonly firstTime: number },
+): void {
+  if (isConfigured || firstTime === 0 || organization?.autoEnroll !== true) return;
+  const home = quoted(organization.id);
+  say(
+    terminal,
+    `${counted(firstTime, 'user')} had no membership before, and ${firstTime === 1 ? 'belongs' : 'belong'} to ${quoted(id)} alone now: the gate enrols nobody in ${home} who is a member elsewhere. To make one a member of both: \`${shellCommand('modelgate', 'member', 'add', 'USER', '--org', organization.id)}\``,
+  );
+}
+
+/** After rows were deleted, which the gate takes for rows that nobody has ever made. */
+export function warnOfReturn(
+  terminal: Terminal,
+  { organization }: StoreConfig,
+  { id, isConfigured }: ChosenOrganization,
+  {
+    of,
+    isEmpty,
+    outside = 0,
+  }: { readonly of: 'users' | 'models'; readonly isEmpty: boolean; readonly outside?: number },
+): void {
+  if (organization !== undefined && !isConfigured) {
+    // the environment of this command names another organization, so this is not the one of the gate either
+    if (outside > 0 && organization.autoEnroll) {
+      say(
+        terminal,
+        `${counted(outside, 'user')} ${outside === 1 ? 'has' : 'have'} no membership left: the gate makes ${outside === 1 ? 'this user a member' : 'them members'} of ${quoted(organization.id)} with the next request (MODELGATE_AUTO_ENROLL). Without --purge the row stays, and keeps the user out.`,
+      );
+    }
+    return;
+  }
+  const when = isConfigured ? '' : ` if the gate runs with OPENROUTER_EXTERNAL_USER=${quoted(id)}`;
+  if (outside > 0 && (organization?.autoEnroll ?? true)) {
+    say(
+      terminal,
+      `Whoever has no row is enrolled again with the next request${when} and MODELGATE_AUTO_ENROLL is on: without --purge a membership stays off.`,
+    );
+  }
+  if (isEmpty) {
+    say(
+      terminal,
+      `No ${of === 'users' ? 'member' : 'grant'} is left: the next start of the gate links all ${of} of the backend again${when}.`,
+    );
+  }
+}

@@ -1,0 +1,152 @@
+/** `modelgate report`: who has which models, row by row as the deployment guide's view says it. */
+import { setImmediate } from 'node:timers/promises';
+import { quoted } from '../../backend-file/text.ts';
+import type { StoreConfig } from '../../config/parse.ts';
+import type { AccessReport, AccessRow, NotCounted, OrganizationModels } from '../../organizations/access-report.ts';
+import { readAccessReport } from '../../organizations/access-report.ts';
+import { chooseOrganization, configureOperation } from '../configured.ts';
+import type { DatabaseOptions } from '../options.ts';
+import type { Cell } from '../output.ts';
+import { asCsv, asJsonLine, asTable, counted, requireOneFormat, spread } from '../output.ts';
+import { createProgress } from '../progress.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { unenforced } from './explain.ts';
+import { describeObstacles } from './obstacles.ts';
+import { enrollingOf } from './standing-lines.ts';
+
+export interface ReportOptions extends DatabaseOptions {
+  readonly org?: string;
+  readonly csv?: boolean;
+}
+
+/** The view's own names, and behind them what the view does not look at. */
+const COLUMNS = [
+  ...['user_email', 'user_name', 'organization_id', 'accessible_models', 'model_names'],
+  'does_not_count',
+] as const;
+
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+export async function report(options: ReportOptions, terminal: Terminal): Promise<number> {
+  requireOneFormat(options);
+  const { config, operation } = configureOperation(options, terminal);
+  const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
+  const progress = createProgress(terminal, 'Reading', 'membership');
+  const enrolling = enrollingOf(config.organization);
+  const found = await readAccessReport(operation, chosen, progress.at, { ...config.policy, enrolling }).finally(
+    progress.end,
+  );
+  await print(options, terminal, found);
+  for (const note of [...notes(found.notCounted, enrolling), ...policyNotes(config)]) say(terminal, note);
+  return EXIT.done;
+}
+
+function print({ csv, json }: ReportOptions, terminal: Terminal, found: AccessReport): Promise<void> {
+  if (json === true) return printJson(terminal, found);
+  if (csv === true) {
+    terminal.write(asCsv(terminal, [COLUMNS]));
+    const toCells = createCells();
+    return writeInPieces(terminal, found.rows, (piece) => asCsv(terminal, piece.map(toCells)));
+  }
+  terminal.write(
+    asTable(
+      terminal,
+      COLUMNS.map((title) => (title === 'accessible_models' ? { title, align: 'right' } : title)),
+      found.rows.map(createCells()),
+    ),
+  );
+  return Promise.resolve();
+}
+
+/** One document, without ever holding it whole. */
+async function printJson(terminal: Terminal, { rows, notCounted }: AccessReport): Promise<void> {
+  terminal.write('{\n  "rows": [');
+  await writeInPieces(terminal, rows, (piece, at) =>
+    piece.map((row, index) => `${at + index === 0 ? '' : ','}\n    ${asJsonLine(toJson(row))}`).join(''),
+  );
+  const rest = {
+    prefix_grants: notCounted.prefixGrants,
+    grants_without_row: notCounted.grantsWithoutRow,
+    inactive_organizations: notCounted.inactiveOrganizations,
+    refused_users: notCounted.refusedUsers,
+    not_enrolled: notCounted.notEnrolled,
+  };
+  terminal.write(`${rows.length === 0 ? '' : '\n  '}],\n  "not_counted": ${spread(rest, '  ')}\n}\n`);
+}
+
+const toJson = ({ email, name, organization, obstacles }: AccessRow): unknown => ({
+  email,
+  name,
+  organization: organization.id,
+  model_count: organization.accessibleModels,
+  model_names: organization.modelNames,
+  counts: obstacles.length === 0,
+  reasons: obstacles,
+});
+
+/** Every member of an organization has the same names: one text for all of them. */
+function createCells(): (row: AccessRow) => readonly Cell[] {
+  const names = new Map<OrganizationModels, string | null>();
+  return ({ email, name, organization, obstacles }) => {
+    const { id, accessibleModels, modelNames } = organization;
+    const joined = names.get(organization) ?? (modelNames.length === 0 ? null : modelNames.join(','));
+    names.set(organization, joined);
+    return [email, name, id, accessibleModels, joined, describeObstacles(obstacles)];
+  };
+}
+
+/** Where the view, and so the report, says something else than the gate would. */
+function* notes(
+  { prefixGrants, grantsWithoutRow, inactiveOrganizations, refusedUsers, notEnrolled }: NotCounted,
+  enrolling: string | undefined,
+): Generator<string> {
+  const grants = [
+    ...(prefixGrants > 0 ? [counted(prefixGrants, 'grant that ends in *', 'grants that end in *')] : []),
+    ...(grantsWithoutRow > 0 ? [`${counted(grantsWithoutRow, 'grant')} of models without a row there`] : []),
+  ].join(' and ');
+  if (grants !== '') {
+    yield `The report counts models of the backend's model table, as the guide's view does: it leaves out ${grants}. To see them all: \`modelgate model list --org ORGANIZATION\``;
+  }
+  if (inactiveOrganizations > 0) {
+    const switchedOff = counted(inactiveOrganizations, 'organization in it is', 'organizations in it are');
+    yield `${switchedOff} switched off in client_organizations, which the guide's view does not look at: the gate gives ${inactiveOrganizations === 1 ? 'its' : 'their'} members nothing.`;
+  }
+  if (refusedUsers > 0) {
+    yield `${counted(refusedUsers, 'row is', 'rows are')} of users who are pending, banned or without a role in the backend, which the guide's view does not look at: the gate gives them nothing.`;
+  }
+  if (notEnrolled > 0 && enrolling !== undefined) {
+    yield `${counted(notEnrolled, 'user')} without any membership ${notEnrolled === 1 ? 'is' : 'are'} not in it: the gate makes such users members of ${quoted(enrolling)} at their first request (MODELGATE_AUTO_ENROLL).`;
+  }
+}
+
+/** Where the gate, with the settings that this command sees, gives more than any row says. */
+function policyNotes({ policy }: StoreConfig): readonly string[] {
+  const obstacle = unenforced(policy, 'deny');
+  return [
+    ...(policy.adminAccess === 'all'
+      ? ['Admins of the backend use every model, whatever the report says: MODELGATE_ADMIN_ACCESS is `all`.']
+      : []),
+    ...(obstacle === null ? [] : [`The gate does not act on any of it: ${obstacle}.`]),
+  ];
+}
+
+// Output of many lines, written piece by piece: nothing is made that nobody will read.
+
+const PIECE = 1_000;
+
+/**
+ * @param print one piece as text; called for one after the other
+ * @throws CommandFailure after Ctrl-C
+ */
+export async function writeInPieces<T>(
+  terminal: Terminal,
+  items: readonly T[],
+  print: (piece: readonly T[], at: number) => string,
+): Promise<void> {
+  for (let at = 0; at < items.length; at += PIECE) {
+    if (terminal.stop.aborted) throw new CommandFailure('Stopped before the end of the output.');
+    terminal.write(print(items.slice(at, at + PIECE), at));
+    // `| head` has left, or Ctrl-C was pressed: both are heard of only between two pieces
+    await setImmediate();
+  }
+}

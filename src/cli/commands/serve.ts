@@ -1,0 +1,153 @@
+/** `modelgate serve`: the gate, until it is told to stop. */
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import type { SettingInForce } from '../../config/load.ts';
+import { loadConfig, loadSettingsInForce } from '../../config/load.ts';
+import { settingReferences } from '../../config/reference.ts';
+import type { Config } from '../../config/schema.ts';
+import type { RunningGate } from '../../gate/start.ts';
+import { startNotices } from '../../gate/weaknesses.ts';
+import type { Log } from '../../telemetry/log.ts';
+import { createLog } from '../../telemetry/log.ts';
+import { requireConfig } from '../configured.ts';
+import { asJson, asLines, asTable, emphasize } from '../output.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT } from '../terminal.ts';
+import { isForEyes, lineFormat, startText } from '../text-log.ts';
+import { createReload } from './reload.ts';
+
+export interface ServeOptions {
+  readonly config?: string;
+  readonly checkConfig?: boolean;
+  readonly showConfig?: boolean;
+  readonly settings?: boolean;
+  readonly json?: boolean;
+}
+
+/** @returns the exit code, once the gate has stopped @throws CommandFailure where it cannot start */
+export async function serve(options: ServeOptions, terminal: Terminal, version: string): Promise<number> {
+  if (options.checkConfig === true && options.json === true) return checkAsJson(options, terminal);
+  let onHangUp = (): void => undefined;
+  // from the first moment on: it would end the gate otherwise
+  terminal.onHangUp(() => onHangUp());
+  const loaded = requireConfig(terminal, options.config);
+  const { config } = loaded;
+  if (options.checkConfig === true) {
+    terminal.write('The configuration is valid.\n');
+    return EXIT.done;
+  }
+  requireAuthorities(terminal.environment['NODE_EXTRA_CA_CERTS']);
+  const log = createGateLog(config, terminal.screen);
+  terminal.onBug((error, isFatal) => {
+    if (isFatal) log.fatal({ err: error }, 'modelgate ends: it is in a state that nobody has foreseen');
+    else log.sparingly('error', error, { err: error }, 'something failed that nobody waits for');
+    return log.flush();
+  });
+  // loaded only now: a wrong configuration is said without waiting for everything else
+  const { startGate } = await import('../../gate/start.ts');
+  const gate = await startGate(config, log, version);
+  announce(log, config, gate, version, terminal);
+  onHangUp = createReload({ terminal, file: options.config, log, gate, loaded });
+  if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
+  log.info({ limit_ms: config.drainTimeoutMs }, 'modelgate stops accepting and finishes what runs');
+  const cut = await gate.close();
+  log.info({ requests_cut: cut }, 'modelgate has stopped');
+  await log.flush();
+  return EXIT.done;
+}
+
+/** @returns a log that shows nothing of what this configuration keeps secret */
+export function createGateLog(config: Config, screen: Terminal['screen']): Log {
+  const { logLevel: level, modelLogLevel: modelLevel, identity } = config;
+  const format = lineFormat(config, screen);
+  return createLog({ level, modelLevel, format, secrets: identity.secretKeys, secretHeaders: [identity.apiKeyHeader] });
+}
+
+function announce(log: Log, config: Config, gate: RunningGate, version: string, terminal: Terminal): void {
+  const { policy, organization } = config;
+  const isText = isForEyes(config, terminal.screen);
+  if (isText) terminal.write(startText(config, { ...gate, version }));
+  for (const notice of startNotices(config)) log.warn({}, notice);
+  if (isText) return;
+  log.info(
+    {
+      version,
+      node: process.version,
+      url: gate.url,
+      admin_url: gate.adminUrl,
+      upstream: config.upstream.url.origin,
+      database: config.database.path,
+      mode: policy.mode,
+      bypass: policy.bypass ?? null,
+      denial: policy.denial,
+      admin_access: policy.adminAccess,
+      direct_connections: policy.directConnections,
+      organization: organization?.id ?? null,
+      auto_enroll: organization?.autoEnroll ?? false,
+    },
+    'modelgate listens',
+  );
+}
+
+function checkAsJson({ config: file }: ServeOptions, terminal: Terminal): number {
+  const { issues = [] } = loadConfig({ ...terminal, file });
+  terminal.write(asJson({ valid: issues.length === 0, issues }));
+  return issues.length === 0 ? EXIT.done : EXIT.misused;
+}
+
+// `modelgate serve --settings` and `--show-config`: what can be set, and what is.
+
+/** @returns the exit code: 0 */
+export function showSettings({ json }: ServeOptions, terminal: Terminal): number {
+  const settings = settingReferences();
+  const described = settings.map(({ name, default: fallback, example, meaning }) => {
+    const value = fallback === null ? `none, e.g. ${example}` : fallback === '' ? 'empty' : fallback;
+    return `${emphasize(terminal, 'bold', name)}\n${asLines([
+      ['  default', value],
+      ['  meaning', meaning],
+    ])}`;
+  });
+  terminal.write(json === true ? asJson({ settings }) : described.join('\n'));
+  return EXIT.done;
+}
+
+/** @throws CommandFailure where the configuration has mistakes: then nothing is in force */
+export function showConfig({ config: file, json }: ServeOptions, terminal: Terminal): number {
+  requireConfig(terminal, file);
+  const settings = loadSettingsInForce({ ...terminal, file });
+  const shown = ({ name, value, source }: SettingInForce) => [name, value ?? '(not shown)', source];
+  terminal.write(
+    json === true ? asJson({ settings }) : asTable(terminal, ['setting', 'value', 'from'], settings.map(shown)),
+  );
+  return EXIT.done;
+}
+
+// Certificates of the operator's own, by which a backend that speaks TLS is believed.
+
+/**
+ * Node only warns of a file that it cannot read, and then reaches no backend whose certificate was meant.
+ *
+ * @param file of `NODE_EXTRA_CA_CERTS`
+ * @throws CommandFailure where it holds no certificate
+ */
+export function requireAuthorities(file: string | undefined): void {
+  if (file === undefined || file === '') return;
+  try {
+    new X509Certificate(readFileSync(file));
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    const found = REASONS[code] ?? 'holds no certificate in PEM';
+    throw new CommandFailure(
+      `NODE_EXTRA_CA_CERTS=${file} ${found}. Give the file with the certificate of whoever signed the backend's, or leave the variable out.`,
+      EXIT.misused,
+      { cause: error },
+    );
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'does not exist',
+  EACCES: 'may not be read by this user',
+  EISDIR: 'is a folder',
+};

@@ -1,0 +1,189 @@
+/** `modelgate model sync`: allows every model of a catalogue, and shows the difference before it is written. */
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Operation } from '../../backend-file/transaction.ts';
+import type { StoreConfig } from '../../config/parse.ts';
+import { askForModels, fromLive } from '../../organizations/live-catalogue.ts';
+import { fromConfig, fromTable } from '../../organizations/stored-catalogue.ts';
+import type { SyncPlan, SyncRequest } from '../../organizations/sync.ts';
+import { applySync, planSync } from '../../organizations/sync.ts';
+import { failureCode } from '../../store/database.ts';
+import { chooseOrganization, configureOperation } from '../configured.ts';
+import type { DatabaseOptions } from '../options.ts';
+import { asJson, counted, printable } from '../output.ts';
+import { askYesNo, declined, requireConsent } from '../prompt.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { warnOfOrganization } from './organization-warnings.ts';
+import type { CatalogueSource } from './sync-lines.ts';
+import { describePlan, notesOn, planToJson } from './sync-lines.ts';
+
+export interface ModelSyncOptions extends DatabaseOptions {
+  readonly org?: string;
+  readonly from: CatalogueSource;
+  readonly url?: URL;
+  readonly tokenFile?: string;
+  readonly presets?: boolean;
+  readonly remove?: boolean;
+  readonly switchOn?: boolean;
+  readonly create?: boolean;
+  readonly dryRun?: boolean;
+  readonly yes?: boolean;
+}
+
+/** @throws CommandFailure or OperationFailure where nothing was changed */
+export async function syncModels(options: ModelSyncOptions, terminal: Terminal): Promise<number> {
+  refuseContradictions(options);
+  if (options.dryRun !== true) requireConsent(terminal, options, '--yes, or --dry-run to look at the difference');
+  const { config, operation } = configureOperation(options, terminal);
+  const chosen = chooseOrganization(config, options);
+  const request: SyncRequest = {
+    chosen,
+    catalogue: await openCatalogue(options, terminal, { config, operation, organization: chosen.id }),
+    remove: options.remove ?? false,
+    switchOn: options.switchOn ?? false,
+  };
+  const plan = await planSync(operation, request);
+  for (const note of notesOn(options.from, plan)) say(terminal, note);
+  return settle(options, terminal, { operation, request }, plan);
+}
+
+function refuseContradictions({ from, url, tokenFile }: ModelSyncOptions): void {
+  if (from === 'live') return;
+  const idle = url !== undefined ? '--url' : tokenFile !== undefined ? '--token-file' : undefined;
+  if (idle === undefined) return;
+  throw new CommandFailure(`${idle} means nothing without --from live.`, EXIT.misused);
+}
+
+interface Parts {
+  readonly operation: Operation;
+  readonly request: SyncRequest;
+}
+
+/** A backend that is asked is asked once: what it said then is what is shown and written. */
+async function openCatalogue(
+  { from, presets = false, url, tokenFile }: ModelSyncOptions,
+  terminal: Terminal,
+  {
+    config,
+    operation,
+    organization,
+  }: { readonly config: StoreConfig; readonly operation: Operation; readonly organization: string },
+): Promise<SyncRequest['catalogue']> {
+  const wishes = { presets, organization };
+  if (from === 'table') return (connection, schema) => fromTable(connection, schema, wishes);
+  if (from === 'config') return (connection, schema) => fromConfig(connection, schema, wishes);
+  const backend = url ?? config.upstreamUrl;
+  if (backend === undefined) {
+    throw new CommandFailure(
+      'Where is the backend? Name it with --url http://open-webui:8080, or set MODELGATE_UPSTREAM_URL.',
+      EXIT.misused,
+    );
+  }
+  if (tokenFile === undefined) {
+    throw new CommandFailure(
+      "The backend shows all of its models to admins only: --token-file FILE names a file with an admin's API key or session token, - reads standard input.",
+      EXIT.misused,
+    );
+  }
+  const { signal } = operation.patience;
+  const live = await askForModels({ url: backend, credential: await readCredential(terminal, tokenFile), signal });
+  return (connection, schema) => fromLive(live, connection, schema, wishes);
+}
+
+/** Shows the plan until it is what is written: somebody else may change the file while it is looked at. */
+async function settle(
+  options: ModelSyncOptions,
+  terminal: Terminal,
+  { operation, request }: Parts,
+  first: SyncPlan,
+): Promise<number> {
+  for (let plan = first, attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    if (options.json !== true) terminal.write(heading(options, request) + describePlan(terminal, plan));
+    const isIdle = plan.allow.length + plan.switchOn.length + plan.switchOff.length === 0;
+    if (options.dryRun === true || isIdle) return finish(options, terminal, request, plan, false);
+    const question = `Write this to ${printable(operation.path, false)}?`;
+    if (options.yes !== true && !(await askYesNo(terminal, question))) throw declined();
+    const changed = await applySync(operation, request, plan);
+    if (changed === undefined) return finish(options, terminal, request, plan, true);
+    say(terminal, 'Somebody has changed the file meanwhile: nothing was written, and this is the difference now.');
+    plan = changed;
+  }
+  throw new CommandFailure('The file changes faster than it can be looked at. Nothing was changed. Try again later.');
+}
+
+const ATTEMPTS = 5;
+
+const heading = ({ from }: ModelSyncOptions, { chosen }: SyncRequest): string =>
+  `${printable(chosen.id)}, compared with ${SOURCES[from]}:\n`;
+
+const SOURCES: Readonly<Record<CatalogueSource, string>> = {
+  table: "the backend's model table",
+  config: "the connections in the backend's configuration",
+  live: 'the running backend',
+};
+
+function finish(
+  options: ModelSyncOptions,
+  terminal: Terminal,
+  { chosen }: SyncRequest,
+  plan: SyncPlan,
+  isWritten: boolean,
+): number {
+  if (options.json === true) {
+    const facts = {
+      organization: chosen.id,
+      source: options.from,
+      dry_run: options.dryRun ?? false,
+      written: isWritten,
+    };
+    terminal.write(asJson(planToJson(plan, facts)));
+  } else if (isWritten) {
+    const count = plan.allow.length + plan.switchOn.length + plan.switchOff.length;
+    terminal.write(`Written: ${counted(count, 'grant')}.\n`);
+  }
+  if (isWritten) warnOfOrganization(terminal, chosen, plan);
+  return EXIT.done;
+}
+
+// The credential with which a command asks the backend: from a file or standard input, never from the command line.
+
+const LONGEST = 16_384;
+
+/**
+ * @param file `-` reads standard input to its end
+ * @throws CommandFailure where there is none, or no credential in it; its text is in no sentence
+ */
+export async function readCredential(terminal: Terminal, file: string): Promise<string> {
+  const from = file === '-' ? 'Standard input' : `The file ${printable(file, false)}`;
+  const text = await (file === '-' ? readInput(terminal) : readNamed(terminal, file, from));
+  const credential = text.trim().replace(/^Bearer +/i, '');
+  // what a header field can carry (RFC 6750 section 2.1)
+  if (!/^[\w.~+/=-]+$/.test(credential)) {
+    throw new CommandFailure(
+      `${from} ${credential === '' ? 'is empty' : 'holds something else'}: one line with an API key (sk-…) or the token of a session is expected, of an admin.`,
+      EXIT.misused,
+    );
+  }
+  return credential;
+}
+
+async function readInput({ input }: Terminal): Promise<string> {
+  let text = '';
+  for await (const chunk of input().setEncoding('utf8')) {
+    text += String(chunk);
+    if (text.length > LONGEST) break;
+  }
+  return text;
+}
+
+async function readNamed({ directory }: Terminal, file: string, from: string): Promise<string> {
+  try {
+    const text = await readFile(resolve(directory, file), 'utf8');
+    return text.length > LONGEST ? '\0' : text;
+  } catch (error) {
+    const code = failureCode(error);
+    const what = code === 'ENOENT' ? 'is not there' : code === 'EACCES' ? 'may not be read' : 'cannot be read';
+    throw new CommandFailure(`${from} ${what} (${code}).`, EXIT.misused, { cause: error });
+  }
+}

@@ -1,0 +1,89 @@
+/** The log for eyes, made of finished JSON lines: what they keep secret is left out already. */
+import type { Config } from '../config/schema.ts';
+import { asJsonLine, printable } from './output.ts';
+import type { Screen } from './terminal.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** Whether a person reads the log, or a program. */
+export const isForEyes = ({ logFormat }: Pick<Config, 'logFormat'>, { output }: Pick<Screen, 'output'>): boolean =>
+  (logFormat ?? (output ? 'text' : 'json')) === 'text';
+
+/** @returns what is to be made of each line; undefined where it stays as it is */
+export function lineFormat(config: Pick<Config, 'logFormat'>, screen: Pick<Screen, 'output'>) {
+  if (isForEyes(config, screen)) return whereReadable(textLine);
+  // JSON lets control characters above U+007F stand, which a terminal may obey
+  return screen.output ? whereReadable((line) => `${asJsonLine(JSON.parse(line))}\n`) : undefined;
+}
+
+/** A secret of digits alone is taken out of numbers as well, and what is left of such a line is no JSON. */
+const whereReadable = (format: (line: string) => string) => (line: string) => {
+  try {
+    return format(line);
+  } catch {
+    return `${printable(line.trimEnd(), false)}\n`;
+  }
+};
+
+/** @returns the same as text; an error has its stack in lines of its own @throws SyntaxError where it is no JSON */
+export function textLine(line: string): string {
+  const { time, level, msg, err, ...fields } = JSON.parse(line) as Fields;
+  const isAccess = msg === 'request' || msg === 'decision';
+  const body = isAccess ? accessText(fields, level) : `${String(level).toUpperCase().padEnd(WORD)} ${String(msg)}`;
+  const rest = Object.entries(fields).filter(([name]) => !isAccess || FURTHER.has(name));
+  const told = rest.map(([name, value]) => `  ${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  const clock = new Date(String(time)).toTimeString().slice(0, 8);
+  return [`${clock} ${body}${told.join('')}`, ...stackOf(err)].map((text) => `${printable(text, false)}\n`).join('');
+}
+
+const WORD = 5;
+/** Fields of a request that are rare, and that its columns do not show. */
+const FURTHER: ReadonlySet<string> = new Set(['limit', 'truncated', 'code', 'chain']);
+
+/** Who, which model, why, and what was asked and answered, in columns; the id of a denial stands last. */
+function accessText(fields: Fields, level: unknown): string {
+  const { decision, enforced, organization, reason, status, decision_id: id, duration_ms: ms } = fields;
+  const text = (name: string, otherwise = '-'): string => {
+    const value = fields[name];
+    return typeof value === 'string' || typeof value === 'number' ? String(value) : otherwise;
+  };
+  const isDenied = decision === 'deny';
+  const refused = enforced === false ? 'would deny' : 'DENY';
+  const unjudged = level === 'info' ? '' : String(level).toUpperCase();
+  const verdict = isDenied ? refused : decision === 'permit' ? 'allow' : unjudged;
+  const why = isDenied || organization === undefined ? text('reason').replaceAll('_', ' ') : text('organization');
+  const judged = reason === undefined ? '' : `  ${text('model').padEnd(20)}  ${why.padEnd(20)}`;
+  const asked = status === undefined ? '' : `  ${text('method').padEnd(4)} ${text('path')} ${text('status')}`;
+  const took = ms === undefined ? '' : `  ${Math.round(Number(ms))} ms`;
+  const who = text('user', fields['unresolved'] === true ? 'unresolved' : 'nobody');
+  return `${verdict.padEnd(WORD)} ${who.padEnd(20)}${judged}${asked}${took}${isDenied ? `  ${String(id)}` : ''}`;
+}
+
+function stackOf(err: unknown): string[] {
+  if (typeof err !== 'object' || err === null) return [];
+  const { stack, message } = err as Fields;
+  return String(stack ?? message)
+    .split('\n')
+    .map((text) => `    ${text.trim()}`);
+}
+
+/** What is said once, when the gate listens. */
+export function startText(
+  { policy, organization, upstream, database }: Pick<Config, 'policy' | 'organization' | 'upstream' | 'database'>,
+  { url, adminUrl, version }: { readonly url: string; readonly adminUrl: string; readonly version: string },
+): string {
+  const reporting = policy.mode === 'report' ? 'only reporting' : 'enforcing';
+  const state = policy.bypass === undefined ? reporting : `SWITCHED OFF by ${policy.bypass}`;
+  const lines = [
+    `modelgate ${version} — ${state}`,
+    `  gate      ${url}  →  ${upstream.url.origin}`,
+    `  admin     ${adminUrl}  /healthz /readyz /metrics`,
+    `  database  ${database.path}`,
+    ...(organization === undefined
+      ? []
+      : [
+          `  new users ${organization.autoEnroll ? 'join' : 'do not join'} ${organization.id} ("${organization.name}")`,
+        ]),
+  ];
+  return lines.map((line) => `${printable(line, false)}\n`).join('');
+}

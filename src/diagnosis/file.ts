@@ -1,0 +1,242 @@
+/** The file as the system sees it: whose it is, who may read it, and whether SQLite can make its journals beside it. */
+import type { Stats } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { getegid, getgroups, getuid } from 'node:process';
+import { explainFailure } from '../backend-file/failure.ts';
+import { shellCommand } from '../backend-file/text.ts';
+import type { Operation } from '../backend-file/transaction.ts';
+import { copyLive } from '../upkeep/copy.ts';
+import { COMPANIONS, asSize } from '../upkeep/files.ts';
+import { readIntegrity } from '../upkeep/verified-copy.ts';
+import type { Finding } from './finding.ts';
+import { ok, problem, unknown, warning } from './finding.ts';
+
+/**
+ * The deployment guide: `chmod 600 data/webui.db`. Two containers with two users share the file by its group, so that
+ * a group which may open it is meant to; nobody means everybody.
+ */
+const GROUP_MAY = 0o070;
+const EVERYBODY_MAY = 0o007;
+
+/**
+ * To be called before SQLite has the file open: closing a descriptor of it would give up SQLite's locks (fcntl(2)).
+ * @returns undefined where there is no file at the path
+ */
+export function checkDatabaseFile(path: string): readonly Finding[] | undefined {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return undefined;
+  const { uid } = stats;
+  const about = `${path} (${asSize(stats.size)}, mode ${octal(stats.mode)}, owner ${uid === 0 ? 'root' : uid})`;
+  const asOwner = `Run the gate as user ${uid}, the owner of the file.`;
+  if (!canOpen(path, 'r')) return [problem('file', `User ${runner()} may not read ${about}.`, asOwner)];
+  return [
+    canOpen(path, 'r+')
+      ? ok('file', `${about} can be read and written by user ${runner()}, who runs this command.`)
+      : warning(
+          'file',
+          `User ${runner()} may not write ${about}: nobody can be enrolled, and no command can change anything.`,
+          asOwner,
+        ),
+    ...checkModes(path, stats),
+    ...checkFolder(path, canCreateIn(dirname(path)), asOwner),
+    ...checkBackups(path, stats),
+    ...checkFileSystem(path, statfsSync(path).type),
+  ];
+}
+
+/** Tried, because a read-only volume is not seen in any mode. Before SQLite has the file open in this process. */
+function canOpen(path: string, how: 'r' | 'r+'): boolean {
+  try {
+    closeSync(openSync(path, how));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function canCreateIn(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function checkModes(path: string, { uid, gid, mode }: Stats): readonly Finding[] {
+  const names = [path, ...COMPANIONS.map((suffix) => `${path}${suffix}`)].filter((name) => modeOf(name) !== undefined);
+  const group = (mode & GROUP_MAY) === 0 ? '' : ` and group ${gid}`;
+  const wide = names.filter((name) => ((modeOf(name) ?? 0) & EVERYBODY_MAY) !== 0);
+  if (wide.length > 0) {
+    const modes = wide.map((name) => `${basename(name)} ${octal(modeOf(name) ?? 0)}`).join(', ');
+    const mayWrite = (mode & 0o060) === 0o060 ? `user ${uid} or in group ${gid}` : `user ${uid}`;
+    return [
+      warning(
+        'permissions',
+        `Everybody may open the file, which holds passwords, keys and chats (${modes}).`,
+        `Let the gate run as ${mayWrite}, and nobody else open it: \`${shellCommand('chmod', 'o=', ...wide)}\``,
+      ),
+    ];
+  }
+  const isKnown = group === '' || (uid !== getuid?.() && isMemberOf(gid));
+  const meant = ` (mode ${octal(mode)}). Right if the gate shares that group, as in docker-compose.yml; otherwise give it mode 600.`;
+  return [ok('permissions', `Nobody but user ${uid}${group} may open the file${isKnown ? '.' : meant}`)];
+}
+
+const isMemberOf = (group: number): boolean => getegid?.() === group || getgroups?.().includes(group) === true;
+
+function checkFolder(path: string, isWritable: boolean, asOwner: string): readonly Finding[] {
+  const folder = dirname(path);
+  const mode = modeOf(folder) ?? 0;
+  const found = [];
+  if (!isWritable) {
+    found.push(
+      warning(
+        'folder',
+        `User ${runner()} may not create files in ${folder}, and SQLite cannot write without its journal there.`,
+        asOwner,
+      ),
+    );
+  }
+  if ((mode & 0o002) !== 0) {
+    found.push(
+      warning(
+        'folder',
+        `Everybody may create files in ${folder} (mode ${octal(mode)}), and so put another database there.`,
+        `\`${shellCommand('chmod', 'o-w', folder)}\``,
+      ),
+    );
+  }
+  return found.length > 0
+    ? found
+    : [ok('folder', `${folder} (mode ${octal(mode)}) is writable for SQLite's journal files.`)];
+}
+
+const SHOWN_BACKUPS = 3;
+
+/** As the guide and `modelgate backup` and `migrate` name them, where they lie beside the file. */
+function checkBackups(path: string, { mode }: Stats): readonly Finding[] {
+  const strangers = (mode & GROUP_MAY) === 0 ? GROUP_MAY | EVERYBODY_MAY : EVERYBODY_MAY;
+  const [folder, base] = [dirname(path), basename(path)];
+  const stem = base.replace(/\.[^.]*$/, '');
+  const isBackup = (name: string): boolean =>
+    name.startsWith(`${base}.`) || (name.startsWith(`${stem}_`) && /\.db(?:\.gz)?$/.test(name));
+  const wide = listed(folder)
+    .filter((name) => isBackup(name) && ((modeOf(join(folder, name)) ?? 0) & strangers) !== 0)
+    .toSorted();
+  if (wide.length === 0) return [];
+  const some = wide.slice(0, SHOWN_BACKUPS).join(', ');
+  return [
+    warning(
+      'backups',
+      `More than may open the file may open ${wide.length === 1 ? 'a backup' : `${wide.length} backups`} beside the file (${some}${wide.length > SHOWN_BACKUPS ? ', …' : ''}).`,
+      `\`${shellCommand('chmod', '600', ...wide.slice(0, 20).map((name) => join(folder, name)))}\``,
+    ),
+  ];
+}
+
+/** statfs(2). Locks of SQLite and its shared memory do not work across machines. */
+const NETWORK_FILE_SYSTEMS: Readonly<Record<number, string>> = {
+  0x6969: 'NFS',
+  0xff534d42: 'CIFS',
+  0xfe534d42: 'SMB',
+  0x517b: 'SMB',
+  0x0102_1997: '9p',
+};
+
+/** @param type of the file system, as statfs(2) numbers it @returns nothing for one that is fit for SQLite */
+export function checkFileSystem(path: string, type: number): readonly Finding[] {
+  const name = NETWORK_FILE_SYSTEMS[type >>> 0];
+  if (name === undefined) return [];
+  return [
+    warning(
+      'file system',
+      `${path} is on ${name}, where SQLite's locks and its WAL mode cannot be relied on.`,
+      'Move the data directory to a local disk of the machine that runs the backend and the gate.',
+    ),
+  ];
+}
+
+const octal = (mode: number): string => (mode & 0o7777).toString(8).padStart(3, '0');
+
+const modeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.mode;
+
+function runner(): string {
+  const id = getuid?.();
+  return id === 0 ? '0 (root)' : String(id ?? 'unknown');
+}
+
+function listed(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // a folder that may be passed through and not be listed
+  }
+}
+
+// SQLite's own look at every page: the guide's `PRAGMA integrity_check`. It takes seconds for each gigabyte. In WAL
+// mode nobody waits for it; outside of it a reader keeps writers out, so a copy is checked in place of a large file.
+
+const NAME = 'integrity';
+/** Checked in a third of a second, for which the backend's writers wait. */
+const SMALL_BYTES = 32 * 1024 ** 2;
+
+/** @param mode as `PRAGMA journal_mode` says @throws errors with SQLite's code; OperationFailure after Ctrl-C */
+export async function checkIntegrity(
+  operation: Operation,
+  mode: string,
+  onProgress: (done: number, total: number) => void,
+): Promise<Finding> {
+  const { path, patience } = operation;
+  const { size } = statSync(path);
+  if (mode === 'wal' || size <= SMALL_BYTES) return judge(await readIntegrity(path, patience.signal), size);
+  const folder = mkdtempSync(join(tmpdir(), 'modelgate-doctor-'));
+  try {
+    const copy = join(folder, 'copy.db');
+    writeFileSync(copy, '', { mode: 0o600 });
+    await copyLive(operation, copy, () => undefined, { onProgress });
+    return judge(await readIntegrity(copy, patience.signal), size);
+  } catch (error) {
+    const isNoRoom = explainFailure(error, folder)?.finding.includes('disk is full') === true;
+    if (!isNoRoom) throw error;
+    return unknown(
+      NAME,
+      `Not checked: ${folder} has no room for a copy of ${asSize(size)}, and checking the file itself would keep the backend from writing.`,
+      'Run it with TMPDIR in a folder with more room, or while the backend is stopped.',
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function judge(
+  { damage, complaints }: { readonly damage: readonly string[]; readonly complaints: readonly string[] },
+  size: number,
+): Finding {
+  // SQLite puts a headline over the findings about pages
+  const [first = '', ...more] = damage.filter((line) => !line.startsWith('***'));
+  if (damage.length > 0) {
+    return problem(
+      NAME,
+      `The file is damaged: ${first}${more.length > 0 ? `, and ${more.length} findings more` : ''}.`,
+      'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`',
+    );
+  }
+  // the backend has written them, and nobody can put that right
+  const [complaint] = complaints;
+  const aside = complaint === undefined ? '' : `; some rows break a rule of their own table (${complaint})`;
+  return ok(NAME, `Integrity check passed: SQLite has read every page of the file (${asSize(size)})${aside}.`);
+}

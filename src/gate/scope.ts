@@ -1,0 +1,147 @@
+/**
+ * What travels with one request. Created first, filled by one stage after the other: a stage reads what earlier
+ * stages wrote and nothing else.
+ */
+import { randomFillSync } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ErrorCode, GatewayError } from '../errors.ts';
+import type { OrganizationId, Principal } from '../identity/principal.ts';
+import type { LimitName, Standing } from '../limits/allowance.ts';
+import type { Surface } from '../openwebui/surface.ts';
+import type { Decision } from '../policy/decision.ts';
+import type { AnswerEdit, AnswerRewrite, ForwardOutcome, HeaderEdit } from '../transport/exchange.ts';
+
+export interface Scope {
+  readonly requestId: string;
+  /** `performance.now()` when the request line and headers were there. */
+  readonly startedAt: number;
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
+
+  /** Written by `canonicalPath`: the decoded path that surfaces are matched on. */
+  path: string;
+  /** Written by `canonicalPath`: path and query as they came, which is what is sent. */
+  target: string;
+  /** Written by `canonicalPath`: the query as it came, without its question mark. */
+  query: string;
+  /** Written by `canonicalPath`: what the endpoint does with models. */
+  surface: Surface;
+  /** Written by `canonicalPath`: the ids in the path, by the names that the surface's pattern gives them. */
+  pathIds: Readonly<Record<string, string>>;
+  /** Written by `authenticate`. */
+  principal: Principal;
+  /** Written by `authenticate`: the database could be read for it. Otherwise a decision asks once more who it is. */
+  isPrincipalCurrent: boolean;
+  /** Written by `authenticate`: leaves exactly the judged credential in the request. */
+  credentialEdit: HeaderEdit;
+  /** Written by `authorize` where it had to read the body: the bytes that were judged are the bytes that are sent. */
+  body: Buffer | undefined;
+  /** Written by `authorize`: the decision that the access line shows, the first denial or the last permit. */
+  decision: Decision | undefined;
+  /** Written by `authorize`: what the decision took, reads of the database included, without waiting for the body. */
+  decisionMs: number | undefined;
+  /** Written with the first decision (`telemetry/audit.ts`): what the client is told and the log can be searched for. */
+  decisionId: string | undefined;
+  /** Written with it: what learns how the request ended (`telemetry/recent-decisions.ts`). */
+  decisionEnd: { status: number | undefined; durationMs: number | undefined } | undefined;
+  /** Written by `authorize` where the request saves a chat that runs must wait for; called when it has ended. */
+  endSave: ((answered: boolean) => void) | undefined;
+  /** Written by `authorize`: how many runs of models the request starts, if it starts any. */
+  runs: number;
+  /** Written by `authorize` where several runs or models are named: how many each organization's grants permitted. */
+  runsByOrganization: ReadonlyMap<OrganizationId, number> | undefined;
+  /** Written by `filterModels` where the answer lists models. */
+  rewrite: AnswerRewrite | undefined;
+  /** Written by `limit` and `limitInvocations`: what is left of the limit that has least left. */
+  allowance: Standing | undefined;
+  /** Written by the same where they refused: which limit. */
+  limit: LimitName | undefined;
+  /** What is changed in the header lines of the answer, whoever gives it; a stage appends to it. */
+  answerEdits: readonly AnswerEdit[];
+  /** Written where the request fails (`refuse.ts`): row of the error table, and the system's word for what was behind it. */
+  failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
+  /** Written by `forward`. */
+  outcome: ForwardOutcome | undefined;
+}
+
+/**
+ * Hono's environment: `c.env` is what the listener hands in, `c.get('scope')` what travels. Not `c.var.scope`, which
+ * builds an object of all variables each time.
+ */
+export interface GateEnv {
+  Bindings: { incoming: IncomingMessage; outgoing: ServerResponse; fault?: GatewayError };
+  Variables: { scope: Scope };
+}
+
+export const NO_EDIT: HeaderEdit = { remove: new Set(), add: [] };
+const NO_ANSWER_EDITS: readonly AnswerEdit[] = [];
+const UNJUDGED: Surface = { kind: 'refused' };
+const NOBODY: Principal = { kind: 'anonymous', because: 'no_credential' };
+
+/** A request id we take over from the caller: what logs and headers can carry without escaping. */
+const WELL_FORMED_ID = /^[\w.:@/+=-]{8,128}$/;
+
+const UUID = Buffer.from('xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx');
+const HEX = Buffer.from('0123456789abcdef');
+const ids = Buffer.alloc(UUID.length * 256);
+const random = Buffer.alloc(ids.length);
+let used = ids.length;
+
+/**
+ * A random UUID (RFC 9562 5.4), made in stock. Not `randomUUID`, whose text is joined of pieces: `JSON.stringify` then
+ * takes three times as long over the access line.
+ */
+function createRequestId(): string {
+  if (used === ids.length) {
+    randomFillSync(random);
+    for (let at = 0; at < ids.length; at += 1) ids[at] = uuidCharacter(UUID[at % UUID.length], random[at] ?? 0);
+    used = 0;
+  }
+  used += UUID.length;
+  return ids.toString('latin1', used - UUID.length, used);
+}
+
+function uuidCharacter(form: number | undefined, byte: number): number {
+  if (form === ANY_DIGIT) return HEX[byte & 15] ?? 0;
+  return form === VARIANT_DIGIT ? (HEX[8 | (byte & 3)] ?? 0) : (form ?? 0);
+}
+
+const ANY_DIGIT = 0x78;
+const VARIANT_DIGIT = 0x79;
+
+/** Every field starts at its most refusing value, so that a stage left out refuses rather than permits. */
+export function createScope(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  answerEdits: readonly AnswerEdit[] = NO_ANSWER_EDITS,
+): Scope {
+  const offered = incoming.headers['x-request-id'];
+  return {
+    requestId: typeof offered === 'string' && WELL_FORMED_ID.test(offered) ? offered : createRequestId(),
+    startedAt: performance.now(),
+    incoming,
+    outgoing,
+    path: '',
+    target: '',
+    query: '',
+    surface: UNJUDGED,
+    pathIds: {},
+    principal: NOBODY,
+    isPrincipalCurrent: false,
+    credentialEdit: NO_EDIT,
+    body: undefined,
+    decision: undefined,
+    decisionMs: undefined,
+    decisionId: undefined,
+    decisionEnd: undefined,
+    endSave: undefined,
+    runs: 1,
+    runsByOrganization: undefined,
+    rewrite: undefined,
+    allowance: undefined,
+    limit: undefined,
+    answerEdits,
+    failure: undefined,
+    outcome: undefined,
+  };
+}

@@ -1,0 +1,90 @@
+/**
+ * Watches the sessions that the backend issues through the gate: where one of them is nobody's here, every sign-in
+ * succeeds and then sees no model, and only the gate can know why.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MiddlewareHandler } from 'hono';
+import type { Identity } from '../identity/authenticate.ts';
+import { orUndefined } from '../identity/authenticate.ts';
+import type { TokenFault } from '../identity/session-token.ts';
+import { watchIssuedSessions } from '../openwebui/endpoints.ts';
+import type { Store } from '../store/store-view.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { GateEnv } from './scope.ts';
+
+export interface SessionWatchParts {
+  readonly identity: Identity;
+  readonly store: Store;
+  readonly log: Pick<Log, 'sparingly'>;
+  readonly metrics: Pick<Metrics, 'sessionIssued' | 'identityProblem'>;
+}
+
+export interface SessionWatch {
+  readonly stage: MiddlewareHandler<GateEnv>;
+  /** What was wrong with the last session that was issued, in a sentence; undefined while nothing is known to be. */
+  problem(): string | undefined;
+}
+
+/** @returns the stage and what it has found; a token is kept nowhere, and never reaches the log */
+export function createSessionWatch({ identity, store, log, metrics }: SessionWatchParts): SessionWatch {
+  let last: SessionFault | undefined;
+  let issued = 0;
+  let judged = 0;
+  const judge = async (token: string): Promise<void> => {
+    const number = ++issued;
+    const fault = await faultOfIssued(token, identity, store);
+    metrics.sessionIssued(fault);
+    if (fault !== undefined) log.sparingly('error', fault, { fault }, FAULTS[fault]);
+    // some take longer than others: the youngest says how things are
+    if (number < judged) return;
+    judged = number;
+    if (fault === undefined && last !== undefined) log.sparingly('warn', 'known', {}, KNOWN_AGAIN);
+    last = fault;
+    metrics.identityProblem(fault !== undefined);
+  };
+  return {
+    stage: watchIssuedSessions((token) => void judge(token)),
+    problem: () => (last === undefined ? undefined : FAULTS[last]),
+  };
+}
+
+const KNOWN_AGAIN = 'the sessions that the backend issues are known to the gate again';
+
+// Whether a session that the backend has just issued is somebody's to the gate. What clients send proves nothing:
+// anybody can forge it. What the backend itself hands out, and is nobody's here, proves that a setting is wrong.
+
+export type SessionFault = TokenFault | 'user_missing';
+
+const sentence = (what: string): string =>
+  `The backend just issued a session ${what}. Nobody who signs in is known to the gate.`;
+
+/** Each fault in a sentence, for the log and `/readyz`. */
+export const FAULTS: Readonly<Record<SessionFault, string>> = {
+  other_key: sentence("that this gate cannot verify: WEBUI_SECRET_KEY is not the backend's"),
+  unknown_form: sentence('in a form that this modelgate does not know: the backend may be newer than it'),
+  early: sentence("that begins in the future: the clock of the backend is ahead of this machine's"),
+  over: sentence("that is over already: the clock of this machine is ahead of the backend's"),
+  user_missing: sentence("of a user whom the gate's database does not have: DATABASE_URL is not the backend's"),
+};
+
+/** What another connection has just written may be seen a moment later. */
+const LOOK_AGAIN_MS = 1_000;
+
+/** @returns undefined where it is somebody's, and where that cannot be found out now */
+export async function faultOfIssued(
+  token: string,
+  identity: Pick<Identity, 'faultOf' | 'resolveToken'>,
+  store: Pick<Store, 'current' | 'patiently' | 'health'>,
+): Promise<SessionFault | undefined> {
+  const isUserMissing = async (): Promise<boolean> => {
+    const view = () => orUndefined(() => store.current());
+    const principal = await store.patiently(() => identity.resolveToken(token, view()));
+    const isUnknown = principal.kind === 'anonymous' && principal.because === 'user_unknown';
+    return isUnknown && store.health().problem === undefined;
+  };
+  const fault = await identity.faultOf(token);
+  if (fault !== undefined || !(await isUserMissing())) return fault;
+  await sleep(LOOK_AGAIN_MS, undefined, { ref: false });
+  return (await isUserMissing()) ? 'user_missing' : undefined;
+}

@@ -1,0 +1,92 @@
+/**
+ * The second door: WebSocket upgrades, which arrive as a server event outside of the stages. It walks the same path:
+ * scope, canonical path, authenticate, limit, and then a tunnel instead of an exchange. `app.ts` opens both.
+ */
+import type { IncomingMessage } from 'node:http';
+import { ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Refusal } from '../enforcement/answers.ts';
+import type { Identity } from '../identity/authenticate.ts';
+import { identify } from '../identity/authenticate.ts';
+import type { Release } from '../limits/allowance.ts';
+import type { Limits } from '../limits/limits.ts';
+import type { RealtimeParts } from '../openwebui/sockets.ts';
+import { createRealtimeJudge, socketSurface } from '../openwebui/sockets.ts';
+import { createTargetReader } from '../openwebui/target.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Observer } from '../telemetry/observe.ts';
+import { refuseUpgrade } from '../transport/answer.ts';
+import { gateFirstMessage } from '../transport/first-message.ts';
+import { tunnel } from '../transport/upgrade.ts';
+import type { Upstream } from '../transport/upstream.ts';
+import type { SecureAnswers } from './answer-headers.ts';
+import type { Scope } from './scope.ts';
+import { createScope } from './scope.ts';
+
+export interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
+  readonly upstream: Upstream;
+  readonly identity: Identity;
+  readonly observer: Observer;
+  readonly refusal: Refusal;
+  readonly secureAnswers: SecureAnswers;
+  readonly limits: Pick<Limits, 'admit' | 'admitInvocation'>;
+  readonly metrics: Pick<Metrics, 'socketOpened' | 'socketClosed'>;
+  /** Nothing is judged: bypass. */
+  readonly open: boolean;
+}
+
+export type SocketDoor = (incoming: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>;
+
+export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
+  const { upstream, observer, refusal, metrics, identity, secureAnswers, limits } = parts;
+  const readTargetInto = createTargetReader();
+  const judgeFirstMessage = createRealtimeJudge({
+    ...parts,
+    resolveToken: (token, view) => identity.resolveToken(token, view),
+  });
+
+  async function connect(scope: Scope, socket: Duplex, head: Buffer): Promise<number> {
+    const { incoming, requestId } = scope;
+    readTargetInto(scope);
+    if (!parts.open) await identify(scope, parts);
+    if (!parts.open) await limits.admit(scope, 'request');
+    const isJudged = !parts.open && socketSurface(incoming) === 'realtime';
+    let release: Release | undefined;
+    let hasEnded = false;
+    const admitFirstMessage = async (text: string): Promise<boolean> => {
+      const decision = await judgeFirstMessage(scope, text);
+      if (decision === undefined) return false;
+      release = await limits.admitInvocation(scope, decision);
+      // Both sides may have left while the message was judged
+      if (hasEnded) release();
+      return true;
+    };
+    const gate = isJudged ? gateFirstMessage(admitFirstMessage) : undefined;
+    const { target, credentialEdit: edit, answerEdits } = scope;
+    metrics.socketOpened();
+    try {
+      return (await tunnel(upstream, { incoming, socket, head, target, edit, requestId, gate, answerEdits })).status;
+    } finally {
+      hasEnded = true;
+      release?.();
+      metrics.socketClosed();
+    }
+  }
+
+  return async function socketDoor(incoming, socket, head) {
+    // The stages' scope wants a response object; on this door nobody writes to it
+    const scope = createScope(incoming, new ServerResponse(incoming), secureAnswers.editsFor(incoming));
+    observer.begin(scope);
+    try {
+      observer.end(scope, await connect(scope, socket, head));
+    } catch (error) {
+      const answer = refusal.answerTo(scope, error);
+      if (answer === undefined) socket.destroy();
+      else refuseUpgrade(socket, answer.status, refusal.headerLines(answer, scope), answer.body);
+      observer.end(scope, answer?.status ?? CLIENT_GONE);
+    }
+  };
+}
+
+/** nginx's word for a client that left before its answer. */
+const CLIENT_GONE = 499;

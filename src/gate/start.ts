@@ -1,0 +1,114 @@
+/** Everything that runs beside and around `app.ts`, started in order and closed in the other one. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createReadiness } from '../admin/readiness.ts';
+import { createAdminServer } from '../admin/server.ts';
+import { CommandFailure } from '../cli/terminal.ts';
+import type { Config, ListenAddress } from '../config/schema.ts';
+import { createStore } from '../store/store.ts';
+import type { Log } from '../telemetry/log.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import { createRecentDecisions } from '../telemetry/recent-decisions.ts';
+import { createGate } from './gate.ts';
+
+export interface RunningGate {
+  readonly url: string;
+  readonly port: number;
+  readonly adminUrl: string;
+  readonly adminPort: number;
+  /** As `Gate.reconfigure`. */
+  reconfigure(changed: Config): void;
+  /** Lets running requests end, then closes everything. @returns how many requests were cut */
+  close(): Promise<number>;
+}
+
+/** @throws CommandFailure where one of the two addresses cannot be listened on */
+export async function startGate(config: Config, log: Log, version: string): Promise<RunningGate> {
+  let current = config;
+  const { bypass, maxStaleMs } = config.policy;
+  const store = createStore({
+    databasePath: config.database.path,
+    maxStaleMs,
+    organization: config.organization,
+    autoEnroll: config.organization?.autoEnroll ?? false,
+    warn: (message, fields) => log.warn(fields, message),
+  });
+  const storeHealth = () => store.health();
+  const metrics = createMetrics({
+    version,
+    get mode() {
+      return current.policy.mode;
+    },
+    bypass: bypass !== undefined,
+    storeHealth,
+    storeFigures: () => store.figures(),
+  });
+  const decisions = createRecentDecisions({ redact: log.redact });
+  const gate = createGate({ config, store, log, metrics, decisions });
+  const readiness = createReadiness({
+    version,
+    get mode() {
+      return current.policy.mode;
+    },
+    bypass,
+    storeHealth,
+    upstreamProblem: () => gate.upstreamProblem(),
+    identityProblem: () => gate.identityProblem(),
+    isDraining: () => gate.isDraining(),
+  });
+  const admin = createAdminServer({
+    address: config.admin,
+    readiness,
+    metrics,
+    decisions,
+    reportError: (error) => log.error({ err: error }, 'the admin listener failed to answer'),
+  });
+  const reconfigure = (changed: Config): void => {
+    gate.reconfigure(changed);
+    current = changed;
+  };
+  const close = async (): Promise<number> => {
+    const cut = await gate.drain();
+    await admin.close();
+    store.close();
+    await lastAccessLines();
+    return cut;
+  };
+  try {
+    const { url, port } = await listening('MODELGATE_PORT', config.listen, gate.listen());
+    const { url: adminUrl, port: adminPort } = await listening('MODELGATE_ADMIN_PORT', config.admin, admin.listen());
+    return { url, port, adminUrl, adminPort, reconfigure, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** A cut answer ends with the close of its socket, one turn later, and its access line comes one turn after that. */
+async function lastAccessLines(): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) await nextTurn();
+}
+
+async function listening<T>(setting: string, { host, port }: ListenAddress, listen: Promise<T>): Promise<T> {
+  try {
+    return await listen;
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    const reason = REASONS[code] ?? `it failed with ${code}`;
+    const remedy = code === 'EADDRINUSE' || code === 'EACCES' ? setting : setting.replace('PORT', 'HOST');
+    throw new CommandFailure(
+      `Cannot listen on ${host} port ${port}: ${reason}. ${remedy} chooses another.`,
+      undefined,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another process uses it',
+  EACCES: 'this user may not use a port that low',
+  EADDRNOTAVAIL: 'no interface of this machine has this address',
+  ENOTFOUND: 'this host name has no address',
+  EAI_AGAIN: 'this host name has no address at the moment',
+};

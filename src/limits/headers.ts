@@ -1,0 +1,98 @@
+/**
+ * What a client is told about its limits: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10,
+ * structured fields), the `x-ratelimit-*` of OpenAI's API, and `Retry-After` on a refusal.
+ *
+ * Of several limits the one with least left is told. `q` and `w` are the rate in the long run; `r`, and OpenAI's limit
+ * and remaining, are what may come at once, so that `remaining` is back at `limit` when `reset` is over.
+ */
+import type { RateLimit } from '../config/schema.ts';
+import type { AnswerEdit } from '../transport/exchange.ts';
+import type { RateName, Standing } from './allowance.ts';
+
+const WRITTEN = [
+  'ratelimit',
+  'ratelimit-policy',
+  'x-ratelimit-limit-requests',
+  'x-ratelimit-remaining-requests',
+  'x-ratelimit-reset-requests',
+];
+
+/** What a page of another origin may read of it, if it may read the answer. */
+export const READABLE: readonly string[] = [...WRITTEN, 'retry-after'];
+
+/**
+ * What is written here, and what the backend passes on of its providers' limits (routers/openai.py, both releases), which
+ * all organizations share: taken out of its answers.
+ */
+export const ANNOUNCED: readonly string[] = [
+  ...WRITTEN,
+  ...['limit', 'remaining', 'reset'].flatMap((word) => [
+    `x-ratelimit-${word}-tokens`,
+    ...['requests', 'tokens', 'input-tokens', 'output-tokens'].map((what) => `anthropic-ratelimit-${what}-${word}`),
+  ]),
+];
+
+/** @returns what writes a standing into the lines of an answer, `Retry-After` included where it is a refusal */
+export function createAnnouncement(
+  rates: Readonly<Partial<Record<RateName, RateLimit>>>,
+): (lines: string[], standing: Standing | undefined) => void {
+  const texts: Partial<Record<RateName, { start: string; policy: string; limit: string }>> = {};
+  // the cast: `Object.entries` promises no more than texts for names
+  for (const [name, rate] of Object.entries(rates) as [RateName, RateLimit][]) {
+    texts[name] = { start: `"${name}";r=`, policy: policyOf(name, rate), limit: String(rate.burst + 1) };
+  }
+  return function tell(lines, standing) {
+    if (standing === undefined) return;
+    const { limit: name, remaining, moreInMs, fullInMs, admitted } = standing;
+    const text = texts[name];
+    if (text === undefined) return;
+    const seconds = Math.ceil(moreInMs / 1000);
+    lines.push(
+      'ratelimit',
+      `${text.start}${remaining};t=${seconds}`,
+      'ratelimit-policy',
+      text.policy,
+      'x-ratelimit-limit-requests',
+      text.limit,
+      'x-ratelimit-remaining-requests',
+      String(remaining),
+      'x-ratelimit-reset-requests',
+      shortDuration(fullInMs),
+    );
+    if (!admitted) lines.push('retry-after', String(Math.max(1, seconds)));
+  };
+}
+
+/** Nobody knows when a place gets free; what waits this long does not crowd those who are served. */
+const PLACE_RETRY_SECONDS = 2;
+
+/** @returns the edit for a request that found no place beside those of its user that are running */
+export function announceNoPlace(places: number): AnswerEdit {
+  return (lines) => {
+    lines.push(
+      'ratelimit',
+      `"concurrent-chats";r=0`,
+      'ratelimit-policy',
+      `"concurrent-chats";q=${places};qu="concurrent-requests"`,
+      'retry-after',
+      String(PLACE_RETRY_SECONDS),
+    );
+  };
+}
+
+/** The draft has no word for a burst; parameters of one's own carry one's name. */
+function policyOf(name: RateName, { count, windowSeconds, burst }: RateLimit): string {
+  const policy = `"${name}";q=${count};w=${windowSeconds}`;
+  return burst === count - 1 ? policy : `${policy};modelgate-burst=${burst}`;
+}
+
+/** As OpenAI spells it, which is Go's: `350ms`, `12.5s`, `6m0s`. */
+export function shortDuration(ms: number): string {
+  const whole = Math.ceil(ms);
+  if (whole < 1000) return `${whole}ms`;
+  if (whole < 60_000) return `${whole / 1000}s`;
+  const seconds = Math.ceil(whole / 1000);
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes}m${seconds % 60}s`;
+  return `${Math.floor(minutes / 60)}h${minutes % 60}m${seconds % 60}s`;
+}

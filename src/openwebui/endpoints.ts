@@ -1,0 +1,127 @@
+/** What limits count: which requests are API requests, which try a password, and which run a model. */
+import type { MiddlewareHandler } from 'hono';
+import type { GateEnv, Scope } from '../gate/scope.ts';
+import type { AnswerRewrite } from '../transport/exchange.ts';
+
+/**
+ * The page itself, its files and the backend's health check are counted by nobody: a fresh load asks for a hundred of
+ * them, and everybody behind one address does so in the morning. The event socket falls back to polling, many requests
+ * a second while an answer streams; only its handshakes count, here and at the other door.
+ */
+const COUNTED = /^\/(?:api|openai|ollama|oauth|cache)(?:\/|$)/;
+
+/** Where a password, a code or a foreign token is tried (routers/auths.py, 0.6.18 and 0.12.4; routers/mfa.py). */
+const SIGN_INS: ReadonlySet<string> = new Set([
+  '/api/v1/auths/signin',
+  '/api/v1/auths/ldap',
+  '/api/v1/auths/signup',
+  '/api/v1/auths/update/password',
+  '/api/v1/auths/mfa/challenge',
+  '/api/v1/auths/mfa/enroll/confirm',
+  '/api/v1/auths/mfa/verify',
+  '/api/v1/auths/mfa/recover',
+  '/api/v1/auths/mfa/recovery/codes',
+  '/api/v1/auths/mfa/replace',
+]);
+const TOKEN_EXCHANGE = /^\/api\/v1\/auths\/oauth\/[^/]+\/token\/exchange$/;
+
+/** @returns as what the request counts, by its target and method alone */
+export function countedAs({ path, query, incoming }: Scope): 'nothing' | 'request' | 'sign_in' {
+  if ((!COUNTED.test(path) && !opensPolling(path, query)) || isPreflight(incoming)) return 'nothing';
+  if (incoming.method !== 'POST' || !path.startsWith('/api/v1/auths/')) return 'request';
+  return SIGN_INS.has(path) || TOKEN_EXCHANGE.test(path) ? 'sign_in' : 'request';
+}
+
+/** Without the id of a session the backend makes one, and keeps it for a minute (engineio/async_server.py, 4.12). */
+function opensPolling(path: string, query: string): boolean {
+  return path.startsWith('/ws/') && new URLSearchParams(query).getAll('sid').every((id) => id === '');
+}
+
+/** What browsers send by themselves, without a credential; the backend's CORS layer answers it and reads no further. */
+function isPreflight({ method, headers }: Scope['incoming']): boolean {
+  return method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined;
+}
+
+/** The model is a setting of the backend, often a provider's: no request names it, so that no surface does. */
+const TRANSCRIPTIONS = '/api/v1/audio/transcriptions';
+
+/** Whether the request runs a model now. Where none has to be named, there is a decision only if one was. */
+export function runsModel({ surface, decision, path, incoming }: Scope): boolean {
+  switch (surface.kind) {
+    case 'invokes':
+      if (surface.idle === true) return false;
+      return surface.modelRequired || surface.names === 'media' || decision !== undefined;
+    case 'refused':
+      return surface.judged === true && decision !== undefined;
+    case 'neutral':
+      return surface.unlisted === true ? decision !== undefined : path === TRANSCRIPTIONS && incoming.method === 'POST';
+    case 'lists':
+    case 'manages':
+    case 'saves':
+      return false;
+  }
+}
+/** Cookies of Open WebUI by what they are for, and the files that its page loads from a frame without an origin. */
+
+/** Starlette's session, which carries OAuth's state between two redirects: `oui-session` to 0.6.31, `owui-session` since. */
+const SESSION_COOKIES: ReadonlySet<string> = new Set(['oui-session', 'owui-session']);
+
+/** `token`, and in 0.12 the challenge between password and second factor; `oauth_id_token`, `oauth_session_id`, … */
+const AUTH_COOKIES: ReadonlySet<string> = new Set(['token', 'mfa_challenge']);
+const OAUTH_PREFIX = 'oauth_';
+
+/** @returns which pair of the backend's settings (`WEBUI_SESSION_COOKIE_…`, `WEBUI_AUTH_COOKIE_…`) the cookie obeys */
+export function cookiePurpose(name: string): 'session' | 'auth' | undefined {
+  if (SESSION_COOKIES.has(name)) return 'session';
+  return AUTH_COOKIES.has(name) || name.startsWith(OAUTH_PREFIX) ? 'auth' : undefined;
+}
+
+/**
+ * Whether a frame without an origin loads this file: the Python interpreter of 0.12 runs in one (`sandbox` without
+ * `allow-same-origin`), to which our own files are another site's.
+ */
+export function isLoadedBySandbox(target: string): boolean {
+  return target.startsWith('/pyodide/');
+}
+
+// Where Open WebUI issues sessions, as read in 0.6.18 and 0.12.4: sign-in, sign-up, LDAP, the second factor (0.12),
+// the page's own look at its session (`GET /api/v1/auths/`) and the callbacks of OAuth set the cookie `token`. Two
+// routes give a token in their JSON alone: adding a user, and the exchange of a provider's token (0.12). Elsewhere a
+// cookie of this name proves nothing: the answers of providers and tools carry fields of their own.
+
+const ISSUER = /^\/(?:api\/v1\/auths|oauth)(?:\/|$)/;
+const IN_BODY = /^\/api\/v1\/auths\/(?:add|oauth\/[^/]+\/token\/exchange)\/?$/;
+/** The first pair of a `Set-Cookie` line; a cookie that is deleted has no value like this. */
+const TOKEN_COOKIE = /^\s*token\s*=\s*"?([\w-]+\.[\w-]+\.[\w-]+)"?\s*(?:;|$)/;
+
+/** @param onIssued called with each token that the backend issues, before the client has it; must not throw */
+export function watchIssuedSessions(onIssued: (token: string) => void): MiddlewareHandler<GateEnv> {
+  const readBody: AnswerRewrite = (answer) => {
+    const token = answer.status === 200 ? tokenOf(answer.body) : undefined;
+    if (token !== undefined) onIssued(token);
+    return answer;
+  };
+  const readCookies = (lines: readonly string[]): void => {
+    for (let at = 0; at + 1 < lines.length; at += 2) {
+      const token = lines[at] === 'set-cookie' ? TOKEN_COOKIE.exec(lines[at + 1] ?? '')?.[1] : undefined;
+      if (token !== undefined) onIssued(token);
+    }
+  };
+  return function watchIssuedSessions(c, next) {
+    const scope = c.get('scope');
+    if (ISSUER.test(scope.path)) {
+      scope.answerEdits = [...scope.answerEdits, readCookies];
+      if (scope.incoming.method === 'POST' && IN_BODY.test(scope.path)) scope.rewrite = readBody;
+    }
+    return next();
+  };
+}
+
+function tokenOf(body: Buffer): string | undefined {
+  try {
+    const { token } = JSON.parse(body.toString('utf8')) as { token?: unknown };
+    return typeof token === 'string' ? token : undefined;
+  } catch {
+    return undefined; // not what the route answers: there is nothing to judge
+  }
+}
