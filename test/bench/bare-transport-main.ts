@@ -1,5 +1,5 @@
 /** The bare transport as a process: `bare-transport-main.ts UPSTREAM PORT`. */
-import { startRelay } from '../support/relay.ts';
+import { startRelay } from '../support/gate/relay.ts';
 
 const [upstream = '', port = '0'] = process.argv.slice(2);
 const relay = await startRelay({ upstream, port: Number(port) });

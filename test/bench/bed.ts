@@ -1,7 +1,7 @@
 /** What every topic stands on: backend, database, tokens. Made once, when the first topic asks. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { mintSession } from '../support/session.ts';
+import { mintSession } from '../support/gate/session.ts';
 import { startBackend } from './backend.ts';
 import { createLargeDatabase } from './large-database.ts';
 import type { LargeDatabase } from './large-database.ts';

@@ -9,7 +9,7 @@ import { decide } from '../../src/policy/decide.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import type { Store, StoreView } from '../../src/store/store-view.ts';
 import { createStore } from '../../src/store/store.ts';
-import { manualClock } from '../support/clock.ts';
+import { manualClock } from '../support/process/clock.ts';
 import { createLargeDatabase } from './large-database.ts';
 import type { LargeDatabase } from './large-database.ts';
 

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { addUser, listModelIds, send, signUp } from '../openwebui/backend-client.ts';
 import type { Account } from '../openwebui/backend-client.ts';
 import { question } from '../openwebui/tenants.ts';
-import { makeCertificate } from '../support/certificate.ts';
+import { makeCertificate } from '../support/gate/certificate.ts';
 import type { Instructions } from './instructions.ts';
 import { scrapedTargets, watchedAlerts } from './monitoring.ts';
 import { sendToPort } from './redirect.ts';

@@ -4,14 +4,14 @@
  */
 import type { RequestListener } from 'node:http';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { chat } from '../support/attacks.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import type { ClientAnswer, ClientRequest } from '../support/https-client.ts';
-import { askOnce } from '../support/https-client.ts';
-import { rawRequest } from '../support/raw-connection.ts';
-import { closing } from '../support/transport.ts';
-import { startRecordingUpstream } from '../support/upstreams.ts';
+import { chat } from '../support/gate/attacks.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import type { ClientAnswer, ClientRequest } from '../support/gate/https-client.ts';
+import { askOnce } from '../support/gate/https-client.ts';
+import { rawRequest } from '../support/gate/raw-connection.ts';
+import { closing } from '../support/gate/transport.ts';
+import { startRecordingUpstream } from '../support/upstream/upstreams.ts';
 
 const PAGE = 'https://intranet.acme.test';
 const CHAT = '/api/chat/completions';

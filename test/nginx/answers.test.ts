@@ -4,17 +4,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import type { IncomingHttpHeaders } from 'node:http2';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { chat } from '../support/attacks.ts';
-import type { Edge } from '../support/edge.ts';
-import { NGINX_BINARIES, startEdge } from '../support/edge.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import type { ClientAnswer } from '../support/https-client.ts';
-import { askOnce } from '../support/https-client.ts';
-import { rawRequest } from '../support/raw-connection.ts';
-import { startRecordingUpstream } from '../support/upstreams.ts';
-import type { RecordingUpstream } from '../support/upstreams.ts';
-import { withTimeout } from '../support/with-timeout.ts';
+import { chat } from '../support/gate/attacks.ts';
+import type { Edge } from '../support/gate/edge.ts';
+import { NGINX_BINARIES, startEdge } from '../support/gate/edge.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import type { ClientAnswer } from '../support/gate/https-client.ts';
+import { askOnce } from '../support/gate/https-client.ts';
+import { rawRequest } from '../support/gate/raw-connection.ts';
+import { startRecordingUpstream } from '../support/upstream/upstreams.ts';
+import type { RecordingUpstream } from '../support/upstream/upstreams.ts';
+import { withTimeout } from '../support/process/with-timeout.ts';
 
 /** What the gate puts on every answer, and nginx on what it answers itself. */
 const OF_THE_GATE = [

@@ -1,9 +1,9 @@
 /** Limits beside those of nginx, and behind it. */
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { manualClock } from '../support/clock.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import { startNginx } from '../support/nginx.ts';
+import { manualClock } from '../support/process/clock.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import { startNginx } from '../support/gate/nginx.ts';
 
 async function gateWith(settings: Record<string, string>): Promise<TestGate> {
   const gate = await startTestGate(settings, '0.12.4', manualClock());

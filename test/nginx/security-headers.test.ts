@@ -1,10 +1,10 @@
 /** Security headers where nginx adds some as well: each is there once. */
 import { describe, expect, test } from 'vitest';
-import type { TestGate } from '../support/gate.ts';
-import { startNginx } from '../support/nginx.ts';
-import type { RawAnswer } from '../support/raw-connection.ts';
-import { rawRequest, requestText } from '../support/raw-connection.ts';
-import { EXPECTED, gateWith, securityOf } from '../support/security-headers.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startNginx } from '../support/gate/nginx.ts';
+import type { RawAnswer } from '../support/gate/raw-connection.ts';
+import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import { EXPECTED, gateWith, securityOf } from '../support/gate/security-headers.ts';
 
 describe('behind a real nginx', () => {
   const throughNginx = async (gate: TestGate, directives: readonly string[], path = '/') => {

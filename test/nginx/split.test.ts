@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from '../../src/config/parse.ts';
-import { chat } from '../support/attacks.ts';
-import type { Edge } from '../support/edge.ts';
-import { NGINX_BINARIES, startEdge } from '../support/edge.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import { rawRequest, requestText } from '../support/raw-connection.ts';
-import type { RecordingUpstream } from '../support/upstreams.ts';
-import { startRecordingUpstream } from '../support/upstreams.ts';
+import { chat } from '../support/gate/attacks.ts';
+import type { Edge } from '../support/gate/edge.ts';
+import { NGINX_BINARIES, startEdge } from '../support/gate/edge.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import type { RecordingUpstream } from '../support/upstream/upstreams.ts';
+import { startRecordingUpstream } from '../support/upstream/upstreams.ts';
 
 describe.each(NGINX_BINARIES)('with a frontend of its own, through %s', (binary) => {
   let gate: TestGate;

@@ -10,15 +10,15 @@ import { Server as SocketServer } from 'socket.io';
 import { io } from 'socket.io-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { chat } from '../support/attacks.ts';
-import type { Edge } from '../support/edge.ts';
-import { NGINX_BINARIES, edgeProcess, startEdge } from '../support/edge.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import { askOnce } from '../support/https-client.ts';
-import { testConfiguration } from '../support/nginx-process.ts';
-import { closed, startUpstream } from '../support/upstreams.ts';
-import { withTimeout } from '../support/with-timeout.ts';
+import { chat } from '../support/gate/attacks.ts';
+import type { Edge } from '../support/gate/edge.ts';
+import { NGINX_BINARIES, edgeProcess, startEdge } from '../support/gate/edge.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import { askOnce } from '../support/gate/https-client.ts';
+import { testConfiguration } from '../support/gate/nginx-process.ts';
+import { closed, startUpstream } from '../support/upstream/upstreams.ts';
+import { withTimeout } from '../support/process/with-timeout.ts';
 
 describe.each(NGINX_BINARIES)('through %s', (binary) => {
   let gate: TestGate;

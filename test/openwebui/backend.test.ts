@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { startOllamaStub } from '../support/ollama-stub.ts';
-import type { OllamaStub } from '../support/ollama-stub.ts';
-import { startProviderStub } from '../support/provider-stub.ts';
-import type { ProviderStub } from '../support/provider-stub.ts';
+import { startOllamaStub } from '../support/upstream/ollama-stub.ts';
+import type { OllamaStub } from '../support/upstream/ollama-stub.ts';
+import { startProviderStub } from '../support/upstream/provider-stub.ts';
+import type { ProviderStub } from '../support/upstream/provider-stub.ts';
 import { addUser, call, createApiKey, listModelIds, openSignUp, send, signUp } from './backend-client.ts';
 import type { Account } from './backend-client.ts';
 import { createAutomation, createChannel, createChat, createPreset, postChannelMessage } from './backend-content.ts';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { until, withTimeout } from '../support/with-timeout.ts';
+import { until, withTimeout } from '../support/process/with-timeout.ts';
 import { backendEnvironment } from './environment.ts';
 import { installOpenWebui } from './install.ts';
 import type { Release } from './release.ts';

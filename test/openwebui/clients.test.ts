@@ -5,8 +5,8 @@ import { io } from 'socket.io-client';
 import type { Socket } from 'socket.io-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
-import { startProviderStub } from '../support/provider-stub.ts';
-import { until, withTimeout } from '../support/with-timeout.ts';
+import { startProviderStub } from '../support/upstream/provider-stub.ts';
+import { until, withTimeout } from '../support/process/with-timeout.ts';
 import { call, createApiKey, send, signUp, through } from './backend-client.ts';
 import type { Account } from './backend-client.ts';
 import { startOpenWebui } from './backend.ts';

@@ -2,8 +2,8 @@
 import { createServer } from 'node:http';
 import type { Page } from 'playwright-core';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { askOnce } from '../support/https-client.ts';
-import { closed, listening } from '../support/upstreams.ts';
+import { askOnce } from '../support/gate/https-client.ts';
+import { closed, listening } from '../support/upstream/upstreams.ts';
 import { startRealGate } from './gate.ts';
 import { RELEASES } from './release.ts';
 import { tenantsInBrowser } from './tenants-in-browser.ts';

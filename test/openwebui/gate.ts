@@ -1,4 +1,4 @@
-import { startModelgate } from '../support/gate-process.ts';
+import { startModelgate } from '../support/gate/gate-process.ts';
 import type { OpenWebui } from './backend.ts';
 
 export interface RealGate {

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { BrowserContext } from 'playwright-core';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 
-import { closed, listening } from '../support/upstreams.ts';
+import { closed, listening } from '../support/upstream/upstreams.ts';
 import { call, send } from './backend-client.ts';
 import { chatDocument } from './backend-content.ts';
 import { startRealGate } from './gate.ts';

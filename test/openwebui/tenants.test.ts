@@ -1,6 +1,6 @@
 /** Two organizations share one real backend: each sees and uses its own models, and ordinary life goes on. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { rawRequest, requestText } from '../support/raw-connection.ts';
+import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import type { Account } from './backend-client.ts';
 import { call, listModelIds, send, signIn, signUp, through } from './backend-client.ts';
 import { createChat, createPreset, presetBody } from './backend-content.ts';

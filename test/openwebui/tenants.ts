@@ -1,11 +1,11 @@
 /** Two organizations on one real backend, with the gate in front of it, and the oracle of every test that uses them. */
 import Database from 'better-sqlite3';
 import { INDEXES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../src/store/tables.ts';
-import type { OllamaStub } from '../support/ollama-stub.ts';
-import { startOllamaStub } from '../support/ollama-stub.ts';
-import type { ProviderStub } from '../support/provider-stub.ts';
-import { startProviderStub } from '../support/provider-stub.ts';
-import { until } from '../support/with-timeout.ts';
+import type { OllamaStub } from '../support/upstream/ollama-stub.ts';
+import { startOllamaStub } from '../support/upstream/ollama-stub.ts';
+import type { ProviderStub } from '../support/upstream/provider-stub.ts';
+import { startProviderStub } from '../support/upstream/provider-stub.ts';
+import { until } from '../support/process/with-timeout.ts';
 import type { Account } from './backend-client.ts';
 import { call, openSignUp, send, signUp, through } from './backend-client.ts';
 import type { OpenWebui } from './backend.ts';

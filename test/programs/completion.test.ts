@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { runCommand } from '../support/command.ts';
+import { runCommand } from '../support/process/command.ts';
 
 const run = promisify(execFile);
 

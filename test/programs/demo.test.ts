@@ -1,8 +1,8 @@
 /** The lines that the demo prints, pasted into a shell that has curl and grep. */
 import { execFile } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Demo } from '../support/demo-process.ts';
-import { commandsOf, interrupt, startDemo } from '../support/demo-process.ts';
+import type { Demo } from '../support/gate/demo-process.ts';
+import { commandsOf, interrupt, startDemo } from '../support/gate/demo-process.ts';
 
 /** Runs a line as somebody would who pasted it. */
 function paste(line: string): Promise<{ code: number; output: string }> {

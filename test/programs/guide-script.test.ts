@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { migrate } from '../../src/organizations/migration.ts';
-import type { DatabaseOptions, TestDatabase } from '../support/database.ts';
-import { createDatabase, ERAS } from '../support/database.ts';
-import { openStore } from '../support/opened-store.ts';
-import { operationOn } from '../support/operation.ts';
+import type { DatabaseOptions, TestDatabase } from '../support/database/database.ts';
+import { ERAS, createDatabase } from '../support/database/database.ts';
+import { openStore } from '../support/database/opened-store.ts';
+import { operationOn } from '../support/database/operation.ts';
 import { runPython } from './python.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };

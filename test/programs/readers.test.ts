@@ -10,11 +10,11 @@ import { backUp } from '../../src/upkeep/backup.ts';
 import type { Distribution } from '../../src/diagnosis/query-bench.ts';
 import { distributionOf } from '../../src/diagnosis/query-bench.ts';
 import { shellCommand } from '../../src/backend-file/text.ts';
-import { runCommand } from '../support/command.ts';
-import { createDatabase, ERAS } from '../support/database.ts';
-import { HOSTILE } from '../support/hostile-values.ts';
-import { openStore } from '../support/opened-store.ts';
-import { operationOn } from '../support/operation.ts';
+import { runCommand } from '../support/process/command.ts';
+import { ERAS, createDatabase } from '../support/database/database.ts';
+import { HOSTILE } from '../support/gate/hostile-values.ts';
+import { openStore } from '../support/database/opened-store.ts';
+import { operationOn } from '../support/database/operation.ts';
 import { askPython } from './python.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { expect, onTestFinished, test } from 'vitest';
 import { startSampleBackend } from '../../src/demo/sample-backend.ts';
-import type { TestDatabase } from '../support/database.ts';
-import { databaseOfTest } from '../support/database-of-test.ts';
-import { createHealthyDatabase } from '../support/diagnosis.ts';
+import type { TestDatabase } from '../support/database/database.ts';
+import { databaseOfTest } from '../support/database/opened-store.ts';
+import { createHealthyDatabase } from '../support/database/diagnosis.ts';
 import { onTerminal } from './terminal.ts';
 
 const XTERM = { TERM: 'xterm' };

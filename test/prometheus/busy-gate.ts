@@ -5,8 +5,8 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { startSampleBackend } from '../../src/demo/sample-backend.ts';
 import type { SampleAccount } from '../../src/demo/sample-database.ts';
 import { createSampleDatabase } from '../../src/demo/sample-database.ts';
-import { serveModelgate } from '../support/gate-process.ts';
-import type { ServingProcess } from '../support/gate-process.ts';
+import { serveModelgate } from '../support/gate/gate-process.ts';
+import type { ServingProcess } from '../support/gate/gate-process.ts';
 
 export interface BusyGate extends AsyncDisposable {
   readonly gate: ServingProcess;

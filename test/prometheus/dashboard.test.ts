@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { until } from '../support/with-timeout.ts';
+import { until } from '../support/process/with-timeout.ts';
 import { startBusyGate } from './busy-gate.ts';
 import type { BusyGate } from './busy-gate.ts';
 import { PANELS, queriesOf } from './dashboard-queries.ts';

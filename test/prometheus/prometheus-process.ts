@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse, stringify } from 'yaml';
-import { closed, listening } from '../support/upstreams.ts';
-import { until, withTimeout } from '../support/with-timeout.ts';
+import { closed, listening } from '../support/upstream/upstreams.ts';
+import { until, withTimeout } from '../support/process/with-timeout.ts';
 
 const CONFIG = fileURLToPath(new URL('../../config/', import.meta.url));
 const PATIENCE_MS = 30_000;

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isReadable, readCredentials, toHeaderEdit } from '../../src/identity/credential.ts';
-import { applyEdit } from '../support/apply-edit.ts';
-import { credentialLines } from '../support/credential-lines.ts';
+import { applyEdit } from '../support/gate/apply-edit.ts';
+import { credentialLines } from '../support/gate/credential-lines.ts';
 
 const session = (letter: string): string => `${letter}hdr.${letter}pay.${letter.repeat(43)}`;
 const TEXTS = [

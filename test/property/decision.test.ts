@@ -8,8 +8,8 @@ import { indexList } from '../../src/enforcement/list-index.ts';
 import { SHAPES } from '../../src/openwebui/lists.ts';
 import { collectReferences } from '../../src/references/references.ts';
 import { decide } from '../../src/policy/decide.ts';
-import type { World } from '../support/policy-world.ts';
-import { modelOf, userOf, viewOf } from '../support/policy-world.ts';
+import type { World } from '../support/database/policy-world.ts';
+import { modelOf, userOf, viewOf } from '../support/database/policy-world.ts';
 
 const ids = fc.constantFrom(
   'A',

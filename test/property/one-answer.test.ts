@@ -9,16 +9,16 @@ import type { ModelExplanation } from '../../src/organizations/explanation.ts';
 import { explainModel, explainUser } from '../../src/organizations/explanation.ts';
 import { counts } from '../../src/organizations/standing.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
-import { runCommand } from '../support/command.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startGateOn } from '../support/gate.ts';
-import { operationOn } from '../support/operation.ts';
-import type { Rules } from '../support/plain-rules.ts';
-import { rulesOf } from '../support/plain-rules.ts';
-import type { World, WorldUser } from '../support/random-world.ts';
-import { askedIn, providerOf, worlds } from '../support/random-world.ts';
-import { until } from '../support/with-timeout.ts';
-import { addUser, emailOf, writeWorld } from '../support/written-world.ts';
+import { runCommand } from '../support/process/command.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startGateOn } from '../support/gate/gate.ts';
+import { operationOn } from '../support/database/operation.ts';
+import type { Rules } from '../support/gate/plain-rules.ts';
+import { rulesOf } from '../support/gate/plain-rules.ts';
+import type { World, WorldUser } from '../support/database/random-world.ts';
+import { askedIn, providerOf, worlds } from '../support/database/random-world.ts';
+import { until } from '../support/process/with-timeout.ts';
+import { addUser, emailOf, writeWorld } from '../support/database/written-world.ts';
 
 const SEED = 20_260_109;
 /** 72 questions each, in every way. */

@@ -1,6 +1,6 @@
 /** Bypass list rows 1, 9, 10, 13 and 22: every other door to a model than the usual one. */
-import type { Attack, AnswerDialect, Use } from '../support/attacks.ts';
-import { chat, describeAttacks } from '../support/attacks.ts';
+import type { AnswerDialect, Attack, Use } from '../support/gate/attacks.ts';
+import { chat, describeAttacks } from '../support/gate/attacks.ts';
 
 const TASKS = ['title', 'follow_up', 'tags', 'image_prompt', 'queries', 'auto', 'emoji', 'moa'];
 

@@ -1,11 +1,11 @@
 /** What a backend that was broken into, or that is only odd, can do with the header lines of its answers. */
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { startTestGate } from '../support/gate.ts';
-import type { RawAnswer } from '../support/raw-connection.ts';
-import { rawRequest, requestText } from '../support/raw-connection.ts';
-import { AT_THE_EDGE } from '../support/through-nginx.ts';
-import { closing } from '../support/transport.ts';
-import { startScriptedUpstream } from '../support/upstreams.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import type { RawAnswer } from '../support/gate/raw-connection.ts';
+import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
+import { closing } from '../support/gate/transport.ts';
+import { startScriptedUpstream } from '../support/upstream/upstreams.ts';
 
 const SECURE = { MODELGATE_TRUSTED_PROXIES: '127.0.0.1', WEBUI_SESSION_COOKIE_SECURE: 'true' };
 

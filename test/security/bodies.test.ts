@@ -1,11 +1,11 @@
 /** Bypass list row 6: bodies that two parsers could read differently, and bodies where none is expected. */
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Attack, Use } from '../support/attacks.ts';
-import { chat, describeAttacks } from '../support/attacks.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import { rawRequest, requestText } from '../support/raw-connection.ts';
+import type { Attack, Use } from '../support/gate/attacks.ts';
+import { chat, describeAttacks } from '../support/gate/attacks.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 
 const utf16 = (text: string, mark = false) => Buffer.from(`${mark ? '\ufeff' : ''}${text}`, 'utf16le');
 const bigEndian = (little: Buffer) => Buffer.from(little).swap16();

@@ -1,10 +1,10 @@
 /** Bypass list row 5, surprises S12 to S14: the gate judges the user whom the backend sees, or nobody. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { chat } from '../support/attacks.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import { rawRequest, requestText } from '../support/raw-connection.ts';
-import { mintSession } from '../support/session.ts';
+import { chat } from '../support/gate/attacks.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import { mintSession } from '../support/gate/session.ts';
 
 let gate: TestGate;
 let port: number;

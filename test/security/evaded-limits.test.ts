@@ -4,13 +4,13 @@ import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { chat } from '../support/attacks.ts';
-import { manualClock } from '../support/clock.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import { rawRequest, requestText } from '../support/raw-connection.ts';
-import { AT_THE_EDGE } from '../support/through-nginx.ts';
-import { withTimeout } from '../support/with-timeout.ts';
+import { chat } from '../support/gate/attacks.ts';
+import { manualClock } from '../support/process/clock.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
+import { withTimeout } from '../support/process/with-timeout.ts';
 
 async function gateWith(settings: Record<string, string>): Promise<TestGate> {
   const gate = await startTestGate(settings, '0.12.4', manualClock());

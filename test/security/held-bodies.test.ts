@@ -3,12 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { chat } from '../support/attacks.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import { requestText } from '../support/raw-connection.ts';
-import { startUpstream } from '../support/upstreams.ts';
-import { until, withTimeout } from '../support/with-timeout.ts';
+import { chat } from '../support/gate/attacks.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import { requestText } from '../support/gate/raw-connection.ts';
+import { startUpstream } from '../support/upstream/upstreams.ts';
+import { until, withTimeout } from '../support/process/with-timeout.ts';
 
 const CHAT = '/api/chat/completions';
 const MB = 1024 * 1024;

@@ -1,6 +1,6 @@
 /** Bypass list rows 2, 3, 4 and 21, surprises S8, S10 and S19: a permitted model outside, another one inside. */
-import type { Attack, AnswerDialect, Use } from '../support/attacks.ts';
-import { chat, describeAttacks } from '../support/attacks.ts';
+import type { AnswerDialect, Attack, Use } from '../support/gate/attacks.ts';
+import { chat, describeAttacks } from '../support/gate/attacks.ts';
 
 const CHAT = '/api/chat/completions';
 

@@ -2,15 +2,15 @@
 import { once } from 'node:events';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { chat } from '../support/attacks.ts';
-import { manualClock } from '../support/clock.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import { openConnection, rawRequest, requestText } from '../support/raw-connection.ts';
-import type { RawAnswer } from '../support/raw-connection.ts';
-import { mintSession } from '../support/session.ts';
-import { AT_THE_EDGE } from '../support/through-nginx.ts';
-import { withTimeout } from '../support/with-timeout.ts';
+import { chat } from '../support/gate/attacks.ts';
+import { manualClock } from '../support/process/clock.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import { openConnection, rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import type { RawAnswer } from '../support/gate/raw-connection.ts';
+import { mintSession } from '../support/gate/session.ts';
+import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
+import { withTimeout } from '../support/process/with-timeout.ts';
 
 const THREE = { MODELGATE_LIMIT_ADDRESS: '3/1h', MODELGATE_LIMIT_USER: '3/1h' };
 

@@ -1,7 +1,7 @@
 /** Surprise S1, and issue 2 section 4: what the page sends every day names models of the past and must go through. */
-import type { Use } from '../support/attacks.ts';
-import { chat, describeAttacks } from '../support/attacks.ts';
-import type { TestGate } from '../support/gate.ts';
+import type { Use } from '../support/gate/attacks.ts';
+import { chat, describeAttacks } from '../support/gate/attacks.ts';
+import type { TestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
 

@@ -1,10 +1,10 @@
 /** Bypass list rows 1 and 7: spellings of a path that the backend could route otherwise than the gate reads it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { chat } from '../support/attacks.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import { rawRequest, requestText } from '../support/raw-connection.ts';
-import { AT_THE_EDGE } from '../support/through-nginx.ts';
+import { chat } from '../support/gate/attacks.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
 
 let gate: TestGate;
 let port: number;

@@ -1,7 +1,7 @@
 /** A permitted name that leads to another model, and a row that changes what others see. */
-import type { Attack, Use } from '../support/attacks.ts';
-import { chat, describeAttacks } from '../support/attacks.ts';
-import type { TestGate } from '../support/gate.ts';
+import type { Attack, Use } from '../support/gate/attacks.ts';
+import { chat, describeAttacks } from '../support/gate/attacks.ts';
+import type { TestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
 const CREATE = '/api/v1/models/create';

@@ -1,11 +1,11 @@
 /** Bypass list row 30: what is taken away by somebody else, in another process, bites on the very next request. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { ERAS } from '../support/database.ts';
-import { chat } from '../support/attacks.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import type { OtherProcess } from '../support/other-process.ts';
-import { openOtherProcess } from '../support/other-process.ts';
+import { ERAS } from '../support/database/database.ts';
+import { chat } from '../support/gate/attacks.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import type { OtherProcess } from '../support/process/other-process.ts';
+import { openOtherProcess } from '../support/process/other-process.ts';
 
 let other: OtherProcess;
 beforeAll(async () => {

@@ -2,9 +2,9 @@
  * What is stored names a model that a later request runs. A save may keep the names that the stored version has, and may
  * add permitted ones; a run goes on only if every model that it will run can be named.
  */
-import type { Attack, Use } from '../support/attacks.ts';
-import { chat, describeAttacks } from '../support/attacks.ts';
-import type { TestGate } from '../support/gate.ts';
+import type { Attack, Use } from '../support/gate/attacks.ts';
+import { chat, describeAttacks } from '../support/gate/attacks.ts';
+import type { TestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
 const NEW = '0.12.4' as const;

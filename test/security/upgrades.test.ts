@@ -2,11 +2,11 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { chat } from '../support/attacks.ts';
-import type { TestGate } from '../support/gate.ts';
-import { startTestGate } from '../support/gate.ts';
-import { openConnection, rawRequest, requestText } from '../support/raw-connection.ts';
-import { withTimeout } from '../support/with-timeout.ts';
+import { chat } from '../support/gate/attacks.ts';
+import type { TestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
+import { openConnection, rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import { withTimeout } from '../support/process/with-timeout.ts';
 
 let gate: TestGate;
 let port: number;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runCommand } from '../../support/command.ts';
+import { runCommand } from '../../support/process/command.ts';
 
 async function printed(...words: string[]): Promise<string> {
   const { code, stdout, stderr } = await runCommand(words);

@@ -1,11 +1,11 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { runCommand } from '../../support/command.ts';
-import { databaseOfTest } from '../../support/database-of-test.ts';
-import type { TestDatabase } from '../../support/database.ts';
-import { createDatabase } from '../../support/database.ts';
-import { startModelgate } from '../../support/gate-process.ts';
+import { runCommand } from '../../support/process/command.ts';
+import { databaseOfTest } from '../../support/database/opened-store.ts';
+import type { TestDatabase } from '../../support/database/database.ts';
+import { createDatabase } from '../../support/database/database.ts';
+import { startModelgate } from '../../support/gate/gate-process.ts';
 
 let database: TestDatabase;
 beforeAll(() => {

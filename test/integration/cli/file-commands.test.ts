@@ -18,11 +18,11 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { askCommand, runCommand } from '../../support/command.ts';
-import type { TestDatabase } from '../../support/database.ts';
-import { createDatabase } from '../../support/database.ts';
-import { startModelgate } from '../../support/gate-process.ts';
-import { until, withTimeout } from '../../support/with-timeout.ts';
+import { askCommand, runCommand } from '../../support/process/command.ts';
+import type { TestDatabase } from '../../support/database/database.ts';
+import { createDatabase } from '../../support/database/database.ts';
+import { startModelgate } from '../../support/gate/gate-process.ts';
+import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
 const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
 const run = promisify(execFile);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { runCommand } from '../../support/command.ts';
+import { runCommand } from '../../support/process/command.ts';
 
 const helpOf = async (path: readonly string[], columns = 80): Promise<string> => {
   const { code, stdout, stderr } = await runCommand([...path, '--help'], { screen: { columns } });

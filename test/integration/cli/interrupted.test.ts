@@ -9,12 +9,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import type { CommandResult } from '../../support/command.ts';
-import { runCommand } from '../../support/command.ts';
-import type { TestDatabase } from '../../support/database.ts';
-import { createDatabase } from '../../support/database.ts';
-import { startModelgate } from '../../support/gate-process.ts';
-import { until, withTimeout } from '../../support/with-timeout.ts';
+import type { CommandResult } from '../../support/process/command.ts';
+import { runCommand } from '../../support/process/command.ts';
+import type { TestDatabase } from '../../support/database/database.ts';
+import { createDatabase } from '../../support/database/database.ts';
+import { startModelgate } from '../../support/gate/gate-process.ts';
+import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
 const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
 /** So many that each command works for some tenths of a second. */

@@ -5,9 +5,9 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { Demo } from '../../support/demo-process.ts';
-import { commandsOf, interrupt, MAIN, start, startDemo } from '../../support/demo-process.ts';
-import { withTimeout } from '../../support/with-timeout.ts';
+import type { Demo } from '../../support/gate/demo-process.ts';
+import { MAIN, commandsOf, interrupt, start, startDemo } from '../../support/gate/demo-process.ts';
+import { withTimeout } from '../../support/process/with-timeout.ts';
 
 // processes are started, on machines that may be busy
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { TestGate } from '../../support/gate.ts';
-import { startTestGate } from '../../support/gate.ts';
-import { until, withTimeout } from '../../support/with-timeout.ts';
+import type { TestGate } from '../../support/gate/gate.ts';
+import { startTestGate } from '../../support/gate/gate.ts';
+import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
 let gate: TestGate;
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 /** A gate whose configuration changes while it runs keeps what it has learned and what it counts. */
 import { expect, test } from 'vitest';
-import { startTestGate } from '../../support/gate.ts';
+import { startTestGate } from '../../support/gate/gate.ts';
 
 const PRESET = { id: 'other/one', name: 'mine', base_model_id: 'A', meta: {}, params: {} };
 

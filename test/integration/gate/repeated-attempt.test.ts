@@ -7,9 +7,8 @@ import { createSurfaceDecider } from '../../../src/enforcement/authorize.ts';
 import { createJudge } from '../../../src/enforcement/judge.ts';
 import { createReading } from '../../../src/reading/reading.ts';
 import { toUserId } from '../../../src/identity/principal.ts';
-import { databaseOfTest } from '../../support/database-of-test.ts';
-import { openStore } from '../../support/opened-store.ts';
-import { sampleScope } from '../../support/sample-scope.ts';
+import { databaseOfTest, openStore } from '../../support/database/opened-store.ts';
+import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 test('a question that writes the name of a lost model again does not wait for its own save', async () => {
   const database = databaseOfTest({ era: '0.12.4' });

@@ -1,10 +1,10 @@
 /** Sessions that the backend issues and that are nobody's to the gate: told at once, and never at a client's wish. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { TestGate } from '../../support/gate.ts';
-import { startTestGate } from '../../support/gate.ts';
-import { mintSession, mintSession06, TEST_SECRET } from '../../support/session.ts';
-import { until } from '../../support/with-timeout.ts';
+import type { TestGate } from '../../support/gate/gate.ts';
+import { startTestGate } from '../../support/gate/gate.ts';
+import { TEST_SECRET, mintSession, mintSession06 } from '../../support/gate/session.ts';
+import { until } from '../../support/process/with-timeout.ts';
 
 const WRONG_KEY =
   "The backend just issued a session that this gate cannot verify: WEBUI_SECRET_KEY is not the backend's. Nobody who signs in is known to the gate.";

@@ -1,11 +1,11 @@
 /** What a whole gate says about the requests it serves: figures, access lines, and the lines that explain decisions. */
 import { createServer } from 'node:http';
 import { describe, expect, test } from 'vitest';
-import { startTestGate } from '../../support/gate.ts';
-import type { TestGate } from '../../support/gate.ts';
-import { openConnection } from '../../support/raw-connection.ts';
-import { closed, listening } from '../../support/upstreams.ts';
-import { until } from '../../support/with-timeout.ts';
+import { startTestGate } from '../../support/gate/gate.ts';
+import type { TestGate } from '../../support/gate/gate.ts';
+import { openConnection } from '../../support/gate/raw-connection.ts';
+import { closed, listening } from '../../support/upstream/upstreams.ts';
+import { until } from '../../support/process/with-timeout.ts';
 
 const chat = (model: string) => ({ model, messages: [{ role: 'user', content: 'a prompt of mine' }] });
 

@@ -4,12 +4,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import type { TestGate } from '../../support/gate.ts';
-import { startTestGate } from '../../support/gate.ts';
-import { openConnection, requestText } from '../../support/raw-connection.ts';
-import { closing } from '../../support/transport.ts';
-import { startUpstream } from '../../support/upstreams.ts';
-import { withTimeout } from '../../support/with-timeout.ts';
+import type { TestGate } from '../../support/gate/gate.ts';
+import { startTestGate } from '../../support/gate/gate.ts';
+import { openConnection, requestText } from '../../support/gate/raw-connection.ts';
+import { closing } from '../../support/gate/transport.ts';
+import { startUpstream } from '../../support/upstream/upstreams.ts';
+import { withTimeout } from '../../support/process/with-timeout.ts';
 
 const PLACES = 3;
 

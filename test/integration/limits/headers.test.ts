@@ -2,12 +2,12 @@
 import OpenAI, { RateLimitError } from 'openai';
 import type { RequestListener } from 'node:http';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { chat } from '../../support/attacks.ts';
-import { manualClock } from '../../support/clock.ts';
-import { startTestGate } from '../../support/gate.ts';
-import { openConnection, parseAnswer, requestText } from '../../support/raw-connection.ts';
-import { closing } from '../../support/transport.ts';
-import { startUpstream } from '../../support/upstreams.ts';
+import { chat } from '../../support/gate/attacks.ts';
+import { manualClock } from '../../support/process/clock.ts';
+import { startTestGate } from '../../support/gate/gate.ts';
+import { openConnection, parseAnswer, requestText } from '../../support/gate/raw-connection.ts';
+import { closing } from '../../support/gate/transport.ts';
+import { startUpstream } from '../../support/upstream/upstreams.ts';
 
 const ROOMY = {
   MODELGATE_LIMIT_USER: '100/1m',

@@ -1,8 +1,8 @@
 /** Whose allowance a request costs, and which mode changes nothing about it. */
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { chat } from '../../support/attacks.ts';
-import { manualClock } from '../../support/clock.ts';
-import { startTestGate } from '../../support/gate.ts';
+import { chat } from '../../support/gate/attacks.ts';
+import { manualClock } from '../../support/process/clock.ts';
+import { startTestGate } from '../../support/gate/gate.ts';
 
 async function gateWith(settings: Record<string, string>) {
   const clock = manualClock();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { changing, reading } from '../../../src/backend-file/transaction.ts';
-import { createDatabase, ERAS } from '../../support/database.ts';
-import { operationOn } from '../../support/operation.ts';
+import { ERAS, createDatabase } from '../../support/database/database.ts';
+import { operationOn } from '../../support/database/operation.ts';
 
 const nothing = () => undefined;
 

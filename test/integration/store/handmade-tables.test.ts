@@ -2,10 +2,9 @@
 import { describe, expect, test } from 'vitest';
 import { checkForeignRows } from '../../../src/diagnosis/rows.ts';
 import { readSchema } from '../../../src/store/schema-reader.ts';
-import type { TestDatabase } from '../../support/database.ts';
-import { databaseOfTest } from '../../support/database-of-test.ts';
-import type { OpenedStore } from '../../support/opened-store.ts';
-import { openStore } from '../../support/opened-store.ts';
+import type { TestDatabase } from '../../support/database/database.ts';
+import { databaseOfTest, openStore } from '../../support/database/opened-store.ts';
+import type { OpenedStore } from '../../support/database/opened-store.ts';
 
 /** A backend's file with these tables; ada is to be a member of `acme`, bob is switched off. */
 function withTables(sql: string): TestDatabase {

@@ -7,12 +7,12 @@ import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { initializeFile } from '../../../src/store/initialize.ts';
 import { SCHEMA_OBJECTS, TRIGGERS } from '../../../src/store/tables.ts';
-import type { TestDatabase } from '../../support/database.ts';
-import { createMaiTables } from '../../support/mai-tables.ts';
-import { createDatabase, ERAS } from '../../support/database.ts';
-import { openStore } from '../../support/opened-store.ts';
-import type { OtherProcess } from '../../support/other-process.ts';
-import { openOtherProcess } from '../../support/other-process.ts';
+import type { TestDatabase } from '../../support/database/database.ts';
+import { createMaiTables } from '../../support/database/mai-tables.ts';
+import { ERAS, createDatabase } from '../../support/database/database.ts';
+import { openStore } from '../../support/database/opened-store.ts';
+import type { OtherProcess } from '../../support/process/other-process.ts';
+import { openOtherProcess } from '../../support/process/other-process.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const WITH_ACME = { organization: ACME, autoEnroll: true };
@@ -282,7 +282,7 @@ describe('a database that cannot be written', () => {
     health: { readable: boolean; missing: string[]; problem?: string };
     grants: string[];
   } {
-    const script = fileURLToPath(new URL('../../support/store-of-nobody.ts', import.meta.url));
+    const script = fileURLToPath(new URL('../../support/database/store-of-nobody.ts', import.meta.url));
     const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
     const output = execFileSync(process.execPath, [script, path], { ...nobody, encoding: 'utf8' });
     return JSON.parse(output) as ReturnType<typeof asNobody>;

@@ -19,13 +19,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { toUserId } from '../../../src/identity/principal.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import { initializeFile } from '../../../src/store/initialize.ts';
-import type { TestDatabase } from '../../support/database.ts';
-import { createDatabase } from '../../support/database.ts';
-import { databaseOfTest } from '../../support/database-of-test.ts';
-import type { OpenedStore } from '../../support/opened-store.ts';
-import { openStore, patterns } from '../../support/opened-store.ts';
-import type { OtherProcess } from '../../support/other-process.ts';
-import { openOtherProcess } from '../../support/other-process.ts';
+import type { TestDatabase } from '../../support/database/database.ts';
+import { createDatabase } from '../../support/database/database.ts';
+import { databaseOfTest, openStore, patterns } from '../../support/database/opened-store.ts';
+import type { OpenedStore } from '../../support/database/opened-store.ts';
+import type { OtherProcess } from '../../support/process/other-process.ts';
+import { openOtherProcess } from '../../support/process/other-process.ts';
 
 const JOURNAL_MODES = ['delete', 'wal'] as const;
 

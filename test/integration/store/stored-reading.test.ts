@@ -5,8 +5,8 @@ import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { StoredReading } from '../../../src/store/stored-reading.ts';
 import { createStoredReading } from '../../../src/store/stored-reading.ts';
-import type { TestDatabase } from '../../support/database.ts';
-import { createDatabase } from '../../support/database.ts';
+import type { TestDatabase } from '../../support/database/database.ts';
+import { createDatabase } from '../../support/database/database.ts';
 
 let database: TestDatabase;
 let reading: StoredReading;

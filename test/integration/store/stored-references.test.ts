@@ -5,8 +5,8 @@ import { openForReading } from '../../../src/store/database.ts';
 import { readSchema } from '../../../src/store/schema-reader.ts';
 import type { StoredReader } from '../../../src/store/stored-references.ts';
 import { prepareStoredReferences } from '../../../src/store/stored-references.ts';
-import type { TestDatabase } from '../../support/database.ts';
-import { createDatabase, ERAS } from '../../support/database.ts';
+import type { TestDatabase } from '../../support/database/database.ts';
+import { ERAS, createDatabase } from '../../support/database/database.ts';
 
 /** Asks the store of a fresh database once; names are sorted, so that their order says nothing. */
 function ask(

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ModelId } from '../../../src/policy/grant.ts';
-import { createDatabase } from '../../support/database.ts';
-import { openStore } from '../../support/opened-store.ts';
+import { createDatabase } from '../../support/database/database.ts';
+import { openStore } from '../../support/database/opened-store.ts';
 
 const id = (text: string) => text as ModelId;
 

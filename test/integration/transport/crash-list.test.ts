@@ -1,11 +1,11 @@
 /** Inputs that end or hang the proxy libraries of Node, or could: each is followed by a request that must be served. */
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { openConnection, parseAnswer, rawRequest, requestText } from '../../support/raw-connection.ts';
-import type { Relay } from '../../support/relay.ts';
-import { connectTo, relayTo } from '../../support/transport.ts';
-import { startByteUpstream, startRecordingUpstream, startScriptedUpstream } from '../../support/upstreams.ts';
-import { until } from '../../support/with-timeout.ts';
+import { openConnection, parseAnswer, rawRequest, requestText } from '../../support/gate/raw-connection.ts';
+import type { Relay } from '../../support/gate/relay.ts';
+import { connectTo, relayTo } from '../../support/gate/transport.ts';
+import { startByteUpstream, startRecordingUpstream, startScriptedUpstream } from '../../support/upstream/upstreams.ts';
+import { until } from '../../support/process/with-timeout.ts';
 
 const HANDSHAKE = requestText('GET /ws/x', [
   'Upgrade: websocket',

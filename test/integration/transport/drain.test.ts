@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { expect, test } from 'vitest';
-import { parseAnswer, requestText } from '../../support/raw-connection.ts';
-import { connectTo, relayTo } from '../../support/transport.ts';
-import { startRecordingUpstream, startScriptedUpstream, startUpstream } from '../../support/upstreams.ts';
-import { until, withTimeout } from '../../support/with-timeout.ts';
+import { parseAnswer, requestText } from '../../support/gate/raw-connection.ts';
+import { connectTo, relayTo } from '../../support/gate/transport.ts';
+import { startRecordingUpstream, startScriptedUpstream, startUpstream } from '../../support/upstream/upstreams.ts';
+import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
 const HANDSHAKE =
   'GET /ws/x HTTP/1.1\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +

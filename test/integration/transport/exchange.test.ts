@@ -7,16 +7,16 @@ import { sendAnswer } from '../../../src/transport/answer.ts';
 import { readBody } from '../../../src/transport/body.ts';
 import { createDownstream } from '../../../src/transport/listener.ts';
 import type { DownstreamOptions } from '../../../src/transport/listener.ts';
-import { parseAnswer, rawRequest, requestText } from '../../support/raw-connection.ts';
-import { closing, connectTo, relayTo } from '../../support/transport.ts';
+import { parseAnswer, rawRequest, requestText } from '../../support/gate/raw-connection.ts';
+import { closing, connectTo, relayTo } from '../../support/gate/transport.ts';
 import {
   listening,
   startByteUpstream,
   startRecordingUpstream,
   startScriptedUpstream,
   startUpstream,
-} from '../../support/upstreams.ts';
-import { until, withTimeout } from '../../support/with-timeout.ts';
+} from '../../support/upstream/upstreams.ts';
+import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
 describe('answers', () => {
   test('repeated Set-Cookie lines survive, in order', async () => {

@@ -1,11 +1,11 @@
 /** Requests sent ahead of their answers (RFC 9112 9.3.2): what is wrong with one of them takes no answer from another. */
 import type { ServerResponse } from 'node:http';
 import { describe, expect, test } from 'vitest';
-import type { Relay } from '../../support/relay.ts';
-import { connectTo, relayTo } from '../../support/transport.ts';
-import { startRecordingUpstream } from '../../support/upstreams.ts';
-import type { RecordingUpstream } from '../../support/upstreams.ts';
-import { until } from '../../support/with-timeout.ts';
+import type { Relay } from '../../support/gate/relay.ts';
+import { connectTo, relayTo } from '../../support/gate/transport.ts';
+import { startRecordingUpstream } from '../../support/upstream/upstreams.ts';
+import type { RecordingUpstream } from '../../support/upstream/upstreams.ts';
+import { until } from '../../support/process/with-timeout.ts';
 
 interface Bed {
   readonly relay: Relay;

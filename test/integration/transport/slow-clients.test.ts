@@ -1,12 +1,17 @@
 /** A client that only looks alive holds nothing for long. */
 import { once } from 'node:events';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { parseAnswer, rawRequest, requestText } from '../../support/raw-connection.ts';
+import { parseAnswer, rawRequest, requestText } from '../../support/gate/raw-connection.ts';
 import { sendAnswer } from '../../../src/transport/answer.ts';
 import { createDownstream } from '../../../src/transport/listener.ts';
-import { closing, connectTo, relayTo } from '../../support/transport.ts';
-import { listening, startByteUpstream, startRecordingUpstream, startUpstream } from '../../support/upstreams.ts';
-import { until } from '../../support/with-timeout.ts';
+import { closing, connectTo, relayTo } from '../../support/gate/transport.ts';
+import {
+  listening,
+  startByteUpstream,
+  startRecordingUpstream,
+  startUpstream,
+} from '../../support/upstream/upstreams.ts';
+import { until } from '../../support/process/with-timeout.ts';
 
 const IMPATIENT = { headersTimeoutMs: 200, idleTimeoutMs: 300, keepAliveTimeoutMs: 300 };
 

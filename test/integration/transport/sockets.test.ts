@@ -7,11 +7,17 @@ import type { Socket as SocketClient } from 'socket.io-client';
 import { describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { gateFirstMessage } from '../../../src/transport/first-message.ts';
-import { parseAnswer } from '../../support/raw-connection.ts';
-import type { Relay, RelayOptions } from '../../support/relay.ts';
-import { closing, connectTo, relayTo } from '../../support/transport.ts';
-import { closed, listening, startByteUpstream, startScriptedUpstream, startUpstream } from '../../support/upstreams.ts';
-import { until, withTimeout } from '../../support/with-timeout.ts';
+import { parseAnswer } from '../../support/gate/raw-connection.ts';
+import type { Relay, RelayOptions } from '../../support/gate/relay.ts';
+import { closing, connectTo, relayTo } from '../../support/gate/transport.ts';
+import {
+  closed,
+  listening,
+  startByteUpstream,
+  startScriptedUpstream,
+  startUpstream,
+} from '../../support/upstream/upstreams.ts';
+import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
 const HANDSHAKE =
   'GET /ws/x HTTP/1.1\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +

@@ -6,11 +6,11 @@ import type { IncomingMessage } from 'node:http';
 import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { parseAnswer, requestText } from '../../support/raw-connection.ts';
-import type { RelayReport } from '../../support/relay-process.ts';
-import { closing, connectTo, relayTo } from '../../support/transport.ts';
-import { startUpstream } from '../../support/upstreams.ts';
-import { until, withTimeout } from '../../support/with-timeout.ts';
+import { parseAnswer, requestText } from '../../support/gate/raw-connection.ts';
+import type { RelayReport } from '../../support/gate/relay-process.ts';
+import { closing, connectTo, relayTo } from '../../support/gate/transport.ts';
+import { startUpstream } from '../../support/upstream/upstreams.ts';
+import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
 const HALF_A_GIGABYTE = 512 * 1024 ** 2;
 const BLOCK = Buffer.alloc(256 * 1024, 'x');
@@ -22,7 +22,7 @@ interface ForkedRelay {
 }
 
 async function forkRelay(upstream: string): Promise<ForkedRelay> {
-  const script = fileURLToPath(new URL('../../support/relay-process.ts', import.meta.url));
+  const script = fileURLToPath(new URL('../../support/gate/relay-process.ts', import.meta.url));
   const child = fork(script, [upstream], { execArgv: [] });
   closing({ close: () => void child.kill('SIGKILL') });
   const [report] = (await withTimeout(once(child, 'message'), 10_000, 'the relay to start')) as [RelayReport];

@@ -1,4 +1,4 @@
-import { asNobody } from '../../support/as-nobody.ts';
+import { asNobody } from '../../support/process/as-nobody.ts';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { createChatOrder } from '../../../src/openwebui/chat-order.ts';
-import { manualClock } from '../../support/clock.ts';
+import { manualClock } from '../../support/process/clock.ts';
 
 /** Counts how often it was read, and answers with the count. */
 function counter() {

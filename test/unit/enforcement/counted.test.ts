@@ -4,7 +4,7 @@ import { countedAs, runsModel } from '../../../src/openwebui/endpoints.ts';
 import { deny } from '../../../src/policy/decision.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
-import { sampleScope } from '../../support/sample-scope.ts';
+import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const readTargetInto = createTargetReader();
 

@@ -6,7 +6,7 @@ import type { ErrorCode } from '../../../src/errors.ts';
 import { ERRORS, GatewayError } from '../../../src/errors.ts';
 import type { DenyReason } from '../../../src/policy/decision.ts';
 import { deny } from '../../../src/policy/decision.ts';
-import { modelOf } from '../../support/policy-world.ts';
+import { modelOf } from '../../support/database/policy-world.ts';
 
 const DIALECTS: readonly Dialect[] = ['open-webui', 'openai', 'ollama', 'anthropic'];
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { NameSpace } from '../../../src/enforcement/judge.ts';
 import { createJudge } from '../../../src/enforcement/judge.ts';
-import { modelOf, userOf, viewOf } from '../../support/policy-world.ts';
+import { modelOf, userOf, viewOf } from '../../support/database/policy-world.ts';
 
 const view = viewOf({
   grants: { acme: ['A', 'plain', 'mine:latest', 'tagged:7b', 'given'], globex: ['F', 'globex/*'], star: ['*'] },

@@ -7,9 +7,9 @@ import { authenticate, createIdentity } from '../../../src/identity/authenticate
 import type { UserView } from '../../../src/identity/authenticate.ts';
 import { createScope } from '../../../src/gate/scope.ts';
 import type { GateEnv, Scope } from '../../../src/gate/scope.ts';
-import { applyEdit } from '../../support/apply-edit.ts';
-import { mintSession, mintSession06, TEST_SECRET } from '../../support/session.ts';
-import { userView } from '../../support/user-view.ts';
+import { applyEdit } from '../../support/gate/apply-edit.ts';
+import { TEST_SECRET, mintSession, mintSession06 } from '../../support/gate/session.ts';
+import { userView } from '../../support/database/user-view.ts';
 
 const KEY = 'sk-0123456789abcdef0123456789abcdef';
 const ANNAS_KEY = 'sk-aaaa0000aaaa0000aaaa0000aaaa0000';

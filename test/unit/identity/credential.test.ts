@@ -1,6 +1,6 @@
 import { describe, expect, it, test } from 'vitest';
 import { readCredentials, toHeaderEdit } from '../../../src/identity/credential.ts';
-import { applyEdit } from '../../support/apply-edit.ts';
+import { applyEdit } from '../../support/gate/apply-edit.ts';
 
 const segment = (letter: string): string => `${letter}hdr.${letter}pay.${letter.repeat(43)}`;
 const A = segment('a');

@@ -1,10 +1,10 @@
 /** Tokens that the secret has signed, with headers and claims that no backend mints; the verdicts are PyJWT's own. */
 import { describe, expect, test } from 'vitest';
 import { createSessionTokens } from '../../../src/identity/session-token.ts';
-import type { Verdict } from '../../support/odd-tokens.ts';
-import { ODD_CLAIMS, ODD_HEADERS, USUAL_HEADER } from '../../support/odd-tokens.ts';
-import { segmentOf, signSegments, signToken } from '../../support/signed-token.ts';
-import { TEST_SECRET } from '../../support/session.ts';
+import type { Verdict } from '../../support/gate/odd-tokens.ts';
+import { ODD_CLAIMS, ODD_HEADERS, USUAL_HEADER } from '../../support/gate/odd-tokens.ts';
+import { segmentOf, signSegments, signToken } from '../../support/gate/signed-token.ts';
+import { TEST_SECRET } from '../../support/gate/session.ts';
 
 /** Long ones are cut in the title of their test. */
 const named = (table: readonly (readonly [text: string, verdict: Verdict])[]) =>

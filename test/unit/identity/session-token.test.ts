@@ -1,7 +1,7 @@
 import { SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
 import { createSessionTokens } from '../../../src/identity/session-token.ts';
-import { mintSession, mintSession06, TEST_SECRET } from '../../support/session.ts';
+import { TEST_SECRET, mintSession, mintSession06 } from '../../support/gate/session.ts';
 
 const USER = '0b9c2f9e-1d2c-4b3a-8f6e-5d4c3b2a1908';
 const VALID = { state: 'valid', userId: USER };

@@ -10,7 +10,7 @@ import { createMemoryAllowances } from '../../../src/limits/memory.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
-import { sampleScope } from '../../support/sample-scope.ts';
+import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const FEW: LimitsConfig = {
   address: { count: 20, windowSeconds: 60, burst: 19 },

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { LimitsConfig, RateLimit } from '../../../src/config/schema.ts';
 import type { RateName, Standing } from '../../../src/limits/allowance.ts';
 import { createMemoryAllowances } from '../../../src/limits/memory.ts';
-import { manualClock } from '../../support/clock.ts';
+import { manualClock } from '../../support/process/clock.ts';
 
 const OFF: LimitsConfig = { address: 'off', user: 'off', chat: 'off', organization: 'off', concurrentChats: 'off' };
 /** One request each half second, and five more than are due at once. */

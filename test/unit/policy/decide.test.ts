@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { decide } from '../../../src/policy/decide.ts';
-import { modelOf, userOf, viewOf } from '../../support/policy-world.ts';
+import { modelOf, userOf, viewOf } from '../../support/database/policy-world.ts';
 
 const view = viewOf({
   grants: { acme: ['A', 'acme/*', 'given', 'param'], globex: ['F', 'A'], star: ['*'], empty: [] },

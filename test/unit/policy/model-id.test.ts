@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { MAX_MODEL_ID_LENGTH, compileGrants, coveringGrant, parseModelId, parsePattern } from '../../../src/policy/grant.ts';
+import {
+  MAX_MODEL_ID_LENGTH,
+  compileGrants,
+  coveringGrant,
+  parseModelId,
+  parsePattern,
+} from '../../../src/policy/grant.ts';
 import { toOrganizationId } from '../../../src/identity/principal.ts';
-import { modelOf } from '../../support/policy-world.ts';
+import { modelOf } from '../../support/database/policy-world.ts';
 
 describe('a model id', () => {
   test.each(['A', 'openai/gpt-4o', 'llama3.2:latest', 'Modèle 日本 😀', ' ', 'a'.repeat(MAX_MODEL_ID_LENGTH)])(

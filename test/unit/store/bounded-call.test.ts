@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { BoundedCaller } from '../../../src/store/bounded-call.ts';
-import type { Nap } from '../../support/sleeping-thread.ts';
+import type { Nap } from '../../support/process/sleeping-thread.ts';
 
 const LONG_MS = 10_000;
 
 function start() {
-  const caller = new BoundedCaller<Nap, string>(new URL('../../support/sleeping-thread.ts', import.meta.url));
+  const caller = new BoundedCaller<Nap, string>(new URL('../../support/process/sleeping-thread.ts', import.meta.url));
   const answers: string[] = [];
   const ask = (nap: Nap, deadlineMs = LONG_MS) => caller.call(nap, deadlineMs, (answer) => answers.push(answer));
   const glance = (subject: number, ms: number, deadlineMs = LONG_MS) => caller.glance(subject, ms, deadlineMs);

@@ -9,7 +9,7 @@ import type { Audit } from '../../../src/telemetry/audit.ts';
 import { createAudit } from '../../../src/telemetry/audit.ts';
 import type { RecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
-import { sampleScope } from '../../support/sample-scope.ts';
+import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const model = (id: string): ModelId => parseModelId(id) ?? expect.fail(id);
 const gpt = model('gpt');

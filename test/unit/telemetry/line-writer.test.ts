@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { LineWriter } from '../../../src/telemetry/line-writer.ts';
-import { until, withTimeout } from '../../support/with-timeout.ts';
+import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
 let directory: string;
 let path: string;

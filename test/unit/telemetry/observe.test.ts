@@ -7,8 +7,8 @@ import type { RequestFigures } from '../../../src/telemetry/metrics.ts';
 import type { ListenerAnswer } from '../../../src/telemetry/observe.ts';
 import { createObserver } from '../../../src/telemetry/observe.ts';
 import type { ForwardOutcome } from '../../../src/transport/exchange.ts';
-import { sampleScope } from '../../support/sample-scope.ts';
-import { withTimeout } from '../../support/with-timeout.ts';
+import { sampleScope } from '../../support/gate/sample-scope.ts';
+import { withTimeout } from '../../support/process/with-timeout.ts';
 
 interface Line extends FlatFields {
   level: string;

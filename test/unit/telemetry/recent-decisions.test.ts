@@ -5,7 +5,7 @@ import { deny } from '../../../src/policy/decision.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
 import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
-import { sampleScope } from '../../support/sample-scope.ts';
+import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const model = 'gpt-4o' as ModelId;
 const permit: Decision = {

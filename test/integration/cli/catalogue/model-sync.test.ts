@@ -3,13 +3,13 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, describe, expect, test } from 'vitest';
-import { askCommand, runCommand } from '../../../support/command.ts';
-import type { CommandSurroundings } from '../../../support/command.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase } from '../../../support/database.ts';
-import { startTestGate } from '../../../support/gate.ts';
-import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
-import { sendJson, startRecordingServer } from '../../../support/recording-server.ts';
+import { askCommand, runCommand } from '../../../support/process/command.ts';
+import type { CommandSurroundings } from '../../../support/process/command.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import { startTestGate } from '../../../support/gate/gate.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/gate/hostile-values.ts';
+import { sendJson, startRecordingServer } from '../../../support/upstream/recording-server.ts';
 
 const open: { close(): unknown }[] = [];
 afterEach(async () => {

@@ -4,13 +4,13 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import type { DoctorReport } from '../../../../src/cli/commands/doctor.ts';
 import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
 import { startSampleBackend } from '../../../../src/demo/sample-backend.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase } from '../../../support/database.ts';
-import { createHealthyDatabase } from '../../../support/diagnosis.ts';
-import { runCommand } from '../../../support/command.ts';
-import { runModelgate, startModelgate } from '../../../support/gate-process.ts';
-import { openOtherProcess } from '../../../support/other-process.ts';
-import { until } from '../../../support/with-timeout.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
+import { runCommand } from '../../../support/process/command.ts';
+import { runModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
+import { openOtherProcess } from '../../../support/process/other-process.ts';
+import { until } from '../../../support/process/with-timeout.ts';
 
 const KEY = 'a key of more than sixteen characters';
 

@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { createDatabase } from '../../../support/database.ts';
-import { runModelgate, serveModelgate } from '../../../support/gate-process.ts';
-import { mintSession } from '../../../support/session.ts';
-import { startSlowBackend } from '../../../support/slow-backend.ts';
-import { until } from '../../../support/with-timeout.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import { runModelgate, serveModelgate } from '../../../support/gate/gate-process.ts';
+import { mintSession } from '../../../support/gate/session.ts';
+import { startSlowBackend } from '../../../support/upstream/slow-backend.ts';
+import { until } from '../../../support/process/with-timeout.ts';
 
 const KEY = 'a-long-enough-key-for-this-test';
 const API_KEY = 'sk-11112222333344445555666677778888';

@@ -2,12 +2,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase } from '../../../support/database.ts';
-import type { ServingProcess } from '../../../support/gate-process.ts';
-import { serveModelgate } from '../../../support/gate-process.ts';
-import { startSlowBackend } from '../../../support/slow-backend.ts';
-import { until } from '../../../support/with-timeout.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import type { ServingProcess } from '../../../support/gate/gate-process.ts';
+import { serveModelgate } from '../../../support/gate/gate-process.ts';
+import { startSlowBackend } from '../../../support/upstream/slow-backend.ts';
+import { until } from '../../../support/process/with-timeout.ts';
 
 let database: TestDatabase;
 let file: string;

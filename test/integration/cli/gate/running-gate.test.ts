@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
 import { startSampleBackend } from '../../../../src/demo/sample-backend.ts';
-import type { Era, TestDatabase } from '../../../support/database.ts';
-import { createDatabase } from '../../../support/database.ts';
-import type { ServingProcess } from '../../../support/gate-process.ts';
-import { runModelgate, serveModelgate } from '../../../support/gate-process.ts';
-import { mintSession, TEST_SECRET } from '../../../support/session.ts';
+import type { Era, TestDatabase } from '../../../support/database/database.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import type { ServingProcess } from '../../../support/gate/gate-process.ts';
+import { runModelgate, serveModelgate } from '../../../support/gate/gate-process.ts';
+import { TEST_SECRET, mintSession } from '../../../support/gate/session.ts';
 
 interface Running extends AsyncDisposable {
   readonly database: TestDatabase;

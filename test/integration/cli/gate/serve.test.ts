@@ -8,12 +8,12 @@ import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { runCommand } from '../../../support/command.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase } from '../../../support/database.ts';
-import { runModelgate, serveModelgate, startModelgate } from '../../../support/gate-process.ts';
-import { startSlowBackend } from '../../../support/slow-backend.ts';
-import { until, withTimeout } from '../../../support/with-timeout.ts';
+import { runCommand } from '../../../support/process/command.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import { runModelgate, serveModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
+import { startSlowBackend } from '../../../support/upstream/slow-backend.ts';
+import { until, withTimeout } from '../../../support/process/with-timeout.ts';
 
 const KEY = 'a-long-enough-key-for-tests';
 let database: TestDatabase;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { SETTING_NAMES } from '../../../../src/config/settings.ts';
-import { askCommand, runCommand } from '../../../support/command.ts';
+import { askCommand, runCommand } from '../../../support/process/command.ts';
 
 const environment = {
   MODELGATE_UPSTREAM_URL: 'http://open-webui:8080',

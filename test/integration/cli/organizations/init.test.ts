@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { SCHEMA_OBJECTS } from '../../../../src/store/tables.ts';
-import { ERAS } from '../../../support/database.ts';
-import { askCommand, runCommand } from '../../../support/command.ts';
-import type { DatabaseOptions, TestDatabase } from '../../../support/database.ts';
-import { databaseOfTest } from '../../../support/database-of-test.ts';
-import { runModelgate, startModelgate } from '../../../support/gate-process.ts';
-import { createMaiTables } from '../../../support/mai-tables.ts';
-import { openOtherProcess } from '../../../support/other-process.ts';
+import { ERAS } from '../../../support/database/database.ts';
+import { askCommand, runCommand } from '../../../support/process/command.ts';
+import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
+import { databaseOfTest } from '../../../support/database/opened-store.ts';
+import { runModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
+import { createMaiTables } from '../../../support/database/mai-tables.ts';
+import { openOtherProcess } from '../../../support/process/other-process.ts';
 
 function untouched(options: DatabaseOptions = {}): TestDatabase {
   const database = databaseOfTest({ organizationTables: 'none', ...options });

@@ -2,10 +2,10 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
-import { askCommand, runCommand } from '../../../support/command.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { databaseOfTest } from '../../../support/database-of-test.ts';
-import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
+import { askCommand, runCommand } from '../../../support/process/command.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { databaseOfTest } from '../../../support/database/opened-store.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/gate/hostile-values.ts';
 
 const ORG = ['--org', 'acme'];
 const CONFIGURED = { OPENROUTER_EXTERNAL_USER: 'acme', ORGANIZATION_NAME: 'Acme' };

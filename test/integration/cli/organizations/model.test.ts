@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { parseModelId } from '../../../../src/policy/grant.ts';
-import { askCommand, runCommand } from '../../../support/command.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { databaseOfTest } from '../../../support/database-of-test.ts';
-import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
+import { askCommand, runCommand } from '../../../support/process/command.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { databaseOfTest } from '../../../support/database/opened-store.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/gate/hostile-values.ts';
 
 const ORG = ['--org', 'acme'];
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { askCommand, runCommand } from '../../../support/command.ts';
-import type { DatabaseOptions, TestDatabase } from '../../../support/database.ts';
-import { databaseOfTest } from '../../../support/database-of-test.ts';
-import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
-import { createMaiTables } from '../../../support/mai-tables.ts';
+import { askCommand, runCommand } from '../../../support/process/command.ts';
+import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
+import { databaseOfTest } from '../../../support/database/opened-store.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/gate/hostile-values.ts';
+import { createMaiTables } from '../../../support/database/mai-tables.ts';
 
 const CONFIGURED = { OPENROUTER_EXTERNAL_USER: 'home', ORGANIZATION_NAME: 'Home Ltd' };
 

@@ -3,11 +3,11 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { askCommand, runCommand } from '../../../support/command.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { databaseOfTest } from '../../../support/database-of-test.ts';
-import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
-import { withTimeout } from '../../../support/with-timeout.ts';
+import { askCommand, runCommand } from '../../../support/process/command.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { databaseOfTest } from '../../../support/database/opened-store.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/gate/hostile-values.ts';
+import { withTimeout } from '../../../support/process/with-timeout.ts';
 
 function twoOrganizations(): TestDatabase {
   const database = databaseOfTest();

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { BenchReport } from '../../../../src/cli/commands/bench-queries.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createHealthyDatabase } from '../../../support/diagnosis.ts';
-import { runCommand } from '../../../support/command.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
+import { runCommand } from '../../../support/process/command.ts';
 
 let database: TestDatabase;
 beforeAll(() => {

@@ -3,13 +3,12 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Explanation } from '../../../../src/cli/commands/explain.ts';
 import type { UserAccess } from '../../../../src/cli/commands/explain-user.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase } from '../../../support/database.ts';
-import { askCommand, runCommand } from '../../../support/command.ts';
-import { databaseOfTest } from '../../../support/database-of-test.ts';
-import { runModelgate, startModelgate } from '../../../support/gate-process.ts';
-import { DANGEROUS, HOSTILE } from '../../../support/hostile-values.ts';
-import { openStore } from '../../../support/opened-store.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import { askCommand, runCommand } from '../../../support/process/command.ts';
+import { databaseOfTest, openStore } from '../../../support/database/opened-store.ts';
+import { runModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
+import { DANGEROUS, HOSTILE } from '../../../support/gate/hostile-values.ts';
 
 let database: TestDatabase;
 beforeAll(() => {

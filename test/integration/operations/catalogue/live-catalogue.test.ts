@@ -7,14 +7,14 @@ import { askBackend } from '../../../../src/backend-file/backend.ts';
 import type { Catalogue } from '../../../../src/organizations/catalogue.ts';
 import { askForModels, fromLive } from '../../../../src/organizations/live-catalogue.ts';
 import { readSchema } from '../../../../src/store/schema-reader.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase } from '../../../support/database.ts';
-import { startTestGate } from '../../../support/gate.ts';
-import { failureOf } from '../../../support/operation.ts';
-import { sendJson, startRecordingServer } from '../../../support/recording-server.ts';
-import type { Recorder } from '../../../support/recording-server.ts';
-import { mintSession } from '../../../support/session.ts';
-import { withTimeout } from '../../../support/with-timeout.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import { startTestGate } from '../../../support/gate/gate.ts';
+import { failureOf } from '../../../support/database/operation.ts';
+import { sendJson, startRecordingServer } from '../../../support/upstream/recording-server.ts';
+import type { Recorder } from '../../../support/upstream/recording-server.ts';
+import { mintSession } from '../../../support/gate/session.ts';
+import { withTimeout } from '../../../support/process/with-timeout.ts';
 
 const TOKEN = 'sk-0123456789abcdef';
 

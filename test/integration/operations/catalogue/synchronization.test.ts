@@ -7,12 +7,12 @@ import { fromConfig, fromTable } from '../../../../src/organizations/stored-cata
 import type { SyncPlan, SyncRequest } from '../../../../src/organizations/sync.ts';
 import { applySync, planSync } from '../../../../src/organizations/sync.ts';
 import { readSchema } from '../../../../src/store/schema-reader.ts';
-import { ERAS } from '../../../support/database.ts';
-import type { DatabaseOptions, Era, TestDatabase } from '../../../support/database.ts';
-import { databaseOfTest } from '../../../support/database-of-test.ts';
-import { GUIDE_LINK_MODELS } from '../../../support/guide-sql.ts';
-import { createMaiTables } from '../../../support/mai-tables.ts';
-import { operationOn } from '../../../support/operation.ts';
+import { ERAS } from '../../../support/database/database.ts';
+import type { DatabaseOptions, Era, TestDatabase } from '../../../support/database/database.ts';
+import { databaseOfTest } from '../../../support/database/opened-store.ts';
+import { GUIDE_LINK_MODELS } from '../../../support/database/guide-sql.ts';
+import { createMaiTables } from '../../../support/database/mai-tables.ts';
+import { operationOn } from '../../../support/database/operation.ts';
 
 function created(options: DatabaseOptions = {}): TestDatabase {
   const database = databaseOfTest(options);

@@ -6,10 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
 import { startSampleBackend } from '../../../../src/demo/sample-backend.ts';
 import { checkBackend } from '../../../../src/diagnosis/backend.ts';
-import { faults, withName } from '../../../support/diagnosis.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase } from '../../../support/database.ts';
-import { withTimeout } from '../../../support/with-timeout.ts';
+import { faults, withName } from '../../../support/database/diagnosis.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import { withTimeout } from '../../../support/process/with-timeout.ts';
 
 let database: TestDatabase;
 let backend: SampleBackend;

@@ -21,14 +21,20 @@ import { checkDatabaseFile } from '../../../../src/diagnosis/file.ts';
 import type { Finding } from '../../../../src/diagnosis/finding.ts';
 import { diagnose } from '../../../../src/diagnosis/diagnosis.ts';
 import { maintain } from '../../../../src/upkeep/maintenance.ts';
-import { asNobody } from '../../../support/as-nobody.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase, ERAS } from '../../../support/database.ts';
-import { createHealthyDatabase, faults, findingsOf, NOTHING_SET, withName } from '../../../support/diagnosis.ts';
-import { operationOn } from '../../../support/operation.ts';
-import type { OtherProcess } from '../../../support/other-process.ts';
-import { openOtherProcess } from '../../../support/other-process.ts';
-import { GUIDE_REPORT_VIEW } from '../../../support/guide-sql.ts';
+import { asNobody } from '../../../support/process/as-nobody.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { ERAS, createDatabase } from '../../../support/database/database.ts';
+import {
+  NOTHING_SET,
+  createHealthyDatabase,
+  faults,
+  findingsOf,
+  withName,
+} from '../../../support/database/diagnosis.ts';
+import { operationOn } from '../../../support/database/operation.ts';
+import type { OtherProcess } from '../../../support/process/other-process.ts';
+import { openOtherProcess } from '../../../support/process/other-process.ts';
+import { GUIDE_REPORT_VIEW } from '../../../support/database/guide-sql.ts';
 
 /** Every byte of the file and the names of what lies beside it. */
 const stateOf = ({ path, directory }: Pick<TestDatabase, 'path' | 'directory'>) => ({

@@ -18,10 +18,10 @@ import type { BackupOptions } from '../../../../src/upkeep/backup.ts';
 import { backUp, deleteOldBackups } from '../../../../src/upkeep/backup.ts';
 import { copyLive } from '../../../../src/upkeep/copy.ts';
 import { createPartial } from '../../../../src/upkeep/files.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase, ERAS } from '../../../support/database.ts';
-import { operationOn } from '../../../support/operation.ts';
-import { startWriting, wholeCommits } from '../../../support/writing-process.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { ERAS, createDatabase } from '../../../support/database/database.ts';
+import { operationOn } from '../../../support/database/operation.ts';
+import { startWriting, wholeCommits } from '../../../support/process/writing-process.ts';
 
 const NOW = new Date(2026, 0, 31, 3, 0, 0);
 const NAME = 'webui_20260131_030000.db.gz';

@@ -5,9 +5,9 @@ import { describe, expect, test } from 'vitest';
 import { backUpBeforeMigration, migrate } from '../../../../src/organizations/migration.ts';
 import { isNeeded, planMigration } from '../../../../src/organizations/migration-plan.ts';
 import { SCHEMA_OBJECTS } from '../../../../src/store/tables.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase, ERAS } from '../../../support/database.ts';
-import { operationOn } from '../../../support/operation.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { ERAS, createDatabase } from '../../../support/database/database.ts';
+import { operationOn } from '../../../support/database/operation.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const nothing = () => undefined;

@@ -5,13 +5,16 @@ import { describe, expect, test } from 'vitest';
 import { readAccessAudit } from '../../../../src/organizations/access-audit.ts';
 import type { AccessReport } from '../../../../src/organizations/access-report.ts';
 import { readAccessReport } from '../../../../src/organizations/access-report.ts';
-import type { DatabaseOptions, TestDatabase } from '../../../support/database.ts';
-import { databaseOfTest } from '../../../support/database-of-test.ts';
-import { GUIDE_AUDIT_ADMINS, GUIDE_AUDIT_ORGANIZATIONS, GUIDE_REPORT_VIEW } from '../../../support/guide-sql.ts';
-import { HOSTILE } from '../../../support/hostile-values.ts';
-import { createMaiTables } from '../../../support/mai-tables.ts';
-import { openStore } from '../../../support/opened-store.ts';
-import { operationOn } from '../../../support/operation.ts';
+import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
+import { databaseOfTest, openStore } from '../../../support/database/opened-store.ts';
+import {
+  GUIDE_AUDIT_ADMINS,
+  GUIDE_AUDIT_ORGANIZATIONS,
+  GUIDE_REPORT_VIEW,
+} from '../../../support/database/guide-sql.ts';
+import { HOSTILE } from '../../../support/gate/hostile-values.ts';
+import { createMaiTables } from '../../../support/database/mai-tables.ts';
+import { operationOn } from '../../../support/database/operation.ts';
 
 type Kind = '0.6.18' | '0.12.4' | 'mAI';
 const KINDS: readonly Kind[] = ['0.6.18', '0.12.4', 'mAI'];

@@ -2,10 +2,10 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { explainModel, explainUser } from '../../../../src/organizations/explanation.ts';
 import { parseModelId } from '../../../../src/policy/grant.ts';
-import type { TestDatabase } from '../../../support/database.ts';
-import { createDatabase } from '../../../support/database.ts';
-import { createHealthyDatabase } from '../../../support/diagnosis.ts';
-import { operationOn } from '../../../support/operation.ts';
+import type { TestDatabase } from '../../../support/database/database.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
+import { operationOn } from '../../../support/database/operation.ts';
 
 let database: TestDatabase;
 beforeEach(() => {

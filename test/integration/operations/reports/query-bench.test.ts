@@ -6,9 +6,9 @@ import { GUIDE_QUERIES } from '../../../../src/diagnosis/queries.ts';
 import { gateQueries } from '../../../../src/store/gate-queries.ts';
 import { prepareStatements } from '../../../../src/store/reader.ts';
 import { readSchema } from '../../../../src/store/schema-reader.ts';
-import { ERAS } from '../../../support/database.ts';
-import { createHealthyDatabase } from '../../../support/diagnosis.ts';
-import { operationOn } from '../../../support/operation.ts';
+import { ERAS } from '../../../support/database/database.ts';
+import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
+import { operationOn } from '../../../support/database/operation.ts';
 
 const bench = (path: string, options: Partial<QueryBench> = {}) =>
   benchQueries({

@@ -1,0 +1,67 @@
+/** A file with everything as it should be, to put one fault into, and what `doctor` finds in it. */
+import { chmodSync, existsSync } from 'node:fs';
+import type { Diagnosis } from '../../../src/diagnosis/diagnosis.ts';
+import { diagnose } from '../../../src/diagnosis/diagnosis.ts';
+import type { Finding } from '../../../src/diagnosis/finding.ts';
+import { initialize } from '../../../src/store/initialize.ts';
+import type { DatabaseOptions, TestDatabase } from './database.ts';
+import { createDatabase } from './database.ts';
+import { createMaiTables } from './mai-tables.ts';
+import { operationOn } from './operation.ts';
+
+export interface HealthyOptions extends DatabaseOptions {
+  /** mAI's own tables, and its view the way that mAI makes it. */
+  readonly mai?: boolean;
+  /** Further users, each in an organization of its own. */
+  readonly members?: number;
+}
+
+export function createHealthyDatabase({ mai = false, members = 0, ...options }: HealthyOptions = {}): TestDatabase {
+  const database = createDatabase({ ...options, ...(mai ? { organizationTables: 'none' } : {}) });
+  if (mai) {
+    createMaiTables(database);
+    database.addClientOrganization('acme', 1);
+  }
+  database.addUser({ id: 'root', role: 'admin' });
+  database.addUser({ id: 'alice' });
+  // mAI's columns have no default for times
+  for (const user of ['root', 'alice']) database.addMember('acme', user);
+  database.grant('acme', 'gpt-4o');
+  database.grant('acme', 'mistral/*');
+  database.sql.transaction(() => {
+    for (let index = 0; index < members; index++) {
+      database.addMember(`org-${index}`, database.addUser({ id: `user-${index}` }));
+    }
+  })();
+  initialize(database.sql);
+  return database;
+}
+
+/** Nothing set but what is asked for; the file is closed first, as no test may share its locks with `doctor`. */
+export async function findingsOf(
+  { path, sql }: Pick<TestDatabase, 'path' | 'sql'>,
+  options: Partial<Diagnosis> = {},
+): Promise<readonly Finding[]> {
+  sql.close();
+  for (const suffix of ['', '-wal', '-shm', '-journal']) {
+    if (existsSync(`${path}${suffix}`)) chmodSync(`${path}${suffix}`, 0o600);
+  }
+  return diagnose({ ...NOTHING_SET, operation: operationOn(path, 0), ...options });
+}
+
+export const NOTHING_SET: Omit<Diagnosis, 'operation'> = {
+  settings: { mistakes: [], weaknesses: [], hasSecretKey: true, hasUpstream: true },
+  upstream: undefined,
+  secretKeys: [],
+  walWanted: undefined,
+  quick: false,
+  lockTrial: { samples: 2, giveUpMs: 200 },
+  onProgress: () => undefined,
+};
+
+export const withName = (findings: readonly Finding[], name: string): readonly Finding[] =>
+  findings.filter((finding) => finding.name === name);
+
+/** Everything that is not as it should be, as `status name`. */
+export const faults = (findings: readonly Finding[]): readonly string[] =>
+  findings.filter(({ status }) => status !== 'ok').map(({ status, name }) => `${status} ${name}`);

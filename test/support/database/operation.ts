@@ -1,0 +1,33 @@
+/** An operation without a command around it, and how it fails. */
+import { expect } from 'vitest';
+import { OperationFailure } from '../../../src/backend-file/failure.ts';
+import type { Operation } from '../../../src/backend-file/transaction.ts';
+
+export interface TestOperation extends Operation {
+  /** What was said about waiting. */
+  readonly said: readonly string[];
+  /** As Ctrl-C. */
+  stop(): void;
+}
+
+/** An operation on this file, as a command makes one. */
+export function operationOn(path: string, longestMs = 5_000): TestOperation {
+  const stopping = new AbortController();
+  const said: string[] = [];
+  return {
+    path,
+    patience: { longestMs, signal: stopping.signal, say: (sentence) => void said.push(sentence) },
+    said,
+    stop: () => stopping.abort(),
+  };
+}
+
+/** The sentence of an `OperationFailure`; fails where there is none, or another error. */
+export async function failureOf(operation: Promise<unknown>): Promise<string> {
+  const error: unknown = await operation.then(
+    () => new Error('it did not fail'),
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(OperationFailure);
+  return error instanceof Error ? error.message : '';
+}

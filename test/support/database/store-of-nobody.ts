@@ -1,0 +1,25 @@
+/** Run as a process without rights to write: opens a store on a file and tells what it sees. */
+import { GatewayError } from '../../../src/errors.ts';
+import { toUserId } from '../../../src/identity/principal.ts';
+import { createStore } from '../../../src/store/store.ts';
+import { patterns } from './opened-store.ts';
+
+const store = createStore({
+  // on a busy machine another thread may take its time
+  deadlineMs: 10_000,
+  databasePath: process.argv[2] ?? '',
+  autoEnroll: true,
+  organization: { id: 'acme', name: 'Acme' },
+  warn: () => undefined,
+});
+
+function grants(): string[] {
+  try {
+    return patterns(store.current().grantsOf({ kind: 'user', id: toUserId('ada'), role: 'user' }));
+  } catch (error) {
+    return [error instanceof GatewayError ? error.code : String(error)];
+  }
+}
+
+console.log(JSON.stringify({ grants: grants(), health: store.health() }));
+store.close();

@@ -1,0 +1,100 @@
+/** The transport with no policy around it: what its tests drive, and the "bare transport" of the bench. */
+import type { AddressInfo } from 'node:net';
+import { ClientGone, GatewayError } from '../../../src/errors.ts';
+import { refuseUpgrade, sendAnswer } from '../../../src/transport/answer.ts';
+import type { AnswerRewrite, HeaderEdit } from '../../../src/transport/exchange.ts';
+import type { ClientFrameGate } from '../../../src/transport/first-message.ts';
+import { forward } from '../../../src/transport/forward.ts';
+import type { Downstream, DownstreamLimits } from '../../../src/transport/listener.ts';
+import { createDownstream } from '../../../src/transport/listener.ts';
+import { tunnel } from '../../../src/transport/upgrade.ts';
+import type { Upstream, UpstreamOptions } from '../../../src/transport/upstream.ts';
+import { createUpstream } from '../../../src/transport/upstream.ts';
+
+export interface RelayOptions {
+  readonly upstream: string;
+  readonly timeouts?: Partial<UpstreamOptions>;
+  readonly limits?: Partial<DownstreamLimits>;
+  readonly edit?: HeaderEdit;
+  readonly rewrite?: AnswerRewrite;
+  /** Makes the gate of each socket under `/ws/`. */
+  readonly gate?: () => ClientFrameGate;
+  readonly port?: number;
+}
+
+export interface Relay {
+  readonly origin: string;
+  readonly port: number;
+  readonly downstream: Downstream;
+  readonly upstream: Upstream;
+  /** What every exchange came to: a status, or the name of the error. */
+  readonly outcomes: string[];
+  close(): Promise<void>;
+}
+
+const NO_EDIT: HeaderEdit = { remove: new Set(), add: [] };
+
+export async function startRelay(options: RelayOptions): Promise<Relay> {
+  const outcomes: string[] = [];
+  const upstream = createUpstream({
+    url: new URL(options.upstream),
+    connectTimeoutMs: 2_000,
+    responseTimeoutMs: 60_000,
+    idleTimeoutMs: 60_000,
+    trustedProxies: [],
+    probePath: '/',
+    ...options.timeouts,
+  });
+  const downstream = createDownstream({
+    handle(incoming, outgoing) {
+      forward(upstream, {
+        incoming,
+        outgoing,
+        target: incoming.url ?? '/',
+        edit: options.edit ?? NO_EDIT,
+        body: undefined,
+        rewrite: options.rewrite,
+        requestId: 'relay-request',
+      }).then(
+        (outcome) => outcomes.push(outcome.truncated ? 'truncated' : String(outcome.status)),
+        (error: unknown) => {
+          if (error instanceof ClientGone) outcomes.push('client gone');
+          else if (error instanceof GatewayError) {
+            outcomes.push(error.code);
+            sendAnswer(outgoing, error.status, [], JSON.stringify({ detail: error.message }));
+          } else throw error;
+        },
+      );
+    },
+    upgrade(incoming, socket, head) {
+      const { gate, edit = NO_EDIT } = options;
+      const target = incoming.url ?? '/';
+      tunnel(upstream, { incoming, socket, head, target, edit, requestId: 'relay-request', gate: gate?.() }).then(
+        (outcome) => outcomes.push(outcome.refused ? 'refused' : String(outcome.status)),
+        (error: unknown) => {
+          if (error instanceof ClientGone) outcomes.push('client gone');
+          else if (error instanceof GatewayError) {
+            outcomes.push(error.code);
+            refuseUpgrade(socket, error.status, [], JSON.stringify({ detail: error.message }));
+          } else throw error;
+        },
+      );
+    },
+    mayUpgrade: (incoming) => incoming.url?.startsWith('/ws/') === true,
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+  });
+  const { server } = downstream;
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    origin: `http://127.0.0.1:${port}`,
+    port,
+    downstream,
+    upstream,
+    outcomes,
+    async close() {
+      await downstream.drain(0);
+      await upstream.close();
+    },
+  };
+}

@@ -1,0 +1,31 @@
+/** Closes what a test of the transport opened, the last thing first. */
+import { onTestFinished } from 'vitest';
+import type { RawConnection } from './raw-connection.ts';
+import { openConnection } from './raw-connection.ts';
+import type { Relay, RelayOptions } from './relay.ts';
+import { startRelay } from './relay.ts';
+
+interface Closable {
+  close(): Promise<void> | void;
+}
+
+/** Closes it when the running test ends. */
+export function closing<T extends Closable>(opened: T): T {
+  onTestFinished(async () => {
+    await opened.close();
+  });
+  return opened;
+}
+
+/** A relay in front of `upstream`; both are closed when the running test ends. */
+export async function relayTo(
+  upstream: Closable & { readonly origin: string },
+  options: Partial<RelayOptions> = {},
+): Promise<Relay> {
+  closing(upstream);
+  return closing(await startRelay({ upstream: upstream.origin, ...options }));
+}
+
+export async function connectTo(relay: { readonly port: number }): Promise<RawConnection> {
+  return closing(await openConnection(relay.port));
+}

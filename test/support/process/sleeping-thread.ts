@@ -1,0 +1,27 @@
+/** A thread for `bounded-call.ts` that takes as long as it is asked to, or ends without an answer. */
+import { workerData } from 'node:worker_threads';
+import type { Line } from '../../../src/store/bounded-call.ts';
+import { answerCalls } from '../../../src/store/bounded-call.ts';
+
+export interface Nap {
+  readonly ms: number;
+  readonly answer: string;
+  readonly dies?: true;
+}
+
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+answerCalls(
+  workerData as Line,
+  (question) => {
+    const { ms, answer, dies } = question as Nap;
+    if (dies === true) throw new Error('as asked');
+    Atomics.wait(never, 0, 0, ms);
+    return answer;
+  },
+  // of even numbers there is news, and the time is how long it takes to see that
+  (subject, ms) => {
+    Atomics.wait(never, 0, 0, ms);
+    return subject % 2 === 0;
+  },
+);
