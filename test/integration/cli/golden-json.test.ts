@@ -6,14 +6,14 @@ import { chmodSync, copyFileSync, mkdirSync, readFileSync, symlinkSync, truncate
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startSampleBackend } from '../../../src/demo/sample-backend.ts';
-import type { CommandSurroundings } from '../../support/command.ts';
-import { runCommand } from '../../support/command.ts';
-import { databaseOfTest } from '../../support/database-of-test.ts';
-import type { DatabaseOptions, Era, TestDatabase } from '../../support/database.ts';
-import { ERAS } from '../../support/database.ts';
-import { serveModelgate } from '../../support/gate-process.ts';
-import { createMaiTables } from '../../support/mai-tables.ts';
-import { TEST_SECRET, mintSession, mintSession06 } from '../../support/session.ts';
+import type { CommandSurroundings } from '../../support/process/command.ts';
+import { runCommand } from '../../support/process/command.ts';
+import { databaseOfTest } from '../../support/database/opened-store.ts';
+import type { DatabaseOptions, Era, TestDatabase } from '../../support/database/database.ts';
+import { ERAS } from '../../support/database/database.ts';
+import { serveModelgate } from '../../support/gate/gate-process.ts';
+import { createMaiTables } from '../../support/database/mai-tables.ts';
+import { TEST_SECRET, mintSession, mintSession06 } from '../../support/gate/session.ts';
 
 /** As typed in a shell, settings first. `DIR` is the folder of the test, `FILE` its database. */
 type Line = string | readonly [line: string, surroundings: CommandSurroundings];
