@@ -7,6 +7,8 @@ const project = (name: string, settings: object = {}) => ({
 
 export default defineConfig({
   test: {
+    // a frozen answer that is missing fails here and on every machine; `-u` writes it
+    update: 'none',
     // one more than there are cores: a quarter of the time the tests wait for processes and clocks
     maxWorkers: availableParallelism() + 1,
     projects: [
