@@ -28,7 +28,7 @@ RUN install --directory --owner 10001 "$NODE_COMPILE_CACHE" \
       for (const command of globSync('/app/src/cli/**/*.ts')) await import(command);" \
  && chown --recursive 0:0 node_modules/.cache && chmod --recursive a=rX node_modules/.cache
 
-# Everything that runs, with the libraries of Debian that it loads, and Debian's record of them for whoever scans for
+# Everything that runs, with the libraries of Debian that it loads, and Debian's record of them for scanners of
 # known holes. `env` is what the first line of the executable asks for.
 RUN mkdir -p /image/etc /image/tmp /image/app/backend/data /image/var/lib/dpkg/status.d /image/usr/local/bin \
  && chmod 1777 /image/tmp \
@@ -52,12 +52,12 @@ WORKDIR /app
 ENV PATH=/usr/local/bin:/usr/bin NODE_COMPILE_CACHE=/app/node_modules/.cache/modelgate
 
 # A user of its own, and the group that the backend's image uses for its files (it runs as root:root). Where the
-# backend runs as somebody else: --user 10001:GROUP with the group of its database.
+# backend runs as another user: --user 10001:GROUP with the group of its database.
 USER 10001:0
 EXPOSE 8080 9464
 STOPSIGNAL SIGTERM
 
-# Alive is whoever answers. Whether the database and the backend can be reached is /readyz, for those who watch.
+# A process that answers is alive. /readyz says whether the database and the backend can be reached.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["node", "--eval", "\
   require('node:http').get({ path: '/healthz', \
     host: process.env.MODELGATE_ADMIN_HOST || '127.0.0.1', port: process.env.MODELGATE_ADMIN_PORT || 9464 }, \

@@ -18,7 +18,7 @@ export default tseslint.config(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       // Parts are closures that use no `this`: their functions are handed on as they are
       '@typescript-eslint/unbound-method': 'off',
-      // `void promise` is how this code says "nobody waits for it, its errors are handled inside"
+      // `void promise` is how this code says that its errors are handled inside
       '@typescript-eslint/no-meaningless-void-operator': 'off',
       // `return refuse(…)` ends a function of nothing in one line
       '@typescript-eslint/no-confusing-void-expression': 'off',
