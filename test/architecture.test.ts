@@ -109,7 +109,7 @@ const TABLE: Record<string, Row> = {
       'upkeep',
     ],
     types: [],
-    packages: ['commander', 'csv-stringify'],
+    packages: ['@commander-js/extra-typings', 'csv-stringify', 'string-width'],
   },
   'errors.ts': { values: [], types: [], packages: [] },
   'nearest.ts': { values: [], types: [], packages: [] },

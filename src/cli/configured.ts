@@ -87,7 +87,7 @@ export function configureOperation(
 export function operationOn(
   config: StoreConfig,
   terminal: Terminal,
-  { wait = 30_000 }: Pick<DatabaseOptions, 'wait'>,
+  { wait }: Pick<DatabaseOptions, 'wait'>,
 ): Operation {
   return {
     path: config.database.path,

@@ -1,5 +1,5 @@
 /** What the help of every command shares, and `modelgate help`. */
-import type { Command } from 'commander';
+import type { Command, CommandUnknownOpts } from '@commander-js/extra-typings';
 import { quoted } from '../backend-file/text.ts';
 import { CommandFailure, EXIT } from './terminal.ts';
 
@@ -24,8 +24,8 @@ export function addHelp(program: Command): void {
     .command('help')
     .description('print the help of a command')
     .argument('[command...]', 'such as model allow')
-    .action((names: string[]) => {
-      let command = program;
+    .action((names) => {
+      let command: CommandUnknownOpts = program;
       for (const name of names) {
         const next = command.commands.find((candidate) => candidate.name() === name);
         if (next === undefined) throw new CommandFailure(`There is no command ${quoted(name)}.`, EXIT.misused);

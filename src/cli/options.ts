@@ -1,9 +1,9 @@
-/** Words that many commands share: options, their meaning, and what their values must look like. */
-import type { Command } from 'commander';
-import { InvalidArgumentError, Option } from 'commander';
+/** What the commands are declared with: shared options, examples, and what values must look like. */
+import type { Command, OptionValues } from '@commander-js/extra-typings';
+import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { Terminal } from './terminal.ts';
 
-/** What the commands of one group are made with. Each command is loaded when it is called. */
+/** What a command is added to. */
 export interface CommandLine {
   readonly program: Command;
   readonly terminal: Terminal;
@@ -11,17 +11,16 @@ export interface CommandLine {
   readonly version: string;
 }
 
-/** Options of every command on the database. */
-export interface DatabaseOptions {
-  readonly database?: string;
-  readonly config?: string;
-  readonly json?: boolean;
-  /** Milliseconds. */
-  readonly wait?: number;
-}
+/** The options of a command, as its declaration gives them. */
+export type OptionsOf<Declaration extends (program: Command) => { opts(): OptionValues }> = ReturnType<
+  ReturnType<Declaration>['opts']
+>;
 
-/** Adds `--database`, `--config`, `--wait` and `--json`, and an example to the help. */
-export function onDatabase(command: Command, ...examples: readonly string[]): Command {
+/** Adds `--database`, `--config`, `--wait` and `--json`, and examples to the help. */
+export function onDatabase<A extends unknown[], O extends OptionValues, G extends OptionValues>(
+  command: Command<A, O, G>,
+  ...examples: readonly string[]
+) {
   return withExamples(
     command
       .option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL")
@@ -36,8 +35,19 @@ export function onDatabase(command: Command, ...examples: readonly string[]): Co
   );
 }
 
+/** What `onDatabase` adds. */
+export type DatabaseOptions = OptionsOf<typeof onDatabase<[], { json?: true }, OptionValues>>;
+
+/** Adds `--org`. */
+export const inOrganization = <A extends unknown[], O extends OptionValues, G extends OptionValues>(
+  command: Command<A, O, G>,
+) => command.option('--org <id>', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)');
+
 /** Adds examples to the help. */
-export function withExamples(command: Command, ...examples: readonly string[]): Command {
+export function withExamples<A extends unknown[], O extends OptionValues, G extends OptionValues>(
+  command: Command<A, O, G>,
+  ...examples: readonly string[]
+): Command<A, O, G> {
   const lines = examples.map((example) => `\n  $ ${example}`).join('');
   return command.addHelpText('after', `\nExample${examples.length === 1 ? '' : 's'}:${lines}`);
 }

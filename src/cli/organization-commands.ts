@@ -1,13 +1,12 @@
 /** The commands that make and manage organizations, their members and their models. */
-import type { Command } from 'commander';
-import { Option } from 'commander';
-import type { ModelSyncOptions } from './commands/sync.ts';
+import type { Command } from '@commander-js/extra-typings';
+import { Option } from '@commander-js/extra-typings';
 import type { InitOptions } from './commands/init.ts';
 import type { MemberAddOptions, MemberListOptions, MemberRemoveOptions } from './commands/member.ts';
 import type { MigrateOptions } from './commands/migrate.ts';
 import type { ModelAllowOptions, ModelDenyOptions, ModelListOptions } from './commands/model.ts';
 import type { CommandLine, DatabaseOptions } from './options.ts';
-import { onDatabase, toOrigin, withExamples } from './options.ts';
+import { inOrganization, onDatabase, toOrigin, withExamples } from './options.ts';
 
 /** Adds `init`, `migrate`, `org`, `member`, `model`. */
 export function addOrganizationCommands(parts: CommandLine): void {
@@ -98,9 +97,6 @@ function addOrganization({ program, terminal, exitWith }: CommandLine): void {
   });
 }
 
-const inOrganization = (command: Command): Command =>
-  command.option('--org <id>', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)');
-
 const CREATE = 'make the organization where nobody has named it yet';
 
 function addMember({ program, terminal, exitWith }: CommandLine): void {
@@ -150,8 +146,9 @@ function addMember({ program, terminal, exitWith }: CommandLine): void {
     },
   );
   const description = 'list the members of an organization, and why some do not count';
-  const list = inOrganization(group.command('list').description(description));
-  list.option('--active', 'only those that count').option('--ids', 'show the ids of the users, too');
+  const list = inOrganization(group.command('list').description(description))
+    .option('--active', 'only those that count')
+    .option('--ids', 'show the ids of the users, too');
   onDatabase(list, 'modelgate member list --org mai_client_acme').action(async (options: MemberListOptions) => {
     const { listMembers } = await import('./commands/member.ts');
     exitWith(await listMembers(options, terminal));
@@ -217,7 +214,7 @@ function addModelSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 
   )
     .addOption(
       new Option('--from <source>', 'where the catalogue is read')
-        .choices(['table', 'config', 'live'] satisfies ModelSyncOptions['from'][])
+        .choices(['table', 'config', 'live'] as const)
         .default('table'),
     )
     .addOption(
@@ -235,7 +232,7 @@ function addModelSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 
     sync,
     'modelgate model sync --org mai_client_acme --dry-run',
     'modelgate model sync --org mai_client_acme --from live --token-file admin-key.txt --yes',
-  ).action(async (options: ModelSyncOptions) => {
+  ).action(async (options) => {
     const { syncModels } = await import('./commands/sync.ts');
     exitWith(await syncModels(options, terminal));
   });

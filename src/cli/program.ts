@@ -1,22 +1,55 @@
 /** The command line: what every command shares, and how each one ends. */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError } from '@commander-js/extra-typings';
 import manifest from '../../package.json' with { type: 'json' };
 import type { FailureCode } from '../backend-file/failure.ts';
 import { OperationFailure } from '../backend-file/failure.ts';
 import { shellCommand } from '../backend-file/text.ts';
-import { addFileCommands } from './file-commands.ts';
-import { addGateCommands } from './gate-commands.ts';
 import { addHelp, describeMisuse } from './help.ts';
-import { addInspectionCommands } from './inspection-commands.ts';
-import { addOrganizationCommands } from './organization-commands.ts';
-import { asJson, printable, toErrorJson } from './output.ts';
-import { addShellCommands } from './commands/shell.ts';
+import { printable, fitLines } from './format.ts';
+import { asJson, toErrorJson } from './report.ts';
 import type { Terminal } from './terminal.ts';
 import { CommandFailure, EXIT, givenOf, say, stoppedBy } from './terminal.ts';
-import { fitLines } from './text-width.ts';
-import type { DatabaseOptions } from './options.ts';
+import type { CommandLine, DatabaseOptions } from './options.ts';
 
 const VERSION: string = manifest.version;
+
+type Load = (line: CommandLine) => Promise<void>;
+
+const organizations: Load = async (line) => (await import('./organization-commands.ts')).addOrganizationCommands(line);
+const files: Load = async (line) => (await import('./file-commands.ts')).addFileCommands(line);
+const shell: Load = async (line) => (await import('./commands/shell.ts')).addShellCommands(line);
+
+/** Each command, in the order of the help. */
+const COMMANDS: Readonly<Record<string, Load>> = {
+  serve: async (line) => (await import('./commands/serve.ts')).addServe(line),
+  demo: async (line) => (await import('./commands/demo.ts')).addDemo(line),
+  init: organizations,
+  migrate: organizations,
+  org: organizations,
+  member: organizations,
+  model: organizations,
+  explain: async (line) => (await import('./commands/explain.ts')).addExplain(line),
+  report: async (line) => (await import('./commands/report.ts')).addReport(line),
+  audit: async (line) => (await import('./commands/audit.ts')).addAudit(line),
+  doctor: async (line) => (await import('./commands/doctor.ts')).addDoctor(line),
+  'bench-queries': async (line) => (await import('./commands/bench-queries.ts')).addBenchQueries(line),
+  backup: files,
+  restore: files,
+  maintain: files,
+  completion: shell,
+  man: shell,
+};
+
+/** These describe all the others. */
+const DESCRIPTIONS: readonly string[] = ['completion', 'man'];
+
+/** @returns what loads the called command; everything for help and for a word that is none, which suggests others */
+function loadersFor(words: readonly string[]): Iterable<Load> {
+  if (words[0] === '-V' || words[0] === '--version') return [];
+  const called = words.find((word) => !word.startsWith('-')) ?? '';
+  const load = Object.hasOwn(COMMANDS, called) && !DESCRIPTIONS.includes(called) ? COMMANDS[called] : undefined;
+  return load === undefined ? new Set(Object.values(COMMANDS)) : [load];
+}
 
 /** @param words `process.argv` without its first two @returns the exit code; never throws, never ends the process */
 export async function runCommandLine(words: readonly string[], terminal: Terminal): Promise<number> {
@@ -33,10 +66,12 @@ async function runWords(words: readonly string[], outer: Terminal): Promise<numb
     outer.write(text);
   };
   const terminal: { -readonly [K in keyof Terminal]: Terminal[K] } = fitToScreen({ ...outer, write }, words);
-  const program = createProgram(terminal, (code) => (exitCode = code)).hook('preAction', (_, called) => {
+  const program = createProgram(terminal).hook('preAction', (_, called) => {
     terminal.given = { ...givenOf(outer), options: repeatedOptions(called.opts()) };
   });
   try {
+    const line = { program, terminal, version: VERSION, exitWith: (code: number) => void (exitCode = code) };
+    for (const load of loadersFor(words)) await load(line);
     await program.parseAsync([...words], { from: 'user' });
     return exitCode;
   } catch (error) {
@@ -79,7 +114,7 @@ const exitCodeOf = (error: CommandFailure | OperationFailure): number =>
 const MISUSES: ReadonlySet<FailureCode> = new Set(['misused', 'no_such_file']);
 
 /** @returns what an advised command must repeat, so that it is about the same file */
-const repeatedOptions = ({ database, config }: DatabaseOptions): string =>
+const repeatedOptions = ({ database, config }: Partial<DatabaseOptions>): string =>
   [...(database === undefined ? [] : ['--database', database]), ...(config === undefined ? [] : ['--config', config])]
     .map((word) => ` ${shellCommand(word)}`)
     .join('');
@@ -113,7 +148,7 @@ function fitToScreen(terminal: Terminal, words: readonly string[]): Terminal {
   };
 }
 
-function createProgram(terminal: Terminal, exitWith: (code: number) => void): Command {
+function createProgram(terminal: Terminal): Command {
   const { columns } = terminal.screen;
   const program = new Command('modelgate')
     .description('Gives every organization its own models in front of an unmodified Open WebUI.')
@@ -128,11 +163,5 @@ function createProgram(terminal: Terminal, exitWith: (code: number) => void): Co
       getErrHelpWidth: () => columns,
     });
   addHelp(program);
-  const parts = { program, terminal, exitWith, version: VERSION };
-  addGateCommands(parts);
-  addOrganizationCommands(parts);
-  addInspectionCommands(parts);
-  addFileCommands(parts);
-  addShellCommands(parts);
   return program;
 }

@@ -1,6 +1,6 @@
 /** How far long work is, in one line that is drawn over: on a terminal, and nowhere else. */
 import type { OnStep, Step } from '../upkeep/verified-copy.ts';
-import { counted } from './output.ts';
+import { counted } from './format.ts';
 import type { Terminal } from './terminal.ts';
 
 export interface Progress {

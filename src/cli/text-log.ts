@@ -1,6 +1,7 @@
 /** The log for eyes, made of finished JSON lines: what they keep secret is left out already. */
 import type { Config } from '../config/schema.ts';
-import { asJsonLine, printable } from './output.ts';
+import { printable } from './format.ts';
+import { asJsonLine } from './report.ts';
 import type { Screen } from './terminal.ts';
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -1,23 +1,45 @@
 /** `modelgate audit`: the deployment guide's two tables, and the admins that they do not show. */
+import type { Command } from '@commander-js/extra-typings';
+import { Option } from '@commander-js/extra-typings';
 import type { AccessAudit } from '../../organizations/access-audit.ts';
 import { readAccessAudit } from '../../organizations/access-audit.ts';
 import { configureOperation } from '../configured.ts';
-import type { DatabaseOptions } from '../options.ts';
-import type { Cell, Column } from '../output.ts';
-import { asCsv, asJson, asTable, counted, emphasize, requireOneFormat, toDate } from '../output.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { onDatabase } from '../options.ts';
+import { counted, toDate } from '../format.ts';
+import type { Cell, Column } from '../report.ts';
+import { asCsv, asJson, asTable, emphasize, requireOneFormat } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say } from '../terminal.ts';
 
 const AUDIT_TABLES = ['organizations', 'admins', 'outside'] as const;
 type AuditTable = (typeof AUDIT_TABLES)[number];
 
-export interface AuditOptions extends DatabaseOptions {
-  readonly csv?: boolean;
-  readonly only?: AuditTable;
+/** Adds `audit`. */
+export function addAudit({ program, terminal, exitWith }: CommandLine): void {
+  declare(program).action(async (options) => exitWith(await audit(options, terminal)));
 }
 
+const declare = (program: Command) =>
+  onDatabase(
+    program
+      .command('audit')
+      .description('count the users and models of each organization, and list the admins of the backend')
+      .option('--csv', 'print CSV, one table after the other with an empty line between; --only for one alone')
+      .addOption(new Option('--only <table>', 'one table instead of all').choices(AUDIT_TABLES))
+      .addHelpText(
+        'after',
+        `
+The rows of the deployment guide's audit_access.sh. As there, model_count has grants that are switched off in it, and an admin is listed for each membership, switched off or not, and user_count has users who are pending, banned or deleted; active_model_count, counting_user_count and is_member say what counts; JSON has the names that the other commands use, too. Admins in no organization, whom the guide's statement leaves out, are a third table.`,
+      ),
+    'modelgate audit --database data/webui.db',
+    'modelgate audit --only admins --csv > admins.csv',
+  );
+
+type AuditOptions = OptionsOf<typeof declare>;
+
 /** @throws CommandFailure or OperationFailure where the file cannot be read */
-export async function audit(options: AuditOptions, terminal: Terminal): Promise<number> {
+async function audit(options: AuditOptions, terminal: Terminal): Promise<number> {
   requireOneFormat(options);
   const { operation } = configureOperation(options, terminal);
   const found = await readAccessAudit(operation);

@@ -1,19 +1,39 @@
 /** `modelgate bench-queries`: the deployment guide's query monitor, and the same for what the gate asks. */
+import type { Command } from '@commander-js/extra-typings';
 import { availableParallelism, loadavg } from 'node:os';
 import type { BenchResult, Distribution, MeasuredQuery } from '../../diagnosis/query-bench.ts';
 import { benchQueries as measureQueries } from '../../diagnosis/query-bench.ts';
 import { configureOperation } from '../configured.ts';
-import type { DatabaseOptions } from '../options.ts';
-import { asJson, asTable, counted, emphasize, printable } from '../output.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { onDatabase, toCount } from '../options.ts';
+import { counted, printable } from '../format.ts';
+import { asJson, asTable, emphasize } from '../report.ts';
 import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, tell } from '../terminal.ts';
 
-export interface BenchQueriesOptions extends DatabaseOptions {
-  readonly iterations: number;
-  readonly org?: string;
-  readonly user?: string;
+/** Adds `bench-queries`. */
+export function addBenchQueries({ program, terminal, exitWith }: CommandLine): void {
+  declare(program).action(async (options) => exitWith(await benchQueries(options, terminal)));
 }
+
+const declare = (program: Command) =>
+  onDatabase(
+    program
+      .command('bench-queries')
+      .description(
+        `time the queries of a decision: pass if 95 of 100 take less than 1 ms
+
+In place of the guide's monitor_performance.py: its three queries word for word, the statements that the gate prepares, and a whole decision that nothing is cached for. Asks for real users in turn, where the guide asks for one that is not there, and sets no journal mode.`,
+      )
+      .summary('time the queries of a decision: pass if 95 of 100 take less than 1 ms')
+      .option('--iterations <count>', 'how often each query runs', toCount(20, 1_000_000), 100)
+      .option('--org <id>', 'organization that is asked for (default: the one with the most models)')
+      .option('--user <id>', 'user that is asked for; id or e-mail address (default: many of them in turn)'),
+    'modelgate bench-queries --iterations 1000 --database data/webui.db',
+  );
+
+type BenchQueriesOptions = OptionsOf<typeof declare>;
 
 /** What `--json` prints; times in milliseconds, absent things null. */
 export interface BenchReport {
@@ -35,7 +55,7 @@ export interface BenchReport {
 const LIMIT_MS = 1;
 
 /** @returns 1 where one of them is too slow, or cannot run @throws OperationFailure where the file cannot be read */
-export async function benchQueries(options: BenchQueriesOptions, terminal: Terminal): Promise<number> {
+async function benchQueries(options: BenchQueriesOptions, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const progress = createProgress(terminal, 'timing', 'query', 'queries');
   const result = await measureQueries({

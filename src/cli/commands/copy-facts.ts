@@ -1,6 +1,6 @@
 /** What a copy of the database was found to hold, in words. */
 import type { DatabaseFacts } from '../../backend-file/facts.ts';
-import { counted, printable } from '../output.ts';
+import { counted, printable } from '../format.ts';
 import type { Terminal } from '../terminal.ts';
 import { say } from '../terminal.ts';
 

@@ -2,44 +2,53 @@
  * `modelgate demo`: a sample backend, a sample database, and the gate in front of both, configured as an operator would.
  * Nothing outlives it: on the signal everything is closed and the database removed.
  */
+import type { Command } from '@commander-js/extra-typings';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { parseConfig } from '../../config/parse.ts';
 import type { Config } from '../../config/schema.ts';
-import { guideLines, quote, writeGuide } from '../../demo/guide.ts';
-import { startSampleBackend } from '../../demo/sample-backend.ts';
 import type { SampleDatabase } from '../../demo/sample-database.ts';
-import { createSampleDatabase } from '../../demo/sample-database.ts';
+import type { RunningGate } from '../../gate/start.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { toCount, withExamples } from '../options.ts';
+import type { Terminal } from '../terminal.ts';
 import { CommandFailure } from '../terminal.ts';
 
-/** The gate as `serve` runs it. */
-export interface DemoGate {
-  readonly port: number;
-  readonly adminPort: number;
-  close(): Promise<void>;
+/** Adds `demo`. */
+export function addDemo({ program, terminal, version }: CommandLine): void {
+  declare(program).action((options) => runDemo(options, terminal, version));
 }
 
-export interface DemoOptions {
-  /** Asked for in words; absent: the usual one, or any other where that is taken. */
-  readonly port: number | undefined;
-  readonly adminPort: number | undefined;
-  readonly logLevel: string;
-  readonly startGate: (config: Config) => Promise<DemoGate>;
-  readonly write: (text: string) => void;
-  /** Aborted by Ctrl-C. */
-  readonly signal: AbortSignal;
-}
+const toPort = toCount(0, 65_535);
 
-type Ports = Pick<DemoGate, 'port' | 'adminPort'>;
+const declare = (program: Command) =>
+  withExamples(program.command('demo'), 'modelgate demo --port 8000')
+    .description('run the gate with a sample backend and database, and print what to try')
+    .option('--port <number>', 'port of the gate (8080 if it is free)', toPort)
+    .option('--admin-port <number>', 'port of the admin listener (9464 if it is free)', toPort)
+    .option('--log-level <level>', 'least severe log line that is written', 'ERROR');
+
+type DemoOptions = OptionsOf<typeof declare>;
+
+type Ports = Pick<RunningGate, 'port' | 'adminPort'>;
 
 const USUAL: Ports = { port: 8080, adminPort: 9464 };
 const HOST = '127.0.0.1';
 /** About the pace of a real model. */
 const WORD_DELAY_MS = 60;
 
-/** @returns when `signal` was aborted and nothing of the demo is left */
-export async function runDemo(options: DemoOptions): Promise<void> {
+/** @returns when Ctrl-C was pressed and nothing of the demo is left */
+async function runDemo(options: DemoOptions, terminal: Terminal, version: string): Promise<void> {
+  // loaded when the demo runs: other commands and the help do not need them
+  const [{ guideLines, quote, writeGuide }, { startSampleBackend }, { createSampleDatabase }, serving, { startGate }] =
+    await Promise.all([
+      import('../../demo/guide.ts'),
+      import('../../demo/sample-backend.ts'),
+      import('../../demo/sample-database.ts'),
+      import('./serve.ts'),
+      import('../../gate/start.ts'),
+    ]);
   const port = await findPort('--port', options.port, USUAL.port);
   const adminPort = await findPort('--admin-port', options.adminPort, USUAL.adminPort, port);
   await using cleanup = new AsyncDisposableStack();
@@ -48,8 +57,13 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   const { path, secretKey } = database;
   const backend = await startSampleBackend({ database: path, secretKey, wordDelayMs: WORD_DELAY_MS });
   cleanup.defer(() => backend.close());
-  const gate = await options.startGate(demoConfig({ port, adminPort }, options.logLevel, database, backend.url));
-  cleanup.defer(() => gate.close());
+  const config = demoConfig({ port, adminPort }, options.logLevel, database, backend.url);
+  const log = serving.createGateLog(config, terminal.screen);
+  const gate = await startGate(config, log, version);
+  cleanup.defer(async () => {
+    await gate.close();
+    await log.flush();
+  });
 
   const addresses = {
     gate: `http://${HOST}:${gate.port}`,
@@ -57,11 +71,11 @@ export async function runDemo(options: DemoOptions): Promise<void> {
     backend: backend.url,
   };
   const explain = `${quote(process.execPath)} ${quote(fileURLToPath(new URL('../../main.ts', import.meta.url)))}`;
-  options.write(
+  terminal.write(
     writeGuide(database, addresses, guideLines(database, addresses.gate, explain), notePorts(options, gate)),
   );
-  if (!options.signal.aborted) await once(options.signal, 'abort');
-  options.write('\nThe demo has ended, its database is removed.\n');
+  if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
+  terminal.write('\nThe demo has ended, its database is removed.\n');
 }
 
 /** Goes through the variables that `serve` reads, so that the demo shows what a deployment would do. */

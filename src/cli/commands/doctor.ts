@@ -1,4 +1,5 @@
 /** `modelgate doctor`: what usually is wrong, looked for; and with `--user`, why somebody sees no models. Changes nothing. */
+import type { Command } from '@commander-js/extra-typings';
 import { OperationFailure } from '../../backend-file/failure.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';
@@ -7,9 +8,11 @@ import type { UserExplanation } from '../../organizations/explanation.ts';
 import { explainUser } from '../../organizations/explanation.ts';
 import { counts } from '../../organizations/standing.ts';
 import { operationOn } from '../configured.ts';
-import type { DatabaseOptions } from '../options.ts';
-import type { Cell, Emphasis } from '../output.ts';
-import { asJson, asRows, counted, emphasize, printable, toErrorJson } from '../output.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { onDatabase } from '../options.ts';
+import { counted, printable } from '../format.ts';
+import type { Cell, Emphasis } from '../report.ts';
+import { asJson, asRows, emphasize, toErrorJson } from '../report.ts';
 import { createProgress } from '../progress.ts';
 import type { Given, Terminal } from '../terminal.ts';
 import { EXIT, givenOf, inPlace, laidOut, tell } from '../terminal.ts';
@@ -19,13 +22,31 @@ import { describeUser as describePerson, toPolicySettings, unenforced } from './
 import type { EnrolmentJson, MembershipJson } from './standing-lines.ts';
 import { enrollingOf, standingRows, toEnrolmentJson, toMembershipsJson } from './standing-lines.ts';
 
-export interface DoctorOptions extends DatabaseOptions {
-  /** Id or e-mail address. */
-  readonly user?: string;
-  readonly quick?: boolean;
-  /** Each check that passed with its sentence. */
-  readonly all?: boolean;
+/** Adds `doctor`. */
+export function addDoctor({ program, terminal, exitWith }: CommandLine): void {
+  declare(program).action(async (options) => exitWith(await doctor(options, terminal)));
 }
+
+const declare = (program: Command) =>
+  onDatabase(
+    program
+      .command('doctor')
+      .description(
+        `look for what usually is wrong, and say what to do; nothing is changed
+
+In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity.
+
+Run it with the environment of the gate. Exit code 1 where there is a problem; warnings alone are 0.`,
+      )
+      .summary('look for what usually is wrong, and say what to do; nothing is changed')
+      .option('--user <id>', 'also look why this user sees no models; id or e-mail address')
+      .option('--quick', 'leave out what reads the whole file (integrity check)')
+      .option('--all', 'also print what every check that passed has found'),
+    'modelgate doctor --database data/webui.db',
+    'modelgate doctor --user alice@example.com',
+  );
+
+type DoctorOptions = OptionsOf<typeof declare>;
 
 /** What `--json` prints; absent things are null. */
 export interface DoctorReport {
@@ -53,7 +74,7 @@ interface UserReport {
 }
 
 /** @returns 1 where a problem was found @throws CommandFailure, OperationFailure where the words of the command are wrong */
-export async function doctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
+async function doctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
   const { store, seen, upstream, secretKeys } = readDoctorSettings(terminal, options);
   const operation = operationOn(store, terminal, options);
   const progress = createStages(terminal);

@@ -6,25 +6,17 @@ import { explainModel } from '../../organizations/explanation.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
 import { operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
-import type { DatabaseOptions } from '../options.ts';
-import type { Cell } from '../output.ts';
-import { asJson, asRows, printable } from '../output.ts';
+import { printable } from '../format.ts';
+import type { Cell } from '../report.ts';
+import { asJson, asRows } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, commandsIn, givenOf, inPlace, tell } from '../terminal.ts';
+import type { ExplainOptions } from './explain.ts';
 import { MEANINGS, describeUser } from './explain.ts';
 import { enrollingOf } from './standing-lines.ts';
 
-export interface ExplainDecisionOptions extends DatabaseOptions {
-  /** Where the gate answers operators. */
-  readonly adminUrl?: URL;
-}
-
 /** @throws CommandFailure where there is no such decision any more, the id is none, or no gate answers */
-export async function explainDecision(
-  id: string,
-  options: ExplainDecisionOptions,
-  terminal: Terminal,
-): Promise<number> {
+export async function explainDecision(id: string, options: ExplainOptions, terminal: Terminal): Promise<number> {
   const gate = (options.adminUrl ?? requireAdminOrigin(terminal, options.config)).origin;
   const record = await ask(gate, id, terminal.stop);
   const now = await explainNow(record, options, terminal);
@@ -75,7 +67,7 @@ function reasonOf(error: unknown): string {
 /** What the same question is answered now; undefined where there is no user, no model or no database to ask. */
 async function explainNow(
   { user, model }: DecisionRecord,
-  options: ExplainDecisionOptions,
+  options: ExplainOptions,
   terminal: Terminal,
 ): Promise<ModelExplanation | undefined> {
   const config = storeConfigIfAny(terminal, options);

@@ -5,18 +5,14 @@ import { explainUser } from '../../organizations/explanation.ts';
 import type { Permit, PermitReason } from '../../policy/decision.ts';
 import { configureOperation } from '../configured.ts';
 import type { DatabaseOptions } from '../options.ts';
-import { asJson, asRows, asTable, printable } from '../output.ts';
+import { printable } from '../format.ts';
+import { asJson, asRows, asTable } from '../report.ts';
 import type { Given, Terminal } from '../terminal.ts';
 import { EXIT, commandsIn, givenOf, inPlace, tell } from '../terminal.ts';
 import type { Explanation, PolicySettings } from './explain.ts';
 import { describeUser, toPolicySettings, unenforced } from './explain.ts';
 import type { EnrolmentJson, MembershipJson } from './standing-lines.ts';
 import { enrollingOf, standingRows, toEnrolmentJson, toMembershipsJson } from './standing-lines.ts';
-
-export interface ExplainUserOptions extends DatabaseOptions {
-  /** Id or e-mail address. */
-  readonly user: string;
-}
 
 /** What `--json` prints; absent things are null. */
 export interface UserAccess {
@@ -40,7 +36,10 @@ export interface UserAccess {
 }
 
 /** @throws CommandFailure, OperationFailure where the file cannot be read, or nobody is meant */
-export async function explainAccess(options: ExplainUserOptions, terminal: Terminal): Promise<number> {
+export async function explainAccess(
+  options: DatabaseOptions & { readonly user: string },
+  terminal: Terminal,
+): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const enrolling = enrollingOf(config.organization);
   const found = await explainUser(operation, options.user, { ...config.policy, enrolling });

@@ -1,4 +1,6 @@
 /** `modelgate explain`: the decision that the gate would come to for one user and one model, and why. Changes nothing. */
+import type { Command } from '@commander-js/extra-typings';
+import { Option } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import type { ModelExplanation } from '../../organizations/explanation.ts';
@@ -7,20 +9,68 @@ import { counts } from '../../organizations/standing.ts';
 import type { Decision, DenyReason, PermitReason } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import { configureOperation } from '../configured.ts';
-import type { DatabaseOptions } from '../options.ts';
-import type { Cell } from '../output.ts';
-import { asJson, asRows, printable } from '../output.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { onDatabase, toOrigin } from '../options.ts';
+import { printable } from '../format.ts';
+import type { Cell } from '../report.ts';
+import { asJson, asRows } from '../report.ts';
 import type { Given, Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, commandsIn, givenOf, inPlace, tell } from '../terminal.ts';
 import type { EnrolmentJson, MembershipJson } from './standing-lines.ts';
 import { enrollingOf, standingRows, toEnrolmentJson, toMembershipsJson } from './standing-lines.ts';
 
-export interface ExplainOptions extends DatabaseOptions {
-  /** For scripts: a denial ends with 1. */
-  readonly exitCode?: boolean;
-  /** Id or e-mail address. */
-  readonly user: string;
-  readonly model: string;
+/** Adds `explain`. */
+export function addExplain({ program, terminal, exitWith }: CommandLine): void {
+  declare(program).action(async (decision, options) => exitWith(await explainAny(decision, options, terminal)));
+}
+
+const declare = (program: Command) =>
+  onDatabase(
+    program
+      .command('explain')
+      .description(
+        `say why a decision was made, whether a user may use a model, or what a user may use
+
+With a decision id, as refusals show it: asks the running gate, which keeps its last 10,000 decisions, at MODELGATE_ADMIN_HOST and MODELGATE_ADMIN_PORT or --admin-url. Each gate knows its own.
+
+With --user, in place of the guide's "Users Can't See Models": memberships (those too that do not count), the models of each organization, the role, the base of a preset, bypass settings, and one sentence. Asks the very code of the gate. Without --model: everything that the user may use, with what gives it.`,
+      )
+      .summary('say why a decision was made, whether a user may use a model, or what a user may use')
+      .argument('[decision]', 'id of a decision, such as d-gp4gqhkxqn')
+      .option('--user <id>', 'id or e-mail address of the user')
+      .option('--model <id>', 'id of the model, exactly as the backend spells it')
+      .option('--exit-code', 'with --model: end with 1 where the decision is a denial')
+      .addOption(
+        new Option('--admin-url <url>', 'where the gate answers operators, such as http://127.0.0.1:9464').argParser(
+          toOrigin,
+        ),
+      ),
+    'modelgate explain d-gp4gqhkxqn',
+    'modelgate explain --user alice@example.com --database data/webui.db',
+    'modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db',
+  );
+
+export type ExplainOptions = OptionsOf<typeof declare>;
+
+async function explainAny(decision: string | undefined, options: ExplainOptions, terminal: Terminal): Promise<number> {
+  const { user, model, adminUrl } = options;
+  if (decision !== undefined) {
+    if (user !== undefined || model !== undefined) {
+      throw new CommandFailure('A decision id, or --user: not both.', EXIT.misused);
+    }
+    const { explainDecision } = await import('./explain-decision.ts');
+    return explainDecision(decision, options, terminal);
+  }
+  if (adminUrl !== undefined)
+    throw new CommandFailure('--admin-url means nothing without a decision id.', EXIT.misused);
+  if (user === undefined) {
+    throw new CommandFailure('Explain what? Name a decision id, or a user with --user.', EXIT.misused);
+  }
+  if (model === undefined) {
+    const { explainAccess } = await import('./explain-user.ts');
+    return explainAccess({ ...options, user }, terminal);
+  }
+  return explain({ ...options, user, model }, terminal);
 }
 
 /** What `--json` prints; absent things are null. */
@@ -59,7 +109,7 @@ export interface PolicySettings {
 }
 
 /** @throws CommandFailure for what cannot be a model @throws OperationFailure where the file cannot be read, or nobody is meant */
-export async function explain(options: ExplainOptions, terminal: Terminal): Promise<number> {
+async function explain(options: ExplainOptions & { user: string; model: string }, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const model = parseModelId(options.model);
   if (model === undefined)

@@ -4,7 +4,8 @@ import type { Maintenance, MaintenanceStep } from '../../upkeep/maintenance.ts';
 import { maintain as maintainFile } from '../../upkeep/maintenance.ts';
 import { configureOperation } from '../configured.ts';
 import type { DatabaseOptions } from '../options.ts';
-import { asJson, asTable, counted, inSeconds, printable, toSeconds } from '../output.ts';
+import { counted, inSeconds, printable, toSeconds } from '../format.ts';
+import { asJson, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say, tell } from '../terminal.ts';
 

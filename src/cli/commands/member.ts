@@ -11,8 +11,9 @@ import {
 import type { ChosenOrganization } from '../../organizations/organizations.ts';
 import type { OrganizationOptions } from '../configured.ts';
 import { configureOrganization } from '../configured.ts';
-import type { Cell } from '../output.ts';
-import { asJson, asTable, counted, printable, toDate } from '../output.ts';
+import { counted, printable, toDate } from '../format.ts';
+import type { Cell } from '../report.ts';
+import { asJson, asTable } from '../report.ts';
 import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT } from '../terminal.ts';

@@ -7,7 +7,8 @@ import { backUpBeforeMigration, migrate as migrateFile } from '../../organizatio
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
 import type { DatabaseOptions } from '../options.ts';
-import { asJson, asLines, counted, printable } from '../output.ts';
+import { counted, printable } from '../format.ts';
+import { asJson, asLines } from '../report.ts';
 import { createProgress, createStepProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say, tell } from '../terminal.ts';

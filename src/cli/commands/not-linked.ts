@@ -1,7 +1,7 @@
 /** What is not linked to an organization by itself, in sentences. */
 import { quotedFew } from '../../backend-file/text.ts';
 import type { NotLinked } from '../../store/model-rows.ts';
-import { counted } from '../output.ts';
+import { counted } from '../format.ts';
 
 const NAMED = 3;
 

@@ -5,8 +5,9 @@ import type { BackendAdmin, OrganizationPortrait, OrganizationSummary } from '..
 import { listOrganizations as readOrganizations, portrayOrganization } from '../../organizations/summary.ts';
 import { chooseOrganization, configureOperation } from '../configured.ts';
 import type { DatabaseOptions } from '../options.ts';
-import type { Cell } from '../output.ts';
-import { asJson, asRows, asTable, counted } from '../output.ts';
+import { counted } from '../format.ts';
+import type { Cell } from '../report.ts';
+import { asJson, asRows, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say, tell } from '../terminal.ts';
 import { OBSTACLES, counts } from './obstacles.ts';

@@ -2,7 +2,7 @@
 import { quoted, shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import type { ChosenOrganization, OrganizationState } from '../../organizations/organizations.ts';
-import { counted } from '../output.ts';
+import { counted } from '../format.ts';
 import type { Terminal } from '../terminal.ts';
 import { say } from '../terminal.ts';
 

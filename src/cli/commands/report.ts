@@ -1,13 +1,16 @@
 /** `modelgate report`: who has which models, row by row as the deployment guide's view says it. */
+import type { Command } from '@commander-js/extra-typings';
 import { setImmediate } from 'node:timers/promises';
 import { quoted } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import type { AccessReport, AccessRow, NotCounted, OrganizationModels } from '../../organizations/access-report.ts';
 import { readAccessReport } from '../../organizations/access-report.ts';
 import { chooseOrganization, configureOperation } from '../configured.ts';
-import type { DatabaseOptions } from '../options.ts';
-import type { Cell } from '../output.ts';
-import { asCsv, asJsonLine, asTable, counted, requireOneFormat, spread } from '../output.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { onDatabase } from '../options.ts';
+import { counted } from '../format.ts';
+import type { Cell } from '../report.ts';
+import { asCsv, asJsonLine, asTable, requireOneFormat, spread } from '../report.ts';
 import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say } from '../terminal.ts';
@@ -15,10 +18,31 @@ import { unenforced } from './explain.ts';
 import { describeObstacles } from './obstacles.ts';
 import { enrollingOf } from './standing-lines.ts';
 
-export interface ReportOptions extends DatabaseOptions {
-  readonly org?: string;
-  readonly csv?: boolean;
+/** Adds `report`. */
+export function addReport({ program, terminal, exitWith }: CommandLine): void {
+  declare(program).action(async (options) => exitWith(await report(options, terminal)));
 }
+
+const declare = (program: Command) =>
+  onDatabase(
+    program
+      .command('report')
+      .description('list who may use which models (table, CSV or JSON)')
+      .option('--org <id>', 'only this organization')
+      .option(
+        '--csv',
+        'print CSV: UTF-8, RFC 4180; cells that a spreadsheet would run as formulas begin with an apostrophe',
+      )
+      .addHelpText(
+        'after',
+        `
+The rows of the deployment guide's view, whether it is there or not: for each user and organization, with an active membership, the number and names of the models that the organization has switched on. As in the guide's view only models with a row in the backend's model table are counted: prefix grants (openai/*) and models that nobody has edited in the backend have none. How many grants that leaves out is said at the end. Neither does the view look at the backend's role of a user, or at client_organizations: does_not_count, the last column, says where the gate gives a row nothing. Table and CSV have the titles of the view; JSON has the names that the other commands use, too. \`modelgate model list\` shows every grant, \`modelgate explain\` what one user may do.`,
+      ),
+    'modelgate report --csv --database data/webui.db > report.csv',
+    'modelgate report --org mai_client_acme --json | jq ".rows[].email"',
+  );
+
+type ReportOptions = OptionsOf<typeof declare>;
 
 /** The view's own names, and behind them what the view does not look at. */
 const COLUMNS = [
@@ -27,7 +51,7 @@ const COLUMNS = [
 ] as const;
 
 /** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
-export async function report(options: ReportOptions, terminal: Terminal): Promise<number> {
+async function report(options: ReportOptions, terminal: Terminal): Promise<number> {
   requireOneFormat(options);
   const { config, operation } = configureOperation(options, terminal);
   const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);

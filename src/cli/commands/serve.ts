@@ -1,4 +1,5 @@
 /** `modelgate serve`: the gate, until it is told to stop. */
+import type { Command } from '@commander-js/extra-typings';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -11,22 +12,44 @@ import { startNotices } from '../../gate/weaknesses.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { createLog } from '../../telemetry/log.ts';
 import { requireConfig } from '../configured.ts';
-import { asJson, asLines, asTable, emphasize } from '../output.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { asJson, asLines, asTable, emphasize } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT } from '../terminal.ts';
 import { isForEyes, lineFormat, startText } from '../text-log.ts';
 import { createReload } from './reload.ts';
 
-export interface ServeOptions {
-  readonly config?: string;
-  readonly checkConfig?: boolean;
-  readonly showConfig?: boolean;
-  readonly settings?: boolean;
-  readonly json?: boolean;
+/** Adds `serve`. */
+export function addServe({ program, terminal, exitWith, version }: CommandLine): void {
+  declare(program).action(async (options) => {
+    if (options.settings === true) exitWith(showSettings(options, terminal));
+    else if (options.showConfig === true) exitWith(showConfig(options, terminal));
+    else exitWith(await serve(options, terminal, version));
+  });
 }
 
+const declare = (program: Command) =>
+  program
+    .command('serve')
+    .description('run the gate')
+    .option('--config <file>', 'YAML file with settings; the environment wins over it')
+    .option('--check-config', 'print every mistake in the configuration and stop')
+    .option('--show-config', 'print which settings are in force and where each comes from, and stop')
+    .option('--settings', 'print every setting that there is, and stop')
+    .option('--json', 'with one of these three: print JSON')
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ MODELGATE_UPSTREAM_URL=http://127.0.0.1:8080 MODELGATE_PORT=8000 \\
+    DATABASE_URL=sqlite:////app/backend/data/webui.db \\
+    WEBUI_SECRET_KEY_FILE=/app/backend/.webui_secret_key modelgate serve`,
+    );
+
+type ServeOptions = OptionsOf<typeof declare>;
+
 /** @returns the exit code, once the gate has stopped @throws CommandFailure where it cannot start */
-export async function serve(options: ServeOptions, terminal: Terminal, version: string): Promise<number> {
+async function serve(options: ServeOptions, terminal: Terminal, version: string): Promise<number> {
   if (options.checkConfig === true && options.json === true) return checkAsJson(options, terminal);
   let onHangUp = (): void => undefined;
   // from the first moment on: it would end the gate otherwise
@@ -99,7 +122,7 @@ function checkAsJson({ config: file }: ServeOptions, terminal: Terminal): number
 // `modelgate serve --settings` and `--show-config`: what can be set, and what is.
 
 /** @returns the exit code: 0 */
-export function showSettings({ json }: ServeOptions, terminal: Terminal): number {
+function showSettings({ json }: ServeOptions, terminal: Terminal): number {
   const settings = settingReferences();
   const described = settings.map(({ name, default: fallback, example, meaning }) => {
     const value = fallback === null ? `none, e.g. ${example}` : fallback === '' ? 'empty' : fallback;
@@ -113,7 +136,7 @@ export function showSettings({ json }: ServeOptions, terminal: Terminal): number
 }
 
 /** @throws CommandFailure where the configuration has mistakes: then nothing is in force */
-export function showConfig({ config: file, json }: ServeOptions, terminal: Terminal): number {
+function showConfig({ config: file, json }: ServeOptions, terminal: Terminal): number {
   requireConfig(terminal, file);
   const settings = loadSettingsInForce({ ...terminal, file });
   const shown = ({ name, value, source }: SettingInForce) => [name, value ?? '(not shown)', source];
@@ -131,7 +154,7 @@ export function showConfig({ config: file, json }: ServeOptions, terminal: Termi
  * @param file of `NODE_EXTRA_CA_CERTS`
  * @throws CommandFailure where it holds no certificate
  */
-export function requireAuthorities(file: string | undefined): void {
+function requireAuthorities(file: string | undefined): void {
   if (file === undefined || file === '') return;
   try {
     new X509Certificate(readFileSync(file));

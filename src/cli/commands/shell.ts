@@ -1,9 +1,9 @@
 /** The commands that describe modelgate to a shell and to `man`. */
-import type { Command, Option } from 'commander';
-import { Argument } from 'commander';
+import type { CommandUnknownOpts as Command, Option } from '@commander-js/extra-typings';
+import { Argument } from '@commander-js/extra-typings';
 import type { CommandLine } from '../options.ts';
 import { withExamples } from '../options.ts';
-import { fitLines } from '../text-width.ts';
+import { fitLines } from '../format.ts';
 
 /** Adds `completion` and `man`, after all others: they describe what is there. */
 export function addShellCommands({ program, terminal, version }: CommandLine): void {
@@ -13,29 +13,24 @@ export function addShellCommands({ program, terminal, version }: CommandLine): v
     'modelgate completion fish > ~/.config/fish/completions/modelgate.fish',
   )
     .description('print a script that completes words of modelgate in a shell')
-    .addArgument(new Argument('<shell>', 'whose words these are').choices(['bash', 'zsh', 'fish'] satisfies Shell[]))
-    .action(async (shell: Shell) => {
-      const { completionOf } = await import('./shell.ts');
-      terminal.write(completionOf(program, shell));
-    });
+    .addArgument(new Argument('<shell>', 'whose words these are').choices(SHELLS))
+    .action((shell) => terminal.write(completionOf(program, shell)));
   withExamples(
     program.command('man'),
     'modelgate man | man -l -',
     'modelgate man > /usr/local/share/man/man1/modelgate.1',
   )
     .description('print the manual page')
-    .action(async () => {
-      const { manualOf } = await import('./shell.ts');
-      terminal.write(manualOf(program, version));
-    });
+    .action(() => terminal.write(manualOf(program, version)));
 }
 
 // Completion for shells, made of commander's own tree: what is added there is completed, too.
 
-export type Shell = 'bash' | 'zsh' | 'fish';
+const SHELLS = ['bash', 'zsh', 'fish'] as const;
+type Shell = (typeof SHELLS)[number];
 
 /** @returns the script, to be sourced */
-export function completionOf(program: Command, shell: Shell): string {
+function completionOf(program: Command, shell: Shell): string {
   const places = placesOf(program, '');
   if (shell === 'fish') return inFish(places);
   return `${shell === 'zsh' ? 'autoload -Uz bashcompinit && bashcompinit\n' : ''}${inBash(places)}`;
@@ -119,7 +114,7 @@ const inQuotes = (text: string): string => `'${text.replace(/[\\']/g, '\\$&')}'`
 const COLUMNS = 66;
 
 /** Takes the output of the commands' help over: the process ends after it. */
-export function manualOf(program: Command, version: string): string {
+function manualOf(program: Command, version: string): string {
   const [about, status = ''] = helpOf(program);
   const sections = commandsOf(program).map((command) => `.SS ${inRoff(nameOf(command))}\n${asIs(helpOf(command)[0])}`);
   return `.TH MODELGATE 1 "" "modelgate ${version}"

@@ -2,7 +2,7 @@
 import type { StoreConfig } from '../../config/parse.ts';
 import type { Enrolment, Standing } from '../../organizations/standing.ts';
 import { counts } from '../../organizations/standing.ts';
-import { counted } from '../output.ts';
+import { counted } from '../format.ts';
 
 /** What `--json` prints of one membership. */
 export interface MembershipJson {

@@ -2,8 +2,9 @@
 import { quoted } from '../../backend-file/text.ts';
 import type { LeftOut, Owner } from '../../organizations/catalogue.ts';
 import type { SyncPlan } from '../../organizations/sync.ts';
-import type { Emphasis } from '../output.ts';
-import { counted, emphasize, printable } from '../output.ts';
+import { counted, printable } from '../format.ts';
+import type { Emphasis } from '../report.ts';
+import { emphasize } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** What will be written line by line, what stays in counts. */

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { asJson, asRows, asTable, counted, emphasize, printable } from '../../../src/cli/output.ts';
+import { counted, printable } from '../../../src/cli/format.ts';
+import { asJson, asRows, asTable, emphasize } from '../../../src/cli/report.ts';
 import { createProgress } from '../../../src/cli/progress.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
 

@@ -5,9 +5,9 @@
 import { styleText } from 'node:util';
 import { stringify } from 'csv-stringify/sync';
 import { quoted } from '../backend-file/text.ts';
+import { PLAIN, UNPRINTABLE, printable, widthOf } from './format.ts';
 import type { Given, Terminal } from './terminal.ts';
 import { CommandFailure, EXIT, inPlace } from './terminal.ts';
-import { widthOf } from './text-width.ts';
 
 export type Cell = string | number | boolean | null | undefined;
 
@@ -15,22 +15,6 @@ export type Cell = string | number | boolean | null | undefined;
 export type Column = string | { readonly title: string; readonly align: 'right' };
 
 const titleOf = (column: Column): string => (typeof column === 'string' ? column : column.title);
-
-/** A model id of 10 kB is a legal id, and nobody reads it in a table; JSON and CSV hold all of it. */
-const LONGEST_CELL = 120;
-
-/** Most cells; looking for each unprintable character takes ten times as long. */
-const PLAIN = /^[ -~]*$/;
-
-/** C0 and C1 controls (escape sequences begin with one), and what turns or hides the text around it. */
-const UNPRINTABLE =
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|[\u{e0000}-\u{e0fff}]/gu;
-
-/** @returns the text in one line that cannot steer a terminal; at most 120 characters where it is `shortened` */
-export function printable(text: string, shortened = true): string {
-  const plain = PLAIN.test(text) ? text : text.replace(UNPRINTABLE, '\ufffd');
-  return shortened && plain.length > LONGEST_CELL ? `${plain.slice(0, LONGEST_CELL - 1)}…` : plain;
-}
 
 /** Two ids that differ in what nobody sees must not look the same. */
 const isSeenWhole = (text: string): boolean =>
@@ -131,39 +115,6 @@ export type Emphasis = 'bold' | 'red' | 'green' | 'yellow' | 'dim';
 export function emphasize({ screen, environment }: Terminal, emphasis: Emphasis, text: string): string {
   const unwanted = (environment['NO_COLOR'] ?? '') !== '' || environment['TERM'] === 'dumb';
   return screen.output && !unwanted ? styleText(emphasis, text, { validateStream: false }) : text;
-}
-
-/** `1 user`, `2 users` */
-export const counted = (count: number, one: string, many = `${one}s`): string =>
-  `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
-
-// Moments and spans of time as they are shown: the backend and our tables keep seconds, we measure milliseconds.
-
-/** Furthest moment that a `Date` can hold (ECMA-262 21.4.1.1), in seconds. */
-const LAST_SECOND = 8.64e12;
-
-/** @returns ISO 8601 in UTC for seconds, what is no number as it is, and null for nothing */
-export function toDate(seconds: number | string | null): string | null {
-  if (typeof seconds !== 'number') return seconds;
-  return Math.abs(seconds) <= LAST_SECOND ? `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z` : String(seconds);
-}
-
-/** @returns seconds with three decimals, for JSON */
-export const toSeconds = (milliseconds: number): number => Number((milliseconds / 1000).toFixed(3));
-
-/** `24.1 s` */
-export const inSeconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;
-
-/** `30 days`, `12 hours`: the largest unit that divides it. */
-export function asDuration(milliseconds: number): string {
-  const units = [
-    ['day', 86_400_000],
-    ['hour', 3_600_000],
-    ['minute', 60_000],
-    ['second', 1_000],
-  ] as const;
-  const [unit, scale] = units.find(([, size]) => milliseconds % size === 0) ?? ['millisecond', 1];
-  return counted(milliseconds / scale, unit);
 }
 
 // CSV as RFC 4180 has it: UTF-8, lines end in CRLF, quotes where they are needed. A cell that a spreadsheet would run

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { fitLines, widthOf } from '../../../src/cli/text-width.ts';
+import { fitLines, widthOf } from '../../../src/cli/format.ts';
 
 test.each([
   ['openai/gpt-4o', 13],
