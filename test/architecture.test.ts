@@ -68,13 +68,13 @@ const TABLE: Record<string, Row> = {
     packages: ['hono'],
   },
   // one exchange with the upstream: knows nothing of identity or policy
-  transport: { values: ['errors.ts'], types: [], packages: ['undici'] },
+  transport: { values: ['errors.ts'], types: [], packages: ['ipaddr.js', 'undici'] },
   telemetry: {
     values: ['errors.ts'],
     types: ['config', 'gate', 'identity', 'policy', 'store'],
     packages: ['hono', 'pino', 'prom-client'],
   },
-  config: { values: ['nearest.ts'], types: [], packages: ['yaml', 'zod'] },
+  config: { values: ['nearest.ts'], types: [], packages: ['ipaddr.js', 'yaml', 'zod'] },
   admin: { values: [], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
   // one operation on the backend's file; these four know no terminal
   'backend-file': {
@@ -116,8 +116,8 @@ const TABLE: Record<string, Row> = {
   'main.ts': { values: ['cli'], types: [], packages: [] },
 };
 
-/** A library that more than one room may use, because it is the language of the stages or of caches. */
-const SHARED_PACKAGES = ['hono', 'lru-cache'];
+/** A library that more than one room may use: the language of the stages, of caches, of addresses. */
+const SHARED_PACKAGES = ['hono', 'ipaddr.js', 'lru-cache'];
 
 interface Import {
   readonly file: string;

@@ -1,29 +1,32 @@
 /**
- * What no single value shows: two settings that contradict each other, and settings that would have no effect.
- * Looks only at values that could be read, so that one mistake is not reported twice.
+ * What no single value shows: two settings that contradict each other, and settings without effect.
+ * Only values that could be read are compared, so that one mistake is not reported twice.
  */
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
-import { answerContradictions } from './answers.ts';
-import type { GivenSettings } from './given.ts';
 import type { ConfigIssue } from './issue.ts';
 import { quote } from './issue.ts';
-import { chatsBeyondRequests } from './limit-contradictions.ts';
+import type { RawSettings } from './raw-settings.ts';
+import type { RateLimit } from './schema.ts';
 import type { Values } from './settings.ts';
+import { describeSetting, SETTING_NAMES } from './settings.ts';
 
+type Readable = Partial<Values>;
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** @returns one issue for each contradiction */
-export function contradictions(given: GivenSettings, values: Values, environment: Environment): ConfigIssue[] {
+export function contradictions(settings: RawSettings, values: Readable, environment: Environment): ConfigIssue[] {
   return [
     ownAddress(values),
     sameAddress(values),
-    ...organization(given),
+    ...organization(settings),
     reportBesideBypass(values),
     otherDatabase(environment),
-    twoDatabases(given, values),
-    chatsBeyondRequests(given, values),
-    ...answerContradictions(given, values),
+    twoDatabases(settings, values),
+    unreachedLimit(settings, values),
+    unknownScheme(settings, values),
+    nothingToReplace(settings, values),
+    ...crossSiteCookies(settings, values),
   ].filter((issue) => issue !== undefined);
 }
 
@@ -39,7 +42,7 @@ function ownAddress({
   MODELGATE_UPSTREAM_URL: url,
   MODELGATE_HOST: host,
   MODELGATE_PORT: port,
-}: Values): ConfigIssue | undefined {
+}: Readable): ConfigIssue | undefined {
   if (url === undefined || host === undefined || port === undefined || port === 0) return undefined;
   const upstreamPort = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
   const here = isLoopback(url.hostname) && (WILDCARDS.has(host) || isLoopback(host));
@@ -53,7 +56,7 @@ function ownAddress({
   };
 }
 
-function sameAddress(values: Values): ConfigIssue | undefined {
+function sameAddress(values: Readable): ConfigIssue | undefined {
   const {
     MODELGATE_HOST: host,
     MODELGATE_PORT: port,
@@ -72,10 +75,10 @@ function sameAddress(values: Values): ConfigIssue | undefined {
 }
 
 /** Linking needs both an id and a name; enrolment needs an organization. */
-function organization(given: GivenSettings): ConfigIssue[] {
-  const hasId = given.has('OPENROUTER_EXTERNAL_USER');
+function organization(settings: RawSettings): ConfigIssue[] {
+  const hasId = settings.has('OPENROUTER_EXTERNAL_USER');
   const issues: ConfigIssue[] = [];
-  if (hasId !== given.has('ORGANIZATION_NAME')) {
+  if (hasId !== settings.has('ORGANIZATION_NAME')) {
     const [present, absent] = hasId
       ? ['OPENROUTER_EXTERNAL_USER', 'ORGANIZATION_NAME']
       : ['ORGANIZATION_NAME', 'OPENROUTER_EXTERNAL_USER'];
@@ -86,7 +89,7 @@ function organization(given: GivenSettings): ConfigIssue[] {
       example: hasId ? 'ORGANIZATION_NAME=Company Name' : 'OPENROUTER_EXTERNAL_USER=mai_client_companyname',
     });
   }
-  if (given.has('MODELGATE_AUTO_ENROLL') && !hasId) {
+  if (settings.has('MODELGATE_AUTO_ENROLL') && !hasId) {
     issues.push({
       setting: 'MODELGATE_AUTO_ENROLL',
       found: 'a value, but no organization to enrol anybody in',
@@ -97,11 +100,10 @@ function organization(given: GivenSettings): ConfigIssue[] {
   return issues;
 }
 
-function reportBesideBypass(values: Values): ConfigIssue | undefined {
-  const bypassed = values.BYPASS_MODEL_ACCESS_CONTROL === true || values.ENABLE_MODEL_FILTER === false;
-  if (values.MODELGATE_MODE !== 'report' || !bypassed) return undefined;
-  const name =
-    values.BYPASS_MODEL_ACCESS_CONTROL === true ? 'BYPASS_MODEL_ACCESS_CONTROL=true' : 'ENABLE_MODEL_FILTER=false';
+function reportBesideBypass(values: Readable): ConfigIssue | undefined {
+  const isBypassed = values.BYPASS_MODEL_ACCESS_CONTROL === true;
+  if (values.MODELGATE_MODE !== 'report' || !(isBypassed || values.ENABLE_MODEL_FILTER === false)) return undefined;
+  const name = isBypassed ? 'BYPASS_MODEL_ACCESS_CONTROL=true' : 'ENABLE_MODEL_FILTER=false';
   return {
     setting: 'MODELGATE_MODE',
     found: `"report" beside ${name}, which judges nothing that could be reported`,
@@ -123,10 +125,10 @@ function otherDatabase(environment: Environment): ConfigIssue | undefined {
   };
 }
 
-/** `DATA_DIR` holds more than the database, so both may stand in one `.env`; in one YAML file one of them does nothing. */
-function twoDatabases(given: GivenSettings, values: Values): ConfigIssue | undefined {
-  const url = given.get('DATABASE_URL');
-  const directory = given.get('DATA_DIR');
+/** `DATA_DIR` holds more than the database, so one `.env` may set both; in one YAML file one of them does nothing. */
+function twoDatabases(settings: RawSettings, values: Readable): ConfigIssue | undefined {
+  const url = settings.get('DATABASE_URL');
+  const directory = settings.get('DATA_DIR');
   if (url === undefined || directory === undefined || directory.source === 'environment') return undefined;
   if (values.DATABASE_URL !== undefined && resolve(directory.text, 'webui.db') === resolve(values.DATABASE_URL))
     return undefined;
@@ -138,3 +140,74 @@ function twoDatabases(given: GivenSettings, values: Values): ConfigIssue | undef
     example: `DATA_DIR: ${directory.text}`,
   };
 }
+
+/** A chat is an API request too: where a user may send fewer of those, a limit on chats is never reached. */
+function unreachedLimit(
+  settings: RawSettings,
+  { MODELGATE_LIMIT_CHAT: chat, MODELGATE_LIMIT_USER: user }: Readable,
+): ConfigIssue | undefined {
+  const text = settings.get('MODELGATE_LIMIT_CHAT');
+  if (text === undefined || chat === undefined || chat === 'off' || user === undefined || user === 'off') {
+    return undefined;
+  }
+  if (perSecond(chat) <= perSecond(user) || chat.burst < user.burst) return undefined;
+  const { count, windowSeconds, burst } = user;
+  return {
+    setting: 'MODELGATE_LIMIT_CHAT',
+    source: text.source,
+    found: `${quote(text.text)}, which is never reached: MODELGATE_LIMIT_USER (${count}/${windowSeconds}s:${burst}) refuses before`,
+    expected: 'fewer chats than API requests of a user, or `off`',
+    example: 'MODELGATE_LIMIT_CHAT=off',
+  };
+}
+
+const perSecond = ({ count, windowSeconds }: RateLimit): number => count / windowSeconds;
+
+/** The gate speaks no TLS itself: without a trusted proxy no request is known to come by https. */
+function unknownScheme(settings: RawSettings, values: Readable): ConfigIssue | undefined {
+  const setting = 'MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY';
+  const value = values[setting];
+  const text = settings.get(setting)?.text;
+  if (value === undefined || text === undefined || text === describeSetting(setting).fallback) return undefined;
+  if (value === 'off' || value === 'backend' || settings.has('MODELGATE_TRUSTED_PROXIES')) return undefined;
+  return {
+    setting,
+    found: `${quote(text)} without MODELGATE_TRUSTED_PROXIES: nobody is believed who says that a request came by https`,
+    expected: 'the address of the proxy that speaks TLS',
+    example: 'MODELGATE_TRUSTED_PROXIES=10.0.0.0/8',
+  };
+}
+
+function nothingToReplace(settings: RawSettings, values: Readable): ConfigIssue | undefined {
+  const headers = SETTING_NAMES.filter((name) => /^MODELGATE_HEADERS_(?!BACKEND$)/.test(name));
+  const hasValue = headers.some((name) => values[name] !== 'off' && values[name] !== 'backend');
+  if (!settings.has('MODELGATE_HEADERS_BACKEND') || hasValue) return undefined;
+  return {
+    setting: 'MODELGATE_HEADERS_BACKEND',
+    found: 'a value, but every header is `off` or `backend`',
+    expected: 'a header with a value, or it to be absent',
+    example: 'MODELGATE_HEADERS_FRAME_OPTIONS=SAMEORIGIN',
+  };
+}
+
+/** Browsers refuse `SameSite=None` without `Secure`: sign-in would fail. */
+function crossSiteCookies(settings: RawSettings, values: Readable): (ConfigIssue | undefined)[] {
+  const { WEBUI_SESSION_COOKIE_SECURE: secure = false, WEBUI_SESSION_COOKIE_SAME_SITE: sameSite } = values;
+  const { WEBUI_AUTH_COOKIE_SECURE: authSecure = secure, WEBUI_AUTH_COOKIE_SAME_SITE: authSameSite = sameSite } =
+    values;
+  const hasAuth = settings.has('WEBUI_AUTH_COOKIE_SECURE') || settings.has('WEBUI_AUTH_COOKIE_SAME_SITE');
+  return [
+    sameSite === 'none' && !secure ? crossSite('SESSION', 'SESSION') : undefined,
+    hasAuth && authSameSite === 'none' && !authSecure
+      ? crossSite('AUTH', settings.has('WEBUI_AUTH_COOKIE_SAME_SITE') ? 'AUTH' : 'SESSION')
+      : undefined,
+  ];
+}
+
+/** @param kind of the cookie @param cause where its `SameSite` comes from */
+const crossSite = (kind: 'SESSION' | 'AUTH', cause: 'SESSION' | 'AUTH'): ConfigIssue => ({
+  setting: `WEBUI_${cause}_COOKIE_SAME_SITE`,
+  found: `"none" where WEBUI_${kind}_COOKIE_SECURE is not true: browsers refuse such a cookie`,
+  expected: 'both, or `lax`',
+  example: `WEBUI_${kind}_COOKIE_SECURE=true`,
+});

@@ -1,33 +1,33 @@
 /**
- * Settings of what every answer carries. The defaults are those that change nothing for the page of Open WebUI
- * (0.6.18 and 0.12.4, in Chromium): why some are `backend` stands in `config/README.md`.
+ * Security headers and cookies of every answer. The defaults change nothing for the page of Open WebUI (0.6.18 and
+ * 0.12.4, in Chromium); `config/README.md` says why some are `backend`.
  */
-import type { z } from 'zod';
+import { z } from 'zod';
 import * as header from './header-value.ts';
-import { choice, flag, setting } from './setting.ts';
-import type { Setting } from './setting.ts';
-import { Misspelled, boolean, origins, spelled } from './value.ts';
+import { choice, flag, setting, settingWithDefault } from './setting.ts';
+import { boolean, origins } from './value.ts';
 
 function headerSetting(
   name: string,
   schema: z.ZodType<string, string>,
   [fallback, example, expected, meaning = '']: readonly [string, string, string, string?],
-): Setting<string> {
+) {
   const text = meaning === '' ? `\`${name}\`.` : `\`${name}\`. ${meaning}`;
-  return setting({ schema, expected: `${expected}; \`off\` or \`backend\``, fallback, example, meaning: text });
+  return settingWithDefault(schema, fallback, {
+    expected: `${expected}; \`off\` or \`backend\``,
+    example,
+    meaning: text,
+  });
 }
 
-const SAME_SITE = ['lax', 'strict', 'none'] as const;
-
 /** In any letter case, as the backend takes it. */
-const sameSiteWord = spelled((text) => {
-  const found = SAME_SITE.find((word) => word === text.toLowerCase());
-  if (found === undefined) throw new Misspelled('');
-  return found;
-});
+const sameSiteWord = z
+  .string()
+  .toLowerCase()
+  .pipe(z.enum(['lax', 'strict', 'none']));
 
-const sameSite = (meaning: string): Setting<(typeof SAME_SITE)[number]> =>
-  setting({ schema: sameSiteWord, expected: '`lax`, `strict` or `none`', example: 'lax', meaning });
+const sameSite = (meaning: string) =>
+  setting(sameSiteWord, { expected: '`lax`, `strict` or `none`', example: 'lax', meaning });
 
 const PERMISSIONS = [
   ...['camera=(self)', 'display-capture=(self)', 'geolocation=(self)', 'hid=()', 'magnetometer=()'],
@@ -103,10 +103,8 @@ export const HEADER_SETTINGS = {
     header.contentSecurityPolicy,
     ['backend', `${CSP_EXAMPLE}; report-uri /csp`, 'directives separated by semicolons', 'Try a policy with it first.'],
   ),
-  CORS_ALLOW_ORIGIN: setting({
-    schema: origins,
+  CORS_ALLOW_ORIGIN: settingWithDefault(origins, '*', {
     expected: '`*`, or origins separated by semicolons',
-    fallback: '*',
     example: 'https://intranet.company.com;https://wiki.company.com',
     meaning:
       "The backend's own setting: origins whose pages may read its answers, and so the gate's own. `Retry-After`, `RateLimit…` and `X-Request-Id` are exposed to them.",
@@ -118,8 +116,7 @@ export const HEADER_SETTINGS = {
   WEBUI_SESSION_COOKIE_SAME_SITE: sameSite(
     "The backend's own setting: `SameSite` of its session cookies. `strict` breaks OAuth sign-in. Not set: as the backend writes it.",
   ),
-  WEBUI_AUTH_COOKIE_SECURE: setting({
-    schema: boolean,
+  WEBUI_AUTH_COOKIE_SECURE: setting(boolean, {
     expected: '`true` or `false`',
     example: 'true',
     meaning:

@@ -1,33 +1,40 @@
 /**
- * How the value of each security header is spelled. Browsers ignore what they do not know, so that a typing mistake
- * would switch a protection off without a word: names and directives are checked, not only characters.
+ * How the value of each security header is spelled. Browsers ignore what they do not know, so a typing mistake would
+ * switch a protection off silently: names and directives are checked, not only characters.
  */
-import type { z } from 'zod';
-import { Misspelled, spelled } from './value.ts';
+import { z } from 'zod';
+import { lastReason } from './value.ts';
 
 /** nginx answers 502 by default when all of an answer's headers exceed 4 KB (`proxy_buffer_size`). */
 const LONGEST_VALUE = 3_000;
 
-/** `off`, `backend`, or a value that `read` accepts; what `read` returns is sent. */
-function headerValue(read: (text: string) => string): z.ZodType<string, string> {
-  return spelled((text) => {
-    if (text === 'off' || text === 'backend') return text;
-    if (/[^\x20-\x7e]/.test(text)) {
-      throw new Misspelled('it contains a line break, a control character or a character that is not ASCII');
-    }
-    if (text.length > LONGEST_VALUE) throw new Misspelled(`it is longer than ${LONGEST_VALUE} characters`);
-    if (text !== text.trim()) throw new Misspelled('there is a space at one of its ends');
-    return read(text);
-  });
-}
+const printable = z
+  .string()
+  .regex(/^[\x20-\x7e]*$/, 'it contains a line break, a control character or a character that is not ASCII')
+  .max(LONGEST_VALUE, `it is longer than ${LONGEST_VALUE} characters`)
+  .refine((text) => text === text.trim(), 'there is a space at one of its ends');
+
+/** `off`, `backend`, or a value that `schema` accepts. */
+const headerValue = (schema: z.ZodType<string, string>) =>
+  z.union([z.enum(['off', 'backend']), printable.pipe(schema)], lastReason);
 
 /** One of these words in any letter case. @returns the word as browsers' documents write it */
-const anyOf = (...words: readonly string[]): z.ZodType<string, string> =>
-  headerValue((text) => {
-    const found = words.find((word) => word.toLowerCase() === text.toLowerCase());
-    if (found === undefined) throw new Misspelled('');
-    return found;
+const anyOf = (...words: readonly string[]) =>
+  headerValue(
+    z
+      .string()
+      .transform((text) => words.find((word) => word.toLowerCase() === text.toLowerCase()))
+      .pipe(z.string()),
+  );
+
+/** A list whose items are each good. @param describe what is wrong with an item that is not */
+const everyItem = (separator: RegExp, isGood: (item: string) => boolean, describe: (item: string) => string) =>
+  z.string().superRefine((text, context) => {
+    const wrong = itemsOf(text, separator).find((item) => !isGood(item));
+    if (wrong !== undefined) context.addIssue(describe(wrong));
   });
+
+const itemsOf = (text: string, separator: RegExp): string[] => text.split(separator).map((item) => item.trim());
 
 /** RFC 7034; `ALLOW-FROM` is known to no browser of today. */
 export const frameOptions = anyOf('SAMEORIGIN', 'DENY');
@@ -37,48 +44,45 @@ export const contentTypeOptions = anyOf('nosniff');
 export const resourcePolicy = anyOf('same-origin', 'same-site', 'cross-origin');
 
 /** Of no standard: what browsers took until they dropped their filters. */
-export const xssProtection = headerValue((text) => {
-  if (!/^(?:0|1|1; ?mode=block|1; ?report=\S+)$/.test(text)) throw new Misspelled('');
-  return text;
-});
+export const xssProtection = headerValue(z.string().regex(/^(?:0|1|1; ?mode=block|1; ?report=\S+)$/));
 
 const REFERRER_POLICIES: ReadonlySet<string> = new Set([
   ...['no-referrer', 'no-referrer-when-downgrade', 'origin', 'origin-when-cross-origin', 'same-origin'],
   ...['strict-origin', 'strict-origin-when-cross-origin', 'unsafe-url'],
 ]);
 
-/** Several mean: the last one that a browser knows. */
-export const referrerPolicy = headerValue((text) => {
-  for (const policy of text.split(',').map((item) => item.trim())) {
-    if (!REFERRER_POLICIES.has(policy)) throw new Misspelled(`${JSON.stringify(policy)} is no referrer policy`);
-  }
-  return text;
-});
+/** Browsers take the last one of several that they know. */
+export const referrerPolicy = headerValue(
+  everyItem(
+    /,/,
+    (policy) => REFERRER_POLICIES.has(policy),
+    (policy) => `${JSON.stringify(policy)} is no referrer policy`,
+  ),
+);
 
 const YEAR_S = 31_536_000;
+const MAX_AGE = /^max-age=(\d{1,10})$/i;
 
 /** RFC 6797 6.1; `preload` is a word of the browsers' common list, which asks for a year and for subdomains. */
-export const transportSecurity = headerValue((text) => {
-  const directives = text.split(';').map((item) => item.trim().toLowerCase());
-  const ages = directives.filter((directive) => /^max-age=\d{1,10}$/.test(directive));
-  const rest = directives.filter((directive) => !ages.includes(directive));
-  const stranger = rest.find((directive) => directive !== 'includesubdomains' && directive !== 'preload');
-  if (stranger !== undefined) throw new Misspelled(`${JSON.stringify(stranger)} is no directive of it`);
-  if (ages.length !== 1) throw new Misspelled('it needs exactly one `max-age=SECONDS`');
-  const isListable = rest.includes('includesubdomains') && Number(ages[0]?.slice('max-age='.length)) >= YEAR_S;
-  if (rest.includes('preload') && !isListable) {
-    throw new Misspelled(`\`preload\` needs includeSubDomains and a max-age of at least ${YEAR_S}`);
-  }
-  return text;
-});
+export const transportSecurity = headerValue(
+  everyItem(
+    /;/,
+    (directive) => MAX_AGE.test(directive) || /^(?:includeSubDomains|preload)$/i.test(directive),
+    (directive) => `${JSON.stringify(directive.toLowerCase())} is no directive of it`,
+  )
+    .refine((text) => agesOf(text).length === 1, 'it needs exactly one `max-age=SECONDS`')
+    .refine(
+      (text) => !/preload/i.test(text) || (/includeSubDomains/i.test(text) && (agesOf(text)[0] ?? 0) >= YEAR_S),
+      `\`preload\` needs includeSubDomains and a max-age of at least ${YEAR_S}`,
+    ),
+);
 
-/** A word, and where violations are reported to. */
-const policyWord = (...words: readonly string[]): z.ZodType<string, string> =>
-  headerValue((text) => {
-    const [, word = ''] = /^([a-z-]+)(?:; ?report-to="[\w-]+")?$/.exec(text) ?? [];
-    if (!words.includes(word)) throw new Misspelled('');
-    return text;
-  });
+const agesOf = (text: string): number[] =>
+  itemsOf(text, /;/).flatMap((directive) => MAX_AGE.exec(directive)?.slice(1).map(Number) ?? []);
+
+/** One of these words, and where violations are reported to. */
+const policyWord = (...words: readonly string[]) =>
+  headerValue(z.string().regex(new RegExp(`^(?:${words.join('|')})(?:; ?report-to="[\\w-]+")?$`)));
 
 /** The HTML standard, cross-origin opener policies. */
 export const openerPolicy = policyWord(
@@ -95,35 +99,33 @@ const PERMITTED = '(?:\\*|self|src|"[^"\\\\]*")';
 const PERMISSION = new RegExp(`^[a-z][a-z0-9-]*=(?:\\*|self|\\((?:${PERMITTED}(?: +${PERMITTED})*)?\\))$`);
 
 /** W3C, Permissions Policy. Names are not checked, because browsers add some every year. */
-export const permissionsPolicy = headerValue((text) => {
-  for (const permission of text.split(',').map((item) => item.trim())) {
-    if (PERMISSION.test(permission)) continue;
-    const hint = / '(?:self|none)'|^[a-z-]+ /.test(permission)
-      ? ': this is how the old Feature-Policy was written'
-      : '';
-    throw new Misspelled(`${JSON.stringify(permission)} is no permission${hint}`);
-  }
-  return text;
-});
+export const permissionsPolicy = headerValue(
+  everyItem(
+    /,/,
+    (permission) => PERMISSION.test(permission),
+    (permission) =>
+      / '(?:self|none)'|^[a-z-]+ /.test(permission)
+        ? `${JSON.stringify(permission)} is no permission: this is how the old Feature-Policy was written`
+        : `${JSON.stringify(permission)} is no permission`,
+  ),
+);
 
 /** CSP Level 3 with the documents that extend it. */
 const CSP_DIRECTIVES: ReadonlySet<string> = new Set([
-  ...['default-src', 'script-src', 'script-src-elem', 'script-src-attr', 'style-src', 'style-src-elem'],
+  ...['', 'default-src', 'script-src', 'script-src-elem', 'script-src-attr', 'style-src', 'style-src-elem'],
   ...['style-src-attr', 'img-src', 'font-src', 'connect-src', 'media-src', 'object-src', 'child-src', 'frame-src'],
   ...['worker-src', 'manifest-src', 'prefetch-src', 'base-uri', 'form-action', 'frame-ancestors', 'navigate-to'],
   ...['sandbox', 'report-uri', 'report-to', 'upgrade-insecure-requests', 'block-all-mixed-content'],
   ...['require-trusted-types-for', 'trusted-types', 'fenced-frame-src', 'webrtc'],
 ]);
 
+const directiveName = (directive: string): string => directive.split(' ')[0] ?? '';
+
 /** Names are checked, values are not: they are a language of their own. */
-export const contentSecurityPolicy = headerValue((text) => {
-  const directives = text.split(/[;,]/).map((item) => item.trim());
-  for (const directive of directives) {
-    const [name = ''] = directive.split(/ +/);
-    if (name !== '' && !CSP_DIRECTIVES.has(name.toLowerCase())) {
-      throw new Misspelled(`${JSON.stringify(name)} is no directive of it`);
-    }
-  }
-  if (directives.every((directive) => directive === '')) throw new Misspelled('it has no directive');
-  return text;
-});
+export const contentSecurityPolicy = headerValue(
+  everyItem(
+    /[;,]/,
+    (directive) => CSP_DIRECTIVES.has(directiveName(directive).toLowerCase()),
+    (directive) => `${JSON.stringify(directiveName(directive))} is no directive of it`,
+  ).refine((text) => /[^;, ]/.test(text), 'it has no directive'),
+);

@@ -6,16 +6,15 @@ import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { ErrorCode, YAMLParseError } from 'yaml';
 import { LineCounter, parseDocument } from 'yaml';
-import { collectGiven, CONFIG_FILE_VARIABLE } from './given.ts';
-import type { RawConfig } from './given.ts';
 import type { ConfigIssue } from './issue.ts';
 import { maskCredentials } from './issue.ts';
 import { parseAdminAddress, parseConfig, parseStoreConfig } from './parse.ts';
 import type { Parsed, StoreConfig } from './parse.ts';
+import type { RawConfig } from './raw-settings.ts';
+import { collectRawSettings, CONFIG_FILE_VARIABLE } from './raw-settings.ts';
 import type { Config, ListenAddress } from './schema.ts';
-import type { Setting } from './setting.ts';
 import type { SettingName } from './settings.ts';
-import { SETTING_NAMES, SETTINGS } from './settings.ts';
+import { describeSetting, SETTING_NAMES } from './settings.ts';
 
 export interface ConfigSources {
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -65,10 +64,10 @@ export interface SettingInForce {
 
 /** @returns each setting that has a value, in the order of the reference, whether it can be used or not */
 export function loadSettingsInForce(sources: ConfigSources): readonly SettingInForce[] {
-  const { given } = collectGiven(readSources(sources).raw);
+  const { settings } = collectRawSettings(readSources(sources).raw);
   return SETTING_NAMES.flatMap((name) => {
-    const { fallback, secret }: Setting<unknown> = SETTINGS[name];
-    const { text, source } = given.get(name) ?? { text: fallback, source: 'default' };
+    const { fallback, secret } = describeSetting(name);
+    const { text, source } = settings.get(name) ?? { text: fallback, source: 'default' };
     return text === undefined ? [] : [{ name, value: secret === true ? null : maskCredentials(text), source }];
   });
 }
@@ -139,7 +138,7 @@ function readSecret(path: string): string {
 
 /** The file itself may come later, when the backend has started; its directory is a volume that is there or not. */
 function databaseIssues(path: string, raw: RawConfig): readonly ConfigIssue[] {
-  const about = collectGiven(raw).given.has('DATABASE_URL')
+  const about = collectRawSettings(raw).settings.has('DATABASE_URL')
     ? { setting: 'DATABASE_URL', example: 'DATABASE_URL=sqlite:////app/backend/data/webui.db' }
     : { setting: 'DATA_DIR', example: 'DATA_DIR=/app/backend/data' };
   const directory = dirname(path);

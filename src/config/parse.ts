@@ -1,73 +1,73 @@
 /**
  * Raw text in, a frozen `Config` or every mistake out. Never throws, reads nothing by itself, changes nothing.
- * A setting that contradicts another or would have no effect is a mistake too: the operator meant something by it.
+ * A setting that contradicts another or has no effect is a mistake too: the operator meant something by it.
  */
 import { resolve } from 'node:path';
-import { readAnswers } from './answers.ts';
 import { contradictions } from './contradictions.ts';
-import { collectGiven } from './given.ts';
-import type { GivenSettings, RawConfig } from './given.ts';
 import type { ConfigIssue } from './issue.ts';
 import { quote } from './issue.ts';
-import type { Bypass, Config, ListenAddress } from './schema.ts';
-import { readSecretKeys } from './secret-keys.ts';
-import type { Setting } from './setting.ts';
-import type { SettingName, Values } from './settings.ts';
-import { SETTING_NAMES, SETTINGS } from './settings.ts';
-import { UNEXPLAINED } from './value.ts';
+import type { RawConfig, RawSettings } from './raw-settings.ts';
+import { collectRawSettings } from './raw-settings.ts';
+import type { Config, CookieRules, ListenAddress } from './schema.ts';
+import type { Misspelling, ReadValues, SettingName, Values } from './settings.ts';
+import { describeSetting, readValues } from './settings.ts';
 
 /** What commands need that read or write the database and send nothing to the backend. */
 export type StoreConfig = Pick<Config, 'database' | 'organization' | 'policy' | 'logLevel' | 'modelLogLevel'> & {
-  /** Where the backend is, if it was said: a command may ask whether it runs. */
+  /** Where the backend is, if it is set: a command may ask whether it runs. */
   readonly upstreamUrl?: URL | undefined;
 };
 
 /** A configuration, and the settings that it was made of. */
 export interface Loaded<C> {
   readonly config: C;
-  readonly values: Values;
+  readonly values: Partial<Values>;
 }
 
 export type Parsed<C> = (Loaded<C> & { readonly issues?: undefined }) | { readonly issues: readonly ConfigIssue[] };
 
 /** @returns the configuration of `serve`, or all issues: unknown names, unreadable values, contradictions, what is missing */
 export function parseConfig(raw: RawConfig): Parsed<Config> {
-  const { given, values, issues } = readValues(raw);
-  const secrets = readSecretKeys(given, raw);
-  const found = [
-    ...issues,
-    ...missing(given, ['MODELGATE_UPSTREAM_URL']),
-    ...databaseMissing(given),
+  const { settings, values, issues: found } = readSettings(raw);
+  const secrets = readSecretKeys(settings, raw);
+  const issues = [
+    ...found,
+    ...missing(settings, 'MODELGATE_UPSTREAM_URL'),
+    ...databaseMissing(settings),
     ...secrets.issues,
   ];
-  const url = values.MODELGATE_UPSTREAM_URL;
-  const store = storeConfig(values, raw.directory);
-  const answers = readAnswers(values);
-  if (found.length > 0 || url === undefined || store === undefined || answers === undefined) return { issues: found };
+  const url = values?.MODELGATE_UPSTREAM_URL;
+  const path = databasePath(values, raw.directory);
+  if (issues.length > 0 || values === undefined || url === undefined || path === undefined) return { issues };
   const config: Config = {
-    ...store,
-    listen: { host: known(values, 'MODELGATE_HOST'), port: known(values, 'MODELGATE_PORT') },
-    admin: adminAddress(values),
+    ...storeConfig(values, path),
+    listen: { host: values.MODELGATE_HOST, port: values.MODELGATE_PORT },
+    admin: { host: values.MODELGATE_ADMIN_HOST, port: values.MODELGATE_ADMIN_PORT },
     upstream: {
       url,
-      connectTimeoutMs: known(values, 'MODELGATE_CONNECT_TIMEOUT'),
-      responseTimeoutMs: known(values, 'MODELGATE_RESPONSE_TIMEOUT'),
-      idleTimeoutMs: known(values, 'MODELGATE_IDLE_TIMEOUT'),
-      earlyHints: known(values, 'MODELGATE_EARLY_HINTS'),
+      connectTimeoutMs: values.MODELGATE_CONNECT_TIMEOUT,
+      responseTimeoutMs: values.MODELGATE_RESPONSE_TIMEOUT,
+      idleTimeoutMs: values.MODELGATE_IDLE_TIMEOUT,
+      earlyHints: values.MODELGATE_EARLY_HINTS,
     },
-    identity: { secretKeys: secrets.keys, apiKeyHeader: known(values, 'CUSTOM_API_KEY_HEADER') },
-    answers,
+    identity: { secretKeys: secrets.keys, apiKeyHeader: values.CUSTOM_API_KEY_HEADER },
+    answers: {
+      origins: values.CORS_ALLOW_ORIGIN,
+      headers: securityHeaders(values),
+      backendHeaders: values.MODELGATE_HEADERS_BACKEND,
+      cookies: cookieRules(values),
+    },
     limits: {
-      address: known(values, 'MODELGATE_LIMIT_ADDRESS'),
-      user: known(values, 'MODELGATE_LIMIT_USER'),
-      chat: known(values, 'MODELGATE_LIMIT_CHAT'),
-      organization: known(values, 'MODELGATE_LIMIT_ORGANIZATION'),
-      concurrentChats: known(values, 'MODELGATE_LIMIT_CONCURRENT_CHATS'),
+      address: values.MODELGATE_LIMIT_ADDRESS,
+      user: values.MODELGATE_LIMIT_USER,
+      chat: values.MODELGATE_LIMIT_CHAT,
+      organization: values.MODELGATE_LIMIT_ORGANIZATION,
+      concurrentChats: values.MODELGATE_LIMIT_CONCURRENT_CHATS,
     },
     trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],
-    maxBodyBytes: known(values, 'MODELGATE_MAX_BODY'),
-    maxHeaderBytes: known(values, 'MODELGATE_MAX_HEADER'),
-    drainTimeoutMs: known(values, 'MODELGATE_DRAIN_TIMEOUT'),
+    maxBodyBytes: values.MODELGATE_MAX_BODY,
+    maxHeaderBytes: values.MODELGATE_MAX_HEADER,
+    drainTimeoutMs: values.MODELGATE_DRAIN_TIMEOUT,
     logFormat: values.LOG_FORMAT,
   };
   return { config: frozen(config), values };
@@ -75,127 +75,167 @@ export function parseConfig(raw: RawConfig): Parsed<Config> {
 
 /** As `parseConfig`, for commands on the database: neither upstream nor key need be set, wrong ones are still issues. */
 export function parseStoreConfig(raw: RawConfig): Parsed<StoreConfig> {
-  const { given, values, issues } = readValues(raw);
-  const found = [...issues, ...databaseMissing(given)];
-  const config = storeConfig(values, raw.directory);
-  if (found.length > 0 || config === undefined) return { issues: found };
+  const { settings, values, issues: found } = readSettings(raw);
+  const issues = [...found, ...databaseMissing(settings)];
+  const path = databasePath(values, raw.directory);
+  if (issues.length > 0 || values === undefined || path === undefined) return { issues };
+  const config = storeConfig(values, path);
   const upstreamUrl = values.MODELGATE_UPSTREAM_URL;
   return { config: frozen(upstreamUrl === undefined ? config : { ...config, upstreamUrl }), values };
 }
 
 /** @returns where the admin listener of this environment's gate is, whatever else is or is not set */
 export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress> {
-  const { values, issues } = readValues(raw);
-  const wrong = issues.filter(({ setting }) => ADMIN.some((name) => setting.startsWith(name)));
-  return wrong.length > 0 ? { issues: wrong } : { config: adminAddress(values), values };
+  const { readable, issues } = readSettings(raw);
+  const { MODELGATE_ADMIN_HOST: host, MODELGATE_ADMIN_PORT: port } = readable;
+  const wrong = issues.filter(({ setting }) => /^MODELGATE_ADMIN_(?:HOST|PORT)/.test(setting));
+  if (wrong.length > 0 || host === undefined || port === undefined) return { issues: wrong };
+  return { config: { host, port }, values: readable };
 }
 
-const ADMIN = ['MODELGATE_ADMIN_HOST', 'MODELGATE_ADMIN_PORT'] as const;
-
-const adminAddress = (values: Values): ListenAddress => ({
-  host: known(values, 'MODELGATE_ADMIN_HOST'),
-  port: known(values, 'MODELGATE_ADMIN_PORT'),
-});
-
-function readValues(raw: RawConfig): { given: GivenSettings; values: Values; issues: ConfigIssue[] } {
-  const { given, issues } = collectGiven(raw);
-  const values: Partial<Record<SettingName, unknown>> = {};
-  for (const name of SETTING_NAMES) {
-    const definition: Setting<unknown> = SETTINGS[name];
-    const text = given.get(name)?.text ?? definition.fallback;
-    if (text === undefined) continue;
-    const result = definition.schema.safeParse(text);
-    if (result.success) values[name] = result.data;
-    else issues.push(misspelling(name, definition, text, given.get(name)?.source, result.error.issues[0]?.message));
-  }
-  // the cast: each value was made by the schema of its name
-  const read = values as Values;
-  return { given, values: read, issues: [...issues, ...contradictions(given, read, raw.environment)] };
+interface ReadSettings extends ReadValues {
+  readonly settings: RawSettings;
+  readonly issues: readonly ConfigIssue[];
 }
 
-function misspelling(
-  setting: SettingName,
-  { secret, expected, example }: Setting<unknown>,
-  text: string,
-  source: string | undefined,
-  reason: string | undefined,
-): ConfigIssue {
+function readSettings(raw: RawConfig): ReadSettings {
+  const { settings, issues } = collectRawSettings(raw);
+  const read = readValues(Object.fromEntries([...settings].map(([name, { text }]) => [name, text])));
+  const misspelled = read.misspellings.map((misspelling) => misspellingIssue(misspelling, settings));
+  const contradicting = contradictions(settings, read.readable, raw.environment);
+  return { ...read, settings, issues: [...issues, ...misspelled, ...contradicting] };
+}
+
+function misspellingIssue({ setting, reason }: Misspelling, settings: RawSettings): ConfigIssue {
+  const { secret, expected, example } = describeSetting(setting);
+  const { text = '', source } = settings.get(setting) ?? {};
   const shown = secret === true ? 'a value that cannot be used' : quote(text);
   const quoted = /^(["']).*\1$/.test(text) ? 'the quotes belong to the value, as `docker run --env-file` reads it' : '';
-  const why = [reason === UNEXPLAINED ? '' : reason, quoted]
-    .filter((part) => part !== undefined && part !== '')
-    .join('; ');
+  const why = [reason, quoted].filter((part) => part !== '').join('; ');
   return {
     setting,
     found: why === '' ? shown : `${shown}: ${why}`,
     expected,
-    example: source === 'environment' || source === undefined ? `${setting}=${example}` : `${setting}: ${example}`,
-    ...(source === undefined ? {} : { source }),
+    example: source === 'environment' ? `${setting}=${example}` : `${setting}: ${example}`,
+    ...(source !== undefined && { source }),
   };
 }
 
-function missing(given: GivenSettings, names: readonly SettingName[]): ConfigIssue[] {
-  return names
-    .filter((name) => !given.has(name))
-    .map((name) => ({
-      setting: name,
-      found: 'nothing',
-      expected: SETTINGS[name].expected,
-      example: `${name}=${SETTINGS[name].example}`,
-    }));
+function missing(settings: RawSettings, setting: SettingName): ConfigIssue[] {
+  if (settings.has(setting)) return [];
+  const { expected, example } = describeSetting(setting);
+  return [{ setting, found: 'nothing', expected, example: `${setting}=${example}` }];
 }
 
-function databaseMissing(given: GivenSettings): ConfigIssue[] {
-  return given.has('DATA_DIR') ? [] : missing(given, ['DATABASE_URL']);
+const databaseMissing = (settings: RawSettings): ConfigIssue[] =>
+  settings.has('DATA_DIR') ? [] : missing(settings, 'DATABASE_URL');
+
+function databasePath(values: Values | undefined, directory: string): string | undefined {
+  if (values?.DATABASE_URL !== undefined) return resolve(directory, values.DATABASE_URL);
+  return values?.DATA_DIR === undefined ? undefined : resolve(directory, values.DATA_DIR, 'webui.db');
 }
 
-function storeConfig(values: Values, directory: string): StoreConfig | undefined {
-  const path =
-    values.DATABASE_URL ??
-    (values.DATA_DIR === undefined ? undefined : resolve(directory, values.DATA_DIR, 'webui.db'));
-  if (
-    path === undefined ||
-    SETTING_NAMES.some((name) => SETTINGS[name].fallback !== undefined && values[name] === undefined)
-  ) {
-    return undefined;
-  }
+function storeConfig(values: Values, path: string): StoreConfig {
   const { OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name } = values;
   return {
-    database: { path: resolve(directory, path) },
+    database: { path },
     organization:
-      id === undefined || name === undefined
-        ? undefined
-        : { id, name, autoEnroll: known(values, 'MODELGATE_AUTO_ENROLL') },
+      id === undefined || name === undefined ? undefined : { id, name, autoEnroll: values.MODELGATE_AUTO_ENROLL },
     policy: {
-      mode: known(values, 'MODELGATE_MODE'),
+      mode: values.MODELGATE_MODE,
       bypass: bypassOf(values),
-      adminAccess: known(values, 'MODELGATE_ADMIN_ACCESS'),
-      directConnections: known(values, 'MODELGATE_DIRECT_CONNECTIONS'),
-      mediaModels: known(values, 'MODELGATE_MEDIA_MODELS'),
-      maxStaleMs: known(values, 'MODELGATE_POLICY_MAX_STALE'),
-      denial: known(values, 'MODELGATE_DENIAL'),
+      adminAccess: values.MODELGATE_ADMIN_ACCESS,
+      directConnections: values.MODELGATE_DIRECT_CONNECTIONS,
+      mediaModels: values.MODELGATE_MEDIA_MODELS,
+      maxStaleMs: values.MODELGATE_POLICY_MAX_STALE,
+      denial: values.MODELGATE_DENIAL,
     },
-    logLevel: known(values, 'LOG_LEVEL'),
-    modelLogLevel: values.SRC_LOG_LEVELS_MODELS ?? known(values, 'LOG_LEVEL'),
+    logLevel: values.LOG_LEVEL,
+    modelLogLevel: values.SRC_LOG_LEVELS_MODELS ?? values.LOG_LEVEL,
   };
 }
 
-function bypassOf(values: Values): Bypass | undefined {
-  if (values.BYPASS_MODEL_ACCESS_CONTROL === true) return 'BYPASS_MODEL_ACCESS_CONTROL';
-  return values.ENABLE_MODEL_FILTER === false ? 'ENABLE_MODEL_FILTER' : undefined;
+function bypassOf(values: Values): Config['policy']['bypass'] {
+  if (values.BYPASS_MODEL_ACCESS_CONTROL) return 'BYPASS_MODEL_ACCESS_CONTROL';
+  return values.ENABLE_MODEL_FILTER ? undefined : 'ENABLE_MODEL_FILTER';
 }
 
-/** A setting with a default always has a value here: `storeConfig` has looked at all of them. */
-function known<N extends SettingName>(values: Values, name: N): Exclude<Values[N], undefined> {
-  const value = values[name];
-  if (value === undefined) throw new TypeError(`${name} was used before it was checked`);
-  // the compiler does not follow a narrowed `N`
-  return value as Exclude<Values[N], undefined>;
+const securityHeaders = (values: Values): Config['answers']['headers'] => ({
+  'x-frame-options': values.MODELGATE_HEADERS_FRAME_OPTIONS,
+  'x-content-type-options': values.MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS,
+  'x-xss-protection': values.MODELGATE_HEADERS_XSS_PROTECTION,
+  'referrer-policy': values.MODELGATE_HEADERS_REFERRER_POLICY,
+  'strict-transport-security': values.MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY,
+  'permissions-policy': values.MODELGATE_HEADERS_PERMISSIONS_POLICY,
+  'cross-origin-resource-policy': values.MODELGATE_HEADERS_CROSS_ORIGIN_RESOURCE_POLICY,
+  'cross-origin-opener-policy': values.MODELGATE_HEADERS_CROSS_ORIGIN_OPENER_POLICY,
+  'cross-origin-embedder-policy': values.MODELGATE_HEADERS_CROSS_ORIGIN_EMBEDDER_POLICY,
+  'content-security-policy': values.MODELGATE_HEADERS_CONTENT_SECURITY_POLICY,
+  'content-security-policy-report-only': values.MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY,
+});
+
+/** As the backend's `env.py` reads them (0.6.18 and 0.12.4): what is not set for `auth` is taken from `session`. */
+function cookieRules(values: Values): Config['answers']['cookies'] {
+  const session: CookieRules = {
+    secure: values.WEBUI_SESSION_COOKIE_SECURE,
+    sameSite: values.WEBUI_SESSION_COOKIE_SAME_SITE,
+  };
+  const auth: CookieRules = {
+    secure: values.WEBUI_AUTH_COOKIE_SECURE ?? session.secure,
+    sameSite: values.WEBUI_AUTH_COOKIE_SAME_SITE ?? session.sameSite,
+  };
+  return { session, auth };
 }
 
-/** Freezes what `Object.freeze` can: a `URL` and a `Set` keep their own methods, which nobody calls. */
+const KEY_SETTINGS = ['WEBUI_SECRET_KEY', 'WEBUI_SECRET_KEY_FILE', 'WEBUI_JWT_SECRET_KEY'] as const;
+
+interface SecretKeys {
+  readonly keys: readonly string[];
+  readonly issues: readonly ConfigIssue[];
+}
+
+/** The keys that session tokens are verified with, from exactly one of three settings. No issue shows a key. */
+function readSecretKeys(settings: RawSettings, raw: RawConfig): SecretKeys {
+  const used = KEY_SETTINGS.filter((name) => settings.has(name));
+  const [setting] = used;
+  if (setting === undefined) {
+    const { expected } = describeSetting('WEBUI_SECRET_KEY');
+    const example = 'WEBUI_SECRET_KEY_FILE=/run/secrets/webui_secret_key';
+    return { keys: [], issues: [{ setting: 'WEBUI_SECRET_KEY', found: 'nothing', expected, example }] };
+  }
+  if (used.length > 1) {
+    const expected = 'exactly one of them: the one that the backend uses';
+    return { keys: [], issues: [{ setting, found: `${used.join(' and ')} together`, expected }] };
+  }
+  const { text = '' } = settings.get(setting) ?? {};
+  if (setting !== 'WEBUI_SECRET_KEY_FILE') return { keys: [text], issues: [] };
+  const read = readKeyFile(resolve(raw.directory, text), raw.readSecret);
+  if (typeof read !== 'string') return { keys: read, issues: [] };
+  return { keys: [], issues: [{ setting, found: read, expected: describeSetting(setting).expected }] };
+}
+
+/**
+ * The backend's start script strips the newline at the end of the key file, its Python launcher does not (Open WebUI
+ * 0.6.0 to 0.12.4); the launcher also reads CRLF as LF.
+ *
+ * @returns the keys to try in this order, or what is wrong with the file
+ */
+function readKeyFile(path: string, readSecret: RawConfig['readSecret']): readonly string[] | string {
+  let content: string;
+  try {
+    content = readSecret(path);
+  } catch (error) {
+    return error instanceof Error ? error.message : 'a file that cannot be read';
+  }
+  const stripped = content.replace(/[\r\n]+$/, '');
+  if (stripped === '') return `${JSON.stringify(path)}, which is empty`;
+  return [...new Set([stripped, content.replaceAll('\r\n', '\n'), content])];
+}
+
+/** Freezes what `Object.freeze` can: a `URL` and a `Set` keep their own methods, which are not called. */
 function frozen<T extends object>(value: T): T {
-  for (const part of Object.values(value) as unknown[]) {
+  const parts: readonly unknown[] = Object.values(value);
+  for (const part of parts) {
     if (typeof part === 'object' && part !== null && !Object.isFrozen(part)) frozen(part);
   }
   return Object.freeze(value);

@@ -7,18 +7,20 @@ import type { Config } from './schema.ts';
 import { SETTING_NAMES } from './settings.ts';
 import type { SettingName } from './settings.ts';
 
-/** Everything else holds a port, a file, a key or a connection. */
-const LIVE: ReadonlySet<string> = new Set<SettingName>([
-  'MODELGATE_MODE',
-  'MODELGATE_DENIAL',
-  'MODELGATE_ADMIN_ACCESS',
-  'MODELGATE_DIRECT_CONNECTIONS',
-  'MODELGATE_MEDIA_MODELS',
-  'MODELGATE_TRUSTED_PROXIES',
-  ...(Object.keys(LIMIT_SETTINGS) as (keyof typeof LIMIT_SETTINGS)[]),
-  ...(Object.keys(HEADER_SETTINGS) as (keyof typeof HEADER_SETTINGS)[]),
-  'LOG_LEVEL',
-  'SRC_LOG_LEVELS_MODELS',
+/** All other settings hold a port, a file, a key or a connection. */
+const LIVE: ReadonlySet<string> = new Set([
+  ...([
+    'MODELGATE_MODE',
+    'MODELGATE_DENIAL',
+    'MODELGATE_ADMIN_ACCESS',
+    'MODELGATE_DIRECT_CONNECTIONS',
+    'MODELGATE_MEDIA_MODELS',
+    'MODELGATE_TRUSTED_PROXIES',
+    'LOG_LEVEL',
+    'SRC_LOG_LEVELS_MODELS',
+  ] satisfies SettingName[]),
+  ...Object.keys(LIMIT_SETTINGS),
+  ...Object.keys(HEADER_SETTINGS),
 ]);
 
 export interface Reloaded {

@@ -1,16 +1,29 @@
 /**
- * Every setting that modelgate takes, in the order of the table in `config/README.md`: name, spelling, default, meaning.
- * Parsing, the messages about mistakes and the documentation all read this one list.
+ * Every setting that modelgate takes, in the order of the table in `config/README.md`. Parsing, the messages about
+ * mistakes and the documentation all read this one list.
  */
+import { z } from 'zod';
 import { HEADER_SETTINGS } from './header-settings.ts';
 import { LIMIT_SETTINGS } from './limit-settings.ts';
-import { DAY, HOUR, choice, flag, host, port, secretKey, setting, text, time } from './setting.ts';
-import type { Setting } from './setting.ts';
+import type { SettingFacts } from './setting.ts';
+import {
+  DAY,
+  HOUR,
+  choice,
+  factsOf,
+  flag,
+  host,
+  port,
+  secretKey,
+  setting,
+  settingWithDefault,
+  text,
+  time,
+} from './setting.ts';
 import * as value from './value.ts';
 
 export const SETTINGS = {
-  MODELGATE_UPSTREAM_URL: setting({
-    schema: value.origin,
+  MODELGATE_UPSTREAM_URL: setting(value.origin, {
     expected: 'the address of Open WebUI: http or https, host and port, nothing behind it',
     example: 'http://open-webui:8080',
     meaning: 'Where Open WebUI listens. **Required.**',
@@ -22,8 +35,7 @@ export const SETTINGS = {
     'Address of the admin listener (`/healthz`, `/readyz`, `/metrics`); it asks nobody who they are.',
   ),
   MODELGATE_ADMIN_PORT: port('9464', 'Port of the admin listener.'),
-  DATABASE_URL: setting({
-    schema: value.sqliteUrl,
+  DATABASE_URL: setting(value.sqliteUrl, {
     expected: "the backend's SQLite file: `sqlite:///relative/path` or `sqlite:////absolute/path`",
     example: 'sqlite:////app/backend/data/webui.db',
     meaning: "The backend's own setting. Not set: `webui.db` in `DATA_DIR`. One of the two is **required**.",
@@ -45,11 +57,8 @@ export const SETTINGS = {
     "File that holds the backend's key, such as the `.webui_secret_key` which the backend makes; a newline at its end may or may not belong to the key, both are tried.",
   ),
   WEBUI_JWT_SECRET_KEY: secretKey("the backend's key", "The backend's deprecated name for `WEBUI_SECRET_KEY`."),
-  CUSTOM_API_KEY_HEADER: setting({
-    schema: value.headerName,
+  CUSTOM_API_KEY_HEADER: settingWithDefault(value.headerName, 'x-api-key', {
     expected: 'the name of a header field that has no other meaning',
-    fallback: 'x-api-key',
-    example: 'x-api-key',
     meaning: "The backend's own setting: header that may carry an API key beside `Authorization`.",
   }),
   OPENROUTER_EXTERNAL_USER: text(
@@ -88,10 +97,8 @@ export const SETTINGS = {
     ['refuse', 'allow'],
     "Chats over a user's own provider connection, whose models nobody can check.",
   ),
-  MODELGATE_MEDIA_MODELS: setting({
-    schema: value.modelList,
+  MODELGATE_MEDIA_MODELS: settingWithDefault(value.modelList, 'any', {
     expected: '`any`, `none`, or model ids separated by commas',
-    fallback: 'any',
     example: 'dall-e-3,tts-1',
     meaning:
       'Image and speech models that may be used; they have a name space of their own, which grants do not cover.',
@@ -107,25 +114,18 @@ export const SETTINGS = {
     HOUR,
     'How long the last good state serves when the database cannot be read; then model endpoints answer 503.',
   ),
-  MODELGATE_TRUSTED_PROXIES: setting({
-    schema: value.cidrs,
+  MODELGATE_TRUSTED_PROXIES: setting(value.cidrs, {
     expected: 'address ranges separated by commas',
     example: '10.0.0.0/8,fd00::/8',
     meaning: 'Proxies in front whose `X-Forwarded-…` headers are believed. Not set: nobody.',
   }),
-  MODELGATE_MAX_BODY: setting({
-    schema: value.size(1024, 500 * 1024 ** 2),
+  MODELGATE_MAX_BODY: settingWithDefault(value.size(1024, 500 * 1024 ** 2), '100MB', {
     expected: 'a size from 1KB to 500MB: a whole number with B, KB, MB or GB',
-    fallback: '100MB',
-    example: '100MB',
     meaning:
       "Largest request body that is read to be judged (1 KB = 1024 bytes). At the same time a user's long ones may take as much memory, or 100MB, and all users' twice that; beyond it 503. Uploads that only pass through are not bounded by it.",
   }),
-  MODELGATE_MAX_HEADER: setting({
-    schema: value.size(8 * 1024, 256 * 1024),
+  MODELGATE_MAX_HEADER: settingWithDefault(value.size(8 * 1024, 256 * 1024), '64KB', {
     expected: 'a size from 8KB to 256KB: a whole number with B or KB',
-    fallback: '64KB',
-    example: '64KB',
     meaning:
       'Largest head of a request (its line and headers: cookies, most of all), and of an answer of the backend. Open WebUI itself takes 64 KB; nginx in front needs as much (`large_client_header_buffers`, `proxy_buffer_size`).',
   }),
@@ -150,22 +150,17 @@ export const SETTINGS = {
     'How long running requests may finish after SIGTERM; keep it below the grace period of the container.',
   ),
   ...HEADER_SETTINGS,
-  LOG_LEVEL: setting({
-    schema: value.logLevel,
+  LOG_LEVEL: settingWithDefault(value.logLevel, 'INFO', {
     expected: 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)',
-    fallback: 'INFO',
-    example: 'INFO',
     meaning: 'Least severe log line that is written.',
   }),
-  LOG_FORMAT: setting({
-    schema: value.logFormat,
+  LOG_FORMAT: setting(value.logFormat, {
     expected: '`text` or `json`',
     example: 'text',
     meaning:
       "`text`: lines for eyes; `json`: the backend's own word, for programs. Not set: text where standard output is a terminal.",
   }),
-  SRC_LOG_LEVELS_MODELS: setting({
-    schema: value.logLevel,
+  SRC_LOG_LEVELS_MODELS: setting(value.logLevel, {
     expected: 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)',
     example: 'DEBUG',
     meaning:
@@ -173,16 +168,53 @@ export const SETTINGS = {
   }),
 } as const;
 
+const SCHEMA = z.object(SETTINGS);
+
 export type SettingName = keyof typeof SETTINGS;
-type ValueOf<S> = S extends Setting<infer T> ? T : never;
 
-/** What was read: undefined where nothing is set and no default stands, or where the text could not be read. */
-export type Values = { readonly [N in SettingName]: ValueOf<(typeof SETTINGS)[N]> | undefined };
+/** Every value, where all texts could be read; undefined where nothing is set and there is no default. */
+export type Values = z.output<typeof SCHEMA>;
 
-/** In the order of the list. The cast: `Object.keys` promises no more than texts. */
-export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[];
+/** In the order of the list. */
+export const SETTING_NAMES = SCHEMA.keyof().options;
 
 /** Exactly as it is spelled: no other letter case, no `constructor`. */
 export function isSettingName(name: string): name is SettingName {
   return Object.hasOwn(SETTINGS, name);
+}
+
+/** What operators read about a setting. */
+export const describeSetting = (name: SettingName): SettingFacts => factsOf(SETTINGS[name]);
+
+/** A setting whose text could not be read, and why; the reason is empty where the expectation says enough. */
+export interface Misspelling {
+  readonly setting: SettingName;
+  readonly reason: string;
+}
+
+export interface ReadValues {
+  /** Undefined where a text could not be read. */
+  readonly values: Values | undefined;
+  /** The values of the texts that could be read. */
+  readonly readable: Partial<Values>;
+  readonly misspellings: readonly Misspelling[];
+}
+
+/** @returns the values that these texts and the defaults mean */
+export function readValues(texts: Readonly<Partial<Record<SettingName, string>>>): ReadValues {
+  const { data, error } = SCHEMA.safeParse(texts, { error: () => '' });
+  if (data !== undefined) return { values: data, readable: data, misspellings: [] };
+  const reasons = new Map<string, string>();
+  for (const { path, message } of error.issues) {
+    const name = String(path[0]);
+    if (!reasons.has(name)) reasons.set(name, message);
+  }
+  const unread = SETTING_NAMES.filter((name) => reasons.has(name));
+  const omitted: Partial<Record<SettingName, true>> = {};
+  for (const name of unread) omitted[name] = true;
+  return {
+    values: undefined,
+    readable: SCHEMA.omit(omitted).parse(texts, { jitless: true }),
+    misspellings: unread.map((setting) => ({ setting, reason: reasons.get(setting) ?? '' })),
+  };
 }

@@ -1,168 +1,178 @@
 /**
- * How one value is spelled: text in, a value that needs no second check out. Each schema fails with a sentence that
- * says what is wrong with this text; what would be right stands with the setting.
+ * How the text of each kind of value is read. A schema fails with a reason where the reason helps; where the sentence
+ * "expected …" of the setting is enough, it fails with none.
  */
 import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
-import { parseCidr } from './cidr.ts';
 import type { Cidr, LogLevel } from './schema.ts';
 
-/** The message where what is expected says enough: zod would put a text of its own in place of an empty one. */
-export const UNEXPLAINED = 'unexplained';
+/** Gives `reason` to texts that match `pattern`; others fail without one. */
+const reasonWhere = (pattern: RegExp, reason: string) => ({
+  error: ({ input }: { readonly input?: unknown }) =>
+    typeof input === 'string' && pattern.test(input) ? reason : undefined,
+});
 
-/** Makes a schema of a function that returns the value or throws `Misspelled` with the reason. */
-export function spelled<T>(read: (text: string) => T): z.ZodType<T, string> {
-  return z.string().transform((text, context) => {
-    try {
-      return read(text);
-    } catch (error) {
-      if (!(error instanceof Misspelled)) throw error;
-      context.addIssue({ code: 'custom', message: error.message === '' ? UNEXPLAINED : error.message });
-      return z.NEVER;
-    }
-  });
-}
+/** Of several alternatives the last is the one that explains what is wrong. */
+export const lastReason = {
+  error: ({ errors }: { readonly errors: readonly (readonly { readonly message: string }[])[] }) =>
+    errors.at(-1)?.[0]?.message,
+};
 
-/** @param reason a clause for the operator, or empty where the expectation alone says enough */
-export class Misspelled extends Error {}
+const noUnit = reasonWhere(/^\d+$/, 'it has no unit');
 
-const MS_OF = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const MS_OF: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+export const DURATION = /^\d{1,9}(?:ms|s|m|h|d)$/;
 
 /** `500ms`, `30s`, `2m`, `1h`, `1d`, between the two bounds. @returns milliseconds */
-export function duration(lowestMs: number, highestMs: number): z.ZodType<number, string> {
-  return spelled((text) => {
-    const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
-    if (match === null) throw new Misspelled(/^\d+$/.test(text) ? 'it has no unit' : '');
-    // the cast: the expression above lets no other unit through
-    const ms = Number(match[1]) * MS_OF[match[2] as keyof typeof MS_OF];
-    if (ms < lowestMs) throw new Misspelled('it is too short');
-    if (ms > highestMs) throw new Misspelled('it is too long');
-    return ms;
-  });
-}
+export const duration = (lowestMs: number, highestMs: number) =>
+  z
+    .string()
+    .regex(DURATION, noUnit)
+    .transform(millisecondsOf)
+    .pipe(z.number().min(lowestMs, 'it is too short').max(highestMs, 'it is too long'));
 
-const BYTES_OF = { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 } as const;
+/** @param text as `DURATION` has it */
+export const millisecondsOf = (text: string): number => quantity(text, MS_OF);
+
+const BYTES_OF: Readonly<Record<string, number>> = { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
 
 /** `512KB`, `100MB`, with 1 KB = 1024 bytes as nginx counts. @returns bytes */
-export function size(lowestBytes: number, highestBytes: number): z.ZodType<number, string> {
-  return spelled((text) => {
-    const match = /^(\d{1,12})(B|KB|MB|GB)$/i.exec(text);
-    if (match === null) throw new Misspelled(/^\d+$/.test(text) ? 'it has no unit' : '');
-    // the cast: as for durations
-    const bytes = Number(match[1]) * BYTES_OF[(match[2] ?? '').toUpperCase() as keyof typeof BYTES_OF];
-    if (bytes < lowestBytes) throw new Misspelled('it is too small');
-    if (bytes > highestBytes) throw new Misspelled('it is too large');
-    return bytes;
-  });
-}
+export const size = (lowestBytes: number, highestBytes: number) =>
+  z
+    .string()
+    .regex(/^\d{1,12}(?:B|KB|MB|GB)$/i, noUnit)
+    .transform((text) => quantity(text.toUpperCase(), BYTES_OF))
+    .pipe(z.number().min(lowestBytes, 'it is too small').max(highestBytes, 'it is too large'));
 
-/** `true` or `false` in any case, as the backend writes them. Its "anything else is false" is not taken over. */
-export const boolean = spelled((text) => {
-  const word = text.toLowerCase();
-  if (word !== 'true' && word !== 'false') throw new Misspelled('');
-  return word === 'true';
-});
+/** @param text a whole number and a unit of `unitOf` */
+const quantity = (text: string, unitOf: Readonly<Record<string, number>>): number =>
+  Number.parseInt(text, 10) * (unitOf[text.replace(/^\d+/, '')] ?? Number.NaN);
 
-/** One of a few words, exactly. */
-export function word<const W extends string>(...words: readonly W[]): z.ZodType<W, string> {
-  return spelled((text) => {
-    const found = words.find((candidate) => candidate === text);
-    if (found === undefined) throw new Misspelled('');
-    return found;
-  });
-}
-
-/** 0 lets the system choose. */
-export const port = spelled((text) => {
-  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) {
-    throw new Misspelled(/^tcp:\/\//.test(text) ? SERVICE_LINK : '');
-  }
-  return Number(text);
-});
+/** In any letter case, as the backend writes them. The backend reads anything else as false, which is not copied here. */
+export const boolean = z.stringbool({ truthy: ['true'], falsy: ['false'] });
 
 /** Kubernetes writes `MODELGATE_PORT=tcp://10.0.0.1:8080` into every container beside a service named `modelgate`. */
 export const SERVICE_LINK =
   'Kubernetes sets this for a service named modelgate: set `enableServiceLinks: false` in the pod';
 
+/** 0 lets the system choose. */
+export const port = z
+  .string()
+  .regex(/^\d{1,5}$/, reasonWhere(/^tcp:\/\//, SERVICE_LINK))
+  .transform(Number)
+  .pipe(z.number().max(65_535));
+
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 
-/** An address, IPv6 without brackets, or a name (RFC 1123 section 2.1). @returns it as it was typed */
-export const host = spelled((text) => {
-  if (isIP(text) === 0 && !HOST_NAME.test(text)) {
-    throw new Misspelled(/^\[.*\]$/.test(text) ? 'write an IPv6 address without brackets' : '');
-  }
-  return text;
-});
+/** An address, IPv6 without brackets, or a name (RFC 1123 section 2.1). */
+export const host = z
+  .string()
+  .refine(
+    (text) => isIP(text) !== 0 || HOST_NAME.test(text),
+    reasonWhere(/^\[.*\]$/, 'write an IPv6 address without brackets'),
+  );
 
 /** Scheme, host and port of the backend: Open WebUI is not served below a path, and a query has no meaning here. */
-export const origin = spelled((text) => {
-  if (!URL.canParse(text)) throw new Misspelled('it is not a URL');
-  const url = new URL(text);
-  if (url.protocol !== 'http:' && url.protocol !== 'https:')
-    throw new Misspelled('its scheme is neither http nor https');
-  if (url.username !== '' || url.password !== '') throw new Misspelled('it carries credentials');
-  if (url.pathname !== '/' || url.search !== '' || url.hash !== '')
-    throw new Misspelled('it has more than scheme, host and port');
-  return url;
-});
+export const origin = z
+  .string()
+  .refine((text) => URL.canParse(text), 'it is not a URL')
+  .transform((text) => new URL(text))
+  .refine(({ protocol }) => protocol === 'http:' || protocol === 'https:', 'its scheme is neither http nor https')
+  .refine(({ username, password }) => username === '' && password === '', 'it carries credentials')
+  .refine(
+    ({ pathname, search, hash }) => pathname === '/' && search === '' && hash === '',
+    'it has more than scheme, host and port',
+  );
 
 const SQLITE_PREFIX = 'sqlite:///';
 
 /** The backend's `sqlite:///relative` and `sqlite:////absolute`. @returns the path as written, without the query */
-export const sqliteUrl = spelled((text) => {
-  if (!text.startsWith(SQLITE_PREFIX)) throw new Misspelled(otherDatabase(text));
-  const [path = ''] = text.slice(SQLITE_PREFIX.length).split('?');
-  if (path === '' || path === ':memory:')
-    throw new Misspelled('a database in memory cannot be shared with the backend');
-  if (path.startsWith('file:')) throw new Misspelled('the `file:` form is not supported');
-  if (path.includes('\0')) throw new Misspelled('it contains a NUL character');
-  return path;
-});
+export const sqliteUrl = z
+  .string()
+  .startsWith(SQLITE_PREFIX, { error: ({ input }) => otherDatabase(String(input)) })
+  .transform((text) => text.slice(SQLITE_PREFIX.length).split('?')[0] ?? '')
+  .refine((path) => path !== '' && path !== ':memory:', 'a database in memory cannot be shared with the backend')
+  .refine((path) => !path.startsWith('file:'), 'the `file:` form is not supported')
+  .refine((path) => !path.includes('\0'), 'it contains a NUL character');
 
-function otherDatabase(text: string): string {
+function otherDatabase(text: string): string | undefined {
   if (/^postgres/i.test(text)) return 'PostgreSQL is not supported yet';
   if (/^sqlite\+sqlcipher:/i.test(text)) return 'an encrypted SQLite file (SQLCipher) is not supported';
   if (/^sqlite:/i.test(text)) return 'three slashes come before a relative path, four before an absolute one';
-  return '';
+  return undefined;
 }
+
+const listed = z
+  .string()
+  .transform((text): readonly string[] => text.split(',').map((item) => item.trim()))
+  .refine((items) => !items.includes(''), 'there is an empty entry between two commas');
+
+/** `10.0.0.0/8`, `fd00::/8` or a single address. @returns the range, or a sentence that says what is wrong */
+export function parseCidr(text: string): Cidr | string {
+  const [address = '', length, ...more] = text.split('/');
+  // ipaddr.js also reads `10.8`, `0x0a.0.0.0` and IPv6 zones
+  const isAddress = isIP(address) !== 0 && !address.includes('%');
+  if (!isAddress || more.length > 0 || !/^\d{1,3}$/.test(length ?? '0')) {
+    return `${JSON.stringify(text)} is not an address range`;
+  }
+  const ip = ipaddr.parse(address);
+  const width = ip.kind() === 'ipv4' ? 32 : 128;
+  const prefix = length === undefined ? width : Number(length);
+  if (prefix > width) return `the prefix of ${JSON.stringify(text)} is longer than ${width} bits`;
+  const network = (ip instanceof ipaddr.IPv4 ? ipaddr.IPv4 : ipaddr.IPv6).networkAddressFromCIDR(
+    `${address}/${prefix}`,
+  );
+  if (shortest(network) !== shortest(ip)) {
+    return `${JSON.stringify(text)} has bits set behind its prefix: write ${shortest(network)}/${prefix}`;
+  }
+  return Object.freeze({ address: shortest(ip), prefix, family: ip.kind() });
+}
+
+const shortest = (ip: ipaddr.IPv4 | ipaddr.IPv6): string =>
+  ip instanceof ipaddr.IPv6 ? ip.toRFC5952String() : ip.toString();
+
+const cidr = z.string().transform((text, context) => {
+  const range = parseCidr(text);
+  if (typeof range !== 'string') return range;
+  context.addIssue(range);
+  return z.NEVER;
+});
 
 /** Ranges separated by commas; spaces around them do not matter. */
-export const cidrs = spelled((text): readonly Cidr[] =>
-  Object.freeze(
-    listed(text).map((item) => {
-      const cidr = parseCidr(item);
-      if (typeof cidr === 'string') throw new Misspelled(cidr);
-      return cidr;
-    }),
-  ),
-);
+export const cidrs = listed.pipe(z.array(cidr));
+
+const modelId = z.string().refine((id) => id !== 'any' && id !== 'none', {
+  error: ({ input }) => `\`${String(input)}\` cannot stand beside model ids`,
+});
 
 /** `any`, `none`, or model ids separated by commas. */
-export const modelList = spelled((text): 'any' | ReadonlySet<string> => {
-  if (text === 'any') return 'any';
-  if (text === 'none') return new Set();
-  const ids = listed(text);
-  const reserved = ids.find((id) => id === 'any' || id === 'none');
-  if (reserved !== undefined) throw new Misspelled(`\`${reserved}\` cannot stand beside model ids`);
-  return new Set(ids);
-});
+export const modelList = z.union(
+  [
+    z.literal('any'),
+    z.literal('none').transform((): ReadonlySet<string> => new Set()),
+    listed.pipe(z.array(modelId)).transform((ids): ReadonlySet<string> => new Set(ids)),
+  ],
+  lastReason,
+);
 
-function listed(text: string): string[] {
-  const items = text.split(',').map((item) => item.trim());
-  if (items.includes('')) throw new Misspelled('there is an empty entry between two commas');
-  return items;
-}
+const corsOrigin = z
+  .string()
+  .regex(/^[a-z][a-z\d+.-]*:\/\/[^\s/]/i, { error: ({ input }) => `${JSON.stringify(input)} is no origin` });
 
 /** As the backend reads `CORS_ALLOW_ORIGIN` (0.6.18 and 0.12.4), which compares texts: nothing is put right here. */
-export const origins = spelled((text): 'any' | ReadonlySet<string> => {
-  if (text === '*') return 'any';
-  if (text.includes(',')) throw new Misspelled('semicolons stand between origins, not commas');
-  const listed = text.split(';');
-  for (const origin of listed) {
-    if (!/^[a-z][a-z\d+.-]*:\/\/[^\s/]/i.test(origin)) throw new Misspelled(`${JSON.stringify(origin)} is no origin`);
-  }
-  return new Set(listed);
-});
+export const origins = z.union(
+  [
+    z.literal('*').transform(() => 'any' as const),
+    z
+      .string()
+      .refine((text) => !text.includes(','), 'semicolons stand between origins, not commas')
+      .transform((text) => text.split(';'))
+      .pipe(z.array(corsOrigin))
+      .transform((list): ReadonlySet<string> => new Set(list)),
+  ],
+  lastReason,
+);
 
 /** Fields with a meaning of their own: a key carried in one of them would be read, or removed, as something else. */
 const TAKEN_HEADERS: ReadonlySet<string> = new Set([
@@ -172,42 +182,46 @@ const TAKEN_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /** A field name (RFC 9110 section 5.1). @returns it in lower case */
-export const headerName = spelled((text) => {
-  if (!/^[a-z0-9!#$%&'*+.^`|~-]{1,64}$/i.test(text)) {
-    throw new Misspelled(text.includes('_') ? 'names with an underscore are dropped on the way' : '');
-  }
-  const name = text.toLowerCase();
-  if (TAKEN_HEADERS.has(name)) throw new Misspelled('this field has another meaning');
-  return name;
-});
+export const headerName = z
+  .string()
+  .regex(/^[a-z0-9!#$%&'*+.^`|~-]{1,64}$/i, reasonWhere(/_/, 'names with an underscore are dropped on the way'))
+  .toLowerCase()
+  .refine((name) => !TAKEN_HEADERS.has(name), 'this field has another meaning');
 
 /** Both the backend's words (Python's `logging`, loguru) and pino's. */
-const LOG_LEVELS: Readonly<Record<string, LogLevel>> = {
-  ...{ NOTSET: 'trace', TRACE: 'trace', DEBUG: 'debug', INFO: 'info', SUCCESS: 'info', WARNING: 'warn', WARN: 'warn' },
-  ...{ ERROR: 'error', CRITICAL: 'fatal', FATAL: 'fatal', SILENT: 'silent' },
-};
+const LOG_LEVELS = new Map<string, LogLevel>(
+  Object.entries({
+    ...({ NOTSET: 'trace', TRACE: 'trace', DEBUG: 'debug', INFO: 'info', SUCCESS: 'info' } as const),
+    ...({
+      WARNING: 'warn',
+      WARN: 'warn',
+      ERROR: 'error',
+      CRITICAL: 'fatal',
+      FATAL: 'fatal',
+      SILENT: 'silent',
+    } as const),
+  }),
+);
 
 /** In any letter case. @returns pino's word */
-export const logLevel = spelled((text) => {
-  const name = text.toUpperCase();
-  const level = Object.hasOwn(LOG_LEVELS, name) ? LOG_LEVELS[name] : undefined;
-  if (level === undefined) throw new Misspelled('');
-  return level;
-});
+export const logLevel = z
+  .string()
+  .transform((text) => LOG_LEVELS.get(text.toUpperCase()))
+  .pipe(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']));
 
-/** In any case, as the backend reads it. */
-export const logFormat = z.string().toLowerCase().pipe(word('json', 'text'));
+/** In any letter case, as the backend reads it. */
+export const logFormat = z
+  .string()
+  .toLowerCase()
+  .pipe(z.enum(['json', 'text']));
 
 /** One line of text without control characters or spaces at its ends. */
-export function text(longest: number): z.ZodType<string, string> {
-  return spelled((value) => {
-    if (value.length > longest) throw new Misspelled(`it is longer than ${longest} characters`);
-    if (/[\u0000-\u001f\u007f]/.test(value) || !value.isWellFormed())
-      throw new Misspelled('it contains control characters');
-    if (value !== value.trim()) throw new Misspelled('there is a space at one of its ends');
-    return value;
-  });
-}
+export const text = (longest: number) =>
+  z
+    .string()
+    .max(longest, `it is longer than ${longest} characters`)
+    .refine((value) => !/[\u0000-\u001f\u007f]/.test(value) && value.isWellFormed(), 'it contains control characters')
+    .refine((value) => value === value.trim(), 'there is a space at one of its ends');
 
-/** A secret is taken as it is: every byte of it counts. */
+/** A secret is taken as it is: every byte of it is part of the key. */
 export const secret = z.string().min(1);

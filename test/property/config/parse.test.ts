@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { RawConfig } from '../../../src/config/given.ts';
+import type { RawConfig } from '../../../src/config/raw-settings.ts';
 import { describeIssues } from '../../../src/config/issue.ts';
 import { parseConfig, parseStoreConfig } from '../../../src/config/parse.ts';
-import { SETTING_NAMES, SETTINGS } from '../../../src/config/settings.ts';
+import { describeSetting, SETTING_NAMES } from '../../../src/config/settings.ts';
 
 const names = [...SETTING_NAMES, 'MODELGATE_CONFIG', 'MODELGATE_UNKNOWN', 'DATABASE_TYPE', '__proto__', 'constructor'];
-const examples = Object.values(SETTINGS).map((setting) => setting.example);
+const examples = SETTING_NAMES.map((name) => describeSetting(name).example);
 const anyText = fc.oneof(
   fc.string({ unit: 'binary' }),
   fc.constantFrom(...examples, '', 'true', '0', '1s', '[::]', 'a,b'),

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { parseConfig } from '../../../src/config/parse.ts';
-import { configurationExample } from '../../../src/config/reference.ts';
-import { SETTING_NAMES, SETTINGS } from '../../../src/config/settings.ts';
+import { describeSetting, SETTING_NAMES } from '../../../src/config/settings.ts';
+import { exampleFile } from '../../support/gate/settings-documents.ts';
 
 const FILE = new URL('../../../config/modelgate.example.yaml', import.meta.url);
 
@@ -17,15 +17,17 @@ const parsed = (text: string) =>
 
 describe('the example file', () => {
   test('is what the list of settings makes of it', () => {
-    expect(readFileSync(FILE, 'utf8')).toBe(configurationExample());
+    expect(readFileSync(FILE, 'utf8')).toBe(exampleFile());
   });
 
-  test('works as it stands', () => expect(parsed(configurationExample()).issues).toBeUndefined());
+  test('works as it stands', () => expect(parsed(exampleFile()).issues).toBeUndefined());
 
   test('works with every default written out, and means the same', () => {
-    const written = SETTING_NAMES.filter((name) => 'fallback' in SETTINGS[name] && name !== 'MODELGATE_AUTO_ENROLL');
-    const uncommented = configurationExample().replace(new RegExp(`^#(?=(?:${written.join('|')}): )`, 'gm'), '');
+    const written = SETTING_NAMES.filter(
+      (name) => describeSetting(name).fallback !== undefined && name !== 'MODELGATE_AUTO_ENROLL',
+    );
+    const uncommented = exampleFile().replace(new RegExp(`^#(?=(?:${written.join('|')}): )`, 'gm'), '');
     expect(uncommented.match(/^[A-Z_]+: /gm)).toHaveLength(written.length + 3);
-    expect(parsed(uncommented)).toEqual(parsed(configurationExample()));
+    expect(parsed(uncommented)).toEqual(parsed(exampleFile()));
   });
 });

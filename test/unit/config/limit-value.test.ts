@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { concurrency, rate } from '../../../src/config/limit-value.ts';
+import { concurrency, rate } from '../../../src/config/limit-settings.ts';
 
 describe('a limit', () => {
   test.each([

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { configurationReference, REFERENCE_MARKERS } from '../../../src/config/reference.ts';
-import type { Setting } from '../../../src/config/setting.ts';
-import { isSettingName, SETTING_NAMES, SETTINGS } from '../../../src/config/settings.ts';
+import { describeSetting, isSettingName, SETTING_NAMES, SETTINGS } from '../../../src/config/settings.ts';
+import { settingsTable, TABLE_MARKERS } from '../../support/gate/settings-documents.ts';
 
 describe('the list of settings', () => {
   for (const name of SETTING_NAMES) {
-    const { schema, fallback, example, expected, meaning, secret }: Setting<unknown> = SETTINGS[name];
+    const { fallback, example, expected, meaning, secret } = describeSetting(name);
+    const schema = SETTINGS[name];
 
     test(`${name} accepts its own default and its own example`, () => {
       if (fallback !== undefined) expect(schema.safeParse(fallback)).toMatchObject({ success: true });
@@ -26,7 +26,7 @@ describe('the list of settings', () => {
 });
 
 describe('the reference', () => {
-  const rows = configurationReference().trimEnd().split('\n');
+  const rows = settingsTable().trimEnd().split('\n');
 
   test('has one row for each setting, in order, under a head', () => {
     expect(rows.slice(2).map((row) => /^\| `(\w+)`/.exec(row)?.[1])).toEqual(SETTING_NAMES);
@@ -43,8 +43,8 @@ describe('the reference', () => {
 
   const readme = new URL('../../../config/README.md', import.meta.url);
   test('is what config/README.md shows between its markers', () => {
-    const [, behind = ''] = readFileSync(readme, 'utf8').split(REFERENCE_MARKERS.start);
-    const [shown = ''] = behind.split(REFERENCE_MARKERS.end);
-    expect(shown.trim()).toBe(configurationReference().trim());
+    const [, behind = ''] = readFileSync(readme, 'utf8').split(TABLE_MARKERS.start);
+    const [shown = ''] = behind.split(TABLE_MARKERS.end);
+    expect(shown.trim()).toBe(settingsTable().trim());
   });
 });

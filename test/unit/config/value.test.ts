@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { parseCidr } from '../../../src/config/cidr.ts';
-import { suggest } from '../../../src/config/suggestion.ts';
+import { suggest } from '../../../src/config/raw-settings.ts';
 import * as value from '../../../src/config/value.ts';
 
 const read = (schema: { safeParse(text: string): { success: boolean; data?: unknown } }, text: string): unknown => {
@@ -148,7 +147,9 @@ describe('address ranges', () => {
     ['2001:DB8:0:0:0:0:0:1', '2001:db8::1', 128, 'ipv6'],
     ['::/0', '::', 0, 'ipv6'],
     ['::ffff:10.0.0.0/104', '::ffff:a00:0', 104, 'ipv6'],
-  ])('%s is a range', (text, address, prefix, family) => expect(parseCidr(text)).toEqual({ address, prefix, family }));
+  ])('%s is a range', (text, address, prefix, family) =>
+    expect(value.parseCidr(text)).toEqual({ address, prefix, family }),
+  );
 
   test.each([
     '',
@@ -160,14 +161,14 @@ describe('address ranges', () => {
     'fe80::1%eth0',
     '::/129',
     'nginx',
-  ])('%j is none', (text) => expect(parseCidr(text)).toBeTypeOf('string'));
+  ])('%j is none', (text) => expect(value.parseCidr(text)).toBeTypeOf('string'));
 
   test.each([
     ['10.1.2.3/8', '10.0.0.0/8'],
     ['2001:db8::1/32', '2001:db8::/32'],
     ['::1/0', '::/0'],
   ])('%s, with bits set behind the prefix, is refused and %s offered', (text, remedy) => {
-    expect(parseCidr(text)).toContain(`write ${remedy}`);
+    expect(value.parseCidr(text)).toContain(`write ${remedy}`);
   });
 });
 
