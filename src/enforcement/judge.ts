@@ -3,7 +3,7 @@ import { decide, isProviders } from '../policy/decide.ts';
 import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
-import { isObject } from '../references/references.ts';
+import { isObject } from '../references/json.ts';
 import type { StoreView } from '../store/store-view.ts';
 
 /**

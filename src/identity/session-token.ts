@@ -4,8 +4,7 @@
  */
 import { compactVerify, errors } from 'jose';
 import { LRUCache } from 'lru-cache';
-import { endOfString, parseExactJson } from '../references/json.ts';
-import { isObject, isTruthyInPython } from '../references/references.ts';
+import { endOfString, isObject, isTruthyInPython, parseExactJson } from '../references/json.ts';
 import { hasSessionShape, isCanonical } from './credential.ts';
 import type { UserId } from './principal.ts';
 import { toUserId } from './principal.ts';

@@ -5,7 +5,7 @@ import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
 import { parseModelId } from '../policy/grant.ts';
-import type { InvocationRecord } from '../references/invocation-record.ts';
+import type { InvocationRecord } from '../references/records.ts';
 import type { StoreView } from '../store/store-view.ts';
 import type { Judging } from './saved-chats.ts';
 import { judgeSave } from './saved-chats.ts';

@@ -4,7 +4,7 @@
  * all entries without a search, filters them, and searches, counts and cuts the pages itself.
  * Source: `GET /api/v1/models/list`, routers/models.py `get_models`, models/models.py `search_models` (0.6.35 to 0.12.4).
  */
-import { isObject } from '../references/references.ts';
+import { isObject } from '../references/json.ts';
 import type { AskUpstream, BufferedAnswer } from '../transport/exchange.ts';
 import { queryValue } from './target.ts';
 

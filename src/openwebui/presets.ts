@@ -8,7 +8,7 @@ import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
 import { parsePattern } from '../policy/grant.ts';
-import type { PresetForm, PresetRecord, PresetRow } from '../references/preset-record.ts';
+import type { PresetForm, PresetRecord, PresetRow } from '../references/records.ts';
 import type { StoreView } from '../store/store-view.ts';
 
 /** @param record undefined where the body has not the form that the backend reads */

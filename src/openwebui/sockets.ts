@@ -6,8 +6,7 @@ import type { Principal } from '../identity/principal.ts';
 import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import { parseModelId } from '../policy/grant.ts';
-import { parseStrictText } from '../references/json.ts';
-import { isObject } from '../references/references.ts';
+import { isObject, parseStrictText } from '../references/json.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
 import { readTarget } from './target.ts';
 

@@ -8,7 +8,7 @@ import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
 import { parseModelId } from '../policy/grant.ts';
-import type { InvocationRecord } from '../references/invocation-record.ts';
+import type { InvocationRecord } from '../references/records.ts';
 import {
   CHAT_MODELS,
   CHAT_PARAMETERS,

@@ -1,9 +1,8 @@
 /** What an endpoint does with models: the kinds of a surface. The table of endpoints stands in `surfaces.ts`. */
 import type { Dialect } from '../enforcement/dialect.ts';
 import type { NameSpace } from '../enforcement/judge.ts';
-import type { PresetForm } from '../references/preset-record.ts';
 import type { ReferenceRules } from '../references/references.ts';
-import type { ChatForm } from '../references/save-forms.ts';
+import type { ChatForm, PresetForm } from '../references/records.ts';
 import type { ListShape } from './lists.ts';
 
 /** A stored object that the endpoint runs, and where its id stands. The database is asked which models it names. */

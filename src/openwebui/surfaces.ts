@@ -4,7 +4,7 @@
  * Paths are FastAPI's, decoded; `:x` is one segment, a final `**` any rest. The first match counts.
  */
 import type { Dialect } from '../enforcement/dialect.ts';
-import type { ChatForm } from '../references/save-forms.ts';
+import type { ChatForm } from '../references/records.ts';
 import type { ListShape } from './lists.ts';
 import { SHAPES } from './lists.ts';
 import type { InvokesSurface, ListsSurface, ManagesSurface, SavesSurface, Surface } from './surface.ts';

@@ -1,17 +1,12 @@
 /** The models that the fields of a form name: `multipart/form-data` and `application/x-www-form-urlencoded`. */
 import { GatewayError } from '../errors.ts';
-import { boundRecord } from './bounds.ts';
-import type { InvocationRecord, InvocationRules } from './invocation-record.ts';
-import { readInvocation } from './invocation-record.ts';
-import { boundJson } from './json-weight.ts';
+import { boundJson, boundRecord } from './bounds.ts';
 import { parseStrictJson, storedReadings } from './json.ts';
 import { namesModels } from './model-keys.ts';
-import type { PresetForm, PresetRecord } from './preset-record.ts';
-import { readPresets } from './preset-record.ts';
+import type { ChatForm, InvocationRecord, InvocationRules, PresetForm, PresetRecord } from './records.ts';
+import { namesOfSave, readInvocation, readPresets } from './records.ts';
 import type { References } from './references.ts';
 import { collectReferences } from './references.ts';
-import type { ChatForm } from './save-forms.ts';
-import { namesOfSave } from './save-forms.ts';
 import type { ChatNames } from './saved-chat.ts';
 
 /** What stands in fields that name models; undefined where it is no text. Undefined as a whole where it is no form. */
@@ -118,5 +113,5 @@ function parsePossibleJson(body: Buffer): unknown {
 /** White space, byte order marks and the NUL bytes of UTF-16 and UTF-32 may stand before the bracket. */
 const BEGINS_LIKE_JSON = /^[\s\0\xef\xbb\xbf\xfe\xff]*[{[]/;
 
-/** Shorter bodies are never too heavy (`json-weight.ts`). */
+/** Shorter bodies are never too heavy (`boundJson`). */
 const WEIGHED_FROM = 1024 * 1024;

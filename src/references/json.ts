@@ -43,7 +43,7 @@ function hasEscapedKey(text: string): boolean {
   return false;
 }
 
-/** Nobody who asks follows a value that deep: those who judge refuse it. */
+/** Callers refuse a value that is nested this deep without looking into it. */
 const MAX_DEPTH = 500;
 
 /** @param text valid JSON @returns its value, each string read alone, as no key; undefined where it is nested too deep */
@@ -101,7 +101,7 @@ function skipSpace(text: string, start: number): number {
   return at;
 }
 
-const BACKSLASH = 0x5c;
+export const BACKSLASH = 0x5c;
 export const QUOTE = 0x22;
 export const COLON = 0x3a;
 export const COMMA = 0x2c;
@@ -134,7 +134,7 @@ export function parseStrictText(text: string): unknown {
   try {
     value = parseExactJson(text);
   } catch (cause) {
-    // SyntaxError quotes the body: it goes to nobody
+    // A SyntaxError quotes the body, which must not reach a log
     throw new GatewayError('body_unreadable', { cause: new Error('not JSON', { cause: (cause as Error).name }) });
   }
   // Of repeated keys the value has only the last: it then holds fewer than the text. The text first: it bounds the depth
@@ -206,3 +206,17 @@ function countKeys(value: unknown): number {
 }
 
 const unreadable = (detail: string) => new GatewayError('body_unreadable', { detail });
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** What JSON leaves out and what it calls null are the same to the backend (`.get`). */
+export const isPresent = (value: unknown): boolean => value !== undefined && value !== null;
+
+/** `bool(value)` of Python for what JSON can hold: the backend tests `model_item.get("direct")` that way. */
+export function isTruthyInPython(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length > 0;
+  if (isObject(value)) return Object.keys(value).length > 0;
+  return Boolean(value);
+}

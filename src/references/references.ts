@@ -8,11 +8,9 @@
  */
 import type { ModelId } from '../policy/grant.ts';
 import { parseModelId } from '../policy/grant.ts';
-import { CONTENT, isParameterContent, PARAMETERS } from './content.ts';
-import { boundNames } from './bounds.ts';
-import { boundJson } from './json-weight.ts';
-import { foldKey, namesModels } from './model-keys.ts';
-import { parseStrictText } from './json.ts';
+import { boundJson, boundNames } from './bounds.ts';
+import { isObject, isTruthyInPython, parseStrictText } from './json.ts';
+import { CONTENT, foldKey, isParameterContent, namesModels, PARAMETERS } from './model-keys.ts';
 
 export interface References {
   readonly models: ReadonlySet<ModelId>;
@@ -194,7 +192,7 @@ function beneath(path: string, key: string): string {
 }
 
 const LONGEST_PATH = 256;
-/** Shorter texts are never too heavy (`json-weight.ts`). */
+/** Shorter texts are never too heavy (`boundJson`). */
 const WEIGHED_FROM = 1024 * 1024;
 
 const NONE: ReadonlySet<string> = new Set();
@@ -210,17 +208,3 @@ const isOpaquePlugin = (plugin: unknown) =>
   isObject(plugin) && typeof plugin['id'] === 'string' && OPAQUE_PLUGINS.test(plugin['id']);
 
 const STARTS_LIKE_JSON = /^\s*[{["]/;
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** What JSON leaves out and what it calls null are the same to the backend (`.get`). */
-export const isPresent = (value: unknown): boolean => value !== undefined && value !== null;
-
-/** `bool(value)` of Python for what JSON can hold: the backend tests `model_item.get("direct")` that way. */
-export function isTruthyInPython(value: unknown): boolean {
-  if (Array.isArray(value)) return value.length > 0;
-  if (isObject(value)) return Object.keys(value).length > 0;
-  return Boolean(value);
-}

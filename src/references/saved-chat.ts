@@ -7,8 +7,8 @@
  * `utils/timers.py` (`meta.internal`, `meta.timer_id`, a chat's `meta.run`), `main.py` (`user_message.models`).
  */
 import { boundEntries, boundNames } from './bounds.ts';
-import { collectParameters, collectReferences, isObject } from './references.ts';
-import { tryParseJson } from './json.ts';
+import { isObject, tryParseJson } from './json.ts';
+import { collectParameters, collectReferences } from './references.ts';
 
 /** Not an id of any model: `parseModelId` refuses the control character. Stands for what cannot be read. */
 export const UNREADABLE = '\u0000';

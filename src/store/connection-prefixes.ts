@@ -1,5 +1,4 @@
-import { tryParseJson } from '../references/json.ts';
-import { isObject } from '../references/references.ts';
+import { isObject, tryParseJson } from '../references/json.ts';
 import type { Connection } from './database.ts';
 import type { Schema } from './schema-reader.ts';
 

@@ -1,8 +1,8 @@
 import type { ModelId } from '../policy/grant.ts';
 import { parseModelId } from '../policy/grant.ts';
 import type { Preset } from '../policy/decide.ts';
-import { tryParseJson } from '../references/json.ts';
-import { collectParameters, isObject } from '../references/references.ts';
+import { isObject, tryParseJson } from '../references/json.ts';
+import { collectParameters } from '../references/references.ts';
 import { UNREADABLE } from '../references/saved-chat.ts';
 import type { Connection } from './database.ts';
 import type { Schema } from './schema-reader.ts';

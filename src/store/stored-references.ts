@@ -5,8 +5,8 @@
  * A document that cannot be read names `UNREADABLE`: Python reads forms that others do not, and "names nothing" would be
  * a way round the policy.
  */
-import { tryParseJson } from '../references/json.ts';
-import { collectParameters, isObject } from '../references/references.ts';
+import { isObject, tryParseJson } from '../references/json.ts';
+import { collectParameters } from '../references/references.ts';
 import { CHAT_MODELS, ChatReader, UNREADABLE, everyName } from '../references/saved-chat.ts';
 import { failureCode } from './database.ts';
 import type { Connection } from './database.ts';

@@ -8,7 +8,7 @@ import { Lane } from '../../../src/reading/lane.ts';
 import type { ReadAnswer, Reading, ReadRequest } from '../../../src/reading/reading.ts';
 import { createReading } from '../../../src/reading/reading.ts';
 import type { BodyQuestion } from '../../../src/references/body-record.ts';
-import type { InvocationRecord } from '../../../src/references/invocation-record.ts';
+import type { InvocationRecord } from '../../../src/references/records.ts';
 
 const QUESTION: BodyQuestion = { kind: 'invocation', rules: {}, mentions: false, mayBeEmpty: false };
 const SCRIPT = new URL('../../../src/reading/reading-thread.ts', import.meta.url);

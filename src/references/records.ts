@@ -1,10 +1,12 @@
-/** What a request says that runs models: those it names, those it mentions, and the stored objects that it points at. */
+/** What the body of a request says of models, by its kind: a request that runs models, one that writes presets, one that saves a chat. */
+import type { ModelId } from '../policy/grant.ts';
 import { parseModelId } from '../policy/grant.ts';
+import { boundNames } from './bounds.ts';
+import { isObject, isPresent, storedReadings } from './json.ts';
 import type { ReferenceRules, References } from './references.ts';
-import { collectReferences, FAN_OUT, isObject, isPresent } from './references.ts';
+import { collectReferences, FAN_OUT } from './references.ts';
 import type { ChatNames } from './saved-chat.ts';
-import { ChatReader } from './saved-chat.ts';
-import { storedReadings } from './json.ts';
+import { CHAT_PARAMETERS, ChatReader } from './saved-chat.ts';
 
 export interface InvocationRules {
   readonly rules: ReferenceRules;
@@ -103,3 +105,81 @@ const LONGEST_MENTION = 2_000;
 const LIKE_TEXT = /^\s|[\r\n"'`]/;
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+
+export type PresetForm = 'preset' | 'preset_list' | 'preset_switch';
+
+export interface PresetRow {
+  readonly ids: readonly ModelId[];
+  /** Where the row names no base, it would override a provider's model: for everybody. */
+  readonly hasBase: boolean;
+  readonly named: ReadonlySet<ModelId>;
+}
+
+export interface PresetRecord {
+  readonly rows: readonly PresetRow[];
+}
+
+/**
+ * @param body parsed JSON of the forms `ModelForm` and `ModelsImportForm` (routers/models.py, 0.6.18 and 0.12.4)
+ * @param queryId the id of the query: 0.6.18 updates its row and stores the body's, so that both are looked at
+ * @returns undefined where the body has not the form that the backend reads
+ */
+export function readPresets(body: unknown, form: PresetForm, queryId: string | undefined): PresetRecord | undefined {
+  const forms = form === 'preset_list' ? (isObject(body) ? body['models'] : undefined) : [body ?? {}];
+  if (!Array.isArray(forms)) return undefined;
+  const rows: PresetRow[] = [];
+  let names = 0;
+  for (const one of forms) {
+    if (!isObject(one)) return undefined;
+    const ids = [one['id'], queryId].filter((id) => id !== undefined).map(parseModelId);
+    const { models, unreadable } = collectReferences({ ...one, id: undefined }, { controls: 'defined' });
+    if (unreadable !== undefined || ids.length === 0) return undefined;
+    const known = ids.filter((id) => id !== undefined);
+    if (known.length < ids.length) return undefined;
+    const base = one['base_model_id'];
+    const hasBase = typeof base === 'string' && base !== '' && !known.some((id) => id === base);
+    rows.push({ ids: known, hasBase, named: models });
+    boundNames((names += known.length + models.size));
+  }
+  return { rows };
+}
+
+/** Which form the body has (routers/chats.py). */
+export type ChatForm =
+  /** `ChatForm`: the document, or the parts of it that change */
+  | 'chat'
+  /** `ChatsImportForm` (0.12), or one `ChatImportForm` (0.6) */
+  | 'chat_import'
+  /** the parameters themselves */
+  | 'chat_parameters'
+  /** a text, or an event of a message: names nothing that is kept */
+  | 'message'
+  /** a message is deleted, and what it answered may become unanswered */
+  | 'message_deletion';
+
+/** @param readings of the body, as `storedReadings` gives them @returns what a save names */
+export function namesOfSave(form: ChatForm, readings: readonly unknown[]): ChatNames {
+  const reader = new ChatReader();
+  for (const body of readings) readSavedForm(reader, form, body);
+  return reader.names();
+}
+
+function readSavedForm(reader: ChatReader, form: ChatForm, body: unknown): ChatReader {
+  if (!isObject(body)) return reader;
+  switch (form) {
+    case 'chat':
+      return reader.readChat(body['chat']);
+    case 'chat_import':
+      for (const one of [body, ...listOf(body['chats'])]) {
+        if (isObject(one)) reader.readChat(one['chat']).readMeta(one['meta']);
+      }
+      return reader;
+    case 'chat_parameters':
+      return reader.readParameters(CHAT_PARAMETERS, body);
+    case 'message':
+    case 'message_deletion':
+      return reader;
+  }
+}
+
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { boundJson, weighJson } from '../../../src/references/json-weight.ts';
+import { boundJson, weighJson } from '../../../src/references/bounds.ts';
 
 const MB = 1_000_000;
 const weigh = (text: string) => weighJson(Buffer.from(text));
