@@ -78,7 +78,7 @@ const TABLE: Record<string, Row> = {
   admin: { values: [], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
   // one operation on the backend's file; these four know no terminal
   'backend-file': {
-    values: ['diagnosis', 'nearest.ts', 'references', 'store', 'transport', 'upkeep'],
+    values: ['nearest.ts', 'references', 'store', 'transport'],
     types: [],
     packages: [],
   },

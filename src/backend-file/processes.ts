@@ -1,8 +1,7 @@
 /** Which processes have a file open, as far as this process may see. Linux alone tells; elsewhere nobody is found. */
 import type { BigIntStats } from 'node:fs';
-import { readFileSync, readdirSync, statSync } from 'node:fs';
+import { readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { failureCode } from '../store/database.ts';
-import { processNamespace } from '../upkeep/files.ts';
 
 export interface FileHolder {
   readonly pid: number;
@@ -85,6 +84,15 @@ function blindness(hidden: number): string | undefined {
   if (namespace !== NAMESPACE_OF_THE_MACHINE)
     return 'this runs in a container, where processes of others cannot be seen';
   return hidden > 0 ? `${hidden} processes of other users could not be looked at` : undefined;
+}
+
+/** @returns the name of the PID namespace, empty where the system has none */
+export function processNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return ''; // not Linux, or no /proc
+  }
 }
 
 // Which other processes hold locks of a SQLite file, as Linux tells it. It shows the processes of this container, or

@@ -1,14 +1,21 @@
-/** What an operator has typed, or a database holds, made harmless inside a sentence. */
+/** What an operator has typed, or a database holds, made harmless inside a sentence, a command or a file name. */
 
-/** Ids may be of any length, and nobody reads the end of a long one. */
+/** C0 and C1 controls (escape sequences begin with one), and what turns or hides the text around it. */
+const UNPRINTABLE =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|[\u{e0000}-\u{e0fff}]/gu;
+
+/** @returns JSON with what cannot be printed as escapes too, which is the same value */
+const escapedJson = (json: string): string =>
+  json.replace(UNPRINTABLE, (found) => Array.from({ length: found.length }, (_, at) => unicode(found, at)).join(''));
+
+const unicode = (text: string, at: number): string => `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`;
+
+/** A longer id helps nobody who reads. */
 const LONGEST = 120;
 
-/** @returns the text between quotes as JSON writes it, in at most 120 characters; what cannot be seen is escaped, and what marks a command */
+/** @returns the text between quotes as JSON, in at most 120 characters; backticks, which mark commands, are escaped too */
 export function quoted(text: string): string {
-  const plain = JSON.stringify(text).replace(
-    /[`\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  const plain = escapedJson(JSON.stringify(text)).replaceAll('`', unicode('`', 0));
   return plain.length > LONGEST ? `${plain.slice(0, LONGEST - 1)}…"` : plain;
 }
 
@@ -18,26 +25,19 @@ export function quotedFew(texts: readonly string[], most: number): string {
   const rest = texts.length - shown.length;
   return `${shown.join(', ')}${rest > 0 ? ` and ${rest.toLocaleString('en')} more` : ''}`;
 }
-/** Commands that a finding or an explanation advises, to be pasted into a shell whatever the ids and paths are. */
 
 /** Nothing that bash, zsh or dash would change. */
 const PLAIN = /^[\w@%+=:,./-]+$/;
-/** What a terminal must not be shown, or would not show; and the backtick, which ends a command inside of a sentence. */
-const HIDDEN =
-  /[\u0000-\u001f`\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|[\u{e0000}-\u{e0fff}]/gu;
-/** A longer word helps nobody who reads. */
 const LONGEST_WORD = 300;
 
-/** @returns the words in one line, each quoted where the shell would read it otherwise */
+/** @returns a command in one line to be pasted into a shell: each word is quoted where the shell would change it */
 export const shellCommand = (...words: readonly string[]): string => words.map(shellWord).join(' ');
 
 function shellWord(word: string): string {
   if (word.length > LONGEST_WORD) return '…';
   if (PLAIN.test(word)) return word;
-  HIDDEN.lastIndex = 0;
-  if (!HIDDEN.test(word)) return `'${word.replaceAll("'", "'\\''")}'`;
-  const escaped = word.replace(/[\\']/g, '\\$&').replace(HIDDEN, escapeOf);
-  return `$'${escaped}'`;
+  if (!word.includes('`') && word.search(UNPRINTABLE) < 0) return `'${word.replaceAll("'", "'\\''")}'`;
+  return `$'${word.replace(/[\\']/g, '\\$&').replaceAll('`', escapeOf).replace(UNPRINTABLE, escapeOf)}'`;
 }
 
 /** As `$'…'` of bash and zsh reads it. */
@@ -46,9 +46,8 @@ function escapeOf(character: string): string {
   if (code < 0x80) return `\\x${code.toString(16).padStart(2, '0')}`;
   return code > 0xffff ? `\\U${code.toString(16).padStart(8, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
 }
-/** Moments in file names, as the deployment guide's `date +%Y%m%d_%H%M%S` writes them: local time. */
 
-/** @returns such as `20260131_030000` */
+/** @returns such as `20260131_030000`: local time, as the deployment guide's `date +%Y%m%d_%H%M%S` writes it */
 export function toMoment(date: Date): string {
   const two = (value: number): string => String(value).padStart(2, '0');
   const day = `${date.getFullYear()}${two(date.getMonth() + 1)}${two(date.getDate())}`;
@@ -65,5 +64,11 @@ export function parseMoment(text: string): Date | undefined {
   return date.getMonth() === month - 1 && date.getDate() === day ? date : undefined;
 }
 
-/** A name for the first, second, … attempt: `-2` goes behind the moment. */
+/** @returns a name for the first, second, … attempt: `-2` goes behind the moment */
 export const numbered = (text: string, attempt: number): string => (attempt === 1 ? text : `${text}-${attempt}`);
+
+/** @returns such as `478.2 MB` or `12.5 KB`; 1 MB = 1024 KB, as in the settings */
+export function asSize(bytes: number): string {
+  const [scale, unit] = bytes < 1024 * 1024 ? [1024, 'KB'] : [1024 * 1024, 'MB'];
+  return `${(bytes / scale).toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 })} ${unit}`;
+}

@@ -1,26 +1,25 @@
 /**
- * The backend's file as operations use it: opened for one operation, waited for politely, changed in one transaction.
- *
- * A killed process leaves the file as it was, because nothing is written outside of that transaction; the backend is
- * held up for no longer than the transaction takes, because a lock is asked for in short attempts.
+ * The backend's file as operations use it: opened for one operation, changed in one transaction. A killed process
+ * leaves the file as it was. Locks are asked for in short attempts, so that the backend never waits for long.
  */
 import { existsSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import { readBackendRelease } from '../store/backend-releases.ts';
+import type { BackendRelease } from '../store/backend-releases.ts';
+import { NEWEST_KNOWN_RELEASE, readBackendRelease } from '../store/backend-releases.ts';
 import { noteCompanions } from '../store/companions.ts';
 import type { Connection } from '../store/database.ts';
 import { failureCode, isBusy, openForReading, openForWriting } from '../store/database.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { readSchema } from '../store/schema-reader.ts';
-import { doubtAbout } from './facts.ts';
-import { OperationFailure, toFailure } from './failure.ts';
+import { OperationFailure, toFailure, unchanged } from './failure.ts';
+import { quoted } from './text.ts';
 
-/** How an operation waits for somebody else's lock. */
+/** How an operation waits for the lock of another process. */
 export interface Patience {
   readonly longestMs: number;
   /** Aborted by Ctrl-C: the operation ends before it has changed anything. */
   readonly signal: AbortSignal;
-  /** Told once for each wait, as soon as it is one. */
+  /** Called once for each wait, as soon as it begins. */
   readonly say: (sentence: string) => void;
 }
 
@@ -30,62 +29,57 @@ export interface Operation {
 }
 
 /** What the file must hold already: the backend's own tables alone, or those of organizations too. */
-export type Needed = 'backend' | 'organizations';
+type Needed = 'backend' | 'organizations';
 
-/** What is done in a transaction. What takes long lets the event loop run in between (`hearStop`). */
+type Mode = 'deferred' | 'immediate';
+
+/** What is done in a transaction. Long work lets the event loop run in between (`hearStop`). */
 type Work<T> = (connection: Connection, schema: Schema) => T | Promise<T>;
+
+/** How long one attempt waits for a lock, in milliseconds: a writer that waits to commit keeps new readers out. */
+export const ATTEMPT_MS = 250;
+const PAUSE_MS = 50;
 
 /**
  * Reads in one transaction: everything that is read belongs together.
- * @throws OperationFailure where the file is not there, not readable, or not an Open WebUI database, and after Ctrl-C
+ * @throws OperationFailure where the file is missing, unreadable, or no Open WebUI database, and after Ctrl-C
  */
 export async function reading<T>(operation: Operation, needed: Needed, read: Work<T>): Promise<T> {
   const tidyUp = noteCompanions(operation.path);
   try {
-    return await attempting(operation, () => openForReading(operation.path, ATTEMPT_MS), 'deferred', needed, read);
+    return await transact(operation, 'deferred', needed, read);
   } finally {
     tidyUp();
   }
 }
 
 /**
- * Changes in one transaction, and whole or not at all: Ctrl-C is heard until the commit begins, and a command that comes
- * back has committed. `change` may run again: it must keep nothing outside.
+ * Changes in one transaction, whole or not at all: Ctrl-C is heard until the commit begins. `change` may run again, so it
+ * must keep nothing outside.
  * @throws OperationFailure as `reading`, and where the file cannot be written
  */
-export function changing<T>(operation: Operation, needed: Needed, change: Work<T>): Promise<T> {
-  return attempting(operation, () => openForWriting(operation.path, ATTEMPT_MS), 'immediate', needed, change);
-}
+export const changing = <T>(operation: Operation, needed: Needed, change: Work<T>): Promise<T> =>
+  transact(operation, 'immediate', needed, change);
 
-/** One attempt for the lock: short, because a writer that waits to commit keeps new readers out meanwhile. */
-const ATTEMPT_MS = 250;
-const PAUSE_MS = 50;
-
-async function attempting<T>(
-  { path, patience }: Operation,
-  open: () => Connection,
-  kind: 'deferred' | 'immediate',
-  needed: Needed,
-  work: Work<T>,
-): Promise<T> {
+async function transact<T>({ path, patience }: Operation, mode: Mode, needed: Needed, work: Work<T>): Promise<T> {
   if (!existsSync(path)) {
     throw new OperationFailure(`There is no file at ${path}. ${WHERE_IT_IS}`, { code: 'no_such_file' });
   }
+  const open = mode === 'deferred' ? openForReading : openForWriting;
   let connection: Connection | undefined;
   let warned = false;
   const warnOnce = (opened: Connection): void => {
     const doubt = warned ? undefined : doubtAbout(readBackendRelease(opened));
-    if (doubt !== undefined) patience.say(`Take care: ${doubt}. A backup first: \`modelgate backup DIR\``);
+    if (doubt !== undefined) patience.say(`Take care: the file ${doubt}. A backup first: \`modelgate backup DIR\``);
     warned = true;
   };
   try {
-    const opened = await waiting(path, patience, () => open());
-    connection = opened;
+    const opened = (connection = await waiting(path, patience, () => open(path, ATTEMPT_MS)));
     const attempt = (): Promise<T> =>
-      inTransaction(opened, kind, async () => {
+      inTransaction(opened, mode, async () => {
         const schema = readSchema(opened);
         requireTables(path, schema, needed);
-        if (kind === 'immediate') warnOnce(opened);
+        if (mode === 'immediate') warnOnce(opened);
         const done = await work(opened, schema);
         await hearStop(patience.signal);
         return done;
@@ -98,13 +92,9 @@ async function attempting<T>(
   }
 }
 
-/** As better-sqlite3's own, whose work has to end in the turn in which it began. */
-async function inTransaction<T>(
-  connection: Connection,
-  kind: 'deferred' | 'immediate',
-  work: () => Promise<T>,
-): Promise<T> {
-  connection.exec(`BEGIN ${kind}`);
+/** As `transaction` of better-sqlite3, whose work has to end in the turn in which it began. */
+async function inTransaction<T>(connection: Connection, mode: Mode, work: () => Promise<T>): Promise<T> {
+  connection.exec(`BEGIN ${mode}`);
   try {
     const done = await work();
     connection.exec('COMMIT');
@@ -115,18 +105,38 @@ async function inTransaction<T>(
   }
 }
 
-/** Runs `attempt` until no lock is in its way. @throws what it threw last; OperationFailure after Ctrl-C */
-export async function waiting<T>(path: string, patience: Patience, attempt: () => T | Promise<T>): Promise<T> {
-  const until = performance.now() + patience.longestMs;
+interface Waiting {
+  readonly pauseMs?: number;
+  /** What `say` gets. */
+  readonly announcement?: string;
+  /** Thrown after Ctrl-C. */
+  readonly stopped?: string;
+}
+
+/**
+ * The one wait for a lock: runs `attempt` until SQLite no longer calls the file busy.
+ * @throws what the attempt threw last; OperationFailure after Ctrl-C
+ */
+export async function waiting<T>(
+  path: string,
+  { longestMs, signal, say }: Patience,
+  attempt: () => T | Promise<T>,
+  {
+    pauseMs = PAUSE_MS,
+    announcement = `Another process holds the lock of ${path}: waiting for it.`,
+    stopped,
+  }: Waiting = {},
+): Promise<T> {
+  const until = performance.now() + longestMs;
   for (let said = false; ; said = true) {
-    await hearStop(patience.signal);
+    await hearStop(signal, stopped);
     try {
       return await attempt();
     } catch (error) {
       if (!isBusy(error) || performance.now() >= until) throw error;
-      if (!said) patience.say(`Another process holds the lock of ${path}: waiting for it.`);
+      if (!said) say(announcement);
     }
-    await sleep(PAUSE_MS);
+    await sleep(pauseMs);
   }
 }
 
@@ -141,8 +151,9 @@ export function requireTables(path: string, { backendReady, problem, hasUserTabl
     );
   }
   if (!backendReady) {
-    throw new OperationFailure(
-      `${path} has the tables of Open WebUI in a shape that this version does not know: it may belong to a newer release, or be in the middle of a migration. Nothing was changed. Look for a newer modelgate.`,
+    throw unchanged(
+      `${path} has the tables of Open WebUI in a shape that this version does not know: it may belong to a newer release, or be in the middle of a migration.`,
+      'Look for a newer modelgate.',
     );
   }
   if (needed === 'backend' || problem === undefined) return;
@@ -151,23 +162,24 @@ export function requireTables(path: string, { backendReady, problem, hasUserTabl
   );
 }
 
-// What a killed writer leaves behind: a journal that has to be rolled back before anybody can read. SQLite does so by
-// itself for whoever may write; a connection for reading cannot, and would say that the file needs a recovery.
+/** @returns what is odd about the release that wrote the file, after "the file"; undefined for a known release */
+export function doubtAbout(release: BackendRelease): string | undefined {
+  if (release.kind === 'known') return undefined;
+  return release.kind === 'newer'
+    ? `is newer than this modelgate knows, or a fork's: migration ${quoted(release.revision)} is none of Open WebUI 0.3.0 to ${NEWEST_KNOWN_RELEASE}`
+    : 'carries no mark of a migration of Open WebUI (table alembic_version)';
+}
 
-const BUSY_MS = 250;
-
-const RECOVERABLE: ReadonlySet<string> = new Set([
-  'SQLITE_READONLY_ROLLBACK',
-  'SQLITE_READONLY_RECOVERY',
-  'SQLITE_READONLY_CANTINIT',
-]);
+// A killed writer leaves a journal that must be rolled back before the file can be read. SQLite does so by itself on a
+// connection that may write; one for reading fails with one of these codes.
+const RECOVERABLE = /^SQLITE_READONLY_(?:ROLLBACK|RECOVERY|CANTINIT)$/;
 
 /** Runs `attempt`, and once more after the recovery that it asked for. @throws what it threw, where it cannot be done */
 export async function recovering<T>(path: string, attempt: () => T | Promise<T>): Promise<T> {
   try {
     return await attempt();
   } catch (error) {
-    if (!RECOVERABLE.has(failureCode(error))) throw error;
+    if (!RECOVERABLE.test(failureCode(error))) throw error;
     try {
       recover(path);
     } catch (trouble) {
@@ -177,9 +189,9 @@ export async function recovering<T>(path: string, attempt: () => T | Promise<T>)
   }
 }
 
-/** Rolls back what was never committed. @throws SqliteError where this process may not, or somebody holds the lock */
+/** Rolls back what was never committed. @throws SqliteError where this process may not, or another holds the lock */
 export function recover(path: string): void {
-  const connection = openForWriting(path, BUSY_MS);
+  const connection = openForWriting(path, ATTEMPT_MS);
   try {
     connection.prepare('SELECT count(*) FROM sqlite_schema').get();
   } finally {
@@ -187,11 +199,8 @@ export function recover(path: string): void {
   }
 }
 
-// How an operation hears Ctrl-C. SQLite runs each statement in one piece, and a signal is handled only between two
-// turns of the event loop: whoever works without such a turn ends as if nobody had asked to stop.
-
 /**
- * Lets the event loop run once, and so the signals that came meanwhile be heard.
+ * Lets the event loop run once, so that signals are heard: SQLite runs each statement in one piece.
  * @throws OperationFailure after Ctrl-C
  */
 export async function hearStop(signal: AbortSignal, sentence?: string): Promise<void> {
@@ -199,7 +208,7 @@ export async function hearStop(signal: AbortSignal, sentence?: string): Promise<
   requireGoingOn(signal, sentence);
 }
 
-/** For what runs between two turns anyway. @throws OperationFailure after Ctrl-C */
-export function requireGoingOn(signal: AbortSignal, sentence = 'Stopped. Nothing was changed.'): void {
-  if (signal.aborted) throw new OperationFailure(sentence);
+/** As `hearStop`, for work that gives turns to the event loop by itself. @throws OperationFailure after Ctrl-C */
+export function requireGoingOn(signal: AbortSignal, sentence?: string): void {
+  if (signal.aborted) throw sentence === undefined ? unchanged('Stopped.') : new OperationFailure(sentence);
 }

@@ -2,11 +2,10 @@
  * Everything that `doctor` looks at, in the order in which one thing explains the next. Nothing is written: where a check
  * cannot be done, that is its finding, and the next one follows.
  */
-import { checkRelease } from '../backend-file/facts.ts';
-import { OperationFailure } from '../backend-file/failure.ts';
+import { unchanged } from '../backend-file/failure.ts';
 import { lockHolders } from '../backend-file/processes.ts';
 import type { Operation, Patience } from '../backend-file/transaction.ts';
-import { waiting } from '../backend-file/transaction.ts';
+import { ATTEMPT_MS, waiting } from '../backend-file/transaction.ts';
 import type { BackendRelease } from '../store/backend-releases.ts';
 import { readBackendRelease } from '../store/backend-releases.ts';
 import { noteCompanions } from '../store/companions.ts';
@@ -19,7 +18,7 @@ import { checkDatabaseFile, checkIntegrity } from './file.ts';
 import type { Finding } from './finding.ts';
 import { failed, problem, unknown } from './finding.ts';
 import type { WalState } from './journal.ts';
-import { checkJournalMode, checkWriteAheadLog, readWalState } from './journal.ts';
+import { checkJournalMode, checkRelease, checkWriteAheadLog, readWalState } from './journal.ts';
 import type { LockTrial } from './locks.ts';
 import { checkLocks, lockFinding } from './locks.ts';
 import { checkIndexUse, checkStatistics } from './queries.ts';
@@ -73,9 +72,6 @@ const missingFile = (path: string): Finding =>
     `There is no file at ${path}, so nothing about it was checked.`,
     'Name the webui.db of the backend with --database or DATABASE_URL; a backend that has never run must be started once.',
   );
-
-/** As in `backend-file.ts`: short, because a reader that waits must not keep Ctrl-C waiting. */
-const ATTEMPT_MS = 250;
 
 interface Seen {
   readonly schema: Schema;
@@ -167,7 +163,7 @@ function createAttempts({ path, patience }: Operation, findings: Finding[]): Att
       const found = await waiting(path, left, check);
       findings.push(...[found].flat());
     } catch (error) {
-      if (patience.signal.aborted) throw new OperationFailure('Stopped. Nothing was changed.', { cause: error });
+      if (patience.signal.aborted) throw unchanged('Stopped.', '', { cause: error });
       // once somebody was waited for in vain, nobody is any more
       if (isBusy(error)) left = { ...patience, longestMs: 0, say: () => undefined };
       findings.push(failed(name, error, path));

@@ -1,11 +1,30 @@
 /** Which journal mode the file is in, and who chooses it in the release that has written the file. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
-import { nameOfRelease } from '../backend-file/facts.ts';
+import { doubtAbout } from '../backend-file/transaction.ts';
 import type { LockHolder } from '../backend-file/processes.ts';
 import type { BackendRelease } from '../store/backend-releases.ts';
-import { asSize } from '../upkeep/files.ts';
+import { NEWEST_KNOWN_RELEASE } from '../store/backend-releases.ts';
+import { asSize } from '../backend-file/text.ts';
 import type { Finding } from './finding.ts';
 import { ok, unknown, warning } from './finding.ts';
+
+const RELEASE = 'release';
+
+/** Pure: whether this modelgate knows the release that has written the file. */
+export function checkRelease(release: BackendRelease): Finding {
+  if (release.kind === 'known') {
+    return { ...ok(RELEASE, `The file was written by ${nameOfRelease(release)}.`), revision: release.revision };
+  }
+  const remedy = 'Look for a newer modelgate. Make a backup before you change anything: `modelgate backup DIR`';
+  return warning(RELEASE, `The file ${doubtAbout(release)}.`, remedy);
+}
+
+/** Such as `Open WebUI 0.6.16 or later, before 0.6.23`. */
+function nameOfRelease({ since, before }: Extract<BackendRelease, { kind: 'known' }>): string {
+  return before === undefined
+    ? `Open WebUI ${since} to ${NEWEST_KNOWN_RELEASE}`
+    : `Open WebUI ${since} or later, before ${before}`;
+}
 
 const NAME = 'journal mode';
 const VARIABLE = 'DATABASE_ENABLE_SQLITE_WAL';

@@ -6,6 +6,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LockHolder } from '../backend-file/processes.ts';
 import { lockHolders, processFacts } from '../backend-file/processes.ts';
+import type { Operation } from '../backend-file/transaction.ts';
+import { waiting } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import { failureCode, isBusy, openForReading, openForWriting } from '../store/database.ts';
 import type { Finding } from './finding.ts';
@@ -26,9 +28,10 @@ export interface LockTrial {
 /** The backend itself gives up after 5 s: whoever has held the lock for two is in nobody's ordinary work. */
 export const ORDINARY_TRIAL: LockTrial = { samples: 10, giveUpMs: 2_000 };
 
-/** @throws SqliteError that is no lock */
+/** @throws SqliteError that is no lock; OperationFailure after Ctrl-C */
 export async function checkLocks(path: string, trial: LockTrial, signal: AbortSignal): Promise<Finding> {
   const { samples, giveUpMs } = trial;
+  const operation = { path, patience: { longestMs: giveUpMs, signal, say: () => undefined } };
   await using connections = new AsyncDisposableStack();
   const open = (connect: (path: string, busyTimeoutMs: number) => Connection): Connection => {
     const connection = connect(path, 0);
@@ -37,15 +40,15 @@ export async function checkLocks(path: string, trial: LockTrial, signal: AbortSi
   };
   const [writer, rival, reader] = [open(openForWriting), open(openForWriting), open(openForReading)];
   let [longestWrite, longestRead] = [0, 0];
-  for (let sample = 0; sample < samples && !signal.aborted; sample++) {
-    const waited = await untilFree(giveUpMs, () => writer.exec('BEGIN IMMEDIATE'));
+  for (let sample = 0; sample < samples; sample++) {
+    const waited = await untilFree(operation, () => writer.exec('BEGIN IMMEDIATE'));
     if (waited === undefined) return held(path, giveUpMs);
     try {
       if (getsLock(rival)) return BROKEN;
     } finally {
       writer.exec('ROLLBACK');
     }
-    const read = await untilFree(giveUpMs, () => reader.prepare('SELECT count(*) FROM sqlite_schema').get());
+    const read = await untilFree(operation, () => reader.prepare('SELECT count(*) FROM sqlite_schema').get());
     if (read === undefined) return held(path, giveUpMs);
     [longestWrite, longestRead] = [Math.max(longestWrite, waited), Math.max(longestRead, read)];
     await sleep(BETWEEN_SAMPLES_MS);
@@ -73,18 +76,15 @@ const BROKEN = problem(
   'Move the data directory to a local disk.',
 );
 
-/** @returns milliseconds waited, or undefined where it was never free */
-async function untilFree(giveUpMs: number, attempt: () => unknown): Promise<number | undefined> {
+/** @returns milliseconds waited, or undefined where the lock was never free */
+async function untilFree({ path, patience }: Operation, attempt: () => unknown): Promise<number | undefined> {
   const start = performance.now();
-  for (;;) {
-    try {
-      attempt();
-      return performance.now() - start;
-    } catch (error) {
-      if (!isBusy(error)) throw error;
-      if (performance.now() - start > giveUpMs) return undefined;
-    }
-    await sleep(RETRY_MS);
+  try {
+    await waiting(path, patience, attempt, { pauseMs: RETRY_MS });
+    return performance.now() - start;
+  } catch (error) {
+    if (isBusy(error)) return undefined;
+    throw error;
   }
 }
 

@@ -5,14 +5,13 @@ import { dirname, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
-import type { DatabaseFacts } from '../backend-file/facts.ts';
 import { OperationFailure, toFailure } from '../backend-file/failure.ts';
 import { numbered, parseMoment, shellCommand, toMoment } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { reading } from '../backend-file/transaction.ts';
 import { failureCode } from '../store/database.ts';
 import { createPartial, discard, publish, removeStalePartials, requireSpace, sizeOf } from './files.ts';
-import type { OnStep } from './verified-copy.ts';
+import type { DatabaseFacts, OnStep } from './verified-copy.ts';
 import { makeVerifiedCopy } from './verified-copy.ts';
 
 export interface BackupOptions {

@@ -9,7 +9,7 @@ import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, wri
 import { setImmediate as breathe } from 'node:timers/promises';
 import { OperationFailure } from '../backend-file/failure.ts';
 import type { Operation } from '../backend-file/transaction.ts';
-import { recovering, requireGoingOn, waiting } from '../backend-file/transaction.ts';
+import { ATTEMPT_MS, recovering, requireGoingOn, waiting } from '../backend-file/transaction.ts';
 import { noteCompanions } from '../store/companions.ts';
 import type { Connection } from '../store/database.ts';
 import { isBusy, openForReading } from '../store/database.ts';
@@ -53,7 +53,6 @@ export async function copyLive<T>(
   }
 }
 
-const ATTEMPT_MS = 250;
 const POLITE_ATTEMPTS = 2;
 /** 4 MB: some 20 ms, after which Ctrl-C is heard and a waiting writer gets its turn. */
 const PAGES_A_STEP = 1_000;

@@ -8,7 +8,6 @@ import {
   lstatSync,
   openSync,
   readdirSync,
-  readlinkSync,
   renameSync,
   rmSync,
   statSync,
@@ -17,6 +16,8 @@ import {
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { OperationFailure } from '../backend-file/failure.ts';
+import { processNamespace } from '../backend-file/processes.ts';
+import { asSize } from '../backend-file/text.ts';
 import { failureCode } from '../store/database.ts';
 
 /** @returns bytes, 0 where there is no such file */
@@ -34,12 +35,6 @@ export function requireSpace(needed: number, directory: string, what: string): v
     `${directory} has ${asSize(free)} free, and ${what} needs up to ${asSize(needed)}. Nothing was changed. Free some space first.`,
     { code: 'disk_full' },
   );
-}
-
-/** `478.2 MB`, `12.5 KB`; 1 MB = 1024 KB, as in the settings. */
-export function asSize(bytes: number): string {
-  const [scale, unit] = bytes < 1024 * 1024 ? [1024, 'KB'] : [1024 * 1024, 'MB'];
-  return `${(bytes / scale).toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 })} ${unit}`;
 }
 
 // Files on their way. They are made under a hidden name beside the place they go to, for their owner alone, and get
@@ -137,13 +132,4 @@ function isRunning(pid: number): boolean {
 /** Where a process number means the same process: one machine, and on it one container. */
 function here(): string {
   return createHash('sha256').update(`${hostname()}\n${processNamespace()}`).digest('hex').slice(0, 8);
-}
-
-/** @returns the name of the PID namespace, empty where the system has none */
-export function processNamespace(): string {
-  try {
-    return readlinkSync('/proc/self/ns/pid');
-  } catch {
-    return ''; // not Linux, or no /proc
-  }
 }

@@ -1,12 +1,12 @@
 /** The guide's monthly care for the file. Nothing here sets a journal mode: that choice is the backend's. */
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { toFailure } from '../backend-file/failure.ts';
 import type { LockHolder } from '../backend-file/processes.ts';
 import { lockHolders } from '../backend-file/processes.ts';
 import type { Operation } from '../backend-file/transaction.ts';
-import { hearStop, reading, recover } from '../backend-file/transaction.ts';
-import { isBusy, openForWriting } from '../store/database.ts';
+import { ATTEMPT_MS, reading, recover, waiting } from '../backend-file/transaction.ts';
+import type { Connection } from '../store/database.ts';
+import { openForWriting } from '../store/database.ts';
 import { requireSpace, sizeOf } from './files.ts';
 import { runApart, runWhereItFits } from './long-statement.ts';
 
@@ -79,37 +79,26 @@ function measure(operation: Operation): Promise<readonly [journalMode: string, F
   });
 }
 
-const ATTEMPT_MS = 250;
 /** The end of a VACUUM must wait for readers outside of WAL mode: to give up there means to do it all again. */
 const VACUUM_ATTEMPT_MS = 5_000;
-const PAUSE_MS = 50;
 
-/** As `waiting`, for a statement that another process may run. */
-async function patiently(
-  { path, patience }: Operation,
-  attempt: (signal: AbortSignal) => Promise<unknown>,
-): Promise<void> {
-  const until = performance.now() + patience.longestMs;
-  for (let said = false; ; said = true) {
-    await hearStop(patience.signal);
+/** Runs a statement that another process may run, until no lock is in its way. */
+const patiently = ({ path, patience }: Operation, run: (signal: AbortSignal) => Promise<unknown>): Promise<void> =>
+  waiting(path, patience, async () => {
     try {
-      await attempt(patience.signal);
-      return;
+      await run(patience.signal);
     } catch (error) {
       if (patience.signal.aborted) rollBack(path);
-      if (!isBusy(error) || performance.now() >= until) throw error;
-      if (!said) patience.say(`Another process holds the lock of ${path}: waiting for it.`);
+      throw error;
     }
-    await sleep(PAUSE_MS);
-  }
-}
+  });
 
-/** What a process that was ended had begun; whoever opens the file next would do the same. */
+/** Rolls back what an ended process had begun, as the next one that opens the file would. */
 function rollBack(path: string): void {
   try {
     recover(path);
   } catch {
-    // somebody else has it open, and does it himself
+    // another process has the file open, and rolls back itself
   }
 }
 
@@ -117,37 +106,47 @@ function rollBack(path: string): void {
 const CHECKPOINT_ATTEMPT_MS = 50;
 const CHECKPOINT_PAUSE_MS = 200;
 
-const LOG_LEFT = 'Stopped. The write-ahead log was not emptied, and nothing in it is lost.';
-
 interface CheckpointRow {
   readonly busy: number;
   readonly log: number;
   readonly checkpointed: number;
 }
 
+/** A checkpoint has its own word for busy, a column of its row. Its code is SQLite's, so that `waiting` waits. */
+class LogInUse extends Error {
+  readonly code = 'SQLITE_BUSY';
+  readonly row: CheckpointRow;
+
+  constructor(row: CheckpointRow) {
+    super('The log is in use.');
+    this.row = row;
+  }
+}
+
 async function truncateLog({ path, patience }: Operation): Promise<Checkpoint> {
-  // moves what it can without being in anybody's way
+  // moves what it can without a lock that others need
   const order = { path, statement: 'checkpoint', busyMs: CHECKPOINT_ATTEMPT_MS } as const;
   const [moved] = await runWhereItFits(order, patience.signal);
   const connection = openForWriting(path, CHECKPOINT_ATTEMPT_MS);
   try {
-    const until = performance.now() + patience.longestMs;
-    for (let said = false; ; said = true) {
-      await hearStop(patience.signal, LOG_LEFT);
-      // one row of these three columns (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
-      const [row] = connection.pragma('wal_checkpoint(TRUNCATE)') as CheckpointRow[];
-      const { busy, log, checkpointed } = row ?? { busy: 1, log: 0, checkpointed: 0 };
-      if (busy === 0) {
-        const pages = Math.max(0, Number(moved));
-        return { busy: false, logPages: pages, movedPages: pages, holders: [] };
-      }
-      if (performance.now() >= until) {
-        return { busy: true, logPages: log, movedPages: checkpointed, holders: lockHolders(path) };
-      }
-      if (!said) patience.say(`Somebody still reads from the log of ${path}, or writes into it: waiting for a gap.`);
-      await sleep(CHECKPOINT_PAUSE_MS);
-    }
+    await waiting(path, patience, () => emptyLog(connection), {
+      pauseMs: CHECKPOINT_PAUSE_MS,
+      announcement: `Somebody still reads from the log of ${path}, or writes into it: waiting for a gap.`,
+      stopped: 'Stopped. The write-ahead log was not emptied, and nothing in it is lost.',
+    });
+    const pages = Math.max(0, Number(moved));
+    return { busy: false, logPages: pages, movedPages: pages, holders: [] };
+  } catch (error) {
+    if (!(error instanceof LogInUse)) throw error;
+    const { log, checkpointed } = error.row;
+    return { busy: true, logPages: log, movedPages: checkpointed, holders: lockHolders(path) };
   } finally {
     connection.close();
   }
+}
+
+function emptyLog(connection: Connection): void {
+  // one row of these three columns (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
+  const [row] = connection.pragma('wal_checkpoint(TRUNCATE)') as CheckpointRow[];
+  if (row?.busy !== 0) throw new LogInUse(row ?? { busy: 1, log: 0, checkpointed: 0 });
 }

@@ -16,7 +16,6 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import type { DatabaseFacts } from '../backend-file/facts.ts';
 import { OperationFailure, toFailure } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
 import { numbered, toMoment } from '../backend-file/text.ts';
@@ -28,7 +27,7 @@ import { COMPANIONS, createPartial, discard, flush, publish, removeStalePartials
 import type { InUseOptions } from './in-use.ts';
 import { openAlone, requireNoHolders, requireUnused } from './in-use.ts';
 import { hasHeader, stageDatabase } from './staging.ts';
-import type { OnStep } from './verified-copy.ts';
+import type { DatabaseFacts, OnStep } from './verified-copy.ts';
 
 export interface RestoreOptions extends InUseOptions {
   /** Absolute path of the backup. */

@@ -4,8 +4,6 @@
  */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { DatabaseFacts } from '../backend-file/facts.ts';
-import { readFacts } from '../backend-file/facts.ts';
 import { OperationFailure, toFailure } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
 import { hearStop, requireGoingOn } from '../backend-file/transaction.ts';
@@ -15,8 +13,8 @@ import { readSchema } from '../store/schema-reader.ts';
 import { decompressFile } from './backup.ts';
 import { copyBytes } from './copy.ts';
 import { createPartial, discard, requireSpace, sizeOf } from './files.ts';
-import type { OnStep } from './verified-copy.ts';
-import { requireIntegrity } from './verified-copy.ts';
+import type { DatabaseFacts, OnStep } from './verified-copy.ts';
+import { readFacts, requireIntegrity } from './verified-copy.ts';
 
 export interface StagedDatabase {
   /** Hidden, beside the target: the caller publishes or discards it. */

@@ -1,13 +1,12 @@
 /** A copy of the live database that has been opened, checked and compared before anybody relies on it. */
 import { dirname } from 'node:path';
-import type { DatabaseFacts } from '../backend-file/facts.ts';
-import { readFacts, requireSame } from '../backend-file/facts.ts';
 import { OperationFailure, toFailure } from '../backend-file/failure.ts';
 import { quoted } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
-import { hearStop } from '../backend-file/transaction.ts';
+import { hearStop, requireTables } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import { failureCode, openForReading } from '../store/database.ts';
+import { readSchema } from '../store/schema-reader.ts';
 import { copyLive } from './copy.ts';
 import { createPartial, discard } from './files.ts';
 import { runWhereItFits } from './long-statement.ts';
@@ -114,5 +113,45 @@ export async function requireIntegrity(
   throw new OperationFailure(
     `${shown} is damaged: ${quoted(damage[0] ?? '')}${damage.length > 1 ? `, and ${damage.length - 1} more findings` : ''} (integrity_check). Nothing was changed. ${remedy}`,
     { code: 'damaged' },
+  );
+}
+
+// What a copy must have in common with its source.
+
+export interface DatabaseFacts {
+  /** Every table, index, view and trigger, as `kind name`. */
+  readonly objects: readonly string[];
+  readonly users: number;
+  readonly models: number;
+  /** Rows of `organization_members`; 0 where there is no such table. */
+  readonly members: number;
+  /** Rows of `organization_models`; 0 where there is no such table. */
+  readonly grants: number;
+}
+
+/** To be called in one transaction. @throws OperationFailure where it is no database of Open WebUI, naming `path` */
+export function readFacts(connection: Connection, path: string): DatabaseFacts {
+  requireTables(path, readSchema(connection), 'backend');
+  const objects = connection
+    .prepare<[], string>("SELECT type || ' ' || name FROM sqlite_schema ORDER BY 1")
+    .pluck()
+    .all();
+  const count = (sql: string): number => connection.prepare<[], number>(sql).pluck().get() ?? 0;
+  const has = (table: string): boolean => objects.includes(`table ${table}`);
+  return {
+    objects,
+    users: count('SELECT count(*) FROM "user"'),
+    models: count('SELECT count(*) FROM model'),
+    members: has('organization_members') ? count('SELECT count(*) FROM organization_members') : 0,
+    grants: has('organization_models') ? count('SELECT count(*) FROM organization_models') : 0,
+  };
+}
+
+/** @throws OperationFailure where the copy is not what was read */
+export function requireSame(original: DatabaseFacts, copy: DatabaseFacts, path: string): void {
+  const differing = (['users', 'models', 'members', 'grants'] as const).find((what) => original[what] !== copy[what]);
+  if (differing === undefined && original.objects.join('\n') === copy.objects.join('\n')) return;
+  throw new OperationFailure(
+    `The copy of ${path} does not hold what was read (${differing ?? 'tables'} differ), and was thrown away. Nothing was changed. Try again; if it stays so, look into the log of the system for errors of the disk.`,
   );
 }

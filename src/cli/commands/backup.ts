@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import type { Backup } from '../../upkeep/backup.ts';
 import { backUp } from '../../upkeep/backup.ts';
-import { asSize } from '../../upkeep/files.ts';
+import { asSize } from '../../backend-file/text.ts';
 import { configureOperation } from '../configured.ts';
 import type { DatabaseOptions } from '../options.ts';
 import { asDuration, counted, inSeconds, toSeconds } from '../format.ts';

@@ -1,5 +1,5 @@
 /** What a copy of the database was found to hold, in words. */
-import type { DatabaseFacts } from '../../backend-file/facts.ts';
+import type { DatabaseFacts } from '../../upkeep/verified-copy.ts';
 import { counted, printable } from '../format.ts';
 import type { Terminal } from '../terminal.ts';
 import { say } from '../terminal.ts';

@@ -1,5 +1,5 @@
 /** `modelgate maintain`: in place of the guide's `ANALYZE` and `VACUUM` by hand. */
-import { asSize } from '../../upkeep/files.ts';
+import { asSize } from '../../backend-file/text.ts';
 import type { Maintenance, MaintenanceStep } from '../../upkeep/maintenance.ts';
 import { maintain as maintainFile } from '../../upkeep/maintenance.ts';
 import { configureOperation } from '../configured.ts';

@@ -1,6 +1,6 @@
 /** `modelgate restore`: puts a backup in the place of the database, and keeps what it replaces. */
 import { resolve } from 'node:path';
-import { asSize } from '../../upkeep/files.ts';
+import { asSize } from '../../backend-file/text.ts';
 import type { Restoration } from '../../upkeep/restore.ts';
 import { prepareRestoration } from '../../upkeep/restore.ts';
 import { requireStoreConfig } from '../configured.ts';
