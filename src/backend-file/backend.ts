@@ -3,7 +3,7 @@ import { tryParseJson } from '../references/json.ts';
 import type { Connection } from '../store/database.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { unreachableBecause } from '../transport/upstream.ts';
-import { OperationFailure } from './failure.ts';
+import { OperationFailure, unchanged } from './failure.ts';
 import { quoted } from './text.ts';
 
 export interface BackendAccess {
@@ -37,7 +37,7 @@ export async function askBackend(access: BackendAccess, path: string): Promise<u
   } catch (error) {
     if (error instanceof OperationFailure) throw error;
     if (signal.aborted) throw new OperationFailure('Stopped before anything was changed.');
-    throw new OperationFailure(`${reasonOf(error, shown)} Nothing was changed.`, { cause: error });
+    throw unchanged(reasonOf(error, shown), '', { cause: error });
   }
 }
 
@@ -53,18 +53,20 @@ async function readAnswer(response: Response, asked: Asked): Promise<unknown> {
   if (status >= 300 && status < 400) {
     await response.body?.cancel();
     const to = response.headers.get('location');
-    throw new OperationFailure(
-      `${shown} sends ${path} on${to === null ? '' : ` to ${quoted(hide(asked, to))}`}, and a token is not carried after it. Nothing was changed. Name the address of the backend itself with --url.`,
+    throw unchanged(
+      `${shown} sends ${path} on${to === null ? '' : ` to ${quoted(hide(asked, to))}`}, and a token is not carried after it.`,
+      'Name the address of the backend itself with --url.',
     );
   }
   const text = await readText(response, shown);
-  if (!response.ok) throw new OperationFailure(refusal(status, asked, detailOf(text)));
+  if (!response.ok) throw refusal(status, asked, detailOf(text));
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
     const kind = response.headers.get('content-type')?.split(';')[0] ?? 'no type at all';
-    throw new OperationFailure(
-      `${shown} answers ${path} with ${/html/i.test(kind) ? 'a web page' : quoted(kind)} where a list was expected. Nothing was changed. Is it the address of Open WebUI's backend?`,
+    throw unchanged(
+      `${shown} answers ${path} with ${/html/i.test(kind) ? 'a web page' : quoted(kind)} where a list was expected.`,
+      IS_IT_THERE,
       { cause: error },
     );
   }
@@ -77,23 +79,26 @@ async function readText(response: Response, shown: string): Promise<string> {
   if (body === undefined) return '';
   for await (const chunk of body) {
     size += chunk.length;
-    if (size > MOST_BYTES) throw new OperationFailure(`${shown} answers with more than 64 MB. Nothing was changed.`);
+    if (size > MOST_BYTES) throw unchanged(`${shown} answers with more than 64 MB.`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');
 }
 
-function refusal(status: number, asked: Asked, detail: string | undefined): string {
+const IS_IT_THERE = "Is it the address of Open WebUI's backend?";
+
+function refusal(status: number, asked: Asked, detail: string | undefined): OperationFailure {
   const { path, shown } = asked;
   const said = detail === undefined ? '' : `, ${quoted(hide(asked, detail))}`;
-  const answer = `${shown} answers ${path} with ${status}${said}. Nothing was changed.`;
-  if (status === 401) return `${answer} The token is wrong, expired or revoked, or it is not one of an admin.`;
-  if (status === 403) {
-    return `${answer} The token is not one of an admin, or API keys are switched off or kept from this endpoint in the backend; the token of a session always works.`;
-  }
-  if (status === 404) return `${answer} Is it the address of Open WebUI's backend?`;
-  return status >= 500 ? `${answer} Look into the log of the backend.` : answer;
+  const remedy = REMEDIES[status] ?? (status >= 500 ? 'Look into the log of the backend.' : '');
+  return unchanged(`${shown} answers ${path} with ${status}${said}.`, remedy);
 }
+
+const REMEDIES: Readonly<Record<number, string>> = {
+  401: 'The token is wrong, expired or revoked, or it is not one of an admin.',
+  403: 'The token is not one of an admin, or API keys are switched off or kept from this endpoint in the backend; the token of a session always works.',
+  404: IS_IT_THERE,
+};
 
 /** The backend may say what it was sent. */
 const hide = ({ credential }: Asked, text: string): string => text.replaceAll(credential, '…');

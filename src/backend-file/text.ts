@@ -72,3 +72,6 @@ export function asSize(bytes: number): string {
   const [scale, unit] = bytes < 1024 * 1024 ? [1024, 'KB'] : [1024 * 1024, 'MB'];
   return `${(bytes / scale).toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 })} ${unit}`;
 }
+
+/** @param started as `performance.now()` gave it @returns seconds with three decimals, for JSON */
+export const secondsSince = (started: number): number => Number(((performance.now() - started) / 1000).toFixed(3));

@@ -207,7 +207,7 @@ export async function checkIntegrity(
   try {
     const copy = join(folder, 'copy.db');
     writeFileSync(copy, '', { mode: 0o600 });
-    await copyLive(operation, copy, () => undefined, { onProgress });
+    await copyLive(operation, copy, () => undefined, onProgress);
     return judge(await readIntegrity(copy, patience.signal), size);
   } catch (error) {
     const isNoRoom = explainFailure(error, folder)?.finding.includes('disk is full') === true;

@@ -7,17 +7,15 @@
  */
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
-import { OperationFailure } from '../backend-file/failure.ts';
+import { unchanged } from '../backend-file/failure.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { ATTEMPT_MS, recovering, requireGoingOn, waiting } from '../backend-file/transaction.ts';
 import { noteCompanions } from '../store/companions.ts';
 import type { Connection } from '../store/database.ts';
 import { isBusy, openForReading } from '../store/database.ts';
 
-export interface Copying {
-  /** Bytes. */
-  readonly onProgress?: ((done: number, total: number) => void) | undefined;
-}
+/** In bytes. */
+type OnProgress = (done: number, total: number) => void;
 
 /**
  * @param target an empty file, filled with the copy
@@ -28,7 +26,7 @@ export async function copyLive<T>(
   { path, patience }: Operation,
   target: string,
   read: (connection: Connection) => T,
-  { onProgress = () => undefined }: Copying = {},
+  onProgress: OnProgress,
 ): Promise<T> {
   const tidyUp = noteCompanions(path);
   const connection = openForReading(path, ATTEMPT_MS);
@@ -62,7 +60,7 @@ interface Steps {
   readonly connection: Connection;
   readonly target: string;
   readonly signal: AbortSignal;
-  readonly onProgress: (done: number, total: number) => void;
+  readonly onProgress: OnProgress;
 }
 
 /** Changes with each commit of somebody else. */
@@ -75,7 +73,7 @@ class Restarted extends Error {}
 async function copyMoment<T>(steps: Steps, inOneState: () => Promise<T>): Promise<T> {
   const facts = await inOneState();
   if ((await backUp(steps)) === 'whole') return facts;
-  throw new OperationFailure("SQLite's backup ended early. Nothing was changed. Try again.");
+  throw unchanged("SQLite's backup ended early.", 'Try again.');
 }
 
 async function copyBetweenCommits<T>(path: string, steps: Steps, inOneState: () => Promise<T>): Promise<T> {
@@ -146,11 +144,7 @@ async function copyLocked<T>(
   }
 }
 
-async function mendBytes(
-  source: number,
-  copy: number,
-  onProgress: (done: number, total: number) => void,
-): Promise<void> {
+async function mendBytes(source: number, copy: number, onProgress: OnProgress): Promise<void> {
   const { size } = fstatSync(source);
   const [wanted, found] = [Buffer.allocUnsafe(BYTES_A_STEP), Buffer.allocUnsafe(BYTES_A_STEP)];
   for (let done = 0; done < size;) {
@@ -168,11 +162,7 @@ async function mendBytes(
 }
 
 /** Copies bytes from one open file to another; the event loop runs in between. @throws system errors */
-export async function copyBytes(
-  source: number,
-  target: number,
-  onProgress: (done: number, total: number) => void,
-): Promise<void> {
+export async function copyBytes(source: number, target: number, onProgress: OnProgress): Promise<void> {
   const total = fstatSync(source).size;
   const chunk = Buffer.allocUnsafe(BYTES_A_STEP);
   for (let done = 0; ;) {

@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { OperationFailure } from '../backend-file/failure.ts';
+import { unchanged } from '../backend-file/failure.ts';
 import { processNamespace } from '../backend-file/processes.ts';
 import { asSize } from '../backend-file/text.ts';
 import { failureCode } from '../store/database.ts';
@@ -31,8 +31,9 @@ export function requireSpace(needed: number, directory: string, what: string): v
   const { bavail, bsize } = statfsSync(directory);
   const free = bavail * bsize;
   if (free >= needed) return;
-  throw new OperationFailure(
-    `${directory} has ${asSize(free)} free, and ${what} needs up to ${asSize(needed)}. Nothing was changed. Free some space first.`,
+  throw unchanged(
+    `${directory} has ${asSize(free)} free, and ${what} needs up to ${asSize(needed)}.`,
+    'Free some space first.',
     { code: 'disk_full' },
   );
 }

@@ -1,38 +1,75 @@
 /**
- * Statements that take long, in a process of their own: SQLite runs each in one piece, and meanwhile this process would
- * neither hear Ctrl-C nor draw its progress. The other one can be ended at any point; SQLite rolls back what it began.
+ * Statements that SQLite runs in one piece, however long they take. On a large file they run in a process of their own,
+ * which is this file: this process goes on hearing Ctrl-C, and may end the other one at any point. SQLite rolls back what
+ * that one began.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { OperationFailure } from '../backend-file/failure.ts';
+import { unchanged } from '../backend-file/failure.ts';
 import { hearStop } from '../backend-file/transaction.ts';
+import type { Connection } from '../store/database.ts';
+import { failureCode, openForReading, openForWriting } from '../store/database.ts';
 import { sizeOf } from './files.ts';
-import type { Order } from './statements.ts';
-import { runStatement } from './statements.ts';
 
-/** What comes back. */
-export type Answer = { readonly rows: readonly string[] } | { readonly code: string; readonly message: string };
+const STATEMENTS = {
+  integrity: (connection: Connection) => connection.prepare<[], string>('PRAGMA integrity_check(20)').pluck().all(),
+  analyze: (connection: Connection) => withoutRows(connection, 'ANALYZE'),
+  vacuum: (connection: Connection) => withoutRows(connection, 'VACUUM'),
+  // the pages in the log: the second of three columns (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
+  checkpoint: (connection: Connection) =>
+    connection
+      .prepare<[], [number, number, number]>('PRAGMA wal_checkpoint(PASSIVE)')
+      .raw()
+      .all()
+      .map(([, log]) => String(log)),
+} as const;
 
-/** As SQLite said it in the other process; `failureCode` and `isBusy` read it as they read their own. */
-class StatementError extends Error {
-  readonly code: string;
+function withoutRows(connection: Connection, sql: string): string[] {
+  connection.exec(sql);
+  return [];
+}
 
-  constructor(code: string, message: string) {
-    super(message);
-    this.name = 'StatementError';
-    this.code = code;
+interface Order {
+  readonly path: string;
+  readonly statement: keyof typeof STATEMENTS;
+  /** How long one attempt waits for a lock, in milliseconds. */
+  readonly busyMs: number;
+}
+
+function runHere({ path, statement, busyMs }: Order): readonly string[] {
+  const connection = (statement === 'integrity' ? openForReading : openForWriting)(path, busyMs);
+  try {
+    return STATEMENTS[statement](connection);
+  } finally {
+    connection.close();
   }
 }
 
+/** Below this a statement is done sooner than a process for it has started. */
+const WORTH_A_PROCESS_BYTES = 32 * 1024 * 1024;
+
 /**
- * @param temporary folder for what SQLite writes out of the way; VACUUM needs as much room there as the file has bytes
- * @throws errors with SQLite's code; OperationFailure after Ctrl-C, or where the process was ended by somebody else
+ * Runs the statement here where that is quick.
+ * @returns rows of one column
+ * @throws as `runApart`
  */
-export async function runApart(order: Order, temporary: string, signal: AbortSignal): Promise<readonly string[]> {
-  const child = fork(fileURLToPath(new URL('./long-statement-main.ts', import.meta.url)), {
-    env: { SQLITE_TMPDIR: temporary },
+export async function runWhereItFits(order: Order, signal: AbortSignal): Promise<readonly string[]> {
+  const { path, statement } = order;
+  const bytes = sizeOf(statement === 'checkpoint' ? `${path}-wal` : path);
+  return bytes > WORTH_A_PROCESS_BYTES ? runApart(order, signal) : runHere(order);
+}
+
+type Answer = { readonly rows: readonly string[] } | { readonly code: string; readonly message: string };
+
+/**
+ * Runs the statement in a process of its own. SQLite's temporary files go beside the file: VACUUM needs as much room there
+ * as the file has bytes.
+ * @throws errors with SQLite's code; OperationFailure after Ctrl-C, or where the process was ended from outside
+ */
+export async function runApart(order: Order, signal: AbortSignal): Promise<readonly string[]> {
+  const child = fork(import.meta.filename, {
+    env: { SQLITE_TMPDIR: dirname(order.path) },
     execArgv: [],
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   });
@@ -41,7 +78,7 @@ export async function runApart(order: Order, temporary: string, signal: AbortSig
   try {
     const answer = await new Promise<Answer | undefined>((resolve, reject) => {
       child.once('error', reject);
-      // the other end is ours, and sends nothing else
+      // the other end is this file, and sends nothing else
       child.once('message', (message) => resolve(message as Answer));
       // and not `exit`, which may come before the answer has been read
       child.once('disconnect', () => resolve(undefined));
@@ -53,24 +90,29 @@ export async function runApart(order: Order, temporary: string, signal: AbortSig
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
       // the terminal sends Ctrl-C to both processes at once
       await hearStop(signal);
-      throw new OperationFailure(
-        'The process that works on the file was ended from outside, perhaps for want of memory. Nothing was changed.',
-      );
+      throw unchanged('The process that works on the file was ended from outside, perhaps for want of memory.');
     }
     if ('rows' in answer) return answer.rows;
-    throw new StatementError(answer.code, answer.message);
+    // `failureCode` and `isBusy` read the code as they read SQLite's own
+    throw Object.assign(new Error(answer.message), { code: answer.code });
   } finally {
     signal.removeEventListener('abort', stop);
     if (child.connected) child.disconnect();
   }
 }
 
-/** Below this a statement is done sooner than a process for it has started. */
-const WORTH_A_PROCESS_BYTES = 32 * 1024 * 1024;
+function answerTo(order: Order): Answer {
+  try {
+    return { rows: runHere(order) };
+  } catch (error) {
+    return { code: failureCode(error), message: error instanceof Error ? error.message : '' };
+  }
+}
 
-/** Runs it here where that is quick. @throws as `runApart` */
-export async function runWhereItFits(order: Order, signal: AbortSignal): Promise<readonly string[]> {
-  const { path, statement } = order;
-  const bytes = sizeOf(statement === 'checkpoint' ? `${path}-wal` : path);
-  return bytes > WORTH_A_PROCESS_BYTES ? runApart(order, dirname(path), signal) : runStatement(order);
+if (import.meta.main) {
+  process.once('message', (order: Order) => {
+    // where the command was killed nothing listens any more; the statement is done all the same
+    const answer = answerTo(order);
+    if (process.connected) process.send?.(answer, () => process.disconnect?.());
+  });
 }

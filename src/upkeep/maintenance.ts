@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { toFailure } from '../backend-file/failure.ts';
 import type { LockHolder } from '../backend-file/processes.ts';
 import { lockHolders } from '../backend-file/processes.ts';
+import { secondsSince } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { ATTEMPT_MS, reading, recover, waiting } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
@@ -12,40 +13,19 @@ import { runApart, runWhereItFits } from './long-statement.ts';
 
 export type MaintenanceStep = 'analyze' | 'vacuum' | 'checkpoint';
 
-export interface MaintenanceOptions {
+interface MaintenanceOptions {
   readonly vacuum: boolean;
   readonly onStep: (step: MaintenanceStep) => void;
 }
 
-export interface Maintenance {
-  readonly journalMode: string;
-  readonly before: FileSizes;
-  readonly after: FileSizes;
-  /** Undefined outside of WAL mode. */
-  readonly checkpoint: Checkpoint | undefined;
-}
-
-export interface FileSizes {
-  readonly bytes: number;
-  /** Of them, pages that hold nothing. */
-  readonly freeBytes: number;
-  readonly walBytes: number;
-}
-
-export interface Checkpoint {
-  /** Somebody was in the way until the end: the log keeps its size. */
-  readonly busy: boolean;
-  /** Pages in the log, and those of them that are in the file by now. */
-  readonly logPages: number;
-  readonly movedPages: number;
-  /** Who was in the way, as far as it can be seen. */
-  readonly holders: readonly LockHolder[];
-}
-
-/** @returns sizes before and after @throws OperationFailure where the file cannot be used, or a lock was not given back */
-export async function maintain(operation: Operation, { vacuum, onStep }: MaintenanceOptions): Promise<Maintenance> {
+/**
+ * @returns sizes before and after, for `--json`, and the processes that kept the log from being emptied
+ * @throws OperationFailure where the file cannot be used, or a lock was not given back
+ */
+export async function maintain(operation: Operation, { vacuum, onStep }: MaintenanceOptions) {
+  const started = performance.now();
   const { path } = operation;
-  const [journalMode, before] = await measure(operation);
+  const { mode, sizes: before } = await measure(operation);
   // the rebuilt file is written once out of the way, and once into the journal or log
   if (vacuum) requireSpace(2 * before.bytes, dirname(path), 'VACUUM');
   try {
@@ -54,30 +34,33 @@ export async function maintain(operation: Operation, { vacuum, onStep }: Mainten
     if (vacuum) {
       onStep('vacuum');
       await patiently(operation, (signal) =>
-        runApart({ path, statement: 'vacuum', busyMs: VACUUM_ATTEMPT_MS }, dirname(path), signal),
+        runApart({ path, statement: 'vacuum', busyMs: VACUUM_ATTEMPT_MS }, signal),
       );
     }
-    if (journalMode === 'wal') onStep('checkpoint');
-    const checkpoint = journalMode === 'wal' ? await truncateLog(operation) : undefined;
-    return { journalMode, before, after: (await measure(operation))[1], checkpoint };
+    if (mode === 'wal') onStep('checkpoint');
+    const { checkpoint, holders } = mode === 'wal' ? await truncateLog(operation) : { checkpoint: null, holders: [] };
+    const { sizes: after } = await measure(operation);
+    const record = { journal_mode: mode, before, after, analyzed: true, vacuumed: vacuum, checkpoint };
+    return { record: { ...record, seconds: secondsSince(started) }, holders };
   } catch (error) {
     throw toFailure(error, path);
   }
 }
 
-function measure(operation: Operation): Promise<readonly [journalMode: string, FileSizes]> {
-  return reading(operation, 'backend', (connection) => {
+export type Maintenance = Awaited<ReturnType<typeof maintain>>['record'];
+
+const measure = (operation: Operation) =>
+  reading(operation, 'backend', (connection) => {
     const figure = (name: string): number => Number(connection.pragma(name, { simple: true }));
-    return [
-      String(connection.pragma('journal_mode', { simple: true })),
-      {
+    return {
+      mode: String(connection.pragma('journal_mode', { simple: true })),
+      sizes: {
         bytes: sizeOf(operation.path),
-        freeBytes: figure('freelist_count') * figure('page_size'),
-        walBytes: sizeOf(`${operation.path}-wal`),
+        free_bytes: figure('freelist_count') * figure('page_size'),
+        wal_bytes: sizeOf(`${operation.path}-wal`),
       },
-    ];
+    };
   });
-}
 
 /** The end of a VACUUM must wait for readers outside of WAL mode: to give up there means to do it all again. */
 const VACUUM_ATTEMPT_MS = 5_000;
@@ -108,11 +91,12 @@ const CHECKPOINT_PAUSE_MS = 200;
 
 interface CheckpointRow {
   readonly busy: number;
+  /** Pages in the log, and those of them that are in the file by now. */
   readonly log: number;
   readonly checkpointed: number;
 }
 
-/** A checkpoint has its own word for busy, a column of its row. Its code is SQLite's, so that `waiting` waits. */
+/** A checkpoint reports busy as a column of its row. The code is SQLite's, so that `waiting` waits. */
 class LogInUse extends Error {
   readonly code = 'SQLITE_BUSY';
   readonly row: CheckpointRow;
@@ -123,7 +107,14 @@ class LogInUse extends Error {
   }
 }
 
-async function truncateLog({ path, patience }: Operation): Promise<Checkpoint> {
+interface Truncation {
+  readonly checkpoint: { readonly busy: boolean; readonly log_pages: number; readonly moved_pages: number };
+  /** Processes in the way, as far as they can be seen. */
+  readonly holders: readonly LockHolder[];
+}
+
+/** Where another process is in the way until the end, the log keeps its size. */
+async function truncateLog({ path, patience }: Operation): Promise<Truncation> {
   // moves what it can without a lock that others need
   const order = { path, statement: 'checkpoint', busyMs: CHECKPOINT_ATTEMPT_MS } as const;
   const [moved] = await runWhereItFits(order, patience.signal);
@@ -135,11 +126,11 @@ async function truncateLog({ path, patience }: Operation): Promise<Checkpoint> {
       stopped: 'Stopped. The write-ahead log was not emptied, and nothing in it is lost.',
     });
     const pages = Math.max(0, Number(moved));
-    return { busy: false, logPages: pages, movedPages: pages, holders: [] };
+    return { checkpoint: { busy: false, log_pages: pages, moved_pages: pages }, holders: [] };
   } catch (error) {
     if (!(error instanceof LogInUse)) throw error;
     const { log, checkpointed } = error.row;
-    return { busy: true, logPages: log, movedPages: checkpointed, holders: lockHolders(path) };
+    return { checkpoint: { busy: true, log_pages: log, moved_pages: checkpointed }, holders: lockHolders(path) };
   } finally {
     connection.close();
   }

@@ -1,6 +1,6 @@
 /**
  * A backup in the place of the database. Everything that can fail is done beside it; then the file changes its name,
- * which happens whole or not at all: whenever the command is killed, the old or the new database stands there.
+ * which happens whole or not at all: whenever the command is killed, the old or the new database is there.
  */
 import {
   chmodSync,
@@ -16,9 +16,9 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { OperationFailure, toFailure } from '../backend-file/failure.ts';
+import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
-import { numbered, toMoment } from '../backend-file/text.ts';
+import { numbered, secondsSince, toMoment } from '../backend-file/text.ts';
 import { hearStop, requireGoingOn } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import { failureCode } from '../store/database.ts';
@@ -27,7 +27,7 @@ import { COMPANIONS, createPartial, discard, flush, publish, removeStalePartials
 import type { InUseOptions } from './in-use.ts';
 import { openAlone, requireNoHolders, requireUnused } from './in-use.ts';
 import { hasHeader, stageDatabase } from './staging.ts';
-import type { DatabaseFacts, OnStep } from './verified-copy.ts';
+import type { OnStep } from './verified-copy.ts';
 
 export interface RestoreOptions extends InUseOptions {
   /** Absolute path of the backup. */
@@ -36,23 +36,13 @@ export interface RestoreOptions extends InUseOptions {
   readonly onStep: OnStep;
 }
 
-/** A checked backup beside the database, which is still untouched. */
-export interface Restoration {
-  /** Where it goes: the file itself, where the path was a link. */
-  readonly target: string;
-  /** Bytes of the database that is replaced; undefined where there is none. */
-  readonly replacedBytes: number | undefined;
-  readonly bytes: number;
-  readonly facts: DatabaseFacts;
-  readonly complaints: readonly string[];
-  /** @returns where the old database is kept; undefined where there was none @throws OperationFailure */
-  putInPlace(): Promise<string | undefined>;
-  /** Takes away what was prepared. May be called at any time. */
-  discard(): void;
-}
-
-/** @returns what `putInPlace` will do @throws OperationFailure where the backup is not good, or somebody uses the database */
-export async function prepareRestoration(options: RestoreOptions): Promise<Restoration> {
+/**
+ * Checks a backup and puts it beside the database, which is still untouched.
+ * @returns what `putInPlace` will do; it returns what it did, for `--json`. `discard` removes what was prepared, at any time
+ * @throws OperationFailure where the backup is not good, or another process uses the database
+ */
+export async function prepareRestoration(options: RestoreOptions) {
+  const started = performance.now();
   const target = realTarget(options.path);
   const { file, signal } = options;
   const old = statSync(target, { throwIfNoEntry: false });
@@ -65,31 +55,39 @@ export async function prepareRestoration(options: RestoreOptions): Promise<Resto
     throw toFailure(error, dirname(target));
   }
   const { partial, facts, complaints } = await stageDatabase(file, target, signal, options.onStep);
-  const restoration: Restoration = {
+  try {
+    inheritOwner(partial, target);
+    flush(partial);
+  } catch (error) {
+    discard(partial);
+    throw toFailure(error, dirname(target));
+  }
+  const { users, models, members, grants } = facts;
+  const [bytes, preparedSeconds] = [sizeOf(partial), secondsSince(started)];
+  return {
+    /** Where it goes: the file itself, where the path was a link. */
     target,
+    /** Of the database that is replaced; undefined where there is none. */
     replacedBytes: old?.size,
-    bytes: sizeOf(partial),
-    facts,
-    complaints,
+    bytes,
+    users,
+    /** @throws OperationFailure */
     async putInPlace() {
+      const resumed = performance.now();
       try {
         await hearStop(signal);
-        return await exchange(partial, target, options);
+        const replaced = await exchange(partial, target, options);
+        const seconds = Number((preparedSeconds + secondsSince(resumed)).toFixed(3));
+        return { restored: target, from: file, bytes, replaced, users, models, members, grants, complaints, seconds };
       } catch (error) {
         throw toReplacementFailure(error, target);
       }
     },
     discard: () => discard(partial),
   };
-  try {
-    inheritOwner(partial, target);
-    flush(partial);
-    return restoration;
-  } catch (error) {
-    restoration.discard();
-    throw toFailure(error, dirname(target));
-  }
 }
+
+export type Restoration = Awaited<ReturnType<typeof prepareRestoration>>;
 
 /** A link is followed, so that the file is replaced and not the link. */
 function realTarget(path: string): string {
@@ -101,15 +99,13 @@ function realTarget(path: string): string {
 function requireOther(file: string, target: string): void {
   const [backup, old] = [file, target].map((path) => statSync(path, { throwIfNoEntry: false, bigint: true }));
   if (backup === undefined) {
-    throw new OperationFailure(`There is no file at ${file}. Nothing was changed. Name a backup of the database.`, {
-      code: 'no_such_file',
-    });
+    throw unchanged(`There is no file at ${file}.`, 'Name a backup of the database.', { code: 'no_such_file' });
   }
   if (backup.ino !== old?.ino || backup.dev !== old.dev) return;
-  throw new OperationFailure(`${file} is the database itself. Nothing was changed. Name a backup of it.`);
+  throw unchanged(`${file} is the database itself.`, 'Name a backup of it.');
 }
 
-/** The name of a kept database that is still the current one was given by a command that was killed a moment later. */
+/** A kept database that is still the current one was named by a command that was killed a moment later. */
 function removeInterrupted(target: string): void {
   const current = statSync(target, { throwIfNoEntry: false });
   if (current === undefined || current.nlink === 1) return;
@@ -131,12 +127,15 @@ function inheritOwner(partial: string, target: string): void {
   chmodSync(partial, (old?.mode ?? 0o600) & 0o777);
 }
 
+type NameOf = (attempt: number) => string;
+
+/** @returns where the old database is kept; null where there was none */
 async function exchange(
   partial: string,
   target: string,
   { now, say, signal }: Pick<RestoreOptions, 'now' | 'say' | 'signal'>,
-): Promise<string | undefined> {
-  const nameOf = (attempt: number): string => numbered(`${basename(target)}.replaced.${toMoment(now)}`, attempt);
+): Promise<string | null> {
+  const nameOf: NameOf = (attempt) => numbered(`${basename(target)}.replaced.${toMoment(now)}`, attempt);
   const exists = lstatSync(target, { throwIfNoEntry: false }) !== undefined;
   // Closing a descriptor gives up the locks of this process (POSIX), so this one outlives the lock.
   const old = exists ? openSync(target, 'r') : undefined;
@@ -144,11 +143,11 @@ async function exchange(
   try {
     lock = old === undefined ? undefined : lockWhole(old, target, say);
     requireNoHolders(target);
-    const kept = old === undefined ? undefined : await keep(old, target, nameOf, signal);
+    const kept = old === undefined ? null : await keep(old, target, nameOf, signal);
     clearCompanions(target, lock === undefined ? (kept ?? join(dirname(target), nameOf(1))) : undefined);
     renameSync(partial, target);
     flush(dirname(target));
-    warnOfLatecomers(kept, say);
+    if (kept !== null) warnOfLatecomers(kept, say);
     return kept;
   } finally {
     lock?.close();
@@ -175,12 +174,7 @@ function lockWhole(old: number, target: string, say: (sentence: string) => void)
 }
 
 /** A second name for the old file, so that the first one is never without a database. */
-async function keep(
-  old: number,
-  target: string,
-  nameOf: (attempt: number) => string,
-  signal: AbortSignal,
-): Promise<string> {
+async function keep(old: number, target: string, nameOf: NameOf, signal: AbortSignal): Promise<string> {
   for (let attempt = 1; ; attempt++) {
     const kept = join(dirname(target), nameOf(attempt));
     try {
@@ -188,18 +182,13 @@ async function keep(
       return kept;
     } catch (error) {
       if (failureCode(error) === 'EEXIST') continue;
-      // a file system without links, or a file of somebody else's
+      // a file system without links, or the file of another user
       return await keepCopy(old, kept, nameOf, signal);
     }
   }
 }
 
-async function keepCopy(
-  old: number,
-  kept: string,
-  nameOf: (attempt: number) => string,
-  signal: AbortSignal,
-): Promise<string> {
+async function keepCopy(old: number, kept: string, nameOf: NameOf, signal: AbortSignal): Promise<string> {
   const partial = createPartial(kept);
   const copy = openSync(partial, 'w');
   try {
@@ -225,18 +214,15 @@ function clearCompanions(target: string, keptWith: string | undefined): void {
   }
 }
 
-/** Between the last look and the new name somebody may have opened the old file: it would go on writing there. */
-function warnOfLatecomers(kept: string | undefined, say: (sentence: string) => void): void {
-  const late = kept === undefined ? [] : findHolders([kept]).holders;
-  for (const { pid, command } of late) {
+/** Between the last look and the new name a process may have opened the old file: it would go on writing there. */
+function warnOfLatecomers(kept: string, say: (sentence: string) => void): void {
+  for (const { pid, command } of findHolders([kept]).holders) {
     say(`Process ${pid} (${command}) opened the old database in the last moment. Restart it: what it writes is lost.`);
   }
 }
 
 function toReplacementFailure(error: unknown, target: string): unknown {
   if (failureCode(error) !== 'EBUSY') return toFailure(error, target);
-  return new OperationFailure(
-    `${target} is a mount of its own and cannot be replaced. Nothing was changed. Mount its folder instead of the file.`,
-    { cause: error },
-  );
+  const finding = `${target} is a mount of its own and cannot be replaced.`;
+  return unchanged(finding, 'Mount its folder instead of the file.', { cause: error });
 }

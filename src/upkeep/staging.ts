@@ -4,25 +4,16 @@
  */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { OperationFailure, toFailure } from '../backend-file/failure.ts';
+import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
 import { hearStop, requireGoingOn } from '../backend-file/transaction.ts';
-import type { Connection } from '../store/database.ts';
 import { failureCode, openForWriting } from '../store/database.ts';
 import { readSchema } from '../store/schema-reader.ts';
 import { decompressFile } from './backup.ts';
 import { copyBytes } from './copy.ts';
 import { createPartial, discard, requireSpace, sizeOf } from './files.ts';
-import type { DatabaseFacts, OnStep } from './verified-copy.ts';
+import type { DatabaseFacts, OnStep, VerifiedCopy } from './verified-copy.ts';
 import { readFacts, requireIntegrity } from './verified-copy.ts';
-
-export interface StagedDatabase {
-  /** Hidden, beside the target: the caller publishes or discards it. */
-  readonly partial: string;
-  readonly facts: DatabaseFacts;
-  /** Rows that break a rule of their table, in SQLite's words. */
-  readonly complaints: readonly string[];
-}
 
 /** @throws OperationFailure that names the backup; nothing is left behind then */
 export async function stageDatabase(
@@ -30,15 +21,15 @@ export async function stageDatabase(
   target: string,
   signal: AbortSignal,
   onStep: OnStep,
-): Promise<StagedDatabase> {
+): Promise<VerifiedCopy> {
   const kind = kindOf(file);
   requireSpace(sizeOf(file), dirname(target), 'the restored database');
   const partial = createPartial(target);
   try {
-    if (kind === 'compressed') await unpack(file, partial, signal, onStep);
-    else await copyPlain(file, partial, signal, onStep);
+    if (kind === 'plain') await copyPlain(file, partial, signal, onStep);
+    else await decompressFile(file, partial, signal, (done, total) => onStep('decompress', done, total));
     onStep('check', 0, 1);
-    const facts = settle(partial, file);
+    const facts = makeWhole(partial, file);
     const complaints = await requireIntegrity(partial, { shown: file, remedy: 'Take another backup.' }, signal);
     await hearStop(signal);
     return { partial, facts, complaints };
@@ -56,8 +47,9 @@ function kindOf(file: string): 'plain' | 'compressed' {
   const header = readHeader(file);
   if (header.subarray(0, GZIP_HEADER.length).equals(GZIP_HEADER)) return 'compressed';
   if (header.equals(SQLITE_HEADER)) return 'plain';
-  throw new OperationFailure(
-    `${file} is neither a SQLite database nor one in gzip. Nothing was changed. Name a backup, such as webui_20260131_030000.db.gz.`,
+  throw unchanged(
+    `${file} is neither a SQLite database nor one in gzip.`,
+    'Name a backup, such as webui_20260131_030000.db.gz.',
   );
 }
 
@@ -72,9 +64,7 @@ function headerOf(descriptor: number): Buffer {
 function readHeader(file: string): Buffer {
   try {
     if (!statSync(file).isFile()) {
-      throw new OperationFailure(`${file} is no file. Nothing was changed. Name a backup of the database.`, {
-        code: 'no_such_file',
-      });
+      throw unchanged(`${file} is no file.`, 'Name a backup of the database.', { code: 'no_such_file' });
     }
     const descriptor = openSync(file, 'r');
     try {
@@ -87,16 +77,13 @@ function readHeader(file: string): Buffer {
   }
 }
 
-const unpack = (file: string, partial: string, signal: AbortSignal, onStep: OnStep): Promise<void> =>
-  decompressFile(file, partial, signal, (done, total) => onStep('decompress', done, total));
-
-/** A plain copy may have brought its log or its journal along: they belong to it, and hold what was committed last. */
+/** A plain copy may have a log or a journal beside it, which holds what was committed last. */
 async function copyPlain(file: string, partial: string, signal: AbortSignal, onStep: OnStep): Promise<void> {
-  const { holders } = findHolders([file]);
-  const [holder] = holders;
+  const [holder] = findHolders([file]).holders;
   if (holder !== undefined) {
-    throw new OperationFailure(
-      `${file} is open in process ${holder.pid} (${holder.command}), so it is no backup that stands still. Nothing was changed. Make one of it first: \`modelgate backup DIR\``,
+    throw unchanged(
+      `${file} is open in process ${holder.pid} (${holder.command}), so it is no backup that stands still.`,
+      'Make one of it first: `modelgate backup DIR`',
     );
   }
   for (const companion of ['', '-wal', '-journal']) {
@@ -115,11 +102,23 @@ async function copyPlain(file: string, partial: string, signal: AbortSignal, onS
   }
 }
 
-/** Moves what stands in its log into the file, rolls back what was never committed, and looks whose database it is. */
-function settle(partial: string, shown: string): DatabaseFacts {
+/** Moves the log into the file, rolls back what was never committed, and requires the tables of Open WebUI. */
+function makeWhole(partial: string, shown: string): DatabaseFacts {
   const connection = openForWriting(partial, 0);
   try {
-    requireOpenWebui(connection, shown);
+    const { hasUserTable, backendReady } = readSchema(connection);
+    if (!hasUserTable) {
+      throw unchanged(
+        `${shown} is a SQLite database, but not one of Open WebUI: it has no table "user".`,
+        'Name a backup of the webui.db.',
+      );
+    }
+    if (!backendReady) {
+      throw unchanged(
+        `${shown} has the tables of Open WebUI in a shape that this version does not know: it may belong to a newer release, or was copied in the middle of a migration.`,
+        'Look for a newer modelgate, or take another backup.',
+      );
+    }
     if (connection.pragma('journal_mode', { simple: true }) === 'wal') connection.pragma('wal_checkpoint(TRUNCATE)');
     return readFacts(connection, shown);
   } finally {
@@ -127,34 +126,21 @@ function settle(partial: string, shown: string): DatabaseFacts {
   }
 }
 
-function requireOpenWebui(connection: Connection, shown: string): void {
-  const { hasUserTable, backendReady } = readSchema(connection);
-  if (backendReady) return;
-  throw new OperationFailure(
-    hasUserTable
-      ? `${shown} has the tables of Open WebUI in a shape that this version does not know: it may belong to a newer release, or was copied in the middle of a migration. Nothing was changed. Look for a newer modelgate, or take another backup.`
-      : `${shown} is a SQLite database, but not one of Open WebUI: it has no table "user". Nothing was changed. Name a backup of the webui.db.`,
-  );
-}
-
 function toBackupFailure(error: unknown, file: string, folder: string): unknown {
   const code = failureCode(error);
+  const options = { cause: error };
   if (code.startsWith('Z_')) {
-    return new OperationFailure(
-      `${file} cannot be unpacked: it is cut off or damaged (${code}). Nothing was changed. Take another backup.`,
-      { cause: error },
+    return unchanged(
+      `${file} cannot be unpacked: it is cut off or damaged (${code}).`,
+      'Take another backup.',
+      options,
     );
   }
   if (code === 'SQLITE_NOTADB') {
-    return new OperationFailure(
-      `${file} holds no SQLite database (${code}). Nothing was changed. Name a backup of the webui.db.`,
-      { cause: error },
-    );
+    return unchanged(`${file} holds no SQLite database (${code}).`, 'Name a backup of the webui.db.', options);
   }
   if (code.startsWith('SQLITE_CORRUPT')) {
-    return new OperationFailure(`${file} is damaged (${code}). Nothing was changed. Take another backup.`, {
-      cause: error,
-    });
+    return unchanged(`${file} is damaged (${code}).`, 'Take another backup.', options);
   }
   return toFailure(error, /^(?:ENOSPC|EDQUOT|EFBIG|EROFS|SQLITE_)/.test(code) ? folder : file);
 }

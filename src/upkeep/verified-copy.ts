@@ -1,6 +1,6 @@
-/** A copy of the live database that has been opened, checked and compared before anybody relies on it. */
+/** A copy of the live database, opened, checked and compared before anything relies on it; and the checks alone. */
 import { dirname } from 'node:path';
-import { OperationFailure, toFailure } from '../backend-file/failure.ts';
+import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { quoted } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { hearStop, requireTables } from '../backend-file/transaction.ts';
@@ -11,9 +11,10 @@ import { copyLive } from './copy.ts';
 import { createPartial, discard } from './files.ts';
 import { runWhereItFits } from './long-statement.ts';
 
-/** What long work is at; bytes, where they can be told. */
+/** The steps of long work. */
 export type Step = 'copy' | 'check' | 'compress' | 'verify' | 'decompress';
 
+/** In bytes, where they are known. */
 export type OnStep = (step: Step, done: number, total: number) => void;
 
 export interface VerifiedCopy {
@@ -30,47 +31,31 @@ export interface VerifiedCopy {
  */
 export async function makeVerifiedCopy(operation: Operation, target: string, onStep: OnStep): Promise<VerifiedCopy> {
   const { path, patience } = operation;
-  const partial = createPartialFor(target);
+  const folder = dirname(target);
+  let partial: string | undefined;
   try {
-    const read = (connection: Connection): DatabaseFacts => readFacts(connection, path);
-    const facts = await copyLive(operation, partial, read, {
-      onProgress: (done, total) => onStep('copy', done, total),
-    });
+    partial = createPartial(target);
+    const facts = await copyLive(
+      operation,
+      partial,
+      (connection) => readFacts(connection, path),
+      (done, total) => onStep('copy', done, total),
+    );
     onStep('check', 0, 1);
     const complaints = await requireIntegrity(partial, { shown: path, remedy: DAMAGED }, patience.signal);
     requireSame(facts, factsOf(partial, path), path);
     await hearStop(patience.signal);
     return { partial, facts, complaints };
   } catch (error) {
+    if (partial === undefined) throw toFailure(error, folder);
     discard(partial);
-    throw toFailure(error, isOfTarget(error) ? dirname(target) : path);
+    // reading never fills a disk
+    const isOfTarget = /^(?:ENOSPC|EDQUOT|EFBIG|EROFS|SQLITE_FULL|SQLITE_IOERR_WRITE)/.test(failureCode(error));
+    throw toFailure(error, isOfTarget ? folder : path);
   }
 }
 
 const DAMAGED = 'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`';
-
-/** Reading never fills a disk. */
-const isOfTarget = (error: unknown): boolean =>
-  /^(?:ENOSPC|EDQUOT|EFBIG|EROFS|SQLITE_FULL|SQLITE_IOERR_WRITE)/.test(failureCode(error));
-
-function createPartialFor(target: string): string {
-  try {
-    return createPartial(target);
-  } catch (error) {
-    throw toFailure(error, dirname(target));
-  }
-}
-
-function factsOf(copy: string, shown: string): DatabaseFacts {
-  const connection = openForReading(copy, 0);
-  try {
-    return readFacts(connection, shown);
-  } finally {
-    connection.close();
-  }
-}
-
-// Whether SQLite finds a file whole.
 
 const BUSY_MS = 5_000;
 
@@ -80,27 +65,24 @@ const BUSY_MS = 5_000;
  */
 const BROKEN_RULE = /^(?:NULL value in |CHECK constraint failed in |(?:TEXT|NUMERIC|INT|REAL|BLOB|non-\w+) value in )/;
 
-export interface Integrity {
-  /** What is wrong about the file itself. */
-  readonly damage: readonly string[];
-  /** Rows that break a rule of their table. */
-  readonly complaints: readonly string[];
-}
-
-/** Reads the whole file. @throws OperationFailure after Ctrl-C, errors with SQLite's code where it cannot be read at all */
-export async function readIntegrity(path: string, signal: AbortSignal): Promise<Integrity> {
+/**
+ * Reads the whole file.
+ * @returns what is wrong about the file itself, and the rows that break a rule of their table, in SQLite's words
+ * @throws OperationFailure after Ctrl-C, errors with SQLite's code where the file cannot be read at all
+ */
+export async function readIntegrity(path: string, signal: AbortSignal) {
   const rows = await runWhereItFits({ path, statement: 'integrity', busyMs: BUSY_MS }, signal);
   const findings = rows.flatMap((row) => row.split('\n')).filter((line) => line !== 'ok');
-  return {
-    damage: findings.filter((line) => !BROKEN_RULE.test(line)),
-    complaints: findings.filter((line) => BROKEN_RULE.test(line)),
-  };
+  const { damage = [], complaints = [] } = Object.groupBy(findings, (line) =>
+    BROKEN_RULE.test(line) ? 'complaints' : 'damage',
+  );
+  return { damage, complaints };
 }
 
 /**
- * @param shown how the file is called in sentences
+ * @param shown the file's name in sentences
  * @param remedy what to do where it is damaged
- * @returns what SQLite says about rows that break a rule of their table
+ * @returns SQLite's complaints about rows that break a rule of their table
  * @throws OperationFailure where the file is damaged, errors with SQLite's code where it cannot be read at all
  */
 export async function requireIntegrity(
@@ -109,15 +91,13 @@ export async function requireIntegrity(
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   const { damage, complaints } = await readIntegrity(path, signal);
-  if (damage.length === 0) return complaints;
-  throw new OperationFailure(
-    `${shown} is damaged: ${quoted(damage[0] ?? '')}${damage.length > 1 ? `, and ${damage.length - 1} more findings` : ''} (integrity_check). Nothing was changed. ${remedy}`,
-    { code: 'damaged' },
-  );
+  const [first, ...more] = damage;
+  if (first === undefined) return complaints;
+  const rest = more.length > 0 ? `, and ${more.length} more findings` : '';
+  throw unchanged(`${shown} is damaged: ${quoted(first)}${rest} (integrity_check).`, remedy, { code: 'damaged' });
 }
 
-// What a copy must have in common with its source.
-
+/** What a copy must have in common with its source. */
 export interface DatabaseFacts {
   /** Every table, index, view and trigger, as `kind name`. */
   readonly objects: readonly string[];
@@ -136,22 +116,33 @@ export function readFacts(connection: Connection, path: string): DatabaseFacts {
     .prepare<[], string>("SELECT type || ' ' || name FROM sqlite_schema ORDER BY 1")
     .pluck()
     .all();
-  const count = (sql: string): number => connection.prepare<[], number>(sql).pluck().get() ?? 0;
-  const has = (table: string): boolean => objects.includes(`table ${table}`);
+  const count = (table: string): number =>
+    connection.prepare<[], number>(`SELECT count(*) FROM "${table}"`).pluck().get() ?? 0;
+  const countIfAny = (table: string): number => (objects.includes(`table ${table}`) ? count(table) : 0);
   return {
     objects,
-    users: count('SELECT count(*) FROM "user"'),
-    models: count('SELECT count(*) FROM model'),
-    members: has('organization_members') ? count('SELECT count(*) FROM organization_members') : 0,
-    grants: has('organization_models') ? count('SELECT count(*) FROM organization_models') : 0,
+    users: count('user'),
+    models: count('model'),
+    members: countIfAny('organization_members'),
+    grants: countIfAny('organization_models'),
   };
 }
 
+function factsOf(copy: string, shown: string): DatabaseFacts {
+  const connection = openForReading(copy, 0);
+  try {
+    return readFacts(connection, shown);
+  } finally {
+    connection.close();
+  }
+}
+
 /** @throws OperationFailure where the copy is not what was read */
-export function requireSame(original: DatabaseFacts, copy: DatabaseFacts, path: string): void {
+function requireSame(original: DatabaseFacts, copy: DatabaseFacts, path: string): void {
   const differing = (['users', 'models', 'members', 'grants'] as const).find((what) => original[what] !== copy[what]);
   if (differing === undefined && original.objects.join('\n') === copy.objects.join('\n')) return;
-  throw new OperationFailure(
-    `The copy of ${path} does not hold what was read (${differing ?? 'tables'} differ), and was thrown away. Nothing was changed. Try again; if it stays so, look into the log of the system for errors of the disk.`,
+  throw unchanged(
+    `The copy of ${path} does not hold what was read (${differing ?? 'tables'} differ), and was thrown away.`,
+    'Try again; if it stays so, look into the log of the system for errors of the disk.',
   );
 }

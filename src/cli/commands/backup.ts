@@ -1,13 +1,13 @@
 /** `modelgate backup`: in place of the guide's `backup.sh`. */
 import { resolve } from 'node:path';
+import { asSize } from '../../backend-file/text.ts';
 import type { Backup } from '../../upkeep/backup.ts';
 import { backUp } from '../../upkeep/backup.ts';
-import { asSize } from '../../backend-file/text.ts';
 import { configureOperation } from '../configured.ts';
+import { asDuration, counted, inSeconds } from '../format.ts';
 import type { DatabaseOptions } from '../options.ts';
-import { asDuration, counted, inSeconds, toSeconds } from '../format.ts';
-import { asJson, asLines } from '../report.ts';
 import { createStepProgress } from '../progress.ts';
+import { asJson, asLines } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say } from '../terminal.ts';
 import { describeFacts, warnOfComplaints } from './copy-facts.ts';
@@ -25,51 +25,29 @@ export async function backup(directory: string, options: BackupOptions, terminal
   if (directory === '') throw new CommandFailure('Name the folder for the backups.', EXIT.misused);
   const { operation } = configureOperation(options, terminal);
   const steps = createStepProgress(terminal);
-  const started = performance.now();
   const made = await backUp(operation, {
     directory: resolve(terminal.directory, directory),
     keepMs: options.keep,
     now: new Date(),
     onStep: steps.onStep,
   }).finally(steps.end);
-  const elapsedMs = performance.now() - started;
-  terminal.write(options.json === true ? asJson(toJson(made, elapsedMs)) : describe(made, elapsedMs, options.keep));
+  terminal.write(options.json === true ? asJson(made) : describe(made, options.keep));
   warnOfComplaints(terminal, made.complaints);
-  for (const { path, code } of made.stuck) {
+  for (const { path, code } of made.not_deleted) {
     say(terminal, `The backup is good, but the old one ${path} could not be deleted (${code}).`);
   }
-  return made.stuck.length > 0 ? EXIT.failed : EXIT.done;
+  return made.not_deleted.length > 0 ? EXIT.failed : EXIT.done;
 }
 
-function toJson({ path, bytes, databaseBytes, facts, madeDirectory, ...made }: Backup, elapsedMs: number): unknown {
-  return {
-    path,
-    bytes,
-    database_bytes: databaseBytes,
-    seconds: toSeconds(elapsedMs),
-    users: facts.users,
-    models: facts.models,
-    members: facts.members,
-    grants: facts.grants,
-    made_directory: madeDirectory,
-    complaints: made.complaints,
-    deleted: made.deleted,
-    not_deleted: made.stuck,
-  };
-}
-
-function describe(
-  { path, bytes, databaseBytes, facts, madeDirectory, deleted }: Backup,
-  elapsedMs: number,
-  keepMs: number | undefined,
-): string {
+function describe(made: Backup, keepMs: number | undefined): string {
+  const { path, bytes, deleted } = made;
   const rows: (readonly [string, string])[] = [
     ['backup', path],
-    ['size', `${asSize(bytes)}, ${asSize(databaseBytes)} unpacked`],
-    ['verified', describeFacts(facts)],
-    ['time', inSeconds(elapsedMs)],
+    ['size', `${asSize(bytes)}, ${asSize(made.database_bytes)} unpacked`],
+    ['verified', describeFacts(made)],
+    ['time', inSeconds(made.seconds * 1000)],
   ];
-  if (madeDirectory) rows.push(['folder', 'made, for this user alone']);
+  if (made.made_directory) rows.push(['folder', 'made, for this user alone']);
   if (keepMs !== undefined) {
     rows.push([
       deleted.length === 0 ? 'older' : 'deleted',

@@ -5,7 +5,7 @@ import type { Terminal } from '../terminal.ts';
 import { say } from '../terminal.ts';
 
 /** @returns such as `integrity ok, 14 users, 9 models, 12 memberships, 8 grants` */
-export function describeFacts({ users, models, members, grants }: DatabaseFacts): string {
+export function describeFacts({ users, models, members, grants }: Omit<DatabaseFacts, 'objects'>): string {
   return `integrity ok, ${counted(users, 'user')}, ${counted(models, 'model')}, ${counted(members, 'membership')}, ${counted(grants, 'grant')}`;
 }
 

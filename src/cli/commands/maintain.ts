@@ -1,10 +1,11 @@
 /** `modelgate maintain`: in place of the guide's `ANALYZE` and `VACUUM` by hand. */
+import type { LockHolder } from '../../backend-file/processes.ts';
 import { asSize } from '../../backend-file/text.ts';
 import type { Maintenance, MaintenanceStep } from '../../upkeep/maintenance.ts';
 import { maintain as maintainFile } from '../../upkeep/maintenance.ts';
 import { configureOperation } from '../configured.ts';
+import { counted, inSeconds, printable } from '../format.ts';
 import type { DatabaseOptions } from '../options.ts';
-import { counted, inSeconds, printable, toSeconds } from '../format.ts';
 import { asJson, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say, tell } from '../terminal.ts';
@@ -19,16 +20,14 @@ export interface MaintainOptions extends DatabaseOptions {
  */
 export async function maintain(options: MaintainOptions, terminal: Terminal): Promise<number> {
   const { operation } = configureOperation(options, terminal);
-  const started = performance.now();
-  const done = await maintainFile(operation, {
+  const { record, holders } = await maintainFile(operation, {
     vacuum: options.vacuum === true,
     onStep: (step) => say(terminal, SENTENCES[step]),
   });
-  const elapsedMs = performance.now() - started;
-  if (options.json === true) terminal.write(asJson(toJson(done, options, elapsedMs)));
-  else tell(terminal, describe(terminal, done, options, elapsedMs));
-  if (done.checkpoint?.busy !== true) return EXIT.done;
-  say(terminal, describeBusy(done.checkpoint));
+  if (options.json === true) terminal.write(asJson(record));
+  else tell(terminal, describe(terminal, record));
+  if (record.checkpoint?.busy !== true) return EXIT.done;
+  say(terminal, describeBusy(record.checkpoint, holders));
   return EXIT.failed;
 }
 
@@ -39,59 +38,34 @@ const SENTENCES: Record<MaintenanceStep, string> = {
   checkpoint: 'Checkpoint: moving the write-ahead log into the file.',
 };
 
-function describeBusy({ logPages, movedPages, holders }: NonNullable<Maintenance['checkpoint']>): string {
-  const who = holders.map(({ pid, program }) => `${printable(program)} (process ${pid})`).join(', ');
-  return `The log could not be emptied: ${movedPages.toLocaleString('en')} of its ${counted(logPages, 'page')} are in the file, and ${who === '' ? 'somebody, perhaps in another container,' : who} was in the way until the end. Nothing is lost; try again at a quieter time, or wait longer with --wait 5m.`;
+function describeBusy(
+  { log_pages, moved_pages }: NonNullable<Maintenance['checkpoint']>,
+  holders: readonly LockHolder[],
+): string {
+  const named = holders.map(({ pid, program }) => `${printable(program)} (process ${pid})`).join(', ');
+  const who = named === '' ? 'somebody, perhaps in another container,' : named;
+  return `The log could not be emptied: ${moved_pages.toLocaleString('en')} of its ${counted(log_pages, 'page')} are in the file, and ${who} was in the way until the end. Nothing is lost; try again at a quieter time, or wait longer with --wait 5m.`;
 }
 
-function describe(
-  terminal: Terminal,
-  { journalMode, before, after, checkpoint }: Maintenance,
-  { vacuum = false }: MaintainOptions,
-  elapsedMs: number,
-): string {
+function describe(terminal: Terminal, { journal_mode: mode, before, after, ...done }: Maintenance): string {
   const sizes = [
     ['file', asSize(before.bytes), asSize(after.bytes)],
-    ['gaps in it', asSize(before.freeBytes), asSize(after.freeBytes)],
-    ['log (-wal)', asSize(before.walBytes), asSize(after.walBytes)],
+    ['gaps in it', asSize(before.free_bytes), asSize(after.free_bytes)],
+    ['log (-wal)', asSize(before.wal_bytes), asSize(after.wal_bytes)],
   ];
   const table = asTable(
     terminal,
     ['size of', { title: 'before', align: 'right' }, { title: 'after', align: 'right' }],
-    journalMode === 'wal' ? sizes : sizes.slice(0, 2),
+    mode === 'wal' ? sizes : sizes.slice(0, 2),
   );
   const did = [
     'statistics refreshed',
-    ...(vacuum ? ['file rebuilt'] : []),
-    ...(checkpoint === undefined ? [] : [checkpoint.busy ? 'log not emptied' : 'log emptied']),
+    ...(done.vacuumed ? ['file rebuilt'] : []),
+    ...(done.checkpoint === null ? [] : [done.checkpoint.busy ? 'log not emptied' : 'log emptied']),
   ];
   const hint =
-    !vacuum && after.freeBytes > after.bytes / 4
+    !done.vacuumed && after.free_bytes > after.bytes / 4
       ? 'More than a quarter of the file is gaps. To give them back to the disk: `modelgate maintain --vacuum`\n'
       : '';
-  return `${table}\n${did.join(', ')} in ${inSeconds(elapsedMs)}; journal mode ${printable(journalMode)}, untouched\n${hint}`;
-}
-
-function toJson(
-  { journalMode, before, after, checkpoint }: Maintenance,
-  { vacuum = false }: MaintainOptions,
-  elapsedMs: number,
-): unknown {
-  const sizes = ({ bytes, freeBytes, walBytes }: Maintenance['before']): unknown => ({
-    bytes,
-    free_bytes: freeBytes,
-    wal_bytes: walBytes,
-  });
-  return {
-    journal_mode: journalMode,
-    before: sizes(before),
-    after: sizes(after),
-    analyzed: true,
-    vacuumed: vacuum,
-    checkpoint:
-      checkpoint === undefined
-        ? null
-        : { busy: checkpoint.busy, log_pages: checkpoint.logPages, moved_pages: checkpoint.movedPages },
-    seconds: toSeconds(elapsedMs),
-  };
+  return `${table}\n${did.join(', ')} in ${inSeconds(done.seconds * 1000)}; journal mode ${printable(mode)}, untouched\n${hint}`;
 }

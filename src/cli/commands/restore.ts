@@ -4,11 +4,11 @@ import { asSize } from '../../backend-file/text.ts';
 import type { Restoration } from '../../upkeep/restore.ts';
 import { prepareRestoration } from '../../upkeep/restore.ts';
 import { requireStoreConfig } from '../configured.ts';
+import { counted, inSeconds, printable } from '../format.ts';
 import type { DatabaseOptions } from '../options.ts';
-import { counted, inSeconds, printable, toSeconds } from '../format.ts';
-import { asJson, asLines } from '../report.ts';
 import { createStepProgress } from '../progress.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
+import { asJson, asLines } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say } from '../terminal.ts';
 import { describeFacts, warnOfComplaints } from './copy-facts.ts';
@@ -23,7 +23,6 @@ export async function restore(file: string, options: RestoreOptions, terminal: T
   requireConsent(terminal, options);
   const steps = createStepProgress(terminal);
   const backup = resolve(terminal.directory, file);
-  const started = performance.now();
   const restoration = await prepareRestoration({
     path: config.database.path,
     file: backup,
@@ -33,54 +32,31 @@ export async function restore(file: string, options: RestoreOptions, terminal: T
     say: (sentence) => say(terminal, printable(sentence, false)),
     onStep: steps.onStep,
   }).finally(steps.end);
-  const preparedMs = performance.now() - started;
   try {
     if (options.yes !== true && !(await askYesNo(terminal, question(restoration, backup)))) throw declined();
-    const resumed = performance.now();
-    const kept = await restoration.putInPlace();
-    const done: Done = { restoration, backup, kept, elapsedMs: preparedMs + performance.now() - resumed };
-    terminal.write(options.json === true ? asJson(toJson(done)) : describe(done));
-    warnOfComplaints(terminal, restoration.complaints);
+    const done = await restoration.putInPlace();
+    terminal.write(options.json === true ? asJson(done) : describe(done));
+    warnOfComplaints(terminal, done.complaints);
     return EXIT.done;
   } finally {
     restoration.discard();
   }
 }
 
-function question({ target, replacedBytes, bytes, facts }: Restoration, backup: string): string {
+function question({ target, replacedBytes, bytes, users }: Restoration, backup: string): string {
   const old = replacedBytes === undefined ? '' : ` (${asSize(replacedBytes)}, kept beside it)`;
-  return `Put ${printable(backup, false)} (${asSize(bytes)}, ${counted(facts.users, 'user')}) in the place of ${printable(target, false)}${old}?`;
+  return `Put ${printable(backup, false)} (${asSize(bytes)}, ${counted(users, 'user')}) in the place of ${printable(target, false)}${old}?`;
 }
 
-interface Done {
-  readonly restoration: Restoration;
-  readonly backup: string;
-  readonly kept: string | undefined;
-  readonly elapsedMs: number;
-}
+type Done = Awaited<ReturnType<Restoration['putInPlace']>>;
 
-function describe({ restoration: { target, facts }, backup, kept, elapsedMs }: Done): string {
+function describe(done: Done): string {
   const rows = asLines([
-    ['restored', target],
-    ['from', backup],
-    ['verified', describeFacts(facts)],
-    ['replaced', kept === undefined ? 'nothing: there was no database' : `kept as ${kept}`],
-    ['time', inSeconds(elapsedMs)],
+    ['restored', done.restored],
+    ['from', done.from],
+    ['verified', describeFacts(done)],
+    ['replaced', done.replaced === null ? 'nothing: there was no database' : `kept as ${done.replaced}`],
+    ['time', inSeconds(done.seconds * 1000)],
   ]);
   return `${rows}\nStart the backend and the gate again.\n`;
-}
-
-function toJson({ restoration: { target, bytes, facts, complaints }, backup, kept, elapsedMs }: Done): unknown {
-  return {
-    restored: target,
-    from: backup,
-    bytes,
-    replaced: kept ?? null,
-    users: facts.users,
-    models: facts.models,
-    members: facts.members,
-    grants: facts.grants,
-    complaints,
-    seconds: toSeconds(elapsedMs),
-  };
 }

@@ -53,8 +53,8 @@ describe.each(ERAS)('a backup of a database of %s', (era) => {
     const made = await backUpOf(database);
     expect(made).toMatchObject({
       path: join(folderOf(database), NAME),
-      madeDirectory: true,
-      facts: { users: 1, models: 0, members: 1, grants: 1 },
+      made_directory: true,
+      ...{ users: 1, models: 0, members: 1, grants: 1 },
       deleted: [],
     });
     expect(statSync(made.path).mode & 0o777).toBe(0o600);
@@ -198,7 +198,7 @@ describe('a copy of a file outside of WAL mode', () => {
     };
     const count = (sql: Database.Database) => sql.prepare('SELECT count(*) FROM commits').pluck().get();
     const target = createPartial(join(database.directory, 'copy.db'));
-    const read = await copyLive(operationOn(database.path), target, count, { onProgress: commit });
+    const read = await copyLive(operationOn(database.path), target, count, commit);
     expect(locked).toBeGreaterThan(0);
     const copy = new Database(target, { readonly: true });
     expect(count(copy)).toBe(read);

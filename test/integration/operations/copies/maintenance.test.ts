@@ -20,9 +20,12 @@ describe.each([
     using database = createDatabase({ era });
     for (const id of ['a', 'b', 'c']) database.addUser({ id });
     const steps: MaintenanceStep[] = [];
-    const done = await maintain(operationOn(database.path), { vacuum: false, onStep: (step) => steps.push(step) });
+    const { record } = await maintain(operationOn(database.path), {
+      vacuum: false,
+      onStep: (step) => steps.push(step),
+    });
     expect(steps).toEqual(mode === 'wal' ? ['analyze', 'checkpoint'] : ['analyze']);
-    expect(done.journalMode).toBe(mode);
+    expect(record.journal_mode).toBe(mode);
     expect(database.sql.pragma('journal_mode', { simple: true })).toBe(mode);
     expect(database.sql.prepare(`SELECT DISTINCT stat FROM sqlite_stat1 WHERE tbl = 'user'`).pluck().all()).toContain(
       '3 1',
@@ -35,9 +38,9 @@ describe.each([
     database.run(GAPS);
     for (let row = 0; row < 4; row++) database.run('INSERT INTO gaps VALUES (?)', randomBytes(2 ** 20));
     database.run('DROP TABLE gaps');
-    const { before, after } = await maintain(operationOn(database.path), quietly(true));
-    expect(before.freeBytes).toBeGreaterThan(4 * 2 ** 20);
-    expect(after).toMatchObject({ freeBytes: 0, walBytes: 0 });
+    const { before, after } = (await maintain(operationOn(database.path), quietly(true))).record;
+    expect(before.free_bytes).toBeGreaterThan(4 * 2 ** 20);
+    expect(after).toMatchObject({ free_bytes: 0, wal_bytes: 0 });
     expect(before.bytes - after.bytes).toBeGreaterThan(4 * 2 ** 20);
     expect(database.sql.pragma('integrity_check', { simple: true })).toBe('ok');
     expect(database.sql.prepare('SELECT id FROM "user"').pluck().all()).toEqual(['ada']);
@@ -50,7 +53,7 @@ describe.each([
     const done = maintain(operation, quietly());
     while (operation.said.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     database.sql.exec('COMMIT');
-    await expect(done).resolves.toMatchObject({ journalMode: mode });
+    await expect(done).resolves.toMatchObject({ record: { journal_mode: mode } });
     expect(operation.said[0]).toMatch(/Another process holds the lock of .*: waiting for it/);
   });
 
@@ -68,9 +71,9 @@ describe('the write-ahead log', () => {
     using database = createDatabase();
     database.sql.pragma('wal_autocheckpoint = 0');
     for (let user = 0; user < 20; user++) database.addUser({ id: `u${user}` });
-    const { before, after, checkpoint } = await maintain(operationOn(database.path), quietly());
-    expect(before.walBytes).toBeGreaterThan(0);
-    expect(after.walBytes).toBe(0);
+    const { before, after, checkpoint } = (await maintain(operationOn(database.path), quietly())).record;
+    expect(before.wal_bytes).toBeGreaterThan(0);
+    expect(after.wal_bytes).toBe(0);
     expect(checkpoint).toMatchObject({ busy: false });
     expect(database.sql.prepare('SELECT count(*) FROM "user"').pluck().get()).toBe(20);
   });
@@ -81,9 +84,9 @@ describe('the write-ahead log', () => {
     await other.run(database.path, 'BEGIN; SELECT 1 FROM "user"; SELECT count(*) FROM sqlite_schema');
     database.addUser({ id: 'ada' });
     const operation = operationOn(database.path, 400);
-    const { checkpoint } = await maintain(operation, quietly());
-    expect(checkpoint).toMatchObject({ busy: true });
-    expect(checkpoint?.holders.map(({ holds }) => holds)).toEqual(['read']);
+    const { record, holders } = await maintain(operation, quietly());
+    expect(record.checkpoint).toMatchObject({ busy: true });
+    expect(holders.map(({ holds }) => holds)).toEqual(['read']);
     expect(operation.said.at(-1)).toMatch(/Somebody still reads from the log .*: waiting for a gap/);
   });
 });

@@ -69,10 +69,10 @@ const prepare = (path: string, file: string, more: Partial<RestoreOptions> = {})
     onStep: () => undefined,
     ...more,
   });
-async function restore(path: string, file: string, more: Partial<RestoreOptions> = {}): Promise<string | undefined> {
+async function restore(path: string, file: string, more: Partial<RestoreOptions> = {}): Promise<string | null> {
   const restoration = await prepare(path, file, more);
   try {
-    return await restoration.putInPlace();
+    return (await restoration.putInPlace()).replaced;
   } finally {
     restoration.discard();
   }
@@ -185,7 +185,7 @@ describe('the restored file', () => {
     rmSync(world.path);
     writeFileSync(`${world.path}-wal`, 'a log of nothing');
     if (process.getuid?.() === 0) chownSync(world.directory, 65534, 65534);
-    expect(await restore(world.path, world.backup)).toBeUndefined();
+    expect(await restore(world.path, world.backup)).toBeNull();
     expect(statSync(world.path)).toMatchObject({ uid: statSync(world.directory).uid });
     expect(statSync(world.path).mode & 0o777).toBe(0o600);
     expect(usersOf(world.path)).toEqual(['old']);
