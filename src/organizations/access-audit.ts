@@ -7,7 +7,7 @@ import { reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition } from '../store/schema-reader.ts';
-import { ROLE_COUNTS } from './members.ts';
+import { ROLE_COUNTS } from './obstacles.ts';
 
 export interface AuditedOrganization {
   readonly id: string | null;

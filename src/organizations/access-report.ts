@@ -10,8 +10,8 @@ import { prepareGrants } from '../store/grants.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition } from '../store/schema-reader.ts';
 import type { ExplainOptions } from './explanation.ts';
-import type { Obstacle } from './members.ts';
-import { ROLE_COUNTS, obstacleOfRole } from './members.ts';
+import type { Obstacle } from './obstacles.ts';
+import { ROLE_COUNTS, obstacleOfRole } from './obstacles.ts';
 import type { ChosenOrganization } from './organizations.ts';
 import { requireOrganization } from './organizations.ts';
 

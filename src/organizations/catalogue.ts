@@ -1,32 +1,35 @@
-/** The models that an organization could be allowed, wherever the list of them comes from. */
-import type { SettingKey } from '../backend-file/backend.ts';
-import { createSettings, isRecord, textsOf } from '../backend-file/backend.ts';
-import { quoted } from '../backend-file/text.ts';
+/** The models that an organization could be allowed: of the backend's `model` table here, and what every source shares. */
 import type { ModelId } from '../policy/grant.ts';
 import { parsePattern } from '../policy/grant.ts';
-import type { Connection, Connection as Database } from '../store/database.ts';
-import type { Maker } from '../store/model-rows.ts';
+import { prepareComposites } from '../store/composites.ts';
+import type { Connection } from '../store/database.ts';
+import type { Maker, ModelRow } from '../store/model-rows.ts';
+import { readModelRows } from '../store/model-rows.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition, columnsOf } from '../store/schema-reader.ts';
 
 /** Why a model of the source is not in the catalogue; its grants are left as they are. */
-export type LeftOut =
-  | 'preset'
-  /** Picks another model by chance, so it is granted by its own id, by whoever means it. */
-  | 'arena'
+export type LeftOut = (typeof LEFT_OUT)[number];
+
+/** In the order of records. */
+export const LEFT_OUT = [
+  'presets',
+  /** Picks another model by chance, so an operator grants it by its own id. */
+  'arena',
   /** By its row in the backend's `model` table. */
-  | 'switched_off'
+  'switched_off',
   /** An id that no request can name, or that would be read as a pattern. */
-  | 'unusable'
+  'unusable',
   /** Its row was made by a user who is no admin. */
-  | 'of_user'
+  'of_users',
   /** A private preset that another organization was granted by its own id. */
-  | 'of_organization';
+  'of_organizations',
+] as const;
 
 /** Whose model it is that was left out. */
 export type Owner = { readonly user: Maker } | { readonly organization: string };
 
-/** Something that may have models which the source does not show. */
+/** A provider or function that may have models which the source does not show. */
 export interface Gap {
   /** A sentence for the operator. */
   readonly why: string;
@@ -37,9 +40,9 @@ export interface Catalogue {
   /** In the order of the source, each once. */
   readonly models: readonly ModelId[];
   readonly leftOut: ReadonlyMap<string, LeftOut>;
-  /** Of what was left out because it is somebody's. */
+  /** Of models that were left out because a user or an organization owns them. */
   readonly owners: ReadonlyMap<string, Owner>;
-  /** What is there without being offered, such as the arena of a backend that has not been told of any. */
+  /** What is there without being offered, such as the arena that a backend has without any configuration. */
   readonly beside: ReadonlySet<string>;
   /** What is not in the catalogue and may be of a gap is not switched off. */
   readonly gaps: readonly Gap[];
@@ -52,6 +55,14 @@ export interface Offer {
   readonly owner?: Owner | undefined;
 }
 
+/** What a command wants of a catalogue. */
+export interface Wishes {
+  /** Presets are wanted too. */
+  readonly presets: boolean;
+  /** For whom: private presets of other organizations are left out. */
+  readonly organization?: string;
+}
+
 /** @param offers in the order of the source; an id that is offered and left out is offered */
 export function toCatalogue(
   offers: Iterable<Offer>,
@@ -62,7 +73,7 @@ export function toCatalogue(
   const owners = new Map<string, Owner>();
   for (const { id, leftOut: why, owner } of offers) {
     const pattern = parsePattern(id);
-    // nobody should be advised to allow such an id by itself
+    // no sentence may advise to allow such an id by itself
     if (pattern?.kind !== 'exact') leftOut.set(id, 'unusable');
     else if (why === undefined) models.add(pattern.model);
     else leftOut.set(id, why);
@@ -73,13 +84,46 @@ export function toCatalogue(
   return { models: [...models], leftOut, owners, beside, gaps };
 }
 
+/** Rows without a base, as the deployment guide's migration links them; those of them that are on. @throws SqliteError */
+export function fromTable(connection: Connection, schema: Schema, wishes: Wishes): Catalogue {
+  const arenas = prepareComposites(connection, schema)();
+  const offerPreset = createPresetOffers(connection, schema, wishes);
+  const offers = readModelRows(connection).map((row): Offer => {
+    if (arenas.has(row.id)) return { id: row.id, leftOut: 'arena' };
+    return row.isPreset ? offerPreset(row) : offerRow(row);
+  });
+  return toCatalogue(offers, { beside: arenas });
+}
+
+/** By its row alone: a user may make one on the id of a model that a provider has one day. */
+function offerRow({ id, isActive, maker }: ModelRow): Offer {
+  if (maker !== undefined) return { id, leftOut: 'of_users', owner: { user: maker } };
+  return { id, leftOut: isActive ? undefined : 'switched_off' };
+}
+
+/** @returns a function that offers a preset, left out unless presets are wanted and no other organization owns it */
+export function createPresetOffers(
+  connection: Connection,
+  schema: Schema,
+  { presets, organization }: Wishes,
+): (row: ModelRow) => Offer {
+  if (!presets) return ({ id }) => ({ id, leftOut: 'presets' });
+  const ownerOf = organization === undefined ? () => undefined : createOwnership(connection, schema, organization);
+  return (row) => {
+    const owner = row.maker === undefined ? ownerOf(row.id) : undefined;
+    return owner === undefined
+      ? offerRow(row)
+      : { id: row.id, leftOut: 'of_organizations', owner: { organization: owner } };
+  };
+}
+
 // Presets that are an organization's own: it was granted them by their own ids, and the backend keeps them private.
 
 /**
  * @param organization that asks: what it has a grant of, switched on or off, is its own too
  * @returns a function that names another organization whose private preset it is
  */
-export function createOwnership(
+function createOwnership(
   connection: Connection,
   { grantActive }: Schema,
   organization: string,
@@ -112,101 +156,4 @@ function createPublicity(connection: Connection): (preset: string) => boolean {
   if (publicity === undefined) return () => true;
   const statement = connection.prepare<[string]>(publicity);
   return (preset) => statement.get(preset) !== undefined;
-}
-
-// The backend's connections to providers, and the ids under which it offers their models (routers/openai.py and
-// routers/ollama.py, `get_all_models`, 0.6.18 and 0.12.4).
-
-/** One that is switched on. */
-export interface ProviderConnection {
-  readonly kind: ProviderKind;
-  /** Its place in the backend's list, which answers repeat. */
-  readonly index: number;
-  /** For sentences: `OpenAI connection 2 (https://openrouter.ai/api/v1)`. */
-  readonly label: string;
-  /** Ids as the backend offers them; none: the connection is asked what it has whenever somebody lists. */
-  readonly models: readonly string[];
-  /** Whether a model with this id may be of this connection, as far as anybody can tell. */
-  mayHave(id: string): boolean;
-}
-
-export interface ProviderConnections {
-  readonly connections: readonly ProviderConnection[];
-  /** Kinds whose addresses are not in the file: the backend takes them from its environment. */
-  readonly unknown: readonly ProviderKind[];
-}
-
-/** By the protocol that is spoken. */
-export type ProviderKind = 'openai' | 'ollama';
-
-const KINDS: Readonly<Record<ProviderKind, { readonly name: string; readonly urls: SettingKey }>> = {
-  openai: { name: 'OpenAI', urls: 'openai.api_base_urls' },
-  ollama: { name: 'Ollama', urls: 'ollama.base_urls' },
-};
-
-/** @returns as people write it, for sentences */
-export const nameOf = (kind: ProviderKind): string => KINDS[kind].name;
-
-/** @returns those that are switched on, in the order of the backend's lists @throws SqliteError */
-export function readConnections(database: Database, schema: Schema): ProviderConnections {
-  const setting = createSettings(database, schema);
-  const connections: ProviderConnection[] = [];
-  const unknown: ProviderKind[] = [];
-  for (const kind of ['openai', 'ollama'] as const) {
-    if (setting(`${kind}.enable`) === false) continue;
-    const urls = setting(KINDS[kind].urls);
-    if (!Array.isArray(urls)) {
-      unknown.push(kind);
-      continue;
-    }
-    const configs = setting(`${kind}.api_configs`);
-    urls.forEach((url: unknown, index) => {
-      const connection = readConnection(kind, index, typeof url === 'string' ? url : '', configs);
-      if (connection !== undefined) connections.push(connection);
-    });
-  }
-  return { connections, unknown };
-}
-
-/** @returns undefined where it is switched off */
-function readConnection(
-  kind: ProviderKind,
-  index: number,
-  url: string,
-  configs: unknown,
-): ProviderConnection | undefined {
-  // by place, and as it was before 0.5 by address
-  const found = isRecord(configs) ? (configs[String(index)] ?? configs[url]) : undefined;
-  const config = isRecord(found) ? found : {};
-  if ('enable' in config && !isTrue(config['enable'])) return undefined;
-  const { prefix_id: given } = config;
-  const prefix = typeof given === 'string' && given !== '' ? `${given}.` : '';
-  const models = textsOf(config['model_ids']).map((id) => `${prefix}${id}`);
-  return {
-    kind,
-    index,
-    label: `${nameOf(kind)} connection ${index + 1} (${quoted(withoutSecrets(url))})`,
-    models: models.filter((id) => kind === 'ollama' || isOffered(id, url)),
-    mayHave: (id) => {
-      if (models.length > 0) return models.includes(id);
-      // every model of Ollama has a tag
-      return id.startsWith(prefix) && (kind === 'openai' || id.includes(':'));
-    },
-  };
-}
-
-/** As Python does. */
-const isTrue = (value: unknown): boolean => Boolean(value) && !(Array.isArray(value) && value.length === 0);
-
-/** Of OpenAI's own models the backend drops what cannot chat. */
-const isOffered = (id: string, url: string): boolean =>
-  !url.includes('api.openai.com') || !NO_CHAT.some((word) => id.includes(word));
-
-const NO_CHAT = ['babbage', 'dall-e', 'davinci', 'embedding', 'tts', 'whisper'];
-
-/** An address may carry a password or a key. */
-function withoutSecrets(url: string): string {
-  if (!URL.canParse(url)) return url.split(/[?#]/)[0] ?? '';
-  const { protocol, host, pathname } = new URL(url);
-  return `${protocol}//${host}${pathname}`;
 }

@@ -1,4 +1,4 @@
-/** What an organization grants, beside what the backend's `model` table holds. */
+/** What an organization grants: listed, allowed, denied. Each change is one transaction, done whole or not at all. */
 import { refuseAll } from '../backend-file/failure.ts';
 import { quoted, shellCommand } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
@@ -9,39 +9,26 @@ import { prepareGrants } from '../store/grants.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition } from '../store/schema-reader.ts';
 import { closestModel, createUseFinder, readKnownModels } from './known-models.ts';
-import type { ChosenOrganization, OrganizationState } from './organizations.ts';
+import type { Obstacle } from './obstacles.ts';
+import type { ChosenOrganization } from './organizations.ts';
 import { requireOrganization } from './organizations.ts';
-import type { Added, SwitchedOff } from './rows.ts';
-import { GRANTS, createRowWriter, requireSwitch } from './rows.ts';
+import { GRANTS, writeRows } from './rows.ts';
 import type { Doubt } from './spelling.ts';
 import { describeDoubt, doubtOf } from './spelling.ts';
 
-/** Why a grant gives nothing. */
-export type GrantObstacle = 'inactive' | 'matches_nothing' | 'organization_inactive';
-
-export interface GrantRow {
-  /** As it is stored. */
-  readonly pattern: string;
-  readonly kind: 'exact' | 'prefix';
-  /** Of the backend's row; null for a prefix and where there is no row. */
-  readonly name: string | null;
-  readonly isActive: boolean;
-  /** How many rows of the backend's `model` table it covers; most models of providers have none. */
-  readonly rows: number;
-  /** None: the gate counts it. */
-  readonly obstacles: readonly GrantObstacle[];
-}
-
-/** @returns grants by pattern @throws OperationFailure as `reading`, and where nobody has named the organization */
-export function listGrants(operation: Operation, chosen: ChosenOrganization): Promise<readonly GrantRow[]> {
-  return reading(operation, 'organizations', (connection, schema) => {
+/** @returns grants by pattern @throws OperationFailure as `reading`, and where no row names the organization */
+export const listGrants = (operation: Operation, chosen: ChosenOrganization) =>
+  reading(operation, 'organizations', (connection, schema) => {
     requireOrganization(connection, chosen, 'read');
-    return readGrants(connection, schema, chosen.id);
+    return { organization: chosen.id, models: readGrants(connection, schema, chosen.id) };
   });
-}
 
-/** A row whose model is no text is as invisible here as it is to the gate. */
-export function readGrants(connection: Connection, schema: Schema, organization: string): readonly GrantRow[] {
+/**
+ * A row whose model is no text is as invisible here as it is to the gate.
+ * @returns the name of the backend's row too, null where there is none, and how many rows of the backend's `model` table
+ *   each grant covers; most models of providers have none
+ */
+export function readGrants(connection: Connection, schema: Schema, organization: string) {
   const rows = connection
     .prepare<[string], { readonly pattern: string; readonly active: number }>(
       `SELECT model_id AS pattern, ${activeCondition(schema.grantActive)} AS active
@@ -52,74 +39,67 @@ export function readGrants(connection: Connection, schema: Schema, organization:
   const ids = [...names.keys()];
   const isOrganizationActive = prepareGrants(connection, schema).isActive(organization);
   return rows.map(({ pattern, active }) => {
-    const prefix = pattern.endsWith('*') ? pattern.slice(0, -1) : undefined;
-    const name = prefix === undefined ? names.get(pattern) : undefined;
-    const obstacles: GrantObstacle[] = [];
-    if (active !== 1) obstacles.push('inactive');
-    if (parsePattern(pattern) === undefined) obstacles.push('matches_nothing');
-    if (!isOrganizationActive) obstacles.push('organization_inactive');
+    const kind = kindOf(pattern);
+    const name = kind === 'exact' ? names.get(pattern) : undefined;
+    const covers =
+      kind === 'exact' ? Number(names.has(pattern)) : ids.filter((id) => id.startsWith(pattern.slice(0, -1))).length;
+    const reasons: Obstacle[] = [];
+    if (active !== 1) reasons.push('inactive');
+    if (parsePattern(pattern) === undefined) reasons.push('matches_nothing');
+    if (!isOrganizationActive) reasons.push('organization_inactive');
     return {
-      pattern,
-      kind: prefix === undefined ? 'exact' : 'prefix',
-      name: typeof name === 'string' ? name : null,
-      isActive: active === 1,
-      rows: prefix === undefined ? Number(names.has(pattern)) : ids.filter((id) => id.startsWith(prefix)).length,
-      obstacles,
+      ...{ pattern, kind, name: typeof name === 'string' ? name : null, active: active === 1 },
+      ...{ in_table: covers > 0, covers, counts: reasons.length === 0, reasons },
     };
   });
 }
 
-// What an organization grants, changed: each call is one transaction, done whole or not at all.
-
-export interface AllowedModel {
-  readonly pattern: string;
-  readonly outcome: Added;
-  /** The file knows a model that it covers. */
-  readonly isKnown: boolean;
-  /** A pattern that is the id of a model, too. */
-  readonly isIdToo: boolean;
-}
-
-export interface AllowedModels extends OrganizationState {
-  readonly models: readonly AllowedModel[];
-  /** What the file knows of models, for a hint at one that was misspelt. */
-  readonly known: readonly string[];
-}
+const kindOf = (pattern: string): 'exact' | 'prefix' => (pattern.endsWith('*') ? 'prefix' : 'exact');
 
 /**
  * @param patterns ids, or beginnings of ids with a `*` after them
  * @param asIs takes ids that look like mistakes, too
+ * @returns beside the record: patterns that are the ids of models, too; what the file knows of models, for a hint at an
+ *   id that was misspelt; and whether mAI's `client_organizations` leaves the organization on
  * @throws OperationFailure where one of them would cover nothing, or looks like a mistake; then nothing was allowed
  */
-export function allowModels(
+export const allowModels = (
   operation: Operation,
   chosen: ChosenOrganization,
-  patterns: readonly string[],
-  { asIs = false }: { readonly asIs?: boolean } = {},
-): Promise<AllowedModels> {
-  return changing(operation, 'organizations', (connection, schema) => {
-    const isNew = !requireOrganization(connection, chosen, 'add');
+  { patterns, asIs = false }: { readonly patterns: readonly string[]; readonly asIs?: boolean | undefined },
+) =>
+  changing(operation, 'organizations', (connection, schema) => {
+    const created = !requireOrganization(connection, chosen, 'add');
     const known = readKnownModels(connection, schema);
     const isUsed = createUseFinder(connection, schema);
-    const doubts = patterns.map((pattern) => (asIs ? undefined : doubtOf(pattern, known)));
-    refuseAll(
-      patterns.flatMap((pattern, at) => {
-        const doubt = doubts[at];
-        if (doubt !== undefined) return describeDoubt(pattern, doubt);
-        return whyImpossible(pattern) ?? whyMisunderstood(pattern, known) ?? [];
+    refuseMistakes(patterns, known, chosen, asIs);
+    const models = writeRows(connection, GRANTS, chosen.id, (rows) =>
+      [...new Set(patterns)].map((pattern) => {
+        const outcome = rows.add(pattern);
+        return { pattern, kind: kindOf(pattern), outcome, known: covers(pattern, known) || isUsed(pattern) };
       }),
-      'Nothing was allowed.',
-      { code: 'misused', ...whatIsRight(patterns, doubts, chosen) },
     );
-    const rows = createRowWriter(connection, GRANTS, chosen.id);
-    const models = [...new Set(patterns)].map((pattern) => ({
-      pattern,
-      outcome: rows.add(pattern),
-      isKnown: covers(pattern, known) || isUsed(pattern),
-      isIdToo: pattern.endsWith('*') && known.has(pattern),
-    }));
-    return { models, known: [...known], isNew, isActive: prepareGrants(connection, schema).isActive(chosen.id) };
+    return {
+      record: { organization: chosen.id, created, models },
+      ambiguous: models.map(({ pattern }) => pattern).filter((id) => id.endsWith('*') && known.has(id)),
+      known: [...known],
+      isActive: prepareGrants(connection, schema).isActive(chosen.id),
+    };
   });
+
+function refuseMistakes(
+  patterns: readonly string[],
+  known: ReadonlySet<string>,
+  chosen: ChosenOrganization,
+  asIs: boolean,
+): void {
+  const doubts = patterns.map((pattern) => (asIs ? undefined : doubtOf(pattern, known)));
+  const problems = patterns.flatMap((pattern, at) => {
+    const doubt = doubts[at];
+    if (doubt !== undefined) return describeDoubt(pattern, doubt);
+    return whyImpossible(pattern) ?? whyMisunderstood(pattern, known) ?? [];
+  });
+  refuseAll(problems, 'Nothing was allowed.', { code: 'misused', ...whatIsRight(patterns, doubts, chosen) });
 }
 
 /** @returns why the gate would never match the pattern, or undefined where it could */
@@ -159,51 +139,34 @@ function covers(pattern: string, known: ReadonlySet<string>): boolean {
   return [...known].some((id) => id.startsWith(prefix));
 }
 
-export interface DeniedModel {
-  readonly pattern: string;
-  readonly outcome: SwitchedOff | 'deleted';
-  /** Active grants through which the same models, or some of them, can still be used. */
-  readonly stillBy: readonly string[];
-}
-
-export interface DeniedModels {
-  readonly models: readonly DeniedModel[];
-  /** No row of a grant is left: a gate that starts with this organization in its environment links all models anew. */
-  readonly isEmpty: boolean;
-}
-
 /**
  * Switches grants off, or deletes them.
  * @param patterns as they were allowed
+ * @returns of each the active grants through which the same models, or some of them, can still be used; beside the
+ *   record: whether no grant is left: a gate with this organization in its environment links all models at its start
  * @throws OperationFailure where one of them is no grant, or where the table cannot hold one that is off
  */
-export function denyModels(
+export const denyModels = (
   operation: Operation,
   chosen: ChosenOrganization,
   { patterns, purge }: { readonly patterns: readonly string[]; readonly purge: boolean },
-): Promise<DeniedModels> {
-  return changing(operation, 'organizations', (connection, schema) => {
+) =>
+  changing(operation, 'organizations', (connection, schema) => {
+    const { id } = chosen;
     requireOrganization(connection, chosen, 'change');
-    const rows = createRowWriter(connection, GRANTS, chosen.id);
-    if (!purge) requireSwitch(rows, GRANTS.name);
+    const grants = prepareGrants(connection, schema);
     const unique = [...new Set(patterns)];
-    refuseUngranted(unique, {
-      organization: chosen.id,
-      stored: storedPatterns(connection, chosen.id),
-      active: prepareGrants(connection, schema).patternsOf(chosen.id),
-    });
-    const outcomes = unique.map((pattern) => {
-      if (!purge) return { pattern, outcome: rows.switchOff(pattern) };
-      rows.purge(pattern);
-      return { pattern, outcome: 'deleted' as const };
-    });
-    const left = prepareGrants(connection, schema).patternsOf(chosen.id);
-    return {
-      models: outcomes.map((one) => ({ ...one, stillBy: left.filter((other) => overlap(one.pattern, other)) })),
-      isEmpty: storedPatterns(connection, chosen.id).length === 0,
-    };
+    refuseUngranted(unique, id, storedPatterns(connection, id), grants.patternsOf(id));
+    const denied = writeRows(connection, GRANTS, id, (rows) =>
+      unique.map((pattern) => ({ pattern, outcome: purge ? rows.purge(pattern) : rows.switchOff(pattern) })),
+    );
+    const left = grants.patternsOf(id);
+    const models = denied.map((one) => ({
+      ...one,
+      still_allowed_by: left.filter((other) => overlap(one.pattern, other)),
+    }));
+    return { record: { organization: id, models }, isEmpty: storedPatterns(connection, id).length === 0 };
   });
-}
 
 const storedPatterns = (connection: Connection, organization: string): readonly unknown[] =>
   connection
@@ -211,13 +174,12 @@ const storedPatterns = (connection: Connection, organization: string): readonly 
     .pluck()
     .all(organization);
 
-interface Granted {
-  readonly organization: string;
-  readonly stored: readonly unknown[];
-  readonly active: readonly string[];
-}
-
-function refuseUngranted(patterns: readonly string[], { organization, stored, active }: Granted): void {
+function refuseUngranted(
+  patterns: readonly string[],
+  organization: string,
+  stored: readonly unknown[],
+  active: readonly string[],
+): void {
   const problems = patterns
     .filter((pattern) => !stored.includes(pattern))
     .map((pattern) => {

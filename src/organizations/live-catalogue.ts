@@ -12,11 +12,12 @@ import { quoted, quotedFew } from '../backend-file/text.ts';
 import { prepareComposites } from '../store/composites.ts';
 import type { Connection } from '../store/database.ts';
 import type { ModelRow } from '../store/model-rows.ts';
+import { readModelRows } from '../store/model-rows.ts';
 import type { Schema } from '../store/schema-reader.ts';
-import type { Catalogue, Gap, Offer, ProviderConnection } from './catalogue.ts';
-import { readConnections, toCatalogue } from './catalogue.ts';
-import type { Wishes } from './stored-catalogue.ts';
-import { createPresetOffers, rowsById } from './stored-catalogue.ts';
+import type { Catalogue, Gap, Offer, Wishes } from './catalogue.ts';
+import { createPresetOffers, toCatalogue } from './catalogue.ts';
+import type { ProviderConnection } from './configured-catalogue.ts';
+import { readConnections } from './configured-catalogue.ts';
 
 export interface LiveModels {
   /** Of `/api/models`. */
@@ -52,7 +53,7 @@ const isFilter = ({ pipeline }: Entry): boolean => isRecord(pipeline) && pipelin
 
 /** @throws OperationFailure where the list was shortened on its way */
 export function fromLive(live: LiveModels, connection: Connection, schema: Schema, wishes: Wishes): Catalogue {
-  const rows = rowsById(connection);
+  const rows = new Map(readModelRows(connection).map((row) => [row.id, row]));
   const offerPreset = createPresetOffers(connection, schema, wishes);
   refuseShortened(live, rows);
   const offers = live.listed.map((entry): Offer => {
@@ -60,8 +61,8 @@ export function fromLive(live: LiveModels, connection: Connection, schema: Schem
     if (entry['arena'] === true) return { id, leftOut: 'arena' };
     if (entry['preset'] !== true) return { id };
     const row = rows.get(id);
-    // made since, or not of this file: listed, and nobody can say whose it is
-    if (row === undefined) return { id, leftOut: wishes.presets ? undefined : 'preset' };
+    // made since, or not of this file: whose it is cannot be known
+    if (row === undefined) return { id, leftOut: wishes.presets ? undefined : 'presets' };
     // what is listed is on, whatever the row says
     return offerPreset({ ...row, isActive: true });
   });
@@ -72,7 +73,7 @@ export function fromLive(live: LiveModels, connection: Connection, schema: Schem
   // a preset that is switched off is in no list
   const sleeping = [...rows.values()]
     .filter(({ id, isPreset }) => isPreset && !listed.has(id))
-    .map(({ id }): Offer => ({ id, leftOut: 'preset' }));
+    .map(({ id }): Offer => ({ id, leftOut: 'presets' }));
   return toCatalogue([...sleeping, ...switchedOff, ...offers], {
     beside: prepareComposites(connection, schema)(),
     gaps: gapsOf(live, readConnections(connection, schema).connections),

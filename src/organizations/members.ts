@@ -1,6 +1,6 @@
-/** The members of an organization as they are, and why one does not count. */
+/** The members of an organization: listed, added, removed. Each change is one transaction, done whole or not at all. */
 import { refuseAll } from '../backend-file/failure.ts';
-import type { Found, Person } from '../backend-file/people.ts';
+import type { Person } from '../backend-file/people.ts';
 import { findPeople, unknownPerson } from '../backend-file/people.ts';
 import { quoted } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
@@ -9,47 +9,20 @@ import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/grants.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition, columnsOf } from '../store/schema-reader.ts';
-import type { Everybody } from './everybody.ts';
-import { enrolEverybody } from './everybody.ts';
-import type { ChosenOrganization, OrganizationState } from './organizations.ts';
+import { MEMBERS_OF, linkUsers } from './linking.ts';
+import type { Obstacle } from './obstacles.ts';
+import { obstacleOfRole } from './obstacles.ts';
+import type { ChosenOrganization } from './organizations.ts';
 import { requireOrganization } from './organizations.ts';
-import type { Added, RowWriter, SwitchedOff } from './rows.ts';
-import { MEMBERS, createRowWriter, requireSwitch } from './rows.ts';
+import type { RowWriter } from './rows.ts';
+import { MEMBERS, writeRows } from './rows.ts';
 
-/** Why a membership gives nothing. A user with several reasons has them all. */
-export type Obstacle = 'inactive' | 'pending' | 'banned' | 'unknown_user' | 'organization_inactive';
-
-/** @param role of the backend's row @returns why the gate refuses whoever has it, undefined where it does not */
-export function obstacleOfRole(role: unknown): 'pending' | 'banned' | undefined {
-  // a row without a role, or with one that is no text, is a user that the backend lets nowhere
-  if (typeof role !== 'string' || role === 'pending') return 'pending';
-  return role === 'banned' ? 'banned' : undefined;
-}
-
-/** SQL for the same, of the backend's table "user" under the name `u`. */
-export const ROLE_COUNTS = "typeof(u.role) = 'text' AND u.role NOT IN ('pending', 'banned')";
-
-export interface Member {
-  readonly id: string;
-  /** Of the backend's row; null where there is none. */
-  readonly email: string | null;
-  readonly name: string | null;
-  readonly role: string | null;
-  readonly organizationRole: string | null;
-  readonly isActive: boolean;
-  /** Seconds since 1970, or whatever a table made by hand holds. */
-  readonly joinedAt: number | string | null;
-  /** None: the gate counts it. */
-  readonly obstacles: readonly Obstacle[];
-}
-
-/** @returns members by e-mail address @throws OperationFailure as `reading`, and where nobody has named the organization */
-export function listMembers(operation: Operation, chosen: ChosenOrganization): Promise<readonly Member[]> {
-  return reading(operation, 'organizations', (connection, schema) => {
+/** @returns members by e-mail address @throws OperationFailure as `reading`, and where no row names the organization */
+export const listMembers = (operation: Operation, chosen: ChosenOrganization) =>
+  reading(operation, 'organizations', (connection, schema) => {
     requireOrganization(connection, chosen, 'read');
-    return readMembers(connection, schema, chosen.id);
+    return { organization: chosen.id, members: readMembers(connection, schema, chosen.id) };
   });
-}
 
 interface MemberRow {
   readonly id: string;
@@ -57,190 +30,211 @@ interface MemberRow {
   readonly email: string | null;
   readonly name: string | null;
   readonly role: string | null;
-  readonly organizationRole: string | null;
+  readonly organization_role: string | null;
   readonly active: number;
-  readonly joinedAt: number | string | null;
+  /** Seconds since 1970, or whatever a table made by hand holds. */
+  readonly joined_at: number | string | null;
 }
 
+export type Member = ReturnType<typeof readMembers>[number];
+
 /** A row whose user is no text is as invisible here as it is to the gate. */
-export function readMembers(connection: Connection, schema: Schema, organization: string): readonly Member[] {
-  const columns = columnsOf(connection, 'organization_members');
+export function readMembers(connection: Connection, schema: Schema, organization: string) {
+  const columns = columnsOf(connection, MEMBERS.name);
   const statement = connection.prepare<[string], MemberRow>(
     `SELECT m.user_id AS id, u.id AS known, u.email, u.name, u.role,
-       ${columns.has('role') ? 'm.role' : 'NULL'} AS organizationRole,
+       ${columns.has('role') ? 'm.role' : 'NULL'} AS organization_role,
        ${activeCondition(schema.memberActive, 'm')} AS active,
-       ${columns.has('joined_at') ? 'm.joined_at' : 'NULL'} AS joinedAt
+       ${columns.has('joined_at') ? 'm.joined_at' : 'NULL'} AS joined_at
      FROM organization_members m LEFT JOIN "user" u ON u.id = m.user_id
      WHERE m.organization_id = ? AND typeof(m.user_id) = 'text'
      ORDER BY u.email IS NULL, lower(u.email), m.user_id`,
   );
   const isOrganizationActive = prepareGrants(connection, schema).isActive(organization);
-  return statement.all(organization).map((row) => toMember(row, isOrganizationActive));
+  return statement.all(organization).map(({ known, active, joined_at, ...user }) => {
+    const reasons: Obstacle[] = [];
+    if (active !== 1) reasons.push('inactive');
+    const ofUser = known === null ? 'unknown_user' : obstacleOfRole(user.role);
+    if (ofUser !== undefined) reasons.push(ofUser);
+    if (!isOrganizationActive) reasons.push('organization_inactive');
+    const state = { active: active === 1, joined_at: toDate(joined_at), counts: reasons.length === 0, reasons };
+    return { ...user, ...state };
+  });
 }
 
-function toMember({ known, active, ...row }: MemberRow, isOrganizationActive: boolean): Member {
-  const obstacles: Obstacle[] = [];
-  if (active !== 1) obstacles.push('inactive');
-  const ofUser = known === null ? 'unknown_user' : obstacleOfRole(row.role);
-  if (ofUser !== undefined) obstacles.push(ofUser);
-  if (!isOrganizationActive) obstacles.push('organization_inactive');
-  return { ...row, isActive: active === 1, obstacles };
-}
+/** Furthest moment that a `Date` can hold (ECMA-262 21.4.1.1), in seconds. */
+const LAST_SECOND = 8.64e12;
 
-// Who belongs to an organization, changed: each call is one transaction, done whole or not at all.
-
-export interface MemberChange<Outcome> {
-  readonly id: string;
-  /** Null where the backend no longer knows the user. */
-  readonly person: Person | null;
-  readonly outcome: Outcome;
-  /** In the organization, before and after, where it has changed. */
-  readonly roles?: readonly [before: string, after: string];
-}
-
-export interface AddedMembers extends OrganizationState {
-  readonly members: readonly MemberChange<Added | 'role_changed'>[];
-  /** Users who had no membership at all before, and whom no gate enrols from now on. */
-  readonly firstTime: number;
+/** @returns ISO 8601 in UTC for seconds, what is no number as it is, and null for nothing */
+export function toDate(seconds: number | string | null): string | null {
+  if (typeof seconds !== 'number') return seconds;
+  return Math.abs(seconds) <= LAST_SECOND ? `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z` : String(seconds);
 }
 
 /**
  * @param named ids or e-mail addresses
  * @param role in the organization; undefined: `member` for new ones, and whatever it is for the others
+ * @returns beside the record: whether mAI's `client_organizations` leaves the organization on, and how many users had
+ *   no membership at all before; no gate enrols these from now on
  * @throws OperationFailure where one of them is unknown, pending or banned; then nobody was added
  */
-export function addMembers(
+export const addMembers = (
   operation: Operation,
   chosen: ChosenOrganization,
   { named, role }: { readonly named: readonly string[]; readonly role?: string | undefined },
-): Promise<AddedMembers> {
-  return changing(operation, 'organizations', (connection, schema) => {
-    const isNew = !requireOrganization(connection, chosen, 'add');
-    const people = admit(connection, named, findPeople(connection, named));
+) =>
+  changing(operation, 'organizations', (connection, schema) => {
+    const created = !requireOrganization(connection, chosen, 'add');
+    const people = resolve(connection, named, 'Nobody was added.', (name, { person }) => {
+      if (person === null) return unknownPerson(connection, name);
+      if (person.role === 'banned') return `${quoted(name)} is banned in the backend.`;
+      if (person.role !== null && person.role !== 'pending') return undefined;
+      return `${quoted(name)} is pending: an admin of the backend has to approve the user first.`;
+    });
     const firstTime = people.filter(({ id }) => !isAnywhere(connection, id)).length;
-    const rows = createRowWriter(connection, MEMBERS, chosen.id);
-    const members = people.map((person) => ({ id: person.id, person, ...addOne(rows, person, role) }));
-    return { members, firstTime, isNew, isActive: prepareGrants(connection, schema).isActive(chosen.id) };
+    const members = writeRows(connection, MEMBERS, chosen.id, (rows) =>
+      people.map(({ id, person }): MemberChange => {
+        return { id, email: person?.email ?? null, ...addOne(rows, id, role) };
+      }),
+    );
+    const isActive = prepareGrants(connection, schema).isActive(chosen.id);
+    return { record: { organization: chosen.id, created, members }, firstTime, isActive };
   });
+
+export interface MemberChange {
+  readonly id: string;
+  /** Null where the backend no longer knows the user. */
+  readonly email: string | null;
+  readonly outcome: ReturnType<RowWriter['add' | 'switchOff' | 'purge']> | 'role_changed';
+  /** In the organization, where it has changed. */
+  readonly role?: { readonly before: string; readonly after: string };
+}
+
+function addOne(rows: RowWriter, id: string, role: string | undefined): Pick<MemberChange, 'outcome' | 'role'> {
+  const outcome = rows.add(id, role);
+  const before = outcome === 'added' || role === undefined ? undefined : rows.setRole(id, role);
+  if (before === undefined || role === undefined) return { outcome };
+  return { outcome: outcome === 'unchanged' ? 'role_changed' : outcome, role: { before, after: role } };
 }
 
 /** Whether the user has a row of any organization, switched on or off. */
 const isAnywhere = (connection: Connection, user: string): boolean =>
   connection.prepare('SELECT 1 FROM organization_members WHERE user_id = ?').get(user) !== undefined;
 
-function addOne(
-  rows: RowWriter,
-  { id }: Person,
-  role: string | undefined,
-): Pick<MemberChange<Added | 'role_changed'>, 'outcome' | 'roles'> {
-  const outcome = rows.add(id, role);
-  if (outcome === 'added' || role === undefined) return { outcome };
-  const before = rows.setRole(id, role);
-  if (before === undefined) return { outcome };
-  return { outcome: outcome === 'unchanged' ? 'role_changed' : outcome, roles: [before, role] };
+/** Whom a name means; null where the backend does not know the user, whose id it is then. */
+interface Named {
+  readonly id: string;
+  readonly person: Person | null;
 }
-
-/** @returns each person once @throws OperationFailure with what is wrong about every one of them */
-function admit(connection: Connection, named: readonly string[], found: readonly Found[]): readonly Person[] {
-  const people = new Map<string, Person>();
-  const problems = named.flatMap((name, index) => {
-    const one = found[index] ?? 'unknown';
-    if (one === 'unknown') return [unknownPerson(connection, name)];
-    if (one === 'ambiguous') return [`Several users have the e-mail address ${quoted(name)}: give the id of one.`];
-    if (one.role === 'banned') return [`${quoted(name)} is banned in the backend.`];
-    if (one.role === 'pending' || one.role === null) {
-      return [`${quoted(name)} is pending: an admin of the backend has to approve the user first.`];
-    }
-    people.set(one.id, one);
-    return [];
-  });
-  refuseAll(problems, 'Nobody was added.');
-  return [...people.values()];
-}
-
-export interface AddedEverybody extends OrganizationState, Everybody {}
 
 /**
- * The deployment guide's "add all active users": whoever has a row, switched off or not, keeps it.
+ * @param refuse why a user cannot be changed, in a sentence
+ * @returns each user once
+ * @throws OperationFailure with `outcome`, and what is wrong about every one of them
+ */
+function resolve(
+  connection: Connection,
+  named: readonly string[],
+  outcome: string,
+  refuse: (name: string, user: Named) => string | undefined,
+): readonly Named[] {
+  const found = findPeople(connection, named);
+  const users = new Map<string, Named>();
+  const problems = named.flatMap((name, at) => {
+    const one = found[at] ?? 'unknown';
+    if (one === 'ambiguous') return [`Several users have the e-mail address ${quoted(name)}: give the id of one.`];
+    const user = one === 'unknown' ? { id: name, person: null } : { id: one.id, person: one };
+    users.set(user.id, user);
+    return refuse(name, user) ?? [];
+  });
+  refuseAll(problems, outcome);
+  return [...users.values()];
+}
+
+/**
+ * The deployment guide's "add all active users": a user who has a row, switched off or not, keeps it.
  * @param role in the organization, on new rows
- * @param onProgress told in between how many of how many users have been looked at
+ * @param onProgress how many of how many missing users have been added
+ * @returns as `addMembers`, in figures
  * @throws OperationFailure as `changing`, and where a rule of the table forbids a row
  */
-export function addEverybody(
+export const addAllUsers = (
   operation: Operation,
   chosen: ChosenOrganization,
   {
     role = 'member',
     onProgress,
   }: { readonly role?: string | undefined; readonly onProgress: (done: number, total: number) => void },
-): Promise<AddedEverybody> {
-  const { signal } = operation.patience;
-  return changing(operation, 'organizations', async (connection, schema) => {
-    const isNew = !requireOrganization(connection, chosen, 'add');
-    const everybody = await enrolEverybody(connection, { organization: chosen.id, role, onProgress, signal });
-    return { ...everybody, isNew, isActive: prepareGrants(connection, schema).isActive(chosen.id) };
+) =>
+  changing(operation, 'organizations', async (connection, schema) => {
+    const { id } = chosen;
+    const created = !requireOrganization(connection, chosen, 'add');
+    const { total, kept, keptOff, firstTime } = countUsers(connection, schema, id);
+    const { signal } = operation.patience;
+    const links = { organization: id, which: MAY_JOIN, role, onProgress, signal };
+    const { linked, idTaken } = await linkUsers(connection, links);
+    writeRows(connection, MEMBERS, id, (rows) => idTaken.forEach((user) => rows.add(user, role)));
+    const added = linked + idTaken.length;
+    const skipped = total - kept - added;
+    return {
+      record: { organization: id, created, added, members_already: kept, switched_off: keptOff, skipped },
+      firstTime,
+      isActive: prepareGrants(connection, schema).isActive(id),
+    };
   });
-}
 
-export interface RemovedMembers {
-  readonly members: readonly MemberChange<SwitchedOff | 'deleted'>[];
-  /** Users of the backend who have no membership of any organization left: a gate may enrol them anew. */
-  readonly outside: number;
-  /** No row of a member is left: a gate that starts with this organization in its environment links everybody anew. */
-  readonly isEmpty: boolean;
+/** The guide's condition; a role that is NULL does not fulfil it. */
+const MAY_JOIN = "role NOT IN ('pending', 'banned')";
+
+function countUsers(connection: Connection, { memberActive }: Schema, organization: string) {
+  const count = (which: string): number =>
+    connection
+      .prepare<[object], number>(`SELECT count(*) FROM "user" WHERE ${which} AND $organization IS NOT NULL`)
+      .pluck()
+      .get({ organization }) ?? 0;
+  const kept = count(`${MAY_JOIN} AND id IN (${MEMBERS_OF})`);
+  return {
+    total: count('1'),
+    kept,
+    keptOff: kept - count(`${MAY_JOIN} AND id IN (${MEMBERS_OF} AND ${activeCondition(memberActive)})`),
+    firstTime: count(`${MAY_JOIN} AND id NOT IN (SELECT user_id FROM organization_members WHERE user_id IS NOT NULL)`),
+  };
 }
 
 /**
  * Switches memberships off, or deletes them.
- * @param named ids or e-mail addresses; an id of a user that the backend has deleted counts too
+ * @param named ids or e-mail addresses; the id of a user whom the backend has deleted is one too
+ * @returns beside the record: how many users of the backend have no membership left, whom a gate may enrol anew, and
+ *   whether the organization is empty now: a gate with this organization in its environment links all users at its start
  * @throws OperationFailure where one of them has no membership, or where the table cannot hold one that is off
  */
-export function removeMembers(
+export const removeMembers = (
   operation: Operation,
   chosen: ChosenOrganization,
   { named, purge }: { readonly named: readonly string[]; readonly purge: boolean },
-): Promise<RemovedMembers> {
-  return changing(operation, 'organizations', (connection) => {
+) =>
+  changing(operation, 'organizations', (connection) => {
+    const organization = chosen.id;
     requireOrganization(connection, chosen, 'change');
-    const rows = createRowWriter(connection, MEMBERS, chosen.id);
-    if (!purge) requireSwitch(rows, MEMBERS.name);
-    const targets = identify(connection, chosen.id, named);
-    const members = targets.map(({ id, person }) => {
-      if (!purge) return { id, person, outcome: rows.switchOff(id) };
-      rows.purge(id);
-      return { id, person, outcome: 'deleted' as const };
+    const member = connection.prepare('SELECT 1 FROM organization_members WHERE organization_id = ? AND user_id = ?');
+    const users = resolve(connection, named, 'Nobody was removed.', (name, { id, person }) => {
+      if (member.get(organization, id) !== undefined) return undefined;
+      return person === null
+        ? `${unknownPerson(connection, name)} Neither has ${quoted(organization)} such a member.`
+        : `${quoted(name)} is no member of ${quoted(organization)}.`;
     });
-    const outside = members.filter(({ id, person }) => person !== null && !isAnywhere(connection, id)).length;
-    return { members, outside, isEmpty: !hasMembers(connection, chosen.id) };
+    const members = writeRows(connection, MEMBERS, organization, (rows) =>
+      users.map(({ id, person }): MemberChange => {
+        const outcome = purge ? rows.purge(id) : rows.switchOff(id);
+        return { id, email: person?.email ?? null, outcome };
+      }),
+    );
+    const outside = users.filter(({ id, person }) => person !== null && !isAnywhere(connection, id)).length;
+    return {
+      record: { organization, members },
+      outside,
+      isEmpty: connection.prepare(ANY_MEMBER).get(organization) === undefined,
+    };
   });
-}
 
-/** @returns the membership that each name means, once @throws OperationFailure with every name that means none */
-function identify(
-  connection: Connection,
-  organization: string,
-  named: readonly string[],
-): readonly Pick<MemberChange<unknown>, 'id' | 'person'>[] {
-  const member = connection.prepare('SELECT 1 FROM organization_members WHERE organization_id = ? AND user_id = ?');
-  const isMember = (user: string): boolean => member.get(organization, user) !== undefined;
-  const found = findPeople(connection, named);
-  const targets = new Map<string, Person | null>();
-  const problems = named.flatMap((name, index) => {
-    const one = found[index] ?? 'unknown';
-    if (one === 'ambiguous') return [`Several users have the e-mail address ${quoted(name)}: give the id of one.`];
-    const id = one === 'unknown' ? name : one.id;
-    if (isMember(id)) {
-      targets.set(id, one === 'unknown' ? null : one);
-      return [];
-    }
-    return one === 'unknown'
-      ? [`${unknownPerson(connection, name)} Neither has ${quoted(organization)} such a member.`]
-      : [`${quoted(name)} is no member of ${quoted(organization)}.`];
-  });
-  refuseAll(problems, 'Nobody was removed.');
-  return [...targets].map(([id, person]) => ({ id, person }));
-}
-
-const hasMembers = (connection: Connection, organization: string): boolean =>
-  connection.prepare('SELECT 1 FROM organization_members WHERE organization_id = ? LIMIT 1').get(organization) !==
-  undefined;
+const ANY_MEMBER = 'SELECT 1 FROM organization_members WHERE organization_id = ? LIMIT 1';

@@ -1,104 +1,152 @@
 /**
- * The deployment guide's migration of an existing deployment: the very rows and ids of its script, in one transaction.
- * As there, banned users are linked and pending ones are not; what is there already stays as it is, switched off or not.
- * Of the models, those of `NotLinked` are left out.
+ * The deployment guide's migration of an existing deployment: counted first, then the very rows and ids of its script in
+ * one transaction. As there, banned users are linked and pending ones are not; a row that is there stays as it is,
+ * switched off or not. Of the models, those of `NotLinked` are left out.
  */
 import { accessSync, constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { OperationFailure, toFailure } from '../backend-file/failure.ts';
 import { numbered, toMoment } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
-import { changing, hearStop } from '../backend-file/transaction.ts';
+import { changing, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
+import { SWITCH_QUERY } from '../store/grants.ts';
 import type { Organization } from '../store/initialize.ts';
-import { initialize, nowInSeconds } from '../store/initialize.ts';
+import { initialize } from '../store/initialize.ts';
 import { IS_LINKABLE, readLinkable } from '../store/model-rows.ts';
 import type { Schema } from '../store/schema-reader.ts';
+import { activeCondition } from '../store/schema-reader.ts';
 import { COUNTED_TABLES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../store/tables.ts';
-import { MEMBER_VALUES, MODEL_VALUES, insertOrIgnore } from '../store/written-columns.ts';
 import { prepareDirectory } from '../upkeep/backup.ts';
 import { discard, publish, requireSpace, sizeOf } from '../upkeep/files.ts';
-import type { OnStep, VerifiedCopy } from '../upkeep/verified-copy.ts';
+import type { OnStep } from '../upkeep/verified-copy.ts';
 import { makeVerifiedCopy } from '../upkeep/verified-copy.ts';
-import type { Migration } from './migration-plan.ts';
-import { countMigration, keysIn } from './migration-plan.ts';
-import { explaining } from './rows.ts';
+import { MEMBERS_OF, MODELS_OF, linkModels, linkUsers } from './linking.ts';
+import { requireUsableId } from './organizations.ts';
 
-export interface MigrationResult extends Migration {
+/** What a migration would do, or has done: figures of the record, and what sentences name. */
+export type Migration = ReturnType<typeof countMigration>;
+
+/** @returns whether there is anything to do */
+export const isNeeded = ({ made, users, models }: Migration['figures']): boolean =>
+  made.length > 0 || users.joined > 0 || models.linked > 0;
+
+/**
+ * @param isConfigured the environment names the organization already
+ * @throws OperationFailure as `reading`, where a table that is there cannot take members or models, and where a new
+ *   organization cannot have that id
+ */
+export const planMigration = (
+  operation: Operation,
+  organization: Organization,
+  isConfigured = false,
+): Promise<Migration> =>
+  reading(operation, 'backend', (connection, schema) => {
+    if (!isConfigured) requireUsableId(connection, organization.id);
+    return countMigration(connection, schema, organization.id);
+  });
+
+/** @throws OperationFailure where a table that is there cannot take members or models */
+function countMigration(connection: Connection, schema: Schema, organization: string) {
+  requireUsableTables(schema);
+  const { rowids, ...leftOut } = readLinkable(connection);
+  const count = (from: string, which: string): number =>
+    connection
+      .prepare<[object], number>(`SELECT count(*) FROM ${from} WHERE ${which}`)
+      .pluck()
+      .get({ organization, rowids: JSON.stringify(rowids) }) ?? 0;
+  const has = (table: string): boolean => !schema.missing.includes(`table ${table}`);
+  const [members, grants] = COUNTED_TABLES;
+  const rows = (table: string, hasActive: boolean) => {
+    const mine = 'organization_id = $organization';
+    if (!has(table)) return { present: 0, present_off: 0 };
+    return { present: count(table, mine), present_off: count(table, `${mine} AND NOT ${activeCondition(hasActive)}`) };
+  };
+  const newUser = has(members) ? `id NOT IN (${MEMBERS_OF})` : '1';
+  const isElsewhere = has(members) ? `id IN (SELECT user_id FROM ${members})` : '0';
+  const newModel = `${IS_LINKABLE} AND ${has(grants) ? `id NOT IN (${MODELS_OF})` : '1'}`;
+  const users = (which: string): number => count('"user"', `${which} AND ${newUser}`);
+  const figures = {
+    made: schema.missing,
+    failed: UNDONE.failed,
+    users: {
+      joined: users("role != 'pending'"),
+      joined_admins: users("role = 'admin'"),
+      joined_banned: users("role = 'banned'"),
+      joined_elsewhere: users(`role != 'pending' AND ${isElsewhere}`),
+      ...rows(members, schema.memberActive),
+      left_out_pending: users("role = 'pending'"),
+      left_out_without_role: users('role IS NULL'),
+      left_out_id_taken: 0,
+    },
+    models: {
+      linked: count('model', newModel),
+      linked_inactive: count('model', `${newModel} AND is_active = 0`),
+      ...rows(grants, schema.grantActive),
+      left_out_presets: count('model', 'base_model_id IS NOT NULL'),
+      left_out_unusable: leftOut.unusable.length,
+      left_out_of_users: leftOut.ofUsers.length,
+      left_out_id_taken: 0,
+    },
+    total: UNDONE.total,
+  };
+  const isActive = !schema.clientOrganizations || connection.prepare(SWITCH_QUERY).pluck().get(organization) !== 0;
+  return { figures, leftOut, isActive };
+}
+
+const UNDONE: {
   /** Objects that a hand-made table does not allow, each with SQLite's words. */
   readonly failed: readonly string[];
-  /** Rows that could not be linked, because the guide's id for them is that of somebody else's row. */
-  readonly idTaken: { readonly users: number; readonly models: number };
   /** Rows of the organization afterwards, switched off or not. */
-  readonly total: { readonly members: number; readonly models: number };
+  readonly total: { readonly members: number; readonly models: number } | null;
+} = { failed: [], total: null };
+
+/** One of the two may be missing and the other one be there; what is there must have the columns that decide. */
+function requireUsableTables({ problem }: Schema): void {
+  if (problem === undefined || COUNTED_TABLES.some((table) => problem === `table ${table} is missing`)) return;
+  throw new OperationFailure(
+    `The ${problem}, so nobody can be linked there. Nothing was changed. Rename the table, and it is made as in the deployment guide.`,
+  );
 }
 
 /** @param onProgress rows linked, and rows to link @throws OperationFailure; then nothing was changed */
-export function migrate(
+export const migrate = (
   operation: Operation,
-  organization: Organization,
+  { id: organization }: Organization,
   onProgress: (done: number, total: number) => void,
-): Promise<MigrationResult> {
-  const { signal } = operation.patience;
-  return changing(operation, 'backend', async (connection, schema) => {
+): Promise<Migration> =>
+  changing(operation, 'backend', async (connection, schema) => {
     const planned = countMigration(connection, schema, organization);
-    const total = planned.users.joining + planned.models.linked;
-    const link = async (): Promise<Links> => {
-      const users = await linkUsers(connection, organization, async (done) => {
-        onProgress(done, total);
-        await hearStop(signal);
-      });
-      return { users, models: linkModels(connection, organization) };
-    };
-    const { made, failed, links } = await (isUntouched(schema)
-      ? linkFirst(connection, link)
-      : makeFirst(connection, link));
+    const { users, models } = planned.figures;
+    const total = users.joined + models.linked;
+    // new tables are filled before there is an index to keep or a trigger to fire, so that writers wait half as long
+    const isUntouched = COUNTED_TABLES.every((table) => schema.missing.includes(`table ${table}`));
+    if (isUntouched) for (const { sql } of [ORGANIZATION_MODELS, ORGANIZATION_MEMBERS]) connection.exec(sql);
+    const madeBefore = isUntouched ? undefined : make(connection);
+    const { linked: joined } = await linkUsers(connection, {
+      ...{ organization, which: "role != 'pending'", signal: operation.patience.signal },
+      onProgress: (done) => onProgress(done, total),
+    });
+    const linked = linkModels(connection, organization);
+    const { made, failed } = madeBefore ?? make(connection);
     onProgress(total, total);
-    return {
-      ...planned,
-      made,
+    const rowsOf = (table: string): number =>
+      connection
+        .prepare<[string], number>(`SELECT count(*) FROM ${table} WHERE organization_id = ?`)
+        .pluck()
+        .get(organization) ?? 0;
+    const figures = {
+      made: isUntouched ? [...COUNTED_TABLES.map((table) => `table ${table}`), ...made] : made,
       failed,
-      users: { ...planned.users, joining: links.users },
-      models: { ...planned.models, linked: links.models },
-      idTaken: { users: planned.users.joining - links.users, models: planned.models.linked - links.models },
-      total: {
-        members: countRows(connection, 'organization_members', organization),
-        models: countRows(connection, 'organization_models', organization),
-      },
+      users: { ...users, joined, left_out_id_taken: users.joined - joined },
+      models: { ...models, linked, left_out_id_taken: models.linked - linked },
+      total: { members: rowsOf('organization_members'), models: rowsOf('organization_models') },
     };
+    return { ...planned, figures };
   });
-}
-
-interface Links {
-  readonly users: number;
-  readonly models: number;
-}
-
-interface Done {
-  readonly made: readonly string[];
-  readonly failed: readonly string[];
-  readonly links: Links;
-}
-
-const isUntouched = ({ missing }: Schema): boolean =>
-  COUNTED_TABLES.every((table) => missing.includes(`table ${table}`));
-
-/** New tables are filled before there is an index to keep or a trigger to fire, so that writers wait half as long. */
-async function linkFirst(connection: Connection, link: () => Promise<Links>): Promise<Done> {
-  connection.exec(ORGANIZATION_MODELS.sql);
-  connection.exec(ORGANIZATION_MEMBERS.sql);
-  const links = await link();
-  const { made, failed } = make(connection);
-  return { made: [...COUNTED_TABLES.map((table) => `table ${table}`), ...made], failed, links };
-}
-
-async function makeFirst(connection: Connection, link: () => Promise<Links>): Promise<Done> {
-  const made = make(connection);
-  return { ...made, links: await link() };
-}
 
 /** @throws OperationFailure where rows forbid an index: the guide's script fails there too */
-function make(connection: Connection): Omit<Done, 'links'> {
+function make(connection: Connection) {
   const { made, failed } = initialize(connection);
   const forbidden = failed.find((words) => words.includes('SQLITE_CONSTRAINT'));
   if (forbidden === undefined) return { made, failed };
@@ -107,73 +155,16 @@ function make(connection: Connection): Omit<Done, 'links'> {
   );
 }
 
-/** Some 100 ms, after which the progress is drawn. */
-const ROWS_A_STEP = 10_000;
-
-async function linkUsers(
-  connection: Connection,
-  { id }: Organization,
-  onProgress: (done: number) => Promise<void>,
-): Promise<number> {
-  const sql = `${insertOrIgnore(connection, 'organization_members', MEMBER_VALUES)} FROM "user" u
-     WHERE u.rowid BETWEEN $from AND $to AND u.role != 'pending' ${unlessThere(connection, 'organization_members', 'user_id')}`;
-  const insert = explaining('organization_members', () => connection.prepare(sql));
-  const rows = connection.prepare<[], number>('SELECT rowid FROM "user" ORDER BY rowid').pluck().all();
-  const seconds = nowInSeconds();
-  let linked = 0;
-  for (let first = 0; first < rows.length; first += ROWS_A_STEP) {
-    const step = rows.slice(first, first + ROWS_A_STEP);
-    const values = { organization: id, seconds, from: step[0], to: step.at(-1) };
-    linked += explaining('organization_members', () => insert.run(values).changes);
-    await onProgress(linked);
-  }
-  return linked;
-}
-
-function linkModels(connection: Connection, { id }: Organization): number {
-  const sql = `${insertOrIgnore(connection, 'organization_models', MODEL_VALUES)} FROM model u
-     WHERE ${IS_LINKABLE} ${unlessThere(connection, 'organization_models', 'model_id')}`;
-  const rowids = JSON.stringify(readLinkable(connection).rowids);
-  const values = { organization: id, seconds: nowInSeconds(), rowids };
-  return explaining('organization_models', () => connection.prepare(sql).run(values).changes);
-}
-
-type Table = 'organization_members' | 'organization_models';
-
-/** The guide's tables refuse a second row by themselves. Hand-made ones may take it: there it is looked for. */
-function unlessThere(connection: Connection, table: Table, key: string): string {
-  const columns = connection
-    .prepare<[string], string>(
-      'SELECT group_concat(name) FROM (SELECT lower(name) AS name FROM pragma_index_info(?) ORDER BY 1)',
-    )
-    .pluck();
-  const unique = connection
-    .prepare<[string], string>('SELECT name FROM pragma_index_list(?) WHERE "unique" = 1 AND partial = 0')
-    .pluck()
-    .all(table);
-  const wanted = [key, 'organization_id'].toSorted().join(',');
-  const isUnique = unique.some((index) => columns.get(index) === wanted);
-  return isUnique ? '' : `AND u.id NOT IN (${keysIn(table, key)})`;
-}
-
-const countRows = (connection: Connection, table: Table, { id }: Organization): number =>
-  connection.prepare<[string], number>(`SELECT count(*) FROM ${table} WHERE organization_id = ?`).pluck().get(id) ?? 0;
-
-// The backup before a migration: beside the database as in the deployment guide, or in a folder of the operator's.
-
-export interface MigrationBackup extends Omit<VerifiedCopy, 'partial'> {
-  readonly path: string;
-}
-
 /**
- * @param directory undefined: beside the database
- * @returns `webui.db.backup.20260131_030000`, a whole and checked copy
+ * The backup before a migration.
+ * @param directory undefined: beside the database, as in the deployment guide
+ * @returns a whole and checked copy, of a name such as `webui.db.backup.20260131_030000`
  * @throws OperationFailure where the database is damaged or the copy cannot be made; then nothing was left behind
  */
 export async function backUpBeforeMigration(
   operation: Operation,
   { directory = dirname(operation.path), now, onStep }: { directory?: string | undefined; now: Date; onStep: OnStep },
-): Promise<MigrationBackup> {
+) {
   requireWritable(operation.path);
   prepareDirectory(directory);
   requireSpace(sizeOf(operation.path), directory, 'the backup');
@@ -187,7 +178,7 @@ export async function backUpBeforeMigration(
   }
 }
 
-/** A backup of what cannot be migrated afterwards would only be in the way. */
+/** A backup of a file that cannot be migrated would only be in the way. */
 function requireWritable(path: string): void {
   for (const needed of [path, dirname(path)]) {
     try {

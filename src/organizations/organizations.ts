@@ -12,26 +12,20 @@ export interface ChosenOrganization {
   readonly id: string;
   /** It is the one of the environment, which exists before it has any row. */
   readonly isConfigured: boolean;
-  /** `--create`: nobody need have named it yet. */
+  /** `--create`: no row need name it yet. */
   readonly mayBeNew: boolean;
 }
 
-/** What a command that adds something has to say of the organization itself. */
-export interface OrganizationState {
-  /** No row had named it before. */
-  readonly isNew: boolean;
-  /** False where mAI's `client_organizations` switches it off: then nothing in it counts. */
-  readonly isActive: boolean;
-}
-
-/** What becomes of an organization that is asked for: it is looked at, changed, or something is added to it. */
-export type Use = 'read' | 'change' | 'add';
-
 /**
+ * @param use what the command does with the organization
  * @returns whether it exists already; false only where it may be new
- * @throws OperationFailure where nobody has named it and it may not be new, or where its id cannot be that of a new one
+ * @throws OperationFailure where nothing names it and it may not be new, or where its id cannot be that of a new one
  */
-export function requireOrganization(connection: Connection, chosen: ChosenOrganization, use: Use): boolean {
+export function requireOrganization(
+  connection: Connection,
+  chosen: ChosenOrganization,
+  use: 'read' | 'change' | 'add',
+): boolean {
   if (chosen.isConfigured || isNamed(connection, chosen.id)) return true;
   if (chosen.mayBeNew) {
     requireNewId(chosen.id);
@@ -60,8 +54,7 @@ const MOST_NAMED = 5;
 /** Of an organization that no row names yet: what needs no quotes anywhere. Its name may be any text. */
 const NEW_ID = /^[A-Za-z0-9_.:-]{1,64}$/;
 
-/** @throws OperationFailure where it cannot be the id of a new organization */
-export function requireNewId(id: string): void {
+function requireNewId(id: string): void {
   if (NEW_ID.test(id)) return;
   throw new OperationFailure(
     `${quoted(id)} cannot be the id of a new organization: at most 64 letters from a to z, digits and _ - . : are. Nothing was changed. Its name may be any text.`,
@@ -69,7 +62,7 @@ export function requireNewId(id: string): void {
   );
 }
 
-/** As `requireNewId`, unless a row names the organization already. */
+/** @throws OperationFailure where no row names the organization, and a new one cannot have this id */
 export function requireUsableId(connection: Connection, id: string): void {
   if (!isNamed(connection, id)) requireNewId(id);
 }
@@ -80,23 +73,18 @@ const NAMED_BY = {
   client_organizations: 'id',
 } as const;
 
-/** Tables of `NAMED_BY` that this file has, as `FROM` and column. */
-function namingTables(connection: Connection): readonly { readonly table: string; readonly column: string }[] {
-  return Object.entries(NAMED_BY)
-    .filter(([table, column]) => columnsOf(connection, table).has(column))
-    .map(([table, column]) => ({ table, column }));
-}
+/** Tables of `NAMED_BY` that this file has, and their columns. */
+const namingTables = (connection: Connection) =>
+  Object.entries(NAMED_BY).filter(([table, column]) => columnsOf(connection, table).has(column));
 
-function isNamed(connection: Connection, id: string): boolean {
-  return namingTables(connection).some(
-    ({ table, column }) =>
-      connection.prepare(`SELECT 1 FROM ${table} WHERE ${column} = ? LIMIT 1`).get(id) !== undefined,
+const isNamed = (connection: Connection, id: string): boolean =>
+  namingTables(connection).some(
+    ([table, column]) => connection.prepare(`SELECT 1 FROM ${table} WHERE ${column} = ? LIMIT 1`).get(id) !== undefined,
   );
-}
 
 /** @returns every organization that a row names, sorted; a table of 100,000 members is read through its index */
 export function knownOrganizations(connection: Connection): readonly string[] {
-  const ids = namingTables(connection).flatMap(({ table, column }) =>
+  const ids = namingTables(connection).flatMap(([table, column]) =>
     connection.prepare<[]>(`SELECT DISTINCT ${column} FROM ${table}`).pluck().all(),
   );
   return [...new Set(ids.filter((id) => typeof id === 'string'))].toSorted();

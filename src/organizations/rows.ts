@@ -1,7 +1,7 @@
 /**
- * The rows of the two tables of organizations, one at a time, as the deployment guide writes them: same ids, seconds,
- * integers. What is there is updated and keeps its id, because tables of mAI's or made by hand have ids of their own;
- * a column that this file's table lacks is left out.
+ * The rows of the two tables of organizations, as the deployment guide writes them: same ids, seconds, integers. A row
+ * that is there is updated and keeps its id, because mAI's tables and those made by hand have ids of their own; a column
+ * that this file's table lacks is left out.
  */
 import { randomUUID } from 'node:crypto';
 import { OperationFailure } from '../backend-file/failure.ts';
@@ -11,151 +11,108 @@ import { nowInSeconds } from '../store/initialize.ts';
 import { activeCondition, columnsOf } from '../store/schema-reader.ts';
 import { writtenColumns } from '../store/written-columns.ts';
 
-/** A table of organizations, and how its rows are made. All of it is constant: values are bound. */
-interface RowTable {
-  readonly name: 'organization_members' | 'organization_models';
-  /** What the organization is linked to. */
-  readonly key: 'user_id' | 'model_id';
-  /** The guide's id; two pairs can give one id (`a` of `b_c`, `a_b` of `c`), and then the later row gets another. */
-  idOf(organization: string, key: string): string;
-}
+/** A table of organizations. Its texts are constants of this file, so they may be part of a statement. */
+type LinkTable = typeof MEMBERS | typeof GRANTS;
 
-export const MEMBERS: RowTable = {
+/** Two pairs can give one id (`a` of `b_c`, `a_b` of `c`); then the later row gets another. */
+export const MEMBERS = {
   name: 'organization_members',
   key: 'user_id',
-  idOf: (organization, user) => `om_${user}_${organization}`,
-};
+  idOf: (organization: string, user: string) => `om_${user}_${organization}`,
+} as const;
 
-export const GRANTS: RowTable = {
+export const GRANTS = {
   name: 'organization_models',
   key: 'model_id',
-  idOf: (organization, model) => `orgmod_${organization}_${model}`,
-};
+  idOf: (organization: string, model: string) => `orgmod_${organization}_${model}`,
+} as const;
 
-export type Added = 'added' | 'restored' | 'unchanged';
-export type SwitchedOff = 'switched_off' | 'off_already' | 'absent';
+export type RowWriter = ReturnType<typeof createRowWriter>;
 
-/** What `is_active` is in a table: made by hand, it may not be there, or be computed from other columns. */
-export type Switch = 'written' | 'computed' | 'absent';
+/**
+ * Runs `write` with what changes single rows of one organization, inside of a transaction of `changing`.
+ * @throws OperationFailure where the table forbids it
+ */
+export const writeRows = <T>(
+  connection: Connection,
+  table: LinkTable,
+  organization: string,
+  write: (rows: RowWriter) => T,
+): T => explaining(table.name, () => write(createRowWriter(connection, table, organization)));
 
-export interface RowWriter {
-  readonly switch: Switch;
-  /** @param role of a member, on a new row; undefined: the guide's `member` */
-  add(key: string, role?: string): Added;
-  switchOff(key: string): SwitchedOff;
-  /** @returns whether there was a row */
-  purge(key: string): boolean;
-  /** @returns the role that was replaced; undefined where it is that role already */
-  setRole(key: string, role: string): string | undefined;
-}
-
-/** Inside of a transaction of `changing`. @throws OperationFailure (its functions too) where the table forbids it */
-export const createRowWriter = (connection: Connection, table: RowTable, organization: string): RowWriter =>
-  explaining(table.name, () => prepareRowWriter(connection, table, organization));
-
-function prepareRowWriter(connection: Connection, table: RowTable, organization: string): RowWriter {
-  const columns = columnsOf(connection, table.name);
-  const written = new Set<string>(writtenColumns(connection, table.name));
-  const kind = written.has('is_active') ? 'written' : columns.has('is_active') ? 'computed' : 'absent';
+function createRowWriter(connection: Connection, { name, key: keyColumn, idOf }: LinkTable, organization: string) {
+  const columns = columnsOf(connection, name);
+  const written = new Set<string>(writtenColumns(connection, name));
   const seconds = nowInSeconds();
-  const insert = createInsert(connection, table, organization);
+  const at = `organization_id = $organization AND ${keyColumn} = $key`;
   const touch = written.has('updated_at') ? ', updated_at = $seconds' : '';
-  const at = `organization_id = $organization AND ${table.key} = $key`;
-  const states = connection
-    .prepare<[object], number>(`SELECT ${activeCondition(kind !== 'absent')} FROM ${table.name} WHERE ${at}`)
-    .pluck();
-  const setActive =
-    kind === 'written'
-      ? connection.prepare(`UPDATE ${table.name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
-      : undefined;
-  const remove = connection.prepare(`DELETE FROM ${table.name} WHERE ${at}`);
-  const changeRole = written.has('role')
-    ? connection.prepare(`UPDATE ${table.name} SET role = $role WHERE ${at} AND role IS NOT $role`)
+  const isOn = activeCondition(columns.has('is_active'));
+  const states = connection.prepare<[object], number>(`SELECT ${isOn} FROM ${name} WHERE ${at}`).pluck();
+  const setActive = written.has('is_active')
+    ? connection.prepare(`UPDATE ${name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
     : undefined;
-  const roles = written.has('role')
-    ? connection
-        .prepare<[object], string>(`SELECT coalesce(role, '') FROM ${table.name} WHERE ${at} AND role IS NOT $role`)
-        .pluck()
-    : undefined;
-  const flag = (key: string, value: 0 | 1) => setActive?.run({ organization, key, seconds, flag: value });
+  const insert = connection.prepare(
+    `INSERT INTO ${name} (${[...written].join(', ')}) VALUES (${[...written].map((column) => `$${column}`).join(', ')})`,
+  );
+  const idTaken = written.has('id') ? connection.prepare(`SELECT 1 FROM ${name} WHERE id = ?`) : undefined;
+
+  function make(key: string, role: string): void {
+    const guides = idOf(organization, key);
+    const id = idTaken?.get(guides) === undefined ? guides : `${guides}_${randomUUID()}`;
+    const times = { joined_at: seconds, created_at: seconds, updated_at: seconds };
+    insert.run({ id, organization_id: organization, [keyColumn]: key, role, is_active: 1, ...times });
+  }
+
   return {
-    switch: kind,
-    add: (key, role) =>
-      explaining(table.name, () => {
-        const found = states.all({ organization, key });
-        if (found.length === 0) insert(key, role);
-        else flag(key, 1);
-        if (!states.all({ organization, key }).includes(1)) throw otherRow(table.name);
-        if (found.length === 0) return 'added';
-        return found.includes(1) ? 'unchanged' : 'restored';
-      }),
-    switchOff: (key) =>
-      explaining(table.name, () => {
-        const found = states.all({ organization, key });
-        if (found.length === 0) return 'absent';
-        flag(key, 0);
-        return found.includes(1) ? 'switched_off' : 'off_already';
-      }),
-    purge: (key) => explaining(table.name, () => remove.run({ organization, key }).changes > 0),
-    setRole: (key, role) =>
-      explaining(table.name, () => {
-        const [before] = roles?.all({ organization, key, role }) ?? [];
-        changeRole?.run({ organization, key, role });
-        return before;
-      }),
+    /** @param role of a member, on a new row */
+    add(key: string, role = 'member'): 'added' | 'restored' | 'unchanged' {
+      const found = states.all({ organization, key });
+      if (found.length === 0) make(key, role);
+      else setActive?.run({ organization, key, seconds, flag: 1 });
+      if (!states.all({ organization, key }).includes(1)) throw otherRow(name);
+      if (found.length === 0) return 'added';
+      return found.includes(1) ? 'unchanged' : 'restored';
+    },
+    /** @throws OperationFailure where a table made by hand has no `is_active`, or computes it */
+    switchOff(key: string): 'switched_off' | 'off_already' | 'absent' {
+      if (setActive === undefined) throw noSwitch(name, columns.has('is_active'));
+      const found = states.all({ organization, key });
+      setActive.run({ organization, key, seconds, flag: 0 });
+      if (found.length === 0) return 'absent';
+      return found.includes(1) ? 'switched_off' : 'off_already';
+    },
+    purge(key: string): 'deleted' {
+      connection.prepare(`DELETE FROM ${name} WHERE ${at}`).run({ organization, key });
+      return 'deleted';
+    },
+    /** @returns the role that was replaced; undefined where it is that role already, or the table has none */
+    setRole(key: string, role: string): string | undefined {
+      if (!written.has('role')) return undefined;
+      const other = `${at} AND role IS NOT $role`;
+      const before = connection
+        .prepare<[object], string>(`SELECT coalesce(role, '') FROM ${name} WHERE ${other}`)
+        .pluck()
+        .get({ organization, key, role });
+      connection.prepare(`UPDATE ${name} SET role = $role WHERE ${other}`).run({ organization, key, role });
+      return before;
+    },
   };
 }
 
-/** @throws OperationFailure where a table made by hand has no `is_active`, or computes it */
-export function requireSwitch({ switch: kind }: RowWriter, table: RowTable['name']): void {
-  if (kind === 'computed') throw computed(table);
-  if (kind === 'written') return;
-  throw new OperationFailure(
-    `The table ${table} has no column is_active, so nothing in it can be switched off. Nothing was changed. --purge deletes the row instead.`,
-  );
-}
-
-const computed = (table: RowTable['name']): OperationFailure =>
+const noSwitch = (table: string, isComputed: boolean): OperationFailure =>
   new OperationFailure(
-    `The table ${table} computes its column is_active from others, so modelgate cannot switch a row on or off. Nothing was changed. Change the columns that it is computed from (.schema ${table} shows them), or delete the row with --purge.`,
+    isComputed
+      ? `The table ${table} computes its column is_active from others, so modelgate cannot switch a row on or off. Nothing was changed. Change the columns that it is computed from (.schema ${table} shows them), or delete the row with --purge.`
+      : `The table ${table} has no column is_active, so nothing in it can be switched off. Nothing was changed. --purge deletes the row instead.`,
   );
 
-const otherRow = (table: RowTable['name']): OperationFailure =>
+const otherRow = (table: string): OperationFailure =>
   new OperationFailure(
     `The table ${table} makes another row of what is written, one that does not count. Nothing was changed. It computes columns or has triggers of its own: .schema ${table} shows them.`,
   );
 
-/** @returns a function that writes a new row with every column of the guide's that the table has */
-function createInsert(
-  connection: Connection,
-  table: RowTable,
-  organization: string,
-): (key: string, role?: string) => void {
-  const seconds = nowInSeconds();
-  const names: readonly string[] = writtenColumns(connection, table.name);
-  const statement = connection.prepare(
-    `INSERT INTO ${table.name} (${names.join(', ')}) VALUES (${names.map((name) => `$${name}`).join(', ')})`,
-  );
-  const taken = names.includes('id') ? connection.prepare(`SELECT 1 FROM ${table.name} WHERE id = ?`) : undefined;
-  return (key, role = 'member') => {
-    const guides = table.idOf(organization, key);
-    const id = taken?.get(guides) === undefined ? guides : `${guides}_${randomUUID()}`;
-    const row: Record<string, string | number> = {
-      id,
-      organization_id: organization,
-      [table.key]: key,
-      role,
-      is_active: 1,
-      joined_at: seconds,
-      created_at: seconds,
-      updated_at: seconds,
-    };
-    statement.run(Object.fromEntries(names.map((name) => [name, row[name]])));
-  };
-}
-
-/** Runs `write`. @throws OperationFailure that says what a table of somebody else's making forbids */
-export function explaining<T>(table: RowTable['name'], write: () => T): T {
+/** Runs `write`. @throws OperationFailure with the rule of a table made by hand that forbids it */
+export function explaining<T>(table: LinkTable['name'], write: () => T): T {
   try {
     return write();
   } catch (error) {

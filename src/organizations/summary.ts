@@ -1,4 +1,4 @@
-/** Organizations in figures: who and what is in them, and what of it counts. */
+/** Organizations in figures: who and what is in them, and what of it gives access. */
 import type { Operation } from '../backend-file/transaction.ts';
 import { reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
@@ -6,74 +6,57 @@ import { prepareGrants } from '../store/grants.ts';
 import type { Organization } from '../store/initialize.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition, columnsOf } from '../store/schema-reader.ts';
-import type { SchemaObject } from '../store/tables.ts';
 import { SCHEMA_OBJECTS } from '../store/tables.ts';
-import type { GrantRow } from './grants.ts';
 import { readGrants } from './grants.ts';
 import type { Member } from './members.ts';
-import { ROLE_COUNTS, readMembers } from './members.ts';
+import { readMembers } from './members.ts';
+import type { Obstacle } from './obstacles.ts';
+import { ROLE_COUNTS } from './obstacles.ts';
 import type { ChosenOrganization } from './organizations.ts';
 import { knownOrganizations, requireOrganization } from './organizations.ts';
 
-export interface OrganizationSummary {
-  readonly id: string;
-  readonly name: string | null;
-  /** False where mAI's `client_organizations` says so: then it gives nothing. */
-  readonly isActive: boolean;
-  /** It is the one of the environment. */
-  readonly isConfigured: boolean;
-  readonly members: MemberTally;
-  readonly grants: Tally;
-}
-
-/** Rows, and those of them that are switched on. */
-export interface Tally {
-  readonly active: number;
-  readonly all: number;
-}
-
-export interface MemberTally extends Tally {
-  /** Of the active ones, those whom the gate counts: known, not pending, banned or without a role, in an active organization. */
-  readonly counting: number;
-}
-
-/** @param configured the organization of the environment, which is listed even before it has a row */
-export function listOrganizations(
-  operation: Operation,
-  configured: Organization | undefined,
-): Promise<readonly OrganizationSummary[]> {
-  return reading(operation, 'organizations', (connection, schema) => {
+/**
+ * @param configured the organization of the environment, which is listed even before it has a row
+ * @returns rows that are there and rows that are active; of these members `counting` ones are those whom the gate lets
+ *   in: known, not pending, banned or without a role, in an organization that is on
+ * @throws OperationFailure as `reading`
+ */
+export const listOrganizations = (operation: Operation, configured: Organization | undefined) =>
+  reading(operation, 'organizations', (connection, schema) => {
     const ids = new Set([...(configured === undefined ? [] : [configured.id]), ...knownOrganizations(connection)]);
     const members = tally(connection, 'organization_members', schema.memberActive);
     const counting = countCounting(connection, schema.memberActive);
     const grants = tally(connection, 'organization_models', schema.grantActive);
     const isActive = prepareGrants(connection, schema).isActive;
     const nameOf = createNaming(connection, configured);
-    return [...ids].toSorted().map((id) => ({
+    const organizations = [...ids].toSorted().map((id) => ({
       id,
       name: nameOf(id),
-      isActive: isActive(id),
-      isConfigured: id === configured?.id,
-      members: { ...(members.get(id) ?? NOBODY), counting: isActive(id) ? (counting.get(id) ?? 0) : 0 },
-      grants: grants.get(id) ?? NOBODY,
+      active: isActive(id),
+      configured: id === configured?.id,
+      members: { ...(members.get(id) ?? NONE), counting: isActive(id) ? (counting.get(id) ?? 0) : 0 },
+      grants: grants.get(id) ?? NONE,
     }));
+    return { organizations };
   });
-}
 
-const NOBODY: Tally = { active: 0, all: 0 };
+const NONE = { active: 0, all: 0 };
 
 /** Both tables have an index on organization and activity, which answers this alone. */
-function tally(connection: Connection, table: CountedTable, hasActive: boolean): ReadonlyMap<string, Tally> {
+function tally(
+  connection: Connection,
+  table: 'organization_members' | 'organization_models',
+  hasActive: boolean,
+): ReadonlyMap<unknown, typeof NONE> {
   const rows = connection
-    .prepare<[], Tally & { readonly id: unknown }>(
-      `SELECT organization_id AS id, count(*) AS "all", count(CASE WHEN ${activeCondition(hasActive)} THEN 1 END) AS active
+    .prepare<[], [unknown, number, number]>(
+      `SELECT organization_id, count(CASE WHEN ${activeCondition(hasActive)} THEN 1 END), count(*)
        FROM ${table} GROUP BY organization_id`,
     )
+    .raw()
     .all();
-  return new Map(rows.flatMap(({ id, ...figures }) => (typeof id === 'string' ? [[id, figures] as const] : [])));
+  return new Map(rows.map(([id, active, all]) => [id, { active, all }]));
 }
-
-type CountedTable = 'organization_members' | 'organization_models';
 
 function countCounting(connection: Connection, hasActive: boolean): ReadonlyMap<unknown, number> {
   const rows = connection
@@ -99,58 +82,69 @@ function createNaming(connection: Connection, configured: Organization | undefin
   };
 }
 
-export interface OrganizationPortrait extends Omit<OrganizationSummary, 'members' | 'grants'> {
-  readonly members: readonly Member[];
-  readonly grants: readonly GrantRow[];
-  /** Everybody with the backend's role `admin`, whatever their organization: the deployment guide's step 4. */
-  readonly backendAdmins: readonly BackendAdmin[];
-  readonly parts: readonly SchemaPart[];
-}
-
-export interface BackendAdmin {
-  readonly id: string;
-  readonly email: string | null;
-  readonly name: string | null;
-}
-
-/** The objects of one kind that modelgate keeps in the file. */
-export interface SchemaPart {
-  readonly kind: SchemaObject['kind'];
-  readonly expected: number;
-  readonly missing: readonly string[];
-}
-
-/** @throws OperationFailure as `reading`, and where nobody has named the organization */
-export function portrayOrganization(
+/**
+ * @returns beside the record: how many members each obstacle keeps out
+ * @throws OperationFailure as `reading`, and where no row names the organization
+ */
+export const showOrganization = (
   operation: Operation,
   chosen: ChosenOrganization,
   configured: Organization | undefined,
-): Promise<OrganizationPortrait> {
-  return reading(operation, 'organizations', (connection, schema) => {
+) =>
+  reading(operation, 'organizations', (connection, schema) => {
     requireOrganization(connection, chosen, 'read');
     const { id, isConfigured } = chosen;
-    return {
+    const members = readMembers(connection, schema, id);
+    const grants = readGrants(connection, schema, id);
+    const parts = schemaParts(schema);
+    const record = {
       id,
       name: createNaming(connection, configured)(id),
-      isActive: prepareGrants(connection, schema).isActive(id),
-      isConfigured,
-      members: readMembers(connection, schema, id),
-      grants: readGrants(connection, schema, id),
-      backendAdmins: connection
-        .prepare<[], BackendAdmin>(`SELECT id, email, name FROM "user" WHERE role = 'admin' ORDER BY lower(email), id`)
-        .all(),
-      parts: schemaParts(schema),
+      active: prepareGrants(connection, schema).isActive(id),
+      configured: isConfigured,
+      members: {
+        counting: members.filter(({ counts }) => counts).length,
+        active: members.filter(({ active }) => active).length,
+        all: members.length,
+      },
+      grants: { active: grants.filter(({ active }) => active).length, all: grants.length },
+      models: grants.map(({ pattern, active }) => ({ pattern, active })),
+      organization_admins: members
+        .filter(({ organization_role: role }) => role === 'admin')
+        .map(({ id: user, email, active }) => ({ id: user, email, active })),
+      backend_admins: readBackendAdmins(connection).map((admin) => ({
+        ...admin,
+        member: membershipOf(members, admin.id),
+      })),
+      schema: parts,
+      complete: parts.every(({ missing }) => missing.length === 0),
     };
+    return { record, obstacles: countObstacles(members) };
   });
+
+/** Every admin of the backend, whatever the organization: the deployment guide's step 4. */
+const readBackendAdmins = (connection: Connection) =>
+  connection
+    .prepare<[], { readonly id: string; readonly email: string | null; readonly name: string | null }>(
+      `SELECT id, email, name FROM "user" WHERE role = 'admin' ORDER BY lower(email), id`,
+    )
+    .all();
+
+function membershipOf(members: readonly Member[], user: string): 'active' | 'inactive' | null {
+  const rows = members.filter(({ id }) => id === user);
+  if (rows.length === 0) return null;
+  return rows.some(({ active }) => active) ? 'active' : 'inactive';
 }
 
-function schemaParts({ missing }: Pick<Schema, 'missing'>): readonly SchemaPart[] {
-  return (['table', 'index', 'view', 'trigger'] as const).map((kind) => {
-    const objects = SCHEMA_OBJECTS.filter((object) => object.kind === kind);
-    return {
-      kind,
-      expected: objects.length,
-      missing: objects.map(({ name }) => name).filter((name) => missing.includes(`${kind} ${name}`)),
-    };
-  });
+function countObstacles(members: readonly Member[]): ReadonlyMap<Obstacle, number> {
+  const found = new Map<Obstacle, number>();
+  for (const reason of members.flatMap(({ reasons }) => reasons)) found.set(reason, (found.get(reason) ?? 0) + 1);
+  return found;
 }
+
+/** The objects that modelgate keeps in the file, by kind. */
+const schemaParts = ({ missing }: Schema) =>
+  (['table', 'index', 'view', 'trigger'] as const).map((kind) => {
+    const names = SCHEMA_OBJECTS.filter((object) => object.kind === kind).map(({ name }) => name);
+    return { kind, expected: names.length, missing: names.filter((name) => missing.includes(`${kind} ${name}`)) };
+  });

@@ -3,16 +3,16 @@ import { OperationFailure } from '../backend-file/failure.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { changing, reading } from '../backend-file/transaction.ts';
 import { toOrganizationId } from '../identity/principal.ts';
-import type { ModelId } from '../policy/grant.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/grants.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition } from '../store/schema-reader.ts';
-import type { Catalogue } from './catalogue.ts';
-import type { ChosenOrganization, OrganizationState } from './organizations.ts';
+import type { Catalogue, LeftOut } from './catalogue.ts';
+import { LEFT_OUT } from './catalogue.ts';
+import type { ChosenOrganization } from './organizations.ts';
 import { requireOrganization } from './organizations.ts';
-import { GRANTS, createRowWriter, requireSwitch } from './rows.ts';
+import { GRANTS, writeRows } from './rows.ts';
 
 export interface SyncRequest {
   readonly chosen: ChosenOrganization;
@@ -20,29 +20,14 @@ export interface SyncRequest {
   readonly catalogue: (connection: Connection, schema: Schema) => Catalogue;
   /** Switch grants off that the catalogue does not have. */
   readonly remove: boolean;
-  /** Switch grants on again that somebody has switched off. */
+  /** Switch grants on again that were switched off by hand. */
   readonly switchOn: boolean;
 }
 
-export interface SyncPlan extends OrganizationState {
-  readonly catalogue: Catalogue;
-  /** Rows to be made. */
-  readonly allow: readonly string[];
-  readonly switchOn: readonly string[];
-  readonly switchOff: readonly string[];
-  /** In the catalogue, and switched off by somebody who may have meant it. */
-  readonly staysOff: readonly string[];
-  /** No row is needed. */
-  readonly covered: readonly { readonly model: string; readonly by: string }[];
-  /** Granted already. */
-  readonly unchanged: readonly string[];
-  /** Granted and not in the catalogue, where nothing is to be switched off. */
-  readonly notInCatalogue: readonly string[];
-  /** To be switched off, were they not perhaps of something that does not show its models. */
-  readonly uncertain: readonly string[];
-}
+/** The record, and beside it what sentences need. */
+export type SyncPlan = ReturnType<typeof plan>;
 
-/** @throws OperationFailure as `reading`, where nobody has named the organization, and as the catalogue says */
+/** @throws OperationFailure as `reading`, where no row names the organization, and as the catalogue says */
 export function planSync(operation: Operation, request: SyncRequest): Promise<SyncPlan> {
   return reading(operation, 'organizations', (connection, schema) => plan(connection, schema, request));
 }
@@ -55,21 +40,24 @@ export function applySync(operation: Operation, request: SyncRequest, shown: Syn
   return changing(operation, 'organizations', (connection, schema) => {
     const current = plan(connection, schema, request);
     if (changesOf(current) !== changesOf(shown)) return current;
-    const rows = createRowWriter(connection, GRANTS, request.chosen.id);
-    for (const model of [...current.allow, ...current.switchOn]) rows.add(model);
-    if (current.switchOff.length > 0) requireSwitch(rows, GRANTS.name);
-    for (const model of current.switchOff) rows.switchOff(model);
+    const { allow, switch_on, switch_off } = current.record;
+    writeRows(connection, GRANTS, request.chosen.id, (rows) => {
+      for (const model of [...allow, ...switch_on]) rows.add(model);
+      for (const model of switch_off) rows.switchOff(model);
+    });
     return undefined;
   });
 }
 
-const changesOf = ({ allow, switchOn, switchOff }: SyncPlan): string => JSON.stringify([allow, switchOn, switchOff]);
+const changesOf = ({ record: { allow, switch_on, switch_off } }: SyncPlan): string =>
+  JSON.stringify([allow, switch_on, switch_off]);
 
-function plan(connection: Connection, schema: Schema, request: SyncRequest): SyncPlan {
+function plan(connection: Connection, schema: Schema, request: SyncRequest) {
   const { chosen, remove, switchOn } = request;
-  const isNew = !requireOrganization(connection, chosen, 'add');
+  const created = !requireOrganization(connection, chosen, 'add');
   const catalogue = request.catalogue(connection, schema);
-  if (remove && catalogue.models.length === 0) {
+  const { models, leftOut, owners, gaps } = catalogue;
+  if (remove && models.length === 0) {
     throw new OperationFailure(
       'The catalogue is empty, and --remove would switch every grant off. Nothing was changed. Is it the right file, and the right --from? To switch single grants off: `modelgate model deny ID --org ORGANIZATION`',
     );
@@ -80,43 +68,48 @@ function plan(connection: Connection, schema: Schema, request: SyncRequest): Syn
     toOrganizationId(chosen.id),
     [...granted.keys()].filter((pattern) => isOn(pattern)),
   );
-  const place = (model: ModelId): Place => {
+  const placed = Object.groupBy(models, (model) => {
     if (isOn(model)) return 'unchanged';
     if (coveringGrant(active, model) !== undefined) return 'covered';
     if (!granted.has(model)) return 'allow';
-    return switchOn ? 'switchOn' : 'staysOff';
-  };
-  const placed = Object.groupBy(catalogue.models, place);
+    return switchOn ? 'switch_on' : 'stays_off';
+  });
+  const idsLeftOut = (why: LeftOut) => [...leftOut].filter(([, reason]) => reason === why).map(([id]) => id);
   const beyond = beyondCatalogue([...active.exact], catalogue, remove);
-  return {
-    catalogue,
-    isNew,
-    isActive: prepareGrants(connection, schema).isActive(chosen.id),
+  const record = {
+    created,
     allow: placed.allow ?? [],
-    switchOn: placed.switchOn ?? [],
-    staysOff: placed.staysOff ?? [],
-    unchanged: placed.unchanged ?? [],
+    switch_on: placed.switch_on ?? [],
+    switch_off: beyond.switch_off,
+    /** In the catalogue, and switched off by hand, perhaps on purpose. */
+    stays_off: placed.stays_off ?? [],
+    /** No row is needed. */
     covered: (placed.covered ?? []).map((model) => ({ model, by: coveringGrant(active, model) ?? model })),
-    ...beyond,
+    /** Granted already. */
+    unchanged: placed.unchanged ?? [],
+    not_in_catalogue: beyond.not_in_catalogue,
+    uncertain: beyond.uncertain,
+    left_out: Object.fromEntries(LEFT_OUT.map((why) => [why, idsLeftOut(why)])),
+    owners: Object.fromEntries(owners),
+    gaps: [...new Set(gaps.map(({ why }) => why))],
   };
+  return { record, isEmpty: models.length === 0, isActive: prepareGrants(connection, schema).isActive(chosen.id) };
 }
 
-type Place = 'allow' | 'switchOn' | 'staysOff' | 'covered' | 'unchanged';
-
-/** Patterns are nobody's model, and what was left out of the catalogue is there all the same: neither is touched. */
-function beyondCatalogue(
-  granted: readonly string[],
-  { models, leftOut, beside, gaps }: Catalogue,
-  remove: boolean,
-): Pick<SyncPlan, 'switchOff' | 'notInCatalogue' | 'uncertain'> {
+/**
+ * Patterns are no models, and a model that was left out of the catalogue is there all the same: neither is touched.
+ * @returns grants of models that are not in the catalogue: to be switched off; to be left on, because that was not asked
+ *   for; to be left on, because a gap may have the model
+ */
+function beyondCatalogue(granted: readonly string[], { models, leftOut, beside, gaps }: Catalogue, remove: boolean) {
   const present = new Set<string>(models);
   const isThere = (id: string): boolean => present.has(id) || leftOut.has(id) || beside.has(id);
   const absent = granted.filter((id) => !isThere(id)).toSorted();
   const mayBeThere = (id: string): boolean => gaps.some((gap) => gap.mayHave(id));
   const certain = absent.filter((id) => !mayBeThere(id));
   return remove
-    ? { switchOff: certain, notInCatalogue: [], uncertain: absent.filter(mayBeThere) }
-    : { switchOff: [], notInCatalogue: absent, uncertain: [] };
+    ? { switch_off: certain, not_in_catalogue: [], uncertain: absent.filter(mayBeThere) }
+    : { switch_off: [], not_in_catalogue: absent, uncertain: [] };
 }
 
 /** @returns what the organization has rows of, and whether one of the rows counts */

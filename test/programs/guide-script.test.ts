@@ -67,14 +67,13 @@ describe.each(ERAS)('a database of %s', (era) => {
   test('gets from migrate the very rows and ids of the script', async () => {
     using database = inhabited({ era, organizationTables: 'none' });
     const byScript = migratedByScript(database);
-    const result = await migrate(operationOn(database.path), ACME, nothing);
+    const { figures } = await migrate(operationOn(database.path), ACME, nothing);
     expectAsByScript(database.sql, byScript);
-    expect(result).toMatchObject({
-      users: { joining: 5, admins: 1, banned: 1, pending: 1, present: 0 },
-      models: { linked: 2, inactive: 1, presets: 1 },
+    expect(figures).toMatchObject({
+      users: { joined: 5, joined_admins: 1, joined_banned: 1, left_out_pending: 1, present: 0, left_out_id_taken: 0 },
+      models: { linked: 2, linked_inactive: 1, left_out_presets: 1, left_out_id_taken: 0 },
       total: { members: 5, models: 2 },
       failed: [],
-      idTaken: { users: 0, models: 0 },
     });
   });
 
@@ -92,8 +91,8 @@ describe.each(ERAS)('a database of %s', (era) => {
     migrateByScript(database.path);
     database.addUser({ id: 'late' });
     const before = rowsOf(database.sql);
-    const result = await migrate(operationOn(database.path), ACME, nothing);
-    expect(result.users.joining).toBe(1);
+    const { figures } = await migrate(operationOn(database.path), ACME, nothing);
+    expect(figures.users.joined).toBe(1);
     const [members = [], models = []] = rowsOf(database.sql);
     expect(members).toHaveLength(6);
     expect([members.filter((row) => !JSON.stringify(row).includes('late')), models]).toEqual(before);
@@ -114,8 +113,11 @@ test('whose ids collide are left out as the script leaves them out, and that is 
   for (const id of ['a', 'a_b']) database.addUser({ id });
   database.run(`INSERT INTO organization_members (id, organization_id, user_id) VALUES ('om_a_${ACME.id}', 'x', 'y')`);
   const byScript = migratedByScript(database);
-  const result = await migrate(operationOn(database.path), ACME, nothing);
-  expect(result).toMatchObject({ users: { joining: 1 }, idTaken: { users: 1, models: 0 } });
+  const { figures } = await migrate(operationOn(database.path), ACME, nothing);
+  expect(figures).toMatchObject({
+    users: { joined: 1, left_out_id_taken: 1 },
+    models: { left_out_id_taken: 0 },
+  });
   expect(rowsOf(database.sql)[0]).toEqual(rowsOf(byScript)[0]);
   byScript.close();
 });

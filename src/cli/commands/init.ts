@@ -1,7 +1,6 @@
 /** `modelgate init`: what the gate makes at its start, made now. */
 import { shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
-import type { InitializedFile, InitializedObject } from '../../organizations/initialization.ts';
 import { initializeBackend } from '../../organizations/initialization.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
@@ -25,17 +24,17 @@ export async function init(options: InitOptions, terminal: Terminal): Promise<nu
   const { config, operation } = configureOperation(options, terminal);
   const organization = chooseNewOrganization(config, options);
   const done = await initializeBackend(operation, organization, organization?.id === config.organization?.id);
-  if (options.json === true) terminal.write(asJson(toJson(done, organization)));
-  else tell(terminal, describe(terminal, done, organization));
-  const failed = done.objects.filter(({ state }) => state === 'failed');
-  if (failed.length > 0) {
+  const { failed, problem } = done.record;
+  if (options.json === true) terminal.write(asJson(done.record));
+  else tell(terminal, describe(terminal, done));
+  if (failed > 0) {
     say(
       terminal,
-      `${counted(failed.length, 'object')} could not be made. Tables that others have made lack a column, or hold a row twice; the gate works without these objects where it says so at its start.`,
+      `${counted(failed, 'object')} could not be made. Tables that others have made lack a column, or hold a row twice; the gate works without these objects where it says so at its start.`,
     );
   }
-  if (done.problem !== null) say(terminal, `The gate cannot use this file: ${done.problem}.`);
-  return failed.length > 0 || done.problem !== null ? EXIT.failed : EXIT.done;
+  if (problem !== null) say(terminal, `The gate cannot use this file: ${problem}.`);
+  return failed > 0 || problem !== null ? EXIT.failed : EXIT.done;
 }
 
 /** Linking is the first meeting of the gate and an organization, so this one need not be known. */
@@ -49,26 +48,10 @@ function chooseNewOrganization({ organization }: StoreConfig, { org, name }: Ini
   return { id, name: name ?? (id === organization?.id ? organization.name : id) };
 }
 
-function toJson({ objects, linked, problem }: InitializedFile, organization: Organization | undefined): unknown {
-  return {
-    objects,
-    made: objects.filter(({ state }) => state === 'made').length,
-    failed: objects.filter(({ state }) => state === 'failed').length,
-    organization: organization?.id ?? null,
-    linked_users: linked.users,
-    linked_models: linked.models,
-    left_out_users: linked.usersElsewhere,
-    left_out_unusable: linked.modelsLeftOut.unusable.length,
-    left_out_of_users: linked.modelsLeftOut.ofUsers.length,
-    problem,
-  };
-}
+type Initialized = Awaited<ReturnType<typeof initializeBackend>>;
 
-function describe(
-  terminal: Terminal,
-  { objects, linked }: InitializedFile,
-  organization: Organization | undefined,
-): string {
+function describe(terminal: Terminal, { record, leftOut }: Initialized): string {
+  const { objects, organization } = record;
   const made = objects.filter(({ state }) => state === 'made');
   const changed = objects.filter(({ state }) => state !== 'present');
   const table =
@@ -90,32 +73,29 @@ function describe(
       : made.length === 0
         ? `Nothing was made. There already: ${kinds(present)}.`
         : `Made ${kinds(made)}.${present.length === 0 ? '' : ` There already: ${kinds(present)}.`}`;
-  return `${table}${summary}\n${organization === undefined ? '' : `${describeLinks(linked, organization)}\n`}`;
+  const links = organization === null ? '' : `${describeLinks(organization, record, leftOut)}\n`;
+  return `${table}${summary}\n${links}`;
 }
 
-function describeLinks(
-  { users, usersElsewhere, models, modelsLeftOut }: InitializedFile['linked'],
-  { id }: Organization,
-): string {
-  const name = printable(id);
+function describeLinks(id: string, record: Initialized['record'], notLinked: Initialized['leftOut']): string {
+  const { linked_users: users, linked_models: models, left_out_users: elsewhere } = record;
   const links =
     users + models === 0
-      ? `${name} has its members and models already, or there are none to link: nothing was linked.`
-      : `Linked to ${name}: ${counted(users, 'user')} and ${counted(models, 'model')}.`;
-  const elsewhere =
-    usersElsewhere === 0
+      ? `${printable(id)} has its members and models already, or there are none to link: nothing was linked.`
+      : `Linked to ${printable(id)}: ${counted(users, 'user')} and ${counted(models, 'model')}.`;
+  const left =
+    elsewhere === 0
       ? []
       : [
-          `${counted(usersElsewhere, 'user')} not linked, because another organization has a row of theirs. To add everybody: \`${shellCommand('modelgate', 'member', 'add', '--all', '--org', id)}\``,
+          `${counted(elsewhere, 'user')} not linked, because another organization has a row of theirs. To add everybody: \`${shellCommand('modelgate', 'member', 'add', '--all', '--org', id)}\``,
         ];
-  const leftOut = [...elsewhere, ...describeNotLinked(modelsLeftOut)].map((sentence) => `${sentence}.`);
-  return [links, ...leftOut].join('\n');
+  return [links, ...[...left, ...describeNotLinked(notLinked)].map((sentence) => `${sentence}.`)].join('\n');
 }
 
 const PLURALS = { table: 'tables', index: 'indexes', view: 'views', trigger: 'triggers' } as const;
 
 /** @returns such as `5 tables, 4 indexes, 2 views and 6 triggers` */
-function kinds(objects: readonly InitializedObject[]): string {
+function kinds(objects: Initialized['record']['objects']): string {
   const parts = (['table', 'index', 'view', 'trigger'] as const).flatMap((kind) => {
     const count = objects.filter((object) => object.kind === kind).length;
     return count === 0 ? [] : [counted(count, kind, PLURALS[kind])];

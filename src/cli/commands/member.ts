@@ -1,23 +1,22 @@
 /** `modelgate member add`, `remove` and `list`: who belongs to an organization. */
 import { quoted } from '../../backend-file/text.ts';
 import { nearest } from '../../nearest.ts';
-import type { AddedEverybody, Member, MemberChange } from '../../organizations/members.ts';
+import type { Member, MemberChange } from '../../organizations/members.ts';
 import {
-  addEverybody,
+  addAllUsers,
   addMembers as addNamed,
   listMembers as readMembers,
   removeMembers as removeNamed,
 } from '../../organizations/members.ts';
-import type { ChosenOrganization } from '../../organizations/organizations.ts';
+import { describeObstacles } from '../../organizations/obstacles.ts';
 import type { OrganizationOptions } from '../configured.ts';
 import { configureOrganization } from '../configured.ts';
-import { counted, printable, toDate } from '../format.ts';
+import { counted, printable } from '../format.ts';
 import type { Cell } from '../report.ts';
 import { asJson, asTable } from '../report.ts';
 import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT } from '../terminal.ts';
-import { counts, describeObstacles } from './obstacles.ts';
 import { warnOfEnrolment, warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
 
 export interface MemberAddOptions extends OrganizationOptions {
@@ -47,23 +46,22 @@ export async function addMembers(
   }
   requireRole(options);
   const { config, operation, chosen } = configureOrganization(options, terminal);
-  if (all) {
-    const progress = createProgress(terminal, `Adding to ${printable(chosen.id)}`, 'user');
-    const everybody = await addEverybody(operation, chosen, { role, onProgress: progress.at }).finally(progress.end);
-    terminal.write(options.json === true ? everybodyToJson(chosen, everybody) : describeEverybody(chosen, everybody));
-    warnOfOrganization(terminal, chosen, everybody);
-    warnOfEnrolment(terminal, config, chosen, everybody);
-    return EXIT.done;
-  }
-  const added = await addNamed(operation, chosen, { named: users, role });
+  const added = await (all ? addAll() : addNamed(operation, chosen, { named: users, role }));
   terminal.write(
     options.json === true
-      ? asJson({ organization: chosen.id, created: added.isNew, members: added.members.map(changeToJson) })
-      : describeChanges(terminal, chosen, added.members),
+      ? asJson(added.record)
+      : 'members' in added.record
+        ? describeChanges(terminal, added.record)
+        : describeAll(added.record),
   );
   warnOfOrganization(terminal, chosen, added);
   warnOfEnrolment(terminal, config, chosen, added);
   return EXIT.done;
+
+  function addAll() {
+    const progress = createProgress(terminal, `Adding to ${printable(chosen.id)}`, 'user');
+    return addAllUsers(operation, chosen, { role, onProgress: progress.at }).finally(progress.end);
+  }
 }
 
 /** @throws CommandFailure with exit code 2 where nothing that the guide or mAI knows is named */
@@ -76,23 +74,19 @@ function requireRole({ role, asIs = false }: MemberAddOptions): void {
   );
 }
 
-const everybodyToJson = (
-  { id }: ChosenOrganization,
-  { added, kept, keptOff, skipped, isNew }: AddedEverybody,
-): string => asJson({ organization: id, created: isNew, added, members_already: kept, switched_off: keptOff, skipped });
-
-function describeEverybody({ id }: ChosenOrganization, { added, kept, keptOff, skipped }: AddedEverybody): string {
+function describeAll({ organization, added, members_already: kept, switched_off: off, skipped }: AllUsers): string {
   const parts = [`${counted(added, 'user')} added`];
   if (kept > 0) {
-    const off = keptOff === 0 ? '' : `, of which ${keptOff.toLocaleString('en')} switched off, and so they stay`;
-    parts.push(`${kept.toLocaleString('en')} already there${off}`);
+    const stay = off === 0 ? '' : `, of which ${off.toLocaleString('en')} switched off, and so they stay`;
+    parts.push(`${kept.toLocaleString('en')} already there${stay}`);
   }
-  if (skipped > 0)
+  if (skipped > 0) {
     parts.push(`${skipped.toLocaleString('en')} skipped, because they are pending or banned in the backend`);
-  return `${printable(id)}: ${parts.join('; ')}.\n`;
+  }
+  return `${printable(organization)}: ${parts.join('; ')}.\n`;
 }
 
-type Outcome = keyof typeof OUTCOMES;
+type AllUsers = Awaited<ReturnType<typeof addAllUsers>>['record'];
 
 const OUTCOMES = {
   added: 'added',
@@ -103,30 +97,22 @@ const OUTCOMES = {
   off_already: 'was switched off already',
   deleted: 'deleted',
   absent: 'is no member',
-} as const;
-
-const changeToJson = ({ id, person, outcome, roles }: MemberChange<Outcome>): unknown => ({
-  id,
-  email: person?.email ?? null,
-  outcome,
-  ...(roles === undefined ? {} : { role: { before: roles[0], after: roles[1] } }),
-});
+} as const satisfies Record<MemberChange['outcome'], string>;
 
 const describeChanges = (
   terminal: Terminal,
-  { id }: ChosenOrganization,
-  changes: readonly MemberChange<Outcome>[],
+  { organization, members }: { readonly organization: string; readonly members: readonly MemberChange[] },
 ): string =>
   asTable(
     terminal,
     ['user', 'e-mail', 'organization', 'result'],
-    changes.map((change) => [change.id, change.person?.email, id, describeOutcome(change)]),
+    members.map((change) => [change.id, change.email, organization, describeOutcome(change)]),
   );
 
-const describeOutcome = ({ outcome, roles }: MemberChange<Outcome>): string =>
-  roles === undefined
+const describeOutcome = ({ outcome, role }: MemberChange): string =>
+  role === undefined
     ? OUTCOMES[outcome]
-    : `${OUTCOMES[outcome]}, role: ${roles[0] === '' ? 'none' : roles[0]} → ${roles[1]}`;
+    : `${OUTCOMES[outcome]}, role: ${role.before === '' ? 'none' : role.before} → ${role.after}`;
 
 export interface MemberRemoveOptions extends OrganizationOptions {
   readonly purge?: boolean;
@@ -144,11 +130,7 @@ export async function removeMembers(
   const { purge = false } = options;
   const { config, operation, chosen } = configureOrganization(options, terminal);
   const removed = await removeNamed(operation, chosen, { named: users, purge });
-  terminal.write(
-    options.json === true
-      ? asJson({ organization: chosen.id, members: removed.members.map(changeToJson) })
-      : describeChanges(terminal, chosen, removed.members),
-  );
+  terminal.write(options.json === true ? asJson(removed.record) : describeChanges(terminal, removed.record));
   if (purge) warnOfReturn(terminal, config, chosen, { of: 'users', ...removed });
   return EXIT.done;
 }
@@ -161,12 +143,10 @@ export interface MemberListOptions extends OrganizationOptions {
 /** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
 export async function listMembers(options: MemberListOptions, terminal: Terminal): Promise<number> {
   const { operation, chosen } = configureOrganization(options, terminal);
-  const all = await readMembers(operation, chosen);
-  const members = options.active === true ? all.filter(counts) : all;
+  const { organization, members: all } = await readMembers(operation, chosen);
+  const members = options.active === true ? all.filter(({ counts }) => counts) : all;
   terminal.write(
-    options.json === true
-      ? asJson({ organization: chosen.id, members: members.map(memberToJson) })
-      : asMemberTable(terminal, members, options.ids === true),
+    options.json === true ? asJson({ organization, members }) : asMemberTable(terminal, members, options.ids === true),
   );
   return EXIT.done;
 }
@@ -178,9 +158,9 @@ function asMemberTable(terminal: Terminal, members: readonly Member[], withIds: 
     ['e-mail', ({ email, id }) => email ?? (withIds ? null : id)],
     ['name', ({ name }) => name],
     ['role in backend', ({ role }) => role],
-    ['role in org', ({ organizationRole }) => organizationRole],
-    ['since', ({ joinedAt }) => toDate(joinedAt)?.slice(0, 10)],
-    ['state', (member) => (counts(member) ? 'member' : describeObstacles(member.obstacles))],
+    ['role in org', (member) => member.organization_role],
+    ['since', (member) => member.joined_at?.slice(0, 10)],
+    ['state', ({ counts, reasons }) => (counts ? 'member' : describeObstacles(reasons))],
   ];
   const shown = columns.filter(
     ([, cell]) => members.length === 0 || members.some((member) => (cell(member) ?? '') !== ''),
@@ -191,15 +171,3 @@ function asMemberTable(terminal: Terminal, members: readonly Member[], withIds: 
     members.map((member) => shown.map(([, cell]) => cell(member))),
   );
 }
-
-const memberToJson = (member: Member): unknown => ({
-  id: member.id,
-  email: member.email,
-  name: member.name,
-  role: member.role,
-  organization_role: member.organizationRole,
-  active: member.isActive,
-  joined_at: toDate(member.joinedAt),
-  counts: counts(member),
-  reasons: member.obstacles,
-});

@@ -1,9 +1,12 @@
 /** `modelgate migrate`: in place of the guide's backup by hand and its script `migrate_to_organizations.py`. */
 import { resolve } from 'node:path';
-import type { Migration } from '../../organizations/migration-plan.ts';
-import { isNeeded, planMigration } from '../../organizations/migration-plan.ts';
-import type { MigrationBackup, MigrationResult } from '../../organizations/migration.ts';
-import { backUpBeforeMigration, migrate as migrateFile } from '../../organizations/migration.ts';
+import type { Migration } from '../../organizations/migration.ts';
+import {
+  backUpBeforeMigration,
+  isNeeded,
+  migrate as migrateFile,
+  planMigration,
+} from '../../organizations/migration.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
 import type { DatabaseOptions } from '../options.ts';
@@ -27,21 +30,15 @@ export async function migrate(options: MigrateOptions, terminal: Terminal): Prom
   const organization = { id: options.org, name: options.name };
   requireEnvironmentValues(organization);
   const { config, operation } = configureOperation(options, terminal);
-  const print = (outcome: Outcome): number => {
-    if (options.json === true) terminal.write(asJson(toJson(outcome, organization)));
-    else tell(terminal, describe(outcome, organization));
-    warn(terminal, outcome, organization);
-    return EXIT.done;
-  };
-
+  const dryRun = options.dryRun === true;
   const plan = await planMigration(operation, organization, organization.id === config.organization?.id);
-  if (options.dryRun === true || !isNeeded(plan)) return print({ plan, dryRun: options.dryRun === true });
+  if (dryRun || !isNeeded(plan.figures)) return finish({ plan, dryRun });
   const backup = await backUp();
   const progress = createProgress(terminal, 'linking', 'row');
   const result = await migrateFile(operation, organization, progress.at).finally(progress.end);
-  return print({ plan, dryRun: false, backup, result });
+  return finish({ plan, dryRun, backup, result });
 
-  async function backUp(): Promise<MigrationBackup> {
+  async function backUp(): Promise<Backup> {
     const steps = createStepProgress(terminal);
     const directory = options.backupDir === undefined ? undefined : resolve(terminal.directory, options.backupDir);
     const made = await backUpBeforeMigration(operation, { directory, now: new Date(), onStep: steps.onStep }).finally(
@@ -51,29 +48,52 @@ export async function migrate(options: MigrateOptions, terminal: Terminal): Prom
     say(terminal, `Backed up and checked: ${printable(made.path, false)}`);
     return made;
   }
+
+  function finish(outcome: Outcome): number {
+    if (options.json === true) terminal.write(asJson(toRecord(outcome, organization)));
+    else tell(terminal, describe(outcome, organization));
+    warn(terminal, outcome, organization);
+    return EXIT.done;
+  }
 }
+
+type Backup = Awaited<ReturnType<typeof backUpBeforeMigration>>;
 
 interface Outcome {
   readonly plan: Migration;
   readonly dryRun: boolean;
   /** Absent where nothing was changed. */
-  readonly backup?: MigrationBackup;
-  readonly result?: MigrationResult;
+  readonly backup?: Backup;
+  readonly result?: Migration;
+}
+
+/** What `--json` prints. */
+function toRecord({ plan, dryRun, backup, result }: Outcome, { id, name }: Organization) {
+  return {
+    organization: { id, name, active: plan.isActive },
+    dry_run: dryRun,
+    changed: result !== undefined,
+    needed: isNeeded(plan.figures),
+    backup: backup?.path ?? null,
+    ...(result ?? plan).figures,
+    environment: { OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name },
+  };
 }
 
 function describe({ plan, dryRun, backup, result }: Outcome, organization: Organization): string {
   const about = `${printable(organization.name)} (${printable(organization.id)})`;
-  const words = describePlan(result ?? plan, { isDone: result !== undefined });
-  if (result === undefined || backup === undefined) {
-    const nothing = isNeeded(plan)
+  const words = describePlan(result ?? plan, result !== undefined);
+  const total = result?.figures.total;
+  if (total === undefined || total === null || backup === undefined) {
+    const nothing = isNeeded(plan.figures)
       ? `A migration of everybody to ${about} would do this:\n`
       : `Nothing to do: everybody and everything belongs to ${about} already.${dryRun ? '' : ' Nothing was changed, and no backup was needed.'}\n`;
-    return `${nothing}${words}${dryRun && isNeeded(plan) ? 'Nothing was changed: this is a dry run.\n' : ''}`;
+    return `${nothing}${words}${dryRun && isNeeded(plan.figures) ? 'Nothing was changed: this is a dry run.\n' : ''}`;
   }
   const rows = asLines([
     ['organization', `${organization.name} (${organization.id})`],
-    ['members', result.total.members.toLocaleString('en')],
-    ['models', result.total.models.toLocaleString('en')],
+    ['members', total.members.toLocaleString('en')],
+    ['models', total.models.toLocaleString('en')],
     ['backup', backup.path],
   ]);
   return `Migrated everybody to ${about}:\n${words}\n${rows}\nAdd to .env, and restart the backend and the gate:\n${environmentLines(organization)}`;
@@ -81,26 +101,23 @@ function describe({ plan, dryRun, backup, result }: Outcome, organization: Organ
 
 function warn(terminal: Terminal, { plan, backup, result }: Outcome, { id }: Organization): void {
   warnOfComplaints(terminal, backup?.complaints ?? []);
-  for (const words of result?.failed ?? []) {
+  const { failed, users, models } = (result ?? plan).figures;
+  for (const words of failed) {
     say(
       terminal,
       `A table that others have made does not allow ${printable(words)}. The gate works without it, more slowly.`,
     );
   }
-  const { users = 0, models = 0 } = result?.idTaken ?? {};
-  if (users > 0) {
+  const unlinked = (count: number, what: string, command: string): void => {
+    if (count === 0) return;
     say(
       terminal,
-      `${counted(users, 'user')} could not be linked, because the id that the guide makes for the row belongs to another row. With another id: \`modelgate member add USER --org ORGANIZATION\``,
+      `${counted(count, what)} could not be linked, because the id that the guide makes for the row belongs to another row. With another id: \`${command} --org ORGANIZATION\``,
     );
-  }
-  if (models > 0) {
-    say(
-      terminal,
-      `${counted(models, 'model')} could not be linked, because the id that the guide makes for the row belongs to another row. With another id: \`modelgate model allow ID --org ORGANIZATION\``,
-    );
-  }
-  if (plan.switchedOff) {
+  };
+  unlinked(users.left_out_id_taken, 'user', 'modelgate member add USER');
+  unlinked(models.left_out_id_taken, 'model', 'modelgate model allow ID');
+  if (!plan.isActive) {
     say(
       terminal,
       `${printable(id)} is switched off in client_organizations: nothing in it counts until that is changed.`,
@@ -108,63 +125,25 @@ function warn(terminal: Terminal, { plan, backup, result }: Outcome, { id }: Org
   }
 }
 
-function toJson({ plan, dryRun, backup, result }: Outcome, organization: Organization): unknown {
-  const { made, users, models, switchedOff } = result ?? plan;
-  return {
-    organization: { id: organization.id, name: organization.name, active: !switchedOff },
-    dry_run: dryRun,
-    changed: result !== undefined,
-    needed: isNeeded(plan),
-    backup: backup?.path ?? null,
-    made,
-    failed: result?.failed ?? [],
-    users: {
-      joined: users.joining,
-      joined_admins: users.admins,
-      joined_banned: users.banned,
-      joined_elsewhere: users.elsewhere,
-      present: users.present,
-      present_off: users.presentOff,
-      left_out_pending: users.pending,
-      left_out_without_role: users.withoutRole,
-      left_out_id_taken: result?.idTaken.users ?? 0,
-    },
-    models: {
-      linked: models.linked,
-      linked_inactive: models.inactive,
-      present: models.present,
-      present_off: models.presentOff,
-      left_out_presets: models.presets,
-      left_out_unusable: models.leftOut.unusable.length,
-      left_out_of_users: models.leftOut.ofUsers.length,
-      left_out_id_taken: result?.idTaken.models ?? 0,
-    },
-    total: result === undefined ? null : result.total,
-    environment: { OPENROUTER_EXTERNAL_USER: organization.id, ORGANIZATION_NAME: organization.name },
-  };
-}
-
 // The plan of a migration, or what it has done, in sentences.
 
 /** @param isDone it happened; else it would happen */
-export function describePlan({ made, users, models }: Migration, { isDone }: { readonly isDone: boolean }): string {
-  const join = isDone ? 'joined' : users.joining === 1 ? 'joins' : 'join';
-  const sentences = [
-    part(users.joining, 'user', `${join}${among(users)}`),
-    part(
-      models.linked,
-      'model',
-      `linked${models.inactive === 0 ? '' : `, ${figure(models.inactive)} of them switched off as in the backend`}`,
-    ),
-    part(users.pending, 'pending user', 'left out'),
-    part(users.withoutRole, 'user', 'without a role left out'),
-    part(models.presets, 'preset', 'not linked: a preset follows its base model'),
-    ...describeNotLinked(models.leftOut).map((sentence) => `  ${sentence}\n`),
-    part(users.present, 'member', `there already, untouched${off(users.presentOff)}`),
-    part(models.present, 'grant', `there already, untouched${off(models.presentOff)}`),
+function describePlan({ figures, leftOut }: Migration, isDone: boolean): string {
+  const { made, users, models } = figures;
+  const join = isDone ? 'joined' : users.joined === 1 ? 'joins' : 'join';
+  const inactive =
+    models.linked_inactive === 0 ? '' : `, ${figure(models.linked_inactive)} of them switched off as in the backend`;
+  return [
+    part(users.joined, 'user', `${join}${among(users)}`),
+    part(models.linked, 'model', `linked${inactive}`),
+    part(users.left_out_pending, 'pending user', 'left out'),
+    part(users.left_out_without_role, 'user', 'without a role left out'),
+    part(models.left_out_presets, 'preset', 'not linked: a preset follows its base model'),
+    ...describeNotLinked(leftOut).map((sentence) => `  ${sentence}\n`),
+    part(users.present, 'member', `there already, untouched${off(users.present_off)}`),
+    part(models.present, 'grant', `there already, untouched${off(models.present_off)}`),
     part(made.length, 'object', `${isDone ? 'made' : 'to make'}: ${summary(made)}`),
-  ];
-  return sentences.join('');
+  ].join('');
 }
 
 const figure = (count: number): string => count.toLocaleString('en');
@@ -172,7 +151,8 @@ const figure = (count: number): string => count.toLocaleString('en');
 const part = (count: number, one: string, rest: string): string =>
   count === 0 ? '' : `  ${counted(count, one)} ${rest}\n`;
 
-function among({ admins, banned, elsewhere }: Migration['users']): string {
+function among(users: Migration['figures']['users']): string {
+  const { joined_admins: admins, joined_banned: banned, joined_elsewhere: elsewhere } = users;
   const parts = [
     ...(admins === 0 ? [] : [`${figure(admins)} as admin`]),
     ...(banned === 0 ? [] : [`${counted(banned, 'banned user')} among them, whom the gate refuses all the same`]),

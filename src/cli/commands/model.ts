@@ -1,16 +1,14 @@
 /** `modelgate model allow`, `deny` and `list`: what an organization grants. */
 import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
-import type { AllowedModel, AllowedModels, DeniedModel, GrantRow } from '../../organizations/grants.ts';
 import { allowModels as allowPatterns, denyModels as denyPatterns, listGrants } from '../../organizations/grants.ts';
 import { closestModel } from '../../organizations/known-models.ts';
-import type { ChosenOrganization } from '../../organizations/organizations.ts';
+import { describeObstacles } from '../../organizations/obstacles.ts';
 import type { OrganizationOptions } from '../configured.ts';
 import { configureOrganization } from '../configured.ts';
 import { counted } from '../format.ts';
 import { asJson, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say } from '../terminal.ts';
-import { counts, describeObstacles } from './obstacles.ts';
 import { warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
 
 export interface ModelAllowOptions extends OrganizationOptions {
@@ -28,31 +26,21 @@ export async function allowModels(
   terminal: Terminal,
 ): Promise<number> {
   const { operation, chosen } = configureOrganization(options, terminal);
-  const allowed = await allowPatterns(operation, chosen, patterns, options);
+  const allowed = await allowPatterns(operation, chosen, { patterns, asIs: options.asIs });
+  const { record } = allowed;
   terminal.write(
     options.json === true
-      ? asJson({
-          organization: chosen.id,
-          created: allowed.isNew,
-          models: allowed.models.map(({ pattern, outcome, isKnown }) => ({
-            pattern,
-            kind: kindOf(pattern),
-            outcome,
-            known: isKnown,
-          })),
-        })
+      ? asJson(record)
       : asTable(
           terminal,
           ['model', 'kind', 'organization', 'result'],
-          allowed.models.map(({ pattern, outcome }) => [pattern, kindOf(pattern), chosen.id, OUTCOMES[outcome]]),
+          record.models.map(({ pattern, kind, outcome }) => [pattern, kind, chosen.id, OUTCOMES[outcome]]),
         ),
   );
-  warnOfUnknown(terminal, chosen, allowed);
+  warnOfUnknown(terminal, allowed);
   warnOfOrganization(terminal, chosen, allowed);
   return EXIT.done;
 }
-
-const kindOf = (pattern: string): GrantRow['kind'] => (pattern.endsWith('*') ? 'prefix' : 'exact');
 
 const OUTCOMES = {
   added: 'allowed',
@@ -65,27 +53,27 @@ const OUTCOMES = {
 } as const;
 
 /** An id that the file does not know is the usual case with a provider, and a misspelt one looks just the same. */
-function warnOfUnknown(terminal: Terminal, { id }: ChosenOrganization, { models, known }: AllowedModels): void {
-  const unknown = models.filter(({ isKnown }) => !isKnown);
-  const exact = unknown.filter(({ pattern }) => kindOf(pattern) === 'exact');
+function warnOfUnknown(terminal: Terminal, { record, ambiguous, known }: Allowed): void {
+  const { organization: id, models } = record;
+  const unknown = (wanted: Allowed['record']['models'][number]['kind']): readonly string[] =>
+    models.filter((model) => !model.known && model.kind === wanted).map(({ pattern }) => pattern);
+  const [exact, prefixes] = [unknown('exact'), unknown('prefix')];
   if (exact.length > 0) {
     say(
       terminal,
       `${named(exact)} ${exact.length === 1 ? 'is' : 'are'} not in Open WebUI's model table, which is normal for models of a provider. Check the spelling, or compare: \`${shellCommand('modelgate', 'model', 'sync', '--from', 'live', '--dry-run', '--org', id)}\``,
     );
   }
-  for (const { pattern } of exact.slice(0, MOST_NAMED)) {
+  for (const pattern of exact.slice(0, MOST_NAMED)) {
     const meant = closestModel(pattern, known);
     if (meant !== undefined) say(terminal, `Did you mean ${quoted(meant)} instead of ${quoted(pattern)}?`);
   }
-  const prefixes = unknown.filter(({ pattern }) => kindOf(pattern) === 'prefix');
   if (prefixes.length > 0 && known.length > 0) {
     say(
       terminal,
       `No id in Open WebUI's model table begins like ${named(prefixes)}: ${prefixes.length === 1 ? 'it allows' : 'they allow'} whatever the provider has of that beginning.`,
     );
   }
-  const ambiguous = models.filter(({ isIdToo }) => isIdToo);
   if (ambiguous.length > 0) {
     say(
       terminal,
@@ -99,11 +87,9 @@ function warnOfUnknown(terminal: Terminal, { id }: ChosenOrganization, { models,
 
 const MOST_NAMED = 5;
 
-const named = (models: readonly AllowedModel[]): string =>
-  quotedFew(
-    models.map(({ pattern }) => pattern),
-    MOST_NAMED,
-  );
+const named = (patterns: readonly string[]): string => quotedFew(patterns, MOST_NAMED);
+
+type Allowed = Awaited<ReturnType<typeof allowPatterns>>;
 
 export interface ModelDenyOptions extends OrganizationOptions {
   readonly purge?: boolean;
@@ -120,34 +106,31 @@ export async function denyModels(
 ): Promise<number> {
   const { purge = false } = options;
   const { config, operation, chosen } = configureOrganization(options, terminal);
-  const { models, isEmpty } = await denyPatterns(operation, chosen, { patterns, purge });
+  const { record, isEmpty } = await denyPatterns(operation, chosen, { patterns, purge });
   terminal.write(
     options.json === true
-      ? asJson({
-          organization: chosen.id,
-          models: models.map(({ pattern, outcome, stillBy }) => ({ pattern, outcome, still_allowed_by: stillBy })),
-        })
+      ? asJson(record)
       : asTable(
           terminal,
           ['model', 'organization', 'result'],
-          models.map(({ pattern, outcome }) => [pattern, chosen.id, OUTCOMES[outcome]]),
+          record.models.map(({ pattern, outcome }) => [pattern, chosen.id, OUTCOMES[outcome]]),
         ),
   );
-  for (const model of models) warnOfRest(terminal, model);
+  for (const { pattern, still_allowed_by: others } of record.models) warnOfRest(terminal, pattern, others);
   if (purge) warnOfReturn(terminal, config, chosen, { of: 'models', isEmpty });
   return EXIT.done;
 }
 
-function warnOfRest(terminal: Terminal, { pattern, stillBy }: DeniedModel): void {
-  if (stillBy.length === 0) return;
-  const some = stillBy.slice(0, MOST_NAMED).map((other) => quoted(other));
-  const rest = stillBy.length - some.length;
+function warnOfRest(terminal: Terminal, pattern: string, others: readonly string[]): void {
+  if (others.length === 0) return;
+  const some = others.slice(0, MOST_NAMED).map((other) => quoted(other));
+  const rest = others.length - some.length;
   const through = `${some.join(', ')}${rest > 0 ? ` and ${counted(rest, 'other grant')}` : ''}`;
   say(
     terminal,
-    kindOf(pattern) === 'exact'
-      ? `${quoted(pattern)} is still allowed by ${through}.`
-      : `Of what ${quoted(pattern)} covered, some is still allowed by ${through}.`,
+    pattern.endsWith('*')
+      ? `Of what ${quoted(pattern)} covered, some is still allowed by ${through}.`
+      : `${quoted(pattern)} is still allowed by ${through}.`,
   );
 }
 
@@ -158,31 +141,20 @@ export interface ModelListOptions extends OrganizationOptions {
 /** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
 export async function listModels(options: ModelListOptions, terminal: Terminal): Promise<number> {
   const { operation, chosen } = configureOrganization(options, terminal);
-  const all = await listGrants(operation, chosen);
-  const grants = options.active === true ? all.filter(counts) : all;
+  const { organization, models: all } = await listGrants(operation, chosen);
+  const models = options.active === true ? all.filter(({ counts }) => counts) : all;
   terminal.write(
     options.json === true
-      ? asJson({ organization: chosen.id, models: grants.map(grantToJson) })
+      ? asJson({ organization, models })
       : asTable(
           terminal,
           ['model', 'kind', 'name', 'active', 'in table', 'does not count'],
-          grants.map((grant) => [
-            ...[grant.pattern, grant.kind, grant.name, grant.isActive],
-            grant.kind === 'exact' ? grant.rows > 0 : counted(grant.rows, 'model'),
-            describeObstacles(grant.obstacles),
+          models.map(({ pattern, kind, name, active, in_table, covers, reasons }) => [
+            ...[pattern, kind, name, active],
+            kind === 'exact' ? in_table : counted(covers, 'model'),
+            describeObstacles(reasons),
           ]),
         ),
   );
   return EXIT.done;
 }
-
-const grantToJson = (grant: GrantRow): unknown => ({
-  pattern: grant.pattern,
-  kind: grant.kind,
-  name: grant.name,
-  active: grant.isActive,
-  in_table: grant.rows > 0,
-  covers: grant.rows,
-  counts: counts(grant),
-  reasons: grant.obstacles,
-});

@@ -1,7 +1,7 @@
 /** What an operator should hear beside the result, on standard error. */
 import { quoted, shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
-import type { ChosenOrganization, OrganizationState } from '../../organizations/organizations.ts';
+import type { ChosenOrganization } from '../../organizations/organizations.ts';
 import { counted } from '../format.ts';
 import type { Terminal } from '../terminal.ts';
 import { say } from '../terminal.ts';
@@ -10,7 +10,7 @@ import { say } from '../terminal.ts';
 export function warnOfOrganization(
   terminal: Terminal,
   { id }: ChosenOrganization,
-  { isActive }: OrganizationState,
+  { isActive }: { readonly isActive: boolean },
 ): void {
   if (!isActive) {
     say(terminal, `${quoted(id)} is switched off in client_organizations: nothing in it counts until that is changed.`);

@@ -15,7 +15,7 @@ import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say } from '../terminal.ts';
 import { unenforced } from './explain.ts';
-import { describeObstacles } from './obstacles.ts';
+import { describeObstacles } from '../../organizations/obstacles.ts';
 import { enrollingOf } from './standing-lines.ts';
 
 /** Adds `report`. */

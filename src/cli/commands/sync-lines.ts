@@ -1,6 +1,7 @@
-/** A plan of `model sync` for eyes, and for programs. */
+/** A plan of `model sync` for eyes. */
 import { quoted } from '../../backend-file/text.ts';
-import type { LeftOut, Owner } from '../../organizations/catalogue.ts';
+import type { LeftOut } from '../../organizations/catalogue.ts';
+import { LEFT_OUT } from '../../organizations/catalogue.ts';
 import type { SyncPlan } from '../../organizations/sync.ts';
 import { counted, printable } from '../format.ts';
 import type { Emphasis } from '../report.ts';
@@ -8,19 +9,19 @@ import { emphasize } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** What will be written line by line, what stays in counts. */
-export function describePlan(terminal: Terminal, plan: SyncPlan): string {
-  const changed = (['allow', 'switchOn', 'switchOff'] as const).flatMap((part) =>
-    plan[part].map((id) => line(terminal, MARKS[part], id)),
+export function describePlan(terminal: Terminal, { record }: SyncPlan): string {
+  const changed = (['allow', 'switch_on', 'switch_off'] as const).flatMap((part) =>
+    record[part].map((id) => line(terminal, MARKS[part], id)),
   );
   const staying = [
-    ...firstFew(terminal, MARKS.staysOff, plan.staysOff),
-    ...byPattern(plan).map(([by, count]) =>
+    ...firstFew(terminal, MARKS.stays_off, record.stays_off),
+    ...byPattern(record).map(([by, count]) =>
       line(terminal, MARKS.covered, by, `covers ${counted(count, 'model')}: no row needed`),
     ),
-    ...firstFew(terminal, MARKS.notInCatalogue, plan.notInCatalogue),
-    ...firstFew(terminal, MARKS.uncertain, plan.uncertain),
+    ...firstFew(terminal, MARKS.not_in_catalogue, record.not_in_catalogue),
+    ...firstFew(terminal, MARKS.uncertain, record.uncertain),
   ];
-  return [...changed, ...staying, `${summary(plan)}\n`].join('');
+  return [...changed, ...staying, `${summary(record)}\n`].join('');
 }
 
 interface Mark {
@@ -31,11 +32,11 @@ interface Mark {
 
 const MARKS = {
   allow: { sign: '+', colour: 'green', meaning: '' },
-  switchOn: { sign: '~', colour: 'green', meaning: 'switched on again' },
-  switchOff: { sign: '-', colour: 'red', meaning: '' },
-  staysOff: { sign: '=', colour: 'dim', meaning: 'off, and stays off (--switch-on would switch it on)' },
+  switch_on: { sign: '~', colour: 'green', meaning: 'switched on again' },
+  switch_off: { sign: '-', colour: 'red', meaning: '' },
+  stays_off: { sign: '=', colour: 'dim', meaning: 'off, and stays off (--switch-on would switch it on)' },
   covered: { sign: '=', colour: 'dim', meaning: '' },
-  notInCatalogue: {
+  not_in_catalogue: {
     sign: '=',
     colour: 'dim',
     meaning: 'not in the catalogue; stays on (--remove would switch it off)',
@@ -58,44 +59,44 @@ function firstFew(terminal: Terminal, mark: Mark, ids: readonly string[]): reado
 
 const FEW = 10;
 
-function byPattern({ covered }: SyncPlan): readonly (readonly [pattern: string, count: number])[] {
+function byPattern({ covered }: Differences): readonly (readonly [pattern: string, count: number])[] {
   const counts = new Map<string, number>();
   for (const { by } of covered) counts.set(by, (counts.get(by) ?? 0) + 1);
   return [...counts];
 }
 
-function summary({ allow, switchOn, switchOff, unchanged, covered, staysOff }: SyncPlan): string {
+function summary({ allow, switch_on, switch_off, unchanged, covered, stays_off }: Differences): string {
   const parts = [`${allow.length.toLocaleString('en')} to allow`];
-  if (switchOn.length > 0) parts.push(`${switchOn.length.toLocaleString('en')} to switch on again`);
-  parts.push(`${switchOff.length.toLocaleString('en')} to switch off`);
-  const same = unchanged.length + covered.length;
-  parts.push(`${same.toLocaleString('en')} allowed already`);
-  if (staysOff.length > 0) parts.push(`${staysOff.length.toLocaleString('en')} off and staying off`);
+  if (switch_on.length > 0) parts.push(`${switch_on.length.toLocaleString('en')} to switch on again`);
+  parts.push(`${switch_off.length.toLocaleString('en')} to switch off`);
+  parts.push(`${(unchanged.length + covered.length).toLocaleString('en')} allowed already`);
+  if (stays_off.length > 0) parts.push(`${stays_off.length.toLocaleString('en')} off and staying off`);
   return `${parts.join(', ')}.`;
 }
+
+type Differences = SyncPlan['record'];
 
 export type CatalogueSource = 'table' | 'config' | 'live';
 
 /** What an operator should know about the catalogue itself. */
-export function notesOn(source: CatalogueSource, { catalogue, switchOff }: SyncPlan): readonly string[] {
-  const { models, leftOut, owners, gaps } = catalogue;
-  const left = Object.entries(LEFT_OUT).flatMap(([why, [one, many, remedy]]) => {
-    const ids = [...leftOut].filter(([, reason]) => reason === why).map(([id]) => id);
+export function notesOn(source: CatalogueSource, { record, isEmpty }: SyncPlan): readonly string[] {
+  const { left_out: leftOut, owners, gaps, switch_off } = record;
+  const left = LEFT_OUT.flatMap((why) => {
+    const [ids, [one, many, remedy]] = [leftOut[why] ?? [], WHY_LEFT_OUT[why]];
     return ids.length === 0 ? [] : [`Left out: ${counted(ids.length, one, many)} (${some(ids, owners)})${remedy}.`];
   });
-  const empty =
-    models.length === 0 ? ['The catalogue is empty: --from table, config and live look at different places.'] : [];
+  const empty = isEmpty ? ['The catalogue is empty: --from table, config and live look at different places.'] : [];
   const partial =
-    source === 'table' && switchOff.length > 0
+    source === 'table' && switch_off.length > 0
       ? [
           'The table has a row for a model only if somebody has edited it in the backend: what is switched off here may be there all the same. --from live knows.',
         ]
       : [];
-  return [...empty, ...left, ...new Set(gaps.map(({ why }) => why)), ...partial];
+  return [...empty, ...left, ...gaps, ...partial];
 }
 
-const LEFT_OUT: Readonly<Record<LeftOut, readonly [one: string, many: string, remedy: string]>> = {
-  preset: ['preset', 'presets', '; a preset works as soon as its base is allowed, and --presets allows it itself'],
+const WHY_LEFT_OUT: Readonly<Record<LeftOut, readonly [one: string, many: string, remedy: string]>> = {
+  presets: ['preset', 'presets', '; a preset works as soon as its base is allowed, and --presets allows it itself'],
   arena: [
     'arena model',
     'arena models',
@@ -107,12 +108,12 @@ const LEFT_OUT: Readonly<Record<LeftOut, readonly [one: string, many: string, re
     'ids that cannot be granted',
     ', because no request can name it or it would be read as a pattern',
   ],
-  of_user: [
+  of_users: [
     'model that a user who is no admin has made',
     'models that users who are no admins have made',
     '; to allow one all the same: `modelgate model allow ID`',
   ],
-  of_organization: [
+  of_organizations: [
     'private preset of another organization',
     'private presets of other organizations',
     '; to allow one all the same: `modelgate model allow ID`',
@@ -121,9 +122,9 @@ const LEFT_OUT: Readonly<Record<LeftOut, readonly [one: string, many: string, re
 
 const NAMED = 3;
 
-function some(ids: readonly string[], owners: ReadonlyMap<string, Owner>): string {
+function some(ids: readonly string[], owners: Differences['owners']): string {
   const whose = (id: string): string => {
-    const owner = owners.get(id);
+    const owner = owners[id];
     if (owner === undefined) return '';
     return ` of ${quoted('user' in owner ? (owner.user.email ?? owner.user.id) : owner.organization)}`;
   };
@@ -132,32 +133,4 @@ function some(ids: readonly string[], owners: ReadonlyMap<string, Owner>): strin
     .slice(0, NAMED)
     .map((id) => `${quoted(id)}${whose(id)}`)
     .join(', ')}${more}`;
-}
-
-/** @param facts what the plan does not know: what was asked for, and what became of it */
-export function planToJson(plan: SyncPlan, facts: object): unknown {
-  const { catalogue } = plan;
-  const leftOut = (why: LeftOut) => [...catalogue.leftOut].filter(([, reason]) => reason === why).map(([id]) => id);
-  return {
-    ...facts,
-    created: plan.isNew,
-    allow: plan.allow,
-    switch_on: plan.switchOn,
-    switch_off: plan.switchOff,
-    stays_off: plan.staysOff,
-    covered: plan.covered,
-    unchanged: plan.unchanged,
-    not_in_catalogue: plan.notInCatalogue,
-    uncertain: plan.uncertain,
-    left_out: {
-      presets: leftOut('preset'),
-      arena: leftOut('arena'),
-      switched_off: leftOut('switched_off'),
-      unusable: leftOut('unusable'),
-      of_users: leftOut('of_user'),
-      of_organizations: leftOut('of_organization'),
-    },
-    owners: Object.fromEntries(catalogue.owners),
-    gaps: [...new Set(catalogue.gaps.map(({ why }) => why))],
-  };
 }

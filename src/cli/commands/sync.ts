@@ -3,8 +3,9 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Operation } from '../../backend-file/transaction.ts';
 import type { StoreConfig } from '../../config/parse.ts';
+import { fromTable } from '../../organizations/catalogue.ts';
+import { fromConfig } from '../../organizations/configured-catalogue.ts';
 import { askForModels, fromLive } from '../../organizations/live-catalogue.ts';
-import { fromConfig, fromTable } from '../../organizations/stored-catalogue.ts';
 import type { SyncPlan, SyncRequest } from '../../organizations/sync.ts';
 import { applySync, planSync } from '../../organizations/sync.ts';
 import { failureCode } from '../../store/database.ts';
@@ -17,7 +18,7 @@ import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say } from '../terminal.ts';
 import { warnOfOrganization } from './organization-warnings.ts';
 import type { CatalogueSource } from './sync-lines.ts';
-import { describePlan, notesOn, planToJson } from './sync-lines.ts';
+import { describePlan, notesOn } from './sync-lines.ts';
 
 export interface ModelSyncOptions extends DatabaseOptions {
   readonly org?: string;
@@ -101,7 +102,7 @@ async function settle(
 ): Promise<number> {
   for (let plan = first, attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
     if (options.json !== true) terminal.write(heading(options, request) + describePlan(terminal, plan));
-    const isIdle = plan.allow.length + plan.switchOn.length + plan.switchOff.length === 0;
+    const isIdle = changesIn(plan) === 0;
     if (options.dryRun === true || isIdle) return finish(options, terminal, request, plan, false);
     const question = `Write this to ${printable(operation.path, false)}?`;
     if (options.yes !== true && !(await askYesNo(terminal, question))) throw declined();
@@ -132,20 +133,17 @@ function finish(
   isWritten: boolean,
 ): number {
   if (options.json === true) {
-    const facts = {
-      organization: chosen.id,
-      source: options.from,
-      dry_run: options.dryRun ?? false,
-      written: isWritten,
-    };
-    terminal.write(asJson(planToJson(plan, facts)));
+    const facts = { source: options.from, dry_run: options.dryRun ?? false, written: isWritten };
+    terminal.write(asJson({ organization: chosen.id, ...facts, ...plan.record }));
   } else if (isWritten) {
-    const count = plan.allow.length + plan.switchOn.length + plan.switchOff.length;
-    terminal.write(`Written: ${counted(count, 'grant')}.\n`);
+    terminal.write(`Written: ${counted(changesIn(plan), 'grant')}.\n`);
   }
   if (isWritten) warnOfOrganization(terminal, chosen, plan);
   return EXIT.done;
 }
+
+const changesIn = ({ record: { allow, switch_on, switch_off } }: SyncPlan): number =>
+  allow.length + switch_on.length + switch_off.length;
 
 // The credential with which a command asks the backend: from a file or standard input, never from the command line.
 

@@ -31,3 +31,11 @@ export async function failureOf(operation: Promise<unknown>): Promise<string> {
   expect(error).toBeInstanceOf(OperationFailure);
   return error instanceof Error ? error.message : '';
 }
+
+/** What an operation returns: its record, and what is known beside it, as one. */
+export async function flattened<T extends { readonly record: object }>(
+  operation: Promise<T>,
+): Promise<T['record'] & Omit<T, 'record'>> {
+  const { record, ...beside } = await operation;
+  return { ...record, ...beside };
+}

@@ -162,9 +162,9 @@ describe('the catalogue of the running backend', () => {
     const found = await catalogue(database, listed, [...provided, filter]);
     expect(found.models).toEqual(['gpt-4o', 'llama3:latest', 'pipe.one']);
     expect(Object.fromEntries(found.leftOut)).toEqual({
-      sleeping: 'preset',
+      sleeping: 'presets',
       off: 'switched_off',
-      helper: 'preset',
+      helper: 'presets',
       duel: 'arena',
       'star*': 'unusable',
     });
@@ -185,7 +185,7 @@ describe('the catalogue of the running backend', () => {
       true,
     );
     expect(models).toEqual(['gpt-4o', 'made since']);
-    expect(Object.fromEntries(leftOut)).toEqual({ 'her-own': 'of_user' });
+    expect(Object.fromEntries(leftOut)).toEqual({ 'her-own': 'of_users' });
     expect(owners.get('her-own')).toEqual({ user: { id: 'ann', email: 'ann@example.org' } });
   });
 

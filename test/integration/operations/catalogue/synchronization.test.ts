@@ -3,7 +3,8 @@ import { copyFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import type { Catalogue } from '../../../../src/organizations/catalogue.ts';
-import { fromConfig, fromTable } from '../../../../src/organizations/stored-catalogue.ts';
+import { fromTable } from '../../../../src/organizations/catalogue.ts';
+import { fromConfig } from '../../../../src/organizations/configured-catalogue.ts';
 import type { SyncPlan, SyncRequest } from '../../../../src/organizations/sync.ts';
 import { applySync, planSync } from '../../../../src/organizations/sync.ts';
 import { readSchema } from '../../../../src/store/schema-reader.ts';
@@ -65,8 +66,8 @@ describe.each(ERAS)('the catalogue of the model table of %s', (era) => {
       'arena-2': 'arena',
       'star*': 'unusable',
       'new\nline': 'unusable',
-      preset: 'preset',
-      'preset-off': 'preset',
+      preset: 'presets',
+      'preset-off': 'presets',
     });
     const withPresets = catalogueOf(database, fromTable, { presets: true });
     expect(withPresets.models).toEqual(['a', 'openai/gpt-4o', 'preset', 'vendor/b:free']);
@@ -99,10 +100,10 @@ describe.each(ERAS)('what somebody owns, on %s,', (era) => {
     const { models, owners, ...found } = catalogueOf(database, fromTable, { presets: true });
     expect(models).toEqual(['of root', 'preset of root']);
     expect(Object.fromEntries(found.leftOut)).toEqual({
-      'of ann': 'of_user',
-      'preset of ann': 'of_user',
-      'of somebody gone': 'of_user',
-      'preset of somebody gone': 'of_user',
+      'of ann': 'of_users',
+      'preset of ann': 'of_users',
+      'of somebody gone': 'of_users',
+      'preset of somebody gone': 'of_users',
       // nobody should be told to allow it: that would allow all that begins like it
       'all*': 'unusable',
       'preset all*': 'unusable',
@@ -145,7 +146,7 @@ describe.each(ERAS)('what somebody owns, on %s,', (era) => {
       fromTable(database.sql, readSchema(database.sql), { presets: true, ...wishes });
     const found = read({ organization: 'acme' });
     expect(found.models).toEqual(['a', 'new', 'public', 'shared', 'withdrawn']);
-    expect(leftOut(found)).toEqual({ private: 'of_organization' });
+    expect(leftOut(found)).toEqual({ private: 'of_organizations' });
     expect(found.owners.get('private')).toEqual({ organization: 'globex' });
     expect(leftOut(read({ organization: 'globex' }))).toEqual({});
     database.grant('acme', 'private');
@@ -225,7 +226,7 @@ describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
     expect(leftOut(found)).toEqual({
       off: 'switched_off',
       'llama3:latest': 'switched_off',
-      helper: 'preset',
+      helper: 'presets',
       duel: 'arena',
     });
     expect(catalogueOf(database, fromConfig, { presets: true }).models).toContain('helper');
@@ -275,11 +276,11 @@ const requestFor = (more: Partial<SyncRequest> = {}): SyncRequest => ({
   ...more,
 });
 
-async function sync(database: TestDatabase, more: Partial<SyncRequest> = {}): Promise<SyncPlan> {
+async function sync(database: TestDatabase, more: Partial<SyncRequest> = {}): Promise<SyncPlan['record']> {
   const operation = operationOn(database.path);
   const plan = await planSync(operation, requestFor(more));
   expect(await applySync(operation, requestFor(more), plan)).toBeUndefined();
-  return plan;
+  return plan.record;
 }
 
 const grantsOf = ({ sql }: Pick<TestDatabase, 'sql'>): Record<string, unknown>[] =>
@@ -330,7 +331,7 @@ describe.each(KINDS)('a synchronization on %s', (kind) => {
     await sync(database);
     const before = grantsOf(database);
     const plan = await sync(database, { remove: true, switchOn: true });
-    expect([plan.allow, plan.switchOn, plan.switchOff]).toEqual([[], [], []]);
+    expect([plan.allow, plan.switch_on, plan.switch_off]).toEqual([[], [], []]);
     expect(plan.unchanged).toHaveLength(4);
     expect(grantsOf(database)).toEqual(before);
   });
@@ -357,15 +358,15 @@ describe('a synchronization', () => {
     const plan = await sync(database);
     expect(plan).toMatchObject({
       allow: ['new'],
-      switchOn: [],
-      switchOff: [],
-      staysOff: ['off'],
+      switch_on: [],
+      switch_off: [],
+      stays_off: ['off'],
       covered: [
         { model: 'vendor/x', by: 'vendor/*' },
         { model: 'vendor/y', by: 'vendor/*' },
       ],
       unchanged: ['null', 'on'],
-      notInCatalogue: ['gone'],
+      not_in_catalogue: ['gone'],
     });
     expect(states(database)).toEqual({ ...before, new: 1 });
   });
@@ -373,14 +374,14 @@ describe('a synchronization', () => {
   test('switches on again only where that is asked for', async () => {
     const database = filled();
     const plan = await sync(database, { switchOn: true });
-    expect(plan).toMatchObject({ allow: ['new'], switchOn: ['off'], staysOff: [] });
+    expect(plan).toMatchObject({ allow: ['new'], switch_on: ['off'], stays_off: [] });
     expect(states(database)).toMatchObject({ off: 1, 'vendor/y': 0, 'gone-off': 0 });
   });
 
   test('--remove switches off what is gone: no pattern, no preset, no arena, nothing that sleeps in the backend', async () => {
     const database = filled();
     const before = states(database);
-    expect((await sync(database, { remove: true })).switchOff).toEqual(['gone']);
+    expect((await sync(database, { remove: true })).switch_off).toEqual(['gone']);
     expect(states(database)).toEqual({ ...before, new: 1, gone: 0 });
     const other = "SELECT is_active FROM organization_models WHERE organization_id = 'globex'";
     expect(database.sql.prepare(other).pluck().get()).toBe(1);
@@ -392,7 +393,7 @@ describe('a synchronization', () => {
       ...fromTable(connection, schema, { presets: false }),
       gaps: [{ why: 'Somebody is silent.', mayHave: (id) => id.startsWith('go') }],
     });
-    expect(await sync(database, { remove: true, catalogue })).toMatchObject({ switchOff: [], uncertain: ['gone'] });
+    expect(await sync(database, { remove: true, catalogue })).toMatchObject({ switch_off: [], uncertain: ['gone'] });
     expect(states(database)).toMatchObject({ gone: 1 });
   });
 
@@ -400,7 +401,7 @@ describe('a synchronization', () => {
     const database = created();
     database.grant('acme', 'on');
     await expect(sync(database, { remove: true })).rejects.toThrow(/The catalogue is empty/);
-    expect(await sync(database)).toMatchObject({ allow: [], notInCatalogue: ['on'] });
+    expect(await sync(database)).toMatchObject({ allow: [], not_in_catalogue: ['on'] });
     expect(states(database)).toEqual({ on: 1 });
   });
 
@@ -419,9 +420,10 @@ describe('a synchronization', () => {
     const instead = await applySync(operation, request, shown);
     expect(grantsOf(database)).toEqual(before);
     if (instead === undefined) throw new Error('something was written');
-    expect([instead.allow, instead.switchOff]).not.toEqual([shown.allow, shown.switchOff]);
+    const changesOf = ({ record }: SyncPlan) => [record.allow, record.switch_off];
+    expect(changesOf(instead)).not.toEqual(changesOf(shown));
     expect(await applySync(operation, request, instead)).toBeUndefined();
-    expect((await planSync(operation, request)).allow).toEqual([]);
+    expect((await planSync(operation, request)).record.allow).toEqual([]);
   });
 
   test('keeps the id of a row that somebody else has made, and gives twins one state', async () => {
@@ -454,6 +456,6 @@ describe('a synchronization', () => {
     const database = filled();
     const chosen = { id: 'initech', isConfigured: false, mayBeNew: false };
     await expect(sync(database, { chosen })).rejects.toThrow(/Known: "acme", "globex"/);
-    expect(await sync(database, { chosen: { ...chosen, mayBeNew: true } })).toMatchObject({ isNew: true });
+    expect(await sync(database, { chosen: { ...chosen, mayBeNew: true } })).toMatchObject({ created: true });
   });
 });

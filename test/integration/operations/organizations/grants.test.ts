@@ -5,7 +5,7 @@ import { ERAS } from '../../../support/database/database.ts';
 import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
 import { createMaiTables } from '../../../support/database/mai-tables.ts';
-import { failureOf, operationOn } from '../../../support/database/operation.ts';
+import { failureOf, flattened, operationOn } from '../../../support/database/operation.ts';
 
 const ACME = 'mai_client_acme';
 const CHOSEN: ChosenOrganization = { id: ACME, isConfigured: false, mayBeNew: true };
@@ -18,10 +18,10 @@ function models(options: DatabaseOptions = {}): TestDatabase {
 }
 
 const allow = (database: TestDatabase, ...patterns: string[]) =>
-  allowModels(operationOn(database.path), CHOSEN, patterns);
+  flattened(allowModels(operationOn(database.path), CHOSEN, { patterns }));
 const deny = (database: TestDatabase, patterns: string[], purge = false) =>
-  denyModels(operationOn(database.path), { ...CHOSEN, mayBeNew: false }, { patterns, purge });
-const list = (database: TestDatabase) => listGrants(operationOn(database.path), CHOSEN);
+  flattened(denyModels(operationOn(database.path), { ...CHOSEN, mayBeNew: false }, { patterns, purge }));
+const list = async (database: TestDatabase) => (await listGrants(operationOn(database.path), CHOSEN)).models;
 
 const rowsOf = (database: TestDatabase): Record<string, unknown>[] =>
   database.sql
@@ -74,10 +74,8 @@ describe.each(ERAS)('on a database of %s', (era) => {
          ORDER BY m.name`,
       )
       .all();
-    const ours = (await list(database)).filter(({ rows }) => rows > 0);
-    expect(ours.map(({ pattern, name, isActive }) => ({ id: pattern, name, is_active: Number(isActive) }))).toEqual(
-      guides,
-    );
+    const ours = (await list(database)).filter(({ covers }) => covers > 0);
+    expect(ours.map(({ pattern, name, active }) => ({ id: pattern, name, is_active: Number(active) }))).toEqual(guides);
   });
 });
 
@@ -113,14 +111,14 @@ describe('what is allowed', () => {
   test('may have a * in it where the backend has just that model', async () => {
     const database = models();
     database.addModel({ id: 'a*b' });
-    expect((await allow(database, 'a*b')).models).toMatchObject([{ outcome: 'added', isKnown: true }]);
+    expect((await allow(database, 'a*b')).models).toMatchObject([{ outcome: 'added', known: true }]);
   });
 
   test('may be as long as an id can be', async () => {
     const [id, prefix] = ['x'.repeat(1024), `${'y'.repeat(1024)}*`];
     const database = models();
     await allow(database, id, prefix);
-    expect((await list(database)).every(({ obstacles }) => obstacles.length === 0)).toBe(true);
+    expect((await list(database)).every(({ reasons }) => reasons.length === 0)).toBe(true);
   });
 
   test('is never split: an id may hold / and : and a quote', async () => {
@@ -134,7 +132,7 @@ describe('what is allowed', () => {
 });
 
 describe.each(ERAS)('of a model, the file of %s knows', (era) => {
-  const knows = async (database: TestDatabase, pattern: string) => (await allow(database, pattern)).models[0]?.isKnown;
+  const knows = async (database: TestDatabase, pattern: string) => (await allow(database, pattern)).models[0]?.known;
 
   const setting = (database: TestDatabase, key: string, value: unknown) => {
     if (era === '0.12.4') {
@@ -191,7 +189,7 @@ test('a model that has answered in a chat is known, where answers have a column 
   const database = models();
   database.addChat({ id: 'chat', user: 'u', chat: {} });
   database.addChatMessage({ id: 'm', chat: 'chat', user: 'u', model: 'of-a-provider' });
-  expect((await allow(database, 'of-a-provider', 'of-another')).models.map(({ isKnown }) => isKnown)).toEqual([
+  expect((await allow(database, 'of-a-provider', 'of-another')).models.map(({ known }) => known)).toEqual([
     true,
     false,
   ]);
@@ -205,18 +203,18 @@ describe('what is denied', () => {
     database.grant(ACME, 'a*', 0);
     database.grant('globex', '*');
     expect((await deny(database, ['a/b', 'off'])).models).toEqual([
-      { pattern: 'a/b', outcome: 'switched_off', stillBy: ['a/*'] },
-      { pattern: 'off', outcome: 'off_already', stillBy: [] },
+      { pattern: 'a/b', outcome: 'switched_off', still_allowed_by: ['a/*'] },
+      { pattern: 'off', outcome: 'off_already', still_allowed_by: [] },
     ]);
     expect((await deny(database, ['a/*'])).models).toEqual([
-      { pattern: 'a/*', outcome: 'switched_off', stillBy: ['a/b/*'] },
+      { pattern: 'a/*', outcome: 'switched_off', still_allowed_by: ['a/b/*'] },
     ]);
   });
 
   test('together is not said to cover each other', async () => {
     const database = models();
     for (const pattern of ['a/b', 'a/*']) database.grant(ACME, pattern);
-    expect((await deny(database, ['a/b', 'a/*'])).models.map(({ stillBy }) => stillBy)).toEqual([[], []]);
+    expect((await deny(database, ['a/b', 'a/*'])).models.map((model) => model.still_allowed_by)).toEqual([[], []]);
   });
 
   test('must be a grant, or nothing is denied', async () => {
@@ -238,7 +236,7 @@ describe('what is denied', () => {
     const database = models();
     const odd = ['line\nbreak', 'x'.repeat(10_000), '\u001b[31m'];
     for (const id of odd) database.grant(ACME, id);
-    expect((await list(database)).map(({ obstacles }) => obstacles)).toEqual(odd.map(() => ['matches_nothing']));
+    expect((await list(database)).map(({ reasons }) => reasons)).toEqual(odd.map(() => ['matches_nothing']));
     await deny(database, odd);
     expect(rowsOf(database).map((row) => row['is_active'])).toEqual([0, 0, 0]);
     expect(await deny(database, odd, true)).toMatchObject({ isEmpty: true });
@@ -252,13 +250,13 @@ test("mAI's own rows keep their ids, and foreign keys to models that have no row
   database.addClientOrganization(ACME, 0);
   database.run(`INSERT INTO organization_models VALUES ('uuid-1', ?, 'openai/gpt-4o', 0, 5, 5)`, ACME);
   const done = await allow(database, 'openai/gpt-4o', 'of-a-provider', 'google/*');
-  expect(done).toMatchObject({ isActive: false, isNew: false });
+  expect(done).toMatchObject({ isActive: false, created: false });
   expect(rowsOf(database).map((row) => row['id'])).toEqual([
     `orgmod_${ACME}_google/*`,
     `orgmod_${ACME}_of-a-provider`,
     'uuid-1',
   ]);
-  expect((await list(database)).every(({ obstacles }) => obstacles.includes('organization_inactive'))).toBe(true);
+  expect((await list(database)).every(({ reasons }) => reasons.includes('organization_inactive'))).toBe(true);
 });
 
 test('tables made by hand are used as they are', async () => {

@@ -1,12 +1,12 @@
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { addEverybody, addMembers, listMembers, removeMembers } from '../../../../src/organizations/members.ts';
+import { addAllUsers, addMembers, listMembers, removeMembers } from '../../../../src/organizations/members.ts';
 import type { ChosenOrganization } from '../../../../src/organizations/organizations.ts';
 import { ERAS } from '../../../support/database/database.ts';
 import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
 import { createMaiTables } from '../../../support/database/mai-tables.ts';
-import { failureOf, operationOn } from '../../../support/database/operation.ts';
+import { failureOf, flattened, operationOn } from '../../../support/database/operation.ts';
 
 const ACME = 'mai_client_acme';
 const chosen = (id = ACME, more: Partial<ChosenOrganization> = {}): ChosenOrganization => ({
@@ -27,11 +27,12 @@ function people(options: DatabaseOptions = {}): TestDatabase {
 }
 
 const add = (database: TestDatabase, named: string[], role?: string, organization = chosen()) =>
-  addMembers(operationOn(database.path), organization, { named, role });
+  flattened(addMembers(operationOn(database.path), organization, { named, role }));
 const addAll = (database: TestDatabase, organization = chosen()) =>
-  addEverybody(operationOn(database.path), organization, { onProgress: () => undefined });
+  flattened(addAllUsers(operationOn(database.path), organization, { onProgress: () => undefined }));
 const remove = (database: TestDatabase, named: string[], purge = false) =>
-  removeMembers(operationOn(database.path), chosen(ACME, { mayBeNew: false }), { named, purge });
+  flattened(removeMembers(operationOn(database.path), chosen(ACME, { mayBeNew: false }), { named, purge }));
+const list = async (database: TestDatabase) => (await listMembers(operationOn(database.path), chosen())).members;
 
 const rowsOf = (database: TestDatabase): Record<string, unknown>[] =>
   database.sql
@@ -80,7 +81,16 @@ describe.each(ERAS)('on a database of %s', (era) => {
       FROM user
       WHERE user.role NOT IN ('pending', 'banned');`);
     expect(withoutTimes(rowsOf(ours))).toEqual(withoutTimes(rowsOf(theirs)));
-    expect(done).toEqual({ added: 2, firstTime: 1, kept: 2, keptOff: 1, skipped: 2, isNew: false, isActive: true });
+    expect(done).toEqual({
+      organization: ACME,
+      created: false,
+      added: 2,
+      members_already: 2,
+      switched_off: 1,
+      skipped: 2,
+      firstTime: 1,
+      isActive: true,
+    });
   });
 
   test('an address is found in any letter case, and an id before an address', async () => {
@@ -156,7 +166,7 @@ test('while very many are added, others can go on reading, also outside of WAL m
   })();
   const reader = new Database(database.path, { readonly: true, timeout: 0 });
   const seen: unknown[] = [];
-  const done = await addEverybody(operationOn(database.path), chosen(), {
+  const { record: done } = await addAllUsers(operationOn(database.path), chosen(), {
     onProgress: () => seen.push(reader.prepare('SELECT count(*) FROM organization_members').pluck().get()),
   });
   reader.close();
@@ -181,7 +191,7 @@ describe('two pairs for which the guide makes the same id', () => {
     database.addUser({ id: 'ada_x' });
     await addAll(database, chosen('org'));
     expect(await addAll(database, chosen('x_org'))).toMatchObject({ added: 5 });
-    expect(await addAll(database, chosen('x_org'))).toMatchObject({ added: 0, kept: 5 });
+    expect(await addAll(database, chosen('x_org'))).toMatchObject({ added: 0, members_already: 5 });
     expect(both(database)).toContain('x_org: ada');
   });
 });
@@ -215,7 +225,7 @@ describe('who is removed', () => {
     const database = people();
     database.addMember(ACME, 'long-gone');
     expect((await remove(database, ['long-gone'])).members).toEqual([
-      { id: 'long-gone', person: null, outcome: 'switched_off' },
+      { id: 'long-gone', email: null, outcome: 'switched_off' },
     ]);
   });
 
@@ -246,14 +256,14 @@ describe('an organization that nobody has named', () => {
     ['made on purpose', { mayBeNew: true }, true],
   ])('can be %s', async (_, more, isNew) => {
     const database = people();
-    expect(await add(database, ['ada'], undefined, chosen('new', more))).toMatchObject({ isNew });
+    expect(await add(database, ['ada'], undefined, chosen('new', more))).toMatchObject({ created: isNew });
   });
 
   test("is known where only mAI's table names it", async () => {
     const database = people();
     database.addClientOrganization('globex', 0);
     expect(await add(database, ['ada'], undefined, chosen('globex', { mayBeNew: false }))).toMatchObject({
-      isNew: false,
+      created: false,
       isActive: false,
     });
   });
@@ -278,7 +288,7 @@ describe("mAI's own tables", () => {
 
   test('take everybody else', async () => {
     const database = withMai();
-    expect(await addAll(database)).toMatchObject({ added: 3, kept: 1, keptOff: 1 });
+    expect(await addAll(database)).toMatchObject({ added: 3, members_already: 1, switched_off: 1 });
     expect(rowsOf(database).every((row) => Number.isInteger(row['joined_at']))).toBe(true);
   });
 });
@@ -295,8 +305,8 @@ describe('tables made by hand', () => {
   test('without any optional column take members, each once', async () => {
     const database = byHand('organization_id, user_id');
     await add(database, ['ada']);
-    expect(await addAll(database)).toMatchObject({ added: 3, kept: 1, keptOff: 0 });
-    expect(await addAll(database)).toMatchObject({ added: 0, kept: 4 });
+    expect(await addAll(database)).toMatchObject({ added: 3, members_already: 1, switched_off: 0 });
+    expect(await addAll(database)).toMatchObject({ added: 0, members_already: 4 });
     expect((await add(database, ['ada'])).members[0]?.outcome).toBe('unchanged');
     expect(rowsOf(database)).toHaveLength(4);
   });
@@ -339,15 +349,13 @@ describe('tables made by hand', () => {
     for (const attempt of [add(database, ['bob']), addAll(database), remove(database, ['ada'])]) {
       expect(await failureOf(attempt)).toContain('because it is a view');
     }
-    expect((await listMembers(operationOn(database.path), chosen())).map(({ id }) => id)).toEqual(['ada']);
+    expect((await list(database)).map(({ id }) => id)).toEqual(['ada']);
   });
 
   test('with names in upper case are the same tables', async () => {
     const database = byHand('ORGANIZATION_ID, USER_ID, ROLE, IS_ACTIVE INTEGER');
     await add(database, ['ada'], 'admin');
-    expect(await listMembers(operationOn(database.path), chosen())).toMatchObject([
-      { id: 'ada', organizationRole: 'admin', isActive: true },
-    ]);
+    expect(await list(database)).toMatchObject([{ id: 'ada', organization_role: 'admin', active: true }]);
     expect((await remove(database, ['ada'])).members[0]?.outcome).toBe('switched_off');
     expect((await add(database, ['ada'])).members[0]?.outcome).toBe('restored');
   });
@@ -368,8 +376,7 @@ test('a list says who does not count, and why', async () => {
   database.addMember(ACME, 'bob', 0);
   database.addMember(ACME, 'cyd', null);
   database.addMember('globex', 'ada');
-  const obstacles = async () =>
-    Object.fromEntries((await listMembers(operationOn(database.path), chosen())).map((one) => [one.id, one.obstacles]));
+  const obstacles = async () => Object.fromEntries((await list(database)).map((one) => [one.id, one.reasons]));
   const expected = {
     ada: [],
     cyd: [],

@@ -2,8 +2,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { backUpBeforeMigration, migrate } from '../../../../src/organizations/migration.ts';
-import { isNeeded, planMigration } from '../../../../src/organizations/migration-plan.ts';
+import { backUpBeforeMigration, isNeeded, migrate, planMigration } from '../../../../src/organizations/migration.ts';
 import { SCHEMA_OBJECTS } from '../../../../src/store/tables.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
 import { ERAS, createDatabase } from '../../../support/database/database.ts';
@@ -56,9 +55,9 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
     people(database);
     database.sql.pragma('wal_checkpoint(TRUNCATE)');
     const before = readFileSync(database.path);
-    const plan = await planMigration(operationOn(database.path), ACME);
+    const { figures: plan } = await planMigration(operationOn(database.path), ACME);
     expect(readFileSync(database.path).equals(before)).toBe(true);
-    const { users, models, made } = await migrate(operationOn(database.path), ACME, nothing);
+    const { users, models, made } = (await migrate(operationOn(database.path), ACME, nothing)).figures;
     expect({ users, models, made: made.toSorted() }).toEqual({
       users: plan.users,
       models: plan.models,
@@ -73,9 +72,9 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
     database.run('UPDATE organization_members SET is_active = 0 WHERE user_id = ?', 'ada');
     database.withdraw(ACME.id, 'openai/gpt-4o:free');
     const before = rowsOf(database.sql);
-    const plan = await planMigration(operationOn(database.path), ACME);
+    const { figures: plan } = await planMigration(operationOn(database.path), ACME);
     expect(isNeeded(plan)).toBe(false);
-    expect(plan).toMatchObject({ users: { present: 5, presentOff: 1 }, models: { present: 2, presentOff: 2 } });
+    expect(plan).toMatchObject({ users: { present: 5, present_off: 1 }, models: { present: 2, present_off: 2 } });
     await migrate(operationOn(database.path), ACME, nothing);
     expect(rowsOf(database.sql)).toEqual(before);
   });
@@ -113,24 +112,28 @@ describe('a migration leaves out, and says so,', () => {
     database.addModel({ id: 'adopted', owner: 'root' });
     const plan = await planMigration(operationOn(database.path), ACME);
     const result = await migrate(operationOn(database.path), ACME, nothing);
-    const models = { linked: 3, presets: 1, leftOut: { unusable: ['*', 'b*', 'line\nbreak'], ofUsers: ['own'] } };
-    expect(plan).toMatchObject({ models });
-    expect(result).toMatchObject({ models, total: { models: 3 }, idTaken: { models: 0 } });
+    const models = { linked: 3, left_out_presets: 1, left_out_unusable: 3, left_out_of_users: 1, left_out_id_taken: 0 };
+    const leftOut = { unusable: ['*', 'b*', 'line\nbreak'], ofUsers: ['own'] };
+    expect(plan).toMatchObject({ figures: { models }, leftOut });
+    expect(result).toMatchObject({ figures: { models, total: { models: 3 } }, leftOut });
     expect(database.sql.prepare('SELECT model_id FROM organization_models ORDER BY model_id').pluck().all()).toEqual([
       'adopted',
       'openai/gpt-4o:free',
       'switched-off',
     ]);
-    expect(isNeeded(await planMigration(operationOn(database.path), ACME))).toBe(false);
+    expect(isNeeded((await planMigration(operationOn(database.path), ACME)).figures)).toBe(false);
   });
 
   test('nobody who belongs to another organization, as the guide does, but says who will be in both', async () => {
     using database = createDatabase();
     people(database);
     database.addMember('globex', 'ada', 0);
-    expect((await planMigration(operationOn(database.path), ACME)).users).toMatchObject({ joining: 5, elsewhere: 1 });
-    const { users } = await migrate(operationOn(database.path), ACME, nothing);
-    expect(users).toMatchObject({ joining: 5, elsewhere: 1 });
+    expect((await planMigration(operationOn(database.path), ACME)).figures.users).toMatchObject({
+      joined: 5,
+      joined_elsewhere: 1,
+    });
+    const { users } = (await migrate(operationOn(database.path), ACME, nothing)).figures;
+    expect(users).toMatchObject({ joined: 5, joined_elsewhere: 1 });
   });
 });
 
@@ -148,11 +151,9 @@ describe('tables that others have made', () => {
       UNIQUE(organization_id, user_id), FOREIGN KEY (organization_id) REFERENCES client_organizations(id))`);
     database.run(`CREATE VIEW user_available_models AS SELECT user_id FROM organization_members`);
     database.run(`INSERT INTO organization_members VALUES ('7', ?, 'ada', 'member', 0, 1)`, ACME.id);
-    const { users, switchedOff, failed } = await migrate(operationOn(database.path), ACME, nothing);
-    expect({ users, switchedOff, failed }).toMatchObject({
-      users: { joining: 4, present: 1, presentOff: 1 },
-      switchedOff: true,
-      failed: [],
+    expect(await migrate(operationOn(database.path), ACME, nothing)).toMatchObject({
+      figures: { users: { joined: 4, present: 1, present_off: 1 }, failed: [] },
+      isActive: false,
     });
     const ada = `SELECT id, is_active FROM organization_members WHERE user_id = 'ada'`;
     expect(database.sql.prepare(ada).all()).toEqual([{ id: '7', is_active: 0 }]);
@@ -168,9 +169,9 @@ describe('tables that others have made', () => {
     database.run('CREATE TABLE organization_models (organization_id TEXT, model_id TEXT)');
     database.run(`INSERT INTO organization_members (organization_id, user_id) VALUES (?, 'ada')`, ACME.id);
     for (const joining of [4, 0]) {
-      const result = await migrate(operationOn(database.path), ACME, nothing);
-      expect(result.users.joining).toBe(joining);
-      expect(result.failed.join()).toMatch(/is_active/);
+      const { figures } = await migrate(operationOn(database.path), ACME, nothing);
+      expect(figures.users.joined).toBe(joining);
+      expect(figures.failed.join()).toMatch(/is_active/);
     }
     const members = database.sql.prepare('SELECT user_id FROM organization_members').pluck().all();
     expect(new Set(members).size).toBe(5);
