@@ -68,7 +68,7 @@ const TABLE: Record<string, Row> = {
     packages: ['hono'],
   },
   // one exchange with the upstream: knows nothing of identity or policy
-  transport: { values: ['errors.ts'], types: [], packages: ['ipaddr.js', 'undici'] },
+  transport: { values: ['errors.ts'], types: [], packages: ['ipaddr.js', 'undici', 'ws'] },
   telemetry: {
     values: ['errors.ts'],
     types: ['config', 'gate', 'identity', 'policy', 'store'],

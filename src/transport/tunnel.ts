@@ -2,14 +2,17 @@
 import type { Duplex } from 'node:stream';
 import { Socket } from 'node:net';
 import type { ClientFrameGate, GateVerdict } from './first-message.ts';
-import { closeFrame } from './first-message.ts';
 
 /** A side that has said goodbye, or was refused, gets this long to see the other's last bytes. */
 const GRACE_MS = 2_000;
 /** A gated client must come to the point within this time and this many bytes. */
 const GATE_MS = 30_000;
 const MAX_GATED_BYTES = 256 * 1024;
-const POLICY_VIOLATION = 1008;
+/** RFC 6455 7.4.1: a violation of policy. */
+const CLOSE_REASON = Buffer.concat([Buffer.from([1008 >> 8, 1008 & 0xff]), Buffer.from('not permitted')]);
+const CLOSE_FRAME = Buffer.concat([Buffer.from([0x88, CLOSE_REASON.length]), CLOSE_REASON]);
+/** Towards a server every frame is masked (5.3); a mask of zeros leaves the payload as it is. */
+const MASKED_CLOSE_FRAME = Buffer.concat([Buffer.from([0x88, 0x80 | CLOSE_REASON.length, 0, 0, 0, 0]), CLOSE_REASON]);
 
 export interface JoinedSockets {
   readonly client: Duplex;
@@ -138,8 +141,8 @@ class Tunnel {
     this.#refused = true;
     clearTimeout(this.#gateTimer);
     this.#held = [];
-    if (this.#client.writable) this.#client.write(closeFrame(POLICY_VIOLATION, 'not permitted', false));
-    if (this.#upstream.writable) this.#upstream.write(closeFrame(POLICY_VIOLATION, 'not permitted', true));
+    if (this.#client.writable) this.#client.write(CLOSE_FRAME);
+    if (this.#upstream.writable) this.#upstream.write(MASKED_CLOSE_FRAME);
     this.#upstream.removeAllListeners('data');
     this.#upstream.resume();
     this.#client.resume();

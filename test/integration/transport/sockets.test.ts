@@ -358,19 +358,20 @@ describe('a gate in front of the first message', () => {
   test('closes both ends with 1008 on a message that is not permitted, and passes nothing on', async () => {
     const backend = await startEcho();
     const received: string[] = [];
-    const codes: number[] = [];
+    const ends: string[] = [];
     backend.server.on('connection', (socket) => {
       socket.on('message', (data: Buffer) => received.push(data.toString()));
-      socket.on('close', (code) => codes.push(code));
+      socket.on('close', (code, reason) => ends.push(`${code} ${reason.toString()}`));
     });
     const relay = await relayTo(backend, { gate: permitting });
     const socket = await openSocket(relay);
-    const gone = once(socket, 'close') as Promise<[number]>;
+    const gone = once(socket, 'close') as Promise<[number, Buffer]>;
     socket.send('{"model_id":"other"}');
     socket.send('more');
-    expect((await withTimeout(gone, 3_000, 'the close'))[0]).toBe(1008);
-    await until(() => codes.length === 1, 3_000, 'the upstream to be closed');
-    expect(codes).toEqual([1008]);
+    const [code, reason] = await withTimeout(gone, 3_000, 'the close');
+    expect(`${code} ${reason.toString()}`).toBe('1008 not permitted');
+    await until(() => ends.length === 1, 3_000, 'the upstream to be closed');
+    expect(ends).toEqual(['1008 not permitted']);
     expect(received).toEqual([]);
     await until(() => relay.outcomes.length === 1, 4_000, 'the tunnel to end');
     expect(relay.outcomes).toEqual(['refused']);
