@@ -64,14 +64,14 @@ const TABLE: Record<string, Row> = {
   },
   limits: {
     values: ['errors.ts', 'transport'],
-    types: ['config', 'gate', 'identity', 'policy'],
+    types: ['config', 'gate', 'identity', 'policy', 'telemetry'],
     packages: ['hono'],
   },
   // one exchange with the upstream: knows nothing of identity or policy
-  transport: { values: ['errors.ts'], types: [], packages: ['ipaddr.js', 'undici', 'ws'] },
+  transport: { values: ['errors.ts'], types: ['config'], packages: ['ipaddr.js', 'undici', 'ws'] },
   telemetry: {
     values: ['errors.ts'],
-    types: ['config', 'gate', 'identity', 'policy', 'store'],
+    types: ['config', 'gate', 'identity', 'policy', 'store', 'transport'],
     packages: ['hono', 'pino', 'prom-client'],
   },
   config: { values: ['nearest.ts'], types: [], packages: ['ipaddr.js', 'yaml', 'zod'] },

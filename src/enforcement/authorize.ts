@@ -20,7 +20,7 @@ import type { BodyQuestion, BodyRecords } from '../references/body-record.ts';
 import type { PresetForm } from '../references/records.ts';
 import type { ChatForm } from '../references/records.ts';
 import type { Store } from '../store/store-view.ts';
-import type { HeldBodies } from '../transport/held-bodies.ts';
+import type { HeldBodies } from '../transport/body.ts';
 import type { Judge } from './judge.ts';
 
 export interface AuthorizeParts {

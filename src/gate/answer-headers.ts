@@ -9,9 +9,8 @@ import { ANNOUNCED, READABLE } from '../limits/headers.ts';
 import { cookiePurpose, isLoadedBySandbox } from '../openwebui/endpoints.ts';
 import type { PeerLookup } from '../transport/client.ts';
 import { cameByHttps } from '../transport/client.ts';
-import { createCrossOrigin } from '../transport/cross-origin.ts';
 import type { AnswerEdit } from '../transport/exchange.ts';
-import { secureAnswer } from '../transport/security-headers.ts';
+import { createCrossOrigin, secureAnswer } from '../transport/security-headers.ts';
 
 export interface SecureAnswers {
   /** For the answer to this request, as the first of its edits. */

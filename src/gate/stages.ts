@@ -1,7 +1,7 @@
 /** How stages follow one another, and those at both ends, which know nothing of policy. */
 import type { MiddlewareHandler } from 'hono';
 import { forward } from '../transport/forward.ts';
-import type { HeldBodies } from '../transport/held-bodies.ts';
+import type { HeldBodies } from '../transport/body.ts';
 import type { Upstream } from '../transport/upstream.ts';
 import type { SecureAnswers } from './answer-headers.ts';
 import type { GateEnv } from './scope.ts';

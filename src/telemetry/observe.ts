@@ -1,7 +1,7 @@
-import type { IncomingMessage } from 'node:http';
 import type { MiddlewareHandler } from 'hono';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import { decisionFields } from './audit.ts';
+import type { OwnAnswer } from '../transport/own-answers.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -38,15 +38,7 @@ export interface Observer {
   /** … and is answered, with 101 or a refusal. What its socket does afterwards is not part of the request. */
   end(scope: Scope, status: number): void;
   /** For what the listener answers before there is a scope: `OPTIONS *`, CONNECT, and bytes that are no request. */
-  answered(own: ListenerAnswer): void;
-}
-
-/** `incoming` is absent where the bytes were no request. */
-export interface ListenerAnswer {
-  readonly status: number;
-  /** Row of the error table. */
-  readonly code?: string | undefined;
-  readonly incoming?: Pick<IncomingMessage, 'method' | 'url'>;
+  answered(own: OwnAnswer): void;
 }
 
 /** @returns the stage, and the same for what never gets to it */

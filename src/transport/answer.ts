@@ -1,9 +1,10 @@
-/** Answers that the gate gives by itself. */
+/** Answers that the gate gives by itself, and how a connection ends with one. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { HeaderLines } from './exchange.ts';
+import { fieldOf } from './headers.ts';
 
 /**
  * Sends a complete answer, JSON unless `headers` say otherwise. Never throws: a client that has left, or an answer
@@ -19,11 +20,11 @@ export function sendAnswer(
   body: string | Buffer,
 ): boolean {
   if (outgoing.headersSent || outgoing.destroyed || outgoing.writableEnded) return false;
-  // 9110 15.5.9: what comes after a request that did not arrive in time cannot be told from its rest.
+  // RFC 9110 15.5.9: what comes after a request that did not arrive in time cannot be told from its rest.
   if (status === 408) closeAfterAnswer(outgoing.req, outgoing);
   else closeIfUnread(outgoing.req, outgoing);
   const lines = [...headers];
-  if (!hasField(headers, 'content-type')) lines.push('content-type', 'application/json');
+  if (fieldOf(headers, 'content-type') === undefined) lines.push('content-type', 'application/json');
   if (status !== 204 && status !== 304) lines.push('content-length', String(Buffer.byteLength(body)));
   outgoing.writeHead(status, lines);
   outgoing.end(body);
@@ -32,10 +33,17 @@ export function sendAnswer(
 
 /** The same as bytes, for a connection that Node has no response object for (broken requests, upgrades, CONNECT). */
 export function rawAnswer(status: number, headers: HeaderLines, body: string): string {
+  const lines = [...headers];
+  if (fieldOf(headers, 'content-type') === undefined) lines.push('content-type', 'application/json');
+  lines.push('date', new Date().toUTCString(), 'content-length', String(Buffer.byteLength(body)));
+  return rawHead(status, [...lines, 'connection', 'close']) + body;
+}
+
+/** @returns status line, header lines, and the empty line after them */
+export function rawHead(status: number, lines: HeaderLines): string {
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
-  for (let index = 0; index + 1 < headers.length; index += 2) head += `${headers[index]}: ${headers[index + 1]}\r\n`;
-  if (!hasField(headers, 'content-type')) head += 'content-type: application/json\r\n';
-  return `${head}date: ${new Date().toUTCString()}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`;
+  for (let index = 0; index + 1 < lines.length; index += 2) head += `${lines[index]}: ${lines[index + 1]}\r\n`;
+  return `${head}\r\n`;
 }
 
 /** Refuses an upgrade: the answer, then the end of the connection. Never throws. */
@@ -45,13 +53,8 @@ export function refuseUpgrade(socket: Duplex, status: number, headers: HeaderLin
   socket.end(rawAnswer(status, headers, body), () => socket.destroy());
 }
 
-function hasField(lines: HeaderLines, name: string): boolean {
-  for (let index = 0; index < lines.length; index += 2) if (lines[index]?.toLowerCase() === name) return true;
-  return false;
-}
-
-// Closing a connection whose client is still sending (RFC 9112 9.6): a close with unread bytes becomes a reset, which
-// takes the answer away from the client. So the write side closes first and what comes in is dropped for a while.
+// A close with unread bytes becomes a reset, which takes the answer away from the client (RFC 9112 9.6). So the write
+// side closes first, and what comes in is dropped for a while.
 
 /** How long a client may go on sending after it was answered. */
 const LINGER_MS = 2_000;
@@ -89,21 +92,21 @@ function dropBody(this: ServerResponse): void {
   const { socket } = req;
   if (req.complete) return;
   const timer = setTimeout(() => socket.destroy(), DROPPING_MS);
-  const settle = () => {
+  const finish = () => {
     clearTimeout(timer);
-    socket.off('close', settle);
+    socket.off('close', finish);
   };
-  req.once('close', settle);
-  socket.once('close', settle);
+  req.once('close', finish);
+  socket.once('close', finish);
 }
 
-/** `Connection: close` on the answer; the client may finish sending, nobody listens. */
+/** `Connection: close` on the answer. The client may finish sending; what it sends is dropped. */
 export function closeAfterAnswer(incoming: IncomingMessage, outgoing: ServerResponse): void {
   outgoing.shouldKeepAlive = false;
   const { socket } = outgoing;
   if (socket === null || closing.has(socket)) return;
   closing.add(socket);
-  // What Node calls once the answer is out; its own closes both sides at once.
+  // Node calls it once the answer is out; its own closes both sides at once.
   socket.destroySoon = () => {
     incoming.resume();
     linger(socket);
@@ -111,7 +114,7 @@ export function closeAfterAnswer(incoming: IncomingMessage, outgoing: ServerResp
 }
 
 /** Sends `last`, closes the write side, drops what comes, and destroys the socket when the client is done or slow. */
-export function linger(socket: Socket, last?: string | Buffer): void {
+export function linger(socket: Socket, last?: string): void {
   closing.add(socket);
   const timer = setTimeout(() => socket.destroy(), LINGER_MS);
   socket.once('close', () => clearTimeout(timer));

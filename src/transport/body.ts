@@ -1,12 +1,10 @@
-/** Request bodies: read whole and bounded, or handed on as a stream. No body is asked for before somebody reads it. */
-import { Readable } from 'node:stream';
+/** Request bodies: read whole, and bounded in length, rate and memory. A body is asked for only when it is read. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { declaredBytes } from './answer.ts';
-import { Pace } from './pace.ts';
 
 const EMPTY = Buffer.alloc(0);
-/** Up to here a body is collected without a word about it: cheaper than a stream, and slow clients cost no connection. */
+/** A body of at most this length is collected as it comes: cheaper than a stream, and slow clients hold no connection upstream. */
 export const SHORT_BODY_BYTES = 64 * 1024;
 
 const awaitingContinue = new WeakSet<IncomingMessage>();
@@ -16,12 +14,23 @@ export function awaitContinue(incoming: IncomingMessage): void {
   awaitingContinue.add(incoming);
 }
 
+/** Asks for the body where the client waits to be asked. */
+export function sendContinue(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  if (awaitingContinue.delete(incoming) && !outgoing.headersSent && !outgoing.destroyed) outgoing.writeContinue();
+}
+
+export function tooSlow(): GatewayError {
+  return new GatewayError('request_timeout', {
+    detail: 'Its body stood still, or came by less than 500 bytes a second.',
+  });
+}
+
 /**
  * Reads the whole body. Call it after the checks that need no body: a client that asked to is told to send only now.
  *
  * @param maxBytes bound; a declared length beyond it is refused before a byte is read
- * @param hold told how much of a long body would be in memory now; false where there is no room for it
- * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout` (see `Pace`)
+ * @param hold called with what a long body would take in memory; false where there is no room for it
+ * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout` (see `MinimumRate`)
  * @throws ClientGone when the client left before the end
  */
 export function readBody(
@@ -39,9 +48,9 @@ export function readBody(
     let short: Buffer[] = [];
     let long: GrowingBuffer | undefined;
     let size = 0;
-    const pace = new Pace(() => stop(tooSlow()));
+    const rate = new MinimumRate(() => stop(tooSlow()));
     const stop = (error: Error | undefined) => {
-      pace.stop();
+      rate.stop();
       incoming.off('data', onData).off('end', onEnd).off('close', onClose).off('timeout', onTimeout);
       if (error === undefined) return;
       incoming.pause();
@@ -49,7 +58,7 @@ export function readBody(
     };
     const onData = (chunk: Buffer) => {
       size += chunk.length;
-      pace.add(chunk.length);
+      rate.add(chunk.length);
       if (size > maxBytes) stop(new GatewayError('body_too_large'));
       else if (size > SHORT_BODY_BYTES && hold?.(size) === false) stop(new GatewayError('bodies_held'));
       else if (size <= SHORT_BODY_BYTES) short.push(chunk);
@@ -68,7 +77,7 @@ export function readBody(
     };
     const onClose = () => stop(new ClientGone());
     const onTimeout = () => stop(tooSlow());
-    pace.start();
+    rate.start();
     incoming.on('data', onData).on('end', onEnd).on('close', onClose).on('timeout', onTimeout);
   });
 }
@@ -106,100 +115,118 @@ class GrowingBuffer {
 /** Each growth is a call of the system. */
 const GROWS_BY_BYTES = 1024 * 1024;
 
+/** As Apache's `RequestReadTimeout body=20,MinRate=500`: a client that drips is cut, a slow line is not. */
+const GRACE_MS = 20_000;
+const MIN_BYTES_PER_MS = 0.5;
+/** As nginx's `client_body_timeout`: a fast start earns no longer silence than this. */
+const LONGEST_SILENCE_MS = 60_000;
+
+/** The least rate at which a client has to send its body. */
+export class MinimumRate {
+  readonly #onTooSlow: () => void;
+  #timer: NodeJS.Timeout | undefined;
+  #since = 0;
+  #lastAt = 0;
+  #bytes = 0;
+
+  /**
+   * @param onTooSlow called once fewer than 500 bytes a second have come after the first 20 seconds, or none for a minute
+   */
+  constructor(onTooSlow: () => void) {
+    this.#onTooSlow = onTooSlow;
+  }
+
+  /** From now on the client has to send. What came before does not matter: the body was not read then. */
+  start(): void {
+    this.stop();
+    this.#since = performance.now();
+    this.#lastAt = this.#since;
+    this.#bytes = 0;
+    this.#timer = setTimeout(this.#check, GRACE_MS);
+  }
+
+  /** Adds what came. */
+  add(bytes: number): void {
+    this.#lastAt = performance.now();
+    this.#bytes += bytes;
+  }
+
+  /** The body is whole, or is not read at the moment. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  readonly #check = (): void => {
+    const dueAt = this.#since + GRACE_MS + this.#bytes / MIN_BYTES_PER_MS;
+    const restMs = Math.min(dueAt, this.#lastAt + LONGEST_SILENCE_MS) - performance.now();
+    if (restMs > 0) this.#timer = setTimeout(this.#check, Math.ceil(restMs));
+    else this.#onTooSlow();
+  };
+}
+
 /**
- * The body as a stream of its own: undici destroys what it was given, and `incoming` must outlive that, since the
- * answer still goes out on its connection.
+ * Bodies that are held in memory to be judged: bounded by payer and in all, so that many long ones at once end in a 503
+ * for the payer who sent them, and not in the end of the process.
  */
-export class UploadStream extends Readable {
-  readonly #incoming: IncomingMessage;
-  readonly #outgoing: ServerResponse;
-  readonly #pace = new Pace(() => void this.destroy(tooSlow()));
-  #started = false;
+export type HeldBodies = ReturnType<typeof createHeldBodies>;
 
-  constructor(incoming: IncomingMessage, outgoing: ServerResponse) {
-    super({ highWaterMark: 64 * 1024 });
-    this.#incoming = incoming;
-    this.#outgoing = outgoing;
-  }
-
-  override _read(): void {
-    if (!this.#started) this.#start();
-    else if (this.#incoming.isPaused()) {
-      this.#pace.start();
-      this.#incoming.resume();
-    }
-  }
-
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    const incoming = this.#incoming;
-    this.#pace.stop();
-    if (this.#started) {
-      incoming
-        .off('data', this.#onData)
-        .off('end', this.#onEnd)
-        .off('close', this.#onClose)
-        .off('timeout', this.#onTimeout);
-      incoming.pause();
-    }
-    callback(error);
-  }
-
-  #start(): void {
-    this.#started = true;
-    const incoming = this.#incoming;
-    if (incoming.destroyed && !incoming.complete) {
-      this.destroy(new ClientGone());
-      return;
-    }
-    sendContinue(incoming, this.#outgoing);
-    this.#pace.start();
-    incoming.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('timeout', this.#onTimeout);
-  }
-
-  readonly #onData = (chunk: Buffer): void => {
-    this.#pace.add(chunk.length);
-    if (this.push(chunk)) return;
-    // The upstream does not take more: not the client's fault.
-    this.#pace.stop();
-    this.#incoming.pause();
-  };
-  readonly #onEnd = (): void => {
-    this.#pace.stop();
-    this.push(null);
-  };
-  readonly #onClose = (): void => void this.destroy(new ClientGone());
-  readonly #onTimeout = (): void => {
-    if (!this.#incoming.isPaused()) this.destroy(tooSlow());
-  };
+interface Holding {
+  readonly payer: string;
+  bytes: number;
 }
 
-/** A body that was read whole, let go of as the upstream takes it: the answer may be a long one. */
-export class HeldUpload extends Readable {
-  #bytes: Buffer | undefined;
-  #sent = 0;
+/** Where bodies of this length are all that is allowed, so many of them may still come at once. */
+const LEAST_SHARE_BYTES = 100 * 1024 * 1024;
+const SHARES = 2;
 
-  constructor(bytes: Buffer) {
-    super();
-    this.#bytes = bytes;
+/** @param maxBodyBytes the longest body: one is always held, and two of two payers */
+export function createHeldBodies(maxBodyBytes: number) {
+  const share = Math.max(maxBodyBytes, LEAST_SHARE_BYTES);
+  const holdings = new WeakMap<ServerResponse, Holding>();
+  const heldBy = new Map<string, number>();
+  let held = 0;
+
+  function add(holding: Holding, bytes: number): void {
+    held += bytes;
+    holding.bytes += bytes;
+    const ofPayer = (heldBy.get(holding.payer) ?? 0) + bytes;
+    if (ofPayer > 0) heldBy.set(holding.payer, ofPayer);
+    else heldBy.delete(holding.payer);
   }
 
-  override _read(): void {
-    const bytes = this.#bytes;
-    if (bytes === undefined) return;
-    const start = this.#sent;
-    this.#sent = Math.min(bytes.length, start + SHORT_BODY_BYTES);
-    if (this.#sent === bytes.length) this.#bytes = undefined;
-    this.push(bytes.subarray(start, this.#sent));
-    if (this.#bytes === undefined) this.push(null);
+  /** The body of this exchange is no longer in memory; the end of its answer releases it too. */
+  function release(outgoing: ServerResponse): void {
+    const holding = holdings.get(outgoing);
+    if (holding === undefined) return;
+    holdings.delete(outgoing);
+    add(holding, -holding.bytes);
   }
-}
 
-function tooSlow(): GatewayError {
-  return new GatewayError('request_timeout', {
-    detail: 'Its body stood still, or came by less than 500 bytes a second.',
-  });
-}
+  function hold(outgoing: ServerResponse, payer: string): Holding {
+    const known = holdings.get(outgoing);
+    if (known !== undefined) return known;
+    const holding = { payer, bytes: 0 };
+    holdings.set(outgoing, holding);
+    outgoing.once('close', () => release(outgoing));
+    return holding;
+  }
 
-function sendContinue(incoming: IncomingMessage, outgoing: ServerResponse): void {
-  if (awaitingContinue.delete(incoming) && !outgoing.headersSent && !outgoing.destroyed) outgoing.writeContinue();
+  /**
+   * Reads a body whole, as `readBody` does.
+   *
+   * @param payer whose share of the memory it takes
+   * @throws GatewayError as `readBody`; `bodies_held` where the share of the payer, or all of it, is taken
+   */
+  function read(incoming: IncomingMessage, outgoing: ServerResponse, maxBytes: number, payer: string): Promise<Buffer> {
+    return readBody(incoming, outgoing, maxBytes, (size) => {
+      const holding = hold(outgoing, payer);
+      const more = size - holding.bytes;
+      const isFull = held + more > SHARES * share || (heldBy.get(payer) ?? 0) + more > share;
+      if (!isFull) add(holding, more);
+      return !isFull;
+    });
+  }
+
+  return { read, release };
 }

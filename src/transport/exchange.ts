@@ -2,13 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /**
  * Changes the final header lines of an answer in place: the upstream's, a relayed refusal's, or the gate's own. Names
- * are in lower case, as HTTP/2 demands and undici reads them: whoever writes lines keeps to it.
+ * are in lower case, as HTTP/2 demands and undici reads them; edits keep to it.
  * Called once an answer, never for an interim one. Must not throw.
  */
 export type AnswerEdit = (lines: string[], status: number) => void;
-/** What the upstream's own fields say about the answer that follows them; values as undici gives them. */
 
-/** A coding beside chunked would be left in the body while the field that names it is dropped. */
+/** A coding beside chunked would be left in the body while the field that names it is dropped. @param coding as undici gives it */
 export function isOddlyCoded(coding: string | string[] | undefined): boolean {
   return coding !== undefined && (typeof coding !== 'string' || coding.trim().toLowerCase() !== 'chunked');
 }
@@ -66,9 +65,9 @@ export interface ForwardRequest {
   readonly requestId: string;
   /** Applied to the answer's header lines in this order; what they add wins over what the upstream sent. */
   readonly answerEdits?: readonly AnswerEdit[];
-  /** Told when the upstream has taken a long `body`. */
+  /** Called when the upstream has taken a long `body`. */
   readonly onUploaded?: (outgoing: ServerResponse) => void;
-  /** Told when the answer turns out to be a stream of events (SSE), and when that has ended. */
+  /** Called when the answer turns out to be a stream of events (SSE), and when that has ended. */
   readonly onStream?: (isOpen: boolean) => void;
 }
 
@@ -84,12 +83,12 @@ export interface ForwardOutcome {
   /** The upstream broke off inside the body, and the client's connection was destroyed so that it shows. */
   readonly truncated: boolean;
 }
-/** An answer held back until it is whole, so that it can be rewritten. */
 
 /** In bytes. An answer that is longer counts as unreadable: the rewrite gets an empty body. */
 export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
 const EMPTY = Buffer.alloc(0);
 
+/** An answer held back until it is whole, so that it can be rewritten. */
 export class HeldAnswer {
   #chunks: Buffer[] = [];
   #bytes = 0;

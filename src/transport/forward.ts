@@ -1,7 +1,8 @@
-/** Sends a judged request upstream and the answer downstream. */
+/** A judged request on its way upstream: what its body is sent as, and what else its answer needs. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { ClientGone, GatewayError } from '../errors.ts';
-import { HeldUpload, SHORT_BODY_BYTES, UploadStream, readBody } from './body.ts';
+import { MinimumRate, SHORT_BODY_BYTES, readBody, sendContinue, tooSlow } from './body.ts';
 import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { requestLines } from './headers.ts';
 import { MAX_REWRITTEN_BYTES } from './exchange.ts';
@@ -49,11 +50,11 @@ function send(upstream: Upstream, request: ForwardRequest, body: Buffer | Readab
     });
     const upload = body instanceof UploadStream ? body : undefined;
     const exchange = new HttpExchange(request, createAsk(upstream, headers), upload, upstream, resolve, reject);
-    upstream.pool.dispatch({ path: request.target, method: method, headers, body }, exchange);
+    upstream.pool.dispatch({ path: request.target, method, headers, body }, exchange);
   });
 }
 
-/** Whatever is asked for besides the answer itself is bounded together as that is. */
+/** What is asked for besides the answer itself is bounded together, as the answer is. */
 function createAsk(upstream: Upstream, headers: string[]): AskUpstream {
   let bytes = 0;
   return async function ask(path): Promise<BufferedAnswer> {
@@ -74,3 +75,91 @@ function createAsk(upstream: Upstream, headers: string[]): AskUpstream {
 }
 
 const TOO_LONG = `Its pages have more than ${MAX_REWRITTEN_BYTES / 1024 ** 2} MB.`;
+
+/**
+ * The body as a stream of its own: undici destroys what it was given, and `incoming` must outlive that, since the
+ * answer still goes out on its connection.
+ */
+class UploadStream extends Readable {
+  readonly #incoming: IncomingMessage;
+  readonly #outgoing: ServerResponse;
+  readonly #rate = new MinimumRate(() => void this.destroy(tooSlow()));
+  #started = false;
+
+  constructor(incoming: IncomingMessage, outgoing: ServerResponse) {
+    super({ highWaterMark: 64 * 1024 });
+    this.#incoming = incoming;
+    this.#outgoing = outgoing;
+  }
+
+  override _read(): void {
+    if (!this.#started) this.#start();
+    else if (this.#incoming.isPaused()) {
+      this.#rate.start();
+      this.#incoming.resume();
+    }
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const incoming = this.#incoming;
+    this.#rate.stop();
+    if (this.#started) {
+      incoming
+        .off('data', this.#onData)
+        .off('end', this.#onEnd)
+        .off('close', this.#onClose)
+        .off('timeout', this.#onTimeout);
+      incoming.pause();
+    }
+    callback(error);
+  }
+
+  #start(): void {
+    this.#started = true;
+    const incoming = this.#incoming;
+    if (incoming.destroyed && !incoming.complete) {
+      this.destroy(new ClientGone());
+      return;
+    }
+    sendContinue(incoming, this.#outgoing);
+    this.#rate.start();
+    incoming.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('timeout', this.#onTimeout);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#rate.add(chunk.length);
+    if (this.push(chunk)) return;
+    // The upstream does not take more: not the client's fault.
+    this.#rate.stop();
+    this.#incoming.pause();
+  };
+  readonly #onEnd = (): void => {
+    this.#rate.stop();
+    this.push(null);
+  };
+  readonly #onClose = (): void => void this.destroy(new ClientGone());
+  readonly #onTimeout = (): void => {
+    if (!this.#incoming.isPaused()) this.destroy(tooSlow());
+  };
+}
+
+/** A body that was read whole, let go of as the upstream takes it: the answer may be a long one. */
+class HeldUpload extends Readable {
+  #bytes: Buffer | undefined;
+  #sent = 0;
+
+  constructor(bytes: Buffer) {
+    super();
+    this.#bytes = bytes;
+  }
+
+  override _read(): void {
+    const bytes = this.#bytes;
+    if (bytes === undefined) return;
+    const start = this.#sent;
+    this.#sent = Math.min(bytes.length, start + SHORT_BODY_BYTES);
+    if (this.#sent === bytes.length) this.#bytes = undefined;
+    this.push(bytes.subarray(start, this.#sent));
+    if (this.#bytes === undefined) this.push(null);
+  }
+}

@@ -230,9 +230,18 @@ function decremented(value: string): string {
 }
 
 /** @returns the body's length as these lines of an answer declare it, NaN where none is */
-export function contentLength(lines: readonly string[]): number {
+export function contentLength(lines: HeaderLines): number {
+  return Number(fieldOf(lines, 'content-length') ?? NaN);
+}
+
+/**
+ * @param name in lower case; the lines' own names may be in any
+ * @returns the value of the first line of that name
+ */
+export function fieldOf(lines: HeaderLines, name: string): string | undefined {
   for (let index = 0; index < lines.length; index += 2) {
-    if (lines[index] === 'content-length') return Number(lines[index + 1]);
+    const written = lines[index] ?? '';
+    if (written.length === name.length && written.toLowerCase() === name) return lines[index + 1];
   }
-  return NaN;
+  return undefined;
 }

@@ -4,18 +4,18 @@
  * connection: a cut answer never looks complete (RFC 9112 8).
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { HeldAnswer, isEventStream, isOddlyCoded } from './exchange.ts';
-import type { UploadStream } from './body.ts';
 import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { contentLength, responseLines, rewrittenLines } from './headers.ts';
 import { MAX_INTERIM } from './interim.ts';
+import { MAX_FIELDS } from './request-rules.ts';
 import { closeAfterAnswer, closeIfUnread } from './answer.ts';
 import { toGatewayError } from './upstream.ts';
 import type { Upstream } from './upstream.ts';
 
-const MAX_FIELDS = 100;
 /** Up to this length head and body leave as one string: half the work of two buffers. */
 const JOINED_BYTES = 16 * 1024;
 
@@ -24,7 +24,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #request: ForwardRequest;
   readonly #incoming: IncomingMessage;
   readonly #outgoing: ServerResponse;
-  readonly #upload: UploadStream | undefined;
+  readonly #upload: Readable | undefined;
   readonly #upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>;
   readonly #resolve: (outcome: ForwardOutcome) => void;
   readonly #reject: (error: Error) => void;
@@ -46,7 +46,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   constructor(
     request: ForwardRequest,
     ask: AskUpstream,
-    upload: UploadStream | undefined,
+    upload: Readable | undefined,
     upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>,
     resolve: (outcome: ForwardOutcome) => void,
     reject: (error: Error) => void,

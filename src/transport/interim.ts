@@ -9,7 +9,7 @@ import type { Socket } from 'node:net';
 /** Interim answers to one request before the upstream counts as broken. */
 export const MAX_INTERIM = 100;
 
-/** undici's own, told with the socket right before the head of a request is written to it. */
+/** undici publishes the socket here right before it writes the head of a request to it. */
 const REQUEST_HEAD = 'undici:client:sendHeaders';
 
 /** `HTTP/1.1 100`: where its three digits stand. The parser takes no other form of a status line. */
@@ -20,13 +20,7 @@ const TWO = 0x32;
 const CR = 0x0d;
 const LF = 0x0a;
 
-export interface InterimAnswers {
-  /** Call it with each new connection, before undici reads from it. */
-  watch(socket: Socket): void;
-  close(): void;
-}
-
-export function watchInterimAnswers(): InterimAnswers {
+export function watchInterimAnswers() {
   const heads = new WeakMap<object, AnswerHead>();
   const onRequest = (message: unknown): void => {
     const { socket } = message as { readonly socket: Socket };
@@ -34,7 +28,8 @@ export function watchInterimAnswers(): InterimAnswers {
   };
   subscribe(REQUEST_HEAD, onRequest);
   return {
-    watch(socket) {
+    /** Call it with each new connection, before undici reads from it. */
+    watch(socket: Socket): void {
       const head = new AnswerHead();
       heads.set(socket, head);
       const read = socket.read.bind(socket);

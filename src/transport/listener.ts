@@ -11,7 +11,7 @@ import { awaitContinue } from './body.ts';
 import { MAX_HEADER_BYTES, asksForWebSocket, findMalformation } from './request-rules.ts';
 import { isClosing } from './answer.ts';
 import { createOwnAnswers } from './own-answers.ts';
-import type { OwnAnswer, OwnAnswerOptions, OwnAnswers } from './own-answers.ts';
+import type { OwnAnswerOptions, OwnAnswers } from './own-answers.ts';
 import { Traffic } from './traffic.ts';
 
 export interface DownstreamLimits {
@@ -25,14 +25,14 @@ export interface DownstreamLimits {
   readonly maxHeaderBytes: number;
 }
 
-export const DEFAULT_LIMITS: DownstreamLimits = {
+const DEFAULT_LIMITS: DownstreamLimits = {
   headersTimeoutMs: 20_000,
   idleTimeoutMs: 60_000,
   keepAliveTimeoutMs: 75_000,
   maxHeaderBytes: MAX_HEADER_BYTES,
 };
 
-export interface DownstreamOptions {
+export interface DownstreamOptions extends OwnAnswerOptions {
   /** Called once per request, never for one that was answered here. */
   readonly handle: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
   /** Called instead for a request that two readers could understand differently; without it the answer is plain JSON. */
@@ -41,10 +41,6 @@ export interface DownstreamOptions {
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Whether this path is a socket path. Elsewhere `Upgrade` is dropped and the request served as an ordinary one. */
   readonly mayUpgrade: (incoming: IncomingMessage) => boolean;
-  /** Applied to the answers that are given here, without `handle`; any other answer is edited by whoever gives it. */
-  readonly ownAnswerEdit?: OwnAnswerOptions['edit'];
-  /** Told of every request that was answered here, without `handle`: nobody else will see it. */
-  readonly answered?: (own: OwnAnswer) => void;
   readonly limits?: Partial<DownstreamLimits>;
 }
 
@@ -63,13 +59,9 @@ export interface Downstream {
 
 export function createDownstream(options: DownstreamOptions): Downstream {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  const { ownAnswerEdit: edit, answered } = options;
-  const parts: Parts = {
-    ...options,
-    traffic: new Traffic(),
-    own: createOwnAnswers({ edit, answered, maxHeaderBytes: limits.maxHeaderBytes }),
-  };
-  const { traffic, own } = parts;
+  const traffic = new Traffic();
+  const own = createOwnAnswers(options, limits.maxHeaderBytes);
+  const parts: Parts = { ...options, traffic, own };
   const server = createServer({
     maxHeaderSize: limits.maxHeaderBytes,
     headersTimeout: limits.headersTimeoutMs,
@@ -85,18 +77,17 @@ export function createDownstream(options: DownstreamOptions): Downstream {
       options.mayUpgrade(incoming),
   });
   server.timeout = limits.idleTimeoutMs;
-  server.on('connection', (socket) => {
-    traffic.connect(socket);
-  });
-  server.on('request', (incoming, outgoing) => {
+  server.on('connection', (socket) => traffic.connect(socket));
+  const receive = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     if (traffic.expect(incoming.socket, outgoing)) accept(parts, incoming, outgoing);
-  });
+  };
+  server.on('request', receive);
   server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
     awaitContinue(incoming);
-    if (traffic.expect(incoming.socket, outgoing)) accept(parts, incoming, outgoing);
+    receive(incoming, outgoing);
   });
-  server.on('checkExpectation', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    own.error(incoming, outgoing, 'expectation_failed');
+  server.on('checkExpectation', (_: IncomingMessage, outgoing: ServerResponse) => {
+    own.error(outgoing, 'expectation_failed');
   });
   server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
     keepGoing(traffic, socket);
@@ -125,7 +116,7 @@ function accept(parts: Parts, incoming: IncomingMessage, outgoing: ServerRespons
     return;
   }
   traffic.add(incoming.socket, outgoing);
-  // An upgrade that we do not speak: what stands behind it may be in another protocol (RFC 9110 7.8, RFC 9931)
+  // An upgrade that we do not speak: what follows it may be in another protocol (RFC 9110 7.8, RFC 9931)
   if (incoming.headers.upgrade !== undefined) outgoing.shouldKeepAlive = false;
   outgoing.on('timeout', onSilence).on('error', ignore);
   const { method = '', url = '', httpVersion, rawHeaders } = incoming;
@@ -134,9 +125,9 @@ function accept(parts: Parts, incoming: IncomingMessage, outgoing: ServerRespons
     const { code, detail } = malformation;
     // What the client sends next may be read differently than it was meant.
     outgoing.shouldKeepAlive = false;
-    if (parts.refuse === undefined) own.error(incoming, outgoing, code, detail);
+    if (parts.refuse === undefined) own.error(outgoing, code, detail);
     else parts.refuse(incoming, outgoing, new GatewayError(code, { detail }));
-  } else if (method === 'OPTIONS' && isFinalRecipient(incoming)) own.options(incoming, outgoing);
+  } else if (method === 'OPTIONS' && isFinalRecipient(incoming)) own.options(outgoing);
   else parts.handle(incoming, outgoing);
 }
 
@@ -168,11 +159,11 @@ function isFinalRecipient(incoming: IncomingMessage): boolean {
   return incoming.url === '*' || incoming.headers['max-forwards'] === '0';
 }
 
-/** Bytes that are no request, or one that does not end in time. */
+/** Answers bytes that are no request, and a request that does not end in time. */
 function answerBroken({ traffic, own }: Parts, code: string | undefined, socket: Socket): void {
   if (socket.destroyed || isClosing(socket)) return;
   const last = traffic.lastOn(socket);
-  // Whoever ends the connection before its answer loses it.
+  // A client that ends the connection before its answer loses it.
   const hasLeft = code === 'ECONNRESET' || code === 'EPIPE' || (last !== undefined && socket.readableEnded);
   if (hasLeft || !socket.writable) socket.destroy();
   else if (last === undefined || last.req.complete) traffic.breakOff(socket, () => own.broken(socket, code));
@@ -191,5 +182,5 @@ function keepGoing(traffic: Traffic, socket: Duplex): void {
 }
 
 function ignore(): void {
-  // The socket's error; whoever waits for this exchange learns of it by 'close'.
+  // 'close' follows every error of a socket, and ends the exchange.
 }

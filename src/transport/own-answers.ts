@@ -1,4 +1,4 @@
-/** What the listener answers itself: requests that no stage sees, and bytes that are no request. */
+/** What the listener answers by itself: requests that no stage sees, and bytes that are no request. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -12,63 +12,62 @@ export interface OwnAnswer {
   readonly status: number;
   readonly code?: ErrorCode | undefined;
   /** Absent where the bytes were no request. */
-  readonly incoming?: IncomingMessage;
+  readonly incoming?: Pick<IncomingMessage, 'method' | 'url'> | undefined;
 }
 
 export interface OwnAnswerOptions {
-  /** What is said for each of these answers besides its own lines; without a request where the bytes were none. */
-  readonly edit: ((lines: string[], status: number, incoming: IncomingMessage | undefined) => void) | undefined;
-  /** Told of every one of these answers: nobody else will see it. */
-  readonly answered: ((own: OwnAnswer) => void) | undefined;
-  readonly maxHeaderBytes: number;
+  /** Adds lines to each of these answers; without a request where the bytes were none. */
+  readonly ownAnswerEdit?: (lines: string[], status: number, incoming: IncomingMessage | undefined) => void;
+  /** Called for every request that is answered here: no stage sees it. */
+  readonly answered?: (own: OwnAnswer) => void;
 }
 
-/** Each ends the connection, but `options`. */
-export interface OwnAnswers {
-  /** To an OPTIONS request that goes no further (RFC 9110 9.3.7). */
-  options(incoming: IncomingMessage, outgoing: ServerResponse): void;
-  error(incoming: IncomingMessage, outgoing: ServerResponse, code: ErrorCode, detail?: string): void;
-  /** Where Node has no response object: upgrades and CONNECT. */
-  errorOnSocket(incoming: IncomingMessage, socket: Duplex, code: ErrorCode, detail?: string): void;
-  /** To bytes that are no request, by Node's word for what is wrong with them. */
-  broken(socket: Socket, code: string | undefined): void;
-  /** The same to a request whose body is what is wrong, while its answer is not yet due. */
-  brokenBody(outgoing: ServerResponse, code: string | undefined): void;
-}
+export type OwnAnswers = ReturnType<typeof createOwnAnswers>;
 
-export function createOwnAnswers({ edit, answered, maxHeaderBytes }: OwnAnswerOptions): OwnAnswers {
-  const linesFor = (status: number, own: readonly string[], incoming?: IncomingMessage): string[] => {
+/** Each of these answers ends its connection, but for `options`. */
+export function createOwnAnswers({ ownAnswerEdit, answered }: OwnAnswerOptions, maxHeaderBytes: number) {
+  const linesFor = (status: number, own: readonly string[] = [], incoming?: IncomingMessage): string[] => {
     const lines = [...own];
-    edit?.(lines, status, incoming);
+    ownAnswerEdit?.(lines, status, incoming);
     return lines;
   };
-  const error: OwnAnswers['error'] = (incoming, outgoing, code, detail) => {
+  const error = (outgoing: ServerResponse, code: ErrorCode, detail?: string): void => {
     const { status } = ERRORS[code];
+    const { req: incoming } = outgoing;
     outgoing.shouldKeepAlive = false;
-    const lines = linesFor(status, FIELDS[code] ?? [], incoming);
+    const lines = linesFor(status, FIELDS[code], incoming);
     if (sendAnswer(outgoing, status, lines, errorBody(code, detail))) answered?.({ status, code, incoming });
   };
-  const detailOf = (code: ErrorCode) => (code === 'headers_too_large' ? tooLarge(maxHeaderBytes) : undefined);
+  /** Node's word for what is wrong, as a row of the error table. */
+  const faultOf = (nodeCode = ''): { code: ErrorCode; detail: string | undefined } => {
+    const code = BROKEN[nodeCode] ?? 'request_malformed';
+    return { code, detail: code === 'headers_too_large' ? tooLarge(maxHeaderBytes) : undefined };
+  };
   return {
     error,
-    options(incoming, outgoing) {
+    /** To an OPTIONS request that goes no further (RFC 9110 9.3.7). */
+    options(outgoing: ServerResponse): void {
+      const { req: incoming } = outgoing;
       sendAnswer(outgoing, 204, linesFor(204, ALLOW, incoming), '');
       answered?.({ status: 204, incoming });
     },
-    errorOnSocket(incoming, socket, code, detail) {
+    /** Where Node has no response object: upgrades and CONNECT. */
+    errorOnSocket(incoming: IncomingMessage, socket: Duplex, code: ErrorCode, detail?: string): void {
       const { status } = ERRORS[code];
-      refuseUpgrade(socket, status, linesFor(status, FIELDS[code] ?? [], incoming), errorBody(code, detail));
+      refuseUpgrade(socket, status, linesFor(status, FIELDS[code], incoming), errorBody(code, detail));
       answered?.({ status, code, incoming });
     },
-    broken(socket, nodeCode) {
-      const code = BROKEN[nodeCode ?? ''] ?? 'request_malformed';
+    /** To bytes that are no request. */
+    broken(socket: Socket, nodeCode: string | undefined): void {
+      const { code, detail } = faultOf(nodeCode);
       const { status } = ERRORS[code];
-      linger(socket, rawAnswer(status, linesFor(status, []), errorBody(code, detailOf(code))));
+      linger(socket, rawAnswer(status, linesFor(status), errorBody(code, detail)));
       answered?.({ status, code });
     },
-    brokenBody(outgoing, nodeCode) {
-      const code = BROKEN[nodeCode ?? ''] ?? 'request_malformed';
-      error(outgoing.req, outgoing, code, detailOf(code));
+    /** To a request whose body is what is wrong, while its answer is not yet due. */
+    brokenBody(outgoing: ServerResponse, nodeCode: string | undefined): void {
+      const { code, detail } = faultOf(nodeCode);
+      error(outgoing, code, detail);
     },
   };
 }
@@ -85,7 +84,7 @@ function errorBody(code: ErrorCode, detail?: string): string {
   return JSON.stringify({ detail: detail === undefined ? text : `${text} ${detail}`, code });
 }
 
-/** The parser stops at the limit, so that nobody knows how much more there would have been. */
+/** The parser stops at the limit, so that the real length is not known. */
 function tooLarge(maxHeaderBytes: number): string {
   return `${beyondHeaderLimit(maxHeaderBytes)} Delete the cookies of this site, or use a shorter address.`;
 }

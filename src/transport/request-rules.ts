@@ -1,23 +1,19 @@
 import type { HeaderLines } from './exchange.ts';
 import { connectionOptions } from './headers.ts';
 
-/** Longest head of a message, start line and header lines together, in either direction; what is said beyond it. */
-
-/** As much as Open WebUI itself takes and gives: the cookies of a sign-in by OAuth grow with the groups of the user. */
+/** Longest head of a message, start line and header lines together, in either direction. As much as Open WebUI itself takes and gives: the cookies of a sign-in by OAuth grow with the groups of the user. */
 export const MAX_HEADER_BYTES = 64 * 1024;
 
-/** @returns a sentence for whoever sees the refusal; it names the setting, since only the operator can help */
+/** @returns a sentence for the refusal; it names the setting, since only the operator can help */
 export function beyondHeaderLimit(maxHeaderBytes: number): string {
-  return `They have more than ${sizeText(maxHeaderBytes)} (MODELGATE_MAX_HEADER).`;
-}
-
-function sizeText(bytes: number): string {
-  return bytes % 1024 === 0 ? `${bytes / 1024} KB` : `${bytes} bytes`;
+  const size = maxHeaderBytes % 1024 === 0 ? `${maxHeaderBytes / 1024} KB` : `${maxHeaderBytes} bytes`;
+  return `They have more than ${size} (MODELGATE_MAX_HEADER).`;
 }
 
 // What a request must look like to be forwarded at all, decided on the raw header lines: Node's `headers` joins or
 // drops repeated names, and what two readers understand differently is a way around either of them.
 
+/** Header lines of a message, in either direction. */
 export const MAX_FIELDS = 100;
 
 /** The only options with a meaning here; any other would ask us to delete a field that the backend relies on. */
@@ -25,9 +21,9 @@ const CONNECTION_OPTIONS: ReadonlySet<string> = new Set(['close', 'keep-alive', 
 /** A registered name or IPv4 address, or a bracketed IPv6 address; an optional port. */
 const AUTHORITY = /^(?:[a-z\d._-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i;
 
-export interface Malformation {
+interface Malformation {
   readonly code: 'request_malformed' | 'headers_too_large' | 'method_not_allowed' | 'version_not_supported';
-  /** For the client: which rule, in one sentence. */
+  /** The rule, in one sentence for the client. */
   readonly detail: string;
 }
 

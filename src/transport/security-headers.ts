@@ -1,7 +1,9 @@
 /**
- * Security headers, cookies and the names of software in the header lines of an answer: each security header at most
- * once, whoever sent it and in whatever letter case. Everything that does not depend on the answer is worked out once.
+ * What an answer says to a browser: security headers, each at most once, whoever sent it; the attributes of cookies; and
+ * which pages of other origins may read it. Everything that does not depend on the answer is worked out once.
  */
+import type { IncomingMessage } from 'node:http';
+import type { Config, CookieRules, SecurityHeader } from '../config/schema.ts';
 import type { AnswerEdit } from './exchange.ts';
 
 /**
@@ -20,30 +22,27 @@ const SECURITY_FIELDS = {
   'cross-origin-embedder-policy': 'single',
   'content-security-policy': 'list',
   'content-security-policy-report-only': 'list',
-} as const;
+} as const satisfies Record<SecurityHeader, 'single' | 'list'>;
 
-export type SecurityField = keyof typeof SECURITY_FIELDS;
-
-/** What names the software behind the gate, or times it: of use to nobody but an attacker. */
+/** Fields that name the software behind the gate, or time it: they help attackers alone. */
 const TELLTALES: readonly string[] = [
   ...['server', 'via', 'x-powered-by', 'x-process-time', 'x-runtime', 'x-generator', 'x-aspnet-version'],
   'x-aspnetmvc-version',
 ];
 
-export interface SecureAnswerOptions {
+interface SecureAnswerOptions {
   /** A value, `off` (in no answer) or `backend` (the backend's own alone). */
-  readonly fields: Readonly<Record<SecurityField, string>>;
-  /** What becomes of the backend's own line where there is a value. */
-  readonly backendFields: 'wins' | 'replaced';
+  readonly fields: Config['answers']['headers'];
+  readonly backendFields: Config['answers']['backendHeaders'];
   /** Lower-case names of the fields that the gate writes itself: the backend's lines of them go. */
   readonly stated: Iterable<string>;
-  /** What is enforced on the cookie of this name; undefined: its lines stay as they are. */
+  /** The rules for the cookie of this name; undefined: its lines stay as they are. */
   readonly cookieRules: (name: string) => CookieRules | undefined;
 }
 
 interface Row {
-  readonly name: SecurityField;
-  /** What we add, undefined where that is nothing. */
+  readonly name: SecurityHeader;
+  /** Undefined: nothing is added. */
   readonly value: string | undefined;
   readonly keepsBackend: boolean;
 }
@@ -56,7 +55,7 @@ type Kind = Row | typeof COOKIE | typeof TAKEN;
 export function secureAnswer({ fields, backendFields, stated, cookieRules }: SecureAnswerOptions): AnswerEdit {
   const kinds = new Map<string, Kind>([...TELLTALES, ...stated].map((name) => [name, TAKEN]));
   kinds.set('set-cookie', COOKIE);
-  const rows = (Object.keys(SECURITY_FIELDS) as SecurityField[]).map((name) =>
+  const rows = (Object.keys(SECURITY_FIELDS) as SecurityHeader[]).map((name) =>
     toRow(name, fields[name], backendFields),
   );
   for (const row of rows) kinds.set(row.name, row);
@@ -75,7 +74,7 @@ export function secureAnswer({ fields, backendFields, stated, cookieRules }: Sec
   };
 }
 
-function toRow(name: SecurityField, text: string, backendFields: 'wins' | 'replaced'): Row {
+function toRow(name: SecurityHeader, text: string, backendFields: SecureAnswerOptions['backendFields']): Row {
   if (text === 'off') return { name, value: undefined, keepsBackend: false };
   if (text === 'backend') return { name, value: undefined, keepsBackend: true };
   return { name, value: text, keepsBackend: backendFields === 'wins' };
@@ -122,24 +121,14 @@ function survivor({ name, value, keepsBackend }: Row, sent: readonly string[]): 
   const isUnanimous = spoken.every((text) => text.trim().toLowerCase() === first.trim().toLowerCase());
   return isUnanimous ? first : (value ?? first);
 }
-/**
- * One `Set-Cookie` line with other attributes, read as browsers read it (RFC 6265bis 5.7): split at every semicolon
- * whatever quotes say, names of attributes in any letter case, of repeated ones the last. What is not changed keeps
- * its bytes. Pure.
- */
-
-export interface CookieRules {
-  /** `Secure` is added where it is missing, never taken away. */
-  readonly secure: boolean;
-  /** Undefined: left as it is. */
-  readonly sameSite: 'lax' | 'strict' | 'none' | undefined;
-}
+// One `Set-Cookie` line, read as browsers read it (RFC 6265bis 5.7): split at every semicolon whatever quotes say, names of
+// attributes in any letter case, of repeated ones the last. What is not changed keeps its bytes.
 
 /** Browsers ignore an attribute with a longer value (RFC 6265bis 5.7). */
 const LONGEST_ATTRIBUTE_VALUE = 1024;
 
 /** @returns the name as a browser would store the cookie under, empty for a nameless one */
-export function cookieName(line: string): string {
+function cookieName(line: string): string {
   const semicolon = line.indexOf(';');
   const pair = semicolon === -1 ? line : line.slice(0, semicolon);
   const equals = pair.indexOf('=');
@@ -147,7 +136,7 @@ export function cookieName(line: string): string {
 }
 
 /** @returns the line with the attributes that the rules ask for, each of them once */
-export function enforceCookie(line: string, { secure, sameSite }: CookieRules): string {
+function enforceCookie(line: string, { secure, sameSite }: CookieRules): string {
   const [pair = '', ...attributes] = line.split(';');
   const kept = [pair];
   let isSecure = false;
@@ -164,7 +153,7 @@ export function enforceCookie(line: string, { secure, sameSite }: CookieRules): 
   const added: string[] = [];
   if (sameSite !== undefined && !hasSameSite) added.push(` SameSite=${sameSite}`);
   if (secure && !isSecure) added.push(' Secure');
-  // A semicolon at the end is no attribute, and is where the next one goes
+  // A semicolon at the end is no attribute: the next one goes there
   if (added.length > 0 && kept.length > 1 && trimBlanks(kept.at(-1) ?? '') === '') kept.pop();
   return [...kept, ...added].join(';');
 }
@@ -186,4 +175,57 @@ function trimBlanks(text: string): string {
 
 function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09;
+}
+
+// The Fetch standard's CORS protocol. The upstream decides for its own answers which pages may read them; for ours the
+// gate says what it would. Preflights are answered by the upstream alone.
+
+interface CrossOriginOptions {
+  /** Origins as browsers spell them. */
+  readonly origins: Config['answers']['origins'];
+  /** Names, in lower case, of the fields of ours that a page may read. */
+  readonly exposed: readonly string[];
+}
+
+type Asking = Pick<IncomingMessage, 'headers' | 'method'>;
+
+const ALLOWED = 'access-control-allow-origin';
+const EXPOSED = 'access-control-expose-headers';
+const NONE: readonly AnswerEdit[] = [];
+
+export function createCrossOrigin({ origins, exposed }: CrossOriginOptions) {
+  const names = exposed.join(', ');
+  /** What the upstream exposes stays, and it is the upstream that allows. */
+  const expose: AnswerEdit = (lines) => {
+    let allowed = false;
+    let at = -1;
+    for (let index = 0; index < lines.length; index += 2) {
+      if (lines[index] === ALLOWED) allowed = true;
+      else if (lines[index] === EXPOSED) at = index + 1;
+    }
+    if (!allowed) return;
+    if (at === -1) lines.push(EXPOSED, names);
+    else lines[at] = `${lines[at]}, ${names}`;
+  };
+  const exposing: readonly AnswerEdit[] = [expose];
+  return {
+    /**
+     * Adds the lines that let the page read an answer of ours. As Starlette writes them with credentials: the origin
+     * itself, never `*`. Without a request, whose origin is not known, `*` where any would do.
+     */
+    allow(lines: string[], incoming: Asking | undefined): void {
+      if (incoming === undefined) {
+        if (origins === 'any') lines.push(ALLOWED, '*', EXPOSED, names);
+        return;
+      }
+      const { origin } = incoming.headers;
+      if (origin === undefined) return;
+      lines.push('vary', 'origin');
+      if (origins === 'any' || origins.has(origin)) {
+        lines.push(ALLOWED, origin, 'access-control-allow-credentials', 'true');
+      }
+    },
+    /** @returns the edits of every answer to this request, the upstream's and ours */
+    edits: ({ headers, method }: Asking) => (headers.origin === undefined || method === 'OPTIONS' ? NONE : exposing),
+  };
 }

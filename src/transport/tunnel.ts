@@ -14,7 +14,7 @@ const CLOSE_FRAME = Buffer.concat([Buffer.from([0x88, CLOSE_REASON.length]), CLO
 /** Towards a server every frame is masked (5.3); a mask of zeros leaves the payload as it is. */
 const MASKED_CLOSE_FRAME = Buffer.concat([Buffer.from([0x88, 0x80 | CLOSE_REASON.length, 0, 0, 0, 0]), CLOSE_REASON]);
 
-export interface JoinedSockets {
+interface JoinedSockets {
   readonly client: Duplex;
   readonly upstream: Duplex;
   /** What the client sent before the handshake was over. */

@@ -4,21 +4,21 @@
  * to the ordinary handlers, which is all that `node:http` would do, without a second transport.
  */
 import { createHash } from 'node:crypto';
-import { STATUS_CODES } from 'node:http';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
+import { rawHead } from './answer.ts';
 import type { AnswerEdit, HeaderEdit } from './exchange.ts';
 import type { ClientFrameGate } from './first-message.ts';
-import { requestLines, responseLines } from './headers.ts';
+import { fieldOf, requestLines, responseLines } from './headers.ts';
 import { MAX_INTERIM } from './interim.ts';
 import { joinSockets } from './tunnel.ts';
 import type { Upstream } from './upstream.ts';
 import { toGatewayError } from './upstream.ts';
 
-export interface TunnelRequest {
+interface TunnelRequest {
   readonly incoming: IncomingMessage;
   readonly socket: Duplex;
   readonly head: Buffer;
@@ -33,7 +33,7 @@ export interface TunnelRequest {
 }
 
 /** Times in milliseconds of `performance.now()`. */
-export interface TunnelOutcome {
+interface TunnelOutcome {
   /** 101, or the upstream's refusal, which was relayed. */
   readonly status: number;
   readonly upstreamStartedAt: number;
@@ -129,7 +129,7 @@ class Handshake implements Dispatcher.DispatchHandler {
     this.#settled = true;
     this.#release();
     const socket = this.#socket;
-    socket.write(head(101, [...lines, 'upgrade', 'websocket', 'connection', 'Upgrade']), 'latin1');
+    socket.write(rawHead(101, [...lines, 'upgrade', 'websocket', 'connection', 'Upgrade']), 'latin1');
     const firstByteAt = performance.now();
     void joinSockets({
       client: socket,
@@ -153,7 +153,7 @@ class Handshake implements Dispatcher.DispatchHandler {
     this.#firstByteAt = performance.now();
     const { requestId, answerEdits } = this.#request;
     const lines = responseLines(headers, status, requestId, answerEdits);
-    this.#socket.write(head(status, [...lines, 'connection', 'close']), 'latin1');
+    this.#socket.write(rawHead(status, [...lines, 'connection', 'close']), 'latin1');
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -221,20 +221,8 @@ function findHandshakeFault(incoming: IncomingMessage, lines: readonly string[],
   return undefined;
 }
 
-function fieldOf(lines: readonly string[], name: string): string | undefined {
-  for (let index = 0; index < lines.length; index += 2)
-    if (lines[index]?.toLowerCase() === name) return lines[index + 1];
-  return undefined;
-}
-
 function withoutExtensions(edit: HeaderEdit): HeaderEdit {
   return { remove: new Set([...edit.remove, EXTENSIONS]), add: edit.add };
-}
-
-function head(status: number, lines: readonly string[]): string {
-  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
-  for (let index = 0; index + 1 < lines.length; index += 2) text += `${lines[index]}: ${lines[index + 1]}\r\n`;
-  return `${text}\r\n`;
 }
 
 /** A refusal without length ends with the connection, so that only a reset shows that it was cut. */

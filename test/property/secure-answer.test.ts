@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { SecureAnswerOptions, SecurityField } from '../../src/transport/security-headers.ts';
+import type { SecurityHeader } from '../../src/config/schema.ts';
 import { secureAnswer } from '../../src/transport/security-headers.ts';
 
-const FIELDS: readonly SecurityField[] = [
+const FIELDS: readonly SecurityHeader[] = [
   'x-frame-options',
   'x-content-type-options',
   'x-xss-protection',
@@ -27,7 +27,7 @@ const line = fc.tuple(
   ),
 );
 const answers = fc.array(line, { maxLength: 16 });
-const settings: fc.Arbitrary<SecureAnswerOptions> = fc.record({
+const settings: fc.Arbitrary<Parameters<typeof secureAnswer>[0]> = fc.record({
   fields: fc
     .array(fc.constantFrom('off', 'backend', 'OURS'), { minLength: FIELDS.length, maxLength: FIELDS.length })
     .map((values) => Object.fromEntries(FIELDS.map((name, index) => [name, values[index]])) as never),

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { CookieRules } from '../../src/transport/security-headers.ts';
-import { cookieName, enforceCookie } from '../../src/transport/security-headers.ts';
+import type { CookieRules } from '../../src/config/schema.ts';
+import { cookieName, enforceCookie } from '../support/gate/set-cookie.ts';
 
 const rules: fc.Arbitrary<CookieRules> = fc.record({
   secure: fc.boolean(),

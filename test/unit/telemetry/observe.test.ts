@@ -4,7 +4,7 @@ import { deny } from '../../../src/policy/decision.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
 import type { FlatFields } from '../../../src/telemetry/log.ts';
 import type { RequestFigures } from '../../../src/telemetry/metrics.ts';
-import type { ListenerAnswer } from '../../../src/telemetry/observe.ts';
+import type { OwnAnswer } from '../../../src/transport/own-answers.ts';
 import { createObserver } from '../../../src/telemetry/observe.ts';
 import type { ForwardOutcome } from '../../../src/transport/exchange.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
@@ -151,7 +151,7 @@ describe('the access line', () => {
 });
 
 describe('what the listener answers by itself', () => {
-  function answered(own: ListenerAnswer): { line: object; statuses: number[] } {
+  function answered(own: OwnAnswer): { line: object; statuses: number[] } {
     const lines: object[] = [];
     const statuses: number[] = [];
     const unused = (): never => expect.fail('there is no scope');

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createCrossOrigin } from '../../../src/transport/cross-origin.ts';
+import { createCrossOrigin } from '../../../src/transport/security-headers.ts';
 
 const PAGE = 'https://page.test';
 const from = (origin: string | undefined, method = 'GET') => ({ method, headers: { origin } });

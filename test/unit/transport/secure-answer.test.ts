@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { SecureAnswerOptions, SecurityField } from '../../../src/transport/security-headers.ts';
+import type { SecurityHeader } from '../../../src/config/schema.ts';
 import { secureAnswer } from '../../../src/transport/security-headers.ts';
 
-const NONE: Record<SecurityField, string> = {
+const NONE: Record<SecurityHeader, string> = {
   'x-frame-options': 'backend',
   'x-content-type-options': 'backend',
   'x-xss-protection': 'backend',
@@ -19,8 +19,8 @@ const NONE: Record<SecurityField, string> = {
 /** The lines that come of `lines`, each as `name: value`. */
 function edited(
   lines: readonly (readonly [string, string])[],
-  fields: Partial<Record<SecurityField, string>> = {},
-  more: Partial<SecureAnswerOptions> & { status?: number } = {},
+  fields: Partial<Record<SecurityHeader, string>> = {},
+  more: Partial<Parameters<typeof secureAnswer>[0]> & { status?: number } = {},
 ): string[] {
   const { status = 200, ...options } = more;
   const edit = secureAnswer({

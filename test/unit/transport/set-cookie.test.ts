@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import type { CookieRules } from '../../../src/transport/security-headers.ts';
-import { cookieName, enforceCookie } from '../../../src/transport/security-headers.ts';
+import type { CookieRules } from '../../../src/config/schema.ts';
+import { cookieName, enforceCookie } from '../../support/gate/set-cookie.ts';
 
 const NOTHING: CookieRules = { secure: false, sameSite: undefined };
 const SECURE: CookieRules = { secure: true, sameSite: undefined };

@@ -1,25 +1,25 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { Pace } from '../../../src/transport/pace.ts';
+import { MinimumRate } from '../../../src/transport/body.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] }));
 afterEach(() => void vi.useRealTimers());
 
-function startPace(): { pace: Pace; isTooSlow: () => boolean } {
+function startRate(): { rate: MinimumRate; isTooSlow: () => boolean } {
   let isTooSlow = false;
-  const pace = new Pace(() => (isTooSlow = true));
-  pace.start();
-  return { pace, isTooSlow: () => isTooSlow };
+  const rate = new MinimumRate(() => (isTooSlow = true));
+  rate.start();
+  return { rate, isTooSlow: () => isTooSlow };
 }
 
 /** @returns after how many seconds such a body is too slow, undefined where it is not within `seconds` */
 function tooSlowAfter(bytesPerSecond: number, seconds: number): number | undefined {
-  const { pace, isTooSlow } = startPace();
+  const { rate, isTooSlow } = startRate();
   for (let second = 1; second <= seconds; second += 1) {
     vi.advanceTimersByTime(1_000);
     if (isTooSlow()) return second;
-    pace.add(bytesPerSecond);
+    rate.add(bytesPerSecond);
   }
-  pace.stop();
+  rate.stop();
   return undefined;
 }
 
@@ -33,7 +33,7 @@ test('a slow line is not', () => {
 });
 
 test('silence is too slow no later than dripping', () => {
-  const { isTooSlow } = startPace();
+  const { isTooSlow } = startRate();
   vi.advanceTimersByTime(19_999);
   expect(isTooSlow()).toBe(false);
   vi.advanceTimersByTime(1);
@@ -41,10 +41,10 @@ test('silence is too slow no later than dripping', () => {
 });
 
 test('whoever has sent much may stand still for a minute, not for the time that all of it is worth', () => {
-  const { pace, isTooSlow } = startPace();
-  pace.add(100_000_000);
+  const { rate, isTooSlow } = startRate();
+  rate.add(100_000_000);
   vi.advanceTimersByTime(59_999);
-  pace.add(1);
+  rate.add(1);
   vi.advanceTimersByTime(59_999);
   expect(isTooSlow()).toBe(false);
   vi.advanceTimersByTime(1);
@@ -52,11 +52,11 @@ test('whoever has sent much may stand still for a minute, not for the time that 
 });
 
 test('time in which nobody reads does not count', () => {
-  const { pace, isTooSlow } = startPace();
-  pace.stop();
+  const { rate, isTooSlow } = startRate();
+  rate.stop();
   vi.advanceTimersByTime(3_600_000);
-  pace.start();
+  rate.start();
   vi.advanceTimersByTime(19_000);
   expect(isTooSlow()).toBe(false);
-  pace.stop();
+  rate.stop();
 });
