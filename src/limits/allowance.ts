@@ -1,7 +1,6 @@
 /**
- * What the stages ask of whoever keeps count. `memory-allowances.ts` keeps it in this process; where several replicas
- * share their counts, something with the same three answers stands here instead, and may take its time: a promise is
- * awaited, a plain answer is not.
+ * What the stages ask of the counter of requests. `memory.ts` counts in this process; a counter that several replicas
+ * share gives the same answers and may take its time: a promise is awaited, a plain answer is not.
  */
 import type { RateLimit } from '../config/schema.ts';
 

@@ -1,8 +1,8 @@
 /**
- * What a client is told about its limits: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10,
+ * What an answer says about the limits of its client: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10,
  * structured fields), the `x-ratelimit-*` of OpenAI's API, and `Retry-After` on a refusal.
  *
- * Of several limits the one with least left is told. `q` and `w` are the rate in the long run; `r`, and OpenAI's limit
+ * `q` and `w` are the rate in the long run; `r`, and OpenAI's limit
  * and remaining, are what may come at once, so that `remaining` is back at `limit` when `reset` is over.
  */
 import type { RateLimit } from '../config/schema.ts';
@@ -41,7 +41,7 @@ export function createAnnouncement(
   for (const [name, rate] of Object.entries(rates) as [RateName, RateLimit][]) {
     texts[name] = { start: `"${name}";r=`, policy: policyOf(name, rate), limit: String(rate.burst + 1) };
   }
-  return function tell(lines, standing) {
+  return function announce(lines, standing) {
     if (standing === undefined) return;
     const { limit: name, remaining, moreInMs, fullInMs, admitted } = standing;
     const text = texts[name];
@@ -63,7 +63,7 @@ export function createAnnouncement(
   };
 }
 
-/** Nobody knows when a place gets free; what waits this long does not crowd those who are served. */
+/** When a place gets free is not known; a client that waits this long does not crowd those who are served. */
 const PLACE_RETRY_SECONDS = 2;
 
 /** @returns the edit for a request that found no place beside those of its user that are running */
@@ -80,14 +80,14 @@ export function announceNoPlace(places: number): AnswerEdit {
   };
 }
 
-/** The draft has no word for a burst; parameters of one's own carry one's name. */
+/** The draft has no word for a burst; a parameter that it does not know carries the name of its maker. */
 function policyOf(name: RateName, { count, windowSeconds, burst }: RateLimit): string {
   const policy = `"${name}";q=${count};w=${windowSeconds}`;
   return burst === count - 1 ? policy : `${policy};modelgate-burst=${burst}`;
 }
 
 /** As OpenAI spells it, which is Go's: `350ms`, `12.5s`, `6m0s`. */
-export function shortDuration(ms: number): string {
+function shortDuration(ms: number): string {
   const whole = Math.ceil(ms);
   if (whole < 1000) return `${whole}ms`;
   if (whole < 60_000) return `${whole / 1000}s`;

@@ -1,7 +1,8 @@
 /**
- * The arithmetic of one limit: the generic cell rate algorithm (ITU-T I.371), which is nginx's leaky bucket with
- * `burst … nodelay` written with one number, the time at which everything taken so far will have been earned again.
- * Pure: no clock, no state.
+ * Limits counted in this process: synchronous, one number a payer, bounded however many payers there are.
+ *
+ * The arithmetic is the generic cell rate algorithm (ITU-T I.371), which is nginx's leaky bucket with `burst … nodelay`
+ * written with one number, the time at which everything taken so far will have been earned again.
  *
  * Not `rate-limiter-flexible`, which counts in fixed windows: its bursty limiter admits COUNT and BURST together, and the
  * same again a moment later across a window's edge, where nginx admits BURST and one. Measured besides: a timer and 400
@@ -10,45 +11,128 @@
 import type { LimitsConfig, RateLimit } from '../config/schema.ts';
 import type { Allowances, Charge, RateName, Standing } from './allowance.ts';
 
-/** Times in milliseconds. */
-export interface Bucket {
-  /** In which one request is earned. */
-  readonly interval: number;
-  /** Requests at once, from a full bucket. */
-  readonly capacity: number;
-  /** After which an untouched bucket is full, whatever was taken from it. */
-  readonly fullAfter: number;
+const NAMES: readonly RateName[] = ['address', 'user', 'chat', 'organization'];
+
+/** @param now monotonic, in milliseconds */
+export function createMemoryAllowances(limits: LimitsConfig, now: () => number): Allowances {
+  const rates: Partial<Record<RateName, RateLimit>> = {};
+  const buckets: Partial<Record<RateName, Buckets>> = {};
+  for (const name of NAMES) {
+    const rate = limits[name];
+    if (rate === 'off') continue;
+    rates[name] = rate;
+    buckets[name] = new Buckets(name, rate);
+  }
+  const concurrentChats = limits.concurrentChats === 'off' ? undefined : limits.concurrentChats;
+  return {
+    rates,
+    concurrentChats,
+    take: (charges) => take(buckets, charges, now()),
+    occupy: createPlaces(concurrentChats ?? Infinity),
+  };
 }
 
-export function toBucket({ count, windowSeconds, burst }: RateLimit): Bucket {
-  const interval = (windowSeconds * 1000) / count;
-  return { interval, capacity: burst + 1, fullAfter: interval * (burst + 1) };
+type Limits = Readonly<Partial<Record<RateName, Buckets>>>;
+
+/** Twice over the charges, so that what is refused has taken nothing; one standing is made, of the limit with least left. */
+function take(limits: Limits, charges: readonly Charge[], at: number): Standing | undefined {
+  let scarcest: Charge | undefined;
+  let least = Infinity;
+  for (const charge of charges) {
+    const buckets = limits[charge.limit];
+    if (buckets === undefined) continue;
+    const debt = buckets.debtAfter(charge, at);
+    if (!buckets.covers(debt)) return longestWait(limits, charges, at);
+    const remaining = buckets.remaining(debt);
+    if (remaining >= least) continue;
+    least = remaining;
+    scarcest = charge;
+  }
+  let standing: Standing | undefined;
+  for (const charge of charges) {
+    const buckets = limits[charge.limit];
+    if (buckets === undefined) continue;
+    const debt = buckets.take(charge, at);
+    if (charge === scarcest) standing = buckets.admission(debt);
+  }
+  return standing;
 }
 
-/** @returns the debt that a charge would leave: time until the bucket is full again; above `fullAfter` it is refused */
-export function debtAfter(bucket: Bucket, earnedAt: number, now: number, cost: number): number {
-  const debt = earnedAt > now ? earnedAt - now : 0;
-  return debt + Math.min(cost, bucket.capacity) * bucket.interval;
+/** @returns the standing of the charge that has to wait longest of those that are refused */
+function longestWait(limits: Limits, charges: readonly Charge[], at: number): Standing | undefined {
+  let longest: Standing | undefined;
+  for (const charge of charges) {
+    const refusal = limits[charge.limit]?.refusal(charge, at);
+    if (refusal !== undefined && (longest === undefined || refusal.moreInMs > longest.moreInMs)) longest = refusal;
+  }
+  return longest;
 }
 
-/** What rounding may have added to a debt that is meant to fill the bucket exactly. */
+/** What rounding may have added to a debt that is meant to fill a bucket exactly. */
 const ROUNDING = 1e-6;
 
-export function isCovered(bucket: Bucket, debt: number): boolean {
-  return debt <= bucket.fullAfter + bucket.interval * ROUNDING;
+/** One limit's buckets, one a payer. A payer's debt is the time until its bucket is full again, in milliseconds. */
+class Buckets {
+  readonly #name: RateName;
+  /** In which one request is earned. */
+  readonly #interval: number;
+  /** Requests at once, from a full bucket. */
+  readonly #capacity: number;
+  /** After which an untouched bucket is full, whatever was taken from it. */
+  readonly #fullAfter: number;
+  /** By payer: when all that was taken is earned again. Absent: full. */
+  readonly #earnedAt: Generations;
+
+  constructor(name: RateName, { count, windowSeconds, burst }: RateLimit) {
+    this.#name = name;
+    this.#interval = (windowSeconds * 1000) / count;
+    this.#capacity = burst + 1;
+    this.#fullAfter = this.#interval * this.#capacity;
+    this.#earnedAt = new Generations(this.#fullAfter);
+  }
+
+  /** @returns the debt that this charge would leave */
+  debtAfter({ key, cost }: Pick<Charge, 'key' | 'cost'>, at: number): number {
+    const owed = Math.max(0, (this.#earnedAt.get(key) ?? 0) - at);
+    return owed + Math.min(cost, this.#capacity) * this.#interval;
+  }
+
+  /** @returns false where a charge that leaves this debt is refused */
+  covers(debt: number): boolean {
+    return debt <= this.#fullAfter + this.#interval * ROUNDING;
+  }
+
+  /** @returns the requests that would be admitted at once */
+  remaining(debt: number): number {
+    return Math.max(0, Math.floor((this.#fullAfter - debt) / this.#interval + ROUNDING));
+  }
+
+  /** @returns the debt that it leaves */
+  take(charge: Charge, at: number): number {
+    const debt = this.debtAfter(charge, at);
+    this.#earnedAt.set(charge.key, at + debt, at);
+    return debt;
+  }
+
+  admission(debt: number): Standing {
+    const remaining = this.remaining(debt);
+    const moreInMs = Math.max(0, debt - (this.#capacity - remaining - 1) * this.#interval);
+    return { limit: this.#name, admitted: true, remaining, moreInMs, fullInMs: debt };
+  }
+
+  /** @returns undefined where the charge is covered */
+  refusal(charge: Charge, at: number): Standing | undefined {
+    const debt = this.debtAfter(charge, at);
+    if (this.covers(debt)) return undefined;
+    const owed = this.debtAfter({ key: charge.key, cost: 0 }, at);
+    const remaining = this.remaining(owed);
+    return { limit: this.#name, admitted: false, remaining, moreInMs: debt - this.#fullAfter, fullInMs: owed };
+  }
 }
 
-export function remainingOf(bucket: Bucket, debt: number): number {
-  return Math.max(0, Math.floor((bucket.fullAfter - debt) / bucket.interval + ROUNDING));
-}
-
-/** @returns time until one more than `remaining` would be admitted; 0 where the bucket is full */
-export function moreIn(bucket: Bucket, debt: number, remaining: number): number {
-  return Math.max(0, debt - (bucket.capacity - remaining - 1) * bucket.interval);
-}
 /**
  * Times by key that forgets by itself: two maps, of which the older is dropped whole. No timer and no list beside the
- * map; a key that is not written for a lifetime is gone without anybody looking for it.
+ * map; a key that is not written for a lifetime is gone without a search.
  */
 export class Generations {
   readonly #lifetimeMs: number;
@@ -93,89 +177,7 @@ export class Generations {
 /** Some 80 bytes each: at most 40 MB a limit, and more users than one backend serves. */
 const MOST_KEYS = 250_000;
 
-// Counts in this process: synchronous, one number a payer, bounded however many payers there are.
-
-const NAMES: readonly RateName[] = ['address', 'user', 'chat', 'organization'];
-
-/** @param now monotonic, in milliseconds */
-export function createMemoryAllowances(limits: LimitsConfig, now: () => number): Allowances {
-  const rates: Partial<Record<RateName, RateLimit>> = {};
-  const kept: Partial<Record<RateName, Kept>> = {};
-  for (const name of NAMES) {
-    const rate = limits[name];
-    if (rate === 'off') continue;
-    const bucket = toBucket(rate);
-    rates[name] = rate;
-    kept[name] = { bucket, earnedAt: new Generations(bucket.fullAfter) };
-  }
-  const concurrentChats = limits.concurrentChats === 'off' ? undefined : limits.concurrentChats;
-  return {
-    rates,
-    concurrentChats,
-    take: (charges) => take(kept, charges, now()),
-    occupy: createPlaces(concurrentChats ?? Infinity),
-  };
-}
-
-interface Kept {
-  readonly bucket: Bucket;
-  /** By payer: the time at which all that was taken is earned again. Absent: full. */
-  readonly earnedAt: Generations;
-}
-
-type Limits = Readonly<Partial<Record<RateName, Kept>>>;
-
-/** Twice over the charges, so that what is refused has taken nothing; one standing is made, of the limit that is told. */
-function take(limits: Limits, charges: readonly Charge[], at: number): Standing | undefined {
-  let told: Charge | undefined;
-  let least = Infinity;
-  for (const charge of charges) {
-    const kept = limits[charge.limit];
-    if (kept === undefined) continue;
-    const debt = debtOf(kept, charge.key, at, charge.cost);
-    if (!isCovered(kept.bucket, debt)) return longestWait(limits, charges, at);
-    const remaining = remainingOf(kept.bucket, debt);
-    if (remaining >= least) continue;
-    least = remaining;
-    told = charge;
-  }
-  let standing: Standing | undefined;
-  for (const charge of charges) {
-    const kept = limits[charge.limit];
-    if (kept === undefined) continue;
-    const debt = debtOf(kept, charge.key, at, charge.cost);
-    kept.earnedAt.set(charge.key, at + debt, at);
-    if (charge === told) standing = admission(charge.limit, kept.bucket, debt);
-  }
-  return standing;
-}
-
-function debtOf({ bucket, earnedAt }: Kept, key: string, at: number, cost: number): number {
-  return debtAfter(bucket, earnedAt.get(key) ?? 0, at, cost);
-}
-
-function admission(limit: RateName, bucket: Bucket, debt: number): Standing {
-  const remaining = remainingOf(bucket, debt);
-  return { limit, admitted: true, remaining, moreInMs: moreIn(bucket, debt, remaining), fullInMs: debt };
-}
-
-/** @returns the standing of the charge that has to wait longest of those that are refused */
-function longestWait(limits: Limits, charges: readonly Charge[], at: number): Standing | undefined {
-  let longest: Standing | undefined;
-  for (const { limit, key, cost } of charges) {
-    const kept = limits[limit];
-    if (kept === undefined) continue;
-    const { bucket } = kept;
-    const debt = debtOf(kept, key, at, cost);
-    const moreInMs = debt - bucket.fullAfter;
-    if (isCovered(bucket, debt) || (longest !== undefined && moreInMs <= longest.moreInMs)) continue;
-    const owed = debtOf(kept, key, at, 0);
-    longest = { limit, admitted: false, remaining: remainingOf(bucket, owed), moreInMs, fullInMs: owed };
-  }
-  return longest;
-}
-
-/** As many payers are remembered as have something running. */
+/** Remembers only payers that have something running. */
 function createPlaces(most: number): Allowances['occupy'] {
   const taken = new Map<string, number>();
   return function occupy(user, places) {

@@ -127,7 +127,7 @@ const MB = 1_000_000;
 /** Bodies of up to 2 MB pass, whatever they hold. */
 const ALWAYS_ALLOWED_BYTES = 64 * MB;
 const ALLOWED_TIMES = 8;
-/** One body at a time is as long as that, beside what is held (`transport/held-bodies.ts`), in a container of 768 MB. */
+/** One body at a time is as long as that, beside what is held (`transport/body.ts`), in a container of 768 MB. */
 export const MOST_MEMORY_BYTES = 320 * MB;
 
 /** @throws GatewayError `body_too_complex` (413) where the body would take more memory than its length allows */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { RateLimit } from '../../../src/config/schema.ts';
 import type { Standing } from '../../../src/limits/allowance.ts';
-import { announceNoPlace, createAnnouncement, shortDuration } from '../../../src/limits/headers.ts';
+import { announceNoPlace, createAnnouncement } from '../../../src/limits/headers.ts';
 
 const RATE: RateLimit = { count: 120, windowSeconds: 60, burst: 40 };
 const STANDING: Standing = { limit: 'user', admitted: true, remaining: 12, moreInMs: 350, fullInMs: 14_350 };
@@ -65,5 +65,5 @@ test.each([
   [359_001, '6m0s'],
   [86_400_000, '24h0m0s'],
 ])('%d ms are spelled %s', (ms, text) => {
-  expect(shortDuration(ms)).toBe(text);
+  expect(told({ fullInMs: ms }).slice(-2)).toEqual(['x-ratelimit-reset-requests', text]);
 });

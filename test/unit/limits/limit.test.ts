@@ -4,7 +4,6 @@ import type { LimitsConfig } from '../../../src/config/schema.ts';
 import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
 import type { Principal } from '../../../src/identity/principal.ts';
 import type { Allowances } from '../../../src/limits/allowance.ts';
-import type { Counted } from '../../../src/limits/limits.ts';
 import { createLimits } from '../../../src/limits/limits.ts';
 import { createMemoryAllowances } from '../../../src/limits/memory.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
@@ -49,7 +48,7 @@ describe.each([
     let running = 0;
     const parts = {
       allowances: wrap(createMemoryAllowances({ ...FEW, ...limits }, () => 1_000)),
-      countedAs: (): Counted => 'request',
+      countedAs: () => 'request' as const,
       runsModel: () => true,
       clientAddress: () => '192.0.2.7',
       metrics: {
@@ -61,7 +60,7 @@ describe.each([
     const limits_ = createLimits(parts);
     const scopeOf = (principal: Principal): Scope => Object.assign(sampleScope(), { principal });
     /** @returns the limit that refused, or undefined */
-    const admit = async (principal: Principal, counted?: Counted): Promise<string | undefined> => {
+    const admit = async (principal: Principal, counted?: 'request' | 'sign_in'): Promise<string | undefined> => {
       const scope = scopeOf(principal);
       await Promise.resolve()
         .then(() => limits_.admit(scope, counted))
