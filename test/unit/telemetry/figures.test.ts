@@ -1,67 +1,83 @@
 import { describe, expect, test } from 'vitest';
-import { createTally, createTimes, readTally } from '../../../src/telemetry/figures.ts';
+import { createCounters, createHistograms, createStoreCounters } from '../../../src/telemetry/figures.ts';
 
-const options = { name: 'x_total', help: 'What it counts.', labels: ['kind', 'outcome'] };
 const rows = (text: string) => text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
 
-describe('a tally', () => {
-  test('is written as Prometheus reads a counter', () => {
-    const tally = createTally(options);
-    tally.add(2, 'a', 'kept');
-    tally.add(3, 'a', 'kept');
-    tally.add(0, 'b', 'kept');
-    expect(tally.text()).toBe(
-      '# HELP x_total What it counts.\n# TYPE x_total counter\nx_total{kind="a",outcome="kept"} 5\nx_total{kind="b",outcome="kept"} 0\n',
+describe('a counter', () => {
+  test('is written as Prometheus reads it', () => {
+    const { listEntries } = createCounters();
+    listEntries.add(2, 'kept');
+    listEntries.add(3, 'kept');
+    listEntries.add(0, 'removed');
+    expect(listEntries.text()).toBe(
+      '# HELP modelgate_list_entries_total Entries of lists of models, kept or removed.\n' +
+        '# TYPE modelgate_list_entries_total counter\n' +
+        'modelgate_list_entries_total{outcome="kept"} 5\nmodelgate_list_entries_total{outcome="removed"} 0\n',
     );
   });
 
   test('keeps apart what a separator could join', () => {
-    const tally = createTally(options);
-    tally.add(1, 'a|b', 'c');
-    tally.add(1, 'a', 'b|c');
-    expect(rows(tally.text())).toEqual(['x_total{kind="a|b",outcome="c"} 1', 'x_total{kind="a",outcome="b|c"} 1']);
-  });
-
-  test('escapes what is in an id, and breaks no line', () => {
-    const tally = createTally({ ...options, labels: ['organization'] });
-    tally.add(1, 'a"b\\c\nd} 5\ud800');
-    expect(rows(tally.text())).toEqual(['x_total{organization="a\\"b\\\\c\\nd} 5\ufffd"} 1']);
-  });
-
-  test('shows ids that are the same as far as they are shown in one row', () => {
-    const tally = createTally({ ...options, labels: ['organization'] });
-    for (const end of ['1', '2']) tally.add(1, 'x'.repeat(10_000) + end);
-    expect(rows(tally.text())).toEqual([`x_total{organization="${'x'.repeat(200)}…"} 2`]);
-  });
-
-  test('adds to `other` what comes when it is full, and counts on what it has', () => {
-    const tally = createTally({ ...options, maxRows: 2 });
-    for (const kind of ['a', 'b', 'c', 'd', 'a']) tally.add(1, kind, 'kept');
-    tally.add(1, 'e', 'lost');
-    expect(rows(tally.text())).toEqual([
-      'x_total{kind="a",outcome="kept"} 2',
-      'x_total{kind="b",outcome="kept"} 1',
-      'x_total{kind="other",outcome="kept"} 2',
-      'x_total{kind="other",outcome="lost"} 1',
+    const { organizations } = createCounters();
+    organizations.add(1, 'a|b', 'c');
+    organizations.add(1, 'a', 'b|c');
+    expect(rows(organizations.text())).toEqual([
+      'modelgate_organization_decisions_total{organization="a|b",decision="c"} 1',
+      'modelgate_organization_decisions_total{organization="a",decision="b|c"} 1',
     ]);
   });
 
-  test('can be kept by somebody else', () => {
-    let value = 1;
-    const tally = readTally({ ...options, labels: ['kind'] }, () => [[['a'], value]]);
-    value = 7;
-    expect(rows(tally.text())).toEqual(['x_total{kind="a"} 7']);
+  test('escapes what is in an id, and breaks no line', () => {
+    const { grants } = createCounters();
+    grants.add(1, 'a"b\\c\nd} 5\ud800');
+    expect(rows(grants.text())).toEqual(['modelgate_grant_permits_total{model="a\\"b\\\\c\\nd} 5\ufffd"} 1']);
+  });
+
+  test('shows ids that are the same as far as they are shown in one row', () => {
+    const { grants } = createCounters();
+    for (const end of ['1', '2']) grants.add(1, 'x'.repeat(10_000) + end);
+    expect(rows(grants.text())).toEqual([`modelgate_grant_permits_total{model="${'x'.repeat(200)}…"} 2`]);
+  });
+
+  test('adds to `other` what comes when it is full, and counts on what it has', () => {
+    const { organizations } = createCounters();
+    for (let id = 0; id < 4_000; id += 1) organizations.add(1, String(id), 'permit');
+    for (const id of ['a', 'b', '0']) organizations.add(1, id, 'permit');
+    organizations.add(1, 'c', 'deny');
+    const written = rows(organizations.text());
+    expect(written).toHaveLength(4_002);
+    expect(written).toEqual(
+      expect.arrayContaining([
+        'modelgate_organization_decisions_total{organization="0",decision="permit"} 2',
+        'modelgate_organization_decisions_total{organization="1",decision="permit"} 1',
+        'modelgate_organization_decisions_total{organization="other",decision="permit"} 2',
+        'modelgate_organization_decisions_total{organization="other",decision="deny"} 1',
+      ]),
+    );
+  });
+
+  test('can be kept elsewhere', () => {
+    let hits = 1;
+    const [lookups] = createStoreCounters(() => ({
+      caches: [{ name: 'grants', hits, misses: 0 }],
+      errors: new Map(),
+      writeErrors: [],
+    }));
+    hits = 7;
+    expect(rows(lookups?.text() ?? '')).toContain('modelgate_cache_lookups_total{cache="grants",outcome="hit"} 7');
   });
 });
 
 test('times are written as a histogram whose buckets include the ones below', () => {
-  const times = createTimes('x_seconds', 'How long.', [0.25, 1]);
-  for (const seconds of [0.25, 0.5, 0.5, 8]) times.observe(seconds);
-  expect(rows(times.text())).toEqual([
-    'x_seconds_bucket{le="0.25"} 1',
-    'x_seconds_bucket{le="1"} 3',
-    'x_seconds_bucket{le="+Inf"} 4',
-    'x_seconds_sum 9.25',
-    'x_seconds_count 4',
+  const { decision } = createHistograms();
+  for (const seconds of [0.000005, 0.02, 0.02, 8]) decision.observe(seconds);
+  const written = rows(decision.text());
+  expect(written).toHaveLength(14);
+  expect(written.at(0)).toBe('modelgate_decision_duration_seconds_bucket{le="0.000005"} 1');
+  expect(written.at(9)).toBe('modelgate_decision_duration_seconds_bucket{le="0.01"} 1');
+  expect(written.slice(10)).toEqual([
+    'modelgate_decision_duration_seconds_bucket{le="0.1"} 3',
+    'modelgate_decision_duration_seconds_bucket{le="+Inf"} 4',
+    'modelgate_decision_duration_seconds_sum 8.040005',
+    'modelgate_decision_duration_seconds_count 4',
   ]);
 });

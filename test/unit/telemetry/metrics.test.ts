@@ -3,9 +3,9 @@ import { toOrganizationId } from '../../../src/identity/principal.ts';
 import { deny } from '../../../src/policy/decision.ts';
 import { parseModelId } from '../../../src/policy/grant.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
-import type { Metrics, MetricsOptions } from '../../../src/telemetry/metrics.ts';
+import type { Metrics } from '../../../src/telemetry/metrics.ts';
 
-const options: MetricsOptions = {
+const options: Parameters<typeof createMetrics>[0] = {
   version: '1.2.3',
   mode: 'enforce',
   bypass: false,

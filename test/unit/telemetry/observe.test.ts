@@ -3,12 +3,14 @@ import { toUserId } from '../../../src/identity/principal.ts';
 import { deny } from '../../../src/policy/decision.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
 import type { FlatFields } from '../../../src/telemetry/log.ts';
-import type { RequestFigures } from '../../../src/telemetry/metrics.ts';
+import type { Metrics } from '../../../src/telemetry/metrics.ts';
 import type { OwnAnswer } from '../../../src/transport/own-answers.ts';
 import { createObserver } from '../../../src/telemetry/observe.ts';
 import type { ForwardOutcome } from '../../../src/transport/exchange.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
 import { withTimeout } from '../../support/process/with-timeout.ts';
+
+type RequestFigures = Parameters<Metrics['requestEnded']>[0];
 
 interface Line extends FlatFields {
   level: string;
@@ -37,7 +39,7 @@ async function observed(
     mode: 'enforce',
     log: { record: (level, fields, message) => written.resolve({ ...fields, level, message }) },
     metrics: {
-      requestStarted: () => (started += 1),
+      requestStarted: () => void (started += 1),
       requestEnded: figures.resolve,
       requestAnswered: () => expect.fail('this request has a scope'),
     },
