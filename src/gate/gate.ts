@@ -34,11 +34,11 @@ import type { Reading } from '../reading/reading.ts';
 import { createReading } from '../reading/reading.ts';
 import type { Store } from '../store/store-view.ts';
 import type { Audit } from '../telemetry/audit.ts';
-import { createAudit, createBelongings } from '../telemetry/audit.ts';
+import { createAudit } from '../telemetry/audit.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Observer } from '../telemetry/observe.ts';
-import { createDisbeliefNotice, createObserver } from '../telemetry/observe.ts';
+import { createUntrustedProxyWarning, createObserver } from '../telemetry/observe.ts';
 import type { RecentDecisions } from '../telemetry/recent-decisions.ts';
 import { createClientAddress, createPeerLookup } from '../transport/client.ts';
 import type { HeldBodies } from '../transport/body.ts';
@@ -169,11 +169,11 @@ function createDoors(lasting: LastingParts) {
   const { mode, bypass, denial } = config.policy;
   const upstream = { ...lasting.upstream, peerOf: createPeerLookup(config.trustedProxies) };
   const judge = createJudge(config.policy, lasting.providerModels);
-  const audit = createAudit({ log, metrics, mode, decisions, organizationsOf: createBelongings(lasting.store) });
+  const audit = createAudit({ log, metrics, mode, decisions, store: lasting.store });
   const observer = createObserver({ log, metrics, mode });
   const secureAnswers = createSecureAnswers(config, upstream.peerOf);
   const refusal = createRefusal({ audit, log, metrics, denial, allowOrigin: secureAnswers.allowOrigin });
-  const clientAddress = createClientAddress(config.trustedProxies, createDisbeliefNotice(log));
+  const clientAddress = createClientAddress(config.trustedProxies, createUntrustedProxyWarning(log));
   const limits = createLimits({ allowances, clientAddress, countedAs, runsModel, metrics });
   const shared = { ...lasting, upstream, judge, audit, observer, refusal, secureAnswers, limits, mode };
   const socketDoor = createSocketDoor({

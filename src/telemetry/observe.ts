@@ -1,48 +1,25 @@
-import type { MiddlewareHandler } from 'hono';
+/**
+ * The outermost stage: one access line and one set of figures for every request, once its answer is complete or cut.
+ * Never a header's value, a query string or a byte of a body.
+ */
+import type { Context, Next } from 'hono';
 import type { GateEnv, Scope } from '../gate/scope.ts';
-import { decisionFields } from './audit.ts';
 import type { OwnAnswer } from '../transport/own-answers.ts';
+import { decisionFields } from './audit.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
+import { pathOf, roundedMs } from './recent-decisions.ts';
 
-/** A path is as long as the client likes. */
-const LONGEST_PATH = 512;
-
-/** The path that was judged, or where none was, the one that was sent, without its query. */
-export function pathOf({ path, incoming }: Pick<Scope, 'path' | 'incoming'>): string {
-  return path === '' ? shownPath(incoming.url) : shortened(path);
-}
-
-export function shownPath(url = ''): string {
-  return shortened(url.split('?', 1)[0] ?? '');
-}
-
-function shortened(shown: string): string {
-  return shown.length > LONGEST_PATH ? `${shown.slice(0, LONGEST_PATH)}…` : shown;
-}
-
-// The outermost stage: one access line and one set of figures for every request, once its answer is complete or cut.
-// Never a header's value, a query string or a byte of a body.
-
-export interface ObserverOptions {
+interface ObserverParts {
   readonly log: Pick<Log, 'record'>;
   readonly metrics: Pick<Metrics, 'requestStarted' | 'requestEnded' | 'requestAnswered'>;
   readonly mode: 'enforce' | 'report';
 }
 
-export interface Observer {
-  /** The stage for ordinary requests. */
-  readonly observe: MiddlewareHandler<GateEnv>;
-  /** For the upgrade door, which has no stages: the request has arrived … */
-  begin(scope: Scope): void;
-  /** … and is answered, with 101 or a refusal. What its socket does afterwards is not part of the request. */
-  end(scope: Scope, status: number): void;
-  /** For what the listener answers before there is a scope: `OPTIONS *`, CONNECT, and bytes that are no request. */
-  answered(own: OwnAnswer): void;
-}
+export type Observer = ReturnType<typeof createObserver>;
 
-/** @returns the stage, and the same for what never gets to it */
-export function createObserver({ log, metrics, mode }: ObserverOptions): Observer {
+/** @returns the stage, and the same for requests that never get to it */
+export function createObserver({ log, metrics, mode }: ObserverParts) {
   const end = (scope: Scope, status: number, endedAt = performance.now()): void => {
     const { outcome, decision, decisionEnd, startedAt } = scope;
     const sent = outcome !== undefined && outcome.upstreamStartedAt > 0 ? outcome : undefined;
@@ -64,24 +41,30 @@ export function createObserver({ log, metrics, mode }: ObserverOptions): Observe
     path: pathOf(scope),
     status,
     surface: scope.surface.kind,
-    // who it is stands with the decision; without one, here
-    ...(scope.decision === undefined ? whoOf(scope) : decisionFields(scope, scope.decision, scope.decisionId, mode)),
+    // the fields of a decision name the user too
+    ...(scope.decision === undefined
+      ? userFields(scope)
+      : decisionFields(scope, scope.decision, scope.decisionId, mode)),
     limit: scope.limit,
     ...scope.failure,
-    duration_ms: rounded(durationMs),
-    upstream_ms: answered === undefined ? undefined : rounded(answered),
+    duration_ms: roundedMs(durationMs),
+    upstream_ms: answered === undefined ? undefined : roundedMs(answered),
     truncated: scope.outcome?.truncated === true ? true : undefined,
   });
   return {
-    begin: () => metrics.requestStarted(),
+    /** For the upgrade door, which has no stages: the request has arrived … */
+    begin: (_scope: Scope) => metrics.requestStarted(),
+    /** … and is answered, with 101 or a refusal. What its socket does afterwards is not part of the request. */
     end,
-    answered({ status, code, incoming }) {
+    /** For what the listener answers before there is a scope: `OPTIONS *`, CONNECT, and bytes that are no request. */
+    answered({ status, code, incoming }: OwnAnswer): void {
       metrics.requestAnswered(status);
-      const path = incoming === undefined ? undefined : shownPath(incoming.url);
+      const path = incoming === undefined ? undefined : pathOf({ incoming });
       const fields = { method: incoming?.method, path, status, surface: 'none', code };
       log.record(status >= 500 ? 'warn' : 'info', fields, 'request');
     },
-    observe(c, next) {
+    /** The stage for ordinary requests. */
+    observe(c: Context<GateEnv>, next: Next): Promise<void> {
       const scope = c.get('scope');
       metrics.requestStarted();
       scope.outgoing.once('close', () => {
@@ -103,7 +86,7 @@ function levelOf({ decision, outcome }: Scope, status: number): 'info' | 'warn' 
   return decision?.effect === 'deny' || status >= 500 || outcome?.truncated === true ? 'warn' : 'info';
 }
 
-function whoOf({ principal }: Scope): FlatFields {
+function userFields({ principal }: Scope): FlatFields {
   switch (principal.kind) {
     case 'user':
       return { user: principal.id };
@@ -114,17 +97,17 @@ function whoOf({ principal }: Scope): FlatFields {
   }
 }
 
-const rounded = (ms: number): number => Math.round(ms * 100) / 100;
-
-// Tells the operator of the commonest mistake of an installation: nginx is not named among the trusted proxies.
-
-/** Anybody may send the field, from as many addresses as they have. */
+/** Any client may send the field, from as many addresses as it has. */
 const MOST_NAMED = 8;
 
-/** @returns what is called with the address of a peer whose `X-Forwarded-For` was not believed; logs each once */
-export function createDisbeliefNotice(log: Pick<Log, 'warn'>): (peer: string) => void {
+/**
+ * Warns of the commonest mistake of an installation: nginx is not named among the trusted proxies.
+ *
+ * @returns what is called with the address of a peer whose `X-Forwarded-For` was not believed; logs each once
+ */
+export function createUntrustedProxyWarning(log: Pick<Log, 'warn'>): (peer: string) => void {
   const named = new Set<string>();
-  return function notice(peer) {
+  return function warn(peer) {
     if (named.size === MOST_NAMED || named.has(peer)) return;
     named.add(peer);
     log.warn(

@@ -2,10 +2,9 @@
  * The last decisions of this gate in memory, so that an id which a client was told can be explained. It holds what the
  * access line says and a little more: never a credential, a query string or a byte of a body.
  */
-import type { AnonymousPrincipal, OrganizationId, Principal } from '../identity/principal.ts';
+import type { AnonymousPrincipal } from '../identity/principal.ts';
 import type { Decision, DenyReason, PermitReason } from '../policy/decision.ts';
 import type { Scope } from '../gate/scope.ts';
-import { pathOf } from './observe.ts';
 
 /** What is known of a decision; absent things are null. */
 export interface DecisionRecord {
@@ -16,7 +15,7 @@ export interface DecisionRecord {
   readonly reason: PermitReason | DenyReason;
   /** False where a denial was only reported (`MODELGATE_MODE=report`). */
   readonly enforced: boolean;
-  /** Null for whoever was nobody to the gate. */
+  /** Null for an anonymous request. */
   readonly user: { readonly id: string; readonly role: string } | null;
   readonly anonymous: AnonymousPrincipal['because'] | null;
   /** Of a denial: those that gave the user anything, at most 20; null for a permit, whose grant names its own. */
@@ -42,69 +41,50 @@ export interface NoRecord {
   readonly since: string;
 }
 
-type Mode = 'enforce' | 'report';
-
-export interface RecentDecisions {
-  /**
-   * @param organizations of a denial
-   * @param mode of the gate now
-   * @returns what learns how the request ended
-   */
-  keep(id: string, scope: Scope, decision: Decision, organizations: readonly string[], mode: Mode): RequestEnd;
-  /** @param text as somebody has typed or read it out: letter case, and o for 0, do not matter */
-  find(text: string): DecisionRecord | NoRecord;
-}
-
-/** Undefined while the request runs. */
-export interface RequestEnd {
-  status: number | undefined;
-  durationMs: number | undefined;
-}
-
-interface Kept extends RequestEnd {
-  readonly id: string;
-  readonly at: number;
-  readonly requestId: string;
-  readonly principal: Principal;
-  readonly method: string;
-  readonly path: string;
-  readonly effect: Decision['effect'];
-  readonly reason: PermitReason | DenyReason;
-  readonly model: string | undefined;
-  readonly chain: readonly string[];
-  readonly grant: { readonly organization: OrganizationId; readonly pattern: string } | undefined;
-  readonly organizations: readonly string[];
-  readonly mode: Mode;
-}
-
-export interface RecentDecisionsOptions {
+interface RecentDecisionsOptions {
   /** Blanks out what looks like a secret, as in the log. */
   readonly redact: (text: string) => string;
   /** How many are kept. */
   readonly most?: number;
 }
 
+type Mode = 'enforce' | 'report';
+
 const MOST = 10_000;
 const MOST_ORGANIZATIONS = 20;
-/** An id of a model has at most 1,024 characters, and nobody reads all of them. */
+/** An id of a model may have 1,024 characters; these are enough to know it by. */
 const LONGEST = 256;
 const NONE: readonly string[] = [];
 const ID = /^d-[0-9a-hjkmnp-tv-z]{10}$/;
 
+export type RecentDecisions = ReturnType<typeof createRecentDecisions>;
+
 /** @returns an empty record; the last 10,000 decisions of ordinary requests take 5 MB, the longest possible 20 */
-export function createRecentDecisions({ redact, most = MOST }: RecentDecisionsOptions): RecentDecisions {
+export function createRecentDecisions({ redact, most = MOST }: RecentDecisionsOptions) {
   // a ring without an index: a look-up reads all of it, and is rare; what is kept costs every request
   const ring: Kept[] = [];
   let next = 0;
   const startedAt = Date.now();
   return {
-    keep(id, scope, decision, organizations, mode) {
+    /**
+     * @param organizations of a denial
+     * @param mode of the gate now
+     * @returns where to write how the request ended; its fields are undefined while it runs
+     */
+    keep(
+      id: string,
+      scope: Scope,
+      decision: Decision,
+      organizations: readonly string[],
+      mode: Mode,
+    ): Pick<Kept, 'status' | 'durationMs'> {
       const kept = toKept(id, scope, decision, organizations, mode);
       ring[next] = kept;
       next = (next + 1) % most;
       return kept;
     },
-    find(text) {
+    /** @param text as a person has typed it: letter case, and o for 0, do not matter */
+    find(text: string): DecisionRecord | NoRecord {
       const id = asWritten(text);
       const kept = ring.find((one) => one.id === id);
       if (kept !== undefined) return JSON.parse(redact(JSON.stringify(toRecord(kept)))) as DecisionRecord;
@@ -115,7 +95,9 @@ export function createRecentDecisions({ redact, most = MOST }: RecentDecisionsOp
   };
 }
 
-function toKept(id: string, scope: Scope, decision: Decision, organizations: readonly string[], mode: Mode): Kept {
+type Kept = ReturnType<typeof toKept>;
+
+function toKept(id: string, scope: Scope, decision: Decision, organizations: readonly string[], mode: Mode) {
   const { model, chain } = decision;
   return {
     id,
@@ -132,8 +114,8 @@ function toKept(id: string, scope: Scope, decision: Decision, organizations: rea
     organizations:
       organizations.length > MOST_ORGANIZATIONS ? organizations.slice(0, MOST_ORGANIZATIONS) : organizations,
     mode,
-    status: undefined,
-    durationMs: undefined,
+    status: undefined as number | undefined,
+    durationMs: undefined as number | undefined,
   };
 }
 
@@ -155,7 +137,7 @@ function toRecord(kept: Kept): DecisionRecord {
     method: kept.method,
     path: kept.path,
     status: status ?? null,
-    duration_ms: durationMs === undefined ? null : Math.round(durationMs * 100) / 100,
+    duration_ms: durationMs === undefined ? null : roundedMs(durationMs),
   };
 }
 
@@ -169,3 +151,22 @@ function bounded(text: string): string {
   const shown = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
   return ` ${shown}`.slice(1);
 }
+
+// What every line and record says of a request.
+
+/** HTTP sets no bound to a path. */
+const LONGEST_PATH = 512;
+
+interface ShownPath {
+  readonly path?: string;
+  readonly incoming: Pick<Scope['incoming'], 'url'>;
+}
+
+/** The path that was judged, or where none was, the one that was sent, without its query. */
+export function pathOf({ path = '', incoming }: ShownPath): string {
+  const shown = path === '' ? ((incoming.url ?? '').split('?', 1)[0] ?? '') : path;
+  return shown.length > LONGEST_PATH ? `${shown.slice(0, LONGEST_PATH)}…` : shown;
+}
+
+/** @returns milliseconds with two decimals */
+export const roundedMs = (ms: number): number => Math.round(ms * 100) / 100;

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
+import { GatewayError } from '../../../src/errors.ts';
 import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
 import { deny } from '../../../src/policy/decision.ts';
-import { parseModelId } from '../../../src/policy/grant.ts';
-import type { ModelId } from '../../../src/policy/grant.ts';
+import { compileGrants, parseModelId } from '../../../src/policy/grant.ts';
+import type { GrantSet, ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
 import type { Audit } from '../../../src/telemetry/audit.ts';
 import { createAudit } from '../../../src/telemetry/audit.ts';
@@ -30,7 +31,9 @@ interface Collected {
   readonly decisions: RecentDecisions;
 }
 
-function collect(mode: 'enforce' | 'report' = 'enforce'): Collected {
+const grantsIn = (id: string): GrantSet => compileGrants(toOrganizationId(id), ['gpt']);
+
+function collect(mode: 'enforce' | 'report' = 'enforce', isUnreadable = false): Collected {
   const lines: object[] = [];
   const explained: object[] = [];
   const decided: unknown[][] = [];
@@ -49,7 +52,12 @@ function collect(mode: 'enforce' | 'report' = 'enforce'): Collected {
       listFiltered: (...all) => listed.push(all),
       answerUnreadable: (...all) => listed.push(all),
     },
-    organizationsOf: ({ id }) => (id === 'u1' ? ['acme', 'globex'] : []),
+    store: {
+      current: () => {
+        if (isUnreadable) throw new GatewayError('policy_unavailable');
+        return { grantsOf: ({ id }) => (id === 'u1' ? ['acme', 'globex'].map(grantsIn) : []) };
+      },
+    },
   });
   return { audit, lines, explained, decided, listed, decisions };
 }
@@ -142,6 +150,12 @@ describe('a denial is counted', () => {
       ['no_organization', []],
       ['not_authenticated', []],
     ]);
+  });
+
+  test('for no organization while the database cannot be read', () => {
+    const { audit, decided } = collect('enforce', true);
+    audit.recordDecision(scopeOf('u1'), deny('not_granted', gpt), 0.01);
+    expect(decided).toMatchObject([[{ reason: 'not_granted' }, 0.01, []]]);
   });
 });
 
