@@ -93,7 +93,7 @@ const TABLE: Record<string, Row> = {
     types: [],
     packages: [],
   },
-  demo: { values: ['store'], types: [], packages: [] },
+  demo: { values: ['backend-file', 'store'], types: [], packages: ['@hono/node-server', 'hono'] },
   cli: {
     values: [
       'backend-file',
@@ -116,8 +116,8 @@ const TABLE: Record<string, Row> = {
   'main.ts': { values: ['cli'], types: [], packages: [] },
 };
 
-/** A library that more than one room may use: the language of the stages, of caches, of addresses. */
-const SHARED_PACKAGES = ['hono', 'ipaddr.js', 'lru-cache'];
+/** A library that more than one room may use: the language of the stages, of listeners, of caches, of addresses. */
+const SHARED_PACKAGES = ['@hono/node-server', 'hono', 'ipaddr.js', 'lru-cache'];
 
 interface Import {
   readonly file: string;

@@ -5,8 +5,8 @@ import { connect, createServer } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startProviderStub } from '../support/upstream/provider-stub.ts';
-import type { ProviderStub } from '../support/upstream/provider-stub.ts';
+import { startProvider } from '../support/upstream/providers.ts';
+import type { Provider } from '../support/upstream/providers.ts';
 import { closed, listening } from '../support/upstream/upstreams.ts';
 import { compose, engine, ENGINE, run } from './engine.ts';
 import { copyCheckout, filledIn, lines, writeFolder } from './folder.ts';
@@ -25,7 +25,7 @@ export interface Stack extends AsyncDisposable {
   readonly directory: string;
   /** Of nginx, or what stands in front. */
   readonly url: string;
-  readonly provider: ProviderStub;
+  readonly provider: Provider;
   readonly database: string;
   /** The commands of the README under this title, to be run here. */
   follow(title: string): Instructions;
@@ -62,7 +62,7 @@ export async function createStack(options: StackOptions): Promise<Stack> {
   const parent = mkdtempSync(join(tmpdir(), `${project}-`));
   const directory = options.files === undefined ? await copyCheckout(parent) : writeFolder(parent, options.files);
   const environment = join(directory, '.env');
-  const provider = await startProviderStub({ models: MODELS, gapMs: 250 });
+  const provider = await startProvider({ models: MODELS, gapMs: 250 });
   const network = `172.30.${100 + ((process.pid + stacks) % 150)}`;
   const door = await openToContainers(provider);
   const ports = await freePorts(options.ports.length);
@@ -170,7 +170,7 @@ function addressOfMachine(): string {
 }
 
 /** The stub listens on the loopback interface, which containers cannot reach: this passes their connections on. */
-async function openToContainers(provider: ProviderStub): Promise<{ port: number; close: () => Promise<void> }> {
+async function openToContainers(provider: Provider): Promise<{ port: number; close: () => Promise<void> }> {
   const { port: inner } = new URL(provider.url);
   const open = new Set<Socket>();
   const door = createServer((outside) => {

@@ -1,9 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { startOllamaStub } from '../support/upstream/ollama-stub.ts';
-import type { OllamaStub } from '../support/upstream/ollama-stub.ts';
-import { startProviderStub } from '../support/upstream/provider-stub.ts';
-import type { ProviderStub } from '../support/upstream/provider-stub.ts';
+import { startOllama, startProvider } from '../support/upstream/providers.ts';
+import type { Provider } from '../support/upstream/providers.ts';
 import { addUser, call, createApiKey, listModelIds, openSignUp, send, signUp } from './backend-client.ts';
 import type { Account } from './backend-client.ts';
 import { createAutomation, createChannel, createChat, createPreset, postChannelMessage } from './backend-content.ts';
@@ -18,15 +16,15 @@ const question = (model: string, stream = false): object => ({
 });
 
 describe.each(RELEASES)('the real Open WebUI %s, without a gate', (version) => {
-  let provider: ProviderStub;
-  let ollama: OllamaStub;
+  let provider: Provider;
+  let ollama: Provider;
   let backend: OpenWebui;
   let admin: Account;
   let user: Account;
 
   beforeAll(async () => {
-    provider = await startProviderStub({ models: ['alpha', 'beta', 'vendor/gamma'] });
-    ollama = await startOllamaStub({ models: ['llama3:latest'] });
+    provider = await startProvider({ models: ['alpha', 'beta', 'vendor/gamma'] });
+    ollama = await startOllama({ models: ['llama3:latest'] });
     backend = await startOpenWebui({ version, providerUrl: provider.url, ollamaUrl: ollama.url });
     console.log(`Open WebUI ${version} was healthy after ${backend.startedAfterMs} ms`);
     admin = await signUp(backend.url, { name: 'Ada', email: 'ada@example.com' });

@@ -5,7 +5,7 @@ import { io } from 'socket.io-client';
 import type { Socket } from 'socket.io-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
-import { startProviderStub } from '../support/upstream/provider-stub.ts';
+import { startProvider } from '../support/upstream/providers.ts';
 import { until, withTimeout } from '../support/process/with-timeout.ts';
 import { call, createApiKey, send, signUp, through } from './backend-client.ts';
 import type { Account } from './backend-client.ts';
@@ -310,7 +310,7 @@ describe.each(RELEASES)(
   (version) => {
     it('brings the events of a completion that runs in the background', async () => {
       await using stack = new AsyncDisposableStack();
-      const provider = await startProviderStub({ models: ['alpha'] });
+      const provider = await startProvider({ models: ['alpha'] });
       stack.defer(() => provider.close());
       const env = { ENABLE_WEBSOCKET_SUPPORT: 'false' };
       const backend = await startOpenWebui({ version, providerUrl: provider.url, env });

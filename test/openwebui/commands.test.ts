@@ -7,10 +7,8 @@ import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Ended } from '../support/gate/gate-process.ts';
 import { runModelgate } from '../support/gate/gate-process.ts';
-import type { OllamaStub } from '../support/upstream/ollama-stub.ts';
-import { startOllamaStub } from '../support/upstream/ollama-stub.ts';
-import type { ProviderStub } from '../support/upstream/provider-stub.ts';
-import { startProviderStub } from '../support/upstream/provider-stub.ts';
+import type { Provider } from '../support/upstream/providers.ts';
+import { startOllama, startProvider } from '../support/upstream/providers.ts';
 import type { Account } from './backend-client.ts';
 import { addUser, call, createApiKey, listModelIds, send, signUp, through } from './backend-client.ts';
 import { createChat, createPreset, presetBody } from './backend-content.ts';
@@ -34,8 +32,8 @@ interface Plan {
 }
 
 describe.each(RELEASES)('the commands beside Open WebUI %s', (version) => {
-  let provider: ProviderStub;
-  let ollama: OllamaStub;
+  let provider: Provider;
+  let ollama: Provider;
   let backend: OpenWebui;
   let gate: RealGate;
   let ada: Account;
@@ -57,8 +55,8 @@ describe.each(RELEASES)('the commands beside Open WebUI %s', (version) => {
 
   beforeAll(async () => {
     directory = mkdtempSync(join(tmpdir(), 'modelgate-commands-'));
-    provider = await startProviderStub({ models: ['not', 'asked', 'for'], gapMs: 5 });
-    ollama = await startOllamaStub({ models: ['llama3:latest', 'other:latest'] });
+    provider = await startProvider({ models: ['not', 'asked', 'for'], gapMs: 5 });
+    ollama = await startOllama({ models: ['llama3:latest', 'other:latest'] });
     backend = await startOpenWebui({ version, providerUrl: provider.url, ollamaUrl: ollama.url });
     ada = await signUp(backend.url, { name: 'Ada', email: 'ada@example.com' });
     ann = await addUser(ada, { name: 'Ann', email: 'ann@acme.example' });

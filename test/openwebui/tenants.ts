@@ -1,10 +1,8 @@
 /** Two organizations on one real backend, with the gate in front of it, and the oracle of every test that uses them. */
 import Database from 'better-sqlite3';
 import { INDEXES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../src/store/tables.ts';
-import type { OllamaStub } from '../support/upstream/ollama-stub.ts';
-import { startOllamaStub } from '../support/upstream/ollama-stub.ts';
-import type { ProviderStub } from '../support/upstream/provider-stub.ts';
-import { startProviderStub } from '../support/upstream/provider-stub.ts';
+import type { Provider } from '../support/upstream/providers.ts';
+import { startOllama, startProvider } from '../support/upstream/providers.ts';
 import { until } from '../support/process/with-timeout.ts';
 import type { Account } from './backend-client.ts';
 import { call, openSignUp, send, signUp, through } from './backend-client.ts';
@@ -26,8 +24,8 @@ const OF_THE_BACKEND = new Set(['embedding-of-the-backend']);
 
 export interface Tenants {
   readonly version: Release;
-  readonly provider: ProviderStub;
-  readonly ollama: OllamaStub | undefined;
+  readonly provider: Provider;
+  readonly ollama: Provider | undefined;
   readonly backend: OpenWebui;
   readonly gate: RealGate;
   /** The backend's admin, a member of acme. */
@@ -67,8 +65,8 @@ const isPermitted = (grants: readonly string[], model: string): boolean =>
 
 /** Everyone signs up through the gate; the tables are those of the deployment guide, filled as its SQL does it. */
 export async function startTenants({ version, ollama: withOllama, gateSettings }: TenantsOptions): Promise<Tenants> {
-  const provider = await startProviderStub({ models: PROVIDER_MODELS, gapMs: 20 });
-  const ollama = withOllama === true ? await startOllamaStub({ models: OLLAMA_MODELS }) : undefined;
+  const provider = await startProvider({ models: PROVIDER_MODELS, gapMs: 20 });
+  const ollama = withOllama === true ? await startOllama({ models: OLLAMA_MODELS }) : undefined;
   const backend = await startOpenWebui({
     version,
     providerUrl: provider.url,

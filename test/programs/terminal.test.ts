@@ -4,7 +4,7 @@ import { chmodSync, copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { expect, onTestFinished, test } from 'vitest';
-import { startSampleBackend } from '../../src/demo/sample-backend.ts';
+import { startSampleBackend } from '../support/upstream/sample-backend/backend.ts';
 import type { TestDatabase } from '../support/database/database.ts';
 import { databaseOfTest } from '../support/database/opened-store.ts';
 import { createHealthyDatabase } from '../support/database/diagnosis.ts';

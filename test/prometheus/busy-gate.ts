@@ -2,9 +2,9 @@
 import { renameSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket, WebSocketServer } from 'ws';
-import { startSampleBackend } from '../../src/demo/sample-backend.ts';
-import type { SampleAccount } from '../../src/demo/sample-database.ts';
-import { createSampleDatabase } from '../../src/demo/sample-database.ts';
+import { startSampleBackend } from '../support/upstream/sample-backend/backend.ts';
+import type { SampleAccount } from '../support/upstream/sample-backend/world.ts';
+import { createSampleWorld } from '../support/upstream/sample-backend/world.ts';
 import { serveModelgate } from '../support/gate/gate-process.ts';
 import type { ServingProcess } from '../support/gate/gate-process.ts';
 
@@ -23,7 +23,7 @@ export interface BusyGate extends AsyncDisposable {
 type Act = (share: number) => Promise<void>;
 
 export async function startBusyGate(): Promise<BusyGate> {
-  const database = createSampleDatabase();
+  const database = createSampleWorld();
   const backend = await startSampleBackend({ database: database.path, secretKey: database.secretKey, wordDelayMs: 60 });
   const sockets = new WebSocketServer({ server: backend.server });
   const gate = await serveModelgate({
@@ -57,7 +57,7 @@ export async function startBusyGate(): Promise<BusyGate> {
       for (const one of sockets.clients) one.terminate();
       sockets.close();
       await backend.close();
-      database.remove();
+      database.close();
     },
   };
   const turning = (async () => {

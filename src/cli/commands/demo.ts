@@ -8,7 +8,7 @@ import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { parseConfig } from '../../config/parse.ts';
 import type { Config } from '../../config/schema.ts';
-import type { SampleDatabase } from '../../demo/sample-database.ts';
+import type { DemoDatabase } from '../../demo/database.ts';
 import type { RunningGate } from '../../gate/start.ts';
 import type { CommandLine, OptionsOf } from '../options.ts';
 import { toCount, withExamples } from '../options.ts';
@@ -41,21 +41,19 @@ const WORD_DELAY_MS = 60;
 /** @returns when Ctrl-C was pressed and nothing of the demo is left */
 async function runDemo(options: DemoOptions, terminal: Terminal, version: string): Promise<void> {
   // loaded when the demo runs: other commands and the help do not need them
-  const [{ guideLines, quote, writeGuide }, { startSampleBackend }, { createSampleDatabase }, serving, { startGate }] =
-    await Promise.all([
-      import('../../demo/guide.ts'),
-      import('../../demo/sample-backend.ts'),
-      import('../../demo/sample-database.ts'),
-      import('./serve.ts'),
-      import('../../gate/start.ts'),
-    ]);
+  const [{ startDemoBackend }, { createDemoDatabase }, { writeGuide }, serving, { startGate }] = await Promise.all([
+    import('../../demo/backend.ts'),
+    import('../../demo/database.ts'),
+    import('../../demo/guide.ts'),
+    import('./serve.ts'),
+    import('../../gate/start.ts'),
+  ]);
   const port = await findPort('--port', options.port, USUAL.port);
   const adminPort = await findPort('--admin-port', options.adminPort, USUAL.adminPort, port);
   await using cleanup = new AsyncDisposableStack();
-  const database = createSampleDatabase();
+  const database = createDemoDatabase();
   cleanup.defer(() => database.remove());
-  const { path, secretKey } = database;
-  const backend = await startSampleBackend({ database: path, secretKey, wordDelayMs: WORD_DELAY_MS });
+  const backend = await startDemoBackend({ ...database, wordDelayMs: WORD_DELAY_MS });
   cleanup.defer(() => backend.close());
   const config = demoConfig({ port, adminPort }, options.logLevel, database, backend.url);
   const log = serving.createGateLog(config, terminal.screen);
@@ -65,21 +63,22 @@ async function runDemo(options: DemoOptions, terminal: Terminal, version: string
     await log.flush();
   });
 
-  const addresses = {
-    gate: `http://${HOST}:${gate.port}`,
-    admin: `http://${HOST}:${gate.adminPort}`,
-    backend: backend.url,
-  };
-  const explain = `${quote(process.execPath)} ${quote(fileURLToPath(new URL('../../main.ts', import.meta.url)))}`;
   terminal.write(
-    writeGuide(database, addresses, guideLines(database, addresses.gate, explain), notePorts(options, gate)),
+    writeGuide({
+      database,
+      gate: `http://${HOST}:${gate.port}`,
+      admin: `http://${HOST}:${gate.adminPort}`,
+      backend: backend.url,
+      modelgate: [process.execPath, fileURLToPath(new URL('../../main.ts', import.meta.url))],
+      notes: notePorts(options, gate),
+    }),
   );
   if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
   terminal.write('\nThe demo has ended, its database is removed.\n');
 }
 
 /** Goes through the variables that `serve` reads, so that the demo shows what a deployment would do. */
-function demoConfig(ports: Ports, logLevel: string, database: SampleDatabase, upstream: string): Config {
+function demoConfig(ports: Ports, logLevel: string, database: DemoDatabase, upstream: string): Config {
   const environment = {
     MODELGATE_UPSTREAM_URL: upstream,
     MODELGATE_HOST: HOST,

@@ -5,7 +5,7 @@
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { startSampleBackend } from '../../../src/demo/sample-backend.ts';
+import { startSampleBackend } from '../../support/upstream/sample-backend/backend.ts';
 import type { CommandSurroundings } from '../../support/process/command.ts';
 import { runCommand } from '../../support/process/command.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';

@@ -1,15 +1,16 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { SampleBackend } from '../../../src/demo/sample-backend.ts';
-import { startSampleBackend } from '../../../src/demo/sample-backend.ts';
-import type { SampleDatabase } from '../../../src/demo/sample-database.ts';
-import { createSampleDatabase } from '../../../src/demo/sample-database.ts';
-import { signClaims, signToken } from '../../../src/demo/sample-token.ts';
+import type { SampleBackend } from '../../support/upstream/sample-backend/backend.ts';
+import { startSampleBackend } from '../../support/upstream/sample-backend/backend.ts';
+import { signToken } from '../../support/upstream/sample-backend/identity.ts';
+import type { SampleWorld } from '../../support/upstream/sample-backend/world.ts';
+import { createSampleWorld } from '../../support/upstream/sample-backend/world.ts';
+import { mintSession } from '../../support/gate/session.ts';
 
-let database: SampleDatabase;
+let database: SampleWorld;
 let backend: SampleBackend;
 
 beforeAll(async () => {
-  database = createSampleDatabase();
+  database = createSampleWorld();
   backend = await startSampleBackend({ database: database.path, secretKey: database.secretKey });
 });
 
@@ -17,7 +18,7 @@ beforeEach(() => backend.reset());
 
 afterAll(async () => {
   await backend.close();
-  database.remove();
+  database.close();
 });
 
 const asAlice = () => ({ authorization: `Bearer ${database.users.alice.apiKey}` });
@@ -44,17 +45,17 @@ describe('the sample backend knows who asks, as the releases do', () => {
     expect(await answer.json()).toMatchObject({ id: database.users.alice.id, role: 'user', token_type: 'Bearer' });
   });
 
-  const refused = {
+  const refused: Record<string, () => Record<string, string> | Promise<Record<string, string>>> = {
     'no credential': () => ({}),
     'a token of another key': () => ({ authorization: `Bearer ${signToken(database.users.alice.id, 'other')}` }),
-    'an expired token': () => ({
-      authorization: `Bearer ${signClaims({ id: database.users.alice.id, exp: 1 }, database.secretKey)}`,
+    'an expired token': async () => ({
+      authorization: `Bearer ${await mintSession(database.users.alice.id, { expiresIn: -1 })}`,
     }),
     'a token of nobody': () => ({ authorization: `Bearer ${signToken('user-nobody', database.secretKey)}` }),
     'an unknown API key': () => ({ authorization: 'Bearer sk-0' }),
   };
   test.each(Object.entries(refused))('%s is 401 with a detail', async (_name, headers) => {
-    const answer = await get('/api/models', headers());
+    const answer = await get('/api/models', await headers());
     expect(answer.status).toBe(401);
     expect(await answer.json()).toEqual({ detail: expect.any(String) as string });
   });
@@ -224,8 +225,8 @@ describe('the sample backend answers in every dialect', () => {
   test('what was received is kept as it came', async () => {
     await post('/api/chat/completions?a=1', { model: 'gpt-4o' }, { ...asAlice(), 'X-Odd_Name': 'yes' });
     expect(backend.received).toHaveLength(1);
-    expect(backend.received[0]).toMatchObject({ method: 'POST', target: '/api/chat/completions?a=1' });
-    expect(backend.received[0]?.body.toString()).toBe('{"model":"gpt-4o"}');
+    expect(backend.received[0]).toMatchObject({ method: 'POST', url: '/api/chat/completions?a=1' });
+    expect(backend.received[0]?.body).toBe('{"model":"gpt-4o"}');
     expect(backend.received[0]?.rawHeaders).toContain('yes');
   });
 });

@@ -1,6 +1,6 @@
 /** Random policies: what the backend, operators and scripts may have left in the tables. */
 import fc from 'fast-check';
-import type { ProviderModel } from '../../../src/demo/sample-models.ts';
+import type { ProviderModel } from '../upstream/sample-backend/models.ts';
 import type { Era } from './database.ts';
 import { ERAS } from './database.ts';
 

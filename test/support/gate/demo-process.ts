@@ -1,8 +1,9 @@
-/** `modelgate demo` as a process, and the lines that it prints for everybody. */
+/** `modelgate demo` as a process, the lines that it prints to be pasted, and the keys of its users. */
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withTimeout } from '../process/with-timeout.ts';
 
@@ -46,13 +47,18 @@ export async function interrupt({ child }: Demo): Promise<number | null> {
   return (await withTimeout(ended, 15_000, 'the demo ends'))[0];
 }
 
-/** The commands under a user's name, in the order list, permitted, refused, explain. */
-export function commandsOf(guide: string, email: string): readonly [string, string, string, string] {
-  const section = guide.slice(guide.indexOf(`(${email}, `)).split('\n\n', 1)[0] ?? '';
-  const [list = '', permitted = '', refused = '', explain = ''] = section
+/** The printed commands in their order: the one that loads the keys, then those to try. */
+export const commandsOf = ({ guide }: Demo): readonly string[] =>
+  guide
+    .slice(guide.indexOf('Three things to try'))
     .split('\n')
-    .slice(1)
-    .filter((line) => !line.startsWith('  # '))
+    .filter((line) => line.startsWith('  '))
     .map((line) => line.trim());
-  return [list, permitted, refused, explain];
+
+/** What the file of the keys says of a variable. */
+export function keyOf({ databasePath }: Demo, variable: string): string {
+  const keys = readFileSync(join(dirname(databasePath), 'keys'), 'utf8');
+  const [, value] = new RegExp(`^${variable}='?(.*?)'?$`, 'm').exec(keys) ?? [];
+  if (value === undefined) throw new Error(`the keys have no ${variable}`);
+  return value;
 }

@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { parseConfig } from '../../../src/config/parse.ts';
 import type { Config } from '../../../src/config/schema.ts';
-import type { SampleBackend } from '../../../src/demo/sample-backend.ts';
-import { startSampleBackend } from '../../../src/demo/sample-backend.ts';
-import type { ProviderModel } from '../../../src/demo/sample-models.ts';
+import type { SampleBackend } from '../upstream/sample-backend/backend.ts';
+import { startSampleBackend } from '../upstream/sample-backend/backend.ts';
+import type { ProviderModel } from '../upstream/sample-backend/models.ts';
 import type { Gate } from '../../../src/gate/gate.ts';
 import { createGate } from '../../../src/gate/gate.ts';
 import { createStore } from '../../../src/store/store.ts';
@@ -135,7 +135,7 @@ export async function startGateOn(
         headers,
       });
     },
-    ran: () => (backend.invoked as string[]).splice(0),
+    ran: () => backend.invoked.splice(0),
     async [Symbol.asyncDispose]() {
       await front[Symbol.asyncDispose]();
       await gate.drain();

@@ -1,66 +1,150 @@
-/** Backends for tests of the transport: one that records what it was asked, one that answers with given bytes. */
+/** Upstreams for tests: a recorder with an answer of the test's own, and sockets that send given bytes. */
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { AddressInfo, Server as TcpServer, Socket } from 'node:net';
 import { createServer as createTcpServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { modelsNamed } from '../gate/models-named.ts';
 import { withTimeout } from '../process/with-timeout.ts';
 
-export interface RecordedRequest {
+/** One request as it came. What is read of the body is empty until the body has ended. */
+export class RecordedRequest {
   readonly method: string;
+  /** The request target, exactly as it came. */
   readonly url: string;
-  /** Lower-case names in the order received; repeated fields stay apart. */
-  readonly fields: readonly (readonly [string, string])[];
-  body: string;
-  all(name: string): string[];
-  has(name: string): boolean;
+  /** Name, value, name, value. */
+  readonly rawHeaders: readonly string[];
+  bytes: Buffer = Buffer.alloc(0);
+
+  constructor({ method = '', url = '', rawHeaders }: IncomingMessage) {
+    this.method = method;
+    this.url = url;
+    this.rawHeaders = rawHeaders;
+  }
+
+  /** Without its query. */
+  get path(): string {
+    return this.url.replace(/\?.*$/s, '');
+  }
+
+  /** The body as latin-1: one character a byte. */
+  get body(): string {
+    return this.bytes.toString('latin1');
+  }
+
+  /** The body parsed, or its text where it is no JSON. */
+  get json(): unknown {
+    const text = this.bytes.toString('utf8');
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      return text;
+    }
+  }
+
+  /** Each model id that the body or the path names, without repeats. */
+  get models(): readonly string[] {
+    return modelsNamed(this.path, this.json);
+  }
+
+  /** @param name in lower case @returns the value of each line of that name */
+  all(name: string): string[] {
+    return this.rawHeaders.filter((_value, at) => at % 2 === 1 && this.rawHeaders[at - 1]?.toLowerCase() === name);
+  }
+
+  has(name: string): boolean {
+    return this.all(name).length > 0;
+  }
 }
 
-export interface RecordingUpstream {
+export interface Upstream extends AsyncDisposable {
+  /** `http://127.0.0.1:port` */
   readonly origin: string;
   readonly port: number;
   readonly server: Server;
-  readonly requests: RecordedRequest[];
-  last(): RecordedRequest;
   close(): Promise<void>;
 }
 
+export interface RecordingUpstream extends Upstream {
+  /** Oldest first; a request is in it as soon as its head has come. */
+  readonly requests: RecordedRequest[];
+  last(): RecordedRequest;
+  /** Every model id that was asked for, in order of first mention, without repeats. */
+  asked(): string[];
+  /** Forgets what was recorded. */
+  reset(): void;
+  /** The first whole request that fits, of those recorded and those to come; fails after `ms`. */
+  arrival(fits: (request: RecordedRequest) => boolean, ms?: number): Promise<RecordedRequest>;
+}
+
+/** Called when the body has ended. */
+export type Answer = (incoming: IncomingMessage, outgoing: ServerResponse, request: RecordedRequest) => unknown;
+
+const answerOk: Answer = (_incoming, outgoing) => outgoing.writeHead(200, { 'content-type': 'text/plain' }).end('ok');
+
 /** Records each request, reads its body, then calls `answer` (default: 200 with `ok`). */
-export async function startRecordingUpstream(answer: RequestListener = answerOk): Promise<RecordingUpstream> {
+export async function startRecordingUpstream(answer: Answer = answerOk): Promise<RecordingUpstream> {
   const requests: RecordedRequest[] = [];
-  // more than the gate lets through: what is too large is the gate's to say
-  const server = createServer({ maxHeaderSize: 256 * 1024 }, (incoming, outgoing) => {
-    const request = record(incoming);
+  const waiting = new Set<(request: RecordedRequest) => void>();
+  const upstream = await startUpstream((incoming, outgoing) => {
+    const request = new RecordedRequest(incoming);
     requests.push(request);
     const parts: Buffer[] = [];
     incoming.on('error', () => undefined);
     incoming.on('data', (chunk: Buffer) => parts.push(chunk));
     incoming.on('end', () => {
-      request.body = Buffer.concat(parts).toString('latin1');
-      answer(incoming, outgoing);
+      request.bytes = Buffer.concat(parts);
+      for (const see of waiting) see(request);
+      void answer(incoming, outgoing, request);
     });
   });
-  const port = await listening(server);
   return {
-    origin: `http://127.0.0.1:${port}`,
-    port,
-    server,
+    ...upstream,
     requests,
     last() {
       const request = requests.at(-1);
       if (request === undefined) throw new Error('the upstream was not asked');
       return request;
     },
-    close: () => closed(server),
+    asked: () => [...new Set(requests.flatMap(({ models }) => models))],
+    reset: () => void requests.splice(0),
+    arrival(fits, ms = 10_000) {
+      const known = requests.find(fits);
+      if (known !== undefined) return Promise.resolve(known);
+      const { promise, resolve } = Promise.withResolvers<RecordedRequest>();
+      const see = (request: RecordedRequest) => void (fits(request) && resolve(request));
+      waiting.add(see);
+      return withTimeout(promise, ms, 'a request arrives at the provider').finally(() => waiting.delete(see));
+    },
   };
 }
 
-/** A server of Node's with a handler of the test's own, nothing read and nothing recorded. */
-export async function startUpstream(
-  handler: RequestListener,
-): Promise<{ origin: string; port: number; server: Server; close(): Promise<void> }> {
-  const server = createServer(handler);
-  const port = await listening(server);
-  return { origin: `http://127.0.0.1:${port}`, port, server, close: () => closed(server) };
+/** A server of Node's with a handler of the test's own, nothing read and nothing recorded. @param port 0 is any */
+export async function startUpstream(handler: RequestListener, port = 0): Promise<Upstream> {
+  // more than the gate lets through: what is too large is the gate's to say
+  const server = createServer({ maxHeaderSize: 256 * 1024 }, handler);
+  const bound = await listening(server, port);
+  const close = () => closed(server);
+  return { origin: `http://127.0.0.1:${bound}`, port: bound, server, close, [Symbol.asyncDispose]: close };
+}
+
+export interface SlowUpstream extends Upstream {
+  /** The next request for `/slow`, whose answer has begun and is never ended by the upstream itself. */
+  held(): Promise<ServerResponse>;
+}
+
+/** Answers with the path, but for `/slow`, whose answer the test ends. @param port 0 is any */
+export async function startSlowUpstream(port = 0): Promise<SlowUpstream> {
+  const waiting: ((response: ServerResponse) => void)[] = [];
+  const upstream = await startUpstream(({ url = '' }, outgoing) => {
+    if (url !== '/slow') return void outgoing.end(`backend ${url}`);
+    outgoing.writeHead(200, { 'content-type': 'text/plain' }).write('begun');
+    waiting.shift()?.(outgoing);
+  }, port);
+  return {
+    ...upstream,
+    held: () => withTimeout(new Promise((resolve) => waiting.push(resolve)), 10_000, 'a request for /slow'),
+  };
 }
 
 export interface ByteUpstream {
@@ -116,12 +200,12 @@ export function startScriptedUpstream(
   });
 }
 
-export async function listening(server: Server | TcpServer): Promise<number> {
-  await withTimeout(
-    new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve)),
-    5_000,
-    'the server to listen',
+/** @param port 0 is any @returns the port @throws the listener's own error, such as EADDRINUSE */
+export async function listening(server: Server | TcpServer, port = 0): Promise<number> {
+  const listens = new Promise<void>((resolve, reject) =>
+    server.once('error', reject).listen(port, '127.0.0.1', resolve),
   );
+  await withTimeout(listens, 5_000, 'the server to listen');
   return (server.address() as AddressInfo).port;
 }
 
@@ -132,17 +216,16 @@ export function closed(server: Server | TcpServer): Promise<void> {
   });
 }
 
-function answerOk(_incoming: IncomingMessage, outgoing: ServerResponse): void {
-  outgoing.writeHead(200, { 'content-type': 'text/plain' });
-  outgoing.end('ok');
+export function sendJson(response: ServerResponse, body: unknown, status = 200): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
 
-function record(incoming: IncomingMessage): RecordedRequest {
-  const { rawHeaders, method = '', url = '' } = incoming;
-  const fields: [string, string][] = [];
-  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
-    fields.push([(rawHeaders[index] ?? '').toLowerCase(), rawHeaders[index + 1] ?? '']);
+/** One piece after the other, with a gap between them, for as long as the caller listens. */
+export async function writeSlowly(response: ServerResponse, pieces: Iterable<string>, gapMs: number): Promise<void> {
+  for (const piece of pieces) {
+    if (response.destroyed) return;
+    response.write(piece);
+    if (gapMs > 0) await sleep(gapMs);
   }
-  const all = (name: string) => fields.filter(([key]) => key === name).map(([, value]) => value);
-  return { method, url, fields, body: '', all, has: (name) => all(name).length > 0 };
+  response.end();
 }

@@ -9,7 +9,7 @@ import type { TestDatabase } from '../../../support/database/database.ts';
 import { createDatabase } from '../../../support/database/database.ts';
 import { startTestGate } from '../../../support/gate/gate.ts';
 import { DANGEROUS, HOSTILE } from '../../../support/gate/hostile-values.ts';
-import { sendJson, startRecordingServer } from '../../../support/upstream/recording-server.ts';
+import { sendJson, startRecordingUpstream } from '../../../support/upstream/upstreams.ts';
 
 const open: { close(): unknown }[] = [];
 afterEach(async () => {
@@ -235,14 +235,14 @@ describe('whoever sits at the terminal', () => {
 describe('with --from live', () => {
   const TOKEN = 'sk-a-token-of-an-admin';
 
-  async function backend(): Promise<{ readonly url: string; tokens(): readonly (string | undefined)[] }> {
-    const recorder = await startRecordingServer((_, response) =>
+  async function backend(): Promise<{ readonly url: string; tokens(): readonly string[] }> {
+    const recorder = await startRecordingUpstream((_incoming, response) =>
       sendJson(response, { data: [{ id: 'live-1' }, { id: 'on' }, { id: 'vendor/z' }] }),
     );
     open.push(recorder);
     return {
       url: recorder.origin,
-      tokens: () => recorder.requests.map(({ headers }) => headers.authorization),
+      tokens: () => recorder.requests.flatMap((request) => request.all('authorization')),
     };
   }
 

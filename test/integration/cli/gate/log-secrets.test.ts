@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { createDatabase } from '../../../support/database/database.ts';
 import { runModelgate, serveModelgate } from '../../../support/gate/gate-process.ts';
 import { mintSession } from '../../../support/gate/session.ts';
-import { startSlowBackend } from '../../../support/upstream/slow-backend.ts';
+import { startSlowUpstream } from '../../../support/upstream/upstreams.ts';
 import { until } from '../../../support/process/with-timeout.ts';
 
 const KEY = 'a-long-enough-key-for-this-test';
@@ -20,9 +20,9 @@ test.each(LEVELS)('no secret of a whole run is found in its output with %o', asy
   database.grant('acme', 'A');
   const token = await mintSession('alice', { secretKey: KEY });
   const forged = await mintSession('alice', { secretKey: 'another-key-altogether' });
-  await using backend = await startSlowBackend();
+  await using backend = await startSlowUpstream();
   await using gate = await serveModelgate({
-    MODELGATE_UPSTREAM_URL: backend.url,
+    MODELGATE_UPSTREAM_URL: backend.origin,
     DATABASE_URL: `sqlite:///${database.path}`,
     WEBUI_SECRET_KEY: KEY,
     CUSTOM_API_KEY_HEADER: 'X-Own-Key',
@@ -110,9 +110,9 @@ describe('no secret is found in what a command prints', () => {
       .prepare("INSERT INTO config (key, value) VALUES ('openai.api_keys', ?)")
       .run(JSON.stringify([PROVIDER_KEY]));
     writeFileSync(join(database.directory, TOKEN_FILE), `${API_KEY}\n`);
-    await using backend = await startSlowBackend();
+    await using backend = await startSlowUpstream();
     const environment = {
-      MODELGATE_UPSTREAM_URL: backend.url,
+      MODELGATE_UPSTREAM_URL: backend.origin,
       DATABASE_URL: `sqlite:///${database.path}`,
       WEBUI_SECRET_KEY: KEY,
       OPENROUTER_API_KEY: PROVIDER_KEY,

@@ -6,7 +6,7 @@ import type { TestDatabase } from '../../../support/database/database.ts';
 import { createDatabase } from '../../../support/database/database.ts';
 import type { ServingProcess } from '../../../support/gate/gate-process.ts';
 import { serveModelgate } from '../../../support/gate/gate-process.ts';
-import { startSlowBackend } from '../../../support/upstream/slow-backend.ts';
+import { startSlowUpstream } from '../../../support/upstream/upstreams.ts';
 import { until } from '../../../support/process/with-timeout.ts';
 
 let database: TestDatabase;
@@ -51,8 +51,8 @@ const status = async (gate: ServingProcess, path: string) => (await fetch(`${gat
 
 test('a gate whose configuration is the same says so, as often as it is asked, and goes on', async () => {
   write({});
-  await using backend = await startSlowBackend();
-  await using gate = await serveModelgate(environment(backend.url));
+  await using backend = await startSlowUpstream();
+  await using gate = await serveModelgate(environment(backend.origin));
   for (let time = 0; time < 3; time += 1) expect(await reload(gate, {}, SAME)).toMatchObject({ level: 'info' });
   expect(await status(gate, '/api/version')).toBe(200);
   gate.kill('SIGTERM');
@@ -61,8 +61,8 @@ test('a gate whose configuration is the same says so, as often as it is asked, a
 
 test('what has changed is in force with the next request, and what runs goes on as it was', async () => {
   write({ MODELGATE_MODE: 'report', MODELGATE_HEADERS_FRAME_OPTIONS: 'DENY' });
-  await using backend = await startSlowBackend();
-  await using gate = await serveModelgate(environment(backend.url));
+  await using backend = await startSlowUpstream();
+  await using gate = await serveModelgate(environment(backend.origin));
   expect(await status(gate, '/api/models')).toBe(200);
   const held = backend.held();
   const running = await fetch(`${gate.url}/slow`);
@@ -89,8 +89,8 @@ test('what has changed is in force with the next request, and what runs goes on 
 test('a configuration with mistakes is refused, and the old one goes on', async () => {
   const old = { MODELGATE_HEADERS_FRAME_OPTIONS: 'DENY' };
   write(old);
-  await using backend = await startSlowBackend();
-  await using gate = await serveModelgate(environment(backend.url));
+  await using backend = await startSlowUpstream();
+  await using gate = await serveModelgate(environment(backend.origin));
   const mistakes: readonly (readonly [settings: Record<string, string>, said: RegExp])[] = [
     [{ MODELGATE_MODE: 'off' }, /MODELGATE_MODE \(.*gate\.yaml\): found "off", expected/],
     [{ MODELGATE_MODE: 'off', LOG_LEVEL: 'loud' }, /MODELGATE_MODE .*; LOG_LEVEL /],
@@ -124,8 +124,8 @@ test('what needs a restart is named, until it is as before or the gate is starte
 test('limits that are the same go on counting, and others begin anew', async () => {
   const limits = { MODELGATE_LIMIT_ADDRESS: '1/1h:1' };
   write(limits);
-  await using backend = await startSlowBackend();
-  await using gate = await serveModelgate(environment(backend.url));
+  await using backend = await startSlowUpstream();
+  await using gate = await serveModelgate(environment(backend.origin));
   const ask = () => status(gate, '/api/models');
   await until(async () => (await ask()) === 429, 10_000, 'the limit is reached');
   await reload(gate, { ...limits, MODELGATE_DENIAL: 'hide' }, CHANGED);
@@ -136,8 +136,8 @@ test('limits that are the same go on counting, and others begin anew', async () 
 
 test('the level of the log changes, and the line about it is written at any level', async () => {
   write({ LOG_LEVEL: 'INFO' });
-  await using backend = await startSlowBackend();
-  await using gate = await serveModelgate(environment(backend.url));
+  await using backend = await startSlowUpstream();
+  await using gate = await serveModelgate(environment(backend.origin));
   const quiet = await reload(gate, { LOG_LEVEL: 'ERROR' }, CHANGED);
   expect(quiet['settings']).toBe('LOG_LEVEL');
   await status(gate, '/unseen');
@@ -168,8 +168,8 @@ test('another key in the same file needs a restart', async () => {
 
 test('a gate that drains is not ended by it either', async () => {
   write({ MODELGATE_DRAIN_TIMEOUT: '1h' });
-  await using backend = await startSlowBackend();
-  await using gate = await serveModelgate(environment(backend.url));
+  await using backend = await startSlowUpstream();
+  await using gate = await serveModelgate(environment(backend.origin));
   const held = backend.held();
   const answer = await fetch(`${gate.url}/slow`);
   const upstreamAnswer = await held;

@@ -2,8 +2,8 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
-import { startSampleBackend } from '../../../../src/demo/sample-backend.ts';
+import type { SampleBackend } from '../../../support/upstream/sample-backend/backend.ts';
+import { startSampleBackend } from '../../../support/upstream/sample-backend/backend.ts';
 import type { Era, TestDatabase } from '../../../support/database/database.ts';
 import { createDatabase } from '../../../support/database/database.ts';
 import type { ServingProcess } from '../../../support/gate/gate-process.ts';

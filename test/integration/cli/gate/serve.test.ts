@@ -12,7 +12,7 @@ import { runCommand } from '../../../support/process/command.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
 import { createDatabase } from '../../../support/database/database.ts';
 import { runModelgate, serveModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
-import { startSlowBackend } from '../../../support/upstream/slow-backend.ts';
+import { startSlowUpstream } from '../../../support/upstream/upstreams.ts';
 import { until, withTimeout } from '../../../support/process/with-timeout.ts';
 
 const KEY = 'a-long-enough-key-for-tests';
@@ -160,7 +160,7 @@ describe('a file of authorities for a backend that speaks TLS', () => {
   test('is taken where it holds one, and /readyz says what else is wrong with TLS', async () => {
     const file = join(database.directory, 'authority.pem');
     writeFileSync(file, rootCertificates[0] ?? '');
-    await using backend = await startSlowBackend();
+    await using backend = await startSlowUpstream();
     const tls = { MODELGATE_UPSTREAM_URL: `https://127.0.0.1:${backend.port}`, NODE_EXTRA_CA_CERTS: file };
     await using gate = await serveModelgate(environment(tls));
     const { state } = await readyz(gate.adminUrl);
@@ -173,7 +173,7 @@ describe('a file of authorities for a backend that speaks TLS', () => {
 
 describe('what comes later is no error at start', () => {
   test('the backend: 503 at /readyz and 502 for requests until it is there', async () => {
-    const placeholder = await startSlowBackend();
+    const placeholder = await startSlowUpstream();
     const { port } = placeholder;
     await placeholder.close();
     await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: `http://127.0.0.1:${port}` }));
@@ -189,16 +189,16 @@ describe('what comes later is no error at start', () => {
     expect(refused.status).toBe(502);
     expect(await refused.json()).toHaveProperty('detail');
 
-    await using _backend = await startSlowBackend(port);
+    await using _backend = await startSlowUpstream(port);
     await until(async () => (await readyz(gate.adminUrl)).status === 200, 10_000, 'ready once the backend is there');
     expect(await (await fetch(`${gate.url}/api/version`)).text()).toBe('backend /api/version');
   });
 
   test('the database: models are refused with 503, everything else goes on', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'modelgate-'));
-    await using backend = await startSlowBackend();
+    await using backend = await startSlowUpstream();
     await using gate = await serveModelgate(
-      environment({ MODELGATE_UPSTREAM_URL: backend.url, DATABASE_URL: `sqlite:///${directory}/webui.db` }),
+      environment({ MODELGATE_UPSTREAM_URL: backend.origin, DATABASE_URL: `sqlite:///${directory}/webui.db` }),
     );
     expect(await readyz(gate.adminUrl)).toMatchObject({ status: 503, state: { database: { readable: false } } });
     const list = await fetch(`${gate.url}/api/models`, { headers: { authorization: 'Bearer sk-anything' } });
@@ -223,8 +223,8 @@ describe('what comes later is no error at start', () => {
 
 describe('the admin listener', () => {
   test('has health, readiness and metrics, and the public port has none of them', async () => {
-    await using backend = await startSlowBackend();
-    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.url }));
+    await using backend = await startSlowUpstream();
+    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.origin }));
     const metrics = await fetch(`${gate.adminUrl}/metrics`);
     expect(metrics.headers.get('content-type')).toMatch(/^text\/plain/);
     expect(await metrics.text()).toContain('modelgate_database_readable 1');
@@ -236,8 +236,8 @@ describe('the admin listener', () => {
   });
 
   test('counts what has passed', async () => {
-    await using backend = await startSlowBackend();
-    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.url }));
+    await using backend = await startSlowUpstream();
+    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.origin }));
     await (await fetch(`${gate.url}/static/a.js`)).text();
     await gate.line('request');
     const text = await (await fetch(`${gate.adminUrl}/metrics`)).text();
@@ -279,12 +279,12 @@ describe('what a person at a terminal sees', () => {
   });
 
   test('is a line for each request', async () => {
-    await using backend = await startSlowBackend();
+    await using backend = await startSlowUpstream();
     const { port } = await freePort();
     const gate = startModelgate(
       ['serve'],
       environment({
-        MODELGATE_UPSTREAM_URL: backend.url,
+        MODELGATE_UPSTREAM_URL: backend.origin,
         MODELGATE_HOST: '127.0.0.1',
         MODELGATE_PORT: String(port),
         MODELGATE_ADMIN_PORT: '0',
@@ -328,8 +328,8 @@ describe('stopping', () => {
   });
 
   test('running requests are finished, new connections are not accepted, and /readyz says so', async () => {
-    await using backend = await startSlowBackend();
-    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.url }));
+    await using backend = await startSlowUpstream();
+    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.origin }));
     const held = backend.held();
     const answer = await fetch(`${gate.url}/slow`);
     const upstreamAnswer = await held;
@@ -352,9 +352,9 @@ describe('stopping', () => {
   });
 
   test('what outlasts the limit is cut and counted', async () => {
-    await using backend = await startSlowBackend();
+    await using backend = await startSlowUpstream();
     await using gate = await serveModelgate(
-      environment({ MODELGATE_UPSTREAM_URL: backend.url, MODELGATE_DRAIN_TIMEOUT: '100ms' }),
+      environment({ MODELGATE_UPSTREAM_URL: backend.origin, MODELGATE_DRAIN_TIMEOUT: '100ms' }),
     );
     const held = backend.held();
     const answer = await fetch(`${gate.url}/slow`);
@@ -367,9 +367,9 @@ describe('stopping', () => {
   });
 
   test('a second signal, if it is no echo of the first, ends it at once', async () => {
-    await using backend = await startSlowBackend();
+    await using backend = await startSlowUpstream();
     await using gate = await serveModelgate(
-      environment({ MODELGATE_UPSTREAM_URL: backend.url, MODELGATE_DRAIN_TIMEOUT: '1h' }),
+      environment({ MODELGATE_UPSTREAM_URL: backend.origin, MODELGATE_DRAIN_TIMEOUT: '1h' }),
     );
     const held = backend.held();
     const answer = await fetch(`${gate.url}/slow`);
@@ -405,10 +405,10 @@ test.each([
   ['nobody reads it any more', pipe],
   ['its disk is full', fullDisk],
 ])('a log goes on losing lines and the gate goes on serving when %s', async (_name, open) => {
-  await using backend = await startSlowBackend();
+  await using backend = await startSlowUpstream();
   const { port } = await freePort();
   const settings = environment({
-    MODELGATE_UPSTREAM_URL: backend.url,
+    MODELGATE_UPSTREAM_URL: backend.origin,
     MODELGATE_HOST: '127.0.0.1',
     MODELGATE_PORT: String(port),
     MODELGATE_ADMIN_PORT: '0',

@@ -11,8 +11,8 @@ import type { TestDatabase } from '../../../support/database/database.ts';
 import { createDatabase } from '../../../support/database/database.ts';
 import { startTestGate } from '../../../support/gate/gate.ts';
 import { failureOf } from '../../../support/database/operation.ts';
-import { sendJson, startRecordingServer } from '../../../support/upstream/recording-server.ts';
-import type { Recorder } from '../../../support/upstream/recording-server.ts';
+import { sendJson, startRecordingUpstream } from '../../../support/upstream/upstreams.ts';
+import type { RecordingUpstream } from '../../../support/upstream/upstreams.ts';
 import { mintSession } from '../../../support/gate/session.ts';
 import { withTimeout } from '../../../support/process/with-timeout.ts';
 
@@ -23,8 +23,8 @@ afterEach(async () => {
   for (const one of open.splice(0)) await one.close();
 });
 
-async function backend(answer: (path: string, response: ServerResponse) => void): Promise<Recorder> {
-  const recorder = await startRecordingServer(({ path }, response) => answer(path, response));
+async function backend(answer: (path: string, response: ServerResponse) => void): Promise<RecordingUpstream> {
+  const recorder = await startRecordingUpstream((_incoming, response, { path }) => answer(path, response));
   open.push(recorder);
   return recorder;
 }
@@ -135,7 +135,7 @@ describe('the catalogue of the running backend', () => {
       sendJson(response, { data: path === '/api/models/base' ? provided : listed }),
     );
     const live = await askForModels(access(origin));
-    expect(requests.map(({ headers }) => headers.authorization)).toEqual([`Bearer ${TOKEN}`, `Bearer ${TOKEN}`]);
+    expect(requests.flatMap((request) => request.all('authorization'))).toEqual([`Bearer ${TOKEN}`, `Bearer ${TOKEN}`]);
     return fromLive(live, database.sql, readSchema(database.sql), { presets });
   }
 

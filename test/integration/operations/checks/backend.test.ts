@@ -3,8 +3,8 @@ import { createServer } from 'node:http';
 import type { RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { SampleBackend } from '../../../../src/demo/sample-backend.ts';
-import { startSampleBackend } from '../../../../src/demo/sample-backend.ts';
+import type { SampleBackend } from '../../../support/upstream/sample-backend/backend.ts';
+import { startSampleBackend } from '../../../support/upstream/sample-backend/backend.ts';
 import { checkBackend } from '../../../../src/diagnosis/backend.ts';
 import { faults, withName } from '../../../support/database/diagnosis.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
@@ -64,7 +64,7 @@ describe('the backend', () => {
   test('is never sent the key, nor a token of anybody', async () => {
     backend.reset();
     await check(backend.url, ['the key of the backend']);
-    const sent = JSON.stringify(backend.received.map(({ target, rawHeaders }) => [target, rawHeaders]));
+    const sent = JSON.stringify(backend.received.map(({ url, rawHeaders }) => [url, rawHeaders]));
     expect(sent).not.toContain('the key of the backend');
     const [, payload = ''] = /Bearer [^.]+\.([^.]+)\./.exec(sent) ?? [];
     const { id } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as { id: string };

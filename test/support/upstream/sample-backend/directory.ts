@@ -4,6 +4,7 @@
  */
 import { DatabaseSync } from 'node:sqlite';
 import type { SQLInputValue } from 'node:sqlite';
+import { seconds } from '../dialects.ts';
 
 export interface SampleUser {
   readonly id: string;
@@ -30,7 +31,7 @@ export type JsonObject = Record<string, unknown>;
 export interface SampleDirectory {
   user(id: string): SampleUser | undefined;
   userOfApiKey(key: string): SampleUser | undefined;
-  /** @returns the user and the stored password hash */
+  /** @returns the user and the stored password */
   userByEmail(email: string): (SampleUser & { readonly password: string }) | undefined;
   modelRows(): readonly SampleModelRow[];
   saveModel(row: Pick<SampleModelRow, 'id' | 'user_id' | 'base_model_id' | 'name' | 'params' | 'meta'>): void;
@@ -72,7 +73,7 @@ export function openSampleDirectory(path: string): SampleDirectory {
     modelRows: () =>
       all('SELECT * FROM model').map((row) => ({ ...row, is_active: row['is_active'] === 1 }) as SampleModelRow),
     saveModel: (row) => {
-      const now = Math.floor(Date.now() / 1000);
+      const now = seconds();
       insert(db, 'model', { ...row, is_active: 1, created_at: now, updated_at: now });
     },
     stored: (table, id) => one(`SELECT ${STORED_COLUMNS[table]} FROM "${table}" WHERE id = ?`, id),
@@ -83,7 +84,7 @@ export function openSampleDirectory(path: string): SampleDirectory {
 }
 
 /** Inserts or replaces one row; column names come from this program, never from a request. */
-export function insert(db: DatabaseSync, table: string, row: JsonObject): void {
+function insert(db: DatabaseSync, table: string, row: JsonObject): void {
   const columns = Object.keys(row);
   const values = Object.values(row).map((value) =>
     typeof value === 'object' && value !== null ? JSON.stringify(value) : (value as SQLInputValue),

@@ -1,22 +1,22 @@
 /** Sessions, and what users store: chats, channel messages, automations, presets. Some of it names models that run later. */
 import { randomUUID } from 'node:crypto';
-import type { JsonObject, SampleUser, StoredTable } from './sample-directory.ts';
-import { readLaxJson } from './sample-json.ts';
-import type { SampleContext, SampleReply, SampleRequest, SampleRoute } from './sample-route.ts';
-import { failure, readBody, route } from './sample-route.ts';
-import { modelOfStoredChat, modelsOfRun, modelsOfToolApproval, text, toList, toObject } from './sample-run.ts';
-import { signToken, verifyPassword } from './sample-token.ts';
+import { seconds } from '../dialects.ts';
+import type { JsonObject, SampleUser, StoredTable } from './directory.ts';
+import type { SampleContext, SampleReply, SampleRequest, SampleRoute } from './route.ts';
+import { failure, readBody, readLaxJson, route } from './route.ts';
+import { modelOfStoredChat, modelsOfRun, modelsOfToolApproval, text, toList, toObject } from './run.ts';
+import { signToken } from './identity.ts';
 
 type Answer = SampleRoute['answer'];
 
 const NOT_FOUND = "We could not find what you're looking for :/";
-const seconds = (): number => Math.floor(Date.now() / 1000);
 const nanoseconds = (): bigint => BigInt(Date.now()) * 1_000_000n;
 
+/** Passwords are kept here as they are. */
 const signin: Answer = (request, { directory, secretKey }) => {
   const { email, password } = readBody(request);
   const found = directory.userByEmail(text(email) ?? '');
-  if (found === undefined || !verifyPassword(text(password) ?? '', found.password)) {
+  if (found === undefined || found.password !== password) {
     return failure(
       400,
       'The email or password provided is incorrect. Please check for typos and try logging in again.',

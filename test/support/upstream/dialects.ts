@@ -1,6 +1,7 @@
 /** How an answer looks in each API that the backend speaks: whole, and as the pieces of a stream. */
 import { randomUUID } from 'node:crypto';
-import type { JsonObject } from './sample-directory.ts';
+
+type JsonObject = Record<string, unknown>;
 
 export interface Dialect {
   readonly contentType: string;
@@ -14,7 +15,7 @@ export type DialectName = 'openai' | 'completion' | 'anthropic' | 'responses' | 
 const sse = (data: object): string => `data: ${JSON.stringify(data)}\n\n`;
 const event = (type: string, data: object): string => `event: ${type}\n${sse({ type, ...data })}`;
 const ndjson = (data: object): string => `${JSON.stringify(data)}\n`;
-const seconds = (): number => Math.floor(Date.now() / 1000);
+export const seconds = (): number => Math.floor(Date.now() / 1000);
 const usage = (words: readonly string[]) => ({
   prompt_tokens: 1,
   completion_tokens: words.length,
@@ -78,7 +79,8 @@ const responses: Dialect = {
   whole: (model, words) => responseObject(model, words),
   *stream(model, words) {
     yield event('response.created', { response: { ...responseObject(model, []), status: 'in_progress' } });
-    for (const delta of words) yield event('response.output_text.delta', { output_index: 0, content_index: 0, delta });
+    const place = { item_id: 'msg_1', output_index: 0, content_index: 0 };
+    for (const delta of words) yield event('response.output_text.delta', { ...place, delta });
     yield event('response.completed', { response: responseObject(model, words) });
   },
 };
@@ -89,13 +91,14 @@ function responseObject(model: string, words: readonly string[]): JsonObject {
   return { id: `resp_${randomUUID()}`, object: 'response', created_at: seconds(), model, status: 'completed', output };
 }
 
+const TOTALS = { total_duration: 1, eval_count: 8, eval_duration: 1, prompt_eval_count: 3 };
+
 function ollamaDialect(part: (content: string) => JsonObject): Dialect {
   const piece = (model: string, content: string, done: boolean) => ({
     model,
     created_at: new Date().toISOString(),
     ...part(content),
-    done,
-    ...(done ? { done_reason: 'stop' } : {}),
+    ...(done ? { ...TOTALS, done, done_reason: 'stop' } : { done }),
   });
   return {
     contentType: 'application/x-ndjson',
@@ -109,7 +112,9 @@ function ollamaDialect(part: (content: string) => JsonObject): Dialect {
 
 export const DIALECTS: Readonly<Record<DialectName, Dialect>> = {
   openai: openaiDialect('chat.completion', (content, streamed) =>
-    streamed ? { delta: content === '' ? {} : { content } } : { message: { role: 'assistant', content } },
+    streamed
+      ? { delta: content === '' ? {} : { role: 'assistant', content } }
+      : { message: { role: 'assistant', content } },
   ),
   completion: openaiDialect('text_completion', (text) => ({ text })),
   anthropic,

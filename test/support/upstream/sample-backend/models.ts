@@ -1,5 +1,5 @@
 /** The sample's models and the shapes in which Open WebUI lists them (`utils/models.py`, routers `openai`, `ollama`, `models`). */
-import type { JsonObject, SampleDirectory, SampleModelRow } from './sample-directory.ts';
+import type { JsonObject, SampleDirectory, SampleModelRow } from './directory.ts';
 
 /** What a provider behind the backend offers. */
 export interface ProviderModel {
@@ -8,7 +8,7 @@ export interface ProviderModel {
   readonly owner: 'openai' | 'ollama' | 'arena';
 }
 
-export const SAMPLE_PROVIDER_MODELS: readonly ProviderModel[] = [
+export const SAMPLE_MODELS: readonly ProviderModel[] = [
   { id: 'gpt-4o', name: 'GPT-4o', owner: 'openai' },
   { id: 'gpt-4o-mini', name: 'GPT-4o mini', owner: 'openai' },
   { id: 'claude-sonnet-4', name: 'Claude Sonnet 4', owner: 'openai' },

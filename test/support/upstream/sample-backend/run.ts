@@ -3,8 +3,8 @@
  * BYPASS_MODEL_ACCESS_CONTROL=true: whatever passes the gate runs. Where releases differ, every way that one of them has
  * to reach a model is open (Open WebUI 0.6 to 0.12: `main.py`, `utils/payload.py`, routers `openai` and `ollama`).
  */
-import type { JsonObject, SampleDirectory } from './sample-directory.ts';
-import type { ProviderModel } from './sample-models.ts';
+import type { JsonObject, SampleDirectory } from './directory.ts';
+import type { ProviderModel } from './models.ts';
 
 export interface RunContext {
   readonly directory: SampleDirectory;

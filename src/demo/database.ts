@@ -1,0 +1,137 @@
+/**
+ * A fresh database with two organizations on one backend, as Open WebUI 0.12.4 and `modelgate init` would have left it:
+ *
+ * - acme (Ada, who is an admin of the backend, and Alice) has `gpt-4o-mini`, `claude-sonnet-4` and the preset
+ *   `acme-helper`. The preset runs on `gpt-4o`, which acme does not have by itself;
+ * - globex (Gina) has `llama3.2:latest` and every model whose id begins with `mistral/`;
+ * - Carol belongs to both.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { SQLInputValue } from 'node:sqlite';
+import { DatabaseSync } from 'node:sqlite';
+import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../store/tables.ts';
+
+export interface DemoUser {
+  readonly id: string;
+  readonly name: string;
+  readonly email: string;
+  readonly role: string;
+  readonly password: string;
+  /** `sk-…`, as users make one in the backend's settings. */
+  readonly apiKey: string;
+}
+
+export interface DemoDatabase {
+  /** A temporary directory that holds the database and nothing else yet. */
+  readonly directory: string;
+  /** The SQLite file. */
+  readonly path: string;
+  readonly secretKey: string;
+  readonly users: Readonly<Record<keyof typeof PEOPLE, DemoUser>>;
+  /** Removes the directory with everything in it. Connections should be closed before. */
+  remove(): void;
+}
+
+const PEOPLE = {
+  ada: { name: 'Ada', role: 'admin', organizations: ['acme'] },
+  alice: { name: 'Alice', role: 'user', organizations: ['acme'] },
+  gina: { name: 'Gina', role: 'user', organizations: ['globex'] },
+  carol: { name: 'Carol', role: 'user', organizations: ['acme', 'globex'] },
+} as const;
+
+export const DEMO_GRANTS = {
+  acme: ['gpt-4o-mini', 'claude-sonnet-4', 'acme-helper'],
+  globex: ['llama3.2:latest', 'mistral/*'],
+} as const;
+
+/** The only row of the backend's `model` table: the others are models that providers list. */
+export const DEMO_PRESET = { id: 'acme-helper', base_model_id: 'gpt-4o', name: 'Acme Helper' } as const;
+
+/** The backend's tables that the gate reads, with the columns that it reads. */
+const BACKEND_TABLES = `
+CREATE TABLE "user" (
+  id VARCHAR NOT NULL PRIMARY KEY, name VARCHAR, email VARCHAR, role VARCHAR, profile_image_url TEXT,
+  last_active_at BIGINT, updated_at BIGINT, created_at BIGINT
+);
+CREATE TABLE api_key (
+  id TEXT NOT NULL PRIMARY KEY, user_id TEXT, "key" TEXT NOT NULL UNIQUE, data JSON, expires_at BIGINT,
+  last_used_at BIGINT, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL
+);
+CREATE TABLE "model" (
+  id TEXT NOT NULL PRIMARY KEY, user_id TEXT, base_model_id TEXT, name TEXT, params TEXT, meta TEXT,
+  updated_at BIGINT, created_at BIGINT, is_active BOOLEAN DEFAULT 1 NOT NULL
+);
+CREATE TABLE config ("key" TEXT NOT NULL PRIMARY KEY, value JSON NOT NULL, updated_at BIGINT);
+CREATE TABLE chat (
+  id VARCHAR NOT NULL PRIMARY KEY, user_id VARCHAR, title TEXT, chat JSON, meta JSON DEFAULT '{}' NOT NULL,
+  created_at BIGINT, updated_at BIGINT
+);
+CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY);
+INSERT INTO alembic_version (version_num) VALUES ('0bd252b206fb');
+`;
+
+export function createDemoDatabase(): DemoDatabase {
+  const directory = mkdtempSync(join(tmpdir(), 'modelgate-demo-'));
+  const path = join(directory, 'webui.db');
+  const remove = () => rmSync(directory, { recursive: true, force: true });
+  const db = new DatabaseSync(path);
+  try {
+    // WAL, as the backend from 0.9
+    db.exec(`PRAGMA journal_mode = WAL; BEGIN; ${BACKEND_TABLES}`);
+    for (const { sql } of [ORGANIZATION_MEMBERS, ORGANIZATION_MODELS]) db.exec(sql);
+    const users = {
+      ada: addUser(db, 'ada'),
+      alice: addUser(db, 'alice'),
+      gina: addUser(db, 'gina'),
+      carol: addUser(db, 'carol'),
+    };
+    addModels(db, users.ada.id);
+    db.exec('COMMIT');
+    return { directory, path, secretKey: randomBytes(24).toString('base64'), users, remove };
+  } catch (error) {
+    remove();
+    throw error;
+  } finally {
+    db.close();
+  }
+}
+
+function addUser(db: DatabaseSync, key: keyof typeof PEOPLE): DemoUser {
+  const { name, role, organizations } = PEOPLE[key];
+  const user = { id: `user-${key}`, name, email: `${key}@example.com`, role };
+  const password = `${key}-${randomBytes(6).toString('hex')}`;
+  const apiKey = `sk-${randomBytes(16).toString('hex')}`;
+  insert(db, 'user', { ...user, profile_image_url: '/user.png', last_active_at: now(), ...created() });
+  insert(db, 'api_key', { id: `key_${user.id}`, user_id: user.id, key: apiKey, ...created() });
+  for (const organization of organizations) {
+    const member = { organization_id: organization, user_id: user.id, role: role === 'admin' ? 'admin' : 'member' };
+    insert(db, 'organization_members', { id: `om_${user.id}_${organization}`, ...member, joined_at: now() });
+  }
+  return { ...user, password, apiKey };
+}
+
+function addModels(db: DatabaseSync, owner: string): void {
+  const params = JSON.stringify({ system: 'You help at Acme.' });
+  insert(db, 'model', { ...DEMO_PRESET, user_id: owner, params, meta: '{}', ...created() });
+  for (const [organization, models] of Object.entries(DEMO_GRANTS)) {
+    for (const model of models) {
+      const grant = { organization_id: organization, model_id: model, ...created() };
+      insert(db, 'organization_models', { id: `orgmod_${organization}_${model}`, ...grant });
+    }
+  }
+  insert(db, 'config', { key: 'auth.enable_api_keys', value: 'true', updated_at: now() });
+}
+
+/** Names of tables and columns come from this file alone. */
+function insert(db: DatabaseSync, table: string, row: Readonly<Record<string, SQLInputValue>>): void {
+  const columns = Object.keys(row);
+  const names = columns.map((column) => `"${column}"`).join(', ');
+  const places = columns.map(() => '?').join(', ');
+  db.prepare(`INSERT INTO "${table}" (${names}) VALUES (${places})`).run(...Object.values(row));
+}
+
+const now = (): number => Math.floor(Date.now() / 1000);
+const created = () => ({ created_at: now(), updated_at: now() });
