@@ -1,4 +1,4 @@
-/** Bypass list rows 1, 9, 10, 13 and 22: every other door to a model than the usual one. */
+/** Every route to a model beside the usual one. */
 import type { AnswerDialect, Attack, Use } from '../support/gate/attacks.ts';
 import { chat, describeAttacks } from '../support/gate/attacks.ts';
 

@@ -1,4 +1,4 @@
-/** Bypass list row 6: bodies that two parsers could read differently, and bodies where none is expected. */
+/** Bodies that two parsers could read differently, and bodies where none is expected. */
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Attack, Use } from '../support/gate/attacks.ts';

@@ -1,4 +1,4 @@
-/** Bypass list row 5, surprises S12 to S14: the gate judges the user whom the backend sees, or nobody. */
+/** The gate judges the user whom the backend sees, or treats the request as anonymous. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';

@@ -1,4 +1,4 @@
-/** Bypass list rows 2, 3, 4 and 21, surprises S8, S10 and S19: a permitted model outside, another one inside. */
+/** A request names a permitted model where everyone looks, and another one inside. */
 import type { AnswerDialect, Attack, Use } from '../support/gate/attacks.ts';
 import { chat, describeAttacks } from '../support/gate/attacks.ts';
 

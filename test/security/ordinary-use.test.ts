@@ -1,4 +1,4 @@
-/** Surprise S1, and issue 2 section 4: what the page sends every day names models of the past and must go through. */
+/** What the page sends every day names models that were used before, and must go through. */
 import type { Use } from '../support/gate/attacks.ts';
 import { chat, describeAttacks } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';

@@ -1,4 +1,4 @@
-/** Bypass list rows 1 and 7: spellings of a path that the backend could route otherwise than the gate reads it. */
+/** Spellings of a path that the backend could route otherwise than the gate reads it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';

@@ -1,4 +1,4 @@
-/** Bypass list row 30: what is taken away by somebody else, in another process, bites on the very next request. */
+/** What another process withdraws is refused from the very next request on. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ERAS } from '../support/database/database.ts';
 import { chat } from '../support/gate/attacks.ts';

@@ -1,4 +1,4 @@
-/** Bypass list rows 8 and 26: tunnels, and the one socket that runs a model. */
+/** An upgrade opens no tunnel around the gate, and the one socket that runs a model is judged. */
 import { once } from 'node:events';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';

@@ -1,4 +1,4 @@
-/** What RFC 9110 and 9112 ask of an intermediary, as a numbered list; each duty seen on the wire, on both sides. */
+/** What RFC 9110 and 9112 ask of an intermediary: each duty is seen on the wire, on both sides. */
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
@@ -34,7 +34,7 @@ async function answerTo(
   return { text, relay };
 }
 
-describe('duty 1: Connection and what it lists', () => {
+describe('Connection and what it lists', () => {
   test('Connection itself goes no further', async () => {
     const { relay, backend } = await recording();
     await rawRequest(relay.port, requestText('GET /x', ['X-Kept: 1']));
@@ -43,7 +43,7 @@ describe('duty 1: Connection and what it lists', () => {
   });
 });
 
-describe('duty 2: a client deletes nothing that the next hop trusts', () => {
+describe('a client deletes nothing that the next hop trusts', () => {
   test.each(['Authorization', 'Cookie', 'X-Forwarded-For', 'X-Hop', 'Content-Length'])(
     'Connection: %s is refused with 400',
     async (name) => {
@@ -59,14 +59,14 @@ describe('duty 2: a client deletes nothing that the next hop trusts', () => {
   );
 });
 
-test('duty 3: hop-by-hop request fields are dropped', async () => {
+test('hop-by-hop request fields are dropped', async () => {
   const { relay, backend } = await recording();
   const names = ['Keep-Alive', 'Proxy-Connection', 'TE', 'Proxy-Authorization', 'Upgrade', 'HTTP2-Settings'];
   await rawRequest(relay.port, requestText('GET /x', [...names.map((name) => `${name}: x`), 'Trailer: X-Later']));
   for (const name of [...names, 'Trailer']) expect(backend.last().has(name.toLowerCase())).toBe(false);
 });
 
-test('duty 4: hop-by-hop and nominated response fields are dropped', async () => {
+test('hop-by-hop and nominated response fields are dropped', async () => {
   const { text } = await answerTo(
     'HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nProxy-Authenticate: Basic\r\nKeep-Alive: timeout=9\r\n' +
       'Upgrade: h2c\r\nTrailer: X-T\r\nX-End: 1\r\nContent-Length: 2\r\n\r\nok',
@@ -79,7 +79,7 @@ test('duty 4: hop-by-hop and nominated response fields are dropped', async () =>
   expect(answer.body).toBe('ok');
 });
 
-describe('duty 5: Via', () => {
+describe('Via', () => {
   test('is added to what is there already', async () => {
     const { relay, backend } = await recording();
     await rawRequest(relay.port, requestText('GET /x', ['Via: 1.0 fred']));
@@ -97,7 +97,7 @@ describe('duty 5: Via', () => {
   });
 });
 
-describe('duty 6: conflicting lengths', () => {
+describe('conflicting lengths', () => {
   test.each([
     ['two different lengths', 'Content-Length: 3\r\nContent-Length: 5'],
     ['two equal lengths', 'Content-Length: 3\r\nContent-Length: 3'],
@@ -127,7 +127,7 @@ describe('duty 6: conflicting lengths', () => {
   });
 });
 
-describe('duty 7: Transfer-Encoding', () => {
+describe('Transfer-Encoding', () => {
   test.each(['', ' ', 'identity', 'gzip, chunked', 'chunked, chunked', 'xchunked', 'chunked;a=b'])(
     '"%s" gets 400',
     async (coding) => {
@@ -166,7 +166,7 @@ describe('duty 7: Transfer-Encoding', () => {
   });
 });
 
-describe('duty 8: folded and broken fields of an answer', () => {
+describe('folded and broken fields of an answer', () => {
   test.each([
     ['a folded field', 'X-A: one\r\n two'],
     ['a control byte', 'X-A: a\x01b'],
@@ -185,7 +185,7 @@ describe('duty 8: folded and broken fields of an answer', () => {
   });
 });
 
-describe('duty 9: Expect', () => {
+describe('Expect', () => {
   test('100 is sent when the body is wanted, and Expect goes no further', async () => {
     const { relay, backend } = await recording();
     const client = await connectTo(relay);
@@ -217,7 +217,7 @@ describe('duty 9: Expect', () => {
   });
 });
 
-describe('duty 10: interim answers', () => {
+describe('interim answers', () => {
   test.each(['100 Continue', '102 Processing', '103 Early Hints', '110 Odd'])('%s is swallowed', async (interim) => {
     const { text } = await answerTo(
       `HTTP/1.1 ${interim}\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok`,
@@ -301,7 +301,7 @@ describe('duty 10: interim answers', () => {
   });
 });
 
-describe('duty 11: answers without a body', () => {
+describe('answers without a body', () => {
   test('HEAD keeps the length and has no body; the connection goes on', async () => {
     const { relay, backend } = await recording();
     const client = await connectTo(relay);
@@ -343,7 +343,7 @@ describe('duty 11: answers without a body', () => {
   });
 });
 
-describe('duty 12: trailers', () => {
+describe('trailers', () => {
   test('of an answer are dropped with their announcement', async () => {
     const { text } = await answerTo(
       'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 9\r\n\r\n',
@@ -363,7 +363,7 @@ describe('duty 12: trailers', () => {
   });
 });
 
-describe('duty 13: an answer without length', () => {
+describe('an answer without length', () => {
   test('is chunked anew and ends with a clean close', async () => {
     const { text } = await answerTo('HTTP/1.1 200 OK\r\n\r\nas long as it lasts');
     const answer = parseAnswer(text);
@@ -386,7 +386,7 @@ describe('duty 13: an answer without length', () => {
   });
 });
 
-describe('duty 14: a cut answer does not look complete', () => {
+describe('a cut answer does not look complete', () => {
   test.each([
     ['with a length', 'Content-Length: 100\r\n\r\nabc', 'close'],
     ['with a length, by a reset', 'Content-Length: 100\r\n\r\nabc', 'reset'],
@@ -408,7 +408,7 @@ describe('duty 14: a cut answer does not look complete', () => {
   });
 });
 
-describe('duty 14: an upstream that dies behind the head of its answer', () => {
+describe('an upstream that dies behind the head of its answer', () => {
   const heads = [
     ['with a short length', 'Content-Length: 100\r\n\r\n', 502],
     ['with a long length', 'Content-Length: 100000\r\n\r\n', 200],
@@ -443,7 +443,7 @@ describe('duty 14: an upstream that dies behind the head of its answer', () => {
   }
 });
 
-describe('duty 15: an HTTP/1.0 client', () => {
+describe('an HTTP/1.0 client', () => {
   test('gets a chunked answer without its framing', async () => {
     const relay = await relayTo(
       await startScriptedUpstream('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'),
@@ -468,7 +468,7 @@ describe('duty 15: an HTTP/1.0 client', () => {
   });
 });
 
-describe('duty 16: an answer while the body is still coming', () => {
+describe('an answer while the body is still coming', () => {
   test('is delivered, reading stops, and the connection ends', async () => {
     const backend = await startByteUpstream((socket) => {
       socket.pause();
@@ -508,8 +508,8 @@ describe('duty 16: an answer while the body is still coming', () => {
 });
 
 describe.each([
-  ['duty 17: a client that leaves during an event stream', 'stream'],
-  ['duty 18: a client that leaves before the headers', 'silent'],
+  ['a client that leaves during an event stream', 'stream'],
+  ['a client that leaves before the headers', 'silent'],
 ] as const)('%s', (_name, kind) => {
   test('is told to the upstream within 100 ms', async () => {
     let told: Promise<unknown[]> | undefined;
@@ -539,7 +539,7 @@ async function leave(client: RawConnection, relay: Relay, told: () => Promise<un
   expect(relay.outcomes).toEqual(['client gone']);
 }
 
-test('duty 18: a client that leaves during its upload is told to the upstream within 100 ms', async () => {
+test('a client that leaves during its upload is told to the upstream within 100 ms', async () => {
   let told: Promise<unknown[]> | undefined;
   const backend = await startUpstream((incoming) => {
     incoming.resume();
@@ -553,7 +553,7 @@ test('duty 18: a client that leaves during its upload is told to the upstream wi
   await leave(client, relay, () => told);
 });
 
-test('duty 19: a client that half-closes before the answer loses it, and the upstream is told', async () => {
+test('a client that half-closes before the answer loses it, and the upstream is told', async () => {
   let told: Promise<unknown[]> | undefined;
   const backend = await startUpstream((_incoming, outgoing) => {
     told = once(outgoing, 'close');
@@ -567,7 +567,7 @@ test('duty 19: a client that half-closes before the answer loses it, and the ups
   await withTimeout(told ?? Promise.reject(new Error('not asked')), 2_000, 'the upstream to be told');
 });
 
-describe('duty 20: nothing is sent twice', () => {
+describe('nothing is sent twice', () => {
   test.each(['GET', 'POST'])('a %s whose connection dies without an answer is 502 after one try', async (method) => {
     const backend = await startByteUpstream((socket) => socket.destroy());
     const relay = await relayTo(backend);
@@ -577,7 +577,7 @@ describe('duty 20: nothing is sent twice', () => {
   });
 });
 
-describe('duty 21: path and query go through byte for byte', () => {
+describe('path and query go through byte for byte', () => {
   test.each(['/a//b', '/a/../b', '/%2e%2e/b', '/a%2Fb?x=%20&&y=+;', '/a?b?c', '/~!$&()*,;=:@-._', '/a|b"<>^`{}'])(
     '%s',
     async (target) => {
@@ -588,7 +588,7 @@ describe('duty 21: path and query go through byte for byte', () => {
   );
 });
 
-describe('duty 22: absolute form', () => {
+describe('absolute form', () => {
   test.each(['http://gate.test/x', 'https://other.test/x', 'gate.test:80', 'x'])('%s gets 400', async (target) => {
     const { relay, backend } = await recording();
     expect((await rawRequest(relay.port, requestText(`GET ${target}`))).status).toBe(400);
@@ -596,7 +596,7 @@ describe('duty 22: absolute form', () => {
   });
 });
 
-describe('duty 23: Host', () => {
+describe('Host', () => {
   test.each([
     ['missing', []],
     ['empty', ['Host:']],
@@ -623,7 +623,7 @@ describe('duty 23: Host', () => {
   });
 });
 
-describe('duty 24: sizes of headers', () => {
+describe('sizes of headers', () => {
   test.each([
     ['cookies', requestText('GET /x', [`Cookie: a=${'a'.repeat(66_000)}`])],
     [
@@ -734,7 +734,7 @@ describe('duty 24: sizes of headers', () => {
   });
 });
 
-describe('duty 25: Upgrade to what we do not speak', () => {
+describe('Upgrade to what we do not speak', () => {
   test.each([
     ['GET', 'h2c', '/ws/x'],
     ['GET', 'websocket', '/elsewhere'],
@@ -783,7 +783,7 @@ const ACCEPTED =
   'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
   'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n';
 
-describe('duty 26: a refused upgrade', () => {
+describe('a refused upgrade', () => {
   test('is relayed with status and body, and the connection ends', async () => {
     const backend = await startScriptedUpstream(
       'HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 4\r\nConnection: X-Hop\r\nX-Hop: 1\r\n\r\nnope',
@@ -801,7 +801,7 @@ describe('duty 26: a refused upgrade', () => {
   });
 });
 
-test('duty 27: bytes in the same packet as 101 or as the request are kept', async () => {
+test('bytes in the same packet as 101 or as the request are kept', async () => {
   const backend = await startScriptedUpstream(`${ACCEPTED}hello from upstream`, 'open');
   const relay = await relayTo(backend);
   const client = await connectTo(relay);
@@ -810,7 +810,7 @@ test('duty 27: bytes in the same packet as 101 or as the request are kept', asyn
   await until(() => backend.texts[0]?.includes('hello from client') === true, 2_000, 'the early bytes to arrive');
 });
 
-describe('duty 28: TRACE, CONNECT and Max-Forwards', () => {
+describe('TRACE, CONNECT and Max-Forwards', () => {
   test.each(['TRACE /x', 'CONNECT gate.test:443'])('%s gets 405', async (line) => {
     const { relay, backend } = await recording();
     const answer = await rawRequest(relay.port, requestText(line, ['Cookie: token=secret']));
@@ -835,7 +835,7 @@ describe('duty 28: TRACE, CONNECT and Max-Forwards', () => {
   });
 });
 
-describe('duty 29: Date and Age', () => {
+describe('Date and Age', () => {
   test('Date is added when absent and untouched when present, Age too', async () => {
     const without = await answerTo('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
     expect(parseAnswer(without.text).field('date')).toMatch(/GMT$/);
@@ -847,7 +847,7 @@ describe('duty 29: Date and Age', () => {
   });
 });
 
-test('duty 30: a rewritten answer is a transformation', async () => {
+test('a rewritten answer is a transformation', async () => {
   const backend = await startRecordingUpstream((_incoming, outgoing) => {
     outgoing.writeHead(200, {
       'content-type': 'application/json',
@@ -875,7 +875,7 @@ test('duty 30: a rewritten answer is a transformation', async () => {
   expect(backend.last().all('accept-encoding')).toEqual(['identity']);
 });
 
-test('duty 31: an idle upstream connection is given up before uvicorn would close it', async () => {
+test('an idle upstream connection is given up before uvicorn would close it', async () => {
   const server = createServer((_incoming, outgoing) => outgoing.end('ok'));
   server.keepAliveTimeout = 0;
   let connections = 0;
@@ -904,7 +904,7 @@ test('duty 31: an idle upstream connection is given up before uvicorn would clos
   await until(async () => (await idle()) === 0, 4_900, 'the connection to be given up');
 });
 
-describe('duty 32: versions of HTTP that are not served', () => {
+describe('versions of HTTP that are not served', () => {
   test.each([
     ['HTTP/2.0', 'GET / HTTP/2.0\r\nHost: a\r\n\r\n', 505],
     ['HTTP/2.0 with a body', 'POST / HTTP/2.0\r\nHost: a\r\nContent-Length: 2\r\n\r\nab', 505],
