@@ -116,13 +116,13 @@ export function parseCidr(text: string): Cidr | string {
   if (!isAddress || more.length > 0 || !/^\d{1,3}$/.test(length ?? '0')) {
     return `${JSON.stringify(text)} is not an address range`;
   }
-  const ip = ipaddr.parse(address);
+  // ipaddr.js reads the deprecated `::10.0.0.1` as `::ffff:10.0.0.1`
+  const ip = ipaddr.parse(address.replace(/^::(?=\d+\.)/, '0::'));
   const width = ip.kind() === 'ipv4' ? 32 : 128;
   const prefix = length === undefined ? width : Number(length);
   if (prefix > width) return `the prefix of ${JSON.stringify(text)} is longer than ${width} bits`;
-  const network = (ip instanceof ipaddr.IPv4 ? ipaddr.IPv4 : ipaddr.IPv6).networkAddressFromCIDR(
-    `${address}/${prefix}`,
-  );
+  const cidr = `${shortest(ip)}/${prefix}`;
+  const network = (ip instanceof ipaddr.IPv4 ? ipaddr.IPv4 : ipaddr.IPv6).networkAddressFromCIDR(cidr);
   if (shortest(network) !== shortest(ip)) {
     return `${JSON.stringify(text)} has bits set behind its prefix: write ${shortest(network)}/${prefix}`;
   }

@@ -1,7 +1,8 @@
-/** Who is at the other end of a connection, and whether what it says about the client is believed. */
+/** Who is at the other end of a connection, and whether its `X-Forwarded-…` are believed. */
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { BlockList, isIP, isIPv6 } from 'node:net';
+import ipaddr from 'ipaddr.js';
 
 /** One address range, as `BlockList.addSubnet` takes it. */
 export interface AddressRange {
@@ -22,7 +23,7 @@ export type PeerLookup = (socket: Socket) => Peer;
 
 const MAPPED_IPV4 = '::ffff:';
 
-/** @param trustedProxies whose `X-Forwarded-…` is believed; none: nobody's */
+/** @param trustedProxies whose `X-Forwarded-…` are believed; without any, none are */
 export function createPeerLookup(trustedProxies: readonly AddressRange[]): PeerLookup {
   const isTrusted = createTrust(trustedProxies);
   const known = new WeakMap<Socket, Peer>();
@@ -37,10 +38,10 @@ export function createPeerLookup(trustedProxies: readonly AddressRange[]): PeerL
 }
 
 /**
- * The address of the client itself: the peer's, or behind trusted proxies the last address in `X-Forwarded-For` that
- * is not one of theirs. What limits by address are counted on.
+ * The address of the client itself, for limits by address: the peer's, or behind trusted proxies the last address in
+ * `X-Forwarded-For` that is not one of theirs.
  *
- * @param onDisbelieved told whenever a peer that is not trusted says for whom it speaks
+ * @param onDisbelieved called with each peer that is not trusted and sends `X-Forwarded-For`
  */
 export function createClientAddress(
   trustedProxies: readonly AddressRange[],
@@ -59,7 +60,7 @@ export function createClientAddress(
     let nearest = peer.address;
     for (let index = hops.length - 1; index >= 0; index -= 1) {
       const text = hops[index]?.trim() ?? '';
-      // RFC 9110 5.6.1.2: empty elements of a list do not count
+      // RFC 9110 5.6.1.2: empty elements of a list are ignored
       if (text === '') continue;
       const hop = plainAddress(withoutPort(text));
       if (isIP(hop) === 0) return nearest;
@@ -72,7 +73,7 @@ export function createClientAddress(
 
 /**
  * Whether the client's own connection was encrypted: ours, or the one in front of a proxy that is trusted to say so.
- * Of several values the first counts, as in what is sent upstream.
+ * The first of several values is taken, as in what is sent upstream.
  */
 export function cameByHttps(incoming: IncomingMessage, peer: Peer): boolean {
   if (!peer.trusted) return peer.encrypted;
@@ -81,7 +82,7 @@ export function cameByHttps(incoming: IncomingMessage, peer: Peer): boolean {
   return firstElement(said) === 'https';
 }
 
-/** @returns what stands before the first comma of a field's value, which is all of it where there is none */
+/** @returns a field's value up to its first comma, all of it where there is none */
 export function firstElement(list: string): string {
   const comma = list.indexOf(',');
   return comma === -1 ? list : list.slice(0, comma).trim();
@@ -110,43 +111,20 @@ function plainAddress(address: string | undefined): string {
   return address.startsWith(MAPPED_IPV4) && address.includes('.') ? address.slice(MAPPED_IPV4.length) : address;
 }
 
-// Which addresses count as one client.
-
-const GROUPS = 8;
 /** A subscriber gets at least a /64 and may use any address in it (RFC 6177, RFC 8981). */
 const NETWORK_GROUPS = 4;
 
 /**
+ * Which addresses limits treat as one client.
+ *
  * @param address as a socket or a trusted proxy spells it
  * @returns an IPv4 address as it is, also where it is written as IPv6; of IPv6 the /64, in one spelling
  */
 export function clientNetwork(address: string): string {
-  if (!address.includes(':')) return address;
-  const [plain = ''] = address.split('%');
-  if (!isIPv6(plain)) return address;
-  const groups = groupsOf(plain);
-  const isMapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff;
-  if (isMapped) return [groups[6], groups[7]].flatMap((group = 0) => [group >> 8, group & 0xff]).join('.');
-  return `${groups
-    .slice(0, NETWORK_GROUPS)
-    .map((group) => group.toString(16))
-    .join(':')}::/64`;
-}
-
-/** @returns the eight groups of a valid IPv6 address (RFC 4291 2.2, dotted tail included) */
-function groupsOf(address: string): number[] {
-  const [head = '', tail] = address.split('::');
-  const before = toGroups(head);
-  if (tail === undefined) return before;
-  const after = toGroups(tail);
-  return [...before, ...new Array<number>(GROUPS - before.length - after.length).fill(0), ...after];
-}
-
-function toGroups(text: string): number[] {
-  if (text === '') return [];
-  return text.split(':').flatMap((part) => {
-    if (!part.includes('.')) return [Number.parseInt(part, 16)];
-    const [a = 0, b = 0, c = 0, d = 0] = part.split('.').map(Number);
-    return [a * 256 + b, c * 256 + d];
-  });
+  if (!address.includes(':') || !isIPv6(address)) return address;
+  // ipaddr.js reads the deprecated `::192.0.2.7` as `::ffff:192.0.2.7`
+  const ip = ipaddr.IPv6.parse(address.replace(/^::(?=\d+\.)/, '0::'));
+  if (ip.isIPv4MappedAddress()) return ip.toIPv4Address().toString();
+  const network = ip.parts.slice(0, NETWORK_GROUPS).map((group) => group.toString(16));
+  return `${network.join(':')}::/64`;
 }

@@ -147,6 +147,7 @@ describe('address ranges', () => {
     ['2001:DB8:0:0:0:0:0:1', '2001:db8::1', 128, 'ipv6'],
     ['::/0', '::', 0, 'ipv6'],
     ['::ffff:10.0.0.0/104', '::ffff:a00:0', 104, 'ipv6'],
+    ['::10.0.0.0/104', '::a00:0', 104, 'ipv6'],
   ])('%s is a range', (text, address, prefix, family) =>
     expect(value.parseCidr(text)).toEqual({ address, prefix, family }),
   );
