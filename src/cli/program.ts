@@ -15,7 +15,6 @@ const VERSION: string = manifest.version;
 
 type Load = (line: CommandLine) => Promise<void>;
 
-const organizations: Load = async (line) => (await import('./organization-commands.ts')).addOrganizationCommands(line);
 const files: Load = async (line) => (await import('./file-commands.ts')).addFileCommands(line);
 const shell: Load = async (line) => (await import('./commands/shell.ts')).addShellCommands(line);
 
@@ -23,11 +22,11 @@ const shell: Load = async (line) => (await import('./commands/shell.ts')).addShe
 const COMMANDS: Readonly<Record<string, Load>> = {
   serve: async (line) => (await import('./commands/serve.ts')).addServe(line),
   demo: async (line) => (await import('./commands/demo.ts')).addDemo(line),
-  init: organizations,
-  migrate: organizations,
-  org: organizations,
-  member: organizations,
-  model: organizations,
+  init: async (line) => (await import('./commands/init.ts')).addInit(line),
+  migrate: async (line) => (await import('./commands/migrate.ts')).addMigrate(line),
+  org: async (line) => (await import('./commands/org.ts')).addOrg(line),
+  member: async (line) => (await import('./commands/member.ts')).addMember(line),
+  model: async (line) => (await import('./commands/model.ts')).addModel(line),
   explain: async (line) => (await import('./commands/explain.ts')).addExplain(line),
   report: async (line) => (await import('./commands/report.ts')).addReport(line),
   audit: async (line) => (await import('./commands/audit.ts')).addAudit(line),

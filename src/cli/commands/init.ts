@@ -1,26 +1,50 @@
 /** `modelgate init`: what the gate makes at its start, made now. */
+import type { Command } from '@commander-js/extra-typings';
 import { shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import { initializeBackend } from '../../organizations/initialization.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
-import type { DatabaseOptions } from '../options.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { onDatabase } from '../options.ts';
 import { counted, printable } from '../format.ts';
 import { asJson, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say, tell } from '../terminal.ts';
-import { describeNotLinked } from './not-linked.ts';
+import { describeNotLinked } from './organization-warnings.ts';
 
-export interface InitOptions extends DatabaseOptions {
-  readonly org?: string;
-  readonly name?: string;
+/** Adds `init`. */
+export function addInit({ program, terminal, exitWith }: CommandLine): void {
+  declare(program).action(async (options) => exitWith(await init(options, terminal)));
 }
+
+const declare = (program: Command) =>
+  onDatabase(
+    program
+      .command('init')
+      .summary('make the tables, indexes, views and triggers that are missing, and say which')
+      .description(
+        "Make what is missing of the guide's two tables, four indexes and two views, and the triggers by which a gate " +
+          'notices changes, and say which; a second run finds nothing to do. The gate does the same at its start. With an ' +
+          'organization that has no rows yet, users who are neither pending nor banned and belong to no other, and models without a base, are linked to it, once. ' +
+          'Left out, and said: ids that a grant would read as patterns (b*), and models that users who are no admins have made.',
+      )
+      .option(
+        '--org <id>',
+        'organization that existing users and models are linked to, once; or OPENROUTER_EXTERNAL_USER',
+      )
+      .option('--name <name>', 'its name; or ORGANIZATION_NAME'),
+    'modelgate init --database data/webui.db',
+    'modelgate init --org mai_client_acme --name "Acme" --database data/webui.db',
+  );
+
+type InitOptions = OptionsOf<typeof declare>;
 
 /**
  * @returns code 1 where something could not be made, or the gate cannot use the file
  * @throws CommandFailure or OperationFailure where the file cannot be used at all
  */
-export async function init(options: InitOptions, terminal: Terminal): Promise<number> {
+async function init(options: InitOptions, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const organization = chooseNewOrganization(config, options);
   const done = await initializeBackend(operation, organization, organization?.id === config.organization?.id);

@@ -1,4 +1,5 @@
 /** `modelgate member add`, `remove` and `list`: who belongs to an organization. */
+import type { Command } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
 import { nearest } from '../../nearest.ts';
 import type { Member, MemberChange } from '../../organizations/members.ts';
@@ -9,22 +10,73 @@ import {
   removeMembers as removeNamed,
 } from '../../organizations/members.ts';
 import { describeObstacles } from '../../organizations/obstacles.ts';
-import type { OrganizationOptions } from '../configured.ts';
 import { configureOrganization } from '../configured.ts';
 import { counted, printable } from '../format.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { inOrganization, onDatabase, withExamples } from '../options.ts';
 import type { Cell } from '../report.ts';
 import { asJson, asTable } from '../report.ts';
 import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT } from '../terminal.ts';
-import { warnOfEnrolment, warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+import { CREATE, warnOfEnrolment, warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
 
-export interface MemberAddOptions extends OrganizationOptions {
-  readonly all?: boolean;
-  readonly role?: string;
-  /** A role that nobody else knows is meant. */
-  readonly asIs?: boolean;
+/** Adds `member add`, `remove` and `list`. */
+export function addMember({ program, terminal, exitWith }: CommandLine): void {
+  const group = withExamples(
+    program.command('member').description('add, remove and list the users of an organization'),
+    'modelgate member list --org mai_client_acme',
+    'modelgate help member add',
+  );
+  declareAdd(group).action(async (users, options) => exitWith(await addMembers(users, options, terminal)));
+  declareRemove(group).action(async (users, options) => exitWith(await removeMembers(users, options, terminal)));
+  declareList(group).action(async (options) => exitWith(await listMembers(options, terminal)));
 }
+
+const declareAdd = (group: Command) =>
+  onDatabase(
+    inOrganization(
+      group
+        .command('add')
+        .summary('make users members of an organization')
+        .description(
+          'Make users members of an organization, all of them or none. Whoever is pending or banned is refused; with --all ' +
+            'they are skipped, and whoever has a membership keeps it as it is. A named user whose membership is switched off ' +
+            'gets it back.',
+        ),
+    )
+      .argument('[users...]', 'ids or e-mail addresses')
+      .option('--all', 'every user who is neither pending nor banned')
+      .option('--role <role>', 'member or admin, which the gate does not look at (default: member for new ones)')
+      .option('--create', CREATE)
+      .option('--as-is', 'take a role of another name'),
+    'modelgate member add alice@example.com --org mai_client_acme',
+    'modelgate member add --all --org mai_client_acme',
+  );
+
+const declareRemove = (group: Command) =>
+  onDatabase(
+    inOrganization(
+      group
+        .command('remove')
+        .summary('switch memberships off')
+        .description(
+          'Switch memberships off. The rows stay, because they keep the users out: whoever has none in any organization ' +
+            'is enrolled by the gate in that of its environment (MODELGATE_AUTO_ENROLL).',
+        ),
+    )
+      .argument('<users...>', 'ids or e-mail addresses')
+      .option('--purge', 'delete the rows; a user without any is then enrolled in the organization of the environment'),
+    'modelgate member remove alice@example.com --org mai_client_acme',
+  );
+
+const declareList = (group: Command) =>
+  onDatabase(
+    inOrganization(group.command('list').description('list the members of an organization, and why some do not count'))
+      .option('--active', 'only those that count')
+      .option('--ids', 'show the ids of the users, too'),
+    'modelgate member list --org mai_client_acme',
+  );
 
 const ROLES = ['member', 'admin'];
 
@@ -32,9 +84,9 @@ const ROLES = ['member', 'admin'];
  * @param users ids or e-mail addresses
  * @throws CommandFailure or OperationFailure; then nobody was added
  */
-export async function addMembers(
+async function addMembers(
   users: readonly string[],
-  options: MemberAddOptions,
+  options: OptionsOf<typeof declareAdd>,
   terminal: Terminal,
 ): Promise<number> {
   const { all = false, role } = options;
@@ -65,8 +117,8 @@ export async function addMembers(
 }
 
 /** @throws CommandFailure with exit code 2 where nothing that the guide or mAI knows is named */
-function requireRole({ role, asIs = false }: MemberAddOptions): void {
-  if (role === undefined || ROLES.includes(role) || (asIs && role !== '')) return;
+function requireRole({ role, asIs }: OptionsOf<typeof declareAdd>): void {
+  if (role === undefined || ROLES.includes(role) || (asIs === true && role !== '')) return;
   const meant = nearest(role, ROLES);
   throw new CommandFailure(
     `${quoted(role)} is no role in an organization: member and admin are. Nobody was added.${meant === undefined ? '' : ` Did you mean ${meant}?`}${role === '' ? '' : ' --as-is writes it all the same.'}`,
@@ -114,17 +166,13 @@ const describeOutcome = ({ outcome, role }: MemberChange): string =>
     ? OUTCOMES[outcome]
     : `${OUTCOMES[outcome]}, role: ${role.before === '' ? 'none' : role.before} → ${role.after}`;
 
-export interface MemberRemoveOptions extends OrganizationOptions {
-  readonly purge?: boolean;
-}
-
 /**
  * @param users ids or e-mail addresses
  * @throws CommandFailure or OperationFailure; then nobody was removed
  */
-export async function removeMembers(
+async function removeMembers(
   users: readonly string[],
-  options: MemberRemoveOptions,
+  options: OptionsOf<typeof declareRemove>,
   terminal: Terminal,
 ): Promise<number> {
   const { purge = false } = options;
@@ -135,13 +183,8 @@ export async function removeMembers(
   return EXIT.done;
 }
 
-export interface MemberListOptions extends OrganizationOptions {
-  readonly active?: boolean;
-  readonly ids?: boolean;
-}
-
 /** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
-export async function listMembers(options: MemberListOptions, terminal: Terminal): Promise<number> {
+async function listMembers(options: OptionsOf<typeof declareList>, terminal: Terminal): Promise<number> {
   const { operation, chosen } = configureOrganization(options, terminal);
   const { organization, members: all } = await readMembers(operation, chosen);
   const members = options.active === true ? all.filter(({ counts }) => counts) : all;

@@ -1,5 +1,6 @@
 /** `modelgate migrate`: in place of the guide's backup by hand and its script `migrate_to_organizations.py`. */
 import { resolve } from 'node:path';
+import type { Command } from '@commander-js/extra-typings';
 import type { Migration } from '../../organizations/migration.ts';
 import {
   backUpBeforeMigration,
@@ -9,24 +10,46 @@ import {
 } from '../../organizations/migration.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
-import type { DatabaseOptions } from '../options.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { onDatabase } from '../options.ts';
 import { counted, printable } from '../format.ts';
 import { asJson, asLines } from '../report.ts';
 import { createProgress, createStepProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say, tell } from '../terminal.ts';
 import { warnOfComplaints } from './copy-facts.ts';
-import { describeNotLinked } from './not-linked.ts';
+import { describeNotLinked } from './organization-warnings.ts';
 
-export interface MigrateOptions extends DatabaseOptions {
-  readonly org: string;
-  readonly name: string;
-  readonly backupDir?: string;
-  readonly dryRun?: boolean;
+/** Adds `migrate`. */
+export function addMigrate({ program, terminal, exitWith }: CommandLine): void {
+  declare(program).action(async (options) => exitWith(await migrate(options, terminal)));
 }
 
+const declare = (program: Command) =>
+  onDatabase(
+    program
+      .command('migrate')
+      .summary('link all users and models of an existing deployment to one organization, after a verified backup')
+      .description(
+        "Link an existing deployment to one organization, in place of the guide's backup by hand and its script " +
+          'migrate_to_organizations.py: the same rows and ids, in one transaction. First the database is copied to ' +
+          'webui.db.backup.YYYYmmdd_HHMMSS and checked; a damaged one is refused before anything is touched. Users join unless ' +
+          'they are pending, models are linked unless they have a base, an id that a grant would read as a pattern (b*), or were ' +
+          'made by a user who is no admin; what is there already stays as it is, switched off or not. ' +
+          'To go back: modelgate restore webui.db.backup.YYYYmmdd_HHMMSS',
+      )
+      .requiredOption('--org <id>', 'id of the organization')
+      .requiredOption('--name <name>', 'its name')
+      .option('--backup-dir <dir>', 'where the backup goes (default: beside the database)')
+      .option('--dry-run', 'print the plan and change nothing'),
+    'modelgate migrate --org mai_client_acme --name "Acme" --dry-run --database data/webui.db',
+    'modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db',
+  );
+
+type MigrateOptions = OptionsOf<typeof declare>;
+
 /** @throws CommandFailure or OperationFailure where nothing was changed */
-export async function migrate(options: MigrateOptions, terminal: Terminal): Promise<number> {
+async function migrate(options: MigrateOptions, terminal: Terminal): Promise<number> {
   const organization = { id: options.org, name: options.name };
   requireEnvironmentValues(organization);
   const { config, operation } = configureOperation(options, terminal);
@@ -183,7 +206,7 @@ function summary(made: readonly string[]): string {
 const LONGEST = 256;
 
 /** What the gate's own settings would refuse must not get into the database. @throws CommandFailure, exit code 2 */
-export function requireEnvironmentValues({ id, name }: Organization): void {
+function requireEnvironmentValues({ id, name }: Organization): void {
   for (const [option, value] of [
     ['--org', id],
     ['--name', name],
@@ -201,7 +224,7 @@ function refusal(value: string): string | undefined {
 }
 
 /** @returns two lines; a value is quoted where it must be, the name always, as in the guide */
-export function environmentLines({ id, name }: Organization): string {
+function environmentLines({ id, name }: Organization): string {
   return `OPENROUTER_EXTERNAL_USER=${/^[\w.@%+:,/-]+$/.test(id) ? id : inQuotes(id)}\nORGANIZATION_NAME=${inQuotes(name)}\n`;
 }
 

@@ -1,28 +1,81 @@
 /** `modelgate model allow`, `deny` and `list`: what an organization grants. */
+import type { Command } from '@commander-js/extra-typings';
 import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
 import { allowModels as allowPatterns, denyModels as denyPatterns, listGrants } from '../../organizations/grants.ts';
 import { closestModel } from '../../organizations/known-models.ts';
 import { describeObstacles } from '../../organizations/obstacles.ts';
-import type { OrganizationOptions } from '../configured.ts';
 import { configureOrganization } from '../configured.ts';
 import { counted } from '../format.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { inOrganization, onDatabase, withExamples } from '../options.ts';
 import { asJson, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say } from '../terminal.ts';
-import { warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+import { CREATE, warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+import { addSync } from './sync.ts';
 
-export interface ModelAllowOptions extends OrganizationOptions {
-  /** Ids that look like mistakes are meant. */
-  readonly asIs?: boolean;
+/** Adds `model allow`, `deny`, `list` and `sync`. */
+export function addModel({ program, terminal, exitWith }: CommandLine): void {
+  const group = withExamples(
+    program.command('model').description('allow, deny, list and synchronize the models of an organization'),
+    'modelgate model list --org mai_client_acme',
+    'modelgate help model allow',
+  );
+  declareAllow(group).action(async (models, options) => exitWith(await allowModels(models, options, terminal)));
+  declareDeny(group).action(async (models, options) => exitWith(await denyModels(models, options, terminal)));
+  declareList(group).action(async (options) => exitWith(await listModels(options, terminal)));
+  addSync(group, { terminal, exitWith });
 }
+
+const declareAllow = (group: Command) =>
+  onDatabase(
+    inOrganization(
+      group
+        .command('allow')
+        .summary('let an organization use models')
+        .description(
+          'Let an organization use models, all of those that are named or none. An id is taken exactly as it is written, ' +
+            'never split; a * at its end, and only there, allows every id with this beginning. Presets follow their base model.',
+        ),
+    )
+      .argument('<models...>', 'ids as the backend spells them; a * at the end allows every id with this beginning')
+      .option('--create', CREATE)
+      .option('--as-is', 'take ids that look like mistakes: spaces at an end, quotes, a list, an address'),
+    'modelgate model allow openai/gpt-4o --org mai_client_acme',
+    "modelgate model allow 'mistral/*' --org mai_client_acme",
+  );
+
+const declareDeny = (group: Command) =>
+  onDatabase(
+    inOrganization(
+      group
+        .command('deny')
+        .summary('switch grants off')
+        .description(
+          'Switch grants off, and say what still allows the same models: an id can be covered by a grant such as openai/* too.',
+        ),
+    )
+      .argument('<models...>', 'ids as they were allowed')
+      .option('--purge', 'delete the rows'),
+    'modelgate model deny openai/gpt-4o --org mai_client_acme',
+  );
+
+const declareList = (group: Command) =>
+  onDatabase(
+    inOrganization(group.command('list').description('list what an organization grants')).option(
+      '--active',
+      'only what counts',
+    ),
+    'modelgate model list --org mai_client_acme',
+  );
 
 /**
  * @param patterns ids, or beginnings of ids with a `*` after them
  * @throws CommandFailure or OperationFailure; then nothing was allowed
  */
-export async function allowModels(
+async function allowModels(
   patterns: readonly string[],
-  options: ModelAllowOptions,
+  options: OptionsOf<typeof declareAllow>,
   terminal: Terminal,
 ): Promise<number> {
   const { operation, chosen } = configureOrganization(options, terminal);
@@ -91,17 +144,13 @@ const named = (patterns: readonly string[]): string => quotedFew(patterns, MOST_
 
 type Allowed = Awaited<ReturnType<typeof allowPatterns>>;
 
-export interface ModelDenyOptions extends OrganizationOptions {
-  readonly purge?: boolean;
-}
-
 /**
  * @param patterns as they were allowed
  * @throws CommandFailure or OperationFailure; then nothing was denied
  */
-export async function denyModels(
+async function denyModels(
   patterns: readonly string[],
-  options: ModelDenyOptions,
+  options: OptionsOf<typeof declareDeny>,
   terminal: Terminal,
 ): Promise<number> {
   const { purge = false } = options;
@@ -134,12 +183,8 @@ function warnOfRest(terminal: Terminal, pattern: string, others: readonly string
   );
 }
 
-export interface ModelListOptions extends OrganizationOptions {
-  readonly active?: boolean;
-}
-
 /** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
-export async function listModels(options: ModelListOptions, terminal: Terminal): Promise<number> {
+async function listModels(options: OptionsOf<typeof declareList>, terminal: Terminal): Promise<number> {
   const { operation, chosen } = configureOrganization(options, terminal);
   const { organization, models: all } = await listGrants(operation, chosen);
   const models = options.active === true ? all.filter(({ counts }) => counts) : all;

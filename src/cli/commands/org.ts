@@ -6,15 +6,40 @@ import {
   showOrganization as readOrganization,
 } from '../../organizations/summary.ts';
 import { chooseOrganization, configureOperation } from '../configured.ts';
-import type { DatabaseOptions } from '../options.ts';
+import type { CommandLine, DatabaseOptions } from '../options.ts';
+import { onDatabase, withExamples } from '../options.ts';
 import { counted } from '../format.ts';
 import type { Cell } from '../report.ts';
 import { asJson, asRows, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say, tell } from '../terminal.ts';
 
+/** Adds `org list` and `org show`. */
+export function addOrg({ program, terminal, exitWith }: CommandLine): void {
+  const group = withExamples(
+    program.command('org').description('show organizations'),
+    'modelgate org list --database data/webui.db',
+    'modelgate help org show',
+  );
+  onDatabase(
+    group.command('list').description('list the organizations, with how many members and grants each has'),
+    'modelgate org list --database data/webui.db',
+  ).action(async (options) => exitWith(await listOrganizations(options, terminal)));
+  onDatabase(
+    group
+      .command('show')
+      .summary('show one organization: members, admins, models, and whether its tables are complete')
+      .description(
+        "Show one organization: how many members count and why others do not, its own admins and the backend's, what it " +
+          'grants, and whether tables, indexes, views and triggers are complete.',
+      )
+      .argument('[id]', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)'),
+    'modelgate org show mai_client_acme --database data/webui.db',
+  ).action(async (id, options) => exitWith(await showOrganization(id, options, terminal)));
+}
+
 /** @throws CommandFailure or OperationFailure where the file cannot be read */
-export async function listOrganizations(options: DatabaseOptions, terminal: Terminal): Promise<number> {
+async function listOrganizations(options: DatabaseOptions, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const record = await readOrganizations(operation, config.organization);
   const { organizations } = record;
@@ -52,11 +77,7 @@ function withRest(count: number, rest: Readonly<Record<string, number>>): string
 }
 
 /** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
-export async function showOrganization(
-  id: string | undefined,
-  options: DatabaseOptions,
-  terminal: Terminal,
-): Promise<number> {
+async function showOrganization(id: string | undefined, options: DatabaseOptions, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const chosen = chooseOrganization(config, { org: id }, '`modelgate org show ID`');
   const shown = await readOrganization(operation, chosen, config.organization);

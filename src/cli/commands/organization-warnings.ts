@@ -1,10 +1,14 @@
-/** What an operator should hear beside the result, on standard error. */
-import { quoted, shellCommand } from '../../backend-file/text.ts';
+/** What commands on an organization share: an option, and what an operator should hear beside the result. */
+import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import type { ChosenOrganization } from '../../organizations/organizations.ts';
+import type { NotLinked } from '../../store/model-rows.ts';
 import { counted } from '../format.ts';
 import type { Terminal } from '../terminal.ts';
 import { say } from '../terminal.ts';
+
+/** What `--create` means. */
+export const CREATE = 'make the organization where nobody has named it yet';
 
 /** After something was added to an organization. */
 export function warnOfOrganization(
@@ -67,3 +71,21 @@ export function warnOfReturn(
     );
   }
 }
+
+/** Models that are not linked to an organization by themselves. @returns for each reason a sentence without its full stop */
+export function describeNotLinked({ unusable, ofUsers }: NotLinked): readonly string[] {
+  return [
+    ...(unusable.length === 0
+      ? []
+      : [
+          `${counted(unusable.length, 'model')} not linked, because a grant would read the id as a pattern, or no request can name it: ${quotedFew(unusable, NAMED)}`,
+        ]),
+    ...(ofUsers.length === 0
+      ? []
+      : [
+          `${counted(ofUsers.length, 'model')} not linked, because a user who is no admin has made it: ${quotedFew(ofUsers, NAMED)}. To allow one all the same: \`modelgate model allow ID\``,
+        ]),
+  ];
+}
+
+const NAMED = 3;

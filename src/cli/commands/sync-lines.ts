@@ -76,7 +76,10 @@ function summary({ allow, switch_on, switch_off, unchanged, covered, stays_off }
 
 type Differences = SyncPlan['record'];
 
-export type CatalogueSource = 'table' | 'config' | 'live';
+/** Where a catalogue is read. */
+export const SOURCES = ['table', 'config', 'live'] as const;
+
+export type CatalogueSource = (typeof SOURCES)[number];
 
 /** What an operator should know about the catalogue itself. */
 export function notesOn(source: CatalogueSource, { record, isEmpty }: SyncPlan): readonly string[] {

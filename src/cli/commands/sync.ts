@@ -1,6 +1,8 @@
 /** `modelgate model sync`: allows every model of a catalogue, and shows the difference before it is written. */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import type { Command } from '@commander-js/extra-typings';
+import { Option } from '@commander-js/extra-typings';
 import type { Operation } from '../../backend-file/transaction.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import { fromTable } from '../../organizations/catalogue.ts';
@@ -10,31 +12,61 @@ import type { SyncPlan, SyncRequest } from '../../organizations/sync.ts';
 import { applySync, planSync } from '../../organizations/sync.ts';
 import { failureCode } from '../../store/database.ts';
 import { chooseOrganization, configureOperation } from '../configured.ts';
-import type { DatabaseOptions } from '../options.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { inOrganization, onDatabase, toOrigin } from '../options.ts';
 import { counted, printable } from '../format.ts';
 import { asJson } from '../report.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say } from '../terminal.ts';
-import { warnOfOrganization } from './organization-warnings.ts';
+import { CREATE, warnOfOrganization } from './organization-warnings.ts';
 import type { CatalogueSource } from './sync-lines.ts';
-import { describePlan, notesOn } from './sync-lines.ts';
+import { SOURCES, describePlan, notesOn } from './sync-lines.ts';
 
-export interface ModelSyncOptions extends DatabaseOptions {
-  readonly org?: string;
-  readonly from: CatalogueSource;
-  readonly url?: URL;
-  readonly tokenFile?: string;
-  readonly presets?: boolean;
-  readonly remove?: boolean;
-  readonly switchOn?: boolean;
-  readonly create?: boolean;
-  readonly dryRun?: boolean;
-  readonly yes?: boolean;
+/** Adds `model sync` to the group `model`. */
+export function addSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 'terminal' | 'exitWith'>): void {
+  declare(group).action(async (options) => exitWith(await syncModels(options, terminal)));
 }
 
+const declare = (group: Command) =>
+  onDatabase(
+    inOrganization(
+      group
+        .command('sync')
+        .description('allow every model of a catalogue, and show the difference before it is written'),
+    )
+      .addOption(
+        new Option('--from <source>', 'where the catalogue is read').choices(SOURCES).default('table' as const),
+      )
+      .addOption(
+        new Option('--url <url>', 'with --from live: the backend (default: MODELGATE_UPSTREAM_URL)').argParser(
+          toOrigin,
+        ),
+      )
+      .option('--token-file <file>', "with --from live: an admin's API key or session token, - reads standard input")
+      .option('--presets', 'also allow presets by their own ids')
+      .option('--remove', 'also switch off what the catalogue does not have')
+      .option('--switch-on', 'also switch on again what somebody has switched off')
+      .option('--create', CREATE)
+      .option('--dry-run', 'show the difference and change nothing')
+      .option('--yes', 'write without asking')
+      .addHelpText('after', ABOUT_SYNC),
+    'modelgate model sync --org mai_client_acme --dry-run',
+    'modelgate model sync --org mai_client_acme --from live --token-file admin-key.txt --yes',
+  );
+
+const ABOUT_SYNC = `
+Where the catalogue comes from:
+  table   rows of the backend's model table without a base model, as the guide's migration links them: models that somebody has edited in the backend, and no others
+  config  ids that the backend's connections list one by one, with their prefixes, from the configuration in the file
+  live    everything that an admin sees at GET /api/models of the running backend. Ask the backend itself: where something on the way, such as the gate, hides models from this admin, that is said and nothing is done
+
+Left out, and said: presets (without --presets), arena models, models that are switched off in the backend, rows and presets that users who are no admins have made, private presets that another organization was granted, ids that a grant would read as patterns. \`modelgate model allow ID\` allows one of them all the same. A model that a grant such as openai/* covers needs no row. A grant that somebody has switched off stays off. --remove touches neither patterns nor presets, arenas and what a provider that does not answer may have.`;
+
+type SyncOptions = OptionsOf<typeof declare>;
+
 /** @throws CommandFailure or OperationFailure where nothing was changed */
-export async function syncModels(options: ModelSyncOptions, terminal: Terminal): Promise<number> {
+async function syncModels(options: SyncOptions, terminal: Terminal): Promise<number> {
   refuseContradictions(options);
   if (options.dryRun !== true) requireConsent(terminal, options, '--yes, or --dry-run to look at the difference');
   const { config, operation } = configureOperation(options, terminal);
@@ -50,7 +82,7 @@ export async function syncModels(options: ModelSyncOptions, terminal: Terminal):
   return settle(options, terminal, { operation, request }, plan);
 }
 
-function refuseContradictions({ from, url, tokenFile }: ModelSyncOptions): void {
+function refuseContradictions({ from, url, tokenFile }: SyncOptions): void {
   if (from === 'live') return;
   const idle = url !== undefined ? '--url' : tokenFile !== undefined ? '--token-file' : undefined;
   if (idle === undefined) return;
@@ -64,7 +96,7 @@ interface Parts {
 
 /** A backend that is asked is asked once: what it said then is what is shown and written. */
 async function openCatalogue(
-  { from, presets = false, url, tokenFile }: ModelSyncOptions,
+  { from, presets, url, tokenFile }: SyncOptions,
   terminal: Terminal,
   {
     config,
@@ -72,7 +104,7 @@ async function openCatalogue(
     organization,
   }: { readonly config: StoreConfig; readonly operation: Operation; readonly organization: string },
 ): Promise<SyncRequest['catalogue']> {
-  const wishes = { presets, organization };
+  const wishes = { presets: presets === true, organization };
   if (from === 'table') return (connection, schema) => fromTable(connection, schema, wishes);
   if (from === 'config') return (connection, schema) => fromConfig(connection, schema, wishes);
   const backend = url ?? config.upstreamUrl;
@@ -95,7 +127,7 @@ async function openCatalogue(
 
 /** Shows the plan until it is what is written: somebody else may change the file while it is looked at. */
 async function settle(
-  options: ModelSyncOptions,
+  options: SyncOptions,
   terminal: Terminal,
   { operation, request }: Parts,
   first: SyncPlan,
@@ -116,17 +148,17 @@ async function settle(
 
 const ATTEMPTS = 5;
 
-const heading = ({ from }: ModelSyncOptions, { chosen }: SyncRequest): string =>
-  `${printable(chosen.id)}, compared with ${SOURCES[from]}:\n`;
+const heading = ({ from }: SyncOptions, { chosen }: SyncRequest): string =>
+  `${printable(chosen.id)}, compared with ${COMPARED_WITH[from]}:\n`;
 
-const SOURCES: Readonly<Record<CatalogueSource, string>> = {
+const COMPARED_WITH: Readonly<Record<CatalogueSource, string>> = {
   table: "the backend's model table",
   config: "the connections in the backend's configuration",
   live: 'the running backend',
 };
 
 function finish(
-  options: ModelSyncOptions,
+  options: SyncOptions,
   terminal: Terminal,
   { chosen }: SyncRequest,
   plan: SyncPlan,
