@@ -1,22 +1,15 @@
-/** Which processes have a file open, as far as this process may see. Linux alone tells; elsewhere nobody is found. */
-import type { BigIntStats } from 'node:fs';
+/** Which processes have a file open or locked, as far as this process may see. Only Linux shows it: elsewhere none is found. */
 import { readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { failureCode } from '../store/database.ts';
 
-export interface FileHolder {
+interface FileHolder {
   readonly pid: number;
   /** The first words that it was started with; later ones may hold secrets. */
   readonly command: string;
 }
 
-export interface FileHolders {
-  readonly holders: readonly FileHolder[];
-  /** Why processes may be missing, or undefined where all of this machine were looked at. */
-  readonly blind: string | undefined;
-}
-
-/** @returns the processes that have one of the files open, this one left out */
-export function findHolders(paths: readonly string[]): FileHolders {
+/** @returns the other processes that have one of the files open, and why some may be missing, where they may */
+export function findHolders(paths: readonly string[]) {
   const wanted = new Set(paths.flatMap(identityOf));
   const holders: FileHolder[] = [];
   let hidden = 0;
@@ -28,14 +21,10 @@ export function findHolders(paths: readonly string[]): FileHolders {
   return { holders, blind: blindness(hidden) };
 }
 
-const PROC = '/proc';
-
 function processNumbers(): number[] {
   try {
-    return readdirSync(PROC)
-      .filter((entry) => /^\d+$/.test(entry))
-      .map(Number)
-      .filter((pid) => pid !== process.pid);
+    const numbers = readdirSync('/proc').filter((entry) => /^\d+$/.test(entry));
+    return numbers.map(Number).filter((pid) => pid !== process.pid);
   } catch {
     return []; // no such folder: `blindness` says so
   }
@@ -44,7 +33,7 @@ function processNumbers(): number[] {
 /** A process or a descriptor may be gone between two looks. */
 function filesOf(pid: number): readonly string[] | 'hidden' {
   try {
-    const folder = `${PROC}/${pid}/fd`;
+    const folder = `/proc/${pid}/fd`;
     return readdirSync(folder).flatMap((descriptor) => identityOf(`${folder}/${descriptor}`));
   } catch (error) {
     return /^(?:EACCES|EPERM)$/.test(failureCode(error)) ? 'hidden' : [];
@@ -53,7 +42,7 @@ function filesOf(pid: number): readonly string[] | 'hidden' {
 
 function identityOf(path: string): readonly string[] {
   try {
-    const stats: BigIntStats | undefined = statSync(path, { bigint: true, throwIfNoEntry: false });
+    const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
     return stats?.isFile() === true ? [`${stats.dev}:${stats.ino}`] : [];
   } catch {
     return []; // a descriptor that may not be looked at alone is none of the backend's, which is one process
@@ -64,14 +53,8 @@ function identityOf(path: string): readonly string[] {
 const SHOWN_WORDS = 3;
 
 function commandOf(pid: number): string {
-  try {
-    const words = readFileSync(`${PROC}/${pid}/cmdline`, 'utf8').split('\0').filter(Boolean);
-    return words.length > 0
-      ? words.slice(0, SHOWN_WORDS).join(' ')
-      : readFileSync(`${PROC}/${pid}/comm`, 'utf8').trim();
-  } catch {
-    return 'unknown';
-  }
+  const words = readText(`/proc/${pid}/cmdline`)?.split('\0').filter(Boolean) ?? [];
+  return words.slice(0, SHOWN_WORDS).join(' ') || (readText(`/proc/${pid}/comm`)?.trim() ?? 'unknown');
 }
 
 /** Of the kernel: the first PID namespace of a machine has this number, those of containers have others. */
@@ -81,8 +64,9 @@ const NAMESPACE_OF_THE_MACHINE = 'pid:[4026531836]';
 function blindness(hidden: number): string | undefined {
   const namespace = processNamespace();
   if (namespace === '') return 'this system does not tell which process has a file open';
-  if (namespace !== NAMESPACE_OF_THE_MACHINE)
+  if (namespace !== NAMESPACE_OF_THE_MACHINE) {
     return 'this runs in a container, where processes of others cannot be seen';
+  }
   return hidden > 0 ? `${hidden} processes of other users could not be looked at` : undefined;
 }
 
@@ -95,29 +79,30 @@ export function processNamespace(): string {
   }
 }
 
-// Which other processes hold locks of a SQLite file, as Linux tells it. It shows the processes of this container, or
-// of this machine, and nothing elsewhere: an empty answer proves nothing. Source: proc_locks(5); SQLite's file format
-// 3.0 "Locking" (bytes of the file) and walformat.html 2.3.1 (bytes of -shm).
-
 export interface LockHolder {
   readonly pid: number;
   /** Name of the program, such as `python3`; the words it was called with may hold secrets. */
   readonly program: string;
-  /** `write`: nobody else can write. `read`: it is reading, and outside of WAL mode no commit can end. */
+  /** `write`: no other process can write. `read`: it is reading, and outside of WAL mode no commit can end. */
   readonly holds: 'write' | 'read';
 }
 
+/** Bytes of the file (SQLite's lockingv3.html), and of -shm (walformat.html 2.3.1), that locks are taken on. */
 const PENDING = 0x4000_0000;
 const SHARED_END = PENDING + 512;
-/** Bytes of the -shm file. */
 const WAL_WRITER = 120;
 const WAL_READERS = { from: 123, to: 127 };
 
-/** @returns the other processes with locks, each once, writers first */
+/**
+ * Reads `/proc/locks` (proc_locks(5)), which shows the processes of this container or machine: an empty answer proves
+ * nothing.
+ * @returns the other processes with locks of a SQLite file, each once, writers first
+ */
 export function lockHolders(path: string): readonly LockHolder[] {
   const locks = readText('/proc/locks');
   if (locks === undefined) return [];
-  const [file, index] = [path, `${path}-shm`].map((name) => statSync(name, { throwIfNoEntry: false })?.ino);
+  const file = statSync(path, { throwIfNoEntry: false })?.ino;
+  const index = statSync(`${path}-shm`, { throwIfNoEntry: false })?.ino;
   const isWal = index !== undefined;
   const found = new Map<number, LockHolder>();
   for (const line of locks.split('\n')) {
@@ -125,21 +110,16 @@ export function lockHolders(path: string): readonly LockHolder[] {
     if (lock === undefined || lock.pid === process.pid) continue;
     const holds = lock.inode === index ? inIndex(lock) : lock.inode === file ? inFile(lock, isWal) : undefined;
     if (holds === undefined || found.get(lock.pid)?.holds === 'write') continue;
-    found.set(lock.pid, { pid: lock.pid, program: programOf(lock.pid), holds });
+    const program = readText(`/proc/${lock.pid}/comm`)?.trim() ?? 'unknown program';
+    found.set(lock.pid, { pid: lock.pid, program, holds });
   }
   return [...found.values()].toSorted((left, right) => right.holds.localeCompare(left.holds));
 }
 
-interface Lock {
-  readonly pid: number;
-  readonly inode: number;
-  readonly exclusive: boolean;
-  readonly from: number;
-  readonly to: number;
-}
+type Lock = Exclude<ReturnType<typeof parseLock>, undefined>;
 
 /** `1: POSIX  ADVISORY  WRITE 4242 08:01:1835017 1073741825 1073741825`; one that waits has `->` behind the number. */
-function parseLock(line: string): Lock | undefined {
+function parseLock(line: string) {
   const [, kind, pid, inode, from, to] =
     /^\d+: (?:POSIX|OFDLCK) +\w+ +(READ|WRITE) +(\d+) \w+:\w+:(\d+) (\d+) (\d+|EOF)$/.exec(line) ?? [];
   if (kind === undefined) return undefined;
@@ -152,26 +132,21 @@ function parseLock(line: string): Lock | undefined {
   };
 }
 
-/** In WAL mode every open connection holds a shared lock of the file, which hinders nobody. */
+/** In WAL mode every open connection holds a shared lock of the file, which hinders no other. */
 function inFile({ exclusive, from, to }: Lock, isWal: boolean): LockHolder['holds'] | undefined {
   if (to < PENDING || from > SHARED_END) return undefined;
   return exclusive ? 'write' : isWal ? undefined : 'read';
 }
 
 function inIndex({ exclusive, from, to }: Lock): LockHolder['holds'] | undefined {
-  const covers = (byte: number): boolean => from <= byte && byte <= to;
-  if (exclusive && covers(WAL_WRITER)) return 'write';
+  if (exclusive && from <= WAL_WRITER && WAL_WRITER <= to) return 'write';
   return from <= WAL_READERS.to && to >= WAL_READERS.from ? 'read' : undefined;
 }
 
-function programOf(pid: number): string {
-  return readText(`/proc/${pid}/comm`)?.trim() ?? 'unknown program';
-}
-
-/** Linux counts in hundredths of a second for programs, on every machine. */
+/** Linux reports hundredths of a second to programs, on every machine. */
 const TICKS_PER_SECOND = 100;
 
-/** @returns since when a process runs, and as whom; undefined where that cannot be seen. Source: proc_pid_stat(5), field 22 */
+/** @returns how long a process has run, and as whom; undefined where that cannot be seen. Source: proc_pid_stat(5), field 22 */
 export function processFacts(pid: number): { readonly startedMsAgo: number; readonly user: number } | undefined {
   const [stat, uptime] = [readText(`/proc/${pid}/stat`), readText('/proc/uptime')];
   const user = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid;

@@ -1,31 +1,26 @@
 /**
- * Everything that `doctor` looks at, in the order in which one thing explains the next. Nothing is written: where a check
- * cannot be done, that is its finding, and the next one follows.
+ * Everything that `doctor` looks at, in the order in which one thing explains the next. Nothing is written. A check that
+ * cannot be done is a finding, and the next one follows.
  */
 import { unchanged } from '../backend-file/failure.ts';
 import { lockHolders } from '../backend-file/processes.ts';
-import type { Operation, Patience } from '../backend-file/transaction.ts';
+import type { Operation } from '../backend-file/transaction.ts';
 import { ATTEMPT_MS, waiting } from '../backend-file/transaction.ts';
-import type { BackendRelease } from '../store/backend-releases.ts';
 import { readBackendRelease } from '../store/backend-releases.ts';
 import { noteCompanions } from '../store/companions.ts';
 import type { Connection } from '../store/database.ts';
 import { isBusy, openForReading } from '../store/database.ts';
-import type { Schema } from '../store/schema-reader.ts';
 import { readSchema } from '../store/schema-reader.ts';
 import { checkBackend } from './backend.ts';
 import { checkDatabaseFile, checkIntegrity } from './file.ts';
 import type { Finding } from './finding.ts';
-import { failed, problem, unknown } from './finding.ts';
-import type { WalState } from './journal.ts';
+import { failed, ok, problem, unknown, warning } from './finding.ts';
 import { checkJournalMode, checkRelease, checkWriteAheadLog, readWalState } from './journal.ts';
 import type { LockTrial } from './locks.ts';
-import { checkLocks, lockFinding } from './locks.ts';
+import { checkLocks } from './locks.ts';
 import { checkIndexUse, checkStatistics } from './queries.ts';
 import { checkAdmins, checkForeignRows } from './rows.ts';
 import { checkTables, checkUpgrade } from './schema.ts';
-import type { SettingsSeen } from './settings.ts';
-import { checkSettings } from './settings.ts';
 
 export interface Diagnosis {
   readonly operation: Operation;
@@ -41,6 +36,16 @@ export interface Diagnosis {
   readonly onProgress: (label: string, done: number, total: number) => void;
 }
 
+/** What the configuration says, gathered by the command. */
+export interface SettingsSeen {
+  /** Mistakes in the configuration, for which the gate would not start, in words. */
+  readonly mistakes: readonly string[];
+  /** What weakens the gate or switches it off, the gravest first. */
+  readonly weaknesses: readonly { readonly sentence: string; readonly remedy: string; readonly isGrave: boolean }[];
+  readonly hasSecretKey: boolean;
+  readonly hasUpstream: boolean;
+}
+
 /** @throws OperationFailure after Ctrl-C */
 export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> {
   const { operation, settings, upstream, secretKeys, onProgress } = options;
@@ -51,39 +56,43 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
     findings.push(...(await checkBackend({ upstream, secretKeys, signal: patience.signal })));
   }
   const file = checkDatabaseFile(path);
-  if (file === undefined) return [...findings, missingFile(path)];
   if (file.some(isUnusable)) return [...findings, ...file];
-  const wal = readWalState(path);
-  const tidyUp = noteCompanions(path);
-  try {
-    const inside = await look(options, wal);
-    // of a file that is no database nobody should be told to change the mode
-    return [...findings, ...(inside.some(isUnusable) ? file.filter(({ name }) => name === 'file') : file), ...inside];
-  } finally {
-    tidyUp();
-  }
+  const inside = await look(options);
+  // nobody should change the mode of a file that is no database
+  return [...findings, ...(inside.some(isUnusable) ? file.filter(({ name }) => name === 'file') : file), ...inside];
 }
 
 const isUnusable = ({ name, status }: Finding): boolean => name === 'file' && status === 'problem';
 
-const missingFile = (path: string): Finding =>
-  problem(
-    'file',
-    `There is no file at ${path}, so nothing about it was checked.`,
-    'Name the webui.db of the backend with --database or DATABASE_URL; a backend that has never run must be started once.',
-  );
+const SETTINGS = 'settings';
 
-interface Seen {
-  readonly schema: Schema;
-  readonly release: BackendRelease;
-  readonly mode: string;
+function checkSettings({ mistakes, weaknesses, hasSecretKey, hasUpstream }: SettingsSeen): readonly Finding[] {
+  const found = [
+    ...mistakes.map((mistake) => problem(SETTINGS, mistake, 'Correct it: the gate does not start like this.')),
+    ...weaknesses.map(({ sentence, remedy, isGrave }) =>
+      (isGrave ? problem : warning)(SETTINGS, `${sentence}.`, remedy),
+    ),
+  ];
+  if (found.length === 0) found.push(ok(SETTINGS, 'Model access is enforced; nothing is switched off or weakened.'));
+  const absent = [
+    ...(hasUpstream ? [] : ['MODELGATE_UPSTREAM_URL']),
+    ...(hasSecretKey ? [] : ['WEBUI_SECRET_KEY or WEBUI_SECRET_KEY_FILE']),
+  ];
+  if (absent.length > 0) {
+    const unchecked = hasUpstream ? 'the secret key was' : 'the backend and its clock and the secret key were';
+    const finding = `Not set for this command: ${absent.join(' and ')}; so ${unchecked} not checked.`;
+    found.push(unknown(SETTINGS, finding, 'Run it with the environment of the gate, such as in its container.'));
+  }
+  return found;
 }
 
-async function look(options: Diagnosis, wal: WalState | undefined): Promise<readonly Finding[]> {
-  const { operation, quick, onProgress, walWanted } = options;
-  const { path } = operation;
+async function look(options: Diagnosis): Promise<readonly Finding[]> {
+  const { operation, quick, onProgress, walWanted, lockTrial } = options;
+  const { path, patience } = operation;
   const findings: Finding[] = [];
   const attempt = createAttempts(operation, findings);
+  const wal = readWalState(path);
+  const tidyUp = noteCompanions(path);
   const connection = openForReading(path, ATTEMPT_MS);
   try {
     const seen = await readable(attempt, connection);
@@ -96,7 +105,7 @@ async function look(options: Diagnosis, wal: WalState | undefined): Promise<read
     // what cannot be read for another reason than a lock is nothing to take a lock on
     if (!findings.some(isUnusable)) {
       onProgress('trying the locks', 0, 1);
-      await attempt('locks', () => tryLocks(options));
+      await attempt('locks', () => checkLocks(path, lockTrial, patience.signal));
     }
     if (seen !== undefined && !quick) {
       onProgress('reading the whole file', 0, 1);
@@ -106,32 +115,26 @@ async function look(options: Diagnosis, wal: WalState | undefined): Promise<read
     return findings;
   } finally {
     connection.close();
+    tidyUp();
   }
 }
+
+const read = (connection: Connection) => ({
+  schema: readSchema(connection),
+  release: readBackendRelease(connection),
+  mode: String(connection.pragma('journal_mode', { simple: true })),
+});
+type Seen = ReturnType<typeof read>;
 
 /** @returns undefined where nothing can be read, which is then a finding */
 async function readable(attempt: Attempt, connection: Connection): Promise<Seen | undefined> {
   let seen: Seen | undefined;
   await attempt('file', () => {
-    seen = {
-      schema: readSchema(connection),
-      release: readBackendRelease(connection),
-      mode: String(connection.pragma('journal_mode', { simple: true })),
-    };
+    seen = read(connection);
     return [];
   });
   if (seen === undefined) await attempt('tables', () => unknown('tables', 'Not checked: the file cannot be read.'));
   return seen;
-}
-
-async function tryLocks({ operation, lockTrial }: Diagnosis): Promise<Finding> {
-  try {
-    return await checkLocks(operation.path, lockTrial, operation.patience.signal);
-  } catch (error) {
-    const finding = lockFinding(error);
-    if (finding === undefined) throw error;
-    return finding;
-  }
 }
 
 type Check = () => Finding | readonly Finding[] | Promise<Finding | readonly Finding[]>;
@@ -155,16 +158,15 @@ function tableChecks(connection: Connection, { schema, release }: Seen): readonl
 
 type Attempt = (name: string, check: Check) => Promise<void>;
 
-/** @returns a function that runs a check, waits for locks, and keeps what it says or what it has run into */
+/** @returns a function that runs a check, waits for locks, and keeps its findings, or its error as one */
 function createAttempts({ path, patience }: Operation, findings: Finding[]): Attempt {
-  let left: Patience = patience;
+  let left = patience;
   return async (name, check) => {
     try {
-      const found = await waiting(path, left, check);
-      findings.push(...[found].flat());
+      findings.push(...[await waiting(path, left, check)].flat());
     } catch (error) {
       if (patience.signal.aborted) throw unchanged('Stopped.', '', { cause: error });
-      // once somebody was waited for in vain, nobody is any more
+      // after one wait in vain there is no other
       if (isBusy(error)) left = { ...patience, longestMs: 0, say: () => undefined };
       findings.push(failed(name, error, path));
     }

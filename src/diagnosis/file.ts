@@ -24,20 +24,22 @@ import { readIntegrity } from '../upkeep/verified-copy.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown, warning } from './finding.ts';
 
-/**
- * The deployment guide: `chmod 600 data/webui.db`. Two containers with two users share the file by its group, so that
- * a group which may open it is meant to; nobody means everybody.
- */
+/** The guide has mode 600. Two containers with two users share the file by its group, which is meant; all others are not. */
 const GROUP_MAY = 0o070;
-const EVERYBODY_MAY = 0o007;
+const OTHERS_MAY = 0o007;
 
-/**
- * To be called before SQLite has the file open: closing a descriptor of it would give up SQLite's locks (fcntl(2)).
- * @returns undefined where there is no file at the path
- */
-export function checkDatabaseFile(path: string): readonly Finding[] | undefined {
+/** To be called before SQLite has the file open: closing a descriptor of it would give up SQLite's locks (fcntl(2)). */
+export function checkDatabaseFile(path: string): readonly Finding[] {
   const stats = statSync(path, { throwIfNoEntry: false });
-  if (stats === undefined) return undefined;
+  if (stats === undefined) {
+    return [
+      problem(
+        'file',
+        `There is no file at ${path}, so nothing about it was checked.`,
+        'Name the webui.db of the backend with --database or DATABASE_URL; a backend that has never run must be started once.',
+      ),
+    ];
+  }
   const { uid } = stats;
   const about = `${path} (${asSize(stats.size)}, mode ${octal(stats.mode)}, owner ${uid === 0 ? 'root' : uid})`;
   const asOwner = `Run the gate as user ${uid}, the owner of the file.`;
@@ -50,8 +52,8 @@ export function checkDatabaseFile(path: string): readonly Finding[] | undefined 
           `User ${runner()} may not write ${about}: nobody can be enrolled, and no command can change anything.`,
           asOwner,
         ),
-    ...checkModes(path, stats),
-    ...checkFolder(path, canCreateIn(dirname(path)), asOwner),
+    checkModes(path, stats),
+    ...checkFolder(dirname(path), asOwner),
     ...checkBackups(path, stats),
     ...checkFileSystem(path, statfsSync(path).type),
   ];
@@ -67,42 +69,30 @@ function canOpen(path: string, how: 'r' | 'r+'): boolean {
   }
 }
 
-function canCreateIn(folder: string): boolean {
-  try {
-    accessSync(folder, constants.W_OK | constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function checkModes(path: string, { uid, gid, mode }: Stats): readonly Finding[] {
-  const names = [path, ...COMPANIONS.map((suffix) => `${path}${suffix}`)].filter((name) => modeOf(name) !== undefined);
-  const group = (mode & GROUP_MAY) === 0 ? '' : ` and group ${gid}`;
-  const wide = names.filter((name) => ((modeOf(name) ?? 0) & EVERYBODY_MAY) !== 0);
-  if (wide.length > 0) {
-    const modes = wide.map((name) => `${basename(name)} ${octal(modeOf(name) ?? 0)}`).join(', ');
+function checkModes(path: string, { uid, gid, mode }: Stats): Finding {
+  const names = ['', ...COMPANIONS].map((suffix) => `${path}${suffix}`);
+  const tooOpen = names.filter((name) => ((modeOf(name) ?? 0) & OTHERS_MAY) !== 0);
+  if (tooOpen.length > 0) {
+    const modes = tooOpen.map((name) => `${basename(name)} ${octal(modeOf(name) ?? 0)}`).join(', ');
     const mayWrite = (mode & 0o060) === 0o060 ? `user ${uid} or in group ${gid}` : `user ${uid}`;
-    return [
-      warning(
-        'permissions',
-        `Everybody may open the file, which holds passwords, keys and chats (${modes}).`,
-        `Let the gate run as ${mayWrite}, and nobody else open it: \`${shellCommand('chmod', 'o=', ...wide)}\``,
-      ),
-    ];
+    return warning(
+      'permissions',
+      `Everybody may open the file, which holds passwords, keys and chats (${modes}).`,
+      `Let the gate run as ${mayWrite}, and nobody else open it: \`${shellCommand('chmod', 'o=', ...tooOpen)}\``,
+    );
   }
+  const group = (mode & GROUP_MAY) === 0 ? '' : ` and group ${gid}`;
   const isKnown = group === '' || (uid !== getuid?.() && isMemberOf(gid));
   const meant = ` (mode ${octal(mode)}). Right if the gate shares that group, as in docker-compose.yml; otherwise give it mode 600.`;
-  return [ok('permissions', `Nobody but user ${uid}${group} may open the file${isKnown ? '.' : meant}`)];
+  return ok('permissions', `Nobody but user ${uid}${group} may open the file${isKnown ? '.' : meant}`);
 }
 
 const isMemberOf = (group: number): boolean => getegid?.() === group || getgroups?.().includes(group) === true;
 
-function checkFolder(path: string, isWritable: boolean, asOwner: string): readonly Finding[] {
-  const folder = dirname(path);
+function checkFolder(folder: string, asOwner: string): readonly Finding[] {
   const mode = modeOf(folder) ?? 0;
   const found = [];
-  if (!isWritable) {
+  if (!canCreateIn(folder)) {
     found.push(
       warning(
         'folder',
@@ -120,30 +110,39 @@ function checkFolder(path: string, isWritable: boolean, asOwner: string): readon
       ),
     );
   }
-  return found.length > 0
-    ? found
-    : [ok('folder', `${folder} (mode ${octal(mode)}) is writable for SQLite's journal files.`)];
+  const fine = `${folder} (mode ${octal(mode)}) is writable for SQLite's journal files.`;
+  return found.length > 0 ? found : [ok('folder', fine)];
+}
+
+function canCreateIn(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const SHOWN_BACKUPS = 3;
 
 /** As the guide and `modelgate backup` and `migrate` name them, where they lie beside the file. */
 function checkBackups(path: string, { mode }: Stats): readonly Finding[] {
-  const strangers = (mode & GROUP_MAY) === 0 ? GROUP_MAY | EVERYBODY_MAY : EVERYBODY_MAY;
+  const others = (mode & GROUP_MAY) === 0 ? GROUP_MAY | OTHERS_MAY : OTHERS_MAY;
   const [folder, base] = [dirname(path), basename(path)];
   const stem = base.replace(/\.[^.]*$/, '');
   const isBackup = (name: string): boolean =>
     name.startsWith(`${base}.`) || (name.startsWith(`${stem}_`) && /\.db(?:\.gz)?$/.test(name));
-  const wide = listed(folder)
-    .filter((name) => isBackup(name) && ((modeOf(join(folder, name)) ?? 0) & strangers) !== 0)
+  const tooOpen = listed(folder)
+    .filter((name) => isBackup(name) && ((modeOf(join(folder, name)) ?? 0) & others) !== 0)
     .toSorted();
-  if (wide.length === 0) return [];
-  const some = wide.slice(0, SHOWN_BACKUPS).join(', ');
+  if (tooOpen.length === 0) return [];
+  const some = `${tooOpen.slice(0, SHOWN_BACKUPS).join(', ')}${tooOpen.length > SHOWN_BACKUPS ? ', …' : ''}`;
+  const which = tooOpen.length === 1 ? 'a backup' : `${tooOpen.length} backups`;
   return [
     warning(
       'backups',
-      `More than may open the file may open ${wide.length === 1 ? 'a backup' : `${wide.length} backups`} beside the file (${some}${wide.length > SHOWN_BACKUPS ? ', …' : ''}).`,
-      `\`${shellCommand('chmod', '600', ...wide.slice(0, 20).map((name) => join(folder, name)))}\``,
+      `More than may open the file may open ${which} beside the file (${some}).`,
+      `\`${shellCommand('chmod', '600', ...tooOpen.slice(0, 20).map((name) => join(folder, name)))}\``,
     ),
   ];
 }
@@ -187,14 +186,16 @@ function listed(folder: string): readonly string[] {
   }
 }
 
-// SQLite's own look at every page: the guide's `PRAGMA integrity_check`. It takes seconds for each gigabyte. In WAL
-// mode nobody waits for it; outside of it a reader keeps writers out, so a copy is checked in place of a large file.
-
 const NAME = 'integrity';
 /** Checked in a third of a second, for which the backend's writers wait. */
 const SMALL_BYTES = 32 * 1024 ** 2;
 
-/** @param mode as `PRAGMA journal_mode` says @throws errors with SQLite's code; OperationFailure after Ctrl-C */
+/**
+ * SQLite's own look at every page: the guide's `PRAGMA integrity_check`, seconds for each gigabyte. Outside of WAL mode a
+ * reader keeps writers out, so a copy is checked in place of a large file.
+ * @param mode as `PRAGMA journal_mode` says
+ * @throws errors with SQLite's code; OperationFailure after Ctrl-C
+ */
 export async function checkIntegrity(
   operation: Operation,
   mode: string,
@@ -222,10 +223,7 @@ export async function checkIntegrity(
   }
 }
 
-function judge(
-  { damage, complaints }: { readonly damage: readonly string[]; readonly complaints: readonly string[] },
-  size: number,
-): Finding {
+function judge({ damage, complaints }: Awaited<ReturnType<typeof readIntegrity>>, size: number): Finding {
   // SQLite puts a headline over the findings about pages
   const [first = '', ...more] = damage.filter((line) => !line.startsWith('***'));
   if (damage.length > 0) {
@@ -235,7 +233,7 @@ function judge(
       'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`',
     );
   }
-  // the backend has written them, and nobody can put that right
+  // the backend has written them, and no command can put that right
   const [complaint] = complaints;
   const aside = complaint === undefined ? '' : `; some rows break a rule of their own table (${complaint})`;
   return ok(NAME, `Integrity check passed: SQLite has read every page of the file (${asSize(size)})${aside}.`);

@@ -10,16 +10,16 @@ export interface Finding {
   readonly status: Status;
   /** One sentence: what was found. */
   readonly finding: string;
-  /** What to do, or null where nothing is to be done. */
+  /** What to do; null where there is nothing to do. */
   readonly remedy: string | null;
   /** Of the backend's last migration, for programs. */
   readonly revision?: string;
 }
 
-/** Nothing is to be done. */
+/** There is nothing to do. */
 export const ok = (name: string, finding: string): Finding => ({ name, status: 'ok', finding, remedy: null });
 
-/** It works, and somebody should look at it. */
+/** It works, and the operator should look at it. */
 export const warning = (name: string, finding: string, remedy: string): Finding => ({
   ...ok(name, finding),
   status: 'warning',
@@ -40,7 +40,7 @@ export const unknown = (name: string, finding: string, remedy: string | null = n
   remedy,
 });
 
-/** @returns what a check has run into, as a finding of its own @throws anything that is no failure of the file */
+/** @returns the error of a check as a finding @throws any error that is no failure of the file */
 export function failed(name: string, error: unknown, path: string): Finding {
   if (error instanceof OperationFailure) return problem(name, error.message, 'See above.');
   const failure = explainFailure(error, path);

@@ -1,7 +1,7 @@
 /**
  * A real competing transaction: takes the lock that every writer needs, holds it for microseconds, and gives it back
- * without having written anything. Meanwhile somebody else reads, and a second writer must be refused: where both get the
- * lock, the file system does not keep locks at all.
+ * without having written anything. Meanwhile a second writer must be refused: where both get the lock, the file system
+ * does not keep locks at all.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LockHolder } from '../backend-file/processes.ts';
@@ -25,11 +25,20 @@ export interface LockTrial {
   readonly giveUpMs: number;
 }
 
-/** The backend itself gives up after 5 s: whoever has held the lock for two is in nobody's ordinary work. */
+/** The backend itself gives up after 5 s: a lock that is held for two is no ordinary commit. */
 export const ORDINARY_TRIAL: LockTrial = { samples: 10, giveUpMs: 2_000 };
 
-/** @throws SqliteError that is no lock; OperationFailure after Ctrl-C */
+/** @throws SqliteError of another kind than a lock or a missing permission; OperationFailure after Ctrl-C */
 export async function checkLocks(path: string, trial: LockTrial, signal: AbortSignal): Promise<Finding> {
+  try {
+    return await tryLocks(path, trial, signal);
+  } catch (error) {
+    if (!/^SQLITE_(?:READONLY|CANTOPEN|PERM)/.test(failureCode(error))) throw error;
+    return unknown(NAME, 'Not checked: this user may not write to the file.', 'Run it as the owner of the file.');
+  }
+}
+
+async function tryLocks(path: string, trial: LockTrial, signal: AbortSignal): Promise<Finding> {
   const { samples, giveUpMs } = trial;
   const operation = { path, patience: { longestMs: giveUpMs, signal, say: () => undefined } };
   await using connections = new AsyncDisposableStack();
@@ -61,13 +70,6 @@ export async function checkLocks(path: string, trial: LockTrial, signal: AbortSi
         `Somebody writes slowly or without rest: ${figures}.`,
         'Look at the disk, and at what writes so much.',
       );
-}
-
-/** @returns undefined for anything but this: where this user may not write, nothing can be tried */
-export function lockFinding(error: unknown): Finding | undefined {
-  return /^SQLITE_(?:READONLY|CANTOPEN|PERM)/.test(failureCode(error))
-    ? unknown(NAME, 'Not checked: this user may not write to the file.', 'Run it as the owner of the file.')
-    : undefined;
 }
 
 const BROKEN = problem(

@@ -6,7 +6,7 @@ import type { ConfigIssue } from '../../config/issue.ts';
 import { findingOf } from '../../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../../config/load.ts';
 import type { StoreConfig } from '../../config/parse.ts';
-import type { SettingsSeen } from '../../diagnosis/settings.ts';
+import type { SettingsSeen } from '../../diagnosis/diagnosis.ts';
 import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { configurationFailure, environmentWith } from '../configured.ts';
 import type { DatabaseOptions } from '../options.ts';
