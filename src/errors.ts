@@ -72,6 +72,10 @@ export class GatewayError extends Error {
   }
 }
 
+/** Could the database not be read, or not recently enough? */
+export const isPolicyUnavailable = (error: unknown): boolean =>
+  error instanceof GatewayError && error.code === 'policy_unavailable';
+
 /** The client left before the answer was complete: logged as 499, answered by nobody, not counted as a failure. */
 export class ClientGone extends Error {
   constructor(options: { cause?: unknown } = {}) {

@@ -70,8 +70,8 @@ const TABLE: Record<string, Row> = {
   // one exchange with the upstream: knows nothing of identity or policy
   transport: { values: ['errors.ts'], types: ['config'], packages: ['ipaddr.js', 'undici', 'ws'] },
   telemetry: {
-    values: ['errors.ts'],
-    types: ['config', 'gate', 'identity', 'policy', 'store', 'transport'],
+    values: ['errors.ts', 'store'],
+    types: ['config', 'gate', 'identity', 'policy', 'transport'],
     packages: ['hono', 'pino', 'prom-client'],
   },
   config: { values: ['nearest.ts'], types: [], packages: ['ipaddr.js', 'yaml', 'zod'] },

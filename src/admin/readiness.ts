@@ -7,7 +7,7 @@ export interface ReadinessParts {
   /** Looked at for each answer: it may change. */
   readonly mode: 'enforce' | 'report';
   readonly bypass: Bypass | undefined;
-  readonly storeHealth: () => StoreHealth;
+  readonly storeHealth: () => Promise<StoreHealth>;
   /** One small request to the backend, and why it was not answered; may be slow, must not reject. */
   readonly upstreamProblem: () => Promise<string | undefined>;
   readonly identityProblem: () => string | undefined;
@@ -56,7 +56,7 @@ export function createReadiness(
   return async () => {
     const unreached = await upstreamProblem();
     const reachable = unreached === undefined;
-    const { readable, ageMs, missing, problem = null, writeProblem = null } = parts.storeHealth();
+    const { readable, ageMs, missing, problem = null, writeProblem = null } = await parts.storeHealth();
     const draining = parts.isDraining();
     return {
       ready: readable && reachable && !draining,

@@ -195,7 +195,7 @@ function openDecision(path: string, { users, models }: BenchSubjects, policy: De
     name: 'whole decision',
     from: 'decision',
     prepare: () => (turn) => {
-      const view = new CachedView(freshness, { maxStaleMs: BUSY_MS, now, enrolment: undefined });
+      const view = new CachedView(freshness, { maxStaleMs: BUSY_MS, now });
       const id = toUserId(users[turn % users.length] ?? '');
       const model = ids[turn % ids.length] ?? unknownModel;
       freshness.expire();

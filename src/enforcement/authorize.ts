@@ -15,6 +15,7 @@ import { judgeDeletion, judgeSave } from '../openwebui/saved-chats.ts';
 import { queryValue } from '../openwebui/target.ts';
 import type { Decision, Deny } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
+import type { ModelId } from '../policy/grant.ts';
 import type { Reading } from '../reading/reading.ts';
 import type { BodyQuestion, BodyRecords } from '../references/body-record.ts';
 import type { PresetForm } from '../references/records.ts';
@@ -76,7 +77,7 @@ const REPORTABLE: ReadonlySet<ErrorCode> = new Set(['body_unreadable', 'body_too
 // From a request to a decision: who may come here at all, what has to be read, and which judge looks at it.
 
 export interface SurfaceDeciderParts {
-  readonly store: Pick<Store, 'current' | 'stored'>;
+  readonly store: Pick<Store, 'ask' | 'current' | 'load' | 'stored'>;
   readonly judge: Judge;
   /** Of the whole process, unless a test has its own. */
   readonly order?: ChatOrder;
@@ -98,7 +99,6 @@ function longestBody({ kind }: Principal, maxBytes: number): number {
 /** @returns a function as `AuthorizeParts.decideSurface` wants it */
 export function createSurfaceDecider(parts: SurfaceDeciderParts) {
   const { store, judge, order = createChatOrder() } = parts;
-  const current = () => store.current();
   const recordOf = createRecordReader(parts);
 
   return async function decideSurface(scope: Scope): Promise<Decision | undefined> {
@@ -109,10 +109,14 @@ export function createSurfaceDecider(parts: SurfaceDeciderParts) {
     if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope) : undefined;
     if (surface.kind === 'lists' && surface.withoutUser === 'empty') return undefined;
     if (principal.kind !== 'user') return refuseStranger(principal);
-    const judging: Judging = { judge, user: principal, current, stored: store.stored, order };
+    const judging: Judging = { judge, order, store, user: principal };
     switch (surface.kind) {
       case 'refused':
-        if (principal.role !== 'admin') return deny('path_unlisted');
+        if (principal.role !== 'admin') {
+          // a denial is counted for the user's organizations
+          await store.load({ user: principal });
+          return deny('path_unlisted');
+        }
         return surface.judged === true ? decidePassthrough(recordOf, judging, scope) : undefined;
       case 'lists':
         // Without policy a list is refused, not shown empty: only then does the client ask again
@@ -126,7 +130,8 @@ export function createSurfaceDecider(parts: SurfaceDeciderParts) {
       case 'invokes': {
         const { rules, mentions = false, modelRequired } = surface;
         const record = await recordOf(scope, { kind: 'invocation', rules, mentions, mayBeEmpty: !modelRequired });
-        return timed(scope, () => judgeInvocation(judging, surface, scope, record));
+        const named = () => [...record.references.models, ...record.mentioned.map(({ text }) => text as ModelId)];
+        return timed(scope, judging, () => judgeInvocation(judging, surface, scope, record), named);
       }
     }
   };
@@ -138,32 +143,40 @@ export function createSurfaceDecider(parts: SurfaceDeciderParts) {
     const references = await recordOf(scope, { kind: 'any' });
     if (references === undefined || references.models.size === 0) return undefined;
     if (scope.principal.kind !== 'user') return refuseStranger(scope.principal);
-    return judge.all(store.current(), scope.principal, references.models);
+    const { principal: user } = scope;
+    return store.ask(
+      () => judge.all(store.current(), user, references.models),
+      judge.needs(user, () => references.models),
+    );
   }
 }
 
-async function decidePreset(recordOf: RecordReader, { judge, current, user }: Judging, scope: Scope, form: PresetForm) {
+async function decidePreset(recordOf: RecordReader, judging: Judging, scope: Scope, form: PresetForm) {
+  const { judge, store, user } = judging;
   const queryId = queryValue(scope.query, 'id');
   const record = await recordOf(scope, { kind: 'presets', form, mayBeEmpty: form === 'preset_switch', queryId });
-  return timed(scope, () => judgePreset(judge, current(), user, form, record));
+  const named = () => record?.rows.flatMap((row) => [...row.named, ...row.ids]) ?? [];
+  return timed(scope, judging, () => judgePreset(judge, store.current(), user, form, record), named);
 }
 
 async function decideSavedChat(recordOf: RecordReader, judging: Judging, scope: Scope, form: ChatForm) {
   const chatId = scope.pathIds['id'];
-  if (form === 'message_deletion') return judgeDeletion(judging, chatId ?? '');
+  if (form === 'message_deletion') return timed(scope, judging, () => judgeDeletion(judging, chatId ?? ''));
   const names = await recordOf(scope, { kind: 'save', form });
   // Most parts of a chat name nothing, and are saved also while policy cannot be read
   if (names.places.size === 0 && names.answers.length === 0 && names.timers.length === 0) return undefined;
-  return timed(scope, async () => {
+  return timed(scope, judging, async () => {
     const { decision, end } = await judgeSave(judging, names, chatId);
     scope.endSave = end;
     return decision;
   });
 }
 
-async function decidePassthrough(recordOf: RecordReader, { judge, current, user }: Judging, scope: Scope) {
+async function decidePassthrough(recordOf: RecordReader, judging: Judging, scope: Scope) {
+  const { judge, store, user } = judging;
   const body = await readPassed(recordOf, scope);
-  return timed(scope, () => judgePassthrough(judge, current(), user, scope, body));
+  const named = () => (body.kind === 'json' ? body.references.models : []);
+  return timed(scope, judging, () => judgePassthrough(judge, store.current(), user, scope, body), named);
 }
 
 async function readPassed(recordOf: RecordReader, scope: Scope): Promise<PassedBody> {
@@ -206,10 +219,16 @@ function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: SurfaceD
   };
 }
 
-async function timed<T>(scope: Scope, decide: () => T | Promise<T>): Promise<T> {
+/** @param named what the decision is about, as far as it is known: it is loaded together */
+async function timed<T>(
+  scope: Scope,
+  { judge, store, user }: Judging,
+  decide: () => T | Promise<T>,
+  named: () => Iterable<ModelId> = () => [],
+): Promise<T> {
   const startedAt = performance.now();
   try {
-    return await decide();
+    return await store.ask(decide, judge.needs(user, named));
   } finally {
     scope.decisionMs = performance.now() - startedAt;
   }

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { MiddlewareHandler } from 'hono';
-import { GatewayError } from '../errors.ts';
+import { isPolicyUnavailable } from '../errors.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
-import type { GrantSet } from '../policy/grant.ts';
+import type { GrantSet, ModelId } from '../policy/grant.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
 import type { AnswerRewrite, BufferedAnswer } from '../transport/exchange.ts';
@@ -17,7 +17,7 @@ import { assemblePage, readPageRequest } from '../openwebui/model-page.ts';
 import type { ListsSurface, Surface } from '../openwebui/surface.ts';
 
 export interface FilterParts {
-  readonly store: Pick<Store, 'current' | 'patiently'>;
+  readonly store: Pick<Store, 'ask' | 'current' | 'patiently'>;
   readonly judge: Judge;
   readonly lists: Pick<ListReading, 'read'>;
   readonly mode: 'enforce' | 'report';
@@ -92,7 +92,10 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
       if (surface.withoutUser === 'empty') return finish(filter(() => false));
       throw cause;
     };
-    const filtered = parts.store.patiently(() => filter(permitsFor(parts, scope, surface)));
+    const { store } = parts;
+    const { principal } = scope;
+    const need = principal.kind === 'user' ? { user: principal, models: () => namedIn(answer.body, index) } : {};
+    const filtered = store.patiently(() => store.ask(() => filter(permitsFor(parts, scope, surface)), need));
     return filtered instanceof Promise ? filtered.then(finish, giveUp) : finish(filtered);
   }
 }
@@ -103,6 +106,13 @@ function permitsFor({ store, judge }: FilterParts, scope: Scope, surface: Listed
   if (principal.kind !== 'user') return () => false;
   const view = forOneReader(store.current(), principal);
   return (model) => judge.one(view, principal, model, surface.names).effect === 'permit';
+}
+
+/** @returns every id that the filter would ask about */
+function namedIn(body: Buffer, index: ListIndex): readonly ModelId[] {
+  const named: ModelId[] = [];
+  filterList(body, index, (model) => named.push(model) > 0);
+  return named;
 }
 
 /** What filtering an answer needs to know of its surface. */
@@ -175,9 +185,6 @@ function createAnswerReader(
     return index;
   };
 }
-
-const isPolicyUnavailable = (cause: unknown): boolean =>
-  cause instanceof GatewayError && cause.code === 'policy_unavailable';
 
 const isShownWhole = (surface: ListsSurface, scope: Scope) => surface.admins === 'pass' && isAdmin(scope);
 

@@ -4,7 +4,7 @@ import type { Decision } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
 import { isObject } from '../references/json.ts';
-import type { StoreView } from '../store/store-view.ts';
+import type { Need, StoreView } from '../store/store-view.ts';
 
 /**
  * Which ids are the providers' own, as the backend's lists said before they were filtered. The database does not know
@@ -66,6 +66,8 @@ export interface Judge {
   one(view: StoreView, principal: Principal, model: ModelId, names?: NameSpace): Decision;
   /** @returns the first denial, or the permit of the first model; undefined if there was none to judge */
   all(view: StoreView, principal: Principal, models: Iterable<ModelId>, names?: NameSpace): Decision | undefined;
+  /** @returns what the decisions about these names look up */
+  needs(user: UserPrincipal, models: () => Iterable<string>): Need;
   readonly options: JudgeOptions;
   readonly providerModels: ProviderModels;
 }
@@ -121,7 +123,12 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
     return first;
   }
 
-  return { one, all, options, providerModels };
+  function needs(user: UserPrincipal, models: () => Iterable<string>): Need {
+    if (user.role === 'admin' && options.adminAccess === 'all') return {};
+    return { user, models: () => [...models()].flatMap((model) => [model as ModelId, tagged(model as ModelId)]) };
+  }
+
+  return { one, all, needs, options, providerModels };
 }
 
 function judgeMedia({ mediaModels }: JudgeOptions, decision: Decision, model: ModelId): Decision {

@@ -75,13 +75,13 @@ const LOOK_AGAIN_MS = 1_000;
 export async function faultOfIssued(
   token: string,
   identity: Pick<Identity, 'faultOf' | 'resolveToken'>,
-  store: Pick<Store, 'current' | 'patiently' | 'health'>,
+  store: Pick<Store, 'ask' | 'current' | 'patiently' | 'health'>,
 ): Promise<SessionFault | undefined> {
   const isUserMissing = async (): Promise<boolean> => {
     const view = () => orUndefined(() => store.current());
-    const principal = await store.patiently(() => identity.resolveToken(token, view()));
+    const principal = await store.patiently(() => store.ask(() => identity.resolveToken(token, view())));
     const isUnknown = principal.kind === 'anonymous' && principal.because === 'user_unknown';
-    return isUnknown && store.health().problem === undefined;
+    return isUnknown && (await store.health()).problem === undefined;
   };
   const fault = await identity.faultOf(token);
   if (fault !== undefined || !(await isUserMissing())) return fault;

@@ -25,7 +25,7 @@ export interface RunningGate {
 export async function startGate(config: Config, log: Log, version: string): Promise<RunningGate> {
   let current = config;
   const { bypass, maxStaleMs } = config.policy;
-  const store = createStore({
+  const store = await createStore({
     databasePath: config.database.path,
     maxStaleMs,
     organization: config.organization,
@@ -69,7 +69,7 @@ export async function startGate(config: Config, log: Log, version: string): Prom
   const close = async (): Promise<number> => {
     const cut = await gate.drain();
     await admin.close();
-    store.close();
+    await store.close();
     await lastAccessLines();
     return cut;
   };

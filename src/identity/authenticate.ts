@@ -3,9 +3,9 @@
  * credentials of two different users in one request are an error.
  */
 import type { MiddlewareHandler } from 'hono';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { StoreView } from '../store/store-view.ts';
+import type { Store, StoreView } from '../store/store-view.ts';
 import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
 import { isReadable, readCredentials, toHeaderEdit } from './credential.ts';
 import type { Credential, CredentialReading, Credentials } from './credential.ts';
@@ -138,19 +138,19 @@ export function orUndefined<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    if (error instanceof GatewayError && error.code === 'policy_unavailable') return undefined;
+    if (isPolicyUnavailable(error)) return undefined;
     throw error;
   }
 }
 
 export interface AuthenticateParts {
   readonly identity: Identity;
-  readonly store: { current(): UserView; failures(): number };
+  readonly store: Pick<Store, 'ask' | 'failures'> & { current(): UserView };
 }
 
 /**
  * Sets `scope.principal`, `scope.isPrincipalCurrent` and `scope.credentialEdit`; for both doors, HTTP and WebSocket.
- * @returns nothing when it is done already, a promise when a token has to be verified first
+ * @returns nothing when it is done already, a promise when a token has to be verified or the database be looked at first
  * @throws GatewayError `credentials_conflict` (or rejects with it)
  */
 export function identify(scope: Scope, { identity, store }: AuthenticateParts): void | Promise<void> {
@@ -160,10 +160,9 @@ export function identify(scope: Scope, { identity, store }: AuthenticateParts): 
     scope.isPrincipalCurrent = store.failures() === failures;
     scope.credentialEdit = edit;
   };
-  const identified = identity.resolve(
-    scope.incoming.rawHeaders,
-    orUndefined(() => store.current()),
-  );
+  const { rawHeaders } = scope.incoming;
+  const view = () => orUndefined(() => store.current());
+  const identified = store.ask(() => identity.resolve(rawHeaders, view()));
   if (identified instanceof Promise) return identified.then(attach);
   attach(identified);
 }

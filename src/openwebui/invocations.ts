@@ -8,7 +8,7 @@ import { parseModelId } from '../policy/grant.ts';
 import type { InvocationRecord } from '../references/records.ts';
 import type { StoreView } from '../store/store-view.ts';
 import type { Judging } from './saved-chats.ts';
-import { judgeSave } from './saved-chats.ts';
+import { judgeSave, loadFor } from './saved-chats.ts';
 import { askedOf, judgeStoredRun, modelsOfStoredRun } from './stored-runs.ts';
 import type { InvokesSurface } from './surface.ts';
 import { queryValue } from './target.ts';
@@ -23,8 +23,8 @@ export async function judgeInvocation(
   scope: Scope,
   record: InvocationRecord,
 ): Promise<Decision | undefined> {
-  const { current, order } = judging;
-  const decision = judgeNamed(judging, current(), surface, scope, record);
+  const { store, order } = judging;
+  const decision = judgeNamed(judging, store.current(), surface, scope, record);
   if (decision?.effect === 'deny') return decision;
   let ofStored: Decision | undefined;
   if (surface.runs !== undefined) {
@@ -33,6 +33,7 @@ export async function judgeInvocation(
     const chat = scope.pathIds['id'] ?? record.ids.chat_id;
     const stored = await order.quietly(chat, () => modelsOfStoredRun(runs, judging, request));
     if (stored !== 'denied') scope.runs += stored.further;
+    if (stored !== 'denied') await loadFor(judging, [...stored.names, ...(stored.beside?.routed ?? [])]);
     ofStored = judgeStoredRun(judging, stored);
     if (ofStored?.effect === 'deny') return ofStored;
   }

@@ -14,24 +14,27 @@ import { parseModelId } from '../policy/grant.ts';
 import type { ChatNames } from '../references/saved-chat.ts';
 import {
   CHAT_MODELS,
+  everyName,
   messageAt,
   namesByPlace,
   parametersOf,
   selectionOf,
   unanswered,
 } from '../references/saved-chat.ts';
-import type { StoreView, StoredChat, StoredReferences } from '../store/store-view.ts';
+import type { Store, StoredChat } from '../store/store-view.ts';
 import type { ChatOrder } from './chat-order.ts';
 
-/** What judges ask. What is stored is read beside the event loop, so the view may be another one after it. */
+/** What judges ask. */
 export interface Judging {
   readonly judge: Judge;
   readonly user: UserPrincipal;
-  /** @throws GatewayError `policy_unavailable` */
-  readonly current: () => StoreView;
-  readonly stored: StoredReferences;
+  readonly store: Pick<Store, 'ask' | 'current' | 'load' | 'stored'>;
   readonly order: ChatOrder;
 }
+
+/** To be awaited before names are judged: what is stored is read beside the event loop, and the policy may have changed. */
+export const loadFor = ({ judge, store, user }: Judging, models: Iterable<string>): void | Promise<void> =>
+  store.load(judge.needs(user, () => models));
 
 /** What a save does to the stored chat, besides what the decision says. */
 export interface SavedChat {
@@ -43,9 +46,11 @@ export interface SavedChat {
 /** @param chatId undefined for a new chat */
 export async function judgeSave(judging: Judging, names: ChatNames, chatId: string | undefined): Promise<SavedChat> {
   const { user, order } = judging;
+  await loadFor(judging, names.places.keys());
   const { forbidden, first } = sortNames(judging, names);
   if (names.timers.length > 0) {
-    const ofTimers = await judging.stored.ofTimers(names.timers);
+    const ofTimers = await judging.store.stored.ofTimers(names.timers);
+    await loadFor(judging, ofTimers);
     const denial = judgeNames(judging, ofTimers);
     if (denial?.effect === 'deny') return { decision: denial, end: undefined };
   }
@@ -54,9 +59,10 @@ export async function judgeSave(judging: Judging, names: ChatNames, chatId: stri
   // Before it is read what may be kept: a run that reads later waits for this save
   const end = forbidden.size > 0 ? order.begin(chatId) : undefined;
   try {
-    const found = await judging.stored.chat(chatId, placesOf(forbidden), user.id);
+    const found = await judging.store.stored.chat(chatId, placesOf(forbidden), user.id);
     // The backend saves nobody's chat but the caller's: what others store is not looked at
     const stored = found?.owner === user.id ? found : undefined;
+    if (stored !== undefined && stored.names.internal.length > 0) await loadFor(judging, everyName(stored.names));
     const stray = firstStray(stored, names, forbidden) ?? firstFreed(judging, stored, names);
     if (stray === undefined) return { decision: first, end };
     end?.(true);
@@ -103,8 +109,9 @@ function firstStray(stored: StoredChat | undefined, saved: ChatNames, forbidden:
  */
 export async function judgeDeletion(judging: Judging, chatId: string): Promise<Deny | undefined> {
   const { user } = judging;
-  const stored = await judging.stored.chat(chatId, [], user.id);
+  const stored = await judging.store.stored.chat(chatId, [], user.id);
   if (stored?.owner !== user.id) return undefined;
+  await loadFor(judging, everyName(stored.names));
   const waiting = new Set(unanswered(stored.names));
   const name = firstForbidden(
     judging,
@@ -116,10 +123,10 @@ export async function judgeDeletion(judging: Judging, chatId: string): Promise<D
 
 /** @returns the denial of the first name that is forbidden, or the permit of the first; undefined where there is none */
 export function judgeNames(
-  { judge, current, user }: Pick<Judging, 'judge' | 'current' | 'user'>,
+  { judge, store, user }: Pick<Judging, 'judge' | 'store' | 'user'>,
   names: Iterable<string>,
 ): Decision | undefined {
-  const view = current();
+  const view = store.current();
   let first: Decision | undefined;
   for (const name of new Set(names)) {
     const model = parseModelId(name);

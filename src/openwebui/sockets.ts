@@ -35,7 +35,7 @@ export function socketSurface(incoming: IncomingMessage): SocketSurface | undefi
 }
 
 export interface RealtimeParts {
-  readonly store: Pick<Store, 'current' | 'patiently' | 'failures'>;
+  readonly store: Pick<Store, 'ask' | 'current' | 'failures' | 'load' | 'patiently'>;
   readonly judge: Judge;
   readonly resolveToken: (token: string, view: StoreView) => Principal | Promise<Principal>;
   /** No answer carries this decision, so the log has to. */
@@ -51,7 +51,7 @@ export function createRealtimeJudge(
   parts: RealtimeParts,
 ): (scope: Scope, text: string) => Promise<Decision | undefined> {
   return async function judgeFirstMessage(scope, text) {
-    const decision = await parts.store.patiently(() => decideFrame(parts, scope, text));
+    const decision = await parts.store.patiently(() => parts.store.ask(() => decideFrame(parts, scope, text)));
     parts.record(scope, decision);
     return decision.effect === 'permit' || parts.mode === 'report' ? decision : undefined;
   };
@@ -69,6 +69,8 @@ async function decideFrame(
   const model = parseModelId(named);
   if (model === undefined) return deny(named === undefined ? 'model_missing' : 'reference_unreadable');
   const view = store.current();
-  scope.principal = await resolveToken(token, view);
-  return judge.one(view, scope.principal, model);
+  const principal = await resolveToken(token, view);
+  scope.principal = principal;
+  if (principal.kind === 'user') await store.load({ user: principal, models: () => [model] });
+  return judge.one(store.current(), principal, model);
 }

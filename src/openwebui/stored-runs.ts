@@ -43,7 +43,7 @@ export interface StoredModels {
 /** @returns what would run; `denied` where the stored object is not the caller's to run */
 export async function modelsOfStoredRun(
   run: StoredRun,
-  { stored, user }: Judging,
+  { store: { stored }, user }: Judging,
   { pathIds, record }: RunRequest,
 ): Promise<StoredModels | 'denied'> {
   const { id = '', message = '' } = pathIds;
@@ -69,7 +69,7 @@ export async function modelsOfStoredRun(
 export function judgeStoredRun(judging: Judging, stored: StoredModels | 'denied'): Decision | undefined {
   if (stored === 'denied') return deny('stored_reference');
   const { names, beside: { run, routed } = NOTHING_BESIDE, optional: isOptional } = stored;
-  const asked = askedOf(judging.current(), run, routed);
+  const asked = askedOf(judging.store.current(), run, routed);
   const decision = judgeNames(judging, [...names, ...routed, ...asked]);
   return decision === undefined && !isOptional ? deny('stored_reference') : decision;
 }

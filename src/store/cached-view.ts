@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { OrganizationId, UserId, UserPrincipal } from '../identity/principal.ts';
+import { isPolicyUnavailable } from '../errors.ts';
 import { toOrganizationId } from '../identity/principal.ts';
 import type { Preset } from '../policy/decide.ts';
 import type { GrantSet, ModelId } from '../policy/grant.ts';
@@ -14,7 +15,9 @@ import { stemOf } from './composites.ts';
 import type { Source } from './freshness.ts';
 import type { Membership } from './memberships.ts';
 import { RevalidatedCache } from './revalidated-cache.ts';
-import type { StoreFigures, StoreView } from './store-view.ts';
+import type { PointCall } from './reader.ts';
+import type { Need, StoreFigures, StoreView } from './store-view.ts';
+import { NotLoaded } from './store-view.ts';
 
 const MAX_USERS = 100_000;
 const MAX_ORGANIZATIONS = 10_000;
@@ -28,8 +31,6 @@ const FEW_PRESETS = 16;
 export interface ViewOptions {
   readonly maxStaleMs: number;
   readonly now: () => number;
-  /** Enrols a user without any membership, and tells whether there is one now; absent where nobody is enrolled. */
-  readonly enrolment: ((user: string) => boolean) | undefined;
 }
 
 /** Memberships of one user, as kept. */
@@ -52,14 +53,11 @@ export class CachedView implements StoreView {
   readonly #everywhere: RevalidatedCache<'everywhere', GrantSet>;
   readonly #composites: RevalidatedCache<'composites', ReadonlySet<string>>;
   readonly #prefixes: RevalidatedCache<'prefixes', readonly string[]>;
-  readonly #enrolment: ViewOptions['enrolment'];
   readonly #interned = new Map<string, string>();
   #internedIn = 0;
 
-  constructor(freshness: Source, options: ViewOptions) {
+  constructor(freshness: Source, { maxStaleMs, now }: ViewOptions) {
     this.#freshness = freshness;
-    this.#enrolment = options.enrolment;
-    const { maxStaleMs, now } = options;
     const cache = <K extends string, V>(maxSize: number, epoch: () => number, sizeOf?: (value: V) => number) =>
       new RevalidatedCache<K, V>({ freshness, maxSize, sizeOf, maxStaleMs, now, epoch });
     const everyCommit = () => freshness.generation;
@@ -114,14 +112,38 @@ export class CachedView implements StoreView {
   }
 
   grantsOf(user: UserPrincipal): readonly GrantSet[] {
-    const sets: GrantSet[] = [];
-    for (const organization of this.#belongingOf(user).organizations) {
-      if (!this.#switches.get(organization, () => this.#freshness.read('isActive', organization))) continue;
-      const read = () =>
-        map(this.#freshness.read('patternsOf', organization), (patterns) => this.#compile(organization, patterns));
-      sets.push(this.#grants.get(organization, read));
+    return this.#belongingOf(user.id)
+      .organizations.filter((organization) => this.#isActive(organization))
+      .map((organization) => this.#grantsIn(organization));
+  }
+
+  /** @returns whether the user has a membership, switched on or off, in any organization; undefined while unknown */
+  hasMembership(user: UserId): boolean | undefined {
+    return lookUp(() => this.#belongingOf(user))?.hasRow;
+  }
+
+  /** Has the memberships of a user read again: one was just written. */
+  forgetMemberships(user: UserId): void {
+    this.#belongings.delete(user);
+  }
+
+  /** @returns what must be loaded next for this need; nothing where all is there, or cannot be read */
+  missing({ user, models }: Need): readonly PointCall[] {
+    const missing = new Map<string, PointCall>();
+    const note = ({ call }: NotLoaded) => missing.set(`${call.name} ${call.args[0]}`, call);
+    if (user !== undefined) {
+      for (const organization of lookUp(() => this.#belongingOf(user.id), note)?.organizations ?? []) {
+        lookUp(() => this.#isActive(organization), note);
+        lookUp(() => this.#grantsIn(organization), note);
+      }
     }
-    return sets;
+    for (const model of models?.() ?? []) {
+      const base = lookUp(() => this.preset(model), note)?.base;
+      if (base !== undefined) lookUp(() => this.preset(base), note);
+      lookUp(() => this.isComposite(model), note);
+      lookUp(() => this.connectionPrefixes(), note);
+    }
+    return [...missing.values()];
   }
 
   preset(id: ModelId): Preset | undefined {
@@ -155,13 +177,20 @@ export class CachedView implements StoreView {
     return coveringGrant(all, id) !== undefined;
   }
 
-  #belongingOf(user: UserPrincipal): Belonging {
-    const read = () => map(this.#freshness.read('membershipsOf', user.id), (rows) => this.#toBelonging(rows));
-    const belonging = this.#belongings.get(user.id, read);
-    if (belonging.hasRow || this.#enrolment === undefined || ROLES_NOT_ENROLLED.has(user.role)) return belonging;
-    if (!this.#enrolment(user.id)) return belonging;
-    this.#belongings.delete(user.id);
-    return this.#belongings.get(user.id, read);
+  #belongingOf(user: UserId): Belonging {
+    return this.#belongings.get(user, () =>
+      map(this.#freshness.read('membershipsOf', user), (rows) => this.#toBelonging(rows)),
+    );
+  }
+
+  #isActive(organization: OrganizationId): boolean {
+    return this.#switches.get(organization, () => this.#freshness.read('isActive', organization));
+  }
+
+  #grantsIn(organization: OrganizationId): GrantSet {
+    return this.#grants.get(organization, () =>
+      map(this.#freshness.read('patternsOf', organization), (patterns) => this.#compile(organization, patterns)),
+    );
   }
 
   #toBelonging(memberships: readonly Membership[]): Belonging {
@@ -197,7 +226,17 @@ const map = <T, U>(
   toValue: (value: T) => U,
 ): { readonly value: U } | undefined => (read === undefined ? undefined : { value: toValue(read.value) });
 
-const ROLES_NOT_ENROLLED: ReadonlySet<string> = new Set(['pending', 'banned']);
+/** @returns undefined where it is not loaded or cannot be read */
+function lookUp<T>(ask: () => T, note?: (lacking: NotLoaded) => void): T | undefined {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof NotLoaded) note?.(error);
+    else if (!isPolicyUnavailable(error)) throw error;
+    return undefined;
+  }
+}
+
 const EVERYWHERE = toOrganizationId('every organization');
 /** The backend's own are 35 characters long (`sk-` and 32 hexadecimal digits). */
 const MAX_API_KEY_LENGTH = 512;

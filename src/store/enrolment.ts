@@ -1,14 +1,8 @@
-/**
- * New users join the organization of this installation when they are first seen. A row that exists in any organization
- * and in any state means that somebody has decided already. A file that cannot be written costs the membership, never
- * the request.
- */
+/** New users join the organization of this installation when they are first seen. */
 import { randomUUID } from 'node:crypto';
 import type { Connection } from './database.ts';
 import { openForWriting } from './database.ts';
 import { nowInSeconds } from './initialize.ts';
-import type { WriteFailure } from './file-questions.ts';
-import type { ThreadedFile } from './threaded-file.ts';
 import { intoTable, MEMBER_VALUES, writtenColumns } from './written-columns.ts';
 
 export interface EnrolmentWrite {
@@ -18,33 +12,8 @@ export interface EnrolmentWrite {
   readonly busyTimeoutMs: number;
 }
 
-export interface EnrolmentOptions {
-  readonly enrol: (user: string) => ReturnType<ThreadedFile['enrol']>;
-  /** The organization's id. */
-  readonly organization: string;
-  readonly now: () => number;
-  readonly warn: (message: string, fields: Record<string, unknown>) => void;
-  /** Told of each attempt: what it has run into, or undefined. */
-  readonly onAttempt: (failure: WriteFailure | undefined) => void;
-}
-
-/** After a failed write nobody is enrolled for this long: a read-only file would cost every request an attempt. */
-const RETRY_AFTER_MS = 5_000;
-
-/** @returns a function that enrols a user without any membership, and tells whether the user has one now */
-export function createEnrolment(options: EnrolmentOptions): (user: string) => boolean {
-  const { enrol, organization, now, warn, onAttempt } = options;
-  let retryAt = Number.NEGATIVE_INFINITY;
-  return (user) => {
-    if (now() < retryAt) return false;
-    const { isMember, failure } = enrol(user);
-    onAttempt(failure);
-    if (failure === undefined) return isMember;
-    retryAt = now() + RETRY_AFTER_MS;
-    warn('a new user could not be enrolled', { user, organization, problem: failure.problem });
-    return false;
-  };
-}
+/** Whom the backend itself lets nowhere near a model. */
+export const ROLES_NOT_ENROLLED: ReadonlySet<string> = new Set(['pending', 'banned']);
 
 /** @returns whether the user has a membership now @throws SqliteError where the file cannot be written */
 export function enrol(path: string, { organization, user, busyTimeoutMs }: EnrolmentWrite): boolean {

@@ -2,7 +2,7 @@
 import type { EnrolmentWrite } from './enrolment.ts';
 import type { Damage, Source } from './freshness.ts';
 import type { InitializeOptions } from './initialize.ts';
-import type { PointRead } from './reader.ts';
+import type { PointCall } from './reader.ts';
 
 /** What is known of the file. */
 export interface FileStatus {
@@ -25,7 +25,7 @@ export interface FileStatus {
 
 export type FileTask =
   | { readonly kind: 'look'; readonly anew?: boolean }
-  | { readonly kind: 'read'; readonly name: PointRead; readonly args: readonly unknown[] }
+  | { readonly kind: 'read'; readonly calls: readonly PointCall[] }
   | ({ readonly kind: 'initialize' } & InitializeOptions)
   | ({ readonly kind: 'enrol' } & EnrolmentWrite)
   | { readonly kind: 'space' }

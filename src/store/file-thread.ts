@@ -52,10 +52,8 @@ function perform(freshness: Freshness, { file, path, task }: FileQuestion): Outc
       if (task.anew === true) freshness.expire();
       freshness.look();
       return {};
-    case 'read': {
-      const read = freshness.read as (name: string, ...args: readonly unknown[]) => Outcome | undefined;
-      return read.call(freshness, task.name, ...task.args) ?? {};
-    }
+    case 'read':
+      return { value: task.calls.map(({ name, args }) => freshness.read(name, ...args)) };
     case 'initialize':
       return attempt(() => initializeWhereIncomplete(path, task), path);
     case 'enrol':
@@ -85,21 +83,6 @@ function attempt(write: () => unknown, path: string): Outcome {
   }
 }
 
-/** Looks, and tells only whether there is anything to tell. */
-function hasNews(id: number, time: number): boolean {
-  const file = files.get(id);
-  if (file === undefined) return true;
-  now = time;
-  try {
-    file.freshness.look();
-  } catch {
-    // a mistake of ours: the question that follows looks again, and says it
-    file.freshness.expire();
-    return true;
-  }
-  return !isTold(file);
-}
-
 function isTold({ freshness, told }: OpenFile): boolean {
   const isSame = told?.generation === freshness.generation && told.failures === freshness.failures;
   return (
@@ -120,4 +103,4 @@ function news(file: OpenFile): FileStatus | undefined {
 }
 
 // only `threaded-file.ts` starts this thread, and asks nothing else
-answerCalls(workerData as Line, (question) => answer(question as FileQuestion), hasNews);
+answerCalls(workerData as Line, (question) => answer(question as FileQuestion));

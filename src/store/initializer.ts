@@ -35,19 +35,25 @@ export class Initializer {
     return missing.map((name) => this.#failed.find((failure) => failure.startsWith(name)) ?? name);
   }
 
+  /** Is there a file that has not been initialized, and is it time to try? */
+  isDue(): boolean {
+    const { file, now } = this.#options;
+    if (file.status.missing === undefined || file.status.file === this.#initializedFile) return false;
+    return now() >= this.#initializeAt;
+  }
+
   /** After a look. Once for each file: what an operator removes from it later is theirs to remove. */
-  follow(busyTimeoutMs: number, deadlineMs: number): void {
+  async follow(busyTimeoutMs: number, deadlineMs?: number): Promise<void> {
     const { file, organization, now } = this.#options;
     const { file: number, missing } = file.status;
-    if (missing === undefined || number === this.#initializedFile) return;
-    if (now() < this.#initializeAt || !file.isFree()) return;
+    if (missing === undefined || !this.isDue()) return;
     this.#initializeAt = now() + INITIALIZE_EVERY_MS;
-    file.initialize({ organization, busyTimeoutMs }, deadlineMs, (made, failure) => {
-      if (failure === undefined) this.#reportInitialized(number, made);
+    await file.ask({ kind: 'initialize', organization, busyTimeoutMs }, deadlineMs, ({ value, failure }) => {
+      // what the thread has made, undefined where nothing was missing
+      if (failure === undefined) this.#reportInitialized(number, value as Initialization | undefined);
       // the backend's own tables are not there yet: the store says so
       else if (!failure.isBackendMissing) this.#reportObstacle(failure, missing);
     });
-    if (this.#initializedFile === number) file.look();
   }
 
   #reportInitialized(number: number, initialization: Initialization | undefined): void {

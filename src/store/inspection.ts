@@ -5,6 +5,7 @@
 import { toOrganizationId } from '../identity/principal.ts';
 import { CachedView } from './cached-view.ts';
 import type { Connection } from './database.ts';
+import { ROLES_NOT_ENROLLED } from './enrolment.ts';
 import type { PointReads } from './reader.ts';
 import { prepareStatements, readPoint } from './reader.ts';
 import type { StoreView } from './store-view.ts';
@@ -23,21 +24,23 @@ export interface Inspection {
 export function inspect(connection: Connection, enrolling?: string): Inspection {
   const enrolled = new Set<string>();
   const stored = prepareStatements(connection);
+  const wouldEnrol = (user: string): boolean => {
+    const role = enrolling === undefined ? undefined : stored.roleOf(user);
+    return role !== undefined && !ROLES_NOT_ENROLLED.has(role);
+  };
   const reads: PointReads = {
     ...stored,
-    membershipsOf: (user) =>
-      enrolling !== undefined && enrolled.has(user)
-        ? [{ organization: toOrganizationId(enrolling), active: true }]
-        : stored.membershipsOf(user),
+    membershipsOf: (user) => {
+      const memberships = stored.membershipsOf(user);
+      if (enrolling === undefined || memberships.length > 0 || !wouldEnrol(user)) return memberships;
+      enrolled.add(user);
+      return [{ organization: toOrganizationId(enrolling), active: true }];
+    },
   };
   const moment = { generation: 1, epochs: { members: 1, models: 1 }, goodAt: 0, problem: undefined };
   const view = new CachedView(
     { ...moment, read: (name, ...args) => ({ value: readPoint(reads, name, ...args) }) },
-    {
-      maxStaleMs: 0,
-      now: () => 0,
-      enrolment: enrolling === undefined ? undefined : (user) => enrolled.add(user).has(user),
-    },
+    { maxStaleMs: 0, now: () => 0 },
   );
   return { view, enrolled };
 }

@@ -39,6 +39,12 @@ export interface Statements extends PointReads {
 
 export type PointRead = keyof PointReads;
 
+/** A read with what it asks for. */
+export interface PointCall<N extends PointRead = PointRead> {
+  readonly name: N;
+  readonly args: Parameters<PointReads[N]>;
+}
+
 /** A read by its name, as it comes from another thread. */
 export function readPoint<N extends PointRead>(
   reads: PointReads,

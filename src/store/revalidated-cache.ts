@@ -53,8 +53,8 @@ export class RevalidatedCache<K extends string, V> {
       known.confirmedAt = freshness.goodAt;
       return known.value;
     }
-    this.misses += 1;
     const found = read();
+    this.misses += 1;
     if (found !== undefined) {
       if (keep(found.value)) this.#entries.set(key, { value: found.value, epoch, confirmedAt: freshness.goodAt });
       else this.#entries.delete(key);

@@ -30,12 +30,14 @@ export class Soundness {
   }
 
   /** Reads as a request does, at most once a second. To be called after a look, and needs none where that has failed. */
-  probe(): void {
+  async probe(): Promise<void> {
     const { file, now, warn } = this.#options;
     const moment = now();
     if (file.problem !== undefined || moment - this.#probedAt < PROBE_EVERY_MS) return;
     this.#probedAt = moment;
     const met = file.damage;
+    file.forget('probe');
+    await file.load([{ name: 'probe', args: [] }]);
     if (file.read('probe') !== undefined) {
       this.problem = undefined;
       this.soundAt = moment;

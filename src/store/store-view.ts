@@ -2,8 +2,31 @@ import type { UserId, UserPrincipal } from '../identity/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import type { ModelId } from '../policy/grant.ts';
 import type { ChatNames } from '../references/saved-chat.ts';
+import type { PointCall } from './reader.ts';
 
-/** Everything a request may ask of the backend's database. Reads are synchronous point reads, cached and never stale. */
+/** What a decision will ask of the view. */
+export interface Need {
+  /** Role, memberships and grants; a user without any membership is enrolled, where users are. */
+  readonly user?: UserPrincipal | undefined;
+  /** Presets of these names, and their bases; asked for only where something is lacking. */
+  readonly models?: (() => Iterable<ModelId>) | undefined;
+}
+
+/** Thrown by a view that lacks something: it can be loaded, and the question asked again. */
+export class NotLoaded extends Error {
+  readonly call: PointCall;
+
+  constructor(call: PointCall) {
+    super(`${call.name} has not been loaded`);
+    this.name = 'NotLoaded';
+    this.call = call;
+  }
+}
+
+/**
+ * Everything a request may ask of the backend's database, synchronously: cached, and as the last look at the file found it.
+ * @throws NotLoaded (every method)
+ */
 export interface StoreView extends PolicyView {
   /** @returns the user with today's role, or undefined where the backend does not know the id */
   user(id: UserId): UserPrincipal | undefined;
@@ -81,22 +104,34 @@ export interface StoreFigures {
 
 export interface Store {
   /**
-   * Compares with the file (at most once a millisecond) and returns the view.
+   * Looks at the file, at most once a millisecond, and reads what the view lacks of `need`. All who ask meanwhile share
+   * the next look. Never takes longer than the deadline of the file, after which the last good state serves.
+   * @returns nothing where there is nothing to wait for
+   */
+  load(need?: Need): void | Promise<void>;
+  /**
+   * The view as `load` has left it.
    * @throws GatewayError `policy_unavailable` when the file cannot be read and the last good state is older than allowed
    */
   current(): StoreView;
+  /**
+   * Runs `attempt` after a look, and again after each load of what it turned out to lack. Synchronous where the attempt
+   * is and there was nothing to wait for.
+   * @param need what is loaded together as soon as anything is lacking
+   */
+  ask<T>(attempt: () => T | Promise<T>, need?: Need): T | Promise<T>;
   readonly stored: StoredReferences;
   /**
    * Runs `attempt`, and runs it again while the file could not be read meanwhile, so that it failed or had to do with
-   * the last good state: outside WAL mode every commit of the backend holds a lock for a moment. Waits without holding
-   * up the event loop, about a second at most; after that the last good state has to do. Synchronous where the attempt
-   * is and the file could be read.
+   * the last good state: outside WAL mode every commit of the backend holds a lock for a moment. Waits about a second
+   * at most; after that the last good state has to do.
    * @throws what the last attempt threw (or rejects with it); anything but `policy_unavailable` at once
    */
   patiently<T>(attempt: () => T | Promise<T>): T | Promise<T>;
   /** Grows with each failed read: what was answered meanwhile may be older than the last commit. */
   failures(): number;
-  health(): StoreHealth;
+  /** After a look and, once a second, a read as requests read. */
+  health(): Promise<StoreHealth>;
   figures(): StoreFigures;
-  close(): void;
+  close(): Promise<void>;
 }

@@ -3,16 +3,15 @@
  * may be locked, replaced, missing or in the middle of a migration at any moment.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { GatewayError } from '../errors.ts';
+import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import { CachedView } from './cached-view.ts';
-import { createEnrolment } from './enrolment.ts';
 import type { Organization } from './initialize.ts';
 import { Initializer } from './initializer.ts';
+import { Loader } from './loader.ts';
 import { Soundness } from './soundness.ts';
-import type { Store, StoreFigures, StoreHealth, StoreView } from './store-view.ts';
+import type { Need, Store, StoreFigures, StoreHealth, StoreView } from './store-view.ts';
 import type { StoredReading } from './stored-reading.ts';
 import { createStoredReading } from './stored-reading.ts';
-import type { WriteFailure } from './file-questions.ts';
 import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
 import { WriteFailures } from './write-failures.ts';
 
@@ -31,7 +30,7 @@ export interface StoreOptions {
   readonly now?: () => number;
 }
 
-/** Longest time a write waits for somebody else's lock while requests are served, and before any is. */
+/** Longest time that the initialization waits for another process's lock while requests are served, and before any is. */
 const WRITE_BUSY_MS = 25;
 const START_BUSY_MS = 2_000;
 /** So long the start waits for the first initialization, which links all users and models of a large file. */
@@ -43,8 +42,10 @@ const RETRY_MS = 10;
 const RETRIES = LONG_LOCK_MS / RETRY_MS;
 
 /** @returns a store that has tried to read the file once; a file that is not there yet is not an error */
-export function createStore(options: StoreOptions): Store {
-  return new SqliteStore(options);
+export async function createStore(options: StoreOptions): Promise<Store> {
+  const store = new SqliteStore(options);
+  await store.start();
+  return store;
 }
 
 class SqliteStore implements Store {
@@ -59,6 +60,8 @@ class SqliteStore implements Store {
   readonly #initializer: Initializer;
   readonly #writes: WriteFailures;
   readonly #soundness: Soundness;
+  readonly #loader: Loader;
+  #isStarting = true;
 
   constructor(options: StoreOptions) {
     this.#options = options;
@@ -72,24 +75,34 @@ class SqliteStore implements Store {
       warn,
     } = options;
     const now = this.#now;
-    this.#file = new ThreadedFile({ path, maxStaleMs, now, deadlineMs });
+    this.#file = new ThreadedFile({ path, maxStaleMs, now, deadlineMs, looked: () => this.#follow() });
     this.#writes = new WriteFailures(now);
     this.#soundness = new Soundness({ file: this.#file, now, warn });
     this.#initializer = new Initializer({ file: this.#file, writes: this.#writes, organization, now, warn });
-    this.#view = new CachedView(this.#file, {
-      maxStaleMs,
-      now,
-      enrolment: autoEnroll && organization !== undefined ? this.#enrolmentIn(organization.id, warn) : undefined,
+    this.#view = new CachedView(this.#file, { maxStaleMs, now });
+    this.#loader = new Loader({
+      ...{ file: this.#file, view: this.#view, writes: this.#writes, now, warn },
+      enrolling: autoEnroll ? organization?.id : undefined,
     });
     this.stored = createStoredReading(path);
-    this.#file.start();
-    this.#follow(START_BUSY_MS, START_DEADLINE_MS);
+  }
+
+  async start(): Promise<void> {
+    await this.#file.start();
+    this.#isStarting = false;
+  }
+
+  load(need?: Need): void | Promise<void> {
+    return this.#loader.load(need);
   }
 
   current(): StoreView {
-    this.#look();
     if (!this.#file.isUsable) throw new GatewayError('policy_unavailable', { cause: this.#file.problem });
     return this.#view;
+  }
+
+  ask<T>(attempt: () => T | Promise<T>, need?: Need): T | Promise<T> {
+    return this.#loader.ask(attempt, need);
   }
 
   patiently<T>(attempt: () => T | Promise<T>): T | Promise<T> {
@@ -107,10 +120,11 @@ class SqliteStore implements Store {
     return this.#file.failures;
   }
 
-  health(): StoreHealth {
-    this.#look();
-    this.#soundness.probe();
+  async health(): Promise<StoreHealth> {
+    await this.#file.look();
+    await this.#soundness.probe();
     this.#report();
+    const isDiskFull = (await this.#file.ask({ kind: 'space' }))?.value === true;
     const { problem = this.#soundness.problem } = this.#file;
     const { obstacle } = this.#initializer;
     const readable = problem === undefined || (this.#isShortLock() && this.#soundness.problem === undefined);
@@ -120,7 +134,7 @@ class SqliteStore implements Store {
       ageMs: this.#ageMs(),
       missing: this.#initializer.missing(),
       problem: whole ?? this.#soundness.partialProblem(),
-      writeProblem: this.#writes.problem(this.#file.isDiskFull()),
+      writeProblem: this.#writes.problem(isDiskFull),
     };
   }
 
@@ -129,9 +143,8 @@ class SqliteStore implements Store {
     return { caches: this.#view.lookups(), errors, writeErrors: [...this.#writes.counts.values()] };
   }
 
-  close(): void {
-    this.#file.close();
-    void this.stored.close();
+  async close(): Promise<void> {
+    await Promise.all([this.#file.close(), this.stored.close()]);
   }
 
   async #retry<T>(attempt: () => T | Promise<T>, first: Promise<T>, failures: number): Promise<T> {
@@ -142,8 +155,7 @@ class SqliteStore implements Store {
         const value = await pending;
         if (left === 0 || !this.#isWorthRetrying(known)) return value;
       } catch (error) {
-        const isUnavailable = error instanceof GatewayError && error.code === 'policy_unavailable';
-        if (!isUnavailable || left === 0 || !this.#isWorthRetrying(known)) throw error;
+        if (!isPolicyUnavailable(error) || left === 0 || !this.#isWorthRetrying(known)) throw error;
       }
       await sleep(RETRY_MS);
       known = this.#file.failures;
@@ -160,22 +172,19 @@ class SqliteStore implements Store {
     return this.#file.failures !== failures && this.#now() - since < LONG_LOCK_MS;
   }
 
-  #enrolmentIn(organization: string, warn: StoreOptions['warn']): (user: string) => boolean {
-    const enrol = (user: string) => this.#file.enrol({ organization, user, busyTimeoutMs: WRITE_BUSY_MS });
-    const onAttempt = (failure: WriteFailure | undefined) => this.#writes.note('enrolment', failure);
-    return createEnrolment({ enrol, organization, now: this.#now, warn, onAttempt });
-  }
-
-  #look(): void {
-    this.#file.look();
-    this.#follow(WRITE_BUSY_MS, 0);
-  }
-
   /** What a look has found is acted upon. */
-  #follow(writeBusyMs: number, deadlineMs: number): void {
-    this.#failingSince = this.#file.problem === undefined ? undefined : (this.#failingSince ?? this.#now());
-    this.#initializer.follow(writeBusyMs, deadlineMs);
-    if (this.#file.damage !== undefined || this.#soundness.problem !== undefined) this.#soundness.probe();
+  #follow(): void | Promise<void> {
+    const { problem, damage } = this.#file;
+    this.#failingSince = problem === undefined ? undefined : (this.#failingSince ?? this.#now());
+    if (damage === undefined && this.#soundness.problem === undefined && !this.#initializer.isDue()) this.#report();
+    else return this.#repair();
+  }
+
+  async #repair(): Promise<void> {
+    await (this.#isStarting
+      ? this.#initializer.follow(START_BUSY_MS, START_DEADLINE_MS)
+      : this.#initializer.follow(WRITE_BUSY_MS));
+    if (this.#file.damage !== undefined || this.#soundness.problem !== undefined) await this.#soundness.probe();
     this.#report();
   }
 

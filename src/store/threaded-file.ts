@@ -1,13 +1,13 @@
 /**
- * The backend's file as requests see it. SQLite runs in a thread of its own (`file-thread.ts`): whatever it or the file
- * system waits for, a request waits for it no longer than a deadline, and the last good state answers meanwhile.
+ * The backend's file as requests see it. SQLite runs in a thread of its own (`file-thread.ts`). Whatever it or the file
+ * system waits for, the event loop goes on: a request waits for an answer up to a deadline, then the last good state
+ * serves. Requests that come while the thread looks share the next look.
  */
 import { BoundedCaller } from './bounded-call.ts';
 import type { Damage, Source } from './freshness.ts';
-import type { EnrolmentWrite } from './enrolment.ts';
-import type { FileAnswer, FileQuestion, FileStatus, FileTask, Outcome, WriteFailure } from './file-questions.ts';
-import type { InitializeOptions, Initialization } from './initialize.ts';
-import type { PointRead, PointReads } from './reader.ts';
+import type { FileAnswer, FileQuestion, FileStatus, FileTask, Outcome } from './file-questions.ts';
+import type { PointCall, PointRead, PointReads } from './reader.ts';
+import { NotLoaded } from './store-view.ts';
 
 export interface ThreadedFileOptions {
   readonly path: string;
@@ -15,14 +15,20 @@ export interface ThreadedFileOptions {
   readonly now: () => number;
   /** What a request waits for SQLite. */
   readonly deadlineMs: number;
+  /** What follows a look, before those who wait for it go on. */
+  readonly looked: () => void | Promise<void>;
 }
 
-/** Longest time that SQLite waits for somebody else's lock, and what a request waits for SQLite; a little more. */
+/** Longest time that SQLite waits for the lock of another process, and what a request waits for SQLite; a little more. */
 const READ_BUSY_MS = 10;
 export const DEADLINE_MS = 20;
 const START_DEADLINE_MS = 10_000;
-/** Two looks within this time are one: some 30 µs of work, a thousand times a second at most. */
+/** A look that began so short a time before a request serves it too. */
 const LOOK_EVERY_MS = 1;
+/** Answers that are kept until the next commit; the caches of the view keep them longer. */
+const MAX_LOADED = 50_000;
+/** Reads in one question: some milliseconds of the thread's time. */
+const MAX_CALLS = 500;
 
 /** One thread for all files of a process: the gate has one, and tests have many. */
 const thread = new BoundedCaller<FileQuestion, FileAnswer>(new URL('./file-thread.ts', import.meta.url));
@@ -50,9 +56,14 @@ export class ThreadedFile implements Source {
   #silentSince: number | undefined;
   #skipped = 0;
   #lookedAt = Number.NEGATIVE_INFINITY;
+  #looking: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
   #anew = false;
-  /** A glance was not answered in time: what it found is not known. */
-  #mustAsk = true;
+  #isClosed = false;
+  /** What was read since the last commit, by name and arguments. */
+  readonly #loaded = new Map<string, { readonly value: unknown }>();
+  /** What could not be read since the last look. */
+  readonly #failed = new Set<string>();
 
   constructor(options: ThreadedFileOptions) {
     this.#options = options;
@@ -98,15 +109,27 @@ export class ThreadedFile implements Source {
   }
 
   /** The first look, which waits for the thread to start. */
-  start(): void {
-    this.#look(this.#options.now(), START_DEADLINE_MS);
+  start(): Promise<void> {
+    return this.#begin(this.#options.now(), START_DEADLINE_MS);
   }
 
-  /** Compares with the file, at most once a millisecond. */
-  look(): void {
+  /**
+   * Compares with the file, at most once a millisecond.
+   * @returns nothing where the last look is young enough; otherwise what all who wait for the same look share
+   */
+  look(): void | Promise<void> {
     const now = this.#options.now();
-    if (now - this.#lookedAt >= LOOK_EVERY_MS) this.#look(now, this.#options.deadlineMs);
-    else if (this.problem !== undefined) this.#skipped++;
+    if (now - this.#lookedAt < LOOK_EVERY_MS) {
+      if (this.#looking === undefined && this.problem !== undefined) this.#skipped++;
+      return this.#looking;
+    }
+    if (this.#looking === undefined) return this.#begin(now, this.#options.deadlineMs);
+    // that look may have seen less than what this request must see
+    this.#next ??= this.#looking.then(() => {
+      this.#next = undefined;
+      return this.look();
+    });
+    return this.#next;
   }
 
   /** Lets the next look compare, however short the time since the last one; after a write of our own. */
@@ -115,96 +138,110 @@ export class ThreadedFile implements Source {
     this.#anew = true;
   }
 
+  /** Asks the thread; after it `read` answers these calls until the next commit, or says that they cannot be answered. */
+  async load(calls: readonly PointCall[]): Promise<void> {
+    for (let from = 0; from < calls.length; from += MAX_CALLS) await this.#load(calls.slice(from, from + MAX_CALLS));
+  }
+
+  async #load(calls: readonly PointCall[]): Promise<void> {
+    const outcome = await this.ask({ kind: 'read', calls }, undefined, ({ value }) => {
+      const values = value as readonly ({ readonly value: unknown } | undefined)[] | undefined;
+      if (this.#loaded.size > MAX_LOADED) this.#loaded.clear();
+      calls.forEach((call, at) => {
+        const found = values?.[at];
+        if (found === undefined) this.#failed.add(keyOf(call));
+        else this.#loaded.set(keyOf(call), found);
+      });
+    });
+    if (outcome === undefined) for (const call of calls) this.#failed.add(keyOf(call));
+  }
+
+  /** @throws NotLoaded */
   read<N extends PointRead>(
     name: N,
     ...args: Parameters<PointReads[N]>
   ): { readonly value: ReturnType<PointReads[N]> } | undefined {
-    const outcome = this.#ask({ kind: 'read', name, args }, this.#options.deadlineMs);
-    // what came back is what this read gives: the thread runs the same function
-    return outcome !== undefined && 'value' in outcome
-      ? { value: outcome.value as ReturnType<PointReads[N]> }
-      : undefined;
+    const call: PointCall<N> = { name, args };
+    const key = keyOf(call);
+    const found = this.#loaded.get(key);
+    // the thread runs the function of this name
+    if (found !== undefined) return found as { readonly value: ReturnType<PointReads[N]> };
+    const isHopeless = this.problem !== undefined && (this.#silentSince !== undefined || !this.#status.isLocked);
+    if (isHopeless || this.#failed.has(key)) return undefined;
+    throw new NotLoaded(call);
   }
 
-  /** Would a question be asked at once? */
-  isFree(): boolean {
-    return thread.isFree();
+  /** Lets it be read again, within the same commit. */
+  forget(name: PointRead, ...args: PointCall['args']): void {
+    this.#loaded.delete(keyOf({ name, args }));
   }
 
-  /**
-   * Makes what the file lacks.
-   * @param deadlineMs for the writing; after it the thread goes on alone, and reads wait for it
-   * @param done called with what was made, undefined where nothing was missing; now or later
-   */
-  initialize(
-    options: InitializeOptions,
-    deadlineMs: number,
-    done: (made: Initialization | undefined, failure: WriteFailure | undefined) => void,
-  ): void {
-    this.#ask({ kind: 'initialize', ...options }, deadlineMs + this.#options.deadlineMs, ({ value, failure }) =>
-      done(value as Initialization | undefined, failure),
-    );
-  }
-
-  /** @returns whether the user has a membership now; false too where that is not known in time */
-  enrol(write: EnrolmentWrite): { readonly isMember: boolean; readonly failure: WriteFailure | undefined } {
-    const outcome = this.#ask({ kind: 'enrol', ...write }, this.#options.deadlineMs);
-    return { isMember: outcome?.value === true, failure: outcome?.failure };
-  }
-
-  /** @returns false too where that cannot be seen */
-  isDiskFull(): boolean {
-    return this.#ask({ kind: 'space' }, this.#options.deadlineMs)?.value === true;
-  }
-
-  close(): void {
-    this.#ask({ kind: 'close' }, this.#options.deadlineMs);
-    this.#status = { ...this.#status, problem: 'closed', isLocked: false };
+  async close(): Promise<void> {
+    const closed = this.ask({ kind: 'close' });
+    this.#isClosed = true;
     this.#lookedAt = Number.POSITIVE_INFINITY;
+    await closed;
+    this.#loaded.clear();
+    this.#status = { ...this.#status, problem: 'closed', isLocked: false };
     this.goodAt = Number.NEGATIVE_INFINITY;
   }
 
-  #look(now: number, deadlineMs: number): void {
+  #begin(now: number, deadlineMs: number): Promise<void> {
     this.#lookedAt = now;
-    if (!this.#anew && !this.#mustAsk) {
-      const found = thread.glance(this.#id, now, deadlineMs);
-      if (found === undefined) this.#goUnanswered(now);
-      else this.#silentSince = undefined;
-      if (found === 'same' && this.problem === undefined) this.goodAt = now;
-      this.#mustAsk = found === undefined;
-      if (found !== 'news') return;
-    }
-    const anew = this.#anew;
-    this.#anew = false;
-    this.#mustAsk = this.#ask({ kind: 'look', anew }, deadlineMs) === undefined;
+    this.#looking = this.#lookAndFollow(deadlineMs).finally(() => (this.#looking = undefined));
+    return this.#looking;
   }
 
-  #goUnanswered(now: number): void {
-    this.#unanswered++;
-    this.#silentSince ??= now;
+  async #lookAndFollow(deadlineMs: number): Promise<void> {
+    do {
+      const anew = this.#anew;
+      this.#anew = false;
+      this.#failed.clear();
+      await this.ask({ kind: 'look', anew }, deadlineMs);
+      await this.#options.looked();
+      // what follows a look may write
+    } while (this.#anew);
   }
 
-  #ask(task: FileTask, deadlineMs: number, answered?: (outcome: Outcome) => void): Outcome | undefined {
+  /**
+   * Asks the thread.
+   * @param answered called with what came, in time or late
+   * @returns what came in time
+   * @throws Error for a mistake of ours in the thread
+   */
+  async ask(
+    task: FileTask,
+    deadlineMs = this.#options.deadlineMs,
+    answered?: (outcome: Outcome) => void,
+  ): Promise<Outcome | undefined> {
+    if (this.#isClosed) return undefined;
     const { path, now: clock } = this.#options;
     const now = clock();
     const { generation, epochs } = this.#status;
-    const known = { generation, epochs };
-    let outcome: Outcome | undefined;
-    const question = { file: this.#id, path, busyTimeoutMs: READ_BUSY_MS, now, known, task };
-    const isAnswered = thread.call(question, deadlineMs, (answer) => {
-      this.goodAt = answer.goodAt;
-      const { damage } = answer.status ?? this.#status;
-      if (damage?.metAt !== this.#status.damage?.metAt) this.damage = damage;
-      this.#status = answer.status ?? this.#status;
-      outcome = answer.outcome;
+    const question = { file: this.#id, path, busyTimeoutMs: READ_BUSY_MS, now, known: { generation, epochs }, task };
+    let found: Outcome | undefined;
+    const isInTime = await thread.ask(question, deadlineMs, ({ outcome, goodAt, status }) => {
+      this.#silentSince = undefined;
+      this.goodAt = goodAt;
+      if (status !== undefined) this.#learn(status);
+      found = outcome;
       answered?.(outcome);
     });
-    if (!isAnswered) {
-      this.#goUnanswered(now);
+    if (!isInTime) {
+      this.#unanswered++;
+      this.#silentSince ??= now;
       return undefined;
     }
-    this.#silentSince = undefined;
-    if (outcome?.mistake !== undefined) throw new Error(outcome.mistake);
-    return outcome;
+    if (found?.mistake !== undefined) throw new Error(found.mistake);
+    return found;
+  }
+
+  #learn(status: FileStatus): void {
+    if (status.generation !== this.#status.generation) this.#loaded.clear();
+    if (status.damage?.metAt !== this.#status.damage?.metAt) this.damage = status.damage;
+    this.#status = status;
   }
 }
+
+/** No read has more than one argument. */
+const keyOf = ({ name, args }: PointCall): string => `${name} ${args[0]}`;

@@ -4,10 +4,11 @@
  * A request that has a decision writes one line, not two: its access line (`observe.ts`) carries both. A decision
  * that comes later than that, on the frames of a socket, has a line of its own.
  */
-import { GatewayError } from '../errors.ts';
+import { isPolicyUnavailable } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { StoreView } from '../store/store-view.ts';
+import { NotLoaded } from '../store/store-view.ts';
 import { createDecisionId } from './ids.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -98,7 +99,7 @@ function grantingOrganizations({ principal }: Scope, store: AuditParts['store'])
     const grants = store.current().grantsOf(principal);
     return grants.map(({ organization }) => organization);
   } catch (error) {
-    if (error instanceof GatewayError && error.code === 'policy_unavailable') return NONE;
+    if (isPolicyUnavailable(error) || error instanceof NotLoaded) return NONE;
     throw error;
   }
 }

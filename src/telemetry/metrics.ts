@@ -16,7 +16,7 @@ interface MetricsOptions {
   readonly mode: 'enforce' | 'report';
   readonly bypass: boolean;
   /** Asked at each scrape. */
-  readonly storeHealth: () => Pick<StoreHealth, 'readable' | 'ageMs' | 'writeProblem'>;
+  readonly storeHealth: () => Promise<Pick<StoreHealth, 'readable' | 'ageMs' | 'writeProblem'>>;
   /** Asked at each scrape. */
   readonly storeFigures?: () => StoreFigures;
 }
@@ -115,13 +115,13 @@ function createGauges(registry: Registry) {
 }
 
 /** @param read asked at each scrape */
-function measure(registry: Registry, name: string, help: string, read: () => number): void {
+function measure(registry: Registry, name: string, help: string, read: () => number | Promise<number>): void {
   new Gauge({
     name: `modelgate_${name}`,
     help,
     registers: [registry],
-    collect() {
-      this.set(read());
+    async collect() {
+      this.set(await read());
     },
   });
 }
@@ -136,20 +136,21 @@ function describeGate(registry: Registry, options: MetricsOptions): void {
     labelNames: Object.keys(labels),
     registers: [registry],
   }).set(labels, 1);
-  const flag = (name: string, help: string, read: () => boolean) => measure(registry, name, help, () => Number(read()));
+  const flag = (name: string, help: string, read: () => boolean | Promise<boolean>) =>
+    measure(registry, name, help, async () => Number(await read()));
   flag('bypass', '1 if all filtering and refusing is switched off.', () => bypass);
   flag('report_mode', '1 if decisions are only reported.', () => options.mode === 'report');
-  flag('database_readable', '1 if the database can be read.', () => storeHealth().readable);
+  flag('database_readable', '1 if the database can be read.', async () => (await storeHealth()).readable);
   flag(
     'database_write_problem',
     '1 if the disk of the database is full, or the last enrolment of a new user failed.',
-    () => storeHealth().writeProblem !== undefined,
+    async () => (await storeHealth()).writeProblem !== undefined,
   );
   measure(
     registry,
     'database_age_seconds',
     'Time since the database was last seen to agree with what is served.',
-    () => storeHealth().ageMs / 1000,
+    async () => (await storeHealth()).ageMs / 1000,
   );
 }
 

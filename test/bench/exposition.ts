@@ -18,7 +18,7 @@ export async function measureExposition(scale: Scale): Promise<Row[]> {
     version: 'bench',
     mode: 'enforce',
     bypass: false,
-    storeHealth: () => ({ readable: true, ageMs: 1, writeProblem: undefined }),
+    storeHealth: () => Promise.resolve({ readable: true, ageMs: 1, writeProblem: undefined }),
   });
   serveEverybody(metrics);
   const times: number[] = [];

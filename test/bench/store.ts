@@ -30,13 +30,16 @@ interface Repetition {
   readonly before?: () => unknown;
 }
 
-function time(name: string, repetition: Repetition, work: (index: number) => unknown): Timing {
+async function time(name: string, repetition: Repetition, work: (index: number) => unknown): Promise<Timing> {
   const { samples, group = 1, before } = repetition;
   const times = new Float64Array(samples);
   for (let sample = 0; sample < samples; sample++) {
-    before?.();
+    await before?.();
     const started = performance.now();
-    for (let call = 0; call < group; call++) work(sample * group + call);
+    for (let call = 0; call < group; call++) {
+      const pending = work(sample * group + call);
+      if (pending instanceof Promise) await pending;
+    }
     times[sample] = ((performance.now() - started) * 1000) / group;
   }
   times.sort();
@@ -45,80 +48,98 @@ function time(name: string, repetition: Repetition, work: (index: number) => unk
 }
 
 /** @returns every figure; the database's own connection is the backend that commits */
-export function measureStore(database: LargeDatabase): Timing[] {
+export async function measureStore(database: LargeDatabase): Promise<Timing[]> {
   const clock = manualClock();
   const options = { databasePath: database.path, autoEnroll: false, warn: () => undefined, now: clock.now };
-  const start = time('start with a complete file', { samples: 5 }, () => createStore(options).close());
-  const store = createStore(options);
-  const next = (): StoreView => {
+  const start = await time('start with a complete file', { samples: 5 }, async () =>
+    (await createStore(options)).close(),
+  );
+  const store = await createStore(options);
+  const next = () => {
     clock.advance(1);
-    return store.current();
+    return store.load();
   };
   const bench = { database, store, next };
-  const all = [start, ...cold(bench), ...warm(bench), ...afterCommits(bench)];
-  store.close();
+  const all = [start, ...(await cold(bench)), ...(await warm(bench)), ...(await afterCommits(bench))];
+  await store.close();
   return all;
 }
 
 interface Bench {
   readonly database: LargeDatabase;
   readonly store: Store;
-  next(): StoreView;
+  next(): void | Promise<void>;
 }
 
 /** A stride that meets every user once before it meets one again, and neighbours never in a row. */
 const scattered = (database: LargeDatabase, index: number): UserId =>
   toUserId(database.userId((index * 7919) % database.size.users));
 
-function judge(database: LargeDatabase, view: StoreView, user: number, model: number): unknown {
-  const principal = view.user(scattered(database, user));
+/** A decision, or the promise of one where something must be loaded for it. */
+function judge({ database, store }: Bench, user: number, model: number): unknown {
   const id = database.modelId(model % database.size.models) as ModelId;
-  return principal && decide(view, principal, id, { adminAccess: 'organization' });
+  const principal: UserPrincipal = { kind: 'user', id: scattered(database, user), role: 'user' };
+  return store.ask(
+    () => {
+      const view = store.current();
+      const known = view.user(principal.id);
+      return known && decide(view, known, id, { adminAccess: 'organization' });
+    },
+    { user: principal, models: () => [id] },
+  );
 }
 
-function cold({ database, store, next }: Bench): Timing[] {
+async function cold(bench: Bench): Promise<Timing[]> {
+  const { database, store, next } = bench;
   const touch = database.sql.prepare('UPDATE organization_models SET updated_at = 1 WHERE organization_id = ?');
-  const view = store.current();
   const forgetAll = () => {
     touch.run(database.organizationId(0));
-    next();
+    return next();
   };
+  const ask = (question: (view: StoreView) => unknown) => store.ask(() => question(store.current()));
   return [
-    time('decision, nothing cached', { samples: 1_000, before: forgetAll }, (index) =>
-      judge(database, view, index, index),
+    await time('decision, nothing cached', { samples: 1_000, before: forgetAll }, (index) =>
+      judge(bench, index, index),
     ),
-    time('decision, user not cached', { samples: 20_000 }, (index) => judge(database, view, index + 1_000, index)),
-    time('API key, not cached', { samples: 10_000 }, (index) => view.userOfApiKey(database.apiKey(index))),
-    time('is granted anywhere, after a change of grants', { samples: 10, before: forgetAll }, () =>
-      view.isGrantedAnywhere('provider/nowhere' as ModelId),
+    await time('decision, user not cached', { samples: 20_000 }, (index) => judge(bench, index + 1_000, index)),
+    await time('API key, not cached', { samples: 10_000 }, (index) =>
+      ask((view) => view.userOfApiKey(database.apiKey(index))),
+    ),
+    await time('is granted anywhere, after a change of grants', { samples: 10, before: forgetAll }, () =>
+      ask((view) => view.isGrantedAnywhere('provider/nowhere' as ModelId)),
     ),
   ];
 }
 
-function warm({ database, store }: Bench): Timing[] {
+async function warm(bench: Bench): Promise<Timing[]> {
+  const { database, store } = bench;
   const view = store.current();
   const user = (index: number): UserPrincipal => ({ kind: 'user', id: scattered(database, index % 500), role: 'user' });
   return [
-    time('decision, cached', { samples: 2_000, group: 100 }, (index) => judge(database, view, index % 500, index)),
-    time('grantsOf, cached', { samples: 2_000, group: 100 }, (index) => view.grantsOf(user(index))),
-    time('API key, cached', { samples: 2_000, group: 10 }, (index) => view.userOfApiKey(database.apiKey(index % 500))),
-    time('current(), within a millisecond of the last look', { samples: 2_000, group: 100 }, () => store.current()),
+    await time('decision, cached', { samples: 2_000, group: 100 }, (index) => judge(bench, index % 500, index)),
+    await time('grantsOf, cached', { samples: 2_000, group: 100 }, (index) => view.grantsOf(user(index))),
+    await time('API key, cached', { samples: 2_000, group: 10 }, (index) =>
+      view.userOfApiKey(database.apiKey(index % 500)),
+    ),
+    await time('load(), within a millisecond of the last look', { samples: 2_000, group: 100 }, () => store.load()),
   ];
 }
 
-function afterCommits({ database, next }: Bench): Timing[] {
+async function afterCommits(bench: Bench): Promise<Timing[]> {
+  const { database, next } = bench;
   const write = database.sql.prepare('UPDATE "user" SET last_active_at = last_active_at + 1 WHERE id = ?');
   const commit = () => write.run(database.userId(1));
   const { models } = database.size;
   return [
-    time('current(), nothing committed', { samples: 20_000 }, () => next()),
-    time('current(), after a commit of the backend', { samples: 2_000, before: commit }, () => next()),
-    time('the same with a decision', { samples: 2_000, before: commit }, (index) =>
-      judge(database, next(), index % 500, index),
-    ),
-    time(`${models} models listed, after a commit`, { samples: 300, before: commit }, (index) => {
-      const view = next();
-      for (let model = 0; model < models; model++) judge(database, view, index, model);
+    await time('load(), nothing committed', { samples: 20_000 }, () => next()),
+    await time('load(), after a commit of the backend', { samples: 2_000, before: commit }, () => next()),
+    await time('the same with a decision', { samples: 2_000, before: commit }, async (index) => {
+      await next();
+      return judge(bench, index % 500, index);
+    }),
+    await time(`${models} models listed, after a commit`, { samples: 300, before: commit }, async (index) => {
+      await next();
+      for (let model = 0; model < models; model++) await judge(bench, index, model);
     }),
   ];
 }
@@ -130,16 +151,15 @@ const megabytes = () => {
 };
 
 /** Every user seen once, so that every cache is as full as it gets. */
-function measureMemory(database: LargeDatabase): string {
+async function measureMemory(database: LargeDatabase): Promise<string> {
   const before = megabytes();
-  const store = createStore({ databasePath: database.path, autoEnroll: false, warn: () => undefined });
-  const view = store.current();
+  const store = await createStore({ databasePath: database.path, autoEnroll: false, warn: () => undefined });
   for (let index = 0; index < database.size.users; index++) {
-    const principal = view.user(toUserId(database.userId(index)));
-    if (principal !== undefined) view.grantsOf(principal);
+    const user: UserPrincipal = { kind: 'user', id: toUserId(database.userId(index)), role: 'user' };
+    await store.ask(() => [store.current().user(user.id), store.current().grantsOf(user)], { user });
   }
   const after = megabytes();
-  store.close();
+  await store.close();
   return `${(after.heap - before.heap).toFixed(1)} MB of heap (RSS ${before.rss.toFixed(0)} → ${after.rss.toFixed(0)} MB)`;
 }
 
@@ -150,11 +170,12 @@ function print(timing: Timing): void {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   using database = createLargeDatabase();
-  createStore({ databasePath: database.path, autoEnroll: false, warn: () => undefined }).close();
+  const initialized = await createStore({ databasePath: database.path, autoEnroll: false, warn: () => undefined });
+  await initialized.close();
   for (const journalMode of ['wal', 'delete']) {
     database.sql.pragma(`journal_mode = ${journalMode}`);
-    console.log(`\n${journalMode}; memory with every user seen: ${measureMemory(database)}`);
+    console.log(`\n${journalMode}; memory with every user seen: ${await measureMemory(database)}`);
     console.log(`${'µs'.padEnd(54)}${['p50', 'p95', 'p99', 'max'].map((head) => head.padStart(10)).join('')}`);
-    for (const timing of measureStore(database)) print(timing);
+    for (const timing of await measureStore(database)) print(timing);
   }
 }

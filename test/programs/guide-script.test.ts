@@ -77,12 +77,12 @@ describe.each(ERAS)('a database of %s', (era) => {
     });
   });
 
-  test('gets from the start of the gate the very rows and ids of the script', () => {
+  test('gets from the start of the gate the very rows and ids of the script', async () => {
     using database = inhabited({ era, ...UNTOUCHED });
     // the script and `migrate` make banned users members, the start does not
     database.run(`DELETE FROM "user" WHERE role = 'banned'`);
     const byScript = migratedByScript(database);
-    openStore(database.path, { organization: ACME, autoEnroll: true })[Symbol.dispose]();
+    (await openStore(database.path, { organization: ACME, autoEnroll: true }))[Symbol.dispose]();
     expectAsByScript(database.sql, byScript);
   });
 
@@ -98,12 +98,12 @@ describe.each(ERAS)('a database of %s', (era) => {
     expect([members.filter((row) => !JSON.stringify(row).includes('late')), models]).toEqual(before);
   });
 
-  test('that the script has migrated is used by the gate as it is', () => {
+  test('that the script has migrated is used by the gate as it is', async () => {
     using database = inhabited({ era, ...UNTOUCHED });
     migrateByScript(database.path);
     const before = rowsOf(database.sql);
-    using opened = openStore(database.path, { organization: ACME, autoEnroll: true });
-    expect(opened.effect('ada', 'openai/gpt-4o:free')).toBe('permit');
+    using opened = await openStore(database.path, { organization: ACME, autoEnroll: true });
+    expect(await opened.effect('ada', 'openai/gpt-4o:free')).toBe('permit');
     expect(rowsOf(database.sql)).toEqual(before);
   });
 });

@@ -49,12 +49,14 @@ describe('Python', () => {
     expect(emails.toSorted()).toEqual([...Object.values(HOSTILE), "'=cmd|calc", "'@SUM(1)", "'-1+1"].toSorted());
   });
 
-  test('opens a database with our tables in its own SQLite', () => {
+  test('opens a database with our tables in its own SQLite', async () => {
     using database = createDatabase({ organizationTables: 'none', journalMode: 'delete' });
     database.addUser({ id: 'root', role: 'admin' });
     database.addUser({ id: 'ada' });
     database.addModel({ id: 'openai/gpt-4o' });
-    openStore(database.path, { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true })[Symbol.dispose]();
+    (await openStore(database.path, { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true }))[
+      Symbol.dispose
+    ]();
     const code =
       'import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(c.execute("PRAGMA integrity_check").fetchone()[0], ' +
       'c.execute("SELECT count(*) FROM user_model_access_report").fetchone()[0])';

@@ -80,14 +80,17 @@ const steps = fc.array(
   { maxLength: 40 },
 );
 
-function everythingThat(opened: OpenedStore): unknown {
+async function everythingThat(opened: OpenedStore): Promise<unknown> {
   const view = opened.next();
+  const each = <T, U>(all: readonly T[], ask: (one: T) => Promise<U>) => Promise.all(all.map(ask));
   return {
-    users: USERS.map((id) => view.user(toUserId(id))?.role),
-    grants: USERS.map((id) => patterns(view.grantsOf({ kind: 'user', id: toUserId(id), role: 'user' }))),
-    keys: KEYS.map((key) => view.userOfApiKey(key)),
-    presets: PRESETS.map((id) => view.preset(id as ModelId)?.base),
-    anywhere: MODELS.map((id) => view.isGrantedAnywhere(id as ModelId)),
+    users: await each(USERS, async (id) => (await view.user(toUserId(id)))?.role),
+    grants: await each(USERS, async (id) =>
+      patterns(await view.grantsOf({ kind: 'user', id: toUserId(id), role: 'user' })),
+    ),
+    keys: await each(KEYS, (key) => view.userOfApiKey(key)),
+    presets: await each(PRESETS, async (id) => (await view.preset(id as ModelId))?.base),
+    anywhere: await each(MODELS, (id) => view.isGrantedAnywhere(id as ModelId)),
   };
 }
 
@@ -121,20 +124,20 @@ beforeAll(() => {
 });
 afterAll(() => database.close());
 
-test('what is cached is what a fresh read would give, after any order of writes and questions', () => {
-  fc.assert(
-    fc.property(steps, (sequence) => {
-      let opened = openStore(database.path);
+test('what is cached is what a fresh read would give, after any order of writes and questions', async () => {
+  await fc.assert(
+    fc.asyncProperty(steps, async (sequence) => {
+      let opened = await openStore(database.path);
       for (const step of sequence) {
         if ('statement' in step) database.sql.prepare(step.statement).run(...numbered(step.values));
-        else if ('user' in step) opened.next().grantsOf({ kind: 'user', id: toUserId(step.user), role: 'user' });
+        else if ('user' in step) await opened.next().grantsOf({ kind: 'user', id: toUserId(step.user), role: 'user' });
         else {
-          opened.store.close();
-          opened = openStore(database.path);
+          await opened.store.close();
+          opened = await openStore(database.path);
         }
-        expect(everythingThat(opened)).toEqual(everythingIn(database));
+        expect(await everythingThat(opened)).toEqual(everythingIn(database));
       }
-      opened.store.close();
+      await opened.store.close();
     }),
     { numRuns: 60, endOnFailure: true },
   );

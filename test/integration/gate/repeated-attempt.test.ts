@@ -17,7 +17,7 @@ test('a question that writes the name of a lost model again does not wait for it
   database.grant('acme', 'A');
   const question = { id: 'q', role: 'user', content: 'x', models: ['F'] };
   database.addChat({ id: 'old', user: 'ann', chat: { models: ['F'], history: { messages: { q: question } } } });
-  using opened = openStore(database.path);
+  using opened = await openStore(database.path);
   const order = createChatOrder();
   const judge = createJudge({ adminAccess: 'organization', directConnections: 'refuse', mediaModels: 'any' });
   const body = Buffer.from(JSON.stringify({ model: 'A', messages: [], chat_id: 'old', user_message: question }));
@@ -31,7 +31,7 @@ test('a question that writes the name of a lost model again does not wait for it
 
   const scope = sampleScope({ url: '/api/chat/completions' });
   createTargetReader()(scope);
-  const user = opened.next().user(toUserId('ann'));
+  const user = await opened.next().user(toUserId('ann'));
   if (user === undefined) throw new Error('ann is not known');
   scope.principal = user;
   expect(await decide(scope)).toMatchObject({ effect: 'permit' });

@@ -67,27 +67,27 @@ const SHAPES: Record<string, string> = {
     INSERT INTO organization_models VALUES ('acme', 'on', 1), ('acme', 'off', 0);`,
 };
 
-const seen = (opened: OpenedStore) => ({ ada: opened.grants('ada'), bob: opened.grants('bob') });
+const seen = async (opened: OpenedStore) => ({ ada: await opened.grants('ada'), bob: await opened.grants('bob') });
 
-test.each(Object.entries(SHAPES))('%s: what is off does not count', (_name, sql) => {
+test.each(Object.entries(SHAPES))('%s: what is off does not count', async (_name, sql) => {
   const database = withTables(sql);
-  using opened = openStore(database.path);
-  expect(seen(opened)).toEqual({ ada: ['acme: on'], bob: [] });
+  using opened = await openStore(database.path);
+  expect(await seen(opened)).toEqual({ ada: ['acme: on'], bob: [] });
 });
 
 test.each(['is_active generated, virtual', 'names in upper case', 'WITHOUT ROWID', 'views', 'virtual tables'])(
   '%s: a change counts at the next request',
-  (name) => {
+  async (name) => {
     const database = withTables(SHAPES[name] ?? '');
-    using opened = openStore(database.path);
-    expect(seen(opened)).toEqual({ ada: ['acme: on'], bob: [] });
+    using opened = await openStore(database.path);
+    expect(await seen(opened)).toEqual({ ada: ['acme: on'], bob: [] });
     database.sql.exec(
       {
         'is_active generated, virtual': "UPDATE organization_members SET state = 'gone'",
         views: 'UPDATE people SET is_on = 0',
       }[name] ?? 'UPDATE organization_members SET is_active = 0',
     );
-    expect(seen(opened)).toEqual({ ada: [], bob: [] });
+    expect(await seen(opened)).toEqual({ ada: [], bob: [] });
   },
 );
 
@@ -117,7 +117,7 @@ const VALUES: readonly (readonly [sql: string, meaning: 'on' | 'off' | 'odd on' 
 ];
 
 describe('the value of is_active', () => {
-  test.each(VALUES)('%s is %s', (sql, meaning) => {
+  test.each(VALUES)('%s is %s', async (sql, meaning) => {
     const database = withTables(`
       CREATE TABLE organization_members (organization_id, user_id, is_active);
       CREATE TABLE organization_models (organization_id, model_id, is_active);
@@ -125,18 +125,20 @@ describe('the value of is_active', () => {
       INSERT INTO organization_members VALUES ('acme', 'ada', ${sql}), ('other', 'bob', 1), ('third', 'bob', 1);
       INSERT INTO organization_models VALUES ('acme', 'a', 1), ('other', 'b', ${sql}), ('third', 'c', 1);
       INSERT INTO client_organizations VALUES ('acme', 1), ('other', 1), ('third', ${sql});`);
-    using opened = openStore(database.path);
+    using opened = await openStore(database.path);
     const isOn = meaning.endsWith('on');
-    expect(seen(opened)).toEqual(isOn ? { ada: ['acme: a'], bob: ['other: b', 'third: c'] } : { ada: [], bob: [] });
+    expect(await seen(opened)).toEqual(
+      isOn ? { ada: ['acme: a'], bob: ['other: b', 'third: c'] } : { ada: [], bob: [] },
+    );
     const told = checkForeignRows(database.sql, readSchema(database.sql)).map(({ finding }) => finding);
     expect(told.filter((finding) => finding.includes('is_active'))).toHaveLength(meaning.startsWith('odd') ? 2 : 0);
   });
 
-  test('of one column that ignores case and spaces, is the exact one', () => {
+  test('of one column that ignores case and spaces, is the exact one', async () => {
     const database = withTables(tables('TEXT COLLATE RTRIM'));
     database.sql.exec("UPDATE organization_members SET is_active = '1 '");
-    using opened = openStore(database.path);
-    expect(seen(opened)).toEqual({ ada: [], bob: [] });
+    using opened = await openStore(database.path);
+    expect(await seen(opened)).toEqual({ ada: [], bob: [] });
   });
 });
 
@@ -153,55 +155,55 @@ describe('ids that are not exactly the one that is asked for', () => {
     ['BLOB', "(CAST('acme' AS BLOB), 'ada', 1), ('acme', CAST('bob' AS BLOB), 1)", "('acme', 'on', 1)"],
     ['TEXT', "('acme', 'ada', 1), ('acme', 'bob', 1)", "(CAST('acme' AS BLOB), 'on', 1)"],
     ['BLOB', "('acme', 'ada', 1), ('acme', 'bob', 1)", "('acme', CAST('on' AS BLOB), 1)"],
-  ])('to a column of %s', (type, members, models) => {
+  ])('to a column of %s', async (type, members, models) => {
     const database = withIds(
       type,
       `INSERT INTO organization_members VALUES ${members}; INSERT INTO organization_models VALUES ${models};`,
     );
-    using opened = openStore(database.path);
-    expect(seen(opened)).toEqual({ ada: [], bob: [] });
+    using opened = await openStore(database.path);
+    expect(await seen(opened)).toEqual({ ada: [], bob: [] });
   });
 
-  test('a column of numbers takes 7 and 07 for one, and gives neither anything', () => {
+  test('a column of numbers takes 7 and 07 for one, and gives neither anything', async () => {
     const database = withIds(
       'INTEGER',
       `INSERT INTO organization_members VALUES ('acme', '7', 1), ('8', 'ada', 1);
        INSERT INTO organization_models VALUES ('acme', 'on', 1), ('8', 'on', 1), ('acme', '9', 1);`,
     );
     for (const id of ['7', '07']) database.addUser({ id });
-    using opened = openStore(database.path);
-    expect(['7', '07', 'ada'].map((user) => opened.grants(user))).toEqual([[], [], []]);
+    using opened = await openStore(database.path);
+    expect(await Promise.all(['7', '07', 'ada'].map((user) => opened.grants(user)))).toEqual([[], [], []]);
     const told = checkForeignRows(database.sql, readSchema(database.sql)).map(({ finding }) => finding);
     expect(told.filter((finding) => finding.includes('no text'))).toHaveLength(2);
   });
 
-  test('a user who is there in another spelling is not enrolled, and costs no write at every request', () => {
+  test('a user who is there in another spelling is not enrolled, and costs no write at every request', async () => {
     const database = withIds(
       'TEXT COLLATE NOCASE',
       "INSERT INTO organization_members VALUES ('acme', 'ADA', 1); INSERT INTO organization_models VALUES ('acme', 'on', 1)",
     );
-    using opened = openStore(database.path, { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true });
+    using opened = await openStore(database.path, { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true });
     const rows = () =>
       database.sql.prepare("SELECT count(*) FROM organization_members WHERE user_id = 'ada'").pluck().get();
     expect(rows()).toBe(1);
-    expect(opened.grants('ada')).toEqual([]);
+    expect(await opened.grants('ada')).toEqual([]);
     expect(rows()).toBe(1);
   });
 });
 
-test("an organization of mAI's that stands there twice is off where one row is", () => {
+test("an organization of mAI's that stands there twice is off where one row is", async () => {
   const database = withTables(`${tables('INTEGER')}
     CREATE TABLE client_organizations (id TEXT, is_active INTEGER);
     INSERT INTO client_organizations VALUES ('acme', 1), ('acme', 0);`);
-  using opened = openStore(database.path);
-  expect(seen(opened)).toEqual({ ada: [], bob: [] });
+  using opened = await openStore(database.path);
+  expect(await seen(opened)).toEqual({ ada: [], bob: [] });
 });
 
-test('the organization is linked to tables that compute is_active', () => {
+test('the organization is linked to tables that compute is_active', async () => {
   const database = withTables(generated('VIRTUAL').replace(/INSERT[^;]*;/g, ''));
   database.addModel({ id: 'linked' });
-  using opened = openStore(database.path, { organization: { id: 'acme', name: 'Acme' } });
-  expect(opened.store.health()).toMatchObject({ readable: true });
+  using opened = await openStore(database.path, { organization: { id: 'acme', name: 'Acme' } });
+  expect(await opened.store.health()).toMatchObject({ readable: true });
   expect(database.sql.prepare('SELECT count(*) FROM organization_members').pluck().get()).toBe(2);
   expect(database.sql.prepare('SELECT model_id FROM organization_models').pluck().all()).toEqual(['linked']);
 });

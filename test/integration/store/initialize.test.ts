@@ -37,32 +37,32 @@ const objectsOf = (database: TestDatabase): unknown[] =>
   database.sql.prepare("SELECT type || ' ' || name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").pluck().all();
 
 describe.each(ERAS)('an untouched database of %s', (era) => {
-  test('is made complete at the start of the gate', () => {
+  test('is made complete at the start of the gate', async () => {
     using database = createDatabase({ era, organizationTables: 'none' });
     people(database);
-    using opened = openStore(database.path, WITH_ACME);
-    expect(opened.store.health()).toMatchObject({ readable: true, missing: [] });
+    using opened = await openStore(database.path, WITH_ACME);
+    expect(await opened.store.health()).toMatchObject({ readable: true, missing: [] });
     expect(objectsOf(database)).toEqual(
       expect.arrayContaining(SCHEMA_OBJECTS.map((object) => `${object.kind} ${object.name}`)),
     );
-    expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
-    expect(opened.reason('waiting', 'openai/gpt-4o')).toBe('role_not_permitted');
-    expect(opened.effect('ada', 'switched-off')).toBe('deny');
+    expect(await opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
+    expect(await opened.reason('waiting', 'openai/gpt-4o')).toBe('role_not_permitted');
+    expect(await opened.effect('ada', 'switched-off')).toBe('deny');
   });
 
-  test('stays as it is at a second start', () => {
+  test('stays as it is at a second start', async () => {
     using database = createDatabase({ era, organizationTables: 'none' });
     people(database);
-    openStore(database.path, WITH_ACME)[Symbol.dispose]();
+    (await openStore(database.path, WITH_ACME))[Symbol.dispose]();
     const dataVersion = database.sql.pragma('data_version', { simple: true });
-    openStore(database.path, WITH_ACME)[Symbol.dispose]();
+    (await openStore(database.path, WITH_ACME))[Symbol.dispose]();
     expect(database.sql.pragma('data_version', { simple: true })).toBe(dataVersion);
   });
 
-  test('makes a report with the columns and the rows of the guide', () => {
+  test('makes a report with the columns and the rows of the guide', async () => {
     using database = createDatabase({ era, organizationTables: 'none' });
     people(database);
-    openStore(database.path, WITH_ACME)[Symbol.dispose]();
+    (await openStore(database.path, WITH_ACME))[Symbol.dispose]();
     const theGuides = database.sql.prepare(`
       SELECT u.email as user_email, u.name as user_name, om.organization_id,
         COUNT(DISTINCT orgmod.model_id) as accessible_models, GROUP_CONCAT(DISTINCT m.name) as model_names
@@ -82,26 +82,26 @@ describe.each(ERAS)('an untouched database of %s', (era) => {
 });
 
 describe('what somebody has switched off or taken away', () => {
-  test('stays so at every start', () => {
+  test('stays so at every start', async () => {
     using database = createDatabase({ organizationTables: 'none' });
     people(database);
-    openStore(database.path, WITH_ACME)[Symbol.dispose]();
+    (await openStore(database.path, WITH_ACME))[Symbol.dispose]();
     database.withdraw(ACME.id, 'openai/gpt-4o');
     database.run("UPDATE organization_members SET is_active = 0 WHERE user_id = 'ada'");
-    using opened = openStore(database.path, WITH_ACME);
-    expect(opened.reason('ada', 'openai/gpt-4o')).toBe('no_organization');
-    expect(opened.reason('root', 'openai/gpt-4o')).toBe('not_granted');
+    using opened = await openStore(database.path, WITH_ACME);
+    expect(await opened.reason('ada', 'openai/gpt-4o')).toBe('no_organization');
+    expect(await opened.reason('root', 'openai/gpt-4o')).toBe('not_granted');
   });
 
-  test('does not come back where its row was deleted', () => {
+  test('does not come back where its row was deleted', async () => {
     using database = createDatabase({ organizationTables: 'none' });
     people(database);
-    openStore(database.path, WITH_ACME)[Symbol.dispose]();
+    (await openStore(database.path, WITH_ACME))[Symbol.dispose]();
     database.run("DELETE FROM organization_models WHERE model_id = 'openai/gpt-4o'");
     database.addModel({ id: 'made-later' });
-    using opened = openStore(database.path, WITH_ACME);
-    expect(opened.effect('root', 'openai/gpt-4o')).toBe('deny');
-    expect(opened.effect('root', 'made-later')).toBe('deny');
+    using opened = await openStore(database.path, WITH_ACME);
+    expect(await opened.effect('root', 'openai/gpt-4o')).toBe('deny');
+    expect(await opened.effect('root', 'made-later')).toBe('deny');
   });
 });
 
@@ -112,42 +112,42 @@ describe('what a first start does not link', () => {
   const modelsOf = ({ sql }: TestDatabase): unknown[] =>
     sql.prepare('SELECT model_id FROM organization_models ORDER BY model_id').pluck().all();
 
-  test.each(ERAS)('are ids that a grant would read as patterns, or that no request can name, on %s', (era) => {
+  test.each(ERAS)('are ids that a grant would read as patterns, or that no request can name, on %s', async (era) => {
     using database = createDatabase({ era, organizationTables: 'none' });
     people(database);
     for (const id of ['*', 'b*', 'openai/*', 'line\nbreak', 'x'.repeat(1025)]) database.addModel({ id });
     database.addModel({ id: 'a*b' });
-    using opened = openStore(database.path, WITH_ACME);
+    using opened = await openStore(database.path, WITH_ACME);
     expect(modelsOf(database)).toEqual(['a*b', 'openai/gpt-4o', 'switched-off']);
-    expect(opened.effect('ada', 'anything')).toBe('deny');
-    expect(opened.effect('ada', 'beta')).toBe('deny');
-    expect(opened.effect('ada', 'a*b')).toBe('permit');
+    expect(await opened.effect('ada', 'anything')).toBe('deny');
+    expect(await opened.effect('ada', 'beta')).toBe('deny');
+    expect(await opened.effect('ada', 'a*b')).toBe('permit');
     expect(opened.warnings.find((warning) => warning.includes('read as patterns'))).toContain('"count":5,"some":["*"');
   });
 
-  test('are models that users who are no admins have made, whether the backend still has the user or not', () => {
+  test('are models that users who are no admins have made, whether the backend still has the user or not', async () => {
     using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
     people(database);
     database.addModel({ id: 'of ada', owner: 'ada' });
     database.addModel({ id: 'of somebody who is gone', owner: GONE_USER });
     database.addModel({ id: 'of an admin', owner: 'root' });
     database.addModel({ id: 'of a script', owner: 'system' });
-    using opened = openStore(database.path, WITH_ACME);
+    using opened = await openStore(database.path, WITH_ACME);
     expect(modelsOf(database)).toEqual(['of a script', 'of an admin', 'openai/gpt-4o', 'switched-off']);
     expect(opened.warnings.find((warning) => warning.includes('no admins have made them'))).toContain('"count":2');
   });
 
-  test('are users of another organization, switched on or off', () => {
+  test('are users of another organization, switched on or off', async () => {
     using database = createDatabase();
     people(database);
     database.addUser({ id: 'bob' });
     database.addUser({ id: 'eve' });
     database.addMember('globex', 'bob');
     database.addMember('globex', 'eve', 0);
-    using opened = openStore(database.path, WITH_ACME);
-    expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
-    expect(opened.reason('bob', 'openai/gpt-4o')).toBe('not_granted');
-    expect(opened.reason('eve', 'openai/gpt-4o')).toBe('no_organization');
+    using opened = await openStore(database.path, WITH_ACME);
+    expect(await opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
+    expect(await opened.reason('bob', 'openai/gpt-4o')).toBe('not_granted');
+    expect(await opened.reason('eve', 'openai/gpt-4o')).toBe('no_organization');
     expect(opened.warnings.find((warning) => warning.includes('another organization'))).toContain('"count":2');
   });
 });
@@ -201,14 +201,14 @@ describe("the backend's migrations", () => {
   test.each(ERAS)('rebuild their own tables beside ours (%s)', async (era) => {
     using database = createDatabase({ era, organizationTables: 'none' });
     people(database);
-    using opened = openStore(database.path, WITH_ACME);
-    expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
+    using opened = await openStore(database.path, WITH_ACME);
+    expect(await opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
     await other.run(database.path, rebuild('user'));
     await other.run(database.path, rebuild('model'));
     await other.run(database.path, 'ALTER TABLE config RENAME TO config_renamed');
-    expect(opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
+    expect(await opened.effect('ada', 'openai/gpt-4o')).toBe('permit');
     await other.run(database.path, `UPDATE "user" SET role = 'pending' WHERE id = 'ada'`);
-    expect(opened.reason('ada', 'openai/gpt-4o')).toBe('role_not_permitted');
+    expect(await opened.reason('ada', 'openai/gpt-4o')).toBe('role_not_permitted');
     expect(database.sql.prepare('SELECT count(*) FROM user_model_access_report').pluck().get()).toBe(2);
     await other.release(database.path);
   });
@@ -216,8 +216,8 @@ describe("the backend's migrations", () => {
   test('that move API keys from a column to a table are noticed', async () => {
     using database = createDatabase({ era: '0.6.18' });
     database.addUser({ id: 'ada', apiKey: 'sk-old' });
-    using opened = openStore(database.path);
-    expect(opened.next().userOfApiKey('sk-old')).toBe('ada');
+    using opened = await openStore(database.path);
+    expect(await opened.next().userOfApiKey('sk-old')).toBe('ada');
     await other.run(
       database.path,
       `CREATE TABLE api_key (id TEXT PRIMARY KEY, user_id TEXT, "key" TEXT UNIQUE NOT NULL);
@@ -225,14 +225,14 @@ describe("the backend's migrations", () => {
        DROP INDEX user_api_key;
        ALTER TABLE "user" DROP COLUMN api_key;`,
     );
-    expect(opened.next().userOfApiKey('sk-old')).toBeUndefined();
-    expect(opened.next().userOfApiKey('sk-new')).toBe('ada');
+    expect(await opened.next().userOfApiKey('sk-old')).toBeUndefined();
+    expect(await opened.next().userOfApiKey('sk-new')).toBe('ada');
     await other.release(database.path);
   });
 });
 
 describe('tables that others have made', () => {
-  test("mAI's own, with foreign keys, other ids and NULL for active, are used as they are", () => {
+  test("mAI's own, with foreign keys, other ids and NULL for active, are used as they are", async () => {
     using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
     database.addUser({ id: 'ada' });
     database.addUser({ id: 'bob' });
@@ -243,14 +243,14 @@ describe('tables that others have made', () => {
       INSERT INTO organization_models VALUES ('uuid-2', 'mai_client_acme', 'off', 0, 1, 1);
       INSERT INTO organization_members VALUES ('uuid-3', 'mai_client_acme', 'ada', 'member', NULL, 1);
       INSERT INTO organization_members VALUES ('uuid-4', 'mai_client_acme', 'bob', 'member', 0, 1);`);
-    using opened = openStore(database.path, WITH_ACME);
-    expect(opened.grants('ada')).toEqual(['mai_client_acme: anthropic/claude']);
-    expect(opened.grants('bob')).toEqual([]);
+    using opened = await openStore(database.path, WITH_ACME);
+    expect(await opened.grants('ada')).toEqual(['mai_client_acme: anthropic/claude']);
+    expect(await opened.grants('bob')).toEqual([]);
     database.run("UPDATE client_organizations SET is_active = 0 WHERE id = 'mai_client_acme'");
-    expect(opened.reason('ada', 'anthropic/claude')).toBe('no_organization');
+    expect(await opened.reason('ada', 'anthropic/claude')).toBe('no_organization');
   });
 
-  test('by hand, without any of the optional columns and with a row twice, still count, and what cannot be made is said', () => {
+  test('by hand, without any of the optional columns and with a row twice, still count, and what cannot be made is said', async () => {
     using database = createDatabase({ organizationTables: 'none' });
     database.addUser({ id: 'ada' });
     database.sql.exec(`
@@ -258,21 +258,21 @@ describe('tables that others have made', () => {
       CREATE TABLE organization_members (organization_id, user_id);
       INSERT INTO organization_models VALUES ('acme', 'granted'), ('acme', 'granted'), ('acme', 7), ('acme', NULL);
       INSERT INTO organization_members VALUES ('acme', 'ada'), ('acme', 'ada'), (NULL, 'ada');`);
-    using opened = openStore(database.path);
-    expect(opened.grants('ada')).toEqual(['acme: granted']);
-    const { missing } = opened.store.health();
+    using opened = await openStore(database.path);
+    expect(await opened.grants('ada')).toEqual(['acme: granted']);
+    const { missing } = await opened.store.health();
     expect(missing.filter((line) => line.includes('no such column: is_active')).length).toBeGreaterThan(0);
     expect(missing.filter((line) => line.includes('UNIQUE constraint failed')).length).toBe(1);
     database.run('DELETE FROM organization_models');
-    expect(opened.effect('ada', 'granted')).toBe('deny');
+    expect(await opened.effect('ada', 'granted')).toBe('deny');
   });
 
-  test('with columns that nothing can be read from are said, not read', () => {
+  test('with columns that nothing can be read from are said, not read', async () => {
     using database = createDatabase({ organizationTables: 'none' });
     database.sql.exec('CREATE TABLE organization_members (member TEXT, team TEXT)');
-    using opened = openStore(database.path);
-    expect(() => opened.next()).toThrow(expect.objectContaining({ code: 'policy_unavailable' }));
-    expect(opened.store.health().problem).toContain('table organization_members has no column organization_id');
+    using opened = await openStore(database.path);
+    await expect(opened.next().user('ada' as never)).rejects.toMatchObject({ code: 'policy_unavailable' });
+    expect((await opened.store.health()).problem).toContain('table organization_members has no column organization_id');
   });
 });
 
@@ -385,33 +385,33 @@ describe('the version counter', () => {
     copy.close();
   });
 
-  test('of an earlier release is counted on in the way of this one', () => {
+  test('of an earlier release is counted on in the way of this one', async () => {
     using database = createDatabase();
     initializeFile(database.path, { busyTimeoutMs: 1_000 });
     database.sql.exec(`${EARLIER_TRIGGERS} UPDATE modelgate_version SET version = 7`);
     database.addUser({ id: 'ada' });
     database.addMember('acme', 'ada');
-    using opened = openStore(database.path);
+    using opened = await openStore(database.path);
     database.grant('acme', 'granted');
-    expect(opened.effect('ada', 'granted')).toBe('permit');
-    expect(opened.store.health().missing).toEqual([]);
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
+    expect((await opened.store.health()).missing).toEqual([]);
     for (const version of versionsOf(database)) expect(version).toBeGreaterThan(1_000);
   });
 
-  test('is not fought over with a replica of an earlier release, which makes its own triggers when it starts', () => {
+  test('is not fought over with a replica of an earlier release, which makes its own triggers when it starts', async () => {
     using database = createDatabase();
     database.addUser({ id: 'ada' });
     database.addMember('acme', 'ada');
-    using opened = openStore(database.path);
+    using opened = await openStore(database.path);
     database.sql.exec(EARLIER_TRIGGERS);
     for (const step of ['granted', 'open/a', 'open/b']) {
       database.grant('acme', step);
-      expect(opened.effect('ada', step)).toBe('permit');
+      expect(await opened.effect('ada', step)).toBe('permit');
       opened.clock.advance(10_000);
       database.withdraw('acme', step);
-      expect(opened.effect('ada', step)).toBe('deny');
+      expect(await opened.effect('ada', step)).toBe('deny');
     }
-    expect(opened.store.health().missing).toHaveLength(TRIGGERS.length);
+    expect((await opened.store.health()).missing).toHaveLength(TRIGGERS.length);
     expect(opened.warnings.filter((warning) => warning.includes('initialized'))).toHaveLength(1);
   });
 });

@@ -110,22 +110,22 @@ const HEADER_FIELDS = [
 ] as const;
 
 /** Everything that the gate tells of the file. */
-function told(opened: OpenedStore): unknown {
+async function told(opened: OpenedStore): Promise<unknown> {
   const view = opened.next();
-  const ada = view.user(toUserId('ada'));
+  const ada = await view.user(toUserId('ada'));
   return {
     role: ada?.role,
-    key: view.userOfApiKey('sk-ada'),
-    grants: ada === undefined ? [] : patterns(view.grantsOf(ada)),
-    base: view.preset('preset' as ModelId)?.base,
-    granted: view.isGrantedAnywhere('granted' as ModelId),
+    key: await view.userOfApiKey('sk-ada'),
+    grants: ada === undefined ? [] : patterns(await view.grantsOf(ada)),
+    base: (await view.preset('preset' as ModelId))?.base,
+    granted: await view.isGrantedAnywhere('granted' as ModelId),
   };
 }
 
 /** What a gate would tell that has just been started. */
-function toldAfresh(path: string): unknown {
-  using opened = openStore(path);
-  return told(opened);
+async function toldAfresh(path: string): Promise<unknown> {
+  using opened = await openStore(path);
+  return await told(opened);
 }
 
 describe.each(JOURNAL_MODES)('another content of the file (%s)', (journalMode) => {
@@ -133,7 +133,7 @@ describe.each(JOURNAL_MODES)('another content of the file (%s)', (journalMode) =
   let opened: OpenedStore;
 
   // one file for all cases: each of them leaves it as it was
-  beforeAll(() => {
+  beforeAll(async () => {
     database = createDatabase({ era: '0.6.18', journalMode, organizationTables: 'none' });
     database.sql.exec('CREATE TABLE ballast (a, b UNIQUE)');
     initializeFile(database.path, { busyTimeoutMs: 1_000 });
@@ -142,8 +142,8 @@ describe.each(JOURNAL_MODES)('another content of the file (%s)', (journalMode) =
     database.addMember('acme', 'ada');
     database.grant('acme', 'granted');
     database.sql.pragma('wal_checkpoint(TRUNCATE)');
-    opened = openStore(database.path);
-    expect(told(opened)).toMatchObject({ grants: ['acme: granted'], role: 'user', key: 'ada', base: 'granted' });
+    opened = await openStore(database.path);
+    expect(await told(opened)).toMatchObject({ grants: ['acme: granted'], role: 'user', key: 'ada', base: 'granted' });
   });
 
   afterAll(() => {
@@ -153,24 +153,24 @@ describe.each(JOURNAL_MODES)('another content of the file (%s)', (journalMode) =
 
   const cases = Object.keys(WAYS).flatMap((way) => Object.keys(CHANGES).map((change) => ({ way, change })));
 
-  test.each(cases)('$way: $change', ({ way, change }) => {
+  test.each(cases)('$way: $change', async ({ way, change }) => {
     const put = (bytes: Buffer) => WAYS[way]?.(database.path, bytes);
     const original = readFileSync(database.path);
     const changed = changedCopy(database, CHANGES[change] ?? (() => undefined));
-    const before = told(opened);
+    const before = await told(opened);
     for (const bytes of [changed, original, inDisguise(database.path, changed)]) {
       put(bytes);
-      const now = told(opened);
-      expect(now).toEqual(toldAfresh(database.path));
+      const now = await told(opened);
+      expect(now).toEqual(await toldAfresh(database.path));
       if (bytes === original) expect(now).toEqual(before);
       else expect(now).not.toEqual(before);
     }
     put(inDisguise(database.path, original));
-    expect(told(opened)).toEqual(before);
+    expect(await told(opened)).toEqual(before);
     put(original);
   });
 
-  test('back and forth as fast as it goes, with one change counter and one size', () => {
+  test('back and forth as fast as it goes, with one change counter and one size', async () => {
     const original = readFileSync(database.path);
     const bare = changedCopy(database, (sql) => sql.exec('UPDATE organization_models SET is_active = 0'));
     const changed = inDisguise(database.path, bare);
@@ -178,13 +178,13 @@ describe.each(JOURNAL_MODES)('another content of the file (%s)', (journalMode) =
     const wrong: number[] = [];
     for (let round = 0; round < 200; round++) {
       writeFileSync(database.path, round % 2 === 0 ? changed : original);
-      if (opened.effect('ada', 'granted') !== (round % 2 === 0 ? 'deny' : 'permit')) wrong.push(round);
+      if ((await opened.effect('ada', 'granted')) !== (round % 2 === 0 ? 'deny' : 'permit')) wrong.push(round);
     }
     expect(wrong).toEqual([]);
     writeFileSync(database.path, original);
   });
 
-  test('another installation, with as many changes behind it', () => {
+  test('another installation, with as many changes behind it', async () => {
     const original = readFileSync(database.path);
     const other = databaseOfTest({ era: '0.6.18', journalMode: 'delete' });
     other.addUser({ id: 'ada', apiKey: 'sk-ada' });
@@ -193,45 +193,45 @@ describe.each(JOURNAL_MODES)('another content of the file (%s)', (journalMode) =
     other.addMember('acme', 'ada');
     other.grant('acme', 'another');
     copyFileSync(other.path, database.path);
-    expect(toldAfresh(database.path)).toMatchObject({ grants: ['acme: another'] });
-    expect(opened.grants('ada')).toEqual(['acme: another']);
+    expect(await toldAfresh(database.path)).toMatchObject({ grants: ['acme: another'] });
+    expect(await opened.grants('ada')).toEqual(['acme: another']);
     writeFileSync(database.path, original);
   });
 });
 
-test('a backup from before modelgate, copied over the file, is initialized again', () => {
+test('a backup from before modelgate, copied over the file, is initialized again', async () => {
   const database = databaseOfTest({ era: '0.6.18', organizationTables: 'none' });
   database.addUser({ id: 'ada' });
   database.addModel({ id: 'granted' });
   const backup = readFileSync(database.path);
-  using opened = openStore(database.path, { organization: { id: 'acme', name: 'Acme' } });
+  using opened = await openStore(database.path, { organization: { id: 'acme', name: 'Acme' } });
   database.withdraw('acme', 'granted');
-  expect(opened.effect('ada', 'granted')).toBe('deny');
+  expect(await opened.effect('ada', 'granted')).toBe('deny');
   writeFileSync(database.path, backup);
   opened.clock.advance(6_000);
-  expect(opened.effect('ada', 'granted')).toBe('permit');
-  expect(opened.store.health()).toMatchObject({ readable: true, missing: [] });
+  expect(await opened.effect('ada', 'granted')).toBe('permit');
+  expect(await opened.store.health()).toMatchObject({ readable: true, missing: [] });
 });
 
-test('what no trigger has counted is seen a second later', () => {
+test('what no trigger has counted is seen a second later', async () => {
   const database = databaseOfTest({ era: '0.12.4', journalMode: 'wal' });
   database.addUser({ id: 'ada' });
   database.addMember('acme', 'ada');
   database.grant('acme', 'granted');
-  using opened = openStore(database.path);
+  using opened = await openStore(database.path);
   opened.clock.advance(5_000);
-  expect(opened.effect('ada', 'granted')).toBe('permit');
+  expect(await opened.effect('ada', 'granted')).toBe('permit');
   opened.clock.advance(5_000);
-  expect(opened.effect('ada', 'granted')).toBe('permit');
+  expect(await opened.effect('ada', 'granted')).toBe('permit');
   const version = Number(database.sql.pragma('schema_version', { simple: true }));
   database.sql.unsafeMode();
   database.sql.transaction(() => {
     unseen(database.sql, 'UPDATE organization_models SET is_active = 0');
     database.sql.pragma(`schema_version = ${version}`);
   })();
-  opened.next();
+  await opened.next().connectionPrefixes();
   opened.clock.advance(1_000);
-  expect(opened.effect('ada', 'granted')).toBe('deny');
+  expect(await opened.effect('ada', 'granted')).toBe('deny');
 });
 
 describe('the companions of WAL mode', () => {
@@ -246,28 +246,31 @@ describe('the companions of WAL mode', () => {
     database.grant('acme', 'granted');
     const link = join(database.directory, 'linked.db');
     symlinkSync(database.path, link);
-    using opened = openStore(link);
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    using opened = await openStore(link);
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     database.sql.pragma('wal_checkpoint(TRUNCATE)');
     database.sql.close();
     for (const companion of ['-wal', '-shm']) rmSync(`${database.path}${companion}`);
     await other.run(database.path, 'UPDATE organization_models SET is_active = 0');
-    expect(opened.effect('ada', 'granted')).toBe('deny');
+    expect(await opened.effect('ada', 'granted')).toBe('deny');
     await other.release(database.path);
   });
 
-  test('a checkpoint, which writes the file, changes nothing and makes nothing that somebody has removed', () => {
+  test('a checkpoint, which writes the file, changes nothing and makes nothing that somebody has removed', async () => {
     const database = databaseOfTest({ era: '0.12.4', journalMode: 'wal' });
     database.addUser({ id: 'ada' });
     database.addMember('acme', 'ada');
     database.grant('acme', 'granted');
-    using opened = openStore(database.path);
+    using opened = await openStore(database.path);
     database.run('DROP VIEW user_model_access_report');
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     opened.clock.advance(10_000);
     database.sql.pragma('wal_checkpoint(TRUNCATE)');
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     opened.clock.advance(10_000);
-    expect(opened.store.health()).toMatchObject({ missing: ['view user_model_access_report'], problem: undefined });
+    expect(await opened.store.health()).toMatchObject({
+      missing: ['view user_model_access_report'],
+      problem: undefined,
+    });
   });
 });

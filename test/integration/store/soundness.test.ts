@@ -15,7 +15,7 @@ afterEach(() => {
   database.close();
 });
 
-function start(options: DatabaseOptions, users = 0): void {
+async function start(options: DatabaseOptions, users = 0): Promise<void> {
   database = createDatabase(options);
   for (const id of ['ada', 'zoe']) database.addMember('acme', database.addUser({ id }));
   database.sql.transaction(() => {
@@ -26,7 +26,7 @@ function start(options: DatabaseOptions, users = 0): void {
   initialize(database.sql);
   // what stands in a log would be read in place of the file
   database.sql.pragma('wal_checkpoint(TRUNCATE)');
-  opened = openStore(database.path, { maxStaleMs: 1_000 });
+  opened = await openStore(database.path, { maxStaleMs: 1_000 });
 }
 
 const pageSize = () => Number(database.sql.pragma('page_size', { simple: true }));
@@ -41,10 +41,10 @@ function damage(page: number): void {
 const mend = () => copyFileSync(`${database.path}.good`, database.path);
 
 /** What a request meets, once nothing of before may be served any more. */
-function ask(user: string, afterMs = 2_000): string {
+async function ask(user: string, afterMs = 2_000): Promise<string> {
   opened.clock.advance(afterMs);
   try {
-    return opened.effect(user, 'preset');
+    return await opened.effect(user, 'preset');
   } catch (error) {
     return error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
   }
@@ -55,56 +55,56 @@ describe.each(['user', 'organization_members', 'organization_models', 'model'])(
   (table) => {
     test.each(['0.6.18', '0.12.4'] as const)(
       'requests of %s are refused, and that is said until it is mended',
-      (era) => {
-        start({ era });
-        expect(ask('ada')).toBe('permit');
-        expect(opened.store.health()).toMatchObject({ readable: true, problem: undefined });
+      async (era) => {
+        await start({ era });
+        expect(await ask('ada')).toBe('permit');
+        expect(await opened.store.health()).toMatchObject({ readable: true, problem: undefined });
         const root = database.sql.prepare('SELECT rootpage FROM sqlite_schema WHERE name = ?').pluck().get(table);
         damage(Number(root));
         // the last good state serves for a moment
-        expect(ask('ada', 100)).toBe('permit');
-        expect(opened.store.health()).toMatchObject({ readable: false });
-        ask('ada', 700);
-        expect(ask('ada')).toBe('policy_unavailable');
-        const health = opened.store.health();
+        expect(await ask('ada', 100)).toBe('permit');
+        expect(await opened.store.health()).toMatchObject({ readable: false });
+        await ask('ada', 700);
+        expect(await ask('ada')).toBe('policy_unavailable');
+        const health = await opened.store.health();
         expect(health).toMatchObject({ readable: false });
         expect(health.problem).toMatch(/^SQLITE_CORRUPT\w*: the file is damaged/);
         for (let time = 0; time < 50; time += 1) {
-          ask('ada', 200);
-          opened.store.health();
+          await ask('ada', 200);
+          await opened.store.health();
         }
-        expect(opened.store.health().readable).toBe(false);
-        expect(opened.store.health().ageMs).toBeGreaterThan(8_000);
+        expect((await opened.store.health()).readable).toBe(false);
+        expect((await opened.store.health()).ageMs).toBeGreaterThan(8_000);
         expect(opened.warnings.filter((line) => line.includes('cannot be read'))).toHaveLength(1);
         mend();
-        expect(ask('ada')).toBe('permit');
-        expect(opened.store.health()).toMatchObject({ readable: true, problem: undefined });
+        expect(await ask('ada')).toBe('permit');
+        expect(await opened.store.health()).toMatchObject({ readable: true, problem: undefined });
         expect(opened.warnings.filter((line) => line.includes('readable again'))).toHaveLength(1);
       },
     );
   },
 );
 
-test('a damaged file is told before any request has met it', () => {
-  start({ era: '0.6.18' });
+test('a damaged file is told before any request has met it', async () => {
+  await start({ era: '0.6.18' });
   const root = database.sql.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_user_1'");
   damage(Number(root.pluck().get()));
   opened.clock.advance(2_000);
-  expect(opened.store.health()).toMatchObject({ readable: false });
+  expect(await opened.store.health()).toMatchObject({ readable: false });
 });
 
-test('one damaged page of many is told for a while, and takes nobody else out of service', () => {
-  start({ era: '0.6.18' }, 2_000);
+test('one damaged page of many is told for a while, and takes nobody else out of service', async () => {
+  await start({ era: '0.6.18' }, 2_000);
   database.sql.prepare('UPDATE "user" SET name = ? WHERE id = ?').run('the needle', 'm-1000');
   damage(Math.floor(readFileSync(database.path).indexOf('the needle') / pageSize()) + 1);
-  expect(ask('m-1000')).toBe('policy_unavailable');
-  expect(ask('ada')).toBe('permit');
-  expect(opened.store.health()).toMatchObject({ readable: true });
-  expect(opened.store.health().problem).toMatch(/^a part of the database cannot be read: SQLITE_CORRUPT/);
-  for (let time = 0; time < 10; time += 1) ask('m-1000');
+  expect(await ask('m-1000')).toBe('policy_unavailable');
+  expect(await ask('ada')).toBe('permit');
+  expect(await opened.store.health()).toMatchObject({ readable: true });
+  expect((await opened.store.health()).problem).toMatch(/^a part of the database cannot be read: SQLITE_CORRUPT/);
+  for (let time = 0; time < 10; time += 1) await ask('m-1000');
   expect(opened.warnings.filter((line) => line.includes('a part of'))).toHaveLength(1);
-  opened.next();
+  await opened.next().connectionPrefixes();
   opened.clock.advance(120_000);
-  expect(opened.store.health().problem).toBeUndefined();
-  expect(opened.next().user(toUserId('ada'))).toBeDefined();
+  expect((await opened.store.health()).problem).toBeUndefined();
+  expect(await opened.next().user(toUserId('ada'))).toBeDefined();
 });

@@ -21,14 +21,14 @@ afterAll(() => other.close());
 let database: TestDatabase;
 let opened: OpenedStore;
 
-function start(options: Parameters<typeof createDatabase>[0]): void {
+async function start(options: Parameters<typeof createDatabase>[0]): Promise<void> {
   database = createDatabase(options);
   database.addUser({ id: 'ada' });
   database.addUser({ id: 'bob' });
   database.addMember('acme', 'ada');
   database.addMember('acme', 'bob');
   database.grant('acme', 'granted');
-  opened = openStore(database.path);
+  opened = await openStore(database.path);
 }
 
 afterEach(async () => {
@@ -77,43 +77,43 @@ describe.each(FAILURES)('while the file is $name', ({ fail, mend }) => {
   beforeEach(() => start({ era: '0.6.18', journalMode: 'delete' }));
 
   test('the last good state serves those who were seen, for as long as allowed', async () => {
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     await fail();
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     opened.clock.advance(MAX_STALE_MS - 1_000);
-    expect(opened.effect('ada', 'granted')).toBe('permit');
-    expect(opened.store.health()).toMatchObject({ readable: false });
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.store.health()).toMatchObject({ readable: false });
     opened.clock.advance(2_000);
-    expect(() => opened.effect('ada', 'granted')).toThrow(expect.objectContaining({ code: 'policy_unavailable' }));
+    await expect(opened.effect('ada', 'granted')).rejects.toMatchObject({ code: 'policy_unavailable' });
     await mend();
   });
 
   test('nobody else is let in', async () => {
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     await fail();
-    expect(() => opened.effect('bob', 'granted')).toThrow(expect.objectContaining({ code: 'policy_unavailable' }));
+    await expect(opened.effect('bob', 'granted')).rejects.toMatchObject({ code: 'policy_unavailable' });
     await mend();
   });
 
   test('all is well as soon as the file is, without a restart', async () => {
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     await fail();
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     opened.clock.advance(2 * MAX_STALE_MS);
-    expect(() => opened.next()).toThrow(expect.objectContaining({ code: 'policy_unavailable' }));
+    await expect(opened.effect('ada', 'granted')).rejects.toMatchObject({ code: 'policy_unavailable' });
     await mend();
     opened.clock.advance(SOON_MS);
-    expect(opened.effect('bob', 'granted')).toBe('permit');
+    expect(await opened.effect('bob', 'granted')).toBe('permit');
     database.withdraw('acme', 'granted');
-    expect(opened.effect('ada', 'granted')).toBe('deny');
-    expect(opened.store.health()).toMatchObject({ readable: true, problem: undefined });
+    expect(await opened.effect('ada', 'granted')).toBe('deny');
+    expect(await opened.store.health()).toMatchObject({ readable: true, problem: undefined });
   });
 
   test('what is wrong is said, without a path into any row', async () => {
-    opened.next();
+    await opened.next().connectionPrefixes();
     await fail();
     opened.clock.advance(SOON_MS);
-    expect(opened.store.health().problem).toMatch(/^(SQLITE_[A-Z_]+|MissingFile|UnreadableSchema): \w/);
+    expect((await opened.store.health()).problem).toMatch(/^(SQLITE_[A-Z_]+|MissingFile|UnreadableSchema): \w/);
     await mend();
   });
 });
@@ -122,11 +122,11 @@ describe('a file that another process holds locked', () => {
   beforeEach(() => start({ era: '0.6.18', journalMode: 'delete' }));
 
   test('holds up the event loop for one busy timeout, and not for one at every request', async () => {
-    opened.effect('ada', 'granted');
+    await opened.effect('ada', 'granted');
     await other.run(database.path, 'BEGIN EXCLUSIVE');
-    const first = elapsed(() => opened.effect('ada', 'granted'));
-    const thousand = elapsed(() => {
-      for (let request = 0; request < 1_000; request++) opened.effect('ada', 'granted');
+    const first = await elapsed(() => opened.effect('ada', 'granted'));
+    const thousand = await elapsed(async () => {
+      for (let request = 0; request < 1_000; request++) await opened.effect('ada', 'granted');
     });
     // 10 ms each would be 10 s
     expect(first).toBeLessThan(500);
@@ -135,49 +135,49 @@ describe('a file that another process holds locked', () => {
   });
 
   test('is worth a word and the readiness only when it stays so', async () => {
-    opened.next();
+    await opened.next().connectionPrefixes();
     await other.run(database.path, 'BEGIN EXCLUSIVE');
-    opened.next();
-    expect(opened.store.health()).toMatchObject({
+    await opened.next().connectionPrefixes();
+    expect(await opened.store.health()).toMatchObject({
       readable: true,
       problem: expect.stringContaining('SQLITE_BUSY') as string,
     });
     expect(opened.warnings.join()).not.toContain('cannot be read');
     opened.clock.advance(1_001);
-    opened.next();
-    expect(opened.store.health()).toMatchObject({ readable: false });
+    await opened.next().connectionPrefixes();
+    expect(await opened.store.health()).toMatchObject({ readable: false });
     expect(opened.warnings.join()).toContain('cannot be read');
     await other.run(database.path, 'ROLLBACK');
   });
 
   test('is no trouble while the other process only prepares to write', async () => {
     await other.run(database.path, `BEGIN IMMEDIATE; UPDATE "user" SET name = 'x'`);
-    expect(opened.effect('bob', 'granted')).toBe('permit');
-    expect(opened.store.health().readable).toBe(true);
+    expect(await opened.effect('bob', 'granted')).toBe('permit');
+    expect((await opened.store.health()).readable).toBe(true);
     await other.run(database.path, 'ROLLBACK');
   });
 
   test('never keeps the backend from writing', async () => {
     const view = opened.next();
-    view.grantsOf({ kind: 'user', id: toUserId('ada'), role: 'user' });
+    await view.grantsOf({ kind: 'user', id: toUserId('ada'), role: 'user' });
     await other.run(database.path, `PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE; UPDATE "user" SET name = 'x'; COMMIT`);
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
   });
 });
 
 test('in WAL mode a writer that takes its time is not noticed at all', async () => {
-  start({ era: '0.12.4', journalMode: 'wal' });
+  await start({ era: '0.12.4', journalMode: 'wal' });
   await other.run(database.path, `BEGIN EXCLUSIVE; UPDATE "user" SET name = 'x'`);
-  expect(opened.effect('ada', 'granted')).toBe('permit');
-  expect(opened.effect('bob', 'granted')).toBe('permit');
-  expect(opened.store.health().readable).toBe(true);
+  expect(await opened.effect('ada', 'granted')).toBe('permit');
+  expect(await opened.effect('bob', 'granted')).toBe('permit');
+  expect((await opened.store.health()).readable).toBe(true);
   await other.run(database.path, 'ROLLBACK');
 });
 
 describe('another file in the place of the first one', () => {
-  test.each(['delete', 'wal'] as const)('put there by a rename (%s)', (journalMode) => {
-    start({ era: '0.12.4', journalMode });
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+  test.each(['delete', 'wal'] as const)('put there by a rename (%s)', async (journalMode) => {
+    await start({ era: '0.12.4', journalMode });
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     using replacement = createDatabase({ era: '0.12.4', journalMode: 'delete' });
     replacement.addUser({ id: 'ada' });
     replacement.addMember('acme', 'ada');
@@ -185,16 +185,16 @@ describe('another file in the place of the first one', () => {
     replacement.sql.close();
     renameSync(replacement.path, database.path);
     for (const companion of ['-wal', '-shm']) rmSync(`${database.path}${companion}`, { force: true });
-    expect(opened.grants('ada')).toEqual(['acme: another']);
+    expect(await opened.grants('ada')).toEqual(['acme: another']);
   });
 
-  test('copied over it, with the very change counter that was seen before', () => {
-    start({ era: '0.6.18', journalMode: 'delete' });
+  test('copied over it, with the very change counter that was seen before', async () => {
+    await start({ era: '0.6.18', journalMode: 'delete' });
     const twin = join(database.directory, 'twin.db');
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     copyFileSync(database.path, twin);
     database.run(`UPDATE "user" SET name = 'Ada' WHERE id = 'ada'`);
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     const copy = new Database(twin);
     copy.exec('UPDATE organization_models SET is_active = 0');
     copy.close();
@@ -202,32 +202,32 @@ describe('another file in the place of the first one', () => {
     const inode = statSync(database.path).ino;
     copyFileSync(twin, database.path);
     expect(statSync(database.path).ino).toBe(inode);
-    expect(opened.effect('ada', 'granted')).toBe('deny');
+    expect(await opened.effect('ada', 'granted')).toBe('deny');
   });
 
   test('restored with the companions of WAL mode deleted under the open connection', async () => {
-    start({ era: '0.12.4', journalMode: 'wal' });
-    expect(opened.effect('ada', 'granted')).toBe('permit');
+    await start({ era: '0.12.4', journalMode: 'wal' });
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
     database.sql.pragma('wal_checkpoint(TRUNCATE)');
     database.sql.close();
     for (const companion of ['-wal', '-shm']) rmSync(`${database.path}${companion}`, { force: true });
     await other.run(database.path, 'UPDATE organization_models SET is_active = 0');
-    expect(opened.effect('ada', 'granted')).toBe('deny');
+    expect(await opened.effect('ada', 'granted')).toBe('deny');
   });
 });
 
 describe('a file that is not there when the gate starts', () => {
-  test('is waited for, and initialized when it comes', () => {
-    start({ era: '0.12.4' });
+  test('is waited for, and initialized when it comes', async () => {
+    await start({ era: '0.12.4' });
     opened[Symbol.dispose]();
     const late = join(database.directory, 'late.db');
-    opened = openStore(late, { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true });
-    expect(opened.store.health().problem).toContain('no file');
-    expect(() => opened.next()).toThrow(expect.objectContaining({ code: 'policy_unavailable' }));
+    opened = await openStore(late, { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true });
+    expect((await opened.store.health()).problem).toContain('no file');
+    await expect(opened.effect('ada', 'granted')).rejects.toMatchObject({ code: 'policy_unavailable' });
 
     writeFileSync(late, '');
     opened.clock.advance(SOON_MS);
-    expect(opened.store.health().problem).toContain('table user is missing');
+    expect((await opened.store.health()).problem).toContain('table user is missing');
     expect(statSync(late).size).toBe(0);
 
     const complete = createDatabase({ era: '0.12.4', journalMode: 'delete', organizationTables: 'none' });
@@ -237,39 +237,39 @@ describe('a file that is not there when the gate starts', () => {
     renameSync(complete.path, late);
     rmSync(complete.directory, { recursive: true });
     opened.clock.advance(6_000);
-    expect(opened.effect('ada', 'granted')).toBe('permit');
-    expect(opened.store.health()).toMatchObject({ readable: true, missing: [] });
+    expect(await opened.effect('ada', 'granted')).toBe('permit');
+    expect(await opened.store.health()).toMatchObject({ readable: true, missing: [] });
   });
 });
 
-test('a failure and the recovery from it are each said once', () => {
-  start({ era: '0.6.18', journalMode: 'delete' });
-  opened.next();
+test('a failure and the recovery from it are each said once', async () => {
+  await start({ era: '0.6.18', journalMode: 'delete' });
+  await opened.next().connectionPrefixes();
   renameSync(database.path, `${database.path}.away`);
-  for (let request = 0; request < 200; request++) opened.next();
+  for (let request = 0; request < 200; request++) await opened.next().connectionPrefixes();
   renameSync(`${database.path}.away`, database.path);
   opened.clock.advance(SOON_MS);
-  for (let request = 0; request < 10; request++) opened.next();
+  for (let request = 0; request < 10; request++) await opened.next().connectionPrefixes();
   const said = opened.warnings.filter((warning) => warning.includes('policy database'));
   expect(said).toHaveLength(2);
   expect(said[0]).toContain('cannot be read');
   expect(said[1]).toContain('readable again');
 });
 
-test('a journal that a killed backend left behind is not mistaken for the truth', () => {
-  start({ era: '0.6.18', journalMode: 'delete' });
-  expect(opened.effect('ada', 'granted')).toBe('permit');
+test('a journal that a killed backend left behind is not mistaken for the truth', async () => {
+  await start({ era: '0.6.18', journalMode: 'delete' });
+  expect(await opened.effect('ada', 'granted')).toBe('permit');
   // the head of a journal with one page in it: SQLite calls it hot, and only a writer may roll it back
   appendFileSync(`${database.path}-journal`, hotJournalOf(database.path));
-  expect(() => opened.effect('bob', 'granted')).toThrow(expect.objectContaining({ code: 'policy_unavailable' }));
+  await expect(opened.effect('bob', 'granted')).rejects.toMatchObject({ code: 'policy_unavailable' });
   database.run(`UPDATE "user" SET name = 'x'`);
   opened.clock.advance(SOON_MS);
-  expect(opened.effect('bob', 'granted')).toBe('permit');
+  expect(await opened.effect('bob', 'granted')).toBe('permit');
 });
 
-function elapsed(work: () => unknown): number {
+async function elapsed(work: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
-  work();
+  await work();
   return performance.now() - started;
 }
 

@@ -17,155 +17,159 @@ describe('a preset', () => {
     ['JSON in a string that hides an object', { custom_params: { extra: '{"model": "a"}' } }, ['a']],
     ['JSON that only Python reads', { custom_params: { extra: '{"models": ["a"], "x": NaN}' } }, ['\0']],
     ['nothing but settings', { temperature: 0.7, stop: ['model'], system: 'You are a model.' }, []],
-  ])('names in its parameters: %s', (_name, params, expected) => {
+  ])('names in its parameters: %s', async (_name, params, expected) => {
     using database = createDatabase();
     database.addModel({ id: 'preset', base: 'base', params });
-    using opened = openStore(database.path);
-    expect(opened.next().preset(id('preset'))).toMatchObject({ id: 'preset', base: 'base', parameterModels: expected });
+    using opened = await openStore(database.path);
+    expect(await opened.next().preset(id('preset'))).toMatchObject({
+      id: 'preset',
+      base: 'base',
+      parameterModels: expected,
+    });
   });
 
-  test('with a parameter that names a model in no readable form names something that is not granted', () => {
+  test('with a parameter that names a model in no readable form names something that is not granted', async () => {
     using database = createDatabase();
     database.addUser({ id: 'ada' });
     database.addMember('acme', 'ada');
     database.grant('acme', 'base');
     database.addModel({ id: 'preset', base: 'base', params: { model: 7 } });
-    using opened = openStore(database.path);
-    expect(opened.reason('ada', 'preset')).toBe('preset_parameter_not_granted');
+    using opened = await openStore(database.path);
+    expect(await opened.reason('ada', 'preset')).toBe('preset_parameter_not_granted');
   });
 
-  test.each([null, '', 'null', '{}'])('survives parameters that are none: %s', (params) => {
+  test.each([null, '', 'null', '{}'])('survives parameters that are none: %s', async (params) => {
     using database = createDatabase();
     database.addModel({ id: 'preset', base: 'base' });
     database.run('UPDATE model SET params = ?', params);
-    using opened = openStore(database.path);
-    expect(opened.next().preset(id('preset'))).toMatchObject({ base: 'base', parameterModels: [] });
+    using opened = await openStore(database.path);
+    expect(await opened.next().preset(id('preset'))).toMatchObject({ base: 'base', parameterModels: [] });
   });
 
   test.each(['not JSON', '[]', '7', '{"temperature": NaN, "model": "hidden"}', '{"model": "base", "model": "hidden"}'])(
     'with parameters that two readers could read differently is permitted to nobody: %s',
-    (params) => {
+    async (params) => {
       using database = createDatabase();
       database.addUser({ id: 'ada' });
       database.addMember('acme', 'ada');
       database.grant('acme', 'base');
       database.addModel({ id: 'preset', base: 'base' });
       database.run('UPDATE model SET params = ?', params);
-      using opened = openStore(database.path);
-      expect(opened.reason('ada', 'preset')).toBe('preset_parameter_not_granted');
+      using opened = await openStore(database.path);
+      expect(await opened.reason('ada', 'preset')).toBe('preset_parameter_not_granted');
     },
   );
 
-  test('whose base is the row itself ends the walk', () => {
+  test('whose base is the row itself ends the walk', async () => {
     using database = createDatabase();
     database.addUser({ id: 'ada' });
     database.addMember('acme', 'ada');
     database.addModel({ id: 'own', base: 'own' });
-    using opened = openStore(database.path);
-    expect(opened.effect('ada', 'own')).toBe('deny');
+    using opened = await openStore(database.path);
+    expect(await opened.effect('ada', 'own')).toBe('deny');
     database.grant('acme', 'own');
-    expect(opened.effect('ada', 'own')).toBe('permit');
+    expect(await opened.effect('ada', 'own')).toBe('permit');
   });
 
-  test('is granted whatever the switch of its own row says: the grant decides', () => {
+  test('is granted whatever the switch of its own row says: the grant decides', async () => {
     using database = createDatabase();
     database.addUser({ id: 'ada' });
     database.addMember('acme', 'ada');
     database.addModel({ id: 'hidden', active: 0 });
     database.grant('acme', 'hidden');
-    using opened = openStore(database.path);
-    expect(opened.effect('ada', 'hidden')).toBe('permit');
+    using opened = await openStore(database.path);
+    expect(await opened.effect('ada', 'hidden')).toBe('permit');
   });
 });
 
 describe('an id is granted somewhere', () => {
-  test('where any organization grants it by id or prefix, active, and not only everything', () => {
+  test('where any organization grants it by id or prefix, active, and not only everything', async () => {
     using database = createDatabase();
     database.grant('acme', 'exact');
     database.grant('acme', 'switched-off', 0);
     database.grant('other', 'open/*');
     database.grant('everything', '*');
-    using opened = openStore(database.path);
+    using opened = await openStore(database.path);
     const view = opened.next();
-    expect(view.isGrantedAnywhere(id('exact'))).toBe(true);
-    expect(view.isGrantedAnywhere(id('open/any'))).toBe(true);
-    expect(view.isGrantedAnywhere(id('switched-off'))).toBe(false);
-    expect(view.isGrantedAnywhere(id('anything'))).toBe(false);
+    expect(await view.isGrantedAnywhere(id('exact'))).toBe(true);
+    expect(await view.isGrantedAnywhere(id('open/any'))).toBe(true);
+    expect(await view.isGrantedAnywhere(id('switched-off'))).toBe(false);
+    expect(await view.isGrantedAnywhere(id('anything'))).toBe(false);
     database.withdraw('acme', 'exact');
-    expect(opened.next().isGrantedAnywhere(id('exact'))).toBe(false);
+    expect(await opened.next().isGrantedAnywhere(id('exact'))).toBe(false);
   });
 });
 
 describe('a composite model', () => {
-  test('is the default arena, and each that is configured', () => {
+  test('is the default arena, and each that is configured', async () => {
     using database = createDatabase({ era: '0.12.4' });
-    using opened = openStore(database.path);
-    expect(opened.next().isComposite(id('arena-model'))).toBe(true);
-    expect(opened.next().isComposite(id('blind-test'))).toBe(false);
+    using opened = await openStore(database.path);
+    expect(await opened.next().isComposite(id('arena-model'))).toBe(true);
+    expect(await opened.next().isComposite(id('blind-test'))).toBe(false);
     database.run(
       `INSERT INTO config ("key", value, updated_at) VALUES ('evaluation.arena.models', ?, 1)`,
       JSON.stringify([{ id: 'blind-test', name: 'Blind test', meta: { model_ids: ['a'] } }]),
     );
-    expect(opened.next().isComposite(id('blind-test'))).toBe(true);
+    expect(await opened.next().isComposite(id('blind-test'))).toBe(true);
   });
 
-  test('is found in the one document of older versions, the newest row of them', () => {
+  test('is found in the one document of older versions, the newest row of them', async () => {
     using database = createDatabase({ era: '0.6.18' });
     const config = (arena: string) => JSON.stringify({ evaluation: { arena: { models: [{ id: arena }] } } });
     database.run('INSERT INTO config (id, data, version) VALUES (1, ?, 0)', config('old'));
     database.run('INSERT INTO config (id, data, version) VALUES (2, ?, 0)', config('new'));
-    using opened = openStore(database.path);
-    expect(opened.next().isComposite(id('new'))).toBe(true);
-    expect(opened.next().isComposite(id('old'))).toBe(false);
+    using opened = await openStore(database.path);
+    expect(await opened.next().isComposite(id('new'))).toBe(true);
+    expect(await opened.next().isComposite(id('old'))).toBe(false);
   });
 });
 
 describe('an API key', () => {
-  test('is found whole and in its own letter case, and nothing else is', () => {
+  test('is found whole and in its own letter case, and nothing else is', async () => {
     using database = createDatabase();
     database.addUser({ id: 'ada', apiKey: 'sk-0123456789abcdef' });
-    using opened = openStore(database.path);
+    using opened = await openStore(database.path);
     const view = opened.next();
-    expect(view.userOfApiKey('sk-0123456789abcdef')).toBe('ada');
+    expect(await view.userOfApiKey('sk-0123456789abcdef')).toBe('ada');
     for (const wrong of ['', 'sk-', 'SK-0123456789ABCDEF', 'sk-0123456789abcde', 'sk-%', `sk-${'0'.repeat(100_000)}`]) {
-      expect(view.userOfApiKey(wrong)).toBeUndefined();
+      expect(await view.userOfApiKey(wrong)).toBeUndefined();
     }
   });
 
-  test('of nobody is nobody’s: users without a key have none in common', () => {
+  test('of nobody is nobody’s: users without a key have none in common', async () => {
     using database = createDatabase({ era: '0.6.18' });
     database.addUser({ id: 'ada' });
-    using opened = openStore(database.path);
-    expect(opened.next().userOfApiKey('')).toBeUndefined();
-    expect(opened.next().userOfApiKey('null')).toBeUndefined();
+    using opened = await openStore(database.path);
+    expect(await opened.next().userOfApiKey('')).toBeUndefined();
+    expect(await opened.next().userOfApiKey('null')).toBeUndefined();
   });
 
-  test('is never part of what is logged', () => {
+  test('is never part of what is logged', async () => {
     using database = createDatabase();
     database.addUser({ id: 'ada', apiKey: 'sk-secret' });
-    using opened = openStore(database.path);
-    opened.next().userOfApiKey('sk-secret');
+    using opened = await openStore(database.path);
+    await opened.next().userOfApiKey('sk-secret');
     database.run('DROP TABLE api_key');
     opened.clock.advance(100);
-    opened.next().userOfApiKey('sk-secret');
-    expect(JSON.stringify([opened.warnings, opened.store.health()])).not.toContain('sk-secret');
+    await opened.next().userOfApiKey('sk-secret');
+    expect(JSON.stringify([opened.warnings, await opened.store.health()])).not.toContain('sk-secret');
   });
 });
 
-test('a user whose row has no role may use nothing', () => {
+test('a user whose row has no role may use nothing', async () => {
   using database = createDatabase({ era: '0.12.4' });
   database.addUser({ id: 'ada' });
   database.run('UPDATE "user" SET role = NULL');
   database.addMember('acme', 'ada');
   database.grant('acme', '*');
-  using opened = openStore(database.path);
-  expect(opened.reason('ada', 'any')).toBe('role_not_permitted');
+  using opened = await openStore(database.path);
+  expect(await opened.reason('ada', 'any')).toBe('role_not_permitted');
 });
 
-test('what is closed answers no more', () => {
+test('what is closed answers no more', async () => {
   using database = createDatabase();
-  const opened = openStore(database.path);
-  opened.store.close();
-  expect(() => opened.next()).toThrow(expect.objectContaining({ code: 'policy_unavailable' }));
-  expect(opened.store.health()).toMatchObject({ readable: false, problem: 'closed' });
+  const opened = await openStore(database.path);
+  await opened.store.close();
+  await expect(opened.next().hasModelRow(id('any'))).rejects.toMatchObject({ code: 'policy_unavailable' });
+  expect(await opened.store.health()).toMatchObject({ readable: false, problem: 'closed' });
 });

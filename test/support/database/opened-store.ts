@@ -3,7 +3,7 @@ import { toUserId } from '../../../src/identity/principal.ts';
 import { decide } from '../../../src/policy/decide.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
 import type { GrantSet, ModelId } from '../../../src/policy/grant.ts';
-import type { Store, StoreView } from '../../../src/store/store-view.ts';
+import type { Need, Store, StoreView } from '../../../src/store/store-view.ts';
 import type { StoreOptions } from '../../../src/store/store.ts';
 import { createStore } from '../../../src/store/store.ts';
 import type { ManualClock } from '../process/clock.ts';
@@ -11,24 +11,29 @@ import { manualClock } from '../process/clock.ts';
 import type { DatabaseOptions, TestDatabase } from './database.ts';
 import { createDatabase } from './database.ts';
 
+/** The view of one request, which waits for what it asks. */
+export type AskedView = {
+  readonly [Name in keyof StoreView]: (...args: Parameters<StoreView[Name]>) => Promise<ReturnType<StoreView[Name]>>;
+};
+
 export interface OpenedStore extends Disposable {
   readonly store: Store;
   readonly clock: ManualClock;
   readonly warnings: string[];
   /** The view of the next request: the clock goes on by the millisecond after which the store looks again. */
-  next(): StoreView;
+  next(): AskedView;
   /** What the next request of a user is told about a model. */
-  effect(user: string, model: string): Decision['effect'];
-  reason(user: string, model: string): Decision['reason'];
+  effect(user: string, model: string): Promise<Decision['effect']>;
+  reason(user: string, model: string): Promise<Decision['reason']>;
   /** Everything the next request of a user is granted, sorted. */
-  grants(user: string): string[];
+  grants(user: string): Promise<string[]>;
 }
 
 /** A store on a file, with a clock of its own. */
-export function openStore(databasePath: string, options: Partial<StoreOptions> = {}): OpenedStore {
+export async function openStore(databasePath: string, options: Partial<StoreOptions> = {}): Promise<OpenedStore> {
   const clock = manualClock();
   const warnings: string[] = [];
-  const store = createStore({
+  const store = await createStore({
     databasePath,
     // on a busy machine another thread may take its time
     deadlineMs: 10_000,
@@ -37,29 +42,41 @@ export function openStore(databasePath: string, options: Partial<StoreOptions> =
     now: clock.now,
     ...options,
   });
-  const next = () => {
+  const ask = async <T>(question: (view: StoreView) => T, need?: Need): Promise<T> =>
+    store.ask(() => question(store.current()), need);
+  const next = (): AskedView => {
     clock.advance(1);
-    return store.current();
+    return {
+      user: (id) => ask((view) => view.user(id)),
+      userOfApiKey: (key) => ask((view) => view.userOfApiKey(key)),
+      grantsOf: (user) => ask((view) => view.grantsOf(user), { user }),
+      preset: (id) => ask((view) => view.preset(id)),
+      hasModelRow: (id) => ask((view) => view.hasModelRow(id)),
+      isComposite: (id) => ask((view) => view.isComposite(id)),
+      connectionPrefixes: () => ask((view) => view.connectionPrefixes()),
+      isGrantedAnywhere: (id) => ask((view) => view.isGrantedAnywhere(id)),
+    };
   };
-  const decision = (user: string, model: string): Decision => {
-    const view = next();
-    const principal = view.user(toUserId(user));
-    if (principal === undefined) return { effect: 'deny', reason: 'not_authenticated', chain: [] };
-    return decide(view, principal, model as ModelId, { adminAccess: 'organization' });
+  const decision = async (id: string, model: string): Promise<Decision> => {
+    const user = await next().user(toUserId(id));
+    if (user === undefined) return { effect: 'deny', reason: 'not_authenticated', chain: [] };
+    const named = model as ModelId;
+    const need = { user, models: () => [named] };
+    return ask((view) => decide(view, user, named, { adminAccess: 'organization' }), need);
   };
   return {
     store,
     clock,
     warnings,
     next,
-    effect: (user, model) => decision(user, model).effect,
-    reason: (user, model) => decision(user, model).reason,
-    grants: (user) => {
+    effect: async (user, model) => (await decision(user, model)).effect,
+    reason: async (user, model) => (await decision(user, model)).reason,
+    grants: async (id) => {
       const view = next();
-      const principal = view.user(toUserId(user));
-      return principal === undefined ? [] : patterns(view.grantsOf(principal));
+      const user = await view.user(toUserId(id));
+      return user === undefined ? [] : patterns(await view.grantsOf(user));
     },
-    [Symbol.dispose]: () => store.close(),
+    [Symbol.dispose]: () => void store.close(),
   };
 }
 

@@ -90,7 +90,7 @@ export async function startGateOn(
     secrets: config.identity.secretKeys,
     write: (line) => lines.push(JSON.parse(line) as Record<string, unknown>),
   });
-  const store = createStore({
+  const store = await createStore({
     databasePath: config.database.path,
     maxStaleMs: config.policy.maxStaleMs,
     organization: config.organization,
@@ -139,7 +139,7 @@ export async function startGateOn(
     async [Symbol.asyncDispose]() {
       await front[Symbol.asyncDispose]();
       await gate.drain();
-      store.close();
+      await store.close();
       await backend.close();
       database.close();
     },

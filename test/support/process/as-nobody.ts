@@ -2,9 +2,15 @@
 export function asNobody<T>(act: () => T): T {
   if (process.geteuid?.() !== 0) return act();
   process.seteuid?.(65534);
+  const comeBack = () => void process.seteuid?.(0);
   try {
-    return act();
-  } finally {
-    process.seteuid?.(0);
+    const value = act();
+    // of threads too
+    if (value instanceof Promise) return value.finally(comeBack) as T;
+    comeBack();
+    return value;
+  } catch (error) {
+    comeBack();
+    throw error;
   }
 }

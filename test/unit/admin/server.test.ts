@@ -8,7 +8,8 @@ const parts: ReadinessParts = {
   version: '1.2.3',
   mode: 'enforce',
   bypass: undefined,
-  storeHealth: () => ({ readable: true, ageMs: 12.4, missing: [], problem: undefined, writeProblem: undefined }),
+  storeHealth: () =>
+    Promise.resolve({ readable: true, ageMs: 12.4, missing: [], problem: undefined, writeProblem: undefined }),
   upstreamProblem: () => Promise.resolve(undefined),
   identityProblem: () => undefined,
   isDraining: () => false,
@@ -82,13 +83,14 @@ describe('the admin listener', () => {
     [
       'the database cannot be read',
       {
-        storeHealth: () => ({
-          readable: false,
-          ageMs: 40_000,
-          missing: [],
-          problem: 'SQLITE_BUSY: locked',
-          writeProblem: undefined,
-        }),
+        storeHealth: () =>
+          Promise.resolve({
+            readable: false,
+            ageMs: 40_000,
+            missing: [],
+            problem: 'SQLITE_BUSY: locked',
+            writeProblem: undefined,
+          }),
       },
       { database: { readable: false, age_ms: 40_000, problem: 'SQLITE_BUSY: locked' } },
     ],
@@ -107,7 +109,8 @@ describe('the admin listener', () => {
   test('is ready with things missing in the database, and names them', async () => {
     const missing = ['table organization_models'];
     const response = await appOf({
-      storeHealth: () => ({ readable: true, ageMs: 0, missing, problem: undefined, writeProblem: undefined }),
+      storeHealth: () =>
+        Promise.resolve({ readable: true, ageMs: 0, missing, problem: undefined, writeProblem: undefined }),
     }).request('/readyz');
     expect(response.status).toBe(200);
     expect(await response.json()).toMatchObject({ database: { missing } });
@@ -115,7 +118,8 @@ describe('the admin listener', () => {
 
   test('is ready where nothing can be written, and where nobody who signs in is known, and says so', async () => {
     const response = await appOf({
-      storeHealth: () => ({ readable: true, ageMs: 0, missing: [], problem: undefined, writeProblem: 'full' }),
+      storeHealth: () =>
+        Promise.resolve({ readable: true, ageMs: 0, missing: [], problem: undefined, writeProblem: 'full' }),
       identityProblem: () => 'another key',
     }).request('/readyz');
     expect(response.status).toBe(200);
@@ -151,7 +155,8 @@ describe('the admin listener', () => {
   test('shows a browser the state in words, with links and nothing that runs or loads', async () => {
     const problem = 'SQLITE_BUSY: locked by <pid 8>';
     const response = await appOf({
-      storeHealth: () => ({ readable: false, ageMs: 40_000, missing: [], problem, writeProblem: undefined }),
+      storeHealth: () =>
+        Promise.resolve({ readable: false, ageMs: 40_000, missing: [], problem, writeProblem: undefined }),
     }).request('/', { headers: { accept: BROWSER } });
     const page = await response.text();
     expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/html; charset=UTF-8']);

@@ -190,7 +190,7 @@ describe('the stage', () => {
       c.set('scope', createScope(incoming, new ServerResponse(incoming)));
       await next();
     });
-    app.use(authenticate({ identity, store: { current, failures: () => 0 } }));
+    app.use(authenticate({ identity, store: { current, ask: (attempt) => attempt(), failures: () => 0 } }));
     app.use((c) => {
       reached = c.get('scope');
       return Promise.resolve(c.text('reached'));

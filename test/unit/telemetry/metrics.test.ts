@@ -9,7 +9,7 @@ const options: Parameters<typeof createMetrics>[0] = {
   version: '1.2.3',
   mode: 'enforce',
   bypass: false,
-  storeHealth: () => ({ readable: true, ageMs: 1_500, writeProblem: undefined }),
+  storeHealth: () => Promise.resolve({ readable: true, ageMs: 1_500, writeProblem: undefined }),
 };
 
 /** @returns our own lines of the exposition, without comments */

@@ -177,12 +177,13 @@ describe('explain', () => {
           said.set(`${user} ${model}`, (await about(made, user, model, environment)).reason);
         }
       }
-      using gate = openStore(made.path, { organization: { id: 'acme', name: 'Acme' }, autoEnroll });
-      const answered = [...said.keys()].map((pair): [string, string] => {
+      using gate = await openStore(made.path, { organization: { id: 'acme', name: 'Acme' }, autoEnroll });
+      const answered = new Map<string, string>();
+      for (const pair of said.keys()) {
         const at = pair.lastIndexOf(' ');
-        return [pair, gate.reason(pair.slice(0, at), pair.slice(at + 1))];
-      });
-      expect(new Map(answered)).toEqual(said);
+        answered.set(pair, await gate.reason(pair.slice(0, at), pair.slice(at + 1)));
+      }
+      expect(answered).toEqual(said);
       expect(said.get('new gpt-4o')).toBe(autoEnroll ? 'grant' : 'no_organization');
     });
 

@@ -203,11 +203,11 @@ describe('the report', () => {
     expect(said.get('globex roleless@example.org')).toBe('pending');
     expect(said.get('globex bob@example.org')).toBe('');
     expect(notCounted).toMatchObject({ refusedUsers: 3, inactiveOrganizations: 1 });
-    using gate = openStore(database.path);
+    using gate = await openStore(database.path);
     for (const id of ['ann', 'pen', 'outlaw', 'roleless', 'bob', 'eve', 'cyd']) {
       const own = rows.filter(({ email }) => email === `${id}@example.org`);
       const counted = own.some(({ obstacles, organization }) => obstacles.length === 0 && organization.id === 'globex');
-      expect([id, gate.effect(id, 'c')]).toEqual([id, counted ? 'permit' : 'deny']);
+      expect([id, await gate.effect(id, 'c')]).toEqual([id, counted ? 'permit' : 'deny']);
     }
     const { organizations } = await readAccessAudit(operationOn(database.path));
     expect(organizations.find(({ id }) => id === 'globex')).toMatchObject({ users: 5, countingUsers: 3 });
