@@ -34,9 +34,9 @@ export function readInstructions(title: string, options: RunOptions): Instructio
 }
 
 function commandsUnder(title: string): string[] {
-  const [, section = ''] = readFileSync(join(ROOT, 'README.md'), 'utf8').split(/^## Deploy$/m);
+  const [, section = ''] = readFileSync(join(ROOT, 'README.md'), 'utf8').split(/^## Install$/m);
   const paragraph = section.split(`\n**${title}**`)[1]?.split('\n**')[0];
   const [, block] = /\n```\n([^]*?)\n```\n/.exec(paragraph ?? '') ?? [];
-  if (block === undefined) throw new Error(`README.md has no commands after "**${title}**" in its section Deploy`);
+  if (block === undefined) throw new Error(`README.md has no commands after "**${title}**" in its section Install`);
   return block.split(/(?<!\\)\n/);
 }
