@@ -75,7 +75,7 @@ const TABLE: Record<string, Row> = {
     packages: ['hono', 'pino', 'prom-client'],
   },
   config: { values: ['nearest.ts'], types: [], packages: ['ipaddr.js', 'yaml', 'zod'] },
-  admin: { values: [], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
+  admin: { values: ['transport'], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
   // one operation on the backend's file; these four know no terminal
   'backend-file': {
     values: ['nearest.ts', 'references', 'store', 'transport'],

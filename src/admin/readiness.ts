@@ -1,10 +1,10 @@
-/** Whether requests can be served now, and if not why, for whoever decides where to send them. */
-import type { StoreHealth } from '../store/store-view.ts';
+/** Whether requests can be served now, and if not why. */
 import type { Bypass } from '../config/schema.ts';
+import type { StoreHealth } from '../store/store-view.ts';
 
-export interface ReadinessParts {
+interface ReadinessParts {
   readonly version: string;
-  /** Looked at for each answer: it may change. */
+  /** Read for each answer: it may change. */
   readonly mode: 'enforce' | 'report';
   readonly bypass: Bypass | undefined;
   readonly storeHealth: () => Promise<StoreHealth>;
@@ -15,37 +15,13 @@ export interface ReadinessParts {
 }
 
 /** The JSON of `/readyz`. */
-export interface Readiness {
-  readonly ready: boolean;
-  readonly draining: boolean;
-  readonly mode: 'enforce' | 'report';
-  /** The setting that switches filtering and refusing off, or null. */
-  readonly bypass: Bypass | null;
-  readonly database: {
-    readonly readable: boolean;
-    readonly age_ms: number;
-    readonly missing: readonly string[];
-    readonly problem: string | null;
-    /** Why no new user can be enrolled. It stays ready: who is enrolled is served. */
-    readonly write_problem: string | null;
-  };
-  readonly upstream: { readonly reachable: boolean; readonly problem: string | null };
-  /**
-   * Why nobody who signs in is known to the gate. It stays ready: only a session that the backend issues through it can
-   * show that the problem is over.
-   */
-  readonly identity: { readonly problem: string | null };
-  readonly version: string;
-}
+export type Readiness = Awaited<ReturnType<ReturnType<typeof createReadiness>>>;
 
-/** Probes that come faster share one answer, so that nobody can use them to keep the backend busy. */
+/** Probes that come faster share one answer, so that they cannot keep the backend busy. */
 const PROBE_SHARED_MS = 1_000;
 
 /** @returns a function that asks the parts; it never rejects */
-export function createReadiness(
-  parts: ReadinessParts,
-  now: () => number = () => performance.now(),
-): () => Promise<Readiness> {
+export function createReadiness(parts: ReadinessParts, now = () => performance.now()) {
   let probe: { readonly startedAt: number; readonly result: Promise<string | undefined> } | undefined;
   const upstreamProblem = (): Promise<string | undefined> => {
     if (probe === undefined || now() - probe.startedAt >= PROBE_SHARED_MS) {
@@ -62,9 +38,12 @@ export function createReadiness(
       ready: readable && reachable && !draining,
       draining,
       mode: parts.mode,
+      /** The setting that switches filtering and refusing off, or null. */
       bypass: parts.bypass ?? null,
+      /** With a `write_problem` no new user can be enrolled; users who are enrolled are served. */
       database: { readable, age_ms: Math.round(ageMs), missing, problem, write_problem: writeProblem },
       upstream: { reachable, problem: unreached ?? null },
+      /** The gate stays ready: only a session that the backend issues through it can show that the problem is over. */
       identity: { problem: parts.identityProblem() ?? null },
       version: parts.version,
     };

