@@ -26,11 +26,11 @@ const TITLES = [
   'Organizations that use models most',
   'Organizations that are denied most',
   'Entries of lists',
-  'What the gate adds',
-  'The backend',
-  'Under way',
+  'Added latency',
+  'Backend latency',
+  'In flight',
   'Refused by limits',
-  'Answered from memory',
+  'Cache hit ratio',
   'Database',
 ];
 
