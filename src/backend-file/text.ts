@@ -1,11 +1,11 @@
 /** What an operator has typed, or a database holds, made harmless inside a sentence, a command or a file name. */
 
 /** C0 and C1 controls (escape sequences begin with one), and what turns or hides the text around it. */
-const UNPRINTABLE =
+export const UNPRINTABLE =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|[\u{e0000}-\u{e0fff}]/gu;
 
 /** @returns JSON with what cannot be printed as escapes too, which is the same value */
-const escapedJson = (json: string): string =>
+export const escapedJson = (json: string): string =>
   json.replace(UNPRINTABLE, (found) => Array.from({ length: found.length }, (_, at) => unicode(found, at)).join(''));
 
 const unicode = (text: string, at: number): string => `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`;

@@ -1,16 +1,13 @@
 /** How values read: counts, dates, spans of time, and text that fits a terminal and cannot steer it. */
 import { stripVTControlCharacters } from 'node:util';
 import stringWidth from 'string-width';
+import { UNPRINTABLE } from '../backend-file/text.ts';
 
 /** A model id of 10 kB is a legal id, and nobody reads it in a table; JSON and CSV hold all of it. */
 const LONGEST_CELL = 120;
 
 /** Most cells; looking for each unprintable character takes ten times as long. */
 export const PLAIN = /^[ -~]*$/;
-
-/** C0 and C1 controls (escape sequences begin with one), and what turns or hides the text around it. */
-export const UNPRINTABLE =
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|[\u{e0000}-\u{e0fff}]/gu;
 
 /** @returns the text in one line that cannot steer a terminal; at most 120 characters where it is `shortened` */
 export function printable(text: string, shortened = true): string {
@@ -30,9 +27,6 @@ export function toDate(seconds: number | string | null): string | null {
   if (typeof seconds !== 'number') return seconds;
   return Math.abs(seconds) <= LAST_SECOND ? `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z` : String(seconds);
 }
-
-/** @returns seconds with three decimals, for JSON */
-export const toSeconds = (milliseconds: number): number => Number((milliseconds / 1000).toFixed(3));
 
 /** `24.1 s` */
 export const inSeconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;

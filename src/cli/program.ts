@@ -15,7 +15,6 @@ const VERSION: string = manifest.version;
 
 type Load = (line: CommandLine) => Promise<void>;
 
-const files: Load = async (line) => (await import('./file-commands.ts')).addFileCommands(line);
 const shell: Load = async (line) => (await import('./commands/shell.ts')).addShellCommands(line);
 
 /** Each command, in the order of the help. */
@@ -32,9 +31,9 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   audit: async (line) => (await import('./commands/audit.ts')).addAudit(line),
   doctor: async (line) => (await import('./commands/doctor.ts')).addDoctor(line),
   'bench-queries': async (line) => (await import('./commands/bench-queries.ts')).addBenchQueries(line),
-  backup: files,
-  restore: files,
-  maintain: files,
+  backup: async (line) => (await import('./commands/backup.ts')).addBackup(line),
+  restore: async (line) => (await import('./commands/restore.ts')).addRestore(line),
+  maintain: async (line) => (await import('./commands/maintain.ts')).addMaintain(line),
   completion: shell,
   man: shell,
 };

@@ -4,8 +4,8 @@
  */
 import { styleText } from 'node:util';
 import { stringify } from 'csv-stringify/sync';
-import { quoted } from '../backend-file/text.ts';
-import { PLAIN, UNPRINTABLE, printable, widthOf } from './format.ts';
+import { UNPRINTABLE, escapedJson, quoted } from '../backend-file/text.ts';
+import { PLAIN, printable, widthOf } from './format.ts';
 import type { Given, Terminal } from './terminal.ts';
 import { CommandFailure, EXIT, inPlace } from './terminal.ts';
 
@@ -49,15 +49,7 @@ export const toErrorJson = (failure: { readonly code: string; readonly message: 
 });
 
 /** @returns the value as JSON in one line */
-export const asJsonLine = (value: unknown): string => escaped(JSON.stringify(value));
-
-/** JSON lets C1 controls and what turns text around stand as they are; written as escapes they are the same value. */
-const escaped = (json: string): string =>
-  json.replace(UNPRINTABLE, (found) =>
-    Array.from({ length: found.length }, (_, at) => `\\u${hex(found.charCodeAt(at))}`).join(''),
-  );
-
-const hex = (unit: number): string => unit.toString(16).padStart(4, '0');
+export const asJsonLine = (value: unknown): string => escapedJson(JSON.stringify(value));
 
 /**
  * Written by hand because libraries for tables compare every cell with every other one: a list of 10,000 members took

@@ -1,27 +1,49 @@
 /** `modelgate backup`: in place of the guide's `backup.sh`. */
 import { resolve } from 'node:path';
+import type { Command } from '@commander-js/extra-typings';
 import { asSize } from '../../backend-file/text.ts';
 import type { Backup } from '../../upkeep/backup.ts';
 import { backUp } from '../../upkeep/backup.ts';
+import type { DatabaseFacts } from '../../upkeep/verified-copy.ts';
 import { configureOperation } from '../configured.ts';
-import { asDuration, counted, inSeconds } from '../format.ts';
-import type { DatabaseOptions } from '../options.ts';
+import { asDuration, counted, inSeconds, printable } from '../format.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { onDatabase, toRetention } from '../options.ts';
 import { createStepProgress } from '../progress.ts';
 import { asJson, asLines } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say } from '../terminal.ts';
-import { describeFacts, warnOfComplaints } from './copy-facts.ts';
 
-export interface BackupOptions extends DatabaseOptions {
-  /** Milliseconds. */
-  readonly keep?: number;
+/** Adds `backup`. */
+export function addBackup({ program, terminal, exitWith }: CommandLine): void {
+  declare(program).action(async (directory, options) => exitWith(await backup(directory, options, terminal)));
 }
+
+const declare = (program: Command) =>
+  onDatabase(
+    program
+      .command('backup')
+      .summary('copy the database while the backend goes on writing; compressed, and verified by opening the copy')
+      .description(
+        "Copy the database while the backend goes on writing, in place of the guide's backup.sh. The copy is opened, " +
+          'checked (integrity_check) and counted, packed into DIR/webui_YYYYmmdd_HHMMSS.db.gz (local time, as `date` writes it), ' +
+          'and unpacked again to see that nothing was lost. With --keep, older files of this name are deleted after that: their ' +
+          'age is what the name says, the new one always stays, and where anything fails nothing is deleted.',
+      )
+      .argument('<dir>', 'folder for backups; made where it is missing')
+      .option(
+        '--keep <time>',
+        'afterwards delete backups of this folder that are older, such as 30d; at least 1d',
+        toRetention,
+      ),
+    'modelgate backup /backups/mai --keep 30d --database data/webui.db',
+  );
 
 /**
  * @returns code 1 where the backup is good and an old one could not be deleted
  * @throws CommandFailure or OperationFailure where there is no good backup; then nothing was deleted
  */
-export async function backup(directory: string, options: BackupOptions, terminal: Terminal): Promise<number> {
+async function backup(directory: string, options: OptionsOf<typeof declare>, terminal: Terminal): Promise<number> {
   if (directory === '') throw new CommandFailure('Name the folder for the backups.', EXIT.misused);
   const { operation } = configureOperation(options, terminal);
   const steps = createStepProgress(terminal);
@@ -49,13 +71,28 @@ function describe(made: Backup, keepMs: number | undefined): string {
   ];
   if (made.made_directory) rows.push(['folder', 'made, for this user alone']);
   if (keepMs !== undefined) {
-    rows.push([
-      deleted.length === 0 ? 'older' : 'deleted',
+    const age = asDuration(keepMs);
+    rows.push(
       deleted.length === 0
-        ? `none: nothing is older than ${asDuration(keepMs)}`
-        : `${counted(deleted.length, 'backup')} older than ${asDuration(keepMs)}:`,
-    ]);
-    rows.push(...deleted.map((old) => ['', old] as const));
+        ? ['older', `none: nothing is older than ${age}`]
+        : ['deleted', `${counted(deleted.length, 'backup')} older than ${age}:`],
+      ...deleted.map((old) => ['', old] as const),
+    );
   }
   return asLines(rows);
+}
+
+/** @returns such as `integrity ok, 14 users, 9 models, 12 memberships, 8 grants` */
+export function describeFacts({ users, models, members, grants }: Omit<DatabaseFacts, 'objects'>): string {
+  return `integrity ok, ${counted(users, 'user')}, ${counted(models, 'model')}, ${counted(members, 'membership')}, ${counted(grants, 'grant')}`;
+}
+
+/** Warns of rows that break a rule of their table, which is no damage of the disk. */
+export function warnOfComplaints(terminal: Terminal, complaints: readonly string[]): void {
+  const [first] = complaints;
+  if (first === undefined) return;
+  say(
+    terminal,
+    `integrity_check finds no damage, but ${counted(complaints.length, 'rule')} of a table broken by a row, such as: ${printable(first)}. The row was copied as it is.`,
+  );
 }

@@ -1,24 +1,42 @@
 /** `modelgate maintain`: in place of the guide's `ANALYZE` and `VACUUM` by hand. */
+import type { Command } from '@commander-js/extra-typings';
 import type { LockHolder } from '../../backend-file/processes.ts';
 import { asSize } from '../../backend-file/text.ts';
 import type { Maintenance, MaintenanceStep } from '../../upkeep/maintenance.ts';
 import { maintain as maintainFile } from '../../upkeep/maintenance.ts';
 import { configureOperation } from '../configured.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { onDatabase } from '../options.ts';
 import { counted, inSeconds, printable } from '../format.ts';
-import type { DatabaseOptions } from '../options.ts';
 import { asJson, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say, tell } from '../terminal.ts';
 
-export interface MaintainOptions extends DatabaseOptions {
-  readonly vacuum?: boolean;
+/** Adds `maintain`. */
+export function addMaintain({ program, terminal, exitWith }: CommandLine): void {
+  declare(program).action(async (options) => exitWith(await maintain(options, terminal)));
 }
+
+const declare = (program: Command) =>
+  onDatabase(
+    program
+      .command('maintain')
+      .summary('refresh the statistics of the query planner and move the write-ahead log into the file')
+      .description(
+        'Look after the file while the backend runs: ANALYZE refreshes the statistics that the query planner goes by, and in ' +
+          "WAL mode a checkpoint moves the log into the file. The journal mode stays the backend's. --vacuum also rebuilds the file " +
+          'without its gaps: it needs twice the size of the file on the same disk, and nobody can write until it is done.',
+      )
+      .option('--vacuum', 'also rebuild the file without its gaps; nobody can write meanwhile'),
+    'modelgate maintain --database data/webui.db',
+    'modelgate maintain --vacuum',
+  );
 
 /**
  * @returns code 1 where the log could not be emptied, because somebody was in the way until the end
  * @throws CommandFailure or OperationFailure
  */
-export async function maintain(options: MaintainOptions, terminal: Terminal): Promise<number> {
+async function maintain(options: OptionsOf<typeof declare>, terminal: Terminal): Promise<number> {
   const { operation } = configureOperation(options, terminal);
   const { record, holders } = await maintainFile(operation, {
     vacuum: options.vacuum === true,

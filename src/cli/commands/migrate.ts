@@ -17,7 +17,7 @@ import { asJson, asLines } from '../report.ts';
 import { createProgress, createStepProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say, tell } from '../terminal.ts';
-import { warnOfComplaints } from './copy-facts.ts';
+import { warnOfComplaints } from './backup.ts';
 import { describeNotLinked } from './organization-warnings.ts';
 
 /** Adds `migrate`. */

@@ -1,24 +1,42 @@
 /** `modelgate restore`: puts a backup in the place of the database, and keeps what it replaces. */
 import { resolve } from 'node:path';
+import type { Command } from '@commander-js/extra-typings';
 import { asSize } from '../../backend-file/text.ts';
 import type { Restoration } from '../../upkeep/restore.ts';
 import { prepareRestoration } from '../../upkeep/restore.ts';
 import { requireStoreConfig } from '../configured.ts';
+import type { CommandLine, OptionsOf } from '../options.ts';
+import { onDatabase } from '../options.ts';
 import { counted, inSeconds, printable } from '../format.ts';
-import type { DatabaseOptions } from '../options.ts';
+import { asJson, asLines } from '../report.ts';
 import { createStepProgress } from '../progress.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
-import { asJson, asLines } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say } from '../terminal.ts';
-import { describeFacts, warnOfComplaints } from './copy-facts.ts';
+import { describeFacts, warnOfComplaints } from './backup.ts';
 
-export interface RestoreOptions extends DatabaseOptions {
-  readonly yes?: boolean;
+/** Adds `restore`. */
+export function addRestore({ program, terminal, exitWith }: CommandLine): void {
+  declare(program).action(async (file, options) => exitWith(await restore(file, options, terminal)));
 }
 
+const declare = (program: Command) =>
+  onDatabase(
+    program
+      .command('restore')
+      .summary('put a backup in the place of the database; the backend and the gate must be stopped')
+      .description(
+        'Put a backup in the place of the database. The backup is unpacked beside it and checked before anything is touched. ' +
+          'Refuses while a process has the database open, holds a lock on it, or a backend answers at MODELGATE_UPSTREAM_URL: stop ' +
+          'the backend and the gate first. What is replaced is kept as webui.db.replaced.YYYYmmdd_HHMMSS, with all that it holds.',
+      )
+      .argument('<file>', 'backup made by `modelgate backup`, or any copy of the database, compressed or not')
+      .option('--yes', 'do it without asking'),
+    'modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/webui.db',
+  );
+
 /** @throws CommandFailure or OperationFailure where nothing was changed */
-export async function restore(file: string, options: RestoreOptions, terminal: Terminal): Promise<number> {
+async function restore(file: string, options: OptionsOf<typeof declare>, terminal: Terminal): Promise<number> {
   const config = requireStoreConfig(terminal, options);
   requireConsent(terminal, options);
   const steps = createStepProgress(terminal);
