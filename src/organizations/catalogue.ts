@@ -27,7 +27,7 @@ export const LEFT_OUT = [
 ] as const;
 
 /** Whose model it is that was left out. */
-export type Owner = { readonly user: Maker } | { readonly organization: string };
+type Owner = { readonly user: Maker } | { readonly organization: string };
 
 /** A provider or function that may have models which the source does not show. */
 export interface Gap {
@@ -59,7 +59,7 @@ export interface Offer {
 export interface Wishes {
   /** Presets are wanted too. */
   readonly presets: boolean;
-  /** For whom: private presets of other organizations are left out. */
+  /** Private presets of other organizations are left out. */
   readonly organization?: string;
 }
 
@@ -142,8 +142,8 @@ function createOwnership(
 }
 
 /**
- * For whom a preset is: everybody where `access_control` is null (0.6), or where `*` may read it (`access_grant`, 0.12).
- * @returns a function that tells whether the backend shows a preset to everybody
+ * A preset is public where `access_control` is null (0.6), or where `*` may read it (`access_grant`, 0.12).
+ * @returns a function that tells whether the backend shows a preset to all of its users
  */
 function createPublicity(connection: Connection): (preset: string) => boolean {
   // SQLAlchemy writes None into a JSON column as the JSON value

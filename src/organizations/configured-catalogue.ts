@@ -70,20 +70,20 @@ export interface ProviderConnection {
   readonly index: number;
   /** For sentences: `OpenAI connection 2 (https://openrouter.ai/api/v1)`. */
   readonly label: string;
-  /** Ids as the backend offers them; none: the connection is asked what it has whenever somebody lists. */
+  /** Ids as the backend offers them; none: the backend asks the connection at run time. */
   readonly models: readonly string[];
-  /** Whether a model with this id may be of this connection, as far as anybody can tell. */
+  /** Whether a model with this id may be of this connection. */
   mayHave(id: string): boolean;
 }
 
-export interface ProviderConnections {
+interface ProviderConnections {
   readonly connections: readonly ProviderConnection[];
-  /** Kinds whose addresses are not in the file: the backend takes them from its environment. */
+  /** The backend takes the addresses of these from its environment. */
   readonly unknown: readonly ProviderKind[];
 }
 
 /** By the protocol that is spoken. */
-export type ProviderKind = 'openai' | 'ollama';
+type ProviderKind = 'openai' | 'ollama';
 
 const KINDS: Readonly<Record<ProviderKind, { readonly name: string; readonly urls: SettingKey }>> = {
   openai: { name: 'OpenAI', urls: 'openai.api_base_urls' },

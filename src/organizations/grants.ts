@@ -8,13 +8,12 @@ import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/grants.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition } from '../store/schema-reader.ts';
-import { closestModel, createUseFinder, readKnownModels } from './known-models.ts';
+import type { Doubt } from './known-models.ts';
+import { closestModel, createUseFinder, describeDoubt, doubtOf, readKnownModels } from './known-models.ts';
 import type { Obstacle } from './obstacles.ts';
 import type { ChosenOrganization } from './organizations.ts';
 import { requireOrganization } from './organizations.ts';
 import { GRANTS, writeRows } from './rows.ts';
-import type { Doubt } from './spelling.ts';
-import { describeDoubt, doubtOf } from './spelling.ts';
 
 /** @returns grants by pattern @throws OperationFailure as `reading`, and where no row names the organization */
 export const listGrants = (operation: Operation, chosen: ChosenOrganization) =>

@@ -77,9 +77,9 @@ export function linkModels(connection: Connection, organization: string): number
 }
 
 /**
- * What does not fit into the cache is written before the end of the transaction, and outside of WAL mode nobody can
- * read from then on: with 100,000 users for seconds instead of the moment of the commit. Within a transaction SQLite
- * heeds only the number of pages that may wait, and not `cache_spill = off`.
+ * SQLite writes pages that do not fit into its cache before the end of the transaction, and outside of WAL mode no other
+ * process can read from then on: with 100,000 users for seconds instead of the moment of the commit. Within a
+ * transaction only the number of pages that may wait has an effect, `cache_spill = off` has none.
  */
 function keepInMemory(connection: Connection): void {
   connection.pragma(`cache_spill = ${PAGES_IN_MEMORY}`);

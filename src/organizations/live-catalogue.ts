@@ -1,6 +1,6 @@
 /**
- * The catalogue of the running backend: what an admin sees at `GET /api/models` (main.py, 0.6.18 and 0.12.4), which is
- * what can be run.
+ * The catalogue of the running backend: the models that an admin sees at `GET /api/models` (main.py, 0.6.18 and 0.12.4)
+ * are those that can be run.
  *
  * `GET /api/models/base` says whether that was all: it lists every provider's models to admins, unfiltered by the
  * backend's own access control and by a gate in front, which would both shorten the first list without a trace.
@@ -19,7 +19,7 @@ import { createPresetOffers, toCatalogue } from './catalogue.ts';
 import type { ProviderConnection } from './configured-catalogue.ts';
 import { readConnections } from './configured-catalogue.ts';
 
-export interface LiveModels {
+interface LiveModels {
   /** Of `/api/models`. */
   readonly listed: readonly Entry[];
   /** Of `/api/models/base`: neither presets nor arenas. */
@@ -63,7 +63,7 @@ export function fromLive(live: LiveModels, connection: Connection, schema: Schem
     const row = rows.get(id);
     // made since, or not of this file: whose it is cannot be known
     if (row === undefined) return { id, leftOut: wishes.presets ? undefined : 'presets' };
-    // what is listed is on, whatever the row says
+    // a listed model is on, whatever the row says
     return offerPreset({ ...row, isActive: true });
   });
   const listed = new Set(live.listed.map(({ id }) => id));
@@ -97,7 +97,7 @@ function refuseShortened({ listed, provided, url }: LiveModels, rows: ReadonlyMa
 
 const MOST_NAMED = 3;
 
-/** A provider that is down is missing from the list without a word, and its models with it. */
+/** A provider that is down is missing from the list, and its models with it. */
 function gapsOf({ provided }: LiveModels, connections: readonly ProviderConnection[]): readonly Gap[] {
   return connections
     .filter(({ kind, index }) => !provided.some((entry) => isOf(entry, kind, index)))

@@ -76,7 +76,7 @@ export function toDate(seconds: number | string | null): string | null {
  * @param role in the organization; undefined: `member` for new ones, and whatever it is for the others
  * @returns beside the record: whether mAI's `client_organizations` leaves the organization on, and how many users had
  *   no membership at all before; no gate enrols these from now on
- * @throws OperationFailure where one of them is unknown, pending or banned; then nobody was added
+ * @throws OperationFailure where one of them is unknown, pending or banned; then no user was added
  */
 export const addMembers = (
   operation: Operation,
@@ -121,7 +121,7 @@ function addOne(rows: RowWriter, id: string, role: string | undefined): Pick<Mem
 const isAnywhere = (connection: Connection, user: string): boolean =>
   connection.prepare('SELECT 1 FROM organization_members WHERE user_id = ?').get(user) !== undefined;
 
-/** Whom a name means; null where the backend does not know the user, whose id it is then. */
+/** The user that a name means; `person` is null where the backend has no such user, and the name is the id. */
 interface Named {
   readonly id: string;
   readonly person: Person | null;
@@ -203,8 +203,8 @@ function countUsers(connection: Connection, { memberActive }: Schema, organizati
 
 /**
  * Switches memberships off, or deletes them.
- * @param named ids or e-mail addresses; the id of a user whom the backend has deleted is one too
- * @returns beside the record: how many users of the backend have no membership left, whom a gate may enrol anew, and
+ * @param named ids or e-mail addresses; the id of a user that the backend has deleted is one, too
+ * @returns beside the record: how many users of the backend have no membership left and may be enrolled anew, and
  *   whether the organization is empty now: a gate with this organization in its environment links all users at its start
  * @throws OperationFailure where one of them has no membership, or where the table cannot hold one that is off
  */

@@ -17,8 +17,8 @@ import { knownOrganizations, requireOrganization } from './organizations.ts';
 
 /**
  * @param configured the organization of the environment, which is listed even before it has a row
- * @returns rows that are there and rows that are active; of these members `counting` ones are those whom the gate lets
- *   in: known, not pending, banned or without a role, in an organization that is on
+ * @returns rows that are there and rows that are active; `counting` members are those that
+ *   the gate lets in: known, not pending, banned or without a role, in an organization that is on
  * @throws OperationFailure as `reading`
  */
 export const listOrganizations = (operation: Operation, configured: Organization | undefined) =>

@@ -16,7 +16,7 @@ import { GRANTS, writeRows } from './rows.ts';
 
 export interface SyncRequest {
   readonly chosen: ChosenOrganization;
-  /** Read again in the transaction that writes. */
+  /** Called again in the transaction that writes. */
   readonly catalogue: (connection: Connection, schema: Schema) => Catalogue;
   /** Switch grants off that the catalogue does not have. */
   readonly remove: boolean;

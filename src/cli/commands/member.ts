@@ -82,7 +82,7 @@ const ROLES = ['member', 'admin'];
 
 /**
  * @param users ids or e-mail addresses
- * @throws CommandFailure or OperationFailure; then nobody was added
+ * @throws CommandFailure or OperationFailure; then no user was added
  */
 async function addMembers(
   users: readonly string[],
@@ -116,7 +116,7 @@ async function addMembers(
   }
 }
 
-/** @throws CommandFailure with exit code 2 where nothing that the guide or mAI knows is named */
+/** @throws CommandFailure with exit code 2 for a role that neither the guide nor mAI has */
 function requireRole({ role, asIs }: OptionsOf<typeof declareAdd>): void {
   if (role === undefined || ROLES.includes(role) || (asIs === true && role !== '')) return;
   const meant = nearest(role, ROLES);
@@ -168,7 +168,7 @@ const describeOutcome = ({ outcome, role }: MemberChange): string =>
 
 /**
  * @param users ids or e-mail addresses
- * @throws CommandFailure or OperationFailure; then nobody was removed
+ * @throws CommandFailure or OperationFailure; then no user was removed
  */
 async function removeMembers(
   users: readonly string[],
@@ -183,7 +183,7 @@ async function removeMembers(
   return EXIT.done;
 }
 
-/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or no row names the organization */
 async function listMembers(options: OptionsOf<typeof declareList>, terminal: Terminal): Promise<number> {
   const { operation, chosen } = configureOrganization(options, terminal);
   const { organization, members: all } = await readMembers(operation, chosen);
@@ -194,7 +194,7 @@ async function listMembers(options: OptionsOf<typeof declareList>, terminal: Ter
   return EXIT.done;
 }
 
-/** What is empty for all is left out. */
+/** A column that is empty for all members is left out. */
 function asMemberTable(terminal: Terminal, members: readonly Member[], withIds: boolean): string {
   const columns: readonly (readonly [title: string, cell: (member: Member) => Cell])[] = [
     ...(withIds ? [['id', ({ id }: Member) => id] as const] : []),

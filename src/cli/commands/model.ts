@@ -183,7 +183,7 @@ function warnOfRest(terminal: Terminal, pattern: string, others: readonly string
   );
 }
 
-/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or no row names the organization */
 async function listModels(options: OptionsOf<typeof declareList>, terminal: Terminal): Promise<number> {
   const { operation, chosen } = configureOrganization(options, terminal);
   const { organization, models: all } = await listGrants(operation, chosen);

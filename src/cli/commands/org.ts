@@ -76,7 +76,7 @@ function withRest(count: number, rest: Readonly<Record<string, number>>): string
   return `${count.toLocaleString('en')}${said.length === 0 ? '' : ` (${said.join(', ')})`}`;
 }
 
-/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or no row names the organization */
 async function showOrganization(id: string | undefined, options: DatabaseOptions, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const chosen = chooseOrganization(config, { org: id }, '`modelgate org show ID`');

@@ -36,7 +36,7 @@ export function warnOfEnrolment(
   );
 }
 
-/** After rows were deleted, which the gate takes for rows that nobody has ever made. */
+/** After rows were deleted: the gate makes rows that are missing. */
 export function warnOfReturn(
   terminal: Terminal,
   { organization }: StoreConfig,

@@ -8,7 +8,7 @@ import type { Emphasis } from '../report.ts';
 import { emphasize } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 
-/** What will be written line by line, what stays in counts. */
+/** @returns a line for each change, the first of those that stay, and a summary */
 export function describePlan(terminal: Terminal, { record }: SyncPlan): string {
   const changed = (['allow', 'switch_on', 'switch_off'] as const).flatMap((part) =>
     record[part].map((id) => line(terminal, MARKS[part], id)),
@@ -49,7 +49,7 @@ function line(terminal: Terminal, { sign, colour, meaning }: Mark, id: string, s
   return `${emphasize(terminal, colour, text)}\n`;
 }
 
-/** What stays as it is, as far as anybody reads it; JSON has all. */
+/** The first of those that stay as they are; JSON has all. */
 function firstFew(terminal: Terminal, mark: Mark, ids: readonly string[]): readonly string[] {
   const shown = ids.length > FEW + 1 ? ids.slice(0, FEW) : ids;
   const rest = ids.length - shown.length;
@@ -81,7 +81,7 @@ export const SOURCES = ['table', 'config', 'live'] as const;
 
 export type CatalogueSource = (typeof SOURCES)[number];
 
-/** What an operator should know about the catalogue itself. */
+/** @returns sentences on the catalogue itself: what was left out of it, and what it may lack */
 export function notesOn(source: CatalogueSource, { record, isEmpty }: SyncPlan): readonly string[] {
   const { left_out: leftOut, owners, gaps, switch_off } = record;
   const left = LEFT_OUT.flatMap((why) => {

@@ -11,7 +11,7 @@ import { askForModels, fromLive } from '../../organizations/live-catalogue.ts';
 import type { SyncPlan, SyncRequest } from '../../organizations/sync.ts';
 import { applySync, planSync } from '../../organizations/sync.ts';
 import { failureCode } from '../../store/database.ts';
-import { chooseOrganization, configureOperation } from '../configured.ts';
+import { configureOrganization } from '../configured.ts';
 import type { CommandLine, OptionsOf } from '../options.ts';
 import { inOrganization, onDatabase, toOrigin } from '../options.ts';
 import { counted, printable } from '../format.ts';
@@ -65,33 +65,57 @@ Left out, and said: presets (without --presets), arena models, models that are s
 
 type SyncOptions = OptionsOf<typeof declare>;
 
-/** @throws CommandFailure or OperationFailure where nothing was changed */
+/**
+ * Shows the plan until it is what is written: another process may change the file while the operator looks at it.
+ * @throws CommandFailure or OperationFailure where nothing was changed
+ */
 async function syncModels(options: SyncOptions, terminal: Terminal): Promise<number> {
+  const { from, json = false, dryRun = false } = options;
   refuseContradictions(options);
-  if (options.dryRun !== true) requireConsent(terminal, options, '--yes, or --dry-run to look at the difference');
-  const { config, operation } = configureOperation(options, terminal);
-  const chosen = chooseOrganization(config, options);
-  const request: SyncRequest = {
-    chosen,
-    catalogue: await openCatalogue(options, terminal, { config, operation, organization: chosen.id }),
-    remove: options.remove ?? false,
-    switchOn: options.switchOn ?? false,
-  };
-  const plan = await planSync(operation, request);
-  for (const note of notesOn(options.from, plan)) say(terminal, note);
-  return settle(options, terminal, { operation, request }, plan);
+  if (!dryRun) requireConsent(terminal, options, '--yes, or --dry-run to look at the difference');
+  const { config, operation, chosen } = configureOrganization(options, terminal);
+  const catalogue = await openCatalogue(options, terminal, { config, operation, organization: chosen.id });
+  const request = { chosen, catalogue, remove: options.remove === true, switchOn: options.switchOn === true };
+  let plan = await planSync(operation, request);
+  for (const note of notesOn(from, plan)) say(terminal, note);
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const heading = `${printable(chosen.id)}, compared with ${COMPARED_WITH[from]}:\n`;
+    if (!json) terminal.write(heading + describePlan(terminal, plan));
+    if (dryRun || changesIn(plan) === 0) return finish(plan, false);
+    const question = `Write this to ${printable(operation.path, false)}?`;
+    if (options.yes !== true && !(await askYesNo(terminal, question))) throw declined();
+    const changed = await applySync(operation, request, plan);
+    if (changed === undefined) return finish(plan, true);
+    say(terminal, 'Somebody has changed the file meanwhile: nothing was written, and this is the difference now.');
+    plan = changed;
+  }
+  throw new CommandFailure('The file changes faster than it can be looked at. Nothing was changed. Try again later.');
+
+  function finish({ record, isActive }: SyncPlan, written: boolean): number {
+    const facts = { organization: chosen.id, source: from, dry_run: dryRun, written };
+    if (json) terminal.write(asJson({ ...facts, ...record }));
+    else if (written) terminal.write(`Written: ${counted(changesIn({ record }), 'grant')}.\n`);
+    if (written) warnOfOrganization(terminal, chosen, { isActive });
+    return EXIT.done;
+  }
 }
+
+const ATTEMPTS = 5;
+
+const COMPARED_WITH: Readonly<Record<CatalogueSource, string>> = {
+  table: "the backend's model table",
+  config: "the connections in the backend's configuration",
+  live: 'the running backend',
+};
+
+const changesIn = ({ record: { allow, switch_on, switch_off } }: Pick<SyncPlan, 'record'>): number =>
+  allow.length + switch_on.length + switch_off.length;
 
 function refuseContradictions({ from, url, tokenFile }: SyncOptions): void {
   if (from === 'live') return;
   const idle = url !== undefined ? '--url' : tokenFile !== undefined ? '--token-file' : undefined;
   if (idle === undefined) return;
   throw new CommandFailure(`${idle} means nothing without --from live.`, EXIT.misused);
-}
-
-interface Parts {
-  readonly operation: Operation;
-  readonly request: SyncRequest;
 }
 
 /** A backend that is asked is asked once: what it said then is what is shown and written. */
@@ -124,58 +148,6 @@ async function openCatalogue(
   const live = await askForModels({ url: backend, credential: await readCredential(terminal, tokenFile), signal });
   return (connection, schema) => fromLive(live, connection, schema, wishes);
 }
-
-/** Shows the plan until it is what is written: somebody else may change the file while it is looked at. */
-async function settle(
-  options: SyncOptions,
-  terminal: Terminal,
-  { operation, request }: Parts,
-  first: SyncPlan,
-): Promise<number> {
-  for (let plan = first, attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    if (options.json !== true) terminal.write(heading(options, request) + describePlan(terminal, plan));
-    const isIdle = changesIn(plan) === 0;
-    if (options.dryRun === true || isIdle) return finish(options, terminal, request, plan, false);
-    const question = `Write this to ${printable(operation.path, false)}?`;
-    if (options.yes !== true && !(await askYesNo(terminal, question))) throw declined();
-    const changed = await applySync(operation, request, plan);
-    if (changed === undefined) return finish(options, terminal, request, plan, true);
-    say(terminal, 'Somebody has changed the file meanwhile: nothing was written, and this is the difference now.');
-    plan = changed;
-  }
-  throw new CommandFailure('The file changes faster than it can be looked at. Nothing was changed. Try again later.');
-}
-
-const ATTEMPTS = 5;
-
-const heading = ({ from }: SyncOptions, { chosen }: SyncRequest): string =>
-  `${printable(chosen.id)}, compared with ${COMPARED_WITH[from]}:\n`;
-
-const COMPARED_WITH: Readonly<Record<CatalogueSource, string>> = {
-  table: "the backend's model table",
-  config: "the connections in the backend's configuration",
-  live: 'the running backend',
-};
-
-function finish(
-  options: SyncOptions,
-  terminal: Terminal,
-  { chosen }: SyncRequest,
-  plan: SyncPlan,
-  isWritten: boolean,
-): number {
-  if (options.json === true) {
-    const facts = { source: options.from, dry_run: options.dryRun ?? false, written: isWritten };
-    terminal.write(asJson({ organization: chosen.id, ...facts, ...plan.record }));
-  } else if (isWritten) {
-    terminal.write(`Written: ${counted(changesIn(plan), 'grant')}.\n`);
-  }
-  if (isWritten) warnOfOrganization(terminal, chosen, plan);
-  return EXIT.done;
-}
-
-const changesIn = ({ record: { allow, switch_on, switch_off } }: SyncPlan): number =>
-  allow.length + switch_on.length + switch_off.length;
 
 // The credential with which a command asks the backend: from a file or standard input, never from the command line.
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { doubtOf } from '../../../src/organizations/spelling.ts';
+import { doubtOf } from '../../../src/organizations/known-models.ts';
 
 describe('an id that looks like a mistake', () => {
   test.each([

@@ -2,11 +2,11 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { backUpBeforeMigration, isNeeded, migrate, planMigration } from '../../../../src/organizations/migration.ts';
-import { SCHEMA_OBJECTS } from '../../../../src/store/tables.ts';
-import type { TestDatabase } from '../../../support/database/database.ts';
-import { ERAS, createDatabase } from '../../../support/database/database.ts';
-import { operationOn } from '../../../support/database/operation.ts';
+import { backUpBeforeMigration, isNeeded, migrate, planMigration } from '../../../src/organizations/migration.ts';
+import { SCHEMA_OBJECTS } from '../../../src/store/tables.ts';
+import type { TestDatabase } from '../../support/database/database.ts';
+import { ERAS, createDatabase } from '../../support/database/database.ts';
+import { operationOn } from '../../support/database/operation.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const nothing = () => undefined;

@@ -1,12 +1,12 @@
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { addAllUsers, addMembers, listMembers, removeMembers } from '../../../../src/organizations/members.ts';
-import type { ChosenOrganization } from '../../../../src/organizations/organizations.ts';
-import { ERAS } from '../../../support/database/database.ts';
-import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
-import { databaseOfTest } from '../../../support/database/opened-store.ts';
-import { createMaiTables } from '../../../support/database/mai-tables.ts';
-import { failureOf, flattened, operationOn } from '../../../support/database/operation.ts';
+import { addAllUsers, addMembers, listMembers, removeMembers } from '../../../src/organizations/members.ts';
+import type { ChosenOrganization } from '../../../src/organizations/organizations.ts';
+import { ERAS } from '../../support/database/database.ts';
+import type { DatabaseOptions, TestDatabase } from '../../support/database/database.ts';
+import { databaseOfTest } from '../../support/database/opened-store.ts';
+import { createMaiTables } from '../../support/database/mai-tables.ts';
+import { failureOf, flattened, operationOn } from '../../support/database/operation.ts';
 
 const ACME = 'mai_client_acme';
 const chosen = (id = ACME, more: Partial<ChosenOrganization> = {}): ChosenOrganization => ({

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { allowModels, denyModels, listGrants } from '../../../../src/organizations/grants.ts';
-import type { ChosenOrganization } from '../../../../src/organizations/organizations.ts';
-import { ERAS } from '../../../support/database/database.ts';
-import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
-import { databaseOfTest } from '../../../support/database/opened-store.ts';
-import { createMaiTables } from '../../../support/database/mai-tables.ts';
-import { failureOf, flattened, operationOn } from '../../../support/database/operation.ts';
+import { allowModels, denyModels, listGrants } from '../../../src/organizations/grants.ts';
+import type { ChosenOrganization } from '../../../src/organizations/organizations.ts';
+import { ERAS } from '../../support/database/database.ts';
+import type { DatabaseOptions, TestDatabase } from '../../support/database/database.ts';
+import { databaseOfTest } from '../../support/database/opened-store.ts';
+import { createMaiTables } from '../../support/database/mai-tables.ts';
+import { failureOf, flattened, operationOn } from '../../support/database/operation.ts';
 
 const ACME = 'mai_client_acme';
 const CHOSEN: ChosenOrganization = { id: ACME, isConfigured: false, mayBeNew: true };
