@@ -46,6 +46,21 @@ function escapeOf(character: string): string {
   if (code < 0x80) return `\\x${code.toString(16).padStart(2, '0')}`;
   return code > 0xffff ? `\\U${code.toString(16).padStart(8, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
 }
+/** Commands that a sentence advises, between backticks: `quoted` and `shellCommand` escape those of others. */
+export const COMMAND = /`((?:modelgate|chmod|mkdir) [^`]+)`/g;
+
+/** @returns the commands of the text alone */
+export const commandsIn = (text: string): readonly string[] =>
+  [...text.matchAll(COMMAND)].map(({ 1: command = '' }) => command);
+
+/** Furthest moment that a `Date` can hold (ECMA-262 21.4.1.1), in seconds. */
+const LAST_SECOND = 8.64e12;
+
+/** @returns ISO 8601 in UTC for seconds, what is no number as it is, and null for nothing */
+export function toDate(seconds: number | string | null): string | null {
+  if (typeof seconds !== 'number') return seconds;
+  return Math.abs(seconds) <= LAST_SECOND ? `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z` : String(seconds);
+}
 
 /** @returns such as `20260131_030000`: local time, as the deployment guide's `date +%Y%m%d_%H%M%S` writes it */
 export function toMoment(date: Date): string {

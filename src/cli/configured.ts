@@ -6,6 +6,7 @@ import { describeIssues } from '../config/issue.ts';
 import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
 import type { Loaded, Parsed, StoreConfig } from '../config/parse.ts';
 import type { Config } from '../config/schema.ts';
+import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import type { DatabaseOptions } from './options.ts';
 import type { Terminal } from './terminal.ts';
@@ -98,6 +99,12 @@ export function operationOn(
     },
   };
 }
+
+/** @returns how a gate of this environment decides, and where it enrols users without any membership */
+export const gatePolicyOf = ({ policy, organization }: StoreConfig): GatePolicy => ({
+  ...policy,
+  enrolling: organization?.autoEnroll === true ? organization.id : undefined,
+});
 
 // Which organization a command is about: `--org`, else the one of the environment.
 

@@ -3,6 +3,8 @@ import { stripVTControlCharacters } from 'node:util';
 import stringWidth from 'string-width';
 import { UNPRINTABLE } from '../backend-file/text.ts';
 
+export { toDate } from '../backend-file/text.ts';
+
 /** A model id of 10 kB is a legal id, and nobody reads it in a table; JSON and CSV hold all of it. */
 const LONGEST_CELL = 120;
 
@@ -18,15 +20,6 @@ export function printable(text: string, shortened = true): string {
 /** `1 user`, `2 users` */
 export const counted = (count: number, one: string, many = `${one}s`): string =>
   `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
-
-/** Furthest moment that a `Date` can hold (ECMA-262 21.4.1.1), in seconds. */
-const LAST_SECOND = 8.64e12;
-
-/** @returns ISO 8601 in UTC for seconds, what is no number as it is, and null for nothing */
-export function toDate(seconds: number | string | null): string | null {
-  if (typeof seconds !== 'number') return seconds;
-  return Math.abs(seconds) <= LAST_SECOND ? `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z` : String(seconds);
-}
 
 /** `24.1 s` */
 export const inSeconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;

@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { basename, relative } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { FailureCode } from '../backend-file/failure.ts';
-import { shellCommand } from '../backend-file/text.ts';
+import { COMMAND, commandsIn, shellCommand } from '../backend-file/text.ts';
 
 /** What a command may touch of its process, handed in by `main.ts`. */
 export interface Terminal {
@@ -91,9 +91,7 @@ export class CommandFailure extends Error {
   }
 }
 
-// Commands that a sentence advises, between backticks: nothing else that begins so stands between them, because
-// `quoted` and `shellCommand` escape the backticks of others. Each is completed with what this command was given, so
-// that it works where it is pasted.
+// A command that a sentence advises is completed with what this command was given, so that it works where it is pasted.
 
 /** How the command that runs was called. */
 export interface Given {
@@ -109,7 +107,6 @@ export function invocationOf(script: string, npmCommand: string | undefined): st
   return basename(script) === 'modelgate' ? 'modelgate' : shellCommand('node', relative('', script));
 }
 
-const COMMAND = /`((?:modelgate|chmod|mkdir) [^`]+)`/g;
 /** What would stick to the end of a command. */
 const BEHIND = /^[.,;:]? *\n?/;
 
@@ -130,9 +127,11 @@ export function laidOut(text: string, given: Given): string {
 export const inPlace = (text: string, given: Given): string =>
   text.replace(COMMAND, (_, command: string) => `\`${completed(command, given)}\``);
 
-/** @returns the commands alone, for JSON */
-export const commandsIn = (text: string, given: Given): readonly string[] =>
-  [...text.matchAll(COMMAND)].map(({ 1: command = '' }) => completed(command, given));
+/** @returns the advice of a record for JSON, with the commands alone beside it; each command completed */
+export const completedAdvice = (advice: string, given: Given) => ({
+  advice: inPlace(advice, given),
+  commands: commandsIn(advice).map((command) => completed(command, given)),
+});
 
 function completed(command: string, { invocation, options }: Given): string {
   const words = /^modelgate (.+)$/s.exec(command)?.[1];

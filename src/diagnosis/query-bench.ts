@@ -1,3 +1,7 @@
+/**
+ * How long the queries of a decision take: the deployment guide's three, and the statements that the gate prepares, one
+ * by one and together. Sets no journal mode, as the guide's script does: the backend owns that choice.
+ */
 import { toFailure } from '../backend-file/failure.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { hearStop, reading } from '../backend-file/transaction.ts';
@@ -17,19 +21,10 @@ import type { BenchSubjects, Chosen } from './bench-subjects.ts';
 import { readSubjects } from './bench-subjects.ts';
 import { GUIDE_QUERIES } from './queries.ts';
 
-/** What many measurements come to, as the deployment guide's Python counts it. */
+export type Distribution = ReturnType<typeof distributionOf>;
 
-export interface Distribution {
-  readonly min: number;
-  readonly median: number;
-  readonly avg: number;
-  readonly p95: number;
-  readonly p99: number;
-  readonly max: number;
-}
-
-/** @param values at least two @throws RangeError for fewer */
-export function distributionOf(values: readonly number[]): Distribution {
+/** As the deployment guide's Python computes it. @param values at least two @throws RangeError for fewer */
+export function distributionOf(values: readonly number[]) {
   const sorted = Float64Array.from(values).sort();
   const [min, max] = [sorted[0], sorted.at(-1)];
   if (min === undefined || max === undefined || sorted.length < 2) throw new RangeError('at least two values');
@@ -57,9 +52,6 @@ function quantile(sorted: Float64Array, part: number, parts: number): number {
   return (below * (parts - rest) + above * rest) / parts;
 }
 
-// How long the queries of a decision take: the deployment guide's three, and the very statements that the gate
-// prepares, one by one and together. Sets no journal mode, as the guide's script does: the backend owns that choice.
-
 export interface QueryBench {
   readonly operation: Operation;
   readonly chosen: Chosen;
@@ -69,32 +61,28 @@ export interface QueryBench {
   readonly onProgress: (done: number, total: number) => void;
 }
 
-export interface BenchResult {
-  readonly subjects: BenchSubjects;
-  readonly queries: readonly MeasuredQuery[];
-}
-
-export interface MeasuredQuery {
+/** The record of one query. */
+interface MeasuredQuery {
   readonly name: string;
   /** Whose it is; `decision` is a whole one, through the store, that nothing was cached for. */
   readonly from: 'guide' | 'gate' | 'decision';
-  /** Milliseconds; undefined where it could not run. */
-  readonly times: Distribution | undefined;
+  readonly pass: boolean;
+  /** Milliseconds; null where it could not run. */
+  readonly times_ms: Distribution | null;
   /** Why it could not run, and what to do. */
-  readonly problem: string | undefined;
+  readonly problem: string | null;
 }
 
-/** Long enough for any commit of the backend; the wait is part of what is measured, as for everybody. */
+export type BenchReport = Awaited<ReturnType<typeof benchQueries>>;
+
+/** The guide: "All queries performing well (P95 < 1ms)". */
+const LIMIT_MS = 1;
+
+/** Long enough for any commit of the backend; the wait is part of what is measured. */
 const BUSY_MS = 5_000;
 
-/** @throws OperationFailure as `reading`, and where there is nobody to ask for */
-export async function benchQueries({
-  operation,
-  chosen,
-  iterations,
-  policy,
-  onProgress,
-}: QueryBench): Promise<BenchResult> {
+/** @throws OperationFailure as `reading`, and where there is no user or organization to ask for */
+export async function benchQueries({ operation, chosen, iterations, policy, onProgress }: QueryBench) {
   const { path, patience } = operation;
   const tidyUp = noteCompanions(path);
   try {
@@ -108,7 +96,14 @@ export async function benchQueries({
         onProgress(at, runs.length);
         queries.push(await measure(run, iterations, patience.signal));
       }
-      return { subjects, queries };
+      return {
+        iterations,
+        users: subjects.users.length,
+        organization: subjects.organizations[0] ?? '',
+        limit_p95_ms: LIMIT_MS,
+        pass: queries.every(({ pass }) => pass),
+        queries,
+      };
     } finally {
       decision.close();
       connection.close();
@@ -148,14 +143,23 @@ async function measure({ name, from, prepare }: Run, iterations: number, signal:
       once();
       times.push(performance.now() - start);
     }
-    return { name, from, times: distributionOf(times), problem: undefined };
+    const found = distributionOf(times);
+    return { name, from, pass: found.p95 < LIMIT_MS, times_ms: rounded(found), problem: null };
   } catch (error) {
     // a view that is missing or has another shape
     if (failureCode(error) !== 'SQLITE_ERROR') throw error;
     const words = error instanceof Error ? error.message : '';
-    return { name, from, times: undefined, problem: `${words}: run \`modelgate init\`` };
+    return { name, from, pass: false, times_ms: null, problem: `${words}: run \`modelgate init\`` };
   }
 }
+
+/** To a microsecond: what is behind it differs from run to run. */
+const rounded = ({ min, median, avg, p95, p99, max }: Distribution): Distribution => ({
+  ...{ min: toMicrosecond(min), median: toMicrosecond(median), avg: toMicrosecond(avg) },
+  ...{ p95: toMicrosecond(p95), p99: toMicrosecond(p99), max: toMicrosecond(max) },
+});
+
+const toMicrosecond = (milliseconds: number): number => Number(milliseconds.toFixed(3));
 
 function queryRuns(connection: Connection, subjects: BenchSubjects): readonly Run[] {
   const { users, organizations, models, apiKeys } = subjects;

@@ -1,7 +1,7 @@
 /**
- * The deployment guide's view `user_model_access_report`, read from the tables: the view may be missing, or be somebody
- * else's of the same name. Everything is read at once and kept in little room, so that the lock of the file is given
- * back before the first line is printed: whoever reads the report may take all the time in the world.
+ * The deployment guide's view `user_model_access_report`, read from the tables: the view may be missing, or another one
+ * may have its name. Everything is read at once and kept in little memory: the lock of the file is released before the
+ * first line is printed, however slowly the report is read.
  */
 import type { Operation } from '../backend-file/transaction.ts';
 import { hearStop, reading } from '../backend-file/transaction.ts';
@@ -9,89 +9,75 @@ import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/grants.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition } from '../store/schema-reader.ts';
-import type { ExplainOptions } from './explanation.ts';
+import type { GatePolicy } from './explanation.ts';
 import type { Obstacle } from './obstacles.ts';
 import { ROLE_COUNTS, obstacleOfRole } from './obstacles.ts';
 import type { ChosenOrganization } from './organizations.ts';
 import { requireOrganization } from './organizations.ts';
 
-/** What every member of one organization has. */
-export interface OrganizationModels {
-  readonly id: string;
-  readonly accessibleModels: number;
-  /** Different ones, sorted; models may share a name. */
-  readonly modelNames: readonly string[];
-}
-
-/** One row of the view. */
-export interface AccessRow {
+/** One row of the view, and whether the gate gives it, which the view does not look at. */
+export interface AccessRow extends OrganizationModels, Verdict {
   readonly email: string | null;
   readonly name: string | null;
-  readonly organization: OrganizationModels;
-  /** Why the gate gives the user none of these models, which the view does not look at. None: it gives them. */
-  readonly obstacles: readonly Obstacle[];
 }
 
-/** What the gate counts and the view does not, or the other way round. */
-export interface NotCounted {
-  /** Active grants that end in `*`. */
-  readonly prefixGrants: number;
-  /** Active grants of models that have no row in the backend's `model` table. */
-  readonly grantsWithoutRow: number;
-  /** Organizations with rows in the report that mAI's `client_organizations` switches off. */
-  readonly inactiveOrganizations: number;
-  /** Rows of the report whose user the gate refuses: pending, banned or without a role in the backend. */
-  readonly refusedUsers: number;
-  /** Users without any membership, whom the gate makes members of an organization at their first request. */
-  readonly notEnrolled: number;
+/** What every member of one organization has. */
+interface OrganizationModels {
+  readonly organization: string;
+  readonly model_count: number;
+  /** Different ones, sorted; models may share a name. */
+  readonly model_names: readonly string[];
 }
 
-export interface AccessReport {
-  /** By organization, then by e-mail address. */
-  readonly rows: readonly AccessRow[];
-  readonly notCounted: NotCounted;
+interface Verdict {
+  readonly counts: boolean;
+  /** Why the gate gives the user none of these models. */
+  readonly reasons: readonly Obstacle[];
 }
+
+export type AccessReport = Awaited<ReturnType<typeof readAccessReport>>;
 
 /**
+ * @param policy how the gate decides, and where it enrols users
  * @param chosen the rows of this organization alone
- * @param onProgress told in between how many of how many memberships were read
- * @param policy what the gate is configured to do: whom it enrols, and where
- * @throws OperationFailure as `reading`, and where nobody has named the organization
+ * @param onProgress called in between with the number of memberships that were read, and of all
+ * @throws OperationFailure as `reading`, and where there is no such organization
  */
 export function readAccessReport(
   operation: Operation,
-  chosen?: ChosenOrganization,
-  onProgress: (done: number, total: number) => void = () => undefined,
-  policy: ExplainOptions = { adminAccess: 'organization' },
-): Promise<AccessReport> {
+  policy: Pick<GatePolicy, 'adminAccess' | 'enrolling'>,
+  chosen: ChosenOrganization | undefined,
+  onProgress: (done: number, total: number) => void,
+) {
   const { enrolling } = policy;
   const { signal } = operation.patience;
   return reading(operation, 'organizations', async (connection, schema) => {
     if (chosen !== undefined) requireOrganization(connection, chosen, 'read');
     const only = chosen?.id;
-    const organizations = readOrganizations(connection, schema, only);
-    const rows = await readRows(connection, schema, organizations, {
-      only,
-      onProgress: async (done, total) => {
-        onProgress(done, total);
-        await hearStop(signal);
-      },
+    const rows = await readRows(connection, schema, only, async (done, total) => {
+      onProgress(done, total);
+      await hearStop(signal);
     });
     const isEnrolled = enrolling !== undefined && (only === undefined || only === enrolling);
+    const switchedOff = rows.filter(({ reasons }) => reasons.includes(OFF)).map(({ organization }) => organization);
     return {
+      /** By organization, then by e-mail address. */
       rows,
-      notCounted: {
-        ...countTheRest(connection, schema, only),
-        inactiveOrganizations: new Set(rows.filter(isOff).map(({ organization }) => organization.id)).size,
-        refusedUsers: rows.filter(({ obstacles }) => obstacles.some((obstacle) => obstacle !== OFF)).length,
-        notEnrolled: isEnrolled ? countOutside(connection, policy) : 0,
+      /** What the gate counts and the view does not, or the other way round. */
+      not_counted: {
+        ...countGrants(connection, schema, only),
+        /** Organizations with rows in the report that mAI's `client_organizations` switches off. */
+        inactive_organizations: new Set(switchedOff).size,
+        /** Rows of users who are pending, banned or without a role in the backend. */
+        refused_users: rows.filter(({ reasons }) => reasons.some((reason) => reason !== OFF)).length,
+        /** Users without any membership, whom the gate enrols at their first request. */
+        not_enrolled: isEnrolled ? countOutside(connection, policy) : 0,
       },
     };
   });
 }
 
 const OFF = 'organization_inactive';
-const isOff = ({ obstacles }: AccessRow): boolean => obstacles.includes(OFF);
 
 /**
  * `$only` is NULL for all organizations. Ids that are no text, as a column of numbers makes them of digits, are none to
@@ -127,7 +113,7 @@ function readOrganizations(
   return new Map(
     [...found].map(([id, { models, names }]) => [
       id,
-      { id, accessibleModels: models.size, modelNames: [...names].toSorted() },
+      { organization: id, model_count: models.size, model_names: [...names].toSorted() },
     ]),
   );
 }
@@ -142,12 +128,10 @@ function share(known: Map<string, string>, text: string): string {
 async function readRows(
   connection: Connection,
   schema: Schema,
-  organizations: ReadonlyMap<string, OrganizationModels>,
-  {
-    only,
-    onProgress,
-  }: { readonly only: string | undefined; readonly onProgress: (done: number, total: number) => Promise<void> },
+  only: string | undefined,
+  onProgress: (done: number, total: number) => Promise<void>,
 ): Promise<readonly AccessRow[]> {
+  const organizations = readOrganizations(connection, schema, only);
   const total = connection.prepare<[], number>('SELECT count(*) FROM organization_members').pluck().get() ?? 0;
   const members = connection
     .prepare<[object], [string, string, string | null, string | null, unknown]>(
@@ -158,7 +142,7 @@ async function readRows(
     )
     .raw()
     .iterate({ only: only ?? null });
-  const obstaclesOf = createObstacles(prepareGrants(connection, schema).isActive);
+  const judge = createJudge(prepareGrants(connection, schema).isActive);
   const rows: AccessRow[] = [];
   let done = 0;
   let before = '';
@@ -169,35 +153,29 @@ async function readRows(
     if (organization === undefined) continue;
     // a table made by hand may name the same member twice
     if (organization === previous && user === before) continue;
-    rows.push({ email, name, organization, obstacles: obstaclesOf(id, role) });
+    rows.push({ email, name, ...organization, ...judge(id, role) });
     [previous, before] = [organization, user];
   }
   return rows;
 }
 
-/** Many rows and few kinds of them: one list each. */
-function createObstacles(isOrganizationActive: (id: string) => boolean) {
+/** There are many rows and few kinds of verdicts: rows share the lists. */
+function createJudge(isOrganizationActive: (id: string) => boolean) {
   const active = new Map<string, boolean>();
-  const lists = new Map<string, readonly Obstacle[]>();
-  return (organization: string, role: unknown): readonly Obstacle[] => {
+  const verdicts = new Map<string, Verdict>();
+  return (organization: string, role: unknown): Verdict => {
     const isActive = active.get(organization) ?? isOrganizationActive(organization);
     active.set(organization, isActive);
     const ofRole = obstacleOfRole(role);
-    const obstacles: readonly Obstacle[] = [
-      ...(ofRole === undefined ? [] : [ofRole]),
-      ...(isActive ? [] : ([OFF] as const)),
-    ];
-    const list = lists.get(obstacles.join(' ')) ?? obstacles;
-    lists.set(obstacles.join(' '), list);
-    return list;
+    const key = `${ofRole ?? ''} ${isActive}`;
+    const reasons = [...(ofRole === undefined ? [] : [ofRole]), ...(isActive ? [] : ([OFF] as const))];
+    const verdict = verdicts.get(key) ?? { counts: reasons.length === 0, reasons };
+    verdicts.set(key, verdict);
+    return verdict;
   };
 }
 
-function countTheRest(
-  connection: Connection,
-  { grantActive }: Schema,
-  only: string | undefined,
-): Pick<NotCounted, 'prefixGrants' | 'grantsWithoutRow'> {
+function countGrants(connection: Connection, { grantActive }: Schema, only: string | undefined) {
   const grants = (which: string): number =>
     connection
       .prepare<[object], number>(
@@ -208,15 +186,17 @@ function countTheRest(
       .get({ only: only ?? null }) ?? 0;
   const isPrefix = "orgmod.model_id LIKE '%*'";
   return {
-    prefixGrants: grants(isPrefix),
-    grantsWithoutRow: grants(
+    /** Active grants that end in `*`. */
+    prefix_grants: grants(isPrefix),
+    /** Active grants of models that have no row in the backend's `model` table. */
+    grants_without_row: grants(
       `NOT (${isPrefix}) AND orgmod.model_id NOT IN (SELECT id FROM model WHERE id IS NOT NULL)`,
     ),
   };
 }
 
-/** As enrolment asks, of all users at once; admins who may use everything are never asked for their memberships. */
-const countOutside = (connection: Connection, { adminAccess }: ExplainOptions): number =>
+/** As enrolment looks for them, all at once; the gate reads no memberships of admins who may use everything. */
+const countOutside = (connection: Connection, { adminAccess }: Pick<GatePolicy, 'adminAccess'>): number =>
   connection
     .prepare<[], number>(
       `SELECT count(*) FROM "user" u WHERE ${ROLE_COUNTS}${adminAccess === 'all' ? " AND u.role <> 'admin'" : ''}

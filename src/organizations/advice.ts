@@ -2,39 +2,89 @@
 import { quoted, shellCommand } from '../backend-file/text.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
 import { toOrganizationId } from '../identity/principal.ts';
-import type { Decision, Permit } from '../policy/decision.ts';
+import type { DecideOptions } from '../policy/decide.ts';
+import type { Decision, DenyReason, Permit, PermitReason } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
-import type { Enrolment, Standing, StandingGrant } from './standing.ts';
-import { counts, memberAdd, modelAllow, whyNothing } from './standing.ts';
+import type { Membership } from './standing.ts';
+import { MEMBERSHIP_OFF } from './standing.ts';
 
-export interface Case {
+export interface Subject {
   readonly user: UserPrincipal;
+  readonly memberships: readonly Membership[];
+  /** Of a user without any membership: where the gate enrols the user, and why it cannot; null for others. */
+  readonly enrolment: { readonly organization: string; readonly obstacle: string | null } | null;
+}
+
+interface ModelQuestion extends Subject {
   readonly model: ModelId;
   readonly decision: Decision;
-  readonly standings: readonly Standing[];
-  readonly enrolment: Enrolment | undefined;
-  /** The file names the model, or somebody was granted it. */
+  /** The file names the model, or an organization was granted it. */
   readonly isKnown: boolean;
   /** Of a model that is not known: one with nearly the same id, and what gives it to this user. */
   readonly meant: string | undefined;
   readonly through: Permit['grant'];
 }
 
-/** @returns one sentence with a command where one helps */
-export function advise(subject: Case): string {
-  const { user, model, decision, standings, enrolment } = subject;
+/** @returns one sentence, with a command where one helps */
+export function adviseOnModel(question: ModelQuestion): string {
+  const { model, decision } = question;
   if (decision.effect === 'permit') return whyPermitted(decision);
-  const nothing = whyNothing(user, standings, enrolment);
+  const nothing = whyNothing(question);
   if (nothing !== undefined) return nothing;
-  if (!subject.isKnown && decision.reason === 'not_granted') return whyUnknown(subject);
+  if (!question.isKnown && decision.reason === 'not_granted') return whyUnknown(question);
   const last = decision.chain.at(-1) ?? model;
-  if (decision.reason === 'preset_parameter_not_granted') return whyStray(subject, last);
-  return decision.reason === 'preset_base_not_granted' ? whyBase(subject, last) : whyNotGranted(subject);
+  if (decision.reason === 'preset_parameter_not_granted') return whyUndeclared(question, last);
+  return decision.reason === 'preset_base_not_granted' ? whyBase(question, last) : whyNotGranted(question);
 }
 
-function whyPermitted({ reason, grant, chain }: Decision & { effect: 'permit' }): string {
-  if (grant === undefined) return 'The user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`.';
+/** @returns one sentence on all models, and whether grants give the user any */
+export function whySeen(
+  subject: Subject,
+  { adminAccess }: DecideOptions,
+): { readonly advice: string; readonly seesAny: boolean } {
+  const nothing = whyNothing(subject);
+  const seesAny = nothing === undefined;
+  if (subject.user.role === 'admin' && adminAccess === 'all') {
+    return { seesAny, advice: `${UNLIMITED.slice(0, -1)}: every model of the backend is seen.` };
+  }
+  return { seesAny, advice: nothing ?? whatIsSeen(subject.memberships.filter(({ counts }) => counts)) };
+}
+
+const UNLIMITED = 'The user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`.';
+
+function whatIsSeen(memberships: readonly Membership[]): string {
+  const models = memberships.flatMap((membership) => membership.models);
+  const active = new Set(models.filter((model) => model.active).map(({ pattern }) => pattern));
+  if (active.size === 0) {
+    const off = models.length > 0 ? ', because all that is there is switched off' : '';
+    return `The user's ${memberships.length === 1 ? 'organization grants' : 'organizations grant'} no model${off}: run \`${modelAllow('MODEL', memberships)}\`.`;
+  }
+  return `The user sees those models of the backend that ${active.size === 1 ? 'the one active grant covers' : `the ${active.size.toLocaleString('en')} active grants cover`}, and presets built on them; what the backend itself does not offer the user stays hidden.`;
+}
+
+/** @returns why nothing reaches this user, whatever the model, and what to do; undefined where something does */
+function whyNothing({ user: { id, role }, memberships, enrolment }: Subject): string | undefined {
+  if (role === 'pending') {
+    return 'The backend has the user as pending: an admin has to approve the user in the backend (Admin Panel, Users).';
+  }
+  if (role === 'banned') return 'The backend has the user as banned: an admin has to change the role in the backend.';
+  const [first] = memberships;
+  if (first === undefined && enrolment !== null && enrolment.obstacle !== null) {
+    return `The gate cannot enrol the user in ${quoted(enrolment.organization)}, because ${enrolment.obstacle}: let the gate write there, or run \`${memberAdd(id, enrolment.organization)}\`.`;
+  }
+  if (first === undefined) {
+    return `The user is a member of no organization: run \`${shellCommand('modelgate', 'member', 'add', id)} --org ORGANIZATION\`.`;
+  }
+  if (memberships.some(({ counts }) => counts)) return undefined;
+  const off = memberships.find(({ why_not: why }) => why === MEMBERSHIP_OFF);
+  return off === undefined
+    ? `The organization ${quoted(first.organization)} is switched off in mAI's table client_organizations: switch it on there (is_active = 1).`
+    : `The membership in ${quoted(off.organization)} is switched off: run \`${memberAdd(id, off.organization)}\`.`;
+}
+
+function whyPermitted({ reason, grant, chain }: Permit): string {
+  if (grant === undefined) return UNLIMITED;
   const organization = quoted(grant.organization);
   const switchOff = `To end that: \`${shellCommand('modelgate', 'model', 'deny', grant.pattern, '--org', grant.organization)}\`.`;
   if (reason === 'preset_base') {
@@ -43,55 +93,84 @@ function whyPermitted({ reason, grant, chain }: Decision & { effect: 'permit' })
   return `${organization} grants ${quoted(grant.pattern)}. ${switchOff}`;
 }
 
-/** A typing error must not be advised as a grant; and what a provider has the file need not name. */
-function whyUnknown({ model, standings, meant, through }: Case): string {
+/** A typing error must not be advised as a grant; and the file need not name what a provider has. */
+function whyUnknown({ model, memberships, meant, through }: ModelQuestion): string {
   const unknown = `No model ${quoted(model)} is known to the backend's database or granted to anybody.`;
   const gives = through === undefined ? '' : ` ${quoted(through.organization)} grants it.`;
   const exactly = meant?.toLowerCase() === model.toLowerCase() ? ' Ids are compared exactly.' : '';
   if (meant !== undefined) return `${unknown} Did you mean ${quoted(meant)}?${exactly}${gives}`;
-  const organization = standings.find(counts)?.organization ?? 'ORGANIZATION';
-  return `${unknown} If the backend's own list has this very id: \`${modelAllow(model, organization)}\``;
+  return `${unknown} If the backend's own list has this very id: \`${modelAllow(model, memberships)}\``;
 }
 
 /** The nearest thing to a grant that there is: one that is switched off, elsewhere, or spelt with other capitals. */
-function whyNotGranted({ user, model, standings }: Case): string {
-  const own = standings.filter(counts);
-  for (const { organization, grants } of own) {
-    const off = grants.find((grant) => !grant.isActive && covers(grant, model));
+function whyNotGranted({ user, model, memberships }: ModelQuestion): string {
+  const own = memberships.filter(({ counts }) => counts);
+  for (const membership of own) {
+    const off = membership.models.find(({ pattern, active }) => !active && covers(pattern, model));
     if (off !== undefined) {
-      return `${quoted(organization)} has ${quoted(off.pattern)} switched off: run \`${modelAllow(off.pattern, organization)}\`.`;
+      return `${quoted(membership.organization)} has ${quoted(off.pattern)} switched off: run \`${modelAllow(off.pattern, [membership])}\`.`;
     }
   }
-  const elsewhere = standings.find(
-    (standing) => !counts(standing) && standing.grants.some((grant) => grant.isActive && covers(grant, model)),
+  const elsewhere = memberships.find(
+    ({ counts, models }) => !counts && models.some(({ pattern, active }) => active && covers(pattern, model)),
   );
-  if (elsewhere?.obstacles.includes('organization_inactive') === true) {
-    return `${quoted(elsewhere.organization)} grants it, but is switched off in mAI's table client_organizations.`;
-  }
-  if (elsewhere !== undefined) {
+  if (elsewhere?.why_not === MEMBERSHIP_OFF) {
     return `${quoted(elsewhere.organization)} grants it, but the user's membership there is switched off: run \`${memberAdd(user.id, elsewhere.organization)}\`.`;
   }
-  const folded = model.toLowerCase();
-  const otherCase = own
-    .flatMap(({ organization, grants }) => grants.map((grant) => ({ organization, ...grant })))
-    .find(({ pattern, isActive }) => isActive && pattern.toLowerCase() === folded);
-  if (otherCase !== undefined) {
-    return `${quoted(otherCase.organization)} grants ${quoted(otherCase.pattern)}, and ids are compared exactly: use that spelling, or run \`${modelAllow(model, otherCase.organization)}\`.`;
+  if (elsewhere !== undefined) {
+    return `${quoted(elsewhere.organization)} grants it, but is switched off in mAI's table client_organizations.`;
   }
-  const [first] = own;
-  const where = own.length === 1 ? quoted(first?.organization ?? '') : `None of the user's ${own.length} organizations`;
-  return `${where} ${own.length === 1 ? 'does not grant' : 'grants'} ${quoted(model)}: run \`${modelAllow(model, first?.organization ?? 'ORGANIZATION')}\`.`;
+  const folded = model.toLowerCase();
+  for (const membership of own) {
+    const otherCase = membership.models.find(({ pattern, active }) => active && pattern.toLowerCase() === folded);
+    if (otherCase !== undefined) {
+      return `${quoted(membership.organization)} grants ${quoted(otherCase.pattern)}, and ids are compared exactly: use that spelling, or run \`${modelAllow(model, [membership])}\`.`;
+    }
+  }
+  const where =
+    own.length === 1
+      ? `${quoted(own[0]?.organization ?? '')} does not grant`
+      : `None of the user's ${own.length} organizations grants`;
+  return `${where} ${quoted(model)}: run \`${modelAllow(model, own)}\`.`;
 }
 
-function whyBase({ model, standings }: Case, base: string): string {
-  const organization = standings.find(counts)?.organization ?? 'ORGANIZATION';
-  return `${quoted(model)} is a preset on ${quoted(base)}, which no organization of the user grants by itself: run \`${modelAllow(model, organization)}\` for this preset alone, or \`${modelAllow(base, organization)}\` for everything built on that model.`;
-}
+const whyBase = ({ model, memberships }: ModelQuestion, base: string): string =>
+  `${quoted(model)} is a preset on ${quoted(base)}, which no organization of the user grants by itself: run \`${modelAllow(model, memberships)}\` for this preset alone, or \`${modelAllow(base, memberships)}\` for everything built on that model.`;
 
-function whyStray({ model, standings }: Case, stray: string): string {
-  const organization = standings.find(counts)?.organization ?? 'ORGANIZATION';
-  return `The preset ${quoted(model)} names ${quoted(stray)} in its parameters, which no organization of the user grants: run \`${modelAllow(stray, organization)}\`, or take it out of the preset.`;
-}
+const whyUndeclared = ({ model, memberships }: ModelQuestion, other: string): string =>
+  `The preset ${quoted(model)} names ${quoted(other)} in its parameters, which no organization of the user grants: run \`${modelAllow(other, memberships)}\`, or take it out of the preset.`;
 
-const covers = ({ pattern }: StandingGrant, model: ModelId): boolean =>
+const covers = (pattern: string, model: ModelId): boolean =>
   coveringGrant(compileGrants(toOrganizationId(''), [pattern]), model) !== undefined;
+
+const memberAdd = (user: string, organization: string): string =>
+  shellCommand('modelgate', 'member', 'add', user, '--org', organization);
+
+/** @returns the command, for the first organization that counts */
+const modelAllow = (model: string, memberships: readonly Membership[]): string => {
+  const organization = memberships.find(({ counts }) => counts)?.organization ?? 'ORGANIZATION';
+  return shellCommand('modelgate', 'model', 'allow', model, '--org', organization);
+};
+
+/** What each reason says. */
+export const MEANINGS: Record<PermitReason | DenyReason, string> = {
+  grant: 'an organization of the user grants exactly this model',
+  prefix_grant: 'an organization of the user grants every model with this beginning',
+  preset_base: 'a preset whose base model is granted',
+  admin_access: 'the user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`',
+  media_model: 'an image or speech model that MODELGATE_MEDIA_MODELS allows',
+  not_authenticated: 'nobody is signed in',
+  role_not_permitted: 'the role of the user may use no model at all',
+  no_organization: 'the user is an active member of no active organization',
+  not_granted: 'no organization of the user grants this model',
+  preset_base_not_granted: 'a preset whose chain of base models does not end in a granted one',
+  preset_parameter_not_granted: 'a preset that names, in its parameters, a model that is not granted',
+  media_model_not_listed: 'an image or speech model that MODELGATE_MEDIA_MODELS does not list',
+  model_missing: 'no model is named',
+  reference_unreadable: 'a model is named in a form that cannot be read',
+  direct_connection: 'direct connections are refused',
+  path_unlisted: 'the endpoint is for admins of the backend only',
+  preset_id_taken: 'the id of the preset is that of a provider model',
+  stored_reference: 'something stored names a model that is not granted',
+  saved_reference: 'what was to be saved names a model that is not granted',
+};

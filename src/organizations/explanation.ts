@@ -1,106 +1,133 @@
-/** One decision with all that led to it, read in one transaction. */
+/** Why a user may use a model, and what a user may use: decided by the code of the gate, read in one transaction. */
 import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { getuid } from 'node:process';
-import type { Person } from '../backend-file/people.ts';
 import { createPersonFinder } from '../backend-file/people.ts';
+import { commandsIn } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { reading } from '../backend-file/transaction.ts';
-import type { UserPrincipal } from '../identity/principal.ts';
 import { toOrganizationId, toUserId } from '../identity/principal.ts';
 import type { DecideOptions } from '../policy/decide.ts';
 import { decide } from '../policy/decide.ts';
-import type { Decision, Permit } from '../policy/decision.ts';
+import type { Decision } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
 import { compileGrants, coveringGrant, parseModelId, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { inspect } from '../store/inspection.ts';
 import type { Schema } from '../store/schema-reader.ts';
-import { advise } from './advice.ts';
+import { MEANINGS, adviseOnModel, whySeen } from './advice.ts';
 import { closestModel, createUseFinder, readKnownModels } from './known-models.ts';
-import type { Enrolment, Standing } from './standing.ts';
-import { counts, modelAllow, readStandings, whyNothing } from './standing.ts';
+import type { Membership } from './standing.ts';
+import { readMemberships } from './standing.ts';
 
-export interface UserStanding {
-  readonly person: Person;
-  /** With the role that the gate takes the user for: none in the row is `pending`. */
-  readonly user: UserPrincipal;
-  /** Those too that give nothing; and the one that the gate makes at the first request. */
-  readonly standings: readonly Standing[];
-  /** Of a user who has no membership; undefined for others, and where the gate enrols nobody. */
-  readonly enrolment: Enrolment | undefined;
-}
-
-/** What the gate is configured to do. */
-export interface ExplainOptions extends DecideOptions {
-  /** Id of the organization that users without any membership are enrolled in. */
+/** How the gate is configured to decide. */
+export interface GatePolicy extends DecideOptions {
+  readonly mode: 'enforce' | 'report';
+  /** The setting that switches the gate off. */
+  readonly bypass: string | undefined;
+  /** Id of the organization that the gate enrols users without any membership in. */
   readonly enrolling?: string | undefined;
 }
 
-export interface ModelExplanation extends UserStanding {
-  readonly decision: Decision;
-  /** The file names the model, or somebody was granted it; most models of providers it does not name. */
-  readonly isKnown: boolean;
-  /** Of a model that is not known: one that is, with nearly the same id. */
-  readonly meant: string | undefined;
-  /** One sentence: why, and what to do. */
-  readonly advice: string;
-}
+export type ModelExplanation = Awaited<ReturnType<typeof explainModel>>['record'];
+export type UserExplanation = Awaited<ReturnType<typeof explainUser>>['record'];
 
-/** @param named id or e-mail address @throws OperationFailure as `reading`, and where nobody or several are meant */
-export function explainModel(
-  operation: Operation,
-  named: string,
-  model: ModelId,
-  options: ExplainOptions,
-): Promise<ModelExplanation> {
+/**
+ * @param named id or e-mail address
+ * @returns the record of `explain --json`, and the membership that the gate makes at the user's first request
+ * @throws OperationFailure as `reading`, and where the name fits no user or several
+ */
+export function explainModel(operation: Operation, named: string, model: ModelId, policy: GatePolicy) {
   return reading(operation, 'organizations', (connection, schema) => {
-    const { view, ...standing } = readStanding({ connection, schema, path: operation.path }, named, options);
-    const decision = decide(view, standing.user, model, options);
-    const { isKnown, meant } = decision.effect === 'permit' ? KNOWN : look({ connection, schema }, model);
-    const other = meant === undefined ? undefined : decide(view, standing.user, meant, options);
+    const { view, user, person, joining, ...known } = readUser(connection, schema, operation.path, named, policy);
+    const decision = decide(view, user, model, policy);
+    const { isKnown, meant } = decision.effect === 'permit' ? KNOWN : look(connection, schema, model);
+    const other = meant === undefined ? undefined : decide(view, user, meant, policy);
     const through = other?.effect === 'permit' ? other.grant : undefined;
-    const advice = advise({ ...standing, isKnown, meant, through, model, decision });
-    return { ...standing, isKnown, meant, decision, advice };
-  });
-}
-
-export interface UserExplanation extends UserStanding {
-  /** One sentence: why the user sees no models, or these. */
-  readonly advice: string;
-  /** What of the models that the file names, or that were granted by their ids, the user may use: by id. */
-  readonly usable: readonly Permit[];
-  /** Grants that give the user whatever the backend has of their beginning. */
-  readonly prefixes: readonly { readonly organization: string; readonly pattern: string }[];
-}
-
-/** @throws OperationFailure as `explainModel` */
-export function explainUser(operation: Operation, named: string, options: ExplainOptions): Promise<UserExplanation> {
-  return reading(operation, 'organizations', (connection, schema) => {
-    const { view, ...standing } = readStanding({ connection, schema, path: operation.path }, named, options);
-    const own = standing.standings
-      .filter(counts)
-      .flatMap(({ organization, grants }) =>
-        grants.filter(({ isActive }) => isActive).map(({ pattern }) => ({ organization, pattern })),
-      );
-    const ids = new Set([...readKnownModels(connection, schema), ...grantedToAnybody(connection)]);
-    const usable = [...ids].flatMap((id) => {
-      const model = parsePattern(id)?.kind === 'exact' ? parseModelId(id) : undefined;
-      const decision = model === undefined ? undefined : decide(view, standing.user, model, options);
-      return decision?.effect === 'permit' ? [decision] : [];
-    });
-    const mayUse = whyNothing(standing.user, standing.standings, standing.enrolment) === undefined;
-    return {
-      ...standing,
-      advice: whySeen(standing, options),
-      usable: usable.toSorted((left, right) => (left.model < right.model ? -1 : 1)),
-      prefixes: mayUse ? own.filter(({ pattern }) => pattern.endsWith('*')) : [],
+    const memberships = joining === undefined ? known.memberships : [joining];
+    const subject = { user, memberships, enrolment: known.enrolment };
+    const advice = adviseOnModel({ ...subject, isKnown, meant, through, model, decision });
+    const record = {
+      decision: decision.effect,
+      reason: decision.reason,
+      meaning: MEANINGS[decision.reason],
+      /** One sentence: why, and what to do. */
+      advice,
+      /** Those of the advice. */
+      commands: commandsIn(advice),
+      /** Whether the file names the model, or an organization was granted it; a provider's models are rarely named. */
+      known: isKnown,
+      did_you_mean: meant ?? null,
+      user: { id: user.id, email: person.email, role: user.role },
+      model,
+      grant: decision.effect === 'permit' ? (decision.grant ?? null) : null,
+      chain: decision.chain,
+      /** Active organizations with an active membership of the user. */
+      organizations: memberships
+        .filter(({ counts }) => counts)
+        .map(({ organization, models }) => ({ id: organization, grants: models.filter(isActive).length })),
+      ...known,
+      settings: settingsOf(policy),
+      not_enforced: unenforced(policy, decision.effect),
     };
+    return { record, joining };
   });
+}
+
+/** As `explainModel`, of all models that the file names or that were granted by their ids. */
+export function explainUser(operation: Operation, named: string, policy: GatePolicy) {
+  return reading(operation, 'organizations', (connection, schema) => {
+    const { view, user, person, joining, ...known } = readUser(connection, schema, operation.path, named, policy);
+    const memberships = joining === undefined ? known.memberships : [joining];
+    const ids = new Set([...readKnownModels(connection, schema), ...everyPattern(connection)]);
+    const models = [...ids].flatMap((id) => {
+      const model = parsePattern(id)?.kind === 'exact' ? parseModelId(id) : undefined;
+      const decision = model === undefined ? undefined : decide(view, user, model, policy);
+      if (decision?.effect !== 'permit') return [];
+      const { reason, grant = null, chain } = decision;
+      return [{ model: decision.model, reason, grant, chain }];
+    });
+    const { advice, seesAny } = whySeen({ user, memberships, enrolment: known.enrolment }, policy);
+    const record = {
+      user: { id: user.id, email: person.email, role: user.role },
+      models: models.toSorted((left, right) => (left.model < right.model ? -1 : 1)),
+      /** Each permits whatever the backend has of this beginning. */
+      prefix_grants: seesAny ? memberships.flatMap(prefixGrantsOf) : [],
+      advice,
+      commands: commandsIn(advice),
+      ...known,
+      settings: settingsOf(policy),
+      not_enforced: unenforced(policy, 'deny'),
+    };
+    return { record, joining };
+  });
+}
+
+const isActive = ({ active }: { readonly active: boolean }): boolean => active;
+
+const prefixGrantsOf = ({ organization, counts, models }: Membership) =>
+  models
+    .filter(({ pattern, active }) => counts && active && pattern.endsWith('*'))
+    .map(({ pattern }) => ({ organization, pattern }));
+
+const settingsOf = ({ mode, bypass, adminAccess }: GatePolicy) => ({
+  mode,
+  /** The setting that switches the gate off, or null. */
+  bypass: bypass ?? null,
+  admin_access: adminAccess,
+});
+
+/** @returns why the gate does not act on a decision, or null where it does */
+export function unenforced(
+  { bypass, mode }: Pick<GatePolicy, 'bypass' | 'mode'>,
+  effect: Decision['effect'],
+): string | null {
+  if (bypass !== undefined) return `${bypass} switches the gate off: everything is permitted`;
+  return mode === 'report' && effect === 'deny' ? 'MODELGATE_MODE=report: denials are only logged' : null;
 }
 
 /** Patterns of every organization, switched off or not. */
-const grantedToAnybody = (connection: Connection): readonly string[] =>
+const everyPattern = (connection: Connection): readonly string[] =>
   connection
     .prepare<[], string>("SELECT DISTINCT model_id FROM organization_models WHERE typeof(model_id) = 'text'")
     .pluck()
@@ -109,9 +136,9 @@ const grantedToAnybody = (connection: Connection): readonly string[] =>
 const KNOWN = { isKnown: true, meant: undefined } as const;
 
 /** Whether anything in the file names the model, and what else may be meant. */
-function look({ connection, schema }: Pick<Opened, 'connection' | 'schema'>, model: ModelId) {
+function look(connection: Connection, schema: Schema, model: ModelId) {
   const known = readKnownModels(connection, schema);
-  const granted = grantedToAnybody(connection);
+  const granted = everyPattern(connection);
   const isKnown =
     known.has(model) ||
     coveringGrant(compileGrants(toOrganizationId(''), granted), model) !== undefined ||
@@ -120,39 +147,33 @@ function look({ connection, schema }: Pick<Opened, 'connection' | 'schema'>, mod
   return { isKnown, meant: parseModelId(meant) };
 }
 
-interface Opened {
-  readonly connection: Connection;
-  readonly schema: Schema;
-  readonly path: string;
-}
-
-function readStanding({ connection, schema, path }: Opened, named: string, options: ExplainOptions) {
-  const { enrolling } = options;
+function readUser(connection: Connection, schema: Schema, path: string, named: string, policy: GatePolicy) {
+  const { enrolling } = policy;
   const person = createPersonFinder(connection)(named);
   const { view, enrolled } = inspect(connection, enrolling);
+  /** With the role that the gate takes the user for: none in the row is `pending`. */
   const user = view.user(toUserId(person.id));
   // the finder has just found the row, in the same transaction
   if (user === undefined) throw new TypeError('a user was there and is not');
-  // the gate looks at no membership of an admin who may use everything, and so enrols none
-  if (!isUnlimited(user.role, options)) view.grantsOf(user);
-  if (enrolling === undefined || !enrolled.has(user.id)) {
-    return { view, person, user, standings: readStandings(connection, schema, user.id), enrolment: undefined };
-  }
-  const obstacle = obstacleToWriting(path);
-  const isMade = obstacle === undefined;
+  // the gate reads no membership of an admin who may use everything, and so enrols none
+  if (user.role !== 'admin' || policy.adminAccess !== 'all') view.grantsOf(user);
+  const isEnrolled = enrolling !== undefined && enrolled.has(user.id);
+  const enrolment = isEnrolled ? { organization: enrolling, obstacle: obstacleToWriting(path) } : null;
+  const joined = enrolment !== null && enrolment.obstacle === null ? enrolment.organization : undefined;
   return {
-    view: isMade ? view : inspect(connection).view,
+    view: enrolment === null || joined !== undefined ? view : inspect(connection).view,
     person,
     user,
-    standings: readStandings(connection, schema, user.id, isMade ? enrolling : undefined),
-    enrolment: { organization: enrolling, obstacle },
+    joining: joined === undefined ? undefined : readMemberships(connection, schema, user.id, joined)[0],
+    memberships: readMemberships(connection, schema, user.id),
+    enrolment,
   };
 }
 
-/** @returns what the gate would meet that runs as the user of this command does */
-function obstacleToWriting(path: string): string | undefined {
+/** @returns what hinders a gate that runs as the user of this command, or null */
+function obstacleToWriting(path: string): string | null {
   const target = [path, dirname(path)].find((name) => !isWritable(name));
-  return target === undefined ? undefined : `user ${getuid?.() ?? 'unknown'} may not write to ${target}`;
+  return target === undefined ? null : `user ${getuid?.() ?? 'unknown'} may not write to ${target}`;
 }
 
 function isWritable(path: string): boolean {
@@ -162,26 +183,4 @@ function isWritable(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** Whether `MODELGATE_ADMIN_ACCESS` alone decides. */
-const isUnlimited = (role: string, { adminAccess }: DecideOptions): boolean =>
-  role === 'admin' && adminAccess === 'all';
-
-function whySeen({ user, standings, enrolment }: UserStanding, options: ExplainOptions): string {
-  if (isUnlimited(user.role, options)) {
-    return 'The user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`: every model of the backend is seen.';
-  }
-  const nothing = whyNothing(user, standings, enrolment);
-  if (nothing !== undefined) return nothing;
-  const own = standings.filter(counts);
-  const active = new Set(
-    own.flatMap(({ grants }) => grants.filter(({ isActive }) => isActive).map((one) => one.pattern)),
-  );
-  const where = own.map(({ organization }) => organization);
-  if (active.size === 0) {
-    const off = own.some(({ grants }) => grants.length > 0) ? ', because all that is there is switched off' : '';
-    return `The user's ${where.length === 1 ? 'organization grants' : 'organizations grant'} no model${off}: run \`${modelAllow('MODEL', where[0] ?? 'ORGANIZATION')}\`.`;
-  }
-  return `The user sees those models of the backend that ${active.size === 1 ? 'the one active grant covers' : `the ${active.size.toLocaleString('en')} active grants cover`}, and presets built on them; what the backend itself does not offer the user stays hidden.`;
 }

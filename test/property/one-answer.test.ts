@@ -4,10 +4,8 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Explanation } from '../../src/cli/commands/explain.ts';
-import type { ModelExplanation } from '../../src/organizations/explanation.ts';
+import type { GatePolicy, ModelExplanation } from '../../src/organizations/explanation.ts';
 import { explainModel, explainUser } from '../../src/organizations/explanation.ts';
-import { counts } from '../../src/organizations/standing.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import { runCommand } from '../support/process/command.ts';
 import type { TestGate } from '../support/gate/gate.ts';
@@ -93,20 +91,18 @@ class Asked {
   }
 
   async everyExplanation(): Promise<Predicted> {
-    const { adminAccess } = this.#world;
     const operation = operationOn(this.#gate.database.path);
     const explanations = new Map<string, ModelExplanation>();
     for (const { user, model } of this.#pairs()) {
-      const options = { adminAccess, enrolling: this.#enrolling };
-      const explained = await explainModel(operation, user.id, model as ModelId, options);
-      explanations.set(keyOf(user, model), explained);
-      const { effect, reason } = explained.decision;
+      const { record } = await explainModel(operation, user.id, model as ModelId, this.#policy());
+      explanations.set(keyOf(user, model), record);
+      const { decision, reason } = record;
       const expected = this.#rules.answer(user.id, model);
-      this.#same(`effect in explain of ${keyOf(user, model)} (${reason})`, effect, expected.effect);
+      this.#same(`effect in explain of ${keyOf(user, model)} (${reason})`, decision, expected.effect);
       if (!expected.reasons.includes(reason))
         this.#same(`reason in explain of ${keyOf(user, model)}`, reason, expected.reasons);
       if (model !== this.#asked[0]) continue;
-      const counting = explained.standings.filter(counts).map(({ organization }) => organization);
+      const counting = record.organizations.map(({ id }) => id);
       this.#same(`organizations in explain of ${user.id}`, counting, this.#rules.organizationsOf(user.id));
     }
     return explanations;
@@ -116,9 +112,8 @@ class Asked {
   async comparesWhatIsUsable(): Promise<void> {
     const operation = operationOn(this.#gate.database.path);
     for (const user of this.#world.users) {
-      const options = { adminAccess: this.#world.adminAccess, enrolling: this.#enrolling };
-      const { usable, prefixes } = await explainUser(operation, user.id, options);
-      const listed = new Set<string>(usable.map(({ model }) => model));
+      const { models, prefix_grants: prefixes } = (await explainUser(operation, user.id, this.#policy())).record;
+      const listed = new Set<string>(models.map(({ model }) => model));
       const expected = (model: string) => this.#rules.answer(user.id, model).effect === 'permit';
       for (const model of listed)
         this.#same(`whether ${user.id} may use ${model}, as explain lists`, expected(model), true);
@@ -133,6 +128,11 @@ class Asked {
       const strays = this.#asked.filter((model) => expected(model) && !listed.has(model) && !covered(model));
       if (this.#world.adminAccess !== 'all') this.#same(`what else ${user.id} may use`, strays, []);
     }
+  }
+
+  #policy(): GatePolicy {
+    const { adminAccess } = this.#world;
+    return { mode: 'enforce', bypass: undefined, adminAccess, enrolling: this.#enrolling };
   }
 
   #isGranted(id: string): boolean {
@@ -218,13 +218,12 @@ class Asked {
       const expected = this.#rules.answer(user.id, model);
       this.#same(`whether a chat of ${key} reaches the backend`, reached, expected.effect === 'permit');
       if (expected.effect === 'deny') this.#same(`status of a chat of ${key}`, status, 403);
-      const { decision } = predicted.get(key) ?? {};
-      const organization = decision?.effect === 'permit' ? decision.grant?.organization : undefined;
-      const chain = (decision?.chain.length ?? 0) > 1 ? decision?.chain.join(' > ') : undefined;
+      const said = predicted.get(key);
+      const chain = (said?.chain.length ?? 0) > 1 ? said?.chain.join(' > ') : undefined;
       this.#same(
         `what the gate decides and explain has said of ${key}`,
         [line?.decision, line?.reason, line?.organization, line?.chain],
-        [decision?.effect, decision?.reason, organization, chain],
+        [said?.decision, said?.reason, said?.grant?.organization, chain],
       );
     }
   }
@@ -259,12 +258,12 @@ class Asked {
     for (const [at, user] of this.#world.users.entries()) {
       const model = this.#asked[(at * 7 + this.#world.rows.length) % this.#asked.length] ?? '';
       const { stdout } = await this.#run('explain', '--user', user.id, '--model', model);
-      const { decision, reason, chain, grant } = JSON.parse(stdout) as Explanation;
-      const before = predicted.get(keyOf(user, model))?.decision;
+      const { decision, reason, chain, grant } = JSON.parse(stdout) as ModelExplanation;
+      const before = predicted.get(keyOf(user, model));
       this.#same(
         `the command explain of ${keyOf(user, model)}`,
         [decision, reason, chain, grant],
-        [before?.effect, before?.reason, before?.chain, before?.effect === 'permit' ? (before.grant ?? null) : null],
+        [before?.decision, before?.reason, before?.chain, before?.grant],
       );
     }
   }

@@ -6,7 +6,7 @@ import { readAccessAudit } from '../../organizations/access-audit.ts';
 import { configureOperation } from '../configured.ts';
 import type { CommandLine, OptionsOf } from '../options.ts';
 import { onDatabase } from '../options.ts';
-import { counted, toDate } from '../format.ts';
+import { counted } from '../format.ts';
 import type { Cell, Column } from '../report.ts';
 import { asCsv, asJson, asTable, emphasize, requireOneFormat } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
@@ -45,7 +45,7 @@ async function audit(options: AuditOptions, terminal: Terminal): Promise<number>
   const found = await readAccessAudit(operation);
   const tables = AUDIT_TABLES.filter((table) => options.only === undefined || table === options.only);
   terminal.write(print(options, terminal, found, tables));
-  const off = found.organizations.filter(({ isActive }) => !isActive).length;
+  const off = found.organizations.filter(({ active }) => !active).length;
   if (off > 0) {
     say(
       terminal,
@@ -59,29 +59,24 @@ function print(
   { csv, json }: AuditOptions,
   terminal: Terminal,
   found: AccessAudit,
-  tables: readonly AuditTable[],
+  names: readonly AuditTable[],
 ): string {
+  const { admins_outside: outside, ...records } = found;
   if (json === true) {
-    const all = toJson(found);
-    return asJson(Object.fromEntries(tables.map((table) => [NAMES[table], all[table]])));
+    const named = names.map((name) => (name === 'outside' ? ['admins_outside', outside] : [name, records[name]]));
+    return asJson(Object.fromEntries(named));
   }
-  const printed = tables.map((table) => {
-    const { title, columns, rows } = TABLES[table](found);
+  const tables = tablesOf(found);
+  const printed = names.map((name) => {
+    const { title, columns, rows } = tables[name];
     if (csv === true) return asCsv(terminal, [columns, ...rows]);
     // the guide shows two tables; a third that is empty says nothing
-    if (table === 'outside' && rows.length === 0 && tables.length > 1) return '';
+    if (name === 'outside' && rows.length === 0 && names.length > 1) return '';
     return `${emphasize(terminal, 'bold', title)}\n${asTable(terminal, columns.map(toColumn), rows)}`;
   });
   // of several tables in one file, an empty line says where the next begins
   return printed.filter((text) => text !== '').join(csv === true ? '\r\n' : '\n');
 }
-
-/** What JSON calls them. */
-const NAMES: Readonly<Record<AuditTable, string>> = {
-  organizations: 'organizations',
-  admins: 'admins',
-  outside: 'admins_outside',
-};
 
 interface Printed {
   readonly title: string;
@@ -92,54 +87,23 @@ interface Printed {
 const toColumn = (title: string): Column => (title.endsWith('_count') ? { title, align: 'right' } : title);
 
 /** The guide's columns with the guide's names, and ours behind them. */
-const TABLES: Readonly<Record<AuditTable, (found: AccessAudit) => Printed>> = {
-  organizations: ({ organizations }) => ({
+const tablesOf = ({ organizations, admins, admins_outside: outside }: AccessAudit): Record<AuditTable, Printed> => ({
+  organizations: {
     title: 'Active users by organization',
     columns: [
       ...['organization_id', 'user_count', 'model_count', 'active_model_count', 'is_active'],
       'counting_user_count',
     ],
-    rows: organizations.map(({ id, users, models, activeModels, isActive, countingUsers }) => [
-      ...[id, users, models, activeModels],
-      ...[isActive, countingUsers],
-    ]),
-  }),
-  admins: ({ admins }) => ({
+    rows: organizations.map((organization) => Object.values<Cell>({ ...organization })),
+  },
+  admins: {
     title: 'Users with admin role',
     columns: ['email', 'name', 'organization_id', 'last_active_at', 'is_member'],
-    rows: admins.map(({ email, name, organization, lastActiveAt, isActive }) => [
-      ...[email, name, organization, toDate(lastActiveAt)],
-      isActive,
-    ]),
-  }),
-  outside: ({ adminsOutside }) => ({
+    rows: admins.map(({ last_active_at_seconds: _, ...admin }) => Object.values<Cell>(admin)),
+  },
+  outside: {
     title: 'Users with admin role in no organization',
     columns: ['email', 'name', 'last_active_at'],
-    rows: adminsOutside.map(({ email, name, lastActiveAt }) => [email, name, toDate(lastActiveAt)]),
-  }),
-};
-
-const toJson = ({ organizations, admins, adminsOutside }: AccessAudit): Readonly<Record<AuditTable, unknown>> => ({
-  organizations: organizations.map(({ id, users, models, activeModels, isActive, countingUsers }) => ({
-    organization: id,
-    user_count: users,
-    model_count: models,
-    active_model_count: activeModels,
-    active: isActive,
-    counting_user_count: countingUsers,
-  })),
-  admins: admins.map(({ email, name, organization, isActive, lastActiveAt }) => ({
-    email,
-    name,
-    organization,
-    ...seen(lastActiveAt),
-    member: isActive,
-  })),
-  outside: adminsOutside.map(({ email, name, lastActiveAt }) => ({ email, name, ...seen(lastActiveAt) })),
-});
-
-/** As a date like every time of ours, and in seconds as it is stored and as the guide shows it. */
-const seen = (seconds: number | string | null): object => ({
-  last_active_at: toDate(seconds),
-  last_active_at_seconds: seconds,
+    rows: outside.map(({ last_active_at_seconds: _, ...admin }) => Object.values<Cell>(admin)),
+  },
 });

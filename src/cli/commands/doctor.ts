@@ -4,10 +4,8 @@ import { OperationFailure } from '../../backend-file/failure.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';
 import { ORDINARY_TRIAL } from '../../diagnosis/locks.ts';
-import type { UserExplanation } from '../../organizations/explanation.ts';
 import { explainUser } from '../../organizations/explanation.ts';
-import { counts } from '../../organizations/standing.ts';
-import { operationOn } from '../configured.ts';
+import { gatePolicyOf, operationOn } from '../configured.ts';
 import type { CommandLine, OptionsOf } from '../options.ts';
 import { onDatabase } from '../options.ts';
 import { counted, printable } from '../format.ts';
@@ -17,10 +15,7 @@ import { createProgress } from '../progress.ts';
 import type { Given, Terminal } from '../terminal.ts';
 import { EXIT, givenOf, inPlace, laidOut, tell } from '../terminal.ts';
 import { readDoctorSettings } from './doctor-settings.ts';
-import type { PolicySettings } from './explain.ts';
-import { describeUser as describePerson, toPolicySettings, unenforced } from './explain.ts';
-import type { EnrolmentJson, MembershipJson } from './standing-lines.ts';
-import { enrollingOf, standingRows, toEnrolmentJson, toMembershipsJson } from './standing-lines.ts';
+import { describeUser as describePerson, membershipRows } from './explain.ts';
 
 /** Adds `doctor`. */
 export function addDoctor({ program, terminal, exitWith }: CommandLine): void {
@@ -59,19 +54,7 @@ export interface DoctorReport {
   readonly user: UserReport | null;
 }
 
-interface UserReport {
-  readonly id: string;
-  readonly email: string | null;
-  readonly role: string;
-  /** One sentence: why the user sees no models, or these. */
-  readonly advice: string;
-  readonly memberships: readonly MembershipJson[];
-  /** What the gate does with a user who has no membership. */
-  readonly enrolment: EnrolmentJson;
-  readonly settings: PolicySettings;
-  /** Why the gate enforces nothing, or null. */
-  readonly not_enforced: string | null;
-}
+type UserReport = ReturnType<typeof toUserReport>;
 
 /** @returns 1 where a problem was found @throws CommandFailure, OperationFailure where the words of the command are wrong */
 async function doctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
@@ -91,11 +74,10 @@ async function doctor(options: DoctorOptions, terminal: Terminal): Promise<numbe
   const count = (status: Status): number => checks.filter((finding) => finding.status === status).length;
   const [problems, warnings, unchecked] = [count('problem'), count('warning'), count('unknown')];
   const { user: named } = options;
-  const policy = { ...store.policy, enrolling: enrollingOf(store.organization) };
-  const asked = named === undefined ? null : await ask(() => explainUser(operation, named, policy));
+  const asked = named === undefined ? null : await ask(() => explainUser(operation, named, gatePolicyOf(store)));
   if (options.json === true) {
     const given = givenOf(terminal);
-    const user = asked === null || 'failure' in asked ? null : toUserReport(asked, store.policy, given);
+    const user = asked === null || 'failure' in asked ? null : toUserReport(asked.record, given);
     const database = store.database.path;
     const pasted = checks.map((check) => pasteable(check, given));
     const found = { database, problems, warnings, not_checked: unchecked, checks: pasted, user } satisfies DoctorReport;
@@ -103,7 +85,7 @@ async function doctor(options: DoctorOptions, terminal: Terminal): Promise<numbe
     terminal.write(asJson({ ...found, ...error }));
   } else {
     terminal.write(describeFindings(terminal, checks, options.all === true));
-    if (asked !== null && !('failure' in asked)) tell(terminal, `\n${describeUser(asked, store.policy)}`);
+    if (asked !== null && !('failure' in asked)) tell(terminal, `\n${describeUser(asked)}`);
     terminal.write(`\n${summary(problems, warnings, unchecked)}\n`);
   }
   if (asked !== null && 'failure' in asked) throw asked.failure;
@@ -178,48 +160,36 @@ function summary(problems: number, warnings: number, unchecked: number): string 
   return `${found.length === 0 ? 'Nothing is wrong' : found.join(' and ')}.${aside} Exit code ${code}.`;
 }
 
-type Policy = Parameters<typeof toPolicySettings>[0];
-
 const pasteable = ({ remedy, ...finding }: Finding, given: Given): Finding => ({
   ...finding,
   remedy: remedy === null ? null : inPlace(remedy, given),
 });
 
 function toUserReport(
-  { person, user, standings, enrolment, advice }: UserExplanation,
-  policy: Policy,
+  { user, advice, memberships, enrolment, settings, not_enforced }: Explained['record'],
   given: Given,
-): UserReport {
-  return {
-    id: user.id,
-    email: person.email,
-    role: user.role,
-    advice: inPlace(advice, given),
-    memberships: toMembershipsJson(standings),
-    enrolment: toEnrolmentJson(enrolment),
-    settings: toPolicySettings(policy),
-    not_enforced: unenforced(policy, 'deny'),
-  };
+) {
+  return { ...user, advice: inPlace(advice, given), memberships, enrolment, settings, not_enforced };
 }
+
+type Explained = Awaited<ReturnType<typeof explainUser>>;
 
 /** Of one organization; `modelgate org show` prints them all. */
 const SHOWN_MODELS = 20;
 
-function describeUser({ person, user, standings, advice }: UserExplanation, policy: Policy): string {
-  const rows: (readonly [string, Cell])[] = [
-    ['user', describePerson({ id: user.id, email: person.email, role: user.role })],
-  ];
-  for (const standing of standings) {
-    rows.push(...standingRows([standing]));
-    const grants = counts(standing) ? standing.grants : [];
-    for (const { pattern, isActive } of grants.slice(0, SHOWN_MODELS)) {
-      rows.push([isActive ? '  model' : '  model, off', pattern]);
+function describeUser({ record, joining }: Explained): string {
+  const memberships = joining === undefined ? record.memberships : [joining];
+  const rows: (readonly [string, Cell])[] = [['user', describePerson(record.user)]];
+  for (const membership of memberships) {
+    rows.push(...membershipRows([membership], joining));
+    const models = membership.counts ? membership.models : [];
+    for (const { pattern, active } of models.slice(0, SHOWN_MODELS)) {
+      rows.push([active ? '  model' : '  model, off', pattern]);
     }
-    const more = grants.length - SHOWN_MODELS;
+    const more = models.length - SHOWN_MODELS;
     if (more > 0) rows.push(['  models', `and ${counted(more, 'model')} more`]);
   }
-  if (standings.length === 0) rows.push(...standingRows([]));
-  const obstacle = unenforced(policy, 'deny');
-  if (obstacle !== null) rows.push(['not enforced', obstacle]);
-  return `${asRows(rows)}\n${printable(advice, false)}\n`;
+  if (memberships.length === 0) rows.push(...membershipRows([], undefined));
+  if (record.not_enforced !== null) rows.push(['not enforced', record.not_enforced]);
+  return `${asRows(rows)}\n${printable(record.advice, false)}\n`;
 }

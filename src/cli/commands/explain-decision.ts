@@ -1,26 +1,26 @@
 /** `modelgate explain DECISION_ID`: the decision behind an id that a client was told, asked of the gate that made it. */
 import { OperationFailure } from '../../backend-file/failure.ts';
 import { quoted } from '../../backend-file/text.ts';
+import { MEANINGS } from '../../organizations/advice.ts';
 import type { ModelExplanation } from '../../organizations/explanation.ts';
 import { explainModel } from '../../organizations/explanation.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
-import { operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
+import { gatePolicyOf, operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
 import { printable } from '../format.ts';
 import type { Cell } from '../report.ts';
 import { asJson, asRows } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, commandsIn, givenOf, inPlace, tell } from '../terminal.ts';
+import { CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
 import type { ExplainOptions } from './explain.ts';
-import { MEANINGS, describeUser } from './explain.ts';
-import { enrollingOf } from './standing-lines.ts';
+import { describeUser } from './explain.ts';
 
 /** @throws CommandFailure where there is no such decision any more, the id is none, or no gate answers */
 export async function explainDecision(id: string, options: ExplainOptions, terminal: Terminal): Promise<number> {
   const gate = (options.adminUrl ?? requireAdminOrigin(terminal, options.config)).origin;
   const record = await ask(gate, id, terminal.stop);
   const now = await explainNow(record, options, terminal);
-  if (options.json === true) terminal.write(asJson(toJson(record, gate, now, terminal)));
+  if (options.json === true) terminal.write(asJson(toRecord(record, gate, now, terminal)));
   else tell(terminal, describe(record, gate, now));
   return EXIT.done;
 }
@@ -73,9 +73,9 @@ async function explainNow(
   const config = storeConfigIfAny(terminal, options);
   const id = parseModelId(model);
   if (config === undefined || user === null || id === undefined) return undefined;
-  const enrolling = enrollingOf(config.organization);
   try {
-    return await explainModel(operationOn(config, terminal, options), user.id, id, { ...config.policy, enrolling });
+    const operation = operationOn(config, terminal, options);
+    return (await explainModel(operation, user.id, id, gatePolicyOf(config))).record;
   } catch (error) {
     // what was decided is worth telling without it
     if (error instanceof OperationFailure) return undefined;
@@ -83,23 +83,17 @@ async function explainNow(
   }
 }
 
-function toJson(record: DecisionRecord, gate: string, now: ModelExplanation | undefined, terminal: Terminal): unknown {
-  const given = givenOf(terminal);
+function toRecord(made: DecisionRecord, gate: string, now: ModelExplanation | undefined, terminal: Terminal) {
+  const { user, reason } = made;
   return {
-    ...record,
-    meaning: MEANINGS[record.reason],
-    user:
-      record.user === null ? null : { id: record.user.id, email: now?.person.email ?? null, role: record.user.role },
+    ...made,
+    meaning: MEANINGS[reason],
+    user: user === null ? null : { id: user.id, email: now?.user.email ?? null, role: user.role },
     gate,
     now:
       now === undefined
         ? null
-        : {
-            decision: now.decision.effect,
-            reason: now.decision.reason,
-            advice: inPlace(now.advice, given),
-            commands: commandsIn(now.advice, given),
-          },
+        : { decision: now.decision, reason: now.reason, ...completedAdvice(now.advice, givenOf(terminal)) },
   };
 }
 
@@ -120,7 +114,7 @@ function describe(record: DecisionRecord, gate: string, now: ModelExplanation | 
         ? anonymous === null
           ? 'not known: the database could not be read'
           : WHO[anonymous]
-        : describeUser({ ...user, email: now?.person.email ?? null }),
+        : describeUser({ ...user, email: now?.user.email ?? null }),
     ],
     ['model', model],
     ...(grant === null ? [] : [['grant', `${grant.pattern} of ${grant.organization}`] as const]),
@@ -132,6 +126,6 @@ function describe(record: DecisionRecord, gate: string, now: ModelExplanation | 
     ['gate', gate],
     ...(record.enforced ? [] : [['not enforced', 'MODELGATE_MODE=report: it was only logged'] as const]),
   ];
-  const advice = now === undefined ? '' : `\nNow: ${now.decision.effect}. ${printable(now.advice, false)}\n`;
+  const advice = now === undefined ? '' : `\nNow: ${now.decision}. ${printable(now.advice, false)}\n`;
   return `${asRows(rows)}${advice}`;
 }

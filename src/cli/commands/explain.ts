@@ -1,23 +1,20 @@
-/** `modelgate explain`: the decision that the gate would come to for one user and one model, and why. Changes nothing. */
+/** `modelgate explain`: a decision that a gate has made, one that it would make, or all that a user may use. */
 import type { Command } from '@commander-js/extra-typings';
 import { Option } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
-import type { StoreConfig } from '../../config/parse.ts';
-import type { ModelExplanation } from '../../organizations/explanation.ts';
-import { explainModel } from '../../organizations/explanation.ts';
-import { counts } from '../../organizations/standing.ts';
-import type { Decision, DenyReason, PermitReason } from '../../policy/decision.ts';
+import type { ModelExplanation, UserExplanation } from '../../organizations/explanation.ts';
+import { explainModel, explainUser } from '../../organizations/explanation.ts';
+import type { Membership } from '../../organizations/standing.ts';
 import { parseModelId } from '../../policy/grant.ts';
-import { configureOperation } from '../configured.ts';
+import { configureOperation, gatePolicyOf } from '../configured.ts';
+import { counted, printable } from '../format.ts';
 import type { CommandLine, OptionsOf } from '../options.ts';
 import { onDatabase, toOrigin } from '../options.ts';
-import { printable } from '../format.ts';
 import type { Cell } from '../report.ts';
-import { asJson, asRows } from '../report.ts';
-import type { Given, Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, commandsIn, givenOf, inPlace, tell } from '../terminal.ts';
-import type { EnrolmentJson, MembershipJson } from './standing-lines.ts';
-import { enrollingOf, standingRows, toEnrolmentJson, toMembershipsJson } from './standing-lines.ts';
+import { asJson, asRows, asTable } from '../report.ts';
+import type { Terminal } from '../terminal.ts';
+import { CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
+import { explainDecision } from './explain-decision.ts';
 
 /** Adds `explain`. */
 export function addExplain({ program, terminal, exitWith }: CommandLine): void {
@@ -58,145 +55,99 @@ async function explainAny(decision: string | undefined, options: ExplainOptions,
     if (user !== undefined || model !== undefined) {
       throw new CommandFailure('A decision id, or --user: not both.', EXIT.misused);
     }
-    const { explainDecision } = await import('./explain-decision.ts');
     return explainDecision(decision, options, terminal);
   }
-  if (adminUrl !== undefined)
+  if (adminUrl !== undefined) {
     throw new CommandFailure('--admin-url means nothing without a decision id.', EXIT.misused);
+  }
   if (user === undefined) {
     throw new CommandFailure('Explain what? Name a decision id, or a user with --user.', EXIT.misused);
   }
-  if (model === undefined) {
-    const { explainAccess } = await import('./explain-user.ts');
-    return explainAccess({ ...options, user }, terminal);
-  }
-  return explain({ ...options, user, model }, terminal);
+  return model === undefined ? explainAccess(user, options, terminal) : explain(user, model, options, terminal);
 }
 
-/** What `--json` prints; absent things are null. */
-export interface Explanation {
-  readonly decision: 'permit' | 'deny';
-  readonly reason: PermitReason | DenyReason;
-  readonly meaning: string;
-  /** One sentence: why, and what to do. */
-  readonly advice: string;
-  /** Those of the advice, to be pasted into a shell. */
-  readonly commands: readonly string[];
-  /** Whether the file names the model, or anybody was granted it. */
-  readonly known: boolean;
-  readonly did_you_mean: string | null;
-  readonly user: { readonly id: string; readonly email: string | null; readonly role: string };
-  readonly model: string;
-  readonly grant: { readonly organization: string; readonly pattern: string } | null;
-  readonly chain: readonly string[];
-  /** Organizations that count: active, with an active membership. */
-  readonly organizations: readonly { readonly id: string; readonly grants: number }[];
-  /** Every membership, also those that give nothing. */
-  readonly memberships: readonly MembershipJson[];
-  /** What the gate does with a user who has no membership. */
-  readonly enrolment: EnrolmentJson;
-  readonly settings: PolicySettings;
-  /** Why the gate does not act on it, or null. */
-  readonly not_enforced: string | null;
-}
+type Row = readonly [name: string, value: Cell];
 
-/** The switches that decide whether the gate acts on a decision. */
-export interface PolicySettings {
-  readonly mode: 'enforce' | 'report';
-  /** The setting that switches the gate off, or null. */
-  readonly bypass: string | null;
-  readonly admin_access: 'organization' | 'all';
-}
-
-/** @throws CommandFailure for what cannot be a model @throws OperationFailure where the file cannot be read, or nobody is meant */
-async function explain(options: ExplainOptions & { user: string; model: string }, terminal: Terminal): Promise<number> {
+/** @throws OperationFailure where the file cannot be read, or the name fits no user or several */
+async function explain(named: string, id: string, options: ExplainOptions, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
-  const model = parseModelId(options.model);
-  if (model === undefined)
-    throw new CommandFailure(`${quoted(options.model)} cannot be the id of a model.`, EXIT.misused);
-  const enrolling = enrollingOf(config.organization);
-  const found = await explainModel(operation, options.user, model, { ...config.policy, enrolling });
-  const explanation = toExplanation(found, model, config, givenOf(terminal));
-  if (options.json === true) terminal.write(asJson(explanation));
-  else tell(terminal, describe(found, explanation));
-  return options.exitCode === true && explanation.decision === 'deny' ? EXIT.failed : EXIT.done;
+  const model = parseModelId(id);
+  if (model === undefined) throw new CommandFailure(`${quoted(id)} cannot be the id of a model.`, EXIT.misused);
+  const { record, joining } = await explainModel(operation, named, model, gatePolicyOf(config));
+  if (options.json === true)
+    terminal.write(asJson({ ...record, ...completedAdvice(record.advice, givenOf(terminal)) }));
+  else tell(terminal, describeModel(record, joining));
+  return options.exitCode === true && record.decision === 'deny' ? EXIT.failed : EXIT.done;
 }
 
-function toExplanation(found: ModelExplanation, model: string, { policy }: StoreConfig, given: Given): Explanation {
-  const { decision, person, user, standings } = found;
-  return {
-    decision: decision.effect,
-    reason: decision.reason,
-    meaning: MEANINGS[decision.reason],
-    advice: inPlace(found.advice, given),
-    commands: commandsIn(found.advice, given),
-    known: found.isKnown,
-    did_you_mean: found.meant ?? null,
-    user: { id: user.id, email: person.email, role: user.role },
-    model,
-    grant: decision.effect === 'permit' ? (decision.grant ?? null) : null,
-    chain: decision.chain,
-    organizations: standings.filter(counts).map(({ organization, grants }) => ({
-      id: organization,
-      grants: grants.filter(({ isActive }) => isActive).length,
-    })),
-    memberships: toMembershipsJson(standings),
-    enrolment: toEnrolmentJson(found.enrolment),
-    settings: toPolicySettings(policy),
-    not_enforced: unenforced(policy, decision.effect),
-  };
-}
-
-/** `u-1 <alice@example.com>, role user` */
-export const describeUser = ({ id, email, role }: Explanation['user']): string =>
-  `${id}${email === null ? '' : ` <${email}>`}, role ${role}`;
-
-/** For `--json`. */
-export const toPolicySettings = ({ mode, bypass, adminAccess }: StoreConfig['policy']): PolicySettings => ({
-  mode,
-  bypass: bypass ?? null,
-  admin_access: adminAccess,
-});
-
-/** @returns why the gate does not act on a decision, or null where it does */
-export function unenforced({ bypass, mode }: StoreConfig['policy'], effect: Decision['effect']): string | null {
-  if (bypass !== undefined) return `${bypass} switches the gate off: everything is permitted`;
-  return mode === 'report' && effect === 'deny' ? 'MODELGATE_MODE=report: denials are only logged' : null;
-}
-
-/** What each reason says, in words that follow it. */
-export const MEANINGS: Record<PermitReason | DenyReason, string> = {
-  grant: 'an organization of the user grants exactly this model',
-  prefix_grant: 'an organization of the user grants every model with this beginning',
-  preset_base: 'a preset whose base model is granted',
-  admin_access: 'the user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`',
-  media_model: 'an image or speech model that MODELGATE_MEDIA_MODELS allows',
-  not_authenticated: 'nobody is signed in',
-  role_not_permitted: 'the role of the user may use no model at all',
-  no_organization: 'the user is an active member of no active organization',
-  not_granted: 'no organization of the user grants this model',
-  preset_base_not_granted: 'a preset whose chain of base models does not end in a granted one',
-  preset_parameter_not_granted: 'a preset that names, in its parameters, a model that is not granted',
-  media_model_not_listed: 'an image or speech model that MODELGATE_MEDIA_MODELS does not list',
-  model_missing: 'no model is named',
-  reference_unreadable: 'a model is named in a form that cannot be read',
-  direct_connection: 'direct connections are refused',
-  path_unlisted: 'the endpoint is for admins of the backend only',
-  preset_id_taken: 'the id of the preset is that of a provider model',
-  stored_reference: 'something stored names a model that is not granted',
-  saved_reference: 'what was to be saved names a model that is not granted',
-};
-
-function describe({ standings, advice }: ModelExplanation, explanation: Explanation): string {
-  const { decision, reason, meaning, user, model, grant, chain } = explanation;
-  const rows: (readonly [string, Cell])[] = [
+function describeModel(record: ModelExplanation, joining: Membership | undefined): string {
+  const { decision, reason, meaning, user, model, grant, chain, not_enforced: obstacle } = record;
+  const rows: readonly Row[] = [
     ['decision', `${decision} (${reason}): ${meaning}`],
     ['user', describeUser(user)],
     ['model', model],
+    ...(grant === null ? [] : [['grant', `${grant.pattern} of ${grant.organization}`] as const]),
+    ...(chain.length > 1 ? [['chain', chain.join(' > ')] as const] : []),
+    ...membershipRows(record.memberships, joining),
+    ...(obstacle === null ? [] : [['not enforced', obstacle] as const]),
   ];
-  if (grant !== null) rows.push(['grant', `${grant.pattern} of ${grant.organization}`]);
-  if (chain.length > 1) rows.push(['chain', chain.join(' > ')]);
-  rows.push(...standingRows(standings));
-  if (explanation.not_enforced !== null) rows.push(['not enforced', explanation.not_enforced]);
-  return `${asRows(rows)}\n${printable(advice, false)}\n`;
+  return `${asRows(rows)}\n${printable(record.advice, false)}\n`;
+}
+
+/** @throws OperationFailure as `explain` */
+async function explainAccess(named: string, options: ExplainOptions, terminal: Terminal): Promise<number> {
+  const { config, operation } = configureOperation(options, terminal);
+  const { record, joining } = await explainUser(operation, named, gatePolicyOf(config));
+  if (options.json === true)
+    terminal.write(asJson({ ...record, ...completedAdvice(record.advice, givenOf(terminal)) }));
+  else tell(terminal, describeAccess(terminal, record, joining));
+  return EXIT.done;
+}
+
+function describeAccess(terminal: Terminal, record: UserExplanation, joining: Membership | undefined): string {
+  const { user, models, prefix_grants: prefixes, advice, not_enforced: obstacle } = record;
+  const about = asRows([
+    ['user', describeUser(user)],
+    ...membershipRows(record.memberships, joining),
+    ...(obstacle === null ? [] : [['not enforced', obstacle] as const]),
+  ]);
+  const rows = [
+    ...models.map((permit) => [permit.model, because(permit)]),
+    ...prefixes.map(({ organization, pattern }) => [pattern, `${organization} grants every model of this beginning`]),
+  ];
+  const table = rows.length === 0 ? '' : `\n${asTable(terminal, ['may use', 'because'], rows)}`;
+  return `${about}${table}\n${printable(advice, false)}\n`;
+}
+
+/** Such as `a preset on gpt-4o, which acme grants`. */
+function because({ reason, grant, chain, model }: UserExplanation['models'][number]): string {
+  if (grant === null) return 'the user is an admin of the backend (MODELGATE_ADMIN_ACCESS=all)';
+  if (reason === 'preset_base') return `a preset on ${chain.at(-1) ?? model}, which ${grant.organization} grants`;
+  return grant.pattern === model ? `${grant.organization} grants it` : `${grant.organization} grants ${grant.pattern}`;
+}
+
+/** `u-1 <alice@example.com>, role user` */
+export const describeUser = ({ id, email, role }: Record<'id' | 'role', string> & { email: string | null }): string =>
+  `${id}${email === null ? '' : ` <${email}>`}, role ${role}`;
+
+/**
+ * @param joining the membership that the gate makes at the first request of a user who has none
+ * @returns a row each, those that give something first: `member of  acme — 2 models on, 1 off`
+ */
+export function membershipRows(memberships: readonly Membership[], joining: Membership | undefined): readonly Row[] {
+  const all = joining === undefined ? memberships : [joining];
+  if (all.length === 0) return [['member of', 'no organization']];
+  const made = joining === undefined ? '' : ' (from the first request on, MODELGATE_AUTO_ENROLL)';
+  return [
+    ...all.filter(({ counts }) => counts).map((one) => ['member of', describeGrants(one, made)] as const),
+    ...all
+      .filter(({ counts }) => !counts)
+      .map(({ organization, why_not: why }) => ['not counted', `${organization} — ${why ?? ''}`] as const),
+  ];
+}
+
+function describeGrants({ organization, models }: Membership, made: string): string {
+  const on = models.filter(({ active }) => active).length;
+  const off = models.length - on;
+  return `${organization}${made} — ${counted(on, 'model')} on${off > 0 ? `, ${off.toLocaleString('en')} off` : ''}`;
 }

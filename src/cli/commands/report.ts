@@ -1,22 +1,21 @@
 /** `modelgate report`: who has which models, row by row as the deployment guide's view says it. */
-import type { Command } from '@commander-js/extra-typings';
 import { setImmediate } from 'node:timers/promises';
+import type { Command } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
-import type { AccessReport, AccessRow, NotCounted, OrganizationModels } from '../../organizations/access-report.ts';
+import type { AccessReport, AccessRow } from '../../organizations/access-report.ts';
 import { readAccessReport } from '../../organizations/access-report.ts';
-import { chooseOrganization, configureOperation } from '../configured.ts';
+import { unenforced } from '../../organizations/explanation.ts';
+import { describeObstacles } from '../../organizations/obstacles.ts';
+import { chooseOrganization, configureOperation, gatePolicyOf } from '../configured.ts';
+import { counted } from '../format.ts';
 import type { CommandLine, OptionsOf } from '../options.ts';
 import { onDatabase } from '../options.ts';
-import { counted } from '../format.ts';
+import { createProgress } from '../progress.ts';
 import type { Cell } from '../report.ts';
 import { asCsv, asJsonLine, asTable, requireOneFormat, spread } from '../report.ts';
-import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say } from '../terminal.ts';
-import { unenforced } from './explain.ts';
-import { describeObstacles } from '../../organizations/obstacles.ts';
-import { enrollingOf } from './standing-lines.ts';
 
 /** Adds `report`. */
 export function addReport({ program, terminal, exitWith }: CommandLine): void {
@@ -56,12 +55,10 @@ async function report(options: ReportOptions, terminal: Terminal): Promise<numbe
   const { config, operation } = configureOperation(options, terminal);
   const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
   const progress = createProgress(terminal, 'Reading', 'membership');
-  const enrolling = enrollingOf(config.organization);
-  const found = await readAccessReport(operation, chosen, progress.at, { ...config.policy, enrolling }).finally(
-    progress.end,
-  );
+  const policy = gatePolicyOf(config);
+  const found = await readAccessReport(operation, policy, chosen, progress.at).finally(progress.end);
   await print(options, terminal, found);
-  for (const note of [...notes(found.notCounted, enrolling), ...policyNotes(config)]) say(terminal, note);
+  for (const note of [...notes(found.not_counted, policy.enrolling), ...policyNotes(config)]) say(terminal, note);
   return EXIT.done;
 }
 
@@ -83,60 +80,48 @@ function print({ csv, json }: ReportOptions, terminal: Terminal, found: AccessRe
 }
 
 /** One document, without ever holding it whole. */
-async function printJson(terminal: Terminal, { rows, notCounted }: AccessReport): Promise<void> {
+async function printJson(terminal: Terminal, { rows, not_counted: rest }: AccessReport): Promise<void> {
   terminal.write('{\n  "rows": [');
   await writeInPieces(terminal, rows, (piece, at) =>
-    piece.map((row, index) => `${at + index === 0 ? '' : ','}\n    ${asJsonLine(toJson(row))}`).join(''),
+    piece.map((row, index) => `${at + index === 0 ? '' : ','}\n    ${asJsonLine(row)}`).join(''),
   );
-  const rest = {
-    prefix_grants: notCounted.prefixGrants,
-    grants_without_row: notCounted.grantsWithoutRow,
-    inactive_organizations: notCounted.inactiveOrganizations,
-    refused_users: notCounted.refusedUsers,
-    not_enrolled: notCounted.notEnrolled,
-  };
   terminal.write(`${rows.length === 0 ? '' : '\n  '}],\n  "not_counted": ${spread(rest, '  ')}\n}\n`);
 }
 
-const toJson = ({ email, name, organization, obstacles }: AccessRow): unknown => ({
-  email,
-  name,
-  organization: organization.id,
-  model_count: organization.accessibleModels,
-  model_names: organization.modelNames,
-  counts: obstacles.length === 0,
-  reasons: obstacles,
-});
-
 /** Every member of an organization has the same names: one text for all of them. */
 function createCells(): (row: AccessRow) => readonly Cell[] {
-  const names = new Map<OrganizationModels, string | null>();
-  return ({ email, name, organization, obstacles }) => {
-    const { id, accessibleModels, modelNames } = organization;
-    const joined = names.get(organization) ?? (modelNames.length === 0 ? null : modelNames.join(','));
-    names.set(organization, joined);
-    return [email, name, id, accessibleModels, joined, describeObstacles(obstacles)];
+  const texts = new Map<readonly string[], string | null>();
+  return ({ email, name, organization, model_count: count, model_names: names, reasons }) => {
+    const joined = texts.get(names) ?? (names.length === 0 ? null : names.join(','));
+    texts.set(names, joined);
+    return [email, name, organization, count, joined, describeObstacles(reasons)];
   };
 }
 
 /** Where the view, and so the report, says something else than the gate would. */
 function* notes(
-  { prefixGrants, grantsWithoutRow, inactiveOrganizations, refusedUsers, notEnrolled }: NotCounted,
+  {
+    prefix_grants: prefixGrants,
+    grants_without_row: withoutRow,
+    inactive_organizations: inactive,
+    refused_users: refused,
+    not_enrolled: notEnrolled,
+  }: AccessReport['not_counted'],
   enrolling: string | undefined,
 ): Generator<string> {
   const grants = [
     ...(prefixGrants > 0 ? [counted(prefixGrants, 'grant that ends in *', 'grants that end in *')] : []),
-    ...(grantsWithoutRow > 0 ? [`${counted(grantsWithoutRow, 'grant')} of models without a row there`] : []),
+    ...(withoutRow > 0 ? [`${counted(withoutRow, 'grant')} of models without a row there`] : []),
   ].join(' and ');
   if (grants !== '') {
     yield `The report counts models of the backend's model table, as the guide's view does: it leaves out ${grants}. To see them all: \`modelgate model list --org ORGANIZATION\``;
   }
-  if (inactiveOrganizations > 0) {
-    const switchedOff = counted(inactiveOrganizations, 'organization in it is', 'organizations in it are');
-    yield `${switchedOff} switched off in client_organizations, which the guide's view does not look at: the gate gives ${inactiveOrganizations === 1 ? 'its' : 'their'} members nothing.`;
+  if (inactive > 0) {
+    const switchedOff = counted(inactive, 'organization in it is', 'organizations in it are');
+    yield `${switchedOff} switched off in client_organizations, which the guide's view does not look at: the gate gives ${inactive === 1 ? 'its' : 'their'} members nothing.`;
   }
-  if (refusedUsers > 0) {
-    yield `${counted(refusedUsers, 'row is', 'rows are')} of users who are pending, banned or without a role in the backend, which the guide's view does not look at: the gate gives them nothing.`;
+  if (refused > 0) {
+    yield `${counted(refused, 'row is', 'rows are')} of users who are pending, banned or without a role in the backend, which the guide's view does not look at: the gate gives them nothing.`;
   }
   if (notEnrolled > 0 && enrolling !== undefined) {
     yield `${counted(notEnrolled, 'user')} without any membership ${notEnrolled === 1 ? 'is' : 'are'} not in it: the gate makes such users members of ${quoted(enrolling)} at their first request (MODELGATE_AUTO_ENROLL).`;

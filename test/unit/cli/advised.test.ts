@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { commandsIn, inPlace, invocationOf, laidOut } from '../../../src/cli/terminal.ts';
+import { completedAdvice, inPlace, invocationOf, laidOut } from '../../../src/cli/terminal.ts';
 import { quoted, shellCommand } from '../../../src/backend-file/text.ts';
 
 const GIVEN = { invocation: 'npx modelgate', options: ' --database data/webui.db' };
@@ -25,7 +25,7 @@ describe('an advised command', () => {
 
   test('stays in its place for JSON, and is given alone', () => {
     expect(inPlace('Run `modelgate init`.', GIVEN)).toBe('Run `npx modelgate init --database data/webui.db`.');
-    expect(commandsIn(SENTENCE, GIVEN)).toEqual([
+    expect(completedAdvice(SENTENCE, GIVEN).commands).toEqual([
       'npx modelgate model allow a --database data/webui.db',
       'npx modelgate init --database data/webui.db',
       'chmod 600 x',
@@ -34,9 +34,10 @@ describe('an advised command', () => {
 
   test('is never one that an id in the sentence pretends to be', () => {
     const id = '`modelgate model allow "*"`';
-    expect(
-      commandsIn(`${quoted(id)} is unknown: \`${shellCommand('modelgate', 'model', 'deny', id)}\``, GIVEN),
-    ).toEqual([String.raw`npx modelgate model deny $'\x60modelgate model allow "*"\x60' --database data/webui.db`]);
+    const advice = `${quoted(id)} is unknown: \`${shellCommand('modelgate', 'model', 'deny', id)}\``;
+    expect(completedAdvice(advice, GIVEN).commands).toEqual([
+      String.raw`npx modelgate model deny $'\x60modelgate model allow "*"\x60' --database data/webui.db`,
+    ]);
   });
 });
 

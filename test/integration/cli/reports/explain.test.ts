@@ -1,8 +1,7 @@
 import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Explanation } from '../../../../src/cli/commands/explain.ts';
-import type { UserAccess } from '../../../../src/cli/commands/explain-user.ts';
+import type { ModelExplanation, UserExplanation } from '../../../../src/organizations/explanation.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
 import { createDatabase } from '../../../support/database/database.ts';
 import { askCommand, runCommand } from '../../../support/process/command.ts';
@@ -28,13 +27,17 @@ afterAll(() => database.close());
 
 const explain = (user: string, model: string, ...more: string[]) =>
   runCommand(['explain', '--user', user, '--model', model, '--database', database.path, ...more]);
-async function explained(user: string, model: string, environment: Record<string, string> = {}): Promise<Explanation> {
+async function explained(
+  user: string,
+  model: string,
+  environment: Record<string, string> = {},
+): Promise<ModelExplanation> {
   const words = ['explain', '--user', user, '--model', model, '--json'];
   const { code, stdout, stderr } = await runCommand(words, {
     environment: { DATABASE_URL: `sqlite:///${database.path}`, ...environment },
   });
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-  return JSON.parse(stdout) as Explanation;
+  return JSON.parse(stdout) as ModelExplanation;
 }
 
 describe('explain', () => {
@@ -163,7 +166,7 @@ describe('explain', () => {
       user: string,
       model: string,
       environment: Record<string, string>,
-    ): Promise<Explanation> =>
+    ): Promise<ModelExplanation> =>
       askCommand(['explain', '--user', user, '--model', model, '--database', path], { environment });
 
     test.each([
@@ -268,7 +271,7 @@ describe('explain of a model that nothing names', () => {
 
 describe('explain of a user alone', () => {
   const access = (user: string, environment: Record<string, string> = {}) =>
-    askCommand<UserAccess>(['explain', '--user', user, '--database', database.path], { environment });
+    askCommand<UserExplanation>(['explain', '--user', user, '--database', database.path], { environment });
 
   test('says what the user may use, and what gives it', async () => {
     const words = ['explain', '--user', 'alice@example.org', '--database', database.path];

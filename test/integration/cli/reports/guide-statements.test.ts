@@ -2,9 +2,8 @@
 import { copyFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { readAccessAudit } from '../../../../src/organizations/access-audit.ts';
+import type { AccessAudit } from '../../../../src/organizations/access-audit.ts';
 import type { AccessReport } from '../../../../src/organizations/access-report.ts';
-import { readAccessReport } from '../../../../src/organizations/access-report.ts';
 import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest, openStore } from '../../../support/database/opened-store.ts';
 import {
@@ -14,7 +13,7 @@ import {
 } from '../../../support/database/guide-sql.ts';
 import { HOSTILE } from '../../../support/gate/hostile-values.ts';
 import { createMaiTables } from '../../../support/database/mai-tables.ts';
-import { operationOn } from '../../../support/database/operation.ts';
+import { runCommand } from '../../../support/process/command.ts';
 
 type Kind = '0.6.18' | '0.12.4' | 'mAI';
 const KINDS: readonly Kind[] = ['0.6.18', '0.12.4', 'mAI'];
@@ -89,20 +88,26 @@ const guideReport = (database: TestDatabase) =>
     return sql.prepare<[], Record<string, unknown>>('SELECT * FROM user_model_access_report').all();
   });
 
-const read = ({ path }: TestDatabase, organization?: string): Promise<AccessReport> =>
-  readAccessReport(
-    operationOn(path),
-    organization === undefined ? undefined : { id: organization, isConfigured: false, mayBeNew: false },
-  );
+/** Notes on standard error are none of these tests' business. */
+async function ask<T>({ path }: TestDatabase, words: readonly string[], environment = {}): Promise<T> {
+  const { code, stdout, stderr } = await runCommand([...words, '--json', '--database', path], { environment });
+  if (code !== 0) throw new Error(stderr);
+  return JSON.parse(stdout) as T;
+}
+
+const read = (database: TestDatabase, organization?: string, environment = {}): Promise<AccessReport> =>
+  ask(database, ['report', ...(organization === undefined ? [] : ['--org', organization])], environment);
+
+const audit = (database: TestDatabase): Promise<AccessAudit> => ask(database, ['audit']);
 
 /** In the columns of the view; names as a sorted list, because SQLite promises no order. */
 const asView = ({ rows }: AccessReport) =>
-  rows.map(({ email, name, organization }) => ({
-    user_email: email,
-    user_name: name,
-    organization_id: organization.id,
-    accessible_models: organization.accessibleModels,
-    model_names: organization.modelNames.join(',').split(',').toSorted().join(),
+  rows.map((row) => ({
+    user_email: row.email,
+    user_name: row.name,
+    organization_id: row.organization,
+    accessible_models: row.model_count,
+    model_names: row.model_names.join(',').split(',').toSorted().join(),
   }));
 
 const sorted = (rows: readonly object[]) =>
@@ -166,14 +171,14 @@ describe.each(KINDS)('the report on %s', (kind) => {
 describe('the report', () => {
   test('says how many grants the view does not count', async () => {
     const database = peopled('0.12.4');
-    expect((await read(database)).notCounted).toEqual({
-      prefixGrants: 1,
-      grantsWithoutRow: 1,
-      inactiveOrganizations: 0,
-      refusedUsers: 1,
-      notEnrolled: 0,
+    expect((await read(database)).not_counted).toEqual({
+      prefix_grants: 1,
+      grants_without_row: 1,
+      inactive_organizations: 0,
+      refused_users: 1,
+      not_enrolled: 0,
     });
-    expect((await read(database, 'globex')).notCounted).toMatchObject({ prefixGrants: 0, grantsWithoutRow: 0 });
+    expect((await read(database, 'globex')).not_counted).toMatchObject({ prefix_grants: 0, grants_without_row: 0 });
   });
 
   test('says how many organizations mAI has switched off, which the view does not look at', async () => {
@@ -181,9 +186,9 @@ describe('the report', () => {
     database.addClientOrganization('acme', 0);
     database.addClientOrganization('globex', null);
     database.addClientOrganization('without members', 0);
-    const { rows, notCounted } = await read(database);
-    expect(notCounted.inactiveOrganizations).toBe(1);
-    expect(rows.some(({ organization }) => organization.id === 'acme')).toBe(true);
+    const { rows, not_counted: rest } = await read(database);
+    expect(rest.inactive_organizations).toBe(1);
+    expect(rows.some(({ organization }) => organization === 'acme')).toBe(true);
   });
 
   test('says of each row whether the gate gives it, and why not', async () => {
@@ -193,41 +198,39 @@ describe('the report', () => {
     database.run('UPDATE "user" SET role = NULL WHERE id = ?', 'roleless');
     for (const user of ['outlaw', 'roleless']) database.addMember('globex', user);
     database.addClientOrganization('acme', 0);
-    const { rows, notCounted } = await read(database);
+    const { rows, not_counted: rest } = await read(database);
     const said = new Map(
-      rows.map(({ email, organization, obstacles }) => [`${organization.id} ${email ?? ''}`, obstacles.join(' ')]),
+      rows.map(({ email, organization, reasons }) => [`${organization} ${email ?? ''}`, reasons.join(' ')]),
     );
     expect(said.get('acme pen@example.org')).toBe('pending organization_inactive');
     expect(said.get('acme ann@example.org')).toBe('organization_inactive');
     expect(said.get('globex outlaw@example.org')).toBe('banned');
     expect(said.get('globex roleless@example.org')).toBe('pending');
     expect(said.get('globex bob@example.org')).toBe('');
-    expect(notCounted).toMatchObject({ refusedUsers: 3, inactiveOrganizations: 1 });
+    expect(rest).toMatchObject({ refused_users: 3, inactive_organizations: 1 });
     using gate = await openStore(database.path);
     for (const id of ['ann', 'pen', 'outlaw', 'roleless', 'bob', 'eve', 'cyd']) {
       const own = rows.filter(({ email }) => email === `${id}@example.org`);
-      const counted = own.some(({ obstacles, organization }) => obstacles.length === 0 && organization.id === 'globex');
+      const counted = own.some(({ counts, organization }) => counts && organization === 'globex');
       expect([id, await gate.effect(id, 'c')]).toEqual([id, counted ? 'permit' : 'deny']);
     }
-    const { organizations } = await readAccessAudit(operationOn(database.path));
-    expect(organizations.find(({ id }) => id === 'globex')).toMatchObject({ users: 5, countingUsers: 3 });
+    const { organizations } = await audit(database);
+    expect(organizations.find(({ organization }) => organization === 'globex')).toMatchObject({
+      user_count: 5,
+      counting_user_count: 3,
+    });
   });
 
   test('says how many users are not in it yet, whom the gate enrols at their first request', async () => {
     const database = peopled('0.12.4');
-    const enrolling = async (organization?: string): Promise<number> => {
-      const chosen = organization === undefined ? undefined : { id: organization, isConfigured: true, mayBeNew: false };
-      const found = await readAccessReport(operationOn(database.path), chosen, () => undefined, {
-        adminAccess: 'organization',
-        enrolling: 'acme',
-      });
-      return found.notCounted.notEnrolled;
-    };
+    const environment = { OPENROUTER_EXTERNAL_USER: 'acme', ORGANIZATION_NAME: 'Acme' };
+    const enrolling = async (organization?: string): Promise<number> =>
+      (await read(database, organization, environment)).not_counted.not_enrolled;
     // `none` and `out`, and nobody whose membership is switched off
     expect(await enrolling()).toBe(2);
     expect(await enrolling('acme')).toBe(2);
     expect(await enrolling('globex')).toBe(0);
-    expect((await read(database)).notCounted.notEnrolled).toBe(0);
+    expect((await read(database)).not_counted.not_enrolled).toBe(0);
   });
 
   test('stands in the order of organizations and then of addresses', async () => {
@@ -262,20 +265,20 @@ describe('the report', () => {
 describe.each(KINDS)('the audit on %s', (kind) => {
   test("has the rows of the guide's two statements", async () => {
     const database = peopled(kind);
-    const { organizations, admins } = await readAccessAudit(operationOn(database.path));
-    const counts = organizations.map(({ id, users, models }) => ({
-      organization_id: id,
-      user_count: users,
-      model_count: models,
+    const { organizations, admins } = await audit(database);
+    const counts = organizations.map(({ organization, user_count, model_count }) => ({
+      organization_id: organization,
+      user_count,
+      model_count,
     }));
     const counted = guide(database, (sql) => sql.prepare<[], Record<string, unknown>>(GUIDE_AUDIT_ORGANIZATIONS).all());
     expect(sorted(counts)).toEqual(sorted(counted));
     expect(counts.length).toBeGreaterThan(4);
-    const rows = admins.map(({ email, name, organization, lastActiveAt }) => ({
+    const rows = admins.map(({ email, name, organization, last_active_at_seconds: seconds }) => ({
       email,
       name,
       organization_id: organization,
-      last_active_at: lastActiveAt,
+      last_active_at: seconds,
     }));
     const expected = guide(database, (sql) => sql.prepare<[], Record<string, unknown>>(GUIDE_AUDIT_ADMINS).all());
     expect(rows[0]).toEqual(expected.find(({ email }) => email === 'eve@example.org'));
@@ -288,27 +291,24 @@ describe('the audit', () => {
   test('says beside the guide what counts', async () => {
     const database = peopled('0.12.4');
     database.addClientOrganization('globex', 0);
-    const { organizations, admins, adminsOutside } = await readAccessAudit(operationOn(database.path));
-    expect(organizations.find(({ id }) => id === 'acme')).toEqual({
-      id: 'acme',
+    const { organizations, admins, admins_outside: outside } = await audit(database);
+    const of = (id: string) => organizations.find(({ organization }) => organization === id);
+    expect(of('acme')).toEqual({
+      organization: 'acme',
       // the guide counts a membership whose user is deleted, too
-      users: 5,
-      models: 8,
-      activeModels: 7,
-      isActive: true,
-      countingUsers: 3,
+      user_count: 5,
+      model_count: 8,
+      active_model_count: 7,
+      active: true,
+      counting_user_count: 3,
     });
-    expect(organizations.find(({ id }) => id === 'all off')).toMatchObject({ users: 1, models: 1, activeModels: 0 });
-    expect(organizations.find(({ id }) => id === 'globex')).toMatchObject({
-      users: 3,
-      isActive: false,
-      countingUsers: 0,
-    });
-    expect(admins.map(({ email, organization, isActive }) => [email, organization, isActive])).toEqual([
+    expect(of('all off')).toMatchObject({ user_count: 1, model_count: 1, active_model_count: 0 });
+    expect(of('globex')).toMatchObject({ user_count: 3, active: false, counting_user_count: 0 });
+    expect(admins.map(({ email, organization, member }) => [email, organization, member])).toEqual([
       ['eve@example.org', 'acme', false],
       ['eve@example.org', 'globex', true],
       ['ada@example.org', 'acme', true],
     ]);
-    expect(adminsOutside.map(({ email }) => email)).toEqual(['out@example.org']);
+    expect(outside.map(({ email }) => email)).toEqual(['out@example.org']);
   });
 });

@@ -1,11 +1,10 @@
 /** Why a user sees a model or none: every sentence of `explain` and `doctor --user`, on real files. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { explainModel, explainUser } from '../../../../src/organizations/explanation.ts';
-import { parseModelId } from '../../../../src/policy/grant.ts';
+import type { ModelExplanation, UserExplanation } from '../../../../src/organizations/explanation.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
 import { createDatabase } from '../../../support/database/database.ts';
 import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
-import { operationOn } from '../../../support/database/operation.ts';
+import { askCommand } from '../../../support/process/command.ts';
 
 let database: TestDatabase;
 beforeEach(() => {
@@ -27,13 +26,17 @@ beforeEach(() => {
 });
 afterEach(() => database.close());
 
-const ORGANIZATION = { adminAccess: 'organization' } as const;
-const why = async (user: string, model: string) => {
-  const found = await explainModel(operationOn(database.path), user, parseModelId(model)!, ORGANIZATION);
-  return found.advice;
+const explain = (user: string, model: string, on = database): Promise<ModelExplanation> =>
+  askCommand(['explain', '--user', user, '--model', model, '--database', on.path]);
+
+/** Without what completes each command. */
+const withoutFile = (advice: string): string => advice.replaceAll(` --database ${database.path}`, '');
+const why = async (user: string, model: string) => withoutFile((await explain(user, model)).advice);
+const seen = async (user: string, adminAccess: 'organization' | 'all' = 'organization') => {
+  const environment = { MODELGATE_ADMIN_ACCESS: adminAccess };
+  const words = ['explain', '--user', user, '--database', database.path];
+  return withoutFile((await askCommand<UserExplanation>(words, { environment })).advice);
 };
-const seen = async (user: string, adminAccess: 'organization' | 'all' = 'organization') =>
-  (await explainUser(operationOn(database.path), user, { adminAccess })).advice;
 
 describe('one sentence on a model', () => {
   test.each([
@@ -92,35 +95,35 @@ describe('one sentence on a model', () => {
   });
 
   test('every membership is there, and says why it does not count', async () => {
-    const { standings } = await explainModel(operationOn(database.path), 'alice', parseModelId('x')!, ORGANIZATION);
-    expect(standings).toEqual([
+    expect((await explain('alice', 'x')).memberships).toEqual([
       {
         organization: 'acme',
         role: 'member',
-        isActive: true,
-        obstacles: [],
-        grants: [
-          { pattern: 'closed/*', isActive: false },
-          { pattern: 'gpt-4o', isActive: true },
-          { pattern: 'old', isActive: false },
+        active: true,
+        counts: true,
+        why_not: null,
+        models: [
+          { pattern: 'closed/*', active: false },
+          { pattern: 'gpt-4o', active: true },
+          { pattern: 'old', active: false },
         ],
       },
       {
         organization: 'globex',
         role: 'member',
-        isActive: false,
-        obstacles: ['inactive'],
-        grants: [{ pattern: 'claude', isActive: true }],
+        active: false,
+        counts: false,
+        why_not: 'the membership is switched off',
+        models: [{ pattern: 'claude', active: true }],
       },
     ]);
   });
 
   test('what it advises makes the gate permit it', async () => {
     using mai = createHealthyDatabase({ mai: true });
-    const about = () => explainModel(operationOn(mai.path), 'alice', parseModelId('claude')!, ORGANIZATION);
-    expect((await about()).decision.effect).toBe('deny');
+    expect((await explain('alice', 'claude', mai)).decision).toBe('deny');
     mai.grant('acme', 'claude');
-    expect((await about()).decision.effect).toBe('permit');
+    expect((await explain('alice', 'claude', mai)).decision).toBe('permit');
   });
 });
 
@@ -160,20 +163,16 @@ test('tables made by hand, without is_active, role or anything unique, are read 
     INSERT INTO organization_members VALUES ('acme', 'alice'), ('acme', 'alice'), (x'07', 'alice');
     INSERT INTO organization_models VALUES ('acme', 'gpt-4o'), ('acme', 'gpt-4o')`);
   plain.addUser({ id: 'alice' });
-  const { decision, standings } = await explainModel(
-    operationOn(plain.path),
-    'alice',
-    parseModelId('gpt-4o')!,
-    ORGANIZATION,
-  );
-  expect(decision.effect).toBe('permit');
-  expect(standings).toEqual([
-    {
-      organization: 'acme',
-      role: null,
-      isActive: true,
-      obstacles: [],
-      grants: [{ pattern: 'gpt-4o', isActive: true }],
-    },
-  ]);
+  expect(await explain('alice', 'gpt-4o', plain)).toMatchObject({
+    decision: 'permit',
+    memberships: [
+      {
+        organization: 'acme',
+        role: null,
+        active: true,
+        counts: true,
+        models: [{ pattern: 'gpt-4o', active: true }],
+      },
+    ],
+  });
 });
