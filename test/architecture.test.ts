@@ -33,7 +33,7 @@ const TABLE: Record<string, Row> = {
       'transport',
     ],
     types: ['config', 'errors.ts', 'policy'],
-    packages: ['hono'],
+    packages: ['hono', '@hono/node-server'],
   },
   // the decision: pure, no I/O, no clock, no framework
   policy: { values: [], types: ['identity'], packages: [] },
@@ -52,14 +52,14 @@ const TABLE: Record<string, Row> = {
     packages: ['better-sqlite3', 'lru-cache'],
   },
   enforcement: {
-    values: ['errors.ts', 'openwebui', 'policy', 'reading', 'references', 'transport'],
-    types: ['gate', 'identity', 'store', 'telemetry'],
-    packages: ['hono', 'lru-cache'],
+    values: ['errors.ts', 'identity', 'policy', 'reading', 'references', 'transport'],
+    types: ['gate', 'store', 'telemetry'],
+    packages: ['hono', '@hono/node-server', 'lru-cache'],
   },
   // everything that is Open WebUI's: its routes, and what each does with models
   openwebui: {
-    values: ['errors.ts', 'policy', 'references'],
-    types: ['enforcement', 'gate', 'identity', 'store', 'transport'],
+    values: ['enforcement', 'errors.ts', 'policy', 'references'],
+    types: ['gate', 'identity', 'store', 'telemetry', 'transport'],
     packages: ['hono'],
   },
   limits: {
@@ -140,6 +140,9 @@ function readImports(file: string): Import[] {
   });
 }
 
+/** Without its comments. */
+const codeOf = (file: string) => readFileSync(join(SRC, file), 'utf8').replace(/\/\*[^]*?\*\/|\/\/.*$/gm, '');
+
 const isLocal = ({ target }: Import) => target.endsWith('.ts');
 const isPackage = (one: Import) => !isLocal(one) && !one.target.startsWith('node:') && !one.target.startsWith('..');
 const packageOf = (target: string) => target.split('/', target.startsWith('@') ? 2 : 1).join('/');
@@ -167,6 +170,16 @@ test('every file of src stands in a room of the table', () => {
   expect([...new Set(files.map(roomOf))].filter((room) => !(room in TABLE))).toEqual([]);
 });
 
+test.each(['enforcement', 'identity', 'limits', 'policy', 'references', 'transport'])(
+  '%s knows no route of Open WebUI and no file of the room that does',
+  (room) => {
+    const own = files.filter((file) => roomOf(file) === room);
+    const routes = own.flatMap((file) => codeOf(file).match(/['"`/](?:\\?\/)(?:api|ollama|openai|v1)\b[^'"`]*/g) ?? []);
+    expect(routes).toEqual([]);
+    expect(imports.filter((one) => one.room === room && roomOf(one.target) === 'openwebui')).toEqual([]);
+  },
+);
+
 test('a library lives in one room', () => {
   const rooms = new Map<string, Set<string>>();
   for (const one of imports.filter(isPackage)) {
@@ -177,8 +190,7 @@ test('a library lives in one room', () => {
 });
 
 test('only the edge of the process touches its environment, its words and its end', () => {
-  const code = (file: string) => readFileSync(join(SRC, file), 'utf8').replace(/\/\*[^]*?\*\/|\/\/.*$/gm, '');
-  const users = files.filter((file) => /\bprocess\.(?:env|argv|exit)\b/.test(code(file)));
+  const users = files.filter((file) => /\bprocess\.(?:env|argv|exit)\b/.test(codeOf(file)));
   expect(users).toEqual(['main.ts']);
 });
 

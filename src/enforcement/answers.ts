@@ -7,8 +7,9 @@ import type { Audit } from '../telemetry/audit.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { sendAnswer } from '../transport/answer.ts';
-import type { Dialect, ErrorBody } from './dialect.ts';
-import { dialectOfPath, toErrorBody } from './dialect.ts';
+
+/** The shape in which a caller expects to read a refusal. */
+export type Dialect = 'open-webui' | 'openai' | 'ollama' | 'anthropic';
 
 export interface Answer {
   readonly status: number;
@@ -112,15 +113,71 @@ function toAnswer(dialect: Dialect, error: ErrorBody, headers: Readonly<Record<s
   };
 }
 
+interface ErrorBody {
+  readonly status: number;
+  /** Stable machine word: a `DenyReason` in the caller's terms, or an `ErrorCode`. */
+  readonly code: string;
+  readonly message: string;
+}
+
+/** @returns the JSON value of an error answer in that dialect */
+function toErrorBody(dialect: Dialect, { status, code, message }: ErrorBody): unknown {
+  switch (dialect) {
+    case 'open-webui':
+      return { detail: message };
+    case 'ollama':
+      return { error: message };
+    case 'openai':
+      return {
+        error: {
+          message,
+          type: OPENAI_TYPES[status] ?? 'api_error',
+          param: code.startsWith('model_') ? 'model' : null,
+          code,
+        },
+      };
+    case 'anthropic':
+      return { type: 'error', error: { type: ANTHROPIC_TYPES[status] ?? 'api_error', message } };
+  }
+}
+
+/** OpenAI's own pairs of status and `type`. */
+const OPENAI_TYPES: Record<number, string> = {
+  400: 'invalid_request_error',
+  401: 'authentication_error',
+  403: 'permission_error',
+  404: 'invalid_request_error',
+  413: 'invalid_request_error',
+  429: 'rate_limit_error',
+};
+
+/** Anthropic's own pairs. */
+const ANTHROPIC_TYPES: Record<number, string> = {
+  400: 'invalid_request_error',
+  401: 'authentication_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  413: 'request_too_large',
+  429: 'rate_limit_error',
+};
+
 const shorten = (model: string) => (model.length > 200 ? `${model.slice(0, 200)}…` : model);
 
 // How a request ends that the gate answers itself: denied by policy, or failed. In the caller's dialect.
+
+/** How a request is answered that goes no further. */
+export interface Answering {
+  readonly dialect: Dialect;
+  /** Where a denied request is sent instead. */
+  readonly insteadOfDenial: string | undefined;
+}
 
 export interface RefusalParts {
   readonly audit: Pick<Audit, 'recordDecision'>;
   readonly log: Pick<Log, 'sparingly'>;
   readonly metrics: Pick<Metrics, 'failed'>;
   readonly denial: 'forbid' | 'hide';
+  readonly answeringOf: (scope: Scope) => Answering;
   /** Writes what lets a page of another origin read the answer. */
   readonly allowOrigin: (lines: string[], incoming: IncomingMessage) => void;
 }
@@ -137,7 +194,7 @@ export interface Refusal {
 }
 
 export function createRefusal(parts: RefusalParts): Refusal {
-  const { audit, log, metrics, denial: disclosure, allowOrigin } = parts;
+  const { audit, log, metrics, denial: disclosure, answeringOf, allowOrigin } = parts;
 
   function headerLines({ status, headers }: Answer, { requestId, answerEdits, incoming }: Scope): string[] {
     const lines = [...Object.entries(headers).flat(), 'x-request-id', requestId];
@@ -159,16 +216,15 @@ export function createRefusal(parts: RefusalParts): Refusal {
       const fields = { request_id: scope.requestId, err: error };
       log.sparingly('error', error, fields, 'a request failed: this is a bug');
     }
-    return errorAnswer(dialectOf(scope), failure, scope.requestId);
+    return errorAnswer(answeringOf(scope).dialect, failure, scope.requestId);
   }
   return {
     deny(scope, denial) {
       const id = audit.recordDecision(scope, denial, scope.decisionMs);
-      const { surface } = scope;
-      const instead = surface.kind === 'invokes' ? surface.insteadOfDenial : undefined;
-      if (instead === undefined || denial.reason === 'not_authenticated') {
-        send(scope, denialAnswer(dialectOf(scope), denial, id, disclosure));
-      } else send(scope, { status: 302, headers: { location: instead, 'cache-control': 'no-store' }, body: '' });
+      const { dialect, insteadOfDenial: location } = answeringOf(scope);
+      if (location === undefined || denial.reason === 'not_authenticated') {
+        send(scope, denialAnswer(dialect, denial, id, disclosure));
+      } else send(scope, { status: 302, headers: { location, 'cache-control': 'no-store' }, body: '' });
     },
     fail(scope, error) {
       const answer = answerTo(scope, error);
@@ -178,10 +234,6 @@ export function createRefusal(parts: RefusalParts): Refusal {
     answerTo,
     headerLines,
   };
-}
-
-function dialectOf({ surface, path, incoming }: Scope) {
-  return 'dialect' in surface ? surface.dialect : dialectOfPath(path === '' ? (incoming.url ?? '') : path);
 }
 
 /** The system's word (`ECONNREFUSED`, `SQLITE_BUSY`) says more than its sentence, and names no address or file. */

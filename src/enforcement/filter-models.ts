@@ -5,26 +5,22 @@ import type { UserPrincipal } from '../identity/principal.ts';
 import type { GrantSet, ModelId } from '../policy/grant.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
-import type { AnswerRewrite, BufferedAnswer } from '../transport/exchange.ts';
+import type { Audit } from '../telemetry/audit.ts';
+import type { AnswerRewrite, AskUpstream, BufferedAnswer } from '../transport/exchange.ts';
+import type { Judge, NameSpace, ProviderModels } from './judge.ts';
 import type { FilteredList, Permits } from './filter-list.ts';
 import { filterList } from './filter-list.ts';
-import type { Judge, ProviderModels } from './judge.ts';
-import type { ListIndex } from './list-index.ts';
+import type { ListIndex, ListShape } from './list-index.ts';
 import type { ListReading, ReadList } from './list-reading.ts';
-import type { ListShape } from '../openwebui/lists.ts';
-import { SHAPES } from '../openwebui/lists.ts';
-import { assemblePage, readPageRequest } from '../openwebui/model-page.ts';
-import type { ListsSurface, Surface } from '../openwebui/surface.ts';
 
 export interface FilterParts {
   readonly store: Pick<Store, 'ask' | 'current' | 'patiently'>;
   readonly judge: Judge;
   readonly lists: Pick<ListReading, 'read'>;
   readonly mode: 'enforce' | 'report';
-  /** @param shape short name of what was listed */
-  readonly recordList: (scope: Scope, shape: string, kept: number, removed: number) => void;
-  /** An answer that could not be read, and was replaced by an empty list. */
-  readonly recordUnreadable: (scope: Scope, shape: string, cause: unknown) => void;
+  readonly audit: Pick<Audit, 'recordList' | 'recordUnreadable'>;
+  /** @returns undefined where the answer is passed on as it comes */
+  readonly listedBy: (scope: Scope) => Listed | undefined;
 }
 
 /** Answers of the backend that were read before, with the bytes they were read from. */
@@ -46,66 +42,65 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
 
   return function filterModels(c, next) {
     const scope = c.get('scope');
-    const { surface } = scope;
-    const listed = listedBy(surface, scope);
+    const listed = parts.listedBy(scope);
     if (listed !== undefined) scope.rewrite = rewriteOf(scope, listed);
     return next();
   };
 
   function rewriteOf(scope: Scope, listed: Listed): AnswerRewrite {
     const page = (answer: BufferedAnswer) => rewrite(scope, listed, answer);
-    if (listed.paged === undefined || parts.mode === 'report') return page;
-    const request = readPageRequest(scope.query, listed.paged);
-    scope.target = request.target(1);
-    return (answer, ask) => (isAnswered(answer) ? assemblePage(request, answer, ask, page) : answer);
+    if (listed.pages === undefined || parts.mode === 'report') return page;
+    const pages = listed.pages();
+    scope.target = pages.firstTarget;
+    return (answer, ask) => (isAnswered(answer) ? pages.assemble(answer, ask, page) : answer);
   }
 
-  function rewrite(scope: Scope, surface: Listed, answer: BufferedAnswer) {
+  function rewrite(scope: Scope, listed: Listed, answer: BufferedAnswer) {
     // Errors and redirects list nothing, and neither does the page of the backend, which stands at unknown paths
     if (!isAnswered(answer) || isPage(answer)) return answer;
-    const { shape } = surface;
+    const { shape } = listed;
     const unreadable = (cause: unknown): BufferedAnswer => {
-      parts.recordUnreadable(scope, shape.name, cause);
+      parts.audit.recordUnreadable(scope, shape.name, cause);
       return parts.mode === 'report' ? answer : emptyAnswer(answer, shape);
     };
     try {
       const index = read(answer, shape);
-      if (!(index instanceof Promise)) return rewriteBy(index, scope, surface, answer);
-      return index.then((late) => rewriteBy(late, scope, surface, answer), unreadable);
+      if (!(index instanceof Promise)) return rewriteBy(index, scope, listed, answer);
+      return index.then((late) => rewriteBy(late, scope, listed, answer), unreadable);
     } catch (cause) {
       return unreadable(cause);
     }
   }
 
   /** @throws GatewayError `policy_unavailable`, or rejects with it */
-  function rewriteBy(index: ListIndex, scope: Scope, surface: Listed, answer: BufferedAnswer) {
-    const { shape } = surface;
+  function rewriteBy(index: ListIndex, scope: Scope, listed: Listed, answer: BufferedAnswer) {
+    const { shape } = listed;
     const filter = (permits: Permits) => filterList(answer.body, index, permits);
     const finish = ({ body, kept, removed }: FilteredList) => {
-      parts.recordList(scope, shape.name, kept, removed);
+      parts.audit.recordList(scope, shape.name, kept, removed);
       return parts.mode === 'report' ? answer : { ...answer, body };
     };
     // The answer is well, it is the policy that cannot be read: a list that is empty by mistake looks like no access
     const giveUp = (cause: unknown) => {
       if (!isPolicyUnavailable(cause)) throw cause;
       if (parts.mode === 'report') return answer;
-      if (surface.withoutUser === 'empty') return finish(filter(() => false));
+      if (listed.isPublic) return finish(filter(() => false));
       throw cause;
     };
     const { store } = parts;
     const { principal } = scope;
     const need = principal.kind === 'user' ? { user: principal, models: () => namedIn(answer.body, index) } : {};
-    const filtered = store.patiently(() => store.ask(() => filter(permitsFor(parts, scope, surface)), need));
+    const filtered = store.patiently(() => store.ask(() => filter(permitsFor(parts, scope, listed)), need));
     return filtered instanceof Promise ? filtered.then(finish, giveUp) : finish(filtered);
   }
 }
 
-/** Without a user nobody is permitted anything. @throws GatewayError `policy_unavailable` */
-function permitsFor({ store, judge }: FilterParts, scope: Scope, surface: Listed): Permits {
+/** Without a user no model is permitted. @throws GatewayError `policy_unavailable` */
+function permitsFor({ store, judge }: FilterParts, scope: Scope, { names }: Listed): Permits {
   const { principal } = scope;
   if (principal.kind !== 'user') return () => false;
   const view = forOneReader(store.current(), principal);
-  return (model) => judge.one(view, principal, model, surface.names).effect === 'permit';
+  return (model) => judge.one(view, principal, model, names).effect === 'permit';
 }
 
 /** @returns every id that the filter would ask about */
@@ -115,17 +110,25 @@ function namedIn(body: Buffer, index: ListIndex): readonly ModelId[] {
   return named;
 }
 
-/** What filtering an answer needs to know of its surface. */
-type Listed = Pick<ListsSurface, 'shape' | 'names' | 'withoutUser' | 'paged'>;
+/** What the answer to a request lists, and to whom. */
+export interface Listed {
+  readonly shape: ListShape;
+  readonly names: NameSpace;
+  /** Shown to everyone: without a user, or without policy, it names no model and goes on. */
+  readonly isPublic: boolean;
+  /** Where the gate searches, counts and cuts pages itself. */
+  readonly pages?: (() => Pages) | undefined;
+}
 
-/** @returns undefined where the answer is passed on as it comes */
-function listedBy(surface: Surface, scope: Scope): Listed | undefined {
-  if (surface.kind === 'lists') return isShownWhole(surface, scope) ? undefined : surface;
-  // The row that was written is shown as the list shows it
-  if (surface.kind === 'manages' && !isAdmin(scope))
-    return { shape: SHAPES.modelRow, names: 'chat', withoutUser: 'refuse' };
-  if (surface.kind !== 'invokes' || surface.answer === undefined) return undefined;
-  return { shape: surface.answer, names: surface.names, withoutUser: 'refuse' };
+export interface Pages {
+  /** What is asked of the backend instead of the target that came. */
+  readonly firstTarget: string;
+  /** @param filter takes out of a page what the caller may not see @returns the answer with the page that was asked for */
+  assemble(
+    first: BufferedAnswer,
+    ask: AskUpstream,
+    filter: (page: BufferedAnswer) => BufferedAnswer | Promise<BufferedAnswer>,
+  ): Promise<BufferedAnswer>;
 }
 
 /** 0.6.18 serves its page at `GET /api/v1/models`, which it does not know. */
@@ -185,10 +188,6 @@ function createAnswerReader(
     return index;
   };
 }
-
-const isShownWhole = (surface: ListsSurface, scope: Scope) => surface.admins === 'pass' && isAdmin(scope);
-
-const isAdmin = ({ principal }: Scope): boolean => principal.kind === 'user' && principal.role === 'admin';
 
 function emptyAnswer(answer: BufferedAnswer, shape: ListShape): BufferedAnswer {
   const headers: string[] = [];

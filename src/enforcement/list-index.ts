@@ -1,16 +1,45 @@
 /**
- * Where the models stand in the bytes of a list answer. Read once, so that filtering cuts bytes out and leaves every
- * other byte as the backend wrote it: numbers too large for JavaScript, float spellings, key order, escapes.
+ * Where the models are in the bytes of a list answer. Filtering cuts bytes out and leaves every other byte as the backend
+ * wrote it: numbers too large for JavaScript, float spellings, key order, escapes.
  *
  * The text is decoded as Latin-1, in which an index is a byte offset; JSON's own characters are ASCII, so its structure
- * reads the same, and only the ids are decoded as UTF-8.
+ * reads the same, and only the ids are decoded as UTF-8. A tokenizer of JSON that gives offsets (jsonc-parser) takes 2.5
+ * times as long.
  */
 import type { ModelId } from '../policy/grant.ts';
 import { parseModelId } from '../policy/grant.ts';
-import type { ListShape, ShapeNode } from '../openwebui/lists.ts';
 import { endOfString } from '../references/json.ts';
 
-export interface Span {
+/**
+ * Where an answer names models, as plain data, which a thread can be sent: a tree of keys that the reader follows. What no
+ * shape mentions is passed byte for byte.
+ */
+export interface ListShape {
+  /** Short name for logs and metrics. */
+  readonly name: string;
+  readonly root: ShapeNode;
+  /** Sent where the answer cannot be read: lists nothing, in the shape that the client expects. */
+  readonly empty: string;
+  /** The answer lists the providers' models, as `{data: [{id, preset?}]}`. */
+  readonly showsProviders?: true;
+}
+
+export interface ShapeNode {
+  /** What stands at this place: */
+  readonly mark?:
+    | 'entries' /** an array whose elements are list entries; an entry that is a string is its own id */
+    | 'names' /** an array of ids inside of an entry or beside the list */
+    | 'id' /** the string by which the enclosing entry is used; outside of one, null when it is not permitted */
+    | 'reference' /** a further id: null when it is not permitted */
+    | 'csv' /** ids separated by commas in one string */
+    | 'total'; /** a count of the entries of all pages, lowered by what this page loses */
+  readonly keys?: Readonly<Record<string, ShapeNode>>;
+  readonly each?: ShapeNode;
+  /** On an entry: its id counts only where this key has this value; other entries stay. */
+  readonly onlyIf?: { readonly key: string; readonly value: string };
+}
+
+interface Span {
   readonly start: number;
   /** Behind the last byte. */
   readonly end: number;

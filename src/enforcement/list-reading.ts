@@ -1,15 +1,13 @@
-/** Reads answers that list models: short ones here and now, long ones in a thread, so that nobody else waits for them. */
+/** Reads answers that list models: short ones here and now, long ones in a thread, so that no other request waits for them. */
 import { GatewayError } from '../errors.ts';
 import { Lane } from '../reading/lane.ts';
-import type { ListIndex } from './list-index.ts';
-import { indexList } from './list-index.ts';
-import type { ListShape } from '../openwebui/lists.ts';
-import { SHAPES } from '../openwebui/lists.ts';
 import { providerIdsIn } from './judge.ts';
+import type { ListIndex, ListShape } from './list-index.ts';
+import { indexList } from './list-index.ts';
 
 export interface ReadList {
   readonly index: ListIndex;
-  /** Of the shape `models` alone: ids that are no presets. */
+  /** Of a shape that shows the providers' models: ids that are no presets. */
   readonly providerIds: readonly string[];
 }
 
@@ -23,8 +21,7 @@ export interface ListReading {
 }
 
 export interface ListRequest {
-  /** Name of the shape. */
-  readonly shape: string;
+  readonly shape: ListShape;
   readonly bytes: ArrayBuffer;
 }
 
@@ -44,7 +41,7 @@ export function createListReading(): ListReading {
 
   async function readThere(body: Buffer, shape: ListShape): Promise<ReadList> {
     const bytes = Uint8Array.from(body).buffer;
-    const message: ListRequest = { shape: shape.name, bytes };
+    const message: ListRequest = { shape, bytes };
     const answer = await lane.run({ payer: shape.name, message, transfer: [bytes] });
     if ('list' in answer) return answer.list;
     throw new Error(answer.problem);
@@ -59,6 +56,6 @@ export function createListReading(): ListReading {
 /** @throws SyntaxError if the body is not JSON, Error if what should be a list is none */
 export function readList(body: Buffer, shape: ListShape): ReadList {
   const index = indexList(body, shape);
-  const providerIds = shape.name === SHAPES.models.name ? providerIdsIn(JSON.parse(body.toString('utf8'))) : [];
+  const providerIds = shape.showsProviders === true ? providerIdsIn(JSON.parse(body.toString('utf8'))) : [];
   return { index, providerIds };
 }

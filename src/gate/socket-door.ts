@@ -1,6 +1,6 @@
 /**
  * The second door: WebSocket upgrades, which arrive as a server event outside of the stages. It walks the same path:
- * scope, canonical path, authenticate, limit, and then a tunnel instead of an exchange. `app.ts` opens both.
+ * scope, canonical path, authenticate, limit, and then a tunnel instead of an exchange. `gate.ts` opens both.
  */
 import type { IncomingMessage } from 'node:http';
 import { ServerResponse } from 'node:http';

@@ -1,5 +1,9 @@
-/** What limits count: which requests are API requests, which try a password, and which run a model. */
+/**
+ * What the gate knows of Open WebUI's endpoints besides their models: what limits count, cookies and files, where sessions
+ * are issued, and the shape of errors.
+ */
 import type { MiddlewareHandler } from 'hono';
+import type { Answering, Dialect } from '../enforcement/answers.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { AnswerRewrite } from '../transport/exchange.ts';
 
@@ -49,7 +53,7 @@ const TRANSCRIPTIONS = '/api/v1/audio/transcriptions';
 export function runsModel({ surface, decision, path, incoming }: Scope): boolean {
   switch (surface.kind) {
     case 'invokes':
-      if (surface.idle === true) return false;
+      if (!surface.runsNow) return false;
       return surface.modelRequired || surface.names === 'media' || decision !== undefined;
     case 'refused':
       return surface.judged === true && decision !== undefined;
@@ -61,7 +65,8 @@ export function runsModel({ surface, decision, path, incoming }: Scope): boolean
       return false;
   }
 }
-/** Cookies of Open WebUI by what they are for, and the files that its page loads from a frame without an origin. */
+
+// Cookies by what they are for, and the files that the page loads from a frame without an origin.
 
 /** Starlette's session, which carries OAuth's state between two redirects: `oui-session` to 0.6.31, `owui-session` since. */
 const SESSION_COOKIES: ReadonlySet<string> = new Set(['oui-session', 'owui-session']);
@@ -125,3 +130,31 @@ function tokenOf(body: Buffer): string | undefined {
     return undefined; // not what the route answers: there is nothing to judge
   }
 }
+
+// How the gate answers in place of the backend.
+
+/** @returns the dialect in which a refusal is written, and where a denied request is sent instead */
+export function answeringOf({ surface, path, incoming }: Scope): Answering {
+  const dialect = 'dialect' in surface ? surface.dialect : dialectOfPath(path === '' ? (incoming.url ?? '') : path);
+  return { dialect, insteadOfDenial: surface.kind === 'invokes' ? surface.insteadOfDenial : undefined };
+}
+
+/** For requests that never reached a surface: a wrong path, a wrong header. @param path decoded or raw, may be empty */
+export function dialectOfPath(path: string): Dialect {
+  if (
+    path.startsWith('/api/v1/messages') ||
+    path.startsWith('/api/message') ||
+    path.startsWith('/ollama/v1/messages')
+  ) {
+    return 'anthropic';
+  }
+  if (path.startsWith('/openai/') || path.startsWith('/ollama/v1/') || OPENAI_ALIASES.has(path)) return 'openai';
+  return path.startsWith('/ollama/') ? 'ollama' : 'open-webui';
+}
+
+/** Paths outside `/openai` that only OpenAI clients use; the backend's own page uses `/api/…`. */
+const OPENAI_ALIASES: ReadonlySet<string> = new Set([
+  '/api/v1/chat/completions',
+  '/api/v1/embeddings',
+  '/api/v1/models',
+]);

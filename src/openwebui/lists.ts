@@ -1,29 +1,5 @@
-/**
- * Where an answer names models, as data: a tree of keys that the reader of `list-index.ts` follows.
- * What no shape mentions is passed byte for byte.
- */
-export interface ListShape {
-  /** Short name for logs and metrics. */
-  readonly name: string;
-  readonly root: ShapeNode;
-  /** Sent where the answer cannot be read: lists nothing, in the shape that the client expects. */
-  readonly empty: string;
-}
-
-export interface ShapeNode {
-  /** What stands at this place: */
-  readonly mark?:
-    | 'entries' /** an array whose elements are list entries; an entry that is a string is its own id */
-    | 'names' /** an array of ids inside of an entry or beside the list */
-    | 'id' /** the string by which the enclosing entry is used; outside of one, null when it is not permitted */
-    | 'reference' /** a further id: null when it is not permitted */
-    | 'csv' /** ids separated by commas in one string */
-    | 'total'; /** a count of the entries of all pages, lowered by what this page loses */
-  readonly keys?: Readonly<Record<string, ShapeNode>>;
-  readonly each?: ShapeNode;
-  /** On an entry: its id counts only where this key has this value; other entries stay. */
-  readonly onlyIf?: { readonly key: string; readonly value: string };
-}
+/** Where the answers of Open WebUI name models (0.6.18 to 0.12.4). */
+import type { ListShape, ShapeNode } from '../enforcement/list-index.ts';
 
 const REFERENCE: ShapeNode = { mark: 'reference' };
 const NAMES: ShapeNode = { mark: 'names' };
@@ -53,6 +29,7 @@ export const SHAPES = {
     name: 'models',
     root: { keys: { data: entries(ENTRY) } },
     empty: '{"object":"list","data":[]}',
+    showsProviders: true,
   },
   modelRows: { name: 'model_rows', root: entries(ROW), empty: '[]' },
   modelPage: {

@@ -1,12 +1,37 @@
 /**
- * The pages of the workspace's models. The backend searches, counts and cuts pages before the gate takes out what the
- * caller may not use, and its search looks at base models and people of entries that are not shown. So the gate asks for
- * all entries without a search, filters them, and searches, counts and cuts the pages itself.
+ * What an answer lists, and the pages of the workspace's models. The backend searches, counts and cuts
+ * pages before the gate takes out what the caller may not use, and its search looks at base models and people of entries
+ * that are not shown. So the gate asks for all entries without a search, filters them, and searches, counts and cuts the
+ * pages itself.
  * Source: `GET /api/v1/models/list`, routers/models.py `get_models`, models/models.py `search_models` (0.6.35 to 0.12.4).
  */
+import type { Listed, Pages } from '../enforcement/filter-models.ts';
+import type { Scope } from '../gate/scope.ts';
 import { isObject } from '../references/json.ts';
-import type { AskUpstream, BufferedAnswer } from '../transport/exchange.ts';
+import type { BufferedAnswer } from '../transport/exchange.ts';
+import { SHAPES } from './lists.ts';
 import { queryValue } from './target.ts';
+
+/** @returns what the answer to the request lists; undefined where it is passed on as it comes */
+export function listedBy({ surface, principal, query }: Scope): Listed | undefined {
+  const isAdmin = principal.kind === 'user' && principal.role === 'admin';
+  switch (surface.kind) {
+    case 'lists': {
+      if (surface.admins === 'pass' && isAdmin) return undefined;
+      const { shape, names, public: isPublic = false, paged } = surface;
+      return { shape, names, isPublic, pages: paged && (() => pagesOf(query, paged)) };
+    }
+    case 'manages':
+      // The row that was written is shown as the list shows it
+      return isAdmin ? undefined : { shape: SHAPES.modelRow, names: 'chat', isPublic: false };
+    case 'invokes':
+      return surface.answer && { shape: surface.answer, names: surface.names, isPublic: false };
+    case 'saves':
+    case 'neutral':
+    case 'refused':
+      return undefined;
+  }
+}
 
 const LIST = '/api/v1/models/list';
 /** `PAGE_ITEM_COUNT` of the backend. */
@@ -14,15 +39,14 @@ const PAGE_ITEMS = 30;
 /** More entries than a workspace holds; beyond them the list ends. */
 const MAX_PAGES = 100;
 
-export interface PageRequest {
+interface PageRequest {
   /** What is asked of the backend for its page `number`, from 1 on. */
   target(number: number): string;
   /** @param items entries that the caller may see, of all pages @returns the answer: a page of them, or their tags */
   select(items: readonly unknown[]): unknown;
 }
 
-/** @throws GatewayError `path_ambiguous` where a parameter is repeated */
-export function readPageRequest(query: string, wanted: 'entries' | 'tags'): PageRequest {
+function readPageRequest(query: string, wanted: 'entries' | 'tags'): PageRequest {
   if (wanted === 'tags') return { target: (number) => `${LIST}?page=${number}`, select: tagsOf };
   const search = queryValue(query, 'query') ?? '';
   const tag = queryValue(query, 'tag') ?? '';
@@ -41,17 +65,18 @@ export function readPageRequest(query: string, wanted: 'entries' | 'tags'): Page
   };
 }
 
-/**
- * @param first the backend's first page
- * @param ask fetches a further page
- * @param filter takes out of a page what the caller may not see
- * @returns the answer with the page that was asked for
- */
-export async function assemblePage(
+/** @throws GatewayError `path_ambiguous` where a parameter is repeated */
+function pagesOf(query: string, wanted: 'entries' | 'tags'): Pages {
+  const request = readPageRequest(query, wanted);
+  return {
+    firstTarget: request.target(1),
+    assemble: (first, ask, filter) => assemblePage(request, first, ask, filter),
+  };
+}
+
+async function assemblePage(
   request: PageRequest,
-  first: BufferedAnswer,
-  ask: AskUpstream,
-  filter: (page: BufferedAnswer) => BufferedAnswer | Promise<BufferedAnswer>,
+  ...[first, ask, filter]: Parameters<Pages['assemble']>
 ): Promise<BufferedAnswer> {
   const filtered = await filter(first);
   const items = itemsOf(filtered);

@@ -8,6 +8,7 @@ import { deny } from '../policy/decision.ts';
 import { parseModelId } from '../policy/grant.ts';
 import { isObject, parseStrictText } from '../references/json.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
+import type { Audit } from '../telemetry/audit.ts';
 import { readTarget } from './target.ts';
 
 /**
@@ -38,8 +39,7 @@ export interface RealtimeParts {
   readonly store: Pick<Store, 'ask' | 'current' | 'failures' | 'load' | 'patiently'>;
   readonly judge: Judge;
   readonly resolveToken: (token: string, view: StoreView) => Principal | Promise<Principal>;
-  /** No answer carries this decision, so the log has to. */
-  readonly record: (scope: Scope, decision: Decision) => void;
+  readonly audit: Pick<Audit, 'recordLateDecision'>;
   readonly mode: 'enforce' | 'report';
 }
 
@@ -52,7 +52,8 @@ export function createRealtimeJudge(
 ): (scope: Scope, text: string) => Promise<Decision | undefined> {
   return async function judgeFirstMessage(scope, text) {
     const decision = await parts.store.patiently(() => parts.store.ask(() => decideFrame(parts, scope, text)));
-    parts.record(scope, decision);
+    // No answer carries this decision, so the log has to
+    parts.audit.recordLateDecision(scope, decision);
     return decision.effect === 'permit' || parts.mode === 'report' ? decision : undefined;
   };
 }

@@ -1,9 +1,9 @@
 /** What an endpoint does with models: the kinds of a surface. The table of endpoints stands in `surfaces.ts`. */
-import type { Dialect } from '../enforcement/dialect.ts';
+import type { Dialect } from '../enforcement/answers.ts';
 import type { NameSpace } from '../enforcement/judge.ts';
+import type { ListShape } from '../enforcement/list-index.ts';
 import type { ReferenceRules } from '../references/references.ts';
 import type { ChatForm, PresetForm } from '../references/records.ts';
-import type { ListShape } from './lists.ts';
 
 /** A stored object that the endpoint runs, and where its id stands. The database is asked which models it names. */
 export type StoredRun =
@@ -25,7 +25,7 @@ export interface ListsSurface {
   readonly dialect: Dialect;
   readonly shape: ListShape;
   /** `/api/config` serves the sign-in page too: without a user, or without policy, it shows no model and goes on. */
-  readonly withoutUser: 'refuse' | 'empty';
+  readonly public?: true;
   /** Pages on which the backend's admins manage what exists are shown to them whole. */
   readonly admins: 'filter' | 'pass';
   readonly names: NameSpace;
@@ -49,8 +49,8 @@ export interface InvokesSurface {
   readonly runs?: StoredRun;
   /** Where the answer names further models. */
   readonly answer?: ListShape;
-  /** Names models, which must be permitted, and runs none of them now: limits on running do not count it. */
-  readonly idle?: true;
+  /** False where the request names models, which must be permitted, and runs none of them now: limits on running do not count it. */
+  readonly runsNow: boolean;
   /**
    * Where a denied request is sent instead: pictures in old chats fall back to the default picture, as the backend
    * itself does for models that it does not know.

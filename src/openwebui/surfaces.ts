@@ -3,9 +3,9 @@
  * compares it with the route list of the installed backend, so that a new route fails the build instead of passing.
  * Paths are FastAPI's, decoded; `:x` is one segment, a final `**` any rest. The first match counts.
  */
-import type { Dialect } from '../enforcement/dialect.ts';
+import type { Dialect } from '../enforcement/answers.ts';
+import type { ListShape } from '../enforcement/list-index.ts';
 import type { ChatForm } from '../references/records.ts';
-import type { ListShape } from './lists.ts';
 import { SHAPES } from './lists.ts';
 import type { InvokesSurface, ListsSurface, ManagesSurface, SavesSurface, Surface } from './surface.ts';
 
@@ -19,10 +19,10 @@ const REFUSED: Surface = { kind: 'refused' };
 const CATCH_ALL: Surface = { kind: 'refused', judged: true };
 
 const lists = (dialect: Dialect, shape: ListShape, more: Partial<ListsSurface> = {}): ListsSurface => {
-  return { kind: 'lists', dialect, shape, withoutUser: 'refuse', admins: 'filter', names: 'chat', ...more };
+  return { kind: 'lists', dialect, shape, admins: 'filter', names: 'chat', ...more };
 };
 const invokes = (dialect: Dialect, more: Partial<InvokesSurface> = {}): InvokesSurface => {
-  return { kind: 'invokes', dialect, rules: {}, modelRequired: true, names: 'chat', ...more };
+  return { kind: 'invokes', dialect, rules: {}, modelRequired: true, names: 'chat', runsNow: true, ...more };
 };
 const manages = (form: ManagesSurface['form']): ManagesSurface => ({ kind: 'manages', dialect: 'open-webui', form });
 const saves = (form: ChatForm): SavesSurface => ({ kind: 'saves', dialect: 'open-webui', form });
@@ -30,12 +30,12 @@ const saves = (form: ChatForm): SavesSurface => ({ kind: 'saves', dialect: 'open
 const CHAT_ROUTES: readonly Route[] = [
   ['POST', '/api/chat/completions', invokes('open-webui', { runs: 'messages_of_body', direct: true })],
   ['POST', '/api/v1/chat/completions', invokes('openai', { runs: 'messages_of_body', direct: true })],
-  ['POST', '/api/chat/completed', invokes('open-webui', { direct: true, idle: true })],
+  ['POST', '/api/chat/completed', invokes('open-webui', { direct: true, runsNow: false })],
   ['POST', '/api/chat/actions/:id', invokes('open-webui', { direct: true })],
   ['POST', '/api/message', invokes('anthropic', { runs: 'messages_of_body' })],
   ['POST', '/api/v1/messages', invokes('anthropic', { runs: 'messages_of_body' })],
-  ['POST', '/api/message/count_tokens', invokes('anthropic', { idle: true })],
-  ['POST', '/api/v1/messages/count_tokens', invokes('anthropic', { idle: true })],
+  ['POST', '/api/message/count_tokens', invokes('anthropic', { runsNow: false })],
+  ['POST', '/api/v1/messages/count_tokens', invokes('anthropic', { runsNow: false })],
   ['POST', '/api/embeddings', invokes('open-webui', { names: 'provider' })],
   ['POST', '/api/v1/embeddings', invokes('openai', { names: 'provider' })],
   ['POST', '/api/v1/chats/:id/compact', invokes('open-webui', { modelRequired: false, runs: 'chat_of_path' })],
@@ -53,14 +53,14 @@ const CHAT_ROUTES: readonly Route[] = [
   [
     'POST',
     '/api/v1/channels/:id/messages/:message/update',
-    invokes('open-webui', { modelRequired: false, idle: true }),
+    invokes('open-webui', { modelRequired: false, runsNow: false }),
   ],
-  ['POST', '/api/v1/automations/create', invokes('open-webui', { modelRequired: false, idle: true })],
-  ['POST', '/api/v1/automations/:id/update', invokes('open-webui', { modelRequired: false, idle: true })],
+  ['POST', '/api/v1/automations/create', invokes('open-webui', { modelRequired: false, runsNow: false })],
+  ['POST', '/api/v1/automations/:id/update', invokes('open-webui', { modelRequired: false, runsNow: false })],
   [
     'POST',
     '/api/v1/automations/:id/toggle',
-    invokes('open-webui', { modelRequired: false, idle: true, runs: 'automation_of_path' }),
+    invokes('open-webui', { modelRequired: false, runsNow: false, runs: 'automation_of_path' }),
   ],
   ['POST', '/api/v1/automations/:id/run', invokes('open-webui', { modelRequired: false, runs: 'automation_of_path' })],
   ['GET', '/api/v1/tasks/config', lists('open-webui', SHAPES.taskConfig, { admins: 'pass' })],
@@ -87,7 +87,7 @@ const SAVED_CHAT_ROUTES: readonly Route[] = [
 
 const VERSIONS = invokes('open-webui', {
   modelRequired: false,
-  idle: true,
+  runsNow: false,
   query: 'id',
   answer: SHAPES.modelVersions,
 });
@@ -104,12 +104,17 @@ const MODEL_ROUTES: readonly Route[] = [
   [
     'GET',
     '/api/v1/models/model',
-    invokes('open-webui', { modelRequired: false, idle: true, query: 'id', answer: SHAPES.modelRow }),
+    invokes('open-webui', { modelRequired: false, runsNow: false, query: 'id', answer: SHAPES.modelRow }),
   ],
   [
     'GET',
     '/api/v1/models/model/profile/image',
-    invokes('open-webui', { modelRequired: false, idle: true, query: 'id', insteadOfDenial: '/static/favicon.png' }),
+    invokes('open-webui', {
+      modelRequired: false,
+      runsNow: false,
+      query: 'id',
+      insteadOfDenial: '/static/favicon.png',
+    }),
   ],
   ['POST', '/api/v1/models/create', manages('preset')],
   ['POST', '/api/v1/models/import', manages('preset_list')],
@@ -119,7 +124,7 @@ const MODEL_ROUTES: readonly Route[] = [
     '/api/v1/models/model/update/version',
     invokes('open-webui', {
       modelRequired: false,
-      idle: true,
+      runsNow: false,
       query: 'id',
       runs: 'preset_version',
       answer: SHAPES.modelRow,
@@ -131,7 +136,7 @@ const MODEL_ROUTES: readonly Route[] = [
   ['GET', '/api/v1/models/model/history', VERSIONS],
   ['*', '/api/v1/models/model/history/**', VERSIONS],
   ['*', '/api/v1/models/**', REFUSED],
-  ['GET', '/api/config', lists('open-webui', SHAPES.config, { withoutUser: 'empty' })],
+  ['GET', '/api/config', lists('open-webui', SHAPES.config, { public: true })],
   ['GET', '/api/usage', lists('open-webui', SHAPES.usage)],
   ['GET', '/api/v1/functions/', lists('open-webui', SHAPES.functions, { admins: 'pass' })],
   ['GET', '/api/v1/users/groups', lists('open-webui', SHAPES.groups, { admins: 'pass' })],
@@ -169,7 +174,7 @@ const OLLAMA_ROUTES: readonly Route[] = [
     '/ollama/api/show',
     invokes('ollama', {
       names: 'ollama_raw',
-      idle: true,
+      runsNow: false,
       rules: { topLevel: new Set(['name']) },
       answer: SHAPES.ollamaModel,
     }),

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { createTargetReader } from '../../../src/openwebui/target.ts';
 import { createChatOrder } from '../../../src/openwebui/chat-order.ts';
-import { createSurfaceDecider } from '../../../src/enforcement/authorize.ts';
+import { createSurfaceDecider } from '../../../src/openwebui/decide-surface.ts';
 import { createJudge } from '../../../src/enforcement/judge.ts';
 import { createReading } from '../../../src/reading/reading.ts';
 import { toUserId } from '../../../src/identity/principal.ts';

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
+import type { Dialect } from '../../../src/enforcement/answers.ts';
 import { denialAnswer, errorAnswer } from '../../../src/enforcement/answers.ts';
-import type { Dialect } from '../../../src/enforcement/dialect.ts';
-import { dialectOfPath, toErrorBody } from '../../../src/enforcement/dialect.ts';
 import type { ErrorCode } from '../../../src/errors.ts';
 import { ERRORS, GatewayError } from '../../../src/errors.ts';
 import type { DenyReason } from '../../../src/policy/decision.ts';
+import { answeringOf } from '../../../src/openwebui/endpoints.ts';
 import { deny } from '../../../src/policy/decision.ts';
 import { modelOf } from '../../support/database/policy-world.ts';
+import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const DIALECTS: readonly Dialect[] = ['open-webui', 'openai', 'ollama', 'anthropic'];
 
@@ -96,10 +97,13 @@ test.each([
   ['/ollama/api/chat', 'ollama'],
   ['/api/chat/completions', 'open-webui'],
   ['', 'open-webui'],
-])('the dialect of %s is %s', (path, dialect) => expect(dialectOfPath(path)).toBe(dialect));
+])('the dialect of %s is %s', (path, dialect) => {
+  expect(answeringOf(sampleScope({ url: path })).dialect).toBe(dialect);
+});
 
 test('a status that a dialect has no word for is an API error', () => {
-  const body = { status: 508, code: 'loop_detected', message: 'm' };
-  expect(toErrorBody('openai', body)).toMatchObject({ error: { type: 'api_error', param: null } });
-  expect(toErrorBody('anthropic', body)).toMatchObject({ error: { type: 'api_error' } });
+  const bodyOf = (dialect: Dialect): unknown =>
+    JSON.parse(errorAnswer(dialect, new GatewayError('loop_detected'), 'r-1').body);
+  expect(bodyOf('openai')).toMatchObject({ error: { type: 'api_error', param: null } });
+  expect(bodyOf('anthropic')).toMatchObject({ error: { type: 'api_error' } });
 });

@@ -1,0 +1,151 @@
+/** From a request to a decision: who may come here at all, what has to be read, and which judge looks at it. */
+import type { IncomingMessage } from 'node:http';
+import type { Decide, RecordReader, RecordReaderParts } from '../enforcement/authorize.ts';
+import { createRecordReader } from '../enforcement/authorize.ts';
+import type { Judge } from '../enforcement/judge.ts';
+import { GatewayError } from '../errors.ts';
+import type { Scope } from '../gate/scope.ts';
+import type { Principal } from '../identity/principal.ts';
+import type { Deny } from '../policy/decision.ts';
+import { deny } from '../policy/decision.ts';
+import type { ModelId } from '../policy/grant.ts';
+import type { ChatForm, PresetForm } from '../references/records.ts';
+import type { Store } from '../store/store-view.ts';
+import type { ChatOrder } from './chat-order.ts';
+import { judgeInvocation } from './invocations.ts';
+import type { PassedBody } from './passthrough.ts';
+import { judgePassthrough } from './passthrough.ts';
+import { judgePreset } from './presets.ts';
+import type { Judging } from './saved-chats.ts';
+import { judgeDeletion, judgeSave } from './saved-chats.ts';
+import { queryValue } from './target.ts';
+
+export interface SurfaceDeciderParts extends RecordReaderParts {
+  readonly store: Pick<Store, 'ask' | 'current' | 'load' | 'stored'>;
+  readonly judge: Judge;
+  readonly order: ChatOrder;
+}
+
+/** @returns what decides a request by the surface that it came to */
+export function createSurfaceDecider(parts: SurfaceDeciderParts): Decide {
+  const { store, judge, order } = parts;
+  const recordOf = createRecordReader(parts);
+
+  return async function decideSurface(scope) {
+    const { surface, principal } = scope;
+    // An earlier attempt may have begun a save, of which nothing was sent
+    scope.endSave?.(true);
+    scope.endSave = undefined;
+    if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(scope) : undefined;
+    if (surface.kind === 'lists' && surface.public === true) return undefined;
+    if (principal.kind !== 'user') return refuseNoUser(principal);
+    const judging: Judging = { judge, order, store, user: principal };
+    switch (surface.kind) {
+      case 'refused':
+        if (principal.role !== 'admin') {
+          // a denial is counted for the user's organizations
+          await store.load({ user: principal });
+          return deny('path_unlisted');
+        }
+        return surface.judged === true ? decidePassthrough(recordOf, judging, scope) : undefined;
+      case 'lists':
+        // Without policy a list is refused, not shown empty: only then does the client ask again
+        store.current();
+        return undefined;
+      case 'manages':
+        // The backend's admins manage what exists
+        return principal.role === 'admin' ? undefined : decidePreset(recordOf, judging, scope, surface.form);
+      case 'saves':
+        return decideSavedChat(recordOf, judging, scope, surface.form);
+      case 'invokes': {
+        const { rules, mentions = false, modelRequired } = surface;
+        const record = await recordOf(scope, { kind: 'invocation', rules, mentions, mayBeEmpty: !modelRequired });
+        const named = () => [...record.references.models, ...record.mentioned.map(({ text }) => text as ModelId)];
+        return timed(scope, judging, () => judgeInvocation(judging, surface, scope, record), named);
+      }
+    }
+  };
+
+  /** A path under `/api` that no table lists: only the JSON that it carries is searched for models. */
+  async function decideUnlisted(scope: Scope) {
+    if (!hasBody(scope.incoming)) return undefined;
+    // What a new route means by a key that cannot be read is not known
+    const references = await recordOf(scope, { kind: 'any' });
+    if (references === undefined || references.models.size === 0) return undefined;
+    if (scope.principal.kind !== 'user') return refuseNoUser(scope.principal);
+    const { principal: user } = scope;
+    return store.ask(
+      () => judge.all(store.current(), user, references.models),
+      judge.needs(user, () => references.models),
+    );
+  }
+}
+
+async function decidePreset(recordOf: RecordReader, judging: Judging, scope: Scope, form: PresetForm) {
+  const { judge, store, user } = judging;
+  const queryId = queryValue(scope.query, 'id');
+  const record = await recordOf(scope, { kind: 'presets', form, mayBeEmpty: form === 'preset_switch', queryId });
+  const named = () => record?.rows.flatMap((row) => [...row.named, ...row.ids]) ?? [];
+  return timed(scope, judging, () => judgePreset(judge, store.current(), user, form, record), named);
+}
+
+async function decideSavedChat(recordOf: RecordReader, judging: Judging, scope: Scope, form: ChatForm) {
+  const chatId = scope.pathIds['id'];
+  if (form === 'message_deletion') return timed(scope, judging, () => judgeDeletion(judging, chatId ?? ''));
+  const names = await recordOf(scope, { kind: 'save', form });
+  // Most parts of a chat name nothing, and are saved also while policy cannot be read
+  if (names.places.size === 0 && names.answers.length === 0 && names.timers.length === 0) return undefined;
+  return timed(scope, judging, async () => {
+    const { decision, end } = await judgeSave(judging, names, chatId);
+    scope.endSave = end;
+    return decision;
+  });
+}
+
+async function decidePassthrough(recordOf: RecordReader, judging: Judging, scope: Scope) {
+  const { judge, store, user } = judging;
+  const body = await readPassed(recordOf, scope);
+  const named = () => (body.kind === 'json' ? body.references.models : []);
+  return timed(scope, judging, () => judgePassthrough(judge, store.current(), user, scope, body), named);
+}
+
+async function readPassed(recordOf: RecordReader, scope: Scope): Promise<PassedBody> {
+  if (!hasBody(scope.incoming)) return { kind: 'none' };
+  const contentType = scope.incoming.headers['content-type'] ?? '';
+  if (IS_FORM.test(contentType)) {
+    const named = await recordOf(scope, { kind: 'form', contentType });
+    if (isEmpty(scope)) return { kind: 'none' };
+    return named === undefined ? { kind: 'unreadable' } : { kind: 'form', named };
+  }
+  const references = await recordOf(scope, { kind: 'any' });
+  if (isEmpty(scope)) return { kind: 'none' };
+  return references === undefined ? { kind: 'unreadable' } : { kind: 'json', references };
+}
+
+/** @param named what the decision is about, as far as it is known: it is loaded together */
+async function timed<T>(
+  scope: Scope,
+  { judge, store, user }: Judging,
+  decide: () => T | Promise<T>,
+  named: () => Iterable<ModelId> = () => [],
+): Promise<T> {
+  const startedAt = performance.now();
+  try {
+    return await store.ask(decide, judge.needs(user, named));
+  } finally {
+    scope.decisionMs = performance.now() - startedAt;
+  }
+}
+
+/** @throws GatewayError `policy_unavailable` where it is the database, not the caller, that fails to say who it is */
+function refuseNoUser(principal: Exclude<Principal, { kind: 'user' }>): Deny {
+  if (principal.kind === 'unresolved') throw new GatewayError('policy_unavailable');
+  return deny('not_authenticated');
+}
+
+const IS_FORM = /^\s*(?:multipart\/|application\/x-www-form-urlencoded)/i;
+
+const isEmpty = ({ body }: Scope): boolean => body?.length === 0;
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
