@@ -91,7 +91,7 @@ const KINDS: Readonly<Record<ProviderKind, { readonly name: string; readonly url
 };
 
 /** @returns as people write it, for sentences */
-export const nameOf = (kind: ProviderKind): string => KINDS[kind].name;
+const nameOf = (kind: ProviderKind): string => KINDS[kind].name;
 
 /** @returns those that are switched on, in the order of the backend's lists @throws SqliteError */
 export function readConnections(connection: Connection, schema: Schema): ProviderConnections {

@@ -2,7 +2,7 @@
 import { refuseAll } from '../backend-file/failure.ts';
 import type { Person } from '../backend-file/people.ts';
 import { findPeople, unknownPerson } from '../backend-file/people.ts';
-import { quoted } from '../backend-file/text.ts';
+import { quoted, toDate } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { changing, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
@@ -60,15 +60,6 @@ export function readMembers(connection: Connection, schema: Schema, organization
     const state = { active: active === 1, joined_at: toDate(joined_at), counts: reasons.length === 0, reasons };
     return { ...user, ...state };
   });
-}
-
-/** Furthest moment that a `Date` can hold (ECMA-262 21.4.1.1), in seconds. */
-const LAST_SECOND = 8.64e12;
-
-/** @returns ISO 8601 in UTC for seconds, what is no number as it is, and null for nothing */
-export function toDate(seconds: number | string | null): string | null {
-  if (typeof seconds !== 'number') return seconds;
-  return Math.abs(seconds) <= LAST_SECOND ? `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z` : String(seconds);
 }
 
 /**

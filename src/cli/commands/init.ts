@@ -11,7 +11,7 @@ import { counted, printable } from '../format.ts';
 import { asJson, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say, tell } from '../terminal.ts';
-import { describeNotLinked } from './organization-warnings.ts';
+import { countKinds, describeNotLinked } from './organization-words.ts';
 
 /** Adds `init`. */
 export function addInit({ program, terminal, exitWith }: CommandLine): void {
@@ -78,27 +78,16 @@ function describe(terminal: Terminal, { record, leftOut }: Initialized): string 
   const { objects, organization } = record;
   const made = objects.filter(({ state }) => state === 'made');
   const changed = objects.filter(({ state }) => state !== 'present');
-  const table =
-    changed.length === 0
-      ? ''
-      : `${asTable(
-          terminal,
-          ['kind', 'name', 'state'],
-          changed.map(({ kind, name, state, failure }) => [
-            kind,
-            name,
-            failure === null ? state : `failed: ${failure}`,
-          ]),
-        )}\n`;
   const present = objects.filter(({ state }) => state === 'present');
-  const summary =
-    changed.length === 0
-      ? `Nothing was missing: ${kinds(present)}.`
-      : made.length === 0
-        ? `Nothing was made. There already: ${kinds(present)}.`
-        : `Made ${kinds(made)}.${present.length === 0 ? '' : ` There already: ${kinds(present)}.`}`;
   const links = organization === null ? '' : `${describeLinks(organization, record, leftOut)}\n`;
-  return `${table}${summary}\n${links}`;
+  if (changed.length === 0) return `Nothing was missing: ${kinds(present)}.\n${links}`;
+  const table = asTable(
+    terminal,
+    ['kind', 'name', 'state'],
+    changed.map(({ kind, name, state, failure }) => [kind, name, failure === null ? state : `failed: ${failure}`]),
+  );
+  const there = present.length === 0 && made.length > 0 ? '' : ` There already: ${kinds(present)}.`;
+  return `${table}\n${made.length === 0 ? 'Nothing was made.' : `Made ${kinds(made)}.`}${there}\n${links}`;
 }
 
 function describeLinks(id: string, record: Initialized['record'], notLinked: Initialized['leftOut']): string {
@@ -116,14 +105,9 @@ function describeLinks(id: string, record: Initialized['record'], notLinked: Ini
   return [links, ...[...left, ...describeNotLinked(notLinked)].map((sentence) => `${sentence}.`)].join('\n');
 }
 
-const PLURALS = { table: 'tables', index: 'indexes', view: 'views', trigger: 'triggers' } as const;
-
 /** @returns such as `5 tables, 4 indexes, 2 views and 6 triggers` */
 function kinds(objects: Initialized['record']['objects']): string {
-  const parts = (['table', 'index', 'view', 'trigger'] as const).flatMap((kind) => {
-    const count = objects.filter((object) => object.kind === kind).length;
-    return count === 0 ? [] : [counted(count, kind, PLURALS[kind])];
-  });
+  const parts = countKinds(objects);
   const last = parts.pop() ?? 'nothing';
   return parts.length === 0 ? last : `${parts.join(', ')} and ${last}`;
 }

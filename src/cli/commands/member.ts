@@ -19,7 +19,7 @@ import { asJson, asTable } from '../report.ts';
 import { createProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT } from '../terminal.ts';
-import { CREATE, warnOfEnrolment, warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+import { CREATE, warnOfEnrolment, warnOfOrganization, warnOfReturn } from './organization-words.ts';
 
 /** Adds `member add`, `remove` and `list`. */
 export function addMember({ program, terminal, exitWith }: CommandLine): void {

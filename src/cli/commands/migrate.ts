@@ -18,7 +18,7 @@ import { createProgress, createStepProgress } from '../progress.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say, tell } from '../terminal.ts';
 import { warnOfComplaints } from './backup.ts';
-import { describeNotLinked } from './organization-warnings.ts';
+import { countKinds, describeNotLinked } from './organization-words.ts';
 
 /** Adds `migrate`. */
 export function addMigrate({ program, terminal, exitWith }: CommandLine): void {
@@ -186,19 +186,13 @@ function among(users: Migration['figures']['users']): string {
 
 const off = (count: number): string => (count === 0 ? '' : `, ${figure(count)} of them switched off`);
 
-/** `2 tables, 4 indexes`; tables by name, because they are what people look for */
+/** Such as `tables a, b; 4 indexes`: tables by name, because operators look for them. */
 function summary(made: readonly string[]): string {
-  const names = (kind: string): string[] =>
-    made.filter((object) => object.startsWith(`${kind} `)).map((object) => object.slice(kind.length + 1));
-  const rest = (['index', 'view', 'trigger'] as const).flatMap((kind) => {
-    const { length } = names(kind);
-    return length === 0 ? [] : [counted(length, kind, kind === 'index' ? 'indexes' : `${kind}s`)];
-  });
-  const tables = names('table');
-  return [
-    ...(tables.length === 0 ? [] : [`${tables.length === 1 ? 'table' : 'tables'} ${tables.join(', ')}`]),
-    ...rest,
-  ].join('; ');
+  const objects = made.map((object) => object.split(' ')).map(([kind = '', name = '']) => ({ kind, name }));
+  const tables = objects.filter(({ kind }) => kind === 'table').map(({ name }) => name);
+  const rest = countKinds(objects.filter(({ kind }) => kind !== 'table'));
+  const label = tables.length === 1 ? 'table' : 'tables';
+  return [...(tables.length === 0 ? [] : [`${label} ${tables.join(', ')}`]), ...rest].join('; ');
 }
 
 // The two lines of the deployment guide's step 4, as Compose and shells read them back.

@@ -11,7 +11,7 @@ import { inOrganization, onDatabase, withExamples } from '../options.ts';
 import { asJson, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say } from '../terminal.ts';
-import { CREATE, warnOfOrganization, warnOfReturn } from './organization-warnings.ts';
+import { CREATE, warnOfOrganization, warnOfReturn } from './organization-words.ts';
 import { addSync } from './sync.ts';
 
 /** Adds `model allow`, `deny`, `list` and `sync`. */

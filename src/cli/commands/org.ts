@@ -13,6 +13,7 @@ import type { Cell } from '../report.ts';
 import { asJson, asRows, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { EXIT, say, tell } from '../terminal.ts';
+import { PLURALS } from './organization-words.ts';
 
 /** Adds `org list` and `org show`. */
 export function addOrg({ program, terminal, exitWith }: CommandLine): void {
@@ -119,8 +120,6 @@ function describe(shown: Shown): string {
     ...(missing.length === 0 ? [] : [['', '`modelgate init`'] as const]),
   ]);
 }
-
-const PLURALS = { table: 'tables', index: 'indexes', view: 'views', trigger: 'triggers' } as const;
 
 const MEMBERSHIP = { none: ', no member', inactive: ', switched off', active: '' } as const;
 

@@ -19,7 +19,7 @@ import { asJson } from '../report.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, say } from '../terminal.ts';
-import { CREATE, warnOfOrganization } from './organization-warnings.ts';
+import { CREATE, warnOfOrganization } from './organization-words.ts';
 import type { CatalogueSource } from './sync-lines.ts';
 import { SOURCES, describePlan, notesOn } from './sync-lines.ts';
 
@@ -157,7 +157,7 @@ const LONGEST = 16_384;
  * @param file `-` reads standard input to its end
  * @throws CommandFailure where there is none, or no credential in it; its text is in no sentence
  */
-export async function readCredential(terminal: Terminal, file: string): Promise<string> {
+async function readCredential(terminal: Terminal, file: string): Promise<string> {
   const from = file === '-' ? 'Standard input' : `The file ${printable(file, false)}`;
   const text = await (file === '-' ? readInput(terminal) : readNamed(terminal, file, from));
   const credential = text.trim().replace(/^Bearer +/i, '');

@@ -1,4 +1,4 @@
-/** What commands on an organization share: an option, and what an operator should hear beside the result. */
+/** The words that commands on organizations share: an option, kinds of objects, and what is said beside a result. */
 import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import type { ChosenOrganization } from '../../organizations/organizations.ts';
@@ -9,6 +9,18 @@ import { say } from '../terminal.ts';
 
 /** What `--create` means. */
 export const CREATE = 'make the organization where nobody has named it yet';
+
+/** Objects of a schema, in the order in which they are named. */
+export const PLURALS = { table: 'tables', index: 'indexes', view: 'views', trigger: 'triggers' } as const;
+
+type Kind = keyof typeof PLURALS;
+
+/** @returns such as `5 tables`, `4 indexes` */
+export const countKinds = (objects: readonly { readonly kind: string }[]): string[] =>
+  (Object.keys(PLURALS) as Kind[]).flatMap((kind) => {
+    const count = objects.filter((object) => object.kind === kind).length;
+    return count === 0 ? [] : [counted(count, kind, PLURALS[kind])];
+  });
 
 /** After something was added to an organization. */
 export function warnOfOrganization(
