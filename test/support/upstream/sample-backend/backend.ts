@@ -71,7 +71,7 @@ const ROUTES: readonly SampleRoute[] = [...CHAT_ROUTES, ...LIST_ROUTES, ...WORKS
 
 function createAnswer(context: SampleContext) {
   const match = createMatcher(ROUTES);
-  return ({ method, url, rawHeaders, bytes: body }: RecordedRequest): SampleReply => {
+  const answer = ({ method, url, rawHeaders, bytes: body }: RecordedRequest): SampleReply => {
     const { path, query } = readTarget(url);
     const found = match(method, path);
     if (found === undefined) return answerAsPage({ method, path });
@@ -79,8 +79,11 @@ function createAnswer(context: SampleContext) {
     const refusal = refuse(user, found.route.access);
     if (refusal !== undefined) return refusal;
     const known = typeof user === 'string' ? undefined : user;
+    return found.route.answer({ method, path, query, params: found.params, body, user: known }, context);
+  };
+  return (request: RecordedRequest): SampleReply => {
     try {
-      return found.route.answer({ method, path, query, params: found.params, body, user: known }, context);
+      return answer(request);
     } catch (error) {
       return failure(500, String(error)); // a mistake of the sample, to be seen in the test that meets it
     }
