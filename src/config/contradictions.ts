@@ -7,7 +7,6 @@ import { resolve } from 'node:path';
 import type { ConfigIssue } from './issue.ts';
 import { quote } from './issue.ts';
 import type { RawSettings } from './raw-settings.ts';
-import type { RateLimit } from './schema.ts';
 import type { Values } from './settings.ts';
 import { describeSetting, SETTING_NAMES } from './settings.ts';
 
@@ -161,7 +160,8 @@ function unreachedLimit(
   };
 }
 
-const perSecond = ({ count, windowSeconds }: RateLimit): number => count / windowSeconds;
+const perSecond = (limit: { readonly count: number; readonly windowSeconds: number }): number =>
+  limit.count / limit.windowSeconds;
 
 /** The gate speaks no TLS itself: without a trusted proxy no request is known to come by https. */
 function unknownScheme(settings: RawSettings, values: Readable): ConfigIssue | undefined {

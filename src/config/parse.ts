@@ -8,8 +8,9 @@ import type { ConfigIssue } from './issue.ts';
 import { quote } from './issue.ts';
 import type { RawConfig, RawSettings } from './raw-settings.ts';
 import { collectRawSettings } from './raw-settings.ts';
-import type { Config, CookieRules, ListenAddress } from './schema.ts';
-import type { Misspelling, ReadValues, SettingName, Values } from './settings.ts';
+import type { Config, ListenAddress } from './schema.ts';
+import { toConfig, toStoreConfig } from './schema.ts';
+import type { SettingName, Values } from './settings.ts';
 import { describeSetting, readValues } from './settings.ts';
 
 /** What commands need that read or write the database and send nothing to the backend. */
@@ -36,40 +37,10 @@ export function parseConfig(raw: RawConfig): Parsed<Config> {
     ...databaseMissing(settings),
     ...secrets.issues,
   ];
-  const url = values?.MODELGATE_UPSTREAM_URL;
+  const upstreamUrl = values?.MODELGATE_UPSTREAM_URL;
   const path = databasePath(values, raw.directory);
-  if (issues.length > 0 || values === undefined || url === undefined || path === undefined) return { issues };
-  const config: Config = {
-    ...storeConfig(values, path),
-    listen: { host: values.MODELGATE_HOST, port: values.MODELGATE_PORT },
-    admin: { host: values.MODELGATE_ADMIN_HOST, port: values.MODELGATE_ADMIN_PORT },
-    upstream: {
-      url,
-      connectTimeoutMs: values.MODELGATE_CONNECT_TIMEOUT,
-      responseTimeoutMs: values.MODELGATE_RESPONSE_TIMEOUT,
-      idleTimeoutMs: values.MODELGATE_IDLE_TIMEOUT,
-      earlyHints: values.MODELGATE_EARLY_HINTS,
-    },
-    identity: { secretKeys: secrets.keys, apiKeyHeader: values.CUSTOM_API_KEY_HEADER },
-    answers: {
-      origins: values.CORS_ALLOW_ORIGIN,
-      headers: securityHeaders(values),
-      backendHeaders: values.MODELGATE_HEADERS_BACKEND,
-      cookies: cookieRules(values),
-    },
-    limits: {
-      address: values.MODELGATE_LIMIT_ADDRESS,
-      user: values.MODELGATE_LIMIT_USER,
-      chat: values.MODELGATE_LIMIT_CHAT,
-      organization: values.MODELGATE_LIMIT_ORGANIZATION,
-      concurrentChats: values.MODELGATE_LIMIT_CONCURRENT_CHATS,
-    },
-    trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],
-    maxBodyBytes: values.MODELGATE_MAX_BODY,
-    maxHeaderBytes: values.MODELGATE_MAX_HEADER,
-    drainTimeoutMs: values.MODELGATE_DRAIN_TIMEOUT,
-    logFormat: values.LOG_FORMAT,
-  };
+  if (issues.length > 0 || values === undefined || upstreamUrl === undefined || path === undefined) return { issues };
+  const config = toConfig({ values, path, upstreamUrl, secretKeys: secrets.keys });
   return { config: frozen(config), values };
 }
 
@@ -79,9 +50,7 @@ export function parseStoreConfig(raw: RawConfig): Parsed<StoreConfig> {
   const issues = [...found, ...databaseMissing(settings)];
   const path = databasePath(values, raw.directory);
   if (issues.length > 0 || values === undefined || path === undefined) return { issues };
-  const config = storeConfig(values, path);
-  const upstreamUrl = values.MODELGATE_UPSTREAM_URL;
-  return { config: frozen(upstreamUrl === undefined ? config : { ...config, upstreamUrl }), values };
+  return { config: frozen({ ...toStoreConfig(values, path), upstreamUrl: values.MODELGATE_UPSTREAM_URL }), values };
 }
 
 /** @returns where the admin listener of this environment's gate is, whatever else is or is not set */
@@ -93,20 +62,15 @@ export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress> {
   return { config: { host, port }, values: readable };
 }
 
-interface ReadSettings extends ReadValues {
-  readonly settings: RawSettings;
-  readonly issues: readonly ConfigIssue[];
-}
-
-function readSettings(raw: RawConfig): ReadSettings {
+function readSettings(raw: RawConfig) {
   const { settings, issues } = collectRawSettings(raw);
   const read = readValues(Object.fromEntries([...settings].map(([name, { text }]) => [name, text])));
-  const misspelled = read.misspellings.map((misspelling) => misspellingIssue(misspelling, settings));
+  const misspelled = [...read.reasons].map(([name, reason]) => misspelling(name, reason, settings));
   const contradicting = contradictions(settings, read.readable, raw.environment);
   return { ...read, settings, issues: [...issues, ...misspelled, ...contradicting] };
 }
 
-function misspellingIssue({ setting, reason }: Misspelling, settings: RawSettings): ConfigIssue {
+function misspelling(setting: SettingName, reason: string, settings: RawSettings): ConfigIssue {
   const { secret, expected, example } = describeSetting(setting);
   const { text = '', source } = settings.get(setting) ?? {};
   const shown = secret === true ? 'a value that cannot be used' : quote(text);
@@ -133,58 +97,6 @@ const databaseMissing = (settings: RawSettings): ConfigIssue[] =>
 function databasePath(values: Values | undefined, directory: string): string | undefined {
   if (values?.DATABASE_URL !== undefined) return resolve(directory, values.DATABASE_URL);
   return values?.DATA_DIR === undefined ? undefined : resolve(directory, values.DATA_DIR, 'webui.db');
-}
-
-function storeConfig(values: Values, path: string): StoreConfig {
-  const { OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name } = values;
-  return {
-    database: { path },
-    organization:
-      id === undefined || name === undefined ? undefined : { id, name, autoEnroll: values.MODELGATE_AUTO_ENROLL },
-    policy: {
-      mode: values.MODELGATE_MODE,
-      bypass: bypassOf(values),
-      adminAccess: values.MODELGATE_ADMIN_ACCESS,
-      directConnections: values.MODELGATE_DIRECT_CONNECTIONS,
-      mediaModels: values.MODELGATE_MEDIA_MODELS,
-      maxStaleMs: values.MODELGATE_POLICY_MAX_STALE,
-      denial: values.MODELGATE_DENIAL,
-    },
-    logLevel: values.LOG_LEVEL,
-    modelLogLevel: values.SRC_LOG_LEVELS_MODELS ?? values.LOG_LEVEL,
-  };
-}
-
-function bypassOf(values: Values): Config['policy']['bypass'] {
-  if (values.BYPASS_MODEL_ACCESS_CONTROL) return 'BYPASS_MODEL_ACCESS_CONTROL';
-  return values.ENABLE_MODEL_FILTER ? undefined : 'ENABLE_MODEL_FILTER';
-}
-
-const securityHeaders = (values: Values): Config['answers']['headers'] => ({
-  'x-frame-options': values.MODELGATE_HEADERS_FRAME_OPTIONS,
-  'x-content-type-options': values.MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS,
-  'x-xss-protection': values.MODELGATE_HEADERS_XSS_PROTECTION,
-  'referrer-policy': values.MODELGATE_HEADERS_REFERRER_POLICY,
-  'strict-transport-security': values.MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY,
-  'permissions-policy': values.MODELGATE_HEADERS_PERMISSIONS_POLICY,
-  'cross-origin-resource-policy': values.MODELGATE_HEADERS_CROSS_ORIGIN_RESOURCE_POLICY,
-  'cross-origin-opener-policy': values.MODELGATE_HEADERS_CROSS_ORIGIN_OPENER_POLICY,
-  'cross-origin-embedder-policy': values.MODELGATE_HEADERS_CROSS_ORIGIN_EMBEDDER_POLICY,
-  'content-security-policy': values.MODELGATE_HEADERS_CONTENT_SECURITY_POLICY,
-  'content-security-policy-report-only': values.MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY,
-});
-
-/** As the backend's `env.py` reads them (0.6.18 and 0.12.4): what is not set for `auth` is taken from `session`. */
-function cookieRules(values: Values): Config['answers']['cookies'] {
-  const session: CookieRules = {
-    secure: values.WEBUI_SESSION_COOKIE_SECURE,
-    sameSite: values.WEBUI_SESSION_COOKIE_SAME_SITE,
-  };
-  const auth: CookieRules = {
-    secure: values.WEBUI_AUTH_COOKIE_SECURE ?? session.secure,
-    sameSite: values.WEBUI_AUTH_COOKIE_SAME_SITE ?? session.sameSite,
-  };
-  return { session, auth };
 }
 
 const KEY_SETTINGS = ['WEBUI_SECRET_KEY', 'WEBUI_SECRET_KEY_FILE', 'WEBUI_JWT_SECRET_KEY'] as const;

@@ -186,35 +186,21 @@ export function isSettingName(name: string): name is SettingName {
 /** What operators read about a setting. */
 export const describeSetting = (name: SettingName): SettingFacts => factsOf(SETTINGS[name]);
 
-/** A setting whose text could not be read, and why; the reason is empty where the expectation says enough. */
-export interface Misspelling {
-  readonly setting: SettingName;
-  readonly reason: string;
-}
-
-export interface ReadValues {
-  /** Undefined where a text could not be read. */
-  readonly values: Values | undefined;
-  /** The values of the texts that could be read. */
-  readonly readable: Partial<Values>;
-  readonly misspellings: readonly Misspelling[];
-}
-
-/** @returns the values that these texts and the defaults mean */
-export function readValues(texts: Readonly<Partial<Record<SettingName, string>>>): ReadValues {
-  const { data, error } = SCHEMA.safeParse(texts, { error: () => '' });
-  if (data !== undefined) return { values: data, readable: data, misspellings: [] };
-  const reasons = new Map<string, string>();
-  for (const { path, message } of error.issues) {
-    const name = String(path[0]);
-    if (!reasons.has(name)) reasons.set(name, message);
+/**
+ * @returns the values that these texts and the defaults mean; undefined as `values` where a text could not be read: then
+ *   `readable` has those that could, and `reasons` says why the others could not, or is empty where "expected …" does
+ */
+export function readValues(texts: Readonly<Partial<Record<SettingName, string>>>) {
+  const { data: values, error } = SCHEMA.safeParse(texts, { error: () => '' });
+  const reasons = new Map<SettingName, string>();
+  if (values !== undefined) return { values, readable: values, reasons };
+  const unreadable: Partial<Record<SettingName, true>> = {};
+  for (const name of SETTING_NAMES) {
+    const issue = error.issues.find(({ path }) => path[0] === name);
+    if (issue === undefined) continue;
+    reasons.set(name, issue.message);
+    unreadable[name] = true;
   }
-  const unread = SETTING_NAMES.filter((name) => reasons.has(name));
-  const omitted: Partial<Record<SettingName, true>> = {};
-  for (const name of unread) omitted[name] = true;
-  return {
-    values: undefined,
-    readable: SCHEMA.omit(omitted).parse(texts, { jitless: true }),
-    misspellings: unread.map((setting) => ({ setting, reason: reasons.get(setting) ?? '' })),
-  };
+  const readable: Partial<Values> = SCHEMA.omit(unreadable).parse(texts, { jitless: true });
+  return { values, readable, reasons };
 }

@@ -5,7 +5,6 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
-import type { Cidr, LogLevel } from './schema.ts';
 
 /** Gives `reason` to texts that match `pattern`; others fail without one. */
 const reasonWhere = (pattern: RegExp, reason: string) => ({
@@ -109,7 +108,7 @@ const listed = z
   .refine((items) => !items.includes(''), 'there is an empty entry between two commas');
 
 /** `10.0.0.0/8`, `fd00::/8` or a single address. @returns the range, or a sentence that says what is wrong */
-export function parseCidr(text: string): Cidr | string {
+export function parseCidr(text: string) {
   const [address = '', length, ...more] = text.split('/');
   // ipaddr.js also reads `10.8`, `0x0a.0.0.0` and IPv6 zones
   const isAddress = isIP(address) !== 0 && !address.includes('%');
@@ -189,7 +188,7 @@ export const headerName = z
   .refine((name) => !TAKEN_HEADERS.has(name), 'this field has another meaning');
 
 /** Both the backend's words (Python's `logging`, loguru) and pino's. */
-const LOG_LEVELS = new Map<string, LogLevel>(
+const LOG_LEVELS = new Map(
   Object.entries({
     ...({ NOTSET: 'trace', TRACE: 'trace', DEBUG: 'debug', INFO: 'info', SUCCESS: 'info' } as const),
     ...({
