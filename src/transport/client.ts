@@ -3,13 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
-
-/** One address range, as `BlockList.addSubnet` takes it. */
-export interface AddressRange {
-  readonly address: string;
-  readonly prefix: number;
-  readonly family: 'ipv4' | 'ipv6';
-}
+import type { Cidr } from '../config/schema.ts';
 
 /** Decided once per connection. */
 export interface Peer {
@@ -24,7 +18,7 @@ export type PeerLookup = (socket: Socket) => Peer;
 const MAPPED_IPV4 = '::ffff:';
 
 /** @param trustedProxies whose `X-Forwarded-…` are believed; without any, none are */
-export function createPeerLookup(trustedProxies: readonly AddressRange[]): PeerLookup {
+export function createPeerLookup(trustedProxies: readonly Cidr[]): PeerLookup {
   const isTrusted = createTrust(trustedProxies);
   const known = new WeakMap<Socket, Peer>();
   return function peerOf(socket) {
@@ -44,7 +38,7 @@ export function createPeerLookup(trustedProxies: readonly AddressRange[]): PeerL
  * @param onDisbelieved called with each peer that is not trusted and sends `X-Forwarded-For`
  */
 export function createClientAddress(
-  trustedProxies: readonly AddressRange[],
+  trustedProxies: readonly Cidr[],
   onDisbelieved?: (peer: string) => void,
 ): (incoming: IncomingMessage) => string {
   const isTrusted = createTrust(trustedProxies);
@@ -88,7 +82,7 @@ export function firstElement(list: string): string {
   return comma === -1 ? list : list.slice(0, comma).trim();
 }
 
-function createTrust(ranges: readonly AddressRange[]): (address: string) => boolean {
+function createTrust(ranges: readonly Cidr[]): (address: string) => boolean {
   if (ranges.length === 0) return () => false;
   const list = new BlockList();
   for (const { address, prefix, family } of ranges) list.addSubnet(address, prefix, family);

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Pool, buildConnector, errors } from 'undici';
+import type { Cidr } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
-import type { AddressRange, PeerLookup } from './client.ts';
+import type { PeerLookup } from './client.ts';
 import { createPeerLookup } from './client.ts';
 import { watchInterimAnswers } from './interim.ts';
 import { MAX_HEADER_BYTES, beyondHeaderLimit } from './request-rules.ts';
@@ -88,7 +89,7 @@ export interface UpstreamOptions {
   /** Whether `103 Early Hints` are passed on, for a front proxy that knows them (RFC 8297); `drop` by default. */
   readonly earlyHints?: 'drop' | 'forward';
   /** Peers whose `X-Forwarded-…` is extended; everyone else's is replaced. */
-  readonly trustedProxies: readonly AddressRange[];
+  readonly trustedProxies: readonly Cidr[];
   /** What the readiness probe asks for; any answer below 500 will do. */
   readonly probePath: string;
   /** Longest status line and header lines of an answer together. */
