@@ -48,6 +48,13 @@ describe.each(alerts)('$alert', ({ alert, labels, annotations }) => {
     expect(['critical', 'warning']).toContain(labels['severity']);
   });
 
+  test('has a section in the runbook, which says what it means, what to look at and what to do', () => {
+    expect(annotations['runbook']).toBe(`config/README.md#${alert.toLowerCase()}`);
+    const [, section = ''] = readFileSync(path('config/README.md'), 'utf8').split(`\n### ${alert}\n`);
+    const [text = ''] = section.split(/\n##/);
+    for (const part of ['Means', 'Look at', 'Do']) expect(text).toContain(`**${part}**`);
+  });
+
   test('has a test in which it fires, and one in which it does not', () => {
     const expected = asked.filter(({ alertname }) => alertname === alert).map(({ exp_alerts }) => exp_alerts.length);
     expect(expected).toContain(0);
