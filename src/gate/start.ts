@@ -1,7 +1,6 @@
 /** Everything that runs beside and around `app.ts`, started in order and closed in the other one. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { createReadiness } from '../admin/readiness.ts';
-import { createAdminServer } from '../admin/server.ts';
+import { createAdminServer, createReadiness } from '../admin/server.ts';
 import { CommandFailure } from '../cli/terminal.ts';
 import type { Config, ListenAddress } from '../config/schema.ts';
 import { createStore } from '../store/store.ts';

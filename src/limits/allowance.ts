@@ -18,7 +18,7 @@ export interface Charge {
   readonly cost: number;
 }
 
-/** How one limit stands for one payer, after the charge if it was admitted. */
+/** What is left of one limit for one payer, after the charge if it was admitted. */
 export interface Standing {
   readonly limit: RateName;
   readonly admitted: boolean;

@@ -1,5 +1,5 @@
 /**
- * What was decided, about which user and why, so that it can be found again by the id which the client was told.
+ * What was decided, about which user and why, so that it can be found again by the id that the client has received.
  *
  * A request that has a decision writes one line, not two: its access line (`observe.ts`) carries both. A decision
  * that comes later than that, on the frames of a socket, has a line of its own.

@@ -4,7 +4,7 @@
  */
 import type { Context, Next } from 'hono';
 import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { OwnAnswer } from '../transport/own-answers.ts';
+import type { OwnAnswer } from '../transport/answer.ts';
 import { decisionFields } from './audit.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';

@@ -1,6 +1,6 @@
 /**
- * The last decisions of this gate in memory, so that an id which a client was told can be explained. It holds what the
- * access line says and a little more: never a credential, a query string or a byte of a body.
+ * The last decisions of this gate in memory, so that an id which a client has received can be explained. It holds what
+ * the access line has and a little more: never a credential, a query string or a byte of a body.
  */
 import type { AnonymousPrincipal } from '../identity/principal.ts';
 import type { Decision, DenyReason, PermitReason } from '../policy/decision.ts';
@@ -152,7 +152,7 @@ function bounded(text: string): string {
   return ` ${shown}`.slice(1);
 }
 
-// What every line and record says of a request.
+// What every line and record has of a request.
 
 /** HTTP sets no bound to a path. */
 const LONGEST_PATH = 512;

@@ -26,7 +26,7 @@ export function tooSlow(): GatewayError {
 }
 
 /**
- * Reads the whole body. Call it after the checks that need no body: a client that asked to is told to send only now.
+ * Reads the whole body. Call it after the checks that need no body: a client that waits for `100 Continue` gets it now.
  *
  * @param maxBytes bound; a declared length beyond it is refused before a byte is read
  * @param hold called with what a long body would take in memory; false where there is no room for it

@@ -41,7 +41,7 @@ export interface BufferedAnswer {
 
 /**
  * Makes another answer of it; called once with the complete body. Must not throw; may reject with a GatewayError, which
- * is then what the client is told.
+ * is then the answer to the client.
  *
  * @param ask sends the same request to another target and gives its answer; rejects as `forward` does
  */

@@ -68,5 +68,5 @@ function verdictOf(permitted: boolean | Promise<boolean>): 'pass' | 'refuse' | P
 }
 
 function ignore(): void {
-  // `errored` says it already.
+  // `errored` holds it already.
 }

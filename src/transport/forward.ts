@@ -33,25 +33,28 @@ export function forward(upstream: Upstream, request: ForwardRequest): Promise<Fo
   return readBody(incoming, outgoing, SHORT_BODY_BYTES).then((bytes) => send(upstream, request, bytes));
 }
 
-function send(upstream: Upstream, request: ForwardRequest, body: Buffer | Readable | null): Promise<ForwardOutcome> {
-  return new Promise((resolve, reject) => {
-    const { incoming } = request;
-    const method = incoming.method ?? 'GET';
-    const headers = requestLines({
-      rawHeaders: incoming.rawHeaders,
-      method,
-      httpVersion: incoming.httpVersion,
-      peer: upstream.peerOf(incoming.socket),
-      edit: request.edit,
-      requestId: request.requestId,
-      via: upstream.via,
-      streamed: body instanceof Readable,
-      rewritten: request.rewrite !== undefined,
-    });
-    const upload = body instanceof UploadStream ? body : undefined;
-    const exchange = new HttpExchange(request, createAsk(upstream, headers), upload, upstream, resolve, reject);
-    upstream.pool.dispatch({ path: request.target, method, headers, body }, exchange);
+async function send(
+  upstream: Upstream,
+  request: ForwardRequest,
+  body: Buffer | Readable | null,
+): Promise<ForwardOutcome> {
+  const { incoming, target: path } = request;
+  const { method = 'GET' } = incoming;
+  const headers = requestLines({
+    rawHeaders: incoming.rawHeaders,
+    method,
+    httpVersion: incoming.httpVersion,
+    peer: upstream.peerOf(incoming.socket),
+    edit: request.edit,
+    requestId: request.requestId,
+    via: upstream.via,
+    streamed: body instanceof Readable,
+    rewritten: request.rewrite !== undefined,
   });
+  const upload = body instanceof UploadStream ? body : undefined;
+  const exchange = new HttpExchange(request, createAsk(upstream, headers), upload, upstream);
+  upstream.pool.dispatch({ path, method, headers, body }, exchange);
+  return exchange.outcome;
 }
 
 /** What is asked for besides the answer itself is bounded together, as the answer is. */

@@ -1,5 +1,5 @@
 /**
- * Header lines for the next hop, both directions. Pure: a new list is built, nobody writes to the incoming one.
+ * Header lines for the next hop, both directions. Pure: a new list is built, the incoming one stays as it is.
  * Hop-by-hop and nominated fields never survive (RFC 9110 7.6.1), facts about the client are stated by us or by a
  * proxy that the operator trusts, never by the client itself.
  */
@@ -9,8 +9,8 @@ import type { AnswerEdit, HeaderEdit, HeaderLines } from './exchange.ts';
 import { firstElement } from './client.ts';
 import type { Peer } from './client.ts';
 
-/** What is said about a request besides its own headers. */
-export interface RequestFacts {
+/** A request, and what the gate adds to it. */
+interface RequestFacts {
   readonly rawHeaders: HeaderLines;
   readonly method: string;
   readonly httpVersion: string;

@@ -1,6 +1,6 @@
 /**
  * One HTTP exchange with the upstream: bytes in, bytes out, as they come. Nothing is retried and no redirect is
- * followed. What cannot be told to the client any more, because its answer has begun, is shown by destroying its
+ * followed. A failure after the answer has begun is shown to the client by destroying its
  * connection: a cut answer never looks complete (RFC 9112 8).
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
@@ -19,15 +19,14 @@ import type { Upstream } from './upstream.ts';
 /** Up to this length head and body leave as one string: half the work of two buffers. */
 const JOINED_BYTES = 16 * 1024;
 
-/** undici calls its `on…` methods; `resolve` or `reject` is called once. */
+/** undici calls its `on…` methods; `outcome` is settled once. */
 export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #request: ForwardRequest;
   readonly #incoming: IncomingMessage;
   readonly #outgoing: ServerResponse;
   readonly #upload: Readable | undefined;
   readonly #upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>;
-  readonly #resolve: (outcome: ForwardOutcome) => void;
-  readonly #reject: (error: Error) => void;
+  readonly #outcome = Promise.withResolvers<ForwardOutcome>();
   readonly #startedAt = performance.now();
   #controller: Dispatcher.DispatchController | undefined;
   readonly #ask: AskUpstream;
@@ -48,8 +47,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     ask: AskUpstream,
     upload: Readable | undefined,
     upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>,
-    resolve: (outcome: ForwardOutcome) => void,
-    reject: (error: Error) => void,
   ) {
     this.#request = request;
     this.#ask = ask;
@@ -57,14 +54,17 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#outgoing = request.outgoing;
     this.#upload = upload;
     this.#upstream = upstream;
-    this.#resolve = resolve;
-    this.#reject = reject;
     if (request.rewrite !== undefined) this.#held = new HeldAnswer();
     this.#outgoing.on('close', () => {
       // Fires after every answer; an error, with its stack, is made only where one is needed.
       if (!this.#settled) this.#fail(new ClientGone());
       if (this.#isStream) request.onStream?.(false);
     });
+  }
+
+  /** Settled once the answer has been handed over whole, or was cut; rejected while nothing was sent. */
+  get outcome(): Promise<ForwardOutcome> {
+    return this.#outcome.promise;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -100,7 +100,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(sendHead, this);
   }
 
-  /** Only if told to: nginx before 1.29 takes a 103 for the final answer. `Link` is all that it is for (RFC 8297 2). */
+  /** Only if it is configured: nginx before 1.29 takes a 103 for the final answer. `Link` is all that it is for (RFC 8297 2). */
   #passEarlyHints(link: string[]): void {
     const isHeard = !this.#settled && !this.#outgoing.headersSent && this.#incoming.httpVersion === '1.1';
     if (isHeard && link.length > 0) this.#outgoing.writeInformation(103, { link });
@@ -202,7 +202,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#upload?.destroy();
     const endedAt = performance.now();
     const lastByteAt = this.#receivedAt === 0 ? endedAt : this.#receivedAt;
-    this.#resolve({
+    this.#outcome.resolve({
       status: this.#outgoing.statusCode,
       upstreamStartedAt: this.#startedAt,
       firstByteAt: this.#firstByteAt,
@@ -219,7 +219,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (error instanceof ClientGone || outgoing.destroyed) {
       this.#settled = true;
       this.#upload?.destroy();
-      this.#reject(error instanceof ClientGone ? error : new ClientGone({ cause: error }));
+      this.#outcome.reject(error instanceof ClientGone ? error : new ClientGone({ cause: error }));
       this.#controller?.abort(error);
     } else if (outgoing.headersSent) {
       this.#settle(true);
@@ -227,7 +227,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     } else {
       this.#settled = true;
       this.#upload?.destroy();
-      this.#reject(toGatewayError(error, this.#upstream.maxHeaderBytes));
+      this.#outcome.reject(toGatewayError(error, this.#upstream.maxHeaderBytes));
     }
   }
 }

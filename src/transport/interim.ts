@@ -1,5 +1,5 @@
 /**
- * Interim answers of the upstream. undici passes over every 1xx but a 100 that nobody asked for, which it takes for the
+ * Interim answers of the upstream. undici passes over every 1xx but a 100 without `Expect`, which it takes for the
  * end of the connection; a client must bear that one as well (RFC 9110 15.2). So it is shown a 102 in its place: one
  * digit of the status line, wherever the packets are cut.
  */

@@ -12,9 +12,8 @@ import type { ListenAddress } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
 import { awaitContinue } from './body.ts';
 import { MAX_HEADER_BYTES, asksForWebSocket, findMalformation } from './request-rules.ts';
-import { isClosing } from './answer.ts';
-import { createOwnAnswers } from './own-answers.ts';
-import type { OwnAnswerOptions, OwnAnswers } from './own-answers.ts';
+import { createOwnAnswers, isClosing } from './answer.ts';
+import type { OwnAnswerOptions, OwnAnswers } from './answer.ts';
 import { Traffic } from './traffic.ts';
 
 /**
@@ -32,7 +31,7 @@ export async function listenOn(
   return { url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`, port: bound };
 }
 
-export interface DownstreamLimits {
+interface DownstreamLimits {
   /** Until the request line and headers are there. */
   readonly headersTimeoutMs: number;
   /** Longest silence of a client that has to send its body, or to take its answer. */
@@ -50,7 +49,7 @@ const DEFAULT_LIMITS: DownstreamLimits = {
   maxHeaderBytes: MAX_HEADER_BYTES,
 };
 
-export interface DownstreamOptions extends OwnAnswerOptions {
+interface DownstreamOptions extends OwnAnswerOptions {
   /** Called once per request, never for one that was answered here. */
   readonly handle: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
   /** Called instead for a request that two readers could understand differently; without it the answer is plain JSON. */
@@ -62,20 +61,7 @@ export interface DownstreamOptions extends OwnAnswerOptions {
   readonly limits?: Partial<DownstreamLimits>;
 }
 
-export interface Downstream {
-  readonly server: Server;
-  /** Answers that have not ended yet. */
-  running(): number;
-  /**
-   * Stops accepting, lets running requests end (their connections close then) and closes tunnels once nothing else
-   * runs. After `limitMs` what is left is destroyed.
-   *
-   * @returns how many requests were cut
-   */
-  drain(limitMs: number): Promise<number>;
-}
-
-export function createDownstream(options: DownstreamOptions): Downstream {
+export function createDownstream(options: DownstreamOptions) {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const traffic = new Traffic();
   const own = createOwnAnswers(options, limits.maxHeaderBytes);
@@ -117,7 +103,18 @@ export function createDownstream(options: DownstreamOptions): Downstream {
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     if (socket instanceof Socket) answerBroken(parts, error.code, socket);
   });
-  return { server, running: () => traffic.running, drain: (limitMs) => traffic.drain(server, limitMs) };
+  return {
+    server,
+    /** @returns answers that have not ended yet */
+    running: () => traffic.running,
+    /**
+     * Stops accepting, lets running requests end (their connections close then) and closes tunnels once nothing else
+     * runs. After `limitMs` what is left is destroyed.
+     *
+     * @returns how many requests were cut
+     */
+    drain: (limitMs: number) => traffic.drain(server, limitMs),
+  };
 }
 
 interface Parts extends DownstreamOptions {
@@ -162,8 +159,8 @@ function acceptUpgrade(parts: Parts, incoming: IncomingMessage, socket: Duplex, 
 }
 
 /**
- * Node's `timeout` of a connection in use. A client that takes nothing is cut; one that sends nothing is told by the
- * reader of its body; waiting for the upstream is neither. With no listener here Node would destroy the socket.
+ * Node's `timeout` of a connection in use. A client that takes nothing is cut; one that sends nothing is answered by
+ * the reader of its body; waiting for the upstream is neither. With no listener here Node would destroy the socket.
  */
 function onSilence(this: ServerResponse): void {
   const { socket } = this;

@@ -1,5 +1,5 @@
 /**
- * What an answer says to a browser: security headers, each at most once, whoever sent it; the attributes of cookies; and
+ * What an answer tells a browser: security headers, each at most once, the backend's or ours; the attributes of cookies; and
  * which pages of other origins may read it. Everything that does not depend on the answer is worked out once.
  */
 import type { IncomingMessage } from 'node:http';
@@ -7,7 +7,7 @@ import type { Config, CookieRules, SecurityHeader } from '../config/schema.ts';
 import type { AnswerEdit } from './exchange.ts';
 
 /**
- * `list`: several lines say what one line with commas says (RFC 9110 5.3). `single`: browsers take the first, or none
+ * `list`: several lines mean the same as one line with commas (RFC 9110 5.3). `single`: browsers take the first, or none
  * of them, so that several lines protect less than one.
  */
 const SECURITY_FIELDS = {
@@ -111,7 +111,7 @@ function takeOut(
   return own;
 }
 
-/** A backend that says nothing, or two different things where only one can be meant, has not spoken. */
+/** Empty values of the backend are none; two different values where only one can hold are none either. */
 function survivor({ name, value, keepsBackend }: Row, sent: readonly string[]): string | undefined {
   if (!keepsBackend) return value;
   const spoken = sent.filter((text) => text.trim() !== '');

@@ -97,7 +97,7 @@ export class Traffic {
     });
   }
 
-  /** See `Downstream.drain`. */
+  /** See `createDownstream`. */
   async drain(server: Server, limitMs: number): Promise<number> {
     this.#draining = true;
     const closed = new Promise<void>((resolve) => {

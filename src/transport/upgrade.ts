@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { rawHead } from './answer.ts';
-import type { AnswerEdit, HeaderEdit } from './exchange.ts';
+import type { ForwardRequest, HeaderEdit } from './exchange.ts';
 import type { ClientFrameGate } from './first-message.ts';
 import { fieldOf, requestLines, responseLines } from './headers.ts';
 import { MAX_INTERIM } from './interim.ts';
@@ -18,26 +18,18 @@ import { joinSockets } from './tunnel.ts';
 import type { Upstream } from './upstream.ts';
 import { toGatewayError } from './upstream.ts';
 
-interface TunnelRequest {
-  readonly incoming: IncomingMessage;
+type Handed = 'incoming' | 'target' | 'edit' | 'requestId' | 'answerEdits';
+
+interface TunnelRequest extends Pick<ForwardRequest, Handed> {
   readonly socket: Duplex;
   readonly head: Buffer;
-  /** Path and query, byte for byte as they are to be sent. */
-  readonly target: string;
-  readonly edit: HeaderEdit;
-  readonly requestId: string;
   /** Holds the client's first bytes until judged; such a connection has no WebSocket extensions. */
   readonly gate: ClientFrameGate | undefined;
-  /** As in `ForwardRequest`: for the 101 and for a relayed refusal. */
-  readonly answerEdits?: readonly AnswerEdit[];
 }
 
-/** Times in milliseconds of `performance.now()`. */
 interface TunnelOutcome {
   /** 101, or the upstream's refusal, which was relayed. */
   readonly status: number;
-  readonly upstreamStartedAt: number;
-  readonly firstByteAt: number;
   /** The gate closed it. */
   readonly refused: boolean;
 }
@@ -55,55 +47,48 @@ const EXTENSIONS = 'sec-websocket-extensions';
  * @throws GatewayError while nothing was sent: answer it with `refuseUpgrade`
  * @throws ClientGone when the client left before the upstream answered
  */
-export function tunnel(upstream: Upstream, request: TunnelRequest): Promise<TunnelOutcome> {
-  return new Promise((resolve, reject) => {
-    const { incoming, socket } = request;
-    if (socket.destroyed) throw new ClientGone();
-    const headers = requestLines({
-      rawHeaders: incoming.rawHeaders,
-      method: 'GET',
-      httpVersion: incoming.httpVersion,
-      peer: upstream.peerOf(incoming.socket),
-      edit: request.gate === undefined ? request.edit : withoutExtensions(request.edit),
-      requestId: request.requestId,
-      via: upstream.via,
-      streamed: false,
-      rewritten: false,
-    });
-    const handshake = new Handshake(upstream, request, resolve, reject);
-    upstream.pool.dispatch({ path: request.target, method: 'GET', headers, upgrade: 'websocket' }, handshake);
+export async function tunnel(upstream: Upstream, request: TunnelRequest): Promise<TunnelOutcome> {
+  const { incoming, socket } = request;
+  if (socket.destroyed) throw new ClientGone();
+  const headers = requestLines({
+    rawHeaders: incoming.rawHeaders,
+    method: 'GET',
+    httpVersion: incoming.httpVersion,
+    peer: upstream.peerOf(incoming.socket),
+    edit: request.gate === undefined ? request.edit : withoutExtensions(request.edit),
+    requestId: request.requestId,
+    via: upstream.via,
+    streamed: false,
+    rewritten: false,
   });
+  const handshake = new Handshake(upstream, request);
+  upstream.pool.dispatch({ path: request.target, method: 'GET', headers, upgrade: 'websocket' }, handshake);
+  return handshake.outcome;
 }
 
 class Handshake implements Dispatcher.DispatchHandler {
   readonly #upstream: Upstream;
   readonly #request: TunnelRequest;
   readonly #socket: Duplex;
-  readonly #resolve: (outcome: TunnelOutcome) => void;
-  readonly #reject: (error: Error) => void;
-  readonly #startedAt = performance.now();
+  readonly #outcome = Promise.withResolvers<TunnelOutcome>();
   #controller: Dispatcher.DispatchController | undefined;
   #settled = false;
   #status = 0;
   #interim = 0;
-  #firstByteAt = 0;
   readonly #early: Buffer[] = [];
   #earlyBytes = 0;
 
-  constructor(
-    upstream: Upstream,
-    request: TunnelRequest,
-    resolve: (outcome: TunnelOutcome) => void,
-    reject: (error: Error) => void,
-  ) {
+  constructor(upstream: Upstream, request: TunnelRequest) {
     this.#upstream = upstream;
     this.#request = request;
     this.#socket = request.socket;
-    this.#resolve = resolve;
-    this.#reject = reject;
     if (request.head.length > 0) this.#keepEarly(request.head);
     // Reading is what makes a client that leaves be noticed.
     this.#socket.on('data', this.#keepEarly).on('end', this.#leave).on('close', this.#leave);
+  }
+
+  get outcome(): Promise<TunnelOutcome> {
+    return this.#outcome.promise;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -130,15 +115,9 @@ class Handshake implements Dispatcher.DispatchHandler {
     this.#release();
     const socket = this.#socket;
     socket.write(rawHead(101, [...lines, 'upgrade', 'websocket', 'connection', 'Upgrade']), 'latin1');
-    const firstByteAt = performance.now();
-    void joinSockets({
-      client: socket,
-      upstream,
-      early: this.#early,
-      gate,
-      idleTimeoutMs: this.#upstream.idleTimeoutMs,
-    }).then(({ refused }) => {
-      this.#resolve({ status, upstreamStartedAt: this.#startedAt, firstByteAt, refused });
+    const { idleTimeoutMs } = this.#upstream;
+    void joinSockets({ client: socket, upstream, early: this.#early, gate, idleTimeoutMs }).then(({ refused }) => {
+      this.#outcome.resolve({ status, refused });
     });
   }
 
@@ -150,7 +129,6 @@ class Handshake implements Dispatcher.DispatchHandler {
       return;
     }
     this.#status = status;
-    this.#firstByteAt = performance.now();
     const { requestId, answerEdits } = this.#request;
     const lines = responseLines(headers, status, requestId, answerEdits);
     this.#socket.write(rawHead(status, [...lines, 'connection', 'close']), 'latin1');
@@ -170,12 +148,7 @@ class Handshake implements Dispatcher.DispatchHandler {
     const socket = this.#socket;
     socket.resume();
     socket.end(() => socket.destroy());
-    this.#resolve({
-      status: this.#status,
-      upstreamStartedAt: this.#startedAt,
-      firstByteAt: this.#firstByteAt,
-      refused: false,
-    });
+    this.#outcome.resolve({ status: this.#status, refused: false });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
@@ -188,7 +161,7 @@ class Handshake implements Dispatcher.DispatchHandler {
     this.#release();
     // Begun means that a refusal is cut in its middle, and that must show.
     if (this.#status !== 0) cut(this.#socket);
-    this.#reject(error instanceof ClientGone ? error : toGatewayError(error, this.#upstream.maxHeaderBytes));
+    this.#outcome.reject(error instanceof ClientGone ? error : toGatewayError(error, this.#upstream.maxHeaderBytes));
   }
 
   readonly #keepEarly = (chunk: Buffer): void => {

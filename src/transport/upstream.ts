@@ -1,16 +1,18 @@
+/** The backend as the transport sees it: a pool of HTTP/1.1 connections, a probe, and what their errors mean. */
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { Pool, buildConnector, errors } from 'undici';
-import type { Cidr } from '../config/schema.ts';
+import type { Config } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
-import type { PeerLookup } from './client.ts';
 import { createPeerLookup } from './client.ts';
 import { watchInterimAnswers } from './interim.ts';
 import { MAX_HEADER_BYTES, beyondHeaderLimit } from './request-rules.ts';
 
-/** Why a backend cannot be reached, in words for whoever runs it; clients are told only that it cannot. */
-
-/** @returns what follows its name in a sentence, without the full stop: `refuses the connection: … (ECONNREFUSED)` */
+/**
+ * Why a backend cannot be reached, in words for operators; clients learn only that it cannot.
+ *
+ * @returns what follows its name in a sentence, without the full stop: `refuses the connection: … (ECONNREFUSED)`
+ */
 export function unreachableBecause(error: unknown): string {
   const code = codeOf(error);
   const found = REASONS.find(([pattern]) => pattern.test(code));
@@ -38,8 +40,6 @@ const REASONS: readonly (readonly [pattern: RegExp, what: string])[] = [
   [/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/, 'shows a certificate that is not trusted; NODE_EXTRA_CA_CERTS=FILE adds one'],
 ];
 
-// What undici and the socket say, in the words of the error table.
-
 /** Codes of an answer that was there but is not HTTP, or not the HTTP we accept. */
 const INVALID_ANSWER: ReadonlySet<string> = new Set([
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
@@ -51,7 +51,8 @@ const INVALID_ANSWER: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Total: an error that is not known means that the upstream could not be reached.
+ * What undici and the socket say, as a row of the error table. An error that is not known means that the upstream could
+ * not be reached.
  *
  * @param maxHeaderBytes what the answer's head was allowed
  */
@@ -72,48 +73,23 @@ export function toGatewayError(error: Error, maxHeaderBytes: number): GatewayErr
 
 function isInvalidAnswer(error: Error, code: string): boolean {
   if (error instanceof errors.HTTPParserError || INVALID_ANSWER.has(code)) return true;
-  // undici's words for 100 or 101 that nobody asked for, the one kind of bad answer that shares its code with a close.
+  // undici's words for a 100 or 101 that was not asked for, the one kind of bad answer that shares its code with a close.
   return code === 'UND_ERR_SOCKET' && (error.message === 'bad response' || error.message === 'bad upgrade');
 }
 
-// The backend as the transport sees it: a pool of HTTP/1.1 connections, its timeouts, and a probe.
-
-export interface UpstreamOptions {
-  /** Scheme, host and port. */
-  readonly url: URL;
-  readonly connectTimeoutMs: number;
-  /** From the request sent to the response headers there. */
-  readonly responseTimeoutMs: number;
-  /** Longest silence inside a response body, and on a tunnel. */
-  readonly idleTimeoutMs: number;
-  /** Whether `103 Early Hints` are passed on, for a front proxy that knows them (RFC 8297); `drop` by default. */
-  readonly earlyHints?: 'drop' | 'forward';
-  /** Peers whose `X-Forwarded-…` is extended; everyone else's is replaced. */
-  readonly trustedProxies: readonly Cidr[];
+interface UpstreamOptions extends Readonly<Config['upstream']>, Pick<Config, 'trustedProxies'> {
   /** What the readiness probe asks for; any answer below 500 will do. */
   readonly probePath: string;
   /** Longest status line and header lines of an answer together. */
   readonly maxHeaderBytes?: number;
 }
 
-export interface Upstream {
-  readonly pool: Pool;
-  /** Our name in `Via`, of this process alone: a request that carries it has gone in a circle. */
-  readonly via: string;
-  readonly peerOf: PeerLookup;
-  readonly forwardsEarlyHints: boolean;
-  readonly idleTimeoutMs: number;
-  readonly maxHeaderBytes: number;
-  /** One small request. @returns why it is not answered, within `withinMs`, or undefined where it is; never rejects */
-  findProblem(withinMs?: number): Promise<string | undefined>;
-  /** Closes every connection; what still runs is cut. */
-  close(): Promise<void>;
-}
+export type Upstream = ReturnType<typeof createUpstream>;
 
 /** Below the 5 s after which uvicorn drops an idle connection, so that it is not reused in that very moment. */
 const IDLE_CONNECTION_MS = 4_000;
 
-export function createUpstream(options: UpstreamOptions): Upstream {
+export function createUpstream(options: UpstreamOptions) {
   const { maxHeaderBytes = MAX_HEADER_BYTES } = options;
   const connect = buildConnector({ timeout: options.connectTimeoutMs, allowH2: false });
   const interim = watchInterimAnswers();
@@ -138,13 +114,16 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   });
   return {
     pool,
+    /** Our name in `Via`, of this process alone: a request that carries it has gone in a circle. */
     via: `modelgate-${randomBytes(4).toString('hex')}`,
     peerOf: createPeerLookup(options.trustedProxies),
     forwardsEarlyHints: options.earlyHints === 'forward',
     idleTimeoutMs: options.idleTimeoutMs,
     maxHeaderBytes,
+    /** One small request. @returns why it is not answered in time, or undefined where it is; never rejects */
     findProblem: (withinMs = 2_000) => probe(pool, options.probePath, withinMs),
-    close() {
+    /** Closes every connection; what still runs is cut. */
+    close(): Promise<void> {
       interim.close();
       return pool.destroy();
     },

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { util } from 'undici';
 import { expect, test } from 'vitest';
 import { connectionOptions, requestLines, responseLines, rewrittenLines } from '../../src/transport/headers.ts';
-import type { RequestFacts } from '../../src/transport/headers.ts';
+
+type RequestFacts = Parameters<typeof requestLines>[0];
 
 const HOP_BY_HOP = [
   'connection',

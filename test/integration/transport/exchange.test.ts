@@ -6,7 +6,6 @@ import { GatewayError } from '../../../src/errors.ts';
 import { sendAnswer } from '../../../src/transport/answer.ts';
 import { readBody } from '../../../src/transport/body.ts';
 import { createDownstream } from '../../../src/transport/listener.ts';
-import type { DownstreamOptions } from '../../../src/transport/listener.ts';
 import { parseAnswer, rawRequest, requestText } from '../../support/gate/raw-connection.ts';
 import { closing, connectTo, relayTo } from '../../support/gate/transport.ts';
 import {
@@ -406,7 +405,7 @@ describe('a rewritten answer', () => {
 });
 
 describe('answers of our own', () => {
-  async function serve(handle: DownstreamOptions['handle']): Promise<{ port: number }> {
+  async function serve(handle: Parameters<typeof createDownstream>[0]['handle']): Promise<{ port: number }> {
     const downstream = createDownstream({
       handle,
       upgrade: (_incoming, socket) => socket.destroy(),

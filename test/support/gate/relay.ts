@@ -5,16 +5,15 @@ import { refuseUpgrade, sendAnswer } from '../../../src/transport/answer.ts';
 import type { AnswerRewrite, HeaderEdit } from '../../../src/transport/exchange.ts';
 import type { ClientFrameGate } from '../../../src/transport/first-message.ts';
 import { forward } from '../../../src/transport/forward.ts';
-import type { Downstream, DownstreamLimits } from '../../../src/transport/listener.ts';
 import { createDownstream } from '../../../src/transport/listener.ts';
 import { tunnel } from '../../../src/transport/upgrade.ts';
-import type { Upstream, UpstreamOptions } from '../../../src/transport/upstream.ts';
+import type { Upstream } from '../../../src/transport/upstream.ts';
 import { createUpstream } from '../../../src/transport/upstream.ts';
 
 export interface RelayOptions {
   readonly upstream: string;
-  readonly timeouts?: Partial<UpstreamOptions>;
-  readonly limits?: Partial<DownstreamLimits>;
+  readonly timeouts?: Partial<Parameters<typeof createUpstream>[0]>;
+  readonly limits?: Parameters<typeof createDownstream>[0]['limits'];
   readonly edit?: HeaderEdit;
   readonly rewrite?: AnswerRewrite;
   /** Makes the gate of each socket under `/ws/`. */
@@ -25,7 +24,7 @@ export interface RelayOptions {
 export interface Relay {
   readonly origin: string;
   readonly port: number;
-  readonly downstream: Downstream;
+  readonly downstream: ReturnType<typeof createDownstream>;
   readonly upstream: Upstream;
   /** What every exchange came to: a status, or the name of the error. */
   readonly outcomes: string[];
@@ -41,6 +40,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     connectTimeoutMs: 2_000,
     responseTimeoutMs: 60_000,
     idleTimeoutMs: 60_000,
+    earlyHints: 'drop',
     trustedProxies: [],
     probePath: '/',
     ...options.timeouts,

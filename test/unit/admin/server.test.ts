@@ -1,6 +1,5 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createReadiness } from '../../../src/admin/readiness.ts';
-import { createAdminServer } from '../../../src/admin/server.ts';
+import { createAdminServer, createReadiness } from '../../../src/admin/server.ts';
 import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 
 type ReadinessParts = Parameters<typeof createReadiness>[0];

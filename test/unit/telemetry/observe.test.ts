@@ -4,7 +4,7 @@ import { deny } from '../../../src/policy/decision.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
 import type { FlatFields } from '../../../src/telemetry/log.ts';
 import type { Metrics } from '../../../src/telemetry/metrics.ts';
-import type { OwnAnswer } from '../../../src/transport/own-answers.ts';
+import type { OwnAnswer } from '../../../src/transport/answer.ts';
 import { createObserver } from '../../../src/telemetry/observe.ts';
 import type { ForwardOutcome } from '../../../src/transport/exchange.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';

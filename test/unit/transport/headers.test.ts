@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { GatewayError } from '../../../src/errors.ts';
 import { connectionOptions, requestLines, responseLines, rewrittenLines } from '../../../src/transport/headers.ts';
-import type { RequestFacts } from '../../../src/transport/headers.ts';
+
+type RequestFacts = Parameters<typeof requestLines>[0];
 
 const FACTS: RequestFacts = {
   rawHeaders: [],
