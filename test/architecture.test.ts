@@ -89,7 +89,7 @@ const TABLE: Record<string, Row> = {
   },
   upkeep: { values: ['backend-file', 'store'], types: [], packages: [] },
   diagnosis: {
-    values: ['backend-file', 'identity', 'policy', 'store', 'transport', 'upkeep'],
+    values: ['backend-file', 'identity', 'policy', 'references', 'store', 'transport', 'upkeep'],
     types: [],
     packages: [],
   },

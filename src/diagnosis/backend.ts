@@ -1,18 +1,19 @@
 /** Whether the backend answers where the gate expects it, and whether both mean the same time. */
 import { createHmac, randomUUID } from 'node:crypto';
-import { detailOf } from '../backend-file/backend.ts';
+import { detailOf, isRecord } from '../backend-file/backend.ts';
 import { quoted } from '../backend-file/text.ts';
+import { tryParseJson } from '../references/json.ts';
 import { NEWEST_KNOWN_RELEASE } from '../store/backend-releases.ts';
 import { unreachableBecause } from '../transport/upstream.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown, warning } from './finding.ts';
 
 const NAME = 'backend';
-const PATIENCE_MS = 5_000;
+const ANSWER_MS = 5_000;
 /** Session tokens end by the clock: what one side calls expired the other still takes. */
 const LARGEST_SKEW_MS = 5_000;
 
-export interface BackendSeen {
+interface BackendSeen {
   readonly upstream: URL;
   /** Candidates, to be tried in this order; empty where none is set. */
   readonly secretKeys: readonly string[];
@@ -53,27 +54,16 @@ export async function checkBackend({ upstream, secretKeys, signal }: BackendSeen
   ];
 }
 
-interface Answer {
-  readonly status: number;
-  readonly text: string;
-  /** The Date field, or NaN. */
-  readonly date: number;
-  readonly askedAt: number;
-  readonly answeredAt: number;
-}
+type Answer = Exclude<Awaited<ReturnType<typeof ask>>, { readonly trouble: string }>;
 
-async function ask(
-  upstream: URL,
-  path: string,
-  signal: AbortSignal,
-  headers: Record<string, string> = {},
-): Promise<Answer | { readonly trouble: string }> {
+/** @returns the answer, its Date field (NaN where there is none), and the moments around it */
+async function ask(upstream: URL, path: string, signal: AbortSignal, headers: Record<string, string> = {}) {
   const askedAt = Date.now();
   try {
     const response = await fetch(new URL(path, upstream), {
       headers,
       redirect: 'manual',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(PATIENCE_MS)]),
+      signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]),
     });
     const answeredAt = Date.now();
     const date = Date.parse(response.headers.get('date') ?? '');
@@ -85,14 +75,9 @@ async function ask(
 
 async function readVersion(upstream: URL, signal: AbortSignal): Promise<string | undefined> {
   const answer = await ask(upstream, '/api/version', signal);
-  if ('trouble' in answer) return undefined;
-  try {
-    // anything but an object has no such field, or throws as what is no JSON does
-    const { version } = JSON.parse(answer.text) as { version?: unknown };
-    return typeof version === 'string' ? version.slice(0, 40) : undefined;
-  } catch {
-    return undefined; // a page, and no JSON
-  }
+  const document = 'trouble' in answer ? undefined : tryParseJson(answer.text);
+  const version = isRecord(document) ? document['version'] : undefined;
+  return typeof version === 'string' ? version.slice(0, 40) : undefined;
 }
 
 /** The field counts whole seconds, and the answer was made somewhere between the two moments. */
@@ -114,12 +99,14 @@ const WRONG_SIGNATURE = '401 Unauthorized';
 const SECRET = 'secret key';
 
 /**
- * Signs a token for a user that nobody is. The backend refuses it either way, and its words tell whether the signature
- * was good: they are others than for a signature that is certainly wrong.
+ * Signs a token for a user that does not exist. The backend refuses it either way, but in other words where the signature
+ * is wrong.
  */
 async function checkSecretKey(upstream: URL, keys: readonly string[], signal: AbortSignal): Promise<Finding> {
   const refusalOf = async (key: string): Promise<string | undefined> => {
-    const answer = await ask(upstream, '/api/v1/auths/', signal, { authorization: `Bearer ${tokenOfNobody(key)}` });
+    const answer = await ask(upstream, '/api/v1/auths/', signal, {
+      authorization: `Bearer ${tokenOfUnknownUser(key)}`,
+    });
     return 'trouble' in answer || answer.status !== 401 ? undefined : detailOf(answer.text);
   };
   if ((await refusalOf(randomUUID())) !== WRONG_SIGNATURE) return UNKNOWN_KEY;
@@ -141,7 +128,7 @@ const UNKNOWN_KEY = unknown(
   "Whether it is the backend's could not be found out: it answered a test token in no known way.",
 );
 
-function tokenOfNobody(key: string): string {
+function tokenOfUnknownUser(key: string): string {
   const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
   // without times: clocks that differ must not look like keys that differ
   const signed = `${encode({ alg: 'HS256', typ: 'JWT' })}.${encode({ id: randomUUID() })}`;

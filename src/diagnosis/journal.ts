@@ -1,4 +1,4 @@
-/** Which journal mode the file is in, and who chooses it in the release that has written the file. */
+/** Which release has written the file, which journal mode the file is in and who chooses it, and its write-ahead log. */
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { doubtAbout } from '../backend-file/transaction.ts';
 import type { LockHolder } from '../backend-file/processes.ts';
@@ -29,7 +29,7 @@ function nameOfRelease({ since, before }: Extract<BackendRelease, { kind: 'known
 const NAME = 'journal mode';
 const VARIABLE = 'DATABASE_ENABLE_SQLITE_WAL';
 
-export interface JournalSeen {
+interface JournalSeen {
   /** As `PRAGMA journal_mode` says. */
   readonly mode: string;
   readonly release: BackendRelease;
@@ -91,18 +91,16 @@ function backendDelete(isWal: boolean, backend: string, walWanted: boolean | und
   );
 }
 
-// The write-ahead log: how large it is, and how much of it waits for a checkpoint. Read from the files, because
-// `PRAGMA wal_checkpoint`, which would tell too, writes.
-
-export interface WalState {
+interface WalState {
   readonly bytes: number;
   /** Bytes that are not in the file itself yet; undefined where the -shm file does not say. */
   readonly pendingBytes: number | undefined;
 }
 
 /**
- * Only before this process has opened the database: whoever closes any descriptor of -shm loses all locks that the
- * process has on it (fcntl(2)).
+ * How large the write-ahead log is, and how much of it waits for a checkpoint. Read from the files, because
+ * `PRAGMA wal_checkpoint` writes. Only before this process has opened the database: closing any descriptor of -shm gives
+ * up all locks that the process has on it (fcntl(2)).
  * @returns undefined where there is no log
  */
 export function readWalState(path: string): WalState | undefined {
@@ -132,38 +130,32 @@ function readPending(path: string): number | undefined {
   return frames < 0 ? undefined : frames * pageSize;
 }
 
-const WRITE_AHEAD_LOG = 'write-ahead log';
+const WAL = 'write-ahead log';
 /** What the backend cuts the log down to after a checkpoint (env.py, DATABASE_SQLITE_PRAGMA_JOURNAL_SIZE_LIMIT, 0.9+). */
 const LARGE = 64 * 1024 ** 2;
 
 /** @param holders of locks, to say who keeps a checkpoint from ending */
 export function checkWriteAheadLog(state: WalState | undefined, holders: readonly LockHolder[]): Finding {
-  if (state === undefined || state.bytes === 0) return ok(WRITE_AHEAD_LOG, 'Empty: everything is in the file itself.');
+  if (state === undefined || state.bytes === 0) return ok(WAL, 'Empty: everything is in the file itself.');
   const { bytes, pendingBytes } = state;
   const size = asSize(bytes);
   if (pendingBytes === undefined) {
     return bytes > LARGE
-      ? warning(
-          WRITE_AHEAD_LOG,
-          `${size}, and nobody has the file open.`,
-          'Start the backend, or run: `modelgate maintain`',
-        )
+      ? warning(WAL, `${size}, and nobody has the file open.`, 'Start the backend, or run: `modelgate maintain`')
       : unknown(
-          WRITE_AHEAD_LOG,
+          WAL,
           `${size}; how much of it waits for a checkpoint is not known, because the -shm file does not say.`,
         );
   }
   const pending = `${size}, ${pendingBytes === 0 ? 'none' : asSize(pendingBytes)} of which waits for a checkpoint`;
   if (pendingBytes > LARGE) {
     const readers = holders.filter(({ holds }) => holds === 'read');
-    const who = readers.map(({ pid, program }) => `${program} (process ${pid})`).join(', ');
-    return warning(
-      WRITE_AHEAD_LOG,
-      `${pending}: some reader has kept it from ending for long${who === '' ? '' : `; reading now: ${who}`}.`,
-      'Restart what reads without end, then run: `modelgate maintain`',
-    );
+    const named = readers.map(({ pid, program }) => `${program} (process ${pid})`).join(', ');
+    const now = named === '' ? '' : `; reading now: ${named}`;
+    const finding = `${pending}: some reader has kept it from ending for long${now}.`;
+    return warning(WAL, finding, 'Restart what reads without end, then run: `modelgate maintain`');
   }
   return bytes > 4 * LARGE
-    ? warning(WRITE_AHEAD_LOG, `${pending}: it was larger once and was never cut down.`, 'Run: `modelgate maintain`')
-    : ok(WRITE_AHEAD_LOG, `${pending}.`);
+    ? warning(WAL, `${pending}: it was larger once and was never cut down.`, 'Run: `modelgate maintain`')
+    : ok(WAL, `${pending}.`);
 }

@@ -5,16 +5,8 @@ import { COUNTED_TABLES } from '../store/tables.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown, warning } from './finding.ts';
 
-/** The three queries that the deployment guide's monitor_performance.py times, word for word. */
-
-export interface GuideQuery {
-  readonly name: string;
-  readonly sql: string;
-  /** What its one parameter is. */
-  readonly asks: 'user' | 'organization';
-}
-
-export const GUIDE_QUERIES: readonly GuideQuery[] = [
+/** The three queries that the deployment guide's monitor_performance.py times, word for word; `asks` is their parameter. */
+export const GUIDE_QUERIES = [
   {
     name: 'user_orgs',
     sql: `
@@ -42,10 +34,7 @@ export const GUIDE_QUERIES: readonly GuideQuery[] = [
         `,
     asks: 'user',
   },
-];
-
-// Whether the queries of a decision, and the deployment guide's, find their rows through an index: asked of SQLite
-// for the very statements that the gate prepares.
+] as const;
 
 const NAME = 'index use';
 /** A scan of fewer rows takes less than the microseconds that anybody would notice. */
@@ -58,25 +47,22 @@ interface PlannedQuery {
   readonly sql: string;
 }
 
-/** @returns a finding for each query that reads a whole table of some size @throws SqliteError */
+/**
+ * Asks SQLite for the plan of the very statements that the gate prepares, and of the guide's.
+ * @returns a finding for each query that reads a whole table of some size
+ * @throws SqliteError
+ */
 export function checkIndexUse(connection: Connection, schema: Schema): readonly Finding[] {
-  const queries = [...gateQueries(schema), ...GUIDE_QUERIES.filter((query) => canRun(connection, query))];
+  const [runnable, skipped] = [true, false].map((can) =>
+    GUIDE_QUERIES.filter((query) => canRun(connection, query) === can),
+  );
+  const queries: readonly PlannedQuery[] = [...gateQueries(schema), ...(runnable ?? [])];
   const found = queries.flatMap((query) => judge(connection, query));
   if (found.length > 0) return found;
-  const skipped = GUIDE_QUERIES.filter((query) => !queries.includes(query));
-  const proved = ok(
-    NAME,
-    `All ${queries.length} queries of a decision and of the guide find their rows through an index.`,
-  );
-  if (skipped.length === 0) return [proved];
-  return [
-    proved,
-    unknown(
-      NAME,
-      `${skipped.map(({ name }) => name).join(', ')} cannot run: its view is missing.`,
-      'Run: `modelgate init`',
-    ),
-  ];
+  const all = `All ${queries.length} queries of a decision and of the guide find their rows through an index.`;
+  if (skipped === undefined || skipped.length === 0) return [ok(NAME, all)];
+  const names = skipped.map(({ name }) => name).join(', ');
+  return [ok(NAME, all), unknown(NAME, `${names} cannot run: its view is missing.`, 'Run: `modelgate init`')];
 }
 
 function canRun(connection: Connection, { sql }: PlannedQuery): boolean {
@@ -88,24 +74,22 @@ function canRun(connection: Connection, { sql }: PlannedQuery): boolean {
   }
 }
 
-/** @returns the lines of `EXPLAIN QUERY PLAN`, such as `SEARCH organization_members USING INDEX … (user_id=?)` */
-function planOf(connection: Connection, { sql }: PlannedQuery): readonly string[] {
-  const statement = connection.prepare<[null], { readonly detail: string }>(`EXPLAIN QUERY PLAN ${sql}`);
-  return statement.all(null).map(({ detail }) => detail);
-}
-
-function judge(connection: Connection, query: PlannedQuery): readonly Finding[] {
-  const scanned = planOf(connection, query)
-    .map((line) => /^SCAN (\S+)/.exec(line)?.[1])
-    .filter((name) => name !== undefined);
-  return scanned.flatMap((name) => {
-    const table = TABLE_OF[name] ?? name;
-    const rows = rowsOf(connection, table);
-    if (rows === undefined || rows < FEW_ROWS) return [];
-    const finding = `The query ${query.name} reads all ${rows.toLocaleString('en')} rows of ${table} each time, because no index serves it.`;
+function judge(connection: Connection, { name, sql }: PlannedQuery): readonly Finding[] {
+  // such as `SEARCH organization_members USING INDEX … (user_id=?)`
+  const plan = connection.prepare<[null], { readonly detail: string }>(`EXPLAIN QUERY PLAN ${sql}`).all(null);
+  return plan.flatMap(({ detail }) => {
+    const [, alias] = /^SCAN (\S+)/.exec(detail) ?? [];
+    const table = alias === undefined ? undefined : (TABLE_OF[alias] ?? alias);
+    if (table === undefined || !COUNTED.has(table)) return [];
+    const rows = countRows(connection, table);
+    if (rows < FEW_ROWS) return [];
+    const finding = `The query ${name} reads all ${count(rows)} rows of ${table} each time, because no index serves it.`;
     return [(rows < MANY_ROWS ? warning : problem)(NAME, finding, REMEDY)];
   });
 }
+
+const countRows = (connection: Connection, table: string): number =>
+  connection.prepare<[], number>(`SELECT count(*) FROM "${table}"`).pluck().get() ?? 0;
 
 const REMEDY = 'To make missing indexes: `modelgate init`; if none is missing: `modelgate maintain`';
 
@@ -117,40 +101,29 @@ const TABLE_OF: Readonly<Record<string, string>> = {
   m: 'model',
 };
 
-const COUNTS: Readonly<Record<string, string>> = {
-  organization_members: 'SELECT count(*) FROM organization_members',
-  organization_models: 'SELECT count(*) FROM organization_models',
-  client_organizations: 'SELECT count(*) FROM client_organizations',
-  user: 'SELECT count(*) FROM "user"',
-  model: 'SELECT count(*) FROM model',
-  api_key: 'SELECT count(*) FROM api_key',
-};
-
-function rowsOf(connection: Connection, table: string): number | undefined {
-  const sql = COUNTS[table];
-  return sql === undefined ? undefined : connection.prepare<[], number>(sql).pluck().get();
-}
-
-// What the query planner believes about the tables of organizations: the guide's `ANALYZE`.
+/** Any other name in a plan is no table that the gate asks. */
+const COUNTED: ReadonlySet<string> = new Set([...COUNTED_TABLES, 'client_organizations', 'user', 'model', 'api_key']);
 
 const STATISTICS = 'statistics';
 /** Below this every plan is as good as any other. */
 const WORTH_IT = 1_000;
 const FAR_OFF = 10;
 
-/** @throws SqliteError where the file cannot be read */
+/**
+ * What the query planner believes about the tables of organizations: the guide's `ANALYZE`.
+ * @throws SqliteError where the file cannot be read
+ */
 export function checkStatistics(connection: Connection): Finding {
-  const tables = COUNTED_TABLES.map((table) => ({
-    table,
-    rows: connection.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0,
-  }));
-  const large = tables.filter(({ rows }) => rows >= WORTH_IT);
+  const tables = COUNTED_TABLES.map((table) => ({ table, rows: countRows(connection, table) }));
   const hasStatistics =
     connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").get() !== undefined;
   if (!hasStatistics) {
+    const large = tables
+      .filter(({ rows }) => rows >= WORTH_IT)
+      .map(({ table, rows }) => `${table} has ${count(rows)} rows`);
     return large.length === 0
       ? ok(STATISTICS, 'ANALYZE was never run, and the tables are small enough not to need it.')
-      : warning(STATISTICS, `ANALYZE was never run, and ${say(large)}.`, REFRESH);
+      : warning(STATISTICS, `ANALYZE was never run, and ${large.join(' and ')}.`, REFRESH);
   }
   const believed = connection.prepare<[string]>('SELECT stat FROM sqlite_stat1 WHERE tbl = ? LIMIT 1').pluck();
   const stale = tables.flatMap(({ table, rows }) => {
@@ -166,9 +139,6 @@ export function checkStatistics(connection: Connection): Finding {
 const REFRESH = 'To refresh them: `modelgate maintain`';
 
 const count = (rows: number): string => rows.toLocaleString('en');
-
-const say = (tables: readonly { table: string; rows: number }[]): string =>
-  tables.map(({ table, rows }) => `${table} has ${count(rows)} rows`).join(' and ');
 
 function isFarOff(estimate: number, rows: number): boolean {
   const [fewer, more] = estimate < rows ? [estimate, rows] : [rows, estimate];

@@ -1,4 +1,4 @@
-/** Rows of the two tables of organizations that do nothing, or not what somebody meant. */
+/** Rows of the two tables of organizations that do nothing, or probably not what was meant; and the backend's admins. */
 import { quoted, shellCommand } from '../backend-file/text.ts';
 import type { Connection } from '../store/database.ts';
 import type { Schema } from '../store/schema-reader.ts';
@@ -32,30 +32,23 @@ export function checkForeignRows(connection: Connection, schema: Schema): readon
     const [first] = rows;
     if (first === undefined || first.total === 0) return [];
     const examples = rows.map(({ example }) => quoted(String(example))).join(', ');
-    return [
-      warning(
-        NAME,
-        say(first.total.toLocaleString('en'), `${examples}${first.total > rows.length ? ', …' : ''}`),
-        typeof remedy === 'string' ? remedy : remedy(rows),
-      ),
-    ];
+    const finding = say(first.total.toLocaleString('en'), `${examples}${first.total > rows.length ? ', …' : ''}`);
+    return [warning(NAME, finding, typeof remedy === 'string' ? remedy : remedy(rows))];
   });
   return found.length > 0 ? found : [ok(NAME, 'Every member is a user, and every row means what it says.')];
 }
 
 const TOTAL = 'count(*) OVER () AS total';
 
-function questions(schema: Schema): readonly Question[] {
-  return [
-    GONE_USERS,
-    LONELY_GRANTS,
-    ...(schema.clientOrganizations ? [UNKNOWN_ORGANIZATIONS] : []),
-    ...perTable(schema),
-    USELESS_PATTERNS,
-    PATTERN_ROWS,
-    ambiguousGrants(schema),
-  ];
-}
+const questions = (schema: Schema): readonly Question[] => [
+  GONE_USERS,
+  LONELY_GRANTS,
+  ...(schema.clientOrganizations ? [UNKNOWN_ORGANIZATIONS] : []),
+  ...perTable(schema),
+  USELESS_PATTERNS,
+  PATTERN_ROWS,
+  ambiguousGrants(schema),
+];
 
 const GONE_USERS: Question = {
   sql: `SELECT user_id AS example, ${TOTAL} FROM organization_members m
@@ -72,7 +65,7 @@ const LONELY_GRANTS: Question = {
   remedy: 'Add members, or look whether the id is misspelt: `modelgate member add USER --org ORGANIZATION`',
 };
 
-/** The foreign key of mAI's tables, which nobody enforces; the one on `model` says nothing, as most models have no row. */
+/** The foreign key of mAI's tables, which SQLite does not enforce here. The one on `model` says nothing: most models have no row. */
 const UNKNOWN_ORGANIZATIONS: Question = {
   sql: `SELECT organization_id AS example, ${TOTAL} FROM (
       SELECT organization_id FROM organization_members UNION SELECT organization_id FROM organization_models) named
@@ -162,12 +155,10 @@ function purging(command: 'member' | 'model', rows: readonly Row[]): string {
 
 const SPACES = "' ' || char(9) || char(10) || char(13) || char(160)";
 
-// Whether somebody can manage the backend: the deployment guide's step 4, `WHERE role = 'admin'`.
-
 const ADMINS = 'admins';
 const SHOWN_ADMINS = 5;
 
-/** @throws SqliteError where the file cannot be read */
+/** The deployment guide's step 4, `WHERE role = 'admin'`. @throws SqliteError where the file cannot be read */
 export function checkAdmins(connection: Connection): Finding {
   const count = connection.prepare<[], number>(`SELECT count(*) FROM "user" WHERE role = 'admin'`).pluck().get() ?? 0;
   if (count === 0) {

@@ -12,45 +12,28 @@ const INIT = 'Start the gate once where it may write to the file, or run: `model
 /** Pure: what `readSchema` has read, as findings. */
 export function checkTables(schema: Schema): readonly Finding[] {
   if (!schema.hasUserTable) {
-    return [
-      problem(
-        NAME,
-        'This is no database of Open WebUI: it has no table "user".',
-        'Name the webui.db of the backend with --database or DATABASE_URL. A backend that has never run must be started once.',
-      ),
-    ];
+    const remedy =
+      'Name the webui.db of the backend with --database or DATABASE_URL. A backend that has never run must be started once.';
+    return [problem(NAME, 'This is no database of Open WebUI: it has no table "user".', remedy)];
   }
   if (!schema.backendReady) {
-    return [
-      problem(
-        NAME,
-        'The tables of Open WebUI have a shape that this version does not know.',
-        'If the backend is not just migrating, look for a newer modelgate.',
-      ),
-    ];
+    const finding = 'The tables of Open WebUI have a shape that this version does not know.';
+    return [problem(NAME, finding, 'If the backend is not just migrating, look for a newer modelgate.')];
   }
-  return [...checkObjects(schema), ...checkCounter(schema)];
+  return [checkObjects(schema), ...checkCounter(schema)];
 }
 
-function checkObjects({ missing, problem: obstacle }: Schema): readonly Finding[] {
+function checkObjects({ missing, problem: obstacle }: Schema): Finding {
   if (obstacle !== undefined) {
-    const isAbsent = obstacle.endsWith('is missing');
-    return [
-      problem(
-        NAME,
-        `No decision can be made from this file: ${obstacle}.`,
-        isAbsent ? INIT : 'Rename or add the column as the deployment guide has it, then run: `modelgate init`',
-      ),
-    ];
+    const remedy = obstacle.endsWith('is missing')
+      ? INIT
+      : 'Rename or add the column as the deployment guide has it, then run: `modelgate init`';
+    return problem(NAME, `No decision can be made from this file: ${obstacle}.`, remedy);
   }
   const others = missing.filter((name) => !name.startsWith('trigger '));
-  if (others.length > 0) {
-    return [warning(NAME, `${others.length} of ${TOTAL} objects are missing: ${others.join(', ')}.`, INIT)];
-  }
-  return [ok(NAME, 'All tables, indexes, views and triggers are in place.')];
+  if (others.length === 0) return ok(NAME, 'All tables, indexes, views and triggers are in place.');
+  return warning(NAME, `${others.length} of ${SCHEMA_OBJECTS.length} objects are missing: ${others.join(', ')}.`, INIT);
 }
-
-const TOTAL = SCHEMA_OBJECTS.length;
 
 /** Without it the gate is right all the same, and reads everything again after each commit of the backend. */
 function checkCounter({ counted, missing, problem: obstacle }: Schema): readonly Finding[] {
@@ -60,22 +43,18 @@ function checkCounter({ counted, missing, problem: obstacle }: Schema): readonly
     triggers.length > 0
       ? `${triggers.length === 1 ? 'a trigger is' : `${triggers.length} triggers are`} missing or changed (${triggers.join(', ')})`
       : 'its table or its rows are missing';
-  return [
-    warning(
-      'version counter',
-      `It does not count, because ${why}: after every commit of the backend the gate reads all memberships and grants again.`,
-      INIT,
-    ),
-  ];
+  const finding = `It does not count, because ${why}: after every commit of the backend the gate reads all memberships and grants again.`;
+  return [warning('version counter', finding, INIT)];
 }
-
-// Whether the backend's next migration would stumble over somebody's view. It drops its tables `user` and `model` and
-// renames a copy, and SQLite refuses a rename while a view or trigger names a table that is not there. The views of
-// the deployment guide and of mAI do; ours do not.
 
 const UPGRADE = 'upgrade';
 
-/** @throws SqliteError where the schema cannot be read */
+/**
+ * Whether a view or trigger is in the way of the backend's next migration. It drops its tables `user` and `model` and
+ * renames a copy, and SQLite refuses a rename while a view or trigger names a table that is not there. The views of the
+ * deployment guide and of mAI do; ours do not.
+ * @throws SqliteError where the schema cannot be read
+ */
 export function checkUpgrade(
   connection: Connection,
   { clientOrganizations }: Pick<Schema, 'clientOrganizations'>,
