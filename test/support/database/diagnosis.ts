@@ -1,5 +1,7 @@
 /** A file with everything as it should be, to put one fault into, and what `doctor` finds in it. */
 import { chmodSync, existsSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { expect } from 'vitest';
 import type { Diagnosis } from '../../../src/diagnosis/diagnosis.ts';
 import { diagnose } from '../../../src/diagnosis/diagnosis.ts';
 import type { Finding } from '../../../src/diagnosis/finding.ts';
@@ -65,3 +67,20 @@ export const withName = (findings: readonly Finding[], name: string): readonly F
 /** Everything that is not as it should be, as `status name`. */
 export const faults = (findings: readonly Finding[]): readonly string[] =>
   findings.filter(({ status }) => status !== 'ok').map(({ status, name }) => `${status} ${name}`);
+
+/** @returns the only fault; fails where there is another */
+export async function onlyFault(
+  database: Pick<TestDatabase, 'path' | 'sql'>,
+  fault: string,
+  options: Partial<Diagnosis> = {},
+): Promise<Finding> {
+  const findings = await findingsOf(database, options);
+  expect(faults(findings)).toEqual([fault]);
+  return findings.find(({ status }) => status !== 'ok')!;
+}
+
+/** The file once more, after `findingsOf` has closed it. */
+export const openAgain = (path: string) => {
+  const sql = new Database(path);
+  return { sql, [Symbol.dispose]: () => void sql.close() };
+};

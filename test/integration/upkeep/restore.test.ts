@@ -20,11 +20,11 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { prepareRestoration } from '../../../../src/upkeep/restore.ts';
-import type { RestoreOptions } from '../../../../src/upkeep/restore.ts';
-import type { TestDatabase } from '../../../support/database/database.ts';
-import { ERAS, createDatabase } from '../../../support/database/database.ts';
-import { openOtherProcess } from '../../../support/process/other-process.ts';
+import { prepareRestoration } from '../../../src/upkeep/restore.ts';
+import type { RestoreOptions } from '../../../src/upkeep/restore.ts';
+import type { TestDatabase } from '../../support/database/database.ts';
+import { ERAS, createDatabase } from '../../support/database/database.ts';
+import { openOtherProcess } from '../../support/process/other-process.ts';
 
 const NOW = new Date(2026, 0, 31, 3, 0, 0);
 

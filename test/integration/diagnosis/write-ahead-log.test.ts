@@ -1,11 +1,11 @@
 import { statSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { checkFileSystem } from '../../../../src/diagnosis/file.ts';
-import { checkWriteAheadLog, readWalState } from '../../../../src/diagnosis/journal.ts';
-import { noteCompanions } from '../../../../src/store/companions.ts';
-import { openForReading } from '../../../../src/store/database.ts';
-import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
-import { openOtherProcess } from '../../../support/process/other-process.ts';
+import { checkFileSystem } from '../../../src/diagnosis/file.ts';
+import { checkWriteAheadLog, readWalState } from '../../../src/diagnosis/journal.ts';
+import { noteCompanions } from '../../../src/store/companions.ts';
+import { openForReading } from '../../../src/store/database.ts';
+import { createHealthyDatabase } from '../../support/database/diagnosis.ts';
+import { openOtherProcess } from '../../support/process/other-process.ts';
 
 const MB = 1024 ** 2;
 const READER = { pid: 42, program: 'python3', holds: 'read' } as const;

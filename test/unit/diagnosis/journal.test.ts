@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { checkJournalMode } from '../../../../src/diagnosis/journal.ts';
-import { toBackendRelease } from '../../../../src/store/backend-releases.ts';
+import { checkJournalMode } from '../../../src/diagnosis/journal.ts';
+import { toBackendRelease } from '../../../src/store/backend-releases.ts';
 
 /** The last migration of a release in each era. */
 const REVISIONS = {

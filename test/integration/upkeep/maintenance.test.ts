@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { existsSync, statfsSync, statSync, truncateSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { maintain } from '../../../../src/upkeep/maintenance.ts';
-import type { MaintenanceStep } from '../../../../src/upkeep/maintenance.ts';
-import { createDatabase } from '../../../support/database/database.ts';
-import { operationOn } from '../../../support/database/operation.ts';
-import { openOtherProcess } from '../../../support/process/other-process.ts';
-import { until } from '../../../support/process/with-timeout.ts';
+import { maintain } from '../../../src/upkeep/maintenance.ts';
+import type { MaintenanceStep } from '../../../src/upkeep/maintenance.ts';
+import { createDatabase } from '../../support/database/database.ts';
+import { operationOn } from '../../support/database/operation.ts';
+import { openOtherProcess } from '../../support/process/other-process.ts';
+import { until } from '../../support/process/with-timeout.ts';
 
 const quietly = (vacuum = false) => ({ vacuum, onStep: () => undefined });
 const GAPS = 'CREATE TABLE gaps (bytes BLOB)';
