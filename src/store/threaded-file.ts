@@ -87,12 +87,10 @@ export class ThreadedFile implements Source {
     return this.#status;
   }
 
-  /** How often the file could not be read, or was not tried again yet. */
   get failures(): number {
     return this.#status.failures + this.#unanswered + this.#skipped;
   }
 
-  /** By SQLite's code, or `NO_ANSWER`. */
   get errors(): ReadonlyMap<string, number> {
     const { errors } = this.#status;
     return this.#unanswered === 0 ? errors : new Map([...errors, ['NO_ANSWER', this.#unanswered]]);
@@ -193,14 +191,19 @@ export class ThreadedFile implements Source {
   }
 
   async #lookAndFollow(deadlineMs: number): Promise<void> {
-    do {
-      const anew = this.#anew;
-      this.#anew = false;
-      this.#failed.clear();
-      await this.ask({ kind: 'look', anew }, deadlineMs);
-      await this.#options.looked();
+    do await this.#compare(deadlineMs);
+    while (
       // what follows a look may write
-    } while (this.#anew);
+      this.#anew
+    );
+  }
+
+  async #compare(deadlineMs: number): Promise<void> {
+    const anew = this.#anew;
+    this.#anew = false;
+    this.#failed.clear();
+    await this.ask({ kind: 'look', anew }, deadlineMs);
+    await this.#options.looked();
   }
 
   /**

@@ -229,7 +229,7 @@ test('what no trigger has counted is seen a second later', async () => {
     unseen(database.sql, 'UPDATE organization_models SET is_active = 0');
     database.sql.pragma(`schema_version = ${version}`);
   })();
-  await opened.next().connectionPrefixes();
+  await opened.look();
   opened.clock.advance(1_000);
   expect(await opened.effect('ada', 'granted')).toBe('deny');
 });

@@ -103,7 +103,7 @@ test('one damaged page of many is told for a while, and takes nobody else out of
   expect((await opened.store.health()).problem).toMatch(/^a part of the database cannot be read: SQLITE_CORRUPT/);
   for (let time = 0; time < 10; time += 1) await ask('m-1000');
   expect(opened.warnings.filter((line) => line.includes('a part of'))).toHaveLength(1);
-  await opened.next().connectionPrefixes();
+  await opened.look();
   opened.clock.advance(120_000);
   expect((await opened.store.health()).problem).toBeUndefined();
   expect(await opened.next().user(toUserId('ada'))).toBeDefined();

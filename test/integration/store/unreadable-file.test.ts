@@ -110,7 +110,7 @@ describe.each(FAILURES)('while the file is $name', ({ fail, mend }) => {
   });
 
   test('what is wrong is said, without a path into any row', async () => {
-    await opened.next().connectionPrefixes();
+    await opened.look();
     await fail();
     opened.clock.advance(SOON_MS);
     expect((await opened.store.health()).problem).toMatch(/^(SQLITE_[A-Z_]+|MissingFile|UnreadableSchema): \w/);
@@ -135,16 +135,16 @@ describe('a file that another process holds locked', () => {
   });
 
   test('is worth a word and the readiness only when it stays so', async () => {
-    await opened.next().connectionPrefixes();
+    await opened.look();
     await other.run(database.path, 'BEGIN EXCLUSIVE');
-    await opened.next().connectionPrefixes();
+    await opened.look();
     expect(await opened.store.health()).toMatchObject({
       readable: true,
       problem: expect.stringContaining('SQLITE_BUSY') as string,
     });
     expect(opened.warnings.join()).not.toContain('cannot be read');
     opened.clock.advance(1_001);
-    await opened.next().connectionPrefixes();
+    await opened.look();
     expect(await opened.store.health()).toMatchObject({ readable: false });
     expect(opened.warnings.join()).toContain('cannot be read');
     await other.run(database.path, 'ROLLBACK');
@@ -244,12 +244,12 @@ describe('a file that is not there when the gate starts', () => {
 
 test('a failure and the recovery from it are each said once', async () => {
   await start({ era: '0.6.18', journalMode: 'delete' });
-  await opened.next().connectionPrefixes();
+  await opened.look();
   renameSync(database.path, `${database.path}.away`);
-  for (let request = 0; request < 200; request++) await opened.next().connectionPrefixes();
+  for (let request = 0; request < 200; request++) await opened.look();
   renameSync(`${database.path}.away`, database.path);
   opened.clock.advance(SOON_MS);
-  for (let request = 0; request < 10; request++) await opened.next().connectionPrefixes();
+  for (let request = 0; request < 10; request++) await opened.look();
   const said = opened.warnings.filter((warning) => warning.includes('policy database'));
   expect(said).toHaveLength(2);
   expect(said[0]).toContain('cannot be read');

@@ -22,6 +22,8 @@ export interface OpenedStore extends Disposable {
   readonly warnings: string[];
   /** The view of the next request: the clock goes on by the millisecond after which the store looks again. */
   next(): AskedView;
+  /** The look of the next request, which asks nothing. */
+  look(): Promise<void>;
   /** What the next request of a user is told about a model. */
   effect(user: string, model: string): Promise<Decision['effect']>;
   reason(user: string, model: string): Promise<Decision['reason']>;
@@ -69,6 +71,10 @@ export async function openStore(databasePath: string, options: Partial<StoreOpti
     clock,
     warnings,
     next,
+    look: async () => {
+      clock.advance(1);
+      await store.load();
+    },
     effect: async (user, model) => (await decision(user, model)).effect,
     reason: async (user, model) => (await decision(user, model)).reason,
     grants: async (id) => {

@@ -47,6 +47,16 @@ test('an answer that takes too long is not waited for, and while it lasts nothin
   expect(answers).toEqual(['started']);
 });
 
+test('an answer that came in time is taken, however late this thread looks for it', async () => {
+  const { ask, answers, isAnswering } = start();
+  await ask({ ms: 0, answer: 'started' });
+  const asked = ask({ ms: 0, answer: 'in time' }, 50);
+  for (const end = performance.now() + 200; performance.now() < end;);
+  expect(isAnswering()).toBe(true);
+  expect(await asked).toBe(true);
+  expect(answers).toEqual(['started', 'in time']);
+});
+
 test('a late answer comes before that of the next question', async () => {
   const { ask, answers } = start();
   await ask({ ms: 0, answer: 'started' });
