@@ -1,19 +1,15 @@
 #!/usr/bin/env node
-/**
- * The edge of the process: words, environment, streams, signals and its end. Nothing else touches them, and nothing
- * else ends the process.
- */
+/** The edge of the process: only this file touches its arguments, environment, streams and signals, and ends it. */
 import { enableCompileCache } from 'node:module';
 import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import type { BugReport } from './cli/terminal.ts';
 
-// Half of a start is reading TypeScript. What was read is kept beside the libraries, and not where Node would, in a
-// folder for temporary files that others may write to. Where it cannot be kept, nothing but time is lost.
+// Half of a start is reading TypeScript. The cache is beside the libraries, because others may write to the folder for
+// temporary files, where Node would put it. Without a cache nothing but time is lost.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/modelgate', import.meta.url)));
-const [{ runCommandLine }, { StopSignal, stoppedBy }, { invocationOf }] = await Promise.all([
+const [{ runCommandLine }, { StopSignal, stoppedBy, invocationOf }] = await Promise.all([
   import('./cli/program.ts'),
-  import('./cli/terminal.ts'),
   import('./cli/terminal.ts'),
 ]);
 
@@ -21,20 +17,20 @@ const stopping = new AbortController();
 let reportBug: BugReport | undefined;
 let hangUp: (() => void) | undefined;
 
-/** npm passes Ctrl-C on to a process that the terminal has told already: within this time two are one. */
+/** npm passes Ctrl-C on to a process that has had it from the terminal: two signals within this time are one. */
 const ECHO_MS = 500;
 let stoppedAt = 0;
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   process.on(signal, () => {
     if (signal === 'SIGHUP' && hangUp !== undefined) return void hangUp();
-    // whoever asks twice does not want to wait for the end of what runs
+    // a second Ctrl-C does not wait for the end of what runs
     if (stopping.signal.aborted && performance.now() - stoppedAt > ECHO_MS) process.exit(1);
     if (!stopping.signal.aborted) stoppedAt = performance.now();
     stopping.abort(new StopSignal(signal));
   });
 }
 for (const stream of [process.stdout, process.stderr]) {
-  // `modelgate … | head`: nobody reads any more, and that is no failure of ours
+  // `modelgate … | head`: the reader has gone, which is no failure
   stream.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 }
 process.on('unhandledRejection', (error) => {
@@ -50,7 +46,7 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
   environment: process.env,
   directory: process.cwd(),
   screen: {
-    // asked of the descriptors: to touch standard input is to open it
+    // of the descriptors, because reading `process.stdin` opens it
     input: isatty(0),
     output: isatty(1),
     error: isatty(2),
@@ -70,7 +66,7 @@ const written = (stream: NodeJS.WriteStream): Promise<unknown> =>
 const stopped = new Promise<number>((resolve) => {
   stopping.signal.addEventListener('abort', () => resolve(stoppedBy(stopping.signal).exitCode));
 });
-// a pipe takes what it can hold, and the end of the process would drop the rest of a long list; after Ctrl-C nobody
-// waits for whoever does not read it
+// a pipe takes what it can hold, and the end of the process would drop the rest of a long list; after Ctrl-C a slow
+// reader is not waited for
 const everything = Promise.all([...(isCut ? [] : [written(process.stdout)]), written(process.stderr)]);
 process.exit(await Promise.race([everything.then(() => exitCode), stopped]));

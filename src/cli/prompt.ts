@@ -1,34 +1,34 @@
-/** Asks whoever sits at the terminal, before something is done that was only shown so far. */
-import { createInterface } from 'node:readline';
+/** Consent to what was only shown so far. */
+import { createInterface } from 'node:readline/promises';
 import type { Terminal } from './terminal.ts';
 import { CommandFailure, EXIT } from './terminal.ts';
 
 /**
- * @param question one line without its question mark's answers
- * @returns whether the answer was yes; Enter alone, Ctrl-D and anything else is no
- * @throws CommandFailure with exit code 2 where nobody can be asked
+ * @param question one line
+ * @returns whether the answer was yes; Enter alone, Ctrl-D, Ctrl-C and any other answer is no
+ * @throws CommandFailure as `requireConsent`
  */
 export async function askYesNo(terminal: Terminal, question: string): Promise<boolean> {
   requireConsent(terminal, {});
   terminal.writeError(`${question} [y/N] `);
-  const lines = createInterface({ input: terminal.input() });
-  const stop = (): void => lines.close();
-  terminal.stop.addEventListener('abort', stop, { once: true });
-  const answer = await new Promise<string | undefined>((resolve) => {
-    lines.once('line', resolve);
-    lines.once('close', () => resolve(undefined));
-  });
-  terminal.stop.removeEventListener('abort', stop);
-  lines.close();
-  // the cursor still stands behind the question
-  if (answer === undefined) terminal.writeError('\n');
-  return /^\s*y(?:es)?\s*$/i.test(answer ?? '');
+  const ended = new AbortController();
+  const lines = createInterface({ input: terminal.input() }).once('close', () => ended.abort());
+  try {
+    const answer = await lines.question('', { signal: AbortSignal.any([terminal.stop, ended.signal]) });
+    return /^\s*y(?:es)?\s*$/i.test(answer);
+  } catch {
+    // the cursor is still behind the question
+    terminal.writeError('\n');
+    return false;
+  } finally {
+    lines.close();
+  }
 }
 
 /**
- * Before long work: what nobody could confirm in the end need not be begun. The question goes to standard error, because
+ * To be called before long work that could not be confirmed in the end. The question goes to standard error, because
  * standard output may be a file.
- * @throws CommandFailure with exit code 2 where nobody has said `--yes` and nobody can be asked
+ * @throws CommandFailure with exit code 2 without `--yes` where no person can be asked
  */
 export function requireConsent(
   { screen }: Terminal,
@@ -48,6 +48,6 @@ export function requireConsent(
   throw new CommandFailure(`${why}, so nobody can confirm. Add ${instead}. Nothing was changed.`, EXIT.misused);
 }
 
-/** Somebody was asked, and said no. */
+/** The answer was no. */
 export const declined = (): CommandFailure =>
   new CommandFailure('Nothing was changed.', EXIT.failed, { code: 'declined' });

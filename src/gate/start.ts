@@ -1,7 +1,6 @@
-/** Everything that runs beside and around `app.ts`, started in order and closed in the other one. */
+/** The gate with its store, metrics and admin listener: started in order, closed in the reverse order. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createAdminServer, createReadiness } from '../admin/server.ts';
-import { CommandFailure } from '../cli/terminal.ts';
 import type { Config, ListenAddress } from '../config/schema.ts';
 import { createStore } from '../store/store.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -20,7 +19,10 @@ export interface RunningGate {
   close(): Promise<number>;
 }
 
-/** @throws CommandFailure where one of the two addresses cannot be listened on */
+/** An address cannot be listened on; the message is for the operator. */
+export class ListenFailure extends Error {}
+
+/** @throws ListenFailure where one of the two addresses cannot be listened on */
 export async function startGate(config: Config, log: Log, version: string): Promise<RunningGate> {
   let current = config;
   const { bypass, maxStaleMs } = config.policy;
@@ -94,13 +96,9 @@ async function listening<T>(setting: string, { host, port }: ListenAddress, list
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
     const reason = REASONS[code] ?? `it failed with ${code}`;
     const remedy = code === 'EADDRINUSE' || code === 'EACCES' ? setting : setting.replace('PORT', 'HOST');
-    throw new CommandFailure(
-      `Cannot listen on ${host} port ${port}: ${reason}. ${remedy} chooses another.`,
-      undefined,
-      {
-        cause: error,
-      },
-    );
+    throw new ListenFailure(`Cannot listen on ${host} port ${port}: ${reason}. ${remedy} chooses another.`, {
+      cause: error,
+    });
   }
 }
 

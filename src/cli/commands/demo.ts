@@ -14,6 +14,7 @@ import type { CommandLine, OptionsOf } from '../options.ts';
 import { toCount, withExamples } from '../options.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure } from '../terminal.ts';
+import { createGateLog, startGate } from './serve.ts';
 
 /** Adds `demo`. */
 export function addDemo({ program, terminal, version }: CommandLine): void {
@@ -41,12 +42,10 @@ const WORD_DELAY_MS = 60;
 /** @returns when Ctrl-C was pressed and nothing of the demo is left */
 async function runDemo(options: DemoOptions, terminal: Terminal, version: string): Promise<void> {
   // loaded when the demo runs: other commands and the help do not need them
-  const [{ startDemoBackend }, { createDemoDatabase }, { writeGuide }, serving, { startGate }] = await Promise.all([
+  const [{ startDemoBackend }, { createDemoDatabase }, { writeGuide }] = await Promise.all([
     import('../../demo/backend.ts'),
     import('../../demo/database.ts'),
     import('../../demo/guide.ts'),
-    import('./serve.ts'),
-    import('../../gate/start.ts'),
   ]);
   const port = await findPort('--port', options.port, USUAL.port);
   const adminPort = await findPort('--admin-port', options.adminPort, USUAL.adminPort, port);
@@ -56,7 +55,7 @@ async function runDemo(options: DemoOptions, terminal: Terminal, version: string
   const backend = await startDemoBackend({ ...database, wordDelayMs: WORD_DELAY_MS });
   cleanup.defer(() => backend.close());
   const config = demoConfig({ port, adminPort }, options.logLevel, database, backend.url);
-  const log = serving.createGateLog(config, terminal.screen);
+  const log = createGateLog(config, terminal.screen);
   const gate = await startGate(config, log, version);
   cleanup.defer(async () => {
     await gate.close();

@@ -3,9 +3,12 @@ import type { Command } from '@commander-js/extra-typings';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { issuesInLine } from '../../config/issue.ts';
 import type { SettingInForce } from '../../config/load.ts';
 import { loadConfig, loadSettingsInForce } from '../../config/load.ts';
 import { settingReferences } from '../../config/reference.ts';
+import type { Loaded } from '../../config/parse.ts';
+import { reload } from '../../config/reload.ts';
 import type { Config } from '../../config/schema.ts';
 import type { RunningGate } from '../../gate/start.ts';
 import { startNotices } from '../../gate/weaknesses.ts';
@@ -17,7 +20,6 @@ import { asJson, asLines, asTable, emphasize } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT } from '../terminal.ts';
 import { isForEyes, lineFormat, startText } from '../text-log.ts';
-import { createReload } from './reload.ts';
 
 /** Adds `serve`. */
 export function addServe({ program, terminal, exitWith, version }: CommandLine): void {
@@ -67,8 +69,6 @@ async function serve(options: ServeOptions, terminal: Terminal, version: string)
     else log.sparingly('error', error, { err: error }, 'something failed that nobody waits for');
     return log.flush();
   });
-  // loaded only now: a wrong configuration is said without waiting for everything else
-  const { startGate } = await import('../../gate/start.ts');
   const gate = await startGate(config, log, version);
   announce(log, config, gate, version, terminal);
   onHangUp = createReload({ terminal, file: options.config, log, gate, loaded });
@@ -78,6 +78,19 @@ async function serve(options: ServeOptions, terminal: Terminal, version: string)
   log.info({ requests_cut: cut }, 'modelgate has stopped');
   await log.flush();
   return EXIT.done;
+}
+
+/** @throws CommandFailure where one of the two addresses cannot be listened on */
+export async function startGate(config: Config, log: Log, version: string): Promise<RunningGate> {
+  // loaded only now: mistakes in the configuration are reported without waiting for all of the gate
+  const gate = await import('../../gate/start.ts');
+  try {
+    return await gate.startGate(config, log, version);
+  } catch (error) {
+    throw error instanceof gate.ListenFailure
+      ? new CommandFailure(error.message, EXIT.failed, { cause: error })
+      : error;
+  }
 }
 
 /** @returns a log that shows nothing of what this configuration keeps secret */
@@ -111,6 +124,56 @@ function announce(log: Log, config: Config, gate: RunningGate, version: string, 
     },
     'modelgate listens',
   );
+}
+
+// SIGHUP reads the configuration again, and ends nothing.
+
+interface ReloadParts {
+  readonly terminal: Pick<Terminal, 'environment' | 'directory'>;
+  /** `--config` */
+  readonly file: string | undefined;
+  readonly log: Log;
+  readonly gate: Pick<RunningGate, 'reconfigure'>;
+  /** What the gate was started with. */
+  readonly loaded: Loaded<Config>;
+}
+
+/** @returns what each SIGHUP calls; it never throws, and a configuration with mistakes changes nothing */
+function createReload({ terminal, file, log, gate, loaded }: ReloadParts): () => void {
+  let running = loaded;
+
+  function readAgain(): void {
+    const read = loadConfig({ ...terminal, file });
+    if (read.issues !== undefined) {
+      log.error({}, `the configuration has mistakes, the old one goes on: ${issuesInLine(read.issues)}`);
+      return;
+    }
+    const result = reload(running, read);
+    const { config } = result.loaded;
+    if (result.changed.length > 0) gate.reconfigure(config);
+    running = result.loaded;
+    announceChanges(result);
+    log.setLevels({ level: config.logLevel, modelLevel: config.modelLogLevel });
+  }
+
+  /** At any level of the log: an operator waits for it. */
+  function announceChanges({ changed, waiting, loaded: { config } }: ReturnType<typeof reload>): void {
+    log.setLevels({ level: 'info' });
+    if (changed.length > 0) log.info({ settings: changed.join(', ') }, 'these settings have changed and are in force');
+    if (waiting.length > 0) {
+      log.warn({ settings: waiting.join(', ') }, 'these settings have changed and need a restart');
+    }
+    if (changed.length > 0) for (const notice of startNotices(config)) log.warn({}, notice);
+    else if (waiting.length === 0) log.info({}, 'the configuration was read again and is the same');
+  }
+
+  return () => {
+    try {
+      readAgain();
+    } catch (error) {
+      log.error({ err: error }, 'the configuration could not be read again, the old one goes on');
+    }
+  };
 }
 
 function checkAsJson({ config: file }: ServeOptions, terminal: Terminal): number {
