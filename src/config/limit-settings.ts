@@ -46,7 +46,7 @@ const rateParts = z.object({
  * `120/1m:40`, or `off`: 120 a minute in the long run, and 40 more than are due at once. Without a burst the whole
  * count may come at once.
  */
-export const rate = offOr(
+const rate = offOr(
   z
     .string()
     .regex(/^[^/:]*(?:\/[^/:]*)?(?::[^/:]*)?$/, { error: 'there is too much in it', abort: true })
@@ -60,7 +60,7 @@ export const rate = offOr(
 );
 
 /** A number of things at a time, or `off`. */
-export const concurrency = offOr(countOf('it'));
+const concurrency = offOr(countOf('it'));
 
 const rateSetting = (fallback: string, meaning: string) =>
   settingWithDefault(rate, fallback, {

@@ -16,7 +16,7 @@ import type { Config, ListenAddress } from './schema.ts';
 import type { SettingName } from './settings.ts';
 import { describeSetting, SETTING_NAMES } from './settings.ts';
 
-export interface ConfigSources {
+interface ConfigSources {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** What relative paths start from. */
   readonly directory: string;

@@ -67,7 +67,7 @@ function unknownSetting(name: string, source: string): ConfigIssue {
 }
 
 /** @returns the known name that a mistyped one most likely means, undefined where none is close enough */
-export function suggest(name: string, known: readonly string[]): string | undefined {
+function suggest(name: string, known: readonly string[]): string | undefined {
   const wanted = letters(name);
   const containing = known.find((other) => wanted.length >= 4 && `_${letters(other)}_`.includes(`_${wanted}_`));
   const closest = nearest(wanted, known.map(letters));

@@ -2,7 +2,7 @@
 import type { SettingName } from './settings.ts';
 import { describeSetting, SETTING_NAMES } from './settings.ts';
 
-export interface SettingReference {
+interface SettingReference {
   readonly name: SettingName;
   readonly default: string | null;
   readonly example: string;

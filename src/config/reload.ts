@@ -23,7 +23,7 @@ const LIVE: ReadonlySet<string> = new Set([
   ...Object.keys(HEADER_SETTINGS),
 ]);
 
-export interface Reloaded {
+interface Reloaded {
   /** What is in force now. */
   readonly loaded: Loaded<Config>;
   /** The settings that differ from before and are in force. */

@@ -107,8 +107,8 @@ const listed = z
   .transform((text): readonly string[] => text.split(',').map((item) => item.trim()))
   .refine((items) => !items.includes(''), 'there is an empty entry between two commas');
 
-/** `10.0.0.0/8`, `fd00::/8` or a single address. @returns the range, or a sentence that says what is wrong */
-export function parseCidr(text: string) {
+/** @returns the range, or a sentence that says what is wrong */
+function parseCidr(text: string) {
   const [address = '', length, ...more] = text.split('/');
   // ipaddr.js also reads `10.8`, `0x0a.0.0.0` and IPv6 zones
   const isAddress = isIP(address) !== 0 && !address.includes('%');
@@ -138,7 +138,7 @@ const cidr = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
-/** Ranges separated by commas; spaces around them do not matter. */
+/** `10.0.0.0/8`, `fd00::/8` or single addresses, separated by commas; spaces around them do not matter. */
 export const cidrs = listed.pipe(z.array(cidr));
 
 const modelId = z.string().refine((id) => id !== 'any' && id !== 'none', {

@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { concurrency, rate } from '../../../src/config/limit-settings.ts';
+import { LIMIT_SETTINGS } from '../../../src/config/limit-settings.ts';
+
+const rate = LIMIT_SETTINGS.MODELGATE_LIMIT_USER;
+const concurrency = LIMIT_SETTINGS.MODELGATE_LIMIT_CONCURRENT_CHATS;
 
 describe('a limit', () => {
   test.each([

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { suggest } from '../../../src/config/raw-settings.ts';
+import { collectRawSettings } from '../../../src/config/raw-settings.ts';
 import * as value from '../../../src/config/value.ts';
 
 const read = (schema: { safeParse(text: string): { success: boolean; data?: unknown } }, text: string): unknown => {
@@ -149,7 +149,7 @@ describe('address ranges', () => {
     ['::ffff:10.0.0.0/104', '::ffff:a00:0', 104, 'ipv6'],
     ['::10.0.0.0/104', '::a00:0', 104, 'ipv6'],
   ])('%s is a range', (text, address, prefix, family) =>
-    expect(value.parseCidr(text)).toEqual({ address, prefix, family }),
+    expect(read(value.cidrs, text)).toEqual([{ address, prefix, family }]),
   );
 
   test.each([
@@ -162,19 +162,22 @@ describe('address ranges', () => {
     'fe80::1%eth0',
     '::/129',
     'nginx',
-  ])('%j is none', (text) => expect(value.parseCidr(text)).toBeTypeOf('string'));
+  ])('%j is none', (text) => expect(read(value.cidrs, text)).toBe('refused'));
 
   test.each([
     ['10.1.2.3/8', '10.0.0.0/8'],
     ['2001:db8::1/32', '2001:db8::/32'],
     ['::1/0', '::/0'],
   ])('%s, with bits set behind the prefix, is refused and %s offered', (text, remedy) => {
-    expect(value.parseCidr(text)).toContain(`write ${remedy}`);
+    expect(value.cidrs.safeParse(text).error?.issues[0]?.message).toContain(`write ${remedy}`);
   });
 });
 
 describe('the name that was meant', () => {
-  const known = ['MODELGATE_PORT', 'MODELGATE_MODE', 'MODELGATE_UPSTREAM_URL', 'DATABASE_URL', 'LOG_LEVEL'];
+  const remedyFor = (name: string) => {
+    const file = { name: 'gate.yaml', values: { [name]: '1' } };
+    return collectRawSettings({ environment: {}, directory: '/', readSecret: () => '', file }).issues[0]?.expected;
+  };
   test.each([
     ['MODELGATE_PROT', 'MODELGATE_PORT'],
     ['MODELGATE_MODUS', 'MODELGATE_MODE'],
@@ -185,5 +188,7 @@ describe('the name that was meant', () => {
     ['MODELGATE_SOMETHING_ELSE', undefined],
     ['MODELGATE_', undefined],
     ['X'.repeat(100_000), undefined],
-  ])('of %s is %s', (name, meant) => expect(suggest(name, known)).toBe(meant));
+  ])('of %s is %s', (name, meant) => {
+    expect(/did you mean (\w+)/.exec(remedyFor(name) ?? '')?.[1]).toBe(meant);
+  });
 });
