@@ -2,7 +2,7 @@
 export interface ConfigIssue {
   /** The variable's name, or the file's where the file itself is wrong. */
   readonly setting: string;
-  /** What stands there, in words or quoted, or a clause that begins with `this`; never a secret. */
+  /** The value in words or quoted, or a clause that begins with `this`; never a secret. */
   readonly found: string;
   readonly expected: string;
   /** One line that would work, absent where the remedy is to remove something. */

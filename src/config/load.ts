@@ -86,7 +86,7 @@ function readConfigFile(path: string, directory: string): FileRead {
   }
   const lineCounter = new LineCounter();
   const document = parseDocument(text, { schema: 'failsafe', prettyErrors: false, lineCounter });
-  // one mistake makes others: the first is told, and not its text, which may be a secret's
+  // one mistake causes others: only the first is reported, without its text, which may be a secret's
   const [error] = document.errors;
   if (error !== undefined) return { issues: [mistakeAt(path, error, text, lineCounter)] };
   try {
