@@ -1,11 +1,16 @@
 /** `modelgate doctor`: what usually is wrong, looked for; and with `--user`, why somebody sees no models. Changes nothing. */
 import type { Command } from '@commander-js/extra-typings';
 import { OperationFailure } from '../../backend-file/failure.ts';
+import type { ConfigIssue } from '../../config/issue.ts';
+import { findingOf } from '../../config/issue.ts';
+import { loadConfig, loadStoreConfig } from '../../config/load.ts';
+import type { StoreConfig } from '../../config/parse.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';
 import { ORDINARY_TRIAL } from '../../diagnosis/locks.ts';
+import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { explainUser } from '../../organizations/explanation.ts';
-import { gatePolicyOf, operationOn } from '../configured.ts';
+import { configurationFailure, environmentWith, gatePolicyOf, operationOn } from '../configured.ts';
 import type { CommandLine, OptionsOf } from '../options.ts';
 import { onDatabase } from '../options.ts';
 import { counted, printable } from '../format.ts';
@@ -14,7 +19,6 @@ import { asJson, asRows, emphasize, toErrorJson } from '../report.ts';
 import { createProgress } from '../progress.ts';
 import type { Given, Terminal } from '../terminal.ts';
 import { EXIT, givenOf, inPlace, laidOut, tell } from '../terminal.ts';
-import { readDoctorSettings } from './doctor-settings.ts';
 import { describeUser as describePerson, membershipRows } from './explain.ts';
 
 /** Adds `doctor`. */
@@ -58,7 +62,7 @@ type UserReport = ReturnType<typeof toUserReport>;
 
 /** @returns 1 where a problem was found @throws CommandFailure, OperationFailure where the words of the command are wrong */
 async function doctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
-  const { store, seen, upstream, secretKeys } = readDoctorSettings(terminal, options);
+  const { store, seen, upstream, secretKeys } = readSettings(terminal, options);
   const operation = operationOn(store, terminal, options);
   const progress = createStages(terminal);
   const checks = await diagnose({
@@ -91,6 +95,54 @@ async function doctor(options: DoctorOptions, terminal: Terminal): Promise<numbe
   if (asked !== null && 'failure' in asked) throw asked.failure;
   return problems > 0 ? EXIT.failed : EXIT.done;
 }
+
+/**
+ * The configuration as far as it goes: `doctor` looks for mistakes, so none of them may stop it. What the database needs
+ * must be there; what only the gate needs may be missing, and is a finding.
+ * @throws CommandFailure with exit code 2 where not even the database is named
+ */
+function readSettings(terminal: Terminal, { config: file, database }: DoctorOptions) {
+  const { directory } = terminal;
+  const environment = environmentWith(terminal, database);
+  const { issues: first = [] } = loadConfig({ environment, directory, file });
+  const absent = new Set(first.filter(isAbsent).map(({ setting }) => setting));
+  const standIns = Object.fromEntries(Object.entries(STAND_INS).filter(([name]) => absent.has(name)));
+  const parsed = loadConfig({ environment: { ...environment, ...standIns }, directory, file });
+  const seen = { hasUpstream: !absent.has('MODELGATE_UPSTREAM_URL'), hasSecretKey: !absent.has('WEBUI_SECRET_KEY') };
+  if (parsed.issues !== undefined) {
+    const store = withoutMistakes(terminal, environment, parsed.issues, database);
+    const mistakes = parsed.issues.map(inOneLine);
+    return { store, seen: { ...seen, mistakes, weaknesses: [] }, upstream: undefined, secretKeys: [] };
+  }
+  const { config } = parsed;
+  const secretKeys = seen.hasSecretKey ? config.identity.secretKeys : [];
+  return {
+    store: config,
+    seen: { ...seen, mistakes: [], weaknesses: weaknessesOf({ ...config, identity: { secretKeys } }) },
+    upstream: seen.hasUpstream ? config.upstream.url : undefined,
+    secretKeys,
+  };
+}
+
+/** What lets the rest be read; nothing is ever sent to or signed with them. */
+const STAND_INS = { MODELGATE_UPSTREAM_URL: 'http://not-set.invalid', WEBUI_SECRET_KEY: 'not set, and long enough' };
+
+const isAbsent = ({ setting, found }: ConfigIssue): boolean => setting in STAND_INS && found === 'nothing';
+
+/** The database alone, with every other setting as it is by default. */
+function withoutMistakes(
+  { directory }: Terminal,
+  environment: Readonly<Record<string, string | undefined>>,
+  issues: readonly ConfigIssue[],
+  database: string | undefined,
+): StoreConfig {
+  const { DATABASE_URL, DATA_DIR } = environment;
+  const parsed = loadStoreConfig({ environment: { DATABASE_URL, DATA_DIR }, directory });
+  if (parsed.issues === undefined) return parsed.config;
+  throw configurationFailure(issues, database ?? null);
+}
+
+const inOneLine = (issue: ConfigIssue): string => `${issue.setting}: ${findingOf(issue)}; expected ${issue.expected}.`;
 
 /** A user who cannot be found must not cost what was found out about the file. */
 async function ask<T>(explain: () => Promise<T>): Promise<T | { readonly failure: OperationFailure }> {
