@@ -44,7 +44,7 @@ export function unknownPerson(connection: Connection, typed: string): string {
 }
 
 /** What was found by an id or e-mail address. */
-export type Found = Person | 'unknown' | 'ambiguous';
+type Found = Person | 'unknown' | 'ambiguous';
 
 /**
  * Finds many people at once: by id, and the rest by e-mail address in any letter case, with one reading of the table.

@@ -15,7 +15,7 @@ import { OperationFailure, toFailure, unchanged } from './failure.ts';
 import { quoted } from './text.ts';
 
 /** How an operation waits for the lock of another process. */
-export interface Patience {
+interface Patience {
   readonly longestMs: number;
   /** Aborted by Ctrl-C: the operation ends before it has changed anything. */
   readonly signal: AbortSignal;

@@ -22,7 +22,7 @@ import { checkIndexUse, checkStatistics } from './queries.ts';
 import { checkAdmins, checkForeignRows } from './rows.ts';
 import { checkTables, checkUpgrade } from './schema.ts';
 
-export interface Diagnosis {
+interface Diagnosis {
   readonly operation: Operation;
   readonly settings: SettingsSeen;
   /** Undefined: the backend is not asked. */
@@ -37,7 +37,7 @@ export interface Diagnosis {
 }
 
 /** What the configuration says, gathered by the command. */
-export interface SettingsSeen {
+interface SettingsSeen {
   /** Mistakes in the configuration, for which the gate would not start, in words. */
   readonly mistakes: readonly string[];
   /** What weakens the gate or switches it off, the gravest first. */

@@ -14,7 +14,7 @@ import { createPartial, discard, publish, removeStalePartials, requireSpace, siz
 import type { OnStep } from './verified-copy.ts';
 import { makeVerifiedCopy } from './verified-copy.ts';
 
-export interface BackupOptions {
+interface BackupOptions {
   /** Absolute. */
   readonly directory: string;
   /** Milliseconds; undefined keeps everything. */

@@ -29,7 +29,7 @@ import { openAlone, requireNoHolders, requireUnused } from './in-use.ts';
 import { hasHeader, stageDatabase } from './staging.ts';
 import type { OnStep } from './verified-copy.ts';
 
-export interface RestoreOptions extends InUseOptions {
+interface RestoreOptions extends InUseOptions {
   /** Absolute path of the backup. */
   readonly file: string;
   readonly now: Date;

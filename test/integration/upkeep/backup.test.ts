@@ -14,7 +14,6 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import type { BackupOptions } from '../../../src/upkeep/backup.ts';
 import { backUp, deleteOldBackups } from '../../../src/upkeep/backup.ts';
 import { copyLive } from '../../../src/upkeep/copy.ts';
 import { createPartial } from '../../../src/upkeep/files.ts';
@@ -28,7 +27,7 @@ const NAME = 'webui_20260131_030000.db.gz';
 const DAY_MS = 86_400_000;
 
 const folderOf = (database: TestDatabase): string => join(database.directory, 'backups');
-const backUpOf = (database: TestDatabase, options: Partial<BackupOptions> = {}) =>
+const backUpOf = (database: TestDatabase, options: Partial<Parameters<typeof backUp>[1]> = {}) =>
   backUp(operationOn(database.path), { directory: folderOf(database), now: NOW, onStep: () => undefined, ...options });
 
 /** Opens what is inside of a compressed backup. */

@@ -21,7 +21,6 @@ import { gzipSync } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { prepareRestoration } from '../../../src/upkeep/restore.ts';
-import type { RestoreOptions } from '../../../src/upkeep/restore.ts';
 import type { TestDatabase } from '../../support/database/database.ts';
 import { ERAS, createDatabase } from '../../support/database/database.ts';
 import { openOtherProcess } from '../../support/process/other-process.ts';
@@ -56,6 +55,8 @@ function bed(era: '0.6.18' | '0.12.4' = '0.12.4'): Bed {
     },
   };
 }
+
+type RestoreOptions = Parameters<typeof prepareRestoration>[0];
 
 const said: string[] = [];
 const prepare = (path: string, file: string, more: Partial<RestoreOptions> = {}) =>

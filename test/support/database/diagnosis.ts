@@ -2,7 +2,6 @@
 import { chmodSync, existsSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { expect } from 'vitest';
-import type { Diagnosis } from '../../../src/diagnosis/diagnosis.ts';
 import { diagnose } from '../../../src/diagnosis/diagnosis.ts';
 import type { Finding } from '../../../src/diagnosis/finding.ts';
 import { initialize } from '../../../src/store/initialize.ts';
@@ -10,6 +9,8 @@ import type { DatabaseOptions, TestDatabase } from './database.ts';
 import { createDatabase } from './database.ts';
 import { createMaiTables } from './mai-tables.ts';
 import { operationOn } from './operation.ts';
+
+type Diagnosis = Parameters<typeof diagnose>[0];
 
 export interface HealthyOptions extends DatabaseOptions {
   /** mAI's own tables, and its view the way that mAI makes it. */
