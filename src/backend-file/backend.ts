@@ -122,7 +122,7 @@ function reasonOf(error: unknown, shown: string): string {
 }
 
 // The backend's own settings as its file holds them: one document up to 0.9, one row a key from 0.10.0. What is not
-// there is a default or comes from the backend's environment, and nobody else can tell which.
+// there is a default or comes from the backend's environment, and cannot be told apart.
 
 export type SettingKey =
   | `${'openai' | 'ollama'}.${'enable' | 'api_configs'}`

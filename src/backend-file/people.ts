@@ -35,7 +35,7 @@ export function createPersonFinder(connection: Connection): (idOrEmail: string) 
   };
 }
 
-/** @returns a sentence or two: nobody has this id or address, and who may be meant */
+/** @returns a sentence or two: no user has this id or address, and who may be meant */
 export function unknownPerson(connection: Connection, typed: string): string {
   const addresses = connection.prepare<[], string>(`SELECT email FROM "user" WHERE typeof(email) = 'text'`).pluck();
   const meant = nearest(typed, addresses.iterate());

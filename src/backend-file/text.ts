@@ -10,7 +10,7 @@ export const escapedJson = (json: string): string =>
 
 const unicode = (text: string, at: number): string => `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`;
 
-/** A longer id helps nobody who reads. */
+/** The end of a longer id is no help to a reader. */
 const LONGEST = 120;
 
 /** @returns the text between quotes as JSON, in at most 120 characters; backticks, which mark commands, are escaped too */

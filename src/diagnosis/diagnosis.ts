@@ -58,7 +58,7 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
   const file = checkDatabaseFile(path);
   if (file.some(isUnusable)) return [...findings, ...file];
   const inside = await look(options);
-  // nobody should change the mode of a file that is no database
+  // the mode of a file that is no database is not worth changing
   return [...findings, ...(inside.some(isUnusable) ? file.filter(({ name }) => name === 'file') : file), ...inside];
 }
 

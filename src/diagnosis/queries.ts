@@ -37,7 +37,7 @@ export const GUIDE_QUERIES = [
 ] as const;
 
 const NAME = 'index use';
-/** A scan of fewer rows takes less than the microseconds that anybody would notice. */
+/** A scan of fewer rows takes microseconds. */
 const FEW_ROWS = 1_000;
 /** From here on every decision holds up all others for a millisecond or more. */
 const MANY_ROWS = 10_000;

@@ -1,7 +1,7 @@
 /**
  * A copy of the database while the backend goes on writing: the state of one moment, whole.
  *
- * In WAL mode a read transaction keeps that moment, and nobody waits. Outside of it a read transaction keeps writers
+ * In WAL mode a read transaction keeps that moment, and no process waits. Outside of it a read transaction keeps writers
  * out, and SQLite's backup, which lets them in between its steps, starts over with each of their commits. So it is
  * tried politely first. With a backend that never rests, the bytes are copied, and compared under one read lock.
  */
@@ -63,7 +63,7 @@ interface Steps {
   readonly onProgress: OnProgress;
 }
 
-/** Changes with each commit of somebody else. */
+/** Changes with each commit of another connection. */
 const stateOf = (connection: Connection): unknown => connection.pragma('data_version', { simple: true });
 
 /** Thrown inside of SQLite's backup, whose only other way to end early is to fail. */

@@ -57,7 +57,7 @@ export function discard(partial: string): void {
 }
 
 /**
- * Gives it a name that nobody has, and writes file and name to the disk.
+ * Gives it a name that no file has yet, and writes file and name to the disk.
  * @param nameOf the name for the first, second, … attempt
  * @returns the path; never replaces a file
  */
@@ -72,7 +72,7 @@ export function publish(partial: string, nameOf: (attempt: number) => string): s
   }
 }
 
-/** @returns false where somebody else has taken the name meanwhile */
+/** @returns false where another process has taken the name meanwhile */
 function name(partial: string, path: string): boolean {
   try {
     // unlike a rename, a link never replaces what is there
@@ -104,10 +104,10 @@ export function flush(path: string): void {
 
 const PARTIAL = /^\..+\.modelgate-([0-9a-f]{8})-(\d+)(?:-(?:wal|shm|journal))?$/;
 
-/** Longer than any copy takes: what nobody can be asked about and is older was left behind. */
+/** Longer than any copy takes: an older partial was left behind, even where its process cannot be looked for. */
 const FORGOTTEN_MS = 24 * 3_600_000;
 
-/** Takes away what killed commands have left in the folder. Partials that somebody may still be writing stay. */
+/** Removes what killed commands have left in the folder. Partials that may still be written to stay. */
 export function removeStalePartials(directory: string): void {
   for (const entry of readdirSync(directory)) {
     const [, machine, pid] = PARTIAL.exec(entry) ?? [];

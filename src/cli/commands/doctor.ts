@@ -1,4 +1,4 @@
-/** `modelgate doctor`: what usually is wrong, looked for; and with `--user`, why somebody sees no models. Changes nothing. */
+/** `modelgate doctor`: looks for what usually is wrong, and with `--user` why a user sees no models. Changes nothing. */
 import type { Command } from '@commander-js/extra-typings';
 import { OperationFailure } from '../../backend-file/failure.ts';
 import type { ConfigIssue } from '../../config/issue.ts';

@@ -33,7 +33,7 @@ const declare = (program: Command) =>
   );
 
 /**
- * @returns code 1 where the log could not be emptied, because somebody was in the way until the end
+ * @returns code 1 where the log could not be emptied, because another process was in the way until the end
  * @throws CommandFailure or OperationFailure
  */
 async function maintain(options: OptionsOf<typeof declare>, terminal: Terminal): Promise<number> {
