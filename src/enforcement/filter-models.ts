@@ -7,6 +7,7 @@ import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import type { AnswerRewrite, AskUpstream, BufferedAnswer } from '../transport/exchange.ts';
+import { fieldOf } from '../transport/headers.ts';
 import type { Judge, NameSpace, ProviderModels } from './judge.ts';
 import type { FilteredList, Permits } from './filter-list.ts';
 import { filterList } from './filter-list.ts';
@@ -205,6 +206,5 @@ function emptyAnswer(answer: BufferedAnswer, shape: ListShape): BufferedAnswer {
 const BODY_HEADERS: ReadonlySet<string> = new Set(['content-type', 'content-encoding']);
 
 function headerValue(headers: readonly string[], name: string): string | undefined {
-  for (let i = 0; i < headers.length; i += 2) if (headers[i] === name) return headers[i + 1]?.trim().toLowerCase();
-  return undefined;
+  return fieldOf(headers, name)?.trim().toLowerCase();
 }

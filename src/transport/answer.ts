@@ -35,7 +35,7 @@ export function sendAnswer(
 }
 
 /** The same as bytes, for a connection that Node has no response object for (broken requests, upgrades, CONNECT). */
-export function rawAnswer(status: number, headers: HeaderLines, body: string): string {
+function rawAnswer(status: number, headers: HeaderLines, body: string): string {
   const lines = [...headers];
   if (fieldOf(headers, 'content-type') === undefined) lines.push('content-type', 'application/json');
   lines.push('date', new Date().toUTCString(), 'content-length', String(Buffer.byteLength(body)));
@@ -117,7 +117,7 @@ export function closeAfterAnswer(incoming: IncomingMessage, outgoing: ServerResp
 }
 
 /** Sends `last`, closes the write side, drops what comes, and destroys the socket when the client is done or slow. */
-export function linger(socket: Socket, last?: string): void {
+function linger(socket: Socket, last?: string): void {
   closing.add(socket);
   const timer = setTimeout(() => socket.destroy(), LINGER_MS);
   socket.once('close', () => clearTimeout(timer));
