@@ -1,9 +1,6 @@
 /** "Did you mean …": the existing name that a mistyped one was most likely meant to be. Pure. */
 import { distance } from 'fastest-levenshtein';
 
-/** Levenshtein's distance. */
-export { distance as editDistance };
-
 /** Longer names are not typed by hand. */
 const LONGEST = 120;
 const MOST_EDITS = 3;
@@ -23,4 +20,4 @@ export function nearest(typed: string, known: Iterable<string>): string | undefi
 }
 
 /** @returns how many edits of a name of this length can still be a mistake */
-export const editsWorth = (length: number): number => Math.min(MOST_EDITS, Math.ceil(length / 2.5));
+const editsWorth = (length: number): number => Math.min(MOST_EDITS, Math.ceil(length / 2.5));

@@ -109,7 +109,7 @@ export const gatePolicyOf = ({ policy, organization }: StoreConfig): GatePolicy 
 // Which organization a command is about: `--org`, else the one of the environment.
 
 /** Options of every command on one organization. */
-export interface OrganizationOptions extends DatabaseOptions {
+interface OrganizationOptions extends DatabaseOptions {
   readonly org?: string;
   /** It need not be there yet. */
   readonly create?: boolean;

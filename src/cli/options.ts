@@ -56,7 +56,7 @@ const DAY_MS = 86_400_000;
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: DAY_MS };
 
 /** @returns milliseconds */
-export function toDuration(text: string): number {
+function toDuration(text: string): number {
   const [, count, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
   const scale = UNITS[unit];
   if (count === undefined || scale === undefined) {

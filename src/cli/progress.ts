@@ -3,7 +3,7 @@ import type { OnStep, Step } from '../upkeep/verified-copy.ts';
 import { counted } from './format.ts';
 import type { Terminal } from './terminal.ts';
 
-export interface Progress {
+interface Progress {
   /** @param total may change while the work goes on */
   at(done: number, total: number): void;
   /** Wipes the line, so that what is printed next stands alone. */
@@ -49,7 +49,7 @@ const WIPE = '\r\u001b[2K';
 
 // What commands on the whole file show while they work.
 
-export interface StepProgress {
+interface StepProgress {
   readonly onStep: OnStep;
   end(): void;
 }

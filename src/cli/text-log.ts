@@ -27,7 +27,7 @@ const whereReadable = (format: (line: string) => string) => (line: string) => {
 };
 
 /** @returns the same as text; an error has its stack in lines of its own @throws SyntaxError where it is no JSON */
-export function textLine(line: string): string {
+function textLine(line: string): string {
   const { time, level, msg, err, ...fields } = JSON.parse(line) as Fields;
   const isAccess = msg === 'request' || msg === 'decision';
   const body = isAccess ? accessText(fields, level) : `${String(level).toUpperCase().padEnd(WORD)} ${String(msg)}`;

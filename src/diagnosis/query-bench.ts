@@ -52,7 +52,7 @@ function quantile(sorted: Float64Array, part: number, parts: number): number {
   return (below * (parts - rest) + above * rest) / parts;
 }
 
-export interface QueryBench {
+interface QueryBench {
   readonly operation: Operation;
   readonly chosen: Chosen;
   /** How often each query runs. */

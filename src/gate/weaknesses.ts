@@ -6,7 +6,7 @@ const PUBLISHED_KEY = 't0p-s3cr3t';
 /** RFC 7518 3.2 asks for 256 bits; whoever has fewer can be guessed offline from one token. */
 const SHORTEST_KEY = 16;
 
-export interface Weakness {
+interface Weakness {
   /** Without its full stop. */
   readonly sentence: string;
   readonly remedy: string;

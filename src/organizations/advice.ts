@@ -9,7 +9,7 @@ import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Membership } from './standing.ts';
 import { MEMBERSHIP_OFF } from './standing.ts';
 
-export interface Subject {
+interface Subject {
   readonly user: UserPrincipal;
   readonly memberships: readonly Membership[];
   /** Of a user without any membership: where the gate enrols the user, and why it cannot; null for others. */

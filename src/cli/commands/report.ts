@@ -147,7 +147,7 @@ const PIECE = 1_000;
  * @param print one piece as text; called for one after the other
  * @throws CommandFailure after Ctrl-C
  */
-export async function writeInPieces<T>(
+async function writeInPieces<T>(
   terminal: Terminal,
   items: readonly T[],
   print: (piece: readonly T[], at: number) => string,

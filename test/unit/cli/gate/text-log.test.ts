@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { isForEyes, lineFormat, textLine } from '../../../../src/cli/text-log.ts';
+import { isForEyes, lineFormat } from '../../../../src/cli/text-log.ts';
 import { createLog } from '../../../../src/telemetry/log.ts';
 
 const options = { level: 'info', secrets: ['k3y-of-the-backend'] } satisfies Parameters<typeof createLog>[0];
@@ -7,7 +7,13 @@ const options = { level: 'info', secrets: ['k3y-of-the-backend'] } satisfies Par
 /** What `write` of the log is given, without the time that stands first. */
 function written(say: (log: ReturnType<typeof createLog>) => void): string[] {
   const lines: string[] = [];
-  say(createLog({ ...options, format: textLine, write: (line) => lines.push(line) }));
+  say(
+    createLog({
+      ...options,
+      format: lineFormat({ logFormat: 'text' }, { output: false }),
+      write: (line) => lines.push(line),
+    }),
+  );
   return lines.map((line) => {
     expect(line).toMatch(/^\d\d:\d\d:\d\d /);
     return line.slice('00:00:00 '.length);
