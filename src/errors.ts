@@ -1,5 +1,5 @@
 /**
- * Every failure that a client can be told about, in one table: code, status, public text.
+ * Every failure that a client may see, in one table: code, status, public text.
  * A refusal by policy is not an error but a `Decision` value (`policy/decision.ts`); what is not in this
  * table is a bug, answered as `internal` with nothing but the request id.
  */
@@ -42,12 +42,12 @@ export const ERRORS = {
   internal: { status: 500, text: 'The gateway failed to serve this request.' },
 } as const satisfies Record<string, { status: number; text: string }>;
 
-/** What `method_not_allowed` must name (`Allow`, RFC 9110 15.5.6), whoever answers it. */
+/** What an answer of `method_not_allowed` must name (`Allow`, RFC 9110 15.5.6). */
 export const ALLOWED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** A failure this request cannot go on without; mapped to an answer once, in `app.ts`. */
+/** A failure this request cannot go on without; mapped to an answer once, in `enforcement/answers.ts`. */
 export class GatewayError extends Error {
   readonly code: ErrorCode;
   readonly detail: string | undefined;
@@ -76,7 +76,7 @@ export class GatewayError extends Error {
 export const isPolicyUnavailable = (error: unknown): boolean =>
   error instanceof GatewayError && error.code === 'policy_unavailable';
 
-/** The client left before the answer was complete: logged as 499, answered by nobody, not counted as a failure. */
+/** The client left before the answer was complete: logged as 499, not answered, not counted as a failure. */
 export class ClientGone extends Error {
   constructor(options: { cause?: unknown } = {}) {
     super('The client closed the connection before the answer was complete.', options);

@@ -58,7 +58,7 @@ export interface Scope {
   limit: LimitName | undefined;
   /** What is changed in the header lines of the answer, whoever gives it; a stage appends to it. */
   answerEdits: readonly AnswerEdit[];
-  /** Written where the request fails (`refuse.ts`): row of the error table, and the system's word for what was behind it. */
+  /** Written where the request fails (`enforcement/answers.ts`): row of the error table, and the system's word for what was behind it. */
   failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
   /** Written by `forward`. */
   outcome: ForwardOutcome | undefined;

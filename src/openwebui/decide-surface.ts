@@ -5,16 +5,17 @@ import { createRecordReader } from '../enforcement/authorize.ts';
 import type { Judge } from '../enforcement/judge.ts';
 import { GatewayError } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
-import type { Principal } from '../identity/principal.ts';
-import type { Deny } from '../policy/decision.ts';
+import type { Principal, UserPrincipal } from '../identity/principal.ts';
+import type { Decision, Deny } from '../policy/decision.ts';
 import { deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
+import { parseModelId } from '../policy/grant.ts';
+import { namesModels } from '../references/model-keys.ts';
 import type { ChatForm, PresetForm } from '../references/records.ts';
-import type { Store } from '../store/store-view.ts';
+import type { References } from '../references/references.ts';
+import type { Store, StoreView } from '../store/store-view.ts';
 import type { ChatOrder } from './chat-order.ts';
 import { judgeInvocation } from './invocations.ts';
-import type { PassedBody } from './passthrough.ts';
-import { judgePassthrough } from './passthrough.ts';
 import { judgePreset } from './presets.ts';
 import type { Judging } from './saved-chats.ts';
 import { judgeDeletion, judgeSave } from './saved-chats.ts';
@@ -149,3 +150,53 @@ const isEmpty = ({ body }: Scope): boolean => body?.length === 0;
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+
+// What a backend admin under the organization's rule sends to a provider as it is: paths that the backend passes on whole
+// (`ENABLE_OPENAI_API_PASSTHROUGH`, and the index routes of Ollama). The provider finds the model in the path, in the query,
+// or in a body of any kind; where none of them names one, the gate cannot say what would run.
+
+/** What a JSON document names, what stands in a form's fields that name models, or neither. */
+type PassedBody =
+  | { readonly kind: 'json'; readonly references: References }
+  | { readonly kind: 'form'; readonly named: readonly (string | undefined)[] }
+  | { readonly kind: 'none' | 'unreadable' };
+
+/** Reading and deleting run nothing. */
+const RUNS_NOTHING: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE']);
+
+function judgePassthrough(
+  judge: Judge,
+  view: StoreView,
+  user: UserPrincipal,
+  scope: Scope,
+  body: PassedBody,
+): Decision | undefined {
+  const named = namedIn(scope, body);
+  if (named === undefined) return deny('reference_unreadable');
+  const decision = judge.all(view, user, named, 'provider');
+  if (decision !== undefined) return decision;
+  const mayNameNone = RUNS_NOTHING.has(scope.incoming.method ?? '') || judge.options.adminAccess === 'all';
+  return mayNameNone ? undefined : deny('model_missing');
+}
+
+/** @returns undefined where a model is named in a form that cannot be read */
+function namedIn({ path, query }: Scope, body: PassedBody): ReadonlySet<ModelId> | undefined {
+  if (body.kind === 'unreadable') return undefined;
+  if (body.kind === 'json' && body.references.unreadable !== undefined) return undefined;
+  const named = new Set(body.kind === 'json' ? body.references.models : []);
+  const fields = body.kind === 'form' ? body.named : [];
+  const ofQuery = [...new URLSearchParams(query)].filter(([name]) => namesModels(name)).map(([, text]) => text);
+  for (const text of [...fields, ...ofQuery, ...modelOfPath(path)]) {
+    const model = parseModelId(text);
+    if (model === undefined) return undefined;
+    named.add(model);
+  }
+  return named;
+}
+
+/** `/deployments/<model>/…` of Azure, `/models/<model>:<action>` of Gemini, `/engines/<model>/…` of old. */
+function modelOfPath(path: string): string[] {
+  const match = /\/(?:deployments|models|engines)\/([^/]+)/.exec(path);
+  const segment = match?.[1];
+  return segment === undefined ? [] : [segment.replace(/:[A-Za-z]+$/, '')];
+}
