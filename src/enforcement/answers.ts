@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { ALLOWED_METHODS, ClientGone, ERRORS, GatewayError } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
 import type { Deny, DenyReason } from '../policy/decision.ts';
+import { DENY_REASONS } from '../policy/decision.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -16,26 +17,6 @@ export interface Answer {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
 }
-
-/** Policy denials share one code and text, so that a forbidden model cannot be told from one that does not exist. */
-type Kind = 'policy' | 'unauthenticated' | 'malformed' | 'stored' | 'saved' | 'endpoint' | 'direct';
-
-const KINDS: Record<DenyReason, Kind> = {
-  not_authenticated: 'unauthenticated',
-  role_not_permitted: 'policy',
-  no_organization: 'policy',
-  not_granted: 'policy',
-  preset_base_not_granted: 'policy',
-  preset_parameter_not_granted: 'policy',
-  media_model_not_listed: 'policy',
-  model_missing: 'malformed',
-  reference_unreadable: 'malformed',
-  direct_connection: 'direct',
-  path_unlisted: 'endpoint',
-  preset_id_taken: 'policy',
-  stored_reference: 'stored',
-  saved_reference: 'saved',
-};
 
 /**
  * @param disclosure `forbid` answers 403; `hide` answers 404 as for something that does not exist. Never 401 for
@@ -71,7 +52,7 @@ function describe(denial: Deny, disclosure: 'forbid' | 'hide'): ErrorBody {
   const named = denial.model === undefined ? 'The model' : `The model "${shorten(denial.model)}"`;
   const refused =
     disclosure === 'hide' ? { status: 404, code: 'model_not_found' } : { status: 403, code: 'model_not_permitted' };
-  switch (KINDS[denial.reason]) {
+  switch (DENY_REASONS[denial.reason].kind) {
     case 'policy':
       return { ...refused, message: `${named} does not exist or your organization does not have access to it.` };
     case 'stored':

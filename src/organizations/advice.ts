@@ -3,7 +3,7 @@ import { quoted, shellCommand } from '../backend-file/text.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
 import { toOrganizationId } from '../identity/principal.ts';
 import type { DecideOptions } from '../policy/decide.ts';
-import type { Decision, DenyReason, Permit, PermitReason } from '../policy/decision.ts';
+import type { Decision, Permit } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Membership } from './standing.ts';
@@ -150,27 +150,4 @@ const memberAdd = (user: string, organization: string): string =>
 const modelAllow = (model: string, memberships: readonly Membership[]): string => {
   const organization = memberships.find(({ counts }) => counts)?.organization ?? 'ORGANIZATION';
   return shellCommand('modelgate', 'model', 'allow', model, '--org', organization);
-};
-
-/** What each reason says. */
-export const MEANINGS: Record<PermitReason | DenyReason, string> = {
-  grant: 'an organization of the user grants exactly this model',
-  prefix_grant: 'an organization of the user grants every model with this beginning',
-  preset_base: 'a preset whose base model is granted',
-  admin_access: 'the user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`',
-  media_model: 'an image or speech model that MODELGATE_MEDIA_MODELS allows',
-  not_authenticated: 'nobody is signed in',
-  role_not_permitted: 'the role of the user may use no model at all',
-  no_organization: 'the user is an active member of no active organization',
-  not_granted: 'no organization of the user grants this model',
-  preset_base_not_granted: 'a preset whose chain of base models does not end in a granted one',
-  preset_parameter_not_granted: 'a preset that names, in its parameters, a model that is not granted',
-  media_model_not_listed: 'an image or speech model that MODELGATE_MEDIA_MODELS does not list',
-  model_missing: 'no model is named',
-  reference_unreadable: 'a model is named in a form that cannot be read',
-  direct_connection: 'direct connections are refused',
-  path_unlisted: 'the endpoint is for admins of the backend only',
-  preset_id_taken: 'the id of the preset is that of a provider model',
-  stored_reference: 'something stored names a model that is not granted',
-  saved_reference: 'what was to be saved names a model that is not granted',
 };

@@ -10,12 +10,13 @@ import { toOrganizationId, toUserId } from '../identity/principal.ts';
 import type { DecideOptions } from '../policy/decide.ts';
 import { decide } from '../policy/decide.ts';
 import type { Decision } from '../policy/decision.ts';
+import { REASONS } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
 import { compileGrants, coveringGrant, parseModelId, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { inspect } from '../store/inspection.ts';
 import type { Schema } from '../store/schema-reader.ts';
-import { MEANINGS, adviseOnModel, whySeen } from './advice.ts';
+import { adviseOnModel, whySeen } from './advice.ts';
 import { closestModel, createUseFinder, readKnownModels } from './known-models.ts';
 import type { Membership } from './standing.ts';
 import { readMemberships } from './standing.ts';
@@ -50,7 +51,7 @@ export function explainModel(operation: Operation, named: string, model: ModelId
     const record = {
       decision: decision.effect,
       reason: decision.reason,
-      meaning: MEANINGS[decision.reason],
+      meaning: REASONS[decision.reason].meaning,
       /** One sentence: why, and what to do. */
       advice,
       /** Those of the advice. */

@@ -1,37 +1,54 @@
 import type { ModelId } from './grant.ts';
 import type { OrganizationId } from '../identity/principal.ts';
 
-/** Why a model may be used. The same word stands in the log line, the metric label, `explain` and the tests. */
-export type PermitReason =
-  | 'grant'
-  | 'prefix_grant'
-  /** a preset whose base is granted, together with everything else that it names */
-  | 'preset_base'
-  /** `MODELGATE_ADMIN_ACCESS=all` and the caller is a backend admin */
-  | 'admin_access'
-  /** image and speech models are a name space of their own: `MODELGATE_MEDIA_MODELS` */
-  | 'media_model';
+/** Why a model may be used, in words. The log line, the metric label and `explain` show the same reason. */
+const PERMIT_REASONS = {
+  grant: { meaning: 'an organization of the user grants exactly this model' },
+  prefix_grant: { meaning: 'an organization of the user grants every model with this beginning' },
+  preset_base: { meaning: 'a preset whose base model is granted' },
+  admin_access: { meaning: 'the user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`' },
+  media_model: { meaning: 'an image or speech model that MODELGATE_MEDIA_MODELS allows' },
+} as const;
 
-/** Why it may not. */
-export type DenyReason =
-  | 'not_authenticated'
-  | 'role_not_permitted'
-  | 'no_organization'
-  | 'not_granted'
-  /** the base of a preset is not granted by itself, is missing, or picks others by chance */
-  | 'preset_base_not_granted'
-  /** a preset names another model in its parameters that is not granted */
-  | 'preset_parameter_not_granted'
-  | 'media_model_not_listed'
-  | 'model_missing'
-  | 'reference_unreadable'
-  | 'direct_connection'
-  | 'path_unlisted'
-  | 'preset_id_taken'
-  /** a stored chat, message or automation that the request would run names a model the caller does not have */
-  | 'stored_reference'
-  /** what would be stored names a model the caller does not have, and the stored version does not */
-  | 'saved_reference';
+/**
+ * Why a model may not be used, in words, and the kind of answer. Denials of the kind `policy` share one answer, so that a
+ * forbidden model cannot be told from one that does not exist.
+ */
+export const DENY_REASONS = {
+  not_authenticated: { kind: 'unauthenticated', meaning: 'nobody is signed in' },
+  role_not_permitted: { kind: 'policy', meaning: 'the role of the user may use no model at all' },
+  no_organization: { kind: 'policy', meaning: 'the user is an active member of no active organization' },
+  not_granted: { kind: 'policy', meaning: 'no organization of the user grants this model' },
+  // also where the base is missing, or picks others by chance
+  preset_base_not_granted: {
+    kind: 'policy',
+    meaning: 'a preset whose chain of base models does not end in a granted one',
+  },
+  preset_parameter_not_granted: {
+    kind: 'policy',
+    meaning: 'a preset that names, in its parameters, a model that is not granted',
+  },
+  media_model_not_listed: {
+    kind: 'policy',
+    meaning: 'an image or speech model that MODELGATE_MEDIA_MODELS does not list',
+  },
+  model_missing: { kind: 'malformed', meaning: 'no model is named' },
+  reference_unreadable: { kind: 'malformed', meaning: 'a model is named in a form that cannot be read' },
+  direct_connection: { kind: 'direct', meaning: 'direct connections are refused' },
+  path_unlisted: { kind: 'endpoint', meaning: 'the endpoint is for admins of the backend only' },
+  preset_id_taken: { kind: 'policy', meaning: 'the id of the preset is that of a provider model' },
+  stored_reference: { kind: 'stored', meaning: 'something stored names a model that is not granted' },
+  saved_reference: { kind: 'saved', meaning: 'what was to be saved names a model that is not granted' },
+} as const;
+
+export type PermitReason = keyof typeof PERMIT_REASONS;
+export type DenyReason = keyof typeof DENY_REASONS;
+
+/** What each reason means. */
+export const REASONS: Readonly<Record<PermitReason | DenyReason, { readonly meaning: string }>> = {
+  ...PERMIT_REASONS,
+  ...DENY_REASONS,
+};
 
 export interface Permit {
   readonly effect: 'permit';

@@ -1,9 +1,9 @@
 /** `modelgate explain DECISION_ID`: the decision behind an id that a client was told, asked of the gate that made it. */
 import { OperationFailure } from '../../backend-file/failure.ts';
 import { quoted } from '../../backend-file/text.ts';
-import { MEANINGS } from '../../organizations/advice.ts';
 import type { ModelExplanation } from '../../organizations/explanation.ts';
 import { explainModel } from '../../organizations/explanation.ts';
+import { REASONS } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
 import { gatePolicyOf, operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
@@ -87,7 +87,7 @@ function toRecord(made: DecisionRecord, gate: string, now: ModelExplanation | un
   const { user, reason } = made;
   return {
     ...made,
-    meaning: MEANINGS[reason],
+    meaning: REASONS[reason].meaning,
     user: user === null ? null : { id: user.id, email: now?.user.email ?? null, role: user.role },
     gate,
     now:
@@ -107,7 +107,7 @@ const WHO = {
 function describe(record: DecisionRecord, gate: string, now: ModelExplanation | undefined): string {
   const { decision, reason, user, anonymous, organizations, model, grant, chain, status } = record;
   const rows: (readonly [string, Cell])[] = [
-    ['decision', `${decision} (${reason}): ${MEANINGS[reason]}`],
+    ['decision', `${decision} (${reason}): ${REASONS[reason].meaning}`],
     [
       'user',
       user === null
