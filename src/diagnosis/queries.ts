@@ -1,5 +1,5 @@
 import type { Connection } from '../store/database.ts';
-import { gateQueries } from '../store/gate-queries.ts';
+import { gateQueries } from '../store/queries.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { COUNTED_TABLES } from '../store/tables.ts';
 import type { Finding } from './finding.ts';

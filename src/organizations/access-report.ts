@@ -6,7 +6,7 @@
 import type { Operation } from '../backend-file/transaction.ts';
 import { hearStop, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { prepareGrants } from '../store/grants.ts';
+import { prepareGrants } from '../store/queries.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition } from '../store/schema-reader.ts';
 import type { GatePolicy } from './explanation.ts';

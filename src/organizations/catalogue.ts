@@ -1,10 +1,10 @@
 /** The models that an organization could be allowed: of the backend's `model` table here, and what every source shares. */
 import type { ModelId } from '../policy/grant.ts';
 import { parsePattern } from '../policy/grant.ts';
-import { prepareComposites } from '../store/composites.ts';
+import { prepareComposites } from '../store/queries.ts';
 import type { Connection } from '../store/database.ts';
-import type { Maker, ModelRow } from '../store/model-rows.ts';
-import { readModelRows } from '../store/model-rows.ts';
+import type { Maker, ModelRow } from '../store/rows.ts';
+import { readModelRows } from '../store/rows.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition, columnsOf } from '../store/schema-reader.ts';
 

@@ -2,9 +2,9 @@
 import type { SettingKey } from '../backend-file/backend.ts';
 import { createSettings, idsOf, isRecord, textsOf } from '../backend-file/backend.ts';
 import { quoted } from '../backend-file/text.ts';
-import { prepareComposites } from '../store/composites.ts';
+import { prepareComposites } from '../store/queries.ts';
 import type { Connection } from '../store/database.ts';
-import { readModelRows } from '../store/model-rows.ts';
+import { readModelRows } from '../store/rows.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { columnsOf } from '../store/schema-reader.ts';
 import type { Catalogue, Gap, Offer, Wishes } from './catalogue.ts';

@@ -5,7 +5,7 @@ import type { Operation } from '../backend-file/transaction.ts';
 import { changing, reading } from '../backend-file/transaction.ts';
 import { MAX_MODEL_ID_LENGTH, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
-import { prepareGrants } from '../store/grants.ts';
+import { prepareGrants } from '../store/queries.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition } from '../store/schema-reader.ts';
 import type { Doubt } from './known-models.ts';

@@ -2,8 +2,7 @@
 import { hearStop } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import { nowInSeconds } from '../store/initialize.ts';
-import { IS_LINKABLE, readLinkable } from '../store/model-rows.ts';
-import { MEMBER_VALUES, MODEL_VALUES, insertOrIgnore } from '../store/written-columns.ts';
+import { insertOrIgnore, IS_LINKABLE, MEMBER_VALUES, MODEL_VALUES, readLinkable } from '../store/rows.ts';
 import { GRANTS, MEMBERS, explaining } from './rows.ts';
 
 /** SQL for the users of an organization, with the parameter `$organization`. */

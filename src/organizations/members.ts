@@ -6,7 +6,7 @@ import { quoted, toDate } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { changing, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { prepareGrants } from '../store/grants.ts';
+import { prepareGrants } from '../store/queries.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition, columnsOf } from '../store/schema-reader.ts';
 import { MEMBERS_OF, linkUsers } from './linking.ts';

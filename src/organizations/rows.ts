@@ -9,7 +9,7 @@ import type { Connection } from '../store/database.ts';
 import { failureCode } from '../store/database.ts';
 import { nowInSeconds } from '../store/initialize.ts';
 import { activeCondition, columnsOf } from '../store/schema-reader.ts';
-import { writtenColumns } from '../store/written-columns.ts';
+import { writtenColumns } from '../store/rows.ts';
 
 /** A table of organizations. Its texts are constants of this file, so they may be part of a statement. */
 type LinkTable = typeof MEMBERS | typeof GRANTS;

@@ -2,7 +2,7 @@
 import type { Operation } from '../backend-file/transaction.ts';
 import { reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { prepareGrants } from '../store/grants.ts';
+import { prepareGrants } from '../store/queries.ts';
 import type { Organization } from '../store/initialize.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition, columnsOf } from '../store/schema-reader.ts';

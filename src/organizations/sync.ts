@@ -5,7 +5,7 @@ import { changing, reading } from '../backend-file/transaction.ts';
 import { toOrganizationId } from '../identity/principal.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
-import { prepareGrants } from '../store/grants.ts';
+import { prepareGrants } from '../store/queries.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { activeCondition } from '../store/schema-reader.ts';
 import type { Catalogue, LeftOut } from './catalogue.ts';

@@ -190,3 +190,13 @@ export class Lane<Answer> {
 
 /** Half of V8's own default: most of what is read lives to the end. */
 const YOUNG_MB = 24;
+
+/** Does the work of a thread, and makes of its failure what can be sent. */
+export async function answerAs<T>(work: () => T | Promise<T>): Promise<Answered<T>> {
+  try {
+    return { value: await work() };
+  } catch (error) {
+    if (error instanceof GatewayError) return { failure: { code: error.code, detail: error.detail } };
+    throw error;
+  }
+}

@@ -2,7 +2,7 @@
 import { platform, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { readRecord } from '../references/body-record.ts';
-import { answerAs } from './answer-as.ts';
+import { answerAs } from './lane.ts';
 import type { ReadAnswer, ReadRequest } from './reading.ts';
 import { PATIENT } from './reading.ts';
 

@@ -16,6 +16,8 @@ interface Pending<Answer> {
   /** In milliseconds of `performance.now`. */
   readonly until: number;
   readonly settle: (answer: Answer) => void;
+  /** The thread has died. */
+  readonly lose: () => void;
 }
 
 export class BoundedCaller<Question, Answer> {
@@ -53,7 +55,11 @@ export class BoundedCaller<Question, Answer> {
         answered(answer);
         resolve(true);
       };
-      this.#pending.push({ until: performance.now() + deadlineMs, settle });
+      const lose = (): void => {
+        clearTimeout(deadline);
+        resolve(false);
+      };
+      this.#pending.push({ until: performance.now() + deadlineMs, settle, lose });
       port.postMessage(question);
       Atomics.add(asked, 0, 1);
       Atomics.notify(asked, 0);
@@ -83,8 +89,10 @@ export class BoundedCaller<Question, Answer> {
     // a thread that has died is replaced with the next question; the questions it had stay without an answer
     thread.once('error', () => undefined);
     thread.once('exit', () => {
+      const lost = this.#pending;
       this.#line = undefined;
       this.#pending = [];
+      for (const { lose } of lost) lose();
     });
     return line;
   }

@@ -2,9 +2,10 @@
  * Connections to the backend's SQLite file. No connection of ours sets a journal mode: the backend owns that choice,
  * and several of its versions force their own at every connect.
  */
-import { statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { getegid, geteuid } from 'node:process';
 import Database from 'better-sqlite3';
-import { describeAccess, isDiskFull } from './file-access.ts';
 
 export type Connection = Database.Database;
 
@@ -126,4 +127,67 @@ export function describeFailure(error: unknown, path?: string): string {
 /** A database of nobody's, in memory, to try things in. */
 export function openScratch(): Connection {
   return new Database(':memory:');
+}
+
+/**
+ * SQLite makes the `-wal` and `-shm` files of WAL mode for every process that opens the file, and removes them with the
+ * last connection, unless that one only reads. To be called before a connection for reading is opened.
+ * @returns a function that removes what was not there before; to be called when that connection is closed
+ */
+export function noteCompanions(path: string): () => void {
+  const log = `${path}-wal`;
+  const wasThere = existsSync(log);
+  return () => {
+    if (wasThere || !existsSync(log)) return;
+    try {
+      const last = openForWriting(path, 0);
+      try {
+        last.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get();
+      } finally {
+        last.close();
+      }
+    } catch {
+      // not ours to write, or somebody else's by now: the backend's next end removes them
+    }
+  };
+}
+
+/** In containers the backend and the gate are two users of one folder. @returns owners by number, user:group, and modes, of the file, its folder and this process; never throws */
+function describeAccess(path: string): string {
+  const folder = `its folder ${ownerOf(dirname(path))}`;
+  const asker = `this process is ${geteuid?.() ?? 'unknown'}:${getegid?.() ?? 'unknown'}`;
+  const mount = isReadOnlyMount(dirname(path)) ? ', and the file system is mounted read-only' : '';
+  return `${path} ${ownerOf(path)}, ${folder}, ${asker}${mount}`;
+}
+
+/** What a commit and its journal need, at the least. */
+const SMALLEST_ROOM_BYTES = 64 * 1024;
+
+/** Is there no room left beside the file, for this user, in bytes or in files? False where that cannot be seen. */
+export function isDiskFull(path: string): boolean {
+  try {
+    const { blocks, bavail, bsize, files, ffree } = statfsSync(dirname(path));
+    // some file systems count neither
+    return (blocks > 0 && bavail * bsize < SMALLEST_ROOM_BYTES) || (files > 0 && ffree === 0);
+  } catch {
+    return false;
+  }
+}
+
+function ownerOf(path: string): string {
+  try {
+    const { uid, gid, mode } = statSync(path);
+    return `belongs to ${uid}:${gid} with mode ${(mode & 0o7777).toString(8)}`;
+  } catch (error) {
+    return `cannot be looked at (${failureCode(error)})`;
+  }
+}
+
+function isReadOnlyMount(folder: string): boolean {
+  try {
+    accessSync(folder, constants.W_OK);
+    return false;
+  } catch (error) {
+    return failureCode(error) === 'EROFS';
+  }
 }

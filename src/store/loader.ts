@@ -5,11 +5,11 @@
 import { GatewayError } from '../errors.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
 import type { CachedView } from './cached-view.ts';
-import { ROLES_NOT_ENROLLED } from './enrolment.ts';
+import { ROLES_NOT_ENROLLED } from './initialize.ts';
 import type { Need } from './store-view.ts';
 import { NotLoaded } from './store-view.ts';
 import type { ThreadedFile } from './threaded-file.ts';
-import type { WriteFailures } from './write-failures.ts';
+import type { WriteFailures } from './health.ts';
 
 export interface LoaderOptions {
   readonly file: ThreadedFile;

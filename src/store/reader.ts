@@ -3,23 +3,21 @@
  * file or its schema is another one; then the next reader replaces it whole.
  */
 import { realpathSync } from 'node:fs';
-import type { Connection } from './database.ts';
-import type { FileIdentity } from './database.ts';
-import { failureCode, identityOf, openForReading } from './database.ts';
-import { prepareComposites } from './composites.ts';
-import { prepareConnectionPrefixes } from './connection-prefixes.ts';
-import type { GrantReader } from './grants.ts';
-import { prepareGrants } from './grants.ts';
-import type { Membership } from './memberships.ts';
-import { prepareMemberships } from './memberships.ts';
-import type { PresetReader } from './presets.ts';
-import { preparePresets } from './presets.ts';
-import { prepareProbe } from './probe.ts';
+import type { Connection, FileIdentity } from './database.ts';
+import { failureCode, identityOf, isBusy, openForReading } from './database.ts';
+import type { GrantReader, Membership, PresetReader, UserReader } from './queries.ts';
+import {
+  prepareComposites,
+  prepareConnectionPrefixes,
+  prepareGrants,
+  prepareMemberships,
+  preparePresets,
+  prepareUsers,
+  VERSION_QUERY,
+} from './queries.ts';
 import type { Schema } from './schema-reader.ts';
 import { readSchema } from './schema-reader.ts';
-import { COUNTED_TABLES, VERSION_TABLE } from './tables.ts';
-import type { UserReader } from './users.ts';
-import { prepareUsers } from './users.ts';
+import { COUNTED_TABLES } from './tables.ts';
 
 /** What a decision asks of the file: point reads, whose arguments and answers may go from thread to thread. */
 export interface PointReads extends UserReader, PresetReader, GrantReader {
@@ -140,12 +138,56 @@ export function prepareStatements(connection: Connection): Statements {
   };
 }
 
-export const VERSION_QUERY = `SELECT version FROM ${VERSION_TABLE.name} WHERE subject = ?`;
-
 function prepareVersions(connection: Connection): () => Versions {
   const statement = connection.prepare<[string], number>(VERSION_QUERY).pluck();
   const [members, models] = COUNTED_TABLES;
   return () => ({ members: Number(statement.get(members)), models: Number(statement.get(models)) });
+}
+
+type Reads = Pick<
+  Statements,
+  'roleOf' | 'membershipsOf' | 'isActive' | 'patternsOf' | 'preset' | 'composites' | 'connectionPrefixes'
+>;
+
+/**
+ * A look at the file sees its header and the counters alone: the pages behind them may be damaged all the same. So it
+ * reads what a request would read, for a few users, organizations and models.
+ * @returns a function that throws the SqliteError that every request would meet; a single damaged page is met by some
+ */
+function prepareProbe(connection: Connection, reads: Reads): () => void {
+  const ends = (table: string, column: string): (() => readonly string[]) => {
+    const statements = ['min', 'max'].map((end) =>
+      connection.prepare<[], string | null>(`SELECT ${end}(${column}) FROM ${table}`).pluck(),
+    );
+    return () => statements.map((statement) => statement.get() ?? null).filter((end) => end !== null);
+  };
+  const [users, organizations, models] = [
+    ends('"user"', 'id'),
+    ends('organization_models', 'organization_id'),
+    ends('model', 'id'),
+  ];
+  return () => {
+    reads.composites();
+    reads.connectionPrefixes();
+    readSome(users(), (user) => [reads.roleOf(user), reads.membershipsOf(user)]);
+    readSome(organizations(), (id) => [reads.isActive(id), reads.patternsOf(id)]);
+    readSome(models(), (id) => reads.preset(id as Parameters<typeof reads.preset>[0]));
+  };
+}
+
+/** @throws what all of the reads have thrown, or a lock, for which there is no need to try them all */
+function readSome(ids: readonly string[], read: (id: string) => unknown): void {
+  let [failures, first] = [0, undefined as unknown];
+  for (const id of ids) {
+    try {
+      read(id);
+    } catch (error) {
+      if (isBusy(error)) throw error;
+      first ??= error;
+      failures += 1;
+    }
+  }
+  if (failures > 0 && failures === ids.length) throw first;
 }
 
 export class MissingFile extends Error {

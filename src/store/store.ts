@@ -6,14 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import { CachedView } from './cached-view.ts';
 import type { Organization } from './initialize.ts';
-import { Initializer } from './initializer.ts';
+import { Initializer, Soundness, WriteFailures } from './health.ts';
 import { Loader } from './loader.ts';
-import { Soundness } from './soundness.ts';
 import type { Need, Store, StoreFigures, StoreHealth, StoreView } from './store-view.ts';
 import type { StoredReading } from './stored-reading.ts';
 import { createStoredReading } from './stored-reading.ts';
 import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
-import { WriteFailures } from './write-failures.ts';
 
 export interface StoreOptions {
   /** The backend's SQLite file; need not exist yet. */

@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayError } from '../errors.ts';
-import { answerAs } from '../reading/answer-as.ts';
+import { answerAs } from '../reading/lane.ts';
 import { boundRecord } from '../references/bounds.ts';
 import { failureCode, identityOf } from './database.ts';
 import { isOutage } from './file-state.ts';

@@ -5,7 +5,7 @@
  */
 import { BoundedCaller } from './bounded-call.ts';
 import type { Damage, Source } from './freshness.ts';
-import type { FileAnswer, FileQuestion, FileStatus, FileTask, Outcome } from './file-questions.ts';
+import type { FileAnswer, FileQuestion, FileStatus, FileTask, Outcome } from './file-thread.ts';
 import type { PointCall, PointRead, PointReads } from './reader.ts';
 import { NotLoaded } from './store-view.ts';
 

@@ -10,9 +10,8 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import { unchanged } from '../backend-file/failure.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { ATTEMPT_MS, recovering, requireGoingOn, waiting } from '../backend-file/transaction.ts';
-import { noteCompanions } from '../store/companions.ts';
+import { isBusy, noteCompanions, openForReading } from '../store/database.ts';
 import type { Connection } from '../store/database.ts';
-import { isBusy, openForReading } from '../store/database.ts';
 
 /** In bytes. */
 type OnProgress = (done: number, total: number) => void;

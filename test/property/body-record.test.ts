@@ -1,8 +1,7 @@
 /** What a thread reads of a body is what is read of it here and now, whatever the body. */
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
-import { answerAs } from '../../src/reading/answer-as.ts';
-import { Lane } from '../../src/reading/lane.ts';
+import { answerAs, Lane } from '../../src/reading/lane.ts';
 import type { ReadAnswer, ReadRequest } from '../../src/reading/reading.ts';
 import { GatewayError } from '../../src/errors.ts';
 import type { BodyQuestion } from '../../src/references/body-record.ts';

@@ -2,7 +2,7 @@
 import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import type { ChosenOrganization } from '../../organizations/organizations.ts';
-import type { NotLinked } from '../../store/model-rows.ts';
+import type { NotLinked } from '../../store/rows.ts';
 import { counted } from '../format.ts';
 import type { Terminal } from '../terminal.ts';
 import { say } from '../terminal.ts';

@@ -2,8 +2,7 @@ import { statSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { checkFileSystem } from '../../../src/diagnosis/file.ts';
 import { checkWriteAheadLog, readWalState } from '../../../src/diagnosis/journal.ts';
-import { noteCompanions } from '../../../src/store/companions.ts';
-import { openForReading } from '../../../src/store/database.ts';
+import { noteCompanions, openForReading } from '../../../src/store/database.ts';
 import { createHealthyDatabase } from '../../support/database/diagnosis.ts';
 import { openOtherProcess } from '../../support/process/other-process.ts';
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GUIDE_QUERIES } from '../../../../src/diagnosis/queries.ts';
 import type { BenchReport } from '../../../../src/diagnosis/query-bench.ts';
 import { benchQueries } from '../../../../src/diagnosis/query-bench.ts';
-import { gateQueries } from '../../../../src/store/gate-queries.ts';
+import { gateQueries } from '../../../../src/store/queries.ts';
 import { prepareStatements } from '../../../../src/store/reader.ts';
 import { readSchema } from '../../../../src/store/schema-reader.ts';
 import { ERAS } from '../../../support/database/database.ts';
