@@ -54,13 +54,13 @@ const KNOWN_AGAIN = 'the sessions that the backend issues are known to the gate 
 // Whether a session that the backend has just issued is somebody's to the gate. What clients send proves nothing:
 // anybody can forge it. What the backend itself hands out, and is nobody's here, proves that a setting is wrong.
 
-export type SessionFault = TokenFault | 'user_missing';
+type SessionFault = TokenFault | 'user_missing';
 
 const sentence = (what: string): string =>
   `The backend just issued a session ${what}. Nobody who signs in is known to the gate.`;
 
 /** Each fault in a sentence, for the log and `/readyz`. */
-export const FAULTS: Readonly<Record<SessionFault, string>> = {
+const FAULTS: Readonly<Record<SessionFault, string>> = {
   other_key: sentence("that this gate cannot verify: WEBUI_SECRET_KEY is not the backend's"),
   unknown_form: sentence('in a form that this modelgate does not know: the backend may be newer than it'),
   early: sentence("that begins in the future: the clock of the backend is ahead of this machine's"),
@@ -72,7 +72,7 @@ export const FAULTS: Readonly<Record<SessionFault, string>> = {
 const LOOK_AGAIN_MS = 1_000;
 
 /** @returns undefined where it is somebody's, and where that cannot be found out now */
-export async function faultOfIssued(
+async function faultOfIssued(
   token: string,
   identity: Pick<Identity, 'faultOf' | 'resolveToken'>,
   store: Pick<Store, 'ask' | 'current' | 'patiently' | 'health'>,

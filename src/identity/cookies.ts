@@ -30,7 +30,7 @@ const trimBlank = (text: string): string => strip(text, isBlank);
 const ESCAPE = /\\(?:([0-3][0-7][0-7])|([^\n]))/g;
 
 /** Python's `http.cookies._unquote`: text that does not both start and end with a double quote is returned as it is. */
-export function unquoteAsPython(text: string): string {
+function unquoteAsPython(text: string): string {
   if (text.length < 2 || !text.startsWith('"') || !text.endsWith('"')) return text;
   const inner = text.slice(1, -1);
   if (!inner.includes('\\')) return inner;

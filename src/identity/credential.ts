@@ -17,7 +17,7 @@ import { mergeCookieLines, stripAsPython, tokenPairs } from './cookies.ts';
  * Authorization line in a form that no user login reads (SCIM splits on tabs) · `hidden` later lines of these headers,
  * which no version reads.
  */
-export type CredentialPlace = 'bearer' | 'cookie' | 'scheme' | 'api-key' | 'x-api-key' | 'other' | 'hidden';
+type CredentialPlace = 'bearer' | 'cookie' | 'scheme' | 'api-key' | 'x-api-key' | 'other' | 'hidden';
 
 export interface Credential {
   readonly place: CredentialPlace;

@@ -141,7 +141,7 @@ async function readClaims(
 type Json = Readonly<Record<string, unknown>>;
 
 /** What a token says, as far as the gate asks; times in seconds since 1970. */
-export interface SessionClaims {
+interface SessionClaims {
   readonly id: string;
   /** Undefined: never. */
   readonly expiresAt: number | undefined;
@@ -153,7 +153,7 @@ export interface SessionClaims {
 const TOKEN_TYPES: ReadonlySet<unknown> = new Set([undefined, 'session', 'automation', 'subagent']);
 
 /** @returns undefined where one of the versions refuses the token, whatever the time */
-export function readSessionClaims(header: Uint8Array, payload: Uint8Array): SessionClaims | undefined {
+function readSessionClaims(header: Uint8Array, payload: Uint8Array): SessionClaims | undefined {
   const [protectedHeader, claims] = [toRecord(header), toRecord(payload)];
   if (protectedHeader === undefined || claims === undefined || !isAccepted(protectedHeader)) return undefined;
   const { id, typ, aud, sub = '', jti = '' } = claims;

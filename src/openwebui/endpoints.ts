@@ -140,7 +140,7 @@ export function answeringOf({ surface, path, incoming }: Scope): Answering {
 }
 
 /** For requests that never reached a surface: a wrong path, a wrong header. @param path decoded or raw, may be empty */
-export function dialectOfPath(path: string): Dialect {
+function dialectOfPath(path: string): Dialect {
   if (
     path.startsWith('/api/v1/messages') ||
     path.startsWith('/api/message') ||

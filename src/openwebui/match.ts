@@ -51,7 +51,7 @@ export const NEUTRAL_ROUTES: readonly Route[] = PREFIXES.flatMap((prefix): Route
   ['*', `${prefix}/**`, NEUTRAL],
 ]);
 
-export interface SurfaceMatch {
+interface SurfaceMatch {
   readonly surface: Surface;
   /** What stands at the pattern's `:names`. */
   readonly ids: Readonly<Record<string, string>>;

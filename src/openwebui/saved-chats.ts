@@ -37,7 +37,7 @@ export const loadFor = ({ judge, store, user }: Judging, models: Iterable<string
   store.load(judge.needs(user, () => models));
 
 /** What a save does to the stored chat, besides what the decision says. */
-export interface SavedChat {
+interface SavedChat {
   readonly decision: Decision | undefined;
   /** The save writes names again that the caller may not use: runs in this chat wait for its end, which this tells. */
   readonly end: ReturnType<ChatOrder['begin']> | undefined;

@@ -23,7 +23,7 @@ import { judgeNames } from './saved-chats.ts';
 import type { StoredRun } from './surface.ts';
 
 /** The part of a request that says what is run. */
-export interface RunRequest {
+interface RunRequest {
   /** Ids in the path: `id` of the chat, channel or automation, `message` of a chat's message. */
   readonly pathIds: Readonly<Record<string, string>>;
   readonly record: InvocationRecord;

@@ -10,13 +10,13 @@ import { collectReferences } from './references.ts';
 import type { ChatNames } from './saved-chat.ts';
 
 /** What stands in fields that name models; undefined where it is no text. Undefined as a whole where it is no form. */
-export type FormRecord = readonly (string | undefined)[] | undefined;
+type FormRecord = readonly (string | undefined)[] | undefined;
 
 /** A field takes a hundred times the memory of its bytes. */
 const MOST_FIELDS = 10_000;
 
 /** @throws GatewayError `body_too_complex` */
-export async function readForm(body: Buffer, contentType: string): Promise<FormRecord> {
+async function readForm(body: Buffer, contentType: string): Promise<FormRecord> {
   boundFields(body, contentType);
   try {
     const response = new Response(new Blob([new Uint8Array(body)]), { headers: { 'content-type': contentType } });

@@ -50,7 +50,7 @@ function tooMany(found: number, what: string, allowed: number): GatewayError {
   });
 }
 
-export interface JsonWeight {
+interface JsonWeight {
   /** Objects, arrays, texts and other scalars together; keys are none. */
   readonly values: number;
   /** Bytes of memory while it is parsed: its text and what becomes of it. */
@@ -128,7 +128,7 @@ const MB = 1_000_000;
 const ALWAYS_ALLOWED_BYTES = 64 * MB;
 const ALLOWED_TIMES = 8;
 /** One body at a time is as long as that, beside what is held (`transport/body.ts`), in a container of 768 MB. */
-export const MOST_MEMORY_BYTES = 320 * MB;
+const MOST_MEMORY_BYTES = 320 * MB;
 
 /** @throws GatewayError `body_too_complex` (413) where the body would take more memory than its length allows */
 export function boundJson(body: Buffer): void {
