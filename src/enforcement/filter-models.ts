@@ -90,7 +90,7 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
     };
     const { store } = parts;
     const { principal } = scope;
-    const need = principal.kind === 'user' ? { user: principal, models: () => namedIn(answer.body, index) } : {};
+    const need = principal.kind === 'user' ? parts.judge.needs(principal, () => namedIn(answer.body, index)) : {};
     const filtered = store.patiently(() => store.ask(() => filter(permitsFor(parts, scope, listed)), need));
     return filtered instanceof Promise ? filtered.then(finish, giveUp) : finish(filtered);
   }

@@ -72,6 +72,6 @@ async function decideFrame(
   const view = store.current();
   const principal = await resolveToken(token, view);
   scope.principal = principal;
-  if (principal.kind === 'user') await store.load({ user: principal, models: () => [model] });
+  if (principal.kind === 'user') await store.load(judge.needs(principal, () => [model]));
   return judge.one(store.current(), principal, model);
 }
