@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 
 const SRC = fileURLToPath(new URL('../src', import.meta.url));
+const TEST = fileURLToPath(new URL('.', import.meta.url));
 
 interface Row {
   /** Rooms whose values it may import, besides its own. */
@@ -136,6 +137,69 @@ const isLocal = ({ target }: Import) => target.endsWith('.ts');
 const isPackage = (one: Import) => !isLocal(one) && !one.target.startsWith('node:') && !one.target.startsWith('..');
 const packageOf = (target: string) => target.split('/', target.startsWith('@') ? 2 : 1).join('/');
 
+const textOf = (path: string) => readFileSync(path, 'utf8');
+const linesOf = (file: string) => textOf(join(SRC, file)).split('\n').length - 1;
+
+const EXPORT =
+  /^export\s+(?:declare\s+)?(?:abstract\s+)?(?:async\s+)?(?:const|let|function\*?|class|interface|type|enum)\s+(\w+)/gm;
+const VALUE_EXPORT = /^export\s+(?:abstract\s+)?(?:async\s+)?(?:const|function\*?|class)\s+(\w+)/gm;
+/** Where a thread begins, and what is loaded only when it is called. */
+const ENTRIES = /-thread\.ts$|^cli\/commands\//;
+
+/** Exports without a user in `src/`: what a test can only see from inside. The list gets shorter, never longer. */
+const LOOKED_INTO = [
+  'cli/commands/doctor.ts DoctorReport',
+  'config/settings.ts SETTINGS',
+  'diagnosis/file.ts checkFileSystem',
+  'diagnosis/query-bench.ts Distribution',
+  'diagnosis/query-bench.ts distributionOf',
+  'enforcement/answers.ts denialAnswer',
+  'enforcement/answers.ts errorAnswer',
+  'gate/gate.ts Gate',
+  'identity/authenticate.ts UserView',
+  'limits/memory.ts Generations',
+  'openwebui/match.ts NEUTRAL_ROUTES',
+  'reading/lane.ts LaneOptions',
+  'references/bounds.ts weighJson',
+  'store/backend-releases.ts toBackendRelease',
+  'store/initialize.ts initializeFile',
+  'store/store.ts StoreOptions',
+  'store/tables.ts INDEXES',
+  'store/tables.ts TRIGGERS',
+  'upkeep/backup.ts deleteOldBackups',
+];
+
+/** Who takes what: static and dynamic imports of `src/` and `test/`. */
+const uses = [SRC, TEST].flatMap((root) =>
+  globSync('**/*.ts', { cwd: root }).flatMap((name) => {
+    const path = join(root, name);
+    const to = (from = '') => relative(SRC, normalize(join(dirname(path), from)));
+    const fixed = textOf(path).matchAll(
+      /(?:import|export)\s+(?:type\s+)?(?:\{([^}]*)\}|\*\s+as\s+\w+)\s+from\s+'(\.[^']+)'/g,
+    );
+    const late = textOf(path).matchAll(
+      /(?:const\s+\{([^}]*)\}\s*=\s*await\s+)?import\(\s*'(\.[^']+)'\s*\)(?:\)\.(\w+))?/g,
+    );
+    return [...fixed, ...late].map(([, list, from, only]) => ({
+      file: relative(SRC, path),
+      isTest: root === TEST,
+      target: to(from),
+      names: list === undefined ? (only === undefined ? ('all' as const) : [only]) : namesIn(list),
+    }));
+  }),
+);
+
+function namesIn(list: string): string[] {
+  return list.split(',').map(
+    (one) =>
+      one
+        .trim()
+        .replace(/^type /, '')
+        .split(/ as |:/)[0]
+        ?.trim() ?? '',
+  );
+}
+
 test('the reader of import statements finds them', () => {
   expect(files.length).toBeGreaterThan(40);
   expect(imports.filter(isLocal).length).toBeGreaterThan(files.length);
@@ -168,6 +232,56 @@ test.each(['enforcement', 'identity', 'limits', 'policy', 'references', 'transpo
     expect(imports.filter((one) => one.room === room && roomOf(one.target) === 'openwebui')).toEqual([]);
   },
 );
+
+describe('every export', () => {
+  const declared = files.flatMap((file) =>
+    [...textOf(join(SRC, file)).matchAll(EXPORT)].map(([, name = '']) => ({ file, name })),
+  );
+  const users = (file: string, name: string) =>
+    uses.filter(({ target, names }) => target === file && (names === 'all' || names.includes(name)));
+
+  test('is imported by another file', () => {
+    const unused = declared.filter(({ file, name }) => users(file, name).length === 0);
+    expect(unused.map(({ file, name }) => `${file} ${name}`)).toEqual([]);
+  });
+
+  test('has a user in src, but for those that tests look into', () => {
+    const tested = declared.filter(({ file, name }) => users(file, name).every(({ isTest }) => isTest));
+    expect(tested.map(({ file, name }) => `${file} ${name}`).toSorted()).toEqual(LOOKED_INTO);
+  });
+});
+
+test('a file of one function that one other file of its room uses is part of that file, where it fits', () => {
+  const lone = files.filter((file) => {
+    const exports = [...textOf(join(SRC, file)).matchAll(VALUE_EXPORT)];
+    const [user, ...others] = [
+      ...new Set(uses.filter((use) => use.target === file && !use.isTest).map((use) => use.file)),
+    ];
+    if (exports.length !== 1 || user === undefined || others.length > 0 || roomOf(user) !== roomOf(file)) return false;
+    return linesOf(file) + linesOf(user) <= 250 && !ENTRIES.test(file);
+  });
+  expect(lone).toEqual([]);
+});
+
+describe('no circle', () => {
+  const values = imports.filter((one) => isLocal(one) && !one.typeOnly);
+  const circles = (edges: readonly (readonly [from: string, to: string])[]) => {
+    const reached = new Map<string, Set<string>>();
+    for (const [from, to] of edges) reached.set(from, (reached.get(from) ?? new Set()).add(to));
+    const reaches = (from: string, goal: string, seen = new Set<string>()): boolean =>
+      [...(reached.get(from) ?? [])].some(
+        (next) => next === goal || (!seen.has(next) && reaches(next, goal, seen.add(next))),
+      );
+    return [...reached.keys()].filter((one) => reaches(one, one));
+  };
+  test('of files', () => {
+    expect(circles(values.map(({ file, target }) => [file, target]))).toEqual([]);
+  });
+  test('of rooms', () => {
+    const between = values.map(({ room, target }) => [room, roomOf(target)] as const);
+    expect(circles(between.filter(([from, to]) => from !== to))).toEqual([]);
+  });
+});
 
 test('a library lives in one room', () => {
   const rooms = new Map<string, Set<string>>();

@@ -12,7 +12,7 @@ import { sendAnswer } from '../transport/answer.ts';
 /** The shape in which a caller expects to read a refusal. */
 export type Dialect = 'open-webui' | 'openai' | 'ollama' | 'anthropic';
 
-export interface Answer {
+interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
@@ -153,7 +153,7 @@ export interface Answering {
   readonly insteadOfDenial: string | undefined;
 }
 
-export interface RefusalParts {
+interface RefusalParts {
   readonly audit: Pick<Audit, 'recordDecision'>;
   readonly log: Pick<Log, 'sparingly'>;
   readonly metrics: Pick<Metrics, 'failed'>;

@@ -19,7 +19,7 @@ import type { Refusal } from './answers.ts';
 /** @returns undefined where there is nothing to decide; rejects with GatewayError where it cannot be decided */
 export type Decide = (scope: Scope) => Promise<Decision | undefined>;
 
-export interface AuthorizeParts extends AuthenticateParts {
+interface AuthorizeParts extends AuthenticateParts {
   readonly store: AuthenticateParts['store'] & Pick<Store, 'patiently'>;
   /** Asked again where the database could not be read. */
   readonly decide: Decide;

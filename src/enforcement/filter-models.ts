@@ -14,7 +14,7 @@ import { filterList } from './filter-list.ts';
 import type { ListIndex, ListShape } from './list-index.ts';
 import type { ListReading, ReadList } from './list-reading.ts';
 
-export interface FilterParts {
+interface FilterParts {
   readonly store: Pick<Store, 'ask' | 'current' | 'patiently'>;
   readonly judge: Judge;
   readonly lists: Pick<ListReading, 'read'>;

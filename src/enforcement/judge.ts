@@ -45,7 +45,7 @@ export function providerIdsIn(list: unknown): readonly string[] {
 // Brings what a request names before the one decision of `policy/decide.ts`. Every surface asks here, so that lists,
 // invocations and stored references cannot come to different answers.
 
-export interface JudgeOptions {
+interface JudgeOptions {
   readonly adminAccess: 'organization' | 'all';
   readonly directConnections: 'refuse' | 'allow';
   /** `any`, or the image and speech models that everybody with a session may use. */

@@ -53,7 +53,7 @@ import { createSessionWatch } from './session-watch.ts';
 import { createSocketDoor } from './socket-door.ts';
 import { begin, forwardTo, letThrough, refuseMalformed } from './stages.ts';
 
-export interface GateParts {
+interface GateParts {
   readonly config: Config;
   readonly store: Store;
   readonly log: Log;

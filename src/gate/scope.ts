@@ -73,7 +73,7 @@ export interface GateEnv {
   Variables: { scope: Scope };
 }
 
-export const NO_EDIT: HeaderEdit = { remove: new Set(), add: [] };
+const NO_EDIT: HeaderEdit = { remove: new Set(), add: [] };
 const NO_ANSWER_EDITS: readonly AnswerEdit[] = [];
 const UNJUDGED: Surface = { kind: 'refused' };
 const NOBODY: Principal = { kind: 'anonymous', because: 'no_credential' };

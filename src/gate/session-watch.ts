@@ -13,14 +13,14 @@ import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { GateEnv } from './scope.ts';
 
-export interface SessionWatchParts {
+interface SessionWatchParts {
   readonly identity: Identity;
   readonly store: Store;
   readonly log: Pick<Log, 'sparingly'>;
   readonly metrics: Pick<Metrics, 'sessionIssued' | 'identityProblem'>;
 }
 
-export interface SessionWatch {
+interface SessionWatch {
   readonly stage: MiddlewareHandler<GateEnv>;
   /** What was wrong with the last session that was issued, in a sentence; undefined while nothing is known to be. */
   problem(): string | undefined;

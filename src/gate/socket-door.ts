@@ -23,7 +23,7 @@ import type { SecureAnswers } from './answer-headers.ts';
 import type { Scope } from './scope.ts';
 import { createScope } from './scope.ts';
 
-export interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
+interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
   readonly upstream: Upstream;
   readonly identity: Identity;
   readonly observer: Observer;
@@ -35,7 +35,7 @@ export interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
   readonly open: boolean;
 }
 
-export type SocketDoor = (incoming: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>;
+type SocketDoor = (incoming: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>;
 
 export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
   const { upstream, observer, refusal, metrics, identity, secureAnswers, limits } = parts;

@@ -32,7 +32,7 @@ export const letThrough: MiddlewareHandler<GateEnv> = function letThrough(c, nex
   return next();
 };
 
-export interface ForwardParts {
+interface ForwardParts {
   readonly upstream: Upstream;
   readonly bodies: Pick<HeldBodies, 'release'>;
   readonly metrics: Pick<Metrics, 'streamOpened' | 'streamClosed'>;

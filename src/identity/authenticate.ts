@@ -16,7 +16,7 @@ import type { TokenFault, VerifiedToken } from './session-token.ts';
 /** All that identity asks of the database. */
 export type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
 
-export interface Identified {
+interface Identified {
   readonly principal: Principal;
   /** Leaves exactly the judged credential in the request. */
   readonly edit: HeaderEdit;

@@ -18,7 +18,7 @@ export type VerifiedToken =
  */
 export type TokenFault = 'other_key' | 'unknown_form' | 'early' | 'over';
 
-export interface SessionTokens {
+interface SessionTokens {
   /** Synchronous for a token seen before, so that the common request costs no promise. Never throws or rejects. */
   verify(token: string): VerifiedToken | Promise<VerifiedToken>;
   /** Has this text been found genuine before, expired or not? */

@@ -21,7 +21,7 @@ import type { Judging } from './saved-chats.ts';
 import { judgeDeletion, judgeSave } from './saved-chats.ts';
 import { queryValue } from './target.ts';
 
-export interface SurfaceDeciderParts extends RecordReaderParts {
+interface SurfaceDeciderParts extends RecordReaderParts {
   readonly store: Pick<Store, 'ask' | 'current' | 'load' | 'stored'>;
   readonly judge: Judge;
   readonly order: ChatOrder;

@@ -16,7 +16,7 @@ import { readTarget } from './target.ts';
  * - `terminal`: a shell of the backend's; no models.
  * - `realtime`: voice calls; the first frame names the caller and the chat model (routers/audio/realtime.py, 0.12.4).
  */
-export type SocketSurface = 'events' | 'terminal' | 'realtime';
+type SocketSurface = 'events' | 'terminal' | 'realtime';
 
 const SOCKETS: readonly (readonly [pattern: RegExp, surface: SocketSurface])[] = [
   [/^\/ws\/socket\.io\/?$/, 'events'],

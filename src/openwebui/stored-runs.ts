@@ -30,7 +30,7 @@ interface RunRequest {
 }
 
 /** What a request runs of what is stored. */
-export interface StoredModels {
+interface StoredModels {
   readonly names: readonly string[];
   /** Names that are sent to the connections of the models that run. */
   readonly beside?: { readonly run: readonly string[]; readonly routed: readonly string[] };

@@ -9,7 +9,7 @@ import { GatewayError } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import { createSurfaceMatcher } from './match.ts';
 
-export interface CanonicalTarget {
+interface CanonicalTarget {
   /** The path, decoded once. Starts with a slash; no query. */
   readonly path: string;
   /** Path and query as they came: what is sent upstream. */

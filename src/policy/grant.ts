@@ -43,7 +43,7 @@ export function compileGrants(organization: OrganizationId, patterns: Iterable<s
 }
 
 /** The pattern of a grant that can cover a model: an id, or the beginning of ids with a `*` after it. */
-export type Pattern =
+type Pattern =
   { readonly kind: 'exact'; readonly model: ModelId } | { readonly kind: 'prefix'; readonly prefix: string };
 
 /** @returns undefined where no model could ever be covered, because its id would be none */

@@ -20,7 +20,7 @@ export interface LaneOptions {
   readonly isShortLived: boolean;
 }
 
-export interface Work {
+interface Work {
   /** Whose turn it takes. */
   readonly payer: string;
   readonly message: unknown;

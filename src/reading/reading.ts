@@ -10,7 +10,7 @@ import type { Answered } from './lane.ts';
 import { Lane } from './lane.ts';
 
 /** The record of a body or why there is none, and the body as it came: a thread takes it away meanwhile. */
-export type ReadBody =
+type ReadBody =
   { readonly record: BodyRecord; readonly body: Buffer } | { readonly failure: GatewayError; readonly body: Buffer };
 
 export interface Reading {

@@ -50,7 +50,7 @@ const REVISIONS: readonly (readonly [since: string, ...revisions: string[]])[] =
 export const NEWEST_KNOWN_RELEASE = '0.12.4';
 
 /** Who chooses the journal mode of the file. */
-export type JournalChoice =
+type JournalChoice =
   /** Nobody: it stays what it is. */
   | 'nobody'
   /** The backend, DELETE at every connect, unless `DATABASE_ENABLE_SQLITE_WAL` is true for it. */

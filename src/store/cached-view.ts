@@ -28,7 +28,7 @@ const MAX_API_KEYS = 20_000;
 /** From so many reads between two commits on, the ids of all rows are read at once. */
 const FEW_PRESETS = 16;
 
-export interface ViewOptions {
+interface ViewOptions {
   readonly maxStaleMs: number;
   readonly now: () => number;
 }

@@ -57,7 +57,7 @@ export function beginState(reader: Reader): FileState {
 }
 
 /** How a state goes on. */
-export interface Continued {
+interface Continued {
   readonly versions: Versions | undefined;
   readonly change: Change;
   /** A counter was changed by nobody who has committed: another file was copied over this one. */

@@ -12,7 +12,7 @@ import { MissingFile, openReader, readPoint, UnreadableSchema } from './reader.t
 import type { PointRead, PointReads } from './reader.ts';
 import { VERSION_TABLE } from './tables.ts';
 
-export interface FreshnessOptions {
+interface FreshnessOptions {
   readonly path: string;
   readonly busyTimeoutMs: number;
   readonly now: () => number;

@@ -4,7 +4,7 @@ import type { Damage } from './freshness.ts';
 import type { Initialization, Linked, Organization } from './initialize.ts';
 import type { ThreadedFile } from './threaded-file.ts';
 
-export interface SoundnessOptions {
+interface SoundnessOptions {
   readonly file: ThreadedFile;
   readonly now: () => number;
   readonly warn: (message: string, fields: Record<string, unknown>) => void;
@@ -61,7 +61,7 @@ export class Soundness {
 }
 
 /** `initialization`: tables and views. `enrolment`: the membership of a user who is seen for the first time. */
-export type Write = 'initialization' | 'enrolment';
+type Write = 'initialization' | 'enrolment';
 
 /** Nobody may have come since who could be enrolled. */
 const ENROLMENT_TOLD_MS = 15 * 60_000;
@@ -101,7 +101,7 @@ export class WriteFailures {
   }
 }
 
-export interface InitializerOptions {
+interface InitializerOptions {
   readonly file: ThreadedFile;
   readonly writes: WriteFailures;
   readonly organization: Organization | undefined;

@@ -10,7 +10,7 @@ import type { PointReads } from './reader.ts';
 import { prepareStatements, readPoint } from './reader.ts';
 import type { StoreView } from './store-view.ts';
 
-export interface Inspection {
+interface Inspection {
   readonly view: StoreView;
   /** Users whom the gate would have enrolled by what the view was asked. Nothing is written. */
   readonly enrolled: ReadonlySet<string>;

@@ -11,7 +11,7 @@ import { NotLoaded } from './store-view.ts';
 import type { ThreadedFile } from './threaded-file.ts';
 import type { WriteFailures } from './health.ts';
 
-export interface LoaderOptions {
+interface LoaderOptions {
   readonly file: ThreadedFile;
   readonly view: CachedView;
   readonly writes: WriteFailures;

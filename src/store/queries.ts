@@ -19,10 +19,10 @@ export interface UserReader {
 }
 
 /** `user` is quoted for PostgreSQL's sake, where it is a reserved word; SQLite reads both. */
-export const ROLE_QUERY = 'SELECT role FROM "user" WHERE id = ?';
+const ROLE_QUERY = 'SELECT role FROM "user" WHERE id = ?';
 
 /** By `Schema.apiKeys`. */
-export const API_KEY_QUERIES = {
+const API_KEY_QUERIES = {
   table: 'SELECT user_id FROM api_key WHERE "key" = ?',
   column: 'SELECT id FROM "user" WHERE api_key = ?',
   none: undefined,
@@ -53,7 +53,7 @@ export interface Membership {
 }
 
 /** Of one user. */
-export function membershipsQuery({ memberActive }: Pick<Schema, 'memberActive'>): string {
+function membershipsQuery({ memberActive }: Pick<Schema, 'memberActive'>): string {
   return `SELECT DISTINCT organization_id COLLATE BINARY, user_id COLLATE BINARY, ${activeCondition(memberActive)}
     FROM organization_members WHERE user_id = ?`;
 }
@@ -79,7 +79,7 @@ export interface GrantReader {
 }
 
 /** Of one organization, and not of one whose id a column of numbers or without case takes for the same. */
-export const grantsQuery = ({ grantActive }: Pick<Schema, 'grantActive'>): string =>
+const grantsQuery = ({ grantActive }: Pick<Schema, 'grantActive'>): string =>
   `SELECT model_id FROM organization_models
     WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' AND ${activeCondition(grantActive)}`;
 
@@ -120,10 +120,7 @@ export interface PresetReader {
 
 const MAX_IDS = 5_000;
 
-export const presetQuery = ({
-  presetParameters,
-  presetOwner,
-}: Pick<Schema, 'presetParameters' | 'presetOwner'>): string =>
+const presetQuery = ({ presetParameters, presetOwner }: Pick<Schema, 'presetParameters' | 'presetOwner'>): string =>
   `SELECT base_model_id, ${presetParameters ? 'params' : 'NULL'}, ${presetOwner ? 'user_id' : 'NULL'} FROM model WHERE id = ?`;
 
 export function preparePresets(connection: Connection, schema: Schema): PresetReader {
@@ -154,7 +151,7 @@ export function preparePresets(connection: Connection, schema: Schema): PresetRe
  *
  * @param stored the column as SQLite gives it: JSON text, NULL, or what a hand has put there
  */
-export function modelsInParameters(stored: unknown): readonly ModelId[] {
+function modelsInParameters(stored: unknown): readonly ModelId[] {
   if (typeof stored !== 'string' || stored === '' || stored === '{}') return [];
   const params = tryParseJson(stored);
   const { models, unreadable } = collectParameters(params, 'defined');
@@ -223,7 +220,7 @@ function prefixOf(config: unknown): string[] {
 
 export const VERSION_QUERY = `SELECT version FROM ${VERSION_TABLE.name} WHERE subject = ?`;
 
-export interface GateQuery {
+interface GateQuery {
   readonly name: string;
   readonly sql: string;
   /** What its one parameter is. */

@@ -9,7 +9,7 @@ interface Entry<V> {
   confirmedAt: number;
 }
 
-export interface RevalidatedCacheOptions<V> {
+interface RevalidatedCacheOptions<V> {
   readonly freshness: Pick<Source, 'goodAt' | 'problem'>;
   /** Most entries, or most of what `sizeOf` counts. */
   readonly maxSize: number;

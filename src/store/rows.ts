@@ -66,7 +66,7 @@ function makerOf({ owner, known, email, role }: StoredRow): Maker | undefined {
 }
 
 /** Whether a grant of this text is one of this model, and not of every id with its beginning, or of none. */
-export const isGrantable = (id: string): boolean => parsePattern(id)?.kind === 'exact';
+const isGrantable = (id: string): boolean => parsePattern(id)?.kind === 'exact';
 
 /** Models that the deployment guide's migration would link, and that nobody should get in this way. */
 export interface NotLinked {
@@ -76,7 +76,7 @@ export interface NotLinked {
   readonly ofUsers: readonly string[];
 }
 
-export interface Linkable extends NotLinked {
+interface Linkable extends NotLinked {
   /** `rowid` of each row without a base that may be linked. */
   readonly rowids: readonly number[];
 }
@@ -104,7 +104,7 @@ const GUIDE_COLUMNS = {
 } as const;
 
 type Table = keyof typeof GUIDE_COLUMNS;
-export type WrittenColumn<T extends Table> = (typeof GUIDE_COLUMNS)[T][number];
+type WrittenColumn<T extends Table> = (typeof GUIDE_COLUMNS)[T][number];
 
 /** @returns those that this file's table has and does not fill by itself, in the order of the guide */
 export function writtenColumns<T extends Table>(connection: Connection, table: T): readonly WrittenColumn<T>[] {

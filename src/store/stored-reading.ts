@@ -12,7 +12,7 @@ export interface StoredReading extends StoredReferences {
   close(): Promise<void>;
 }
 
-export type StoredQuery = Exclude<keyof StoredReader, 'sizeOf'>;
+type StoredQuery = Exclude<keyof StoredReader, 'sizeOf'>;
 
 export interface StoredRequest {
   readonly query: StoredQuery;

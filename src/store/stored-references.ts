@@ -17,7 +17,7 @@ type Row = Readonly<Record<string, unknown>>;
 type Query = (id: string, list?: string) => Iterable<Row>;
 
 /** How much a reading would have to look through. */
-export interface ChatSize {
+interface ChatSize {
   readonly bytes: number;
   /** Rows of messages; no more than `MANY_ROWS` are counted. */
   readonly rows: number;

@@ -89,7 +89,7 @@ export const INDEXES: readonly SchemaObject[] = [
  * Only our own tables are joined. A view on the backend's `user` or `model` makes its migrations fail: they drop the
  * table and rename a copy, and SQLite refuses a rename while a view names a missing table.
  */
-export const USER_AVAILABLE_MODELS: SchemaObject = {
+const USER_AVAILABLE_MODELS: SchemaObject = {
   kind: 'view',
   name: 'user_available_models',
   sql: `CREATE VIEW IF NOT EXISTS user_available_models AS
@@ -110,13 +110,13 @@ const windowOn = (backendTable: string, columns: string): SchemaObject => ({
   sql: `CREATE VIRTUAL TABLE IF NOT EXISTS modelgate_${backendTable} USING fts5(${columns}, content='${backendTable}', columnsize=0)`,
 });
 
-export const WINDOWS: readonly SchemaObject[] = [
+const WINDOWS: readonly SchemaObject[] = [
   windowOn('user', 'id UNINDEXED, email UNINDEXED, name UNINDEXED'),
   windowOn('model', 'id UNINDEXED, name UNINDEXED'),
 ];
 
 /** The deployment guide's report, column by column; DISTINCT lets SQLite read the models once and not for each row. */
-export const USER_MODEL_ACCESS_REPORT: SchemaObject = {
+const USER_MODEL_ACCESS_REPORT: SchemaObject = {
   kind: 'view',
   name: 'user_model_access_report',
   sql: `CREATE VIEW IF NOT EXISTS user_model_access_report AS
@@ -134,7 +134,7 @@ export const USER_MODEL_ACCESS_REPORT: SchemaObject = {
     GROUP BY u.id, om.organization_id`,
 };
 
-export const VIEWS: readonly SchemaObject[] = [USER_AVAILABLE_MODELS, USER_MODEL_ACCESS_REPORT];
+const VIEWS: readonly SchemaObject[] = [USER_AVAILABLE_MODELS, USER_MODEL_ACCESS_REPORT];
 
 /** The tables whose changes are counted, and the only ones that carry triggers. */
 export const COUNTED_TABLES = ['organization_members', 'organization_models'] as const;

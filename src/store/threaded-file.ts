@@ -9,7 +9,7 @@ import type { FileAnswer, FileQuestion, FileStatus, FileTask, Outcome } from './
 import type { PointCall, PointRead, PointReads } from './reader.ts';
 import { NotLoaded } from './store-view.ts';
 
-export interface ThreadedFileOptions {
+interface ThreadedFileOptions {
   readonly path: string;
   readonly maxStaleMs: number;
   readonly now: () => number;

@@ -19,7 +19,8 @@ import { asJson, asRows, emphasize, toErrorJson } from '../report.ts';
 import { createProgress } from '../progress.ts';
 import type { Given, Terminal } from '../terminal.ts';
 import { EXIT, givenOf, inPlace, laidOut, tell } from '../terminal.ts';
-import { describeUser as describePerson, membershipRows } from './explain.ts';
+import { describeUser as describePerson } from './explain-decision.ts';
+import { membershipRows } from './explain.ts';
 
 /** Adds `doctor`. */
 export function addDoctor({ program, terminal, exitWith }: CommandLine): void {

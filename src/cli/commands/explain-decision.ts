@@ -8,15 +8,14 @@ import { parseModelId } from '../../policy/grant.ts';
 import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
 import { gatePolicyOf, operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
 import { printable } from '../format.ts';
+import type { DatabaseOptions } from '../options.ts';
 import type { Cell } from '../report.ts';
 import { asJson, asRows } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
-import type { ExplainOptions } from './explain.ts';
-import { describeUser } from './explain.ts';
 
 /** @throws CommandFailure where there is no such decision any more, the id is none, or no gate answers */
-export async function explainDecision(id: string, options: ExplainOptions, terminal: Terminal): Promise<number> {
+export async function explainDecision(id: string, options: Options, terminal: Terminal): Promise<number> {
   const gate = (options.adminUrl ?? requireAdminOrigin(terminal, options.config)).origin;
   const record = await ask(gate, id, terminal.stop);
   const now = await explainNow(record, options, terminal);
@@ -24,6 +23,8 @@ export async function explainDecision(id: string, options: ExplainOptions, termi
   else tell(terminal, describe(record, gate, now));
   return EXIT.done;
 }
+
+type Options = DatabaseOptions & { readonly adminUrl?: URL | undefined };
 
 const LONGEST_WAIT_MS = 5_000;
 
@@ -67,7 +68,7 @@ function reasonOf(error: unknown): string {
 /** What the same question is answered now; undefined where there is no user, no model or no database to ask. */
 async function explainNow(
   { user, model }: DecisionRecord,
-  options: ExplainOptions,
+  options: Options,
   terminal: Terminal,
 ): Promise<ModelExplanation | undefined> {
   const config = storeConfigIfAny(terminal, options);
@@ -129,3 +130,7 @@ function describe(record: DecisionRecord, gate: string, now: ModelExplanation | 
   const advice = now === undefined ? '' : `\nNow: ${now.decision}. ${printable(now.advice, false)}\n`;
   return `${asRows(rows)}${advice}`;
 }
+
+/** `u-1 <alice@example.com>, role user` */
+export const describeUser = ({ id, email, role }: Record<'id' | 'role', string> & { email: string | null }): string =>
+  `${id}${email === null ? '' : ` <${email}>`}, role ${role}`;

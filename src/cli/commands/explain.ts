@@ -14,7 +14,7 @@ import type { Cell } from '../report.ts';
 import { asJson, asRows, asTable } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 import { CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
-import { explainDecision } from './explain-decision.ts';
+import { describeUser, explainDecision } from './explain-decision.ts';
 
 /** Adds `explain`. */
 export function addExplain({ program, terminal, exitWith }: CommandLine): void {
@@ -47,7 +47,7 @@ With --user, in place of the guide's "Users Can't See Models": memberships (thos
     'modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db',
   );
 
-export type ExplainOptions = OptionsOf<typeof declare>;
+type ExplainOptions = OptionsOf<typeof declare>;
 
 async function explainAny(decision: string | undefined, options: ExplainOptions, terminal: Terminal): Promise<number> {
   const { user, model, adminUrl } = options;
@@ -125,10 +125,6 @@ function because({ reason, grant, chain, model }: UserExplanation['models'][numb
   if (reason === 'preset_base') return `a preset on ${chain.at(-1) ?? model}, which ${grant.organization} grants`;
   return grant.pattern === model ? `${grant.organization} grants it` : `${grant.organization} grants ${grant.pattern}`;
 }
-
-/** `u-1 <alice@example.com>, role user` */
-export const describeUser = ({ id, email, role }: Record<'id' | 'role', string> & { email: string | null }): string =>
-  `${id}${email === null ? '' : ` <${email}>`}, role ${role}`;
 
 /**
  * @param joining the membership that the gate makes at the first request of a user who has none
