@@ -157,7 +157,7 @@ export function requireTables(path: string, { backendReady, problem, hasUserTabl
   }
   if (needed === 'backend' || problem === undefined) return;
   throw new OperationFailure(
-    `${path} cannot be used yet: ${problem}. To make what is missing: \`modelgate init\` To take everybody along too: \`modelgate migrate --org ID --name NAME\``,
+    `${path} cannot be used yet: ${problem}. To make what is missing: \`modelgate init\` To link all users and models too: \`modelgate migrate --org ID --name NAME\``,
   );
 }
 

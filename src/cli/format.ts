@@ -3,7 +3,7 @@ import { stripVTControlCharacters } from 'node:util';
 import stringWidth from 'string-width';
 import { UNPRINTABLE } from '../backend-file/text.ts';
 
-/** A model id of 10 kB is a legal id, and nobody reads it in a table; JSON and CSV hold all of it. */
+/** A model id of 10 kB is a legal id, and unreadable in a table; JSON and CSV hold all of it. */
 const LONGEST_CELL = 120;
 
 /** Most cells; looking for each unprintable character takes ten times as long. */

@@ -76,7 +76,7 @@ async function runWords(words: readonly string[], outer: Terminal): Promise<numb
     const failure = toFailure(error, terminal);
     if (failure === undefined) return EXIT.done;
     if (!failure.isSaid) say(terminal, failure.message);
-    // whoever reads JSON reads it of a failure too, and one document only
+    // a program that reads JSON reads it of a failure too, and one document only
     if (words.includes('--json') && output.isEmpty) write(asJson({ error: toErrorJson(failure, givenOf(terminal)) }));
     return failure.exitCode;
   }
@@ -124,7 +124,7 @@ const harmless = (sentences: string): string =>
     .map((line) => printable(line, false))
     .join('\n');
 
-/** A stack helps nobody but us, so it is shown to whoever asks for it. */
+/** A stack helps only developers, so it is shown on demand. */
 function describeBug(error: unknown, { environment }: Terminal): string {
   const wanted = /^(debug|trace)$/i.test(environment['LOG_LEVEL'] ?? '');
   if (!(error instanceof Error)) return 'it failed without saying why.';
@@ -134,7 +134,7 @@ function describeBug(error: unknown, { environment }: Terminal): string {
 /** What is read by programs, or pasted into a shell, stays as it is. */
 const AS_IT_IS = ['--json', '--csv', 'demo', 'completion', 'man'];
 
-/** No line that somebody reads on a terminal breaks inside a word. */
+/** No line on a terminal breaks inside a word. */
 function fitToScreen(terminal: Terminal, words: readonly string[]): Terminal {
   const { screen, write, writeError } = terminal;
   const fit = (text: string): string => (text.includes('\r') ? text : fitLines(text, screen.columns));

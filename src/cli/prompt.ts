@@ -38,14 +38,14 @@ export function requireConsent(
   if (yes === true) return;
   const why =
     json === true
-      ? 'With --json nobody is asked'
+      ? 'With --json no question is asked'
       : tokenFile === '-'
         ? 'Standard input holds the token'
         : screen.input && screen.error
           ? undefined
           : 'Not a terminal';
   if (why === undefined) return;
-  throw new CommandFailure(`${why}, so nobody can confirm. Add ${instead}. Nothing was changed.`, EXIT.misused);
+  throw new CommandFailure(`${why}, so it cannot be confirmed. Add ${instead}. Nothing was changed.`, EXIT.misused);
 }
 
 /** The answer was no. */

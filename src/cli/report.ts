@@ -16,7 +16,7 @@ export type Column = string | { readonly title: string; readonly align: 'right' 
 
 const titleOf = (column: Column): string => (typeof column === 'string' ? column : column.title);
 
-/** Two ids that differ in what nobody sees must not look the same. */
+/** Two ids that differ in invisible characters must not look the same. */
 const isSeenWhole = (text: string): boolean =>
   text.trim() === text && (PLAIN.test(text) || text.search(UNPRINTABLE) < 0);
 

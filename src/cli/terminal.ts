@@ -14,17 +14,17 @@ export interface Terminal {
   input(): Readable;
   write(text: string): void;
   writeError(text: string): void;
-  /** Aborted by the first SIGTERM or SIGINT, or SIGHUP if nobody else takes it; its reason is a `StopSignal`. */
+  /** Aborted by the first SIGTERM or SIGINT, or SIGHUP if nothing else takes it; its reason is a `StopSignal`. */
   readonly stop: AbortSignal;
   /** From now on SIGHUP does this, and ends nothing. */
   onHangUp(action: () => void): void;
-  /** From now on, what nobody has caught goes here; when a fatal one has been reported, the process ends. */
+  /** From now on, uncaught errors go here; when a fatal one has been reported, the process ends. */
   onBug(report: BugReport): void;
   /** How the command was called; absent: as `modelgate`, with nothing that advised commands must repeat. */
   readonly given?: Given;
 }
 
-/** One sentence for whoever runs the command, on standard error: standard output may be a file. */
+/** One sentence for the operator, on standard error: standard output may be a file. */
 export const say = (terminal: Terminal, sentence: string): void =>
   terminal.writeError(`modelgate: ${laidOut(sentence, givenOf(terminal))}\n`);
 
@@ -34,9 +34,9 @@ export const tell = (terminal: Terminal, text: string): void => terminal.write(l
 /** What advised commands are completed with. */
 export const givenOf = ({ given = { invocation: 'modelgate', options: '' } }: Terminal): Given => given;
 
-/** Whether somebody looks: colours and progress are for eyes, and in a file they are dirt. */
+/** What is a terminal: colours and progress do not belong into a file. */
 export interface Screen {
-  /** Standard input is a terminal: somebody can be asked. */
+  /** Standard input is a terminal: a question can be asked. */
   readonly input: boolean;
   /** Standard output is a terminal. */
   readonly output: boolean;
@@ -49,7 +49,7 @@ export interface Screen {
 /** Must not reject. */
 export type BugReport = (error: unknown, isFatal: boolean) => Promise<void>;
 
-/** Why a command is told to stop. */
+/** Why a command must stop. */
 export class StopSignal extends Error {
   /** As shells report the end by this signal: 130 for SIGINT. */
   readonly exitCode: number;

@@ -56,7 +56,7 @@ function accessText(fields: Fields, level: unknown): string {
   const judged = reason === undefined ? '' : `  ${text('model').padEnd(20)}  ${why.padEnd(20)}`;
   const asked = status === undefined ? '' : `  ${text('method').padEnd(4)} ${text('path')} ${text('status')}`;
   const took = ms === undefined ? '' : `  ${Math.round(Number(ms))} ms`;
-  const who = text('user', fields['unresolved'] === true ? 'unresolved' : 'nobody');
+  const who = text('user', fields['unresolved'] === true ? 'unresolved' : 'anonymous');
   return `${verdict.padEnd(WORD)} ${who.padEnd(20)}${judged}${asked}${took}${isDenied ? `  ${String(id)}` : ''}`;
 }
 

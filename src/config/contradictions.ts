@@ -91,7 +91,7 @@ function organization(settings: RawSettings): ConfigIssue[] {
   if (settings.has('MODELGATE_AUTO_ENROLL') && !hasId) {
     issues.push({
       setting: 'MODELGATE_AUTO_ENROLL',
-      found: 'a value, but no organization to enrol anybody in',
+      found: 'a value, but no organization to enrol users in',
       expected: 'OPENROUTER_EXTERNAL_USER and ORGANIZATION_NAME beside it, or it to be absent',
       example: 'OPENROUTER_EXTERNAL_USER=mai_client_companyname',
     });
@@ -172,7 +172,7 @@ function unknownScheme(settings: RawSettings, values: Readable): ConfigIssue | u
   if (value === 'off' || value === 'backend' || settings.has('MODELGATE_TRUSTED_PROXIES')) return undefined;
   return {
     setting,
-    found: `${quote(text)} without MODELGATE_TRUSTED_PROXIES: nobody is believed who says that a request came by https`,
+    found: `${quote(text)} without MODELGATE_TRUSTED_PROXIES: no proxy is trusted to say that a request came by https`,
     expected: 'the address of the proxy that speaks TLS',
     example: 'MODELGATE_TRUSTED_PROXIES=10.0.0.0/8',
   };

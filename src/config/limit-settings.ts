@@ -72,7 +72,7 @@ const rateSetting = (fallback: string, meaning: string) =>
 export const LIMIT_SETTINGS = {
   MODELGATE_LIMIT_ADDRESS: rateSetting(
     '600/1m:300',
-    'API requests without a valid session or key, by client address (IPv6 by /64); a sign-in counts as ten, whoever sends it. `COUNT/WINDOW:BURST` as nginx means `burst … nodelay`: so many a window in the long run, and BURST more than are due at once (not given: the whole count). `off`: no limit.',
+    'API requests without a valid session or key, by client address (IPv6 by /64); a sign-in counts as ten, from any client. `COUNT/WINDOW:BURST` as nginx means `burst … nodelay`: so many a window in the long run, and BURST more than are due at once (not given: the whole count). `off`: no limit.',
   ),
   MODELGATE_LIMIT_USER: rateSetting('1200/1m:600', 'All API requests of a user.'),
   MODELGATE_LIMIT_CHAT: rateSetting('240/1m:120', 'Requests that run a model, by user.'),

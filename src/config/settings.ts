@@ -32,7 +32,7 @@ export const SETTINGS = {
   MODELGATE_PORT: port('8080', 'Port that the gate listens on.'),
   MODELGATE_ADMIN_HOST: host(
     '127.0.0.1',
-    'Address of the admin listener (`/healthz`, `/readyz`, `/metrics`); it asks nobody who they are.',
+    'Address of the admin listener (`/healthz`, `/readyz`, `/metrics`); it has no sign-in.',
   ),
   MODELGATE_ADMIN_PORT: port('9464', 'Port of the admin listener.'),
   DATABASE_URL: setting(value.sqliteUrl, {
@@ -95,7 +95,7 @@ export const SETTINGS = {
   ),
   MODELGATE_DIRECT_CONNECTIONS: choice(
     ['refuse', 'allow'],
-    "Chats over a user's own provider connection, whose models nobody can check.",
+    "Chats over a user's own provider connection, whose models the gate cannot check.",
   ),
   MODELGATE_MEDIA_MODELS: settingWithDefault(value.modelList, 'any', {
     expected: '`any`, `none`, or model ids separated by commas',
@@ -117,7 +117,7 @@ export const SETTINGS = {
   MODELGATE_TRUSTED_PROXIES: setting(value.cidrs, {
     expected: 'address ranges separated by commas',
     example: '10.0.0.0/8,fd00::/8',
-    meaning: 'Proxies in front whose `X-Forwarded-…` headers are believed. Not set: nobody.',
+    meaning: 'Proxies in front whose `X-Forwarded-…` headers are believed. Not set: none.',
   }),
   MODELGATE_MAX_BODY: settingWithDefault(value.size(1024, 500 * 1024 ** 2), '100MB', {
     expected: 'a size from 1KB to 500MB: a whole number with B, KB, MB or GB',

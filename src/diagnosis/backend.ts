@@ -118,7 +118,7 @@ async function checkSecretKey(upstream: URL, keys: readonly string[], signal: Ab
   }
   return problem(
     SECRET,
-    "It is not the backend's: the backend refuses what is signed with it, so nobody who signs in is known to the gate.",
+    "It is not the backend's: the backend refuses what is signed with it, so no user who signs in is known to the gate.",
     'Give the gate the same WEBUI_SECRET_KEY as the backend, or the file that the backend made (.webui_secret_key).',
   );
 }

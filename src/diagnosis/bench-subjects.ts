@@ -22,7 +22,7 @@ export interface BenchSubjects {
 
 const MOST = 1_000;
 
-/** @throws OperationFailure where there is nobody to ask for */
+/** @throws OperationFailure where there is no user to ask for */
 export function readSubjects(connection: Connection, { user, organization }: Chosen): BenchSubjects {
   const all = (sql: string, ...values: string[]): readonly string[] =>
     connection
@@ -34,7 +34,7 @@ export function readSubjects(connection: Connection, { user, organization }: Cho
   const users = user === undefined ? all(MEMBERS_SPREAD) : [createPersonFinder(connection)(user).id];
   if (users.length === 0) {
     throw new OperationFailure(
-      'No user is a member of any organization, so there is nobody to ask for. Nothing was changed. Add one first: `modelgate member add USER --org ORGANIZATION`',
+      'No user is a member of any organization, so there is no user to ask for. Nothing was changed. Add one first: `modelgate member add USER --org ORGANIZATION`',
     );
   }
   const organizations = organization === undefined ? all(LARGEST) : all(NAMED, organization);

@@ -49,7 +49,7 @@ export function checkDatabaseFile(path: string): readonly Finding[] {
       ? ok('file', `${about} can be read and written by user ${runner()}, who runs this command.`)
       : warning(
           'file',
-          `User ${runner()} may not write ${about}: nobody can be enrolled, and no command can change anything.`,
+          `User ${runner()} may not write ${about}: no user can be enrolled, and no command can change anything.`,
           asOwner,
         ),
     checkModes(path, stats),
@@ -77,14 +77,14 @@ function checkModes(path: string, { uid, gid, mode }: Stats): Finding {
     const mayWrite = (mode & 0o060) === 0o060 ? `user ${uid} or in group ${gid}` : `user ${uid}`;
     return warning(
       'permissions',
-      `Everybody may open the file, which holds passwords, keys and chats (${modes}).`,
-      `Let the gate run as ${mayWrite}, and nobody else open it: \`${shellCommand('chmod', 'o=', ...tooOpen)}\``,
+      `Every user may open the file, which holds passwords, keys and chats (${modes}).`,
+      `Let the gate run as ${mayWrite}, and no other user open it: \`${shellCommand('chmod', 'o=', ...tooOpen)}\``,
     );
   }
   const group = (mode & GROUP_MAY) === 0 ? '' : ` and group ${gid}`;
   const isKnown = group === '' || (uid !== getuid?.() && isMemberOf(gid));
   const meant = ` (mode ${octal(mode)}). Right if the gate shares that group, as in docker-compose.yml; otherwise give it mode 600.`;
-  return ok('permissions', `Nobody but user ${uid}${group} may open the file${isKnown ? '.' : meant}`);
+  return ok('permissions', `Only user ${uid}${group} may open the file${isKnown ? '.' : meant}`);
 }
 
 const isMemberOf = (group: number): boolean => getegid?.() === group || getgroups?.().includes(group) === true;
@@ -105,7 +105,7 @@ function checkFolder(folder: string, asOwner: string): readonly Finding[] {
     found.push(
       warning(
         'folder',
-        `Everybody may create files in ${folder} (mode ${octal(mode)}), and so put another database there.`,
+        `Every user may create files in ${folder} (mode ${octal(mode)}), and so put another database there.`,
         `\`${shellCommand('chmod', 'o-w', folder)}\``,
       ),
     );

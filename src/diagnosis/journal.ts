@@ -49,7 +49,7 @@ export function checkJournalMode({ mode, release, walWanted }: JournalSeen): Fin
   }
   const backend = nameOfRelease(release);
   switch (release.journal) {
-    case 'nobody':
+    case 'none':
       return isWal
         ? warning(
             NAME,
@@ -141,7 +141,7 @@ export function checkWriteAheadLog(state: WalState | undefined, holders: readonl
   const size = asSize(bytes);
   if (pendingBytes === undefined) {
     return bytes > LARGE
-      ? warning(WAL, `${size}, and nobody has the file open.`, 'Start the backend, or run: `modelgate maintain`')
+      ? warning(WAL, `${size}, and no process has the file open.`, 'Start the backend, or run: `modelgate maintain`')
       : unknown(
           WAL,
           `${size}; how much of it waits for a checkpoint is not known, because the -shm file does not say.`,

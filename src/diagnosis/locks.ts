@@ -67,7 +67,7 @@ async function tryLocks(path: string, trial: LockTrial, signal: AbortSignal): Pr
     ? ok(NAME, `The lock to write is free: ${figures}.`)
     : warning(
         NAME,
-        `Somebody writes slowly or without rest: ${figures}.`,
+        `A program writes slowly or without rest: ${figures}.`,
         'Look at the disk, and at what writes so much.',
       );
 }

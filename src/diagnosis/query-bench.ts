@@ -193,7 +193,7 @@ function openDecision(path: string, { users, models }: BenchSubjects, policy: De
   const freshness = new Freshness({ path, busyTimeoutMs: BUSY_MS, now });
   freshness.look();
   const ids = models.map((model) => parseModelId(model)).filter((model): model is ModelId => model !== undefined);
-  const unknownModel = parseModelId('a model that nobody grants');
+  const unknownModel = parseModelId('a model without a grant');
   const run: Run = {
     name: 'whole decision',
     from: 'decision',

@@ -166,9 +166,9 @@ interface RefusalParts {
 export interface Refusal {
   /** Answers a denial and logs it. */
   deny(scope: Scope, denial: Deny): void;
-  /** Answers what was thrown, if anybody is still there; the one place where an error becomes a status. */
+  /** Answers what was thrown, if the client is still there; the one place where an error becomes a status. */
   fail(scope: Scope, error: unknown): void;
-  /** The answer of `fail` alone, for the door that has no response object; undefined where nobody is there to read it. */
+  /** The answer of `fail` alone, for the door that has no response object; undefined where the client is gone. */
   answerTo(scope: Scope, error: unknown): Answer | undefined;
   /** @returns the lines of an answer of ours, edited as the upstream's would be */
   headerLines(answer: Answer, scope: Scope): string[];

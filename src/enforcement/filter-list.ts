@@ -45,7 +45,7 @@ function nested({ references, names }: Pick<Entry, 'references' | 'names'>, perm
   return [...references.flatMap((span) => redact(span, permits)), ...lists];
 }
 
-/** An entry without a readable id can be used by nobody. */
+/** No user can use an entry without a readable id. */
 function isPermitted(entry: Entry, permits: Permits): boolean {
   if (!entry.isModel) return true;
   return entry.ids.length > 0 && entry.ids.every(({ id }) => id !== undefined && permits(id));

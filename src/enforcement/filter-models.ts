@@ -184,7 +184,7 @@ function createAnswerReader(
     const places = Math.max(1, Math.min(MAX_ALIKE, Math.floor(MAX_CACHED_BYTES / answer.body.length)));
     const entry: ReadAnswer = { body: answer.body, index };
     readAnswers.set(key, [entry, ...alike.slice(0, places - 1)]);
-    // Whoever asks meanwhile waits for the same reading; the next one tries again
+    // Requests that ask meanwhile wait for the same reading; the next one tries again
     if (index instanceof Promise) index.catch(() => forget(key, entry));
     return index;
   };

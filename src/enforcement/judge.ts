@@ -8,7 +8,7 @@ import type { Need, StoreView } from '../store/store-view.ts';
 
 /**
  * Which ids are the providers' own, as the backend's lists said before they were filtered. The database does not know
- * them: a provider model needs no row. Kept because a preset on such an id would redirect everybody who uses it; what
+ * them: a provider model needs no row. Kept because a preset on such an id would redirect all users of it; what
  * has not been listed since the start is unknown here, and then the grants alone protect it.
  */
 export interface ProviderModels {
@@ -17,7 +17,7 @@ export interface ProviderModels {
   has(id: string): boolean;
 }
 
-/** More than any provider lists; beyond it nothing is learnt, so that nobody can fill the memory. */
+/** More than any provider lists; beyond it nothing is learnt, so that the memory stays bounded. */
 const MAX_IDS = 20_000;
 
 export function createProviderModels(): ProviderModels {
@@ -26,7 +26,7 @@ export function createProviderModels(): ProviderModels {
     learn(listed) {
       for (const id of listed) {
         if (ids.size >= MAX_IDS) return;
-        // A row on the part before the tag changes what everybody sees of the model (utils/models.py)
+        // A row on the part before the tag changes what all users see of the model (utils/models.py)
         ids.add(id).add(id.split(':', 1)[0] ?? '');
       }
     },
@@ -48,7 +48,7 @@ export function providerIdsIn(list: unknown): readonly string[] {
 interface JudgeOptions {
   readonly adminAccess: 'organization' | 'all';
   readonly directConnections: 'refuse' | 'allow';
-  /** `any`, or the image and speech models that everybody with a session may use. */
+  /** `any`, or the image and speech models that every user with a session may use. */
   readonly mediaModels: 'any' | ReadonlySet<string>;
 }
 
@@ -72,7 +72,7 @@ export interface Judge {
   readonly providerModels: ProviderModels;
 }
 
-/** @param providerModels filled by whoever sees the backend's lists */
+/** @param providerModels filled from the backend's lists */
 export function createJudge(options: JudgeOptions, providerModels: ProviderModels = createProviderModels()): Judge {
   function one(view: StoreView, principal: Principal, model: ModelId, names: NameSpace = 'chat'): Decision {
     if (principal.kind !== 'user') return deny('not_authenticated', model);

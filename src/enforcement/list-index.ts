@@ -45,7 +45,7 @@ interface Span {
   readonly end: number;
 }
 
-/** A string that names a model; `id` is undefined where the text is no valid id, which nobody is permitted. */
+/** A string that names a model; `id` is undefined where the text is no valid id, which is never permitted. */
 export interface NamedSpan extends Span {
   readonly id: ModelId | undefined;
 }

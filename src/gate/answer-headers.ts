@@ -30,7 +30,7 @@ export function createSecureAnswers(
     const purpose = cookiePurpose(name);
     return purpose === undefined ? undefined : cookies[purpose];
   };
-  // Also of answers that nobody counts: what is left with a provider says what other organizations do
+  // Also of answers that are not counted: what is left with a provider says what other organizations do
   const stated = Object.values(limits).some((limit) => limit !== 'off') ? ANNOUNCED : [];
   const edit = (fields: Headers): AnswerEdit => secureAnswer({ fields, backendFields, stated, cookieRules });
   const http = { ...headers, ...overHttp(headers, trustedProxies.length > 0) };
@@ -58,7 +58,7 @@ type Headers = Config['answers']['headers'];
 
 const TRANSPORT_SECURITY = 'strict-transport-security';
 
-/** RFC 6797 7.2: never over http. Where nobody may tell us of https, the backend's own line is not ours to judge. */
+/** RFC 6797 7.2: never over http. Where no proxy is trusted to report https, the backend's own line is not ours to judge. */
 function overHttp(headers: Headers, isSchemeKnown: boolean): Partial<Headers> {
   const value = headers[TRANSPORT_SECURITY];
   return { [TRANSPORT_SECURITY]: isSchemeKnown || value === 'off' ? 'off' : 'backend' };

@@ -40,7 +40,7 @@ export interface Scope {
   decision: Decision | undefined;
   /** Written by `authorize`: what the decision took, reads of the database included, without waiting for the body. */
   decisionMs: number | undefined;
-  /** Written with the first decision (`telemetry/audit.ts`): what the client is told and the log can be searched for. */
+  /** Written with the first decision (`telemetry/audit.ts`): what the client reads and the log can be searched for. */
   decisionId: string | undefined;
   /** Written with it: what learns how the request ended (`telemetry/recent-decisions.ts`). */
   decisionEnd: { status: number | undefined; durationMs: number | undefined } | undefined;
@@ -56,7 +56,7 @@ export interface Scope {
   allowance: Standing | undefined;
   /** Written by the same where they refused: which limit. */
   limit: LimitName | undefined;
-  /** What is changed in the header lines of the answer, whoever gives it; a stage appends to it. */
+  /** What is changed in the header lines of every answer, our own included; a stage appends to it. */
   answerEdits: readonly AnswerEdit[];
   /** Written where the request fails (`enforcement/answers.ts`): row of the error table, and the system's word for what was behind it. */
   failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
@@ -76,7 +76,7 @@ export interface GateEnv {
 const NO_EDIT: HeaderEdit = { remove: new Set(), add: [] };
 const NO_ANSWER_EDITS: readonly AnswerEdit[] = [];
 const UNJUDGED: Surface = { kind: 'refused' };
-const NOBODY: Principal = { kind: 'anonymous', because: 'no_credential' };
+const ANONYMOUS: Principal = { kind: 'anonymous', because: 'no_credential' };
 
 /** A request id we take over from the caller: what logs and headers can carry without escaping. */
 const WELL_FORMED_ID = /^[\w.:@/+=-]{8,128}$/;
@@ -98,7 +98,7 @@ export function createScope(
     query: '',
     surface: UNJUDGED,
     pathIds: {},
-    principal: NOBODY,
+    principal: ANONYMOUS,
     isPrincipalCurrent: false,
     credentialEdit: NO_EDIT,
     body: undefined,

@@ -1,5 +1,5 @@
 /**
- * Watches the sessions that the backend issues through the gate: where one of them is nobody's here, every sign-in
+ * Watches the sessions that the backend issues through the gate: where the gate does not know one of them, every sign-in
  * succeeds and then sees no model, and only the gate can know why.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -51,13 +51,13 @@ export function createSessionWatch({ identity, store, log, metrics }: SessionWat
 
 const KNOWN_AGAIN = 'the sessions that the backend issues are known to the gate again';
 
-// Whether a session that the backend has just issued is somebody's to the gate. What clients send proves nothing:
-// anybody can forge it. What the backend itself hands out, and is nobody's here, proves that a setting is wrong.
+// Whether the gate knows the user of a session that the backend has just issued. What clients send proves nothing:
+// it can be forged. A session of the backend's own that the gate does not know proves that a setting is wrong.
 
 type SessionFault = TokenFault | 'user_missing';
 
 const sentence = (what: string): string =>
-  `The backend just issued a session ${what}. Nobody who signs in is known to the gate.`;
+  `The backend just issued a session ${what}. No user who signs in is known to the gate.`;
 
 /** Each fault in a sentence, for the log and `/readyz`. */
 const FAULTS: Readonly<Record<SessionFault, string>> = {
@@ -71,7 +71,7 @@ const FAULTS: Readonly<Record<SessionFault, string>> = {
 /** What another connection has just written may be seen a moment later. */
 const LOOK_AGAIN_MS = 1_000;
 
-/** @returns undefined where it is somebody's, and where that cannot be found out now */
+/** @returns undefined where the gate knows its user, and where that cannot be found out now */
 async function faultOfIssued(
   token: string,
   identity: Pick<Identity, 'faultOf' | 'resolveToken'>,

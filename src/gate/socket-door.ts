@@ -74,7 +74,7 @@ export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
   }
 
   return async function socketDoor(incoming, socket, head) {
-    // The stages' scope wants a response object; on this door nobody writes to it
+    // The stages' scope wants a response object; on this door it is never written to
     const scope = createScope(incoming, new ServerResponse(incoming), secureAnswers.editsFor(incoming));
     observer.begin(scope);
     try {

@@ -1,16 +1,16 @@
 /** What the operator should hear at every start, because it weakens the gate or switches it off. */
 import type { Config } from '../config/schema.ts';
 
-/** Default key of Open WebUI 0.6 when it is started without its script (`env.py`): everybody knows it. */
+/** Default key of Open WebUI 0.6 when it is started without its script (`env.py`): it is public. */
 const PUBLISHED_KEY = 't0p-s3cr3t';
-/** RFC 7518 3.2 asks for 256 bits; whoever has fewer can be guessed offline from one token. */
+/** RFC 7518 3.2 asks for 256 bits; a shorter key can be guessed offline from one token. */
 const SHORTEST_KEY = 16;
 
 interface Weakness {
   /** Without its full stop. */
   readonly sentence: string;
   readonly remedy: string;
-  /** Nothing is enforced, or anybody can be anybody. */
+  /** Nothing is enforced, or sessions can be forged. */
   readonly isGrave: boolean;
 }
 
@@ -42,14 +42,14 @@ export function weaknessesOf({ policy, identity, trustedProxies, answers }: Weak
   const [key] = identity.secretKeys;
   if (key === PUBLISHED_KEY) {
     found.push({
-      sentence: "WEBUI_SECRET_KEY is the backend's published default: anybody can sign in as anybody",
-      remedy: `${NEW_KEY} Everybody has to sign in again.`,
+      sentence: "WEBUI_SECRET_KEY is the backend's published default: every client can forge a session of any user",
+      remedy: `${NEW_KEY} All users have to sign in again.`,
       isGrave: true,
     });
   } else if (key !== undefined && key.length < SHORTEST_KEY) {
     found.push({
       sentence: `WEBUI_SECRET_KEY has fewer than ${SHORTEST_KEY} characters: it can be guessed from one session token`,
-      remedy: `${NEW_KEY} Everybody has to sign in again.`,
+      remedy: `${NEW_KEY} All users have to sign in again.`,
       isGrave: false,
     });
   }
@@ -63,7 +63,7 @@ export function weaknessesOf({ policy, identity, trustedProxies, answers }: Weak
   if (answers.cookies.auth.secure && trustedProxies.length === 0) {
     found.push({
       sentence:
-        'session cookies are Secure, but MODELGATE_TRUSTED_PROXIES names no proxy that speaks TLS: over http, but for localhost, browsers drop them and nobody stays signed in',
+        'session cookies are Secure, but MODELGATE_TRUSTED_PROXIES names no proxy that speaks TLS: over http, but for localhost, browsers drop them and no user stays signed in',
       remedy: 'Name the proxy that speaks TLS in MODELGATE_TRUSTED_PROXIES, such as 172.18.0.0/16.',
       isGrave: false,
     });

@@ -25,7 +25,7 @@ interface Identified {
 export interface Identity {
   /**
    * Judges the request's credential. Synchronous when every token in it has been verified before.
-   * @param view undefined while the database cannot be read: whoever has a credential is then `unresolved`
+   * @param view undefined while the database cannot be read: a request with a credential is then `unresolved`
    * @throws GatewayError `credentials_conflict` (or rejects with it)
    */
   resolve(rawHeaders: HeaderLines, view: UserView | undefined): Identified | Promise<Identified>;
@@ -44,7 +44,7 @@ const EXPIRED: AnonymousPrincipal = { kind: 'anonymous', because: 'credential_ex
 const UNKNOWN: AnonymousPrincipal = { kind: 'anonymous', because: 'user_unknown' };
 const UNRESOLVED: UnresolvedPrincipal = { kind: 'unresolved' };
 
-/** Different readable credentials in one request: a browser may hold two cookies; more is somebody making us work. */
+/** Different readable credentials in one request: a browser may hold two cookies; more is an attempt to cost us work. */
 const MAX_DIFFERENT = 4;
 
 /**

@@ -24,7 +24,7 @@ export interface Credential {
   /** Lower-case name of the header that it stood in. */
   readonly header: string;
   /**
-   * `session` has the shape of a session token, `key` that of an API key. The others are nobody's here: `misspelled` is
+   * `session` has the shape of a session token, `key` that of an API key. The others name no user here: `misspelled` is
    * a session token that PyJWT might yet forgive, and so must not go on; `opaque` is anything else.
    */
   readonly form: 'session' | 'key' | 'misspelled' | 'opaque';
@@ -67,7 +67,7 @@ export const isCanonical = (session: string): boolean => /[AEIMQUYcgkosw048]$/.t
 
 /**
  * Python skips foreign characters in a signature (`urlsafe_b64decode`) and the last two bits of it, so a genuine token
- * that is spelled so would be nobody to us and somebody to the backend. In the other two segments it breaks the signature.
+ * that is spelled so would name no user to us and one to the backend. In the other two segments it breaks the signature.
  */
 function isMisspelled(text: string): boolean {
   if (!text.startsWith('eyJ')) return false;
@@ -113,7 +113,7 @@ export function readCredentials(rawHeaders: HeaderLines, reading: CredentialRead
   return { judged: pick(all), all, cookieLines };
 }
 
-/** An API key is told by its first three characters, wherever it came from; everything else must be a session token. */
+/** An API key is known by its first three characters, wherever it came from; everything else must be a session token. */
 function formOf(text: string, { isKnownSession }: CredentialReading): Credential['form'] {
   if (text.startsWith('sk-')) return KEY_SHAPE.test(text) ? 'key' : 'opaque';
   if (isKnownSession?.(text) === true) return 'session';

@@ -17,7 +17,7 @@ export interface UserPrincipal {
   readonly role: string;
 }
 
-/** Nobody that the gate can name; `because` is the reason that logs and `explain` give. */
+/** No user that the gate can name; `because` is the reason that logs and `explain` give. */
 export interface AnonymousPrincipal {
   readonly kind: 'anonymous';
   readonly because: 'no_credential' | 'credential_invalid' | 'credential_expired' | 'user_unknown';

@@ -13,7 +13,7 @@ export type VerifiedToken =
   { readonly state: 'valid'; readonly userId: UserId } | { readonly state: 'expired' } | { readonly state: 'invalid' };
 
 /**
- * Why a session of the backend is nobody's here: signed with another key, of a form that is not known, not begun yet or
+ * Why the gate does not know a session of the backend: signed with another key, of a form that is not known, not begun yet or
  * over already by our clock.
  */
 export type TokenFault = 'other_key' | 'unknown_form' | 'early' | 'over';
@@ -133,7 +133,7 @@ async function readClaims(
   return 'other_key';
 }
 
-// What PyJWT makes of a token whose signature is good: the rules of 2.10 to 2.13 together, so that nobody is known
+// What PyJWT makes of a token whose signature is good: the rules of 2.10 to 2.13 together, so that no user is known
 // here whom one of them refuses. What only they take (NaN, UTF-16, `exp` of 400 digits) is in no token that a backend
 // mints. Source: PyJWT `api_jws.py` and `api_jwt.py`, 2.10.1 (Open WebUI 0.6.18) and 2.13.0 (0.12.4); `decode_token`
 // and `is_valid_token` of the backend's `utils/auth.py`.
@@ -158,7 +158,7 @@ function readSessionClaims(header: Uint8Array, payload: Uint8Array): SessionClai
   if (protectedHeader === undefined || claims === undefined || !isAccepted(protectedHeader)) return undefined;
   const { id, typ, aud, sub = '', jti = '' } = claims;
   if (typeof id !== 'string' || id === '' || !id.isWellFormed() || !TOKEN_TYPES.has(typ)) return undefined;
-  // an audience that nobody asks for, unless it is nothing to Python
+  // an audience that no reader asks for, unless it is nothing to Python
   if (isTruthyInPython(aud) || typeof sub !== 'string' || typeof jti !== 'string') return undefined;
   const { exp, nbf = 0, iat = 0 } = claims;
   const expiresAt = exp === undefined ? undefined : toInteger(exp);

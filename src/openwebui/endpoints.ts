@@ -8,8 +8,8 @@ import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { AnswerRewrite } from '../transport/exchange.ts';
 
 /**
- * The page itself, its files and the backend's health check are counted by nobody: a fresh load asks for a hundred of
- * them, and everybody behind one address does so in the morning. The event socket falls back to polling, many requests
+ * The page itself, its files and the backend's health check are not counted: a fresh load asks for a hundred of
+ * them, and all users behind one address do so in the morning. The event socket falls back to polling, many requests
  * a second while an answer streams; only its handshakes count, here and at the other door.
  */
 const COUNTED = /^\/(?:api|openai|ollama|oauth|cache)(?:\/|$)/;

@@ -33,7 +33,7 @@ function judgeRow(judge: Judge, view: StoreView, user: UserPrincipal, row: Prese
   // The backend sends a base to the provider as it is: no row of that name leads on
   const decision = judge.all(view, user, row.named, 'provider');
   if (decision?.effect === 'deny') return decision;
-  // A preset on a composite model picks from a list of its own: nobody could say what it runs
+  // A preset on a composite model picks from a list of its own: what it runs cannot be known
   const taken = [...row.named, ...row.ids].find((id) => view.isComposite(id)) ?? row.ids.find(isPattern);
   if (taken !== undefined) return deny('preset_id_taken', taken);
   if (!row.hasBase) return deny('model_missing');
@@ -42,7 +42,7 @@ function judgeRow(judge: Judge, view: StoreView, user: UserPrincipal, row: Prese
 
 /**
  * Switches a row on or off, deletes or shares it: for its owner, and for those who may use it. A row without a base
- * changes what everybody sees of a provider's model, and is the admins' to switch. Other rows and rows that are not there
+ * changes what all users see of a provider's model, and is the admins' to switch. Other rows and rows that are not there
  * are refused alike.
  */
 function judgeSwitch(judge: Judge, view: StoreView, user: UserPrincipal, { ids }: PresetRow): Decision | undefined {
@@ -61,7 +61,7 @@ const isPattern = (id: ModelId): boolean => parsePattern(id)?.kind === 'prefix';
 
 /**
  * An id that others use must not come to mean another model: a new row on a provider's model, or on an id that
- * organizations were granted, would redirect everybody who has it, and so would a changed base of such a row. The
+ * organizations were granted, would redirect all its users, and so would a changed base of such a row. The
  * backend takes a name without a tag for a model of Ollama with one.
  */
 function redirectsOthers(judge: Judge, view: StoreView, id: ModelId, row: PresetRow): boolean {

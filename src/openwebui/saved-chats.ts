@@ -60,7 +60,7 @@ export async function judgeSave(judging: Judging, names: ChatNames, chatId: stri
   const end = forbidden.size > 0 ? order.begin(chatId) : undefined;
   try {
     const found = await judging.store.stored.chat(chatId, placesOf(forbidden), user.id);
-    // The backend saves nobody's chat but the caller's: what others store is not looked at
+    // The backend saves only the caller's own chat: what others store is not looked at
     const stored = found?.owner === user.id ? found : undefined;
     if (stored !== undefined && stored.names.internal.length > 0) await loadFor(judging, everyName(stored.names));
     const stray = firstStray(stored, names, forbidden) ?? firstFreed(judging, stored, names);

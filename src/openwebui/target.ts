@@ -76,7 +76,7 @@ function decodePath(raw: string): string {
   return path;
 }
 
-/** `%2F` `%5C` `%2E` `%00`–`%1F` `%7F`, and encoded twice, which somebody might decode twice. */
+/** `%2F` `%5C` `%2E` `%00`–`%1F` `%7F`, and encoded twice, which a reader might decode twice. */
 const ENCODED_DELIMITER = /%(?:25)*(?:2[ef]|5c|[01][0-9a-f]|7f)/i;
 /** The only paths into which the backend's own page (0.12.4, for admins) encodes an id that may hold a slash. */
 const ENCODES_MODEL_ID = /^\/api\/v1\/(?:evaluations\/leaderboard|analytics\/models)\/(?!.*%(?:25|5c|2e|[01]|7f))/i;

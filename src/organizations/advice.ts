@@ -95,7 +95,7 @@ function whyPermitted({ reason, grant, chain }: Permit): string {
 
 /** A typing error must not be advised as a grant; and the file need not name what a provider has. */
 function whyUnknown({ model, memberships, meant, through }: ModelQuestion): string {
-  const unknown = `No model ${quoted(model)} is known to the backend's database or granted to anybody.`;
+  const unknown = `No model ${quoted(model)} is known to the backend's database or granted to any organization.`;
   const gives = through === undefined ? '' : ` ${quoted(through.organization)} grants it.`;
   const exactly = meant?.toLowerCase() === model.toLowerCase() ? ' Ids are compared exactly.' : '';
   if (meant !== undefined) return `${unknown} Did you mean ${quoted(meant)}?${exactly}${gives}`;

@@ -76,7 +76,7 @@ export const addMembers = (
 ) =>
   changing(operation, 'organizations', (connection, schema) => {
     const created = !requireOrganization(connection, chosen, 'add');
-    const people = resolve(connection, named, 'Nobody was added.', (name, { person }) => {
+    const people = resolve(connection, named, 'No user was added.', (name, { person }) => {
       if (person === null) return unknownPerson(connection, name);
       if (person.role === 'banned') return `${quoted(name)} is banned in the backend.`;
       if (person.role !== null && person.role !== 'pending') return undefined;
@@ -208,7 +208,7 @@ export const removeMembers = (
     const organization = chosen.id;
     requireOrganization(connection, chosen, 'change');
     const member = connection.prepare('SELECT 1 FROM organization_members WHERE organization_id = ? AND user_id = ?');
-    const users = resolve(connection, named, 'Nobody was removed.', (name, { id, person }) => {
+    const users = resolve(connection, named, 'No user was removed.', (name, { id, person }) => {
       if (member.get(organization, id) !== undefined) return undefined;
       return person === null
         ? `${unknownPerson(connection, name)} Neither has ${quoted(organization)} such a member.`

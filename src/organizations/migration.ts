@@ -105,7 +105,7 @@ const UNDONE: {
 function requireUsableTables({ problem }: Schema): void {
   if (problem === undefined || COUNTED_TABLES.some((table) => problem === `table ${table} is missing`)) return;
   throw new OperationFailure(
-    `The ${problem}, so nobody can be linked there. Nothing was changed. Rename the table, and it is made as in the deployment guide.`,
+    `The ${problem}, so no user can be linked there. Nothing was changed. Rename the table, and it is made as in the deployment guide.`,
   );
 }
 

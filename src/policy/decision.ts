@@ -15,7 +15,7 @@ const PERMIT_REASONS = {
  * forbidden model cannot be told from one that does not exist.
  */
 export const DENY_REASONS = {
-  not_authenticated: { kind: 'unauthenticated', meaning: 'nobody is signed in' },
+  not_authenticated: { kind: 'unauthenticated', meaning: 'no user is signed in' },
   role_not_permitted: { kind: 'policy', meaning: 'the role of the user may use no model at all' },
   no_organization: { kind: 'policy', meaning: 'the user is an active member of no active organization' },
   not_granted: { kind: 'policy', meaning: 'no organization of the user grants this model' },

@@ -1,6 +1,6 @@
 /**
- * One thread, and the work that waits for it. Those for whom it works take turns, so that nobody waits behind all that
- * somebody else has sent. A thread that dies takes the work it was at with it, and the next work gets a new one.
+ * One thread, and the work that waits for it. Those for whom it works take turns, so that no payer waits behind all that
+ * another has sent. A thread that dies takes the work it was at with it, and the next work gets a new one.
  */
 import type { Writable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
@@ -25,7 +25,7 @@ interface Work {
   readonly payer: string;
   readonly message: unknown;
   readonly transfer?: readonly ArrayBuffer[];
-  /** Once this has closed, nobody wants the answer any more. */
+  /** Once this has closed, the answer is no longer wanted. */
   readonly wantedBy?: Writable;
 }
 
@@ -40,7 +40,7 @@ interface Waiting extends Work {
 
 export class Lane<Answer> {
   readonly #options: LaneOptions;
-  /** Whoever is first is next; within a payer, what came first. */
+  /** The first payer is next; within a payer, what came first. */
   readonly #queues = new Map<string, Waiting[]>();
   #current: Waiting | undefined;
   #thread: Worker | undefined;
@@ -166,7 +166,7 @@ export class Lane<Answer> {
       queue.splice(place, 1);
       waiting.reject(new ClientGone());
     } else if (waiting === this.#current && this.#options.isShortLived) {
-      // Long work for nobody would keep others waiting, and its bytes in memory
+      // Long work for a client that is gone would keep others waiting, and its bytes in memory
       void this.#dismiss(new ClientGone());
       this.#next();
     }

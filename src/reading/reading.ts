@@ -16,7 +16,7 @@ type ReadBody =
 export interface Reading {
   /**
    * @param body is not to be used any more: what comes back is the same bytes
-   * @param payer takes turns with others @param outgoing closes where nobody waits for the record any more
+   * @param payer takes turns with others @param outgoing closes where the record is no longer waited for
    * @throws GatewayError `body_too_complex` where it took too much memory or time, `reading_unavailable`: the body is lost
    * @throws ClientGone
    */
@@ -26,10 +26,10 @@ export interface Reading {
 
 /** Of any shape, read in 10 ms. */
 const SHORT_BYTES = 128 * 1024;
-/** Nobody's chat of this length waits behind longer bodies. */
+/** A chat of this length never waits behind longer bodies. */
 const MEDIUM_BYTES = 2_000_000;
 
-/** Tells a thread that everybody else comes first. */
+/** Tells a thread that all others come first. */
 export const PATIENT = 'patient';
 
 export interface ReadRequest {

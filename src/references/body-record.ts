@@ -41,7 +41,7 @@ function boundFields(body: Buffer, contentType: string): void {
 }
 
 // What a body says of models, as a small plain record: pure, so that a long body can be read in a thread and only the
-// record comes back. Whoever judges looks at the record alone.
+// record comes back. Judges look at the record alone.
 
 /** What is asked of a body, by the kind of record that answers. Plain values, which a thread can be sent. */
 export type BodyQuestion =

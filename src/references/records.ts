@@ -110,7 +110,7 @@ export type PresetForm = 'preset' | 'preset_list' | 'preset_switch';
 
 export interface PresetRow {
   readonly ids: readonly ModelId[];
-  /** Where the row names no base, it would override a provider's model: for everybody. */
+  /** Where the row names no base, it would override a provider's model for all users. */
   readonly hasBase: boolean;
   readonly named: ReadonlySet<ModelId>;
 }

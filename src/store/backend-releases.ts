@@ -51,8 +51,8 @@ export const NEWEST_KNOWN_RELEASE = '0.12.4';
 
 /** Who chooses the journal mode of the file. */
 type JournalChoice =
-  /** Nobody: it stays what it is. */
-  | 'nobody'
+  /** It stays what it is. */
+  | 'none'
   /** The backend, DELETE at every connect, unless `DATABASE_ENABLE_SQLITE_WAL` is true for it. */
   | 'backend_delete'
   /** The backend, WAL at every connect, unless `DATABASE_ENABLE_SQLITE_WAL` is false for it. */
@@ -91,7 +91,7 @@ export function toBackendRelease(revision: string): BackendRelease {
 
 /** Source: `internal/db.py` and `env.py` of every release from 0.6.0 to 0.10.2, and of 0.12.4. */
 function journalOf(since: string): JournalChoice {
-  if (isOlder(since, '0.6.23')) return 'nobody';
+  if (isOlder(since, '0.6.23')) return 'none';
   return isOlder(since, '0.9.0') ? 'backend_delete' : 'backend_wal';
 }
 

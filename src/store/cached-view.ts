@@ -2,7 +2,7 @@
  * The view of the database that requests ask: every answer cached by key.
  *
  * Memberships and grants are kept while the file says that they are the same; a user's role, API keys, presets and
- * mAI's switch for a whole organization are read again, by key, after every commit of anybody.
+ * mAI's switch for a whole organization are read again, by key, after every commit.
  */
 import { createHash } from 'node:crypto';
 import type { OrganizationId, UserId, UserPrincipal } from '../identity/principal.ts';
@@ -106,7 +106,7 @@ export class CachedView implements StoreView {
     return this.#apiKeys.get(
       digestOf(key),
       () => this.#freshness.read('userOfApiKey', key),
-      // whoever guesses keys must not push the real ones out
+      // guessed keys must not push the real ones out
       (owner) => owner !== undefined,
     );
   }

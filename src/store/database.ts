@@ -36,13 +36,13 @@ export interface FileIdentity {
   /** Device and inode of the file itself. */
   readonly inode: string;
   /**
-   * Which file it is. The two companions of WAL mode belong to it: when somebody deletes or replaces them under an
+   * Which file it is. The two companions of WAL mode belong to it: when they are deleted or replaced under an
    * open connection, that connection goes on reading the old ones and never sees another commit.
    */
   readonly file: string;
   /**
-   * When the file itself was last changed, and its size. The time is the inode's (ctime), which nobody can set: `cp -p`
-   * and `touch -r` restore the other one. In WAL mode only a checkpoint writes here, or somebody who is not SQLite.
+   * When the file itself was last changed, and its size. The time is the inode's (ctime), which cannot be set: `cp -p`
+   * and `touch -r` restore the other one. In WAL mode only a checkpoint writes here, or a program that is not SQLite.
    */
   readonly written: string;
   /**
@@ -124,7 +124,7 @@ export function describeFailure(error: unknown, path?: string): string {
   return path !== undefined && isAboutAccess ? `${words}; ${describeAccess(path)}` : words;
 }
 
-/** A database of nobody's, in memory, to try things in. */
+/** A database in memory, to try things in. */
 export function openScratch(): Connection {
   return new Database(':memory:');
 }
@@ -147,7 +147,7 @@ export function noteCompanions(path: string): () => void {
         last.close();
       }
     } catch {
-      // not ours to write, or somebody else's by now: the backend's next end removes them
+      // not ours to write, or another user's by now: the backend's next end removes them
     }
   };
 }

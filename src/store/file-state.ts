@@ -33,7 +33,7 @@ export interface Signs {
   /** Another connection has committed. */
   readonly isCommitted: boolean;
   /**
-   * The file was written to. Without a commit that is a checkpoint, which has no news, or the work of somebody who is
+   * The file was written to. Without a commit that is a checkpoint, which has no news, or the work of a program that is
    * not SQLite: another file was copied over this one.
    */
   readonly isWritten: boolean;
@@ -60,7 +60,7 @@ export function beginState(reader: Reader): FileState {
 interface Continued {
   readonly versions: Versions | undefined;
   readonly change: Change;
-  /** A counter was changed by nobody who has committed: another file was copied over this one. */
+  /** A counter changed without a commit: another file was copied over this one. */
   readonly isReplaced: boolean;
 }
 
@@ -76,7 +76,7 @@ export function continueState(before: FileState, { isCommitted, isWritten, isDue
     const versions = statements.versions();
     const counted = changeBetween(before.versions, versions);
     const isCounted = counted.members || counted.models;
-    // the counters are random: nobody but a commit of our own triggers leads from one to the next
+    // the counters are random: only a commit of our own triggers leads from one to the next
     const isTrusted = !isDue && (isCommitted || !isWritten);
     if (reader.schemaVersion() !== before.schemaVersion) return undefined;
     if ((!isTrusted || isCounted) && reader.layout() !== before.layout) return undefined;
@@ -104,7 +104,7 @@ const changeBetween = (before: Versions | undefined, after: Versions | undefined
     ? EVERYTHING
     : { members: before.members !== after.members, models: before.models !== after.models };
 
-/** Anything else is a mistake of ours, and hiding it behind "the file cannot be read" would cost somebody a day. */
+/** Anything else is a mistake of ours, and hiding it behind "the file cannot be read" would cost a day of search. */
 export const isOutage = (error: unknown): boolean =>
   error instanceof MissingFile ||
   error instanceof UnreadableSchema ||

@@ -11,7 +11,7 @@ interface SoundnessOptions {
 }
 
 const PROBE_EVERY_MS = 1_000;
-/** A page that only some requests have met is told for as long. */
+/** A page that only some requests have met is reported for as long. */
 const DAMAGE_TOLD_MS = 60_000;
 
 /**
@@ -63,7 +63,7 @@ export class Soundness {
 /** `initialization`: tables and views. `enrolment`: the membership of a user who is seen for the first time. */
 type Write = 'initialization' | 'enrolment';
 
-/** Nobody may have come since who could be enrolled. */
+/** No user may have come since who could be enrolled. */
 const ENROLMENT_TOLD_MS = 15 * 60_000;
 
 /** What the gate has to write into the backend's file, and whether it could. */
@@ -91,7 +91,7 @@ export class WriteFailures {
     this.counts.set(`${write} ${code}`, known);
   }
 
-  /** @returns why nobody can be enrolled now, as far as it is known. What is missing in the schema is told elsewhere. */
+  /** @returns why no user can be enrolled now, as far as it is known. What the schema lacks is reported elsewhere. */
   problem(isDiskFull: boolean): string | undefined {
     const sinceMs = this.#now() - (this.#enrolment?.failedAt ?? Number.NEGATIVE_INFINITY);
     if (this.#enrolment !== undefined && sinceMs < ENROLMENT_TOLD_MS) {

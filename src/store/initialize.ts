@@ -1,6 +1,6 @@
 /**
  * Makes what is missing, in one short transaction: safe to run again, and from several processes at once.
- * Never touches an object that somebody else has made, but for triggers of our own name.
+ * Never touches an object that another program has made, but for triggers of our own name.
  */
 import { randomUUID } from 'node:crypto';
 import type { Connection } from './database.ts';
@@ -135,7 +135,7 @@ export function isComplete(connection: Connection, organization?: Organization):
 
 /**
  * Links what is there when the organization is first met, table by table. Later starts link nothing: a row that
- * somebody has deleted must not come back, and new users are the business of enrolment.
+ * was deleted must not come back, and new users are the business of enrolment.
  */
 function linkNewOrganization(connection: Connection, organization: Organization): Linked {
   const [members, models] = COUNTED_TABLES;
@@ -156,7 +156,7 @@ function hasRows(connection: Connection, table: CountedTable, organization: Orga
 
 /**
  * Every user but those that are pending or banned, as the deployment guide's migration does, and but those of another
- * organization: nobody has asked to let them into this one.
+ * organization: they were never meant for this one.
  */
 function linkUsers(connection: Connection, organization: Organization): Pick<Linked, 'users' | 'usersElsewhere'> {
   const elsewhere = 'id IN (SELECT user_id FROM organization_members)';

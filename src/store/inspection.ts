@@ -1,5 +1,5 @@
 /**
- * The database as commands look at it: inside of somebody's transaction, with the very code that answers the gate's
+ * The database as commands look at it: inside of a transaction of the caller, with the very code that answers the gate's
  * requests, and nothing kept beyond it.
  */
 import { toOrganizationId } from '../identity/principal.ts';
@@ -17,7 +17,7 @@ interface Inspection {
 }
 
 /**
- * @param enrolling id of the organization that the gate enrols new users in; undefined where it enrols nobody
+ * @param enrolling id of the organization that the gate enrols new users in; undefined where it enrols no user
  * @returns what the gate would see of the file in this moment; valid as long as the transaction lasts
  * @throws UnreadableSchema where tables are missing or have another shape
  */

@@ -17,7 +17,7 @@ interface LoaderOptions {
   readonly writes: WriteFailures;
   readonly now: () => number;
   readonly warn: (message: string, fields: Record<string, unknown>) => void;
-  /** The organization's id; absent where nobody is enrolled. */
+  /** The organization's id; absent where no user is enrolled. */
   readonly enrolling: string | undefined;
 }
 
@@ -25,7 +25,7 @@ interface LoaderOptions {
 const ROUNDS = 100;
 /** Longest time that an enrolment waits for another process's lock. */
 const BUSY_MS = 25;
-/** After a failed write nobody is enrolled for this long: a read-only file would cost every request an attempt. */
+/** After a failed write no user is enrolled for this long: a read-only file would cost every request an attempt. */
 const RETRY_AFTER_MS = 5_000;
 const NOTHING: Need = {};
 

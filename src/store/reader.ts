@@ -66,11 +66,11 @@ export interface Reader {
   readonly identity: FileIdentity;
   /** Changes when another connection has committed; comparable on this connection only. */
   dataVersion(): number;
-  /** Changes with every change of the schema, whoever made it. Small numbers: two files may well have the same. */
+  /** Changes with every change of the schema. Small numbers: two files may well have the same. */
   schemaVersion(): number;
   /** Every object of the schema and where it stands in the file, as text to be compared; 50 µs. */
   layout(): string;
-  /** Reads everything from the file again: SQLite keeps the pages that it knows until somebody commits. */
+  /** Reads everything from the file again: SQLite keeps the pages that it knows until the next commit. */
   dropPages(): void;
 }
 

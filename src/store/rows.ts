@@ -3,7 +3,7 @@ import { parsePattern } from '../policy/grant.ts';
 import type { Connection } from './database.ts';
 import { activeCondition, columnsOf } from './schema-reader.ts';
 
-/** Somebody who uses the backend without being its admin. */
+/** A user of the backend who is not its admin. */
 export interface Maker {
   readonly id: string;
   /** Null where the backend has none, or has deleted the user. */
@@ -33,7 +33,7 @@ interface StoredRow {
   readonly role: unknown;
 }
 
-/** @returns rows by id; one whose id is no text is no model to anybody @throws SqliteError */
+/** @returns rows by id; one whose id is no text is not a model @throws SqliteError */
 export function readModelRows(connection: Connection): readonly ModelRow[] {
   const [columns, users] = [columnsOf(connection, 'model'), columnsOf(connection, 'user')];
   const owner = columns.has('user_id') ? 'm.user_id' : 'NULL';
@@ -68,7 +68,7 @@ function makerOf({ owner, known, email, role }: StoredRow): Maker | undefined {
 /** Whether a grant of this text is one of this model, and not of every id with its beginning, or of none. */
 const isGrantable = (id: string): boolean => parsePattern(id)?.kind === 'exact';
 
-/** Models that the deployment guide's migration would link, and that nobody should get in this way. */
+/** Models that the deployment guide's migration would link, and that no organization should get in this way. */
 export interface NotLinked {
   /** Ids that a grant would read as patterns, or that no request can name. */
   readonly unusable: readonly string[];

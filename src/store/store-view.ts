@@ -34,7 +34,7 @@ export interface StoreView extends PolicyView {
   userOfApiKey(key: string): UserId | undefined;
   /**
    * Does any organization's active grant, by id or by prefix, cover this id? Guards ids of presets that users create.
-   * A grant of everything (`*`) alone does not count: whoever has it loses nothing.
+   * A grant of everything (`*`) alone is left out: its organization loses nothing.
    */
   isGrantedAnywhere(id: ModelId): boolean;
   /** Is there a row in the backend's `model` table? */
@@ -84,7 +84,7 @@ export interface StoreHealth {
   readonly missing: readonly string[];
   /** Why it is not readable, or not whole: SQLite's own code and our sentence; undefined while it is. */
   readonly problem: string | undefined;
-  /** Why nobody can be enrolled: the disk is full, or the last attempt has failed; undefined where nothing is known. */
+  /** Why no user can be enrolled: the disk is full, or the last attempt has failed; undefined where nothing is known. */
   readonly writeProblem: string | undefined;
 }
 

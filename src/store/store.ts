@@ -33,7 +33,7 @@ const WRITE_BUSY_MS = 25;
 const START_BUSY_MS = 2_000;
 /** So long the start waits for the first initialization, which links all users and models of a large file. */
 const START_DEADLINE_MS = 30_000;
-/** A lock that lasts this long is more than somebody's commit, and so is any other trouble. */
+/** A lock that lasts this long is more than a commit, and so is any other trouble. */
 const LONG_LOCK_MS = 1_000;
 /** How often and how many times a request that met trouble tries again. */
 const RETRY_MS = 10;
@@ -163,7 +163,7 @@ class SqliteStore implements Store {
 
   /**
    * Has the last good state answered since, in which what was just withdrawn is still there? By a count and not by
-   * what is the matter now: another look may have succeeded meanwhile. Nobody waits once it is clear that it lasts.
+   * what is the matter now: another look may have succeeded meanwhile. Requests stop waiting once it is clear that it lasts.
    */
   #isWorthRetrying(failures: number): boolean {
     const since = this.#failingSince ?? this.#now();
@@ -191,7 +191,7 @@ class SqliteStore implements Store {
     return this.#now() - (problem === undefined ? this.#file.goodAt : soundAt);
   }
 
-  /** Somebody is committing: the everyday life of such a file. */
+  /** Another program is committing, as happens all the time. */
   #isShortLock(): boolean {
     return this.#file.isLocked && this.#ageMs() < LONG_LOCK_MS;
   }

@@ -1,6 +1,6 @@
 /**
  * Reads what stored objects name in threads of their own: a chat may be long, and the file locked. Long chats have a
- * thread for themselves, so that nobody's next message waits for them.
+ * thread for themselves, so that no user's next message waits for them.
  */
 import { GatewayError } from '../errors.ts';
 import type { Answered } from '../reading/lane.ts';

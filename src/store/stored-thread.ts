@@ -1,6 +1,6 @@
 /**
  * Runs in a thread of its own: reads what stored objects name, as the last commit has them. It may wait for a lock, since
- * nobody's event loop waits with it.
+ * the event loop does not wait with it.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayError } from '../errors.ts';

@@ -46,7 +46,7 @@ export const ORGANIZATION_MEMBERS = table(
 
 /**
  * SQL for "this row is switched on": 1, in whatever type the column keeps it, and NULL, which is 1 by the column's
- * default. Every other value is off; those but 0 are told by `doctor`.
+ * default. Every other value is off; `doctor` reports those but 0.
  * @param column constant, such as `om.is_active`
  */
 export const isOn = (column: string): string => `(coalesce(${column}, 1) = 1 OR ${column} = '1' COLLATE BINARY)`;

@@ -146,7 +146,9 @@ function now(): string {
 
 function standardOutput(format: (line: string) => string): Pick<LineWriter, 'write' | 'flush'> {
   const lossNotice = (lines: number): string =>
-    format(`{"time":"${now()}","level":"error","msg":"log lines were lost: nobody took them","lines":${lines}}\n`);
+    format(
+      `{"time":"${now()}","level":"error","msg":"log lines were lost: standard output did not take them","lines":${lines}}\n`,
+    );
   const writer = new LineWriter({ fd: 1, lossNotice });
   process.once('exit', () => writer.flushNow());
   return writer;

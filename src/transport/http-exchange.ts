@@ -142,7 +142,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (this.#receivedAt === 0) this.#fail(error);
   }
 
-  /** A head that no body byte has taken along. Nobody catches what is thrown here. */
+  /** A head that no body byte has taken along. What is thrown here is not caught. */
   sendHead(): void {
     if (this.#settled || this.#outgoing.destroyed || this.#outgoing.headersSent) return;
     try {

@@ -30,7 +30,7 @@ export async function requireUnused({ path, backend, signal, say }: InUseOptions
   const unasked =
     backend === undefined ? ', and MODELGATE_UPSTREAM_URL, where the backend could be asked, is not set' : '';
   say(
-    `Nobody is seen to have ${path} open, but ${blind}${unasked}: make sure that the backend and the gate are stopped.`,
+    `No process is seen to have ${path} open, but ${blind}${unasked}: make sure that the backend and the gate are stopped.`,
   );
 }
 

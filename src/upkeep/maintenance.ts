@@ -122,7 +122,7 @@ async function truncateLog({ path, patience }: Operation): Promise<Truncation> {
   try {
     await waiting(path, patience, () => emptyLog(connection), {
       pauseMs: CHECKPOINT_PAUSE_MS,
-      announcement: `Somebody still reads from the log of ${path}, or writes into it: waiting for a gap.`,
+      announcement: `A process still reads from the log of ${path}, or writes into it: waiting for a gap.`,
       stopped: 'Stopped. The write-ahead log was not emptied, and nothing in it is lost.',
     });
     const pages = Math.max(0, Number(moved));

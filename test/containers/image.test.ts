@@ -181,6 +181,6 @@ test.runIf(process.getuid?.() === 0)(
       ['--volume', `${folder}:/app/backend/data`, ...variables(SETTINGS)],
       ['doctor', '--all'],
     );
-    expect(stdout).toContain('Nobody but user 0 and group 0 may open the file.');
+    expect(stdout).toContain('Only user 0 and group 0 may open the file.');
   },
 );

@@ -87,7 +87,7 @@ function demoConfig(ports: Ports, logLevel: string, database: DemoDatabase, upst
     DATABASE_URL: `sqlite:///${database.path}`,
     WEBUI_SECRET_KEY: database.secretKey,
     LOG_LEVEL: logLevel,
-    MODELGATE_DRAIN_TIMEOUT: '2s', // whoever presses Ctrl-C does not want to wait
+    MODELGATE_DRAIN_TIMEOUT: '2s', // Ctrl-C must not wait
   };
   const parsed = parseConfig({ environment, directory: database.directory, readSecret: noFiles });
   if (parsed.issues !== undefined)

@@ -99,10 +99,10 @@ function toRecord(made: DecisionRecord, gate: string, now: ModelExplanation | un
 }
 
 const WHO = {
-  no_credential: 'nobody: the request carried no credential',
-  credential_invalid: 'nobody: the credential was none of the backend’s',
-  credential_expired: 'nobody: the session had expired',
-  user_unknown: 'nobody: the backend no longer knows the user',
+  no_credential: 'anonymous: the request carried no credential',
+  credential_invalid: 'anonymous: the credential was none of the backend’s',
+  credential_expired: 'anonymous: the session had expired',
+  user_unknown: 'anonymous: the backend no longer knows the user',
 } as const;
 
 function describe(record: DecisionRecord, gate: string, now: ModelExplanation | undefined): string {

@@ -100,7 +100,7 @@ function describeLinks(id: string, record: Initialized['record'], notLinked: Ini
     elsewhere === 0
       ? []
       : [
-          `${counted(elsewhere, 'user')} not linked, because another organization has a row of theirs. To add everybody: \`${shellCommand('modelgate', 'member', 'add', '--all', '--org', id)}\``,
+          `${counted(elsewhere, 'user')} not linked, because another organization has a row of theirs. To add all users: \`${shellCommand('modelgate', 'member', 'add', '--all', '--org', id)}\``,
         ];
   return [links, ...[...left, ...describeNotLinked(notLinked)].map((sentence) => `${sentence}.`)].join('\n');
 }

@@ -25,9 +25,9 @@ const declare = (program: Command) =>
       .description(
         'Look after the file while the backend runs: ANALYZE refreshes the statistics that the query planner goes by, and in ' +
           "WAL mode a checkpoint moves the log into the file. The journal mode stays the backend's. --vacuum also rebuilds the file " +
-          'without its gaps: it needs twice the size of the file on the same disk, and nobody can write until it is done.',
+          'without its gaps: it needs twice the size of the file on the same disk, and no program can write until it is done.',
       )
-      .option('--vacuum', 'also rebuild the file without its gaps; nobody can write meanwhile'),
+      .option('--vacuum', 'also rebuild the file without its gaps; no program can write meanwhile'),
     'modelgate maintain --database data/webui.db',
     'modelgate maintain --vacuum',
   );
@@ -52,7 +52,7 @@ async function maintain(options: OptionsOf<typeof declare>, terminal: Terminal):
 const SENTENCES: Record<MaintenanceStep, string> = {
   analyze: 'ANALYZE: refreshing the statistics of the query planner.',
   vacuum:
-    'VACUUM: rebuilding the file without its gaps. Nobody can write until it is done, and a backend that waits for longer than 5 s answers errors.',
+    'VACUUM: rebuilding the file without its gaps. No program can write until it is done, and a backend that waits for longer than 5 s answers errors.',
   checkpoint: 'Checkpoint: moving the write-ahead log into the file.',
 };
 
@@ -61,7 +61,7 @@ function describeBusy(
   holders: readonly LockHolder[],
 ): string {
   const named = holders.map(({ pid, program }) => `${printable(program)} (process ${pid})`).join(', ');
-  const who = named === '' ? 'somebody, perhaps in another container,' : named;
+  const who = named === '' ? 'a process, perhaps in another container,' : named;
   return `The log could not be emptied: ${moved_pages.toLocaleString('en')} of its ${counted(log_pages, 'page')} are in the file, and ${who} was in the way until the end. Nothing is lost; try again at a quieter time, or wait longer with --wait 5m.`;
 }
 

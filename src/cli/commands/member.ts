@@ -40,8 +40,8 @@ const declareAdd = (group: Command) =>
         .command('add')
         .summary('make users members of an organization')
         .description(
-          'Make users members of an organization, all of them or none. Whoever is pending or banned is refused; with --all ' +
-            'they are skipped, and whoever has a membership keeps it as it is. A named user whose membership is switched off ' +
+          'Make users members of an organization, all of them or none. A user who is pending or banned is refused; with --all ' +
+            'such users are skipped, and a user who has a membership keeps it as it is. A named user whose membership is switched off ' +
             'gets it back.',
         ),
     )
@@ -61,7 +61,7 @@ const declareRemove = (group: Command) =>
         .command('remove')
         .summary('switch memberships off')
         .description(
-          'Switch memberships off. The rows stay, because they keep the users out: whoever has none in any organization ' +
+          'Switch memberships off. The rows stay, because they keep the users out: a user who has none in any organization ' +
             'is enrolled by the gate in that of its environment (MODELGATE_AUTO_ENROLL).',
         ),
     )
@@ -121,7 +121,7 @@ function requireRole({ role, asIs }: OptionsOf<typeof declareAdd>): void {
   if (role === undefined || ROLES.includes(role) || (asIs === true && role !== '')) return;
   const meant = nearest(role, ROLES);
   throw new CommandFailure(
-    `${quoted(role)} is no role in an organization: member and admin are. Nobody was added.${meant === undefined ? '' : ` Did you mean ${meant}?`}${role === '' ? '' : ' --as-is writes it all the same.'}`,
+    `${quoted(role)} is no role in an organization: member and admin are. No user was added.${meant === undefined ? '' : ` Did you mean ${meant}?`}${role === '' ? '' : ' --as-is writes it all the same.'}`,
     EXIT.misused,
   );
 }

@@ -109,8 +109,8 @@ function describe({ plan, dryRun, backup, result }: Outcome, organization: Organ
   const total = result?.figures.total;
   if (total === undefined || total === null || backup === undefined) {
     const nothing = isNeeded(plan.figures)
-      ? `A migration of everybody to ${about} would do this:\n`
-      : `Nothing to do: everybody and everything belongs to ${about} already.${dryRun ? '' : ' Nothing was changed, and no backup was needed.'}\n`;
+      ? `A migration of all users and models to ${about} would do this:\n`
+      : `Nothing to do: all users and models belong to ${about} already.${dryRun ? '' : ' Nothing was changed, and no backup was needed.'}\n`;
     return `${nothing}${words}${dryRun && isNeeded(plan.figures) ? 'Nothing was changed: this is a dry run.\n' : ''}`;
   }
   const rows = asLines([
@@ -119,7 +119,7 @@ function describe({ plan, dryRun, backup, result }: Outcome, organization: Organ
     ['models', total.models.toLocaleString('en')],
     ['backup', backup.path],
   ]);
-  return `Migrated everybody to ${about}:\n${words}\n${rows}\nAdd to .env, and restart the backend and the gate:\n${environmentLines(organization)}`;
+  return `Migrated all users and models to ${about}:\n${words}\n${rows}\nAdd to .env, and restart the backend and the gate:\n${environmentLines(organization)}`;
 }
 
 function warn(terminal: Terminal, { plan, backup, result }: Outcome, { id }: Organization): void {

@@ -8,7 +8,7 @@ import type { Terminal } from '../terminal.ts';
 import { say } from '../terminal.ts';
 
 /** What `--create` means. */
-export const CREATE = 'make the organization where nobody has named it yet';
+export const CREATE = 'make the organization where no row names it yet';
 
 /** Objects of a schema, in the order in which they are named. */
 export const PLURALS = { table: 'tables', index: 'indexes', view: 'views', trigger: 'triggers' } as const;
@@ -44,7 +44,7 @@ export function warnOfEnrolment(
   const home = quoted(organization.id);
   say(
     terminal,
-    `${counted(firstTime, 'user')} had no membership before, and ${firstTime === 1 ? 'belongs' : 'belong'} to ${quoted(id)} alone now: the gate enrols nobody in ${home} who is a member elsewhere. To make one a member of both: \`${shellCommand('modelgate', 'member', 'add', 'USER', '--org', organization.id)}\``,
+    `${counted(firstTime, 'user')} had no membership before, and ${firstTime === 1 ? 'belongs' : 'belong'} to ${quoted(id)} alone now: the gate enrols no user in ${home} who is a member elsewhere. To make one a member of both: \`${shellCommand('modelgate', 'member', 'add', 'USER', '--org', organization.id)}\``,
   );
 }
 
@@ -73,7 +73,7 @@ export function warnOfReturn(
   if (outside > 0 && (organization?.autoEnroll ?? true)) {
     say(
       terminal,
-      `Whoever has no row is enrolled again with the next request${when} and MODELGATE_AUTO_ENROLL is on: without --purge a membership stays off.`,
+      `A user without a row is enrolled again with the next request${when} and MODELGATE_AUTO_ENROLL is on: without --purge a membership stays off.`,
     );
   }
   if (isEmpty) {

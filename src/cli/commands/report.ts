@@ -35,7 +35,7 @@ const declare = (program: Command) =>
       .addHelpText(
         'after',
         `
-The rows of the deployment guide's view, whether it is there or not: for each user and organization, with an active membership, the number and names of the models that the organization has switched on. As in the guide's view only models with a row in the backend's model table are counted: prefix grants (openai/*) and models that nobody has edited in the backend have none. How many grants that leaves out is said at the end. Neither does the view look at the backend's role of a user, or at client_organizations: does_not_count, the last column, says where the gate gives a row nothing. Table and CSV have the titles of the view; JSON has the names that the other commands use, too. \`modelgate model list\` shows every grant, \`modelgate explain\` what one user may do.`,
+The rows of the deployment guide's view, whether it is there or not: for each user and organization, with an active membership, the number and names of the models that the organization has switched on. As in the guide's view only models with a row in the backend's model table are counted: prefix grants (openai/*) and models that were never edited in the backend have none. How many grants that leaves out is said at the end. Neither does the view look at the backend's role of a user, or at client_organizations: does_not_count, the last column, says where the gate gives a row nothing. Table and CSV have the titles of the view; JSON has the names that the other commands use, too. \`modelgate model list\` shows every grant, \`modelgate explain\` what one user may do.`,
       ),
     'modelgate report --csv --database data/webui.db > report.csv',
     'modelgate report --org mai_client_acme --json | jq ".rows[].email"',
@@ -49,7 +49,7 @@ const COLUMNS = [
   'does_not_count',
 ] as const;
 
-/** @throws CommandFailure or OperationFailure where the file cannot be read, or nobody has named the organization */
+/** @throws CommandFailure or OperationFailure where the file cannot be read, or the organization is not named */
 async function report(options: ReportOptions, terminal: Terminal): Promise<number> {
   requireOneFormat(options);
   const { config, operation } = configureOperation(options, terminal);
@@ -139,7 +139,7 @@ function policyNotes({ policy }: StoreConfig): readonly string[] {
   ];
 }
 
-// Output of many lines, written piece by piece: nothing is made that nobody will read.
+// Output of many lines, written piece by piece: nothing is made that will not be read.
 
 const PIECE = 1_000;
 

@@ -1,4 +1,4 @@
-/** `modelgate serve`: the gate, until it is told to stop. */
+/** `modelgate serve`: the gate, until a signal stops it. */
 import type { Command } from '@commander-js/extra-typings';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
@@ -65,8 +65,8 @@ async function serve(options: ServeOptions, terminal: Terminal, version: string)
   requireAuthorities(terminal.environment['NODE_EXTRA_CA_CERTS']);
   const log = createGateLog(config, terminal.screen);
   terminal.onBug((error, isFatal) => {
-    if (isFatal) log.fatal({ err: error }, 'modelgate ends: it is in a state that nobody has foreseen');
-    else log.sparingly('error', error, { err: error }, 'something failed that nobody waits for');
+    if (isFatal) log.fatal({ err: error }, 'modelgate ends: an error left it in an unknown state');
+    else log.sparingly('error', error, { err: error }, 'something failed in the background');
     return log.flush();
   });
   const gate = await startGate(config, log, version);
@@ -225,7 +225,7 @@ function requireAuthorities(file: string | undefined): void {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
     const found = REASONS[code] ?? 'holds no certificate in PEM';
     throw new CommandFailure(
-      `NODE_EXTRA_CA_CERTS=${file} ${found}. Give the file with the certificate of whoever signed the backend's, or leave the variable out.`,
+      `NODE_EXTRA_CA_CERTS=${file} ${found}. Give the file with the certificate that signed the backend's, or leave the variable out.`,
       EXIT.misused,
       { cause: error },
     );

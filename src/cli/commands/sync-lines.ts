@@ -92,7 +92,7 @@ export function notesOn(source: CatalogueSource, { record, isEmpty }: SyncPlan):
   const partial =
     source === 'table' && switch_off.length > 0
       ? [
-          'The table has a row for a model only if somebody has edited it in the backend: what is switched off here may be there all the same. --from live knows.',
+          'The table has a row for a model only if it was edited in the backend: what is switched off here may be there all the same. --from live knows.',
         ]
       : [];
   return [...empty, ...left, ...gaps, ...partial];

@@ -46,7 +46,7 @@ const declare = (group: Command) =>
       .option('--token-file <file>', "with --from live: an admin's API key or session token, - reads standard input")
       .option('--presets', 'also allow presets by their own ids')
       .option('--remove', 'also switch off what the catalogue does not have')
-      .option('--switch-on', 'also switch on again what somebody has switched off')
+      .option('--switch-on', 'also switch on again what was switched off')
       .option('--create', CREATE)
       .option('--dry-run', 'show the difference and change nothing')
       .option('--yes', 'write without asking')
@@ -57,11 +57,11 @@ const declare = (group: Command) =>
 
 const ABOUT_SYNC = `
 Where the catalogue comes from:
-  table   rows of the backend's model table without a base model, as the guide's migration links them: models that somebody has edited in the backend, and no others
+  table   rows of the backend's model table without a base model, as the guide's migration links them: models that were edited in the backend, and no others
   config  ids that the backend's connections list one by one, with their prefixes, from the configuration in the file
   live    everything that an admin sees at GET /api/models of the running backend. Ask the backend itself: where something on the way, such as the gate, hides models from this admin, that is said and nothing is done
 
-Left out, and said: presets (without --presets), arena models, models that are switched off in the backend, rows and presets that users who are no admins have made, private presets that another organization was granted, ids that a grant would read as patterns. \`modelgate model allow ID\` allows one of them all the same. A model that a grant such as openai/* covers needs no row. A grant that somebody has switched off stays off. --remove touches neither patterns nor presets, arenas and what a provider that does not answer may have.`;
+Left out, and said: presets (without --presets), arena models, models that are switched off in the backend, rows and presets that users who are no admins have made, private presets that another organization was granted, ids that a grant would read as patterns. \`modelgate model allow ID\` allows one of them all the same. A model that a grant such as openai/* covers needs no row. A grant that was switched off stays off. --remove touches neither patterns nor presets, arenas and what a provider that does not answer may have.`;
 
 type SyncOptions = OptionsOf<typeof declare>;
 
@@ -86,7 +86,10 @@ async function syncModels(options: SyncOptions, terminal: Terminal): Promise<num
     if (options.yes !== true && !(await askYesNo(terminal, question))) throw declined();
     const changed = await applySync(operation, request, plan);
     if (changed === undefined) return finish(plan, true);
-    say(terminal, 'Somebody has changed the file meanwhile: nothing was written, and this is the difference now.');
+    say(
+      terminal,
+      'Another program has changed the file meanwhile: nothing was written, and this is the difference now.',
+    );
     plan = changed;
   }
   throw new CommandFailure('The file changes faster than it can be looked at. Nothing was changed. Try again later.');

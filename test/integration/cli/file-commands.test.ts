@@ -49,7 +49,7 @@ describe('migrate', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toBe(
       [
-        'A migration of everybody to Acme "& Co" $1 (mai_client_acme) would do this:',
+        'A migration of all users and models to Acme "& Co" $1 (mai_client_acme) would do this:',
         '  14 users join, 1 as admin, 1 banned user among them, whom the gate refuses all the same',
         '  9 models linked, 1 of them switched off as in the backend',
         '  2 pending users left out',
@@ -94,7 +94,7 @@ describe('migrate', () => {
     expect(code).toBe(0);
     const [backup] = readdirSync(database.directory).filter((name) => /^webui\.db\.backup\.\d{8}_\d{6}$/.test(name));
     expect(stderr).toBe(`modelgate: Backed up and checked: ${join(database.directory, backup!)}\n`);
-    expect(stdout).toMatch(/^Migrated everybody to /);
+    expect(stdout).toMatch(/^Migrated all users and models to /);
     expect(stdout).toContain('  14 users joined, 1 as admin');
     expect(stdout).toContain('\nmembers       14\nmodels        9\n');
     expect(stdout.split('\n').slice(-3)).toEqual([
@@ -269,7 +269,7 @@ describe('restore', () => {
     using database = deployment();
     const { code, stderr } = await runCommand(on(database, 'restore', database.path));
     expect(code).toBe(2);
-    expect(stderr).toBe('modelgate: Not a terminal, so nobody can confirm. Add --yes. Nothing was changed.\n');
+    expect(stderr).toBe('modelgate: Not a terminal, so it cannot be confirmed. Add --yes. Nothing was changed.\n');
   });
 
   test('is refused while a backend answers at MODELGATE_UPSTREAM_URL', async () => {

@@ -34,7 +34,7 @@ test.each([
   [{ bytes: 70 * MB, pendingBytes: 65 * MB }, [READER], 'warning', 'reading now: python3 (process 42)'],
   [{ bytes: 300 * MB, pendingBytes: 0 }, [], 'warning', 'never cut down'],
   [{ bytes: MB, pendingBytes: undefined }, [], 'unknown', 'is not known'],
-  [{ bytes: 70 * MB, pendingBytes: undefined }, [], 'warning', 'nobody has the file open'],
+  [{ bytes: 70 * MB, pendingBytes: undefined }, [], 'warning', 'no process has the file open'],
 ])('%o with %o is %s', (state, holders, status, words) => {
   const found = checkWriteAheadLog(state, holders);
   expect(found.status).toBe(status);

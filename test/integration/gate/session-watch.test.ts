@@ -7,7 +7,7 @@ import { TEST_SECRET, mintSession, mintSession06 } from '../../support/gate/sess
 import { until } from '../../support/process/with-timeout.ts';
 
 const WRONG_KEY =
-  "The backend just issued a session that this gate cannot verify: WEBUI_SECRET_KEY is not the backend's. Nobody who signs in is known to the gate.";
+  "The backend just issued a session that this gate cannot verify: WEBUI_SECRET_KEY is not the backend's. No user who signs in is known to the gate.";
 const OTHER_KEY = 'the key of the backend, which the gate was never given';
 const theirs = (user = 'ann') => mintSession(user, { secretKey: OTHER_KEY });
 

@@ -139,7 +139,7 @@ describe('who is named', () => {
   test('wrongly in several ways hears of all of them', async () => {
     const message = await failureOf(add(people(), ['ada', 'pen', 'nobody']));
     expect(message.split('\n')).toEqual([
-      'Nobody was added. 2 names are in the way:',
+      'No user was added. 2 names are in the way:',
       '  "pen" is pending: an admin of the backend has to approve the user first.',
       '  The backend knows no user with the id or e-mail address "nobody".',
     ]);
@@ -233,7 +233,7 @@ describe('who is removed', () => {
     const database = people();
     database.addMember(ACME, 'ada');
     expect(await failureOf(remove(database, ['ada', 'bob']))).toBe(
-      '"bob" is no member of "mai_client_acme". Nobody was removed.',
+      '"bob" is no member of "mai_client_acme". No user was removed.',
     );
     expect(await failureOf(remove(database, ['nobody']))).toContain('Neither has "mai_client_acme" such a member.');
     expect(rowsOf(database)[0]?.['is_active']).toBe(1);

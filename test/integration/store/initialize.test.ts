@@ -81,7 +81,7 @@ describe.each(ERAS)('an untouched database of %s', (era) => {
   });
 });
 
-describe('what somebody has switched off or taken away', () => {
+describe('what was switched off or taken away', () => {
   test('stays so at every start', async () => {
     using database = createDatabase({ organizationTables: 'none' });
     people(database);

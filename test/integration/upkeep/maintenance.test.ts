@@ -87,7 +87,7 @@ describe('the write-ahead log', () => {
     const { record, holders } = await maintain(operation, quietly());
     expect(record.checkpoint).toMatchObject({ busy: true });
     expect(holders.map(({ holds }) => holds)).toEqual(['read']);
-    expect(operation.said.at(-1)).toMatch(/Somebody still reads from the log .*: waiting for a gap/);
+    expect(operation.said.at(-1)).toMatch(/A process still reads from the log .*: waiting for a gap/);
   });
 });
 

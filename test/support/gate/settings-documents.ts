@@ -40,7 +40,7 @@ const REQUIRED: ReadonlySet<SettingName> = new Set(['MODELGATE_UPSTREAM_URL', 'D
 
 const HEAD = [
   '# Settings of modelgate: `modelgate serve --config FILE`, or MODELGATE_CONFIG=FILE.',
-  '# A variable of the same name in the environment wins. `modelgate serve --check-config` tells every mistake.',
+  '# A variable of the same name in the environment wins. `modelgate serve --check-config` names every mistake.',
 ];
 
 function wrapped(text: string): string[] {

@@ -21,7 +21,7 @@ const FEW: LimitsConfig = {
 
 const ANN: Principal = { kind: 'user', id: toUserId('ann'), role: 'user' };
 const BOB: Principal = { kind: 'user', id: toUserId('bob'), role: 'user' };
-const NOBODY: Principal = { kind: 'anonymous', because: 'credential_invalid' };
+const ANONYMOUS: Principal = { kind: 'anonymous', because: 'credential_invalid' };
 const GRANTED: Decision = {
   effect: 'permit',
   reason: 'grant',
@@ -84,15 +84,15 @@ describe.each([
       'user',
     ]);
     expect(await admit(BOB)).toBeUndefined();
-    for (let request = 0; request < 20; request += 1) expect(await admit(NOBODY)).toBeUndefined();
-    expect(await admit(NOBODY)).toBe('address');
+    for (let request = 0; request < 20; request += 1) expect(await admit(ANONYMOUS)).toBeUndefined();
+    expect(await admit(ANONYMOUS)).toBe('address');
     expect(await admit(BOB)).toBeUndefined();
     expect(told).toEqual(['user', 'address']);
   });
 
   test('a sign-in costs the address ten, also with a session, and is refused before it costs the user', async () => {
     const { admit } = start();
-    expect([await admit(NOBODY, 'sign_in'), await admit(ANN, 'sign_in'), await admit(ANN, 'sign_in')]).toEqual([
+    expect([await admit(ANONYMOUS, 'sign_in'), await admit(ANN, 'sign_in'), await admit(ANN, 'sign_in')]).toEqual([
       ...[undefined, undefined],
       'address',
     ]);

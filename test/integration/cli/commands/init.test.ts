@@ -111,7 +111,7 @@ describe('init with an organization', () => {
     database.run("DELETE FROM organization_members WHERE organization_id = 'acme'");
     expect((await init(database, '--org', 'acme')).stdout.split('\n').slice(-7)).toEqual([
       'Linked to acme: 1 user and 1 model.',
-      '1 user not linked, because another organization has a row of theirs. To add everybody:',
+      '1 user not linked, because another organization has a row of theirs. To add all users:',
       `  modelgate member add --all --org acme --database ${database.path}`,
       '2 models not linked, because a grant would read the id as a pattern, or no request can name it: "*", "gpt-*".',
       '1 model not linked, because a user who is no admin has made it: "own". To allow one all the same:',

@@ -75,7 +75,7 @@ describe('member add', () => {
     database.addMember('acme', 'root', 0);
     const elsewhere = ['--org', 'globex', '--create'];
     expect((await member(database, ['add', 'ada', 'bob', 'root', ...elsewhere], CONFIGURED)).stderr).toBe(
-      'modelgate: 1 user had no membership before, and belongs to "globex" alone now: the gate enrols nobody in "acme" who is a member elsewhere. To make one a member of both:\n' +
+      'modelgate: 1 user had no membership before, and belongs to "globex" alone now: the gate enrols no user in "acme" who is a member elsewhere. To make one a member of both:\n' +
         `  modelgate member add USER --org acme --database ${database.path}\n`,
     );
     expect((await member(database, ['add', 'ada', ...elsewhere], CONFIGURED)).stderr).toBe('');
@@ -178,7 +178,7 @@ describe('member remove', () => {
     [
       'the organization of the environment',
       CONFIGURED,
-      /^modelgate: Whoever has no row is enrolled again with the next request and MODELGATE/,
+      /^modelgate: A user without a row is enrolled again with the next request and MODELGATE/,
     ],
     [
       'perhaps that of the gate',

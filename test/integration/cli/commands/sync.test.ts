@@ -61,7 +61,7 @@ describe('model sync', () => {
         '1 to allow, 1 to switch off, 2 allowed already, 1 off and staying off.',
         '',
       ].join('\n'),
-      stderr: `${PRESETS}modelgate: The table has a row for a model only if somebody has edited it in the backend: what is switched off here may be there all the same. --from live knows.\n`,
+      stderr: `${PRESETS}modelgate: The table has a row for a model only if it was edited in the backend: what is switched off here may be there all the same. --from live knows.\n`,
     });
     expect(active(database)).toEqual(['gone', 'on', 'vendor/*']);
   });
@@ -199,7 +199,7 @@ describe('whoever sits at the terminal', () => {
       },
     });
     expect({ code, asked }).toEqual({ code: 0, asked: 2 });
-    expect(stderr).toContain('Somebody has changed the file meanwhile: nothing was written');
+    expect(stderr).toContain('Another program has changed the file meanwhile: nothing was written');
     expect(stdout.match(/^\+ new(?:er)?$/gm)).toEqual(['+ new', '+ new', '+ newer']);
     expect(active(database)).toContain('newer');
   });
@@ -216,12 +216,14 @@ describe('whoever sits at the terminal', () => {
       code: 2,
       stdout: '',
       stderr:
-        'modelgate: Not a terminal, so nobody can confirm. Add --yes, or --dry-run to look at the difference. Nothing was changed.\n',
+        'modelgate: Not a terminal, so it cannot be confirmed. Add --yes, or --dry-run to look at the difference. Nothing was changed.\n',
     });
     const json = await sync(database, ['--json'], typing('y\n'));
     expect(json).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('With --json nobody is asked, so nobody can confirm. Add --yes') as string,
+      stderr: expect.stringContaining(
+        'With --json no question is asked, so it cannot be confirmed. Add --yes',
+      ) as string,
     });
     const held = await sync(database, ['--from', 'live', '--token-file', '-'], typing('y\n'));
     expect(held).toMatchObject({

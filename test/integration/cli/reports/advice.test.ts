@@ -56,12 +56,12 @@ describe('one sentence on a model', () => {
     [
       'alice',
       'GPT-4o',
-      'No model "GPT-4o" is known to the backend\'s database or granted to anybody. Did you mean "gpt-4o"? Ids are compared exactly. "acme" grants it.',
+      'No model "GPT-4o" is known to the backend\'s database or granted to any organization. Did you mean "gpt-4o"? Ids are compared exactly. "acme" grants it.',
     ],
     [
       'alice',
       'none',
-      'No model "none" is known to the backend\'s database or granted to anybody. If the backend\'s own list has this very id: `modelgate model allow none --org acme`',
+      'No model "none" is known to the backend\'s database or granted to any organization. If the backend\'s own list has this very id: `modelgate model allow none --org acme`',
     ],
     [
       'alice',

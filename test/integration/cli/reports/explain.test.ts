@@ -260,7 +260,7 @@ describe('explain of a model that nothing names', () => {
   test('asks what was meant, and advises no grant', async () => {
     const { stdout } = await explain('alice', 'gtp-4o');
     expect(stdout).toContain(
-      'No model "gtp-4o" is known to the backend\'s database or granted to anybody. Did you mean "gpt-4o"? "acme" grants it.\n',
+      'No model "gtp-4o" is known to the backend\'s database or granted to any organization. Did you mean "gpt-4o"? "acme" grants it.\n',
     );
     expect(stdout).not.toContain('model allow');
     expect(await explained('alice', 'gtp-4o')).toMatchObject({ known: false, did_you_mean: 'gpt-4o', commands: [] });
