@@ -39,9 +39,7 @@ export class Soundness {
     if (file.problem !== undefined || moment - this.#probedAt < PROBE_EVERY_MS) return;
     this.#probedAt = moment;
     const met = file.damage;
-    file.forget('probe');
-    await file.load([{ name: 'probe', args: [] }]);
-    if (file.read('probe') !== undefined) {
+    if (await file.probe()) {
       this.problem = undefined;
       this.soundAt = moment;
       if (met !== undefined) {

@@ -49,6 +49,7 @@ export async function createStore(options: StoreOptions): Promise<Store> {
 class SqliteStore implements Store {
   readonly #options: StoreOptions;
   readonly #now: () => number;
+  readonly #maxStaleMs: number;
   readonly #file: ThreadedFile;
   readonly #view: CachedView;
   readonly stored: StoredReading;
@@ -73,7 +74,8 @@ class SqliteStore implements Store {
       warn,
     } = options;
     const now = this.#now;
-    this.#file = new ThreadedFile({ path, maxStaleMs, now, deadlineMs, looked: () => this.#follow() });
+    this.#maxStaleMs = maxStaleMs;
+    this.#file = new ThreadedFile({ path, now, deadlineMs, looked: () => this.#follow() });
     this.#writes = new WriteFailures(now);
     this.#soundness = new Soundness({ file: this.#file, now, warn });
     this.#initializer = new Initializer({ file: this.#file, writes: this.#writes, organization, now, warn });
@@ -95,7 +97,8 @@ class SqliteStore implements Store {
   }
 
   current(): StoreView {
-    if (!this.#file.isUsable) throw new GatewayError('policy_unavailable', { cause: this.#file.problem });
+    const { goodAt, problem } = this.#file;
+    if (this.#now() - goodAt > this.#maxStaleMs) throw new GatewayError('policy_unavailable', { cause: problem });
     return this.#view;
   }
 

@@ -11,7 +11,6 @@ import { NotLoaded } from './store-view.ts';
 
 interface ThreadedFileOptions {
   readonly path: string;
-  readonly maxStaleMs: number;
   readonly now: () => number;
   /** What a request waits for SQLite. */
   readonly deadlineMs: number;
@@ -51,7 +50,7 @@ export class ThreadedFile implements Source {
     errors: new Map(),
     file: 0,
   };
-  /** Questions without an answer in time, and since when there are no others. */
+  /** Questions without an answer in time, and since when. */
   #unanswered = 0;
   #silentSince: number | undefined;
   #skipped = 0;
@@ -101,11 +100,6 @@ export class ThreadedFile implements Source {
     return this.#silentSince !== undefined || this.#status.isLocked;
   }
 
-  /** May the last good state be served? */
-  get isUsable(): boolean {
-    return this.#options.now() - this.goodAt <= this.#options.maxStaleMs;
-  }
-
   /** The first look, which waits for the thread to start. */
   start(): Promise<void> {
     return this.#begin(this.#options.now(), START_DEADLINE_MS);
@@ -123,14 +117,16 @@ export class ThreadedFile implements Source {
     }
     if (this.#looking === undefined) return this.#begin(now, this.#options.deadlineMs);
     // that look may have seen less than what this request must see
-    this.#next ??= this.#looking.then(() => {
-      this.#next = undefined;
-      return this.look();
-    });
+    this.#next ??= this.#looking
+      .catch(() => undefined)
+      .then(() => {
+        this.#next = undefined;
+        return this.look();
+      });
     return this.#next;
   }
 
-  /** Lets the next look compare, however short the time since the last one; after a write of our own. */
+  /** Lets the next look compare, however soon it comes; after a write of our own. */
   expire(): void {
     this.#lookedAt = Number.NEGATIVE_INFINITY;
     this.#anew = true;
@@ -169,9 +165,15 @@ export class ThreadedFile implements Source {
     throw new NotLoaded(call);
   }
 
-  /** Lets it be read again, within the same commit. */
+  /** Has it read again, within the same commit. */
   forget(name: PointRead, ...args: PointCall['args']): void {
     this.#loaded.delete(keyOf({ name, args }));
+  }
+
+  /** @returns whether a request could read what it needs, now and from the file itself */
+  async probe(): Promise<boolean> {
+    const outcome = await this.ask({ kind: 'read', calls: [{ name: 'probe', args: [] }] });
+    return (outcome?.value as readonly unknown[] | undefined)?.[0] !== undefined;
   }
 
   async close(): Promise<void> {
@@ -191,11 +193,8 @@ export class ThreadedFile implements Source {
   }
 
   async #lookAndFollow(deadlineMs: number): Promise<void> {
-    do await this.#compare(deadlineMs);
-    while (
-      // what follows a look may write
-      this.#anew
-    );
+    // what follows a look may write
+    for (let again = true; again; again = this.#anew) await this.#compare(deadlineMs);
   }
 
   async #compare(deadlineMs: number): Promise<void> {

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { toUserId } from '../../../src/identity/principal.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
+import { NotLoaded } from '../../../src/store/store-view.ts';
 import { createDatabase } from '../../support/database/database.ts';
 import { openStore } from '../../support/database/opened-store.ts';
 
@@ -172,4 +174,54 @@ test('what is closed answers no more', async () => {
   await opened.store.close();
   await expect(opened.next().hasModelRow(id('any'))).rejects.toMatchObject({ code: 'policy_unavailable' });
   expect(await opened.store.health()).toMatchObject({ readable: false, problem: 'closed' });
+});
+
+describe('an attempt', () => {
+  test('is answered without a promise where nothing must be read', async () => {
+    using database = createDatabase();
+    database.addUser({ id: 'ada' });
+    using opened = await openStore(database.path);
+    const roleOfAda = () => opened.store.current().user(toUserId('ada'))?.role;
+    opened.clock.advance(1);
+    const asked = opened.store.ask(roleOfAda);
+    expect(asked).toBeInstanceOf(Promise);
+    expect(await asked).toBe('user');
+    expect(opened.store.ask(roleOfAda)).toBe('user');
+    expect(opened.store.load()).toBeUndefined();
+  });
+
+  test('sees what was committed before it, among many at once', async () => {
+    using database = createDatabase();
+    database.addUser({ id: 'ada' });
+    using opened = await openStore(database.path, { now: () => performance.now() });
+    const roleOfAda = async () => opened.store.ask(() => opened.store.current().user(toUserId('ada'))?.role);
+    for (let round = 0; round < 50; round += 1) {
+      const role = `role-${round}`;
+      database.run('UPDATE "user" SET role = ?', role);
+      // longer than the millisecond in which a look serves those who come after it
+      for (const end = performance.now() + 1.1; performance.now() < end;);
+      expect(new Set(await Promise.all(Array.from({ length: 20 }, roleOfAda)))).toEqual(new Set([role]));
+    }
+  });
+
+  test('gets more rows than one question to the thread brings', async () => {
+    using database = createDatabase();
+    const ids = Array.from({ length: 1_200 }, (_, index) => `preset-${index}`);
+    database.sql.transaction(() => {
+      for (const preset of ids) database.addModel({ id: preset, base: 'base' });
+    })();
+    using opened = await openStore(database.path);
+    const bases = () => ids.map((preset) => opened.store.current().preset(id(preset))?.base);
+    const asked = await opened.store.ask(bases, { models: () => ids.map(id) });
+    expect(new Set(asked)).toEqual(new Set(['base']));
+  });
+
+  test('that asks about something again and again is told so in the end', async () => {
+    using database = createDatabase();
+    using opened = await openStore(database.path);
+    const lacking = () => {
+      throw new NotLoaded({ name: 'roleOf', args: ['ada'] });
+    };
+    await expect(async () => opened.store.ask(lacking)).rejects.toMatchObject({ code: 'policy_unavailable' });
+  });
 });
