@@ -55,7 +55,7 @@ describe('the journal mode', () => {
 
 describe('the release of a migration', () => {
   test.each([
-    ['d31026856c01', '0.6.16', '0.6.23', 'nobody'],
+    ['d31026856c01', '0.6.16', '0.6.23', 'none'],
     ['018012973d35', '0.6.23', '0.6.27', 'backend_delete'],
     ['b2c3d4e5f6a7', '0.8.1', '0.9.0', 'backend_delete'],
     ['a3dd5bedd151', '0.9.0', '0.9.3', 'backend_wal'],

@@ -49,9 +49,9 @@ describe('the log for eyes', () => {
       'would deny alice gpt-4o-mini no organization POST /api/chat/completions 200 21 ms d-0123456789',
     ],
     [
-      'one of nobody',
+      'one without a user',
       { decision: 'deny', reason: 'not_authenticated', user: undefined, model: undefined, organization: undefined },
-      'DENY nobody - not authenticated POST /api/chat/completions 200 21 ms d-0123456789',
+      'DENY anonymous - not authenticated POST /api/chat/completions 200 21 ms d-0123456789',
     ],
     [
       'one without a decision, that a limit refused',
