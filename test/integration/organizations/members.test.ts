@@ -126,9 +126,9 @@ describe('who is named', () => {
   });
 
   test.each([
-    ['pen', /"pen" is pending: an admin of the backend has to approve the user first\. Nobody was added\./],
-    ['ban', /"ban" is banned in the backend\. Nobody was added\./],
-    ['nobody', /knows no user with the id or e-mail address "nobody"\. Nobody was added\./],
+    ['pen', /"pen" is pending: an admin of the backend has to approve the user first\. No user was added\./],
+    ['ban', /"ban" is banned in the backend\. No user was added\./],
+    ['nobody', /knows no user with the id or e-mail address "nobody"\. No user was added\./],
     ['\u001b]52;c;eA==\u0007', /"\\u001b\]52;c;eA==\\u0007"\. Nobody/],
   ])('%j is refused, and then nobody is added', async (wrong, said) => {
     const database = people();

@@ -106,7 +106,7 @@ describe('member add', () => {
   test.each([
     [['add', ...ORG], /Whom\?/],
     [['add', '--all', 'ada', ...ORG], /not both/],
-    [['add', 'ada', '--role', '', ...ORG], /is no role in an organization: member and admin are\. Nobody was added/],
+    [['add', 'ada', '--role', '', ...ORG], /is no role in an organization: member and admin are\. No user was added/],
     [['add', 'ada', '--role', 'admn', ...ORG], /Did you mean admin\?/],
     [['add', 'ada', '--org', 'a b;--', '--create'], /cannot be the id of a new organization/],
     [['add', 'ada', '--org', 'x'.repeat(65), '--create'], /at most 64/],

@@ -301,7 +301,7 @@ describe('what a person at a terminal sees', () => {
     const { code, stdout } = await gate.ended();
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^\d\d:\d\d:\d\d DENY {2}nobody +- +not authenticated +GET {2}\/api\/models 401 {2}\d+ ms {2}d-\w{10}$/m,
+      /^\d\d:\d\d:\d\d DENY {2}anonymous +- +not authenticated +GET {2}\/api\/models 401 {2}\d+ ms {2}d-\w{10}$/m,
     );
     expect(stdout).not.toContain('{"');
   });
