@@ -129,7 +129,7 @@ describe('who is named', () => {
     ['pen', /"pen" is pending: an admin of the backend has to approve the user first\. No user was added\./],
     ['ban', /"ban" is banned in the backend\. No user was added\./],
     ['nobody', /knows no user with the id or e-mail address "nobody"\. No user was added\./],
-    ['\u001b]52;c;eA==\u0007', /"\\u001b\]52;c;eA==\\u0007"\. Nobody/],
+    ['\u001b]52;c;eA==\u0007', /"\\u001b\]52;c;eA==\\u0007"\. No user was added/],
   ])('%j is refused, and then nobody is added', async (wrong, said) => {
     const database = people();
     expect(await failureOf(add(database, ['ada', wrong]))).toMatch(said);
