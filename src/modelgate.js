@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The executable: tells whoever runs it on a Node that cannot read TypeScript so in one sentence. It is JavaScript
- * because nothing else would be read there; everything is in `main.ts`.
+ * The executable. On a Node that cannot read TypeScript it says so in one sentence, so it is JavaScript itself;
+ * everything is in `main.ts`.
  */
 const OLDEST = [22, 18];
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);

@@ -73,7 +73,7 @@ const TABLE: Record<string, Row> = {
     packages: [],
   },
   organizations: {
-    values: ['backend-file', 'identity', 'nearest.ts', 'policy', 'store', 'upkeep'],
+    values: ['backend-file', 'identity', 'nearest.ts', 'policy', 'references', 'store', 'upkeep'],
     types: [],
     packages: [],
   },

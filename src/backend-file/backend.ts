@@ -5,6 +5,7 @@ import type { Schema } from '../store/schema-reader.ts';
 import { unreachableBecause } from '../transport/upstream.ts';
 import { OperationFailure, unchanged } from './failure.ts';
 import { quoted } from './text.ts';
+import { isObject } from '../references/json.ts';
 
 export interface BackendAccess {
   /** Scheme, host and port. */
@@ -147,14 +148,10 @@ export function createSettings(connection: Connection, { config }: Schema): (key
   };
 }
 
-/** Settings are the backend's JSON: an array is an object there too, and none of ours. */
-export const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 /** @returns the texts of a list, and nothing of anything else */
 export const textsOf = (value: unknown): readonly string[] =>
   Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
 
 /** @returns the ids of `[{"id": "…"}, …]`, and nothing of anything else */
 export const idsOf = (models: unknown): readonly string[] =>
-  textsOf(Array.isArray(models) ? models.filter(isRecord).map(({ id }) => id) : undefined);
+  textsOf(Array.isArray(models) ? models.filter(isObject).map(({ id }) => id) : undefined);

@@ -1,12 +1,13 @@
 /** Whether the backend answers where the gate expects it, and whether both mean the same time. */
 import { createHmac, randomUUID } from 'node:crypto';
-import { detailOf, isRecord } from '../backend-file/backend.ts';
+import { detailOf } from '../backend-file/backend.ts';
 import { quoted } from '../backend-file/text.ts';
 import { tryParseJson } from '../references/json.ts';
 import { NEWEST_KNOWN_RELEASE } from '../store/backend-releases.ts';
 import { unreachableBecause } from '../transport/upstream.ts';
 import type { Finding } from './finding.ts';
 import { ok, problem, unknown, warning } from './finding.ts';
+import { isObject } from '../references/json.ts';
 
 const NAME = 'backend';
 const ANSWER_MS = 5_000;
@@ -76,7 +77,7 @@ async function ask(upstream: URL, path: string, signal: AbortSignal, headers: Re
 async function readVersion(upstream: URL, signal: AbortSignal): Promise<string | undefined> {
   const answer = await ask(upstream, '/api/version', signal);
   const document = 'trouble' in answer ? undefined : tryParseJson(answer.text);
-  const version = isRecord(document) ? document['version'] : undefined;
+  const version = isObject(document) ? document['version'] : undefined;
   return typeof version === 'string' ? version.slice(0, 40) : undefined;
 }
 

@@ -1,6 +1,6 @@
 /** The catalogue of the backend's configuration: models that its connections to providers list one by one. */
 import type { SettingKey } from '../backend-file/backend.ts';
-import { createSettings, idsOf, isRecord, textsOf } from '../backend-file/backend.ts';
+import { createSettings, idsOf, textsOf } from '../backend-file/backend.ts';
 import { quoted } from '../backend-file/text.ts';
 import { prepareComposites } from '../store/queries.ts';
 import type { Connection } from '../store/database.ts';
@@ -9,6 +9,7 @@ import type { Schema } from '../store/schema-reader.ts';
 import { columnsOf } from '../store/schema-reader.ts';
 import type { Catalogue, Gap, Offer, Wishes } from './catalogue.ts';
 import { createPresetOffers, toCatalogue } from './catalogue.ts';
+import { isObject } from '../references/json.ts';
 
 /** A connection that lists its models only at run time is a gap. @throws SqliteError */
 export function fromConfig(connection: Connection, schema: Schema, wishes: Wishes): Catalogue {
@@ -122,8 +123,8 @@ function readConnection(
   configs: unknown,
 ): ProviderConnection | undefined {
   // by place, and as it was before 0.5 by address
-  const found = isRecord(configs) ? (configs[String(index)] ?? configs[url]) : undefined;
-  const config = isRecord(found) ? found : {};
+  const found = isObject(configs) ? (configs[String(index)] ?? configs[url]) : undefined;
+  const config = isObject(found) ? found : {};
   if ('enable' in config && !isTrue(config['enable'])) return undefined;
   const { prefix_id: given } = config;
   const prefix = typeof given === 'string' && given !== '' ? `${given}.` : '';

@@ -2,12 +2,13 @@
  * Model ids that the backend's file names. Never all of them: the backend asks its providers for their models at run
  * time. So an id that is known is a help, and one that is not is no mistake.
  */
-import { createSettings, idsOf, isRecord } from '../backend-file/backend.ts';
+import { createSettings, idsOf } from '../backend-file/backend.ts';
 import { quoted } from '../backend-file/text.ts';
 import { nearest } from '../nearest.ts';
 import type { Connection } from '../store/database.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { columnsOf } from '../store/schema-reader.ts';
+import { isObject } from '../references/json.ts';
 
 /** @returns ids of presets and overridden models, of functions, of arenas, and those that connections list one by one */
 export function readKnownModels(connection: Connection, schema: Schema): ReadonlySet<string> {
@@ -37,9 +38,9 @@ export function closestModel(id: string, known: Iterable<string>): string | unde
 
 /** `{"0": {"prefix_id": "eu", "model_ids": ["gpt-4o"]}}` gives `eu.gpt-4o` (routers/openai.py, 0.6.18 and 0.12.4). */
 function modelsOfConnections(connections: unknown): readonly string[] {
-  if (!isRecord(connections)) return [];
+  if (!isObject(connections)) return [];
   return Object.values(connections)
-    .filter(isRecord)
+    .filter(isObject)
     .flatMap(({ prefix_id: prefix, model_ids: ids }) =>
       (Array.isArray(ids) ? ids : [])
         .filter((id) => typeof id === 'string')

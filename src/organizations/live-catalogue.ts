@@ -6,7 +6,7 @@
  * backend's own access control and by a gate in front, which would both shorten the first list without a trace.
  */
 import type { BackendAccess } from '../backend-file/backend.ts';
-import { askBackend, isRecord } from '../backend-file/backend.ts';
+import { askBackend } from '../backend-file/backend.ts';
 import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
 import { prepareComposites } from '../store/queries.ts';
@@ -18,6 +18,7 @@ import type { Catalogue, Gap, Offer, Wishes } from './catalogue.ts';
 import { createPresetOffers, toCatalogue } from './catalogue.ts';
 import type { ProviderConnection } from './configured-catalogue.ts';
 import { readConnections } from './configured-catalogue.ts';
+import { isObject } from '../references/json.ts';
 
 interface LiveModels {
   /** Of `/api/models`. */
@@ -37,7 +38,7 @@ export async function askForModels(access: BackendAccess): Promise<LiveModels> {
 }
 
 function entriesOf(answer: unknown, { origin }: URL): readonly Entry[] {
-  const data = isRecord(answer) ? answer['data'] : undefined;
+  const data = isObject(answer) ? answer['data'] : undefined;
   if (!Array.isArray(data)) {
     throw new OperationFailure(
       `${quoted(origin)} answers with JSON that is no list of models. Nothing was changed. Is it the address of Open WebUI's backend?`,
@@ -46,10 +47,10 @@ function entriesOf(answer: unknown, { origin }: URL): readonly Entry[] {
   return data.filter(isEntry).filter((entry) => !isFilter(entry));
 }
 
-const isEntry = (item: unknown): item is Entry => isRecord(item) && typeof item['id'] === 'string';
+const isEntry = (item: unknown): item is Entry => isObject(item) && typeof item['id'] === 'string';
 
 /** A pipeline that changes what others say is no model (main.py, `get_models`). */
-const isFilter = ({ pipeline }: Entry): boolean => isRecord(pipeline) && pipeline['type'] === 'filter';
+const isFilter = ({ pipeline }: Entry): boolean => isObject(pipeline) && pipeline['type'] === 'filter';
 
 /** @throws OperationFailure where the list was shortened on its way */
 export function fromLive(live: LiveModels, connection: Connection, schema: Schema, wishes: Wishes): Catalogue {
@@ -111,5 +112,5 @@ function gapsOf({ provided }: LiveModels, connections: readonly ProviderConnecti
 function isOf(entry: Entry, kind: ProviderConnection['kind'], index: number): boolean {
   if (kind === 'openai') return entry['urlIdx'] === index;
   const ollama = entry['ollama'];
-  return isRecord(ollama) && Array.isArray(ollama['urls']) && ollama['urls'].includes(index);
+  return isObject(ollama) && Array.isArray(ollama['urls']) && ollama['urls'].includes(index);
 }

@@ -17,7 +17,7 @@ import type { Membership } from './queries.ts';
 import { RevalidatedCache } from './revalidated-cache.ts';
 import type { PointCall } from './reader.ts';
 import type { Need, StoreFigures, StoreView } from './store-view.ts';
-import { NotLoaded } from './store-view.ts';
+import { NotLoaded, keyOf } from './store-view.ts';
 
 const MAX_USERS = 100_000;
 const MAX_ORGANIZATIONS = 10_000;
@@ -130,7 +130,7 @@ export class CachedView implements StoreView {
   /** @returns what must be loaded next for this need; nothing where all is there, or cannot be read */
   missing({ user, models }: Need): readonly PointCall[] {
     const missing = new Map<string, PointCall>();
-    const note = ({ call }: NotLoaded) => missing.set(`${call.name} ${call.args[0]}`, call);
+    const note = ({ call }: NotLoaded) => missing.set(keyOf(call), call);
     if (user !== undefined) {
       for (const organization of lookUp(() => this.#belongingOf(user.id), note)?.organizations ?? []) {
         lookUp(() => this.#isActive(organization), note);

@@ -12,6 +12,9 @@ export interface Need {
   readonly models?: (() => Iterable<ModelId>) | undefined;
 }
 
+/** @returns what tells one read of the file from another */
+export const keyOf = ({ name, args }: PointCall): string => `${name} ${args[0]}`;
+
 /** Thrown by a view that lacks something: it can be loaded, and the question asked again. */
 export class NotLoaded extends Error {
   readonly call: PointCall;

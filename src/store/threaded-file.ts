@@ -7,7 +7,7 @@ import { BoundedCaller } from './bounded-call.ts';
 import type { Damage, Source } from './freshness.ts';
 import type { FileAnswer, FileQuestion, FileStatus, FileTask, Outcome } from './file-thread.ts';
 import type { PointCall, PointRead, PointReads } from './reader.ts';
-import { NotLoaded } from './store-view.ts';
+import { NotLoaded, keyOf } from './store-view.ts';
 
 interface ThreadedFileOptions {
   readonly path: string;
@@ -246,4 +246,3 @@ export class ThreadedFile implements Source {
 }
 
 /** No read has more than one argument. */
-const keyOf = ({ name, args }: PointCall): string => `${name} ${args[0]}`;

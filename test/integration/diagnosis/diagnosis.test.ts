@@ -1,8 +1,7 @@
 /** The whole of `doctor` on real files: what it finds where nothing is wrong, and how it ends. */
-import { readdirSync, readFileSync, renameSync } from 'node:fs';
+import { readdirSync, renameSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { diagnose } from '../../../src/diagnosis/diagnosis.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
 import { ERAS } from '../../support/database/database.ts';
 import {
   NOTHING_SET,
@@ -11,14 +10,9 @@ import {
   findingsOf,
   withName,
   onlyFault,
+  stateOf,
 } from '../../support/database/diagnosis.ts';
 import { openOtherProcess } from '../../support/process/other-process.ts';
-
-/** Every byte of the file and the names of what lies beside it. */
-const stateOf = ({ path, directory }: Pick<TestDatabase, 'path' | 'directory'>) => ({
-  bytes: readFileSync(path).toString('base64'),
-  files: readdirSync(directory).toSorted(),
-});
 
 describe('a file with nothing wrong', () => {
   test.each(ERAS)('of %s has no problem and no warning, and is left as it was', async (era) => {

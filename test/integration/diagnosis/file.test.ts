@@ -19,7 +19,6 @@ import { describe, expect, test } from 'vitest';
 import { checkDatabaseFile } from '../../../src/diagnosis/file.ts';
 import { diagnose } from '../../../src/diagnosis/diagnosis.ts';
 import { asNobody } from '../../support/process/as-nobody.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
 import { createDatabase } from '../../support/database/database.ts';
 import {
   NOTHING_SET,
@@ -28,14 +27,9 @@ import {
   findingsOf,
   withName,
   onlyFault,
+  stateOf,
 } from '../../support/database/diagnosis.ts';
 import { operationOn } from '../../support/database/operation.ts';
-
-/** Every byte of the file and the names of what lies beside it. */
-const stateOf = ({ path, directory }: Pick<TestDatabase, 'path' | 'directory'>) => ({
-  bytes: readFileSync(path).toString('base64'),
-  files: readdirSync(directory).toSorted(),
-});
 
 describe('the file', () => {
   test('that is not there', async () => {

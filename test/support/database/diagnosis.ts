@@ -1,5 +1,5 @@
 /** A file with everything as it should be, to put one fault into, and what `doctor` finds in it. */
-import { chmodSync, existsSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, readdirSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { expect } from 'vitest';
 import { diagnose } from '../../../src/diagnosis/diagnosis.ts';
@@ -85,3 +85,9 @@ export const openAgain = (path: string) => {
   const sql = new Database(path);
   return { sql, [Symbol.dispose]: () => void sql.close() };
 };
+
+/** Every byte of the file and the names of what lies beside it. */
+export const stateOf = ({ path, directory }: Pick<TestDatabase, 'path' | 'directory'>) => ({
+  bytes: readFileSync(path).toString('base64'),
+  files: readdirSync(directory).toSorted(),
+});
