@@ -15,6 +15,7 @@ export default tseslint.config(
       'max-lines-per-function': ['error', { max: 60 }],
       '@typescript-eslint/switch-exhaustiveness-check': 'error',
       '@typescript-eslint/consistent-type-imports': 'error',
+      'no-duplicate-imports': 'error',
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       // Parts are closures that use no `this`: their functions are handed on as they are
       '@typescript-eslint/unbound-method': 'off',

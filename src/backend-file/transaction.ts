@@ -4,12 +4,16 @@
  */
 import { existsSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
-import type { BackendRelease } from '../store/backend-releases.ts';
-import { NEWEST_KNOWN_RELEASE, readBackendRelease } from '../store/backend-releases.ts';
-import { failureCode, isBusy, noteCompanions, openForReading, openForWriting } from '../store/database.ts';
-import type { Connection } from '../store/database.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { readSchema } from '../store/schema-reader.ts';
+import { type BackendRelease, NEWEST_KNOWN_RELEASE, readBackendRelease } from '../store/backend-releases.ts';
+import {
+  failureCode,
+  isBusy,
+  noteCompanions,
+  openForReading,
+  openForWriting,
+  type Connection,
+} from '../store/database.ts';
+import { type Schema, readSchema } from '../store/schema-reader.ts';
 import { OperationFailure, toFailure, unchanged } from './failure.ts';
 import { quoted } from './text.ts';
 

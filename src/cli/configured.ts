@@ -1,16 +1,14 @@
 /** Configuration for commands: what `config/` found wrong ends the command. */
 import { resolve } from 'node:path';
 import type { Operation } from '../backend-file/transaction.ts';
-import type { ConfigIssue } from '../config/issue.ts';
-import { describeIssues } from '../config/issue.ts';
+import { type ConfigIssue, describeIssues } from '../config/issue.ts';
 import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
 import type { Loaded, Parsed, StoreConfig } from '../config/parse.ts';
 import type { Config } from '../config/schema.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import type { DatabaseOptions } from './options.ts';
-import type { Terminal } from './terminal.ts';
-import { CommandFailure, EXIT, say } from './terminal.ts';
+import { type Terminal, CommandFailure, EXIT, say } from './terminal.ts';
 
 /** @throws CommandFailure with every mistake and exit code 2 */
 export function requireConfig(terminal: Terminal, file: string | undefined): Loaded<Config> {

@@ -1,6 +1,5 @@
 /** What the commands are declared with: shared options, examples, and what values must look like. */
-import type { Command, OptionValues } from '@commander-js/extra-typings';
-import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
+import { type Command, type OptionValues, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { Terminal } from './terminal.ts';
 
 /** What a command is added to. */

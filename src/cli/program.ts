@@ -1,14 +1,12 @@
 /** The command line: what every command shares, and how each one ends. */
 import { Command, CommanderError } from '@commander-js/extra-typings';
 import manifest from '../../package.json' with { type: 'json' };
-import type { FailureCode } from '../backend-file/failure.ts';
-import { OperationFailure } from '../backend-file/failure.ts';
+import { type FailureCode, OperationFailure } from '../backend-file/failure.ts';
 import { shellCommand } from '../backend-file/text.ts';
 import { addHelp, describeMisuse } from './help.ts';
 import { printable, fitLines } from './format.ts';
 import { asJson, toErrorJson } from './report.ts';
-import type { Terminal } from './terminal.ts';
-import { CommandFailure, EXIT, givenOf, say, stoppedBy } from './terminal.ts';
+import { type Terminal, CommandFailure, EXIT, givenOf, say, stoppedBy } from './terminal.ts';
 import type { CommandLine, DatabaseOptions } from './options.ts';
 
 const VERSION: string = manifest.version;

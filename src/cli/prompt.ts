@@ -1,7 +1,6 @@
 /** Consent to what was only shown so far. */
 import { createInterface } from 'node:readline/promises';
-import type { Terminal } from './terminal.ts';
-import { CommandFailure, EXIT } from './terminal.ts';
+import { type Terminal, CommandFailure, EXIT } from './terminal.ts';
 
 /**
  * @param question one line

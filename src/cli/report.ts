@@ -6,8 +6,7 @@ import { styleText } from 'node:util';
 import { stringify } from 'csv-stringify/sync';
 import { UNPRINTABLE, escapedJson, quoted } from '../backend-file/text.ts';
 import { PLAIN, printable, widthOf } from './format.ts';
-import type { Given, Terminal } from './terminal.ts';
-import { CommandFailure, EXIT, inPlace } from './terminal.ts';
+import { type Given, type Terminal, CommandFailure, EXIT, inPlace } from './terminal.ts';
 
 export type Cell = string | number | boolean | null | undefined;
 

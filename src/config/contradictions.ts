@@ -4,11 +4,9 @@
  */
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
-import type { ConfigIssue } from './issue.ts';
-import { quote } from './issue.ts';
+import { type ConfigIssue, quote } from './issue.ts';
 import type { RawSettings } from './raw-settings.ts';
-import type { Values } from './settings.ts';
-import { describeSetting, SETTING_NAMES } from './settings.ts';
+import { type Values, describeSetting, SETTING_NAMES } from './settings.ts';
 
 type Readable = Partial<Values>;
 type Environment = Readonly<Record<string, string | undefined>>;

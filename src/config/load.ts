@@ -4,17 +4,12 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import type { ErrorCode, YAMLParseError } from 'yaml';
-import { LineCounter, parseDocument } from 'yaml';
-import type { ConfigIssue } from './issue.ts';
-import { maskCredentials } from './issue.ts';
-import { parseAdminAddress, parseConfig, parseStoreConfig } from './parse.ts';
-import type { Parsed, StoreConfig } from './parse.ts';
-import type { RawConfig } from './raw-settings.ts';
-import { collectRawSettings, CONFIG_FILE_VARIABLE } from './raw-settings.ts';
+import { type ErrorCode, type YAMLParseError, LineCounter, parseDocument } from 'yaml';
+import { type ConfigIssue, maskCredentials } from './issue.ts';
+import { parseAdminAddress, parseConfig, parseStoreConfig, type Parsed, type StoreConfig } from './parse.ts';
+import { type RawConfig, collectRawSettings, CONFIG_FILE_VARIABLE } from './raw-settings.ts';
 import type { Config, ListenAddress } from './schema.ts';
-import type { SettingName } from './settings.ts';
-import { describeSetting, SETTING_NAMES } from './settings.ts';
+import { type SettingName, describeSetting, SETTING_NAMES } from './settings.ts';
 
 interface ConfigSources {
   readonly environment: Readonly<Record<string, string | undefined>>;

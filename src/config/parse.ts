@@ -4,14 +4,10 @@
  */
 import { resolve } from 'node:path';
 import { contradictions } from './contradictions.ts';
-import type { ConfigIssue } from './issue.ts';
-import { quote } from './issue.ts';
-import type { RawConfig, RawSettings } from './raw-settings.ts';
-import { collectRawSettings } from './raw-settings.ts';
-import type { Config, ListenAddress } from './schema.ts';
-import { toConfig, toStoreConfig } from './schema.ts';
-import type { SettingName, Values } from './settings.ts';
-import { describeSetting, readValues } from './settings.ts';
+import { type ConfigIssue, quote } from './issue.ts';
+import { type RawConfig, type RawSettings, collectRawSettings } from './raw-settings.ts';
+import { type Config, type ListenAddress, toConfig, toStoreConfig } from './schema.ts';
+import { type SettingName, type Values, describeSetting, readValues } from './settings.ts';
 
 /** What commands need that read or write the database and send nothing to the backend. */
 export type StoreConfig = Pick<Config, 'database' | 'organization' | 'policy' | 'logLevel' | 'modelLogLevel'> & {

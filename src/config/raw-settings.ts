@@ -4,8 +4,7 @@
  */
 import { nearest } from '../nearest.ts';
 import type { ConfigIssue } from './issue.ts';
-import type { SettingName } from './settings.ts';
-import { describeSetting, isSettingName, SETTING_NAMES } from './settings.ts';
+import { type SettingName, describeSetting, isSettingName, SETTING_NAMES } from './settings.ts';
 import { SERVICE_LINK } from './value.ts';
 
 /** Names the YAML file. `load.ts` reads it before anything else, so it has no place in the file itself. */

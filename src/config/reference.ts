@@ -1,6 +1,5 @@
 /** All settings, as `modelgate serve --settings` lists them. */
-import type { SettingName } from './settings.ts';
-import { describeSetting, SETTING_NAMES } from './settings.ts';
+import { type SettingName, describeSetting, SETTING_NAMES } from './settings.ts';
 
 interface SettingReference {
   readonly name: SettingName;

@@ -4,8 +4,7 @@ import { HEADER_SETTINGS } from './header-settings.ts';
 import { LIMIT_SETTINGS } from './limit-settings.ts';
 import type { Loaded } from './parse.ts';
 import type { Config } from './schema.ts';
-import { SETTING_NAMES } from './settings.ts';
-import type { SettingName } from './settings.ts';
+import { SETTING_NAMES, type SettingName } from './settings.ts';
 
 /** All other settings hold a port, a file, a key or a connection. */
 const LIVE: ReadonlySet<string> = new Set([

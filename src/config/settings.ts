@@ -5,8 +5,8 @@
 import { z } from 'zod';
 import { HEADER_SETTINGS } from './header-settings.ts';
 import { LIMIT_SETTINGS } from './limit-settings.ts';
-import type { SettingFacts } from './setting.ts';
 import {
+  type SettingFacts,
   DAY,
   HOUR,
   choice,

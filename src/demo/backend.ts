@@ -8,13 +8,11 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { createAdaptorServer } from '@hono/node-server';
-import type { Context } from 'hono';
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
 import { getCookie, setCookie } from 'hono/cookie';
 import { sign, verify } from 'hono/jwt';
 import { streamSSE } from 'hono/streaming';
-import type { DemoDatabase, DemoUser } from './database.ts';
-import { DEMO_PRESET } from './database.ts';
+import { type DemoDatabase, type DemoUser, DEMO_PRESET } from './database.ts';
 
 export interface DemoBackendOptions extends Pick<DemoDatabase, 'users' | 'secretKey'> {
   /** Milliseconds between two words of a stream. */

@@ -10,8 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { SQLInputValue } from 'node:sqlite';
-import { DatabaseSync } from 'node:sqlite';
+import { type SQLInputValue, DatabaseSync } from 'node:sqlite';
 import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../store/tables.ts';
 
 export interface DemoUser {

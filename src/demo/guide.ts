@@ -2,8 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { shellCommand } from '../backend-file/text.ts';
-import type { DemoDatabase } from './database.ts';
-import { DEMO_GRANTS } from './database.ts';
+import { type DemoDatabase, DEMO_GRANTS } from './database.ts';
 
 export interface GuideParts {
   readonly database: DemoDatabase;

@@ -2,12 +2,10 @@
 import { createHmac, randomUUID } from 'node:crypto';
 import { detailOf } from '../backend-file/backend.ts';
 import { quoted } from '../backend-file/text.ts';
-import { tryParseJson } from '../references/json.ts';
+import { tryParseJson, isObject } from '../references/json.ts';
 import { NEWEST_KNOWN_RELEASE } from '../store/backend-releases.ts';
 import { unreachableBecause } from '../transport/upstream.ts';
-import type { Finding } from './finding.ts';
-import { ok, problem, unknown, warning } from './finding.ts';
-import { isObject } from '../references/json.ts';
+import { type Finding, ok, problem, unknown, warning } from './finding.ts';
 
 const NAME = 'backend';
 const ANSWER_MS = 5_000;

@@ -4,19 +4,15 @@
  */
 import { unchanged } from '../backend-file/failure.ts';
 import { lockHolders } from '../backend-file/processes.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { ATTEMPT_MS, waiting } from '../backend-file/transaction.ts';
+import { type Operation, ATTEMPT_MS, waiting } from '../backend-file/transaction.ts';
 import { readBackendRelease } from '../store/backend-releases.ts';
-import { isBusy, noteCompanions, openForReading } from '../store/database.ts';
-import type { Connection } from '../store/database.ts';
+import { isBusy, noteCompanions, openForReading, type Connection } from '../store/database.ts';
 import { readSchema } from '../store/schema-reader.ts';
 import { checkBackend } from './backend.ts';
 import { checkDatabaseFile, checkIntegrity } from './file.ts';
-import type { Finding } from './finding.ts';
-import { failed, ok, problem, unknown, warning } from './finding.ts';
+import { type Finding, failed, ok, problem, unknown, warning } from './finding.ts';
 import { checkJournalMode, checkRelease, checkWriteAheadLog, readWalState } from './journal.ts';
-import type { LockTrial } from './locks.ts';
-import { checkLocks } from './locks.ts';
+import { type LockTrial, checkLocks } from './locks.ts';
 import { checkIndexUse, checkStatistics } from './queries.ts';
 import { checkAdmins, checkForeignRows } from './rows.ts';
 import { checkTables, checkUpgrade } from './schema.ts';

@@ -1,6 +1,6 @@
 /** The file as the system sees it: whose it is, who may read it, and whether SQLite can make its journals beside it. */
-import type { Stats } from 'node:fs';
 import {
+  type Stats,
   accessSync,
   closeSync,
   constants,
@@ -21,8 +21,7 @@ import type { Operation } from '../backend-file/transaction.ts';
 import { copyLive } from '../upkeep/copy.ts';
 import { COMPANIONS } from '../upkeep/files.ts';
 import { readIntegrity } from '../upkeep/verified-copy.ts';
-import type { Finding } from './finding.ts';
-import { ok, problem, unknown, warning } from './finding.ts';
+import { type Finding, ok, problem, unknown, warning } from './finding.ts';
 
 /** The guide has mode 600. Two containers with two users share the file by its group, which is meant; all others are not. */
 const GROUP_MAY = 0o070;

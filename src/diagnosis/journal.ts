@@ -2,11 +2,9 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { doubtAbout } from '../backend-file/transaction.ts';
 import type { LockHolder } from '../backend-file/processes.ts';
-import type { BackendRelease } from '../store/backend-releases.ts';
-import { NEWEST_KNOWN_RELEASE } from '../store/backend-releases.ts';
+import { type BackendRelease, NEWEST_KNOWN_RELEASE } from '../store/backend-releases.ts';
 import { asSize } from '../backend-file/text.ts';
-import type { Finding } from './finding.ts';
-import { ok, unknown, warning } from './finding.ts';
+import { type Finding, ok, unknown, warning } from './finding.ts';
 
 const RELEASE = 'release';
 

@@ -4,14 +4,10 @@
  * does not keep locks at all.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LockHolder } from '../backend-file/processes.ts';
-import { lockHolders, processFacts } from '../backend-file/processes.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { waiting } from '../backend-file/transaction.ts';
-import type { Connection } from '../store/database.ts';
-import { failureCode, isBusy, openForReading, openForWriting } from '../store/database.ts';
-import type { Finding } from './finding.ts';
-import { ok, problem, unknown, warning } from './finding.ts';
+import { type LockHolder, lockHolders, processFacts } from '../backend-file/processes.ts';
+import { type Operation, waiting } from '../backend-file/transaction.ts';
+import { type Connection, failureCode, isBusy, openForReading, openForWriting } from '../store/database.ts';
+import { type Finding, ok, problem, unknown, warning } from './finding.ts';
 
 const NAME = 'locks';
 const BETWEEN_SAMPLES_MS = 20;

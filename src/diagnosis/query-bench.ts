@@ -3,21 +3,16 @@
  * by one and together. Sets no journal mode, as the guide's script does: the backend owns that choice.
  */
 import { toFailure } from '../backend-file/failure.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { hearStop, reading } from '../backend-file/transaction.ts';
+import { type Operation, hearStop, reading } from '../backend-file/transaction.ts';
 import { toUserId } from '../identity/principal.ts';
-import type { DecideOptions } from '../policy/decide.ts';
-import { decide } from '../policy/decide.ts';
-import type { ModelId } from '../policy/grant.ts';
-import { parseModelId } from '../policy/grant.ts';
+import { type DecideOptions, decide } from '../policy/decide.ts';
+import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { CachedView } from '../store/cached-view.ts';
-import { failureCode, noteCompanions, openForReading } from '../store/database.ts';
-import type { Connection } from '../store/database.ts';
+import { failureCode, noteCompanions, openForReading, type Connection } from '../store/database.ts';
 import { Freshness } from '../store/freshness.ts';
 import { gateQueries } from '../store/queries.ts';
 import { readSchema } from '../store/schema-reader.ts';
-import type { BenchSubjects, Chosen } from './bench-subjects.ts';
-import { readSubjects } from './bench-subjects.ts';
+import { type BenchSubjects, type Chosen, readSubjects } from './bench-subjects.ts';
 import { GUIDE_QUERIES } from './queries.ts';
 
 export type Distribution = ReturnType<typeof distributionOf>;

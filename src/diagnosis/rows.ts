@@ -1,11 +1,9 @@
 /** Rows of the two tables of organizations that do nothing, or probably not what was meant; and the backend's admins. */
 import { quoted, shellCommand } from '../backend-file/text.ts';
 import type { Connection } from '../store/database.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { activeCondition } from '../store/schema-reader.ts';
+import { type Schema, activeCondition } from '../store/schema-reader.ts';
 import { isOff, isOn } from '../store/tables.ts';
-import type { Finding } from './finding.ts';
-import { ok, warning } from './finding.ts';
+import { type Finding, ok, warning } from './finding.ts';
 
 const NAME = 'foreign rows';
 const SHOWN = 3;

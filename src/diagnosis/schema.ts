@@ -1,10 +1,8 @@
 /** Whether everything that modelgate keeps in the file is in place, and whether its version counter counts. */
-import type { Connection } from '../store/database.ts';
-import { openScratch } from '../store/database.ts';
+import { type Connection, openScratch } from '../store/database.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { SCHEMA_OBJECTS } from '../store/tables.ts';
-import type { Finding } from './finding.ts';
-import { ok, problem, warning } from './finding.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
 
 const NAME = 'tables';
 const INIT = 'Start the gate once where it may write to the file, or run: `modelgate init`';

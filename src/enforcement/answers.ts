@@ -2,8 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { ALLOWED_METHODS, ClientGone, ERRORS, GatewayError } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
-import type { Deny, DenyReason } from '../policy/decision.ts';
-import { DENY_REASONS } from '../policy/decision.ts';
+import { type Deny, type DenyReason, DENY_REASONS } from '../policy/decision.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';

@@ -1,14 +1,11 @@
 /** The stage that refuses: a request goes on only if every model that it names or would run is permitted. */
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { MiddlewareHandler, Next } from 'hono';
-import type { ErrorCode } from '../errors.ts';
-import { GatewayError } from '../errors.ts';
+import { type ErrorCode, GatewayError } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { AuthenticateParts } from '../identity/authenticate.ts';
-import { identify } from '../identity/authenticate.ts';
+import { type AuthenticateParts, identify } from '../identity/authenticate.ts';
 import type { Principal } from '../identity/principal.ts';
-import type { Decision, Deny } from '../policy/decision.ts';
-import { deny } from '../policy/decision.ts';
+import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import type { Reading } from '../reading/reading.ts';
 import type { BodyQuestion, BodyRecords } from '../references/body-record.ts';
 import type { Store } from '../store/store-view.ts';

@@ -9,8 +9,7 @@ import type { Audit } from '../telemetry/audit.ts';
 import type { AnswerRewrite, AskUpstream, BufferedAnswer } from '../transport/exchange.ts';
 import { fieldOf } from '../transport/headers.ts';
 import type { Judge, NameSpace, ProviderModels } from './judge.ts';
-import type { FilteredList, Permits } from './filter-list.ts';
-import { filterList } from './filter-list.ts';
+import { type FilteredList, type Permits, filterList } from './filter-list.ts';
 import type { ListIndex, ListShape } from './list-index.ts';
 import type { ListReading, ReadList } from './list-reading.ts';
 

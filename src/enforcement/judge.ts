@@ -1,7 +1,6 @@
 import type { Principal, UserPrincipal } from '../identity/principal.ts';
 import { decide, isProviders } from '../policy/decide.ts';
-import type { Decision } from '../policy/decision.ts';
-import { deny } from '../policy/decision.ts';
+import { type Decision, deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
 import { isObject } from '../references/json.ts';
 import type { Need, StoreView } from '../store/store-view.ts';

@@ -6,8 +6,7 @@
  * reads the same, and only the ids are decoded as UTF-8. A tokenizer of JSON that gives offsets (jsonc-parser) takes 2.5
  * times as long.
  */
-import type { ModelId } from '../policy/grant.ts';
-import { parseModelId } from '../policy/grant.ts';
+import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { endOfString } from '../references/json.ts';
 
 /**

@@ -2,8 +2,7 @@
 import { GatewayError } from '../errors.ts';
 import { Lane } from '../reading/lane.ts';
 import { providerIdsIn } from './judge.ts';
-import type { ListIndex, ListShape } from './list-index.ts';
-import { indexList } from './list-index.ts';
+import { type ListIndex, type ListShape, indexList } from './list-index.ts';
 
 export interface ReadList {
   readonly index: ListIndex;

@@ -1,7 +1,6 @@
 /** Runs in a thread of its own: reads one answer that lists models after the other. */
 import { parentPort } from 'node:worker_threads';
-import type { ListAnswer, ListRequest } from './list-reading.ts';
-import { readList } from './list-reading.ts';
+import { type ListAnswer, type ListRequest, readList } from './list-reading.ts';
 
 function answer({ shape, bytes }: ListRequest): ListAnswer {
   try {

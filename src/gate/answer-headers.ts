@@ -7,8 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Config } from '../config/schema.ts';
 import { ANNOUNCED, READABLE } from '../limits/headers.ts';
 import { cookiePurpose, isLoadedBySandbox } from '../openwebui/endpoints.ts';
-import type { PeerLookup } from '../transport/client.ts';
-import { cameByHttps } from '../transport/client.ts';
+import { type PeerLookup, cameByHttps } from '../transport/client.ts';
 import type { AnswerEdit } from '../transport/exchange.ts';
 import { createCrossOrigin, secureAnswer } from '../transport/security-headers.ts';
 

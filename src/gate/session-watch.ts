@@ -4,8 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MiddlewareHandler } from 'hono';
-import type { Identity } from '../identity/authenticate.ts';
-import { orUndefined } from '../identity/authenticate.ts';
+import { type Identity, orUndefined } from '../identity/authenticate.ts';
 import type { TokenFault } from '../identity/session-token.ts';
 import { watchIssuedSessions } from '../openwebui/endpoints.ts';
 import type { Store } from '../store/store-view.ts';

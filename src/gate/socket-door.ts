@@ -2,16 +2,13 @@
  * The second door: WebSocket upgrades, which arrive as a server event outside of the stages. It walks the same path:
  * scope, canonical path, authenticate, limit, and then a tunnel instead of an exchange. `gate.ts` opens both.
  */
-import type { IncomingMessage } from 'node:http';
-import { ServerResponse } from 'node:http';
+import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Refusal } from '../enforcement/answers.ts';
-import type { Identity } from '../identity/authenticate.ts';
-import { identify } from '../identity/authenticate.ts';
+import { type Identity, identify } from '../identity/authenticate.ts';
 import type { Release } from '../limits/allowance.ts';
 import type { Limits } from '../limits/limits.ts';
-import type { RealtimeParts } from '../openwebui/sockets.ts';
-import { createRealtimeJudge, socketSurface } from '../openwebui/sockets.ts';
+import { type RealtimeParts, createRealtimeJudge, socketSurface } from '../openwebui/sockets.ts';
 import { createTargetReader } from '../openwebui/target.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Observer } from '../telemetry/observe.ts';
@@ -20,8 +17,7 @@ import { gateFirstMessage } from '../transport/first-message.ts';
 import { tunnel } from '../transport/upgrade.ts';
 import type { Upstream } from '../transport/upstream.ts';
 import type { SecureAnswers } from './answer-headers.ts';
-import type { Scope } from './scope.ts';
-import { createScope } from './scope.ts';
+import { type Scope, createScope } from './scope.ts';
 
 interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
   readonly upstream: Upstream;

@@ -6,8 +6,7 @@ import { forward } from '../transport/forward.ts';
 import type { HeldBodies } from '../transport/body.ts';
 import type { Upstream } from '../transport/upstream.ts';
 import type { SecureAnswers } from './answer-headers.ts';
-import type { GateEnv } from './scope.ts';
-import { createScope } from './scope.ts';
+import { type GateEnv, createScope } from './scope.ts';
 
 /** The scope, and with it what every answer carries: whatever fails after this stage is answered with it. */
 export function begin({ editsFor }: SecureAnswers): MiddlewareHandler<GateEnv> {

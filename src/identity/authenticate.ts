@@ -7,11 +7,16 @@ import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
 import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
-import { isReadable, readCredentials, toHeaderEdit } from './credential.ts';
-import type { Credential, CredentialReading, Credentials } from './credential.ts';
+import {
+  isReadable,
+  readCredentials,
+  toHeaderEdit,
+  type Credential,
+  type CredentialReading,
+  type Credentials,
+} from './credential.ts';
 import type { AnonymousPrincipal, Principal, UnresolvedPrincipal, UserPrincipal } from './principal.ts';
-import { createSessionTokens } from './session-token.ts';
-import type { TokenFault, VerifiedToken } from './session-token.ts';
+import { createSessionTokens, type TokenFault, type VerifiedToken } from './session-token.ts';
 
 /** All that identity asks of the database. */
 export type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;

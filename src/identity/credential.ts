@@ -6,8 +6,7 @@
  * `toHeaderEdit` leaves only that one in the request.
  */
 import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
-import type { TokenPair } from './cookies.ts';
-import { mergeCookieLines, stripAsPython, tokenPairs } from './cookies.ts';
+import { type TokenPair, mergeCookieLines, stripAsPython, tokenPairs } from './cookies.ts';
 
 /**
  * Where a credential stood.

@@ -6,8 +6,7 @@ import { compactVerify, errors } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { endOfString, isObject, isTruthyInPython, parseExactJson } from '../references/json.ts';
 import { hasSessionShape, isCanonical } from './credential.ts';
-import type { UserId } from './principal.ts';
-import { toUserId } from './principal.ts';
+import { type UserId, toUserId } from './principal.ts';
 
 export type VerifiedToken =
   { readonly state: 'valid'; readonly userId: UserId } | { readonly state: 'expired' } | { readonly state: 'invalid' };

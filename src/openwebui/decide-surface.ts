@@ -1,15 +1,17 @@
 /** From a request to a decision: who may come here at all, what has to be read, and which judge looks at it. */
 import type { IncomingMessage } from 'node:http';
-import type { Decide, RecordReader, RecordReaderParts } from '../enforcement/authorize.ts';
-import { createRecordReader } from '../enforcement/authorize.ts';
+import {
+  type Decide,
+  type RecordReader,
+  type RecordReaderParts,
+  createRecordReader,
+} from '../enforcement/authorize.ts';
 import type { Judge } from '../enforcement/judge.ts';
 import { GatewayError } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
 import type { Principal, UserPrincipal } from '../identity/principal.ts';
-import type { Decision, Deny } from '../policy/decision.ts';
-import { deny } from '../policy/decision.ts';
-import type { ModelId } from '../policy/grant.ts';
-import { parseModelId } from '../policy/grant.ts';
+import { type Decision, type Deny, deny } from '../policy/decision.ts';
+import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { namesModels } from '../references/model-keys.ts';
 import type { ChatForm, PresetForm } from '../references/records.ts';
 import type { References } from '../references/references.ts';
@@ -17,8 +19,7 @@ import type { Store, StoreView } from '../store/store-view.ts';
 import type { ChatOrder } from './chat-order.ts';
 import { judgeInvocation } from './invocations.ts';
 import { judgePreset } from './presets.ts';
-import type { Judging } from './saved-chats.ts';
-import { judgeDeletion, judgeSave } from './saved-chats.ts';
+import { type Judging, judgeDeletion, judgeSave } from './saved-chats.ts';
 import { queryValue } from './target.ts';
 
 interface SurfaceDeciderParts extends RecordReaderParts {

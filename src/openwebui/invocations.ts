@@ -1,14 +1,11 @@
 import type { Judge } from '../enforcement/judge.ts';
 import type { Scope } from '../gate/scope.ts';
 import type { OrganizationId, UserPrincipal } from '../identity/principal.ts';
-import type { Decision } from '../policy/decision.ts';
-import { deny } from '../policy/decision.ts';
-import type { ModelId } from '../policy/grant.ts';
-import { parseModelId } from '../policy/grant.ts';
+import { type Decision, deny } from '../policy/decision.ts';
+import { type ModelId, parseModelId } from '../policy/grant.ts';
 import type { InvocationRecord } from '../references/records.ts';
 import type { StoreView } from '../store/store-view.ts';
-import type { Judging } from './saved-chats.ts';
-import { judgeSave, loadFor } from './saved-chats.ts';
+import { type Judging, judgeSave, loadFor } from './saved-chats.ts';
 import { askedOf, judgeStoredRun, modelsOfStoredRun } from './stored-runs.ts';
 import type { InvokesSurface } from './surface.ts';
 import { queryValue } from './target.ts';

@@ -4,8 +4,7 @@
  * What stands in neither table is `unlisted`: it passes too, but a JSON body is searched for model names first.
  */
 import type { Surface } from './surface.ts';
-import type { Route } from './surfaces.ts';
-import { MODEL_BEARING_ROUTES } from './surfaces.ts';
+import { type Route, MODEL_BEARING_ROUTES } from './surfaces.ts';
 
 const NEUTRAL = { kind: 'neutral' } as const;
 

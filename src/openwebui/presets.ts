@@ -4,10 +4,8 @@
  */
 import type { Judge } from '../enforcement/judge.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
-import type { Decision } from '../policy/decision.ts';
-import { deny } from '../policy/decision.ts';
-import type { ModelId } from '../policy/grant.ts';
-import { parsePattern } from '../policy/grant.ts';
+import { type Decision, deny } from '../policy/decision.ts';
+import { type ModelId, parsePattern } from '../policy/grant.ts';
 import type { PresetForm, PresetRecord, PresetRow } from '../references/records.ts';
 import type { StoreView } from '../store/store-view.ts';
 

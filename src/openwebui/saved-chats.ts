@@ -8,11 +8,10 @@
  */
 import type { Judge } from '../enforcement/judge.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
-import type { Decision, Deny } from '../policy/decision.ts';
-import { deny } from '../policy/decision.ts';
+import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { parseModelId } from '../policy/grant.ts';
-import type { ChatNames } from '../references/saved-chat.ts';
 import {
+  type ChatNames,
   CHAT_MODELS,
   everyName,
   messageAt,

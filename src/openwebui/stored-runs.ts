@@ -4,10 +4,8 @@
  */
 import type { UserPrincipal } from '../identity/principal.ts';
 import { askedBeside } from '../policy/decide.ts';
-import type { Decision } from '../policy/decision.ts';
-import { deny } from '../policy/decision.ts';
-import type { ModelId } from '../policy/grant.ts';
-import { parseModelId } from '../policy/grant.ts';
+import { type Decision, deny } from '../policy/decision.ts';
+import { type ModelId, parseModelId } from '../policy/grant.ts';
 import type { InvocationRecord } from '../references/records.ts';
 import {
   CHAT_MODELS,
@@ -18,8 +16,7 @@ import {
   unanswered,
 } from '../references/saved-chat.ts';
 import type { StoreView, StoredChat, StoredReferences } from '../store/store-view.ts';
-import type { Judging } from './saved-chats.ts';
-import { judgeNames } from './saved-chats.ts';
+import { type Judging, judgeNames } from './saved-chats.ts';
 import type { StoredRun } from './surface.ts';
 
 /** The part of a request that says what is run. */

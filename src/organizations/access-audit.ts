@@ -3,11 +3,9 @@
  * are the guide's; what the guide's statements do not see stands beside them.
  */
 import { toDate } from '../backend-file/text.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { reading } from '../backend-file/transaction.ts';
+import { type Operation, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { activeCondition } from '../store/schema-reader.ts';
+import { type Schema, activeCondition } from '../store/schema-reader.ts';
 import { ROLE_COUNTS } from './obstacles.ts';
 
 export type AccessAudit = Awaited<ReturnType<typeof readAccessAudit>>;

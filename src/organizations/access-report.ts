@@ -3,17 +3,13 @@
  * may have its name. Everything is read at once and kept in little memory: the lock of the file is released before the
  * first line is printed, however slowly the report is read.
  */
-import type { Operation } from '../backend-file/transaction.ts';
-import { hearStop, reading } from '../backend-file/transaction.ts';
+import { type Operation, hearStop, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { activeCondition } from '../store/schema-reader.ts';
+import { type Schema, activeCondition } from '../store/schema-reader.ts';
 import type { GatePolicy } from './explanation.ts';
-import type { Obstacle } from './obstacles.ts';
-import { ROLE_COUNTS, obstacleOfRole } from './obstacles.ts';
-import type { ChosenOrganization } from './organizations.ts';
-import { requireOrganization } from './organizations.ts';
+import { type Obstacle, ROLE_COUNTS, obstacleOfRole } from './obstacles.ts';
+import { type ChosenOrganization, requireOrganization } from './organizations.ts';
 
 /** One row of the view, and whether the gate gives it, which the view does not look at. */
 export interface AccessRow extends OrganizationModels, Verdict {

@@ -1,13 +1,10 @@
 /** One sentence on a decision: why it is so, and what would change it. */
 import { quoted, shellCommand } from '../backend-file/text.ts';
-import type { UserPrincipal } from '../identity/principal.ts';
-import { toOrganizationId } from '../identity/principal.ts';
+import { type UserPrincipal, toOrganizationId } from '../identity/principal.ts';
 import type { DecideOptions } from '../policy/decide.ts';
 import type { Decision, Permit } from '../policy/decision.ts';
-import type { ModelId } from '../policy/grant.ts';
-import { compileGrants, coveringGrant } from '../policy/grant.ts';
-import type { Membership } from './standing.ts';
-import { MEMBERSHIP_OFF } from './standing.ts';
+import { type ModelId, compileGrants, coveringGrant } from '../policy/grant.ts';
+import { type Membership, MEMBERSHIP_OFF } from './standing.ts';
 
 interface Subject {
   readonly user: UserPrincipal;

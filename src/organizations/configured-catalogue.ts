@@ -1,14 +1,11 @@
 /** The catalogue of the backend's configuration: models that its connections to providers list one by one. */
-import type { SettingKey } from '../backend-file/backend.ts';
-import { createSettings, idsOf, textsOf } from '../backend-file/backend.ts';
+import { type SettingKey, createSettings, idsOf, textsOf } from '../backend-file/backend.ts';
 import { quoted } from '../backend-file/text.ts';
 import { prepareComposites } from '../store/queries.ts';
 import type { Connection } from '../store/database.ts';
 import { readModelRows } from '../store/rows.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { columnsOf } from '../store/schema-reader.ts';
-import type { Catalogue, Gap, Offer, Wishes } from './catalogue.ts';
-import { createPresetOffers, toCatalogue } from './catalogue.ts';
+import { type Schema, columnsOf } from '../store/schema-reader.ts';
+import { type Catalogue, type Gap, type Offer, type Wishes, createPresetOffers, toCatalogue } from './catalogue.ts';
 import { isObject } from '../references/json.ts';
 
 /** A connection that lists its models only at run time is a gap. @throws SqliteError */

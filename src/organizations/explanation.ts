@@ -4,22 +4,17 @@ import { dirname } from 'node:path';
 import { getuid } from 'node:process';
 import { createPersonFinder } from '../backend-file/people.ts';
 import { commandsIn } from '../backend-file/text.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { reading } from '../backend-file/transaction.ts';
+import { type Operation, reading } from '../backend-file/transaction.ts';
 import { toOrganizationId, toUserId } from '../identity/principal.ts';
-import type { DecideOptions } from '../policy/decide.ts';
-import { decide } from '../policy/decide.ts';
-import type { Decision } from '../policy/decision.ts';
-import { REASONS } from '../policy/decision.ts';
-import type { ModelId } from '../policy/grant.ts';
-import { compileGrants, coveringGrant, parseModelId, parsePattern } from '../policy/grant.ts';
+import { type DecideOptions, decide } from '../policy/decide.ts';
+import { type Decision, REASONS } from '../policy/decision.ts';
+import { type ModelId, compileGrants, coveringGrant, parseModelId, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { inspect } from '../store/inspection.ts';
 import type { Schema } from '../store/schema-reader.ts';
 import { adviseOnModel, whySeen } from './advice.ts';
 import { closestModel, createUseFinder, readKnownModels } from './known-models.ts';
-import type { Membership } from './standing.ts';
-import { readMemberships } from './standing.ts';
+import { type Membership, readMemberships } from './standing.ts';
 
 /** How the gate is configured to decide. */
 export interface GatePolicy extends DecideOptions {

@@ -1,18 +1,14 @@
 /** What an organization grants: listed, allowed, denied. Each change is one transaction, done whole or not at all. */
 import { refuseAll } from '../backend-file/failure.ts';
 import { quoted, shellCommand } from '../backend-file/text.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { changing, reading } from '../backend-file/transaction.ts';
+import { type Operation, changing, reading } from '../backend-file/transaction.ts';
 import { MAX_MODEL_ID_LENGTH, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { activeCondition } from '../store/schema-reader.ts';
-import type { Doubt } from './known-models.ts';
-import { closestModel, createUseFinder, describeDoubt, doubtOf, readKnownModels } from './known-models.ts';
+import { type Schema, activeCondition } from '../store/schema-reader.ts';
+import { type Doubt, closestModel, createUseFinder, describeDoubt, doubtOf, readKnownModels } from './known-models.ts';
 import type { Obstacle } from './obstacles.ts';
-import type { ChosenOrganization } from './organizations.ts';
-import { requireOrganization } from './organizations.ts';
+import { type ChosenOrganization, requireOrganization } from './organizations.ts';
 import { GRANTS, writeRows } from './rows.ts';
 
 /** @returns grants by pattern @throws OperationFailure as `reading`, and where no row names the organization */

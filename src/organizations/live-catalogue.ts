@@ -5,19 +5,15 @@
  * `GET /api/models/base` says whether that was all: it lists every provider's models to admins, unfiltered by the
  * backend's own access control and by a gate in front, which would both shorten the first list without a trace.
  */
-import type { BackendAccess } from '../backend-file/backend.ts';
-import { askBackend } from '../backend-file/backend.ts';
+import { type BackendAccess, askBackend } from '../backend-file/backend.ts';
 import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
 import { prepareComposites } from '../store/queries.ts';
 import type { Connection } from '../store/database.ts';
-import type { ModelRow } from '../store/rows.ts';
-import { readModelRows } from '../store/rows.ts';
+import { type ModelRow, readModelRows } from '../store/rows.ts';
 import type { Schema } from '../store/schema-reader.ts';
-import type { Catalogue, Gap, Offer, Wishes } from './catalogue.ts';
-import { createPresetOffers, toCatalogue } from './catalogue.ts';
-import type { ProviderConnection } from './configured-catalogue.ts';
-import { readConnections } from './configured-catalogue.ts';
+import { type Catalogue, type Gap, type Offer, type Wishes, createPresetOffers, toCatalogue } from './catalogue.ts';
+import { type ProviderConnection, readConnections } from './configured-catalogue.ts';
 import { isObject } from '../references/json.ts';
 
 interface LiveModels {

@@ -1,21 +1,15 @@
 /** The members of an organization: listed, added, removed. Each change is one transaction, done whole or not at all. */
 import { refuseAll } from '../backend-file/failure.ts';
-import type { Person } from '../backend-file/people.ts';
-import { findPeople, unknownPerson } from '../backend-file/people.ts';
+import { type Person, findPeople, unknownPerson } from '../backend-file/people.ts';
 import { quoted, toDate } from '../backend-file/text.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { changing, reading } from '../backend-file/transaction.ts';
+import { type Operation, changing, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { activeCondition, columnsOf } from '../store/schema-reader.ts';
+import { type Schema, activeCondition, columnsOf } from '../store/schema-reader.ts';
 import { MEMBERS_OF, linkUsers } from './linking.ts';
-import type { Obstacle } from './obstacles.ts';
-import { obstacleOfRole } from './obstacles.ts';
-import type { ChosenOrganization } from './organizations.ts';
-import { requireOrganization } from './organizations.ts';
-import type { RowWriter } from './rows.ts';
-import { MEMBERS, writeRows } from './rows.ts';
+import { type Obstacle, obstacleOfRole } from './obstacles.ts';
+import { type ChosenOrganization, requireOrganization } from './organizations.ts';
+import { type RowWriter, MEMBERS, writeRows } from './rows.ts';
 
 /** @returns members by e-mail address @throws OperationFailure as `reading`, and where no row names the organization */
 export const listMembers = (operation: Operation, chosen: ChosenOrganization) =>

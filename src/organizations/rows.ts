@@ -5,8 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { OperationFailure } from '../backend-file/failure.ts';
-import type { Connection } from '../store/database.ts';
-import { failureCode } from '../store/database.ts';
+import { type Connection, failureCode } from '../store/database.ts';
 import { nowInSeconds } from '../store/initialize.ts';
 import { activeCondition, columnsOf } from '../store/schema-reader.ts';
 import { writtenColumns } from '../store/rows.ts';

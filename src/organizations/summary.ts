@@ -1,19 +1,14 @@
 /** Organizations in figures: who and what is in them, and what of it gives access. */
-import type { Operation } from '../backend-file/transaction.ts';
-import { reading } from '../backend-file/transaction.ts';
+import { type Operation, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
 import type { Organization } from '../store/initialize.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { activeCondition, columnsOf } from '../store/schema-reader.ts';
+import { type Schema, activeCondition, columnsOf } from '../store/schema-reader.ts';
 import { SCHEMA_OBJECTS } from '../store/tables.ts';
 import { readGrants } from './grants.ts';
-import type { Member } from './members.ts';
-import { readMembers } from './members.ts';
-import type { Obstacle } from './obstacles.ts';
-import { ROLE_COUNTS } from './obstacles.ts';
-import type { ChosenOrganization } from './organizations.ts';
-import { knownOrganizations, requireOrganization } from './organizations.ts';
+import { type Member, readMembers } from './members.ts';
+import { type Obstacle, ROLE_COUNTS } from './obstacles.ts';
+import { type ChosenOrganization, knownOrganizations, requireOrganization } from './organizations.ts';
 
 /**
  * @param configured the organization of the environment, which is listed even before it has a row

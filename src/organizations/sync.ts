@@ -1,17 +1,13 @@
 /** The models of an organization brought in line with a catalogue: first as a plan, then exactly as planned. */
 import { OperationFailure } from '../backend-file/failure.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { changing, reading } from '../backend-file/transaction.ts';
+import { type Operation, changing, reading } from '../backend-file/transaction.ts';
 import { toOrganizationId } from '../identity/principal.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { activeCondition } from '../store/schema-reader.ts';
-import type { Catalogue, LeftOut } from './catalogue.ts';
-import { LEFT_OUT } from './catalogue.ts';
-import type { ChosenOrganization } from './organizations.ts';
-import { requireOrganization } from './organizations.ts';
+import { type Schema, activeCondition } from '../store/schema-reader.ts';
+import { type Catalogue, type LeftOut, LEFT_OUT } from './catalogue.ts';
+import { type ChosenOrganization, requireOrganization } from './organizations.ts';
 import { GRANTS, writeRows } from './rows.ts';
 
 export interface SyncRequest {

@@ -3,10 +3,8 @@
  * Default deny: a permit is returned only where a grant, or the operator's own switch, was found.
  */
 import type { UserPrincipal } from '../identity/principal.ts';
-import type { Decision, Deny } from './decision.ts';
-import { deny } from './decision.ts';
-import type { GrantSet, ModelId } from './grant.ts';
-import { coveringGrant } from './grant.ts';
+import { type Decision, type Deny, deny } from './decision.ts';
+import { type GrantSet, type ModelId, coveringGrant } from './grant.ts';
 
 /** A row of the backend's `model` table, as far as policy needs it. */
 export interface Preset {

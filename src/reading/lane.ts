@@ -4,8 +4,7 @@
  */
 import type { Writable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
-import { ClientGone, GatewayError } from '../errors.ts';
-import type { ErrorCode } from '../errors.ts';
+import { ClientGone, GatewayError, type ErrorCode } from '../errors.ts';
 
 export interface LaneOptions {
   /** The module that the thread runs; it answers each message with one `Answered`. */

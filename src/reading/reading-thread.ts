@@ -3,8 +3,7 @@ import { platform, setPriority } from 'node:os';
 import { parentPort, workerData } from 'node:worker_threads';
 import { readRecord } from '../references/body-record.ts';
 import { answerAs } from './lane.ts';
-import type { ReadAnswer, ReadRequest } from './reading.ts';
-import { PATIENT } from './reading.ts';
+import { type ReadAnswer, type ReadRequest, PATIENT } from './reading.ts';
 
 // On Linux a priority is the thread's own (setpriority(2)): on one core, all others come before long bodies
 if (workerData === PATIENT && platform() === 'linux') setPriority(10);

@@ -4,10 +4,8 @@
  */
 import type { Writable } from 'node:stream';
 import { GatewayError } from '../errors.ts';
-import type { BodyQuestion, BodyRecord } from '../references/body-record.ts';
-import { readRecord } from '../references/body-record.ts';
-import type { Answered } from './lane.ts';
-import { Lane } from './lane.ts';
+import { type BodyQuestion, type BodyRecord, readRecord } from '../references/body-record.ts';
+import { type Answered, Lane } from './lane.ts';
 
 /** The record of a body or why there is none, and the body as it came: a thread takes it away meanwhile. */
 type ReadBody =

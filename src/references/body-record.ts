@@ -3,10 +3,17 @@ import { GatewayError } from '../errors.ts';
 import { boundJson, boundRecord } from './bounds.ts';
 import { parseStrictJson, storedReadings } from './json.ts';
 import { namesModels } from './model-keys.ts';
-import type { ChatForm, InvocationRecord, InvocationRules, PresetForm, PresetRecord } from './records.ts';
-import { namesOfSave, readInvocation, readPresets } from './records.ts';
-import type { References } from './references.ts';
-import { collectReferences } from './references.ts';
+import {
+  type ChatForm,
+  type InvocationRecord,
+  type InvocationRules,
+  type PresetForm,
+  type PresetRecord,
+  namesOfSave,
+  readInvocation,
+  readPresets,
+} from './records.ts';
+import { type References, collectReferences } from './references.ts';
 import type { ChatNames } from './saved-chat.ts';
 
 /** What stands in fields that name models; undefined where it is no text. Undefined as a whole where it is no form. */

@@ -1,12 +1,9 @@
 /** What the body of a request says of models, by its kind: a request that runs models, one that writes presets, one that saves a chat. */
-import type { ModelId } from '../policy/grant.ts';
-import { parseModelId } from '../policy/grant.ts';
+import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { boundNames } from './bounds.ts';
 import { isObject, isPresent, storedReadings } from './json.ts';
-import type { ReferenceRules, References } from './references.ts';
-import { collectReferences, FAN_OUT } from './references.ts';
-import type { ChatNames } from './saved-chat.ts';
-import { CHAT_PARAMETERS, ChatReader } from './saved-chat.ts';
+import { type ReferenceRules, type References, collectReferences, FAN_OUT } from './references.ts';
+import { type ChatNames, CHAT_PARAMETERS, ChatReader } from './saved-chat.ts';
 
 export interface InvocationRules {
   readonly rules: ReferenceRules;

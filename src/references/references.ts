@@ -6,8 +6,7 @@
  * hidden in `custom_params`, from fan-out lists and from routing fields. Every key that names a model counts, at any
  * depth, outside of content and history. All of these models must be permitted.
  */
-import type { ModelId } from '../policy/grant.ts';
-import { parseModelId } from '../policy/grant.ts';
+import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { boundJson, boundNames } from './bounds.ts';
 import { isObject, isTruthyInPython, parseStrictText } from './json.ts';
 import { CONTENT, foldKey, isParameterContent, namesModels, PARAMETERS } from './model-keys.ts';

@@ -2,8 +2,7 @@
  * Questions to another thread, each with a deadline. SQLite and the file system may take as long as they like: only
  * their own thread waits for them.
  */
-import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import type { MessagePort } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
 
 /** What the thread is started with. */
 export interface Line {

@@ -5,19 +5,15 @@
  * mAI's switch for a whole organization are read again, by key, after every commit.
  */
 import { createHash } from 'node:crypto';
-import type { OrganizationId, UserId, UserPrincipal } from '../identity/principal.ts';
 import { isPolicyUnavailable } from '../errors.ts';
-import { toOrganizationId } from '../identity/principal.ts';
+import { type OrganizationId, type UserId, type UserPrincipal, toOrganizationId } from '../identity/principal.ts';
 import type { Preset } from '../policy/decide.ts';
-import type { GrantSet, ModelId } from '../policy/grant.ts';
-import { compileGrants, coveringGrant } from '../policy/grant.ts';
-import { stemOf } from './queries.ts';
+import { type GrantSet, type ModelId, compileGrants, coveringGrant } from '../policy/grant.ts';
+import { stemOf, type Membership } from './queries.ts';
 import type { Source } from './freshness.ts';
-import type { Membership } from './queries.ts';
 import { RevalidatedCache } from './revalidated-cache.ts';
 import type { PointCall } from './reader.ts';
-import type { Need, StoreFigures, StoreView } from './store-view.ts';
-import { NotLoaded, keyOf } from './store-view.ts';
+import { type Need, type StoreFigures, type StoreView, NotLoaded, keyOf } from './store-view.ts';
 
 const MAX_USERS = 100_000;
 const MAX_ORGANIZATIONS = 10_000;

@@ -2,10 +2,15 @@
  * What is known of the file after a look at it, and what a further look says: whether it is the same file, and whether
  * memberships or grants may be others.
  */
-import type { FileIdentity } from './database.ts';
-import { failureCode, isBusy } from './database.ts';
-import { MissingFile, prepareStatements, UnreadableSchema } from './reader.ts';
-import type { Reader, Statements, Versions } from './reader.ts';
+import { type FileIdentity, failureCode, isBusy } from './database.ts';
+import {
+  MissingFile,
+  prepareStatements,
+  UnreadableSchema,
+  type Reader,
+  type Statements,
+  type Versions,
+} from './reader.ts';
 
 export interface FileState {
   readonly reader: Reader;

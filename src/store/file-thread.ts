@@ -1,16 +1,11 @@
 /** The thread in which SQLite reads and writes the backend's file while requests are served; see `threaded-file.ts`. */
 import { workerData } from 'node:worker_threads';
-import type { Line } from './bounded-call.ts';
-import { answerCalls } from './bounded-call.ts';
+import { type Line, answerCalls } from './bounded-call.ts';
 import { describeFailure, failureCode, isBusy, isDiskFull } from './database.ts';
-import type { EnrolmentWrite } from './initialize.ts';
 import { isOutage } from './file-state.ts';
-import { Freshness } from './freshness.ts';
-import type { Damage, Source } from './freshness.ts';
-import { enrol, initializeWhereIncomplete } from './initialize.ts';
-import type { InitializeOptions } from './initialize.ts';
-import { UnreadableSchema } from './reader.ts';
-import type { PointCall } from './reader.ts';
+import { Freshness, type Damage, type Source } from './freshness.ts';
+import { type EnrolmentWrite, enrol, initializeWhereIncomplete, type InitializeOptions } from './initialize.ts';
+import { UnreadableSchema, type PointCall } from './reader.ts';
 
 // What goes to and fro between this thread and `threaded-file.ts`.
 

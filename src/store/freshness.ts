@@ -6,10 +6,17 @@
  * that the event loop stands still for one busy timeout and not for one at every request.
  */
 import { describeFailure, failureCode, identityOf, isBusy, isDamage, setBusyTimeout } from './database.ts';
-import type { Change, FileState, Signs } from './file-state.ts';
-import { beginState, continueState, EVERYTHING, isOutage, unlessUnreadable } from './file-state.ts';
-import { MissingFile, openReader, readPoint, UnreadableSchema } from './reader.ts';
-import type { PointRead, PointReads } from './reader.ts';
+import {
+  type Change,
+  type FileState,
+  type Signs,
+  beginState,
+  continueState,
+  EVERYTHING,
+  isOutage,
+  unlessUnreadable,
+} from './file-state.ts';
+import { MissingFile, openReader, readPoint, UnreadableSchema, type PointRead, type PointReads } from './reader.ts';
 import { VERSION_TABLE } from './tables.ts';
 
 interface FreshnessOptions {

@@ -3,11 +3,10 @@
  * Never touches an object that another program has made, but for triggers of our own name.
  */
 import { randomUUID } from 'node:crypto';
-import type { Connection } from './database.ts';
-import { describeFailure, failureCode, openForReading, openForWriting } from './database.ts';
+import { type Connection, describeFailure, failureCode, openForReading, openForWriting } from './database.ts';
 import { UnreadableSchema } from './reader.ts';
-import type { NotLinked } from './rows.ts';
 import {
+  type NotLinked,
   insertOrIgnore,
   intoTable,
   IS_LINKABLE,
@@ -17,8 +16,7 @@ import {
   writtenColumns,
 } from './rows.ts';
 import { readSchema } from './schema-reader.ts';
-import type { SchemaObject } from './tables.ts';
-import { COUNTED_TABLES, COUNTERS, SCHEMA_OBJECTS } from './tables.ts';
+import { type SchemaObject, COUNTED_TABLES, COUNTERS, SCHEMA_OBJECTS } from './tables.ts';
 
 export interface Organization {
   /** `OPENROUTER_EXTERNAL_USER` */

@@ -6,8 +6,7 @@ import { toOrganizationId } from '../identity/principal.ts';
 import { CachedView } from './cached-view.ts';
 import type { Connection } from './database.ts';
 import { ROLES_NOT_ENROLLED } from './initialize.ts';
-import type { PointReads } from './reader.ts';
-import { prepareStatements, readPoint } from './reader.ts';
+import { type PointReads, prepareStatements, readPoint } from './reader.ts';
 import type { StoreView } from './store-view.ts';
 
 interface Inspection {

@@ -6,8 +6,7 @@ import { GatewayError } from '../errors.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
 import type { CachedView } from './cached-view.ts';
 import { ROLES_NOT_ENROLLED } from './initialize.ts';
-import type { Need } from './store-view.ts';
-import { NotLoaded } from './store-view.ts';
+import { type Need, NotLoaded } from './store-view.ts';
 import type { ThreadedFile } from './threaded-file.ts';
 import type { WriteFailures } from './health.ts';
 

@@ -1,15 +1,12 @@
 /** What a decision asks of the file: one statement for each question, and what its rows mean. */
-import type { OrganizationId, UserId } from '../identity/principal.ts';
-import { toOrganizationId, toUserId } from '../identity/principal.ts';
+import { type OrganizationId, type UserId, toOrganizationId, toUserId } from '../identity/principal.ts';
 import type { Preset } from '../policy/decide.ts';
-import type { ModelId } from '../policy/grant.ts';
-import { parseModelId } from '../policy/grant.ts';
+import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { isObject, tryParseJson } from '../references/json.ts';
 import { collectParameters } from '../references/references.ts';
 import { UNREADABLE } from '../references/saved-chat.ts';
 import type { Connection } from './database.ts';
-import type { Schema } from './schema-reader.ts';
-import { activeCondition } from './schema-reader.ts';
+import { type Schema, activeCondition } from './schema-reader.ts';
 import { VERSION_TABLE } from './tables.ts';
 
 export interface UserReader {

@@ -3,10 +3,12 @@
  * file or its schema is another one; then the next reader replaces it whole.
  */
 import { realpathSync } from 'node:fs';
-import type { Connection, FileIdentity } from './database.ts';
-import { failureCode, identityOf, isBusy, openForReading } from './database.ts';
-import type { GrantReader, Membership, PresetReader, UserReader } from './queries.ts';
+import { type Connection, type FileIdentity, failureCode, identityOf, isBusy, openForReading } from './database.ts';
 import {
+  type GrantReader,
+  type Membership,
+  type PresetReader,
+  type UserReader,
   prepareComposites,
   prepareConnectionPrefixes,
   prepareGrants,
@@ -15,8 +17,7 @@ import {
   prepareUsers,
   VERSION_QUERY,
 } from './queries.ts';
-import type { Schema } from './schema-reader.ts';
-import { readSchema } from './schema-reader.ts';
+import { type Schema, readSchema } from './schema-reader.ts';
 import { COUNTED_TABLES } from './tables.ts';
 
 /** What a decision asks of the file: point reads, whose arguments and answers may go from thread to thread. */

@@ -3,8 +3,7 @@
  * tables carry none. A statement is prepared only for what is really there.
  */
 import type { Connection } from './database.ts';
-import type { SchemaObject } from './tables.ts';
-import { COUNTED_TABLES, isOn, SCHEMA_OBJECTS, VERSION_TABLE } from './tables.ts';
+import { type SchemaObject, COUNTED_TABLES, isOn, SCHEMA_OBJECTS, VERSION_TABLE } from './tables.ts';
 
 export interface Schema {
   /** `api_key` table (from 0.6.41), or the column `user.api_key` (to 0.6.40). */

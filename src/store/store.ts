@@ -9,8 +9,7 @@ import type { Organization } from './initialize.ts';
 import { Initializer, Soundness, WriteFailures } from './health.ts';
 import { Loader } from './loader.ts';
 import type { Need, Store, StoreFigures, StoreHealth, StoreView } from './store-view.ts';
-import type { StoredReading } from './stored-reading.ts';
-import { createStoredReading } from './stored-reading.ts';
+import { type StoredReading, createStoredReading } from './stored-reading.ts';
 import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
 
 export interface StoreOptions {

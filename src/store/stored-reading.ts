@@ -3,8 +3,7 @@
  * thread for themselves, so that no user's next message waits for them.
  */
 import { GatewayError } from '../errors.ts';
-import type { Answered } from '../reading/lane.ts';
-import { Lane } from '../reading/lane.ts';
+import { type Answered, Lane } from '../reading/lane.ts';
 import type { StoredReferences } from './store-view.ts';
 import type { StoredReader } from './stored-references.ts';
 

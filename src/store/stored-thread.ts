@@ -8,13 +8,10 @@ import { answerAs } from '../reading/lane.ts';
 import { boundRecord } from '../references/bounds.ts';
 import { failureCode, identityOf } from './database.ts';
 import { isOutage } from './file-state.ts';
-import type { Reader } from './reader.ts';
-import { openReader, UnreadableSchema } from './reader.ts';
+import { type Reader, openReader, UnreadableSchema } from './reader.ts';
 import { readSchema } from './schema-reader.ts';
-import type { StoredReader } from './stored-references.ts';
-import { MANY_ROWS, prepareStoredReferences } from './stored-references.ts';
-import type { StoredRequest } from './stored-reading.ts';
-import { LONG } from './stored-reading.ts';
+import { type StoredReader, MANY_ROWS, prepareStoredReferences } from './stored-references.ts';
+import { type StoredRequest, LONG } from './stored-reading.ts';
 
 /** As long as a decision waits for the lock of a commit. */
 const BUSY_MS = 1_000;

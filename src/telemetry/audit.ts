@@ -7,8 +7,7 @@
 import { isPolicyUnavailable } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
 import type { Decision } from '../policy/decision.ts';
-import type { StoreView } from '../store/store-view.ts';
-import { NotLoaded } from '../store/store-view.ts';
+import { type StoreView, NotLoaded } from '../store/store-view.ts';
 import { createDecisionId } from './ids.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';

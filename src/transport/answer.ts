@@ -1,10 +1,8 @@
 /** Answers that the gate gives by itself, and how a connection ends with one. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { STATUS_CODES } from 'node:http';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { ALLOWED_METHODS, ERRORS } from '../errors.ts';
-import type { ErrorCode } from '../errors.ts';
+import { ALLOWED_METHODS, ERRORS, type ErrorCode } from '../errors.ts';
 import type { HeaderLines } from './exchange.ts';
 import { fieldOf } from './headers.ts';
 import { beyondHeaderLimit } from './request-rules.ts';

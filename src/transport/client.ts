@@ -1,7 +1,6 @@
 /** Who is at the other end of a connection, and whether its `X-Forwarded-…` are believed. */
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
-import { BlockList, isIP, isIPv6 } from 'node:net';
+import { type Socket, BlockList, isIP, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import type { Cidr } from '../config/schema.ts';
 

@@ -3,13 +3,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { MinimumRate, SHORT_BODY_BYTES, readBody, sendContinue, tooSlow } from './body.ts';
-import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
 import { requestLines } from './headers.ts';
-import { MAX_REWRITTEN_BYTES } from './exchange.ts';
+import {
+  type AskUpstream,
+  type BufferedAnswer,
+  type ForwardOutcome,
+  type ForwardRequest,
+  MAX_REWRITTEN_BYTES,
+} from './exchange.ts';
 import { HttpExchange } from './http-exchange.ts';
 import { declaredBytes } from './answer.ts';
-import { toGatewayError } from './upstream.ts';
-import type { Upstream } from './upstream.ts';
+import { toGatewayError, type Upstream } from './upstream.ts';
 
 /**
  * Sends the request upstream and the answer downstream.

@@ -6,8 +6,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '../errors.ts';
 import type { AnswerEdit, HeaderEdit, HeaderLines } from './exchange.ts';
-import { firstElement } from './client.ts';
-import type { Peer } from './client.ts';
+import { firstElement, type Peer } from './client.ts';
 
 /** A request, and what the gate adds to it. */
 interface RequestFacts {

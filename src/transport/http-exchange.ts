@@ -1,23 +1,30 @@
 /**
- * One HTTP exchange with the upstream: bytes in, bytes out, as they come. Nothing is retried and no redirect is
- * followed. A failure after the answer has begun is shown to the client by destroying its
- * connection: a cut answer never looks complete (RFC 9112 8).
+ * One HTTP exchange with the upstream: bytes as they come, no retry, no redirect followed. A failure after the answer has
+ * begun destroys the client's connection: a cut answer never looks complete (RFC 9112 8).
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
-import { HeldAnswer, isEventStream, isOddlyCoded } from './exchange.ts';
-import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
+import {
+  HeldAnswer,
+  isEventStream,
+  isOddlyCoded,
+  type AskUpstream,
+  type BufferedAnswer,
+  type ForwardOutcome,
+  type ForwardRequest,
+} from './exchange.ts';
 import { contentLength, responseLines, rewrittenLines } from './headers.ts';
 import { MAX_INTERIM } from './interim.ts';
 import { MAX_FIELDS } from './request-rules.ts';
 import { closeAfterAnswer, closeIfUnread } from './answer.ts';
-import { toGatewayError } from './upstream.ts';
-import type { Upstream } from './upstream.ts';
+import { toGatewayError, type Upstream } from './upstream.ts';
 
 /** Up to this length head and body leave as one string: half the work of two buffers. */
 const JOINED_BYTES = 16 * 1024;
+
+type UpstreamOptions = Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>;
 
 /** undici calls its `on…` methods; `outcome` is settled once. */
 export class HttpExchange implements Dispatcher.DispatchHandler {
@@ -25,7 +32,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #incoming: IncomingMessage;
   readonly #outgoing: ServerResponse;
   readonly #upload: Readable | undefined;
-  readonly #upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>;
+  readonly #upstream: UpstreamOptions;
   readonly #outcome = Promise.withResolvers<ForwardOutcome>();
   readonly #startedAt = performance.now();
   #controller: Dispatcher.DispatchController | undefined;
@@ -42,12 +49,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #remaining = NaN;
   readonly #held: HeldAnswer | undefined;
 
-  constructor(
-    request: ForwardRequest,
-    ask: AskUpstream,
-    upload: Readable | undefined,
-    upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>,
-  ) {
+  constructor(request: ForwardRequest, ask: AskUpstream, upload: Readable | undefined, upstream: UpstreamOptions) {
     this.#request = request;
     this.#ask = ask;
     this.#incoming = request.incoming;
@@ -138,7 +140,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    // Once it is being rewritten, an answer needs its upstream no more.
     if (this.#receivedAt === 0) this.#fail(error);
   }
 

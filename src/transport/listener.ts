@@ -3,17 +3,14 @@
  * readers cannot understand differently (`request-rules.ts`) and answers the rest itself.
  */
 import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { Socket } from 'node:net';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
 import { awaitContinue } from './body.ts';
 import { MAX_HEADER_BYTES, asksForWebSocket, findMalformation } from './request-rules.ts';
-import { createOwnAnswers, isClosing } from './answer.ts';
-import type { OwnAnswerOptions, OwnAnswers } from './answer.ts';
+import { createOwnAnswers, isClosing, type OwnAnswerOptions, type OwnAnswers } from './answer.ts';
 import { Traffic } from './traffic.ts';
 
 /**

@@ -15,8 +15,7 @@ import type { ClientFrameGate } from './first-message.ts';
 import { fieldOf, requestLines, responseLines } from './headers.ts';
 import { MAX_INTERIM } from './interim.ts';
 import { joinSockets } from './tunnel.ts';
-import type { Upstream } from './upstream.ts';
-import { toGatewayError } from './upstream.ts';
+import { type Upstream, toGatewayError } from './upstream.ts';
 
 type Handed = 'incoming' | 'target' | 'edit' | 'requestId' | 'answerEdits';
 

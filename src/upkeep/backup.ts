@@ -1,18 +1,15 @@
 /** A backup while the backend goes on writing: copied, checked, compressed, and compared with what was checked. */
-import type { Hash } from 'node:crypto';
-import { createHash } from 'node:crypto';
+import { type Hash, createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
 import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.ts';
 import { numbered, parseMoment, secondsSince, shellCommand, toMoment } from '../backend-file/text.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { reading } from '../backend-file/transaction.ts';
+import { type Operation, reading } from '../backend-file/transaction.ts';
 import { failureCode } from '../store/database.ts';
 import { createPartial, discard, publish, removeStalePartials, requireSpace, sizeOf } from './files.ts';
-import type { OnStep } from './verified-copy.ts';
-import { makeVerifiedCopy } from './verified-copy.ts';
+import { type OnStep, makeVerifiedCopy } from './verified-copy.ts';
 
 interface BackupOptions {
   /** Absolute. */

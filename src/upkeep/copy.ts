@@ -8,10 +8,8 @@
 import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { unchanged } from '../backend-file/failure.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { ATTEMPT_MS, recovering, requireGoingOn, waiting } from '../backend-file/transaction.ts';
-import { isBusy, noteCompanions, openForReading } from '../store/database.ts';
-import type { Connection } from '../store/database.ts';
+import { type Operation, ATTEMPT_MS, recovering, requireGoingOn, waiting } from '../backend-file/transaction.ts';
+import { isBusy, noteCompanions, openForReading, type Connection } from '../store/database.ts';
 
 /** In bytes. */
 type OnProgress = (done: number, total: number) => void;

@@ -5,8 +5,7 @@
  */
 import { unchanged } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
-import type { Connection } from '../store/database.ts';
-import { isBusy, openForWriting } from '../store/database.ts';
+import { type Connection, isBusy, openForWriting } from '../store/database.ts';
 
 export interface InUseOptions {
   readonly path: string;

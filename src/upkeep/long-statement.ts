@@ -8,8 +8,7 @@ import { once } from 'node:events';
 import { dirname } from 'node:path';
 import { unchanged } from '../backend-file/failure.ts';
 import { hearStop } from '../backend-file/transaction.ts';
-import type { Connection } from '../store/database.ts';
-import { failureCode, openForReading, openForWriting } from '../store/database.ts';
+import { type Connection, failureCode, openForReading, openForWriting } from '../store/database.ts';
 import { sizeOf } from './files.ts';
 
 const STATEMENTS = {

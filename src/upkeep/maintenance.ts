@@ -1,13 +1,10 @@
 /** The guide's monthly care for the file. Nothing here sets a journal mode: that choice is the backend's. */
 import { dirname } from 'node:path';
 import { toFailure } from '../backend-file/failure.ts';
-import type { LockHolder } from '../backend-file/processes.ts';
-import { lockHolders } from '../backend-file/processes.ts';
+import { type LockHolder, lockHolders } from '../backend-file/processes.ts';
 import { secondsSince } from '../backend-file/text.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { ATTEMPT_MS, reading, recover, waiting } from '../backend-file/transaction.ts';
-import type { Connection } from '../store/database.ts';
-import { openForWriting } from '../store/database.ts';
+import { type Operation, ATTEMPT_MS, reading, recover, waiting } from '../backend-file/transaction.ts';
+import { type Connection, openForWriting } from '../store/database.ts';
 import { requireSpace, sizeOf } from './files.ts';
 import { runApart, runWhereItFits } from './long-statement.ts';
 

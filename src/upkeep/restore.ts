@@ -20,12 +20,10 @@ import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
 import { numbered, secondsSince, toMoment } from '../backend-file/text.ts';
 import { hearStop, requireGoingOn } from '../backend-file/transaction.ts';
-import type { Connection } from '../store/database.ts';
-import { failureCode } from '../store/database.ts';
+import { type Connection, failureCode } from '../store/database.ts';
 import { copyBytes } from './copy.ts';
 import { COMPANIONS, createPartial, discard, flush, publish, removeStalePartials, sizeOf } from './files.ts';
-import type { InUseOptions } from './in-use.ts';
-import { openAlone, requireNoHolders, requireUnused } from './in-use.ts';
+import { type InUseOptions, openAlone, requireNoHolders, requireUnused } from './in-use.ts';
 import { hasHeader, stageDatabase } from './staging.ts';
 import type { OnStep } from './verified-copy.ts';
 

@@ -12,8 +12,7 @@ import { readSchema } from '../store/schema-reader.ts';
 import { decompressFile } from './backup.ts';
 import { copyBytes } from './copy.ts';
 import { createPartial, discard, requireSpace, sizeOf } from './files.ts';
-import type { DatabaseFacts, OnStep, VerifiedCopy } from './verified-copy.ts';
-import { readFacts, requireIntegrity } from './verified-copy.ts';
+import { type DatabaseFacts, type OnStep, type VerifiedCopy, readFacts, requireIntegrity } from './verified-copy.ts';
 
 /** @throws OperationFailure that names the backup; nothing is left behind then */
 export async function stageDatabase(

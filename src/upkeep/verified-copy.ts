@@ -2,10 +2,8 @@
 import { dirname } from 'node:path';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { quoted } from '../backend-file/text.ts';
-import type { Operation } from '../backend-file/transaction.ts';
-import { hearStop, requireTables } from '../backend-file/transaction.ts';
-import type { Connection } from '../store/database.ts';
-import { failureCode, openForReading } from '../store/database.ts';
+import { type Operation, hearStop, requireTables } from '../backend-file/transaction.ts';
+import { type Connection, failureCode, openForReading } from '../store/database.ts';
 import { readSchema } from '../store/schema-reader.ts';
 import { copyLive } from './copy.ts';
 import { createPartial, discard } from './files.ts';

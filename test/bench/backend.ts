@@ -2,8 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, MEASURING_CORE, startPinned } from './pinned-process.ts';
-import type { PinnedProcess } from './pinned-process.ts';
+import { freePort, MEASURING_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
 
 export const COMPLETION = JSON.stringify({
   id: 'chatcmpl-7f0c',

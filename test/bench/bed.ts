@@ -3,8 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mintSession } from '../support/gate/session.ts';
 import { startBackend } from './backend.ts';
-import { createLargeDatabase } from './large-database.ts';
-import type { LargeDatabase } from './large-database.ts';
+import { createLargeDatabase, type LargeDatabase } from './large-database.ts';
 import { modelList } from './model-list.ts';
 import type { PinnedProcess } from './pinned-process.ts';
 

@@ -4,10 +4,8 @@ import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { bed } from './bed.ts';
 import { startGate } from './contenders.ts';
-import { judged, quantile, rounded } from './measurement.ts';
-import type { Row, Scale } from './measurement.ts';
-import type { PinnedProcess } from './pinned-process.ts';
-import { pause } from './pinned-process.ts';
+import { judged, quantile, rounded, type Row, type Scale } from './measurement.ts';
+import { type PinnedProcess, pause } from './pinned-process.ts';
 
 const MB = 1_000_000;
 const SIZES = { quick: [1, 20], default: [1, 8, 20, 60, 99], full: [1, 8, 20, 60, 99] } as const satisfies Record<

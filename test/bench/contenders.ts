@@ -3,8 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { HEADER_SETTINGS } from '../../src/config/header-settings.ts';
 import { LIMIT_SETTINGS } from '../../src/config/limit-settings.ts';
 import { TEST_SECRET } from '../support/gate/session.ts';
-import { freePort, MEASURED_CORE, startPinned } from './pinned-process.ts';
-import type { PinnedProcess } from './pinned-process.ts';
+import { freePort, MEASURED_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
 
 const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
 

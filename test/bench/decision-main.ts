@@ -1,6 +1,5 @@
 /** Times decisions on a database of `large-database.ts`: `decision-main.ts PATH USERS`. Prints `DecisionTimes`. */
-import type { UserPrincipal } from '../../src/identity/principal.ts';
-import { toUserId } from '../../src/identity/principal.ts';
+import { type UserPrincipal, toUserId } from '../../src/identity/principal.ts';
 import { decide } from '../../src/policy/decide.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import type { Store } from '../../src/store/store-view.ts';

@@ -2,8 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { bed } from './bed.ts';
-import { judged, median, rounded } from './measurement.ts';
-import type { Row, Scale } from './measurement.ts';
+import { judged, median, rounded, type Row, type Scale } from './measurement.ts';
 import { MEASURED_CORE, pinned } from './pinned-process.ts';
 
 /** Microseconds. */

@@ -1,12 +1,9 @@
 /** What it costs to write `/metrics` for 1,000 organizations, in the process that serves requests meanwhile. */
 import { toOrganizationId } from '../../src/identity/principal.ts';
-import type { DenyReason } from '../../src/policy/decision.ts';
-import { deny } from '../../src/policy/decision.ts';
+import { type DenyReason, deny } from '../../src/policy/decision.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
-import { createMetrics } from '../../src/telemetry/metrics.ts';
-import type { Metrics } from '../../src/telemetry/metrics.ts';
-import { judged, median, quantile, rounded } from './measurement.ts';
-import type { Row, Scale } from './measurement.ts';
+import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
+import { judged, median, quantile, rounded, type Row, type Scale } from './measurement.ts';
 
 const ORGANIZATIONS = 1_000;
 const GRANTS = 1_000;

@@ -1,6 +1,5 @@
 /** Bare `http-proxy` as a process: `http-proxy-main.ts UPSTREAM PORT`. */
-import { Agent, createServer } from 'node:http';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Agent, createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
 
 /** It has no types of its own. */

@@ -5,8 +5,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
-import { pause } from './pinned-process.ts';
-import type { PinnedProcess } from './pinned-process.ts';
+import { pause, type PinnedProcess } from './pinned-process.ts';
 
 /** Until `perf` has attached itself. */
 const ATTACHING_MS = 500;

@@ -2,8 +2,7 @@
  * A database of the size that the budgets name, in a few seconds. Users belong to one organization each, one in ten to
  * two; organizations grant much the same models, as they do where one provider serves them all.
  */
-import { createDatabase } from '../support/database/database.ts';
-import type { DatabaseOptions, TestDatabase } from '../support/database/database.ts';
+import { createDatabase, type DatabaseOptions, type TestDatabase } from '../support/database/database.ts';
 
 export interface LargeDatabaseOptions extends DatabaseOptions {
   readonly users?: number;

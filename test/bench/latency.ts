@@ -1,11 +1,9 @@
 /** What the gate adds at a modest, steady rate: the same request to the backend itself and through the gate, in turn. */
 import { readFileSync } from 'node:fs';
-import { connect } from 'node:net';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { bed } from './bed.ts';
 import { startGate } from './contenders.ts';
-import { judged, median, quantile, rounded } from './measurement.ts';
-import type { Row, Scale } from './measurement.ts';
+import { judged, median, quantile, rounded, type Row, type Scale } from './measurement.ts';
 import { pause } from './pinned-process.ts';
 
 const PER_SECOND = 200;

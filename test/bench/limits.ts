@@ -8,12 +8,9 @@ import { bed } from './bed.ts';
 import { startGate, WITHOUT_LIMITS, WITHOUT_LIMITS_AND_HEADERS } from './contenders.ts';
 import { countInstructions } from './instructions.ts';
 import type { LimiterFigures } from './limiter-main.ts';
-import { load, warmUp } from './load.ts';
-import type { LoadFigures, LoadOptions } from './load.ts';
-import { judged, median, rounded, withRange } from './measurement.ts';
-import type { Row, Scale } from './measurement.ts';
-import { MEASURED_CORE, pinned } from './pinned-process.ts';
-import type { PinnedProcess } from './pinned-process.ts';
+import { load, warmUp, type LoadFigures, type LoadOptions } from './load.ts';
+import { judged, median, rounded, withRange, type Row, type Scale } from './measurement.ts';
+import { MEASURED_CORE, pinned, type PinnedProcess } from './pinned-process.ts';
 import { inRounds } from './rounds.ts';
 
 const ROUNDS = { quick: 3, default: 9, full: 21 } as const satisfies Record<Scale, number>;

@@ -2,8 +2,7 @@
 import { bed } from './bed.ts';
 import { startBareTransport, startGate } from './contenders.ts';
 import { load, warmUp } from './load.ts';
-import { judged, median, rounded, withRange } from './measurement.ts';
-import type { Row, Scale } from './measurement.ts';
+import { judged, median, rounded, withRange, type Row, type Scale } from './measurement.ts';
 import { inRounds } from './rounds.ts';
 
 const ROUNDS = { quick: 2, default: 5, full: 9 } as const satisfies Record<Scale, number>;

@@ -3,8 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
-import { MEASURING_CORE, pinned } from './pinned-process.ts';
-import type { PinnedProcess } from './pinned-process.ts';
+import { MEASURING_CORE, pinned, type PinnedProcess } from './pinned-process.ts';
 
 export interface LoadOptions {
   readonly path: string;

@@ -2,8 +2,7 @@
 import { bed } from './bed.ts';
 import { startGate } from './contenders.ts';
 import { load } from './load.ts';
-import { judged, rounded } from './measurement.ts';
-import type { Row, Scale } from './measurement.ts';
+import { judged, rounded, type Row, type Scale } from './measurement.ts';
 
 const REQUESTS = { quick: 40_000, default: 220_000, full: 1_000_000 } as const satisfies Record<Scale, number>;
 const USERS = { quick: 10_000, default: 100_000, full: 100_000 } as const satisfies Record<Scale, number>;

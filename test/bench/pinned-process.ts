@@ -1,10 +1,8 @@
 /** Processes on a core of their own: what is measured on one, everything that measures on the other. */
-import { spawn, spawnSync } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { createServer, type AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
 
 /** The core of the gate, or of what stands in its place, and the core of backend and clients. */

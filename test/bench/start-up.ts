@@ -1,8 +1,7 @@
 /** From the start of the process to the first `ready`, on a database that has been initialized. */
 import { bed } from './bed.ts';
 import { startGate } from './contenders.ts';
-import { judged, median, rounded, withRange } from './measurement.ts';
-import type { Row, Scale } from './measurement.ts';
+import { judged, median, rounded, withRange, type Row, type Scale } from './measurement.ts';
 
 export async function measureStartUp(scale: Scale): Promise<Row[]> {
   const { backend, database } = await bed();

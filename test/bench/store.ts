@@ -3,15 +3,13 @@
  */
 import { performance } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
-import type { UserId, UserPrincipal } from '../../src/identity/principal.ts';
-import { toUserId } from '../../src/identity/principal.ts';
+import { type UserId, type UserPrincipal, toUserId } from '../../src/identity/principal.ts';
 import { decide } from '../../src/policy/decide.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import type { Store, StoreView } from '../../src/store/store-view.ts';
 import { createStore } from '../../src/store/store.ts';
 import { manualClock } from '../support/process/clock.ts';
-import { createLargeDatabase } from './large-database.ts';
-import type { LargeDatabase } from './large-database.ts';
+import { createLargeDatabase, type LargeDatabase } from './large-database.ts';
 
 export interface Timing {
   readonly name: string;

@@ -2,8 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { bed } from './bed.ts';
 import { startGate } from './contenders.ts';
-import { judged, quantile, rounded } from './measurement.ts';
-import type { Row, Scale } from './measurement.ts';
+import { judged, quantile, rounded, type Row, type Scale } from './measurement.ts';
 import { pause } from './pinned-process.ts';
 import { startWordBackend, WordClients, WORD_EVERY_MS } from './words.ts';
 

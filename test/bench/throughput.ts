@@ -2,10 +2,8 @@
 import { bed } from './bed.ts';
 import { startBareTransport, startGate, startHttpProxy } from './contenders.ts';
 import { countInstructions } from './instructions.ts';
-import { load, warmUp } from './load.ts';
-import type { LoadFigures, LoadOptions } from './load.ts';
-import { judged, median, rounded, withRange } from './measurement.ts';
-import type { Row, Scale } from './measurement.ts';
+import { load, warmUp, type LoadFigures, type LoadOptions } from './load.ts';
+import { judged, median, rounded, withRange, type Row, type Scale } from './measurement.ts';
 import type { PinnedProcess } from './pinned-process.ts';
 import { inRounds } from './rounds.ts';
 

@@ -1,9 +1,7 @@
 /** Both ends of many streams in one process, so that one clock tells how long a word was under way. */
 import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { ServerResponse } from 'node:http';
-import { connect } from 'node:net';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer, type ServerResponse } from 'node:http';
+import { connect, type AddressInfo, type Socket } from 'node:net';
 
 export const WORD_EVERY_MS = 500;
 /** Streams are served in slices, so that words come evenly and not all at once. */

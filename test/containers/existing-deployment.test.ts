@@ -3,14 +3,12 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { call, listModelIds, send, signUp, through } from '../openwebui/backend-client.ts';
-import type { Account } from '../openwebui/backend-client.ts';
+import { call, listModelIds, send, signUp, through, type Account } from '../openwebui/backend-client.ts';
 import { question } from '../openwebui/tenants.ts';
 import { engine } from './engine.ts';
 import { NODE, OPEN_WEBUI } from './images.ts';
 import type { Instructions } from './instructions.ts';
-import type { Stack } from './stack.ts';
-import { createStack, eventually } from './stack.ts';
+import { type Stack, createStack, eventually } from './stack.ts';
 
 const CHAT = '/api/chat/completions';
 const BACKEND = 'ghcr.io/your-org/mai-backend:latest';

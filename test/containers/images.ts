@@ -1,8 +1,7 @@
 /** The images that the tests run: ours is built, the others are pulled, or stood in for where no registry answers. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, globSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { globSync } from 'node:fs';
 import { installOpenWebui } from '../openwebui/install.ts';
 import type { Release } from '../openwebui/release.ts';
 import { engine, ENGINE, run } from './engine.ts';

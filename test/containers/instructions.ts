@@ -1,8 +1,7 @@
 /** The deployment section of README.md, followed to the letter: each command is run as it stands, in its order. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RunOptions } from './engine.ts';
-import { shell } from './engine.ts';
+import { type RunOptions, shell } from './engine.ts';
 import { ROOT } from './images.ts';
 
 export interface Instructions {

@@ -3,15 +3,13 @@ import Database from 'better-sqlite3';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { addUser, listModelIds, send, signUp } from '../openwebui/backend-client.ts';
-import type { Account } from '../openwebui/backend-client.ts';
+import { addUser, listModelIds, send, signUp, type Account } from '../openwebui/backend-client.ts';
 import { question } from '../openwebui/tenants.ts';
 import { makeCertificate } from '../support/gate/certificate.ts';
 import type { Instructions } from './instructions.ts';
 import { scrapedTargets, watchedAlerts } from './monitoring.ts';
 import { sendToPort } from './redirect.ts';
-import type { Stack } from './stack.ts';
-import { answers, createStack, eventually } from './stack.ts';
+import { type Stack, answers, createStack, eventually } from './stack.ts';
 
 const CHAT = '/api/chat/completions';
 

@@ -1,17 +1,14 @@
 /** A Compose stack in a folder of its own, as an operator has it, with a model provider of ours outside. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
-import { connect, createServer } from 'node:net';
+import { type Socket, connect, createServer } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { startProvider } from '../support/upstream/providers.ts';
-import type { Provider } from '../support/upstream/providers.ts';
+import { startProvider, type Provider } from '../support/upstream/providers.ts';
 import { closed, listening } from '../support/upstream/upstreams.ts';
 import { compose, engine, ENGINE, run } from './engine.ts';
 import { copyCheckout, filledIn, lines, writeFolder } from './folder.ts';
-import type { Instructions } from './instructions.ts';
-import { readInstructions } from './instructions.ts';
+import { type Instructions, readInstructions } from './instructions.ts';
 
 const MODELS = ['alpha', 'beta', 'openai/alpha'];
 const PREFIX = 'modelgate-test-';

@@ -5,10 +5,8 @@
 import type { RequestListener } from 'node:http';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
-import type { ClientAnswer, ClientRequest } from '../support/gate/https-client.ts';
-import { askOnce } from '../support/gate/https-client.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { type ClientAnswer, type ClientRequest, askOnce } from '../support/gate/https-client.ts';
 import { rawRequest } from '../support/gate/raw-connection.ts';
 import { closing } from '../support/gate/transport.ts';
 import { startRecordingUpstream } from '../support/upstream/upstreams.ts';

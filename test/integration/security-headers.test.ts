@@ -1,10 +1,14 @@
 /** Security headers and cookies on real sockets: on every answer, whoever gives it, and each of them once. */
 import { createHash } from 'node:crypto';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
-import type { RawAnswer } from '../support/gate/raw-connection.ts';
-import { openConnection, parseAnswer, rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import {
+  type RawAnswer,
+  openConnection,
+  parseAnswer,
+  rawRequest,
+  requestText,
+} from '../support/gate/raw-connection.ts';
 import { EXPECTED, gateWith, securityOf } from '../support/gate/security-headers.ts';
 import { closing } from '../support/gate/transport.ts';
 import { listening } from '../support/upstream/upstreams.ts';

@@ -4,10 +4,8 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
-import type { TestDatabase } from '../support/database/database.ts';
-import { createDatabase } from '../support/database/database.ts';
-import type { KilledCommand } from '../support/process/killed-command.ts';
-import { KILLS, killAtRandom } from '../support/process/killed-command.ts';
+import { type TestDatabase, createDatabase } from '../support/database/database.ts';
+import { type KilledCommand, KILLS, killAtRandom } from '../support/process/killed-command.ts';
 
 /** Large enough for each step of a command to take its time. */
 function populated(era: '0.6.18' | '0.12.4', organizationTables: 'guide' | 'none' = 'guide'): TestDatabase {

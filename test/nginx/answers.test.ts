@@ -1,19 +1,14 @@
 /** What a client, the backend and both logs are told at the committed edge, whoever of the three answers. */
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { connect as connectHttp2 } from 'node:http2';
-import type { IncomingHttpHeaders } from 'node:http2';
+import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
-import type { Edge } from '../support/gate/edge.ts';
-import { NGINX_BINARIES, startEdge } from '../support/gate/edge.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
-import type { ClientAnswer } from '../support/gate/https-client.ts';
-import { askOnce } from '../support/gate/https-client.ts';
+import { type Edge, NGINX_BINARIES, startEdge } from '../support/gate/edge.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { type ClientAnswer, askOnce } from '../support/gate/https-client.ts';
 import { rawRequest } from '../support/gate/raw-connection.ts';
-import { startRecordingUpstream } from '../support/upstream/upstreams.ts';
-import type { RecordingUpstream } from '../support/upstream/upstreams.ts';
+import { startRecordingUpstream, type RecordingUpstream } from '../support/upstream/upstreams.ts';
 import { withTimeout } from '../support/process/with-timeout.ts';
 
 /** What the gate puts on every answer, and nginx on what it answers itself. */

@@ -1,8 +1,7 @@
 /** Limits beside those of nginx, and behind it. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { manualClock } from '../support/process/clock.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 import { startNginx } from '../support/gate/nginx.ts';
 
 async function gateWith(settings: Record<string, string>): Promise<TestGate> {

@@ -2,8 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { TestGate } from '../support/gate/gate.ts';
 import { startNginx } from '../support/gate/nginx.ts';
-import type { RawAnswer } from '../support/gate/raw-connection.ts';
-import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import { type RawAnswer, rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { EXPECTED, gateWith, securityOf } from '../support/gate/security-headers.ts';
 
 describe('behind a real nginx', () => {

@@ -4,13 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from '../../src/config/parse.ts';
 import { chat } from '../support/gate/attacks.ts';
-import type { Edge } from '../support/gate/edge.ts';
-import { NGINX_BINARIES, startEdge } from '../support/gate/edge.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type Edge, NGINX_BINARIES, startEdge } from '../support/gate/edge.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
-import type { RecordingUpstream } from '../support/upstream/upstreams.ts';
-import { startRecordingUpstream } from '../support/upstream/upstreams.ts';
+import { type RecordingUpstream, startRecordingUpstream } from '../support/upstream/upstreams.ts';
 
 describe.each(NGINX_BINARIES)('with a frontend of its own, through %s', (binary) => {
   let gate: TestGate;

@@ -1,20 +1,16 @@
 /** What goes through the committed edge: TLS, HTTP/2, chats, streams, sockets, uploads. */
 import { once } from 'node:events';
 import type { IncomingMessage, RequestListener } from 'node:http';
-import { connect as connectHttp2 } from 'node:http2';
-import type { ClientHttp2Session, IncomingHttpHeaders } from 'node:http2';
+import { connect as connectHttp2, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2';
 import { request } from 'node:https';
-import { connect as connectTls } from 'node:tls';
-import type { SecureVersion } from 'node:tls';
+import { connect as connectTls, type SecureVersion } from 'node:tls';
 import { Server as SocketServer } from 'socket.io';
 import { io } from 'socket.io-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { chat } from '../support/gate/attacks.ts';
-import type { Edge } from '../support/gate/edge.ts';
-import { NGINX_BINARIES, edgeProcess, startEdge } from '../support/gate/edge.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type Edge, NGINX_BINARIES, edgeProcess, startEdge } from '../support/gate/edge.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 import { askOnce } from '../support/gate/https-client.ts';
 import { testConfiguration } from '../support/gate/nginx-process.ts';
 import { closed, startUpstream } from '../support/upstream/upstreams.ts';

@@ -3,10 +3,8 @@ import type { RequestListener } from 'node:http';
 import { Server as SocketServer } from 'socket.io';
 import { io } from 'socket.io-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { Edge } from '../support/gate/edge.ts';
-import { edgeProcess, startEdge } from '../support/gate/edge.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type Edge, edgeProcess, startEdge } from '../support/gate/edge.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 import { testConfiguration } from '../support/gate/nginx-process.ts';
 import { withTimeout } from '../support/process/with-timeout.ts';
 

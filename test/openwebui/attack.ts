@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Account } from './backend-client.ts';
-import { send, through } from './backend-client.ts';
+import { type Account, send, through } from './backend-client.ts';
 import type { Release } from './release.ts';
 import type { Tenants } from './tenants.ts';
 

@@ -1,6 +1,5 @@
 /** One request is enough: what a completion's body can hide, and the other doors to the same models. */
-import type { Attack, Attempt } from './attack.ts';
-import { BOTH, FORBIDDEN, NEW, OLD } from './attack.ts';
+import { type Attack, type Attempt, BOTH, FORBIDDEN, NEW, OLD } from './attack.ts';
 import type { Release } from './release.ts';
 import { question } from './tenants.ts';
 

@@ -1,8 +1,6 @@
 /** Presets: a row of the backend's own that says what another id means. Every user may write them here. */
-import type { Attack, Attempt } from './attack.ts';
-import { BOTH, FORBIDDEN, NEW, OLD } from './attack.ts';
-import type { PresetFields } from './backend-content.ts';
-import { createPreset, presetBody } from './backend-content.ts';
+import { type Attack, type Attempt, BOTH, FORBIDDEN, NEW, OLD } from './attack.ts';
+import { type PresetFields, createPreset, presetBody } from './backend-content.ts';
 import { listModelIds, send, through } from './backend-client.ts';
 import type { Release } from './release.ts';
 import { question } from './tenants.ts';

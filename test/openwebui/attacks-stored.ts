@@ -1,7 +1,6 @@
 /** Two steps: something stored names the model, and a later request that names only permitted ones makes it run. */
 import { randomUUID } from 'node:crypto';
-import type { Attack, Attempt } from './attack.ts';
-import { FORBIDDEN, NEW, OLD } from './attack.ts';
+import { type Attack, type Attempt, FORBIDDEN, NEW, OLD } from './attack.ts';
 import { createChannel, postChannelMessage } from './backend-content.ts';
 import { send } from './backend-client.ts';
 import type { Release } from './release.ts';

@@ -1,8 +1,7 @@
 /** The same body in other bytes, at other spellings of the same path, and with credentials in other places. */
 import { gzipSync } from 'node:zlib';
 import { openConnection, rawRequest } from '../support/gate/raw-connection.ts';
-import type { Attack, Attempt } from './attack.ts';
-import { BOTH, FORBIDDEN, NEW, OLD } from './attack.ts';
+import { type Attack, type Attempt, BOTH, FORBIDDEN, NEW, OLD } from './attack.ts';
 import { createApiKey } from './backend-client.ts';
 import type { Release } from './release.ts';
 import { question } from './tenants.ts';

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 
-import { call, listModelIds } from './backend-client.ts';
-import type { Account } from './backend-client.ts';
+import { call, listModelIds, type Account } from './backend-client.ts';
 
 interface WithId {
   id: string;

@@ -1,12 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { startOllama, startProvider } from '../support/upstream/providers.ts';
-import type { Provider } from '../support/upstream/providers.ts';
-import { addUser, call, createApiKey, listModelIds, openSignUp, send, signUp } from './backend-client.ts';
-import type { Account } from './backend-client.ts';
+import { startOllama, startProvider, type Provider } from '../support/upstream/providers.ts';
+import { addUser, call, createApiKey, listModelIds, openSignUp, send, signUp, type Account } from './backend-client.ts';
 import { createAutomation, createChannel, createChat, createPreset, postChannelMessage } from './backend-content.ts';
-import { startOpenWebui } from './backend.ts';
-import type { OpenWebui } from './backend.ts';
+import { startOpenWebui, type OpenWebui } from './backend.ts';
 import { RELEASES } from './release.ts';
 
 const question = (model: string, stream = false): object => ({

@@ -1,19 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { Ollama } from 'ollama';
 import OpenAI from 'openai';
-import { io } from 'socket.io-client';
-import type { Socket } from 'socket.io-client';
+import { io, type Socket } from 'socket.io-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { startProvider } from '../support/upstream/providers.ts';
 import { until, withTimeout } from '../support/process/with-timeout.ts';
-import { call, createApiKey, send, signUp, through } from './backend-client.ts';
-import type { Account } from './backend-client.ts';
+import { call, createApiKey, send, signUp, through, type Account } from './backend-client.ts';
 import { startOpenWebui } from './backend.ts';
 import { startRealGate } from './gate.ts';
 import { RELEASES } from './release.ts';
-import type { Tenants } from './tenants.ts';
-import { question, startTenants } from './tenants.ts';
+import { type Tenants, question, startTenants } from './tenants.ts';
 
 const ACME = ['alpha', 'alpha-2', 'vendor/one', 'vendor/two'];
 const REFUSED = 'The model "beta" does not exist or your organization does not have access to it.';

@@ -5,16 +5,14 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { GatewayError } from '../../src/errors.ts';
 import { createIdentity } from '../../src/identity/authenticate.ts';
-import { readCredentials } from '../../src/identity/credential.ts';
-import type { Credential } from '../../src/identity/credential.ts';
+import { readCredentials, type Credential } from '../../src/identity/credential.ts';
 import type { Principal } from '../../src/identity/principal.ts';
 import { applyEdit } from '../support/gate/apply-edit.ts';
 import { credentialLines } from '../support/gate/credential-lines.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from '../support/gate/session.ts';
 import { userView } from '../support/database/user-view.ts';
 import { installOpenWebui } from './install.ts';
-import { RELEASES } from './release.ts';
-import type { Release } from './release.ts';
+import { RELEASES, type Release } from './release.ts';
 
 const REQUESTS = 3_000;
 const API_KEY_HEADER = 'x-open-webui-key';

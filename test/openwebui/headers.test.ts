@@ -9,8 +9,7 @@ import { chatDocument } from './backend-content.ts';
 import { startRealGate } from './gate.ts';
 import { RELEASES } from './release.ts';
 import { tenantsInBrowser } from './tenants-in-browser.ts';
-import type { WebPage } from './web-page.ts';
-import { openWebPage } from './web-page.ts';
+import { type WebPage, openWebPage } from './web-page.ts';
 
 const ANSWER = [
   'Run and show this:',

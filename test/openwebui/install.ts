@@ -8,8 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import Database from 'better-sqlite3';
 
-import { RELEASES, requirementsFile, requirementsText } from './release.ts';
-import type { Release } from './release.ts';
+import { RELEASES, requirementsFile, requirementsText, type Release } from './release.ts';
 
 export interface InstalledOpenWebui {
   release: Release;

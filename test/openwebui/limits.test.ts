@@ -4,8 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 import { RELEASES } from './release.ts';
 import { tenantsInBrowser } from './tenants-in-browser.ts';
-import type { WebPage } from './web-page.ts';
-import { openWebPage } from './web-page.ts';
+import { type WebPage, openWebPage } from './web-page.ts';
 
 const LOADS = 10;
 

@@ -7,10 +7,8 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { FoundPlaces } from './model-places.ts';
-import { findModelPlaces } from './model-places.ts';
-import type { Release } from './release.ts';
-import { RELEASES } from './release.ts';
+import { type FoundPlaces, findModelPlaces } from './model-places.ts';
+import { type Release, RELEASES } from './release.ts';
 
 interface PlaceClass {
   /** What the backend takes there. */

@@ -3,19 +3,16 @@
  * attacks are then sent through a gate that is switched off, where they must succeed: otherwise they prove nothing.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Attempt, FORBIDDEN } from './attack.ts';
-import type { Attack } from './attack.ts';
+import { Attempt, FORBIDDEN, type Attack } from './attack.ts';
 import { CHAT_ATTACKS } from './attacks-chat.ts';
 import { PRESET_ATTACKS } from './attacks-preset.ts';
 import { STORED_ATTACKS } from './attacks-stored.ts';
 import { TRANSPORT_ATTACKS } from './attacks-transport.ts';
 import { call, listModelIds, through } from './backend-client.ts';
 import { createPreset } from './backend-content.ts';
-import type { RealGate } from './gate.ts';
-import { startRealGate } from './gate.ts';
+import { type RealGate, startRealGate } from './gate.ts';
 import { RELEASES } from './release.ts';
-import type { Tenants } from './tenants.ts';
-import { askPermitted, question, startTenants } from './tenants.ts';
+import { type Tenants, askPermitted, question, startTenants } from './tenants.ts';
 
 const ATTACKS: readonly (readonly [topic: string, attacks: readonly Attack[]])[] = [
   ['one request', CHAT_ATTACKS],

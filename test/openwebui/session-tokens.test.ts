@@ -5,14 +5,12 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { hasSessionShape } from '../../src/identity/credential.ts';
-import { createSessionTokens } from '../../src/identity/session-token.ts';
-import type { VerifiedToken } from '../../src/identity/session-token.ts';
+import { createSessionTokens, type VerifiedToken } from '../../src/identity/session-token.ts';
 import { ODD_CLAIMS, ODD_HEADERS, USUAL_HEADER } from '../support/gate/odd-tokens.ts';
 import { TEST_SECRET } from '../support/gate/session.ts';
 import { segmentOf, signSegments, signToken } from '../support/gate/signed-token.ts';
 import { installOpenWebui } from './install.ts';
-import { RELEASES } from './release.ts';
-import type { Release } from './release.ts';
+import { RELEASES, type Release } from './release.ts';
 
 const TOKENS = 5_000;
 

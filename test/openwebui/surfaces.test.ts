@@ -6,8 +6,7 @@ import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createSurfaceMatcher } from '../../src/openwebui/match.ts';
 import { RELEASES } from './release.ts';
-import type { BackendRoute } from './routes.ts';
-import { listRoutes } from './routes.ts';
+import { type BackendRoute, listRoutes } from './routes.ts';
 
 const reviewed = JSON.parse(readFileSync(new URL('reviewed-routes.json', import.meta.url), 'utf8')) as Record<
   string,

@@ -1,8 +1,7 @@
 import type { Browser, BrowserContext } from 'playwright-core';
 import { afterAll, beforeAll } from 'vitest';
 import type { Release } from './release.ts';
-import type { Tenants } from './tenants.ts';
-import { startTenants } from './tenants.ts';
+import { type Tenants, startTenants } from './tenants.ts';
 import { launchBrowser, openWebPage } from './web-page.ts';
 
 export interface TenantsInBrowser {

@@ -1,13 +1,11 @@
 /** Two organizations share one real backend: each sees and uses its own models, and ordinary life goes on. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
-import type { Account } from './backend-client.ts';
-import { call, listModelIds, send, signIn, signUp, through } from './backend-client.ts';
+import { type Account, call, listModelIds, send, signIn, signUp, through } from './backend-client.ts';
 import { createChat, createPreset, presetBody } from './backend-content.ts';
 import { startRealGate } from './gate.ts';
 import { RELEASES } from './release.ts';
-import type { Tenants } from './tenants.ts';
-import { PROVIDER_MODELS, askPermitted, question, startTenants } from './tenants.ts';
+import { type Tenants, PROVIDER_MODELS, askPermitted, question, startTenants } from './tenants.ts';
 
 const ACME = ['alpha', 'alpha-2', 'vendor/one', 'vendor/two'];
 const GLOBEX = ['beta', 'beta-2'];

@@ -1,15 +1,11 @@
 /** Two organizations on one real backend, with the gate in front of it, and the oracle of every test that uses them. */
 import Database from 'better-sqlite3';
 import { INDEXES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../src/store/tables.ts';
-import type { Provider } from '../support/upstream/providers.ts';
-import { startOllama, startProvider } from '../support/upstream/providers.ts';
+import { type Provider, startOllama, startProvider } from '../support/upstream/providers.ts';
 import { until } from '../support/process/with-timeout.ts';
-import type { Account } from './backend-client.ts';
-import { call, openSignUp, send, signUp, through } from './backend-client.ts';
-import type { OpenWebui } from './backend.ts';
-import { startOpenWebui } from './backend.ts';
-import type { RealGate } from './gate.ts';
-import { startRealGate } from './gate.ts';
+import { type Account, call, openSignUp, send, signUp, through } from './backend-client.ts';
+import { type OpenWebui, startOpenWebui } from './backend.ts';
+import { type RealGate, startRealGate } from './gate.ts';
 import type { Release } from './release.ts';
 
 /** What the provider offers; `gamma` was granted to nobody. */

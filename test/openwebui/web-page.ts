@@ -1,8 +1,7 @@
 /** The backend's own web page in a real browser, as a person uses it; the same steps fit both pinned releases. */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
 import type { Person } from './backend-client.ts';
 import { cacheDirectory } from './install.ts';
 

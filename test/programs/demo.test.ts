@@ -1,8 +1,7 @@
 /** The lines that the demo prints, pasted into a shell that has curl and grep. */
 import { execFile } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { Demo } from '../support/gate/demo-process.ts';
-import { commandsOf, interrupt, startDemo } from '../support/gate/demo-process.ts';
+import { type Demo, commandsOf, interrupt, startDemo } from '../support/gate/demo-process.ts';
 
 const OF_ACME = ['acme-helper', 'claude-sonnet-4', 'gpt-4o-mini'];
 const OF_NO_GRANT = ['llama3.2:latest', 'mistral/codestral', 'mistral/mistral-large'];

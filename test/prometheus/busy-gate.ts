@@ -3,10 +3,8 @@ import { renameSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket, WebSocketServer } from 'ws';
 import { startSampleBackend } from '../support/upstream/sample-backend/backend.ts';
-import type { SampleAccount } from '../support/upstream/sample-backend/world.ts';
-import { createSampleWorld } from '../support/upstream/sample-backend/world.ts';
-import { serveModelgate } from '../support/gate/gate-process.ts';
-import type { ServingProcess } from '../support/gate/gate-process.ts';
+import { type SampleAccount, createSampleWorld } from '../support/upstream/sample-backend/world.ts';
+import { serveModelgate, type ServingProcess } from '../support/gate/gate-process.ts';
 
 export interface BusyGate extends AsyncDisposable {
   readonly gate: ServingProcess;

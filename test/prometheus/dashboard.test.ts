@@ -3,12 +3,9 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { until } from '../support/process/with-timeout.ts';
-import { startBusyGate } from './busy-gate.ts';
-import type { BusyGate } from './busy-gate.ts';
-import { PANELS, queriesOf } from './dashboard-queries.ts';
-import type { Query } from './dashboard-queries.ts';
-import { startPrometheus } from './prometheus-process.ts';
-import type { Prometheus, Series } from './prometheus-process.ts';
+import { startBusyGate, type BusyGate } from './busy-gate.ts';
+import { PANELS, queriesOf, type Query } from './dashboard-queries.ts';
+import { startPrometheus, type Prometheus, type Series } from './prometheus-process.ts';
 
 /** Scraped every second, and seen twice at least. */
 const INTERVAL = '4s';

@@ -5,14 +5,10 @@
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startBusyGate } from './busy-gate.ts';
-import type { BusyGate } from './busy-gate.ts';
-import { PANELS, queriesOf } from './dashboard-queries.ts';
-import type { Panel } from './dashboard-queries.ts';
-import type { Graph } from './plot.ts';
-import { drawGraphs } from './plot.ts';
-import { startPrometheus } from './prometheus-process.ts';
-import type { Prometheus } from './prometheus-process.ts';
+import { startBusyGate, type BusyGate } from './busy-gate.ts';
+import { PANELS, queriesOf, type Panel } from './dashboard-queries.ts';
+import { type Graph, drawGraphs } from './plot.ts';
+import { startPrometheus, type Prometheus } from './prometheus-process.ts';
 
 const FILE = new URL('../../config/dashboard.svg', import.meta.url);
 const SECONDS = Number(process.argv[2] ?? 240);

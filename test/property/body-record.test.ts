@@ -4,8 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { answerAs, Lane } from '../../src/reading/lane.ts';
 import type { ReadAnswer, ReadRequest } from '../../src/reading/reading.ts';
 import { GatewayError } from '../../src/errors.ts';
-import type { BodyQuestion } from '../../src/references/body-record.ts';
-import { readRecord } from '../../src/references/body-record.ts';
+import { type BodyQuestion, readRecord } from '../../src/references/body-record.ts';
 
 const lane = new Lane<ReadAnswer>({
   script: new URL('../../src/reading/reading-thread.ts', import.meta.url),

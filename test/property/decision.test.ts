@@ -1,15 +1,13 @@
 /** Rules 1 and 2: default deny, more grants never take away, and what is listed is exactly what can be used. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { NameSpace } from '../../src/enforcement/judge.ts';
-import { createJudge } from '../../src/enforcement/judge.ts';
+import { type NameSpace, createJudge } from '../../src/enforcement/judge.ts';
 import { filterList } from '../../src/enforcement/filter-list.ts';
 import { indexList } from '../../src/enforcement/list-index.ts';
 import { SHAPES } from '../../src/openwebui/lists.ts';
 import { collectReferences } from '../../src/references/references.ts';
 import { decide } from '../../src/policy/decide.ts';
-import type { World } from '../support/database/policy-world.ts';
-import { modelOf, userOf, viewOf } from '../support/database/policy-world.ts';
+import { type World, modelOf, userOf, viewOf } from '../support/database/policy-world.ts';
 
 const ids = fc.constantFrom(
   'A',

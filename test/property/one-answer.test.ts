@@ -4,17 +4,18 @@
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { GatePolicy, ModelExplanation } from '../../src/organizations/explanation.ts';
-import { explainModel, explainUser } from '../../src/organizations/explanation.ts';
+import {
+  type GatePolicy,
+  type ModelExplanation,
+  explainModel,
+  explainUser,
+} from '../../src/organizations/explanation.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import { runCommand } from '../support/process/command.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startGateOn } from '../support/gate/gate.ts';
+import { type TestGate, startGateOn } from '../support/gate/gate.ts';
 import { operationOn } from '../support/database/operation.ts';
-import type { Rules } from '../support/gate/plain-rules.ts';
-import { rulesOf } from '../support/gate/plain-rules.ts';
-import type { World, WorldUser } from '../support/database/random-world.ts';
-import { askedIn, providerOf, worlds } from '../support/database/random-world.ts';
+import { type Rules, rulesOf } from '../support/gate/plain-rules.ts';
+import { type World, type WorldUser, askedIn, providerOf, worlds } from '../support/database/random-world.ts';
 import { until } from '../support/process/with-timeout.ts';
 import { addUser, emailOf, writeWorld } from '../support/database/written-world.ts';
 

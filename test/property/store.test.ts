@@ -2,10 +2,8 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { toUserId } from '../../src/identity/principal.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
-import type { TestDatabase } from '../support/database/database.ts';
-import { createDatabase } from '../support/database/database.ts';
-import type { OpenedStore } from '../support/database/opened-store.ts';
-import { openStore, patterns } from '../support/database/opened-store.ts';
+import { type TestDatabase, createDatabase } from '../support/database/database.ts';
+import { type OpenedStore, openStore, patterns } from '../support/database/opened-store.ts';
 
 const USERS = ['ada', 'bob', 'eve'];
 const ORGANIZATIONS = ['acme', 'other'];

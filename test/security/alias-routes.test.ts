@@ -1,6 +1,5 @@
 /** Every route to a model beside the usual one. */
-import type { AnswerDialect, Attack, Use } from '../support/gate/attacks.ts';
-import { chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type AnswerDialect, type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
 
 const TASKS = ['title', 'follow_up', 'tags', 'image_prompt', 'queries', 'auto', 'emoji', 'moa'];
 

@@ -1,8 +1,7 @@
 /** What a backend that was broken into, or that is only odd, can do with the header lines of its answers. */
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startTestGate } from '../support/gate/gate.ts';
-import type { RawAnswer } from '../support/gate/raw-connection.ts';
-import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
+import { type RawAnswer, rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
 import { closing } from '../support/gate/transport.ts';
 import { startScriptedUpstream } from '../support/upstream/upstreams.ts';

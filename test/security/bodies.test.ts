@@ -1,10 +1,8 @@
 /** Bodies that two parsers could read differently, and bodies where none is expected. */
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Attack, Use } from '../support/gate/attacks.ts';
-import { chat, describeAttacks } from '../support/gate/attacks.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 
 const utf16 = (text: string, mark = false) => Buffer.from(`${mark ? '\ufeff' : ''}${text}`, 'utf16le');

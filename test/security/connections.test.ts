@@ -2,8 +2,7 @@
  * A name is judged as the provider will be asked for it: what is sent beside the model that runs, or in its place, goes to
  * the connection of that model, which has names of its own.
  */
-import type { Attack, Use } from '../support/gate/attacks.ts';
-import { chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';

@@ -1,8 +1,7 @@
 /** The gate judges the user whom the backend sees, or treats the request as anonymous. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { mintSession } from '../support/gate/session.ts';
 

@@ -1,11 +1,9 @@
 /** Memory is what a gate that reads bodies can be robbed of: many long ones at once, by one user or by nobody. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { connect } from 'node:net';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 import { requestText } from '../support/gate/raw-connection.ts';
 import { startUpstream } from '../support/upstream/upstreams.ts';
 import { until, withTimeout } from '../support/process/with-timeout.ts';

@@ -1,6 +1,5 @@
 /** A request names a permitted model where everyone looks, and another one inside. */
-import type { AnswerDialect, Attack, Use } from '../support/gate/attacks.ts';
-import { chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type AnswerDialect, type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
 
 const CHAT = '/api/chat/completions';
 

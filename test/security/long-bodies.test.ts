@@ -1,7 +1,6 @@
 /** One long body must not hurt the others: neither their time nor the process. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
 const MB = 1_000_000;

@@ -2,8 +2,7 @@
  * Image and speech models have a name space of their own. `any` means any: the answer never tells which ids other
  * organizations were granted. What routes beside the one model is judged as everywhere.
  */
-import type { Attack, Use } from '../support/gate/attacks.ts';
-import { describeAttacks } from '../support/gate/attacks.ts';
+import { type Attack, type Use, describeAttacks } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';
 
 const DOORS = [

@@ -3,8 +3,7 @@
  * query, in a form or in JSON, and must be permitted there as everywhere.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 
 const formOf = (fields: Record<string, string>): FormData => {
   const form = new FormData();

@@ -1,8 +1,7 @@
 /** Spellings of a path that the backend could route otherwise than the gate reads it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
 

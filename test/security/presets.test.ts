@@ -1,6 +1,5 @@
 /** A permitted name that leads to another model, and a row that changes what others see. */
-import type { Attack, Use } from '../support/gate/attacks.ts';
-import { chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';

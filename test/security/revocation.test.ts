@@ -2,10 +2,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ERAS } from '../support/database/database.ts';
 import { chat } from '../support/gate/attacks.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
-import type { OtherProcess } from '../support/process/other-process.ts';
-import { openOtherProcess } from '../support/process/other-process.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { type OtherProcess, openOtherProcess } from '../support/process/other-process.ts';
 
 let other: OtherProcess;
 beforeAll(async () => {

@@ -1,9 +1,7 @@
 /** What each setting opens, and that it opens nothing else: administrators, direct connections, hide, report, bypass. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Attack, Use } from '../support/gate/attacks.ts';
-import { chat, describeAttacks } from '../support/gate/attacks.ts';
-import type { TestGate } from '../support/gate/gate.ts';
-import { startTestGate } from '../support/gate/gate.ts';
+import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type TestGate, startTestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
 const direct = { model_item: { direct: true, id: 'browser-model' } };

@@ -2,8 +2,7 @@
  * What is stored names a model that a later request runs. A save may keep the names that the stored version has, and may
  * add permitted ones; a run goes on only if every model that it will run can be named.
  */
-import type { Attack, Use } from '../support/gate/attacks.ts';
-import { chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';

@@ -1,16 +1,11 @@
 /** `modelgate audit`: the deployment guide's two tables, and the admins that they do not show. */
-import type { Command } from '@commander-js/extra-typings';
-import { Option } from '@commander-js/extra-typings';
-import type { AccessAudit } from '../../organizations/access-audit.ts';
-import { readAccessAudit } from '../../organizations/access-audit.ts';
+import { type Command, Option } from '@commander-js/extra-typings';
+import { type AccessAudit, readAccessAudit } from '../../organizations/access-audit.ts';
 import { configureOperation } from '../configured.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { onDatabase } from '../options.ts';
+import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
 import { counted } from '../format.ts';
-import type { Cell, Column } from '../report.ts';
-import { asCsv, asJson, asTable, emphasize, requireOneFormat } from '../report.ts';
-import type { Terminal } from '../terminal.ts';
-import { EXIT, say } from '../terminal.ts';
+import { type Cell, type Column, asCsv, asJson, asTable, emphasize, requireOneFormat } from '../report.ts';
+import { type Terminal, EXIT, say } from '../terminal.ts';
 
 const AUDIT_TABLES = ['organizations', 'admins', 'outside'] as const;
 type AuditTable = (typeof AUDIT_TABLES)[number];

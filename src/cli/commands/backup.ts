@@ -2,17 +2,14 @@
 import { resolve } from 'node:path';
 import type { Command } from '@commander-js/extra-typings';
 import { asSize } from '../../backend-file/text.ts';
-import type { Backup } from '../../upkeep/backup.ts';
-import { backUp } from '../../upkeep/backup.ts';
+import { type Backup, backUp } from '../../upkeep/backup.ts';
 import type { DatabaseFacts } from '../../upkeep/verified-copy.ts';
 import { configureOperation } from '../configured.ts';
 import { asDuration, counted, inSeconds, printable } from '../format.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { onDatabase, toRetention } from '../options.ts';
+import { type CommandLine, type OptionsOf, onDatabase, toRetention } from '../options.ts';
 import { createStepProgress } from '../progress.ts';
 import { asJson, asLines } from '../report.ts';
-import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
 
 /** Adds `backup`. */
 export function addBackup({ program, terminal, exitWith }: CommandLine): void {

@@ -1,16 +1,13 @@
 /** `modelgate bench-queries`: the deployment guide's query monitor, and the same for what the gate asks. */
 import type { Command } from '@commander-js/extra-typings';
 import { availableParallelism, loadavg } from 'node:os';
-import type { BenchReport } from '../../diagnosis/query-bench.ts';
-import { benchQueries as measureQueries } from '../../diagnosis/query-bench.ts';
+import { type BenchReport, benchQueries as measureQueries } from '../../diagnosis/query-bench.ts';
 import { configureOperation } from '../configured.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { onDatabase, toCount } from '../options.ts';
+import { type CommandLine, type OptionsOf, onDatabase, toCount } from '../options.ts';
 import { counted, printable } from '../format.ts';
 import { asJson, asTable, emphasize } from '../report.ts';
 import { createProgress } from '../progress.ts';
-import type { Terminal } from '../terminal.ts';
-import { EXIT, tell } from '../terminal.ts';
+import { type Terminal, EXIT, tell } from '../terminal.ts';
 
 /** Adds `bench-queries`. */
 export function addBenchQueries({ program, terminal, exitWith }: CommandLine): void {

@@ -10,10 +10,8 @@ import { parseConfig } from '../../config/parse.ts';
 import type { Config } from '../../config/schema.ts';
 import type { DemoDatabase } from '../../demo/database.ts';
 import type { RunningGate } from '../../gate/start.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { toCount, withExamples } from '../options.ts';
-import type { Terminal } from '../terminal.ts';
-import { CommandFailure } from '../terminal.ts';
+import { type CommandLine, type OptionsOf, toCount, withExamples } from '../options.ts';
+import { type Terminal, CommandFailure } from '../terminal.ts';
 import { createGateLog, startGate } from './serve.ts';
 
 /** Adds `demo`. */

@@ -1,8 +1,7 @@
 /** `modelgate doctor`: looks for what usually is wrong, and with `--user` why a user sees no models. Changes nothing. */
 import type { Command } from '@commander-js/extra-typings';
 import { OperationFailure } from '../../backend-file/failure.ts';
-import type { ConfigIssue } from '../../config/issue.ts';
-import { findingOf } from '../../config/issue.ts';
+import { type ConfigIssue, findingOf } from '../../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../../config/load.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
@@ -11,14 +10,11 @@ import { ORDINARY_TRIAL } from '../../diagnosis/locks.ts';
 import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { explainUser } from '../../organizations/explanation.ts';
 import { configurationFailure, environmentWith, gatePolicyOf, operationOn } from '../configured.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { onDatabase } from '../options.ts';
+import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
 import { counted, printable } from '../format.ts';
-import type { Cell, Emphasis } from '../report.ts';
-import { asJson, asRows, emphasize, toErrorJson } from '../report.ts';
+import { type Cell, type Emphasis, asJson, asRows, emphasize, toErrorJson } from '../report.ts';
 import { createProgress } from '../progress.ts';
-import type { Given, Terminal } from '../terminal.ts';
-import { EXIT, givenOf, inPlace, laidOut, tell } from '../terminal.ts';
+import { type Given, type Terminal, EXIT, givenOf, inPlace, laidOut, tell } from '../terminal.ts';
 import { describeUser as describePerson } from './explain-decision.ts';
 import { membershipRows } from './explain.ts';
 

@@ -1,18 +1,15 @@
 /** `modelgate explain DECISION_ID`: the decision behind an id that a client was told, asked of the gate that made it. */
 import { OperationFailure } from '../../backend-file/failure.ts';
 import { quoted } from '../../backend-file/text.ts';
-import type { ModelExplanation } from '../../organizations/explanation.ts';
-import { explainModel } from '../../organizations/explanation.ts';
+import { type ModelExplanation, explainModel } from '../../organizations/explanation.ts';
 import { REASONS } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
 import { gatePolicyOf, operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
 import { printable } from '../format.ts';
 import type { DatabaseOptions } from '../options.ts';
-import type { Cell } from '../report.ts';
-import { asJson, asRows } from '../report.ts';
-import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
+import { type Cell, asJson, asRows } from '../report.ts';
+import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
 
 /** @throws CommandFailure where there is no such decision any more, the id is none, or no gate answers */
 export async function explainDecision(id: string, options: Options, terminal: Terminal): Promise<number> {

@@ -1,19 +1,19 @@
 /** `modelgate explain`: a decision that a gate has made, one that it would make, or all that a user may use. */
-import type { Command } from '@commander-js/extra-typings';
-import { Option } from '@commander-js/extra-typings';
+import { type Command, Option } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
-import type { ModelExplanation, UserExplanation } from '../../organizations/explanation.ts';
-import { explainModel, explainUser } from '../../organizations/explanation.ts';
+import {
+  type ModelExplanation,
+  type UserExplanation,
+  explainModel,
+  explainUser,
+} from '../../organizations/explanation.ts';
 import type { Membership } from '../../organizations/standing.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import { configureOperation, gatePolicyOf } from '../configured.ts';
 import { counted, printable } from '../format.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { onDatabase, toOrigin } from '../options.ts';
-import type { Cell } from '../report.ts';
-import { asJson, asRows, asTable } from '../report.ts';
-import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
+import { type CommandLine, type OptionsOf, onDatabase, toOrigin } from '../options.ts';
+import { type Cell, asJson, asRows, asTable } from '../report.ts';
+import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
 import { describeUser, explainDecision } from './explain-decision.ts';
 
 /** Adds `explain`. */

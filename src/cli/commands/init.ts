@@ -5,12 +5,10 @@ import type { StoreConfig } from '../../config/parse.ts';
 import { initializeBackend } from '../../organizations/initialization.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { onDatabase } from '../options.ts';
+import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
 import { counted, printable } from '../format.ts';
 import { asJson, asTable } from '../report.ts';
-import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, say, tell } from '../terminal.ts';
+import { type Terminal, CommandFailure, EXIT, say, tell } from '../terminal.ts';
 import { countKinds, describeNotLinked } from './organization-words.ts';
 
 /** Adds `init`. */

@@ -2,15 +2,12 @@
 import type { Command } from '@commander-js/extra-typings';
 import type { LockHolder } from '../../backend-file/processes.ts';
 import { asSize } from '../../backend-file/text.ts';
-import type { Maintenance, MaintenanceStep } from '../../upkeep/maintenance.ts';
-import { maintain as maintainFile } from '../../upkeep/maintenance.ts';
+import { type Maintenance, type MaintenanceStep, maintain as maintainFile } from '../../upkeep/maintenance.ts';
 import { configureOperation } from '../configured.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { onDatabase } from '../options.ts';
+import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
 import { counted, inSeconds, printable } from '../format.ts';
 import { asJson, asTable } from '../report.ts';
-import type { Terminal } from '../terminal.ts';
-import { EXIT, say, tell } from '../terminal.ts';
+import { type Terminal, EXIT, say, tell } from '../terminal.ts';
 
 /** Adds `maintain`. */
 export function addMaintain({ program, terminal, exitWith }: CommandLine): void {

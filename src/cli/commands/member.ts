@@ -2,8 +2,9 @@
 import type { Command } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
 import { nearest } from '../../nearest.ts';
-import type { Member, MemberChange } from '../../organizations/members.ts';
 import {
+  type Member,
+  type MemberChange,
   addAllUsers,
   addMembers as addNamed,
   listMembers as readMembers,
@@ -12,13 +13,10 @@ import {
 import { describeObstacles } from '../../organizations/obstacles.ts';
 import { configureOrganization } from '../configured.ts';
 import { counted, printable } from '../format.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { inOrganization, onDatabase, withExamples } from '../options.ts';
-import type { Cell } from '../report.ts';
-import { asJson, asTable } from '../report.ts';
+import { type CommandLine, type OptionsOf, inOrganization, onDatabase, withExamples } from '../options.ts';
+import { type Cell, asJson, asTable } from '../report.ts';
 import { createProgress } from '../progress.ts';
-import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT } from '../terminal.ts';
+import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
 import { CREATE, warnOfEnrolment, warnOfOrganization, warnOfReturn } from './organization-words.ts';
 
 /** Adds `member add`, `remove` and `list`. */

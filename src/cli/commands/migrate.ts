@@ -1,8 +1,8 @@
 /** `modelgate migrate`: in place of the guide's backup by hand and its script `migrate_to_organizations.py`. */
 import { resolve } from 'node:path';
 import type { Command } from '@commander-js/extra-typings';
-import type { Migration } from '../../organizations/migration.ts';
 import {
+  type Migration,
   backUpBeforeMigration,
   isNeeded,
   migrate as migrateFile,
@@ -10,13 +10,11 @@ import {
 } from '../../organizations/migration.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { onDatabase } from '../options.ts';
+import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
 import { counted, printable } from '../format.ts';
 import { asJson, asLines } from '../report.ts';
 import { createProgress, createStepProgress } from '../progress.ts';
-import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, say, tell } from '../terminal.ts';
+import { type Terminal, CommandFailure, EXIT, say, tell } from '../terminal.ts';
 import { warnOfComplaints } from './backup.ts';
 import { countKinds, describeNotLinked } from './organization-words.ts';
 

@@ -6,11 +6,9 @@ import { closestModel } from '../../organizations/known-models.ts';
 import { describeObstacles } from '../../organizations/obstacles.ts';
 import { configureOrganization } from '../configured.ts';
 import { counted } from '../format.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { inOrganization, onDatabase, withExamples } from '../options.ts';
+import { type CommandLine, type OptionsOf, inOrganization, onDatabase, withExamples } from '../options.ts';
 import { asJson, asTable } from '../report.ts';
-import type { Terminal } from '../terminal.ts';
-import { EXIT, say } from '../terminal.ts';
+import { type Terminal, EXIT, say } from '../terminal.ts';
 import { CREATE, warnOfOrganization, warnOfReturn } from './organization-words.ts';
 import { addSync } from './sync.ts';
 

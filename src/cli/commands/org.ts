@@ -6,13 +6,10 @@ import {
   showOrganization as readOrganization,
 } from '../../organizations/summary.ts';
 import { chooseOrganization, configureOperation } from '../configured.ts';
-import type { CommandLine, DatabaseOptions } from '../options.ts';
-import { onDatabase, withExamples } from '../options.ts';
+import { type CommandLine, type DatabaseOptions, onDatabase, withExamples } from '../options.ts';
 import { counted } from '../format.ts';
-import type { Cell } from '../report.ts';
-import { asJson, asRows, asTable } from '../report.ts';
-import type { Terminal } from '../terminal.ts';
-import { EXIT, say, tell } from '../terminal.ts';
+import { type Cell, asJson, asRows, asTable } from '../report.ts';
+import { type Terminal, EXIT, say, tell } from '../terminal.ts';
 import { PLURALS } from './organization-words.ts';
 
 /** Adds `org list` and `org show`. */

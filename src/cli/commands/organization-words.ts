@@ -4,8 +4,7 @@ import type { StoreConfig } from '../../config/parse.ts';
 import type { ChosenOrganization } from '../../organizations/organizations.ts';
 import type { NotLinked } from '../../store/rows.ts';
 import { counted } from '../format.ts';
-import type { Terminal } from '../terminal.ts';
-import { say } from '../terminal.ts';
+import { type Terminal, say } from '../terminal.ts';
 
 /** What `--create` means. */
 export const CREATE = 'make the organization where no row names it yet';

@@ -3,19 +3,15 @@ import { setImmediate } from 'node:timers/promises';
 import type { Command } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
-import type { AccessReport, AccessRow } from '../../organizations/access-report.ts';
-import { readAccessReport } from '../../organizations/access-report.ts';
+import { type AccessReport, type AccessRow, readAccessReport } from '../../organizations/access-report.ts';
 import { unenforced } from '../../organizations/explanation.ts';
 import { describeObstacles } from '../../organizations/obstacles.ts';
 import { chooseOrganization, configureOperation, gatePolicyOf } from '../configured.ts';
 import { counted } from '../format.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { onDatabase } from '../options.ts';
+import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
 import { createProgress } from '../progress.ts';
-import type { Cell } from '../report.ts';
-import { asCsv, asJsonLine, asTable, requireOneFormat, spread } from '../report.ts';
-import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { type Cell, asCsv, asJsonLine, asTable, requireOneFormat, spread } from '../report.ts';
+import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
 
 /** Adds `report`. */
 export function addReport({ program, terminal, exitWith }: CommandLine): void {

@@ -2,17 +2,14 @@
 import { resolve } from 'node:path';
 import type { Command } from '@commander-js/extra-typings';
 import { asSize } from '../../backend-file/text.ts';
-import type { Restoration } from '../../upkeep/restore.ts';
-import { prepareRestoration } from '../../upkeep/restore.ts';
+import { type Restoration, prepareRestoration } from '../../upkeep/restore.ts';
 import { requireStoreConfig } from '../configured.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { onDatabase } from '../options.ts';
+import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
 import { counted, inSeconds, printable } from '../format.ts';
 import { asJson, asLines } from '../report.ts';
 import { createStepProgress } from '../progress.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
-import type { Terminal } from '../terminal.ts';
-import { EXIT, say } from '../terminal.ts';
+import { type Terminal, EXIT, say } from '../terminal.ts';
 import { describeFacts, warnOfComplaints } from './backup.ts';
 
 /** Adds `restore`. */

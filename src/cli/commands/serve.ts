@@ -4,21 +4,18 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { issuesInLine } from '../../config/issue.ts';
-import type { SettingInForce } from '../../config/load.ts';
-import { loadConfig, loadSettingsInForce } from '../../config/load.ts';
+import { type SettingInForce, loadConfig, loadSettingsInForce } from '../../config/load.ts';
 import { settingReferences } from '../../config/reference.ts';
 import type { Loaded } from '../../config/parse.ts';
 import { reload } from '../../config/reload.ts';
 import type { Config } from '../../config/schema.ts';
 import type { RunningGate } from '../../gate/start.ts';
 import { startNotices } from '../../gate/weaknesses.ts';
-import type { Log } from '../../telemetry/log.ts';
-import { createLog } from '../../telemetry/log.ts';
+import { type Log, createLog } from '../../telemetry/log.ts';
 import { requireConfig } from '../configured.ts';
 import type { CommandLine, OptionsOf } from '../options.ts';
 import { asJson, asLines, asTable, emphasize } from '../report.ts';
-import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT } from '../terminal.ts';
+import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
 import { isForEyes, lineFormat, startText } from '../text-log.ts';
 
 /** Adds `serve`. */

@@ -1,8 +1,6 @@
 /** The commands that describe modelgate to a shell and to `man`. */
-import type { CommandUnknownOpts as Command, Option } from '@commander-js/extra-typings';
-import { Argument } from '@commander-js/extra-typings';
-import type { CommandLine } from '../options.ts';
-import { withExamples } from '../options.ts';
+import { type CommandUnknownOpts as Command, type Option, Argument } from '@commander-js/extra-typings';
+import { type CommandLine, withExamples } from '../options.ts';
 import { fitLines } from '../format.ts';
 
 /** Adds `completion` and `man`, after all others: they describe what is there. */

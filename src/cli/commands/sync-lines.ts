@@ -1,11 +1,9 @@
 /** A plan of `model sync` for eyes. */
 import { quoted } from '../../backend-file/text.ts';
-import type { LeftOut } from '../../organizations/catalogue.ts';
-import { LEFT_OUT } from '../../organizations/catalogue.ts';
+import { type LeftOut, LEFT_OUT } from '../../organizations/catalogue.ts';
 import type { SyncPlan } from '../../organizations/sync.ts';
 import { counted, printable } from '../format.ts';
-import type { Emphasis } from '../report.ts';
-import { emphasize } from '../report.ts';
+import { type Emphasis, emphasize } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** @returns a line for each change, the first of those that stay, and a summary */

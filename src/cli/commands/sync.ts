@@ -1,27 +1,22 @@
 /** `modelgate model sync`: allows every model of a catalogue, and shows the difference before it is written. */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import type { Command } from '@commander-js/extra-typings';
-import { Option } from '@commander-js/extra-typings';
+import { type Command, Option } from '@commander-js/extra-typings';
 import type { Operation } from '../../backend-file/transaction.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import { fromTable } from '../../organizations/catalogue.ts';
 import { fromConfig } from '../../organizations/configured-catalogue.ts';
 import { askForModels, fromLive } from '../../organizations/live-catalogue.ts';
-import type { SyncPlan, SyncRequest } from '../../organizations/sync.ts';
-import { applySync, planSync } from '../../organizations/sync.ts';
+import { type SyncPlan, type SyncRequest, applySync, planSync } from '../../organizations/sync.ts';
 import { failureCode } from '../../store/database.ts';
 import { configureOrganization } from '../configured.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
-import { inOrganization, onDatabase, toOrigin } from '../options.ts';
+import { type CommandLine, type OptionsOf, inOrganization, onDatabase, toOrigin } from '../options.ts';
 import { counted, printable } from '../format.ts';
 import { asJson } from '../report.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
-import type { Terminal } from '../terminal.ts';
-import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
 import { CREATE, warnOfOrganization } from './organization-words.ts';
-import type { CatalogueSource } from './sync-lines.ts';
-import { SOURCES, describePlan, notesOn } from './sync-lines.ts';
+import { type CatalogueSource, SOURCES, describePlan, notesOn } from './sync-lines.ts';
 
 /** Adds `model sync` to the group `model`. */
 export function addSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 'terminal' | 'exitWith'>): void {

@@ -3,8 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { runCommand } from '../../support/process/command.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { startModelgate } from '../../support/gate/gate-process.ts';
 
 let database: TestDatabase;

@@ -19,8 +19,7 @@ import { promisify } from 'node:util';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { askCommand, runCommand } from '../../support/process/command.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { startModelgate } from '../../support/gate/gate-process.ts';
 import { until, withTimeout } from '../../support/process/with-timeout.ts';
 

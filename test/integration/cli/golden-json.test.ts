@@ -6,11 +6,9 @@ import { chmodSync, copyFileSync, mkdirSync, readFileSync, symlinkSync, truncate
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startSampleBackend } from '../../support/upstream/sample-backend/backend.ts';
-import type { CommandSurroundings } from '../../support/process/command.ts';
-import { runCommand } from '../../support/process/command.ts';
+import { type CommandSurroundings, runCommand } from '../../support/process/command.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';
-import type { DatabaseOptions, Era, TestDatabase } from '../../support/database/database.ts';
-import { ERAS } from '../../support/database/database.ts';
+import { type DatabaseOptions, type Era, type TestDatabase, ERAS } from '../../support/database/database.ts';
 import { serveModelgate } from '../../support/gate/gate-process.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from '../../support/gate/session.ts';

@@ -9,10 +9,8 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import type { CommandResult } from '../../support/process/command.ts';
-import { runCommand } from '../../support/process/command.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
+import { type CommandResult, runCommand } from '../../support/process/command.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { startModelgate } from '../../support/gate/gate-process.ts';
 import { until, withTimeout } from '../../support/process/with-timeout.ts';
 

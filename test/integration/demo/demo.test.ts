@@ -1,13 +1,11 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { createServer, type AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
-import type { Demo } from '../../support/gate/demo-process.ts';
-import { MAIN, interrupt, keyOf, start, startDemo } from '../../support/gate/demo-process.ts';
+import { type Demo, MAIN, interrupt, keyOf, start, startDemo } from '../../support/gate/demo-process.ts';
 import { withTimeout } from '../../support/process/with-timeout.ts';
 
 // processes are started, on machines that may be busy

@@ -1,9 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { SampleBackend } from '../../support/upstream/sample-backend/backend.ts';
-import { startSampleBackend } from '../../support/upstream/sample-backend/backend.ts';
+import { type SampleBackend, startSampleBackend } from '../../support/upstream/sample-backend/backend.ts';
 import { signToken } from '../../support/upstream/sample-backend/identity.ts';
-import type { SampleWorld } from '../../support/upstream/sample-backend/world.ts';
-import { createSampleWorld } from '../../support/upstream/sample-backend/world.ts';
+import { type SampleWorld, createSampleWorld } from '../../support/upstream/sample-backend/world.ts';
 import { mintSession } from '../../support/gate/session.ts';
 
 let database: SampleWorld;

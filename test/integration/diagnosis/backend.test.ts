@@ -1,14 +1,11 @@
 /** What `doctor` finds out about the backend, asked of real servers. */
-import { createServer } from 'node:http';
-import type { RequestListener } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { SampleBackend } from '../../support/upstream/sample-backend/backend.ts';
-import { startSampleBackend } from '../../support/upstream/sample-backend/backend.ts';
+import { type SampleBackend, startSampleBackend } from '../../support/upstream/sample-backend/backend.ts';
 import { checkBackend } from '../../../src/diagnosis/backend.ts';
 import { faults, withName } from '../../support/database/diagnosis.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { withTimeout } from '../../support/process/with-timeout.ts';
 
 let database: TestDatabase;

@@ -3,8 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ERAS } from '../../support/database/database.ts';
 import { createHealthyDatabase, faults, findingsOf, withName } from '../../support/database/diagnosis.ts';
-import type { OtherProcess } from '../../support/process/other-process.ts';
-import { openOtherProcess } from '../../support/process/other-process.ts';
+import { type OtherProcess, openOtherProcess } from '../../support/process/other-process.ts';
 
 describe('locks', () => {
   let other: OtherProcess;

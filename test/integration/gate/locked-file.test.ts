@@ -7,8 +7,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import type { TestGate } from '../../support/gate/gate.ts';
-import { startTestGate } from '../../support/gate/gate.ts';
+import { type TestGate, startTestGate } from '../../support/gate/gate.ts';
 
 const HELD_MS = 200;
 const chat = (model: string) => ({ model, stream: false, messages: [{ role: 'user', content: 'Who?' }] });

@@ -1,8 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { TestGate } from '../../support/gate/gate.ts';
-import { startTestGate } from '../../support/gate/gate.ts';
+import { type TestGate, startTestGate } from '../../support/gate/gate.ts';
 import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
 let gate: TestGate;

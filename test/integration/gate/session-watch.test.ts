@@ -1,8 +1,7 @@
 /** Sessions that the backend issues and that are nobody's to the gate: told at once, and never at a client's wish. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { TestGate } from '../../support/gate/gate.ts';
-import { startTestGate } from '../../support/gate/gate.ts';
+import { type TestGate, startTestGate } from '../../support/gate/gate.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from '../../support/gate/session.ts';
 import { until } from '../../support/process/with-timeout.ts';
 

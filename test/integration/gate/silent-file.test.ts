@@ -5,8 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, openSync, renameSync, rmSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
-import type { TestGate } from '../../support/gate/gate.ts';
-import { startTestGate } from '../../support/gate/gate.ts';
+import { type TestGate, startTestGate } from '../../support/gate/gate.ts';
 
 const chat = { model: 'A', stream: false, messages: [{ role: 'user', content: 'Who?' }] };
 let awaken: (() => void) | undefined;

@@ -1,8 +1,7 @@
 /** What a whole gate says about the requests it serves: figures, access lines, and the lines that explain decisions. */
 import { createServer } from 'node:http';
 import { describe, expect, test } from 'vitest';
-import { startTestGate } from '../../support/gate/gate.ts';
-import type { TestGate } from '../../support/gate/gate.ts';
+import { startTestGate, type TestGate } from '../../support/gate/gate.ts';
 import { openConnection } from '../../support/gate/raw-connection.ts';
 import { closed, listening } from '../../support/upstream/upstreams.ts';
 import { until } from '../../support/process/with-timeout.ts';

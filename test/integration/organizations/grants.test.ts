@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { allowModels, denyModels, listGrants } from '../../../src/organizations/grants.ts';
 import type { ChosenOrganization } from '../../../src/organizations/organizations.ts';
-import { ERAS } from '../../support/database/database.ts';
-import type { DatabaseOptions, TestDatabase } from '../../support/database/database.ts';
+import { ERAS, type DatabaseOptions, type TestDatabase } from '../../support/database/database.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';
 import { failureOf, flattened, operationOn } from '../../support/database/operation.ts';

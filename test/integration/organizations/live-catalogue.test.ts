@@ -1,20 +1,17 @@
 /** What the running backend answers, and every way in which it does not. */
 import type { ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { askBackend } from '../../../src/backend-file/backend.ts';
 import type { Catalogue } from '../../../src/organizations/catalogue.ts';
 import { askForModels, fromLive } from '../../../src/organizations/live-catalogue.ts';
 import { readSchema } from '../../../src/store/schema-reader.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { failureOf } from '../../support/database/operation.ts';
 import { startTestGate } from '../../support/gate/gate.ts';
 import { mintSession } from '../../support/gate/session.ts';
 import { withTimeout } from '../../support/process/with-timeout.ts';
-import type { RecordingUpstream } from '../../support/upstream/upstreams.ts';
-import { sendJson, startRecordingUpstream } from '../../support/upstream/upstreams.ts';
+import { type RecordingUpstream, sendJson, startRecordingUpstream } from '../../support/upstream/upstreams.ts';
 
 const TOKEN = 'sk-0123456789abcdef';
 

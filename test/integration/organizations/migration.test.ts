@@ -4,8 +4,7 @@ import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { backUpBeforeMigration, isNeeded, migrate, planMigration } from '../../../src/organizations/migration.ts';
 import { SCHEMA_OBJECTS } from '../../../src/store/tables.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { ERAS, createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
 import { operationOn } from '../../support/database/operation.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };

@@ -2,14 +2,11 @@
 import { copyFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import type { Catalogue } from '../../../src/organizations/catalogue.ts';
-import { fromTable } from '../../../src/organizations/catalogue.ts';
+import { type Catalogue, fromTable } from '../../../src/organizations/catalogue.ts';
 import { fromConfig } from '../../../src/organizations/configured-catalogue.ts';
-import type { SyncPlan, SyncRequest } from '../../../src/organizations/sync.ts';
-import { applySync, planSync } from '../../../src/organizations/sync.ts';
+import { type SyncPlan, type SyncRequest, applySync, planSync } from '../../../src/organizations/sync.ts';
 import { readSchema } from '../../../src/store/schema-reader.ts';
-import { ERAS } from '../../support/database/database.ts';
-import type { DatabaseOptions, Era, TestDatabase } from '../../support/database/database.ts';
+import { ERAS, type DatabaseOptions, type Era, type TestDatabase } from '../../support/database/database.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';
 import { GUIDE_LINK_MODELS } from '../../support/database/guide-sql.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';

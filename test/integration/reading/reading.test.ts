@@ -3,10 +3,8 @@ import { once } from 'node:events';
 import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ClientGone, GatewayError } from '../../../src/errors.ts';
-import type { LaneOptions } from '../../../src/reading/lane.ts';
-import { Lane } from '../../../src/reading/lane.ts';
-import type { ReadAnswer, Reading, ReadRequest } from '../../../src/reading/reading.ts';
-import { createReading } from '../../../src/reading/reading.ts';
+import { type LaneOptions, Lane } from '../../../src/reading/lane.ts';
+import { type ReadAnswer, type Reading, type ReadRequest, createReading } from '../../../src/reading/reading.ts';
 import type { BodyQuestion } from '../../../src/references/body-record.ts';
 import type { InvocationRecord } from '../../../src/references/records.ts';
 

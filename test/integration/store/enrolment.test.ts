@@ -1,11 +1,9 @@
 import { asNobody } from '../../support/process/as-nobody.ts';
 import { chmodSync } from 'node:fs';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { openStore } from '../../support/database/opened-store.ts';
-import type { OtherProcess } from '../../support/process/other-process.ts';
-import { openOtherProcess } from '../../support/process/other-process.ts';
+import { type OtherProcess, openOtherProcess } from '../../support/process/other-process.ts';
 
 const ENROL = { organization: { id: 'acme', name: 'Acme' }, autoEnroll: true };
 

@@ -1,11 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { ModelId } from '../../../src/policy/grant.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
-import type { OpenedStore } from '../../support/database/opened-store.ts';
-import { openStore } from '../../support/database/opened-store.ts';
-import type { OtherProcess } from '../../support/process/other-process.ts';
-import { openOtherProcess } from '../../support/process/other-process.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
+import { type OpenedStore, openStore } from '../../support/database/opened-store.ts';
+import { type OtherProcess, openOtherProcess } from '../../support/process/other-process.ts';
 
 const SETTINGS = [
   { era: '0.6.18', journalMode: 'delete' },

@@ -3,8 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { checkForeignRows } from '../../../src/diagnosis/rows.ts';
 import { readSchema } from '../../../src/store/schema-reader.ts';
 import type { TestDatabase } from '../../support/database/database.ts';
-import { databaseOfTest, openStore } from '../../support/database/opened-store.ts';
-import type { OpenedStore } from '../../support/database/opened-store.ts';
+import { databaseOfTest, openStore, type OpenedStore } from '../../support/database/opened-store.ts';
 
 /** A backend's file with these tables; ada is to be a member of `acme`, bob is switched off. */
 function withTables(sql: string): TestDatabase {

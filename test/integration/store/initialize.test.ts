@@ -7,12 +7,10 @@ import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { initializeFile } from '../../../src/store/initialize.ts';
 import { SCHEMA_OBJECTS, TRIGGERS } from '../../../src/store/tables.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';
-import { ERAS, createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
 import { openStore } from '../../support/database/opened-store.ts';
-import type { OtherProcess } from '../../support/process/other-process.ts';
-import { openOtherProcess } from '../../support/process/other-process.ts';
+import { type OtherProcess, openOtherProcess } from '../../support/process/other-process.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const WITH_ACME = { organization: ACME, autoEnroll: true };

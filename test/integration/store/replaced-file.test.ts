@@ -19,12 +19,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { toUserId } from '../../../src/identity/principal.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import { initializeFile } from '../../../src/store/initialize.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
-import { databaseOfTest, openStore, patterns } from '../../support/database/opened-store.ts';
-import type { OpenedStore } from '../../support/database/opened-store.ts';
-import type { OtherProcess } from '../../support/process/other-process.ts';
-import { openOtherProcess } from '../../support/process/other-process.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
+import { databaseOfTest, openStore, patterns, type OpenedStore } from '../../support/database/opened-store.ts';
+import { type OtherProcess, openOtherProcess } from '../../support/process/other-process.ts';
 
 const JOURNAL_MODES = ['delete', 'wal'] as const;
 

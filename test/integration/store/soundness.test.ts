@@ -3,10 +3,8 @@ import { closeSync, copyFileSync, openSync, readFileSync, writeSync } from 'node
 import { afterEach, describe, expect, test } from 'vitest';
 import { toUserId } from '../../../src/identity/principal.ts';
 import { initialize } from '../../../src/store/initialize.ts';
-import type { DatabaseOptions, TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
-import type { OpenedStore } from '../../support/database/opened-store.ts';
-import { openStore } from '../../support/database/opened-store.ts';
+import { type DatabaseOptions, type TestDatabase, createDatabase } from '../../support/database/database.ts';
+import { type OpenedStore, openStore } from '../../support/database/opened-store.ts';
 
 let database: TestDatabase;
 let opened: OpenedStore;

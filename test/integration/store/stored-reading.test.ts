@@ -3,10 +3,8 @@ import { copyFileSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { StoredReading } from '../../../src/store/stored-reading.ts';
-import { createStoredReading } from '../../../src/store/stored-reading.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
+import { type StoredReading, createStoredReading } from '../../../src/store/stored-reading.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 
 let database: TestDatabase;
 let reading: StoredReading;

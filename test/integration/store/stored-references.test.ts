@@ -3,10 +3,8 @@ import { parseModelId } from '../../../src/policy/grant.ts';
 import { everyName, namesByPlace, parametersOf, unanswered } from '../../../src/references/saved-chat.ts';
 import { openForReading } from '../../../src/store/database.ts';
 import { readSchema } from '../../../src/store/schema-reader.ts';
-import type { StoredReader } from '../../../src/store/stored-references.ts';
-import { prepareStoredReferences } from '../../../src/store/stored-references.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { ERAS, createDatabase } from '../../support/database/database.ts';
+import { type StoredReader, prepareStoredReferences } from '../../../src/store/stored-references.ts';
+import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
 
 /** Asks the store of a fresh database once; names are sorted, so that their order says nothing. */
 function ask(

@@ -3,12 +3,9 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { toUserId } from '../../../src/identity/principal.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { createDatabase } from '../../support/database/database.ts';
-import type { OpenedStore } from '../../support/database/opened-store.ts';
-import { openStore } from '../../support/database/opened-store.ts';
-import type { OtherProcess } from '../../support/process/other-process.ts';
-import { openOtherProcess } from '../../support/process/other-process.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
+import { type OpenedStore, openStore } from '../../support/database/opened-store.ts';
+import { type OtherProcess, openOtherProcess } from '../../support/process/other-process.ts';
 
 const MAX_STALE_MS = 30_000;
 /** Longer than the pause after a failed attempt. */

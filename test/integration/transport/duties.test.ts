@@ -3,16 +3,15 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
-import type { RawConnection } from '../../support/gate/raw-connection.ts';
-import { parseAnswer, rawRequest, requestText } from '../../support/gate/raw-connection.ts';
+import { type RawConnection, parseAnswer, rawRequest, requestText } from '../../support/gate/raw-connection.ts';
 import type { Relay, RelayOptions } from '../../support/gate/relay.ts';
 import {
   startByteUpstream,
   startRecordingUpstream,
   startScriptedUpstream,
   startUpstream,
+  type RecordingUpstream,
 } from '../../support/upstream/upstreams.ts';
-import type { RecordingUpstream } from '../../support/upstream/upstreams.ts';
 import { connectTo, relayTo } from '../../support/gate/transport.ts';
 import { until, withTimeout } from '../../support/process/with-timeout.ts';
 

@@ -3,8 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { describe, expect, test } from 'vitest';
 import type { Relay } from '../../support/gate/relay.ts';
 import { connectTo, relayTo } from '../../support/gate/transport.ts';
-import { startRecordingUpstream } from '../../support/upstream/upstreams.ts';
-import type { RecordingUpstream } from '../../support/upstream/upstreams.ts';
+import { startRecordingUpstream, type RecordingUpstream } from '../../support/upstream/upstreams.ts';
 import { until } from '../../support/process/with-timeout.ts';
 
 interface Bed {

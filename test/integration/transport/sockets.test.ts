@@ -2,8 +2,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { Server as SocketServer } from 'socket.io';
-import { io } from 'socket.io-client';
-import type { Socket as SocketClient } from 'socket.io-client';
+import { io, type Socket as SocketClient } from 'socket.io-client';
 import { describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { gateFirstMessage } from '../../../src/transport/first-message.ts';

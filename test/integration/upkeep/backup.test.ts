@@ -17,8 +17,7 @@ import { describe, expect, test } from 'vitest';
 import { backUp, deleteOldBackups } from '../../../src/upkeep/backup.ts';
 import { copyLive } from '../../../src/upkeep/copy.ts';
 import { createPartial } from '../../../src/upkeep/files.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { ERAS, createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
 import { operationOn } from '../../support/database/operation.ts';
 import { startWriting, wholeCommits } from '../../support/process/writing-process.ts';
 

@@ -21,8 +21,7 @@ import { gzipSync } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { prepareRestoration } from '../../../src/upkeep/restore.ts';
-import type { TestDatabase } from '../../support/database/database.ts';
-import { ERAS, createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
 import { openOtherProcess } from '../../support/process/other-process.ts';
 
 const NOW = new Date(2026, 0, 31, 3, 0, 0);

@@ -5,8 +5,7 @@ import { expect } from 'vitest';
 import { diagnose } from '../../../src/diagnosis/diagnosis.ts';
 import type { Finding } from '../../../src/diagnosis/finding.ts';
 import { initialize } from '../../../src/store/initialize.ts';
-import type { DatabaseOptions, TestDatabase } from './database.ts';
-import { createDatabase } from './database.ts';
+import { type DatabaseOptions, type TestDatabase, createDatabase } from './database.ts';
 import { createMaiTables } from './mai-tables.ts';
 import { operationOn } from './operation.ts';
 

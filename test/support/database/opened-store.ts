@@ -4,12 +4,9 @@ import { decide } from '../../../src/policy/decide.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
 import type { GrantSet, ModelId } from '../../../src/policy/grant.ts';
 import type { Need, Store, StoreView } from '../../../src/store/store-view.ts';
-import type { StoreOptions } from '../../../src/store/store.ts';
-import { createStore } from '../../../src/store/store.ts';
-import type { ManualClock } from '../process/clock.ts';
-import { manualClock } from '../process/clock.ts';
-import type { DatabaseOptions, TestDatabase } from './database.ts';
-import { createDatabase } from './database.ts';
+import { type StoreOptions, createStore } from '../../../src/store/store.ts';
+import { type ManualClock, manualClock } from '../process/clock.ts';
+import { type DatabaseOptions, type TestDatabase, createDatabase } from './database.ts';
 
 /** The view of one request, which waits for what it asks. */
 export type AskedView = {

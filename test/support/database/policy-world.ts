@@ -1,9 +1,7 @@
 /** A policy in plain records, for tests of the decision alone: no database, no cache. */
-import type { UserPrincipal } from '../../../src/identity/principal.ts';
-import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
+import { type UserPrincipal, toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
 import type { Preset } from '../../../src/policy/decide.ts';
-import type { ModelId } from '../../../src/policy/grant.ts';
-import { compileGrants, coveringGrant } from '../../../src/policy/grant.ts';
+import { type ModelId, compileGrants, coveringGrant } from '../../../src/policy/grant.ts';
 import type { StoreView } from '../../../src/store/store-view.ts';
 
 export interface PresetRow {

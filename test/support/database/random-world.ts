@@ -1,8 +1,7 @@
 /** Random policies: what the backend, operators and scripts may have left in the tables. */
 import fc from 'fast-check';
 import type { ProviderModel } from '../upstream/sample-backend/models.ts';
-import type { Era } from './database.ts';
-import { ERAS } from './database.ts';
+import { type Era, ERAS } from './database.ts';
 
 /** What stands in `is_active`, before the column makes of it what its type says. */
 type Flag = number | string | null;

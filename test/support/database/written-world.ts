@@ -1,8 +1,6 @@
 /** The file that holds a random policy, as a backend and those who run it would have written it. */
-import type { TestDatabase } from './database.ts';
-import { createDatabase } from './database.ts';
-import type { Tables, World, WorldUser } from './random-world.ts';
-import { EVERY_KIND_OF_COLUMN } from './random-world.ts';
+import { type TestDatabase, createDatabase } from './database.ts';
+import { type Tables, type World, type WorldUser, EVERY_KIND_OF_COLUMN } from './random-world.ts';
 
 /** Everything but the users who come later. */
 export function writeWorld(world: World): TestDatabase {

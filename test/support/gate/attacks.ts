@@ -1,8 +1,7 @@
 /** Attacks and ordinary uses of one kind, run against the whole gate with one oracle: the models that the backend ran. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Era } from '../database/database.ts';
-import type { TestGate } from './gate.ts';
-import { startTestGate } from './gate.ts';
+import { type TestGate, startTestGate } from './gate.ts';
 
 export type AnswerDialect = 'open-webui' | 'openai' | 'ollama' | 'anthropic';
 

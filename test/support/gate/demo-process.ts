@@ -1,6 +1,5 @@
 /** `modelgate demo` as a process, the lines that it prints to be pasted, and the keys of its users. */
-import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

@@ -7,8 +7,7 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { until } from '../process/with-timeout.ts';
 import { makeCertificate } from './certificate.ts';
-import type { NginxOptions } from './nginx-process.ts';
-import { nginxVersion, startNginxProcess } from './nginx-process.ts';
+import { type NginxOptions, nginxVersion, startNginxProcess } from './nginx-process.ts';
 
 export interface EdgeOptions {
   /** Address of the gate, `http://127.0.0.1:PORT`. */

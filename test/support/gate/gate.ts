@@ -2,18 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { parseConfig } from '../../../src/config/parse.ts';
 import type { Config } from '../../../src/config/schema.ts';
-import type { SampleBackend } from '../upstream/sample-backend/backend.ts';
-import { startSampleBackend } from '../upstream/sample-backend/backend.ts';
+import { type SampleBackend, startSampleBackend } from '../upstream/sample-backend/backend.ts';
 import type { ProviderModel } from '../upstream/sample-backend/models.ts';
-import type { Gate } from '../../../src/gate/gate.ts';
-import { createGate } from '../../../src/gate/gate.ts';
+import { type Gate, createGate } from '../../../src/gate/gate.ts';
 import { createStore } from '../../../src/store/store.ts';
 import { createLog } from '../../../src/telemetry/log.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
-import type { RecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
-import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
-import type { Era, TestDatabase } from '../database/database.ts';
-import { createDatabase } from '../database/database.ts';
+import { type RecentDecisions, createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
+import { type Era, type TestDatabase, createDatabase } from '../database/database.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from './session.ts';
 import { frontSettings, startFront } from './through-nginx.ts';
 

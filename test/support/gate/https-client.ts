@@ -1,7 +1,6 @@
 /** One request over TLS, HTTP/1.1, on a connection of its own: header lines stay apart, and the address can be chosen. */
 import { once } from 'node:events';
-import type { IncomingMessage } from 'node:http';
-import { request as plainRequest } from 'node:http';
+import { type IncomingMessage, request as plainRequest } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { withTimeout } from '../process/with-timeout.ts';
 

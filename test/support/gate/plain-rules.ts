@@ -3,8 +3,7 @@
  * Slow, and without any code of the gate: what both say is right, or wrong twice.
  */
 import type { TestDatabase } from '../database/database.ts';
-import type { World, WorldRow } from '../database/random-world.ts';
-import { EVERY_KIND_OF_COLUMN } from '../database/random-world.ts';
+import { type World, type WorldRow, EVERY_KIND_OF_COLUMN } from '../database/random-world.ts';
 
 export interface Answer {
   readonly effect: 'permit' | 'deny';

@@ -1,7 +1,6 @@
 /** A client that sends exactly the bytes it is given: what no HTTP library would let a test send. */
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
-import { connect } from 'node:net';
+import { type Socket, connect } from 'node:net';
 import { withTimeout } from '../process/with-timeout.ts';
 
 export interface RawConnection {

@@ -7,8 +7,7 @@ import type { ClientFrameGate } from '../../../src/transport/first-message.ts';
 import { forward } from '../../../src/transport/forward.ts';
 import { createDownstream } from '../../../src/transport/listener.ts';
 import { tunnel } from '../../../src/transport/upgrade.ts';
-import type { Upstream } from '../../../src/transport/upstream.ts';
-import { createUpstream } from '../../../src/transport/upstream.ts';
+import { type Upstream, createUpstream } from '../../../src/transport/upstream.ts';
 
 export interface RelayOptions {
   readonly upstream: string;

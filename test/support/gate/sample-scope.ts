@@ -1,7 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Scope } from '../../../src/gate/scope.ts';
-import { createScope } from '../../../src/gate/scope.ts';
+import { type Scope, createScope } from '../../../src/gate/scope.ts';
 
 /** A request and an answer as far as telemetry looks at them. */
 export function sampleScope(request: { method?: string; url?: string; headers?: Record<string, string> } = {}): Scope {

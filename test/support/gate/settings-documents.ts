@@ -1,6 +1,5 @@
 /** What `config/` shows of the settings, made from the list that parsing uses; tests compare the two. */
-import type { SettingName } from '../../../src/config/settings.ts';
-import { describeSetting, SETTING_NAMES } from '../../../src/config/settings.ts';
+import { type SettingName, describeSetting, SETTING_NAMES } from '../../../src/config/settings.ts';
 
 /** What encloses the table in `config/README.md`. */
 export const TABLE_MARKERS = { start: '<!-- configuration:start -->', end: '<!-- configuration:end -->' } as const;

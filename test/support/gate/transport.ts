@@ -1,9 +1,7 @@
 /** Closes what a test of the transport opened, the last thing first. */
 import { onTestFinished } from 'vitest';
-import type { RawConnection } from './raw-connection.ts';
-import { openConnection } from './raw-connection.ts';
-import type { Relay, RelayOptions } from './relay.ts';
-import { startRelay } from './relay.ts';
+import { type RawConnection, openConnection } from './raw-connection.ts';
+import { type Relay, type RelayOptions, startRelay } from './relay.ts';
 
 interface Closable {
   close(): Promise<void> | void;

@@ -1,6 +1,5 @@
 /** A command in this process: what a process of its own would do, without the third of a second that it costs. */
-import type { Readable } from 'node:stream';
-import { PassThrough } from 'node:stream';
+import { type Readable, PassThrough } from 'node:stream';
 import { runCommandLine } from '../../../src/cli/program.ts';
 import type { Screen, Terminal } from '../../../src/cli/terminal.ts';
 

@@ -3,8 +3,7 @@
  * What stands there afterwards must be what stood there before, or what the command would have made: whole, and with
  * every transaction of the writing process.
  */
-import type { ChildProcess } from 'node:child_process';
-import { fork } from 'node:child_process';
+import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';

@@ -1,7 +1,6 @@
 /** A thread for `bounded-call.ts` that takes as long as it is asked to, or ends without an answer. */
 import { workerData } from 'node:worker_threads';
-import type { Line } from '../../../src/store/bounded-call.ts';
-import { answerCalls } from '../../../src/store/bounded-call.ts';
+import { type Line, answerCalls } from '../../../src/store/bounded-call.ts';
 
 export interface Nap {
   readonly ms: number;

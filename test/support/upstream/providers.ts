@@ -3,10 +3,15 @@
  * for. A forbidden model that gets this far must be seen, not stopped.
  */
 import type { ServerResponse } from 'node:http';
-import type { DialectName } from './dialects.ts';
-import { DIALECTS } from './dialects.ts';
-import type { Answer, RecordedRequest, RecordingUpstream } from './upstreams.ts';
-import { sendJson, startRecordingUpstream, writeSlowly } from './upstreams.ts';
+import { type DialectName, DIALECTS } from './dialects.ts';
+import {
+  type Answer,
+  type RecordedRequest,
+  type RecordingUpstream,
+  sendJson,
+  startRecordingUpstream,
+  writeSlowly,
+} from './upstreams.ts';
 
 export interface Provider extends RecordingUpstream {
   /** Base URL as the backend's connection wants it: with `/v1` of an OpenAI provider, without a path of Ollama. */

@@ -1,8 +1,6 @@
 /** Upstreams for tests: a recorder with an answer of the test's own, and sockets that send given bytes. */
-import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
-import { createServer } from 'node:http';
-import type { AddressInfo, Server as TcpServer, Socket } from 'node:net';
-import { createServer as createTcpServer } from 'node:net';
+import { type IncomingMessage, type RequestListener, type Server, type ServerResponse, createServer } from 'node:http';
+import { type AddressInfo, type Server as TcpServer, type Socket, createServer as createTcpServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { modelsNamed } from '../gate/models-named.ts';
 import { withTimeout } from '../process/with-timeout.ts';

@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parseConfig } from '../../../src/config/parse.ts';
-import { toRawConfig } from '../../support/gate/config-cases.ts';
-import type { ConfigCase } from '../../support/gate/config-cases.ts';
+import { toRawConfig, type ConfigCase } from '../../support/gate/config-cases.ts';
 
 const directory = new URL('../../config/', import.meta.url);
 const names = readdirSync(directory).filter((name) => name.endsWith('.case.json'));

@@ -1,11 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import type { Loaded } from '../../../src/config/parse.ts';
-import { parseConfig } from '../../../src/config/parse.ts';
+import { type Loaded, parseConfig } from '../../../src/config/parse.ts';
 import { reload } from '../../../src/config/reload.ts';
 import type { Config } from '../../../src/config/schema.ts';
-import type { SettingName } from '../../../src/config/settings.ts';
-import { SETTING_NAMES, SETTINGS, isSettingName } from '../../../src/config/settings.ts';
+import { type SettingName, SETTING_NAMES, SETTINGS, isSettingName } from '../../../src/config/settings.ts';
 
 const ORDINARY = {
   MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',

@@ -1,11 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import type { Dialect } from '../../../src/enforcement/answers.ts';
-import { denialAnswer, errorAnswer } from '../../../src/enforcement/answers.ts';
-import type { ErrorCode } from '../../../src/errors.ts';
-import { ERRORS, GatewayError } from '../../../src/errors.ts';
-import type { DenyReason } from '../../../src/policy/decision.ts';
+import { type Dialect, denialAnswer, errorAnswer } from '../../../src/enforcement/answers.ts';
+import { type ErrorCode, ERRORS, GatewayError } from '../../../src/errors.ts';
 import { answeringOf } from '../../../src/openwebui/endpoints.ts';
-import { deny } from '../../../src/policy/decision.ts';
+import { type DenyReason, deny } from '../../../src/policy/decision.ts';
 import { modelOf } from '../../support/database/policy-world.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
 

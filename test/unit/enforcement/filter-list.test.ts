@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { filterList } from '../../../src/enforcement/filter-list.ts';
-import { indexList } from '../../../src/enforcement/list-index.ts';
-import type { ListShape } from '../../../src/enforcement/list-index.ts';
+import { indexList, type ListShape } from '../../../src/enforcement/list-index.ts';
 import { SHAPES } from '../../../src/openwebui/lists.ts';
 
 const only =

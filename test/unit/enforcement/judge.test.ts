@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { NameSpace } from '../../../src/enforcement/judge.ts';
-import { createJudge } from '../../../src/enforcement/judge.ts';
+import { type NameSpace, createJudge } from '../../../src/enforcement/judge.ts';
 import { modelOf, userOf, viewOf } from '../../support/database/policy-world.ts';
 
 const view = viewOf({

@@ -1,8 +1,7 @@
 /** Tokens that the secret has signed, with headers and claims that no backend mints; the verdicts are PyJWT's own. */
 import { describe, expect, test } from 'vitest';
 import { createSessionTokens } from '../../../src/identity/session-token.ts';
-import type { Verdict } from '../../support/gate/odd-tokens.ts';
-import { ODD_CLAIMS, ODD_HEADERS, USUAL_HEADER } from '../../support/gate/odd-tokens.ts';
+import { type Verdict, ODD_CLAIMS, ODD_HEADERS, USUAL_HEADER } from '../../support/gate/odd-tokens.ts';
 import { segmentOf, signSegments, signToken } from '../../support/gate/signed-token.ts';
 import { TEST_SECRET } from '../../support/gate/session.ts';
 

@@ -1,15 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { GatewayError } from '../../../src/errors.ts';
 import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
-import type { Decision } from '../../../src/policy/decision.ts';
-import { deny } from '../../../src/policy/decision.ts';
-import { compileGrants, parseModelId } from '../../../src/policy/grant.ts';
-import type { GrantSet, ModelId } from '../../../src/policy/grant.ts';
+import { type Decision, deny } from '../../../src/policy/decision.ts';
+import { compileGrants, parseModelId, type GrantSet, type ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
-import type { Audit } from '../../../src/telemetry/audit.ts';
-import { createAudit } from '../../../src/telemetry/audit.ts';
-import type { RecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
-import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
+import { type Audit, createAudit } from '../../../src/telemetry/audit.ts';
+import { type RecentDecisions, createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const model = (id: string): ModelId => parseModelId(id) ?? expect.fail(id);

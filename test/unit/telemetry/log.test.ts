@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Log } from '../../../src/telemetry/log.ts';
-import { createLog } from '../../../src/telemetry/log.ts';
+import { type Log, createLog } from '../../../src/telemetry/log.ts';
 
 const SECRET = 'k3y-of-the-backend';
 

@@ -2,8 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { toOrganizationId } from '../../../src/identity/principal.ts';
 import { deny } from '../../../src/policy/decision.ts';
 import { parseModelId } from '../../../src/policy/grant.ts';
-import { createMetrics } from '../../../src/telemetry/metrics.ts';
-import type { Metrics } from '../../../src/telemetry/metrics.ts';
+import { createMetrics, type Metrics } from '../../../src/telemetry/metrics.ts';
 
 const options: Parameters<typeof createMetrics>[0] = {
   version: '1.2.3',

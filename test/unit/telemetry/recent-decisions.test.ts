@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
-import type { Decision } from '../../../src/policy/decision.ts';
-import { deny } from '../../../src/policy/decision.ts';
+import { type Decision, deny } from '../../../src/policy/decision.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
 import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';

@@ -2,10 +2,8 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import type { TestDatabase } from '../../../support/database/database.ts';
-import { createDatabase } from '../../../support/database/database.ts';
-import type { ServingProcess } from '../../../support/gate/gate-process.ts';
-import { serveModelgate } from '../../../support/gate/gate-process.ts';
+import { type TestDatabase, createDatabase } from '../../../support/database/database.ts';
+import { type ServingProcess, serveModelgate } from '../../../support/gate/gate-process.ts';
 import { startSlowUpstream } from '../../../support/upstream/upstreams.ts';
 import { until } from '../../../support/process/with-timeout.ts';
 

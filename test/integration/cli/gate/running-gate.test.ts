@@ -2,12 +2,9 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { SampleBackend } from '../../../support/upstream/sample-backend/backend.ts';
-import { startSampleBackend } from '../../../support/upstream/sample-backend/backend.ts';
-import type { Era, TestDatabase } from '../../../support/database/database.ts';
-import { createDatabase } from '../../../support/database/database.ts';
-import type { ServingProcess } from '../../../support/gate/gate-process.ts';
-import { runModelgate, serveModelgate } from '../../../support/gate/gate-process.ts';
+import { type SampleBackend, startSampleBackend } from '../../../support/upstream/sample-backend/backend.ts';
+import { type Era, type TestDatabase, createDatabase } from '../../../support/database/database.ts';
+import { type ServingProcess, runModelgate, serveModelgate } from '../../../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../../../support/gate/session.ts';
 
 interface Running extends AsyncDisposable {

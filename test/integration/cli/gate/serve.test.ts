@@ -1,16 +1,14 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { runCommand } from '../../../support/process/command.ts';
-import type { TestDatabase } from '../../../support/database/database.ts';
-import { createDatabase } from '../../../support/database/database.ts';
+import { type TestDatabase, createDatabase } from '../../../support/database/database.ts';
 import { runModelgate, serveModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
 import { startSlowUpstream } from '../../../support/upstream/upstreams.ts';
 import { until, withTimeout } from '../../../support/process/with-timeout.ts';

@@ -1,8 +1,7 @@
 /** Why a user sees a model or none: every sentence of `explain` and `doctor --user`, on real files. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ModelExplanation, UserExplanation } from '../../../../src/organizations/explanation.ts';
-import type { TestDatabase } from '../../../support/database/database.ts';
-import { createDatabase } from '../../../support/database/database.ts';
+import { type TestDatabase, createDatabase } from '../../../support/database/database.ts';
 import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
 import { askCommand } from '../../../support/process/command.ts';
 

@@ -1,13 +1,11 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GUIDE_QUERIES } from '../../../../src/diagnosis/queries.ts';
-import type { BenchReport } from '../../../../src/diagnosis/query-bench.ts';
-import { benchQueries } from '../../../../src/diagnosis/query-bench.ts';
+import { type BenchReport, benchQueries } from '../../../../src/diagnosis/query-bench.ts';
 import { gateQueries } from '../../../../src/store/queries.ts';
 import { prepareStatements } from '../../../../src/store/reader.ts';
 import { readSchema } from '../../../../src/store/schema-reader.ts';
-import { ERAS } from '../../../support/database/database.ts';
-import type { TestDatabase } from '../../../support/database/database.ts';
+import { ERAS, type TestDatabase } from '../../../support/database/database.ts';
 import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
 import { runCommand } from '../../../support/process/command.ts';
 

@@ -7,17 +7,13 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
-import type { RecordedRequest } from '../upstreams.ts';
-import { startRecordingUpstream, writeSlowly } from '../upstreams.ts';
+import { type RecordedRequest, startRecordingUpstream, writeSlowly } from '../upstreams.ts';
 import { CHAT_ROUTES, PASSTHROUGH_ROUTE } from './chat-routes.ts';
-import { openSampleDirectory } from './directory.ts';
-import type { SampleUser } from './directory.ts';
+import { openSampleDirectory, type SampleUser } from './directory.ts';
 import { readUser } from './identity.ts';
 import { answerAsPage, LIST_ROUTES } from './list-routes.ts';
-import type { ProviderModel } from './models.ts';
-import { createSampleModels, SAMPLE_MODELS } from './models.ts';
-import type { SampleContext, SampleReply, SampleRoute } from './route.ts';
-import { createMatcher, failure, readTarget } from './route.ts';
+import { type ProviderModel, createSampleModels, SAMPLE_MODELS } from './models.ts';
+import { type SampleContext, type SampleReply, type SampleRoute, createMatcher, failure, readTarget } from './route.ts';
 import { WORKSPACE_ROUTES } from './workspace-routes.ts';
 
 export interface SampleBackendOptions {

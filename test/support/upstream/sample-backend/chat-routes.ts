@@ -1,9 +1,7 @@
 /** Routes that run a model: chat in every dialect, embeddings, tasks, and the proxies towards OpenAI and Ollama. */
-import type { DialectName } from '../dialects.ts';
-import { DIALECTS } from '../dialects.ts';
+import { type DialectName, DIALECTS } from '../dialects.ts';
 import type { JsonObject } from './directory.ts';
-import type { SampleReply, SampleRoute } from './route.ts';
-import { failure, readBody, route } from './route.ts';
+import { type SampleReply, type SampleRoute, failure, readBody, route } from './route.ts';
 import { isKnownModel, modelsOfChat, modelsOfRawRun, modelsOfRun, text, toList, toObject } from './run.ts';
 
 type Answer = SampleRoute['answer'];

@@ -2,8 +2,7 @@
  * The sample backend's own hold on the database file, as Open WebUI has one: a second connection beside the gate's.
  * Through `node:sqlite`, so that better-sqlite3 stays with the gate's store.
  */
-import { DatabaseSync } from 'node:sqlite';
-import type { SQLInputValue } from 'node:sqlite';
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { seconds } from '../dialects.ts';
 
 export interface SampleUser {

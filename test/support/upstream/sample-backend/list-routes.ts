@@ -1,6 +1,5 @@
 /** Routes that list or reveal models, and the ones that need no model at all: version, health, the page. */
-import type { SampleReply, SampleRequest, SampleRoute } from './route.ts';
-import { failure, route } from './route.ts';
+import { type SampleReply, type SampleRequest, type SampleRoute, failure, route } from './route.ts';
 
 type Answer = SampleRoute['answer'];
 

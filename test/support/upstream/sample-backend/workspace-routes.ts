@@ -2,8 +2,16 @@
 import { randomUUID } from 'node:crypto';
 import { seconds } from '../dialects.ts';
 import type { JsonObject, SampleUser, StoredTable } from './directory.ts';
-import type { SampleContext, SampleReply, SampleRequest, SampleRoute } from './route.ts';
-import { failure, readBody, readLaxJson, route } from './route.ts';
+import {
+  type SampleContext,
+  type SampleReply,
+  type SampleRequest,
+  type SampleRoute,
+  failure,
+  readBody,
+  readLaxJson,
+  route,
+} from './route.ts';
 import { modelOfStoredChat, modelsOfRun, modelsOfToolApproval, text, toList, toObject } from './run.ts';
 import { signToken } from './identity.ts';
 

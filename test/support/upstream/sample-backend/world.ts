@@ -2,8 +2,7 @@
  * Two organizations on the sample backend and its models. `acme` (Ada, an admin, and Alice) has two models and the
  * preset `acme-helper`, which runs on `gpt-4o`; `globex` (Gina) has one and a prefix; Carol belongs to both.
  */
-import type { TestDatabase } from '../../database/database.ts';
-import { createDatabase } from '../../database/database.ts';
+import { type TestDatabase, createDatabase } from '../../database/database.ts';
 import { TEST_SECRET } from '../../gate/session.ts';
 import { signToken } from './identity.ts';
 
