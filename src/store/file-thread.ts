@@ -3,30 +3,24 @@ import { workerData } from 'node:worker_threads';
 import { type Line, answerCalls } from './bounded-call.ts';
 import { describeFailure, failureCode, isBusy, isDiskFull } from './database.ts';
 import { isOutage } from './file-state.ts';
-import { Freshness, type Damage, type Source } from './freshness.ts';
+import { Freshness } from './freshness.ts';
 import { type EnrolmentWrite, enrol, initializeWhereIncomplete, type InitializeOptions } from './initialize.ts';
 import { UnreadableSchema, type PointCall } from './reader.ts';
 
-// What goes to and fro between this thread and `threaded-file.ts`.
-
 /** What is known of the file. */
-export interface FileStatus {
-  readonly generation: number;
-  readonly epochs: Source['epochs'];
-  readonly problem: string | undefined;
-  /** The trouble is only that another process holds the lock. */
-  readonly isLocked: boolean;
-  /** Objects of ours that the file lacks, as last seen; undefined while no file was seen. */
-  readonly missing: readonly string[] | undefined;
-  /** What was met last where a page could not be read though the file could be opened. */
-  readonly damage: Damage | undefined;
-  /** Grows with each read that failed. */
-  readonly failures: number;
-  /** How often reading failed, by SQLite's code. */
-  readonly errors: ReadonlyMap<string, number>;
-  /** Grows when another file may stand at the path. */
-  readonly file: number;
-}
+export type FileStatus = Readonly<Pick<Freshness, (typeof STATUS)[number]>>;
+
+const STATUS = [
+  'generation',
+  'epochs',
+  'problem',
+  'isLocked',
+  'missing',
+  'damage',
+  'failures',
+  'errors',
+  'file',
+] as const satisfies readonly (keyof Freshness)[];
 
 export type FileTask =
   | { readonly kind: 'look'; readonly anew?: boolean }
@@ -75,8 +69,8 @@ export interface WriteFailure {
 
 interface OpenFile {
   readonly freshness: Freshness;
-  /** As it was last told. */
-  told: FileStatus | undefined;
+  /** As the caller knows it. */
+  known: FileStatus | undefined;
 }
 
 const files = new Map<number, OpenFile>();
@@ -103,7 +97,7 @@ function open({ file: id, path, busyTimeoutMs, known }: FileQuestion): OpenFile 
   const freshness = new Freshness({ path, busyTimeoutMs, now: () => now });
   freshness.generation = known.generation;
   Object.assign(freshness.epochs, known.epochs);
-  const file = { freshness, told: undefined };
+  const file = { freshness, known: undefined };
   files.set(id, file);
   return file;
 }
@@ -145,23 +139,17 @@ function attempt(write: () => unknown, path: string): Outcome {
   }
 }
 
-function isTold({ freshness, told }: OpenFile): boolean {
-  const isSame = told?.generation === freshness.generation && told.failures === freshness.failures;
-  return (
-    isSame &&
-    told.problem === freshness.problem &&
-    told.missing === freshness.missing &&
-    told.file === freshness.file &&
-    told.damage === freshness.damage
-  );
-}
-
 /** @returns what the caller does not know yet: with most questions nothing is new */
 function news(file: OpenFile): FileStatus | undefined {
-  if (isTold(file)) return undefined;
-  const { generation, epochs, problem, isLocked, missing, damage, failures, errors, file: number } = file.freshness;
-  file.told = { generation, epochs: { ...epochs }, problem, isLocked, missing, damage, failures, errors, file: number };
-  return file.told;
+  const { freshness, known } = file;
+  // the others change only with these
+  const isKnown = (['generation', 'failures', 'problem', 'missing', 'file', 'damage'] as const).every(
+    (name) => known?.[name] === freshness[name],
+  );
+  if (isKnown) return undefined;
+  const status = Object.fromEntries(STATUS.map((name) => [name, freshness[name]])) as unknown as FileStatus;
+  file.known = { ...status, epochs: { ...status.epochs } };
+  return file.known;
 }
 
 // only `threaded-file.ts` starts this thread, and asks nothing else

@@ -3,6 +3,7 @@
  * system waits for, the event loop goes on: a request waits for an answer up to a deadline, then the last good state
  * serves. Requests that come while the thread looks share the next look.
  */
+import { setImmediate } from 'node:timers/promises';
 import { BoundedCaller } from './bounded-call.ts';
 import type { Damage, Source } from './freshness.ts';
 import type { FileAnswer, FileQuestion, FileStatus, FileTask, Outcome } from './file-thread.ts';
@@ -107,23 +108,24 @@ export class ThreadedFile implements Source {
 
   /**
    * Compares with the file, at most once a millisecond.
-   * @returns nothing where the last look is young enough; otherwise what all who wait for the same look share
+   * @returns nothing where the last look is young enough; otherwise the look that all requests of this moment share
    */
   look(): void | Promise<void> {
-    const now = this.#options.now();
-    if (now - this.#lookedAt < LOOK_EVERY_MS) {
+    if (this.#next !== undefined) return this.#next;
+    if (this.#options.now() - this.#lookedAt < LOOK_EVERY_MS) {
       if (this.#looking === undefined && this.problem !== undefined) this.#skipped++;
       return this.#looking;
     }
-    if (this.#looking === undefined) return this.#begin(now, this.#options.deadlineMs);
-    // that look may have seen less than what this request must see
-    this.#next ??= this.#looking
-      .catch(() => undefined)
-      .then(() => {
-        this.#next = undefined;
-        return this.look();
-      });
+    this.#next = this.#lookNext();
     return this.#next;
+  }
+
+  /** Begins once all requests have been read that have come together: they share it. */
+  async #lookNext(): Promise<void> {
+    await setImmediate();
+    await this.#looking?.catch(() => undefined);
+    this.#next = undefined;
+    await this.#begin(this.#options.now(), this.#options.deadlineMs);
   }
 
   /** Lets the next look compare, however soon it comes; after a write of our own. */
@@ -244,5 +246,3 @@ export class ThreadedFile implements Source {
     this.#status = status;
   }
 }
-
-/** No read has more than one argument. */
