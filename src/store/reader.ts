@@ -3,83 +3,19 @@
  * file or its schema is another one; then the next reader replaces it whole.
  */
 import { realpathSync } from 'node:fs';
-import { type Connection, type FileIdentity, failureCode, identityOf, isBusy, openForReading } from './database.ts';
-import {
-  type GrantReader,
-  type Membership,
-  type PresetReader,
-  type UserReader,
-  prepareComposites,
-  prepareConnectionPrefixes,
-  prepareGrants,
-  prepareMemberships,
-  preparePresets,
-  prepareUsers,
-  VERSION_QUERY,
-} from './queries.ts';
-import { type Schema, readSchema } from './schema-reader.ts';
+import type { ModelId } from '../policy/grant.ts';
+import { type Connection, failureCode, identityOf, isBusy, openForReading } from './database.ts';
+import { prepare, prepareReads, statementsFor } from './queries.ts';
+import { readSchema } from './schema-reader.ts';
 import { COUNTED_TABLES } from './tables.ts';
 
-/** What a decision asks of the file: point reads, whose arguments and answers may go from thread to thread. */
-export interface PointReads extends UserReader, PresetReader, GrantReader {
-  membershipsOf(user: string): readonly Membership[];
-  composites(): ReadonlySet<string>;
-  connectionPrefixes(): readonly string[];
-  /** @throws SqliteError where no request could be served, though the file can be opened */
-  probe(): void;
-}
-
-/** Statements prepared for one schema. */
-export interface Statements extends PointReads {
-  readonly schema: Schema;
-  /** @returns the counters of our two tables; undefined where no triggers keep them */
-  versions(): Versions | undefined;
-}
-
-export type PointRead = keyof PointReads;
-
-/** A read with what it asks for. */
-export interface PointCall<N extends PointRead = PointRead> {
-  readonly name: N;
-  readonly args: Parameters<PointReads[N]>;
-}
-
-/** A read by its name, as it comes from another thread. */
-export function readPoint<N extends PointRead>(
-  reads: PointReads,
-  name: N,
-  ...args: Parameters<PointReads[N]>
-): ReturnType<PointReads[N]> {
-  const read = reads[name] as (...args: Parameters<PointReads[N]>) => ReturnType<PointReads[N]>;
-  return read(...args);
-}
-
-export interface Versions {
-  readonly members: number;
-  readonly models: number;
-}
-
-export interface Reader {
-  readonly connection: Connection;
-  /** Where the symbolic links of the path lead. */
-  readonly realPath: string;
-  /** As it was before anything was read: what was changed since then will be seen. */
-  readonly identity: FileIdentity;
-  /** Changes when another connection has committed; comparable on this connection only. */
-  dataVersion(): number;
-  /** Changes with every change of the schema. Small numbers: two files may well have the same. */
-  schemaVersion(): number;
-  /** Every object of the schema and where it stands in the file, as text to be compared; 50 µs. */
-  layout(): string;
-  /** Reads everything from the file again: SQLite keeps the pages that it knows until the next commit. */
-  dropPages(): void;
-}
+export type Reader = ReturnType<typeof openReader>;
 
 /**
  * @throws MissingFile where there is none
  * @throws SqliteError where it cannot be read
  */
-export function openReader(path: string, busyTimeoutMs: number): Reader {
+export function openReader(path: string, busyTimeoutMs: number) {
   const realPath = realPathOf(path);
   const before = identityOf(path, realPath);
   if (before === undefined) throw new MissingFile(path);
@@ -95,12 +31,17 @@ export function openReader(path: string, busyTimeoutMs: number): Reader {
     if (after?.inode !== before.inode) throw new MissingFile(path);
     return {
       connection,
+      /** Where the symbolic links of the path lead. */
       realPath,
+      /** As it was before anything was read: what was changed since then will be seen. */
       identity: { ...before, file: after.file },
+      /** Changes when another connection has committed; comparable on this connection only. */
       dataVersion: () => Number(dataVersion.get()),
+      /** Changes with every change of the schema. Small numbers: two files may well have the same. */
       schemaVersion: () => Number(schemaVersion.get()),
+      /** Every object of the schema and where it stands in the file, as text to be compared; 50 µs. */
       layout: () => layout.get() ?? '',
-      // SQLite does this while it prepares the statement, and nothing when it runs it
+      /** Has the next read read the file: SQLite does this while it prepares the statement, and nothing when it runs it. */
       dropPages: () => void connection.pragma('shrink_memory'),
     };
   } catch (error) {
@@ -119,76 +60,81 @@ function realPathOf(path: string): string {
   }
 }
 
+/** What a decision asks of the file: point reads, whose arguments and answers may go from thread to thread. */
+export type PointReads = Omit<Statements, 'schema' | 'versions'>;
+export type PointRead = keyof PointReads;
+
+/** A read with what it asks for: no read has more than one argument. */
+export interface PointCall<N extends PointRead = PointRead> {
+  readonly name: N;
+  readonly args: Parameters<PointReads[N]>;
+}
+
+/** A read by its name, as it comes from another thread. */
+export function readPoint<N extends PointRead>(
+  reads: PointReads,
+  name: N,
+  ...args: Parameters<PointReads[N]>
+): ReturnType<PointReads[N]> {
+  const read = reads[name] as (...args: Parameters<PointReads[N]>) => ReturnType<PointReads[N]>;
+  return read(...args);
+}
+
+export type Versions = Readonly<Record<'members' | 'models', number>>;
+
+/** Statements prepared for one schema. */
+export type Statements = ReturnType<typeof prepareStatements>;
+
 /** @throws UnreadableSchema where tables are missing or have another shape */
-export function prepareStatements(connection: Connection): Statements {
+export function prepareStatements(connection: Connection) {
   const schema = readSchema(connection);
   if (schema.problem !== undefined) throw new UnreadableSchema(schema.problem, schema.missing);
-  const reads = {
-    ...prepareUsers(connection, schema),
-    ...prepareGrants(connection, schema),
-    membershipsOf: prepareMemberships(connection, schema),
-    ...preparePresets(connection, schema),
-    composites: prepareComposites(connection, schema),
-    connectionPrefixes: prepareConnectionPrefixes(connection, schema),
-  };
+  const reads = prepareReads(connection, schema);
+  const version = prepare(connection, statementsFor(schema).versions);
+  const [members, models] = COUNTED_TABLES;
   return {
     schema,
     ...reads,
-    versions: schema.counted ? prepareVersions(connection) : () => undefined,
+    /** @returns the counters of our two tables; undefined where no triggers keep them */
+    versions: (): Versions | undefined =>
+      schema.counted ? { members: Number(version(members)[0]), models: Number(version(models)[0]) } : undefined,
     probe: prepareProbe(connection, reads),
   };
 }
-
-function prepareVersions(connection: Connection): () => Versions {
-  const statement = connection.prepare<[string], number>(VERSION_QUERY).pluck();
-  const [members, models] = COUNTED_TABLES;
-  return () => ({ members: Number(statement.get(members)), models: Number(statement.get(models)) });
-}
-
-type Reads = Pick<
-  Statements,
-  'roleOf' | 'membershipsOf' | 'isActive' | 'patternsOf' | 'preset' | 'composites' | 'connectionPrefixes'
->;
 
 /**
  * A look at the file sees its header and the counters alone: the pages behind them may be damaged all the same. So it
  * reads what a request would read, for a few users, organizations and models.
  * @returns a function that throws the SqliteError that every request would meet; a single damaged page is met by some
  */
-function prepareProbe(connection: Connection, reads: Reads): () => void {
-  const ends = (table: string, column: string): (() => readonly string[]) => {
-    const statements = ['min', 'max'].map((end) =>
-      connection.prepare<[], string | null>(`SELECT ${end}(${column}) FROM ${table}`).pluck(),
-    );
-    return () => statements.map((statement) => statement.get() ?? null).filter((end) => end !== null);
-  };
-  const [users, organizations, models] = [
-    ends('"user"', 'id'),
-    ends('organization_models', 'organization_id'),
-    ends('model', 'id'),
-  ];
-  return () => {
+function prepareProbe(connection: Connection, reads: ReturnType<typeof prepareReads>) {
+  const ends = (table: string, column: string) =>
+    prepare(connection, `SELECT min(${column}) FROM ${table} UNION ALL SELECT max(${column}) FROM ${table}`);
+  const users = ends('"user"', 'id');
+  const organizations = ends('organization_models', 'organization_id');
+  const models = ends('model', 'id');
+  return (): void => {
     reads.composites();
     reads.connectionPrefixes();
     readSome(users(), (user) => [reads.roleOf(user), reads.membershipsOf(user)]);
     readSome(organizations(), (id) => [reads.isActive(id), reads.patternsOf(id)]);
-    readSome(models(), (id) => reads.preset(id as Parameters<typeof reads.preset>[0]));
+    readSome(models(), (id) => reads.preset(id as ModelId));
   };
 }
 
 /** @throws what all of the reads have thrown, or a lock, for which there is no need to try them all */
-function readSome(ids: readonly string[], read: (id: string) => unknown): void {
-  let [failures, first] = [0, undefined as unknown];
-  for (const id of ids) {
+function readSome(ids: readonly unknown[], read: (id: string) => unknown): void {
+  const found = ids.filter((id) => id !== null) as string[];
+  const failures = found.flatMap((id) => {
     try {
       read(id);
+      return [];
     } catch (error) {
       if (isBusy(error)) throw error;
-      first ??= error;
-      failures += 1;
+      return [error];
     }
-  }
-  if (failures > 0 && failures === ids.length) throw first;
+  });
+  if (failures.length > 0 && failures.length === found.length) throw failures[0];
 }
 
 export class MissingFile extends Error {
