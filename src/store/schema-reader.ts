@@ -3,37 +3,9 @@
  * tables carry none. A statement is prepared only for what is really there.
  */
 import type { Connection } from './database.ts';
-import { type SchemaObject, COUNTED_TABLES, isOn, SCHEMA_OBJECTS, VERSION_TABLE } from './tables.ts';
+import { type SchemaObject, COUNTED_TABLES, SCHEMA_OBJECTS, VERSION_TABLE, isOn } from './tables.ts';
 
-export interface Schema {
-  /** `api_key` table (from 0.6.41), or the column `user.api_key` (to 0.6.40). */
-  readonly apiKeys: 'table' | 'column' | 'none';
-  readonly memberActive: boolean;
-  readonly grantActive: boolean;
-  /** mAI's `client_organizations` with `is_active`. */
-  readonly clientOrganizations: boolean;
-  readonly presetParameters: boolean;
-  readonly presetOwner: boolean;
-  readonly chat: boolean;
-  readonly chatMeta: boolean;
-  readonly chatMessage: boolean;
-  readonly chatMessageDetails: boolean;
-  readonly modelHistory: boolean;
-  readonly channelMessage: boolean;
-  readonly automation: boolean;
-  /** `config`: one row for each key (from 0.10.0), or one document for everything. */
-  readonly config: 'rows' | 'document' | 'none';
-  /** It looks like a database of Open WebUI at all. */
-  readonly hasUserTable: boolean;
-  /** The backend has made its own tables: before that, ours would be in the way of its first start. */
-  readonly backendReady: boolean;
-  /** Every trigger stands, word for word: the version counter tells the truth. */
-  readonly counted: boolean;
-  /** Objects of ours that are not there, as `kind name`. */
-  readonly missing: readonly string[];
-  /** Why policy cannot be read from this file, or undefined where it can. */
-  readonly problem: string | undefined;
-}
+export type Schema = ReturnType<typeof readSchema>;
 
 /**
  * SQL for "this row counts": a table made by hand may lack the column, and then every row does.
@@ -60,18 +32,16 @@ const NEEDED: readonly (readonly [table: string, ...columns: string[]])[] = [
 ];
 
 /** @throws SqliteError where the file cannot be read */
-export function readSchema(connection: Connection): Schema {
-  const objects = connection.prepare('SELECT type, lower(name) AS name, sql FROM sqlite_schema').all() as SchemaRow[];
-  const columns = connection.prepare(COLUMNS_QUERY).pluck();
-  const has = (table: string, ...wanted: string[]): boolean => {
-    const present = columns.all(table);
-    return present.length > 0 && wanted.every((column) => present.includes(column));
-  };
-  const missing = SCHEMA_OBJECTS.filter((object) => !stands(object, objects));
+export function readSchema(connection: Connection) {
+  const columns = (table: string) => columnsOf(connection, table);
+  const has = (table: string, ...wanted: string[]) => wanted.every((column) => columns(table).has(column));
+  const missing = missingObjects(connection);
   return {
+    /** `api_key` table (from 0.6.41), or the column `user.api_key` (to 0.6.40). */
     apiKeys: has('api_key', 'key', 'user_id') ? 'table' : has('user', 'api_key') ? 'column' : 'none',
     memberActive: has('organization_members', 'is_active'),
     grantActive: has('organization_models', 'is_active'),
+    /** mAI's `client_organizations` with `is_active`. */
     clientOrganizations: has('client_organizations', 'id', 'is_active'),
     presetParameters: has('model', 'params'),
     presetOwner: has('model', 'user_id'),
@@ -81,33 +51,39 @@ export function readSchema(connection: Connection): Schema {
     chatMessageDetails: has('chat_message', 'id', 'model_id', 'meta', 'output'),
     modelHistory: has('model_history', 'id', 'snapshot'),
     channelMessage: has('message', 'id', 'meta'),
-    config: has('config', 'key', 'value') ? 'rows' : has('config', 'id', 'data') ? 'document' : 'none',
     automation: has('automation', 'id', 'data'),
+    /** `config`: one row for each key (from 0.10.0), or one document for everything. */
+    config: has('config', 'key', 'value') ? 'rows' : has('config', 'id', 'data') ? 'document' : 'none',
+    /** It looks like a database of Open WebUI at all. */
     hasUserTable: has('user', 'id'),
+    /** The backend has made its own tables: before that, ours would be in the way of its first start. */
     backendReady: has('user', 'id', 'role') && has('model', 'id', 'base_model_id'),
+    /** Every trigger stands, word for word: the version counter tells the truth. */
     counted: isCounted(connection, missing),
-    missing: missing.map((object) => `${object.kind} ${object.name}`),
-    problem: firstProblem(has, columns),
-  };
-}
-
-interface SchemaRow {
-  readonly type: string;
-  readonly name: string;
-  readonly sql: string | null;
+    /** Objects of ours that are not there, as `kind name`. */
+    missing: missing.map(({ kind, name }) => `${kind} ${name}`) as readonly string[],
+    /** Why policy cannot be read from this file, or undefined where it can. */
+    problem: firstProblem(columns),
+  } as const;
 }
 
 /**
  * A trigger of ours must stand word for word: one of the same name with another body counts nothing reliable. A view
  * in the place of a table is read as one.
  */
-function stands({ kind, name, sql }: SchemaObject, objects: readonly SchemaRow[]): boolean {
-  const found = objects.find((object) => object.name === name && (object.type === kind || isReadAs(kind, object)));
-  // SQLite keeps the statement as it was written, without `IF NOT EXISTS`
-  return found !== undefined && (kind !== 'trigger' || found.sql === sql.replace(' IF NOT EXISTS', ''));
+function missingObjects(connection: Connection): readonly SchemaObject[] {
+  const query = 'SELECT type, lower(name) AS name, sql FROM sqlite_schema';
+  const found = connection.prepare<[], Record<'type' | 'name' | 'sql', string | null>>(query).all();
+  const stands = ({ kind, name, sql }: SchemaObject) =>
+    found.some(
+      (object) =>
+        object.name === name &&
+        (object.type === kind || (kind === 'table' && object.type === 'view')) &&
+        // SQLite keeps the statement as it was written, without `IF NOT EXISTS`
+        (kind !== 'trigger' || object.sql === sql.replace(' IF NOT EXISTS', '')),
+    );
+  return SCHEMA_OBJECTS.filter((object) => !stands(object));
 }
-
-const isReadAs = (kind: SchemaObject['kind'], { type }: SchemaRow): boolean => kind === 'table' && type === 'view';
 
 function isCounted(connection: Connection, missing: readonly SchemaObject[]): boolean {
   if (missing.some((object) => object.kind === 'trigger' || object === VERSION_TABLE)) return false;
@@ -115,13 +91,10 @@ function isCounted(connection: Connection, missing: readonly SchemaObject[]): bo
   return COUNTED_TABLES.every((subject) => subjects.includes(subject));
 }
 
-function firstProblem(
-  has: (table: string, ...columns: string[]) => boolean,
-  present: { all(table: string): unknown[] },
-): string | undefined {
-  for (const [table, ...columns] of NEEDED) {
-    if (present.all(table).length === 0) return `table ${table} is missing`;
-    const absent = columns.find((column) => !has(table, column));
+function firstProblem(columns: (table: string) => ReadonlySet<string>): string | undefined {
+  for (const [table, ...needed] of NEEDED) {
+    if (columns(table).size === 0) return `table ${table} is missing`;
+    const absent = needed.find((column) => !columns(table).has(column));
     if (absent !== undefined) return `table ${table} has no column ${absent}`;
   }
   return undefined;

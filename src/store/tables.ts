@@ -1,8 +1,7 @@
 /**
  * What modelgate keeps in the backend's file, as data: two tables and four indexes exactly as the deployment guide's
- * migration makes them, the views, and a version counter with triggers.
- *
- * Triggers stand on our two tables only: the backend's migrations rebuild its own tables and would lose them.
+ * migration makes them, the views, and a version counter with triggers on these two tables only (the backend's
+ * migrations rebuild its own and would lose them).
  */
 
 /** An object of the schema that `initialize` makes where it is missing. */
@@ -45,8 +44,7 @@ export const ORGANIZATION_MEMBERS = table(
 );
 
 /**
- * SQL for "this row is switched on": 1, in whatever type the column keeps it, and NULL, which is 1 by the column's
- * default. Every other value is off; `doctor` reports those but 0.
+ * SQL for "this row is switched on": 1, in whatever type the column keeps it, and NULL, which is 1 by the column's default.
  * @param column constant, such as `om.is_active`
  */
 export const isOn = (column: string): string => `(coalesce(${column}, 1) = 1 OR ${column} = '1' COLLATE BINARY)`;
@@ -63,14 +61,19 @@ export const VERSION_TABLE = table('modelgate_version', 'subject TEXT PRIMARY KE
 /** An exact number to JavaScript too: after 53 bits, some four million steps, it begins anew. */
 const grown = (bits: number): string => `(version + 1 + (random() & ${2 ** bits - 1})) & ${Number.MAX_SAFE_INTEGER}`;
 
-/** The one parameter of each is the subject. */
+/** `start` makes the row where it is missing; the one parameter of each is the subject. */
 export const COUNTERS = {
-  /** Makes the row where it is missing. */
   start: `INSERT INTO ${VERSION_TABLE.name} (subject, version) SELECT $subject, random() & ${2 ** 48 - 1}
     WHERE NOT EXISTS (SELECT 1 FROM ${VERSION_TABLE.name} WHERE subject = $subject)`,
-  /** Leaves a number behind that was reached in another way, one by one, where another file may have the same. */
+  /** Leaves a number behind that was reached one by one, where another file may have the same. */
   leap: `UPDATE ${VERSION_TABLE.name} SET version = ${grown(48)} WHERE subject = $subject`,
 } as const;
+
+const view = (name: string, select: string): SchemaObject => ({
+  kind: 'view',
+  name,
+  sql: `CREATE VIEW IF NOT EXISTS ${name} AS${select}`,
+});
 
 const index = (name: string, target: string, form = 'INDEX'): SchemaObject => ({
   kind: 'index',
@@ -89,20 +92,18 @@ export const INDEXES: readonly SchemaObject[] = [
  * Only our own tables are joined. A view on the backend's `user` or `model` makes its migrations fail: they drop the
  * table and rename a copy, and SQLite refuses a rename while a view names a missing table.
  */
-const USER_AVAILABLE_MODELS: SchemaObject = {
-  kind: 'view',
-  name: 'user_available_models',
-  sql: `CREATE VIEW IF NOT EXISTS user_available_models AS
+const USER_AVAILABLE_MODELS = view(
+  'user_available_models',
+  `
     SELECT DISTINCT om.user_id, orgmod.model_id, orgmod.organization_id
     FROM organization_members om
     JOIN organization_models orgmod ON om.organization_id = orgmod.organization_id
     WHERE ${isOn('om.is_active')} AND ${isOn('orgmod.is_active')}`,
-};
+);
 
 /**
  * The backend's `user` and `model` as the report view sees them: full-text tables of external content, which hold
- * nothing and look into the named table only when they are read. That keeps the backend's migrations free to drop and
- * rename its tables, which a view that names them would forbid.
+ * nothing and look into the named table only when they are read, so that migrations may drop and rename it.
  */
 const windowOn = (backendTable: string, columns: string): SchemaObject => ({
   kind: 'table',
@@ -116,10 +117,9 @@ const WINDOWS: readonly SchemaObject[] = [
 ];
 
 /** The deployment guide's report, column by column; DISTINCT lets SQLite read the models once and not for each row. */
-const USER_MODEL_ACCESS_REPORT: SchemaObject = {
-  kind: 'view',
-  name: 'user_model_access_report',
-  sql: `CREATE VIEW IF NOT EXISTS user_model_access_report AS
+const USER_MODEL_ACCESS_REPORT = view(
+  'user_model_access_report',
+  `
     SELECT
       u.email as user_email,
       u.name as user_name,
@@ -132,24 +132,21 @@ const USER_MODEL_ACCESS_REPORT: SchemaObject = {
     JOIN (SELECT DISTINCT id, name FROM modelgate_model) m ON orgmod.model_id = m.id
     WHERE ${isOn('om.is_active')} AND ${isOn('orgmod.is_active')}
     GROUP BY u.id, om.organization_id`,
-};
-
-const VIEWS: readonly SchemaObject[] = [USER_AVAILABLE_MODELS, USER_MODEL_ACCESS_REPORT];
+);
 
 /** The tables whose changes are counted, and the only ones that carry triggers. */
 export const COUNTED_TABLES = ['organization_members', 'organization_models'] as const;
 
-export const TRIGGERS: readonly SchemaObject[] = COUNTED_TABLES.flatMap((counted) =>
-  (['INSERT', 'UPDATE', 'DELETE'] as const).map((event) => {
-    const name = `modelgate_${counted}_${event.toLowerCase()}`;
-    return {
-      kind: 'trigger' as const,
-      name,
-      sql: `CREATE TRIGGER IF NOT EXISTS ${name} AFTER ${event} ON ${counted} BEGIN
+const trigger = (event: string, counted: string): SchemaObject => {
+  const name = `modelgate_${counted}_${event.toLowerCase()}`;
+  const sql = `CREATE TRIGGER IF NOT EXISTS ${name} AFTER ${event} ON ${counted} BEGIN
       UPDATE modelgate_version SET version = ${grown(32)} WHERE subject = '${counted}';
-    END`,
-    };
-  }),
+    END`;
+  return { kind: 'trigger', name, sql };
+};
+
+export const TRIGGERS: readonly SchemaObject[] = COUNTED_TABLES.flatMap((counted) =>
+  ['INSERT', 'UPDATE', 'DELETE'].map((event) => trigger(event, counted)),
 );
 
 /** In the order in which they can be made. */
@@ -159,6 +156,7 @@ export const SCHEMA_OBJECTS: readonly SchemaObject[] = [
   VERSION_TABLE,
   ...INDEXES,
   ...WINDOWS,
-  ...VIEWS,
+  USER_AVAILABLE_MODELS,
+  USER_MODEL_ACCESS_REPORT,
   ...TRIGGERS,
 ];
