@@ -1,8 +1,7 @@
 /** Links all users or all models of the backend to an organization, with the deployment guide's own statements. */
 import { hearStop } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { nowInSeconds } from '../store/initialize.ts';
-import { insertOrIgnore, IS_LINKABLE, MEMBER_VALUES, MODEL_VALUES, readLinkable } from '../store/rows.ts';
+import { insertRows, linkModels as linkStored, nowInSeconds } from '../store/rows.ts';
 import { GRANTS, MEMBERS, explaining } from './rows.ts';
 
 /** SQL for the users of an organization, with the parameter `$organization`. */
@@ -42,10 +41,10 @@ export async function linkUsers(
   const missing = connection
     .prepare<[object], string>(`SELECT id FROM "user" WHERE ${which} AND id NOT IN (${MEMBERS_OF}) ORDER BY id`)
     .pluck();
-  const values = role === undefined ? MEMBER_VALUES : { ...MEMBER_VALUES, role: '$role' };
+  const values = role === undefined ? {} : { role: '$role' };
   const insert = explaining(MEMBERS.name, () =>
     connection.prepare(
-      `${insertOrIgnore(connection, MEMBERS.name, values)} FROM json_each($users) CROSS JOIN "user" u ON u.id = value`,
+      `${insertRows(connection, MEMBERS.name, values)} FROM json_each($users) CROSS JOIN "user" u ON u.id = value`,
     ),
   );
   const users = missing.all({ organization });
@@ -61,19 +60,8 @@ export async function linkUsers(
 }
 
 /** @returns how many were linked; not `NotLinked` ones @throws OperationFailure as `linkUsers` */
-export function linkModels(connection: Connection, organization: string): number {
-  const rowids = JSON.stringify(readLinkable(connection).rowids);
-  return explaining(
-    GRANTS.name,
-    () =>
-      connection
-        .prepare(
-          `${insertOrIgnore(connection, GRANTS.name, MODEL_VALUES)} FROM model u
-           WHERE ${IS_LINKABLE} AND u.id NOT IN (${MODELS_OF})`,
-        )
-        .run({ organization, rowids, seconds: nowInSeconds() }).changes,
-  );
-}
+export const linkModels = (connection: Connection, organization: string): number =>
+  explaining(GRANTS.name, () => linkStored(connection, organization).models);
 
 /**
  * SQLite writes pages that do not fit into its cache before the end of the transaction, and outside of WAL mode no other

@@ -6,9 +6,8 @@
 import { randomUUID } from 'node:crypto';
 import { OperationFailure } from '../backend-file/failure.ts';
 import { type Connection, failureCode } from '../store/database.ts';
-import { nowInSeconds } from '../store/initialize.ts';
+import { nowInSeconds, writtenColumns } from '../store/rows.ts';
 import { activeCondition, columnsOf } from '../store/schema-reader.ts';
-import { writtenColumns } from '../store/rows.ts';
 
 /** A table of organizations. Its texts are constants of this file, so they may be part of a statement. */
 type LinkTable = typeof MEMBERS | typeof GRANTS;
@@ -41,7 +40,7 @@ export const writeRows = <T>(
 
 function createRowWriter(connection: Connection, { name, key: keyColumn, idOf }: LinkTable, organization: string) {
   const columns = columnsOf(connection, name);
-  const written = new Set<string>(writtenColumns(connection, name));
+  const written = new Set(writtenColumns(connection, name));
   const seconds = nowInSeconds();
   const at = `organization_id = $organization AND ${keyColumn} = $key`;
   const touch = written.has('updated_at') ? ', updated_at = $seconds' : '';

@@ -1,7 +1,7 @@
 /** What is wrong with the file besides what a look finds: pages that cannot be read, and what could not be written. */
 import type { WriteFailure } from './file-thread.ts';
 import type { Damage } from './freshness.ts';
-import type { Initialization, Linked, Organization } from './initialize.ts';
+import type { Initialization, Organization } from './initialize.ts';
 import type { ThreadedFile } from './threaded-file.ts';
 
 interface SoundnessOptions {
@@ -175,7 +175,7 @@ export class Initializer {
   }
 
   /** What the deployment guide's migration would have linked, too. */
-  #reportLeftOut({ usersElsewhere, modelsLeftOut: { unusable, ofUsers } }: Linked): void {
+  #reportLeftOut({ usersElsewhere, modelsLeftOut: { unusable, ofUsers } }: Initialization['linked']): void {
     const { warn } = this.#options;
     const some = (ids: readonly string[]) => ({ count: ids.length, some: ids.slice(0, NAMED) });
     if (unusable.length > 0) warn('models were not linked: their ids would be read as patterns', some(unusable));

@@ -10,31 +10,13 @@ export interface Maker {
   readonly email: string | null;
 }
 
-export interface ModelRow {
-  readonly rowid: number;
-  readonly id: string;
-  readonly hasBase: boolean;
-  /** It stands on another model. mAI writes rows that stand on themselves: those are models like the others. */
-  readonly isPreset: boolean;
-  readonly isActive: boolean;
-  /** The ordinary user who made it; undefined for what an admin or a script has made. */
-  readonly maker: Maker | undefined;
-}
+export type ModelRow = ReturnType<typeof readModelRows>[number];
 
-interface StoredRow {
-  readonly rowid: number;
-  readonly id: string;
-  readonly hasBase: number;
-  readonly preset: number;
-  readonly active: number;
-  readonly owner: unknown;
-  readonly known: string | null;
-  readonly email: unknown;
-  readonly role: unknown;
-}
+type StoredRow = Record<'rowid' | 'hasBase' | 'preset' | 'active', number> &
+  Record<'owner' | 'email' | 'role', unknown> & { readonly id: string; readonly known: string | null };
 
 /** @returns rows by id; one whose id is no text is not a model @throws SqliteError */
-export function readModelRows(connection: Connection): readonly ModelRow[] {
+export function readModelRows(connection: Connection) {
   const [columns, users] = [columnsOf(connection, 'model'), columnsOf(connection, 'user')];
   const owner = columns.has('user_id') ? 'm.user_id' : 'NULL';
   return connection
@@ -50,8 +32,10 @@ export function readModelRows(connection: Connection): readonly ModelRow[] {
       rowid: row.rowid,
       id: row.id,
       hasBase: row.hasBase === 1,
+      /** It stands on another model. mAI writes rows that stand on themselves: those are models like the others. */
       isPreset: row.preset === 1,
       isActive: row.active === 1,
+      /** The ordinary user who made it; undefined for what an admin or a script has made. */
       maker: makerOf(row),
     }));
 }
@@ -65,9 +49,6 @@ function makerOf({ owner, known, email, role }: StoredRow): Maker | undefined {
   return isOrdinary ? { id: owner, email: typeof email === 'string' ? email : null } : undefined;
 }
 
-/** Whether a grant of this text is one of this model, and not of every id with its beginning, or of none. */
-const isGrantable = (id: string): boolean => parsePattern(id)?.kind === 'exact';
-
 /** Models that the deployment guide's migration would link, and that no organization should get in this way. */
 export interface NotLinked {
   /** Ids that a grant would read as patterns, or that no request can name. */
@@ -76,84 +57,81 @@ export interface NotLinked {
   readonly ofUsers: readonly string[];
 }
 
-interface Linkable extends NotLinked {
-  /** `rowid` of each row without a base that may be linked. */
-  readonly rowids: readonly number[];
-}
-
-/** @throws SqliteError */
-export function readLinkable(connection: Connection): Linkable {
+/** @returns `rowid` of each row without a base that may be linked, and the ids of those that may not @throws SqliteError */
+export function readLinkable(connection: Connection): NotLinked & { readonly rowids: readonly number[] } {
   const rows = readModelRows(connection).filter(({ hasBase }) => !hasBase);
-  const usable = rows.filter(({ id }) => isGrantable(id));
-  const own = usable.filter(({ maker }) => maker === undefined);
-  return {
-    rowids: own.map(({ rowid }) => rowid),
-    unusable: rows.filter(({ id }) => !isGrantable(id)).map(({ id }) => id),
-    ofUsers: usable.filter(({ maker }) => maker !== undefined).map(({ id }) => id),
-  };
+  const [usable, unusable] = [true, false].map((can) =>
+    rows.filter(({ id }) => (parsePattern(id)?.kind === 'exact') === can),
+  );
+  const { own = [], ofUsers = [] } = Object.groupBy(usable ?? [], ({ maker }) => (maker ? 'ofUsers' : 'own'));
+  const ids = (of: readonly ModelRow[] = []) => of.map(({ id }) => id);
+  return { rowids: own.map(({ rowid }) => rowid), unusable: ids(unusable), ofUsers: ids(ofUsers) };
 }
 
-/** A condition on `model`, for a statement with the parameter `$rowids`: JSON of `Linkable.rowids`. */
+/** A condition on `model`, for a statement with the parameter `$rowids`: JSON of what `readLinkable` returns. */
 export const IS_LINKABLE = 'rowid IN (SELECT value FROM json_each($rowids))';
 
-// The columns of the deployment guide's statements, of which a table made by hand may lack some.
+/** The guide's rows by column, in its order: SQL over `"user" u` or `model u`, with `$organization` and `$seconds`. */
+const GUIDE_ROWS = {
+  organization_members: {
+    id: `'om_' || u.id || '_' || $organization`,
+    organization_id: '$organization',
+    user_id: 'u.id',
+    role: `CASE WHEN u.role = 'admin' THEN 'admin' ELSE 'member' END`,
+    is_active: '1',
+    joined_at: '$seconds',
+  },
+  organization_models: {
+    id: `'orgmod_' || $organization || '_' || u.id`,
+    organization_id: '$organization',
+    model_id: 'u.id',
+    is_active: 'u.is_active',
+    created_at: '$seconds',
+    updated_at: '$seconds',
+  },
+};
 
-const GUIDE_COLUMNS = {
-  organization_members: ['id', 'organization_id', 'user_id', 'role', 'is_active', 'joined_at'],
-  organization_models: ['id', 'organization_id', 'model_id', 'is_active', 'created_at', 'updated_at'],
-} as const;
+type Table = keyof typeof GUIDE_ROWS;
 
-type Table = keyof typeof GUIDE_COLUMNS;
-type WrittenColumn<T extends Table> = (typeof GUIDE_COLUMNS)[T][number];
+/** Without `xinfo`: what is generated is read and never written. An `INTEGER PRIMARY KEY` numbers its rows itself. */
+const WRITABLE_QUERY = `SELECT lower(name) FROM pragma_table_info(?)
+  WHERE NOT (lower(name) = 'id' AND pk > 0 AND upper(type) = 'INTEGER')`;
 
-/** @returns those that this file's table has and does not fill by itself, in the order of the guide */
-export function writtenColumns<T extends Table>(connection: Connection, table: T): readonly WrittenColumn<T>[] {
+/** @returns the guide's columns that this file's table has and does not fill by itself, in the guide's order */
+export function writtenColumns(connection: Connection, table: Table): readonly string[] {
   const present = new Set(connection.prepare<[string], string>(WRITABLE_QUERY).pluck().all(table));
-  const hasOwnId = hasTextId(connection, table);
-  return GUIDE_COLUMNS[table].filter((name) => present.has(name) && (name !== 'id' || hasOwnId));
+  return Object.keys(GUIDE_ROWS[table]).filter((name) => present.has(name));
 }
 
-/** The row of a new member, by column: for a statement over `"user" u` with `$organization` and `$seconds`. */
-export const MEMBER_VALUES = {
-  id: `'om_' || u.id || '_' || $organization`,
-  organization_id: '$organization',
-  user_id: 'u.id',
-  role: `CASE WHEN u.role = 'admin' THEN 'admin' ELSE 'member' END`,
-  is_active: '1',
-  joined_at: '$seconds',
-} as const;
-
-/** The row of a new grant: for a statement over `model u`. */
-export const MODEL_VALUES = {
-  id: `'orgmod_' || $organization || '_' || u.id`,
-  organization_id: '$organization',
-  model_id: 'u.id',
-  is_active: 'u.is_active',
-  created_at: '$seconds',
-  updated_at: '$seconds',
-} as const;
-
-/** @param columns as `writtenColumns` gives them @returns `INTO … SELECT …`, what stands behind an INSERT */
-export function intoTable<T extends Table>(
-  table: T,
-  columns: readonly WrittenColumn<T>[],
-  values: Readonly<Record<WrittenColumn<T>, string>>,
-): string {
-  return `INTO ${table} (${columns.join(', ')}) SELECT ${columns.map((name) => values[name]).join(', ')}`;
-}
-
-/** The guide's statement as far as its FROM: a row that is there stays as it is. */
-export const insertOrIgnore = <T extends Table>(
+/**
+ * @param values SQL in place of the guide's, by column
+ * @param verb by which a row that is there stays as it is
+ * @returns the statement that writes rows of the guide, as far as its FROM
+ */
+export function insertRows(
   connection: Connection,
-  table: T,
-  values: Readonly<Record<WrittenColumn<T>, string>>,
-): string => `INSERT OR IGNORE ${intoTable(table, writtenColumns(connection, table), values)}`;
+  table: Table,
+  values: Readonly<Record<string, string>> = {},
+  verb = 'INSERT OR IGNORE',
+): string {
+  const row: Readonly<Record<string, string>> = { ...GUIDE_ROWS[table], ...values };
+  const columns = writtenColumns(connection, table);
+  return `${verb} INTO ${table} (${columns.join(', ')}) SELECT ${columns.map((name) => row[name]).join(', ')}`;
+}
 
-/** Without `xinfo`: what is generated is read and never written. */
-const WRITABLE_QUERY = 'SELECT lower(name) FROM pragma_table_info(?)';
+export const nowInSeconds = (): number => Math.floor(Date.now() / 1000);
 
-/** An `INTEGER PRIMARY KEY` numbers its rows itself. */
-const hasTextId = (connection: Connection, table: Table): boolean =>
-  connection
-    .prepare("SELECT 1 FROM pragma_table_info(?) WHERE lower(name) = 'id' AND NOT (pk > 0 AND upper(type) = 'INTEGER')")
-    .get(table) !== undefined;
+/**
+ * Grants an organization every model without a base that it has no row of, each with its own `is_active`, as the
+ * deployment guide's migration does, but for `NotLinked`.
+ */
+export function linkModels(connection: Connection, organization: string) {
+  const { rowids, ...modelsLeftOut } = readLinkable(connection);
+  const { changes: models } = connection
+    .prepare(
+      `${insertRows(connection, 'organization_models')} FROM model u WHERE ${IS_LINKABLE}
+       AND u.id NOT IN (SELECT model_id FROM organization_models WHERE organization_id = $organization AND model_id IS NOT NULL)`,
+    )
+    .run({ organization, rowids: JSON.stringify(rowids), seconds: nowInSeconds() });
+  return { models, modelsLeftOut };
+}
