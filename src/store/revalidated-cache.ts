@@ -2,69 +2,68 @@ import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../errors.ts';
 import type { Source } from './freshness.ts';
 
-interface Entry<V> {
-  readonly value: V;
-  readonly epoch: number;
-  /** The last time the file agreed with this entry while it was in use, in milliseconds of `now`. */
-  confirmedAt: number;
-}
-
-interface RevalidatedCacheOptions<V> {
-  readonly freshness: Pick<Source, 'goodAt' | 'problem'>;
-  /** Most entries, or most of what `sizeOf` counts. */
-  readonly maxSize: number;
-  readonly sizeOf?: ((value: V) => number) | undefined;
+/** How long an answer may serve that can no longer be compared with the file, by which clock. */
+export interface Staleness {
   readonly maxStaleMs: number;
   readonly now: () => number;
-  /** An entry of another epoch is read again. */
-  readonly epoch: () => number;
 }
 
-/**
- * Values read by key, each with the epoch in which it was read. In another epoch it is read again; where that cannot
- * be done, it serves for as long as stale answers are allowed.
- */
-export class RevalidatedCache<K extends string, V> {
-  /** Look-ups answered from memory. */
-  hits = 0;
-  /** Look-ups that had to read the file. */
-  misses = 0;
-  readonly #entries: LRUCache<K, Entry<V>>;
-  readonly #options: RevalidatedCacheOptions<V>;
+export interface CacheOptions<V> {
+  /** @returns what the file says, or undefined where it cannot be read now */
+  readonly read: (key?: string) => { readonly value: V } | undefined;
+  /** Most entries, or most of what `sizeOf` counts. */
+  readonly maxSize: number;
+  readonly sizeOf?: (value: V) => number;
+  /** An entry of another epoch is read again; where it cannot be, it serves for as long as stale answers are allowed. */
+  readonly epoch: () => number;
+  /** Whether an answer is worth a place in the cache. */
+  readonly keep?: (value: V) => boolean;
+}
 
-  constructor(options: RevalidatedCacheOptions<V>) {
+/** Values read by key, each with the epoch in which it was read. */
+export class RevalidatedCache<V> {
+  hits = 0;
+  misses = 0;
+  /** `confirmedAt`: the last time the file agreed with the entry while it was in use. */
+  readonly #entries: LRUCache<string, { readonly value: V; readonly epoch: number; confirmedAt: number }>;
+  readonly #source: Source;
+  readonly #options: CacheOptions<V> & Staleness;
+
+  constructor(source: Source, options: CacheOptions<V> & Staleness) {
     const { maxSize, sizeOf = () => 1 } = options;
+    this.#source = source;
     this.#options = options;
     // not `max`: it would take the memory of a full cache at once, and 60 ms of the start
     this.#entries = new LRUCache({ maxSize, sizeCalculation: (entry) => sizeOf(entry.value) });
   }
 
   /**
-   * @param read of the file; undefined where it cannot be read now
-   * @param keep whether an answer is worth a place in the cache
+   * @param key what is asked for @param kept in its place in the cache
    * @throws GatewayError `policy_unavailable` when it must be read and cannot be
+   * @throws NotLoaded
    */
-  get(key: K, read: () => { readonly value: V } | undefined, keep: (value: V) => boolean = () => true): V {
-    const { freshness, maxStaleMs, now } = this.#options;
+  get(key?: string, kept = key ?? ''): V {
+    const { read, maxStaleMs, now, keep = () => true } = this.#options;
+    const { goodAt, problem } = this.#source;
     const epoch = this.#options.epoch();
-    const known = this.#entries.get(key);
+    const known = this.#entries.get(kept);
     if (known?.epoch === epoch) {
       this.hits += 1;
-      known.confirmedAt = freshness.goodAt;
+      known.confirmedAt = goodAt;
       return known.value;
     }
-    const found = read();
+    const found = read(key);
     this.misses += 1;
     if (found !== undefined) {
-      if (keep(found.value)) this.#entries.set(key, { value: found.value, epoch, confirmedAt: freshness.goodAt });
-      else this.#entries.delete(key);
+      if (keep(found.value)) this.#entries.set(kept, { value: found.value, epoch, confirmedAt: goodAt });
+      else this.#entries.delete(kept);
       return found.value;
     }
     if (known !== undefined && now() - known.confirmedAt <= maxStaleMs) return known.value;
-    throw new GatewayError('policy_unavailable', { cause: freshness.problem });
+    throw new GatewayError('policy_unavailable', { cause: problem });
   }
 
-  delete(key: K): void {
+  delete(key: string): void {
     this.#entries.delete(key);
   }
 }
