@@ -1,187 +1,215 @@
-/** What is wrong with the file besides what a look finds: pages that cannot be read, and what could not be written. */
+/** What is the matter with the file besides what a look finds: what it lacks, pages that cannot be read, failed writes. */
 import type { WriteFailure } from './file-thread.ts';
 import type { Damage } from './freshness.ts';
 import type { Initialization, Organization } from './initialize.ts';
+import type { StoreHealth, WriteErrors } from './store-view.ts';
 import type { ThreadedFile } from './threaded-file.ts';
 
-interface SoundnessOptions {
+interface HealthOptions {
   readonly file: ThreadedFile;
+  readonly organization: Organization | undefined;
   readonly now: () => number;
   readonly warn: (message: string, fields: Record<string, unknown>) => void;
 }
 
+/** A lock that lasts this long is more than a commit, and so is any other trouble. */
+export const LONG_LOCK_MS = 1_000;
+/** An incomplete file is tried again this often. */
+const INITIALIZE_EVERY_MS = 5_000;
+/** Longest wait for another process's lock while requests are served; and before any is, with all users of a large file to link. */
+const SERVING = { busyTimeoutMs: 25, deadlineMs: undefined };
+const STARTING = { busyTimeoutMs: 2_000, deadlineMs: 30_000 };
 const PROBE_EVERY_MS = 1_000;
 /** A page that only some requests have met is reported for as long. */
 const DAMAGE_TOLD_MS = 60_000;
+/** No user may have come since who could be enrolled. */
+const ENROLMENT_TOLD_MS = 15 * 60_000;
+/** Ids in one line of the log. */
+const NAMED = 10;
 
-/**
- * Whether the file can be read where requests read it. A look sees its header and the counters alone: a damaged page
- * behind them would be met by every request and reported by none.
- */
-export class Soundness {
-  /** Why no request could read what it needs, whatever the looks say; undefined while one can. */
-  problem: string | undefined;
-  /** When a request could last read what it needs, in milliseconds of `now`. */
-  soundAt: number;
-  readonly #options: SoundnessOptions;
+export class FileHealth {
+  isStarting = true;
+  readonly #options: HealthOptions;
+  /** Since when every look has failed. */
+  #failingSince: number | undefined;
+  #isReported = false;
+  /** The file that was initialized last, by its number. */
+  #initialized = 0;
+  #initializeAt = Number.NEGATIVE_INFINITY;
+  /** Why nothing could be made, and what could not be. */
+  #obstacle: string | undefined;
+  #notMade: readonly string[] = [];
+  /** Why no request could read what it needs, whatever the looks say; and when one could last. */
+  #unsound: string | undefined;
+  #soundAt: number;
   #probedAt = Number.NEGATIVE_INFINITY;
+  /** What some requests have met. */
   #part: Damage | undefined;
+  #enrolment: { readonly failedAt: number; readonly problem: string } | undefined;
+  readonly #writeErrors = new Map<string, WriteErrors>();
 
-  constructor(options: SoundnessOptions) {
+  constructor(options: HealthOptions) {
     this.#options = options;
-    this.soundAt = options.now();
+    this.#soundAt = options.now();
   }
 
-  /** Reads as a request does, at most once a second. To be called after a look, and needs none where that has failed. */
-  async probe(): Promise<void> {
+  /** Acts upon what a look has found. */
+  follow(): void | Promise<void> {
+    const { file, now } = this.#options;
+    this.#failingSince = file.problem === undefined ? undefined : (this.#failingSince ?? now());
+    if (file.damage !== undefined || this.#unsound !== undefined || this.#isIncomplete()) return this.#repair();
+    this.#report();
+  }
+
+  /** Has every look failed for so long that it is no commit of another program? */
+  isFailingLong(): boolean {
+    const { now } = this.#options;
+    return now() - (this.#failingSince ?? now()) >= LONG_LOCK_MS;
+  }
+
+  /** @param failure what a write has run into, or undefined */
+  noteWrite(write: WriteErrors['write'], failure: WriteFailure | undefined): void {
+    // a lock is over when the user comes again
+    const problem = failure === undefined || failure.isLocked ? undefined : failure.problem;
+    if (write === 'enrolment') {
+      this.#enrolment = problem === undefined ? undefined : { failedAt: this.#options.now(), problem };
+    }
+    if (failure === undefined) return;
+    const { code } = failure;
+    const count = 1 + (this.#writeErrors.get(`${write} ${code}`)?.count ?? 0);
+    this.#writeErrors.set(`${write} ${code}`, { write, code, count });
+  }
+
+  writeErrors(): readonly WriteErrors[] {
+    return [...this.#writeErrors.values()];
+  }
+
+  /** To be called after a look. */
+  async describe(): Promise<StoreHealth> {
+    const { file } = this.#options;
+    await this.#probe();
+    this.#report();
+    const isDiskFull = (await file.ask({ kind: 'space' }))?.value === true;
+    const { problem = this.#unsound } = file;
+    const whole = [problem, this.#obstacle].filter((part) => part !== undefined).join('; ');
+    return {
+      readable: problem === undefined || (this.#isShortLock() && this.#unsound === undefined),
+      ageMs: this.#ageMs(),
+      missing: (file.status.missing ?? []).map((name) => this.#notMade.find((made) => made.startsWith(name)) ?? name),
+      problem: problem === undefined ? this.#partialProblem() : whole,
+      writeProblem: this.#writeProblem(isDiskFull),
+    };
+  }
+
+  #ageMs(): number {
+    return this.#options.now() - (this.#unsound === undefined ? this.#options.file.goodAt : this.#soundAt);
+  }
+
+  /** Another program is committing, as happens all the time. */
+  #isShortLock(): boolean {
+    return this.#options.file.isLocked && this.#ageMs() < LONG_LOCK_MS;
+  }
+
+  /** A failure and its end are each said once; a lock, only where it lasts. */
+  #report(): void {
+    const { file, warn } = this.#options;
+    const { problem = this.#unsound, damage } = file;
+    // what was met a moment ago has still to be looked into
+    if (problem === undefined && damage === undefined && this.#isReported) {
+      this.#isReported = false;
+      warn('the policy database is readable again', {});
+    } else if (problem !== undefined && !this.#isReported && !this.#isShortLock()) {
+      this.#isReported = true;
+      warn('the policy database cannot be read', { problem });
+    }
+  }
+
+  async #repair(): Promise<void> {
+    if (this.#isIncomplete()) await this.#initialize();
+    if (this.#options.file.damage !== undefined || this.#unsound !== undefined) await this.#probe();
+    this.#report();
+  }
+
+  /**
+   * Reads as a request does, at most once a second, unless a look has failed. A look sees the header and the counters
+   * alone: a damaged page behind them would be met by every request and reported by none.
+   */
+  async #probe(): Promise<void> {
     const { file, now, warn } = this.#options;
     const moment = now();
     if (file.problem !== undefined || moment - this.#probedAt < PROBE_EVERY_MS) return;
     this.#probedAt = moment;
     const met = file.damage;
     if (await file.probe()) {
-      this.problem = undefined;
-      this.soundAt = moment;
+      this.#unsound = undefined;
+      this.#soundAt = moment;
       if (met !== undefined) {
         const { problem } = met;
-        if (this.partialProblem() === undefined) warn('a part of the policy database cannot be read', { problem });
+        if (this.#partialProblem() === undefined) warn('a part of the policy database cannot be read', { problem });
         this.#part = met;
       }
-    } else if (!file.isLocked) this.problem = file.problem;
+    } else if (!file.isLocked) this.#unsound = file.problem;
     file.damage = undefined;
   }
 
-  /** What some requests have met lately. */
-  partialProblem(): string | undefined {
+  #partialProblem(): string | undefined {
     if (this.#part === undefined || this.#options.now() - this.#part.metAt > DAMAGE_TOLD_MS) return undefined;
     return `a part of the database cannot be read: ${this.#part.problem}`;
   }
-}
 
-/** `initialization`: tables and views. `enrolment`: the membership of a user who is seen for the first time. */
-type Write = 'initialization' | 'enrolment';
-
-/** No user may have come since who could be enrolled. */
-const ENROLMENT_TOLD_MS = 15 * 60_000;
-
-/** What the gate has to write into the backend's file, and whether it could. */
-export class WriteFailures {
-  /** How often each write failed, by what was to be written and SQLite's code. */
-  readonly counts = new Map<string, { readonly write: Write; readonly code: string; count: number }>();
-  readonly #now: () => number;
-  #enrolment: { readonly failedAt: number; readonly problem: string } | undefined;
-
-  constructor(now: () => number) {
-    this.#now = now;
-  }
-
-  /** @param failure what the write has run into, or undefined */
-  note(write: Write, failure: WriteFailure | undefined): void {
-    // a lock is over when the user comes again
-    const problem = failure === undefined || failure.isLocked ? undefined : failure.problem;
-    if (write === 'enrolment') {
-      this.#enrolment = problem === undefined ? undefined : { failedAt: this.#now(), problem };
-    }
-    if (failure === undefined) return;
-    const { code } = failure;
-    const known = this.counts.get(`${write} ${code}`) ?? { write, code, count: 0 };
-    known.count += 1;
-    this.counts.set(`${write} ${code}`, known);
-  }
-
-  /** @returns why no user can be enrolled now, as far as it is known. What the schema lacks is reported elsewhere. */
-  problem(isDiskFull: boolean): string | undefined {
-    const sinceMs = this.#now() - (this.#enrolment?.failedAt ?? Number.NEGATIVE_INFINITY);
+  /** @returns why no user can be enrolled now, as far as it is known */
+  #writeProblem(isDiskFull: boolean): string | undefined {
+    const sinceMs = this.#options.now() - (this.#enrolment?.failedAt ?? Number.NEGATIVE_INFINITY);
     if (this.#enrolment !== undefined && sinceMs < ENROLMENT_TOLD_MS) {
       return `a new user could not be enrolled ${Math.round(sinceMs / 1_000)} s ago: ${this.#enrolment.problem}`;
     }
     return isDiskFull ? 'the disk is full: nothing can be written into the database' : undefined;
   }
-}
-
-interface InitializerOptions {
-  readonly file: ThreadedFile;
-  readonly writes: WriteFailures;
-  readonly organization: Organization | undefined;
-  readonly now: () => number;
-  readonly warn: (message: string, fields: Record<string, unknown>) => void;
-}
-
-/** An incomplete file is tried again this often. */
-const INITIALIZE_EVERY_MS = 5_000;
-/** Ids in one line of the log. */
-const NAMED = 10;
-
-/** Has the thread make what the file lacks, once for each file, and logs the result. */
-export class Initializer {
-  /** Why nothing could be made, where that is so. */
-  obstacle: string | undefined;
-  readonly #options: InitializerOptions;
-  #initializedFile = 0;
-  #initializeAt = Number.NEGATIVE_INFINITY;
-  #failed: readonly string[] = [];
-
-  constructor(options: InitializerOptions) {
-    this.#options = options;
-  }
-
-  /** @returns what the file lacks, each with why it could not be made where that is known */
-  missing(): readonly string[] {
-    const missing = this.#options.file.status.missing ?? [];
-    return missing.map((name) => this.#failed.find((failure) => failure.startsWith(name)) ?? name);
-  }
 
   /** Is there a file that has not been initialized, and is it time to try? */
-  isDue(): boolean {
-    const { file, now } = this.#options;
-    if (file.status.missing === undefined || file.status.file === this.#initializedFile) return false;
-    return now() >= this.#initializeAt;
+  #isIncomplete(): boolean {
+    const { file, missing } = this.#options.file.status;
+    return missing !== undefined && file !== this.#initialized && this.#options.now() >= this.#initializeAt;
   }
 
-  /** After a look. Once for each file: what an operator removes from it later is theirs to remove. */
-  async follow(busyTimeoutMs: number, deadlineMs?: number): Promise<void> {
-    const { file, organization, now } = this.#options;
-    const { file: number, missing } = file.status;
-    if (missing === undefined || !this.isDue()) return;
+  /** Once for each file: what an operator removes from it later is theirs to remove. */
+  async #initialize(): Promise<void> {
+    const { file, organization, now, warn } = this.#options;
+    const { file: number, missing = [] } = file.status;
+    const { busyTimeoutMs, deadlineMs } = this.isStarting ? STARTING : SERVING;
     this.#initializeAt = now() + INITIALIZE_EVERY_MS;
     await file.ask({ kind: 'initialize', organization, busyTimeoutMs }, deadlineMs, ({ value, failure }) => {
-      // what the thread has made, undefined where nothing was missing
-      if (failure === undefined) this.#reportInitialized(number, value as Initialization | undefined);
-      // the backend's own tables are not there yet: the store says so
-      else if (!failure.isBackendMissing) this.#reportObstacle(failure, missing);
+      if (failure === undefined) {
+        this.#initialized = number;
+        this.#obstacle = undefined;
+        file.expire();
+        // undefined where nothing was missing
+        if (value !== undefined) this.#reportMade(value as Initialization);
+      } else if (!failure.isBackendMissing) {
+        const { code, problem } = failure;
+        this.noteWrite('initialization', failure);
+        this.#notMade = missing.map((name) => `${name} (not made: ${code})`);
+        this.#obstacle = `the policy tables could not be made: ${problem}`;
+        warn('the policy tables could not be initialized', { problem, missing });
+      }
     });
   }
 
-  #reportInitialized(number: number, initialization: Initialization | undefined): void {
-    const { file, warn } = this.#options;
-    this.#initializedFile = number;
-    this.obstacle = undefined;
-    file.expire();
-    if (initialization === undefined) return;
-    const { made, failed, linked } = initialization;
-    this.#failed = failed;
-    const { users, models } = linked;
-    if (made.length > 0 || users + models > 0) warn('the policy tables were initialized', { made, users, models });
-    this.#reportLeftOut(linked);
-    for (const failure of failed) warn('the policy schema stays incomplete', { failure });
-  }
-
-  #reportObstacle(failure: WriteFailure, missing: readonly string[]): void {
-    const { code, problem } = failure;
-    this.#options.writes.note('initialization', failure);
-    this.#failed = missing.map((name) => `${name} (not made: ${code})`);
-    this.obstacle = `the policy tables could not be made: ${problem}`;
-    this.#options.warn('the policy tables could not be initialized', { problem, missing });
-  }
-
-  /** What the deployment guide's migration would have linked, too. */
-  #reportLeftOut({ usersElsewhere, modelsLeftOut: { unusable, ofUsers } }: Initialization['linked']): void {
+  #reportMade({ made, failed, linked }: Initialization): void {
     const { warn } = this.#options;
-    const some = (ids: readonly string[]) => ({ count: ids.length, some: ids.slice(0, NAMED) });
-    if (unusable.length > 0) warn('models were not linked: their ids would be read as patterns', some(unusable));
-    if (ofUsers.length > 0) warn('models were not linked: users who are no admins have made them', some(ofUsers));
+    const { users, models, usersElsewhere, modelsLeftOut } = linked;
+    this.#notMade = failed;
+    if (made.length > 0 || users + models > 0) warn('the policy tables were initialized', { made, users, models });
+    // what the deployment guide's migration would have linked, too
+    for (const [ids, why] of [
+      [modelsLeftOut.unusable, 'their ids would be read as patterns'],
+      [modelsLeftOut.ofUsers, 'users who are no admins have made them'],
+    ] as const) {
+      if (ids.length > 0) warn(`models were not linked: ${why}`, { count: ids.length, some: ids.slice(0, NAMED) });
+    }
     if (usersElsewhere > 0) {
       warn('users were not linked: they belong to another organization', { count: usersElsewhere });
     }
+    for (const failure of failed) warn('the policy schema stays incomplete', { failure });
   }
 }

@@ -4,15 +4,15 @@ import type { ModelId } from '../policy/grant.ts';
 import type { ChatNames } from '../references/saved-chat.ts';
 import type { PointCall } from './reader.ts';
 
-/** What a decision will ask of the view. */
+/** What a decision will ask of the view: loaded together as soon as anything is lacking. */
 export interface Need {
   /** Role, memberships and grants; a user without any membership is enrolled, where users are. */
   readonly user?: UserPrincipal | undefined;
-  /** Presets of these names, and their bases; asked for only where something is lacking. */
+  /** Presets of these names, and their bases. */
   readonly models?: (() => Iterable<ModelId>) | undefined;
 }
 
-/** @returns what tells one read of the file from another */
+/** What tells one read of the file from another. */
 export const keyOf = ({ name, args }: PointCall): string => `${name} ${args[0]}`;
 
 /** Thrown by a view that lacks something: it can be loaded, and the question asked again. */
@@ -26,38 +26,31 @@ export class NotLoaded extends Error {
   }
 }
 
-/**
- * Everything a request may ask of the backend's database, synchronously: cached, and as the last look at the file found it.
- * @throws NotLoaded (every method)
- */
+/** What a request may ask of the backend's database, as the last look at the file found it; each @throws NotLoaded */
 export interface StoreView extends PolicyView {
   /** @returns the user with today's role, or undefined where the backend does not know the id */
   user(id: UserId): UserPrincipal | undefined;
   /** @returns the owner of an API key, in whichever table this schema version keeps keys */
   userOfApiKey(key: string): UserId | undefined;
-  /**
-   * Does any organization's active grant, by id or by prefix, cover this id? Guards ids of presets that users create.
-   * A grant of everything (`*`) alone is left out: its organization loses nothing.
-   */
+  /** Does any organization's active grant, by id or by prefix and but for `*`, cover this id? Guards ids of new presets. */
   isGrantedAnywhere(id: ModelId): boolean;
   /** Is there a row in the backend's `model` table? */
   hasModelRow(id: ModelId): boolean;
 }
 
-/** A chat as it is stored now. */
 export interface StoredChat {
-  /** What its parts name, in the document and in the rows of `chat_message` together. */
+  /** What its document and its rows of `chat_message` name. */
   readonly names: ChatNames;
-  /** The user whose chat it is; undefined where the row says none. */
+  /** Undefined where the row says none. */
   readonly owner: string | undefined;
   /** This release checks by itself whether a caller may continue the chat (from 0.8, with `chat_message`). */
   readonly checkedByBackend: boolean;
 }
 
 /**
- * Models that stored objects name and that a request would run without naming them itself, as the last commit has them.
+ * Models that stored objects name and that a request would run without naming them itself, as the last commit has them:
+ * strings as stored, of which the caller must refuse those that name no valid model.
  * Read in a thread; each rejects with GatewayError `policy_unavailable` where the file cannot be read.
- * Strings as stored, unchecked: a stored value that names no valid model must still be refused by the caller.
  */
 export interface StoredReferences {
   /**
@@ -78,12 +71,11 @@ export interface StoredReferences {
   ofPresetVersion(versionId: string): Promise<readonly string[]>;
 }
 
-/** How the store is doing, for `/readyz`, metrics and logs. */
 export interface StoreHealth {
   readonly readable: boolean;
   /** Milliseconds since the last successful comparison with the file. */
   readonly ageMs: number;
-  /** What is missing and could not be made (tables, indexes, views, triggers), in words; empty when complete. */
+  /** Tables, indexes, views and triggers that are missing and could not be made, in words. */
   readonly missing: readonly string[];
   /** Why it is not readable, or not whole: SQLite's own code and our sentence; undefined while it is. */
   readonly problem: string | undefined;
@@ -91,25 +83,25 @@ export interface StoreHealth {
   readonly writeProblem: string | undefined;
 }
 
-/** What the store has counted since it was made. */
+export interface WriteErrors {
+  readonly write: 'initialization' | 'enrolment';
+  readonly code: string;
+  readonly count: number;
+}
+
+/** Counted since the store was made. */
 export interface StoreFigures {
-  /** Look-ups by cache: answered from memory, or read from the file. */
   readonly caches: readonly { readonly name: string; readonly hits: number; readonly misses: number }[];
   /** Failed reads by SQLite's code, the waits for another process's lock among them. */
   readonly errors: ReadonlyMap<string, number>;
-  /** Failed writes by what was to be written. */
-  readonly writeErrors: readonly {
-    readonly write: 'initialization' | 'enrolment';
-    readonly code: string;
-    readonly count: number;
-  }[];
+  /** `initialization` makes tables and views, `enrolment` the membership of a user who is seen for the first time. */
+  readonly writeErrors: readonly WriteErrors[];
 }
 
 export interface Store {
   /**
-   * Looks at the file, at most once a millisecond, and reads what the view lacks of `need`. All who ask meanwhile share
-   * the next look. Never takes longer than the deadline of the file, after which the last good state serves.
-   * @returns nothing where there is nothing to wait for
+   * Looks at the file, at most once a millisecond, and reads what the view lacks of `need`. Waits for the deadline of the
+   * file at most, after which the last good state serves. @returns nothing where there is nothing to wait for
    */
   load(need?: Need): void | Promise<void>;
   /**
@@ -117,17 +109,12 @@ export interface Store {
    * @throws GatewayError `policy_unavailable` when the file cannot be read and the last good state is older than allowed
    */
   current(): StoreView;
-  /**
-   * Runs `attempt` after a look, and again after each load of what it turned out to lack. Synchronous where the attempt
-   * is and there was nothing to wait for.
-   * @param need what is loaded together as soon as anything is lacking
-   */
+  /** Runs `attempt` after a look, and again after each load of what it lacked. Synchronous where nothing is waited for. */
   ask<T>(attempt: () => T | Promise<T>, need?: Need): T | Promise<T>;
   readonly stored: StoredReferences;
   /**
-   * Runs `attempt`, and runs it again while the file could not be read meanwhile, so that it failed or had to do with
-   * the last good state: outside WAL mode every commit of the backend holds a lock for a moment. Waits about a second
-   * at most; after that the last good state has to do.
+   * Runs `attempt`, and runs it again, for about a second, while the file could not be read meanwhile: outside WAL mode
+   * every commit of the backend holds a lock for a moment. After that the last good state has to do.
    * @throws what the last attempt threw (or rejects with it); anything but `policy_unavailable` at once
    */
   patiently<T>(attempt: () => T | Promise<T>): T | Promise<T>;

@@ -1,14 +1,15 @@
 /**
  * The backend's database as the rest of the gate sees it: one view, never older than the last commit, over a file that
- * may be locked, replaced, missing or in the middle of a migration at any moment.
+ * may be locked, replaced, missing or in the middle of a migration at any moment. What a request waits for is the thread
+ * of the file, never the event loop.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
+import type { UserPrincipal } from '../identity/principal.ts';
 import { CachedView } from './cached-view.ts';
-import type { Organization } from './initialize.ts';
-import { Initializer, Soundness, WriteFailures } from './health.ts';
-import { Loader } from './loader.ts';
-import type { Need, Store, StoreFigures, StoreHealth, StoreView } from './store-view.ts';
+import { FileHealth, LONG_LOCK_MS } from './health.ts';
+import { type Organization, ROLES_NOT_ENROLLED } from './initialize.ts';
+import { type Need, type Store, type StoreFigures, type StoreHealth, type StoreView, NotLoaded } from './store-view.ts';
 import { type StoredReading, createStoredReading } from './stored-reading.ts';
 import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
 
@@ -27,16 +28,15 @@ export interface StoreOptions {
   readonly now?: () => number;
 }
 
-/** Longest time that the initialization waits for another process's lock while requests are served, and before any is. */
-const WRITE_BUSY_MS = 25;
-const START_BUSY_MS = 2_000;
-/** So long the start waits for the first initialization, which links all users and models of a large file. */
-const START_DEADLINE_MS = 30_000;
-/** A lock that lasts this long is more than a commit, and so is any other trouble. */
-const LONG_LOCK_MS = 1_000;
 /** How often and how many times a request that met trouble tries again. */
 const RETRY_MS = 10;
 const RETRIES = LONG_LOCK_MS / RETRY_MS;
+/** How often an attempt may turn out to lack something: each time is one question to the thread. */
+const ROUNDS = 100;
+/** Longest time that an enrolment waits for another process's lock. */
+const ENROL_BUSY_MS = 25;
+/** After a failed write no user is enrolled for this long: a read-only file would cost every request an attempt. */
+const ENROL_AGAIN_MS = 5_000;
 
 /** @returns a store that has tried to read the file once; a file that is not there yet is not an error */
 export async function createStore(options: StoreOptions): Promise<Store> {
@@ -51,48 +51,31 @@ class SqliteStore implements Store {
   readonly #maxStaleMs: number;
   readonly #file: ThreadedFile;
   readonly #view: CachedView;
+  readonly #health: FileHealth;
+  #enrolAt = Number.NEGATIVE_INFINITY;
   readonly stored: StoredReading;
-  /** Since when every look has failed. */
-  #failingSince: number | undefined;
-  #warned = false;
-  readonly #initializer: Initializer;
-  readonly #writes: WriteFailures;
-  readonly #soundness: Soundness;
-  readonly #loader: Loader;
-  #isStarting = true;
 
   constructor(options: StoreOptions) {
+    const { databasePath: path, organization, warn, deadlineMs = DEADLINE_MS } = options;
+    const { now = () => performance.now(), maxStaleMs = 30_000 } = options;
     this.#options = options;
-    this.#now = options.now ?? (() => performance.now());
-    const {
-      databasePath: path,
-      maxStaleMs = 30_000,
-      deadlineMs = DEADLINE_MS,
-      organization,
-      autoEnroll,
-      warn,
-    } = options;
-    const now = this.#now;
+    this.#now = now;
     this.#maxStaleMs = maxStaleMs;
-    this.#file = new ThreadedFile({ path, now, deadlineMs, looked: () => this.#follow() });
-    this.#writes = new WriteFailures(now);
-    this.#soundness = new Soundness({ file: this.#file, now, warn });
-    this.#initializer = new Initializer({ file: this.#file, writes: this.#writes, organization, now, warn });
+    this.#file = new ThreadedFile({ path, now, deadlineMs, looked: () => this.#health.follow() });
     this.#view = new CachedView(this.#file, { maxStaleMs, now });
-    this.#loader = new Loader({
-      ...{ file: this.#file, view: this.#view, writes: this.#writes, now, warn },
-      enrolling: autoEnroll ? organization?.id : undefined,
-    });
+    this.#health = new FileHealth({ file: this.#file, organization, now, warn });
     this.stored = createStoredReading(path);
   }
 
   async start(): Promise<void> {
     await this.#file.start();
-    this.#isStarting = false;
+    this.#health.isStarting = false;
   }
 
-  load(need?: Need): void | Promise<void> {
-    return this.#loader.load(need);
+  load(need: Need = {}): void | Promise<void> {
+    const looking = this.#file.look();
+    if (looking !== undefined) return looking.then(() => this.#bring(need));
+    if (this.#view.missing(need).length > 0 || this.#isNew(need.user)) return this.#bring(need);
   }
 
   current(): StoreView {
@@ -101,8 +84,13 @@ class SqliteStore implements Store {
     return this.#view;
   }
 
-  ask<T>(attempt: () => T | Promise<T>, need?: Need): T | Promise<T> {
-    return this.#loader.ask(attempt, need);
+  ask<T>(attempt: () => T | Promise<T>, need: Need = {}): T | Promise<T> {
+    const begin = (): T | Promise<T> =>
+      this.#isNew(need.user)
+        ? this.#bring(need).then(() => this.#attempt(attempt, need))
+        : this.#attempt(attempt, need);
+    const looking = this.#file.look();
+    return looking === undefined ? begin() : looking.then(begin);
   }
 
   patiently<T>(attempt: () => T | Promise<T>): T | Promise<T> {
@@ -122,25 +110,15 @@ class SqliteStore implements Store {
 
   async health(): Promise<StoreHealth> {
     await this.#file.look();
-    await this.#soundness.probe();
-    this.#report();
-    const isDiskFull = (await this.#file.ask({ kind: 'space' }))?.value === true;
-    const { problem = this.#soundness.problem } = this.#file;
-    const { obstacle } = this.#initializer;
-    const readable = problem === undefined || (this.#isShortLock() && this.#soundness.problem === undefined);
-    const whole = problem === undefined || obstacle === undefined ? problem : `${problem}; ${obstacle}`;
-    return {
-      readable,
-      ageMs: this.#ageMs(),
-      missing: this.#initializer.missing(),
-      problem: whole ?? this.#soundness.partialProblem(),
-      writeProblem: this.#writes.problem(isDiskFull),
-    };
+    return this.#health.describe();
   }
 
   figures(): StoreFigures {
-    const { errors } = this.#file;
-    return { caches: this.#view.lookups(), errors, writeErrors: [...this.#writes.counts.values()] };
+    return {
+      caches: this.#view.lookups(),
+      errors: this.#file.errors,
+      writeErrors: this.#health.writeErrors(),
+    };
   }
 
   async close(): Promise<void> {
@@ -148,8 +126,7 @@ class SqliteStore implements Store {
   }
 
   async #retry<T>(attempt: () => T | Promise<T>, first: Promise<T>, failures: number): Promise<T> {
-    let known = failures;
-    let pending = first;
+    let [pending, known] = [first, failures];
     for (let left = RETRIES; ; left--) {
       try {
         const value = await pending;
@@ -168,47 +145,76 @@ class SqliteStore implements Store {
    * what is the matter now: another look may have succeeded meanwhile. Requests stop waiting once it is clear that it lasts.
    */
   #isWorthRetrying(failures: number): boolean {
-    const since = this.#failingSince ?? this.#now();
-    return this.#file.failures !== failures && this.#now() - since < LONG_LOCK_MS;
+    return this.#file.failures !== failures && !this.#health.isFailingLong();
   }
 
-  /** What a look has found is acted upon. */
-  #follow(): void | Promise<void> {
-    const { problem, damage } = this.#file;
-    this.#failingSince = problem === undefined ? undefined : (this.#failingSince ?? this.#now());
-    if (damage === undefined && this.#soundness.problem === undefined && !this.#initializer.isDue()) this.#report();
-    else return this.#repair();
-  }
-
-  async #repair(): Promise<void> {
-    await (this.#isStarting
-      ? this.#initializer.follow(START_BUSY_MS, START_DEADLINE_MS)
-      : this.#initializer.follow(WRITE_BUSY_MS));
-    if (this.#file.damage !== undefined || this.#soundness.problem !== undefined) await this.#soundness.probe();
-    this.#report();
-  }
-
-  #ageMs(): number {
-    const { problem, soundAt } = this.#soundness;
-    return this.#now() - (problem === undefined ? this.#file.goodAt : soundAt);
-  }
-
-  /** Another program is committing, as happens all the time. */
-  #isShortLock(): boolean {
-    return this.#file.isLocked && this.#ageMs() < LONG_LOCK_MS;
-  }
-
-  /** A failure and its end are each said once; a lock, only where it lasts. */
-  #report(): void {
-    const { problem = this.#soundness.problem, damage } = this.#file;
-    const { warn } = this.#options;
-    // what was met a moment ago has still to be looked into
-    if (problem === undefined && damage === undefined && this.#warned) {
-      this.#warned = false;
-      warn('the policy database is readable again', {});
-    } else if (problem !== undefined && !this.#warned && !this.#isShortLock()) {
-      this.#warned = true;
-      warn('the policy database cannot be read', { problem });
+  #attempt<T>(attempt: () => T | Promise<T>, need: Need): T | Promise<T> {
+    try {
+      const value = attempt();
+      return value instanceof Promise ? value.catch((error: unknown) => this.#again(error, attempt, need)) : value;
+    } catch (error) {
+      return this.#again(error, attempt, need);
     }
+  }
+
+  async #again<T>(first: unknown, attempt: () => T | Promise<T>, need: Need): Promise<T> {
+    let error = first;
+    for (let round = 0; error instanceof NotLoaded && round < ROUNDS; round++) {
+      if (round === 0) await this.#bring(need);
+      await this.#file.load([error.call]);
+      try {
+        return await attempt();
+      } catch (next) {
+        error = next;
+      }
+    }
+    throw error instanceof NotLoaded ? new GatewayError('policy_unavailable', { cause: error }) : error;
+  }
+
+  /** Until nothing is missing: what is found may name more, organizations their grants and presets their bases. */
+  async #bring(need: Need): Promise<void> {
+    for (let round = 0; round < ROUNDS; round++) {
+      const missing = this.#view.missing(need);
+      if (missing.length > 0) await this.#file.load(missing);
+      else if (need.user === undefined || !(await this.#enrol(need.user))) return;
+    }
+  }
+
+  /** Is nothing known of the user's memberships, or is there none, so that the user may have to be enrolled? */
+  #isNew(user: UserPrincipal | undefined): boolean {
+    if (user === undefined) return false;
+    const isMember = this.#view.hasMembership(user.id);
+    return isMember === undefined || (!isMember && this.#enrolling(user) !== undefined);
+  }
+
+  /** @returns the organization that the user would be enrolled in now */
+  #enrolling({ role }: UserPrincipal): string | undefined {
+    const { autoEnroll, organization } = this.#options;
+    const may = autoEnroll && !ROLES_NOT_ENROLLED.has(role) && this.#now() >= this.#enrolAt;
+    return may ? organization?.id : undefined;
+  }
+
+  /**
+   * A row that exists in any organization and in any state means that the user has been decided on. A file that cannot be
+   * written costs the membership, never the request.
+   * @returns whether a user without any membership has one now
+   */
+  async #enrol(user: UserPrincipal): Promise<boolean> {
+    const organization = this.#enrolling(user);
+    if (organization === undefined || this.#view.hasMembership(user.id) !== false) return false;
+    const write = { kind: 'enrol', organization, user: user.id, busyTimeoutMs: ENROL_BUSY_MS } as const;
+    const outcome = await this.#file.ask(write);
+    const failure = outcome?.failure;
+    this.#health.noteWrite('enrolment', failure);
+    // several users may have come at once
+    if (failure !== undefined && this.#now() >= this.#enrolAt) {
+      this.#enrolAt = this.#now() + ENROL_AGAIN_MS;
+      const { problem } = failure;
+      this.#options.warn('a new user could not be enrolled', { user: user.id, organization, problem });
+    }
+    if (outcome?.value !== true) return false;
+    this.#file.forget('membershipsOf', user.id);
+    this.#view.forgetMemberships(user.id);
+    return true;
   }
 }
