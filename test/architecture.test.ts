@@ -159,13 +159,8 @@ const LOOKED_INTO = [
   'identity/authenticate.ts UserView',
   'limits/memory.ts Generations',
   'openwebui/match.ts NEUTRAL_ROUTES',
-  'reading/lane.ts LaneOptions',
   'references/bounds.ts weighJson',
   'store/backend-releases.ts toBackendRelease',
-  'store/initialize.ts initializeFile',
-  'store/store.ts StoreOptions',
-  'store/tables.ts INDEXES',
-  'store/tables.ts TRIGGERS',
   'upkeep/backup.ts deleteOldBackups',
 ];
 

@@ -6,8 +6,8 @@ import type { Writable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 import { ClientGone, GatewayError, type ErrorCode } from '../errors.ts';
 
-export interface LaneOptions {
-  /** The module that the thread runs; it answers each message with one `Answered`. */
+interface LaneOptions {
+  /** The module that the thread runs; it answers each message with one. */
   readonly script: URL;
   readonly workerData?: unknown;
   /** Bound of what the thread may keep at a time. */
@@ -20,7 +20,6 @@ export interface LaneOptions {
 }
 
 interface Work {
-  /** Whose turn it takes. */
   readonly payer: string;
   readonly message: unknown;
   readonly transfer?: readonly ArrayBuffer[];
@@ -28,14 +27,13 @@ interface Work {
   readonly wantedBy?: Writable;
 }
 
-/** What a thread answers: a value, or the failure of the work. Errors of the table cross threads by their code. */
-export type Answered<T> =
-  { readonly value: T } | { readonly failure: { readonly code: ErrorCode; readonly detail: string | undefined } };
-
 interface Waiting extends Work {
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: Error) => void;
 }
+
+/** Half of V8's own default: most of what is read lives to the end. */
+const YOUNG_MB = 24;
 
 export class Lane<Answer> {
   readonly #options: LaneOptions;
@@ -73,17 +71,26 @@ export class Lane<Answer> {
     const rest = [...this.#queues.values()].flat();
     this.#queues.clear();
     for (const waiting of rest) waiting.reject(new GatewayError('draining'));
-    await this.#dismiss(new GatewayError('draining'));
+    await this.#fail(new GatewayError('draining'));
   }
 
   #next(): void {
     while (this.#current === undefined) {
       const waiting = this.#take();
       if (waiting === undefined) {
-        if (this.#options.isShortLived) void this.#dismiss();
+        if (this.#options.isShortLived) void this.#endThread();
         return;
       }
-      this.#begin(waiting);
+      this.#current = waiting;
+      try {
+        this.#thread ??= this.#start();
+        this.#thread.postMessage(waiting.message, waiting.transfer ?? []);
+        if (this.#isOnline) this.#setDeadline();
+      } catch (cause) {
+        void this.#endThread();
+        this.#current = undefined;
+        waiting.reject(new GatewayError('reading_unavailable', { cause }));
+      }
     }
   }
 
@@ -98,104 +105,83 @@ export class Lane<Answer> {
     return undefined;
   }
 
-  #begin(waiting: Waiting): void {
-    this.#current = waiting;
-    try {
-      this.#thread ??= this.#start();
-      this.#thread.postMessage(waiting.message, waiting.transfer ?? []);
-      if (this.#isOnline) this.#setDeadline();
-    } catch (cause) {
-      void this.#dismiss(new GatewayError('reading_unavailable', { cause }));
-    }
-  }
-
   #start(): Worker {
-    const { script, workerData, heapMb } = this.#options;
+    const { script, workerData, heapMb, exhausted } = this.#options;
     const resourceLimits = { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: YOUNG_MB };
     const thread = new Worker(script, { workerData, resourceLimits, execArgv: [] });
     thread.unref();
     this.#isOnline = false;
-    thread.on('online', () => {
-      if (thread !== this.#thread) return;
+    const on = (event: string, act: (value: never) => void) =>
+      thread.on(event, (value: unknown) => {
+        if (thread === this.#thread) act(value as never);
+      });
+    on('online', () => {
       this.#isOnline = true;
       this.#setDeadline();
     });
-    thread.on('message', (answer: unknown) => this.#settle(thread, (waiting) => waiting.resolve(answer)));
-    thread.on('error', (cause: Error & { code?: string }) => {
+    on('message', (answer) => this.#settle((waiting) => waiting.resolve(answer)));
+    on('error', (cause: Error & { code?: string }) => {
       const isFull = cause.code === 'ERR_WORKER_OUT_OF_MEMORY';
-      const error = isFull
-        ? this.#options.exhausted(`${heapMb} MB of memory`)
-        : new GatewayError('reading_unavailable', { cause });
-      this.#lose(thread, error);
+      void this.#fail(
+        isFull ? exhausted(`${heapMb} MB of memory`) : new GatewayError('reading_unavailable', { cause }),
+      );
     });
-    thread.on('exit', () => this.#lose(thread, new GatewayError('reading_unavailable')));
+    on('exit', () => void this.#fail(new GatewayError('reading_unavailable')));
     return thread;
-  }
-
-  #settle(thread: Worker, settle: (waiting: Waiting) => void): void {
-    const waiting = this.#current;
-    if (thread !== this.#thread || waiting === undefined) return;
-    clearTimeout(this.#deadline);
-    this.#current = undefined;
-    settle(waiting);
-    this.#next();
-  }
-
-  #lose(thread: Worker, error: GatewayError): void {
-    if (thread !== this.#thread) return;
-    this.#thread = undefined;
-    this.#reject(error);
-    this.#next();
   }
 
   /** What the start of a thread takes is not the work's. */
   #setDeadline(): void {
-    this.#deadline = setTimeout(() => this.#expire(), this.#options.deadlineMs).unref();
+    const { deadlineMs, exhausted } = this.#options;
+    this.#deadline = setTimeout(() => void this.#fail(exhausted(`${deadlineMs / 1000} s`)), deadlineMs).unref();
   }
 
-  #expire(): void {
-    void this.#dismiss(this.#options.exhausted(`${this.#options.deadlineMs / 1000} s`));
+  #settle(settle: (waiting: Waiting) => void): void {
+    clearTimeout(this.#deadline);
+    const waiting = this.#current;
+    this.#current = undefined;
+    if (waiting !== undefined) settle(waiting);
     this.#next();
+  }
+
+  /** Ends the thread with the work that it was at. */
+  #fail(error: Error): Promise<unknown> {
+    const ended = this.#endThread();
+    this.#settle((waiting) => waiting.reject(error));
+    return ended;
+  }
+
+  #endThread(): Promise<unknown> {
+    const thread = this.#thread;
+    this.#thread = undefined;
+    return thread?.terminate() ?? Promise.resolve();
   }
 
   #leave(waiting: Waiting): void {
     const queue = this.#queues.get(waiting.payer);
     const place = queue?.indexOf(waiting) ?? -1;
-    if (queue !== undefined && place >= 0) {
-      queue.splice(place, 1);
+    if (place >= 0) {
+      queue?.splice(place, 1);
       waiting.reject(new ClientGone());
-    } else if (waiting === this.#current && this.#options.isShortLived) {
-      // Long work for a client that is gone would keep others waiting, and its bytes in memory
-      void this.#dismiss(new ClientGone());
-      this.#next();
-    }
-  }
-
-  /** Ends the thread, and with an error what it was at. */
-  #dismiss(error?: Error): Promise<unknown> {
-    const thread = this.#thread;
-    this.#thread = undefined;
-    if (error !== undefined) this.#reject(error);
-    return thread?.terminate() ?? Promise.resolve();
-  }
-
-  #reject(error: Error): void {
-    clearTimeout(this.#deadline);
-    const waiting = this.#current;
-    this.#current = undefined;
-    waiting?.reject(error);
+      // long work for a client that is gone would keep others waiting, and its bytes in memory
+    } else if (waiting === this.#current && this.#options.isShortLived) void this.#fail(new ClientGone());
   }
 }
 
-/** Half of V8's own default: most of what is read lives to the end. */
-const YOUNG_MB = 24;
+/** What a thread answers: a value, or the error of the table that it failed with. */
+export type Answered<T> =
+  { readonly value: T } | { readonly failure: { readonly code: ErrorCode; readonly options: { detail?: string } } };
 
 /** Does the work of a thread, and makes of its failure what can be sent. */
 export async function answerAs<T>(work: () => T | Promise<T>): Promise<Answered<T>> {
   try {
     return { value: await work() };
   } catch (error) {
-    if (error instanceof GatewayError) return { failure: { code: error.code, detail: error.detail } };
-    throw error;
+    if (!(error instanceof GatewayError)) throw error;
+    const { code, detail } = error;
+    return { failure: { code, options: detail === undefined ? {} : { detail } } };
   }
 }
+
+export const toError = ({ code, options }: { readonly code: ErrorCode; readonly options: object }): GatewayError =>
+  new GatewayError(code, options);

@@ -31,8 +31,9 @@ export interface InitializeOptions {
 }
 
 /**
- * As `initializeFile`, but first asks with a read, so that a complete file that is read-only is not written to.
+ * First asks with a read, so that a complete file that is read-only is not written to.
  * @returns undefined where nothing is missing
+ * @throws SqliteError where the file cannot be written: read-only, locked for longer than the busy timeout, no database
  */
 export function initializeWhereIncomplete(path: string, options: InitializeOptions): Initialization | undefined {
   const connection = openForReading(path, options.busyTimeoutMs);
@@ -41,21 +42,16 @@ export function initializeWhereIncomplete(path: string, options: InitializeOptio
   } finally {
     connection.close();
   }
-  return initializeFile(path, options);
-}
-
-/** @throws SqliteError where the file cannot be written: read-only, locked for longer than the busy timeout, no database */
-export function initializeFile(path: string, options: InitializeOptions): Initialization {
-  const connection = openForWriting(path, options.busyTimeoutMs);
+  const writing = openForWriting(path, options.busyTimeoutMs);
   try {
-    return initialize(connection, options.organization);
+    return initialize(writing, options.organization);
   } finally {
-    connection.close();
+    writing.close();
   }
 }
 
 /**
- * @throws SqliteError as `initializeFile`
+ * @throws SqliteError as `initializeWhereIncomplete`
  * @throws UnreadableSchema where the backend has not made its own tables yet
  */
 export function initialize(connection: Connection, organization?: Organization) {

@@ -13,7 +13,7 @@ import { type Need, type Store, type StoreFigures, type StoreHealth, type StoreV
 import { type StoredReading, createStoredReading } from './stored-reading.ts';
 import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
 
-export interface StoreOptions {
+interface StoreOptions {
   /** The backend's SQLite file; need not exist yet. */
   readonly databasePath: string;
   /** How long the last good state serves while the file cannot be read; default 30 s. */

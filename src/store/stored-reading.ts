@@ -1,39 +1,46 @@
 /**
- * Reads what stored objects name in threads of their own: a chat may be long, and the file locked. Long chats have a
- * thread for themselves, so that no user's next message waits for them.
+ * Reads what stored objects name in threads that run this very module: a chat may be long, and the file locked. Long
+ * chats have a thread for themselves, so that no user's next message waits for them.
  */
+import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayError } from '../errors.ts';
-import { type Answered, Lane } from '../reading/lane.ts';
+import { type Answered, Lane, answerAs, toError } from '../reading/lane.ts';
+import { boundRecord } from '../references/bounds.ts';
+import { isObject } from '../references/json.ts';
+import { failureCode, identityOf } from './database.ts';
+import { isOutage } from './file-state.ts';
+import { type Reader, openReader, UnreadableSchema } from './reader.ts';
+import { readSchema } from './schema-reader.ts';
 import type { StoredReferences } from './store-view.ts';
-import type { StoredReader } from './stored-references.ts';
+import { type StoredReader, MANY_ROWS, prepareStoredReferences } from './stored-references.ts';
 
-export interface StoredReading extends StoredReferences {
-  close(): Promise<void>;
-}
+type StoredQuery = keyof StoredReferences;
 
-type StoredQuery = Exclude<keyof StoredReader, 'sizeOf'>;
-
-export interface StoredRequest {
+interface StoredRequest {
   readonly query: StoredQuery;
   readonly parameters: readonly unknown[];
   readonly isLongAllowed: boolean;
 }
 
 /** Answered instead of reading a chat that takes its time. */
-export const LONG = 'long';
+const LONG = 'long';
+const tooComplex = (detail: string | undefined) =>
+  new GatewayError('chat_too_complex', detail === undefined ? {} : { detail });
 
-const SCRIPT = new URL('./stored-thread.ts', import.meta.url);
+export interface StoredReading extends StoredReferences {
+  close(): Promise<void>;
+}
 
 /** @param path of the backend's file, which need not be there yet */
 export function createStoredReading(path: string): StoredReading {
-  const workerData = path;
+  const thread = { script: new URL(import.meta.url), workerData: { stored: path } };
   const short = new Lane<Answered<unknown>>({
-    ...{ script: SCRIPT, workerData, heapMb: 64, deadlineMs: 3_000, isShortLived: false },
+    ...{ ...thread, heapMb: 64, deadlineMs: 3_000, isShortLived: false },
     exhausted: () => new GatewayError('policy_unavailable'),
   });
   const long = new Lane<Answered<unknown>>({
-    ...{ script: SCRIPT, workerData, heapMb: 256, deadlineMs: 30_000, isShortLived: true },
-    exhausted: (limit) => new GatewayError('chat_too_complex', { detail: `Reading it took more than ${limit}.` }),
+    ...{ ...thread, heapMb: 256, deadlineMs: 30_000, isShortLived: true },
+    exhausted: (limit) => tooComplex(`Reading it took more than ${limit}.`),
   });
 
   async function ask<Query extends StoredQuery>(
@@ -41,13 +48,12 @@ export function createStoredReading(path: string): StoredReading {
     parameters: Parameters<StoredReader[Query]>,
     payer = '',
   ): Promise<ReturnType<StoredReader[Query]>> {
-    const request = { query, parameters };
-    const first = await short.run({ payer, message: { ...request, isLongAllowed: false } satisfies StoredRequest });
-    const isLong = 'value' in first && first.value === LONG;
-    const answer = isLong ? await long.run({ payer, message: { ...request, isLongAllowed: true } }) : first;
-    if ('value' in answer) return answer.value as ReturnType<StoredReader[Query]>;
-    const { code, detail } = answer.failure;
-    throw new GatewayError(code, detail === undefined ? {} : { detail });
+    const run = (lane: typeof short, isLongAllowed: boolean) =>
+      lane.run({ payer, message: { query, parameters, isLongAllowed } satisfies StoredRequest });
+    const first = await run(short, false);
+    const answer = 'value' in first && first.value === LONG ? await run(long, true) : first;
+    if ('failure' in answer) throw toError(answer.failure);
+    return answer.value as ReturnType<StoredReader[Query]>;
   }
 
   return {
@@ -58,4 +64,73 @@ export function createStoredReading(path: string): StoredReading {
     ofPresetVersion: (id) => ask('ofPresetVersion', [id]),
     close: async () => void (await Promise.all([short.close(), long.close()])),
   };
+}
+
+// What follows runs in the threads alone. They may wait for a lock, since the event loop does not wait with them.
+
+/** As long as a decision waits for the lock of a commit. */
+const BUSY_MS = 1_000;
+/** Of a chat: up to here it is read in some 10 ms. */
+const SHORT_BYTES = 1_000_000;
+/** Longer chats cannot be received through the gate either (`MODELGATE_MAX_BODY`). */
+const LONGEST_BYTES = 128_000_000;
+
+function answerFrom(path: string) {
+  let opened: { readonly reader: Reader; readonly schemaVersion: number; readonly stored: StoredReader } | undefined;
+
+  function close(): void {
+    opened?.reader.connection.close();
+    opened = undefined;
+  }
+
+  /** The connection is kept as long as nothing but SQLite can have written to the file, which SQLite sees by itself. */
+  function isSame({ reader, schemaVersion }: NonNullable<typeof opened>): boolean {
+    const { file, written, isSettled } = reader.identity;
+    const now = identityOf(path, reader.realPath);
+    return isSettled && now?.file === file && now.written === written && reader.schemaVersion() === schemaVersion;
+  }
+
+  function storedNow(): StoredReader {
+    if (opened !== undefined && isSame(opened)) return opened.stored;
+    close();
+    const reader = openReader(path, BUSY_MS);
+    const schema = readSchema(reader.connection);
+    if (schema.problem !== undefined) {
+      reader.connection.close();
+      throw new UnreadableSchema(schema.problem, schema.missing);
+    }
+    const stored = prepareStoredReferences(reader.connection, schema);
+    opened = { reader, schemaVersion: reader.schemaVersion(), stored };
+    return stored;
+  }
+
+  function answer({ query, parameters, isLongAllowed }: StoredRequest): unknown {
+    const stored = storedNow();
+    if (query === 'chat') {
+      const { bytes, rows } = stored.sizeOf(String(parameters[0]));
+      if (bytes > LONGEST_BYTES) throw tooComplex(`It has ${Math.round(bytes / 1e6)} MB. Delete parts of it.`);
+      if (!isLongAllowed && (bytes > SHORT_BYTES || rows >= MANY_ROWS)) return LONG;
+    }
+    const value = (stored[query] as (...given: readonly unknown[]) => unknown)(...parameters);
+    boundRecord(value);
+    return value;
+  }
+
+  return (request: StoredRequest): unknown => {
+    try {
+      return answer(request);
+    } catch (error) {
+      if (error instanceof GatewayError && error.code === 'body_too_complex') throw tooComplex(error.detail);
+      if (!isOutage(error)) throw error;
+      close();
+      throw new GatewayError('policy_unavailable', { detail: failureCode(error) });
+    }
+  };
+}
+
+if (isObject(workerData) && typeof workerData['stored'] === 'string') {
+  const answer = answerFrom(workerData['stored']);
+  parentPort?.on('message', (request: StoredRequest) => {
+    void answerAs(() => answer(request)).then((answered) => parentPort?.postMessage(answered));
+  });
 }

@@ -81,7 +81,7 @@ const index = (name: string, target: string, form = 'INDEX'): SchemaObject => ({
   sql: `CREATE ${form} IF NOT EXISTS ${name} ON ${target}`,
 });
 
-export const INDEXES: readonly SchemaObject[] = [
+const INDEXES: readonly SchemaObject[] = [
   index('idx_org_members_user_active', 'organization_members(user_id, is_active)'),
   index('idx_org_members_org_active', 'organization_members(organization_id, is_active)'),
   index('idx_org_models_org_active', 'organization_models(organization_id, is_active)'),
@@ -145,7 +145,7 @@ const trigger = (event: string, counted: string): SchemaObject => {
   return { kind: 'trigger', name, sql };
 };
 
-export const TRIGGERS: readonly SchemaObject[] = COUNTED_TABLES.flatMap((counted) =>
+const TRIGGERS: readonly SchemaObject[] = COUNTED_TABLES.flatMap((counted) =>
   ['INSERT', 'UPDATE', 'DELETE'].map((event) => trigger(event, counted)),
 );
 

@@ -1,6 +1,6 @@
 /** Two organizations on one real backend, with the gate in front of it, and the oracle of every test that uses them. */
 import Database from 'better-sqlite3';
-import { INDEXES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../src/store/tables.ts';
+import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS, SCHEMA_OBJECTS } from '../../src/store/tables.ts';
 import { type Provider, startOllama, startProvider } from '../support/upstream/providers.ts';
 import { until } from '../support/process/with-timeout.ts';
 import { type Account, call, openSignUp, send, signUp, through } from './backend-client.ts';
@@ -131,7 +131,12 @@ type Operator = Pick<Tenants, 'grant' | 'withdraw' | 'join' | 'leave'>;
 
 /** What an operator writes by hand, statement by statement as in the deployment guide. */
 function operatorOf(sql: Database.Database): Operator {
-  for (const object of [ORGANIZATION_MODELS, ORGANIZATION_MEMBERS, ...INDEXES]) sql.exec(object.sql);
+  for (const object of [
+    ORGANIZATION_MODELS,
+    ORGANIZATION_MEMBERS,
+    ...SCHEMA_OBJECTS.filter(({ kind }) => kind === 'index'),
+  ])
+    sql.exec(object.sql);
   const now = Math.floor(Date.now() / 1000);
   const grant = sql.prepare(
     `INSERT INTO organization_models (id, organization_id, model_id, is_active, created_at, updated_at)

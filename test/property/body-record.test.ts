@@ -2,13 +2,12 @@
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { answerAs, Lane } from '../../src/reading/lane.ts';
-import type { ReadAnswer, ReadRequest } from '../../src/reading/reading.ts';
 import { GatewayError } from '../../src/errors.ts';
 import { type BodyQuestion, readRecord } from '../../src/references/body-record.ts';
 
-const lane = new Lane<ReadAnswer>({
-  script: new URL('../../src/reading/reading-thread.ts', import.meta.url),
-  ...{ heapMb: 64, deadlineMs: 20_000, isShortLived: false },
+const lane = new Lane<{ readonly answered: unknown }>({
+  script: new URL('../../src/reading/reading.ts', import.meta.url),
+  ...{ workerData: 'reads bodies', heapMb: 64, deadlineMs: 20_000, isShortLived: false },
   exhausted: () => new GatewayError('body_too_complex'),
 });
 afterAll(() => lane.close());
@@ -56,7 +55,7 @@ describe('a record', () => {
     await fc.assert(
       fc.asyncProperty(question, body, async (asked, text) => {
         const bytes = new TextEncoder().encode(text).slice().buffer;
-        const message: ReadRequest = { question: asked, bytes, length: bytes.byteLength };
+        const message = { question: asked, bytes, length: bytes.byteLength };
         const { answered } = await lane.run({ payer: '', message });
         expect(answered).toEqual(await answerAs(() => readRecord(asked, Buffer.from(text))));
       }),

@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ClientGone, GatewayError } from '../../../src/errors.ts';
-import { type LaneOptions, Lane } from '../../../src/reading/lane.ts';
-import { type ReadAnswer, type Reading, type ReadRequest, createReading } from '../../../src/reading/reading.ts';
+import { Lane } from '../../../src/reading/lane.ts';
+import { type Reading, createReading } from '../../../src/reading/reading.ts';
 import type { BodyQuestion } from '../../../src/references/body-record.ts';
 import type { InvocationRecord } from '../../../src/references/records.ts';
 
 const QUESTION: BodyQuestion = { kind: 'invocation', rules: {}, mentions: false, mayBeEmpty: false };
-const SCRIPT = new URL('../../../src/reading/reading-thread.ts', import.meta.url);
+const SCRIPT = new URL('../../../src/reading/reading.ts', import.meta.url);
 
 const client = () => new Writable();
 const bodyOf = (text: string) => {
@@ -64,12 +64,12 @@ describe('a body is read', () => {
 });
 
 describe('a thread', () => {
-  const lanes: Lane<ReadAnswer>[] = [];
+  const lanes: Lane<object>[] = [];
   afterEach(async () => void (await Promise.all(lanes.splice(0).map((lane) => lane.close()))));
-  function laneOf(options: Partial<LaneOptions> = {}): Lane<ReadAnswer> {
+  function laneOf(options: Partial<ConstructorParameters<typeof Lane>[0]> = {}): Lane<object> {
     const exhausted = (limit: string) => new GatewayError('body_too_complex', { detail: `more than ${limit}` });
-    const lane = new Lane<ReadAnswer>({
-      ...{ script: SCRIPT, heapMb: 64, deadlineMs: 10_000, isShortLived: false, exhausted },
+    const lane = new Lane<object>({
+      ...{ script: SCRIPT, workerData: 'reads bodies', heapMb: 64, deadlineMs: 10_000, isShortLived: false, exhausted },
       ...options,
     });
     lanes.push(lane);
@@ -81,7 +81,7 @@ describe('a thread', () => {
       question: QUESTION,
       bytes: body.buffer,
       length: body.length,
-    } satisfies ReadRequest;
+    };
     return { payer, message };
   }
   /** Weighs little, and takes more memory than a small thread has. */

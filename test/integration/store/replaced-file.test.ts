@@ -18,7 +18,7 @@ import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { toUserId } from '../../../src/identity/principal.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
-import { initializeFile } from '../../../src/store/initialize.ts';
+import { initializeWhereIncomplete } from '../../../src/store/initialize.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { databaseOfTest, openStore, patterns, type OpenedStore } from '../../support/database/opened-store.ts';
 import { type OtherProcess, openOtherProcess } from '../../support/process/other-process.ts';
@@ -133,7 +133,7 @@ describe.each(JOURNAL_MODES)('another content of the file (%s)', (journalMode) =
   beforeAll(async () => {
     database = createDatabase({ era: '0.6.18', journalMode, organizationTables: 'none' });
     database.sql.exec('CREATE TABLE ballast (a, b UNIQUE)');
-    initializeFile(database.path, { busyTimeoutMs: 1_000 });
+    initializeWhereIncomplete(database.path, { busyTimeoutMs: 1_000 });
     database.addUser({ id: 'ada', apiKey: 'sk-ada' });
     database.addModel({ id: 'preset', base: 'granted' });
     database.addMember('acme', 'ada');
@@ -186,7 +186,7 @@ describe.each(JOURNAL_MODES)('another content of the file (%s)', (journalMode) =
     const other = databaseOfTest({ era: '0.6.18', journalMode: 'delete' });
     other.addUser({ id: 'ada', apiKey: 'sk-ada' });
     other.addModel({ id: 'preset', base: 'granted' });
-    initializeFile(other.path, { busyTimeoutMs: 1_000 });
+    initializeWhereIncomplete(other.path, { busyTimeoutMs: 1_000 });
     other.addMember('acme', 'ada');
     other.grant('acme', 'another');
     copyFileSync(other.path, database.path);

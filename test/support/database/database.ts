@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { INDEXES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../../../src/store/tables.ts';
+import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS, SCHEMA_OBJECTS } from '../../../src/store/tables.ts';
 
 /** The releases whose schema was dumped, unchanged, from a database that the release itself had made. */
 export const ERAS = ['0.6.18', '0.12.4'] as const;
@@ -117,7 +117,12 @@ function templateOf(era: Era, organizationTables: 'guide' | 'none'): Buffer {
   sql.exec(readFileSync(new URL(`open-webui-${era}.sql`, SCHEMAS), 'utf8'));
   sql.prepare('INSERT INTO alembic_version (version_num) VALUES (?)').run(LAST_MIGRATION[era]);
   if (organizationTables === 'guide') {
-    for (const object of [ORGANIZATION_MODELS, ORGANIZATION_MEMBERS, ...INDEXES]) sql.exec(object.sql);
+    for (const object of [
+      ORGANIZATION_MODELS,
+      ORGANIZATION_MEMBERS,
+      ...SCHEMA_OBJECTS.filter(({ kind }) => kind === 'index'),
+    ])
+      sql.exec(object.sql);
   }
   const template = sql.serialize();
   sql.close();

@@ -4,7 +4,7 @@ import { decide } from '../../../src/policy/decide.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
 import type { GrantSet, ModelId } from '../../../src/policy/grant.ts';
 import type { Need, Store, StoreView } from '../../../src/store/store-view.ts';
-import { type StoreOptions, createStore } from '../../../src/store/store.ts';
+import { createStore } from '../../../src/store/store.ts';
 import { type ManualClock, manualClock } from '../process/clock.ts';
 import { type DatabaseOptions, type TestDatabase, createDatabase } from './database.ts';
 
@@ -29,7 +29,10 @@ export interface OpenedStore extends Disposable {
 }
 
 /** A store on a file, with a clock of its own. */
-export async function openStore(databasePath: string, options: Partial<StoreOptions> = {}): Promise<OpenedStore> {
+export async function openStore(
+  databasePath: string,
+  options: Partial<Parameters<typeof createStore>[0]> = {},
+): Promise<OpenedStore> {
   const clock = manualClock();
   const warnings: string[] = [];
   const store = await createStore({
