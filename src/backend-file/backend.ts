@@ -1,7 +1,7 @@
 /** Asks the running backend, as one of its admins. Every way in which that can fail is one sentence. */
 import { tryParseJson, isObject } from '../references/json.ts';
 import type { Connection } from '../store/database.ts';
-import type { Schema } from '../store/schema-reader.ts';
+import type { Schema } from '../store/schema.ts';
 import { unreachableBecause } from '../transport/upstream.ts';
 import { OperationFailure, unchanged } from './failure.ts';
 import { quoted } from './text.ts';

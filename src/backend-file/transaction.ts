@@ -13,7 +13,7 @@ import {
   openForWriting,
   type Connection,
 } from '../store/database.ts';
-import { type Schema, readSchema } from '../store/schema-reader.ts';
+import { type Schema, readSchema } from '../store/schema.ts';
 import { OperationFailure, toFailure, unchanged } from './failure.ts';
 import { quoted } from './text.ts';
 

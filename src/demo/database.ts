@@ -11,7 +11,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type SQLInputValue, DatabaseSync } from 'node:sqlite';
-import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../store/tables.ts';
+import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../store/schema.ts';
 
 export interface DemoUser {
   readonly id: string;

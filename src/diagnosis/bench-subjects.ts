@@ -3,7 +3,7 @@ import { OperationFailure } from '../backend-file/failure.ts';
 import { createPersonFinder } from '../backend-file/people.ts';
 import { quoted } from '../backend-file/text.ts';
 import type { Connection } from '../store/database.ts';
-import { readSchema } from '../store/schema-reader.ts';
+import { readSchema } from '../store/schema.ts';
 
 /** Undefined: many of them in turn. */
 export interface Chosen {

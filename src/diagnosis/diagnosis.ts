@@ -7,7 +7,7 @@ import { lockHolders } from '../backend-file/processes.ts';
 import { type Operation, ATTEMPT_MS, waiting } from '../backend-file/transaction.ts';
 import { readBackendRelease } from '../store/backend-releases.ts';
 import { isBusy, noteCompanions, openForReading, type Connection } from '../store/database.ts';
-import { readSchema } from '../store/schema-reader.ts';
+import { readSchema } from '../store/schema.ts';
 import { checkBackend } from './backend.ts';
 import { checkDatabaseFile, checkIntegrity } from './file.ts';
 import { type Finding, failed, ok, problem, unknown, warning } from './finding.ts';

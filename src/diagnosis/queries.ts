@@ -1,7 +1,6 @@
 import type { Connection } from '../store/database.ts';
 import { gateQueries } from '../store/queries.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { COUNTED_TABLES } from '../store/tables.ts';
+import { type Schema, COUNTED_TABLES } from '../store/schema.ts';
 import { type Finding, ok, problem, unknown, warning } from './finding.ts';
 
 /** The three queries that the deployment guide's monitor_performance.py times, word for word; `asks` is their parameter. */

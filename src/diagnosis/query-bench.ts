@@ -11,7 +11,7 @@ import { CachedView } from '../store/cached-view.ts';
 import { failureCode, noteCompanions, openForReading, type Connection } from '../store/database.ts';
 import { Freshness } from '../store/freshness.ts';
 import { gateQueries } from '../store/queries.ts';
-import { readSchema } from '../store/schema-reader.ts';
+import { readSchema } from '../store/schema.ts';
 import { type BenchSubjects, type Chosen, readSubjects } from './bench-subjects.ts';
 import { GUIDE_QUERIES } from './queries.ts';
 

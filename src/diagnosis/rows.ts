@@ -1,8 +1,7 @@
 /** Rows of the two tables of organizations that do nothing, or probably not what was meant; and the backend's admins. */
 import { quoted, shellCommand } from '../backend-file/text.ts';
 import type { Connection } from '../store/database.ts';
-import { type Schema, activeCondition } from '../store/schema-reader.ts';
-import { isOff, isOn } from '../store/tables.ts';
+import { type Schema, activeCondition, isOff, isOn } from '../store/schema.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
 const NAME = 'foreign rows';

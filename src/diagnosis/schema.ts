@@ -1,7 +1,6 @@
 /** Whether everything that modelgate keeps in the file is in place, and whether its version counter counts. */
 import { type Connection, openScratch } from '../store/database.ts';
-import type { Schema } from '../store/schema-reader.ts';
-import { SCHEMA_OBJECTS } from '../store/tables.ts';
+import { type Schema, SCHEMA_OBJECTS } from '../store/schema.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
 const NAME = 'tables';

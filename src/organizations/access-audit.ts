@@ -5,7 +5,7 @@
 import { toDate } from '../backend-file/text.ts';
 import { type Operation, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { type Schema, activeCondition } from '../store/schema-reader.ts';
+import { type Schema, activeCondition } from '../store/schema.ts';
 import { ROLE_COUNTS } from './obstacles.ts';
 
 export type AccessAudit = Awaited<ReturnType<typeof readAccessAudit>>;

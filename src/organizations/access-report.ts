@@ -6,7 +6,7 @@
 import { type Operation, hearStop, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
-import { type Schema, activeCondition } from '../store/schema-reader.ts';
+import { type Schema, activeCondition } from '../store/schema.ts';
 import type { GatePolicy } from './explanation.ts';
 import { type Obstacle, ROLE_COUNTS, obstacleOfRole } from './obstacles.ts';
 import { type ChosenOrganization, requireOrganization } from './organizations.ts';

@@ -1,9 +1,8 @@
 /** The models that an organization could be allowed: of the backend's `model` table here, and what every source shares. */
 import { type ModelId, parsePattern } from '../policy/grant.ts';
-import { prepareComposites } from '../store/queries.ts';
+import { prepareComposites, type Maker, type ModelRow, readModelRows } from '../store/models.ts';
 import type { Connection } from '../store/database.ts';
-import { type Maker, type ModelRow, readModelRows } from '../store/rows.ts';
-import { type Schema, activeCondition, columnsOf } from '../store/schema-reader.ts';
+import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
 
 /** Why a model of the source is not in the catalogue; its grants are left as they are. */
 export type LeftOut = (typeof LEFT_OUT)[number];

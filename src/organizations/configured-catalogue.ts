@@ -1,10 +1,9 @@
 /** The catalogue of the backend's configuration: models that its connections to providers list one by one. */
 import { type SettingKey, createSettings, idsOf, textsOf } from '../backend-file/backend.ts';
 import { quoted } from '../backend-file/text.ts';
-import { prepareComposites } from '../store/queries.ts';
+import { prepareComposites, readModelRows } from '../store/models.ts';
 import type { Connection } from '../store/database.ts';
-import { readModelRows } from '../store/rows.ts';
-import { type Schema, columnsOf } from '../store/schema-reader.ts';
+import { type Schema, columnsOf } from '../store/schema.ts';
 import { type Catalogue, type Gap, type Offer, type Wishes, createPresetOffers, toCatalogue } from './catalogue.ts';
 import { isObject } from '../references/json.ts';
 

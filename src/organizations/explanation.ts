@@ -11,7 +11,7 @@ import { type Decision, REASONS } from '../policy/decision.ts';
 import { type ModelId, compileGrants, coveringGrant, parseModelId, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { inspect } from '../store/cached-view.ts';
-import type { Schema } from '../store/schema-reader.ts';
+import type { Schema } from '../store/schema.ts';
 import { adviseOnModel, whySeen } from './advice.ts';
 import { closestModel, createUseFinder, readKnownModels } from './known-models.ts';
 import { type Membership, readMemberships } from './standing.ts';

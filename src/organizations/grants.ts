@@ -5,7 +5,7 @@ import { type Operation, changing, reading } from '../backend-file/transaction.t
 import { MAX_MODEL_ID_LENGTH, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
-import { type Schema, activeCondition } from '../store/schema-reader.ts';
+import { type Schema, activeCondition } from '../store/schema.ts';
 import { type Doubt, closestModel, createUseFinder, describeDoubt, doubtOf, readKnownModels } from './known-models.ts';
 import type { Obstacle } from './obstacles.ts';
 import { type ChosenOrganization, requireOrganization } from './organizations.ts';

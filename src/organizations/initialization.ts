@@ -1,8 +1,7 @@
 /** Makes what is missing in a file, as the gate does at its start, and says what it had before. */
 import { type Operation, changing, reading } from '../backend-file/transaction.ts';
 import { type Initialization, type Organization, NOTHING_LINKED, initialize, isComplete } from '../store/initialize.ts';
-import { readSchema } from '../store/schema-reader.ts';
-import { SCHEMA_OBJECTS } from '../store/tables.ts';
+import { readSchema, SCHEMA_OBJECTS } from '../store/schema.ts';
 import { requireUsableId } from './organizations.ts';
 
 /**

@@ -6,7 +6,7 @@ import { createSettings, idsOf } from '../backend-file/backend.ts';
 import { quoted } from '../backend-file/text.ts';
 import { nearest } from '../nearest.ts';
 import type { Connection } from '../store/database.ts';
-import { type Schema, columnsOf } from '../store/schema-reader.ts';
+import { type Schema, columnsOf } from '../store/schema.ts';
 import { isObject } from '../references/json.ts';
 
 /** @returns ids of presets and overridden models, of functions, of arenas, and those that connections list one by one */

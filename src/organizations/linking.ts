@@ -1,7 +1,7 @@
 /** Links all users or all models of the backend to an organization, with the deployment guide's own statements. */
 import { hearStop } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { insertRows, linkModels as linkStored, nowInSeconds } from '../store/rows.ts';
+import { insertRows, linkModels as linkStored, nowInSeconds } from '../store/initialize.ts';
 import { GRANTS, MEMBERS, explaining } from './rows.ts';
 
 /** SQL for the users of an organization, with the parameter `$organization`. */

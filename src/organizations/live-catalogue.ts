@@ -8,10 +8,9 @@
 import { type BackendAccess, askBackend } from '../backend-file/backend.ts';
 import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
-import { prepareComposites } from '../store/queries.ts';
+import { prepareComposites, type ModelRow, readModelRows } from '../store/models.ts';
 import type { Connection } from '../store/database.ts';
-import { type ModelRow, readModelRows } from '../store/rows.ts';
-import type { Schema } from '../store/schema-reader.ts';
+import type { Schema } from '../store/schema.ts';
 import { type Catalogue, type Gap, type Offer, type Wishes, createPresetOffers, toCatalogue } from './catalogue.ts';
 import { type ProviderConnection, readConnections } from './configured-catalogue.ts';
 import { isObject } from '../references/json.ts';

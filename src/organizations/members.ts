@@ -5,7 +5,7 @@ import { quoted, toDate } from '../backend-file/text.ts';
 import { type Operation, changing, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
-import { type Schema, activeCondition, columnsOf } from '../store/schema-reader.ts';
+import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
 import { MEMBERS_OF, linkUsers } from './linking.ts';
 import { type Obstacle, obstacleOfRole } from './obstacles.ts';
 import { type ChosenOrganization, requireOrganization } from './organizations.ts';

@@ -11,9 +11,14 @@ import { type Operation, changing, reading } from '../backend-file/transaction.t
 import type { Connection } from '../store/database.ts';
 import { SWITCH_QUERY } from '../store/queries.ts';
 import { type Organization, initialize } from '../store/initialize.ts';
-import { IS_LINKABLE, readLinkable } from '../store/rows.ts';
-import { type Schema, activeCondition } from '../store/schema-reader.ts';
-import { COUNTED_TABLES, ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../store/tables.ts';
+import { IS_LINKABLE, readLinkable } from '../store/models.ts';
+import {
+  type Schema,
+  activeCondition,
+  COUNTED_TABLES,
+  ORGANIZATION_MEMBERS,
+  ORGANIZATION_MODELS,
+} from '../store/schema.ts';
 import { prepareDirectory } from '../upkeep/backup.ts';
 import { discard, publish, requireSpace, sizeOf } from '../upkeep/files.ts';
 import { type OnStep, makeVerifiedCopy } from '../upkeep/verified-copy.ts';

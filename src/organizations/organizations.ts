@@ -6,7 +6,7 @@ import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
 import { nearest } from '../nearest.ts';
 import type { Connection } from '../store/database.ts';
-import { columnsOf } from '../store/schema-reader.ts';
+import { columnsOf } from '../store/schema.ts';
 
 export interface ChosenOrganization {
   readonly id: string;

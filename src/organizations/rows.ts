@@ -6,8 +6,8 @@
 import { randomUUID } from 'node:crypto';
 import { OperationFailure } from '../backend-file/failure.ts';
 import { type Connection, failureCode } from '../store/database.ts';
-import { nowInSeconds, writtenColumns } from '../store/rows.ts';
-import { activeCondition, columnsOf } from '../store/schema-reader.ts';
+import { nowInSeconds, writtenColumns } from '../store/initialize.ts';
+import { activeCondition, columnsOf } from '../store/schema.ts';
 
 /** A table of organizations. Its texts are constants of this file, so they may be part of a statement. */
 type LinkTable = typeof MEMBERS | typeof GRANTS;

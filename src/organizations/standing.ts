@@ -1,7 +1,7 @@
 /** The memberships of one user: also those that give nothing, with what each organization grants. */
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
-import { type Schema, activeCondition, columnsOf } from '../store/schema-reader.ts';
+import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
 
 export interface Membership {
   readonly organization: string;

@@ -5,7 +5,7 @@ import { toOrganizationId } from '../identity/principal.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
-import { type Schema, activeCondition } from '../store/schema-reader.ts';
+import { type Schema, activeCondition } from '../store/schema.ts';
 import { type Catalogue, type LeftOut, LEFT_OUT } from './catalogue.ts';
 import { type ChosenOrganization, requireOrganization } from './organizations.ts';
 import { GRANTS, writeRows } from './rows.ts';

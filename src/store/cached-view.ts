@@ -11,8 +11,15 @@ import { type GrantSet, type ModelId, compileGrants, coveringGrant } from '../po
 import type { Connection } from './database.ts';
 import type { Source } from './freshness.ts';
 import { ROLES_NOT_ENROLLED } from './initialize.ts';
-import { type Membership, stemOf } from './queries.ts';
-import { type PointCall, type PointRead, type PointReads, prepareStatements, readPoint } from './reader.ts';
+import {
+  type Membership,
+  type PointCall,
+  type PointRead,
+  type PointReads,
+  prepareStatements,
+  readPoint,
+} from './queries.ts';
+import { stemOf } from './models.ts';
 import { type CacheOptions, type Staleness, RevalidatedCache } from './revalidated-cache.ts';
 import { type Need, type StoreView, NotLoaded, keyOf } from './store-view.ts';
 

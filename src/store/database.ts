@@ -1,26 +1,17 @@
-/**
- * Connections to the backend's SQLite file. No connection of ours sets a journal mode: the backend owns that choice,
- * and several of its versions force their own at every connect.
- */
-import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
+/** Connections to the backend's SQLite file. None of ours sets a journal mode: the backend forces its own at every connect. */
+import { accessSync, constants, existsSync, realpathSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { getegid, geteuid } from 'node:process';
 import Database from 'better-sqlite3';
 
 export type Connection = Database.Database;
 
-/**
- * Opens for reading. Nothing is read yet: a locked or foreign file fails at the first statement.
- * @param busyTimeoutMs longest time a statement may block the event loop waiting for a lock
- */
+/** Opens for reading. Nothing is read yet: a locked or foreign file fails at the first statement. */
 export function openForReading(path: string, busyTimeoutMs: number): Connection {
   return new Database(path, { readonly: true, fileMustExist: true, timeout: busyTimeoutMs });
 }
 
-/**
- * Opens for one short transaction; the caller closes it. Never creates the file.
- * Durability is SQLite's default (FULL): what this process writes must not cost the backend its file on a power cut.
- */
+/** Opens for one short transaction; never creates the file. Durability stays FULL: a power cut must not cost the backend its file. */
 export function openForWriting(path: string, busyTimeoutMs: number): Connection {
   const connection = new Database(path, { fileMustExist: true, timeout: busyTimeoutMs });
   // off in the backend's own connections, on by default in ours: mAI's tables name parents that need not be there
@@ -32,33 +23,28 @@ export function setBusyTimeout(connection: Connection, ms: number): void {
   connection.pragma(`busy_timeout = ${Math.trunc(ms)}`);
 }
 
+/** Prepares a statement that may not exist on this schema. @returns what gives the first column of all rows */
+export function prepareColumn(
+  connection: Connection,
+  sql: string | undefined,
+): (...key: string[]) => readonly unknown[] {
+  const statement = sql === undefined ? undefined : connection.prepare<string[]>(sql).pluck();
+  return (...key) => statement?.all(...key) ?? [];
+}
+
 export interface FileIdentity {
-  /** Device and inode of the file itself. */
   readonly inode: string;
-  /**
-   * Which file it is. The two companions of WAL mode belong to it: when they are deleted or replaced under an
-   * open connection, that connection goes on reading the old ones and never sees another commit.
-   */
+  /** With the companions of WAL mode: a connection whose companions are deleted never sees another commit. */
   readonly file: string;
-  /**
-   * When the file itself was last changed, and its size. The time is the inode's (ctime), which cannot be set: `cp -p`
-   * and `touch -r` restore the other one. In WAL mode only a checkpoint writes here, or a program that is not SQLite.
-   */
+  /** Times and size. `cp -p` and `touch -r` restore the mtime, not the ctime. In WAL mode only a checkpoint writes here. */
   readonly written: string;
-  /**
-   * A later change would be seen in `written`. Before Linux 6.13 the clock of file systems ticks once in 1 to 10 ms,
-   * so that two changes within one tick look the same.
-   */
+  /** Two changes within one tick of the file system's clock (1 to 10 ms before Linux 6.13) look the same in `written`. */
   readonly isSettled: boolean;
 }
 
-/** Two ticks of the slowest kernel. */
 const SETTLES_AFTER_MS = 20;
 
-/**
- * @param realPath where the symbolic links of `path` lead: SQLite keeps the companions beside the file itself
- * @returns undefined where there is no file at the path; about 5 µs
- */
+/** @param realPath SQLite keeps the companions where the symbolic links lead @returns undefined where there is no file; 5 µs */
 export function identityOf(path: string, realPath: string): FileIdentity | undefined {
   const file = statSync(path, { throwIfNoEntry: false });
   if (file === undefined) return undefined;
@@ -69,6 +55,63 @@ export function identityOf(path: string, realPath: string): FileIdentity | undef
   if (log === undefined) return { inode, file: inode, written, isSettled };
   const index = statSync(`${realPath}-shm`, { throwIfNoEntry: false });
   return { inode, file: `${inode}:${log.ino}:${index?.ino ?? 'none'}`, written, isSettled };
+}
+
+export class MissingFile extends Error {
+  constructor(path: string) {
+    super(`there is no file at ${path}`);
+    this.name = 'MissingFile';
+  }
+}
+
+export type Reader = ReturnType<typeof openReader>;
+
+/**
+ * Opens for reading again and again. @throws MissingFile where there is no file
+ * @throws SqliteError where it cannot be read
+ */
+export function openReader(path: string, busyTimeoutMs: number) {
+  const realPath = realPathOf(path);
+  const before = identityOf(path, realPath);
+  if (before === undefined) throw new MissingFile(path);
+  const connection = openForReading(path, busyTimeoutMs);
+  try {
+    const dataVersion = connection.prepare<[], number>('PRAGMA data_version').pluck();
+    const schemaVersion = connection.prepare<[], number>('PRAGMA schema_version').pluck();
+    const layout = connection.prepare<[], string | null>(LAYOUT_QUERY).pluck();
+    // the first read is what makes SQLite open the companions of WAL mode: only after it the identity is complete
+    connection.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get();
+    const after = identityOf(path, realPath);
+    // replaced while it was being opened: what was opened is not what stands there
+    if (after?.inode !== before.inode) throw new MissingFile(path);
+    return {
+      connection,
+      realPath,
+      /** As it was before anything was read: what was changed since then will be seen. */
+      identity: { ...before, file: after.file },
+      /** Changes when another connection has committed; comparable on this connection only. */
+      dataVersion: () => Number(dataVersion.get()),
+      /** Changes with every change of the schema. Small numbers: two files may well have the same. */
+      schemaVersion: () => Number(schemaVersion.get()),
+      /** Every object of the schema and where it stands in the file; 50 µs. */
+      layout: () => layout.get() ?? '',
+      /** Has the next read read the file: SQLite does this while it prepares the statement, and nothing when it runs it. */
+      dropPages: () => void connection.pragma('shrink_memory'),
+    };
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
+const LAYOUT_QUERY = "SELECT group_concat(rootpage || ' ' || coalesce(sql, name)) FROM sqlite_schema";
+
+function realPathOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    throw failureCode(error) === 'ENOENT' ? new MissingFile(path) : error;
+  }
 }
 
 /** SQLite's own result code, such as `SQLITE_BUSY`, or the error's name where it is not SQLite's. */
@@ -83,13 +126,10 @@ export function isBusy(error: unknown): boolean {
   return code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED');
 }
 
-/** The file system gave something else than what was written, or nothing. */
+/** Did the file system give something else than what was written, or nothing? */
 export const isDamage = (error: unknown): boolean => /^SQLITE_(?:CORRUPT|NOTADB|IOERR)/.test(failureCode(error));
 
-/**
- * SQLite's own word for a full disk is `SQLITE_FULL`, and only where a write met it: a quota, and files that it cannot
- * make or lengthen, are errors of the file system to it.
- */
+/** A quota, and files that SQLite cannot make or lengthen, are errors of the file system to it, not `SQLITE_FULL`. */
 export function isOutOfSpace(code: string, path: string | undefined): boolean {
   if (code === 'SQLITE_FULL') return true;
   return path !== undefined && /^SQLITE_(?:IOERR|CANTOPEN)/.test(code) && isDiskFull(path);
@@ -111,10 +151,7 @@ const SENTENCES: readonly (readonly [prefix: string, sentence: string])[] = [
   ['SQLITE_ERROR', 'the tables have a shape that was not expected'],
 ];
 
-/**
- * @param path given where a missing permission may be the cause: then it is said who owns the file and who asks
- * @returns SQLite's code, our sentence and SQLite's own words; none of them carries a value of a row
- */
+/** @returns SQLite's code, our sentence, SQLite's words and, with a path, who owns the file; never a value of a row */
 export function describeFailure(error: unknown, path?: string): string {
   const code = failureCode(error);
   const known = SENTENCES.find(([prefix]) => code.startsWith(prefix))?.[1] ?? 'the database reports an error';
@@ -124,15 +161,14 @@ export function describeFailure(error: unknown, path?: string): string {
   return path !== undefined && isAboutAccess ? `${words}; ${describeAccess(path)}` : words;
 }
 
-/** A database in memory, to try things in. */
+/** Opens a database in memory, to try things in. */
 export function openScratch(): Connection {
   return new Database(':memory:');
 }
 
 /**
- * SQLite makes the `-wal` and `-shm` files of WAL mode for every process that opens the file, and removes them with the
- * last connection, unless that one only reads. To be called before a connection for reading is opened.
- * @returns a function that removes what was not there before; to be called when that connection is closed
+ * To be called before a connection for reading is opened, which leaves `-wal` and `-shm` behind in WAL mode.
+ * @returns a function that removes what was not there before, for when that connection is closed
  */
 export function noteCompanions(path: string): () => void {
   const log = `${path}-wal`;
@@ -152,7 +188,7 @@ export function noteCompanions(path: string): () => void {
   };
 }
 
-/** In containers the backend and the gate are two users of one folder. @returns owners by number, user:group, and modes, of the file, its folder and this process; never throws */
+/** In containers the backend and the gate are two users of one folder. */
 function describeAccess(path: string): string {
   const folder = `its folder ${ownerOf(dirname(path))}`;
   const asker = `this process is ${geteuid?.() ?? 'unknown'}:${getegid?.() ?? 'unknown'}`;
@@ -160,10 +196,10 @@ function describeAccess(path: string): string {
   return `${path} ${ownerOf(path)}, ${folder}, ${asker}${mount}`;
 }
 
-/** What a commit and its journal need, at the least. */
+/** For a commit and its journal. */
 const SMALLEST_ROOM_BYTES = 64 * 1024;
 
-/** Is there no room left beside the file, for this user, in bytes or in files? False where that cannot be seen. */
+/** Is no room left beside the file, for this user, in bytes or in files? False where that cannot be seen. */
 export function isDiskFull(path: string): boolean {
   try {
     const { blocks, bavail, bsize, files, ffree } = statfsSync(dirname(path));

@@ -2,15 +2,9 @@
  * What is known of the file after a look at it, and what a further look says: whether it is the same file, and whether
  * memberships or grants may be others.
  */
-import { type FileIdentity, failureCode, isBusy } from './database.ts';
-import {
-  MissingFile,
-  prepareStatements,
-  UnreadableSchema,
-  type Reader,
-  type Statements,
-  type Versions,
-} from './reader.ts';
+import { type FileIdentity, failureCode, isBusy, MissingFile, type Reader } from './database.ts';
+import { prepareStatements, type Statements, type Versions } from './queries.ts';
+import { UnreadableSchema } from './schema.ts';
 
 export interface FileState {
   readonly reader: Reader;

@@ -5,7 +5,8 @@ import { describeFailure, failureCode, isBusy, isDiskFull } from './database.ts'
 import { isOutage } from './file-state.ts';
 import { Freshness } from './freshness.ts';
 import { type EnrolmentWrite, enrol, initializeWhereIncomplete, type InitializeOptions } from './initialize.ts';
-import { UnreadableSchema, type PointCall } from './reader.ts';
+import { UnreadableSchema } from './schema.ts';
+import type { PointCall } from './queries.ts';
 
 /** What is known of the file. */
 export type FileStatus = Readonly<Pick<Freshness, (typeof STATUS)[number]>>;

@@ -3,19 +3,28 @@
  * `problem`, never an error. A lock is waited for once; while it lasts, every further statement fails at once, so that
  * requests wait for one busy timeout together.
  */
-import { describeFailure, failureCode, identityOf, isBusy, isDamage, setBusyTimeout } from './database.ts';
+import {
+  MissingFile,
+  describeFailure,
+  failureCode,
+  identityOf,
+  isBusy,
+  isDamage,
+  openReader,
+  setBusyTimeout,
+} from './database.ts';
 import {
   type Change,
   type FileState,
   type Signs,
+  EVERYTHING,
   beginState,
   continueState,
-  EVERYTHING,
   isOutage,
   unlessUnreadable,
 } from './file-state.ts';
-import { MissingFile, openReader, readPoint, UnreadableSchema, type PointRead, type PointReads } from './reader.ts';
-import { VERSION_TABLE } from './tables.ts';
+import { type PointRead, type PointReads, readPoint } from './queries.ts';
+import { UnreadableSchema, VERSION_TABLE } from './schema.ts';
 
 interface FreshnessOptions {
   readonly path: string;
@@ -61,7 +70,6 @@ export class Freshness implements Source {
   goodAt = Number.NEGATIVE_INFINITY;
   /** Grows when another file may stand at the path, so that it may have to be initialized. */
   file = 0;
-  /** Objects of ours that the file lacks, as last seen; undefined while no file was seen. */
   missing: readonly string[] | undefined;
   /** How often the file could not be read, looks that were not tried again yet included. */
   failures = 0;
@@ -176,7 +184,6 @@ export class Freshness implements Source {
     return opened;
   }
 
-  /** Another file, or the first one: nothing that was read before can be compared with it. */
   #open(now: number): FileState {
     const reader = openReader(this.#options.path, this.#patient ? this.#options.busyTimeoutMs : 0);
     if (reader.identity.inode !== this.#inode) this.file++;

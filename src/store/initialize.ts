@@ -4,10 +4,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { type Connection, describeFailure, failureCode, openForReading, openForWriting } from './database.ts';
-import { UnreadableSchema } from './reader.ts';
-import { type NotLinked, insertRows, linkModels, nowInSeconds } from './rows.ts';
-import { readSchema } from './schema-reader.ts';
-import { type SchemaObject, COUNTED_TABLES, COUNTERS, SCHEMA_OBJECTS } from './tables.ts';
+import { type NotLinked, IS_LINKABLE, readLinkable } from './models.ts';
+import { type SchemaObject, COUNTED_TABLES, COUNTERS, SCHEMA_OBJECTS, UnreadableSchema, readSchema } from './schema.ts';
 
 export interface Organization {
   /** `OPENROUTER_EXTERNAL_USER` */
@@ -133,6 +131,71 @@ function linkUsers(connection: Connection, organization: string) {
     )
     .run({ organization, seconds: nowInSeconds() });
   return { users, usersElsewhere };
+}
+
+/** The guide's rows by column, in its order: SQL over `"user" u` or `model u`, with `$organization` and `$seconds`. */
+const GUIDE_ROWS = {
+  organization_members: {
+    id: `'om_' || u.id || '_' || $organization`,
+    organization_id: '$organization',
+    user_id: 'u.id',
+    role: `CASE WHEN u.role = 'admin' THEN 'admin' ELSE 'member' END`,
+    is_active: '1',
+    joined_at: '$seconds',
+  },
+  organization_models: {
+    id: `'orgmod_' || $organization || '_' || u.id`,
+    organization_id: '$organization',
+    model_id: 'u.id',
+    is_active: 'u.is_active',
+    created_at: '$seconds',
+    updated_at: '$seconds',
+  },
+};
+
+type Table = keyof typeof GUIDE_ROWS;
+
+/** Without `xinfo`: what is generated is read and never written. An `INTEGER PRIMARY KEY` numbers its rows itself. */
+const WRITABLE_QUERY = `SELECT lower(name) FROM pragma_table_info(?)
+  WHERE NOT (lower(name) = 'id' AND pk > 0 AND upper(type) = 'INTEGER')`;
+
+/** @returns the guide's columns that this file's table has and does not fill by itself, in the guide's order */
+export function writtenColumns(connection: Connection, table: Table): readonly string[] {
+  const present = new Set(connection.prepare<[string], string>(WRITABLE_QUERY).pluck().all(table));
+  return Object.keys(GUIDE_ROWS[table]).filter((name) => present.has(name));
+}
+
+/**
+ * @param values SQL in place of the guide's, by column
+ * @param verb by which a row that is there stays as it is
+ * @returns the statement that writes rows of the guide, as far as its FROM
+ */
+export function insertRows(
+  connection: Connection,
+  table: Table,
+  values: Readonly<Record<string, string>> = {},
+  verb = 'INSERT OR IGNORE',
+): string {
+  const row: Readonly<Record<string, string>> = { ...GUIDE_ROWS[table], ...values };
+  const columns = writtenColumns(connection, table);
+  return `${verb} INTO ${table} (${columns.join(', ')}) SELECT ${columns.map((name) => row[name]).join(', ')}`;
+}
+
+export const nowInSeconds = (): number => Math.floor(Date.now() / 1000);
+
+/**
+ * Grants an organization every model without a base that it has no row of, each with its own `is_active`, as the
+ * deployment guide's migration does, but for `NotLinked`.
+ */
+export function linkModels(connection: Connection, organization: string) {
+  const { rowids, ...modelsLeftOut } = readLinkable(connection);
+  const { changes: models } = connection
+    .prepare(
+      `${insertRows(connection, 'organization_models')} FROM model u WHERE ${IS_LINKABLE}
+       AND u.id NOT IN (SELECT model_id FROM organization_models WHERE organization_id = $organization AND model_id IS NOT NULL)`,
+    )
+    .run({ organization, rowids: JSON.stringify(rowids), seconds: nowInSeconds() });
+  return { models, modelsLeftOut };
 }
 
 export interface EnrolmentWrite {

@@ -2,12 +2,9 @@
 import { type OrganizationId, toOrganizationId, toUserId } from '../identity/principal.ts';
 import type { Preset } from '../policy/decide.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
-import { isObject, tryParseJson } from '../references/json.ts';
-import { collectParameters } from '../references/references.ts';
-import { UNREADABLE } from '../references/saved-chat.ts';
-import type { Connection } from './database.ts';
-import { type Schema, activeCondition } from './schema-reader.ts';
-import { VERSION_TABLE } from './tables.ts';
+import { type Connection, isBusy, prepareColumn } from './database.ts';
+import { modelsInParameters, prepareComposites, prepareConnectionPrefixes } from './models.ts';
+import { type Schema, COUNTED_TABLES, UnreadableSchema, VERSION_TABLE, activeCondition, readSchema } from './schema.ts';
 
 /** mAI's switch for a whole organization; where it stands more than once, off is off. */
 export const SWITCH_QUERY = `SELECT min(${activeCondition(true)}) FROM client_organizations WHERE id = ?`;
@@ -24,7 +21,7 @@ const ASKS = {
 } as const;
 
 /** The statements of one decision that nothing is cached for; undefined where they cannot run on this schema. */
-export function statementsFor(schema: Schema): Readonly<Record<keyof typeof ASKS, string | undefined>> {
+function statementsFor(schema: Schema): Readonly<Record<keyof typeof ASKS, string | undefined>> {
   return {
     role: 'SELECT role FROM "user" WHERE id = ?',
     api_key: {
@@ -55,17 +52,10 @@ export function gateQueries(schema: Schema) {
 
 const toText = (value: unknown): readonly string[] => (typeof value === 'string' ? [value] : []);
 
-/** Prepares a statement that may not exist on this schema. @returns what gives the first column of all rows */
-export function prepare(connection: Connection, sql: string | undefined): (...key: string[]) => readonly unknown[] {
-  const statement = sql === undefined ? undefined : connection.prepare<string[]>(sql).pluck();
-  return (...key) => statement?.all(...key) ?? [];
-}
-
 function prepareUsers(connection: Connection, schema: Schema) {
   const { role, api_key } = statementsFor(schema);
-  const [roles, owners] = [prepare(connection, role), prepare(connection, api_key)];
+  const [roles, owners] = [prepareColumn(connection, role), prepareColumn(connection, api_key)];
   return {
-    /** @returns the backend's word for the role, or undefined where it does not know the user */
     roleOf(user: string): string | undefined {
       const [found] = roles(user);
       // no role, or one that is no text: the backend lets such a user nowhere, and an empty role would pass for an ordinary one
@@ -86,7 +76,7 @@ function prepareMemberships(connection: Connection, schema: Schema) {
   const statement = connection
     .prepare<[string], [unknown, unknown, number]>(statementsFor(schema).memberships ?? '')
     .raw();
-  /** @returns every membership row of a user, the inactive ones too: enrolment must know that they are there */
+  /** The inactive ones too: enrolment must know that they are there. */
   return (user: string): readonly Membership[] =>
     statement.all(user).map(([organization, found, isActive]) => ({
       organization: typeof organization === 'string' ? toOrganizationId(organization) : undefined,
@@ -94,35 +84,29 @@ function prepareMemberships(connection: Connection, schema: Schema) {
     }));
 }
 
-/**
- * Everything that is asked about organizations and what they grant. The grant alone decides: the `is_active` of a `model`
- * row is the backend's switch for its own lists, and most granted provider models have no such row.
- */
+/** The grant alone decides: the `is_active` of a `model` row is the backend's switch for its own lists. */
 export function prepareGrants(connection: Connection, schema: Schema) {
-  const own = prepare(connection, statementsFor(schema).grants);
+  const own = prepareColumn(connection, statementsFor(schema).grants);
   const everyActive = `SELECT DISTINCT model_id COLLATE BINARY FROM organization_models WHERE ${activeCondition(schema.grantActive)}`;
-  const all = prepare(connection, everyActive);
-  const switches = prepare(connection, statementsFor(schema).switch);
+  const all = prepareColumn(connection, everyActive);
+  const switches = prepareColumn(connection, statementsFor(schema).switch);
   return {
-    /** @returns the patterns of the active rows */
     patternsOf: (organization: string) => own(organization).flatMap(toText),
-    /** @returns every pattern that some organization grants, but for the one that grants everything */
+    /** But for the one that grants everything. */
     allPatterns: () =>
       all()
         .flatMap(toText)
         .filter((pattern) => pattern !== '*'),
-    /** @returns false only where mAI's `client_organizations` says so */
     isActive: (organization: string) => (switches(organization)[0] ?? 1) === 1,
   };
 }
 
-const MAX_IDS = 5_000;
+const MOST_IDS = 5_000;
 
 function preparePresets(connection: Connection, schema: Schema) {
   const statement = connection.prepare<[string], [unknown, unknown, unknown]>(statementsFor(schema).preset ?? '').raw();
-  const ids = connection.prepare<[], string>(`SELECT id FROM model LIMIT ${MAX_IDS + 1}`).pluck();
+  const ids = connection.prepare<[], string>(`SELECT id FROM model LIMIT ${MOST_IDS + 1}`).pluck();
   return {
-    /** @returns the row of the backend's `model` table, or undefined where there is none */
     preset(id: ModelId): Preset | undefined {
       const row = statement.get(id);
       if (row === undefined) return undefined;
@@ -133,76 +117,12 @@ function preparePresets(connection: Connection, schema: Schema) {
     /** @returns the ids of all rows; undefined where there are so many that reading them costs more than it saves */
     presetIds(): ReadonlySet<string> | undefined {
       const all = ids.all();
-      return all.length > MAX_IDS ? undefined : new Set(all);
+      return all.length > MOST_IDS ? undefined : new Set(all);
     },
   };
 }
 
-/**
- * @param stored JSON text, NULL, or what a hand has put there
- * @returns models that a preset's parameters name: the backend puts them over the request's own (0.6), or sends them to
- *   the provider, whose routing fields name models too
- */
-function modelsInParameters(stored: unknown): readonly ModelId[] {
-  if (typeof stored !== 'string' || stored === '' || stored === '{}') return [];
-  const params = tryParseJson(stored);
-  const { models, unreadable } = collectParameters(params, 'defined');
-  const isReadable = unreadable === undefined && (params === null || isObject(params));
-  return isReadable ? [...models] : [...models, UNREADABLE as ModelId];
-}
-
-/** What the backend calls its arena where none is configured (utils/models.py, 0.6.0 to 0.12.4). */
-const DEFAULT_ARENA = 'arena-model';
-
-/** By `Schema.config`; of the documents the newest row counts (config.py, to 0.9). */
-const SETTINGS = {
-  rows: {
-    arenas: 'SELECT value FROM config WHERE "key" = \'evaluation.arena.models\'',
-    connections: `SELECT value FROM config WHERE "key" IN ('openai.api_configs', 'ollama.api_configs')`,
-  },
-  document: {
-    arenas:
-      "SELECT json_extract(data, '$.evaluation.arena.models') FROM config WHERE json_valid(data, 2) ORDER BY id DESC LIMIT 1",
-    connections: `SELECT value FROM (SELECT data FROM config WHERE json_valid(data, 2) ORDER BY id DESC LIMIT 1) newest,
-      json_each(json_array(newest.data -> '$.openai.api_configs', newest.data -> '$.ollama.api_configs'))`,
-  },
-  none: { arenas: undefined, connections: undefined },
-};
-
-const parsed = (stored: unknown): unknown => (typeof stored === 'string' ? tryParseJson(stored) : undefined);
-
-/**
- * @returns the ids of the models that pick others by chance, and their stems. Whether arenas are switched on is not asked: the
- *   environment may say otherwise than the table.
- */
-export function prepareComposites(connection: Connection, schema: Schema): () => ReadonlySet<string> {
-  const stored = prepare(connection, SETTINGS[schema.config].arenas);
-  return () => {
-    const models = parsed(stored()[0]);
-    const ids = Array.isArray(models) ? models.flatMap((model) => (isObject(model) ? toText(model['id']) : [])) : [];
-    return new Set([DEFAULT_ARENA, ...ids].flatMap((id) => [id, stemOf(id)]));
-  };
-}
-
-/** The backend matches a base with what stands before the first colon of an id too (utils/models.py). */
-export const stemOf = (id: string): string => id.split(':', 1)[0] ?? id;
-
-/**
- * @returns the `prefix_id` of every connection, each with its dot: the backend lists a model of the connection as
- *   `<prefix_id>.<model>` (routers/openai.py, routers/ollama.py). Connections of the backend's environment are not seen.
- */
-function prepareConnectionPrefixes(connection: Connection, schema: Schema) {
-  const stored = prepare(connection, SETTINGS[schema.config].connections);
-  return (): readonly string[] =>
-    stored()
-      .map(parsed)
-      .flatMap((configs) => (isObject(configs) ? Object.values(configs) : []))
-      .flatMap((config) => (isObject(config) ? toText(config['prefix_id']) : []))
-      .flatMap((prefix) => (prefix === '' ? [] : [`${prefix}.`]));
-}
-
-/** Everything that a decision asks of a file with this schema. */
-export const prepareReads = (connection: Connection, schema: Schema) => ({
+const prepareReads = (connection: Connection, schema: Schema) => ({
   ...prepareUsers(connection, schema),
   ...prepareGrants(connection, schema),
   membershipsOf: prepareMemberships(connection, schema),
@@ -210,3 +130,78 @@ export const prepareReads = (connection: Connection, schema: Schema) => ({
   composites: prepareComposites(connection, schema),
   connectionPrefixes: prepareConnectionPrefixes(connection, schema),
 });
+
+/** Arguments and answers may go from thread to thread. */
+export type PointReads = Omit<Statements, 'schema' | 'versions'>;
+export type PointRead = keyof PointReads;
+
+/** A read with what it asks for: no read has more than one argument. */
+export interface PointCall<N extends PointRead = PointRead> {
+  readonly name: N;
+  readonly args: Parameters<PointReads[N]>;
+}
+
+/** Runs a read by its name, as it comes from another thread. */
+export function readPoint<N extends PointRead>(
+  reads: PointReads,
+  name: N,
+  ...args: Parameters<PointReads[N]>
+): ReturnType<PointReads[N]> {
+  const read = reads[name] as (...args: Parameters<PointReads[N]>) => ReturnType<PointReads[N]>;
+  return read(...args);
+}
+
+export type Versions = Readonly<Record<'members' | 'models', number>>;
+
+export type Statements = ReturnType<typeof prepareStatements>;
+
+/** @throws UnreadableSchema where tables are missing or have another shape */
+export function prepareStatements(connection: Connection) {
+  const schema = readSchema(connection);
+  if (schema.problem !== undefined) throw new UnreadableSchema(schema.problem, schema.missing);
+  const reads = prepareReads(connection, schema);
+  const version = prepareColumn(connection, statementsFor(schema).versions);
+  const [members, models] = COUNTED_TABLES;
+  return {
+    schema,
+    ...reads,
+    /** Undefined where no triggers keep the counters. */
+    versions: (): Versions | undefined =>
+      schema.counted ? { members: Number(version(members)[0]), models: Number(version(models)[0]) } : undefined,
+    probe: prepareProbe(connection, reads),
+  };
+}
+
+/**
+ * A look at the file sees its header and the counters alone; the probe reads what a few requests would read.
+ * @returns a function that throws the SqliteError that every request would meet; a single damaged page is met by some
+ */
+function prepareProbe(connection: Connection, reads: ReturnType<typeof prepareReads>) {
+  const ends = (table: string, column: string) =>
+    prepareColumn(connection, `SELECT min(${column}) FROM ${table} UNION ALL SELECT max(${column}) FROM ${table}`);
+  const users = ends('"user"', 'id');
+  const organizations = ends('organization_models', 'organization_id');
+  const models = ends('model', 'id');
+  return (): void => {
+    reads.composites();
+    reads.connectionPrefixes();
+    readSome(users(), (user) => [reads.roleOf(user), reads.membershipsOf(user)]);
+    readSome(organizations(), (id) => [reads.isActive(id), reads.patternsOf(id)]);
+    readSome(models(), (id) => reads.preset(id as ModelId));
+  };
+}
+
+/** @throws what all of the reads have thrown, or a lock */
+function readSome(ids: readonly unknown[], read: (id: string) => unknown): void {
+  const found = ids.filter((id) => id !== null) as string[];
+  const failures = found.flatMap((id) => {
+    try {
+      read(id);
+      return [];
+    } catch (error) {
+      if (isBusy(error)) throw error;
+      return [error];
+    }
+  });
+  if (failures.length > 0 && failures.length === found.length) throw failures[0];
+}

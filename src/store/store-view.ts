@@ -2,7 +2,7 @@ import type { UserId, UserPrincipal } from '../identity/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import type { ModelId } from '../policy/grant.ts';
 import type { ChatNames } from '../references/saved-chat.ts';
-import type { PointCall } from './reader.ts';
+import type { PointCall } from './queries.ts';
 
 /** What a decision will ask of the view: loaded together as soon as anything is lacking. */
 export interface Need {

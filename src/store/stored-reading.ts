@@ -7,10 +7,9 @@ import { GatewayError } from '../errors.ts';
 import { type Answered, Lane, answerAs, toError } from '../reading/lane.ts';
 import { boundRecord } from '../references/bounds.ts';
 import { isObject } from '../references/json.ts';
-import { failureCode, identityOf } from './database.ts';
+import { failureCode, identityOf, type Reader, openReader } from './database.ts';
 import { isOutage } from './file-state.ts';
-import { type Reader, openReader, UnreadableSchema } from './reader.ts';
-import { readSchema } from './schema-reader.ts';
+import { UnreadableSchema, readSchema } from './schema.ts';
 import type { StoredReferences } from './store-view.ts';
 import { type StoredReader, MANY_ROWS, prepareStoredReferences } from './stored-references.ts';
 

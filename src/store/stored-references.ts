@@ -9,7 +9,7 @@ import { isObject, tryParseJson } from '../references/json.ts';
 import { collectParameters } from '../references/references.ts';
 import { CHAT_MODELS, ChatReader, UNREADABLE, everyName } from '../references/saved-chat.ts';
 import { failureCode, type Connection } from './database.ts';
-import type { Schema } from './schema-reader.ts';
+import type { Schema } from './schema.ts';
 import type { StoredChat } from './store-view.ts';
 
 type Row = Readonly<Record<string, unknown>>;

@@ -7,7 +7,7 @@ import { setImmediate } from 'node:timers/promises';
 import { BoundedCaller } from './bounded-call.ts';
 import type { Damage, Source } from './freshness.ts';
 import type { FileAnswer, FileQuestion, FileStatus, FileTask, Outcome } from './file-thread.ts';
-import type { PointCall, PointRead, PointReads } from './reader.ts';
+import type { PointCall, PointRead, PointReads } from './queries.ts';
 import { NotLoaded, keyOf } from './store-view.ts';
 
 interface ThreadedFileOptions {

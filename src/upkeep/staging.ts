@@ -8,7 +8,7 @@ import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
 import { hearStop, requireGoingOn } from '../backend-file/transaction.ts';
 import { failureCode, openForWriting } from '../store/database.ts';
-import { readSchema } from '../store/schema-reader.ts';
+import { readSchema } from '../store/schema.ts';
 import { decompressFile } from './backup.ts';
 import { copyBytes } from './copy.ts';
 import { createPartial, discard, requireSpace, sizeOf } from './files.ts';

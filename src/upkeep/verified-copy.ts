@@ -4,7 +4,7 @@ import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { quoted } from '../backend-file/text.ts';
 import { type Operation, hearStop, requireTables } from '../backend-file/transaction.ts';
 import { type Connection, failureCode, openForReading } from '../store/database.ts';
-import { readSchema } from '../store/schema-reader.ts';
+import { readSchema } from '../store/schema.ts';
 import { copyLive } from './copy.ts';
 import { createPartial, discard } from './files.ts';
 import { runWhereItFits } from './long-statement.ts';

@@ -1,6 +1,6 @@
 /** Two organizations on one real backend, with the gate in front of it, and the oracle of every test that uses them. */
 import Database from 'better-sqlite3';
-import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS, SCHEMA_OBJECTS } from '../../src/store/tables.ts';
+import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS, SCHEMA_OBJECTS } from '../../src/store/schema.ts';
 import { type Provider, startOllama, startProvider } from '../support/upstream/providers.ts';
 import { until } from '../support/process/with-timeout.ts';
 import { type Account, call, openSignUp, send, signUp, through } from './backend-client.ts';

@@ -2,7 +2,7 @@
 import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/parse.ts';
 import type { ChosenOrganization } from '../../organizations/organizations.ts';
-import type { NotLinked } from '../../store/rows.ts';
+import type { NotLinked } from '../../store/models.ts';
 import { counted } from '../format.ts';
 import { type Terminal, say } from '../terminal.ts';
 

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { askBackend } from '../../../src/backend-file/backend.ts';
 import type { Catalogue } from '../../../src/organizations/catalogue.ts';
 import { askForModels, fromLive } from '../../../src/organizations/live-catalogue.ts';
-import { readSchema } from '../../../src/store/schema-reader.ts';
+import { readSchema } from '../../../src/store/schema.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { failureOf } from '../../support/database/operation.ts';
 import { startTestGate } from '../../support/gate/gate.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { backUpBeforeMigration, isNeeded, migrate, planMigration } from '../../../src/organizations/migration.ts';
-import { SCHEMA_OBJECTS } from '../../../src/store/tables.ts';
+import { SCHEMA_OBJECTS } from '../../../src/store/schema.ts';
 import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
 import { operationOn } from '../../support/database/operation.ts';
 

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { type Catalogue, fromTable } from '../../../src/organizations/catalogue.ts';
 import { fromConfig } from '../../../src/organizations/configured-catalogue.ts';
 import { type SyncPlan, type SyncRequest, applySync, planSync } from '../../../src/organizations/sync.ts';
-import { readSchema } from '../../../src/store/schema-reader.ts';
+import { readSchema } from '../../../src/store/schema.ts';
 import { ERAS, type DatabaseOptions, type Era, type TestDatabase } from '../../support/database/database.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';
 import { GUIDE_LINK_MODELS } from '../../support/database/guide-sql.ts';

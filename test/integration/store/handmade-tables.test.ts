@@ -1,7 +1,7 @@
 /** Tables of organizations that somebody has made in whichever way SQLite accepts: what cannot be understood gives nothing. */
 import { describe, expect, test } from 'vitest';
 import { checkForeignRows } from '../../../src/diagnosis/rows.ts';
-import { readSchema } from '../../../src/store/schema-reader.ts';
+import { readSchema } from '../../../src/store/schema.ts';
 import type { TestDatabase } from '../../support/database/database.ts';
 import { databaseOfTest, openStore, type OpenedStore } from '../../support/database/opened-store.ts';
 

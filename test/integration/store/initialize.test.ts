@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { initializeWhereIncomplete } from '../../../src/store/initialize.ts';
-import { SCHEMA_OBJECTS } from '../../../src/store/tables.ts';
+import { SCHEMA_OBJECTS } from '../../../src/store/schema.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';
 import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
 import { openStore } from '../../support/database/opened-store.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { parseModelId } from '../../../src/policy/grant.ts';
 import { everyName, namesByPlace, parametersOf, unanswered } from '../../../src/references/saved-chat.ts';
 import { openForReading } from '../../../src/store/database.ts';
-import { readSchema } from '../../../src/store/schema-reader.ts';
+import { readSchema } from '../../../src/store/schema.ts';
 import { type StoredReader, prepareStoredReferences } from '../../../src/store/stored-references.ts';
 import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
 

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS, SCHEMA_OBJECTS } from '../../../src/store/tables.ts';
+import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS, SCHEMA_OBJECTS } from '../../../src/store/schema.ts';
 
 /** The releases whose schema was dumped, unchanged, from a database that the release itself had made. */
 export const ERAS = ['0.6.18', '0.12.4'] as const;

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { SCHEMA_OBJECTS } from '../../../../src/store/tables.ts';
+import { SCHEMA_OBJECTS } from '../../../../src/store/schema.ts';
 import { ERAS, type DatabaseOptions, type TestDatabase } from '../../../support/database/database.ts';
 import { askCommand, runCommand } from '../../../support/process/command.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';

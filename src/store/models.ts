@@ -1,0 +1,139 @@
+/** What the backend's file says of models: rows, which of them may become grants unnamed, parameters, arenas, connections. */
+import { type ModelId, parsePattern } from '../policy/grant.ts';
+import { isObject, tryParseJson } from '../references/json.ts';
+import { collectParameters } from '../references/references.ts';
+import { UNREADABLE } from '../references/saved-chat.ts';
+import { type Connection, prepareColumn } from './database.ts';
+import { type Schema, activeCondition, columnsOf } from './schema.ts';
+
+/** A user of the backend who is not its admin. */
+export interface Maker {
+  readonly id: string;
+  /** Null where the backend has none, or has deleted the user. */
+  readonly email: string | null;
+}
+
+export type ModelRow = ReturnType<typeof readModelRows>[number];
+
+type StoredRow = Record<'rowid' | 'hasBase' | 'preset' | 'active', number> &
+  Record<'owner' | 'email' | 'role', unknown> & { readonly id: string; readonly known: string | null };
+
+/** @returns rows by id; one whose id is no text is not a model @throws SqliteError */
+export function readModelRows(connection: Connection) {
+  const [columns, users] = [columnsOf(connection, 'model'), columnsOf(connection, 'user')];
+  const owner = columns.has('user_id') ? 'm.user_id' : 'NULL';
+  return connection
+    .prepare<[], StoredRow>(
+      `SELECT m.rowid AS rowid, m.id, m.base_model_id IS NOT NULL AS hasBase,
+         m.base_model_id IS NOT NULL AND m.base_model_id <> m.id AS preset,
+         ${activeCondition(columns.has('is_active'), 'm')} AS active,
+         ${owner} AS owner, u.id AS known, ${users.has('email') ? 'u.email' : 'NULL'} AS email, u.role
+       FROM model m LEFT JOIN "user" u ON u.id = ${owner} WHERE typeof(m.id) = 'text' ORDER BY m.id`,
+    )
+    .all()
+    .map((row) => ({
+      rowid: row.rowid,
+      id: row.id,
+      hasBase: row.hasBase === 1,
+      /** It stands on another model. mAI writes rows that stand on themselves: those are models like the others. */
+      isPreset: row.preset === 1,
+      isActive: row.active === 1,
+      /** The ordinary user who made it; undefined for what an admin or a script has made. */
+      maker: makerOf(row),
+    }));
+}
+
+/** The backend gives its users UUIDs (models/auths.py): another owner whom it does not know was never one of them. */
+const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
+function makerOf({ owner, known, email, role }: StoredRow): Maker | undefined {
+  if (typeof owner !== 'string') return undefined;
+  const isOrdinary = known === null ? UUID.test(owner) : role !== 'admin';
+  return isOrdinary ? { id: owner, email: typeof email === 'string' ? email : null } : undefined;
+}
+
+/** Models that the deployment guide's migration would link, and that no organization should get in this way. */
+export interface NotLinked {
+  /** Ids that a grant would read as patterns, or that no request can name. */
+  readonly unusable: readonly string[];
+  /** Made by users who are no admins: to link these would let users grant themselves what a provider has one day. */
+  readonly ofUsers: readonly string[];
+}
+
+/** @returns `rowid` of each row without a base that may be linked, and ids of those that may not @throws SqliteError */
+export function readLinkable(connection: Connection): NotLinked & { readonly rowids: readonly number[] } {
+  const rows = readModelRows(connection).filter(({ hasBase }) => !hasBase);
+  const [usable, unusable] = [true, false].map((can) =>
+    rows.filter(({ id }) => (parsePattern(id)?.kind === 'exact') === can),
+  );
+  const { own = [], ofUsers = [] } = Object.groupBy(usable ?? [], ({ maker }) => (maker ? 'ofUsers' : 'own'));
+  const ids = (of: readonly ModelRow[] = []) => of.map(({ id }) => id);
+  return { rowids: own.map(({ rowid }) => rowid), unusable: ids(unusable), ofUsers: ids(ofUsers) };
+}
+
+/** A condition on `model`; the parameter `$rowids` is JSON of what `readLinkable` returns. */
+export const IS_LINKABLE = 'rowid IN (SELECT value FROM json_each($rowids))';
+
+/**
+ * @param stored JSON text, NULL, or what a hand has put there
+ * @returns models that a preset's parameters name: the backend puts them over the request's own (0.6), or sends them to
+ *   the provider, whose routing fields name models too
+ */
+export function modelsInParameters(stored: unknown): readonly ModelId[] {
+  if (typeof stored !== 'string' || stored === '' || stored === '{}') return [];
+  const params = tryParseJson(stored);
+  const { models, unreadable } = collectParameters(params, 'defined');
+  const isReadable = unreadable === undefined && (params === null || isObject(params));
+  return isReadable ? [...models] : [...models, UNREADABLE as ModelId];
+}
+
+/** What the backend calls its arena where none is configured (utils/models.py, 0.6.0 to 0.12.4). */
+const DEFAULT_ARENA = 'arena-model';
+
+/** By `Schema.config`; of the documents the newest row counts (config.py, to 0.9). */
+const SETTINGS = {
+  rows: {
+    arenas: 'SELECT value FROM config WHERE "key" = \'evaluation.arena.models\'',
+    connections: `SELECT value FROM config WHERE "key" IN ('openai.api_configs', 'ollama.api_configs')`,
+  },
+  document: {
+    arenas:
+      "SELECT json_extract(data, '$.evaluation.arena.models') FROM config WHERE json_valid(data, 2) ORDER BY id DESC LIMIT 1",
+    connections: `SELECT value FROM (SELECT data FROM config WHERE json_valid(data, 2) ORDER BY id DESC LIMIT 1) newest,
+      json_each(json_array(newest.data -> '$.openai.api_configs', newest.data -> '$.ollama.api_configs'))`,
+  },
+  none: { arenas: undefined, connections: undefined },
+};
+
+const toText = (value: unknown): readonly string[] => (typeof value === 'string' ? [value] : []);
+const parsed = (stored: unknown): unknown => (typeof stored === 'string' ? tryParseJson(stored) : undefined);
+
+/**
+ * @returns the ids of the models that pick others by chance, and their stems. Whether arenas are switched on is not asked: the
+ *   environment may say otherwise than the table.
+ */
+export function prepareComposites(connection: Connection, schema: Schema): () => ReadonlySet<string> {
+  const stored = prepareColumn(connection, SETTINGS[schema.config].arenas);
+  return () => {
+    const models = parsed(stored()[0]);
+    const ids = Array.isArray(models) ? models.flatMap((model) => (isObject(model) ? toText(model['id']) : [])) : [];
+    return new Set([DEFAULT_ARENA, ...ids].flatMap((id) => [id, stemOf(id)]));
+  };
+}
+
+/** The backend matches a base with what stands before the first colon of an id too (utils/models.py). */
+export const stemOf = (id: string): string => id.split(':', 1)[0] ?? id;
+
+/**
+ * @returns the `prefix_id` of every connection, each with its dot: the backend lists a model of the connection as
+ *   `<prefix_id>.<model>` (routers/openai.py, routers/ollama.py). Connections of the backend's environment are not seen.
+ */
+export function prepareConnectionPrefixes(connection: Connection, schema: Schema) {
+  const stored = prepareColumn(connection, SETTINGS[schema.config].connections);
+  return (): readonly string[] =>
+    stored()
+      .map(parsed)
+      .flatMap((configs) => (isObject(configs) ? Object.values(configs) : []))
+      .flatMap((config) => (isObject(config) ? toText(config['prefix_id']) : []))
+      .flatMap((prefix) => (prefix === '' ? [] : [`${prefix}.`]));
+}
