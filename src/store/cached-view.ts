@@ -1,102 +1,121 @@
-/**
- * The view of the database that requests ask: every answer cached by key.
- *
- * Memberships and grants are kept while the file says that they are the same; a user's role, API keys, presets and
- * mAI's switch for a whole organization are read again, by key, after every commit.
- */
+/** The view that requests ask: memberships and grants are kept while the file says so, all else until the next commit. */
 import { createHash } from 'node:crypto';
-import { isPolicyUnavailable } from '../errors.ts';
-import { type OrganizationId, type UserId, type UserPrincipal, toOrganizationId } from '../identity/principal.ts';
+import { LRUCache } from 'lru-cache';
+import { GatewayError, isPolicyUnavailable } from '../errors.ts';
+import { type UserId, type UserPrincipal, toOrganizationId, toUserId } from '../identity/principal.ts';
 import { type GrantSet, type ModelId, compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Connection } from './database.ts';
 import type { Source } from './freshness.ts';
 import { ROLES_NOT_ENROLLED } from './initialize.ts';
-import {
-  type Membership,
-  type PointCall,
-  type PointRead,
-  type PointReads,
-  prepareStatements,
-  readPoint,
-} from './queries.ts';
 import { stemOf } from './models.ts';
-import { type CacheOptions, type Staleness, RevalidatedCache } from './revalidated-cache.ts';
+import { type PointRead, type PointReads, prepareStatements, readPoint } from './queries.ts';
 import { type Need, type StoreView, NotLoaded, keyOf } from './store-view.ts';
 
-const MAX_USERS = 100_000;
-const MAX_ORGANIZATIONS = 10_000;
-/** All grants of all cached organizations together; about 100 bytes each. */
-const MAX_GRANTS = 1_000_000;
-const MAX_PRESETS = 10_000;
-const MAX_API_KEYS = 20_000;
+interface CacheOptions<V> {
+  /** @returns what the file says, or undefined where it cannot be read now */
+  readonly read: (key?: string) => { readonly value: V } | undefined;
+  /** Most entries, or most of what `sizeOf` counts. */
+  readonly maxSize?: number;
+  readonly sizeOf?: (value: V) => number;
+  /** An entry of another epoch is read again; where it cannot be, it serves for as long as stale answers are allowed. */
+  readonly epoch?: () => number;
+  /** Whether an answer is worth a place in the cache. */
+  readonly keep?: (value: V) => boolean;
+}
+
+interface Staleness {
+  readonly maxStaleMs: number;
+  readonly now: () => number;
+}
+
+function createCache<V>(source: Source, { maxStaleMs, now }: Staleness, options: CacheOptions<V>) {
+  const { read, maxSize = 1, sizeOf = () => 1, epoch = () => source.generation, keep = () => true } = options;
+  const counts = { hits: 0, misses: 0 };
+  // not `max`: it would take the memory of a full cache at once, and 60 ms of the start
+  const entries = new LRUCache<string, { readonly value: V; readonly epoch: number; confirmedAt: number }>({
+    maxSize,
+    sizeCalculation: ({ value }) => sizeOf(value),
+  });
+
+  /** @param kept the key's place in the cache @throws NotLoaded @throws GatewayError `policy_unavailable` */
+  function get(key?: string, kept = key ?? ''): V {
+    const [current, known] = [epoch(), entries.get(kept)];
+    if (known?.epoch === current) {
+      counts.hits += 1;
+      known.confirmedAt = source.goodAt;
+      return known.value;
+    }
+    const found = read(key);
+    counts.misses += 1;
+    if (found !== undefined) {
+      if (keep(found.value)) entries.set(kept, { value: found.value, epoch: current, confirmedAt: source.goodAt });
+      else entries.delete(kept);
+      return found.value;
+    }
+    if (known !== undefined && now() - known.confirmedAt <= maxStaleMs) return known.value;
+    throw new GatewayError('policy_unavailable', { cause: source.problem });
+  }
+
+  return { counts, get, delete: (key: string) => entries.delete(key) };
+}
+
 /** From so many reads between two commits on, the ids of all rows are read at once. */
 const FEW_PRESETS = 16;
 
 function createCaches(source: Source, options: Staleness) {
-  const everyCommit = () => source.generation;
-  const members = () => source.epochs.members;
-  const models = () => source.epochs.models;
-  const cache = <V>(more: Pick<CacheOptions<V>, 'read'> & Partial<CacheOptions<V>>) =>
-    new RevalidatedCache<V>(source, { maxSize: 1, epoch: everyCommit, ...options, ...more });
-  const read = <N extends PointRead>(name: N, key?: string) =>
-    source.read(name, ...((key === undefined ? [] : [key]) as Parameters<PointReads[N]>));
+  const [members, models] = [() => source.epochs.members, () => source.epochs.models];
   const intern = createInterner(models);
+  const cache = <N extends PointRead, V>(
+    name: N,
+    toValue: (found: ReturnType<PointReads[N]>, key: string) => V,
+    of: Omit<CacheOptions<V>, 'read'> = {},
+  ) => {
+    const read = (key?: string) => {
+      const found = source.read(name, ...((key === undefined ? [] : [key]) as Parameters<PointReads[N]>));
+      return found === undefined ? undefined : { value: toValue(found.value, key ?? '') };
+    };
+    return createCache(source, options, { read, ...of });
+  };
   // organizations grant much the same models: one copy of each id, however many of them grant it
-  const compile = (organization: OrganizationId, patterns: readonly string[]) =>
-    compileGrants(organization, patterns.map(intern));
-  const presetIds = cache({ read: () => read('presetIds') });
+  const compile = (patterns: readonly string[], organization: string) =>
+    compileGrants(toOrganizationId(organization), patterns.map(intern));
+  const ids = cache('presetIds', same);
   let presets = { epoch: 0, reads: 0 };
-  /** A list of models asks for hundreds of presets at once, and most of them are provider models without a row. */
-  const isAbsent = (id: string | undefined): boolean => {
+  // a list of models asks for hundreds of presets at once, and most of them are provider models without a row
+  const isAbsent = (id: string): boolean => {
     if (presets.epoch !== source.generation) presets = { epoch: source.generation, reads: 0 };
-    return ++presets.reads > FEW_PRESETS && presetIds.get()?.has(id ?? '') === false;
+    return ++presets.reads > FEW_PRESETS && ids.get()?.has(id) === false;
   };
   return {
-    users: cache({
-      read: (id) => map(read('roleOf', id), (role) => toUser(id as UserId, role)),
-      maxSize: MAX_USERS,
-      keep: isDefined,
-    }),
+    users: cache('roleOf', toUser, { maxSize: 100_000, keep: isDefined }),
     // guessed keys must not push the real ones out
-    api_keys: cache({ read: (key) => read('userOfApiKey', key), maxSize: MAX_API_KEYS, keep: isDefined }),
-    memberships: cache({
-      read: (user) => map(read('membershipsOf', user), (rows) => toBelonging(rows, intern)),
-      maxSize: MAX_USERS,
-      epoch: members,
-    }),
-    grants: cache({
-      read: (id) => map(read('patternsOf', id), (patterns) => compile(id as OrganizationId, patterns)),
-      maxSize: MAX_GRANTS,
+    api_keys: cache('userOfApiKey', same, { maxSize: 20_000, keep: isDefined }),
+    memberships: cache('membershipsOf', (rows) => toJoined(rows, intern), { maxSize: 100_000, epoch: members }),
+    grants: cache('patternsOf', compile, {
+      // of all cached organizations together, about 100 bytes each
+      maxSize: 1_000_000,
       sizeOf: (set) => 1 + set.exact.size + set.prefixes.length,
       epoch: models,
     }),
-    organizations: cache({ read: (id) => read('isActive', id), maxSize: MAX_ORGANIZATIONS }),
-    presets: cache({
-      read: (id) => (isAbsent(id) ? { value: undefined } : read('preset', id)),
-      maxSize: MAX_PRESETS,
+    organizations: cache('isActive', same, { maxSize: 10_000 }),
+    presets: createCache(source, options, {
+      read: (id = '') => (isAbsent(id) ? { value: undefined } : source.read('preset', id as ModelId)),
+      maxSize: 10_000,
     }),
-    everywhere: cache({
-      read: () => map(read('allPatterns'), (patterns) => compile(toOrganizationId('every organization'), patterns)),
-      epoch: models,
-    }),
-    composites: cache({ read: () => read('composites') }),
-    prefixes: cache({ read: () => read('connectionPrefixes') }),
+    everywhere: cache('allPatterns', (patterns) => compile(patterns, 'every organization'), { epoch: models }),
+    composites: cache('composites', same),
+    prefixes: cache('connectionPrefixes', same),
   };
 }
 
+const same = <T>(value: T): T => value;
 const isDefined = (value: unknown): boolean => value !== undefined;
+const toUser = (role: string | undefined, id: string): UserPrincipal | undefined =>
+  role === undefined ? undefined : { kind: 'user', id: toUserId(id), role };
 
-const map = <T, U>(read: { readonly value: T } | undefined, toValue: (value: T) => U) =>
-  read === undefined ? undefined : { value: toValue(read.value) };
-
-const toUser = (id: UserId, role: string | undefined): UserPrincipal | undefined =>
-  role === undefined ? undefined : { kind: 'user', id, role };
-
-/** Active organizations of one user, and whether there is a row, switched on or off, in whichever organization. */
-const toBelonging = (rows: readonly Membership[], intern: <T extends string>(text: T) => T) => ({
-  organizations: rows.flatMap(({ organization, active }) =>
-    active && organization !== undefined ? [intern(organization)] : [],
-  ),
+/** @returns active organizations, and whether there is a row, switched on or off, in whichever organization */
+const toJoined = (rows: ReturnType<PointReads['membershipsOf']>, intern: <T extends string>(text: T) => T) => ({
+  organizations: rows.flatMap(({ organization: id, active }) => (active && id !== undefined ? [intern(id)] : [])),
   hasRow: rows.length > 0,
 });
 
@@ -114,7 +133,6 @@ function createInterner(epoch: () => number) {
 
 /** The backend's own are 35 characters long (`sk-` and 32 hexadecimal digits). */
 const MAX_API_KEY_LENGTH = 512;
-const COUNTED = ['users', 'api_keys', 'memberships', 'grants', 'organizations', 'presets'] as const;
 
 export class CachedView implements StoreView {
   readonly #caches: ReturnType<typeof createCaches>;
@@ -123,9 +141,9 @@ export class CachedView implements StoreView {
     this.#caches = createCaches(source, options);
   }
 
-  /** How often each cache was asked: answered from memory, or read from the file. */
   lookups() {
-    return COUNTED.map((name) => ({ name, hits: this.#caches[name].hits, misses: this.#caches[name].misses }));
+    const names = ['users', 'api_keys', 'memberships', 'grants', 'organizations', 'presets'] as const;
+    return names.map((name) => ({ name, ...this.#caches[name].counts }));
   }
 
   user(id: UserId) {
@@ -144,20 +162,19 @@ export class CachedView implements StoreView {
     return active.map((organization) => grants.get(organization));
   }
 
-  /** @returns whether the user has a membership, switched on or off, in any organization; undefined while unknown */
+  /** Switched on or off, in any organization; undefined while unknown. */
   hasMembership(user: UserId): boolean | undefined {
     return lookUp(() => this.#caches.memberships.get(user))?.hasRow;
   }
 
-  /** Has the memberships of a user read again: one was just written. */
   forgetMemberships(user: UserId): void {
     this.#caches.memberships.delete(user);
   }
 
-  /** @returns what must be loaded next for this need; nothing where all is there, or cannot be read */
-  missing({ user, models }: Need): readonly PointCall[] {
+  /** What must be loaded next for this need; nothing where all is there, or cannot be read. */
+  missing({ user, models }: Need) {
     const { memberships, organizations, grants } = this.#caches;
-    const missing = new Map<string, PointCall>();
+    const missing = new Map<string, NotLoaded['call']>();
     const look = <T>(ask: () => T) => lookUp(ask, ({ call }) => missing.set(keyOf(call), call));
     const joined = user === undefined ? undefined : look(() => memberships.get(user.id));
     for (const organization of joined?.organizations ?? []) {
@@ -177,7 +194,7 @@ export class CachedView implements StoreView {
     return this.#caches.presets.get(id);
   }
 
-  hasModelRow(id: ModelId): boolean {
+  hasModelRow(id: ModelId) {
     return this.preset(id) !== undefined;
   }
 
@@ -207,10 +224,8 @@ function lookUp<T>(ask: () => T, note?: (lacking: NotLoaded) => void): T | undef
 }
 
 /**
- * The database as commands look at it: in the caller's transaction, with the very code that answers the gate's requests.
- * @param enrolling id of the organization that the gate enrols new users in; undefined where it enrols no user
- * @returns a view that is valid as long as the transaction lasts, and the users whom the gate would have enrolled by what
- *   the view was asked; nothing is written
+ * The gate's view for commands, in the caller's transaction. @param enrolling the organization that new users are enrolled in
+ * @returns `enrolled` too: users whom the gate would have enrolled by what the view was asked; nothing is written
  * @throws UnreadableSchema where tables are missing or have another shape
  */
 export function inspect(connection: Connection, enrolling?: string) {
@@ -219,9 +234,8 @@ export function inspect(connection: Connection, enrolling?: string) {
   const reads: PointReads = {
     ...stored,
     membershipsOf: (user) => {
-      const memberships = stored.membershipsOf(user);
-      const role = enrolling === undefined || memberships.length > 0 ? undefined : stored.roleOf(user);
-      if (enrolling === undefined || role === undefined || ROLES_NOT_ENROLLED.has(role)) return memberships;
+      const [rows, role = 'pending'] = [stored.membershipsOf(user), stored.roleOf(user)];
+      if (enrolling === undefined || rows.length > 0 || ROLES_NOT_ENROLLED.has(role)) return rows;
       enrolled.add(user);
       return [{ organization: toOrganizationId(enrolling), active: true }];
     },

@@ -65,7 +65,7 @@ function prepareUsers(connection: Connection, schema: Schema) {
   };
 }
 
-export interface Membership {
+interface Membership {
   /** Undefined for a row whose organization is no text: it gives nothing, and it is there. */
   readonly organization: OrganizationId | undefined;
   /** False too where the user's id only resembles the one that was asked for: `7` and `07` to a column of numbers. */
