@@ -3,8 +3,8 @@ import { resolve } from 'node:path';
 import type { Operation } from '../backend-file/transaction.ts';
 import { type ConfigIssue, describeIssues } from '../config/issue.ts';
 import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
-import type { Loaded, Parsed, StoreConfig } from '../config/parse.ts';
-import type { Config } from '../config/schema.ts';
+import type { Loaded, Parsed } from '../config/parse.ts';
+import type { Config, StoreConfig } from '../config/schema.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import type { DatabaseOptions } from './options.ts';
@@ -51,7 +51,7 @@ export function environmentWith(
     : { ...environment, DATABASE_URL: `sqlite:///${resolve(directory, database)}` };
 }
 
-function accept<C>(parsed: Parsed<C>, database?: string | null): Loaded<C> {
+function accept<C, V>(parsed: Parsed<C, V>, database?: string | null): Loaded<C, V> {
   if (parsed.issues === undefined) return parsed;
   throw configurationFailure(parsed.issues, database);
 }

@@ -1,107 +1,217 @@
 /**
  * Security headers and cookies of every answer. The defaults change nothing for the page of Open WebUI (0.6.18 and
- * 0.12.4, in Chromium); `config/README.md` says why some are `backend`.
+ * 0.12.4, in Chromium); `config/README.md` says why some are `backend`. Browsers ignore what they do not know, so a
+ * typing mistake would switch a protection off silently: names and directives are checked, not only characters.
  */
 import { z } from 'zod';
-import * as header from './header-value.ts';
-import { choice, flag, setting, settingWithDefault } from './setting.ts';
-import { boolean, origins } from './value.ts';
+import { backendWord, boolean, choice, flag, lastReason, oneOf, setting, settingWithDefault } from './value.ts';
 
-function headerSetting(
-  name: string,
-  schema: z.ZodType<string, string>,
-  [fallback, example, expected, meaning = '']: readonly [string, string, string, string?],
-) {
-  const text = meaning === '' ? `\`${name}\`.` : `\`${name}\`. ${meaning}`;
-  return settingWithDefault(schema, fallback, {
+/** nginx answers 502 by default when all of an answer's headers exceed 4 KB (`proxy_buffer_size`). */
+const LONGEST_VALUE = 3_000;
+
+const printable = z
+  .string()
+  .regex(/^[\x20-\x7e]*$/, 'it contains a line break, a control character or a character that is not ASCII')
+  .max(LONGEST_VALUE, `it is longer than ${LONGEST_VALUE} characters`)
+  .refine((text) => text === text.trim(), 'there is a space at one of its ends');
+
+/** How a header's value is spelled, and what "expected …" says of it. */
+type Kind = readonly [schema: z.ZodType<string, string>, expected: string];
+
+/** `off`, `backend`, or a value of this kind. */
+const header = (name: string, [schema, expected]: Kind, fallback: string, example: string, meaning = '') =>
+  settingWithDefault(z.union([z.enum(['off', 'backend']), printable.pipe(schema)], lastReason), fallback, {
     expected: `${expected}; \`off\` or \`backend\``,
     example,
-    meaning: text,
+    meaning: `\`${name}\`. ${meaning}`.trimEnd(),
   });
-}
 
-/** In any letter case, as the backend takes it. */
-const sameSiteWord = z
-  .string()
-  .toLowerCase()
-  .pipe(z.enum(['lax', 'strict', 'none']));
+/** One of these words in any letter case, read as browsers' documents write it. */
+const anyOf = (...words: readonly string[]): Kind => [
+  z
+    .string()
+    .transform((text) => words.find((word) => word.toLowerCase() === text.toLowerCase()))
+    .pipe(z.string()),
+  oneOf(words),
+];
 
-const sameSite = (meaning: string) =>
-  setting(sameSiteWord, { expected: '`lax`, `strict` or `none`', example: 'lax', meaning });
+/** One of these words, and where violations are reported to. */
+const policyWord = (...words: readonly string[]): Kind => [
+  z.string().regex(new RegExp(`^(?:${words.join('|')})(?:; ?report-to="[\\w-]+")?$`)),
+  oneOf(words),
+];
 
-const PERMISSIONS = [
+/** A list whose items are each good. @param fault what is wrong with an item that is not */
+const everyItem = (separator: RegExp, isGood: (item: string) => boolean, fault: (item: string) => string) =>
+  z.string().superRefine((text, context) => {
+    const wrong = itemsOf(text, separator).find((item) => !isGood(item));
+    if (wrong !== undefined) context.addIssue(fault(wrong));
+  });
+
+const itemsOf = (text: string, separator: RegExp): string[] => text.split(separator).map((item) => item.trim());
+
+const REFERRER_POLICIES: ReadonlySet<string> = new Set([
+  ...['no-referrer', 'no-referrer-when-downgrade', 'origin', 'origin-when-cross-origin', 'same-origin'],
+  ...['strict-origin', 'strict-origin-when-cross-origin', 'unsafe-url'],
+]);
+
+/** Browsers take the last one of several that they know. */
+const referrerPolicies = everyItem(
+  /,/,
+  (policy) => REFERRER_POLICIES.has(policy),
+  (policy) => `${JSON.stringify(policy)} is no referrer policy`,
+);
+
+const YEAR_S = 31_536_000;
+const MAX_AGE = /^max-age=(\d{1,10})$/i;
+
+const agesOf = (text: string): number[] =>
+  itemsOf(text, /;/).flatMap((directive) => MAX_AGE.exec(directive)?.slice(1).map(Number) ?? []);
+
+/** RFC 6797 6.1; `preload` is a word of the browsers' common list, which asks for a year and for subdomains. */
+const transportSecurity = everyItem(
+  /;/,
+  (directive) => MAX_AGE.test(directive) || /^(?:includeSubDomains|preload)$/i.test(directive),
+  (directive) => `${JSON.stringify(directive.toLowerCase())} is no directive of it`,
+)
+  .refine((text) => agesOf(text).length === 1, 'it needs exactly one `max-age=SECONDS`')
+  .refine(
+    (text) => !/preload/i.test(text) || (/includeSubDomains/i.test(text) && (agesOf(text)[0] ?? 0) >= YEAR_S),
+    `\`preload\` needs includeSubDomains and a max-age of at least ${YEAR_S}`,
+  );
+
+/** `camera=()`, `camera=(self)`, `camera=*`, `camera=self`, `camera=(self "https://a.example")` (RFC 9651 3.2). */
+const PERMITTED = '(?:\\*|self|src|"[^"\\\\]*")';
+const PERMISSION = new RegExp(`^[a-z][a-z0-9-]*=(?:\\*|self|\\((?:${PERMITTED}(?: +${PERMITTED})*)?\\))$`);
+
+/** W3C, Permissions Policy. Names are not checked, because browsers add some every year. */
+const permissions = everyItem(
+  /,/,
+  (permission) => PERMISSION.test(permission),
+  (permission) =>
+    `${JSON.stringify(permission)} is no permission${/ '(?:self|none)'|^[a-z-]+ /.test(permission) ? ': this is how the old Feature-Policy was written' : ''}`,
+);
+
+const DEFAULT_PERMISSIONS = [
   ...['camera=(self)', 'display-capture=(self)', 'geolocation=(self)', 'hid=()', 'magnetometer=()'],
   ...['microphone=(self)', 'midi=()', 'payment=()', 'serial=()', 'usb=()', 'xr-spatial-tracking=()'],
 ].join(', ');
 
+/** CSP Level 3 with the documents that extend it. */
+const CSP_DIRECTIVES: ReadonlySet<string> = new Set([
+  ...['', 'default-src', 'script-src', 'script-src-elem', 'script-src-attr', 'style-src', 'style-src-elem'],
+  ...['style-src-attr', 'img-src', 'font-src', 'connect-src', 'media-src', 'object-src', 'child-src', 'frame-src'],
+  ...['worker-src', 'manifest-src', 'prefetch-src', 'base-uri', 'form-action', 'frame-ancestors', 'navigate-to'],
+  ...['sandbox', 'report-uri', 'report-to', 'upgrade-insecure-requests', 'block-all-mixed-content'],
+  ...['require-trusted-types-for', 'trusted-types', 'fenced-frame-src', 'webrtc'],
+]);
+
+const directiveName = (directive: string): string => directive.split(' ')[0] ?? '';
+
+/** Names are checked, values are not: they are a language of their own. */
+const contentSecurityPolicy: Kind = [
+  everyItem(
+    /[;,]/,
+    (directive) => CSP_DIRECTIVES.has(directiveName(directive).toLowerCase()),
+    (directive) => `${JSON.stringify(directiveName(directive))} is no directive of it`,
+  ).refine((text) => /[^;, ]/.test(text), 'it has no directive'),
+  'directives separated by semicolons',
+];
 const CSP_EXAMPLE = "frame-ancestors 'self'; object-src 'none'";
+
+const corsOrigin = z
+  .string()
+  .regex(/^[a-z][a-z\d+.-]*:\/\/[^\s/]/i, { error: ({ input }) => `${JSON.stringify(input)} is no origin` });
+
+/** As the backend reads `CORS_ALLOW_ORIGIN` (0.6.18 and 0.12.4), which compares texts: nothing is put right here. */
+const origins = z.union(
+  [
+    z.literal('*').transform(() => 'any' as const),
+    z
+      .string()
+      .refine((text) => !text.includes(','), 'semicolons stand between origins, not commas')
+      .transform((text) => text.split(';'))
+      .pipe(z.array(corsOrigin))
+      .transform((list): ReadonlySet<string> => new Set(list)),
+  ],
+  lastReason,
+);
 
 export const HEADER_SETTINGS = {
   MODELGATE_HEADERS_BACKEND: choice(
     ['wins', 'replaced'],
     "Whether the backend's own line of a header below stays, where it sends one. For each header: a value, `off` (in no answer: nginx adds it, say), or `backend` (the backend's own alone).",
   ),
-  MODELGATE_HEADERS_FRAME_OPTIONS: headerSetting('X-Frame-Options', header.frameOptions, [
+  // RFC 7034; `ALLOW-FROM` is known to no browser of today
+  MODELGATE_HEADERS_FRAME_OPTIONS: header(
+    'X-Frame-Options',
+    anyOf('SAMEORIGIN', 'DENY'),
     'SAMEORIGIN',
     'DENY',
-    '`SAMEORIGIN` or `DENY`',
     'Other sites cannot show the page in a frame.',
-  ]),
-  MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: headerSetting('X-Content-Type-Options', header.contentTypeOptions, [
-    'nosniff',
-    'nosniff',
-    '`nosniff`',
-  ]),
-  MODELGATE_HEADERS_XSS_PROTECTION: headerSetting('X-XSS-Protection', header.xssProtection, [
+  ),
+  MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: header('X-Content-Type-Options', anyOf('nosniff'), 'nosniff', 'nosniff'),
+  // of no standard: what browsers took until they dropped their filters
+  MODELGATE_HEADERS_XSS_PROTECTION: header(
+    'X-XSS-Protection',
+    [z.string().regex(/^(?:0|1|1; ?mode=block|1; ?report=\S+)$/), '`0`, `1` or `1; mode=block`'],
     '1; mode=block',
     '0',
-    '`0`, `1` or `1; mode=block`',
     "The guide's value; browsers of today ignore it, and the advice of today is `0`.",
-  ]),
-  MODELGATE_HEADERS_REFERRER_POLICY: headerSetting('Referrer-Policy', header.referrerPolicy, [
+  ),
+  MODELGATE_HEADERS_REFERRER_POLICY: header(
+    'Referrer-Policy',
+    [referrerPolicies, 'a referrer policy, or several separated by commas'],
     'strict-origin-when-cross-origin',
     'no-referrer',
-    'a referrer policy, or several separated by commas',
-  ]),
-  MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY: headerSetting('Strict-Transport-Security', header.transportSecurity, [
+  ),
+  MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY: header(
+    'Strict-Transport-Security',
+    [transportSecurity, '`max-age=SECONDS`, with `; includeSubDomains` and `; preload` if meant'],
     'max-age=31536000',
     'max-age=63072000; includeSubDomains',
-    '`max-age=SECONDS`, with `; includeSubDomains` and `; preload` if meant',
     'Only where a trusted proxy says `X-Forwarded-Proto: https`.',
-  ]),
-  MODELGATE_HEADERS_PERMISSIONS_POLICY: headerSetting('Permissions-Policy', header.permissionsPolicy, [
-    PERMISSIONS,
+  ),
+  MODELGATE_HEADERS_PERMISSIONS_POLICY: header(
+    'Permissions-Policy',
+    [permissions, 'permissions such as `camera=(self)` separated by commas'],
+    DEFAULT_PERMISSIONS,
     'camera=(self), usb=()',
-    'permissions such as `camera=(self)` separated by commas',
     'Leaves to the page whatever Open WebUI uses.',
-  ]),
-  MODELGATE_HEADERS_CROSS_ORIGIN_RESOURCE_POLICY: headerSetting('Cross-Origin-Resource-Policy', header.resourcePolicy, [
+  ),
+  MODELGATE_HEADERS_CROSS_ORIGIN_RESOURCE_POLICY: header(
+    'Cross-Origin-Resource-Policy',
+    anyOf('same-origin', 'same-site', 'cross-origin'),
     'same-site',
     'same-origin',
-    '`same-origin`, `same-site` or `cross-origin`',
     'Always `cross-origin` on `/pyodide/`, which the page loads into a frame without an origin.',
-  ]),
-  MODELGATE_HEADERS_CROSS_ORIGIN_OPENER_POLICY: headerSetting('Cross-Origin-Opener-Policy', header.openerPolicy, [
+  ),
+  MODELGATE_HEADERS_CROSS_ORIGIN_OPENER_POLICY: header(
+    'Cross-Origin-Opener-Policy',
+    policyWord('same-origin-allow-popups', 'same-origin', 'noopener-allow-popups', 'unsafe-none'),
     'backend',
     'same-origin-allow-popups',
-    '`same-origin-allow-popups`, `same-origin`, `noopener-allow-popups` or `unsafe-none`',
     'Any value but `unsafe-none` cuts off pages that open this one: the import from openwebui.com, the sign-in to OneDrive.',
-  ]),
-  MODELGATE_HEADERS_CROSS_ORIGIN_EMBEDDER_POLICY: headerSetting('Cross-Origin-Embedder-Policy', header.embedderPolicy, [
+  ),
+  MODELGATE_HEADERS_CROSS_ORIGIN_EMBEDDER_POLICY: header(
+    'Cross-Origin-Embedder-Policy',
+    policyWord('require-corp', 'credentialless', 'unsafe-none'),
     'backend',
     'credentialless',
-    '`require-corp`, `credentialless` or `unsafe-none`',
     'Breaks pictures and frames of other sites.',
-  ]),
-  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY: headerSetting('Content-Security-Policy', header.contentSecurityPolicy, [
+  ),
+  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY: header(
+    'Content-Security-Policy',
+    contentSecurityPolicy,
     'backend',
     CSP_EXAMPLE,
-    'directives separated by semicolons',
-  ]),
-  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY: headerSetting(
+  ),
+  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY: header(
     'Content-Security-Policy-Report-Only',
-    header.contentSecurityPolicy,
-    ['backend', `${CSP_EXAMPLE}; report-uri /csp`, 'directives separated by semicolons', 'Try a policy with it first.'],
+    contentSecurityPolicy,
+    'backend',
+    `${CSP_EXAMPLE}; report-uri /csp`,
+    'Try a policy with it first.',
   ),
   CORS_ALLOW_ORIGIN: settingWithDefault(origins, '*', {
     expected: '`*`, or origins separated by semicolons',
@@ -113,7 +223,8 @@ export const HEADER_SETTINGS = {
     'false',
     "The backend's own setting: `true` adds `Secure` to its session cookies, which browsers then send and keep over https only. `false` takes none away.",
   ),
-  WEBUI_SESSION_COOKIE_SAME_SITE: sameSite(
+  WEBUI_SESSION_COOKIE_SAME_SITE: backendWord(
+    ['lax', 'strict', 'none'],
     "The backend's own setting: `SameSite` of its session cookies. `strict` breaks OAuth sign-in. Not set: as the backend writes it.",
   ),
   WEBUI_AUTH_COOKIE_SECURE: setting(boolean, {
@@ -122,7 +233,8 @@ export const HEADER_SETTINGS = {
     meaning:
       "The backend's own setting: the same for `token`, `oauth_…` and `mfa_challenge` alone. Not set: `WEBUI_SESSION_COOKIE_SECURE` decides.",
   }),
-  WEBUI_AUTH_COOKIE_SAME_SITE: sameSite(
+  WEBUI_AUTH_COOKIE_SAME_SITE: backendWord(
+    ['lax', 'strict', 'none'],
     "The backend's own setting: the same for `token`, `oauth_…` and `mfa_challenge` alone. Not set: `WEBUI_SESSION_COOKIE_SAME_SITE` decides.",
   ),
 } as const;

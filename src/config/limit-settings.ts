@@ -1,14 +1,12 @@
 /**
- * Limits: how they are spelled, and their defaults. The defaults are far above what the page of Open WebUI sends (0.6.18
- * and 0.12.4, loaded fresh ten times in a minute in Chromium), and below what a runaway script sends.
+ * Limits. The defaults are far above what the page of Open WebUI sends (0.6.18 and 0.12.4, loaded fresh ten times in a
+ * minute in Chromium), and below what a runaway script sends.
  */
 import { z } from 'zod';
-import { settingWithDefault } from './setting.ts';
-import { DURATION, lastReason, millisecondsOf } from './value.ts';
+import { DURATION, lastReason, millisecondsOf, reasonWhere, settingWithDefault } from './value.ts';
 
 /** Beyond this nothing is limited any more; the arithmetic is exact below it. */
 const LARGEST = 1_000_000;
-const LONGEST_SECONDS = 86_400;
 
 const offOr = <T>(schema: z.ZodType<T, string>) => z.union([z.literal('off'), schema], lastReason);
 
@@ -26,15 +24,17 @@ const countOf = (what: string) =>
 /** Whole seconds, as the header fields that announce a limit need them. */
 const windowSeconds = z
   .string()
-  .regex(DURATION, { error: ({ input }) => windowFault(String(input)), abort: true })
+  .regex(DURATION, {
+    abort: true,
+    ...reasonWhere(
+      [/^\d+$/, 'its window has no unit, as in `1m`'],
+      [/^[smhd]$/, 'its window has no number, as in `1m`'],
+      [/^/, 'its window is no duration, as in `1m`'],
+    ),
+  })
   .refine((text) => !text.endsWith('ms'), 'its window is not in whole seconds')
   .transform((text) => millisecondsOf(text) / 1_000)
-  .pipe(z.number().min(1, 'its window is too short').max(LONGEST_SECONDS, 'its window is too long'));
-
-function windowFault(text: string): string {
-  if (/^\d+$/.test(text)) return 'its window has no unit, as in `1m`';
-  return /^(?:s|m|h|d)$/.test(text) ? 'its window has no number, as in `1m`' : 'its window is no duration, as in `1m`';
-}
+  .pipe(z.number().min(1, 'its window is too short').max(86_400, 'its window is too long'));
 
 const rateParts = z.object({
   count: countOf('the count before the slash'),
@@ -42,28 +42,20 @@ const rateParts = z.object({
   window: windowSeconds,
 });
 
-/**
- * `120/1m:40`, or `off`: 120 a minute in the long run, and 40 more than are due at once. Without a burst the whole
- * count may come at once.
- */
-const rate = offOr(
-  z
-    .string()
-    .regex(/^[^/:]*(?:\/[^/:]*)?(?::[^/:]*)?$/, { error: 'there is too much in it', abort: true })
-    .regex(/\//, 'it has no window, which comes after a slash: `120/1m`')
-    .transform((text): z.input<typeof rateParts> => {
-      const [count = '', window = '', burst] = text.split(/[/:]/);
-      return { count, window, burst };
-    })
-    .pipe(rateParts)
-    .transform(({ count, burst = count - 1, window }) => ({ count, windowSeconds: window, burst })),
-);
-
-/** A number of things at a time, or `off`. */
-const concurrency = offOr(countOf('it'));
+/** `120/1m:40`: 120 a minute in the long run, and 40 more than are due at once; without a burst the whole count. */
+const rate = z
+  .string()
+  .regex(/^[^/:]*(?:\/[^/:]*)?(?::[^/:]*)?$/, { error: 'there is too much in it', abort: true })
+  .regex(/\//, 'it has no window, which comes after a slash: `120/1m`')
+  .transform((text): z.input<typeof rateParts> => {
+    const [count = '', window = '', burst] = text.split(/[/:]/);
+    return { count, window, burst };
+  })
+  .pipe(rateParts)
+  .transform(({ count, burst = count - 1, window }) => ({ count, windowSeconds: window, burst }));
 
 const rateSetting = (fallback: string, meaning: string) =>
-  settingWithDefault(rate, fallback, {
+  settingWithDefault(offOr(rate), fallback, {
     expected:
       '`COUNT/WINDOW` or `COUNT/WINDOW:BURST` with whole numbers up to 1000000 and a window from 1s to 1d, or `off`',
     meaning,
@@ -80,7 +72,7 @@ export const LIMIT_SETTINGS = {
     '6000/1m:2000',
     'The same, by the organization whose grant permitted them.',
   ),
-  MODELGATE_LIMIT_CONCURRENT_CHATS: settingWithDefault(concurrency, '32', {
+  MODELGATE_LIMIT_CONCURRENT_CHATS: settingWithDefault(offOr(countOf('it')), '32', {
     expected: 'a whole number up to 1000000, or `off`',
     meaning: 'Requests of one user that run a model at the same time; a stream counts until it ends.',
   }),

@@ -4,33 +4,34 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { type ErrorCode, type YAMLParseError, LineCounter, parseDocument } from 'yaml';
+import { type ErrorCode, type YAMLError, LineCounter, parseDocument } from 'yaml';
 import { type ConfigIssue, maskCredentials } from './issue.ts';
-import { parseAdminAddress, parseConfig, parseStoreConfig, type Parsed, type StoreConfig } from './parse.ts';
-import { type RawConfig, collectRawSettings, CONFIG_FILE_VARIABLE } from './raw-settings.ts';
-import type { Config, ListenAddress } from './schema.ts';
-import { type SettingName, describeSetting, SETTING_NAMES } from './settings.ts';
+import {
+  type Loaded,
+  type Parsed,
+  type RawConfig,
+  collectRawSettings,
+  CONFIG_FILE_VARIABLE,
+  parseAdminAddress,
+  parseConfig,
+  parseStoreConfig,
+} from './parse.ts';
+import type { Config, StoreConfig } from './schema.ts';
+import { describeSetting, SETTING_NAMES } from './settings.ts';
 
-interface ConfigSources {
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  /** What relative paths start from. */
-  readonly directory: string;
+type ConfigSources = Pick<RawConfig, 'environment' | 'directory'> & {
   /** `--config`; wins over `MODELGATE_CONFIG`. */
   readonly file?: string | undefined;
-}
+};
 
 /** @returns the configuration of `serve`, or every issue of environment, file, key file and database path */
-export function loadConfig(sources: ConfigSources): Parsed<Config> {
-  return loadWith(sources, parseConfig);
-}
+export const loadConfig = (sources: ConfigSources): Parsed<Config> => loadWith(sources, parseConfig);
 
 /** As `loadConfig`, for commands that only use the database. */
-export function loadStoreConfig(sources: ConfigSources): Parsed<StoreConfig> {
-  return loadWith(sources, parseStoreConfig);
-}
+export const loadStoreConfig = (sources: ConfigSources): Parsed<StoreConfig> => loadWith(sources, parseStoreConfig);
 
 /** Where the admin listener is; all else may be missing. */
-export function loadAdminAddress(sources: ConfigSources): Parsed<ListenAddress> {
+export function loadAdminAddress(sources: ConfigSources) {
   const { raw, issues } = readSources(sources);
   return issues.length > 0 ? { issues } : parseAdminAddress(raw);
 }
@@ -38,27 +39,12 @@ export function loadAdminAddress(sources: ConfigSources): Parsed<ListenAddress> 
 function loadWith<C extends StoreConfig>(sources: ConfigSources, parse: (raw: RawConfig) => Parsed<C>): Parsed<C> {
   const { raw, issues: ofFile } = readSources(sources);
   const parsed = parse(raw);
-  const issues = [...ofFile, ...(parsed.issues ?? databaseIssues(parsed.config.database.path, raw))];
+  const issues = [...ofFile, ...(parsed.issues ?? databaseIssues(parsed))];
   return issues.length > 0 || parsed.issues !== undefined ? { issues } : parsed;
 }
 
-function readSources({ environment, directory, file: named }: ConfigSources): FileRead & { readonly raw: RawConfig } {
-  const path = named ?? environment[CONFIG_FILE_VARIABLE];
-  const { issues, values } = path === undefined || path === '' ? { issues: [] } : readConfigFile(path, directory);
-  return { issues, raw: { environment, directory, readSecret, ...(values === undefined ? {} : { file: values }) } };
-}
-
-/** One setting that is in force. */
-export interface SettingInForce {
-  readonly name: SettingName;
-  /** As it was typed; null for a secret, which is not shown. */
-  readonly value: string | null;
-  /** `environment`, `default`, or the path of the YAML file. */
-  readonly source: string;
-}
-
-/** @returns each setting that has a value, in the order of the reference, whether it can be used or not */
-export function loadSettingsInForce(sources: ConfigSources): readonly SettingInForce[] {
+/** @returns each setting that has a value, as it was typed and with its source, whether it can be used or not */
+export function loadSettingsInForce(sources: ConfigSources) {
   const { settings } = collectRawSettings(readSources(sources).raw);
   return SETTING_NAMES.flatMap((name) => {
     const { fallback, secret } = describeSetting(name);
@@ -67,27 +53,41 @@ export function loadSettingsInForce(sources: ConfigSources): readonly SettingInF
   });
 }
 
-type FileRead = { issues: readonly ConfigIssue[]; values?: NonNullable<RawConfig['file']> };
+interface Sources {
+  readonly raw: RawConfig;
+  readonly issues: readonly ConfigIssue[];
+}
 
-/** Scalars stay text (YAML's failsafe schema): `0123` is a name and not a number, and `30s` needs no quotes. */
-function readConfigFile(path: string, directory: string): FileRead {
+function readSources({ environment, directory, file = environment[CONFIG_FILE_VARIABLE] }: ConfigSources): Sources {
+  const raw: RawConfig = { environment, directory, readSecret };
+  if (file === undefined || file === '') return { raw, issues: [] };
+  const refuse = (found: string, place = file, example?: string) => ({
+    raw,
+    issues: [fileIssue(place, found, example)],
+  });
   let text: string;
   try {
-    text = readFileSync(resolve(directory, path), 'utf8');
+    text = readFileSync(resolve(directory, file), 'utf8');
   } catch (error) {
     const reason = reasonOf(error);
-    const found = reason === 'is a directory' ? 'this is a directory, not a YAML file' : `this file ${reason}`;
-    return { issues: [fileIssue(path, found, '--config /etc/modelgate.yaml')] };
+    const found = `this ${reason === 'is a directory' ? 'is a directory, not a YAML file' : `file ${reason}`}`;
+    return refuse(found, file, '--config /etc/modelgate.yaml');
   }
-  const lineCounter = new LineCounter();
-  const document = parseDocument(text, { schema: 'failsafe', prettyErrors: false, lineCounter });
+  const lines = new LineCounter();
+  const document = parseDocument(text, { schema: 'failsafe', prettyErrors: false, lineCounter: lines });
   // one mistake causes others: only the first is reported, without its text, which may be a secret's
   const [error] = document.errors;
-  if (error !== undefined) return { issues: [mistakeAt(path, error, text, lineCounter)] };
+  if (error !== undefined) {
+    const [place, found] = mistakeIn(text, error, lines);
+    return refuse(found, `${file}:${place}`);
+  }
   try {
-    return { issues: [], values: { name: path, values: document.toJS({ maxAliasCount: 0 }) as unknown } };
+    return {
+      raw: { ...raw, file: { name: file, values: document.toJS({ maxAliasCount: 0 }) as unknown } },
+      issues: [],
+    };
   } catch {
-    return { issues: [fileIssue(path, 'this file has aliases (*name), which are not read')] };
+    return refuse('this file has aliases (*name), which are not read');
   }
 }
 
@@ -100,16 +100,16 @@ const MISTAKES: Partial<Record<ErrorCode, string>> = {
   MULTIPLE_DOCS: 'this begins a second document',
 };
 
-type YamlMistake = Pick<YAMLParseError, 'code' | 'message' | 'pos'>;
+type YamlMistake = Pick<YAMLError, 'code' | 'message' | 'pos'>;
 
-function mistakeAt(path: string, { code, message, pos }: YamlMistake, text: string, lines: LineCounter): ConfigIssue {
+/** @returns where the mistake is, and what it is */
+function mistakeIn(text: string, { code, message, pos }: YamlMistake, lines: LineCounter): [string, string] {
   const { line, col } = lines.linePos(pos[0]);
   const next = /^ +(?=[^ #\r\n])/.exec(text.split('\n')[line] ?? '')?.[0].length;
   // the parser points at the value under which a line is indented
-  if (code === 'BLOCK_AS_IMPLICIT_KEY' && next !== undefined) {
-    return fileIssue(`${path}:${line + 1}:${next + 1}`, 'this line is indented under the value of the line above it');
-  }
-  return fileIssue(`${path}:${line}:${col}`, MISTAKES[code] ?? `this is no YAML (${message.replace(/: ".*/s, '')})`);
+  if (code === 'BLOCK_AS_IMPLICIT_KEY' && next !== undefined)
+    return [`${line + 1}:${next + 1}`, 'this line is indented under the value of the line above it'];
+  return [`${line}:${col}`, MISTAKES[code] ?? `this is no YAML (${message.replace(/: ".*/s, '')})`];
 }
 
 const fileIssue = (setting: string, found: string, example = 'MODELGATE_PORT: 8080'): ConfigIssue => ({
@@ -132,44 +132,39 @@ function readSecret(path: string): string {
 }
 
 /** The file itself may come later, when the backend has started; its directory is a volume that is there or not. */
-function databaseIssues(path: string, raw: RawConfig): readonly ConfigIssue[] {
-  const about = collectRawSettings(raw).settings.has('DATABASE_URL')
-    ? { setting: 'DATABASE_URL', example: 'DATABASE_URL=sqlite:////app/backend/data/webui.db' }
-    : { setting: 'DATA_DIR', example: 'DATA_DIR=/app/backend/data' };
-  const directory = dirname(path);
-  const parent = kindOf(directory);
+function databaseIssues({ config, values }: Loaded<StoreConfig>): ConfigIssue[] {
+  const setting = values.DATABASE_URL === undefined ? 'DATA_DIR' : 'DATABASE_URL';
+  const { path } = config.database;
+  const issue = (found: string, expected: string) => {
+    const example = `${setting}=${describeSetting(setting).example}`;
+    return [{ setting, example, found: `${JSON.stringify(path)}, ${found}`, expected }];
+  };
+  const parent = kindOf(dirname(path));
   if (parent !== 'a directory') {
     const why = parent === 'absent' ? 'does not exist: is the volume mounted?' : `is ${parent}`;
-    return [
-      {
-        ...about,
-        found: `${JSON.stringify(path)}, whose directory ${why}`,
-        expected: "a file in the backend's data directory",
-      },
-    ];
+    return issue(`whose directory ${why}`, "a file in the backend's data directory");
   }
   const kind = kindOf(path);
-  if (kind === 'a file' || kind === 'absent') return [];
-  return [{ ...about, found: `${JSON.stringify(path)}, which is ${kind}`, expected: "the backend's SQLite file" }];
+  return kind === 'a file' || kind === 'absent' ? [] : issue(`which is ${kind}`, "the backend's SQLite file");
 }
 
 function kindOf(path: string): string {
   try {
     const stats = statSync(path);
-    if (stats.isDirectory()) return 'a directory';
-    return stats.isFile() ? 'a file' : 'no regular file';
+    return stats.isDirectory() ? 'a directory' : stats.isFile() ? 'a file' : 'no regular file';
   } catch (error) {
     const code = codeOf(error);
-    if (code === 'ENOENT') return 'absent';
-    return code === 'ENOTDIR' ? 'below a file' : `not accessible (${code})`;
+    return { ENOENT: 'absent', ENOTDIR: 'below a file' }[code] ?? `not accessible (${code})`;
   }
 }
 
 const codeOf = (error: unknown): string => (error instanceof Error && 'code' in error ? String(error.code) : 'unknown');
 
-function reasonOf(error: unknown): string {
-  const code = codeOf(error);
-  if (code === 'ENOENT') return 'does not exist';
-  if (code === 'EACCES' || code === 'EPERM') return 'may not be read by this user';
-  return code === 'EISDIR' ? 'is a directory' : `cannot be read (${code})`;
-}
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'does not exist',
+  EACCES: 'may not be read by this user',
+  EPERM: 'may not be read by this user',
+  EISDIR: 'is a directory',
+};
+
+const reasonOf = (error: unknown): string => REASONS[codeOf(error)] ?? `cannot be read (${codeOf(error)})`;

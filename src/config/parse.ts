@@ -3,54 +3,68 @@
  * A setting that contradicts another or has no effect is a mistake too: the operator meant something by it.
  */
 import { resolve } from 'node:path';
+import { nearest } from '../nearest.ts';
 import { contradictions } from './contradictions.ts';
 import { type ConfigIssue, quote } from './issue.ts';
-import { type RawConfig, type RawSettings, collectRawSettings } from './raw-settings.ts';
-import { type Config, type ListenAddress, toConfig, toStoreConfig } from './schema.ts';
-import { type SettingName, type Values, describeSetting, readValues } from './settings.ts';
+import { type Config, type ListenAddress, type StoreConfig, toConfig, toStoreConfig } from './schema.ts';
+import {
+  type SettingName,
+  type Values,
+  describeSetting,
+  isSettingName,
+  readValues,
+  SETTING_NAMES,
+} from './settings.ts';
+import { SERVICE_LINK } from './value.ts';
 
-/** What commands need that read or write the database and send nothing to the backend. */
-export type StoreConfig = Pick<Config, 'database' | 'organization' | 'policy' | 'logLevel' | 'modelLogLevel'> & {
-  /** Where the backend is, if it is set: a command may ask whether it runs. */
-  readonly upstreamUrl?: URL | undefined;
-};
+/** Names the YAML file. `load.ts` reads it before anything else, so it has no place in the file itself. */
+export const CONFIG_FILE_VARIABLE = 'MODELGATE_CONFIG';
 
-/** A configuration, and the settings that it was made of. */
-export interface Loaded<C> {
-  readonly config: C;
-  readonly values: Partial<Values>;
+/** Everything that a configuration is made of, handed in, so that parsing reads nothing itself. */
+export interface RawConfig {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** The YAML file, parsed with every scalar left as text. */
+  readonly file?: { readonly name: string; readonly values: unknown } | undefined;
+  /** What relative paths start from. */
+  readonly directory: string;
+  /** @throws an error with a sentence as its message, where the file cannot be read */
+  readonly readSecret: (path: string) => string;
 }
 
-export type Parsed<C> = (Loaded<C> & { readonly issues?: undefined }) | { readonly issues: readonly ConfigIssue[] };
+/** The text of each setting, and its source: `environment`, or the path of the YAML file. */
+export type RawSettings = ReadonlyMap<SettingName, { readonly text: string; readonly source: string }>;
+
+/** A configuration, and the settings that it was made of. */
+export interface Loaded<C, V = Values> {
+  readonly config: C;
+  readonly values: V;
+}
+
+export type Parsed<C, V = Values> =
+  (Loaded<C, V> & { readonly issues?: undefined }) | { readonly issues: readonly ConfigIssue[] };
 
 /** @returns the configuration of `serve`, or all issues: unknown names, unreadable values, contradictions, what is missing */
 export function parseConfig(raw: RawConfig): Parsed<Config> {
-  const { settings, values, issues: found } = readSettings(raw);
-  const secrets = readSecretKeys(settings, raw);
-  const issues = [
-    ...found,
-    ...missing(settings, 'MODELGATE_UPSTREAM_URL'),
-    ...databaseMissing(settings),
-    ...secrets.issues,
-  ];
-  const upstreamUrl = values?.MODELGATE_UPSTREAM_URL;
-  const path = databasePath(values, raw.directory);
-  if (issues.length > 0 || values === undefined || upstreamUrl === undefined || path === undefined) return { issues };
-  const config = toConfig({ values, path, upstreamUrl, secretKeys: secrets.keys });
-  return { config: frozen(config), values };
+  const { settings, values, path, issues: found } = readSettings(raw);
+  const keys = readSecretKeys(settings, raw);
+  const missing = [...missingOf(settings, 'MODELGATE_UPSTREAM_URL'), ...missingDatabase(settings)];
+  const issues = [...found, ...missing, ...('found' in keys ? [keys] : [])];
+  const url = values?.MODELGATE_UPSTREAM_URL;
+  if (issues.length > 0 || values === undefined || url === undefined || path === undefined || 'found' in keys)
+    return { issues };
+  return { config: toConfig(values, path, url, keys), values };
 }
 
 /** As `parseConfig`, for commands on the database: neither upstream nor key need be set, wrong ones are still issues. */
 export function parseStoreConfig(raw: RawConfig): Parsed<StoreConfig> {
-  const { settings, values, issues: found } = readSettings(raw);
-  const issues = [...found, ...databaseMissing(settings)];
-  const path = databasePath(values, raw.directory);
+  const { settings, values, path, issues: found } = readSettings(raw);
+  const issues = [...found, ...missingDatabase(settings)];
   if (issues.length > 0 || values === undefined || path === undefined) return { issues };
-  return { config: frozen({ ...toStoreConfig(values, path), upstreamUrl: values.MODELGATE_UPSTREAM_URL }), values };
+  return { config: toStoreConfig(values, path), values };
 }
 
 /** @returns where the admin listener of this environment's gate is, whatever else is or is not set */
-export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress> {
+export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress, Partial<Values>> {
   const { readable, issues } = readSettings(raw);
   const { MODELGATE_ADMIN_HOST: host, MODELGATE_ADMIN_PORT: port } = readable;
   const wrong = issues.filter(({ setting }) => /^MODELGATE_ADMIN_(?:HOST|PORT)/.test(setting));
@@ -61,9 +75,101 @@ export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress> {
 function readSettings(raw: RawConfig) {
   const { settings, issues } = collectRawSettings(raw);
   const read = readValues(Object.fromEntries([...settings].map(([name, { text }]) => [name, text])));
-  const misspelled = [...read.reasons].map(([name, reason]) => misspelling(name, reason, settings));
+  const misspelled = read.reasons.map(([name, reason]) => misspelling(name, reason, settings));
   const contradicting = contradictions(settings, read.readable, raw.environment);
-  return { ...read, settings, issues: [...issues, ...misspelled, ...contradicting] };
+  const { DATABASE_URL: database, DATA_DIR: data } = read.readable;
+  const path = database ?? (data === undefined ? undefined : resolve(raw.directory, data, 'webui.db'));
+  return {
+    ...read,
+    settings,
+    /** Of the database. */
+    path: path === undefined ? undefined : resolve(raw.directory, path),
+    issues: [...issues, ...misspelled, ...contradicting],
+  };
+}
+
+/**
+ * Defaults < file < environment. An empty value means "not set": Compose writes it for `${VARIABLE}` without a value.
+ *
+ * @returns the text of each setting that is set, and an issue for each name or value of the file that is wrong
+ */
+export function collectRawSettings({ environment, file }: RawConfig) {
+  const settings = new Map<SettingName, { readonly text: string; readonly source: string }>();
+  const issues: ConfigIssue[] = [];
+  const { name: source = '', values } = file ?? {};
+  if (typeof values === 'object' && !Array.isArray(values)) {
+    for (const [name, value] of Object.entries(values ?? {})) {
+      const text = textOf(value);
+      const issue = misplaced(name, source, text);
+      if (issue !== undefined) issues.push(issue);
+      else if (isSettingName(name) && text !== undefined && text !== '') settings.set(name, { text, source });
+    }
+  } else if (values !== undefined && values !== '') {
+    issues.push({ setting: source, found: 'no mapping of names to values', expected: 'one `NAME: value` a line' });
+  }
+  for (const [name, text = ''] of Object.entries(environment)) {
+    if (text === '') continue;
+    if (isSettingName(name)) settings.set(name, { text, source: 'environment' });
+    else if (/^modelgate_/i.test(name) && name !== CONFIG_FILE_VARIABLE)
+      issues.push(unknownSetting(name, 'environment'));
+  }
+  return { settings, issues };
+}
+
+/** Shows the name alone: a mistyped variable may hold a secret. */
+function unknownSetting(name: string, source: string): ConfigIssue {
+  const meant = suggest(name, [...SETTING_NAMES, CONFIG_FILE_VARIABLE]);
+  const isServiceLink = source === 'environment' && /^MODELGATE_(SERVICE_|PORT_\d)/.test(name);
+  const known =
+    meant === undefined
+      ? 'one of the names that `modelgate serve --settings` prints'
+      : `a known name: did you mean ${meant}?`;
+  return {
+    setting: name.slice(0, 100),
+    source,
+    found: 'a setting that does not exist',
+    expected: isServiceLink ? `it to be absent: ${SERVICE_LINK}` : known,
+  };
+}
+
+/** @returns the known name that a mistyped one most likely means, undefined where none is close enough */
+function suggest(name: string, known: readonly string[]): string | undefined {
+  const wanted = letters(name);
+  const containing = known.find((other) => wanted.length >= 4 && `_${letters(other)}_`.includes(`_${wanted}_`));
+  const closest = nearest(wanted, known.map(letters));
+  return known.find((other) => letters(other) === closest) ?? containing;
+}
+
+/** Without the common prefix, which many names of the backend's own lack. */
+const letters = (name: string): string =>
+  name
+    .toUpperCase()
+    .replaceAll('-', '_')
+    .replace(/^MODELGATE_/, '');
+
+/** @returns what is wrong with a name or value of the file */
+function misplaced(name: string, source: string, text: string | undefined): ConfigIssue | undefined {
+  const about = { setting: name, source };
+  if (name === CONFIG_FILE_VARIABLE)
+    return { ...about, found: 'a setting', expected: 'it to be set in the environment only' };
+  if (!isSettingName(name)) return unknownSetting(name, source);
+  const { secret, example } = describeSetting(name);
+  if (secret === true) {
+    const expected = 'it in the environment, or in a file of its own that WEBUI_SECRET_KEY_FILE names';
+    return { ...about, found: 'a secret in the file', expected };
+  }
+  if (text !== undefined) return undefined;
+  const found = 'neither a value nor a list of values';
+  return { ...about, found, expected: 'one value', example: `${name}: ${example}` };
+}
+
+/** A list means its items separated by commas; an item with a comma would become two. */
+function textOf(value: unknown): string | undefined {
+  if (value === null || value === undefined) return '';
+  const items: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const isItem = (item: unknown): item is string => typeof item === 'string';
+  if (!items.every(isItem)) return undefined;
+  return Array.isArray(value) && items.some((item) => item.includes(',')) ? undefined : items.join(',');
 }
 
 function misspelling(setting: SettingName, reason: string, settings: RawSettings): ConfigIssue {
@@ -76,75 +182,43 @@ function misspelling(setting: SettingName, reason: string, settings: RawSettings
     setting,
     found: why === '' ? shown : `${shown}: ${why}`,
     expected,
-    example: source === 'environment' ? `${setting}=${example}` : `${setting}: ${example}`,
+    example: `${setting}${source === 'environment' ? '=' : ': '}${example}`,
     ...(source !== undefined && { source }),
   };
 }
 
-function missing(settings: RawSettings, setting: SettingName): ConfigIssue[] {
-  if (settings.has(setting)) return [];
+function missingOf(settings: RawSettings, setting: SettingName): ConfigIssue[] {
   const { expected, example } = describeSetting(setting);
-  return [{ setting, found: 'nothing', expected, example: `${setting}=${example}` }];
+  return settings.has(setting) ? [] : [{ setting, found: 'nothing', expected, example: `${setting}=${example}` }];
 }
 
-const databaseMissing = (settings: RawSettings): ConfigIssue[] =>
-  settings.has('DATA_DIR') ? [] : missing(settings, 'DATABASE_URL');
+const missingDatabase = (settings: RawSettings): ConfigIssue[] =>
+  settings.has('DATA_DIR') ? [] : missingOf(settings, 'DATABASE_URL');
 
-function databasePath(values: Values | undefined, directory: string): string | undefined {
-  if (values?.DATABASE_URL !== undefined) return resolve(directory, values.DATABASE_URL);
-  return values?.DATA_DIR === undefined ? undefined : resolve(directory, values.DATA_DIR, 'webui.db');
-}
-
-const KEY_SETTINGS = ['WEBUI_SECRET_KEY', 'WEBUI_SECRET_KEY_FILE', 'WEBUI_JWT_SECRET_KEY'] as const;
-
-interface SecretKeys {
-  readonly keys: readonly string[];
-  readonly issues: readonly ConfigIssue[];
-}
-
-/** The keys that session tokens are verified with, from exactly one of three settings. No issue shows a key. */
-function readSecretKeys(settings: RawSettings, raw: RawConfig): SecretKeys {
-  const used = KEY_SETTINGS.filter((name) => settings.has(name));
-  const [setting] = used;
-  if (setting === undefined) {
-    const { expected } = describeSetting('WEBUI_SECRET_KEY');
-    const example = 'WEBUI_SECRET_KEY_FILE=/run/secrets/webui_secret_key';
-    return { keys: [], issues: [{ setting: 'WEBUI_SECRET_KEY', found: 'nothing', expected, example }] };
-  }
+/** @returns the keys that session tokens are verified with, from exactly one of three settings. No issue shows a key. */
+function readSecretKeys(settings: RawSettings, raw: RawConfig): readonly string[] | ConfigIssue {
+  const names = ['WEBUI_SECRET_KEY', 'WEBUI_SECRET_KEY_FILE', 'WEBUI_JWT_SECRET_KEY'] as const;
+  const used = names.filter((name) => settings.has(name));
+  const [setting = names[0]] = used;
+  const { expected } = describeSetting(setting);
   if (used.length > 1) {
-    const expected = 'exactly one of them: the one that the backend uses';
-    return { keys: [], issues: [{ setting, found: `${used.join(' and ')} together`, expected }] };
+    const one = 'exactly one of them: the one that the backend uses';
+    return { setting, found: `${used.join(' and ')} together`, expected: one };
   }
-  const { text = '' } = settings.get(setting) ?? {};
-  if (setting !== 'WEBUI_SECRET_KEY_FILE') return { keys: [text], issues: [] };
-  const read = readKeyFile(resolve(raw.directory, text), raw.readSecret);
-  if (typeof read !== 'string') return { keys: read, issues: [] };
-  return { keys: [], issues: [{ setting, found: read, expected: describeSetting(setting).expected }] };
-}
-
-/**
- * The backend's start script strips the newline at the end of the key file, its Python launcher does not (Open WebUI
- * 0.6.0 to 0.12.4); the launcher also reads CRLF as LF.
- *
- * @returns the keys to try in this order, or what is wrong with the file
- */
-function readKeyFile(path: string, readSecret: RawConfig['readSecret']): readonly string[] | string {
-  let content: string;
+  const { text } = settings.get(setting) ?? {};
+  if (text === undefined) {
+    return { setting, found: 'nothing', expected, example: 'WEBUI_SECRET_KEY_FILE=/run/secrets/webui_secret_key' };
+  }
+  if (setting !== 'WEBUI_SECRET_KEY_FILE') return [text];
+  const path = resolve(raw.directory, text);
   try {
-    content = readSecret(path);
+    const content = raw.readSecret(path);
+    // the backend's start script strips the newline at the end, its Python launcher does not (Open WebUI 0.6.0 to
+    // 0.12.4); the launcher also reads CRLF as LF
+    const stripped = content.replace(/[\r\n]+$/, '');
+    if (stripped === '') return { setting, found: `${JSON.stringify(path)}, which is empty`, expected };
+    return [...new Set([stripped, content.replaceAll('\r\n', '\n'), content])];
   } catch (error) {
-    return error instanceof Error ? error.message : 'a file that cannot be read';
+    return { setting, found: error instanceof Error ? error.message : 'a file that cannot be read', expected };
   }
-  const stripped = content.replace(/[\r\n]+$/, '');
-  if (stripped === '') return `${JSON.stringify(path)}, which is empty`;
-  return [...new Set([stripped, content.replaceAll('\r\n', '\n'), content])];
-}
-
-/** Freezes what `Object.freeze` can: a `URL` and a `Set` keep their own methods, which are not called. */
-function frozen<T extends object>(value: T): T {
-  const parts: readonly unknown[] = Object.values(value);
-  for (const part of parts) {
-    if (typeof part === 'object' && part !== null && !Object.isFrozen(part)) frozen(part);
-  }
-  return Object.freeze(value);
 }

@@ -3,47 +3,32 @@ import { isDeepStrictEqual } from 'node:util';
 import { HEADER_SETTINGS } from './header-settings.ts';
 import { LIMIT_SETTINGS } from './limit-settings.ts';
 import type { Loaded } from './parse.ts';
-import type { Config } from './schema.ts';
-import { SETTING_NAMES, type SettingName } from './settings.ts';
+import { type Config, toConfig } from './schema.ts';
+import { type SettingName, SETTING_NAMES } from './settings.ts';
 
 /** All other settings hold a port, a file, a key or a connection. */
-const LIVE: ReadonlySet<string> = new Set([
-  ...([
-    'MODELGATE_MODE',
-    'MODELGATE_DENIAL',
-    'MODELGATE_ADMIN_ACCESS',
-    'MODELGATE_DIRECT_CONNECTIONS',
-    'MODELGATE_MEDIA_MODELS',
-    'MODELGATE_TRUSTED_PROXIES',
-    'LOG_LEVEL',
-    'SRC_LOG_LEVELS_MODELS',
-  ] satisfies SettingName[]),
+const LIVE: readonly string[] = [
+  ...(['MODELGATE_MODE', 'MODELGATE_DENIAL', 'MODELGATE_ADMIN_ACCESS'] satisfies SettingName[]),
+  ...(['MODELGATE_DIRECT_CONNECTIONS', 'MODELGATE_MEDIA_MODELS', 'MODELGATE_TRUSTED_PROXIES'] satisfies SettingName[]),
+  ...(['LOG_LEVEL', 'SRC_LOG_LEVELS_MODELS'] satisfies SettingName[]),
   ...Object.keys(LIMIT_SETTINGS),
   ...Object.keys(HEADER_SETTINGS),
-]);
+];
 
-interface Reloaded {
-  /** What is in force now. */
-  readonly loaded: Loaded<Config>;
-  /** The settings that differ from before and are in force. */
-  readonly changed: readonly SettingName[];
-  /** Those that differ and are as before until the gate is started again. */
-  readonly waiting: readonly SettingName[];
-}
-
-/** @param running what is in force @param read what was read again */
-export function reload(running: Loaded<Config>, read: Loaded<Config>): Reloaded {
-  const before = running.config;
-  const { mode, denial, adminAccess, directConnections, mediaModels } = read.config.policy;
-  const { answers, limits, trustedProxies, logLevel, modelLogLevel } = read.config;
-  const policy = { ...before.policy, mode, denial, adminAccess, directConnections, mediaModels };
-  const config = { ...before, policy, answers, limits, trustedProxies, logLevel, modelLogLevel };
+/**
+ * @param running what is in force @param read what was read again
+ * @returns what is in force now, the settings that have changed, and those that wait until the gate is started again
+ */
+export function reload(running: Loaded<Config>, read: Loaded<Config>) {
   const differing = SETTING_NAMES.filter((name) => !isDeepStrictEqual(running.values[name], read.values[name]));
-  const changed = differing.filter((name) => LIVE.has(name));
-  const waiting = differing.filter((name) => !LIVE.has(name));
+  const changed = differing.filter((name) => LIVE.includes(name));
+  const waiting = differing.filter((name) => !LIVE.includes(name));
   const taken = Object.fromEntries(changed.map((name) => [name, read.values[name]]));
+  const values = { ...running.values, ...taken };
+  const { database, upstream, identity } = running.config;
+  const config = toConfig(values, database.path, upstream.url, identity.secretKeys);
   // the name of the file may be the same, and the key in it another
-  const isKeyChanged = !isDeepStrictEqual(before.identity.secretKeys, read.config.identity.secretKeys);
+  const isKeyChanged = !isDeepStrictEqual(identity.secretKeys, read.config.identity.secretKeys);
   if (isKeyChanged && !waiting.some((name) => name.includes('SECRET_KEY'))) waiting.push('WEBUI_SECRET_KEY_FILE');
-  return { loaded: { config, values: { ...running.values, ...taken } }, changed, waiting };
+  return { loaded: { config, values }, changed, waiting };
 }

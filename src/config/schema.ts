@@ -10,7 +10,10 @@ type Frozen<T> = T extends URL | ReadonlySet<string>
     ? { readonly [K in keyof T]: Frozen<T[K]> }
     : T;
 
-export type Config = Frozen<ReturnType<typeof toConfig>>;
+export type Config = ReturnType<typeof toConfig>;
+
+/** What commands need that read or write the database and send nothing to the backend. */
+export type StoreConfig = ReturnType<typeof toStoreConfig>;
 
 /** Where a listener binds; port 0 lets the system choose. */
 export type ListenAddress = Config['listen'];
@@ -34,71 +37,63 @@ export type CookieRules = Config['answers']['cookies']['auth'];
 
 export type LogLevel = Config['logLevel'];
 
-/** What a `Config` is made of. */
-interface ConfigParts {
-  readonly values: Values;
-  readonly path: string;
-  readonly upstreamUrl: URL;
-  readonly secretKeys: readonly string[];
-}
+/** @param secretKeys to be tried in this order: the newline at the end of a key file may be part of the key */
+export const toConfig = (values: Values, path: string, upstreamUrl: URL, secretKeys: readonly string[]) =>
+  frozen({
+    ...toStoreConfig(values, path),
+    listen: { host: values.MODELGATE_HOST, port: values.MODELGATE_PORT },
+    admin: { host: values.MODELGATE_ADMIN_HOST, port: values.MODELGATE_ADMIN_PORT },
+    upstream: {
+      /** Scheme, host and port only. */
+      url: upstreamUrl,
+      connectTimeoutMs: values.MODELGATE_CONNECT_TIMEOUT,
+      responseTimeoutMs: values.MODELGATE_RESPONSE_TIMEOUT,
+      idleTimeoutMs: values.MODELGATE_IDLE_TIMEOUT,
+      earlyHints: values.MODELGATE_EARLY_HINTS,
+    },
+    identity: { secretKeys, apiKeyHeader: values.CUSTOM_API_KEY_HEADER },
+    answers: {
+      /** Origins whose pages may read the gate's own answers. */
+      origins: values.CORS_ALLOW_ORIGIN,
+      /** A value, `off` (in no answer) or `backend` (the backend's own alone). */
+      headers: securityHeaders(values),
+      /** What happens to the backend's own line where there is a value. */
+      backendHeaders: values.MODELGATE_HEADERS_BACKEND,
+      cookies: cookieRules(values),
+    },
+    limits: {
+      address: values.MODELGATE_LIMIT_ADDRESS,
+      user: values.MODELGATE_LIMIT_USER,
+      chat: values.MODELGATE_LIMIT_CHAT,
+      organization: values.MODELGATE_LIMIT_ORGANIZATION,
+      concurrentChats: values.MODELGATE_LIMIT_CONCURRENT_CHATS,
+    },
+    trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],
+    /** Of bodies that are read to be judged; those that only pass through are not bounded. */
+    maxBodyBytes: values.MODELGATE_MAX_BODY,
+    maxHeaderBytes: values.MODELGATE_MAX_HEADER,
+    drainTimeoutMs: values.MODELGATE_DRAIN_TIMEOUT,
+    /** Undefined: text where standard output is a terminal. */
+    logFormat: values.LOG_FORMAT,
+  });
 
-export const toConfig = ({ values, path, upstreamUrl: url, secretKeys }: ConfigParts) => ({
-  ...toStoreConfig(values, path),
-  listen: { host: values.MODELGATE_HOST, port: values.MODELGATE_PORT },
-  admin: { host: values.MODELGATE_ADMIN_HOST, port: values.MODELGATE_ADMIN_PORT },
-  upstream: {
-    /** Scheme, host and port only. */
-    url,
-    connectTimeoutMs: values.MODELGATE_CONNECT_TIMEOUT,
-    responseTimeoutMs: values.MODELGATE_RESPONSE_TIMEOUT,
-    idleTimeoutMs: values.MODELGATE_IDLE_TIMEOUT,
-    earlyHints: values.MODELGATE_EARLY_HINTS,
-  },
-  identity: {
-    /** To be tried in this order: the newline at the end of a key file may be part of the key. */
-    secretKeys,
-    /** In lower case. */
-    apiKeyHeader: values.CUSTOM_API_KEY_HEADER,
-  },
-  answers: {
-    /** Origins whose pages may read the gate's own answers. */
-    origins: values.CORS_ALLOW_ORIGIN,
-    /** A value, `off` (in no answer) or `backend` (the backend's own alone). */
-    headers: securityHeaders(values),
-    /** What happens to the backend's own line where there is a value. */
-    backendHeaders: values.MODELGATE_HEADERS_BACKEND,
-    /** `session`: what a sign-in remembers on its way through OAuth. `auth`: what proves a user's identity. */
-    cookies: cookieRules(values),
-  },
-  limits: {
-    address: values.MODELGATE_LIMIT_ADDRESS,
-    user: values.MODELGATE_LIMIT_USER,
-    chat: values.MODELGATE_LIMIT_CHAT,
-    organization: values.MODELGATE_LIMIT_ORGANIZATION,
-    concurrentChats: values.MODELGATE_LIMIT_CONCURRENT_CHATS,
-  },
-  trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],
-  /** Of bodies that are read to be judged; those that only pass through are not bounded. */
-  maxBodyBytes: values.MODELGATE_MAX_BODY,
-  maxHeaderBytes: values.MODELGATE_MAX_HEADER,
-  drainTimeoutMs: values.MODELGATE_DRAIN_TIMEOUT,
-  /** Undefined: text where standard output is a terminal. */
-  logFormat: values.LOG_FORMAT,
-});
-
-/** The part that commands on the database need. */
+/** @param path absolute; the file need not exist yet: the backend makes it at its first start */
 export function toStoreConfig(values: Values, path: string) {
   const { OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name } = values;
-  const hasOrganization = id !== undefined && name !== undefined;
-  return {
-    /** Absolute. The file need not exist yet: the backend makes it at its first start. */
+  const bypass: 'BYPASS_MODEL_ACCESS_CONTROL' | 'ENABLE_MODEL_FILTER' | undefined = values.BYPASS_MODEL_ACCESS_CONTROL
+    ? 'BYPASS_MODEL_ACCESS_CONTROL'
+    : values.ENABLE_MODEL_FILTER
+      ? undefined
+      : 'ENABLE_MODEL_FILTER';
+  return frozen({
     database: { path },
     /** Undefined: no users or models are linked at start, and no users enrolled. */
-    organization: hasOrganization ? { id, name, autoEnroll: values.MODELGATE_AUTO_ENROLL } : undefined,
+    organization:
+      id === undefined || name === undefined ? undefined : { id, name, autoEnroll: values.MODELGATE_AUTO_ENROLL },
     policy: {
       mode: values.MODELGATE_MODE,
       /** The switch that turns filtering and refusing off, whatever `mode` is. */
-      bypass: bypassOf(values),
+      bypass,
       adminAccess: values.MODELGATE_ADMIN_ACCESS,
       directConnections: values.MODELGATE_DIRECT_CONNECTIONS,
       /** Image and speech models that may be used: all, or exactly these. */
@@ -106,15 +101,12 @@ export function toStoreConfig(values: Values, path: string) {
       maxStaleMs: values.MODELGATE_POLICY_MAX_STALE,
       denial: values.MODELGATE_DENIAL,
     },
+    /** Where the backend is, if it is set: a command may ask whether it runs. */
+    upstreamUrl: values.MODELGATE_UPSTREAM_URL,
     logLevel: values.LOG_LEVEL,
     /** Of the lines that explain decisions. */
     modelLogLevel: values.SRC_LOG_LEVELS_MODELS ?? values.LOG_LEVEL,
-  };
-}
-
-function bypassOf(values: Values): 'BYPASS_MODEL_ACCESS_CONTROL' | 'ENABLE_MODEL_FILTER' | undefined {
-  if (values.BYPASS_MODEL_ACCESS_CONTROL) return 'BYPASS_MODEL_ACCESS_CONTROL';
-  return values.ENABLE_MODEL_FILTER ? undefined : 'ENABLE_MODEL_FILTER';
+  });
 }
 
 const securityHeaders = (values: Values) => ({
@@ -131,17 +123,25 @@ const securityHeaders = (values: Values) => ({
   'content-security-policy-report-only': values.MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY,
 });
 
-/** As the backend's `env.py` reads them (0.6.18 and 0.12.4): what is not set for `auth` is taken from `session`. */
+/**
+ * `session`: what a sign-in remembers on its way through OAuth. `auth`: what proves a user's identity; what is not set for
+ * it is taken from `session`, as the backend's `env.py` does (0.6.18 and 0.12.4).
+ */
 function cookieRules(values: Values) {
-  const session = {
-    /** `Secure` is added where it is missing, and never taken away. */
-    secure: values.WEBUI_SESSION_COOKIE_SECURE,
-    /** Undefined: as the backend writes it. */
-    sameSite: values.WEBUI_SESSION_COOKIE_SAME_SITE,
-  };
+  // `Secure` is added where it is missing, and never taken away; without `sameSite` the backend's own stays
+  const session = { secure: values.WEBUI_SESSION_COOKIE_SECURE, sameSite: values.WEBUI_SESSION_COOKIE_SAME_SITE };
   const auth = {
     secure: values.WEBUI_AUTH_COOKIE_SECURE ?? session.secure,
     sameSite: values.WEBUI_AUTH_COOKIE_SAME_SITE ?? session.sameSite,
   };
   return { session, auth };
+}
+
+/** Freezes what `Object.freeze` can: a `URL` and a `Set` keep their own methods, which are not called. */
+function frozen<T extends object>(value: T): Frozen<T> {
+  const parts: readonly unknown[] = Object.values(value);
+  for (const part of parts) {
+    if (typeof part === 'object' && part !== null && !Object.isFrozen(part)) frozen(part);
+  }
+  return Object.freeze(value) as Frozen<T>;
 }

@@ -5,22 +5,32 @@
 import { z } from 'zod';
 import { HEADER_SETTINGS } from './header-settings.ts';
 import { LIMIT_SETTINGS } from './limit-settings.ts';
-import {
-  type SettingFacts,
-  DAY,
-  HOUR,
-  choice,
-  factsOf,
-  flag,
-  host,
-  port,
-  secretKey,
-  setting,
-  settingWithDefault,
-  text,
-  time,
-} from './setting.ts';
 import * as value from './value.ts';
+import { choice, factsOf, flag, host, port, setting, settingWithDefault, time } from './value.ts';
+
+/** One line of text without control characters or spaces at its ends. */
+const text = (longest: number) =>
+  z
+    .string()
+    .max(longest, `it is longer than ${longest} characters`)
+    .refine((value) => !/[\u0000-\u001f\u007f]/.test(value) && value.isWellFormed(), 'it contains control characters')
+    .refine((value) => value === value.trim(), 'there is a space at one of its ends');
+
+/** A key: every byte of it is taken as it is. */
+const secretKey = (expected: string, meaning: string) =>
+  setting(z.string().min(1), { expected, example: '<the value that the backend has>', meaning, secret: true });
+
+/** The backend's words (Python's `logging`, loguru) that are not pino's too. */
+const PINO_LEVELS: Readonly<Record<string, string>> = {
+  ...{ notset: 'trace', success: 'info', warning: 'warn', critical: 'fatal' },
+};
+
+/** In any letter case. @returns pino's word */
+const logLevel = z
+  .string()
+  .transform((word) => PINO_LEVELS[word.toLowerCase()] ?? word.toLowerCase())
+  .pipe(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']));
+const LOG_LEVELS = 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)';
 
 export const SETTINGS = {
   MODELGATE_UPSTREAM_URL: setting(value.origin, {
@@ -40,39 +50,37 @@ export const SETTINGS = {
     example: 'sqlite:////app/backend/data/webui.db',
     meaning: "The backend's own setting. Not set: `webui.db` in `DATA_DIR`. One of the two is **required**.",
   }),
-  DATA_DIR: text(
-    4096,
-    "the backend's data directory",
-    '/app/backend/data',
-    "The backend's own setting; read where `DATABASE_URL` is not set.",
-  ),
+  DATA_DIR: setting(text(4096), {
+    expected: "the backend's data directory",
+    example: '/app/backend/data',
+    meaning: "The backend's own setting; read where `DATABASE_URL` is not set.",
+  }),
   WEBUI_SECRET_KEY: secretKey(
     "the backend's WEBUI_SECRET_KEY, or WEBUI_SECRET_KEY_FILE with the file that holds it",
     "The backend's own key; session tokens are verified with it. This or `WEBUI_SECRET_KEY_FILE` is **required**.",
   ),
-  WEBUI_SECRET_KEY_FILE: text(
-    4096,
-    'a readable file that holds the key and nothing else',
-    '/run/secrets/webui_secret_key',
-    "File that holds the backend's key, such as the `.webui_secret_key` which the backend makes; a newline at its end may or may not belong to the key, both are tried.",
-  ),
+  WEBUI_SECRET_KEY_FILE: setting(text(4096), {
+    expected: 'a readable file that holds the key and nothing else',
+    example: '/run/secrets/webui_secret_key',
+    meaning:
+      "File that holds the backend's key, such as the `.webui_secret_key` which the backend makes; a newline at its end may or may not belong to the key, both are tried.",
+  }),
   WEBUI_JWT_SECRET_KEY: secretKey("the backend's key", "The backend's deprecated name for `WEBUI_SECRET_KEY`."),
   CUSTOM_API_KEY_HEADER: settingWithDefault(value.headerName, 'x-api-key', {
     expected: 'the name of a header field that has no other meaning',
     meaning: "The backend's own setting: header that may carry an API key beside `Authorization`.",
   }),
-  OPENROUTER_EXTERNAL_USER: text(
-    256,
-    'the id of the organization, at most 256 characters',
-    'mai_client_companyname',
-    'Id of the organization that existing users and models are linked to at start. Needs `ORGANIZATION_NAME`. Not set: nothing is linked.',
-  ),
-  ORGANIZATION_NAME: text(
-    256,
-    'the name of the organization, at most 256 characters',
-    'Company Name',
-    'Name of that organization.',
-  ),
+  OPENROUTER_EXTERNAL_USER: setting(text(256), {
+    expected: 'the id of the organization, at most 256 characters',
+    example: 'mai_client_companyname',
+    meaning:
+      'Id of the organization that existing users and models are linked to at start. Needs `ORGANIZATION_NAME`. Not set: nothing is linked.',
+  }),
+  ORGANIZATION_NAME: setting(text(256), {
+    expected: 'the name of the organization, at most 256 characters',
+    example: 'Company Name',
+    meaning: 'Name of that organization.',
+  }),
   MODELGATE_AUTO_ENROLL: flag(
     'true',
     'Whether users without any membership, switched on or off, become members of that organization when first seen. Needs an organization.',
@@ -111,7 +119,7 @@ export const SETTINGS = {
   MODELGATE_POLICY_MAX_STALE: time(
     '30s',
     0,
-    HOUR,
+    1,
     'How long the last good state serves when the database cannot be read; then model endpoints answer 503.',
   ),
   MODELGATE_TRUSTED_PROXIES: setting(value.cidrs, {
@@ -130,38 +138,36 @@ export const SETTINGS = {
       'Largest head of a request (its line and headers: cookies, most of all), and of an answer of the backend. Open WebUI itself takes 64 KB; nginx in front needs as much (`large_client_header_buffers`, `proxy_buffer_size`).',
   }),
   ...LIMIT_SETTINGS,
-  MODELGATE_CONNECT_TIMEOUT: time('5s', 1, HOUR, 'Longest wait for a connection to the backend.'),
+  MODELGATE_CONNECT_TIMEOUT: time('5s', 1, 1, 'Longest wait for a connection to the backend.'),
   MODELGATE_RESPONSE_TIMEOUT: time(
     '10m',
     1,
-    DAY,
+    24,
     "Longest wait for the backend's response headers, which come late where a model answers without streaming.",
   ),
   MODELGATE_IDLE_TIMEOUT: time(
     '10m',
     1,
-    DAY,
+    24,
     'Longest silence inside an answer, and of a client that takes nothing of it. The whole of a stream has no limit. A request body ends after a minute of silence, or where it comes by less than 500 bytes a second.',
   ),
   MODELGATE_DRAIN_TIMEOUT: time(
     '25s',
     0,
-    HOUR,
+    1,
     'How long running requests may finish after SIGTERM; keep it below the grace period of the container.',
   ),
   ...HEADER_SETTINGS,
-  LOG_LEVEL: settingWithDefault(value.logLevel, 'INFO', {
-    expected: 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)',
+  LOG_LEVEL: settingWithDefault(logLevel, 'INFO', {
+    expected: LOG_LEVELS,
     meaning: 'Least severe log line that is written.',
   }),
-  LOG_FORMAT: setting(value.logFormat, {
-    expected: '`text` or `json`',
-    example: 'text',
-    meaning:
-      "`text`: lines for eyes; `json`: the backend's own word, for programs. Not set: text where standard output is a terminal.",
-  }),
-  SRC_LOG_LEVELS_MODELS: setting(value.logLevel, {
-    expected: 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)',
+  LOG_FORMAT: value.backendWord(
+    ['text', 'json'],
+    "`text`: lines for eyes; `json`: the backend's own word, for programs. Not set: text where standard output is a terminal.",
+  ),
+  SRC_LOG_LEVELS_MODELS: setting(logLevel, {
+    expected: LOG_LEVELS,
     example: 'DEBUG',
     meaning:
       "The backend's own setting: `DEBUG` adds a line to each decision that explains organization, model and access. Not set: as `LOG_LEVEL`.",
@@ -179,28 +185,30 @@ export type Values = z.output<typeof SCHEMA>;
 export const SETTING_NAMES = SCHEMA.keyof().options;
 
 /** Exactly as it is spelled: no other letter case, no `constructor`. */
-export function isSettingName(name: string): name is SettingName {
-  return Object.hasOwn(SETTINGS, name);
-}
+export const isSettingName = (name: string): name is SettingName => Object.hasOwn(SETTINGS, name);
 
 /** What operators read about a setting. */
-export const describeSetting = (name: SettingName): SettingFacts => factsOf(SETTINGS[name]);
+export const describeSetting = (name: SettingName) => factsOf(SETTINGS[name]);
+
+/** @returns every setting, as `modelgate serve --settings` lists them */
+export const settingReferences = () =>
+  SETTING_NAMES.map((name) => {
+    const { fallback, example, meaning } = describeSetting(name);
+    return { name, default: fallback ?? null, example, meaning: meaning.replaceAll('**', '') };
+  });
 
 /**
- * @returns the values that these texts and the defaults mean; undefined as `values` where a text could not be read: then
- *   `readable` has those that could, and `reasons` says why the others could not, or is empty where "expected …" does
+ * @returns `values`, undefined where a text could not be read; `readable`, those that could; and `reasons`, why the others
+ *   could not, empty where "expected …" says it
  */
 export function readValues(texts: Readonly<Partial<Record<SettingName, string>>>) {
   const { data: values, error } = SCHEMA.safeParse(texts, { error: () => '' });
-  const reasons = new Map<SettingName, string>();
-  if (values !== undefined) return { values, readable: values, reasons };
-  const unreadable: Partial<Record<SettingName, true>> = {};
-  for (const name of SETTING_NAMES) {
+  if (values !== undefined) return { values, readable: values, reasons: [] };
+  const reasons = SETTING_NAMES.flatMap((name) => {
     const issue = error.issues.find(({ path }) => path[0] === name);
-    if (issue === undefined) continue;
-    reasons.set(name, issue.message);
-    unreadable[name] = true;
-  }
+    return issue === undefined ? [] : [[name, issue.message] as const];
+  });
+  const unreadable: Partial<Record<SettingName, true>> = Object.fromEntries(reasons.map(([name]) => [name, true]));
   const readable: Partial<Values> = SCHEMA.omit(unreadable).parse(texts, { jitless: true });
   return { values, readable, reasons };
 }

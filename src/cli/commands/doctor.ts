@@ -3,7 +3,7 @@ import type { Command } from '@commander-js/extra-typings';
 import { OperationFailure } from '../../backend-file/failure.ts';
 import { type ConfigIssue, findingOf } from '../../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../../config/load.ts';
-import type { StoreConfig } from '../../config/parse.ts';
+import type { StoreConfig } from '../../config/schema.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';
 import { ORDINARY_TRIAL } from '../../diagnosis/locks.ts';

@@ -1,7 +1,7 @@
 /** `modelgate init`: what the gate makes at its start, made now. */
 import type { Command } from '@commander-js/extra-typings';
 import { shellCommand } from '../../backend-file/text.ts';
-import type { StoreConfig } from '../../config/parse.ts';
+import type { StoreConfig } from '../../config/schema.ts';
 import { initializeBackend } from '../../organizations/initialization.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';

@@ -1,6 +1,6 @@
 /** The words that commands on organizations share: an option, kinds of objects, and what is said beside a result. */
 import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
-import type { StoreConfig } from '../../config/parse.ts';
+import type { StoreConfig } from '../../config/schema.ts';
 import type { ChosenOrganization } from '../../organizations/organizations.ts';
 import type { NotLinked } from '../../store/models.ts';
 import { counted } from '../format.ts';

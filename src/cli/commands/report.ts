@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Command } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
-import type { StoreConfig } from '../../config/parse.ts';
+import type { StoreConfig } from '../../config/schema.ts';
 import { type AccessReport, type AccessRow, readAccessReport } from '../../organizations/access-report.ts';
 import { unenforced } from '../../organizations/explanation.ts';
 import { describeObstacles } from '../../organizations/obstacles.ts';

@@ -4,11 +4,11 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { issuesInLine } from '../../config/issue.ts';
-import { type SettingInForce, loadConfig, loadSettingsInForce } from '../../config/load.ts';
-import { settingReferences } from '../../config/reference.ts';
+import { loadConfig, loadSettingsInForce } from '../../config/load.ts';
 import type { Loaded } from '../../config/parse.ts';
 import { reload } from '../../config/reload.ts';
 import type { Config } from '../../config/schema.ts';
+import { settingReferences } from '../../config/settings.ts';
 import type { RunningGate } from '../../gate/start.ts';
 import { startNotices } from '../../gate/weaknesses.ts';
 import { type Log, createLog } from '../../telemetry/log.ts';
@@ -199,10 +199,8 @@ function showSettings({ json }: ServeOptions, terminal: Terminal): number {
 function showConfig({ config: file, json }: ServeOptions, terminal: Terminal): number {
   requireConfig(terminal, file);
   const settings = loadSettingsInForce({ ...terminal, file });
-  const shown = ({ name, value, source }: SettingInForce) => [name, value ?? '(not shown)', source];
-  terminal.write(
-    json === true ? asJson({ settings }) : asTable(terminal, ['setting', 'value', 'from'], settings.map(shown)),
-  );
+  const shown = settings.map(({ name, value, source }) => [name, value ?? '(not shown)', source]);
+  terminal.write(json === true ? asJson({ settings }) : asTable(terminal, ['setting', 'value', 'from'], shown));
   return EXIT.done;
 }
 

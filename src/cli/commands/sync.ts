@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
 import type { Operation } from '../../backend-file/transaction.ts';
-import type { StoreConfig } from '../../config/parse.ts';
+import type { StoreConfig } from '../../config/schema.ts';
 import { fromTable } from '../../organizations/catalogue.ts';
 import { fromConfig } from '../../organizations/configured-catalogue.ts';
 import { askForModels, fromLive } from '../../organizations/live-catalogue.ts';

@@ -1,5 +1,5 @@
 import { parse } from 'yaml';
-import type { RawConfig } from '../../../src/config/raw-settings.ts';
+import type { RawConfig } from '../../../src/config/parse.ts';
 
 /** One golden file of `test/config/`: what an operator has typed, and what must come of it. */
 export interface ConfigCase {
