@@ -1,4 +1,5 @@
-/** Asks the running backend, as one of its admins. Every way in which that can fail is one sentence. */
+/** What operations take from the backend: answers of the running one, and the settings and users that its file holds. */
+import { nearest } from '../nearest.ts';
 import { tryParseJson, isObject } from '../references/json.ts';
 import type { Connection } from '../store/database.ts';
 import type { Schema } from '../store/schema.ts';
@@ -18,81 +19,7 @@ export interface BackendAccess {
 const LONGEST_MS = 60_000;
 const MOST_BYTES = 64 * 1024 * 1024;
 
-/**
- * @param path below the backend's address
- * @returns the answer, parsed
- * @throws OperationFailure where there is none, or no JSON, or a refusal
- */
-export async function askBackend(access: BackendAccess, path: string): Promise<unknown> {
-  const { url, credential, signal } = access;
-  const target = new URL(path, url);
-  const shown = quoted(target.origin);
-  try {
-    const response = await fetch(target, {
-      headers: { authorization: `Bearer ${credential}`, accept: 'application/json' },
-      redirect: 'manual',
-      signal: AbortSignal.any([signal, AbortSignal.timeout(LONGEST_MS)]),
-    });
-    return await readAnswer(response, { path, shown, credential });
-  } catch (error) {
-    if (error instanceof OperationFailure) throw error;
-    if (signal.aborted) throw new OperationFailure('Stopped before anything was changed.');
-    throw unchanged(reasonOf(error, shown), '', { cause: error });
-  }
-}
-
-interface Asked {
-  readonly path: string;
-  readonly shown: string;
-  readonly credential: string;
-}
-
-async function readAnswer(response: Response, asked: Asked): Promise<unknown> {
-  const { path, shown } = asked;
-  const { status } = response;
-  if (status >= 300 && status < 400) {
-    await response.body?.cancel();
-    const to = response.headers.get('location');
-    throw unchanged(
-      `${shown} sends ${path} on${to === null ? '' : ` to ${quoted(hide(asked, to))}`}, and a token is not carried after it.`,
-      'Name the address of the backend itself with --url.',
-    );
-  }
-  const text = await readText(response, shown);
-  if (!response.ok) throw refusal(status, asked, detailOf(text));
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    const kind = response.headers.get('content-type')?.split(';')[0] ?? 'no type at all';
-    throw unchanged(
-      `${shown} answers ${path} with ${/html/i.test(kind) ? 'a web page' : quoted(kind)} where a list was expected.`,
-      IS_IT_THERE,
-      { cause: error },
-    );
-  }
-}
-
-async function readText(response: Response, shown: string): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  const body: AsyncIterable<Uint8Array> | undefined = response.body ?? undefined;
-  if (body === undefined) return '';
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > MOST_BYTES) throw unchanged(`${shown} answers with more than 64 MB.`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
-
 const IS_IT_THERE = "Is it the address of Open WebUI's backend?";
-
-function refusal(status: number, asked: Asked, detail: string | undefined): OperationFailure {
-  const { path, shown } = asked;
-  const said = detail === undefined ? '' : `, ${quoted(hide(asked, detail))}`;
-  const remedy = REMEDIES[status] ?? (status >= 500 ? 'Look into the log of the backend.' : '');
-  return unchanged(`${shown} answers ${path} with ${status}${said}.`, remedy);
-}
 
 const REMEDIES: Readonly<Record<number, string>> = {
   401: 'The token is wrong, expired or revoked, or it is not one of an admin.',
@@ -100,29 +27,74 @@ const REMEDIES: Readonly<Record<number, string>> = {
   404: IS_IT_THERE,
 };
 
-/** The backend may say what it was sent. */
-const hide = ({ credential }: Asked, text: string): string => text.replaceAll(credential, '…');
+/**
+ * Asks the running backend, as one of its admins.
+ * @param path below the backend's address
+ * @returns the answer, parsed
+ * @throws OperationFailure where there is none, or no JSON, or a refusal
+ */
+export async function askBackend({ url, credential, signal }: BackendAccess, path: string): Promise<unknown> {
+  const target = new URL(path, url);
+  const shown = quoted(target.origin);
+  // the backend may say what it was sent
+  const hide = (text: string): string => quoted(text.replaceAll(credential, '…'));
+  try {
+    const response = await fetch(target, {
+      headers: { authorization: `Bearer ${credential}`, accept: 'application/json' },
+      redirect: 'manual',
+      signal: AbortSignal.any([signal, AbortSignal.timeout(LONGEST_MS)]),
+    });
+    const { status, headers } = response;
+    if (status >= 300 && status < 400) {
+      await response.body?.cancel();
+      const to = headers.get('location');
+      throw unchanged(
+        `${shown} sends ${path} on${to === null ? '' : ` to ${hide(to)}`}, and a token is not carried after it.`,
+        'Name the address of the backend itself with --url.',
+      );
+    }
+    const text = await readText(response, shown);
+    if (!response.ok) {
+      const detail = detailOf(text);
+      const remedy = REMEDIES[status] ?? (status >= 500 ? 'Look into the log of the backend.' : '');
+      const said = detail === undefined ? '' : `, ${hide(detail)}`;
+      throw unchanged(`${shown} answers ${path} with ${status}${said}.`, remedy);
+    }
+    const kind = headers.get('content-type')?.split(';')[0] ?? 'no type at all';
+    return parseAnswer(text, `${shown} answers ${path} with ${/html/i.test(kind) ? 'a web page' : quoted(kind)}`);
+  } catch (error) {
+    if (error instanceof OperationFailure) throw error;
+    if (signal.aborted) throw new OperationFailure('Stopped before anything was changed.');
+    const isLate = error instanceof Error && error.name === 'TimeoutError';
+    const reason = isLate ? `has not answered within ${LONGEST_MS / 1000} s` : unreachableBecause(error);
+    throw unchanged(`${shown} ${reason}.`, '', { cause: error });
+  }
+}
+
+function parseAnswer(text: string, otherwise: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw unchanged(`${otherwise} where a list was expected.`, IS_IT_THERE, { cause: error });
+  }
+}
+
+async function readText({ body }: Response, shown: string): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
+    size += chunk.length;
+    if (size > MOST_BYTES) throw unchanged(`${shown} answers with more than 64 MB.`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
 
 /** @param text an answer of the backend @returns what FastAPI's `{"detail": "…"}` says, undefined for anything else */
 export function detailOf(text: string): string | undefined {
-  try {
-    const answer = JSON.parse(text) as unknown;
-    const detail = typeof answer === 'object' && answer !== null && 'detail' in answer ? answer.detail : undefined;
-    return typeof detail === 'string' ? detail : undefined;
-  } catch {
-    return undefined;
-  }
+  const answer = tryParseJson(text);
+  return isObject(answer) && typeof answer['detail'] === 'string' ? answer['detail'] : undefined;
 }
-
-function reasonOf(error: unknown, shown: string): string {
-  if (error instanceof Error && error.name === 'TimeoutError') {
-    return `${shown} has not answered within ${LONGEST_MS / 1000} s.`;
-  }
-  return `${shown} ${unreachableBecause(error)}.`;
-}
-
-// The backend's own settings as its file holds them: one document up to 0.9, one row a key from 0.10.0. What is not
-// there is a default or comes from the backend's environment, and cannot be told apart.
 
 export type SettingKey =
   | `${'openai' | 'ollama'}.${'enable' | 'api_configs'}`
@@ -130,7 +102,10 @@ export type SettingKey =
   | 'ollama.base_urls'
   | 'evaluation.arena.models';
 
-/** @returns a function that reads one setting, undefined where it is not stored; of the documents the newest counts */
+/**
+ * The backend's own settings: one document up to 0.9, of which the newest counts, one row a key from 0.10.0.
+ * @returns a function that reads one; undefined for a default or what comes from the backend's environment
+ */
 export function createSettings(connection: Connection, { config }: Schema): (key: SettingKey) => unknown {
   if (config === 'none') return () => undefined;
   const statement = connection
@@ -154,3 +129,48 @@ export const textsOf = (value: unknown): readonly string[] =>
 /** @returns the ids of `[{"id": "…"}, …]`, and nothing of anything else */
 export const idsOf = (models: unknown): readonly string[] =>
   textsOf(Array.isArray(models) ? models.filter(isObject).map(({ id }) => id) : undefined);
+
+export interface Person {
+  readonly id: string;
+  readonly email: string | null;
+  readonly name: string | null;
+  /** The backend's word; null where the row has none. */
+  readonly role: string | null;
+}
+
+/** @returns the user of this id or e-mail address @throws OperationFailure where there is none, or several */
+export function requirePerson(connection: Connection, idOrEmail: string): Person {
+  const [person = 'unknown'] = findPeople(connection, [idOrEmail]);
+  if (person === 'unknown') throw new OperationFailure(unknownPerson(connection, idOrEmail), { code: 'no_such_user' });
+  if (person !== 'ambiguous') return person;
+  throw new OperationFailure(`Several users have the e-mail address ${quoted(idOrEmail)}: give the id of one.`);
+}
+
+/** @returns a sentence or two: no user has this id or address, and who may be meant */
+export function unknownPerson(connection: Connection, typed: string): string {
+  const addresses = connection.prepare<[], string>(`SELECT email FROM "user" WHERE typeof(email) = 'text'`).pluck();
+  const meant = nearest(typed, addresses.iterate());
+  const hint = meant === undefined ? '' : ` Did you mean ${meant}?`;
+  return `The backend knows no user with the id or e-mail address ${quoted(typed)}.${hint}`;
+}
+
+/**
+ * Finds people by id, and the rest by e-mail address in any letter case, with one reading of the table.
+ * @returns one for each name, in their order
+ */
+export function findPeople(connection: Connection, named: readonly string[]) {
+  const byId = connection.prepare<[string], Person>('SELECT id, email, name, role FROM "user" WHERE id = ?');
+  const found = new Map<string, Person | 'unknown' | 'ambiguous'>();
+  for (const name of named) found.set(name, byId.get(name) ?? 'unknown');
+  const addresses = [...found.keys()].filter((name) => found.get(name) === 'unknown');
+  if (addresses.length > 0) {
+    const byAddress = connection.prepare<[string], Person & { readonly named: string }>(
+      `WITH asked AS MATERIALIZED (SELECT value AS named, lower(value) AS address FROM json_each(?))
+       SELECT named, id, email, name, role FROM "user" CROSS JOIN asked ON asked.address = lower(email)`,
+    );
+    for (const { named: name, ...person } of byAddress.iterate(JSON.stringify(addresses))) {
+      found.set(name, found.get(name) === 'unknown' ? person : 'ambiguous');
+    }
+  }
+  return named.map((name) => found.get(name) ?? 'unknown');
+}

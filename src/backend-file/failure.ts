@@ -6,20 +6,13 @@ import { failureCode, isOutOfSpace } from '../store/database.ts';
 
 /** For programs (`--json`); `failed` where no other says more. */
 export type FailureCode =
-  | 'failed'
-  | 'misused'
-  | 'configuration_invalid'
-  | 'no_such_organization'
-  | 'no_such_user'
-  | 'no_such_file'
-  | 'not_open_webui'
-  | 'damaged'
-  | 'locked'
-  | 'disk_full'
-  | 'not_permitted'
-  | 'declined'
-  | 'stopped'
-  | 'bug';
+  | ('failed' | 'misused' | 'configuration_invalid' | 'no_such_organization' | 'no_such_user' | 'no_such_file')
+  | ('not_open_webui' | 'damaged' | 'locked' | 'disk_full' | 'not_permitted' | 'declined' | 'stopped' | 'bug');
+
+interface FailureOptions {
+  readonly cause?: unknown;
+  readonly code?: FailureCode;
+}
 
 /** Nothing was changed. The message is for the operator, whole: what was found, and what to do. */
 export class OperationFailure extends Error {
@@ -32,15 +25,9 @@ export class OperationFailure extends Error {
   }
 }
 
-interface FailureOptions {
-  readonly cause?: unknown;
-  readonly code?: FailureCode;
-}
-
 /** @returns a failure of two or three sentences: the finding, that nothing was changed, and what to do */
-export function unchanged(finding: string, remedy = '', options: FailureOptions = {}): OperationFailure {
-  return new OperationFailure(`${finding} Nothing was changed. ${remedy}`.trimEnd(), options);
-}
+export const unchanged = (finding: string, remedy = '', options: FailureOptions = {}): OperationFailure =>
+  new OperationFailure(`${finding} Nothing was changed. ${remedy}`.trimEnd(), options);
 
 /** @returns the failure in words for an error of SQLite or the system; any other error, which is a bug, unchanged */
 export function toFailure(error: unknown, path: string): unknown {
@@ -74,8 +61,13 @@ function explainFolder(path: string, errorCode: string) {
 
 const whoRuns = `This command runs as user ${getuid?.() ?? 'unknown'}`;
 const AS_OWNER = `${whoRuns}; run it as the owner of the file and its folder.`;
+const OPEN_IT = `${whoRuns}; the file, its -wal and -shm and its folder must be open to it.`;
 const WAIT = 'Try again, or wait longer with --wait 2m.';
+export const NAME_IT = 'Name the webui.db of the backend with --database or DATABASE_URL.';
+const BRING_BACK = 'Keep a copy of it, then bring back a backup: `modelgate restore FILE`';
 const FREE_SPACE = 'Free some space first.';
+const RAISE_LIMIT = 'Raise the limit (ulimit -f) first.';
+const LOOK = 'Look into the log of the system.';
 
 /** The first prefix of SQLite's or the system's code that fits. */
 const FAILURES: readonly (readonly [prefix: string, code: FailureCode, what: string, remedy: string])[] = [
@@ -85,34 +77,14 @@ const FAILURES: readonly (readonly [prefix: string, code: FailureCode, what: str
   ['SQLITE_READONLY_', 'not_permitted', 'needs a recovery that may write', AS_OWNER],
   ['SQLITE_READONLY', 'not_permitted', 'may not be written', AS_OWNER],
   ['SQLITE_PERM', 'not_permitted', 'may not be opened', AS_OWNER],
-  [
-    'SQLITE_CANTOPEN',
-    'not_permitted',
-    'cannot be opened',
-    `${whoRuns}; the file, its -wal and -shm and its folder must be open to it.`,
-  ],
-  [
-    'SQLITE_NOTADB',
-    'not_open_webui',
-    'is not a SQLite database',
-    'Name the webui.db of the backend with --database or DATABASE_URL.',
-  ],
-  ['SQLITE_CORRUPT', 'damaged', 'is damaged', 'Keep a copy of it, then bring back a backup: `modelgate restore FILE`'],
-  [
-    'SQLITE_IOERR',
-    'failed',
-    'cannot be read or written: the file system reports an error',
-    'Look into the log of the system.',
-  ],
+  ['SQLITE_CANTOPEN', 'not_permitted', 'cannot be opened', OPEN_IT],
+  ['SQLITE_NOTADB', 'not_open_webui', 'is not a SQLite database', NAME_IT],
+  ['SQLITE_CORRUPT', 'damaged', 'is damaged', BRING_BACK],
+  ['SQLITE_IOERR', 'failed', 'cannot be read or written: the file system reports an error', LOOK],
   ['SQLITE_TOOBIG', 'failed', 'cannot hold a value that long', 'Shorten it.'],
   ['ENOSPC', 'disk_full', 'cannot be written: the disk is full', FREE_SPACE],
   ['EDQUOT', 'disk_full', 'cannot be written: the quota is used up', FREE_SPACE],
-  [
-    'EFBIG',
-    'disk_full',
-    'cannot be written: a limit on the size of files is reached',
-    'Raise the limit (ulimit -f) first.',
-  ],
+  ['EFBIG', 'disk_full', 'cannot be written: a limit on the size of files is reached', RAISE_LIMIT],
   ['EACCES', 'not_permitted', 'may not be used', AS_OWNER],
   ['EPERM', 'not_permitted', 'may not be used', AS_OWNER],
   ['EROFS', 'not_permitted', 'is on a read-only file system', 'Mount the volume writable for this command.'],
@@ -121,25 +93,21 @@ const FAILURES: readonly (readonly [prefix: string, code: FailureCode, what: str
 
 const MOST_PROBLEMS = 20;
 
-interface Refusal {
-  /** What would be right, last of all. */
-  readonly remedy?: string;
-  readonly code?: FailureCode;
-}
-
-/** @param consequence a sentence @throws OperationFailure that names every problem, a line each where there are several */
+/**
+ * @param consequence a sentence @param options what would be right, last of all
+ * @throws OperationFailure that names every problem, a line each where there are several
+ */
 export function refuseAll(
   problems: readonly string[],
   consequence: string,
-  { remedy, code = 'failed' }: Refusal = {},
+  { remedy = '', code = 'failed' }: { readonly remedy?: string; readonly code?: FailureCode } = {},
 ): void {
-  if (problems.length === 0) return;
-  const shown = problems.slice(0, MOST_PROBLEMS);
-  const rest = problems.length - shown.length;
+  const [first, ...others] = problems;
+  if (first === undefined) return;
+  if (others.length === 0) throw new OperationFailure(`${first} ${consequence} ${remedy}`.trimEnd(), { code });
+  const rest = problems.length - MOST_PROBLEMS;
   const more = rest > 0 ? [`and ${rest.toLocaleString('en')} more like these.`] : [];
   const head = `${consequence} ${problems.length.toLocaleString('en')} names are in the way:`;
-  const [first = ''] = problems;
-  const said = problems.length === 1 ? `${first} ${consequence}` : [head, ...shown, ...more].join('\n  ');
-  const between = problems.length === 1 ? ' ' : '\n';
-  throw new OperationFailure(remedy === undefined ? said : `${said}${between}${remedy}`, { code });
+  const lines = [head, ...problems.slice(0, MOST_PROBLEMS), ...more].join('\n  ');
+  throw new OperationFailure(`${lines}\n${remedy}`.trimEnd(), { code });
 }

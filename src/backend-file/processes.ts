@@ -2,59 +2,49 @@
 import { readFileSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { failureCode } from '../store/database.ts';
 
-interface FileHolder {
-  readonly pid: number;
-  /** The first words that it was started with; later ones may hold secrets. */
-  readonly command: string;
+/** Undefined where that is no Linux, or a process or descriptor has gone between two looks. */
+function look<T>(at: () => T): T | undefined {
+  try {
+    return at();
+  } catch {
+    return undefined;
+  }
 }
+
+const readText = (path: string): string | undefined => look(() => readFileSync(path, 'utf8'));
 
 /** @returns the other processes that have one of the files open, and why some may be missing, where they may */
 export function findHolders(paths: readonly string[]) {
   const wanted = new Set(paths.flatMap(identityOf));
-  const holders: FileHolder[] = [];
-  let hidden = 0;
-  for (const pid of processNumbers()) {
-    const open = filesOf(pid);
-    if (open === 'hidden') hidden += 1;
-    else if (open.some((identity) => wanted.has(identity))) holders.push({ pid, command: commandOf(pid) });
-  }
-  return { holders, blind: blindness(hidden) };
+  const numbers = (look(() => readdirSync('/proc')) ?? []).filter((entry) => /^\d+$/.test(entry)).map(Number);
+  const seen = numbers.filter((pid) => pid !== process.pid).map((pid) => ({ pid, open: filesOf(pid) }));
+  const holders = seen.filter(({ open }) => open?.some((identity) => wanted.has(identity)) === true);
+  return {
+    holders: holders.map(({ pid }) => ({ pid, command: commandOf(pid) })),
+    blind: blindness(seen.filter(({ open }) => open === undefined).length),
+  };
 }
 
-function processNumbers(): number[] {
+/** @returns undefined where they may not be looked at */
+function filesOf(pid: number): readonly string[] | undefined {
+  const folder = `/proc/${pid}/fd`;
   try {
-    const numbers = readdirSync('/proc').filter((entry) => /^\d+$/.test(entry));
-    return numbers.map(Number).filter((pid) => pid !== process.pid);
-  } catch {
-    return []; // no such folder: `blindness` says so
-  }
-}
-
-/** A process or a descriptor may be gone between two looks. */
-function filesOf(pid: number): readonly string[] | 'hidden' {
-  try {
-    const folder = `/proc/${pid}/fd`;
     return readdirSync(folder).flatMap((descriptor) => identityOf(`${folder}/${descriptor}`));
   } catch (error) {
-    return /^(?:EACCES|EPERM)$/.test(failureCode(error)) ? 'hidden' : [];
+    return /^(?:EACCES|EPERM)$/.test(failureCode(error)) ? undefined : [];
   }
 }
 
+/** A descriptor that may not be looked at alone is none of the backend's, which is one process. */
 function identityOf(path: string): readonly string[] {
-  try {
-    const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-    return stats?.isFile() === true ? [`${stats.dev}:${stats.ino}`] : [];
-  } catch {
-    return []; // a descriptor that may not be looked at alone is none of the backend's, which is one process
-  }
+  const stats = look(() => statSync(path, { bigint: true }));
+  return stats?.isFile() === true ? [`${stats.dev}:${stats.ino}`] : [];
 }
 
-/** `python3 -m uvicorn`, `node src/main.ts serve` */
-const SHOWN_WORDS = 3;
-
+/** The first words that it was started with, such as `python3 -m uvicorn`; later ones may hold secrets. */
 function commandOf(pid: number): string {
   const words = readText(`/proc/${pid}/cmdline`)?.split('\0').filter(Boolean) ?? [];
-  return words.slice(0, SHOWN_WORDS).join(' ') || (readText(`/proc/${pid}/comm`)?.trim() ?? 'unknown');
+  return words.slice(0, 3).join(' ') || (readText(`/proc/${pid}/comm`)?.trim() ?? 'unknown');
 }
 
 /** Of the kernel: the first PID namespace of a machine has this number, those of containers have others. */
@@ -64,20 +54,13 @@ const NAMESPACE_OF_THE_MACHINE = 'pid:[4026531836]';
 function blindness(hidden: number): string | undefined {
   const namespace = processNamespace();
   if (namespace === '') return 'this system does not tell which process has a file open';
-  if (namespace !== NAMESPACE_OF_THE_MACHINE) {
+  if (namespace !== NAMESPACE_OF_THE_MACHINE)
     return 'this runs in a container, where processes of others cannot be seen';
-  }
   return hidden > 0 ? `${hidden} processes of other users could not be looked at` : undefined;
 }
 
 /** @returns the name of the PID namespace, empty where the system has none */
-export function processNamespace(): string {
-  try {
-    return readlinkSync('/proc/self/ns/pid');
-  } catch {
-    return ''; // not Linux, or no /proc
-  }
-}
+export const processNamespace = (): string => look(() => readlinkSync('/proc/self/ns/pid')) ?? '';
 
 export interface LockHolder {
   readonly pid: number;
@@ -93,53 +76,42 @@ const SHARED_END = PENDING + 512;
 const WAL_WRITER = 120;
 const WAL_READERS = { from: 123, to: 127 };
 
+/** `1: POSIX  ADVISORY  WRITE 4242 08:01:1835017 1073741825 1073741825`; one that waits has `->` behind the number. */
+const LOCK = /^\d+: (?:POSIX|OFDLCK) +\w+ +(READ|WRITE) +(\d+) \w+:\w+:(\d+) (\d+) (\d+|EOF)$/gm;
+
 /**
  * Reads `/proc/locks` (proc_locks(5)), which shows the processes of this container or machine: an empty answer proves
  * nothing.
  * @returns the other processes with locks of a SQLite file, each once, writers first
  */
 export function lockHolders(path: string): readonly LockHolder[] {
-  const locks = readText('/proc/locks');
-  if (locks === undefined) return [];
-  const file = statSync(path, { throwIfNoEntry: false })?.ino;
-  const index = statSync(`${path}-shm`, { throwIfNoEntry: false })?.ino;
-  const isWal = index !== undefined;
+  const [file, index] = [path, `${path}-shm`].map((name) => statSync(name, { throwIfNoEntry: false })?.ino);
   const found = new Map<number, LockHolder>();
-  for (const line of locks.split('\n')) {
-    const lock = parseLock(line);
-    if (lock === undefined || lock.pid === process.pid) continue;
-    const holds = lock.inode === index ? inIndex(lock) : lock.inode === file ? inFile(lock, isWal) : undefined;
-    if (holds === undefined || found.get(lock.pid)?.holds === 'write') continue;
-    const program = readText(`/proc/${lock.pid}/comm`)?.trim() ?? 'unknown program';
-    found.set(lock.pid, { pid: lock.pid, program, holds });
+  for (const [, kind, owner, inode, start, end] of readText('/proc/locks')?.matchAll(LOCK) ?? []) {
+    const pid = Number(owner);
+    const lock = { isExclusive: kind === 'WRITE', from: Number(start), to: end === 'EOF' ? Infinity : Number(end) };
+    const isOfIndex = Number(inode) === index;
+    const holds = isOfIndex ? inIndex(lock) : Number(inode) === file ? inFile(lock, index !== undefined) : undefined;
+    if (holds === undefined || pid === process.pid || found.get(pid)?.holds === 'write') continue;
+    found.set(pid, { pid, program: readText(`/proc/${pid}/comm`)?.trim() ?? 'unknown program', holds });
   }
   return [...found.values()].toSorted((left, right) => right.holds.localeCompare(left.holds));
 }
 
-type Lock = Exclude<ReturnType<typeof parseLock>, undefined>;
-
-/** `1: POSIX  ADVISORY  WRITE 4242 08:01:1835017 1073741825 1073741825`; one that waits has `->` behind the number. */
-function parseLock(line: string) {
-  const [, kind, pid, inode, from, to] =
-    /^\d+: (?:POSIX|OFDLCK) +\w+ +(READ|WRITE) +(\d+) \w+:\w+:(\d+) (\d+) (\d+|EOF)$/.exec(line) ?? [];
-  if (kind === undefined) return undefined;
-  return {
-    pid: Number(pid),
-    inode: Number(inode),
-    exclusive: kind === 'WRITE',
-    from: Number(from),
-    to: to === 'EOF' ? Number.POSITIVE_INFINITY : Number(to),
-  };
+interface Lock {
+  readonly isExclusive: boolean;
+  readonly from: number;
+  readonly to: number;
 }
 
 /** In WAL mode every open connection holds a shared lock of the file, which hinders no other. */
-function inFile({ exclusive, from, to }: Lock, isWal: boolean): LockHolder['holds'] | undefined {
+function inFile({ isExclusive, from, to }: Lock, isWal: boolean): LockHolder['holds'] | undefined {
   if (to < PENDING || from > SHARED_END) return undefined;
-  return exclusive ? 'write' : isWal ? undefined : 'read';
+  return isExclusive ? 'write' : isWal ? undefined : 'read';
 }
 
-function inIndex({ exclusive, from, to }: Lock): LockHolder['holds'] | undefined {
-  if (exclusive && from <= WAL_WRITER && WAL_WRITER <= to) return 'write';
+function inIndex({ isExclusive, from, to }: Lock): LockHolder['holds'] | undefined {
+  if (isExclusive && from <= WAL_WRITER && WAL_WRITER <= to) return 'write';
   return from <= WAL_READERS.to && to >= WAL_READERS.from ? 'read' : undefined;
 }
 
@@ -154,12 +126,4 @@ export function processFacts(pid: number): { readonly startedMsAgo: number; read
   const started = Number(stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / TICKS_PER_SECOND;
   const startedMsAgo = (Number.parseFloat(uptime ?? '') - started) * 1_000;
   return user === undefined || Number.isNaN(startedMsAgo) ? undefined : { startedMsAgo, user };
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return undefined; // no Linux, or a process that has just ended
-  }
 }

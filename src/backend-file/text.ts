@@ -4,19 +4,17 @@
 export const UNPRINTABLE =
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|\p{Cs}|[\u{e0000}-\u{e0fff}]/gu;
 
+const hex = (code: number, digits: number): string => code.toString(16).padStart(digits, '0');
+const unicode = (unit: string): string => `\\u${hex(unit.charCodeAt(0), 4)}`;
+
 /** @returns JSON with what cannot be printed as escapes too, which is the same value */
 export const escapedJson = (json: string): string =>
-  json.replace(UNPRINTABLE, (found) => Array.from({ length: found.length }, (_, at) => unicode(found, at)).join(''));
-
-const unicode = (text: string, at: number): string => `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`;
-
-/** The end of a longer id is no help to a reader. */
-const LONGEST = 120;
+  json.replace(UNPRINTABLE, (found) => found.replace(/[^]/g, unicode));
 
 /** @returns the text between quotes as JSON, in at most 120 characters; backticks, which mark commands, are escaped too */
 export function quoted(text: string): string {
-  const plain = escapedJson(JSON.stringify(text)).replaceAll('`', unicode('`', 0));
-  return plain.length > LONGEST ? `${plain.slice(0, LONGEST - 1)}…"` : plain;
+  const plain = escapedJson(JSON.stringify(text)).replaceAll('`', unicode);
+  return plain.length > 120 ? `${plain.slice(0, 119)}…"` : plain;
 }
 
 /** @returns the first `most` of them, such as `"a", "b" and 3 more` */
@@ -28,13 +26,12 @@ export function quotedFew(texts: readonly string[], most: number): string {
 
 /** Nothing that bash, zsh or dash would change. */
 const PLAIN = /^[\w@%+=:,./-]+$/;
-const LONGEST_WORD = 300;
 
 /** @returns a command in one line to be pasted into a shell: each word is quoted where the shell would change it */
 export const shellCommand = (...words: readonly string[]): string => words.map(shellWord).join(' ');
 
 function shellWord(word: string): string {
-  if (word.length > LONGEST_WORD) return '…';
+  if (word.length > 300) return '…';
   if (PLAIN.test(word)) return word;
   if (!word.includes('`') && word.search(UNPRINTABLE) < 0) return `'${word.replaceAll("'", "'\\''")}'`;
   return `$'${word.replace(/[\\']/g, '\\$&').replaceAll('`', escapeOf).replace(UNPRINTABLE, escapeOf)}'`;
@@ -43,9 +40,9 @@ function shellWord(word: string): string {
 /** As `$'…'` of bash and zsh reads it. */
 function escapeOf(character: string): string {
   const code = character.codePointAt(0) ?? 0;
-  if (code < 0x80) return `\\x${code.toString(16).padStart(2, '0')}`;
-  return code > 0xffff ? `\\U${code.toString(16).padStart(8, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
+  return code < 0x80 ? `\\x${hex(code, 2)}` : code > 0xffff ? `\\U${hex(code, 8)}` : `\\u${hex(code, 4)}`;
 }
+
 /** Commands that a sentence advises, between backticks: `quoted` and `shellCommand` escape those of others. */
 export const COMMAND = /`((?:modelgate|chmod|mkdir) [^`]+)`/g;
 
@@ -64,9 +61,8 @@ export function toDate(seconds: number | string | null): string | null {
 
 /** @returns such as `20260131_030000`: local time, as the deployment guide's `date +%Y%m%d_%H%M%S` writes it */
 export function toMoment(date: Date): string {
-  const two = (value: number): string => String(value).padStart(2, '0');
-  const day = `${date.getFullYear()}${two(date.getMonth() + 1)}${two(date.getDate())}`;
-  return `${day}_${two(date.getHours())}${two(date.getMinutes())}${two(date.getSeconds())}`;
+  const local = new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
+  return local.toISOString().slice(0, 19).replaceAll(/[-:]/g, '').replace('T', '_');
 }
 
 /** @returns undefined for digits that are no moment, such as a thirteenth month */

@@ -6,35 +6,31 @@ import { existsSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { type BackendRelease, NEWEST_KNOWN_RELEASE, readBackendRelease } from '../store/backend-releases.ts';
 import {
+  type Connection,
   failureCode,
   isBusy,
   noteCompanions,
   openForReading,
   openForWriting,
-  type Connection,
 } from '../store/database.ts';
 import { type Schema, readSchema } from '../store/schema.ts';
-import { OperationFailure, toFailure, unchanged } from './failure.ts';
+import { NAME_IT, OperationFailure, toFailure, unchanged } from './failure.ts';
 import { quoted } from './text.ts';
-
-/** How an operation waits for the lock of another process. */
-interface Patience {
-  readonly longestMs: number;
-  /** Aborted by Ctrl-C: the operation ends before it has changed anything. */
-  readonly signal: AbortSignal;
-  /** Called once for each wait, as soon as it begins. */
-  readonly say: (sentence: string) => void;
-}
 
 export interface Operation {
   readonly path: string;
-  readonly patience: Patience;
+  /** How it waits for the lock of another process. */
+  readonly patience: {
+    readonly longestMs: number;
+    /** Aborted by Ctrl-C: the operation ends before it has changed anything. */
+    readonly signal: AbortSignal;
+    /** Called once for each wait, as soon as it begins. */
+    readonly say: (sentence: string) => void;
+  };
 }
 
 /** What the file must hold already: the backend's own tables alone, or those of organizations too. */
 type Needed = 'backend' | 'organizations';
-
-type Mode = 'deferred' | 'immediate';
 
 /** What is done in a transaction. Long work lets the event loop run in between (`hearStop`). */
 type Work<T> = (connection: Connection, schema: Schema) => T | Promise<T>;
@@ -48,12 +44,9 @@ const PAUSE_MS = 50;
  * @throws OperationFailure where the file is missing, unreadable, or no Open WebUI database, and after Ctrl-C
  */
 export async function reading<T>(operation: Operation, needed: Needed, read: Work<T>): Promise<T> {
-  const tidyUp = noteCompanions(operation.path);
-  try {
-    return await transact(operation, 'deferred', needed, read);
-  } finally {
-    tidyUp();
-  }
+  using cleanup = new DisposableStack();
+  cleanup.defer(noteCompanions(operation.path));
+  return await transact(operation, 'deferred', needed, read);
 }
 
 /**
@@ -64,39 +57,39 @@ export async function reading<T>(operation: Operation, needed: Needed, read: Wor
 export const changing = <T>(operation: Operation, needed: Needed, change: Work<T>): Promise<T> =>
   transact(operation, 'immediate', needed, change);
 
-async function transact<T>({ path, patience }: Operation, mode: Mode, needed: Needed, work: Work<T>): Promise<T> {
-  if (!existsSync(path)) {
-    throw new OperationFailure(`There is no file at ${path}. ${WHERE_IT_IS}`, { code: 'no_such_file' });
-  }
+async function transact<T>(
+  { path, patience }: Operation,
+  mode: 'deferred' | 'immediate',
+  needed: Needed,
+  work: Work<T>,
+): Promise<T> {
+  if (!existsSync(path))
+    throw new OperationFailure(`There is no file at ${path}. ${NAME_IT}`, { code: 'no_such_file' });
   const open = mode === 'deferred' ? openForReading : openForWriting;
-  let connection: Connection | undefined;
-  let warned = false;
-  const warnOnce = (opened: Connection): void => {
-    const doubt = warned ? undefined : doubtAbout(readBackendRelease(opened));
-    if (doubt !== undefined) patience.say(`Take care: the file ${doubt}. A backup first: \`modelgate backup DIR\``);
-    warned = true;
-  };
+  using cleanup = new DisposableStack();
+  let hasWarned = mode === 'deferred';
   try {
-    const opened = (connection = await waiting(path, patience, () => open(path, ATTEMPT_MS)));
-    const attempt = (): Promise<T> =>
-      inTransaction(opened, mode, async () => {
-        const schema = readSchema(opened);
+    const connection = await waiting(path, patience, () => open(path, ATTEMPT_MS));
+    cleanup.defer(() => connection.close());
+    const attempt = () =>
+      inTransaction(connection, mode, async () => {
+        const schema = readSchema(connection);
         requireTables(path, schema, needed);
-        if (mode === 'immediate') warnOnce(opened);
-        const done = await work(opened, schema);
+        const doubt = hasWarned ? undefined : doubtAbout(readBackendRelease(connection));
+        hasWarned = true;
+        if (doubt !== undefined) patience.say(`Take care: the file ${doubt}. A backup first: \`modelgate backup DIR\``);
+        const done = await work(connection, schema);
         await hearStop(patience.signal);
         return done;
       });
     return await waiting(path, patience, () => recovering(path, attempt));
   } catch (error) {
     throw toFailure(error, path);
-  } finally {
-    connection?.close();
   }
 }
 
 /** As `transaction` of better-sqlite3, whose work has to end in the turn in which it began. */
-async function inTransaction<T>(connection: Connection, mode: Mode, work: () => Promise<T>): Promise<T> {
+async function inTransaction<T>(connection: Connection, mode: string, work: () => Promise<T>): Promise<T> {
   connection.exec(`BEGIN ${mode}`);
   try {
     const done = await work();
@@ -108,48 +101,35 @@ async function inTransaction<T>(connection: Connection, mode: Mode, work: () => 
   }
 }
 
-interface Waiting {
-  readonly pauseMs?: number;
-  /** What `say` gets. */
-  readonly announcement?: string;
-  /** Thrown after Ctrl-C. */
-  readonly stopped?: string;
-}
-
 /**
  * The one wait for a lock: runs `attempt` until SQLite no longer calls the file busy.
+ * @param words what is said while it waits, and thrown after Ctrl-C
  * @throws what the attempt threw last; OperationFailure after Ctrl-C
  */
 export async function waiting<T>(
   path: string,
-  { longestMs, signal, say }: Patience,
+  { longestMs, signal, say }: Operation['patience'],
   attempt: () => T | Promise<T>,
-  {
-    pauseMs = PAUSE_MS,
-    announcement = `Another process holds the lock of ${path}: waiting for it.`,
-    stopped,
-  }: Waiting = {},
+  words: { readonly pauseMs?: number; readonly announcement?: string; readonly stopped?: string } = {},
 ): Promise<T> {
   const until = performance.now() + longestMs;
-  for (let said = false; ; said = true) {
-    await hearStop(signal, stopped);
+  for (let hasSaid = false; ; hasSaid = true) {
+    await hearStop(signal, words.stopped);
     try {
       return await attempt();
     } catch (error) {
       if (!isBusy(error) || performance.now() >= until) throw error;
-      if (!said) say(announcement);
+      if (!hasSaid) say(words.announcement ?? `Another process holds the lock of ${path}: waiting for it.`);
     }
-    await sleep(pauseMs);
+    await sleep(words.pauseMs ?? PAUSE_MS);
   }
 }
-
-const WHERE_IT_IS = 'Name the webui.db of the backend with --database or DATABASE_URL.';
 
 /** @throws OperationFailure where the file lacks what is needed */
 export function requireTables(path: string, { backendReady, problem, hasUserTable }: Schema, needed: Needed): void {
   if (!hasUserTable) {
     throw new OperationFailure(
-      `${path} is no database of Open WebUI: it has no table "user". ${WHERE_IT_IS} A backend that has never run must be started once.`,
+      `${path} is no database of Open WebUI: it has no table "user". ${NAME_IT} A backend that has never run must be started once.`,
       { code: 'not_open_webui' },
     );
   }

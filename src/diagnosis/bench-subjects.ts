@@ -1,6 +1,6 @@
 /** Whom and what the measured queries ask for: real rows, in turn, because one that is always the same is always near. */
 import { OperationFailure } from '../backend-file/failure.ts';
-import { createPersonFinder } from '../backend-file/people.ts';
+import { requirePerson } from '../backend-file/backend.ts';
 import { quoted } from '../backend-file/text.ts';
 import type { Connection } from '../store/database.ts';
 import { readSchema } from '../store/schema.ts';
@@ -31,7 +31,7 @@ export function readSubjects(connection: Connection, { user, organization }: Cho
       .all(...values)
       .filter((value) => typeof value === 'string');
   // spread over the whole table: neighbours share a page
-  const users = user === undefined ? all(MEMBERS_SPREAD) : [createPersonFinder(connection)(user).id];
+  const users = user === undefined ? all(MEMBERS_SPREAD) : [requirePerson(connection, user).id];
   if (users.length === 0) {
     throw new OperationFailure(
       'No user is a member of any organization, so there is no user to ask for. Nothing was changed. Add one first: `modelgate member add USER --org ORGANIZATION`',

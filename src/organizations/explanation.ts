@@ -2,7 +2,7 @@
 import { accessSync, constants } from 'node:fs';
 import { dirname } from 'node:path';
 import { getuid } from 'node:process';
-import { createPersonFinder } from '../backend-file/people.ts';
+import { requirePerson } from '../backend-file/backend.ts';
 import { commandsIn } from '../backend-file/text.ts';
 import { type Operation, reading } from '../backend-file/transaction.ts';
 import { toOrganizationId, toUserId } from '../identity/principal.ts';
@@ -145,7 +145,7 @@ function look(connection: Connection, schema: Schema, model: ModelId) {
 
 function readUser(connection: Connection, schema: Schema, path: string, named: string, policy: GatePolicy) {
   const { enrolling } = policy;
-  const person = createPersonFinder(connection)(named);
+  const person = requirePerson(connection, named);
   const { view, enrolled } = inspect(connection, enrolling);
   /** With the role that the gate takes the user for: none in the row is `pending`. */
   const user = view.user(toUserId(person.id));

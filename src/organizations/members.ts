@@ -1,6 +1,6 @@
 /** The members of an organization: listed, added, removed. Each change is one transaction, done whole or not at all. */
 import { refuseAll } from '../backend-file/failure.ts';
-import { type Person, findPeople, unknownPerson } from '../backend-file/people.ts';
+import { type Person, findPeople, unknownPerson } from '../backend-file/backend.ts';
 import { quoted, toDate } from '../backend-file/text.ts';
 import { type Operation, changing, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
