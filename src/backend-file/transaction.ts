@@ -66,11 +66,9 @@ async function transact<T>(
   if (!existsSync(path))
     throw new OperationFailure(`There is no file at ${path}. ${NAME_IT}`, { code: 'no_such_file' });
   const open = mode === 'deferred' ? openForReading : openForWriting;
-  using cleanup = new DisposableStack();
   let hasWarned = mode === 'deferred';
   try {
-    const connection = await waiting(path, patience, () => open(path, ATTEMPT_MS));
-    cleanup.defer(() => connection.close());
+    using connection = closing(await waiting(path, patience, () => open(path, ATTEMPT_MS)));
     const attempt = () =>
       inTransaction(connection, mode, async () => {
         const schema = readSchema(connection);
@@ -87,6 +85,10 @@ async function transact<T>(
     throw toFailure(error, path);
   }
 }
+
+/** For `using`: closes the connection at the end of the block. */
+export const closing = (connection: Connection): Connection & Disposable =>
+  Object.assign(connection, { [Symbol.dispose]: () => void connection.close() });
 
 /** As `transaction` of better-sqlite3, whose work has to end in the turn in which it began. */
 async function inTransaction<T>(connection: Connection, mode: string, work: () => Promise<T>): Promise<T> {
@@ -174,12 +176,8 @@ export async function recovering<T>(path: string, attempt: () => T | Promise<T>)
 
 /** Rolls back what was never committed. @throws SqliteError where this process may not, or another holds the lock */
 export function recover(path: string): void {
-  const connection = openForWriting(path, ATTEMPT_MS);
-  try {
-    connection.prepare('SELECT count(*) FROM sqlite_schema').get();
-  } finally {
-    connection.close();
-  }
+  using connection = closing(openForWriting(path, ATTEMPT_MS));
+  connection.prepare('SELECT count(*) FROM sqlite_schema').get();
 }
 
 /**

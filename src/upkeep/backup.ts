@@ -1,15 +1,15 @@
 /** A backup while the backend goes on writing: copied, checked, compressed, and compared with what was checked. */
-import { type Hash, createHash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip, createGzip } from 'node:zlib';
+import { type Gunzip, type Gzip, createGunzip, createGzip } from 'node:zlib';
 import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.ts';
 import { numbered, parseMoment, secondsSince, shellCommand, toMoment } from '../backend-file/text.ts';
 import { type Operation, reading } from '../backend-file/transaction.ts';
 import { failureCode } from '../store/database.ts';
 import { createPartial, discard, publish, removeStalePartials, requireSpace, sizeOf } from './files.ts';
-import { type OnStep, makeVerifiedCopy } from './verified-copy.ts';
+import { type OnStep, type Step, makeVerifiedCopy } from './verified-copy.ts';
 
 interface BackupOptions {
   /** Absolute. */
@@ -27,27 +27,32 @@ export async function backUp(operation: Operation, { directory, keepMs, now, onS
   await reading(operation, 'backend', () => undefined);
   const madeDirectory = prepareDirectory(directory);
   requireSpace(sizeOf(operation.path), directory, 'the copy');
-  const target = join(directory, backupName(now, 1));
+  // such as `webui_20260131_030000.db.gz`, as the guide's script names them
+  const nameOf = (attempt: number): string => `${numbered(`webui_${toMoment(now)}`, attempt)}.db.gz`;
+  const target = join(directory, nameOf(1));
   const copy = await makeVerifiedCopy(operation, target.replace('.gz', ''), onStep);
-  let compressed: string | undefined;
+  using cleanup = new DisposableStack();
+  cleanup.defer(() => discard(copy.partial));
   try {
     const { users, models, members, grants } = copy.facts;
-    const databaseBytes = statSync(copy.partial).size;
-    compressed = createPartial(target);
-    const original = await compressFile(copy.partial, compressed, signal, (...at) => onStep('compress', ...at));
-    const unpacked = await hashCompressed(compressed, signal, (...at) => onStep('verify', ...at));
-    if (unpacked !== original) {
+    const compressed = createPartial(target);
+    cleanup.defer(() => discard(compressed));
+    const packing = { signal, onStep, step: 'compress' } as const;
+    const original = await stream(copy.partial, createGzip(), createWriteStream(compressed), packing);
+    const unpacked = createHash('sha256').setEncoding('hex');
+    await stream(compressed, createGunzip(), unpacked, { ...packing, step: 'verify' });
+    if (unpacked.read() !== original) {
       throw new OperationFailure(
         `The compressed backup does not give back what was checked, and was thrown away. Look into the log of the system for errors of the disk under ${directory}.`,
       );
     }
-    const path = publish(compressed, (attempt) => backupName(now, attempt));
+    const path = publish(compressed, nameOf);
     const retained =
       keepMs === undefined ? { deleted: [], not_deleted: [] } : deleteOldBackups(directory, path, keepMs, now);
     return {
       path,
       bytes: statSync(path).size,
-      database_bytes: databaseBytes,
+      database_bytes: sizeOf(copy.partial),
       seconds: secondsSince(started),
       ...{ users, models, members, grants },
       made_directory: madeDirectory,
@@ -55,10 +60,7 @@ export async function backUp(operation: Operation, { directory, keepMs, now, onS
       ...retained,
     };
   } catch (error) {
-    if (compressed !== undefined) discard(compressed);
     throw toFailure(error, directory);
-  } finally {
-    discard(copy.partial);
   }
 }
 
@@ -72,13 +74,13 @@ export type Backup = Awaited<ReturnType<typeof backUp>>;
 export function prepareDirectory(directory: string): boolean {
   try {
     const found = statSync(directory, { throwIfNoEntry: false });
-    if (found !== undefined && !found.isDirectory()) {
-      throw unchanged(`${directory} is not a folder.`, 'Name a folder for the backups.', { code: 'no_such_file' });
-    }
     if (found === undefined) {
       // with `recursive` a volume that is not mounted would become a folder on the disk of the system
       mkdirSync(directory, { mode: 0o700 });
       return true;
+    }
+    if (!found.isDirectory()) {
+      throw unchanged(`${directory} is not a folder.`, 'Name a folder for the backups.', { code: 'no_such_file' });
     }
     removeStalePartials(directory);
     return false;
@@ -92,80 +94,46 @@ export function prepareDirectory(directory: string): boolean {
   }
 }
 
-// Files in and out of gzip, in streams: a database need not fit into memory.
-
-/** Bytes of the source so far, and all of them. */
-type OnBytes = (done: number, total: number) => void;
-type Chunks = AsyncIterable<Buffer>;
-
-const CHUNK_BYTES = 1024 * 1024;
-
-/** @returns the SHA-256 of what was compressed @throws system errors; OperationFailure after Ctrl-C */
-async function compressFile(source: string, target: string, signal: AbortSignal, onBytes: OnBytes): Promise<string> {
-  const hash = createHash('sha256');
-  const bytes = createReadStream(source, { highWaterMark: CHUNK_BYTES });
-  const hashed = (chunks: Chunks): Chunks => passing(hash, counting(source, onBytes)(chunks));
-  await unlessStopped(signal, pipeline(bytes, hashed, createGzip(), createWriteStream(target), { signal }));
-  return hash.digest('hex');
+interface Streaming {
+  readonly signal: AbortSignal;
+  readonly step: Step;
+  readonly onStep: OnStep;
 }
 
-/** @returns the SHA-256 of what comes out @throws errors of zlib where the file is cut off or damaged */
-async function hashCompressed(source: string, signal: AbortSignal, onBytes: OnBytes): Promise<string> {
-  const hash = createHash('sha256');
-  const read = async (chunks: Chunks): Promise<void> => {
-    for await (const chunk of chunks) hash.update(chunk);
-  };
-  const counted = counting(source, onBytes);
-  await unlessStopped(signal, pipeline(createReadStream(source), counted, createGunzip(), read, { signal }));
-  return hash.digest('hex');
-}
-
-/** @throws errors of zlib, system errors; OperationFailure after Ctrl-C */
-export async function decompressFile(
+/**
+ * A file through gzip, in a stream: a database need not fit into memory.
+ * @returns the SHA-256 of what went in
+ * @throws errors of zlib, system errors; OperationFailure after Ctrl-C
+ */
+export async function stream(
   source: string,
-  target: string,
-  signal: AbortSignal,
-  onBytes: OnBytes,
-): Promise<void> {
-  const [counted, written] = [counting(source, onBytes), createWriteStream(target)];
-  await unlessStopped(signal, pipeline(createReadStream(source), counted, createGunzip(), written, { signal }));
-}
-
-async function* passing(hash: Hash, chunks: Chunks): AsyncGenerator<Buffer> {
-  for await (const chunk of chunks) {
-    hash.update(chunk);
-    yield chunk;
-  }
-}
-
-function counting(source: string, onBytes: OnBytes) {
-  const total = statSync(source).size;
-  return async function* (chunks: Chunks): AsyncGenerator<Buffer> {
+  through: Gzip | Gunzip,
+  into: NodeJS.WritableStream,
+  { signal, step, onStep }: Streaming,
+): Promise<string> {
+  const hash = createHash('sha256');
+  const total = sizeOf(source);
+  const counted = async function* (chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     let done = 0;
     for await (const chunk of chunks) {
+      hash.update(chunk);
       yield chunk;
-      onBytes((done += chunk.length), total);
+      onStep(step, (done += chunk.length), total);
     }
   };
-}
-
-async function unlessStopped(signal: AbortSignal, work: Promise<void>): Promise<void> {
   try {
-    await work;
+    await pipeline(createReadStream(source, { highWaterMark: 1024 * 1024 }), counted, through, into, { signal });
+    return hash.digest('hex');
   } catch (error) {
     throw signal.aborted ? unchanged('Stopped.', '', { cause: error }) : error;
   }
 }
-
-/** @returns such as `webui_20260131_030000.db.gz`, as the guide's script names them */
-const backupName = (moment: Date, attempt: number): string => `${numbered(`webui_${toMoment(moment)}`, attempt)}.db.gz`;
 
 const BACKUP = /^webui_(\d{8}_\d{6})(?:-\d+)?\.db\.gz$/;
 
 /**
  * Deletes the backups of a folder that are older than `keepMs`. Their age is what the name says, so that a copied file
  * keeps it. Files of any other name are never touched.
- * @param keepMs milliseconds
  * @param newest the one that has just been made and verified: it stays, whatever the clock says
  */
 export function deleteOldBackups(directory: string, newest: string, keepMs: number, now: Date) {

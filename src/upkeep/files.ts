@@ -1,4 +1,7 @@
-/** Room on disks, and sizes in words. */
+/**
+ * Files on their way. They are made under a hidden name beside the place they go to, for their owner alone, and get
+ * their name when they are whole and on the disk: what has a good name is good, whenever its maker was killed.
+ */
 import { createHash } from 'node:crypto';
 import {
   closeSync,
@@ -7,6 +10,7 @@ import {
   linkSync,
   lstatSync,
   openSync,
+  readSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -20,6 +24,20 @@ import { processNamespace } from '../backend-file/processes.ts';
 import { asSize } from '../backend-file/text.ts';
 import { failureCode } from '../store/database.ts';
 
+/** For `using`: closes the file at the end of the block. */
+export function openFile(path: string, flags: 'r' | 'w' | 'w+' | 'wx') {
+  const descriptor = openSync(path, flags, 0o600);
+  return { descriptor, [Symbol.dispose]: () => closeSync(descriptor) };
+}
+
+export const SQLITE_HEADER = Buffer.from('SQLite format 3\0', 'latin1');
+
+/** @param descriptor open for reading @returns whether the file begins so */
+export function beginsWith(descriptor: number, header: Buffer): boolean {
+  const begin = Buffer.alloc(header.length);
+  return readSync(descriptor, begin, 0, begin.length, 0) === header.length && begin.equals(header);
+}
+
 /** @returns bytes, 0 where there is no such file */
 export const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
@@ -31,15 +49,9 @@ export function requireSpace(needed: number, directory: string, what: string): v
   const { bavail, bsize } = statfsSync(directory);
   const free = bavail * bsize;
   if (free >= needed) return;
-  throw unchanged(
-    `${directory} has ${asSize(free)} free, and ${what} needs up to ${asSize(needed)}.`,
-    'Free some space first.',
-    { code: 'disk_full' },
-  );
+  const finding = `${directory} has ${asSize(free)} free, and ${what} needs up to ${asSize(needed)}.`;
+  throw unchanged(finding, 'Free some space first.', { code: 'disk_full' });
 }
-
-// Files on their way. They are made under a hidden name beside the place they go to, for their owner alone, and get
-// their name when they are whole and on the disk: what has a good name is good, whenever its maker was killed.
 
 /** What SQLite puts beside a database, and what therefore goes with it. */
 export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
@@ -56,49 +68,52 @@ export function discard(partial: string): void {
   for (const companion of ['', ...COMPANIONS]) rmSync(`${partial}${companion}`, { force: true });
 }
 
-/**
- * Gives it a name that no file has yet, and writes file and name to the disk.
- * @param nameOf the name for the first, second, … attempt
- * @returns the path; never replaces a file
- */
-export function publish(partial: string, nameOf: (attempt: number) => string): string {
-  for (const companion of COMPANIONS) rmSync(`${partial}${companion}`, { force: true });
-  flush(partial);
-  for (let attempt = 1; ; attempt++) {
-    const path = join(dirname(partial), nameOf(attempt));
-    if (existsSync(path) || !name(partial, path)) continue;
-    flush(dirname(path));
-    return path;
-  }
-}
+/** The name for the first, second, … attempt. */
+export type NameOf = (attempt: number) => string;
 
-/** @returns false where another process has taken the name meanwhile */
-function name(partial: string, path: string): boolean {
-  try {
-    // unlike a rename, a link never replaces what is there
-    linkSync(partial, path);
-  } catch (error) {
-    if (failureCode(error) === 'EEXIST') return false;
-    if (!WITHOUT_LINKS.has(failureCode(error))) throw error;
-    renameSync(partial, path);
+/** Gives a file of the folder one more name, which no file has yet: unlike a rename, a link never replaces what is there. */
+export function linkAs(path: string, nameOf: NameOf): string {
+  for (let attempt = 1; ; attempt++) {
+    const linked = join(dirname(path), nameOf(attempt));
+    try {
+      linkSync(path, linked);
+      return linked;
+    } catch (error) {
+      if (failureCode(error) !== 'EEXIST') throw error;
+    }
   }
-  rmSync(partial, { force: true });
-  return true;
 }
 
 /** What file systems without hard links answer: network shares and memory cards, where backups like to live. */
-const WITHOUT_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+const WITHOUT_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'];
+
+/** Gives it a name that no file has yet, and writes file and name to the disk. @returns the path; never replaces a file */
+export function publish(partial: string, nameOf: NameOf): string {
+  for (const companion of COMPANIONS) rmSync(`${partial}${companion}`, { force: true });
+  flush(partial);
+  let path: string;
+  try {
+    path = linkAs(partial, nameOf);
+    rmSync(partial, { force: true });
+  } catch (error) {
+    if (!WITHOUT_LINKS.includes(failureCode(error))) throw error;
+    let attempt = 1;
+    do path = join(dirname(partial), nameOf(attempt++));
+    while (existsSync(path));
+    renameSync(partial, path);
+  }
+  flush(dirname(path));
+  return path;
+}
 
 /** Waits until the file, or the names in the folder, are on the disk. Not for a database that SQLite has open here. */
 export function flush(path: string): void {
-  const file = openSync(path, 'r');
+  using file = openFile(path, 'r');
   try {
-    fsyncSync(file);
+    fsyncSync(file.descriptor);
   } catch (error) {
     // some file systems cannot flush a folder, and then need not
     if (!['EINVAL', 'ENOTSUP', 'EPERM'].includes(failureCode(error))) throw error;
-  } finally {
-    closeSync(file);
   }
 }
 
@@ -114,8 +129,8 @@ export function removeStalePartials(directory: string): void {
     if (machine === undefined) continue;
     const path = join(directory, entry);
     const written = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-    const ended = machine === here() && !isRunning(Number(pid));
-    if (ended || Date.now() - written > FORGOTTEN_MS) rmSync(path, { force: true });
+    const hasEnded = machine === here() && !isRunning(Number(pid));
+    if (hasEnded || Date.now() - written > FORGOTTEN_MS) rmSync(path, { force: true });
   }
 }
 
@@ -123,14 +138,12 @@ export function removeStalePartials(directory: string): void {
 function isRunning(pid: number): boolean {
   if (pid === process.pid) return false;
   try {
-    process.kill(pid, 0);
-    return true;
+    return process.kill(pid, 0);
   } catch (error) {
     return failureCode(error) !== 'ESRCH';
   }
 }
 
 /** Where a process number means the same process: one machine, and on it one container. */
-function here(): string {
-  return createHash('sha256').update(`${hostname()}\n${processNamespace()}`).digest('hex').slice(0, 8);
-}
+const here = (): string =>
+  createHash('sha256').update(`${hostname()}\n${processNamespace()}`).digest('hex').slice(0, 8);

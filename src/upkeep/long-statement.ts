@@ -7,27 +7,16 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname } from 'node:path';
 import { unchanged } from '../backend-file/failure.ts';
-import { hearStop } from '../backend-file/transaction.ts';
-import { type Connection, failureCode, openForReading, openForWriting } from '../store/database.ts';
+import { closing, hearStop } from '../backend-file/transaction.ts';
+import { failureCode, openForReading, openForWriting } from '../store/database.ts';
 import { sizeOf } from './files.ts';
 
 const STATEMENTS = {
-  integrity: (connection: Connection) => connection.prepare<[], string>('PRAGMA integrity_check(20)').pluck().all(),
-  analyze: (connection: Connection) => withoutRows(connection, 'ANALYZE'),
-  vacuum: (connection: Connection) => withoutRows(connection, 'VACUUM'),
-  // the pages in the log: the second of three columns (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
-  checkpoint: (connection: Connection) =>
-    connection
-      .prepare<[], [number, number, number]>('PRAGMA wal_checkpoint(PASSIVE)')
-      .raw()
-      .all()
-      .map(([, log]) => String(log)),
-} as const;
-
-function withoutRows(connection: Connection, sql: string): string[] {
-  connection.exec(sql);
-  return [];
-}
+  integrity: 'PRAGMA integrity_check(20)',
+  analyze: 'ANALYZE',
+  vacuum: 'VACUUM',
+  checkpoint: 'PRAGMA wal_checkpoint(PASSIVE)',
+};
 
 interface Order {
   readonly path: string;
@@ -37,22 +26,24 @@ interface Order {
 }
 
 function runHere({ path, statement, busyMs }: Order): readonly string[] {
-  const connection = (statement === 'integrity' ? openForReading : openForWriting)(path, busyMs);
-  try {
-    return STATEMENTS[statement](connection);
-  } finally {
-    connection.close();
+  using connection = closing((statement === 'integrity' ? openForReading : openForWriting)(path, busyMs));
+  const prepared = connection.prepare<[], unknown[]>(STATEMENTS[statement]);
+  if (!prepared.reader) {
+    prepared.run();
+    return [];
   }
+  // of a checkpoint the pages in the log: the second of three columns (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
+  const column = statement === 'checkpoint' ? 1 : 0;
+  return prepared
+    .raw()
+    .all()
+    .map((row) => String(row[column]));
 }
 
 /** Below this a statement is done sooner than a process for it has started. */
 const WORTH_A_PROCESS_BYTES = 32 * 1024 * 1024;
 
-/**
- * Runs the statement here where that is quick.
- * @returns rows of one column
- * @throws as `runApart`
- */
+/** Runs the statement here where that is quick. @returns rows of one column @throws as `runApart` */
 export async function runWhereItFits(order: Order, signal: AbortSignal): Promise<readonly string[]> {
   const { path, statement } = order;
   const bytes = sizeOf(statement === 'checkpoint' ? `${path}-wal` : path);

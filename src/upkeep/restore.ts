@@ -1,36 +1,44 @@
 /**
- * A backup in the place of the database. Everything that can fail is done beside it; then the file changes its name,
- * which happens whole or not at all: whenever the command is killed, the old or the new database is there.
+ * A backup on its way into the place of the database: unpacked beside it, made whole, and checked, before anything is
+ * touched. The backup itself is only read, so that it may lie on a read-only disk.
  */
 import {
   chmodSync,
   chownSync,
-  closeSync,
-  linkSync,
+  createWriteStream,
   lstatSync,
-  openSync,
   readdirSync,
   realpathSync,
-  renameSync,
   rmSync,
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { createGunzip } from 'node:zlib';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
-import { numbered, secondsSince, toMoment } from '../backend-file/text.ts';
-import { hearStop, requireGoingOn } from '../backend-file/transaction.ts';
-import { type Connection, failureCode } from '../store/database.ts';
+import { secondsSince } from '../backend-file/text.ts';
+import { closing, requireGoingOn } from '../backend-file/transaction.ts';
+import { failureCode, openForWriting } from '../store/database.ts';
+import { readSchema } from '../store/schema-reader.ts';
+import { stream } from './backup.ts';
 import { copyBytes } from './copy.ts';
-import { COMPANIONS, createPartial, discard, flush, publish, removeStalePartials, sizeOf } from './files.ts';
-import { type InUseOptions, openAlone, requireNoHolders, requireUnused } from './in-use.ts';
-import { hasHeader, stageDatabase } from './staging.ts';
-import type { OnStep } from './verified-copy.ts';
+import {
+  SQLITE_HEADER,
+  beginsWith,
+  discard,
+  flush,
+  openFile,
+  removeStalePartials,
+  requireSpace,
+  sizeOf,
+} from './files.ts';
+import { type ReplacementOptions, putInPlaceOf, requireUnused } from './replacement.ts';
+import { type DatabaseFacts, type OnStep, makeVerified, readFacts } from './verified-copy.ts';
 
-interface RestoreOptions extends InUseOptions {
+interface RestoreOptions extends ReplacementOptions {
+  readonly path: string;
   /** Absolute path of the backup. */
   readonly file: string;
-  readonly now: Date;
   readonly onStep: OnStep;
 }
 
@@ -41,24 +49,27 @@ interface RestoreOptions extends InUseOptions {
  */
 export async function prepareRestoration(options: RestoreOptions) {
   const started = performance.now();
-  const target = realTarget(options.path);
-  const { file, signal } = options;
+  const { file, path } = options;
+  const isThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  // a link is followed, so that the file is replaced and not the link
+  const target = isThere ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
+  const folder = dirname(target);
   const old = statSync(target, { throwIfNoEntry: false });
   requireOther(file, target);
-  await requireUnused({ ...options, path: target });
+  await requireUnused(target, options);
   try {
-    removeStalePartials(dirname(target));
+    removeStalePartials(folder);
     removeInterrupted(target);
   } catch (error) {
-    throw toFailure(error, dirname(target));
+    throw toFailure(error, folder);
   }
-  const { partial, facts, complaints } = await stageDatabase(file, target, signal, options.onStep);
+  const { partial, facts, complaints } = await stageDatabase(target, options);
   try {
     inheritOwner(partial, target);
     flush(partial);
   } catch (error) {
     discard(partial);
-    throw toFailure(error, dirname(target));
+    throw toFailure(error, folder);
   }
   const { users, models, members, grants } = facts;
   const [bytes, preparedSeconds] = [sizeOf(partial), secondsSince(started)];
@@ -72,27 +83,15 @@ export async function prepareRestoration(options: RestoreOptions) {
     /** @throws OperationFailure */
     async putInPlace() {
       const resumed = performance.now();
-      try {
-        await hearStop(signal);
-        const replaced = await exchange(partial, target, options);
-        const seconds = Number((preparedSeconds + secondsSince(resumed)).toFixed(3));
-        return { restored: target, from: file, bytes, replaced, users, models, members, grants, complaints, seconds };
-      } catch (error) {
-        throw toReplacementFailure(error, target);
-      }
+      const replaced = await putInPlaceOf(target, partial, options);
+      const seconds = Number((preparedSeconds + secondsSince(resumed)).toFixed(3));
+      return { restored: target, from: file, bytes, replaced, users, models, members, grants, complaints, seconds };
     },
     discard: () => discard(partial),
   };
 }
 
 export type Restoration = Awaited<ReturnType<typeof prepareRestoration>>;
-
-/** A link is followed, so that the file is replaced and not the link. */
-function realTarget(path: string): string {
-  return lstatSync(path, { throwIfNoEntry: false }) === undefined
-    ? join(realpathSync(dirname(path)), basename(path))
-    : realpathSync(path);
-}
 
 function requireOther(file: string, target: string): void {
   const [backup, old] = [file, target].map((path) => statSync(path, { throwIfNoEntry: false, bigint: true }));
@@ -125,102 +124,94 @@ function inheritOwner(partial: string, target: string): void {
   chmodSync(partial, (old?.mode ?? 0o600) & 0o777);
 }
 
-type NameOf = (attempt: number) => string;
+const GZIP_HEADER = Buffer.from([0x1f, 0x8b]);
 
-/** @returns where the old database is kept; null where there was none */
-async function exchange(
-  partial: string,
-  target: string,
-  { now, say, signal }: Pick<RestoreOptions, 'now' | 'say' | 'signal'>,
-): Promise<string | null> {
-  const nameOf: NameOf = (attempt) => numbered(`${basename(target)}.replaced.${toMoment(now)}`, attempt);
-  const exists = lstatSync(target, { throwIfNoEntry: false }) !== undefined;
-  // Closing a descriptor gives up the locks of this process (POSIX), so this one outlives the lock.
-  const old = exists ? openSync(target, 'r') : undefined;
-  let lock: Connection | undefined;
-  try {
-    lock = old === undefined ? undefined : lockWhole(old, target, say);
-    requireNoHolders(target);
-    const kept = old === undefined ? null : await keep(old, target, nameOf, signal);
-    clearCompanions(target, lock === undefined ? (kept ?? join(dirname(target), nameOf(1))) : undefined);
-    renameSync(partial, target);
-    flush(dirname(target));
-    if (kept !== null) warnOfLatecomers(kept, say);
-    return kept;
-  } finally {
-    lock?.close();
-    if (old !== undefined) closeSync(old);
-  }
+/** What zlib or SQLite answers to a backup that is none. */
+const NO_BACKUP: readonly (readonly [prefix: string, what: string, remedy: string])[] = [
+  ['Z_', 'cannot be unpacked: it is cut off or damaged', 'Take another backup.'],
+  ['SQLITE_NOTADB', 'holds no SQLite database', 'Name a backup of the webui.db.'],
+  ['SQLITE_CORRUPT', 'is damaged', 'Take another backup.'],
+];
+
+/** @throws OperationFailure that names the backup; nothing is left behind then */
+function stageDatabase(target: string, { file, signal, onStep }: RestoreOptions) {
+  const isPacked = isCompressed(file);
+  requireSpace(sizeOf(file), dirname(target), 'the restored database');
+  return makeVerified({
+    target,
+    shown: file,
+    remedy: 'Take another backup.',
+    signal,
+    onStep,
+    fill: async (partial) => {
+      const unpacking = { signal, onStep, step: 'decompress' } as const;
+      if (isPacked) await stream(file, createGunzip(), createWriteStream(partial), unpacking);
+      else await copyPlain(file, partial, signal, onStep);
+      return makeWhole(partial, file);
+    },
+    explain: (error, folder) => {
+      const code = failureCode(error);
+      const [, what, remedy] = NO_BACKUP.find(([prefix]) => code.startsWith(prefix)) ?? [];
+      if (what !== undefined) return unchanged(`${file} ${what} (${code}).`, remedy, { cause: error });
+      return toFailure(error, /^(?:ENOSPC|EDQUOT|EFBIG|EROFS|SQLITE_)/.test(code) ? folder : file);
+    },
+  });
 }
 
-/**
- * @param old open for reading
- * @returns undefined for a file that SQLite cannot even open, which may be why it is replaced
- */
-function lockWhole(old: number, target: string, say: (sentence: string) => void): Connection | undefined {
-  const leave = (why: string): undefined => {
-    say(`${target} is damaged (${why}), so its lock could not be tried. It is kept as it is.`);
-  };
-  // SQLite would delete the log of what is no database
-  if (!hasHeader(old)) return leave('SQLITE_NOTADB');
+/** By content: people rename files. @throws OperationFailure where it is neither a database nor one in gzip */
+function isCompressed(file: string): boolean {
   try {
-    return openAlone(target);
-  } catch (error) {
-    if (!/^SQLITE_(?:NOTADB|CORRUPT|IOERR_SHORT_READ)/.test(failureCode(error))) throw error;
-    return leave(failureCode(error));
-  }
-}
-
-/** A second name for the old file, so that the first one is never without a database. */
-async function keep(old: number, target: string, nameOf: NameOf, signal: AbortSignal): Promise<string> {
-  for (let attempt = 1; ; attempt++) {
-    const kept = join(dirname(target), nameOf(attempt));
-    try {
-      linkSync(target, kept);
-      return kept;
-    } catch (error) {
-      if (failureCode(error) === 'EEXIST') continue;
-      // a file system without links, or the file of another user
-      return await keepCopy(old, kept, nameOf, signal);
+    if (!statSync(file).isFile()) {
+      throw unchanged(`${file} is no file.`, 'Name a backup of the database.', { code: 'no_such_file' });
     }
-  }
-}
-
-async function keepCopy(old: number, kept: string, nameOf: NameOf, signal: AbortSignal): Promise<string> {
-  const partial = createPartial(kept);
-  const copy = openSync(partial, 'w');
-  try {
-    await copyBytes(old, copy, () => requireGoingOn(signal));
+    using opened = openFile(file, 'r');
+    if (beginsWith(opened.descriptor, GZIP_HEADER)) return true;
+    if (beginsWith(opened.descriptor, SQLITE_HEADER)) return false;
   } catch (error) {
-    discard(partial);
-    throw error;
-  } finally {
-    closeSync(copy);
+    throw toFailure(error, file);
   }
-  return publish(partial, nameOf);
+  throw unchanged(
+    `${file} is neither a SQLite database nor one in gzip.`,
+    'Name a backup, such as webui_20260131_030000.db.gz.',
+  );
 }
 
-/**
- * A log or journal beside the new file would be replayed into it. Of a file that was opened alone they are empty; those
- * of a damaged one are kept with it.
- */
-function clearCompanions(target: string, keptWith: string | undefined): void {
-  for (const companion of COMPANIONS) {
-    const path = `${target}${companion}`;
-    if (keptWith !== undefined && companion !== '-shm' && sizeOf(path) > 0) renameSync(path, `${keptWith}${companion}`);
-    else rmSync(path, { force: true });
+/** A plain copy may have a log or a journal beside it, which holds what was committed last. */
+async function copyPlain(file: string, partial: string, signal: AbortSignal, onStep: OnStep): Promise<void> {
+  const [holder] = findHolders([file]).holders;
+  if (holder !== undefined) {
+    throw unchanged(
+      `${file} is open in process ${holder.pid} (${holder.command}), so it is no backup that stands still.`,
+      'Make one of it first: `modelgate backup DIR`',
+    );
+  }
+  for (const companion of ['', '-wal', '-journal']) {
+    if (companion !== '' && sizeOf(`${file}${companion}`) === 0) continue;
+    using source = openFile(`${file}${companion}`, 'r');
+    using copy = openFile(`${partial}${companion}`, 'w');
+    await copyBytes(source.descriptor, copy.descriptor, (done, total) => {
+      requireGoingOn(signal);
+      onStep('copy', done, total);
+    });
   }
 }
 
-/** Between the last look and the new name a process may have opened the old file: it would go on writing there. */
-function warnOfLatecomers(kept: string, say: (sentence: string) => void): void {
-  for (const { pid, command } of findHolders([kept]).holders) {
-    say(`Process ${pid} (${command}) opened the old database in the last moment. Restart it: what it writes is lost.`);
+/** Moves the log into the file, rolls back what was never committed, and requires the tables of Open WebUI. */
+function makeWhole(partial: string, shown: string): DatabaseFacts {
+  using connection = closing(openForWriting(partial, 0));
+  const { hasUserTable, backendReady } = readSchema(connection);
+  if (!hasUserTable) {
+    throw unchanged(
+      `${shown} is a SQLite database, but not one of Open WebUI: it has no table "user".`,
+      'Name a backup of the webui.db.',
+    );
   }
-}
-
-function toReplacementFailure(error: unknown, target: string): unknown {
-  if (failureCode(error) !== 'EBUSY') return toFailure(error, target);
-  const finding = `${target} is a mount of its own and cannot be replaced.`;
-  return unchanged(finding, 'Mount its folder instead of the file.', { cause: error });
+  if (!backendReady) {
+    throw unchanged(
+      `${shown} has the tables of Open WebUI in a shape that this version does not know: it may belong to a newer release, or was copied in the middle of a migration.`,
+      'Look for a newer modelgate, or take another backup.',
+    );
+  }
+  if (connection.pragma('journal_mode', { simple: true }) === 'wal') connection.pragma('wal_checkpoint(TRUNCATE)');
+  return readFacts(connection, shown);
 }

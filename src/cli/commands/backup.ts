@@ -3,7 +3,6 @@ import { resolve } from 'node:path';
 import type { Command } from '@commander-js/extra-typings';
 import { asSize } from '../../backend-file/text.ts';
 import { type Backup, backUp } from '../../upkeep/backup.ts';
-import type { DatabaseFacts } from '../../upkeep/verified-copy.ts';
 import { configureOperation } from '../configured.ts';
 import { asDuration, counted, inSeconds, printable } from '../format.ts';
 import { type CommandLine, type OptionsOf, onDatabase, toRetention } from '../options.ts';
@@ -80,7 +79,12 @@ function describe(made: Backup, keepMs: number | undefined): string {
 }
 
 /** @returns such as `integrity ok, 14 users, 9 models, 12 memberships, 8 grants` */
-export function describeFacts({ users, models, members, grants }: Omit<DatabaseFacts, 'objects'>): string {
+export function describeFacts({
+  users,
+  models,
+  members,
+  grants,
+}: Pick<Backup, 'users' | 'models' | 'members' | 'grants'>): string {
   return `integrity ok, ${counted(users, 'user')}, ${counted(models, 'model')}, ${counted(members, 'membership')}, ${counted(grants, 'grant')}`;
 }
 
