@@ -1,5 +1,5 @@
 /** How far long work is, in one line that is drawn over: on a terminal, and nowhere else. */
-import type { OnStep, Step } from '../upkeep/verified-copy.ts';
+import type { OnStep, Step } from '../upkeep/backup.ts';
 import { counted } from './format.ts';
 import type { Terminal } from './terminal.ts';
 

@@ -20,7 +20,7 @@ import { asSize, shellCommand } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
 import { copyLive } from '../upkeep/copy.ts';
 import { COMPANIONS } from '../upkeep/files.ts';
-import { readIntegrity } from '../upkeep/verified-copy.ts';
+import { readIntegrity } from '../upkeep/backup.ts';
 import { type Finding, ok, problem, unknown, warning } from './finding.ts';
 
 /** The guide has mode 600. Two containers with two users share the file by its group, which is meant; all others are not. */

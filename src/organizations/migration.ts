@@ -9,19 +9,18 @@ import { OperationFailure, toFailure } from '../backend-file/failure.ts';
 import { numbered, toMoment } from '../backend-file/text.ts';
 import { type Operation, changing, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { SWITCH_QUERY } from '../store/queries.ts';
 import { type Organization, initialize } from '../store/initialize.ts';
 import { IS_LINKABLE, readLinkable } from '../store/models.ts';
+import { SWITCH_QUERY } from '../store/queries.ts';
 import {
   type Schema,
-  activeCondition,
   COUNTED_TABLES,
   ORGANIZATION_MEMBERS,
   ORGANIZATION_MODELS,
+  activeCondition,
 } from '../store/schema.ts';
-import { prepareDirectory } from '../upkeep/backup.ts';
-import { discard, publish, requireSpace, sizeOf } from '../upkeep/files.ts';
-import { type OnStep, makeVerifiedCopy } from '../upkeep/verified-copy.ts';
+import { type OnStep, makeVerifiedCopy } from '../upkeep/backup.ts';
+import { discard, prepareDirectory, publish, requireSpace, sizeOf } from '../upkeep/files.ts';
 import { MEMBERS_OF, MODELS_OF, linkModels, linkUsers } from './linking.ts';
 import { requireUsableId } from './organizations.ts';
 

@@ -1,15 +1,130 @@
-/** A backup while the backend goes on writing: copied, checked, compressed, and compared with what was checked. */
+/**
+ * Copies of the database that are opened, checked and compared before anything relies on them, and the backup that is
+ * made of one while the backend goes on writing.
+ */
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { createReadStream, createWriteStream, lstatSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { type Gunzip, type Gzip, createGunzip, createGzip } from 'node:zlib';
 import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.ts';
-import { numbered, parseMoment, secondsSince, shellCommand, toMoment } from '../backend-file/text.ts';
-import { type Operation, reading } from '../backend-file/transaction.ts';
-import { failureCode } from '../store/database.ts';
-import { createPartial, discard, publish, removeStalePartials, requireSpace, sizeOf } from './files.ts';
-import { type OnStep, type Step, makeVerifiedCopy } from './verified-copy.ts';
+import { numbered, parseMoment, quoted, secondsSince, toMoment } from '../backend-file/text.ts';
+import { type Operation, closing, hearStop, reading, requireTables } from '../backend-file/transaction.ts';
+import { type Connection, failureCode, openForReading } from '../store/database.ts';
+import { readSchema } from '../store/schema-reader.ts';
+import { copyLive } from './copy.ts';
+import { createPartial, discard, prepareDirectory, publish, requireSpace, sizeOf } from './files.ts';
+import { runWhereItFits } from './long-statement.ts';
+
+/** The steps of long work. */
+export type Step = 'copy' | 'check' | 'compress' | 'verify' | 'decompress';
+
+/** In bytes, where they are known. */
+export type OnStep = (step: Step, done: number, total: number) => void;
+
+interface Making {
+  readonly signal: AbortSignal;
+  readonly onStep: OnStep;
+  /** The original in sentences, and what to do where it is damaged. */
+  readonly shown: string;
+  readonly remedy: string;
+  /** Fills an empty file. @returns what is in it */
+  readonly fill: (partial: string) => Promise<DatabaseFacts>;
+  /** @throws OperationFailure where the copy is not what was read */
+  readonly compare?: (partial: string, facts: DatabaseFacts) => void;
+  readonly explain: (error: unknown, folder: string) => unknown;
+}
+
+/**
+ * @param target where the copy will go; its folder must be there
+ * @returns the copy under a hidden name, which the caller publishes or discards; what is in it; and rows that break a rule of
+ *   their table, in SQLite's words, which are copied as they are
+ * @throws OperationFailure; nothing is left behind then
+ */
+export async function makeVerified(target: string, making: Making) {
+  const { shown, remedy, signal, onStep } = making;
+  let partial: string | undefined;
+  try {
+    partial = createPartial(target);
+    const facts = await making.fill(partial);
+    onStep('check', 0, 1);
+    const { damage, complaints } = await readIntegrity(partial, signal);
+    const [first, ...more] = damage;
+    if (first !== undefined) {
+      const rest = more.length > 0 ? `, and ${more.length} more findings` : '';
+      const finding = `${shown} is damaged: ${quoted(first)}${rest} (integrity_check).`;
+      throw unchanged(finding, remedy, { code: 'damaged' });
+    }
+    making.compare?.(partial, facts);
+    await hearStop(signal);
+    return { partial, facts, complaints };
+  } catch (error) {
+    if (partial === undefined) throw toFailure(error, dirname(target));
+    discard(partial);
+    throw making.explain(error, dirname(target));
+  }
+}
+
+/** A copy of the live database. @throws OperationFailure as `makeVerified` */
+export function makeVerifiedCopy(operation: Operation, target: string, onStep: OnStep) {
+  const { path, patience } = operation;
+  const factsOf = (connection: Connection): DatabaseFacts => readFacts(connection, path);
+  return makeVerified(target, {
+    signal: patience.signal,
+    onStep,
+    shown: path,
+    remedy: 'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`',
+    fill: (partial) => copyLive(operation, partial, factsOf, (done, total) => onStep('copy', done, total)),
+    compare(partial, facts) {
+      using copy = closing(openForReading(partial, 0));
+      const copied = new Map<string, unknown>(Object.entries(factsOf(copy)));
+      const [differing] =
+        Object.entries(facts).find(([what, value]) => !isDeepStrictEqual(value, copied.get(what))) ?? [];
+      if (differing === undefined) return;
+      throw unchanged(
+        `The copy of ${path} does not hold what was read (${differing} differ), and was thrown away.`,
+        'Try again; if it stays so, look into the log of the system for errors of the disk.',
+      );
+    },
+    explain(error, folder) {
+      // reading never fills a disk
+      const isOfTarget = /^(?:ENOSPC|EDQUOT|EFBIG|EROFS|SQLITE_FULL|SQLITE_IOERR_WRITE)/.test(failureCode(error));
+      return toFailure(error, isOfTarget ? folder : path);
+    },
+  });
+}
+
+/** The backend has written such rows: they say nothing about the disk, and a backup that refused them would be none. */
+const BROKEN_RULE = /^(?:NULL value in |CHECK constraint failed in |(?:TEXT|NUMERIC|INT|REAL|BLOB|non-\w+) value in )/;
+
+/**
+ * Reads the whole file.
+ * @returns what is wrong about the file itself, and the rows that break a rule of their table, in SQLite's words
+ * @throws OperationFailure after Ctrl-C, errors with SQLite's code where the file cannot be read at all
+ */
+export async function readIntegrity(path: string, signal: AbortSignal) {
+  const rows = await runWhereItFits({ path, statement: 'integrity', busyMs: 5_000 }, signal);
+  const findings = rows.flatMap((row) => row.split('\n')).filter((line) => line !== 'ok');
+  const isRule = (line: string) => (BROKEN_RULE.test(line) ? 'complaints' : 'damage');
+  return { damage: [], complaints: [], ...Object.groupBy(findings, isRule) };
+}
+
+/** What a copy must have in common with its source. */
+export type DatabaseFacts = ReturnType<typeof readFacts>;
+
+/** To be called in one transaction. @throws OperationFailure where it is no database of Open WebUI, naming `path` */
+export function readFacts(connection: Connection, path: string) {
+  requireTables(path, readSchema(connection), 'backend');
+  const named = connection.prepare<[], string>("SELECT type || ' ' || name FROM sqlite_schema ORDER BY 1").pluck();
+  const tables = named.all();
+  const count = (table: string): number => {
+    if (!tables.includes(`table ${table}`)) return 0;
+    return connection.prepare<[], number>(`SELECT count(*) FROM "${table}"`).pluck().get() ?? 0;
+  };
+  const [members, grants] = [count('organization_members'), count('organization_models')];
+  return { users: count('user'), models: count('model'), members, grants, tables };
+}
 
 interface BackupOptions {
   /** Absolute. */
@@ -34,7 +149,6 @@ export async function backUp(operation: Operation, { directory, keepMs, now, onS
   using cleanup = new DisposableStack();
   cleanup.defer(() => discard(copy.partial));
   try {
-    const { users, models, members, grants } = copy.facts;
     const compressed = createPartial(target);
     cleanup.defer(() => discard(compressed));
     const packing = { signal, onStep, step: 'compress' } as const;
@@ -47,17 +161,16 @@ export async function backUp(operation: Operation, { directory, keepMs, now, onS
       );
     }
     const path = publish(compressed, nameOf);
-    const retained =
-      keepMs === undefined ? { deleted: [], not_deleted: [] } : deleteOldBackups(directory, path, keepMs, now);
+    const { tables: _, ...counts } = copy.facts;
     return {
       path,
-      bytes: statSync(path).size,
+      bytes: sizeOf(path),
       database_bytes: sizeOf(copy.partial),
       seconds: secondsSince(started),
-      ...{ users, models, members, grants },
+      ...counts,
       made_directory: madeDirectory,
       complaints: copy.complaints,
-      ...retained,
+      ...deleteOldBackups(directory, path, keepMs, now),
     };
   } catch (error) {
     throw toFailure(error, directory);
@@ -65,40 +178,6 @@ export async function backUp(operation: Operation, { directory, keepMs, now, onS
 }
 
 export type Backup = Awaited<ReturnType<typeof backUp>>;
-
-/**
- * Makes the folder where only it is missing, and removes what killed commands have left in it.
- * @returns whether it was made
- * @throws OperationFailure
- */
-export function prepareDirectory(directory: string): boolean {
-  try {
-    const found = statSync(directory, { throwIfNoEntry: false });
-    if (found === undefined) {
-      // with `recursive` a volume that is not mounted would become a folder on the disk of the system
-      mkdirSync(directory, { mode: 0o700 });
-      return true;
-    }
-    if (!found.isDirectory()) {
-      throw unchanged(`${directory} is not a folder.`, 'Name a folder for the backups.', { code: 'no_such_file' });
-    }
-    removeStalePartials(directory);
-    return false;
-  } catch (error) {
-    if (!/^(?:ENOENT|ENOTDIR)$/.test(failureCode(error))) throw toFailure(error, directory);
-    throw unchanged(
-      `There is no folder ${dirname(directory)} to make ${directory} in.`,
-      `Is the volume mounted? Else make it: \`${shellCommand('mkdir', '-p', directory)}\``,
-      { code: 'no_such_file' },
-    );
-  }
-}
-
-interface Streaming {
-  readonly signal: AbortSignal;
-  readonly step: Step;
-  readonly onStep: OnStep;
-}
 
 /**
  * A file through gzip, in a stream: a database need not fit into memory.
@@ -109,7 +188,7 @@ export async function stream(
   source: string,
   through: Gzip | Gunzip,
   into: NodeJS.WritableStream,
-  { signal, step, onStep }: Streaming,
+  { signal, step, onStep }: { readonly signal: AbortSignal; readonly step: Step; readonly onStep: OnStep },
 ): Promise<string> {
   const hash = createHash('sha256');
   const total = sizeOf(source);
@@ -136,7 +215,7 @@ const BACKUP = /^webui_(\d{8}_\d{6})(?:-\d+)?\.db\.gz$/;
  * keeps it. Files of any other name are never touched.
  * @param newest the one that has just been made and verified: it stays, whatever the clock says
  */
-export function deleteOldBackups(directory: string, newest: string, keepMs: number, now: Date) {
+export function deleteOldBackups(directory: string, newest: string, keepMs = Number.POSITIVE_INFINITY, now: Date) {
   const deleted: string[] = [];
   const stuck: { path: string; code: string }[] = [];
   for (const entry of readdirSync(directory).toSorted()) {

@@ -9,6 +9,7 @@ import {
   fsyncSync,
   linkSync,
   lstatSync,
+  mkdirSync,
   openSync,
   readSync,
   readdirSync,
@@ -19,9 +20,9 @@ import {
 } from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
-import { unchanged } from '../backend-file/failure.ts';
+import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { processNamespace } from '../backend-file/processes.ts';
-import { asSize } from '../backend-file/text.ts';
+import { asSize, shellCommand } from '../backend-file/text.ts';
 import { failureCode } from '../store/database.ts';
 
 /** For `using`: closes the file at the end of the block. */
@@ -51,6 +52,30 @@ export function requireSpace(needed: number, directory: string, what: string): v
   if (free >= needed) return;
   const finding = `${directory} has ${asSize(free)} free, and ${what} needs up to ${asSize(needed)}.`;
   throw unchanged(finding, 'Free some space first.', { code: 'disk_full' });
+}
+
+/**
+ * Makes the folder where only it is missing, and removes what killed commands have left in it.
+ * @returns whether it was made
+ * @throws OperationFailure
+ */
+export function prepareDirectory(directory: string): boolean {
+  const code = 'no_such_file';
+  try {
+    const found = statSync(directory, { throwIfNoEntry: false });
+    // with `recursive` a volume that is not mounted would become a folder on the disk of the system
+    if (found === undefined) mkdirSync(directory, { mode: 0o700 });
+    else if (found.isDirectory()) removeStalePartials(directory);
+    else throw unchanged(`${directory} is not a folder.`, 'Name a folder for the backups.', { code });
+    return found === undefined;
+  } catch (error) {
+    if (!/^(?:ENOENT|ENOTDIR)$/.test(failureCode(error))) throw toFailure(error, directory);
+    throw unchanged(
+      `There is no folder ${dirname(directory)} to make ${directory} in.`,
+      `Is the volume mounted? Else make it: \`${shellCommand('mkdir', '-p', directory)}\``,
+      { code },
+    );
+  }
 }
 
 /** What SQLite puts beside a database, and what therefore goes with it. */

@@ -20,7 +20,7 @@ import { secondsSince } from '../backend-file/text.ts';
 import { closing, requireGoingOn } from '../backend-file/transaction.ts';
 import { failureCode, openForWriting } from '../store/database.ts';
 import { readSchema } from '../store/schema-reader.ts';
-import { stream } from './backup.ts';
+import { type DatabaseFacts, type OnStep, makeVerified, readFacts, stream } from './backup.ts';
 import { copyBytes } from './copy.ts';
 import {
   SQLITE_HEADER,
@@ -33,7 +33,6 @@ import {
   sizeOf,
 } from './files.ts';
 import { type ReplacementOptions, putInPlaceOf, requireUnused } from './replacement.ts';
-import { type DatabaseFacts, type OnStep, makeVerified, readFacts } from './verified-copy.ts';
 
 interface RestoreOptions extends ReplacementOptions {
   readonly path: string;
@@ -137,8 +136,7 @@ const NO_BACKUP: readonly (readonly [prefix: string, what: string, remedy: strin
 function stageDatabase(target: string, { file, signal, onStep }: RestoreOptions) {
   const isPacked = isCompressed(file);
   requireSpace(sizeOf(file), dirname(target), 'the restored database');
-  return makeVerified({
-    target,
+  return makeVerified(target, {
     shown: file,
     remedy: 'Take another backup.',
     signal,

@@ -1,99 +1,79 @@
 /** `modelgate backup`: in place of the guide's `backup.sh`. */
 import { resolve } from 'node:path';
-import type { Command } from '@commander-js/extra-typings';
 import { asSize } from '../../backend-file/text.ts';
 import { type Backup, backUp } from '../../upkeep/backup.ts';
 import { configureOperation } from '../configured.ts';
 import { asDuration, counted, inSeconds, printable } from '../format.ts';
-import { type CommandLine, type OptionsOf, onDatabase, toRetention } from '../options.ts';
+import { type CommandLine, onDatabase, toRetention } from '../options.ts';
 import { createStepProgress } from '../progress.ts';
 import { asJson, asLines } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
 
-/** Adds `backup`. */
+const DESCRIPTION =
+  "Copy the database while the backend goes on writing, in place of the guide's backup.sh. The copy is opened, " +
+  'checked (integrity_check) and counted, packed into DIR/webui_YYYYmmdd_HHMMSS.db.gz (local time, as `date` writes it), ' +
+  'and unpacked again to see that nothing was lost. With --keep, older files of this name are deleted after that: their ' +
+  'age is what the name says, the new one always stays, and where anything fails nothing is deleted.';
+
+const KEEP = 'afterwards delete backups of this folder that are older, such as 30d; at least 1d';
+
+/** Adds `backup`, which ends with code 1 where the backup is good and an old one could not be deleted. */
 export function addBackup({ program, terminal, exitWith }: CommandLine): void {
-  declare(program).action(async (directory, options) => exitWith(await backup(directory, options, terminal)));
-}
-
-const declare = (program: Command) =>
-  onDatabase(
-    program
-      .command('backup')
-      .summary('copy the database while the backend goes on writing; compressed, and verified by opening the copy')
-      .description(
-        "Copy the database while the backend goes on writing, in place of the guide's backup.sh. The copy is opened, " +
-          'checked (integrity_check) and counted, packed into DIR/webui_YYYYmmdd_HHMMSS.db.gz (local time, as `date` writes it), ' +
-          'and unpacked again to see that nothing was lost. With --keep, older files of this name are deleted after that: their ' +
-          'age is what the name says, the new one always stays, and where anything fails nothing is deleted.',
-      )
-      .argument('<dir>', 'folder for backups; made where it is missing')
-      .option(
-        '--keep <time>',
-        'afterwards delete backups of this folder that are older, such as 30d; at least 1d',
-        toRetention,
-      ),
-    'modelgate backup /backups/mai --keep 30d --database data/webui.db',
-  );
-
-/**
- * @returns code 1 where the backup is good and an old one could not be deleted
- * @throws CommandFailure or OperationFailure where there is no good backup; then nothing was deleted
- */
-async function backup(directory: string, options: OptionsOf<typeof declare>, terminal: Terminal): Promise<number> {
-  if (directory === '') throw new CommandFailure('Name the folder for the backups.', EXIT.misused);
-  const { operation } = configureOperation(options, terminal);
-  const steps = createStepProgress(terminal);
-  const made = await backUp(operation, {
-    directory: resolve(terminal.directory, directory),
-    keepMs: options.keep,
-    now: new Date(),
-    onStep: steps.onStep,
-  }).finally(steps.end);
-  terminal.write(options.json === true ? asJson(made) : describe(made, options.keep));
-  warnOfComplaints(terminal, made.complaints);
-  for (const { path, code } of made.not_deleted) {
-    say(terminal, `The backup is good, but the old one ${path} could not be deleted (${code}).`);
-  }
-  return made.not_deleted.length > 0 ? EXIT.failed : EXIT.done;
+  const command = program
+    .command('backup')
+    .summary('copy the database while the backend goes on writing; compressed, and verified by opening the copy')
+    .description(DESCRIPTION)
+    .argument('<dir>', 'folder for backups; made where it is missing')
+    .option('--keep <time>', KEEP, toRetention);
+  const example = 'modelgate backup /backups/mai --keep 30d --database data/webui.db';
+  onDatabase(command, example).action(async (directory, options) => {
+    if (directory === '') throw new CommandFailure('Name the folder for the backups.', EXIT.misused);
+    const { operation } = configureOperation(options, terminal);
+    const steps = createStepProgress(terminal);
+    const made = await backUp(operation, {
+      directory: resolve(terminal.directory, directory),
+      keepMs: options.keep,
+      now: new Date(),
+      onStep: steps.onStep,
+    }).finally(steps.end);
+    terminal.write(options.json === true ? asJson(made) : describe(made, options.keep));
+    warnOfComplaints(terminal, made.complaints);
+    for (const { path, code } of made.not_deleted) {
+      say(terminal, `The backup is good, but the old one ${path} could not be deleted (${code}).`);
+    }
+    exitWith(made.not_deleted.length > 0 ? EXIT.failed : EXIT.done);
+  });
 }
 
 function describe(made: Backup, keepMs: number | undefined): string {
   const { path, bytes, deleted } = made;
-  const rows: (readonly [string, string])[] = [
+  const age = asDuration(keepMs ?? 0);
+  const old = deleted.map((gone) => ['', gone] as const);
+  return asLines([
     ['backup', path],
     ['size', `${asSize(bytes)}, ${asSize(made.database_bytes)} unpacked`],
     ['verified', describeFacts(made)],
     ['time', inSeconds(made.seconds * 1000)],
-  ];
-  if (made.made_directory) rows.push(['folder', 'made, for this user alone']);
-  if (keepMs !== undefined) {
-    const age = asDuration(keepMs);
-    rows.push(
-      deleted.length === 0
-        ? ['older', `none: nothing is older than ${age}`]
-        : ['deleted', `${counted(deleted.length, 'backup')} older than ${age}:`],
-      ...deleted.map((old) => ['', old] as const),
-    );
-  }
-  return asLines(rows);
+    ...(made.made_directory ? ([['folder', 'made, for this user alone']] as const) : []),
+    ...(keepMs !== undefined && old.length === 0 ? ([['older', `none: nothing is older than ${age}`]] as const) : []),
+    ...(old.length > 0 ? ([['deleted', `${counted(old.length, 'backup')} older than ${age}:`], ...old] as const) : []),
+  ]);
 }
 
 /** @returns such as `integrity ok, 14 users, 9 models, 12 memberships, 8 grants` */
-export function describeFacts({
-  users,
-  models,
-  members,
-  grants,
-}: Pick<Backup, 'users' | 'models' | 'members' | 'grants'>): string {
-  return `integrity ok, ${counted(users, 'user')}, ${counted(models, 'model')}, ${counted(members, 'membership')}, ${counted(grants, 'grant')}`;
-}
+export const describeFacts = (facts: Pick<Backup, 'users' | 'models' | 'members' | 'grants'>): string =>
+  [
+    'integrity ok',
+    counted(facts.users, 'user'),
+    counted(facts.models, 'model'),
+    counted(facts.members, 'membership'),
+    counted(facts.grants, 'grant'),
+  ].join(', ');
 
 /** Warns of rows that break a rule of their table, which is no damage of the disk. */
 export function warnOfComplaints(terminal: Terminal, complaints: readonly string[]): void {
   const [first] = complaints;
   if (first === undefined) return;
-  say(
-    terminal,
-    `integrity_check finds no damage, but ${counted(complaints.length, 'rule')} of a table broken by a row, such as: ${printable(first)}. The row was copied as it is.`,
-  );
+  const broken = `${counted(complaints.length, 'rule')} of a table broken by a row, such as: ${printable(first)}`;
+  say(terminal, `integrity_check finds no damage, but ${broken}. The row was copied as it is.`);
 }
