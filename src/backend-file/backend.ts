@@ -8,7 +8,6 @@ import { OperationFailure, unchanged } from './failure.ts';
 import { quoted } from './text.ts';
 
 export interface BackendAccess {
-  /** Scheme, host and port. */
   readonly url: URL;
   /** An API key or the token of a session. Never part of a sentence. */
   readonly credential: string;
@@ -27,12 +26,7 @@ const REMEDIES: Readonly<Record<number, string>> = {
   404: IS_IT_THERE,
 };
 
-/**
- * Asks the running backend, as one of its admins.
- * @param path below the backend's address
- * @returns the answer, parsed
- * @throws OperationFailure where there is none, or no JSON, or a refusal
- */
+/** Asks the running backend, as one of its admins. @throws OperationFailure where it gives no answer, no JSON, or a refusal */
 export async function askBackend({ url, credential, signal }: BackendAccess, path: string): Promise<unknown> {
   const target = new URL(path, url);
   const shown = quoted(target.origin);
@@ -134,7 +128,6 @@ export interface Person {
   readonly id: string;
   readonly email: string | null;
   readonly name: string | null;
-  /** The backend's word; null where the row has none. */
   readonly role: string | null;
 }
 
@@ -154,10 +147,7 @@ export function unknownPerson(connection: Connection, typed: string): string {
   return `The backend knows no user with the id or e-mail address ${quoted(typed)}.${hint}`;
 }
 
-/**
- * Finds people by id, and the rest by e-mail address in any letter case, with one reading of the table.
- * @returns one for each name, in their order
- */
+/** @returns for each name the user of this id, else of this e-mail address in any letter case, with one reading of the table */
 export function findPeople(connection: Connection, named: readonly string[]) {
   const byId = connection.prepare<[string], Person>('SELECT id, email, name, role FROM "user" WHERE id = ?');
   const found = new Map<string, Person | 'unknown' | 'ambiguous'>();

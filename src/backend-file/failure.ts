@@ -69,7 +69,6 @@ const FREE_SPACE = 'Free some space first.';
 const RAISE_LIMIT = 'Raise the limit (ulimit -f) first.';
 const LOOK = 'Look into the log of the system.';
 
-/** The first prefix of SQLite's or the system's code that fits. */
 const FAILURES: readonly (readonly [prefix: string, code: FailureCode, what: string, remedy: string])[] = [
   ['SQLITE_BUSY', 'locked', 'is locked by another process', WAIT],
   ['SQLITE_LOCKED', 'locked', 'is locked by another process', WAIT],
@@ -93,10 +92,7 @@ const FAILURES: readonly (readonly [prefix: string, code: FailureCode, what: str
 
 const MOST_PROBLEMS = 20;
 
-/**
- * @param consequence a sentence @param options what would be right, last of all
- * @throws OperationFailure that names every problem, a line each where there are several
- */
+/** @throws OperationFailure that names every problem, a line each where there are several, and last what would be right */
 export function refuseAll(
   problems: readonly string[],
   consequence: string,

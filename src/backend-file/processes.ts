@@ -25,7 +25,6 @@ export function findHolders(paths: readonly string[]) {
   };
 }
 
-/** @returns undefined where they may not be looked at */
 function filesOf(pid: number): readonly string[] | undefined {
   const folder = `/proc/${pid}/fd`;
   try {
@@ -50,7 +49,6 @@ function commandOf(pid: number): string {
 /** Of the kernel: the first PID namespace of a machine has this number, those of containers have others. */
 const NAMESPACE_OF_THE_MACHINE = 'pid:[4026531836]';
 
-/** @param hidden processes that this user may not look at */
 function blindness(hidden: number): string | undefined {
   const namespace = processNamespace();
   if (namespace === '') return 'this system does not tell which process has a file open';
@@ -79,11 +77,7 @@ const WAL_READERS = { from: 123, to: 127 };
 /** `1: POSIX  ADVISORY  WRITE 4242 08:01:1835017 1073741825 1073741825`; one that waits has `->` behind the number. */
 const LOCK = /^\d+: (?:POSIX|OFDLCK) +\w+ +(READ|WRITE) +(\d+) \w+:\w+:(\d+) (\d+) (\d+|EOF)$/gm;
 
-/**
- * Reads `/proc/locks` (proc_locks(5)), which shows the processes of this container or machine: an empty answer proves
- * nothing.
- * @returns the other processes with locks of a SQLite file, each once, writers first
- */
+/** @returns the other processes of this container with locks of a SQLite file, writers first: none proves nothing (proc_locks(5)) */
 export function lockHolders(path: string): readonly LockHolder[] {
   const [file, index] = [path, `${path}-shm`].map((name) => statSync(name, { throwIfNoEntry: false })?.ino);
   const found = new Map<number, LockHolder>();

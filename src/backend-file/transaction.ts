@@ -19,7 +19,6 @@ import { quoted } from './text.ts';
 
 export interface Operation {
   readonly path: string;
-  /** How it waits for the lock of another process. */
   readonly patience: {
     readonly longestMs: number;
     /** Aborted by Ctrl-C: the operation ends before it has changed anything. */
@@ -32,17 +31,13 @@ export interface Operation {
 /** What the file must hold already: the backend's own tables alone, or those of organizations too. */
 type Needed = 'backend' | 'organizations';
 
-/** What is done in a transaction. Long work lets the event loop run in between (`hearStop`). */
 type Work<T> = (connection: Connection, schema: Schema) => T | Promise<T>;
 
 /** How long one attempt waits for a lock, in milliseconds: a writer that waits to commit keeps new readers out. */
 export const ATTEMPT_MS = 250;
 const PAUSE_MS = 50;
 
-/**
- * Reads in one transaction: everything that is read belongs together.
- * @throws OperationFailure where the file is missing, unreadable, or no Open WebUI database, and after Ctrl-C
- */
+/** Reads in one transaction. @throws OperationFailure where the file is no readable Open WebUI database, and after Ctrl-C */
 export async function reading<T>(operation: Operation, needed: Needed, read: Work<T>): Promise<T> {
   using cleanup = new DisposableStack();
   cleanup.defer(noteCompanions(operation.path));
@@ -52,7 +47,6 @@ export async function reading<T>(operation: Operation, needed: Needed, read: Wor
 /**
  * Changes in one transaction, whole or not at all: Ctrl-C is heard until the commit begins. `change` may run again, so it
  * must keep nothing outside.
- * @throws OperationFailure as `reading`, and where the file cannot be written
  */
 export const changing = <T>(operation: Operation, needed: Needed, change: Work<T>): Promise<T> =>
   transact(operation, 'immediate', needed, change);
@@ -103,11 +97,7 @@ async function inTransaction<T>(connection: Connection, mode: string, work: () =
   }
 }
 
-/**
- * The one wait for a lock: runs `attempt` until SQLite no longer calls the file busy.
- * @param words what is said while it waits, and thrown after Ctrl-C
- * @throws what the attempt threw last; OperationFailure after Ctrl-C
- */
+/** The one wait for a lock: runs `attempt` until SQLite no longer calls the file busy. @throws what it threw last */
 export async function waiting<T>(
   path: string,
   { longestMs, signal, say }: Operation['patience'],
@@ -127,7 +117,6 @@ export async function waiting<T>(
   }
 }
 
-/** @throws OperationFailure where the file lacks what is needed */
 export function requireTables(path: string, { backendReady, problem, hasUserTable }: Schema, needed: Needed): void {
   if (!hasUserTable) {
     throw new OperationFailure(
@@ -180,10 +169,7 @@ export function recover(path: string): void {
   connection.prepare('SELECT count(*) FROM sqlite_schema').get();
 }
 
-/**
- * Lets the event loop run once, so that signals are heard: SQLite runs each statement in one piece.
- * @throws OperationFailure after Ctrl-C
- */
+/** Lets the event loop run once, so that signals are heard. @throws OperationFailure after Ctrl-C */
 export async function hearStop(signal: AbortSignal, sentence?: string): Promise<void> {
   await nextTurn();
   requireGoingOn(signal, sentence);

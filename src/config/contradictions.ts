@@ -12,7 +12,6 @@ import { type Values, describeSetting, SETTING_NAMES } from './settings.ts';
 type Environment = Readonly<Record<string, string | undefined>>;
 type Check = (values: Partial<Values>, settings: RawSettings, environment: Environment) => ConfigIssue | false;
 
-/** @returns one issue for each contradiction */
 export const contradictions = (settings: RawSettings, values: Partial<Values>, environment: Environment) =>
   CHECKS.map((check) => check(values, settings, environment)).filter((issue) => issue !== false);
 
@@ -23,7 +22,6 @@ function isLoopback(host: string): boolean {
   return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'));
 }
 
-/** Whether the gate, listening there, would call itself. */
 function isOwnAddress(url: URL, host: string, port: number): boolean {
   const upstreamPort = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
   const here = isLoopback(url.hostname) && (WILDCARDS.includes(host) || isLoopback(host));
@@ -72,11 +70,9 @@ const CHECKS: readonly Check[] = [
     const [present, absent, example] = hasId
       ? ['OPENROUTER_EXTERNAL_USER', 'ORGANIZATION_NAME', 'ORGANIZATION_NAME=Company Name']
       : ['ORGANIZATION_NAME', 'OPENROUTER_EXTERNAL_USER', ID_EXAMPLE];
-    const expected = 'both, or neither of them';
+    const isHalf = hasId !== settings.has('ORGANIZATION_NAME');
     return (
-      hasId !== settings.has('ORGANIZATION_NAME') && {
-        ...{ setting: absent, found: `nothing, beside ${present}`, expected, example },
-      }
+      isHalf && { setting: absent, found: `nothing, beside ${present}`, expected: 'both, or neither of them', example }
     );
   },
   (_, settings) =>

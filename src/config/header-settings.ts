@@ -8,7 +8,6 @@ import { backendWord, boolean, choice, flag, lastReason, oneOf, setting, setting
 
 /** nginx answers 502 by default when all of an answer's headers exceed 4 KB (`proxy_buffer_size`). */
 const LONGEST_VALUE = 3_000;
-
 const printable = z
   .string()
   .regex(/^[\x20-\x7e]*$/, 'it contains a line break, a control character or a character that is not ASCII')
@@ -35,7 +34,6 @@ const anyOf = (...words: readonly string[]): Kind => [
   oneOf(words),
 ];
 
-/** One of these words, and where violations are reported to. */
 const policyWord = (...words: readonly string[]): Kind => [
   z.string().regex(new RegExp(`^(?:${words.join('|')})(?:; ?report-to="[\\w-]+")?$`)),
   oneOf(words),
@@ -97,7 +95,6 @@ const DEFAULT_PERMISSIONS = [
   ...['microphone=(self)', 'midi=()', 'payment=()', 'serial=()', 'usb=()', 'xr-spatial-tracking=()'],
 ].join(', ');
 
-/** CSP Level 3 with the documents that extend it. */
 const CSP_DIRECTIVES: ReadonlySet<string> = new Set([
   ...['', 'default-src', 'script-src', 'script-src-elem', 'script-src-attr', 'style-src', 'style-src-elem'],
   ...['style-src-attr', 'img-src', 'font-src', 'connect-src', 'media-src', 'object-src', 'child-src', 'frame-src'],
@@ -151,7 +148,6 @@ export const HEADER_SETTINGS = {
     'Other sites cannot show the page in a frame.',
   ),
   MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: header('X-Content-Type-Options', anyOf('nosniff'), 'nosniff', 'nosniff'),
-  // of no standard: what browsers took until they dropped their filters
   MODELGATE_HEADERS_XSS_PROTECTION: header(
     'X-XSS-Protection',
     [z.string().regex(/^(?:0|1|1; ?mode=block|1; ?report=\S+)$/), '`0`, `1` or `1; mode=block`'],

@@ -7,7 +7,6 @@ export interface ConfigIssue {
   readonly expected: string;
   /** One line that would work, absent where the remedy is to remove something. */
   readonly example?: string;
-  /** Where the value was found, absent for what is missing. */
   readonly source?: string;
 }
 
@@ -28,7 +27,6 @@ export function quote(value: string): string {
 /** @returns such as `found "x"`, or `this file does not exist` */
 export const findingOf = ({ found }: ConfigIssue): string => (found.startsWith('this ') ? found : `found ${found}`);
 
-/** @returns the issue as a paragraph of at most three lines */
 function describeIssue(issue: ConfigIssue): string {
   const source = issue.source === undefined ? '' : ` (${issue.source})`;
   const lines = [`${issue.setting}${source}: ${findingOf(issue)}`, `  expected ${issue.expected}`];
@@ -36,7 +34,6 @@ function describeIssue(issue: ConfigIssue): string {
   return lines.join('\n');
 }
 
-/** @returns all issues in one line, for a log */
 export const issuesInLine = (issues: readonly ConfigIssue[]): string =>
   issues.map((issue) => describeIssue(issue).replaceAll(/\n */g, ', ')).join('; ');
 

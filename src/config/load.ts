@@ -102,7 +102,6 @@ const MISTAKES: Partial<Record<ErrorCode, string>> = {
 
 type YamlMistake = Pick<YAMLError, 'code' | 'message' | 'pos'>;
 
-/** @returns where the mistake is, and what it is */
 function mistakeIn(text: string, { code, message, pos }: YamlMistake, lines: LineCounter): [string, string] {
   const { line, col } = lines.linePos(pos[0]);
   const next = /^ +(?=[^ #\r\n])/.exec(text.split('\n')[line] ?? '')?.[0].length;

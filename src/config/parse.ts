@@ -25,7 +25,6 @@ export interface RawConfig {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The YAML file, parsed with every scalar left as text. */
   readonly file?: { readonly name: string; readonly values: unknown } | undefined;
-  /** What relative paths start from. */
   readonly directory: string;
   /** @throws an error with a sentence as its message, where the file cannot be read */
   readonly readSecret: (path: string) => string;
@@ -34,7 +33,6 @@ export interface RawConfig {
 /** The text of each setting, and its source: `environment`, or the path of the YAML file. */
 export type RawSettings = ReadonlyMap<SettingName, { readonly text: string; readonly source: string }>;
 
-/** A configuration, and the settings that it was made of. */
 export interface Loaded<C, V = Values> {
   readonly config: C;
   readonly values: V;
@@ -82,7 +80,6 @@ function readSettings(raw: RawConfig) {
   return {
     ...read,
     settings,
-    /** Of the database. */
     path: path === undefined ? undefined : resolve(raw.directory, path),
     issues: [...issues, ...misspelled, ...contradicting],
   };
@@ -147,7 +144,6 @@ const letters = (name: string): string =>
     .replaceAll('-', '_')
     .replace(/^MODELGATE_/, '');
 
-/** @returns what is wrong with a name or value of the file */
 function misplaced(name: string, source: string, text: string | undefined): ConfigIssue | undefined {
   const about = { setting: name, source };
   if (name === CONFIG_FILE_VARIABLE)

@@ -32,7 +32,6 @@ export type Cidr = Config['trustedProxies'][number];
 /** Lower-case names of the headers that every answer can be given. */
 export type SecurityHeader = keyof Config['answers']['headers'];
 
-/** What is enforced on one kind of cookie. */
 export type CookieRules = Config['answers']['cookies']['auth'];
 
 export type LogLevel = Config['logLevel'];
@@ -44,7 +43,6 @@ export const toConfig = (values: Values, path: string, upstreamUrl: URL, secretK
     listen: { host: values.MODELGATE_HOST, port: values.MODELGATE_PORT },
     admin: { host: values.MODELGATE_ADMIN_HOST, port: values.MODELGATE_ADMIN_PORT },
     upstream: {
-      /** Scheme, host and port only. */
       url: upstreamUrl,
       connectTimeoutMs: values.MODELGATE_CONNECT_TIMEOUT,
       responseTimeoutMs: values.MODELGATE_RESPONSE_TIMEOUT,
@@ -57,7 +55,6 @@ export const toConfig = (values: Values, path: string, upstreamUrl: URL, secretK
       origins: values.CORS_ALLOW_ORIGIN,
       /** A value, `off` (in no answer) or `backend` (the backend's own alone). */
       headers: securityHeaders(values),
-      /** What happens to the backend's own line where there is a value. */
       backendHeaders: values.MODELGATE_HEADERS_BACKEND,
       cookies: cookieRules(values),
     },
@@ -92,7 +89,6 @@ export function toStoreConfig(values: Values, path: string) {
       id === undefined || name === undefined ? undefined : { id, name, autoEnroll: values.MODELGATE_AUTO_ENROLL },
     policy: {
       mode: values.MODELGATE_MODE,
-      /** The switch that turns filtering and refusing off, whatever `mode` is. */
       bypass,
       adminAccess: values.MODELGATE_ADMIN_ACCESS,
       directConnections: values.MODELGATE_DIRECT_CONNECTIONS,

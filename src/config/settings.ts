@@ -21,14 +21,15 @@ const secretKey = (expected: string, meaning: string) =>
   setting(z.string().min(1), { expected, example: '<the value that the backend has>', meaning, secret: true });
 
 /** The backend's words (Python's `logging`, loguru) that are not pino's too. */
-const PINO_LEVELS: Readonly<Record<string, string>> = {
-  ...{ notset: 'trace', success: 'info', warning: 'warn', critical: 'fatal' },
-};
+const BACKEND_LEVELS = new Map(
+  Object.entries({ notset: 'trace', success: 'info', warning: 'warn', critical: 'fatal' }),
+);
 
 /** In any letter case. @returns pino's word */
 const logLevel = z
   .string()
-  .transform((word) => PINO_LEVELS[word.toLowerCase()] ?? word.toLowerCase())
+  .toLowerCase()
+  .transform((word) => BACKEND_LEVELS.get(word) ?? word)
   .pipe(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']));
 const LOG_LEVELS = 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)';
 
@@ -181,13 +182,11 @@ export type SettingName = keyof typeof SETTINGS;
 /** Every value, where all texts could be read; undefined where nothing is set and there is no default. */
 export type Values = z.output<typeof SCHEMA>;
 
-/** In the order of the list. */
 export const SETTING_NAMES = SCHEMA.keyof().options;
 
 /** Exactly as it is spelled: no other letter case, no `constructor`. */
 export const isSettingName = (name: string): name is SettingName => Object.hasOwn(SETTINGS, name);
 
-/** What operators read about a setting. */
 export const describeSetting = (name: SettingName) => factsOf(SETTINGS[name]);
 
 /** @returns every setting, as `modelgate serve --settings` lists them */
@@ -197,10 +196,7 @@ export const settingReferences = () =>
     return { name, default: fallback ?? null, example, meaning: meaning.replaceAll('**', '') };
   });
 
-/**
- * @returns `values`, undefined where a text could not be read; `readable`, those that could; and `reasons`, why the others
- *   could not, empty where "expected …" says it
- */
+/** @returns all values, or those that are readable, and the reason of each that is not: empty where "expected …" says it */
 export function readValues(texts: Readonly<Partial<Record<SettingName, string>>>) {
   const { data: values, error } = SCHEMA.safeParse(texts, { error: () => '' });
   if (values !== undefined) return { values, readable: values, reasons: [] };

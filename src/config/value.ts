@@ -12,7 +12,6 @@ interface SettingFacts {
   readonly example: string;
   /** One line for `config/README.md`. */
   readonly meaning: string;
-  /** As an operator types it; absent where the setting may stay unset. */
   readonly fallback?: string;
   /** Never shown, never taken from the YAML file. */
   readonly secret?: true;
@@ -20,14 +19,12 @@ interface SettingFacts {
 
 const FACTS = z.registry<SettingFacts>();
 
-/** @throws TypeError for a schema that is no setting */
 export function factsOf(schema: z.ZodType): SettingFacts {
   const facts = FACTS.get(schema);
   if (facts === undefined) throw new TypeError('this schema is no setting');
   return facts;
 }
 
-/** A setting that may stay unset. */
 export const setting = <T>(schema: z.ZodType<T, string>, facts: SettingFacts) =>
   schema.optional().register(FACTS, facts);
 
@@ -57,7 +54,6 @@ const MS_OF = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const BYTES_OF = { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
 export const DURATION = /^\d{1,9}(?:ms|s|m|h|d)$/;
 
-/** @param text as `DURATION` has it */
 export const millisecondsOf = (text: string): number => quantity(text, MS_OF);
 
 const quantity = (text: string, unitOf: Readonly<Record<string, number>>): number =>
@@ -73,7 +69,6 @@ export const duration = (lowestMs: number, highestMs: number) =>
     .transform(millisecondsOf)
     .pipe(z.number().min(lowestMs, 'it is too short').max(highestMs, 'it is too long'));
 
-/** A span of time, in milliseconds. */
 export const time = (fallback: string, lowestMs: number, highestHours: number, meaning: string) =>
   settingWithDefault(duration(lowestMs, highestHours * MS_OF.h), fallback, {
     expected: `a duration from ${lowestMs}ms to ${highestHours}h: a whole number with ms, s, m, h or d`,
@@ -91,7 +86,6 @@ export const size = (lowestBytes: number, highestBytes: number) =>
 /** In any letter case, as the backend writes them. The backend reads anything else as false, which is not copied here. */
 export const boolean = z.stringbool({ truthy: ['true'], falsy: ['false'] });
 
-/** On or off. */
 export const flag = (fallback: 'true' | 'false', meaning: string) =>
   settingWithDefault(boolean, fallback, { expected: '`true` or `false`', meaning });
 
@@ -113,7 +107,6 @@ const portNumber = z
   .transform(Number)
   .pipe(z.number().max(65_535));
 
-/** Of a listener. */
 export const port = (fallback: string, meaning: string) =>
   settingWithDefault(portNumber, fallback, {
     expected: 'a port number from 0 to 65535, where 0 lets the system choose',
@@ -191,7 +184,6 @@ const cidr = z.string().transform((text, context) => {
 const shortest = (ip: ipaddr.IPv4 | ipaddr.IPv6): string =>
   ip instanceof ipaddr.IPv6 ? ip.toRFC5952String() : ip.toString();
 
-/** `10.0.0.0/8`, `fd00::/8` or single addresses. */
 export const cidrs = listed.pipe(z.array(cidr));
 
 const modelId = z.string().refine((id) => id !== 'any' && id !== 'none', {

@@ -1,7 +1,4 @@
-/**
- * Copies of the database that are opened, checked and compared before anything relies on them, and the backup that is
- * made of one while the backend goes on writing.
- */
+/** Copies of the database, opened, checked and compared before anything relies on them; and backups, which are made of one. */
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, lstatSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -37,8 +34,7 @@ interface Making {
 }
 
 /**
- * @param target where the copy will go; its folder must be there
- * @returns the copy under a hidden name, which the caller publishes or discards; what is in it; and rows that break a rule of
+ * @returns a copy beside the target under a hidden name, which the caller publishes or discards; and rows that break a rule of
  *   their table, in SQLite's words, which are copied as they are
  * @throws OperationFailure; nothing is left behind then
  */
@@ -99,7 +95,6 @@ export function makeVerifiedCopy(operation: Operation, target: string, onStep: O
 const BROKEN_RULE = /^(?:NULL value in |CHECK constraint failed in |(?:TEXT|NUMERIC|INT|REAL|BLOB|non-\w+) value in )/;
 
 /**
- * Reads the whole file.
  * @returns what is wrong about the file itself, and the rows that break a rule of their table, in SQLite's words
  * @throws OperationFailure after Ctrl-C, errors with SQLite's code where the file cannot be read at all
  */
@@ -110,7 +105,6 @@ export async function readIntegrity(path: string, signal: AbortSignal) {
   return { damage: [], complaints: [], ...Object.groupBy(findings, isRule) };
 }
 
-/** What a copy must have in common with its source. */
 export type DatabaseFacts = ReturnType<typeof readFacts>;
 
 /** To be called in one transaction. @throws OperationFailure where it is no database of Open WebUI, naming `path` */
@@ -127,9 +121,8 @@ export function readFacts(connection: Connection, path: string) {
 }
 
 interface BackupOptions {
-  /** Absolute. */
   readonly directory: string;
-  /** Milliseconds; undefined keeps everything. */
+  /** Undefined keeps everything. */
   readonly keepMs?: number | undefined;
   readonly now: Date;
   readonly onStep: OnStep;
@@ -179,11 +172,7 @@ export async function backUp(operation: Operation, { directory, keepMs, now, onS
 
 export type Backup = Awaited<ReturnType<typeof backUp>>;
 
-/**
- * A file through gzip, in a stream: a database need not fit into memory.
- * @returns the SHA-256 of what went in
- * @throws errors of zlib, system errors; OperationFailure after Ctrl-C
- */
+/** A file through gzip, in a stream: a database need not fit into memory. @returns the SHA-256 of what went in */
 export async function stream(
   source: string,
   through: Gzip | Gunzip,
@@ -211,8 +200,7 @@ export async function stream(
 const BACKUP = /^webui_(\d{8}_\d{6})(?:-\d+)?\.db\.gz$/;
 
 /**
- * Deletes the backups of a folder that are older than `keepMs`. Their age is what the name says, so that a copied file
- * keeps it. Files of any other name are never touched.
+ * Deletes the backups of a folder that are older than `keepMs` by their names, and no file of any other name.
  * @param newest the one that has just been made and verified: it stays, whatever the clock says
  */
 export function deleteOldBackups(directory: string, newest: string, keepMs = Number.POSITIVE_INFINITY, now: Date) {

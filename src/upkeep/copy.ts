@@ -1,6 +1,5 @@
 /**
  * A copy of the database while the backend goes on writing: the state of one moment, whole.
- *
  * In WAL mode a read transaction keeps that moment, and no process waits. Outside of it a read transaction keeps writers
  * out, and SQLite's backup, which lets them in between its steps, starts over with each of their commits. So it is
  * tried politely first. With a backend that never rests, the bytes are copied, and compared under one read lock.
@@ -28,10 +27,8 @@ const PAGES_A_STEP = 1_000;
 const BYTES_A_STEP = 4 * 1024 * 1024;
 
 /**
- * @param target an empty file, filled with the copy
+ * @param target an empty file, which the caller throws away where this fails
  * @param read reads facts from the very state that is copied
- * @param onProgress may throw, which ends the copy
- * @throws SqliteError, system errors, OperationFailure after Ctrl-C; the target is then the caller's to throw away
  */
 export async function copyLive<T>(
   { path, patience }: Operation,
@@ -43,7 +40,6 @@ export async function copyLive<T>(
   cleanup.defer(noteCompanions(path));
   const connection = cleanup.use(closing(openForReading(path, ATTEMPT_MS)));
   const attempting = <R>(attempt: () => R): Promise<R> => waiting(path, patience, () => recovering(path, attempt));
-  /** Begins the transaction that keeps the state. */
   const inOneState = (): Promise<T> =>
     attempting(() => {
       connection.exec('BEGIN');
@@ -78,10 +74,7 @@ export async function copyLive<T>(
 /** Thrown inside of SQLite's backup, whose only other way to end early is to fail. */
 class Restarted extends Error {}
 
-/**
- * @param isSame asked at each step and at the end: a state that has passed away is not worth the rest of the copy
- * @returns whether the copy is whole
- */
+/** @param isSame a state that has passed away is not worth the rest of the copy @returns whether the copy is whole */
 async function backUp(connection: Connection, target: string, show: OnProgress, isSame = () => true): Promise<boolean> {
   const pageBytes = Number(connection.pragma('page_size', { simple: true }));
   try {

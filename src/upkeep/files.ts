@@ -33,7 +33,6 @@ export function openFile(path: string, flags: 'r' | 'w' | 'w+' | 'wx') {
 
 export const SQLITE_HEADER = Buffer.from('SQLite format 3\0', 'latin1');
 
-/** @param descriptor open for reading @returns whether the file begins so */
 export function beginsWith(descriptor: number, header: Buffer): boolean {
   const begin = Buffer.alloc(header.length);
   return readSync(descriptor, begin, 0, begin.length, 0) === header.length && begin.equals(header);
@@ -42,10 +41,7 @@ export function beginsWith(descriptor: number, header: Buffer): boolean {
 /** @returns bytes, 0 where there is no such file */
 export const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
-/**
- * @param what stands before "needs"
- * @throws OperationFailure where what is needed would not fit into the folder
- */
+/** @param what stands before "needs" @throws OperationFailure where what is needed would not fit into the folder */
 export function requireSpace(needed: number, directory: string, what: string): void {
   const { bavail, bsize } = statfsSync(directory);
   const free = bavail * bsize;
@@ -54,11 +50,7 @@ export function requireSpace(needed: number, directory: string, what: string): v
   throw unchanged(finding, 'Free some space first.', { code: 'disk_full' });
 }
 
-/**
- * Makes the folder where only it is missing, and removes what killed commands have left in it.
- * @returns whether it was made
- * @throws OperationFailure
- */
+/** Makes the folder where only it is missing, and removes what killed commands have left in it. @returns whether it was made */
 export function prepareDirectory(directory: string): boolean {
   const code = 'no_such_file';
   try {
@@ -93,7 +85,6 @@ export function discard(partial: string): void {
   for (const companion of ['', ...COMPANIONS]) rmSync(`${partial}${companion}`, { force: true });
 }
 
-/** The name for the first, second, … attempt. */
 export type NameOf = (attempt: number) => string;
 
 /** Gives a file of the folder one more name, which no file has yet: unlike a rename, a link never replaces what is there. */

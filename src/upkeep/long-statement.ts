@@ -1,7 +1,6 @@
 /**
  * Statements that SQLite runs in one piece, however long they take. On a large file they run in a process of their own,
- * which is this file: this process goes on hearing Ctrl-C, and may end the other one at any point. SQLite rolls back what
- * that one began.
+ * which is this file: Ctrl-C may end it at any point, and SQLite rolls back what it began.
  */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -53,8 +52,7 @@ export async function runWhereItFits(order: Order, signal: AbortSignal): Promise
 type Answer = { readonly rows: readonly string[] } | { readonly code: string; readonly message: string };
 
 /**
- * Runs the statement in a process of its own. SQLite's temporary files go beside the file: VACUUM needs as much room there
- * as the file has bytes.
+ * Runs the statement in a process of its own. SQLite's temporary files go beside the file.
  * @throws errors with SQLite's code; OperationFailure after Ctrl-C, or where the process was ended from outside
  */
 export async function runApart(order: Order, signal: AbortSignal): Promise<readonly string[]> {

@@ -22,10 +22,7 @@ const VACUUM_ATTEMPT_MS = 5_000;
 const CHECKPOINT_ATTEMPT_MS = 50;
 const CHECKPOINT_PAUSE_MS = 200;
 
-/**
- * @returns sizes before and after, for `--json`, and the processes that kept the log from being emptied
- * @throws OperationFailure where the file cannot be used, or a lock was not given back
- */
+/** @returns sizes before and after, for `--json`, and the processes that kept the log from being emptied, as far as seen */
 export async function maintain(operation: Operation, { vacuum, onStep }: MaintenanceOptions) {
   const started = performance.now();
   const { path } = operation;
@@ -42,7 +39,6 @@ export async function maintain(operation: Operation, { vacuum, onStep }: Mainten
     }
     if (mode === 'wal') onStep('checkpoint');
     const checkpoint = mode === 'wal' ? await truncateLog(operation) : null;
-    // processes in the way, as far as they can be seen
     const holders = checkpoint?.busy === true ? lockHolders(path) : [];
     const { sizes: after } = await measure(operation);
     const record = { journal_mode: mode, before, after, analyzed: true, vacuumed: vacuum, checkpoint };
@@ -67,7 +63,6 @@ const measure = (operation: Operation) =>
     };
   });
 
-/** Runs a statement that another process may run, until no lock is in its way. */
 const patiently = ({ path, patience }: Operation, run: (signal: AbortSignal) => Promise<unknown>): Promise<void> =>
   waiting(path, patience, async () => {
     try {

@@ -69,7 +69,6 @@ function requireNoHolders(path: string): string | undefined {
 /** Nothing listens at the address, or the name does not exist; any other error comes from something that runs. */
 const ABSENT = /^(?:ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EHOSTDOWN)$/;
 
-/** @returns what the backend does, or undefined where nothing listens */
 async function askBackend(backend: URL, signal: AbortSignal): Promise<string | undefined> {
   try {
     const { status, body } = await fetch(new URL('/health', backend), {
@@ -111,10 +110,7 @@ export async function putInPlaceOf(target: string, partial: string, options: Rep
   }
 }
 
-/**
- * @param old open for reading
- * @returns undefined for a file that SQLite cannot even open, which may be why it is replaced
- */
+/** @returns undefined for a file that SQLite cannot even open, which may be why it is replaced */
 function lockWhole(old: number, target: string, say: (sentence: string) => void) {
   const leave = (why: string): undefined => {
     say(`${target} is damaged (${why}), so its lock could not be tried. It is kept as it is.`);
@@ -132,8 +128,6 @@ function lockWhole(old: number, target: string, say: (sentence: string) => void)
 /**
  * Opens the file so that no other process can: every connection in WAL mode, and every transaction outside of it, is in
  * the way of this lock. The log is moved into the file, which alone is the whole database then.
- * @returns the connection that holds the lock, until it is closed
- * @throws OperationFailure where another process is in the way; SqliteError where the file is damaged
  */
 function openAlone(path: string): Connection & Disposable {
   const connection = openForWriting(path, 1_000);
@@ -173,10 +167,7 @@ async function keep(old: number, target: string, nameOf: NameOf, signal: AbortSi
   }
 }
 
-/**
- * A log or journal beside the new file would be replayed into it. Of a file that was opened alone they are empty; those
- * of a damaged one are kept with it.
- */
+/** A log or journal beside the new file would be replayed into it; those of a damaged file are kept with it. */
 function clearCompanions(target: string, keptWith: string | undefined): void {
   for (const companion of COMPANIONS) {
     const path = `${target}${companion}`;

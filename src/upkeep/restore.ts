@@ -36,7 +36,6 @@ import { type ReplacementOptions, putInPlaceOf, requireUnused } from './replacem
 
 interface RestoreOptions extends ReplacementOptions {
   readonly path: string;
-  /** Absolute path of the backup. */
   readonly file: string;
   readonly onStep: OnStep;
 }
@@ -44,7 +43,6 @@ interface RestoreOptions extends ReplacementOptions {
 /**
  * Checks a backup and puts it beside the database, which is still untouched.
  * @returns what `putInPlace` will do; it returns what it did, for `--json`. `discard` removes what was prepared, at any time
- * @throws OperationFailure where the backup is not good, or another process uses the database
  */
 export async function prepareRestoration(options: RestoreOptions) {
   const started = performance.now();
@@ -79,7 +77,6 @@ export async function prepareRestoration(options: RestoreOptions) {
     replacedBytes: old?.size,
     bytes,
     users,
-    /** @throws OperationFailure */
     async putInPlace() {
       const resumed = performance.now();
       const replaced = await putInPlaceOf(target, partial, options);
@@ -125,7 +122,6 @@ function inheritOwner(partial: string, target: string): void {
 
 const GZIP_HEADER = Buffer.from([0x1f, 0x8b]);
 
-/** What zlib or SQLite answers to a backup that is none. */
 const NO_BACKUP: readonly (readonly [prefix: string, what: string, remedy: string])[] = [
   ['Z_', 'cannot be unpacked: it is cut off or damaged', 'Take another backup.'],
   ['SQLITE_NOTADB', 'holds no SQLite database', 'Name a backup of the webui.db.'],
