@@ -11,29 +11,20 @@ type Frozen<T> = T extends URL | ReadonlySet<string>
     : T;
 
 export type Config = ReturnType<typeof toConfig>;
-
 /** What commands need that read or write the database and send nothing to the backend. */
 export type StoreConfig = ReturnType<typeof toStoreConfig>;
-
 /** Where a listener binds; port 0 lets the system choose. */
 export type ListenAddress = Config['listen'];
-
 /** The switch that turns filtering and refusing off, by the name the operator typed. */
 export type Bypass = NonNullable<Config['policy']['bypass']>;
-
 export type LimitsConfig = Config['limits'];
-
 /** `count` requests a window in the long run, and `burst` more than are due at once (nginx's `burst … nodelay`). */
 export type RateLimit = Exclude<LimitsConfig['user'], 'off'>;
-
 /** One address range in canonical form, ready for `BlockList.addSubnet(address, prefix, family)`. */
 export type Cidr = Config['trustedProxies'][number];
-
 /** Lower-case names of the headers that every answer can be given. */
 export type SecurityHeader = keyof Config['answers']['headers'];
-
 export type CookieRules = Config['answers']['cookies']['auth'];
-
 export type LogLevel = Config['logLevel'];
 
 /** @param secretKeys to be tried in this order: the newline at the end of a key file may be part of the key */

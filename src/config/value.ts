@@ -18,7 +18,6 @@ interface SettingFacts {
 }
 
 const FACTS = z.registry<SettingFacts>();
-
 export function factsOf(schema: z.ZodType): SettingFacts {
   const facts = FACTS.get(schema);
   if (facts === undefined) throw new TypeError('this schema is no setting');

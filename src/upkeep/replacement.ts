@@ -110,28 +110,17 @@ export async function putInPlaceOf(target: string, partial: string, options: Rep
   }
 }
 
-/** @returns undefined for a file that SQLite cannot even open, which may be why it is replaced */
-function lockWhole(old: number, target: string, say: (sentence: string) => void) {
-  const leave = (why: string): undefined => {
-    say(`${target} is damaged (${why}), so its lock could not be tried. It is kept as it is.`);
-  };
-  // SQLite would delete the log of what is no database
-  if (!beginsWith(old, SQLITE_HEADER)) return leave('SQLITE_NOTADB');
-  try {
-    return openAlone(target);
-  } catch (error) {
-    if (!/^SQLITE_(?:NOTADB|CORRUPT|IOERR_SHORT_READ)/.test(failureCode(error))) throw error;
-    return leave(failureCode(error));
-  }
-}
-
 /**
  * Opens the file so that no other process can: every connection in WAL mode, and every transaction outside of it, is in
  * the way of this lock. The log is moved into the file, which alone is the whole database then.
+ * @returns undefined for a file that SQLite cannot even open, which may be why it is replaced
  */
-function openAlone(path: string): Connection & Disposable {
-  const connection = openForWriting(path, 1_000);
+function lockWhole(old: number, target: string, say: (sentence: string) => void) {
+  let connection: Connection | undefined;
   try {
+    // SQLite would delete the log of what is no database
+    if (!beginsWith(old, SQLITE_HEADER)) throw Object.assign(new Error('no header'), { code: 'SQLITE_NOTADB' });
+    connection = openForWriting(target, 1_000);
     connection.pragma('locking_mode = exclusive');
     // the lock comes with the first transaction, and in this mode it stays
     connection.exec('BEGIN EXCLUSIVE; COMMIT');
@@ -139,10 +128,15 @@ function openAlone(path: string): Connection & Disposable {
     connection.exec('BEGIN EXCLUSIVE');
     return closing(connection);
   } catch (error) {
-    connection.close();
+    connection?.close();
+    const code = failureCode(error);
+    if (/^SQLITE_(?:NOTADB|CORRUPT|IOERR_SHORT_READ)/.test(code)) {
+      say(`${target} is damaged (${code}), so its lock could not be tried. It is kept as it is.`);
+      return undefined;
+    }
     if (!isBusy(error)) throw error;
     throw unchanged(
-      `${path} is in use: another process holds a lock on it, one that cannot be seen from here, such as in another container.`,
+      `${target} is in use: another process holds a lock on it, one that cannot be seen from here, such as in another container.`,
       STOP_THEM,
       { cause: error, code: 'locked' },
     );

@@ -47,28 +47,26 @@ export function addBackup({ program, terminal, exitWith }: CommandLine): void {
 
 function describe(made: Backup, keepMs: number | undefined): string {
   const { path, bytes, deleted } = made;
-  const age = asDuration(keepMs ?? 0);
-  const old = deleted.map((gone) => ['', gone] as const);
-  return asLines([
+  const rows: [string, string][] = [
     ['backup', path],
     ['size', `${asSize(bytes)}, ${asSize(made.database_bytes)} unpacked`],
     ['verified', describeFacts(made)],
     ['time', inSeconds(made.seconds * 1000)],
-    ...(made.made_directory ? ([['folder', 'made, for this user alone']] as const) : []),
-    ...(keepMs !== undefined && old.length === 0 ? ([['older', `none: nothing is older than ${age}`]] as const) : []),
-    ...(old.length > 0 ? ([['deleted', `${counted(old.length, 'backup')} older than ${age}:`], ...old] as const) : []),
-  ]);
+  ];
+  if (made.made_directory) rows.push(['folder', 'made, for this user alone']);
+  if (keepMs !== undefined) {
+    const age = asDuration(keepMs);
+    const some: [string, string] = ['deleted', `${counted(deleted.length, 'backup')} older than ${age}:`];
+    rows.push(deleted.length > 0 ? some : ['older', `none: nothing is older than ${age}`]);
+  }
+  return asLines([...rows, ...deleted.map((old) => ['', old] as const)]);
 }
 
+type Counts = Pick<Backup, 'users' | 'models' | 'members' | 'grants'>;
+
 /** @returns such as `integrity ok, 14 users, 9 models, 12 memberships, 8 grants` */
-export const describeFacts = (facts: Pick<Backup, 'users' | 'models' | 'members' | 'grants'>): string =>
-  [
-    'integrity ok',
-    counted(facts.users, 'user'),
-    counted(facts.models, 'model'),
-    counted(facts.members, 'membership'),
-    counted(facts.grants, 'grant'),
-  ].join(', ');
+export const describeFacts = ({ users, models, members, grants }: Counts): string =>
+  `integrity ok, ${counted(users, 'user')}, ${counted(models, 'model')}, ${counted(members, 'membership')}, ${counted(grants, 'grant')}`;
 
 /** Warns of rows that break a rule of their table, which is no damage of the disk. */
 export function warnOfComplaints(terminal: Terminal, complaints: readonly string[]): void {
