@@ -102,18 +102,18 @@ export async function waiting<T>(
   path: string,
   { longestMs, signal, say }: Operation['patience'],
   attempt: () => T | Promise<T>,
-  words: { readonly pauseMs?: number; readonly announcement?: string; readonly stopped?: string } = {},
+  { pauseMs = PAUSE_MS, announcement }: { readonly pauseMs?: number; readonly announcement?: string } = {},
 ): Promise<T> {
   const until = performance.now() + longestMs;
   for (let hasSaid = false; ; hasSaid = true) {
-    await hearStop(signal, words.stopped);
+    await hearStop(signal);
     try {
       return await attempt();
     } catch (error) {
       if (!isBusy(error) || performance.now() >= until) throw error;
-      if (!hasSaid) say(words.announcement ?? `Another process holds the lock of ${path}: waiting for it.`);
+      if (!hasSaid) say(announcement ?? `Another process holds the lock of ${path}: waiting for it.`);
     }
-    await sleep(words.pauseMs ?? PAUSE_MS);
+    await sleep(pauseMs);
   }
 }
 
@@ -170,12 +170,12 @@ export function recover(path: string): void {
 }
 
 /** Lets the event loop run once, so that signals are heard. @throws OperationFailure after Ctrl-C */
-export async function hearStop(signal: AbortSignal, sentence?: string): Promise<void> {
+export async function hearStop(signal: AbortSignal): Promise<void> {
   await nextTurn();
-  requireGoingOn(signal, sentence);
+  requireGoingOn(signal);
 }
 
 /** As `hearStop`, for work that gives turns to the event loop by itself. @throws OperationFailure after Ctrl-C */
-export function requireGoingOn(signal: AbortSignal, sentence?: string): void {
-  if (signal.aborted) throw sentence === undefined ? unchanged('Stopped.') : new OperationFailure(sentence);
+export function requireGoingOn({ aborted }: AbortSignal): void {
+  if (aborted) throw unchanged('Stopped.');
 }

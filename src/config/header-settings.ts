@@ -4,12 +4,11 @@
  * typing mistake would switch a protection off silently: names and directives are checked, not only characters.
  */
 import { z } from 'zod';
-import { backendWord, boolean, choice, flag, lastReason, oneOf, setting, settingWithDefault } from './value.ts';
+import { backendWord, boolean, choice, flag, lastReason, oneOf, setting, settingWithDefault, string } from './value.ts';
 
 /** nginx answers 502 by default when all of an answer's headers exceed 4 KB (`proxy_buffer_size`). */
 const LONGEST_VALUE = 3_000;
-const printable = z
-  .string()
+const printable = string
   .regex(/^[\x20-\x7e]*$/, 'it contains a line break, a control character or a character that is not ASCII')
   .max(LONGEST_VALUE, `it is longer than ${LONGEST_VALUE} characters`)
   .refine((text) => text === text.trim(), 'there is a space at one of its ends');
@@ -27,21 +26,18 @@ const header = (name: string, [schema, expected]: Kind, fallback: string, exampl
 
 /** One of these words in any letter case, read as browsers' documents write it. */
 const anyOf = (...words: readonly string[]): Kind => [
-  z
-    .string()
-    .transform((text) => words.find((word) => word.toLowerCase() === text.toLowerCase()))
-    .pipe(z.string()),
+  string.transform((text) => words.find((word) => word.toLowerCase() === text.toLowerCase())).pipe(string),
   oneOf(words),
 ];
 
 const policyWord = (...words: readonly string[]): Kind => [
-  z.string().regex(new RegExp(`^(?:${words.join('|')})(?:; ?report-to="[\\w-]+")?$`)),
+  string.regex(new RegExp(`^(?:${words.join('|')})(?:; ?report-to="[\\w-]+")?$`)),
   oneOf(words),
 ];
 
 /** A list whose items are each good. @param fault what is wrong with an item that is not */
 const everyItem = (separator: RegExp, isGood: (item: string) => boolean, fault: (item: string) => string) =>
-  z.string().superRefine((text, context) => {
+  string.superRefine((text, context) => {
     const wrong = itemsOf(text, separator).find((item) => !isGood(item));
     if (wrong !== undefined) context.addIssue(fault(wrong));
   });
@@ -116,16 +112,15 @@ const contentSecurityPolicy: Kind = [
 ];
 const CSP_EXAMPLE = "frame-ancestors 'self'; object-src 'none'";
 
-const corsOrigin = z
-  .string()
-  .regex(/^[a-z][a-z\d+.-]*:\/\/[^\s/]/i, { error: ({ input }) => `${JSON.stringify(input)} is no origin` });
+const corsOrigin = string.regex(/^[a-z][a-z\d+.-]*:\/\/[^\s/]/i, {
+  error: ({ input }) => `${JSON.stringify(input)} is no origin`,
+});
 
 /** As the backend reads `CORS_ALLOW_ORIGIN` (0.6.18 and 0.12.4), which compares texts: nothing is put right here. */
 const origins = z.union(
   [
     z.literal('*').transform(() => 'any' as const),
-    z
-      .string()
+    string
       .refine((text) => !text.includes(','), 'semicolons stand between origins, not commas')
       .transform((text) => text.split(';'))
       .pipe(z.array(corsOrigin))
@@ -150,7 +145,7 @@ export const HEADER_SETTINGS = {
   MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: header('X-Content-Type-Options', anyOf('nosniff'), 'nosniff', 'nosniff'),
   MODELGATE_HEADERS_XSS_PROTECTION: header(
     'X-XSS-Protection',
-    [z.string().regex(/^(?:0|1|1; ?mode=block|1; ?report=\S+)$/), '`0`, `1` or `1; mode=block`'],
+    [string.regex(/^(?:0|1|1; ?mode=block|1; ?report=\S+)$/), '`0`, `1` or `1; mode=block`'],
     '1; mode=block',
     '0',
     "The guide's value; browsers of today ignore it, and the advice of today is `0`.",

@@ -3,7 +3,7 @@
  * minute in Chromium), and below what a runaway script sends.
  */
 import { z } from 'zod';
-import { DURATION, lastReason, millisecondsOf, reasonWhere, settingWithDefault } from './value.ts';
+import { DURATION, lastReason, millisecondsOf, reasonWhere, settingWithDefault, string } from './value.ts';
 
 /** Beyond this nothing is limited any more; the arithmetic is exact below it. */
 const LARGEST = 1_000_000;
@@ -11,8 +11,7 @@ const LARGEST = 1_000_000;
 const offOr = <T>(schema: z.ZodType<T, string>) => z.union([z.literal('off'), schema], lastReason);
 
 const whole = (what: string) =>
-  z
-    .string()
+  string
     .min(1, { error: `${what} is missing`, abort: true })
     .regex(/^\d{1,9}$/, `${what} is not a whole number`)
     .transform(Number)
@@ -22,8 +21,7 @@ const countOf = (what: string) =>
   whole(what).pipe(z.number().min(1, 'it would refuse everything; `off` switches a limit off'));
 
 /** Whole seconds, as the header fields that announce a limit need them. */
-const windowSeconds = z
-  .string()
+const windowSeconds = string
   .regex(DURATION, {
     abort: true,
     ...reasonWhere(
@@ -43,8 +41,7 @@ const rateParts = z.object({
 });
 
 /** `120/1m:40`: 120 a minute in the long run, and 40 more than are due at once; without a burst the whole count. */
-const rate = z
-  .string()
+const rate = string
   .regex(/^[^/:]*(?:\/[^/:]*)?(?::[^/:]*)?$/, { error: 'there is too much in it', abort: true })
   .regex(/\//, 'it has no window, which comes after a slash: `120/1m`')
   .transform((text): z.input<typeof rateParts> => {

@@ -6,19 +6,18 @@ import { z } from 'zod';
 import { HEADER_SETTINGS } from './header-settings.ts';
 import { LIMIT_SETTINGS } from './limit-settings.ts';
 import * as value from './value.ts';
-import { choice, factsOf, flag, host, port, setting, settingWithDefault, time } from './value.ts';
+import { choice, factsOf, flag, host, port, setting, settingWithDefault, string, time } from './value.ts';
 
 /** One line of text without control characters or spaces at its ends. */
 const text = (longest: number) =>
-  z
-    .string()
+  string
     .max(longest, `it is longer than ${longest} characters`)
     .refine((value) => !/[\u0000-\u001f\u007f]/.test(value) && value.isWellFormed(), 'it contains control characters')
     .refine((value) => value === value.trim(), 'there is a space at one of its ends');
 
 /** A key: every byte of it is taken as it is. */
 const secretKey = (expected: string, meaning: string) =>
-  setting(z.string().min(1), { expected, example: '<the value that the backend has>', meaning, secret: true });
+  setting(string.min(1), { expected, example: '<the value that the backend has>', meaning, secret: true });
 
 /** The backend's words (Python's `logging`, loguru) that are not pino's too. */
 const BACKEND_LEVELS = new Map(
@@ -26,8 +25,7 @@ const BACKEND_LEVELS = new Map(
 );
 
 /** In any letter case. @returns pino's word */
-const logLevel = z
-  .string()
+const logLevel = string
   .toLowerCase()
   .transform((word) => BACKEND_LEVELS.get(word) ?? word)
   .pipe(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']));

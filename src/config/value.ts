@@ -17,6 +17,9 @@ interface SettingFacts {
   readonly secret?: true;
 }
 
+/** What every setting is read from. */
+export const string = z.string();
+
 const FACTS = z.registry<SettingFacts>();
 export function factsOf(schema: z.ZodType): SettingFacts {
   const facts = FACTS.get(schema);
@@ -62,8 +65,7 @@ const noUnit = reasonWhere([/^\d+$/, 'it has no unit']);
 
 /** `500ms`, `30s`, `2m`, `1h`, `1d`. @returns milliseconds */
 export const duration = (lowestMs: number, highestMs: number) =>
-  z
-    .string()
+  string
     .regex(DURATION, noUnit)
     .transform(millisecondsOf)
     .pipe(z.number().min(lowestMs, 'it is too short').max(highestMs, 'it is too long'));
@@ -76,8 +78,7 @@ export const time = (fallback: string, lowestMs: number, highestHours: number, m
 
 /** `512KB`, `100MB`, with 1 KB = 1024 bytes as nginx counts. @returns bytes */
 export const size = (lowestBytes: number, highestBytes: number) =>
-  z
-    .string()
+  string
     .regex(/^\d{1,12}(?:B|KB|MB|GB)$/i, noUnit)
     .transform((text) => quantity(text.toUpperCase(), BYTES_OF))
     .pipe(z.number().min(lowestBytes, 'it is too small').max(highestBytes, 'it is too large'));
@@ -94,14 +95,13 @@ export const choice = <const W extends string>(words: readonly [W, W], meaning: 
 
 /** In any letter case, as the backend takes it; may stay unset. */
 export const backendWord = <const W extends string>(words: readonly [W, ...W[]], meaning: string) =>
-  setting(z.string().toLowerCase().pipe(z.enum(words)), { expected: oneOf(words), example: words[0], meaning });
+  setting(string.toLowerCase().pipe(z.enum(words)), { expected: oneOf(words), example: words[0], meaning });
 
 /** Kubernetes writes `MODELGATE_PORT=tcp://10.0.0.1:8080` into every container beside a service named `modelgate`. */
 export const SERVICE_LINK =
   'Kubernetes sets this for a service named modelgate: set `enableServiceLinks: false` in the pod';
 
-const portNumber = z
-  .string()
+const portNumber = string
   .regex(/^\d{1,5}$/, reasonWhere([/^tcp:\/\//, SERVICE_LINK]))
   .transform(Number)
   .pipe(z.number().max(65_535));
@@ -114,20 +114,17 @@ export const port = (fallback: string, meaning: string) =>
 
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 
-const hostName = z
-  .string()
-  .refine(
-    (text) => isIP(text) !== 0 || HOST_NAME.test(text),
-    reasonWhere([/^\[.*\]$/, 'write an IPv6 address without brackets']),
-  );
+const hostName = string.refine(
+  (text) => isIP(text) !== 0 || HOST_NAME.test(text),
+  reasonWhere([/^\[.*\]$/, 'write an IPv6 address without brackets']),
+);
 
 /** Where a listener binds: an address, or a name (RFC 1123 section 2.1). */
 export const host = (fallback: string, meaning: string) =>
   settingWithDefault(hostName, fallback, { expected: 'an IP address or a host name', meaning });
 
 /** Open WebUI is not served below a path, and a query has no meaning here. */
-export const origin = z
-  .string()
+export const origin = string
   .refine((text) => URL.canParse(text), 'it is not a URL')
   .transform((text) => new URL(text))
   .refine(({ protocol }) => /^https?:$/.test(protocol), 'its scheme is neither http nor https')
@@ -140,8 +137,7 @@ export const origin = z
 const SQLITE_PREFIX = 'sqlite:///';
 
 /** The backend's `sqlite:///relative` and `sqlite:////absolute`. @returns the path as written, without the query */
-export const sqliteUrl = z
-  .string()
+export const sqliteUrl = string
   .startsWith(
     SQLITE_PREFIX,
     reasonWhere(
@@ -155,12 +151,11 @@ export const sqliteUrl = z
   .refine((path) => !path.startsWith('file:'), 'the `file:` form is not supported')
   .refine((path) => !path.includes('\0'), 'it contains a NUL character');
 
-const listed = z
-  .string()
+const listed = string
   .transform((text): readonly string[] => text.split(',').map((item) => item.trim()))
   .refine((items) => !items.includes(''), 'there is an empty entry between two commas');
 
-const cidr = z.string().transform((text, context) => {
+const cidr = string.transform((text, context) => {
   const refuse = (reason: string) => (context.addIssue(reason), z.NEVER);
   const [address = '', length, ...more] = text.split('/');
   // ipaddr.js also reads `10.8`, `0x0a.0.0.0` and IPv6 zones
@@ -185,7 +180,7 @@ const shortest = (ip: ipaddr.IPv4 | ipaddr.IPv6): string =>
 
 export const cidrs = listed.pipe(z.array(cidr));
 
-const modelId = z.string().refine((id) => id !== 'any' && id !== 'none', {
+const modelId = string.refine((id) => id !== 'any' && id !== 'none', {
   error: ({ input }) => `\`${String(input)}\` cannot stand beside model ids`,
 });
 
@@ -209,8 +204,7 @@ const TAKEN_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /** A field name (RFC 9110 section 5.1). @returns it in lower case */
-export const headerName = z
-  .string()
+export const headerName = string
   .regex(/^[a-z0-9!#$%&'*+.^`|~-]{1,64}$/i, reasonWhere([/_/, 'names with an underscore are dropped on the way']))
   .toLowerCase()
   .refine((name) => !TAKEN_HEADERS.has(name), 'this field has another meaning');

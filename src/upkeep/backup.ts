@@ -2,9 +2,10 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, lstatSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { type Gunzip, type Gzip, createGunzip, createGzip } from 'node:zlib';
+import { createGunzip, createGzip } from 'node:zlib';
 import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.ts';
 import { numbered, parseMoment, quoted, secondsSince, toMoment } from '../backend-file/text.ts';
 import { type Operation, closing, hearStop, reading, requireTables } from '../backend-file/transaction.ts';
@@ -172,10 +173,10 @@ export async function backUp(operation: Operation, { directory, keepMs, now, onS
 
 export type Backup = Awaited<ReturnType<typeof backUp>>;
 
-/** A file through gzip, in a stream: a database need not fit into memory. @returns the SHA-256 of what went in */
+/** A file through gzip, or as it is: a database need not fit into memory. @returns the SHA-256 of what went in */
 export async function stream(
   source: string,
-  through: Gzip | Gunzip,
+  through: Duplex,
   into: NodeJS.WritableStream,
   { signal, step, onStep }: { readonly signal: AbortSignal; readonly step: Step; readonly onStep: OnStep },
 ): Promise<string> {

@@ -31,11 +31,11 @@ export function openFile(path: string, flags: 'r' | 'w' | 'w+' | 'wx') {
   return { descriptor, [Symbol.dispose]: () => closeSync(descriptor) };
 }
 
-export const SQLITE_HEADER = Buffer.from('SQLite format 3\0', 'latin1');
-
-export function beginsWith(descriptor: number, header: Buffer): boolean {
-  const begin = Buffer.alloc(header.length);
-  return readSync(descriptor, begin, 0, begin.length, 0) === header.length && begin.equals(header);
+/** By content: people rename files. @param descriptor open for reading */
+export function kindOf(descriptor: number): 'sqlite' | 'gzip' | 'other' {
+  const header = Buffer.alloc(16);
+  const text = header.toString('latin1', 0, readSync(descriptor, header, 0, header.length, 0));
+  return text === 'SQLite format 3\0' ? 'sqlite' : text.startsWith('\x1f\x8b') ? 'gzip' : 'other';
 }
 
 /** @returns bytes, 0 where there is no such file */
@@ -85,7 +85,7 @@ export function discard(partial: string): void {
   for (const companion of ['', ...COMPANIONS]) rmSync(`${partial}${companion}`, { force: true });
 }
 
-export type NameOf = (attempt: number) => string;
+type NameOf = (attempt: number) => string;
 
 /** Gives a file of the folder one more name, which no file has yet: unlike a rename, a link never replaces what is there. */
 export function linkAs(path: string, nameOf: NameOf): string {

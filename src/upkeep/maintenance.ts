@@ -1,6 +1,6 @@
 /** The guide's monthly care for the file. Nothing here sets a journal mode: that choice is the backend's. */
 import { dirname } from 'node:path';
-import { toFailure } from '../backend-file/failure.ts';
+import { OperationFailure, toFailure } from '../backend-file/failure.ts';
 import { lockHolders } from '../backend-file/processes.ts';
 import { secondsSince } from '../backend-file/text.ts';
 import { type Operation, ATTEMPT_MS, closing, reading, recover, waiting } from '../backend-file/transaction.ts';
@@ -98,11 +98,12 @@ async function truncateLog({ path, patience }: Operation) {
     await waiting(path, patience, empty, {
       pauseMs: CHECKPOINT_PAUSE_MS,
       announcement: `A process still reads from the log of ${path}, or writes into it: waiting for a gap.`,
-      stopped: 'Stopped. The write-ahead log was not emptied, and nothing in it is lost.',
     });
     const pages = Math.max(0, Number(moved));
     return { busy: false, log_pages: pages, moved_pages: pages };
   } catch (error) {
+    if (patience.signal.aborted)
+      throw new OperationFailure('Stopped. The write-ahead log was not emptied, and nothing in it is lost.');
     if (!isBusy(error) || left.busy === 0) throw error;
     return { busy: true, log_pages: left.log, moved_pages: left.checkpointed };
   }

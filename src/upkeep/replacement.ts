@@ -10,19 +10,7 @@ import { numbered, toMoment } from '../backend-file/text.ts';
 import { closing, hearStop, requireGoingOn } from '../backend-file/transaction.ts';
 import { type Connection, failureCode, isBusy, openForWriting } from '../store/database.ts';
 import { copyBytes } from './copy.ts';
-import {
-  type NameOf,
-  COMPANIONS,
-  SQLITE_HEADER,
-  beginsWith,
-  createPartial,
-  discard,
-  flush,
-  linkAs,
-  openFile,
-  publish,
-  sizeOf,
-} from './files.ts';
+import { COMPANIONS, createPartial, discard, flush, kindOf, linkAs, openFile, publish, sizeOf } from './files.ts';
 
 export interface ReplacementOptions {
   /** Where the backend answers while it runs; undefined where that is not configured. */
@@ -89,7 +77,7 @@ async function askBackend(backend: URL, signal: AbortSignal): Promise<string | u
 /** @returns where the old database is kept; null where there was none @throws OperationFailure */
 export async function putInPlaceOf(target: string, partial: string, options: ReplacementOptions) {
   const { now, say, signal } = options;
-  const nameOf: NameOf = (attempt) => numbered(`${basename(target)}.replaced.${toMoment(now)}`, attempt);
+  const nameOf = (attempt: number): string => numbered(`${basename(target)}.replaced.${toMoment(now)}`, attempt);
   try {
     await hearStop(signal);
     const isThere = lstatSync(target, { throwIfNoEntry: false }) !== undefined;
@@ -119,7 +107,7 @@ function lockWhole(old: number, target: string, say: (sentence: string) => void)
   let connection: Connection | undefined;
   try {
     // SQLite would delete the log of what is no database
-    if (!beginsWith(old, SQLITE_HEADER)) throw Object.assign(new Error('no header'), { code: 'SQLITE_NOTADB' });
+    if (kindOf(old) !== 'sqlite') throw Object.assign(new Error('no header'), { code: 'SQLITE_NOTADB' });
     connection = openForWriting(target, 1_000);
     connection.pragma('locking_mode = exclusive');
     // the lock comes with the first transaction, and in this mode it stays
@@ -144,7 +132,12 @@ function lockWhole(old: number, target: string, say: (sentence: string) => void)
 }
 
 /** A second name for the old file, so that the first one is never without a database. */
-async function keep(old: number, target: string, nameOf: NameOf, signal: AbortSignal): Promise<string> {
+async function keep(
+  old: number,
+  target: string,
+  nameOf: (attempt: number) => string,
+  signal: AbortSignal,
+): Promise<string> {
   try {
     return linkAs(target, nameOf);
   } catch {

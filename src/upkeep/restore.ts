@@ -13,25 +13,16 @@ import {
   statSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
 import { secondsSince } from '../backend-file/text.ts';
-import { closing, requireGoingOn } from '../backend-file/transaction.ts';
+import { closing } from '../backend-file/transaction.ts';
 import { failureCode, openForWriting } from '../store/database.ts';
 import { readSchema } from '../store/schema-reader.ts';
 import { type DatabaseFacts, type OnStep, makeVerified, readFacts, stream } from './backup.ts';
-import { copyBytes } from './copy.ts';
-import {
-  SQLITE_HEADER,
-  beginsWith,
-  discard,
-  flush,
-  openFile,
-  removeStalePartials,
-  requireSpace,
-  sizeOf,
-} from './files.ts';
+import { discard, flush, kindOf, openFile, removeStalePartials, requireSpace, sizeOf } from './files.ts';
 import { type ReplacementOptions, putInPlaceOf, requireUnused } from './replacement.ts';
 
 interface RestoreOptions extends ReplacementOptions {
@@ -120,8 +111,6 @@ function inheritOwner(partial: string, target: string): void {
   chmodSync(partial, (old?.mode ?? 0o600) & 0o777);
 }
 
-const GZIP_HEADER = Buffer.from([0x1f, 0x8b]);
-
 const NO_BACKUP: readonly (readonly [prefix: string, what: string, remedy: string])[] = [
   ['Z_', 'cannot be unpacked: it is cut off or damaged', 'Take another backup.'],
   ['SQLITE_NOTADB', 'holds no SQLite database', 'Name a backup of the webui.db.'],
@@ -137,10 +126,15 @@ function stageDatabase(target: string, { file, signal, onStep }: RestoreOptions)
     remedy: 'Take another backup.',
     signal,
     onStep,
-    fill: async (partial) => {
-      const unpacking = { signal, onStep, step: 'decompress' } as const;
-      if (isPacked) await stream(file, createGunzip(), createWriteStream(partial), unpacking);
-      else await copyPlain(file, partial, signal, onStep);
+    async fill(partial) {
+      if (!isPacked) requireStill(file);
+      const streaming = { signal, onStep, step: isPacked ? 'decompress' : 'copy' } as const;
+      // a plain copy may have a log or a journal beside it, which holds what was committed last
+      for (const companion of isPacked ? [''] : ['', '-wal', '-journal']) {
+        if (companion !== '' && sizeOf(`${file}${companion}`) === 0) continue;
+        const into = createWriteStream(`${partial}${companion}`, { mode: 0o600 });
+        await stream(`${file}${companion}`, isPacked ? createGunzip() : new PassThrough(), into, streaming);
+      }
       return makeWhole(partial, file);
     },
     explain: (error, folder) => {
@@ -152,42 +146,29 @@ function stageDatabase(target: string, { file, signal, onStep }: RestoreOptions)
   });
 }
 
-/** By content: people rename files. @throws OperationFailure where it is neither a database nor one in gzip */
+/** @throws OperationFailure where it is neither a database nor one in gzip */
 function isCompressed(file: string): boolean {
   try {
     if (!statSync(file).isFile()) {
       throw unchanged(`${file} is no file.`, 'Name a backup of the database.', { code: 'no_such_file' });
     }
     using opened = openFile(file, 'r');
-    if (beginsWith(opened.descriptor, GZIP_HEADER)) return true;
-    if (beginsWith(opened.descriptor, SQLITE_HEADER)) return false;
+    const kind = kindOf(opened.descriptor);
+    if (kind !== 'other') return kind === 'gzip';
   } catch (error) {
     throw toFailure(error, file);
   }
-  throw unchanged(
-    `${file} is neither a SQLite database nor one in gzip.`,
-    'Name a backup, such as webui_20260131_030000.db.gz.',
-  );
+  const finding = `${file} is neither a SQLite database nor one in gzip.`;
+  throw unchanged(finding, 'Name a backup, such as webui_20260131_030000.db.gz.');
 }
 
-/** A plain copy may have a log or a journal beside it, which holds what was committed last. */
-async function copyPlain(file: string, partial: string, signal: AbortSignal, onStep: OnStep): Promise<void> {
+function requireStill(file: string): void {
   const [holder] = findHolders([file]).holders;
-  if (holder !== undefined) {
-    throw unchanged(
-      `${file} is open in process ${holder.pid} (${holder.command}), so it is no backup that stands still.`,
-      'Make one of it first: `modelgate backup DIR`',
-    );
-  }
-  for (const companion of ['', '-wal', '-journal']) {
-    if (companion !== '' && sizeOf(`${file}${companion}`) === 0) continue;
-    using source = openFile(`${file}${companion}`, 'r');
-    using copy = openFile(`${partial}${companion}`, 'w');
-    await copyBytes(source.descriptor, copy.descriptor, (done, total) => {
-      requireGoingOn(signal);
-      onStep('copy', done, total);
-    });
-  }
+  if (holder === undefined) return;
+  throw unchanged(
+    `${file} is open in process ${holder.pid} (${holder.command}), so it is no backup that stands still.`,
+    'Make one of it first: `modelgate backup DIR`',
+  );
 }
 
 /** Moves the log into the file, rolls back what was never committed, and requires the tables of Open WebUI. */
