@@ -17,7 +17,7 @@ const printable = string
 type Kind = readonly [schema: z.ZodType<string, string>, expected: string];
 
 /** `off`, `backend`, or a value of this kind. */
-const header = (name: string, [schema, expected]: Kind, fallback: string, example: string, meaning = '') =>
+const header = (name: string, [schema, expected]: Kind, [fallback, example]: readonly [string, string], meaning = '') =>
   settingWithDefault(z.union([z.enum(['off', 'backend']), printable.pipe(schema)], lastReason), fallback, {
     expected: `${expected}; \`off\` or \`backend\``,
     example,
@@ -138,70 +138,59 @@ export const HEADER_SETTINGS = {
   MODELGATE_HEADERS_FRAME_OPTIONS: header(
     'X-Frame-Options',
     anyOf('SAMEORIGIN', 'DENY'),
-    'SAMEORIGIN',
-    'DENY',
+    ['SAMEORIGIN', 'DENY'],
     'Other sites cannot show the page in a frame.',
   ),
-  MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: header('X-Content-Type-Options', anyOf('nosniff'), 'nosniff', 'nosniff'),
+  MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: header('X-Content-Type-Options', anyOf('nosniff'), ['nosniff', 'nosniff']),
   MODELGATE_HEADERS_XSS_PROTECTION: header(
     'X-XSS-Protection',
     [string.regex(/^(?:0|1|1; ?mode=block|1; ?report=\S+)$/), '`0`, `1` or `1; mode=block`'],
-    '1; mode=block',
-    '0',
+    ['1; mode=block', '0'],
     "The guide's value; browsers of today ignore it, and the advice of today is `0`.",
   ),
   MODELGATE_HEADERS_REFERRER_POLICY: header(
     'Referrer-Policy',
     [referrerPolicies, 'a referrer policy, or several separated by commas'],
-    'strict-origin-when-cross-origin',
-    'no-referrer',
+    ['strict-origin-when-cross-origin', 'no-referrer'],
   ),
   MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY: header(
     'Strict-Transport-Security',
     [transportSecurity, '`max-age=SECONDS`, with `; includeSubDomains` and `; preload` if meant'],
-    'max-age=31536000',
-    'max-age=63072000; includeSubDomains',
+    ['max-age=31536000', 'max-age=63072000; includeSubDomains'],
     'Only where a trusted proxy says `X-Forwarded-Proto: https`.',
   ),
   MODELGATE_HEADERS_PERMISSIONS_POLICY: header(
     'Permissions-Policy',
     [permissions, 'permissions such as `camera=(self)` separated by commas'],
-    DEFAULT_PERMISSIONS,
-    'camera=(self), usb=()',
+    [DEFAULT_PERMISSIONS, 'camera=(self), usb=()'],
     'Leaves to the page whatever Open WebUI uses.',
   ),
   MODELGATE_HEADERS_CROSS_ORIGIN_RESOURCE_POLICY: header(
     'Cross-Origin-Resource-Policy',
     anyOf('same-origin', 'same-site', 'cross-origin'),
-    'same-site',
-    'same-origin',
+    ['same-site', 'same-origin'],
     'Always `cross-origin` on `/pyodide/`, which the page loads into a frame without an origin.',
   ),
   MODELGATE_HEADERS_CROSS_ORIGIN_OPENER_POLICY: header(
     'Cross-Origin-Opener-Policy',
     policyWord('same-origin-allow-popups', 'same-origin', 'noopener-allow-popups', 'unsafe-none'),
-    'backend',
-    'same-origin-allow-popups',
+    ['backend', 'same-origin-allow-popups'],
     'Any value but `unsafe-none` cuts off pages that open this one: the import from openwebui.com, the sign-in to OneDrive.',
   ),
   MODELGATE_HEADERS_CROSS_ORIGIN_EMBEDDER_POLICY: header(
     'Cross-Origin-Embedder-Policy',
     policyWord('require-corp', 'credentialless', 'unsafe-none'),
-    'backend',
-    'credentialless',
+    ['backend', 'credentialless'],
     'Breaks pictures and frames of other sites.',
   ),
-  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY: header(
-    'Content-Security-Policy',
-    contentSecurityPolicy,
+  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY: header('Content-Security-Policy', contentSecurityPolicy, [
     'backend',
     CSP_EXAMPLE,
-  ),
+  ]),
   MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY: header(
     'Content-Security-Policy-Report-Only',
     contentSecurityPolicy,
-    'backend',
-    `${CSP_EXAMPLE}; report-uri /csp`,
+    ['backend', `${CSP_EXAMPLE}; report-uri /csp`],
     'Try a policy with it first.',
   ),
   CORS_ALLOW_ORIGIN: settingWithDefault(origins, '*', {

@@ -12,8 +12,8 @@ import { choice, factsOf, flag, host, port, setting, settingWithDefault, string,
 const text = (longest: number) =>
   string
     .max(longest, `it is longer than ${longest} characters`)
-    .refine((value) => !/[\u0000-\u001f\u007f]/.test(value) && value.isWellFormed(), 'it contains control characters')
-    .refine((value) => value === value.trim(), 'there is a space at one of its ends');
+    .refine((typed) => !/[\u0000-\u001f\u007f]/.test(typed) && typed.isWellFormed(), 'it contains control characters')
+    .refine((typed) => typed === typed.trim(), 'there is a space at one of its ends');
 
 /** A key: every byte of it is taken as it is. */
 const secretKey = (expected: string, meaning: string) =>
@@ -116,9 +116,7 @@ export const SETTINGS = {
     "The backend's own setting: `true` switches all filtering and refusing off.",
   ),
   MODELGATE_POLICY_MAX_STALE: time(
-    '30s',
-    0,
-    1,
+    ['30s', '0ms', '1h'],
     'How long the last good state serves when the database cannot be read; then model endpoints answer 503.',
   ),
   MODELGATE_TRUSTED_PROXIES: setting(value.cidrs, {
@@ -137,23 +135,17 @@ export const SETTINGS = {
       'Largest head of a request (its line and headers: cookies, most of all), and of an answer of the backend. Open WebUI itself takes 64 KB; nginx in front needs as much (`large_client_header_buffers`, `proxy_buffer_size`).',
   }),
   ...LIMIT_SETTINGS,
-  MODELGATE_CONNECT_TIMEOUT: time('5s', 1, 1, 'Longest wait for a connection to the backend.'),
+  MODELGATE_CONNECT_TIMEOUT: time(['5s', '1ms', '1h'], 'Longest wait for a connection to the backend.'),
   MODELGATE_RESPONSE_TIMEOUT: time(
-    '10m',
-    1,
-    24,
+    ['10m', '1ms', '24h'],
     "Longest wait for the backend's response headers, which come late where a model answers without streaming.",
   ),
   MODELGATE_IDLE_TIMEOUT: time(
-    '10m',
-    1,
-    24,
+    ['10m', '1ms', '24h'],
     'Longest silence inside an answer, and of a client that takes nothing of it. The whole of a stream has no limit. A request body ends after a minute of silence, or where it comes by less than 500 bytes a second.',
   ),
   MODELGATE_DRAIN_TIMEOUT: time(
-    '25s',
-    0,
-    1,
+    ['25s', '0ms', '1h'],
     'How long running requests may finish after SIGTERM; keep it below the grace period of the container.',
   ),
   ...HEADER_SETTINGS,

@@ -70,9 +70,12 @@ export const duration = (lowestMs: number, highestMs: number) =>
     .transform(millisecondsOf)
     .pipe(z.number().min(lowestMs, 'it is too short').max(highestMs, 'it is too long'));
 
-export const time = (fallback: string, lowestMs: number, highestHours: number, meaning: string) =>
-  settingWithDefault(duration(lowestMs, highestHours * MS_OF.h), fallback, {
-    expected: `a duration from ${lowestMs}ms to ${highestHours}h: a whole number with ms, s, m, h or d`,
+/** A default, and the two bounds. */
+type Span = readonly [fallback: string, lowest: string, highest: string];
+
+export const time = ([fallback, lowest, highest]: Span, meaning: string) =>
+  settingWithDefault(duration(millisecondsOf(lowest), millisecondsOf(highest)), fallback, {
+    expected: `a duration from ${lowest} to ${highest}: a whole number with ms, s, m, h or d`,
     meaning,
   });
 

@@ -110,7 +110,6 @@ export function publish(partial: string, nameOf: NameOf): string {
   let path: string;
   try {
     path = linkAs(partial, nameOf);
-    rmSync(partial, { force: true });
   } catch (error) {
     if (!WITHOUT_LINKS.includes(failureCode(error))) throw error;
     let attempt = 1;
@@ -118,6 +117,7 @@ export function publish(partial: string, nameOf: NameOf): string {
     while (existsSync(path));
     renameSync(partial, path);
   }
+  rmSync(partial, { force: true });
   flush(dirname(path));
   return path;
 }

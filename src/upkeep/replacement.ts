@@ -75,7 +75,7 @@ async function askBackend(backend: URL, signal: AbortSignal): Promise<string | u
 }
 
 /** @returns where the old database is kept; null where there was none @throws OperationFailure */
-export async function putInPlaceOf(target: string, partial: string, options: ReplacementOptions) {
+export async function putInPlace(target: string, partial: string, options: ReplacementOptions) {
   const { now, say, signal } = options;
   const nameOf = (attempt: number): string => numbered(`${basename(target)}.replaced.${toMoment(now)}`, attempt);
   try {

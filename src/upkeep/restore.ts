@@ -23,7 +23,7 @@ import { failureCode, openForWriting } from '../store/database.ts';
 import { readSchema } from '../store/schema-reader.ts';
 import { type DatabaseFacts, type OnStep, makeVerified, readFacts, stream } from './backup.ts';
 import { discard, flush, kindOf, openFile, removeStalePartials, requireSpace, sizeOf } from './files.ts';
-import { type ReplacementOptions, putInPlaceOf, requireUnused } from './replacement.ts';
+import { type ReplacementOptions, putInPlace, requireUnused } from './replacement.ts';
 
 interface RestoreOptions extends ReplacementOptions {
   readonly path: string;
@@ -70,7 +70,7 @@ export async function prepareRestoration(options: RestoreOptions) {
     users,
     async putInPlace() {
       const resumed = performance.now();
-      const replaced = await putInPlaceOf(target, partial, options);
+      const replaced = await putInPlace(target, partial, options);
       const seconds = Number((preparedSeconds + secondsSince(resumed)).toFixed(3));
       return { restored: target, from: file, bytes, replaced, users, models, members, grants, complaints, seconds };
     },
