@@ -1,5 +1,5 @@
 /** How far long work is, in one line that is drawn over: on a terminal, and nowhere else. */
-import type { OnStep, Step } from '../upkeep/backup.ts';
+import type { Step } from '../upkeep/backup.ts';
 import { counted } from './format.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -47,36 +47,33 @@ export function createProgress(
 /** To the first column, and clear what stands there (ECMA-48 CHA, EL). */
 const WIPE = '\r\u001b[2K';
 
-// What commands on the whole file show while they work.
-
-interface StepProgress {
-  readonly onStep: OnStep;
-  end(): void;
-}
-
-const LABELS: Record<Step, string> = {
+/** What commands on the whole file do, in bytes; other labels are of steps. */
+const LABELS: Readonly<Record<string, string>> = {
   copy: 'copying',
   check: 'checking',
   compress: 'compressing',
   verify: 'comparing',
   decompress: 'unpacking',
-};
+} satisfies Record<Step, string>;
 
 const MEGABYTE = 1024 * 1024;
 
-/** One bar for each step, in megabytes. */
-export function createStepProgress(terminal: Terminal): StepProgress {
-  let current: Step | undefined;
-  let progress: Progress | undefined;
+/** A bar for each step, one after the other. */
+export function createStepProgress(terminal: Terminal) {
+  let [current, progress] = ['', createProgress(terminal, '', 'step')];
   return {
-    onStep(step, done, total) {
+    onStep(step: string, done: number, total: number): void {
+      const label = LABELS[step];
       if (step !== current) {
-        progress?.end();
-        progress = createProgress(terminal, LABELS[step], 'MB', 'MB');
-        current = step;
+        progress.end();
+        [current, progress] = [
+          step,
+          label === undefined ? createProgress(terminal, step, 'step') : createProgress(terminal, label, 'MB', 'MB'),
+        ];
       }
-      progress?.at(Math.round(done / MEGABYTE), Math.ceil(total / MEGABYTE));
+      if (label === undefined) progress.at(done, total);
+      else progress.at(Math.round(done / MEGABYTE), Math.ceil(total / MEGABYTE));
     },
-    end: () => progress?.end(),
+    end: () => progress.end(),
   };
 }

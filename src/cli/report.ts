@@ -6,7 +6,55 @@ import { styleText } from 'node:util';
 import { stringify } from 'csv-stringify/sync';
 import { UNPRINTABLE, escapedJson, quoted } from '../backend-file/text.ts';
 import { PLAIN, printable, widthOf } from './format.ts';
-import { type Given, type Terminal, CommandFailure, EXIT, inPlace } from './terminal.ts';
+import { type Given, type Terminal, CommandFailure, EXIT, givenOf, inPlace, laidOut, say } from './terminal.ts';
+
+/** What a command has found or done. */
+interface Report {
+  /** What `--json` prints. */
+  readonly record: unknown;
+  /** What a person reads, with an empty line between two parts: sentences without their last line end, facts, tables. */
+  readonly parts: readonly (string | readonly Fact[] | Table)[];
+  /** On standard error, after it. */
+  readonly notes?: readonly string[] | undefined;
+  /** The exit code, if it is not 0. */
+  readonly code?: number | undefined;
+}
+
+export type Fact = readonly [name: string, value: Cell];
+
+export interface Table {
+  /** In a line above it, not in CSV. */
+  readonly title?: string;
+  readonly columns: readonly Column[];
+  readonly rows: readonly (readonly Cell[])[];
+}
+
+/** Prints JSON, the tables as CSV, or every part; then the notes. Parts that are empty texts are left out. @returns the exit code */
+export function print(
+  terminal: Terminal,
+  { json, csv }: { readonly json?: boolean; readonly csv?: boolean },
+  { record, parts, notes = [], code = EXIT.done }: Report,
+): number {
+  if (json === true) terminal.write(asJson(record));
+  else {
+    const texts = parts.filter((part) => part !== '').map((part) => textOf(terminal, part, csv === true));
+    // of several tables in one file, an empty line says where the next begins
+    terminal.write(csv === true ? texts.filter((text) => text !== '').join('\r\n') : texts.join('\n'));
+  }
+  for (const note of notes) say(terminal, note);
+  return code;
+}
+
+function textOf(terminal: Terminal, part: Report['parts'][number], isCsv: boolean): string {
+  if (typeof part === 'object' && 'columns' in part) {
+    const { title, columns, rows } = part;
+    if (isCsv) return asCsv(terminal, [columns.map(titleOf), ...rows]);
+    const heading = title === undefined ? '' : `${emphasize(terminal, 'bold', title)}\n`;
+    return heading + asTable(terminal, columns, rows);
+  }
+  if (isCsv) return '';
+  return laidOut(typeof part === 'string' ? `${part}\n` : asRows(part), givenOf(terminal));
+}
 
 export type Cell = string | number | boolean | null | undefined;
 

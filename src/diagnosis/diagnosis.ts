@@ -28,6 +28,7 @@ interface Diagnosis {
   /** Leaves out what reads the whole file. */
   readonly quick: boolean;
   readonly lockTrial: LockTrial;
+  /** With a label of steps, or `copy` and bytes. */
   readonly onProgress: (label: string, done: number, total: number) => void;
 }
 
@@ -104,7 +105,7 @@ async function look(options: Diagnosis): Promise<readonly Finding[]> {
     }
     if (seen !== undefined && !quick) {
       onProgress('reading the whole file', 0, 1);
-      const onCopy = (done: number, total: number): void => onProgress('copying', done, total);
+      const onCopy = (done: number, total: number): void => onProgress('copy', done, total);
       await attempt('integrity', () => checkIntegrity(operation, seen.mode, onCopy));
     }
     return findings;

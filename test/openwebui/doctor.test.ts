@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { DoctorReport } from '../../src/cli/commands/doctor.ts';
+import type { Finding } from '../../src/diagnosis/finding.ts';
 import { toBackendRelease } from '../../src/store/backend-releases.ts';
 import { runCommand } from '../support/process/command.ts';
 import { runModelgate } from '../support/gate/gate-process.ts';
@@ -33,7 +33,7 @@ describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
     // a process of its own: closing a descriptor in this one would give up locks of other connections
     const { stdout, stderr } = await runModelgate(['doctor', '--json'], environment);
     expect(stderr).toBe('');
-    const { checks } = JSON.parse(stdout) as DoctorReport;
+    const { checks } = JSON.parse(stdout) as { readonly checks: readonly Finding[] };
     return checks.filter(({ status }) => status !== 'ok').map(({ status, name }) => `${status} ${name}`);
   }
 

@@ -5,9 +5,9 @@ import { type BenchReport, benchQueries as measureQueries } from '../../diagnosi
 import { configureOperation } from '../configured.ts';
 import { type CommandLine, type OptionsOf, onDatabase, toCount } from '../options.ts';
 import { counted, printable } from '../format.ts';
-import { asJson, asTable, emphasize } from '../report.ts';
+import { type Table, emphasize, print } from '../report.ts';
 import { createProgress } from '../progress.ts';
-import { type Terminal, EXIT, tell } from '../terminal.ts';
+import { type Terminal, EXIT } from '../terminal.ts';
 
 /** Adds `bench-queries`. */
 export function addBenchQueries({ program, terminal, exitWith }: CommandLine): void {
@@ -30,49 +30,50 @@ In place of the guide's monitor_performance.py: its three queries word for word,
     'modelgate bench-queries --iterations 1000 --database data/webui.db',
   );
 
-type BenchQueriesOptions = OptionsOf<typeof declare>;
-
 /** @returns 1 where one of them is too slow, or cannot run @throws OperationFailure where the file cannot be read */
-async function benchQueries(options: BenchQueriesOptions, terminal: Terminal): Promise<number> {
+async function benchQueries(options: OptionsOf<typeof declare>, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const progress = createProgress(terminal, 'timing', 'query', 'queries');
-  const report = await measureQueries({
+  const record = await measureQueries({
     operation,
     chosen: { user: options.user, organization: options.org },
     iterations: options.iterations,
     policy: config.policy,
     onProgress: progress.at,
-  }).finally(() => progress.end());
-  if (options.json === true) terminal.write(asJson(report));
-  else tell(terminal, describe(terminal, report));
-  return report.pass ? EXIT.done : EXIT.failed;
+  }).finally(progress.end);
+  const { iterations, users, organization } = record;
+  const asked = users === 1 ? 'one user' : `${counted(users, 'user')} in turn`;
+  const about = `${counted(iterations, 'run')} each, asking for ${asked} (the guide asks for one that is not there) and for the models of ${printable(organization)}.`;
+  const parts = [timesOf(record), about, verdictOn(terminal, record)];
+  return print(terminal, options, { record, parts, code: record.pass ? EXIT.done : EXIT.failed });
 }
 
 const FIGURES = ['min', 'median', 'avg', 'p95', 'p99', 'max'] as const;
 
-function describe(terminal: Terminal, { iterations, users, organization, queries, pass }: BenchReport): string {
-  const columns = [
-    'query',
-    'from',
-    ...FIGURES.map((title) => ({ title: `${title} ms`, align: 'right' as const })),
+const timesOf = ({ queries }: BenchReport): Table => ({
+  columns: [
+    ...['query', 'from'],
+    ...FIGURES.map((figure) => ({ title: `${figure} ms`, align: 'right' as const })),
     'p95 < 1 ms',
-  ];
-  const rows = queries.map(({ name, from, times_ms: times, pass: passed }) => [
+  ],
+  rows: queries.map(({ name, from, times_ms: times, pass }) => [
     ...[name, from === 'decision' ? 'gate, uncached' : from],
-    ...FIGURES.map((figure) => (times === null ? '-' : times[figure].toFixed(3))),
-    times === null ? 'cannot run' : passed ? 'pass' : 'fail',
-  ]);
-  const problems = queries.flatMap(({ name, problem }) =>
-    problem === null ? [] : [`${name} cannot run: ${printable(problem, false)}.\n`],
+    ...FIGURES.map((figure) => times?.[figure].toFixed(3)),
+    times === null ? 'cannot run' : pass ? 'pass' : 'fail',
+  ]),
+});
+
+function verdictOn(terminal: Terminal, { queries, pass }: BenchReport): string {
+  if (pass) return emphasize(terminal, 'green', 'Pass: the p95 of every query is below 1 ms.');
+  const lines = queries.flatMap(({ name, problem }) =>
+    problem === null ? [] : [`${name} cannot run: ${printable(problem, false)}.`],
   );
-  const slow = queries.filter(({ times_ms: times, pass: passed }) => times !== null && !passed).map(({ name }) => name);
-  const verdict = pass
-    ? emphasize(terminal, 'green', 'Pass: the p95 of every query is below 1 ms.')
-    : emphasize(terminal, 'red', slow.length > 0 ? `Fail: ${slow.join(', ')}.` : 'Fail.') +
-      (slow.length > 0 ? ' To look for the reason: `modelgate doctor`' : '');
-  const about = `${counted(iterations, 'run')} each, asking for ${users === 1 ? 'one user' : `${counted(users, 'user')} in turn`} (the guide asks for one that is not there) and for the models of ${printable(organization)}.`;
+  const slow = queries.filter((query) => query.times_ms !== null && !query.pass).map(({ name }) => name);
+  if (slow.length === 0) return [...lines, emphasize(terminal, 'red', 'Fail.')].join('\n');
+  lines.push(`${emphasize(terminal, 'red', `Fail: ${slow.join(', ')}.`)} To look for the reason: \`modelgate doctor\``);
   const [load = 0] = loadavg();
-  const isBusy = slow.length > 0 && load > availableParallelism();
-  const busy = isBusy ? `This machine is busy (load ${load.toFixed(1)}): measure again when it is not.\n` : '';
-  return `${asTable(terminal, columns, rows)}\n${about}\n${problems.join('')}${verdict}\n${busy}`;
+  if (load > availableParallelism()) {
+    lines.push(`This machine is busy (load ${load.toFixed(1)}): measure again when it is not.`);
+  }
+  return lines.join('\n');
 }

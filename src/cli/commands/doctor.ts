@@ -1,21 +1,20 @@
 /** `modelgate doctor`: looks for what usually is wrong, and with `--user` why a user sees no models. Changes nothing. */
 import type { Command } from '@commander-js/extra-typings';
 import { OperationFailure } from '../../backend-file/failure.ts';
-import { type ConfigIssue, findingOf } from '../../config/issue.ts';
+import { findingOf } from '../../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../../config/load.ts';
-import type { StoreConfig } from '../../config/schema.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';
 import { ORDINARY_TRIAL } from '../../diagnosis/locks.ts';
 import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { explainUser } from '../../organizations/explanation.ts';
 import { configurationFailure, environmentWith, gatePolicyOf, operationOn } from '../configured.ts';
-import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
 import { counted, printable } from '../format.ts';
-import { type Cell, type Emphasis, asJson, asRows, emphasize, toErrorJson } from '../report.ts';
-import { createProgress } from '../progress.ts';
-import { type Given, type Terminal, EXIT, givenOf, inPlace, laidOut, tell } from '../terminal.ts';
-import { describeUser as describePerson } from './explain-decision.ts';
+import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
+import { createStepProgress } from '../progress.ts';
+import { type Fact, emphasize, print, toErrorJson } from '../report.ts';
+import { type Terminal, EXIT, givenOf, inPlace, laidOut } from '../terminal.ts';
+import { describeUser } from './explain-decision.ts';
 import { membershipRows } from './explain.ts';
 
 /** Adds `doctor`. */
@@ -44,162 +43,116 @@ Run it with the environment of the gate. Exit code 1 where there is a problem; w
 
 type DoctorOptions = OptionsOf<typeof declare>;
 
-/** What `--json` prints; absent things are null. */
-export interface DoctorReport {
-  readonly database: string;
-  readonly problems: number;
-  readonly warnings: number;
-  readonly not_checked: number;
-  readonly checks: readonly Finding[];
-  /** Only with `--user`. */
-  readonly user: UserReport | null;
-}
-
-type UserReport = ReturnType<typeof toUserReport>;
-
 /** @returns 1 where a problem was found @throws CommandFailure, OperationFailure where the words of the command are wrong */
 async function doctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
-  const { store, seen, upstream, secretKeys } = readSettings(terminal, options);
+  const { store, ...settings } = readSettings(terminal, options);
   const operation = operationOn(store, terminal, options);
-  const progress = createStages(terminal);
-  const checks = await diagnose({
+  const steps = createStepProgress(terminal);
+  const found = await diagnose({
+    ...settings,
     operation,
-    settings: seen,
-    upstream,
-    secretKeys,
     walWanted: toFlag(terminal.environment['DATABASE_ENABLE_SQLITE_WAL']),
     quick: options.quick === true,
     lockTrial: ORDINARY_TRIAL,
-    onProgress: progress.at,
-  }).finally(() => progress.end());
-  const count = (status: Status): number => checks.filter((finding) => finding.status === status).length;
-  const [problems, warnings, unchecked] = [count('problem'), count('warning'), count('unknown')];
-  const { user: named } = options;
-  const asked = named === undefined ? null : await ask(() => explainUser(operation, named, gatePolicyOf(store)));
-  if (options.json === true) {
-    const given = givenOf(terminal);
-    const user = asked === null || 'failure' in asked ? null : toUserReport(asked.record, given);
-    const database = store.database.path;
-    const pasted = checks.map((check) => pasteable(check, given));
-    const found = { database, problems, warnings, not_checked: unchecked, checks: pasted, user } satisfies DoctorReport;
-    const error = asked !== null && 'failure' in asked ? { error: toErrorJson(asked.failure, given) } : {};
-    terminal.write(asJson({ ...found, ...error }));
-  } else {
-    terminal.write(describeFindings(terminal, checks, options.all === true));
-    if (asked !== null && !('failure' in asked)) tell(terminal, `\n${describeUser(asked)}`);
-    terminal.write(`\n${summary(problems, warnings, unchecked)}\n`);
-  }
-  if (asked !== null && 'failure' in asked) throw asked.failure;
-  return problems > 0 ? EXIT.failed : EXIT.done;
+    onProgress: steps.onStep,
+  }).finally(steps.end);
+  const asked =
+    options.user === undefined ? null : await ask(explainUser(operation, options.user, gatePolicyOf(store)));
+  const user = asked instanceof OperationFailure ? null : asked;
+  const given = givenOf(terminal);
+  const count = (status: Status): number => found.filter((finding) => finding.status === status).length;
+  const counts = { problems: count('problem'), warnings: count('warning'), not_checked: count('unknown') };
+  const checks = found.map(({ remedy, ...rest }) => ({
+    ...rest,
+    remedy: remedy === null ? null : inPlace(remedy, given),
+  }));
+  const record = {
+    database: store.database.path,
+    ...counts,
+    checks,
+    user: user === null ? null : toUserReport(user.record, inPlace(user.record.advice, given)),
+    ...(asked instanceof OperationFailure ? { error: toErrorJson(asked, given) } : {}),
+  };
+  const parts = [
+    describeFindings(terminal, found, options.all === true),
+    ...(user === null ? [] : [factsOn(user), printable(user.record.advice, false)]),
+    summary(counts),
+  ];
+  const code = print(terminal, options, { record, parts, code: counts.problems > 0 ? EXIT.failed : EXIT.done });
+  if (asked instanceof OperationFailure) throw asked;
+  return code;
 }
 
 /**
- * The configuration as far as it goes: `doctor` looks for mistakes, so none of them may stop it. What the database needs
- * must be there; what only the gate needs may be missing, and is a finding.
+ * The configuration as far as it goes: no mistake in it may stop `doctor`. What only the gate needs may be missing.
  * @throws CommandFailure with exit code 2 where not even the database is named
  */
 function readSettings(terminal: Terminal, { config: file, database }: DoctorOptions) {
   const { directory } = terminal;
   const environment = environmentWith(terminal, database);
   const { issues: first = [] } = loadConfig({ environment, directory, file });
-  const absent = new Set(first.filter(isAbsent).map(({ setting }) => setting));
-  const standIns = Object.fromEntries(Object.entries(STAND_INS).filter(([name]) => absent.has(name)));
+  const isAbsent = (name: string): boolean =>
+    first.some(({ setting, found }) => setting === name && found === 'nothing');
+  const standIns = Object.fromEntries(Object.entries(STAND_INS).filter(([name]) => isAbsent(name)));
   const parsed = loadConfig({ environment: { ...environment, ...standIns }, directory, file });
-  const seen = { hasUpstream: !absent.has('MODELGATE_UPSTREAM_URL'), hasSecretKey: !absent.has('WEBUI_SECRET_KEY') };
-  if (parsed.issues !== undefined) {
-    const store = withoutMistakes(terminal, environment, parsed.issues, database);
-    const mistakes = parsed.issues.map(inOneLine);
-    return { store, seen: { ...seen, mistakes, weaknesses: [] }, upstream: undefined, secretKeys: [] };
+  const seen = { hasUpstream: !isAbsent('MODELGATE_UPSTREAM_URL'), hasSecretKey: !isAbsent('WEBUI_SECRET_KEY') };
+  if (parsed.issues === undefined) {
+    const { config } = parsed;
+    const secretKeys = seen.hasSecretKey ? config.identity.secretKeys : [];
+    const weaknesses = weaknessesOf({ ...config, identity: { secretKeys } });
+    const upstream = seen.hasUpstream ? config.upstream.url : undefined;
+    return { store: config, settings: { ...seen, mistakes: [], weaknesses }, upstream, secretKeys };
   }
-  const { config } = parsed;
-  const secretKeys = seen.hasSecretKey ? config.identity.secretKeys : [];
-  return {
-    store: config,
-    seen: { ...seen, mistakes: [], weaknesses: weaknessesOf({ ...config, identity: { secretKeys } }) },
-    upstream: seen.hasUpstream ? config.upstream.url : undefined,
-    secretKeys,
-  };
+  // the database alone, with every other setting as it is by default
+  const { DATABASE_URL, DATA_DIR } = environment;
+  const alone = loadStoreConfig({ environment: { DATABASE_URL, DATA_DIR }, directory });
+  if (alone.issues !== undefined) throw configurationFailure(parsed.issues, database ?? null);
+  const mistakes = parsed.issues.map((issue) => `${issue.setting}: ${findingOf(issue)}; expected ${issue.expected}.`);
+  return { store: alone.config, settings: { ...seen, mistakes, weaknesses: [] }, upstream: undefined, secretKeys: [] };
 }
 
 /** What lets the rest be read; nothing is ever sent to or signed with them. */
 const STAND_INS = { MODELGATE_UPSTREAM_URL: 'http://not-set.invalid', WEBUI_SECRET_KEY: 'not set, and long enough' };
 
-const isAbsent = ({ setting, found }: ConfigIssue): boolean => setting in STAND_INS && found === 'nothing';
-
-/** The database alone, with every other setting as it is by default. */
-function withoutMistakes(
-  { directory }: Terminal,
-  environment: Readonly<Record<string, string | undefined>>,
-  issues: readonly ConfigIssue[],
-  database: string | undefined,
-): StoreConfig {
-  const { DATABASE_URL, DATA_DIR } = environment;
-  const parsed = loadStoreConfig({ environment: { DATABASE_URL, DATA_DIR }, directory });
-  if (parsed.issues === undefined) return parsed.config;
-  throw configurationFailure(issues, database ?? null);
-}
-
-const inOneLine = (issue: ConfigIssue): string => `${issue.setting}: ${findingOf(issue)}; expected ${issue.expected}.`;
-
 /** A user who cannot be found must not cost what was found out about the file. */
-async function ask<T>(explain: () => Promise<T>): Promise<T | { readonly failure: OperationFailure }> {
-  try {
-    return await explain();
-  } catch (error) {
-    if (error instanceof OperationFailure) return { failure: error };
+const ask = (explained: Promise<Explained>): Promise<Explained | OperationFailure> =>
+  explained.catch((error: unknown) => {
+    if (error instanceof OperationFailure) return error;
     throw error;
-  }
-}
+  });
 
 /** As the backend reads it: `env.py`, `.lower() == 'true'`. */
 function toFlag(text: string | undefined): boolean | undefined {
   return text === undefined || text === '' ? undefined : text.toLowerCase() === 'true';
 }
 
-/** Each stage is a line of its own that is drawn over. */
-function createStages(terminal: Terminal) {
-  let [current, progress] = ['', createProgress(terminal, '', 'step')];
-  return {
-    at(label: string, done: number, total: number): void {
-      if (label !== current) {
-        progress.end();
-        [current, progress] = [label, createProgress(terminal, label, label === 'copying' ? 'byte' : 'step')];
-      }
-      progress.at(done, total);
-    },
-    end: () => progress.end(),
-  };
-}
-
-const COLOURS: Record<Status, Emphasis> = { ok: 'green', warning: 'yellow', problem: 'red', unknown: 'dim' };
+const COLOURS = { problem: 'red', warning: 'yellow', unknown: 'dim', ok: 'green' } as const;
 const MARK_WIDTH = 'problem'.length;
 const NAME_WIDTH = 'version counter'.length;
-
 const INDENT = ' '.repeat(MARK_WIDTH + NAME_WIDTH + 4);
 
-/** What is to be done first comes first; of what is well the names alone. */
-const ORDER: readonly Status[] = ['problem', 'warning', 'unknown', 'ok'];
-
-function describeFindings(terminal: Terminal, checks: readonly Finding[], all: boolean): string {
-  const ordered = ORDER.flatMap((status) => checks.filter((finding) => finding.status === status));
-  const shown = all ? ordered : ordered.filter(({ status }) => status !== 'ok');
-  const passed = ordered.slice(shown.length).map(({ name }) => name);
-  const folded =
-    passed.length === 0
-      ? ''
-      : `${emphasize(terminal, COLOURS.ok, 'ok'.padEnd(MARK_WIDTH))}  ${counted(passed.length, 'check')} passed: ${[...new Set(passed)].join(', ')}\n`;
-  return shown.map((finding) => describeFinding(terminal, finding)).join('') + folded;
+/** Of what is well the names alone, unless all is wanted. */
+function describeFindings(terminal: Terminal, findings: readonly Finding[], all: boolean): string {
+  const mark = (status: Status): string => emphasize(terminal, COLOURS[status], status.padEnd(MARK_WIDTH));
+  const describe = ({ name, status, finding, remedy }: Finding): string => {
+    const line = `${mark(status)}  ${name.padEnd(NAME_WIDTH)}  ${printable(finding, false)}`;
+    if (remedy === null) return line;
+    const indented = laidOut(printable(remedy, false), givenOf(terminal)).replaceAll('\n', `\n${INDENT}`);
+    return `${line}\n${INDENT}→ ${indented.trimStart()}`;
+  };
+  const by = Object.groupBy(findings, ({ status }) => status);
+  const passed = all ? [] : (by.ok ?? []);
+  const shown = [by.problem, by.warning, by.unknown, all ? by.ok : []].flatMap((some = []) => some).map(describe);
+  const names = [...new Set(passed.map(({ name }) => name))].join(', ');
+  if (passed.length > 0) shown.push(`${mark('ok')}  ${counted(passed.length, 'check')} passed: ${names}`);
+  return shown.join('\n');
 }
 
-function describeFinding(terminal: Terminal, { name, status, finding, remedy }: Finding): string {
-  const mark = emphasize(terminal, COLOURS[status], status.padEnd(MARK_WIDTH));
-  const line = `${mark}  ${name.padEnd(NAME_WIDTH)}  ${printable(finding, false)}\n`;
-  if (remedy === null) return line;
-  const indented = laidOut(printable(remedy, false), givenOf(terminal)).replaceAll('\n', `\n${INDENT}`);
-  return `${line}${INDENT}→ ${indented.trimStart()}\n`;
-}
-
-function summary(problems: number, warnings: number, unchecked: number): string {
+function summary({
+  problems,
+  warnings,
+  not_checked: unchecked,
+}: Record<'problems' | 'warnings' | 'not_checked', number>) {
   const found = [
     ...(problems > 0 ? [counted(problems, 'problem')] : []),
     ...(warnings > 0 ? [counted(warnings, 'warning')] : []),
@@ -209,36 +162,30 @@ function summary(problems: number, warnings: number, unchecked: number): string 
   return `${found.length === 0 ? 'Nothing is wrong' : found.join(' and ')}.${aside} Exit code ${code}.`;
 }
 
-const pasteable = ({ remedy, ...finding }: Finding, given: Given): Finding => ({
-  ...finding,
-  remedy: remedy === null ? null : inPlace(remedy, given),
-});
-
-function toUserReport(
-  { user, advice, memberships, enrolment, settings, not_enforced }: Explained['record'],
-  given: Given,
-) {
-  return { ...user, advice: inPlace(advice, given), memberships, enrolment, settings, not_enforced };
-}
-
 type Explained = Awaited<ReturnType<typeof explainUser>>;
+
+const toUserReport = (
+  { user, memberships, enrolment, settings, not_enforced }: Explained['record'],
+  advice: string,
+) => ({ ...user, advice, memberships, enrolment, settings, not_enforced });
 
 /** Of one organization; `modelgate org show` prints them all. */
 const SHOWN_MODELS = 20;
 
-function describeUser({ record, joining }: Explained): string {
+function factsOn({ record, joining }: Explained): readonly Fact[] {
   const memberships = joining === undefined ? record.memberships : [joining];
-  const rows: (readonly [string, Cell])[] = [['user', describePerson(record.user)]];
+  const facts: Fact[] = [['user', describeUser(record.user)]];
   for (const membership of memberships) {
-    rows.push(...membershipRows([membership], joining));
     const models = membership.counts ? membership.models : [];
-    for (const { pattern, active } of models.slice(0, SHOWN_MODELS)) {
-      rows.push([active ? '  model' : '  model, off', pattern]);
-    }
-    const more = models.length - SHOWN_MODELS;
-    if (more > 0) rows.push(['  models', `and ${counted(more, 'model')} more`]);
+    const shown = models.slice(0, SHOWN_MODELS);
+    const more = models.length - shown.length;
+    facts.push(
+      ...membershipRows([membership], joining),
+      ...shown.map(({ pattern, active }) => [active ? '  model' : '  model, off', pattern] as const),
+      ...(more > 0 ? [['  models', `and ${counted(more, 'model')} more`] as const] : []),
+    );
   }
-  if (memberships.length === 0) rows.push(...membershipRows([], undefined));
-  if (record.not_enforced !== null) rows.push(['not enforced', record.not_enforced]);
-  return `${asRows(rows)}\n${printable(record.advice, false)}\n`;
+  if (memberships.length === 0) facts.push(...membershipRows([], undefined));
+  if (record.not_enforced !== null) facts.push(['not enforced', record.not_enforced]);
+  return facts;
 }

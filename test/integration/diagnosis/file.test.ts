@@ -165,7 +165,7 @@ describe('the file', () => {
     const stages = new Set<string>();
     const findings = await findingsOf(database, { onProgress: (label) => void stages.add(label) });
     expect(faults(findings)).toEqual([]);
-    expect(stages).toContain('copying');
+    expect(stages).toContain('copy');
     expect(left()).toEqual(before);
   });
 

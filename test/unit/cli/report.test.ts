@@ -1,26 +1,28 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { counted, printable } from '../../../src/cli/format.ts';
-import { asJson, asRows, asTable, emphasize } from '../../../src/cli/report.ts';
+import { asJson, asRows, asTable, emphasize, print } from '../../../src/cli/report.ts';
 import { createProgress } from '../../../src/cli/progress.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
 
 interface Captured extends Terminal {
+  readonly written: string[];
   readonly errors: string[];
 }
 
 function terminal({ isTerminal = false, environment = {} } = {}): Captured {
-  const errors: string[] = [];
+  const [written, errors]: [string[], string[]] = [[], []];
   return {
     environment,
     directory: '/',
     screen: { input: isTerminal, output: isTerminal, error: isTerminal, columns: 80 },
     input: () => Readable.from([]),
-    write: () => undefined,
+    write: (text) => void written.push(text),
     writeError: (text) => void errors.push(text),
     stop: new AbortController().signal,
     onHangUp: () => undefined,
     onBug: () => undefined,
+    written,
     errors,
   };
 }
@@ -178,4 +180,36 @@ test('JSON has an element of a list in a line, whoever prints it', () => {
   expect(asJson({ a: 1, rows: [{ x: 1, y: ['b'] }, 'c'], none: [], at: { z: null }, absent: undefined })).toBe(
     '{\n  "a": 1,\n  "rows": [\n    {"x":1,"y":["b"]},\n    "c"\n  ],\n  "none": [],\n  "at": {\n    "z": null\n  }\n}\n',
   );
+});
+
+describe('what a command reports', () => {
+  const table = { title: 'Members', columns: ['id', 'e-mail'], rows: [['=ann', null]] };
+  const record = { id: 'acme' };
+  const parts = [[['organization', 'acme'] as const], '', table, 'See `modelgate init`.'];
+  const printed = (words: { json?: boolean; csv?: boolean }, more = {}) => {
+    const where = terminal();
+    const code = print(where, words, { record, parts, ...more });
+    return { code, text: where.written.join(''), errors: where.errors };
+  };
+
+  test('is text part by part, with commands on lines of their own', () =>
+    expect(printed({})).toEqual({
+      code: 0,
+      text: 'organization  acme\n\nMembers\nID    E-MAIL\n=ann  -\n\nSee\n  modelgate init\n',
+      errors: [],
+    }));
+
+  test('is its record as JSON, or its tables as CSV', () => {
+    expect(printed({ json: true }).text).toBe(asJson(record));
+    expect(printed({ csv: true }).text).toBe("id,e-mail\r\n'=ann,\r\n");
+    expect(printed({ csv: true }, { parts: [table, 'and', table] }).text).toBe(
+      "id,e-mail\r\n'=ann,\r\n\r\nid,e-mail\r\n'=ann,\r\n",
+    );
+  });
+
+  test('ends with notes on standard error, and its code', () =>
+    expect(printed({ json: true }, { notes: ['One.', 'Two.'], code: 1 })).toMatchObject({
+      code: 1,
+      errors: ['modelgate: One.\n', 'modelgate: Two.\n'],
+    }));
 });

@@ -1,7 +1,7 @@
 import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import type { DoctorReport } from '../../../../src/cli/commands/doctor.ts';
+import type { Finding } from '../../../../src/diagnosis/finding.ts';
 import { type SampleBackend, startSampleBackend } from '../../../support/upstream/sample-backend/backend.ts';
 import { type TestDatabase, createDatabase } from '../../../support/database/database.ts';
 import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
@@ -9,6 +9,16 @@ import { runCommand } from '../../../support/process/command.ts';
 import { runModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
 import { openOtherProcess } from '../../../support/process/other-process.ts';
 import { until } from '../../../support/process/with-timeout.ts';
+
+/** What `--json` prints. */
+interface DoctorReport {
+  readonly database: string;
+  readonly problems: number;
+  readonly warnings: number;
+  readonly not_checked: number;
+  readonly checks: readonly Finding[];
+  readonly user: Record<'id' | 'role' | 'advice', string> | null;
+}
 
 const KEY = 'a key of more than sixteen characters';
 
