@@ -2,20 +2,27 @@
  * Everything that `doctor` looks at, in the order in which one thing explains the next. Nothing is written. A check that
  * cannot be done is a finding, and the next one follows.
  */
-import { unchanged } from '../backend-file/failure.ts';
+import { OperationFailure, explainFailure, unchanged } from '../backend-file/failure.ts';
 import { lockHolders } from '../backend-file/processes.ts';
 import { type Operation, ATTEMPT_MS, waiting } from '../backend-file/transaction.ts';
 import { readBackendRelease } from '../store/backend-releases.ts';
-import { isBusy, noteCompanions, openForReading, type Connection } from '../store/database.ts';
+import {
+  type Connection,
+  describeFailure,
+  failureCode,
+  isBusy,
+  noteCompanions,
+  openForReading,
+} from '../store/database.ts';
 import { readSchema } from '../store/schema.ts';
+import { sizeOf } from '../upkeep/files.ts';
 import { checkBackend } from './backend.ts';
 import { checkDatabaseFile, checkIntegrity } from './file.ts';
-import { type Finding, failed, ok, problem, unknown, warning } from './finding.ts';
-import { checkJournalMode, checkRelease, checkWriteAheadLog, readWalState } from './journal.ts';
-import { type LockTrial, checkLocks } from './locks.ts';
-import { checkIndexUse, checkStatistics } from './queries.ts';
+import { type Finding, type Verdict, type Verdicts, findingsOf, ok, problem, unknown, warning } from './finding.ts';
+import { checkJournalMode, checkRelease, checkWriteAheadLog } from './journal.ts';
+import { checkLocks } from './locks.ts';
 import { checkAdmins, checkForeignRows } from './rows.ts';
-import { checkTables, checkUpgrade } from './schema.ts';
+import { checkCounter, checkIndexUse, checkStatistics, checkTables, checkUpgrade } from './schema.ts';
 
 interface Diagnosis {
   readonly operation: Operation;
@@ -27,92 +34,83 @@ interface Diagnosis {
   readonly walWanted: boolean | undefined;
   /** Leaves out what reads the whole file. */
   readonly quick: boolean;
-  readonly lockTrial: LockTrial;
+  /** How the lock is tried, where not as usual. */
+  readonly lockTrial?: Parameters<typeof checkLocks>[2];
   /** With a label of steps, or `copy` and bytes. */
   readonly onProgress: (label: string, done: number, total: number) => void;
 }
 
 /** What the configuration says, gathered by the command. */
 interface SettingsSeen {
-  /** Mistakes in the configuration, for which the gate would not start, in words. */
+  /** For which the gate would not start, in words. */
   readonly mistakes: readonly string[];
   /** What weakens the gate or switches it off, the gravest first. */
   readonly weaknesses: readonly { readonly sentence: string; readonly remedy: string; readonly isGrave: boolean }[];
-  readonly hasSecretKey: boolean;
-  readonly hasUpstream: boolean;
+  /** Settings that the gate needs and this command does not have. */
+  readonly absent: readonly ('MODELGATE_UPSTREAM_URL' | 'WEBUI_SECRET_KEY')[];
 }
 
 /** @throws OperationFailure after Ctrl-C */
 export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> {
   const { operation, settings, upstream, secretKeys, onProgress } = options;
-  const { path, patience } = operation;
-  const findings = [...checkSettings(settings)];
+  const findings = [...findingsOf({ settings: checkSettings(settings) })];
   if (upstream !== undefined) {
     onProgress('asking the backend', 0, 1);
-    findings.push(...(await checkBackend({ upstream, secretKeys, signal: patience.signal })));
+    findings.push(...(await checkBackend(upstream, secretKeys, operation.patience.signal)));
   }
-  const file = checkDatabaseFile(path);
+  const file = checkDatabaseFile(operation.path);
   if (file.some(isUnusable)) return [...findings, ...file];
-  const inside = await look(options);
+  const inside = await lookInside(options);
   // the mode of a file that is no database is not worth changing
   return [...findings, ...(inside.some(isUnusable) ? file.filter(({ name }) => name === 'file') : file), ...inside];
 }
 
 const isUnusable = ({ name, status }: Finding): boolean => name === 'file' && status === 'problem';
 
-const SETTINGS = 'settings';
-
-function checkSettings({ mistakes, weaknesses, hasSecretKey, hasUpstream }: SettingsSeen): readonly Finding[] {
+function checkSettings({ mistakes, weaknesses, absent }: SettingsSeen): readonly Verdict[] {
   const found = [
-    ...mistakes.map((mistake) => problem(SETTINGS, mistake, 'Correct it: the gate does not start like this.')),
-    ...weaknesses.map(({ sentence, remedy, isGrave }) =>
-      (isGrave ? problem : warning)(SETTINGS, `${sentence}.`, remedy),
-    ),
+    ...mistakes.map((mistake) => problem(mistake, 'Correct it: the gate does not start like this.')),
+    ...weaknesses.map(({ sentence, remedy, isGrave }) => (isGrave ? problem : warning)(`${sentence}.`, remedy)),
   ];
-  if (found.length === 0) found.push(ok(SETTINGS, 'Model access is enforced; nothing is switched off or weakened.'));
-  const absent = [
-    ...(hasUpstream ? [] : ['MODELGATE_UPSTREAM_URL']),
-    ...(hasSecretKey ? [] : ['WEBUI_SECRET_KEY or WEBUI_SECRET_KEY_FILE']),
-  ];
+  if (found.length === 0) found.push(ok('Model access is enforced; nothing is switched off or weakened.'));
   if (absent.length > 0) {
-    const unchecked = hasUpstream ? 'the secret key was' : 'the backend and its clock and the secret key were';
-    const finding = `Not set for this command: ${absent.join(' and ')}; so ${unchecked} not checked.`;
-    found.push(unknown(SETTINGS, finding, 'Run it with the environment of the gate, such as in its container.'));
+    const names = absent.join(' and ').replace('WEBUI_SECRET_KEY', '$& or $&_FILE');
+    const isAlone = !absent.includes('MODELGATE_UPSTREAM_URL');
+    const unchecked = isAlone ? 'the secret key was' : 'the backend and its clock and the secret key were';
+    const finding = `Not set for this command: ${names}; so ${unchecked} not checked.`;
+    found.push(unknown(finding, 'Run it with the environment of the gate, such as in its container.'));
   }
   return found;
 }
 
-async function look(options: Diagnosis): Promise<readonly Finding[]> {
-  const { operation, quick, onProgress, walWanted, lockTrial } = options;
+async function lookInside(options: Diagnosis): Promise<readonly Finding[]> {
+  const { operation, quick, onProgress, lockTrial } = options;
   const { path, patience } = operation;
   const findings: Finding[] = [];
-  const attempt = createAttempts(operation, findings);
-  const wal = readWalState(path);
-  const tidyUp = noteCompanions(path);
-  const connection = openForReading(path, ATTEMPT_MS);
-  try {
-    const seen = await readable(attempt, connection);
-    if (seen !== undefined) {
-      const { release, mode } = seen;
-      for (const [name, check] of tableChecks(connection, seen)) await attempt(name, check);
-      await attempt('journal mode', () => checkJournalMode({ mode, release, walWanted }));
-      if (mode === 'wal') findings.push(checkWriteAheadLog(wal, lockHolders(path)));
-    }
-    // what cannot be read for another reason than a lock is nothing to take a lock on
-    if (!findings.some(isUnusable)) {
-      onProgress('trying the locks', 0, 1);
-      await attempt('locks', () => checkLocks(path, lockTrial, patience.signal));
-    }
-    if (seen !== undefined && !quick) {
-      onProgress('reading the whole file', 0, 1);
-      const onCopy = (done: number, total: number): void => onProgress('copy', done, total);
-      await attempt('integrity', () => checkIntegrity(operation, seen.mode, onCopy));
-    }
-    return findings;
-  } finally {
-    connection.close();
-    tidyUp();
+  const run = createRunner(operation, findings);
+  // before this process makes one
+  const walBytes = sizeOf(`${path}-wal`);
+  using opened = new DisposableStack();
+  opened.defer(noteCompanions(path));
+  const connection = opened.adopt(openForReading(path, ATTEMPT_MS), (one) => void one.close());
+  let seen: Seen | undefined;
+  await run('file', () => {
+    seen = read(connection);
+    return [];
+  });
+  const checks = seen === undefined ? UNREADABLE : checksOf(connection, seen, { ...options, walBytes });
+  for (const [name, check] of Object.entries(checks)) await run(name, check);
+  // what cannot be read for another reason than a lock is nothing to take a lock on
+  if (!findings.some(isUnusable)) {
+    onProgress('trying the locks', 0, 1);
+    await run('locks', () => checkLocks(path, patience.signal, lockTrial));
   }
+  if (seen !== undefined && !quick) {
+    const { mode } = seen;
+    onProgress('reading the whole file', 0, 1);
+    await run('integrity', () => checkIntegrity(operation, mode, (done, total) => onProgress('copy', done, total)));
+  }
+  return findings;
 }
 
 const read = (connection: Connection) => ({
@@ -122,49 +120,60 @@ const read = (connection: Connection) => ({
 });
 type Seen = ReturnType<typeof read>;
 
-/** @returns undefined where nothing can be read, which is then a finding */
-async function readable(attempt: Attempt, connection: Connection): Promise<Seen | undefined> {
-  let seen: Seen | undefined;
-  await attempt('file', () => {
-    seen = read(connection);
-    return [];
-  });
-  if (seen === undefined) await attempt('tables', () => unknown('tables', 'Not checked: the file cannot be read.'));
-  return seen;
+type Check = () => Verdicts | Promise<Verdicts>;
+
+const UNREADABLE = { tables: () => unknown('Not checked: the file cannot be read.') };
+
+/** In this order; each is looked at where what it needs is there. */
+function checksOf(
+  connection: Connection,
+  { schema, release, mode }: Seen,
+  { operation, walWanted, walBytes }: Diagnosis & { readonly walBytes: number },
+): Readonly<Record<string, Check>> {
+  if (!schema.backendReady) return { tables: () => checkTables(schema) };
+  return {
+    tables: () => checkTables(schema),
+    'version counter': () => checkCounter(schema),
+    release: () => checkRelease(release),
+    admins: () => checkAdmins(connection),
+    upgrade: () => checkUpgrade(connection, schema),
+    ...(schema.problem === undefined && {
+      'index use': () => checkIndexUse(connection, schema),
+      statistics: () => checkStatistics(connection),
+      'foreign rows': () => checkForeignRows(connection, schema),
+    }),
+    'journal mode': () => checkJournalMode({ mode, release, walWanted }),
+    ...(mode === 'wal' && {
+      'write-ahead log': () => checkWriteAheadLog(walBytes, lockHolders(operation.path)),
+    }),
+  };
 }
 
-type Check = () => Finding | readonly Finding[] | Promise<Finding | readonly Finding[]>;
-
-function tableChecks(connection: Connection, { schema, release }: Seen): readonly (readonly [string, Check])[] {
-  const always: (readonly [string, Check])[] = [['tables', () => checkTables(schema)]];
-  if (!schema.backendReady) return always;
-  always.push(
-    ['release', () => checkRelease(release)],
-    ['admins', () => checkAdmins(connection)],
-    ['upgrade', () => checkUpgrade(connection, schema)],
-  );
-  if (schema.problem !== undefined) return always;
-  return [
-    ...always,
-    ['index use', () => checkIndexUse(connection, schema)],
-    ['statistics', () => checkStatistics(connection)],
-    ['foreign rows', () => checkForeignRows(connection, schema)],
-  ];
-}
-
-type Attempt = (name: string, check: Check) => Promise<void>;
-
-/** @returns a function that runs a check, waits for locks, and keeps its findings, or its error as one */
-function createAttempts({ path, patience }: Operation, findings: Finding[]): Attempt {
+/** @returns a function that runs a check, waits for locks, and keeps what it says, or its error */
+function createRunner({ path, patience }: Operation, findings: Finding[]) {
   let left = patience;
-  return async (name, check) => {
+  return async (name: string, check: Check): Promise<void> => {
     try {
-      findings.push(...[await waiting(path, left, check)].flat());
+      findings.push(...findingsOf({ [name]: await waiting(path, left, check) }));
     } catch (error) {
       if (patience.signal.aborted) throw unchanged('Stopped.', '', { cause: error });
       // after one wait in vain there is no other
       if (isBusy(error)) left = { ...patience, longestMs: 0, say: () => undefined };
-      findings.push(failed(name, error, path));
+      findings.push(...findingsOf({ [name]: failed(error, path) }));
     }
   };
+}
+
+/** @throws any error that is no failure of the file */
+function failed(error: unknown, path: string): Verdict {
+  if (error instanceof OperationFailure) return problem(error.message, 'See above.');
+  const failure = explainFailure(error, path);
+  if (failure !== undefined) {
+    return isBusy(error)
+      ? unknown(`Not checked: ${failure.finding}`, failure.remedy)
+      : problem(failure.finding, failure.remedy);
+  }
+  if (!failureCode(error).startsWith('SQLITE_')) throw error;
+  // what was prepared has another shape now
+  return unknown(`Not checked: ${describeFailure(error)}.`, 'Try again; the backend may be migrating.');
 }

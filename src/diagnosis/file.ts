@@ -18,10 +18,10 @@ import { getegid, getgroups, getuid } from 'node:process';
 import { explainFailure } from '../backend-file/failure.ts';
 import { asSize, shellCommand } from '../backend-file/text.ts';
 import type { Operation } from '../backend-file/transaction.ts';
+import { readIntegrity } from '../upkeep/backup.ts';
 import { copyLive } from '../upkeep/copy.ts';
 import { COMPANIONS } from '../upkeep/files.ts';
-import { readIntegrity } from '../upkeep/backup.ts';
-import { type Finding, ok, problem, unknown, warning } from './finding.ts';
+import { type Finding, type Verdict, findingsOf, ok, problem, unknown, warning } from './finding.ts';
 
 /** The guide has mode 600. Two containers with two users share the file by its group, which is meant; all others are not. */
 const GROUP_MAY = 0o070;
@@ -31,117 +31,97 @@ const OTHERS_MAY = 0o007;
 export function checkDatabaseFile(path: string): readonly Finding[] {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (stats === undefined) {
-    return [
-      problem(
-        'file',
-        `There is no file at ${path}, so nothing about it was checked.`,
-        'Name the webui.db of the backend with --database or DATABASE_URL; a backend that has never run must be started once.',
-      ),
-    ];
+    const file = problem(
+      `There is no file at ${path}, so nothing about it was checked.`,
+      'Name the webui.db of the backend with --database or DATABASE_URL; a backend that has never run must be started once.',
+    );
+    return findingsOf({ file });
   }
-  const { uid } = stats;
-  const about = `${path} (${asSize(stats.size)}, mode ${octal(stats.mode)}, owner ${uid === 0 ? 'root' : uid})`;
+  const { uid, size, mode } = stats;
+  const about = `${path} (${asSize(size)}, mode ${octal(mode)}, owner ${uid === 0 ? 'root' : uid})`;
   const asOwner = `Run the gate as user ${uid}, the owner of the file.`;
-  if (!canOpen(path, 'r')) return [problem('file', `User ${runner()} may not read ${about}.`, asOwner)];
-  return [
-    canOpen(path, 'r+')
-      ? ok('file', `${about} can be read and written by user ${runner()}, who runs this command.`)
-      : warning(
-          'file',
-          `User ${runner()} may not write ${about}: no user can be enrolled, and no command can change anything.`,
-          asOwner,
-        ),
-    checkModes(path, stats),
-    ...checkFolder(dirname(path), asOwner),
-    ...checkBackups(path, stats),
-    ...checkFileSystem(path, statfsSync(path).type),
-  ];
+  // tried, because a read-only volume is not seen in any mode
+  const may = (how: 'r' | 'r+'): boolean => succeeds(() => closeSync(openSync(path, how)));
+  if (!may('r')) return findingsOf({ file: problem(`User ${runner()} may not read ${about}.`, asOwner) });
+  const finding = `User ${runner()} may not write ${about}: no user can be enrolled, and no command can change anything.`;
+  return findingsOf({
+    file: may('r+')
+      ? ok(`${about} can be read and written by user ${runner()}, who runs this command.`)
+      : warning(finding, asOwner),
+    permissions: checkModes(path, stats),
+    folder: checkFolder(dirname(path), asOwner),
+    backups: checkBackups(path, stats),
+    'file system': checkFileSystem(path, statfsSync(path).type),
+  });
 }
 
-/** Tried, because a read-only volume is not seen in any mode. Before SQLite has the file open in this process. */
-function canOpen(path: string, how: 'r' | 'r+'): boolean {
+function succeeds(act: () => void): boolean {
   try {
-    closeSync(openSync(path, how));
+    act();
     return true;
   } catch {
     return false;
   }
 }
 
-function checkModes(path: string, { uid, gid, mode }: Stats): Finding {
+const octal = (mode: number): string => (mode & 0o7777).toString(8).padStart(3, '0');
+
+const modeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.mode ?? 0;
+
+const runner = (): string => (getuid?.() === 0 ? '0 (root)' : String(getuid?.() ?? 'unknown'));
+
+function checkModes(path: string, { uid, gid, mode }: Stats): Verdict {
   const names = ['', ...COMPANIONS].map((suffix) => `${path}${suffix}`);
-  const tooOpen = names.filter((name) => ((modeOf(name) ?? 0) & OTHERS_MAY) !== 0);
+  const tooOpen = names.filter((name) => (modeOf(name) & OTHERS_MAY) !== 0);
   if (tooOpen.length > 0) {
-    const modes = tooOpen.map((name) => `${basename(name)} ${octal(modeOf(name) ?? 0)}`).join(', ');
+    const modes = tooOpen.map((name) => `${basename(name)} ${octal(modeOf(name))}`).join(', ');
     const mayWrite = (mode & 0o060) === 0o060 ? `user ${uid} or in group ${gid}` : `user ${uid}`;
     return warning(
-      'permissions',
       `Every user may open the file, which holds passwords, keys and chats (${modes}).`,
       `Let the gate run as ${mayWrite}, and no other user open it: \`${shellCommand('chmod', 'o=', ...tooOpen)}\``,
     );
   }
-  const group = (mode & GROUP_MAY) === 0 ? '' : ` and group ${gid}`;
-  const isKnown = group === '' || (uid !== getuid?.() && isMemberOf(gid));
+  if ((mode & GROUP_MAY) === 0) return ok(`Only user ${uid} may open the file.`);
+  const isMember = getegid?.() === gid || getgroups?.().includes(gid) === true;
   const meant = ` (mode ${octal(mode)}). Right if the gate shares that group, as in docker-compose.yml; otherwise give it mode 600.`;
-  return ok('permissions', `Only user ${uid}${group} may open the file${isKnown ? '.' : meant}`);
+  return ok(`Only user ${uid} and group ${gid} may open the file${uid !== getuid?.() && isMember ? '.' : meant}`);
 }
 
-const isMemberOf = (group: number): boolean => getegid?.() === group || getgroups?.().includes(group) === true;
-
-function checkFolder(folder: string, asOwner: string): readonly Finding[] {
-  const mode = modeOf(folder) ?? 0;
+function checkFolder(folder: string, asOwner: string): readonly Verdict[] {
+  const mode = octal(modeOf(folder));
   const found = [];
-  if (!canCreateIn(folder)) {
-    found.push(
-      warning(
-        'folder',
-        `User ${runner()} may not create files in ${folder}, and SQLite cannot write without its journal there.`,
-        asOwner,
-      ),
-    );
+  if (!succeeds(() => accessSync(folder, constants.W_OK | constants.X_OK))) {
+    const finding = `User ${runner()} may not create files in ${folder}, and SQLite cannot write without its journal there.`;
+    found.push(warning(finding, asOwner));
   }
-  if ((mode & 0o002) !== 0) {
-    found.push(
-      warning(
-        'folder',
-        `Every user may create files in ${folder} (mode ${octal(mode)}), and so put another database there.`,
-        `\`${shellCommand('chmod', 'o-w', folder)}\``,
-      ),
-    );
+  if ((modeOf(folder) & 0o002) !== 0) {
+    const finding = `Every user may create files in ${folder} (mode ${mode}), and so put another database there.`;
+    found.push(warning(finding, `\`${shellCommand('chmod', 'o-w', folder)}\``));
   }
-  const fine = `${folder} (mode ${octal(mode)}) is writable for SQLite's journal files.`;
-  return found.length > 0 ? found : [ok('folder', fine)];
-}
-
-function canCreateIn(folder: string): boolean {
-  try {
-    accessSync(folder, constants.W_OK | constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
+  return found.length > 0 ? found : [ok(`${folder} (mode ${mode}) is writable for SQLite's journal files.`)];
 }
 
 const SHOWN_BACKUPS = 3;
 
 /** As the guide and `modelgate backup` and `migrate` name them, where they lie beside the file. */
-function checkBackups(path: string, { mode }: Stats): readonly Finding[] {
+function checkBackups(path: string, { mode }: Stats): readonly Verdict[] {
   const others = (mode & GROUP_MAY) === 0 ? GROUP_MAY | OTHERS_MAY : OTHERS_MAY;
   const [folder, base] = [dirname(path), basename(path)];
   const stem = base.replace(/\.[^.]*$/, '');
   const isBackup = (name: string): boolean =>
     name.startsWith(`${base}.`) || (name.startsWith(`${stem}_`) && /\.db(?:\.gz)?$/.test(name));
-  const tooOpen = listed(folder)
-    .filter((name) => isBackup(name) && ((modeOf(join(folder, name)) ?? 0) & others) !== 0)
-    .toSorted();
+  let names: readonly string[] = [];
+  // a folder may be passed through and not be listed
+  succeeds(() => (names = readdirSync(folder)));
+  const tooOpen = names.filter((name) => isBackup(name) && (modeOf(join(folder, name)) & others) !== 0).toSorted();
   if (tooOpen.length === 0) return [];
   const some = `${tooOpen.slice(0, SHOWN_BACKUPS).join(', ')}${tooOpen.length > SHOWN_BACKUPS ? ', …' : ''}`;
   const which = tooOpen.length === 1 ? 'a backup' : `${tooOpen.length} backups`;
+  const paths = tooOpen.slice(0, 20).map((name) => join(folder, name));
   return [
     warning(
-      'backups',
       `More than may open the file may open ${which} beside the file (${some}).`,
-      `\`${shellCommand('chmod', '600', ...tooOpen.slice(0, 20).map((name) => join(folder, name)))}\``,
+      `\`${shellCommand('chmod', '600', ...paths)}\``,
     ),
   ];
 }
@@ -156,36 +136,17 @@ const NETWORK_FILE_SYSTEMS: Readonly<Record<number, string>> = {
 };
 
 /** @param type of the file system, as statfs(2) numbers it @returns nothing for one that is fit for SQLite */
-export function checkFileSystem(path: string, type: number): readonly Finding[] {
+export function checkFileSystem(path: string, type: number): readonly Verdict[] {
   const name = NETWORK_FILE_SYSTEMS[type >>> 0];
   if (name === undefined) return [];
   return [
     warning(
-      'file system',
       `${path} is on ${name}, where SQLite's locks and its WAL mode cannot be relied on.`,
       'Move the data directory to a local disk of the machine that runs the backend and the gate.',
     ),
   ];
 }
 
-const octal = (mode: number): string => (mode & 0o7777).toString(8).padStart(3, '0');
-
-const modeOf = (path: string): number | undefined => statSync(path, { throwIfNoEntry: false })?.mode;
-
-function runner(): string {
-  const id = getuid?.();
-  return id === 0 ? '0 (root)' : String(id ?? 'unknown');
-}
-
-function listed(folder: string): readonly string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return []; // a folder that may be passed through and not be listed
-  }
-}
-
-const NAME = 'integrity';
 /** Checked in a third of a second, for which the backend's writers wait. */
 const SMALL_BYTES = 32 * 1024 ** 2;
 
@@ -199,7 +160,7 @@ export async function checkIntegrity(
   operation: Operation,
   mode: string,
   onProgress: (done: number, total: number) => void,
-): Promise<Finding> {
+): Promise<Verdict> {
   const { path, patience } = operation;
   const { size } = statSync(path);
   if (mode === 'wal' || size <= SMALL_BYTES) return judge(await readIntegrity(path, patience.signal), size);
@@ -210,10 +171,8 @@ export async function checkIntegrity(
     await copyLive(operation, copy, () => undefined, onProgress);
     return judge(await readIntegrity(copy, patience.signal), size);
   } catch (error) {
-    const isNoRoom = explainFailure(error, folder)?.finding.includes('disk is full') === true;
-    if (!isNoRoom) throw error;
+    if (explainFailure(error, folder)?.code !== 'disk_full') throw error;
     return unknown(
-      NAME,
       `Not checked: ${folder} has no room for a copy of ${asSize(size)}, and checking the file itself would keep the backend from writing.`,
       'Run it with TMPDIR in a folder with more room, or while the backend is stopped.',
     );
@@ -222,18 +181,16 @@ export async function checkIntegrity(
   }
 }
 
-function judge({ damage, complaints }: Awaited<ReturnType<typeof readIntegrity>>, size: number): Finding {
-  // SQLite puts a headline over the findings about pages
-  const [first = '', ...more] = damage.filter((line) => !line.startsWith('***'));
+function judge({ damage, complaints }: Awaited<ReturnType<typeof readIntegrity>>, size: number): Verdict {
   if (damage.length > 0) {
-    return problem(
-      NAME,
-      `The file is damaged: ${first}${more.length > 0 ? `, and ${more.length} findings more` : ''}.`,
-      'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`',
-    );
+    // SQLite puts a headline over the findings about pages
+    const [first = '', ...more] = damage.filter((line) => !line.startsWith('***'));
+    const rest = more.length > 0 ? `, and ${more.length} findings more` : '';
+    const remedy = 'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`';
+    return problem(`The file is damaged: ${first}${rest}.`, remedy);
   }
   // the backend has written them, and no command can put that right
   const [complaint] = complaints;
   const aside = complaint === undefined ? '' : `; some rows break a rule of their own table (${complaint})`;
-  return ok(NAME, `Integrity check passed: SQLite has read every page of the file (${asSize(size)})${aside}.`);
+  return ok(`Integrity check passed: SQLite has read every page of the file (${asSize(size)})${aside}.`);
 }

@@ -2,52 +2,58 @@
  * How long the queries of a decision take: the deployment guide's three, and the statements that the gate prepares, one
  * by one and together. Sets no journal mode, as the guide's script does: the backend owns that choice.
  */
-import { toFailure } from '../backend-file/failure.ts';
+import { requirePerson } from '../backend-file/backend.ts';
+import { OperationFailure, toFailure } from '../backend-file/failure.ts';
+import { quoted } from '../backend-file/text.ts';
 import { type Operation, hearStop, reading } from '../backend-file/transaction.ts';
 import { toUserId } from '../identity/principal.ts';
 import { type DecideOptions, decide } from '../policy/decide.ts';
-import { type ModelId, parseModelId } from '../policy/grant.ts';
+import { parseModelId } from '../policy/grant.ts';
 import { CachedView } from '../store/cached-view.ts';
-import { failureCode, noteCompanions, openForReading, type Connection } from '../store/database.ts';
+import { type Connection, failureCode, noteCompanions, openForReading } from '../store/database.ts';
 import { Freshness } from '../store/freshness.ts';
 import { gateQueries } from '../store/queries.ts';
 import { readSchema } from '../store/schema.ts';
-import { type BenchSubjects, type Chosen, readSubjects } from './bench-subjects.ts';
-import { GUIDE_QUERIES } from './queries.ts';
+
+const ofGuide = (name: string, asks: 'user' | 'organization', column: string, table: string, condition: string) => ({
+  name,
+  asks,
+  sql: `
+            SELECT DISTINCT ${column} 
+            FROM ${table} 
+            WHERE ${condition}
+        `,
+});
+
+/** The three queries that the deployment guide's monitor_performance.py times, word for word; `asks` is their parameter. */
+export const GUIDE_QUERIES = [
+  ofGuide('user_orgs', 'user', 'organization_id', 'organization_members', 'user_id = ? AND is_active = 1'),
+  ofGuide('org_models', 'organization', 'model_id', 'organization_models', 'organization_id = ? AND is_active = 1'),
+  ofGuide('user_models_view', 'user', 'model_id', 'user_available_models', 'user_id = ?'),
+];
 
 export type Distribution = ReturnType<typeof distributionOf>;
 
 /** As the deployment guide's Python computes it. @param values at least two @throws RangeError for fewer */
 export function distributionOf(values: readonly number[]) {
+  if (values.length < 2) throw new RangeError('at least two values');
   const sorted = Float64Array.from(values).sort();
-  const [min, max] = [sorted[0], sorted.at(-1)];
-  if (min === undefined || max === undefined || sorted.length < 2) throw new RangeError('at least two values');
-  return {
-    min,
-    median: quantile(sorted, 1, 2),
-    avg: sorted.reduce((sum, value) => sum + value, 0) / sorted.length,
-    p95: quantile(sorted, 19, 20),
-    p99: quantile(sorted, 99, 100),
-    max,
+  const at = (place: number): number => sorted[place] ?? 0;
+  // `statistics.quantiles` of Python 3.8 and later, by the exclusive method
+  const cut = (part: number, parts: number): number => {
+    const scaled = part * (sorted.length + 1);
+    const place = Math.min(Math.max(Math.floor(scaled / parts), 1), sorted.length - 1);
+    const rest = scaled - place * parts;
+    return (at(place - 1) * (parts - rest) + at(place) * rest) / parts;
   };
-}
-
-/**
- * Cut point `part` of `parts`, by the exclusive method: the values are taken for a sample of something larger, so that a
- * high percentile of few values lies above all of them.
- * Source: `statistics.quantiles` of Python 3.8 and later.
- */
-function quantile(sorted: Float64Array, part: number, parts: number): number {
-  const scaled = part * (sorted.length + 1);
-  const place = Math.min(Math.max(Math.floor(scaled / parts), 1), sorted.length - 1);
-  const rest = scaled - place * parts;
-  // `place` is within 1 and length - 1
-  const [below = 0, above = 0] = [sorted[place - 1], sorted[place]];
-  return (below * (parts - rest) + above * rest) / parts;
+  const [median, p95, p99] = [cut(1, 2), cut(19, 20), cut(99, 100)];
+  const avg = sorted.reduce((sum, value) => sum + value, 0) / sorted.length;
+  return { min: at(0), median, avg, p95, p99, max: at(sorted.length - 1) };
 }
 
 interface QueryBench {
   readonly operation: Operation;
+  /** Id or e-mail address, and id; undefined: many users in turn, and the largest organization. */
   readonly chosen: Chosen;
   /** How often each query runs. */
   readonly iterations: number;
@@ -55,63 +61,104 @@ interface QueryBench {
   readonly onProgress: (done: number, total: number) => void;
 }
 
-/** The record of one query. */
-interface MeasuredQuery {
-  readonly name: string;
-  /** Whose it is; `decision` is a whole one, through the store, that nothing was cached for. */
-  readonly from: 'guide' | 'gate' | 'decision';
-  readonly pass: boolean;
-  /** Milliseconds; null where it could not run. */
-  readonly times_ms: Distribution | null;
-  /** Why it could not run, and what to do. */
-  readonly problem: string | null;
-}
-
 export type BenchReport = Awaited<ReturnType<typeof benchQueries>>;
 
 /** The guide: "All queries performing well (P95 < 1ms)". */
 const LIMIT_MS = 1;
-
 /** Long enough for any commit of the backend; the wait is part of what is measured. */
 const BUSY_MS = 5_000;
 
 /** @throws OperationFailure as `reading`, and where there is no user or organization to ask for */
 export async function benchQueries({ operation, chosen, iterations, policy, onProgress }: QueryBench) {
   const { path, patience } = operation;
-  const tidyUp = noteCompanions(path);
   try {
+    using opened = new DisposableStack();
+    opened.defer(noteCompanions(path));
     const subjects = await reading(operation, 'organizations', (connection) => readSubjects(connection, chosen));
-    const connection = openForReading(path, BUSY_MS);
-    const decision = openDecision(path, subjects, policy);
-    try {
-      const runs = [...queryRuns(connection, subjects), decision.run];
-      const queries: MeasuredQuery[] = [];
-      for (const [at, run] of runs.entries()) {
-        onProgress(at, runs.length);
-        queries.push(await measure(run, iterations, patience.signal));
-      }
-      return {
-        iterations,
-        users: subjects.users.length,
-        organization: subjects.organizations[0] ?? '',
-        limit_p95_ms: LIMIT_MS,
-        pass: queries.every(({ pass }) => pass),
-        queries,
-      };
-    } finally {
-      decision.close();
-      connection.close();
+    const connection = opened.adopt(openForReading(path, BUSY_MS), (one) => void one.close());
+    const freshness = opened.adopt(new Freshness({ path, busyTimeoutMs: BUSY_MS, now }), (one) => one.close());
+    const runs = [...queryRuns(connection, subjects), decisionRun(freshness, subjects, policy)];
+    const queries = [];
+    for (const [at, run] of runs.entries()) {
+      onProgress(at, runs.length);
+      queries.push(await measure(run, iterations, patience.signal));
     }
+    return {
+      iterations,
+      users: subjects.user.length,
+      organization: subjects.organization[0] ?? '',
+      limit_p95_ms: LIMIT_MS,
+      pass: queries.every(({ pass }) => pass),
+      queries,
+    };
   } catch (error) {
     throw toFailure(error, path);
-  } finally {
-    tidyUp();
   }
 }
 
+const now = (): number => performance.now();
+
+type Chosen = Readonly<Record<'user' | 'organization', string | undefined>>;
+
+const MOST = 1_000;
+
+/** Whom and what the queries ask for, in turn: one row that is always the same is always near. */
+type Subjects = ReturnType<typeof readSubjects>;
+
+/** @throws OperationFailure where there is no user to ask for */
+function readSubjects(connection: Connection, { user, organization }: Chosen) {
+  const all = (sql: string, ...values: string[]): readonly string[] =>
+    connection
+      .prepare(sql)
+      .pluck()
+      .all(...values)
+      .filter((value) => typeof value === 'string');
+  const orElse = (values: readonly string[], standIn: string) => (values.length > 0 ? values : [standIn]);
+  const users = user === undefined ? all(MEMBERS_SPREAD) : [requirePerson(connection, user).id];
+  if (users.length === 0) {
+    throw new OperationFailure(
+      'No user is a member of any organization, so there is no user to ask for. Nothing was changed. Add one first: `modelgate member add USER --org ORGANIZATION`',
+    );
+  }
+  const organizations = organization === undefined ? all(LARGEST) : all(NAMED, organization);
+  if (organization !== undefined && organizations.length === 0) {
+    throw new OperationFailure(
+      `No model belongs to an organization ${quoted(organization)}. Nothing was changed. To see those that there are: \`modelgate org list\``,
+      { code: 'no_such_organization' },
+    );
+  }
+  const keys = API_KEYS[readSchema(connection).apiKeys];
+  return {
+    user: users,
+    organization: orElse(organizations, 'no organization'),
+    model: orElse(all(`SELECT DISTINCT model_id FROM organization_models LIMIT ${MOST}`), 'no model'),
+    /** Never to be shown. */
+    api_key: orElse(keys === undefined ? [] : all(keys), 'sk-00000000000000000000000000000000'),
+    subject: ['organization_members', 'organization_models'],
+  };
+}
+
+/** Spread over the whole table: neighbours share a page. */
+const MEMBERS_SPREAD = `
+  SELECT user_id FROM (SELECT user_id, row_number() OVER () AS place, count(*) OVER () AS total FROM organization_members)
+  WHERE total <= ${MOST} OR (place * ${MOST}) / total != ((place - 1) * ${MOST}) / total LIMIT ${MOST}`;
+
+const LARGEST =
+  'SELECT organization_id FROM organization_models GROUP BY organization_id ORDER BY count(*) DESC, organization_id LIMIT 1';
+
+const NAMED = 'SELECT organization_id FROM organization_models WHERE organization_id = ? LIMIT 1';
+
+/** By `Schema.apiKeys`. */
+const API_KEYS = {
+  table: `SELECT "key" FROM api_key LIMIT ${MOST}`,
+  column: `SELECT api_key FROM "user" WHERE api_key IS NOT NULL LIMIT ${MOST}`,
+  none: undefined,
+};
+
 interface Run {
   readonly name: string;
-  readonly from: MeasuredQuery['from'];
+  /** Whose it is; `decision` is a whole one, through the store, that nothing was cached for. */
+  readonly from: 'guide' | 'gate' | 'decision';
   /** @returns a function that, before the clock runs, makes ready what one turn then measures */
   prepare(): (turn: number) => () => unknown;
 }
@@ -121,7 +168,8 @@ const WARM_UP = 5;
 /** After so long Ctrl-C is heard: a query that reads a whole table takes some milliseconds each time. */
 const HEAR_EVERY_MS = 50;
 
-async function measure({ name, from, prepare }: Run, iterations: number, signal: AbortSignal): Promise<MeasuredQuery> {
+/** @returns the record of one query: milliseconds, or why it could not run and what to do */
+async function measure({ name, from, prepare }: Run, iterations: number, signal: AbortSignal) {
   const times: number[] = [];
   try {
     const ready = prepare();
@@ -148,48 +196,33 @@ async function measure({ name, from, prepare }: Run, iterations: number, signal:
 }
 
 /** To a microsecond: what is behind it differs from run to run. */
-const rounded = ({ min, median, avg, p95, p99, max }: Distribution): Distribution => ({
-  ...{ min: toMicrosecond(min), median: toMicrosecond(median), avg: toMicrosecond(avg) },
-  ...{ p95: toMicrosecond(p95), p99: toMicrosecond(p99), max: toMicrosecond(max) },
-});
+const rounded = (found: Distribution): Distribution =>
+  Object.fromEntries(Object.entries(found).map(([figure, ms]) => [figure, Number(ms.toFixed(3))])) as Distribution;
 
-const toMicrosecond = (milliseconds: number): number => Number(milliseconds.toFixed(3));
-
-function queryRuns(connection: Connection, subjects: BenchSubjects): readonly Run[] {
-  const { users, organizations, models, apiKeys } = subjects;
-  const asked = {
-    user: users,
-    organization: organizations,
-    model: models,
-    api_key: apiKeys,
-    subject: ['organization_members', 'organization_models'],
-  };
-  const queries = [
-    ...GUIDE_QUERIES.map((query) => ({ ...query, from: 'guide' as const })),
-    ...gateQueries(readSchema(connection)).map((query) => ({ ...query, from: 'gate' as const })),
-  ];
-  return queries.map(({ name, sql, asks, from }) => ({
-    name,
-    from,
-    prepare: () => {
-      const statement = connection.prepare<[string], unknown[]>(sql).raw();
-      const values = asked[asks];
-      return (turn) => {
-        const value = values[turn % values.length] ?? '';
-        return () => statement.all(value);
-      };
-    },
-  }));
+function queryRuns(connection: Connection, subjects: Subjects): readonly Run[] {
+  const from = { guide: GUIDE_QUERIES, gate: gateQueries(readSchema(connection)) };
+  return (['guide', 'gate'] as const).flatMap((whose) =>
+    from[whose].map(({ name, sql, asks }) => ({
+      name,
+      from: whose,
+      prepare: () => {
+        const statement = connection.prepare<[string], unknown[]>(sql).raw();
+        const values = subjects[asks];
+        return (turn) => {
+          const value = values[turn % values.length] ?? '';
+          return () => statement.all(value);
+        };
+      },
+    })),
+  );
 }
 
 /** As a request decides: a look at the file, and a view in which nothing is kept yet. */
-function openDecision(path: string, { users, models }: BenchSubjects, policy: DecideOptions) {
-  const now = (): number => performance.now();
-  const freshness = new Freshness({ path, busyTimeoutMs: BUSY_MS, now });
+function decisionRun(freshness: Freshness, { user: users, model: models }: Subjects, policy: DecideOptions): Run {
   freshness.look();
-  const ids = models.map((model) => parseModelId(model)).filter((model): model is ModelId => model !== undefined);
+  const ids = models.map(parseModelId).filter((id) => id !== undefined);
   const unknownModel = parseModelId('a model without a grant');
-  const run: Run = {
+  return {
     name: 'whole decision',
     from: 'decision',
     prepare: () => (turn) => {
@@ -204,5 +237,4 @@ function openDecision(path: string, { users, models }: BenchSubjects, policy: De
       };
     },
   };
-  return { run, close: () => freshness.close() };
 }

@@ -10,7 +10,7 @@ import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.
 import { numbered, parseMoment, quoted, secondsSince, toMoment } from '../backend-file/text.ts';
 import { type Operation, closing, hearStop, reading, requireTables } from '../backend-file/transaction.ts';
 import { type Connection, failureCode, openForReading } from '../store/database.ts';
-import { readSchema } from '../store/schema-reader.ts';
+import { readSchema } from '../store/schema.ts';
 import { copyLive } from './copy.ts';
 import { createPartial, discard, prepareDirectory, publish, requireSpace, sizeOf } from './files.ts';
 import { runWhereItFits } from './long-statement.ts';

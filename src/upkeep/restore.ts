@@ -20,7 +20,7 @@ import { findHolders } from '../backend-file/processes.ts';
 import { secondsSince } from '../backend-file/text.ts';
 import { closing } from '../backend-file/transaction.ts';
 import { failureCode, openForWriting } from '../store/database.ts';
-import { readSchema } from '../store/schema-reader.ts';
+import { readSchema } from '../store/schema.ts';
 import { type DatabaseFacts, type OnStep, makeVerified, readFacts, stream } from './backup.ts';
 import { discard, flush, kindOf, openFile, removeStalePartials, requireSpace, sizeOf } from './files.ts';
 import { type ReplacementOptions, putInPlace, requireUnused } from './replacement.ts';

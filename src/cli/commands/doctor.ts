@@ -5,7 +5,6 @@ import { findingOf } from '../../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../../config/load.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';
-import { ORDINARY_TRIAL } from '../../diagnosis/locks.ts';
 import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { explainUser } from '../../organizations/explanation.ts';
 import { configurationFailure, environmentWith, gatePolicyOf, operationOn } from '../configured.ts';
@@ -53,7 +52,6 @@ async function doctor(options: DoctorOptions, terminal: Terminal): Promise<numbe
     operation,
     walWanted: toFlag(terminal.environment['DATABASE_ENABLE_SQLITE_WAL']),
     quick: options.quick === true,
-    lockTrial: ORDINARY_TRIAL,
     onProgress: steps.onStep,
   }).finally(steps.end);
   const asked =
@@ -91,24 +89,24 @@ function readSettings(terminal: Terminal, { config: file, database }: DoctorOpti
   const { directory } = terminal;
   const environment = environmentWith(terminal, database);
   const { issues: first = [] } = loadConfig({ environment, directory, file });
-  const isAbsent = (name: string): boolean =>
-    first.some(({ setting, found }) => setting === name && found === 'nothing');
-  const standIns = Object.fromEntries(Object.entries(STAND_INS).filter(([name]) => isAbsent(name)));
+  const absent = (['MODELGATE_UPSTREAM_URL', 'WEBUI_SECRET_KEY'] as const).filter((name) =>
+    first.some(({ setting, found }) => setting === name && found === 'nothing'),
+  );
+  const standIns = Object.fromEntries(absent.map((name) => [name, STAND_INS[name]]));
   const parsed = loadConfig({ environment: { ...environment, ...standIns }, directory, file });
-  const seen = { hasUpstream: !isAbsent('MODELGATE_UPSTREAM_URL'), hasSecretKey: !isAbsent('WEBUI_SECRET_KEY') };
   if (parsed.issues === undefined) {
     const { config } = parsed;
-    const secretKeys = seen.hasSecretKey ? config.identity.secretKeys : [];
+    const secretKeys = absent.includes('WEBUI_SECRET_KEY') ? [] : config.identity.secretKeys;
     const weaknesses = weaknessesOf({ ...config, identity: { secretKeys } });
-    const upstream = seen.hasUpstream ? config.upstream.url : undefined;
-    return { store: config, settings: { ...seen, mistakes: [], weaknesses }, upstream, secretKeys };
+    const upstream = absent.includes('MODELGATE_UPSTREAM_URL') ? undefined : config.upstream.url;
+    return { store: config, settings: { absent, mistakes: [], weaknesses }, upstream, secretKeys };
   }
   // the database alone, with every other setting as it is by default
   const { DATABASE_URL, DATA_DIR } = environment;
   const alone = loadStoreConfig({ environment: { DATABASE_URL, DATA_DIR }, directory });
   if (alone.issues !== undefined) throw configurationFailure(parsed.issues, database ?? null);
   const mistakes = parsed.issues.map((issue) => `${issue.setting}: ${findingOf(issue)}; expected ${issue.expected}.`);
-  return { store: alone.config, settings: { ...seen, mistakes, weaknesses: [] }, upstream: undefined, secretKeys: [] };
+  return { store: alone.config, settings: { absent, mistakes, weaknesses: [] }, upstream: undefined, secretKeys: [] };
 }
 
 /** What lets the rest be read; nothing is ever sent to or signed with them. */

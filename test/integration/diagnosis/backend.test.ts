@@ -20,11 +20,7 @@ afterAll(async () => {
 });
 
 const check = (url: string, secretKeys: readonly string[] = []) =>
-  withTimeout(
-    checkBackend({ upstream: new URL(url), secretKeys, signal: new AbortController().signal }),
-    15_000,
-    'the backend is checked',
-  );
+  withTimeout(checkBackend(new URL(url), secretKeys, new AbortController().signal), 15_000, 'the backend is checked');
 
 async function serving<T>(listener: RequestListener, use: (url: string) => Promise<T>): Promise<T> {
   const server = createServer(listener);
@@ -128,9 +124,7 @@ describe('the backend', () => {
   test('is not waited for after Ctrl-C', async () => {
     const stopping = new AbortController();
     const silent: RequestListener = () => stopping.abort();
-    const [found] = await serving(silent, (url) =>
-      checkBackend({ upstream: new URL(url), secretKeys: [], signal: stopping.signal }),
-    );
+    const [found] = await serving(silent, (url) => checkBackend(new URL(url), [], stopping.signal));
     expect(found?.finding).toContain('the command was stopped');
   });
 });

@@ -52,7 +52,7 @@ export async function findingsOf(
 }
 
 export const NOTHING_SET: Omit<Diagnosis, 'operation'> = {
-  settings: { mistakes: [], weaknesses: [], hasSecretKey: true, hasUpstream: true },
+  settings: { mistakes: [], weaknesses: [], absent: [] },
   upstream: undefined,
   secretKeys: [],
   walWanted: undefined,

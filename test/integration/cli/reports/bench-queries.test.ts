@@ -1,10 +1,9 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { GUIDE_QUERIES } from '../../../../src/diagnosis/queries.ts';
-import { type BenchReport, benchQueries } from '../../../../src/diagnosis/query-bench.ts';
+import { type BenchReport, GUIDE_QUERIES, benchQueries } from '../../../../src/diagnosis/query-bench.ts';
 import { gateQueries, prepareStatements } from '../../../../src/store/queries.ts';
 import { readSchema } from '../../../../src/store/schema.ts';
-import { ERAS, type TestDatabase } from '../../../support/database/database.ts';
+import { type TestDatabase, ERAS } from '../../../support/database/database.ts';
 import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
 import { runCommand } from '../../../support/process/command.ts';
 
