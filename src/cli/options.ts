@@ -15,12 +15,15 @@ export type OptionsOf<Declaration extends (program: Command) => { opts(): Option
   ReturnType<Declaration>['opts']
 >;
 
+/** What `onDatabase` adds. */
+export type DatabaseOptions = OptionsOf<typeof onDatabase<[], { json?: true }, OptionValues>>;
+
 /** Adds `--database`, `--config`, `--wait` and `--json`, and examples to the help. */
-export function onDatabase<A extends unknown[], O extends OptionValues, G extends OptionValues>(
+export const onDatabase = <A extends unknown[], O extends OptionValues, G extends OptionValues>(
   command: Command<A, O, G>,
   ...examples: readonly string[]
-) {
-  return withExamples(
+) =>
+  withExamples(
     command
       .option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL")
       .option('--config <file>', 'YAML file with settings; the environment wins over it')
@@ -32,10 +35,6 @@ export function onDatabase<A extends unknown[], O extends OptionValues, G extend
       .option('--json', 'print JSON'),
     ...examples,
   );
-}
-
-/** What `onDatabase` adds. */
-export type DatabaseOptions = OptionsOf<typeof onDatabase<[], { json?: true }, OptionValues>>;
 
 /** Adds `--org`. */
 export const inOrganization = <A extends unknown[], O extends OptionValues, G extends OptionValues>(
@@ -56,16 +55,14 @@ const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h:
 
 /** @returns milliseconds */
 function toDuration(text: string): number {
-  const [, count, unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
+  const [, count = '', unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
   const scale = UNITS[unit];
-  if (count === undefined || scale === undefined) {
-    throw new InvalidArgumentError(
-      /^\d+$/.test(text)
-        ? `it has no unit. Use ${text}s, ${text}m, ${text}h or ${text}d.`
-        : 'expected a whole number with ms, s, m, h or d, such as 30s or 30d.',
-    );
-  }
-  return Number(count) * scale;
+  if (scale !== undefined) return Number(count) * scale;
+  throw new InvalidArgumentError(
+    /^\d+$/.test(text)
+      ? `it has no unit. Use ${text}s, ${text}m, ${text}h or ${text}d.`
+      : 'expected a whole number with ms, s, m, h or d, such as 30s or 30d.',
+  );
 }
 
 /** @returns milliseconds, at least a day: less would delete the backups of today */
@@ -76,24 +73,19 @@ export function toRetention(text: string): number {
 }
 
 /** @returns a parser of whole numbers within bounds */
-export function toCount(lowest: number, highest: number): (text: string) => number {
-  return (text) => {
-    const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-    if (!(count >= lowest && count <= highest)) {
-      throw new InvalidArgumentError(`expected a whole number from ${lowest} to ${highest}.`);
-    }
-    return count;
-  };
-}
+export const toCount = (lowest: number, highest: number) => (text: string) => {
+  const count = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+  if (count >= lowest && count <= highest) return count;
+  throw new InvalidArgumentError(`expected a whole number from ${lowest} to ${highest}.`);
+};
 
 /** @returns the address of a server: scheme, host and port */
 export function toOrigin(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+  const url = URL.parse(text);
+  if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new InvalidArgumentError('expected an address such as http://open-webui:8080.');
   }
-  if (url.username !== '' || url.password !== '' || url.pathname !== '/' || url.search !== '' || url.hash !== '') {
-    throw new InvalidArgumentError('expected scheme, host and port alone, such as http://open-webui:8080.');
-  }
-  return url;
+  // without user, path, query and fragment
+  if (url.href === `${url.origin}/`) return url;
+  throw new InvalidArgumentError('expected scheme, host and port alone, such as http://open-webui:8080.');
 }

@@ -1,18 +1,15 @@
-/** The command line: what every command shares, and how each one ends. */
-import { Command, CommanderError } from '@commander-js/extra-typings';
+/** The command line: what every command shares, its help, and how each one ends. */
+import { type CommandUnknownOpts, Command, CommanderError } from '@commander-js/extra-typings';
 import manifest from '../../package.json' with { type: 'json' };
 import { type FailureCode, OperationFailure } from '../backend-file/failure.ts';
-import { shellCommand } from '../backend-file/text.ts';
-import { addHelp, describeMisuse } from './help.ts';
-import { printable, fitLines } from './format.ts';
-import { asJson, toErrorJson } from './report.ts';
+import { quoted, shellCommand } from '../backend-file/text.ts';
+import { fitLines, printable, toErrorJson, asJson } from './report.ts';
 import { type Terminal, CommandFailure, EXIT, givenOf, say, stoppedBy } from './terminal.ts';
 import type { CommandLine, DatabaseOptions } from './options.ts';
 
-const VERSION: string = manifest.version;
-
 type Load = (line: CommandLine) => Promise<void>;
 
+/** Completion and manual describe all the others. */
 const shell: Load = async (line) => (await import('./commands/shell.ts')).addShellCommands(line);
 
 /** Each command, in the order of the help. */
@@ -36,15 +33,12 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   man: shell,
 };
 
-/** These describe all the others. */
-const DESCRIPTIONS: readonly string[] = ['completion', 'man'];
-
 /** @returns what loads the called command; everything for help and for a word that is none, which suggests others */
 function loadersFor(words: readonly string[]): Iterable<Load> {
   if (words[0] === '-V' || words[0] === '--version') return [];
   const called = words.find((word) => !word.startsWith('-')) ?? '';
-  const load = Object.hasOwn(COMMANDS, called) && !DESCRIPTIONS.includes(called) ? COMMANDS[called] : undefined;
-  return load === undefined ? new Set(Object.values(COMMANDS)) : [load];
+  const load = Object.hasOwn(COMMANDS, called) ? COMMANDS[called] : undefined;
+  return load === undefined || load === shell ? new Set(Object.values(COMMANDS)) : [load];
 }
 
 /** @param words `process.argv` without its first two @returns the exit code; never throws, never ends the process */
@@ -66,14 +60,15 @@ async function runWords(words: readonly string[], outer: Terminal): Promise<numb
     terminal.given = { ...givenOf(outer), options: repeatedOptions(called.opts()) };
   });
   try {
-    const line = { program, terminal, version: VERSION, exitWith: (code: number) => void (exitCode = code) };
+    const line = { program, terminal, version: manifest.version, exitWith: (code: number) => void (exitCode = code) };
     for (const load of loadersFor(words)) await load(line);
     await program.parseAsync([...words], { from: 'user' });
     return exitCode;
   } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
     const failure = toFailure(error, terminal);
-    if (failure === undefined) return EXIT.done;
-    if (!failure.isSaid) say(terminal, failure.message);
+    // help was printed in place of a sentence
+    if (!(error instanceof CommanderError && error.code === 'commander.help')) say(terminal, failure.message);
     // a program that reads JSON reads it of a failure too, and one document only
     if (words.includes('--json') && output.isEmpty) write(asJson({ error: toErrorJson(failure, givenOf(terminal)) }));
     return failure.exitCode;
@@ -84,35 +79,50 @@ interface Failure {
   readonly code: FailureCode;
   readonly message: string;
   readonly exitCode: number;
-  /** Help was printed in place of a sentence. */
-  readonly isSaid?: boolean;
 }
 
-/** @returns undefined where help or the version was asked for and printed */
-function toFailure(error: unknown, terminal: Terminal): Failure | undefined {
+function toFailure(error: unknown, terminal: Terminal): Failure {
   if (error instanceof CommanderError) {
-    if (error.exitCode === 0) return undefined;
-    const isSaid = error.code === 'commander.help';
-    const message = isSaid ? 'No command was named.' : harmless(describeMisuse(error.message));
-    return { code: 'misused', message, exitCode: EXIT.misused, isSaid };
+    const message = error.code === 'commander.help' ? 'No command was named.' : describeMisuse(error.message);
+    return { code: 'misused', message: harmless(message), exitCode: EXIT.misused };
   }
   if (!(error instanceof CommandFailure || error instanceof OperationFailure)) {
     return { code: 'bug', message: describeBug(error, terminal), exitCode: EXIT.failed };
   }
   const code = terminal.stop.aborted ? 'stopped' : error.code;
-  return { code, message: harmless(error.message), exitCode: exitCodeOf(error) };
+  // a file that is not there was named wrongly, as a folder in its place would be
+  const isMisuse = error.code === 'misused' || error.code === 'no_such_file';
+  const exitCode = error instanceof CommandFailure ? error.exitCode : isMisuse ? EXIT.misused : EXIT.failed;
+  return { code, message: harmless(error.message), exitCode };
 }
 
-/** A file that is not there was named wrongly, as a folder in its place would be. */
-const exitCodeOf = (error: CommandFailure | OperationFailure): number =>
-  error instanceof CommandFailure ? error.exitCode : MISUSES.has(error.code) ? EXIT.misused : EXIT.failed;
+/** What commander says of wrong words on the command line, as every other message says it. */
+const SENTENCES: readonly (readonly [said: RegExp, sentence: string])[] = [
+  [/^unknown (command|option) '(.*)'$/s, 'There is no $1 "$2".'],
+  [/^missing required argument '(.*)'$/, '<$1> is missing.'],
+  [/^option '(.*)' argument missing$/, '$1 needs a value.'],
+  [/^required option '(.*)' not specified$/, '$1 is missing.'],
+  [
+    /^too many arguments(?: for '(.*?)')?\. Expected (\d+) .*? but got \d+: (.*)\.$/s,
+    'Too many words: $1 takes $2, and got "$3".',
+  ],
+  [/^option '(?:-\w, )?(\S+).*?' argument '(.*)' is invalid\. (.*)$/s, '$1 "$2": $3'],
+  [/^command-argument value '(.*)' is invalid for argument '(.*)'\. (.*)$/s, '<$2> "$1": $3'],
+];
 
-const MISUSES: ReadonlySet<FailureCode> = new Set(['misused', 'no_such_file']);
+function describeMisuse(message: string): string {
+  const [, said = '', several = '', names = ''] =
+    /^(?:error: )?(.*?)(?:\n\(Did you mean (one of )?(.*)\?\))?$/s.exec(message) ?? [];
+  const [pattern = /^$/, sentence = ''] = SENTENCES.find(([known]) => known.test(said)) ?? [];
+  const what = said.replace(pattern, sentence).replace('Allowed choices are', 'expected one of');
+  if (names !== '') return `${what} Did you mean ${several}${names.split(', ').map(quoted).join(', ')}?`;
+  return said.startsWith('unknown') ? `${what} --help shows what there is.` : what;
+}
 
 /** @returns what an advised command must repeat, so that it is about the same file */
 const repeatedOptions = ({ database, config }: Partial<DatabaseOptions>): string =>
-  [...(database === undefined ? [] : ['--database', database]), ...(config === undefined ? [] : ['--config', config])]
-    .map((word) => ` ${shellCommand(word)}`)
+  Object.entries({ database, config })
+    .map(([name, value]) => (value === undefined ? '' : ` --${name} ${shellCommand(value)}`))
     .join('');
 
 /** A path on the command line or a name in the database may carry anything; only our own line ends stay. */
@@ -144,11 +154,22 @@ function fitToScreen(terminal: Terminal, words: readonly string[]): Terminal {
   };
 }
 
+const EXAMPLES = `
+Examples:
+  $ modelgate serve --check-config
+  $ modelgate doctor --database data/webui.db
+  $ modelgate explain --user alice@example.com --model openai/gpt-4o`;
+
+const EXIT_CODES = `
+Exit codes: 0 done, 1 failed or found problems, 2 wrong configuration or wrong words on the command line, 130 stopped by Ctrl-C and 143 by SIGTERM, with nothing changed.
+With --json a failure is {"error":{"code","message"}}, with the same exit code. Times are in UTC, those in file names local.`;
+
+/** Commands that are added take its settings over. */
 function createProgram(terminal: Terminal): Command {
   const { columns } = terminal.screen;
   const program = new Command('modelgate')
     .description('Gives every organization its own models in front of an unmodified Open WebUI.')
-    .version(VERSION, '-V, --version', 'print the version')
+    .version(manifest.version, '-V, --version', 'print the version')
     .exitOverride()
     .showSuggestionAfterError()
     .configureOutput({
@@ -157,7 +178,24 @@ function createProgram(terminal: Terminal): Command {
       outputError: () => undefined, // said where every other failure is said
       getOutHelpWidth: () => columns,
       getErrHelpWidth: () => columns,
+    })
+    .helpOption('-h, --help', 'print this help')
+    .configureHelp({ minWidthToWrap: 20 })
+    .addHelpText('after', EXAMPLES)
+    .addHelpText('afterAll', EXIT_CODES)
+    .helpCommand(false);
+  program
+    .command('help')
+    .description('print the help of a command')
+    .argument('[command...]', 'such as model allow')
+    .action((names) => {
+      let command: CommandUnknownOpts = program;
+      for (const name of names) {
+        const next = command.commands.find((candidate) => candidate.name() === name);
+        if (next === undefined) throw new CommandFailure(`There is no command ${quoted(name)}.`, EXIT.misused);
+        command = next;
+      }
+      command.help();
     });
-  addHelp(program);
   return program;
 }

@@ -1,9 +1,11 @@
-/** Consent to what was only shown so far. */
+/** What is asked and shown on a terminal while a command works: consent to what was only shown so far, and progress. */
 import { createInterface } from 'node:readline/promises';
+import type { Step } from '../upkeep/verified-copy.ts';
+import { counted } from './report.ts';
 import { type Terminal, CommandFailure, EXIT } from './terminal.ts';
 
 /**
- * @param question one line
+ * @param question one line, asked on standard error because standard output may be a file
  * @returns whether the answer was yes; Enter alone, Ctrl-D, Ctrl-C and any other answer is no
  * @throws CommandFailure as `requireConsent`
  */
@@ -24,29 +26,84 @@ export async function askYesNo(terminal: Terminal, question: string): Promise<bo
   }
 }
 
+interface ConsentOptions {
+  readonly yes?: boolean;
+  readonly json?: boolean;
+  readonly tokenFile?: string;
+}
+
 /**
- * To be called before long work that could not be confirmed in the end. The question goes to standard error, because
- * standard output may be a file.
+ * To be called before long work that could not be confirmed in the end.
  * @throws CommandFailure with exit code 2 without `--yes` where no person can be asked
  */
-export function requireConsent(
-  { screen }: Terminal,
-  { yes, json, tokenFile }: { readonly yes?: boolean; readonly json?: boolean; readonly tokenFile?: string },
-  instead = '--yes',
-): void {
-  if (yes === true) return;
-  const why =
-    json === true
-      ? 'With --json no question is asked'
-      : tokenFile === '-'
-        ? 'Standard input holds the token'
-        : screen.input && screen.error
-          ? undefined
-          : 'Not a terminal';
-  if (why === undefined) return;
+export function requireConsent({ screen }: Terminal, { yes, json, tokenFile }: ConsentOptions, instead = '--yes') {
+  if (yes === true || (json !== true && tokenFile !== '-' && screen.input && screen.error)) return;
+  const unasked = tokenFile === '-' ? 'Standard input holds the token' : 'Not a terminal';
+  const why = json === true ? 'With --json no question is asked' : unasked;
   throw new CommandFailure(`${why}, so it cannot be confirmed. Add ${instead}. Nothing was changed.`, EXIT.misused);
 }
 
 /** The answer was no. */
 export const declined = (): CommandFailure =>
   new CommandFailure('Nothing was changed.', EXIT.failed, { code: 'declined' });
+
+const REDRAW_EVERY_MS = 100;
+const BAR = 24;
+/** To the first column, and clear what stands there (ECMA-48 CHA, EL). */
+const WIPE = '\r\u001b[2K';
+
+/**
+ * How far long work is, in one line that is drawn over, and nothing where standard error is no terminal.
+ * @param label stands before the bar
+ * @param unit what is counted, one of it
+ */
+export function createProgress({ screen, writeError }: Terminal, label: string, unit: string, units = `${unit}s`) {
+  let drawnAt = Number.NEGATIVE_INFINITY;
+  return {
+    /** @param total may change while the work goes on */
+    at: (done: number, total: number): void => {
+      const now = performance.now();
+      if (!screen.error || (now - drawnAt < REDRAW_EVERY_MS && done < total)) return;
+      drawnAt = now;
+      const share = total > 0 ? Math.min(1, done / total) : 1;
+      const bar = '█'.repeat(Math.round(share * BAR)).padEnd(BAR, '░');
+      const line = `${label} ${bar} ${Math.floor(share * 100)} % of ${counted(total, unit, units)}`;
+      // what is longer than a line could not be wiped
+      writeError(`${WIPE}${line.slice(0, screen.columns - 1)}`);
+    },
+    /** Wipes the line, so that what is printed next stands alone. */
+    end: (): void => {
+      if (drawnAt > Number.NEGATIVE_INFINITY) writeError(WIPE);
+    },
+  };
+}
+
+/** What commands on the whole file do, in bytes; other labels are of steps. */
+const LABELS: Readonly<Record<string, string>> = {
+  copy: 'copying',
+  check: 'checking',
+  compress: 'compressing',
+  verify: 'comparing',
+  decompress: 'unpacking',
+} satisfies Record<Step, string>;
+
+const MEGABYTE = 1024 * 1024;
+
+/** A bar for each step, one after the other. */
+export function createStepProgress(terminal: Terminal) {
+  let [current, progress] = ['', createProgress(terminal, '', 'step')];
+  return {
+    onStep: (step: string, done: number, total: number): void => {
+      const label = LABELS[step];
+      if (step !== current) {
+        progress.end();
+        progress =
+          label === undefined ? createProgress(terminal, step, 'step') : createProgress(terminal, label, 'MB', 'MB');
+        current = step;
+      }
+      if (label === undefined) progress.at(done, total);
+      else progress.at(Math.round(done / MEGABYTE), Math.ceil(total / MEGABYTE));
+    },
+    end: () => progress.end(),
+  };
+}

@@ -1,11 +1,11 @@
 /**
- * What commands print: JSON as it is, and for eyes a table or rows of names and values. Whatever comes out of the
- * database is made harmless first: it must neither steer the terminal nor break a line.
+ * What commands print: JSON as it is, CSV, and for eyes sentences, tables, and rows of names and values. Whatever comes
+ * out of the database is made harmless first: it must neither steer the terminal nor break a line.
  */
-import { styleText } from 'node:util';
+import { stripVTControlCharacters, styleText } from 'node:util';
 import { stringify } from 'csv-stringify/sync';
+import stringWidth from 'string-width';
 import { UNPRINTABLE, escapedJson, quoted } from '../backend-file/text.ts';
-import { PLAIN, printable, widthOf } from './format.ts';
 import { type Given, type Terminal, CommandFailure, EXIT, givenOf, inPlace, laidOut, say } from './terminal.ts';
 
 /** What a command has found or done. */
@@ -29,49 +29,74 @@ export interface Table {
   readonly rows: readonly (readonly Cell[])[];
 }
 
-/** Prints JSON, the tables as CSV, or every part; then the notes. Parts that are empty texts are left out. @returns the exit code */
+export type Cell = string | number | boolean | null | undefined;
+
+/** Its title; figures stand at the right. */
+export type Column = string | { readonly title: string; readonly align: 'right' };
+
+/** Prints JSON, the tables as CSV, or every part that is no empty text; then the notes. @returns the exit code */
 export function print(
   terminal: Terminal,
   { json, csv }: { readonly json?: boolean; readonly csv?: boolean },
   { record, parts, notes = [], code = EXIT.done }: Report,
 ): number {
   if (json === true) terminal.write(asJson(record));
-  else {
-    const texts = parts.filter((part) => part !== '').map((part) => textOf(terminal, part, csv === true));
+  else if (csv === true) {
+    const tables = parts.filter((part) => typeof part === 'object' && 'columns' in part);
+    const texts = tables.map(({ columns, rows }) => asCsv(terminal, [columns.map(titleOf), ...rows]));
     // of several tables in one file, an empty line says where the next begins
-    terminal.write(csv === true ? texts.filter((text) => text !== '').join('\r\n') : texts.join('\n'));
+    terminal.write(texts.join('\r\n'));
+  } else {
+    const texts = parts.filter((part) => part !== '').map((part) => textOf(terminal, part));
+    terminal.write(texts.join('\n'));
   }
   for (const note of notes) say(terminal, note);
   return code;
 }
 
-function textOf(terminal: Terminal, part: Report['parts'][number], isCsv: boolean): string {
+function textOf(terminal: Terminal, part: Report['parts'][number]): string {
   if (typeof part === 'object' && 'columns' in part) {
-    const { title, columns, rows } = part;
-    if (isCsv) return asCsv(terminal, [columns.map(titleOf), ...rows]);
-    const heading = title === undefined ? '' : `${emphasize(terminal, 'bold', title)}\n`;
-    return heading + asTable(terminal, columns, rows);
+    const heading = part.title === undefined ? '' : `${emphasize(terminal, 'bold', part.title)}\n`;
+    return heading + asTable(terminal, part.columns, part.rows);
   }
-  if (isCsv) return '';
   return laidOut(typeof part === 'string' ? `${part}\n` : asRows(part), givenOf(terminal));
 }
 
-export type Cell = string | number | boolean | null | undefined;
-
-/** Its title; figures stand at the right. */
-export type Column = string | { readonly title: string; readonly align: 'right' };
-
 const titleOf = (column: Column): string => (typeof column === 'string' ? column : column.title);
 
-/** Two ids that differ in invisible characters must not look the same. */
-const isSeenWhole = (text: string): boolean =>
-  text.trim() === text && (PLAIN.test(text) || text.search(UNPRINTABLE) < 0);
+/** A model id of 10 kB is a legal id, and unreadable in a table; JSON and CSV hold all of it. */
+const LONGEST_CELL = 120;
+
+/** Most cells; looking for each unprintable character takes ten times as long. */
+const PLAIN = /^[ -~]*$/;
+
+/** @returns the text in one line that cannot steer a terminal; at most 120 characters where it is `shortened` */
+export function printable(text: string, shortened = true): string {
+  const plain = PLAIN.test(text) ? text : text.replace(UNPRINTABLE, '\ufffd');
+  return shortened && plain.length > LONGEST_CELL ? `${plain.slice(0, LONGEST_CELL - 1)}…` : plain;
+}
 
 function shown(cell: Cell): string {
   if (cell === null || cell === undefined) return '-';
-  if (typeof cell === 'boolean') return cell ? 'yes' : 'no';
-  if (typeof cell === 'number') return String(cell);
-  return isSeenWhole(cell) ? printable(cell) : quoted(cell);
+  if (typeof cell !== 'string') return typeof cell === 'number' ? String(cell) : cell ? 'yes' : 'no';
+  // two ids that differ in invisible characters must not look the same
+  const isSeenWhole = cell.trim() === cell && (PLAIN.test(cell) || cell.search(UNPRINTABLE) < 0);
+  return isSeenWhole ? printable(cell) : quoted(cell);
+}
+
+/** `1 user`, `2 users` */
+export const counted = (count: number, one: string, many = `${one}s`): string =>
+  `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
+
+/** `24.1 s` */
+export const inSeconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;
+
+const UNITS = { day: 86_400_000, hour: 3_600_000, minute: 60_000, second: 1_000 };
+
+/** `30 days`, `12 hours`: the largest unit that divides it. */
+export function asDuration(milliseconds: number): string {
+  const [unit, size] = Object.entries(UNITS).find(([, scale]) => milliseconds % scale === 0) ?? ['millisecond', 1];
+  return counted(milliseconds / size, unit);
 }
 
 /** @returns the value as JSON, one document that ends with a newline; each element of a list is a line */
@@ -90,17 +115,16 @@ export function spread(value: unknown, indent = ''): string {
 }
 
 /** What `--json` says of a failure. */
-export const toErrorJson = (failure: { readonly code: string; readonly message: string }, given: Given) => ({
-  code: failure.code,
-  message: inPlace(failure.message, given),
+export const toErrorJson = ({ code, message }: Record<'code' | 'message', string>, given: Given) => ({
+  code,
+  message: inPlace(message, given),
 });
 
 /** @returns the value as JSON in one line */
 export const asJsonLine = (value: unknown): string => escapedJson(JSON.stringify(value));
 
 /**
- * Written by hand because libraries for tables compare every cell with every other one: a list of 10,000 members took
- * 13 s, and here 0.3 s.
+ * Written by hand because libraries for tables compare every cell with every other one: 10,000 rows took 13 s, here 0.3 s.
  * @returns titles and rows in columns, without frames, so that `awk` and eyes read them alike; on a terminal that is too
  *   narrow each row as a paragraph of titles and values
  */
@@ -110,17 +134,10 @@ export function asTable(terminal: Terminal, columns: readonly Column[], rows: re
   const widths = titles.map(widthOf);
   for (const line of lines) line.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, widthOf(cell))));
   if (terminal.screen.output && leastWidth(widths, lines) > terminal.screen.columns && lines.length > 0) {
-    const pairs = lines.map((line) => line.map((cell, at) => [titles[at] ?? '', cell] as const));
-    return pairs
-      .map((rows) =>
-        inRows(
-          rows.filter(([, cell]) => cell !== ''),
-          String,
-        ),
-      )
-      .join('\n');
+    const paragraphs = lines.map((line) => line.map((cell, at) => [titles[at] ?? '', cell] as const));
+    return paragraphs.map((pairs) => inRows(pairs.filter(([, cell]) => cell !== ''))).join('\n');
   }
-  const align = (cells: readonly string[], style: (text: string) => string = (text) => text): string => {
+  const align = (cells: readonly string[], style = (text: string): string => text): string => {
     const padded = cells.map((cell, at) => {
       const gap = ' '.repeat((widths[at] ?? 0) - widthOf(cell));
       return typeof columns[at] === 'object' ? gap + style(cell) : style(cell) + gap;
@@ -137,15 +154,15 @@ function leastWidth(widths: readonly number[], lines: readonly (readonly string[
 }
 
 /** @returns one `name  value` a line */
-export const asRows = (rows: readonly (readonly [name: string, value: Cell])[]): string => inRows(rows, shown);
+export const asRows = (rows: readonly Fact[]): string => inRows(rows.map(([name, cell]) => [name, shown(cell)]));
 
 /** As `asRows`, for values that must be seen whole, such as paths. */
 export const asLines = (rows: readonly (readonly [name: string, value: string])[]): string =>
-  inRows(rows, (value) => printable(value, false));
+  inRows(rows.map(([name, value]) => [name, printable(value, false)]));
 
-function inRows<V>(rows: readonly (readonly [name: string, value: V])[], show: (value: V) => string): string {
+function inRows(rows: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(0, ...rows.map(([name]) => name.length));
-  return rows.map(([name, value]) => `${name.padEnd(width)}  ${show(value)}`.trimEnd() + '\n').join('');
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd() + '\n').join('');
 }
 
 export type Emphasis = 'bold' | 'red' | 'green' | 'yellow' | 'dim';
@@ -156,17 +173,15 @@ export function emphasize({ screen, environment }: Terminal, emphasis: Emphasis,
   return screen.output && !unwanted ? styleText(emphasis, text, { validateStream: false }) : text;
 }
 
-// CSV as RFC 4180 has it: UTF-8, lines end in CRLF, quotes where they are needed. A cell that a spreadsheet would run
-// as a formula (`=`, `+`, `-`, `@` at its beginning) gets an apostrophe in front; JSON has every value as it is.
-
-/** @returns lines of CSV; on a terminal without what could steer it, in a file or pipe every character */
-export function asCsv({ screen }: Terminal, rows: readonly (readonly Cell[])[]): string {
-  const cells = screen.output ? rows.map((row) => row.map(harmless)) : rows;
-  return stringify(
-    cells.map((row) => [...row]),
+/**
+ * CSV as RFC 4180 has it. A cell that a spreadsheet would run as a formula gets an apostrophe in front.
+ * @returns lines; on a terminal without what could steer it, in a file or pipe every character
+ */
+export const asCsv = ({ screen }: Terminal, rows: readonly (readonly Cell[])[]): string =>
+  stringify(
+    rows.map((row) => row.map((cell) => (screen.output && typeof cell === 'string' ? printable(cell, false) : cell))),
     { record_delimiter: 'windows', escape_formulas: true, cast: { boolean: String } },
   );
-}
 
 /** @throws CommandFailure with exit code 2 */
 export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readonly json?: boolean }): void {
@@ -174,4 +189,41 @@ export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readon
   throw new CommandFailure('Either --csv or --json: one output cannot be both.', EXIT.misused);
 }
 
-const harmless = (cell: Cell): Cell => (typeof cell === 'string' ? printable(cell, false) : cell);
+/** @returns the columns of a terminal that the text takes, without what sets colours: 2 for East Asian scripts and emoji */
+const widthOf = (text: string): number => (PLAIN.test(text) ? text.length : stringWidth(text));
+
+/**
+ * Breaks long lines between words; what follows stands under the text of the last column, or behind the indent. A
+ * command goes on behind a backslash, as a shell reads it; `NAME=value` and what stands between backticks stay whole.
+ */
+export const fitLines = (text: string, columns: number): string =>
+  text
+    .split('\n')
+    .map((line) => fitLine(line, columns))
+    .join('\n');
+
+const SETTING = /^[A-Z_]+=/;
+const COMMAND = /^ +(?:\$|npx|node|modelgate|chmod|mkdir|kill|[A-Z_]+=\S+) /;
+const WORDS = /\s*(?:`[^`]*`|\S)+|\s+$/g;
+const SHELL_WORDS = /\s*(?:'[^']*'|"[^"]*"|\S)+/g;
+/** Text in fewer columns than these is hard to read. */
+const NARROW = 20;
+
+function fitLine(line: string, columns: number): string {
+  const plain = stripVTControlCharacters(line);
+  if (widthOf(plain) <= columns || SETTING.test(plain)) return line;
+  const isCommand = COMMAND.test(plain);
+  const starts = [...plain.matchAll(/(?:^ | ) +(?=\S)/g)].map(({ 0: gap, index }) => index + gap.length);
+  // columns before each line but the first, and what stands behind each line but the last
+  const hang = isCommand ? 4 : (starts.findLast((start) => start <= columns - NARROW) ?? 0);
+  const [limit, end] = isCommand ? [columns - 2, ' \\'] : [columns, ''];
+  let [text, width] = ['', 0];
+  for (const word of line.match(isCommand ? SHELL_WORDS : WORDS) ?? []) {
+    const size = widthOf(word);
+    const isBreak = width > hang && width + size > limit;
+    const part = isBreak ? word.trimStart() : word;
+    text += isBreak ? `${end}\n${' '.repeat(hang)}${part}` : part;
+    width = isBreak ? hang + widthOf(part) : width + size;
+  }
+  return text;
+}

@@ -1,10 +1,11 @@
+/** What a command may touch of its process, what it says there, and how it ends. */
 import { constants } from 'node:os';
 import { basename, relative } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { FailureCode } from '../backend-file/failure.ts';
 import { COMMAND, commandsIn, shellCommand } from '../backend-file/text.ts';
 
-/** What a command may touch of its process, handed in by `main.ts`. */
+/** Handed in by `main.ts`. */
 export interface Terminal {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** What relative paths start from. */
@@ -24,23 +25,10 @@ export interface Terminal {
   readonly given?: Given;
 }
 
-/** One sentence for the operator, on standard error: standard output may be a file. */
-export const say = (terminal: Terminal, sentence: string): void =>
-  terminal.writeError(`modelgate: ${laidOut(sentence, givenOf(terminal))}\n`);
-
-/** For standard output: text whose commands stand in lines of their own. */
-export const tell = (terminal: Terminal, text: string): void => terminal.write(laidOut(text, givenOf(terminal)));
-
-/** What advised commands are completed with. */
-export const givenOf = ({ given = { invocation: 'modelgate', options: '' } }: Terminal): Given => given;
-
-/** What is a terminal: colours and progress do not belong into a file. */
+/** What is a terminal: a question can be asked there, and colours and progress do not belong into a file. */
 export interface Screen {
-  /** Standard input is a terminal: a question can be asked. */
   readonly input: boolean;
-  /** Standard output is a terminal. */
   readonly output: boolean;
-  /** Standard error is one. */
   readonly error: boolean;
   /** Width of the terminal in characters. */
   readonly columns: number;
@@ -48,6 +36,13 @@ export interface Screen {
 
 /** Must not reject. */
 export type BugReport = (error: unknown, isFatal: boolean) => Promise<void>;
+
+/** Sentences for the operator, on standard error: standard output may be a file. */
+export const say = (terminal: Terminal, sentence: string): void =>
+  terminal.writeError(`modelgate: ${laidOut(sentence, givenOf(terminal))}\n`);
+
+/** For standard output: text whose commands stand in lines of their own. */
+export const tell = (terminal: Terminal, text: string): void => terminal.write(laidOut(text, givenOf(terminal)));
 
 /** Why a command must stop. */
 export class StopSignal extends Error {
@@ -91,15 +86,15 @@ export class CommandFailure extends Error {
   }
 }
 
-// A command that a sentence advises is completed with what this command was given, so that it works where it is pasted.
-
-/** How the command that runs was called. */
+/** How a command was called: an advised command is completed with it, so that it works where it is pasted. */
 export interface Given {
   /** Such as `npx modelgate`. */
   readonly invocation: string;
-  /** Options that an advised command needs too, such as ` --database data/webui.db`; empty where there are none. */
+  /** Such as ` --database data/webui.db`; empty where there are none. */
   readonly options: string;
 }
+
+export const givenOf = ({ given = { invocation: 'modelgate', options: '' } }: Terminal): Given => given;
 
 /** @param npmCommand `npm_command`, npm's word for what it does @returns how to call this program again from the same place */
 export function invocationOf(script: string, npmCommand: string | undefined): string {
@@ -107,20 +102,18 @@ export function invocationOf(script: string, npmCommand: string | undefined): st
   return basename(script) === 'modelgate' ? 'modelgate' : shellCommand('node', relative('', script));
 }
 
-/** What would stick to the end of a command. */
-const BEHIND = /^[.,;:]? *\n?/;
+/** A command with the space before it, and what would stick to its end. */
+const MARKED = new RegExp(`\\s*${COMMAND.source}[.,;:]? *\\n?`, 'g');
 
 /** @returns each command on a line of its own, with nothing behind it; the text around it in lines between */
 export function laidOut(text: string, given: Given): string {
-  let [lines, rest] = ['', text];
-  for (const { 0: marked, 1: command = '' } of text.matchAll(COMMAND)) {
-    const at = rest.indexOf(marked);
-    lines += rest.slice(0, at).trimEnd();
-    if (lines !== '' && !lines.endsWith('\n')) lines += '\n';
-    lines += `  ${completed(command, given)}\n`;
-    rest = rest.slice(at + marked.length).replace(BEHIND, '');
-  }
-  return rest === '' && !text.endsWith('\n') ? lines.replace(/\n$/, '') : lines + rest;
+  let end = 0;
+  const laid = text.replace(MARKED, (marked, command: string, at: number) => {
+    const before = at === end ? '' : '\n';
+    end = at + marked.length;
+    return `${before}  ${completed(command, given)}\n`;
+  });
+  return text.endsWith('\n') ? laid : laid.replace(/\n$/, '');
 }
 
 /** @returns the text in one line as it was, for JSON; each command completed */

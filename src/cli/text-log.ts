@@ -1,7 +1,6 @@
 /** The log for eyes, made of finished JSON lines: what they keep secret is left out already. */
 import type { Config } from '../config/schema.ts';
-import { printable } from './format.ts';
-import { asJsonLine } from './report.ts';
+import { asJsonLine, printable } from './report.ts';
 import type { Screen } from './terminal.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -26,15 +25,19 @@ const whereReadable = (format: (line: string) => string) => (line: string) => {
   }
 };
 
+const inLines = (lines: readonly string[]): string => lines.map((line) => `${printable(line, false)}\n`).join('');
+
 /** @returns the same as text; an error has its stack in lines of its own @throws SyntaxError where it is no JSON */
 function textLine(line: string): string {
   const { time, level, msg, err, ...fields } = JSON.parse(line) as Fields;
   const isAccess = msg === 'request' || msg === 'decision';
   const body = isAccess ? accessText(fields, level) : `${String(level).toUpperCase().padEnd(WORD)} ${String(msg)}`;
   const rest = Object.entries(fields).filter(([name]) => !isAccess || FURTHER.has(name));
-  const told = rest.map(([name, value]) => `  ${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  const named = rest.map(([name, value]) => `  ${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
   const clock = new Date(String(time)).toTimeString().slice(0, 8);
-  return [`${clock} ${body}${told.join('')}`, ...stackOf(err)].map((text) => `${printable(text, false)}\n`).join('');
+  const { stack, message } = (err ?? {}) as Fields;
+  const trace = typeof err === 'object' && err !== null ? String(stack ?? message).split('\n') : [];
+  return inLines([`${clock} ${body}${named.join('')}`, ...trace.map((text) => `    ${text.trim()}`)]);
 }
 
 const WORD = 5;
@@ -43,7 +46,7 @@ const FURTHER: ReadonlySet<string> = new Set(['limit', 'truncated', 'code', 'cha
 
 /** Who, which model, why, and what was asked and answered, in columns; the id of a denial stands last. */
 function accessText(fields: Fields, level: unknown): string {
-  const { decision, enforced, organization, reason, status, decision_id: id, duration_ms: ms } = fields;
+  const { decision, enforced, organization, reason, status, duration_ms: ms } = fields;
   const text = (name: string, otherwise = '-'): string => {
     const value = fields[name];
     return typeof value === 'string' || typeof value === 'number' ? String(value) : otherwise;
@@ -56,22 +59,14 @@ function accessText(fields: Fields, level: unknown): string {
   const judged = reason === undefined ? '' : `  ${text('model').padEnd(20)}  ${why.padEnd(20)}`;
   const asked = status === undefined ? '' : `  ${text('method').padEnd(4)} ${text('path')} ${text('status')}`;
   const took = ms === undefined ? '' : `  ${Math.round(Number(ms))} ms`;
-  const who = text('user', fields['unresolved'] === true ? 'unresolved' : 'anonymous');
-  return `${verdict.padEnd(WORD)} ${who.padEnd(20)}${judged}${asked}${took}${isDenied ? `  ${String(id)}` : ''}`;
-}
-
-function stackOf(err: unknown): string[] {
-  if (typeof err !== 'object' || err === null) return [];
-  const { stack, message } = err as Fields;
-  return String(stack ?? message)
-    .split('\n')
-    .map((text) => `    ${text.trim()}`);
+  const who = text('user', fields['unresolved'] === true ? 'unresolved' : 'anonymous').padEnd(20);
+  return `${verdict.padEnd(WORD)} ${who}${judged}${asked}${took}${isDenied ? `  ${text('decision_id')}` : ''}`;
 }
 
 /** What is said once, when the gate listens. */
 export function startText(
   { policy, organization, upstream, database }: Pick<Config, 'policy' | 'organization' | 'upstream' | 'database'>,
-  { url, adminUrl, version }: { readonly url: string; readonly adminUrl: string; readonly version: string },
+  { url, adminUrl, version }: Record<'url' | 'adminUrl' | 'version', string>,
 ): string {
   const reporting = policy.mode === 'report' ? 'only reporting' : 'enforcing';
   const state = policy.bypass === undefined ? reporting : `SWITCHED OFF by ${policy.bypass}`;
@@ -80,11 +75,10 @@ export function startText(
     `  gate      ${url}  →  ${upstream.url.origin}`,
     `  admin     ${adminUrl}  /healthz /readyz /metrics`,
     `  database  ${database.path}`,
-    ...(organization === undefined
-      ? []
-      : [
-          `  new users ${organization.autoEnroll ? 'join' : 'do not join'} ${organization.id} ("${organization.name}")`,
-        ]),
   ];
-  return lines.map((line) => `${printable(line, false)}\n`).join('');
+  if (organization !== undefined) {
+    const { autoEnroll, id, name } = organization;
+    lines.push(`  new users ${autoEnroll ? 'join' : 'do not join'} ${id} ("${name}")`);
+  }
+  return inLines(lines);
 }

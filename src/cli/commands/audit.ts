@@ -3,8 +3,7 @@ import { type Command, Option } from '@commander-js/extra-typings';
 import { type AccessAudit, readAccessAudit } from '../../organizations/access-audit.ts';
 import { configureOperation } from '../configured.ts';
 import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
-import { counted } from '../format.ts';
-import { type Cell, type Column, asCsv, asJson, asTable, emphasize, requireOneFormat } from '../report.ts';
+import { type Cell, type Column, asTable, requireOneFormat, counted, asJson, asCsv, emphasize } from '../report.ts';
 import { type Terminal, EXIT, say } from '../terminal.ts';
 
 const AUDIT_TABLES = ['organizations', 'admins', 'outside'] as const;

@@ -3,10 +3,9 @@ import { resolve } from 'node:path';
 import { asSize } from '../../backend-file/text.ts';
 import { type Backup, backUp } from '../../upkeep/backup.ts';
 import { configureOperation } from '../configured.ts';
-import { asDuration, counted, inSeconds, printable } from '../format.ts';
 import { type CommandLine, onDatabase, toRetention } from '../options.ts';
-import { createStepProgress } from '../progress.ts';
-import { asJson, asLines } from '../report.ts';
+import { createStepProgress } from '../prompt.ts';
+import { asDuration, asJson, asLines, counted, inSeconds, printable } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
 
 const DESCRIPTION =

@@ -4,9 +4,8 @@ import { availableParallelism, loadavg } from 'node:os';
 import { type BenchReport, benchQueries as measureQueries } from '../../diagnosis/query-bench.ts';
 import { configureOperation } from '../configured.ts';
 import { type CommandLine, type OptionsOf, onDatabase, toCount } from '../options.ts';
-import { counted, printable } from '../format.ts';
-import { type Table, emphasize, print } from '../report.ts';
-import { createProgress } from '../progress.ts';
+import { type Table, counted, print, printable, emphasize } from '../report.ts';
+import { createProgress } from '../prompt.ts';
 import { type Terminal, EXIT } from '../terminal.ts';
 
 /** Adds `bench-queries`. */

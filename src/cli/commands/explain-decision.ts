@@ -6,9 +6,8 @@ import { REASONS } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
 import { gatePolicyOf, operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
-import { printable } from '../format.ts';
+import { type Cell, asRows, printable, asJson } from '../report.ts';
 import type { DatabaseOptions } from '../options.ts';
-import { type Cell, asJson, asRows } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
 
 /** @throws CommandFailure where there is no such decision any more, the id is none, or no gate answers */

@@ -10,9 +10,8 @@ import {
 import type { Membership } from '../../organizations/standing.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import { configureOperation, gatePolicyOf } from '../configured.ts';
-import { counted, printable } from '../format.ts';
+import { type Cell, asTable, counted, asJson, printable, asRows } from '../report.ts';
 import { type CommandLine, type OptionsOf, onDatabase, toOrigin } from '../options.ts';
-import { type Cell, asJson, asRows, asTable } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
 import { describeUser, explainDecision } from './explain-decision.ts';
 

@@ -6,8 +6,7 @@ import { initializeBackend } from '../../organizations/initialization.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
 import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
-import { counted, printable } from '../format.ts';
-import { asJson, asTable } from '../report.ts';
+import { asTable, printable, counted, asJson } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, say, tell } from '../terminal.ts';
 import { countKinds, describeNotLinked } from './organization-words.ts';
 

@@ -2,9 +2,8 @@
 import { asSize } from '../../backend-file/text.ts';
 import { type Maintenance, type MaintenanceStep, maintain } from '../../upkeep/maintenance.ts';
 import { configureOperation } from '../configured.ts';
-import { counted, inSeconds, printable } from '../format.ts';
 import { type CommandLine, onDatabase } from '../options.ts';
-import { asJson, asTable } from '../report.ts';
+import { asJson, asTable, counted, inSeconds, printable } from '../report.ts';
 import { type Terminal, EXIT, say, tell } from '../terminal.ts';
 
 const DESCRIPTION =

@@ -12,10 +12,9 @@ import {
 } from '../../organizations/members.ts';
 import { describeObstacles } from '../../organizations/obstacles.ts';
 import { configureOrganization } from '../configured.ts';
-import { counted, printable } from '../format.ts';
+import { type Cell, asTable, counted, asJson, printable } from '../report.ts';
 import { type CommandLine, type OptionsOf, inOrganization, onDatabase, withExamples } from '../options.ts';
-import { type Cell, asJson, asTable } from '../report.ts';
-import { createProgress } from '../progress.ts';
+import { createProgress } from '../prompt.ts';
 import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
 import { CREATE, warnOfEnrolment, warnOfOrganization, warnOfReturn } from './organization-words.ts';
 

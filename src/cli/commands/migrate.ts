@@ -11,9 +11,8 @@ import {
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
 import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
-import { counted, printable } from '../format.ts';
-import { asJson, asLines } from '../report.ts';
-import { createProgress, createStepProgress } from '../progress.ts';
+import { asLines, printable, counted, asJson } from '../report.ts';
+import { createProgress, createStepProgress } from '../prompt.ts';
 import { type Terminal, CommandFailure, EXIT, say, tell } from '../terminal.ts';
 import { warnOfComplaints } from './backup.ts';
 import { countKinds, describeNotLinked } from './organization-words.ts';

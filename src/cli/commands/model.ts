@@ -5,9 +5,8 @@ import { allowModels as allowPatterns, denyModels as denyPatterns, listGrants } 
 import { closestModel } from '../../organizations/known-models.ts';
 import { describeObstacles } from '../../organizations/obstacles.ts';
 import { configureOrganization } from '../configured.ts';
-import { counted } from '../format.ts';
+import { asTable, counted, asJson } from '../report.ts';
 import { type CommandLine, type OptionsOf, inOrganization, onDatabase, withExamples } from '../options.ts';
-import { asJson, asTable } from '../report.ts';
 import { type Terminal, EXIT, say } from '../terminal.ts';
 import { CREATE, warnOfOrganization, warnOfReturn } from './organization-words.ts';
 import { addSync } from './sync.ts';

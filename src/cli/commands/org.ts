@@ -7,8 +7,7 @@ import {
 } from '../../organizations/summary.ts';
 import { chooseOrganization, configureOperation } from '../configured.ts';
 import { type CommandLine, type DatabaseOptions, onDatabase, withExamples } from '../options.ts';
-import { counted } from '../format.ts';
-import { type Cell, asJson, asRows, asTable } from '../report.ts';
+import { type Cell, asTable, counted, asJson, asRows } from '../report.ts';
 import { type Terminal, EXIT, say, tell } from '../terminal.ts';
 import { PLURALS } from './organization-words.ts';
 

@@ -3,7 +3,7 @@ import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/schema.ts';
 import type { ChosenOrganization } from '../../organizations/organizations.ts';
 import type { NotLinked } from '../../store/models.ts';
-import { counted } from '../format.ts';
+import { counted } from '../report.ts';
 import { type Terminal, say } from '../terminal.ts';
 
 /** What `--create` means. */

@@ -7,10 +7,9 @@ import { type AccessReport, type AccessRow, readAccessReport } from '../../organ
 import { unenforced } from '../../organizations/explanation.ts';
 import { describeObstacles } from '../../organizations/obstacles.ts';
 import { chooseOrganization, configureOperation, gatePolicyOf } from '../configured.ts';
-import { counted } from '../format.ts';
+import { type Cell, asTable, requireOneFormat, counted, spread, asCsv, asJsonLine } from '../report.ts';
 import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
-import { createProgress } from '../progress.ts';
-import { type Cell, asCsv, asJsonLine, asTable, requireOneFormat, spread } from '../report.ts';
+import { createProgress } from '../prompt.ts';
 import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
 
 /** Adds `report`. */

@@ -3,11 +3,9 @@ import { resolve } from 'node:path';
 import { asSize } from '../../backend-file/text.ts';
 import { type Restoration, prepareRestoration } from '../../upkeep/restore.ts';
 import { requireStoreConfig } from '../configured.ts';
-import { counted, inSeconds, printable } from '../format.ts';
 import { type CommandLine, onDatabase } from '../options.ts';
-import { createStepProgress } from '../progress.ts';
-import { askYesNo, declined, requireConsent } from '../prompt.ts';
-import { asJson, asLines } from '../report.ts';
+import { askYesNo, createStepProgress, declined, requireConsent } from '../prompt.ts';
+import { asJson, asLines, counted, inSeconds, printable } from '../report.ts';
 import { EXIT, say } from '../terminal.ts';
 import { describeFacts, warnOfComplaints } from './backup.ts';
 

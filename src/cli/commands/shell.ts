@@ -1,7 +1,7 @@
 /** The commands that describe modelgate to a shell and to `man`. */
 import { type CommandUnknownOpts as Command, type Option, Argument } from '@commander-js/extra-typings';
 import { type CommandLine, withExamples } from '../options.ts';
-import { fitLines } from '../format.ts';
+import { fitLines } from '../report.ts';
 
 /** Adds `completion` and `man`, after all others: they describe what is there. */
 export function addShellCommands({ program, terminal, version }: CommandLine): void {

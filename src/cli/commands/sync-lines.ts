@@ -2,8 +2,7 @@
 import { quoted } from '../../backend-file/text.ts';
 import { type LeftOut, LEFT_OUT } from '../../organizations/catalogue.ts';
 import type { SyncPlan } from '../../organizations/sync.ts';
-import { counted, printable } from '../format.ts';
-import { type Emphasis, emphasize } from '../report.ts';
+import { type Emphasis, printable, counted, emphasize } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** @returns a line for each change, the first of those that stay, and a summary */

@@ -11,8 +11,7 @@ import { type SyncPlan, type SyncRequest, applySync, planSync } from '../../orga
 import { failureCode } from '../../store/database.ts';
 import { configureOrganization } from '../configured.ts';
 import { type CommandLine, type OptionsOf, inOrganization, onDatabase, toOrigin } from '../options.ts';
-import { counted, printable } from '../format.ts';
-import { asJson } from '../report.ts';
+import { printable, counted, asJson } from '../report.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
 import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
 import { CREATE, warnOfOrganization } from './organization-words.ts';

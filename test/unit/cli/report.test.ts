@@ -1,8 +1,7 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { counted, printable } from '../../../src/cli/format.ts';
-import { asJson, asRows, asTable, emphasize, print } from '../../../src/cli/report.ts';
-import { createProgress } from '../../../src/cli/progress.ts';
+import { asTable, counted, asJson, print, printable, asRows, emphasize } from '../../../src/cli/report.ts';
+import { createProgress } from '../../../src/cli/prompt.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
 
 interface Captured extends Terminal {

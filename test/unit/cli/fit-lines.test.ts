@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { fitLines, widthOf } from '../../../src/cli/format.ts';
+import { fitLines } from '../../../src/cli/report.ts';
 
 test.each([
   ['openai/gpt-4o', 13],
@@ -14,7 +14,11 @@ test.each([
   ['👩‍👩‍👧', 2],
   ['❤️', 2],
   ['\u0301', 0],
-])('%j takes %i columns', (text, width) => expect(widthOf(text)).toBe(width));
+])('%j takes %i columns', (text, width) => {
+  const line = `a${text} b`;
+  expect(fitLines(line, width + 3)).toBe(line);
+  expect(fitLines(line, width + 2)).toContain('\n');
+});
 
 describe('a line that is longer than the terminal is wide', () => {
   test('breaks between words, below the text and not below what stands before it', () => {
