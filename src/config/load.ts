@@ -10,14 +10,14 @@ import {
   type Loaded,
   type Parsed,
   type RawConfig,
-  collectRawSettings,
   CONFIG_FILE_VARIABLE,
+  collectRawSettings,
   parseAdminAddress,
   parseConfig,
   parseStoreConfig,
 } from './parse.ts';
 import type { Config, StoreConfig } from './schema.ts';
-import { describeSetting, SETTING_NAMES } from './settings.ts';
+import { SETTING_NAMES, describeSetting } from './settings.ts';
 
 type ConfigSources = Pick<RawConfig, 'environment' | 'directory'> & {
   /** `--config`; wins over `MODELGATE_CONFIG`. */

@@ -14,29 +14,16 @@ import { sign, verify } from 'hono/jwt';
 import { streamSSE } from 'hono/streaming';
 import { type DemoDatabase, type DemoUser, DEMO_PRESET } from './database.ts';
 
-export interface DemoBackendOptions extends Pick<DemoDatabase, 'users' | 'secretKey'> {
-  /** Milliseconds between two words of a stream. */
-  readonly wordDelayMs: number;
-}
-
-export interface DemoBackend {
-  /** `http://127.0.0.1:port` */
-  readonly url: string;
-  close(): Promise<void>;
-}
-
 /** Listens on a free port of the loopback interface. @throws the listener's own error */
-export async function startDemoBackend(options: DemoBackendOptions): Promise<DemoBackend> {
-  const app = createApp(options);
+export async function startDemoBackend(database: Pick<DemoDatabase, 'users' | 'secretKey'>) {
   // without TLS options it makes no other kind of server
-  const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
+  const server = createAdaptorServer({ fetch: createApp(database).fetch, overrideGlobalObjects: false }) as Server;
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}`,
-    async close() {
-      const closed = once(server, 'close');
-      server.close();
+    close: async () => {
+      const closed = once(server.close(), 'close');
       server.closeAllConnections();
       await closed;
     },
@@ -48,16 +35,18 @@ type Env = { Variables: { user: DemoUser } };
 const VERSION = '0.12.4';
 const WRONG_PASSWORD = 'The email or password provided is incorrect. Please check for typos and try logging in again.';
 
-function createApp({ users, secretKey, wordDelayMs }: DemoBackendOptions): Hono<Env> {
-  const people = Object.values<DemoUser>(users);
+function createApp({ users, secretKey }: Pick<DemoDatabase, 'users' | 'secretKey'>): Hono<Env> {
   const app = new Hono<Env>();
 
   app.get('/health', (c) => c.json({ status: true }));
   app.get('/api/version', (c) => c.json({ version: VERSION, deployment_id: '' }));
-  app.get('/api/config', (c) => c.json(publicConfig()));
+  const features = { auth: true, enable_signup: false, enable_login_form: true };
+  app.get('/api/config', (c) =>
+    c.json({ status: true, name: 'modelgate demo', version: VERSION, default_locale: '', features }),
+  );
   app.post('/api/v1/auths/signin', async (c) => {
     const { email, password } = await readBody(c);
-    const user = people.find((one) => one.email === email && one.password === password);
+    const user = users.find((one) => one.email === email && one.password === password);
     return user === undefined ? c.json({ detail: WRONG_PASSWORD }, 400) : openSession(c, user, secretKey);
   });
   app.get('/', (c) => c.html(PAGE));
@@ -65,7 +54,7 @@ function createApp({ users, secretKey, wordDelayMs }: DemoBackendOptions): Hono<
   // everything below is for a user who is known
   for (const prefix of ['/api/*', '/openai/*', '/ollama/*']) {
     app.use(prefix, async (c: Context<Env>, next) => {
-      const user = await readUser(c, people, secretKey);
+      const user = await readUser(c, users, secretKey);
       if (user === undefined) return c.json({ detail: '401 Unauthorized' }, 401);
       c.set('user', user);
       return next();
@@ -75,7 +64,7 @@ function createApp({ users, secretKey, wordDelayMs }: DemoBackendOptions): Hono<
   for (const path of ['/api/models', '/api/v1/models']) app.get(path, (c) => c.json({ data: listModels() }));
   app.get('/openai/models', (c) => c.json({ object: 'list', data: listProviderModels() }));
   for (const path of ['/api/chat/completions', '/api/v1/chat/completions', '/openai/chat/completions']) {
-    app.post(path, (c) => chat(c, wordDelayMs));
+    app.post(path, chat);
   }
   for (const path of ['/api/v1/chats/', '/api/v1/chats/list']) app.get(path, (c) => c.json([]));
   app.notFound((c) => c.json({ detail: 'The backend of the demo has no such route.' }, 404));
@@ -101,11 +90,6 @@ async function openSession(c: Context, user: DemoUser, secretKey: string): Promi
   return c.json({ token, token_type: 'Bearer', expires_at: null, ...profile });
 }
 
-function publicConfig() {
-  const features = { auth: true, enable_signup: false, enable_login_form: true };
-  return { status: true, name: 'modelgate demo', version: VERSION, default_locale: '', features };
-}
-
 const PROVIDER_MODELS = {
   'gpt-4o': 'GPT-4o',
   'gpt-4o-mini': 'GPT-4o mini',
@@ -122,8 +106,11 @@ const listModels = () => [
   { ...describeModel(DEMO_PRESET.id, DEMO_PRESET.name), preset: true, info: DEMO_PRESET },
 ];
 
+/** About the pace of a real model. */
+const WORD_DELAY_MS = 60;
+
 /** A chat completion that says which model answered, whole or word by word, in OpenAI's shape. */
-async function chat(c: Context<Env>, wordDelayMs: number): Promise<Response> {
+async function chat(c: Context<Env>): Promise<Response> {
   const { model, messages, stream } = await readBody(c);
   if (!listModels().some(({ id }) => id === model)) return c.json({ detail: 'Model not found' }, 400);
   const words = answerTo(String(model), messages);
@@ -142,7 +129,7 @@ async function chat(c: Context<Env>, wordDelayMs: number): Promise<Response> {
     for (const content of words) {
       if (events.aborted) return;
       await send({ role: 'assistant', content });
-      await events.sleep(wordDelayMs);
+      await events.sleep(WORD_DELAY_MS);
     }
     await send({}, 'stop');
     await events.writeSSE({ data: '[DONE]' });

@@ -13,33 +13,15 @@ import { join } from 'node:path';
 import { type SQLInputValue, DatabaseSync } from 'node:sqlite';
 import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../store/schema.ts';
 
-export interface DemoUser {
-  readonly id: string;
-  readonly name: string;
-  readonly email: string;
-  readonly role: string;
-  readonly password: string;
-  /** `sk-…`, as users make one in the backend's settings. */
-  readonly apiKey: string;
-}
+export type DemoUser = ReturnType<typeof addUser>;
+export type DemoDatabase = ReturnType<typeof createDemoDatabase>;
 
-export interface DemoDatabase {
-  /** A temporary directory that holds the database and nothing else yet. */
-  readonly directory: string;
-  /** The SQLite file. */
-  readonly path: string;
-  readonly secretKey: string;
-  readonly users: Readonly<Record<keyof typeof PEOPLE, DemoUser>>;
-  /** Removes the directory with everything in it. Connections should be closed before. */
-  remove(): void;
-}
-
-const PEOPLE = {
-  ada: { name: 'Ada', role: 'admin', organizations: ['acme'] },
-  alice: { name: 'Alice', role: 'user', organizations: ['acme'] },
-  gina: { name: 'Gina', role: 'user', organizations: ['globex'] },
-  carol: { name: 'Carol', role: 'user', organizations: ['acme', 'globex'] },
-} as const;
+const PEOPLE = [
+  { key: 'ada', name: 'Ada', role: 'admin', organizations: ['acme'] },
+  { key: 'alice', name: 'Alice', role: 'user', organizations: ['acme'] },
+  { key: 'gina', name: 'Gina', role: 'user', organizations: ['globex'] },
+  { key: 'carol', name: 'Carol', role: 'user', organizations: ['acme', 'globex'] },
+];
 
 export const DEMO_GRANTS = {
   acme: ['gpt-4o-mini', 'claude-sonnet-4', 'acme-helper'],
@@ -72,22 +54,26 @@ CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY);
 INSERT INTO alembic_version (version_num) VALUES ('0bd252b206fb');
 `;
 
-export function createDemoDatabase(): DemoDatabase {
+/** Makes it in a temporary directory; `remove` deletes that with everything in it, once connections are closed. */
+export function createDemoDatabase() {
   const directory = mkdtempSync(join(tmpdir(), 'modelgate-demo-'));
   const path = join(directory, 'webui.db');
-  const remove = () => rmSync(directory, { recursive: true, force: true });
+  const remove = (): void => rmSync(directory, { recursive: true, force: true });
   const db = new DatabaseSync(path);
   try {
     // WAL, as the backend from 0.9
     db.exec(`PRAGMA journal_mode = WAL; BEGIN; ${BACKEND_TABLES}`);
     for (const { sql } of [ORGANIZATION_MEMBERS, ORGANIZATION_MODELS]) db.exec(sql);
-    const users = {
-      ada: addUser(db, 'ada'),
-      alice: addUser(db, 'alice'),
-      gina: addUser(db, 'gina'),
-      carol: addUser(db, 'carol'),
-    };
-    addModels(db, users.ada.id);
+    const users = PEOPLE.map((person) => addUser(db, person));
+    const params = JSON.stringify({ system: 'You help at Acme.' });
+    insert(db, 'model', { ...DEMO_PRESET, user_id: users[0]?.id ?? null, params, meta: '{}', ...created() });
+    for (const [organization, models] of Object.entries(DEMO_GRANTS)) {
+      for (const model of models) {
+        const grant = { organization_id: organization, model_id: model, ...created() };
+        insert(db, 'organization_models', { id: `orgmod_${organization}_${model}`, ...grant });
+      }
+    }
+    insert(db, 'config', { key: 'auth.enable_api_keys', value: 'true', updated_at: now() });
     db.exec('COMMIT');
     return { directory, path, secretKey: randomBytes(24).toString('base64'), users, remove };
   } catch (error) {
@@ -98,10 +84,9 @@ export function createDemoDatabase(): DemoDatabase {
   }
 }
 
-function addUser(db: DatabaseSync, key: keyof typeof PEOPLE): DemoUser {
-  const { name, role, organizations } = PEOPLE[key];
+function addUser(db: DatabaseSync, { key, name, role, organizations }: (typeof PEOPLE)[number]) {
   const user = { id: `user-${key}`, name, email: `${key}@example.com`, role };
-  const password = `${key}-${randomBytes(6).toString('hex')}`;
+  // as users make one in the backend's settings
   const apiKey = `sk-${randomBytes(16).toString('hex')}`;
   insert(db, 'user', { ...user, profile_image_url: '/user.png', last_active_at: now(), ...created() });
   insert(db, 'api_key', { id: `key_${user.id}`, user_id: user.id, key: apiKey, ...created() });
@@ -109,19 +94,7 @@ function addUser(db: DatabaseSync, key: keyof typeof PEOPLE): DemoUser {
     const member = { organization_id: organization, user_id: user.id, role: role === 'admin' ? 'admin' : 'member' };
     insert(db, 'organization_members', { id: `om_${user.id}_${organization}`, ...member, joined_at: now() });
   }
-  return { ...user, password, apiKey };
-}
-
-function addModels(db: DatabaseSync, owner: string): void {
-  const params = JSON.stringify({ system: 'You help at Acme.' });
-  insert(db, 'model', { ...DEMO_PRESET, user_id: owner, params, meta: '{}', ...created() });
-  for (const [organization, models] of Object.entries(DEMO_GRANTS)) {
-    for (const model of models) {
-      const grant = { organization_id: organization, model_id: model, ...created() };
-      insert(db, 'organization_models', { id: `orgmod_${organization}_${model}`, ...grant });
-    }
-  }
-  insert(db, 'config', { key: 'auth.enable_api_keys', value: 'true', updated_at: now() });
+  return { ...user, key, password: `${key}-${randomBytes(6).toString('hex')}`, apiKey };
 }
 
 /** Names of tables and columns come from this file alone. */

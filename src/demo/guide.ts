@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { shellCommand } from '../backend-file/text.ts';
 import { type DemoDatabase, DEMO_GRANTS } from './database.ts';
 
-export interface GuideParts {
+interface GuideParts {
   readonly database: DemoDatabase;
   /** `http://host:port` of the gate: users talk to it. */
   readonly gate: string;
@@ -12,8 +12,6 @@ export interface GuideParts {
   readonly backend: string;
   /** The words that run `modelgate` from any folder. */
   readonly modelgate: readonly string[];
-  /** Whole sentences that come first, so that no reader misses them. */
-  readonly notes: readonly string[];
 }
 
 const HELLO = '{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}';
@@ -21,11 +19,10 @@ const IDS = `grep -o '"id":"[^"]*"' | sort -u`;
 
 /** @returns at most 25 lines; each that begins with two spaces under a numbered one can be pasted into a POSIX shell */
 export function writeGuide(parts: GuideParts): string {
-  const { database, gate, admin, backend, notes } = parts;
+  const { database, gate, admin, backend } = parts;
   const keys = join(database.directory, 'keys');
   writeFileSync(keys, writeKeys(parts), { mode: 0o600 });
-  return `${notes.map((note) => `${note}\n`).join('')}\
-modelgate demo: the organizations acme and globex share one backend. Nothing leaves this machine.
+  return `modelgate demo: the organizations acme and globex share one backend. Nothing leaves this machine.
 
   gate      ${gate}   users talk to it
   backend   ${backend}   stands in for Open WebUI and lists every model to everyone
@@ -53,12 +50,13 @@ Ctrl-C ends the demo and removes the database.
 /** Shell variables for the commands above: addresses, a header of each user, and `modelgate` on this database. */
 function writeKeys({ database, gate, admin, backend, modelgate }: GuideParts): string {
   const { hostname, port } = new URL(admin);
-  const environment = [
-    assign('DATABASE_URL', `sqlite:///${database.path}`),
-    assign('MODELGATE_ADMIN_HOST', hostname),
-    assign('MODELGATE_ADMIN_PORT', port),
-  ];
-  const people = Object.entries(database.users).flatMap(([key, { name, email, password, apiKey }]) => [
+  const settings = {
+    DATABASE_URL: `sqlite:///${database.path}`,
+    MODELGATE_ADMIN_HOST: hostname,
+    MODELGATE_ADMIN_PORT: port,
+  };
+  const environment = Object.entries(settings).map(([name, value]) => assign(name, value));
+  const people = database.users.flatMap(({ key, name, email, password, apiKey }) => [
     `# ${name}: ${email}, password ${password}`,
     assign(key, `Authorization: Bearer ${apiKey}`),
   ]);

@@ -7,12 +7,9 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { parseConfig } from '../../config/parse.ts';
-import type { Config } from '../../config/schema.ts';
-import type { DemoDatabase } from '../../demo/database.ts';
-import type { RunningGate } from '../../gate/start.ts';
 import { type CommandLine, type OptionsOf, toCount, withExamples } from '../options.ts';
 import { type Terminal, CommandFailure } from '../terminal.ts';
-import { createGateLog, startGate } from './serve.ts';
+import { runGate } from './serve.ts';
 
 /** Adds `demo`. */
 export function addDemo({ program, terminal, version }: CommandLine): void {
@@ -28,17 +25,11 @@ const declare = (program: Command) =>
     .option('--admin-port <number>', 'port of the admin listener (9464 if it is free)', toPort)
     .option('--log-level <level>', 'least severe log line that is written', 'ERROR');
 
-type DemoOptions = OptionsOf<typeof declare>;
-
-type Ports = Pick<RunningGate, 'port' | 'adminPort'>;
-
-const USUAL: Ports = { port: 8080, adminPort: 9464 };
+const USUAL = { port: 8080, adminPort: 9464 };
 const HOST = '127.0.0.1';
-/** About the pace of a real model. */
-const WORD_DELAY_MS = 60;
 
 /** @returns when Ctrl-C was pressed and nothing of the demo is left */
-async function runDemo(options: DemoOptions, terminal: Terminal, version: string): Promise<void> {
+async function runDemo(options: OptionsOf<typeof declare>, terminal: Terminal, version: string): Promise<void> {
   // loaded when the demo runs: other commands and the help do not need them
   const [{ startDemoBackend }, { createDemoDatabase }, { writeGuide }] = await Promise.all([
     import('../../demo/backend.ts'),
@@ -50,57 +41,45 @@ async function runDemo(options: DemoOptions, terminal: Terminal, version: string
   await using cleanup = new AsyncDisposableStack();
   const database = createDemoDatabase();
   cleanup.defer(() => database.remove());
-  const backend = await startDemoBackend({ ...database, wordDelayMs: WORD_DELAY_MS });
+  const backend = await startDemoBackend(database);
   cleanup.defer(() => backend.close());
-  const config = demoConfig({ port, adminPort }, options.logLevel, database, backend.url);
-  const log = createGateLog(config, terminal.screen);
-  const gate = await startGate(config, log, version);
-  cleanup.defer(async () => {
-    await gate.close();
-    await log.flush();
-  });
-
-  terminal.write(
-    writeGuide({
+  // through the variables that `serve` reads, so that the demo shows what a deployment would do
+  const environment = {
+    MODELGATE_UPSTREAM_URL: backend.url,
+    MODELGATE_HOST: HOST,
+    MODELGATE_PORT: String(port),
+    MODELGATE_ADMIN_HOST: HOST,
+    MODELGATE_ADMIN_PORT: String(adminPort),
+    DATABASE_URL: `sqlite:///${database.path}`,
+    WEBUI_SECRET_KEY: database.secretKey,
+    LOG_LEVEL: options.logLevel,
+    MODELGATE_DRAIN_TIMEOUT: '2s', // Ctrl-C must not wait
+  };
+  const parsed = parseConfig({ environment, directory: database.directory, readSecret: () => '' });
+  if (parsed.issues !== undefined)
+    throw new Error(`The demo's own settings are wrong: ${JSON.stringify(parsed.issues)}`);
+  await runGate(parsed.config, terminal, version, (gate) => {
+    const guide = writeGuide({
       database,
       gate: `http://${HOST}:${gate.port}`,
       admin: `http://${HOST}:${gate.adminPort}`,
       backend: backend.url,
       modelgate: [process.execPath, fileURLToPath(new URL('../../main.ts', import.meta.url))],
-      notes: notePorts(options, gate),
-    }),
-  );
-  if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
+    });
+    const taken = (['port', 'adminPort'] as const).filter(
+      (which) => options[which] === undefined && gate[which] !== USUAL[which],
+    );
+    const notes = taken.map((which) => `Port ${USUAL[which]} is taken: ${gate[which]} is used instead.\n`);
+    // first, so that no reader misses them
+    terminal.write(notes.join('') + guide);
+  });
   terminal.write('\nThe demo has ended, its database is removed.\n');
-}
-
-/** Goes through the variables that `serve` reads, so that the demo shows what a deployment would do. */
-function demoConfig(ports: Ports, logLevel: string, database: DemoDatabase, upstream: string): Config {
-  const environment = {
-    MODELGATE_UPSTREAM_URL: upstream,
-    MODELGATE_HOST: HOST,
-    MODELGATE_PORT: String(ports.port),
-    MODELGATE_ADMIN_HOST: HOST,
-    MODELGATE_ADMIN_PORT: String(ports.adminPort),
-    DATABASE_URL: `sqlite:///${database.path}`,
-    WEBUI_SECRET_KEY: database.secretKey,
-    LOG_LEVEL: logLevel,
-    MODELGATE_DRAIN_TIMEOUT: '2s', // Ctrl-C must not wait
-  };
-  const parsed = parseConfig({ environment, directory: database.directory, readSecret: noFiles });
-  if (parsed.issues !== undefined)
-    throw new Error(`The demo's own configuration is wrong: ${JSON.stringify(parsed.issues)}`);
-  return parsed.config;
-}
-
-function noFiles(path: string): never {
-  throw new Error(`The demo reads no secret files, not even ${path}.`);
 }
 
 /**
  * @param promised the port of the other listener, which is as good as taken
  * @returns a port that can be listened on; 0 is any
- * @throws CommandFailure where one was asked for and is taken: who asks for a port has told others of it
+ * @throws CommandFailure where one was asked for and is taken
  */
 async function findPort(option: string, asked: number | undefined, usual: number, promised = 0): Promise<number> {
   const wanted = asked ?? usual;
@@ -118,11 +97,4 @@ async function findPort(option: string, asked: number | undefined, usual: number
   } finally {
     if (probe.listening) await once(probe.close(), 'close');
   }
-}
-
-/** What to say about usual ports that are not used. */
-function notePorts(asked: Pick<DemoOptions, 'port' | 'adminPort'>, used: Ports): readonly string[] {
-  return (['port', 'adminPort'] as const)
-    .filter((which) => asked[which] === undefined && used[which] !== USUAL[which])
-    .map((which) => `Port ${USUAL[which]} is taken: ${used[which]} is used instead.`);
 }

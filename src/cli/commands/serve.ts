@@ -1,8 +1,8 @@
 /** `modelgate serve`: the gate, until a signal stops it. */
-import type { Command } from '@commander-js/extra-typings';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import type { Command } from '@commander-js/extra-typings';
 import { issuesInLine } from '../../config/issue.ts';
 import { loadConfig, loadSettingsInForce } from '../../config/load.ts';
 import type { Loaded } from '../../config/parse.ts';
@@ -14,7 +14,7 @@ import { startNotices } from '../../gate/weaknesses.ts';
 import { type Log, createLog } from '../../telemetry/log.ts';
 import { requireConfig } from '../configured.ts';
 import type { CommandLine, OptionsOf } from '../options.ts';
-import { asJson, asLines, asTable, emphasize } from '../report.ts';
+import { emphasize, print } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
 import { isForEyes, lineFormat, startText } from '../text-log.ts';
 
@@ -23,7 +23,8 @@ export function addServe({ program, terminal, exitWith, version }: CommandLine):
   declare(program).action(async (options) => {
     if (options.settings === true) exitWith(showSettings(options, terminal));
     else if (options.showConfig === true) exitWith(showConfig(options, terminal));
-    else exitWith(await serve(options, terminal, version));
+    else if (options.checkConfig === true) exitWith(checkConfig(options, terminal));
+    else await serve(options, terminal, version);
   });
 }
 
@@ -47,54 +48,46 @@ Example:
 
 type ServeOptions = OptionsOf<typeof declare>;
 
-/** @returns the exit code, once the gate has stopped @throws CommandFailure where it cannot start */
-async function serve(options: ServeOptions, terminal: Terminal, version: string): Promise<number> {
-  if (options.checkConfig === true && options.json === true) return checkAsJson(options, terminal);
+/** @returns once the gate has stopped @throws CommandFailure where it cannot start */
+async function serve({ config: file }: ServeOptions, terminal: Terminal, version: string): Promise<void> {
   let onHangUp = (): void => undefined;
   // from the first moment on: it would end the gate otherwise
   terminal.onHangUp(() => onHangUp());
-  const loaded = requireConfig(terminal, options.config);
-  const { config } = loaded;
-  if (options.checkConfig === true) {
-    terminal.write('The configuration is valid.\n');
-    return EXIT.done;
-  }
+  const loaded = requireConfig(terminal, file);
   requireAuthorities(terminal.environment['NODE_EXTRA_CA_CERTS']);
-  const log = createGateLog(config, terminal.screen);
+  await runGate(loaded.config, terminal, version, (gate, log) => {
+    announce(log, loaded.config, gate, version, terminal);
+    onHangUp = createReload(loaded, gate, log, () => loadConfig({ ...terminal, file }));
+  });
+}
+
+/** Runs the gate until a signal stops it. @throws CommandFailure where one of the two addresses cannot be listened on */
+export async function runGate(
+  config: Config,
+  terminal: Terminal,
+  version: string,
+  onStart: (gate: RunningGate, log: Log) => void,
+): Promise<void> {
+  const { logLevel: level, modelLogLevel: modelLevel, identity } = config;
+  const format = lineFormat(config, terminal.screen);
+  const secretHeaders = [identity.apiKeyHeader];
+  const log = createLog({ level, modelLevel, format, secrets: identity.secretKeys, secretHeaders });
   terminal.onBug((error, isFatal) => {
     if (isFatal) log.fatal({ err: error }, 'modelgate ends: an error left it in an unknown state');
     else log.sparingly('error', error, { err: error }, 'something failed in the background');
     return log.flush();
   });
-  const gate = await startGate(config, log, version);
-  announce(log, config, gate, version, terminal);
-  onHangUp = createReload({ terminal, file: options.config, log, gate, loaded });
+  // loaded only now: mistakes in the configuration are reported without waiting for all of the gate
+  const { startGate, ListenFailure } = await import('../../gate/start.ts');
+  const gate = await startGate(config, log, version).catch((error: unknown) => {
+    throw error instanceof ListenFailure ? new CommandFailure(error.message, EXIT.failed, { cause: error }) : error;
+  });
+  onStart(gate, log);
   if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
   log.info({ limit_ms: config.drainTimeoutMs }, 'modelgate stops accepting and finishes what runs');
   const cut = await gate.close();
   log.info({ requests_cut: cut }, 'modelgate has stopped');
   await log.flush();
-  return EXIT.done;
-}
-
-/** @throws CommandFailure where one of the two addresses cannot be listened on */
-export async function startGate(config: Config, log: Log, version: string): Promise<RunningGate> {
-  // loaded only now: mistakes in the configuration are reported without waiting for all of the gate
-  const gate = await import('../../gate/start.ts');
-  try {
-    return await gate.startGate(config, log, version);
-  } catch (error) {
-    throw error instanceof gate.ListenFailure
-      ? new CommandFailure(error.message, EXIT.failed, { cause: error })
-      : error;
-  }
-}
-
-/** @returns a log that shows nothing of what this configuration keeps secret */
-export function createGateLog(config: Config, screen: Terminal['screen']): Log {
-  const { logLevel: level, modelLogLevel: modelLevel, identity } = config;
-  const format = lineFormat(config, screen);
-  return createLog({ level, modelLevel, format, secrets: identity.secretKeys, secretHeaders: [identity.apiKeyHeader] });
 }
 
 function announce(log: Log, config: Config, gate: RunningGate, version: string, terminal: Terminal): void {
@@ -123,38 +116,20 @@ function announce(log: Log, config: Config, gate: RunningGate, version: string, 
   );
 }
 
-// SIGHUP reads the configuration again, and ends nothing.
-
-interface ReloadParts {
-  readonly terminal: Pick<Terminal, 'environment' | 'directory'>;
-  /** `--config` */
-  readonly file: string | undefined;
-  readonly log: Log;
-  readonly gate: Pick<RunningGate, 'reconfigure'>;
-  /** What the gate was started with. */
-  readonly loaded: Loaded<Config>;
-}
-
-/** @returns what each SIGHUP calls; it never throws, and a configuration with mistakes changes nothing */
-function createReload({ terminal, file, log, gate, loaded }: ReloadParts): () => void {
+/** @returns what each SIGHUP calls: it never throws, and a configuration with mistakes changes nothing */
+function createReload(loaded: Loaded<Config>, gate: RunningGate, log: Log, load: () => ReturnType<typeof loadConfig>) {
   let running = loaded;
-
-  function readAgain(): void {
-    const read = loadConfig({ ...terminal, file });
+  const readAgain = (): void => {
+    const read = load();
     if (read.issues !== undefined) {
       log.error({}, `the configuration has mistakes, the old one goes on: ${issuesInLine(read.issues)}`);
       return;
     }
-    const result = reload(running, read);
-    const { config } = result.loaded;
-    if (result.changed.length > 0) gate.reconfigure(config);
-    running = result.loaded;
-    announceChanges(result);
-    log.setLevels({ level: config.logLevel, modelLevel: config.modelLogLevel });
-  }
-
-  /** At any level of the log: an operator waits for it. */
-  function announceChanges({ changed, waiting, loaded: { config } }: ReturnType<typeof reload>): void {
+    const { changed, waiting, loaded: next } = reload(running, read);
+    const { config } = next;
+    if (changed.length > 0) gate.reconfigure(config);
+    running = next;
+    // at any level of the log: an operator waits for it
     log.setLevels({ level: 'info' });
     if (changed.length > 0) log.info({ settings: changed.join(', ') }, 'these settings have changed and are in force');
     if (waiting.length > 0) {
@@ -162,8 +137,8 @@ function createReload({ terminal, file, log, gate, loaded }: ReloadParts): () =>
     }
     if (changed.length > 0) for (const notice of startNotices(config)) log.warn({}, notice);
     else if (waiting.length === 0) log.info({}, 'the configuration was read again and is the same');
-  }
-
+    log.setLevels({ level: config.logLevel, modelLevel: config.modelLogLevel });
+  };
   return () => {
     try {
       readAgain();
@@ -173,43 +148,35 @@ function createReload({ terminal, file, log, gate, loaded }: ReloadParts): () =>
   };
 }
 
-function checkAsJson({ config: file }: ServeOptions, terminal: Terminal): number {
-  const { issues = [] } = loadConfig({ ...terminal, file });
-  terminal.write(asJson({ valid: issues.length === 0, issues }));
-  return issues.length === 0 ? EXIT.done : EXIT.misused;
+/** @throws CommandFailure with every mistake, without `--json` */
+function checkConfig(options: ServeOptions, terminal: Terminal): number {
+  if (options.json !== true) requireConfig(terminal, options.config);
+  const { issues = [] } = loadConfig({ ...terminal, file: options.config });
+  const record = { valid: issues.length === 0, issues };
+  const code = record.valid ? EXIT.done : EXIT.misused;
+  return print(terminal, options, { record, parts: ['The configuration is valid.'], code });
 }
 
-// `modelgate serve --settings` and `--show-config`: what can be set, and what is.
-
-/** @returns the exit code: 0 */
-function showSettings({ json }: ServeOptions, terminal: Terminal): number {
+function showSettings(options: ServeOptions, terminal: Terminal): number {
   const settings = settingReferences();
-  const described = settings.map(({ name, default: fallback, example, meaning }) => {
+  const parts = settings.map(({ name, default: fallback, example, meaning }) => {
     const value = fallback === null ? `none, e.g. ${example}` : fallback === '' ? 'empty' : fallback;
-    return `${emphasize(terminal, 'bold', name)}\n${asLines([
-      ['  default', value],
-      ['  meaning', meaning],
-    ])}`;
+    return `${emphasize(terminal, 'bold', name)}\n  default  ${value}\n  meaning  ${meaning}`;
   });
-  terminal.write(json === true ? asJson({ settings }) : described.join('\n'));
-  return EXIT.done;
+  return print(terminal, options, { record: { settings }, parts });
 }
 
 /** @throws CommandFailure where the configuration has mistakes: then nothing is in force */
-function showConfig({ config: file, json }: ServeOptions, terminal: Terminal): number {
-  requireConfig(terminal, file);
-  const settings = loadSettingsInForce({ ...terminal, file });
-  const shown = settings.map(({ name, value, source }) => [name, value ?? '(not shown)', source]);
-  terminal.write(json === true ? asJson({ settings }) : asTable(terminal, ['setting', 'value', 'from'], shown));
-  return EXIT.done;
+function showConfig(options: ServeOptions, terminal: Terminal): number {
+  requireConfig(terminal, options.config);
+  const settings = loadSettingsInForce({ ...terminal, file: options.config });
+  const rows = settings.map(({ name, value, source }) => [name, value ?? '(not shown)', source]);
+  return print(terminal, options, { record: { settings }, parts: [{ columns: ['setting', 'value', 'from'], rows }] });
 }
 
-// Certificates of the operator's own, by which a backend that speaks TLS is believed.
-
 /**
- * Node only warns of a file that it cannot read, and then reaches no backend whose certificate was meant.
- *
- * @param file of `NODE_EXTRA_CA_CERTS`
+ * Of a file that it cannot read Node only warns, and then reaches no backend whose certificate was meant.
+ * @param file of `NODE_EXTRA_CA_CERTS`, with certificates by which a backend that speaks TLS is believed
  * @throws CommandFailure where it holds no certificate
  */
 function requireAuthorities(file: string | undefined): void {
