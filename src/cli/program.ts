@@ -1,7 +1,7 @@
 /** The command line: what every command shares, its help, and how each one ends. */
 import { type CommandUnknownOpts, Command, CommanderError } from '@commander-js/extra-typings';
 import manifest from '../../package.json' with { type: 'json' };
-import { type FailureCode, OperationFailure } from '../backend-file/failure.ts';
+import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, shellCommand } from '../backend-file/text.ts';
 import { fitLines, printable, toErrorJson, asJson } from './report.ts';
 import { type Terminal, CommandFailure, EXIT, givenOf, say, stoppedBy } from './terminal.ts';
@@ -9,7 +9,6 @@ import type { CommandLine, DatabaseOptions } from './options.ts';
 
 type Load = (line: CommandLine) => Promise<void>;
 
-/** Completion and manual describe all the others. */
 const shell: Load = async (line) => (await import('./commands/shell.ts')).addShellCommands(line);
 
 /** Each command, in the order of the help. */
@@ -75,13 +74,7 @@ async function runWords(words: readonly string[], outer: Terminal): Promise<numb
   }
 }
 
-interface Failure {
-  readonly code: FailureCode;
-  readonly message: string;
-  readonly exitCode: number;
-}
-
-function toFailure(error: unknown, terminal: Terminal): Failure {
+function toFailure(error: unknown, terminal: Terminal) {
   if (error instanceof CommanderError) {
     const message = error.code === 'commander.help' ? 'No command was named.' : describeMisuse(error.message);
     return { code: 'misused', message: harmless(message), exitCode: EXIT.misused };
@@ -89,11 +82,10 @@ function toFailure(error: unknown, terminal: Terminal): Failure {
   if (!(error instanceof CommandFailure || error instanceof OperationFailure)) {
     return { code: 'bug', message: describeBug(error, terminal), exitCode: EXIT.failed };
   }
-  const code = terminal.stop.aborted ? 'stopped' : error.code;
   // a file that is not there was named wrongly, as a folder in its place would be
   const isMisuse = error.code === 'misused' || error.code === 'no_such_file';
   const exitCode = error instanceof CommandFailure ? error.exitCode : isMisuse ? EXIT.misused : EXIT.failed;
-  return { code, message: harmless(error.message), exitCode };
+  return { code: terminal.stop.aborted ? 'stopped' : error.code, message: harmless(error.message), exitCode };
 }
 
 /** What commander says of wrong words on the command line, as every other message says it. */
@@ -126,13 +118,8 @@ const repeatedOptions = ({ database, config }: Partial<DatabaseOptions>): string
     .join('');
 
 /** A path on the command line or a name in the database may carry anything; only our own line ends stay. */
-const harmless = (sentences: string): string =>
-  sentences
-    .split('\n')
-    .map((line) => printable(line, false))
-    .join('\n');
+const harmless = (sentences: string): string => sentences.replace(/[^\n]+/g, (line) => printable(line, false));
 
-/** A stack helps only developers, so it is shown on demand. */
 function describeBug(error: unknown, { environment }: Terminal): string {
   const wanted = /^(debug|trace)$/i.test(environment['LOG_LEVEL'] ?? '');
   if (!(error instanceof Error)) return 'it failed without saying why.';
@@ -164,7 +151,6 @@ const EXIT_CODES = `
 Exit codes: 0 done, 1 failed or found problems, 2 wrong configuration or wrong words on the command line, 130 stopped by Ctrl-C and 143 by SIGTERM, with nothing changed.
 With --json a failure is {"error":{"code","message"}}, with the same exit code. Times are in UTC, those in file names local.`;
 
-/** Commands that are added take its settings over. */
 function createProgram(terminal: Terminal): Command {
   const { columns } = terminal.screen;
   const program = new Command('modelgate')

@@ -4,11 +4,7 @@ import type { Step } from '../upkeep/verified-copy.ts';
 import { counted } from './report.ts';
 import { type Terminal, CommandFailure, EXIT } from './terminal.ts';
 
-/**
- * @param question one line, asked on standard error because standard output may be a file
- * @returns whether the answer was yes; Enter alone, Ctrl-D, Ctrl-C and any other answer is no
- * @throws CommandFailure as `requireConsent`
- */
+/** Asks on standard error, as standard output may be a file: only a yes is one. @throws CommandFailure as `requireConsent` */
 export async function askYesNo(terminal: Terminal, question: string): Promise<boolean> {
   requireConsent(terminal, {});
   terminal.writeError(`${question} [y/N] `);
@@ -26,17 +22,12 @@ export async function askYesNo(terminal: Terminal, question: string): Promise<bo
   }
 }
 
-interface ConsentOptions {
-  readonly yes?: boolean;
-  readonly json?: boolean;
-  readonly tokenFile?: string;
-}
-
-/**
- * To be called before long work that could not be confirmed in the end.
- * @throws CommandFailure with exit code 2 without `--yes` where no person can be asked
- */
-export function requireConsent({ screen }: Terminal, { yes, json, tokenFile }: ConsentOptions, instead = '--yes') {
+/** Before long work that could not be confirmed in the end. @throws CommandFailure with exit code 2 where no person can be asked */
+export function requireConsent(
+  { screen }: Terminal,
+  { yes, json, tokenFile }: { readonly yes?: boolean; readonly json?: boolean; readonly tokenFile?: string },
+  instead = '--yes',
+): void {
   if (yes === true || (json !== true && tokenFile !== '-' && screen.input && screen.error)) return;
   const unasked = tokenFile === '-' ? 'Standard input holds the token' : 'Not a terminal';
   const why = json === true ? 'With --json no question is asked' : unasked;
@@ -52,15 +43,10 @@ const BAR = 24;
 /** To the first column, and clear what stands there (ECMA-48 CHA, EL). */
 const WIPE = '\r\u001b[2K';
 
-/**
- * How far long work is, in one line that is drawn over, and nothing where standard error is no terminal.
- * @param label stands before the bar
- * @param unit what is counted, one of it
- */
+/** How far long work is, in one line of a terminal that is drawn over. @param label before the bar @param unit one of what is counted */
 export function createProgress({ screen, writeError }: Terminal, label: string, unit: string, units = `${unit}s`) {
   let drawnAt = Number.NEGATIVE_INFINITY;
   return {
-    /** @param total may change while the work goes on */
     at: (done: number, total: number): void => {
       const now = performance.now();
       if (!screen.error || (now - drawnAt < REDRAW_EVERY_MS && done < total)) return;

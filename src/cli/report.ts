@@ -14,9 +14,7 @@ interface Report {
   readonly record: unknown;
   /** What a person reads, with an empty line between two parts: sentences without their last line end, facts, tables. */
   readonly parts: readonly (string | readonly Fact[] | Table)[];
-  /** On standard error, after it. */
   readonly notes?: readonly string[] | undefined;
-  /** The exit code, if it is not 0. */
   readonly code?: number | undefined;
 }
 
@@ -31,7 +29,6 @@ export interface Table {
 
 export type Cell = string | number | boolean | null | undefined;
 
-/** Its title; figures stand at the right. */
 export type Column = string | { readonly title: string; readonly align: 'right' };
 
 /** Prints JSON, the tables as CSV, or every part that is no empty text; then the notes. @returns the exit code */
@@ -102,7 +99,7 @@ export function asDuration(milliseconds: number): string {
 /** @returns the value as JSON, one document that ends with a newline; each element of a list is a line */
 export const asJson = (value: unknown): string => `${spread(JSON.parse(JSON.stringify(value)) as unknown)}\n`;
 
-/** @param indent of the line in which the value begins */
+/** As `asJson`, without the newline. @param indent of the line in which the value begins */
 export function spread(value: unknown, indent = ''): string {
   if (typeof value !== 'object' || value === null) return asJsonLine(value);
   const lines = Array.isArray(value)
@@ -124,9 +121,8 @@ export const toErrorJson = ({ code, message }: Record<'code' | 'message', string
 export const asJsonLine = (value: unknown): string => escapedJson(JSON.stringify(value));
 
 /**
- * Written by hand because libraries for tables compare every cell with every other one: 10,000 rows took 13 s, here 0.3 s.
- * @returns titles and rows in columns, without frames, so that `awk` and eyes read them alike; on a terminal that is too
- *   narrow each row as a paragraph of titles and values
+ * Titles and rows in columns, without frames; on a terminal that is too narrow each row as a paragraph. Libraries for
+ * tables compare every cell with every other one: 10,000 rows took 13 s, here 0.3 s.
  */
 export function asTable(terminal: Terminal, columns: readonly Column[], rows: readonly (readonly Cell[])[]): string {
   const titles = columns.map((column) => titleOf(column).toUpperCase());
@@ -173,10 +169,7 @@ export function emphasize({ screen, environment }: Terminal, emphasis: Emphasis,
   return screen.output && !unwanted ? styleText(emphasis, text, { validateStream: false }) : text;
 }
 
-/**
- * CSV as RFC 4180 has it. A cell that a spreadsheet would run as a formula gets an apostrophe in front.
- * @returns lines; on a terminal without what could steer it, in a file or pipe every character
- */
+/** CSV as RFC 4180 has it; an apostrophe before what a spreadsheet would run as a formula, and nothing that steers a terminal. */
 export const asCsv = ({ screen }: Terminal, rows: readonly (readonly Cell[])[]): string =>
   stringify(
     rows.map((row) => row.map((cell) => (screen.output && typeof cell === 'string' ? printable(cell, false) : cell))),
@@ -189,7 +182,7 @@ export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readon
   throw new CommandFailure('Either --csv or --json: one output cannot be both.', EXIT.misused);
 }
 
-/** @returns the columns of a terminal that the text takes, without what sets colours: 2 for East Asian scripts and emoji */
+/** Columns of a terminal: 2 for East Asian scripts and emoji, none for what sets colours. */
 const widthOf = (text: string): number => (PLAIN.test(text) ? text.length : stringWidth(text));
 
 /**
@@ -197,10 +190,7 @@ const widthOf = (text: string): number => (PLAIN.test(text) ? text.length : stri
  * command goes on behind a backslash, as a shell reads it; `NAME=value` and what stands between backticks stay whole.
  */
 export const fitLines = (text: string, columns: number): string =>
-  text
-    .split('\n')
-    .map((line) => fitLine(line, columns))
-    .join('\n');
+  text.replace(/[^\n]+/g, (line) => fitLine(line, columns));
 
 const SETTING = /^[A-Z_]+=/;
 const COMMAND = /^ +(?:\$|npx|node|modelgate|chmod|mkdir|kill|[A-Z_]+=\S+) /;

@@ -5,10 +5,8 @@ import type { Readable } from 'node:stream';
 import type { FailureCode } from '../backend-file/failure.ts';
 import { COMMAND, commandsIn, shellCommand } from '../backend-file/text.ts';
 
-/** Handed in by `main.ts`. */
 export interface Terminal {
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** What relative paths start from. */
   readonly directory: string;
   readonly screen: Screen;
   /** Standard input; opened by the first call. */
@@ -30,7 +28,6 @@ export interface Screen {
   readonly input: boolean;
   readonly output: boolean;
   readonly error: boolean;
-  /** Width of the terminal in characters. */
   readonly columns: number;
 }
 
@@ -56,7 +53,6 @@ export class StopSignal extends Error {
   }
 }
 
-/** @param stop aborted */
 export const stoppedBy = ({ reason }: AbortSignal): StopSignal =>
   reason instanceof StopSignal ? reason : new StopSignal('SIGINT');
 
@@ -88,9 +84,8 @@ export class CommandFailure extends Error {
 
 /** How a command was called: an advised command is completed with it, so that it works where it is pasted. */
 export interface Given {
-  /** Such as `npx modelgate`. */
   readonly invocation: string;
-  /** Such as ` --database data/webui.db`; empty where there are none. */
+  /** Such as ` --database data/webui.db`. */
   readonly options: string;
 }
 

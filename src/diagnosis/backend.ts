@@ -46,7 +46,6 @@ const OTHER_SERVER = 'Look whether MODELGATE_UPSTREAM_URL names Open WebUI itsel
 type Ask = (path: string, token?: string) => ReturnType<typeof askOnce>;
 type Answer = Exclude<Awaited<ReturnType<Ask>>, { readonly trouble: string }>;
 
-/** @returns the answer, its Date field (NaN where there is none), and the moments around it */
 async function askOnce(target: URL, signal: AbortSignal, token: string | undefined) {
   const askedAt = Date.now();
   try {

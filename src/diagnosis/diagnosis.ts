@@ -27,14 +27,11 @@ import { checkCounter, checkIndexUse, checkStatistics, checkTables, checkUpgrade
 interface Diagnosis {
   readonly operation: Operation;
   readonly settings: SettingsSeen;
-  /** Undefined: the backend is not asked. */
   readonly upstream: URL | undefined;
   readonly secretKeys: readonly string[];
   /** `DATABASE_ENABLE_SQLITE_WAL`, where this command's environment has it. */
   readonly walWanted: boolean | undefined;
-  /** Leaves out what reads the whole file. */
   readonly quick: boolean;
-  /** How the lock is tried, where not as usual. */
   readonly lockTrial?: Parameters<typeof checkLocks>[2];
   /** With a label of steps, or `copy` and bytes. */
   readonly onProgress: (label: string, done: number, total: number) => void;
@@ -42,9 +39,7 @@ interface Diagnosis {
 
 /** What the configuration says, gathered by the command. */
 interface SettingsSeen {
-  /** For which the gate would not start, in words. */
   readonly mistakes: readonly string[];
-  /** What weakens the gate or switches it off, the gravest first. */
   readonly weaknesses: readonly { readonly sentence: string; readonly remedy: string; readonly isGrave: boolean }[];
   /** Settings that the gate needs and this command does not have. */
   readonly absent: readonly ('MODELGATE_UPSTREAM_URL' | 'WEBUI_SECRET_KEY')[];
@@ -124,7 +119,6 @@ type Check = () => Verdicts | Promise<Verdicts>;
 
 const UNREADABLE = { tables: () => unknown('Not checked: the file cannot be read.') };
 
-/** In this order; each is looked at where what it needs is there. */
 function checksOf(
   connection: Connection,
   { schema, release, mode }: Seen,
@@ -142,14 +136,14 @@ function checksOf(
       statistics: () => checkStatistics(connection),
       'foreign rows': () => checkForeignRows(connection, schema),
     }),
-    'journal mode': () => checkJournalMode({ mode, release, walWanted }),
+    'journal mode': () => checkJournalMode(mode, release, walWanted),
     ...(mode === 'wal' && {
       'write-ahead log': () => checkWriteAheadLog(walBytes, lockHolders(operation.path)),
     }),
   };
 }
 
-/** @returns a function that runs a check, waits for locks, and keeps what it says, or its error */
+/** Runs a check, waits for locks, and keeps what it says, or its error. */
 function createRunner({ path, patience }: Operation, findings: Finding[]) {
   let left = patience;
   return async (name: string, check: Check): Promise<void> => {
@@ -164,7 +158,6 @@ function createRunner({ path, patience }: Operation, findings: Finding[]) {
   };
 }
 
-/** @throws any error that is no failure of the file */
 function failed(error: unknown, path: string): Verdict {
   if (error instanceof OperationFailure) return problem(error.message, 'See above.');
   const failure = explainFailure(error, path);

@@ -151,10 +151,8 @@ export function checkFileSystem(path: string, type: number): readonly Verdict[] 
 const SMALL_BYTES = 32 * 1024 ** 2;
 
 /**
- * SQLite's own look at every page: the guide's `PRAGMA integrity_check`, seconds for each gigabyte. Outside of WAL mode a
- * reader keeps writers out, so a copy is checked in place of a large file.
- * @param mode as `PRAGMA journal_mode` says
- * @throws errors with SQLite's code; OperationFailure after Ctrl-C
+ * The guide's `PRAGMA integrity_check`, seconds for each gigabyte. Outside of WAL mode a reader keeps writers out, so a
+ * copy is checked in place of a large file. @throws errors with SQLite's code; OperationFailure after Ctrl-C
  */
 export async function checkIntegrity(
   operation: Operation,

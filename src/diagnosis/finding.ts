@@ -22,16 +22,18 @@ export type Verdicts = Verdict | readonly Verdict[];
 /** There is nothing to do. */
 export const ok = (finding: string): Verdict => ({ status: 'ok', finding, remedy: null });
 
+const says =
+  (status: Status) =>
+  (finding: string, remedy: string): Verdict => ({ status, finding, remedy });
+
 /** It works, and the operator should look at it. */
-export const warning = (finding: string, remedy: string): Verdict => ({ status: 'warning', finding, remedy });
-
+export const warning = says('warning');
 /** Something is wrong now. */
-export const problem = (finding: string, remedy: string): Verdict => ({ status: 'problem', finding, remedy });
-
+export const problem = says('problem');
 /** It could not be checked. */
 export const unknown = (finding: string, remedy: string | null = null): Verdict => ({
+  ...problem(finding, ''),
   status: 'unknown',
-  finding,
   remedy,
 });
 

@@ -20,16 +20,11 @@ const nameOfRelease = ({ since, before }: Extract<BackendRelease, { kind: 'known
 
 const VARIABLE = 'DATABASE_ENABLE_SQLITE_WAL';
 
-interface JournalSeen {
-  /** As `PRAGMA journal_mode` says. */
-  readonly mode: string;
-  readonly release: BackendRelease;
-  /** `DATABASE_ENABLE_SQLITE_WAL` of this command's environment, which may be the backend's too. */
-  readonly walWanted: boolean | undefined;
-}
-
-/** Whether the mode is the one that this release of the backend chooses. */
-export function checkJournalMode({ mode, release, walWanted }: JournalSeen): Verdict {
+/**
+ * Whether the mode is the one that this release of the backend chooses.
+ * @param walWanted by `DATABASE_ENABLE_SQLITE_WAL` of this command's environment, which may be the backend's too
+ */
+export function checkJournalMode(mode: string, release: BackendRelease, walWanted: boolean | undefined): Verdict {
   const shown = mode.toUpperCase();
   if (release.kind !== 'known') {
     return ok(`${shown}; who chooses it in this release of the backend is not known, so leave it as it is.`);

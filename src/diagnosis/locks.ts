@@ -27,11 +27,8 @@ export async function checkLocks(path: string, signal: AbortSignal, trial = ORDI
   }
 }
 
-async function tryLocks(
-  path: string,
-  signal: AbortSignal,
-  { samples, giveUpMs }: typeof ORDINARY_TRIAL,
-): Promise<Verdict> {
+async function tryLocks(path: string, signal: AbortSignal, trial: typeof ORDINARY_TRIAL): Promise<Verdict> {
+  const { samples, giveUpMs } = trial;
   // closing a connection also ends its transaction
   using connections = new DisposableStack();
   const open = (connect: typeof openForReading): Connection =>
@@ -43,21 +40,20 @@ async function tryLocks(
     await waiting(path, patience, attempt, { pauseMs: RETRY_MS });
     return performance.now() - start;
   };
-  let [longestWrite, longestRead] = [0, 0];
+  let [write, read] = [0, 0];
   for (let sample = 0; sample < samples; sample++) {
-    longestWrite = Math.max(longestWrite, await waitFor(() => writer.exec('BEGIN IMMEDIATE')));
+    write = Math.max(write, await waitFor(() => writer.exec('BEGIN IMMEDIATE')));
     if (getsLock(rival)) return BROKEN;
     writer.exec('ROLLBACK');
-    longestRead = Math.max(
-      longestRead,
-      await waitFor(() => reader.prepare('SELECT count(*) FROM sqlite_schema').get()),
-    );
+    read = Math.max(read, await waitFor(() => reader.prepare('SELECT count(*) FROM sqlite_schema').get()));
     await sleep(BETWEEN_SAMPLES_MS);
   }
-  const figures = `in ${samples} attempts the longest wait to write was ${ms(longestWrite)} and to read ${ms(longestRead)}`;
-  return Math.max(longestWrite, longestRead) < SLOW_MS
-    ? ok(`The lock to write is free: ${figures}.`)
-    : warning(`A program writes slowly or without rest: ${figures}.`, 'Look at the disk, and at what writes so much.');
+  const figures = `in ${samples} attempts the longest wait to write was ${ms(write)} and to read ${ms(read)}`;
+  if (Math.max(write, read) < SLOW_MS) return ok(`The lock to write is free: ${figures}.`);
+  return warning(
+    `A program writes slowly or without rest: ${figures}.`,
+    'Look at the disk, and at what writes so much.',
+  );
 }
 
 const BROKEN = problem(
@@ -79,17 +75,11 @@ function held(path: string, giveUpMs: number): Verdict {
   const holders = lockHolders(path);
   const writers = holders.filter(({ holds }) => holds === 'write');
   const suspects = writers.length > 0 ? writers : holders;
-  const finding = (who: string): string =>
-    `The file has been locked for more than ${giveUpMs / 1_000} s by ${who}: the backend cannot save anything meanwhile.`;
-  return suspects.length === 0
-    ? problem(
-        finding('a process that cannot be seen from here, perhaps in another container'),
-        'Look in every container that has the volume mounted for what uses the file.',
-      )
-    : problem(
-        finding(suspects.map(named).join(', ')),
-        `If that is not the backend, and hangs: kill ${suspects.map(({ pid }) => pid).join(' ')}`,
-      );
+  const who = suspects.map(named).join(', ') || 'a process that cannot be seen from here, perhaps in another container';
+  const finding = `The file has been locked for more than ${giveUpMs / 1_000} s by ${who}: the backend cannot save anything meanwhile.`;
+  const kill = `If that is not the backend, and hangs: kill ${suspects.map(({ pid }) => pid).join(' ')}`;
+  const look = 'Look in every container that has the volume mounted for what uses the file.';
+  return problem(finding, suspects.length === 0 ? look : kill);
 }
 
 function named({ pid, program }: LockHolder): string {
@@ -99,8 +89,8 @@ function named({ pid, program }: LockHolder): string {
 }
 
 function asAge(seconds: number): string {
-  if (seconds < 120) return `${Math.round(seconds)} s`;
-  return seconds < 7_200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3_600)} h`;
+  const [size, unit] = seconds < 120 ? [1, 's'] : seconds < 7_200 ? [60, 'min'] : [3_600, 'h'];
+  return `${Math.round(seconds / size)} ${unit}`;
 }
 
 const ms = (value: number): string => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;

@@ -3,7 +3,7 @@
  * by one and together. Sets no journal mode, as the guide's script does: the backend owns that choice.
  */
 import { requirePerson } from '../backend-file/backend.ts';
-import { OperationFailure, toFailure } from '../backend-file/failure.ts';
+import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.ts';
 import { quoted } from '../backend-file/text.ts';
 import { type Operation, hearStop, reading } from '../backend-file/transaction.ts';
 import { toUserId } from '../identity/principal.ts';
@@ -55,7 +55,6 @@ interface QueryBench {
   readonly operation: Operation;
   /** Id or e-mail address, and id; undefined: many users in turn, and the largest organization. */
   readonly chosen: Chosen;
-  /** How often each query runs. */
   readonly iterations: number;
   readonly policy: DecideOptions;
   readonly onProgress: (done: number, total: number) => void;
@@ -102,10 +101,9 @@ type Chosen = Readonly<Record<'user' | 'organization', string | undefined>>;
 
 const MOST = 1_000;
 
-/** Whom and what the queries ask for, in turn: one row that is always the same is always near. */
 type Subjects = ReturnType<typeof readSubjects>;
 
-/** @throws OperationFailure where there is no user to ask for */
+/** Whom and what the queries ask for, in turn: one row that is always the same is always near. */
 function readSubjects(connection: Connection, { user, organization }: Chosen) {
   const all = (sql: string, ...values: string[]): readonly string[] =>
     connection
@@ -116,16 +114,13 @@ function readSubjects(connection: Connection, { user, organization }: Chosen) {
   const orElse = (values: readonly string[], standIn: string) => (values.length > 0 ? values : [standIn]);
   const users = user === undefined ? all(MEMBERS_SPREAD) : [requirePerson(connection, user).id];
   if (users.length === 0) {
-    throw new OperationFailure(
-      'No user is a member of any organization, so there is no user to ask for. Nothing was changed. Add one first: `modelgate member add USER --org ORGANIZATION`',
-    );
+    const remedy = 'Add one first: `modelgate member add USER --org ORGANIZATION`';
+    throw unchanged('No user is a member of any organization, so there is no user to ask for.', remedy);
   }
   const organizations = organization === undefined ? all(LARGEST) : all(NAMED, organization);
   if (organization !== undefined && organizations.length === 0) {
-    throw new OperationFailure(
-      `No model belongs to an organization ${quoted(organization)}. Nothing was changed. To see those that there are: \`modelgate org list\``,
-      { code: 'no_such_organization' },
-    );
+    const finding = `No model belongs to an organization ${quoted(organization)}.`;
+    throw unchanged(finding, 'To see those that there are: `modelgate org list`', { code: 'no_such_organization' });
   }
   const keys = API_KEYS[readSchema(connection).apiKeys];
   return {
@@ -148,7 +143,6 @@ const LARGEST =
 
 const NAMED = 'SELECT organization_id FROM organization_models WHERE organization_id = ? LIMIT 1';
 
-/** By `Schema.apiKeys`. */
 const API_KEYS = {
   table: `SELECT "key" FROM api_key LIMIT ${MOST}`,
   column: `SELECT api_key FROM "user" WHERE api_key IS NOT NULL LIMIT ${MOST}`,
@@ -168,7 +162,6 @@ const WARM_UP = 5;
 /** After so long Ctrl-C is heard: a query that reads a whole table takes some milliseconds each time. */
 const HEAR_EVERY_MS = 50;
 
-/** @returns the record of one query: milliseconds, or why it could not run and what to do */
 async function measure({ name, from, prepare }: Run, iterations: number, signal: AbortSignal) {
   const times: number[] = [];
   try {

@@ -93,7 +93,6 @@ const KINDS = {
   organization_models: { key: 'model_id', rows: 'grants', change: 'model allow or deny', off: 'model deny' },
 };
 
-/** What can be odd in both tables. */
 function oddities(table: keyof typeof KINDS, hasActive: boolean): readonly Question[] {
   const { key, rows, change, off } = KINDS[table];
   const both = `organization_id || ' ' || ${key}`;
@@ -121,7 +120,6 @@ function oddities(table: keyof typeof KINDS, hasActive: boolean): readonly Quest
   return [duplicates, misspelt, ...(hasActive ? [unclear] : [])];
 }
 
-/** @returns a command for each row that one can name */
 function purging(off: string, rows: readonly Row[]): string {
   const commands = rows.flatMap(({ organization, key }) =>
     typeof organization === 'string' && organization !== '' && typeof key === 'string'

@@ -1,7 +1,4 @@
-/**
- * Whether everything that modelgate keeps in the file is in place, whether its version counter counts, and whether
- * SQLite finds the rows of a decision by indexes and knows how many there are.
- */
+/** Whether what modelgate keeps in the file is in place and counts, and whether indexes and statistics serve a decision. */
 import { type Connection, openScratch } from '../store/database.ts';
 import { gateQueries } from '../store/queries.ts';
 import { type Schema, COUNTED_TABLES, SCHEMA_OBJECTS } from '../store/schema.ts';
@@ -48,8 +45,7 @@ export function checkCounter({ counted, missing, problem: obstacle }: Schema): r
 /**
  * Whether a view or trigger is in the way of the backend's next migration. It drops its tables `user` and `model` and
  * renames a copy, and SQLite refuses a rename while a view or trigger names a table that is not there. The views of the
- * deployment guide and of mAI do; ours do not.
- * @throws SqliteError where the schema cannot be read
+ * deployment guide and of mAI do; ours do not. @throws SqliteError where the schema cannot be read
  */
 export function checkUpgrade(connection: Connection, { clientOrganizations }: Schema): Verdict {
   const stumbling = inTheWay(connection);
@@ -70,10 +66,7 @@ interface SchemaRow {
 
 const dropping = ({ type, name }: SchemaRow): string => `DROP ${type.toUpperCase()} "${name.replaceAll('"', '""')}";`;
 
-/**
- * Does what a migration does, in an empty database in memory that has the same tables, views and triggers: SQLite alone
- * knows what the words of a view name.
- */
+/** Rehearses a migration on the same schema in memory: SQLite alone knows what the words of a view name. */
 function inTheWay(connection: Connection): readonly SchemaRow[] {
   // Each needs what is made before it. A virtual table (root page 0) makes its shadow tables by itself, and is not made
   // where one stands already: VACUUM writes them first
@@ -123,16 +116,7 @@ const FEW_ROWS = 1_000;
 /** From here on every decision holds up all others for a millisecond or more. */
 const MANY_ROWS = 10_000;
 
-interface PlannedQuery {
-  readonly name: string;
-  readonly sql: string;
-}
-
-/**
- * Asks SQLite for the plan of the very statements that the gate prepares, and of the guide's.
- * @returns a verdict on each query that reads a whole table of some size
- * @throws SqliteError
- */
+/** @returns which of the statements that the gate prepares, and of the guide's, read a whole table of some size @throws SqliteError */
 export function checkIndexUse(connection: Connection, schema: Schema): readonly Verdict[] {
   // a view that is missing, or of another shape: the check of the tables has said so
   const { yes: runnable = [], no: skipped = [] } = Object.groupBy(GUIDE_QUERIES, ({ sql }) =>
@@ -147,7 +131,7 @@ export function checkIndexUse(connection: Connection, schema: Schema): readonly 
   return [all, unknown(`${names} cannot run: its view is missing.`, 'Run: `modelgate init`')];
 }
 
-function judge(connection: Connection, { name, sql }: PlannedQuery): readonly Verdict[] {
+function judge(connection: Connection, { name, sql }: Record<'name' | 'sql', string>): readonly Verdict[] {
   // such as `SEARCH organization_members USING INDEX … (user_id=?)`
   const plan = connection.prepare<[null], { readonly detail: string }>(`EXPLAIN QUERY PLAN ${sql}`).all(null);
   return plan.flatMap(({ detail }) => {
@@ -180,10 +164,7 @@ const count = (rows: number): string => rows.toLocaleString('en');
 const FAR_OFF = 10;
 const REFRESH = 'To refresh them: `modelgate maintain`';
 
-/**
- * What the query planner believes about the tables of organizations: the guide's `ANALYZE`.
- * @throws SqliteError where the file cannot be read
- */
+/** What the query planner believes about the tables of organizations: the guide's `ANALYZE`. @throws SqliteError */
 export function checkStatistics(connection: Connection): Verdict {
   const tables = COUNTED_TABLES.map((table) => ({ table, rows: countRows(connection, table) }));
   if (connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat1'").get() === undefined) {

@@ -53,8 +53,8 @@ async function doctor(options: DoctorOptions, terminal: Terminal): Promise<numbe
     quick: options.quick === true,
     onProgress: steps.onStep,
   }).finally(steps.end);
-  const asked =
-    options.user === undefined ? null : await ask(explainUser(operation, options.user, gatePolicyOf(store)));
+  const { user: named } = options;
+  const asked = named === undefined ? null : await ask(() => explainUser(operation, named, gatePolicyOf(store)));
   const user = asked instanceof OperationFailure ? null : asked;
   const given = givenOf(terminal);
   const count = (status: Status): number => found.filter((finding) => finding.status === status).length;
@@ -112,16 +112,14 @@ function readSettings(terminal: Terminal, { config: file, database }: DoctorOpti
 const STAND_INS = { MODELGATE_UPSTREAM_URL: 'http://not-set.invalid', WEBUI_SECRET_KEY: 'not set, and long enough' };
 
 /** A user who cannot be found must not cost what was found out about the file. */
-const ask = (explained: Promise<Explained>): Promise<Explained | OperationFailure> =>
-  explained.catch((error: unknown) => {
+const ask = (explain: () => Promise<Explained>) =>
+  explain().catch((error: unknown) => {
     if (error instanceof OperationFailure) return error;
     throw error;
   });
 
 /** As the backend reads it: `env.py`, `.lower() == 'true'`. */
-function toFlag(text: string | undefined): boolean | undefined {
-  return text === undefined || text === '' ? undefined : text.toLowerCase() === 'true';
-}
+const toFlag = (text = ''): boolean | undefined => (text === '' ? undefined : text.toLowerCase() === 'true');
 
 const COLOURS = { problem: 'red', warning: 'yellow', unknown: 'dim', ok: 'green' } as const;
 const MARK_WIDTH = 'problem'.length;
@@ -150,13 +148,11 @@ function summary({
   warnings,
   not_checked: unchecked,
 }: Record<'problems' | 'warnings' | 'not_checked', number>) {
-  const found = [
-    ...(problems > 0 ? [counted(problems, 'problem')] : []),
-    ...(warnings > 0 ? [counted(warnings, 'warning')] : []),
-  ];
+  const found = Object.entries({ problem: problems, warning: warnings }).filter(([, count]) => count > 0);
+  const said = found.map(([what, count]) => counted(count, what)).join(' and ') || 'Nothing is wrong';
   const aside = unchecked > 0 ? ` ${counted(unchecked, 'thing')} could not be checked.` : '';
   const code = problems > 0 ? '1: there is a problem' : '0: there is no problem';
-  return `${found.length === 0 ? 'Nothing is wrong' : found.join(' and ')}.${aside} Exit code ${code}.`;
+  return `${said}.${aside} Exit code ${code}.`;
 }
 
 type Explained = Awaited<ReturnType<typeof explainUser>>;

@@ -12,7 +12,7 @@ const REVISIONS = {
 };
 
 const finding = (release: keyof typeof REVISIONS, mode: string, walWanted?: boolean) =>
-  checkJournalMode({ mode, release: toBackendRelease(REVISIONS[release]), walWanted });
+  checkJournalMode(mode, toBackendRelease(REVISIONS[release]), walWanted);
 
 describe('the journal mode', () => {
   test.each([
@@ -44,9 +44,7 @@ describe('the journal mode', () => {
   });
 
   test('of a release that nobody knows is left alone', () => {
-    expect(
-      checkJournalMode({ mode: 'wal', release: toBackendRelease('ffff00000000'), walWanted: undefined }),
-    ).toMatchObject({
+    expect(checkJournalMode('wal', toBackendRelease('ffff00000000'), undefined)).toMatchObject({
       status: 'ok',
       finding: expect.stringContaining('leave it as it is') as string,
     });
