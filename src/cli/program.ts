@@ -79,12 +79,12 @@ function toFailure(error: unknown, terminal: Terminal) {
     const message = error.code === 'commander.help' ? 'No command was named.' : describeMisuse(error.message);
     return { code: 'misused', message: harmless(message), exitCode: EXIT.misused };
   }
-  if (!(error instanceof CommandFailure || error instanceof OperationFailure)) {
+  if (!(error instanceof OperationFailure)) {
     return { code: 'bug', message: describeBug(error, terminal), exitCode: EXIT.failed };
   }
   // a file that is not there was named wrongly, as a folder in its place would be
-  const isMisuse = error.code === 'misused' || error.code === 'no_such_file';
-  const exitCode = error instanceof CommandFailure ? error.exitCode : isMisuse ? EXIT.misused : EXIT.failed;
+  const isMisuse = ['misused', 'configuration_invalid', 'no_such_file'].includes(error.code);
+  const exitCode = isMisuse ? EXIT.misused : EXIT.failed;
   return { code: terminal.stop.aborted ? 'stopped' : error.code, message: harmless(error.message), exitCode };
 }
 

@@ -2,7 +2,7 @@
 import { constants } from 'node:os';
 import { basename, relative } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { FailureCode } from '../backend-file/failure.ts';
+import { type FailureCode, OperationFailure } from '../backend-file/failure.ts';
 import { COMMAND, commandsIn, shellCommand } from '../backend-file/text.ts';
 
 export interface Terminal {
@@ -66,19 +66,14 @@ export const EXIT = {
 } as const;
 
 /** Ends a command with one sentence on standard error. */
-export class CommandFailure extends Error {
-  readonly exitCode: number;
-  readonly code: FailureCode;
-
+export class CommandFailure extends OperationFailure {
   constructor(
     sentence: string,
     exitCode: number = EXIT.failed,
     { code, ...options }: { cause?: unknown; code?: FailureCode } = {},
   ) {
-    super(sentence, options);
+    super(sentence, { code: code ?? (exitCode === EXIT.misused ? 'misused' : 'failed'), ...options });
     this.name = 'CommandFailure';
-    this.exitCode = exitCode;
-    this.code = code ?? (exitCode === EXIT.misused ? 'misused' : 'failed');
   }
 }
 

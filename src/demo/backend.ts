@@ -31,13 +31,11 @@ export async function startDemoBackend(database: Pick<DemoDatabase, 'users' | 's
 }
 
 type Env = { Variables: { user: DemoUser } };
-
 const VERSION = '0.12.4';
 const WRONG_PASSWORD = 'The email or password provided is incorrect. Please check for typos and try logging in again.';
 
 function createApp({ users, secretKey }: Pick<DemoDatabase, 'users' | 'secretKey'>): Hono<Env> {
   const app = new Hono<Env>();
-
   app.get('/health', (c) => c.json({ status: true }));
   app.get('/api/version', (c) => c.json({ version: VERSION, deployment_id: '' }));
   const features = { auth: true, enable_signup: false, enable_login_form: true };
@@ -61,8 +59,8 @@ function createApp({ users, secretKey }: Pick<DemoDatabase, 'users' | 'secretKey
     });
   }
   app.get('/api/v1/auths/', (c) => openSession(c, c.get('user'), secretKey));
-  for (const path of ['/api/models', '/api/v1/models']) app.get(path, (c) => c.json({ data: listModels() }));
-  app.get('/openai/models', (c) => c.json({ object: 'list', data: listProviderModels() }));
+  for (const path of ['/api/models', '/api/v1/models']) app.get(path, (c) => c.json({ data: MODELS }));
+  app.get('/openai/models', (c) => c.json({ object: 'list', data: PROVIDED }));
   for (const path of ['/api/chat/completions', '/api/v1/chat/completions', '/openai/chat/completions']) {
     app.post(path, chat);
   }
@@ -90,21 +88,17 @@ async function openSession(c: Context, user: DemoUser, secretKey: string): Promi
   return c.json({ token, token_type: 'Bearer', expires_at: null, ...profile });
 }
 
-const PROVIDER_MODELS = {
-  'gpt-4o': 'GPT-4o',
-  'gpt-4o-mini': 'GPT-4o mini',
-  'claude-sonnet-4': 'Claude Sonnet 4',
-  'mistral/mistral-large': 'Mistral Large',
-  'mistral/codestral': 'Codestral',
-  'llama3.2:latest': 'Llama 3.2',
-};
+const toModel = (id: string, name: string) => ({ id, name, object: 'model', created: 0, owned_by: 'openai' });
 
-const describeModel = (id: string, name: string) => ({ id, name, object: 'model', created: 0, owned_by: 'openai' });
-const listProviderModels = () => Object.entries(PROVIDER_MODELS).map(([id, name]) => describeModel(id, name));
-const listModels = () => [
-  ...listProviderModels(),
-  { ...describeModel(DEMO_PRESET.id, DEMO_PRESET.name), preset: true, info: DEMO_PRESET },
+const PROVIDED = [
+  toModel('gpt-4o', 'GPT-4o'),
+  toModel('gpt-4o-mini', 'GPT-4o mini'),
+  toModel('claude-sonnet-4', 'Claude Sonnet 4'),
+  toModel('mistral/mistral-large', 'Mistral Large'),
+  toModel('mistral/codestral', 'Codestral'),
+  toModel('llama3.2:latest', 'Llama 3.2'),
 ];
+const MODELS = [...PROVIDED, { ...toModel(DEMO_PRESET.id, DEMO_PRESET.name), preset: true, info: DEMO_PRESET }];
 
 /** About the pace of a real model. */
 const WORD_DELAY_MS = 60;
@@ -112,7 +106,7 @@ const WORD_DELAY_MS = 60;
 /** A chat completion that says which model answered, whole or word by word, in OpenAI's shape. */
 async function chat(c: Context<Env>): Promise<Response> {
   const { model, messages, stream } = await readBody(c);
-  if (!listModels().some(({ id }) => id === model)) return c.json({ detail: 'Model not found' }, 400);
+  if (!MODELS.some(({ id }) => id === model)) return c.json({ detail: 'Model not found' }, 400);
   const words = answerTo(String(model), messages);
   const head = { id: `chatcmpl-${randomUUID()}`, created: seconds(), model };
   const choose = (part: object, finish: string | null) => [{ index: 0, ...part, finish_reason: finish }];
@@ -122,10 +116,10 @@ async function chat(c: Context<Env>): Promise<Response> {
     return c.json({ ...head, object: 'chat.completion', choices, usage });
   }
   return streamSSE(c, async (events) => {
-    const send = (delta: object, finish: string | null = null) =>
-      events.writeSSE({
-        data: JSON.stringify({ ...head, object: 'chat.completion.chunk', choices: choose({ delta }, finish) }),
-      });
+    const send = (delta: object, finish: string | null = null) => {
+      const chunk = { ...head, object: 'chat.completion.chunk', choices: choose({ delta }, finish) };
+      return events.writeSSE({ data: JSON.stringify(chunk) });
+    };
     for (const content of words) {
       if (events.aborted) return;
       await send({ role: 'assistant', content });

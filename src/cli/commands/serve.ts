@@ -11,6 +11,7 @@ import type { Config } from '../../config/schema.ts';
 import { settingReferences } from '../../config/settings.ts';
 import type { RunningGate } from '../../gate/start.ts';
 import { startNotices } from '../../gate/weaknesses.ts';
+import { failureCode } from '../../store/database.ts';
 import { type Log, createLog } from '../../telemetry/log.ts';
 import { requireConfig } from '../configured.ts';
 import type { CommandLine, OptionsOf } from '../options.ts';
@@ -48,7 +49,6 @@ Example:
 
 type ServeOptions = OptionsOf<typeof declare>;
 
-/** @returns once the gate has stopped @throws CommandFailure where it cannot start */
 async function serve({ config: file }: ServeOptions, terminal: Terminal, version: string): Promise<void> {
   let onHangUp = (): void => undefined;
   // from the first moment on: it would end the gate otherwise
@@ -148,7 +148,6 @@ function createReload(loaded: Loaded<Config>, gate: RunningGate, log: Log, load:
   };
 }
 
-/** @throws CommandFailure with every mistake, without `--json` */
 function checkConfig(options: ServeOptions, terminal: Terminal): number {
   if (options.json !== true) requireConfig(terminal, options.config);
   const { issues = [] } = loadConfig({ ...terminal, file: options.config });
@@ -166,7 +165,6 @@ function showSettings(options: ServeOptions, terminal: Terminal): number {
   return print(terminal, options, { record: { settings }, parts });
 }
 
-/** @throws CommandFailure where the configuration has mistakes: then nothing is in force */
 function showConfig(options: ServeOptions, terminal: Terminal): number {
   requireConfig(terminal, options.config);
   const settings = loadSettingsInForce({ ...terminal, file: options.config });
@@ -174,23 +172,15 @@ function showConfig(options: ServeOptions, terminal: Terminal): number {
   return print(terminal, options, { record: { settings }, parts: [{ columns: ['setting', 'value', 'from'], rows }] });
 }
 
-/**
- * Of a file that it cannot read Node only warns, and then reaches no backend whose certificate was meant.
- * @param file of `NODE_EXTRA_CA_CERTS`, with certificates by which a backend that speaks TLS is believed
- * @throws CommandFailure where it holds no certificate
- */
+/** Of a file that it cannot read Node only warns, and then reaches no backend whose certificate was meant. */
 function requireAuthorities(file: string | undefined): void {
   if (file === undefined || file === '') return;
   try {
     new X509Certificate(readFileSync(file));
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    const found = REASONS[code] ?? 'holds no certificate in PEM';
-    throw new CommandFailure(
-      `NODE_EXTRA_CA_CERTS=${file} ${found}. Give the file with the certificate that signed the backend's, or leave the variable out.`,
-      EXIT.misused,
-      { cause: error },
-    );
+    const found = REASONS[failureCode(error)] ?? 'holds no certificate in PEM';
+    const remedy = "Give the file with the certificate that signed the backend's, or leave the variable out.";
+    throw new CommandFailure(`NODE_EXTRA_CA_CERTS=${file} ${found}. ${remedy}`, EXIT.misused, { cause: error });
   }
 }
 
