@@ -150,7 +150,6 @@ const ENTRIES = /-thread\.ts$|^cli\/commands\//;
 const LOOKED_INTO = [
   'config/settings.ts SETTINGS',
   'diagnosis/file.ts checkFileSystem',
-  'diagnosis/query-bench.ts Distribution',
   'diagnosis/query-bench.ts distributionOf',
   'enforcement/answers.ts denialAnswer',
   'enforcement/answers.ts errorAnswer',

@@ -77,18 +77,17 @@ const MEGABYTE = 1024 * 1024;
 
 /** A bar for each step, one after the other. */
 export function createStepProgress(terminal: Terminal) {
-  let [current, progress] = ['', createProgress(terminal, '', 'step')];
+  let [current, progress] = ['', createProgress(terminal, '', '')];
   return {
     onStep: (step: string, done: number, total: number): void => {
       const label = LABELS[step];
       if (step !== current) {
         progress.end();
-        progress =
-          label === undefined ? createProgress(terminal, step, 'step') : createProgress(terminal, label, 'MB', 'MB');
-        current = step;
+        const [shown, unit, units] = label === undefined ? [step, 'step'] : [label, 'MB', 'MB'];
+        [current, progress] = [step, createProgress(terminal, shown, unit, units)];
       }
-      if (label === undefined) progress.at(done, total);
-      else progress.at(Math.round(done / MEGABYTE), Math.ceil(total / MEGABYTE));
+      const size = label === undefined ? 1 : MEGABYTE;
+      progress.at(Math.round(done / size), Math.ceil(total / size));
     },
     end: () => progress.end(),
   };

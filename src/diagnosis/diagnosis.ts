@@ -93,7 +93,7 @@ async function lookInside(options: Diagnosis): Promise<readonly Finding[]> {
     seen = read(connection);
     return [];
   });
-  const checks = seen === undefined ? UNREADABLE : checksOf(connection, seen, { ...options, walBytes });
+  const checks = seen === undefined ? UNREADABLE : checksOf(connection, seen, options, walBytes);
   for (const [name, check] of Object.entries(checks)) await run(name, check);
   // what cannot be read for another reason than a lock is nothing to take a lock on
   if (!findings.some(isUnusable)) {
@@ -122,24 +122,25 @@ const UNREADABLE = { tables: () => unknown('Not checked: the file cannot be read
 function checksOf(
   connection: Connection,
   { schema, release, mode }: Seen,
-  { operation, walWanted, walBytes }: Diagnosis & { readonly walBytes: number },
+  { operation, walWanted }: Diagnosis,
+  walBytes: number,
 ): Readonly<Record<string, Check>> {
-  if (!schema.backendReady) return { tables: () => checkTables(schema) };
   return {
     tables: () => checkTables(schema),
-    'version counter': () => checkCounter(schema),
-    release: () => checkRelease(release),
-    admins: () => checkAdmins(connection),
-    upgrade: () => checkUpgrade(connection, schema),
-    ...(schema.problem === undefined && {
-      'index use': () => checkIndexUse(connection, schema),
-      statistics: () => checkStatistics(connection),
-      'foreign rows': () => checkForeignRows(connection, schema),
+    ...(schema.backendReady && {
+      'version counter': () => checkCounter(schema),
+      release: () => checkRelease(release),
+      admins: () => checkAdmins(connection),
+      upgrade: () => checkUpgrade(connection, schema),
     }),
+    ...(schema.backendReady &&
+      schema.problem === undefined && {
+        'index use': () => checkIndexUse(connection, schema),
+        statistics: () => checkStatistics(connection),
+        'foreign rows': () => checkForeignRows(connection, schema),
+      }),
     'journal mode': () => checkJournalMode(mode, release, walWanted),
-    ...(mode === 'wal' && {
-      'write-ahead log': () => checkWriteAheadLog(walBytes, lockHolders(operation.path)),
-    }),
+    ...(mode === 'wal' && { 'write-ahead log': () => checkWriteAheadLog(walBytes, lockHolders(operation.path)) }),
   };
 }
 
@@ -161,11 +162,8 @@ function createRunner({ path, patience }: Operation, findings: Finding[]) {
 function failed(error: unknown, path: string): Verdict {
   if (error instanceof OperationFailure) return problem(error.message, 'See above.');
   const failure = explainFailure(error, path);
-  if (failure !== undefined) {
-    return isBusy(error)
-      ? unknown(`Not checked: ${failure.finding}`, failure.remedy)
-      : problem(failure.finding, failure.remedy);
-  }
+  if (failure !== undefined && isBusy(error)) return unknown(`Not checked: ${failure.finding}`, failure.remedy);
+  if (failure !== undefined) return problem(failure.finding, failure.remedy);
   if (!failureCode(error).startsWith('SQLITE_')) throw error;
   // what was prepared has another shape now
   return unknown(`Not checked: ${describeFailure(error)}.`, 'Try again; the backend may be migrating.');

@@ -32,8 +32,6 @@ export const GUIDE_QUERIES = [
   ofGuide('user_models_view', 'user', 'model_id', 'user_available_models', 'user_id = ?'),
 ];
 
-export type Distribution = ReturnType<typeof distributionOf>;
-
 /** As the deployment guide's Python computes it. @param values at least two @throws RangeError for fewer */
 export function distributionOf(values: readonly number[]) {
   if (values.length < 2) throw new RangeError('at least two values');
@@ -185,8 +183,8 @@ async function measure({ name, from, prepare }: Run, iterations: number, signal:
 }
 
 /** To a microsecond: what is behind it differs from run to run. */
-const rounded = (found: Distribution): Distribution =>
-  Object.fromEntries(Object.entries(found).map(([figure, ms]) => [figure, Number(ms.toFixed(3))])) as Distribution;
+const rounded = <T extends ReturnType<typeof distributionOf>>(found: T): T =>
+  Object.fromEntries(Object.entries(found).map(([figure, ms]) => [figure, Number(ms.toFixed(3))])) as T;
 
 function queryRuns(connection: Connection, subjects: Subjects): readonly Run[] {
   const from = { guide: GUIDE_QUERIES, gate: gateQueries(readSchema(connection)) };

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { backUp } from '../../src/upkeep/backup.ts';
-import { type Distribution, distributionOf } from '../../src/diagnosis/query-bench.ts';
+import { distributionOf } from '../../src/diagnosis/query-bench.ts';
 import { shellCommand } from '../../src/backend-file/text.ts';
 import { runCommand } from '../support/process/command.ts';
 import { ERAS, createDatabase } from '../support/database/database.ts';
@@ -22,7 +22,7 @@ describe('Python', () => {
   test('counts a distribution of measurements as we do', () => {
     const few = fc.array(fc.double({ min: 0, max: 100, noNaN: true }), { minLength: 2, maxLength: 400 });
     const samples = fc.sample(few, 200);
-    const expected = askPython<Distribution>(
+    const expected = askPython<ReturnType<typeof distributionOf>>(
       'quantiles.py',
       samples.map((values) => ({ values })),
     );

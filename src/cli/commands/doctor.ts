@@ -59,10 +59,7 @@ async function doctor(options: DoctorOptions, terminal: Terminal): Promise<numbe
   const given = givenOf(terminal);
   const count = (status: Status): number => found.filter((finding) => finding.status === status).length;
   const counts = { problems: count('problem'), warnings: count('warning'), not_checked: count('unknown') };
-  const checks = found.map(({ remedy, ...rest }) => ({
-    ...rest,
-    remedy: remedy === null ? null : inPlace(remedy, given),
-  }));
+  const checks = found.map(({ remedy, ...rest }) => ({ ...rest, remedy: remedy && inPlace(remedy, given) }));
   const record = {
     database: store.database.path,
     ...counts,
@@ -143,11 +140,9 @@ function describeFindings(terminal: Terminal, findings: readonly Finding[], all:
   return shown.join('\n');
 }
 
-function summary({
-  problems,
-  warnings,
-  not_checked: unchecked,
-}: Record<'problems' | 'warnings' | 'not_checked', number>) {
+type Counts = Record<'problems' | 'warnings' | 'not_checked', number>;
+
+function summary({ problems, warnings, not_checked: unchecked }: Counts): string {
   const found = Object.entries({ problem: problems, warning: warnings }).filter(([, count]) => count > 0);
   const said = found.map(([what, count]) => counted(count, what)).join(' and ') || 'Nothing is wrong';
   const aside = unchecked > 0 ? ` ${counted(unchecked, 'thing')} could not be checked.` : '';

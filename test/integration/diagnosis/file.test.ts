@@ -57,6 +57,7 @@ describe('the file', () => {
     other.close();
     const findings = await findingsOf(database);
     expect(faults(findings)).toEqual(['problem tables']);
+    expect(findings.map(({ name }) => name).slice(-4)).toEqual(['tables', 'journal mode', 'locks', 'integrity']);
     expect(withName(findings, 'tables')[0]?.finding).toContain('no database of Open WebUI');
   });
 
