@@ -1,6 +1,6 @@
 /** What is asked and shown on a terminal while a command works: consent to what was only shown so far, and progress. */
 import { createInterface } from 'node:readline/promises';
-import type { Step } from '../upkeep/verified-copy.ts';
+import type { Step } from '../upkeep/backup.ts';
 import { counted } from './report.ts';
 import { type Terminal, CommandFailure, EXIT } from './terminal.ts';
 
