@@ -2,13 +2,13 @@
  * What travels with one request. Created first, filled by one stage after the other: a stage reads what earlier
  * stages wrote and nothing else.
  */
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ErrorCode, GatewayError } from '../errors.ts';
 import type { OrganizationId, Principal } from '../identity/principal.ts';
 import type { LimitName, Standing } from '../limits/allowance.ts';
 import type { Surface } from '../openwebui/surface.ts';
 import type { Decision } from '../policy/decision.ts';
-import { createRequestId } from '../telemetry/ids.ts';
 import type { AnswerEdit, AnswerRewrite, ForwardOutcome, HeaderEdit } from '../transport/exchange.ts';
 
 export interface Scope {
@@ -43,7 +43,7 @@ export interface Scope {
   /** Written with the first decision (`telemetry/audit.ts`): what the client reads and the log can be searched for. */
   decisionId: string | undefined;
   /** Written with it: what learns how the request ended (`telemetry/recent-decisions.ts`). */
-  decisionEnd: { status: number | undefined; durationMs: number | undefined } | undefined;
+  decisionEnd: { status: number | null; duration_ms: number | null } | undefined;
   /** Written by `authorize` where the request saves a chat that runs must wait for; called when it has ended. */
   endSave: ((answered: boolean) => void) | undefined;
   /** Written by `authorize`: how many runs of models the request starts, if it starts any. */
@@ -116,4 +116,21 @@ export function createScope(
     failure: undefined,
     outcome: undefined,
   };
+}
+
+const UUID_LENGTH = 36;
+let uuids = Buffer.alloc(0);
+let usedUuids = 0;
+
+/**
+ * @returns a random UUID (RFC 9562 5.4) of a stock of 256, as one flat text. `randomUUID` joins its text of pieces, with
+ *   which `JSON.stringify` takes three times as long over the access line
+ */
+function createRequestId(): string {
+  if (usedUuids === uuids.length) {
+    uuids = Buffer.from(Array.from({ length: 256 }, () => randomUUID()).join(''), 'latin1');
+    usedUuids = 0;
+  }
+  usedUuids += UUID_LENGTH;
+  return uuids.toString('latin1', usedUuids - UUID_LENGTH, usedUuids);
 }

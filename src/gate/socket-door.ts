@@ -72,7 +72,7 @@ export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
   return async function socketDoor(incoming, socket, head) {
     // The stages' scope wants a response object; on this door it is never written to
     const scope = createScope(incoming, new ServerResponse(incoming), secureAnswers.editsFor(incoming));
-    observer.begin(scope);
+    observer.begin();
     try {
       observer.end(scope, await connect(scope, socket, head));
     } catch (error) {

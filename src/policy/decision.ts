@@ -41,7 +41,7 @@ export const DENY_REASONS = {
   saved_reference: { kind: 'saved', meaning: 'what was to be saved names a model that is not granted' },
 } as const;
 
-export type PermitReason = keyof typeof PERMIT_REASONS;
+type PermitReason = keyof typeof PERMIT_REASONS;
 export type DenyReason = keyof typeof DENY_REASONS;
 
 /** What each reason means. */

@@ -1,22 +1,22 @@
 /**
  * What was decided, about which user and why, so that it can be found again by the id that the client has received.
- *
- * A request that has a decision writes one line, not two: its access line (`observe.ts`) carries both. A decision
- * that comes later than that, on the frames of a socket, has a line of its own.
+ * A request that has a decision writes one line, not two: its access line (`observe.ts`) carries both.
  */
+import { randomFillSync } from 'node:crypto';
 import { isPolicyUnavailable } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
 import type { Decision } from '../policy/decision.ts';
 import { type StoreView, NotLoaded } from '../store/store-view.ts';
-import { createDecisionId } from './ids.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { RecentDecisions } from './recent-decisions.ts';
 
+type Mode = 'enforce' | 'report';
+
 interface AuditParts {
   readonly log: Pick<Log, 'record' | 'explain' | 'sparingly'>;
   readonly metrics: Pick<Metrics, 'decided' | 'listFiltered' | 'answerUnreadable'>;
-  readonly mode: 'enforce' | 'report';
+  readonly mode: Mode;
   readonly decisions: Pick<RecentDecisions, 'keep'>;
   readonly store: { current(): Pick<StoreView, 'grantsOf'> };
 }
@@ -25,14 +25,17 @@ export type Audit = ReturnType<typeof createAudit>;
 
 /** @returns the recorder of one gate's decisions */
 export function createAudit({ log, metrics, mode, decisions, store }: AuditParts) {
-  const organizationsOf = (scope: Scope): readonly string[] => grantingOrganizations(scope, store);
-  /** Counts and keeps it. */
   const take = (scope: Scope, decision: Decision, durationMs: number | undefined) => {
     const id = createDecisionId();
-    const organizations = decision.effect === 'permit' ? NONE : organizationsOf(scope);
+    const organizations = decision.effect === 'permit' ? NONE : grantingOrganizations(scope, store);
     metrics.decided(decision, durationMs, organizations);
     log.explain?.(
-      { ...readerFields(scope, organizationsOf(scope)), ...accessFields(scope, decision, id, mode) },
+      {
+        ...readerFields(scope, store),
+        access: decision.effect,
+        ...decisionFields(scope, decision, id, mode),
+        grant: decision.effect === 'permit' ? decision.grant?.pattern : undefined,
+      },
       'access to a model was decided',
     );
     return { id, end: decisions.keep(id, scope, decision, organizations, mode) };
@@ -61,21 +64,17 @@ export function createAudit({ log, metrics, mode, decisions, store }: AuditParts
       scope.decisionEnd = end;
       return id;
     },
-    /** Writes the decision's own line at once, for what is decided after the access line was written. */
-    recordLateDecision(scope: Scope, decision: Decision, durationMs?: number): string {
-      const { id } = take(scope, decision, durationMs);
-      writeLine(scope, decision, id);
-      return id;
+    /** Writes the decision's own line at once: of the frames of a socket, after the access line was written. */
+    recordLateDecision(scope: Scope, decision: Decision): void {
+      writeLine(scope, decision, take(scope, decision, undefined).id);
     },
-    /** Counts a list of models that was cut to what its reader may use. */
     recordList(scope: Scope, shape: string, kept: number, removed: number): void {
       metrics.listFiltered(shape, kept, removed);
       log.explain?.(
-        { ...readerFields(scope, organizationsOf(scope)), list: shape, kept, removed },
+        { ...readerFields(scope, store), list: shape, kept, removed },
         'a list of models was cut to what may be accessed',
       );
     },
-    /** Counts an answer that should list models, could not be read, and was replaced by an empty list. */
     recordUnreadable(scope: Scope, shape: string, error: unknown): void {
       metrics.answerUnreadable(shape);
       const fields = { request_id: scope.requestId, path: scope.path, list: shape, cause: causeOf(error) };
@@ -95,8 +94,10 @@ const NONE: readonly string[] = [];
 function grantingOrganizations({ principal }: Scope, store: AuditParts['store']): readonly string[] {
   if (principal.kind !== 'user') return NONE;
   try {
-    const grants = store.current().grantsOf(principal);
-    return grants.map(({ organization }) => organization);
+    return store
+      .current()
+      .grantsOf(principal)
+      .map(({ organization }) => organization);
   } catch (error) {
     if (isPolicyUnavailable(error) || error instanceof NotLoaded) return NONE;
     throw error;
@@ -109,25 +110,17 @@ function causeOf(error: unknown): string {
   return error instanceof Error ? error.message : 'unknown';
 }
 
-const readerFields = ({ requestId, principal }: Scope, organizations: readonly string[]): FlatFields => ({
-  request_id: requestId,
-  user: principal.kind === 'user' ? principal.id : undefined,
-  role: principal.kind === 'user' ? principal.role : undefined,
-  organizations: organizations.join(', '),
-});
-
-const accessFields = (scope: Scope, decision: Decision, id: string, mode: 'enforce' | 'report'): FlatFields => ({
-  access: decision.effect,
-  ...decisionFields(scope, decision, id, mode),
-  grant: decision.effect === 'permit' ? decision.grant?.pattern : undefined,
-});
+function readerFields(scope: Scope, store: AuditParts['store']): FlatFields {
+  const { id: user, role } = scope.principal.kind === 'user' ? scope.principal : {};
+  return { request_id: scope.requestId, user, role, organizations: grantingOrganizations(scope, store).join(', ') };
+}
 
 /** @returns the decision as fields of a log line; `enforced: false` marks a denial that was only reported */
 export function decisionFields(
   { principal }: Scope,
   decision: Decision,
   id: string | undefined,
-  mode: 'enforce' | 'report',
+  mode: Mode,
 ): FlatFields {
   return {
     decision: decision.effect,
@@ -141,4 +134,24 @@ export function decisionFields(
     organization: decision.effect === 'permit' ? decision.grant?.organization : undefined,
     enforced: decision.effect === 'deny' && mode === 'report' ? false : undefined,
   };
+}
+
+/** Crockford's base 32: no letter that is easily misheard or misread. */
+const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+const LETTERS = 10;
+/** One call for randomness serves 256 ids. */
+const random = Buffer.alloc(LETTERS * 256);
+let usedRandom = random.length;
+
+/** @returns `d-` and 50 random bits: unique among the decisions of months, and does not tell their number */
+function createDecisionId(): string {
+  if (usedRandom === random.length) {
+    randomFillSync(random);
+    usedRandom = 0;
+  }
+  let id = 'd-';
+  for (const end = usedRandom + LETTERS; usedRandom < end; usedRandom += 1) {
+    id += ALPHABET.charAt((random[usedRandom] ?? 0) & 31);
+  }
+  return id;
 }

@@ -1,36 +1,33 @@
 /**
- * Every figure that Prometheus reads, and the only import of prom-client. Labels are bounded: surfaces, reasons, list
- * shapes and codes are closed vocabularies, organizations and grants are those of the database and are capped besides;
- * users, and models as clients spell them, never become labels.
- *
- * What requests add to are plain numbers (`figures.ts`); prom-client keeps the process's own figures and the gauges.
+ * Every figure that Prometheus reads, and the only import of prom-client, which keeps the process's own figures and the
+ * gauges. Labels are bounded: surfaces, reasons, list shapes and codes are closed vocabularies, organizations and grants
+ * are those of the database and are capped besides; users, and models as clients spell them, never become labels.
  */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { Decision } from '../policy/decision.ts';
 import type { StoreFigures, StoreHealth } from '../store/store-view.ts';
-import { createCounters, createHistograms, createStoreCounters } from './figures.ts';
+import { createCounter, createHistogram, readCounter } from './figures.ts';
 
 interface MetricsOptions {
   readonly version: string;
   /** Read at each use: it may change. */
   readonly mode: 'enforce' | 'report';
   readonly bypass: boolean;
-  /** Asked at each scrape. */
+  /** This and the next are asked at each scrape. */
   readonly storeHealth: () => Promise<Pick<StoreHealth, 'readable' | 'ageMs' | 'writeProblem'>>;
-  /** Asked at each scrape. */
-  readonly storeFigures?: () => StoreFigures;
+  readonly storeFigures: () => StoreFigures;
 }
 
+/** Times in milliseconds, undefined where there was no such moment. */
 interface RequestFigures {
   readonly surface: string;
   readonly status: number;
-  /** The decision's effect, or `none`. */
-  readonly decision: 'permit' | 'deny' | 'none';
-  /** What the gate added: from the arrival until it was sent upstream, and for rewriting the answer; undefined where it was not sent. */
+  readonly decision: Decision['effect'] | 'none';
+  /** From the arrival until it was sent upstream, and for rewriting the answer. */
   readonly addedMs: number | undefined;
-  /** From the request sent upstream to its response headers; undefined where none came. */
+  /** From the request sent upstream to its response headers. */
   readonly firstByteMs: number | undefined;
-  /** From the request sent upstream to the end of its answer; undefined where none came. */
+  /** From the request sent upstream to the end of its answer. */
   readonly upstreamMs: number | undefined;
 }
 
@@ -40,34 +37,42 @@ export type Metrics = ReturnType<typeof createMetrics>;
 export function createMetrics(options: MetricsOptions) {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  describeGate(registry, options);
+  const gauges = createGauges(registry, options);
   const counters = createCounters();
-  const histograms = createHistograms();
-  const gauges = createGauges(registry);
-  const storeCounters = options.storeFigures === undefined ? [] : createStoreCounters(options.storeFigures);
-  const figures = [...Object.values(counters), ...Object.values(histograms), ...storeCounters];
+  const times = createHistograms();
+  const figures = [...Object.values(counters), ...Object.values(times), ...createStoreCounters(options.storeFigures)];
   return {
-    requestStarted: () => gauges.inFlight.add(1),
+    requestStarted: () => gauges.inFlight(1),
     requestEnded({ surface, status, decision, addedMs, firstByteMs, upstreamMs }: RequestFigures): void {
-      gauges.inFlight.add(-1);
+      gauges.inFlight(-1);
       counters.requests.add(1, surface, statusClass(status), decision);
-      if (addedMs !== undefined) histograms.added.observe(addedMs / 1000);
-      if (firstByteMs !== undefined) histograms.firstByte.observe(firstByteMs / 1000);
-      if (upstreamMs !== undefined) histograms.upstream.observe(upstreamMs / 1000);
+      if (addedMs !== undefined) times.added.observe(addedMs / 1000);
+      if (firstByteMs !== undefined) times.firstByte.observe(firstByteMs / 1000);
+      if (upstreamMs !== undefined) times.upstream.observe(upstreamMs / 1000);
     },
     /** A request that the listener answered by itself, before there was anything to time. */
     requestAnswered: (status: number) => counters.requests.add(1, 'none', statusClass(status), 'none'),
-    streamOpened: () => gauges.streams.add(1),
-    streamClosed: () => gauges.streams.add(-1),
-    socketOpened: () => gauges.sockets.add(1),
-    socketClosed: () => gauges.sockets.add(-1),
+    streamOpened: () => gauges.streams(1),
+    streamClosed: () => gauges.streams(-1),
+    socketOpened: () => gauges.sockets(1),
+    socketClosed: () => gauges.sockets(-1),
+    invocationStarted: () => gauges.invocations(1),
+    invocationEnded: () => gauges.invocations(-1),
     /**
      * @param durationMs time that the decision took, reads included; undefined where it was not measured
      * @param organizations of a denied user
      */
     decided(decision: Decision, durationMs: number | undefined, organizations: readonly string[] = []): void {
-      countDecision(counters, decision, String(options.mode === 'enforce'), organizations);
-      if (durationMs !== undefined) histograms.decision.observe(durationMs / 1000);
+      if (durationMs !== undefined) times.decision.observe(durationMs / 1000);
+      if (decision.effect === 'deny') {
+        counters.denials.add(1, decision.reason, String(options.mode === 'enforce'));
+        for (const organization of organizations) counters.organizations.add(1, organization, 'deny');
+        return;
+      }
+      counters.permits.add(1, decision.reason);
+      if (decision.grant === undefined) return;
+      counters.organizations.add(1, decision.grant.organization, 'permit');
+      counters.grants.add(1, decision.grant.pattern);
     },
     listFiltered(shape: string, kept: number, removed: number): void {
       counters.lists.add(1, shape);
@@ -77,14 +82,11 @@ export function createMetrics(options: MetricsOptions) {
     answerUnreadable: (shape: string) => counters.unreadable.add(1, shape),
     /** @param fault why the gate does not know the user of a session that the backend issued; undefined where it does */
     sessionIssued: (fault: string | undefined) => counters.sessions.add(1, fault ?? 'none'),
-    /** Whether the gate knows none of the users who sign in. */
-    identityProblem: (isThere: boolean) => gauges.identityProblem.set(Number(isThere)),
+    identityProblem: (isThere: boolean) => gauges.identityProblem(isThere),
     /** @param code row of the error table */
     failed: (code: string) => counters.failures.add(1, code),
     /** @param limit the limit that refused a request */
     limited: (limit: string) => counters.limited.add(1, limit),
-    invocationStarted: () => gauges.invocations.add(1),
-    invocationEnded: () => gauges.invocations.add(-1),
     /** @returns the text that Prometheus reads, with its content type */
     exposition: async (): Promise<{ contentType: string; text: string }> => ({
       contentType: registry.contentType,
@@ -93,88 +95,136 @@ export function createMetrics(options: MetricsOptions) {
   };
 }
 
-function createGauges(registry: Registry) {
-  const gauge = (name: string, help: string) => {
-    let value = 0;
-    measure(registry, name, help, () => value);
-    return {
-      add: (amount: number) => void (value += amount),
-      set: (amount: number) => void (value = amount),
-    };
-  };
+/** What is exported, and what it means. */
+const HELP = {
+  'requests_total{surface,status,decision}':
+    'Requests by what their endpoint does with models, status class and decision.',
+  'denials_total{reason,enforced}': 'Denials by reason; enforced is false in report mode.',
+  'permits_total{reason}': 'Permits by reason.',
+  'organization_decisions_total{organization,decision}':
+    'Permits by the organization whose grant decided; denials by each organization of the user.',
+  'grant_permits_total{model}': 'Permits by the grant that covers the model: its id, or a prefix that ends in *.',
+  'lists_filtered_total{shape}': 'Answers that list models, by shape.',
+  'list_entries_total{outcome}': 'Entries of lists of models, kept or removed.',
+  'unreadable_answers_total{shape}': 'Lists that could not be read and were replaced by an empty one.',
+  'issued_sessions_total{fault}': 'Sessions that the backend issued, by why the gate does not know their user.',
+  'failures_total{code}': 'Requests that failed, by code of the error table.',
+  'limited_requests_total{limit}': 'Requests that were refused by a limit.',
+  decision_duration_seconds: 'Duration of one decision, reads of the database included.',
+  added_latency_seconds:
+    'Latency added by the gate: from the arrival of a request until it is sent to the backend, and for filtering its answer.',
+  upstream_first_byte_seconds: 'Time to first byte: from the request sent to the backend to its response headers.',
+  upstream_duration_seconds: 'From the request sent to the backend to the end of its answer.',
+  'cache_lookups_total{cache,outcome}': 'Lookups in the caches of the database, by cache; outcome is hit or miss.',
+  'database_errors_total{code}': "Reads of the database that failed, by SQLite's code.",
+  'database_write_errors_total{write,code}': "Writes to the database that failed, by operation and SQLite's code.",
+  build_info: 'Version of modelgate and of Node.',
+  bypass: '1 if all filtering and refusing is switched off.',
+  report_mode: '1 if decisions are only reported.',
+  database_readable: '1 if the database can be read.',
+  database_write_problem: '1 if the disk of the database is full, or the last enrolment of a new user failed.',
+  database_age_seconds: 'Time since the database was last seen to agree with what is served.',
+  requests_in_flight: 'Requests whose answer is not complete.',
+  streams_open: 'Answers that are being streamed as events (SSE).',
+  invocations_in_flight: 'Answers of models that are not complete.',
+  sockets_open: 'WebSocket tunnels that are open.',
+  identity_problem:
+    '1 if the gate does not know the user of the last session that the backend issued: then it knows none who signs in.',
+} as const;
+
+type Series = keyof typeof HELP;
+
+/** Most rows of a label that comes from the database; an organization has two, permits and denials. */
+const MAX_ORGANIZATION_ROWS = 4_000;
+const MAX_GRANT_ROWS = 1_000;
+
+function createCounters() {
+  const count = (series: Series, maxRows?: number) => createCounter(`modelgate_${series}`, HELP[series], maxRows);
   return {
-    inFlight: gauge('requests_in_flight', 'Requests whose answer is not complete.'),
-    streams: gauge('streams_open', 'Answers that are being streamed as events (SSE).'),
-    invocations: gauge('invocations_in_flight', 'Answers of models that are not complete.'),
-    sockets: gauge('sockets_open', 'WebSocket tunnels that are open.'),
-    identityProblem: gauge(
-      'identity_problem',
-      '1 if the gate does not know the user of the last session that the backend issued: then it knows none who signs in.',
-    ),
+    requests: count('requests_total{surface,status,decision}'),
+    denials: count('denials_total{reason,enforced}'),
+    permits: count('permits_total{reason}'),
+    organizations: count('organization_decisions_total{organization,decision}', MAX_ORGANIZATION_ROWS),
+    grants: count('grant_permits_total{model}', MAX_GRANT_ROWS),
+    lists: count('lists_filtered_total{shape}'),
+    listEntries: count('list_entries_total{outcome}'),
+    unreadable: count('unreadable_answers_total{shape}'),
+    sessions: count('issued_sessions_total{fault}'),
+    failures: count('failures_total{code}'),
+    limited: count('limited_requests_total{limit}'),
   };
 }
 
-/** @param read asked at each scrape */
-function measure(registry: Registry, name: string, help: string, read: () => number | Promise<number>): void {
-  new Gauge({
-    name: `modelgate_${name}`,
-    help,
-    registers: [registry],
-    async collect() {
-      this.set(await read());
-    },
-  });
+const LATENCY = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
+const UPSTREAM = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+const DECISION = [0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.01, 0.1];
+
+function createHistograms() {
+  const time = (name: Series, bounds: readonly number[]) => createHistogram(`modelgate_${name}`, HELP[name], bounds);
+  return {
+    decision: time('decision_duration_seconds', DECISION),
+    added: time('added_latency_seconds', LATENCY),
+    firstByte: time('upstream_first_byte_seconds', UPSTREAM),
+    upstream: time('upstream_duration_seconds', UPSTREAM),
+  };
 }
 
-/** What the gate is and how it is switched, so that an alert can say so. */
-function describeGate(registry: Registry, options: MetricsOptions): void {
+/** @param read asked at each scrape, as everything here that is kept elsewhere */
+function createStoreCounters(read: () => StoreFigures) {
+  const count = (series: Series, rows: Parameters<typeof readCounter>[2]) =>
+    readCounter(`modelgate_${series}`, HELP[series], rows);
+  return [
+    count('cache_lookups_total{cache,outcome}', () =>
+      read().caches.flatMap(({ name, hits, misses }) => [
+        [hits, name, 'hit'] as const,
+        [misses, name, 'miss'] as const,
+      ]),
+    ),
+    count('database_errors_total{code}', () => [...read().errors].map(([code, count]) => [count, code])),
+    count('database_write_errors_total{write,code}', () =>
+      read().writeErrors.map(({ write, code, count }) => [count, write, code]),
+    ),
+  ];
+}
+
+function createGauges(registry: Registry, options: MetricsOptions) {
   const { version, bypass, storeHealth } = options;
+  const registers = [registry];
   const labels = { version, node: process.version };
-  new Gauge({
-    name: 'modelgate_build_info',
-    help: 'Version of modelgate and of Node.',
-    labelNames: Object.keys(labels),
-    registers: [registry],
-  }).set(labels, 1);
-  const flag = (name: string, help: string, read: () => boolean | Promise<boolean>) =>
-    measure(registry, name, help, async () => Number(await read()));
-  flag('bypass', '1 if all filtering and refusing is switched off.', () => bypass);
-  flag('report_mode', '1 if decisions are only reported.', () => options.mode === 'report');
-  flag('database_readable', '1 if the database can be read.', async () => (await storeHealth()).readable);
-  flag(
-    'database_write_problem',
-    '1 if the disk of the database is full, or the last enrolment of a new user failed.',
-    async () => (await storeHealth()).writeProblem !== undefined,
-  );
-  measure(
-    registry,
-    'database_age_seconds',
-    'Time since the database was last seen to agree with what is served.',
-    async () => (await storeHealth()).ageMs / 1000,
-  );
-}
-
-function countDecision(
-  counters: ReturnType<typeof createCounters>,
-  decision: Decision,
-  enforced: string,
-  organizations: readonly string[],
-): void {
-  if (decision.effect === 'deny') {
-    counters.denials.add(1, decision.reason, enforced);
-    for (const organization of organizations) counters.organizations.add(1, organization, 'deny');
-    return;
-  }
-  counters.permits.add(1, decision.reason);
-  const { grant } = decision;
-  if (grant === undefined) return;
-  counters.organizations.add(1, grant.organization, 'permit');
-  counters.grants.add(1, grant.pattern);
+  const build = { name: 'modelgate_build_info', help: HELP.build_info, labelNames: Object.keys(labels), registers };
+  new Gauge(build).set(labels, 1);
+  const gauge = (name: Series, read: () => number | boolean | Promise<number | boolean>) =>
+    new Gauge({
+      name: `modelgate_${name}`,
+      help: HELP[name],
+      registers,
+      async collect() {
+        this.set(Number(await read()));
+      },
+    });
+  const level = (name: Series) => {
+    let value = 0;
+    gauge(name, () => value);
+    return (change: number) => void (value += change);
+  };
+  gauge('bypass', () => bypass);
+  gauge('report_mode', () => options.mode === 'report');
+  gauge('database_readable', async () => (await storeHealth()).readable);
+  gauge('database_write_problem', async () => (await storeHealth()).writeProblem !== undefined);
+  gauge('database_age_seconds', async () => (await storeHealth()).ageMs / 1000);
+  let hasIdentityProblem = false;
+  gauge('identity_problem', () => hasIdentityProblem);
+  return {
+    inFlight: level('requests_in_flight'),
+    streams: level('streams_open'),
+    invocations: level('invocations_in_flight'),
+    sockets: level('sockets_open'),
+    identityProblem: (isThere: boolean) => void (hasIdentityProblem = isThere),
+  };
 }
 
 const STATUS_CLASSES = ['unknown', '1xx', '2xx', '3xx', '4xx', '5xx'];
 
 /** 499 is a client that left: no failure, so it has a class of its own. */
-function statusClass(status: number): string {
-  return status === 499 ? 'client_gone' : (STATUS_CLASSES[Math.floor(status / 100)] ?? 'unknown');
-}
+const statusClass = (status: number): string =>
+  status === 499 ? 'client_gone' : (STATUS_CLASSES[Math.floor(status / 100)] ?? 'unknown');

@@ -8,7 +8,7 @@ import type { OwnAnswer } from '../transport/answer.ts';
 import { decisionFields } from './audit.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import { pathOf, roundedMs } from './recent-decisions.ts';
+import { pathOf } from './recent-decisions.ts';
 
 interface ObserverParts {
   readonly log: Pick<Log, 'record'>;
@@ -21,39 +21,41 @@ export type Observer = ReturnType<typeof createObserver>;
 /** @returns the stage, and the same for requests that never get to it */
 export function createObserver({ log, metrics, mode }: ObserverParts) {
   const end = (scope: Scope, status: number, endedAt = performance.now()): void => {
-    const { outcome, decision, decisionEnd, startedAt } = scope;
+    const { incoming, outcome, decision, decisionEnd, startedAt, surface } = scope;
     const sent = outcome !== undefined && outcome.upstreamStartedAt > 0 ? outcome : undefined;
-    const answered = sent !== undefined && sent.firstByteAt > 0 ? sent.firstByteAt - sent.upstreamStartedAt : undefined;
+    const firstByteMs =
+      sent !== undefined && sent.firstByteAt > 0 ? sent.firstByteAt - sent.upstreamStartedAt : undefined;
     metrics.requestEnded({
-      surface: scope.surface.kind,
+      surface: surface.kind,
       status,
       decision: decision?.effect ?? 'none',
       addedMs: sent === undefined ? undefined : sent.upstreamStartedAt - startedAt + sent.rewriteMs,
-      firstByteMs: answered,
-      upstreamMs: sent === undefined || answered === undefined ? undefined : sent.lastByteAt - sent.upstreamStartedAt,
+      firstByteMs,
+      upstreamMs:
+        sent === undefined || firstByteMs === undefined ? undefined : sent.lastByteAt - sent.upstreamStartedAt,
     });
-    if (decisionEnd !== undefined) Object.assign(decisionEnd, { status, durationMs: endedAt - startedAt });
-    log.record(levelOf(scope, status), lineOf(scope, status, endedAt - startedAt, answered), 'request');
+    const durationMs = roundedMs(endedAt - startedAt);
+    if (decisionEnd !== undefined) Object.assign(decisionEnd, { status, duration_ms: durationMs });
+    const isCut = outcome?.truncated === true;
+    const fields: FlatFields = {
+      request_id: scope.requestId,
+      method: incoming.method,
+      path: pathOf(scope),
+      status,
+      surface: surface.kind,
+      // the fields of a decision name the user too
+      ...(decision === undefined ? userFields(scope) : decisionFields(scope, decision, scope.decisionId, mode)),
+      limit: scope.limit,
+      ...scope.failure,
+      duration_ms: durationMs,
+      upstream_ms: firstByteMs === undefined ? undefined : roundedMs(firstByteMs),
+      truncated: isCut ? true : undefined,
+    };
+    log.record(decision?.effect === 'deny' || status >= 500 || isCut ? 'warn' : 'info', fields, 'request');
   };
-  const lineOf = (scope: Scope, status: number, durationMs: number, answered: number | undefined): FlatFields => ({
-    request_id: scope.requestId,
-    method: scope.incoming.method,
-    path: pathOf(scope),
-    status,
-    surface: scope.surface.kind,
-    // the fields of a decision name the user too
-    ...(scope.decision === undefined
-      ? userFields(scope)
-      : decisionFields(scope, scope.decision, scope.decisionId, mode)),
-    limit: scope.limit,
-    ...scope.failure,
-    duration_ms: roundedMs(durationMs),
-    upstream_ms: answered === undefined ? undefined : roundedMs(answered),
-    truncated: scope.outcome?.truncated === true ? true : undefined,
-  });
   return {
     /** For the upgrade door, which has no stages: the request has arrived … */
-    begin: (_scope: Scope) => metrics.requestStarted(),
+    begin: () => metrics.requestStarted(),
     /** … and is answered, with 101 or a refusal. What its socket does afterwards is not part of the request. */
     end,
     /** For what the listener answers before there is a scope: `OPTIONS *`, CONNECT, and bytes that are no request. */
@@ -77,24 +79,16 @@ export function createObserver({ log, metrics, mode }: ObserverParts) {
   };
 }
 
-/** 499, nginx's word, where the client left before the answer was complete, unless it was the upstream that broke off. */
-function statusOf({ outgoing, outcome }: Scope): number {
-  return outgoing.writableFinished || outcome?.truncated === true ? outgoing.statusCode : 499;
-}
+/** @returns milliseconds with two decimals */
+const roundedMs = (ms: number): number => Math.round(ms * 100) / 100;
 
-function levelOf({ decision, outcome }: Scope, status: number): 'info' | 'warn' {
-  return decision?.effect === 'deny' || status >= 500 || outcome?.truncated === true ? 'warn' : 'info';
-}
+/** 499, nginx's word, where the client left before the answer was complete, unless it was the upstream that broke off. */
+const statusOf = ({ outgoing, outcome }: Scope): number =>
+  outgoing.writableFinished || outcome?.truncated === true ? outgoing.statusCode : 499;
 
 function userFields({ principal }: Scope): FlatFields {
-  switch (principal.kind) {
-    case 'user':
-      return { user: principal.id };
-    case 'anonymous':
-      return { anonymous: principal.because };
-    case 'unresolved':
-      return { unresolved: true };
-  }
+  if (principal.kind === 'user') return { user: principal.id };
+  return principal.kind === 'anonymous' ? { anonymous: principal.because } : { unresolved: true };
 }
 
 /** Any client may send the field, from as many addresses as it has. */

@@ -2,35 +2,11 @@
  * The last decisions of this gate in memory, so that an id which a client has received can be explained. It holds what
  * the access line has and a little more: never a credential, a query string or a byte of a body.
  */
-import type { AnonymousPrincipal } from '../identity/principal.ts';
-import type { Decision, DenyReason, PermitReason } from '../policy/decision.ts';
+import type { Decision } from '../policy/decision.ts';
 import type { Scope } from '../gate/scope.ts';
 
-/** What is known of a decision; absent things are null. */
-export interface DecisionRecord {
-  readonly id: string;
-  /** ISO 8601, UTC. */
-  readonly at: string;
-  readonly decision: Decision['effect'];
-  readonly reason: PermitReason | DenyReason;
-  /** False where a denial was only reported (`MODELGATE_MODE=report`). */
-  readonly enforced: boolean;
-  /** Null for an anonymous request. */
-  readonly user: { readonly id: string; readonly role: string } | null;
-  readonly anonymous: AnonymousPrincipal['because'] | null;
-  /** Of a denial: those that gave the user anything, at most 20; null for a permit, whose grant names its own. */
-  readonly organizations: readonly string[] | null;
-  readonly model: string | null;
-  readonly chain: readonly string[];
-  readonly grant: { readonly organization: string; readonly pattern: string } | null;
-  readonly request_id: string;
-  readonly method: string;
-  /** Without its query. */
-  readonly path: string;
-  /** Null while the request runs. */
-  readonly status: number | null;
-  readonly duration_ms: number | null;
-}
+/** The JSON of a decision; absent things are null. */
+export type DecisionRecord = ReturnType<typeof toRecord>;
 
 /** Why there is no record. */
 export interface NoRecord {
@@ -48,8 +24,6 @@ interface RecentDecisionsOptions {
   readonly most?: number;
 }
 
-type Mode = 'enforce' | 'report';
-
 const MOST = 10_000;
 const MOST_ORGANIZATIONS = 20;
 /** An id of a model may have 1,024 characters; these are enough to know it by. */
@@ -66,19 +40,9 @@ export function createRecentDecisions({ redact, most = MOST }: RecentDecisionsOp
   let next = 0;
   const startedAt = Date.now();
   return {
-    /**
-     * @param organizations of a denial
-     * @param mode of the gate now
-     * @returns where to write how the request ended; its fields are undefined while it runs
-     */
-    keep(
-      id: string,
-      scope: Scope,
-      decision: Decision,
-      organizations: readonly string[],
-      mode: Mode,
-    ): Pick<Kept, 'status' | 'durationMs'> {
-      const kept = toKept(id, scope, decision, organizations, mode);
+    /** @returns where to write how the request ended */
+    keep(...made: Parameters<typeof toKept>): Pick<Kept, 'status' | 'duration_ms'> {
+      const kept = toKept(...made);
       ring[next] = kept;
       next = (next + 1) % most;
       return kept;
@@ -97,49 +61,50 @@ export function createRecentDecisions({ redact, most = MOST }: RecentDecisionsOp
 
 type Kept = ReturnType<typeof toKept>;
 
-function toKept(id: string, scope: Scope, decision: Decision, organizations: readonly string[], mode: Mode) {
-  const { model, chain } = decision;
+/** @param organizations of a denied user: those that gave the user anything */
+function toKept(
+  id: string,
+  scope: Scope,
+  decision: Decision,
+  organizations: readonly string[],
+  mode: 'enforce' | 'report',
+) {
+  const { effect, reason, model, chain } = decision;
   return {
     id,
     at: Date.now(),
-    requestId: scope.requestId,
+    decision: effect,
+    reason,
+    /** False where a denial was only reported (`MODELGATE_MODE=report`). */
+    enforced: effect === 'permit' || mode === 'enforce',
     principal: scope.principal,
+    /** Null for a permit, whose grant names its own. */
+    organizations: effect === 'permit' ? null : atMost(organizations),
+    model: model === undefined ? null : bounded(model),
+    chain: chain.length > 1 ? chain.map(bounded) : NONE,
+    grant: (effect === 'permit' ? decision.grant : undefined) ?? null,
+    request_id: scope.requestId,
     method: scope.incoming.method ?? '',
     path: bounded(pathOf(scope)),
-    effect: decision.effect,
-    reason: decision.reason,
-    model: model === undefined ? undefined : bounded(model),
-    chain: chain.length > 1 ? chain.map(bounded) : NONE,
-    grant: decision.effect === 'permit' ? decision.grant : undefined,
-    organizations:
-      organizations.length > MOST_ORGANIZATIONS ? organizations.slice(0, MOST_ORGANIZATIONS) : organizations,
-    mode,
-    status: undefined as number | undefined,
-    durationMs: undefined as number | undefined,
+    /** This and the next: null while the request runs. */
+    status: null as number | null,
+    duration_ms: null as number | null,
   };
 }
 
-function toRecord(kept: Kept): DecisionRecord {
-  const { id, principal, model, grant, organizations, effect, status, durationMs } = kept;
-  return {
-    id,
-    at: toIso(kept.at),
-    decision: effect,
-    reason: kept.reason,
-    enforced: effect === 'permit' || kept.mode === 'enforce',
-    user: principal.kind === 'user' ? { id: principal.id, role: principal.role } : null,
-    anonymous: principal.kind === 'anonymous' ? principal.because : null,
-    organizations: effect === 'permit' ? null : organizations,
-    model: model ?? null,
-    chain: kept.chain,
-    grant: grant ?? null,
-    request_id: kept.requestId,
-    method: kept.method,
-    path: kept.path,
-    status: status ?? null,
-    duration_ms: durationMs === undefined ? null : roundedMs(durationMs),
-  };
-}
+const toRecord = ({ id, at, decision, reason, enforced, principal, ...rest }: Kept) => ({
+  id,
+  at: toIso(at),
+  decision,
+  reason,
+  enforced,
+  user: principal.kind === 'user' ? { id: principal.id, role: principal.role } : null,
+  anonymous: principal.kind === 'anonymous' ? principal.because : null,
+  ...rest,
+});
+
+const atMost = (organizations: readonly string[]) =>
+  organizations.length > MOST_ORGANIZATIONS ? organizations.slice(0, MOST_ORGANIZATIONS) : organizations;
 
 const toIso = (ms: number): string => new Date(ms).toISOString();
 
@@ -151,8 +116,6 @@ function bounded(text: string): string {
   const shown = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
   return ` ${shown}`.slice(1);
 }
-
-// What every line and record has of a request.
 
 /** HTTP sets no bound to a path. */
 const LONGEST_PATH = 512;
@@ -167,6 +130,3 @@ export function pathOf({ path = '', incoming }: ShownPath): string {
   const shown = path === '' ? ((incoming.url ?? '').split('?', 1)[0] ?? '') : path;
   return shown.length > LONGEST_PATH ? `${shown.slice(0, LONGEST_PATH)}…` : shown;
 }
-
-/** @returns milliseconds with two decimals */
-export const roundedMs = (ms: number): number => Math.round(ms * 100) / 100;

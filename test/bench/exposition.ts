@@ -16,6 +16,7 @@ export async function measureExposition(scale: Scale): Promise<Row[]> {
     mode: 'enforce',
     bypass: false,
     storeHealth: () => Promise.resolve({ readable: true, ageMs: 1, writeProblem: undefined }),
+    storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [] }),
   });
   serveEverybody(metrics);
   const times: number[] = [];

@@ -9,6 +9,7 @@ const options: Parameters<typeof createMetrics>[0] = {
   mode: 'enforce',
   bypass: false,
   storeHealth: () => Promise.resolve({ readable: true, ageMs: 1_500, writeProblem: undefined }),
+  storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [] }),
 };
 
 /** @returns our own lines of the exposition, without comments */

@@ -30,7 +30,7 @@ describe('the record of decisions', () => {
     const scope = scopeOf('/api/chat/completions');
     const end = decisions.keep(idOf(1), scope, permit, [], 'enforce');
     expect(decisions.find(idOf(1))).toMatchObject({ status: null, duration_ms: null });
-    Object.assign(end, { status: 200, durationMs: 12.3456 });
+    Object.assign(end, { status: 200, duration_ms: 12.35 });
     expect(decisions.find(idOf(1))).toEqual({
       id: idOf(1),
       at: expect.stringMatching(/^\d{4}-.*Z$/) as string,
