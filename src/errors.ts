@@ -70,6 +70,12 @@ export class GatewayError extends Error {
   get status(): number {
     return ERRORS[this.code].status;
   }
+
+  /** What its answer says besides (RFC 9110: 15.5.6 wants `Allow`, 15.6.4 suggests `Retry-After`, in seconds). */
+  get headers(): Readonly<Record<string, string>> {
+    if (this.status === 503) return { 'retry-after': this.code === 'draining' ? '1' : '2' };
+    return this.code === 'method_not_allowed' ? { allow: ALLOWED_METHODS } : {};
+  }
 }
 
 /** Could the database not be read, or not recently enough? */

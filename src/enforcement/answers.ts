@@ -1,6 +1,6 @@
 /** Decision or error to answer: the only place that chooses a status and a text for a refusal. */
 import type { IncomingMessage } from 'node:http';
-import { ALLOWED_METHODS, ClientGone, ERRORS, GatewayError } from '../errors.ts';
+import { ClientGone, ERRORS, GatewayError } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
 import { type Deny, type DenyReason, DENY_REASONS } from '../policy/decision.ts';
 import type { Audit } from '../telemetry/audit.ts';
@@ -35,17 +35,10 @@ export function denialAnswer(
 
 /** @param error a row of the error table */
 export function errorAnswer(dialect: Dialect, error: GatewayError, requestId: string): Answer {
-  const { status } = ERRORS[error.code];
-  const headers: Record<string, string> = HEADERS[status] ?? {};
+  const { status, code, headers } = error;
   const message = status >= 500 ? `${error.message} (request ${requestId})` : error.message;
-  return toAnswer(dialect, { status, code: error.code, message }, headers);
+  return toAnswer(dialect, { status, code, message }, headers);
 }
-
-/** RFC 9110: 15.5.6 wants `Allow`, 15.6.4 suggests `Retry-After`, in seconds. */
-const HEADERS: Partial<Record<number, Record<string, string>>> = {
-  405: { allow: ALLOWED_METHODS },
-  503: { 'retry-after': '2' },
-};
 
 function describe(denial: Deny, disclosure: 'forbid' | 'hide'): ErrorBody {
   const named = denial.model === undefined ? 'The model' : `The model "${shorten(denial.model)}"`;

@@ -96,10 +96,10 @@ export function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: R
   ): Promise<BodyRecords[Question['kind']]> {
     const known = records.get(scope);
     if (known !== undefined) return known.record as BodyRecords[Question['kind']];
-    const { principal, incoming, outgoing } = scope;
+    const { principal, outgoing } = scope;
     const payer = payerOf(principal) ?? 'anonymous';
     const longest = principal.kind === 'anonymous' ? Math.min(maxBodyBytes, ANONYMOUS_BODY_BYTES) : maxBodyBytes;
-    const received = scope.body ?? (await bodies.read(incoming, outgoing, longest, payer));
+    const received = scope.body ?? (await bodies.read(outgoing, longest, payer));
     scope.body = undefined;
     const read = await reading.read(question, received, payer, outgoing);
     scope.body = read.body;

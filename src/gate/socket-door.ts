@@ -13,7 +13,7 @@ import { createTargetReader } from '../openwebui/target.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Observer } from '../telemetry/observe.ts';
 import { refuseUpgrade } from '../transport/answer.ts';
-import { gateFirstMessage } from '../transport/first-message.ts';
+import { gateFirstMessage } from '../transport/tunnel.ts';
 import { tunnel } from '../transport/upgrade.ts';
 import type { Upstream } from '../transport/upstream.ts';
 import type { SecureAnswers } from './answer-headers.ts';

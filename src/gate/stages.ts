@@ -2,7 +2,7 @@
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { MiddlewareHandler } from 'hono';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { forward } from '../transport/forward.ts';
+import { forward } from '../transport/exchange.ts';
 import type { HeldBodies } from '../transport/body.ts';
 import type { Upstream } from '../transport/upstream.ts';
 import type { SecureAnswers } from './answer-headers.ts';
@@ -42,9 +42,9 @@ export function forwardTo({ upstream, bodies, metrics }: ForwardParts): Middlewa
   const onStream = (isOpen: boolean) => (isOpen ? metrics.streamOpened() : metrics.streamClosed());
   return async function forwardTo(c) {
     const scope = c.get('scope');
-    const { incoming, outgoing, target, credentialEdit: edit, rewrite, requestId, answerEdits, body } = scope;
+    const { outgoing, target, credentialEdit: edit, rewrite, requestId, answerEdits, body } = scope;
     scope.body = undefined;
-    const request = { incoming, outgoing, target, edit, body, rewrite, requestId, answerEdits };
+    const request = { outgoing, target, edit, body, rewrite, requestId, answerEdits };
     scope.outcome = await forward(upstream, { ...request, onStream, onUploaded: bodies.release });
     return RESPONSE_ALREADY_SENT;
   };

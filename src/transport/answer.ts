@@ -2,7 +2,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { ALLOWED_METHODS, ERRORS, type ErrorCode } from '../errors.ts';
+import { ALLOWED_METHODS, type ErrorCode, GatewayError } from '../errors.ts';
 import type { HeaderLines } from './exchange.ts';
 import { fieldOf } from './headers.ts';
 import { beyondHeaderLimit } from './request-rules.ts';
@@ -22,23 +22,23 @@ export function sendAnswer(
 ): boolean {
   if (outgoing.headersSent || outgoing.destroyed || outgoing.writableEnded) return false;
   // RFC 9110 15.5.9: bytes after a request that did not arrive in time may be its rest.
-  if (status === 408) closeAfterAnswer(outgoing.req, outgoing);
-  else closeIfUnread(outgoing.req, outgoing);
-  const lines = [...headers];
-  if (fieldOf(headers, 'content-type') === undefined) lines.push('content-type', 'application/json');
-  if (status !== 204 && status !== 304) lines.push('content-length', String(Buffer.byteLength(body)));
-  outgoing.writeHead(status, lines);
+  if (status === 408) closeAfterAnswer(outgoing);
+  else closeIfUnread(outgoing);
+  outgoing.writeHead(status, framed(status, headers, body));
   outgoing.end(body);
   return true;
 }
 
-/** The same as bytes, for a connection that Node has no response object for (broken requests, upgrades, CONNECT). */
-function rawAnswer(status: number, headers: HeaderLines, body: string): string {
+function framed(status: number, headers: HeaderLines, body: string | Buffer): string[] {
   const lines = [...headers];
   if (fieldOf(headers, 'content-type') === undefined) lines.push('content-type', 'application/json');
-  lines.push('date', new Date().toUTCString(), 'content-length', String(Buffer.byteLength(body)));
-  return rawHead(status, [...lines, 'connection', 'close']) + body;
+  if (status !== 204 && status !== 304) lines.push('content-length', String(Buffer.byteLength(body)));
+  return lines;
 }
+
+/** The same as bytes, for a connection that Node has no response object for (broken requests, upgrades, CONNECT). */
+const rawAnswer = (status: number, headers: HeaderLines, body: string): string =>
+  rawHead(status, [...framed(status, headers, body), 'date', new Date().toUTCString(), 'connection', 'close']) + body;
 
 /** @returns status line, header lines, and the empty line after them */
 export function rawHead(status: number, lines: HeaderLines): string {
@@ -67,24 +67,23 @@ const DROPPING_MS = 20_000;
 const closing = new WeakSet<Socket>();
 
 /** True once the last answer of this connection is on its way: further requests on it are not served. */
-export function isClosing(socket: Socket): boolean {
-  return closing.has(socket);
-}
+export const isClosing = (socket: Socket): boolean => closing.has(socket);
 
 /** Bytes that the request declares to follow: 0 without a body, `Infinity` for a chunked one. */
-export function declaredBytes(incoming: IncomingMessage): number {
-  if (incoming.headers['transfer-encoding'] !== undefined) return Infinity;
-  const declared = incoming.headers['content-length'];
+export function declaredBytes({ headers }: IncomingMessage): number {
+  if (headers['transfer-encoding'] !== undefined) return Infinity;
+  const declared = headers['content-length'];
   return declared === undefined ? 0 : Number(declared);
 }
 
 /** Call before the headers of an answer are written while the request's body may not have been read to its end. */
-export function closeIfUnread(incoming: IncomingMessage, outgoing: ServerResponse): void {
+export function closeIfUnread(outgoing: ServerResponse): void {
+  const { req: incoming } = outgoing;
   if (incoming.complete) return;
   const declared = declaredBytes(incoming);
   if (declared === 0) return;
   if (declared <= DROPPED_BODY_BYTES && incoming.headers.expect === undefined) outgoing.once('finish', dropBody);
-  else closeAfterAnswer(incoming, outgoing);
+  else closeAfterAnswer(outgoing);
 }
 
 /** Node drops the rest as it comes, however slowly that is. */
@@ -102,9 +101,9 @@ function dropBody(this: ServerResponse): void {
 }
 
 /** `Connection: close` on the answer. The client may finish sending; what it sends is dropped. */
-export function closeAfterAnswer(incoming: IncomingMessage, outgoing: ServerResponse): void {
+export function closeAfterAnswer(outgoing: ServerResponse): void {
   outgoing.shouldKeepAlive = false;
-  const { socket } = outgoing;
+  const { socket, req: incoming } = outgoing;
   if (socket === null || closing.has(socket)) return;
   closing.add(socket);
   // Node calls it once the answer is out; its own closes both sides at once.
@@ -123,9 +122,7 @@ function linger(socket: Socket, last?: string): void {
   else socket.end(last);
 }
 
-// What the listener answers by itself: requests that no stage sees, and bytes that are no request.
-
-/** An answer that no stage gives. */
+/** An answer of the listener itself, which no stage sees. */
 export interface OwnAnswer {
   readonly status: number;
   readonly code?: ErrorCode | undefined;
@@ -136,79 +133,53 @@ export interface OwnAnswer {
 export interface OwnAnswerOptions {
   /** Adds lines to each of these answers; without a request where the bytes were none. */
   readonly ownAnswerEdit?: (lines: string[], status: number, incoming: IncomingMessage | undefined) => void;
-  /** Called for every request that is answered here: no stage sees it. */
   readonly answered?: (own: OwnAnswer) => void;
 }
 
 export type OwnAnswers = ReturnType<typeof createOwnAnswers>;
 
 /** Each of these answers ends its connection, but for `options`. */
-export function createOwnAnswers({ ownAnswerEdit, answered }: OwnAnswerOptions, maxHeaderBytes: number) {
-  const linesFor = (status: number, own: readonly string[] = [], incoming?: IncomingMessage): string[] => {
-    const lines = [...own];
+export function createOwnAnswers({ ownAnswerEdit, answered }: OwnAnswerOptions) {
+  const linesFor = (status: number, own: Readonly<Record<string, string>>, incoming?: IncomingMessage): string[] => {
+    const lines = Object.entries(own).flat();
     ownAnswerEdit?.(lines, status, incoming);
     return lines;
   };
-  const error = (outgoing: ServerResponse, code: ErrorCode, detail?: string): void => {
-    const { status } = ERRORS[code];
-    const { req: incoming } = outgoing;
-    outgoing.shouldKeepAlive = false;
-    const lines = linesFor(status, FIELDS[code], incoming);
-    if (sendAnswer(outgoing, status, lines, errorBody(code, detail))) answered?.({ status, code, incoming });
-  };
-  /** Node's word for what is wrong, as a row of the error table. */
-  const faultOf = (nodeCode = ''): { code: ErrorCode; detail: string | undefined } => {
-    const code = BROKEN[nodeCode] ?? 'request_malformed';
-    return { code, detail: code === 'headers_too_large' ? tooLarge(maxHeaderBytes) : undefined };
+  const give = (
+    { status, code, message, headers }: GatewayError,
+    incoming: IncomingMessage | undefined,
+    send: (status: number, lines: string[], body: string) => unknown,
+  ): void => {
+    const isSent = send(status, linesFor(status, headers, incoming), JSON.stringify({ detail: message, code }));
+    if (isSent !== false) answered?.({ status, code, incoming });
   };
   return {
-    error,
-    /** To an OPTIONS request that goes no further (RFC 9110 9.3.7). */
-    options(outgoing: ServerResponse): void {
-      const { req: incoming } = outgoing;
-      sendAnswer(outgoing, 204, linesFor(204, ALLOW, incoming), '');
-      answered?.({ status: 204, incoming });
+    error(outgoing: ServerResponse, error: GatewayError): void {
+      outgoing.shouldKeepAlive = false;
+      give(error, outgoing.req, (...answer) => sendAnswer(outgoing, ...answer));
     },
     /** Where Node has no response object: upgrades and CONNECT. */
-    errorOnSocket(incoming: IncomingMessage, socket: Duplex, code: ErrorCode, detail?: string): void {
-      const { status } = ERRORS[code];
-      refuseUpgrade(socket, status, linesFor(status, FIELDS[code], incoming), errorBody(code, detail));
-      answered?.({ status, code, incoming });
+    errorOnSocket(incoming: IncomingMessage, socket: Duplex, error: GatewayError): void {
+      give(error, incoming, (...answer) => refuseUpgrade(socket, ...answer));
     },
     /** To bytes that are no request. */
-    broken(socket: Socket, nodeCode: string | undefined): void {
-      const { code, detail } = faultOf(nodeCode);
-      const { status } = ERRORS[code];
-      linger(socket, rawAnswer(status, linesFor(status), errorBody(code, detail)));
-      answered?.({ status, code });
+    broken(socket: Socket, error: GatewayError): void {
+      give(error, undefined, (...answer) => linger(socket, rawAnswer(...answer)));
     },
-    /** To a request whose body is what is wrong, while its answer is not yet due. */
-    brokenBody(outgoing: ServerResponse, nodeCode: string | undefined): void {
-      const { code, detail } = faultOf(nodeCode);
-      error(outgoing, code, detail);
+    /** To an OPTIONS request that goes no further (RFC 9110 9.3.7). */
+    options(outgoing: ServerResponse): void {
+      sendAnswer(outgoing, 204, linesFor(204, { allow: ALLOWED_METHODS }, outgoing.req), '');
+      answered?.({ status: 204, incoming: outgoing.req });
     },
   };
 }
 
-const ALLOW = ['allow', ALLOWED_METHODS];
-
-const FIELDS: Readonly<Partial<Record<ErrorCode, readonly string[]>>> = {
-  method_not_allowed: ALLOW,
-  draining: ['retry-after', '1'],
-};
-
-function errorBody(code: ErrorCode, detail?: string): string {
-  const { text } = ERRORS[code];
-  return JSON.stringify({ detail: detail === undefined ? text : `${text} ${detail}`, code });
+/** @returns Node's word for what is wrong with the bytes of a client, as a row of the error table */
+export function toFault(nodeCode: string | undefined, maxHeaderBytes: number): GatewayError {
+  if (nodeCode === 'ERR_HTTP_REQUEST_TIMEOUT') return new GatewayError('request_timeout');
+  if (nodeCode === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') return new GatewayError('body_too_large');
+  if (nodeCode !== 'HPE_HEADER_OVERFLOW') return new GatewayError('request_malformed');
+  // The parser stops at the limit, so that the real length is not known
+  const remedy = 'Delete the cookies of this site, or use a shorter address.';
+  return new GatewayError('headers_too_large', { detail: `${beyondHeaderLimit(maxHeaderBytes)} ${remedy}` });
 }
-
-/** The parser stops at the limit, so that the real length is not known. */
-function tooLarge(maxHeaderBytes: number): string {
-  return `${beyondHeaderLimit(maxHeaderBytes)} Delete the cookies of this site, or use a shorter address.`;
-}
-
-const BROKEN: Readonly<Partial<Record<string, ErrorCode>>> = {
-  HPE_HEADER_OVERFLOW: 'headers_too_large',
-  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'body_too_large',
-};

@@ -1,4 +1,4 @@
-/** Request bodies: read whole, and bounded in length, rate and memory. A body is asked for only when it is read. */
+/** Request bodies: bounded in length, rate and memory. A body is asked for only when it is read. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { declaredBytes } from './answer.ts';
@@ -14,77 +14,149 @@ export function awaitContinue(incoming: IncomingMessage): void {
   awaitingContinue.add(incoming);
 }
 
-/** Asks for the body where the client waits to be asked. */
-export function sendContinue(incoming: IncomingMessage, outgoing: ServerResponse): void {
-  if (awaitingContinue.delete(incoming) && !outgoing.headersSent && !outgoing.destroyed) outgoing.writeContinue();
-}
-
-export function tooSlow(): GatewayError {
-  return new GatewayError('request_timeout', {
-    detail: 'Its body stood still, or came by less than 500 bytes a second.',
-  });
-}
+/** As Apache's `RequestReadTimeout body=20,MinRate=500`: a client that drips is cut, a slow line is not. */
+const GRACE_MS = 20_000;
+const MIN_BYTES_PER_MS = 0.5;
+/** As nginx's `client_body_timeout`: a fast start earns no longer silence than this. */
+const LONGEST_SILENCE_MS = 60_000;
 
 /**
- * Reads the whole body. Call it after the checks that need no body: a client that waits for `100 Continue` gets it now.
+ * A body as it comes, at a least rate: it fails once fewer than 500 bytes a second have come after the first 20 seconds, or
+ * none for a minute. A client that waits for `100 Continue` gets it now.
+ */
+export class Intake {
+  readonly #incoming: IncomingMessage;
+  readonly #onData: (chunk: Buffer) => void;
+  readonly #onEnd: (error?: Error) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #since = 0;
+  #lastAt = 0;
+  #bytes = 0;
+
+  /** @param onEnd called once: without an error where the body is whole */
+  constructor(outgoing: ServerResponse, onData: (chunk: Buffer) => void, onEnd: (error?: Error) => void) {
+    const { req: incoming } = outgoing;
+    this.#incoming = incoming;
+    this.#onData = onData;
+    this.#onEnd = onEnd;
+    if (awaitingContinue.delete(incoming) && !outgoing.headersSent && !outgoing.destroyed) outgoing.writeContinue();
+    this.#expect();
+    incoming.on('data', this.#take).on('end', this.#finish).on('close', this.#leave).on('timeout', this.#wait);
+  }
+
+  /** The next hop takes no more for the moment, which is not the client's fault. */
+  pause(): void {
+    clearTimeout(this.#timer);
+    this.#incoming.pause();
+  }
+
+  resume(): void {
+    if (!this.#incoming.isPaused()) return;
+    this.#expect();
+    this.#incoming.resume();
+  }
+
+  stop(error: Error): void {
+    this.cancel();
+    this.#onEnd(error);
+  }
+
+  /** Reads no more, and calls nothing. */
+  cancel(): void {
+    this.#detach();
+    this.#incoming.pause();
+  }
+
+  #detach(): void {
+    clearTimeout(this.#timer);
+    const incoming = this.#incoming;
+    incoming.off('data', this.#take).off('end', this.#finish).off('close', this.#leave).off('timeout', this.#wait);
+  }
+
+  /** From now on the client has to send. What came before does not matter: the body was not read then. */
+  #expect(): void {
+    clearTimeout(this.#timer);
+    this.#since = performance.now();
+    this.#lastAt = this.#since;
+    this.#bytes = 0;
+    this.#timer = setTimeout(this.#check, GRACE_MS);
+  }
+
+  readonly #check = (): void => {
+    const dueAt = this.#since + GRACE_MS + this.#bytes / MIN_BYTES_PER_MS;
+    const restMs = Math.min(dueAt, this.#lastAt + LONGEST_SILENCE_MS) - performance.now();
+    if (restMs > 0) this.#timer = setTimeout(this.#check, Math.ceil(restMs));
+    else this.stop(tooSlow());
+  };
+  readonly #take = (chunk: Buffer): void => {
+    this.#lastAt = performance.now();
+    this.#bytes += chunk.length;
+    this.#onData(chunk);
+  };
+  readonly #finish = (): void => {
+    this.#detach();
+    this.#onEnd();
+  };
+  readonly #leave = (): void => this.stop(new ClientGone());
+  readonly #wait = (): void => {
+    if (!this.#incoming.isPaused()) this.stop(tooSlow());
+  };
+}
+
+const tooSlow = (): GatewayError =>
+  new GatewayError('request_timeout', { detail: 'Its body stood still, or came by less than 500 bytes a second.' });
+
+/**
+ * Reads the whole body. Call it after the checks that need no body.
  *
  * @param maxBytes bound; a declared length beyond it is refused before a byte is read
  * @param hold called with what a long body would take in memory; false where there is no room for it
- * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout` (see `MinimumRate`)
+ * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout`
  * @throws ClientGone when the client left before the end
  */
 export function readBody(
-  incoming: IncomingMessage,
   outgoing: ServerResponse,
   maxBytes: number,
   hold?: (bytes: number) => boolean,
 ): Promise<Buffer> {
+  const { req: incoming } = outgoing;
   const declared = declaredBytes(incoming);
   if (declared !== Infinity && declared > maxBytes) return Promise.reject(new GatewayError('body_too_large'));
   if (declared === 0) return Promise.resolve(EMPTY);
   if (incoming.destroyed && !incoming.complete) return Promise.reject(new ClientGone());
-  sendContinue(incoming, outgoing);
   return new Promise((resolve, reject) => {
-    let short: Buffer[] = [];
+    const short: Buffer[] = [];
     let long: GrowingBuffer | undefined;
     let size = 0;
-    const rate = new MinimumRate(() => stop(tooSlow()));
-    const stop = (error: Error | undefined) => {
-      rate.stop();
-      incoming.off('data', onData).off('end', onEnd).off('close', onClose).off('timeout', onTimeout);
-      if (error === undefined) return;
-      incoming.pause();
-      reject(error);
-    };
     const onData = (chunk: Buffer) => {
       size += chunk.length;
-      rate.add(chunk.length);
-      if (size > maxBytes) stop(new GatewayError('body_too_large'));
-      else if (size > SHORT_BODY_BYTES && hold?.(size) === false) stop(new GatewayError('bodies_held'));
+      if (size > maxBytes) intake.stop(new GatewayError('body_too_large'));
       else if (size <= SHORT_BODY_BYTES) short.push(chunk);
+      else if (hold?.(size) === false) intake.stop(new GatewayError('bodies_held'));
       else {
-        if (long === undefined) {
-          long = new GrowingBuffer(Math.min(declared, maxBytes), short);
-          short = [];
-        }
+        long ??= new GrowingBuffer(Math.min(declared, maxBytes), short.splice(0));
         long.add(chunk);
       }
     };
-    const onEnd = () => {
-      stop(undefined);
-      const [first = EMPTY] = short;
-      resolve(long?.whole() ?? (short.length > 1 ? Buffer.concat(short, size) : first));
-    };
-    const onClose = () => stop(new ClientGone());
-    const onTimeout = () => stop(tooSlow());
-    rate.start();
-    incoming.on('data', onData).on('end', onEnd).on('close', onClose).on('timeout', onTimeout);
+    const intake = new Intake(outgoing, onData, (error) => {
+      if (error === undefined) resolve(long?.whole() ?? joined(short));
+      else reject(error);
+    });
   });
 }
 
+/** @returns the chunks as one, without a copy where there is only one */
+export function joined(chunks: readonly Buffer[]): Buffer {
+  const [first = EMPTY] = chunks;
+  return chunks.length > 1 ? Buffer.concat(chunks) : first;
+}
+
+/** Each growth is a call of the system. */
+const GROWS_BY_BYTES = 1024 * 1024;
+
 /**
- * A long body as it comes, each byte copied once. It grows in its place and takes memory only for what has come, whatever
- * length was declared; it owns that memory, so that a thread can take it over.
+ * A long body, each byte copied once. It grows in its place and takes memory only for what has come, whatever length was
+ * declared; it owns that memory, so that a thread can take it over.
  */
 class GrowingBuffer {
   readonly #memory: ArrayBuffer;
@@ -112,121 +184,47 @@ class GrowingBuffer {
   }
 }
 
-/** Each growth is a call of the system. */
-const GROWS_BY_BYTES = 1024 * 1024;
-
-/** As Apache's `RequestReadTimeout body=20,MinRate=500`: a client that drips is cut, a slow line is not. */
-const GRACE_MS = 20_000;
-const MIN_BYTES_PER_MS = 0.5;
-/** As nginx's `client_body_timeout`: a fast start earns no longer silence than this. */
-const LONGEST_SILENCE_MS = 60_000;
-
-/** The least rate at which a client has to send its body. */
-export class MinimumRate {
-  readonly #onTooSlow: () => void;
-  #timer: NodeJS.Timeout | undefined;
-  #since = 0;
-  #lastAt = 0;
-  #bytes = 0;
-
-  /**
-   * @param onTooSlow called once fewer than 500 bytes a second have come after the first 20 seconds, or none for a minute
-   */
-  constructor(onTooSlow: () => void) {
-    this.#onTooSlow = onTooSlow;
-  }
-
-  /** From now on the client has to send. What came before does not matter: the body was not read then. */
-  start(): void {
-    this.stop();
-    this.#since = performance.now();
-    this.#lastAt = this.#since;
-    this.#bytes = 0;
-    this.#timer = setTimeout(this.#check, GRACE_MS);
-  }
-
-  /** Adds what came. */
-  add(bytes: number): void {
-    this.#lastAt = performance.now();
-    this.#bytes += bytes;
-  }
-
-  /** The body is whole, or is not read at the moment. */
-  stop(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-
-  readonly #check = (): void => {
-    const dueAt = this.#since + GRACE_MS + this.#bytes / MIN_BYTES_PER_MS;
-    const restMs = Math.min(dueAt, this.#lastAt + LONGEST_SILENCE_MS) - performance.now();
-    if (restMs > 0) this.#timer = setTimeout(this.#check, Math.ceil(restMs));
-    else this.#onTooSlow();
-  };
-}
-
-/**
- * Bodies that are held in memory to be judged: bounded by payer and in all, so that many long ones at once end in a 503
- * for the payer who sent them, and not in the end of the process.
- */
-export type HeldBodies = ReturnType<typeof createHeldBodies>;
-
-interface Holding {
-  readonly payer: string;
-  bytes: number;
-}
-
 /** Where bodies of this length are all that is allowed, so many of them may still come at once. */
 const LEAST_SHARE_BYTES = 100 * 1024 * 1024;
 const SHARES = 2;
 
-/** @param maxBodyBytes the longest body: one is always held, and two of two payers */
+export type HeldBodies = ReturnType<typeof createHeldBodies>;
+
+/**
+ * Bodies that are held in memory to be judged: bounded by payer and in all, so that many long ones at once end in a 503
+ * for the payer who sent them, and not in the end of the process.
+ *
+ * @param maxBodyBytes the longest body: one is always held, and two of two payers
+ */
 export function createHeldBodies(maxBodyBytes: number) {
   const share = Math.max(maxBodyBytes, LEAST_SHARE_BYTES);
-  const holdings = new WeakMap<ServerResponse, Holding>();
+  const holdings = new WeakMap<ServerResponse, { readonly payer: string; bytes: number }>();
   const heldBy = new Map<string, number>();
   let held = 0;
 
-  function add(holding: Holding, bytes: number): void {
-    held += bytes;
-    holding.bytes += bytes;
-    const ofPayer = (heldBy.get(holding.payer) ?? 0) + bytes;
-    if (ofPayer > 0) heldBy.set(holding.payer, ofPayer);
-    else heldBy.delete(holding.payer);
+  /** @returns false where the share of the payer, or all of it, is taken */
+  function hold(outgoing: ServerResponse, payer: string, bytes: number): boolean {
+    const holding = holdings.get(outgoing) ?? { payer, bytes: 0 };
+    const more = bytes - holding.bytes;
+    const ofPayer = (heldBy.get(payer) ?? 0) + more;
+    if (more > 0 && (held + more > SHARES * share || ofPayer > share)) return false;
+    if (!holdings.has(outgoing)) outgoing.once('close', () => release(outgoing));
+    holdings.set(outgoing, holding);
+    held += more;
+    holding.bytes = bytes;
+    if (ofPayer > 0) heldBy.set(payer, ofPayer);
+    else heldBy.delete(payer);
+    return true;
   }
 
   /** The body of this exchange is no longer in memory; the end of its answer releases it too. */
   function release(outgoing: ServerResponse): void {
     const holding = holdings.get(outgoing);
-    if (holding === undefined) return;
-    holdings.delete(outgoing);
-    add(holding, -holding.bytes);
+    if (holding !== undefined) hold(outgoing, holding.payer, 0);
   }
 
-  function hold(outgoing: ServerResponse, payer: string): Holding {
-    const known = holdings.get(outgoing);
-    if (known !== undefined) return known;
-    const holding = { payer, bytes: 0 };
-    holdings.set(outgoing, holding);
-    outgoing.once('close', () => release(outgoing));
-    return holding;
-  }
-
-  /**
-   * Reads a body whole, as `readBody` does.
-   *
-   * @param payer whose share of the memory it takes
-   * @throws GatewayError as `readBody`; `bodies_held` where the share of the payer, or all of it, is taken
-   */
-  function read(incoming: IncomingMessage, outgoing: ServerResponse, maxBytes: number, payer: string): Promise<Buffer> {
-    return readBody(incoming, outgoing, maxBytes, (size) => {
-      const holding = hold(outgoing, payer);
-      const more = size - holding.bytes;
-      const isFull = held + more > SHARES * share || (heldBy.get(payer) ?? 0) + more > share;
-      if (!isFull) add(holding, more);
-      return !isFull;
-    });
-  }
-
+  /** As `readBody`. @param payer whose share of the memory it takes */
+  const read = (outgoing: ServerResponse, maxBytes: number, payer: string): Promise<Buffer> =>
+    readBody(outgoing, maxBytes, (size) => hold(outgoing, payer, size));
   return { read, release };
 }

@@ -1,4 +1,15 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+/** A judged request on its way upstream: what its body is sent as, and what else its answer needs. */
+import type { ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { ClientGone, GatewayError } from '../errors.ts';
+import { declaredBytes } from './answer.ts';
+import { Intake, SHORT_BODY_BYTES, readBody } from './body.ts';
+import { requestLines } from './headers.ts';
+import { HttpExchange, MAX_REWRITTEN_BYTES } from './http-exchange.ts';
+import { type Upstream, toGatewayError } from './upstream.ts';
+
+/** Header lines in order, name and value alternating, as Node's `rawHeaders` and undici's `headers` have them. */
+export type HeaderLines = readonly string[];
 
 /**
  * Changes the final header lines of an answer in place: the upstream's, a relayed refusal's, or the gate's own. Names
@@ -7,23 +18,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
  */
 export type AnswerEdit = (lines: string[], status: number) => void;
 
-/** A coding beside chunked would be left in the body while the field that names it is dropped. @param coding as undici gives it */
-export function isOddlyCoded(coding: string | string[] | undefined): boolean {
-  return coding !== undefined && (typeof coding !== 'string' || coding.trim().toLowerCase() !== 'chunked');
-}
-
-/** Server-sent events (HTML Living Standard 9.2): open for as long as a model writes. */
-export function isEventStream(type: unknown): boolean {
-  return typeof type === 'string' && type.startsWith('text/event-stream');
-}
-
-/** Header lines in order, name and value alternating, as Node's `rawHeaders` and undici's `headers` have them. */
-export type HeaderLines = readonly string[];
-
-/**
- * What identity wants changed in the request's headers: every copy of a credential removed, one canonical copy added.
- * `transport/headers.ts` applies it; it knows nothing of what the headers mean.
- */
+/** What identity wants changed in the request's headers: every copy of a credential removed, one canonical copy added. */
 export interface HeaderEdit {
   /** Lower-case names whose every line is dropped. */
   readonly remove: ReadonlySet<string>;
@@ -50,13 +45,12 @@ export type AskUpstream = (target: string) => Promise<BufferedAnswer>;
 
 /** One request to be sent upstream, as it was judged. */
 export interface ForwardRequest {
-  readonly incoming: IncomingMessage;
   readonly outgoing: ServerResponse;
   /** Path and query, byte for byte as they are to be sent; never rebuilt from decoded parts. */
   readonly target: string;
   readonly edit: HeaderEdit;
   /**
-   * Set where a stage has read the body already: these bytes are sent. Otherwise the body streams from `incoming`.
+   * Set where a stage has read the body already: these bytes are sent. Otherwise the body streams from the client.
    * Taken out at once: the request lives as long as its answer, and they need not.
    */
   body: Buffer | undefined;
@@ -84,26 +78,112 @@ export interface ForwardOutcome {
   readonly truncated: boolean;
 }
 
-/** In bytes. An answer that is longer counts as unreadable: the rewrite gets an empty body. */
-export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
-const EMPTY = Buffer.alloc(0);
+/**
+ * Sends the request upstream and the answer downstream.
+ *
+ * @returns once the answer has been handed over whole, or was cut (`truncated`)
+ * @throws GatewayError `upstream_unreachable`, `upstream_timeout`, `upstream_invalid`,
+ *   `upstream_headers_too_large`, `loop_detected` or `request_timeout`, only while nothing has been sent, so that the caller can answer
+ * @throws ClientGone when the client left; the upstream request is aborted then
+ */
+export function forward(upstream: Upstream, request: ForwardRequest): Promise<ForwardOutcome> {
+  const { outgoing, body } = request;
+  request.body = undefined;
+  if (outgoing.destroyed) return Promise.reject(new ClientGone());
+  if (body !== undefined && body.length > SHORT_BODY_BYTES) {
+    const upload = new HeldUpload(body).once('close', () => request.onUploaded?.(outgoing));
+    return send(upstream, request, upload);
+  }
+  const declared = declaredBytes(outgoing.req);
+  if (body !== undefined || declared === 0) return send(upstream, request, body ?? null);
+  if (declared > SHORT_BODY_BYTES) return send(upstream, request, new UploadStream(outgoing));
+  return readBody(outgoing, SHORT_BODY_BYTES).then((bytes) => send(upstream, request, bytes));
+}
 
-/** An answer held back until it is whole, so that it can be rewritten. */
-export class HeldAnswer {
-  #chunks: Buffer[] = [];
-  #bytes = 0;
+async function send(
+  upstream: Upstream,
+  request: ForwardRequest,
+  body: Buffer | Readable | null,
+): Promise<ForwardOutcome> {
+  const { target: path, edit, requestId, outgoing, rewrite } = request;
+  const { rawHeaders, httpVersion, method = 'GET', socket } = outgoing.req;
+  const { via } = upstream;
+  const facts = { rawHeaders, method, httpVersion, peer: upstream.peerOf(socket), edit, requestId, via };
+  const headers = requestLines({ ...facts, streamed: body instanceof Readable, rewritten: rewrite !== undefined });
+  const upload = body instanceof UploadStream ? body : undefined;
+  const exchange = new HttpExchange(request, createAsk(upstream, headers), upload, upstream);
+  upstream.pool.dispatch({ path, method, headers, body }, exchange);
+  return exchange.outcome;
+}
 
-  /** @returns false where the answer is too long: it is empty then, and wants no more */
-  add(chunk: Buffer): boolean {
-    this.#bytes += chunk.length;
-    const fits = this.#bytes <= MAX_REWRITTEN_BYTES;
-    if (fits) this.#chunks.push(chunk);
-    else this.#chunks = [];
-    return fits;
+/** What is asked for besides the answer itself is bounded together, as the answer is. */
+function createAsk(upstream: Upstream, headers: string[]): AskUpstream {
+  let bytes = 0;
+  return async function ask(path): Promise<BufferedAnswer> {
+    try {
+      const answer = await upstream.pool.request({ path, method: 'GET', headers });
+      const chunks: Buffer[] = [];
+      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        if (bytes > MAX_REWRITTEN_BYTES) throw new GatewayError('upstream_invalid', { detail: TOO_LONG });
+        chunks.push(chunk);
+      }
+      return { status: answer.statusCode, headers: [], body: Buffer.concat(chunks) };
+    } catch (cause) {
+      throw toGatewayError(cause, upstream.maxHeaderBytes);
+    }
+  };
+}
+
+const TOO_LONG = `Its pages have more than ${MAX_REWRITTEN_BYTES / 1024 ** 2} MB.`;
+
+/**
+ * The body as a stream of its own: undici destroys what it was given, and `incoming` must outlive that, since the
+ * answer still goes out on its connection.
+ */
+class UploadStream extends Readable {
+  readonly #outgoing: ServerResponse;
+  #intake: Intake | undefined;
+
+  constructor(outgoing: ServerResponse) {
+    super({ highWaterMark: 64 * 1024 });
+    this.#outgoing = outgoing;
   }
 
-  body(): Buffer {
-    const [first = EMPTY] = this.#chunks;
-    return this.#chunks.length > 1 ? Buffer.concat(this.#chunks) : first;
+  override _read(): void {
+    const { req } = this.#outgoing;
+    if (this.#intake !== undefined) this.#intake.resume();
+    else if (req.destroyed && !req.complete) this.destroy(new ClientGone());
+    else this.#intake = new Intake(this.#outgoing, this.#pass, this.#finish);
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#intake?.cancel();
+    callback(error);
+  }
+
+  readonly #pass = (chunk: Buffer): void => {
+    if (!this.push(chunk)) this.#intake?.pause();
+  };
+  readonly #finish = (error?: Error): void => {
+    if (error === undefined) this.push(null);
+    else this.destroy(error);
+  };
+}
+
+/** A body that was read whole, let go of as the upstream takes it: the answer may be a long one. */
+class HeldUpload extends Readable {
+  #rest: Buffer | undefined;
+
+  constructor(bytes: Buffer) {
+    super();
+    this.#rest = bytes;
+  }
+
+  override _read(): void {
+    const piece = this.#rest?.subarray(0, SHORT_BODY_BYTES) ?? null;
+    const rest = this.#rest?.subarray(SHORT_BODY_BYTES);
+    this.#rest = rest === undefined || rest.length === 0 ? undefined : rest;
+    this.push(piece);
   }
 }

@@ -2,41 +2,32 @@
  * One HTTP exchange with the upstream: bytes as they come, no retry, no redirect followed. A failure after the answer has
  * begun destroys the client's connection: a cut answer never looks complete (RFC 9112 8).
  */
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
-import {
-  HeldAnswer,
-  isEventStream,
-  isOddlyCoded,
-  type AskUpstream,
-  type BufferedAnswer,
-  type ForwardOutcome,
-  type ForwardRequest,
-} from './exchange.ts';
-import { contentLength, responseLines, rewrittenLines } from './headers.ts';
-import { MAX_INTERIM } from './interim.ts';
-import { MAX_FIELDS } from './request-rules.ts';
 import { closeAfterAnswer, closeIfUnread } from './answer.ts';
-import { toGatewayError, type Upstream } from './upstream.ts';
+import { joined } from './body.ts';
+import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
+import { contentLength, responseLines, rewrittenLines } from './headers.ts';
+import { MAX_FIELDS } from './request-rules.ts';
+import { MAX_INTERIM, type Upstream, toGatewayError } from './upstream.ts';
 
 /** Up to this length head and body leave as one string: half the work of two buffers. */
 const JOINED_BYTES = 16 * 1024;
-
-type UpstreamOptions = Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>;
+/** An answer that is longer counts as unreadable: the rewrite gets an empty body. */
+export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
 
 /** undici calls its `on…` methods; `outcome` is settled once. */
 export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #request: ForwardRequest;
-  readonly #incoming: IncomingMessage;
   readonly #outgoing: ServerResponse;
+  readonly #ask: AskUpstream;
   readonly #upload: Readable | undefined;
-  readonly #upstream: UpstreamOptions;
+  readonly #upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>;
   readonly #outcome = Promise.withResolvers<ForwardOutcome>();
   readonly #startedAt = performance.now();
   #controller: Dispatcher.DispatchController | undefined;
-  readonly #ask: AskUpstream;
   #settled = false;
   #interim = 0;
   #status = 0;
@@ -47,16 +38,22 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #lines: string[] = [];
   /** Bytes still to come by `Content-Length`; NaN where the upstream gave none. */
   #remaining = NaN;
-  readonly #held: HeldAnswer | undefined;
+  /** An answer that is held back until it is whole, so that it can be rewritten. */
+  #held: Buffer[] | undefined;
+  #heldBytes = 0;
 
-  constructor(request: ForwardRequest, ask: AskUpstream, upload: Readable | undefined, upstream: UpstreamOptions) {
+  constructor(
+    request: ForwardRequest,
+    ask: AskUpstream,
+    upload: Readable | undefined,
+    upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>,
+  ) {
     this.#request = request;
-    this.#ask = ask;
-    this.#incoming = request.incoming;
     this.#outgoing = request.outgoing;
+    this.#ask = ask;
     this.#upload = upload;
     this.#upstream = upstream;
-    if (request.rewrite !== undefined) this.#held = new HeldAnswer();
+    if (request.rewrite !== undefined) this.#held = [];
     this.#outgoing.on('close', () => {
       // Fires after every answer; an error, with its stack, is made only where one is needed.
       if (!this.#settled) this.#fail(new ClientGone());
@@ -81,21 +78,14 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       else if (status === 103 && this.#upstream.forwardsEarlyHints) this.#passEarlyHints([headers.link ?? []].flat());
       return;
     }
-    if ((controller.rawHeaders as readonly unknown[]).length > 2 * MAX_FIELDS) {
-      controller.abort(
-        new GatewayError('upstream_headers_too_large', { detail: `It has more than ${MAX_FIELDS} lines.` }),
-      );
-      return;
-    }
-    if (isOddlyCoded(headers['transfer-encoding'])) {
-      controller.abort(new GatewayError('upstream_invalid', { detail: 'Its Transfer-Encoding is not chunked.' }));
-      return;
-    }
+    const fault = findFault(controller.rawHeaders as readonly unknown[], headers['transfer-encoding']);
+    if (fault !== undefined) return void controller.abort(fault);
     this.#status = status;
     this.#firstByteAt = performance.now();
     this.#lines = responseLines(headers, status, this.#request.requestId, this.#request.answerEdits);
     if (this.#held !== undefined) return;
-    this.#isStream = !this.#settled && isEventStream(headers['content-type']);
+    // Server-sent events (HTML Living Standard 9.2): open for as long as a model writes
+    this.#isStream = !this.#settled && headers['content-type']?.startsWith('text/event-stream') === true;
     if (this.#isStream) this.#request.onStream?.(true);
     this.#remaining = contentLength(this.#lines);
     // Body bytes of the same packet leave with the head; a stream's head must not wait for the first of them.
@@ -104,16 +94,20 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 
   /** Only if it is configured: nginx before 1.29 takes a 103 for the final answer. `Link` is all that it is for (RFC 8297 2). */
   #passEarlyHints(link: string[]): void {
-    const isHeard = !this.#settled && !this.#outgoing.headersSent && this.#incoming.httpVersion === '1.1';
-    if (isHeard && link.length > 0) this.#outgoing.writeInformation(103, { link });
+    const outgoing = this.#outgoing;
+    const isHeard = !this.#settled && !outgoing.headersSent && outgoing.req.httpVersion === '1.1';
+    if (isHeard && link.length > 0) outgoing.writeInformation(103, { link });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#settled) return;
     if (this.#held !== undefined) {
-      if (this.#held.add(chunk)) return;
-      this.#rewrite(this.#held);
-      controller.abort(new GatewayError('upstream_invalid'));
+      this.#heldBytes += chunk.length;
+      if (this.#heldBytes <= MAX_REWRITTEN_BYTES) this.#held.push(chunk);
+      else {
+        this.#rewrite([]);
+        controller.abort(new GatewayError('upstream_invalid'));
+      }
       return;
     }
     const outgoing = this.#outgoing;
@@ -166,13 +160,14 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 
   /** An answer that comes while the body still goes up is passed on, and the connection ends with it. */
   #closeIfUploading(): void {
-    if (this.#upload === undefined) closeIfUnread(this.#incoming, this.#outgoing);
-    else if (!this.#incoming.complete) closeAfterAnswer(this.#incoming, this.#outgoing);
+    if (this.#upload === undefined) closeIfUnread(this.#outgoing);
+    else if (!this.#outgoing.req.complete) closeAfterAnswer(this.#outgoing);
   }
 
-  #rewrite(held: HeldAnswer): void {
+  #rewrite(chunks: readonly Buffer[]): void {
     const { rewrite } = this.#request;
-    const received = { status: this.#status, headers: this.#lines, body: held.body() };
+    const received = { status: this.#status, headers: this.#lines, body: joined(chunks) };
+    this.#held = [];
     this.#receivedAt = performance.now();
     try {
       const answer = rewrite === undefined ? received : rewrite(received, this.#ask);
@@ -217,32 +212,37 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #fail(error: Error): void {
     if (this.#settled) return;
     const outgoing = this.#outgoing;
-    if (error instanceof ClientGone || outgoing.destroyed) {
-      this.#settled = true;
-      this.#upload?.destroy();
+    const isGone = error instanceof ClientGone || outgoing.destroyed;
+    if (!isGone && outgoing.headersSent) {
+      this.#settle(true);
+      // To an HTTP/1.0 client an ordinary close is the end of the body: only a reset tells it otherwise
+      if (outgoing.req.httpVersion === '1.0') outgoing.socket?.resetAndDestroy();
+      outgoing.destroy();
+      return;
+    }
+    this.#settled = true;
+    this.#upload?.destroy();
+    if (isGone) {
       this.#outcome.reject(error instanceof ClientGone ? error : new ClientGone({ cause: error }));
       this.#controller?.abort(error);
-    } else if (outgoing.headersSent) {
-      this.#settle(true);
-      cut(this.#incoming, outgoing);
-    } else {
-      this.#settled = true;
-      this.#upload?.destroy();
-      this.#outcome.reject(toGatewayError(error, this.#upstream.maxHeaderBytes));
-    }
+    } else this.#outcome.reject(toGatewayError(error, this.#upstream.maxHeaderBytes));
   }
 }
 
 const sendHead = (exchange: HttpExchange): void => exchange.sendHead();
 
+/** A coding beside chunked would be left in the body while the field that names it is dropped. */
+function findFault(rawHeaders: readonly unknown[], coding: string | string[] | undefined): GatewayError | undefined {
+  if (rawHeaders.length > 2 * MAX_FIELDS) {
+    return new GatewayError('upstream_headers_too_large', { detail: `It has more than ${MAX_FIELDS} lines.` });
+  }
+  if (coding === undefined || (typeof coding === 'string' && coding.trim().toLowerCase() === 'chunked'))
+    return undefined;
+  return new GatewayError('upstream_invalid', { detail: 'Its Transfer-Encoding is not chunked.' });
+}
+
 /** Latin-1 is the one coding in which a string is the bytes themselves. */
 function endWith(outgoing: ServerResponse, body: Buffer): void {
   if (body.length <= JOINED_BYTES) outgoing.end(body.toString('latin1'), 'latin1');
   else outgoing.end(body);
-}
-
-/** To an HTTP/1.0 client an ordinary close is the end of the body: only a reset tells it otherwise. */
-function cut(incoming: IncomingMessage, outgoing: ServerResponse): void {
-  if (incoming.httpVersion === '1.0') outgoing.socket?.resetAndDestroy();
-  outgoing.destroy();
 }

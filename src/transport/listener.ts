@@ -8,19 +8,16 @@ import { type AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
+import { type OwnAnswerOptions, type OwnAnswers, createOwnAnswers, isClosing, toFault } from './answer.ts';
 import { awaitContinue } from './body.ts';
 import { MAX_HEADER_BYTES, asksForWebSocket, findMalformation } from './request-rules.ts';
-import { createOwnAnswers, isClosing, type OwnAnswerOptions, type OwnAnswers } from './answer.ts';
 import { Traffic } from './traffic.ts';
 
 /**
  * @param port 0 lets the system choose
  * @throws the system's error (`EADDRINUSE`, …) where it cannot listen
  */
-export async function listenOn(
-  server: Server,
-  { host, port }: ListenAddress,
-): Promise<{ readonly url: string; readonly port: number }> {
+export async function listenOn(server: Server, { host, port }: ListenAddress) {
   server.listen(port, host);
   await once(server, 'listening');
   // a TCP server that listens has no other kind of address
@@ -28,21 +25,14 @@ export async function listenOn(
   return { url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`, port: bound };
 }
 
-interface DownstreamLimits {
+const DEFAULT_LIMITS = {
   /** Until the request line and headers are there. */
-  readonly headersTimeoutMs: number;
-  /** Longest silence of a client that has to send its body, or to take its answer. */
-  readonly idleTimeoutMs: number;
-  /** How long an idle connection is kept; longer than the front proxy keeps its side, so that it closes first. */
-  readonly keepAliveTimeoutMs: number;
-  /** Request line and header lines together. */
-  readonly maxHeaderBytes: number;
-}
-
-const DEFAULT_LIMITS: DownstreamLimits = {
   headersTimeoutMs: 20_000,
+  /** Longest silence of a client that has to send its body, or to take its answer. */
   idleTimeoutMs: 60_000,
+  /** How long an idle connection is kept; longer than the front proxy keeps its side, so that it closes first. */
   keepAliveTimeoutMs: 75_000,
+  /** Request line and header lines together. */
   maxHeaderBytes: MAX_HEADER_BYTES,
 };
 
@@ -55,13 +45,19 @@ interface DownstreamOptions extends OwnAnswerOptions {
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Whether this path is a socket path. Elsewhere `Upgrade` is dropped and the request served as an ordinary one. */
   readonly mayUpgrade: (incoming: IncomingMessage) => boolean;
-  readonly limits?: Partial<DownstreamLimits>;
+  readonly limits?: Partial<typeof DEFAULT_LIMITS>;
 }
 
+interface Parts extends DownstreamOptions {
+  readonly traffic: Traffic;
+  readonly own: OwnAnswers;
+}
+
+/** @returns a server that does not listen yet */
 export function createDownstream(options: DownstreamOptions) {
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const traffic = new Traffic();
-  const own = createOwnAnswers(options, limits.maxHeaderBytes);
+  const own = createOwnAnswers(options);
   const parts: Parts = { ...options, traffic, own };
   const server = createServer({
     maxHeaderSize: limits.maxHeaderBytes,
@@ -73,33 +69,28 @@ export function createDownstream(options: DownstreamOptions) {
     requireHostHeader: false,
     // Behind a request that is still being answered it would write into that answer: there it is an ordinary one.
     shouldUpgradeCallback: (incoming) =>
-      asksForWebSocket(incoming.method ?? '', incoming.httpVersion, incoming.rawHeaders) &&
-      traffic.lastOn(incoming.socket) === undefined &&
-      options.mayUpgrade(incoming),
+      asksForWebSocket(incoming) && traffic.lastOn(incoming.socket) === undefined && options.mayUpgrade(incoming),
   });
   server.timeout = limits.idleTimeoutMs;
-  server.on('connection', (socket) => traffic.connect(socket));
   const receive = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     if (traffic.expect(incoming.socket, outgoing)) accept(parts, incoming, outgoing);
   };
-  server.on('request', receive);
-  server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    awaitContinue(incoming);
-    receive(incoming, outgoing);
-  });
-  server.on('checkExpectation', (_: IncomingMessage, outgoing: ServerResponse) => {
-    own.error(outgoing, 'expectation_failed');
-  });
-  server.on('connect', (incoming: IncomingMessage, socket: Duplex) => {
-    keepGoing(traffic, socket);
-    traffic.breakOff(socket, () => own.errorOnSocket(incoming, socket, 'method_not_allowed'));
-  });
-  server.on('upgrade', (incoming: IncomingMessage, socket: Duplex, head: Buffer) => {
-    acceptUpgrade(parts, incoming, socket, head);
-  });
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
-    if (socket instanceof Socket) answerBroken(parts, error.code, socket);
-  });
+  server
+    .on('connection', (socket) => traffic.connect(socket))
+    .on('request', receive)
+    .on('checkContinue', (incoming, outgoing) => {
+      awaitContinue(incoming);
+      receive(incoming, outgoing);
+    })
+    .on('checkExpectation', (_, outgoing) => own.error(outgoing, new GatewayError('expectation_failed')))
+    .on('connect', (incoming, socket) => {
+      keepGoing(traffic, socket);
+      traffic.breakOff(socket, () => own.errorOnSocket(incoming, socket, new GatewayError('method_not_allowed')));
+    })
+    .on('upgrade', (incoming, socket, head) => acceptUpgrade(parts, incoming, socket, head))
+    .on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      if (socket instanceof Socket) answerBroken(parts, error.code, socket, limits.maxHeaderBytes);
+    });
   return {
     server,
     /** @returns answers that have not ended yet */
@@ -114,45 +105,39 @@ export function createDownstream(options: DownstreamOptions) {
   };
 }
 
-interface Parts extends DownstreamOptions {
-  readonly traffic: Traffic;
-  readonly own: OwnAnswers;
-}
-
 function accept(parts: Parts, incoming: IncomingMessage, outgoing: ServerResponse): void {
-  const { traffic, own } = parts;
   if (isClosing(incoming.socket) || outgoing.headersSent) return;
   // Requests sent ahead of their answers are served one after the other: one connection, one exchange.
   if (outgoing.socket === null) {
     outgoing.once('socket', () => accept(parts, incoming, outgoing));
     return;
   }
-  traffic.add(incoming.socket, outgoing);
+  parts.traffic.add(incoming.socket, outgoing);
   // An upgrade that we do not speak: what follows it may be in another protocol (RFC 9110 7.8, RFC 9931)
   if (incoming.headers.upgrade !== undefined) outgoing.shouldKeepAlive = false;
   outgoing.on('timeout', onSilence).on('error', ignore);
-  const { method = '', url = '', httpVersion, rawHeaders } = incoming;
-  const malformation = findMalformation(method, url, httpVersion, rawHeaders);
+  const malformation = findMalformation(incoming);
   if (malformation !== undefined) {
-    const { code, detail } = malformation;
     // What the client sends next may be read differently than it was meant.
     outgoing.shouldKeepAlive = false;
-    if (parts.refuse === undefined) own.error(outgoing, code, detail);
-    else parts.refuse(incoming, outgoing, new GatewayError(code, { detail }));
-  } else if (method === 'OPTIONS' && isFinalRecipient(incoming)) own.options(outgoing);
+    if (parts.refuse === undefined) parts.own.error(outgoing, malformation);
+    else parts.refuse(incoming, outgoing, malformation);
+  } else if (incoming.method === 'OPTIONS' && isFinalRecipient(incoming)) parts.own.options(outgoing);
   else parts.handle(incoming, outgoing);
 }
 
-function acceptUpgrade(parts: Parts, incoming: IncomingMessage, socket: Duplex, head: Buffer): void {
-  const { traffic, own } = parts;
+function acceptUpgrade(
+  { traffic, own, upgrade }: Parts,
+  incoming: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+): void {
   socket.on('error', ignore);
   traffic.addTunnel(socket);
-  const { method = '', url = '', httpVersion, rawHeaders } = incoming;
-  const malformation = findMalformation(method, url, httpVersion, rawHeaders);
+  const fault = findMalformation(incoming) ?? (traffic.draining ? new GatewayError('draining') : undefined);
   if (isClosing(incoming.socket)) socket.destroy();
-  else if (malformation !== undefined) own.errorOnSocket(incoming, socket, malformation.code, malformation.detail);
-  else if (traffic.draining) own.errorOnSocket(incoming, socket, 'draining');
-  else parts.upgrade(incoming, socket, head);
+  else if (fault !== undefined) own.errorOnSocket(incoming, socket, fault);
+  else upgrade(incoming, socket, head);
 }
 
 /**
@@ -167,22 +152,21 @@ function onSilence(this: ServerResponse): void {
 }
 
 /** RFC 9110 7.6.2: we are the last to see an OPTIONS request with no forwards left, or one about the server as a whole. */
-function isFinalRecipient(incoming: IncomingMessage): boolean {
-  return incoming.url === '*' || incoming.headers['max-forwards'] === '0';
-}
+const isFinalRecipient = ({ url, headers }: IncomingMessage): boolean => url === '*' || headers['max-forwards'] === '0';
 
 /** Answers bytes that are no request, and a request that does not end in time. */
-function answerBroken({ traffic, own }: Parts, code: string | undefined, socket: Socket): void {
+function answerBroken({ traffic, own }: Parts, code: string | undefined, socket: Socket, maxHeaderBytes: number): void {
   if (socket.destroyed || isClosing(socket)) return;
   const last = traffic.lastOn(socket);
+  const fault = () => toFault(code, maxHeaderBytes);
   // A client that ends the connection before its answer loses it.
   const hasLeft = code === 'ECONNRESET' || code === 'EPIPE' || (last !== undefined && socket.readableEnded);
   if (hasLeft || !socket.writable) socket.destroy();
-  else if (last === undefined || last.req.complete) traffic.breakOff(socket, () => own.broken(socket, code));
+  else if (last === undefined || last.req.complete) traffic.breakOff(socket, () => own.broken(socket, fault()));
   // What is broken is the body of the last request: if others are before it, its answer waits for its turn.
-  else if (last.socket === null) own.brokenBody(last, code);
+  else if (last.socket === null) own.error(last, fault());
   else if (last.headersSent) socket.destroy();
-  else own.broken(socket, code);
+  else own.broken(socket, fault());
 }
 
 /** Node lets go of a connection with a CONNECT, also where answers are still due on it: this does what Node would. */

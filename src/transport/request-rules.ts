@@ -1,7 +1,15 @@
-import type { HeaderLines } from './exchange.ts';
+/**
+ * What a request must look like to be forwarded at all, decided on the raw header lines: Node's `headers` joins or
+ * drops repeated names, and what two readers understand differently is a way around either of them.
+ */
+import type { IncomingMessage } from 'node:http';
+import { type ErrorCode, GatewayError } from '../errors.ts';
 import { connectionOptions } from './headers.ts';
 
-/** Longest head of a message, start line and header lines together, in either direction. As much as Open WebUI itself takes and gives: the cookies of a sign-in by OAuth grow with the groups of the user. */
+/**
+ * Longest head of a message, start line and header lines together, in either direction. As much as Open WebUI itself takes
+ * and gives: the cookies of a sign-in by OAuth grow with the groups of the user.
+ */
 export const MAX_HEADER_BYTES = 64 * 1024;
 
 /** @returns a sentence for the refusal; it names the setting, since only the operator can help */
@@ -10,47 +18,31 @@ export function beyondHeaderLimit(maxHeaderBytes: number): string {
   return `They have more than ${size} (MODELGATE_MAX_HEADER).`;
 }
 
-// What a request must look like to be forwarded at all, decided on the raw header lines: Node's `headers` joins or
-// drops repeated names, and what two readers understand differently is a way around either of them.
-
 /** Header lines of a message, in either direction. */
 export const MAX_FIELDS = 100;
 
 /** The only options with a meaning here; any other would ask us to delete a field that the backend relies on. */
 const CONNECTION_OPTIONS: ReadonlySet<string> = new Set(['close', 'keep-alive', 'upgrade', 'te', 'http2-settings']);
+type RequestHead = Pick<IncomingMessage, 'method' | 'url' | 'httpVersion' | 'rawHeaders'>;
+
 /** A registered name or IPv4 address, or a bracketed IPv6 address; an optional port. */
 const AUTHORITY = /^(?:[a-z\d._-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i;
 
-interface Malformation {
-  readonly code: 'request_malformed' | 'headers_too_large' | 'method_not_allowed' | 'version_not_supported';
-  /** The rule, in one sentence for the client. */
-  readonly detail: string;
-}
-
 /**
- * The first rule that the request breaks, or undefined.
- *
- * Sources: RFC 9112 3.2 (Host, absolute form), 6.1 and 6.3 (framing); RFC 9110 7.6.1 (Connection), 9.3.8 (TRACE), 15.6.6
- * (version).
+ * The first rule that the request breaks, or undefined. RFC 9112 3.2 (Host, absolute form), 6.1 and 6.3 (framing);
+ * RFC 9110 7.6.1 (Connection), 9.3.8 (TRACE), 15.6.6 (version).
  */
-export function findMalformation(
-  method: string,
-  target: string,
-  httpVersion: string,
-  rawHeaders: HeaderLines,
-): Malformation | undefined {
+export function findMalformation(incoming: RequestHead): GatewayError | undefined {
+  const { method = '', url = '', httpVersion, rawHeaders } = incoming;
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
-    return { code: 'version_not_supported', detail: `The request line says HTTP/${httpVersion}, or no version.` };
+    return fault('version_not_supported', `The request line says HTTP/${httpVersion}, or no version.`);
   }
-  if (method === 'TRACE' || method === 'CONNECT')
-    return { code: 'method_not_allowed', detail: `${method} is refused.` };
+  if (method === 'TRACE' || method === 'CONNECT') return fault('method_not_allowed', `${method} is refused.`);
   if (rawHeaders.length > 2 * MAX_FIELDS) {
-    return {
-      code: 'headers_too_large',
-      detail: `There are ${rawHeaders.length / 2} lines; at most ${MAX_FIELDS} are accepted.`,
-    };
+    const lines = rawHeaders.length / 2;
+    return fault('headers_too_large', `There are ${lines} lines; at most ${MAX_FIELDS} are accepted.`);
   }
-  if (!target.startsWith('/') && !(target === '*' && method === 'OPTIONS')) {
+  if (!url.startsWith('/') && !(url === '*' && method === 'OPTIONS')) {
     return malformed('The request target must be a path.');
   }
   let hosts = 0;
@@ -80,7 +72,7 @@ export function findMalformation(
 }
 
 /** Whether the request asks for a WebSocket and for nothing else (RFC 6455 4.2.1): GET, no body, one known protocol. */
-export function asksForWebSocket(method: string, httpVersion: string, rawHeaders: HeaderLines): boolean {
+export function asksForWebSocket({ method, httpVersion, rawHeaders }: RequestHead): boolean {
   if (method !== 'GET' || httpVersion !== '1.1') return false;
   let protocols = 0;
   let options = 0;
@@ -94,6 +86,5 @@ export function asksForWebSocket(method: string, httpVersion: string, rawHeaders
   return protocols === 1 && options > 0;
 }
 
-function malformed(detail: string): Malformation {
-  return { code: 'request_malformed', detail };
-}
+const fault = (code: ErrorCode, detail: string): GatewayError => new GatewayError(code, { detail });
+const malformed = (detail: string): GatewayError => fault('request_malformed', detail);

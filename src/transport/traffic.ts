@@ -21,17 +21,9 @@ interface Connection {
 export class Traffic {
   readonly #connections = new Map<Duplex, Connection>();
   readonly #tunnels = new Set<Duplex>();
-  #running = 0;
   #onQuiet: (() => void) | undefined;
-  #draining = false;
-
-  get draining(): boolean {
-    return this.#draining;
-  }
-
-  get running(): number {
-    return this.#running;
-  }
+  running = 0;
+  draining = false;
 
   connect(socket: Duplex): void {
     this.#connections.set(socket, { answer: undefined, last: undefined, isBroken: false });
@@ -41,21 +33,21 @@ export class Traffic {
   /** A request came, whose answer is due once those before it are given. @returns false where it will never be */
   expect(socket: Duplex, outgoing: ServerResponse): boolean {
     const connection = this.#connections.get(socket);
-    if (connection === undefined) return true;
-    if (!connection.isBroken) connection.last = outgoing;
-    return !connection.isBroken;
+    if (connection?.isBroken === true) return false;
+    if (connection !== undefined) connection.last = outgoing;
+    return true;
   }
 
   add(socket: Duplex, outgoing: ServerResponse): void {
     const connection = this.#connections.get(socket);
     if (connection !== undefined) connection.answer = outgoing;
-    this.#running += 1;
-    if (this.#draining) outgoing.shouldKeepAlive = false;
+    this.running += 1;
+    if (this.draining) outgoing.shouldKeepAlive = false;
     outgoing.on('close', () => {
       if (connection?.answer === outgoing) connection.answer = undefined;
       if (connection?.last === outgoing) connection.last = undefined;
-      this.#running -= 1;
-      if (this.#running === 0) this.#onQuiet?.();
+      this.running -= 1;
+      if (this.running === 0) this.#onQuiet?.();
     });
   }
 
@@ -99,32 +91,25 @@ export class Traffic {
 
   /** See `createDownstream`. */
   async drain(server: Server, limitMs: number): Promise<number> {
-    this.#draining = true;
-    const closed = new Promise<void>((resolve) => {
-      server.close(() => resolve());
-    });
+    this.draining = true;
+    const closed = Promise.withResolvers<unknown>();
+    server.close(closed.resolve);
     for (const { answer } of this.#connections.values()) {
       if (answer?.headersSent === false) answer.shouldKeepAlive = false;
     }
-    await this.#quiet(limitMs);
-    const cut = this.#running;
+    const quiet = Promise.withResolvers<unknown>();
+    const limit = setTimeout(quiet.resolve, limitMs);
+    this.#onQuiet = () => quiet.resolve(undefined);
+    if (this.running === 0) this.#onQuiet();
+    await quiet.promise;
+    clearTimeout(limit);
+    const cut = this.running;
     for (const socket of this.#tunnels) socket.destroy();
     if (cut > 0) server.closeAllConnections();
     else server.closeIdleConnections();
     const lastCall = setTimeout(() => server.closeAllConnections(), LAST_CALL_MS);
-    await closed;
+    await closed.promise;
     clearTimeout(lastCall);
     return cut;
-  }
-
-  #quiet(limitMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, limitMs);
-      this.#onQuiet = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      if (this.#running === 0) this.#onQuiet();
-    });
   }
 }

@@ -1,7 +1,28 @@
-/** Two sockets joined after a WebSocket handshake: bytes, back-pressure, silence, and one end for both. */
-import type { Duplex } from 'node:stream';
+/**
+ * Two sockets joined after a WebSocket handshake: bytes, back-pressure, silence, and one end for both. What the client sends
+ * is held back until its first message was judged, where a gate asks for that.
+ */
 import { Socket } from 'node:net';
-import type { ClientFrameGate, GateVerdict } from './first-message.ts';
+import type { Duplex, Writable } from 'node:stream';
+import { Receiver } from 'ws';
+
+declare module 'ws' {
+  // `ws` 8 exports it without documenting it, so that its types leave it out
+  interface Receiver extends Writable {
+    on(event: 'message', listener: (data: Buffer, isBinary: boolean) => void): this;
+    on(event: 'conclude' | 'ping' | 'pong' | 'error', listener: () => void): this;
+  }
+  const Receiver: new (options: { isServer: boolean; maxPayload: number; maxFragments: number }) => Receiver;
+}
+
+type GateVerdict = 'more' | 'pass' | 'refuse';
+
+/**
+ * Sees the client's bytes, in order, chunk by chunk, until it says `pass` (everything held goes upstream and the gate
+ * is out of the way) or `refuse` (both sides are closed with 1008). A verdict that takes time is final: it sees nothing
+ * more. A gate that throws or rejects refuses.
+ */
+export type ClientFrameGate = (bytes: Buffer) => GateVerdict | Promise<'pass' | 'refuse'>;
 
 /** A side that has said goodbye, or was refused, gets this long to see the other's last bytes. */
 const GRACE_MS = 2_000;
@@ -24,46 +45,42 @@ interface JoinedSockets {
   readonly idleTimeoutMs: number;
 }
 
-/** @returns once both sockets are gone; `refused` when the gate said so */
-export function joinSockets(sockets: JoinedSockets): Promise<{ refused: boolean }> {
-  return new Promise((resolve) => new Tunnel(sockets, resolve).open());
+/** @returns once both sockets are gone, whether the gate refused */
+export async function joinSockets(sockets: JoinedSockets): Promise<boolean> {
+  return new Tunnel(sockets).refused;
 }
 
 class Tunnel {
   readonly #client: Duplex;
   readonly #upstream: Duplex;
-  readonly #early: readonly Buffer[];
-  readonly #resolve: (outcome: { refused: boolean }) => void;
+  readonly #outcome = Promise.withResolvers<boolean>();
   readonly #idle: NodeJS.Timeout;
+  readonly #gateTimer: NodeJS.Timeout | undefined;
   #gate: ClientFrameGate | undefined;
-  #gateTimer: NodeJS.Timeout | undefined;
   #held: Buffer[] = [];
   #heldBytes = 0;
   #awaiting = false;
   #refused = false;
   #open = 2;
 
-  constructor(
-    { client, upstream, early, gate, idleTimeoutMs }: JoinedSockets,
-    resolve: (outcome: { refused: boolean }) => void,
-  ) {
+  constructor({ client, upstream, early, gate, idleTimeoutMs }: JoinedSockets) {
     this.#client = client;
     this.#upstream = upstream;
-    this.#early = early;
     this.#gate = gate;
-    this.#resolve = resolve;
-    this.#idle = setTimeout(() => this.#destroy(), idleTimeoutMs);
-  }
-
-  open(): void {
-    const client = this.#client;
-    const upstream = this.#upstream;
+    this.#idle = setTimeout(() => {
+      client.destroy();
+      upstream.destroy();
+    }, idleTimeoutMs);
     this.#join(client, upstream, (chunk) => this.#fromClient(chunk));
     this.#join(upstream, client, (chunk) => this.#pass(chunk, upstream, client));
-    if (this.#gate !== undefined) this.#gateTimer = setTimeout(() => this.#refuse(), GATE_MS);
-    for (const chunk of this.#early) this.#fromClient(chunk);
+    if (gate !== undefined) this.#gateTimer = setTimeout(() => this.#refuse(), GATE_MS);
+    for (const chunk of early) this.#fromClient(chunk);
     // Paused where it sent too much too early.
     if (!this.#awaiting && !upstream.writableNeedDrain) client.resume();
+  }
+
+  get refused(): Promise<boolean> {
+    return this.#outcome.promise;
   }
 
   #join(from: Duplex, to: Duplex, onData: (chunk: Buffer) => void): void {
@@ -71,13 +88,13 @@ class Tunnel {
     from.on('data', onData);
     from.on('drain', () => to.resume());
     // WebSocket has no half-closed state: one end ends both, after what is on its way.
-    from.on('end', () => {
-      this.#endSoon(to);
-    });
+    from.on('end', () => this.#endSoon(to));
     from.on('close', () => {
       this.#open -= 1;
-      if (this.#open > 0) this.#endSoon(to);
-      else this.#finish();
+      if (this.#open > 0) return this.#endSoon(to);
+      clearTimeout(this.#idle);
+      clearTimeout(this.#gateTimer);
+      this.#outcome.resolve(this.#refused);
     });
     from.on('error', ignore);
   }
@@ -156,17 +173,6 @@ class Tunnel {
     const timer = setTimeout(() => socket.destroy(), GRACE_MS);
     socket.once('close', () => clearTimeout(timer));
   }
-
-  #destroy(): void {
-    this.#client.destroy();
-    this.#upstream.destroy();
-  }
-
-  #finish(): void {
-    clearTimeout(this.#idle);
-    clearTimeout(this.#gateTimer);
-    this.#resolve({ refused: this.#refused });
-  }
 }
 
 /** No delay for small frames; a peer that vanished without a word is found by the kernel. */
@@ -177,6 +183,51 @@ function tune(stream: Duplex): void {
   stream.setTimeout(0);
 }
 
+/** Pings and pongs before the first message; a client that sends more has no message. */
+const MAX_CONTROL_FRAMES = 16;
+
+/**
+ * A gate for sockets whose first text message says what they are for. A message that cannot be read is refused; a
+ * close instead of a message passes. The reader of frames refuses extensions, unmasked frames, bytes that are not UTF-8,
+ * and messages that are too long (RFC 6455 5 and 8.1).
+ *
+ * @param judge true lets the connection go on
+ * @param maxBytes longest first message
+ */
+export function gateFirstMessage(
+  judge: (text: string) => boolean | Promise<boolean>,
+  maxBytes = 64 * 1024,
+): ClientFrameGate {
+  const receiver = new Receiver({ isServer: true, maxPayload: maxBytes, maxFragments: maxBytes });
+  let verdict: ReturnType<ClientFrameGate> = 'more';
+  let controlFrames = 0;
+  const decide = (made: () => ReturnType<ClientFrameGate>): void => {
+    if (verdict === 'more') verdict = made();
+  };
+  const onControlFrame = (): void => {
+    controlFrames += 1;
+    if (controlFrames > MAX_CONTROL_FRAMES) decide(() => 'refuse');
+  };
+  receiver
+    .on('message', (data, isBinary) => decide(() => (isBinary ? 'refuse' : verdictOf(judge(data.toString())))))
+    .on('conclude', () => decide(() => 'pass'))
+    .on('ping', onControlFrame)
+    .on('pong', onControlFrame)
+    .on('error', ignore);
+  return function firstMessageGate(bytes) {
+    // a copy: the receiver unmasks in place, and upstream go the bytes that came
+    receiver.write(Buffer.from(bytes));
+    // the event `error` comes only in the next turn
+    if (receiver.errored !== null) decide(() => 'refuse');
+    return verdict;
+  };
+}
+
+function verdictOf(permitted: boolean | Promise<boolean>): 'pass' | 'refuse' | Promise<'pass' | 'refuse'> {
+  if (typeof permitted !== 'boolean') return permitted.then((late) => (late ? 'pass' : 'refuse'));
+  return permitted ? 'pass' : 'refuse';
+}
+
 function ignore(): void {
-  // 'close' follows every error and is what ends the other side.
+  // 'close' follows every error of a socket; a receiver keeps its own.
 }

@@ -1,7 +1,7 @@
 /**
  * The WebSocket door. The handshake goes through the same pool and the same header rules as every request: undici's
  * own `upgrade` hands over the socket only after 101, keeps the bytes that came with it, and gives any other answer
- * to the ordinary handlers, which is all that `node:http` would do, without a second transport.
+ * to the ordinary handlers.
  */
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
@@ -10,16 +10,13 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { rawHead } from './answer.ts';
-import type { ForwardRequest, HeaderEdit } from './exchange.ts';
-import type { ClientFrameGate } from './first-message.ts';
+import type { ForwardRequest } from './exchange.ts';
 import { fieldOf, requestLines, responseLines } from './headers.ts';
-import { MAX_INTERIM } from './interim.ts';
-import { joinSockets } from './tunnel.ts';
-import { type Upstream, toGatewayError } from './upstream.ts';
+import { type ClientFrameGate, joinSockets } from './tunnel.ts';
+import { MAX_INTERIM, type Upstream, toGatewayError } from './upstream.ts';
 
-type Handed = 'incoming' | 'target' | 'edit' | 'requestId' | 'answerEdits';
-
-interface TunnelRequest extends Pick<ForwardRequest, Handed> {
+interface TunnelRequest extends Pick<ForwardRequest, 'target' | 'edit' | 'requestId' | 'answerEdits'> {
+  readonly incoming: IncomingMessage;
   readonly socket: Duplex;
   readonly head: Buffer;
   /** Holds the client's first bytes until judged; such a connection has no WebSocket extensions. */
@@ -47,21 +44,15 @@ const EXTENSIONS = 'sec-websocket-extensions';
  * @throws ClientGone when the client left before the upstream answered
  */
 export async function tunnel(upstream: Upstream, request: TunnelRequest): Promise<TunnelOutcome> {
-  const { incoming, socket } = request;
-  if (socket.destroyed) throw new ClientGone();
-  const headers = requestLines({
-    rawHeaders: incoming.rawHeaders,
-    method: 'GET',
-    httpVersion: incoming.httpVersion,
-    peer: upstream.peerOf(incoming.socket),
-    edit: request.gate === undefined ? request.edit : withoutExtensions(request.edit),
-    requestId: request.requestId,
-    via: upstream.via,
-    streamed: false,
-    rewritten: false,
-  });
+  const { incoming, target, requestId, gate, edit } = request;
+  if (request.socket.destroyed) throw new ClientGone();
+  const { rawHeaders, httpVersion, socket } = incoming;
+  const remove = gate === undefined ? edit.remove : new Set([...edit.remove, EXTENSIONS]);
+  const facts = { rawHeaders, httpVersion, peer: upstream.peerOf(socket), requestId, via: upstream.via };
+  const kind = { method: 'GET', streamed: false, rewritten: false };
+  const headers = requestLines({ ...facts, ...kind, edit: { remove, add: edit.add } });
   const handshake = new Handshake(upstream, request);
-  upstream.pool.dispatch({ path: request.target, method: 'GET', headers, upgrade: 'websocket' }, handshake);
+  upstream.pool.dispatch({ path: target, method: 'GET', headers, upgrade: 'websocket' }, handshake);
   return handshake.outcome;
 }
 
@@ -95,14 +86,9 @@ class Handshake implements Dispatcher.DispatchHandler {
     if (this.#settled) controller.abort(new ClientGone());
   }
 
-  onRequestUpgrade(
-    _controller: Dispatcher.DispatchController,
-    status: number,
-    headers: IncomingHttpHeaders,
-    upstream: Duplex,
-  ): void {
-    const { incoming, requestId, gate, answerEdits } = this.#request;
-    const lines = responseLines(headers, status, requestId, answerEdits);
+  onRequestUpgrade(_: unknown, status: number, headers: IncomingHttpHeaders, upstream: Duplex): void {
+    const { incoming, gate } = this.#request;
+    const lines = this.#linesOf(status, headers);
     upstream.on('error', ignore);
     const failure = this.#settled ? new ClientGone() : findHandshakeFault(incoming, lines, gate !== undefined);
     if (failure !== undefined) {
@@ -110,12 +96,11 @@ class Handshake implements Dispatcher.DispatchHandler {
       this.#fail(failure);
       return;
     }
-    this.#settled = true;
-    this.#release();
-    const socket = this.#socket;
-    socket.write(rawHead(101, [...lines, 'upgrade', 'websocket', 'connection', 'Upgrade']), 'latin1');
+    this.#settle();
+    const client = this.#socket;
+    client.write(rawHead(101, [...lines, 'upgrade', 'websocket', 'connection', 'Upgrade']), 'latin1');
     const { idleTimeoutMs } = this.#upstream;
-    void joinSockets({ client: socket, upstream, early: this.#early, gate, idleTimeoutMs }).then(({ refused }) => {
+    void joinSockets({ client, upstream, early: this.#early, gate, idleTimeoutMs }).then((refused) => {
       this.#outcome.resolve({ status, refused });
     });
   }
@@ -128,22 +113,18 @@ class Handshake implements Dispatcher.DispatchHandler {
       return;
     }
     this.#status = status;
-    const { requestId, answerEdits } = this.#request;
-    const lines = responseLines(headers, status, requestId, answerEdits);
-    this.#socket.write(rawHead(status, [...lines, 'connection', 'close']), 'latin1');
+    this.#socket.write(rawHead(status, [...this.#linesOf(status, headers), 'connection', 'close']), 'latin1');
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#socket.write(chunk)) {
-      controller.pause();
-      this.#socket.once('drain', () => controller.resume());
-    }
+    if (this.#socket.write(chunk)) return;
+    controller.pause();
+    this.#socket.once('drain', () => controller.resume());
   }
 
   onResponseEnd(): void {
     if (this.#settled) return;
-    this.#settled = true;
-    this.#release();
+    this.#settle();
     const socket = this.#socket;
     socket.resume();
     socket.end(() => socket.destroy());
@@ -154,12 +135,17 @@ class Handshake implements Dispatcher.DispatchHandler {
     this.#fail(error);
   }
 
+  #linesOf(status: number, headers: IncomingHttpHeaders): string[] {
+    return responseLines(headers, status, this.#request.requestId, this.#request.answerEdits);
+  }
+
   #fail(error: Error): void {
     if (this.#settled) return;
-    this.#settled = true;
-    this.#release();
-    // Begun means that a refusal is cut in its middle, and that must show.
-    if (this.#status !== 0) cut(this.#socket);
+    this.#settle();
+    const socket = this.#socket;
+    // A refusal that has begun and has no length ends with the connection: only a reset shows that it was cut
+    if (this.#status !== 0 && socket instanceof Socket) socket.resetAndDestroy();
+    else if (this.#status !== 0) socket.destroy();
     this.#outcome.reject(error instanceof ClientGone ? error : toGatewayError(error, this.#upstream.maxHeaderBytes));
   }
 
@@ -176,31 +162,18 @@ class Handshake implements Dispatcher.DispatchHandler {
     this.#controller?.abort(new ClientGone());
   };
 
-  #release(): void {
-    this.#socket.off('data', this.#keepEarly).off('end', this.#leave).off('close', this.#leave);
-    this.#socket.on('error', ignore);
+  #settle(): void {
+    this.#settled = true;
+    this.#socket.off('data', this.#keepEarly).off('end', this.#leave).off('close', this.#leave).on('error', ignore);
   }
 }
 
 /** RFC 6455 4.1: what a client must check before it takes 101 for an answer; we are that client. */
 function findHandshakeFault(incoming: IncomingMessage, lines: readonly string[], gated: boolean): Error | undefined {
-  const key = incoming.headers['sec-websocket-key'] ?? '';
-  const expected = createHash('sha1')
-    .update(key + HANDSHAKE_GUID)
-    .digest('base64');
-  if (fieldOf(lines, 'sec-websocket-accept') !== expected) return new GatewayError('upstream_invalid');
-  if (gated && fieldOf(lines, EXTENSIONS) !== undefined) return new GatewayError('upstream_invalid');
-  return undefined;
-}
-
-function withoutExtensions(edit: HeaderEdit): HeaderEdit {
-  return { remove: new Set([...edit.remove, EXTENSIONS]), add: edit.add };
-}
-
-/** A refusal without length ends with the connection, so that only a reset shows that it was cut. */
-function cut(socket: Duplex): void {
-  if (socket instanceof Socket) socket.resetAndDestroy();
-  else socket.destroy();
+  const key = `${incoming.headers['sec-websocket-key'] ?? ''}${HANDSHAKE_GUID}`;
+  const isOurs = fieldOf(lines, 'sec-websocket-accept') === createHash('sha1').update(key).digest('base64');
+  const isExtended = gated && fieldOf(lines, EXTENSIONS) !== undefined;
+  return isOurs && !isExtended ? undefined : new GatewayError('upstream_invalid');
 }
 
 function ignore(): void {

@@ -1,11 +1,11 @@
 /** The backend as the transport sees it: a pool of HTTP/1.1 connections, a probe, and what their errors mean. */
 import { randomBytes } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { Pool, buildConnector, errors } from 'undici';
 import type { Config } from '../config/schema.ts';
-import { GatewayError } from '../errors.ts';
+import { type ErrorCode, GatewayError } from '../errors.ts';
 import { createPeerLookup } from './client.ts';
-import { watchInterimAnswers } from './interim.ts';
 import { MAX_HEADER_BYTES, beyondHeaderLimit } from './request-rules.ts';
 
 /**
@@ -23,11 +23,15 @@ export function unreachableBecause(error: unknown): string {
 function codeOf(error: unknown): string {
   let deepest = 'no reason given';
   for (let at = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
-    if ('code' in at && typeof at.code === 'string') return at.code;
+    const code = codeIn(at);
+    if (code !== undefined) return code;
     deepest = /^(Type)?Error$/.test(at.name) ? at.message : at.name;
   }
   return deepest;
 }
+
+const codeIn = (error: unknown): string | undefined =>
+  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 
 const REASONS: readonly (readonly [pattern: RegExp, what: string])[] = [
   [/^ECONNREFUSED/, 'refuses the connection: does the backend run, and is the port right?'],
@@ -56,25 +60,21 @@ const INVALID_ANSWER: ReadonlySet<string> = new Set([
  *
  * @param maxHeaderBytes what the answer's head was allowed
  */
-export function toGatewayError(error: Error, maxHeaderBytes: number): GatewayError {
+export function toGatewayError(error: unknown, maxHeaderBytes: number): GatewayError {
   if (error instanceof GatewayError) return error;
-  const cause = { cause: error };
-  // undici refuses what it will not put on the wire: a target or field of the request.
-  if (error instanceof errors.InvalidArgumentError) return new GatewayError('request_malformed', cause);
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') {
-    return new GatewayError('upstream_timeout', cause);
-  }
-  if (code === 'UND_ERR_HEADERS_OVERFLOW') {
-    return new GatewayError('upstream_headers_too_large', { ...cause, detail: beyondHeaderLimit(maxHeaderBytes) });
-  }
-  return new GatewayError(isInvalidAnswer(error, code) ? 'upstream_invalid' : 'upstream_unreachable', cause);
+  const detail = codeIn(error) === 'UND_ERR_HEADERS_OVERFLOW' ? { detail: beyondHeaderLimit(maxHeaderBytes) } : {};
+  return new GatewayError(errorCodeOf(error, codeIn(error)), { cause: error, ...detail });
 }
 
-function isInvalidAnswer(error: Error, code: string): boolean {
-  if (error instanceof errors.HTTPParserError || INVALID_ANSWER.has(code)) return true;
+function errorCodeOf(error: unknown, code: string | undefined): ErrorCode {
+  // undici refuses what it will not put on the wire: a target or field of the request.
+  if (error instanceof errors.InvalidArgumentError) return 'request_malformed';
+  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'upstream_timeout';
+  if (code === 'UND_ERR_HEADERS_OVERFLOW') return 'upstream_headers_too_large';
+  if (error instanceof errors.HTTPParserError || INVALID_ANSWER.has(code ?? '')) return 'upstream_invalid';
   // undici's words for a 100 or 101 that was not asked for, the one kind of bad answer that shares its code with a close.
-  return code === 'UND_ERR_SOCKET' && (error.message === 'bad response' || error.message === 'bad upgrade');
+  const isBad = error instanceof errors.SocketError && /^bad (response|upgrade)$/.test(error.message);
+  return isBad ? 'upstream_invalid' : 'upstream_unreachable';
 }
 
 interface UpstreamOptions extends Readonly<Config['upstream']>, Pick<Config, 'trustedProxies'> {
@@ -147,5 +147,90 @@ async function probe(pool: Pool, path: string, withinMs: number): Promise<string
     return statusCode < 500 ? undefined : `it answers ${path} with ${statusCode}`;
   } catch (error) {
     return `it ${unreachableBecause(error)}`;
+  }
+}
+
+// undici passes over every 1xx but a 100 without `Expect`, which it takes for the end of the connection; a client must bear
+// that one as well (RFC 9110 15.2). So it is shown a 102 in its place: one digit of the status line, wherever the packets
+// are cut.
+
+/** Interim answers to one request before the upstream counts as broken. */
+export const MAX_INTERIM = 100;
+
+/** undici publishes the socket here right before it writes the head of a request to it. */
+const REQUEST_HEAD = 'undici:client:sendHeaders';
+
+/** `HTTP/1.1 100`: where its three digits stand. The parser takes no other form of a status line. */
+const FIRST_DIGIT = 9;
+const LAST_DIGIT = 11;
+const ZERO = 0x30;
+const TWO = 0x32;
+const CR = 0x0d;
+const LF = 0x0a;
+
+function watchInterimAnswers() {
+  const heads = new WeakMap<object, AnswerHead>();
+  const onRequest = (message: unknown): void => {
+    const { socket } = message as { readonly socket: Socket };
+    heads.get(socket)?.expect();
+  };
+  subscribe(REQUEST_HEAD, onRequest);
+  return {
+    /** Call it with each new connection, before undici reads from it. */
+    watch(socket: Socket): void {
+      const head = new AnswerHead();
+      heads.set(socket, head);
+      const read = socket.read.bind(socket);
+      socket.read = (size?: number): unknown => {
+        const chunk: unknown = read(size);
+        if (head.isOpen && Buffer.isBuffer(chunk)) head.pass(chunk);
+        return chunk;
+      };
+    },
+    close: () => unsubscribe(REQUEST_HEAD, onRequest),
+  };
+}
+
+/** Follows the bytes of one connection as far as the status line of the final answer. */
+class AnswerHead {
+  isOpen = false;
+  /** How much of a status line was seen, and the digits of its status. */
+  #at = 0;
+  #status = 0;
+  /** How much of the empty line that ends an interim head was seen. */
+  #ending = 0;
+
+  /** The next bytes are the head of an answer. */
+  expect(): void {
+    this.isOpen = true;
+    this.#at = 0;
+    this.#status = 0;
+    this.#ending = 0;
+  }
+
+  pass(chunk: Buffer): void {
+    for (let index = 0; index < chunk.length && this.isOpen; index += 1) {
+      const byte = chunk[index] ?? 0;
+      if (this.#at > LAST_DIGIT) this.#skip(byte);
+      // Line breaks before a head are no part of it.
+      else if (this.#at > 0 || (byte !== CR && byte !== LF)) this.#readStatus(chunk, index, byte);
+    }
+  }
+
+  #readStatus(chunk: Buffer, index: number, byte: number): void {
+    if (this.#at >= FIRST_DIGIT) this.#status = this.#status * 10 + byte - ZERO;
+    if (this.#at === LAST_DIGIT) {
+      if (this.#status === 100) chunk[index] = TWO;
+      // 101 ends what is HTTP on this connection.
+      else if (this.#status === 101 || this.#status >= 200) this.isOpen = false;
+    }
+    this.#at += 1;
+  }
+
+  #skip(byte: number): void {
+    if (byte === CR) this.#ending = this.#ending === 2 ? 3 : 1;
+    else if (byte !== LF) this.#ending = 0;
+    else if (this.#ending === 3) this.expect();
+    else this.#ending = this.#ending === 1 ? 2 : 0;
   }
 }

@@ -489,8 +489,8 @@ describe('answers of our own', () => {
   describe('after reading a body', () => {
     async function reading(maxBytes: number): Promise<{ port: number; results: string[] }> {
       const results: string[] = [];
-      const gate = await serve((incoming, outgoing) => {
-        readBody(incoming, outgoing, maxBytes).then(
+      const gate = await serve((_incoming, outgoing) => {
+        readBody(outgoing, maxBytes).then(
           (body) => {
             results.push(`read ${body.length}`);
             sendAnswer(outgoing, 200, [], '{}');

@@ -5,7 +5,7 @@ import { Server as SocketServer } from 'socket.io';
 import { io, type Socket as SocketClient } from 'socket.io-client';
 import { describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
-import { gateFirstMessage } from '../../../src/transport/first-message.ts';
+import { gateFirstMessage } from '../../../src/transport/tunnel.ts';
 import { parseAnswer } from '../../support/gate/raw-connection.ts';
 import type { Relay, RelayOptions } from '../../support/gate/relay.ts';
 import { closing, connectTo, relayTo } from '../../support/gate/transport.ts';

@@ -2,9 +2,8 @@
 import type { AddressInfo } from 'node:net';
 import { ClientGone, GatewayError } from '../../../src/errors.ts';
 import { refuseUpgrade, sendAnswer } from '../../../src/transport/answer.ts';
-import type { AnswerRewrite, HeaderEdit } from '../../../src/transport/exchange.ts';
-import type { ClientFrameGate } from '../../../src/transport/first-message.ts';
-import { forward } from '../../../src/transport/forward.ts';
+import type { ClientFrameGate } from '../../../src/transport/tunnel.ts';
+import { type AnswerRewrite, type HeaderEdit, forward } from '../../../src/transport/exchange.ts';
 import { createDownstream } from '../../../src/transport/listener.ts';
 import { tunnel } from '../../../src/transport/upgrade.ts';
 import { type Upstream, createUpstream } from '../../../src/transport/upstream.ts';
@@ -47,7 +46,6 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
   const downstream = createDownstream({
     handle(incoming, outgoing) {
       forward(upstream, {
-        incoming,
         outgoing,
         target: incoming.url ?? '/',
         edit: options.edit ?? NO_EDIT,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { gateFirstMessage } from '../../../src/transport/first-message.ts';
+import { gateFirstMessage } from '../../../src/transport/tunnel.ts';
 
 interface FrameParts {
   readonly opcode?: number;

@@ -1,25 +1,34 @@
+import { EventEmitter } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { MinimumRate } from '../../../src/transport/body.ts';
+import { Intake } from '../../../src/transport/body.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] }));
 afterEach(() => void vi.useRealTimers());
 
-function startRate(): { rate: MinimumRate; isTooSlow: () => boolean } {
+/** Of a body, with what a connection does left out. */
+function startRate() {
+  let isPaused = false;
+  const incoming = Object.assign(new EventEmitter(), {
+    pause: () => void (isPaused = true),
+    resume: () => void (isPaused = false),
+    isPaused: () => isPaused,
+  });
   let isTooSlow = false;
-  const rate = new MinimumRate(() => (isTooSlow = true));
-  rate.start();
-  return { rate, isTooSlow: () => isTooSlow };
+  const rate = new Intake({ req: incoming } as unknown as ServerResponse, vi.fn(), () => (isTooSlow = true));
+  const add = (bytes: number) => incoming.emit('data', Buffer.alloc(bytes));
+  return { rate, add, isTooSlow: () => isTooSlow };
 }
 
 /** @returns after how many seconds such a body is too slow, undefined where it is not within `seconds` */
 function tooSlowAfter(bytesPerSecond: number, seconds: number): number | undefined {
-  const { rate, isTooSlow } = startRate();
+  const { rate, add, isTooSlow } = startRate();
   for (let second = 1; second <= seconds; second += 1) {
     vi.advanceTimersByTime(1_000);
     if (isTooSlow()) return second;
-    rate.add(bytesPerSecond);
+    add(bytesPerSecond);
   }
-  rate.stop();
+  rate.cancel();
   return undefined;
 }
 
@@ -41,10 +50,10 @@ test('silence is too slow no later than dripping', () => {
 });
 
 test('whoever has sent much may stand still for a minute, not for the time that all of it is worth', () => {
-  const { rate, isTooSlow } = startRate();
-  rate.add(100_000_000);
+  const { add, isTooSlow } = startRate();
+  add(100_000_000);
   vi.advanceTimersByTime(59_999);
-  rate.add(1);
+  add(1);
   vi.advanceTimersByTime(59_999);
   expect(isTooSlow()).toBe(false);
   vi.advanceTimersByTime(1);
@@ -53,10 +62,10 @@ test('whoever has sent much may stand still for a minute, not for the time that 
 
 test('time in which nobody reads does not count', () => {
   const { rate, isTooSlow } = startRate();
-  rate.stop();
+  rate.pause();
   vi.advanceTimersByTime(3_600_000);
-  rate.start();
+  rate.resume();
   vi.advanceTimersByTime(19_000);
   expect(isTooSlow()).toBe(false);
-  rate.stop();
+  rate.cancel();
 });

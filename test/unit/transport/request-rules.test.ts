@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { asksForWebSocket, findMalformation } from '../../../src/transport/request-rules.ts';
 
 const find = (headers: readonly string[], target = '/x', method = 'GET', version = '1.1') =>
-  findMalformation(method, target, version, headers)?.code;
+  findMalformation({ method, url: target, httpVersion: version, rawHeaders: [...headers] })?.code;
 
 describe('a request', () => {
   test.each([
@@ -64,7 +64,7 @@ describe('a request', () => {
 
 describe('an upgrade to WebSocket', () => {
   const asks = (headers: readonly string[], method = 'GET', version = '1.1') =>
-    asksForWebSocket(method, version, headers);
+    asksForWebSocket({ method, url: '/ws', httpVersion: version, rawHeaders: [...headers] });
 
   test('is GET with the two fields, in any letter case and company', () => {
     expect(asks(['Upgrade', 'WebSocket', 'Connection', 'keep-alive, UPGRADE'])).toBe(true);
