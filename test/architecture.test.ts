@@ -153,7 +153,6 @@ const LOOKED_INTO = [
   'diagnosis/query-bench.ts distributionOf',
   'enforcement/answers.ts denialAnswer',
   'enforcement/answers.ts errorAnswer',
-  'gate/gate.ts Gate',
   'identity/authenticate.ts UserView',
   'limits/memory.ts Generations',
   'openwebui/match.ts NEUTRAL_ROUTES',

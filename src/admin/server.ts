@@ -14,7 +14,7 @@ import { listenOn } from '../transport/listener.ts';
 interface ReadinessParts {
   readonly version: string;
   /** Read for each answer: it may change. */
-  readonly mode: 'enforce' | 'report';
+  readonly mode: () => 'enforce' | 'report';
   readonly bypass: Bypass | undefined;
   readonly storeHealth: () => Promise<StoreHealth>;
   /** One small request to the backend, and why it was not answered; may be slow, must not reject. */
@@ -46,7 +46,7 @@ export function createReadiness(parts: ReadinessParts, now = () => performance.n
     return {
       ready: readable && reachable && !draining,
       draining,
-      mode: parts.mode,
+      mode: parts.mode(),
       /** The setting that switches filtering and refusing off, or null. */
       bypass: parts.bypass ?? null,
       /** With a `write_problem` no new user can be enrolled; users who are enrolled are served. */

@@ -11,19 +11,12 @@ import { type PeerLookup, cameByHttps } from '../transport/client.ts';
 import type { AnswerEdit } from '../transport/exchange.ts';
 import { createCrossOrigin, secureAnswer } from '../transport/security-headers.ts';
 
-export interface SecureAnswers {
-  /** For the answer to this request, as the first of its edits. */
-  editsFor(incoming: IncomingMessage): readonly AnswerEdit[];
-  /** Lets the page that asks read an answer of ours, before it is edited. */
-  allowOrigin(lines: string[], incoming: IncomingMessage): void;
-  /** All of it for answers that no stage gives; without a request where what came is none. */
-  editOwn(lines: string[], status: number, incoming: IncomingMessage | undefined): void;
-}
+export type SecureAnswers = ReturnType<typeof createSecureAnswers>;
 
 export function createSecureAnswers(
   { answers, trustedProxies, limits }: Pick<Config, 'answers' | 'trustedProxies' | 'limits'>,
   peerOf: PeerLookup,
-): SecureAnswers {
+) {
   const { headers, backendHeaders: backendFields, cookies } = answers;
   const cookieRules = (name: string) => {
     const purpose = cookiePurpose(name);
@@ -31,41 +24,40 @@ export function createSecureAnswers(
   };
   // Also of answers that are not counted: what is left with a provider says what other organizations do
   const stated = Object.values(limits).some((limit) => limit !== 'off') ? ANNOUNCED : [];
-  const edit = (fields: Headers): AnswerEdit => secureAnswer({ fields, backendFields, stated, cookieRules });
-  const http = { ...headers, ...overHttp(headers, trustedProxies.length > 0) };
-  const plain = edit(http);
-  const ordinary = { http: [plain], https: [edit(headers)] };
-  const forSandboxes = { http: [edit(loadableByAll(http))], https: [edit(loadableByAll(headers))] };
+  const edits = (fields: Headers): AnswerEdit[] => [secureAnswer({ fields, backendFields, stated, cookieRules })];
+  const http = overHttp(headers, trustedProxies.length > 0);
+  const ordinary = { http: edits(http), https: edits(headers) };
+  const forSandboxes = { http: edits(loadableByAll(http)), https: edits(loadableByAll(headers)) };
   const crossOrigin = createCrossOrigin({ origins: answers.origins, exposed: ['x-request-id', ...READABLE] });
   return {
-    editsFor(incoming) {
-      const edits = isLoadedBySandbox(incoming.url ?? '') ? forSandboxes : ordinary;
-      const chosen = cameByHttps(incoming, peerOf(incoming.socket)) ? edits.https : edits.http;
+    /** For the answer to this request, as the first of its edits. */
+    editsFor(incoming: IncomingMessage): readonly AnswerEdit[] {
+      const byScheme = isLoadedBySandbox(incoming.url ?? '') ? forSandboxes : ordinary;
+      const chosen = cameByHttps(incoming, peerOf(incoming.socket)) ? byScheme.https : byScheme.http;
       const exposing = crossOrigin.edits(incoming);
       return exposing.length === 0 ? chosen : [...chosen, ...exposing];
     },
+    /** Lets the page that asks read an answer of ours, before it is edited. */
     allowOrigin: crossOrigin.allow,
-    editOwn(lines, status, incoming) {
+    /** All of it for answers that no stage gives; without a request where what came is none. */
+    editOwn(lines: string[], status: number, incoming: IncomingMessage | undefined): void {
       crossOrigin.allow(lines, incoming);
-      plain(lines, status);
-      if (incoming !== undefined) for (const edit of crossOrigin.edits(incoming)) edit(lines, status);
+      const exposing = incoming === undefined ? [] : crossOrigin.edits(incoming);
+      for (const edit of [...ordinary.http, ...exposing]) edit(lines, status);
     },
   };
 }
 
 type Headers = Config['answers']['headers'];
 
-const TRANSPORT_SECURITY = 'strict-transport-security';
-
 /** RFC 6797 7.2: never over http. Where no proxy is trusted to report https, the backend's own line is not ours to judge. */
-function overHttp(headers: Headers, isSchemeKnown: boolean): Partial<Headers> {
-  const value = headers[TRANSPORT_SECURITY];
-  return { [TRANSPORT_SECURITY]: isSchemeKnown || value === 'off' ? 'off' : 'backend' };
+function overHttp(headers: Headers, isSchemeKnown: boolean): Headers {
+  const isOff = isSchemeKnown || headers['strict-transport-security'] === 'off';
+  return { ...headers, 'strict-transport-security': isOff ? 'off' : 'backend' };
 }
 
 function loadableByAll(headers: Headers): Headers {
   const value = headers['cross-origin-resource-policy'];
-  return value === 'off' || value === 'backend'
-    ? headers
-    : { ...headers, 'cross-origin-resource-policy': 'cross-origin' };
+  const isOurs = value !== 'off' && value !== 'backend';
+  return isOurs ? { ...headers, 'cross-origin-resource-policy': 'cross-origin' } : headers;
 }

@@ -2,43 +2,40 @@
  * The composition root, and the first file to read: which parts there are, and the order of the stages. Both doors are
  * here, `handle` for requests and `upgrade` for WebSockets.
  */
-import type { IncomingMessage } from 'node:http';
-import type { Duplex } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type MiddlewareHandler, Hono } from 'hono';
 import type { Config } from '../config/schema.ts';
-import { type Refusal, createRefusal } from '../enforcement/answers.ts';
+import { createRefusal } from '../enforcement/answers.ts';
 import { authorize } from '../enforcement/authorize.ts';
 import { filterModels } from '../enforcement/filter-models.ts';
-import { type Judge, type ProviderModels, createJudge, createProviderModels } from '../enforcement/judge.ts';
-import { type ListReading, createListReading } from '../enforcement/list-reading.ts';
-import { type Identity, authenticate, createIdentity } from '../identity/authenticate.ts';
-import type { Allowances } from '../limits/allowance.ts';
-import { type Limits, createLimits, provedUser } from '../limits/limits.ts';
+import { createJudge, createProviderModels } from '../enforcement/judge.ts';
+import { createListReading } from '../enforcement/list-reading.ts';
+import { authenticate, createIdentity } from '../identity/authenticate.ts';
+import { createLimits, provedUser } from '../limits/limits.ts';
 import { createMemoryAllowances } from '../limits/memory.ts';
-import { type ChatOrder, createChatOrder } from '../openwebui/chat-order.ts';
+import { createChatOrder } from '../openwebui/chat-order.ts';
 import { createSurfaceDecider } from '../openwebui/decide-surface.ts';
 import { answeringOf, countedAs, runsModel } from '../openwebui/endpoints.ts';
 import { listedBy } from '../openwebui/model-page.ts';
 import { socketSurface } from '../openwebui/sockets.ts';
 import { canonicalPath, createTargetReader } from '../openwebui/target.ts';
-import { type Reading, createReading } from '../reading/reading.ts';
+import { createReading } from '../reading/reading.ts';
 import type { Store } from '../store/store-view.ts';
-import { type Audit, createAudit } from '../telemetry/audit.ts';
+import { createAudit } from '../telemetry/audit.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import { type Observer, createUntrustedProxyWarning, createObserver } from '../telemetry/observe.ts';
+import { createObserver, createUntrustedProxyWarning } from '../telemetry/observe.ts';
 import type { RecentDecisions } from '../telemetry/recent-decisions.ts';
+import { createHeldBodies } from '../transport/body.ts';
 import { createClientAddress, createPeerLookup } from '../transport/client.ts';
-import { type HeldBodies, createHeldBodies } from '../transport/body.ts';
+import { forward } from '../transport/exchange.ts';
 import { createDownstream, listenOn } from '../transport/listener.ts';
-import { type Upstream, createUpstream } from '../transport/upstream.ts';
-import { type SecureAnswers, createSecureAnswers } from './answer-headers.ts';
-import type { GateEnv } from './scope.ts';
+import { createUpstream } from '../transport/upstream.ts';
+import { createSecureAnswers } from './answer-headers.ts';
+import { type GateEnv, createScope } from './scope.ts';
 import { createSessionWatch } from './session-watch.ts';
 import { createSocketDoor } from './socket-door.ts';
-import { begin, forwardTo, letThrough, refuseMalformed } from './stages.ts';
 
 interface GateParts {
   readonly config: Config;
@@ -50,62 +47,39 @@ interface GateParts {
   readonly now?: () => number;
 }
 
-export interface Gate {
-  /** @throws the system's error (`EADDRINUSE`, …) where it cannot listen */
-  listen(): Promise<{ readonly url: string; readonly port: number }>;
-  /**
-   * From the next request on: modes, denial, access, answers, limits, trusted proxies. Other differences are
-   * ignored. Counts start anew only where limits differ.
-   */
-  reconfigure(changed: Config): void;
-  /** Why the backend does not answer, undefined where it does; never rejects. */
-  upstreamProblem(): Promise<string | undefined>;
-  /** Why the sessions that the backend issues are not known to the gate; undefined while they are, as far as is known. */
-  identityProblem(): string | undefined;
-  /** Stops accepting, finishes what runs, at most `drainTimeoutMs`. @returns how many requests were cut */
-  drain(): Promise<number>;
-  isDraining(): boolean;
-}
-
-export function createGate(parts: GateParts): Gate {
+export function createGate(parts: GateParts) {
   const { config } = parts;
-  const { trustedProxies, maxHeaderBytes } = config;
-  const upstream = createUpstream({ ...config.upstream, trustedProxies, maxHeaderBytes, probePath: '/health' });
-  const identity = createIdentity(config.identity);
-  const sessionWatch = createSessionWatch({ ...parts, identity });
-  const lasting: LastingParts = {
-    ...parts,
-    upstream,
-    identity,
-    watchSessions: sessionWatch.stage,
-    providerModels: createProviderModels(),
-    order: createChatOrder(),
-    reading: createReading(),
-    lists: createListReading(),
-    bodies: createHeldBodies(config.maxBodyBytes),
-    allowances: allowancesOf(parts),
-  };
+  const lasting = createLastingParts(parts);
+  const { upstream } = lasting;
   let doors = createDoors(lasting);
   const downstream = createDownstream({
     handle: (incoming, outgoing) => void doors.app.fetch(UNREAD, { incoming, outgoing }),
     refuse: (incoming, outgoing, fault) => void doors.app.fetch(UNREAD, { incoming, outgoing, fault }),
-    upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void doors.socketDoor(incoming, socket, head),
+    upgrade: (incoming, socket, head) => void doors.socketDoor(incoming, socket, head),
     mayUpgrade: (incoming) => socketSurface(incoming) !== undefined,
     ownAnswerEdit: (lines, status, incoming) => doors.secureAnswers.editOwn(lines, status, incoming),
     answered: (own) => doors.observer.answered(own),
-    limits: { idleTimeoutMs: config.upstream.idleTimeoutMs, maxHeaderBytes },
+    limits: { idleTimeoutMs: config.upstream.idleTimeoutMs, maxHeaderBytes: config.maxHeaderBytes },
   });
   let draining = false;
   return {
+    /** @throws the system's error (`EADDRINUSE`, …) where it cannot listen */
     listen: () => listenOn(downstream.server, config.listen),
-    reconfigure(changed) {
-      const keepsCounts = isDeepStrictEqual(changed.limits, doors.limits);
+    /**
+     * From the next request on: modes, denial, access, answers, limits, trusted proxies. Other differences are
+     * ignored. Counts start anew only where limits differ.
+     */
+    reconfigure(changed: Config): void {
+      const keepsCounts = isDeepStrictEqual(changed.limits, doors.config.limits);
       const allowances = keepsCounts ? doors.allowances : allowancesOf({ ...parts, config: changed });
       doors = createDoors({ ...lasting, config: changed, allowances });
     },
+    /** Why the backend does not answer, undefined where it does; never rejects. */
     upstreamProblem: () => upstream.findProblem(),
-    identityProblem: sessionWatch.problem,
-    async drain() {
+    /** Why the sessions that the backend issues are not known to the gate; undefined while they are, as far as is known. */
+    identityProblem: lasting.sessions.problem,
+    /** Stops accepting, finishes what runs, at most `drainTimeoutMs`. @returns how many requests were cut */
+    async drain(): Promise<number> {
       draining = true;
       const cut = await downstream.drain(config.drainTimeoutMs);
       await Promise.all([upstream.close(), lasting.reading.close(), lasting.lists.close()]);
@@ -115,87 +89,78 @@ export function createGate(parts: GateParts): Gate {
   };
 }
 
-const UNREAD = new Request('http://gate/');
-
 /** What outlives a change of the configuration: connections, caches, and whatever the gate has learned or counts. */
-interface LastingParts extends GateParts {
-  readonly upstream: Upstream;
-  readonly identity: Identity;
-  readonly watchSessions: MiddlewareHandler<GateEnv>;
-  readonly providerModels: ProviderModels;
-  readonly order: ChatOrder;
-  readonly reading: Reading;
-  readonly lists: ListReading;
-  readonly bodies: HeldBodies;
-  readonly allowances: Allowances;
+function createLastingParts(parts: GateParts) {
+  const { trustedProxies, maxHeaderBytes, maxBodyBytes, ...config } = parts.config;
+  const identity = createIdentity(config.identity);
+  return {
+    ...parts,
+    upstream: createUpstream({ ...config.upstream, trustedProxies, maxHeaderBytes, probePath: '/health' }),
+    identity,
+    sessions: createSessionWatch({ ...parts, identity }),
+    providerModels: createProviderModels(),
+    order: createChatOrder(),
+    reading: createReading(),
+    lists: createListReading(),
+    bodies: createHeldBodies(maxBodyBytes),
+    allowances: allowancesOf(parts),
+  };
 }
 
 /** Counts are kept in this process: what several replicas could share would be made here. */
-const allowancesOf = ({ config, now = () => performance.now() }: GateParts): Allowances =>
+const allowancesOf = ({ config, now = () => performance.now() }: GateParts) =>
   createMemoryAllowances(config.limits, now);
 
-interface SharedParts extends LastingParts {
-  readonly mode: Config['policy']['mode'];
-  readonly maxBodyBytes: number;
-  readonly payerOf: typeof provedUser;
-  readonly judge: Judge;
-  readonly audit: Audit;
-  readonly observer: Observer;
-  readonly refusal: Refusal;
-  readonly secureAnswers: SecureAnswers;
-  readonly limits: Limits;
+/** Both doors of one configuration. Requests that one pair has begun, it ends. */
+function createDoors(lasting: ReturnType<typeof createLastingParts>) {
+  const parts = createSharedParts(lasting);
+  return {
+    ...parts,
+    app: createStages(parts),
+    socketDoor: createSocketDoor({ ...parts, open: parts.config.policy.bypass !== undefined }),
+  };
 }
 
-/** Both doors of one configuration. Requests that one pair has begun, it ends. */
-function createDoors(lasting: LastingParts) {
-  const { config, log, metrics, decisions, allowances } = lasting;
-  const { mode, bypass, denial } = config.policy;
-  const upstream = { ...lasting.upstream, peerOf: createPeerLookup(config.trustedProxies) };
-  const judge = createJudge(config.policy, lasting.providerModels);
-  const audit = createAudit({ log, metrics, mode, decisions, store: lasting.store });
-  const observer = createObserver({ log, metrics, mode });
-  const secureAnswers = createSecureAnswers(config, upstream.peerOf);
-  const refusal = createRefusal({
-    audit,
-    log,
-    metrics,
-    denial,
-    answeringOf,
-    allowOrigin: secureAnswers.allowOrigin,
-  });
+function createSharedParts(lasting: ReturnType<typeof createLastingParts>) {
+  const { config, log, metrics, allowances } = lasting;
+  const { mode, denial } = config.policy;
+  const peerOf = createPeerLookup(config.trustedProxies);
+  const audit = createAudit({ ...lasting, mode });
+  const secureAnswers = createSecureAnswers(config, peerOf);
   const clientAddress = createClientAddress(config.trustedProxies, createUntrustedProxyWarning(log));
-  const limits = createLimits({ allowances, clientAddress, countedAs, runsModel, metrics });
-  const { maxBodyBytes } = config;
-  const rules = { mode, maxBodyBytes, payerOf: provedUser };
-  const shared: SharedParts = {
+  return {
     ...lasting,
-    ...rules,
-    upstream,
-    judge,
+    mode,
+    maxBodyBytes: config.maxBodyBytes,
+    payerOf: provedUser,
+    upstream: { ...lasting.upstream, peerOf },
+    judge: createJudge(config.policy, lasting.providerModels),
     audit,
-    observer,
-    refusal,
+    observer: createObserver({ log, metrics, mode }),
+    refusal: createRefusal({ audit, log, metrics, denial, answeringOf, allowOrigin: secureAnswers.allowOrigin }),
     secureAnswers,
-    limits,
+    limits: createLimits({ allowances, clientAddress, countedAs, runsModel, metrics }),
   };
-  const socketDoor = createSocketDoor({ ...shared, open: bypass !== undefined });
-  return { app: createStages(shared), socketDoor, secureAnswers, observer, allowances, limits: config.limits };
 }
+
+type SharedParts = ReturnType<typeof createSharedParts>;
+
+/** Hono's `fetch` wants one: node-server's would read target and Host itself, and answer what it cannot read. */
+const UNREAD = new Request('http://gate/');
 
 /**
  * The path of a request, one stage a line. Composing by Hono costs about 2 µs of processor time a request, some 2 % of what
- * the gate takes. The request that Hono is given is never read: node-server's listener would read target and Host itself,
- * and answer what it cannot read before any stage sees it. The path that is judged is the one of `canonicalPath`.
+ * the gate takes. The path that is judged is the one of `canonicalPath`.
  */
 function createStages(parts: SharedParts): Hono<GateEnv> {
-  const { observer, limits, refusal, secureAnswers } = parts;
+  const { observer, limits, refusal } = parts;
   const app = new Hono<GateEnv>();
-  app.use(begin(secureAnswers));
+  app.use(begin(parts));
   app.use(observer.observe);
   app.use(refuseMalformed);
   if (parts.config.policy.bypass === undefined) {
     app.use(canonicalPath(createTargetReader()));
-    app.use(parts.watchSessions);
+    app.use(parts.sessions.stage);
     app.use(authenticate(parts));
     app.use(limits.limit);
     app.use(authorize({ ...parts, decide: createSurfaceDecider(parts) }));
@@ -208,4 +173,40 @@ function createStages(parts: SharedParts): Hono<GateEnv> {
     return RESPONSE_ALREADY_SENT;
   });
   return app;
+}
+
+/** The scope, and with it what every answer carries: whatever fails after this stage is answered with it. */
+function begin({ secureAnswers }: SharedParts): MiddlewareHandler<GateEnv> {
+  return function begin(c, next) {
+    const { incoming, outgoing } = c.env;
+    c.set('scope', createScope(incoming, outgoing, secureAnswers.editsFor(incoming)));
+    return next();
+  };
+}
+
+/** What the listener found wrong with the request is answered here, where it is observed and has a dialect. */
+const refuseMalformed: MiddlewareHandler<GateEnv> = function refuseMalformed(c, next) {
+  if (c.env.fault !== undefined) throw c.env.fault;
+  return next();
+};
+
+/** The only stage of a bypassed gate: the request goes on as it came. */
+const letThrough: MiddlewareHandler<GateEnv> = function letThrough(c, next) {
+  const scope = c.get('scope');
+  scope.target = scope.incoming.url ?? '/';
+  scope.surface = { kind: 'neutral' };
+  return next();
+};
+
+/** The last stage: the request is sent as it was judged. */
+function forwardTo({ upstream, bodies, metrics }: SharedParts): MiddlewareHandler<GateEnv> {
+  const onStream = (isOpen: boolean) => (isOpen ? metrics.streamOpened() : metrics.streamClosed());
+  return async function forwardTo(c) {
+    const scope = c.get('scope');
+    const { outgoing, target, credentialEdit: edit, rewrite, requestId, answerEdits, body } = scope;
+    scope.body = undefined;
+    const request = { outgoing, target, edit, body, rewrite, requestId, answerEdits };
+    scope.outcome = await forward(upstream, { ...request, onStream, onUploaded: bodies.release });
+    return RESPONSE_ALREADY_SENT;
+  };
 }

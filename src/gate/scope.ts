@@ -6,12 +6,12 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ErrorCode, GatewayError } from '../errors.ts';
 import type { OrganizationId, Principal } from '../identity/principal.ts';
-import type { LimitName, Standing } from '../limits/allowance.ts';
+import type { LimitsScope } from '../limits/limits.ts';
 import type { Surface } from '../openwebui/surface.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { AnswerEdit, AnswerRewrite, ForwardOutcome, HeaderEdit } from '../transport/exchange.ts';
 
-export interface Scope {
+export interface Scope extends LimitsScope {
   readonly requestId: string;
   /** `performance.now()` when the request line and headers were there. */
   readonly startedAt: number;
@@ -52,10 +52,6 @@ export interface Scope {
   runsByOrganization: ReadonlyMap<OrganizationId, number> | undefined;
   /** Written by `filterModels` where the answer lists models. */
   rewrite: AnswerRewrite | undefined;
-  /** Written by `limit` and `limitInvocations`: what is left of the limit that has least left. */
-  allowance: Standing | undefined;
-  /** Written by the same where they refused: which limit. */
-  limit: LimitName | undefined;
   /** What is changed in the header lines of every answer, our own included; a stage appends to it. */
   answerEdits: readonly AnswerEdit[];
   /** Written where the request fails (`enforcement/answers.ts`): row of the error table, and the system's word for what was behind it. */

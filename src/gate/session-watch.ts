@@ -1,38 +1,31 @@
 /**
  * Watches the sessions that the backend issues through the gate: where the gate does not know one of them, every sign-in
- * succeeds and then sees no model, and only the gate can know why.
+ * succeeds and then sees no model, and only the gate can know why. What clients send proves nothing: it can be forged.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MiddlewareHandler } from 'hono';
 import { type Identity, orUndefined } from '../identity/authenticate.ts';
 import type { TokenFault } from '../identity/session-token.ts';
 import { watchIssuedSessions } from '../openwebui/endpoints.ts';
 import type { Store } from '../store/store-view.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { GateEnv } from './scope.ts';
 
 interface SessionWatchParts {
-  readonly identity: Identity;
-  readonly store: Store;
+  readonly identity: Pick<Identity, 'faultOf' | 'resolveToken'>;
+  readonly store: Pick<Store, 'ask' | 'current' | 'patiently' | 'health'>;
   readonly log: Pick<Log, 'sparingly'>;
   readonly metrics: Pick<Metrics, 'sessionIssued' | 'identityProblem'>;
 }
 
-interface SessionWatch {
-  readonly stage: MiddlewareHandler<GateEnv>;
-  /** What was wrong with the last session that was issued, in a sentence; undefined while nothing is known to be. */
-  problem(): string | undefined;
-}
-
 /** @returns the stage and what it has found; a token is kept nowhere, and never reaches the log */
-export function createSessionWatch({ identity, store, log, metrics }: SessionWatchParts): SessionWatch {
+export function createSessionWatch(parts: SessionWatchParts) {
+  const { log, metrics } = parts;
   let last: SessionFault | undefined;
   let issued = 0;
   let judged = 0;
   const judge = async (token: string): Promise<void> => {
     const number = ++issued;
-    const fault = await faultOfIssued(token, identity, store);
+    const fault = await faultOfIssued(token, parts);
     metrics.sessionIssued(fault);
     if (fault !== undefined) log.sparingly('error', fault, { fault }, FAULTS[fault]);
     // some take longer than others: the youngest says how things are
@@ -44,14 +37,12 @@ export function createSessionWatch({ identity, store, log, metrics }: SessionWat
   };
   return {
     stage: watchIssuedSessions((token) => void judge(token)),
+    /** What was wrong with the last session that was issued, in a sentence; undefined while nothing is known to be. */
     problem: () => (last === undefined ? undefined : FAULTS[last]),
   };
 }
 
 const KNOWN_AGAIN = 'the sessions that the backend issues are known to the gate again';
-
-// Whether the gate knows the user of a session that the backend has just issued. What clients send proves nothing:
-// it can be forged. A session of the backend's own that the gate does not know proves that a setting is wrong.
 
 type SessionFault = TokenFault | 'user_missing';
 
@@ -71,11 +62,7 @@ const FAULTS: Readonly<Record<SessionFault, string>> = {
 const LOOK_AGAIN_MS = 1_000;
 
 /** @returns undefined where the gate knows its user, and where that cannot be found out now */
-async function faultOfIssued(
-  token: string,
-  identity: Pick<Identity, 'faultOf' | 'resolveToken'>,
-  store: Pick<Store, 'ask' | 'current' | 'patiently' | 'health'>,
-): Promise<SessionFault | undefined> {
+async function faultOfIssued(token: string, { identity, store }: SessionWatchParts): Promise<SessionFault | undefined> {
   const isUserMissing = async (): Promise<boolean> => {
     const view = () => orUndefined(() => store.current());
     const principal = await store.patiently(() => store.ask(() => identity.resolveToken(token, view())));

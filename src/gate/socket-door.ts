@@ -6,8 +6,7 @@ import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Refusal } from '../enforcement/answers.ts';
 import { type Identity, identify } from '../identity/authenticate.ts';
-import type { Release } from '../limits/allowance.ts';
-import type { Limits } from '../limits/limits.ts';
+import type { Limits, Release } from '../limits/limits.ts';
 import { type RealtimeParts, createRealtimeJudge, socketSurface } from '../openwebui/sockets.ts';
 import { createTargetReader } from '../openwebui/target.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -31,21 +30,19 @@ interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
   readonly open: boolean;
 }
 
-type SocketDoor = (incoming: IncomingMessage, socket: Duplex, head: Buffer) => Promise<void>;
-
-export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
+export function createSocketDoor(parts: SocketDoorParts) {
   const { upstream, observer, refusal, metrics, identity, secureAnswers, limits } = parts;
   const readTargetInto = createTargetReader();
-  const judgeFirstMessage = createRealtimeJudge({
-    ...parts,
-    resolveToken: (token, view) => identity.resolveToken(token, view),
-  });
+  const resolveToken: RealtimeParts['resolveToken'] = (token, view) => identity.resolveToken(token, view);
+  const judgeFirstMessage = createRealtimeJudge({ ...parts, resolveToken });
 
   async function connect(scope: Scope, socket: Duplex, head: Buffer): Promise<number> {
     const { incoming, requestId } = scope;
     readTargetInto(scope);
-    if (!parts.open) await identify(scope, parts);
-    if (!parts.open) await limits.admit(scope, 'request');
+    if (!parts.open) {
+      await identify(scope, parts);
+      await limits.admit(scope, 'request');
+    }
     const isJudged = !parts.open && socketSurface(incoming) === 'realtime';
     let release: Release | undefined;
     let hasEnded = false;
@@ -69,7 +66,7 @@ export function createSocketDoor(parts: SocketDoorParts): SocketDoor {
     }
   }
 
-  return async function socketDoor(incoming, socket, head) {
+  return async function socketDoor(incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     // The stages' scope wants a response object; on this door it is never written to
     const scope = createScope(incoming, new ServerResponse(incoming), secureAnswers.editsFor(incoming));
     observer.begin();

@@ -8,22 +8,13 @@ import { createMetrics } from '../telemetry/metrics.ts';
 import { createRecentDecisions } from '../telemetry/recent-decisions.ts';
 import { createGate } from './gate.ts';
 
-export interface RunningGate {
-  readonly url: string;
-  readonly port: number;
-  readonly adminUrl: string;
-  readonly adminPort: number;
-  /** As `Gate.reconfigure`. */
-  reconfigure(changed: Config): void;
-  /** Lets running requests end, then closes everything. @returns how many requests were cut */
-  close(): Promise<number>;
-}
+export type RunningGate = Awaited<ReturnType<typeof startGate>>;
 
 /** An address cannot be listened on; the message is for the operator. */
 export class ListenFailure extends Error {}
 
 /** @throws ListenFailure where one of the two addresses cannot be listened on */
-export async function startGate(config: Config, log: Log, version: string): Promise<RunningGate> {
+export async function startGate(config: Config, log: Log, version: string) {
   let current = config;
   const { bypass, maxStaleMs } = config.policy;
   const store = await createStore({
@@ -33,40 +24,20 @@ export async function startGate(config: Config, log: Log, version: string): Prom
     autoEnroll: config.organization?.autoEnroll ?? false,
     warn: (message, fields) => log.warn(fields, message),
   });
+  const mode = () => current.policy.mode;
   const storeHealth = () => store.health();
-  const metrics = createMetrics({
-    version,
-    get mode() {
-      return current.policy.mode;
-    },
-    bypass: bypass !== undefined,
-    storeHealth,
-    storeFigures: () => store.figures(),
-  });
+  const storeFigures = () => store.figures();
+  const metrics = createMetrics({ version, mode, bypass: bypass !== undefined, storeHealth, storeFigures });
   const decisions = createRecentDecisions({ redact: log.redact });
   const gate = createGate({ config, store, log, metrics, decisions });
-  const readiness = createReadiness({
-    version,
-    get mode() {
-      return current.policy.mode;
-    },
-    bypass,
-    storeHealth,
-    upstreamProblem: () => gate.upstreamProblem(),
-    identityProblem: () => gate.identityProblem(),
-    isDraining: () => gate.isDraining(),
-  });
   const admin = createAdminServer({
     address: config.admin,
-    readiness,
+    readiness: createReadiness({ version, mode, bypass, storeHealth, ...gate }),
     metrics,
     decisions,
     reportError: (error) => log.error({ err: error }, 'the admin listener failed to answer'),
   });
-  const reconfigure = (changed: Config): void => {
-    gate.reconfigure(changed);
-    current = changed;
-  };
+  /** Lets running requests end, then closes everything. @returns how many requests were cut */
   const close = async (): Promise<number> => {
     const cut = await gate.drain();
     await admin.close();
@@ -77,6 +48,11 @@ export async function startGate(config: Config, log: Log, version: string): Prom
   try {
     const { url, port } = await listening('MODELGATE_PORT', config.listen, gate.listen());
     const { url: adminUrl, port: adminPort } = await listening('MODELGATE_ADMIN_PORT', config.admin, admin.listen());
+    /** As `reconfigure` of the gate. */
+    const reconfigure = (changed: Config): void => {
+      gate.reconfigure(changed);
+      current = changed;
+    };
     return { url, port, adminUrl, adminPort, reconfigure, close };
   } catch (error) {
     await close();

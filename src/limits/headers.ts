@@ -1,13 +1,12 @@
 /**
  * What an answer says about the limits of its client: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10,
  * structured fields), the `x-ratelimit-*` of OpenAI's API, and `Retry-After` on a refusal.
- *
- * `q` and `w` are the rate in the long run; `r`, and OpenAI's limit
- * and remaining, are what may come at once, so that `remaining` is back at `limit` when `reset` is over.
+ * `q` and `w` are the rate in the long run; `r`, and OpenAI's limit and remaining, are what may come at once, so that
+ * `remaining` is back at `limit` when `reset` is over.
  */
 import type { RateLimit } from '../config/schema.ts';
 import type { AnswerEdit } from '../transport/exchange.ts';
-import type { RateName, Standing } from './allowance.ts';
+import type { RateName, Rates, Standing } from './limits.ts';
 
 const WRITTEN = [
   'ratelimit',
@@ -33,33 +32,23 @@ export const ANNOUNCED: readonly string[] = [
 ];
 
 /** @returns what writes a standing into the lines of an answer, `Retry-After` included where it is a refusal */
-export function createAnnouncement(
-  rates: Readonly<Partial<Record<RateName, RateLimit>>>,
-): (lines: string[], standing: Standing | undefined) => void {
-  const texts: Partial<Record<RateName, { start: string; policy: string; limit: string }>> = {};
+export function createAnnouncement(rates: Rates): (lines: string[], standing: Standing | undefined) => void {
   // the cast: `Object.entries` promises no more than texts for names
-  for (const [name, rate] of Object.entries(rates) as [RateName, RateLimit][]) {
-    texts[name] = { start: `"${name}";r=`, policy: policyOf(name, rate), limit: String(rate.burst + 1) };
-  }
+  const texts = new Map(
+    (Object.entries(rates) as [RateName, RateLimit][]).map(([name, rate]) => [
+      name,
+      { start: `"${name}";r=`, policy: policyOf(name, rate), limit: String(rate.burst + 1) },
+    ]),
+  );
   return function announce(lines, standing) {
-    if (standing === undefined) return;
-    const { limit: name, remaining, moreInMs, fullInMs, admitted } = standing;
-    const text = texts[name];
-    if (text === undefined) return;
-    const seconds = Math.ceil(moreInMs / 1000);
-    lines.push(
-      'ratelimit',
-      `${text.start}${remaining};t=${seconds}`,
-      'ratelimit-policy',
-      text.policy,
-      'x-ratelimit-limit-requests',
-      text.limit,
-      'x-ratelimit-remaining-requests',
-      String(remaining),
-      'x-ratelimit-reset-requests',
-      shortDuration(fullInMs),
-    );
-    if (!admitted) lines.push('retry-after', String(Math.max(1, seconds)));
+    const text = standing === undefined ? undefined : texts.get(standing.limit);
+    if (standing === undefined || text === undefined) return;
+    const seconds = Math.ceil(standing.moreInMs / 1000);
+    lines.push('ratelimit', `${text.start}${standing.remaining};t=${seconds}`, 'ratelimit-policy', text.policy);
+    lines.push('x-ratelimit-limit-requests', text.limit);
+    lines.push('x-ratelimit-remaining-requests', String(standing.remaining));
+    lines.push('x-ratelimit-reset-requests', shortDuration(standing.fullInMs));
+    if (!standing.admitted) lines.push('retry-after', String(Math.max(1, seconds)));
   };
 }
 
@@ -68,16 +57,9 @@ const PLACE_RETRY_SECONDS = 2;
 
 /** @returns the edit for a request that found no place beside those of its user that are running */
 export function announceNoPlace(places: number): AnswerEdit {
-  return (lines) => {
-    lines.push(
-      'ratelimit',
-      `"concurrent-chats";r=0`,
-      'ratelimit-policy',
-      `"concurrent-chats";q=${places};qu="concurrent-requests"`,
-      'retry-after',
-      String(PLACE_RETRY_SECONDS),
-    );
-  };
+  const policy = `"concurrent-chats";q=${places};qu="concurrent-requests"`;
+  const retry = ['retry-after', String(PLACE_RETRY_SECONDS)];
+  return (lines) => void lines.push('ratelimit', '"concurrent-chats";r=0', 'ratelimit-policy', policy, ...retry);
 }
 
 /** The draft has no word for a burst; a parameter that it does not know carries the name of its maker. */
@@ -93,6 +75,5 @@ function shortDuration(ms: number): string {
   if (whole < 60_000) return `${whole / 1000}s`;
   const seconds = Math.ceil(whole / 1000);
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes}m${seconds % 60}s`;
-  return `${Math.floor(minutes / 60)}h${minutes % 60}m${seconds % 60}s`;
+  return `${minutes < 60 ? '' : `${Math.floor(minutes / 60)}h`}${minutes % 60}m${seconds % 60}s`;
 }

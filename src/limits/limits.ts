@@ -1,23 +1,73 @@
 /**
- * The two places where requests are counted, for both doors.
+ * The two places where requests are counted, for both doors. `limit` counts every API request: on its user, or on its
+ * address where no user is proved; so a forged id or token is paid by the address that sent it. `limitInvocations` comes
+ * after `authorize`, because only the decision says whether a model runs and whose grant permitted it: a denied request
+ * costs its user one API request, no chat, and no organization anything.
  *
- * `limit` comes after `authenticate` and counts every API request: on its user, or on its address where no user is proved;
- * so a forged id or token is paid by the address that sent it. `limitInvocations` comes after `authorize`, because only the
- * decision says whether a model runs and which organization's grant permitted it: a denied request costs its user one API
- * request, no chat, and no organization anything. A request that starts several runs counts as that many.
- *
- * Limits are no policy: `MODELGATE_MODE=report` does not switch them off. A bypassed gate has none: it identifies no user,
- * and it promises that nothing is refused.
+ * Limits are no policy: `MODELGATE_MODE=report` does not switch them off. A bypassed gate identifies no user and has none.
  */
 import type { Context, Next } from 'hono';
+import type { RateLimit } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { Principal, UserId } from '../identity/principal.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { clientNetwork } from '../transport/client.ts';
-import type { Allowances, Charge, LimitName, Release, Standing } from './allowance.ts';
 import { announceNoPlace, createAnnouncement } from './headers.ts';
+
+export type RateName = 'address' | 'user' | 'chat' | 'organization';
+export type Rates = Readonly<Partial<Record<RateName, RateLimit>>>;
+
+/** One request, as one limit sees it. */
+export interface Charge {
+  readonly limit: RateName;
+  /** Who pays: a user's id, an address, an organization's id. */
+  readonly key: string;
+  /** How many requests it counts as; more than a limit ever has at once count as all that it has. */
+  readonly cost: number;
+}
+
+/** What is left of one limit for one payer, after the charge if it was admitted. */
+export interface Standing {
+  readonly limit: RateName;
+  readonly admitted: boolean;
+  /** Requests that would be admitted at once. */
+  readonly remaining: number;
+  /** Until one more than `remaining` would be; where the charge was refused, until it would be admitted. */
+  readonly moreInMs: number;
+  /** Until all that there can be is there again. */
+  readonly fullInMs: number;
+}
+
+export type Release = () => void;
+
+/** The counter of requests: in this process, or shared by several replicas, which may answer by promises. */
+export interface Allowances {
+  /** The limits that are on. */
+  readonly rates: Rates;
+  /** Undefined: no limit. */
+  readonly concurrentChats: number | undefined;
+  /**
+   * Takes all of the charges or none: what is refused costs nothing, as in nginx.
+   * @returns the standing of the limit that refused (the longest wait, if several did), or else of the one that has
+   *   least left; undefined where no limit applies
+   */
+  take(charges: readonly Charge[]): Standing | undefined | Promise<Standing | undefined>;
+  /**
+   * Takes so many of the places that a user has for models that run at the same time, or none.
+   * @returns what gives them back, once, however often it is called; undefined where too few are free
+   */
+  occupy(user: string, places: number): Release | undefined | Promise<Release | undefined>;
+}
+
+/** Written into the scope. */
+export interface LimitsScope {
+  /** What is left of the limit that has least left. */
+  allowance: Standing | undefined;
+  /** The limit that refused. */
+  limit: RateName | 'concurrent-chats' | undefined;
+}
 
 interface LimitParts {
   readonly allowances: Allowances;
@@ -38,7 +88,6 @@ export type Limits = ReturnType<typeof createLimits>;
 export function createLimits(parts: LimitParts) {
   const charging = createCharging(parts);
   const admitInvocation = createInvocations(parts, charging);
-
   /**
    * What the first stage does.
    *
@@ -56,7 +105,6 @@ export function createLimits(parts: LimitParts) {
     }
     return charging.charge(scope, charges);
   }
-
   /** However the answer ends, `next` is settled then: sent, cut, refused, or the client gone. */
   async function invoke(scope: Scope, next: Next): Promise<void> {
     const admitted = admitInvocation(scope, scope.decision);
@@ -67,7 +115,6 @@ export function createLimits(parts: LimitParts) {
       release();
     }
   }
-
   return {
     admit,
     admitInvocation,
@@ -85,21 +132,7 @@ export function createLimits(parts: LimitParts) {
 }
 
 /** The place comes first, and goes back if the charge is refused: what is refused has cost nothing. */
-function createInvocations({ allowances, metrics }: LimitParts, { charge, refusePlace }: Charging) {
-  function chargeFor(scope: Scope, decision: Decision | undefined, place?: Release): Release | Promise<Release> {
-    if (place === undefined) return refusePlace(scope);
-    const giveBack = (error: unknown): never => {
-      place();
-      throw error;
-    };
-    try {
-      const pending = charge(scope, invocationCharges(scope, decision));
-      return pending === undefined ? started(place) : pending.then(() => started(place), giveBack);
-    } catch (error) {
-      return giveBack(error);
-    }
-  }
-
+function createInvocations({ allowances, metrics }: LimitParts, { charge, refuse }: ReturnType<typeof createCharging>) {
   function started(place: Release): Release {
     metrics.invocationStarted();
     let isRunning = true;
@@ -110,7 +143,23 @@ function createInvocations({ allowances, metrics }: LimitParts, { charge, refuse
       metrics.invocationEnded();
     };
   }
-
+  function start(scope: Scope, decision: Decision | undefined, place: Release | undefined): Release | Promise<Release> {
+    if (place === undefined) {
+      const places = allowances.concurrentChats ?? 0;
+      scope.answerEdits = [...scope.answerEdits, announceNoPlace(places)];
+      return refuse(scope, 'concurrent-chats', `At most ${places} of yours may run a model at the same time.`);
+    }
+    const giveBack = (error: unknown): never => {
+      place();
+      throw error;
+    };
+    try {
+      const admitted = after(charge(scope, invocationCharges(scope, decision)), () => started(place));
+      return admitted instanceof Promise ? admitted.catch(giveBack) : admitted;
+    } catch (error) {
+      return giveBack(error);
+    }
+  }
   /**
    * What the second stage does with a request that runs a model.
    *
@@ -119,15 +168,16 @@ function createInvocations({ allowances, metrics }: LimitParts, { charge, refuse
    */
   return function admitInvocation(scope: Scope, decision: Decision | undefined): Release | Promise<Release> {
     const user = provedUser(scope.principal);
-    const place = user === undefined ? NO_PLACE_NEEDED : allowances.occupy(user, scope.runs);
-    return place instanceof Promise
-      ? place.then((late) => chargeFor(scope, decision, late))
-      : chargeFor(scope, decision, place);
+    // Without a user only a denial that is reported, and not enforced, runs a model
+    const place = user === undefined ? () => undefined : allowances.occupy(user, scope.runs);
+    return after(place, (late) => start(scope, decision, late));
   };
 }
 
-/** Without a user only a denial that is reported, and not enforced, runs a model. */
-const NO_PLACE_NEEDED: Release = () => undefined;
+/** Waits for nothing where the value is there. */
+function after<T, R>(value: T | Promise<T>, then: (value: T) => R | Promise<R>): R | Promise<R> {
+  return value instanceof Promise ? value.then(then) : then(value);
+}
 
 /** Without a grant, as for images and speech, there is no organization to charge. */
 function invocationCharges({ principal, runs, runsByOrganization }: Scope, decision: Decision | undefined): Charge[] {
@@ -148,49 +198,31 @@ export function provedUser(principal: Principal): UserId | undefined {
   return principal.kind === 'unresolved' ? principal.claimed : undefined;
 }
 
-type Charging = ReturnType<typeof createCharging>;
-
 /** Charges requests, announces to their clients what is left, and refuses what is not covered. */
 function createCharging({ allowances, metrics }: LimitParts) {
   const announce = createAnnouncement(allowances.rates);
-
-  /** Of several limits the one with least left is announced. */
-  function settle(scope: Scope, standing: Standing | undefined): void {
-    if (standing === undefined) return;
-    const { allowance: announced } = scope;
-    if (!standing.admitted || announced === undefined || standing.remaining < announced.remaining) {
-      scope.allowance = standing;
-    }
-    if (announced === undefined)
-      scope.answerEdits = [...scope.answerEdits, (lines) => announce(lines, scope.allowance)];
-    if (standing.admitted) return;
-    const seconds = Math.max(1, Math.ceil(standing.moreInMs / 1000));
-    refuse(scope, standing.limit, `${EXCEEDED[standing.limit]} Try again in ${seconds} s.`);
-  }
-
-  function refuse(scope: Scope, limit: LimitName, detail: string): never {
+  function refuse(scope: Scope, limit: NonNullable<LimitsScope['limit']>, detail: string): never {
     scope.limit = limit;
     metrics.limited(limit);
     throw new GatewayError('rate_limit_exceeded', { detail });
   }
-
-  return {
-    /** @throws GatewayError `rate_limit_exceeded` (or rejects with it): then nothing was charged */
-    charge(scope: Scope, charges: readonly Charge[]): void | Promise<void> {
-      const standing = allowances.take(charges);
-      return standing instanceof Promise ? standing.then((late) => settle(scope, late)) : settle(scope, standing);
-    },
-    /** @throws GatewayError `rate_limit_exceeded` */
-    refusePlace(scope: Scope): never {
-      const places = allowances.concurrentChats ?? 0;
-      scope.answerEdits = [...scope.answerEdits, announceNoPlace(places)];
-      return refuse(scope, 'concurrent-chats', `At most ${places} of yours may run a model at the same time.`);
-    },
-  };
+  /** Of several limits the one with least left is announced. */
+  function settle(scope: Scope, standing: Standing | undefined): void {
+    if (standing === undefined) return;
+    const { allowance: known } = scope;
+    if (!standing.admitted || known === undefined || standing.remaining < known.remaining) scope.allowance = standing;
+    if (known === undefined) scope.answerEdits = [...scope.answerEdits, (lines) => announce(lines, scope.allowance)];
+    if (standing.admitted) return;
+    const seconds = Math.max(1, Math.ceil(standing.moreInMs / 1000));
+    refuse(scope, standing.limit, `${EXCEEDED[standing.limit]} Try again in ${seconds} s.`);
+  }
+  const charge = (scope: Scope, charges: readonly Charge[]): void | Promise<void> =>
+    after(allowances.take(charges), (standing) => settle(scope, standing));
+  return { charge, refuse };
 }
 
 /** The page of Open WebUI shows this to people. */
-const EXCEEDED: Record<Standing['limit'], string> = {
+const EXCEEDED: Record<RateName, string> = {
   address: 'This address has sent more than it may.',
   user: 'You have sent more than you may.',
   chat: 'You have asked more of models than you may.',

@@ -2,28 +2,25 @@
  * Limits counted in this process: synchronous, one number a payer, bounded however many payers there are.
  *
  * The arithmetic is the generic cell rate algorithm (ITU-T I.371), which is nginx's leaky bucket with `burst … nodelay`
- * written with one number, the time at which everything taken so far will have been earned again.
- *
- * Not `rate-limiter-flexible`, which counts in fixed windows: its bursty limiter admits COUNT and BURST together, and the
- * same again a moment later across a window's edge, where nginx admits BURST and one. Measured besides: a timer and 400
- * bytes a key, without a bound, and a promise for every request (`test/bench/limiter-main.ts`).
+ * written with one number, the time at which everything taken so far will have been earned again. Not
+ * `rate-limiter-flexible`: its fixed windows admit COUNT and BURST together, and the same again a moment later across a
+ * window's edge, where nginx admits BURST and one.
  */
 import type { LimitsConfig, RateLimit } from '../config/schema.ts';
-import type { Allowances, Charge, RateName, Standing } from './allowance.ts';
-
-const NAMES: readonly RateName[] = ['address', 'user', 'chat', 'organization'];
+import type { Allowances, Charge, RateName, Standing } from './limits.ts';
 
 /** @param now monotonic, in milliseconds */
 export function createMemoryAllowances(limits: LimitsConfig, now: () => number): Allowances {
+  const { concurrentChats: places, ...all } = limits;
   const rates: Partial<Record<RateName, RateLimit>> = {};
   const buckets: Partial<Record<RateName, Buckets>> = {};
-  for (const name of NAMES) {
-    const rate = limits[name];
+  // the cast: `Object.entries` promises no more than texts for names
+  for (const [name, rate] of Object.entries(all) as [RateName, RateLimit | 'off'][]) {
     if (rate === 'off') continue;
     rates[name] = rate;
     buckets[name] = new Buckets(name, rate);
   }
-  const concurrentChats = limits.concurrentChats === 'off' ? undefined : limits.concurrentChats;
+  const concurrentChats = places === 'off' ? undefined : places;
   return {
     rates,
     concurrentChats,
@@ -32,40 +29,29 @@ export function createMemoryAllowances(limits: LimitsConfig, now: () => number):
   };
 }
 
-type Limits = Readonly<Partial<Record<RateName, Buckets>>>;
-
 /** Twice over the charges, so that what is refused has taken nothing; one standing is made, of the limit with least left. */
-function take(limits: Limits, charges: readonly Charge[], at: number): Standing | undefined {
-  let scarcest: Charge | undefined;
+function take(limits: Partial<Record<RateName, Buckets>>, charges: readonly Charge[], at: number) {
+  let refusal: Standing | undefined;
+  let scarcest: Buckets | undefined;
+  let debtOfScarcest = 0;
   let least = Infinity;
   for (const charge of charges) {
     const buckets = limits[charge.limit];
     if (buckets === undefined) continue;
     const debt = buckets.debtAfter(charge, at);
-    if (!buckets.covers(debt)) return longestWait(limits, charges, at);
     const remaining = buckets.remaining(debt);
-    if (remaining >= least) continue;
-    least = remaining;
-    scarcest = charge;
+    if (!buckets.covers(debt)) {
+      const refused = buckets.refusal(charge, debt, at);
+      if (refusal === undefined || refused.moreInMs > refusal.moreInMs) refusal = refused;
+    } else if (remaining < least) {
+      least = remaining;
+      scarcest = buckets;
+      debtOfScarcest = debt;
+    }
   }
-  let standing: Standing | undefined;
-  for (const charge of charges) {
-    const buckets = limits[charge.limit];
-    if (buckets === undefined) continue;
-    const debt = buckets.take(charge, at);
-    if (charge === scarcest) standing = buckets.admission(debt);
-  }
-  return standing;
-}
-
-/** @returns the standing of the charge that has to wait longest of those that are refused */
-function longestWait(limits: Limits, charges: readonly Charge[], at: number): Standing | undefined {
-  let longest: Standing | undefined;
-  for (const charge of charges) {
-    const refusal = limits[charge.limit]?.refusal(charge, at);
-    if (refusal !== undefined && (longest === undefined || refusal.moreInMs > longest.moreInMs)) longest = refusal;
-  }
-  return longest;
+  if (refusal !== undefined) return refusal;
+  for (const charge of charges) limits[charge.limit]?.take(charge, at);
+  return scarcest?.admission(debtOfScarcest);
 }
 
 /** What rounding may have added to a debt that is meant to fill a bucket exactly. */
@@ -91,10 +77,13 @@ class Buckets {
     this.#earnedAt = new Generations(this.#fullAfter);
   }
 
+  #owed(key: string, at: number): number {
+    return Math.max(0, (this.#earnedAt.get(key) ?? 0) - at);
+  }
+
   /** @returns the debt that this charge would leave */
-  debtAfter({ key, cost }: Pick<Charge, 'key' | 'cost'>, at: number): number {
-    const owed = Math.max(0, (this.#earnedAt.get(key) ?? 0) - at);
-    return owed + Math.min(cost, this.#capacity) * this.#interval;
+  debtAfter({ key, cost }: Charge, at: number): number {
+    return this.#owed(key, at) + Math.min(cost, this.#capacity) * this.#interval;
   }
 
   /** @returns false where a charge that leaves this debt is refused */
@@ -107,11 +96,8 @@ class Buckets {
     return Math.max(0, Math.floor((this.#fullAfter - debt) / this.#interval + ROUNDING));
   }
 
-  /** @returns the debt that it leaves */
-  take(charge: Charge, at: number): number {
-    const debt = this.debtAfter(charge, at);
-    this.#earnedAt.set(charge.key, at + debt, at);
-    return debt;
+  take(charge: Charge, at: number): void {
+    this.#earnedAt.set(charge.key, at + this.debtAfter(charge, at), at);
   }
 
   admission(debt: number): Standing {
@@ -120,15 +106,15 @@ class Buckets {
     return { limit: this.#name, admitted: true, remaining, moreInMs, fullInMs: debt };
   }
 
-  /** @returns undefined where the charge is covered */
-  refusal(charge: Charge, at: number): Standing | undefined {
-    const debt = this.debtAfter(charge, at);
-    if (this.covers(debt)) return undefined;
-    const owed = this.debtAfter({ key: charge.key, cost: 0 }, at);
-    const remaining = this.remaining(owed);
-    return { limit: this.#name, admitted: false, remaining, moreInMs: debt - this.#fullAfter, fullInMs: owed };
+  refusal({ key }: Charge, debt: number, at: number): Standing {
+    const owed = this.#owed(key, at);
+    const moreInMs = debt - this.#fullAfter;
+    return { limit: this.#name, admitted: false, remaining: this.remaining(owed), moreInMs, fullInMs: owed };
   }
 }
+
+/** Some 80 bytes each: at most 40 MB a limit, and more users than one backend serves. */
+const MOST_KEYS = 250_000;
 
 /**
  * Times by key that forgets by itself: two maps, of which the older is dropped whole. No timer and no list beside the
@@ -141,10 +127,7 @@ export class Generations {
   #older = new Map<string, number>();
   #turnedAt = 0;
 
-  /**
-   * @param lifetimeMs after which a key that was not written again means nothing
-   * @param most keys of one generation: beyond them the oldest are forgotten early
-   */
+  /** @param most keys of one generation: beyond them the oldest are forgotten early */
   constructor(lifetimeMs: number, most = MOST_KEYS) {
     this.#lifetimeMs = lifetimeMs;
     this.#most = most;
@@ -157,7 +140,11 @@ export class Generations {
 
   /** @param now milliseconds of any clock that never goes back */
   set(key: string, value: number, now: number): void {
-    if (now - this.#turnedAt >= this.#lifetimeMs || this.#recent.size >= this.#most) this.#turn(now);
+    if (now - this.#turnedAt >= this.#lifetimeMs || this.#recent.size >= this.#most) {
+      this.#older = this.#recent;
+      this.#recent = new Map();
+      this.#turnedAt = now;
+    }
     this.#recent.set(key, value);
   }
 
@@ -165,17 +152,7 @@ export class Generations {
   get size(): number {
     return this.#recent.size + this.#older.size;
   }
-
-  /** What was written last before the earlier turn is older than a lifetime now, unless the map was full. */
-  #turn(now: number): void {
-    this.#older = this.#recent;
-    this.#recent = new Map();
-    this.#turnedAt = now;
-  }
 }
-
-/** Some 80 bytes each: at most 40 MB a limit, and more users than one backend serves. */
-const MOST_KEYS = 250_000;
 
 /** Remembers only payers that have something running. */
 function createPlaces(most: number): Allowances['occupy'] {

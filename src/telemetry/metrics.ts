@@ -11,7 +11,7 @@ import { createCounter, createHistogram, readCounter } from './figures.ts';
 interface MetricsOptions {
   readonly version: string;
   /** Read at each use: it may change. */
-  readonly mode: 'enforce' | 'report';
+  readonly mode: () => 'enforce' | 'report';
   readonly bypass: boolean;
   /** This and the next are asked at each scrape. */
   readonly storeHealth: () => Promise<Pick<StoreHealth, 'readable' | 'ageMs' | 'writeProblem'>>;
@@ -65,7 +65,7 @@ export function createMetrics(options: MetricsOptions) {
     decided(decision: Decision, durationMs: number | undefined, organizations: readonly string[] = []): void {
       if (durationMs !== undefined) times.decision.observe(durationMs / 1000);
       if (decision.effect === 'deny') {
-        counters.denials.add(1, decision.reason, String(options.mode === 'enforce'));
+        counters.denials.add(1, decision.reason, String(options.mode() === 'enforce'));
         for (const organization of organizations) counters.organizations.add(1, organization, 'deny');
         return;
       }
@@ -208,7 +208,7 @@ function createGauges(registry: Registry, options: MetricsOptions) {
     return (change: number) => void (value += change);
   };
   gauge('bypass', () => bypass);
-  gauge('report_mode', () => options.mode === 'report');
+  gauge('report_mode', () => options.mode() === 'report');
   gauge('database_readable', async () => (await storeHealth()).readable);
   gauge('database_write_problem', async () => (await storeHealth()).writeProblem !== undefined);
   gauge('database_age_seconds', async () => (await storeHealth()).ageMs / 1000);

@@ -13,7 +13,7 @@ const SCRAPES = { quick: 50, default: 300, full: 1_000 } as const satisfies Reco
 export async function measureExposition(scale: Scale): Promise<Row[]> {
   const metrics = createMetrics({
     version: 'bench',
-    mode: 'enforce',
+    mode: () => 'enforce',
     bypass: false,
     storeHealth: () => Promise.resolve({ readable: true, ageMs: 1, writeProblem: undefined }),
     storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [] }),

@@ -4,7 +4,7 @@ import { parseConfig } from '../../../src/config/parse.ts';
 import type { Config } from '../../../src/config/schema.ts';
 import { type SampleBackend, startSampleBackend } from '../upstream/sample-backend/backend.ts';
 import type { ProviderModel } from '../upstream/sample-backend/models.ts';
-import { type Gate, createGate } from '../../../src/gate/gate.ts';
+import { createGate } from '../../../src/gate/gate.ts';
 import { createStore } from '../../../src/store/store.ts';
 import { createLog } from '../../../src/telemetry/log.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
@@ -16,7 +16,7 @@ import { frontSettings, startFront } from './through-nginx.ts';
 export interface TestGate extends AsyncDisposable {
   /** Of the gate, or of the nginx that `GATE_TEST_THROUGH` puts in front of it. */
   readonly url: string;
-  readonly gate: Gate;
+  readonly gate: ReturnType<typeof createGate>;
   readonly config: Config;
   readonly decisions: RecentDecisions;
   readonly backend: SampleBackend;
@@ -96,7 +96,7 @@ export async function startGateOn(
   const { mode, bypass } = config.policy;
   const metrics = createMetrics({
     version: 'test',
-    mode,
+    mode: () => mode,
     bypass: bypass !== undefined,
     storeHealth: () => store.health(),
     storeFigures: () => store.figures(),

@@ -6,7 +6,7 @@ type ReadinessParts = Parameters<typeof createReadiness>[0];
 
 const parts: ReadinessParts = {
   version: '1.2.3',
-  mode: 'enforce',
+  mode: () => 'enforce',
   bypass: undefined,
   storeHealth: () =>
     Promise.resolve({ readable: true, ageMs: 12.4, missing: [], problem: undefined, writeProblem: undefined }),
@@ -187,7 +187,7 @@ describe('the admin listener', () => {
 
   test.each([
     ['enforces', {}, 'Ready', 'enforcing'],
-    ['only reports', { mode: 'report' as const }, 'Ready', 'MODELGATE_MODE=report'],
+    ['only reports', { mode: () => 'report' as const }, 'Ready', 'MODELGATE_MODE=report'],
     ['is bypassed', { bypass: 'ENABLE_MODEL_FILTER' as const }, 'Ready', 'let through (ENABLE_MODEL_FILTER)'],
     ['knows nobody who signs in', { identityProblem: () => 'The key is another.' }, 'Ready', 'The key is another.'],
     ['shuts down', { isDraining: () => true }, 'Not ready: it is shutting down', 'modelgate doctor'],

@@ -2,8 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { LimitsConfig } from '../../../src/config/schema.ts';
 import { toOrganizationId, toUserId, type Principal } from '../../../src/identity/principal.ts';
-import type { Allowances } from '../../../src/limits/allowance.ts';
-import { createLimits } from '../../../src/limits/limits.ts';
+import { type Allowances, createLimits } from '../../../src/limits/limits.ts';
 import { createMemoryAllowances } from '../../../src/limits/memory.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';

@@ -7,7 +7,7 @@ const README = new URL('../../../config/README.md', import.meta.url);
 test('config/README.md explains every metric of the gate, and no other', async () => {
   const metrics = createMetrics({
     version: '1.0.0',
-    mode: 'enforce',
+    mode: () => 'enforce',
     bypass: false,
     storeHealth: () => Promise.resolve({ readable: true, ageMs: 0, writeProblem: undefined }),
     storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [] }),

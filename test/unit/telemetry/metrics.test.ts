@@ -6,7 +6,7 @@ import { createMetrics, type Metrics } from '../../../src/telemetry/metrics.ts';
 
 const options: Parameters<typeof createMetrics>[0] = {
   version: '1.2.3',
-  mode: 'enforce',
+  mode: () => 'enforce',
   bypass: false,
   storeHealth: () => Promise.resolve({ readable: true, ageMs: 1_500, writeProblem: undefined }),
   storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [] }),
@@ -49,7 +49,7 @@ describe('the metrics', () => {
 
   test('count denials by reason, and say whether they were enforced', async () => {
     const enforcing = createMetrics(options);
-    const reporting = createMetrics({ ...options, mode: 'report' });
+    const reporting = createMetrics({ ...options, mode: () => 'report' });
     for (const metrics of [enforcing, reporting]) metrics.decided(deny('not_granted'), 0.02);
     expect(await lines(enforcing)).toContain('modelgate_denials_total{reason="not_granted",enforced="true"} 1');
     expect(await lines(reporting)).toContain('modelgate_denials_total{reason="not_granted",enforced="false"} 1');
