@@ -28,7 +28,7 @@ export function createSecureAnswers(
   const http = overHttp(headers, trustedProxies.length > 0);
   const ordinary = { http: edits(http), https: edits(headers) };
   const forSandboxes = { http: edits(loadableByAll(http)), https: edits(loadableByAll(headers)) };
-  const crossOrigin = createCrossOrigin({ origins: answers.origins, exposed: ['x-request-id', ...READABLE] });
+  const crossOrigin = createCrossOrigin(answers.origins, ['x-request-id', ...READABLE]);
   return {
     /** For the answer to this request, as the first of its edits. */
     editsFor(incoming: IncomingMessage): readonly AnswerEdit[] {

@@ -47,8 +47,6 @@ export function createAudit({ log, metrics, mode, decisions, store }: AuditParts
   return {
     /**
      * Attaches the decision to the request, whose access line will show it: the first denial or the last permit.
-     *
-     * @param durationMs time that the decision took
      * @returns the decision id for the client
      */
     recordDecision(scope: Scope, decision: Decision, durationMs?: number): string {

@@ -9,21 +9,18 @@ import { write, writeSync } from 'node:fs';
 
 interface LineWriterOptions {
   readonly fd: number;
-  /** The line that says how many were lost. */
   readonly lossNotice: (lines: number) => string;
   /** Characters that may wait while the other end does not read. */
   readonly longestBacklog?: number;
 }
 
 const BATCH_LINES = 256;
-/** A line waits no longer than this. */
 const BATCH_MS = 50;
 const LONGEST_BACKLOG = 16 * 1024 ** 2;
 const LONGEST_FLUSH_MS = 1_000;
 /** A pipe that is full is tried again after this long. */
 const RETRY_MS = 5;
 
-/** Its timers keep no process alive. */
 export class LineWriter {
   readonly #options: LineWriterOptions;
   #waiting: string[] = [];

@@ -23,9 +23,7 @@ interface LogOptions extends LogLevels {
   readonly secrets: readonly string[];
   /** Further header fields that carry credentials: `CUSTOM_API_KEY_HEADER`. */
   readonly secretHeaders?: readonly string[];
-  /** Turns each finished line into another form than JSON. */
   readonly format?: ((line: string) => string) | undefined;
-  /** Takes finished lines; standard output where absent. */
   readonly write?: (line: string) => void;
 }
 
@@ -132,7 +130,6 @@ const JWT = /\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?/g;
 /** An API key as the backend and most providers make them. */
 const API_KEY = /\bsk-[\w-]{16,}/g;
 
-/** @returns functions that make a finished JSON line safe to show */
 function createRedaction(secrets: readonly string[], secretHeaders: readonly string[]) {
   const names = [...CREDENTIAL_HEADERS, ...secretHeaders].map(escapeRegExp).join('|');
   const fields = new RegExp(`("(?:${names})":)(?:"(?:[^"\\\\]|\\\\.)*"|\\[[^\\]]*\\])`, 'gi');
@@ -150,9 +147,7 @@ function createRedaction(secrets: readonly string[], secretHeaders: readonly str
     return safe;
   };
   return {
-    /** Blanks out configured secrets and what looks like a credential. */
     text,
-    /** That, and credential header fields of any depth. */
     line: (line: string) => text(line.replace(fields, `$1"${REDACTED}"`)),
   };
 }

@@ -58,10 +58,7 @@ export function createMetrics(options: MetricsOptions) {
     socketClosed: () => gauges.sockets(-1),
     invocationStarted: () => gauges.invocations(1),
     invocationEnded: () => gauges.invocations(-1),
-    /**
-     * @param durationMs time that the decision took, reads included; undefined where it was not measured
-     * @param organizations of a denied user
-     */
+    /** @param organizations of a denied user */
     decided(decision: Decision, durationMs: number | undefined, organizations: readonly string[] = []): void {
       if (durationMs !== undefined) times.decision.observe(durationMs / 1000);
       if (decision.effect === 'deny') {
@@ -83,9 +80,7 @@ export function createMetrics(options: MetricsOptions) {
     /** @param fault why the gate does not know the user of a session that the backend issued; undefined where it does */
     sessionIssued: (fault: string | undefined) => counters.sessions.add(1, fault ?? 'none'),
     identityProblem: (isThere: boolean) => gauges.identityProblem(isThere),
-    /** @param code row of the error table */
     failed: (code: string) => counters.failures.add(1, code),
-    /** @param limit the limit that refused a request */
     limited: (limit: string) => counters.limited.add(1, limit),
     /** @returns the text that Prometheus reads, with its content type */
     exposition: async (): Promise<{ contentType: string; text: string }> => ({

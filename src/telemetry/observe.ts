@@ -79,7 +79,6 @@ export function createObserver({ log, metrics, mode }: ObserverParts) {
   };
 }
 
-/** @returns milliseconds with two decimals */
 const roundedMs = (ms: number): number => Math.round(ms * 100) / 100;
 
 /** 499, nginx's word, where the client left before the answer was complete, unless it was the upstream that broke off. */

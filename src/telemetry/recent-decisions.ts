@@ -8,7 +8,6 @@ import type { Scope } from '../gate/scope.ts';
 /** The JSON of a decision; absent things are null. */
 export type DecisionRecord = ReturnType<typeof toRecord>;
 
-/** Why there is no record. */
 export interface NoRecord {
   readonly why: 'malformed' | 'gone';
   /** How many are kept. */
@@ -20,7 +19,6 @@ export interface NoRecord {
 interface RecentDecisionsOptions {
   /** Blanks out what looks like a secret, as in the log. */
   readonly redact: (text: string) => string;
-  /** How many are kept. */
   readonly most?: number;
 }
 
@@ -117,7 +115,6 @@ function bounded(text: string): string {
   return ` ${shown}`.slice(1);
 }
 
-/** HTTP sets no bound to a path. */
 const LONGEST_PATH = 512;
 
 interface ShownPath {

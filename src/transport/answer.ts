@@ -8,11 +8,9 @@ import { fieldOf } from './headers.ts';
 import { beyondHeaderLimit } from './request-rules.ts';
 
 /**
- * Sends a complete answer, JSON unless `headers` say otherwise. Never throws: a client that has left, or an answer
- * already begun, makes it a no-op.
+ * Sends a complete answer, JSON unless `headers` say otherwise. Never throws.
  *
- * @param body for HEAD only its length is sent
- * @returns whether the answer was sent
+ * @returns false where the client has left, or an answer has begun
  */
 export function sendAnswer(
   outgoing: ServerResponse,
@@ -40,7 +38,7 @@ function framed(status: number, headers: HeaderLines, body: string | Buffer): st
 const rawAnswer = (status: number, headers: HeaderLines, body: string): string =>
   rawHead(status, [...framed(status, headers, body), 'date', new Date().toUTCString(), 'connection', 'close']) + body;
 
-/** @returns status line, header lines, and the empty line after them */
+/** Status line, header lines, and the empty line after them. */
 export function rawHead(status: number, lines: HeaderLines): string {
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
   for (let index = 0; index + 1 < lines.length; index += 2) head += `${lines[index]}: ${lines[index + 1]}\r\n`;
@@ -59,9 +57,8 @@ export function refuseUpgrade(socket: Duplex, status: number, headers: HeaderLin
 
 /** How long a client may go on sending after it was answered. */
 const LINGER_MS = 2_000;
-/** A body of at most this length is read and dropped, so that the connection can serve the next request. */
+/** A body of at most this length is read and dropped within this time, so that the connection can serve the next request. */
 const DROPPED_BODY_BYTES = 64 * 1024;
-/** And within this time of the answer. */
 const DROPPING_MS = 20_000;
 
 const closing = new WeakSet<Socket>();
@@ -126,7 +123,6 @@ function linger(socket: Socket, last?: string): void {
 export interface OwnAnswer {
   readonly status: number;
   readonly code?: ErrorCode | undefined;
-  /** Absent where the bytes were no request. */
   readonly incoming?: Pick<IncomingMessage, 'method' | 'url'> | undefined;
 }
 

@@ -109,10 +109,8 @@ const tooSlow = (): GatewayError =>
 /**
  * Reads the whole body. Call it after the checks that need no body.
  *
- * @param maxBytes bound; a declared length beyond it is refused before a byte is read
  * @param hold called with what a long body would take in memory; false where there is no room for it
- * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout`
- * @throws ClientGone when the client left before the end
+ * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout`; ClientGone
  */
 export function readBody(
   outgoing: ServerResponse,
@@ -145,13 +143,12 @@ export function readBody(
   });
 }
 
-/** @returns the chunks as one, without a copy where there is only one */
+/** One buffer of several, without a copy where there is only one. */
 export function joined(chunks: readonly Buffer[]): Buffer {
   const [first = EMPTY] = chunks;
   return chunks.length > 1 ? Buffer.concat(chunks) : first;
 }
 
-/** Each growth is a call of the system. */
 const GROWS_BY_BYTES = 1024 * 1024;
 
 /**

@@ -14,8 +14,6 @@ export interface Peer {
 
 export type PeerLookup = (socket: Socket) => Peer;
 
-const MAPPED_IPV4 = '::ffff:';
-
 /** @param trustedProxies whose `X-Forwarded-…` are believed; without any, none are */
 export function createPeerLookup(trustedProxies: readonly Cidr[]): PeerLookup {
   const isTrusted = createTrust(trustedProxies);
@@ -31,8 +29,7 @@ export function createPeerLookup(trustedProxies: readonly Cidr[]): PeerLookup {
 }
 
 /**
- * The address of the client itself, for limits by address: the peer's, or behind trusted proxies the last address in
- * `X-Forwarded-For` that is not one of theirs.
+ * The address of the client itself: the peer's, or behind trusted proxies the last in `X-Forwarded-For` that is not theirs.
  *
  * @param onDisbelieved called with each peer that is not trusted and sends `X-Forwarded-For`
  */
@@ -64,22 +61,15 @@ export function createClientAddress(
   };
 }
 
-/**
- * Whether the client's own connection was encrypted: ours, or the one in front of a proxy that is trusted to say so.
- * The first of several values is taken, as in what is sent upstream.
- */
+/** Whether the client's own connection was encrypted: ours, or the one in front of a proxy that is trusted to say so. */
 export function cameByHttps(incoming: IncomingMessage, peer: Peer): boolean {
-  if (!peer.trusted) return peer.encrypted;
-  const said = incoming.headers['x-forwarded-proto'];
-  if (typeof said !== 'string' || said === '') return peer.encrypted;
-  return firstElement(said) === 'https';
+  const said = peer.trusted ? incoming.headers['x-forwarded-proto'] : undefined;
+  return typeof said === 'string' && said !== '' ? firstElement(said) === 'https' : peer.encrypted;
 }
 
-/** @returns a field's value up to its first comma, all of it where there is none */
-export function firstElement(list: string): string {
-  const comma = list.indexOf(',');
-  return comma === -1 ? list : list.slice(0, comma).trim();
-}
+/** A field's value up to its first comma. */
+export const firstElement = (list: string): string =>
+  list.includes(',') ? (list.split(',', 1)[0] ?? '').trim() : list;
 
 function createTrust(ranges: readonly Cidr[]): (address: string) => boolean {
   if (ranges.length === 0) return () => false;
@@ -92,26 +82,22 @@ function createTrust(ranges: readonly Cidr[]): (address: string) => boolean {
 }
 
 /** Some proxies write the client's port behind its address, with IPv6 in brackets (RFC 7239 6). */
+const WITH_PORT = /^(?:\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5})$/;
+
 function withoutPort(text: string): string {
   const [, bracketed, dotted] = WITH_PORT.exec(text) ?? [];
   return bracketed ?? dotted ?? text;
 }
 
-const WITH_PORT = /^(?:\[([^\]]*)\](?::\d{1,5})?|([\d.]+):\d{1,5})$/;
-
-function plainAddress(address: string | undefined): string {
-  if (address === undefined || address === '') return 'unknown';
-  return address.startsWith(MAPPED_IPV4) && address.includes('.') ? address.slice(MAPPED_IPV4.length) : address;
-}
+const plainAddress = (address = ''): string =>
+  address.startsWith('::ffff:') && address.includes('.') ? address.slice('::ffff:'.length) : address || 'unknown';
 
 /** A subscriber gets at least a /64 and may use any address in it (RFC 6177, RFC 8981). */
 const NETWORK_GROUPS = 4;
 
 /**
- * Which addresses limits treat as one client.
- *
  * @param address as a socket or a trusted proxy spells it
- * @returns an IPv4 address as it is, also where it is written as IPv6; of IPv6 the /64, in one spelling
+ * @returns what limits treat as one client: an IPv4 address as it is, also where it is written as IPv6; of IPv6 the /64, in one spelling
  */
 export function clientNetwork(address: string): string {
   if (!address.includes(':') || !isIPv6(address)) return address;

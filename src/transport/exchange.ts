@@ -11,22 +11,16 @@ import { type Upstream, toGatewayError } from './upstream.ts';
 /** Header lines in order, name and value alternating, as Node's `rawHeaders` and undici's `headers` have them. */
 export type HeaderLines = readonly string[];
 
-/**
- * Changes the final header lines of an answer in place: the upstream's, a relayed refusal's, or the gate's own. Names
- * are in lower case, as HTTP/2 demands and undici reads them; edits keep to it.
- * Called once an answer, never for an interim one. Must not throw.
- */
+/** Changes the final header lines of an answer in place, names in lower case. Called once an answer; must not throw. */
 export type AnswerEdit = (lines: string[], status: number) => void;
 
 /** What identity wants changed in the request's headers: every copy of a credential removed, one canonical copy added. */
 export interface HeaderEdit {
   /** Lower-case names whose every line is dropped. */
   readonly remove: ReadonlySet<string>;
-  /** Lines added after that. */
   readonly add: HeaderLines;
 }
 
-/** An answer held back whole, so that its body can be replaced. */
 export interface BufferedAnswer {
   readonly status: number;
   /** As they came from the upstream, hop-by-hop fields already removed. */
@@ -35,15 +29,13 @@ export interface BufferedAnswer {
 }
 
 /**
- * Makes another answer of it; called once with the complete body. Must not throw; may reject with a GatewayError, which
- * is then the answer to the client.
+ * Makes another answer of it. Must not throw; may reject with a GatewayError, which is then the answer to the client.
  *
  * @param ask sends the same request to another target and gives its answer; rejects as `forward` does
  */
 export type AnswerRewrite = (answer: BufferedAnswer, ask: AskUpstream) => BufferedAnswer | Promise<BufferedAnswer>;
 export type AskUpstream = (target: string) => Promise<BufferedAnswer>;
 
-/** One request to be sent upstream, as it was judged. */
 export interface ForwardRequest {
   readonly outgoing: ServerResponse;
   /** Path and query, byte for byte as they are to be sent; never rebuilt from decoded parts. */
@@ -70,7 +62,6 @@ export interface ForwardOutcome {
   readonly status: number;
   readonly upstreamStartedAt: number;
   readonly firstByteAt: number;
-  /** When the upstream's answer was complete, or was cut. */
   readonly lastByteAt: number;
   /** What rewriting the answer took; 0 where it was passed on as it came. */
   readonly rewriteMs: number;
@@ -82,8 +73,7 @@ export interface ForwardOutcome {
  * Sends the request upstream and the answer downstream.
  *
  * @returns once the answer has been handed over whole, or was cut (`truncated`)
- * @throws GatewayError `upstream_unreachable`, `upstream_timeout`, `upstream_invalid`,
- *   `upstream_headers_too_large`, `loop_detected` or `request_timeout`, only while nothing has been sent, so that the caller can answer
+ * @throws GatewayError only while nothing has been sent, so that the caller can answer
  * @throws ClientGone when the client left; the upstream request is aborted then
  */
 export function forward(upstream: Upstream, request: ForwardRequest): Promise<ForwardOutcome> {

@@ -1,14 +1,12 @@
 /**
- * Header lines for the next hop, both directions. Pure: a new list is built, the incoming one stays as it is.
- * Hop-by-hop and nominated fields never survive (RFC 9110 7.6.1), facts about the client are stated by us or by a
- * proxy that the operator trusts, never by the client itself.
+ * Header lines for the next hop, both directions. Hop-by-hop and nominated fields never survive (RFC 9110 7.6.1), facts
+ * about the client are stated by us or by a proxy that the operator trusts, never by the client itself.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '../errors.ts';
 import type { AnswerEdit, HeaderEdit, HeaderLines } from './exchange.ts';
 import { firstElement, type Peer } from './client.ts';
 
-/** A request, and what the gate adds to it. */
 interface RequestFacts {
   readonly rawHeaders: HeaderLines;
   readonly method: string;
@@ -24,59 +22,31 @@ interface RequestFacts {
   readonly rewritten: boolean;
 }
 
-type Kind = 'drop' | 'connection' | 'forwarded' | 'via' | 'length' | 'conditional' | 'accept-encoding' | 'max-forwards';
+type Kind = 'drop' | 'connection' | 'forwarded' | 'via' | 'length' | 'conditional' | 'max-forwards';
 
 /** RFC 9110 7.6.1 and what older peers use; `Expect` is answered by us (10.1.1), never passed. */
-const REQUEST_FIELDS: ReadonlyMap<string, Kind> = new Map<string, Kind>([
-  ['connection', 'connection'],
-  ['keep-alive', 'drop'],
-  ['te', 'drop'],
-  ['trailer', 'drop'],
-  ['transfer-encoding', 'drop'],
-  ['upgrade', 'drop'],
-  ['http2-settings', 'drop'],
-  ['expect', 'drop'],
-  ['x-request-id', 'drop'],
-  ['content-length', 'length'],
-  ['via', 'via'],
-  ['forwarded', 'forwarded'],
-  ['x-real-ip', 'forwarded'],
-  ['x-original-url', 'forwarded'],
-  ['x-rewrite-url', 'forwarded'],
-  ['max-forwards', 'max-forwards'],
-  ['accept-encoding', 'accept-encoding'],
-  ['if-none-match', 'conditional'],
-  ['if-modified-since', 'conditional'],
-  ['if-range', 'conditional'],
-  ['range', 'conditional'],
-]);
+const REQUEST_FIELDS: ReadonlyMap<string, Kind> = new Map(
+  Object.entries({
+    connection: 'connection',
+    'keep-alive te trailer transfer-encoding upgrade http2-settings expect x-request-id': 'drop',
+    'content-length': 'length',
+    via: 'via',
+    'forwarded x-real-ip x-original-url x-rewrite-url': 'forwarded',
+    'max-forwards': 'max-forwards',
+    'accept-encoding if-none-match if-modified-since if-range range': 'conditional',
+  } as const).flatMap(([names, kind]) => names.split(' ').map((name) => [name, kind] as const)),
+);
 
-const RESPONSE_DROPPED: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-  'x-request-id',
-]);
+const fields = (names: string): ReadonlySet<string> => new Set(names.split(' '));
+
+const RESPONSE_DROPPED = fields(
+  'connection keep-alive te trailer transfer-encoding upgrade http2-settings x-request-id content-length',
+);
 
 /** What was true of the upstream's body and not of the one we send (RFC 9110 7.7, a transformation). */
-const REPRESENTATION_FIELDS: ReadonlySet<string> = new Set([
-  'content-length',
-  'content-range',
-  'content-md5',
-  'digest',
-  'content-digest',
-  'repr-digest',
-  'etag',
-  'last-modified',
-  'accept-ranges',
-  'cache-control',
-  'pragma',
-  'expires',
-]);
+const REPRESENTATION_FIELDS = fields(
+  'content-length content-range content-md5 digest content-digest repr-digest etag last-modified accept-ranges cache-control pragma expires',
+);
 
 /**
  * The lines to send upstream, `Host` among them, framing not: undici writes its own.
@@ -98,7 +68,7 @@ export function requestLines(facts: RequestFacts): string[] {
     if (edit.remove.has(name)) continue;
     const kind = REQUEST_FIELDS.get(name);
     if (kind === undefined) {
-      if (isForwarding(name)) forwarded.push(name, value);
+      if (name.startsWith('x-forwarded-')) forwarded.push(name, value);
       else if (isPlain(name)) lines.push(written, value);
     } else if (kind === 'connection') nominated = nominated === undefined ? value : `${nominated},${value}`;
     else if (kind === 'via') via = via === '' ? value : `${via}, ${value}`;
@@ -116,8 +86,7 @@ export function requestLines(facts: RequestFacts): string[] {
 }
 
 /**
- * The lines to send downstream, names in lower case, lines of one name together (RFC 9110 5.1, 5.3); framing is ours to
- * add, `Content-Length` stays unless the status forbids it.
+ * The lines to send downstream, lines of one name together (RFC 9110 5.3); framing is ours to add.
  *
  * @param received as undici reads them: names in lower case, values of one name in their order
  */
@@ -129,7 +98,7 @@ export function responseLines(
 ): string[] {
   const lines: string[] = [];
   for (const name of Object.keys(received)) {
-    if (RESPONSE_DROPPED.has(name) || name.startsWith('proxy-') || name === 'content-length') continue;
+    if (RESPONSE_DROPPED.has(name) || name.startsWith('proxy-')) continue;
     const value = received[name];
     if (typeof value === 'string') lines.push(name, value);
     else for (const one of value ?? []) lines.push(name, one);
@@ -145,11 +114,7 @@ export function responseLines(
 
 /** The lines of such an answer whose body was replaced: length recomputed, validators gone, never to be cached. */
 export function rewrittenLines(lines: HeaderLines, status: number, bodyBytes: number): string[] {
-  const kept: string[] = [];
-  for (let index = 0; index + 1 < lines.length; index += 2) {
-    const name = lines[index] ?? '';
-    if (!REPRESENTATION_FIELDS.has(name)) kept.push(name, lines[index + 1] ?? '');
-  }
+  const kept = without(lines, REPRESENTATION_FIELDS);
   if (status !== 204 && status !== 304) kept.push('content-length', String(bodyBytes));
   kept.push('cache-control', 'private, no-store');
   return kept;
@@ -165,21 +130,18 @@ export function connectionOptions(value: string): string[] {
   return options;
 }
 
-function isForwarding(name: string): boolean {
-  return name.startsWith('x-forwarded-');
-}
-
 /** CGI and WSGI servers read `a_b` as `a-b`, so that a name with an underscore could stand in for one we removed. */
-function isPlain(name: string): boolean {
-  return !name.includes('_') && !name.startsWith('proxy-');
-}
+const isPlain = (name: string): boolean => !name.includes('_') && !name.startsWith('proxy-');
 
 function withoutNominated(lines: string[], connection: string): string[] {
   if (connection === 'keep-alive' || connection === 'close') return lines;
   const names = new Set(connectionOptions(connection));
   names.delete('close');
   names.delete('keep-alive');
-  if (names.size === 0) return lines;
+  return names.size === 0 ? lines : without(lines, names);
+}
+
+function without(lines: HeaderLines, names: ReadonlySet<string>): string[] {
   const kept: string[] = [];
   for (let index = 0; index + 1 < lines.length; index += 2) {
     const name = lines[index] ?? '';
@@ -211,9 +173,7 @@ function addForwarding(lines: string[], claimed: readonly string[], peer: Peer, 
 }
 
 /** RFC 7239 4: an IPv6 node is bracketed and quoted. */
-function quotedNode(address: string): string {
-  return address.includes(':') ? `"[${address}]"` : address;
-}
+const quotedNode = (address: string): string => (address.includes(':') ? `"[${address}]"` : address);
 
 function extendedVia(received: string, facts: RequestFacts): string {
   if (received === '') return `${facts.httpVersion} ${facts.via}`;
@@ -224,19 +184,10 @@ function extendedVia(received: string, facts: RequestFacts): string {
 }
 
 /** RFC 9110 7.6.2; a value of 0 never comes here, the listener answers it. */
-function decremented(value: string): string {
-  return /^\d{1,9}$/.test(value) ? String(Math.max(0, Number(value) - 1)) : value;
-}
+const decremented = (value: string): string =>
+  /^\d{1,9}$/.test(value) ? String(Math.max(0, Number(value) - 1)) : value;
 
-/** @returns the body's length as these lines of an answer declare it, NaN where none is */
-export function contentLength(lines: HeaderLines): number {
-  return Number(fieldOf(lines, 'content-length') ?? NaN);
-}
-
-/**
- * @param name in lower case; the lines' own names may be in any
- * @returns the value of the first line of that name
- */
+/** @returns the value of the first line of that name, which is given in lower case */
 export function fieldOf(lines: HeaderLines, name: string): string | undefined {
   for (let index = 0; index < lines.length; index += 2) {
     const written = lines[index] ?? '';

@@ -9,7 +9,7 @@ import { ClientGone, GatewayError } from '../errors.ts';
 import { closeAfterAnswer, closeIfUnread } from './answer.ts';
 import { joined } from './body.ts';
 import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
-import { contentLength, responseLines, rewrittenLines } from './headers.ts';
+import { fieldOf, responseLines, rewrittenLines } from './headers.ts';
 import { MAX_FIELDS } from './request-rules.ts';
 import { MAX_INTERIM, type Upstream, toGatewayError } from './upstream.ts';
 
@@ -18,7 +18,6 @@ const JOINED_BYTES = 16 * 1024;
 /** An answer that is longer counts as unreadable: the rewrite gets an empty body. */
 export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
 
-/** undici calls its `on…` methods; `outcome` is settled once. */
 export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #request: ForwardRequest;
   readonly #outgoing: ServerResponse;
@@ -32,7 +31,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #interim = 0;
   #status = 0;
   #firstByteAt = 0;
-  /** Of a held answer: when it was whole. */
   #receivedAt = 0;
   #isStream = false;
   #lines: string[] = [];
@@ -61,7 +59,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     });
   }
 
-  /** Settled once the answer has been handed over whole, or was cut; rejected while nothing was sent. */
   get outcome(): Promise<ForwardOutcome> {
     return this.#outcome.promise;
   }
@@ -87,7 +84,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     // Server-sent events (HTML Living Standard 9.2): open for as long as a model writes
     this.#isStream = !this.#settled && headers['content-type']?.startsWith('text/event-stream') === true;
     if (this.#isStream) this.#request.onStream?.(true);
-    this.#remaining = contentLength(this.#lines);
+    this.#remaining = Number(fieldOf(this.#lines, 'content-length') ?? NaN);
     // Body bytes of the same packet leave with the head; a stream's head must not wait for the first of them.
     if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(sendHead, this);
   }
@@ -137,7 +134,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (this.#receivedAt === 0) this.#fail(error);
   }
 
-  /** A head that no body byte has taken along. What is thrown here is not caught. */
   sendHead(): void {
     if (this.#settled || this.#outgoing.destroyed || this.#outgoing.headersSent) return;
     try {

@@ -13,10 +13,7 @@ import { awaitContinue } from './body.ts';
 import { MAX_HEADER_BYTES, asksForWebSocket, findMalformation } from './request-rules.ts';
 import { Traffic } from './traffic.ts';
 
-/**
- * @param port 0 lets the system choose
- * @throws the system's error (`EADDRINUSE`, …) where it cannot listen
- */
+/** @throws the system's error (`EADDRINUSE`, …) where it cannot listen */
 export async function listenOn(server: Server, { host, port }: ListenAddress) {
   server.listen(port, host);
   await once(server, 'listening');
@@ -32,12 +29,10 @@ const DEFAULT_LIMITS = {
   idleTimeoutMs: 60_000,
   /** How long an idle connection is kept; longer than the front proxy keeps its side, so that it closes first. */
   keepAliveTimeoutMs: 75_000,
-  /** Request line and header lines together. */
   maxHeaderBytes: MAX_HEADER_BYTES,
 };
 
 interface DownstreamOptions extends OwnAnswerOptions {
-  /** Called once per request, never for one that was answered here. */
   readonly handle: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
   /** Called instead for a request that two readers could understand differently; without it the answer is plain JSON. */
   readonly refuse?: (incoming: IncomingMessage, outgoing: ServerResponse, error: GatewayError) => void;
@@ -93,7 +88,6 @@ export function createDownstream(options: DownstreamOptions) {
     });
   return {
     server,
-    /** @returns answers that have not ended yet */
     running: () => traffic.running,
     /**
      * Stops accepting, lets running requests end (their connections close then) and closes tunnels once nothing else
@@ -154,7 +148,6 @@ function onSilence(this: ServerResponse): void {
 /** RFC 9110 7.6.2: we are the last to see an OPTIONS request with no forwards left, or one about the server as a whole. */
 const isFinalRecipient = ({ url, headers }: IncomingMessage): boolean => url === '*' || headers['max-forwards'] === '0';
 
-/** Answers bytes that are no request, and a request that does not end in time. */
 function answerBroken({ traffic, own }: Parts, code: string | undefined, socket: Socket, maxHeaderBytes: number): void {
   if (socket.destroyed || isClosing(socket)) return;
   const last = traffic.lastOn(socket);

@@ -18,7 +18,6 @@ export function beyondHeaderLimit(maxHeaderBytes: number): string {
   return `They have more than ${size} (MODELGATE_MAX_HEADER).`;
 }
 
-/** Header lines of a message, in either direction. */
 export const MAX_FIELDS = 100;
 
 /** The only options with a meaning here; any other would ask us to delete a field that the backend relies on. */

@@ -25,10 +25,8 @@ const SECURITY_FIELDS = {
 } as const satisfies Record<SecurityHeader, 'single' | 'list'>;
 
 /** Fields that name the software behind the gate, or time it: they help attackers alone. */
-const TELLTALES: readonly string[] = [
-  ...['server', 'via', 'x-powered-by', 'x-process-time', 'x-runtime', 'x-generator', 'x-aspnet-version'],
-  'x-aspnetmvc-version',
-];
+const TELLTALES =
+  'server via x-powered-by x-process-time x-runtime x-generator x-aspnet-version x-aspnetmvc-version'.split(' ');
 
 interface SecureAnswerOptions {
   /** A value, `off` (in no answer) or `backend` (the backend's own alone). */
@@ -42,22 +40,21 @@ interface SecureAnswerOptions {
 
 interface Row {
   readonly name: SecurityHeader;
-  /** Undefined: nothing is added. */
   readonly value: string | undefined;
   readonly keepsBackend: boolean;
 }
 
-const COOKIE = 'cookie';
-const TAKEN = 'taken';
-type Kind = Row | typeof COOKIE | typeof TAKEN;
+type Kind = Row | 'cookie' | 'taken';
 
 /** @returns the edit for every answer that these options hold for; a 101 gets no fields, there being nothing to show */
 export function secureAnswer({ fields, backendFields, stated, cookieRules }: SecureAnswerOptions): AnswerEdit {
-  const kinds = new Map<string, Kind>([...TELLTALES, ...stated].map((name) => [name, TAKEN]));
-  kinds.set('set-cookie', COOKIE);
-  const rows = (Object.keys(SECURITY_FIELDS) as SecurityHeader[]).map((name) =>
-    toRow(name, fields[name], backendFields),
-  );
+  const rows = (Object.keys(SECURITY_FIELDS) as SecurityHeader[]).map((name): Row => {
+    const text = fields[name];
+    const value = text === 'off' || text === 'backend' ? undefined : text;
+    return { name, value, keepsBackend: text === 'backend' || (value !== undefined && backendFields === 'wins') };
+  });
+  const kinds = new Map<string, Kind>([...TELLTALES, ...stated].map((name) => [name, 'taken']));
+  kinds.set('set-cookie', 'cookie');
   for (const row of rows) kinds.set(row.name, row);
   const added = rows.flatMap(({ name, value }) => (value === undefined ? [] : [name, value]));
 
@@ -74,12 +71,6 @@ export function secureAnswer({ fields, backendFields, stated, cookieRules }: Sec
   };
 }
 
-function toRow(name: SecurityHeader, text: string, backendFields: SecureAnswerOptions['backendFields']): Row {
-  if (text === 'off') return { name, value: undefined, keepsBackend: false };
-  if (text === 'backend') return { name, value: undefined, keepsBackend: true };
-  return { name, value: text, keepsBackend: backendFields === 'wins' };
-}
-
 /** Closes the gaps in place. @returns the values of security fields that stood there, undefined where there were none */
 function takeOut(
   lines: string[],
@@ -92,11 +83,11 @@ function takeOut(
     const name = lines[index] ?? '';
     let value = lines[index + 1] ?? '';
     const kind = kinds.get(name);
-    if (kind === COOKIE) {
+    if (kind === 'cookie') {
       const rules = cookieRules(cookieName(value));
       if (rules !== undefined) value = enforceCookie(value, rules);
     } else if (kind !== undefined) {
-      if (kind === TAKEN) continue;
+      if (kind === 'taken') continue;
       own ??= new Map();
       const values = own.get(kind);
       if (values === undefined) own.set(kind, [value]);
@@ -121,6 +112,7 @@ function survivor({ name, value, keepsBackend }: Row, sent: readonly string[]): 
   const isUnanimous = spoken.every((text) => text.trim().toLowerCase() === first.trim().toLowerCase());
   return isUnanimous ? first : (value ?? first);
 }
+
 // One `Set-Cookie` line, read as browsers read it (RFC 6265bis 5.7): split at every semicolon whatever quotes say, names of
 // attributes in any letter case, of repeated ones the last. What is not changed keeps its bytes.
 
@@ -129,13 +121,11 @@ const LONGEST_ATTRIBUTE_VALUE = 1024;
 
 /** @returns the name as a browser would store the cookie under, empty for a nameless one */
 function cookieName(line: string): string {
-  const semicolon = line.indexOf(';');
-  const pair = semicolon === -1 ? line : line.slice(0, semicolon);
+  const [pair = ''] = line.split(';', 1);
   const equals = pair.indexOf('=');
   return equals === -1 ? '' : trimBlanks(pair.slice(0, equals));
 }
 
-/** @returns the line with the attributes that the rules ask for, each of them once */
 function enforceCookie(line: string, { secure, sameSite }: CookieRules): string {
   const [pair = '', ...attributes] = line.split(';');
   const kept = [pair];
@@ -159,33 +149,22 @@ function enforceCookie(line: string, { secure, sameSite }: CookieRules): string 
 }
 
 function attributePair(attribute: string): [name: string, value: string] {
-  const equals = attribute.indexOf('=');
-  if (equals === -1) return [trimBlanks(attribute).toLowerCase(), ''];
-  return [trimBlanks(attribute.slice(0, equals)).toLowerCase(), trimBlanks(attribute.slice(equals + 1))];
+  const [name = '', ...value] = attribute.split('=');
+  return [trimBlanks(name).toLowerCase(), trimBlanks(value.join('='))];
 }
 
 /** Spaces and tabs only: `trim` would take a no-break space for one, and read a name that no browser reads. */
 function trimBlanks(text: string): string {
+  const isBlank = (at: number): boolean => text.charCodeAt(at) === 0x20 || text.charCodeAt(at) === 0x09;
   let start = 0;
   let end = text.length;
-  while (start < end && isBlank(text.charCodeAt(start))) start += 1;
-  while (end > start && isBlank(text.charCodeAt(end - 1))) end -= 1;
+  while (start < end && isBlank(start)) start += 1;
+  while (end > start && isBlank(end - 1)) end -= 1;
   return text.slice(start, end);
-}
-
-function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
 }
 
 // The Fetch standard's CORS protocol. The upstream decides for its own answers which pages may read them; for ours the
 // gate says what it would. Preflights are answered by the upstream alone.
-
-interface CrossOriginOptions {
-  /** Origins as browsers spell them. */
-  readonly origins: Config['answers']['origins'];
-  /** Names, in lower case, of the fields of ours that a page may read. */
-  readonly exposed: readonly string[];
-}
 
 type Asking = Pick<IncomingMessage, 'headers' | 'method'>;
 
@@ -193,7 +172,8 @@ const ALLOWED = 'access-control-allow-origin';
 const EXPOSED = 'access-control-expose-headers';
 const NONE: readonly AnswerEdit[] = [];
 
-export function createCrossOrigin({ origins, exposed }: CrossOriginOptions) {
+/** @param exposed names, in lower case, of the fields of ours that a page may read */
+export function createCrossOrigin(origins: Config['answers']['origins'], exposed: readonly string[]) {
   const names = exposed.join(', ');
   /** What the upstream exposes stays, and it is the upstream that allows. */
   const expose: AnswerEdit = (lines) => {
@@ -225,7 +205,6 @@ export function createCrossOrigin({ origins, exposed }: CrossOriginOptions) {
         lines.push(ALLOWED, origin, 'access-control-allow-credentials', 'true');
       }
     },
-    /** @returns the edits of every answer to this request, the upstream's and ours */
     edits: ({ headers, method }: Asking) => (headers.origin === undefined || method === 'OPTIONS' ? NONE : exposing),
   };
 }

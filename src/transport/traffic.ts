@@ -56,7 +56,6 @@ export class Traffic {
     socket.once('close', () => this.#tunnels.delete(socket));
   }
 
-  /** The answer that is being given on this connection. */
   answerOn(socket: Duplex): ServerResponse | undefined {
     const answer = this.#connections.get(socket)?.answer;
     // Node takes the socket away from an answer once it is out, a moment before its 'close'.
@@ -89,7 +88,6 @@ export class Traffic {
     });
   }
 
-  /** See `createDownstream`. */
   async drain(server: Server, limitMs: number): Promise<number> {
     this.draining = true;
     const closed = Promise.withResolvers<unknown>();

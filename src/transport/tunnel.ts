@@ -38,7 +38,6 @@ const MASKED_CLOSE_FRAME = Buffer.concat([Buffer.from([0x88, 0x80 | CLOSE_REASON
 interface JoinedSockets {
   readonly client: Duplex;
   readonly upstream: Duplex;
-  /** What the client sent before the handshake was over. */
   readonly early: readonly Buffer[];
   readonly gate: ClientFrameGate | undefined;
   /** Longest time without a byte from either side, and longest time that one side takes nothing. */
@@ -75,7 +74,6 @@ class Tunnel {
     this.#join(upstream, client, (chunk) => this.#pass(chunk, upstream, client));
     if (gate !== undefined) this.#gateTimer = setTimeout(() => this.#refuse(), GATE_MS);
     for (const chunk of early) this.#fromClient(chunk);
-    // Paused where it sent too much too early.
     if (!this.#awaiting && !upstream.writableNeedDrain) client.resume();
   }
 
@@ -123,7 +121,6 @@ class Tunnel {
     try {
       verdict = gate(chunk);
     } catch {
-      // A gate that fails has not permitted anything.
       verdict = 'refuse';
     }
     if (typeof verdict === 'string') {
@@ -187,12 +184,8 @@ function tune(stream: Duplex): void {
 const MAX_CONTROL_FRAMES = 16;
 
 /**
- * A gate for sockets whose first text message says what they are for. A message that cannot be read is refused; a
- * close instead of a message passes. The reader of frames refuses extensions, unmasked frames, bytes that are not UTF-8,
- * and messages that are too long (RFC 6455 5 and 8.1).
- *
- * @param judge true lets the connection go on
- * @param maxBytes longest first message
+ * A gate for sockets whose first text message says what they are for. A close instead of a message passes; the reader of
+ * frames refuses extensions, unmasked frames, bytes that are not UTF-8, and messages that are too long (RFC 6455 5 and 8.1).
  */
 export function gateFirstMessage(
   judge: (text: string) => boolean | Promise<boolean>,

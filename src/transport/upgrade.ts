@@ -40,8 +40,7 @@ const EXTENSIONS = 'sec-websocket-extensions';
  * Asks the upstream for the upgrade and, only after its 101, joins the two sockets.
  *
  * @returns when the tunnel has ended, or the upstream's refusal was relayed
- * @throws GatewayError while nothing was sent: answer it with `refuseUpgrade`
- * @throws ClientGone when the client left before the upstream answered
+ * @throws GatewayError while nothing was sent; ClientGone
  */
 export async function tunnel(upstream: Upstream, request: TunnelRequest): Promise<TunnelOutcome> {
   const { incoming, target, requestId, gate, edit } = request;

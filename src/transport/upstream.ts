@@ -54,12 +54,7 @@ const INVALID_ANSWER: ReadonlySet<string> = new Set([
   'ERR_HTTP_INVALID_STATUS_CODE',
 ]);
 
-/**
- * What undici and the socket say, as a row of the error table. An error that is not known means that the upstream could
- * not be reached.
- *
- * @param maxHeaderBytes what the answer's head was allowed
- */
+/** What undici and the socket say, as a row of the error table; what is not known means that it could not be reached. */
 export function toGatewayError(error: unknown, maxHeaderBytes: number): GatewayError {
   if (error instanceof GatewayError) return error;
   const detail = codeIn(error) === 'UND_ERR_HEADERS_OVERFLOW' ? { detail: beyondHeaderLimit(maxHeaderBytes) } : {};
@@ -157,7 +152,6 @@ async function probe(pool: Pool, path: string, withinMs: number): Promise<string
 /** Interim answers to one request before the upstream counts as broken. */
 export const MAX_INTERIM = 100;
 
-/** undici publishes the socket here right before it writes the head of a request to it. */
 const REQUEST_HEAD = 'undici:client:sendHeaders';
 
 /** `HTTP/1.1 100`: where its three digits stand. The parser takes no other form of a status line. */
@@ -200,7 +194,6 @@ class AnswerHead {
   /** How much of the empty line that ends an interim head was seen. */
   #ending = 0;
 
-  /** The next bytes are the head of an answer. */
   expect(): void {
     this.isOpen = true;
     this.#at = 0;

@@ -3,8 +3,8 @@ import { createCrossOrigin } from '../../../src/transport/security-headers.ts';
 
 const PAGE = 'https://page.test';
 const from = (origin: string | undefined, method = 'GET') => ({ method, headers: { origin } });
-const any = createCrossOrigin({ origins: 'any', exposed: ['retry-after', 'ratelimit'] });
-const listed = createCrossOrigin({ origins: new Set([PAGE, 'null']), exposed: ['retry-after'] });
+const any = createCrossOrigin('any', ['retry-after', 'ratelimit']);
+const listed = createCrossOrigin(new Set([PAGE, 'null']), ['retry-after']);
 
 function allowed(by: typeof any, incoming: ReturnType<typeof from> | undefined): string[] {
   const lines: string[] = [];
