@@ -13,7 +13,6 @@ import { listenOn } from '../transport/listener.ts';
 
 interface ReadinessParts {
   readonly version: string;
-  /** Read for each answer: it may change. */
   readonly mode: () => 'enforce' | 'report';
   readonly bypass: Bypass | undefined;
   readonly storeHealth: () => Promise<StoreHealth>;
@@ -23,25 +22,21 @@ interface ReadinessParts {
   readonly isDraining: () => boolean;
 }
 
-/** The JSON of `/readyz`. */
-type Readiness = Awaited<ReturnType<ReturnType<typeof createReadiness>>>;
-
 /** Probes that come faster share one answer, so that they cannot keep the backend busy. */
 const PROBE_SHARED_MS = 1_000;
 
 /** @returns a function that tells whether requests can be served now, and if not why; it never rejects */
 export function createReadiness(parts: ReadinessParts, now = () => performance.now()) {
-  let probe: { readonly startedAt: number; readonly result: Promise<string | undefined> } | undefined;
-  const upstreamProblem = (): Promise<string | undefined> => {
-    if (probe === undefined || now() - probe.startedAt >= PROBE_SHARED_MS) {
-      probe = { startedAt: now(), result: parts.upstreamProblem() };
-    }
-    return probe.result;
-  };
+  let probe: Promise<string | undefined> | undefined;
+  let probedAt = -Infinity;
   return async () => {
-    const unreached = await upstreamProblem();
-    const reachable = unreached === undefined;
+    if (probe === undefined || now() - probedAt >= PROBE_SHARED_MS) {
+      probedAt = now();
+      probe = parts.upstreamProblem();
+    }
+    const unreached = await probe;
     const { readable, ageMs, missing, problem = null, writeProblem = null } = await parts.storeHealth();
+    const reachable = unreached === undefined;
     const draining = parts.isDraining();
     return {
       ready: readable && reachable && !draining,
@@ -58,6 +53,8 @@ export function createReadiness(parts: ReadinessParts, now = () => performance.n
     };
   };
 }
+
+type Readiness = Awaited<ReturnType<ReturnType<typeof createReadiness>>>;
 
 interface AdminParts {
   readonly address: ListenAddress;
@@ -90,13 +87,14 @@ export function createAdminServer(parts: AdminParts) {
 }
 
 /** Nothing here loads anything, and nothing here is for another site. */
-const SECURITY_HEADERS = [
-  ['x-content-type-options', 'nosniff'],
-  ['x-frame-options', 'DENY'],
-  ['referrer-policy', 'no-referrer'],
-  ['content-security-policy', "default-src 'none'; frame-ancestors 'none'"],
-  ['cross-origin-resource-policy', 'same-origin'],
-] as const;
+const HEADERS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+};
 
 const WHY_NO_RECORD = {
   malformed: 'A decision id is d- and ten letters or digits.',
@@ -107,15 +105,13 @@ function createAdminApp({ readiness, metrics, decisions, reportError }: Omit<Adm
   const app = new Hono();
   app.use(async (c, next) => {
     await next();
-    c.header('cache-control', 'no-store');
-    for (const [name, value] of SECURITY_HEADERS) c.header(name, value);
+    for (const [name, value] of Object.entries(HEADERS)) c.header(name, value);
   });
   app.get('/', async (c) => {
     c.header('vary', 'Accept');
     const types = ['text/html', 'application/json'];
     const wanted = accepts(c, { header: 'Accept', supports: types, default: 'application/json' });
-    if (wanted === 'text/html') return c.html(frontPage(await readiness()));
-    return c.json({ paths: ADMIN_PATHS });
+    return wanted === 'text/html' ? c.html(frontPage(await readiness())) : c.json({ paths: ADMIN_PATHS });
   });
   // a database or backend that is away is no reason to restart the gate
   app.get('/healthz', (c) => c.json({ alive: true }));
@@ -141,7 +137,6 @@ function createAdminApp({ readiness, metrics, decisions, reportError }: Omit<Adm
   return app;
 }
 
-/** What there is on this listener, and what for. */
 const ADMIN_PATHS = {
   '/healthz': 'the process is alive',
   '/readyz': 'whether requests can be served, and if not why',

@@ -49,7 +49,6 @@ type SessionFault = TokenFault | 'user_missing';
 const sentence = (what: string): string =>
   `The backend just issued a session ${what}. No user who signs in is known to the gate.`;
 
-/** Each fault in a sentence, for the log and `/readyz`. */
 const FAULTS: Readonly<Record<SessionFault, string>> = {
   other_key: sentence("that this gate cannot verify: WEBUI_SECRET_KEY is not the backend's"),
   unknown_form: sentence('in a form that this modelgate does not know: the backend may be newer than it'),

@@ -19,10 +19,7 @@ const WRITTEN = [
 /** What a page of another origin may read of it, if it may read the answer. */
 export const READABLE: readonly string[] = [...WRITTEN, 'retry-after'];
 
-/**
- * What is written here, and what the backend passes on of its providers' limits (routers/openai.py, both releases), which
- * all organizations share: taken out of its answers.
- */
+/** Taken out of the backend's answers: these, and what it passes on of its providers' limits, which all organizations share. */
 export const ANNOUNCED: readonly string[] = [
   ...WRITTEN,
   ...['limit', 'remaining', 'reset'].flatMap((word) => [
@@ -55,7 +52,6 @@ export function createAnnouncement(rates: Rates): (lines: string[], standing: St
 /** When a place gets free is not known; a client that waits this long does not crowd those who are served. */
 const PLACE_RETRY_SECONDS = 2;
 
-/** @returns the edit for a request that found no place beside those of its user that are running */
 export function announceNoPlace(places: number): AnswerEdit {
   const policy = `"concurrent-chats";q=${places};qu="concurrent-requests"`;
   const retry = ['retry-after', String(PLACE_RETRY_SECONDS)];

@@ -22,7 +22,6 @@ export type Rates = Readonly<Partial<Record<RateName, RateLimit>>>;
 /** One request, as one limit sees it. */
 export interface Charge {
   readonly limit: RateName;
-  /** Who pays: a user's id, an address, an organization's id. */
   readonly key: string;
   /** How many requests it counts as; more than a limit ever has at once count as all that it has. */
   readonly cost: number;
@@ -44,7 +43,6 @@ export type Release = () => void;
 
 /** The counter of requests: in this process, or shared by several replicas, which may answer by promises. */
 export interface Allowances {
-  /** The limits that are on. */
   readonly rates: Rates;
   /** Undefined: no limit. */
   readonly concurrentChats: number | undefined;
@@ -88,12 +86,7 @@ export type Limits = ReturnType<typeof createLimits>;
 export function createLimits(parts: LimitParts) {
   const charging = createCharging(parts);
   const admitInvocation = createInvocations(parts, charging);
-  /**
-   * What the first stage does.
-   *
-   * @param counted given by the door that knows better
-   * @throws GatewayError `rate_limit_exceeded` (or rejects with it)
-   */
+  /** What the first stage does. @throws GatewayError `rate_limit_exceeded` (or rejects with it) */
   function admit(scope: Scope, counted = parts.countedAs(scope)): void | Promise<void> {
     if (counted === 'nothing') return;
     const user = provedUser(scope.principal);
@@ -160,12 +153,7 @@ function createInvocations({ allowances, metrics }: LimitParts, { charge, refuse
       return giveBack(error);
     }
   }
-  /**
-   * What the second stage does with a request that runs a model.
-   *
-   * @returns what to call when the model's answer has ended
-   * @throws GatewayError `rate_limit_exceeded` (or rejects with it)
-   */
+  /** What the second stage does with a request that runs a model. @returns what to call when its answer has ended */
   return function admitInvocation(scope: Scope, decision: Decision | undefined): Release | Promise<Release> {
     const user = provedUser(scope.principal);
     // Without a user only a denial that is reported, and not enforced, runs a model

@@ -60,11 +60,8 @@ const ROUNDING = 1e-6;
 /** One limit's buckets, one a payer. A payer's debt is the time until its bucket is full again, in milliseconds. */
 class Buckets {
   readonly #name: RateName;
-  /** In which one request is earned. */
   readonly #interval: number;
-  /** Requests at once, from a full bucket. */
   readonly #capacity: number;
-  /** After which an untouched bucket is full, whatever was taken from it. */
   readonly #fullAfter: number;
   /** By payer: when all that was taken is earned again. Absent: full. */
   readonly #earnedAt: Generations;
@@ -116,10 +113,7 @@ class Buckets {
 /** Some 80 bytes each: at most 40 MB a limit, and more users than one backend serves. */
 const MOST_KEYS = 250_000;
 
-/**
- * Times by key that forgets by itself: two maps, of which the older is dropped whole. No timer and no list beside the
- * map; a key that is not written for a lifetime is gone without a search.
- */
+/** Times by key, of which two maps are kept and the older is dropped whole: no timer, no list, no search. */
 export class Generations {
   readonly #lifetimeMs: number;
   readonly #most: number;
@@ -127,13 +121,11 @@ export class Generations {
   #older = new Map<string, number>();
   #turnedAt = 0;
 
-  /** @param most keys of one generation: beyond them the oldest are forgotten early */
   constructor(lifetimeMs: number, most = MOST_KEYS) {
     this.#lifetimeMs = lifetimeMs;
     this.#most = most;
   }
 
-  /** @returns what was written last, for at least a lifetime unless the map was full; undefined once it is forgotten */
   get(key: string): number | undefined {
     return this.#recent.get(key) ?? this.#older.get(key);
   }

@@ -41,10 +41,7 @@ export interface ForwardRequest {
   /** Path and query, byte for byte as they are to be sent; never rebuilt from decoded parts. */
   readonly target: string;
   readonly edit: HeaderEdit;
-  /**
-   * Set where a stage has read the body already: these bytes are sent. Otherwise the body streams from the client.
-   * Taken out at once: the request lives as long as its answer, and they need not.
-   */
+  /** What a stage has read and judged. Taken out at once: the request lives as long as its answer, and they need not. */
   body: Buffer | undefined;
   /** Set where the answer must be held back and rewritten; the upstream is then asked for an identity-coded body. */
   readonly rewrite: AnswerRewrite | undefined;
@@ -127,10 +124,7 @@ function createAsk(upstream: Upstream, headers: string[]): AskUpstream {
 
 const TOO_LONG = `Its pages have more than ${MAX_REWRITTEN_BYTES / 1024 ** 2} MB.`;
 
-/**
- * The body as a stream of its own: undici destroys what it was given, and `incoming` must outlive that, since the
- * answer still goes out on its connection.
- */
+/** undici destroys what it was given, and `incoming` must outlive that: the answer still goes out on its connection. */
 class UploadStream extends Readable {
   readonly #outgoing: ServerResponse;
   #intake: Intake | undefined;

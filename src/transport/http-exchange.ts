@@ -23,7 +23,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #outgoing: ServerResponse;
   readonly #ask: AskUpstream;
   readonly #upload: Readable | undefined;
-  readonly #upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>;
+  readonly #upstream: Upstream;
   readonly #outcome = Promise.withResolvers<ForwardOutcome>();
   readonly #startedAt = performance.now();
   #controller: Dispatcher.DispatchController | undefined;
@@ -40,12 +40,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #held: Buffer[] | undefined;
   #heldBytes = 0;
 
-  constructor(
-    request: ForwardRequest,
-    ask: AskUpstream,
-    upload: Readable | undefined,
-    upstream: Pick<Upstream, 'forwardsEarlyHints' | 'maxHeaderBytes'>,
-  ) {
+  constructor(request: ForwardRequest, ask: AskUpstream, upload: Readable | undefined, upstream: Upstream) {
     this.#request = request;
     this.#outgoing = request.outgoing;
     this.#ask = ask;
@@ -168,10 +163,10 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     try {
       const answer = rewrite === undefined ? received : rewrite(received, this.#ask);
       if (answer instanceof Promise) {
-        answer.then((late) => this.#sendRewritten(late)).catch((error: unknown) => this.#failRewriting(error));
+        answer.then((late) => this.#sendRewritten(late)).catch((error: unknown) => this.#fail(toFailure(error)));
       } else this.#sendRewritten(answer);
     } catch (error) {
-      this.#failRewriting(error);
+      this.#fail(toFailure(error));
     }
   }
 
@@ -182,11 +177,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     outgoing.writeHead(answer.status, rewrittenLines(answer.headers, answer.status, answer.body.length));
     endWith(outgoing, answer.body);
     this.#settle(false);
-  }
-
-  /** Anything but an answer for the client is a bug of the rewrite, not of the upstream. */
-  #failRewriting(error: unknown): void {
-    this.#fail(error instanceof GatewayError ? error : new GatewayError('internal', { cause: error }));
   }
 
   #settle(truncated: boolean): void {
@@ -226,6 +216,10 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 }
 
 const sendHead = (exchange: HttpExchange): void => exchange.sendHead();
+
+/** Anything but an answer for the client is a bug of the rewrite, not of the upstream. */
+const toFailure = (error: unknown): GatewayError =>
+  error instanceof GatewayError ? error : new GatewayError('internal', { cause: error });
 
 /** A coding beside chunked would be left in the body while the field that names it is dropped. */
 function findFault(rawHeaders: readonly unknown[], coding: string | string[] | undefined): GatewayError | undefined {

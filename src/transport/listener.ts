@@ -89,12 +89,7 @@ export function createDownstream(options: DownstreamOptions) {
   return {
     server,
     running: () => traffic.running,
-    /**
-     * Stops accepting, lets running requests end (their connections close then) and closes tunnels once nothing else
-     * runs. After `limitMs` what is left is destroyed.
-     *
-     * @returns how many requests were cut
-     */
+    /** Lets running requests end, then closes tunnels; destroys what is left after `limitMs`. @returns how many were cut */
     drain: (limitMs: number) => traffic.drain(server, limitMs),
   };
 }
@@ -134,10 +129,7 @@ function acceptUpgrade(
   else upgrade(incoming, socket, head);
 }
 
-/**
- * Node's `timeout` of a connection in use. A client that takes nothing is cut; one that sends nothing is answered by
- * the reader of its body; waiting for the upstream is neither. With no listener here Node would destroy the socket.
- */
+/** A client that takes nothing is cut. With no listener Node would destroy the socket, also while it waits for the upstream. */
 function onSilence(this: ServerResponse): void {
   const { socket } = this;
   if (socket === null) return;

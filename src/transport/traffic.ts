@@ -71,8 +71,6 @@ export class Traffic {
   /**
    * Ends a connection on which no further request can be read, but not before the answers that are due on it are given
    * (RFC 9112 9.3.2). A client that asked for a close, or got one, hears nothing more.
-   *
-   * @param refuse says why, and closes; called once at most
    */
   breakOff(socket: Duplex, refuse: () => void): void {
     const connection = this.#connections.get(socket);

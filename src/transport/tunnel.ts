@@ -15,14 +15,11 @@ declare module 'ws' {
   const Receiver: new (options: { isServer: boolean; maxPayload: number; maxFragments: number }) => Receiver;
 }
 
-type GateVerdict = 'more' | 'pass' | 'refuse';
-
 /**
- * Sees the client's bytes, in order, chunk by chunk, until it says `pass` (everything held goes upstream and the gate
- * is out of the way) or `refuse` (both sides are closed with 1008). A verdict that takes time is final: it sees nothing
- * more. A gate that throws or rejects refuses.
+ * Sees the client's bytes chunk by chunk until it says `pass` (everything held goes upstream) or `refuse` (both sides are
+ * closed with 1008). A verdict that takes time is final. A gate that throws or rejects refuses.
  */
-export type ClientFrameGate = (bytes: Buffer) => GateVerdict | Promise<'pass' | 'refuse'>;
+export type ClientFrameGate = (bytes: Buffer) => 'more' | 'pass' | 'refuse' | Promise<'pass' | 'refuse'>;
 
 /** A side that has said goodbye, or was refused, gets this long to see the other's last bytes. */
 const GRACE_MS = 2_000;
@@ -129,7 +126,7 @@ class Tunnel {
     }
     this.#awaiting = true;
     this.#client.pause();
-    const settle = (settled: GateVerdict) => {
+    const settle = (settled: 'pass' | 'refuse') => {
       this.#awaiting = false;
       this.#obey(settled);
       if (!this.#upstream.writableNeedDrain) this.#client.resume();
@@ -137,12 +134,9 @@ class Tunnel {
     verdict.then(settle, () => settle('refuse'));
   }
 
-  #obey(verdict: GateVerdict): void {
+  #obey(verdict: 'more' | 'pass' | 'refuse'): void {
+    if (verdict === 'refuse') this.#refuse();
     if (this.#refused || verdict === 'more') return;
-    if (verdict === 'refuse') {
-      this.#refuse();
-      return;
-    }
     clearTimeout(this.#gateTimer);
     this.#gate = undefined;
     const held = this.#held;

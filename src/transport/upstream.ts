@@ -8,11 +8,7 @@ import { type ErrorCode, GatewayError } from '../errors.ts';
 import { createPeerLookup } from './client.ts';
 import { MAX_HEADER_BYTES, beyondHeaderLimit } from './request-rules.ts';
 
-/**
- * Why a backend cannot be reached, in words for operators; clients learn only that it cannot.
- *
- * @returns what follows its name in a sentence, without the full stop: `refuses the connection: … (ECONNREFUSED)`
- */
+/** Why a backend cannot be reached, as what follows its name in a sentence: `refuses the connection: … (ECONNREFUSED)`. */
 export function unreachableBecause(error: unknown): string {
   const code = codeOf(error);
   const found = REASONS.find(([pattern]) => pattern.test(code));
@@ -92,7 +88,11 @@ export function createUpstream(options: UpstreamOptions) {
     connect: (target, callback) => {
       connect(target, (error, socket) => {
         if (error === null) {
-          markResets(socket);
+          // undici takes a reset for the end of a body without length, which would look complete although it was cut
+          // (RFC 9112 8). Under another code the reset stays the failure that it is.
+          socket.on('error', (failure: NodeJS.ErrnoException) => {
+            if (failure.code === 'ECONNRESET') failure.code = 'UPSTREAM_RESET';
+          });
           interim.watch(socket);
         }
         (callback as (error: Error | null, socket: unknown) => void)(error, socket);
@@ -116,7 +116,7 @@ export function createUpstream(options: UpstreamOptions) {
     idleTimeoutMs: options.idleTimeoutMs,
     maxHeaderBytes,
     /** One small request. @returns why it is not answered in time, or undefined where it is; never rejects */
-    findProblem: (withinMs = 2_000) => probe(pool, options.probePath, withinMs),
+    findProblem: () => probe(pool, options.probePath),
     /** Closes every connection; what still runs is cut. */
     close(): Promise<void> {
       interim.close();
@@ -125,19 +125,11 @@ export function createUpstream(options: UpstreamOptions) {
   };
 }
 
-/**
- * undici takes a reset for the end of a body without length; such a body would look complete although it was cut
- * (RFC 9112 8). Under another code the reset stays the failure that it is.
- */
-function markResets(socket: Socket): void {
-  socket.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'ECONNRESET') error.code = 'UPSTREAM_RESET';
-  });
-}
+const PROBE_MS = 2_000;
 
-async function probe(pool: Pool, path: string, withinMs: number): Promise<string | undefined> {
+async function probe(pool: Pool, path: string): Promise<string | undefined> {
   try {
-    const { statusCode, body } = await pool.request({ method: 'GET', path, signal: AbortSignal.timeout(withinMs) });
+    const { statusCode, body } = await pool.request({ method: 'GET', path, signal: AbortSignal.timeout(PROBE_MS) });
     await body.dump();
     return statusCode < 500 ? undefined : `it answers ${path} with ${statusCode}`;
   } catch (error) {
@@ -157,10 +149,7 @@ const REQUEST_HEAD = 'undici:client:sendHeaders';
 /** `HTTP/1.1 100`: where its three digits stand. The parser takes no other form of a status line. */
 const FIRST_DIGIT = 9;
 const LAST_DIGIT = 11;
-const ZERO = 0x30;
-const TWO = 0x32;
-const CR = 0x0d;
-const LF = 0x0a;
+const [ZERO, TWO, CR, LF] = [0x30, 0x32, 0x0d, 0x0a];
 
 function watchInterimAnswers() {
   const heads = new WeakMap<object, AnswerHead>();
@@ -196,9 +185,7 @@ class AnswerHead {
 
   expect(): void {
     this.isOpen = true;
-    this.#at = 0;
-    this.#status = 0;
-    this.#ending = 0;
+    this.#at = this.#status = this.#ending = 0;
   }
 
   pass(chunk: Buffer): void {
