@@ -1,6 +1,6 @@
 /**
- * What travels with one request. Created first, filled by one stage after the other: a stage reads what earlier
- * stages wrote and nothing else.
+ * What travels with one request: the slices that the rooms declare. Created first, filled by one stage after the other; a
+ * stage reads what earlier stages wrote and nothing else.
  */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -9,19 +9,12 @@ import type { OrganizationId, Principal } from '../identity/principal.ts';
 import type { LimitsScope } from '../limits/limits.ts';
 import type { Surface } from '../openwebui/surface.ts';
 import type { Decision } from '../policy/decision.ts';
-import type { AnswerEdit, AnswerRewrite, ForwardOutcome, HeaderEdit } from '../transport/exchange.ts';
+import type { TelemetryScope } from '../telemetry/observe.ts';
+import type { AnswerEdit, HeaderEdit, TransportScope } from '../transport/exchange.ts';
 
-export interface Scope extends LimitsScope {
-  readonly requestId: string;
-  /** `performance.now()` when the request line and headers were there. */
-  readonly startedAt: number;
-  readonly incoming: IncomingMessage;
-  readonly outgoing: ServerResponse;
-
+export interface Scope extends TransportScope, TelemetryScope, LimitsScope {
   /** Written by `canonicalPath`: the decoded path that surfaces are matched on. */
   path: string;
-  /** Written by `canonicalPath`: path and query as they came, which is what is sent. */
-  target: string;
   /** Written by `canonicalPath`: the query as it came, without its question mark. */
   query: string;
   /** Written by `canonicalPath`: what the endpoint does with models. */
@@ -34,30 +27,18 @@ export interface Scope extends LimitsScope {
   isPrincipalCurrent: boolean;
   /** Written by `authenticate`: leaves exactly the judged credential in the request. */
   credentialEdit: HeaderEdit;
-  /** Written by `authorize` where it had to read the body: the bytes that were judged are the bytes that are sent. */
-  body: Buffer | undefined;
   /** Written by `authorize`: the decision that the access line shows, the first denial or the last permit. */
   decision: Decision | undefined;
   /** Written by `authorize`: what the decision took, reads of the database included, without waiting for the body. */
   decisionMs: number | undefined;
-  /** Written with the first decision (`telemetry/audit.ts`): what the client reads and the log can be searched for. */
-  decisionId: string | undefined;
-  /** Written with it: what learns how the request ended (`telemetry/recent-decisions.ts`). */
-  decisionEnd: { status: number | null; duration_ms: number | null } | undefined;
   /** Written by `authorize` where the request saves a chat that runs must wait for; called when it has ended. */
   endSave: ((answered: boolean) => void) | undefined;
   /** Written by `authorize`: how many runs of models the request starts, if it starts any. */
   runs: number;
   /** Written by `authorize` where several runs or models are named: how many each organization's grants permitted. */
   runsByOrganization: ReadonlyMap<OrganizationId, number> | undefined;
-  /** Written by `filterModels` where the answer lists models. */
-  rewrite: AnswerRewrite | undefined;
-  /** What is changed in the header lines of every answer, our own included; a stage appends to it. */
-  answerEdits: readonly AnswerEdit[];
   /** Written where the request fails (`enforcement/answers.ts`): row of the error table, and the system's word for what was behind it. */
   failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
-  /** Written by `forward`. */
-  outcome: ForwardOutcome | undefined;
 }
 
 /**

@@ -8,7 +8,17 @@ import type { OwnAnswer } from '../transport/answer.ts';
 import { decisionFields } from './audit.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import { pathOf } from './recent-decisions.ts';
+import { type RecentDecisions, pathOf } from './recent-decisions.ts';
+
+/** What the access line has besides. */
+export interface TelemetryScope {
+  readonly requestId: string;
+  /** `performance.now()` when the request line and headers were there. */
+  readonly startedAt: number;
+  /** What the client reads and the log can be searched for. */
+  decisionId: string | undefined;
+  decisionEnd: ReturnType<RecentDecisions['keep']> | undefined;
+}
 
 interface ObserverParts {
   readonly log: Pick<Log, 'record'>;

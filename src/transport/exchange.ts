@@ -1,5 +1,5 @@
 /** A judged request on its way upstream: what its body is sent as, and what else its answer needs. */
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { declaredBytes } from './answer.ts';
@@ -64,6 +64,20 @@ export interface ForwardOutcome {
   readonly rewriteMs: number;
   /** The upstream broke off inside the body, and the client's connection was destroyed so that it shows. */
   readonly truncated: boolean;
+}
+
+/** What an exchange has of a request, and leaves of it. */
+export interface TransportScope {
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
+  /** Path and query as they came, which is what is sent. */
+  target: string;
+  /** Where it was read to be judged: the bytes that were judged are the bytes that are sent. */
+  body: Buffer | undefined;
+  rewrite: AnswerRewrite | undefined;
+  /** For every answer, our own included; a stage appends to it. */
+  answerEdits: readonly AnswerEdit[];
+  outcome: ForwardOutcome | undefined;
 }
 
 /**
