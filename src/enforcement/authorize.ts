@@ -7,7 +7,7 @@ import { type AuthenticateParts, identify } from '../identity/authenticate.ts';
 import type { Principal } from '../identity/principal.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import type { Reading } from '../reading/reading.ts';
-import type { BodyQuestion, BodyRecords } from '../references/body-record.ts';
+import type { BodyQuestion, BodyRecords } from '../references/records.ts';
 import type { Store } from '../store/store-view.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import type { HeldBodies } from '../transport/body.ts';

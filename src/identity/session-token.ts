@@ -4,7 +4,7 @@
  */
 import { compactVerify, errors } from 'jose';
 import { LRUCache } from 'lru-cache';
-import { endOfString, isObject, isTruthyInPython, parseExactJson } from '../references/json.ts';
+import { isObject, isTruthyInPython, parseExactJson } from '../references/json.ts';
 import { hasSessionShape, isCanonical } from './credential.ts';
 import { type UserId, toUserId } from './principal.ts';
 
@@ -186,25 +186,12 @@ const TOO_MANY_DIGITS = /\d{4301}/;
 function toRecord(bytes: Uint8Array): Json | undefined {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    if (TOO_MANY_DIGITS.test(text) || isTooDeep(text)) return undefined;
-    const value = parseExactJson(text);
+    if (TOO_MANY_DIGITS.test(text)) return undefined;
+    const value = parseExactJson(text, MAX_DEPTH);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }
-}
-
-/** Asked of the text: what a second equal key takes the place of has been read all the same. */
-function isTooDeep(text: string): boolean {
-  let depth = 0;
-  for (let at = 0; at < text.length; at += 1) {
-    const character = text[at];
-    if (character === '"') at = endOfString(text, at);
-    else if (character === '[' || character === '{') depth += 1;
-    else if (character === ']' || character === '}') depth -= 1;
-    if (depth > MAX_DEPTH) return true;
-  }
-  return false;
 }
 
 /** `int(claim)`: of a text only what is written in ASCII. @returns undefined where Python raises */

@@ -12,9 +12,8 @@ import type { Scope } from '../gate/scope.ts';
 import type { Principal, UserPrincipal } from '../identity/principal.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
-import { namesModels } from '../references/model-keys.ts';
 import type { ChatForm, PresetForm } from '../references/records.ts';
-import type { References } from '../references/references.ts';
+import { type References, namesModels } from '../references/references.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
 import type { ChatOrder } from './chat-order.ts';
 import { judgeInvocation } from './invocations.ts';
@@ -87,7 +86,7 @@ async function decidePreset(recordOf: RecordReader, judging: Judging, scope: Sco
   const { judge, store, user } = judging;
   const queryId = queryValue(scope.query, 'id');
   const record = await recordOf(scope, { kind: 'presets', form, mayBeEmpty: form === 'preset_switch', queryId });
-  const named = () => record?.rows.flatMap((row) => [...row.named, ...row.ids]) ?? [];
+  const named = () => record?.flatMap((row) => [...row.named, ...row.ids]) ?? [];
   return timed(scope, judging, () => judgePreset(judge, store.current(), user, form, record), named);
 }
 

@@ -6,7 +6,7 @@ import type { Judge } from '../enforcement/judge.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import { type ModelId, parsePattern } from '../policy/grant.ts';
-import type { PresetForm, PresetRecord, PresetRow } from '../references/records.ts';
+import type { PresetForm, PresetRow } from '../references/records.ts';
 import type { StoreView } from '../store/store-view.ts';
 
 /** @param record undefined where the body has not the form that the backend reads */
@@ -15,11 +15,11 @@ export function judgePreset(
   view: StoreView,
   user: UserPrincipal,
   form: PresetForm,
-  record: PresetRecord | undefined,
+  record: readonly PresetRow[] | undefined,
 ): Decision | undefined {
   if (record === undefined) return deny('reference_unreadable');
   let first: Decision | undefined;
-  for (const row of record.rows) {
+  for (const row of record) {
     const decision = form === 'preset_switch' ? judgeSwitch(judge, view, user, row) : judgeRow(judge, view, user, row);
     if (decision?.effect === 'deny') return decision;
     first ??= decision;

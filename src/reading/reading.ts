@@ -6,7 +6,7 @@ import { platform, setPriority } from 'node:os';
 import type { Writable } from 'node:stream';
 import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayError } from '../errors.ts';
-import { type BodyQuestion, type BodyRecord, readRecord } from '../references/body-record.ts';
+import { type BodyQuestion, type BodyRecord, readRecord } from '../references/records.ts';
 import { type Answered, Lane, answerAs, toError } from './lane.ts';
 
 /** The record of a body or why there is none, and the body as it came: a thread takes it away meanwhile. */

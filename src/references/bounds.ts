@@ -7,54 +7,39 @@ import { isAscii } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
 import { BACKSLASH, CLOSE_ARRAY, CLOSE_OBJECT, COLON, COMMA, OPEN_ARRAY, OPEN_OBJECT, QUOTE } from './json.ts';
 
-/** Names of models. Each may have to be looked up: some 25 ms for all of them. */
-const MOST_NAMES = 5_000;
-/** Names and ids of messages together, and their characters. They are taken over from a thread. */
-const MOST_ENTRIES = 100_000;
-const MOST_CHARACTERS = 8_000_000;
+const BOUNDS = {
+  /** Each may have to be looked up: some 25 ms for all of them. */
+  'names of models': 5_000,
+  /** Together, and their characters: they are taken over from a thread. */
+  'names of models and ids of messages': 100_000,
+  'characters in names and ids': 8_000_000,
+  /** A field takes a hundred times the memory of its bytes. */
+  'fields of a form': 10_000,
+};
 
 /** @throws GatewayError `body_too_complex` */
-export function boundNames(names: number): void {
-  if (names > MOST_NAMES) throw tooMany(names, 'names of models', MOST_NAMES);
-}
-
-/** @throws GatewayError `body_too_complex` */
-export function boundEntries(entries: number): void {
-  if (entries > MOST_ENTRIES) throw tooMany(entries, 'names of models and ids of messages', MOST_ENTRIES);
+export function bound(found: number, what: keyof typeof BOUNDS): void {
+  if (found <= BOUNDS[what]) return;
+  const [some, most] = [found, BOUNDS[what]].map(inWords);
+  throw tooComplex(`Found ${some} or more ${what}. Allowed are ${most}. Send fewer in one request.`);
 }
 
 /** @param record plain values, maps and sets of them @throws GatewayError `body_too_complex` */
 export function boundRecord(record: unknown): void {
-  const found = { entries: 0, characters: 0 };
-  count(record, found);
-  boundEntries(found.entries);
-  if (found.characters > MOST_CHARACTERS)
-    throw tooMany(found.characters, 'characters in names and ids', MOST_CHARACTERS);
-}
-
-function count(value: unknown, found: Record<'entries' | 'characters', number>): void {
-  if (typeof value === 'string') {
-    found.entries++;
-    found.characters += value.length;
-  } else if (value instanceof Map || value instanceof Set) {
-    for (const one of value as Iterable<unknown>) count(one, found);
-  } else if (typeof value === 'object' && value !== null) {
-    for (const one of Array.isArray(value) ? (value as unknown[]) : Object.values(value)) count(one, found);
-  }
-}
-
-function tooMany(found: number, what: string, allowed: number): GatewayError {
-  const [some, most] = [found, allowed].map((count) => count.toLocaleString('en'));
-  return new GatewayError('body_too_complex', {
-    detail: `Found ${some} or more ${what}. Allowed are ${most}. Send fewer in one request.`,
-  });
-}
-
-interface JsonWeight {
-  /** Objects, arrays, texts and other scalars together; keys are none. */
-  readonly values: number;
-  /** Bytes of memory while it is parsed: its text and what becomes of it. */
-  readonly memoryBytes: number;
+  let entries = 0;
+  let characters = 0;
+  const count = (value: unknown): void => {
+    if (typeof value === 'string') {
+      entries++;
+      characters += value.length;
+    } else if (typeof value === 'object' && value !== null) {
+      const isIterable = Array.isArray(value) || value instanceof Map || value instanceof Set;
+      for (const one of isIterable ? (value as Iterable<unknown>) : Object.values(value)) count(one);
+    }
+  };
+  count(record);
+  bound(entries, 'names of models and ids of messages');
+  bound(characters, 'characters in names and ids');
 }
 
 const OBJECT_BYTES = 64;
@@ -66,51 +51,49 @@ const KNOWN_KEYS = 4096;
 const STRING_BYTES = 24;
 /** Its place in the array, and once more while the array is open. */
 const MEMBER_BYTES = 12;
-/** Texts up to here are looked through byte by byte: a native search costs more. */
-const SHORT_STRING = 24;
 /** V8 keeps a text that is not all ASCII in two bytes a character; of short ones that is assumed. */
 const ASKED_FOR_ASCII = 1024;
 
-/** @param body any bytes: what is no JSON has a weight too */
-export function weighJson(body: Buffer): JsonWeight {
+/**
+ * @param body any bytes: what is no JSON has a weight too
+ * @returns objects, arrays, texts and other scalars together, keys being none; and bytes of memory while it is parsed
+ */
+export function weighJson(body: Buffer) {
   const width = isAscii(body) ? 1 : 2;
   const known = new Uint32Array(KNOWN_KEYS);
   let values = 1;
   let memoryBytes = width * body.length;
   let stringAt = 0;
-  /** The next one, where it is looked for. */
-  let backslash = -1;
+  let isEscaped = false;
   let hasEscapedKey = false;
   for (let at = 0; at < body.length; at++) {
     const byte = body[at];
     if (byte === QUOTE) {
-      const end = endOfString(body, at);
-      const isNarrow = width === 1 || (end - at > ASKED_FOR_ASCII && isAscii(body.subarray(at, end)));
-      memoryBytes += STRING_BYTES + (end - at) * (isNarrow ? 1 : 2);
-      stringAt = at;
-      at = end;
+      stringAt = at++;
+      isEscaped = false;
+      for (; at < body.length && body[at] !== QUOTE; at++) {
+        if (body[at] !== BACKSLASH) continue;
+        isEscaped = true;
+        at++;
+      }
+      const length = at - stringAt;
+      const isNarrow = width === 1 || (length > ASKED_FOR_ASCII && isAscii(body.subarray(stringAt, at)));
+      memoryBytes += STRING_BYTES + length * (isNarrow ? 1 : 2);
     } else if (byte === COMMA) {
       values++;
       memoryBytes += MEMBER_BYTES;
     } else if (byte === COLON) {
       const hash = hashOf(body, stringAt, at);
-      const place = hash % KNOWN_KEYS;
-      memoryBytes += known[place] === hash ? KNOWN_KEY_BYTES : NEW_KEY_BYTES;
-      known[place] = hash;
-      if (backslash < stringAt) backslash = indexFrom(body, BACKSLASH, stringAt);
-      hasEscapedKey ||= backslash < at;
+      memoryBytes += known[hash % KNOWN_KEYS] === hash ? KNOWN_KEY_BYTES : NEW_KEY_BYTES;
+      known[hash % KNOWN_KEYS] = hash;
+      hasEscapedKey ||= isEscaped;
     } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
       memoryBytes += byte === OPEN_OBJECT ? OBJECT_BYTES : ARRAY_BYTES;
       if (body[at + 1] !== CLOSE_OBJECT && body[at + 1] !== CLOSE_ARRAY) values++;
     }
   }
-  // `parseExactJson` then reads each string alone, and keeps what an object or array holds in a list
+  // `parseExactJson` then makes the value twice
   return { values, memoryBytes: hasEscapedKey ? 2 * memoryBytes : memoryBytes };
-}
-
-function indexFrom(body: Buffer, byte: number, start: number): number {
-  const index = body.indexOf(byte, start);
-  return index === -1 ? body.length : index;
 }
 
 /** FNV-1a, of the first bytes. Who makes keys that look alike takes more memory, of the thread's own bounded share. */
@@ -129,32 +112,20 @@ const ALWAYS_ALLOWED_BYTES = 64 * MB;
 const ALLOWED_TIMES = 8;
 /** One body at a time is as long as that, beside what is held (`transport/body.ts`), in a container of 768 MB. */
 const MOST_MEMORY_BYTES = 320 * MB;
+/** Shorter texts are never too heavy. */
+const WEIGHED_FROM = 1024 * 1024;
 
 /** @throws GatewayError `body_too_complex` (413) where the body would take more memory than its length allows */
-export function boundJson(body: Buffer): void {
+export function boundJson(given: Buffer | string): void {
+  if (given.length <= WEIGHED_FROM) return;
+  const body = typeof given === 'string' ? Buffer.from(given) : given;
   const allowed = Math.min(Math.max(ALLOWED_TIMES * body.length, ALWAYS_ALLOWED_BYTES), MOST_MEMORY_BYTES);
   const { values, memoryBytes } = weighJson(body);
   if (memoryBytes <= allowed) return;
-  const found = `Found ${values.toLocaleString('en')} values in ${inMb(body.length)}, which take ${inMb(memoryBytes)} to read.`;
-  const expected = `Allowed for this length are ${inMb(allowed)}. Send fewer values in one request.`;
-  throw new GatewayError('body_too_complex', { detail: `${found} ${expected}` });
+  const found = `Found ${inWords(values)} values in ${inMb(body.length)}, which take ${inMb(memoryBytes)} to read.`;
+  throw tooComplex(`${found} Allowed for this length are ${inMb(allowed)}. Send fewer values in one request.`);
 }
 
+const inWords = (count: number): string => count.toLocaleString('en');
 const inMb = (bytes: number): string => `${(bytes / MB).toFixed(1)} MB`;
-
-/** @returns the index of the closing quote of the string that opens at `start` */
-function endOfString(body: Buffer, start: number): number {
-  let at = start + 1;
-  for (;;) {
-    for (const near = Math.min(body.length, at + SHORT_STRING); at < near; at++) {
-      if (body[at] === BACKSLASH) at++;
-      else if (body[at] === QUOTE) return at;
-    }
-    const end = indexFrom(body, QUOTE, at);
-    if (end === body.length) return end;
-    let backslashes = 0;
-    while (end - 1 - backslashes >= at && body[end - 1 - backslashes] === BACKSLASH) backslashes++;
-    if (backslashes % 2 === 0) return end;
-    at = end + 1;
-  }
-}
+const tooComplex = (detail: string) => new GatewayError('body_too_complex', { detail });

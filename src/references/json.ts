@@ -1,3 +1,8 @@
+/**
+ * JSON that the gate reads as the backend does, or not at all. Python's `json.loads(bytes)` accepts more than RFC 8259:
+ * UTF-16 and UTF-32, a byte order mark, NaN, and of repeated keys the last. Whatever two parsers could read differently is
+ * refused, never repaired and never passed on.
+ */
 import { isUtf8 } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
 
@@ -5,13 +10,15 @@ import { GatewayError } from '../errors.ts';
  * `JSON.parse` without a defect of V8 (nodejs/node#63785; Node 24 and 26): after it has read the key `\u006`, six
  * characters with a real backslash, it reads the escaped key `"\u006dodel"` as that one. Two requests would then choose
  * which model is judged and which one is run. Texts with no escape in a key, nearly all, are left to `JSON.parse`.
+ *
+ * @throws SyntaxError as `JSON.parse` does, RangeError where the text is nested deeper than `maxDepth`
  */
-
-/** @throws SyntaxError as `JSON.parse` does */
-export function parseExactJson(text: string): unknown {
+export function parseExactJson(text: string, maxDepth = Infinity): unknown {
   const value: unknown = JSON.parse(text);
-  if (!text.includes('\\') || !hasEscapedKey(text)) return value;
-  return readExactly(text) ?? JSON.parse(text);
+  if (maxDepth === Infinity && !text.includes('\\')) return value;
+  const { depth, escapedKeys } = scan(text);
+  if (depth > maxDepth) throw new RangeError('nested too deep');
+  return escapedKeys.length === 0 ? value : readKeysAlone(text, escapedKeys);
 }
 
 /** @returns the value, or undefined where the text is no JSON, or holds what only Python reads (NaN) */
@@ -23,82 +30,72 @@ export function tryParseJson(text: string): unknown {
   }
 }
 
+type Place = readonly [start: number, end: number];
+
+/** @param text valid JSON, in which a colon outside of strings follows a key */
+function scan(text: string) {
+  const escapedKeys: Place[] = [];
+  let keys = 0;
+  let depth = 0;
+  let deepest = 0;
+  let start = 0;
+  let end = 0;
+  let backslash = -1;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      start = at;
+      at = end = endOfString(text, at);
+    } else if (code === COLON) {
+      keys++;
+      if (backslash < start) backslash = indexFrom(text, '\\', start);
+      if (backslash < end || text.charCodeAt(start + 1) === STAND_IN.charCodeAt(0)) escapedKeys.push([start, end + 1]);
+    } else if (code === OPEN_OBJECT || code === OPEN_ARRAY) deepest = Math.max(deepest, ++depth);
+    else if (code === CLOSE_OBJECT || code === CLOSE_ARRAY) depth--;
+  }
+  return { keys, depth: deepest, escapedKeys };
+}
+
+/** A key that begins so is a stand-in: those that a text has itself are replaced too. */
+const STAND_IN = '\u007f';
+
+/** Reads each of these keys as a string of its own. A stand-in without escapes has its place while the rest is read. */
+function readKeysAlone(text: string, places: readonly Place[]): unknown {
+  const names = places.map(([start, end]) => JSON.parse(text.slice(start, end)) as string);
+  let from = 0;
+  const parts = places.map(([start, end], at) => {
+    const before = text.slice(from, start);
+    from = end;
+    return `${before}"${STAND_IN}${at}"`;
+  });
+  const nameOf = (key: string) => (key.startsWith(STAND_IN) ? (names[Number(key.slice(1))] ?? key) : key);
+  return mapJson(JSON.parse(parts.join('') + text.slice(from)), (value) => value, nameOf);
+}
+
+/** @returns the value with its strings and keys replaced; of equal keys the last counts */
+function mapJson(value: unknown, string: (text: string) => string, key: (name: string) => string): unknown {
+  if (typeof value === 'string') return string(value);
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map((item) => mapJson(item, string, key));
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [key(name), mapJson(item, string, key)]));
+}
+
 /** @returns the index of the closing quote of the string that opens at `start` */
 export function endOfString(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
-    let backslashes = 0;
-    while (text.charCodeAt(end - 1 - backslashes) === BACKSLASH) backslashes++;
-    if (backslashes % 2 === 0) return end;
-  }
-  return text.length;
+  let end = indexFrom(text, '"', start + 1);
+  while (end < text.length && isEscaped(text, end)) end = indexFrom(text, '"', end + 1);
+  return end;
 }
 
-function hasEscapedKey(text: string): boolean {
-  for (let start = text.indexOf('"'); start !== -1;) {
-    const end = endOfString(text, start);
-    const isKey = text.charCodeAt(skipSpace(text, end + 1)) === COLON;
-    if (isKey && text.slice(start, end).includes('\\')) return true;
-    start = text.indexOf('"', end + 1);
-  }
-  return false;
+function isEscaped(text: string, at: number): boolean {
+  let backslashes = 0;
+  while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes++;
+  return backslashes % 2 === 1;
 }
 
-/** Callers refuse a value that is nested this deep without looking into it. */
-const MAX_DEPTH = 500;
-
-/** @param text valid JSON @returns its value, each string read alone, as no key; undefined where it is nested too deep */
-function readExactly(text: string): unknown {
-  let at = 0;
-  const next = (): number => text.charCodeAt((at = skipSpace(text, at)));
-
-  function readString(): string {
-    const start = at;
-    at = endOfString(text, start) + 1;
-    return JSON.parse(text.slice(start, at)) as string;
-  }
-  function readValue(depth: number): unknown {
-    if (depth > MAX_DEPTH) throw new TooDeep();
-    const code = next();
-    if (code === QUOTE) return readString();
-    if (code === OPEN_OBJECT) return Object.fromEntries(readMembers(CLOSE_OBJECT, () => readEntry(depth)));
-    if (code === OPEN_ARRAY) return readMembers(CLOSE_ARRAY, () => readValue(depth + 1));
-    const start = at;
-    while (at < text.length && !AFTER_SCALAR.has(text.charCodeAt(at))) at++;
-    return JSON.parse(text.slice(start, at));
-  }
-  function readEntry(depth: number): [string, unknown] {
-    const key = readString();
-    next();
-    at++; // the colon
-    return [key, readValue(depth + 1)];
-  }
-  function readMembers<T>(close: number, readMember: () => T): T[] {
-    const members: T[] = [];
-    at++;
-    while (next() !== close) {
-      if (text.charCodeAt(at) === COMMA) {
-        at++;
-        next();
-      }
-      members.push(readMember());
-    }
-    at++;
-    return members;
-  }
-  try {
-    return readValue(0);
-  } catch (error) {
-    if (error instanceof TooDeep) return undefined;
-    throw error;
-  }
-}
-
-class TooDeep extends Error {}
-
-function skipSpace(text: string, start: number): number {
-  let at = start;
-  while (SPACE.has(text.charCodeAt(at))) at++;
-  return at;
+function indexFrom(text: string, searched: string, start: number): number {
+  const index = text.indexOf(searched, start);
+  return index === -1 ? text.length : index;
 }
 
 export const BACKSLASH = 0x5c;
@@ -109,13 +106,6 @@ export const OPEN_OBJECT = 0x7b;
 export const CLOSE_OBJECT = 0x7d;
 export const OPEN_ARRAY = 0x5b;
 export const CLOSE_ARRAY = 0x5d;
-/** RFC 8259 2. */
-const SPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
-const AFTER_SCALAR: ReadonlySet<number> = new Set([...SPACE, COMMA, CLOSE_OBJECT, CLOSE_ARRAY]);
-
-// JSON that every parser reads alike. The backend reads bodies with Python's `json.loads(bytes)`, which accepts more
-// than RFC 8259: UTF-16 and UTF-32, a byte order mark, NaN, and of repeated keys the last. What we judge must be what
-// it reads, so whatever two parsers could read differently is refused, never repaired and never passed on.
 
 /** Python gives up at about 1,000 levels; real requests stay below 30. */
 const MAX_STRICT_DEPTH = 200;
@@ -132,14 +122,16 @@ export function parseStrictJson(body: Buffer): unknown {
 export function parseStrictText(text: string): unknown {
   let value: unknown;
   try {
-    value = parseExactJson(text);
+    value = JSON.parse(text);
   } catch (cause) {
     // A SyntaxError quotes the body, which must not reach a log
     throw new GatewayError('body_unreadable', { cause: new Error('not JSON', { cause: (cause as Error).name }) });
   }
-  // Of repeated keys the value has only the last: it then holds fewer than the text. The text first: it bounds the depth
-  const colons = countColons(text);
-  if (countKeys(value) !== colons) throw unreadable('Found a repeated key.');
+  const { keys, depth, escapedKeys } = scan(text);
+  if (depth > MAX_STRICT_DEPTH) throw unreadable('Found deeper nesting.');
+  if (escapedKeys.length > 0) value = readKeysAlone(text, escapedKeys);
+  // Of repeated keys the value has only the last: it then holds fewer than the text
+  if (countKeys(value) !== keys) throw unreadable('Found a repeated key.');
   if (mayBeCleaned(text) && holdsCleanedKey(value)) {
     throw unreadable('Found a key with a NUL or half of a surrogate pair.');
   }
@@ -147,14 +139,14 @@ export function parseStrictText(text: string): unknown {
 }
 
 /**
- * The readings of what a request stores: as it was sent, and as a release stores it that cleans it.
+ * The readings of what a request stores: as it was sent, and as a release stores it that takes NUL and lone surrogates out
+ * (utils/misc.py `sanitize_data_for_db`, from 0.9).
  *
- * @param value of the body, or of a part of it
- * @param body whose bytes were found to be strict JSON
+ * @param body whose bytes were found to be strict JSON @param value of it, or of a part of it
  */
 export function storedReadings(value: unknown, body: Buffer): readonly unknown[] {
   const mayDiffer = body.includes('\\u') && mayBeCleaned(body.toString('utf8'));
-  return mayDiffer ? [value, cleaned(value)] : [value];
+  return mayDiffer ? [value, mapJson(value, clean, clean)] : [value];
 }
 
 /** In clean UTF-8 only an escape can spell these characters; a text that stands inside of JSON may hold them itself. */
@@ -162,38 +154,13 @@ const mayBeCleaned = (text: string): boolean => ESCAPED.test(text) || !text.isWe
 
 const ESCAPED = /\\u(?:0000|d[89a-f])/i;
 const CLEANED = /\0|\p{Cs}/gu;
+const clean = (text: string): string => text.replaceAll(CLEANED, '');
 
-/** @returns the value as the backend stores it: without NUL and lone surrogates (utils/misc.py, from 0.9) */
-function cleaned(value: unknown): unknown {
-  if (typeof value === 'string') return value.replaceAll(CLEANED, '');
-  if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(cleaned);
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, cleaned(item)]));
-}
-
-/**
- * The backend takes NUL and lone surrogates out of what it stores, out of keys too, so that `mod\0el` becomes `model`
- * after it was judged (utils/misc.py `sanitize_data_for_db`, from 0.9).
- */
+/** They are taken out of keys too, so that `mod\0el` becomes `model` after it was judged. */
 function holdsCleanedKey(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   if (Array.isArray(value)) return value.some(holdsCleanedKey);
   return Object.entries(value).some(([key, item]) => key.search(CLEANED) >= 0 || holdsCleanedKey(item));
-}
-
-/** @param text valid JSON, in which a colon outside of strings follows a key */
-function countColons(text: string): number {
-  let colons = 0;
-  let depth = 0;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code === QUOTE) at = endOfString(text, at);
-    else if (code === COLON) colons++;
-    else if (code === OPEN_OBJECT || code === OPEN_ARRAY) {
-      if (++depth > MAX_STRICT_DEPTH) throw unreadable('Found deeper nesting.');
-    } else if (code === CLOSE_OBJECT || code === CLOSE_ARRAY) depth--;
-  }
-  return colons;
 }
 
 /** @param value parsed JSON of bounded depth: all its properties are its own, `__proto__` too */
@@ -211,12 +178,8 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What JSON leaves out and what it calls null are the same to the backend (`.get`). */
-export const isPresent = (value: unknown): boolean => value !== undefined && value !== null;
-
 /** `bool(value)` of Python for what JSON can hold: the backend tests `model_item.get("direct")` that way. */
 export function isTruthyInPython(value: unknown): boolean {
   if (Array.isArray(value)) return value.length > 0;
-  if (isObject(value)) return Object.keys(value).length > 0;
-  return Boolean(value);
+  return isObject(value) ? Object.keys(value).length > 0 : Boolean(value);
 }

@@ -1,75 +1,101 @@
-/** What the body of a request says of models, by its kind: a request that runs models, one that writes presets, one that saves a chat. */
+/**
+ * What a body says of models, as a small plain record: pure, so that a long body can be read in a thread and only the
+ * record comes back. Judges look at the record alone.
+ */
+import { GatewayError } from '../errors.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
-import { boundNames } from './bounds.ts';
-import { isObject, isPresent, storedReadings } from './json.ts';
-import { type ReferenceRules, type References, collectReferences, FAN_OUT } from './references.ts';
+import { bound, boundJson, boundRecord } from './bounds.ts';
+import { isObject, parseStrictJson, storedReadings } from './json.ts';
+import { type ReferenceRules, FAN_OUT, collectReferences, namesModels } from './references.ts';
 import { type ChatNames, CHAT_PARAMETERS, ChatReader } from './saved-chat.ts';
 
-export interface InvocationRules {
-  readonly rules: ReferenceRules;
-  /** Models are mentioned in the text of a channel message. */
-  readonly mentions: boolean;
+/** What is asked of a body, by the kind of record that answers. Plain values, which a thread can be sent. */
+export type BodyQuestion =
+  | {
+      readonly kind: 'invocation';
+      readonly mayBeEmpty: boolean;
+      readonly rules: ReferenceRules;
+      /** Models are mentioned in the text of a channel message. */
+      readonly mentions: boolean;
+    }
+  | {
+      readonly kind: 'presets';
+      readonly mayBeEmpty: boolean;
+      readonly form: PresetForm;
+      readonly queryId: string | undefined;
+    }
+  | { readonly kind: 'save'; readonly form: ChatForm }
+  /** JSON or anything else; what cannot be told from JSON and is not clean is refused. */
+  | { readonly kind: 'any' }
+  | { readonly kind: 'form'; readonly contentType: string };
+
+const READERS = {
+  invocation: readInvocation,
+  presets: readPresets,
+  save: readSave,
+  any: readAny,
+  form: readForm,
+} satisfies { [Kind in BodyQuestion['kind']]: (body: Buffer, question: Question<Kind>) => unknown };
+
+type Question<Kind extends BodyQuestion['kind']> = Extract<BodyQuestion, { kind: Kind }>;
+export type BodyRecords = { [Kind in BodyQuestion['kind']]: Awaited<ReturnType<(typeof READERS)[Kind]>> };
+export type BodyRecord = BodyRecords[keyof BodyRecords];
+
+/** @throws GatewayError `body_unreadable` (400) where it is not clean JSON, `body_too_complex` (413) where it holds too much */
+export async function readRecord(question: BodyQuestion, body: Buffer): Promise<BodyRecord> {
+  if (question.kind !== 'form') boundJson(body);
+  const read = READERS[question.kind] as (body: Buffer, question: BodyQuestion) => BodyRecord | Promise<BodyRecord>;
+  const record = await read(body, question);
+  boundRecord(record);
+  return record;
 }
 
-export interface InvocationRecord {
-  readonly references: References;
-  /** The top level names a model as text, which is where the backend reads the request's own. */
-  readonly namesModel: boolean;
-  /** `model` is there and is no text. */
-  readonly hasOddModel: boolean;
-  /** Texts that mention models; `likeText`: only where there is such a model. */
-  readonly mentioned: readonly { readonly text: string; readonly likeText: boolean }[];
-  /** The runs that are asked for one by one, and how many of them name each model. */
-  readonly fanOut: { readonly runs: number; readonly named: ReadonlyMap<string, number> };
-  /** What the messages name that the backend stores with the chat. */
-  readonly written: ChatNames;
-  /** Texts at the top level: what they are the ids of. */
-  readonly ids: Readonly<Record<IdKey, string>>;
-  /** An id that is no text: the backend makes one of it, so that 7 finds the message "7". */
-  readonly hasOddId: boolean;
-  readonly model: string;
-  /** Ids of messages that a fan-out names. */
-  readonly messageIds: readonly string[];
-}
+const parseOrEmpty = (body: Buffer): unknown => (body.length === 0 ? undefined : parseStrictJson(body));
 
-type IdKey = (typeof ID_KEYS)[number];
-const ID_KEYS = ['chat_id', 'id', 'assistant_message_id', 'reply_to_id', 'version_id'] as const;
-const IDS_OF_RUN: readonly IdKey[] = ['chat_id', 'id', 'assistant_message_id'];
+const IDS_OF_RUN = ['chat_id', 'id', 'assistant_message_id'] as const;
 
-/** @param value parsed JSON; undefined where there was no body @param body its bytes */
-export function readInvocation(value: unknown, body: Buffer, { rules, mentions }: InvocationRules): InvocationRecord {
+export type InvocationRecord = ReturnType<typeof readInvocation>;
+
+function readInvocation(body: Buffer, { rules, mentions, mayBeEmpty }: Question<'invocation'>) {
+  const value = mayBeEmpty ? parseOrEmpty(body) : parseStrictJson(body);
   const form = isObject(value) ? value : {};
-  const entries = form[FAN_OUT];
-  const named = ['model', ...(rules.topLevel ?? [])].some((key) => text(form[key]) !== '');
+  const { model } = form;
   return {
     references: collectReferences(value, rules),
-    namesModel: named,
-    hasOddModel: isPresent(form['model']) && typeof form['model'] !== 'string',
+    /** The top level names a model as text, which is where the backend reads the request's own. */
+    namesModel: ['model', ...(rules.topLevel ?? [])].some((key) => text(form[key]) !== ''),
+    model: text(model),
+    /** `model` is there and is no text. */
+    hasOddModel: model !== undefined && model !== null && typeof model !== 'string',
     mentioned: mentions ? mentionedIn(text(form['content'])) : [],
-    fanOut: countRuns(entries),
+    ...readFanOut(form[FAN_OUT]),
+    /** What the messages name that the backend stores with the chat. */
     written: readWritten(form, body),
-    ids: Object.fromEntries(ID_KEYS.map((key) => [key, text(form[key])])) as Record<IdKey, string>,
-    hasOddId: IDS_OF_RUN.some((key) => isPresent(form[key]) && typeof form[key] !== 'string'),
-    model: text(form['model']),
-    messageIds: messagesOfFanOut(entries).map(text).filter(Boolean),
+    /** Texts at the top level: what they are the ids of. */
+    ids: {
+      chat_id: text(form['chat_id']),
+      id: text(form['id']),
+      assistant_message_id: text(form['assistant_message_id']),
+      reply_to_id: text(form['reply_to_id']),
+      version_id: text(form['version_id']),
+    },
+    /** An id that is no text: the backend makes one of it, so that 7 finds the message "7". */
+    hasOddId: IDS_OF_RUN.some((key) => typeof (form[key] ?? '') !== 'string'),
   };
 }
 
 /** From 0.9.0 each entry is a run of its own, also where several name the same model and message. */
-function countRuns(entries: unknown): InvocationRecord['fanOut'] {
-  const runs = Array.isArray(entries)
-    ? entries.map((entry: unknown) => (isObject(entry) ? entry['model_id'] : undefined))
-    : isObject(entries)
-      ? Object.keys(entries)
-      : [];
+function readFanOut(entries: unknown) {
+  const runs = isObject(entries)
+    ? Object.entries(entries)
+    : listOf(entries).map((entry) => (isObject(entry) ? [entry['model_id'], entry['message_id']] : []));
   const named = new Map<string, number>();
-  for (const model of runs) if (typeof model === 'string') named.set(model, (named.get(model) ?? 0) + 1);
-  return { runs: runs.length, named };
-}
-
-function messagesOfFanOut(entries: unknown): readonly unknown[] {
-  if (!Array.isArray(entries)) return isObject(entries) ? Object.values(entries) : [];
-  return entries.map((entry: unknown) => (isObject(entry) ? entry['message_id'] : undefined));
+  for (const [model] of runs) if (typeof model === 'string') named.set(model, (named.get(model) ?? 0) + 1);
+  return {
+    /** The runs that are asked for one by one, and how many of them name each model. */
+    fanOut: { runs: runs.length, named },
+    messageIds: runs.map(([, message]) => text(message)).filter(Boolean),
+  };
 }
 
 /** Sources: main.py `chat_completion`, from 0.9: the messages of the request are stored with the chat, as a save would. */
@@ -86,13 +112,14 @@ function readWritten(form: Record<string, unknown>, body: Buffer): ChatNames {
  * Models mentioned in a channel message, in the widest reading of any release.
  * Source: `utils/channels.py` `extract_mentions`, from 0.6.29; up to 0.12 the closing bracket was optional.
  */
-function mentionedIn(content: string): InvocationRecord['mentioned'] {
-  const mentioned = new Set([...content.matchAll(MENTION)].map(([, model = '']) => model));
-  const all = [...mentioned].map((name) => ({ text: name, likeText: LIKE_TEXT.test(name) }));
+function mentionedIn(content: string) {
+  const names = new Set([...content.matchAll(MENTION)].map(([, model = '']) => model));
   // Text that cannot be an id names nothing; what else cannot be one is refused, whatever its length
-  return all
-    .filter(({ text: name, likeText }) => !likeText || parseModelId(name) !== undefined)
-    .map(({ text: name, likeText }) => ({ text: name.slice(0, LONGEST_MENTION), likeText }));
+  return [...names].flatMap((name) => {
+    /** Only where there is such a model. */
+    const likeText = LIKE_TEXT.test(name);
+    return likeText && parseModelId(name) === undefined ? [] : [{ text: name.slice(0, LONGEST_MENTION), likeText }];
+  });
 }
 
 const MENTION = /<@M:([^|>]+)/g;
@@ -102,6 +129,7 @@ const LONGEST_MENTION = 2_000;
 const LIKE_TEXT = /^\s|[\r\n"'`]/;
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
 
 export type PresetForm = 'preset' | 'preset_list' | 'preset_switch';
 
@@ -112,33 +140,29 @@ export interface PresetRow {
   readonly named: ReadonlySet<ModelId>;
 }
 
-export interface PresetRecord {
-  readonly rows: readonly PresetRow[];
-}
-
 /**
- * @param body parsed JSON of the forms `ModelForm` and `ModelsImportForm` (routers/models.py, 0.6.18 and 0.12.4)
- * @param queryId the id of the query: 0.6.18 updates its row and stores the body's, so that both are looked at
+ * The forms `ModelForm` and `ModelsImportForm` (routers/models.py, 0.6.18 and 0.12.4). By the id of the query 0.6.18 updates
+ * a row and stores the body's, so that both are looked at.
  * @returns undefined where the body has not the form that the backend reads
  */
-export function readPresets(body: unknown, form: PresetForm, queryId: string | undefined): PresetRecord | undefined {
-  const forms = form === 'preset_list' ? (isObject(body) ? body['models'] : undefined) : [body ?? {}];
+function readPresets(body: Buffer, { form, queryId, mayBeEmpty }: Question<'presets'>): PresetRow[] | undefined {
+  const value = mayBeEmpty ? parseOrEmpty(body) : parseStrictJson(body);
+  const forms = form === 'preset_list' ? (isObject(value) ? value['models'] : undefined) : [value ?? {}];
   if (!Array.isArray(forms)) return undefined;
   const rows: PresetRow[] = [];
   let names = 0;
   for (const one of forms) {
     if (!isObject(one)) return undefined;
-    const ids = [one['id'], queryId].filter((id) => id !== undefined).map(parseModelId);
+    const given = [one['id'], queryId].filter((id) => id !== undefined);
+    const ids = given.map(parseModelId).filter((id) => id !== undefined);
     const { models, unreadable } = collectReferences({ ...one, id: undefined }, { controls: 'defined' });
-    if (unreadable !== undefined || ids.length === 0) return undefined;
-    const known = ids.filter((id) => id !== undefined);
-    if (known.length < ids.length) return undefined;
+    if (unreadable !== undefined || given.length === 0 || ids.length < given.length) return undefined;
     const base = one['base_model_id'];
-    const hasBase = typeof base === 'string' && base !== '' && !known.some((id) => id === base);
-    rows.push({ ids: known, hasBase, named: models });
-    boundNames((names += known.length + models.size));
+    const hasBase = typeof base === 'string' && base !== '' && !ids.some((id) => id === base);
+    rows.push({ ids, hasBase, named: models });
+    bound((names += ids.length + models.size), 'names of models');
   }
-  return { rows };
+  return rows;
 }
 
 /** Which form the body has (routers/chats.py). */
@@ -154,29 +178,56 @@ export type ChatForm =
   /** a message is deleted, and what it answered may become unanswered */
   | 'message_deletion';
 
-/** @param readings of the body, as `storedReadings` gives them @returns what a save names */
-export function namesOfSave(form: ChatForm, readings: readonly unknown[]): ChatNames {
+function readSave(body: Buffer, { form }: Question<'save'>): ChatNames {
   const reader = new ChatReader();
-  for (const body of readings) readSavedForm(reader, form, body);
+  for (const saved of storedReadings(parseOrEmpty(body), body)) {
+    if (!isObject(saved)) continue;
+    if (form === 'chat') reader.readChat(saved['chat']);
+    if (form === 'chat_parameters') reader.readParameters(CHAT_PARAMETERS, saved);
+    for (const one of form === 'chat_import' ? [saved, ...listOf(saved['chats'])] : []) {
+      if (!isObject(one)) continue;
+      reader.readChat(one['chat']);
+      reader.readMeta(one['meta']);
+    }
+  }
   return reader.names();
 }
 
-function readSavedForm(reader: ChatReader, form: ChatForm, body: unknown): ChatReader {
-  if (!isObject(body)) return reader;
-  switch (form) {
-    case 'chat':
-      return reader.readChat(body['chat']);
-    case 'chat_import':
-      for (const one of [body, ...listOf(body['chats'])]) {
-        if (isObject(one)) reader.readChat(one['chat']).readMeta(one['meta']);
-      }
-      return reader;
-    case 'chat_parameters':
-      return reader.readParameters(CHAT_PARAMETERS, body);
-    case 'message':
-    case 'message_deletion':
-      return reader;
+/**
+ * The content type never decides: raw-body handlers of the backend parse whatever comes.
+ * @returns undefined where it is no JSON
+ * @throws GatewayError `body_unreadable` for what begins like JSON, in any encoding that Python reads, and is not clean
+ */
+function readAny(body: Buffer) {
+  try {
+    return collectReferences(parseStrictJson(body));
+  } catch (error) {
+    const isUnreadable = error instanceof GatewayError && error.code === 'body_unreadable';
+    if (isUnreadable && !BEGINS_LIKE_JSON.test(body.toString('latin1', 0, 64))) return undefined;
+    throw error;
   }
 }
 
-const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
+/** White space, byte order marks and the NUL bytes of UTF-16 and UTF-32 may stand before the bracket. */
+const BEGINS_LIKE_JSON = /^[\s\0\xef\xbb\xbf\xfe\xff]*[{[]/;
+
+/**
+ * `multipart/form-data` and `application/x-www-form-urlencoded`.
+ * @returns what stands in fields that name models, undefined where it is no text; undefined as a whole where it is no form
+ */
+async function readForm(body: Buffer, { contentType }: Question<'form'>) {
+  const separator = /^\s*multipart\//i.test(contentType) ? '\r\n--' : '&';
+  let fields = 0;
+  for (let at = body.indexOf(separator); at !== -1; at = body.indexOf(separator, at + 1)) {
+    bound(++fields, 'fields of a form');
+  }
+  try {
+    const response = new Response(new Blob([new Uint8Array(body)]), { headers: { 'content-type': contentType } });
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- an admin's body, bounded in length and fields before
+    const form = await response.formData();
+    const named = [...form].filter(([name]) => namesModels(name));
+    return named.map(([, value]) => (typeof value === 'string' ? value : undefined));
+  } catch {
+    return undefined;
+  }
+}

@@ -7,9 +7,70 @@
  * depth, outside of content and history. All of these models must be permitted.
  */
 import { type ModelId, parseModelId } from '../policy/grant.ts';
-import { boundJson, boundNames } from './bounds.ts';
+import { bound, boundJson } from './bounds.ts';
 import { isObject, isTruthyInPython, parseStrictText } from './json.ts';
-import { CONTENT, foldKey, isParameterContent, namesModels, PARAMETERS } from './model-keys.ts';
+
+const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/));
+
+/**
+ * Keys under which the backend, the providers and the routers between them (OpenRouter, LiteLLM, Azure's `dataSources`)
+ * read models. Their value is a model id, a list of ids, or objects that name one in turn.
+ */
+const NAMES_MODELS = words(`
+  model models model_id modelId model_ids modelIds model_name model_list model_group sibling_model_ids selectedModelId
+  base_model base_model_id default_model draft_model judge_model router_model target_model target_model_names
+  timer_model_id analysis_models allowed_models fallback fallbacks fallback_model fallback_models
+  context_window_fallbacks content_policy_fallbacks deployment_id deployment_name deploymentName specific_deployment
+  embedding_deployment_name embeddingDeploymentName`);
+
+/**
+ * Ollama, LocalAI and other servers in Go take `Model` for `model`, and of both the later one (encoding/json, which
+ * folds `ſ` to `s` and the Kelvin sign to `k` too). The backend sends keys that it does not know on as they are.
+ */
+const foldKey = (key: string): string => key.toUpperCase().toLowerCase();
+
+const FOLDED: ReadonlySet<string> = new Set([...NAMES_MODELS].map(foldKey));
+
+export const namesModels = (key: string): boolean => FOLDED.has(foldKey(key));
+
+/** What people wrote, what they attached, what ran before, and schemas: a name in there runs nothing. */
+const CONTENT = words(`
+  messages history files variables chat_variables user_message parent_message tool_servers input_schema json_schema`);
+
+/**
+ * Objects that hold the parameters of a run: the body itself and what the backend merges into it (utils/payload.py).
+ * Only there do the keys of `SCHEMAS` mean a schema or the caller's own labels.
+ */
+const PARAMETERS = words('params custom_params extra_body');
+
+interface Schemas {
+  readonly [key: string]: 'content' | Schemas;
+}
+
+/**
+ * Content of a request's parameters. Sources: OpenAI API reference (`metadata`, `response_format`, `text.format`), Ollama
+ * API (`format`), vLLM (`guided_json`, `structured_outputs`), Anthropic API (`output_config.format`).
+ */
+const SCHEMAS: Schemas = {
+  metadata: 'content',
+  format: 'content',
+  guided_json: 'content',
+  guided_decoding: 'content',
+  structured_outputs: 'content',
+  response_format: 'content',
+  text: { format: 'content' },
+  output_config: { format: 'content' },
+};
+
+/** A list with an entry for each run that the request starts (0.9+); in its old form an object whose keys are model ids. */
+export const FAN_OUT = 'message_ids';
+
+/** Provider routing: readable only as an object or a list of objects, whose model names are then checked. */
+const ROUTING = words('provider plugins extra_body');
+/** OpenRouter's plugins that choose models, with a panel of their own where none is named. */
+const OPAQUE_PLUGINS = /fusion|router/i;
+/** OpenRouter runs these tools itself. All others of its own may run a model, and do so if none is named. */
+const OPAQUE_TOOLS = /^openrouter:(?!(?:web_search|web_fetch|datetime)$)/i;
 
 export interface References {
   readonly models: ReadonlySet<ModelId>;
@@ -31,42 +92,26 @@ export interface ReferenceRules {
   readonly controls?: 'chosen' | 'defined';
 }
 
-/** A list with an entry for each run that the request starts (0.9+); in its old form an object whose keys are model ids. */
-export const FAN_OUT = 'message_ids';
-
-/** Provider routing: readable only as an object or a list of objects, whose model names are then checked. */
-const ROUTING: ReadonlySet<string> = new Set(['provider', 'plugins', 'extra_body']);
-
-/** Routing by a name that stands for models of another person's choosing cannot be judged at all. */
-const OPAQUE_ROUTING: ReadonlySet<string> = new Set(['preset']);
-/** So do OpenRouter's plugins that choose models, with a panel of their own where none is named. */
-const OPAQUE_PLUGINS = /fusion|router/i;
-/** OpenRouter runs these tools itself. All others of its own may run a model, and do so if none is named. */
-const OPAQUE_TOOLS = /^openrouter:(?!(?:web_search|web_fetch|datetime)$)/i;
-
 /** @param body parsed JSON; anything but an object names nothing */
-export function collectReferences(body: unknown, rules: ReferenceRules = {}): References {
-  const walk = new Walk(rules.controls ?? 'chosen');
-  if (isObject(body)) {
-    for (const key of Object.keys(body)) if (rules.topLevel?.has(foldKey(key)) === true) walk.named(body[key], key);
+export function collectReferences(body: unknown, { topLevel, controls }: ReferenceRules = {}): References {
+  const walk = new Walk(controls === 'defined');
+  for (const [key, value] of Object.entries(isObject(body) ? body : {})) {
+    if (topLevel?.has(foldKey(key)) === true) walk.named(value, key);
   }
-  walk.visit(body, '', { hidden: false, parameters: [] });
+  walk.visit(body, '', { hidden: false, schemas: SCHEMAS });
   const { models, routed, unreadable, direct } = walk;
   return { models, routed, unreadable, direct };
 }
 
-/**
- * References of a preset's `params` column, or of the parameters that a chat or a message keeps. They become parameters
- * of a run, and are read as such.
- */
+/** References of a preset's `params` column, or of the parameters of a run that a chat or a message keeps. */
 export const collectParameters = (params: unknown, controls: 'chosen' | 'defined'): References =>
   collectReferences({ params }, { controls });
 
 interface Place {
   /** Inside of `custom_params`, where strings are JSON that the backend parses (utils/payload.py). */
   readonly hidden: boolean;
-  /** The keys that lead here from the nearest parameters object; undefined where none leads here. */
-  readonly parameters: readonly string[] | undefined;
+  /** Which keys hold schemas here: beneath parameters alone. */
+  readonly schemas?: Schemas | undefined;
 }
 
 class Walk implements References {
@@ -74,55 +119,57 @@ class Walk implements References {
   readonly routed = new Set<ModelId>();
   unreadable: string | undefined = undefined;
   direct = false;
-  readonly #controls: 'chosen' | 'defined';
+  readonly #definesControls: boolean;
 
-  constructor(controls: 'chosen' | 'defined') {
-    this.#controls = controls;
+  constructor(definesControls: boolean) {
+    this.#definesControls = definesControls;
   }
 
   /** @param known keys that were looked at before: twice at each level would be a million times at twenty */
-  visit(value: unknown, path: string, place: Place, known: ReadonlySet<string> = NONE): void {
+  visit(value: unknown, path: string, place: Place, known?: ReadonlySet<string>): void {
     if (typeof value === 'string') {
-      if (place.hidden) this.visitText(value, path, place);
+      const read = place.hidden ? this.#hiddenValue(value, path) : value;
+      if (read !== value) this.visit(read, path, place);
     } else if (Array.isArray(value)) {
-      const item = { hidden: place.hidden, parameters: undefined };
-      for (const one of value) this.visit(one, path, item);
+      for (const one of value) this.visit(one, path, { hidden: place.hidden });
     } else if (isObject(value)) {
-      if (typeof value['type'] === 'string' && OPAQUE_TOOLS.test(value['type'])) this.refuse(`${path}.type`);
+      if (typeof value['type'] === 'string' && OPAQUE_TOOLS.test(value['type'])) this.#refuse(`${path}.type`);
       for (const key of Object.keys(value)) {
-        if (known.has(key) || (key === 'parameters' && isFunction(value, path))) continue;
-        this.visitKey(key, value[key], beneath(path, key), place);
+        if (known?.has(key) === true || (key === 'parameters' && isFunction(value, path))) continue;
+        this.#visitKey(key, value[key], beneath(path, key), place);
       }
     }
   }
 
-  visitKey(key: string, value: unknown, path: string, place: Place): void {
+  #visitKey(key: string, value: unknown, path: string, place: Place): void {
     if (value === null || value === undefined || CONTENT.has(key)) return;
-    if (key === 'model_item') return this.visitModelItem(value);
-    if (key === 'model_controls') return this.visitControls(value, path);
-    const parameters = place.parameters === undefined ? undefined : [...place.parameters, key];
-    if (isParameterContent(parameters, value)) return;
-    if (key === FAN_OUT && isObject(value)) {
-      for (const id of Object.keys(value)) this.named(id, path);
-    }
-    if (OPAQUE_ROUTING.has(key) && typeof value !== 'boolean') return this.refuse(path);
-    const read = place.hidden && typeof value === 'string' ? this.hiddenValue(value, path) : value;
-    if (isParameterContent(parameters, read)) return;
+    if (key === 'model_item') return this.#visitModelItem(value);
+    if (key === 'model_controls') return this.#visitControls(value, path);
+    const beneathKey =
+      place.schemas !== undefined && Object.hasOwn(place.schemas, key) ? place.schemas[key] : undefined;
+    // A schema is an object; a name of a model would be a string or a list
+    const isSchema = (one: unknown) => beneathKey === 'content' && isObject(one);
+    if (isSchema(value)) return;
+    if (key === FAN_OUT && isObject(value)) for (const id of Object.keys(value)) this.named(id, path);
+    // A name that stands for models of another person's choosing cannot be judged at all
+    if (key === 'preset' && typeof value !== 'boolean') return this.#refuse(path);
+    const read = place.hidden && typeof value === 'string' ? this.#hiddenValue(value, path) : value;
+    if (isSchema(read)) return;
     if (namesModels(key)) return this.named(read, path);
-    if (key === 'plugins' && [read].flat().some(isOpaquePlugin)) return this.refuse(path);
-    if (ROUTING.has(key) && !isObject(read) && !(Array.isArray(read) && read.every(isObject))) this.refuse(path);
-    const within = PARAMETERS.has(key) ? [] : parameters;
-    this.visit(read, path, { hidden: place.hidden || key === 'custom_params', parameters: within });
+    if (key === 'plugins' && [read].flat().some(isOpaquePlugin)) return this.#refuse(path);
+    if (ROUTING.has(key) && !isObject(read) && !(Array.isArray(read) && read.every(isObject))) this.#refuse(path);
+    const schemas = PARAMETERS.has(key) ? SCHEMAS : beneathKey === 'content' ? undefined : beneathKey;
+    this.visit(read, path, { hidden: place.hidden || key === 'custom_params', schemas });
   }
 
   /** Each option's parameters are merged into `custom_params` (utils/payload.py `apply_model_controls`, 0.12.4). */
-  visitControls(value: unknown, path: string): void {
-    if (this.#controls === 'chosen' || !isObject(value)) return;
+  #visitControls(value: unknown, path: string): void {
+    if (!this.#definesControls || !isObject(value)) return;
     for (const [name, control] of Object.entries(value)) {
       const options = isObject(control) && isObject(control['options']) ? Object.entries(control['options']) : [];
       for (const [option, chosen] of options) {
         const params = isObject(chosen) ? chosen['params'] : undefined;
-        this.visit(params, beneath(beneath(path, name), option), { hidden: true, parameters: [] });
+        this.visit(params, beneath(beneath(path, name), option), { hidden: true, schemas: SCHEMAS });
       }
     }
   }
@@ -132,22 +179,22 @@ class Walk implements References {
     if (value === null) return;
     if (Array.isArray(value)) {
       for (const item of value) this.named(item, path);
-      return;
+    } else if (isObject(value)) this.#namedInObject(value, path);
+    else {
+      const model = parseModelId(value);
+      if (model === undefined) return this.#refuse(path);
+      this.models.add(model);
+      bound(this.models.size, 'names of models');
+      if (!LOOKED_UP.test(path)) this.routed.add(model);
     }
-    if (isObject(value)) return this.namedInObject(value, path);
-    const model = parseModelId(value);
-    if (model === undefined) return this.refuse(path);
-    this.models.add(model);
-    boundNames(this.models.size);
-    if (!LOOKED_UP.test(path)) this.routed.add(model);
   }
 
   /** `{"model": "x"}` and `{"id": "x"}` name x; LiteLLM's `{"a": ["b"]}` names a and b. */
-  namedInObject(value: Record<string, unknown>, path: string): void {
+  #namedInObject(value: Record<string, unknown>, path: string): void {
     const known = new Set(Object.keys(value).filter((key) => foldKey(key) === 'id' || namesModels(key)));
     if (known.size > 0) {
       for (const key of known) this.named(value[key], beneath(path, key));
-      return this.visit(value, path, { hidden: false, parameters: undefined }, known);
+      return this.visit(value, path, { hidden: false }, known);
     }
     for (const [key, item] of Object.entries(value)) {
       this.named(key, path);
@@ -156,30 +203,25 @@ class Walk implements References {
   }
 
   /** The backend uses `model_item` only if `direct` is true in Python's sense; otherwise it drops it unread. */
-  visitModelItem(value: unknown): void {
-    if (!isObject(value)) return value === false ? undefined : this.refuse('model_item');
-    if (isTruthyInPython(value['direct'])) this.direct = true;
-  }
-
-  visitText(text: string, path: string, place: Place): void {
-    const value = this.hiddenValue(text, path);
-    if (value !== text) this.visit(value, path, place);
+  #visitModelItem(value: unknown): void {
+    if (isObject(value)) this.direct ||= isTruthyInPython(value['direct']);
+    else if (value !== false) this.#refuse('model_item');
   }
 
   /** @returns what Python's `json.loads` makes of the string, or the string itself where it is none */
-  hiddenValue(text: string, path: string): unknown {
+  #hiddenValue(text: string, path: string): unknown {
     if (!STARTS_LIKE_JSON.test(text)) return text;
     try {
-      if (text.length > WEIGHED_FROM) boundJson(Buffer.from(text));
+      boundJson(text);
       return parseStrictText(text);
     } catch {
       // Not clean JSON for us may still be JSON for Python (NaN, repeated keys): refused, not passed. So is what is too much
-      this.refuse(path);
+      this.#refuse(path);
       return text;
     }
   }
 
-  refuse(path: string): void {
+  #refuse(path: string): void {
     this.unreadable ??= path;
   }
 }
@@ -191,10 +233,6 @@ function beneath(path: string, key: string): string {
 }
 
 const LONGEST_PATH = 256;
-/** Shorter texts are never too heavy (`boundJson`). */
-const WEIGHED_FROM = 1024 * 1024;
-
-const NONE: ReadonlySet<string> = new Set();
 
 /** Where the backend looks the name up in its own list of models, before it chooses the connection. */
 const LOOKED_UP = /^(?:model|message_ids(?:\.model_id)?|params(?:\.custom_params)?\.model)$/;

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
 import { answerAs, Lane } from '../../src/reading/lane.ts';
 import { GatewayError } from '../../src/errors.ts';
-import { type BodyQuestion, readRecord } from '../../src/references/body-record.ts';
+import { type BodyQuestion, readRecord } from '../../src/references/records.ts';
 
 const lane = new Lane<{ readonly answered: unknown }>({
   script: new URL('../../src/reading/reading.ts', import.meta.url),

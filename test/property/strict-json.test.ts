@@ -1,6 +1,6 @@
 /**
  * What strict JSON makes of a text is compared with what was written, never with `JSON.parse`, which has a defect here:
- * see `exact-json.ts`. Texts are written key by key, so that it is known whether one repeats.
+ * see `references/json.ts`. Texts are written key by key, so that it is known whether one repeats.
  */
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
@@ -20,6 +20,8 @@ const space = fc.constantFrom('', '', ' ', '\n', '\t', ' \r\n');
 const names = fc.constantFrom(
   ...['model', 'a', '', '__proto__', 'constructor', '0', '"', '"}', ':', '{', '}:"', 'é', '\u2028'],
   ...['\\', '\\u', '\\u0', '\\u00', '\\u006', '\\u006d', '\\"', 'm\\u00', 'mo\\u0'],
+  // what stands in for such keys while the rest is read
+  ...['\u007f', '\u007f0', '\u007f1'],
 );
 
 /** One name in one of its spellings: each character as it is, or as `\uXXXX`. */

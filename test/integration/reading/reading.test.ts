@@ -5,8 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ClientGone, GatewayError } from '../../../src/errors.ts';
 import { Lane } from '../../../src/reading/lane.ts';
 import { type Reading, createReading } from '../../../src/reading/reading.ts';
-import type { BodyQuestion } from '../../../src/references/body-record.ts';
-import type { InvocationRecord } from '../../../src/references/records.ts';
+import type { BodyQuestion, InvocationRecord } from '../../../src/references/records.ts';
 
 const QUESTION: BodyQuestion = { kind: 'invocation', rules: {}, mentions: false, mayBeEmpty: false };
 const SCRIPT = new URL('../../../src/reading/reading.ts', import.meta.url);
