@@ -156,6 +156,8 @@ const LOOKED_INTO = [
   'identity/authenticate.ts UserView',
   'limits/memory.ts Generations',
   'openwebui/match.ts NEUTRAL_ROUTES',
+  'openwebui/match.ts createSurfaceMatcher',
+  'reading/lane.ts LaneOptions',
   'references/bounds.ts weighJson',
   'store/backend-releases.ts toBackendRelease',
   'upkeep/backup.ts deleteOldBackups',

@@ -7,7 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ErrorCode, GatewayError } from '../errors.ts';
 import type { OrganizationId, Principal } from '../identity/principal.ts';
 import type { LimitsScope } from '../limits/limits.ts';
-import type { Surface } from '../openwebui/surface.ts';
+import type { Surface } from '../openwebui/surfaces.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { TelemetryScope } from '../telemetry/observe.ts';
 import type { AnswerEdit, HeaderEdit, TransportScope } from '../transport/exchange.ts';

@@ -6,87 +6,73 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../errors.ts';
 
-export interface ChatOrder {
-  /**
-   * Notes a save under way, before it is read what it may keep. @returns what ends it; `answered`: the backend said what it did, so that it is done
-   */
-  begin(chatId: string): (answered: boolean) => void;
-  /**
-   * Reads what a run of the chat would find: when no such save is under way, and again where one has begun meanwhile. A
-   * save that begins later reads later too, and cannot write again what was no longer there.
-   * @throws GatewayError `chat_busy` (503) after some seconds
-   */
-  quietly<T>(chatId: string, read: () => Promise<T>): Promise<T>;
-}
+export type ChatOrder = ReturnType<typeof createChatOrder>;
 
 /** The backend may go on with a request whose client has left. */
 const LINGER_MS = 30_000;
 const LONGEST_WAIT_MS = 10_000;
 const LOOK_EVERY_MS = 25;
 
-/** @param now monotonic milliseconds */
-export function createChatOrder(now: () => number = () => performance.now()): ChatOrder {
-  /** For each chat the saves under way: until when each counts. */
-  const underWay = new Map<string, Set<{ until: number }>>();
-  /** For each chat what is read in it now; a save that begins disturbs it. */
-  const readings: Readings = new Map();
+interface Chat {
+  /** Saves under way: until when each counts. */
+  readonly saves: Set<{ until: number }>;
+  /** How many have begun since the first of those that read. */
+  begun: number;
+  readers: number;
+}
 
-  function isSettled(chatId: string): boolean {
-    const saves = underWay.get(chatId);
-    if (saves === undefined) return true;
+/** @param now monotonic milliseconds */
+export function createChatOrder(now: () => number = () => performance.now()) {
+  const chats = new Map<string, Chat>();
+
+  function chatOf(id: string): Chat {
+    const chat = chats.get(id) ?? { saves: new Set(), begun: 0, readers: 0 };
+    chats.set(id, chat);
+    return chat;
+  }
+  /** Forgets saves that have ended, and a chat in which nothing goes on. */
+  function settle(id: string): boolean {
+    const { saves, readers } = chatOf(id);
     for (const save of saves) if (save.until <= now()) saves.delete(save);
-    if (saves.size === 0) underWay.delete(chatId);
+    if (saves.size === 0 && readers === 0) chats.delete(id);
     return saves.size === 0;
   }
 
-  async function settle(chatId: string, deadline: number): Promise<void> {
-    while (!isSettled(chatId)) {
-      if (now() > deadline) throw new GatewayError('chat_busy');
-      await sleep(LOOK_EVERY_MS);
-    }
-  }
-
   return {
-    begin(chatId) {
-      for (const reading of readings.get(chatId) ?? []) reading.isDisturbed = true;
-      const save = { until: Number.POSITIVE_INFINITY };
-      const saves = underWay.get(chatId) ?? new Set();
-      underWay.set(chatId, saves.add(save));
+    /** Notes a save, before it is read what it may keep. @returns what ends it; `answered`: the backend said what it did */
+    begin(id: string): (answered: boolean) => void {
+      const chat = chatOf(id);
+      const save = { until: Infinity };
+      chat.begun++;
+      chat.saves.add(save);
       return (answered) => {
         save.until = now() + (answered ? 0 : LINGER_MS);
-        isSettled(chatId);
+        settle(id);
         // Nothing else might ever ask for this chat again
-        if (!answered) setTimeout(() => isSettled(chatId), LINGER_MS + 1_000).unref();
+        if (!answered) setTimeout(() => settle(id), LINGER_MS + 1_000).unref();
       };
     },
-    async quietly(chatId, read) {
+    /**
+     * Reads what a run of the chat would find: when no such save is under way, and again where one has begun meanwhile. A
+     * save that begins later reads later too, and cannot write again what was no longer there.
+     * @throws GatewayError `chat_busy` (503) after some seconds
+     */
+    async quietly<T>(id: string, read: () => Promise<T>): Promise<T> {
       const deadline = now() + LONGEST_WAIT_MS;
-      for (;;) {
-        await settle(chatId, deadline);
-        const undisturbed = await readUndisturbed(readings, chatId, read);
-        if (undisturbed !== undefined) return undisturbed.value;
-        if (now() > deadline) throw new GatewayError('chat_busy');
+      const chat = chatOf(id);
+      chat.readers++;
+      try {
+        for (;;) {
+          for (; !settle(id); await sleep(LOOK_EVERY_MS)) if (now() > deadline) throw new GatewayError('chat_busy');
+          const { begun } = chat;
+          const value = await read();
+          if (chat.begun === begun) return value;
+          if (now() > deadline) throw new GatewayError('chat_busy');
+        }
+      } finally {
+        chat.readers--;
+        settle(id);
       }
     },
   };
-}
-
-type Readings = Map<string, Set<{ isDisturbed: boolean }>>;
-
-/** @returns undefined where a save has begun meanwhile */
-async function readUndisturbed<T>(
-  readings: Readings,
-  chatId: string,
-  read: () => Promise<T>,
-): Promise<{ readonly value: T } | undefined> {
-  const reading = { isDisturbed: false };
-  const inChat = readings.get(chatId) ?? new Set();
-  readings.set(chatId, inChat.add(reading));
-  try {
-    const value = await read();
-    return reading.isDisturbed ? undefined : { value };
-  } finally {
-    inChat.delete(reading);
-    if (inChat.size === 0 && readings.get(chatId) === inChat) readings.delete(chatId);
-  }
 }

@@ -15,36 +15,22 @@ import type { AnswerRewrite } from '../transport/exchange.ts';
 const COUNTED = /^\/(?:api|openai|ollama|oauth|cache)(?:\/|$)/;
 
 /** Where a password, a code or a foreign token is tried (routers/auths.py, 0.6.18 and 0.12.4; routers/mfa.py). */
-const SIGN_INS: ReadonlySet<string> = new Set([
-  '/api/v1/auths/signin',
-  '/api/v1/auths/ldap',
-  '/api/v1/auths/signup',
-  '/api/v1/auths/update/password',
-  '/api/v1/auths/mfa/challenge',
-  '/api/v1/auths/mfa/enroll/confirm',
-  '/api/v1/auths/mfa/verify',
-  '/api/v1/auths/mfa/recover',
-  '/api/v1/auths/mfa/recovery/codes',
-  '/api/v1/auths/mfa/replace',
-]);
-const TOKEN_EXCHANGE = /^\/api\/v1\/auths\/oauth\/[^/]+\/token\/exchange$/;
+const SIGN_IN =
+  /^\/api\/v1\/auths\/(?:signin|ldap|signup|update\/password|oauth\/[^/]+\/token\/exchange|mfa\/(?:challenge|enroll\/confirm|verify|recover|recovery\/codes|replace))$/;
 
 /** @returns as what the request counts, by its target and method alone */
 export function countedAs({ path, query, incoming }: Scope): 'nothing' | 'request' | 'sign_in' {
   if ((!COUNTED.test(path) && !opensPolling(path, query)) || isPreflight(incoming)) return 'nothing';
-  if (incoming.method !== 'POST' || !path.startsWith('/api/v1/auths/')) return 'request';
-  return SIGN_INS.has(path) || TOKEN_EXCHANGE.test(path) ? 'sign_in' : 'request';
+  return incoming.method === 'POST' && SIGN_IN.test(path) ? 'sign_in' : 'request';
 }
 
 /** Without the id of a session the backend makes one, and keeps it for a minute (engineio/async_server.py, 4.12). */
-function opensPolling(path: string, query: string): boolean {
-  return path.startsWith('/ws/') && new URLSearchParams(query).getAll('sid').every((id) => id === '');
-}
+const opensPolling = (path: string, query: string): boolean =>
+  path.startsWith('/ws/') && new URLSearchParams(query).getAll('sid').every((id) => id === '');
 
 /** What browsers send by themselves, without a credential; the backend's CORS layer answers it and reads no further. */
-function isPreflight({ method, headers }: Scope['incoming']): boolean {
-  return method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined;
-}
+const isPreflight = ({ method, headers }: Scope['incoming']): boolean =>
+  method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined;
 
 /** The model is a setting of the backend, often a provider's: no request names it, so that no surface does. */
 const TRANSCRIPTIONS = '/api/v1/audio/transcriptions';
@@ -53,8 +39,7 @@ const TRANSCRIPTIONS = '/api/v1/audio/transcriptions';
 export function runsModel({ surface, decision, path, incoming }: Scope): boolean {
   switch (surface.kind) {
     case 'invokes':
-      if (!surface.runsNow) return false;
-      return surface.modelRequired || surface.names === 'media' || decision !== undefined;
+      return surface.runsNow && (surface.modelRequired || surface.names === 'media' || decision !== undefined);
     case 'refused':
       return surface.judged === true && decision !== undefined;
     case 'neutral':
@@ -66,28 +51,22 @@ export function runsModel({ surface, decision, path, incoming }: Scope): boolean
   }
 }
 
-// Cookies by what they are for, and the files that the page loads from a frame without an origin.
-
 /** Starlette's session, which carries OAuth's state between two redirects: `oui-session` to 0.6.31, `owui-session` since. */
-const SESSION_COOKIES: ReadonlySet<string> = new Set(['oui-session', 'owui-session']);
-
+const SESSION_COOKIE = /^(?:oui|owui)-session$/;
 /** `token`, and in 0.12 the challenge between password and second factor; `oauth_id_token`, `oauth_session_id`, … */
-const AUTH_COOKIES: ReadonlySet<string> = new Set(['token', 'mfa_challenge']);
-const OAUTH_PREFIX = 'oauth_';
+const AUTH_COOKIE = /^(?:token$|mfa_challenge$|oauth_)/;
 
 /** @returns which pair of the backend's settings (`WEBUI_SESSION_COOKIE_…`, `WEBUI_AUTH_COOKIE_…`) the cookie obeys */
 export function cookiePurpose(name: string): 'session' | 'auth' | undefined {
-  if (SESSION_COOKIES.has(name)) return 'session';
-  return AUTH_COOKIES.has(name) || name.startsWith(OAUTH_PREFIX) ? 'auth' : undefined;
+  if (SESSION_COOKIE.test(name)) return 'session';
+  return AUTH_COOKIE.test(name) ? 'auth' : undefined;
 }
 
 /**
  * Whether a frame without an origin loads this file: the Python interpreter of 0.12 runs in one (`sandbox` without
  * `allow-same-origin`), to which our own files are another site's.
  */
-export function isLoadedBySandbox(target: string): boolean {
-  return target.startsWith('/pyodide/');
-}
+export const isLoadedBySandbox = (target: string): boolean => target.startsWith('/pyodide/');
 
 // Where Open WebUI issues sessions, as read in 0.6.18 and 0.12.4: sign-in, sign-up, LDAP, the second factor (0.12),
 // the page's own look at its session (`GET /api/v1/auths/`) and the callbacks of OAuth set the cookie `token`. Two
@@ -131,30 +110,18 @@ function tokenOf(body: Buffer): string | undefined {
   }
 }
 
-// How the gate answers in place of the backend.
-
 /** @returns the dialect in which a refusal is written, and where a denied request is sent instead */
 export function answeringOf({ surface, path, incoming }: Scope): Answering {
-  const dialect = 'dialect' in surface ? surface.dialect : dialectOfPath(path === '' ? (incoming.url ?? '') : path);
+  // A request that never reached a surface has its raw path alone
+  const asked = path === '' ? (incoming.url ?? '') : path;
+  const dialect = DIALECTS.find(([pattern]) => pattern.test(asked))?.[1] ?? 'open-webui';
   return { dialect, insteadOfDenial: surface.kind === 'invokes' ? surface.insteadOfDenial : undefined };
 }
 
-/** For requests that never reached a surface: a wrong path, a wrong header. @param path decoded or raw, may be empty */
-function dialectOfPath(path: string): Dialect {
-  if (
-    path.startsWith('/api/v1/messages') ||
-    path.startsWith('/api/message') ||
-    path.startsWith('/ollama/v1/messages')
-  ) {
-    return 'anthropic';
-  }
-  if (path.startsWith('/openai/') || path.startsWith('/ollama/v1/') || OPENAI_ALIASES.has(path)) return 'openai';
-  return path.startsWith('/ollama/') ? 'ollama' : 'open-webui';
-}
-
-/** Paths outside `/openai` that only OpenAI clients use; the backend's own page uses `/api/…`. */
-const OPENAI_ALIASES: ReadonlySet<string> = new Set([
-  '/api/v1/chat/completions',
-  '/api/v1/embeddings',
-  '/api/v1/models',
-]);
+const DIALECTS: readonly (readonly [pattern: RegExp, dialect: Dialect])[] = [
+  [/^\/(?:api\/message|api\/v1\/messages|ollama\/v1\/messages)/, 'anthropic'],
+  [/^\/(?:openai|ollama\/v1)\//, 'openai'],
+  // Outside of `/openai` only OpenAI clients use these; the backend's own page uses `/api/…`
+  [/^\/api\/v1\/(?:chat\/completions|embeddings|models)$/, 'openai'],
+  [/^\/ollama\//, 'ollama'],
+];

@@ -1,61 +1,60 @@
-import type { Judge } from '../enforcement/judge.ts';
+/**
+ * Judges requests that run models now: those that they name in body, query or text, and those that a stored object names
+ * for them. Such a request goes on only if every model that it will run can be named: where nothing is named, it is denied.
+ */
 import type { Scope } from '../gate/scope.ts';
-import type { OrganizationId, UserPrincipal } from '../identity/principal.ts';
+import type { OrganizationId } from '../identity/principal.ts';
+import { askedBeside } from '../policy/decide.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
 import type { InvocationRecord } from '../references/records.ts';
-import type { StoreView } from '../store/store-view.ts';
-import { type Judging, judgeSave, loadFor } from './saved-chats.ts';
-import { askedOf, judgeStoredRun, modelsOfStoredRun } from './stored-runs.ts';
-import type { InvokesSurface } from './surface.ts';
+import {
+  CHAT_MODELS,
+  CHAT_PARAMETERS,
+  UNREADABLE,
+  everyName,
+  namesByPlace,
+  parametersOf,
+  unanswered,
+} from '../references/saved-chat.ts';
+import type { StoredChat } from '../store/store-view.ts';
+import { type Judging, judgeSave, namesAt } from './saved-chats.ts';
+import type { InvokesSurface } from './surfaces.ts';
 import { queryValue } from './target.ts';
 
-/**
- * Judges a request that runs models now: those it names in body, query or text, and those that a stored object names
- * for it.
- */
 export async function judgeInvocation(
   judging: Judging,
   surface: InvokesSurface,
   scope: Scope,
   record: InvocationRecord,
 ): Promise<Decision | undefined> {
-  const { store, order } = judging;
-  const decision = judgeNamed(judging, store.current(), surface, scope, record);
+  const decision = judgeNamed(judging, surface, scope, record);
   if (decision?.effect === 'deny') return decision;
-  let ofStored: Decision | undefined;
-  if (surface.runs !== undefined) {
-    const { runs } = surface;
-    const request = { pathIds: scope.pathIds, record };
-    const chat = scope.pathIds['id'] ?? record.ids.chat_id;
-    const stored = await order.quietly(chat, () => modelsOfStoredRun(runs, judging, request));
-    if (stored !== 'denied') scope.runs += stored.further;
-    if (stored !== 'denied') await loadFor(judging, [...stored.names, ...(stored.beside?.routed ?? [])]);
-    ofStored = judgeStoredRun(judging, stored);
-    if (ofStored?.effect === 'deny') return ofStored;
-  }
-  const written = await judgeWritten(judging, scope, record);
+  const ofStored = surface.runs === undefined ? undefined : await judgeStoredRun(judging, surface.runs, scope, record);
+  if (ofStored?.effect === 'deny') return ofStored;
+  // The backend stores the user's message with its chat (main.py `chat_completion`, from 0.9), as a save would
+  const written = await judgeSave(judging, scope, record.written, record.ids.chat_id || undefined);
   return written?.effect === 'deny' ? written : (decision ?? ofStored);
 }
 
 /** What the request names by itself. */
 function judgeNamed(
-  { judge, user }: Judging,
-  view: StoreView,
+  judging: Judging,
   surface: InvokesSurface,
   scope: Scope,
   record: InvocationRecord,
 ): Decision | undefined {
   const { references, fanOut } = record;
-  const mentioned = record.mentioned.filter(({ text, likeText }) => !likeText || isKnown(judge, view, text));
+  const { options } = judging.parts.judge;
+  const mentioned = record.mentioned.filter(({ text, likeText }) => !likeText || isKnown(judging, text));
   // First, since report mode sends on what is denied below
   scope.runs = Math.max(1, fanOut.runs, mentioned.length);
   if (references.unreadable !== undefined) return deny('reference_unreadable');
   if (surface.modelRequired && !record.namesModel) return deny('model_missing');
-  if (references.direct && judge.options.directConnections === 'refuse') return deny('direct_connection');
+  if (references.direct && options.directConnections === 'refuse') return deny('direct_connection');
 
   const run = [...references.models].filter((model) => !references.routed.has(model));
-  const models = new Set([...references.models, ...askedOf(view, run, references.routed)]);
+  const models = new Set([...references.models, ...askedOf(judging, run, references.routed)]);
   const ofQuery = surface.query === undefined ? undefined : queryValue(scope.query, surface.query);
   for (const text of [...mentioned.map((mention) => mention.text), ...(ofQuery === undefined ? [] : [ofQuery])]) {
     const model = parseModelId(text);
@@ -65,31 +64,15 @@ function judgeNamed(
   if (surface.names === 'media') {
     // A provider of pictures or speech takes one model, by its name; what routes beside it may be any model
     if (record.hasOddModel) return deny('reference_unreadable');
-    const denial = judge.all(view, user, references.routed, 'provider');
+    const denial = judging.all(references.routed, 'provider');
     if (denial?.effect === 'deny') return denial;
   }
   const isDirect = references.direct && surface.direct === true;
-  const decision = isDirect ? judgeDirect(judge, view, user, models) : judge.all(view, user, models, surface.names);
-  if (decision?.effect === 'deny') return decision;
-  if (scope.runs > 1 || models.size > 1) {
-    const judgeOne = (model: ModelId) => judge.one(view, user, model, surface.names);
+  const decision = isDirect ? judgeDirect(judging, models) : judging.all(models, surface.names);
+  if (decision?.effect !== 'deny' && (scope.runs > 1 || models.size > 1)) {
     const runs = fanOut.runs > 0 ? fanOut.named : new Map(mentioned.map(({ text }) => [text, 1]));
-    scope.runsByOrganization = countByOrganization(runs, models, judgeOne);
+    scope.runsByOrganization = countByOrganization(runs, models, (model) => judging.one(model, surface.names));
   }
-  return decision;
-}
-
-/**
- * The backend stores the user's message of a request with its chat, as a save would (main.py `chat_completion`, from
- * 0.9): it may keep and add the same names.
- */
-async function judgeWritten(
-  judging: Judging,
-  scope: Scope,
-  { written, ids }: InvocationRecord,
-): Promise<Decision | undefined> {
-  const { decision, end } = await judgeSave(judging, written, ids.chat_id === '' ? undefined : ids.chat_id);
-  scope.endSave = end;
   return decision;
 }
 
@@ -97,20 +80,15 @@ async function judgeWritten(
  * With direct connections allowed, a model of the caller's own browser needs no grant. From 0.9.3 a server model of the
  * same id would answer instead, so an id that any organization was granted, or that has a row, is judged as usual.
  */
-function judgeDirect(
-  judge: Judge,
-  view: StoreView,
-  user: UserPrincipal,
-  models: ReadonlySet<ModelId>,
-): Decision | undefined {
-  const known = [...models].filter((model) => view.isGrantedAnywhere(model) || view.hasModelRow(model));
-  return judge.all(view, user, known);
+function judgeDirect(judging: Judging, models: ReadonlySet<ModelId>): Decision | undefined {
+  const { view } = judging;
+  return judging.all([...models].filter((model) => view.isGrantedAnywhere(model) || view.hasModelRow(model)));
 }
 
-function isKnown(judge: Judge, view: StoreView, text: string): boolean {
+function isKnown({ view, parts }: Judging, text: string): boolean {
   const model = parseModelId(text);
   if (model === undefined) return false;
-  return view.hasModelRow(model) || view.isGrantedAnywhere(model) || judge.providerModels.has(model);
+  return view.hasModelRow(model) || view.isGrantedAnywhere(model) || parts.judge.providerModels.has(model);
 }
 
 /** @returns for each organization its runs, and one for what else is named by its grants: it may be what runs */
@@ -131,4 +109,120 @@ function countByOrganization(
   }
   for (const payer of payers.values()) if (!counts.has(payer)) counts.set(payer, 1);
   return counts;
+}
+
+/** What a request runs of what is stored. */
+interface StoredModels {
+  readonly names: readonly string[];
+  /** Names that are sent to the connections of the models that `run`. */
+  readonly routed?: readonly string[];
+  readonly run?: readonly string[];
+  /** Whether the request itself names a model as well, so that no name here is no denial. */
+  readonly isOptional?: boolean;
+  /** Runs that the backend starts besides the one that is asked for. */
+  readonly further?: number;
+}
+
+const NOTHING: StoredModels = { names: [], isOptional: true };
+
+/** @returns the first denial, or the permit of the first model; undefined where nothing is run and none has to be */
+async function judgeStoredRun(
+  judging: Judging,
+  run: NonNullable<InvokesSurface['runs']>,
+  scope: Scope,
+  record: InvocationRecord,
+): Promise<Decision | undefined> {
+  const chat = scope.pathIds['id'] ?? record.ids.chat_id;
+  const stored = await judging.parts.order.quietly(chat, () => modelsOf(run, judging, scope.pathIds, record));
+  const { names, routed = [], isOptional = false } = stored;
+  scope.runs += stored.further ?? 0;
+  await judging.load([...names, ...routed]);
+  const decision = judging.stored([...names, ...routed, ...askedOf(judging, stored.run ?? [], routed)]);
+  return decision ?? (isOptional ? undefined : deny('stored_reference'));
+}
+
+/** @param pathIds `id` of the chat, channel or automation, `message` of a chat's message */
+async function modelsOf(
+  run: NonNullable<InvokesSurface['runs']>,
+  judging: Judging,
+  { id = '', message = '' }: Readonly<Record<string, string>>,
+  record: InvocationRecord,
+): Promise<StoredModels> {
+  const { stored } = judging.parts.store;
+  switch (run) {
+    case 'messages_of_body':
+      return modelsOfContinuedChat(judging, record);
+    case 'message_of_path':
+      return modelsOfResumedMessage(await stored.chat(id, [message, CHAT_MODELS], judging.user.id), message);
+    case 'chat_of_path': {
+      // With a model in the body nothing stored is run
+      if (record.model !== '') return NOTHING;
+      const chat = await stored.chat(id, undefined, judging.user.id);
+      return { names: chat === undefined ? [] : everyName(chat.names) };
+    }
+    case 'replied_message':
+      // Most channel messages were written by people, and a reply to them runs nothing
+      return { names: await stored.ofChannelMessage(record.ids.reply_to_id), isOptional: true };
+    case 'automation_of_path':
+      return { names: await stored.ofAutomation(id) };
+    case 'preset_version':
+      return { names: await stored.ofPresetVersion(record.ids.version_id) };
+  }
+}
+
+/**
+ * The next completion of a chat. Background tasks run on the model that their message keeps: the message being continued
+ * (0.12), each of a fan-out, and, unless the provider streams its answer, the one being answered (0.6). `stream` does not
+ * tell: `params`, a preset and the provider itself may have it otherwise. Messages of sub-agents and timers that have no
+ * answer are run after it. What comes from an SDK belongs to no chat: nothing is stored.
+ */
+async function modelsOfContinuedChat(judging: Judging, record: InvocationRecord): Promise<StoredModels> {
+  const { stored } = judging.parts.store;
+  const { ids } = record;
+  if (record.hasOddId) return { names: [UNREADABLE] };
+  if (ids.chat_id === '') return NOTHING;
+  const messages = [ids.assistant_message_id, ids.id, ...record.messageIds].filter(Boolean);
+  const chat = await stored.chat(ids.chat_id, messages, judging.user.id);
+  if (chat === undefined) return NOTHING;
+  // Up to 0.7 the backend continues any chat, and its owner could change the model while it answers
+  if (!chat.checkedByBackend && chat.owner !== judging.user.id) return { names: [UNREADABLE] };
+  const pending = unanswered(chat.names);
+  const timers = pending.length === 0 ? [] : await stored.ofTimers(chat.names.timers);
+  const names = namesAt(chat.names, [...messages, ...pending]);
+  return { names: [...names, ...timers], isOptional: true, further: pending.length };
+}
+
+/**
+ * A tool call that is resumed runs the message's model, or else the chat's first, with the parameters of both
+ * (utils/tool_approval.py `build_tool_approval_resume_payload`, 0.12.4). The row of the message may be made inside of
+ * the request, from the document: both forms count.
+ */
+function modelsOfResumedMessage(chat: StoredChat | undefined, message: string): StoredModels {
+  if (chat === undefined) return { names: [] };
+  const pending = unanswered(chat.names);
+  const byPlace = namesByPlace(chat.names);
+  const at = (...places: string[]) => places.flatMap((place) => byPlace.get(place) ?? []);
+  // A reply may lose its model before it is run: then the chat's own counts
+  const run = at(message, CHAT_MODELS);
+  // Parameters alone are no model
+  if (run.length === 0) return { names: [] };
+  const routed = at(parametersOf(message), CHAT_PARAMETERS);
+  return { names: [...run, ...namesAt(chat.names, pending)], run, routed, further: pending.length };
+}
+
+/**
+ * What the connections of the models that run take other names for: `a` beside `x.b` is `x.a` there. Asked once for all
+ * models of the same connections.
+ */
+function askedOf({ view }: Judging, run: readonly string[], routed: Iterable<string>): readonly ModelId[] {
+  const named = [...routed].map(parseModelId).filter((model) => model !== undefined);
+  if (named.length === 0) return [];
+  const byConnections = new Map<string, ModelId>();
+  for (const model of run.map(parseModelId)) {
+    if (model === undefined) continue;
+    const sent = view.preset(model)?.base ?? model;
+    const connections = view.connectionPrefixes().filter((prefix) => sent.startsWith(prefix));
+    byConnections.set(connections.join('\0'), sent);
+  }
+  return [...byConnections.values()].flatMap((sent) => named.flatMap((name) => askedBeside(view, sent, name)));
 }

@@ -1,84 +1,169 @@
 /** Where the answers of Open WebUI name models (0.6.18 to 0.12.4). */
+import type { Listed, Pages } from '../enforcement/filter-models.ts';
 import type { ListShape, ShapeNode } from '../enforcement/list-index.ts';
+import type { Scope } from '../gate/scope.ts';
+import { isObject } from '../references/json.ts';
+import type { BufferedAnswer } from '../transport/exchange.ts';
+import { queryValue } from './target.ts';
 
 const REFERENCE: ShapeNode = { mark: 'reference' };
 const NAMES: ShapeNode = { mark: 'names' };
 const ID: ShapeNode = { mark: 'id' };
 const CSV: ShapeNode = { mark: 'csv' };
 
-/** What a preset's parameters name: text under a key that names models is an id, or JSON that is not taken apart. */
-const PARAMETERS: Record<string, ShapeNode> = Object.fromEntries(
-  ['model', 'models', 'fallbacks'].map((key) => [key, { mark: 'reference', each: REFERENCE } as const]),
-);
-/** What a model row's `meta` and the row itself name beside its own id. */
-const ROW_KEYS: Record<string, ShapeNode> = {
-  base_model_id: REFERENCE,
-  meta: { keys: { model_ids: NAMES } },
-  params: { keys: { ...PARAMETERS, custom_params: { keys: PARAMETERS } } },
-};
-const VERSION: ShapeNode = { keys: { snapshot: { keys: ROW_KEYS } } };
-const ROW: ShapeNode = { keys: { id: ID, ...ROW_KEYS } };
-/** Ollama says of a model which other it was made of. */
-const DETAILS: ShapeNode = { keys: { parent_model: REFERENCE } };
-const ENTRY: ShapeNode = { keys: { id: ID, info: { keys: ROW_KEYS }, ollama: { keys: { details: DETAILS } } } };
+const keys = (nodes: Readonly<Record<string, ShapeNode>>): ShapeNode => ({ keys: nodes });
+const entries = (nodes: Readonly<Record<string, ShapeNode>>): ShapeNode => ({ mark: 'entries', each: keys(nodes) });
 
-const entries = (each: ShapeNode): ShapeNode => ({ mark: 'entries', each });
+/** What a preset's parameters name: text under a key that names models is an id, or JSON that is not taken apart. */
+const PARAMETER: ShapeNode = { mark: 'reference', each: REFERENCE };
+const PARAMETERS = { model: PARAMETER, models: PARAMETER, fallbacks: PARAMETER };
+/** What a model row's `meta` and the row itself name beside its own id. */
+const ROW = {
+  base_model_id: REFERENCE,
+  meta: keys({ model_ids: NAMES }),
+  params: keys({ ...PARAMETERS, custom_params: keys(PARAMETERS) }),
+};
+const VERSION = keys({ snapshot: keys(ROW) });
+/** Ollama says of a model which other it was made of. */
+const DETAILS = keys({ parent_model: REFERENCE });
 
 export const SHAPES = {
   models: {
     name: 'models',
-    root: { keys: { data: entries(ENTRY) } },
+    root: keys({ data: entries({ id: ID, info: keys(ROW), ollama: keys({ details: DETAILS }) }) }),
     empty: '{"object":"list","data":[]}',
     showsProviders: true,
   },
-  modelRows: { name: 'model_rows', root: entries(ROW), empty: '[]' },
+  modelRows: { name: 'model_rows', root: entries({ id: ID, ...ROW }), empty: '[]' },
   modelPage: {
     name: 'model_page',
-    root: { keys: { items: entries(ROW), total: { mark: 'total' } } },
+    root: keys({ items: entries({ id: ID, ...ROW }), total: { mark: 'total' } }),
     empty: '{"items":[],"total":0}',
   },
   /** One row: its own id is the one that was asked for, and was judged. */
-  modelRow: { name: 'model_row', root: { keys: ROW_KEYS }, empty: 'null' },
+  modelRow: { name: 'model_row', root: keys(ROW), empty: 'null' },
   /** Earlier versions of a row: a list of them, or one. */
   modelVersions: { name: 'model_versions', root: { ...VERSION, each: VERSION }, empty: '[]' },
-  ollamaModel: { name: 'ollama_model', root: { keys: { details: DETAILS } }, empty: '{}' },
-  mediaRows: { name: 'media_rows', root: entries({ keys: { id: ID } }), empty: '[]' },
-  mediaModels: {
-    name: 'media_models',
-    root: { keys: { models: entries({ keys: { id: ID } }) } },
-    empty: '{"models":[]}',
-  },
+  ollamaModel: { name: 'ollama_model', root: keys({ details: DETAILS }), empty: '{}' },
+  mediaRows: { name: 'media_rows', root: entries({ id: ID }), empty: '[]' },
+  mediaModels: { name: 'media_models', root: keys({ models: entries({ id: ID }) }), empty: '{"models":[]}' },
   ollamaTags: {
     name: 'ollama_tags',
-    root: { keys: { models: entries({ keys: { model: ID, details: DETAILS } }) } },
+    root: keys({ models: entries({ model: ID, details: DETAILS }) }),
     empty: '{"models":[]}',
   },
-  usage: { name: 'usage', root: { keys: { model_ids: entries({}) } }, empty: '{"model_ids":[]}' },
+  usage: { name: 'usage', root: keys({ model_ids: { mark: 'entries', each: {} } }), empty: '{"model_ids":[]}' },
   functions: {
     name: 'functions',
     // A pipe is a model, by its own id or with `.` and a name behind it; filters and actions are none
-    root: entries({ keys: { id: ID }, onlyIf: { key: 'type', value: 'pipe' } }),
+    root: { mark: 'entries', each: { keys: { id: ID }, onlyIf: { key: 'type', value: 'pipe' } } },
     empty: '[]',
   },
   groups: {
     name: 'groups',
-    root: { each: { keys: { data: { keys: { config: { keys: { default_models: NAMES } } } } } } },
+    root: { each: keys({ data: keys({ config: keys({ default_models: NAMES }) }) }) },
     empty: '[]',
   },
-  taskConfig: {
-    name: 'task_config',
-    root: { keys: { TASK_MODEL: ID, TASK_MODEL_EXTERNAL: ID } },
-    empty: '{}',
-  },
+  taskConfig: { name: 'task_config', root: keys({ TASK_MODEL: ID, TASK_MODEL_EXTERNAL: ID }), empty: '{}' },
   config: {
     name: 'config',
-    root: {
-      keys: {
-        default_models: CSV,
-        default_pinned_models: CSV,
-        audio: { keys: { realtime: { keys: { model: ID } } } },
-      },
-    },
+    root: keys({
+      default_models: CSV,
+      default_pinned_models: CSV,
+      audio: keys({ realtime: keys({ model: ID }) }),
+    }),
     empty: '{}',
   },
 } as const satisfies Record<string, ListShape>;
+
+/** @returns what the answer to the request lists; undefined where it is passed on as it comes */
+export function listedBy({ surface, principal, query }: Scope): Listed | undefined {
+  const isAdmin = principal.kind === 'user' && principal.role === 'admin';
+  if (surface.kind === 'lists' && !(surface.admins === 'pass' && isAdmin)) {
+    const { shape, names, public: isPublic = false, paged } = surface;
+    return { shape, names, isPublic, pages: paged && (() => pagesOf(query, paged)) };
+  }
+  // The row that was written is shown as the list shows it
+  if (surface.kind === 'manages' && !isAdmin) return { shape: SHAPES.modelRow, names: 'chat', isPublic: false };
+  if (surface.kind !== 'invokes' || surface.answer === undefined) return undefined;
+  return { shape: surface.answer, names: surface.names, isPublic: false };
+}
+
+// The pages of the workspace's models. The backend searches, counts and cuts pages before the gate takes out what the caller
+// may not use, and its search looks at base models and people of entries that are not shown. So the gate asks for all entries
+// without a search, filters them, and searches, counts and cuts the pages itself.
+// Source: `GET /api/v1/models/list`, routers/models.py `get_models`, models/models.py `search_models` (0.6.35 to 0.12.4).
+
+const LIST = '/api/v1/models/list';
+/** `PAGE_ITEM_COUNT` of the backend. */
+const PAGE_ITEMS = 30;
+/** More entries than a workspace holds; beyond them the list ends. */
+const MAX_PAGES = 100;
+
+/** @throws GatewayError `path_ambiguous` where a parameter is repeated */
+function pagesOf(query: string, wanted: 'entries' | 'tags'): Pages {
+  const [search = '', tag = '', page] = ['query', 'tag', 'page'].map((key) =>
+    wanted === 'tags' ? undefined : queryValue(query, key),
+  );
+  const kept = new URLSearchParams(wanted === 'tags' ? '' : query);
+  for (const key of ['query', 'tag']) kept.delete(key);
+  const target = (number: number) => {
+    kept.delete('page');
+    kept.set('page', String(number));
+    return `${LIST}?${kept.toString()}`;
+  };
+  const select = (items: readonly unknown[]): unknown => {
+    if (wanted === 'tags') return tagsOf(items);
+    const found = items.filter((item) => isObject(item) && matches(item, search) && hasTag(item, tag));
+    const start = (Math.max(1, Math.trunc(Number(page ?? 1)) || 1) - 1) * PAGE_ITEMS;
+    return { items: found.slice(start, start + PAGE_ITEMS), total: found.length };
+  };
+  return {
+    firstTarget: target(1),
+    async assemble(first, ask, filter) {
+      const filtered = await filter(first);
+      const items = [...itemsOf(filtered)];
+      // The backend's own count of entries, before anything is taken out
+      const total = Number(parsePage(first)['total'] ?? 0) || 0;
+      for (let number = 2; number <= Math.min(MAX_PAGES, Math.ceil(total / PAGE_ITEMS)); number++) {
+        for (const item of itemsOf(await filter(await ask(target(number))))) items.push(item);
+      }
+      return { ...filtered, body: Buffer.from(JSON.stringify(select(items))) };
+    },
+  };
+}
+
+const itemsOf = (page: BufferedAnswer): readonly unknown[] => listOf(parsePage(page)['items']);
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
+
+function parsePage({ body }: BufferedAnswer): Record<string, unknown> {
+  try {
+    const page: unknown = JSON.parse(body.toString('utf8'));
+    return isObject(page) ? page : {};
+  } catch {
+    // What is no page holds no entry
+    return {};
+  }
+}
+
+/** The fields that the backend searches, as far as the caller is shown them. */
+function matches(item: Record<string, unknown>, search: string): boolean {
+  const owner = isObject(item['user']) ? item['user'] : {};
+  const texts = [item['name'], item['base_model_id'], owner['name'], owner['email'], owner['username']];
+  const wanted = search.toLowerCase();
+  return search === '' || texts.some((text) => typeof text === 'string' && text.toLowerCase().includes(wanted));
+}
+
+const inLowerCase = (value: unknown): string => JSON.stringify(value).toLowerCase();
+const hasTag = ({ meta = null }: Record<string, unknown>, tag: string): boolean =>
+  tag === '' || inLowerCase(meta).includes(inLowerCase(tag));
+
+/** `GET /api/v1/models/tags`: the names, sorted. */
+function tagsOf(items: readonly unknown[]): string[] {
+  const tags = items.flatMap((item) => {
+    const meta = isObject(item) ? item['meta'] : undefined;
+    return listOf(isObject(meta) ? meta['tags'] : undefined);
+  });
+  const names = tags.map((tag) => (isObject(tag) ? tag['name'] : tag)).filter((name) => typeof name === 'string');
+  return [...new Set(names)].sort();
+}

@@ -1,65 +1,13 @@
-/**
- * Routes under `/api` that were read in the source of both pinned releases and run no model that a request names.
- * They pass untouched, bodies included: chats, settings and feedback may rightly name models of the past.
- * What stands in neither table is `unlisted`: it passes too, but a JSON body is searched for model names first.
- */
-import type { Surface } from './surface.ts';
-import { type Route, MODEL_BEARING_ROUTES } from './surfaces.ts';
-
-const NEUTRAL = { kind: 'neutral' } as const;
-
-const PREFIXES: readonly string[] = [
-  '/api/changelog',
-  '/api/events',
-  '/api/tasks',
-  '/api/version',
-  '/api/webhook',
-  '/api/v1/analytics',
-  '/api/v1/apps',
-  '/api/v1/audio',
-  '/api/v1/auths',
-  '/api/v1/automations',
-  '/api/v1/calendars',
-  '/api/v1/channels',
-  '/api/v1/chats',
-  '/api/v1/configs',
-  '/api/v1/evaluations',
-  '/api/v1/files',
-  '/api/v1/folders',
-  '/api/v1/functions',
-  '/api/v1/groups',
-  '/api/v1/images',
-  '/api/v1/knowledge',
-  '/api/v1/memories',
-  '/api/v1/notes',
-  '/api/v1/notifications',
-  '/api/v1/pipelines',
-  '/api/v1/prompts',
-  '/api/v1/retrieval',
-  '/api/v1/scim',
-  '/api/v1/search',
-  '/api/v1/skills',
-  '/api/v1/terminals',
-  '/api/v1/tools',
-  '/api/v1/users',
-  '/api/v1/utils',
-];
-
-export const NEUTRAL_ROUTES: readonly Route[] = PREFIXES.flatMap((prefix): Route[] => [
-  ['*', prefix, NEUTRAL],
-  ['*', `${prefix}/**`, NEUTRAL],
-]);
+/** Finds the surface of a path. What stands in neither table is `unlisted`. */
+import type { MiddlewareHandler } from 'hono';
+import type { GateEnv, Scope } from '../gate/scope.ts';
+import { type Route, type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
+import { readTarget } from './target.ts';
 
 interface SurfaceMatch {
   readonly surface: Surface;
   /** What stands at the pattern's `:names`. */
   readonly ids: Readonly<Record<string, string>>;
-}
-
-interface PatternRoute {
-  readonly method: string;
-  readonly pattern: RegExp;
-  readonly surface: Surface;
 }
 
 const UNLISTED: SurfaceMatch = { surface: { kind: 'neutral', unlisted: true }, ids: {} };
@@ -71,16 +19,12 @@ const PAGE: SurfaceMatch = { surface: { kind: 'neutral' }, ids: {} };
  */
 export function createSurfaceMatcher(routes: readonly Route[] = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES]) {
   const fixed = new Map<string, SurfaceMatch>();
-  const patterns = new Map<string, PatternRoute[]>();
+  const patterns = new Map<string, { method: string; pattern: RegExp; surface: Surface }[]>();
   for (const [method, path, surface] of routes) {
-    if (!path.includes(':') && !path.endsWith('**')) {
-      const key = `${method} ${path}`;
-      if (!fixed.has(key)) fixed.set(key, { surface, ids: {} });
-      continue;
-    }
-    const list = patterns.get(bucketOf(path)) ?? [];
-    list.push({ method, pattern: compile(path), surface });
-    patterns.set(bucketOf(path), list);
+    const [key, bucket] = [`${method} ${path}`, bucketOf(path)];
+    if (path.includes(':') || path.endsWith('**')) {
+      patterns.set(bucket, [...(patterns.get(bucket) ?? []), { method, pattern: compile(path), surface }]);
+    } else if (!fixed.has(key)) fixed.set(key, { surface, ids: {} });
   }
 
   /**
@@ -115,4 +59,26 @@ function compile(path: string): RegExp {
     .replace(/\/\*\*$/, '/.*')
     .replace(/:(\w+)/g, '(?<$1>[^/]+)');
   return new RegExp(`^${source}$`, 's');
+}
+
+/** Reads the target and finds its surface; the stage `canonicalPath`, and the same for the WebSocket door. */
+export function createTargetReader(): (scope: Scope) => void {
+  const matchSurface = createSurfaceMatcher();
+  return function readTargetInto(scope) {
+    const { path, target, query } = readTarget(scope.incoming.url ?? '');
+    const { surface, ids } = matchSurface(scope.incoming.method ?? '', path);
+    scope.path = path;
+    scope.target = target;
+    scope.query = query;
+    scope.surface = surface;
+    scope.pathIds = ids;
+  };
+}
+
+/** @throws GatewayError `path_ambiguous` (400) */
+export function canonicalPath(readTargetInto: (scope: Scope) => void): MiddlewareHandler<GateEnv> {
+  return function canonicalPath(c, next) {
+    readTargetInto(c.get('scope'));
+    return next();
+  };
 }

@@ -10,24 +10,20 @@ import type { Store, StoreView } from '../store/store-view.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import { readTarget } from './target.ts';
 
-/**
- * - `events`: Socket.IO; no event of it runs a model, so it is tunnelled untouched.
- * - `terminal`: a shell of the backend's; no models.
- * - `realtime`: voice calls; the first frame names the caller and the chat model (routers/audio/realtime.py, 0.12.4).
- */
-type SocketSurface = 'events' | 'terminal' | 'realtime';
-
-const SOCKETS: readonly (readonly [pattern: RegExp, surface: SocketSurface])[] = [
-  [/^\/ws\/socket\.io\/?$/, 'events'],
-  [/^\/api\/v1\/audio\/realtime$/, 'realtime'],
-  [/^\/api\/v1\/terminals\/[^/]+\/api\/terminals\/[^/]+$/, 'terminal'],
-];
+const SOCKETS = {
+  /** Socket.IO; no event of it runs a model, so it is tunnelled untouched. */
+  events: /^\/ws\/socket\.io\/?$/,
+  /** Voice calls; the first frame names the caller and the chat model (routers/audio/realtime.py, 0.12.4). */
+  realtime: /^\/api\/v1\/audio\/realtime$/,
+  /** A shell of the backend's; no models. */
+  terminal: /^\/api\/v1\/terminals\/[^/]+\/api\/terminals\/[^/]+$/,
+};
 
 /** @returns undefined on every other path: `Upgrade` is dropped there and the request served as an ordinary one */
-export function socketSurface(incoming: IncomingMessage): SocketSurface | undefined {
+export function socketSurface(incoming: IncomingMessage): string | undefined {
   try {
     const { path } = readTarget(incoming.url ?? '');
-    return SOCKETS.find(([pattern]) => pattern.test(path))?.[1];
+    return Object.entries(SOCKETS).find(([, pattern]) => pattern.test(path))?.[0];
   } catch {
     // An ambiguous target is refused by the ordinary door, in the caller's dialect
     return undefined;
@@ -46,31 +42,23 @@ export interface RealtimeParts {
  * @returns the decision by which the connection goes on, from the text of its first message, or undefined where it does
  *   not; rejects where policy cannot be read
  */
-export function createRealtimeJudge(
-  parts: RealtimeParts,
-): (scope: Scope, text: string) => Promise<Decision | undefined> {
-  return async function judgeFirstMessage(scope, text) {
-    const decision = await parts.store.patiently(() => parts.store.ask(() => decideFrame(parts, scope, text)));
+export function createRealtimeJudge({ store, judge, resolveToken, audit, mode }: RealtimeParts) {
+  /** The token of the frame counts, not that of the handshake: it is the one that the backend reads. */
+  async function decideFrame(scope: Scope, text: string): Promise<Decision> {
+    const frame = parseStrictText(text);
+    const { token, model_id: named } = isObject(frame) ? frame : {};
+    if (typeof token !== 'string') return deny('not_authenticated');
+    const model = parseModelId(named);
+    if (model === undefined) return deny(named === undefined ? 'model_missing' : 'reference_unreadable');
+    const principal = await resolveToken(token, store.current());
+    scope.principal = principal;
+    if (principal.kind === 'user') await store.load(judge.needs(principal, () => [model]));
+    return judge.one(store.current(), principal, model);
+  }
+  return async function judgeFirstMessage(scope: Scope, text: string): Promise<Decision | undefined> {
+    const decision = await store.patiently(() => store.ask(() => decideFrame(scope, text)));
     // No answer carries this decision, so the log has to
-    parts.audit.recordLateDecision(scope, decision);
-    return decision.effect === 'permit' || parts.mode === 'report' ? decision : undefined;
+    audit.recordLateDecision(scope, decision);
+    return decision.effect === 'permit' || mode === 'report' ? decision : undefined;
   };
-}
-
-/** The token of the frame counts, not that of the handshake: it is the one that the backend reads. */
-async function decideFrame(
-  { store, judge, resolveToken }: RealtimeParts,
-  scope: Scope,
-  text: string,
-): Promise<Decision> {
-  const frame = parseStrictText(text);
-  const { token, model_id: named } = isObject(frame) ? frame : {};
-  if (typeof token !== 'string') return deny('not_authenticated');
-  const model = parseModelId(named);
-  if (model === undefined) return deny(named === undefined ? 'model_missing' : 'reference_unreadable');
-  const view = store.current();
-  const principal = await resolveToken(token, view);
-  scope.principal = principal;
-  if (principal.kind === 'user') await store.load(judge.needs(principal, () => [model]));
-  return judge.one(store.current(), principal, model);
 }

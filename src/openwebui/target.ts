@@ -4,28 +4,19 @@
  * we read it is refused with 400, never guessed: encoded slashes and backslashes, dot segments, empty segments, control
  * characters, fragments, the absolute form, bytes that are not UTF-8 (GHSA-pxq7-h93f-9jrg, CVE-2026-29087 and kin).
  */
-import type { MiddlewareHandler } from 'hono';
 import { GatewayError } from '../errors.ts';
-import type { GateEnv, Scope } from '../gate/scope.ts';
-import { createSurfaceMatcher } from './match.ts';
 
-interface CanonicalTarget {
-  /** The path, decoded once. Starts with a slash; no query. */
-  readonly path: string;
-  /** Path and query as they came: what is sent upstream. */
-  readonly target: string;
-  /** The query without its question mark, as it came; empty if there is none. */
-  readonly query: string;
-}
-
-/** @param target the request target as it stood in the request line @throws GatewayError `path_ambiguous` (400) */
-export function readTarget(target: string): CanonicalTarget {
+/**
+ * @param target the request target as it stood in the request line
+ * @returns the path, decoded once; the target as it came, which is what is sent; the query without its question mark
+ * @throws GatewayError `path_ambiguous` (400)
+ */
+export function readTarget(target: string) {
   if (!target.startsWith('/')) throw ambiguous('Expected a path that starts with a slash.');
   if (!PRINTABLE_ASCII.test(target)) throw ambiguous('Found a character that must be percent-encoded.');
   const question = target.indexOf('?');
   const raw = question === -1 ? target : target.slice(0, question);
-  const query = question === -1 ? '' : target.slice(question + 1);
-  return { path: decodePath(raw), target, query };
+  return { path: decodePath(raw), target, query: question === -1 ? '' : target.slice(question + 1) };
 }
 
 /**
@@ -33,31 +24,9 @@ export function readTarget(target: string): CanonicalTarget {
  * @throws GatewayError `path_ambiguous` if the key is repeated: Starlette takes the last value, others the first
  */
 export function queryValue(query: string, key: string): string | undefined {
-  const values = new URLSearchParams(query).getAll(key);
-  if (values.length > 1) throw ambiguous(`Found the query parameter "${key}" more than once.`);
-  return values[0];
-}
-
-/** Reads the target and finds its surface; the stage `canonicalPath`, and the same for the WebSocket door. */
-export function createTargetReader(): (scope: Scope) => void {
-  const matchSurface = createSurfaceMatcher();
-  return function readTargetInto(scope) {
-    const { path, target, query } = readTarget(scope.incoming.url ?? '');
-    const { surface, ids } = matchSurface(scope.incoming.method ?? '', path);
-    scope.path = path;
-    scope.target = target;
-    scope.query = query;
-    scope.surface = surface;
-    scope.pathIds = ids;
-  };
-}
-
-/** @throws GatewayError `path_ambiguous` (400) */
-export function canonicalPath(readTargetInto: (scope: Scope) => void): MiddlewareHandler<GateEnv> {
-  return function canonicalPath(c, next) {
-    readTargetInto(c.get('scope'));
-    return next();
-  };
+  const [value, ...further] = new URLSearchParams(query).getAll(key);
+  if (further.length > 0) throw ambiguous(`Found the query parameter "${key}" more than once.`);
+  return value;
 }
 
 function decodePath(raw: string): string {
@@ -69,8 +38,8 @@ function decodePath(raw: string): string {
   let path: string;
   try {
     path = isEncoded ? decodeURIComponent(raw) : raw;
-  } catch (cause) {
-    throw new GatewayError('path_ambiguous', { cause, detail: 'Found percent-encoding that is not UTF-8.' });
+  } catch {
+    throw ambiguous('Found percent-encoding that is not UTF-8.');
   }
   if (EMPTY_OR_DOT_SEGMENT.test(path)) throw ambiguous('Found an empty or dot segment.');
   return path;

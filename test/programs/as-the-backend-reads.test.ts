@@ -2,10 +2,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readTarget } from '../../src/openwebui/target.ts';
-import { NEUTRAL_ROUTES, createSurfaceMatcher } from '../../src/openwebui/match.ts';
+import { createSurfaceMatcher } from '../../src/openwebui/match.ts';
 import { collectReferences } from '../../src/references/references.ts';
 import { parseStrictJson } from '../../src/references/json.ts';
-import { MODEL_BEARING_ROUTES } from '../../src/openwebui/surfaces.ts';
+import { MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from '../../src/openwebui/surfaces.ts';
 import { askPython } from './python.ts';
 
 const SEED = 20_260_101;

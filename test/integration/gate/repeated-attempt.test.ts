@@ -1,7 +1,7 @@
 /** While the database is locked for a moment, a request is decided once more: what it began before is not in its way. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
-import { createTargetReader } from '../../../src/openwebui/target.ts';
+import { createTargetReader } from '../../../src/openwebui/match.ts';
 import { createChatOrder } from '../../../src/openwebui/chat-order.ts';
 import { createSurfaceDecider } from '../../../src/openwebui/decide-surface.ts';
 import { createJudge } from '../../../src/enforcement/judge.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createTargetReader } from '../../../src/openwebui/target.ts';
+import { createTargetReader } from '../../../src/openwebui/match.ts';
 import { countedAs, runsModel } from '../../../src/openwebui/endpoints.ts';
 import { deny } from '../../../src/policy/decision.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';

@@ -20,7 +20,7 @@ describe('a path finds its surface', () => {
     ['GET', '/api/models', { kind: 'lists' }, {}],
     ['HEAD', '/api/models', { kind: 'lists' }, {}],
     ['GET', '/api/v1/models/', { kind: 'lists' }, {}],
-    ['GET', '/api/v1/models', { kind: 'lists', dialect: 'openai' }, {}],
+    ['GET', '/api/v1/models', { kind: 'lists' }, {}],
     ['GET', '/api/v1/models/anything/new', { kind: 'refused' }, {}],
     ['GET', '/openai/models', { kind: 'lists' }, {}],
     ['GET', '/openai/models/0', { kind: 'refused' }, {}],
