@@ -54,12 +54,11 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
     }
   }
 
-  async function identifyAndDecide(scope: Scope): Promise<Decision | undefined> {
-    await identify(scope, parts);
-    return decide(scope);
-  }
   async function decidePatiently(scope: Scope): Promise<Decision | undefined> {
-    return store.patiently(() => (scope.isPrincipalCurrent ? decide(scope) : identifyAndDecide(scope)));
+    return store.patiently(async () => {
+      if (!scope.isPrincipalCurrent) await identify(scope, parts);
+      return decide(scope);
+    });
   }
 
   /** Reporting refuses nothing that can still be sent on; what cannot be judged is reported as a denial. */
@@ -89,23 +88,23 @@ export type RecordReader = ReturnType<typeof createRecordReader>;
  * again, and finds record and body where the first attempt left them.
  */
 export function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: RecordReaderParts) {
-  const records = new WeakMap<Scope, { readonly record: unknown }>();
+  const records = new WeakMap<Scope, unknown>();
   return async function recordOf<Question extends BodyQuestion>(
     scope: Scope,
     question: Question,
   ): Promise<BodyRecords[Question['kind']]> {
-    const known = records.get(scope);
-    if (known !== undefined) return known.record as BodyRecords[Question['kind']];
-    const { principal, outgoing } = scope;
-    const payer = payerOf(principal) ?? 'anonymous';
-    const longest = principal.kind === 'anonymous' ? Math.min(maxBodyBytes, ANONYMOUS_BODY_BYTES) : maxBodyBytes;
-    const received = scope.body ?? (await bodies.read(outgoing, longest, payer));
-    scope.body = undefined;
-    const read = await reading.read(question, received, payer, outgoing);
-    scope.body = read.body;
-    if ('failure' in read) throw read.failure;
-    records.set(scope, read);
-    return read.record as BodyRecords[Question['kind']];
+    if (!records.has(scope)) {
+      const { principal, outgoing } = scope;
+      const payer = payerOf(principal) ?? 'anonymous';
+      const longest = principal.kind === 'anonymous' ? Math.min(maxBodyBytes, ANONYMOUS_BODY_BYTES) : maxBodyBytes;
+      const received = scope.body ?? (await bodies.read(outgoing, longest, payer));
+      scope.body = undefined;
+      const read = await reading.read(question, received, payer, outgoing);
+      scope.body = read.body;
+      if ('failure' in read) throw read.failure;
+      records.set(scope, read.record);
+    }
+    return records.get(scope) as BodyRecords[Question['kind']];
   };
 }
 

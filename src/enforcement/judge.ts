@@ -1,48 +1,36 @@
+/**
+ * Brings what a request names before the one decision of `policy/decide.ts`. Every surface asks here, so that lists,
+ * invocations and stored references cannot come to different answers.
+ */
 import type { Principal, UserPrincipal } from '../identity/principal.ts';
-import { decide, isProviders } from '../policy/decide.ts';
+import { type PolicyView, decide, isProviders } from '../policy/decide.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
-import { isObject } from '../references/json.ts';
-import type { Need, StoreView } from '../store/store-view.ts';
+import type { Need } from '../store/store-view.ts';
 
 /**
  * Which ids are the providers' own, as the backend's lists said before they were filtered. The database does not know
  * them: a provider model needs no row. Kept because a preset on such an id would redirect all users of it; what
  * has not been listed since the start is unknown here, and then the grants alone protect it.
  */
-export interface ProviderModels {
-  /** @param ids of `providerIdsIn` */
-  learn(ids: readonly string[]): void;
-  has(id: string): boolean;
-}
+export type ProviderModels = ReturnType<typeof createProviderModels>;
 
 /** More than any provider lists; beyond it nothing is learnt, so that the memory stays bounded. */
 const MAX_IDS = 20_000;
 
-export function createProviderModels(): ProviderModels {
+export function createProviderModels() {
   const ids = new Set<string>();
   return {
-    learn(listed) {
+    learn(listed: readonly string[]): void {
       for (const id of listed) {
         if (ids.size >= MAX_IDS) return;
         // A row on the part before the tag changes what all users see of the model (utils/models.py)
         ids.add(id).add(id.split(':', 1)[0] ?? '');
       }
     },
-    has: (id) => ids.has(id),
+    has: (id: string): boolean => ids.has(id),
   };
 }
-
-/** @param list the parsed answer of a route of the shape `models`: `{data: [{id, preset?, arena?}]}` */
-export function providerIdsIn(list: unknown): readonly string[] {
-  const entries = isObject(list) && Array.isArray(list['data']) ? (list['data'] as unknown[]) : [];
-  return entries.flatMap((entry) =>
-    isObject(entry) && entry['preset'] !== true && typeof entry['id'] === 'string' ? [entry['id']] : [],
-  );
-}
-
-// Brings what a request names before the one decision of `policy/decide.ts`. Every surface asks here, so that lists,
-// invocations and stored references cannot come to different answers.
 
 interface JudgeOptions {
   readonly adminAccess: 'organization' | 'all';
@@ -61,89 +49,78 @@ interface JudgeOptions {
  */
 export type NameSpace = 'chat' | 'provider' | 'ollama' | 'ollama_raw' | 'media';
 
-export interface Judge {
-  one(view: StoreView, principal: Principal, model: ModelId, names?: NameSpace): Decision;
-  /** @returns the first denial, or the permit of the first model; undefined if there was none to judge */
-  all(view: StoreView, principal: Principal, models: Iterable<ModelId>, names?: NameSpace): Decision | undefined;
-  /** @returns what the decisions about these names look up */
-  needs(user: UserPrincipal, models: () => Iterable<string>): Need;
-  readonly options: JudgeOptions;
-  readonly providerModels: ProviderModels;
-}
+export type Judge = ReturnType<typeof createJudge>;
 
 /** @param providerModels filled from the backend's lists */
-export function createJudge(options: JudgeOptions, providerModels: ProviderModels = createProviderModels()): Judge {
-  function one(view: StoreView, principal: Principal, model: ModelId, names: NameSpace = 'chat'): Decision {
+export function createJudge(options: JudgeOptions, providerModels: ProviderModels = createProviderModels()) {
+  function one(view: PolicyView, principal: Principal, model: ModelId, names: NameSpace = 'chat'): Decision {
     if (principal.kind !== 'user') return deny('not_authenticated', model);
+    if (names === 'chat') return decide(view, principal, model, options);
+    const ask = (id: ModelId): Decision => decide(view, principal, id, options);
     switch (names) {
-      case 'chat':
-        return decide(view, principal, model, options);
       case 'provider':
-        return ofProvider(view, decide(view, principal, model, options), model);
+        return ofProvider(view, ask(model), model);
       case 'ollama':
-        return judgeOllama(view, principal, model);
+        return judgeOllama(view, ask, model);
       case 'ollama_raw':
-        return judgeOllamaRaw(view, principal, model);
+        return judgeOllamaRaw(view, ask, model);
       case 'media':
-        return judgeMedia(options, decide(view, principal, model, options), model);
+        return judgeMedia(options, ask(model), model);
     }
   }
 
-  /** What runs is the preset's base, which gets its tag in turn, or else the model by that name. */
-  function judgeOllama(view: StoreView, user: UserPrincipal, model: ModelId): Decision {
-    const base = view.preset(model)?.base;
-    if (base === undefined) return byOwnGrant(decide(view, user, tagged(model), options));
-    const decision = decide(view, user, model, options);
-    if (decision.effect === 'deny' || decision.reason !== 'preset_base') return decision;
-    const ofBase = byOwnGrant(decide(view, user, tagged(base), options));
-    return ofBase.effect === 'permit' ? decision : deny('preset_base_not_granted', model, decision.chain);
-  }
+  return {
+    options,
+    providerModels,
+    one,
+    /** @returns the first denial, or the permit of the first model; undefined if there was none to judge */
+    all(view: PolicyView, principal: Principal, models: Iterable<ModelId>, names?: NameSpace): Decision | undefined {
+      let first: Decision | undefined;
+      for (const model of models) {
+        const decision = one(view, principal, model, names);
+        if (decision.effect === 'deny') return decision;
+        first ??= decision;
+      }
+      return first;
+    },
+    /** @returns what the decisions about these names look up */
+    needs(user: UserPrincipal, models: () => Iterable<string>): Need {
+      if (user.role === 'admin' && options.adminAccess === 'all') return {};
+      return { user, models: () => [...models()].flatMap((model) => [model as ModelId, tagged(model as ModelId)]) };
+    },
+  };
+}
 
-  /** Some releases look for a preset of exactly this name first, some for one with the tag, some for none. */
-  function judgeOllamaRaw(view: StoreView, user: UserPrincipal, model: ModelId): Decision {
-    const decision = byOwnGrant(decide(view, user, tagged(model), options));
-    if (decision.effect === 'deny' || view.preset(model)?.base === undefined) return decision;
-    const ofPreset = decide(view, user, model, options);
-    return ofPreset.effect === 'deny' ? ofPreset : decision;
-  }
+type Ask = (model: ModelId) => Decision;
 
-  function all(
-    view: StoreView,
-    principal: Principal,
-    models: Iterable<ModelId>,
-    names?: NameSpace,
-  ): Decision | undefined {
-    let first: Decision | undefined;
-    for (const model of models) {
-      const decision = one(view, principal, model, names);
-      if (decision.effect === 'deny') return decision;
-      first ??= decision;
-    }
-    return first;
-  }
+/** What runs is the preset's base, which gets its tag in turn, or else the model by that name. */
+function judgeOllama(view: PolicyView, ask: Ask, model: ModelId): Decision {
+  const base = view.preset(model)?.base;
+  if (base === undefined) return byOwnGrant(ask(tagged(model)));
+  const decision = ask(model);
+  if (decision.effect === 'deny' || decision.reason !== 'preset_base') return decision;
+  const ofBase = byOwnGrant(ask(tagged(base)));
+  return ofBase.effect === 'permit' ? decision : deny('preset_base_not_granted', model, decision.chain);
+}
 
-  function needs(user: UserPrincipal, models: () => Iterable<string>): Need {
-    if (user.role === 'admin' && options.adminAccess === 'all') return {};
-    return { user, models: () => [...models()].flatMap((model) => [model as ModelId, tagged(model as ModelId)]) };
-  }
-
-  return { one, all, needs, options, providerModels };
+/** Some releases look for a preset of exactly this name first, some for one with the tag, some for none. */
+function judgeOllamaRaw(view: PolicyView, ask: Ask, model: ModelId): Decision {
+  const decision = byOwnGrant(ask(tagged(model)));
+  if (decision.effect === 'deny' || view.preset(model)?.base === undefined) return decision;
+  const ofPreset = ask(model);
+  return ofPreset.effect === 'deny' ? ofPreset : decision;
 }
 
 function judgeMedia({ mediaModels }: JudgeOptions, decision: Decision, model: ModelId): Decision {
   if (decision.effect === 'permit' || decision.reason === 'role_not_permitted') return decision;
-  const listed =
-    mediaModels === 'any'
-      ? // The answer must not depend on what other organizations were granted: any means any
-        !PATH_CHARACTERS.test(model)
-      : mediaModels.has(model);
-  return listed
-    ? { effect: 'permit', reason: 'media_model', model, chain: [model] }
-    : deny('media_model_not_listed', model);
+  // The answer must not depend on what other organizations were granted: any means any
+  const isListed = mediaModels === 'any' ? !PATH_CHARACTERS.test(model) : mediaModels.has(model);
+  if (!isListed) return deny('media_model_not_listed', model);
+  return { effect: 'permit', reason: 'media_model', model, chain: [model] };
 }
 
 /** A grant of a preset, or of a model that picks others, says nothing of a provider's model that is called the same. */
-function ofProvider(view: StoreView, decision: Decision, model: ModelId): Decision {
+function ofProvider(view: PolicyView, decision: Decision, model: ModelId): Decision {
   if (decision.effect === 'deny' || decision.reason === 'admin_access') return decision;
   return isProviders(view, model) ? byOwnGrant(decision) : deny('not_granted', model, [model]);
 }

@@ -1,44 +1,36 @@
-/** Reads answers that list models: short ones here and now, long ones in a thread, so that no other request waits for them. */
+/**
+ * Reads answers that list models: short ones here and now, long ones in a thread, which runs this file too, so that no
+ * other request waits for them.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../errors.ts';
 import { Lane } from '../reading/lane.ts';
-import { providerIdsIn } from './judge.ts';
-import { type ListIndex, type ListShape, indexList } from './list-index.ts';
+import { type ListIndex, type ListShape, indexList } from './list.ts';
 
-export interface ReadList {
-  readonly index: ListIndex;
-  /** Of a shape that shows the providers' models: ids that are no presets. */
-  readonly providerIds: readonly string[];
-}
-
-export interface ListReading {
-  /**
-   * @param body is copied where a thread reads it
-   * @throws Error where the answer cannot be read, or rejects with it
-   */
-  read(body: Buffer, shape: ListShape): ReadList | Promise<ReadList>;
-  close(): Promise<void>;
-}
-
-export interface ListRequest {
+interface ListRequest {
   readonly shape: ListShape;
   readonly bytes: ArrayBuffer;
 }
 
-export type ListAnswer = { readonly list: ReadList } | { readonly problem: string };
+type ListAnswer = { readonly list: ListIndex } | { readonly problem: string };
 
 /** Of any content, read in some 30 ms; 300 models of a real backend have 340 KB. */
 const SHORT_BYTES = 256 * 1024;
 
-export function createListReading(): ListReading {
+export type ListReading = ReturnType<typeof createListReading>;
+
+export function createListReading() {
   const lane = new Lane<ListAnswer>({
-    script: new URL('./list-thread.ts', import.meta.url),
+    script: new URL(import.meta.url),
+    workerData: LIST_THREAD,
     heapMb: 512,
     deadlineMs: 60_000,
     isShortLived: true,
     exhausted: (limit) => new GatewayError('reading_unavailable', { detail: `Reading it took more than ${limit}.` }),
   });
 
-  async function readThere(body: Buffer, shape: ListShape): Promise<ReadList> {
+  async function readThere(body: Buffer, shape: ListShape): Promise<ListIndex> {
     const bytes = Uint8Array.from(body).buffer;
     const message: ListRequest = { shape, bytes };
     const answer = await lane.run({ payer: shape.name, message, transfer: [bytes] });
@@ -47,14 +39,76 @@ export function createListReading(): ListReading {
   }
 
   return {
-    read: (body, shape) => (body.length <= SHORT_BYTES ? readList(body, shape) : readThere(body, shape)),
+    /**
+     * @param body is copied where a thread reads it
+     * @throws Error where the answer cannot be read, or rejects with it
+     */
+    read: (body: Buffer, shape: ListShape): ListIndex | Promise<ListIndex> =>
+      body.length <= SHORT_BYTES ? indexList(body, shape) : readThere(body, shape),
     close: () => lane.close(),
   };
 }
 
-/** @throws SyntaxError if the body is not JSON, Error if what should be a list is none */
-export function readList(body: Buffer, shape: ListShape): ReadList {
-  const index = indexList(body, shape);
-  const providerIds = shape.showsProviders === true ? providerIdsIn(JSON.parse(body.toString('utf8'))) : [];
-  return { index, providerIds };
+const LIST_THREAD = 'lists';
+
+function answerInThread({ shape, bytes }: ListRequest): ListAnswer {
+  try {
+    return { list: indexList(Buffer.from(bytes), shape) };
+  } catch (error) {
+    // V8 quotes what it could not read
+    if (error instanceof SyntaxError) return { problem: 'the answer is no JSON' };
+    return { problem: error instanceof Error ? error.message : 'unknown' };
+  }
+}
+
+if (workerData === LIST_THREAD) {
+  parentPort?.on('message', (request: ListRequest) => parentPort?.postMessage(answerInThread(request)));
+}
+
+const MAX_CACHED_BYTES = 32 * 1024 * 1024;
+/** Answers of equal length that are remembered side by side. */
+const MAX_ALIKE = 8;
+
+/** Answers of the backend that were read before, with the bytes they were read from. */
+interface ReadAnswer {
+  readonly body: Buffer;
+  readonly index: ListIndex | Promise<ListIndex>;
+}
+
+/**
+ * Remembers what identical bytes were read to be. Compared whole: a checksum takes ten times as long, and proves less.
+ * @param onRead called with what was read anew
+ */
+export function rememberLists(
+  lists: Pick<ListReading, 'read'>,
+  onRead: (index: ListIndex) => void,
+): ListReading['read'] {
+  const known = new LRUCache<string, readonly ReadAnswer[]>({
+    maxSize: MAX_CACHED_BYTES,
+    sizeCalculation: (answers) => answers.reduce((size, { body }) => size + body.length, 0),
+  });
+  const learn = (index: ListIndex): ListIndex => {
+    onRead(index);
+    return index;
+  };
+  return function read(body, shape) {
+    const key = `${shape.name}:${body.length}`;
+    const alike = known.get(key) ?? [];
+    const same = alike.find((one) => one.body.equals(body));
+    if (same !== undefined) return same.index;
+    const read = lists.read(body, shape);
+    const index = read instanceof Promise ? read.then(learn) : learn(read);
+    const places = Math.max(1, Math.min(MAX_ALIKE, Math.floor(MAX_CACHED_BYTES / body.length)));
+    const entry: ReadAnswer = { body, index };
+    known.set(key, [entry, ...alike.slice(0, places - 1)]);
+    // Requests that ask meanwhile wait for the same reading; the next one tries again
+    if (index instanceof Promise) {
+      index.catch(() => {
+        const rest = (known.get(key) ?? []).filter((one) => one !== entry);
+        if (rest.length === 0) known.delete(key);
+        else known.set(key, rest);
+      });
+    }
+    return index;
+  };
 }

@@ -1,6 +1,6 @@
 /** Where the answers of Open WebUI name models (0.6.18 to 0.12.4). */
 import type { Listed, Pages } from '../enforcement/filter-models.ts';
-import type { ListShape, ShapeNode } from '../enforcement/list-index.ts';
+import type { ListShape, ShapeNode } from '../enforcement/list.ts';
 import type { Scope } from '../gate/scope.ts';
 import { isObject } from '../references/json.ts';
 import type { BufferedAnswer } from '../transport/exchange.ts';

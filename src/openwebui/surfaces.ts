@@ -3,7 +3,7 @@
  * compares it with the route list of the installed backend, so that a new route fails the build instead of passing.
  * Paths are FastAPI's, decoded; `:x` is one segment, a final `**` any rest. The first match counts.
  */
-import type { ListShape } from '../enforcement/list-index.ts';
+import type { ListShape } from '../enforcement/list.ts';
 import type { NameSpace } from '../enforcement/judge.ts';
 import type { ChatForm, PresetForm } from '../references/records.ts';
 import type { ReferenceRules } from '../references/references.ts';

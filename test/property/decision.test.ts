@@ -2,8 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type NameSpace, createJudge } from '../../src/enforcement/judge.ts';
-import { filterList } from '../../src/enforcement/filter-list.ts';
-import { indexList } from '../../src/enforcement/list-index.ts';
+import { filterList, indexList } from '../../src/enforcement/list.ts';
 import { SHAPES } from '../../src/openwebui/lists.ts';
 import { collectReferences } from '../../src/references/references.ts';
 import { decide } from '../../src/policy/decide.ts';

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { filterList } from '../../../src/enforcement/filter-list.ts';
-import { indexList, type ListShape } from '../../../src/enforcement/list-index.ts';
+import { type ListShape, filterList, indexList } from '../../../src/enforcement/list.ts';
 import { SHAPES } from '../../../src/openwebui/lists.ts';
 
 const only =

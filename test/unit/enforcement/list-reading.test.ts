@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from 'vitest';
-import { createListReading, readList } from '../../../src/enforcement/list-reading.ts';
+import { indexList } from '../../../src/enforcement/list.ts';
+import { createListReading } from '../../../src/enforcement/list-reading.ts';
 import { SHAPES } from '../../../src/openwebui/lists.ts';
 
 const reading = createListReading();
@@ -30,7 +31,7 @@ test('a long list is read as a short one is, while other work goes on', async ()
   const list = await reading.read(body, SHAPES.models);
   clearInterval(turn);
   expect(turns).toBeGreaterThan(3);
-  expect(list).toEqual(readList(body, SHAPES.models));
+  expect(list).toEqual(indexList(body, SHAPES.models));
   expect(body.subarray(0, 9).toString()).toBe('{"data":[');
 });
 
@@ -38,5 +39,5 @@ test('a long answer that is no list is an error of its own', async () => {
   const broken = Buffer.concat([withContent(200_000), Buffer.from('}')]);
   await expect(reading.read(broken, SHAPES.models)).rejects.toThrow('the answer is no JSON');
   await expect(reading.read(Buffer.from(`"${'x'.repeat(300_000)}"`), SHAPES.models)).rejects.toThrow('no object');
-  await expect(reading.read(withContent(200_000), SHAPES.models)).resolves.toHaveProperty('index.lists.length', 1);
+  await expect(reading.read(withContent(200_000), SHAPES.models)).resolves.toHaveProperty('lists.length', 1);
 });
