@@ -7,16 +7,9 @@ import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { Store, StoreView } from '../store/store-view.ts';
 import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
-import {
-  isReadable,
-  readCredentials,
-  toHeaderEdit,
-  type Credential,
-  type CredentialReading,
-  type Credentials,
-} from './credential.ts';
-import type { AnonymousPrincipal, Principal, UnresolvedPrincipal, UserPrincipal } from './principal.ts';
-import { createSessionTokens, type TokenFault, type VerifiedToken } from './session-token.ts';
+import { type Credential, type Credentials, isReadable, readCredentials, toHeaderEdit } from './credential.ts';
+import type { Principal } from './principal.ts';
+import { type VerifiedToken, createSessionTokens } from './session-token.ts';
 
 /** All that identity asks of the database. */
 export type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
@@ -27,27 +20,12 @@ interface Identified {
   readonly edit: HeaderEdit;
 }
 
-export interface Identity {
-  /**
-   * Judges the request's credential. Synchronous when every token in it has been verified before.
-   * @param view undefined while the database cannot be read: a request with a credential is then `unresolved`
-   * @throws GatewayError `credentials_conflict` (or rejects with it)
-   */
-  resolve(rawHeaders: HeaderLines, view: UserView | undefined): Identified | Promise<Identified>;
-  /**
-   * A session token that came in a message instead of a header (first frame of the realtime socket). API keys are not
-   * accepted there (`get_verified_user_by_token`, 0.12.4). Same rules and errors otherwise, without a conflict.
-   */
-  resolveToken(token: string, view: UserView | undefined): Principal | Promise<Principal>;
-  /** Why a token that the backend has just issued cannot be verified; undefined where it can. Never rejects. */
-  faultOf(token: string): Promise<TokenFault | undefined>;
-}
+export type Identity = ReturnType<typeof createIdentity>;
 
-const NO_CREDENTIAL: AnonymousPrincipal = { kind: 'anonymous', because: 'no_credential' };
-const INVALID: AnonymousPrincipal = { kind: 'anonymous', because: 'credential_invalid' };
-const EXPIRED: AnonymousPrincipal = { kind: 'anonymous', because: 'credential_expired' };
-const UNKNOWN: AnonymousPrincipal = { kind: 'anonymous', because: 'user_unknown' };
-const UNRESOLVED: UnresolvedPrincipal = { kind: 'unresolved' };
+const NO_CREDENTIAL: Principal = { kind: 'anonymous', because: 'no_credential' };
+const INVALID: Principal = { kind: 'anonymous', because: 'credential_invalid' };
+const EXPIRED: Principal = { kind: 'anonymous', because: 'credential_expired' };
+const UNKNOWN: Principal = { kind: 'anonymous', because: 'user_unknown' };
 
 /** Different readable credentials in one request: a browser may hold two cookies; more is an attempt to cost us work. */
 const MAX_DIFFERENT = 4;
@@ -56,39 +34,49 @@ const MAX_DIFFERENT = 4;
  * @param options `secretKeys`: candidates for the backend's secret, at least one; `apiKeyHeader`: the backend's
  * `CUSTOM_API_KEY_HEADER`, any letter case
  */
-export function createIdentity(options: {
-  readonly secretKeys: readonly string[];
-  readonly apiKeyHeader: string;
-}): Identity {
+export function createIdentity(options: { readonly secretKeys: readonly string[]; readonly apiKeyHeader: string }) {
   const apiKeyHeader = options.apiKeyHeader.toLowerCase();
   // The backend would take the whole Cookie line as the key, other cookies included: there is no canonical form of that.
   if (apiKeyHeader === 'cookie') throw new TypeError('CUSTOM_API_KEY_HEADER cannot be the Cookie header.');
   const tokens = createSessionTokens({ secretKeys: options.secretKeys });
-  const reading: CredentialReading = { apiKeyHeader, isKnownSession: (text) => tokens.isKnown(text) };
+  const reading = { apiKeyHeader, isKnownSession: tokens.isKnown };
 
-  const principalOf = (credential: Credential, view: UserView | undefined): Principal | Promise<Principal> => {
+  function principalOf(credential: Credential, view: UserView | undefined): Principal | Promise<Principal> {
     if (!isReadable(credential)) return INVALID;
-    if (credential.form === 'key') return ofKey(credential.text, view);
-    return ofToken(credential.text, view);
-  };
+    return credential.form === 'key' ? ofKey(credential.text, view) : resolveToken(credential.text, view);
+  }
 
-  const ofToken = (token: string, view: UserView | undefined): Principal | Promise<Principal> => {
+  /**
+   * A session token that came in a message instead of a header (first frame of the realtime socket). API keys are not
+   * accepted there (`get_verified_user_by_token`, 0.12.4). Same rules and errors otherwise, without a conflict.
+   */
+  function resolveToken(token: string, view: UserView | undefined): Principal | Promise<Principal> {
     const verified = tokens.verify(token);
     return verified instanceof Promise ? verified.then((late) => ofVerified(late, view)) : ofVerified(verified, view);
-  };
+  }
 
   return {
-    resolve(rawHeaders, view) {
+    /**
+     * Judges the request's credential. Synchronous when every token in it has been verified before.
+     * @param view undefined while the database cannot be read: a request with a credential is then `unresolved`
+     * @throws GatewayError `credentials_conflict` (or rejects with it)
+     */
+    resolve(rawHeaders: HeaderLines, view: UserView | undefined): Identified | Promise<Identified> {
       const credentials = readCredentials(rawHeaders, reading);
       const { judged } = credentials;
       const edit = toHeaderEdit(credentials);
       const rivals = rivalsOf(credentials);
-      if (rivals.length > 0) return settle(judged, rivals, edit, (one) => principalOf(one, view));
-      const principal = judged === undefined ? NO_CREDENTIAL : principalOf(judged, view);
+      const principal =
+        rivals.length > 0
+          ? ofOneUser([judged, ...rivals], (one) => (one === undefined ? NO_CREDENTIAL : principalOf(one, view)))
+          : judged === undefined
+            ? NO_CREDENTIAL
+            : principalOf(judged, view);
       return principal instanceof Promise ? principal.then((late) => ({ principal: late, edit })) : { principal, edit };
     },
-    resolveToken: (token, view) => ofToken(token, view),
-    faultOf: (token) => tokens.faultOf(token),
+    resolveToken,
+    /** Why a token that the backend has just issued cannot be verified; undefined where it can. Never rejects. */
+    faultOf: tokens.faultOf,
   };
 }
 
@@ -102,41 +90,37 @@ function rivalsOf({ judged, all }: Credentials): readonly Credential[] {
 }
 
 /** The rare request with several different credentials: all are resolved, and none but the judged one counts. */
-async function settle(
-  judged: Credential | undefined,
-  rivals: readonly Credential[],
-  edit: HeaderEdit,
-  principalOf: (credential: Credential) => Principal | Promise<Principal>,
-): Promise<Identified> {
+async function ofOneUser(
+  [judged, ...rivals]: readonly (Credential | undefined)[],
+  principalOf: (credential: Credential | undefined) => Principal | Promise<Principal>,
+): Promise<Principal> {
   if (rivals.length >= MAX_DIFFERENT) {
     throw new GatewayError('credentials_conflict', { detail: 'There are too many to tell.' });
   }
-  const principal = judged === undefined ? NO_CREDENTIAL : await principalOf(judged);
-  const users = new Set<string>();
-  for (const one of [principal, ...(await Promise.all(rivals.map(async (one) => principalOf(one))))]) {
-    if (one.kind === 'user') users.add(one.id);
-  }
-  if (users.size > 1) throw new GatewayError('credentials_conflict');
-  return { principal, edit };
+  const principal = await principalOf(judged);
+  const others = await Promise.all(rivals.map(async (one) => principalOf(one)));
+  const users = [principal, ...others].flatMap((one) => (one.kind === 'user' ? [one.id] : []));
+  if (new Set(users).size > 1) throw new GatewayError('credentials_conflict');
+  return principal;
 }
 
 function ofVerified(verified: VerifiedToken, view: UserView | undefined): Principal {
   if (verified.state === 'invalid') return INVALID;
   if (verified.state === 'expired') return EXPIRED;
-  const found = lookUp(view, (known) => known.user(verified.userId) ?? UNKNOWN);
-  return found.kind === 'unresolved' ? { kind: 'unresolved', claimed: verified.userId } : found;
+  const { userId } = verified;
+  return lookUp(view, (known) => known.user(userId) ?? UNKNOWN) ?? { kind: 'unresolved', claimed: userId };
 }
 
 function ofKey(key: string, view: UserView | undefined): Principal {
-  return lookUp(view, (known) => {
+  const found = lookUp(view, (known) => {
     const owner = known.userOfApiKey(key);
     return owner === undefined ? INVALID : (known.user(owner) ?? UNKNOWN);
   });
+  return found ?? { kind: 'unresolved' };
 }
 
-function lookUp(view: UserView | undefined, ask: (view: UserView) => UserPrincipal | AnonymousPrincipal): Principal {
-  return view === undefined ? UNRESOLVED : (orUndefined(() => ask(view)) ?? UNRESOLVED);
-}
+const lookUp = (view: UserView | undefined, ask: (view: UserView) => Principal): Principal | undefined =>
+  view && orUndefined(() => ask(view));
 
 /** @returns undefined where the database cannot be read: that is a state of the principal, not a failure here */
 export function orUndefined<T>(read: () => T): T | undefined {
@@ -166,8 +150,12 @@ export function identify(scope: Scope, { identity, store }: AuthenticateParts): 
     scope.credentialEdit = edit;
   };
   const { rawHeaders } = scope.incoming;
-  const view = () => orUndefined(() => store.current());
-  const identified = store.ask(() => identity.resolve(rawHeaders, view()));
+  const identified = store.ask(() =>
+    identity.resolve(
+      rawHeaders,
+      orUndefined(() => store.current()),
+    ),
+  );
   if (identified instanceof Promise) return identified.then(attach);
   attach(identified);
 }

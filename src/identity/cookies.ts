@@ -8,9 +8,6 @@
 const isPythonSpace = (code: number): boolean =>
   code <= 0x20 ? code === 0x20 || (code >= 0x09 && code <= 0x0d) || code >= 0x1c : code === 0x85 || code === 0xa0;
 
-/** Only the blanks that HTTP itself allows around a value. */
-const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
-
 /** No regular expression: on a line full of blanks one that is anchored at the end takes quadratic time. */
 function strip(text: string, isStripped: (code: number) => boolean): string {
   let start = 0;
@@ -20,11 +17,10 @@ function strip(text: string, isStripped: (code: number) => boolean): string {
   return text.slice(start, end);
 }
 
-/** Python's `str.strip()` for Latin-1 text. */
 export const stripAsPython = (text: string): string => strip(text, isPythonSpace);
 
-/** What else Python would strip stays part of the pair. */
-const trimBlank = (text: string): string => strip(text, isBlank);
+/** Only the blanks that HTTP itself allows: what else Python would strip stays part of the pair. */
+const trimBlank = (text: string): string => strip(text, (code) => code === 0x20 || code === 0x09);
 
 /** Octal escapes first, as the leftmost match decides and both start with the backslash. */
 const ESCAPE = /\\(?:([0-3][0-7][0-7])|([^\n]))/g;
@@ -40,13 +36,10 @@ function unquoteAsPython(text: string): string {
 }
 
 /** One `token` cookie: the pair as it was spelled, and the value that the backend gets. */
-export interface TokenPair {
-  readonly spelled: string;
-  readonly value: string;
-}
+export type TokenPair = NonNullable<ReturnType<typeof toTokenPair>>;
 
 /** @returns the pair if this chunk between two semicolons is a cookie named `token` (exact case) */
-function toTokenPair(chunk: string): TokenPair | undefined {
+function toTokenPair(chunk: string) {
   const equals = chunk.indexOf('=');
   if (equals === -1 || stripAsPython(chunk.slice(0, equals)) !== 'token') return undefined;
   return { spelled: trimBlank(chunk), value: unquoteAsPython(stripAsPython(chunk.slice(equals + 1))) };

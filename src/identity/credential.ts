@@ -9,17 +9,21 @@ import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
 import { type TokenPair, mergeCookieLines, stripAsPython, tokenPairs } from './cookies.ts';
 
 /**
- * Where a credential stood.
- * `bearer` the first Authorization line, scheme Bearer in any letter case · `cookie` a cookie named `token` ·
- * `scheme` the first Authorization line, another scheme and exactly two words (read from 0.8.4) · `api-key` the
- * configured API key header (0.9.2) · `x-api-key` the default one, where another is configured · `other` the first
- * Authorization line in a form that no user login reads (SCIM splits on tabs) · `hidden` later lines of these headers,
- * which no version reads.
+ * Where a credential stood, in the order of `get_current_user` and of the middleware before it (`utils/auth.py`,
+ * `utils/asgi_middleware.py` 0.12.4; `utils/auth.py` 0.6.18, which knows the first two only).
  */
-type CredentialPlace = 'bearer' | 'cookie' | 'scheme' | 'api-key' | 'x-api-key' | 'other' | 'hidden';
+const PLACES = [
+  'bearer', // the first Authorization line, scheme Bearer in any letter case
+  'cookie', // a cookie named `token`
+  'scheme', // the first Authorization line, another scheme and exactly two words (read from 0.8.4)
+  'api-key', // the configured API key header (0.9.2)
+  'x-api-key', // the default one, where another is configured
+  'other', // the first Authorization line in a form that no user login reads (SCIM splits on tabs)
+  'hidden', // later lines of these headers, which no version reads
+] as const;
 
 export interface Credential {
-  readonly place: CredentialPlace;
+  readonly place: (typeof PLACES)[number];
   /** Lower-case name of the header that it stood in. */
   readonly header: string;
   /**
@@ -42,20 +46,6 @@ export interface Credentials {
   readonly all: readonly Credential[];
   readonly cookieLines: readonly string[];
 }
-
-/**
- * The order of `get_current_user` and of the middleware before it (`utils/auth.py`, `utils/asgi_middleware.py`
- * 0.12.4; `utils/auth.py` 0.6.18, which knows the first two only).
- */
-const RANK: Readonly<Record<CredentialPlace, number>> = {
-  bearer: 0,
-  cookie: 1,
-  scheme: 2,
-  'api-key': 3,
-  'x-api-key': 4,
-  other: 5,
-  hidden: 6,
-};
 
 /** Three base64url segments, the last of the 32 bytes of HS256. */
 const SESSION_SHAPE = /^[\w-]+\.[\w-]+\.[\w-]{43}$/;
@@ -80,7 +70,7 @@ const KEY_SHAPE = /^sk-[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+$/;
 /** Could it prove a user, once verified? */
 export const isReadable = (one: Credential): boolean => one.form === 'session' || one.form === 'key';
 
-export interface CredentialReading {
+interface CredentialReading {
   /** The backend's `CUSTOM_API_KEY_HEADER` in lower case. */
   readonly apiKeyHeader: string;
   /** True for a text whose shape was found good before: looking it up costs a quarter of reading 400 characters again. */
@@ -88,12 +78,11 @@ export interface CredentialReading {
 }
 
 export function readCredentials(rawHeaders: HeaderLines, reading: CredentialReading): Credentials {
-  const { apiKeyHeader } = reading;
   const all: Credential[] = [];
   const cookieLines: string[] = [];
   const seen: string[] = [];
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const header = toCredentialHeader(rawHeaders[at] ?? '', apiKeyHeader);
+    const header = toCredentialHeader(rawHeaders[at] ?? '', reading.apiKeyHeader);
     if (header === undefined) continue;
     const value = rawHeaders[at + 1] ?? '';
     if (header === 'cookie') {
@@ -131,11 +120,13 @@ function toCredentialHeader(name: string, apiKeyHeader: string): string | undefi
 
 function pick(all: readonly Credential[]): Credential | undefined {
   let judged: Credential | undefined;
+  let rank: number = PLACES.indexOf('hidden');
   for (const one of all) {
-    if (one.place === 'hidden') continue;
-    const before = judged === undefined ? Infinity : RANK[judged.place];
+    const own = PLACES.indexOf(one.place);
     // Of several cookies the last counts; of every other place there is one.
-    if (RANK[one.place] < before || (one.place === 'cookie' && RANK.cookie === before)) judged = one;
+    if (own > rank || (own === rank && one.place !== 'cookie')) continue;
+    judged = one;
+    rank = own;
   }
   return judged;
 }
@@ -152,14 +143,12 @@ function fromAuthorization(header: string, spelled: string, reading: CredentialR
   const isBearer = stripped !== '' && (scheme === 'Bearer' || scheme.toLowerCase() === 'bearer');
   const isTwoWords = rest !== '' && !rest.includes(' ');
   // With CUSTOM_API_KEY_HEADER=Authorization the middleware takes the whole value.
-  const text = isBearer ? stripped : isTwoWords ? rest : spelled;
-  const place = isBearer
-    ? 'bearer'
+  const asKey = reading.apiKeyHeader === 'authorization' ? 'api-key' : 'other';
+  const [place, text] = isBearer
+    ? (['bearer', stripped] as const)
     : isTwoWords
-      ? 'scheme'
-      : reading.apiKeyHeader === 'authorization'
-        ? 'api-key'
-        : 'other';
+      ? (['scheme', rest] as const)
+      : ([asKey, spelled] as const);
   const form = place === 'other' ? 'opaque' : formOf(text, reading);
   const canonical = form === 'opaque' || (isBearer && scheme === 'Bearer' && rest.length === text.length);
   return { place, header, form, text, spelled, canonical };

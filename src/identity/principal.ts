@@ -7,10 +7,7 @@ export type OrganizationId = string & { readonly [brand]: 'OrganizationId' };
 export const toUserId = (value: string): UserId => value as UserId;
 export const toOrganizationId = (value: string): OrganizationId => value as OrganizationId;
 
-/**
- * A user that the backend's database knows.
- * `role` is the backend's own word: `pending`, `user`, `admin`, and `banned` in mAI.
- */
+/** A user that the backend's database knows; `role` is the backend's own word: `pending`, `user`, `admin`, in mAI `banned`. */
 export interface UserPrincipal {
   readonly kind: 'user';
   readonly id: UserId;
@@ -23,11 +20,11 @@ export interface AnonymousPrincipal {
   readonly because: 'no_credential' | 'credential_invalid' | 'credential_expired' | 'user_unknown';
 }
 
-/** Who it is cannot be said at the moment: the database cannot be read. Model surfaces answer 503. */
-export interface UnresolvedPrincipal {
-  readonly kind: 'unresolved';
-  /** Whom a session token names that has a good signature; whether the user still exists is not known. */
-  readonly claimed?: UserId;
-}
-
-export type Principal = UserPrincipal | AnonymousPrincipal | UnresolvedPrincipal;
+export type Principal =
+  | UserPrincipal
+  | AnonymousPrincipal
+  /**
+   * The database cannot be read: model surfaces answer 503. `claimed` is the user of a session token with a good
+   * signature, who may not exist any more.
+   */
+  | { readonly kind: 'unresolved'; readonly claimed?: UserId };

@@ -17,15 +17,6 @@ export type VerifiedToken =
  */
 export type TokenFault = 'other_key' | 'unknown_form' | 'early' | 'over';
 
-interface SessionTokens {
-  /** Synchronous for a token seen before, so that the common request costs no promise. Never throws or rejects. */
-  verify(token: string): VerifiedToken | Promise<VerifiedToken>;
-  /** Has this text been found genuine before, expired or not? */
-  isKnown(token: string): boolean;
-  /** Of a token that the backend has just issued; undefined where it is good. Never rejects. */
-  faultOf(token: string): Promise<TokenFault | undefined>;
-}
-
 const INVALID: VerifiedToken = { state: 'invalid' };
 const EXPIRED: VerifiedToken = { state: 'expired' };
 
@@ -38,7 +29,7 @@ interface Entry {
   readonly verified: VerifiedToken;
   /** Milliseconds of `Date.now()` from which `after` is the answer, or undefined if it must be verified again. */
   readonly until: number;
-  readonly after: VerifiedToken | undefined;
+  readonly after?: VerifiedToken;
 }
 
 /** Characters of token text held: 8 MB and 1 MB at the most. Two caches, so that garbage never drives out sessions. */
@@ -49,21 +40,20 @@ const boundedCache = (max: number, maxSize: number): LRUCache<string, Entry> =>
  * @param options `secretKeys`: every value that the backend may have read its secret as (a key file with and without
  * its newline); a token is valid if one of them signed it
  */
-export function createSessionTokens(options: {
-  readonly secretKeys: readonly string[];
-  readonly now?: () => number;
-}): SessionTokens {
+export function createSessionTokens(options: { readonly secretKeys: readonly string[]; readonly now?: () => number }) {
   const { now = Date.now } = options;
   const secretKeys = options.secretKeys.filter((key) => key !== '');
   if (secretKeys.length === 0) throw new TypeError('At least one secret key that is not empty is needed.');
   // Imported once: importing is as much work as verifying.
-  const keys = Promise.all(secretKeys.map(importKey));
+  const algorithm = { name: 'HMAC', hash: 'SHA-256' };
+  const keys = Promise.all(
+    secretKeys.map((key) => crypto.subtle.importKey('raw', Buffer.from(key), algorithm, false, ['verify'])),
+  );
   const genuine = boundedCache(20_000, 8_000_000);
   const refused = boundedCache(2_000, 1_000_000);
 
   async function verifyNew(token: string): Promise<VerifiedToken> {
-    const claims = await readClaims(token, await keys);
-    const entry = typeof claims === 'string' ? refusedEntry(now()) : toEntry(claims, now());
+    const entry = toEntry(await readClaims(token, await keys), now());
     // Copied, because a slice of a header line would keep the whole line in memory.
     const key = Buffer.from(token, 'latin1').toString('latin1');
     (entry.verified === INVALID ? refused : genuine).set(key, entry);
@@ -71,8 +61,10 @@ export function createSessionTokens(options: {
   }
 
   return {
-    isKnown: (token) => genuine.has(token),
-    async faultOf(token) {
+    /** Has this text been found genuine before, expired or not? */
+    isKnown: (token: string): boolean => genuine.has(token),
+    /** Of a token that the backend has just issued; undefined where it is good. Never rejects. */
+    async faultOf(token: string): Promise<TokenFault | undefined> {
       const claims = hasSessionShape(token) ? await readClaims(token, await keys) : 'unknown_form';
       if (typeof claims === 'string') return claims;
       const { startsAt, expiresAt = Infinity } = claims;
@@ -80,7 +72,8 @@ export function createSessionTokens(options: {
       if (startsAt > seconds + CLOCK_SKEW_SECONDS) return 'early';
       return expiresAt < seconds - CLOCK_SKEW_SECONDS ? 'over' : undefined;
     },
-    verify(token) {
+    /** Synchronous for a token seen before, so that the common request costs no promise. Never throws or rejects. */
+    verify(token: string): VerifiedToken | Promise<VerifiedToken> {
       const entry = genuine.get(token) ?? refused.get(token);
       // jose skips spaces inside a token where PyJWT does not; the shape leaves neither anything to skip.
       if (entry === undefined) return hasSessionShape(token) ? verifyNew(token) : INVALID;
@@ -90,27 +83,15 @@ export function createSessionTokens(options: {
   };
 }
 
-const importKey = (secretKey: string): Promise<CryptoKey> =>
-  crypto.subtle.importKey('raw', new TextEncoder().encode(secretKey), { name: 'HMAC', hash: 'SHA-256' }, false, [
-    'verify',
-  ]);
-
-const refusedEntry = (nowMs: number): Entry => ({
-  verified: INVALID,
-  until: nowMs + REMEMBER_INVALID_MS,
-  after: undefined,
-});
-
 /** What only the backend can know (revocation, `session_stamp`, second factor) stays the backend's to refuse. */
-function toEntry({ id, expiresAt, startsAt }: SessionClaims, nowMs: number): Entry {
-  if (startsAt > nowMs / 1000 + CLOCK_SKEW_SECONDS) return refusedEntry(nowMs);
-  const valid: VerifiedToken = { state: 'valid', userId: toUserId(id) };
-  if (expiresAt === undefined) return { verified: valid, until: Infinity, after: undefined };
+function toEntry(claims: SessionClaims | string, nowMs: number): Entry {
+  if (typeof claims === 'string' || claims.startsAt > nowMs / 1000 + CLOCK_SKEW_SECONDS) {
+    return { verified: INVALID, until: nowMs + REMEMBER_INVALID_MS };
+  }
   // PyJWT: expired when int(exp) <= now.
-  const until = expiresAt * 1000;
-  return nowMs < until
-    ? { verified: valid, until, after: EXPIRED }
-    : { verified: EXPIRED, until: Infinity, after: undefined };
+  const until = (claims.expiresAt ?? Infinity) * 1000;
+  if (nowMs >= until) return { verified: EXPIRED, until: Infinity };
+  return { verified: { state: 'valid', userId: toUserId(claims.id) }, until, after: EXPIRED };
 }
 
 async function readClaims(
@@ -137,14 +118,11 @@ async function readClaims(
 // mints. Source: PyJWT `api_jws.py` and `api_jwt.py`, 2.10.1 (Open WebUI 0.6.18) and 2.13.0 (0.12.4); `decode_token`
 // and `is_valid_token` of the backend's `utils/auth.py`.
 
-type Json = Readonly<Record<string, unknown>>;
-
 /** What a token says, as far as the gate asks; times in seconds since 1970. */
 interface SessionClaims {
   readonly id: string;
   /** Undefined: never. */
   readonly expiresAt: number | undefined;
-  /** From when on it may be used. */
   readonly startsAt: number;
 }
 
@@ -155,27 +133,23 @@ const TOKEN_TYPES: ReadonlySet<unknown> = new Set([undefined, 'session', 'automa
 function readSessionClaims(header: Uint8Array, payload: Uint8Array): SessionClaims | undefined {
   const [protectedHeader, claims] = [toRecord(header), toRecord(payload)];
   if (protectedHeader === undefined || claims === undefined || !isAccepted(protectedHeader)) return undefined;
-  const { id, typ, aud, sub = '', jti = '' } = claims;
+  const { id, typ, aud, sub = '', jti = '', exp, nbf = 0, iat = 0 } = claims;
   if (typeof id !== 'string' || id === '' || !id.isWellFormed() || !TOKEN_TYPES.has(typ)) return undefined;
   // an audience that no reader asks for, unless it is nothing to Python
   if (isTruthyInPython(aud) || typeof sub !== 'string' || typeof jti !== 'string') return undefined;
-  const { exp, nbf = 0, iat = 0 } = claims;
-  const expiresAt = exp === undefined ? undefined : toInteger(exp);
-  const [notBefore, issuedAt] = [toInteger(nbf), toInteger(iat)];
+  const [expiresAt, notBefore, issuedAt] = [exp, nbf, iat].map(toInteger);
   if (notBefore === undefined || issuedAt === undefined) return undefined;
   if (exp !== undefined && expiresAt === undefined) return undefined;
   return { id, expiresAt, startsAt: Math.max(notBefore, issuedAt) };
 }
 
-function isAccepted(header: Json): boolean {
-  const { alg, kid = '', b64 } = header;
-  return alg === 'HS256' && typeof kid === 'string' && b64 !== false && isCriticalAccepted(header);
+/** `crit` is read from 2.12 on: `b64`, the one extension that it knows, where that is there. */
+function isAccepted({ alg, kid = '', b64, crit }: Readonly<Record<string, unknown>>): boolean {
+  const isCriticalKnown =
+    crit === undefined ||
+    (Array.isArray(crit) && crit.length > 0 && crit.every((name) => name === 'b64') && b64 !== undefined);
+  return alg === 'HS256' && typeof kid === 'string' && b64 !== false && isCriticalKnown;
 }
-
-/** Read from 2.12 on: the one extension that it knows, where it is there. */
-const isCriticalAccepted = ({ crit, b64 }: Json): boolean =>
-  crit === undefined ||
-  (Array.isArray(crit) && crit.length > 0 && crit.every((name) => name === 'b64') && b64 !== undefined);
 
 /** Python's recursion ends at some depth, which the backend's own calls have used up in part. */
 const MAX_DEPTH = 64;
@@ -183,11 +157,10 @@ const MAX_DEPTH = 64;
 const TOO_MANY_DIGITS = /\d{4301}/;
 
 /** @returns the object that the bytes hold, the last of two equal keys counting, as Python reads it; or undefined */
-function toRecord(bytes: Uint8Array): Json | undefined {
+function toRecord(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    if (TOO_MANY_DIGITS.test(text)) return undefined;
-    const value = parseExactJson(text, MAX_DEPTH);
+    const value = TOO_MANY_DIGITS.test(text) ? undefined : parseExactJson(text, MAX_DEPTH);
     return isObject(value) ? value : undefined;
   } catch {
     return undefined;
@@ -198,8 +171,8 @@ function toRecord(bytes: Uint8Array): Json | undefined {
 function toInteger(claim: unknown): number | undefined {
   if (typeof claim === 'number') return Number.isFinite(claim) ? Math.trunc(claim) : undefined;
   if (typeof claim === 'boolean') return Number(claim);
-  if (typeof claim !== 'string' || TOO_MANY_DIGITS.test(claim.replaceAll('_', ''))) return undefined;
-  return INTEGER.test(claim) ? Number(claim.replaceAll('_', '')) : undefined;
+  const digits = typeof claim === 'string' && INTEGER.test(claim) ? claim.replaceAll('_', '') : undefined;
+  return digits === undefined || TOO_MANY_DIGITS.test(digits) ? undefined : Number(digits);
 }
 
 const INTEGER = /^[ \t\n\r]*[+-]?\d+(?:_\d+)*[ \t\n\r]*$/;

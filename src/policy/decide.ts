@@ -3,7 +3,7 @@
  * Default deny: a permit is returned only where a grant, or the operator's own switch, was found.
  */
 import type { UserPrincipal } from '../identity/principal.ts';
-import { type Decision, type Deny, deny } from './decision.ts';
+import { type Decision, type Permit, deny } from './decision.ts';
 import { type GrantSet, type ModelId, coveringGrant } from './grant.ts';
 
 /** A row of the backend's `model` table, as far as policy needs it. */
@@ -32,17 +32,13 @@ export interface DecideOptions {
   readonly adminAccess: 'organization' | 'all';
 }
 
-/** Roles that the backend itself lets nowhere near a model. `banned` is mAI's. */
-const ROLES_WITHOUT_ACCESS: ReadonlySet<string> = new Set(['pending', 'banned']);
-
 /**
- * May this user use this model?
- *
- * A model is permitted if one of the user's organizations grants it by id or prefix; a preset also if its base is granted
+ * May this user use this model? A model is permitted if one of the user's organizations grants it by id or prefix; a preset also if its base is granted
  * and everything else that it names is granted too. Names are judged as the provider will be asked for them.
  */
 export function decide(view: PolicyView, user: UserPrincipal, model: ModelId, options: DecideOptions): Decision {
-  if (ROLES_WITHOUT_ACCESS.has(user.role)) return deny('role_not_permitted', model);
+  // Roles that the backend itself lets nowhere near a model; `banned` is mAI's
+  if (user.role === 'pending' || user.role === 'banned') return deny('role_not_permitted', model);
   if (user.role === 'admin' && options.adminAccess === 'all') {
     return { effect: 'permit', reason: 'admin_access', model, chain: [model] };
   }
@@ -50,10 +46,11 @@ export function decide(view: PolicyView, user: UserPrincipal, model: ModelId, op
   if (grants.length === 0) return deny('no_organization', model);
   const preset = view.preset(model);
   const own = granted(grants, model, [model]);
-  if (own === undefined) return decidePreset(view, grants, model, preset);
+  if (own === undefined && preset?.base === undefined) return deny('not_granted', model, [model]);
   // A grant of a preset covers what the preset names. One of a provider's model, or of many, covers no further model
-  const isMeant = isPreset(preset) && grants.some(({ exact }) => exact.has(model));
-  return (isMeant ? undefined : strayParameter(view, grants, model, preset)) ?? own;
+  const isMeant = own !== undefined && isPreset(preset) && grants.some(({ exact }) => exact.has(model));
+  const stray = isMeant ? undefined : strayParameter(view, grants, model, preset);
+  return stray ?? own ?? throughBase(view, grants, model, preset?.base ?? model);
 }
 
 /**
@@ -61,31 +58,15 @@ export function decide(view: PolicyView, user: UserPrincipal, model: ModelId, op
  * So a base that is not granted by itself permits nothing, even if a row of its own leads to a granted model.
  * Source: `routers/openai.py` `generate_chat_completion`, 0.6.18 and 0.12.4.
  */
-function decidePreset(
-  view: PolicyView,
-  grants: readonly GrantSet[],
-  model: ModelId,
-  preset: Preset | undefined,
-): Decision {
-  if (preset?.base === undefined) return deny('not_granted', model, [model]);
-  const chain = [model, preset.base];
-  const stray = strayParameter(view, grants, model, preset);
-  if (stray !== undefined) return stray;
-  const permit = isProviders(view, preset.base) ? granted(grants, preset.base, chain) : undefined;
-  return permit === undefined
-    ? deny('preset_base_not_granted', model, chain)
-    : { ...permit, reason: 'preset_base', model };
+function throughBase(view: PolicyView, grants: readonly GrantSet[], model: ModelId, base: ModelId): Decision {
+  const permit = isProviders(view, base) ? granted(grants, base, [model, base]) : undefined;
+  if (permit === undefined) return deny('preset_base_not_granted', model, [model, base]);
+  return { ...permit, reason: 'preset_base', model };
 }
 
-function strayParameter(
-  view: PolicyView,
-  grants: readonly GrantSet[],
-  model: ModelId,
-  preset: Preset | undefined,
-): Deny | undefined {
-  if (preset === undefined) return undefined;
-  const asked = preset.parameterModels.flatMap((named) => askedBeside(view, preset.base ?? model, named));
-  const stray = asked.find((named) => granted(grants, named, []) === undefined);
+function strayParameter(view: PolicyView, grants: readonly GrantSet[], model: ModelId, preset: Preset | undefined) {
+  const asked = preset?.parameterModels.flatMap((named) => askedBeside(view, preset.base ?? model, named));
+  const stray = asked?.find((named) => granted(grants, named, []) === undefined);
   return stray === undefined ? undefined : deny('preset_parameter_not_granted', model, [model, stray]);
 }
 
@@ -100,9 +81,8 @@ export const isProviders = (view: PolicyView, id: ModelId): boolean =>
   !view.isComposite(id) && !isPreset(view.preset(id));
 
 /**
- * What a name stands for that is sent to the connection of another model, beside it or in its place: the connection
- * takes its own prefix out of names, wherever it stands.
- * Source: `routers/openai.py` (0.6.18 `payload["model"].replace`).
+ * What a name stands for that is sent to the connection of another model: the connection takes its own prefix out of
+ * names, wherever it stands. Source: `routers/openai.py` (0.6.18 `payload["model"].replace`).
  */
 export function askedBeside(view: PolicyView, model: ModelId, named: ModelId): readonly ModelId[] {
   const prefixes = view.connectionPrefixes().filter((prefix) => model.startsWith(prefix));
@@ -110,11 +90,7 @@ export function askedBeside(view: PolicyView, model: ModelId, named: ModelId): r
   return prefixes.map((prefix) => `${prefix}${named.replaceAll(prefix, '')}` as ModelId);
 }
 
-function granted(
-  grants: readonly GrantSet[],
-  model: ModelId,
-  chain: readonly ModelId[],
-): (Decision & { effect: 'permit' }) | undefined {
+function granted(grants: readonly GrantSet[], model: ModelId, chain: readonly ModelId[]): Permit | undefined {
   for (const set of grants) {
     const pattern = coveringGrant(set, model);
     if (pattern === undefined) continue;

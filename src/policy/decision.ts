@@ -44,7 +44,6 @@ export const DENY_REASONS = {
 type PermitReason = keyof typeof PERMIT_REASONS;
 export type DenyReason = keyof typeof DENY_REASONS;
 
-/** What each reason means. */
 export const REASONS: Readonly<Record<PermitReason | DenyReason, { readonly meaning: string }>> = {
   ...PERMIT_REASONS,
   ...DENY_REASONS,

@@ -7,7 +7,7 @@ import type { OrganizationId } from '../identity/principal.ts';
 declare const brand: unique symbol;
 export type ModelId = string & { readonly [brand]: 'ModelId' };
 
-/** Longest id that is looked up; the backend's own column is unbounded, real ids stay below 200 characters. */
+/** The backend's own column is unbounded, real ids stay below 200 characters. */
 export const MAX_MODEL_ID_LENGTH = 1024;
 
 /**
@@ -42,16 +42,12 @@ export function compileGrants(organization: OrganizationId, patterns: Iterable<s
   return Object.freeze({ organization, exact, prefixes });
 }
 
-/** The pattern of a grant that can cover a model: an id, or the beginning of ids with a `*` after it. */
-type Pattern =
-  { readonly kind: 'exact'; readonly model: ModelId } | { readonly kind: 'prefix'; readonly prefix: string };
-
-/** @returns undefined where no model could ever be covered, because its id would be none */
-export function parsePattern(text: string): Pattern | undefined {
-  if (text === '*') return { kind: 'prefix', prefix: '' };
+/** @returns an id, or the beginning of ids before a `*`; undefined where no model could ever be covered */
+export function parsePattern(text: string) {
+  if (text === '*') return { kind: 'prefix', prefix: '' } as const;
   const id = parseModelId(text.endsWith('*') ? text.slice(0, -1) : text);
   if (id === undefined) return undefined;
-  return text.endsWith('*') ? { kind: 'prefix', prefix: id } : { kind: 'exact', model: id };
+  return text.endsWith('*') ? ({ kind: 'prefix', prefix: id } as const) : ({ kind: 'exact', model: id } as const);
 }
 
 /** No id of a model: a stand-in for what cannot be read. */
