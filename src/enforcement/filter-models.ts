@@ -44,7 +44,7 @@ export interface Pages {
   ): Promise<BufferedAnswer>;
 }
 
-/** Decisions are made anew for every answer; only the reading of identical bytes is remembered. */
+/** Decisions are made anew for every answer; only the reading of bytes is remembered. */
 export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   const { store, judge, audit } = parts;
   const isReport = parts.mode === 'report';

@@ -9,13 +9,12 @@ import type { ModelId } from '../policy/grant.ts';
 import type { Need } from '../store/store-view.ts';
 
 /**
- * Which ids are the providers' own, as the backend's lists said before they were filtered. The database does not know
- * them: a provider model needs no row. Kept because a preset on such an id would redirect all users of it; what
- * has not been listed since the start is unknown here, and then the grants alone protect it.
+ * Which ids are the providers' own, as the backend's lists said before they were filtered: a preset on such an id would
+ * redirect all users of it. What has not been listed since the start is unknown here, and the grants alone protect it.
  */
 export type ProviderModels = ReturnType<typeof createProviderModels>;
 
-/** More than any provider lists; beyond it nothing is learnt, so that the memory stays bounded. */
+/** More than any provider lists; beyond it nothing is learnt. */
 const MAX_IDS = 20_000;
 
 export function createProviderModels() {

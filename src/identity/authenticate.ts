@@ -30,10 +30,7 @@ const UNKNOWN: Principal = { kind: 'anonymous', because: 'user_unknown' };
 /** Different readable credentials in one request: a browser may hold two cookies; more is an attempt to cost us work. */
 const MAX_DIFFERENT = 4;
 
-/**
- * @param options `secretKeys`: candidates for the backend's secret, at least one; `apiKeyHeader`: the backend's
- * `CUSTOM_API_KEY_HEADER`, any letter case
- */
+/** @param options `secretKeys`: candidates, at least one; `apiKeyHeader`: `CUSTOM_API_KEY_HEADER`, any letter case */
 export function createIdentity(options: { readonly secretKeys: readonly string[]; readonly apiKeyHeader: string }) {
   const apiKeyHeader = options.apiKeyHeader.toLowerCase();
   // The backend would take the whole Cookie line as the key, other cookies included: there is no canonical form of that.
@@ -75,7 +72,6 @@ export function createIdentity(options: { readonly secretKeys: readonly string[]
       return principal instanceof Promise ? principal.then((late) => ({ principal: late, edit })) : { principal, edit };
     },
     resolveToken,
-    /** Why a token that the backend has just issued cannot be verified; undefined where it can. Never rejects. */
     faultOf: tokens.faultOf,
   };
 }

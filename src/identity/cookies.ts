@@ -1,7 +1,6 @@
 /**
- * Cookies as the backend reads them: Starlette's `cookie_parser` (the same text in 0.45 and 1.10) and Python's
- * `http.cookies._unquote`. Not RFC 6265: it splits on `;` whatever the quotes say, strips what Python calls white
- * space, unquotes with octal escapes and never percent-decodes. Pure.
+ * Cookies as Starlette's `cookie_parser` (0.45 to 1.10) and Python's `http.cookies._unquote` read them. Not RFC 6265: split
+ * on `;` whatever the quotes say, stripped of Python's white space, unquoted with octal escapes, never percent-decoded.
  */
 
 /** What `str.strip()` removes within Latin-1, the charset of header lines; JavaScript's `trim` has another set. */

@@ -1,9 +1,7 @@
 /**
- * Which credentials a request carries, and which of them the backend goes by. Pure: nothing is verified here.
- *
- * The backend's versions differ in what they read (first or every Cookie line, spaces after `Bearer`, any scheme,
- * API key headers). So everything that any of them could read is found, one is judged by the common order, and
- * `toHeaderEdit` leaves only that one in the request.
+ * Which credentials a request carries, and which of them the backend goes by; nothing is verified here. The backend's
+ * versions differ in what they read (first or every Cookie line, spaces after `Bearer`, any scheme, API key headers). So
+ * everything that any of them could read is found, one is judged, and only that one stays in the request.
  */
 import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
 import { type TokenPair, mergeCookieLines, stripAsPython, tokenPairs } from './cookies.ts';
@@ -31,9 +29,8 @@ export interface Credential {
    * a session token that PyJWT might yet forgive, and so must not go on; `opaque` is anything else.
    */
   readonly form: 'session' | 'key' | 'misspelled' | 'opaque';
-  /** What the backend would take as its token. */
   readonly text: string;
-  /** The header line's value, or the cookie pair, as it was spelled. */
+  /** The header line's value, or the cookie pair. */
   readonly spelled: string;
   /** Already spelled as we would send it, so that it may stay where it is. */
   readonly canonical: boolean;
@@ -172,17 +169,13 @@ function fromKeyHeader(header: string, spelled: string, reading: CredentialReadi
   return { place, header, form, text: spelled, spelled, canonical: form === 'opaque' };
 }
 
-// What was judged is what is sent: leaves the judged credential in the request, once, and no other. Pure.
-
 const UNCHANGED: HeaderEdit = { remove: new Set(), add: [] };
 const WITHOUT_COOKIE: HeaderEdit = { remove: new Set(['cookie']), add: [] };
 
 /**
- * A session token or API key goes as `Authorization: Bearer …` if it stood in a header line, and as the cookie
- * `token=…` if it stood in a cookie (`/api/config` of 0.6 reads nothing but the cookie). An opaque credential, such as
- * a SCIM token, stays in the place and the spelling that it came in; a misspelled one goes. Other cookies stay, in one
- * Cookie line.
- * Applied to its own outcome, the edit changes nothing.
+ * What was judged is what is sent, once. A session token or API key goes as `Authorization: Bearer …` if it stood in a
+ * header line, and as the cookie `token=…` if it stood in a cookie (`/api/config` of 0.6 reads nothing else). An opaque
+ * credential, such as a SCIM token, stays as it came; a misspelled one goes. Other cookies stay, in one Cookie line.
  */
 export function toHeaderEdit(credentials: Credentials): HeaderEdit {
   const { all, cookieLines } = credentials;

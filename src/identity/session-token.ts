@@ -11,10 +11,7 @@ import { type UserId, toUserId } from './principal.ts';
 export type VerifiedToken =
   { readonly state: 'valid'; readonly userId: UserId } | { readonly state: 'expired' } | { readonly state: 'invalid' };
 
-/**
- * Why the gate does not know a session of the backend: signed with another key, of a form that is not known, not begun yet or
- * over already by our clock.
- */
+/** Why the gate does not know a session of the backend; `early` and `over` by our clock. */
 export type TokenFault = 'other_key' | 'unknown_form' | 'early' | 'over';
 
 const INVALID: VerifiedToken = { state: 'invalid' };
@@ -36,10 +33,7 @@ interface Entry {
 const boundedCache = (max: number, maxSize: number): LRUCache<string, Entry> =>
   new LRUCache<string, Entry>({ max, maxSize, maxEntrySize: 8_192, sizeCalculation: (_entry, token) => token.length });
 
-/**
- * @param options `secretKeys`: every value that the backend may have read its secret as (a key file with and without
- * its newline); a token is valid if one of them signed it
- */
+/** @param options `secretKeys`: each value that the backend may have read its secret as (a key file without its newline) */
 export function createSessionTokens(options: { readonly secretKeys: readonly string[]; readonly now?: () => number }) {
   const { now = Date.now } = options;
   const secretKeys = options.secretKeys.filter((key) => key !== '');

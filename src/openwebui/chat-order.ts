@@ -1,7 +1,6 @@
 /**
- * Orders what is written to one chat and what runs in it. A save may write a name again that the caller may not use any
- * more, because the stored version has it. While such a save is under way, the stored version does not yet say what a
- * run would find: runs in this chat wait for its end.
+ * Orders what is written to one chat and what runs in it. A save may write a name again that was withdrawn, because the
+ * stored version has it. Until it has ended, the stored version does not say what a run would find: runs wait.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../errors.ts';
@@ -16,7 +15,7 @@ const LOOK_EVERY_MS = 25;
 interface Chat {
   /** Saves under way: until when each counts. */
   readonly saves: Set<{ until: number }>;
-  /** How many have begun since the first of those that read. */
+  /** How many have begun. */
   begun: number;
   readers: number;
 }

@@ -1,4 +1,4 @@
-/** From a request to a decision: who may come here at all, what has to be read, and which judge looks at it. */
+/** From a request to a decision: who may come here at all, what has to be read, and who judges it. */
 import type { IncomingMessage } from 'node:http';
 import { type Decide, type RecordReaderParts, createRecordReader } from '../enforcement/authorize.ts';
 import { GatewayError } from '../errors.ts';

@@ -35,7 +35,7 @@ const isPreflight = ({ method, headers }: Scope['incoming']): boolean =>
 /** The model is a setting of the backend, often a provider's: no request names it, so that no surface does. */
 const TRANSCRIPTIONS = '/api/v1/audio/transcriptions';
 
-/** Whether the request runs a model now. Where none has to be named, there is a decision only if one was. */
+/** Whether the request runs a model now; where none has to be named, there is a decision only if one was. */
 export function runsModel({ surface, decision, path, incoming }: Scope): boolean {
   switch (surface.kind) {
     case 'invokes':
@@ -68,12 +68,12 @@ export function cookiePurpose(name: string): 'session' | 'auth' | undefined {
  */
 export const isLoadedBySandbox = (target: string): boolean => target.startsWith('/pyodide/');
 
-// Where Open WebUI issues sessions, as read in 0.6.18 and 0.12.4: sign-in, sign-up, LDAP, the second factor (0.12),
-// the page's own look at its session (`GET /api/v1/auths/`) and the callbacks of OAuth set the cookie `token`. Two
-// routes give a token in their JSON alone: adding a user, and the exchange of a provider's token (0.12). Elsewhere a
-// cookie of this name proves nothing: the answers of providers and tools carry fields of their own.
-
+/**
+ * Where Open WebUI (0.6.18, 0.12.4) sets the cookie `token`: sign-in, sign-up, LDAP, the second factor, the page's look at
+ * its session (`GET /api/v1/auths/`), OAuth's callbacks. Elsewhere it proves nothing: providers and tools answer too.
+ */
 const ISSUER = /^\/(?:api\/v1\/auths|oauth)(?:\/|$)/;
+/** Two routes give a token in their JSON alone: adding a user, and the exchange of a provider's token (0.12). */
 const IN_BODY = /^\/api\/v1\/auths\/(?:add|oauth\/[^/]+\/token\/exchange)\/?$/;
 /** The first pair of a `Set-Cookie` line; a cookie that is deleted has no value like this. */
 const TOKEN_COOKIE = /^\s*token\s*=\s*"?([\w-]+\.[\w-]+\.[\w-]+)"?\s*(?:;|$)/;
@@ -106,7 +106,7 @@ function tokenOf(body: Buffer): string | undefined {
     const { token } = JSON.parse(body.toString('utf8')) as { token?: unknown };
     return typeof token === 'string' ? token : undefined;
   } catch {
-    return undefined; // not what the route answers: there is nothing to judge
+    return undefined;
   }
 }
 

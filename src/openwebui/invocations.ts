@@ -125,7 +125,7 @@ interface StoredModels {
 
 const NOTHING: StoredModels = { names: [], isOptional: true };
 
-/** @returns the first denial, or the permit of the first model; undefined where nothing is run and none has to be */
+/** @returns undefined where nothing is run and none has to be */
 async function judgeStoredRun(
   judging: Judging,
   run: NonNullable<InvokesSurface['runs']>,

@@ -89,18 +89,18 @@ export function listedBy({ surface, principal, query }: Scope): Listed | undefin
   return { shape: surface.answer, names: surface.names, isPublic: false };
 }
 
-// The pages of the workspace's models. The backend searches, counts and cuts pages before the gate takes out what the caller
-// may not use, and its search looks at base models and people of entries that are not shown. So the gate asks for all entries
-// without a search, filters them, and searches, counts and cuts the pages itself.
-// Source: `GET /api/v1/models/list`, routers/models.py `get_models`, models/models.py `search_models` (0.6.35 to 0.12.4).
-
+/** routers/models.py `get_models`, models/models.py `search_models` (0.6.35 to 0.12.4). */
 const LIST = '/api/v1/models/list';
 /** `PAGE_ITEM_COUNT` of the backend. */
 const PAGE_ITEMS = 30;
 /** More entries than a workspace holds; beyond them the list ends. */
 const MAX_PAGES = 100;
 
-/** @throws GatewayError `path_ambiguous` where a parameter is repeated */
+/**
+ * The backend's search looks at base models and people of entries that are not shown, and it counts and cuts before the gate
+ * filters. So the gate asks for all entries, filters them, and then searches, counts and cuts the pages itself.
+ * @throws GatewayError `path_ambiguous` where a parameter is repeated
+ */
 function pagesOf(query: string, wanted: 'entries' | 'tags'): Pages {
   const [search = '', tag = '', page] = ['query', 'tag', 'page'].map((key) =>
     wanted === 'tags' ? undefined : queryValue(query, key),

@@ -13,10 +13,7 @@ interface SurfaceMatch {
 const UNLISTED: SurfaceMatch = { surface: { kind: 'neutral', unlisted: true }, ids: {} };
 const PAGE: SurfaceMatch = { surface: { kind: 'neutral' }, ids: {} };
 
-/**
- * Compiles the tables once: fixed paths into a map, patterns into lists by their first three segments, so that a
- * request looks at a handful of patterns.
- */
+/** Compiles the tables once: fixed paths into a map, patterns into lists by their first segments. */
 export function createSurfaceMatcher(routes: readonly Route[] = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES]) {
   const fixed = new Map<string, SurfaceMatch>();
   const patterns = new Map<string, { method: string; pattern: RegExp; surface: Surface }[]>();

@@ -1,10 +1,7 @@
 /**
- * Judges what is saved of a chat. A chat is history and may go on naming models that were withdrawn. But the backend
- * takes models from it later, in requests that name none, or after them. So no name gets in that the caller may not use:
- * a save may keep what the stored version names at the same place, and may add permitted names.
- *
- * A name that is not there cannot be written while something runs. What is stored at a message therefore only ever loses
- * forbidden names, and a run that found none at its message finds none later.
+ * Judges what is saved of a chat, from which the backend takes models later. A save may keep what the stored version names
+ * at the same place, withdrawn models too, and may add permitted names. What is stored at a message therefore only ever
+ * loses forbidden names, and a run that found none at its message finds none later.
  */
 import type { RecordReader } from '../enforcement/authorize.ts';
 import type { Judge, NameSpace } from '../enforcement/judge.ts';
@@ -51,7 +48,7 @@ export class Judging {
   all(models: Iterable<ModelId>, names?: NameSpace): Decision | undefined {
     return this.parts.judge.all(this.view, this.user, models, names);
   }
-  /** Awaited before names are judged: what is stored is read beside the event loop, and the policy may have changed. */
+  /** Awaited before stored names are judged: the policy may have changed while they were read. */
   load(names: Iterable<string>): void | Promise<void> {
     return this.parts.store.load(this.parts.judge.needs(this.user, () => names));
   }
@@ -80,7 +77,7 @@ function denyStored(name: string, reason: 'stored_reference' | 'saved_reference'
 /** Names that the caller may not use, and where the save writes them. */
 type Forbidden = ReadonlyMap<string, readonly string[]>;
 
-/** Where it writes forbidden names again, runs in this chat wait for its end (`scope.endSave`). @param chatId undefined for a new chat */
+/** Where it writes forbidden names again, runs wait for `scope.endSave`. @param chatId undefined for a new chat */
 export async function judgeSave(
   judging: Judging,
   scope: Scope,
@@ -89,7 +86,6 @@ export async function judgeSave(
 ): Promise<Decision | undefined> {
   const { store, order } = judging.parts;
   await judging.load(names.places.keys());
-  // A chat has many messages and few models: each model is judged once
   const forbidden = new Map<string, readonly string[]>();
   let permit: Decision | undefined;
   for (const [name, places] of names.places) {

@@ -38,10 +38,7 @@ export interface RealtimeParts {
   readonly mode: 'enforce' | 'report';
 }
 
-/**
- * @returns the decision by which the connection goes on, from the text of its first message, or undefined where it does
- *   not; rejects where policy cannot be read
- */
+/** @returns what gives the decision by which the connection goes on, or undefined; rejects where policy cannot be read */
 export function createRealtimeJudge({ store, judge, resolveToken, audit, mode }: RealtimeParts) {
   /** The token of the frame counts, not that of the handshake: it is the one that the backend reads. */
   async function decideFrame(scope: Scope, text: string): Promise<Decision> {

@@ -51,7 +51,7 @@ export interface InvokesSurface {
   readonly runs?: StoredRun;
   /** Where the answer names further models. */
   readonly answer?: ListShape;
-  /** False where the request names models, which must be permitted, and runs none of them now: limits on running do not count it. */
+  /** False where the models that the request names must be permitted and none runs now: no run is counted. */
   readonly runsNow: boolean;
   /** Where a denied request is sent instead: to the default picture, as the backend does for models that it does not know. */
   readonly insteadOfDenial?: string;
@@ -226,10 +226,7 @@ export const MODEL_BEARING_ROUTES: readonly Route[] = [
   ['*', '/ollama/**', CATCH_ALL],
 ];
 
-/**
- * Routes that were read in the source of both pinned releases and run no model that a request names. They pass untouched,
- * bodies included: chats, settings and feedback may rightly name models of the past.
- */
+/** Read in the source of both pinned releases: they run no model that a request names, and may name those of the past. */
 const NEUTRAL_PREFIXES = `
   /api/changelog /api/events /api/tasks /api/version /api/webhook
   /api/v1/analytics /api/v1/apps /api/v1/audio /api/v1/auths /api/v1/automations /api/v1/calendars /api/v1/channels

@@ -1,7 +1,6 @@
 /**
- * The one reading of the request path. Surfaces are matched on the path decoded once, as uvicorn and Starlette decode
- * it; the bytes that were judged are the bytes that are sent. A spelling that the backend could route otherwise than
- * we read it is refused with 400, never guessed: encoded slashes and backslashes, dot segments, empty segments, control
+ * The one reading of the request path: decoded once, as uvicorn and Starlette decode it. A spelling that the backend could
+ * route otherwise is refused with 400, never guessed: encoded slashes and backslashes, dot and empty segments, control
  * characters, fragments, the absolute form, bytes that are not UTF-8 (GHSA-pxq7-h93f-9jrg, CVE-2026-29087 and kin).
  */
 import { GatewayError } from '../errors.ts';

@@ -6,7 +6,7 @@ import type { UserPrincipal } from '../identity/principal.ts';
 import { type Decision, type Permit, deny } from './decision.ts';
 import { type GrantSet, type ModelId, coveringGrant } from './grant.ts';
 
-/** A row of the backend's `model` table, as far as policy needs it. */
+/** A row of the backend's `model` table. */
 export interface Preset {
   readonly id: ModelId;
   /** `base_model_id`; undefined for a row that only overrides a provider model of the same id. */

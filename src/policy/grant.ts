@@ -10,20 +10,14 @@ export type ModelId = string & { readonly [brand]: 'ModelId' };
 /** The backend's own column is unbounded, real ids stay below 200 characters. */
 export const MAX_MODEL_ID_LENGTH = 1024;
 
-/**
- * @returns the id, or undefined where the value cannot name a model: not a string, empty, too long, or with a
- *   control character or lone surrogate that two parsers could read differently
- */
+/** @returns undefined where the value is no string, empty, too long, or has a control character or lone surrogate */
 export function parseModelId(value: unknown): ModelId | undefined {
   if (typeof value !== 'string' || value === '' || value.length > MAX_MODEL_ID_LENGTH) return undefined;
   if (CONTROL.test(value) || !value.isWellFormed()) return undefined;
   return value as ModelId;
 }
 
-/**
- * The active grants of one organization, compiled once and shared by all of its members, so that memory grows with
- * organizations and not with users × models. Permit only: there is no deny grant.
- */
+/** The active grants of one organization, compiled once and shared by all of its members. There is no deny grant. */
 export interface GrantSet {
   readonly organization: OrganizationId;
   readonly exact: ReadonlySet<string>;

@@ -24,7 +24,7 @@ export function bound(found: number, what: keyof typeof BOUNDS): void {
   throw tooComplex(`Found ${some} or more ${what}. Allowed are ${most}. Send fewer in one request.`);
 }
 
-/** @param record plain values, maps and sets of them @throws GatewayError `body_too_complex` */
+/** @throws GatewayError `body_too_complex` */
 export function boundRecord(record: unknown): void {
   let entries = 0;
   let characters = 0;
@@ -105,7 +105,6 @@ function hashOf(body: Buffer, start: number, end: number): number {
 }
 
 const HASHED_BYTES = 64;
-
 const MB = 1_000_000;
 /** Bodies of up to 2 MB pass, whatever they hold. */
 const ALWAYS_ALLOWED_BYTES = 64 * MB;

@@ -1,7 +1,6 @@
 /**
- * JSON that the gate reads as the backend does, or not at all. Python's `json.loads(bytes)` accepts more than RFC 8259:
- * UTF-16 and UTF-32, a byte order mark, NaN, and of repeated keys the last. Whatever two parsers could read differently is
- * refused, never repaired and never passed on.
+ * JSON that the gate reads as the backend does, or refuses. Python's `json.loads(bytes)` accepts more than RFC 8259:
+ * UTF-16 and UTF-32, a byte order mark, NaN, and of repeated keys the last.
  */
 import { isUtf8 } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
@@ -21,7 +20,7 @@ export function parseExactJson(text: string, maxDepth = Infinity): unknown {
   return escapedKeys.length === 0 ? value : readKeysAlone(text, escapedKeys);
 }
 
-/** @returns the value, or undefined where the text is no JSON, or holds what only Python reads (NaN) */
+/** @returns undefined where the text is no JSON, or holds what only Python reads (NaN) */
 export function tryParseJson(text: string): unknown {
   try {
     return parseExactJson(text);
@@ -56,10 +55,10 @@ function scan(text: string) {
   return { keys, depth: deepest, escapedKeys };
 }
 
-/** A key that begins so is a stand-in: those that a text has itself are replaced too. */
+/** Begins a stand-in for a key; keys of the text that begin so are replaced too. */
 const STAND_IN = '\u007f';
 
-/** Reads each of these keys as a string of its own. A stand-in without escapes has its place while the rest is read. */
+/** Reads each of these keys as a string of its own, and the rest with stand-ins in their places. */
 function readKeysAlone(text: string, places: readonly Place[]): unknown {
   const names = places.map(([start, end]) => JSON.parse(text.slice(start, end)) as string);
   let from = 0;
@@ -72,7 +71,6 @@ function readKeysAlone(text: string, places: readonly Place[]): unknown {
   return mapJson(JSON.parse(parts.join('') + text.slice(from)), (value) => value, nameOf);
 }
 
-/** @returns the value with its strings and keys replaced; of equal keys the last counts */
 function mapJson(value: unknown, string: (text: string) => string, key: (name: string) => string): unknown {
   if (typeof value === 'string') return string(value);
   if (typeof value !== 'object' || value === null) return value;
@@ -113,7 +111,7 @@ const MAX_STRICT_DEPTH = 200;
 /** @throws GatewayError `body_unreadable` (400) with what was found */
 export function parseStrictJson(body: Buffer): unknown {
   if (body.length === 0) throw unreadable('Found an empty body.');
-  // A byte order mark and UTF-16 are valid UTF-8 at times; JSON.parse refuses what they decode to.
+  // A byte order mark and UTF-16 are valid UTF-8 at times; JSON.parse refuses what they decode to
   if (!isUtf8(body)) throw unreadable('Found bytes that are not UTF-8.');
   return parseStrictText(body.toString('utf8'));
 }

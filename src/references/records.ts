@@ -62,16 +62,14 @@ function readInvocation(body: Buffer, { rules, mentions, mayBeEmpty }: Question<
   const { model } = form;
   return {
     references: collectReferences(value, rules),
-    /** The top level names a model as text, which is where the backend reads the request's own. */
+    /** At the top level, as text: there the backend reads the request's own. */
     namesModel: ['model', ...(rules.topLevel ?? [])].some((key) => text(form[key]) !== ''),
     model: text(model),
     /** `model` is there and is no text. */
     hasOddModel: model !== undefined && model !== null && typeof model !== 'string',
     mentioned: mentions ? mentionedIn(text(form['content'])) : [],
     ...readFanOut(form[FAN_OUT]),
-    /** What the messages name that the backend stores with the chat. */
     written: readWritten(form, body),
-    /** Texts at the top level: what they are the ids of. */
     ids: {
       chat_id: text(form['chat_id']),
       id: text(form['id']),
@@ -125,7 +123,7 @@ function mentionedIn(content: string) {
 const MENTION = /<@M:([^|>]+)/g;
 /** Longer than any id. */
 const LONGEST_MENTION = 2_000;
-/** Text and code that talk about mentions. An id might hold such a character; the backend runs none that it does not know. */
+/** Text and code that talk about mentions; an id might hold such a character too. */
 const LIKE_TEXT = /^\s|[\r\n"'`]/;
 
 const text = (value: unknown): string => (typeof value === 'string' ? value : '');

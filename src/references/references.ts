@@ -1,10 +1,7 @@
 /**
  * The models that a JSON document names. One reader serves requests, stored presets and saved chats, so that what is
- * refused in a request is refused where it is stored.
- *
- * A document names more than one model: the backend and the providers behind it read models from `params`, from JSON
- * hidden in `custom_params`, from fan-out lists and from routing fields. Every key that names a model counts, at any
- * depth, outside of content and history. All of these models must be permitted.
+ * refused in a request is refused where it is stored. Every key that names a model counts, at any depth, outside of
+ * content and history: in `params`, in JSON hidden in `custom_params`, in fan-out lists and in routing fields.
  */
 import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { bound, boundJson } from './bounds.ts';
@@ -103,7 +100,7 @@ export function collectReferences(body: unknown, { topLevel, controls }: Referen
   return { models, routed, unreadable, direct };
 }
 
-/** References of a preset's `params` column, or of the parameters of a run that a chat or a message keeps. */
+/** @param params of a preset, or of a run that a chat or a message keeps */
 export const collectParameters = (params: unknown, controls: 'chosen' | 'defined'): References =>
   collectReferences({ params }, { controls });
 
@@ -174,7 +171,7 @@ class Walk implements References {
     }
   }
 
-  /** A value under a key that names models: an id, a list, or objects that name models by key or as keys. */
+  /** @param value of a key that names models: an id, a list, or objects that name models by key or as keys */
   named(value: unknown, path: string): void {
     if (value === null) return;
     if (Array.isArray(value)) {
@@ -226,7 +223,7 @@ class Walk implements References {
   }
 }
 
-/** A path is compared and shown, and must not grow with what a client nests: from some length on it is no path that counts. */
+/** A path must not grow with what a client nests: from some length on it is none that counts. */
 function beneath(path: string, key: string): string {
   if (path === '') return key;
   return path.length + key.length < LONGEST_PATH ? `${path}.${key}` : '…';

@@ -40,7 +40,7 @@ export interface ChatNames {
   readonly parents: readonly (string | undefined)[];
 }
 
-/** Collects the names of one chat from as many parts of it as there are. */
+/** Collects the names of one chat from its parts. */
 export class ChatReader {
   readonly #places = new Map<string, Set<string>>();
   readonly #internal = new Set<string>();
@@ -60,7 +60,7 @@ export class ChatReader {
     };
   }
 
-  /** @param chat the document: `ChatForm.chat` of a request, or the column `chat.chat` */
+  /** @param chat `ChatForm.chat` of a request, or the column `chat.chat` */
   readChat(chat: unknown): void {
     if (!isObject(chat)) return;
     const { history, messages } = chat;
@@ -80,7 +80,7 @@ export class ChatReader {
     if (isObject(meta)) this.#add(CHAT_PARAMETERS, collectReferences({ ...meta, tags: undefined }));
   }
 
-  /** @param message of the history, which says what it answers; what is no message, or has no parent, answers nothing */
+  /** @param message of the history, which says what it answers */
   readHistory(id: string, message: unknown): void {
     const parent = isObject(message) ? message['parentId'] : undefined;
     this.#countEntry();
@@ -88,7 +88,7 @@ export class ChatReader {
     this.readMessage(id, message);
   }
 
-  /** @param message of the branch that the page shows, or a row: it names models and answers nothing */
+  /** @param message of the branch that the page shows, or a row: it answers nothing */
   readMessage(id: string, message: unknown): void {
     if (!isObject(message)) return;
     const { output, meta, childrenIds } = message;
@@ -112,7 +112,6 @@ export class ChatReader {
     this.readMessage(id, message);
   }
 
-  /** @param params of a chat or of a message, which become the parameters of the run that they resume */
   readParameters(id: string, params: unknown): void {
     if (params !== undefined && params !== null) this.#add(id, collectParameters(params, 'chosen'));
   }
@@ -160,7 +159,6 @@ export class ChatReader {
 export const everyName = ({ places }: ChatNames): readonly string[] =>
   [...places].flatMap(([name, at]) => (at.every((place) => place.startsWith(selectionOf(''))) ? [] : [name]));
 
-/** @returns the names at each place */
 export function namesByPlace({ places }: ChatNames): ReadonlyMap<string, readonly string[]> {
   const byPlace = new Map<string, string[]>();
   for (const [name, at] of places) {
