@@ -1,12 +1,22 @@
 /** Decision or error to answer: the only place that chooses a status and a text for a refusal. */
 import type { IncomingMessage } from 'node:http';
-import { ClientGone, GatewayError } from '../errors.ts';
+import { type ErrorCode, ClientGone, GatewayError } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
-import { type Deny, DENY_REASONS } from '../policy/decision.ts';
+import { type Decision, type Deny, DENY_REASONS } from '../policy/decision.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { sendAnswer } from '../transport/answer.ts';
+
+/** What enforcement adds to a request. */
+export interface EnforcementScope {
+  /** What the access line shows: the first denial or the last permit. */
+  decision: Decision | undefined;
+  /** What the decision took, reads of the database included, without waiting for the body. */
+  decisionMs: number | undefined;
+  /** Why the request failed: a row of the error table, and the system's word for what was behind it. */
+  failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
+}
 
 interface ErrorBody {
   readonly status: number;

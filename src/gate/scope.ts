@@ -4,41 +4,20 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ErrorCode, GatewayError } from '../errors.ts';
-import type { OrganizationId, Principal } from '../identity/principal.ts';
+import type { EnforcementScope } from '../enforcement/answers.ts';
+import type { GatewayError } from '../errors.ts';
+import type { IdentityScope } from '../identity/authenticate.ts';
+import type { Principal } from '../identity/principal.ts';
 import type { LimitsScope } from '../limits/limits.ts';
+import type { OpenWebUiScope } from '../openwebui/match.ts';
 import type { Surface } from '../openwebui/surfaces.ts';
-import type { Decision } from '../policy/decision.ts';
 import type { TelemetryScope } from '../telemetry/observe.ts';
 import type { AnswerEdit, HeaderEdit, TransportScope } from '../transport/exchange.ts';
 
-export interface Scope extends TransportScope, TelemetryScope, LimitsScope {
-  /** Written by `canonicalPath`: the decoded path that surfaces are matched on. */
-  path: string;
-  /** Written by `canonicalPath`: the query as it came, without its question mark. */
-  query: string;
-  /** Written by `canonicalPath`: what the endpoint does with models. */
-  surface: Surface;
-  /** Written by `canonicalPath`: the ids in the path, by the names that the surface's pattern gives them. */
-  pathIds: Readonly<Record<string, string>>;
-  /** Written by `authenticate`. */
-  principal: Principal;
-  /** Written by `authenticate`: the database could be read for it. Otherwise a decision asks once more who it is. */
-  isPrincipalCurrent: boolean;
+export interface Scope
+  extends TransportScope, TelemetryScope, LimitsScope, IdentityScope, OpenWebUiScope, EnforcementScope {
   /** Written by `authenticate`: leaves exactly the judged credential in the request. */
   credentialEdit: HeaderEdit;
-  /** Written by `authorize`: the decision that the access line shows, the first denial or the last permit. */
-  decision: Decision | undefined;
-  /** Written by `authorize`: what the decision took, reads of the database included, without waiting for the body. */
-  decisionMs: number | undefined;
-  /** Written by `authorize` where the request saves a chat that runs must wait for; called when it has ended. */
-  endSave: ((answered: boolean) => void) | undefined;
-  /** Written by `authorize`: how many runs of models the request starts, if it starts any. */
-  runs: number;
-  /** Written by `authorize` where several runs or models are named: how many each organization's grants permitted. */
-  runsByOrganization: ReadonlyMap<OrganizationId, number> | undefined;
-  /** Written where the request fails (`enforcement/answers.ts`): row of the error table, and the system's word for what was behind it. */
-  failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
 }
 
 /**

@@ -14,6 +14,13 @@ import { type VerifiedToken, createSessionTokens } from './session-token.ts';
 /** All that identity asks of the database. */
 export type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
 
+/** What identity adds to a request. */
+export interface IdentityScope {
+  principal: Principal;
+  /** The database could be read for it. Otherwise a decision asks once more who it is. */
+  isPrincipalCurrent: boolean;
+}
+
 interface Identified {
   readonly principal: Principal;
   /** Leaves exactly the judged credential in the request. */

@@ -1,8 +1,26 @@
 /** Finds the surface of a path. What stands in neither table is `unlisted`. */
 import type { MiddlewareHandler } from 'hono';
 import type { GateEnv, Scope } from '../gate/scope.ts';
+import type { OrganizationId } from '../identity/principal.ts';
 import { type Route, type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
 import { readTarget } from './target.ts';
+
+/** What Open WebUI's part of the gate adds to a request. */
+export interface OpenWebUiScope {
+  /** Decoded: what surfaces are matched on. */
+  path: string;
+  /** As it came, without its question mark. */
+  query: string;
+  surface: Surface;
+  /** The ids in the path, by the names that the surface's pattern gives them. */
+  pathIds: Readonly<Record<string, string>>;
+  /** Where the request saves a chat that runs must wait for; called when it has ended. */
+  endSave: ((answered: boolean) => void) | undefined;
+  /** How many runs of models the request starts, if it starts any. */
+  runs: number;
+  /** Where several runs or models are named: how many each organization's grants permitted. */
+  runsByOrganization: ReadonlyMap<OrganizationId, number> | undefined;
+}
 
 interface SurfaceMatch {
   readonly surface: Surface;
