@@ -201,12 +201,10 @@ const letThrough: MiddlewareHandler<GateEnv> = function letThrough(c, next) {
 /** The last stage: the request is sent as it was judged. */
 function forwardTo({ upstream, bodies, metrics }: SharedParts): MiddlewareHandler<GateEnv> {
   const onStream = (isOpen: boolean) => (isOpen ? metrics.streamOpened() : metrics.streamClosed());
+  const events = { onStream, onUploaded: bodies.release };
   return async function forwardTo(c) {
     const scope = c.get('scope');
-    const { outgoing, target, credentialEdit: edit, rewrite, requestId, answerEdits, body } = scope;
-    scope.body = undefined;
-    const request = { outgoing, target, edit, body, rewrite, requestId, answerEdits };
-    scope.outcome = await forward(upstream, { ...request, onStream, onUploaded: bodies.release });
+    scope.outcome = await forward(upstream, scope, events);
     return RESPONSE_ALREADY_SENT;
   };
 }

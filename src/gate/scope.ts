@@ -14,11 +14,7 @@ import type { Surface } from '../openwebui/surfaces.ts';
 import type { TelemetryScope } from '../telemetry/observe.ts';
 import type { AnswerEdit, HeaderEdit, TransportScope } from '../transport/exchange.ts';
 
-export interface Scope
-  extends TransportScope, TelemetryScope, LimitsScope, IdentityScope, OpenWebUiScope, EnforcementScope {
-  /** Written by `authenticate`: leaves exactly the judged credential in the request. */
-  credentialEdit: HeaderEdit;
-}
+export type Scope = TransportScope & TelemetryScope & LimitsScope & IdentityScope & OpenWebUiScope & EnforcementScope;
 
 /**
  * Hono's environment: `c.env` is what the listener hands in, `c.get('scope')` what travels. Not `c.var.scope`, which

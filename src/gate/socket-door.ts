@@ -37,13 +37,12 @@ export function createSocketDoor(parts: SocketDoorParts) {
   const judgeFirstMessage = createRealtimeJudge({ ...parts, resolveToken });
 
   async function connect(scope: Scope, socket: Duplex, head: Buffer): Promise<number> {
-    const { incoming, requestId } = scope;
     readTargetInto(scope);
     if (!parts.open) {
       await identify(scope, parts);
       await limits.admit(scope, 'request');
     }
-    const isJudged = !parts.open && socketSurface(incoming) === 'realtime';
+    const isJudged = !parts.open && socketSurface(scope.incoming) === 'realtime';
     let release: Release | undefined;
     let hasEnded = false;
     const admitFirstMessage = async (text: string): Promise<boolean> => {
@@ -55,10 +54,9 @@ export function createSocketDoor(parts: SocketDoorParts) {
       return true;
     };
     const gate = isJudged ? gateFirstMessage(admitFirstMessage) : undefined;
-    const { target, credentialEdit: edit, answerEdits } = scope;
     metrics.socketOpened();
     try {
-      return (await tunnel(upstream, { incoming, socket, head, target, edit, requestId, gate, answerEdits })).status;
+      return (await tunnel(upstream, scope, { socket, head, gate })).status;
     } finally {
       hasEnded = true;
       release?.();

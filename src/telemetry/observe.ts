@@ -12,7 +12,6 @@ import { type RecentDecisions, pathOf } from './recent-decisions.ts';
 
 /** What the access line has besides. */
 export interface TelemetryScope {
-  readonly requestId: string;
   /** `performance.now()` when the request line and headers were there. */
   readonly startedAt: number;
   /** What the client reads and the log can be searched for. */

@@ -36,24 +36,6 @@ export interface BufferedAnswer {
 export type AnswerRewrite = (answer: BufferedAnswer, ask: AskUpstream) => BufferedAnswer | Promise<BufferedAnswer>;
 export type AskUpstream = (target: string) => Promise<BufferedAnswer>;
 
-export interface ForwardRequest {
-  readonly outgoing: ServerResponse;
-  /** Path and query, byte for byte as they are to be sent; never rebuilt from decoded parts. */
-  readonly target: string;
-  readonly edit: HeaderEdit;
-  /** What a stage has read and judged. Taken out at once: the request lives as long as its answer, and they need not. */
-  body: Buffer | undefined;
-  /** Set where the answer must be held back and rewritten; the upstream is then asked for an identity-coded body. */
-  readonly rewrite: AnswerRewrite | undefined;
-  readonly requestId: string;
-  /** Applied to the answer's header lines in this order; what they add wins over what the upstream sent. */
-  readonly answerEdits?: readonly AnswerEdit[];
-  /** Called when the upstream has taken a long `body`. */
-  readonly onUploaded?: (outgoing: ServerResponse) => void;
-  /** Called when the answer turns out to be a stream of events (SSE), and when that has ended. */
-  readonly onStream?: (isOpen: boolean) => void;
-}
-
 /** What happened, for the access line and the metrics. Times in milliseconds of `performance.now()`. */
 export interface ForwardOutcome {
   readonly status: number;
@@ -68,16 +50,29 @@ export interface ForwardOutcome {
 
 /** What an exchange has of a request, and leaves of it. */
 export interface TransportScope {
+  readonly requestId: string;
   readonly incoming: IncomingMessage;
   readonly outgoing: ServerResponse;
-  /** Path and query as they came, which is what is sent. */
+  /** Path and query, byte for byte as they came; never rebuilt from decoded parts. */
   target: string;
-  /** Where it was read to be judged: the bytes that were judged are the bytes that are sent. */
+  /** Leaves exactly the judged credential in the request. */
+  credentialEdit: HeaderEdit;
+  /** Where it was read to be judged: these bytes are sent. Taken out at once: they need not live as long as the answer. */
   body: Buffer | undefined;
+  /** Set where the answer must be held back and rewritten; the upstream is then asked for an identity-coded body. */
   rewrite: AnswerRewrite | undefined;
-  /** For every answer, our own included; a stage appends to it. */
+  /** For every answer, our own included, in this order; a stage appends to it. */
   answerEdits: readonly AnswerEdit[];
   outcome: ForwardOutcome | undefined;
+}
+
+export type Forwarded = Omit<TransportScope, 'incoming' | 'outcome'>;
+
+export interface ExchangeEvents {
+  /** The upstream has taken a long body that was held. */
+  readonly onUploaded?: (outgoing: ServerResponse) => void;
+  /** The answer turns out to be a stream of events (SSE), or that has ended. */
+  readonly onStream?: (isOpen: boolean) => void;
 }
 
 /**
@@ -87,32 +82,33 @@ export interface TransportScope {
  * @throws GatewayError only while nothing has been sent, so that the caller can answer
  * @throws ClientGone when the client left; the upstream request is aborted then
  */
-export function forward(upstream: Upstream, request: ForwardRequest): Promise<ForwardOutcome> {
+export function forward(upstream: Upstream, request: Forwarded, events: ExchangeEvents = {}): Promise<ForwardOutcome> {
   const { outgoing, body } = request;
   request.body = undefined;
   if (outgoing.destroyed) return Promise.reject(new ClientGone());
   if (body !== undefined && body.length > SHORT_BODY_BYTES) {
-    const upload = new HeldUpload(body).once('close', () => request.onUploaded?.(outgoing));
-    return send(upstream, request, upload);
+    const upload = new HeldUpload(body).once('close', () => events.onUploaded?.(outgoing));
+    return send(upstream, request, events, upload);
   }
   const declared = declaredBytes(outgoing.req);
-  if (body !== undefined || declared === 0) return send(upstream, request, body ?? null);
-  if (declared > SHORT_BODY_BYTES) return send(upstream, request, new UploadStream(outgoing));
-  return readBody(outgoing, SHORT_BODY_BYTES).then((bytes) => send(upstream, request, bytes));
+  if (body !== undefined || declared === 0) return send(upstream, request, events, body ?? null);
+  if (declared > SHORT_BODY_BYTES) return send(upstream, request, events, new UploadStream(outgoing));
+  return readBody(outgoing, SHORT_BODY_BYTES).then((bytes) => send(upstream, request, events, bytes));
 }
 
 async function send(
   upstream: Upstream,
-  request: ForwardRequest,
+  request: Forwarded,
+  events: ExchangeEvents,
   body: Buffer | Readable | null,
 ): Promise<ForwardOutcome> {
-  const { target: path, edit, requestId, outgoing, rewrite } = request;
+  const { target: path, credentialEdit: edit, requestId, outgoing, rewrite } = request;
   const { rawHeaders, httpVersion, method = 'GET', socket } = outgoing.req;
   const { via } = upstream;
   const facts = { rawHeaders, method, httpVersion, peer: upstream.peerOf(socket), edit, requestId, via };
   const headers = requestLines({ ...facts, streamed: body instanceof Readable, rewritten: rewrite !== undefined });
   const upload = body instanceof UploadStream ? body : undefined;
-  const exchange = new HttpExchange(request, createAsk(upstream, headers), upload, upstream);
+  const exchange = new HttpExchange(request, events, createAsk(upstream, headers), upload, upstream);
   upstream.pool.dispatch({ path, method, headers, body }, exchange);
   return exchange.outcome;
 }

@@ -8,7 +8,7 @@ import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { closeAfterAnswer, closeIfUnread } from './answer.ts';
 import { joined } from './body.ts';
-import type { AskUpstream, BufferedAnswer, ForwardOutcome, ForwardRequest } from './exchange.ts';
+import type { AskUpstream, BufferedAnswer, ExchangeEvents, ForwardOutcome, Forwarded } from './exchange.ts';
 import { fieldOf, responseLines, rewrittenLines } from './headers.ts';
 import { MAX_FIELDS } from './request-rules.ts';
 import { MAX_INTERIM, type Upstream, toGatewayError } from './upstream.ts';
@@ -19,7 +19,8 @@ const JOINED_BYTES = 16 * 1024;
 export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
 
 export class HttpExchange implements Dispatcher.DispatchHandler {
-  readonly #request: ForwardRequest;
+  readonly #request: Forwarded;
+  readonly #events: ExchangeEvents;
   readonly #outgoing: ServerResponse;
   readonly #ask: AskUpstream;
   readonly #upload: Readable | undefined;
@@ -40,8 +41,15 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #held: Buffer[] | undefined;
   #heldBytes = 0;
 
-  constructor(request: ForwardRequest, ask: AskUpstream, upload: Readable | undefined, upstream: Upstream) {
+  constructor(
+    request: Forwarded,
+    events: ExchangeEvents,
+    ask: AskUpstream,
+    upload: Readable | undefined,
+    upstream: Upstream,
+  ) {
     this.#request = request;
+    this.#events = events;
     this.#outgoing = request.outgoing;
     this.#ask = ask;
     this.#upload = upload;
@@ -50,7 +58,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#outgoing.on('close', () => {
       // Fires after every answer; an error, with its stack, is made only where one is needed.
       if (!this.#settled) this.#fail(new ClientGone());
-      if (this.#isStream) request.onStream?.(false);
+      if (this.#isStream) events.onStream?.(false);
     });
   }
 
@@ -78,7 +86,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (this.#held !== undefined) return;
     // Server-sent events (HTML Living Standard 9.2): open for as long as a model writes
     this.#isStream = !this.#settled && headers['content-type']?.startsWith('text/event-stream') === true;
-    if (this.#isStream) this.#request.onStream?.(true);
+    if (this.#isStream) this.#events.onStream?.(true);
     this.#remaining = Number(fieldOf(this.#lines, 'content-length') ?? NaN);
     // Body bytes of the same packet leave with the head; a stream's head must not wait for the first of them.
     if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(sendHead, this);

@@ -10,13 +10,14 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { rawHead } from './answer.ts';
-import type { ForwardRequest } from './exchange.ts';
+import type { TransportScope } from './exchange.ts';
 import { fieldOf, requestLines, responseLines } from './headers.ts';
 import { type ClientFrameGate, joinSockets } from './tunnel.ts';
 import { MAX_INTERIM, type Upstream, toGatewayError } from './upstream.ts';
 
-interface TunnelRequest extends Pick<ForwardRequest, 'target' | 'edit' | 'requestId' | 'answerEdits'> {
-  readonly incoming: IncomingMessage;
+type TunnelScope = Pick<TransportScope, 'incoming' | 'target' | 'credentialEdit' | 'requestId' | 'answerEdits'>;
+
+interface ClientSocket {
   readonly socket: Duplex;
   readonly head: Buffer;
   /** Holds the client's first bytes until judged; such a connection has no WebSocket extensions. */
@@ -42,22 +43,23 @@ const EXTENSIONS = 'sec-websocket-extensions';
  * @returns when the tunnel has ended, or the upstream's refusal was relayed
  * @throws GatewayError while nothing was sent; ClientGone
  */
-export async function tunnel(upstream: Upstream, request: TunnelRequest): Promise<TunnelOutcome> {
-  const { incoming, target, requestId, gate, edit } = request;
-  if (request.socket.destroyed) throw new ClientGone();
+export async function tunnel(upstream: Upstream, scope: TunnelScope, client: ClientSocket): Promise<TunnelOutcome> {
+  const { incoming, target, requestId, credentialEdit: edit } = scope;
+  if (client.socket.destroyed) throw new ClientGone();
   const { rawHeaders, httpVersion, socket } = incoming;
-  const remove = gate === undefined ? edit.remove : new Set([...edit.remove, EXTENSIONS]);
+  const remove = client.gate === undefined ? edit.remove : new Set([...edit.remove, EXTENSIONS]);
   const facts = { rawHeaders, httpVersion, peer: upstream.peerOf(socket), requestId, via: upstream.via };
   const kind = { method: 'GET', streamed: false, rewritten: false };
   const headers = requestLines({ ...facts, ...kind, edit: { remove, add: edit.add } });
-  const handshake = new Handshake(upstream, request);
+  const handshake = new Handshake(upstream, scope, client);
   upstream.pool.dispatch({ path: target, method: 'GET', headers, upgrade: 'websocket' }, handshake);
   return handshake.outcome;
 }
 
 class Handshake implements Dispatcher.DispatchHandler {
   readonly #upstream: Upstream;
-  readonly #request: TunnelRequest;
+  readonly #scope: TunnelScope;
+  readonly #gate: ClientFrameGate | undefined;
   readonly #socket: Duplex;
   readonly #outcome = Promise.withResolvers<TunnelOutcome>();
   #controller: Dispatcher.DispatchController | undefined;
@@ -67,11 +69,12 @@ class Handshake implements Dispatcher.DispatchHandler {
   readonly #early: Buffer[] = [];
   #earlyBytes = 0;
 
-  constructor(upstream: Upstream, request: TunnelRequest) {
+  constructor(upstream: Upstream, scope: TunnelScope, { socket, head, gate }: ClientSocket) {
     this.#upstream = upstream;
-    this.#request = request;
-    this.#socket = request.socket;
-    if (request.head.length > 0) this.#keepEarly(request.head);
+    this.#scope = scope;
+    this.#gate = gate;
+    this.#socket = socket;
+    if (head.length > 0) this.#keepEarly(head);
     // Reading is what makes a client that leaves be noticed.
     this.#socket.on('data', this.#keepEarly).on('end', this.#leave).on('close', this.#leave);
   }
@@ -86,10 +89,12 @@ class Handshake implements Dispatcher.DispatchHandler {
   }
 
   onRequestUpgrade(_: unknown, status: number, headers: IncomingHttpHeaders, upstream: Duplex): void {
-    const { incoming, gate } = this.#request;
+    const gate = this.#gate;
     const lines = this.#linesOf(status, headers);
     upstream.on('error', ignore);
-    const failure = this.#settled ? new ClientGone() : findHandshakeFault(incoming, lines, gate !== undefined);
+    const failure = this.#settled
+      ? new ClientGone()
+      : findHandshakeFault(this.#scope.incoming, lines, gate !== undefined);
     if (failure !== undefined) {
       upstream.destroy();
       this.#fail(failure);
@@ -135,7 +140,7 @@ class Handshake implements Dispatcher.DispatchHandler {
   }
 
   #linesOf(status: number, headers: IncomingHttpHeaders): string[] {
-    return responseLines(headers, status, this.#request.requestId, this.#request.answerEdits);
+    return responseLines(headers, status, this.#scope.requestId, this.#scope.answerEdits);
   }
 
   #fail(error: Error): void {

@@ -48,7 +48,8 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       forward(upstream, {
         outgoing,
         target: incoming.url ?? '/',
-        edit: options.edit ?? NO_EDIT,
+        credentialEdit: options.edit ?? NO_EDIT,
+        answerEdits: [],
         body: undefined,
         rewrite: options.rewrite,
         requestId: 'relay-request',
@@ -66,7 +67,8 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     upgrade(incoming, socket, head) {
       const { gate, edit = NO_EDIT } = options;
       const target = incoming.url ?? '/';
-      tunnel(upstream, { incoming, socket, head, target, edit, requestId: 'relay-request', gate: gate?.() }).then(
+      const scope = { incoming, target, credentialEdit: edit, requestId: 'relay-request', answerEdits: [] };
+      tunnel(upstream, scope, { socket, head, gate: gate?.() }).then(
         (outcome) => outcomes.push(outcome.refused ? 'refused' : String(outcome.status)),
         (error: unknown) => {
           if (error instanceof ClientGone) outcomes.push('client gone');
