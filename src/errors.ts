@@ -1,7 +1,6 @@
 /**
- * Every failure that a client may see, in one table: code, status, public text.
- * A refusal by policy is not an error but a `Decision` value (`policy/decision.ts`); what is not in this
- * table is a bug, answered as `internal` with nothing but the request id.
+ * Every failure that a client may see, in one table. A refusal by policy is not an error but a `Decision`; what is not in
+ * this table is a bug, answered as `internal` with nothing but the request id.
  */
 export const ERRORS = {
   path_ambiguous: { status: 400, text: 'The request path has an ambiguous spelling and was not forwarded.' },
@@ -30,10 +29,7 @@ export const ERRORS = {
     text: 'The backend sent an answer whose headers are larger than this gateway accepts.',
   },
   upstream_timeout: { status: 504, text: 'The backend did not answer in time.' },
-  policy_unavailable: {
-    status: 503,
-    text: 'Model access cannot be checked at the moment. Try again shortly.',
-  },
+  policy_unavailable: { status: 503, text: 'Model access cannot be checked at the moment. Try again shortly.' },
   chat_busy: { status: 503, text: 'This chat is still being saved. Try again shortly.' },
   chat_too_complex: { status: 413, text: 'The stored chat holds more than this gateway can check at once.' },
   bodies_held: { status: 503, text: 'Too many long requests are being read at the moment. Try again shortly.' },
@@ -52,16 +48,10 @@ export class GatewayError extends Error {
   readonly code: ErrorCode;
   readonly detail: string | undefined;
 
-  /**
-   * @param code row of `ERRORS`; the only text a client sees
-   * @param detail what was found, for the client too: never a secret, a stack or an inventory
-   */
-  constructor(code: ErrorCode, options: { cause?: unknown; detail?: string } = {}) {
-    const { cause, detail } = options;
-    super(
-      detail === undefined ? ERRORS[code].text : `${ERRORS[code].text} ${detail}`,
-      cause === undefined ? {} : { cause },
-    );
+  /** @param detail what was found, for the client too: never a secret, a stack or an inventory */
+  constructor(code: ErrorCode, { cause, detail }: { cause?: unknown; detail?: string } = {}) {
+    const { text } = ERRORS[code];
+    super(detail === undefined ? text : `${text} ${detail}`, cause === undefined ? {} : { cause });
     this.name = 'GatewayError';
     this.code = code;
     this.detail = detail;

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The edge of the process: only this file touches its arguments, environment, streams and signals, and ends it. */
+import { once } from 'node:events';
 import { enableCompileCache } from 'node:module';
 import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
@@ -63,9 +64,7 @@ const exitCode = await runCommandLine(process.argv.slice(2), {
 const isCut = stopping.signal.aborted && exitCode !== 0;
 const written = (stream: NodeJS.WriteStream): Promise<unknown> =>
   stream.writableLength === 0 ? Promise.resolve() : new Promise((resolve) => void stream.write('', resolve));
-const stopped = new Promise<number>((resolve) => {
-  stopping.signal.addEventListener('abort', () => resolve(stoppedBy(stopping.signal).exitCode));
-});
+const stopped = once(stopping.signal, 'abort').then(() => stoppedBy(stopping.signal).exitCode);
 // a pipe takes what it can hold, and the end of the process would drop the rest of a long list; after Ctrl-C a slow
 // reader is not waited for
 const everything = Promise.all([...(isCut ? [] : [written(process.stdout)]), written(process.stderr)]);

@@ -1,7 +1,6 @@
 /**
- * Which security headers and cookie rules an answer gets: the same for all, but for what depends on the scheme that the
- * client used, on who may load a file, and on the origin of the page that asks. The edits are made at start; a request
- * only chooses.
+ * Which security headers and cookie rules an answer gets: by the scheme that the client used, who may load a file, and
+ * the origin of the page that asks. The edits are made at start; a request only chooses.
  */
 import type { IncomingMessage } from 'node:http';
 import type { Config } from '../config/schema.ts';

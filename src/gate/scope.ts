@@ -16,17 +16,13 @@ import type { AnswerEdit, HeaderEdit, TransportScope } from '../transport/exchan
 
 export type Scope = TransportScope & TelemetryScope & LimitsScope & IdentityScope & OpenWebUiScope & EnforcementScope;
 
-/**
- * Hono's environment: `c.env` is what the listener hands in, `c.get('scope')` what travels. Not `c.var.scope`, which
- * builds an object of all variables each time.
- */
+/** Hono's environment. `c.get('scope')`, and not `c.var.scope`, which builds an object of all variables each time. */
 export interface GateEnv {
   Bindings: { incoming: IncomingMessage; outgoing: ServerResponse; fault?: GatewayError };
   Variables: { scope: Scope };
 }
 
 const NO_EDIT: HeaderEdit = { remove: new Set(), add: [] };
-const NO_ANSWER_EDITS: readonly AnswerEdit[] = [];
 const UNJUDGED: Surface = { kind: 'refused' };
 const ANONYMOUS: Principal = { kind: 'anonymous', because: 'no_credential' };
 
@@ -37,7 +33,7 @@ const WELL_FORMED_ID = /^[\w.:@/+=-]{8,128}$/;
 export function createScope(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  answerEdits: readonly AnswerEdit[] = NO_ANSWER_EDITS,
+  answerEdits: readonly AnswerEdit[] = [],
 ): Scope {
   const offered = incoming.headers['x-request-id'];
   return {

@@ -42,7 +42,8 @@ export async function startGate(config: Config, log: Log, version: string) {
     const cut = await gate.drain();
     await admin.close();
     await store.close();
-    await lastAccessLines();
+    // a cut answer ends with the close of its socket, one turn later, and its access line comes one turn after that
+    for (let turn = 0; turn < 3; turn += 1) await nextTurn();
     return cut;
   };
   try {
@@ -58,11 +59,6 @@ export async function startGate(config: Config, log: Log, version: string) {
     await close();
     throw error;
   }
-}
-
-/** A cut answer ends with the close of its socket, one turn later, and its access line comes one turn after that. */
-async function lastAccessLines(): Promise<void> {
-  for (let turn = 0; turn < 3; turn += 1) await nextTurn();
 }
 
 async function listening<T>(setting: string, { host, port }: ListenAddress, listen: Promise<T>): Promise<T> {

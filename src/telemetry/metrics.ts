@@ -38,20 +38,18 @@ export function createMetrics(options: MetricsOptions) {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const gauges = createGauges(registry, options);
-  const counters = createCounters();
-  const times = createHistograms();
-  const figures = [...Object.values(counters), ...Object.values(times), ...createStoreCounters(options.storeFigures)];
+  const figures = createFigures(options.storeFigures);
   return {
     requestStarted: () => gauges.inFlight(1),
     requestEnded({ surface, status, decision, addedMs, firstByteMs, upstreamMs }: RequestFigures): void {
       gauges.inFlight(-1);
-      counters.requests.add(1, surface, statusClass(status), decision);
-      if (addedMs !== undefined) times.added.observe(addedMs / 1000);
-      if (firstByteMs !== undefined) times.firstByte.observe(firstByteMs / 1000);
-      if (upstreamMs !== undefined) times.upstream.observe(upstreamMs / 1000);
+      figures.requests.add(1, surface, statusClass(status), decision);
+      if (addedMs !== undefined) figures.added.observe(addedMs / 1000);
+      if (firstByteMs !== undefined) figures.firstByte.observe(firstByteMs / 1000);
+      if (upstreamMs !== undefined) figures.upstream.observe(upstreamMs / 1000);
     },
     /** A request that the listener answered by itself, before there was anything to time. */
-    requestAnswered: (status: number) => counters.requests.add(1, 'none', statusClass(status), 'none'),
+    requestAnswered: (status: number) => figures.requests.add(1, 'none', statusClass(status), 'none'),
     streamOpened: () => gauges.streams(1),
     streamClosed: () => gauges.streams(-1),
     socketOpened: () => gauges.sockets(1),
@@ -60,32 +58,34 @@ export function createMetrics(options: MetricsOptions) {
     invocationEnded: () => gauges.invocations(-1),
     /** @param organizations of a denied user */
     decided(decision: Decision, durationMs: number | undefined, organizations: readonly string[] = []): void {
-      if (durationMs !== undefined) times.decision.observe(durationMs / 1000);
+      if (durationMs !== undefined) figures.decision.observe(durationMs / 1000);
       if (decision.effect === 'deny') {
-        counters.denials.add(1, decision.reason, String(options.mode() === 'enforce'));
-        for (const organization of organizations) counters.organizations.add(1, organization, 'deny');
+        figures.denials.add(1, decision.reason, String(options.mode() === 'enforce'));
+        for (const organization of organizations) figures.organizations.add(1, organization, 'deny');
         return;
       }
-      counters.permits.add(1, decision.reason);
+      figures.permits.add(1, decision.reason);
       if (decision.grant === undefined) return;
-      counters.organizations.add(1, decision.grant.organization, 'permit');
-      counters.grants.add(1, decision.grant.pattern);
+      figures.organizations.add(1, decision.grant.organization, 'permit');
+      figures.grants.add(1, decision.grant.pattern);
     },
     listFiltered(shape: string, kept: number, removed: number): void {
-      counters.lists.add(1, shape);
-      counters.listEntries.add(kept, 'kept');
-      counters.listEntries.add(removed, 'removed');
+      figures.lists.add(1, shape);
+      figures.listEntries.add(kept, 'kept');
+      figures.listEntries.add(removed, 'removed');
     },
-    answerUnreadable: (shape: string) => counters.unreadable.add(1, shape),
+    answerUnreadable: (shape: string) => figures.unreadable.add(1, shape),
     /** @param fault why the gate does not know the user of a session that the backend issued; undefined where it does */
-    sessionIssued: (fault: string | undefined) => counters.sessions.add(1, fault ?? 'none'),
+    sessionIssued: (fault: string | undefined) => figures.sessions.add(1, fault ?? 'none'),
     identityProblem: (isThere: boolean) => gauges.identityProblem(isThere),
-    failed: (code: string) => counters.failures.add(1, code),
-    limited: (limit: string) => counters.limited.add(1, limit),
+    failed: (code: string) => figures.failures.add(1, code),
+    limited: (limit: string) => figures.limited.add(1, limit),
     /** @returns the text that Prometheus reads, with its content type */
     exposition: async (): Promise<{ contentType: string; text: string }> => ({
       contentType: registry.contentType,
-      text: `${await registry.metrics()}${figures.map((figure) => figure.text()).join('')}`,
+      text: `${await registry.metrics()}${Object.values(figures)
+        .map((figure) => figure.text())
+        .join('')}`,
     }),
   };
 }
@@ -133,8 +133,15 @@ type Series = keyof typeof HELP;
 const MAX_ORGANIZATION_ROWS = 4_000;
 const MAX_GRANT_ROWS = 1_000;
 
-function createCounters() {
+const LATENCY = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
+const UPSTREAM = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+const DECISION = [0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.01, 0.1];
+
+function createFigures(store: () => StoreFigures) {
   const count = (series: Series, maxRows?: number) => createCounter(`modelgate_${series}`, HELP[series], maxRows);
+  const time = (name: Series, bounds: readonly number[]) => createHistogram(`modelgate_${name}`, HELP[name], bounds);
+  const read = (series: Series, rows: Parameters<typeof readCounter>[2]) =>
+    readCounter(`modelgate_${series}`, HELP[series], rows);
   return {
     requests: count('requests_total{surface,status,decision}'),
     denials: count('denials_total{reason,enforced}'),
@@ -147,39 +154,21 @@ function createCounters() {
     sessions: count('issued_sessions_total{fault}'),
     failures: count('failures_total{code}'),
     limited: count('limited_requests_total{limit}'),
-  };
-}
-
-const LATENCY = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
-const UPSTREAM = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
-const DECISION = [0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.01, 0.1];
-
-function createHistograms() {
-  const time = (name: Series, bounds: readonly number[]) => createHistogram(`modelgate_${name}`, HELP[name], bounds);
-  return {
     decision: time('decision_duration_seconds', DECISION),
     added: time('added_latency_seconds', LATENCY),
     firstByte: time('upstream_first_byte_seconds', UPSTREAM),
     upstream: time('upstream_duration_seconds', UPSTREAM),
-  };
-}
-
-/** @param read asked at each scrape, as everything here that is kept elsewhere */
-function createStoreCounters(read: () => StoreFigures) {
-  const count = (series: Series, rows: Parameters<typeof readCounter>[2]) =>
-    readCounter(`modelgate_${series}`, HELP[series], rows);
-  return [
-    count('cache_lookups_total{cache,outcome}', () =>
-      read().caches.flatMap(({ name, hits, misses }) => [
+    lookups: read('cache_lookups_total{cache,outcome}', () =>
+      store().caches.flatMap(({ name, hits, misses }) => [
         [hits, name, 'hit'] as const,
         [misses, name, 'miss'] as const,
       ]),
     ),
-    count('database_errors_total{code}', () => [...read().errors].map(([code, count]) => [count, code])),
-    count('database_write_errors_total{write,code}', () =>
-      read().writeErrors.map(({ write, code, count }) => [count, write, code]),
+    errors: read('database_errors_total{code}', () => [...store().errors].map(([code, count]) => [count, code])),
+    writeErrors: read('database_write_errors_total{write,code}', () =>
+      store().writeErrors.map(({ write, code, count }) => [count, write, code]),
     ),
-  ];
+  };
 }
 
 function createGauges(registry: Registry, options: MetricsOptions) {

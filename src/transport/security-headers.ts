@@ -153,13 +153,14 @@ function attributePair(attribute: string): [name: string, value: string] {
   return [trimBlanks(name).toLowerCase(), trimBlanks(value.join('='))];
 }
 
+const isBlank = (text: string, at: number): boolean => text.charCodeAt(at) === 0x20 || text.charCodeAt(at) === 0x09;
+
 /** Spaces and tabs only: `trim` would take a no-break space for one, and read a name that no browser reads. */
 function trimBlanks(text: string): string {
-  const isBlank = (at: number): boolean => text.charCodeAt(at) === 0x20 || text.charCodeAt(at) === 0x09;
   let start = 0;
   let end = text.length;
-  while (start < end && isBlank(start)) start += 1;
-  while (end > start && isBlank(end - 1)) end -= 1;
+  while (start < end && isBlank(text, start)) start += 1;
+  while (end > start && isBlank(text, end - 1)) end -= 1;
   return text.slice(start, end);
 }
 
