@@ -1,16 +1,15 @@
 /**
- * One thread, and the work that waits for it. Those for whom it works take turns, so that no payer waits behind all that
- * another has sent. A thread that dies takes the work it was at with it, and the next work gets a new one.
+ * One thread, and the work that waits for it. Payers take turns. A thread that dies takes the work it was at with it, and
+ * the next work gets a new one.
  */
 import type { Writable } from 'node:stream';
 import { Worker } from 'node:worker_threads';
 import { ClientGone, GatewayError, type ErrorCode } from '../errors.ts';
 
 interface LaneOptions {
-  /** The module that the thread runs; it answers each message with one. */
+  /** It answers each message with one. */
   readonly script: URL;
   readonly workerData?: unknown;
-  /** Bound of what the thread may keep at a time. */
   readonly heapMb: number;
   readonly deadlineMs: number;
   /** What becomes of work that took too much memory, or too long. */
@@ -23,7 +22,6 @@ interface Work {
   readonly payer: string;
   readonly message: unknown;
   readonly transfer?: readonly ArrayBuffer[];
-  /** Once this has closed, the answer is no longer wanted. */
   readonly wantedBy?: Writable;
 }
 

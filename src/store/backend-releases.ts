@@ -1,62 +1,49 @@
 /**
- * Which release of Open WebUI has written a file: alembic keeps the revision of its last migration in the file, and no
- * release number stands anywhere in it.
+ * Which release of Open WebUI has written a file, by the revision of alembic's last migration.
  *
- * Source: the chain of `migrations/versions` of 0.12.4 (the first 17 are those of 0.6.18, unchanged), each revision
- * under the first release whose date in CHANGELOG.md is not before the revision's own; the last nine carry no date and
- * stand where the changelog speaks of what they add.
+ * Source: the chain of `migrations/versions` of 0.12.4, each revision under the first release whose date in CHANGELOG.md is
+ * not before the revision's own; the last nine carry no date and stand where the changelog speaks of what they add.
  */
 import type { Connection } from './database.ts';
 
-/** In the order of the chain, oldest first. */
-const REVISIONS: readonly (readonly [since: string, ...revisions: string[]])[] = [
-  ['0.3.0', '7e5b5dc7342b'],
-  ['0.3.16', 'ca81bd47c050'],
-  ['0.3.23', 'c0fbf31ca0db'],
-  ['0.3.31', '6a39f3d8e55c'],
-  [
-    '0.3.33',
-    ...['242a2047eae0', '1af9b942657b', '3ab32c4b8f59', 'c69f45358db4', 'c29facfe716b', 'af906e964978'],
-    '4ace53fd72c8',
-  ],
-  ['0.4.0', '922e7a387820'],
-  ['0.5.0', '57c599a3cb57', '7826ab40b532'],
-  ['0.5.3', '3781e22d8b01'],
-  ['0.6.6', '9f0c9cd09105'],
-  ['0.6.16', 'd31026856c01'],
-  ['0.6.23', '018012973d35', '3af16a1c9fb6'],
-  ['0.6.27', '38d63c18f30f'],
-  ['0.6.32', 'a5c220713937'],
-  ['0.6.37', '37f288994c47'],
-  ['0.6.41', '2f1211949ecc', 'b10670c03dd5', '90ef40d4714e', '3e0e00844bb0'],
-  ['0.6.42', '6283dc0e4d8d', '81cc2ce44d79', 'c440947495f3'],
-  ['0.8.0', '374d2f66af06', '8452d01d26d7', 'f1e2d3c4b5a6', 'a1b2c3d4e5f6'],
-  ['0.8.1', 'b2c3d4e5f6a7'],
-  ['0.9.0', 'a3dd5bedd151', 'd4e5f6a7b8c9', 'b7c8d9e0f1a2', 'e1f2a3b4c5d6', 'c1d2e3f4a5b6', '56359461a091'],
-  ['0.9.3', '4de81c2a3af1', 'a0b1c2d3e4f5'],
-  ['0.9.6', '3c9b0ca343fd', '461111b60977'],
-  ['0.10.0', '3ff2c63645b8', '4c5ce3d2f27f', '7b3f2a9c1d4e', '42e2978c7933'],
-  [
-    '0.11.0',
-    ...['856c5b02fb54', '9a1b2c3d4e5f', 'c49178636c78', 'b0018471bbbe', '55f1302ac17c', '959eaac8f909'],
-    'f0bd01a18a3d',
-  ],
-  ['0.11.1', '1ce6ade7d93b', '6d09d1bf1f23', 'd4c1a8e37b62'],
-  ['0.12.0', 'a7d3e9f2b641', 'b8e4f0a3c752', 'd6a8c3f912ab', 'e7b9d4a023bc', 'f8c0e5b134cd'],
-  ['0.12.1', 'b8f2c6d91a04', 'c92da83b017f', '0bd252b206fb'],
-];
+/** The first release of each revision, and the revisions in the order of the chain, oldest first. */
+const REVISIONS = `
+  0.3.0 7e5b5dc7342b
+  0.3.16 ca81bd47c050
+  0.3.23 c0fbf31ca0db
+  0.3.31 6a39f3d8e55c
+  0.3.33 242a2047eae0 1af9b942657b 3ab32c4b8f59 c69f45358db4 c29facfe716b af906e964978 4ace53fd72c8
+  0.4.0 922e7a387820
+  0.5.0 57c599a3cb57 7826ab40b532
+  0.5.3 3781e22d8b01
+  0.6.6 9f0c9cd09105
+  0.6.16 d31026856c01
+  0.6.23 018012973d35 3af16a1c9fb6
+  0.6.27 38d63c18f30f
+  0.6.32 a5c220713937
+  0.6.37 37f288994c47
+  0.6.41 2f1211949ecc b10670c03dd5 90ef40d4714e 3e0e00844bb0
+  0.6.42 6283dc0e4d8d 81cc2ce44d79 c440947495f3
+  0.8.0 374d2f66af06 8452d01d26d7 f1e2d3c4b5a6 a1b2c3d4e5f6
+  0.8.1 b2c3d4e5f6a7
+  0.9.0 a3dd5bedd151 d4e5f6a7b8c9 b7c8d9e0f1a2 e1f2a3b4c5d6 c1d2e3f4a5b6 56359461a091
+  0.9.3 4de81c2a3af1 a0b1c2d3e4f5
+  0.9.6 3c9b0ca343fd 461111b60977
+  0.10.0 3ff2c63645b8 4c5ce3d2f27f 7b3f2a9c1d4e 42e2978c7933
+  0.11.0 856c5b02fb54 9a1b2c3d4e5f c49178636c78 b0018471bbbe 55f1302ac17c 959eaac8f909 f0bd01a18a3d
+  0.11.1 1ce6ade7d93b 6d09d1bf1f23 d4c1a8e37b62
+  0.12.0 a7d3e9f2b641 b8e4f0a3c752 d6a8c3f912ab e7b9d4a023bc f8c0e5b134cd
+  0.12.1 b8f2c6d91a04 c92da83b017f 0bd252b206fb
+`
+  .trim()
+  .split('\n')
+  .map((line) => line.trim().split(' '));
 
 /** The newest release that modelgate was tested with. */
 export const NEWEST_KNOWN_RELEASE = '0.12.4';
 
-/** Who chooses the journal mode of the file. */
-type JournalChoice =
-  /** It stays what it is. */
-  | 'none'
-  /** The backend, DELETE at every connect, unless `DATABASE_ENABLE_SQLITE_WAL` is true for it. */
-  | 'backend_delete'
-  /** The backend, WAL at every connect, unless `DATABASE_ENABLE_SQLITE_WAL` is false for it. */
-  | 'backend_wal';
+/** The mode that the backend sets at every connect, unless its `DATABASE_ENABLE_SQLITE_WAL` says otherwise. */
+type JournalChoice = 'none' | 'backend_delete' | 'backend_wal';
 
 export type BackendRelease =
   | {
@@ -64,13 +51,13 @@ export type BackendRelease =
       readonly revision: string;
       /** The first release with this revision, such as `0.6.23`. */
       readonly since: string;
-      /** The first one without it; undefined while it is the newest that is known. */
+      /** The first one without it. */
       readonly before: string | undefined;
       readonly journal: JournalChoice;
     }
-  /** A revision that this version has never seen: a newer release, or a fork with migrations of its own. */
+  /** Of a newer release, or a fork with migrations of its own. */
   | { readonly kind: 'newer'; readonly revision: string }
-  /** No migration has left its mark: no Open WebUI of 0.3 or later, or a file that is just being made. */
+  /** No Open WebUI of 0.3 or later, or a file that is just being made. */
   | { readonly kind: 'unmarked' };
 
 /** @throws SqliteError where the file cannot be read */
@@ -95,8 +82,4 @@ function journalOf(since: string): JournalChoice {
   return isOlder(since, '0.9.0') ? 'backend_delete' : 'backend_wal';
 }
 
-function isOlder(release: string, than: string): boolean {
-  const [left, right] = [release, than].map((text) => text.split('.').map(Number));
-  const at = (left ?? []).findIndex((number, index) => number !== right?.[index]);
-  return at >= 0 && (left?.[at] ?? 0) < (right?.[at] ?? 0);
-}
+const isOlder = (release: string, than: string): boolean => release.localeCompare(than, 'en', { numeric: true }) < 0;

@@ -14,15 +14,13 @@ interface HealthOptions {
 
 /** A lock that lasts this long is more than a commit, and so is any other trouble. */
 export const LONG_LOCK_MS = 1_000;
-/** An incomplete file is tried again this often. */
 const INITIALIZE_EVERY_MS = 5_000;
-/** Longest wait for another process's lock while requests are served; and before any is, with all users of a large file to link. */
+/** How long a write waits while requests are served; and before any is, with all users of a large file to link. */
 const SERVING = { busyTimeoutMs: 25, deadlineMs: undefined };
 const STARTING = { busyTimeoutMs: 2_000, deadlineMs: 30_000 };
 const PROBE_EVERY_MS = 1_000;
-/** A page that only some requests have met is reported for as long. */
+/** A page that only some requests have met, and a failed enrolment, are reported for as long. */
 const DAMAGE_TOLD_MS = 60_000;
-/** No user may have come since who could be enrolled. */
 const ENROLMENT_TOLD_MS = 15 * 60_000;
 /** Ids in one line of the log. */
 const NAMED = 10;
@@ -30,20 +28,16 @@ const NAMED = 10;
 export class FileHealth {
   isStarting = true;
   readonly #options: HealthOptions;
-  /** Since when every look has failed. */
   #failingSince: number | undefined;
   #isReported = false;
-  /** The file that was initialized last, by its number. */
   #initialized = 0;
   #initializeAt = Number.NEGATIVE_INFINITY;
-  /** Why nothing could be made, and what could not be. */
   #obstacle: string | undefined;
   #notMade: readonly string[] = [];
   /** Why no request could read what it needs, whatever the looks say; and when one could last. */
   #unsound: string | undefined;
   #soundAt: number;
   #probedAt = Number.NEGATIVE_INFINITY;
-  /** What some requests have met. */
   #part: Damage | undefined;
   #enrolment: { readonly failedAt: number; readonly problem: string } | undefined;
   readonly #writeErrors = new Map<string, WriteErrors>();
@@ -67,7 +61,6 @@ export class FileHealth {
     return now() - (this.#failingSince ?? now()) >= LONG_LOCK_MS;
   }
 
-  /** @param failure what a write has run into, or undefined */
   noteWrite(write: WriteErrors['write'], failure: WriteFailure | undefined): void {
     // a lock is over when the user comes again
     const problem = failure === undefined || failure.isLocked ? undefined : failure.problem;
@@ -84,7 +77,6 @@ export class FileHealth {
     return [...this.#writeErrors.values()];
   }
 
-  /** To be called after a look. */
   async describe(): Promise<StoreHealth> {
     const { file } = this.#options;
     await this.#probe();
@@ -130,10 +122,7 @@ export class FileHealth {
     this.#report();
   }
 
-  /**
-   * Reads as a request does, at most once a second, unless a look has failed. A look sees the header and the counters
-   * alone: a damaged page behind them would be met by every request and reported by none.
-   */
+  /** Reads as a request does: a damaged page behind header and counters would be met by every request and by no look. */
   async #probe(): Promise<void> {
     const { file, now, warn } = this.#options;
     const moment = now();
@@ -157,7 +146,6 @@ export class FileHealth {
     return `a part of the database cannot be read: ${this.#part.problem}`;
   }
 
-  /** @returns why no user can be enrolled now, as far as it is known */
   #writeProblem(isDiskFull: boolean): string | undefined {
     const sinceMs = this.#options.now() - (this.#enrolment?.failedAt ?? Number.NEGATIVE_INFINITY);
     if (this.#enrolment !== undefined && sinceMs < ENROLMENT_TOLD_MS) {
@@ -166,7 +154,6 @@ export class FileHealth {
     return isDiskFull ? 'the disk is full: nothing can be written into the database' : undefined;
   }
 
-  /** Is there a file that has not been initialized, and is it time to try? */
   #isIncomplete(): boolean {
     const { file, missing } = this.#options.file.status;
     return missing !== undefined && file !== this.#initialized && this.#options.now() >= this.#initializeAt;
@@ -198,15 +185,14 @@ export class FileHealth {
   #reportMade({ made, failed, linked }: Initialization): void {
     const { warn } = this.#options;
     const { users, models, usersElsewhere, modelsLeftOut } = linked;
+    const { unusable, ofUsers } = modelsLeftOut;
+    const warnOf = (ids: readonly string[], why: string) =>
+      ids.length > 0 && warn(`models were not linked: ${why}`, { count: ids.length, some: ids.slice(0, NAMED) });
     this.#notMade = failed;
     if (made.length > 0 || users + models > 0) warn('the policy tables were initialized', { made, users, models });
     // what the deployment guide's migration would have linked, too
-    for (const [ids, why] of [
-      [modelsLeftOut.unusable, 'their ids would be read as patterns'],
-      [modelsLeftOut.ofUsers, 'users who are no admins have made them'],
-    ] as const) {
-      if (ids.length > 0) warn(`models were not linked: ${why}`, { count: ids.length, some: ids.slice(0, NAMED) });
-    }
+    warnOf(unusable, 'their ids would be read as patterns');
+    warnOf(ofUsers, 'users who are no admins have made them');
     if (usersElsewhere > 0) {
       warn('users were not linked: they belong to another organization', { count: usersElsewhere });
     }

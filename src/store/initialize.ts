@@ -1,6 +1,6 @@
 /**
- * Makes what is missing, in one short transaction: safe to run again, and from several processes at once.
- * Never touches an object that another program has made, but for triggers of our own name.
+ * Makes what is missing and links users and models, in one short transaction: safe to run again, and from several
+ * processes at once. Never touches an object that another program has made, but for triggers of our own name.
  */
 import { randomUUID } from 'node:crypto';
 import { type Connection, describeFailure, failureCode, openForReading, openForWriting } from './database.ts';
@@ -8,16 +8,14 @@ import { type NotLinked, IS_LINKABLE, readLinkable } from './models.ts';
 import { type SchemaObject, COUNTED_TABLES, COUNTERS, SCHEMA_OBJECTS, UnreadableSchema, readSchema } from './schema.ts';
 
 export interface Organization {
-  /** `OPENROUTER_EXTERNAL_USER` */
   readonly id: string;
-  /** `ORGANIZATION_NAME`; the tables of the deployment guide have no place for it */
+  /** The tables of the deployment guide have no place for it. */
   readonly name: string;
 }
 
 /** What was made and linked; of `usersElsewhere` another organization has a row, switched on or off. */
 export type Initialization = ReturnType<typeof initialize>;
 
-/** Nothing is linked, and so nothing is left out. */
 export const NOTHING_LINKED = {
   ...{ users: 0, usersElsewhere: 0, models: 0 },
   modelsLeftOut: { unusable: [], ofUsers: [] } as NotLinked,
@@ -33,18 +31,17 @@ export interface InitializeOptions {
  * @returns undefined where nothing is missing
  * @throws SqliteError where the file cannot be written: read-only, locked for longer than the busy timeout, no database
  */
-export function initializeWhereIncomplete(path: string, options: InitializeOptions): Initialization | undefined {
-  const connection = openForReading(path, options.busyTimeoutMs);
+export function initializeWhereIncomplete(path: string, { organization, busyTimeoutMs }: InitializeOptions) {
+  const isDone = closing(openForReading(path, busyTimeoutMs), (connection) => isComplete(connection, organization));
+  if (isDone) return undefined;
+  return closing(openForWriting(path, busyTimeoutMs), (connection) => initialize(connection, organization));
+}
+
+function closing<T>(connection: Connection, use: (connection: Connection) => T): T {
   try {
-    if (isComplete(connection, options.organization)) return undefined;
+    return use(connection);
   } finally {
     connection.close();
-  }
-  const writing = openForWriting(path, options.busyTimeoutMs);
-  try {
-    return initialize(writing, options.organization);
-  } finally {
-    writing.close();
   }
 }
 
@@ -98,10 +95,7 @@ export function isComplete(connection: Connection, organization?: Organization):
   return organization === undefined || COUNTED_TABLES.every((table) => hasRows(connection, table, organization.id));
 }
 
-/**
- * Links what is there when the organization is first met, table by table. Later starts link nothing: a row that
- * was deleted must not come back, and new users are the business of enrolment.
- */
+/** Table by table, when the organization is first met. Later starts link nothing: a row that was deleted must not come back. */
 function linkNewOrganization(connection: Connection, { id }: Organization) {
   const [members, models] = COUNTED_TABLES;
   const { modelsLeftOut } = NOTHING_LINKED;
@@ -183,10 +177,7 @@ export function insertRows(
 
 export const nowInSeconds = (): number => Math.floor(Date.now() / 1000);
 
-/**
- * Grants an organization every model without a base that it has no row of, each with its own `is_active`, as the
- * deployment guide's migration does, but for `NotLinked`.
- */
+/** Grants every model without a base, with its own `is_active`, as the deployment guide's migration does, but for `NotLinked`. */
 export function linkModels(connection: Connection, organization: string) {
   const { rowids, ...modelsLeftOut } = readLinkable(connection);
   const { changes: models } = connection
@@ -199,7 +190,6 @@ export function linkModels(connection: Connection, organization: string) {
 }
 
 export interface EnrolmentWrite {
-  /** The organization's id. */
   readonly organization: string;
   readonly user: string;
   readonly busyTimeoutMs: number;
@@ -212,8 +202,7 @@ const FREE_ID = `(SELECT iif(EXISTS (SELECT 1 FROM organization_members WHERE id
 
 /** @returns whether the user has a membership now @throws SqliteError where the file cannot be written */
 export function enrol(path: string, { organization, user, busyTimeoutMs }: EnrolmentWrite): boolean {
-  const connection = openForWriting(path, busyTimeoutMs);
-  try {
+  return closing(openForWriting(path, busyTimeoutMs), (connection) => {
     // whether a user is enrolled is asked where it is written: another gate may have been quicker
     const insert = connection.prepare(
       `${insertRows(connection, 'organization_members', { id: FREE_ID }, 'INSERT')}
@@ -221,7 +210,5 @@ export function enrol(path: string, { organization, user, busyTimeoutMs }: Enrol
     );
     const { changes } = insert.run({ organization, user, random: randomUUID(), seconds: nowInSeconds() });
     return changes > 0 || connection.prepare(HAS_MEMBERSHIP).get({ user }) !== undefined;
-  } finally {
-    connection.close();
-  }
+  });
 }

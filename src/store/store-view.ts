@@ -48,16 +48,13 @@ export interface StoredChat {
 }
 
 /**
- * Models that stored objects name and that a request would run without naming them itself, as the last commit has them:
- * strings as stored, of which the caller must refuse those that name no valid model.
- * Read in a thread; each rejects with GatewayError `policy_unavailable` where the file cannot be read.
+ * Models that stored objects name and that a request would run without naming them itself: strings as stored, of which the
+ * caller must refuse those that name no valid model. Each rejects with GatewayError `policy_unavailable`.
  */
 export interface StoredReferences {
   /**
-   * @param places the messages that matter, and `CHAT_MODELS` where the chat's own settings do; everything where
-   *   undefined, and where the chat holds internal messages
-   * @param payer for whom a long chat is read: readers take turns
-   * @returns undefined where there is no such chat
+   * @param places the messages that matter, and `CHAT_MODELS` where the chat's own settings do; undefined for everything
+   * @param payer takes turns with others @returns undefined where there is no such chat
    * @throws GatewayError `chat_too_complex`
    */
   chat(chatId: string, places: readonly string[] | undefined, payer: string): Promise<StoredChat | undefined>;
@@ -75,15 +72,16 @@ export interface StoreHealth {
   readonly readable: boolean;
   /** Milliseconds since the last successful comparison with the file. */
   readonly ageMs: number;
-  /** Tables, indexes, views and triggers that are missing and could not be made, in words. */
+  /** Tables, indexes, views and triggers, in words. */
   readonly missing: readonly string[];
-  /** Why it is not readable, or not whole: SQLite's own code and our sentence; undefined while it is. */
+  /** Why it is not readable, or not whole: SQLite's own code and our sentence. */
   readonly problem: string | undefined;
-  /** Why no user can be enrolled: the disk is full, or the last attempt has failed; undefined where nothing is known. */
+  /** Why no user can be enrolled: the disk is full, or the last attempt has failed. */
   readonly writeProblem: string | undefined;
 }
 
 export interface WriteErrors {
+  /** Tables and views, or the membership of a user who is seen for the first time. */
   readonly write: 'initialization' | 'enrolment';
   readonly code: string;
   readonly count: number;
@@ -92,30 +90,22 @@ export interface WriteErrors {
 /** Counted since the store was made. */
 export interface StoreFigures {
   readonly caches: readonly { readonly name: string; readonly hits: number; readonly misses: number }[];
-  /** Failed reads by SQLite's code, the waits for another process's lock among them. */
+  /** Failed reads by SQLite's code, waits for a lock among them. */
   readonly errors: ReadonlyMap<string, number>;
-  /** `initialization` makes tables and views, `enrolment` the membership of a user who is seen for the first time. */
   readonly writeErrors: readonly WriteErrors[];
 }
 
 export interface Store {
-  /**
-   * Looks at the file, at most once a millisecond, and reads what the view lacks of `need`. Waits for the deadline of the
-   * file at most, after which the last good state serves. @returns nothing where there is nothing to wait for
-   */
+  /** Looks at the file, at most once a millisecond, and reads what the view lacks of `need`, within the file's deadline. */
   load(need?: Need): void | Promise<void>;
-  /**
-   * The view as `load` has left it.
-   * @throws GatewayError `policy_unavailable` when the file cannot be read and the last good state is older than allowed
-   */
+  /** @throws GatewayError `policy_unavailable` when the file cannot be read and the last good state is older than allowed */
   current(): StoreView;
   /** Runs `attempt` after a look, and again after each load of what it lacked. Synchronous where nothing is waited for. */
   ask<T>(attempt: () => T | Promise<T>, need?: Need): T | Promise<T>;
   readonly stored: StoredReferences;
   /**
    * Runs `attempt`, and runs it again, for about a second, while the file could not be read meanwhile: outside WAL mode
-   * every commit of the backend holds a lock for a moment. After that the last good state has to do.
-   * @throws what the last attempt threw (or rejects with it); anything but `policy_unavailable` at once
+   * every commit of the backend holds a lock for a moment. @throws what the last attempt threw, or rejects with it
    */
   patiently<T>(attempt: () => T | Promise<T>): T | Promise<T>;
   /** Grows with each failed read: what was answered meanwhile may be older than the last commit. */

@@ -1,7 +1,6 @@
 /**
  * The backend's database as the rest of the gate sees it: one view, never older than the last commit, over a file that
- * may be locked, replaced, missing or in the middle of a migration at any moment. What a request waits for is the thread
- * of the file, never the event loop.
+ * may be locked, replaced, missing or in the middle of a migration at any moment.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
@@ -14,17 +13,15 @@ import { type StoredReading, createStoredReading } from './stored-reading.ts';
 import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
 
 interface StoreOptions {
-  /** The backend's SQLite file; need not exist yet. */
+  /** Need not exist yet. */
   readonly databasePath: string;
-  /** How long the last good state serves while the file cannot be read; default 30 s. */
+  /** How long the last good state serves while the file cannot be read. */
   readonly maxStaleMs?: number;
-  /** `OPENROUTER_EXTERNAL_USER` and `ORGANIZATION_NAME`: whom existing and new users and models are linked to. */
   readonly organization?: Organization | undefined;
   readonly autoEnroll: boolean;
   readonly warn: (message: string, fields: Record<string, unknown>) => void;
-  /** How long a request waits for SQLite before the last good state has to do; default 20 ms. */
+  /** How long a request waits for SQLite before the last good state has to do. */
   readonly deadlineMs?: number;
-  /** Monotonic milliseconds; `performance.now` unless a test has its own clock. */
   readonly now?: () => number;
 }
 
@@ -33,9 +30,8 @@ const RETRY_MS = 10;
 const RETRIES = LONG_LOCK_MS / RETRY_MS;
 /** How often an attempt may turn out to lack something: each time is one question to the thread. */
 const ROUNDS = 100;
-/** Longest time that an enrolment waits for another process's lock. */
 const ENROL_BUSY_MS = 25;
-/** After a failed write no user is enrolled for this long: a read-only file would cost every request an attempt. */
+/** After a failed write: a read-only file would cost every request an attempt. */
 const ENROL_AGAIN_MS = 5_000;
 
 /** @returns a store that has tried to read the file once; a file that is not there yet is not an error */
@@ -114,11 +110,8 @@ class SqliteStore implements Store {
   }
 
   figures(): StoreFigures {
-    return {
-      caches: this.#view.lookups(),
-      errors: this.#file.errors,
-      writeErrors: this.#health.writeErrors(),
-    };
+    const writeErrors = this.#health.writeErrors();
+    return { caches: this.#view.lookups(), errors: this.#file.errors, writeErrors };
   }
 
   async close(): Promise<void> {
@@ -140,10 +133,7 @@ class SqliteStore implements Store {
     }
   }
 
-  /**
-   * Has the last good state answered since, in which what was just withdrawn is still there? By a count and not by
-   * what is the matter now: another look may have succeeded meanwhile. Requests stop waiting once it is clear that it lasts.
-   */
+  /** Has the last good state answered since? By a count and not by what is the matter now: a look may have succeeded meanwhile. */
   #isWorthRetrying(failures: number): boolean {
     return this.#file.failures !== failures && !this.#health.isFailingLong();
   }
@@ -180,7 +170,6 @@ class SqliteStore implements Store {
     }
   }
 
-  /** Is nothing known of the user's memberships, or is there none, so that the user may have to be enrolled? */
   #isNew(user: UserPrincipal | undefined): boolean {
     if (user === undefined) return false;
     const isMember = this.#view.hasMembership(user.id);
@@ -194,16 +183,11 @@ class SqliteStore implements Store {
     return may ? organization?.id : undefined;
   }
 
-  /**
-   * A row that exists in any organization and in any state means that the user has been decided on. A file that cannot be
-   * written costs the membership, never the request.
-   * @returns whether a user without any membership has one now
-   */
+  /** A file that cannot be written costs the membership, never the request. @returns whether there is a membership now */
   async #enrol(user: UserPrincipal): Promise<boolean> {
     const organization = this.#enrolling(user);
     if (organization === undefined || this.#view.hasMembership(user.id) !== false) return false;
-    const write = { kind: 'enrol', organization, user: user.id, busyTimeoutMs: ENROL_BUSY_MS } as const;
-    const outcome = await this.#file.ask(write);
+    const outcome = await this.#file.ask({ kind: 'enrol', organization, user: user.id, busyTimeoutMs: ENROL_BUSY_MS });
     const failure = outcome?.failure;
     this.#health.noteWrite('enrolment', failure);
     // several users may have come at once

@@ -13,10 +13,8 @@ import { UnreadableSchema, readSchema } from './schema.ts';
 import type { StoredReferences } from './store-view.ts';
 import { type StoredReader, MANY_ROWS, prepareStoredReferences } from './stored-references.ts';
 
-type StoredQuery = keyof StoredReferences;
-
 interface StoredRequest {
-  readonly query: StoredQuery;
+  readonly query: keyof StoredReferences;
   readonly parameters: readonly unknown[];
   readonly isLongAllowed: boolean;
 }
@@ -42,7 +40,7 @@ export function createStoredReading(path: string): StoredReading {
     exhausted: (limit) => tooComplex(`Reading it took more than ${limit}.`),
   });
 
-  async function ask<Query extends StoredQuery>(
+  async function ask<Query extends keyof StoredReferences>(
     query: Query,
     parameters: Parameters<StoredReader[Query]>,
     payer = '',
@@ -69,7 +67,7 @@ export function createStoredReading(path: string): StoredReading {
 
 /** As long as a decision waits for the lock of a commit. */
 const BUSY_MS = 1_000;
-/** Of a chat: up to here it is read in some 10 ms. */
+/** A chat up to here is read in some 10 ms. */
 const SHORT_BYTES = 1_000_000;
 /** Longer chats cannot be received through the gate either (`MODELGATE_MAX_BODY`). */
 const LONGEST_BYTES = 128_000_000;

@@ -1,9 +1,6 @@
 /**
- * What stored objects name, read anew each time: a chat changes with every message. SQLite takes the documents apart, so
- * that a chat's texts are never parsed here. Runs in a thread (`stored-reading.ts`).
- *
- * A document that cannot be read names `UNREADABLE`: Python reads forms that others do not, and "names nothing" would be
- * a way round the policy.
+ * What stored objects name, read anew each time, in a thread. SQLite takes the documents apart, so that a chat's texts are
+ * never parsed here. A document that cannot be read names `UNREADABLE`: Python reads forms that others do not.
  */
 import { isObject, tryParseJson } from '../references/json.ts';
 import { collectParameters } from '../references/references.ts';
@@ -19,7 +16,6 @@ type Query = (id: string, list?: string | null) => Iterable<Row>;
 /** Rows of a chat's messages, of which no more are counted. */
 export const MANY_ROWS = 2_000;
 
-/** `StoredReferences` on one connection, in this thread. */
 export type StoredReader = ReturnType<typeof prepareStoredReferences>;
 
 export function prepareStoredReferences(connection: Connection, schema: Schema) {
@@ -27,16 +23,15 @@ export function prepareStoredReferences(connection: Connection, schema: Schema) 
     const statement = present ? connection.prepare<[Row], Row>(sql) : undefined;
     return (id, list) => statement?.iterate({ id, list }) ?? [];
   };
-  const named = (present: boolean, sql: string, toNames: (stored: unknown) => unknown[] = (model) => [model]) => {
-    const rows = query(present, sql);
+  const named = (present: boolean, source: string, toNames: (stored: unknown) => unknown[] = (model) => [model]) => {
+    const rows = query(present, `SELECT ${source} WHERE id = $id`);
     return (id: string) => readable(() => [...rows(id)].flatMap((row) => toNames(row['stored'])));
   };
-  const timers = query(schema.chatMeta, 'SELECT meta FROM chat WHERE id IN (SELECT value FROM json_each($list))');
+  const timer = query(schema.chatMeta, 'SELECT meta FROM chat WHERE id = $id');
   const many = `SELECT 1 FROM chat_message WHERE chat_id = $id LIMIT ${MANY_ROWS}`;
   const rows = schema.chatMessageDetails ? `(SELECT count(*) FROM (${many}))` : '0';
   const size = query(schema.chat, `SELECT octet_length(chat) AS bytes, ${rows} AS rows FROM chat WHERE id = $id`);
   return {
-    /** How much a reading would have to look through. */
     sizeOf(chatId: string) {
       const [found] = [...size(chatId)];
       return { bytes: Number(found?.['bytes'] ?? 0), rows: Number(found?.['rows'] ?? 0) };
@@ -45,23 +40,14 @@ export function prepareStoredReferences(connection: Connection, schema: Schema) 
     ofTimers: (ids: readonly string[]) =>
       readable(() => {
         const reader = new ChatReader();
-        for (const { meta } of timers('', JSON.stringify(ids)))
+        for (const { meta } of ids.flatMap((id) => [...timer(id)])) {
           readJson(meta, (value) => reader.readMeta(value), reader);
+        }
         return everyName(reader.names());
       }),
-    ofChannelMessage: named(
-      schema.channelMessage,
-      "SELECT json_extract(meta, '$.model_id') AS stored FROM message WHERE id = $id",
-    ),
-    ofAutomation: named(
-      schema.automation,
-      "SELECT json_extract(data, '$.model_id') AS stored FROM automation WHERE id = $id",
-    ),
-    ofPresetVersion: named(
-      schema.modelHistory,
-      'SELECT snapshot AS stored FROM model_history WHERE id = $id',
-      modelsOfSnapshot,
-    ),
+    ofChannelMessage: named(schema.channelMessage, "json_extract(meta, '$.model_id') AS stored FROM message"),
+    ofAutomation: named(schema.automation, "json_extract(data, '$.model_id') AS stored FROM automation"),
+    ofPresetVersion: named(schema.modelHistory, 'snapshot AS stored FROM model_history', modelsOfSnapshot),
   };
 }
 
@@ -117,7 +103,6 @@ function prepareChat(query: (present: boolean, sql: string) => Query, schema: Sc
   };
 }
 
-/** The chat without its messages. */
 const SETTINGS = `
   SELECT json_object('models', chat -> '$.models', 'model', chat -> '$.model', 'model_id', chat -> '$.model_id',
     'params', chat -> '$.params') AS settings
@@ -145,7 +130,6 @@ function readJson(text: unknown, read: (value: unknown) => unknown, reader: Chat
   else read(value);
 }
 
-/** Base and parameters of a preset's earlier version. */
 function modelsOfSnapshot(stored: unknown): unknown[] {
   const snapshot = typeof stored === 'string' ? tryParseJson(stored) : stored;
   if (!isObject(snapshot)) return [UNREADABLE];
@@ -153,7 +137,7 @@ function modelsOfSnapshot(stored: unknown): unknown[] {
   return [snapshot['base_model_id'], ...models, unreadable === undefined ? undefined : UNREADABLE];
 }
 
-/** Runs a query and keeps what names something; a document that is not JSON becomes `UNREADABLE`. */
+/** Keeps what names something; a document that is not JSON becomes `UNREADABLE`. */
 function readable(query: () => readonly unknown[]): readonly string[] {
   try {
     const named = query().filter((value) => value !== null && value !== undefined && value !== '');
