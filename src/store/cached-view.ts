@@ -39,7 +39,8 @@ function createCache<V>(source: Source, { maxStaleMs, now }: Staleness, options:
 
   /** @param kept the key's place in the cache @throws NotLoaded @throws GatewayError `policy_unavailable` */
   function get(key?: string, kept = key ?? ''): V {
-    const [current, known] = [epoch(), entries.get(kept)];
+    const current = epoch();
+    const known = entries.get(kept);
     if (known?.epoch === current) {
       counts.hits += 1;
       known.confirmedAt = source.goodAt;

@@ -61,7 +61,7 @@ function prepareUsers(connection: Connection, schema: Schema) {
       // no role, or one that is no text: the backend lets such a user nowhere, and an empty role would pass for an ordinary one
       return found === undefined || typeof found === 'string' ? found : 'pending';
     },
-    userOfApiKey: (key: string) => owners(key).flatMap(toText).map(toUserId)[0],
+    userOfApiKey: (key: string) => toText(owners(key)[0]).map(toUserId)[0],
   };
 }
 
