@@ -48,7 +48,6 @@ export function explainFailure(error: unknown, path: string) {
     : { code, finding: `${path} ${what} (${errorCode}).`, remedy };
 }
 
-/** SQLite writes to read where a journal lies beside the file: in WAL mode always. */
 function explainFolder(path: string, errorCode: string) {
   const folder = dirname(path);
   const stats = statSync(folder, { throwIfNoEntry: false });

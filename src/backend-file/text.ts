@@ -46,7 +46,6 @@ function escapeOf(character: string): string {
 /** Commands that a sentence advises, between backticks: `quoted` and `shellCommand` escape those of others. */
 export const COMMAND = /`((?:modelgate|chmod|mkdir) [^`]+)`/g;
 
-/** @returns the commands of the text alone */
 export const commandsIn = (text: string): readonly string[] =>
   [...text.matchAll(COMMAND)].map(({ 1: command = '' }) => command);
 

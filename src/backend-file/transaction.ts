@@ -1,6 +1,6 @@
 /**
- * The backend's file as operations use it: opened for one operation, changed in one transaction. A killed process
- * leaves the file as it was. Locks are asked for in short attempts, so that the backend never waits for long.
+ * The backend's file, opened for one operation and changed in one transaction. Locks are asked for in short attempts, so
+ * that the backend never waits for long.
  */
 import { existsSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
@@ -92,7 +92,6 @@ async function inTransaction<T>(connection: Connection, mode: string, work: () =
     connection.exec('COMMIT');
     return done;
   } finally {
-    // some errors have ended it already
     if (connection.inTransaction) connection.exec('ROLLBACK');
   }
 }

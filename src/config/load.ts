@@ -53,12 +53,7 @@ export function loadSettingsInForce(sources: ConfigSources) {
   });
 }
 
-interface Sources {
-  readonly raw: RawConfig;
-  readonly issues: readonly ConfigIssue[];
-}
-
-function readSources({ environment, directory, file = environment[CONFIG_FILE_VARIABLE] }: ConfigSources): Sources {
+function readSources({ environment, directory, file = environment[CONFIG_FILE_VARIABLE] }: ConfigSources) {
   const raw: RawConfig = { environment, directory, readSecret };
   if (file === undefined || file === '') return { raw, issues: [] };
   const refuse = (found: string, place = file, example?: string) => ({

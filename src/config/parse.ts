@@ -85,11 +85,7 @@ function readSettings(raw: RawConfig) {
   };
 }
 
-/**
- * Defaults < file < environment. An empty value means "not set": Compose writes it for `${VARIABLE}` without a value.
- *
- * @returns the text of each setting that is set, and an issue for each name or value of the file that is wrong
- */
+/** The environment wins over the file. Empty means "not set": Compose writes it for `${VARIABLE}` without a value. */
 export function collectRawSettings({ environment, file }: RawConfig) {
   const settings = new Map<SettingName, { readonly text: string; readonly source: string }>();
   const issues: ConfigIssue[] = [];
@@ -129,7 +125,6 @@ function unknownSetting(name: string, source: string): ConfigIssue {
   };
 }
 
-/** @returns the known name that a mistyped one most likely means, undefined where none is close enough */
 function suggest(name: string, known: readonly string[]): string | undefined {
   const wanted = letters(name);
   const containing = known.find((other) => wanted.length >= 4 && `_${letters(other)}_`.includes(`_${wanted}_`));

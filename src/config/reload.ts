@@ -15,10 +15,7 @@ const LIVE: readonly string[] = [
   ...Object.keys(HEADER_SETTINGS),
 ];
 
-/**
- * @param running what is in force @param read what was read again
- * @returns what is in force now, the settings that have changed, and those that wait until the gate is started again
- */
+/** @returns what is in force now, the settings that have changed, and those that wait until the gate is started again */
 export function reload(running: Loaded<Config>, read: Loaded<Config>) {
   const differing = SETTING_NAMES.filter((name) => !isDeepStrictEqual(running.values[name], read.values[name]));
   const changed = differing.filter((name) => LIVE.includes(name));

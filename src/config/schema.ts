@@ -22,7 +22,6 @@ export type LimitsConfig = Config['limits'];
 export type RateLimit = Exclude<LimitsConfig['user'], 'off'>;
 /** One address range in canonical form, ready for `BlockList.addSubnet(address, prefix, family)`. */
 export type Cidr = Config['trustedProxies'][number];
-/** Lower-case names of the headers that every answer can be given. */
 export type SecurityHeader = keyof Config['answers']['headers'];
 export type CookieRules = Config['answers']['cookies']['auth'];
 export type LogLevel = Config['logLevel'];
@@ -42,9 +41,7 @@ export const toConfig = (values: Values, path: string, upstreamUrl: URL, secretK
     },
     identity: { secretKeys, apiKeyHeader: values.CUSTOM_API_KEY_HEADER },
     answers: {
-      /** Origins whose pages may read the gate's own answers. */
       origins: values.CORS_ALLOW_ORIGIN,
-      /** A value, `off` (in no answer) or `backend` (the backend's own alone). */
       headers: securityHeaders(values),
       backendHeaders: values.MODELGATE_HEADERS_BACKEND,
       cookies: cookieRules(values),
@@ -57,11 +54,9 @@ export const toConfig = (values: Values, path: string, upstreamUrl: URL, secretK
       concurrentChats: values.MODELGATE_LIMIT_CONCURRENT_CHATS,
     },
     trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],
-    /** Of bodies that are read to be judged; those that only pass through are not bounded. */
     maxBodyBytes: values.MODELGATE_MAX_BODY,
     maxHeaderBytes: values.MODELGATE_MAX_HEADER,
     drainTimeoutMs: values.MODELGATE_DRAIN_TIMEOUT,
-    /** Undefined: text where standard output is a terminal. */
     logFormat: values.LOG_FORMAT,
   });
 
@@ -83,7 +78,6 @@ export function toStoreConfig(values: Values, path: string) {
       bypass,
       adminAccess: values.MODELGATE_ADMIN_ACCESS,
       directConnections: values.MODELGATE_DIRECT_CONNECTIONS,
-      /** Image and speech models that may be used: all, or exactly these. */
       mediaModels: values.MODELGATE_MEDIA_MODELS,
       maxStaleMs: values.MODELGATE_POLICY_MAX_STALE,
       denial: values.MODELGATE_DENIAL,
@@ -91,7 +85,6 @@ export function toStoreConfig(values: Values, path: string) {
     /** Where the backend is, if it is set: a command may ask whether it runs. */
     upstreamUrl: values.MODELGATE_UPSTREAM_URL,
     logLevel: values.LOG_LEVEL,
-    /** Of the lines that explain decisions. */
     modelLogLevel: values.SRC_LOG_LEVELS_MODELS ?? values.LOG_LEVEL,
   });
 }

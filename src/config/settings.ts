@@ -1,7 +1,4 @@
-/**
- * Every setting that modelgate takes, in the order of the table in `config/README.md`. Parsing, the messages about
- * mistakes and the documentation all read this one list.
- */
+/** Every setting that modelgate takes, in the order of the table in `config/README.md`, which is made of this list. */
 import { z } from 'zod';
 import { HEADER_SETTINGS } from './header-settings.ts';
 import { LIMIT_SETTINGS } from './limit-settings.ts';

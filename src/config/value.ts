@@ -1,7 +1,4 @@
-/**
- * Kinds of settings: how the text of each is read, and the facts that operators read about it. A schema fails with a
- * reason where the reason helps; where the sentence "expected …" is enough, it fails with none.
- */
+/** Kinds of settings. A schema fails with a reason where one helps; where the sentence "expected …" is enough, with none. */
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';

@@ -1,7 +1,4 @@
-/**
- * Another file in the place of the database, while no process uses it. Everything that can fail is done before; then the
- * file changes its name, which happens whole or not at all: whenever the command is killed, the old or the new one is there.
- */
+/** Another file in the place of the database by a change of its name: whenever this is killed, the old or the new one is there. */
 import { lstatSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
@@ -24,8 +21,7 @@ const STOP_THEM = 'Stop the backend and the gate first, such as with docker comp
 
 /**
  * No single look proves that no process uses the database: outside WAL mode an idle connection holds no lock, processes of
- * other containers cannot be seen, and only a backend whose address is known can be asked. All are tried, one is enough.
- * @throws OperationFailure that names who has the file open
+ * other containers cannot be seen, and only a backend whose address is known can be asked. One that finds something is enough.
  */
 export async function requireUnused(path: string, { backend, signal, say }: ReplacementOptions): Promise<void> {
   const blind = requireNoHolders(path);

@@ -1,7 +1,4 @@
-/**
- * A backup on its way into the place of the database: unpacked beside it, made whole, and checked, before anything is
- * touched. The backup itself is only read, so that it may lie on a read-only disk.
- */
+/** A backup on its way into the place of the database: unpacked beside it, made whole, and checked. It is only read itself. */
 import {
   chmodSync,
   chownSync,
@@ -31,10 +28,7 @@ interface RestoreOptions extends ReplacementOptions {
   readonly onStep: OnStep;
 }
 
-/**
- * Checks a backup and puts it beside the database, which is still untouched.
- * @returns what `putInPlace` will do; it returns what it did, for `--json`. `discard` removes what was prepared, at any time
- */
+/** Checks a backup beside the untouched database. @returns what `putInPlace` will do; it returns what it did, for `--json` */
 export async function prepareRestoration(options: RestoreOptions) {
   const started = performance.now();
   const { file, path } = options;
@@ -64,7 +58,6 @@ export async function prepareRestoration(options: RestoreOptions) {
   return {
     /** Where it goes: the file itself, where the path was a link. */
     target,
-    /** Of the database that is replaced; undefined where there is none. */
     replacedBytes: old?.size,
     bytes,
     users,
