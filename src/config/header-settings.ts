@@ -35,11 +35,13 @@ const policyWord = (...words: readonly string[]): Kind => [
   oneOf(words),
 ];
 
-/** A list whose items are each good. @param fault what is wrong with an item that is not */
-const everyItem = (separator: RegExp, isGood: (item: string) => boolean, fault: (item: string) => string) =>
+/** A list. @param faultOf what is wrong with an item */
+const everyItem = (separator: RegExp, faultOf: (item: string) => string | undefined) =>
   string.superRefine((text, context) => {
-    const wrong = itemsOf(text, separator).find((item) => !isGood(item));
-    if (wrong !== undefined) context.addIssue(fault(wrong));
+    const fault = itemsOf(text, separator)
+      .map(faultOf)
+      .find((one) => one !== undefined);
+    if (fault !== undefined) context.addIssue(fault);
   });
 
 const itemsOf = (text: string, separator: RegExp): string[] => text.split(separator).map((item) => item.trim());
@@ -50,10 +52,8 @@ const REFERRER_POLICIES: ReadonlySet<string> = new Set([
 ]);
 
 /** Browsers take the last one of several that they know. */
-const referrerPolicies = everyItem(
-  /,/,
-  (policy) => REFERRER_POLICIES.has(policy),
-  (policy) => `${JSON.stringify(policy)} is no referrer policy`,
+const referrerPolicies = everyItem(/,/, (policy) =>
+  REFERRER_POLICIES.has(policy) ? undefined : `${JSON.stringify(policy)} is no referrer policy`,
 );
 
 const YEAR_S = 31_536_000;
@@ -63,11 +63,10 @@ const agesOf = (text: string): number[] =>
   itemsOf(text, /;/).flatMap((directive) => MAX_AGE.exec(directive)?.slice(1).map(Number) ?? []);
 
 /** RFC 6797 6.1; `preload` is a word of the browsers' common list, which asks for a year and for subdomains. */
-const transportSecurity = everyItem(
-  /;/,
-  (directive) => MAX_AGE.test(directive) || /^(?:includeSubDomains|preload)$/i.test(directive),
-  (directive) => `${JSON.stringify(directive.toLowerCase())} is no directive of it`,
-)
+const transportSecurity = everyItem(/;/, (directive) => {
+  const isKnown = MAX_AGE.test(directive) || /^(?:includeSubDomains|preload)$/i.test(directive);
+  return isKnown ? undefined : `${JSON.stringify(directive.toLowerCase())} is no directive of it`;
+})
   .refine((text) => agesOf(text).length === 1, 'it needs exactly one `max-age=SECONDS`')
   .refine(
     (text) => !/preload/i.test(text) || (/includeSubDomains/i.test(text) && (agesOf(text)[0] ?? 0) >= YEAR_S),
@@ -79,12 +78,12 @@ const PERMITTED = '(?:\\*|self|src|"[^"\\\\]*")';
 const PERMISSION = new RegExp(`^[a-z][a-z0-9-]*=(?:\\*|self|\\((?:${PERMITTED}(?: +${PERMITTED})*)?\\))$`);
 
 /** W3C, Permissions Policy. Names are not checked, because browsers add some every year. */
-const permissions = everyItem(
-  /,/,
-  (permission) => PERMISSION.test(permission),
-  (permission) =>
-    `${JSON.stringify(permission)} is no permission${/ '(?:self|none)'|^[a-z-]+ /.test(permission) ? ': this is how the old Feature-Policy was written' : ''}`,
-);
+const permissions = everyItem(/,/, (permission) => {
+  if (PERMISSION.test(permission)) return undefined;
+  const isOld = / '(?:self|none)'|^[a-z-]+ /.test(permission);
+  const why = isOld ? ': this is how the old Feature-Policy was written' : '';
+  return `${JSON.stringify(permission)} is no permission${why}`;
+});
 
 const DEFAULT_PERMISSIONS = [
   ...['camera=(self)', 'display-capture=(self)', 'geolocation=(self)', 'hid=()', 'magnetometer=()'],
@@ -99,15 +98,12 @@ const CSP_DIRECTIVES: ReadonlySet<string> = new Set([
   ...['require-trusted-types-for', 'trusted-types', 'fenced-frame-src', 'webrtc'],
 ]);
 
-const directiveName = (directive: string): string => directive.split(' ')[0] ?? '';
-
 /** Names are checked, values are not: they are a language of their own. */
 const contentSecurityPolicy: Kind = [
-  everyItem(
-    /[;,]/,
-    (directive) => CSP_DIRECTIVES.has(directiveName(directive).toLowerCase()),
-    (directive) => `${JSON.stringify(directiveName(directive))} is no directive of it`,
-  ).refine((text) => /[^;, ]/.test(text), 'it has no directive'),
+  everyItem(/[;,]/, (directive) => {
+    const [name = ''] = directive.split(' ');
+    return CSP_DIRECTIVES.has(name.toLowerCase()) ? undefined : `${JSON.stringify(name)} is no directive of it`;
+  }).refine((text) => /[^;, ]/.test(text), 'it has no directive'),
   'directives separated by semicolons',
 ];
 const CSP_EXAMPLE = "frame-ancestors 'self'; object-src 'none'";
