@@ -63,8 +63,10 @@ async function transact<T>(
   let hasWarned = mode === 'deferred';
   try {
     using connection = closing(await waiting(path, patience, () => open(path, ATTEMPT_MS)));
-    const attempt = () =>
-      inTransaction(connection, mode, async () => {
+    // as `transaction` of better-sqlite3, whose work has to end in the turn in which it began
+    const attempt = async (): Promise<T> => {
+      connection.exec(`BEGIN ${mode}`);
+      try {
         const schema = readSchema(connection);
         requireTables(path, schema, needed);
         const doubt = hasWarned ? undefined : doubtAbout(readBackendRelease(connection));
@@ -72,8 +74,13 @@ async function transact<T>(
         if (doubt !== undefined) patience.say(`Take care: the file ${doubt}. A backup first: \`modelgate backup DIR\``);
         const done = await work(connection, schema);
         await hearStop(patience.signal);
+        connection.exec('COMMIT');
         return done;
-      });
+      } finally {
+        // some errors have ended it already
+        if (connection.inTransaction) connection.exec('ROLLBACK');
+      }
+    };
     return await waiting(path, patience, () => recovering(path, attempt));
   } catch (error) {
     throw toFailure(error, path);
@@ -83,18 +90,6 @@ async function transact<T>(
 /** For `using`: closes the connection at the end of the block. */
 export const closing = (connection: Connection): Connection & Disposable =>
   Object.assign(connection, { [Symbol.dispose]: () => void connection.close() });
-
-/** As `transaction` of better-sqlite3, whose work has to end in the turn in which it began. */
-async function inTransaction<T>(connection: Connection, mode: string, work: () => Promise<T>): Promise<T> {
-  connection.exec(`BEGIN ${mode}`);
-  try {
-    const done = await work();
-    connection.exec('COMMIT');
-    return done;
-  } finally {
-    if (connection.inTransaction) connection.exec('ROLLBACK');
-  }
-}
 
 /** The one wait for a lock: runs `attempt` until SQLite no longer calls the file busy. @throws what it threw last */
 export async function waiting<T>(

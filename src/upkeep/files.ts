@@ -26,7 +26,7 @@ import { asSize, shellCommand } from '../backend-file/text.ts';
 import { failureCode } from '../store/database.ts';
 
 /** For `using`: closes the file at the end of the block. */
-export function openFile(path: string, flags: 'r' | 'w' | 'w+' | 'wx') {
+export function openFile(path: string, flags: 'r' | 'w' | 'w+') {
   const descriptor = openSync(path, flags, 0o600);
   return { descriptor, [Symbol.dispose]: () => closeSync(descriptor) };
 }
