@@ -92,18 +92,17 @@ export function invocationOf(script: string, npmCommand: string | undefined): st
   return basename(script) === 'modelgate' ? 'modelgate' : shellCommand('node', relative('', script));
 }
 
-/** A command with the space before it, and what would stick to its end. */
-const MARKED = new RegExp(`\\s*${COMMAND.source}[.,;:]? *\\n?`, 'g');
-
 /** @returns each command on a line of its own, with nothing behind it; the text around it in lines between */
 export function laidOut(text: string, given: Given): string {
-  let end = 0;
-  const laid = text.replace(MARKED, (marked, command: string, at: number) => {
-    const before = at === end ? '' : '\n';
-    end = at + marked.length;
-    return `${before}  ${completed(command, given)}\n`;
-  });
-  return text.endsWith('\n') ? laid : laid.replace(/\n$/, '');
+  let [lines, end] = ['', 0];
+  for (const { 0: marked, 1: command = '', index } of text.matchAll(COMMAND)) {
+    lines += text.slice(end, index).trimEnd();
+    if (lines !== '' && !lines.endsWith('\n')) lines += '\n';
+    lines += `  ${completed(command, given)}\n`;
+    // without what would stick to its end
+    end = index + marked.length + (/^[.,;:]? *\n?/.exec(text.slice(index + marked.length))?.[0].length ?? 0);
+  }
+  return end === text.length && !text.endsWith('\n') ? lines.replace(/\n$/, '') : lines + text.slice(end);
 }
 
 /** @returns the text in one line as it was, for JSON; each command completed */
