@@ -3,7 +3,7 @@
  * by one and together. Sets no journal mode, as the guide's script does: the backend owns that choice.
  */
 import { requirePerson } from '../backend-file/backend.ts';
-import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.ts';
+import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { quoted } from '../backend-file/text.ts';
 import { type Operation, hearStop, reading } from '../backend-file/transaction.ts';
 import { toUserId } from '../identity/principal.ts';
