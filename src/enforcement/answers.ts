@@ -8,7 +8,6 @@ import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { sendAnswer } from '../transport/answer.ts';
 
-/** What enforcement adds to a request. */
 export interface EnforcementScope {
   /** What the access line shows: the first denial or the last permit. */
   decision: Decision | undefined;
@@ -36,7 +35,6 @@ const OPENAI_TYPES: Record<number, string> = {
 };
 const ANTHROPIC_TYPES: Record<number, string> = { ...OPENAI_TYPES, 404: 'not_found_error', 413: 'request_too_large' };
 
-/** The shapes in which callers expect to read a refusal. */
 const DIALECTS = {
   'open-webui': ({ message }: ErrorBody) => ({ detail: message }),
   ollama: ({ message }: ErrorBody) => ({ error: message }),
@@ -120,10 +118,8 @@ const MISSING = 'The request names no model where one is needed. Expected "model
 const UNREADABLE =
   'The request names a model in a form that cannot be checked. Expected model ids as strings, and routing fields as objects.';
 
-/** How a request is answered that goes no further. */
 export interface Answering {
   readonly dialect: Dialect;
-  /** Where a denied request is sent instead. */
   readonly insteadOfDenial: string | undefined;
 }
 
@@ -142,7 +138,6 @@ export type Refusal = ReturnType<typeof createRefusal>;
 export function createRefusal(parts: RefusalParts) {
   const { audit, log, metrics, denial: disclosure, answeringOf, allowOrigin } = parts;
 
-  /** @returns the lines of an answer of ours, edited as the upstream's would be */
   function headerLines({ status, headers }: Answer, { requestId, answerEdits, incoming }: Scope): string[] {
     const lines = [...Object.entries(headers).flat(), 'x-request-id', requestId];
     allowOrigin(lines, incoming);
@@ -157,7 +152,6 @@ export function createRefusal(parts: RefusalParts) {
     if (error instanceof ClientGone) return undefined;
     const failure = error instanceof GatewayError ? error : new GatewayError('internal', { cause: error });
     metrics.failed(failure.code);
-    // told by the access line
     scope.failure = { code: failure.code, cause: failure.status >= 500 ? causeOf(failure) : undefined };
     if (failure.code === 'internal') {
       // found by one client, it is there for all: its stack once a minute is enough
@@ -167,7 +161,6 @@ export function createRefusal(parts: RefusalParts) {
     return errorAnswer(answeringOf(scope).dialect, failure, scope.requestId);
   }
   return {
-    /** Answers a denial and logs it. */
     deny(scope: Scope, denial: Deny): void {
       const id = audit.recordDecision(scope, denial, scope.decisionMs);
       const { dialect, insteadOfDenial: location } = answeringOf(scope);

@@ -18,7 +18,6 @@ export type Decide = (scope: Scope) => Promise<Decision | undefined>;
 
 interface AuthorizeParts extends AuthenticateParts {
   readonly store: AuthenticateParts['store'] & Pick<Store, 'patiently'>;
-  /** Asked again where the database could not be read. */
   readonly decide: Decide;
   /** In `report` mode the gate decides, records and lets everything go on. */
   readonly mode: 'enforce' | 'report';
@@ -45,7 +44,6 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
       return RESPONSE_ALREADY_SENT;
     }
     if (decision !== undefined) audit.recordDecision(scope, decision, scope.decisionMs);
-    // Only a save that runs wait for is waited for here
     if (scope.endSave === undefined) return next();
     try {
       await next();

@@ -19,11 +19,9 @@ interface FilterParts {
   readonly lists: Pick<ListReading, 'read'>;
   readonly mode: 'enforce' | 'report';
   readonly audit: Pick<Audit, 'recordList' | 'recordUnreadable'>;
-  /** @returns undefined where the answer is passed on as it comes */
   readonly listedBy: (scope: Scope) => Listed | undefined;
 }
 
-/** What the answer to a request lists, and to whom. */
 export interface Listed {
   readonly shape: ListShape;
   readonly names: NameSpace;
@@ -34,7 +32,6 @@ export interface Listed {
 }
 
 export interface Pages {
-  /** What is asked of the backend instead of the target that came. */
   readonly firstTarget: string;
   /** @param filter takes out of a page what the caller may not see @returns the answer with the page that was asked for */
   assemble(
@@ -111,7 +108,6 @@ function permitsFor({ store, judge }: FilterParts, { principal }: Scope, { names
   return (model) => judge.one(view, principal, model, names).effect === 'permit';
 }
 
-/** @returns every id that the filter would ask about */
 function namedIn(body: Buffer, index: ListIndex): readonly ModelId[] {
   const named: ModelId[] = [];
   filterList(body, index, (model) => named.push(model) > 0);

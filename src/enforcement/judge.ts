@@ -50,7 +50,6 @@ export type NameSpace = 'chat' | 'provider' | 'ollama' | 'ollama_raw' | 'media';
 
 export type Judge = ReturnType<typeof createJudge>;
 
-/** @param providerModels filled from the backend's lists */
 export function createJudge(options: JudgeOptions, providerModels: ProviderModels = createProviderModels()) {
   function one(view: PolicyView, principal: Principal, model: ModelId, names: NameSpace = 'chat'): Decision {
     if (principal.kind !== 'user') return deny('not_authenticated', model);
@@ -82,7 +81,6 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
       }
       return first;
     },
-    /** @returns what the decisions about these names look up */
     needs(user: UserPrincipal, models: () => Iterable<string>): Need {
       if (user.role === 'admin' && options.adminAccess === 'all') return {};
       return { user, models: () => [...models()].flatMap((model) => [model as ModelId, tagged(model as ModelId)]) };

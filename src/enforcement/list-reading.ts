@@ -69,7 +69,6 @@ const MAX_CACHED_BYTES = 32 * 1024 * 1024;
 /** Answers of equal length that are remembered side by side. */
 const MAX_ALIKE = 8;
 
-/** Answers of the backend that were read before, with the bytes they were read from. */
 interface ReadAnswer {
   readonly body: Buffer;
   readonly index: ListIndex | Promise<ListIndex>;

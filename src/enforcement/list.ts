@@ -9,7 +9,6 @@ import { endOfString, isObject } from '../references/json.ts';
 
 /** Where an answer names models, as plain data, which a thread can be sent: a tree of keys that the reader follows. */
 export interface ListShape {
-  /** Short name for logs and metrics. */
   readonly name: string;
   readonly root: ShapeNode;
   /** Sent where the answer cannot be read: lists nothing, in the shape that the client expects. */
@@ -19,7 +18,6 @@ export interface ListShape {
 }
 
 export interface ShapeNode {
-  /** What stands at this place: */
   readonly mark?:
     | 'entries' /** an array whose elements are list entries; an entry that is a string is its own id */
     | 'names' /** an array of ids inside of an entry or beside the list */
@@ -63,14 +61,12 @@ export function indexList(body: Buffer, shape: ListShape) {
   return { lists, outside, csv, totals, providerIds: shape.showsProviders === true ? providerIdsIn(parsed) : [] };
 }
 
-/** @param list `{data: [{id, preset?, arena?}]}` */
 function providerIdsIn(list: unknown): readonly string[] {
   const entries = isObject(list) && Array.isArray(list['data']) ? (list['data'] as unknown[]) : [];
   const models = entries.filter((entry) => isObject(entry)).filter(({ preset }) => preset !== true);
   return models.map(({ id }) => id).filter((id) => typeof id === 'string');
 }
 
-/** Whether an answer without any list of entries has lost its shape. */
 const expectsEntries = ({ mark, keys = {} }: ShapeNode): boolean =>
   mark === 'entries' || Object.values(keys).some(expectsEntries);
 
@@ -78,7 +74,6 @@ const newEntry = (start: number): Entry => ({ start, end: 0, ids: [], references
 
 class Reader {
   readonly lists: EntryList[] = [];
-  /** What is named outside of any entry. */
   readonly outside: Entry = newEntry(0);
   readonly csv: (Span & { readonly text: string })[] = [];
   readonly totals: (Span & { readonly value: number })[] = [];
@@ -204,7 +199,6 @@ export function filterList(body: Buffer, { lists, outside, csv, totals }: ListIn
   return { body: apply(body, edits), kept, removed };
 }
 
-/** What is named inside of an entry that stays, or beside the list. */
 function nested({ references, names }: Entry, permits: Permits): Edit[] {
   const redacted = references.filter(({ id }) => id === undefined || !permits(id));
   const lists = names.flatMap((list) => gaps(list, permittedIn(list, permits)));

@@ -11,10 +11,8 @@ import { type Credential, type Credentials, isReadable, readCredentials, toHeade
 import type { Principal } from './principal.ts';
 import { type VerifiedToken, createSessionTokens } from './session-token.ts';
 
-/** All that identity asks of the database. */
 export type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
 
-/** What identity adds to a request. */
 export interface IdentityScope {
   principal: Principal;
   /** The database could be read for it. Otherwise a decision asks once more who it is. */
@@ -23,7 +21,6 @@ export interface IdentityScope {
 
 interface Identified {
   readonly principal: Principal;
-  /** Leaves exactly the judged credential in the request. */
   readonly edit: HeaderEdit;
 }
 

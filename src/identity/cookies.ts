@@ -3,7 +3,6 @@
  * on `;` whatever the quotes say, stripped of Python's white space, unquoted with octal escapes, never percent-decoded.
  */
 
-/** What `str.strip()` removes within Latin-1, the charset of header lines; JavaScript's `trim` has another set. */
 const isPythonSpace = (code: number): boolean =>
   code <= 0x20 ? code === 0x20 || (code >= 0x09 && code <= 0x0d) || code >= 0x1c : code === 0x85 || code === 0xa0;
 

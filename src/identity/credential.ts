@@ -22,7 +22,6 @@ const PLACES = [
 
 export interface Credential {
   readonly place: (typeof PLACES)[number];
-  /** Lower-case name of the header that it stood in. */
   readonly header: string;
   /**
    * `session` has the shape of a session token, `key` that of an API key. The others name no user here: `misspelled` is
@@ -30,7 +29,6 @@ export interface Credential {
    */
   readonly form: 'session' | 'key' | 'misspelled' | 'opaque';
   readonly text: string;
-  /** The header line's value, or the cookie pair. */
   readonly spelled: string;
   /** Already spelled as we would send it, so that it may stay where it is. */
   readonly canonical: boolean;
@@ -39,7 +37,6 @@ export interface Credential {
 export interface Credentials {
   /** The one that the backend's order picks; undefined where it would read none. */
   readonly judged: Credential | undefined;
-  /** All of them, the judged one included, in the order of the header lines. */
   readonly all: readonly Credential[];
   readonly cookieLines: readonly string[];
 }
@@ -64,11 +61,9 @@ function isMisspelled(text: string): boolean {
 /** `sk-` and what needs no quoting in a header line or a cookie (RFC 6265 section 4.1.1, `cookie-octet`). */
 const KEY_SHAPE = /^sk-[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+$/;
 
-/** Could it prove a user, once verified? */
 export const isReadable = (one: Credential): boolean => one.form === 'session' || one.form === 'key';
 
 interface CredentialReading {
-  /** The backend's `CUSTOM_API_KEY_HEADER` in lower case. */
   readonly apiKeyHeader: string;
   /** True for a text whose shape was found good before: looking it up costs a quarter of reading 400 characters again. */
   readonly isKnownSession?: (text: string) => boolean;

@@ -24,7 +24,6 @@ const REMEMBER_INVALID_MS = 30_000;
 
 interface Entry {
   readonly verified: VerifiedToken;
-  /** Milliseconds of `Date.now()` from which `after` is the answer, or undefined if it must be verified again. */
   readonly until: number;
   readonly after?: VerifiedToken;
 }
@@ -55,7 +54,6 @@ export function createSessionTokens(options: { readonly secretKeys: readonly str
   }
 
   return {
-    /** Has this text been found genuine before, expired or not? */
     isKnown: (token: string): boolean => genuine.has(token),
     /** Of a token that the backend has just issued; undefined where it is good. Never rejects. */
     async faultOf(token: string): Promise<TokenFault | undefined> {
@@ -97,7 +95,6 @@ async function readClaims(
       const { payload } = await compactVerify(token, key, { algorithms: ['HS256'] });
       // Python reads the same bytes from other last characters too: one session has one spelling here
       if (!isCanonical(token)) return 'unknown_form';
-      // jose reads the header with `JSON.parse` and by its own rules
       const header = Buffer.from(token.slice(0, token.indexOf('.')), 'base64url');
       return readSessionClaims(header, payload) ?? 'unknown_form';
     } catch (error) {
@@ -115,12 +112,10 @@ async function readClaims(
 /** What a token says, as far as the gate asks; times in seconds since 1970. */
 interface SessionClaims {
   readonly id: string;
-  /** Undefined: never. */
   readonly expiresAt: number | undefined;
   readonly startsAt: number;
 }
 
-/** The token types of `is_valid_token` (0.12.4); earlier versions mint none or `automation`. */
 const TOKEN_TYPES: ReadonlySet<unknown> = new Set([undefined, 'session', 'automation', 'subagent']);
 
 /** @returns undefined where one of the versions refuses the token, whatever the time */

@@ -15,7 +15,6 @@ const LOOK_EVERY_MS = 25;
 interface Chat {
   /** Saves under way: until when each counts. */
   readonly saves: Set<{ until: number }>;
-  /** How many have begun. */
   begun: number;
   readers: number;
 }
@@ -29,7 +28,6 @@ export function createChatOrder(now: () => number = () => performance.now()) {
     chats.set(id, chat);
     return chat;
   }
-  /** Forgets saves that have ended, and a chat in which nothing goes on. */
   function settle(id: string): boolean {
     const { saves, readers } = chatOf(id);
     for (const save of saves) if (save.until <= now()) saves.delete(save);
@@ -47,7 +45,6 @@ export function createChatOrder(now: () => number = () => performance.now()) {
       return (answered) => {
         save.until = now() + (answered ? 0 : LINGER_MS);
         settle(id);
-        // Nothing else might ever ask for this chat again
         if (!answered) setTimeout(() => settle(id), LINGER_MS + 1_000).unref();
       };
     },

@@ -1,4 +1,3 @@
-/** From a request to a decision: who may come here at all, what has to be read, and who judges it. */
 import type { IncomingMessage } from 'node:http';
 import { type Decide, type RecordReaderParts, createRecordReader } from '../enforcement/authorize.ts';
 import { GatewayError } from '../errors.ts';
@@ -12,7 +11,6 @@ import { judgeInvocation } from './invocations.ts';
 import { type JudgingParts, Judging, judgeDeletion, judgeSave } from './saved-chats.ts';
 import { queryValue } from './target.ts';
 
-/** @returns what decides a request by the surface that it came to */
 export function createSurfaceDecider(given: Omit<JudgingParts, 'recordOf'> & RecordReaderParts): Decide {
   const parts: JudgingParts = { ...given, recordOf: createRecordReader(given) };
   const { store, recordOf } = parts;
@@ -37,7 +35,6 @@ export function createSurfaceDecider(given: Omit<JudgingParts, 'recordOf'> & Rec
         store.current();
         return undefined;
       case 'manages':
-        // The backend's admins manage what exists
         return principal.role === 'admin' ? undefined : decidePresets(judging, scope, surface.form);
       case 'saves':
         return decideSavedChat(judging, scope, surface.form);
@@ -119,7 +116,6 @@ async function namedInBody({ parts }: Judging, scope: Scope): Promise<readonly (
   return record.unreadable === undefined ? [...record.models] : undefined;
 }
 
-/** @param named what the decision is about, as far as it is known: it is loaded together */
 async function timed<T>(
   scope: Scope,
   { parts, user }: Judging,
@@ -153,8 +149,6 @@ function modelOfPath(path: string): string[] {
   const segment = /\/(?:deployments|models|engines)\/([^/]+)/.exec(path)?.[1];
   return segment === undefined ? [] : [segment.replace(/:[A-Za-z]+$/, '')];
 }
-
-// A user who creates, imports or changes presets: a stored model reference that runs later, for others too.
 
 /** @param rows undefined where the body has not the form that the backend reads */
 function judgePresets(

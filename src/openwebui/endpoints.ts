@@ -75,7 +75,6 @@ export const isLoadedBySandbox = (target: string): boolean => target.startsWith(
 const ISSUER = /^\/(?:api\/v1\/auths|oauth)(?:\/|$)/;
 /** Two routes give a token in their JSON alone: adding a user, and the exchange of a provider's token (0.12). */
 const IN_BODY = /^\/api\/v1\/auths\/(?:add|oauth\/[^/]+\/token\/exchange)\/?$/;
-/** The first pair of a `Set-Cookie` line; a cookie that is deleted has no value like this. */
 const TOKEN_COOKIE = /^\s*token\s*=\s*"?([\w-]+\.[\w-]+\.[\w-]+)"?\s*(?:;|$)/;
 
 /** @param onIssued called with each token that the backend issues, before the client has it; must not throw */
@@ -112,7 +111,6 @@ function tokenOf(body: Buffer): string | undefined {
 
 /** @returns the dialect in which a refusal is written, and where a denied request is sent instead */
 export function answeringOf({ surface, path, incoming }: Scope): Answering {
-  // A request that never reached a surface has its raw path alone
   const asked = path === '' ? (incoming.url ?? '') : path;
   const dialect = DIALECTS.find(([pattern]) => pattern.test(asked))?.[1] ?? 'open-webui';
   return { dialect, insteadOfDenial: surface.kind === 'invokes' ? surface.insteadOfDenial : undefined };

@@ -37,7 +37,6 @@ export async function judgeInvocation(
   return written?.effect === 'deny' ? written : (decision ?? ofStored);
 }
 
-/** What the request names by itself. */
 function judgeNamed(
   judging: Judging,
   surface: InvokesSurface,
@@ -111,7 +110,6 @@ function countByOrganization(
   return counts;
 }
 
-/** What a request runs of what is stored. */
 interface StoredModels {
   readonly names: readonly string[];
   /** Names that are sent to the connections of the models that `run`. */
@@ -141,7 +139,6 @@ async function judgeStoredRun(
   return decision ?? (isOptional ? undefined : deny('stored_reference'));
 }
 
-/** @param pathIds `id` of the chat, channel or automation, `message` of a chat's message */
 async function modelsOf(
   run: NonNullable<InvokesSurface['runs']>,
   judging: Judging,

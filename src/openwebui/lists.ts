@@ -14,10 +14,8 @@ const CSV: ShapeNode = { mark: 'csv' };
 const keys = (nodes: Readonly<Record<string, ShapeNode>>): ShapeNode => ({ keys: nodes });
 const entries = (nodes: Readonly<Record<string, ShapeNode>>): ShapeNode => ({ mark: 'entries', each: keys(nodes) });
 
-/** What a preset's parameters name: text under a key that names models is an id, or JSON that is not taken apart. */
 const PARAMETER: ShapeNode = { mark: 'reference', each: REFERENCE };
 const PARAMETERS = { model: PARAMETER, models: PARAMETER, fallbacks: PARAMETER };
-/** What a model row's `meta` and the row itself name beside its own id. */
 const ROW = {
   base_model_id: REFERENCE,
   meta: keys({ model_ids: NAMES }),
@@ -42,7 +40,6 @@ export const SHAPES = {
   },
   /** One row: its own id is the one that was asked for, and was judged. */
   modelRow: { name: 'model_row', root: keys(ROW), empty: 'null' },
-  /** Earlier versions of a row: a list of them, or one. */
   modelVersions: { name: 'model_versions', root: { ...VERSION, each: VERSION }, empty: '[]' },
   ollamaModel: { name: 'ollama_model', root: keys({ details: DETAILS }), empty: '{}' },
   mediaRows: { name: 'media_rows', root: entries({ id: ID }), empty: '[]' },
@@ -83,7 +80,6 @@ export function listedBy({ surface, principal, query }: Scope): Listed | undefin
     const { shape, names, public: isPublic = false, paged } = surface;
     return { shape, names, isPublic, pages: paged && (() => pagesOf(query, paged)) };
   }
-  // The row that was written is shown as the list shows it
   if (surface.kind === 'manages' && !isAdmin) return { shape: SHAPES.modelRow, names: 'chat', isPublic: false };
   if (surface.kind !== 'invokes' || surface.answer === undefined) return undefined;
   return { shape: surface.answer, names: surface.names, isPublic: false };
@@ -91,7 +87,6 @@ export function listedBy({ surface, principal, query }: Scope): Listed | undefin
 
 /** routers/models.py `get_models`, models/models.py `search_models` (0.6.35 to 0.12.4). */
 const LIST = '/api/v1/models/list';
-/** `PAGE_ITEM_COUNT` of the backend. */
 const PAGE_ITEMS = 30;
 /** More entries than a workspace holds; beyond them the list ends. */
 const MAX_PAGES = 100;
@@ -141,7 +136,6 @@ function parsePage({ body }: BufferedAnswer): Record<string, unknown> {
     const page: unknown = JSON.parse(body.toString('utf8'));
     return isObject(page) ? page : {};
   } catch {
-    // What is no page holds no entry
     return {};
   }
 }

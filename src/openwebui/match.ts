@@ -5,11 +5,9 @@ import type { OrganizationId } from '../identity/principal.ts';
 import { type Route, type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
 import { readTarget } from './target.ts';
 
-/** What Open WebUI's part of the gate adds to a request. */
 export interface OpenWebUiScope {
   /** Decoded: what surfaces are matched on. */
   path: string;
-  /** As it came, without its question mark. */
   query: string;
   surface: Surface;
   /** The ids in the path, by the names that the surface's pattern gives them. */
@@ -24,7 +22,6 @@ export interface OpenWebUiScope {
 
 interface SurfaceMatch {
   readonly surface: Surface;
-  /** What stands at the pattern's `:names`. */
   readonly ids: Readonly<Record<string, string>>;
 }
 
@@ -90,7 +87,6 @@ export function createTargetReader(): (scope: Scope) => void {
   };
 }
 
-/** @throws GatewayError `path_ambiguous` (400) */
 export function canonicalPath(readTargetInto: (scope: Scope) => void): MiddlewareHandler<GateEnv> {
   return function canonicalPath(c, next) {
     readTargetInto(c.get('scope'));

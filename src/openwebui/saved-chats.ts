@@ -38,7 +38,6 @@ export class Judging {
     this.parts = parts;
     this.user = user;
   }
-  /** @throws GatewayError `policy_unavailable` */
   get view() {
     return this.parts.store.current();
   }
@@ -74,7 +73,6 @@ function denyStored(name: string, reason: 'stored_reference' | 'saved_reference'
   return deny(reason, undefined, model === undefined ? [] : [model]);
 }
 
-/** Names that the caller may not use, and where the save writes them. */
 type Forbidden = ReadonlyMap<string, readonly string[]>;
 
 /** Where it writes forbidden names again, runs wait for `scope.endSave`. @param chatId undefined for a new chat */
@@ -181,7 +179,6 @@ function firstFreed(judging: Judging, stored: StoredChat | undefined, saved: Cha
 const firstForbidden = (judging: Judging, names: ChatNames, messages: readonly string[]): string | undefined =>
   namesAt(names, messages).find((name) => judging.isForbidden(name));
 
-/** @returns what these messages name, and the parameters that they keep */
 export function namesAt(names: ChatNames, messages: readonly string[]): readonly string[] {
   if (messages.length === 0) return [];
   const byPlace = namesByPlace(names);

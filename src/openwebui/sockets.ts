@@ -15,7 +15,6 @@ const SOCKETS = {
   events: /^\/ws\/socket\.io\/?$/,
   /** Voice calls; the first frame names the caller and the chat model (routers/audio/realtime.py, 0.12.4). */
   realtime: /^\/api\/v1\/audio\/realtime$/,
-  /** A shell of the backend's; no models. */
   terminal: /^\/api\/v1\/terminals\/[^/]+\/api\/terminals\/[^/]+$/,
 };
 

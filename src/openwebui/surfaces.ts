@@ -39,17 +39,14 @@ interface ListsSurface {
 export interface InvokesSurface {
   readonly kind: 'invokes';
   readonly rules: ReferenceRules;
-  /** Whether the request is malformed when it names no model. */
   readonly modelRequired: boolean;
   readonly names: NameSpace;
   /** Query key that names a model, besides or instead of the body. */
   readonly query?: string;
-  /** Where models are mentioned in text: `<@M:id>` in a channel message. */
   readonly mentions?: true;
   /** Whether the backend heeds `model_item.direct` here; elsewhere it runs the model that is named. */
   readonly direct?: true;
   readonly runs?: StoredRun;
-  /** Where the answer names further models. */
   readonly answer?: ListShape;
   /** False where the models that the request names must be permitted and none runs now: no run is counted. */
   readonly runsNow: boolean;
@@ -78,7 +75,6 @@ export type Route = readonly [method: Method, path: string, surface: Surface];
 const NEUTRAL: Surface = { kind: 'neutral' };
 /** Management pages of the backend's admins. */
 const REFUSED: Surface = { kind: 'refused' };
-/** Whatever else lies under a model prefix. */
 const CATCH_ALL: Surface = { kind: 'refused', judged: true };
 
 const lists = (shape: ListShape, more: Partial<ListsSurface> = {}): ListsSurface => {
@@ -87,7 +83,6 @@ const lists = (shape: ListShape, more: Partial<ListsSurface> = {}): ListsSurface
 const invokes = (more: Partial<InvokesSurface> = {}): InvokesSurface => {
   return { kind: 'invokes', rules: {}, modelRequired: true, names: 'chat', runsNow: true, ...more };
 };
-/** Names models, if it does, and runs none of them now. */
 const names = (more: Partial<InvokesSurface> = {}) => invokes({ modelRequired: false, runsNow: false, ...more });
 const saves = (form: ChatForm): Surface => ({ kind: 'saves', form });
 

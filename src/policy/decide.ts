@@ -6,12 +6,10 @@ import type { UserPrincipal } from '../identity/principal.ts';
 import { type Decision, type Permit, deny } from './decision.ts';
 import { type GrantSet, type ModelId, coveringGrant } from './grant.ts';
 
-/** A row of the backend's `model` table. */
 export interface Preset {
   readonly id: ModelId;
   /** `base_model_id`; undefined for a row that only overrides a provider model of the same id. */
   readonly base: ModelId | undefined;
-  /** The user who made the row, where it says so. */
   readonly owner?: string | undefined;
   /** Further models that the row's `params` name; they overwrite `model` when the backend runs the preset. */
   readonly parameterModels: readonly ModelId[];

@@ -69,7 +69,6 @@ export interface Deny {
 
 export type Decision = Permit | Deny;
 
-/** @returns a denial; `chain` is the walk of `explain`, empty where no model was looked at */
 export function deny(reason: DenyReason, model?: ModelId, chain: readonly ModelId[] = []): Deny {
   return { effect: 'deny', reason, chain, ...(model === undefined ? {} : { model }) };
 }

@@ -44,7 +44,6 @@ export function parsePattern(text: string) {
   return text.endsWith('*') ? ({ kind: 'prefix', prefix: id } as const) : ({ kind: 'exact', model: id } as const);
 }
 
-/** No id of a model: a stand-in for what cannot be read. */
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
 /**

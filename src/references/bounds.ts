@@ -111,7 +111,6 @@ const ALWAYS_ALLOWED_BYTES = 64 * MB;
 const ALLOWED_TIMES = 8;
 /** One body at a time is as long as that, beside what is held (`transport/body.ts`), in a container of 768 MB. */
 const MOST_MEMORY_BYTES = 320 * MB;
-/** Shorter texts are never too heavy. */
 const WEIGHED_FROM = 1024 * 1024;
 
 /** @throws GatewayError `body_too_complex` (413) where the body would take more memory than its length allows */

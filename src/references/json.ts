@@ -31,7 +31,6 @@ export function tryParseJson(text: string): unknown {
 
 type Place = readonly [start: number, end: number];
 
-/** @param text valid JSON, in which a colon outside of strings follows a key */
 function scan(text: string) {
   const escapedKeys: Place[] = [];
   let keys = 0;
@@ -78,7 +77,6 @@ function mapJson(value: unknown, string: (text: string) => string, key: (name: s
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [key(name), mapJson(item, string, key)]));
 }
 
-/** @returns the index of the closing quote of the string that opens at `start` */
 export function endOfString(text: string, start: number): number {
   let end = indexFrom(text, '"', start + 1);
   while (end < text.length && isEscaped(text, end)) end = indexFrom(text, '"', end + 1);

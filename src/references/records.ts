@@ -15,7 +15,6 @@ export type BodyQuestion =
       readonly kind: 'invocation';
       readonly mayBeEmpty: boolean;
       readonly rules: ReferenceRules;
-      /** Models are mentioned in the text of a channel message. */
       readonly mentions: boolean;
     }
   | {
@@ -62,10 +61,8 @@ function readInvocation(body: Buffer, { rules, mentions, mayBeEmpty }: Question<
   const { model } = form;
   return {
     references: collectReferences(value, rules),
-    /** At the top level, as text: there the backend reads the request's own. */
     namesModel: ['model', ...(rules.topLevel ?? [])].some((key) => text(form[key]) !== ''),
     model: text(model),
-    /** `model` is there and is no text. */
     hasOddModel: model !== undefined && model !== null && typeof model !== 'string',
     mentioned: mentions ? mentionedIn(text(form['content'])) : [],
     ...readFanOut(form[FAN_OUT]),
@@ -114,14 +111,12 @@ function mentionedIn(content: string) {
   const names = new Set([...content.matchAll(MENTION)].map(([, model = '']) => model));
   // Text that cannot be an id names nothing; what else cannot be one is refused, whatever its length
   return [...names].flatMap((name) => {
-    /** Only where there is such a model. */
     const likeText = LIKE_TEXT.test(name);
     return likeText && parseModelId(name) === undefined ? [] : [{ text: name.slice(0, LONGEST_MENTION), likeText }];
   });
 }
 
 const MENTION = /<@M:([^|>]+)/g;
-/** Longer than any id. */
 const LONGEST_MENTION = 2_000;
 /** Text and code that talk about mentions; an id might hold such a character too. */
 const LIKE_TEXT = /^\s|[\r\n"'`]/;
@@ -206,7 +201,6 @@ function readAny(body: Buffer) {
   }
 }
 
-/** White space, byte order marks and the NUL bytes of UTF-16 and UTF-32 may stand before the bracket. */
 const BEGINS_LIKE_JSON = /^[\s\0\xef\xbb\xbf\xfe\xff]*[{[]/;
 
 /**

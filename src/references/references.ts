@@ -107,7 +107,6 @@ export const collectParameters = (params: unknown, controls: 'chosen' | 'defined
 interface Place {
   /** Inside of `custom_params`, where strings are JSON that the backend parses (utils/payload.py). */
   readonly hidden: boolean;
-  /** Which keys hold schemas here: beneath parameters alone. */
   readonly schemas?: Schemas | undefined;
 }
 
@@ -144,7 +143,6 @@ class Walk implements References {
     if (key === 'model_controls') return this.#visitControls(value, path);
     const beneathKey =
       place.schemas !== undefined && Object.hasOwn(place.schemas, key) ? place.schemas[key] : undefined;
-    // A schema is an object; a name of a model would be a string or a list
     const isSchema = (one: unknown) => beneathKey === 'content' && isObject(one);
     if (isSchema(value)) return;
     if (key === FAN_OUT && isObject(value)) for (const id of Object.keys(value)) this.named(id, path);

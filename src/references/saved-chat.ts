@@ -19,7 +19,6 @@ export const CHAT_PARAMETERS = '\u0000params';
 /** The models that were selected for a question, and the parameters that an answer keeps. */
 export const selectionOf = (message: string): string => `\u0000models:${message}`;
 export const parametersOf = (message: string): string => `\u0000params:${message}`;
-/** @returns the message to which a place belongs, or the place itself */
 export const messageAt = (place: string): string => place.replace(/^\0(?:models|params):/, '');
 
 /** Lists and few keys: of 50,000 messages they are taken over from a thread in 10 ms, sets and maps in 60. */
@@ -31,7 +30,6 @@ export interface ChatNames {
   readonly places: ReadonlyMap<string, readonly string[]>;
   /** Messages of sub-agents and timers: without an answer, the backend runs them after the chat's next completion. */
   readonly internal: readonly string[];
-  /** Those of them that have no list of answers. */
   readonly childless: readonly string[];
   /** Chats of timers whose run an internal message would start. */
   readonly timers: readonly string[];
@@ -40,7 +38,6 @@ export interface ChatNames {
   readonly parents: readonly (string | undefined)[];
 }
 
-/** Collects the names of one chat from its parts. */
 export class ChatReader {
   readonly #places = new Map<string, Set<string>>();
   readonly #internal = new Set<string>();
@@ -75,7 +72,6 @@ export class ChatReader {
     }
   }
 
-  /** @param meta the column `chat.meta`, which an import stores as it is given */
   readMeta(meta: unknown): void {
     if (isObject(meta)) this.#add(CHAT_PARAMETERS, collectReferences({ ...meta, tags: undefined }));
   }
@@ -116,7 +112,6 @@ export class ChatReader {
     if (params !== undefined && params !== null) this.#add(id, collectParameters(params, 'chosen'));
   }
 
-  /** What cannot be read might name any model. */
   readUnreadable(id: string): void {
     this.#addName(id, UNREADABLE);
   }
