@@ -163,8 +163,10 @@ export class ThreadedFile implements Source {
     // the thread runs the function of this name
     if (found !== undefined) return found as { readonly value: ReturnType<PointReads[N]> };
     const isHopeless = this.problem !== undefined && (this.#silentSince !== undefined || !this.#status.isLocked);
-    if (isHopeless || this.#failed.has(key)) return undefined;
-    throw new NotLoaded(call);
+    if (!isHopeless && !this.#failed.has(key)) throw new NotLoaded(call);
+    // for a request that waits for short trouble: it may have come after the failure
+    this.#skipped++;
+    return undefined;
   }
 
   /** Has it read again, within the same commit. */

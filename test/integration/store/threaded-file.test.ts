@@ -1,0 +1,32 @@
+import Database from 'better-sqlite3';
+import { expect, test } from 'vitest';
+import { toUserId } from '../../../src/identity/principal.ts';
+import { ThreadedFile } from '../../../src/store/threaded-file.ts';
+import { createDatabase } from '../../support/database/database.ts';
+import { manualClock } from '../../support/process/clock.ts';
+
+test('a request that meets the failed read of another one learns that it can wait', async () => {
+  const database = createDatabase({ era: '0.6.18', journalMode: 'delete' });
+  database.addUser({ id: 'ada' });
+  const clock = manualClock();
+  const options = { path: database.path, now: clock.now, deadlineMs: 10_000, looked: () => undefined };
+  const file = new ThreadedFile(options);
+  await file.start();
+  const ada = toUserId('ada');
+
+  const writer = new Database(database.path);
+  writer.exec('BEGIN EXCLUSIVE');
+  await file.load([{ name: 'roleOf', args: [ada] }]);
+  writer.exec('ROLLBACK');
+  writer.close();
+  const before = file.failures;
+  expect(file.read('roleOf', ada)).toBeUndefined();
+  expect(file.failures).toBeGreaterThan(before);
+
+  clock.advance(100);
+  await file.look();
+  await file.load([{ name: 'roleOf', args: [ada] }]);
+  expect(file.read('roleOf', ada)?.value).toBe('user');
+  await file.close();
+  database.close();
+});
