@@ -5,9 +5,8 @@
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { type ConfigIssue, quote } from './issue.ts';
-import type { RawSettings } from './parse.ts';
 import type { RateLimit } from './schema.ts';
-import { type Values, describeSetting, SETTING_NAMES } from './settings.ts';
+import { type RawSettings, type Values, describeSetting, SETTING_NAMES } from './settings.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Check = (values: Partial<Values>, settings: RawSettings, environment: Environment) => ConfigIssue | false;

@@ -8,6 +8,7 @@ import { contradictions } from './contradictions.ts';
 import { type ConfigIssue, quote } from './issue.ts';
 import { type Config, type ListenAddress, type StoreConfig, toConfig, toStoreConfig } from './schema.ts';
 import {
+  type RawSettings,
   type SettingName,
   type Values,
   describeSetting,
@@ -29,9 +30,6 @@ export interface RawConfig {
   /** @throws an error with a sentence as its message, where the file cannot be read */
   readonly readSecret: (path: string) => string;
 }
-
-/** The text of each setting, and its source: `environment`, or the path of the YAML file. */
-export type RawSettings = ReadonlyMap<SettingName, { readonly text: string; readonly source: string }>;
 
 export interface Loaded<C, V = Values> {
   readonly config: C;

@@ -166,6 +166,9 @@ const SCHEMA = z.object(SETTINGS);
 
 export type SettingName = keyof typeof SETTINGS;
 
+/** The text of each setting, and its source: `environment`, or the path of the YAML file. */
+export type RawSettings = ReadonlyMap<SettingName, { readonly text: string; readonly source: string }>;
+
 /** Every value, where all texts could be read; undefined where nothing is set and there is no default. */
 export type Values = z.output<typeof SCHEMA>;
 
