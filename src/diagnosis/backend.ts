@@ -26,12 +26,12 @@ export async function checkBackend(
   }
   if (health.status !== 200) {
     const finding = `${origin}/health answers ${health.status}, and Open WebUI would answer 200.`;
-    return findingsOf({ backend: problem(finding, OTHER_SERVER) });
+    return findingsOf({ backend: problem(finding, `${LOOK}, and not another server or the gate.`) });
   }
   const version = await readVersion(ask);
   if (version === undefined) {
     const finding = `${origin} is healthy, but does not say which release of Open WebUI it is (/api/version).`;
-    return findingsOf({ backend: warning(finding, OTHER_SERVER), clock: checkClock(health) });
+    return findingsOf({ backend: warning(finding, `${LOOK}.`), clock: checkClock(health) });
   }
   const release = `${origin} is Open WebUI ${quoted(version).slice(1, -1)}`;
   return findingsOf({
@@ -41,7 +41,7 @@ export async function checkBackend(
   });
 }
 
-const OTHER_SERVER = 'Look whether MODELGATE_UPSTREAM_URL names Open WebUI itself, and not another server or the gate.';
+const LOOK = 'Look whether MODELGATE_UPSTREAM_URL names Open WebUI itself';
 
 type Ask = (path: string, token?: string) => ReturnType<typeof askOnce>;
 type Answer = Exclude<Awaited<ReturnType<Ask>>, { readonly trouble: string }>;

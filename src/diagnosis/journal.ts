@@ -47,21 +47,22 @@ export function checkJournalMode(mode: string, release: BackendRelease, walWante
         `DELETE, although ${backend} sets WAL at every connect unless ${VARIABLE} is false for it.`,
         `Start the backend once, which sets it; where ${VARIABLE}=false is meant, give the gate the same variable.`,
       );
-    case 'backend_delete': {
-      const chosen = `${shown}, as ${backend} sets it at every connect`;
-      if (isWal && walWanted === true) return ok(`${chosen} with ${VARIABLE}=true.`);
+    case 'backend_delete':
+      if (isWal && walWanted === true) return ok(`WAL, as ${backend} sets it at every connect with ${VARIABLE}=true.`);
       if (isWal) {
         return warning(
           `WAL, although ${backend} forces DELETE at every connect, which fails while the gate has the file open, unless ${VARIABLE}=true is set for it.`,
           `Set ${VARIABLE}=true in the environment of the backend and of this command, and restart the backend.`,
         );
       }
-      if (walWanted !== true) return ok(`${chosen} without ${VARIABLE}=true. Do not switch it by hand.`);
+      if (walWanted !== true) {
+        const finding = `DELETE: ${backend} forces it at every connect, unless ${VARIABLE}=true is set for it. Do not switch it by hand.`;
+        return ok(finding);
+      }
       return warning(
         `DELETE, although ${VARIABLE} is true here: ${backend} then sets WAL at every connect.`,
         `Set ${VARIABLE}=true for the backend too and restart it, or take it out here.`,
       );
-    }
   }
 }
 

@@ -32,7 +32,8 @@ export function checkForeignRows(connection: Connection, schema: Schema): readon
     const total = rows[0]?.total ?? 0;
     if (total === 0) return [];
     const examples = rows.map((row) => quoted(String(row.example))).join(', ');
-    const finding = `${total.toLocaleString('en')} ${what}: ${examples}${total > rows.length ? ', …' : ''}.`;
+    const rowsHave = total === 1 ? what.replace(/^(\w+)s have an id/, '$1 has an id') : what;
+    const finding = `${total.toLocaleString('en')} ${rowsHave}: ${examples}${total > rows.length ? ', …' : ''}.`;
     return [warning(finding, typeof remedy === 'string' ? remedy : remedy(rows))];
   });
   return found.length > 0 ? found : [ok('Every member is a user, and every row means what it says.')];

@@ -39,7 +39,7 @@ describe('foreign rows', () => {
     ],
     [
       "INSERT INTO organization_models (id, organization_id, model_id) VALUES ('x', 'acme', ' gpt-4 ')",
-      '1 grants have an id that is empty',
+      '1 grant has an id that is empty',
     ],
     [
       "UPDATE organization_members SET is_active = NULL WHERE user_id = 'alice'",
