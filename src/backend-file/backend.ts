@@ -124,7 +124,7 @@ export const textsOf = (value: unknown): readonly string[] =>
 export const idsOf = (models: unknown): readonly string[] =>
   textsOf(Array.isArray(models) ? models.filter(isObject).map(({ id }) => id) : undefined);
 
-export interface Person {
+interface Person {
   readonly id: string;
   readonly email: string | null;
   readonly name: string | null;

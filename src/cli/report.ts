@@ -14,7 +14,8 @@ interface Report {
   readonly record: unknown;
   /** What a person reads, with an empty line between two parts: sentences without their last line end, facts, tables. */
   readonly parts: readonly (string | readonly Fact[] | Table)[];
-  readonly notes?: readonly string[] | undefined;
+  /** `false` stands for a note that is not needed. */
+  readonly notes?: readonly (string | false | undefined)[] | undefined;
   readonly code?: number | undefined;
 }
 
@@ -29,7 +30,7 @@ export interface Table {
 
 export type Cell = string | number | boolean | null | undefined;
 
-export type Column = string | { readonly title: string; readonly align: 'right' };
+type Column = string | { readonly title: string; readonly align: 'right' };
 
 /** Prints JSON, the tables as CSV, or every part that is no empty text; then the notes. @returns the exit code */
 export function print(
@@ -47,7 +48,7 @@ export function print(
     const texts = parts.filter((part) => part !== '').map((part) => textOf(terminal, part));
     terminal.write(texts.join('\n'));
   }
-  for (const note of notes) say(terminal, note);
+  for (const note of notes) if (typeof note === 'string') say(terminal, note);
   return code;
 }
 
@@ -150,7 +151,7 @@ function leastWidth(widths: readonly number[], lines: readonly (readonly string[
 }
 
 /** @returns one `name  value` a line */
-export const asRows = (rows: readonly Fact[]): string => inRows(rows.map(([name, cell]) => [name, shown(cell)]));
+const asRows = (rows: readonly Fact[]): string => inRows(rows.map(([name, cell]) => [name, shown(cell)]));
 
 /** As `asRows`, for values that must be seen whole, such as paths. */
 export const asLines = (rows: readonly (readonly [name: string, value: string])[]): string =>
@@ -161,7 +162,7 @@ function inRows(rows: readonly (readonly [name: string, value: string])[]): stri
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd() + '\n').join('');
 }
 
-export type Emphasis = 'bold' | 'red' | 'green' | 'yellow' | 'dim';
+type Emphasis = 'bold' | 'red' | 'green' | 'yellow' | 'dim';
 
 /** Coloured on a terminal that wants it (https://no-color.org), plain elsewhere. */
 export function emphasize({ screen, environment }: Terminal, emphasis: Emphasis, text: string): string {

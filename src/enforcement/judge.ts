@@ -12,7 +12,7 @@ import type { Need } from '../store/store-view.ts';
  * Which ids are the providers' own, as the backend's lists said before they were filtered: a preset on such an id would
  * redirect all users of it. What has not been listed since the start is unknown here, and the grants alone protect it.
  */
-export type ProviderModels = ReturnType<typeof createProviderModels>;
+type ProviderModels = ReturnType<typeof createProviderModels>;
 
 /** More than any provider lists; beyond it nothing is learnt. */
 const MAX_IDS = 20_000;

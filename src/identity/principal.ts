@@ -15,7 +15,7 @@ export interface UserPrincipal {
 }
 
 /** No user that the gate can name; `because` is the reason that logs and `explain` give. */
-export interface AnonymousPrincipal {
+interface AnonymousPrincipal {
   readonly kind: 'anonymous';
   readonly because: 'no_credential' | 'credential_invalid' | 'credential_expired' | 'user_unknown';
 }

@@ -1,146 +1,95 @@
 /** The models that an organization could be allowed: of the backend's `model` table here, and what every source shares. */
+import { createSettings, idsOf, textsOf } from '../backend-file/backend.ts';
+import { nearest } from '../nearest.ts';
 import { type ModelId, parsePattern } from '../policy/grant.ts';
-import { prepareComposites, type Maker, type ModelRow, readModelRows } from '../store/models.ts';
+import { isObject } from '../references/json.ts';
 import type { Connection } from '../store/database.ts';
+import { prepareComposites, type Maker, type ModelRow, readModelRows } from '../store/models.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
+import { readColumn } from './rows.ts';
 
 /** Why a model of the source is not in the catalogue; its grants are left as they are. */
+export const LEFT_OUT = ['presets', 'arena', 'switched_off', 'unusable', 'of_users', 'of_organizations'] as const;
+
 export type LeftOut = (typeof LEFT_OUT)[number];
 
-/** In the order of records. */
-export const LEFT_OUT = [
-  'presets',
-  /** Picks another model by chance, so an operator grants it by its own id. */
-  'arena',
-  /** By its row in the backend's `model` table. */
-  'switched_off',
-  /** An id that no request can name, or that would be read as a pattern. */
-  'unusable',
-  /** Its row was made by a user who is no admin. */
-  'of_users',
-  /** A private preset that another organization was granted by its own id. */
-  'of_organizations',
-] as const;
-
-/** Whose model it is that was left out. */
-type Owner = { readonly user: Maker } | { readonly organization: string };
-
-/** A provider or function that may have models which the source does not show. */
+/** A provider or function that may have models which the source does not show: these are not switched off. */
 export interface Gap {
-  /** A sentence for the operator. */
   readonly why: string;
   mayHave(id: string): boolean;
 }
 
-export interface Catalogue {
-  /** In the order of the source, each once. */
-  readonly models: readonly ModelId[];
-  readonly leftOut: ReadonlyMap<string, LeftOut>;
-  /** Of models that were left out because a user or an organization owns them. */
-  readonly owners: ReadonlyMap<string, Owner>;
-  /** What is there without being offered, such as the arena that a backend has without any configuration. */
-  readonly beside: ReadonlySet<string>;
-  /** What is not in the catalogue and may be of a gap is not switched off. */
-  readonly gaps: readonly Gap[];
-}
-
-/** What a source says about one model. */
+/** What a source says about one model, and whose it is where it is left out for that. */
 export interface Offer {
   readonly id: string;
   readonly leftOut?: LeftOut | undefined;
-  readonly owner?: Owner | undefined;
+  readonly owner?: { readonly user: Maker } | { readonly organization: string };
 }
 
-/** What a command wants of a catalogue. */
-export interface Wishes {
-  /** Presets are wanted too. */
+export interface Source {
+  readonly connection: Connection;
+  readonly schema: Schema;
   readonly presets: boolean;
-  /** Private presets of other organizations are left out. */
   readonly organization?: string;
 }
 
+export type Catalogue = ReturnType<typeof toCatalogue>;
+
 /** @param offers in the order of the source; an id that is offered and left out is offered */
-export function toCatalogue(
-  offers: Iterable<Offer>,
-  { beside, gaps = [] }: { readonly beside: ReadonlySet<string>; readonly gaps?: readonly Gap[] },
-): Catalogue {
+export function toCatalogue({ connection, schema }: Source, offers: Iterable<Offer>, gaps: readonly Gap[] = []) {
   const models = new Set<ModelId>();
-  const leftOut = new Map<string, LeftOut>();
-  const owners = new Map<string, Owner>();
+  const leftOut = new Map<string, { readonly why: LeftOut; readonly owner: Offer['owner'] }>();
   for (const { id, leftOut: why, owner } of offers) {
     const pattern = parsePattern(id);
     // no sentence may advise to allow such an id by itself
-    if (pattern?.kind !== 'exact') leftOut.set(id, 'unusable');
+    if (pattern?.kind !== 'exact') leftOut.set(id, { why: 'unusable', owner });
     else if (why === undefined) models.add(pattern.model);
-    else leftOut.set(id, why);
-    if (owner !== undefined) owners.set(id, owner);
+    else leftOut.set(id, { why, owner });
   }
   for (const model of models) leftOut.delete(model);
-  for (const id of owners.keys()) if (!leftOut.has(id)) owners.delete(id);
-  return { models: [...models], leftOut, owners, beside, gaps };
+  /** What is there without being offered, such as the arena that a backend has without any configuration. */
+  const beside = prepareComposites(connection, schema)();
+  return { models: [...models], leftOut, beside, gaps };
 }
 
-/** Rows without a base, as the deployment guide's migration links them; those of them that are on. @throws SqliteError */
-export function fromTable(connection: Connection, schema: Schema, wishes: Wishes): Catalogue {
-  const arenas = prepareComposites(connection, schema)();
-  const offerPreset = createPresetOffers(connection, schema, wishes);
-  const offers = readModelRows(connection).map((row): Offer => {
+/** Rows without a base that are on, as the deployment guide's migration links them. @throws SqliteError */
+export function fromTable(source: Source): Catalogue {
+  const arenas = prepareComposites(source.connection, source.schema)();
+  const offerPreset = createPresetOffers(source);
+  const offers = readModelRows(source.connection).map((row): Offer => {
     if (arenas.has(row.id)) return { id: row.id, leftOut: 'arena' };
     return row.isPreset ? offerPreset(row) : offerRow(row);
   });
-  return toCatalogue(offers, { beside: arenas });
+  return toCatalogue(source, offers);
 }
 
-/** By its row alone: a user may make one on the id of a model that a provider has one day. */
 function offerRow({ id, isActive, maker }: ModelRow): Offer {
   if (maker !== undefined) return { id, leftOut: 'of_users', owner: { user: maker } };
   return { id, leftOut: isActive ? undefined : 'switched_off' };
 }
 
 /** @returns a function that offers a preset, left out unless presets are wanted and no other organization owns it */
-export function createPresetOffers(
-  connection: Connection,
-  schema: Schema,
-  { presets, organization }: Wishes,
-): (row: ModelRow) => Offer {
+export function createPresetOffers({ connection, schema, presets, organization }: Source): (row: ModelRow) => Offer {
   if (!presets) return ({ id }) => ({ id, leftOut: 'presets' });
-  const ownerOf = organization === undefined ? () => undefined : createOwnership(connection, schema, organization);
+  const isPublic = createPublicity(connection);
+  // one that was granted by its own id and that the backend keeps private is the organization's own
+  const others = connection.prepare<[object], string>(
+    `SELECT organization_id FROM organization_models
+     WHERE model_id = $preset AND organization_id <> $organization AND ${activeCondition(schema.grantActive)}
+       AND typeof(organization_id) = 'text' AND NOT EXISTS (
+         SELECT 1 FROM organization_models own WHERE own.model_id = $preset AND own.organization_id = $organization)
+     ORDER BY organization_id LIMIT 1`,
+  );
+  others.pluck();
   return (row) => {
-    const owner = row.maker === undefined ? ownerOf(row.id) : undefined;
-    return owner === undefined
-      ? offerRow(row)
-      : { id: row.id, leftOut: 'of_organizations', owner: { organization: owner } };
+    const isOurs = organization === undefined || row.maker !== undefined || isPublic(row.id);
+    const owner = isOurs ? undefined : others.get({ preset: row.id, organization });
+    if (owner === undefined) return offerRow(row);
+    return { id: row.id, leftOut: 'of_organizations', owner: { organization: owner } };
   };
 }
 
-// Presets that are an organization's own: it was granted them by their own ids, and the backend keeps them private.
-
-/**
- * @param organization that asks: what it has a grant of, switched on or off, is its own too
- * @returns a function that names another organization whose private preset it is
- */
-function createOwnership(
-  connection: Connection,
-  { grantActive }: Schema,
-  organization: string,
-): (preset: string) => string | undefined {
-  const isPublic = createPublicity(connection);
-  const others = connection
-    .prepare<[object], string>(
-      `SELECT organization_id FROM organization_models
-       WHERE model_id = $preset AND organization_id <> $organization AND ${activeCondition(grantActive)}
-         AND typeof(organization_id) = 'text' AND NOT EXISTS (
-           SELECT 1 FROM organization_models own WHERE own.model_id = $preset AND own.organization_id = $organization)
-       ORDER BY organization_id LIMIT 1`,
-    )
-    .pluck();
-  return (preset) => (isPublic(preset) ? undefined : others.get({ preset, organization }));
-}
-
-/**
- * A preset is public where `access_control` is null (0.6), or where `*` may read it (`access_grant`, 0.12).
- * @returns a function that tells whether the backend shows a preset to all of its users
- */
+/** A preset is public where `access_control` is null (0.6), or where `*` may read it (`access_grant`, 0.12). */
 function createPublicity(connection: Connection): (preset: string) => boolean {
   // SQLAlchemy writes None into a JSON column as the JSON value
   const publicity = columnsOf(connection, 'model').has('access_control')
@@ -152,4 +101,51 @@ function createPublicity(connection: Connection): (preset: string) => boolean {
   if (publicity === undefined) return () => true;
   const statement = connection.prepare<[string]>(publicity);
   return (preset) => statement.get(preset) !== undefined;
+}
+
+/** @returns ids that the file names: never all, because the backend asks its providers at run time, so an unknown one is no mistake */
+export function readKnownModels(connection: Connection, schema: Schema): ReadonlySet<string> {
+  const ids = (query: string) => readColumn<string>(connection, query);
+  const setting = createSettings(connection, schema);
+  return new Set([
+    ...ids('SELECT id FROM model'),
+    ...(columnsOf(connection, 'function').has('type') ? ids("SELECT id FROM function WHERE type = 'pipe'") : []),
+    ...modelsOfConnections(setting('openai.api_configs')),
+    ...modelsOfConnections(setting('ollama.api_configs')),
+    ...idsOf(setting('evaluation.arena.models')),
+  ]);
+}
+
+const modelsOfConnections = (connections: unknown): readonly string[] =>
+  Object.values(isObject(connections) ? connections : {}).flatMap(modelsOfConnection);
+
+/** `{"prefix_id": "eu", "model_ids": ["gpt-4o"]}` gives `eu.gpt-4o` (routers/openai.py and ollama.py, 0.6.18 and 0.12.4). */
+export function modelsOfConnection(config: unknown): readonly string[] {
+  if (!isObject(config)) return [];
+  const prefix = prefixOf(config);
+  return textsOf(config['model_ids']).map((id) => `${prefix}${id}`);
+}
+
+export const prefixOf = ({ prefix_id: prefix }: Readonly<Record<string, unknown>>): string =>
+  typeof prefix === 'string' && prefix !== '' ? `${prefix}.` : '';
+
+/** @returns an id that differs in its letter case, or has a provider before it or `:latest` behind it; else the nearest */
+export function closestModel(id: string, known: Iterable<string>): string | undefined {
+  const ids = [...known];
+  const typed = id.trim().toLowerCase();
+  const alike = ids.find((candidate) => {
+    const other = candidate.toLowerCase();
+    return [typed, `${typed}:latest`].includes(other) || other.endsWith(`/${typed}`) || other.endsWith(`.${typed}`);
+  });
+  return alike ?? nearest(typed, ids);
+}
+
+/** @returns whether an answer that is stored came from this model; false where the file cannot tell quickly */
+export function createUseFinder(connection: Connection, { chatMessage }: Schema): (model: string) => boolean {
+  // the model of each answer has a column of its own from 0.8.0 on; without its index the whole table would be read
+  const index = `SELECT 1 FROM pragma_index_list('chat_message') list, pragma_index_info(list.name) info
+    WHERE info.seqno = 0 AND info.name = 'model_id'`;
+  if (!chatMessage || connection.prepare(index).get() === undefined) return () => false;
+  const statement = connection.prepare('SELECT 1 FROM chat_message WHERE model_id = ? LIMIT 1');
+  return (model) => statement.get(model) !== undefined;
 }

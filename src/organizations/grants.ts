@@ -6,56 +6,52 @@ import { MAX_MODEL_ID_LENGTH, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition } from '../store/schema.ts';
-import { type Doubt, closestModel, createUseFinder, describeDoubt, doubtOf, readKnownModels } from './known-models.ts';
-import type { Obstacle } from './obstacles.ts';
+import { closestModel, createUseFinder, readKnownModels } from './catalogue.ts';
 import { type ChosenOrganization, requireOrganization } from './organizations.ts';
-import { GRANTS, writeRows } from './rows.ts';
+import { GRANTS, readAll, readColumn, writeRows } from './rows.ts';
+import { judged } from './standing.ts';
 
 /** @returns grants by pattern @throws OperationFailure as `reading`, and where no row names the organization */
 export const listGrants = (operation: Operation, chosen: ChosenOrganization) =>
   reading(operation, 'organizations', (connection, schema) => {
-    requireOrganization(connection, chosen, 'read');
-    return { organization: chosen.id, models: readGrants(connection, schema, chosen.id) };
+    const { isActive } = requireOrganization(connection, schema, chosen, 'read');
+    return { organization: chosen.id, models: readGrants(connection, schema, chosen.id, isActive) };
   });
 
-/**
- * A row whose model is no text is as invisible here as it is to the gate.
- * @returns the name of the backend's row too, null where there is none, and how many rows of the backend's `model` table
- *   each grant covers; most models of providers have none
- */
-export function readGrants(connection: Connection, schema: Schema, organization: string) {
-  const rows = connection
-    .prepare<[string], { readonly pattern: string; readonly active: number }>(
-      `SELECT model_id AS pattern, ${activeCondition(schema.grantActive)} AS active
-       FROM organization_models WHERE organization_id = ? AND typeof(model_id) = 'text' ORDER BY model_id`,
-    )
-    .all(organization);
+/** @returns each with its name and how many rows it covers in the backend's `model` table: most models of providers have none */
+export function readGrants(connection: Connection, schema: Schema, organization: string, isOn: boolean) {
+  // a row whose model is no text is as invisible here as it is to the gate
+  const rows = readAll<{ readonly pattern: string; readonly active: number }>(
+    connection,
+    `SELECT model_id AS pattern, ${activeCondition(schema.grantActive)} AS active
+     FROM organization_models WHERE organization_id = $organization AND typeof(model_id) = 'text' ORDER BY model_id`,
+    { organization },
+  );
   const names = new Map(connection.prepare<[], [string, unknown]>('SELECT id, name FROM model').raw().all());
-  const ids = [...names.keys()];
-  const isOrganizationActive = prepareGrants(connection, schema).isActive(organization);
   return rows.map(({ pattern, active }) => {
-    const kind = kindOf(pattern);
+    const [kind, covers] = [kindOf(pattern), countCovered(pattern, names)];
     const name = kind === 'exact' ? names.get(pattern) : undefined;
-    const covers =
-      kind === 'exact' ? Number(names.has(pattern)) : ids.filter((id) => id.startsWith(pattern.slice(0, -1))).length;
-    const reasons: Obstacle[] = [];
-    if (active !== 1) reasons.push('inactive');
-    if (parsePattern(pattern) === undefined) reasons.push('matches_nothing');
-    if (!isOrganizationActive) reasons.push('organization_inactive');
+    const state = judged(
+      active !== 1 && 'inactive',
+      parsePattern(pattern) === undefined && 'matches_nothing',
+      !isOn && 'organization_inactive',
+    );
     return {
       ...{ pattern, kind, name: typeof name === 'string' ? name : null, active: active === 1 },
-      ...{ in_table: covers > 0, covers, counts: reasons.length === 0, reasons },
+      ...{ in_table: covers > 0, covers, ...state },
     };
   });
 }
 
-const kindOf = (pattern: string): 'exact' | 'prefix' => (pattern.endsWith('*') ? 'prefix' : 'exact');
+const kindOf = (pattern: string) => (pattern.endsWith('*') ? 'prefix' : 'exact');
+
+function countCovered(pattern: string, ids: ReadonlyMap<string, unknown> | ReadonlySet<string>): number {
+  if (kindOf(pattern) === 'exact') return Number(ids.has(pattern));
+  return [...ids.keys()].filter((id) => id.startsWith(pattern.slice(0, -1))).length;
+}
 
 /**
- * @param patterns ids, or beginnings of ids with a `*` after them
- * @param asIs takes ids that look like mistakes, too
- * @returns beside the record: patterns that are the ids of models, too; what the file knows of models, for a hint at an
- *   id that was misspelt; and whether mAI's `client_organizations` leaves the organization on
+ * @param patterns ids, or beginnings of ids with a `*` after them; with `asIs` those that look like mistakes, too
  * @throws OperationFailure where one of them would cover nothing, or looks like a mistake; then nothing was allowed
  */
 export const allowModels = (
@@ -64,110 +60,90 @@ export const allowModels = (
   { patterns, asIs = false }: { readonly patterns: readonly string[]; readonly asIs?: boolean | undefined },
 ) =>
   changing(operation, 'organizations', (connection, schema) => {
-    const created = !requireOrganization(connection, chosen, 'add');
+    const { created, isActive } = requireOrganization(connection, schema, chosen, 'add');
     const known = readKnownModels(connection, schema);
     const isUsed = createUseFinder(connection, schema);
     refuseMistakes(patterns, known, chosen, asIs);
     const models = writeRows(connection, GRANTS, chosen.id, (rows) =>
       [...new Set(patterns)].map((pattern) => {
         const outcome = rows.add(pattern);
-        return { pattern, kind: kindOf(pattern), outcome, known: covers(pattern, known) || isUsed(pattern) };
+        const isKnown = countCovered(pattern, known) > 0 || isUsed(pattern);
+        return { pattern, kind: kindOf(pattern), outcome, known: isKnown } as const;
       }),
     );
     return {
       record: { organization: chosen.id, created, models },
       ambiguous: models.map(({ pattern }) => pattern).filter((id) => id.endsWith('*') && known.has(id)),
       known: [...known],
-      isActive: prepareGrants(connection, schema).isActive(chosen.id),
+      isActive,
     };
   });
 
+/** The remedy is the command with every id as it was meant, and the one that takes them as they are, where each would work. */
 function refuseMistakes(
   patterns: readonly string[],
   known: ReadonlySet<string>,
-  chosen: ChosenOrganization,
+  { id, mayBeNew }: ChosenOrganization,
   asIs: boolean,
 ): void {
   const doubts = patterns.map((pattern) => (asIs ? undefined : doubtOf(pattern, known)));
   const problems = patterns.flatMap((pattern, at) => {
     const doubt = doubts[at];
-    if (doubt !== undefined) return describeDoubt(pattern, doubt);
-    return whyImpossible(pattern) ?? whyMisunderstood(pattern, known) ?? [];
+    return doubt === undefined ? (whyUnusable(pattern, known) ?? []) : [`${quoted(pattern)} ${doubt.found}.`];
   });
-  refuseAll(problems, 'Nothing was allowed.', { code: 'misused', ...whatIsRight(patterns, doubts, chosen) });
-}
-
-/** @returns why the gate would never match the pattern, or undefined where it could */
-function whyImpossible(pattern: string): string | undefined {
-  if (pattern === '') return 'An empty text is the id of no model.';
-  if (parsePattern(pattern) !== undefined) return undefined;
-  return `${quoted(pattern)} can be the id of no model: an id has at most ${MAX_MODEL_ID_LENGTH} characters, and no line break, tab or other control character.`;
-}
-
-/** @returns the command with every id as it was meant, and the one that takes them as they are, where each would work */
-function whatIsRight(
-  patterns: readonly string[],
-  doubts: readonly (Doubt | undefined)[],
-  { id, mayBeNew }: ChosenOrganization,
-): { readonly remedy?: string } {
-  if (doubts.every((doubt) => doubt === undefined)) return {};
-  const rest = ['--org', id, ...(mayBeNew ? ['--create'] : [])];
-  const advised = (before: string, ids: readonly string[], ...more: readonly string[]): readonly string[] =>
-    ids.some((pattern) => whyImpossible(pattern) !== undefined)
-      ? []
-      : [`${before}: \`${shellCommand('modelgate', 'model', 'allow', ...ids, ...rest, ...more)}\``];
   const meant = patterns.map((pattern, at) => doubts[at]?.meant ?? [pattern]);
-  const right = meant.some((ids) => ids.length === 0) ? [] : advised('What was meant', [...new Set(meant.flat())]);
-  const remedy = [...right, ...advised('As it is written', patterns, '--as-is')].join(' ');
-  return remedy === '' ? {} : { remedy };
+  const right = meant.some((ids) => ids.length === 0) ? [''] : [...new Set(meant.flat())];
+  const rest = ['--org', id, ...(mayBeNew ? ['--create'] : [])];
+  const advised = [
+    ['What was meant', right, rest],
+    ['As it is written', patterns, [...rest, '--as-is']],
+  ] as const;
+  const remedy = advised
+    .filter(([, ids]) => ids.every((pattern) => parsePattern(pattern) !== undefined))
+    .map(([before, ids, more]) => `${before}: \`${shellCommand('modelgate', 'model', 'allow', ...ids, ...more)}\``)
+    .join(' ');
+  const isDoubted = doubts.some((doubt) => doubt !== undefined) && remedy !== '';
+  refuseAll(problems, 'Nothing was allowed.', { code: 'misused', ...(isDoubted ? { remedy } : {}) });
 }
 
-/** @returns why the gate would not match it as it was meant */
-function whyMisunderstood(pattern: string, known: ReadonlySet<string>): string | undefined {
+function whyUnusable(pattern: string, known: ReadonlySet<string>): string | undefined {
+  if (parsePattern(pattern) === undefined) {
+    return `${quoted(pattern)} can be the id of no model: an id has 1 to ${MAX_MODEL_ID_LENGTH} characters, and no line break, tab or other control character.`;
+  }
   if (!pattern.slice(0, -1).includes('*') || known.has(pattern)) return undefined;
   return `${quoted(pattern)} has a * before its end. Only a * at the very end stands for anything, as in openai/*; anywhere else it would be read as part of the id.`;
 }
 
-function covers(pattern: string, known: ReadonlySet<string>): boolean {
-  if (!pattern.endsWith('*')) return known.has(pattern);
-  const prefix = pattern.slice(0, -1);
-  return [...known].some((id) => id.startsWith(prefix));
-}
-
-/**
- * Switches grants off, or deletes them.
- * @param patterns as they were allowed
- * @returns of each the active grants through which the same models, or some of them, can still be used; beside the
- *   record: whether no grant is left: a gate with this organization in its environment links all models at its start
- * @throws OperationFailure where one of them is no grant, or where the table cannot hold one that is off
- */
+/** Switches grants off, or deletes them. @throws OperationFailure where one is no grant, or cannot be off in this table */
 export const denyModels = (
   operation: Operation,
   chosen: ChosenOrganization,
   { patterns, purge }: { readonly patterns: readonly string[]; readonly purge: boolean },
 ) =>
   changing(operation, 'organizations', (connection, schema) => {
-    const { id } = chosen;
-    requireOrganization(connection, chosen, 'change');
-    const grants = prepareGrants(connection, schema);
+    const organization = chosen.id;
+    requireOrganization(connection, schema, chosen, 'change');
+    const { patternsOf } = prepareGrants(connection, schema);
     const unique = [...new Set(patterns)];
-    refuseUngranted(unique, id, storedPatterns(connection, id), grants.patternsOf(id));
-    const denied = writeRows(connection, GRANTS, id, (rows) =>
-      unique.map((pattern) => ({ pattern, outcome: purge ? rows.purge(pattern) : rows.switchOff(pattern) })),
+    const readStored = () =>
+      readColumn<unknown>(
+        connection,
+        'SELECT model_id FROM organization_models WHERE organization_id = $organization',
+        {
+          organization,
+        },
+      );
+    refuseUngranted(unique, organization, readStored(), patternsOf(organization));
+    const denied = writeRows(connection, GRANTS, organization, (rows) =>
+      unique.map((pattern) => ({ pattern, outcome: rows.remove(pattern, purge) })),
     );
-    const left = grants.patternsOf(id);
+    const left = patternsOf(organization);
     const models = denied.map((one) => ({
       ...one,
       still_allowed_by: left.filter((other) => overlap(one.pattern, other)),
     }));
-    return { record: { organization: id, models }, isEmpty: storedPatterns(connection, id).length === 0 };
+    return { record: { organization, models }, isEmpty: readStored().length === 0 };
   });
-
-const storedPatterns = (connection: Connection, organization: string): readonly unknown[] =>
-  connection
-    .prepare<[string]>('SELECT model_id FROM organization_models WHERE organization_id = ?')
-    .pluck()
-    .all(organization);
 
 function refuseUngranted(
   patterns: readonly string[],
@@ -175,29 +151,80 @@ function refuseUngranted(
   stored: readonly unknown[],
   active: readonly string[],
 ): void {
+  const ids = stored.filter((other) => typeof other === 'string');
   const problems = patterns
     .filter((pattern) => !stored.includes(pattern))
     .map((pattern) => {
       const wider = active.filter((other) => other.endsWith('*') && overlap(pattern, other)).slice(0, 3);
       const through = wider.map((other) => quoted(other)).join(' and ');
-      const covered =
-        wider.length === 0 ? '.' : `: ${through} covers it, and no single model can be taken out of that.`;
-      const meant = closestModel(
-        pattern,
-        stored.filter((other) => typeof other === 'string'),
-      );
-      const hint = meant === undefined || wider.length > 0 ? '' : ` Did you mean ${quoted(meant)}?`;
-      return `${quoted(organization)} has no grant ${quoted(pattern)}${covered}${hint}`;
+      const meant = wider.length === 0 ? closestModel(pattern, ids) : undefined;
+      const why =
+        wider.length > 0
+          ? `: ${through} covers it, and no single model can be taken out of that.`
+          : `.${meant === undefined ? '' : ` Did you mean ${quoted(meant)}?`}`;
+      return `${quoted(organization)} has no grant ${quoted(pattern)}${why}`;
     });
   const remedy = `Its grants: \`${shellCommand('modelgate', 'model', 'list', '--org', organization)}\``;
   refuseAll(problems, 'Nothing was denied.', { remedy });
 }
 
-/** Is there an id that both cover? */
 function overlap(one: string, other: string): boolean {
-  const [left, right] = [one, other].map((pattern) => (pattern.endsWith('*') ? pattern.slice(0, -1) : pattern));
-  if (left === undefined || right === undefined) return false;
-  if (one.endsWith('*') && right.startsWith(left)) return true;
-  if (other.endsWith('*') && left.startsWith(right)) return true;
-  return left === right;
+  const [left, right] = [one.replace(/\*$/, ''), other.replace(/\*$/, '')];
+  return (
+    left === right || (one.endsWith('*') && right.startsWith(left)) || (other.endsWith('*') && left.startsWith(right))
+  );
+}
+
+// Ids that were typed and look like a mistake: no id of a provider looks like this.
+
+interface Doubt {
+  readonly found: string;
+  readonly meant: readonly string[];
+}
+
+/** @returns why the text is hardly what was meant, and what most likely was; undefined where nothing is odd about it */
+function doubtOf(id: string, known: ReadonlySet<string>): Doubt | undefined {
+  if (known.has(id)) return undefined;
+  const odd = ODDITIES.find(([isOdd]) => isOdd.test(id));
+  if (odd !== undefined) {
+    const meant = odd[2](id).filter((part) => part !== '' && part !== id);
+    return { found: odd[1], meant: meant.flatMap((part) => doubtOf(part, known)?.meant ?? [part]) };
+  }
+  const parts = id.split(' ');
+  return parts.length > 1 && parts.every((part) => known.has(part)) ? { found: A_LIST, meant: parts } : undefined;
+}
+
+const A_LIST = 'looks like a list, and an id is never split';
+
+const without =
+  (part: RegExp, instead = '') =>
+  (id: string): readonly string[] => [id.replace(part, instead)];
+
+/** Controls, characters that turn or hide the text around them, and those without width. */
+const UNSEEN =
+  /[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e0fff}]/u;
+
+const ODDITIES: readonly (readonly [isOdd: RegExp, found: string, mend: (id: string) => readonly string[]])[] = [
+  [UNSEEN, 'holds a character that cannot be seen', without(new RegExp(UNSEEN.source, 'gu'))],
+  [/^\s+$/u, 'is nothing but space', () => []],
+  [/^\s/u, 'begins with a space', (id) => [id.trim()]],
+  [/\s$/u, 'ends in a space', (id) => [id.trim()]],
+  [/[^\S ]/u, 'holds a space of another kind, or a line break', without(/[^\S ]+/gu, ' ')],
+  [/^(["'`“”„‘’«»]).*["'`“”„‘’«»]$/u, 'stands between quotes', (id) => [id.slice(1, -1)]],
+  [/^["'`“”„]|["'`“”„]$/u, 'has a quote at one end', without(/^["'`“”„]|["'`“”„]$/gu)],
+  [/^[^\s,;]*(?:\s*[,;]\s*[^\s,;]*)+$/, A_LIST, (id) => id.split(/[,;]/).map((part) => part.trim())],
+  [/^[a-z]+:\/\//i, 'is an address', () => []],
+  [/%[0-9a-f]{2}/i, 'is percent-encoded', (id) => [decoded(id)]],
+  [/\s\*$/u, 'has a space before its *', without(/\s+\*$/u, '*')],
+  [/\\\*$/, 'has a backslash before its *', without(/\\+\*$/, '*')],
+  [/\/\.\*$/, 'ends in .*, where only the * stands for anything', without(/\.\*$/, '*')],
+  [/\/$/, 'ends in a slash', (id) => [`${id}*`]],
+];
+
+function decoded(id: string): string {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    return id;
+  }
 }

@@ -1,41 +1,80 @@
 /**
- * The deployment guide's migration of an existing deployment: counted first, then the very rows and ids of its script in
- * one transaction. As there, banned users are linked and pending ones are not; a row that is there stays as it is,
- * switched off or not. Of the models, those of `NotLinked` are left out.
+ * `init` and `migrate`. A migration is counted first, then the very rows and ids of the guide's script are written in one
+ * transaction. As there, banned users are linked and pending ones are not; a row that is there stays as it is.
  */
 import { accessSync, constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { OperationFailure, toFailure } from '../backend-file/failure.ts';
+import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { numbered, toMoment } from '../backend-file/text.ts';
 import { type Operation, changing, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { type Organization, initialize } from '../store/initialize.ts';
-import { IS_LINKABLE, readLinkable } from '../store/models.ts';
+import { type Initialization, type Organization, NOTHING_LINKED, initialize, isComplete } from '../store/initialize.ts';
 import { SWITCH_QUERY } from '../store/queries.ts';
+import { IS_LINKABLE, readLinkable } from '../store/models.ts';
 import {
   type Schema,
+  activeCondition,
+  readSchema,
   COUNTED_TABLES,
   ORGANIZATION_MEMBERS,
   ORGANIZATION_MODELS,
-  activeCondition,
+  SCHEMA_OBJECTS,
 } from '../store/schema.ts';
+import { discard, publish, requireSpace, sizeOf, prepareDirectory } from '../upkeep/files.ts';
 import { type OnStep, makeVerifiedCopy } from '../upkeep/backup.ts';
-import { discard, prepareDirectory, publish, requireSpace, sizeOf } from '../upkeep/files.ts';
-import { MEMBERS_OF, MODELS_OF, linkModels, linkUsers } from './linking.ts';
 import { requireUsableId } from './organizations.ts';
+import { MEMBERS_OF, MODELS_OF, linkModels, linkUsers, readCount } from './rows.ts';
 
-/** What a migration would do, or has done: figures of the record, and what sentences name. */
+/**
+ * Makes what is missing. A complete file is only read, so that one that may not be written is no failure.
+ * @param isConfigured the environment names the organization, which the gate links whatever its id is
+ */
+export async function initializeBackend(
+  operation: Operation,
+  organization: Organization | undefined,
+  isConfigured: boolean,
+) {
+  const isDone = await reading(operation, 'backend', (connection) => isComplete(connection, organization));
+  if (isDone) return describe({ made: [], failed: [], linked: NOTHING_LINKED }, organization);
+  return changing(operation, 'backend', (connection) => {
+    if (organization !== undefined && !isConfigured) requireUsableId(connection, organization.id);
+    return describe(initialize(connection, organization), organization, readSchema(connection).problem);
+  });
+}
+
+function describe(
+  { made, failed, linked }: Initialization,
+  organization: Organization | undefined,
+  problem: string | null = null,
+) {
+  const objects = SCHEMA_OBJECTS.map(({ kind, name }) => {
+    const full = `${kind} ${name}`;
+    const failure = failed.find((line) => line.startsWith(`${full}: `))?.slice(full.length + 2) ?? null;
+    const state = failure !== null ? 'failed' : made.includes(full) ? 'made' : 'present';
+    return { kind, name, state, failure } as const;
+  });
+  const record = {
+    objects,
+    made: objects.filter(({ state }) => state === 'made').length,
+    failed: objects.filter(({ state }) => state === 'failed').length,
+    organization: organization?.id ?? null,
+    linked_users: linked.users,
+    linked_models: linked.models,
+    left_out_users: linked.usersElsewhere,
+    left_out_unusable: linked.modelsLeftOut.unusable.length,
+    left_out_of_users: linked.modelsLeftOut.ofUsers.length,
+    problem,
+  };
+  return { record, leftOut: linked.modelsLeftOut };
+}
+
 export type Migration = ReturnType<typeof countMigration>;
 
 /** @returns whether there is anything to do */
 export const isNeeded = ({ made, users, models }: Migration['figures']): boolean =>
   made.length > 0 || users.joined > 0 || models.linked > 0;
 
-/**
- * @param isConfigured the environment names the organization already
- * @throws OperationFailure as `reading`, where a table that is there cannot take members or models, and where a new
- *   organization cannot have that id
- */
+/** @throws OperationFailure as `reading`, and as `migrate` */
 export const planMigration = (
   operation: Operation,
   organization: Organization,
@@ -48,33 +87,36 @@ export const planMigration = (
 
 /** @throws OperationFailure where a table that is there cannot take members or models */
 function countMigration(connection: Connection, schema: Schema, organization: string) {
-  requireUsableTables(schema);
+  const { problem, missing, memberActive, grantActive } = schema;
+  // one of the two may be missing and the other one be there; what is there must have the columns that decide
+  if (problem !== undefined && !COUNTED_TABLES.some((table) => problem === `table ${table} is missing`)) {
+    throw unchanged(
+      `The ${problem}, so no user can be linked there.`,
+      'Rename the table, and it is made as in the deployment guide.',
+    );
+  }
   const { rowids, ...leftOut } = readLinkable(connection);
+  const parameters = { organization, rowids: JSON.stringify(rowids) };
   const count = (from: string, which: string): number =>
-    connection
-      .prepare<[object], number>(`SELECT count(*) FROM ${from} WHERE ${which}`)
-      .pluck()
-      .get({ organization, rowids: JSON.stringify(rowids) }) ?? 0;
-  const has = (table: string): boolean => !schema.missing.includes(`table ${table}`);
-  const [members, grants] = COUNTED_TABLES;
-  const rows = (table: string, hasActive: boolean) => {
-    const mine = 'organization_id = $organization';
-    if (!has(table)) return { present: 0, present_off: 0 };
-    return { present: count(table, mine), present_off: count(table, `${mine} AND NOT ${activeCondition(hasActive)}`) };
+    readCount(connection, `SELECT count(*) FROM ${from} WHERE ${which}`, parameters);
+  const has = (table: string): boolean => !missing.includes(`table ${table}`);
+  const present = (table: string, hasActive: boolean) => {
+    const rows = (which: string): number => (has(table) ? count(table, `organization_id = $organization${which}`) : 0);
+    return { present: rows(''), present_off: rows(` AND NOT ${activeCondition(hasActive)}`) };
   };
+  const [members, grants] = COUNTED_TABLES;
   const newUser = has(members) ? `id NOT IN (${MEMBERS_OF})` : '1';
-  const isElsewhere = has(members) ? `id IN (SELECT user_id FROM ${members})` : '0';
   const newModel = `${IS_LINKABLE} AND ${has(grants) ? `id NOT IN (${MODELS_OF})` : '1'}`;
   const users = (which: string): number => count('"user"', `${which} AND ${newUser}`);
   const figures = {
-    made: schema.missing,
-    failed: UNDONE.failed,
+    made: missing,
+    failed: [] as readonly string[],
     users: {
-      joined: users("role != 'pending'"),
+      joined: users(MAY_JOIN),
       joined_admins: users("role = 'admin'"),
       joined_banned: users("role = 'banned'"),
-      joined_elsewhere: users(`role != 'pending' AND ${isElsewhere}`),
-      ...rows(members, schema.memberActive),
+      joined_elsewhere: has(members) ? users(`${MAY_JOIN} AND id IN (SELECT user_id FROM ${members})`) : 0,
+      ...present(members, memberActive),
       left_out_pending: users("role = 'pending'"),
       left_out_without_role: users('role IS NULL'),
       left_out_id_taken: 0,
@@ -82,59 +124,34 @@ function countMigration(connection: Connection, schema: Schema, organization: st
     models: {
       linked: count('model', newModel),
       linked_inactive: count('model', `${newModel} AND is_active = 0`),
-      ...rows(grants, schema.grantActive),
+      ...present(grants, grantActive),
       left_out_presets: count('model', 'base_model_id IS NOT NULL'),
       left_out_unusable: leftOut.unusable.length,
       left_out_of_users: leftOut.ofUsers.length,
       left_out_id_taken: 0,
     },
-    total: UNDONE.total,
+    total: null as { readonly members: number; readonly models: number } | null,
   };
   const isActive = !schema.clientOrganizations || connection.prepare(SWITCH_QUERY).pluck().get(organization) !== 0;
   return { figures, leftOut, isActive };
 }
 
-const UNDONE: {
-  /** Objects that a hand-made table does not allow, each with SQLite's words. */
-  readonly failed: readonly string[];
-  /** Rows of the organization afterwards, switched off or not. */
-  readonly total: { readonly members: number; readonly models: number } | null;
-} = { failed: [], total: null };
+const MAY_JOIN = "role != 'pending'";
 
-/** One of the two may be missing and the other one be there; what is there must have the columns that decide. */
-function requireUsableTables({ problem }: Schema): void {
-  if (problem === undefined || COUNTED_TABLES.some((table) => problem === `table ${table} is missing`)) return;
-  throw new OperationFailure(
-    `The ${problem}, so no user can be linked there. Nothing was changed. Rename the table, and it is made as in the deployment guide.`,
-  );
-}
-
-/** @param onProgress rows linked, and rows to link @throws OperationFailure; then nothing was changed */
-export const migrate = (
-  operation: Operation,
-  { id: organization }: Organization,
-  onProgress: (done: number, total: number) => void,
-): Promise<Migration> =>
-  changing(operation, 'backend', async (connection, schema) => {
+/** @throws OperationFailure where tables or rows that are there forbid it; then nothing was changed */
+export const migrate = (operation: Operation, { id: organization }: Organization): Promise<Migration> =>
+  changing(operation, 'backend', (connection, schema) => {
     const planned = countMigration(connection, schema, organization);
     const { users, models } = planned.figures;
-    const total = users.joined + models.linked;
     // new tables are filled before there is an index to keep or a trigger to fire, so that writers wait half as long
     const isUntouched = COUNTED_TABLES.every((table) => schema.missing.includes(`table ${table}`));
     if (isUntouched) for (const { sql } of [ORGANIZATION_MODELS, ORGANIZATION_MEMBERS]) connection.exec(sql);
     const madeBefore = isUntouched ? undefined : make(connection);
-    const { linked: joined } = await linkUsers(connection, {
-      ...{ organization, which: "role != 'pending'", signal: operation.patience.signal },
-      onProgress: (done) => onProgress(done, total),
-    });
+    const joined = linkUsers(connection, organization, MAY_JOIN);
     const linked = linkModels(connection, organization);
     const { made, failed } = madeBefore ?? make(connection);
-    onProgress(total, total);
     const rowsOf = (table: string): number =>
-      connection
-        .prepare<[string], number>(`SELECT count(*) FROM ${table} WHERE organization_id = ?`)
-        .pluck()
-        .get(organization) ?? 0;
+      readCount(connection, `SELECT count(*) FROM ${table} WHERE organization_id = $organization`, { organization });
     const figures = {
       made: isUntouched ? [...COUNTED_TABLES.map((table) => `table ${table}`), ...made] : made,
       failed,
@@ -146,26 +163,26 @@ export const migrate = (
   });
 
 /** @throws OperationFailure where rows forbid an index: the guide's script fails there too */
-function make(connection: Connection) {
+function make(connection: Connection): Pick<Initialization, 'made' | 'failed'> {
   const { made, failed } = initialize(connection);
   const forbidden = failed.find((words) => words.includes('SQLITE_CONSTRAINT'));
   if (forbidden === undefined) return { made, failed };
-  throw new OperationFailure(
-    `The rows that are there do not allow ${forbidden}. Nothing was changed. Delete the rows that are there twice first.`,
-  );
+  throw unchanged(`The rows that are there do not allow ${forbidden}.`, 'Delete the rows that are there twice first.');
 }
 
-/**
- * The backup before a migration.
- * @param directory undefined: beside the database, as in the deployment guide
- * @returns a whole and checked copy, of a name such as `webui.db.backup.20260131_030000`
- * @throws OperationFailure where the database is damaged or the copy cannot be made; then nothing was left behind
- */
+/** @returns a whole and checked copy, of a name such as `webui.db.backup.20260131_030000` @throws OperationFailure */
 export async function backUpBeforeMigration(
   operation: Operation,
   { directory = dirname(operation.path), now, onStep }: { directory?: string | undefined; now: Date; onStep: OnStep },
 ) {
-  requireWritable(operation.path);
+  // a backup of a file that cannot be migrated would only be in the way
+  for (const needed of [operation.path, dirname(operation.path)]) {
+    try {
+      accessSync(needed, constants.W_OK);
+    } catch (error) {
+      throw toFailure(error, needed);
+    }
+  }
   prepareDirectory(directory);
   requireSpace(sizeOf(operation.path), directory, 'the backup');
   const nameOf = (attempt: number): string => numbered(`${basename(operation.path)}.backup.${toMoment(now)}`, attempt);
@@ -175,16 +192,5 @@ export async function backUpBeforeMigration(
   } catch (error) {
     discard(partial);
     throw toFailure(error, directory);
-  }
-}
-
-/** A backup of a file that cannot be migrated would only be in the way. */
-function requireWritable(path: string): void {
-  for (const needed of [path, dirname(path)]) {
-    try {
-      accessSync(needed, constants.W_OK);
-    } catch (error) {
-      throw toFailure(error, needed);
-    }
   }
 }

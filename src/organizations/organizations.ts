@@ -1,12 +1,11 @@
-/**
- * Which organizations a file knows, and the one that a command is about. The deployment guide has no table of them: an
- * organization exists where a member, a model or mAI's own table names it, or where the environment does.
- */
+/** The organizations of a file: those that a member, a model or mAI's own table names. The guide has no table of them. */
 import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
 import { nearest } from '../nearest.ts';
 import type { Connection } from '../store/database.ts';
-import { columnsOf } from '../store/schema.ts';
+import { prepareGrants } from '../store/queries.ts';
+import { type Schema, columnsOf } from '../store/schema.ts';
+import { readColumn, readCount } from './rows.ts';
 
 export interface ChosenOrganization {
   readonly id: string;
@@ -17,75 +16,59 @@ export interface ChosenOrganization {
 }
 
 /**
- * @param use what the command does with the organization
- * @returns whether it exists already; false only where it may be new
- * @throws OperationFailure where nothing names it and it may not be new, or where its id cannot be that of a new one
+ * @returns whether mAI leaves it on, and whether it is a new one
+ * @throws OperationFailure where it does not exist, and may not be new or not have this id
  */
 export function requireOrganization(
   connection: Connection,
-  chosen: ChosenOrganization,
+  schema: Schema,
+  { id, isConfigured, mayBeNew }: ChosenOrganization,
   use: 'read' | 'change' | 'add',
-): boolean {
-  if (chosen.isConfigured || isNamed(connection, chosen.id)) return true;
-  if (chosen.mayBeNew) {
-    requireNewId(chosen.id);
-    return false;
+) {
+  const isActive = prepareGrants(connection, schema).isActive(id);
+  if (isConfigured || isNamed(connection, id)) return { created: false, isActive };
+  if (mayBeNew) {
+    requireUsableId(connection, id);
+    return { created: true, isActive };
   }
   const known = knownOrganizations(connection);
+  const meant = nearest(id, known) ?? known.find((one) => one.toLowerCase().startsWith(id.trim().toLowerCase()));
+  const some = meant === undefined ? `Known: ${quotedFew(known, 5)}.` : `Did you mean ${quoted(meant)}?`;
+  const others = known.length === 0 ? 'There is none yet.' : `${some} All of them: \`modelgate org list\``;
+  const kept = use === 'read' ? '' : ' Nothing was changed.';
   throw new OperationFailure(
-    [
-      `There is no organization ${quoted(chosen.id)}.`,
-      ...(use === 'read' ? [] : ['Nothing was changed.']),
-      known.length === 0 ? 'There is none yet.' : whichThereAre(chosen.id, known),
-      ...(use === 'add' ? ['--create makes a new one.'] : []),
-    ].join(' '),
+    `There is no organization ${quoted(id)}.${kept} ${others}${use === 'add' ? ' --create makes a new one.' : ''}`,
     { code: 'no_such_organization' },
   );
 }
 
-function whichThereAre(typed: string, known: readonly string[]): string {
-  const meant = nearest(typed, known) ?? known.find((id) => id.toLowerCase().startsWith(typed.trim().toLowerCase()));
-  const some = meant === undefined ? `Known: ${quotedFew(known, MOST_NAMED)}.` : `Did you mean ${quoted(meant)}?`;
-  return `${some} All of them: \`modelgate org list\``;
-}
-
-const MOST_NAMED = 5;
-
-/** Of an organization that no row names yet: what needs no quotes anywhere. Its name may be any text. */
 const NEW_ID = /^[A-Za-z0-9_.:-]{1,64}$/;
 
-function requireNewId(id: string): void {
-  if (NEW_ID.test(id)) return;
+/** @throws OperationFailure where no row names the organization, and a new one cannot have this id */
+export function requireUsableId(connection: Connection, id: string): void {
+  if (NEW_ID.test(id) || isNamed(connection, id)) return;
   throw new OperationFailure(
     `${quoted(id)} cannot be the id of a new organization: at most 64 letters from a to z, digits and _ - . : are. Nothing was changed. Its name may be any text.`,
     { code: 'misused' },
   );
 }
 
-/** @throws OperationFailure where no row names the organization, and a new one cannot have this id */
-export function requireUsableId(connection: Connection, id: string): void {
-  if (!isNamed(connection, id)) requireNewId(id);
-}
-
-const NAMED_BY = {
-  organization_members: 'organization_id',
-  organization_models: 'organization_id',
-  client_organizations: 'id',
-} as const;
-
-/** Tables of `NAMED_BY` that this file has, and their columns. */
 const namingTables = (connection: Connection) =>
-  Object.entries(NAMED_BY).filter(([table, column]) => columnsOf(connection, table).has(column));
+  [
+    ['organization_members', 'organization_id'],
+    ['organization_models', 'organization_id'],
+    ['client_organizations', 'id'],
+  ].filter(([table = '', column = '']) => columnsOf(connection, table).has(column));
 
 const isNamed = (connection: Connection, id: string): boolean =>
   namingTables(connection).some(
-    ([table, column]) => connection.prepare(`SELECT 1 FROM ${table} WHERE ${column} = ? LIMIT 1`).get(id) !== undefined,
+    ([table, column]) => readCount(connection, `SELECT 1 FROM ${table} WHERE ${column} = $id LIMIT 1`, { id }) === 1,
   );
 
 /** @returns every organization that a row names, sorted; a table of 100,000 members is read through its index */
 export function knownOrganizations(connection: Connection): readonly string[] {
   const ids = namingTables(connection).flatMap(([table, column]) =>
-    connection.prepare<[]>(`SELECT DISTINCT ${column} FROM ${table}`).pluck().all(),
+    readColumn<unknown>(connection, `SELECT DISTINCT ${column} FROM ${table}`),
   );
   return [...new Set(ids.filter((id) => typeof id === 'string'))].toSorted();
 }

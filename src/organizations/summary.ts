@@ -1,128 +1,102 @@
 /** Organizations in figures: who and what is in them, and what of it gives access. */
 import { type Operation, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { prepareGrants } from '../store/queries.ts';
 import type { Organization } from '../store/initialize.ts';
+import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition, columnsOf, SCHEMA_OBJECTS } from '../store/schema.ts';
 import { readGrants } from './grants.ts';
 import { type Member, readMembers } from './members.ts';
-import { type Obstacle, ROLE_COUNTS } from './obstacles.ts';
 import { type ChosenOrganization, knownOrganizations, requireOrganization } from './organizations.ts';
+import { readAll } from './rows.ts';
+import { ROLE_COUNTS } from './standing.ts';
 
-/**
- * @param configured the organization of the environment, which is listed even before it has a row
- * @returns rows that are there and rows that are active; `counting` members are those that
- *   the gate lets in: known, not pending, banned or without a role, in an organization that is on
- * @throws OperationFailure as `reading`
- */
+/** @param configured the organization of the environment, which is listed even before it has a row */
 export const listOrganizations = (operation: Operation, configured: Organization | undefined) =>
   reading(operation, 'organizations', (connection, schema) => {
     const ids = new Set([...(configured === undefined ? [] : [configured.id]), ...knownOrganizations(connection)]);
-    const members = tally(connection, 'organization_members', schema.memberActive);
-    const counting = countCounting(connection, schema.memberActive);
-    const grants = tally(connection, 'organization_models', schema.grantActive);
-    const isActive = prepareGrants(connection, schema).isActive;
+    const members = countRows(connection, 'organization_members', schema.memberActive);
+    const grants = countRows(connection, 'organization_models', schema.grantActive);
+    const { isActive } = prepareGrants(connection, schema);
     const nameOf = createNaming(connection, configured);
-    const organizations = [...ids].toSorted().map((id) => ({
-      id,
-      name: nameOf(id),
-      active: isActive(id),
-      configured: id === configured?.id,
-      members: { ...(members.get(id) ?? NONE), counting: isActive(id) ? (counting.get(id) ?? 0) : 0 },
-      grants: grants.get(id) ?? NONE,
-    }));
+    const organizations = [...ids].toSorted().map((id) => {
+      const active = isActive(id);
+      const of = { members: members.get(id) ?? NONE, grants: grants.get(id) ?? NONE };
+      return {
+        ...{ id, name: nameOf(id), active, configured: id === configured?.id },
+        members: { ...of.members, counting: active ? of.members.counting : 0 },
+        grants: { active: of.grants.active, all: of.grants.all },
+      };
+    });
     return { organizations };
   });
 
-const NONE = { active: 0, all: 0 };
+const NONE = { active: 0, all: 0, counting: 0 };
 
-/** Both tables have an index on organization and activity, which answers this alone. */
-function tally(
-  connection: Connection,
-  table: 'organization_members' | 'organization_models',
-  hasActive: boolean,
-): ReadonlyMap<unknown, typeof NONE> {
-  const rows = connection
-    .prepare<[], [unknown, number, number]>(
-      `SELECT organization_id, count(CASE WHEN ${activeCondition(hasActive)} THEN 1 END), count(*)
-       FROM ${table} GROUP BY organization_id`,
-    )
-    .raw()
-    .all();
-  return new Map(rows.map(([id, active, all]) => [id, { active, all }]));
-}
-
-function countCounting(connection: Connection, hasActive: boolean): ReadonlyMap<unknown, number> {
-  const rows = connection
-    .prepare<[], [unknown, number]>(
-      `SELECT om.organization_id, count(*) FROM organization_members om JOIN "user" u ON u.id = om.user_id
-       WHERE ${activeCondition(hasActive, 'om')} AND ${ROLE_COUNTS} GROUP BY om.organization_id`,
-    )
-    .raw();
-  return new Map(rows.all());
+function countRows(connection: Connection, table: 'organization_members' | 'organization_models', hasActive: boolean) {
+  const isActive = activeCondition(hasActive, 'link');
+  const users = table === 'organization_members' ? 'LEFT JOIN "user" u ON u.id = link.user_id' : '';
+  const counts = users === '' ? '0' : ROLE_COUNTS;
+  const rows = readAll<Record<'active' | 'all' | 'counting', number> & { readonly id: unknown }>(
+    connection,
+    `SELECT link.organization_id AS id, count(*) FILTER (WHERE ${isActive}) AS active, count(*) AS "all",
+       count(*) FILTER (WHERE ${isActive} AND ${counts}) AS counting
+     FROM ${table} link ${users} GROUP BY link.organization_id`,
+  );
+  return new Map(rows.map(({ id, ...figures }) => [id, figures]));
 }
 
 /** mAI's own table first, then the environment; the deployment guide has no place for a name. */
 function createNaming(connection: Connection, configured: Organization | undefined): (id: string) => string | null {
   const columns = columnsOf(connection, 'client_organizations');
-  const statement =
+  const names =
     columns.has('id') && columns.has('name')
       ? connection.prepare<[string]>('SELECT name FROM client_organizations WHERE id = ?').pluck()
       : undefined;
   return (id) => {
-    const name = statement?.get(id);
+    const name = names?.get(id);
     if (typeof name === 'string') return name;
     return id === configured?.id ? configured.name : null;
   };
 }
 
-/**
- * @returns beside the record: how many members each obstacle keeps out
- * @throws OperationFailure as `reading`, and where no row names the organization
- */
+/** @returns beside the record: the members, with what keeps each of them out */
 export const showOrganization = (
   operation: Operation,
   chosen: ChosenOrganization,
   configured: Organization | undefined,
 ) =>
   reading(operation, 'organizations', (connection, schema) => {
-    requireOrganization(connection, chosen, 'read');
+    const { isActive } = requireOrganization(connection, schema, chosen, 'read');
     const { id, isConfigured } = chosen;
-    const members = readMembers(connection, schema, id);
-    const grants = readGrants(connection, schema, id);
+    const members = readMembers(connection, schema, id, isActive);
+    const grants = readGrants(connection, schema, id, isActive);
     const parts = schemaParts(schema);
+    const countActive = (rows: readonly { active: boolean }[]) => rows.filter(({ active }) => active).length;
     const record = {
       id,
       name: createNaming(connection, configured)(id),
-      active: prepareGrants(connection, schema).isActive(id),
+      active: isActive,
       configured: isConfigured,
       members: {
         counting: members.filter(({ counts }) => counts).length,
-        active: members.filter(({ active }) => active).length,
+        active: countActive(members),
         all: members.length,
       },
-      grants: { active: grants.filter(({ active }) => active).length, all: grants.length },
+      grants: { active: countActive(grants), all: grants.length },
       models: grants.map(({ pattern, active }) => ({ pattern, active })),
       organization_admins: members
         .filter(({ organization_role: role }) => role === 'admin')
         .map(({ id: user, email, active }) => ({ id: user, email, active })),
-      backend_admins: readBackendAdmins(connection).map((admin) => ({
-        ...admin,
-        member: membershipOf(members, admin.id),
-      })),
+      /** Whatever the organization: the deployment guide's step 4. */
+      backend_admins: readAll<Record<'email' | 'name', string | null> & { readonly id: string }>(
+        connection,
+        `SELECT id, email, name FROM "user" WHERE role = 'admin' ORDER BY lower(email), id`,
+      ).map((admin) => ({ ...admin, member: membershipOf(members, admin.id) })),
       schema: parts,
       complete: parts.every(({ missing }) => missing.length === 0),
     };
-    return { record, obstacles: countObstacles(members) };
+    return { record, members };
   });
-
-/** Every admin of the backend, whatever the organization: the deployment guide's step 4. */
-const readBackendAdmins = (connection: Connection) =>
-  connection
-    .prepare<[], { readonly id: string; readonly email: string | null; readonly name: string | null }>(
-      `SELECT id, email, name FROM "user" WHERE role = 'admin' ORDER BY lower(email), id`,
-    )
-    .all();
 
 function membershipOf(members: readonly Member[], user: string): 'active' | 'inactive' | null {
   const rows = members.filter(({ id }) => id === user);
@@ -130,13 +104,6 @@ function membershipOf(members: readonly Member[], user: string): 'active' | 'ina
   return rows.some(({ active }) => active) ? 'active' : 'inactive';
 }
 
-function countObstacles(members: readonly Member[]): ReadonlyMap<Obstacle, number> {
-  const found = new Map<Obstacle, number>();
-  for (const reason of members.flatMap(({ reasons }) => reasons)) found.set(reason, (found.get(reason) ?? 0) + 1);
-  return found;
-}
-
-/** The objects that modelgate keeps in the file, by kind. */
 const schemaParts = ({ missing }: Schema) =>
   (['table', 'index', 'view', 'trigger'] as const).map((kind) => {
     const names = SCHEMA_OBJECTS.filter((object) => object.kind === kind).map(({ name }) => name);

@@ -12,7 +12,6 @@ import { runPython } from './python.ts';
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const TABLES = ['organization_members', 'organization_models'] as const;
 const UNTOUCHED = { organizationTables: 'none', journalMode: 'delete' } as const;
-const nothing = () => undefined;
 
 /** Everybody whom the script tells apart, and values that nobody hopes for. */
 function inhabited(options: DatabaseOptions): TestDatabase {
@@ -66,7 +65,7 @@ describe.each(ERAS)('a database of %s', (era) => {
   test('gets from migrate the very rows and ids of the script', async () => {
     using database = inhabited({ era, organizationTables: 'none' });
     const byScript = migratedByScript(database);
-    const { figures } = await migrate(operationOn(database.path), ACME, nothing);
+    const { figures } = await migrate(operationOn(database.path), ACME);
     expectAsByScript(database.sql, byScript);
     expect(figures).toMatchObject({
       users: { joined: 5, joined_admins: 1, joined_banned: 1, left_out_pending: 1, present: 0, left_out_id_taken: 0 },
@@ -90,7 +89,7 @@ describe.each(ERAS)('a database of %s', (era) => {
     migrateByScript(database.path);
     database.addUser({ id: 'late' });
     const before = rowsOf(database.sql);
-    const { figures } = await migrate(operationOn(database.path), ACME, nothing);
+    const { figures } = await migrate(operationOn(database.path), ACME);
     expect(figures.users.joined).toBe(1);
     const [members = [], models = []] = rowsOf(database.sql);
     expect(members).toHaveLength(6);
@@ -112,7 +111,7 @@ test('whose ids collide are left out as the script leaves them out, and that is 
   for (const id of ['a', 'a_b']) database.addUser({ id });
   database.run(`INSERT INTO organization_members (id, organization_id, user_id) VALUES ('om_a_${ACME.id}', 'x', 'y')`);
   const byScript = migratedByScript(database);
-  const { figures } = await migrate(operationOn(database.path), ACME, nothing);
+  const { figures } = await migrate(operationOn(database.path), ACME);
   expect(figures).toMatchObject({
     users: { joined: 1, left_out_id_taken: 1 },
     models: { left_out_id_taken: 0 },

@@ -55,19 +55,21 @@ test('a backup shows how far each step is, and wipes it', async () => {
   expect(leftOf(shown)).toMatch(/^backup {4}/);
 });
 
-test('many users are added with a bar of progress, which is gone at the end', async () => {
+test('a long report shows a bar of progress, which is gone at the end', async () => {
   const database = databaseOfTest();
   database.sql.transaction(() => {
     for (let user = 0; user < 20_000; user++) database.addUser({ id: `user-${user}` });
   })();
   database.addUser({ id: 'pen', role: 'pending' });
   database.grant('acme', 'model');
-  const words = ['member', 'add', '--all', '--org', 'acme', '--database', database.path];
-  const { shown } = await onTerminal(words, { environment: XTERM });
-  expect(shown).toMatch(/Adding to acme [█░]{24} \d+ % of 20,000 users/u);
-  expect(leftOf(shown)).toBe(
+  const words = ['--org', 'acme', '--database', database.path];
+  const added = await onTerminal(['member', 'add', '--all', ...words], { environment: XTERM });
+  expect(leftOf(added.shown)).toBe(
     'acme: 20,000 users added; 1 skipped, because they are pending or banned in the\r\nbackend.\r\n',
   );
+  const { shown } = await onTerminal(['report', ...words], { environment: XTERM });
+  expect(shown).toMatch(/Reading [█░]{24} \d+ % of 20,000 memberships/u);
+  expect(leftOf(shown)).toMatch(/USER_EMAIL[^]*1 grant of models without a row/);
 });
 
 test.each([

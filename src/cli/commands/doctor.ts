@@ -12,8 +12,7 @@ import { type Fact, counted, print, printable, emphasize, toErrorJson } from '..
 import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
 import { createStepProgress } from '../prompt.ts';
 import { type Terminal, EXIT, givenOf, inPlace, laidOut } from '../terminal.ts';
-import { describeUser } from './explain-decision.ts';
-import { membershipRows } from './explain.ts';
+import { describeUser, membershipRows } from './explain.ts';
 
 /** Adds `doctor`. */
 export function addDoctor({ program, terminal, exitWith }: CommandLine): void {

@@ -1,5 +1,6 @@
 /** `modelgate explain`: a decision that a gate has made, one that it would make, or all that a user may use. */
 import { type Command, Option } from '@commander-js/extra-typings';
+import { OperationFailure } from '../../backend-file/failure.ts';
 import { quoted } from '../../backend-file/text.ts';
 import {
   type ModelExplanation,
@@ -8,16 +9,17 @@ import {
   explainUser,
 } from '../../organizations/explanation.ts';
 import type { Membership } from '../../organizations/standing.ts';
+import { REASONS } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
-import { configureOperation, gatePolicyOf } from '../configured.ts';
-import { type Cell, asTable, counted, asJson, printable, asRows } from '../report.ts';
+import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
+import { configureOperation, gatePolicyOf, operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
 import { type CommandLine, type OptionsOf, onDatabase, toOrigin } from '../options.ts';
-import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf, tell } from '../terminal.ts';
-import { describeUser, explainDecision } from './explain-decision.ts';
+import { type Fact, counted, print, printable } from '../report.ts';
+import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf } from '../terminal.ts';
 
 /** Adds `explain`. */
 export function addExplain({ program, terminal, exitWith }: CommandLine): void {
-  declare(program).action(async (decision, options) => exitWith(await explainAny(decision, options, terminal)));
+  declare(program).action(async (decision, options) => exitWith(await explain(decision, options, terminal)));
 }
 
 const declare = (program: Command) =>
@@ -46,76 +48,73 @@ With --user, in place of the guide's "Users Can't See Models": memberships (thos
     'modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db',
   );
 
-type ExplainOptions = OptionsOf<typeof declare>;
+type Options = OptionsOf<typeof declare>;
 
-async function explainAny(decision: string | undefined, options: ExplainOptions, terminal: Terminal): Promise<number> {
+function explain(decision: string | undefined, options: Options, terminal: Terminal): Promise<number> {
   const { user, model, adminUrl } = options;
-  if (decision !== undefined) {
-    if (user !== undefined || model !== undefined) {
-      throw new CommandFailure('A decision id, or --user: not both.', EXIT.misused);
-    }
-    return explainDecision(decision, options, terminal);
+  if (decision !== undefined && (user !== undefined || model !== undefined)) {
+    throw new CommandFailure('A decision id, or --user: not both.', EXIT.misused);
   }
+  if (decision !== undefined) return explainDecision(decision, options, terminal);
   if (adminUrl !== undefined) {
     throw new CommandFailure('--admin-url means nothing without a decision id.', EXIT.misused);
   }
   if (user === undefined) {
     throw new CommandFailure('Explain what? Name a decision id, or a user with --user.', EXIT.misused);
   }
-  return model === undefined ? explainAccess(user, options, terminal) : explain(user, model, options, terminal);
+  return model === undefined ? explainAccess(user, options, terminal) : explainOne(user, model, options, terminal);
 }
 
-type Row = readonly [name: string, value: Cell];
-
-/** @throws OperationFailure where the file cannot be read, or the name fits no user or several */
-async function explain(named: string, id: string, options: ExplainOptions, terminal: Terminal): Promise<number> {
+async function explainOne(named: string, id: string, options: Options, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const model = parseModelId(id);
   if (model === undefined) throw new CommandFailure(`${quoted(id)} cannot be the id of a model.`, EXIT.misused);
   const { record, joining } = await explainModel(operation, named, model, gatePolicyOf(config));
-  if (options.json === true)
-    terminal.write(asJson({ ...record, ...completedAdvice(record.advice, givenOf(terminal)) }));
-  else tell(terminal, describeModel(record, joining));
-  return options.exitCode === true && record.decision === 'deny' ? EXIT.failed : EXIT.done;
-}
-
-function describeModel(record: ModelExplanation, joining: Membership | undefined): string {
-  const { decision, reason, meaning, user, model, grant, chain, not_enforced: obstacle } = record;
-  const rows: readonly Row[] = [
-    ['decision', `${decision} (${reason}): ${meaning}`],
-    ['user', describeUser(user)],
-    ['model', model],
-    ...(grant === null ? [] : [['grant', `${grant.pattern} of ${grant.organization}`] as const]),
-    ...(chain.length > 1 ? [['chain', chain.join(' > ')] as const] : []),
+  const facts: readonly Fact[] = [
+    ['decision', `${record.decision} (${record.reason}): ${record.meaning}`],
+    ['user', describeUser(record.user)],
+    ...factsOn(record),
     ...membershipRows(record.memberships, joining),
-    ...(obstacle === null ? [] : [['not enforced', obstacle] as const]),
+    ...notEnforced(record.not_enforced),
   ];
-  return `${asRows(rows)}\n${printable(record.advice, false)}\n`;
+  return print(terminal, options, {
+    record: { ...record, ...completedAdvice(record.advice, givenOf(terminal)) },
+    parts: [facts, printable(record.advice, false)],
+    code: options.exitCode === true && record.decision === 'deny' ? EXIT.failed : EXIT.done,
+  });
 }
 
-/** @throws OperationFailure as `explain` */
-async function explainAccess(named: string, options: ExplainOptions, terminal: Terminal): Promise<number> {
+/** The model, what grants it, and the way to it. */
+const factsOn = ({ model, grant, chain }: Pick<DecisionRecord, 'model' | 'grant' | 'chain'>): readonly Fact[] => [
+  ['model', model],
+  ...(grant === null ? [] : [['grant', `${grant.pattern} of ${grant.organization}`] as const]),
+  ...(chain.length > 1 ? [['chain', chain.join(' > ')] as const] : []),
+];
+
+const notEnforced = (why: string | null): readonly Fact[] => (why === null ? [] : [['not enforced', why]]);
+
+async function explainAccess(named: string, options: Options, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const { record, joining } = await explainUser(operation, named, gatePolicyOf(config));
-  if (options.json === true)
-    terminal.write(asJson({ ...record, ...completedAdvice(record.advice, givenOf(terminal)) }));
-  else tell(terminal, describeAccess(terminal, record, joining));
-  return EXIT.done;
-}
-
-function describeAccess(terminal: Terminal, record: UserExplanation, joining: Membership | undefined): string {
-  const { user, models, prefix_grants: prefixes, advice, not_enforced: obstacle } = record;
-  const about = asRows([
-    ['user', describeUser(user)],
+  const facts: readonly Fact[] = [
+    ['user', describeUser(record.user)],
     ...membershipRows(record.memberships, joining),
-    ...(obstacle === null ? [] : [['not enforced', obstacle] as const]),
-  ]);
-  const rows = [
-    ...models.map((permit) => [permit.model, because(permit)]),
-    ...prefixes.map(({ organization, pattern }) => [pattern, `${organization} grants every model of this beginning`]),
+    ...notEnforced(record.not_enforced),
   ];
-  const table = rows.length === 0 ? '' : `\n${asTable(terminal, ['may use', 'because'], rows)}`;
-  return `${about}${table}\n${printable(advice, false)}\n`;
+  const rows = [
+    ...record.models.map((permit) => [permit.model, because(permit)]),
+    ...record.prefix_grants.map(({ organization, pattern }) => [
+      ...[pattern, `${organization} grants every model of this beginning`],
+    ]),
+  ];
+  return print(terminal, options, {
+    record: { ...record, ...completedAdvice(record.advice, givenOf(terminal)) },
+    parts: [
+      facts,
+      ...(rows.length === 0 ? [] : [{ columns: ['may use', 'because'], rows }]),
+      printable(record.advice, false),
+    ],
+  });
 }
 
 /** Such as `a preset on gpt-4o, which acme grants`. */
@@ -127,22 +126,112 @@ function because({ reason, grant, chain, model }: UserExplanation['models'][numb
 
 /**
  * @param joining the membership that the gate makes at the first request of a user who has none
- * @returns a row each, those that give something first: `member of  acme — 2 models on, 1 off`
+ * @returns one each, those that give something first: `member of  acme — 2 models on, 1 off`
  */
-export function membershipRows(memberships: readonly Membership[], joining: Membership | undefined): readonly Row[] {
+export function membershipRows(memberships: readonly Membership[], joining: Membership | undefined): readonly Fact[] {
   const all = joining === undefined ? memberships : [joining];
   if (all.length === 0) return [['member of', 'no organization']];
   const made = joining === undefined ? '' : ' (from the first request on, MODELGATE_AUTO_ENROLL)';
-  return [
-    ...all.filter(({ counts }) => counts).map((one) => ['member of', describeGrants(one, made)] as const),
-    ...all
-      .filter(({ counts }) => !counts)
-      .map(({ organization, why_not: why }) => ['not counted', `${organization} — ${why ?? ''}`] as const),
-  ];
+  const facts = all.map(({ organization, counts, why_not: why, models }): Fact => {
+    if (!counts) return ['not counted', `${organization} — ${why ?? ''}`];
+    const on = models.filter(({ active }) => active).length;
+    const off = models.length > on ? `, ${(models.length - on).toLocaleString('en')} off` : '';
+    return ['member of', `${organization}${made} — ${counted(on, 'model')} on${off}`];
+  });
+  return facts.toSorted(([left], [right]) => left.localeCompare(right));
 }
 
-function describeGrants({ organization, models }: Membership, made: string): string {
-  const on = models.filter(({ active }) => active).length;
-  const off = models.length - on;
-  return `${organization}${made} — ${counted(on, 'model')} on${off > 0 ? `, ${off.toLocaleString('en')} off` : ''}`;
+/** `u-1 <alice@example.com>, role user` */
+export const describeUser = ({ id, email, role }: Record<'id' | 'role', string> & { email: string | null }): string =>
+  `${id}${email === null ? '' : ` <${email}>`}, role ${role}`;
+
+/** @throws CommandFailure where there is no such decision any more, the id is none, or no gate answers */
+async function explainDecision(id: string, options: Options, terminal: Terminal): Promise<number> {
+  const gate = (options.adminUrl ?? requireAdminOrigin(terminal, options.config)).origin;
+  const made = await ask(gate, id, terminal.stop);
+  const now = await explainNow(made, options, terminal);
+  const { decision, reason, anonymous, organizations, status } = made;
+  const { meaning } = REASONS[reason];
+  const user = made.user && { id: made.user.id, email: now?.user.email ?? null, role: made.user.role };
+  const who = anonymous === null ? 'not known: the database could not be read' : WHO[anonymous];
+  const facts: readonly Fact[] = [
+    ['decision', `${decision} (${reason}): ${meaning}`],
+    ['user', user === null ? who : describeUser(user)],
+    ...factsOn(made),
+    ...(organizations === null ? [] : [['organizations', organizations.join(', ') || 'none that count'] as const]),
+    ['request', `${made.method} ${made.path} ${status === null ? 'is not answered yet' : String(status)}`],
+    ['at', made.at],
+    ['request id', made.request_id],
+    ['gate', gate],
+    ...notEnforced(made.enforced ? null : 'MODELGATE_MODE=report: it was only logged'),
+  ];
+  const advised = now && {
+    ...{ decision: now.decision, reason: now.reason },
+    ...completedAdvice(now.advice, givenOf(terminal)),
+  };
+  return print(terminal, options, {
+    record: { ...made, meaning, user, gate, now: advised ?? null },
+    parts: [facts, now === undefined ? '' : `Now: ${now.decision}. ${printable(now.advice, false)}`],
+  });
+}
+
+const WHO = {
+  no_credential: 'anonymous: the request carried no credential',
+  credential_invalid: 'anonymous: the credential was none of the backend’s',
+  credential_expired: 'anonymous: the session had expired',
+  user_unknown: 'anonymous: the backend no longer knows the user',
+} as const;
+
+async function ask(gate: string, id: string, stop: AbortSignal): Promise<DecisionRecord> {
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(5_000)]);
+  const answer: unknown = await fetch(`${gate}/decisions/${encodeURIComponent(id)}`, { redirect: 'error', signal })
+    .then((response) => response.json())
+    .catch((error: unknown) => {
+      throw new CommandFailure(
+        `No gate answers operators at ${gate} (${reasonOf(error)}). Name the one that has refused with --admin-url URL, or as MODELGATE_ADMIN_HOST and MODELGATE_ADMIN_PORT do for that gate.`,
+        EXIT.failed,
+        { cause: error },
+      );
+    });
+  if (isOf<DecisionRecord>(answer, 'id')) return answer;
+  if (!isOf<NoRecord>(answer, 'why')) {
+    throw new CommandFailure(`What answers at ${gate} is no gate that keeps decisions.`);
+  }
+  if (answer.why === 'malformed') {
+    throw new CommandFailure(
+      `${quoted(id)} is no decision id: it is d- and ten letters or digits, as the refusal shows it.`,
+      EXIT.misused,
+    );
+  }
+  throw new CommandFailure(
+    `The gate at ${gate} does not keep ${quoted(id)} any more, or never made it: it has the last ${answer.kept.toLocaleString('en')} decisions since ${answer.since}. Another gate may have it (--admin-url URL); the log of the gate has it as decision_id.`,
+  );
+}
+
+const isOf = <T extends object>(answer: unknown, key: keyof T & string): answer is T =>
+  typeof answer === 'object' && answer !== null && key in answer;
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown';
+  if (error.cause instanceof Error) return reasonOf(error.cause);
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
+}
+
+/** What the same question is answered now; undefined where there is no user, no model or no database to ask. */
+async function explainNow(
+  { user, model }: DecisionRecord,
+  options: Options,
+  terminal: Terminal,
+): Promise<ModelExplanation | undefined> {
+  const config = storeConfigIfAny(terminal, options);
+  const id = parseModelId(model);
+  if (config === undefined || user === null || id === undefined) return undefined;
+  try {
+    const operation = operationOn(config, terminal, options);
+    return (await explainModel(operation, user.id, id, gatePolicyOf(config))).record;
+  } catch (error) {
+    // what was decided is worth telling without it
+    if (error instanceof OperationFailure) return undefined;
+    throw error;
+  }
 }

@@ -2,12 +2,12 @@
 import type { Command } from '@commander-js/extra-typings';
 import { shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/schema.ts';
-import { initializeBackend } from '../../organizations/initialization.ts';
+import { initializeBackend } from '../../organizations/migration.ts';
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
 import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
-import { asTable, printable, counted, asJson } from '../report.ts';
-import { type Terminal, CommandFailure, EXIT, say, tell } from '../terminal.ts';
+import { counted, print, printable } from '../report.ts';
+import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
 import { countKinds, describeNotLinked } from './organization-words.ts';
 
 /** Adds `init`. */
@@ -37,25 +37,39 @@ const declare = (program: Command) =>
 
 type InitOptions = OptionsOf<typeof declare>;
 
-/**
- * @returns code 1 where something could not be made, or the gate cannot use the file
- * @throws CommandFailure or OperationFailure where the file cannot be used at all
- */
+/** @returns code 1 where something could not be made, or the gate cannot use the file */
 async function init(options: InitOptions, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const organization = chooseNewOrganization(config, options);
   const done = await initializeBackend(operation, organization, organization?.id === config.organization?.id);
-  const { failed, problem } = done.record;
-  if (options.json === true) terminal.write(asJson(done.record));
-  else tell(terminal, describe(terminal, done));
-  if (failed > 0) {
-    say(
-      terminal,
-      `${counted(failed, 'object')} could not be made. Tables that others have made lack a column, or hold a row twice; the gate works without these objects where it says so at its start.`,
-    );
-  }
-  if (problem !== null) say(terminal, `The gate cannot use this file: ${problem}.`);
-  return failed > 0 || problem !== null ? EXIT.failed : EXIT.done;
+  const { objects, failed, problem } = done.record;
+  const [made, present, changed] = [
+    objects.filter(({ state }) => state === 'made'),
+    objects.filter(({ state }) => state === 'present'),
+    objects.filter(({ state }) => state !== 'present'),
+  ];
+  const there = present.length === 0 && made.length > 0 ? '' : ` There already: ${kinds(present)}.`;
+  const summary =
+    changed.length === 0
+      ? `Nothing was missing: ${kinds(present)}.`
+      : `${made.length === 0 ? 'Nothing was made.' : `Made ${kinds(made)}.`}${there}`;
+  const rows = changed.map(({ kind, name, state, failure }) => [
+    ...[kind, name],
+    failure === null ? state : `failed: ${failure}`,
+  ]);
+  return print(terminal, options, {
+    record: done.record,
+    parts: [
+      ...(rows.length === 0 ? [] : [{ columns: ['kind', 'name', 'state'], rows }]),
+      [summary, ...describeLinks(done)].join('\n'),
+    ],
+    notes: [
+      failed > 0 &&
+        `${counted(failed, 'object')} could not be made. Tables that others have made lack a column, or hold a row twice; the gate works without these objects where it says so at its start.`,
+      problem !== null && `The gate cannot use this file: ${problem}.`,
+    ],
+    code: failed > 0 || problem !== null ? EXIT.failed : EXIT.done,
+  });
 }
 
 /** Linking is the first meeting of the gate and an organization, so this one need not be known. */
@@ -69,42 +83,22 @@ function chooseNewOrganization({ organization }: StoreConfig, { org, name }: Ini
   return { id, name: name ?? (id === organization?.id ? organization.name : id) };
 }
 
-type Initialized = Awaited<ReturnType<typeof initializeBackend>>;
-
-function describe(terminal: Terminal, { record, leftOut }: Initialized): string {
-  const { objects, organization } = record;
-  const made = objects.filter(({ state }) => state === 'made');
-  const changed = objects.filter(({ state }) => state !== 'present');
-  const present = objects.filter(({ state }) => state === 'present');
-  const links = organization === null ? '' : `${describeLinks(organization, record, leftOut)}\n`;
-  if (changed.length === 0) return `Nothing was missing: ${kinds(present)}.\n${links}`;
-  const table = asTable(
-    terminal,
-    ['kind', 'name', 'state'],
-    changed.map(({ kind, name, state, failure }) => [kind, name, failure === null ? state : `failed: ${failure}`]),
-  );
-  const there = present.length === 0 && made.length > 0 ? '' : ` There already: ${kinds(present)}.`;
-  return `${table}\n${made.length === 0 ? 'Nothing was made.' : `Made ${kinds(made)}.`}${there}\n${links}`;
-}
-
-function describeLinks(id: string, record: Initialized['record'], notLinked: Initialized['leftOut']): string {
-  const { linked_users: users, linked_models: models, left_out_users: elsewhere } = record;
-  const links =
+function describeLinks({ record, leftOut }: Awaited<ReturnType<typeof initializeBackend>>): readonly string[] {
+  const { organization: id, linked_users: users, linked_models: models, left_out_users: elsewhere } = record;
+  if (id === null) return [];
+  return [
     users + models === 0
       ? `${printable(id)} has its members and models already, or there are none to link: nothing was linked.`
-      : `Linked to ${printable(id)}: ${counted(users, 'user')} and ${counted(models, 'model')}.`;
-  const left =
-    elsewhere === 0
+      : `Linked to ${printable(id)}: ${counted(users, 'user')} and ${counted(models, 'model')}.`,
+    ...(elsewhere === 0
       ? []
       : [
           `${counted(elsewhere, 'user')} not linked, because another organization has a row of theirs. To add all users: \`${shellCommand('modelgate', 'member', 'add', '--all', '--org', id)}\``,
-        ];
-  return [links, ...[...left, ...describeNotLinked(notLinked)].map((sentence) => `${sentence}.`)].join('\n');
+        ]),
+    ...describeNotLinked(leftOut),
+  ];
 }
 
 /** @returns such as `5 tables, 4 indexes, 2 views and 6 triggers` */
-function kinds(objects: Initialized['record']['objects']): string {
-  const parts = countKinds(objects);
-  const last = parts.pop() ?? 'nothing';
-  return parts.length === 0 ? last : `${parts.join(', ')} and ${last}`;
-}
+const kinds = (objects: Parameters<typeof countKinds>[0]): string =>
+  new Intl.ListFormat('en-GB').format(countKinds(objects)) || 'nothing';

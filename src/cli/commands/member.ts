@@ -6,17 +6,16 @@ import {
   type Member,
   type MemberChange,
   addAllUsers,
-  addMembers as addNamed,
-  listMembers as readMembers,
-  removeMembers as removeNamed,
+  addMembers,
+  listMembers,
+  removeMembers,
 } from '../../organizations/members.ts';
-import { describeObstacles } from '../../organizations/obstacles.ts';
+import { describeObstacles } from '../../organizations/standing.ts';
 import { configureOrganization } from '../configured.ts';
-import { type Cell, asTable, counted, asJson, printable } from '../report.ts';
 import { type CommandLine, type OptionsOf, inOrganization, onDatabase, withExamples } from '../options.ts';
-import { createProgress } from '../prompt.ts';
+import { type Cell, type Table, counted, print, printable } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
-import { CREATE, warnOfEnrolment, warnOfOrganization, warnOfReturn } from './organization-words.ts';
+import { CREATE, noteOnEnrolment, noteOnSwitch, notesOnReturn } from './organization-words.ts';
 
 /** Adds `member add`, `remove` and `list`. */
 export function addMember({ program, terminal, exitWith }: CommandLine): void {
@@ -25,9 +24,9 @@ export function addMember({ program, terminal, exitWith }: CommandLine): void {
     'modelgate member list --org mai_client_acme',
     'modelgate help member add',
   );
-  declareAdd(group).action(async (users, options) => exitWith(await addMembers(users, options, terminal)));
-  declareRemove(group).action(async (users, options) => exitWith(await removeMembers(users, options, terminal)));
-  declareList(group).action(async (options) => exitWith(await listMembers(options, terminal)));
+  declareAdd(group).action(async (users, options) => exitWith(await add(users, options, terminal)));
+  declareRemove(group).action(async (users, options) => exitWith(await remove(users, options, terminal)));
+  declareList(group).action(async (options) => exitWith(await list(options, terminal)));
 }
 
 const declareAdd = (group: Command) =>
@@ -75,17 +74,7 @@ const declareList = (group: Command) =>
     'modelgate member list --org mai_client_acme',
   );
 
-const ROLES = ['member', 'admin'];
-
-/**
- * @param users ids or e-mail addresses
- * @throws CommandFailure or OperationFailure; then no user was added
- */
-async function addMembers(
-  users: readonly string[],
-  options: OptionsOf<typeof declareAdd>,
-  terminal: Terminal,
-): Promise<number> {
+async function add(users: readonly string[], options: OptionsOf<typeof declareAdd>, terminal: Terminal) {
   const { all = false, role } = options;
   if (all === users.length > 0) {
     throw new CommandFailure(
@@ -95,23 +84,18 @@ async function addMembers(
   }
   requireRole(options);
   const { config, operation, chosen } = configureOrganization(options, terminal);
-  const added = await (all ? addAll() : addNamed(operation, chosen, { named: users, role }));
-  terminal.write(
-    options.json === true
-      ? asJson(added.record)
-      : 'members' in added.record
-        ? describeChanges(terminal, added.record)
-        : describeAll(added.record),
-  );
-  warnOfOrganization(terminal, chosen, added);
-  warnOfEnrolment(terminal, config, chosen, added);
-  return EXIT.done;
-
-  function addAll() {
-    const progress = createProgress(terminal, `Adding to ${printable(chosen.id)}`, 'user');
-    return addAllUsers(operation, chosen, { role, onProgress: progress.at }).finally(progress.end);
-  }
+  const added = await (all
+    ? addAllUsers(operation, chosen, role)
+    : addMembers(operation, chosen, { named: users, role }));
+  const { record } = added;
+  return print(terminal, options, {
+    record,
+    parts: ['members' in record ? changesOf(record) : describeAll(record)],
+    notes: [noteOnSwitch(chosen.id, added.isActive), noteOnEnrolment(config, chosen, added.firstTime)],
+  });
 }
+
+const ROLES = ['member', 'admin'];
 
 /** @throws CommandFailure with exit code 2 for a role that neither the guide nor mAI has */
 function requireRole({ role, asIs }: OptionsOf<typeof declareAdd>): void {
@@ -123,19 +107,18 @@ function requireRole({ role, asIs }: OptionsOf<typeof declareAdd>): void {
   );
 }
 
-function describeAll({ organization, added, members_already: kept, switched_off: off, skipped }: AllUsers): string {
-  const parts = [`${counted(added, 'user')} added`];
-  if (kept > 0) {
-    const stay = off === 0 ? '' : `, of which ${off.toLocaleString('en')} switched off, and so they stay`;
-    parts.push(`${kept.toLocaleString('en')} already there${stay}`);
-  }
-  if (skipped > 0) {
-    parts.push(`${skipped.toLocaleString('en')} skipped, because they are pending or banned in the backend`);
-  }
-  return `${printable(organization)}: ${parts.join('; ')}.\n`;
+function describeAll(record: Awaited<ReturnType<typeof addAllUsers>>['record']): string {
+  const { organization, added, members_already: kept, switched_off: off, skipped } = record;
+  const stay = off === 0 ? '' : `, of which ${off.toLocaleString('en')} switched off, and so they stay`;
+  const parts = [
+    `${counted(added, 'user')} added`,
+    ...(kept > 0 ? [`${kept.toLocaleString('en')} already there${stay}`] : []),
+    ...(skipped > 0
+      ? [`${skipped.toLocaleString('en')} skipped, because they are pending or banned in the backend`]
+      : []),
+  ];
+  return `${printable(organization)}: ${parts.join('; ')}.`;
 }
-
-type AllUsers = Awaited<ReturnType<typeof addAllUsers>>['record'];
 
 const OUTCOMES = {
   added: 'added',
@@ -145,69 +128,47 @@ const OUTCOMES = {
   switched_off: 'switched off',
   off_already: 'was switched off already',
   deleted: 'deleted',
-  absent: 'is no member',
 } as const satisfies Record<MemberChange['outcome'], string>;
 
-const describeChanges = (
-  terminal: Terminal,
-  { organization, members }: { readonly organization: string; readonly members: readonly MemberChange[] },
-): string =>
-  asTable(
-    terminal,
-    ['user', 'e-mail', 'organization', 'result'],
-    members.map((change) => [change.id, change.email, organization, describeOutcome(change)]),
-  );
+const changesOf = (record: { readonly organization: string; readonly members: readonly MemberChange[] }): Table => ({
+  columns: ['user', 'e-mail', 'organization', 'result'],
+  rows: record.members.map(({ id, email, outcome, role }) => {
+    const change = role === undefined ? '' : `, role: ${role.before === '' ? 'none' : role.before} → ${role.after}`;
+    return [id, email, record.organization, `${OUTCOMES[outcome]}${change}`];
+  }),
+});
 
-const describeOutcome = ({ outcome, role }: MemberChange): string =>
-  role === undefined
-    ? OUTCOMES[outcome]
-    : `${OUTCOMES[outcome]}, role: ${role.before === '' ? 'none' : role.before} → ${role.after}`;
-
-/**
- * @param users ids or e-mail addresses
- * @throws CommandFailure or OperationFailure; then no user was removed
- */
-async function removeMembers(
-  users: readonly string[],
-  options: OptionsOf<typeof declareRemove>,
-  terminal: Terminal,
-): Promise<number> {
+async function remove(named: readonly string[], options: OptionsOf<typeof declareRemove>, terminal: Terminal) {
   const { purge = false } = options;
   const { config, operation, chosen } = configureOrganization(options, terminal);
-  const removed = await removeNamed(operation, chosen, { named: users, purge });
-  terminal.write(options.json === true ? asJson(removed.record) : describeChanges(terminal, removed.record));
-  if (purge) warnOfReturn(terminal, config, chosen, { of: 'users', ...removed });
-  return EXIT.done;
+  const removed = await removeMembers(operation, chosen, { named, purge });
+  return print(terminal, options, {
+    record: removed.record,
+    parts: [changesOf(removed.record)],
+    notes: purge ? notesOnReturn(config, chosen, 'users', removed) : [],
+  });
 }
 
-/** @throws CommandFailure or OperationFailure where the file cannot be read, or no row names the organization */
-async function listMembers(options: OptionsOf<typeof declareList>, terminal: Terminal): Promise<number> {
+async function list(options: OptionsOf<typeof declareList>, terminal: Terminal) {
   const { operation, chosen } = configureOrganization(options, terminal);
-  const { organization, members: all } = await readMembers(operation, chosen);
+  const { organization, members: all } = await listMembers(operation, chosen);
   const members = options.active === true ? all.filter(({ counts }) => counts) : all;
-  terminal.write(
-    options.json === true ? asJson({ organization, members }) : asMemberTable(terminal, members, options.ids === true),
-  );
-  return EXIT.done;
-}
-
-/** A column that is empty for all members is left out. */
-function asMemberTable(terminal: Terminal, members: readonly Member[], withIds: boolean): string {
   const columns: readonly (readonly [title: string, cell: (member: Member) => Cell])[] = [
-    ...(withIds ? [['id', ({ id }: Member) => id] as const] : []),
-    ['e-mail', ({ email, id }) => email ?? (withIds ? null : id)],
+    ...(options.ids === true ? [['id', ({ id }: Member) => id] as const] : []),
+    ['e-mail', ({ email, id }) => email ?? (options.ids === true ? null : id)],
     ['name', ({ name }) => name],
     ['role in backend', ({ role }) => role],
     ['role in org', (member) => member.organization_role],
     ['since', (member) => member.joined_at?.slice(0, 10)],
     ['state', ({ counts, reasons }) => (counts ? 'member' : describeObstacles(reasons))],
   ];
+  // a column that is empty for all members is left out
   const shown = columns.filter(
     ([, cell]) => members.length === 0 || members.some((member) => (cell(member) ?? '') !== ''),
   );
-  return asTable(
-    terminal,
-    shown.map(([title]) => title),
-    members.map((member) => shown.map(([, cell]) => cell(member))),
-  );
+  const table = {
+    columns: shown.map(([title]) => title),
+    rows: members.map((member) => shown.map(([, cell]) => cell(member))),
+  };
+  return print(terminal, options, { record: { organization, members }, parts: [table] });
 }

@@ -11,11 +11,11 @@ import {
 import type { Organization } from '../../store/initialize.ts';
 import { configureOperation } from '../configured.ts';
 import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
-import { asLines, printable, counted, asJson } from '../report.ts';
-import { createProgress, createStepProgress } from '../prompt.ts';
-import { type Terminal, CommandFailure, EXIT, say, tell } from '../terminal.ts';
+import { createStepProgress } from '../prompt.ts';
+import { asLines, counted, print, printable } from '../report.ts';
+import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
 import { warnOfComplaints } from './backup.ts';
-import { countKinds, describeNotLinked } from './organization-words.ts';
+import { countKinds, describeNotLinked, noteOnSwitch } from './organization-words.ts';
 
 /** Adds `migrate`. */
 export function addMigrate({ program, terminal, exitWith }: CommandLine): void {
@@ -43,22 +43,36 @@ const declare = (program: Command) =>
     'modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db',
   );
 
-type MigrateOptions = OptionsOf<typeof declare>;
-
 /** @throws CommandFailure or OperationFailure where nothing was changed */
-async function migrate(options: MigrateOptions, terminal: Terminal): Promise<number> {
+async function migrate(options: OptionsOf<typeof declare>, terminal: Terminal): Promise<number> {
   const organization = { id: options.org, name: options.name };
   requireEnvironmentValues(organization);
   const { config, operation } = configureOperation(options, terminal);
   const dryRun = options.dryRun === true;
   const plan = await planMigration(operation, organization, organization.id === config.organization?.id);
-  if (dryRun || !isNeeded(plan.figures)) return finish({ plan, dryRun });
-  const backup = await backUp();
-  const progress = createProgress(terminal, 'linking', 'row');
-  const result = await migrateFile(operation, organization, progress.at).finally(progress.end);
-  return finish({ plan, dryRun, backup, result });
+  const needed = isNeeded(plan.figures);
+  const backup = needed && !dryRun ? await backUp() : undefined;
+  const result = backup === undefined ? undefined : await migrateFile(operation, organization);
+  const { figures } = result ?? plan;
+  const record = {
+    organization: { ...organization, active: plan.isActive },
+    dry_run: dryRun,
+    changed: result !== undefined,
+    needed,
+    backup: backup?.path ?? null,
+    ...figures,
+    environment: { OPENROUTER_EXTERNAL_USER: organization.id, ORGANIZATION_NAME: organization.name },
+  };
+  const about = `${printable(organization.name)} (${printable(organization.id)})`;
+  const parts =
+    result === undefined || backup === undefined
+      ? [describePlan(plan, about, needed, dryRun)]
+      : describeResult(result, backup.path, organization, about);
+  const code = print(terminal, options, { record, parts, notes: notesOn(figures, organization.id, plan.isActive) });
+  warnOfComplaints(terminal, backup?.complaints ?? []);
+  return code;
 
-  async function backUp(): Promise<Backup> {
+  async function backUp() {
     const steps = createStepProgress(terminal);
     const directory = options.backupDir === undefined ? undefined : resolve(terminal.directory, options.backupDir);
     const made = await backUpBeforeMigration(operation, { directory, now: new Date(), onStep: steps.onStep }).finally(
@@ -68,133 +82,77 @@ async function migrate(options: MigrateOptions, terminal: Terminal): Promise<num
     say(terminal, `Backed up and checked: ${printable(made.path, false)}`);
     return made;
   }
-
-  function finish(outcome: Outcome): number {
-    if (options.json === true) terminal.write(asJson(toRecord(outcome, organization)));
-    else tell(terminal, describe(outcome, organization));
-    warn(terminal, outcome, organization);
-    return EXIT.done;
-  }
 }
 
-type Backup = Awaited<ReturnType<typeof backUpBeforeMigration>>;
-
-interface Outcome {
-  readonly plan: Migration;
-  readonly dryRun: boolean;
-  /** Absent where nothing was changed. */
-  readonly backup?: Backup;
-  readonly result?: Migration;
+function describePlan(plan: Migration, about: string, needed: boolean, dryRun: boolean): string {
+  const head = needed
+    ? `A migration of all users and models to ${about} would do this:`
+    : `Nothing to do: all users and models belong to ${about} already.${dryRun ? '' : ' Nothing was changed, and no backup was needed.'}`;
+  const end = dryRun && needed ? ['Nothing was changed: this is a dry run.'] : [];
+  return [head, ...describeFigures(plan, false), ...end].join('\n');
 }
 
-/** What `--json` prints. */
-function toRecord({ plan, dryRun, backup, result }: Outcome, { id, name }: Organization) {
-  return {
-    organization: { id, name, active: plan.isActive },
-    dry_run: dryRun,
-    changed: result !== undefined,
-    needed: isNeeded(plan.figures),
-    backup: backup?.path ?? null,
-    ...(result ?? plan).figures,
-    environment: { OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name },
-  };
-}
-
-function describe({ plan, dryRun, backup, result }: Outcome, organization: Organization): string {
-  const about = `${printable(organization.name)} (${printable(organization.id)})`;
-  const words = describePlan(result ?? plan, result !== undefined);
-  const total = result?.figures.total;
-  if (total === undefined || total === null || backup === undefined) {
-    const nothing = isNeeded(plan.figures)
-      ? `A migration of all users and models to ${about} would do this:\n`
-      : `Nothing to do: all users and models belong to ${about} already.${dryRun ? '' : ' Nothing was changed, and no backup was needed.'}\n`;
-    return `${nothing}${words}${dryRun && isNeeded(plan.figures) ? 'Nothing was changed: this is a dry run.\n' : ''}`;
-  }
+function describeResult(result: Migration, backup: string, organization: Organization, about: string): string[] {
+  const { total } = result.figures;
   const rows = asLines([
     ['organization', `${organization.name} (${organization.id})`],
-    ['members', total.members.toLocaleString('en')],
-    ['models', total.models.toLocaleString('en')],
-    ['backup', backup.path],
+    ['members', total?.members.toLocaleString('en') ?? ''],
+    ['models', total?.models.toLocaleString('en') ?? ''],
+    ['backup', backup],
   ]);
-  return `Migrated all users and models to ${about}:\n${words}\n${rows}\nAdd to .env, and restart the backend and the gate:\n${environmentLines(organization)}`;
-}
-
-function warn(terminal: Terminal, { plan, backup, result }: Outcome, { id }: Organization): void {
-  warnOfComplaints(terminal, backup?.complaints ?? []);
-  const { failed, users, models } = (result ?? plan).figures;
-  for (const words of failed) {
-    say(
-      terminal,
-      `A table that others have made does not allow ${printable(words)}. The gate works without it, more slowly.`,
-    );
-  }
-  const unlinked = (count: number, what: string, command: string): void => {
-    if (count === 0) return;
-    say(
-      terminal,
-      `${counted(count, what)} could not be linked, because the id that the guide makes for the row belongs to another row. With another id: \`${command} --org ORGANIZATION\``,
-    );
-  };
-  unlinked(users.left_out_id_taken, 'user', 'modelgate member add USER');
-  unlinked(models.left_out_id_taken, 'model', 'modelgate model allow ID');
-  if (!plan.isActive) {
-    say(
-      terminal,
-      `${printable(id)} is switched off in client_organizations: nothing in it counts until that is changed.`,
-    );
-  }
-}
-
-// The plan of a migration, or what it has done, in sentences.
-
-/** @param isDone it happened; else it would happen */
-function describePlan({ figures, leftOut }: Migration, isDone: boolean): string {
-  const { made, users, models } = figures;
-  const join = isDone ? 'joined' : users.joined === 1 ? 'joins' : 'join';
-  const inactive =
-    models.linked_inactive === 0 ? '' : `, ${figure(models.linked_inactive)} of them switched off as in the backend`;
   return [
-    part(users.joined, 'user', `${join}${among(users)}`),
-    part(models.linked, 'model', `linked${inactive}`),
-    part(users.left_out_pending, 'pending user', 'left out'),
-    part(users.left_out_without_role, 'user', 'without a role left out'),
-    part(models.left_out_presets, 'preset', 'not linked: a preset follows its base model'),
-    ...describeNotLinked(leftOut).map((sentence) => `  ${sentence}\n`),
-    part(users.present, 'member', `there already, untouched${off(users.present_off)}`),
-    part(models.present, 'grant', `there already, untouched${off(models.present_off)}`),
-    part(made.length, 'object', `${isDone ? 'made' : 'to make'}: ${summary(made)}`),
-  ].join('');
-}
-
-const figure = (count: number): string => count.toLocaleString('en');
-
-const part = (count: number, one: string, rest: string): string =>
-  count === 0 ? '' : `  ${counted(count, one)} ${rest}\n`;
-
-function among(users: Migration['figures']['users']): string {
-  const { joined_admins: admins, joined_banned: banned, joined_elsewhere: elsewhere } = users;
-  const parts = [
-    ...(admins === 0 ? [] : [`${figure(admins)} as admin`]),
-    ...(banned === 0 ? [] : [`${counted(banned, 'banned user')} among them, whom the gate refuses all the same`]),
-    ...(elsewhere === 0 ? [] : [`${figure(elsewhere)} of them members of another organization, and then of both`]),
+    [`Migrated all users and models to ${about}:`, ...describeFigures(result, true)].join('\n'),
+    `${rows}\nAdd to .env, and restart the backend and the gate:\n${environmentLines(organization)}`,
   ];
-  return parts.map((words) => `, ${words}`).join('');
 }
 
-const off = (count: number): string => (count === 0 ? '' : `, ${figure(count)} of them switched off`);
+function notesOn({ failed, users, models }: Migration['figures'], id: string, isActive: boolean) {
+  const unlinked = (count: number, what: string, command: string): string | false =>
+    count > 0 &&
+    `${counted(count, what)} could not be linked, because the id that the guide makes for the row belongs to another row. With another id: \`${command} --org ORGANIZATION\``;
+  return [
+    ...failed.map(
+      (words) =>
+        `A table that others have made does not allow ${printable(words)}. The gate works without it, more slowly.`,
+    ),
+    unlinked(users.left_out_id_taken, 'user', 'modelgate member add USER'),
+    unlinked(models.left_out_id_taken, 'model', 'modelgate model allow ID'),
+    noteOnSwitch(id, isActive),
+  ];
+}
+
+/** @param isDone it happened; else it would happen @returns a line for each figure that is not 0 */
+function describeFigures({ figures: { made, users, models }, leftOut }: Migration, isDone: boolean): readonly string[] {
+  const some = (count: number, what: string): string =>
+    count === 0 ? '' : `, ${count.toLocaleString('en')} of them ${what}`;
+  const among = `${some(users.joined_admins, 'as admin')}${some(users.joined_banned, 'banned, whom the gate refuses all the same')}${some(users.joined_elsewhere, 'members of another organization, and then of both')}`;
+  const parts: readonly (readonly [count: number, one: string, rest: string])[] = [
+    [users.joined, 'user', `${isDone ? 'joined' : 'to join'}${among}`],
+    [
+      models.linked,
+      'model',
+      `${isDone ? '' : 'to be '}linked${some(models.linked_inactive, 'switched off as in the backend')}`,
+    ],
+    [users.left_out_pending, 'pending user', 'left out'],
+    [users.left_out_without_role, 'user', 'without a role left out'],
+    [models.left_out_presets, 'preset', 'not linked: a preset follows its base model'],
+    [users.present, 'member', `there already, untouched${some(users.present_off, 'switched off')}`],
+    [models.present, 'grant', `there already, untouched${some(models.present_off, 'switched off')}`],
+    [made.length, 'object', `${isDone ? 'made' : 'to make'}: ${summary(made)}`],
+  ];
+  const said = parts.filter(([count]) => count > 0).map(([count, one, rest]) => `${counted(count, one)} ${rest}`);
+  return [...said, ...describeNotLinked(leftOut)].map((line) => `  ${line}`);
+}
 
 /** Such as `tables a, b; 4 indexes`: tables by name, because operators look for them. */
 function summary(made: readonly string[]): string {
   const objects = made.map((object) => object.split(' ')).map(([kind = '', name = '']) => ({ kind, name }));
   const tables = objects.filter(({ kind }) => kind === 'table').map(({ name }) => name);
   const rest = countKinds(objects.filter(({ kind }) => kind !== 'table'));
-  const label = tables.length === 1 ? 'table' : 'tables';
-  return [...(tables.length === 0 ? [] : [`${label} ${tables.join(', ')}`]), ...rest].join('; ');
+  return [...(tables.length === 0 ? [] : [`tables ${tables.join(', ')}`]), ...rest].join('; ');
 }
 
 // The two lines of the deployment guide's step 4, as Compose and shells read them back.
-
-const LONGEST = 256;
 
 /** What the gate's own settings would refuse must not get into the database. @throws CommandFailure, exit code 2 */
 function requireEnvironmentValues({ id, name }: Organization): void {
@@ -209,14 +167,13 @@ function requireEnvironmentValues({ id, name }: Organization): void {
 
 function refusal(value: string): string | undefined {
   if (value === '') return 'is empty';
-  if (value.length > LONGEST) return `is longer than ${LONGEST} characters`;
+  if (value.length > 256) return 'is longer than 256 characters';
   if (/[\u0000-\u001f\u007f]/.test(value) || !value.isWellFormed()) return 'contains control characters';
   return value === value.trim() ? undefined : 'has a space at one of its ends';
 }
 
 /** @returns two lines; a value is quoted where it must be, the name always, as in the guide */
-function environmentLines({ id, name }: Organization): string {
-  return `OPENROUTER_EXTERNAL_USER=${/^[\w.@%+:,/-]+$/.test(id) ? id : inQuotes(id)}\nORGANIZATION_NAME=${inQuotes(name)}\n`;
-}
+const environmentLines = ({ id, name }: Organization): string =>
+  `OPENROUTER_EXTERNAL_USER=${/^[\w.@%+:,/-]+$/.test(id) ? id : inQuotes(id)}\nORGANIZATION_NAME=${inQuotes(name)}`;
 
 const inQuotes = (value: string): string => `"${value.replace(/[\\"$`]/g, '\\$&')}"`;

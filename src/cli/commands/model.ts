@@ -1,14 +1,14 @@
 /** `modelgate model allow`, `deny` and `list`: what an organization grants. */
 import type { Command } from '@commander-js/extra-typings';
 import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
-import { allowModels as allowPatterns, denyModels as denyPatterns, listGrants } from '../../organizations/grants.ts';
-import { closestModel } from '../../organizations/known-models.ts';
-import { describeObstacles } from '../../organizations/obstacles.ts';
+import { closestModel } from '../../organizations/catalogue.ts';
+import { allowModels, denyModels, listGrants } from '../../organizations/grants.ts';
+import { describeObstacles } from '../../organizations/standing.ts';
 import { configureOrganization } from '../configured.ts';
-import { asTable, counted, asJson } from '../report.ts';
 import { type CommandLine, type OptionsOf, inOrganization, onDatabase, withExamples } from '../options.ts';
-import { type Terminal, EXIT, say } from '../terminal.ts';
-import { CREATE, warnOfOrganization, warnOfReturn } from './organization-words.ts';
+import { counted, print } from '../report.ts';
+import type { Terminal } from '../terminal.ts';
+import { CREATE, noteOnSwitch, notesOnReturn } from './organization-words.ts';
 import { addSync } from './sync.ts';
 
 /** Adds `model allow`, `deny`, `list` and `sync`. */
@@ -18,9 +18,9 @@ export function addModel({ program, terminal, exitWith }: CommandLine): void {
     'modelgate model list --org mai_client_acme',
     'modelgate help model allow',
   );
-  declareAllow(group).action(async (models, options) => exitWith(await allowModels(models, options, terminal)));
-  declareDeny(group).action(async (models, options) => exitWith(await denyModels(models, options, terminal)));
-  declareList(group).action(async (options) => exitWith(await listModels(options, terminal)));
+  declareAllow(group).action(async (models, options) => exitWith(await allow(models, options, terminal)));
+  declareDeny(group).action(async (models, options) => exitWith(await deny(models, options, terminal)));
+  declareList(group).action(async (options) => exitWith(await list(options, terminal)));
   addSync(group, { terminal, exitWith });
 }
 
@@ -66,30 +66,18 @@ const declareList = (group: Command) =>
     'modelgate model list --org mai_client_acme',
   );
 
-/**
- * @param patterns ids, or beginnings of ids with a `*` after them
- * @throws CommandFailure or OperationFailure; then nothing was allowed
- */
-async function allowModels(
-  patterns: readonly string[],
-  options: OptionsOf<typeof declareAllow>,
-  terminal: Terminal,
-): Promise<number> {
+async function allow(patterns: readonly string[], options: OptionsOf<typeof declareAllow>, terminal: Terminal) {
   const { operation, chosen } = configureOrganization(options, terminal);
-  const allowed = await allowPatterns(operation, chosen, { patterns, asIs: options.asIs });
-  const { record } = allowed;
-  terminal.write(
-    options.json === true
-      ? asJson(record)
-      : asTable(
-          terminal,
-          ['model', 'kind', 'organization', 'result'],
-          record.models.map(({ pattern, kind, outcome }) => [pattern, kind, chosen.id, OUTCOMES[outcome]]),
-        ),
-  );
-  warnOfUnknown(terminal, allowed);
-  warnOfOrganization(terminal, chosen, allowed);
-  return EXIT.done;
+  const allowed = await allowModels(operation, chosen, { patterns, asIs: options.asIs });
+  const rows = allowed.record.models.map(({ pattern, kind, outcome }) => [
+    ...[pattern, kind, chosen.id],
+    OUTCOMES[outcome],
+  ]);
+  return print(terminal, options, {
+    record: allowed.record,
+    parts: [{ columns: ['model', 'kind', 'organization', 'result'], rows }],
+    notes: [...notesOn(allowed), noteOnSwitch(chosen.id, allowed.isActive)],
+  });
 }
 
 const OUTCOMES = {
@@ -99,104 +87,61 @@ const OUTCOMES = {
   switched_off: 'switched off',
   off_already: 'was switched off already',
   deleted: 'deleted',
-  absent: 'is no grant',
 } as const;
 
 /** An id that the file does not know is the usual case with a provider, and a misspelt one looks just the same. */
-function warnOfUnknown(terminal: Terminal, { record, ambiguous, known }: Allowed): void {
-  const { organization: id, models } = record;
-  const unknown = (wanted: Allowed['record']['models'][number]['kind']): readonly string[] =>
+function notesOn({ record, ambiguous, known }: Awaited<ReturnType<typeof allowModels>>): readonly (string | false)[] {
+  const { organization, models } = record;
+  const unknown = (wanted: 'exact' | 'prefix'): readonly string[] =>
     models.filter((model) => !model.known && model.kind === wanted).map(({ pattern }) => pattern);
   const [exact, prefixes] = [unknown('exact'), unknown('prefix')];
-  if (exact.length > 0) {
-    say(
-      terminal,
-      `${named(exact)} ${exact.length === 1 ? 'is' : 'are'} not in Open WebUI's model table, which is normal for models of a provider. Check the spelling, or compare: \`${shellCommand('modelgate', 'model', 'sync', '--from', 'live', '--dry-run', '--org', id)}\``,
-    );
-  }
-  for (const pattern of exact.slice(0, MOST_NAMED)) {
-    const meant = closestModel(pattern, known);
-    if (meant !== undefined) say(terminal, `Did you mean ${quoted(meant)} instead of ${quoted(pattern)}?`);
-  }
-  if (prefixes.length > 0 && known.length > 0) {
-    say(
-      terminal,
-      `No id in Open WebUI's model table begins like ${named(prefixes)}: ${prefixes.length === 1 ? 'it allows' : 'they allow'} whatever the provider has of that beginning.`,
-    );
-  }
-  if (ambiguous.length > 0) {
-    say(
-      terminal,
-      `${named(ambiguous)} ${ambiguous.length === 1 ? 'is the id of a model, too, and its grant covers' : 'are the ids of models, too, and their grants cover'} every model with this beginning: no grant can name such a model alone.`,
-    );
-  }
-  if (models.some(({ pattern }) => pattern === '*')) {
-    say(terminal, '"*" allows every model of the backend, also those that are connected later.');
-  }
+  const compare = shellCommand('modelgate', 'model', 'sync', '--from', 'live', '--dry-run', '--org', organization);
+  return [
+    exact.length > 0 &&
+      `${named(exact)}: not in Open WebUI's model table, which is normal for models of a provider. Check the spelling, or compare: \`${compare}\``,
+    ...exact.slice(0, MOST_NAMED).map((pattern) => {
+      const meant = closestModel(pattern, known);
+      return meant !== undefined && `Did you mean ${quoted(meant)} instead of ${quoted(pattern)}?`;
+    }),
+    prefixes.length > 0 &&
+      known.length > 0 &&
+      `No id in Open WebUI's model table begins like ${named(prefixes)}: allowed is whatever the provider has of that beginning.`,
+    ambiguous.length > 0 &&
+      `${named(ambiguous)}: the id of a model, too, and its grant covers every model with this beginning. No grant can name such a model alone.`,
+    models.some(({ pattern }) => pattern === '*') &&
+      '"*" allows every model of the backend, also those that are connected later.',
+  ];
 }
 
 const MOST_NAMED = 5;
 
 const named = (patterns: readonly string[]): string => quotedFew(patterns, MOST_NAMED);
 
-type Allowed = Awaited<ReturnType<typeof allowPatterns>>;
-
-/**
- * @param patterns as they were allowed
- * @throws CommandFailure or OperationFailure; then nothing was denied
- */
-async function denyModels(
-  patterns: readonly string[],
-  options: OptionsOf<typeof declareDeny>,
-  terminal: Terminal,
-): Promise<number> {
+async function deny(patterns: readonly string[], options: OptionsOf<typeof declareDeny>, terminal: Terminal) {
   const { purge = false } = options;
   const { config, operation, chosen } = configureOrganization(options, terminal);
-  const { record, isEmpty } = await denyPatterns(operation, chosen, { patterns, purge });
-  terminal.write(
-    options.json === true
-      ? asJson(record)
-      : asTable(
-          terminal,
-          ['model', 'organization', 'result'],
-          record.models.map(({ pattern, outcome }) => [pattern, chosen.id, OUTCOMES[outcome]]),
-        ),
-  );
-  for (const { pattern, still_allowed_by: others } of record.models) warnOfRest(terminal, pattern, others);
-  if (purge) warnOfReturn(terminal, config, chosen, { of: 'models', isEmpty });
-  return EXIT.done;
+  const { record, isEmpty } = await denyModels(operation, chosen, { patterns, purge });
+  const rows = record.models.map(({ pattern, outcome }) => [pattern, chosen.id, OUTCOMES[outcome]]);
+  const rest = record.models.map(({ pattern, still_allowed_by: others }) => {
+    const what = pattern.endsWith('*') ? `Of what ${quoted(pattern)} covered, some` : quoted(pattern);
+    return others.length > 0 && `${what} is still allowed by ${named(others)}.`;
+  });
+  return print(terminal, options, {
+    record,
+    parts: [{ columns: ['model', 'organization', 'result'], rows }],
+    notes: [...rest, ...(purge ? notesOnReturn(config, chosen, 'models', { isEmpty }) : [])],
+  });
 }
 
-function warnOfRest(terminal: Terminal, pattern: string, others: readonly string[]): void {
-  if (others.length === 0) return;
-  const some = others.slice(0, MOST_NAMED).map((other) => quoted(other));
-  const rest = others.length - some.length;
-  const through = `${some.join(', ')}${rest > 0 ? ` and ${counted(rest, 'other grant')}` : ''}`;
-  say(
-    terminal,
-    pattern.endsWith('*')
-      ? `Of what ${quoted(pattern)} covered, some is still allowed by ${through}.`
-      : `${quoted(pattern)} is still allowed by ${through}.`,
-  );
-}
-
-/** @throws CommandFailure or OperationFailure where the file cannot be read, or no row names the organization */
-async function listModels(options: OptionsOf<typeof declareList>, terminal: Terminal): Promise<number> {
+async function list(options: OptionsOf<typeof declareList>, terminal: Terminal) {
   const { operation, chosen } = configureOrganization(options, terminal);
   const { organization, models: all } = await listGrants(operation, chosen);
   const models = options.active === true ? all.filter(({ counts }) => counts) : all;
-  terminal.write(
-    options.json === true
-      ? asJson({ organization, models })
-      : asTable(
-          terminal,
-          ['model', 'kind', 'name', 'active', 'in table', 'does not count'],
-          models.map(({ pattern, kind, name, active, in_table, covers, reasons }) => [
-            ...[pattern, kind, name, active],
-            kind === 'exact' ? in_table : counted(covers, 'model'),
-            describeObstacles(reasons),
-          ]),
-        ),
-  );
-  return EXIT.done;
+  const rows = models.map(({ pattern, kind, name, active, in_table, covers, reasons }) => [
+    ...[pattern, kind, name, active],
+    kind === 'exact' ? in_table : counted(covers, 'model'),
+    describeObstacles(reasons),
+  ]);
+  const columns = ['model', 'kind', 'name', 'active', 'in table', 'does not count'];
+  return print(terminal, options, { record: { organization, models }, parts: [{ columns, rows }] });
 }

@@ -1,23 +1,33 @@
-/** `modelgate report`: who has which models, row by row as the deployment guide's view says it. */
+/** `modelgate report` and `audit`: the deployment guide's view and its two tables, and what they do not show. */
 import { setImmediate } from 'node:timers/promises';
-import type { Command } from '@commander-js/extra-typings';
+import { type Command, Option } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
-import type { StoreConfig } from '../../config/schema.ts';
-import { type AccessReport, type AccessRow, readAccessReport } from '../../organizations/access-report.ts';
-import { unenforced } from '../../organizations/explanation.ts';
-import { describeObstacles } from '../../organizations/obstacles.ts';
+import {
+  type AccessAudit,
+  type AccessReport,
+  type AccessRow,
+  readAccessAudit,
+  readAccessReport,
+} from '../../organizations/access.ts';
+import { type GatePolicy, unenforced } from '../../organizations/explanation.ts';
+import { describeObstacles } from '../../organizations/standing.ts';
 import { chooseOrganization, configureOperation, gatePolicyOf } from '../configured.ts';
-import { type Cell, asTable, requireOneFormat, counted, spread, asCsv, asJsonLine } from '../report.ts';
 import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
 import { createProgress } from '../prompt.ts';
-import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
+import { type Cell, type Table, asCsv, asJsonLine, counted, print, requireOneFormat, spread } from '../report.ts';
+import { type Terminal, CommandFailure } from '../terminal.ts';
 
 /** Adds `report`. */
 export function addReport({ program, terminal, exitWith }: CommandLine): void {
-  declare(program).action(async (options) => exitWith(await report(options, terminal)));
+  declareReport(program).action(async (options) => exitWith(await report(options, terminal)));
 }
 
-const declare = (program: Command) =>
+/** Adds `audit`. */
+export function addAudit({ program, terminal, exitWith }: CommandLine): void {
+  declareAudit(program).action(async (options) => exitWith(await audit(options, terminal)));
+}
+
+const declareReport = (program: Command) =>
   onDatabase(
     program
       .command('report')
@@ -36,42 +46,54 @@ The rows of the deployment guide's view, whether it is there or not: for each us
     'modelgate report --org mai_client_acme --json | jq ".rows[].email"',
   );
 
-type ReportOptions = OptionsOf<typeof declare>;
+const AUDIT_TABLES = ['organizations', 'admins', 'outside'] as const;
+
+const declareAudit = (program: Command) =>
+  onDatabase(
+    program
+      .command('audit')
+      .description('count the users and models of each organization, and list the admins of the backend')
+      .option('--csv', 'print CSV, one table after the other with an empty line between; --only for one alone')
+      .addOption(new Option('--only <table>', 'one table instead of all').choices(AUDIT_TABLES))
+      .addHelpText(
+        'after',
+        `
+The rows of the deployment guide's audit_access.sh. As there, model_count has grants that are switched off in it, and an admin is listed for each membership, switched off or not, and user_count has users who are pending, banned or deleted; active_model_count, counting_user_count and is_member say what counts; JSON has the names that the other commands use, too. Admins in no organization, whom the guide's statement leaves out, are a third table.`,
+      ),
+    'modelgate audit --database data/webui.db',
+    'modelgate audit --only admins --csv > admins.csv',
+  );
 
 /** The view's own names, and behind them what the view does not look at. */
 const COLUMNS = [
   ...['user_email', 'user_name', 'organization_id', 'accessible_models', 'model_names'],
   'does_not_count',
-] as const;
+];
 
-/** @throws CommandFailure or OperationFailure where the file cannot be read, or the organization is not named */
-async function report(options: ReportOptions, terminal: Terminal): Promise<number> {
+async function report(options: OptionsOf<typeof declareReport>, terminal: Terminal): Promise<number> {
   requireOneFormat(options);
   const { config, operation } = configureOperation(options, terminal);
   const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
   const progress = createProgress(terminal, 'Reading', 'membership');
   const policy = gatePolicyOf(config);
   const found = await readAccessReport(operation, policy, chosen, progress.at).finally(progress.end);
-  await print(options, terminal, found);
-  for (const note of [...notes(found.not_counted, policy.enrolling), ...policyNotes(config)]) say(terminal, note);
-  return EXIT.done;
-}
-
-function print({ csv, json }: ReportOptions, terminal: Terminal, found: AccessReport): Promise<void> {
-  if (json === true) return printJson(terminal, found);
-  if (csv === true) {
+  const toCells = createCells();
+  if (options.json === true) await printJson(terminal, found);
+  if (options.csv === true) {
     terminal.write(asCsv(terminal, [COLUMNS]));
-    const toCells = createCells();
-    return writeInPieces(terminal, found.rows, (piece) => asCsv(terminal, piece.map(toCells)));
+    await writeInPieces(terminal, found.rows, (piece) => asCsv(terminal, piece.map(toCells)));
   }
-  terminal.write(
-    asTable(
-      terminal,
-      COLUMNS.map((title) => (title === 'accessible_models' ? { title, align: 'right' } : title)),
-      found.rows.map(createCells()),
-    ),
+  const columns = COLUMNS.map((title) => (title === 'accessible_models' ? { title, align: 'right' as const } : title));
+  const isPrinted = options.json === true || options.csv === true;
+  return print(
+    terminal,
+    {},
+    {
+      record: undefined,
+      parts: isPrinted ? [] : [{ columns, rows: found.rows.map(toCells) }],
+      notes: notesOn(found.not_counted, policy),
+    },
   );
-  return Promise.resolve();
 }
 
 /** One document, without ever holding it whole. */
@@ -94,63 +116,89 @@ function createCells(): (row: AccessRow) => readonly Cell[] {
 }
 
 /** Where the view, and so the report, says something else than the gate would. */
-function* notes(
-  {
-    prefix_grants: prefixGrants,
-    grants_without_row: withoutRow,
-    inactive_organizations: inactive,
-    refused_users: refused,
-    not_enrolled: notEnrolled,
-  }: AccessReport['not_counted'],
-  enrolling: string | undefined,
-): Generator<string> {
-  const grants = [
-    ...(prefixGrants > 0 ? [counted(prefixGrants, 'grant that ends in *', 'grants that end in *')] : []),
-    ...(withoutRow > 0 ? [`${counted(withoutRow, 'grant')} of models without a row there`] : []),
-  ].join(' and ');
-  if (grants !== '') {
-    yield `The report counts models of the backend's model table, as the guide's view does: it leaves out ${grants}. To see them all: \`modelgate model list --org ORGANIZATION\``;
-  }
-  if (inactive > 0) {
-    const switchedOff = counted(inactive, 'organization in it is', 'organizations in it are');
-    yield `${switchedOff} switched off in client_organizations, which the guide's view does not look at: the gate gives ${inactive === 1 ? 'its' : 'their'} members nothing.`;
-  }
-  if (refused > 0) {
-    yield `${counted(refused, 'row is', 'rows are')} of users who are pending, banned or without a role in the backend, which the guide's view does not look at: the gate gives them nothing.`;
-  }
-  if (notEnrolled > 0 && enrolling !== undefined) {
-    yield `${counted(notEnrolled, 'user')} without any membership ${notEnrolled === 1 ? 'is' : 'are'} not in it: the gate makes such users members of ${quoted(enrolling)} at their first request (MODELGATE_AUTO_ENROLL).`;
-  }
-}
-
-/** Where the gate, with the settings that this command sees, gives more than any row says. */
-function policyNotes({ policy }: StoreConfig): readonly string[] {
+function notesOn(counts: AccessReport['not_counted'], policy: GatePolicy): readonly (string | false)[] {
+  const { prefix_grants: prefixes, grants_without_row: withoutRow, not_enrolled: notEnrolled } = counts;
+  const [off, refused] = [counts.inactive_organizations, counts.refused_users];
+  const { enrolling, adminAccess } = policy;
   const obstacle = unenforced(policy, 'deny');
   return [
-    ...(policy.adminAccess === 'all'
-      ? ['Admins of the backend use every model, whatever the report says: MODELGATE_ADMIN_ACCESS is `all`.']
-      : []),
-    ...(obstacle === null ? [] : [`The gate does not act on any of it: ${obstacle}.`]),
+    prefixes + withoutRow > 0 &&
+      `The report counts models of the backend's model table, as the guide's view does: it leaves out ${counted(prefixes, 'prefix grant')} and ${counted(withoutRow, 'grant')} of models without a row there. To see them all: \`modelgate model list --org ORGANIZATION\``,
+    off > 0 &&
+      `${counted(off, 'organization')} in it switched off in client_organizations, which the guide's view does not look at: the gate gives the members nothing.`,
+    refused > 0 &&
+      `${counted(refused, 'row')} of users who are pending, banned or without a role in the backend, which the guide's view does not look at: the gate gives them nothing.`,
+    notEnrolled > 0 &&
+      enrolling !== undefined &&
+      `${counted(notEnrolled, 'user')} without any membership not in it: the gate makes such users members of ${quoted(enrolling)} at their first request (MODELGATE_AUTO_ENROLL).`,
+    adminAccess === 'all' &&
+      'Admins of the backend use every model, whatever the report says: MODELGATE_ADMIN_ACCESS is `all`.',
+    obstacle !== null && `The gate does not act on any of it: ${obstacle}.`,
   ];
 }
 
-// Output of many lines, written piece by piece: nothing is made that will not be read.
-
 const PIECE = 1_000;
 
-/**
- * @param print one piece as text; called for one after the other
- * @throws CommandFailure after Ctrl-C
- */
+/** @param print one piece as text: nothing is made that will not be read @throws CommandFailure after Ctrl-C */
 async function writeInPieces<T>(
   terminal: Terminal,
   items: readonly T[],
-  print: (piece: readonly T[], at: number) => string,
+  toText: (piece: readonly T[], at: number) => string,
 ): Promise<void> {
   for (let at = 0; at < items.length; at += PIECE) {
     if (terminal.stop.aborted) throw new CommandFailure('Stopped before the end of the output.');
-    terminal.write(print(items.slice(at, at + PIECE), at));
+    terminal.write(toText(items.slice(at, at + PIECE), at));
     // `| head` has left, or Ctrl-C was pressed: both are heard of only between two pieces
     await setImmediate();
   }
 }
+
+async function audit(options: OptionsOf<typeof declareAudit>, terminal: Terminal): Promise<number> {
+  requireOneFormat(options);
+  const { operation } = configureOperation(options, terminal);
+  const found = await readAccessAudit(operation);
+  const { admins_outside: outside, ...records } = found;
+  const names = AUDIT_TABLES.filter((table) => options.only === undefined || table === options.only);
+  const off = found.organizations.filter(({ active }) => !active).length;
+  const tables = tablesOf(found);
+  // the guide shows two tables; a third that is empty says nothing
+  const isShown = (name: (typeof names)[number]): boolean =>
+    name !== 'outside' || options.csv === true || names.length === 1 || outside.length > 0;
+  return print(terminal, options, {
+    record: Object.fromEntries(
+      names.map((name) => (name === 'outside' ? ['admins_outside', outside] : [name, records[name]])),
+    ),
+    parts: names.filter(isShown).map((name) => tables[name]),
+    notes: [
+      off > 0 &&
+        `${counted(off, 'organization')} switched off in client_organizations: the gate gives the members nothing.`,
+    ],
+  });
+}
+
+/** The guide's columns with the guide's names, and ours behind them. */
+const tablesOf = ({ organizations, admins, admins_outside: outside }: AccessAudit) => {
+  const counts = ['user_count', 'model_count', 'active_model_count', 'is_active', 'counting_user_count'];
+  const toRow = ({ last_active_at_seconds: _, ...admin }: AccessAudit['admins_outside'][number]) =>
+    Object.values<Cell>(admin);
+  return {
+    organizations: {
+      title: 'Active users by organization',
+      columns: [
+        'organization_id',
+        ...counts.map((title) => (title.endsWith('_count') ? { title, align: 'right' as const } : title)),
+      ],
+      rows: organizations.map((organization) => Object.values<Cell>({ ...organization })),
+    },
+    admins: {
+      title: 'Users with admin role',
+      columns: ['email', 'name', 'organization_id', 'last_active_at', 'is_member'],
+      rows: admins.map(toRow),
+    },
+    outside: {
+      title: 'Users with admin role in no organization',
+      columns: ['email', 'name', 'last_active_at'],
+      rows: outside.map(toRow),
+    },
+  } satisfies Record<(typeof AUDIT_TABLES)[number], Table>;
+};

@@ -2,20 +2,18 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
-import type { Operation } from '../../backend-file/transaction.ts';
+import { quoted } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/schema.ts';
-import { fromTable } from '../../organizations/catalogue.ts';
-import { fromConfig } from '../../organizations/configured-catalogue.ts';
-import { askForModels, fromLive } from '../../organizations/live-catalogue.ts';
+import { type LeftOut, LEFT_OUT, fromTable } from '../../organizations/catalogue.ts';
+import { askForModels, fromConfig, fromLive } from '../../organizations/provider-catalogue.ts';
 import { type SyncPlan, type SyncRequest, applySync, planSync } from '../../organizations/sync.ts';
 import { failureCode } from '../../store/database.ts';
 import { configureOrganization } from '../configured.ts';
 import { type CommandLine, type OptionsOf, inOrganization, onDatabase, toOrigin } from '../options.ts';
-import { printable, counted, asJson } from '../report.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
+import { asJson, counted, emphasize, printable } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
-import { CREATE, warnOfOrganization } from './organization-words.ts';
-import { type CatalogueSource, SOURCES, describePlan, notesOn } from './sync-lines.ts';
+import { CREATE, noteOnSwitch } from './organization-words.ts';
 
 /** Adds `model sync` to the group `model`. */
 export function addSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 'terminal' | 'exitWith'>): void {
@@ -30,7 +28,9 @@ const declare = (group: Command) =>
         .description('allow every model of a catalogue, and show the difference before it is written'),
     )
       .addOption(
-        new Option('--from <source>', 'where the catalogue is read').choices(SOURCES).default('table' as const),
+        new Option('--from <source>', 'where the catalogue is read')
+          .choices(['table', 'config', 'live'] as const)
+          .default('table' as const),
       )
       .addOption(
         new Option('--url <url>', 'with --from live: the backend (default: MODELGATE_UPSTREAM_URL)').argParser(
@@ -59,76 +59,51 @@ Left out, and said: presets (without --presets), arena models, models that are s
 
 type SyncOptions = OptionsOf<typeof declare>;
 
-/**
- * Shows the plan until it is what is written: another process may change the file while the operator looks at it.
- * @throws CommandFailure or OperationFailure where nothing was changed
- */
+/** @throws CommandFailure or OperationFailure where nothing was changed */
 async function syncModels(options: SyncOptions, terminal: Terminal): Promise<number> {
-  const { from, json = false, dryRun = false } = options;
-  refuseContradictions(options);
+  const { from, json = false, dryRun = false, presets = false, remove = false, switchOn = false } = options;
   if (!dryRun) requireConsent(terminal, options, '--yes, or --dry-run to look at the difference');
   const { config, operation, chosen } = configureOrganization(options, terminal);
-  const catalogue = await openCatalogue(options, terminal, { config, operation, organization: chosen.id });
-  const request = { chosen, catalogue, remove: options.remove === true, switchOn: options.switchOn === true };
-  let plan = await planSync(operation, request);
-  for (const note of notesOn(from, plan)) say(terminal, note);
-  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-    const heading = `${printable(chosen.id)}, compared with ${COMPARED_WITH[from]}:\n`;
-    if (!json) terminal.write(heading + describePlan(terminal, plan));
-    if (dryRun || changesIn(plan) === 0) return finish(plan, false);
-    const question = `Write this to ${printable(operation.path, false)}?`;
-    if (options.yes !== true && !(await askYesNo(terminal, question))) throw declined();
-    const changed = await applySync(operation, request, plan);
-    if (changed === undefined) return finish(plan, true);
-    say(
-      terminal,
-      'Another program has changed the file meanwhile: nothing was written, and this is the difference now.',
-    );
-    plan = changed;
+  const catalogue = await openCatalogue(options, terminal, config);
+  const request = { chosen, catalogue, presets, remove, switchOn };
+  const plan = await planSync(operation, request);
+  const { record } = plan;
+  for (const note of notesOn(from, plan)) if (note !== false) say(terminal, note);
+  if (!json)
+    terminal.write(`${printable(chosen.id)}, compared with ${COMPARED_WITH[from]}:\n${describePlan(terminal, record)}`);
+  const changes = record.allow.length + record.switch_on.length + record.switch_off.length;
+  const written = !dryRun && changes > 0;
+  if (written) {
+    const isMeant =
+      options.yes === true || (await askYesNo(terminal, `Write this to ${printable(operation.path, false)}?`));
+    if (!isMeant) throw declined();
+    await applySync(operation, request, plan);
   }
-  throw new CommandFailure('The file changes faster than it can be looked at. Nothing was changed. Try again later.');
-
-  function finish({ record, isActive }: SyncPlan, written: boolean): number {
-    const facts = { organization: chosen.id, source: from, dry_run: dryRun, written };
-    if (json) terminal.write(asJson({ ...facts, ...record }));
-    else if (written) terminal.write(`Written: ${counted(changesIn({ record }), 'grant')}.\n`);
-    if (written) warnOfOrganization(terminal, chosen, { isActive });
-    return EXIT.done;
-  }
+  if (json) terminal.write(asJson({ organization: chosen.id, source: from, dry_run: dryRun, written, ...record }));
+  else if (written) terminal.write(`Written: ${counted(changes, 'grant')}.\n`);
+  const note = written && noteOnSwitch(chosen.id, plan.isActive);
+  if (note !== false) say(terminal, note);
+  return EXIT.done;
 }
 
-const ATTEMPTS = 5;
-
-const COMPARED_WITH: Readonly<Record<CatalogueSource, string>> = {
+const COMPARED_WITH: Readonly<Record<SyncOptions['from'], string>> = {
   table: "the backend's model table",
   config: "the connections in the backend's configuration",
   live: 'the running backend',
 };
 
-const changesIn = ({ record: { allow, switch_on, switch_off } }: Pick<SyncPlan, 'record'>): number =>
-  allow.length + switch_on.length + switch_off.length;
-
-function refuseContradictions({ from, url, tokenFile }: SyncOptions): void {
-  if (from === 'live') return;
-  const idle = url !== undefined ? '--url' : tokenFile !== undefined ? '--token-file' : undefined;
-  if (idle === undefined) return;
-  throw new CommandFailure(`${idle} means nothing without --from live.`, EXIT.misused);
-}
-
 /** A backend that is asked is asked once: what it said then is what is shown and written. */
 async function openCatalogue(
-  { from, presets, url, tokenFile }: SyncOptions,
+  { from, url, tokenFile }: SyncOptions,
   terminal: Terminal,
-  {
-    config,
-    operation,
-    organization,
-  }: { readonly config: StoreConfig; readonly operation: Operation; readonly organization: string },
+  { upstreamUrl }: StoreConfig,
 ): Promise<SyncRequest['catalogue']> {
-  const wishes = { presets: presets === true, organization };
-  if (from === 'table') return (connection, schema) => fromTable(connection, schema, wishes);
-  if (from === 'config') return (connection, schema) => fromConfig(connection, schema, wishes);
-  const backend = url ?? config.upstreamUrl;
+  if (from !== 'live') {
+    const idle = url !== undefined ? '--url' : tokenFile !== undefined ? '--token-file' : undefined;
+    if (idle === undefined) return from === 'table' ? fromTable : fromConfig;
+    throw new CommandFailure(`${idle} means nothing without --from live.`, EXIT.misused);
+  }
+  const backend = url ?? upstreamUrl;
   if (backend === undefined) {
     throw new CommandFailure(
       'Where is the backend? Name it with --url http://open-webui:8080, or set MODELGATE_UPSTREAM_URL.',
@@ -141,16 +116,15 @@ async function openCatalogue(
       EXIT.misused,
     );
   }
-  const { signal } = operation.patience;
-  const live = await askForModels({ url: backend, credential: await readCredential(terminal, tokenFile), signal });
-  return (connection, schema) => fromLive(live, connection, schema, wishes);
+  const credential = await readCredential(terminal, tokenFile);
+  const live = await askForModels({ url: backend, credential, signal: terminal.stop });
+  return (source) => fromLive(live, source);
 }
-
-// The credential with which a command asks the backend: from a file or standard input, never from the command line.
 
 const LONGEST = 16_384;
 
 /**
+ * The credential with which a command asks the backend: never from the command line.
  * @param file `-` reads standard input to its end
  * @throws CommandFailure where there is none, or no credential in it; its text is in no sentence
  */
@@ -159,13 +133,11 @@ async function readCredential(terminal: Terminal, file: string): Promise<string>
   const text = await (file === '-' ? readInput(terminal) : readNamed(terminal, file, from));
   const credential = text.trim().replace(/^Bearer +/i, '');
   // what a header field can carry (RFC 6750 section 2.1)
-  if (!/^[\w.~+/=-]+$/.test(credential)) {
-    throw new CommandFailure(
-      `${from} ${credential === '' ? 'is empty' : 'holds something else'}: one line with an API key (sk-…) or the token of a session is expected, of an admin.`,
-      EXIT.misused,
-    );
-  }
-  return credential;
+  if (text.length <= LONGEST && /^[\w.~+/=-]+$/.test(credential)) return credential;
+  throw new CommandFailure(
+    `${from} ${credential === '' ? 'is empty' : 'holds something else'}: one line with an API key (sk-…) or the token of a session is expected, of an admin.`,
+    EXIT.misused,
+  );
 }
 
 async function readInput({ input }: Terminal): Promise<string> {
@@ -179,11 +151,85 @@ async function readInput({ input }: Terminal): Promise<string> {
 
 async function readNamed({ directory }: Terminal, file: string, from: string): Promise<string> {
   try {
-    const text = await readFile(resolve(directory, file), 'utf8');
-    return text.length > LONGEST ? '\0' : text;
+    return await readFile(resolve(directory, file), 'utf8');
   } catch (error) {
     const code = failureCode(error);
     const what = code === 'ENOENT' ? 'is not there' : code === 'EACCES' ? 'may not be read' : 'cannot be read';
     throw new CommandFailure(`${from} ${what} (${code}).`, EXIT.misused, { cause: error });
   }
 }
+
+type Differences = SyncPlan['record'];
+
+/** @returns a line for each change, the first of those that stay, and a summary */
+function describePlan(terminal: Terminal, record: Differences): string {
+  const { allow, switch_on, switch_off, stays_off, unchanged, covered } = record;
+  const line = (mark: string, colour: 'green' | 'red' | 'dim', id: string, meaning = ''): string =>
+    emphasize(terminal, colour, `${mark} ${printable(id)}${meaning === '' ? '' : `  ${meaning}`}`);
+  // JSON has all of those that stay as they are
+  const few = (ids: readonly string[], meaning: string): readonly string[] => {
+    const shown = ids.length > FEW + 1 ? ids.slice(0, FEW) : ids;
+    const rest = ids.length - shown.length;
+    const more = rest > 0 ? [`… and ${rest.toLocaleString('en')} more`] : [];
+    return [...shown, ...more].map((id) => line('=', 'dim', id, meaning));
+  };
+  const patterns = Map.groupBy(covered, ({ by }) => by);
+  const figure = ({ length }: readonly unknown[], what: string): readonly string[] =>
+    length === 0 ? [] : [`${length.toLocaleString('en')} ${what}`];
+  const summary = [
+    `${allow.length.toLocaleString('en')} to allow`,
+    ...figure(switch_on, 'to switch on again'),
+    `${switch_off.length.toLocaleString('en')} to switch off`,
+    `${(unchanged.length + covered.length).toLocaleString('en')} allowed already`,
+    ...figure(stays_off, 'off and staying off'),
+  ];
+  return [
+    ...allow.map((id) => line('+', 'green', id)),
+    ...switch_on.map((id) => line('~', 'green', id, 'switched on again')),
+    ...switch_off.map((id) => line('-', 'red', id)),
+    ...few(stays_off, 'off, and stays off (--switch-on would switch it on)'),
+    ...[...patterns].map(([by, { length }]) =>
+      line('=', 'dim', by, `covers ${counted(length, 'model')}: no row needed`),
+    ),
+    ...few(record.not_in_catalogue, 'not in the catalogue; stays on (--remove would switch it off)'),
+    ...few(record.uncertain, 'not in the catalogue, which may be incomplete; stays on'),
+    `${summary.join(', ')}.\n`,
+  ].join('\n');
+}
+
+const FEW = 10;
+
+/** @returns sentences on the catalogue itself: what was left out of it, and what it may lack */
+function notesOn(source: SyncOptions['from'], { record, isEmpty }: SyncPlan): readonly (string | false)[] {
+  const { left_out: leftOut, gaps, switch_off, owners } = record;
+  return [
+    isEmpty && 'The catalogue is empty: --from table, config and live look at different places.',
+    ...LEFT_OUT.map((why) => {
+      const ids = leftOut[why] ?? [];
+      const shown = ids.slice(0, 3).map((id) => `${quoted(id)}${ownerOf(owners[id])}`);
+      const more = ids.length > 3 ? `, and ${(ids.length - 3).toLocaleString('en')} more` : '';
+      return ids.length > 0 && `Left out ${WHY_LEFT_OUT[why].replace('…', `: ${shown.join(', ')}${more}.`)}`;
+    }),
+    ...gaps,
+    source === 'table' &&
+      switch_off.length > 0 &&
+      'The table has a row for a model only if it was edited in the backend: what is switched off here may be there all the same. --from live knows.',
+  ];
+}
+
+const ownerOf = (owner: Differences['owners'][string] | undefined): string =>
+  owner === undefined
+    ? ''
+    : ` of ${quoted('user' in owner ? (owner.user.email ?? owner.user.id) : owner.organization)}`;
+
+const TO_ALLOW = 'To allow one all the same: `modelgate model allow ID`';
+
+/** The models stand in the place of `…`. */
+const WHY_LEFT_OUT: Readonly<Record<LeftOut, string>> = {
+  presets: 'as presets… A preset works as soon as its base is allowed, and --presets allows it itself.',
+  arena: `as arenas, which pick any of their members… ${TO_ALLOW}`,
+  switched_off: 'as switched off in the backend…',
+  unusable: 'because no request can name them, or they would be read as patterns…',
+  of_users: `because users who are no admins have made them… ${TO_ALLOW}`,
+  of_organizations: `as private presets of other organizations… ${TO_ALLOW}`,
+};

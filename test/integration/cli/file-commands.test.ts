@@ -49,8 +49,8 @@ describe('migrate', () => {
     expect(stdout).toBe(
       [
         'A migration of all users and models to Acme "& Co" $1 (mai_client_acme) would do this:',
-        '  14 users join, 1 as admin, 1 banned user among them, whom the gate refuses all the same',
-        '  9 models linked, 1 of them switched off as in the backend',
+        '  14 users to join, 1 of them as admin, 1 of them banned, whom the gate refuses all the same',
+        '  9 models to be linked, 1 of them switched off as in the backend',
         '  2 pending users left out',
         '  1 preset not linked: a preset follows its base model',
         '  17 objects to make: tables organization_models, organization_members, modelgate_version, modelgate_user, modelgate_model; 4 indexes; 2 views; 6 triggers',
@@ -70,13 +70,13 @@ describe('migrate', () => {
     database.addMember('globex', 'u1');
     const { stdout } = await runCommand(on(database, 'migrate', ...ORG, '--dry-run'));
     expect(stdout.split('\n').slice(1, 5)).toEqual([
-      '  14 users join, 1 as admin, 1 banned user among them, whom the gate refuses all the same, 1 of them members of another organization, and then of both',
-      '  9 models linked, 1 of them switched off as in the backend',
+      '  14 users to join, 1 of them as admin, 1 of them banned, whom the gate refuses all the same, 1 of them members of another organization, and then of both',
+      '  9 models to be linked, 1 of them switched off as in the backend',
       '  2 pending users left out',
       '  1 preset not linked: a preset follows its base model',
     ]);
     expect(stdout).toContain(
-      '  2 models not linked, because a grant would read the id as a pattern, or no request can name it: "*", "b*"\n' +
+      '  2 models not linked, because a grant would read the id as a pattern, or no request can name it: "*", "b*".\n' +
         '  1 model not linked, because a user who is no admin has made it: "own". To allow one all the same:\n' +
         `  modelgate model allow ID --database ${database.path}\n`,
     );
@@ -94,7 +94,7 @@ describe('migrate', () => {
     const [backup] = readdirSync(database.directory).filter((name) => /^webui\.db\.backup\.\d{8}_\d{6}$/.test(name));
     expect(stderr).toBe(`modelgate: Backed up and checked: ${join(database.directory, backup!)}\n`);
     expect(stdout).toMatch(/^Migrated all users and models to /);
-    expect(stdout).toContain('  14 users joined, 1 as admin');
+    expect(stdout).toContain('  14 users joined, 1 of them as admin');
     expect(stdout).toContain('\nmembers       14\nmodels        9\n');
     expect(stdout.split('\n').slice(-3)).toEqual([
       'OPENROUTER_EXTERNAL_USER=mai_client_acme',

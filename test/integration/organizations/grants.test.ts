@@ -94,19 +94,6 @@ describe('what is allowed', () => {
     expect(rowsOf(database).find((row) => row['model_id'] === 'off')?.['created_at']).toBe(before[0]?.['created_at']);
   });
 
-  test.each(['', 'x'.repeat(1025), `${'x'.repeat(1025)}*`])(
-    '%j could never match, so nothing is allowed',
-    async (pattern) => {
-      const database = models();
-      expect(await failureOf(allow(database, 'good', pattern))).toMatch(/id of no model.*Nothing was allowed\.$/);
-      expect(rowsOf(database)).toEqual([]);
-    },
-  );
-
-  test.each(['open*/gpt', '*mini', 'a**', '*/*'])('%j would not mean what it seems to', async (pattern) => {
-    expect(await failureOf(allow(models(), pattern))).toContain('Only a * at the very end stands for anything');
-  });
-
   test('may have a * in it where the backend has just that model', async () => {
     const database = models();
     database.addModel({ id: 'a*b' });

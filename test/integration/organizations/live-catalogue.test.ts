@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { askBackend } from '../../../src/backend-file/backend.ts';
 import type { Catalogue } from '../../../src/organizations/catalogue.ts';
-import { askForModels, fromLive } from '../../../src/organizations/live-catalogue.ts';
+import { askForModels, fromLive } from '../../../src/organizations/provider-catalogue.ts';
 import { readSchema } from '../../../src/store/schema.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { failureOf } from '../../support/database/operation.ts';
@@ -133,7 +133,7 @@ describe('the catalogue of the running backend', () => {
     );
     const live = await askForModels(access(origin));
     expect(requests.flatMap((request) => request.all('authorization'))).toEqual([`Bearer ${TOKEN}`, `Bearer ${TOKEN}`]);
-    return fromLive(live, database.sql, readSchema(database.sql), { presets });
+    return fromLive(live, { connection: database.sql, schema: readSchema(database.sql), presets });
   }
 
   function created(): TestDatabase {
@@ -158,7 +158,7 @@ describe('the catalogue of the running backend', () => {
     ];
     const found = await catalogue(database, listed, [...provided, filter]);
     expect(found.models).toEqual(['gpt-4o', 'llama3:latest', 'pipe.one']);
-    expect(Object.fromEntries(found.leftOut)).toEqual({
+    expect(Object.fromEntries([...found.leftOut].map(([id, { why }]) => [id, why]))).toEqual({
       sleeping: 'presets',
       off: 'switched_off',
       helper: 'presets',
@@ -175,15 +175,16 @@ describe('the catalogue of the running backend', () => {
     database.addModel({ id: 'her-own', base: 'gpt-4o', owner: 'ann' });
     const provided = [openai('gpt-4o')];
     const preset = (id: string): Entry => ({ id, preset: true, owned_by: 'openai' });
-    const { models, leftOut, owners } = await catalogue(
+    const { models, leftOut } = await catalogue(
       database,
       [...provided, preset('her-own'), preset('made since')],
       provided,
       true,
     );
     expect(models).toEqual(['gpt-4o', 'made since']);
-    expect(Object.fromEntries(leftOut)).toEqual({ 'her-own': 'of_users' });
-    expect(owners.get('her-own')).toEqual({ user: { id: 'ann', email: 'ann@example.org' } });
+    expect([...leftOut]).toEqual([
+      ['her-own', { why: 'of_users', owner: { user: { id: 'ann', email: 'ann@example.org' } } }],
+    ]);
   });
 
   test('is refused where something has taken models out of it', async () => {
@@ -228,5 +229,7 @@ test('the gate itself is noticed, because it hides models from an admin of one o
   const token = await mintSession('adm');
   const live = await askForModels(access(gate.url, token));
   const sql = gate.database.sql;
-  expect(() => fromLive(live, sql, readSchema(sql), { presets: false })).toThrow(/and not the gate/);
+  expect(() => fromLive(live, { connection: sql, schema: readSchema(sql), presets: false })).toThrow(
+    /and not the gate/,
+  );
 });

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { addAllUsers, addMembers, listMembers, removeMembers } from '../../../src/organizations/members.ts';
@@ -28,7 +29,7 @@ function people(options: DatabaseOptions = {}): TestDatabase {
 const add = (database: TestDatabase, named: string[], role?: string, organization = chosen()) =>
   flattened(addMembers(operationOn(database.path), organization, { named, role }));
 const addAll = (database: TestDatabase, organization = chosen()) =>
-  flattened(addAllUsers(operationOn(database.path), organization, { onProgress: () => undefined }));
+  flattened(addAllUsers(operationOn(database.path), organization));
 const remove = (database: TestDatabase, named: string[], purge = false) =>
   flattened(removeMembers(operationOn(database.path), chosen(ACME, { mayBeNew: false }), { named, purge }));
 const list = async (database: TestDatabase) => (await listMembers(operationOn(database.path), chosen())).members;
@@ -101,15 +102,6 @@ describe.each(ERAS)('on a database of %s', (era) => {
 });
 
 describe('who is named', () => {
-  test('is switched on again, or stays, and is told apart', async () => {
-    const database = people();
-    database.addMember(ACME, 'ada', 0);
-    database.addMember(ACME, 'bob');
-    const { members } = await add(database, ['ada', 'bob', 'cyd']);
-    expect(members.map(({ outcome }) => outcome)).toEqual(['restored', 'unchanged', 'added']);
-    expect(rowsOf(database).map((row) => row['is_active'])).toEqual([1, 1, 1]);
-  });
-
   test('twice, by id and by address, is added once', async () => {
     const database = people();
     expect((await add(database, ['ada', 'ada@example.org', 'ada'])).members).toHaveLength(1);
@@ -164,13 +156,16 @@ test('while very many are added, others can go on reading, also outside of WAL m
     for (let user = 0; user < 4_000; user++) database.addUser({ id: `${user}-${'x'.repeat(2_000)}`, email: 'x' });
   })();
   const reader = new Database(database.path, { readonly: true, timeout: 0 });
-  const seen: unknown[] = [];
-  const { record: done } = await addAllUsers(operationOn(database.path), chosen(), {
-    onProgress: () => seen.push(reader.prepare('SELECT count(*) FROM organization_members').pluck().get()),
-  });
+  const seen = { isDone: false, counts: [] as unknown[] };
+  const adding = addAllUsers(operationOn(database.path), chosen()).finally(() => (seen.isDone = true));
+  // between the statement and the commit the event loop runs once
+  for (; !seen.isDone; await setImmediate()) {
+    seen.counts.push(reader.prepare('SELECT count(*) FROM organization_members').pluck().get());
+  }
+  const { record: done } = await adding;
   reader.close();
   expect(done.added).toBe(4_004);
-  expect(seen).toEqual([0, 0, 0]);
+  expect(seen.counts).toContain(0);
 });
 
 describe('two pairs for which the guide makes the same id', () => {
@@ -240,24 +235,6 @@ describe('who is removed', () => {
 });
 
 describe('an organization that nobody has named', () => {
-  test('is not made by accident, and the one that was nearly typed is named', async () => {
-    const database = people();
-    for (const id of ['zeta', 'eta', 'mai_client_acme2', 'theta', 'iota', 'kappa']) database.grant(id, 'model');
-    const message = await failureOf(add(database, ['ada'], undefined, chosen('mai_client_acme', { mayBeNew: false })));
-    expect(message).toBe(
-      'There is no organization "mai_client_acme". Nothing was changed. Did you mean "mai_client_acme2"? All of them: `modelgate org list` --create makes a new one.',
-    );
-    expect(rowsOf(database)).toEqual([]);
-  });
-
-  test.each([
-    ['named by the environment', { isConfigured: true, mayBeNew: false }, false],
-    ['made on purpose', { mayBeNew: true }, true],
-  ])('can be %s', async (_, more, isNew) => {
-    const database = people();
-    expect(await add(database, ['ada'], undefined, chosen('new', more))).toMatchObject({ created: isNew });
-  });
-
   test("is known where only mAI's table names it", async () => {
     const database = people();
     database.addClientOrganization('globex', 0);
@@ -335,7 +312,7 @@ describe('tables made by hand', () => {
   test('that compute is_active take a row that counts, and say where a row cannot be switched', async () => {
     const database = byHand("organization_id, user_id, state, is_active INTEGER AS (coalesce(state, 'on') = 'on')");
     expect((await add(database, ['ada'])).members[0]?.outcome).toBe('added');
-    expect(await failureOf(remove(database, ['ada']))).toContain('computes its column is_active');
+    expect(await failureOf(remove(database, ['ada']))).toContain('no column is_active that can be written');
     database.run("UPDATE organization_members SET state = 'off'");
     expect(await failureOf(add(database, ['ada']))).toContain('one that does not count');
     expect((await remove(database, ['ada'], true)).members[0]?.outcome).toBe('deleted');

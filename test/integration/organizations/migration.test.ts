@@ -8,7 +8,6 @@ import { type TestDatabase, ERAS, createDatabase } from '../../support/database/
 import { operationOn } from '../../support/database/operation.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
-const nothing = () => undefined;
 
 /** Everybody whom the guide's script tells apart, and values that nobody hopes for. */
 function people(database: TestDatabase): void {
@@ -42,7 +41,7 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
   test('makes everything that the gate needs', async () => {
     using database = createDatabase({ era, organizationTables: 'none' });
     people(database);
-    await migrate(operationOn(database.path), ACME, nothing);
+    await migrate(operationOn(database.path), ACME);
     expect(objectsOf(database.sql)).toEqual(
       expect.arrayContaining(SCHEMA_OBJECTS.map(({ kind, name }) => `${kind} ${name}`)),
     );
@@ -56,7 +55,7 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
     const before = readFileSync(database.path);
     const { figures: plan } = await planMigration(operationOn(database.path), ACME);
     expect(readFileSync(database.path).equals(before)).toBe(true);
-    const { users, models, made } = (await migrate(operationOn(database.path), ACME, nothing)).figures;
+    const { users, models, made } = (await migrate(operationOn(database.path), ACME)).figures;
     expect({ users, models, made: made.toSorted() }).toEqual({
       users: plan.users,
       models: plan.models,
@@ -67,14 +66,14 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
   test('has nothing left to do the second time', async () => {
     using database = createDatabase({ era, organizationTables: 'none' });
     people(database);
-    await migrate(operationOn(database.path), ACME, nothing);
+    await migrate(operationOn(database.path), ACME);
     database.run('UPDATE organization_members SET is_active = 0 WHERE user_id = ?', 'ada');
     database.withdraw(ACME.id, 'openai/gpt-4o:free');
     const before = rowsOf(database.sql);
     const { figures: plan } = await planMigration(operationOn(database.path), ACME);
     expect(isNeeded(plan)).toBe(false);
     expect(plan).toMatchObject({ users: { present: 5, present_off: 1 }, models: { present: 2, present_off: 2 } });
-    await migrate(operationOn(database.path), ACME, nothing);
+    await migrate(operationOn(database.path), ACME);
     expect(rowsOf(database.sql)).toEqual(before);
   });
 
@@ -84,7 +83,7 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
     database.run(`CREATE TRIGGER guard BEFORE INSERT ON organization_models WHEN new.model_id = 'switched-off'
       BEGIN SELECT raise(ABORT, 'no more models'); END`);
     const before = stateOf(database.sql);
-    await expect(migrate(operationOn(database.path), ACME, nothing)).rejects.toThrow(
+    await expect(migrate(operationOn(database.path), ACME)).rejects.toThrow(
       /organization_models does not take the row: no more models\. Nothing was changed/,
     );
     expect(stateOf(database.sql)).toEqual(before);
@@ -97,7 +96,7 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
     database.run('CREATE TABLE organization_models (id TEXT, organization_id TEXT, model_id TEXT, is_active INTEGER)');
     for (const id of ['a', 'b']) database.run(`INSERT INTO organization_models VALUES (?, 'o', 'm', 1)`, id);
     const before = stateOf(database.sql);
-    await expect(migrate(operationOn(database.path), ACME, nothing)).rejects.toThrow(/idx_org_models_org_model.*twice/);
+    await expect(migrate(operationOn(database.path), ACME)).rejects.toThrow(/idx_org_models_org_model.*twice/);
     expect(stateOf(database.sql)).toEqual(before);
   });
 });
@@ -110,7 +109,7 @@ describe('a migration leaves out, and says so,', () => {
     database.addModel({ id: 'own', owner: 'ada' });
     database.addModel({ id: 'adopted', owner: 'root' });
     const plan = await planMigration(operationOn(database.path), ACME);
-    const result = await migrate(operationOn(database.path), ACME, nothing);
+    const result = await migrate(operationOn(database.path), ACME);
     const models = { linked: 3, left_out_presets: 1, left_out_unusable: 3, left_out_of_users: 1, left_out_id_taken: 0 };
     const leftOut = { unusable: ['*', 'b*', 'line\nbreak'], ofUsers: ['own'] };
     expect(plan).toMatchObject({ figures: { models }, leftOut });
@@ -131,7 +130,7 @@ describe('a migration leaves out, and says so,', () => {
       joined: 5,
       joined_elsewhere: 1,
     });
-    const { users } = (await migrate(operationOn(database.path), ACME, nothing)).figures;
+    const { users } = (await migrate(operationOn(database.path), ACME)).figures;
     expect(users).toMatchObject({ joined: 5, joined_elsewhere: 1 });
   });
 });
@@ -150,7 +149,7 @@ describe('tables that others have made', () => {
       UNIQUE(organization_id, user_id), FOREIGN KEY (organization_id) REFERENCES client_organizations(id))`);
     database.run(`CREATE VIEW user_available_models AS SELECT user_id FROM organization_members`);
     database.run(`INSERT INTO organization_members VALUES ('7', ?, 'ada', 'member', 0, 1)`, ACME.id);
-    expect(await migrate(operationOn(database.path), ACME, nothing)).toMatchObject({
+    expect(await migrate(operationOn(database.path), ACME)).toMatchObject({
       figures: { users: { joined: 4, present: 1, present_off: 1 }, failed: [] },
       isActive: false,
     });
@@ -168,7 +167,7 @@ describe('tables that others have made', () => {
     database.run('CREATE TABLE organization_models (organization_id TEXT, model_id TEXT)');
     database.run(`INSERT INTO organization_members (organization_id, user_id) VALUES (?, 'ada')`, ACME.id);
     for (const joining of [4, 0]) {
-      const { figures } = await migrate(operationOn(database.path), ACME, nothing);
+      const { figures } = await migrate(operationOn(database.path), ACME);
       expect(figures.users.joined).toBe(joining);
       expect(figures.failed.join()).toMatch(/is_active/);
     }
@@ -182,7 +181,7 @@ describe('tables that others have made', () => {
     using database = createDatabase({ organizationTables: 'none' });
     database.run('CREATE TABLE organization_members (member TEXT)');
     const before = stateOf(database.sql);
-    await expect(migrate(operationOn(database.path), ACME, nothing)).rejects.toThrow(/has no column organization_id/);
+    await expect(migrate(operationOn(database.path), ACME)).rejects.toThrow(/has no column organization_id/);
     expect(stateOf(database.sql)).toEqual(before);
   });
 });
@@ -192,7 +191,7 @@ describe('the backup before a migration', () => {
     backUpBeforeMigration(operationOn(database.path), {
       directory,
       now: new Date(2026, 0, 31, 3, 4, 5),
-      onStep: nothing,
+      onStep: () => undefined,
     });
 
   test('has the name of the guide, belongs to its owner alone, and holds the state before', async () => {
@@ -202,7 +201,7 @@ describe('the backup before a migration', () => {
     expect(path).toBe(`${database.path}.backup.20260131_030405`);
     expect(facts).toMatchObject({ users: 6, models: 3, members: 0 });
     expect(statSync(path).mode & 0o777).toBe(0o600);
-    await migrate(operationOn(database.path), ACME, nothing);
+    await migrate(operationOn(database.path), ACME);
     const copy = new Database(path, { readonly: true });
     expect(copy.pragma('integrity_check', { simple: true })).toBe('ok');
     expect(objectsOf(copy)).not.toContain('table organization_members');
@@ -229,9 +228,9 @@ describe('the backup before a migration', () => {
     bytes.fill(0xee, (root - 1) * 4096, root * 4096);
     const path = join(database.directory, 'damaged.db');
     writeFileSync(path, bytes);
-    await expect(backUpBeforeMigration(operationOn(path), { now: new Date(), onStep: nothing })).rejects.toThrow(
-      /damaged.db is damaged.*Nothing was changed.*restore/,
-    );
+    await expect(
+      backUpBeforeMigration(operationOn(path), { now: new Date(), onStep: () => undefined }),
+    ).rejects.toThrow(/damaged.db is damaged.*Nothing was changed.*restore/);
     expect(readFileSync(path).equals(bytes)).toBe(true);
     expect(readdirSync(database.directory).filter((name) => /backup|modelgate-/.test(name))).toEqual([]);
   });

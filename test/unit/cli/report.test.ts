@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { asTable, counted, asJson, print, printable, asRows, emphasize } from '../../../src/cli/report.ts';
+import { asTable, counted, asJson, print, printable, emphasize } from '../../../src/cli/report.ts';
 import { createProgress } from '../../../src/cli/prompt.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
 
@@ -91,13 +91,14 @@ describe('a table', () => {
 });
 
 test('rows of names and values stand in two columns', () => {
-  expect(
-    asRows([
-      ['file', '/data/webui.db'],
-      ['members', 3],
-      ['since', null],
-    ]),
-  ).toBe('file     /data/webui.db\nmembers  3\nsince    -\n');
+  const where = terminal();
+  const facts = [
+    ['file', '/data/webui.db'],
+    ['members', 3],
+    ['since', null],
+  ] as const;
+  print(where, {}, { record: null, parts: [facts] });
+  expect(where.written.join('')).toBe('file     /data/webui.db\nmembers  3\nsince    -\n');
 });
 
 test('numbers and their nouns agree', () => {

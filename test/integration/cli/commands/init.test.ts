@@ -200,12 +200,6 @@ describe('init on a file that is not what it should be ends with code 1 and a se
     expect(readFileSync(place.path)).toHaveLength(0);
   });
 
-  test('where it is no database', async () => {
-    using place = folder();
-    writeFileSync(place.path, 'nothing that SQLite would read '.repeat(100));
-    expect((await tried(place.path)).stderr).toMatch(/is not a SQLite database \(SQLITE_NOTADB\)/);
-  });
-
   test('where it is that of a release that is not known', async () => {
     const database = untouched();
     database.sql.exec('ALTER TABLE model RENAME COLUMN base_model_id TO base');

@@ -53,14 +53,6 @@ describe('member add', () => {
         'acme: 2 users added; 1 already there, of which 1 switched off, and so they stay; 1 skipped, because they are pending or banned in the backend.\n',
       stderr: '',
     });
-    expect(await ask(database, 'add', '--all', ...ORG)).toEqual({
-      organization: 'acme',
-      created: false,
-      added: 0,
-      members_already: 3,
-      switched_off: 1,
-      skipped: 1,
-    });
   });
 
   test('takes the organization of the environment, which need not have a row', async () => {
@@ -75,7 +67,7 @@ describe('member add', () => {
     database.addMember('acme', 'root', 0);
     const elsewhere = ['--org', 'globex', '--create'];
     expect((await member(database, ['add', 'ada', 'bob', 'root', ...elsewhere], CONFIGURED)).stderr).toBe(
-      'modelgate: 1 user had no membership before, and belongs to "globex" alone now: the gate enrols no user in "acme" who is a member elsewhere. To make one a member of both:\n' +
+      'modelgate: 1 user had no membership before, and now one of "globex" alone: the gate enrols no user in "acme" who is a member elsewhere. To make one a member of both:\n' +
         `  modelgate member add USER --org acme --database ${database.path}\n`,
     );
     expect((await member(database, ['add', 'ada', ...elsewhere], CONFIGURED)).stderr).toBe('');
@@ -189,7 +181,7 @@ describe('member remove', () => {
     [
       'not that of the environment, in which the user is enrolled then',
       { OPENROUTER_EXTERNAL_USER: 'globex', ORGANIZATION_NAME: 'Globex' },
-      /^modelgate: 1 user has no membership left: the gate makes this user a member of "globex" with the next request/,
+      /^modelgate: 1 user without a membership left: with the next request the gate makes such a user a member of "globex"/,
     ],
   ])('--purge from %s says whether the user comes back', async (_, environment, said) => {
     const { code, stdout, stderr } = await removed(['ada', '--purge'], environment);
@@ -232,20 +224,6 @@ describe('member list', () => {
     expect((await member(database, ['list', '--ids', ...ORG])).stdout).toMatch(
       /^ID +E-MAIL .*\nada +ada@Example\.org /,
     );
-    const { members } = await ask<{ members: { id: string }[] }>(database, 'list', '--active', ...ORG);
-    expect(members).toEqual([
-      {
-        id: 'ada',
-        email: 'ada@Example.org',
-        name: 'ADA',
-        role: 'user',
-        organization_role: 'member',
-        active: true,
-        joined_at: '2023-11-14T22:13:20Z',
-        counts: true,
-        reasons: [],
-      },
-    ]);
   });
 
   test.each([

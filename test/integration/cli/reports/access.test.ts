@@ -30,7 +30,7 @@ const run = ({ path }: TestDatabase, words: readonly string[], screen: { output?
 const HEAD = 'user_email,user_name,organization_id,accessible_models,model_names,does_not_count';
 
 describe('the report', () => {
-  test('is a table, CSV or JSON of the same rows', async () => {
+  test('is a table or CSV of the same rows', async () => {
     const database = twoOrganizations();
     expect(await run(database, ['report'])).toEqual({
       code: 0,
@@ -53,26 +53,6 @@ describe('the report', () => {
       ].join('\r\n'),
       stderr: '',
     });
-    expect(await askCommand(['report', '--org', 'globex', '--database', database.path])).toEqual({
-      rows: [
-        {
-          email: 'bob@example.org',
-          name: 'bob',
-          organization: 'globex',
-          model_count: 1,
-          model_names: ['Llama'],
-          counts: true,
-          reasons: [],
-        },
-      ],
-      not_counted: {
-        prefix_grants: 0,
-        grants_without_row: 0,
-        inactive_organizations: 0,
-        refused_users: 0,
-        not_enrolled: 0,
-      },
-    });
   });
 
   test('says in its last column what the gate does not give, and in a note how much that is', async () => {
@@ -89,16 +69,8 @@ describe('the report', () => {
       '',
     ]);
     expect(stderr).toBe(
-      "modelgate: 2 rows are of users who are pending, banned or without a role in the backend, which the guide's view does not look at: the gate gives them nothing.\n",
+      "modelgate: 2 rows of users who are pending, banned or without a role in the backend, which the guide's view does not look at: the gate gives them nothing.\n",
     );
-    const { rows } = JSON.parse((await run(database, ['report', '--json', '--org', 'globex'])).stdout) as {
-      rows: { name: string; counts: boolean; reasons: string[] }[];
-    };
-    expect(rows.map(({ name, counts, reasons }) => [name, counts, reasons])).toEqual([
-      ['ban', false, ['banned']],
-      ['bob', true, []],
-      ['pen', false, ['pending']],
-    ]);
     expect((await run(database, ['report', '--org', 'globex'])).stdout).toMatch(
       /^ban@example\.org .* Llama +banned in the backend$/m,
     );
@@ -117,7 +89,7 @@ describe('the report', () => {
     };
     const { stderr } = await runCommand(['report', '--csv', '--database', path], { environment });
     expect(stderr.split('\n')).toEqual([
-      'modelgate: 1 user without any membership is not in it: the gate makes such users members of "acme" at their first request (MODELGATE_AUTO_ENROLL).',
+      'modelgate: 1 user without any membership not in it: the gate makes such users members of "acme" at their first request (MODELGATE_AUTO_ENROLL).',
       'modelgate: Admins of the backend use every model, whatever the report says: MODELGATE_ADMIN_ACCESS is `all`.',
       'modelgate: The gate does not act on any of it: MODELGATE_MODE=report: denials are only logged.',
       '',
@@ -137,9 +109,9 @@ describe('the report', () => {
     const { code, stderr } = await run(database, ['report']);
     expect(code).toBe(0);
     expect(stderr.split('\n')).toEqual([
-      "modelgate: The report counts models of the backend's model table, as the guide's view does: it leaves out 2 grants that end in * and 1 grant of models without a row there. To see them all:",
+      "modelgate: The report counts models of the backend's model table, as the guide's view does: it leaves out 2 prefix grants and 1 grant of models without a row there. To see them all:",
       `  modelgate model list --org ORGANIZATION --database ${database.path}`,
-      "modelgate: 1 organization in it is switched off in client_organizations, which the guide's view does not look at: the gate gives its members nothing.",
+      "modelgate: 1 organization in it switched off in client_organizations, which the guide's view does not look at: the gate gives the members nothing.",
       '',
     ]);
   });
@@ -225,44 +197,6 @@ describe('the audit', () => {
         '',
       ].join('\r\n'),
     );
-    expect(await askCommand(['audit', '--database', database.path])).toEqual({
-      organizations: [
-        {
-          organization: 'acme',
-          user_count: 2,
-          model_count: 3,
-          active_model_count: 2,
-          active: true,
-          counting_user_count: 2,
-        },
-        {
-          organization: 'globex',
-          user_count: 1,
-          model_count: 1,
-          active_model_count: 1,
-          active: true,
-          counting_user_count: 1,
-        },
-      ],
-      admins: [
-        {
-          email: 'ada@example.org',
-          name: 'ada',
-          organization: 'acme',
-          last_active_at: '2023-11-14T22:13:20Z',
-          last_active_at_seconds: 1_700_000_000,
-          member: true,
-        },
-      ],
-      admins_outside: [
-        {
-          email: 'out@example.org',
-          name: 'out',
-          last_active_at: '2023-11-14T22:13:20Z',
-          last_active_at_seconds: 1_700_000_000,
-        },
-      ],
-    });
   });
 
   test('shows one table alone, and a third only where it says something', async () => {

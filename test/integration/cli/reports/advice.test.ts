@@ -93,31 +93,6 @@ describe('one sentence on a model', () => {
     );
   });
 
-  test('every membership is there, and says why it does not count', async () => {
-    expect((await explain('alice', 'x')).memberships).toEqual([
-      {
-        organization: 'acme',
-        role: 'member',
-        active: true,
-        counts: true,
-        why_not: null,
-        models: [
-          { pattern: 'closed/*', active: false },
-          { pattern: 'gpt-4o', active: true },
-          { pattern: 'old', active: false },
-        ],
-      },
-      {
-        organization: 'globex',
-        role: 'member',
-        active: false,
-        counts: false,
-        why_not: 'the membership is switched off',
-        models: [{ pattern: 'claude', active: true }],
-      },
-    ]);
-  });
-
   test('what it advises makes the gate permit it', async () => {
     using mai = createHealthyDatabase({ mai: true });
     expect((await explain('alice', 'claude', mai)).decision).toBe('deny');

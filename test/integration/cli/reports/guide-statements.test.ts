@@ -2,8 +2,7 @@
 import { copyFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import type { AccessAudit } from '../../../../src/organizations/access-audit.ts';
-import type { AccessReport } from '../../../../src/organizations/access-report.ts';
+import type { AccessAudit, AccessReport } from '../../../../src/organizations/access.ts';
 import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest, openStore } from '../../../support/database/opened-store.ts';
 import {
