@@ -25,14 +25,14 @@ test('questions are answered in their order, each before its caller goes on', as
 test('the event loop goes on while the thread is busy', async () => {
   const { ask } = start();
   await ask({ ms: 0, answer: 'started' });
-  const asked = ask({ ms: 300, answer: 'late' });
+  const asked = ask({ ms: 1_500, answer: 'late' });
   let longest = 0;
   for (const end = performance.now() + 100; performance.now() < end;) {
     const before = performance.now();
     await sleep(1);
     longest = Math.max(longest, performance.now() - before);
   }
-  expect(longest).toBeLessThan(250);
+  expect(longest).toBeLessThan(1_200);
   expect(await asked).toBe(true);
 });
 
@@ -40,10 +40,10 @@ test('an answer that takes too long is not waited for, and while it lasts nothin
   const { ask, answers, isAnswering } = start();
   await ask({ ms: 0, answer: 'started' });
   const startedAt = performance.now();
-  expect(await ask({ ms: 1_000, answer: 'late' }, 20)).toBe(false);
+  expect(await ask({ ms: 4_000, answer: 'late' }, 20)).toBe(false);
   expect(isAnswering()).toBe(false);
   for (let turn = 0; turn < 100; turn += 1) expect(await ask({ ms: 0, answer: 'not asked' }, 20)).toBe(false);
-  expect(performance.now() - startedAt).toBeLessThan(800);
+  expect(performance.now() - startedAt).toBeLessThan(3_500);
   expect(answers).toEqual(['started']);
 });
 
