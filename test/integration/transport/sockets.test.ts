@@ -18,6 +18,9 @@ import {
 } from '../../support/upstream/upstreams.ts';
 import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
+/** In milliseconds. Tens of them on a quiet machine; what waits for a timeout takes many seconds. */
+const AT_ONCE_MS = 2_000;
+
 const HANDSHAKE =
   'GET /ws/x HTTP/1.1\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
   'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
@@ -277,17 +280,15 @@ describe('a handshake that fails', () => {
     expect(answer.field('transfer-encoding')).toBeUndefined();
   });
 
-  test('a client that leaves before the answer is told to the upstream within 100 ms', async () => {
+  test('a client that leaves before the answer ends the exchange with the upstream at once', async () => {
     const backend = await startByteUpstream(() => undefined);
     const relay = await relayTo(backend);
     const client = await connectTo(relay);
     client.send(HANDSHAKE);
     await until(() => backend.texts[0]?.includes('\r\n\r\n') === true, 2_000, 'the upstream to be asked');
     const gone = once(backend.sockets[0] ?? relay.downstream.server, 'close');
-    const leftAt = performance.now();
     client.close();
-    await withTimeout(gone, 2_000, 'the upstream to be told');
-    expect(performance.now() - leftAt).toBeLessThan(100);
+    await withTimeout(gone, AT_ONCE_MS, 'the connection to the upstream to end');
     await until(() => relay.outcomes.length === 1, 1_000, 'the exchange to end');
     expect(relay.outcomes).toEqual(['client gone']);
   });
