@@ -121,9 +121,13 @@ function notesOn(counts: AccessReport['not_counted'], policy: GatePolicy): reado
   const [off, refused] = [counts.inactive_organizations, counts.refused_users];
   const { enrolling, adminAccess } = policy;
   const obstacle = unenforced(policy, 'deny');
+  const leftOut = [
+    prefixes > 0 && counted(prefixes, 'prefix grant'),
+    withoutRow > 0 && `${counted(withoutRow, 'grant')} of models without a row there`,
+  ].filter((part) => part !== false);
   return [
-    prefixes + withoutRow > 0 &&
-      `The report counts models of the backend's model table, as the guide's view does: it leaves out ${counted(prefixes, 'prefix grant')} and ${counted(withoutRow, 'grant')} of models without a row there. To see them all: \`modelgate model list --org ORGANIZATION\``,
+    leftOut.length > 0 &&
+      `The report counts models of the backend's model table, as the guide's view does: it leaves out ${leftOut.join(' and ')}. To see them all: \`modelgate model list --org ORGANIZATION\``,
     off > 0 &&
       `${counted(off, 'organization')} in it switched off in client_organizations, which the guide's view does not look at: the gate gives the members nothing.`,
     refused > 0 &&
