@@ -1,22 +1,17 @@
-/**
- * Brings what a request names before the one decision of `policy/decide.ts`. Every surface asks here, so that lists,
- * invocations and stored references cannot come to different answers.
- */
+/** Brings names before the one decision. Every surface asks here, so that lists and invocations cannot differ. */
 import type { Principal, UserPrincipal } from '../identity/principal.ts';
 import { type PolicyView, decide, isProviders } from '../policy/decide.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
 import type { Need } from '../store/store-view.ts';
 
-/**
- * Which ids are the providers' own, as the backend's lists said before they were filtered: a preset on such an id would
- * redirect all users of it. What has not been listed since the start is unknown here, and the grants alone protect it.
- */
-type ProviderModels = ReturnType<typeof createProviderModels>;
-
 /** More than any provider lists; beyond it nothing is learnt. */
 const MAX_IDS = 20_000;
 
+/**
+ * Which ids are the providers' own, as unfiltered lists said: a preset on such an id would redirect all users of it. What
+ * has not been listed since the start is protected by the grants alone.
+ */
 export function createProviderModels() {
   const ids = new Set<string>();
   return {
@@ -38,49 +33,37 @@ interface JudgeOptions {
   readonly mediaModels: 'any' | ReadonlySet<string>;
 }
 
-/**
- * What a surface's model names stand for.
- * - `chat`: an id of `/api/models`, presets included.
- * - `provider`: sent to the provider as it is; a preset of that name is not resolved (`/openai/responses`, embeddings),
- *   so being permitted through its base must not open a provider model of the same name.
- * - `ollama`, `ollama_raw`: the same two, for routes where a name without a tag means `name:latest`.
- * - `media`: image and speech models, a name space of their own.
- */
-export type NameSpace = 'chat' | 'provider' | 'ollama' | 'ollama_raw' | 'media';
+type Ask = (model: ModelId) => Decision;
+
+/** What a surface's model names stand for. */
+const NAME_SPACES = {
+  /** An id of `/api/models`, presets included. */
+  chat: (_view: PolicyView, ask: Ask, model: ModelId) => ask(model),
+  /** Sent to the provider as it is: no preset of that name is resolved (`/openai/responses`, embeddings). */
+  provider: ofProvider,
+  /** The same two, for routes where a name without a tag means `name:latest`. */
+  ollama: judgeOllama,
+  ollama_raw: judgeOllamaRaw,
+  /** Image and speech models, a name space of their own. */
+  media: judgeMedia,
+};
+
+export type NameSpace = keyof typeof NAME_SPACES;
 
 export type Judge = ReturnType<typeof createJudge>;
 
-export function createJudge(options: JudgeOptions, providerModels: ProviderModels = createProviderModels()) {
+export function createJudge(options: JudgeOptions, providerModels = createProviderModels()) {
   function one(view: PolicyView, principal: Principal, model: ModelId, names: NameSpace = 'chat'): Decision {
     if (principal.kind !== 'user') return deny('not_authenticated', model);
-    if (names === 'chat') return decide(view, principal, model, options);
-    const ask = (id: ModelId): Decision => decide(view, principal, id, options);
-    switch (names) {
-      case 'provider':
-        return ofProvider(view, ask(model), model);
-      case 'ollama':
-        return judgeOllama(view, ask, model);
-      case 'ollama_raw':
-        return judgeOllamaRaw(view, ask, model);
-      case 'media':
-        return judgeMedia(options, ask(model), model);
-    }
+    return NAME_SPACES[names](view, (id) => decide(view, principal, id, options), model, options);
   }
 
   return {
     options,
     providerModels,
     one,
-    /** @returns the first denial, or the permit of the first model; undefined if there was none to judge */
-    all(view: PolicyView, principal: Principal, models: Iterable<ModelId>, names?: NameSpace): Decision | undefined {
-      let first: Decision | undefined;
-      for (const model of models) {
-        const decision = one(view, principal, model, names);
-        if (decision.effect === 'deny') return decision;
-        first ??= decision;
-      }
-      return first;
-    },
+    all: (view: PolicyView, principal: Principal, models: Iterable<ModelId>, names?: NameSpace): Decision | undefined =>
+      firstDenial(models, (model) => one(view, principal, model, names)),
     needs(user: UserPrincipal, models: () => Iterable<string>): Need {
       if (user.role === 'admin' && options.adminAccess === 'all') return {};
       return { user, models: () => [...models()].flatMap((model) => [model as ModelId, tagged(model as ModelId)]) };
@@ -88,7 +71,16 @@ export function createJudge(options: JudgeOptions, providerModels: ProviderModel
   };
 }
 
-type Ask = (model: ModelId) => Decision;
+/** @returns the first denial, or the first permit; undefined if there was nothing to judge */
+export function firstDenial<T>(items: Iterable<T>, judgeOne: (item: T) => Decision | undefined): Decision | undefined {
+  let first: Decision | undefined;
+  for (const item of items) {
+    const decision = judgeOne(item);
+    if (decision?.effect === 'deny') return decision;
+    first ??= decision;
+  }
+  return first;
+}
 
 /** What runs is the preset's base, which gets its tag in turn, or else the model by that name. */
 function judgeOllama(view: PolicyView, ask: Ask, model: ModelId): Decision {
@@ -108,7 +100,8 @@ function judgeOllamaRaw(view: PolicyView, ask: Ask, model: ModelId): Decision {
   return ofPreset.effect === 'deny' ? ofPreset : decision;
 }
 
-function judgeMedia({ mediaModels }: JudgeOptions, decision: Decision, model: ModelId): Decision {
+function judgeMedia(_view: PolicyView, ask: Ask, model: ModelId, { mediaModels }: JudgeOptions): Decision {
+  const decision = ask(model);
   if (decision.effect === 'permit' || decision.reason === 'role_not_permitted') return decision;
   // The answer must not depend on what other organizations were granted: any means any
   const isListed = mediaModels === 'any' ? !PATH_CHARACTERS.test(model) : mediaModels.has(model);
@@ -117,7 +110,8 @@ function judgeMedia({ mediaModels }: JudgeOptions, decision: Decision, model: Mo
 }
 
 /** A grant of a preset, or of a model that picks others, says nothing of a provider's model that is called the same. */
-function ofProvider(view: PolicyView, decision: Decision, model: ModelId): Decision {
+function ofProvider(view: PolicyView, ask: Ask, model: ModelId): Decision {
+  const decision = ask(model);
   if (decision.effect === 'deny' || decision.reason === 'admin_access') return decision;
   return isProviders(view, model) ? byOwnGrant(decision) : deny('not_granted', model, [model]);
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { type Decide, type RecordReaderParts, createRecordReader } from '../enforcement/authorize.ts';
+import { type Judge, firstDenial } from '../enforcement/judge.ts';
 import { GatewayError } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
 import type { Principal } from '../identity/principal.ts';
@@ -7,9 +8,12 @@ import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId, parsePattern } from '../policy/grant.ts';
 import type { ChatForm, PresetForm, PresetRow } from '../references/records.ts';
 import { namesModels } from '../references/references.ts';
+import { isObject, parseStrictText } from '../references/json.ts';
+import type { Store, StoreView } from '../store/store-view.ts';
+import type { Audit } from '../telemetry/audit.ts';
+import { queryValue } from './endpoints.ts';
 import { judgeInvocation } from './invocations.ts';
 import { type JudgingParts, Judging, judgeDeletion, judgeSave } from './saved-chats.ts';
-import { queryValue } from './target.ts';
 
 export function createSurfaceDecider(given: Omit<JudgingParts, 'recordOf'> & RecordReaderParts): Decide {
   const parts: JudgingParts = { ...given, recordOf: createRecordReader(given) };
@@ -64,13 +68,8 @@ async function decideUnlisted(parts: JudgingParts, scope: Scope) {
 }
 
 async function decidePresets(judging: Judging, scope: Scope, form: PresetForm) {
-  const queryId = queryValue(scope.query, 'id');
-  const rows = await judging.parts.recordOf(scope, {
-    kind: 'presets',
-    form,
-    mayBeEmpty: form === 'preset_switch',
-    queryId,
-  });
+  const question = { form, mayBeEmpty: form === 'preset_switch', queryId: queryValue(scope.query, 'id') };
+  const rows = await judging.parts.recordOf(scope, { kind: 'presets', ...question });
   const named = () => rows?.flatMap((row) => [...row.named, ...row.ids]) ?? [];
   return timed(scope, judging, () => judgePresets(judging, form, rows), named);
 }
@@ -85,9 +84,8 @@ async function decideSavedChat(judging: Judging, scope: Scope, form: ChatForm) {
 }
 
 /**
- * What a backend admin under the organization's rule sends to a provider as it is: paths that the backend passes on whole
- * (`ENABLE_OPENAI_API_PASSTHROUGH`, and the index routes of Ollama). The provider finds the model in the path, in the
- * query, or in a body of any kind; where none of them names one, the gate cannot say what would run.
+ * Paths that the backend passes on whole (`ENABLE_OPENAI_API_PASSTHROUGH`, Ollama's index routes). The provider finds the
+ * model in path, query or a body of any kind; where none names one, the gate cannot say what would run.
  */
 async function decidePassthrough(judging: Judging, scope: Scope) {
   const inBody = await namedInBody(judging, scope);
@@ -130,7 +128,6 @@ async function timed<T>(
   }
 }
 
-/** @throws GatewayError `policy_unavailable` where it is the database, not the caller, that fails to say who it is */
 function refuseNoUser(principal: Exclude<Principal, { kind: 'user' }>): Deny {
   if (principal.kind === 'unresolved') throw new GatewayError('policy_unavailable');
   return deny('not_authenticated');
@@ -151,19 +148,9 @@ function modelOfPath(path: string): string[] {
 }
 
 /** @param rows undefined where the body has not the form that the backend reads */
-function judgePresets(
-  judging: Judging,
-  form: PresetForm,
-  rows: readonly PresetRow[] | undefined,
-): Decision | undefined {
+function judgePresets(judging: Judging, form: PresetForm, rows: readonly PresetRow[] | undefined) {
   if (rows === undefined) return deny('reference_unreadable');
-  let first: Decision | undefined;
-  for (const row of rows) {
-    const decision = form === 'preset_switch' ? judgeSwitch(judging, row) : judgeRow(judging, row);
-    if (decision?.effect === 'deny') return decision;
-    first ??= decision;
-  }
-  return first;
+  return firstDenial(rows, (row) => (form === 'preset_switch' ? judgeSwitch(judging, row) : judgeRow(judging, row)));
 }
 
 function judgeRow(judging: Judging, row: PresetRow): Decision | undefined {
@@ -180,9 +167,8 @@ function judgeRow(judging: Judging, row: PresetRow): Decision | undefined {
 }
 
 /**
- * Switches a row on or off, deletes or shares it: for its owner, and for those who may use it. A row without a base
- * changes what all users see of a provider's model, and is the admins' to switch. Other rows and rows that are not there
- * are refused alike.
+ * Switching, deleting and sharing are for the owner and for those who may use the row. A row without a base changes what
+ * all users see of a provider's model: it is the admins'. Rows that are not there are refused alike.
  */
 function judgeSwitch(judging: Judging, { ids }: PresetRow): Decision | undefined {
   for (const id of ids) {
@@ -195,9 +181,8 @@ function judgeSwitch(judging: Judging, { ids }: PresetRow): Decision | undefined
 }
 
 /**
- * An id that others use must not come to mean another model: a new row on a provider's model, or on an id that
- * organizations were granted, would redirect all its users, and so would a changed base of such a row. The
- * backend takes a name without a tag for a model of Ollama with one.
+ * A new row on a provider's model, or on a granted id, would redirect all its users, and so would a changed base of it.
+ * The backend takes a name without a tag for a model of Ollama with one.
  */
 function redirectsOthers({ view, parts }: Judging, id: ModelId, row: PresetRow): boolean {
   const current = view.preset(id);
@@ -208,4 +193,34 @@ function redirectsOthers({ view, parts }: Judging, id: ModelId, row: PresetRow):
   if (current === undefined) return true;
   const before = new Set([current.id, current.base, ...current.parameterModels]);
   return [...row.named].some((model) => !before.has(model));
+}
+
+export interface RealtimeParts {
+  readonly store: Pick<Store, 'ask' | 'current' | 'failures' | 'load' | 'patiently'>;
+  readonly judge: Judge;
+  readonly resolveToken: (token: string, view: StoreView) => Principal | Promise<Principal>;
+  readonly audit: Pick<Audit, 'recordLateDecision'>;
+  readonly mode: 'enforce' | 'report';
+}
+
+/** Judges a socket's first frame. @returns the decision by which it goes on, or undefined; rejects without a policy */
+export function createRealtimeJudge({ store, judge, resolveToken, audit, mode }: RealtimeParts) {
+  /** The token of the frame counts, not that of the handshake: it is the one that the backend reads. */
+  async function decideFrame(scope: Scope, text: string): Promise<Decision> {
+    const frame = parseStrictText(text);
+    const { token, model_id: named } = isObject(frame) ? frame : {};
+    if (typeof token !== 'string') return deny('not_authenticated');
+    const model = parseModelId(named);
+    if (model === undefined) return deny(named === undefined ? 'model_missing' : 'reference_unreadable');
+    const principal = await resolveToken(token, store.current());
+    scope.principal = principal;
+    if (principal.kind === 'user') await store.load(judge.needs(principal, () => [model]));
+    return judge.one(store.current(), principal, model);
+  }
+  return async function judgeFirstMessage(scope: Scope, text: string): Promise<Decision | undefined> {
+    const decision = await store.patiently(() => store.ask(() => decideFrame(scope, text)));
+    // No answer carries this decision, so the log has to
+    audit.recordLateDecision(scope, decision);
+    return decision.effect === 'permit' || mode === 'report' ? decision : undefined;
+  };
 }

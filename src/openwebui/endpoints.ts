@@ -1,16 +1,82 @@
 /**
- * What the gate knows of Open WebUI's endpoints besides their models: what limits count, cookies and files, where sessions
- * are issued, and the shape of errors.
+ * What the gate knows of Open WebUI's endpoints besides their models: how a path is read, which ones are sockets, what
+ * limits count, cookies and files, where sessions are issued, and the shape of errors.
  */
+import type { IncomingMessage } from 'node:http';
 import type { MiddlewareHandler } from 'hono';
 import type { Answering, Dialect } from '../enforcement/answers.ts';
+import { GatewayError } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { AnswerRewrite } from '../transport/exchange.ts';
 
 /**
- * The page itself, its files and the backend's health check are not counted: a fresh load asks for a hundred of
- * them, and all users behind one address do so in the morning. The event socket falls back to polling, many requests
- * a second while an answer streams; only its handshakes count, here and at the other door.
+ * The one reading of the path: decoded once, as uvicorn and Starlette do. What the backend could route otherwise is refused,
+ * never guessed (GHSA-pxq7-h93f-9jrg, CVE-2026-29087 and kin). The target is sent as it came.
+ * @throws GatewayError `path_ambiguous` (400)
+ */
+export function readTarget(target: string) {
+  if (!target.startsWith('/')) throw ambiguous('Expected a path that starts with a slash.');
+  if (!PRINTABLE_ASCII.test(target)) throw ambiguous('Found a character that must be percent-encoded.');
+  const question = target.indexOf('?');
+  const raw = question === -1 ? target : target.slice(0, question);
+  return { path: decodePath(raw), target, query: question === -1 ? '' : target.slice(question + 1) };
+}
+
+/** @throws GatewayError `path_ambiguous` if the key is repeated: Starlette takes the last value, others the first */
+export function queryValue(query: string, key: string): string | undefined {
+  const [value, ...further] = new URLSearchParams(query).getAll(key);
+  if (further.length > 0) throw ambiguous(`Found the query parameter "${key}" more than once.`);
+  return value;
+}
+
+function decodePath(raw: string): string {
+  if (raw.includes('\\')) throw ambiguous('Found a backslash.');
+  const isEncoded = raw.includes('%');
+  if (isEncoded && ENCODED_DELIMITER.test(raw) && !ENCODES_MODEL_ID.test(raw)) {
+    throw ambiguous('Found an encoded slash, backslash, dot or control character.');
+  }
+  let path: string;
+  try {
+    path = isEncoded ? decodeURIComponent(raw) : raw;
+  } catch {
+    throw ambiguous('Found percent-encoding that is not UTF-8.');
+  }
+  if (EMPTY_OR_DOT_SEGMENT.test(path)) throw ambiguous('Found an empty or dot segment.');
+  return path;
+}
+
+/** `%2F` `%5C` `%2E` `%00`–`%1F` `%7F`, and encoded twice, which a reader might decode twice. */
+const ENCODED_DELIMITER = /%(?:25)*(?:2[ef]|5c|[01][0-9a-f]|7f)/i;
+/** The only paths into which the backend's own page (0.12.4, for admins) encodes an id that may hold a slash. */
+const ENCODES_MODEL_ID = /^\/api\/v1\/(?:evaluations\/leaderboard|analytics\/models)\/(?!.*%(?:25|5c|2e|[01]|7f))/i;
+const EMPTY_OR_DOT_SEGMENT = /\/\/|\/\.{1,2}(?:\/|$)/;
+/** Without `#`: uvicorn's parser cuts the target there. */
+const PRINTABLE_ASCII = /^[!"$-~]+$/;
+
+const ambiguous = (detail: string) => new GatewayError('path_ambiguous', { detail });
+
+const SOCKETS = {
+  /** Socket.IO; no event of it runs a model, so it is tunnelled untouched. */
+  events: /^\/ws\/socket\.io\/?$/,
+  /** Voice calls; the first frame names the caller and the chat model (routers/audio/realtime.py, 0.12.4). */
+  realtime: /^\/api\/v1\/audio\/realtime$/,
+  terminal: /^\/api\/v1\/terminals\/[^/]+\/api\/terminals\/[^/]+$/,
+};
+
+/** @returns undefined where `Upgrade` is dropped and the request served as an ordinary one */
+export function socketSurface(incoming: IncomingMessage): string | undefined {
+  try {
+    const { path } = readTarget(incoming.url ?? '');
+    return Object.entries(SOCKETS).find(([, pattern]) => pattern.test(path))?.[0];
+  } catch {
+    // An ambiguous target is refused by the ordinary door, in the caller's dialect
+    return undefined;
+  }
+}
+
+/**
+ * The page and its files are not counted: a fresh load asks for a hundred. The event socket falls back to polling, many
+ * requests a second; only its handshakes count.
  */
 const COUNTED = /^\/(?:api|openai|ollama|oauth|cache)(?:\/|$)/;
 
@@ -18,7 +84,7 @@ const COUNTED = /^\/(?:api|openai|ollama|oauth|cache)(?:\/|$)/;
 const SIGN_IN =
   /^\/api\/v1\/auths\/(?:signin|ldap|signup|update\/password|oauth\/[^/]+\/token\/exchange|mfa\/(?:challenge|enroll\/confirm|verify|recover|recovery\/codes|replace))$/;
 
-/** @returns as what the request counts, by its target and method alone */
+/** As what a request counts for limits, by its target and method alone. */
 export function countedAs({ path, query, incoming }: Scope): 'nothing' | 'request' | 'sign_in' {
   if ((!COUNTED.test(path) && !opensPolling(path, query)) || isPreflight(incoming)) return 'nothing';
   return incoming.method === 'POST' && SIGN_IN.test(path) ? 'sign_in' : 'request';
@@ -62,16 +128,10 @@ export function cookiePurpose(name: string): 'session' | 'auth' | undefined {
   return AUTH_COOKIE.test(name) ? 'auth' : undefined;
 }
 
-/**
- * Whether a frame without an origin loads this file: the Python interpreter of 0.12 runs in one (`sandbox` without
- * `allow-same-origin`), to which our own files are another site's.
- */
+/** The Python interpreter of 0.12 runs in a frame without an origin, to which our files are another site's. */
 export const isLoadedBySandbox = (target: string): boolean => target.startsWith('/pyodide/');
 
-/**
- * Where Open WebUI (0.6.18, 0.12.4) sets the cookie `token`: sign-in, sign-up, LDAP, the second factor, the page's look at
- * its session (`GET /api/v1/auths/`), OAuth's callbacks. Elsewhere it proves nothing: providers and tools answer too.
- */
+/** Where Open WebUI (0.6.18, 0.12.4) sets the cookie `token`. Elsewhere it proves nothing: providers and tools answer too. */
 const ISSUER = /^\/(?:api\/v1\/auths|oauth)(?:\/|$)/;
 /** Two routes give a token in their JSON alone: adding a user, and the exchange of a provider's token (0.12). */
 const IN_BODY = /^\/api\/v1\/auths\/(?:add|oauth\/[^/]+\/token\/exchange)\/?$/;
@@ -109,7 +169,7 @@ function tokenOf(body: Buffer): string | undefined {
   }
 }
 
-/** @returns the dialect in which a refusal is written, and where a denied request is sent instead */
+/** The dialect of a refusal, and where a denied request is sent instead. */
 export function answeringOf({ surface, path, incoming }: Scope): Answering {
   const asked = path === '' ? (incoming.url ?? '') : path;
   const dialect = DIALECTS.find(([pattern]) => pattern.test(asked))?.[1] ?? 'open-webui';

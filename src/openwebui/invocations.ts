@@ -20,7 +20,7 @@ import {
 import type { StoredChat } from '../store/store-view.ts';
 import { type Judging, judgeSave, namesAt } from './saved-chats.ts';
 import type { InvokesSurface } from './surfaces.ts';
-import { queryValue } from './target.ts';
+import { queryValue } from './endpoints.ts';
 
 export async function judgeInvocation(
   judging: Judging,

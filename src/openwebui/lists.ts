@@ -4,7 +4,7 @@ import type { ListShape, ShapeNode } from '../enforcement/list.ts';
 import type { Scope } from '../gate/scope.ts';
 import { isObject } from '../references/json.ts';
 import type { BufferedAnswer } from '../transport/exchange.ts';
-import { queryValue } from './target.ts';
+import { queryValue } from './endpoints.ts';
 
 const REFERENCE: ShapeNode = { mark: 'reference' };
 const NAMES: ShapeNode = { mark: 'names' };

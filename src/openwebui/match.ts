@@ -3,7 +3,7 @@ import type { MiddlewareHandler } from 'hono';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { OrganizationId } from '../identity/principal.ts';
 import { type Route, type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
-import { readTarget } from './target.ts';
+import { readTarget } from './endpoints.ts';
 
 export interface OpenWebUiScope {
   /** Decoded: what surfaces are matched on. */
@@ -28,7 +28,7 @@ interface SurfaceMatch {
 const UNLISTED: SurfaceMatch = { surface: { kind: 'neutral', unlisted: true }, ids: {} };
 const PAGE: SurfaceMatch = { surface: { kind: 'neutral' }, ids: {} };
 
-/** Compiles the tables once: fixed paths into a map, patterns into lists by their first segments. */
+/** Fixed paths go into a map, patterns into lists by their first segments. */
 export function createSurfaceMatcher(routes: readonly Route[] = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES]) {
   const fixed = new Map<string, SurfaceMatch>();
   const patterns = new Map<string, { method: string; pattern: RegExp; surface: Surface }[]>();
@@ -39,10 +39,7 @@ export function createSurfaceMatcher(routes: readonly Route[] = [...MODEL_BEARIN
     } else if (!fixed.has(key)) fixed.set(key, { surface, ids: {} });
   }
 
-  /**
-   * @param method as in the request line; HEAD is judged as the GET it stands for, OPTIONS carries no model
-   * @param path the canonical path
-   */
+  /** HEAD is judged as the GET it stands for, OPTIONS carries no model. */
   return function matchSurface(method: string, path: string): SurfaceMatch {
     if (method === 'OPTIONS') return PAGE;
     const effective = method === 'HEAD' ? 'GET' : method;
@@ -57,7 +54,6 @@ export function createSurfaceMatcher(routes: readonly Route[] = [...MODEL_BEARIN
   };
 }
 
-/** `/ollama/api/chat/0` and `/api/v1/chats/7/compact` fall into the buckets of their prefixes. */
 function bucketOf(path: string): string {
   const [, first = '', second = '', third = ''] = path.split('/', 4);
   if (first !== 'api') return `/${first}`;
@@ -77,13 +73,9 @@ function compile(path: string): RegExp {
 export function createTargetReader(): (scope: Scope) => void {
   const matchSurface = createSurfaceMatcher();
   return function readTargetInto(scope) {
-    const { path, target, query } = readTarget(scope.incoming.url ?? '');
-    const { surface, ids } = matchSurface(scope.incoming.method ?? '', path);
-    scope.path = path;
-    scope.target = target;
-    scope.query = query;
-    scope.surface = surface;
-    scope.pathIds = ids;
+    const { method = '', url = '' } = scope.incoming;
+    ({ path: scope.path, target: scope.target, query: scope.query } = readTarget(url));
+    ({ surface: scope.surface, ids: scope.pathIds } = matchSurface(method, scope.path));
   };
 }
 

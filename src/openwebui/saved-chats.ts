@@ -1,10 +1,9 @@
 /**
- * Judges what is saved of a chat, from which the backend takes models later. A save may keep what the stored version names
- * at the same place, withdrawn models too, and may add permitted names. What is stored at a message therefore only ever
- * loses forbidden names, and a run that found none at its message finds none later.
+ * Judges what is saved of a chat. A save may keep what the stored version names at the same place, and add permitted names.
+ * What is stored at a message only ever loses forbidden names, and a run that found none finds none later.
  */
 import type { RecordReader } from '../enforcement/authorize.ts';
-import type { Judge, NameSpace } from '../enforcement/judge.ts';
+import { type Judge, type NameSpace, firstDenial } from '../enforcement/judge.ts';
 import type { Scope } from '../gate/scope.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
@@ -29,7 +28,6 @@ export interface JudgingParts {
   readonly recordOf: RecordReader;
 }
 
-/** What judges ask for the user of one request. */
 export class Judging {
   readonly parts: JudgingParts;
   readonly user: UserPrincipal;
@@ -51,19 +49,12 @@ export class Judging {
   load(names: Iterable<string>): void | Promise<void> {
     return this.parts.store.load(this.parts.judge.needs(this.user, () => names));
   }
-  /** @returns the denial of the first stored name that is forbidden, or the permit of the first; undefined where there is none */
   stored(names: Iterable<string>): Decision | undefined {
-    let first: Decision | undefined;
-    for (const name of new Set(names)) {
+    return firstDenial(new Set(names), (name) => {
       const model = parseModelId(name);
-      const decision = model === undefined ? deny('stored_reference') : this.one(model);
-      if (decision.effect === 'deny') return denyStored(name);
-      first ??= decision;
-    }
-    return first;
-  }
-  isForbidden(name: string): boolean {
-    return this.stored([name])?.effect === 'deny';
+      const decision = model === undefined ? undefined : this.one(model);
+      return decision?.effect === 'permit' ? decision : denyStored(name);
+    });
   }
 }
 
@@ -177,7 +168,7 @@ function firstFreed(judging: Judging, stored: StoredChat | undefined, saved: Cha
 }
 
 const firstForbidden = (judging: Judging, names: ChatNames, messages: readonly string[]): string | undefined =>
-  namesAt(names, messages).find((name) => judging.isForbidden(name));
+  namesAt(names, messages).find((name) => judging.stored([name])?.effect === 'deny');
 
 export function namesAt(names: ChatNames, messages: readonly string[]): readonly string[] {
   if (messages.length === 0) return [];

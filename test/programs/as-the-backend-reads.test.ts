@@ -1,7 +1,7 @@
 /** Rules 3 and 5: what the gate lets pass, Python reads as the gate did. Python itself is asked. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readTarget } from '../../src/openwebui/target.ts';
+import { readTarget } from '../../src/openwebui/endpoints.ts';
 import { createSurfaceMatcher } from '../../src/openwebui/match.ts';
 import { collectReferences } from '../../src/references/references.ts';
 import { parseStrictJson } from '../../src/references/json.ts';

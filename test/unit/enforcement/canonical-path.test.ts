@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { queryValue, readTarget } from '../../../src/openwebui/target.ts';
+import { queryValue, readTarget } from '../../../src/openwebui/endpoints.ts';
 
 describe('a target is read as uvicorn reads it', () => {
   test.each([
