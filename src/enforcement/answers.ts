@@ -1,4 +1,4 @@
-/** Decision or error to answer: the only place that chooses a status and a text for a refusal. */
+/** The only place that chooses a status and a text for a refusal. */
 import type { IncomingMessage } from 'node:http';
 import { type ErrorCode, ClientGone, GatewayError } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
@@ -9,20 +9,16 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { sendAnswer } from '../transport/answer.ts';
 
 export interface EnforcementScope {
-  /** What the access line shows: the first denial or the last permit. */
+  /** The first denial or the last permit. */
   decision: Decision | undefined;
   /** What the decision took, reads of the database included, without waiting for the body. */
   decisionMs: number | undefined;
-  /** Why the request failed: a row of the error table, and the system's word for what was behind it. */
+  /** A row of the error table, and the system's word for what was behind it. */
   failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
 }
 
-interface ErrorBody {
-  readonly status: number;
-  /** Stable machine word: a `DenyReason` in the caller's terms, or an `ErrorCode`. */
-  readonly code: string;
-  readonly message: string;
-}
+/** `code`: a stable word, a `DenyReason` in the caller's terms or an `ErrorCode`. */
+type ErrorBody = Readonly<{ status: number; code: string; message: string }>;
 
 /** OpenAI's own pairs of status and `type`, and Anthropic's. */
 const OPENAI_TYPES: Record<number, string> = {
@@ -50,24 +46,14 @@ const DIALECTS = {
 
 export type Dialect = keyof typeof DIALECTS;
 
-interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+type Answer = Readonly<{ status: number; headers: Readonly<Record<string, string>>; body: string }>;
+
+function toAnswer(dialect: Dialect, error: ErrorBody, more: Answer['headers'] = {}): Answer {
+  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store', ...more };
+  return { status: error.status, headers, body: JSON.stringify(DIALECTS[dialect](error)) };
 }
 
-function toAnswer(dialect: Dialect, error: ErrorBody, headers: Readonly<Record<string, string>> = {}): Answer {
-  return {
-    status: error.status,
-    headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
-    body: JSON.stringify(DIALECTS[dialect](error)),
-  };
-}
-
-/**
- * @param disclosure `forbid` answers 403; `hide` answers 404 as for something that does not exist. Never 401 for
- *   policy: clients log the user out on it.
- */
+/** `forbid` answers 403, `hide` 404. Never 401 for policy: clients log the user out on it. */
 export function denialAnswer(
   dialect: Dialect,
   denial: Deny,
@@ -80,7 +66,6 @@ export function denialAnswer(
   return toAnswer(dialect, { ...error, message });
 }
 
-/** @param error a row of the error table */
 export function errorAnswer(dialect: Dialect, error: GatewayError, requestId: string): Answer {
   const { status, code, headers } = error;
   const message = status >= 500 ? `${error.message} (request ${requestId})` : error.message;
@@ -92,7 +77,7 @@ function describe({ reason, model }: Deny, isHidden: boolean): ErrorBody {
   const { kind } = DENY_REASONS[reason];
   switch (kind) {
     case 'policy': {
-      const shown = model !== undefined && model.length > 200 ? `${model.slice(0, 200)}…` : model;
+      const shown = model && model.length > 200 ? `${model.slice(0, 200)}…` : model;
       const named = shown === undefined ? 'The model' : `The model "${shown}"`;
       return { ...refused, message: `${named} does not exist or your organization does not have access to it.` };
     }
@@ -118,10 +103,7 @@ const MISSING = 'The request names no model where one is needed. Expected "model
 const UNREADABLE =
   'The request names a model in a form that cannot be checked. Expected model ids as strings, and routing fields as objects.';
 
-export interface Answering {
-  readonly dialect: Dialect;
-  readonly insteadOfDenial: string | undefined;
-}
+export type Answering = Readonly<{ dialect: Dialect; insteadOfDenial: string | undefined }>;
 
 interface RefusalParts {
   readonly audit: Pick<Audit, 'recordDecision'>;
@@ -147,7 +129,7 @@ export function createRefusal(parts: RefusalParts) {
   const send = (scope: Scope, answer: Answer): boolean =>
     sendAnswer(scope.outgoing, answer.status, headerLines(answer, scope), answer.body);
 
-  /** The answer of `fail` alone, for the door that has no response object; undefined where the client is gone. */
+  /** The answer of `fail` alone, undefined where the client is gone. */
   function answerTo(scope: Scope, error: unknown): Answer | undefined {
     if (error instanceof ClientGone) return undefined;
     const failure = error instanceof GatewayError ? error : new GatewayError('internal', { cause: error });
@@ -168,7 +150,6 @@ export function createRefusal(parts: RefusalParts) {
         send(scope, denialAnswer(dialect, denial, id, disclosure));
       } else send(scope, { status: 302, headers: { location, 'cache-control': 'no-store' }, body: '' });
     },
-    /** Answers what was thrown, if the client is still there; the one place where an error becomes a status. */
     fail(scope: Scope, error: unknown): void {
       const answer = answerTo(scope, error);
       // An answer that has begun can only be cut, so that it does not look complete

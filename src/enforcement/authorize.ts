@@ -81,10 +81,7 @@ export interface RecordReaderParts {
 
 export type RecordReader = ReturnType<typeof createRecordReader>;
 
-/**
- * Reads what the body of a request says of models, once: where the database could not be read, the decision is tried
- * again, and finds record and body where the first attempt left them.
- */
+/** Reads what a body says of models, once: a decision that is tried again finds record and body as they were left. */
 export function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: RecordReaderParts) {
   const records = new WeakMap<Scope, unknown>();
   return async function recordOf<Question extends BodyQuestion>(
@@ -106,5 +103,5 @@ export function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: R
   };
 }
 
-/** Longer bodies need a user who is answerable for their memory: whatever is invoked or saved needs a session. */
+/** Longer bodies need a user who is answerable for their memory. */
 const ANONYMOUS_BODY_BYTES = 256 * 1024;

@@ -25,7 +25,7 @@ interface FilterParts {
 export interface Listed {
   readonly shape: ListShape;
   readonly names: NameSpace;
-  /** Shown to everyone: without a user, or without policy, it names no model and goes on. */
+  /** Without a user, or without policy, it names no model and goes on. */
   readonly isPublic: boolean;
   /** Where the gate searches, counts and cuts pages itself. */
   readonly pages?: (() => Pages) | undefined;
@@ -33,7 +33,7 @@ export interface Listed {
 
 export interface Pages {
   readonly firstTarget: string;
-  /** @param filter takes out of a page what the caller may not see @returns the answer with the page that was asked for */
+  /** @returns the page that was asked for, of pages from which `filter` took what the caller may not see */
   assemble(
     first: BufferedAnswer,
     ask: AskUpstream,
@@ -41,7 +41,7 @@ export interface Pages {
   ): Promise<BufferedAnswer>;
 }
 
-/** Decisions are made anew for every answer; only the reading of bytes is remembered. */
+/** Decides anew for every answer; only the reading of bytes is remembered. */
 export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   const { store, judge, audit } = parts;
   const isReport = parts.mode === 'report';
@@ -136,10 +136,6 @@ const isPage = (answer: BufferedAnswer): boolean =>
 const isAnswered = ({ status, body }: BufferedAnswer): boolean => status >= 200 && status <= 299 && body.length > 0;
 
 function emptyAnswer({ status, headers }: BufferedAnswer, { empty }: ListShape): BufferedAnswer {
-  const kept: string[] = [];
-  for (let at = 0; at < headers.length; at += 2) {
-    const [name = '', value = ''] = headers.slice(at, at + 2);
-    if (name !== 'content-type' && name !== 'content-encoding') kept.push(name, value);
-  }
+  const kept = headers.filter((_, at) => !/^content-(?:type|encoding)$/.test(headers[at - (at % 2)] ?? ''));
   return { status, headers: [...kept, 'content-type', 'application/json'], body: Buffer.from(empty) };
 }

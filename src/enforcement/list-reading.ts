@@ -1,18 +1,11 @@
-/**
- * Reads answers that list models: short ones here and now, long ones in a thread, which runs this file too, so that no
- * other request waits for them.
- */
+/** Reads answers that list models: short ones here and now, long ones in a thread, which runs this file too. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../errors.ts';
 import { Lane } from '../reading/lane.ts';
 import { type ListIndex, type ListShape, indexList } from './list.ts';
 
-interface ListRequest {
-  readonly shape: ListShape;
-  readonly bytes: ArrayBuffer;
-}
-
+type ListRequest = Readonly<{ shape: ListShape; bytes: ArrayBuffer }>;
 type ListAnswer = { readonly list: ListIndex } | { readonly problem: string };
 
 /** Of any content, read in some 30 ms; 300 models of a real backend have 340 KB. */
@@ -39,10 +32,7 @@ export function createListReading() {
   }
 
   return {
-    /**
-     * @param body is copied where a thread reads it
-     * @throws Error where the answer cannot be read, or rejects with it
-     */
+    /** @throws Error where the answer cannot be read, or rejects with it */
     read: (body: Buffer, shape: ListShape): ListIndex | Promise<ListIndex> =>
       body.length <= SHORT_BYTES ? indexList(body, shape) : readThere(body, shape),
     close: () => lane.close(),
@@ -69,15 +59,9 @@ const MAX_CACHED_BYTES = 32 * 1024 * 1024;
 /** Answers of equal length that are remembered side by side. */
 const MAX_ALIKE = 8;
 
-interface ReadAnswer {
-  readonly body: Buffer;
-  readonly index: ListIndex | Promise<ListIndex>;
-}
+type ReadAnswer = Readonly<{ body: Buffer; index: ListIndex | Promise<ListIndex> }>;
 
-/**
- * Remembers what identical bytes were read to be. Compared whole: a checksum takes ten times as long, and proves less.
- * @param onRead called with what was read anew
- */
+/** Remembers what identical bytes were read to be. Compared whole: a checksum takes ten times as long, and proves less. */
 export function rememberLists(
   lists: Pick<ListReading, 'read'>,
   onRead: (index: ListIndex) => void,

@@ -1,8 +1,7 @@
 /**
- * Where the models are in the bytes of a list answer, and cutting out what its reader may not use. Every other byte stays as
- * the backend wrote it: numbers too large for JavaScript, float spellings, key order, escapes. The text is decoded as Latin-1, in which an index is a byte offset; JSON's own characters are ASCII, so its structure
- * reads the same, and only the ids are decoded as UTF-8. A tokenizer of JSON that gives offsets (jsonc-parser) takes 2.5
- * times as long.
+ * Where the models are in the bytes of a list answer, and cutting out what its reader may not use; every other byte stays.
+ * The text is decoded as Latin-1, in which an index is a byte offset; only ids are decoded as UTF-8. jsonc-parser takes
+ * 2.5 times as long.
  */
 import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { endOfString, isObject } from '../references/json.ts';

@@ -1,7 +1,4 @@
-/**
- * Who is asking. Authentication attaches, authorization refuses: nothing here answers a request, except that
- * credentials of two different users in one request are an error.
- */
+/** Who is asking. Authentication attaches, authorization refuses; credentials of two users are an error. */
 import type { MiddlewareHandler } from 'hono';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
@@ -42,15 +39,13 @@ export function createIdentity(options: { readonly secretKeys: readonly string[]
   const tokens = createSessionTokens({ secretKeys: options.secretKeys });
   const reading = { apiKeyHeader, isKnownSession: tokens.isKnown };
 
-  function principalOf(credential: Credential, view: UserView | undefined): Principal | Promise<Principal> {
+  function principalOf(credential: Credential | undefined, view: UserView | undefined) {
+    if (credential === undefined) return NO_CREDENTIAL;
     if (!isReadable(credential)) return INVALID;
     return credential.form === 'key' ? ofKey(credential.text, view) : resolveToken(credential.text, view);
   }
 
-  /**
-   * A session token that came in a message instead of a header (first frame of the realtime socket). API keys are not
-   * accepted there (`get_verified_user_by_token`, 0.12.4). Same rules and errors otherwise, without a conflict.
-   */
+  /** Also for a realtime socket's first frame, which takes no API key (`get_verified_user_by_token`, 0.12.4). */
   function resolveToken(token: string, view: UserView | undefined): Principal | Promise<Principal> {
     const verified = tokens.verify(token);
     return verified instanceof Promise ? verified.then((late) => ofVerified(late, view)) : ofVerified(verified, view);
@@ -58,8 +53,7 @@ export function createIdentity(options: { readonly secretKeys: readonly string[]
 
   return {
     /**
-     * Judges the request's credential. Synchronous when every token in it has been verified before.
-     * @param view undefined while the database cannot be read: a request with a credential is then `unresolved`
+     * Synchronous when every token has been verified before. @param view undefined while the database cannot be read
      * @throws GatewayError `credentials_conflict` (or rejects with it)
      */
     resolve(rawHeaders: HeaderLines, view: UserView | undefined): Identified | Promise<Identified> {
@@ -67,12 +61,8 @@ export function createIdentity(options: { readonly secretKeys: readonly string[]
       const { judged } = credentials;
       const edit = toHeaderEdit(credentials);
       const rivals = rivalsOf(credentials);
-      const principal =
-        rivals.length > 0
-          ? ofOneUser([judged, ...rivals], (one) => (one === undefined ? NO_CREDENTIAL : principalOf(one, view)))
-          : judged === undefined
-            ? NO_CREDENTIAL
-            : principalOf(judged, view);
+      const ask = (one: Credential | undefined) => principalOf(one, view);
+      const principal = rivals.length > 0 ? ofOneUser([judged, ...rivals], ask) : ask(judged);
       return principal instanceof Promise ? principal.then((late) => ({ principal: late, edit })) : { principal, edit };
     },
     resolveToken,
@@ -89,7 +79,7 @@ function rivalsOf({ judged, all }: Credentials): readonly Credential[] {
   return [...new Map(all.filter(isRival).map((one) => [one.text, one])).values()];
 }
 
-/** The rare request with several different credentials: all are resolved, and none but the judged one counts. */
+/** All are resolved, and none but the judged one counts. */
 async function ofOneUser(
   [judged, ...rivals]: readonly (Credential | undefined)[],
   principalOf: (credential: Credential | undefined) => Principal | Promise<Principal>,
@@ -122,7 +112,7 @@ function ofKey(key: string, view: UserView | undefined): Principal {
 const lookUp = (view: UserView | undefined, ask: (view: UserView) => Principal): Principal | undefined =>
   view && orUndefined(() => ask(view));
 
-/** @returns undefined where the database cannot be read: that is a state of the principal, not a failure here */
+/** @returns undefined where the database cannot be read */
 export function orUndefined<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -138,8 +128,7 @@ export interface AuthenticateParts {
 }
 
 /**
- * Sets `scope.principal`, `scope.isPrincipalCurrent` and `scope.credentialEdit`; for both doors, HTTP and WebSocket.
- * @returns nothing when it is done already, a promise when a token has to be verified or the database be looked at first
+ * Attaches the principal, for both doors; a promise where a token has to be verified or the database be looked at first.
  * @throws GatewayError `credentials_conflict` (or rejects with it)
  */
 export function identify(scope: Scope, { identity, store }: AuthenticateParts): void | Promise<void> {
@@ -149,18 +138,13 @@ export function identify(scope: Scope, { identity, store }: AuthenticateParts): 
     scope.isPrincipalCurrent = store.failures() === failures;
     scope.credentialEdit = edit;
   };
-  const { rawHeaders } = scope.incoming;
-  const identified = store.ask(() =>
-    identity.resolve(
-      rawHeaders,
-      orUndefined(() => store.current()),
-    ),
-  );
+  const view = () => orUndefined(() => store.current());
+  const identified = store.ask(() => identity.resolve(scope.incoming.rawHeaders, view()));
   if (identified instanceof Promise) return identified.then(attach);
   attach(identified);
 }
 
-/** The stage. Never refuses but for `credentials_conflict`. */
+/** The stage. */
 export function authenticate(parts: AuthenticateParts): MiddlewareHandler<GateEnv> {
   return function authenticate(c, next) {
     const pending = identify(c.get('scope'), parts);

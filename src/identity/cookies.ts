@@ -20,7 +20,6 @@ export const stripAsPython = (text: string): string => strip(text, isPythonSpace
 /** Only the blanks that HTTP itself allows: what else Python would strip stays part of the pair. */
 const trimBlank = (text: string): string => strip(text, (code) => code === 0x20 || code === 0x09);
 
-/** Octal escapes first, as the leftmost match decides and both start with the backslash. */
 const ESCAPE = /\\(?:([0-3][0-7][0-7])|([^\n]))/g;
 
 /** Python's `http.cookies._unquote`: text that does not both start and end with a double quote is returned as it is. */
@@ -45,23 +44,14 @@ function toTokenPair(chunk: string) {
 
 /** Every `token` cookie of one Cookie line, in order; the backend takes the last. */
 export function tokenPairs(line: string): readonly TokenPair[] {
-  const pairs: TokenPair[] = [];
-  if (!line.includes('token')) return pairs;
-  for (let start = 0; start <= line.length;) {
-    const semicolon = line.indexOf(';', start);
-    const end = semicolon === -1 ? line.length : semicolon;
-    const pair = toTokenPair(line.slice(start, end));
-    if (pair !== undefined) pairs.push(pair);
-    start = end + 1;
-  }
-  return pairs;
+  if (!line.includes('token')) return [];
+  return line
+    .split(';')
+    .map(toTokenPair)
+    .filter((pair) => pair !== undefined);
 }
 
-/**
- * All Cookie lines as one, without their `token` cookies; everything else keeps its bytes and its order.
- * @param token a pair to put where the last `token` cookie stood, or undefined for none
- * @returns the value of a Cookie header, empty when nothing is left
- */
+/** All Cookie lines as one, with no `token` cookie but this pair, where the last one stood. Other bytes and order stay. */
 export function mergeCookieLines(lines: readonly string[], token: string | undefined): string {
   let slot = token === undefined ? 0 : lines.reduce((count, line) => count + tokenPairs(line).length, 0);
   const merged: string[] = [];

@@ -1,7 +1,6 @@
 /**
- * Which credentials a request carries, and which of them the backend goes by; nothing is verified here. The backend's
- * versions differ in what they read (first or every Cookie line, spaces after `Bearer`, any scheme, API key headers). So
- * everything that any of them could read is found, one is judged, and only that one stays in the request.
+ * Which credentials a request carries; nothing is verified here. The backend's versions differ in what they read, so all
+ * that any of them could read is found, one is judged, and only that one stays in the request.
  */
 import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
 import { type TokenPair, mergeCookieLines, stripAsPython, tokenPairs } from './cookies.ts';
@@ -93,7 +92,7 @@ export function readCredentials(rawHeaders: HeaderLines, reading: CredentialRead
   return { judged: pick(all), all, cookieLines };
 }
 
-/** An API key is known by its first three characters, wherever it came from; everything else must be a session token. */
+/** An API key is known by its first three characters, wherever it came from. */
 function formOf(text: string, { isKnownSession }: CredentialReading): Credential['form'] {
   if (text.startsWith('sk-')) return KEY_SHAPE.test(text) ? 'key' : 'opaque';
   if (isKnownSession?.(text) === true) return 'session';
@@ -101,7 +100,7 @@ function formOf(text: string, { isKnownSession }: CredentialReading): Credential
   return hasSessionShape(text) ? 'session' : 'opaque';
 }
 
-/** Called for every header line: lengths first, so that most names are not even lower-cased. */
+/** Lengths first, so that most names are not even lower-cased. */
 function toCredentialHeader(name: string, apiKeyHeader: string): string | undefined {
   const { length } = name;
   if (length !== 13 && length !== 6 && length !== 9 && length !== apiKeyHeader.length) return undefined;
@@ -110,17 +109,13 @@ function toCredentialHeader(name: string, apiKeyHeader: string): string | undefi
   return known ? lower : undefined;
 }
 
+/** By the order of places. Of several cookies the last counts; of every other place there is one. */
 function pick(all: readonly Credential[]): Credential | undefined {
-  let judged: Credential | undefined;
-  let rank: number = PLACES.indexOf('hidden');
-  for (const one of all) {
-    const own = PLACES.indexOf(one.place);
-    // Of several cookies the last counts; of every other place there is one.
-    if (own > rank || (own === rank && one.place !== 'cookie')) continue;
-    judged = one;
-    rank = own;
+  for (const place of PLACES) {
+    const judged = all.findLast((one) => one.place === place);
+    if (judged !== undefined) return place === 'hidden' ? undefined : judged;
   }
-  return judged;
+  return undefined;
 }
 
 /**
@@ -128,9 +123,8 @@ function pick(all: readonly Credential[]): Credential | undefined {
  * `get_http_authorization_cred`, which wants exactly two words and takes any scheme.
  */
 function fromAuthorization(header: string, spelled: string, reading: CredentialReading): Credential {
-  const space = spelled.indexOf(' ');
-  const scheme = space === -1 ? spelled : spelled.slice(0, space);
-  const rest = space === -1 ? '' : spelled.slice(space + 1);
+  const [scheme = ''] = spelled.split(' ', 1);
+  const rest = spelled.slice(scheme.length + 1);
   const stripped = stripAsPython(rest);
   const isBearer = stripped !== '' && (scheme === 'Bearer' || scheme.toLowerCase() === 'bearer');
   const isTwoWords = rest !== '' && !rest.includes(' ');
@@ -168,9 +162,8 @@ const UNCHANGED: HeaderEdit = { remove: new Set(), add: [] };
 const WITHOUT_COOKIE: HeaderEdit = { remove: new Set(['cookie']), add: [] };
 
 /**
- * What was judged is what is sent, once. A session token or API key goes as `Authorization: Bearer …` if it stood in a
- * header line, and as the cookie `token=…` if it stood in a cookie (`/api/config` of 0.6 reads nothing else). An opaque
- * credential, such as a SCIM token, stays as it came; a misspelled one goes. Other cookies stay, in one Cookie line.
+ * What was judged is what is sent, once: as `Authorization: Bearer …`, or as the cookie `token=…` if it stood in a cookie
+ * (`/api/config` of 0.6 reads nothing else). An opaque credential (SCIM) stays as it came; a misspelled one goes.
  */
 export function toHeaderEdit(credentials: Credentials): HeaderEdit {
   const { all, cookieLines } = credentials;
@@ -181,9 +174,7 @@ export function toHeaderEdit(credentials: Credentials): HeaderEdit {
 
   const add: string[] = [];
   const remove = new Set<string>();
-  for (const one of all) {
-    if (!(mayStay && one === judged)) remove.add(one.header);
-  }
+  for (const one of all) if (!(mayStay && one === judged)) remove.add(one.header);
   if (judged !== undefined && !mayStay && judged.place !== 'cookie') {
     const header = judged.form === 'opaque' ? judged.header : 'authorization';
     remove.add(header);
@@ -196,7 +187,7 @@ export function toHeaderEdit(credentials: Credentials): HeaderEdit {
   return { remove, add };
 }
 
-/** Its line need not be touched: it is spelled as we would send it, and no other credential shares the header's name. */
+/** Is it spelled as we would send it, and does no other credential share the header's name? */
 function canStay(judged: Credential, { all, cookieLines }: Credentials): boolean {
   if (!judged.canonical) return false;
   // Old versions read the first Cookie line only.
@@ -204,7 +195,7 @@ function canStay(judged: Credential, { all, cookieLines }: Credentials): boolean
   return all.every((one) => one === judged || one.header !== judged.header);
 }
 
-/** What browsers send, and so the common case: a bearer token, and a Cookie line of nothing but the `token` cookie. */
+/** What browsers send: a bearer token, and a Cookie line of nothing but the `token` cookie. */
 function isLoneCookieBeside(judged: Credential, { all, cookieLines }: Credentials): boolean {
   const other = all[0] === judged ? all[1] : all[0];
   return (

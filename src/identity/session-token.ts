@@ -1,7 +1,4 @@
-/**
- * The backend's session tokens: JWT, HS256 over its secret key. Verified once, then answered from a bounded cache
- * until they expire. The only file that knows jose.
- */
+/** The backend's session tokens: JWT, HS256 over its secret key. Verified once, then answered from a bounded cache. */
 import { compactVerify, errors } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { isObject, isTruthyInPython, parseExactJson } from '../references/json.ts';
@@ -64,7 +61,7 @@ export function createSessionTokens(options: { readonly secretKeys: readonly str
       if (startsAt > seconds + CLOCK_SKEW_SECONDS) return 'early';
       return expiresAt < seconds - CLOCK_SKEW_SECONDS ? 'over' : undefined;
     },
-    /** Synchronous for a token seen before, so that the common request costs no promise. Never throws or rejects. */
+    /** Synchronous for a token seen before. Never throws or rejects. */
     verify(token: string): VerifiedToken | Promise<VerifiedToken> {
       const entry = genuine.get(token) ?? refused.get(token);
       // jose skips spaces inside a token where PyJWT does not; the shape leaves neither anything to skip.
@@ -86,10 +83,7 @@ function toEntry(claims: SessionClaims | string, nowMs: number): Entry {
   return { verified: { state: 'valid', userId: toUserId(claims.id) }, until, after: EXPIRED };
 }
 
-async function readClaims(
-  token: string,
-  keys: readonly CryptoKey[],
-): Promise<SessionClaims | 'other_key' | 'unknown_form'> {
+async function readClaims(token: string, keys: readonly CryptoKey[]) {
   for (const key of keys) {
     try {
       const { payload } = await compactVerify(token, key, { algorithms: ['HS256'] });
@@ -104,22 +98,15 @@ async function readClaims(
   return 'other_key';
 }
 
-// What PyJWT makes of a token whose signature is good: the rules of 2.10 to 2.13 together, so that no user is known
-// here whom one of them refuses. What only they take (NaN, UTF-16, `exp` of 400 digits) is in no token that a backend
-// mints. Source: PyJWT `api_jws.py` and `api_jwt.py`, 2.10.1 (Open WebUI 0.6.18) and 2.13.0 (0.12.4); `decode_token`
-// and `is_valid_token` of the backend's `utils/auth.py`.
+// The rules of PyJWT 2.10 to 2.13 together, so that no user is known here whom one of them refuses. Source: `api_jws.py`
+// and `api_jwt.py`, 2.10.1 (Open WebUI 0.6.18) and 2.13.0 (0.12.4); `decode_token` of the backend's `utils/auth.py`.
 
-/** What a token says, as far as the gate asks; times in seconds since 1970. */
-interface SessionClaims {
-  readonly id: string;
-  readonly expiresAt: number | undefined;
-  readonly startsAt: number;
-}
+type SessionClaims = NonNullable<ReturnType<typeof readSessionClaims>>;
 
 const TOKEN_TYPES: ReadonlySet<unknown> = new Set([undefined, 'session', 'automation', 'subagent']);
 
-/** @returns undefined where one of the versions refuses the token, whatever the time */
-function readSessionClaims(header: Uint8Array, payload: Uint8Array): SessionClaims | undefined {
+/** @returns undefined where one of the versions refuses the token, whatever the time; times in seconds since 1970 */
+function readSessionClaims(header: Uint8Array, payload: Uint8Array) {
   const [protectedHeader, claims] = [toRecord(header), toRecord(payload)];
   if (protectedHeader === undefined || claims === undefined || !isAccepted(protectedHeader)) return undefined;
   const { id, typ, aud, sub = '', jti = '', exp, nbf = 0, iat = 0 } = claims;

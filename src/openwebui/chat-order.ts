@@ -1,30 +1,20 @@
-/**
- * Orders what is written to one chat and what runs in it. A save may write a name again that was withdrawn, because the
- * stored version has it. Until it has ended, the stored version does not say what a run would find: runs wait.
- */
+/** A save may write a withdrawn name again. Until it has ended, the chat does not say what a run would find: runs wait. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../errors.ts';
 
 export type ChatOrder = ReturnType<typeof createChatOrder>;
-
 /** The backend may go on with a request whose client has left. */
 const LINGER_MS = 30_000;
 const LONGEST_WAIT_MS = 10_000;
 const LOOK_EVERY_MS = 25;
 
-interface Chat {
-  /** Saves under way: until when each counts. */
-  readonly saves: Set<{ until: number }>;
-  begun: number;
-  readers: number;
-}
-
 /** @param now monotonic milliseconds */
 export function createChatOrder(now: () => number = () => performance.now()) {
-  const chats = new Map<string, Chat>();
+  const newChat = () => ({ saves: new Set<{ until: number }>(), begun: 0, readers: 0 });
+  const chats = new Map<string, ReturnType<typeof newChat>>();
 
-  function chatOf(id: string): Chat {
-    const chat = chats.get(id) ?? { saves: new Set(), begun: 0, readers: 0 };
+  function chatOf(id: string) {
+    const chat = chats.get(id) ?? newChat();
     chats.set(id, chat);
     return chat;
   }
@@ -49,8 +39,7 @@ export function createChatOrder(now: () => number = () => performance.now()) {
       };
     },
     /**
-     * Reads what a run of the chat would find: when no such save is under way, and again where one has begun meanwhile. A
-     * save that begins later reads later too, and cannot write again what was no longer there.
+     * Reads when no save is under way, and again where one has begun meanwhile; a later one reads later too.
      * @throws GatewayError `chat_busy` (503) after some seconds
      */
     async quietly<T>(id: string, read: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 /**
- * Judges requests that run models now: those that they name in body, query or text, and those that a stored object names
- * for them. Such a request goes on only if every model that it will run can be named: where nothing is named, it is denied.
+ * Judges requests that run models: those that they name, and those that a stored object names for them. A request goes on
+ * only if every model that it will run can be named.
  */
 import type { Scope } from '../gate/scope.ts';
 import type { OrganizationId } from '../identity/principal.ts';
@@ -76,8 +76,8 @@ function judgeNamed(
 }
 
 /**
- * With direct connections allowed, a model of the caller's own browser needs no grant. From 0.9.3 a server model of the
- * same id would answer instead, so an id that any organization was granted, or that has a row, is judged as usual.
+ * A model of the caller's own browser needs no grant. From 0.9.3 a server model of the same id would answer instead, so an
+ * id that any organization was granted, or that has a row, is judged as usual.
  */
 function judgeDirect(judging: Judging, models: ReadonlySet<ModelId>): Decision | undefined {
   const { view } = judging;
@@ -90,7 +90,7 @@ function isKnown({ view, parts }: Judging, text: string): boolean {
   return view.hasModelRow(model) || view.isGrantedAnywhere(model) || parts.judge.providerModels.has(model);
 }
 
-/** @returns for each organization its runs, and one for what else is named by its grants: it may be what runs */
+/** For each organization its runs, and one for what else its grants permit: it may be what runs. */
 function countByOrganization(
   runs: ReadonlyMap<string, number>,
   models: ReadonlySet<ModelId>,
@@ -112,10 +112,10 @@ function countByOrganization(
 
 interface StoredModels {
   readonly names: readonly string[];
-  /** Names that are sent to the connections of the models that `run`. */
+  /** Sent to the connections of the models that `run`. */
   readonly routed?: readonly string[];
   readonly run?: readonly string[];
-  /** Whether the request itself names a model as well, so that no name here is no denial. */
+  /** The request itself names a model as well, so that no name here is no denial. */
   readonly isOptional?: boolean;
   /** Runs that the backend starts besides the one that is asked for. */
   readonly further?: number;
@@ -190,9 +190,8 @@ async function modelsOfContinuedChat(judging: Judging, record: InvocationRecord)
 }
 
 /**
- * A tool call that is resumed runs the message's model, or else the chat's first, with the parameters of both
- * (utils/tool_approval.py `build_tool_approval_resume_payload`, 0.12.4). The row of the message may be made inside of
- * the request, from the document: both forms count.
+ * Runs the message's model, or else the chat's first, with the parameters of both (utils/tool_approval.py
+ * `build_tool_approval_resume_payload`, 0.12.4). The message's row may be made inside of the request: both forms count.
  */
 function modelsOfResumedMessage(chat: StoredChat | undefined, message: string): StoredModels {
   if (chat === undefined) return { names: [] };
@@ -207,16 +206,12 @@ function modelsOfResumedMessage(chat: StoredChat | undefined, message: string): 
   return { names: [...run, ...namesAt(chat.names, pending)], run, routed, further: pending.length };
 }
 
-/**
- * What the connections of the models that run take other names for: `a` beside `x.b` is `x.a` there. Asked once for all
- * models of the same connections.
- */
+/** What the connections of the models that run take other names for: `a` beside `x.b` is `x.a` there. Asked once for each. */
 function askedOf({ view }: Judging, run: readonly string[], routed: Iterable<string>): readonly ModelId[] {
   const named = [...routed].map(parseModelId).filter((model) => model !== undefined);
   if (named.length === 0) return [];
   const byConnections = new Map<string, ModelId>();
-  for (const model of run.map(parseModelId)) {
-    if (model === undefined) continue;
+  for (const model of run.map(parseModelId).filter((one) => one !== undefined)) {
     const sent = view.preset(model)?.base ?? model;
     const connections = view.connectionPrefixes().filter((prefix) => sent.startsWith(prefix));
     byConnections.set(connections.join('\0'), sent);

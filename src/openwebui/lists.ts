@@ -92,9 +92,8 @@ const PAGE_ITEMS = 30;
 const MAX_PAGES = 100;
 
 /**
- * The backend's search looks at base models and people of entries that are not shown, and it counts and cuts before the gate
- * filters. So the gate asks for all entries, filters them, and then searches, counts and cuts the pages itself.
- * @throws GatewayError `path_ambiguous` where a parameter is repeated
+ * The backend searches entries that are not shown, and counts and cuts before the gate filters: the gate asks for all, and
+ * does it itself. @throws GatewayError `path_ambiguous` where a parameter is repeated
  */
 function pagesOf(query: string, wanted: 'entries' | 'tags'): Pages {
   const [search = '', tag = '', page] = ['query', 'tag', 'page'].map((key) =>
@@ -140,7 +139,7 @@ function parsePage({ body }: BufferedAnswer): Record<string, unknown> {
   }
 }
 
-/** The fields that the backend searches, as far as the caller is shown them. */
+/** As the backend searches, in what the caller is shown. */
 function matches(item: Record<string, unknown>, search: string): boolean {
   const owner = isObject(item['user']) ? item['user'] : {};
   const texts = [item['name'], item['base_model_id'], owner['name'], owner['email'], owner['username']];
@@ -154,10 +153,8 @@ const hasTag = ({ meta = null }: Record<string, unknown>, tag: string): boolean 
 
 /** `GET /api/v1/models/tags`: the names, sorted. */
 function tagsOf(items: readonly unknown[]): string[] {
-  const tags = items.flatMap((item) => {
-    const meta = isObject(item) ? item['meta'] : undefined;
-    return listOf(isObject(meta) ? meta['tags'] : undefined);
-  });
+  const inside = (value: unknown, key: string): unknown => (isObject(value) ? value[key] : undefined);
+  const tags = items.flatMap((item) => listOf(inside(inside(item, 'meta'), 'tags')));
   const names = tags.map((tag) => (isObject(tag) ? tag['name'] : tag)).filter((name) => typeof name === 'string');
   return [...new Set(names)].sort();
 }

@@ -1,6 +1,5 @@
 /**
- * What each endpoint of Open WebUI does with models, as data. Covers 0.6.18 and 0.12.4 and what lies between; a test
- * compares it with the route list of the installed backend, so that a new route fails the build instead of passing.
+ * What each endpoint of Open WebUI (0.6.18 to 0.12.4) does with models; a test compares it with the backend's own routes.
  * Paths are FastAPI's, decoded; `:x` is one segment, a final `**` any rest. The first match counts.
  */
 import type { ListShape } from '../enforcement/list.ts';
@@ -77,12 +76,21 @@ const NEUTRAL: Surface = { kind: 'neutral' };
 const REFUSED: Surface = { kind: 'refused' };
 const CATCH_ALL: Surface = { kind: 'refused', judged: true };
 
-const lists = (shape: ListShape, more: Partial<ListsSurface> = {}): ListsSurface => {
-  return { kind: 'lists', shape, admins: 'filter', names: 'chat', ...more };
-};
-const invokes = (more: Partial<InvokesSurface> = {}): InvokesSurface => {
-  return { kind: 'invokes', rules: {}, modelRequired: true, names: 'chat', runsNow: true, ...more };
-};
+const lists = (shape: ListShape, more: Partial<ListsSurface> = {}): ListsSurface => ({
+  kind: 'lists',
+  shape,
+  admins: 'filter',
+  names: 'chat',
+  ...more,
+});
+const invokes = (more: Partial<InvokesSurface> = {}): InvokesSurface => ({
+  kind: 'invokes',
+  rules: {},
+  modelRequired: true,
+  names: 'chat',
+  runsNow: true,
+  ...more,
+});
 const names = (more: Partial<InvokesSurface> = {}) => invokes({ modelRequired: false, runsNow: false, ...more });
 const saves = (form: ChatForm): Surface => ({ kind: 'saves', form });
 

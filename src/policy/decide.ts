@@ -31,8 +31,8 @@ export interface DecideOptions {
 }
 
 /**
- * May this user use this model? A model is permitted if one of the user's organizations grants it by id or prefix; a preset also if its base is granted
- * and everything else that it names is granted too. Names are judged as the provider will be asked for them.
+ * A model is permitted if an organization of the user grants it by id or prefix; a preset also if its base is granted and
+ * everything else that it names. Names are judged as the provider will be asked for them.
  */
 export function decide(view: PolicyView, user: UserPrincipal, model: ModelId, options: DecideOptions): Decision {
   // Roles that the backend itself lets nowhere near a model; `banned` is mAI's
@@ -52,9 +52,8 @@ export function decide(view: PolicyView, user: UserPrincipal, model: ModelId, op
 }
 
 /**
- * The backend resolves one base and sends that id to the provider as it is, whatever row there may be of the same name.
- * So a base that is not granted by itself permits nothing, even if a row of its own leads to a granted model.
- * Source: `routers/openai.py` `generate_chat_completion`, 0.6.18 and 0.12.4.
+ * The backend resolves one base and sends that id as it is, whatever row has the same name: a base that is not granted by
+ * itself permits nothing. Source: `routers/openai.py` `generate_chat_completion`, 0.6.18 and 0.12.4.
  */
 function throughBase(view: PolicyView, grants: readonly GrantSet[], model: ModelId, base: ModelId): Decision {
   const permit = isProviders(view, base) ? granted(grants, base, [model, base]) : undefined;
@@ -71,17 +70,11 @@ function strayParameter(view: PolicyView, grants: readonly GrantSet[], model: Mo
 /** Has the row a base of another name? (mAI writes rows whose base is their own id.) */
 const isPreset = (row: Preset | undefined): boolean => row?.base !== undefined && row.base !== row.id;
 
-/**
- * Can the id be a provider's own? Where a preset has this id, its grant is for the preset: the provider would be asked
- * for a model that only happens to be called so (Ollama reads `mistral` as `mistral:latest`).
- */
+/** Can the id be a provider's own? Where a preset has it, its grant is for the preset alone. */
 export const isProviders = (view: PolicyView, id: ModelId): boolean =>
   !view.isComposite(id) && !isPreset(view.preset(id));
 
-/**
- * What a name stands for that is sent to the connection of another model: the connection takes its own prefix out of
- * names, wherever it stands. Source: `routers/openai.py` (0.6.18 `payload["model"].replace`).
- */
+/** A connection takes its own prefix out of names, wherever it stands (`routers/openai.py`, 0.6.18 `.replace`). */
 export function askedBeside(view: PolicyView, model: ModelId, named: ModelId): readonly ModelId[] {
   const prefixes = view.connectionPrefixes().filter((prefix) => model.startsWith(prefix));
   if (prefixes.length === 0) return [named];

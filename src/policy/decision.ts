@@ -1,7 +1,7 @@
 import type { ModelId } from './grant.ts';
 import type { OrganizationId } from '../identity/principal.ts';
 
-/** Why a model may be used, in words. The log line, the metric label and `explain` show the same reason. */
+/** Why a model may be used. Log line, metric label and `explain` show the same reason. */
 const PERMIT_REASONS = {
   grant: { meaning: 'an organization of the user grants exactly this model' },
   prefix_grant: { meaning: 'an organization of the user grants every model with this beginning' },
@@ -10,10 +10,7 @@ const PERMIT_REASONS = {
   media_model: { meaning: 'an image or speech model that MODELGATE_MEDIA_MODELS allows' },
 } as const;
 
-/**
- * Why a model may not be used, in words, and the kind of answer. Denials of the kind `policy` share one answer, so that a
- * forbidden model cannot be told from one that does not exist.
- */
+/** Why not, and the kind of answer: those of `policy` share one, so that a forbidden model looks like a missing one. */
 export const DENY_REASONS = {
   not_authenticated: { kind: 'unauthenticated', meaning: 'no user is signed in' },
   role_not_permitted: { kind: 'policy', meaning: 'the role of the user may use no model at all' },
@@ -55,7 +52,7 @@ export interface Permit {
   readonly model: ModelId;
   /** The organization and pattern that decided; absent where no grant was needed. */
   readonly grant?: { readonly organization: OrganizationId; readonly pattern: string };
-  /** The models walked through, from the one that was asked for to the one that is granted. */
+  /** From the model that was asked for to the one that is granted. */
   readonly chain: readonly ModelId[];
 }
 

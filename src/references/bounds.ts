@@ -1,7 +1,6 @@
 /**
- * How much a body may hold. Each name is judged and each id compared while all others wait. What parsed JSON takes of
- * memory is estimated from its bytes before anything is parsed: `[{},{},…]` takes twenty times its length, a text once.
- * Measured on V8 of Node 26.
+ * How much a body may hold. What parsed JSON takes of memory is estimated from its bytes before anything is parsed:
+ * `[{},{},…]` takes twenty times its length, a text once. Measured on V8 of Node 26.
  */
 import { isAscii } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
@@ -92,7 +91,7 @@ export function weighJson(body: Buffer) {
   return { values, memoryBytes: hasEscapedKey ? 2 * memoryBytes : memoryBytes };
 }
 
-/** FNV-1a, of the first bytes. Who makes keys that look alike takes more memory, of the thread's own bounded share. */
+/** FNV-1a, of the first bytes. Keys that look alike take more memory, of the thread's own bounded share. */
 function hashOf(body: Buffer, start: number, end: number): number {
   let hash = 0x811c9dc5;
   const last = Math.min(end, start + HASHED_BYTES);

@@ -1,7 +1,4 @@
-/**
- * JSON that the gate reads as the backend does, or refuses. Python's `json.loads(bytes)` accepts more than RFC 8259:
- * UTF-16 and UTF-32, a byte order mark, NaN, and of repeated keys the last.
- */
+/** JSON read as the backend does, or refused: Python accepts UTF-16, UTF-32, NaN, and of repeated keys the last. */
 import { isUtf8 } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
 
@@ -20,7 +17,7 @@ export function parseExactJson(text: string, maxDepth = Infinity): unknown {
   return escapedKeys.length === 0 ? value : readKeysAlone(text, escapedKeys);
 }
 
-/** @returns undefined where the text is no JSON, or holds what only Python reads (NaN) */
+/** @returns undefined where the text is no JSON */
 export function tryParseJson(text: string): unknown {
   try {
     return parseExactJson(text);
@@ -135,10 +132,8 @@ export function parseStrictText(text: string): unknown {
 }
 
 /**
- * The readings of what a request stores: as it was sent, and as a release stores it that takes NUL and lone surrogates out
- * (utils/misc.py `sanitize_data_for_db`, from 0.9).
- *
- * @param body whose bytes were found to be strict JSON @param value of it, or of a part of it
+ * What a request stores: as it was sent, and as a release stores it that takes NUL and lone surrogates out (utils/misc.py
+ * `sanitize_data_for_db`, from 0.9). @param value the strict JSON `body`, or a part of it
  */
 export function storedReadings(value: unknown, body: Buffer): readonly unknown[] {
   const mayDiffer = body.includes('\\u') && mayBeCleaned(body.toString('utf8'));

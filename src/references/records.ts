@@ -1,40 +1,22 @@
-/**
- * What a body says of models, as a small plain record: pure, so that a long body can be read in a thread and only the
- * record comes back. Judges look at the record alone.
- */
+/** What a body says of models, as a small plain record: a long body is read in a thread, and only the record comes back. */
 import { GatewayError } from '../errors.ts';
-import { type ModelId, parseModelId } from '../policy/grant.ts';
+import { parseModelId } from '../policy/grant.ts';
 import { bound, boundJson, boundRecord } from './bounds.ts';
 import { isObject, parseStrictJson, storedReadings } from './json.ts';
 import { type ReferenceRules, FAN_OUT, collectReferences, namesModels } from './references.ts';
 import { type ChatNames, CHAT_PARAMETERS, ChatReader } from './saved-chat.ts';
 
 /** What is asked of a body, by the kind of record that answers. Plain values, which a thread can be sent. */
-export type BodyQuestion =
-  | {
-      readonly kind: 'invocation';
-      readonly mayBeEmpty: boolean;
-      readonly rules: ReferenceRules;
-      readonly mentions: boolean;
-    }
-  | {
-      readonly kind: 'presets';
-      readonly mayBeEmpty: boolean;
-      readonly form: PresetForm;
-      readonly queryId: string | undefined;
-    }
-  | { readonly kind: 'save'; readonly form: ChatForm }
+export type BodyQuestion = Readonly<
+  | { kind: 'invocation'; mayBeEmpty: boolean; rules: ReferenceRules; mentions: boolean }
+  | { kind: 'presets'; mayBeEmpty: boolean; form: PresetForm; queryId: string | undefined }
+  | { kind: 'save'; form: ChatForm }
   /** JSON or anything else; what cannot be told from JSON and is not clean is refused. */
-  | { readonly kind: 'any' }
-  | { readonly kind: 'form'; readonly contentType: string };
+  | { kind: 'any' }
+  | { kind: 'form'; contentType: string }
+>;
 
-const READERS = {
-  invocation: readInvocation,
-  presets: readPresets,
-  save: readSave,
-  any: readAny,
-  form: readForm,
-} satisfies { [Kind in BodyQuestion['kind']]: (body: Buffer, question: Question<Kind>) => unknown };
+const READERS = { invocation: readInvocation, presets: readPresets, save: readSave, any: readAny, form: readForm };
 
 type Question<Kind extends BodyQuestion['kind']> = Extract<BodyQuestion, { kind: Kind }>;
 export type BodyRecords = { [Kind in BodyQuestion['kind']]: Awaited<ReturnType<(typeof READERS)[Kind]>> };
@@ -52,6 +34,7 @@ export async function readRecord(question: BodyQuestion, body: Buffer): Promise<
 const parseOrEmpty = (body: Buffer): unknown => (body.length === 0 ? undefined : parseStrictJson(body));
 
 const IDS_OF_RUN = ['chat_id', 'id', 'assistant_message_id'] as const;
+const IDS = [...IDS_OF_RUN, 'reply_to_id', 'version_id'] as const;
 
 export type InvocationRecord = ReturnType<typeof readInvocation>;
 
@@ -63,17 +46,11 @@ function readInvocation(body: Buffer, { rules, mentions, mayBeEmpty }: Question<
     references: collectReferences(value, rules),
     namesModel: ['model', ...(rules.topLevel ?? [])].some((key) => text(form[key]) !== ''),
     model: text(model),
-    hasOddModel: model !== undefined && model !== null && typeof model !== 'string',
+    hasOddModel: typeof (model ?? '') !== 'string',
     mentioned: mentions ? mentionedIn(text(form['content'])) : [],
     ...readFanOut(form[FAN_OUT]),
     written: readWritten(form, body),
-    ids: {
-      chat_id: text(form['chat_id']),
-      id: text(form['id']),
-      assistant_message_id: text(form['assistant_message_id']),
-      reply_to_id: text(form['reply_to_id']),
-      version_id: text(form['version_id']),
-    },
+    ids: Object.fromEntries(IDS.map((key) => [key, text(form[key])])) as Record<(typeof IDS)[number], string>,
     /** An id that is no text: the backend makes one of it, so that 7 finds the message "7". */
     hasOddId: IDS_OF_RUN.some((key) => typeof (form[key] ?? '') !== 'string'),
   };
@@ -93,7 +70,7 @@ function readFanOut(entries: unknown) {
   };
 }
 
-/** Sources: main.py `chat_completion`, from 0.9: the messages of the request are stored with the chat, as a save would. */
+/** The messages of the request are stored with the chat, as a save would (main.py `chat_completion`, from 0.9). */
 function readWritten(form: Record<string, unknown>, body: Buffer): ChatNames {
   const reader = new ChatReader();
   for (const message of [form['user_message'], form['parent_message']]) {
@@ -126,23 +103,17 @@ const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (
 
 export type PresetForm = 'preset' | 'preset_list' | 'preset_switch';
 
-export interface PresetRow {
-  readonly ids: readonly ModelId[];
-  /** Where the row names no base, it would override a provider's model for all users. */
-  readonly hasBase: boolean;
-  readonly named: ReadonlySet<ModelId>;
-}
+export type PresetRow = NonNullable<ReturnType<typeof readPresets>>[number];
 
 /**
- * The forms `ModelForm` and `ModelsImportForm` (routers/models.py, 0.6.18 and 0.12.4). By the id of the query 0.6.18 updates
- * a row and stores the body's, so that both are looked at.
- * @returns undefined where the body has not the form that the backend reads
+ * The forms `ModelForm` and `ModelsImportForm` (routers/models.py, 0.6.18 and 0.12.4). By the query's id 0.6.18 updates a
+ * row and stores the body's: both are looked at. @returns undefined where the body has another form
  */
-function readPresets(body: Buffer, { form, queryId, mayBeEmpty }: Question<'presets'>): PresetRow[] | undefined {
+function readPresets(body: Buffer, { form, queryId, mayBeEmpty }: Question<'presets'>) {
   const value = mayBeEmpty ? parseOrEmpty(body) : parseStrictJson(body);
   const forms = form === 'preset_list' ? (isObject(value) ? value['models'] : undefined) : [value ?? {}];
   if (!Array.isArray(forms)) return undefined;
-  const rows: PresetRow[] = [];
+  const rows = [];
   let names = 0;
   for (const one of forms) {
     if (!isObject(one)) return undefined;
@@ -150,8 +121,9 @@ function readPresets(body: Buffer, { form, queryId, mayBeEmpty }: Question<'pres
     const ids = given.map(parseModelId).filter((id) => id !== undefined);
     const { models, unreadable } = collectReferences({ ...one, id: undefined }, { controls: 'defined' });
     if (unreadable !== undefined || given.length === 0 || ids.length < given.length) return undefined;
-    const base = one['base_model_id'];
-    const hasBase = typeof base === 'string' && base !== '' && !ids.some((id) => id === base);
+    const base = text(one['base_model_id']);
+    // Where the row names no base, it would override a provider's model for all users
+    const hasBase = base !== '' && !ids.some((id) => id === base);
     rows.push({ ids, hasBase, named: models });
     bound((names += ids.length + models.size), 'names of models');
   }
@@ -187,9 +159,8 @@ function readSave(body: Buffer, { form }: Question<'save'>): ChatNames {
 }
 
 /**
- * The content type never decides: raw-body handlers of the backend parse whatever comes.
- * @returns undefined where it is no JSON
- * @throws GatewayError `body_unreadable` for what begins like JSON, in any encoding that Python reads, and is not clean
+ * The content type never decides: raw-body handlers of the backend parse whatever comes. What begins like JSON, in any
+ * encoding that Python reads, must be clean.
  */
 function readAny(body: Buffer) {
   try {
@@ -203,10 +174,7 @@ function readAny(body: Buffer) {
 
 const BEGINS_LIKE_JSON = /^[\s\0\xef\xbb\xbf\xfe\xff]*[{[]/;
 
-/**
- * `multipart/form-data` and `application/x-www-form-urlencoded`.
- * @returns what stands in fields that name models, undefined where it is no text; undefined as a whole where it is no form
- */
+/** @returns what fields that name models hold, undefined where it is no text; undefined as a whole where it is no form */
 async function readForm(body: Buffer, { contentType }: Question<'form'>) {
   const separator = /^\s*multipart\//i.test(contentType) ? '\r\n--' : '&';
   let fields = 0;

@@ -1,7 +1,6 @@
 /**
- * The models that a JSON document names. One reader serves requests, stored presets and saved chats, so that what is
- * refused in a request is refused where it is stored. Every key that names a model counts, at any depth, outside of
- * content and history: in `params`, in JSON hidden in `custom_params`, in fan-out lists and in routing fields.
+ * The models that a JSON document names: one reader for requests, stored presets and saved chats. Every key that names a
+ * model counts, at any depth, outside of content and history.
  */
 import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { bound, boundJson } from './bounds.ts';
@@ -9,10 +8,7 @@ import { isObject, isTruthyInPython, parseStrictText } from './json.ts';
 
 const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/));
 
-/**
- * Keys under which the backend, the providers and the routers between them (OpenRouter, LiteLLM, Azure's `dataSources`)
- * read models. Their value is a model id, a list of ids, or objects that name one in turn.
- */
+/** Keys of the backend, providers and routers (OpenRouter, LiteLLM, Azure's `dataSources`). */
 const NAMES_MODELS = words(`
   model models model_id modelId model_ids modelIds model_name model_list model_group sibling_model_ids selectedModelId
   base_model base_model_id default_model draft_model judge_model router_model target_model target_model_names
@@ -34,10 +30,7 @@ export const namesModels = (key: string): boolean => FOLDED.has(foldKey(key));
 const CONTENT = words(`
   messages history files variables chat_variables user_message parent_message tool_servers input_schema json_schema`);
 
-/**
- * Objects that hold the parameters of a run: the body itself and what the backend merges into it (utils/payload.py).
- * Only there do the keys of `SCHEMAS` mean a schema or the caller's own labels.
- */
+/** What the backend merges into the body (utils/payload.py): there, and in the body, keys of `SCHEMAS` mean schemas. */
 const PARAMETERS = words('params custom_params extra_body');
 
 interface Schemas {
@@ -69,15 +62,7 @@ const OPAQUE_PLUGINS = /fusion|router/i;
 /** OpenRouter runs these tools itself. All others of its own may run a model, and do so if none is named. */
 const OPAQUE_TOOLS = /^openrouter:(?!(?:web_search|web_fetch|datetime)$)/i;
 
-export interface References {
-  readonly models: ReadonlySet<ModelId>;
-  /** Those of them that are sent to the connection of the model that runs, and mean what its provider takes them for. */
-  readonly routed: ReadonlySet<ModelId>;
-  /** Where a model should be named in a form that cannot be read; the path of keys, for the refusal. */
-  readonly unreadable: string | undefined;
-  /** `model_item.direct` is set: the request asks for a model of the caller's own browser. */
-  readonly direct: boolean;
-}
+export type References = ReturnType<typeof collectReferences>;
 
 export interface ReferenceRules {
   /** Further top-level keys that name a model on this surface: Ollama's `name`, `source`, `from`. */
@@ -90,7 +75,7 @@ export interface ReferenceRules {
 }
 
 /** @param body parsed JSON; anything but an object names nothing */
-export function collectReferences(body: unknown, { topLevel, controls }: ReferenceRules = {}): References {
+export function collectReferences(body: unknown, { topLevel, controls }: ReferenceRules = {}) {
   const walk = new Walk(controls === 'defined');
   for (const [key, value] of Object.entries(isObject(body) ? body : {})) {
     if (topLevel?.has(foldKey(key)) === true) walk.named(value, key);
@@ -100,7 +85,6 @@ export function collectReferences(body: unknown, { topLevel, controls }: Referen
   return { models, routed, unreadable, direct };
 }
 
-/** @param params of a preset, or of a run that a chat or a message keeps */
 export const collectParameters = (params: unknown, controls: 'chosen' | 'defined'): References =>
   collectReferences({ params }, { controls });
 
@@ -110,10 +94,13 @@ interface Place {
   readonly schemas?: Schemas | undefined;
 }
 
-class Walk implements References {
+class Walk {
   readonly models = new Set<ModelId>();
+  /** Those that are sent to the connection of the model that runs, and mean what its provider takes them for. */
   readonly routed = new Set<ModelId>();
+  /** The path of keys to a model in a form that cannot be read. */
   unreadable: string | undefined = undefined;
+  /** `model_item.direct` is set: the request asks for a model of the caller's own browser. */
   direct = false;
   readonly #definesControls: boolean;
 
@@ -221,7 +208,7 @@ class Walk implements References {
   }
 }
 
-/** A path must not grow with what a client nests: from some length on it is none that counts. */
+/** A path must not grow with what a client nests. */
 function beneath(path: string, key: string): string {
   if (path === '') return key;
   return path.length + key.length < LONGEST_PATH ? `${path}.${key}` : '…';

@@ -1,7 +1,6 @@
 /**
- * The models that a saved chat names, by the place that names them. A chat is mostly content: only the keys count from
- * which a release of the backend takes a model, or parameters of a run.
- *
+ * The models that a saved chat names, by the place that names them: the keys from which a release takes a model, or
+ * parameters of a run.
  * Sources: 0.6.18 `utils/middleware.py` (a message's `model`); 0.12.4 `models/chat_messages.py` (`model_id or model`),
  * `utils/tool_approval.py` (`chat.models`, `chat.params`, a message's `meta.params`), `utils/subagents.py` and
  * `utils/timers.py` (`meta.internal`, `meta.timer_id`, a chat's `meta.run`), `main.py` (`user_message.models`).
@@ -21,22 +20,7 @@ export const selectionOf = (message: string): string => `\u0000models:${message}
 export const parametersOf = (message: string): string => `\u0000params:${message}`;
 export const messageAt = (place: string): string => place.replace(/^\0(?:models|params):/, '');
 
-/** Lists and few keys: of 50,000 messages they are taken over from a thread in 10 ms, sets and maps in 60. */
-export interface ChatNames {
-  /**
-   * For each name, as it is written or `UNREADABLE`, the places where it stands: the id of a message, `selectionOf` or
-   * `parametersOf` it, `CHAT_MODELS` or `CHAT_PARAMETERS`.
-   */
-  readonly places: ReadonlyMap<string, readonly string[]>;
-  /** Messages of sub-agents and timers: without an answer, the backend runs them after the chat's next completion. */
-  readonly internal: readonly string[];
-  readonly childless: readonly string[];
-  /** Chats of timers whose run an internal message would start. */
-  readonly timers: readonly string[];
-  /** The messages of the history, and at the same index the parent that each names. */
-  readonly answers: readonly string[];
-  readonly parents: readonly (string | undefined)[];
-}
+export type ChatNames = ReturnType<ChatReader['names']>;
 
 export class ChatReader {
   readonly #places = new Map<string, Set<string>>();
@@ -46,12 +30,17 @@ export class ChatReader {
   readonly #parents = new Map<string, string | undefined>();
   #entries = 0;
 
-  names(): ChatNames {
+  /** Lists and few keys: of 50,000 messages they are taken over from a thread in 10 ms, sets and maps in 60. */
+  names() {
     return {
+      /** For each name, as it is written or `UNREADABLE`, where it stands: the id of a message, or a place as above. */
       places: new Map([...this.#places].map(([name, places]) => [name, [...places]])),
+      /** Messages of sub-agents and timers: without an answer, the backend runs them after the chat's next completion. */
       internal: [...this.#internal],
       childless: [...this.#childless],
+      /** Chats of timers whose run an internal message would start. */
       timers: [...this.#timers],
+      /** The messages of the history, and at the same index the parent that each names. */
       answers: [...this.#parents.keys()],
       parents: [...this.#parents.values()],
     };
@@ -61,7 +50,7 @@ export class ChatReader {
   readChat(chat: unknown): void {
     if (!isObject(chat)) return;
     const { history, messages } = chat;
-    for (const name of [chat['model'], chat['model_id'], ...listOf(chat['models'])]) this.#name(CHAT_MODELS, name);
+    this.#name(CHAT_MODELS, [chat['model'], chat['model_id'], ...listOf(chat['models'])]);
     this.readParameters(CHAT_PARAMETERS, chat['params']);
     if (isObject(history) && isObject(history['messages'])) {
       for (const [id, message] of Object.entries(history['messages'])) this.readHistory(id, message);
@@ -88,8 +77,8 @@ export class ChatReader {
   readMessage(id: string, message: unknown): void {
     if (!isObject(message)) return;
     const { output, meta, childrenIds } = message;
-    for (const name of [message['model'], message['model_id']]) this.#name(id, name);
-    for (const name of listOf(message['models'])) this.#name(selectionOf(id), name);
+    this.#name(id, [message['model'], message['model_id']]);
+    this.#name(selectionOf(id), listOf(message['models']));
     if (Array.isArray(output)) for (const call of output) this.#readToolCall(id, call);
     if (!isObject(meta)) return;
     this.readParameters(parametersOf(id), meta['params']);
@@ -102,9 +91,9 @@ export class ChatReader {
     else if (isNamed(timer)) this.readUnreadable(id);
   }
 
-  /** The user's message of a request: the models that were selected for it become those of the chat. */
+  /** The user's message of a request: what was selected for it becomes the chat's. */
   readQuestion(id: string, message: unknown): void {
-    if (isObject(message)) for (const name of listOf(message['models'])) this.#name(CHAT_MODELS, name);
+    if (isObject(message)) this.#name(CHAT_MODELS, listOf(message['models']));
     this.readMessage(id, message);
   }
 
@@ -116,10 +105,7 @@ export class ChatReader {
     this.#addName(id, UNREADABLE);
   }
 
-  /**
-   * A tool call that waits for approval runs without asking any model. One of the backend's automation tools then writes
-   * the model that it names (tools/builtin.py `update_automation`, 0.12.4).
-   */
+  /** A waiting tool call runs without a model, and may write one (tools/builtin.py `update_automation`, 0.12.4). */
   #readToolCall(id: string, call: unknown): void {
     if (!isObject(call) || !JSON.stringify(call).includes('automation')) return;
     const { arguments: given = null } = call;
@@ -129,8 +115,8 @@ export class ChatReader {
     else this.#add(id, collectReferences({ custom_params: value }));
   }
 
-  #name(id: string, value: unknown): void {
-    if (isNamed(value)) this.#addName(id, typeof value === 'string' ? value : UNREADABLE);
+  #name(id: string, values: readonly unknown[]): void {
+    for (const value of values.filter(isNamed)) this.#addName(id, typeof value === 'string' ? value : UNREADABLE);
   }
 
   #add(id: string, { models, unreadable }: References): void {
@@ -150,7 +136,7 @@ export class ChatReader {
   }
 }
 
-/** @returns every name of whatever place, but what was only selected for a question */
+/** Every name but what was only selected for a question. */
 export const everyName = ({ places }: ChatNames): readonly string[] =>
   [...places].flatMap(([name, at]) => (at.every((place) => place.startsWith(selectionOf(''))) ? [] : [name]));
 
@@ -158,18 +144,15 @@ export function namesByPlace({ places }: ChatNames): ReadonlyMap<string, readonl
   const byPlace = new Map<string, string[]>();
   for (const [name, at] of places) {
     for (const place of at) {
-      const known = byPlace.get(place);
-      if (known === undefined) byPlace.set(place, [name]);
-      else known.push(name);
+      const names = byPlace.get(place) ?? [];
+      byPlace.set(place, names);
+      names.push(name);
     }
   }
   return byPlace;
 }
 
-/**
- * @returns the internal messages that have no answer. The backend goes by the list of answers, and writes it anew from
- *   the parents with each save (models/chats.py `merge_history`, 0.12.4): both must show one
- */
+/** Without an answer: the list and the parents must both show one (models/chats.py `merge_history`, 0.12.4). */
 export function unanswered({ internal, childless, parents }: ChatNames): readonly string[] {
   if (internal.length === 0) return [];
   const [answered, withoutList] = [new Set(parents), new Set(childless)];
