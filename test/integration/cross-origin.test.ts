@@ -57,13 +57,13 @@ const DENIED: readonly (readonly [
   path: string,
   ClientRequest,
 ])[] = [
-  ['nobody', 401, undefined, CHAT, post(chat('A'))],
+  ['no user', 401, undefined, CHAT, post(chat('A'))],
   ['a forged session', 401, undefined, '/api/models', { headers: { authorization: 'Bearer forged' } }],
   ['a model of others', 403, 'ann', CHAT, post(chat('F'))],
   ['a model of others, in OpenAI’s words', 403, 'ann', '/openai/chat/completions', post(chat('F'))],
   ['a model of others, in Ollama’s words', 403, 'ann', '/ollama/api/chat', post(chat('F'))],
   ['a model of others, in Anthropic’s words', 403, 'ann', '/api/v1/messages', post(chat('F'))],
-  ['an endpoint that nobody knows', 403, 'ann', '/openai/unknown', post({})],
+  ['an unknown endpoint', 403, 'ann', '/openai/unknown', post({})],
   ['no model', 400, 'ann', CHAT, post({})],
   ['an ambiguous path', 400, 'ann', '/x/..%2fapi/models', {}],
   ['a Host of two', 400, 'ann', '/api/models', { headers: { connection: 'x-hop' } }],
@@ -187,7 +187,7 @@ describe('with CORS_ALLOW_ORIGIN', () => {
     }
   });
 
-  test('nothing is said to what is no request, nor to whoever names no origin', async () => {
+  test('adds nothing to what is no request, nor to a request without an origin', async () => {
     const { gate } = await gateWith(LISTED);
     const broken = await rawRequest(Number(new URL(gate.url).port), 'GET / HTTP/3.0\r\n\r\n');
     const plain = await gate.ask('ann', CHAT, chat('F'));

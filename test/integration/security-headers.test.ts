@@ -1,4 +1,4 @@
-/** Security headers and cookies on real sockets: on every answer, whoever gives it, and each of them once. */
+/** Security headers and cookies on real sockets: on every answer of gate and backend, and each of them once. */
 import { createHash } from 'node:crypto';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type TestGate, startTestGate } from '../support/gate/gate.ts';
@@ -192,8 +192,8 @@ describe('Strict-Transport-Security', () => {
   test.each<[string, string[], Record<string, string>]>([
     ['http', ['X-Forwarded-Proto: http'], { MODELGATE_TRUSTED_PROXIES: '127.0.0.1/32' }],
     ['nothing', [], { MODELGATE_TRUSTED_PROXIES: '127.0.0.1/32' }],
-    ['https, but nobody is trusted', ['X-Forwarded-Proto: https'], {}],
-    ['https, but somebody else is trusted', ['X-Forwarded-Proto: https'], { MODELGATE_TRUSTED_PROXIES: '10.0.0.0/8' }],
+    ['https, but no proxy is trusted', ['X-Forwarded-Proto: https'], {}],
+    ['https, but another proxy is trusted', ['X-Forwarded-Proto: https'], { MODELGATE_TRUSTED_PROXIES: '10.0.0.0/8' }],
     [
       'https to another proxy',
       ['X-Forwarded-Proto: http', 'X-Forwarded-Proto: https'],
@@ -204,7 +204,7 @@ describe('Strict-Transport-Security', () => {
     expectSecured(await rawRequest(port, requestText('GET /', headers)));
   });
 
-  test('of the backend is dropped over http, and is left alone where nobody could tell', async () => {
+  test('of the backend is dropped over http, and is left alone where the scheme is unknown', async () => {
     const own = 'X-Answer: Strict-Transport-Security:max-age=1';
     const told = await gateWith({ MODELGATE_TRUSTED_PROXIES: '127.0.0.1' });
     expectSecured(await rawRequest(told.port, requestText('GET /', [own])));

@@ -5,7 +5,7 @@ import { operationOn } from '../../support/database/operation.ts';
 
 const nothing = () => undefined;
 
-describe('a file of a release that nobody here knows', () => {
+describe('a file of an unknown release', () => {
   test('is changed all the same where its tables fit, and the operator hears of it once', async () => {
     using database = createDatabase();
     database.run('UPDATE alembic_version SET version_num = ?', 'ffffffffffff');

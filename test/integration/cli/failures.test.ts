@@ -49,7 +49,7 @@ describe('a failure with --json', () => {
     expect({ code, ...(JSON.parse(stdout) as object) }).toMatchObject({ code: 130, error: { code: 'stopped' } });
   });
 
-  test('of doctor on a user whom nobody knows stands beside what was found', async () => {
+  test('of doctor on an unknown user stands beside what was found', async () => {
     const { code, stdout } = await run(['doctor', '--user', 'alcie', '--json', '--database', 'FILE']);
     expect({ code, ...(JSON.parse(stdout) as object) }).toMatchObject({
       code: 1,
@@ -81,7 +81,7 @@ describe('a database that is named wrongly', () => {
   });
 });
 
-test('a file in WAL mode whose folder is closed is told with what SQLite needs there', async () => {
+test('a file in WAL mode whose folder is closed is reported with what SQLite needs there', async () => {
   const closed = databaseOfTest({ era: '0.12.4' });
   closed.sql.pragma('journal_mode = wal');
   closed.sql.close();
@@ -105,7 +105,7 @@ test('a file in WAL mode whose folder is closed is told with what SQLite needs t
   );
 });
 
-test.each(['absent.yaml', '.'])('a file of settings that is %j is told as that', async (file) => {
+test.each(['absent.yaml', '.'])('a file of settings that is %j is reported as that', async (file) => {
   const { code, stderr } = await run(['org', 'list', '--database', 'FILE', '--config', file]);
   expect({ code, stderr }).toEqual({
     code: 2,

@@ -264,7 +264,7 @@ describe('backup', () => {
 });
 
 describe('restore', () => {
-  test('needs somebody to ask, or --yes', async () => {
+  test('needs a terminal to ask at, or --yes', async () => {
     using database = deployment();
     const { code, stderr } = await runCommand(on(database, 'restore', database.path));
     expect(code).toBe(2);
@@ -326,7 +326,7 @@ describe('maintain', () => {
   });
 });
 
-/** Root may write everywhere, so whoever runs the tests as root runs this as somebody else. */
+/** Root may write everywhere, so tests that run as root run this as another user. */
 async function runAsNobody(...words: string[]): Promise<{ code: number; stderr: string }> {
   const child = spawn(process.execPath, [MAIN, ...words], {
     env: {},

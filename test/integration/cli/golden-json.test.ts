@@ -223,7 +223,7 @@ describe.each(ERAS)('on a file of %s, --json stays word for word:', (era) => {
     writeFileSync(at('damaged.db'), readFileSync(path).fill(0xff, 4_096));
     for (const name of ['vast.db', 'closed.db']) copyFileSync(path, at(name));
     truncateSync(at('vast.db'), 8 * 1024 ** 4);
-    // root may write into each folder, and nobody through a link to itself
+    // root may write into each folder, and no user through a link to itself
     for (const name of ['closed.db-wal', 'closed.db-journal']) symlinkSync(at(name), at(name));
     for (const name of ['bare', 'locked']) mkdirSync(at(name));
     databaseOfTest({ era, directory: at('bare'), organizationTables: 'none' });

@@ -81,7 +81,7 @@ describe.each([
     const ended = await command.ended();
     expect({ code: ended.code, stdout: ended.stdout }).toEqual({ code, stdout: '' });
     expect(ended.stderr).toMatch(/modelgate: Stopped\. Nothing was changed\.\n$/);
-    // nobody who may only read could roll back what a killed process leaves behind
+    // a process that may only read could not roll back what a killed process leaves behind
     expect(existsSync(`${path}-journal`)).toBe(false);
     expect(stateOf(path)).toEqual(before);
   });
@@ -106,7 +106,7 @@ describe('a command that reads', () => {
     },
   );
 
-  test('leaves nobody waiting who has not read its output', { timeout: 30_000 }, async () => {
+  test('leaves no process waiting that has not read its output', { timeout: 30_000 }, async () => {
     const path = copyOf(guided, 'unread');
     await runCommand([...ADD_ALL, '--database', path]);
     const child = spawn(process.execPath, [MAIN, 'report', '--csv', '--database', path], {

@@ -49,7 +49,7 @@ describe('the sample backend knows who asks, as the releases do', () => {
     'an expired token': async () => ({
       authorization: `Bearer ${await mintSession(database.users.alice.id, { expiresIn: -1 })}`,
     }),
-    'a token of nobody': () => ({ authorization: `Bearer ${signToken('user-nobody', database.secretKey)}` }),
+    'a token of an unknown user': () => ({ authorization: `Bearer ${signToken('user-unknown', database.secretKey)}` }),
     'an unknown API key': () => ({ authorization: 'Bearer sk-0' }),
   };
   test.each(Object.entries(refused))('%s is 401 with a detail', async (_name, headers) => {
@@ -73,7 +73,7 @@ describe('the sample backend knows who asks, as the releases do', () => {
   });
 });
 
-describe('the sample backend lists everything to everybody', () => {
+describe('the sample backend lists everything to every user', () => {
   test('/api/models has provider models, the preset and the arena, in the real nested shapes', async () => {
     const { data } = (await (await get('/api/models')).json()) as { data: Record<string, unknown>[] };
     expect(data.map(({ id }) => id)).toEqual([
@@ -105,7 +105,7 @@ describe('the sample backend lists everything to everybody', () => {
     expect(answer[key]?.length).toBeGreaterThan(0);
   });
 
-  test('a list of more than 500 bytes is compressed for whoever takes it', async () => {
+  test('a list of more than 500 bytes is compressed for a client that accepts it', async () => {
     expect(
       (await get('/api/models', { ...asAlice(), 'accept-encoding': 'gzip' })).headers.get('content-encoding'),
     ).toBe('gzip');

@@ -54,7 +54,7 @@ describe('the backend', () => {
     expect(faults(await check(backend.url, ['another key', 'the key of the backend']))).toEqual([]);
   });
 
-  test('is never sent the key, nor a token of anybody', async () => {
+  test('is never sent the key, nor a token of any user', async () => {
     backend.reset();
     await check(backend.url, ['the key of the backend']);
     const sent = JSON.stringify(backend.received.map(({ url, rawHeaders }) => [url, rawHeaders]));

@@ -62,7 +62,7 @@ test('Ctrl-C ends it', async () => {
   expect(readdirSync(database.directory)).toEqual(['webui.db']);
 });
 
-test('a file that somebody moves away in between costs findings, not the command', async () => {
+test('a file that another process moves away in between costs findings, not the command', async () => {
   using database = createHealthyDatabase();
   let moved = false;
   const findings = await findingsOf(database, {

@@ -38,7 +38,7 @@ describe('the file', () => {
     expect(findings.at(-1)?.finding).toContain('There is no file at /nowhere/webui.db');
   });
 
-  test('that is no database of anybody', async () => {
+  test('that is no database', async () => {
     using database = createHealthyDatabase({ era: '0.6.18' });
     database.sql.close();
     writeFileSync(database.path, 'nothing that SQLite would read '.repeat(100));
@@ -64,7 +64,7 @@ describe('the file', () => {
   test.each([
     [0o644, 'user'],
     [0o664, 'in group'],
-  ])('that everybody may read (%i), with its companions', async (mode, gate) => {
+  ])('that every user may read (%i), with its companions', async (mode, gate) => {
     using database = createHealthyDatabase();
     const modes = { [database.path]: mode, [`${database.path}-wal`]: 0o640, [`${database.path}-shm`]: 0o604 };
     for (const [name, given] of Object.entries(modes)) chmodSync(name, given);
@@ -79,7 +79,7 @@ describe('the file', () => {
     expect(found?.remedy).toContain(gate);
     const command = /chmod [^`]*/.exec(found?.remedy ?? '')?.[0] ?? '';
     expect(command).toBe(`chmod o= ${database.path} ${database.path}-shm`);
-    // as it is pasted: nobody whom the file was meant for is locked out
+    // as it is pasted: no user for whom the file was meant is locked out
     execFileSync('sh', ['-c', command]);
     expect(statSync(database.path).mode & 0o777).toBe(mode & 0o770);
     expect(await look()).toMatchObject([{ status: 'ok', remedy: null }]);
@@ -118,7 +118,7 @@ describe('the file', () => {
     chmodSync(database.directory, 0o700);
   });
 
-  test('in a folder that everybody may write to', async () => {
+  test('in a folder that every user may write to', async () => {
     using database = createHealthyDatabase();
     chmodSync(database.directory, 0o777);
     const found = await onlyFault(database, 'warning folder');

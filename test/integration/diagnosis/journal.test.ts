@@ -12,7 +12,7 @@ describe('the release', () => {
     expect(withName(await findingsOf(database), 'release')).toMatchObject([{ finding, revision }]);
   });
 
-  test('with a migration that nobody knows is a warning', async () => {
+  test('with an unknown migration is a warning', async () => {
     using database = createHealthyDatabase();
     database.run("UPDATE alembic_version SET version_num = 'ffff00000000'");
     expect((await onlyFault(database, 'warning release')).finding).toContain('newer than this modelgate knows');

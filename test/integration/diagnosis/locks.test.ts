@@ -28,7 +28,7 @@ describe('locks', () => {
     }
   });
 
-  test('one that lets nobody even read, too: the rest is not checked', async () => {
+  test('one that blocks readers too: the rest is not checked', async () => {
     using database = createHealthyDatabase({ era: '0.6.18' });
     database.sql.close();
     await other.run(database.path, 'BEGIN EXCLUSIVE');

@@ -49,7 +49,7 @@ describe('a preset', () => {
   const create = (id: string) =>
     gate.ask('ann', '/api/v1/models/create', { id, name: id, base_model_id: 'A', params: {}, meta: {} });
 
-  test("cannot take a provider model's id, once anybody has listed the models, even if nobody was granted it", async () => {
+  test("cannot take a provider model's id, once the models were listed, even without a grant", async () => {
     await gate.ask('bob', '/api/models');
     expect((await create('other/one')).status).toBe(403);
   });

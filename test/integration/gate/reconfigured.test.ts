@@ -11,6 +11,6 @@ test('it still knows the models that providers were seen to have', async () => {
   await (await gate.ask('ann', '/api/models')).text();
   gate.gate.reconfigure({ ...gate.config, policy: { ...gate.config.policy, denial: 'hide' } });
   expect(await makePreset(gate)).toBe(404);
-  // nobody has asked this one for a list
+  // this one has answered no request for a list
   expect(await makePreset(forgetful)).toBe(200);
 });

@@ -1,4 +1,4 @@
-/** Sessions that the backend issues and that are nobody's to the gate: told at once, and never at a client's wish. */
+/** Sessions that the backend issues and the gate cannot resolve: reported at once, and never at a client's wish. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type TestGate, startTestGate } from '../../support/gate/gate.ts';
@@ -63,21 +63,18 @@ describe('a session that the backend signs with another key', () => {
     ["the page's own look", 'GET', '/api/v1/auths/', 200],
     ['OAuth', 'GET', '/oauth/oidc/login/callback?code=1', 302],
     ['OAuth of earlier releases', 'GET', '/oauth/oidc/callback?code=1', 302],
-  ])(
-    'is told where it comes from %s, and until one of the right key is issued',
-    async (_from, method, target, status) => {
-      const cookie = await theirs();
-      const seen = await issue({ cookie, status }, target, method);
-      expect(seen.status).toBe(status);
-      expect(seen.cookies.join()).toContain(cookie);
-      await told(WRONG_KEY);
-      await issue({ cookie: await mintSession('ann') });
-      await told(undefined);
-    },
-  );
+  ])('is reported as of %s, until one of the right key is issued', async (_from, method, target, status) => {
+    const cookie = await theirs();
+    const seen = await issue({ cookie, status }, target, method);
+    expect(seen.status).toBe(status);
+    expect(seen.cookies.join()).toContain(cookie);
+    await told(WRONG_KEY);
+    await issue({ cookie: await mintSession('ann') });
+    await told(undefined);
+  });
 
   test.each(['/api/v1/auths/oauth/google/token/exchange', '/api/v1/auths/add'])(
-    'is told where it stands in the JSON alone, as of %s',
+    'is reported where only the JSON holds it, as of %s',
     async (target) => {
       const body = { token: await theirs(), token_type: 'Bearer' };
       expect(JSON.parse((await issue({ body }, target)).body)).toEqual(body);
@@ -127,7 +124,7 @@ describe('is no proof of anything:', () => {
   });
 });
 
-describe('a session of the right key that is nobody here all the same', () => {
+describe('a session of the right key without a user in this database', () => {
   const FUTURE = Math.floor(Date.now() / 1000) + 600;
   test.each<[string, () => Promise<string>, RegExp]>([
     ['begins later', () => mintSession('ann', { claims: { iat: FUTURE } }), /begins in the future: the clock/],
@@ -137,7 +134,7 @@ describe('a session of the right key that is nobody here all the same', () => {
       () => mintSession('ann', { claims: { typ: 'v2' } }),
       /in a form that this modelgate does not know/,
     ],
-    ['is of a user of another database', () => mintSession('nobody-here'), /DATABASE_URL is not the backend's/],
+    ['is of a user of another database', () => mintSession('unknown-here'), /DATABASE_URL is not the backend's/],
   ])('%s', async (_what, mint, words) => {
     await issue({ cookie: await mint() });
     await until(() => gate.gate.identityProblem() !== undefined, 5_000, 'the problem');
@@ -153,7 +150,7 @@ describe('a session of the right key that is nobody here all the same', () => {
   });
 });
 
-test('why a request has no user is told on model paths too', async () => {
+test('the log says on model paths too why a request has no user', async () => {
   answer = (_request, response) => void response.end('{}');
   const headers = [
     {},

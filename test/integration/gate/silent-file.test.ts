@@ -11,7 +11,7 @@ const chat = { model: 'A', stream: false, messages: [{ role: 'user', content: 'W
 let awaken: (() => void) | undefined;
 afterEach(() => awaken?.());
 
-/** Puts a pipe in the place of the file: to open it for reading does not come back before somebody writes. */
+/** Puts a pipe in the place of the file: opening it for reading does not return before a process writes. */
 function silence({ database: { path } }: TestGate): void {
   const away = `${path}.away`;
   renameSync(path, away);
@@ -26,7 +26,7 @@ function silence({ database: { path } }: TestGate): void {
   };
 }
 
-test('a file that does not answer holds up nobody, and is read again when it does', async () => {
+test('a file that does not answer delays no request, and is read again when it does', async () => {
   await using gate = await startTestGate({ MODELGATE_POLICY_MAX_STALE: '1s' }, '0.12.4');
   expect((await gate.ask('ann', '/api/chat/completions', chat)).status).toBe(200);
   silence(gate);

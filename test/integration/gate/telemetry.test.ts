@@ -100,7 +100,7 @@ describe('an access line', () => {
     ],
     ['CONNECT', 'CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n', { method: 'CONNECT', status: 405 }],
     [
-      'an expectation that nobody meets',
+      'an expectation that is not met',
       'POST /api HTTP/1.1\r\nHost: gate\r\nExpect: magic\r\nContent-Length: 0\r\n\r\n',
       { path: '/api', status: 417, code: 'expectation_failed' },
     ],
@@ -143,7 +143,7 @@ test('a request that fails is one line, which says at what, and no more however 
   expect(rest.at(-1)).not.toHaveProperty('cause');
 });
 
-test('one more byte behind a chat takes no answer from it, and both are told', async () => {
+test('one more byte behind a chat takes no answer from it, and both are reported', async () => {
   await using gate = await startTestGate();
   const connection = await openConnection(portOf(gate));
   const body = JSON.stringify(chat('A'));

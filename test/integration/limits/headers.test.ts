@@ -1,4 +1,4 @@
-/** What clients are told about limits, on real sockets, with a clock that only the test moves. */
+/** What answers say about limits, on real sockets, with a clock that only the test moves. */
 import OpenAI, { RateLimitError } from 'openai';
 import type { RequestListener } from 'node:http';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -46,7 +46,7 @@ describe('an answer tells what is left', () => {
     expect(limitsOf(await gate.ask('bob', '/api/v1/chats/'))).toEqual(told('user', 'q=100;w=60', [100, 99, '600ms']));
   });
 
-  test('of the address where nobody is proved', async () => {
+  test('of the address where no user is proved', async () => {
     const { gate } = await gateWith({});
     expect(limitsOf(await fetch(`${gate.url}/api/config`))).toEqual(told('address', 'q=60;w=60', [60, 59, '1s']));
     const forged = await fetch(`${gate.url}/api/models`, { headers: { authorization: 'Bearer forged' } });
@@ -144,7 +144,7 @@ describe('a refusal', () => {
     expect(await gate.figures()).toContain('modelgate_limited_requests_total{limit="chat"} 1');
   });
 
-  test('has no body for HEAD, and asks for it to be closed after an upload that nobody reads', async () => {
+  test('has no body for HEAD, and asks for it to be closed after an upload that is not read', async () => {
     const { gate } = await gateWith({ MODELGATE_LIMIT_USER: '1/1m', MODELGATE_LIMIT_CHAT: 'off' });
     const port = Number(new URL(gate.url).port);
     const authorization = `Authorization: Bearer ${await gate.token('ann')}`;

@@ -75,7 +75,7 @@ describe('whatever the gate is switched to', () => {
     expect(gate.ran()).toEqual(['F', 'F']);
   });
 
-  test('a bypassed gate asks nobody who they are, and limits nothing', async () => {
+  test('a bypassed gate identifies no user, and limits nothing', async () => {
     const { chats } = await gateWith({ BYPASS_MODEL_ACCESS_CONTROL: 'true', MODELGATE_LIMIT_CHAT: '1/1m' });
     expect(await chats('ann', 'F', 3)).toEqual([200, 200, 200]);
   });

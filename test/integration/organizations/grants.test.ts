@@ -79,7 +79,7 @@ describe.each(ERAS)('on a database of %s', (era) => {
 });
 
 describe('what is allowed', () => {
-  test('is told apart: new, again, already', async () => {
+  test('has one of three outcomes: new, again, already', async () => {
     const database = models();
     database.grant(ACME, 'off', 0);
     database.grant(ACME, 'on');
@@ -182,7 +182,7 @@ test('a model that has answered in a chat is known, where answers have a column 
 });
 
 describe('what is denied', () => {
-  test('is told apart, and what still covers it is said', async () => {
+  test('is reported by outcome, with what still covers it', async () => {
     const database = models();
     for (const pattern of ['a/b', 'a/*', 'a/b/*', 'other/*']) database.grant(ACME, pattern);
     database.grant(ACME, 'off', 0);
@@ -218,7 +218,7 @@ describe('what is denied', () => {
     expect(rowsOf(database).find((row) => row['model_id'] === 'a/b')?.['is_active']).toBe(1);
   });
 
-  test('may be what could never match, because somebody has written it by hand', async () => {
+  test('may be what could never match, because an operator has written it by hand', async () => {
     const database = models();
     const odd = ['line\nbreak', 'x'.repeat(10_000), '\u001b[31m'];
     for (const id of odd) database.grant(ACME, id);
@@ -230,7 +230,7 @@ describe('what is denied', () => {
   });
 });
 
-test("mAI's own rows keep their ids, and foreign keys to models that have no row hinder nobody", async () => {
+test("mAI's own rows keep their ids, and foreign keys to models that have no row hinder no change", async () => {
   const database = models({ era: '0.6.18', organizationTables: 'none' });
   createMaiTables(database);
   database.addClientOrganization(ACME, 0);

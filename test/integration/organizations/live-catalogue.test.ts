@@ -99,11 +99,11 @@ describe('a backend that cannot be asked', () => {
     expect(await refusalOf(askForModels(access(`http://127.0.0.1:${port}`)))).toMatch(said);
   });
 
-  test('has a name that nobody knows', async () => {
+  test('has an unknown host name', async () => {
     expect(await refusalOf(askForModels(access('http://open-webui.invalid:8080')))).toMatch(/cannot be resolved/);
   });
 
-  test('answers too late for somebody who presses Ctrl-C', async () => {
+  test('answers too late for an operator who presses Ctrl-C', async () => {
     const { origin } = await backend(() => undefined);
     const stopping = new AbortController();
     const asked = askBackend({ ...access(origin), signal: stopping.signal }, '/api/models');
@@ -168,7 +168,7 @@ describe('the catalogue of the running backend', () => {
     expect((await catalogue(database, listed, provided, true)).models).toContain('helper');
   });
 
-  test('has what a provider offers, whoever has a row on it, and no presets of users who are no admins', async () => {
+  test('has what a provider offers, under any owner, and no presets of users who are no admins', async () => {
     const database = created();
     database.addUser({ id: 'ann' });
     database.addModel({ id: 'gpt-4o', owner: 'ann' });

@@ -16,7 +16,7 @@ const chosen = (id = ACME, more: Partial<ChosenOrganization> = {}): ChosenOrgani
   ...more,
 });
 
-/** Somebody of every kind that the guide tells apart, and of kinds that it does not know. */
+/** A user of each kind that the guide distinguishes, and of kinds that it does not know. */
 function people(options: DatabaseOptions = {}): TestDatabase {
   const database = databaseOfTest(options);
   database.addUser({ id: 'root', role: 'admin' });
@@ -61,7 +61,7 @@ describe.each(ERAS)('on a database of %s', (era) => {
     expect(Number(rowsOf(ours)[0]?.['joined_at'])).toBeCloseTo(Date.now() / 1000, -2);
   });
 
-  test("everybody who is added has the rows of the guide's statement, and who had one keeps it", async () => {
+  test("each added user has the rows of the guide's statement, and a user who had one keeps it", async () => {
     const [ours, theirs] = [people({ era }), people({ era })];
     for (const database of [ours, theirs]) {
       database.addMember(ACME, 'bob', 0);
@@ -121,7 +121,7 @@ describe('who is named', () => {
     ['ban', /"ban" is banned in the backend\. No user was added\./],
     ['nobody', /knows no user with the id or e-mail address "nobody"\. No user was added\./],
     ['\u001b]52;c;eA==\u0007', /"\\u001b\]52;c;eA==\\u0007"\. No user was added/],
-  ])('%j is refused, and then nobody is added', async (wrong, said) => {
+  ])('%j is refused, and then no user is added', async (wrong, said) => {
     const database = people();
     expect(await failureOf(add(database, ['ada', wrong]))).toMatch(said);
     expect(rowsOf(database)).toEqual([]);
@@ -180,7 +180,7 @@ describe('two pairs for which the guide makes the same id', () => {
     expect(both(database)).toEqual(['org: ada_x', 'x_org: ada']);
   });
 
-  test('are both members when everybody is added', async () => {
+  test('are both members when all users are added', async () => {
     const database = people();
     database.addUser({ id: 'ada_x' });
     await addAll(database, chosen('org'));
@@ -191,7 +191,7 @@ describe('two pairs for which the guide makes the same id', () => {
 });
 
 describe('who is removed', () => {
-  test('keeps a row that is off, and is told apart from whose row was off', async () => {
+  test('keeps a row that is off, and is distinguished from a member whose row was off', async () => {
     const database = people();
     database.addMember(ACME, 'ada');
     database.addMember(ACME, 'bob', 0);
@@ -223,7 +223,7 @@ describe('who is removed', () => {
     ]);
   });
 
-  test('must be a member, or nobody is removed', async () => {
+  test('must be a member, or no user is removed', async () => {
     const database = people();
     database.addMember(ACME, 'ada');
     expect(await failureOf(remove(database, ['ada', 'bob']))).toBe(
@@ -234,7 +234,7 @@ describe('who is removed', () => {
   });
 });
 
-describe('an organization that nobody has named', () => {
+describe('an organization without users', () => {
   test("is known where only mAI's table names it", async () => {
     const database = people();
     database.addClientOrganization('globex', 0);
@@ -262,7 +262,7 @@ describe("mAI's own tables", () => {
     ]);
   });
 
-  test('take everybody else', async () => {
+  test('take all other users', async () => {
     const database = withMai();
     expect(await addAll(database)).toMatchObject({ added: 3, members_already: 1, switched_off: 1 });
     expect(rowsOf(database).every((row) => Number.isInteger(row['joined_at']))).toBe(true);
@@ -287,7 +287,7 @@ describe('tables made by hand', () => {
     expect(rowsOf(database)).toHaveLength(4);
   });
 
-  test('without is_active cannot switch anybody off, and say what can be done', async () => {
+  test('without is_active cannot switch a member off, and say what can be done', async () => {
     const database = byHand('organization_id, user_id');
     await add(database, ['ada']);
     expect(await failureOf(remove(database, ['ada']))).toMatch(/no column is_active.*--purge/);
@@ -336,7 +336,7 @@ describe('tables made by hand', () => {
     expect((await add(database, ['ada'])).members[0]?.outcome).toBe('restored');
   });
 
-  test('that hold somebody twice switch both rows', async () => {
+  test('that hold a user twice switch both rows', async () => {
     const database = byHand('organization_id, user_id, is_active INTEGER');
     database.run('INSERT INTO organization_members VALUES (?, ?, 1), (?, ?, 0)', ACME, 'ada', ACME, 'ada');
     expect((await remove(database, ['ada'])).members[0]?.outcome).toBe('switched_off');

@@ -9,7 +9,7 @@ import { operationOn } from '../../support/database/operation.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
 
-/** Everybody whom the guide's script tells apart, and values that nobody hopes for. */
+/** Each kind of user that the guide's script distinguishes, and values that are not expected. */
 function people(database: TestDatabase): void {
   database.addUser({ id: 'root', role: 'admin' });
   database.addUser({ id: 'ada' });
@@ -122,7 +122,7 @@ describe('a migration leaves out, and says so,', () => {
     expect(isNeeded((await planMigration(operationOn(database.path), ACME)).figures)).toBe(false);
   });
 
-  test('nobody who belongs to another organization, as the guide does, but says who will be in both', async () => {
+  test('no user who belongs to another organization, as the guide does, but says who will be in both', async () => {
     using database = createDatabase();
     people(database);
     database.addMember('globex', 'ada', 0);
@@ -160,7 +160,7 @@ describe('tables that others have made', () => {
     ).toContain('SELECT user_id');
   });
 
-  test('by hand may lack columns and rules: nobody is linked twice', async () => {
+  test('by hand may lack columns and rules: no user is linked twice', async () => {
     using database = createDatabase({ organizationTables: 'none' });
     people(database);
     database.run('CREATE TABLE organization_members (id INTEGER PRIMARY KEY, organization_id TEXT, user_id TEXT)');

@@ -73,7 +73,7 @@ describe.each(ERAS)('the catalogue of the model table of %s', (era) => {
   });
 });
 
-describe.each(ERAS)('what somebody owns, on %s,', (era) => {
+describe.each(ERAS)('what a user owns, on %s,', (era) => {
   const GONE = '3f2b8c1e-9a4d-4c7b-8e5f-0123456789ab';
 
   function owned(): TestDatabase {
@@ -83,7 +83,7 @@ describe.each(ERAS)('what somebody owns, on %s,', (era) => {
     for (const [id, owner] of [
       ['of root', 'root'],
       ['of ann', 'ann'],
-      ['of somebody gone', GONE],
+      ['of unknown user', GONE],
       ['all*', 'ann'],
     ] as const) {
       database.addModel({ id, owner });
@@ -100,17 +100,17 @@ describe.each(ERAS)('what somebody owns, on %s,', (era) => {
     expect(leftOut({ models, ...found })).toEqual({
       'of ann': 'of_users',
       'preset of ann': 'of_users',
-      'of somebody gone': 'of_users',
-      'preset of somebody gone': 'of_users',
-      // nobody should be told to allow it: that would allow all that begins like it
+      'of unknown user': 'of_users',
+      'preset of unknown user': 'of_users',
+      // no report may advise to allow it: that would allow all that begins like it
       'all*': 'unusable',
       'preset all*': 'unusable',
     });
     expect(found.leftOut.get('of ann')?.owner).toEqual({ user: { id: 'ann', email: 'ann@example.org' } });
-    expect(found.leftOut.get('preset of somebody gone')?.owner).toEqual({ user: { id: GONE, email: null } });
+    expect(found.leftOut.get('preset of unknown user')?.owner).toEqual({ user: { id: GONE, email: null } });
   });
 
-  test('is left out of the configuration, whose own models nobody owns', () => {
+  test('is left out of the configuration, whose own models have no owner', () => {
     const database = owned();
     configure(database, {
       'openai.api_base_urls': ['https://one.example/v1'],
@@ -122,7 +122,7 @@ describe.each(ERAS)('what somebody owns, on %s,', (era) => {
     expect([...found.leftOut].flatMap(([id, { owner }]) => (owner === undefined ? [] : [id])).toSorted()).toEqual([
       'preset all*',
       'preset of ann',
-      'preset of somebody gone',
+      'preset of unknown user',
     ]);
   });
 
@@ -158,9 +158,9 @@ describe.each(ERAS)('what somebody owns, on %s,', (era) => {
   test('is not switched on again, and not switched off', async () => {
     const database = owned();
     database.grant('acme', 'of ann', 0);
-    database.grant('acme', 'of somebody gone');
+    database.grant('acme', 'of unknown user');
     await sync(database, { switchOn: true, remove: true });
-    expect(states(database)).toEqual({ 'of ann': 0, 'of root': 1, 'of somebody gone': 1 });
+    expect(states(database)).toEqual({ 'of ann': 0, 'of root': 1, 'of unknown user': 1 });
   });
 });
 
@@ -260,7 +260,7 @@ describe.each(ERAS)('the catalogue of the configuration of %s', (era) => {
     ['a text', 'x'],
     ['a list', [1, { a: 1 }]],
     ['a number', 7],
-  ])('is empty and not broken where somebody has stored %s', (_name, value) => {
+  ])('is empty and not broken where an administrator has stored %s', (_name, value) => {
     const database = created({ era });
     const keys = ['openai.enable', 'openai.api_base_urls', 'openai.api_configs', 'ollama.base_urls'];
     configure(database, Object.fromEntries(keys.map((key) => [key, value])));
@@ -394,7 +394,7 @@ describe('a synchronization', () => {
     const database = filled();
     const catalogue: SyncRequest['catalogue'] = (source) => ({
       ...fromTable(source),
-      gaps: [{ why: 'Somebody is silent.', mayHave: (id) => id.startsWith('go') }],
+      gaps: [{ why: 'One provider is silent.', mayHave: (id) => id.startsWith('go') }],
     });
     expect(await sync(database, { remove: true, catalogue })).toMatchObject({ switch_off: [], uncertain: ['gone'] });
     expect(states(database)).toMatchObject({ gone: 1 });
@@ -409,10 +409,10 @@ describe('a synchronization', () => {
   });
 
   test.each([
-    ['somebody allows the same', (database: TestDatabase) => database.grant('acme', 'new')],
+    ['another process allows the same', (database: TestDatabase) => database.grant('acme', 'new')],
     ['the backend gets another model', (database: TestDatabase) => void database.addModel({ id: 'newer' })],
     ['a pattern covers it', (database: TestDatabase) => database.grant('acme', '*')],
-    ['somebody else switches off', (database: TestDatabase) => database.withdraw('acme', 'gone')],
+    ['another process switches off', (database: TestDatabase) => database.withdraw('acme', 'gone')],
   ])('writes nothing but what was shown, where meanwhile %s', async (_name, change) => {
     const database = filled();
     const operation = operationOn(database.path);
@@ -426,7 +426,7 @@ describe('a synchronization', () => {
     expect((await planSync(operation, request)).record.allow).toEqual([]);
   });
 
-  test('keeps the id of a row that somebody else has made, and gives twins one state', async () => {
+  test('keeps the id of a row that another process has made, and gives twins one state', async () => {
     const database = created({ organizationTables: 'none' });
     database.sql.exec(`
       CREATE TABLE organization_members (organization_id TEXT, user_id TEXT);
@@ -452,7 +452,7 @@ describe('a synchronization', () => {
     expect(grantsOf(database)).toEqual([{ organization_id: 'acme', model_id: 'gone' }]);
   });
 
-  test('of an organization that nobody has named needs --create', async () => {
+  test('of a new organization needs --create', async () => {
     const database = filled();
     const chosen = { id: 'initech', isConfigured: false, mayBeNew: false };
     await expect(sync(database, { chosen })).rejects.toThrow(/Known: "acme", "globex"/);

@@ -86,7 +86,7 @@ describe('a thread', () => {
   /** Weighs little, and takes more memory than a small thread has. */
   const heavy = `{"model":"A","x":[${'{},'.repeat(600_000)}{}]}`;
 
-  test('that runs out of memory hurts nobody else', async () => {
+  test('that runs out of memory does not affect the others', async () => {
     const lane = laneOf({ heapMb: 24 });
     const [lost, kept] = [lane.run(work(heavy)), lane.run(work('{"model":"A"}', 'bob'))];
     await expect(lost).rejects.toMatchObject({ code: 'body_too_complex', detail: 'more than 24 MB of memory' });
@@ -120,7 +120,7 @@ describe('a thread', () => {
     expect(order).toEqual(['ann', 'ann', 'bob', 'cyd', 'ann', 'bob', 'ann']);
   });
 
-  test('that has been closed leaves nobody waiting', async () => {
+  test('that has been closed leaves no caller waiting', async () => {
     const lane = laneOf();
     const running = lane.run(work(heavy));
     const waiting = lane.run(work(heavy));

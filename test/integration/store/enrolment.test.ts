@@ -11,7 +11,7 @@ let other: OtherProcess;
 beforeAll(async () => void (other = await openOtherProcess()));
 afterAll(() => other.close());
 
-/** One model is granted, and one user is linked already: nobody else is at the start. */
+/** One model is granted, and one user is linked already: no other is at the start. */
 function prepared(): TestDatabase {
   const database = createDatabase({ era: '0.6.18' });
   database.addUser({ id: 'first' });
@@ -50,7 +50,7 @@ test('a pending or banned user is not, and is as soon as an administrator has le
   expect(await opened.effect('ada', 'granted')).toBe('permit');
 });
 
-test('a role that the request still believes in does not enrol somebody who has lost it', async () => {
+test('a role that the request still believes in does not enrol a user who has lost it', async () => {
   using database = prepared();
   using opened = await openStore(database.path, ENROL);
   database.addUser({ id: 'ada', role: 'banned' });
@@ -123,7 +123,7 @@ test('a user is enrolled where the id that the guide makes for the row is taken'
 test.each([
   ['auto-enrolment is off', { ...ENROL, autoEnroll: false }],
   ['no organization is named', { autoEnroll: true }],
-])('nobody is enrolled where %s', async (_name, options) => {
+])('no user is enrolled where %s', async (_name, options) => {
   using database = prepared();
   using opened = await openStore(database.path, options);
   database.addUser({ id: 'ada' });
@@ -155,7 +155,7 @@ test('a read-only database costs the membership and not the request', async () =
   expect(await asNobody(() => opened.reason('ada', 'granted'))).toBe('no_organization');
 });
 
-test('a full disk costs the membership and not the request, is told as what it is, and counted', async () => {
+test('a full disk costs the membership and not the request, is reported as what it is, and counted', async () => {
   using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
   database.sql.exec(`CREATE TABLE organization_members (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT,
     organization_id TEXT, user_id TEXT, role TEXT, is_active INTEGER DEFAULT 1, joined_at INTEGER)`);
@@ -179,7 +179,7 @@ test('a full disk costs the membership and not the request, is told as what it i
   expect(await store.health()).toMatchObject({ readable: true, writeProblem: expect.stringMatching(FULL) as string });
   expect((await store.health()).writeProblem).toMatch(/^a new user could not be enrolled 12 s ago: /);
   expect(store.figures().writeErrors).toEqual([{ write: 'enrolment', code: 'SQLITE_FULL', count: 1 }]);
-  // nobody may have come since who could be enrolled
+  // no user who could be enrolled may have come since
   clock.advance(3_600_000);
   expect((await store.health()).writeProblem).toBeUndefined();
   expect(await opened.reason('ada', 'granted')).toBe('no_organization');

@@ -127,7 +127,7 @@ describe.each(SETTINGS)('what another process commits counts at the next request
     expect(await opened.effect('ada', 'granted')).toBe('deny');
   });
 
-  test('a trigger of ours that somebody has replaced with an idle one', async () => {
+  test('a trigger of ours that an idle one has replaced', async () => {
     await operator.run(`
       DROP TRIGGER modelgate_organization_models_update;
       CREATE TRIGGER modelgate_organization_models_update AFTER UPDATE ON organization_models BEGIN SELECT 1; END`);

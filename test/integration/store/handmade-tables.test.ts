@@ -1,4 +1,4 @@
-/** Tables of organizations that somebody has made in whichever way SQLite accepts: what cannot be understood gives nothing. */
+/** Tables of organizations, made by hand in any way that SQLite accepts: what cannot be understood gives nothing. */
 import { describe, expect, test } from 'vitest';
 import { checkForeignRows } from '../../../src/diagnosis/rows.ts';
 import { readSchema } from '../../../src/store/schema.ts';
@@ -90,7 +90,7 @@ test.each(['is_active generated, virtual', 'names in upper case', 'WITHOUT ROWID
   },
 );
 
-/** What is stored in a column of no type, and whether it is a switch that is on; `odd` is told to the operator. */
+/** What is stored in a column of no type, and whether it is a switch that is on; the log reports `odd`. */
 const VALUES: readonly (readonly [sql: string, meaning: 'on' | 'off' | 'odd on' | 'odd off'])[] = [
   ['1', 'on'],
   ['1.0', 'on'],

@@ -15,7 +15,7 @@ import { type OtherProcess, openOtherProcess } from '../../support/process/other
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const WITH_ACME = { organization: ACME, autoEnroll: true };
 
-/** Everybody and every model that the guide's migration tells apart. */
+/** Each kind of user and of model that the guide's migration distinguishes. */
 function people(database: TestDatabase): void {
   database.addUser({ id: 'root', role: 'admin' });
   database.addUser({ id: 'ada' });
@@ -127,7 +127,7 @@ describe('what a first start does not link', () => {
     using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
     people(database);
     database.addModel({ id: 'of ada', owner: 'ada' });
-    database.addModel({ id: 'of somebody who is gone', owner: GONE_USER });
+    database.addModel({ id: 'of a deleted user', owner: GONE_USER });
     database.addModel({ id: 'of an admin', owner: 'root' });
     database.addModel({ id: 'of a script', owner: 'system' });
     using opened = await openStore(database.path, WITH_ACME);
@@ -309,7 +309,7 @@ describe('a database that cannot be written', () => {
     rmSync(database.directory, { recursive: true });
   });
 
-  test('gives nobody a model while the tables themselves are missing', () => {
+  test('gives no user a model while the tables themselves are missing', () => {
     const database = prepared('none');
     database.close();
     execFileSync('chmod', ['-R', 'a+rX,a-w', database.directory]);

@@ -48,7 +48,7 @@ const WAYS: Record<string, (path: string, bytes: Buffer) => void> = {
   },
 };
 
-/** What may be changed in a copy while nobody looks; `granted` was granted to ada before. */
+/** What may be changed in a copy between two looks; `granted` was granted to ada before. */
 const CHANGES: Record<string, (sql: Database.Database) => void> = {
   'a grant is withdrawn': (sql) => sql.exec('UPDATE organization_models SET is_active = 0'),
   'a grant is another one': (sql) => sql.exec("UPDATE organization_models SET model_id = 'another'"),
@@ -253,7 +253,7 @@ describe('the companions of WAL mode', () => {
     await other.release(database.path);
   });
 
-  test('a checkpoint, which writes the file, changes nothing and makes nothing that somebody has removed', async () => {
+  test('a checkpoint, which writes the file, changes nothing and makes nothing that an operator has removed', async () => {
     const database = databaseOfTest({ era: '0.12.4', journalMode: 'wal' });
     database.addUser({ id: 'ada' });
     database.addMember('acme', 'ada');

@@ -1,4 +1,4 @@
-/** Pages that are damaged behind a header that is not: whoever asks how things are is told what requests meet. */
+/** Pages that are damaged behind a header that is not: the state of the store says what requests meet. */
 import { closeSync, copyFileSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { toUserId } from '../../../src/identity/principal.ts';
@@ -83,7 +83,7 @@ describe.each(['user', 'organization_members', 'organization_models', 'model'])(
   },
 );
 
-test('a damaged file is told before any request has met it', async () => {
+test('a damaged file is reported before any request has met it', async () => {
   await start({ era: '0.6.18' });
   const root = database.sql.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_user_1'");
   damage(Number(root.pluck().get()));
@@ -91,7 +91,7 @@ test('a damaged file is told before any request has met it', async () => {
   expect(await opened.store.health()).toMatchObject({ readable: false });
 });
 
-test('one damaged page of many is told for a while, and takes nobody else out of service', async () => {
+test('one damaged page of many is reported for a while, and takes no other user out of service', async () => {
   await start({ era: '0.6.18' }, 2_000);
   database.sql.prepare('UPDATE "user" SET name = ? WHERE id = ?').run('the needle', 'm-1000');
   damage(Math.floor(readFileSync(database.path).indexOf('the needle') / pageSize()) + 1);

@@ -56,7 +56,7 @@ test('another file that stands there now is read', async () => {
   expect(await namesOf('chat')).toEqual(['of the other file']);
 });
 
-test('a lock is waited for, and nobody else waits with it', async () => {
+test('a lock is waited for, and no other request waits with it', async () => {
   addChat('chat', ['one']);
   database.run('PRAGMA journal_mode = DELETE');
   const writer = new Database(database.path);
@@ -72,7 +72,7 @@ test('a lock is waited for, and nobody else waits with it', async () => {
   expect(turns).toBeGreaterThan(10);
 });
 
-test('a lock that lasts, and a file that is not there, are told', async () => {
+test('a lock that lasts, and a file that is not there, are reported', async () => {
   database.run('PRAGMA journal_mode = DELETE');
   const writer = new Database(database.path);
   writer.exec('BEGIN EXCLUSIVE');

@@ -85,7 +85,7 @@ describe.each(FAILURES)('while the file is $name', ({ fail, mend }) => {
     await mend();
   });
 
-  test('nobody else is let in', async () => {
+  test('no other user is let in', async () => {
     expect(await opened.effect('ada', 'granted')).toBe('permit');
     await fail();
     await expect(opened.effect('bob', 'granted')).rejects.toMatchObject({ code: 'policy_unavailable' });

@@ -49,7 +49,7 @@ describe('a preset', () => {
   });
 
   test.each(['not JSON', '[]', '7', '{"temperature": NaN, "model": "hidden"}', '{"model": "base", "model": "hidden"}'])(
-    'with parameters that two readers could read differently is permitted to nobody: %s',
+    'with parameters that two readers could read differently is permitted to no user: %s',
     async (params) => {
       using database = createDatabase();
       database.addUser({ id: 'ada' });
@@ -138,7 +138,7 @@ describe('an API key', () => {
     }
   });
 
-  test('of nobody is nobody’s: users without a key have none in common', async () => {
+  test('of no user belongs to no user: users without a key have none in common', async () => {
     using database = createDatabase({ era: '0.6.18' });
     database.addUser({ id: 'ada' });
     using opened = await openStore(database.path);
@@ -216,7 +216,7 @@ describe('an attempt', () => {
     expect(new Set(asked)).toEqual(new Set(['base']));
   });
 
-  test('that asks about something again and again is told so in the end', async () => {
+  test('that asks about something again and again gets an error in the end', async () => {
     using database = createDatabase();
     using opened = await openStore(database.path);
     const lacking = () => {

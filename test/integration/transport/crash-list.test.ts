@@ -84,9 +84,9 @@ describe('what an upstream may answer', () => {
     ['status 000', 'HTTP/1.1 000 X\r\n\r\n', 502],
     ['status 999', 'HTTP/1.1 999 X\r\nContent-Length: 2\r\n\r\nok', 999],
     ['status 1000', 'HTTP/1.1 1000 X\r\n\r\n', 502],
-    ['101 that nobody asked for', 'HTTP/1.1 101 X\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\n', 502],
+    ['101 without a request for it', 'HTTP/1.1 101 X\r\nUpgrade: foo\r\nConnection: Upgrade\r\n\r\n', 502],
     ['101 without Upgrade', 'HTTP/1.1 101 X\r\n\r\n\x81\x00', 502],
-    ['100 that nobody asked for', 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n', 200],
+    ['100 without a request for it', 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n', 200],
     ['100 and nothing else', 'HTTP/1.1 100 Continue\r\n\r\n', 502],
     ['100 a hundred and one times', 'HTTP/1.1 100 X\r\n\r\n'.repeat(101) + 'HTTP/1.1 200 OK\r\n\r\n', 502],
     ['102 fifty times', 'HTTP/1.1 102 X\r\n\r\n'.repeat(50) + 'HTTP/1.1 200 OK\r\n\r\nok', 200],
@@ -123,7 +123,7 @@ describe('what an upstream may answer', () => {
     expect(await answers(relay)).toBe(true);
   });
 
-  test('more bytes than its length says: the answer is whole and the rest is nobody else’s answer', async () => {
+  test('more bytes than its length says: the answer is whole and the rest reaches no other request', async () => {
     const backend = await startScriptedUpstream(
       'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother',
       'open',

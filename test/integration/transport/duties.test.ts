@@ -553,7 +553,7 @@ test('a client that leaves during its upload ends the exchange with the upstream
   await leave(client, relay, () => told);
 });
 
-test('a client that half-closes before the answer loses it, and the upstream is told', async () => {
+test('a client that half-closes before the answer loses it, and the upstream sees that it has left', async () => {
   let told: Promise<unknown[]> | undefined;
   const backend = await startUpstream((_incoming, outgoing) => {
     told = once(outgoing, 'close');

@@ -197,7 +197,7 @@ describe('with the times that an operator does not change, a client that', () =>
   });
 });
 
-test('a client that takes no byte of its answer is cut, and the upstream is told', async () => {
+test('a client that takes no byte of its answer is cut, and so is the connection to the upstream', async () => {
   let gone = false;
   const backend = await startUpstream((_incoming, outgoing) => {
     outgoing.on('close', () => (gone = true));

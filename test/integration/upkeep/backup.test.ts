@@ -36,7 +36,7 @@ function unpacked(path: string): Database.Database {
   return new Database(plain, { readonly: true });
 }
 
-/** Makes the file large enough for a copy to take its time, and for somebody to write meanwhile. */
+/** Makes the file large enough for a copy to take its time, and for another process to write meanwhile. */
 function enlarge(database: TestDatabase, megabytes: number): void {
   database.run('CREATE TABLE ballast (bytes BLOB)');
   for (let index = 0; index < megabytes; index++) database.run('INSERT INTO ballast VALUES (?)', randomBytes(2 ** 20));
@@ -180,7 +180,7 @@ describe('a backup', () => {
 });
 
 describe('a copy of a file outside of WAL mode', () => {
-  test('is made under a read lock where somebody commits at every step, and only then', async () => {
+  test('is made under a read lock where another process commits at every step, and only then', async () => {
     using database = createDatabase({ era: '0.6.18' });
     enlarge(database, 10);
     database.run('CREATE TABLE commits (n INTEGER)');

@@ -105,7 +105,7 @@ test('VACUUM that is stopped in the middle is rolled back at once', async () => 
   operation.stop();
   // on a quick machine it may have been done a moment before
   expect(await stopped).toMatch(/^done$|Stopped\. Nothing was changed\./);
-  // whoever may only read could not roll anything back
+  // a process that may only read could not roll anything back
   const reader = new Database(database.path, { readonly: true });
   expect(reader.prepare('SELECT count(*) FROM gaps').pluck().get()).toBe(24);
   reader.close();

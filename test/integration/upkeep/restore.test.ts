@@ -27,7 +27,7 @@ import { openOtherProcess } from '../../support/process/other-process.ts';
 const NOW = new Date(2026, 0, 31, 3, 0, 0);
 
 interface Bed extends Disposable {
-  /** Holds user `new` alone; closed, so that nobody has it open. */
+  /** Holds user `new` alone; closed, so that no process has it open. */
   readonly path: string;
   readonly directory: string;
   /** A backup that holds user `old` alone. */
@@ -119,7 +119,7 @@ describe.each(ERAS)('restoring a database of %s', (era) => {
     expect(usersOf(world.path)).toEqual(['old']);
   });
 
-  test('is refused where somebody has opened it after the first look', async () => {
+  test('is refused where another process has opened it after the first look', async () => {
     using world = bed(era);
     const restoration = await prepare(world.path, world.backup);
     await using other = await openOtherProcess();
@@ -249,7 +249,7 @@ describe('a backup that is not good', () => {
     expect(readdirSync(world.directory)).toEqual(names);
   });
 
-  test('because somebody is still writing it is refused', async () => {
+  test('because another process is still writing it is refused', async () => {
     using world = bed();
     const holder = spawn('sleep', ['60'], { stdio: ['ignore', 'ignore', 'ignore', openSync(world.backup, 'r')] });
     try {

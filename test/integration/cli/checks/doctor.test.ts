@@ -201,7 +201,7 @@ describe('doctor --user', () => {
     });
   });
 
-  test('of nobody ends with 1 and one sentence, after what was found out', async () => {
+  test('of an unknown user ends with 1 and one sentence, after what was found out', async () => {
     const { code, stdout, stderr } = await doctor(['--quick', '--user', 'mallory', '--json']);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^modelgate: The backend knows no user with the id or e-mail address "mallory"\.\n$/);

@@ -206,7 +206,7 @@ describe('init on a file that is not what it should be ends with code 1 and a se
     expect((await tried(database.path)).stderr).toContain('in a shape that this version does not know');
   });
 
-  test('where somebody else holds the lock for longer than it waits, and says that it waits', async () => {
+  test('where another process holds the lock for longer than it waits, and says that it waits', async () => {
     const database = untouched({ era: '0.6.18' });
     await using other = await openOtherProcess();
     await other.run(database.path, 'BEGIN IMMEDIATE');
@@ -282,7 +282,7 @@ test('several inits and a starting gate at once make everything once', async () 
     await gate.line('modelgate listens');
     expect(ended.map(({ code }) => code)).toEqual([0, 0, 0]);
     const reports = ended.map(({ stdout }) => JSON.parse(stdout) as Report);
-    // whoever came first has made all of it: one of them or the gate
+    // the first process has made all of it: one of them or the gate
     expect(reports.filter(({ made }) => made > 0).map(({ made, linked_users }) => [made, linked_users])).toEqual(
       reports.every(({ made }) => made === 0) ? [] : [[SCHEMA_OBJECTS.length, 302]],
     );

@@ -61,7 +61,7 @@ describe('member add', () => {
     expect(await member(database, ['add', 'ada'], CONFIGURED)).toMatchObject({ code: 0, stderr: '' });
   });
 
-  test('says that nobody who is added elsewhere is enrolled in the organization of the environment', async () => {
+  test('says that a user who is added elsewhere is not enrolled in the organization of the environment', async () => {
     const database = people();
     database.addMember('acme', 'bob');
     database.addMember('acme', 'root', 0);
@@ -199,7 +199,7 @@ describe('member remove', () => {
     });
   });
 
-  test('--purge of the last one says that the next start links everybody', async () => {
+  test('--purge of the last one says that the next start links all users', async () => {
     const { stderr } = await removed(['ada', 'bob', '--purge'], CONFIGURED);
     expect(stderr).toContain('No member is left: the next start of the gate links all users of the backend again.\n');
   });

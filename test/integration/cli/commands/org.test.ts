@@ -59,7 +59,7 @@ describe('org list', () => {
     });
   });
 
-  test('counts nobody whom the gate refuses, and nobody in an organization that is switched off', async () => {
+  test('counts no user whom the gate refuses, and no user of an organization that is switched off', async () => {
     const database = organizations({ era: '0.6.18' });
     for (const role of ['user', 'admin', 'pending', 'banned']) {
       database.addUser({ id: role, role });
@@ -205,7 +205,7 @@ describe('org show', () => {
     expect(stdout).toContain('and 10 more:\n  modelgate model list --org acme --database ');
   });
 
-  test('wants an organization that somebody has named', async () => {
+  test('wants an organization that exists', async () => {
     expect(await org(filled(), ['show'])).toMatchObject({ code: 2, stdout: '' });
     expect(await org(filled(), ['show', 'nobodys'])).toMatchObject({
       code: 1,

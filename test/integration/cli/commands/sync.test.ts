@@ -132,7 +132,7 @@ describe('model sync', () => {
   });
 });
 
-describe('whoever sits at the terminal', () => {
+describe('the operator at the terminal', () => {
   test.each(['y\n', 'Yes\n', ' y \n'])('is asked, and %j writes', async (answer) => {
     const database = filled();
     const { code, stdout, stderr } = await sync(database, [], typing(answer));
@@ -267,7 +267,7 @@ describe('with --from live', () => {
     expect(result).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(said) as string });
   });
 
-  test('the gate in front is told from the backend', async () => {
+  test('the gate in front is distinguished from the backend', async () => {
     await using gate = await startTestGate();
     writeFileSync(join(gate.database.directory, 'token'), await gate.token('adm'));
     const words = ['--from', 'live', '--token-file', 'token', '--dry-run', '--url'];

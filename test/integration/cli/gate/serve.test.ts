@@ -385,7 +385,7 @@ describe('stopping', () => {
 
 interface LogFile {
   readonly fd: number;
-  /** From here on nobody reads it. */
+  /** From here on no process reads it. */
   leave(): void;
 }
 
@@ -401,7 +401,7 @@ function pipe(): LogFile {
 const fullDisk = (): LogFile => ({ fd: openSync('/dev/full', 'w'), leave: () => undefined });
 
 test.each([
-  ['nobody reads it any more', pipe],
+  ['no process reads it any more', pipe],
   ['its disk is full', fullDisk],
 ])('a log goes on losing lines and the gate goes on serving when %s', async (_name, open) => {
   await using backend = await startSlowUpstream();

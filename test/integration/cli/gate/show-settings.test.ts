@@ -5,7 +5,7 @@ import { askCommand, runCommand } from '../../../support/process/command.ts';
 const environment = {
   MODELGATE_UPSTREAM_URL: 'http://open-webui:8080',
   DATABASE_URL: 'sqlite:///webui.db',
-  WEBUI_SECRET_KEY: 'a-key-that-nobody-sees',
+  WEBUI_SECRET_KEY: 'a-key-that-is-hidden',
   MODELGATE_MODE: 'report',
 };
 
@@ -24,7 +24,7 @@ test('serve --show-config prints what is in force and where it comes from, witho
   expect(stdout).toMatch(/^MODELGATE_MODE +report +environment$/m);
   expect(stdout).toMatch(/^MODELGATE_PORT +8080 +default$/m);
   expect(stdout).toMatch(/^WEBUI_SECRET_KEY +\(not shown\) +environment$/m);
-  expect(stdout).not.toContain('nobody-sees');
+  expect(stdout).not.toContain('that-is-hidden');
 });
 
 test('serve --show-config of what cannot be used says what is wrong instead', async () => {

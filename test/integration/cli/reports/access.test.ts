@@ -127,7 +127,7 @@ describe('the report', () => {
     expect(result).toMatchObject({ code, stderr: expect.stringContaining(said) as string });
   });
 
-  test('ends where nobody reads any more, with the file free', { timeout: 30_000 }, async () => {
+  test('ends where no process reads any more, with the file free', { timeout: 30_000 }, async () => {
     const database = twoOrganizations();
     database.sql.transaction(() => {
       for (let index = 0; index < 20_000; index += 1) {
@@ -143,7 +143,7 @@ describe('the report', () => {
     const ended = once(child, 'exit');
     let stderr = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-    // one piece arrives, the rest waits in the pipe until somebody reads on
+    // one piece arrives, the rest waits in the pipe until the test reads on
     await withTimeout(once(child.stdout, 'readable'), 15_000, 'the first lines of the report');
     expect(String(child.stdout.read())).toContain(HEAD);
     database.sql.pragma('journal_mode = delete');

@@ -90,7 +90,7 @@ describe('explain', () => {
     });
   });
 
-  test('leaves nothing beside a file in WAL mode that nobody else has open', async () => {
+  test('leaves nothing beside a file in WAL mode that no other process has open', async () => {
     using closed = createDatabase();
     closed.addUser({ id: 'alice' });
     closed.sql.close();
@@ -104,7 +104,7 @@ describe('explain', () => {
     /** Root may write everything. */
     const NOBODY = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
 
-    /** Everybody whom enrolment tells apart. */
+    /** Each kind of user that enrolment distinguishes. */
     function people(): TestDatabase {
       const made = databaseOfTest({ era: '0.6.18' });
       for (const id of ['first', 'new', 'elsewhere', 'elsewhere off', 'off']) made.addUser({ id });
@@ -131,7 +131,7 @@ describe('explain', () => {
 
     test.each([
       ['enrols', ENROL, true],
-      ['enrols nobody', { ...ENROL, MODELGATE_AUTO_ENROLL: 'false' }, false],
+      ['enrols no user', { ...ENROL, MODELGATE_AUTO_ENROLL: 'false' }, false],
     ])('says what a gate that %s answers, before its first request', async (_name, environment, autoEnroll) => {
       const made = people();
       const said = new Map<string, string>();

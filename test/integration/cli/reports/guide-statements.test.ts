@@ -225,7 +225,7 @@ describe('the report', () => {
     const environment = { OPENROUTER_EXTERNAL_USER: 'acme', ORGANIZATION_NAME: 'Acme' };
     const enrolling = async (organization?: string): Promise<number> =>
       (await read(database, organization, environment)).not_counted.not_enrolled;
-    // `none` and `out`, and nobody whose membership is switched off
+    // `none` and `out`, and no user whose membership is switched off
     expect(await enrolling()).toBe(2);
     expect(await enrolling('acme')).toBe(2);
     expect(await enrolling('globex')).toBe(0);
