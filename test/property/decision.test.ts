@@ -92,7 +92,7 @@ test('another grant or membership never takes a permit away, and a lost one neve
   );
 });
 
-test("nobody else's organization matters", () => {
+test('no other organization matters', () => {
   fc.assert(
     fc.property(worlds, users, ids, patterns, (world, user, model, pattern) => {
       const effect = (of: World) =>

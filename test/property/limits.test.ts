@@ -44,7 +44,7 @@ test("a rate admits what nginx's burst without delay admits, request by request"
   );
 });
 
-test('what a client is told comes true: so many more are admitted, and one after the time told', () => {
+test('what an answer promises comes true: so many more are admitted, and one after the time given', () => {
   fc.assert(
     fc.property(rates, fc.array(fc.nat(3_000), { minLength: 1, maxLength: 50 }), (rate, pauses) => {
       let now = 1_000;
@@ -85,7 +85,7 @@ test('no payer, however many there are, is ever admitted more than its rate', ()
   );
 });
 
-test('whoever comes and goes in whatever order, all places are free in the end, and never more than there are taken', () => {
+test('in any order of requests and ends, all places are free in the end, and never more than there are taken', () => {
   const steps = fc.array(fc.record({ user: fc.constantFrom('ann', 'bob'), ends: fc.boolean(), which: fc.nat(10) }), {
     maxLength: 200,
   });
@@ -100,7 +100,7 @@ test('whoever comes and goes in whatever order, all places are free in the end, 
           const [release] = held.splice(which % Math.max(1, held.length), 1);
           release?.();
           if (release !== undefined) ended.push(release);
-          // an ending that is told twice frees no second place
+          // a second report of the same end frees no second place
           ended[which % Math.max(1, ended.length)]?.();
         } else {
           const release = allowances.occupy(user, 1) as Release | undefined;

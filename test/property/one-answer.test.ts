@@ -1,6 +1,6 @@
 /**
- * One policy, asked in every way: a chat and the list through the gate, `explain`, `report`, and the rules as they are
- * told. Each world is a file with the schema of a real backend and a gate in front of it; everybody asks for every model.
+ * One policy, asked in every way: a chat and the list through the gate, `explain`, `report`, and the rules in words.
+ * A world is a file with the schema of a real backend and a gate in front of it; each user asks for every model.
  */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -25,7 +25,7 @@ const WORLDS = 24;
 
 const sampled = fc.sample(worlds, { seed: SEED, numRuns: WORLDS }).map((world, at) => ({ world, at }));
 
-test.each(sampled)('world $at: everybody gets the same answer everywhere', { timeout: 30_000 }, async ({ world }) => {
+test.each(sampled)('world $at: each user gets the same answer everywhere', { timeout: 30_000 }, async ({ world }) => {
   await using gate = await startGateOn(writeWorld(world), providerOf(world), settingsOf(world));
   for (const user of world.users) if (user.late) addUser(gate.database, user);
   const asked = new Asked(world, gate);
@@ -43,7 +43,7 @@ test.each(sampled)('world $at: everybody gets the same answer everywhere', { tim
 function settingsOf({ adminAccess, organization }: World): Record<string, string> {
   return {
     MODELGATE_ADMIN_ACCESS: adminAccess,
-    // everybody asks for everything at once
+    // all users ask for everything at once
     ...Object.fromEntries(
       ['ADDRESS', 'USER', 'CHAT', 'ORGANIZATION'].map((name) => [`MODELGATE_LIMIT_${name}`, 'off']),
     ),
@@ -65,7 +65,7 @@ interface Line {
   readonly chain?: string;
 }
 
-/** What `explain` said before anybody has asked the gate; undefined for a user that it does not know. */
+/** What `explain` said before the first request to the gate; undefined for a user that it does not know. */
 type Predicted = ReadonlyMap<string, ModelExplanation>;
 
 class Asked {
@@ -176,7 +176,7 @@ class Asked {
     }
   }
 
-  /** What the backend lists to everybody: provider models that are not switched off, and active presets. */
+  /** What the backend lists to each user: provider models that are not switched off, and active presets. */
   #offered(): readonly string[] {
     const { rows } = this.#world;
     const own = providerOf(this.#world).map(({ id }) => id);

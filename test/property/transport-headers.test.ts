@@ -68,7 +68,7 @@ function nominatedIn(list: readonly string[]): Set<string> {
   return new Set(options.filter((option) => option !== 'close' && option !== 'keep-alive'));
 }
 
-/** The fields that the gate states by itself, whoever nominates them. */
+/** The fields that the gate states by itself, nominated or not. */
 const STATED = new Set([
   'x-forwarded-for',
   'x-forwarded-proto',

@@ -129,7 +129,7 @@ describe('the admin listener', () => {
     expect(await response.json()).toMatchObject({ database: { missing } });
   });
 
-  test('is ready where nothing can be written, and where nobody who signs in is known, and says so', async () => {
+  test('is ready where nothing can be written, and where no user who signs in is known, and says so', async () => {
     const response = await appOf({
       storeHealth: () =>
         Promise.resolve({ readable: true, ageMs: 0, missing: [], problem: undefined, writeProblem: 'full' }),
@@ -189,7 +189,7 @@ describe('the admin listener', () => {
     ['enforces', {}, 'Ready', 'enforcing'],
     ['only reports', { mode: () => 'report' as const }, 'Ready', 'MODELGATE_MODE=report'],
     ['is bypassed', { bypass: 'ENABLE_MODEL_FILTER' as const }, 'Ready', 'let through (ENABLE_MODEL_FILTER)'],
-    ['knows nobody who signs in', { identityProblem: () => 'The key is another.' }, 'Ready', 'The key is another.'],
+    ['knows no user who signs in', { identityProblem: () => 'The key is another.' }, 'Ready', 'The key is another.'],
     ['shuts down', { isDraining: () => true }, 'Not ready: it is shutting down', 'modelgate doctor'],
   ])('shows a browser that the gate %s', async (_name, more, state, detail) => {
     const response = await appOf(more).request('/', { headers: { accept: BROWSER } });

@@ -12,7 +12,7 @@ describe('a command to be pasted', () => {
     expect(shellCommand('openai/*', "it's", '$(reboot)', '')).toBe(`'openai/*' 'it'\\''s' '$(reboot)' ''`);
   });
 
-  test('shows nothing that steers a terminal, and leaves out what nobody could read', () => {
+  test('shows nothing that steers a terminal, and leaves out what is not readable', () => {
     expect(shellCommand('\u001b[2J\u202e')).toBe(String.raw`$'\x1b[2J\u202e'`);
     expect(shellCommand('a'.repeat(10_000))).toBe('…');
   });

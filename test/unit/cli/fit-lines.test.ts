@@ -23,8 +23,8 @@ test.each([
 describe('a line that is longer than the terminal is wide', () => {
   test('breaks between words, below the text and not below what stands before it', () => {
     expect(fitLines('modelgate: one two three four five six', 24)).toBe('modelgate: one two three\nfour five six');
-    expect(fitLines('warning  locks  somebody writes without any rest', 36)).toBe(
-      'warning  locks  somebody writes\n                without any rest',
+    expect(fitLines('warning  locks  another writes without any rest', 36)).toBe(
+      'warning  locks  another writes\n                without any rest',
     );
     expect(fitLines('    indented by four, and longer than that', 30)).toBe(
       '    indented by four, and\n    longer than that',

@@ -55,7 +55,7 @@ describe('what comes out of the database', () => {
     },
   );
 
-  test('is cut in a table, and whole where nobody cuts', () => {
+  test('is cut in a table, and whole where nothing cuts', () => {
     expect(printable('x'.repeat(10_000))).toHaveLength(120);
     expect(printable('x'.repeat(10_000), false)).toHaveLength(10_000);
   });
@@ -176,7 +176,7 @@ describe('on a terminal that is too narrow for a table', () => {
   });
 });
 
-test('JSON has an element of a list in a line, whoever prints it', () => {
+test('JSON has an element of a list in a line, in every command', () => {
   expect(asJson({ a: 1, rows: [{ x: 1, y: ['b'] }, 'c'], none: [], at: { z: null }, absent: undefined })).toBe(
     '{\n  "a": 1,\n  "rows": [\n    {"x":1,"y":["b"]},\n    "c"\n  ],\n  "none": [],\n  "at": {\n    "z": null\n  }\n}\n',
   );

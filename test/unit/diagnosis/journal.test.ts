@@ -43,7 +43,7 @@ describe('the journal mode', () => {
     }
   });
 
-  test('of a release that nobody knows is left alone', () => {
+  test('of an unknown release is left alone', () => {
     expect(checkJournalMode('wal', toBackendRelease('ffff00000000'), undefined)).toMatchObject({
       status: 'ok',
       finding: expect.stringContaining('leave it as it is') as string,

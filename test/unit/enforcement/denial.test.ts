@@ -8,7 +8,7 @@ import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const DIALECTS: readonly Dialect[] = ['open-webui', 'openai', 'ollama', 'anthropic'];
 
-describe('a denial is told', () => {
+describe('a denial is answered', () => {
   test.each<[reason: DenyReason, forbid: number, hide: number, code: string]>([
     ['not_authenticated', 401, 401, 'not_authenticated'],
     ['role_not_permitted', 403, 404, 'model_not_permitted'],
@@ -67,7 +67,7 @@ describe('a denial is told', () => {
   });
 });
 
-describe('an error is told', () => {
+describe('an error is answered', () => {
   const codes = Object.keys(ERRORS) as ErrorCode[];
   test.each(codes)('%s', (code) => {
     for (const dialect of DIALECTS) {

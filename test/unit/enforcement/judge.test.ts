@@ -44,7 +44,7 @@ describe('a name is judged for what it stands for', () => {
     expect(reasons).toEqual(['media_model', 'media_model_not_listed', 'grant', 'media_model_not_listed']);
   });
 
-  test('somebody who may not sign in has no media model either', () => {
+  test('a user who may not sign in has no media model either', () => {
     expect(judge.one(view, userOf('ann', 'pending'), modelOf('tts-1'), 'media').reason).toBe('role_not_permitted');
   });
 });
@@ -59,7 +59,7 @@ describe('several names', () => {
 });
 
 test.each([{ kind: 'anonymous', because: 'no_credential' } as const, { kind: 'unresolved' } as const])(
-  'nobody has nothing: %j',
+  'a request without a user has nothing: %j',
   (principal) => {
     for (const names of ['chat', 'provider', 'ollama', 'ollama_raw', 'media'] as const) {
       expect(judge.one(view, principal, modelOf('A'), names)).toMatchObject({

@@ -97,7 +97,7 @@ describe('while the database cannot be read', () => {
   it.each([
     ['there is no view', undefined],
     ['the view fails', broken],
-  ])('whoever has a good credential is unresolved, and its edit is made (%s)', async (_name, unavailable) => {
+  ])('a user with a good credential is unresolved, and its edit is made (%s)', async (_name, unavailable) => {
     for (const [text, claim] of [
       [anna, { claimed: ANNA.id }],
       [ANNAS_KEY, {}],
@@ -109,7 +109,7 @@ describe('while the database cannot be read', () => {
     }
   });
 
-  it('nobody is still nobody', async () => {
+  it('a request without credentials still has no user', async () => {
     const principal = async (...lines: string[]): Promise<unknown> =>
       (await identity.resolve(lines, undefined)).principal;
     expect(await principal()).toEqual({ kind: 'anonymous', because: 'no_credential' });
@@ -151,7 +151,7 @@ describe('several credentials in one request', () => {
     expect(applyEdit(lines, edit)).toEqual(['Authorization', `Bearer ${anna}`]);
   });
 
-  it('do not disturb when the others prove nobody: another application’s cookie, an expired one, a deleted user', async () => {
+  it('do not disturb when the others prove no user: another application’s cookie, an expired one, a deleted user', async () => {
     const foreign = await mintSession('ben', { secretKey: 'of another application' });
     for (const other of [foreign, expired, gone]) {
       const lines = ['Authorization', `Bearer ${anna}`, 'Cookie', `token=${other}`];
@@ -209,7 +209,7 @@ describe('the stage', () => {
     }
   });
 
-  it('refuses nobody: neither the anonymous nor anyone while the database cannot be read', async () => {
+  it('refuses no request: neither an anonymous one nor any while the database cannot be read', async () => {
     expect(await run([], () => view)).toMatchObject({ principal: { kind: 'anonymous' } });
     const unreadable = (): never => {
       throw new GatewayError('policy_unavailable');

@@ -120,7 +120,7 @@ const quirks: readonly Case[] = [
     forwarded: ['Cookie', `token=${A}`],
   },
   {
-    name: 'a tab after Bearer alone is nobody, and goes on for SCIM, which splits on tabs',
+    name: 'a tab after Bearer alone is no credential, and goes on for SCIM, which splits on tabs',
     sent: ['Authorization', `Bearer\t${A}`],
     judged: `other Bearer\t${A}`,
   },
@@ -273,7 +273,7 @@ describe('a session token with foreign characters in its signature, which PyJWT 
     `${token} =`,
     `${token.slice(0, -4)}+${token.slice(-3)}`,
     `${token.slice(0, -9)}!${token.slice(-9)}`,
-  ])('%s is nobody, and goes nowhere', (text) => {
+  ])('%s is no credential, and is not forwarded', (text) => {
     for (const sent of [
       ['Authorization', `Bearer ${text}`],
       ['Authorization', `Bearer ${text}`, 'Cookie', `token=${A}`],
@@ -287,7 +287,7 @@ describe('a session token with foreign characters in its signature, which PyJWT 
   });
 });
 
-test('a session token that ends in a character that no library writes is nobody, and goes nowhere', () => {
+test('a session token that ends in a character that no library writes is no credential, and is not forwarded', () => {
   const written = 'eyJh.eyJp.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaA';
   const formOf = (text: string) => readCredentials(['Authorization', `Bearer ${text}`], { apiKeyHeader: 'x-api-key' });
   expect(formOf(written).judged?.form).toBe('session');

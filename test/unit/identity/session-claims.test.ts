@@ -31,7 +31,7 @@ describe('the user', () => {
   });
 
   test.each(['["id"]', '"id"', '{"id":["ada"]}', '{"id":"\\ud800"}', '{"\\u0069D":"ada"}', '', 'null'])(
-    'of %j is nobody',
+    'of %j gives no user',
     async (payload) => {
       expect(await tokens.verify(signToken(USUAL_HEADER, payload))).toEqual({ state: 'invalid' });
     },
@@ -54,7 +54,7 @@ test.each([1, 2, 3])(
   },
 );
 
-test('segments that Python cannot decode are refused, whoever has signed them', async () => {
+test('segments that Python cannot decode are refused, with any signature', async () => {
   const [header, payload] = [segmentOf(USUAL_HEADER), segmentOf('{"id":"ada"}')];
   const tooLong = (segment: string) => segment + 'A'.repeat((5 - (segment.length % 4)) % 4 || 4).slice(0);
   for (const [one, other] of [

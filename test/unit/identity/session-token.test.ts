@@ -47,7 +47,7 @@ describe('what the backend would refuse is invalid:', () => {
     'no user id': { id: undefined },
     'an empty user id': { id: '' },
     'a user id that is no string': { id: 7 },
-    'an audience': { aud: 'somebody' },
+    'an audience': { aud: 'another' },
     'an unknown type': { typ: 'mfa' },
     'a type that is null': { typ: null },
     'not valid yet': { nbf: nowSeconds() + 3600 },
@@ -75,7 +75,7 @@ describe('what the backend would refuse is invalid:', () => {
 
   it('a changed payload', async () => {
     const [header, , signature] = (await mintSession(USER)).split('.');
-    const payload = Buffer.from(JSON.stringify({ id: 'somebody-else' })).toString('base64url');
+    const payload = Buffer.from(JSON.stringify({ id: 'another-user' })).toString('base64url');
     expect(await tokens.verify(`${header ?? ''}.${payload}.${signature ?? ''}`)).toEqual({ state: 'invalid' });
   });
 

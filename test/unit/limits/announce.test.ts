@@ -12,7 +12,7 @@ function told(standing: Partial<Standing>, rate: Partial<RateLimit> = {}): strin
   return lines;
 }
 
-describe('what a client is told', () => {
+describe('what an answer says about limits', () => {
   test('are structured fields of the draft, and the three that OpenAI has', () => {
     expect(told({})).toEqual([
       ...['ratelimit', '"user";r=12;t=1'],

@@ -75,7 +75,7 @@ describe.each([
     return { admit, invoke, told, running: () => running, limits: limits_, scopeOf };
   }
 
-  test('a user is counted whatever the address, an address whoever claims to be somebody', async () => {
+  test('a user is counted at any address, an address under any claimed user', async () => {
     const { admit, told } = start();
     expect([await admit(ANN), await admit(ANN), await admit(ANN), await admit(ANN)]).toEqual([
       ...[undefined, undefined, undefined],
@@ -121,7 +121,7 @@ describe.each([
     expect([running(), told.at(-1)]).toEqual([0, 'chat']);
   });
 
-  test('the organization whose grant permitted it is charged, and nobody where none did', async () => {
+  test('the organization whose grant permitted it is charged, and none where none did', async () => {
     const { invoke } = start({ chat: 'off', concurrentChats: 'off' });
     const ungranted: Decision = { effect: 'permit', reason: 'media_model', model: 'A' as ModelId, chain: [] };
     for (let request = 0; request < 9; request += 1) expect((await invoke(ANN, ungranted)).limit).toBeUndefined();
@@ -133,7 +133,7 @@ describe.each([
     expect((await invoke(BOB, other)).limit).toBeUndefined();
   });
 
-  test('of two stages the limit that has less left is told, once', async () => {
+  test('of two stages the limit that has less left is reported, once', async () => {
     const { limits, scopeOf } = start({ user: { count: 100, windowSeconds: 60, burst: 99 } });
     const scope = scopeOf(ANN);
     await limits.admit(scope);

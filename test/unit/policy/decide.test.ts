@@ -53,7 +53,7 @@ describe('a model is permitted', () => {
 
 describe('a model is denied', () => {
   test.each([
-    ['that nobody granted', 'ann', 'F', 'not_granted', ['F']],
+    ['that is not granted', 'ann', 'F', 'not_granted', ['F']],
     ['of another letter case', 'ann', 'a', 'not_granted', ['a']],
     ['that only begins like a granted one', 'ann', 'A2', 'not_granted', ['A2']],
     ['to a user without organization', 'dan', 'A', 'no_organization', []],
@@ -101,7 +101,7 @@ describe('a model is denied', () => {
     expect(by('ann', 'A', role)).toEqual({ effect: 'deny', reason: 'role_not_permitted', model: 'A', chain: [] });
   });
 
-  test('to an administrator as to everybody, where the operator says nothing', () => {
+  test('to an administrator as to each user, where the operator says nothing', () => {
     expect(by('ann', 'F', 'admin').effect).toBe('deny');
     expect(by('ann', 'A', 'admin').effect).toBe('permit');
   });

@@ -26,7 +26,7 @@ describe('the weight of JSON', () => {
   });
 
   test.each(['"', '\\"', '\\\\"', `"${'\\"'.repeat(40)}`, `"${'a'.repeat(40)}\\`, '{{{{', ''])(
-    'is told of what is no JSON too: %s',
+    'covers what is no JSON too: %s',
     (text) => {
       expect(weigh(text).memoryBytes).toBeGreaterThanOrEqual(text.length);
     },

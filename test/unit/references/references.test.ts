@@ -156,7 +156,7 @@ test('options that a preset defines become parameters, and options that a user h
   expect([...collectParameters(params, 'chosen').models]).toEqual([]);
 });
 
-test('a name that the backend looks up itself is told from one that it sends to a connection', () => {
+test('a name that the backend looks up itself differs from one that it sends to a connection', () => {
   const { models: all, routed } = collectReferences({
     model: 'A',
     message_ids: [{ model_id: 'B', message_id: '1' }],
@@ -172,7 +172,7 @@ describe('a request is refused as unreadable that', () => {
     ['names a model by a number', { model: 5 }, 'model'],
     ['names a model by an empty string', { model: '' }, 'model'],
     ['names a model with a control character', { model: 'A\n' }, 'model'],
-    ['names a provider preset, which stands for models of somebody else', { preset: 'cheap' }, 'preset'],
+    ['names a provider preset, which stands for models of another account', { preset: 'cheap' }, 'preset'],
     ['routes by a provider string', { provider: 'x' }, 'provider'],
     [
       'hides JSON that only Python reads',

@@ -195,7 +195,7 @@ describe('recordUnreadable', () => {
   test('counts the list and says why it could not be read, without a stack and without what stood there', () => {
     const { audit, lines, listed } = collect();
     const scope = { ...sampleScope(), path: '/api/models', requestId: 'r-1' };
-    const text = 'a prompt of somebody';
+    const text = 'a prompt of a user';
     for (const cause of [new Error('the answer holds no list of models'), thrownBy(() => JSON.parse(text))]) {
       audit.recordUnreadable(scope, 'models', cause);
     }

@@ -26,7 +26,7 @@ describe('a log line', () => {
     });
   });
 
-  test('begins alike whoever writes it: time, level, message', () => {
+  test('begins alike from every writer: time, level, message', () => {
     const { log, lines } = collect({ level: 'debug' });
     for (const word of ['info', 'warn', 'error', 'fatal'] as const) log[word]({ a: 1 }, 'm');
     log.error({ err: new Error('inner') }, 'm');

@@ -73,7 +73,7 @@ describe('the record of decisions', () => {
     expect(decisions.find('nonsense')).toMatchObject({ why: 'malformed' });
   });
 
-  test('reads an id as somebody has read it out', () => {
+  test('reads an id as a user reads it out', () => {
     const decisions = createRecentDecisions({ redact: same });
     decisions.keep('d-01az01az01', scopeOf('/x'), permit, [], 'enforce');
     expect(decisions.find(' D-OIAZoLaz01 ')).toMatchObject({ id: 'd-01az01az01' });

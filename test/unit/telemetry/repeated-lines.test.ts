@@ -10,7 +10,7 @@ function collect() {
   return { log: createLog({ level: 'info', secrets: [], write }), lines };
 }
 
-describe('lines that somebody outside can cause at will', () => {
+describe('lines that a client can cause at will', () => {
   test('are written once a minute for each kind, with the number of those that were left out', () => {
     const { log, lines } = collect();
     for (let time = 1; time <= 500; time += 1) log.sparingly('warn', 'cut', { request_id: `r-${time}` }, 'unreadable');
@@ -34,7 +34,7 @@ describe('lines that somebody outside can cause at will', () => {
     expect(lines[1]).not.toHaveProperty('times');
   });
 
-  test('are no more where somebody invents kinds', () => {
+  test('are no more where a client invents kinds', () => {
     const { log, lines } = collect();
     for (let kind = 0; kind < 10_000; kind += 1) log.sparingly('warn', `kind ${kind}`, {}, 'unreadable');
     expect(lines.length).toBeLessThan(100);

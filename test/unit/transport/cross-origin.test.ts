@@ -27,7 +27,7 @@ describe('an answer of ours', () => {
       expect(allowed(listed, from(other))).toEqual(['vary', 'origin']);
   });
 
-  test('says nothing of it to whoever names no origin', () => {
+  test('says nothing of it to a request without an origin', () => {
     expect(allowed(any, from(undefined))).toEqual([]);
     expect(allowed(listed, from(undefined))).toEqual([]);
   });
@@ -70,7 +70,7 @@ describe('the fields that a page may read', () => {
     ]);
   });
 
-  test('are not added where the backend lets nobody read the answer, nor to a preflight', () => {
+  test('are not added where the backend lets no origin read the answer, nor to a preflight', () => {
     expect(edited(['x-a', 'b'])).toEqual(['x-a', 'b']);
     for (const incoming of [from(PAGE, 'OPTIONS'), from(undefined)])
       expect(edited(['access-control-allow-origin', '*'], incoming)).toEqual(['access-control-allow-origin', '*']);

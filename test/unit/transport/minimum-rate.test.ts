@@ -49,7 +49,7 @@ test('silence is too slow no later than dripping', () => {
   expect(isTooSlow()).toBe(true);
 });
 
-test('whoever has sent much may stand still for a minute, not for the time that all of it is worth', () => {
+test('a client that has sent much may pause for a minute, not for the time that all of it is worth', () => {
   const { add, isTooSlow } = startRate();
   add(100_000_000);
   vi.advanceTimersByTime(59_999);
@@ -60,7 +60,7 @@ test('whoever has sent much may stand still for a minute, not for the time that 
   expect(isTooSlow()).toBe(true);
 });
 
-test('time in which nobody reads does not count', () => {
+test('time in which the gate does not read does not count', () => {
   const { rate, isTooSlow } = startRate();
   rate.pause();
   vi.advanceTimersByTime(3_600_000);

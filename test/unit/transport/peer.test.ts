@@ -37,7 +37,7 @@ describe('a peer', () => {
     expect(peerOf(socket)).toBe(peerOf(socket));
   });
 
-  test('is trusted by nobody without a list', () => {
+  test('is not trusted without a list', () => {
     expect(createPeerLookup([])(socketFrom('127.0.0.1')).trusted).toBe(false);
   });
 });
@@ -89,7 +89,7 @@ describe('the scheme that the client used', () => {
     expect(came(said, { trusted: true, encrypted: false })).toBe(expected);
   });
 
-  test('is our own where nobody is trusted', () => {
+  test('is our own where no proxy is trusted', () => {
     expect(came('https', { trusted: false, encrypted: false })).toBe(false);
     expect(came('http', { trusted: false, encrypted: true })).toBe(true);
   });

@@ -135,7 +135,7 @@ describe('security fields', () => {
 });
 
 test.each(['server', 'via', 'x-powered-by', 'x-process-time', 'x-aspnet-version', 'x-generator'])(
-  '%s tells nobody anything',
+  '%s is removed from each answer',
   (name) =>
     expect(
       edited([

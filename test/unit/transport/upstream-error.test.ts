@@ -33,7 +33,7 @@ test('an error of our own stays what it is', () => {
 test.each([
   [65_536, '64 KB'],
   [10_000, '10000 bytes'],
-])('headers beyond %i bytes are told with their limit and its setting', (limit, text) => {
+])('headers beyond %i bytes are reported with their limit and its setting', (limit, text) => {
   expect(toGatewayError(new errors.HeadersOverflowError(), limit).message).toBe(
     `The backend sent an answer whose headers are larger than this gateway accepts. They have more than ${text} (MODELGATE_MAX_HEADER).`,
   );

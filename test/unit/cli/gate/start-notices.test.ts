@@ -7,7 +7,7 @@ function noticesOf(environment: Record<string, string>): readonly string[] {
     environment: {
       MODELGATE_UPSTREAM_URL: 'http://open-webui:8080',
       DATABASE_URL: 'sqlite:////data/webui.db',
-      WEBUI_SECRET_KEY: 'long-enough-for-everybody',
+      WEBUI_SECRET_KEY: 'long-enough-for-every-check',
       ...environment,
     },
     directory: '/srv',
@@ -27,7 +27,7 @@ describe('what is said at every start', () => {
     ["the backend's published key", { WEBUI_SECRET_KEY: 't0p-s3cr3t' }, /published default/],
     ['a short key', { WEBUI_SECRET_KEY: 'short' }, /fewer than 16/],
     ['Secure cookies without a proxy', { WEBUI_SESSION_COOKIE_SECURE: 'true' }, /browsers drop them/],
-    ['proxies that are everybody', { MODELGATE_TRUSTED_PROXIES: '10.0.0.0/8,0.0.0.0/0' }, /every address/],
+    ['proxies that are every address', { MODELGATE_TRUSTED_PROXIES: '10.0.0.0/8,0.0.0.0/0' }, /every address/],
   ])('names %s', (_name, environment, said) => {
     expect(noticesOf(environment)).toEqual([expect.stringMatching(said)]);
   });
