@@ -1,4 +1,4 @@
-/** What one long body, of any shape, costs everybody else: their latency, and the memory of the process. */
+/** What one long body, of any shape, costs all other users: their latency, and the memory of the process. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';

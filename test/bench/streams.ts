@@ -55,7 +55,7 @@ export async function measureStreams(scale: Scale): Promise<Row[]> {
     rssMegabytes: rounded(highest, 0),
     coreShare: rounded(share),
   };
-  // a word that comes after the next one was sent is one that somebody waited for
+  // a word that comes after the next one was sent is one that a client waited for
   const undelayed = numbers.longestMs < WORD_EVERY_MS && broken === 0 && delays.length > 0.9 * expected;
   return [
     {

@@ -96,7 +96,7 @@ describe('an existing deployment', () => {
     return (await send(admin, 'POST', CHAT, question(model))).status;
   };
 
-  test('before, everybody who may sign in gets every model', async () => {
+  test('before, each user who may sign in gets every model', async () => {
     expect(await asked('beta')).toBe(200);
   });
 

@@ -65,7 +65,7 @@ async function readiness(options: readonly string[]): Promise<Ready & { readonly
 }
 
 describe('the image', () => {
-  test('is small, runs as nobody in particular, stops by SIGTERM and tells its health', async () => {
+  test('is small, runs without root, stops by SIGTERM and reports its health', async () => {
     const [image] = JSON.parse(await engine(['image', 'inspect', MODELGATE])) as [
       {
         Size: number;
@@ -147,7 +147,7 @@ describe('says in one sentence', () => {
       /SQLITE_READONLY.*belongs to 0:0 with mode 644, its folder belongs to 0:0 with mode 755, this process is 10001:0/,
     ],
     [
-      'that the file belongs to somebody else',
+      'that the file belongs to another user',
       { uid: 1000, gid: 1000, folder: 0o755, file: 0o600 },
       /SQLITE_CANTOPEN.*belongs to 1000:1000 with mode 600.*this process is 10001:0/,
     ],

@@ -119,7 +119,7 @@ describe('a new deployment', () => {
     expect(await ask('modelgate')).toBe('refused');
   });
 
-  test('the gate is nobody, may do nothing, and its root cannot be written', async () => {
+  test('the gate runs without root, has no capabilities, and cannot write its root', async () => {
     expect(await insideGate('`${process.getuid()}:${process.getgid()}`')).toBe('10001:0');
     const status = await insideGate("require('node:fs').readFileSync('/proc/self/status', 'utf8')");
     expect(status).toMatch(/^CapEff:\s*0+$/m);
@@ -131,7 +131,7 @@ describe('a new deployment', () => {
     expect(await insideGate(write('/tmp/scratch'))).toBe('written');
   });
 
-  test('the database belongs to the backend, and both can write it and nobody else', () => {
+  test('the database belongs to the backend, and both can write it and no other user', () => {
     const { uid, gid, mode } = statSync(stack.database);
     expect({ uid, gid, mode: (mode & 0o777).toString(8) }).toEqual({ uid: 0, gid: 0, mode: '660' });
   });
@@ -218,7 +218,7 @@ describe('a new deployment', () => {
     expect(await answers(`${stack.url}/health`)).toBe(true);
   });
 
-  test('nobody else reads the keys, and the folder for backups takes one', async () => {
+  test('no other user reads the keys, and the folder for backups takes one', async () => {
     expect((statSync(join(stack.directory, '.env')).mode & 0o777).toString(8)).toBe('600');
     await stack.exec('modelgate', 'modelgate', 'backup', '/backups');
     expect(readdirSync(join(stack.directory, 'backups')).filter((name) => name.endsWith('.gz'))).toHaveLength(1);

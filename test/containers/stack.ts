@@ -26,7 +26,7 @@ export interface Stack extends AsyncDisposable {
   readonly database: string;
   /** The commands of the README under this title, to be run here. */
   follow(title: string): Instructions;
-  /** Values of .env; where the folder is a checkout, nobody has filled them in yet. */
+  /** Values of .env; where the folder is a checkout, they are still empty. */
   readonly settings: Readonly<Record<string, string>>;
   /** Gives variables of .env their values, as an operator does: each must stand there, if only as a comment. */
   fillIn(values: Readonly<Record<string, string>>): void;
@@ -182,7 +182,7 @@ async function openToContainers(provider: Provider): Promise<{ port: number; clo
   return {
     port,
     close() {
-      // whoever was at the other end is gone, and cannot say so any more
+      // the other end is gone, and cannot say so any more
       for (const socket of open) socket.destroy();
       return closed(door);
     },

@@ -1,4 +1,4 @@
-/** What a client, the backend and both logs are told at the committed edge, whoever of the three answers. */
+/** What a client, the backend and both logs get at the committed edge, from each of the three that answer. */
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
@@ -87,7 +87,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
       ['a 304', 304, '/static/same', { headers: { 'if-none-match': '"1"' } }],
       ['a redirect', 302, '/static/moved', {}],
       ['a missing page', 404, '/static/missing', {}],
-      ['nobody', 401, CHAT, { body: JSON.stringify(chat('A')) }],
+      ['no user', 401, CHAT, { body: JSON.stringify(chat('A')) }],
       ['a refusal', 403, CHAT, { user: 'ann', body: JSON.stringify(chat('F')) }],
       ['a path that is refused', 400, '/x/..%2fapi/models', {}],
       ['a body beyond the gate’s limit', 413, CHAT, { user: 'ann', body: ' '.repeat(1_100_000) }],
@@ -128,7 +128,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
       expect(got.body).not.toMatch(/\d\.\d/);
     });
 
-    test('and a page of another origin can read it, and nobody else’s answer is touched', async () => {
+    test('and a page of another origin can read it, and no other answer is touched', async () => {
       const origin = 'https://intranet.acme.test';
       const own = await askOnce(`${edge.url}/static/x`, { headers: { origin, 'x-long': 'x'.repeat(70_000) } });
       expect(own.status).toBe(431);

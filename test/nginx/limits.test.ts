@@ -28,7 +28,7 @@ describe('an nginx that is not named in MODELGATE_TRUSTED_PROXIES', () => {
   const warnings = (gate: { lines: readonly Record<string, unknown>[] }) =>
     gate.lines.filter(({ level, peer }) => level === 'warn' && peer !== undefined).map(({ msg }) => msg);
 
-  test('is told to the operator once, who would otherwise see all clients share one limit', async () => {
+  test('is logged once for the operator, who would otherwise see all clients share one limit', async () => {
     const gate = await gateWith({ MODELGATE_LIMIT_ADDRESS: '2/1h' });
     await using nginx = await startNginx(gate.url);
     const statuses: number[] = [];

@@ -87,7 +87,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
       await expect(handshake(version)).rejects.toMatchObject({ code: 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION' });
     });
 
-    test('whoever comes without it is sent to it, method and path kept', async () => {
+    test('a client without it is redirected to it, method and path kept', async () => {
       const answer = await askOnce(`${edge.plainUrl}/api/chat/completions?a=%2F`, {
         headers: { host: 'mai.test' },
         body: '{}',
@@ -192,7 +192,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
     expect((await withTimeout(reader.read(), 10_000, 'the rest')).value).toBe('after');
   });
 
-  test('whoever leaves a stream ends it at the backend too', async () => {
+  test('a client that leaves a stream ends it at the backend too', async () => {
     const left = Promise.withResolvers<undefined>();
     answerNext((_incoming, outgoing) => {
       outgoing.on('close', () => left.resolve(undefined));

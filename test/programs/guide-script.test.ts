@@ -13,7 +13,7 @@ const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const TABLES = ['organization_members', 'organization_models'] as const;
 const UNTOUCHED = { organizationTables: 'none', journalMode: 'delete' } as const;
 
-/** Everybody whom the script tells apart, and values that nobody hopes for. */
+/** Each kind of user that the script distinguishes, and values that are not expected. */
 function inhabited(options: DatabaseOptions): TestDatabase {
   const database = createDatabase(options);
   database.addUser({ id: 'root', role: 'admin' });

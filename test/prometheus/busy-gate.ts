@@ -93,7 +93,7 @@ function actsAgainst(url: string, { alice, gina, carol }: Record<'alice' | 'gina
     () => ask('/api/v1/chats/', carol),
     chat(alice, 'acme-helper', 'gpt-4o'),
     () => ask('/ollama/api/tags', carol),
-    // nobody in particular, often enough to meet the limit of its address
+    // without a user, often enough to meet the limit of its address
     () => ask('/api/models'),
     () => ask('/api/models'),
     () => ask('/openai/models', alice),

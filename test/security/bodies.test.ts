@@ -161,13 +161,13 @@ describe('a body that no client library sends', () => {
       port,
       bytes.replace('Connection: close\r\n', '') + inner.replace('Host: x', 'Host: x\r\nConnection: close'),
     );
-    // it is one, of nobody
+    // it is one, of no user
     expect(answer.body).toContain('HTTP/1.1 401');
     expect(gate.ran()).toEqual(['A']);
   });
 });
 
-describe('of nobody, which the gate would have to hold', () => {
+describe('of no user, which the gate would have to hold', () => {
   let gate: TestGate;
   beforeAll(async () => {
     gate = await startTestGate();
@@ -186,8 +186,12 @@ describe('of nobody, which the gate would have to hold', () => {
   test.each([...SAVED.map((target) => [target, 401] as const), ['/api/something/new', 413] as const])(
     'a long one is refused before it is there: %s',
     async (target, status) => {
-      const nobody: Record<string, string>[] = [{}, { authorization: 'Bearer sk-nobody' }, { cookie: 'token=nobody' }];
-      for (const headers of nobody) expect(await statusOf(target, headers)).toBe(status);
+      const anonymous: Record<string, string>[] = [
+        {},
+        { authorization: 'Bearer sk-unknown' },
+        { cookie: 'token=unknown' },
+      ];
+      for (const headers of anonymous) expect(await statusOf(target, headers)).toBe(status);
       const declared = requestText(`POST ${target}`, ['Content-Length: 90000000'], '{"chat":');
       expect((await rawRequest(Number(new URL(gate.url).port), declared)).status).toBe(status);
       expect(await statusOf(target, { authorization: `Bearer ${await gate.token('ann')}` })).not.toBe(413);

@@ -15,7 +15,7 @@ beforeAll(async () => {
   for (const user of ['ann', 'bob', 'dan', 'pen', 'adm']) tokens[user] = await gate.token(user);
   tokens['forged'] = await mintSession('bob', { secretKey: 'another-secret' });
   tokens['expired'] = await mintSession('bob', { expiresIn: -60 });
-  tokens['gone'] = await mintSession('nobody-any-more');
+  tokens['gone'] = await mintSession('deleted-user');
   tokens['unsigned'] = `${btoa('{"alg":"none"}')}.${btoa('{"id":"bob"}')}.`.replaceAll('=', '');
 });
 afterAll(async () => gate[Symbol.asyncDispose]());
@@ -74,7 +74,7 @@ describe('credentials of two users are refused, wherever they stand', () => {
   });
 });
 
-describe('what proves nobody gives no model', () => {
+describe('what proves no user gives no model', () => {
   test.each([
     ['no credential', []],
     ['an empty bearer token', ['Authorization: Bearer ']],
@@ -82,7 +82,7 @@ describe('what proves nobody gives no model', () => {
     ['an expired token', ['Authorization: Bearer {expired}']],
     ['an unsigned token', ['Authorization: Bearer {unsigned}']],
     ['a token of a user who is gone', ['Authorization: Bearer {gone}']],
-    ['an unknown key', ['x-api-key: sk-nobody']],
+    ['an unknown key', ['x-api-key: sk-unknown']],
     ['a tab after Bearer', ['Authorization: Bearer\t{bob}']],
     ['a cookie of another name', ['Cookie: Token={bob}']],
     ['a key header with an underscore', ['x_api_key: sk-bob']],

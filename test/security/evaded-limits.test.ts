@@ -156,7 +156,7 @@ describe('behind a trusted proxy that writes ports, or empty elements', () => {
     (client: string) => `203.0.113.9, ${client}, , 10.0.0.9,`,
   ];
 
-  test('a client has one allowance, and spends nobody else’s', async () => {
+  test('a client has one allowance, and spends no other', async () => {
     const gate = await gateWith(TRUSTING);
     const ask = async (chain: string) =>
       (await rawRequest(Number(new URL(gate.url).port), requestText('GET /api/models', [`X-Forwarded-For: ${chain}`])))

@@ -1,4 +1,4 @@
-/** Memory is what a gate that reads bodies can be robbed of: many long ones at once, by one user or by nobody. */
+/** Memory is what a gate that reads bodies can be robbed of: many long ones at once, by one user or without one. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -14,7 +14,7 @@ const MB = 1024 * 1024;
 const PATIENCE_MS = 40_000;
 
 const arrived: { body: Buffer; outgoing: ServerResponse }[] = [];
-/** Takes every body, and answers when it is told to. */
+/** Takes every body, and answers when the test says so. */
 function take(incoming: IncomingMessage, outgoing: ServerResponse): void {
   const chunks: Buffer[] = [];
   incoming

@@ -26,13 +26,13 @@ const HIDDEN: readonly (readonly [name: string, more: Record<string, unknown>])[
   ["a plugin's panel", { plugins: [{ id: 'x', analysis_models: ['F'] }] }],
   ["a provider's own tool", { tools: [{ type: 'image_generation', model: 'F' }] }],
   ["the settings of a provider's own tool", { tools: [{ type: 'x', parameters: { model: 'F' } }] }],
-  ['a key that nobody knows', { x: [{ y: { model: 'F' } }] }],
+  ['an unknown key', { x: [{ y: { model: 'F' } }] }],
   ['a model list of a router', { model_list: [{ model_name: 'A', litellm_params: { model: 'F' } }] }],
 ];
 
-/** Nobody can say what these run. */
+/** It is unknown what these run. */
 const OPAQUE: readonly (readonly [name: string, more: Record<string, unknown>])[] = [
-  ["somebody's preset at the provider", { preset: 'cheap' }],
+  ["another account's preset at the provider", { preset: 'cheap' }],
   ['a preset in custom_params', { params: { custom_params: { preset: '"cheap"' } } }],
   ['a provider as a string', { provider: 'x' }],
   ['plugins as a string', { plugins: 'x' }],

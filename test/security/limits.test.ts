@@ -1,4 +1,4 @@
-/** Ways around a limit, and ways to spend what belongs to somebody else. */
+/** Ways around a limit, and ways to spend the allowance of another user. */
 import { once } from 'node:events';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
@@ -69,7 +69,7 @@ describe('an address cannot be invented', () => {
     expect(refused(await flood(6, (index) => [`x-FORWARDED-for: ${chain(index)}`]))).toBe(3);
   });
 
-  test('and clients behind a trusted proxy are told apart', async () => {
+  test('and clients behind a trusted proxy are counted apart', async () => {
     const { flood } = await attack(TRUSTING);
     expect(refused(await flood(6, (index) => [`X-Forwarded-For: 198.51.100.${index}`]))).toBe(
       AT_THE_EDGE.addressesToldApart ? 0 : 3,
@@ -85,8 +85,8 @@ describe('an address cannot be invented', () => {
   });
 });
 
-describe('nobody can spend what is another one’s', () => {
-  test('with tokens that name a user and are signed by somebody else', async () => {
+describe('no user can spend the allowance of another', () => {
+  test('with tokens that name a user and are signed with another key', async () => {
     const { gate, flood } = await attack();
     const forged = await mintSession('ann', { secretKey: 'another-secret-that-is-long-enough' });
     expect(await flood(5, () => [`Authorization: Bearer ${forged}`])).toEqual([401, 401, 401, 429, 429]);
@@ -96,10 +96,10 @@ describe('nobody can spend what is another one’s', () => {
   test('with a different invalid token or key each time, wherever it is put', async () => {
     const { flood } = await attack();
     const places = [
-      (index: number) => `Authorization: Bearer nobody-${index}`,
-      (index: number) => `authorization: bearer sk-nobody-${index}`,
-      (index: number) => `Cookie: token=nobody-${index}`,
-      (index: number) => `X-Api-Key: sk-nobody-${index}`,
+      (index: number) => `Authorization: Bearer unknown-${index}`,
+      (index: number) => `authorization: bearer sk-unknown-${index}`,
+      (index: number) => `Cookie: token=unknown-${index}`,
+      (index: number) => `X-Api-Key: sk-unknown-${index}`,
     ];
     const statuses = await flood(8, (index) => [places[index % 4]?.(index) ?? '']);
     expect(refused(statuses)).toBe(5);
@@ -125,7 +125,7 @@ describe('nobody can spend what is another one’s', () => {
     expect((await gate.ask('ann', '/api/chat/completions', chat('A'))).status).toBe(200);
   });
 
-  test('by leaving before the answer: it is paid by whoever asked', async () => {
+  test('by leaving before the answer: the user who asked pays it', async () => {
     const { gate, raw, as } = await attack();
     const authorization = await as('ann');
     for (let request = 0; request < 3; request += 1) {

@@ -132,7 +132,7 @@ describe('a list names nothing that its reader may not use', () => {
     expect(await answer.text()).not.toMatch(FORBIDDEN);
   });
 
-  test.each(LISTS)('%s, to somebody without organization', async (target) => {
+  test.each(LISTS)('%s, to a user without organization', async (target) => {
     expect(await (await gate.ask('dan', target)).text()).not.toMatch(/"(?:A|F|mine|given)"|acme\/one|other\/one/);
   });
 
@@ -206,7 +206,7 @@ async function unreadable(): Promise<number> {
 
 describe('an answer that cannot be read becomes an empty list', () => {
   test.each([
-    ['coded though nobody asked', JSON_TYPE, gzipSync(WHOLE), { 'content-encoding': 'gzip' }],
+    ['coded though the client did not ask', JSON_TYPE, gzipSync(WHOLE), { 'content-encoding': 'gzip' }],
     ['coded twice', JSON_TYPE, brotliCompressSync(WHOLE), { 'content-encoding': 'gzip, br' }],
     ['coded without saying so', JSON_TYPE, gzipSync(WHOLE), {}],
     ['cut', JSON_TYPE, WHOLE.slice(0, -3), {}],
@@ -225,7 +225,7 @@ describe('an answer that cannot be read becomes an empty list', () => {
     expect(await unreadable()).toBe(before + 1);
   });
 
-  test('and fills no log: one line for each cause, without a stack, however often somebody asks', async () => {
+  test('and fills no log: one line for each cause, without a stack, however often a client asks', async () => {
     answerWith(sends(200, JSON_TYPE, '"a text that is no list"'));
     const from = gate.lines.length;
     for (let time = 0; time < 20; time += 1) await (await gate.ask('ann', '/api/models')).arrayBuffer();

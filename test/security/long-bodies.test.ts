@@ -22,7 +22,7 @@ describe('a long body', () => {
     ['a chat', CHAT, 20 * MB],
     ['a saved chat', '/api/v1/chats/new', 4 * MB],
     ['an imported preset', '/api/v1/models/import', 4 * MB],
-    ['a path that nobody knows', '/api/v1/unheard/of', 4 * MB],
+    ['an unknown path', '/api/v1/unheard/of', 4 * MB],
   ])('of empty objects is refused in words, and others are answered meanwhile: %s', async (_name, target, bytes) => {
     const long = [post('ann', empties(bytes), target), post('cyd', empties(4 * MB), target)];
     const state = { isAnswered: false, meanwhile: 0 };
@@ -49,7 +49,7 @@ describe('a long body', () => {
     expect([...new Set(gate.ran())]).toEqual(['A']);
   });
 
-  test('with more names than anybody has models is refused', async () => {
+  test('with more names than a user has models is refused', async () => {
     const names = Array.from({ length: 20_000 }, (_none, at) => `"acme/${at}"`).join();
     const answer = await post('ann', `{"model":"A","messages":[],"models":[${names}]}`);
     expect(answer.status).toBe(413);

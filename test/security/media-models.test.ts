@@ -50,7 +50,7 @@ describeAttacks('media models, any', {
     ...refused(5, 400),
     ...hidden,
     ...DOORS.map(([target, dialect]): Attack => ({
-      name: `somebody pending at ${target}`,
+      name: `a pending user at ${target}`,
       user: 'pen',
       target,
       dialect,

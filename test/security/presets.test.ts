@@ -16,7 +16,7 @@ function prepare({ database }: TestGate): void {
   preset('param-hidden', 'A', { custom_params: { models: '["F"]' } });
   preset('param-panel', 'A', { custom_params: { plugins: '[{"id":"x","analysis_models":["F"]}]' } });
   preset('arena-of-f', 'arena-model');
-  // a row of the name of a provider model that nobody has: the provider gets that name where it is somebody's base
+  // a row of the name of a provider model without a grant: the provider gets that name where it is a preset's base
   preset('other/one', 'A');
   preset('over-redirect', 'other/one');
   preset('self', 'self');

@@ -14,7 +14,7 @@ const MANAGEMENT: readonly Use[] = ['/api/models/base', '/api/v1/models/base', '
 
 const asAdmin = (attack: Omit<Attack, 'user'>): Attack => ({ ...attack, user: 'adm' });
 
-describeAttacks('administrators like everybody else', {
+describeAttacks('administrators like all other users', {
   attacks: [
     asAdmin({ name: 'a forbidden model', target: CHAT, body: chat('F') }),
     asAdmin({
@@ -110,13 +110,13 @@ describeAttacks('direct connections, allowed', {
       body: chat('browser-model', { ...direct, chat_id: 'old', id: 'f', background_tasks: { title_generation: true } }),
     },
     ...(['/openai/chat/completions', '/openai/responses', '/api/v1/embeddings'] as const).map((target): Attack => ({
-      name: `a model that nobody was granted, at ${target}, where the flag means nothing`,
+      name: `a model that no organization was granted, at ${target}, where the flag means nothing`,
       target,
       dialect: 'openai',
       body: chat('other/one', direct),
     })),
     {
-      name: 'a model that nobody was granted, in a task',
+      name: 'a model that no organization was granted, in a task',
       target: '/api/v1/tasks/moa/completions',
       body: chat('other/one', direct),
     },

@@ -320,7 +320,7 @@ const others: readonly Attack[] = [
     body: { chat: { models: ['A'] } },
   },
   {
-    name: 'what nobody names in the chat of another user',
+    name: 'what no message names in the chat of another user',
     user: 'bob',
     target: '/api/v1/chats/old',
     body: { chat: { models: ['other/one'] } },

@@ -128,10 +128,10 @@ describe('a voice call', () => {
     ['to no model', 'ann', {}],
     ['to a number', 'ann', { model_id: 5 }],
     ['to the arena', 'ann', { model_id: 'arena-model' }],
-    ['of somebody without organization', 'dan', { model_id: 'A' }],
-    ['of somebody pending', 'pen', { model_id: 'A' }],
+    ['of a user without organization', 'dan', { model_id: 'A' }],
+    ['of a pending user', 'pen', { model_id: 'A' }],
     ['with an API key', 'ann', { model_id: 'A', token: 'sk-ann' }],
-    ['with a token of nobody', 'ann', { model_id: 'A', token: 'x.y.z' }],
+    ['with a token of no user', 'ann', { model_id: 'A', token: 'x.y.z' }],
   ])('%s is cut', async (_sentence, user, more) => {
     expect(await call(await frame(user, more))).toBe(1008);
     expect(heard).toEqual([]);
