@@ -24,7 +24,7 @@ async function update(a: Attempt, preset: PresetFields): Promise<void> {
 const ask = (a: Attempt, model: string, path = CHAT, more: object = {}): Promise<unknown> =>
   a.post(path, question(model, { input: 'x', ...more }));
 
-/** Removes a row whose id others need, whoever was allowed to make it. */
+/** Removes a row whose id others need, made by any user. */
 async function remove(a: Attempt, id: string): Promise<void> {
   await send(a.ada, 'DELETE', `/api/v1/models/model/delete?id=${id}`);
   await send(a.ada, 'POST', '/api/v1/models/model/delete', { id });
@@ -146,7 +146,7 @@ const TAKEN: readonly Attack[] = [
     },
   },
   {
-    name: 'a row that takes the id of a model of nobody, and a preset on it',
+    name: 'a row that takes the id of a model without an owner, and a preset on it',
     worksWithout: OLD,
     model: 'gamma',
     run: async (a) => {

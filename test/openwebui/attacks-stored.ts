@@ -171,7 +171,7 @@ const RESOLVED: readonly Attack[] = [
     const chat = await newChat(a, messages);
     await a.post(`/api/v1/chats/${chat}/messages/b/resolve`, { call_id: 'c1', action: 'approve' });
     await a.tenants.quiet();
-    // The backend's own scheduler would run it: it asks nobody
+    // The backend's own scheduler would run it, without a request
     const owner = { ...a.attacker, url: a.tenants.backend.url };
     await send(owner, 'POST', `/api/v1/automations/${id ?? 'none'}/run`);
   }),
@@ -183,7 +183,7 @@ const automation = (model: string): object => ({
   is_active: false,
 });
 
-/** A channel of everybody, where somebody else's question was answered by the model. */
+/** A channel of all users, where the model has answered the question of another user. */
 async function answeredInChannel(a: Attempt): Promise<{ channel: string; answer: string }> {
   const channel = await createChannel(a.ada, a.unique('channel'));
   await postChannelMessage(a.bob, channel, `<@M:${F}|b> Hello`);

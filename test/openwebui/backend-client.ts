@@ -38,7 +38,7 @@ export class BackendAnswerError extends Error {
 const PASSWORD = 'Correct-horse-7';
 const DEADLINE_MS = 30_000;
 
-/** Sends a request as `account` (or as nobody) and gives the raw answer, whatever its status. */
+/** Sends a request as `account` (or without one) and gives the raw answer, whatever its status. */
 export async function send(
   account: Pick<Account, 'url'> & Partial<Pick<Account, 'token'>>,
   method: string,

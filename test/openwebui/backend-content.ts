@@ -35,7 +35,7 @@ export function presetBody(preset: PresetFields): Record<string, unknown> {
 
 /**
  * `POST /api/v1/models/create`, then a listing: the backend runs only what its newest list of models holds, which
- * is made again by whoever lists (`app.state.MODELS`, both releases).
+ * every listing makes again (`app.state.MODELS`, both releases).
  */
 export async function createPreset(account: Account, preset: PresetFields): Promise<void> {
   await call(account, 'POST', '/api/v1/models/create', presetBody(preset));

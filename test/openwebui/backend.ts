@@ -55,7 +55,7 @@ function serve(python: string, env: Record<string, string>, cwd: string): Served
   };
   child.stdout.on('data', keep);
   child.stderr.on('data', keep);
-  // Its end is what `ended` reports; a failed spawn is told apart by its text.
+  // Its end is what `ended` reports; the text of a failed spawn differs.
   child.on('error', (error) => keep(Buffer.from(`${error.message}\n`)));
   child.stdin.on('error', () => undefined);
   const ended = (): boolean => child.pid === undefined || child.exitCode !== null || child.signalCode !== null;

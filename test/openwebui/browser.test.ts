@@ -26,7 +26,7 @@ describe.each(RELEASES)('the web page of Open WebUI %s in Chromium', { timeout: 
   const idOf = (email: string): string =>
     world.tenants.sql.prepare<[string], string>('SELECT id FROM "user" WHERE email = ?').pluck().get(email) ?? '';
 
-  /** What everybody does on the first day. The bare backend offers everything, so that only names differ. */
+  /** What each user does on the first day. The bare backend offers everything, so that only names differ. */
   async function firstDay(web: WebPage, email: string, model: string): Promise<string[]> {
     await web.signUp({ name: 'Eve', email });
     world.tenants.join('acme', { ...world.tenants.ann, id: idOf(email) });
@@ -93,7 +93,7 @@ describe.each(RELEASES)('the web page of Open WebUI %s in Chromium', { timeout: 
       await web.signUp({ name: 'Dan', email: 'dan@nowhere.example' });
       expect(await web.offered()).toEqual([]);
       await web.picture(`open-webui-${version}-no-organization.png`);
-      await web.ask('Is anybody there?');
+      await web.ask('Is the model there?');
       await web.page.getByText('Model not selected').first().waitFor();
       expect(web.troubles()).toEqual([]);
     });

@@ -163,7 +163,7 @@ describe.each(RELEASES)('real clients through the gate in front of Open WebUI %s
     });
 
     it('throws AuthenticationError for a wrong key', async () => {
-      const error = await refusal(client('sk-nobody').chat.completions.create({ model: 'alpha', messages }));
+      const error = await refusal(client('sk-unknown').chat.completions.create({ model: 'alpha', messages }));
       expect(error).toBeInstanceOf(OpenAI.AuthenticationError);
     });
 

@@ -178,7 +178,7 @@ describe.each(RELEASES)('the commands beside Open WebUI %s', (version) => {
     const user = await command(...words, token('user', ann.token));
     expect(user).toMatchObject({ code: 1, stdout: '' });
     expect(user.stderr).toMatch(/answers \/api\/models\/base with 401.*not one of an admin/);
-    const wrong = await command(...words, token('wrong', 'sk-nobody'));
+    const wrong = await command(...words, token('wrong', 'sk-unknown'));
     expect(wrong.stderr).toMatch(/answers \/api\/models\?refresh=true with 401/);
     expect(await seen(ann)).toEqual([...OFFERED, 'helper'].toSorted());
   });
@@ -190,7 +190,7 @@ describe.each(RELEASES)('the commands beside Open WebUI %s', (version) => {
     const gone = await ask<Plan>(...words);
     expect(gone.switch_off).toEqual(['eu.beta', 'eu.vendor/two']);
     expect(await seen(ann)).toEqual(['alpha', 'helper', 'local.llama3:latest', 'vendor/one:free']);
-    // nobody listens on the discard port: the backend shows the rest of its list, without a word
+    // no process listens on the discard port: the backend shows the rest of its list, without a word
     const silent = [...Array<string>(2).fill(provider.url), 'http://127.0.0.1:9/v1'];
     await configureProviders({ '0': { enable: true, model_ids: ['vendor/one:free'] }, '1': { enable: false } }, silent);
     const kept = await ask<Plan>(...words);
@@ -201,7 +201,7 @@ describe.each(RELEASES)('the commands beside Open WebUI %s', (version) => {
 
   it('report what the database says', async () => {
     const { rows } = await ask<{ rows: { email: string; model_names: string[] }[] }>('report');
-    // of the models, only presets and those that somebody has edited have a row
+    // of the models, only presets and those that an administrator has edited have a row
     expect(rows).toEqual([]);
     await ask('model', 'allow', 'helper', '--org', 'acme');
     const { stdout, stderr } = await command('report', '--csv');

@@ -58,7 +58,7 @@ async function texts(): Promise<string[]> {
     await mintSession('gone'),
     await mintSession('ben', { secretKey: 'of another application' }),
     await mintSession('ben', { claims: { aud: 'x' } }),
-    'sk-nobodys',
+    'sk-unknowns',
     `${anna}=`,
     `${ben} =`,
     `${ben.slice(0, 9)} ${ben.slice(9)}`,
@@ -133,7 +133,7 @@ describe.each(RELEASES)('the credential readers of Open WebUI %s', (release) => 
     });
   });
 
-  it('log in nobody where the gate has named nobody', () => {
+  it('log in no user where the gate has named none', () => {
     each(({ principal }, forwarded) => {
       if (principal.kind !== 'user') expect([forwarded.user, forwarded.configUser]).toEqual([null, null]);
     });
@@ -145,7 +145,7 @@ describe.each(RELEASES)('the credential readers of Open WebUI %s', (release) => 
     });
   });
 
-  it('had not found somebody else before the edit, unless in a misspelled token, which the gate removes', () => {
+  it('had not found another user before the edit, unless in a misspelled token, which the gate removes', () => {
     each(({ principal, sent }, _forwarded, before) => {
       const { all } = readCredentials(sent, { apiKeyHeader: API_KEY_HEADER });
       if (principal.kind === 'user' && all.every((one) => one.form !== 'misspelled')) {

@@ -38,7 +38,7 @@ describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
   }
 
   it('says what is still to be done in a new deployment, and nothing once it is', async () => {
-    // the backend makes its file readable to everybody, and nobody can cure that but the operator
+    // the backend makes its file readable to every user, and only the operator can cure that
     expect(await faults()).toEqual(['warning permissions', 'problem tables', 'warning admins']);
     await signUp(backend.url, ADA);
     const { code } = await runCommand(['init', '--database', backend.databasePath]);
@@ -52,7 +52,7 @@ describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
     );
   });
 
-  it('and a gate with another key says so as soon as somebody signs in through it', async () => {
+  it('and a gate with another key says so as soon as a user signs in through it', async () => {
     const gate = await startRealGate(backend, { WEBUI_SECRET_KEY: 'a key that is not the one of the backend' });
     try {
       const problem = async () =>

@@ -126,7 +126,7 @@ async function install(release: Release, directory: string): Promise<void> {
 
 /**
  * Builds beside `directory` and renames when all is there. A killed installer's pip may go on for a while: it then
- * writes into a directory that nobody uses. (A renamed environment works for `bin/python`, which is all we run.)
+ * writes into a directory that is not used. (A renamed environment works for `bin/python`, which is all we run.)
  */
 async function installInto(release: Release, directory: string): Promise<void> {
   const prefix = `${basename(directory)}.building-`;

@@ -1,4 +1,4 @@
-/** The gate knows nobody from a token that the backend's own PyJWT refuses; both are asked about any that the secret signs. */
+/** The gate takes no token that the backend's own PyJWT refuses; both are asked about any that the secret signs. */
 import { spawn } from 'node:child_process';
 import { text as readAll } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
 /**
  * No endpoint is unknown by accident: every route of the installed backend that takes a body, lists models or lies
- * under a model prefix was read by somebody, and its class in `src/openwebui/surfaces.ts` is what they decided.
+ * under a model prefix was read by a developer, and its class in `src/openwebui/surfaces.ts` is what they decided.
  */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';

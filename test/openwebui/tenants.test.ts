@@ -125,7 +125,7 @@ describe.each(RELEASES)('two organizations on Open WebUI %s', (version) => {
     expect(await response.json()).toMatchObject({ default_models: 'alpha' });
   });
 
-  describe('with credentials of two users nobody is asked:', () => {
+  describe('credentials of two users name no user:', () => {
     const forms: readonly [name: string, lines: (one: string, other: string) => string[]][] = [
       ['two cookies in a line', (one, other) => [`Cookie: token=${one}; token=${other}`]],
       ['two cookie lines', (one, other) => [`Cookie: token=${one}`, `Cookie: token=${other}`]],

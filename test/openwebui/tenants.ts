@@ -8,14 +8,14 @@ import { type OpenWebui, startOpenWebui } from './backend.ts';
 import { type RealGate, startRealGate } from './gate.ts';
 import type { Release } from './release.ts';
 
-/** What the provider offers; `gamma` was granted to nobody. */
+/** What the provider offers; no organization was granted `gamma`. */
 export const PROVIDER_MODELS = ['alpha', 'alpha-2', 'beta', 'beta-2', 'gamma', 'vendor/one', 'vendor/two'];
 export const OLLAMA_MODELS = ['llama3:latest', 'mistral:latest'];
 
 const ACME = ['alpha', 'alpha-2', 'vendor/*', 'llama3:latest'];
 const GLOBEX = ['beta', 'beta-2', 'mistral:latest'];
 
-/** What the backend itself is configured to ask for, whoever has caused it. */
+/** What the backend itself is configured to ask for, in a request of any user. */
 const OF_THE_BACKEND = new Set(['embedding-of-the-backend']);
 
 export interface Tenants {

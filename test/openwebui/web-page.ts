@@ -30,7 +30,7 @@ export function launchBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
 }
 
-/** Where pictures are kept for whoever looks at a run: outside the checkout. */
+/** Where a run keeps its pictures: outside the checkout. */
 export function artifactPath(name: string): string {
   const directory = process.env['GATE_TEST_ARTIFACTS'] ?? join(cacheDirectory(), 'artifacts');
   mkdirSync(directory, { recursive: true });

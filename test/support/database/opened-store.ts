@@ -21,7 +21,7 @@ export interface OpenedStore extends Disposable {
   next(): AskedView;
   /** The look of the next request, which asks nothing. */
   look(): Promise<void>;
-  /** What the next request of a user is told about a model. */
+  /** What the next request of a user learns about a model. */
   effect(user: string, model: string): Promise<Decision['effect']>;
   reason(user: string, model: string): Promise<Decision['reason']>;
   /** Everything the next request of a user is granted, sorted. */

@@ -76,7 +76,7 @@ const MODELS = [
 ];
 const PRESETS = ['p', 'q', 'r', 'open/p', 'eu.p', 'b*', '*'];
 const PATTERNS = ['*', 'open/*', 'o*', 'eu.*', 'mistral*', 'b*', 'arena*', 'p*', '.*', '@*', 'a *', 'Open/*', '**'];
-/** Of nobody: granted by a prefix at most. */
+/** Without an owner: granted by a prefix at most. */
 const STRANGERS = ['a', 'OPEN/x', 'open/', 'nowhere', ' A', '__proto__', 'constructor'];
 
 const someOf = (ids: readonly string[], count: number) =>

@@ -7,7 +7,7 @@ export type AnswerDialect = 'open-webui' | 'openai' | 'ollama' | 'anthropic';
 
 interface Scenario {
   readonly name: string;
-  /** `ann` of acme, which has A and `acme/`, where nobody else is named. */
+  /** `ann` of acme, which has A and `acme/`, where no other user is named. */
   readonly user?: string;
   readonly target: string;
   /** Sent as JSON with POST. */

@@ -1,5 +1,5 @@
 /**
- * The rules of a decision once more, written down as plainly as they are told and from the rows as SQLite gives them.
+ * The rules of a decision once more, as plain as in words, from the rows as SQLite gives them.
  * Slow, and without any code of the gate: what both say is right, or wrong twice.
  */
 import type { TestDatabase } from '../database/database.ts';

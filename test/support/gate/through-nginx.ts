@@ -20,7 +20,7 @@ export async function startFront(gate: string): Promise<Front> {
   return startEdge({ gate, binary: THROUGH_NGINX, withoutTls: true, replace: [['rate=100r/s', 'rate=100000r/m']] });
 }
 
-/** As the README tells whoever puts nginx in front. */
+/** As the README says for nginx in front. */
 export function frontSettings(): Record<string, string> {
   return THROUGH_NGINX === '' ? {} : { MODELGATE_TRUSTED_PROXIES: '127.0.0.1/32' };
 }

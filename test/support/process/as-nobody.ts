@@ -1,4 +1,4 @@
-/** Root may read and write everything, so whoever runs the tests as root becomes somebody else for the time of `act`. */
+/** Root may read and write everything, so a test that runs as root becomes another user for the time of `act`. */
 export function asNobody<T>(act: () => T): T {
   if (process.geteuid?.() !== 0) return act();
   process.seteuid?.(65534);

@@ -1,4 +1,4 @@
-/** A monotonic clock that stands still until it is told to go on. */
+/** A monotonic clock that stands still until a test advances it. */
 export interface ManualClock {
   readonly now: () => number;
   advance(ms: number): void;

@@ -20,7 +20,7 @@ export interface KilledCommand {
   readonly words: (database: TestDatabase) => readonly string[];
   /** What is the same before and after for everything that the command leaves alone; times must be left out. */
   readonly state: (sql: Database.Database) => unknown;
-  /** False where the command refuses while somebody else has the file open. */
+  /** False where the command refuses while another process has the file open. */
   readonly whileWritten?: boolean;
   /** Looks at what else lies in the folder; fails where something has a good name and is not good. */
   readonly look?: (database: TestDatabase) => void;

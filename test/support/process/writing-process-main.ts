@@ -34,7 +34,7 @@ function step(): void {
   if (commits % 50 === 1) process.send?.(report());
 }
 
-// as a busy backend: without a pause, nobody else would get the lock outside of WAL mode, and that is no backend
+// as a busy backend: without a pause, no other process would get the lock outside of WAL mode, and that is no backend
 const timer = setInterval(step, 2);
 process.once('message', () => {
   clearInterval(timer);

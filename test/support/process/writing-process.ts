@@ -10,7 +10,7 @@ import { withTimeout } from './with-timeout.ts';
 
 export interface Written {
   readonly commits: number;
-  /** Longest time between two commits, in milliseconds: what somebody else's lock has cost. */
+  /** Longest time between two commits, in milliseconds: what the lock of another process has cost. */
   readonly longestMs: number;
   /** SQLite's words where a transaction failed after 5 s, as in the backend. */
   readonly failures: readonly string[];

@@ -43,7 +43,7 @@ function session({ id, email, name, role }: SampleUser, token: string): JsonObje
 const ownSession: Answer = ({ user }, { secretKey }) =>
   user === undefined ? failure(401, 'Not authenticated') : { json: session(user, signToken(user.id, secretKey)) };
 
-/** The caller's own row of a table, or 404: the backend does not tell whether it is somebody else's. */
+/** The caller's own row of a table, or 404: the backend does not say whether another user owns it. */
 function own(table: StoredTable, request: SampleRequest, { directory }: SampleContext): JsonObject | undefined {
   const row = directory.stored(table, request.params['id'] ?? '');
   return row?.['user_id'] === request.user?.id ? row : undefined;
@@ -142,7 +142,7 @@ const ownAutomations: Answer = ({ user }, { directory }) => {
   return { json: { items, total: items.length } };
 };
 
-/** Everybody may, as where an administrator granted `workspace.models`; the query's id wins, as in 0.6.15. */
+/** Each user may, as where an administrator granted `workspace.models`; the query's id wins, as in 0.6.15. */
 const savePreset: Answer = (request, context) => {
   savePresetRow(readBody(request), request, context);
   return { json: readBody(request) };
