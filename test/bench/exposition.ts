@@ -18,7 +18,7 @@ export async function measureExposition(scale: Scale): Promise<Row[]> {
     storeHealth: () => Promise.resolve({ readable: true, ageMs: 1, writeProblem: undefined }),
     storeFigures: () => ({ caches: [], errors: new Map(), writeErrors: [] }),
   });
-  serveEverybody(metrics);
+  serveAllUsers(metrics);
   const times: number[] = [];
   let bytes = 0;
   for (let scrape = 0; scrape < SCRAPES[scale]; scrape += 1) {
@@ -44,7 +44,7 @@ export async function measureExposition(scale: Scale): Promise<Row[]> {
 }
 
 /** Every organization has permits and denials, every grant is used, every surface was asked with every status. */
-function serveEverybody(metrics: Metrics): void {
+function serveAllUsers(metrics: Metrics): void {
   for (let at = 0; at < Math.max(ORGANIZATIONS, GRANTS); at += 1) {
     const organization = `mai_client_${at % ORGANIZATIONS}`;
     const pattern = `provider-${at % 12}/model-${at % GRANTS}:latest`;

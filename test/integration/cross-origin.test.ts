@@ -96,8 +96,7 @@ describe('by default every page can read', () => {
 
   test.each(['0.9', '2.0'])('the refusal of HTTP/%s', async (version) => {
     const { gate } = await gateWith();
-    const port = Number(new URL(gate.url).port);
-    const answer = await rawRequest(port, `GET / HTTP/${version}\r\nHost: a\r\nOrigin: ${PAGE}\r\n\r\n`);
+    const answer = await rawRequest(gate.port, `GET / HTTP/${version}\r\nHost: a\r\nOrigin: ${PAGE}\r\n\r\n`);
     expect(answer.status).toBe(505);
     expectReadable(answer);
   });
@@ -156,12 +155,11 @@ describe('by default every page can read', () => {
 
   test('what is no request at all, where it can be read without credentials', async () => {
     const { gate } = await gateWith();
-    const port = Number(new URL(gate.url).port);
     for (const [bytes, status] of [
       [`GET / HTTP/1.1\r\nHost: a\r\nOrigin: ${PAGE}\r\nCookie: a=${'a'.repeat(70_000)}\r\n\r\n`, 431],
       [`GET / HTTP/3.0\r\nHost: a\r\nOrigin: ${PAGE}\r\n\r\n`, 400],
     ] as const) {
-      const answer = await rawRequest(port, bytes);
+      const answer = await rawRequest(gate.port, bytes);
       expect(answer.status).toBe(status);
       expect(answer.field('access-control-allow-origin')).toBe('*');
       expect(answer.field('access-control-allow-credentials')).toBeUndefined();
@@ -189,7 +187,7 @@ describe('with CORS_ALLOW_ORIGIN', () => {
 
   test('adds nothing to what is no request, nor to a request without an origin', async () => {
     const { gate } = await gateWith(LISTED);
-    const broken = await rawRequest(Number(new URL(gate.url).port), 'GET / HTTP/3.0\r\n\r\n');
+    const broken = await rawRequest(gate.port, 'GET / HTTP/3.0\r\n\r\n');
     const plain = await gate.ask('ann', CHAT, chat('F'));
     expect([broken.status, broken.field('access-control-allow-origin')]).toEqual([400, undefined]);
     expect([plain.status, plain.headers.get('access-control-allow-origin'), plain.headers.get('vary')]).toEqual([

@@ -1,7 +1,7 @@
 /** Security headers and cookies on real sockets: on every answer of gate and backend, and each of them once. */
 import { createHash } from 'node:crypto';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { startTestGate } from '../support/gate/gate.ts';
 import {
   type RawAnswer,
   openConnection,
@@ -21,7 +21,6 @@ function expectSecured(answer: RawAnswer, more: Record<string, string> = {}): vo
   expect(answer.headers.map(([name]) => name).filter((name) => TELLTALES.includes(name))).toEqual([]);
 }
 
-const authorized = async (gate: TestGate, user = 'ann') => `Authorization: Bearer ${await gate.token(user)}`;
 const json = (line: string, headers: string[], body: object) => {
   const text = JSON.stringify(body);
   return requestText(line, ['Content-Type: application/json', `Content-Length: ${text.length}`, ...headers], text);
@@ -82,10 +81,10 @@ describe('every answer carries them once', () => {
     const { gate, port } = await gateWith({ MODELGATE_MAX_BODY: '1KB' });
     const chat = (content: string) => ({ model: 'F', messages: [{ role: 'user', content }] });
     const line = 'POST /openai/chat/completions';
-    const refused = await rawRequest(port, json(line, [await authorized(gate)], chat('Who?')));
+    const refused = await rawRequest(port, json(line, [await gate.authorization('ann')], chat('Who?')));
     expect(refused.status).toBe(403);
     expectSecured(refused);
-    const large = await rawRequest(port, json(line, [await authorized(gate)], chat('x'.repeat(2_000))));
+    const large = await rawRequest(port, json(line, [await gate.authorization('ann')], chat('x'.repeat(2_000))));
     expect(large.status).toBe(413);
     expectSecured(large);
   });
@@ -93,8 +92,7 @@ describe('every answer carries them once', () => {
   test('a list that was rewritten', async () => {
     const gate = await startTestGate();
     onTestFinished(() => gate[Symbol.asyncDispose]());
-    const port = Number(new URL(gate.url).port);
-    const answer = await rawRequest(port, requestText('GET /api/models', [await authorized(gate)]));
+    const answer = await rawRequest(gate.port, requestText('GET /api/models', [await gate.authorization('ann')]));
     expect(JSON.parse(answer.body)).toMatchObject({ data: [{ id: 'A' }, { id: 'acme/one' }] });
     expectSecured(answer);
   });

@@ -20,7 +20,7 @@ describe.each(NGINX_BINARIES)('with a frontend of its own, through %s', (binary)
     frontend = await startRecordingUpstream();
     // targets that no client library sends
     edge = await startEdge({ gate: gate.url, pages: frontend.origin, binary, withoutTls: true });
-    authorization = `Authorization: Bearer ${await gate.token('ann')}`;
+    authorization = await gate.authorization('ann');
   });
   afterAll(async () => {
     await edge[Symbol.asyncDispose]();

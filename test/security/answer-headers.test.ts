@@ -16,7 +16,7 @@ async function answerTo(lines: string, settings: Record<string, string> = SECURE
   );
   const gate = await startTestGate({ MODELGATE_UPSTREAM_URL: upstream.origin, ...settings });
   onTestFinished(() => gate[Symbol.asyncDispose]());
-  return rawRequest(Number(new URL(gate.url).port), requestText('GET /'));
+  return rawRequest(gate.port, requestText('GET /'));
 }
 
 const valuesOf = ({ headers }: RawAnswer, name: string) =>
@@ -81,7 +81,7 @@ describe('protection cannot be taken away', () => {
       'X-Forwarded-Proto: https',
       'Server: a',
     ];
-    const answer = await rawRequest(Number(new URL(gate.url).port), requestText('GET /', headers));
+    const answer = await rawRequest(gate.port, requestText('GET /', headers));
     expectOurs(answer);
     for (const name of ['content-security-policy', 'strict-transport-security'])
       expect(valuesOf(answer, name)).toEqual([]);

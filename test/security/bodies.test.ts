@@ -93,12 +93,10 @@ describeAttacks('in another spelling of the body', { attacks: [...spelled, ...ty
 
 describe('a body that no client library sends', () => {
   let gate: TestGate;
-  let port: number;
   let authorization: string;
   beforeAll(async () => {
     gate = await startTestGate();
-    port = Number(new URL(gate.url).port);
-    authorization = `Authorization: Bearer ${await gate.token('ann')}`;
+    authorization = await gate.authorization('ann');
   });
   afterAll(async () => gate[Symbol.asyncDispose]());
 
@@ -106,7 +104,7 @@ describe('a body that no client library sends', () => {
     gate.ran();
     const framing = chunked ? 'Transfer-Encoding: chunked' : `Content-Length: ${body.length}`;
     const bytes = chunked ? body.replace(/./gs, '1\r\n$&\r\n') + '0\r\n\r\n' : body;
-    const answer = await rawRequest(port, requestText(`${method} ${path}`, [authorization, framing], bytes));
+    const answer = await rawRequest(gate.port, requestText(`${method} ${path}`, [authorization, framing], bytes));
     return [answer.status, gate.ran()];
   };
 
@@ -147,7 +145,7 @@ describe('a body that no client library sends', () => {
     const one = (body: string, close = false) =>
       `POST /api/chat/completions HTTP/1.1\r\nHost: gate.test\r\n${authorization}\r\nContent-Length: ${body.length}\r\n` +
       `${close ? 'Connection: close\r\n' : ''}\r\n${body}`;
-    const answer = await rawRequest(port, one(JSON.stringify(chat('A'))) + one(F, true));
+    const answer = await rawRequest(gate.port, one(JSON.stringify(chat('A'))) + one(F, true));
     expect(answer.body).toContain('HTTP/1.1 403');
     expect(gate.ran()).toEqual(['A']);
   });
@@ -158,7 +156,7 @@ describe('a body that no client library sends', () => {
     const body = JSON.stringify(chat('A'));
     const bytes = requestText('POST /api/chat/completions', [authorization, `Content-Length: ${body.length}`], body);
     const answer = await rawRequest(
-      port,
+      gate.port,
       bytes.replace('Connection: close\r\n', '') + inner.replace('Host: x', 'Host: x\r\nConnection: close'),
     );
     // it is one, of no user
@@ -193,7 +191,7 @@ describe('of no user, which the gate would have to hold', () => {
       ];
       for (const headers of anonymous) expect(await statusOf(target, headers)).toBe(status);
       const declared = requestText(`POST ${target}`, ['Content-Length: 90000000'], '{"chat":');
-      expect((await rawRequest(Number(new URL(gate.url).port), declared)).status).toBe(status);
+      expect((await rawRequest(gate.port, declared)).status).toBe(status);
       expect(await statusOf(target, { authorization: `Bearer ${await gate.token('ann')}` })).not.toBe(413);
       expect(await statusOf(target, {}, '{}')).not.toBe(413);
     },

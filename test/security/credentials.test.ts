@@ -6,12 +6,10 @@ import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { mintSession } from '../support/gate/session.ts';
 
 let gate: TestGate;
-let port: number;
 /** By placeholder: tokens are minted once, so that one text stands for one user. */
 const tokens: Record<string, string> = {};
 beforeAll(async () => {
   gate = await startTestGate();
-  port = Number(new URL(gate.url).port);
   for (const user of ['ann', 'bob', 'dan', 'pen', 'adm']) tokens[user] = await gate.token(user);
   tokens['forged'] = await mintSession('bob', { secretKey: 'another-secret' });
   tokens['expired'] = await mintSession('bob', { expiresIn: -60 });
@@ -26,7 +24,7 @@ async function ask(model: string, lines: readonly string[]) {
   const body = JSON.stringify(chat(model));
   const filled = lines.map((line) => line.replace(/\{(\w+)\}/g, (_all, user: string) => tokens[user] ?? ''));
   const headers = [...filled, `Content-Length: ${body.length}`];
-  const answer = await rawRequest(port, requestText('POST /api/chat/completions', headers, body));
+  const answer = await rawRequest(gate.port, requestText('POST /api/chat/completions', headers, body));
   return { status: answer.status, ran: gate.ran() };
 }
 

@@ -132,7 +132,7 @@ test('speech that is written down runs a model of the backend’s own choosing, 
 describe('a session of the event socket by polling', () => {
   test('counts when it is opened, however the query says that it is new', async () => {
     const gate = await gateWith({ MODELGATE_LIMIT_ADDRESS: '3/1h' });
-    const ask = (target: string) => rawRequest(Number(new URL(gate.url).port), requestText(`GET ${target}`));
+    const ask = (target: string) => rawRequest(gate.port, requestText(`GET ${target}`));
     const openings = [
       '/ws/socket.io/?EIO=4&transport=polling',
       '/ws/socket.io?EIO=4&transport=polling&sid=',
@@ -159,8 +159,7 @@ describe('behind a trusted proxy that writes ports, or empty elements', () => {
   test('a client has one allowance, and spends no other', async () => {
     const gate = await gateWith(TRUSTING);
     const ask = async (chain: string) =>
-      (await rawRequest(Number(new URL(gate.url).port), requestText('GET /api/models', [`X-Forwarded-For: ${chain}`])))
-        .status;
+      (await rawRequest(gate.port, requestText('GET /api/models', [`X-Forwarded-For: ${chain}`]))).status;
     const statuses: number[] = [];
     for (const chain of CHAINS) statuses.push(await ask(chain('198.51.100.7')));
     expect(statuses).toEqual([401, 401, 429]);

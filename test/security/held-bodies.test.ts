@@ -40,11 +40,11 @@ describe('bodies that are held to be judged', { timeout: 120_000 }, () => {
 
   /** A chat of which so much is sent, and the rest is not. */
   async function begin(user: string, bytes: number): Promise<{ socket: Socket; text: () => string }> {
-    const socket = connect(Number(new URL(gate.url).port), '127.0.0.1').on('error', () => undefined);
+    const socket = connect(gate.port, '127.0.0.1').on('error', () => undefined);
     onTestFinished(() => void socket.destroy());
     let text = '';
     socket.setEncoding('latin1').on('data', (more: string) => (text += more));
-    const headers = [`Authorization: Bearer ${await gate.token(user)}`, `Content-Length: ${99 * MB}`];
+    const headers = [await gate.authorization(user), `Content-Length: ${99 * MB}`];
     socket.write(requestText(`POST ${CHAT}`, headers, `{"model":"A","note":"${'x'.repeat(bytes)}`));
     await until(() => socket.writableLength === 0 || text !== '', PATIENCE_MS, 'the gate to take it');
     return { socket, text: () => text };

@@ -25,9 +25,10 @@ async function attack(settings: Record<string, string> = THREE): Promise<Attacke
   const clock = manualClock();
   const gate = await startTestGate(settings, '0.12.4', clock);
   onTestFinished(() => gate[Symbol.asyncDispose]());
-  const port = Number(new URL(gate.url).port);
-  const raw: Attacked['raw'] = (line, headers = [], body = '') =>
-    rawRequest(port, requestText(line, body === '' ? headers : [...headers, `Content-Length: ${body.length}`], body));
+  const raw: Attacked['raw'] = (line, headers = [], body = '') => {
+    const lines = body === '' ? headers : [...headers, `Content-Length: ${body.length}`];
+    return rawRequest(gate.port, requestText(line, lines, body));
+  };
   return {
     gate,
     clock,
@@ -37,7 +38,7 @@ async function attack(settings: Record<string, string> = THREE): Promise<Attacke
       for (let index = 0; index < times; index += 1) statuses.push((await raw(line, of(index))).status);
       return statuses;
     },
-    as: async (user) => `Authorization: Bearer ${await gate.token(user)}`,
+    as: (user) => gate.authorization(user),
   };
 }
 
@@ -129,7 +130,7 @@ describe('no user can spend the allowance of another', () => {
     const { gate, raw, as } = await attack();
     const authorization = await as('ann');
     for (let request = 0; request < 3; request += 1) {
-      const connection = await openConnection(Number(new URL(gate.url).port));
+      const connection = await openConnection(gate.port);
       connection.send(requestText('POST /api/chat/completions', [authorization, 'Content-Length: 500'], '{"model":'));
       await expect.poll(() => gate.figures()).toContain('modelgate_requests_in_flight 1');
       connection.close();

@@ -294,8 +294,8 @@ describe('conditions and methods', () => {
 
   test('HEAD says no length that tells how long the list is', async () => {
     answerWith((_request, response) => void response.writeHead(200, { ...JSON_TYPE, 'content-length': 4711 }).end());
-    const text = requestText('HEAD /api/models', [`Authorization: Bearer ${await gate.token('ann')}`]);
-    const answer = await rawRequest(Number(new URL(gate.url).port), text);
+    const text = requestText('HEAD /api/models', [await gate.authorization('ann')]);
+    const answer = await rawRequest(gate.port, text);
     expect([answer.status, answer.body]).toEqual([200, '']);
     expect(answer.field('content-length')).not.toBe('4711');
   });

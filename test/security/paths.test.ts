@@ -6,12 +6,10 @@ import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
 
 let gate: TestGate;
-let port: number;
 let authorization: string;
 beforeAll(async () => {
   gate = await startTestGate();
-  port = Number(new URL(gate.url).port);
-  authorization = `Authorization: Bearer ${await gate.token('ann')}`;
+  authorization = await gate.authorization('ann');
 });
 afterAll(async () => gate[Symbol.asyncDispose]());
 
@@ -20,7 +18,7 @@ async function post(target: string, model: string) {
   const before = gate.backend.received.length;
   const body = JSON.stringify(chat(model));
   const lines = [authorization, `Content-Length: ${Buffer.byteLength(body)}`];
-  const { status, body: text } = await rawRequest(port, requestText(`POST ${target}`, lines, body));
+  const { status, body: text } = await rawRequest(gate.port, requestText(`POST ${target}`, lines, body));
   return { status, text, ran: gate.ran(), arrived: gate.backend.received.length - before };
 }
 
@@ -106,7 +104,7 @@ describe('two spellings of a header', () => {
   ])('%s: refused', async (_sentence, status, lines) => {
     gate.ran();
     const bytes = requestText('POST /api/chat/completions', [authorization, ...lines], '{"model":"F","messages":[]}');
-    const answer = await rawRequest(port, bytes);
+    const answer = await rawRequest(gate.port, bytes);
     expect([answer.status, gate.ran()]).toEqual([status, []]);
   });
 
@@ -120,6 +118,6 @@ describe('two spellings of a header', () => {
     ];
     const body = JSON.stringify(chat('F'));
     const bytes = requestText('POST /api/chat/completions', [...lines, `Content-Length: ${body.length}`], body);
-    expect([(await rawRequest(port, bytes)).status, gate.ran()]).toEqual([403, []]);
+    expect([(await rawRequest(gate.port, bytes)).status, gate.ran()]).toEqual([403, []]);
   });
 });

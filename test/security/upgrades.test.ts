@@ -8,7 +8,6 @@ import { openConnection, rawRequest, requestText } from '../support/gate/raw-con
 import { withTimeout } from '../support/process/with-timeout.ts';
 
 let gate: TestGate;
-let port: number;
 let authorization: string;
 /** Paths that the backend was asked to open as a socket, and what was said there. */
 const opened: string[] = [];
@@ -16,8 +15,7 @@ const heard: string[] = [];
 
 beforeAll(async () => {
   gate = await startTestGate();
-  port = Number(new URL(gate.url).port);
-  authorization = `Authorization: Bearer ${await gate.token('ann')}`;
+  authorization = await gate.authorization('ann');
   const sockets = new WebSocketServer({ server: gate.backend.server, perMessageDeflate: false });
   sockets.on('connection', (socket, incoming) => {
     opened.push(incoming.url ?? '');
@@ -56,12 +54,12 @@ describe('an upgrade where there is no socket is served as an ordinary request',
     ['POST', '/api/chat/completions', 'h2c'],
     ['POST', '/openai/chat/completions', 'TLS/1.0'],
   ])('%s %s to %s', async (method, path, protocol) => {
-    const refused = await openConnection(port);
+    const refused = await openConnection(gate.port);
     refused.send(upgrading(method, path, protocol, 'F'));
     expect(await refused.receives('\r\n\r\n')).toMatch(/^HTTP\/1\.1 403 /);
     refused.close();
     expect([gate.ran(), opened]).toEqual([[], []]);
-    const served = await openConnection(port);
+    const served = await openConnection(gate.port);
     served.send(upgrading(method, path, protocol, 'A'));
     expect(await served.receives('\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 /);
     served.close();
@@ -69,7 +67,7 @@ describe('an upgrade where there is no socket is served as an ordinary request',
   });
 
   test('and what follows on the connection is judged again', async () => {
-    const connection = await openConnection(port);
+    const connection = await openConnection(gate.port);
     connection.send(upgrading('POST', '/api/chat/completions', 'x', 'A'));
     await connection.receives('\r\n\r\n');
     connection.send(
@@ -96,7 +94,7 @@ describe('no tunnel is opened', () => {
       'Connection: close',
       'Connection: Upgrade, close',
     );
-    const answer = await rawRequest(port, text);
+    const answer = await rawRequest(gate.port, text);
     expect(answer.status).not.toBe(101);
     expect([gate.ran(), opened]).toEqual([[], []]);
   });
@@ -104,7 +102,7 @@ describe('no tunnel is opened', () => {
 
 describe('a voice call', () => {
   async function call(frame: string | Buffer): Promise<'heard' | number> {
-    const socket = new WebSocket(`ws://127.0.0.1:${port}/api/v1/audio/realtime`);
+    const socket = new WebSocket(`ws://127.0.0.1:${gate.port}/api/v1/audio/realtime`);
     const closed = once(socket, 'close') as Promise<[number]>;
     const answered = once(socket, 'message').then(() => 'heard' as const);
     answered.catch(() => undefined);
@@ -150,7 +148,7 @@ describe('a voice call', () => {
   });
 
   test('is judged by the token of its frame, not of its handshake', async () => {
-    const socket = new WebSocket(`ws://127.0.0.1:${port}/api/v1/audio/realtime`, {
+    const socket = new WebSocket(`ws://127.0.0.1:${gate.port}/api/v1/audio/realtime`, {
       headers: { authorization: `Bearer ${await gate.token('bob')}` },
     });
     await withTimeout(once(socket, 'open'), 5_000, 'the call to open');

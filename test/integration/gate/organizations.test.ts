@@ -1,8 +1,7 @@
-import { once } from 'node:events';
-import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type TestGate, startTestGate } from '../../support/gate/gate.ts';
-import { until, withTimeout } from '../../support/process/with-timeout.ts';
+import { rawRequest } from '../../support/gate/raw-connection.ts';
+import { until } from '../../support/process/with-timeout.ts';
 
 let gate: TestGate;
 beforeAll(async () => {
@@ -61,11 +60,12 @@ describe('a preset', () => {
 
 describe('a malformed request', () => {
   test('is refused in the dialect of its path and has an access line', async () => {
-    const answer = await rawAnswer(
-      gate.url,
+    const answer = await rawRequest(
+      gate.port,
       'POST /openai/chat/completions HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 0\r\n\r\n',
     );
-    expect(answer).toMatch(/^HTTP\/1\.1 400 .*"error":\{"message":"The request is not well-formed HTTP/s);
+    expect(answer.status).toBe(400);
+    expect(answer.body).toContain('"error":{"message":"The request is not well-formed HTTP');
     await until(
       () => gate.lines.some(({ status, path }) => status === 400 && path === '/openai/chat/completions'),
       2_000,
@@ -73,13 +73,3 @@ describe('a malformed request', () => {
     );
   });
 });
-
-/** What the gate answers to bytes that no client library would send. */
-async function rawAnswer(url: string, bytes: string): Promise<string> {
-  const socket = connect(Number(new URL(url).port), '127.0.0.1');
-  socket.setEncoding('latin1').end(bytes);
-  let text = '';
-  socket.on('data', (chunk: string) => (text += chunk));
-  await withTimeout(once(socket, 'close'), 5_000, 'the end of the answer');
-  return text;
-}

@@ -13,8 +13,6 @@ async function line(gate: TestGate, wanted: (line: Record<string, unknown>) => b
   return gate.lines.find(wanted) ?? expect.fail();
 }
 
-const portOf = ({ url }: TestGate) => Number(new URL(url).port);
-
 describe('the figures', () => {
   test('of decisions name the organization and the grant, and never the user or what a client called a model', async () => {
     await using gate = await startTestGate();
@@ -113,7 +111,7 @@ describe('an access line', () => {
     ],
   ])('is written for %s', async (_name, bytes, fields) => {
     await using gate = await startTestGate();
-    const connection = await openConnection(portOf(gate));
+    const connection = await openConnection(gate.port);
     connection.send(bytes);
     await connection.receives('HTTP/1.1 ');
     expect(await line(gate, ({ msg }) => msg === 'request')).toMatchObject(fields);
@@ -145,10 +143,10 @@ test('a request that fails is one line, which says at what, and no more however 
 
 test('one more byte behind a chat takes no answer from it, and both are reported', async () => {
   await using gate = await startTestGate();
-  const connection = await openConnection(portOf(gate));
+  const connection = await openConnection(gate.port);
   const body = JSON.stringify(chat('A'));
   connection.send(
-    `POST /api/chat/completions HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer ${await gate.token('ann')}\r\n` +
+    `POST /api/chat/completions HTTP/1.1\r\nHost: gate\r\n${await gate.authorization('ann')}\r\n` +
       `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}X`,
   );
   const text = await connection.closes();

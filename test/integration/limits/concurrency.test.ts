@@ -152,7 +152,7 @@ describe('a place is free again after', () => {
   });
 
   test('a client that resets its connection while its body is still going up', async () => {
-    const connection = await openConnection(Number(new URL(gate.url).port));
+    const connection = await openConnection(gate.port);
     const head = requestText('POST /api/chat/completions', [`Authorization: Bearer ${token}`, 'Content-Length: 500']);
     connection.send(`${head}{"model":"A",`);
     connection.socket.resetAndDestroy();

@@ -146,15 +146,14 @@ describe('a refusal', () => {
 
   test('has no body for HEAD, and asks for it to be closed after an upload that is not read', async () => {
     const { gate } = await gateWith({ MODELGATE_LIMIT_USER: '1/1m', MODELGATE_LIMIT_CHAT: 'off' });
-    const port = Number(new URL(gate.url).port);
-    const authorization = `Authorization: Bearer ${await gate.token('ann')}`;
+    const authorization = await gate.authorization('ann');
     await gate.ask('ann', '/api/models');
-    const head = await openConnection(port);
+    const head = await openConnection(gate.port);
     head.send(requestText('HEAD /api/models', [authorization]));
     const text = await head.closes();
     expect(text).toMatch(/^HTTP\/1\.1 429 /);
     expect(text.slice(text.indexOf('\r\n\r\n') + 4)).toBe('');
-    const upload = await openConnection(port);
+    const upload = await openConnection(gate.port);
     const length = `Content-Length: ${50 * 1024 * 1024}`;
     upload.send(requestText('POST /api/v1/files/', [authorization, length]).replace('Connection: close\r\n', ''));
     const answer = parseAnswer(await upload.receives('}'));

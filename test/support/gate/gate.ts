@@ -16,6 +16,7 @@ import { frontSettings, startFront } from './through-nginx.ts';
 export interface TestGate extends AsyncDisposable {
   /** Of the gate, or of the nginx that `GATE_TEST_THROUGH` puts in front of it. */
   readonly url: string;
+  readonly port: number;
   readonly gate: ReturnType<typeof createGate>;
   readonly config: Config;
   readonly decisions: RecentDecisions;
@@ -27,6 +28,8 @@ export interface TestGate extends AsyncDisposable {
   figures(): Promise<string[]>;
   /** A session token of the user, as this era mints it. */
   token(user: string): Promise<string>;
+  /** The header line with that token. */
+  authorization(user: string): Promise<string>;
   /** A request as the user, with a JSON body if there is one. */
   ask(user: string, target: string, body?: unknown, init?: RequestInit): Promise<Response>;
   /** Models that the backend ran since the last call. */
@@ -108,6 +111,7 @@ export async function startGateOn(
   const token = async (user: string) => (era === '0.6.18' ? mintSession06(user) : mintSession(user));
   return {
     url,
+    port: Number(new URL(url).port),
     gate,
     config,
     decisions,
@@ -119,6 +123,7 @@ export async function startGateOn(
       return text.split('\n').filter((line) => line.startsWith('modelgate_'));
     },
     token,
+    authorization: async (user) => `Authorization: Bearer ${await token(user)}`,
     async ask(user, target, body, init = {}) {
       const headers = new Headers(init.headers);
       if (!headers.has('authorization')) headers.set('authorization', `Bearer ${await token(user)}`);

@@ -38,7 +38,7 @@ export async function gateWith(settings: Record<string, string> = {}, backend = 
   const upstream = closing(await startUpstream(backend));
   const gate = await startTestGate({ MODELGATE_UPSTREAM_URL: upstream.origin, ...settings });
   onTestFinished(() => gate[Symbol.asyncDispose]());
-  return { gate, upstream, port: Number(new URL(gate.url).port) };
+  return { gate, upstream, port: gate.port };
 }
 
 /** Security headers as `name → values`, so that a doubled one shows. */
