@@ -2,7 +2,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePort, MEASURING_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
+import { freePorts } from '../support/upstream/upstreams.ts';
+import { MEASURING_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
 
 export const COMPLETION = JSON.stringify({
   id: 'chatcmpl-7f0c',
@@ -16,7 +17,7 @@ export const COMPLETION = JSON.stringify({
 /** @param modelList the body of `/api/models` */
 export async function startBackend(modelList: string): Promise<PinnedProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'modelgate-bench-'));
-  const port = await freePort();
+  const [port = 0] = await freePorts(1);
   mkdirSync(join(directory, 'api'));
   writeFileSync(join(directory, 'api', 'models'), modelList);
   writeFileSync(join(directory, 'nginx.conf'), configuration(directory, port));

@@ -3,7 +3,8 @@ import { fileURLToPath } from 'node:url';
 import { HEADER_SETTINGS } from '../../src/config/header-settings.ts';
 import { LIMIT_SETTINGS } from '../../src/config/limit-settings.ts';
 import { TEST_SECRET } from '../support/gate/session.ts';
-import { freePort, MEASURED_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
+import { freePorts } from '../support/upstream/upstreams.ts';
+import { MEASURED_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
 
 const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
 
@@ -36,7 +37,7 @@ export async function startGate(
   database: string,
   settings: Settings = UNREACHED,
 ): Promise<GateProcess> {
-  const [port, adminPort] = [await freePort(), await freePort()];
+  const [port = 0, adminPort = 0] = await freePorts(2);
   const adminUrl = `http://127.0.0.1:${adminPort}`;
   const gate = await startPinned({
     program: process.execPath,
@@ -65,7 +66,7 @@ export const startBareTransport = (upstream: string): Promise<PinnedProcess> =>
 export const startHttpProxy = (upstream: string): Promise<PinnedProcess> => startScript('http-proxy-main.ts', upstream);
 
 async function startScript(file: string, upstream: string): Promise<PinnedProcess> {
-  const port = await freePort();
+  const [port = 0] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
   return startPinned({
     program: process.execPath,

@@ -5,7 +5,7 @@ import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startProvider, type Provider } from '../support/upstream/providers.ts';
-import { closed, listening } from '../support/upstream/upstreams.ts';
+import { closed, freePorts } from '../support/upstream/upstreams.ts';
 import { compose, engine, ENGINE, run } from './engine.ts';
 import { copyCheckout, filledIn, lines, writeFolder } from './folder.ts';
 import { type Instructions, readInstructions } from './instructions.ts';
@@ -187,11 +187,4 @@ async function openToContainers(provider: Provider): Promise<{ port: number; clo
       return closed(door);
     },
   };
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(servers.map((server) => listening(server)));
-  await Promise.all(servers.map((server) => closed(server)));
-  return ports;
 }

@@ -2,12 +2,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parse, stringify } from 'yaml';
-import { closed, listening } from '../support/upstream/upstreams.ts';
+import { freePorts } from '../support/upstream/upstreams.ts';
 import { until, withTimeout } from '../support/process/with-timeout.ts';
 
 const CONFIG = fileURLToPath(new URL('../../config/', import.meta.url));
@@ -39,7 +38,7 @@ export async function startPrometheus(target: string, every = 1): Promise<Promet
   const directory = mkdtempSync(join(tmpdir(), 'modelgate-prometheus-'));
   const file = join(directory, 'prometheus.yml');
   writeFileSync(file, configurationFor(target, every));
-  const port = await freePort();
+  const [port] = await freePorts(1);
   const url = `http://127.0.0.1:${port}`;
   const child = spawn(
     'prometheus',
@@ -108,11 +107,4 @@ function configurationFor(target: string, every: number): string {
   config.rule_files = config.rule_files.map((name) => join(CONFIG, name));
   for (const job of config.scrape_configs) job.static_configs = [{ targets: [target] }];
   return stringify(config);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listening(server);
-  await closed(server);
-  return port;
 }

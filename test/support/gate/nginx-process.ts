@@ -2,11 +2,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { until, withTimeout } from '../process/with-timeout.ts';
-import { closed, listening } from '../upstream/upstreams.ts';
+import { freePorts } from '../upstream/upstreams.ts';
 
 export interface NginxProcess extends AsyncDisposable {
   readonly ports: readonly number[];
@@ -102,13 +101,6 @@ async function tryPorts(options: NginxOptions, ports: readonly number[]): Promis
 async function says(url: string, text: string): Promise<boolean> {
   const answer = await fetch(url).catch(() => undefined);
   return (await answer?.text()) === text;
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  const ports = await Promise.all(servers.map((server) => listening(server)));
-  await Promise.all(servers.map((server) => closed(server)));
-  return ports;
 }
 
 function writeFiles({ write }: NginxOptions, directory: string, ports: readonly number[]): string {
