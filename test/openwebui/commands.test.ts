@@ -16,6 +16,7 @@ import { askPermitted, question } from './tenants.ts';
 
 /** What the connections below offer, but for the one that the `model` table switches off. */
 const OFFERED = ['alpha', 'vendor/one:free', 'eu.beta', 'eu.vendor/two', 'local.llama3:latest'];
+const LEFT_OUT = { presets: ['helper'], arena: ['duel'], switched_off: ['asleep'], unusable: [] };
 
 interface Plan {
   readonly allow: string[];
@@ -106,37 +107,17 @@ describe.each(RELEASES)('the commands beside Open WebUI %s', (version) => {
   it('synchronize with the running backend, by the key of an admin', async () => {
     expect(await seen(ann)).toEqual([]);
     const key = token('key', await createApiKey(ada));
-    const plan = await ask<Plan>(
-      'model',
-      'sync',
-      '--org',
-      'acme',
-      '--create',
-      '--from',
-      'live',
-      '--token-file',
-      key,
-      '--yes',
-    );
+    const words = ['model', 'sync', '--org', 'acme', '--create', '--from', 'live', '--token-file', key, '--yes'];
+    const plan = await ask<Plan>(...words);
     expect(plan.allow.toSorted()).toEqual(OFFERED.toSorted());
-    expect(plan.left_out).toMatchObject({
-      presets: ['helper'],
-      arena: ['duel'],
-      switched_off: ['asleep'],
-      unusable: [],
-    });
+    expect(plan.left_out).toMatchObject(LEFT_OUT);
     expect([plan.gaps, plan.written]).toEqual([[], true]);
   });
 
   it('synchronize with its configuration, to the same end', async () => {
     const plan = await ask<Plan>('model', 'sync', '--org', 'globex', '--create', '--from', 'config', '--yes');
     expect(plan.allow.toSorted()).toEqual(OFFERED.toSorted());
-    expect(plan.left_out).toMatchObject({
-      presets: ['helper'],
-      arena: ['duel'],
-      switched_off: ['asleep'],
-      unusable: [],
-    });
+    expect(plan.left_out).toMatchObject(LEFT_OUT);
     expect(plan.gaps).toEqual([]);
   });
 

@@ -5,6 +5,7 @@ import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { migrate } from '../../src/organizations/migration.ts';
 import { type DatabaseOptions, type TestDatabase, ERAS, createDatabase } from '../support/database/database.ts';
+import { addMigrationWorld } from '../support/database/migration-world.ts';
 import { openStore } from '../support/database/opened-store.ts';
 import { operationOn } from '../support/database/operation.ts';
 import { runPython } from './python.ts';
@@ -13,18 +14,9 @@ const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const TABLES = ['organization_members', 'organization_models'] as const;
 const UNTOUCHED = { organizationTables: 'none', journalMode: 'delete' } as const;
 
-/** Each kind of user that the script distinguishes, and values that are not expected. */
 function inhabited(options: DatabaseOptions): TestDatabase {
   const database = createDatabase(options);
-  database.addUser({ id: 'root', role: 'admin' });
-  database.addUser({ id: 'ada' });
-  database.addUser({ id: "o'brien\n\u001b[31m", name: '"; DROP TABLE user; --' });
-  database.addUser({ id: `${'x'.repeat(10_000)}\u202e/:` });
-  database.addUser({ id: 'outlaw', role: 'banned' });
-  database.addUser({ id: 'waiting', role: 'pending' });
-  database.addModel({ id: 'openai/gpt-4o:free' });
-  database.addModel({ id: 'switched-off', active: 0 });
-  database.addModel({ id: 'preset', base: 'openai/gpt-4o:free' });
+  addMigrationWorld(database);
   return database;
 }
 

@@ -1,6 +1,7 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AS_NOBODY } from '../../support/process/as-nobody.ts';
 import { runCommand } from '../../support/process/command.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
@@ -87,13 +88,11 @@ test('a file in WAL mode whose folder is closed is reported with what SQLite nee
   closed.sql.close();
   chmodSync(closed.path, 0o644);
   chmodSync(closed.directory, 0o555);
-  // root may write everywhere
-  const asNobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
   const { code, stdout, stderr } = await startModelgate(
     ['org', 'list', '--json', '--database', closed.path],
     {},
     '/',
-    asNobody,
+    AS_NOBODY,
   ).ended();
   chmodSync(closed.directory, 0o755);
   expect({ code, error: (JSON.parse(stdout) as { error: { code: string } }).error.code }).toEqual({

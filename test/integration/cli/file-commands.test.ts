@@ -18,6 +18,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
+import { AS_NOBODY } from '../../support/process/as-nobody.ts';
 import { askCommand, runCommand } from '../../support/process/command.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { startModelgate } from '../../support/gate/gate-process.ts';
@@ -332,7 +333,7 @@ async function runAsNobody(...words: string[]): Promise<{ code: number; stderr: 
     env: {},
     cwd: '/',
     stdio: ['ignore', 'ignore', 'pipe'],
-    ...(process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}),
+    ...AS_NOBODY,
   });
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));

@@ -10,6 +10,7 @@ import { SCHEMA_OBJECTS } from '../../../src/store/schema.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';
 import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
 import { openStore } from '../../support/database/opened-store.ts';
+import { AS_NOBODY } from '../../support/process/as-nobody.ts';
 import { type OtherProcess, openOtherProcess } from '../../support/process/other-process.ts';
 
 const ACME = { id: 'mai_client_acme', name: 'Acme' };
@@ -282,8 +283,7 @@ describe('a database that cannot be written', () => {
     grants: string[];
   } {
     const script = fileURLToPath(new URL('../../support/database/store-of-nobody.ts', import.meta.url));
-    const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
-    const output = execFileSync(process.execPath, [script, path], { ...nobody, encoding: 'utf8' });
+    const output = execFileSync(process.execPath, [script, path], { ...AS_NOBODY, encoding: 'utf8' });
     return JSON.parse(output) as ReturnType<typeof asNobody>;
   }
 

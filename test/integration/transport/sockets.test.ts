@@ -16,7 +16,7 @@ import {
   startScriptedUpstream,
   startUpstream,
 } from '../../support/upstream/upstreams.ts';
-import { until, withTimeout } from '../../support/process/with-timeout.ts';
+import { until, untilStill, withTimeout } from '../../support/process/with-timeout.ts';
 
 /** In milliseconds. Tens of them on a quiet machine; what waits for a timeout takes many seconds. */
 const AT_ONCE_MS = 2_000;
@@ -200,17 +200,7 @@ describe('a WebSocket', () => {
       }
     }, 1);
     try {
-      let last = -1;
-      await until(
-        async () => {
-          const moved = sent !== last;
-          last = sent;
-          await new Promise((resolve) => setTimeout(resolve, 150));
-          return !moved && sent === last;
-        },
-        5_000,
-        'the client to be held up',
-      );
+      await untilStill(() => sent, 'the client to be held up');
       expect(sent).toBeLessThan(32 * 1024 * 1024);
     } finally {
       clearInterval(flood);

@@ -9,7 +9,7 @@ import { parseAnswer, requestText } from '../../support/gate/raw-connection.ts';
 import type { RelayReport } from '../../support/gate/relay-process.ts';
 import { closing, connectTo, relayTo } from '../../support/gate/transport.ts';
 import { startUpstream } from '../../support/upstream/upstreams.ts';
-import { until, withTimeout } from '../../support/process/with-timeout.ts';
+import { until, untilStill, withTimeout } from '../../support/process/with-timeout.ts';
 
 const HALF_A_GIGABYTE = 512 * 1024 ** 2;
 const BLOCK = Buffer.alloc(256 * 1024, 'x');
@@ -132,17 +132,7 @@ test('an upstream does not get ahead of a client that stops reading, nor loses a
   const download = request({ port: relay.port, path: '/x' }).end();
   const [answer] = (await once(download, 'response')) as [IncomingMessage];
   answer.pause();
-  let last = -1;
-  await until(
-    async () => {
-      const moved = sent !== last;
-      last = sent;
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      return !moved && sent === last;
-    },
-    5_000,
-    'the upstream to be held up',
-  );
+  await untilStill(() => sent, 'the upstream to be held up');
   expect(sent).toBeLessThan(32 * 1024 * 1024);
   let received = 0;
   answer.on('data', (chunk: Buffer) => (received += chunk.length));
@@ -166,19 +156,9 @@ test('a client does not get ahead of an upstream that stops reading', async () =
   const answered = once(upload, 'response') as Promise<[IncomingMessage]>;
   const poured = pour(upload, total);
   await until(() => release !== undefined && upload.writableNeedDrain, 3_000, 'the upload to be held up');
-  let last = -1;
-  await until(
-    async () => {
-      const written = upload.socket?.bytesWritten ?? 0;
-      const moved = written !== last;
-      last = written;
-      await new Promise((resolve) => setTimeout(resolve, 200));
-      return !moved && upload.socket?.bytesWritten === last;
-    },
-    5_000,
-    'the client to be held up',
-  );
-  expect(last).toBeLessThan(32 * 1024 * 1024);
+  const written = () => upload.socket?.bytesWritten ?? 0;
+  await untilStill(written, 'the client to be held up');
+  expect(written()).toBeLessThan(32 * 1024 * 1024);
   release?.();
   await poured;
   const [answer] = await answered;

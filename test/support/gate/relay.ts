@@ -43,6 +43,13 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
     probePath: '/',
     ...options.timeouts,
   });
+  const failed = (answer: (status: number, body: string) => void) => (error: unknown) => {
+    if (error instanceof ClientGone) outcomes.push('client gone');
+    else if (error instanceof GatewayError) {
+      outcomes.push(error.code);
+      answer(error.status, JSON.stringify({ detail: error.message }));
+    } else throw error;
+  };
   const downstream = createDownstream({
     handle(incoming, outgoing) {
       forward(upstream, {
@@ -55,13 +62,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
         requestId: 'relay-request',
       }).then(
         (outcome) => outcomes.push(outcome.truncated ? 'truncated' : String(outcome.status)),
-        (error: unknown) => {
-          if (error instanceof ClientGone) outcomes.push('client gone');
-          else if (error instanceof GatewayError) {
-            outcomes.push(error.code);
-            sendAnswer(outgoing, error.status, [], JSON.stringify({ detail: error.message }));
-          } else throw error;
-        },
+        failed((status, body) => sendAnswer(outgoing, status, [], body)),
       );
     },
     upgrade(incoming, socket, head) {
@@ -70,13 +71,7 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       const scope = { incoming, target, credentialEdit: edit, requestId: 'relay-request', answerEdits: [] };
       tunnel(upstream, scope, { socket, head, gate: gate?.() }).then(
         (outcome) => outcomes.push(outcome.refused ? 'refused' : String(outcome.status)),
-        (error: unknown) => {
-          if (error instanceof ClientGone) outcomes.push('client gone');
-          else if (error instanceof GatewayError) {
-            outcomes.push(error.code);
-            refuseUpgrade(socket, error.status, [], JSON.stringify({ detail: error.message }));
-          } else throw error;
-        },
+        failed((status, body) => refuseUpgrade(socket, status, [], body)),
       );
     },
     mayUpgrade: (incoming) => incoming.url?.startsWith('/ws/') === true,

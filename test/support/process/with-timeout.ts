@@ -19,3 +19,18 @@ export async function until(condition: () => boolean | Promise<boolean>, ms: num
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+/** Waits until `count` has stopped moving: what fills every buffer on the way is held up by the other end. */
+export async function untilStill(count: () => number, label: string): Promise<void> {
+  let last = -1;
+  await until(
+    async () => {
+      const before = last;
+      last = count();
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      return last === before && count() === last;
+    },
+    5_000,
+    label,
+  );
+}

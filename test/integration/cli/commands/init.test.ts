@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { SCHEMA_OBJECTS } from '../../../../src/store/schema.ts';
 import { ERAS, type DatabaseOptions, type TestDatabase } from '../../../support/database/database.ts';
+import { AS_NOBODY } from '../../../support/process/as-nobody.ts';
 import { askCommand, runCommand } from '../../../support/process/command.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
 import { runModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
@@ -222,8 +223,6 @@ describe('init on a file that is not what it should be ends with code 1 and a se
     await other.run(database.path, 'COMMIT');
   });
 
-  // a process of another user, for which a file of root's is read-only
-  const asNobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
   test('where SQLite may not make its files beside a file in WAL mode', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'modelgate-'));
     const database = untouched({ era: '0.12.4', directory });
@@ -231,7 +230,7 @@ describe('init on a file that is not what it should be ends with code 1 and a se
       database.sql.close();
       chmodSync(database.path, 0o444);
       chmodSync(directory, 0o555);
-      const refused = await startModelgate(['org', 'list', '--database', database.path], {}, '/', asNobody).ended();
+      const refused = await startModelgate(['org', 'list', '--database', database.path], {}, '/', AS_NOBODY).ended();
       const { uid } = statSync(directory);
       expect(refused.stderr).toContain(`may not do so in ${directory}, of mode 555 (SQLITE_READONLY_DIRECTORY)`);
       expect(refused.stderr).toContain(`Run it as user ${uid}, who owns that folder`);
@@ -248,12 +247,12 @@ describe('init on a file that is not what it should be ends with code 1 and a se
       chmodSync(database.path, 0o444);
       chmodSync(directory, 0o555);
       const words = ['init', '--database', database.path];
-      const refused = await startModelgate(words, {}, '/', asNobody).ended();
+      const refused = await startModelgate(words, {}, '/', AS_NOBODY).ended();
       expect(refused).toMatchObject({ code: 1, stdout: '' });
       expect(refused.stderr).toMatch(/may not be written \(SQLITE_READONLY.*run it as the owner of the file/);
       chmodSync(directory, 0o755);
       await runCommand(words);
-      expect((await startModelgate(words, {}, '/', asNobody).ended()).stdout).toContain('Nothing was missing');
+      expect((await startModelgate(words, {}, '/', AS_NOBODY).ended()).stdout).toContain('Nothing was missing');
     } finally {
       chmodSync(directory, 0o755);
       rmSync(directory, { recursive: true });

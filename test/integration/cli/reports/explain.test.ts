@@ -2,6 +2,7 @@ import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ModelExplanation, UserExplanation } from '../../../../src/organizations/explanation.ts';
 import { type TestDatabase, createDatabase } from '../../../support/database/database.ts';
+import { AS_NOBODY } from '../../../support/process/as-nobody.ts';
 import { askCommand, runCommand } from '../../../support/process/command.ts';
 import { databaseOfTest, openStore } from '../../../support/database/opened-store.ts';
 import { runModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
@@ -101,9 +102,6 @@ describe('explain', () => {
   describe('of a user whom the gate enrols', () => {
     const ENROL = { OPENROUTER_EXTERNAL_USER: 'acme', ORGANIZATION_NAME: 'Acme' };
 
-    /** Root may write everything. */
-    const NOBODY = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
-
     /** Each kind of user that enrolment distinguishes. */
     function people(): TestDatabase {
       const made = databaseOfTest({ era: '0.6.18' });
@@ -175,7 +173,7 @@ describe('explain', () => {
       chmodSync(made.path, 0o444);
       chmodSync(made.directory, 0o755);
       const words = ['explain', '--user', 'new', '--model', 'gpt-4o', '--database', made.path, '--json'];
-      const { stdout } = await startModelgate(words, ENROL, '/', NOBODY).ended();
+      const { stdout } = await startModelgate(words, ENROL, '/', AS_NOBODY).ended();
       expect(JSON.parse(stdout)).toMatchObject({
         decision: 'deny',
         reason: 'no_organization',
