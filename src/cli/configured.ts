@@ -1,10 +1,10 @@
 /** Configuration for commands: what `config/` found wrong ends the command. */
 import { resolve } from 'node:path';
 import type { Operation } from '../backend-file/transaction.ts';
-import { type ConfigIssue, describeIssues } from '../config/issue.ts';
 import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
-import type { Loaded, Parsed } from '../config/parse.ts';
-import type { Config, StoreConfig } from '../config/schema.ts';
+import type { Parsed } from '../config/parse.ts';
+import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
+import { type ConfigIssue, describeIssues } from '../config/settings.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import type { DatabaseOptions } from './options.ts';

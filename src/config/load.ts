@@ -1,13 +1,8 @@
-/**
- * The only reader of configuration files, and of files that hold a secret; the environment is handed in by `main.ts`.
- * What it cannot read becomes an issue like any other, so that the operator sees all of them at once.
- */
+/** The only reader of configuration files, and of files that hold a secret; what it cannot read is an issue like any other. */
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type ErrorCode, type YAMLError, LineCounter, parseDocument } from 'yaml';
-import { type ConfigIssue, maskCredentials } from './issue.ts';
 import {
-  type Loaded,
   type Parsed,
   type RawConfig,
   CONFIG_FILE_VARIABLE,
@@ -16,8 +11,8 @@ import {
   parseConfig,
   parseStoreConfig,
 } from './parse.ts';
-import type { Config, StoreConfig } from './schema.ts';
-import { SETTING_NAMES, describeSetting } from './settings.ts';
+import type { Config, Loaded, StoreConfig } from './schema.ts';
+import { type ConfigIssue, SETTING_NAMES, describeSetting, maskCredentials } from './settings.ts';
 
 type ConfigSources = Pick<RawConfig, 'environment' | 'directory'> & {
   /** `--config`; wins over `MODELGATE_CONFIG`. */
@@ -56,10 +51,10 @@ export function loadSettingsInForce(sources: ConfigSources) {
 function readSources({ environment, directory, file = environment[CONFIG_FILE_VARIABLE] }: ConfigSources) {
   const raw: RawConfig = { environment, directory, readSecret };
   if (file === undefined || file === '') return { raw, issues: [] };
-  const refuse = (found: string, place = file, example?: string) => ({
-    raw,
-    issues: [fileIssue(place, found, example)],
-  });
+  const refuse = (found: string, setting = file, example = 'MODELGATE_PORT: 8080') => {
+    const expected = 'a readable YAML file with one `NAME: value` a line, none of them indented';
+    return { raw, issues: [{ setting, found, expected, example }] };
+  };
   let text: string;
   try {
     text = readFileSync(resolve(directory, file), 'utf8');
@@ -77,10 +72,8 @@ function readSources({ environment, directory, file = environment[CONFIG_FILE_VA
     return refuse(found, `${file}:${place}`);
   }
   try {
-    return {
-      raw: { ...raw, file: { name: file, values: document.toJS({ maxAliasCount: 0 }) as unknown } },
-      issues: [],
-    };
+    const values: unknown = document.toJS({ maxAliasCount: 0 });
+    return { raw: { ...raw, file: { name: file, values } }, issues: [] };
   } catch {
     return refuse('this file has aliases (*name), which are not read');
   }
@@ -95,9 +88,7 @@ const MISTAKES: Partial<Record<ErrorCode, string>> = {
   MULTIPLE_DOCS: 'this begins a second document',
 };
 
-type YamlMistake = Pick<YAMLError, 'code' | 'message' | 'pos'>;
-
-function mistakeIn(text: string, { code, message, pos }: YamlMistake, lines: LineCounter): [string, string] {
+function mistakeIn(text: string, { code, message, pos }: YAMLError, lines: LineCounter): [string, string] {
   const { line, col } = lines.linePos(pos[0]);
   const next = /^ +(?=[^ #\r\n])/.exec(text.split('\n')[line] ?? '')?.[0].length;
   // the parser points at the value under which a line is indented
@@ -105,13 +96,6 @@ function mistakeIn(text: string, { code, message, pos }: YamlMistake, lines: Lin
     return [`${line + 1}:${next + 1}`, 'this line is indented under the value of the line above it'];
   return [`${line}:${col}`, MISTAKES[code] ?? `this is no YAML (${message.replace(/: ".*/s, '')})`];
 }
-
-const fileIssue = (setting: string, found: string, example = 'MODELGATE_PORT: 8080'): ConfigIssue => ({
-  setting,
-  found,
-  expected: 'a readable YAML file with one `NAME: value` a line, none of them indented',
-  example,
-});
 
 function readSecret(path: string): string {
   let bytes: Buffer;

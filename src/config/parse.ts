@@ -1,13 +1,10 @@
-/**
- * Raw text in, a frozen `Config` or every mistake out. Never throws, reads nothing by itself, changes nothing.
- * A setting that contradicts another or has no effect is a mistake too: the operator meant something by it.
- */
+/** Raw text in, a frozen `Config` or every mistake out. Never throws, reads nothing by itself, changes nothing. */
 import { resolve } from 'node:path';
 import { nearest } from '../nearest.ts';
-import { contradictions } from './contradictions.ts';
-import { type ConfigIssue, quote } from './issue.ts';
-import { type Config, type ListenAddress, type StoreConfig, toConfig, toStoreConfig } from './schema.ts';
+import { contradictions, quote } from './contradictions.ts';
+import { type Config, type ListenAddress, type Loaded, type StoreConfig, toConfig, toStoreConfig } from './schema.ts';
 import {
+  type ConfigIssue,
   type RawSettings,
   type SettingName,
   type Values,
@@ -18,10 +15,9 @@ import {
 } from './settings.ts';
 import { SERVICE_LINK } from './value.ts';
 
-/** Names the YAML file. `load.ts` reads it before anything else, so it has no place in the file itself. */
+/** Names the YAML file, and so has no place in it. */
 export const CONFIG_FILE_VARIABLE = 'MODELGATE_CONFIG';
 
-/** Everything that a configuration is made of, handed in, so that parsing reads nothing itself. */
 export interface RawConfig {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The YAML file, parsed with every scalar left as text. */
@@ -29,11 +25,6 @@ export interface RawConfig {
   readonly directory: string;
   /** @throws an error with a sentence as its message, where the file cannot be read */
   readonly readSecret: (path: string) => string;
-}
-
-export interface Loaded<C, V = Values> {
-  readonly config: C;
-  readonly values: V;
 }
 
 export type Parsed<C, V = Values> =
@@ -111,16 +102,10 @@ export function collectRawSettings({ environment, file }: RawConfig) {
 function unknownSetting(name: string, source: string): ConfigIssue {
   const meant = suggest(name, [...SETTING_NAMES, CONFIG_FILE_VARIABLE]);
   const isServiceLink = source === 'environment' && /^MODELGATE_(SERVICE_|PORT_\d)/.test(name);
-  const known =
-    meant === undefined
-      ? 'one of the names that `modelgate serve --settings` prints'
-      : `a known name: did you mean ${meant}?`;
-  return {
-    setting: name.slice(0, 100),
-    source,
-    found: 'a setting that does not exist',
-    expected: isServiceLink ? `it to be absent: ${SERVICE_LINK}` : known,
-  };
+  const printed = 'one of the names that `modelgate serve --settings` prints';
+  const known = meant === undefined ? printed : `a known name: did you mean ${meant}?`;
+  const expected = isServiceLink ? `it to be absent: ${SERVICE_LINK}` : known;
+  return { setting: name.slice(0, 100), source, found: 'a setting that does not exist', expected };
 }
 
 function suggest(name: string, known: readonly string[]): string | undefined {
@@ -130,26 +115,22 @@ function suggest(name: string, known: readonly string[]): string | undefined {
   return known.find((other) => letters(other) === closest) ?? containing;
 }
 
-/** Without the common prefix, which many names of the backend's own lack. */
+/** Many names of the backend's own lack the common prefix. */
 const letters = (name: string): string =>
   name
     .toUpperCase()
-    .replaceAll('-', '_')
+    .replace(/-/g, '_')
     .replace(/^MODELGATE_/, '');
 
 function misplaced(name: string, source: string, text: string | undefined): ConfigIssue | undefined {
-  const about = { setting: name, source };
-  if (name === CONFIG_FILE_VARIABLE)
-    return { ...about, found: 'a setting', expected: 'it to be set in the environment only' };
+  const issue = (found: string, expected: string) => ({ setting: name, source, found, expected });
+  if (name === CONFIG_FILE_VARIABLE) return issue('a setting', 'it to be set in the environment only');
   if (!isSettingName(name)) return unknownSetting(name, source);
   const { secret, example } = describeSetting(name);
-  if (secret === true) {
-    const expected = 'it in the environment, or in a file of its own that WEBUI_SECRET_KEY_FILE names';
-    return { ...about, found: 'a secret in the file', expected };
-  }
+  const ownFile = 'it in the environment, or in a file of its own that WEBUI_SECRET_KEY_FILE names';
+  if (secret === true) return issue('a secret in the file', ownFile);
   if (text !== undefined) return undefined;
-  const found = 'neither a value nor a list of values';
-  return { ...about, found, expected: 'one value', example: `${name}: ${example}` };
+  return { ...issue('neither a value nor a list of values', 'one value'), example: `${name}: ${example}` };
 }
 
 /** A list means its items separated by commas; an item with a comma would become two. */

@@ -1,8 +1,8 @@
-/**
- * What a configured gate is. A `Config` needs no second check: URLs are parsed, durations are milliseconds, sizes are
- * bytes, everything is frozen. Only `parseConfig` makes one; `settings.ts` says what each setting means.
- */
-import type { Values } from './settings.ts';
+/** What a configured gate is: URLs are parsed, durations are milliseconds, sizes are bytes, everything is frozen. */
+import { isDeepStrictEqual } from 'node:util';
+import { HEADER_SETTINGS } from './header-settings.ts';
+import { LIMIT_SETTINGS } from './limit-settings.ts';
+import { type SettingName, type Values, SETTING_NAMES } from './settings.ts';
 
 type Frozen<T> = T extends URL | ReadonlySet<string>
   ? T
@@ -10,12 +10,15 @@ type Frozen<T> = T extends URL | ReadonlySet<string>
     ? { readonly [K in keyof T]: Frozen<T[K]> }
     : T;
 
+export interface Loaded<C, V = Values> {
+  readonly config: C;
+  readonly values: V;
+}
+
 export type Config = ReturnType<typeof toConfig>;
-/** What commands need that read or write the database and send nothing to the backend. */
+/** What commands on the database need. */
 export type StoreConfig = ReturnType<typeof toStoreConfig>;
-/** Where a listener binds; port 0 lets the system choose. */
 export type ListenAddress = Config['listen'];
-/** The switch that turns filtering and refusing off, by the name the operator typed. */
 export type Bypass = NonNullable<Config['policy']['bypass']>;
 export type LimitsConfig = Config['limits'];
 /** `count` requests a window in the long run, and `burst` more than are due at once (nginx's `burst … nodelay`). */
@@ -115,6 +118,29 @@ function cookieRules(values: Values) {
     sameSite: values.WEBUI_AUTH_COOKIE_SAME_SITE ?? session.sameSite,
   };
   return { session, auth };
+}
+
+/** The settings that a running gate takes; all others hold a port, a file, a key or a connection. */
+const LIVE: readonly string[] = [
+  ...(['MODELGATE_MODE', 'MODELGATE_DENIAL', 'MODELGATE_ADMIN_ACCESS'] satisfies SettingName[]),
+  ...(['MODELGATE_DIRECT_CONNECTIONS', 'MODELGATE_MEDIA_MODELS', 'MODELGATE_TRUSTED_PROXIES'] satisfies SettingName[]),
+  ...(['LOG_LEVEL', 'SRC_LOG_LEVELS_MODELS'] satisfies SettingName[]),
+  ...Object.keys({ ...LIMIT_SETTINGS, ...HEADER_SETTINGS }),
+];
+
+/** @returns what is in force now, the settings that have changed, and those that wait until the gate is started again */
+export function reload(running: Loaded<Config>, read: Loaded<Config>) {
+  const differing = SETTING_NAMES.filter((name) => !isDeepStrictEqual(running.values[name], read.values[name]));
+  const { changed = [], waiting = [] } = Object.groupBy(differing, (name) =>
+    LIVE.includes(name) ? 'changed' : 'waiting',
+  );
+  const values = { ...running.values, ...Object.fromEntries(changed.map((name) => [name, read.values[name]])) };
+  const { database, upstream, identity } = running.config;
+  const config = toConfig(values, database.path, upstream.url, identity.secretKeys);
+  // the name of the file may be the same, and the key in it another
+  const isKeyChanged = !isDeepStrictEqual(identity.secretKeys, read.config.identity.secretKeys);
+  if (isKeyChanged && !waiting.some((name) => name.includes('SECRET_KEY'))) waiting.push('WEBUI_SECRET_KEY_FILE');
+  return { loaded: { config, values }, changed, waiting };
 }
 
 /** Freezes what `Object.freeze` can: a `URL` and a `Set` keep their own methods, which are not called. */

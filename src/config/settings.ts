@@ -5,7 +5,6 @@ import { LIMIT_SETTINGS } from './limit-settings.ts';
 import * as value from './value.ts';
 import { choice, factsOf, flag, host, port, setting, settingWithDefault, string, time } from './value.ts';
 
-/** One line of text without control characters or spaces at its ends. */
 const text = (longest: number) =>
   string
     .max(longest, `it is longer than ${longest} characters`)
@@ -21,7 +20,6 @@ const BACKEND_LEVELS = new Map(
   Object.entries({ notset: 'trace', success: 'info', warning: 'warn', critical: 'fatal' }),
 );
 
-/** In any letter case. @returns pino's word */
 const logLevel = string
   .toLowerCase()
   .transform((word) => BACKEND_LEVELS.get(word) ?? word)
@@ -179,6 +177,39 @@ export const isSettingName = (name: string): name is SettingName => Object.hasOw
 
 export const describeSetting = (name: SettingName) => factsOf(SETTINGS[name]);
 
+/** What is wrong with a configuration. */
+export interface ConfigIssue {
+  /** The variable's name, or the file's where the file itself is wrong. */
+  readonly setting: string;
+  /** The value in words or quoted, or a clause that begins with `this`; never a secret. */
+  readonly found: string;
+  readonly expected: string;
+  /** One line that would work. */
+  readonly example?: string;
+  readonly source?: string;
+}
+
+/** Up to the last `@`, because a password in a URL may contain anything. */
+export const maskCredentials = (value: string): string => value.replace(/\/\/.*@/s, '//***@');
+
+/** @returns such as `found "x"`, or `this file does not exist` */
+export const findingOf = ({ found }: ConfigIssue): string => (found.startsWith('this ') ? found : `found ${found}`);
+
+function describeIssue(issue: ConfigIssue): string {
+  const { setting, expected, example, source } = issue;
+  const head = `${setting}${source === undefined ? '' : ` (${source})`}: ${findingOf(issue)}\n  expected ${expected}`;
+  return example === undefined ? head : `${head}\n  example: ${example}`;
+}
+
+export const issuesInLine = (issues: readonly ConfigIssue[]): string =>
+  issues.map((issue) => describeIssue(issue).replaceAll(/\n */g, ', ')).join('; ');
+
+/** @returns all issues as one text, ending in a newline */
+export function describeIssues(issues: readonly ConfigIssue[]): string {
+  const count = issues.length === 1 ? 'There is 1 mistake' : `There are ${issues.length} mistakes`;
+  return `${count} in the configuration:\n\n${issues.map(describeIssue).join('\n\n')}\n`;
+}
+
 /** @returns every setting, as `modelgate serve --settings` lists them */
 export const settingReferences = () =>
   SETTING_NAMES.map((name) => {
@@ -190,10 +221,12 @@ export const settingReferences = () =>
 export function readValues(texts: Readonly<Partial<Record<SettingName, string>>>) {
   const { data: values, error } = SCHEMA.safeParse(texts, { error: () => '' });
   if (values !== undefined) return { values, readable: values, reasons: [] };
-  const reasons = SETTING_NAMES.flatMap((name) => {
-    const issue = error.issues.find(({ path }) => path[0] === name);
-    return issue === undefined ? [] : [[name, issue.message] as const];
-  });
+  const reasons = SETTING_NAMES.flatMap((name) =>
+    error.issues
+      .filter(({ path }) => path[0] === name)
+      .slice(0, 1)
+      .map(({ message }) => [name, message] as const),
+  );
   const unreadable: Partial<Record<SettingName, true>> = Object.fromEntries(reasons.map(([name]) => [name, true]));
   const readable: Partial<Values> = SCHEMA.omit(unreadable).parse(texts, { jitless: true });
   return { values, readable, reasons };

@@ -1,4 +1,4 @@
-/** Kinds of settings. A schema fails with a reason where one helps; where the sentence "expected …" is enough, with none. */
+/** Kinds of settings. A schema fails with a reason where "expected …" is not enough. */
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
@@ -14,7 +14,6 @@ interface SettingFacts {
   readonly secret?: true;
 }
 
-/** What every setting is read from. */
 export const string = z.string();
 
 const FACTS = z.registry<SettingFacts>();

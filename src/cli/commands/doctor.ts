@@ -1,7 +1,7 @@
 /** `modelgate doctor`: looks for what usually is wrong, and with `--user` why a user sees no models. Changes nothing. */
 import type { Command } from '@commander-js/extra-typings';
 import { OperationFailure } from '../../backend-file/failure.ts';
-import { findingOf } from '../../config/issue.ts';
+import { findingOf } from '../../config/settings.ts';
 import { loadConfig, loadStoreConfig } from '../../config/load.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';

@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { type Loaded, parseConfig } from '../../../src/config/parse.ts';
-import { reload } from '../../../src/config/reload.ts';
-import type { Config } from '../../../src/config/schema.ts';
+import { parseConfig } from '../../../src/config/parse.ts';
+import { type Config, type Loaded, reload } from '../../../src/config/schema.ts';
 import { type SettingName, SETTING_NAMES, SETTINGS, isSettingName } from '../../../src/config/settings.ts';
 
 const ORDINARY = {
