@@ -1,7 +1,4 @@
-/**
- * Everything that `doctor` looks at, in the order in which one thing explains the next. Nothing is written. A check that
- * cannot be done is a finding, and the next one follows.
- */
+/** Everything that `doctor` looks at, in the order in which one thing explains the next. A check that cannot be done is a finding. */
 import { OperationFailure, explainFailure, unchanged } from '../backend-file/failure.ts';
 import { lockHolders } from '../backend-file/processes.ts';
 import { type Operation, ATTEMPT_MS, waiting } from '../backend-file/transaction.ts';
@@ -19,14 +16,18 @@ import { sizeOf } from '../upkeep/files.ts';
 import { checkBackend } from './backend.ts';
 import { checkDatabaseFile, checkIntegrity } from './file.ts';
 import { type Finding, type Verdict, type Verdicts, findingsOf, ok, problem, unknown, warning } from './finding.ts';
-import { checkJournalMode, checkRelease, checkWriteAheadLog } from './journal.ts';
-import { checkLocks } from './locks.ts';
+import { checkJournalMode, checkLocks, checkRelease, checkWriteAheadLog } from './journal.ts';
 import { checkAdmins, checkForeignRows } from './rows.ts';
 import { checkCounter, checkIndexUse, checkStatistics, checkTables, checkUpgrade } from './schema.ts';
 
 interface Diagnosis {
   readonly operation: Operation;
-  readonly settings: SettingsSeen;
+  readonly settings: {
+    readonly mistakes: readonly string[];
+    readonly weaknesses: readonly { readonly sentence: string; readonly remedy: string; readonly isGrave: boolean }[];
+    /** Settings that the gate needs and this command does not have. */
+    readonly absent: readonly ('MODELGATE_UPSTREAM_URL' | 'WEBUI_SECRET_KEY')[];
+  };
   readonly upstream: URL | undefined;
   readonly secretKeys: readonly string[];
   /** `DATABASE_ENABLE_SQLITE_WAL`, where this command's environment has it. */
@@ -35,14 +36,6 @@ interface Diagnosis {
   readonly lockTrial?: Parameters<typeof checkLocks>[2];
   /** With a label of steps, or `copy` and bytes. */
   readonly onProgress: (label: string, done: number, total: number) => void;
-}
-
-/** What the configuration says, gathered by the command. */
-interface SettingsSeen {
-  readonly mistakes: readonly string[];
-  readonly weaknesses: readonly { readonly sentence: string; readonly remedy: string; readonly isGrave: boolean }[];
-  /** Settings that the gate needs and this command does not have. */
-  readonly absent: readonly ('MODELGATE_UPSTREAM_URL' | 'WEBUI_SECRET_KEY')[];
 }
 
 /** @throws OperationFailure after Ctrl-C */
@@ -62,7 +55,7 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
 
 const isUnusable = ({ name, status }: Finding): boolean => name === 'file' && status === 'problem';
 
-function checkSettings({ mistakes, weaknesses, absent }: SettingsSeen): readonly Verdict[] {
+function checkSettings({ mistakes, weaknesses, absent }: Diagnosis['settings']): readonly Verdict[] {
   const found = [
     ...mistakes.map((mistake) => problem(mistake, 'Correct it: the gate does not start like this.')),
     ...weaknesses.map(({ sentence, remedy, isGrave }) => (isGrave ? problem : warning)(`${sentence}.`, remedy)),
@@ -88,13 +81,10 @@ async function lookInside(options: Diagnosis): Promise<readonly Finding[]> {
   using opened = new DisposableStack();
   opened.defer(noteCompanions(path));
   const connection = opened.adopt(openForReading(path, ATTEMPT_MS), (one) => void one.close());
-  let seen: Seen | undefined;
-  await run('file', () => {
-    seen = read(connection);
-    return [];
-  });
-  const checks = seen === undefined ? UNREADABLE : checksOf(connection, seen, options, walBytes);
-  for (const [name, check] of Object.entries(checks)) await run(name, check);
+  let seen: ReturnType<typeof read> | undefined;
+  await run('file', () => ((seen = read(connection)), []));
+  const checks = seen && checksOf(connection, seen, options, walBytes);
+  for (const [name, check] of Object.entries(checks ?? UNREADABLE)) await run(name, check);
   // what cannot be read for another reason than a lock is nothing to take a lock on
   if (!findings.some(isUnusable)) {
     onProgress('trying the locks', 0, 1);
@@ -113,15 +103,14 @@ const read = (connection: Connection) => ({
   release: readBackendRelease(connection),
   mode: String(connection.pragma('journal_mode', { simple: true })),
 });
-type Seen = ReturnType<typeof read>;
 
 type Check = () => Verdicts | Promise<Verdicts>;
 
-const UNREADABLE = { tables: () => unknown('Not checked: the file cannot be read.') };
+const UNREADABLE: Readonly<Record<string, Check>> = { tables: () => unknown('Not checked: the file cannot be read.') };
 
 function checksOf(
   connection: Connection,
-  { schema, release, mode }: Seen,
+  { schema, release, mode }: ReturnType<typeof read>,
   { operation, walWanted }: Diagnosis,
   walBytes: number,
 ): Readonly<Record<string, Check>> {

@@ -1,9 +1,11 @@
-/** Which release has written the file, which journal mode the file is in and who chooses it, and its write-ahead log. */
-import type { LockHolder } from '../backend-file/processes.ts';
+/** Which release has written the file, the journal mode that it chooses, the write-ahead log, and the lock to write. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type LockHolder, lockHolders, processFacts } from '../backend-file/processes.ts';
 import { asSize } from '../backend-file/text.ts';
-import { doubtAbout } from '../backend-file/transaction.ts';
+import { doubtAbout, waiting } from '../backend-file/transaction.ts';
 import { type BackendRelease, NEWEST_KNOWN_RELEASE } from '../store/backend-releases.ts';
-import { type Verdict, ok, unknown, warning } from './finding.ts';
+import { type Connection, failureCode, isBusy, openForReading, openForWriting } from '../store/database.ts';
+import { type Verdict, ok, problem, unknown, warning } from './finding.ts';
 
 /** Whether this modelgate knows the release that has written the file. */
 export function checkRelease(release: BackendRelease): Verdict {
@@ -20,18 +22,13 @@ const nameOfRelease = ({ since, before }: Extract<BackendRelease, { kind: 'known
 
 const VARIABLE = 'DATABASE_ENABLE_SQLITE_WAL';
 
-/**
- * Whether the mode is the one that this release of the backend chooses.
- * @param walWanted by `DATABASE_ENABLE_SQLITE_WAL` of this command's environment, which may be the backend's too
- */
+/** Whether this release of the backend chooses the mode. @param walWanted the VARIABLE in this command's environment */
 export function checkJournalMode(mode: string, release: BackendRelease, walWanted: boolean | undefined): Verdict {
   const shown = mode.toUpperCase();
-  if (release.kind !== 'known') {
+  if (release.kind !== 'known')
     return ok(`${shown}; who chooses it in this release of the backend is not known, so leave it as it is.`);
-  }
-  if (mode !== 'wal' && mode !== 'delete') {
+  if (mode !== 'wal' && mode !== 'delete')
     return unknown(`${shown}, which no release of the backend chooses.`, 'Restart the backend and look again.');
-  }
   const [isWal, backend] = [mode === 'wal', nameOfRelease(release)];
   switch (release.journal) {
     case 'none':
@@ -49,16 +46,15 @@ export function checkJournalMode(mode: string, release: BackendRelease, walWante
       );
     case 'backend_delete':
       if (isWal && walWanted === true) return ok(`WAL, as ${backend} sets it at every connect with ${VARIABLE}=true.`);
-      if (isWal) {
+      if (isWal)
         return warning(
           `WAL, although ${backend} forces DELETE at every connect, which fails while the gate has the file open, unless ${VARIABLE}=true is set for it.`,
           `Set ${VARIABLE}=true in the environment of the backend and of this command, and restart the backend.`,
         );
-      }
-      if (walWanted !== true) {
-        const finding = `DELETE: ${backend} forces it at every connect, unless ${VARIABLE}=true is set for it. Do not switch it by hand.`;
-        return ok(finding);
-      }
+      if (walWanted !== true)
+        return ok(
+          `DELETE: ${backend} forces it at every connect, unless ${VARIABLE}=true is set for it. Do not switch it by hand.`,
+        );
       return warning(
         `DELETE, although ${VARIABLE} is true here: ${backend} then sets WAL at every connect.`,
         `Set ${VARIABLE}=true for the backend too and restart it, or take it out here.`,
@@ -81,3 +77,90 @@ export function checkWriteAheadLog(bytes: number, holders: readonly LockHolder[]
     'Restart what reads without end, then run: `modelgate maintain`',
   );
 }
+
+const BETWEEN_SAMPLES_MS = 20;
+const RETRY_MS = 5;
+/** What a commit on an ordinary disk may take. */
+const SLOW_MS = 500;
+/** The backend itself gives up after 5 s: a lock that is held for two is no ordinary commit. */
+const ORDINARY_TRIAL = { samples: 10, giveUpMs: 2_000 };
+
+/**
+ * A real competing transaction: takes the lock that every writer needs for microseconds, and writes nothing. Meanwhile a
+ * second writer must be refused: where both get the lock, the file system keeps none.
+ * @throws SqliteError of another kind than a lock or a missing permission; OperationFailure after Ctrl-C
+ */
+export async function checkLocks(path: string, signal: AbortSignal, trial = ORDINARY_TRIAL): Promise<Verdict> {
+  try {
+    return await tryLocks(path, signal, trial);
+  } catch (error) {
+    if (isBusy(error)) return held(path, trial.giveUpMs);
+    if (!/^SQLITE_(?:READONLY|CANTOPEN|PERM)/.test(failureCode(error))) throw error;
+    return unknown('Not checked: this user may not write to the file.', 'Run it as the owner of the file.');
+  }
+}
+
+async function tryLocks(path: string, signal: AbortSignal, { samples, giveUpMs }: typeof ORDINARY_TRIAL) {
+  // closing a connection also ends its transaction
+  using connections = new DisposableStack();
+  const open = (connect: typeof openForReading): Connection =>
+    connections.adopt(connect(path, 0), (connection) => void connection.close());
+  const [writer, rival, reader] = [open(openForWriting), open(openForWriting), open(openForReading)];
+  const patience = { longestMs: giveUpMs, signal, say: () => undefined };
+  const waitFor = async (attempt: () => unknown): Promise<number> => {
+    const start = performance.now();
+    await waiting(path, patience, attempt, { pauseMs: RETRY_MS });
+    return performance.now() - start;
+  };
+  let [write, read] = [0, 0];
+  for (let sample = 0; sample < samples; sample++) {
+    write = Math.max(write, await waitFor(() => writer.exec('BEGIN IMMEDIATE')));
+    if (getsLock(rival)) return BROKEN;
+    writer.exec('ROLLBACK');
+    read = Math.max(read, await waitFor(() => reader.prepare('SELECT count(*) FROM sqlite_schema').get()));
+    await sleep(BETWEEN_SAMPLES_MS);
+  }
+  const figures = `in ${samples} attempts the longest wait to write was ${ms(write)} and to read ${ms(read)}`;
+  if (Math.max(write, read) < SLOW_MS) return ok(`The lock to write is free: ${figures}.`);
+  const look = 'Look at the disk, and at what writes so much.';
+  return warning(`A program writes slowly or without rest: ${figures}.`, look);
+}
+
+const BROKEN = problem(
+  'Two transactions got the lock to write at the same time: this file system does not keep locks, and the file will be damaged.',
+  'Move the data directory to a local disk.',
+);
+
+function getsLock(rival: Connection): boolean {
+  try {
+    rival.exec('BEGIN IMMEDIATE');
+    return true;
+  } catch (error) {
+    if (isBusy(error)) return false;
+    throw error;
+  }
+}
+
+function held(path: string, giveUpMs: number): Verdict {
+  const holders = lockHolders(path);
+  const writers = holders.filter(({ holds }) => holds === 'write');
+  const suspects = writers.length > 0 ? writers : holders;
+  const who = suspects.map(named).join(', ') || 'a process that cannot be seen from here, perhaps in another container';
+  const finding = `The file has been locked for more than ${giveUpMs / 1_000} s by ${who}: the backend cannot save anything meanwhile.`;
+  const kill = `If that is not the backend, and hangs: kill ${suspects.map(({ pid }) => pid).join(' ')}`;
+  const look = 'Look in every container that has the volume mounted for what uses the file.';
+  return problem(finding, suspects.length === 0 ? look : kill);
+}
+
+function named({ pid, program }: LockHolder): string {
+  const { startedMsAgo, user } = processFacts(pid) ?? {};
+  const since = startedMsAgo === undefined ? '' : `, started ${asAge(startedMsAgo / 1_000)} ago by user ${user}`;
+  return `${JSON.stringify(program).slice(1, -1)} (process ${pid}${since})`;
+}
+
+function asAge(seconds: number): string {
+  const [size, unit] = seconds < 120 ? [1, 's'] : seconds < 7_200 ? [60, 'min'] : [3_600, 'h'];
+  return `${Math.round(seconds / size)} ${unit}`;
+}
+
+const ms = (value: number): string => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
