@@ -55,21 +55,16 @@ export async function askBackend({ url, credential, signal }: BackendAccess, pat
       throw unchanged(`${shown} answers ${path} with ${status}${said}.`, remedy);
     }
     const kind = headers.get('content-type')?.split(';')[0] ?? 'no type at all';
-    return parseAnswer(text, `${shown} answers ${path} with ${/html/i.test(kind) ? 'a web page' : quoted(kind)}`);
+    const answer = tryParseJson(text);
+    if (answer !== undefined) return answer;
+    const what = /html/i.test(kind) ? 'a web page' : quoted(kind);
+    throw unchanged(`${shown} answers ${path} with ${what} where a list was expected.`, IS_IT_THERE);
   } catch (error) {
     if (error instanceof OperationFailure) throw error;
     if (signal.aborted) throw new OperationFailure('Stopped before anything was changed.');
     const isLate = error instanceof Error && error.name === 'TimeoutError';
     const reason = isLate ? `has not answered within ${LONGEST_MS / 1000} s` : unreachableBecause(error);
     throw unchanged(`${shown} ${reason}.`, '', { cause: error });
-  }
-}
-
-function parseAnswer(text: string, otherwise: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw unchanged(`${otherwise} where a list was expected.`, IS_IT_THERE, { cause: error });
   }
 }
 
@@ -124,12 +119,7 @@ export const textsOf = (value: unknown): readonly string[] =>
 export const idsOf = (models: unknown): readonly string[] =>
   textsOf(Array.isArray(models) ? models.filter(isObject).map(({ id }) => id) : undefined);
 
-interface Person {
-  readonly id: string;
-  readonly email: string | null;
-  readonly name: string | null;
-  readonly role: string | null;
-}
+type Person = Readonly<Record<'id', string> & Record<'email' | 'name' | 'role', string | null>>;
 
 /** @returns the user of this id or e-mail address @throws OperationFailure where there is none, or several */
 export function requirePerson(connection: Connection, idOrEmail: string): Person {

@@ -9,10 +9,7 @@ export type FailureCode =
   | ('failed' | 'misused' | 'configuration_invalid' | 'no_such_organization' | 'no_such_user' | 'no_such_file')
   | ('not_open_webui' | 'damaged' | 'locked' | 'disk_full' | 'not_permitted' | 'declined' | 'stopped' | 'bug');
 
-interface FailureOptions {
-  readonly cause?: unknown;
-  readonly code?: FailureCode;
-}
+type FailureOptions = ErrorOptions & { readonly code?: FailureCode };
 
 /** Nothing was changed. The message is for the operator, whole: what was found, and what to do. */
 export class OperationFailure extends Error {
@@ -66,7 +63,7 @@ export const NAME_IT = 'Name the webui.db of the backend with --database or DATA
 const BRING_BACK = 'Keep a copy of it, then bring back a backup: `modelgate restore FILE`';
 const FREE_SPACE = 'Free some space first.';
 const RAISE_LIMIT = 'Raise the limit (ulimit -f) first.';
-const LOOK = 'Look into the log of the system.';
+const LOG = 'Look into the log of the system.';
 
 const FAILURES: readonly (readonly [prefix: string, code: FailureCode, what: string, remedy: string])[] = [
   ['SQLITE_BUSY', 'locked', 'is locked by another process', WAIT],
@@ -78,7 +75,7 @@ const FAILURES: readonly (readonly [prefix: string, code: FailureCode, what: str
   ['SQLITE_CANTOPEN', 'not_permitted', 'cannot be opened', OPEN_IT],
   ['SQLITE_NOTADB', 'not_open_webui', 'is not a SQLite database', NAME_IT],
   ['SQLITE_CORRUPT', 'damaged', 'is damaged', BRING_BACK],
-  ['SQLITE_IOERR', 'failed', 'cannot be read or written: the file system reports an error', LOOK],
+  ['SQLITE_IOERR', 'failed', 'cannot be read or written: the file system reports an error', LOG],
   ['SQLITE_TOOBIG', 'failed', 'cannot hold a value that long', 'Shorten it.'],
   ['ENOSPC', 'disk_full', 'cannot be written: the disk is full', FREE_SPACE],
   ['EDQUOT', 'disk_full', 'cannot be written: the quota is used up', FREE_SPACE],

@@ -52,8 +52,8 @@ const NAMESPACE_OF_THE_MACHINE = 'pid:[4026531836]';
 function blindness(hidden: number): string | undefined {
   const namespace = processNamespace();
   if (namespace === '') return 'this system does not tell which process has a file open';
-  if (namespace !== NAMESPACE_OF_THE_MACHINE)
-    return 'this runs in a container, where processes of others cannot be seen';
+  const isContainer = namespace !== NAMESPACE_OF_THE_MACHINE;
+  if (isContainer) return 'this runs in a container, where processes of others cannot be seen';
   return hidden > 0 ? `${hidden} processes of other users could not be looked at` : undefined;
 }
 
@@ -62,7 +62,7 @@ export const processNamespace = (): string => look(() => readlinkSync('/proc/sel
 
 export interface LockHolder {
   readonly pid: number;
-  /** Name of the program, such as `python3`; the words it was called with may hold secrets. */
+  /** Such as `python3`; the words it was called with may hold secrets. */
   readonly program: string;
   /** `write`: no other process can write. `read`: it is reading, and outside of WAL mode no commit can end. */
   readonly holds: 'write' | 'read';
@@ -92,11 +92,7 @@ export function lockHolders(path: string): readonly LockHolder[] {
   return [...found.values()].toSorted((left, right) => right.holds.localeCompare(left.holds));
 }
 
-interface Lock {
-  readonly isExclusive: boolean;
-  readonly from: number;
-  readonly to: number;
-}
+type Lock = Readonly<Record<'from' | 'to', number> & Record<'isExclusive', boolean>>;
 
 /** In WAL mode every open connection holds a shared lock of the file, which hinders no other. */
 function inFile({ isExclusive, from, to }: Lock, isWal: boolean): LockHolder['holds'] | undefined {
@@ -109,15 +105,12 @@ function inIndex({ isExclusive, from, to }: Lock): LockHolder['holds'] | undefin
   return from <= WAL_READERS.to && to >= WAL_READERS.from ? 'read' : undefined;
 }
 
-/** Linux reports hundredths of a second to programs, on every machine. */
-const TICKS_PER_SECOND = 100;
-
 /** @returns how long a process has run, and as whom; undefined where that cannot be seen. Source: proc_pid_stat(5), field 22 */
 export function processFacts(pid: number): { readonly startedMsAgo: number; readonly user: number } | undefined {
   const [stat, uptime] = [readText(`/proc/${pid}/stat`), readText('/proc/uptime')];
   const user = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid;
-  // the name, in parentheses, may hold spaces and parentheses itself
-  const started = Number(stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / TICKS_PER_SECOND;
+  // hundredths of a second, on every machine; the name, in parentheses, may hold spaces and parentheses itself
+  const started = Number(stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19]) / 100;
   const startedMsAgo = (Number.parseFloat(uptime ?? '') - started) * 1_000;
   return user === undefined || Number.isNaN(startedMsAgo) ? undefined : { startedMsAgo, user };
 }

@@ -24,7 +24,7 @@ export function quotedFew(texts: readonly string[], most: number): string {
   return `${shown.join(', ')}${rest > 0 ? ` and ${rest.toLocaleString('en')} more` : ''}`;
 }
 
-/** Nothing that bash, zsh or dash would change. */
+/** No shell changes it. */
 const PLAIN = /^[\w@%+=:,./-]+$/;
 
 /** @returns a command in one line to be pasted into a shell: each word is quoted where the shell would change it */
@@ -37,7 +37,6 @@ function shellWord(word: string): string {
   return `$'${word.replace(/[\\']/g, '\\$&').replaceAll('`', escapeOf).replace(UNPRINTABLE, escapeOf)}'`;
 }
 
-/** As `$'…'` of bash and zsh reads it. */
 function escapeOf(character: string): string {
   const code = character.codePointAt(0) ?? 0;
   return code < 0x80 ? `\\x${hex(code, 2)}` : code > 0xffff ? `\\U${hex(code, 8)}` : `\\u${hex(code, 4)}`;
@@ -49,13 +48,11 @@ export const COMMAND = /`((?:modelgate|chmod|mkdir) [^`]+)`/g;
 export const commandsIn = (text: string): readonly string[] =>
   [...text.matchAll(COMMAND)].map(({ 1: command = '' }) => command);
 
-/** Furthest moment that a `Date` can hold (ECMA-262 21.4.1.1), in seconds. */
-const LAST_SECOND = 8.64e12;
-
 /** @returns ISO 8601 in UTC for seconds, what is no number as it is, and null for nothing */
 export function toDate(seconds: number | string | null): string | null {
   if (typeof seconds !== 'number') return seconds;
-  return Math.abs(seconds) <= LAST_SECOND ? `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z` : String(seconds);
+  // the furthest moment that a `Date` can hold (ECMA-262 21.4.1.1)
+  return Math.abs(seconds) <= 8.64e12 ? `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z` : String(seconds);
 }
 
 /** @returns such as `20260131_030000`: local time, as the deployment guide's `date +%Y%m%d_%H%M%S` writes it */

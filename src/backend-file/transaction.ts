@@ -1,7 +1,4 @@
-/**
- * The backend's file, opened for one operation and changed in one transaction. Locks are asked for in short attempts, so
- * that the backend never waits for long.
- */
+/** The backend's file, opened for one operation and changed in one transaction, with short attempts to get its lock. */
 import { existsSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { type BackendRelease, NEWEST_KNOWN_RELEASE, readBackendRelease } from '../store/backend-releases.ts';
@@ -28,7 +25,7 @@ export interface Operation {
   };
 }
 
-/** What the file must hold already: the backend's own tables alone, or those of organizations too. */
+/** Tables that the file must hold already. */
 type Needed = 'backend' | 'organizations';
 
 type Work<T> = (connection: Connection, schema: Schema) => T | Promise<T>;
@@ -44,10 +41,7 @@ export async function reading<T>(operation: Operation, needed: Needed, read: Wor
   return await transact(operation, 'deferred', needed, read);
 }
 
-/**
- * Changes in one transaction, whole or not at all: Ctrl-C is heard until the commit begins. `change` may run again, so it
- * must keep nothing outside.
- */
+/** Changes in one transaction; Ctrl-C is heard until the commit begins. `change` may run again, and must keep nothing outside. */
 export const changing = <T>(operation: Operation, needed: Needed, change: Work<T>): Promise<T> =>
   transact(operation, 'immediate', needed, change);
 
@@ -87,7 +81,6 @@ async function transact<T>(
   }
 }
 
-/** For `using`: closes the connection at the end of the block. */
 export const closing = (connection: Connection): Connection & Disposable =>
   Object.assign(connection, { [Symbol.dispose]: () => void connection.close() });
 
@@ -138,8 +131,7 @@ export function doubtAbout(release: BackendRelease): string | undefined {
     : 'carries no mark of a migration of Open WebUI (table alembic_version)';
 }
 
-// A killed writer leaves a journal that must be rolled back before the file can be read. SQLite does so by itself on a
-// connection that may write; one for reading fails with one of these codes.
+/** A killed writer leaves a journal, which only a connection that may write rolls back; one for reading fails like this. */
 const RECOVERABLE = /^SQLITE_READONLY_(?:ROLLBACK|RECOVERY|CANTINIT)$/;
 
 /** Runs `attempt`, and once more after the recovery that it asked for. @throws what it threw, where it cannot be done */
@@ -169,7 +161,7 @@ export async function hearStop(signal: AbortSignal): Promise<void> {
   requireGoingOn(signal);
 }
 
-/** As `hearStop`, for work that gives turns to the event loop by itself. @throws OperationFailure after Ctrl-C */
+/** @throws OperationFailure after Ctrl-C */
 export function requireGoingOn({ aborted }: AbortSignal): void {
   if (aborted) throw unchanged('Stopped.');
 }

@@ -1,12 +1,8 @@
-/**
- * The backend of the demo: what a browser, an OpenAI client and the printed commands ask of Open WebUI, in its shapes
- * and without its models. It knows who asks, and has no rule about models: every list is complete and every chat is
- * answered. What a user may use is the gate's to decide.
- */
+/** The backend of the demo: answers in Open WebUI's shapes, and no rule about models. */
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { randomUUID } from 'node:crypto';
 import { createAdaptorServer } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { getCookie, setCookie } from 'hono/cookie';
@@ -100,9 +96,6 @@ const PROVIDED = [
 ];
 const MODELS = [...PROVIDED, { ...toModel(DEMO_PRESET.id, DEMO_PRESET.name), preset: true, info: DEMO_PRESET }];
 
-/** About the pace of a real model. */
-const WORD_DELAY_MS = 60;
-
 /** A chat completion that says which model answered, whole or word by word, in OpenAI's shape. */
 async function chat(c: Context<Env>): Promise<Response> {
   const { model, messages, stream } = await readBody(c);
@@ -123,7 +116,8 @@ async function chat(c: Context<Env>): Promise<Response> {
     for (const content of words) {
       if (events.aborted) return;
       await send({ role: 'assistant', content });
-      await events.sleep(WORD_DELAY_MS);
+      // about the pace of a real model
+      await events.sleep(60);
     }
     await send({}, 'stop');
     await events.writeSSE({ data: '[DONE]' });
@@ -132,16 +126,14 @@ async function chat(c: Context<Env>): Promise<Response> {
 
 function answerTo(model: string, messages: unknown): readonly string[] {
   const last: unknown = Array.isArray(messages) ? messages.at(-1) : undefined;
-  const asked = typeof last === 'object' && last !== null && 'content' in last ? last.content : '';
+  const { content: asked = '' } = toRecord(last);
   const question = typeof asked === 'string' ? asked : 'something with parts';
   return `This is the sample model ${model}. You said: ${question}`.split(/(?<= )/);
 }
 
-/** @returns the JSON object of the body, or an empty one where it is something else */
-async function readBody(c: Context): Promise<Record<string, unknown>> {
-  const body: unknown = await c.req.json().catch(() => undefined);
-  return typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {};
-}
+const readBody = async (c: Context) => toRecord(await c.req.json().catch(() => undefined));
+
+const toRecord = (value: unknown): Partial<Record<string, unknown>> => ({ ...(value as object | undefined) });
 
 const seconds = (): number => Math.floor(Date.now() / 1000);
 

@@ -28,7 +28,7 @@ export const DEMO_GRANTS = {
   globex: ['llama3.2:latest', 'mistral/*'],
 } as const;
 
-/** The only row of the backend's `model` table: the others are models that providers list. */
+/** The only row of the backend's `model` table. */
 export const DEMO_PRESET = { id: 'acme-helper', base_model_id: 'gpt-4o', name: 'Acme Helper' } as const;
 
 /** The backend's tables that the gate reads, with the columns that it reads. */
@@ -97,7 +97,6 @@ function addUser(db: DatabaseSync, { key, name, role, organizations }: (typeof P
   return { ...user, key, password: `${key}-${randomBytes(6).toString('hex')}`, apiKey };
 }
 
-/** Names of tables and columns come from this file alone. */
 function insert(db: DatabaseSync, table: string, row: Readonly<Record<string, SQLInputValue>>): void {
   const columns = Object.keys(row);
   const names = columns.map((column) => `"${column}"`).join(', ');

@@ -4,20 +4,15 @@ import { join } from 'node:path';
 import { shellCommand } from '../backend-file/text.ts';
 import { type DemoDatabase, DEMO_GRANTS } from './database.ts';
 
-interface GuideParts {
-  readonly database: DemoDatabase;
-  /** `http://host:port` of the gate: users talk to it. */
-  readonly gate: string;
-  readonly admin: string;
-  readonly backend: string;
-  /** The words that run `modelgate` from any folder. */
-  readonly modelgate: readonly string[];
-}
+/** Addresses as `http://host:port`, and the words that run `modelgate` from any folder. */
+type GuideParts = Readonly<
+  Record<'gate' | 'admin' | 'backend', string> & { database: DemoDatabase; modelgate: readonly string[] }
+>;
 
 const HELLO = '{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}';
 const IDS = `grep -o '"id":"[^"]*"' | sort -u`;
 
-/** @returns at most 25 lines; each that begins with two spaces under a numbered one can be pasted into a POSIX shell */
+/** @returns text; each line that begins with two spaces under a numbered one can be pasted into a POSIX shell */
 export function writeGuide(parts: GuideParts): string {
   const { database, gate, admin, backend } = parts;
   const keys = join(database.directory, 'keys');
@@ -50,12 +45,11 @@ Ctrl-C ends the demo and removes the database.
 /** Shell variables for the commands above: addresses, a header of each user, and `modelgate` on this database. */
 function writeKeys({ database, gate, admin, backend, modelgate }: GuideParts): string {
   const { hostname, port } = new URL(admin);
-  const settings = {
-    DATABASE_URL: `sqlite:///${database.path}`,
-    MODELGATE_ADMIN_HOST: hostname,
-    MODELGATE_ADMIN_PORT: port,
-  };
-  const environment = Object.entries(settings).map(([name, value]) => assign(name, value));
+  const environment = [
+    assign('DATABASE_URL', `sqlite:///${database.path}`),
+    assign('MODELGATE_ADMIN_HOST', hostname),
+    assign('MODELGATE_ADMIN_PORT', port),
+  ];
   const people = database.users.flatMap(({ key, name, email, password, apiKey }) => [
     `# ${name}: ${email}, password ${password}`,
     assign(key, `Authorization: Bearer ${apiKey}`),

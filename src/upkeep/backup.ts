@@ -15,7 +15,6 @@ import { copyLive } from './copy.ts';
 import { createPartial, discard, prepareDirectory, publish, requireSpace, sizeOf } from './files.ts';
 import { runWhereItFits } from './long-statement.ts';
 
-/** The steps of long work. */
 export type Step = 'copy' | 'check' | 'compress' | 'verify' | 'decompress';
 
 /** In bytes, where they are known. */
@@ -24,7 +23,7 @@ export type OnStep = (step: Step, done: number, total: number) => void;
 interface Making {
   readonly signal: AbortSignal;
   readonly onStep: OnStep;
-  /** The original in sentences, and what to do where it is damaged. */
+  /** The original's name, and what to do where it is damaged. */
   readonly shown: string;
   readonly remedy: string;
   /** Fills an empty file. @returns what is in it */
@@ -35,9 +34,8 @@ interface Making {
 }
 
 /**
- * @returns a copy beside the target under a hidden name, which the caller publishes or discards; and rows that break a rule of
- *   their table, in SQLite's words, which are copied as they are
- * @throws OperationFailure; nothing is left behind then
+ * @returns a copy beside the target under a hidden name, which the caller publishes or discards, and rows that break a rule
+ *   of their table @throws OperationFailure; nothing is left behind then
  */
 export async function makeVerified(target: string, making: Making) {
   const { shown, remedy, signal, onStep } = making;
@@ -76,8 +74,7 @@ export function makeVerifiedCopy(operation: Operation, target: string, onStep: O
     compare(partial, facts) {
       using copy = closing(openForReading(partial, 0));
       const copied = new Map<string, unknown>(Object.entries(factsOf(copy)));
-      const [differing] =
-        Object.entries(facts).find(([what, value]) => !isDeepStrictEqual(value, copied.get(what))) ?? [];
+      const differing = Object.entries(facts).find(([what, value]) => !isDeepStrictEqual(value, copied.get(what)))?.[0];
       if (differing === undefined) return;
       throw unchanged(
         `The copy of ${path} does not hold what was read (${differing} differ), and was thrown away.`,
@@ -95,10 +92,7 @@ export function makeVerifiedCopy(operation: Operation, target: string, onStep: O
 /** The backend has written such rows: they say nothing about the disk, and a backup that refused them would be none. */
 const BROKEN_RULE = /^(?:NULL value in |CHECK constraint failed in |(?:TEXT|NUMERIC|INT|REAL|BLOB|non-\w+) value in )/;
 
-/**
- * @returns what is wrong about the file itself, and the rows that break a rule of their table, in SQLite's words
- * @throws OperationFailure after Ctrl-C, errors with SQLite's code where the file cannot be read at all
- */
+/** @returns what is wrong about the file, and rows that break a rule of their table, in SQLite's words */
 export async function readIntegrity(path: string, signal: AbortSignal) {
   const rows = await runWhereItFits({ path, statement: 'integrity', busyMs: 5_000 }, signal);
   const findings = rows.flatMap((row) => row.split('\n')).filter((line) => line !== 'ok');
@@ -200,10 +194,7 @@ export async function stream(
 
 const BACKUP = /^webui_(\d{8}_\d{6})(?:-\d+)?\.db\.gz$/;
 
-/**
- * Deletes the backups of a folder that are older than `keepMs` by their names, and no file of any other name.
- * @param newest the one that has just been made and verified: it stays, whatever the clock says
- */
+/** Deletes backups older than `keepMs` by their names, and no other file. @param newest stays, whatever the clock says */
 export function deleteOldBackups(directory: string, newest: string, keepMs = Number.POSITIVE_INFINITY, now: Date) {
   const deleted: string[] = [];
   const stuck: { path: string; code: string }[] = [];

@@ -1,8 +1,7 @@
 /**
- * A copy of the database while the backend goes on writing: the state of one moment, whole.
- * In WAL mode a read transaction keeps that moment, and no process waits. Outside of it a read transaction keeps writers
- * out, and SQLite's backup, which lets them in between its steps, starts over with each of their commits. So it is
- * tried politely first. With a backend that never rests, the bytes are copied, and compared under one read lock.
+ * A copy of one moment of the database while the backend goes on writing. In WAL mode a read transaction keeps that
+ * moment. Outside of it SQLite's backup lets writers in, and starts over with each commit. So it is tried twice, and
+ * then the bytes are copied, and compared under one read lock.
  */
 import { fstatSync, fsyncSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { setImmediate as breathe } from 'node:timers/promises';
@@ -18,7 +17,6 @@ import {
 import { type Connection, isBusy, noteCompanions, openForReading } from '../store/database.ts';
 import { openFile } from './files.ts';
 
-/** In bytes. */
 type OnProgress = (done: number, total: number) => void;
 
 const POLITE_ATTEMPTS = 2;
@@ -26,10 +24,7 @@ const POLITE_ATTEMPTS = 2;
 const PAGES_A_STEP = 1_000;
 const BYTES_A_STEP = 4 * 1024 * 1024;
 
-/**
- * @param target an empty file, which the caller throws away where this fails
- * @param read reads facts from the very state that is copied
- */
+/** @param target an empty file, which the caller throws away where this fails @param read reads facts from the state that is copied */
 export async function copyLive<T>(
   { path, patience }: Operation,
   target: string,
@@ -55,7 +50,6 @@ export async function copyLive<T>(
     onProgress(done, total);
   };
   if ((await attempting(() => connection.pragma('journal_mode', { simple: true }))) === 'wal') {
-    // a read transaction stays at its moment, whatever is committed meanwhile, so that the backup never starts over
     const facts = await inOneState();
     if (await backUp(connection, target, show)) return facts;
     throw unchanged("SQLite's backup ended early.", 'Try again.');
@@ -68,7 +62,20 @@ export async function copyLive<T>(
     connection.exec('ROLLBACK');
     if (await backUp(connection, target, show, () => state() === copied)) return facts;
   }
-  return await copyLocked(path, target, show, inOneState, () => connection.exec('ROLLBACK'));
+  // The file stands still while a read lock is held outside WAL mode. What was copied before it need only be read again,
+  // and what has changed is mended: writers wait for reading and not for the disk. Closing any descriptor of the file
+  // gives the lock up (POSIX): this one is opened before the lock is taken and closed after it has been given back.
+  using source = openFile(path, 'r');
+  using copy = openFile(target, 'w+');
+  await copyBytes(source.descriptor, copy.descriptor, show);
+  fsyncSync(copy.descriptor);
+  const facts = await inOneState();
+  try {
+    await mendBytes(source.descriptor, copy.descriptor, show);
+  } finally {
+    connection.exec('ROLLBACK');
+  }
+  return facts;
 }
 
 /** Thrown inside of SQLite's backup, whose only other way to end early is to fail. */
@@ -93,39 +100,12 @@ async function backUp(connection: Connection, target: string, show: OnProgress, 
   }
 }
 
-/**
- * The file and the bytes in it stand still while a read lock is held outside WAL mode. What was copied before the lock
- * need only be read again, and what has changed meanwhile is mended: so writers wait for reading and not for the disk.
- */
-async function copyLocked<T>(
-  path: string,
-  target: string,
-  show: OnProgress,
-  lock: () => Promise<T>,
-  unlock: () => void,
-): Promise<T> {
-  // The lock is one of the process and the file, and closing any descriptor of the file gives it up (POSIX): this one
-  // is opened before the lock is taken and closed after it has been given back.
-  using source = openFile(path, 'r');
-  using copy = openFile(target, 'w+');
-  await copyBytes(source.descriptor, copy.descriptor, show);
-  fsyncSync(copy.descriptor);
-  const facts = await lock();
-  try {
-    await mendBytes(source.descriptor, copy.descriptor, show);
-  } finally {
-    unlock();
-  }
-  return facts;
-}
-
 async function mendBytes(source: number, copy: number, onProgress: OnProgress): Promise<void> {
   const { size } = fstatSync(source);
   const found = Buffer.allocUnsafe(BYTES_A_STEP);
   await readThrough(source, onProgress, (part, at) => {
-    const isSame =
-      readSync(copy, found, 0, part.length, at) === part.length && part.equals(found.subarray(0, part.length));
-    if (!isSame) writeWhole(copy, part, at);
+    const read = readSync(copy, found, 0, part.length, at);
+    if (!part.equals(found.subarray(0, read))) writeWhole(copy, part, at);
   });
   ftruncateSync(copy, size);
 }

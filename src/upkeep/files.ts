@@ -1,7 +1,4 @@
-/**
- * Files on their way. They are made under a hidden name beside the place they go to, for their owner alone, and get
- * their name when they are whole and on the disk: what has a good name is good, whenever its maker was killed.
- */
+/** Files are made under a hidden name, for their owner alone, and get their own name when they are whole and on the disk. */
 import { createHash } from 'node:crypto';
 import {
   closeSync,
@@ -25,7 +22,6 @@ import { processNamespace } from '../backend-file/processes.ts';
 import { asSize, shellCommand } from '../backend-file/text.ts';
 import { failureCode } from '../store/database.ts';
 
-/** For `using`: closes the file at the end of the block. */
 export function openFile(path: string, flags: 'r' | 'w' | 'w+') {
   const descriptor = openSync(path, flags, 0o600);
   return { descriptor, [Symbol.dispose]: () => closeSync(descriptor) };
@@ -73,19 +69,18 @@ export function prepareDirectory(directory: string): boolean {
 /** What SQLite puts beside a database, and what therefore goes with it. */
 export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 
-/** @returns the path of an empty file of mode 0600 beside `target`; the caller publishes or discards it */
+/** @returns the path of an empty file beside `target`; the caller publishes or discards it */
 export function createPartial(target: string): string {
   const path = join(dirname(target), `.${basename(target)}.modelgate-${here()}-${process.pid}`);
   closeSync(openSync(path, 'wx', 0o600));
   return path;
 }
 
-/** Takes it away, with everything that SQLite has put beside it. */
 export function discard(partial: string): void {
   for (const companion of ['', ...COMPANIONS]) rmSync(`${partial}${companion}`, { force: true });
 }
 
-type NameOf = (attempt: number) => string;
+export type NameOf = (attempt: number) => string;
 
 /** Gives a file of the folder one more name, which no file has yet: unlike a rename, a link never replaces what is there. */
 export function linkAs(path: string, nameOf: NameOf): string {
@@ -138,7 +133,7 @@ const PARTIAL = /^\..+\.modelgate-([0-9a-f]{8})-(\d+)(?:-(?:wal|shm|journal))?$/
 /** Longer than any copy takes: an older partial was left behind, even where its process cannot be looked for. */
 const FORGOTTEN_MS = 24 * 3_600_000;
 
-/** Removes what killed commands have left in the folder. Partials that may still be written to stay. */
+/** Removes what killed commands have left in the folder, and nothing that may still be written to. */
 export function removeStalePartials(directory: string): void {
   for (const entry of readdirSync(directory)) {
     const [, machine, pid] = PARTIAL.exec(entry) ?? [];

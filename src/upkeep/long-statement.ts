@@ -1,7 +1,4 @@
-/**
- * Statements that SQLite runs in one piece, however long they take. On a large file they run in a process of their own,
- * which is this file: Ctrl-C may end it at any point, and SQLite rolls back what it began.
- */
+/** Statements that SQLite runs in one piece, on a large file in a process of their own, which is this file: Ctrl-C may end it at any point. */
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname } from 'node:path';
@@ -27,16 +24,11 @@ interface Order {
 function runHere({ path, statement, busyMs }: Order): readonly string[] {
   using connection = closing((statement === 'integrity' ? openForReading : openForWriting)(path, busyMs));
   const prepared = connection.prepare<[], unknown[]>(STATEMENTS[statement]);
-  if (!prepared.reader) {
-    prepared.run();
-    return [];
-  }
+  if (!prepared.reader) return (prepared.run(), []);
   // of a checkpoint the pages in the log: the second of three columns (https://sqlite.org/pragma.html#pragma_wal_checkpoint)
   const column = statement === 'checkpoint' ? 1 : 0;
-  return prepared
-    .raw()
-    .all()
-    .map((row) => String(row[column]));
+  const rows = prepared.raw().all();
+  return rows.map((row) => String(row[column]));
 }
 
 /** Below this a statement is done sooner than a process for it has started. */
@@ -89,18 +81,15 @@ export async function runApart(order: Order, signal: AbortSignal): Promise<reado
   }
 }
 
-function answerTo(order: Order): Answer {
-  try {
-    return { rows: runHere(order) };
-  } catch (error) {
-    return { code: failureCode(error), message: error instanceof Error ? error.message : '' };
-  }
-}
-
 if (import.meta.main) {
   process.once('message', (order: Order) => {
+    let answer: Answer;
+    try {
+      answer = { rows: runHere(order) };
+    } catch (error) {
+      answer = { code: failureCode(error), message: error instanceof Error ? error.message : '' };
+    }
     // where the command was killed nothing listens any more; the statement is done all the same
-    const answer = answerTo(order);
     if (process.connected) process.send?.(answer, () => process.disconnect?.());
   });
 }

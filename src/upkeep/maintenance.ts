@@ -10,11 +10,6 @@ import { runApart, runWhereItFits } from './long-statement.ts';
 
 export type MaintenanceStep = 'analyze' | 'vacuum' | 'checkpoint';
 
-interface MaintenanceOptions {
-  readonly vacuum: boolean;
-  readonly onStep: (step: MaintenanceStep) => void;
-}
-
 /** The end of a VACUUM must wait for readers outside of WAL mode: to give up there means to do it all again. */
 const VACUUM_ATTEMPT_MS = 5_000;
 
@@ -23,7 +18,10 @@ const CHECKPOINT_ATTEMPT_MS = 50;
 const CHECKPOINT_PAUSE_MS = 200;
 
 /** @returns sizes before and after, for `--json`, and the processes that kept the log from being emptied, as far as seen */
-export async function maintain(operation: Operation, { vacuum, onStep }: MaintenanceOptions) {
+export async function maintain(
+  operation: Operation,
+  { vacuum, onStep }: { readonly vacuum: boolean; readonly onStep: (step: MaintenanceStep) => void },
+) {
   const started = performance.now();
   const { path } = operation;
   const { mode, sizes: before } = await measure(operation);
@@ -68,19 +66,16 @@ const patiently = ({ path, patience }: Operation, run: (signal: AbortSignal) => 
     try {
       await run(patience.signal);
     } catch (error) {
-      if (patience.signal.aborted) rollBack(path);
+      if (patience.signal.aborted) {
+        try {
+          recover(path);
+        } catch {
+          // another process has the file open, and rolls back itself
+        }
+      }
       throw error;
     }
   });
-
-/** Rolls back what an ended process had begun, as the next one that opens the file would. */
-function rollBack(path: string): void {
-  try {
-    recover(path);
-  } catch {
-    // another process has the file open, and rolls back itself
-  }
-}
 
 /** Where another process is in the way until the end, the log keeps its size. */
 async function truncateLog({ path, patience }: Operation) {

@@ -7,7 +7,18 @@ import { numbered, toMoment } from '../backend-file/text.ts';
 import { closing, hearStop, requireGoingOn } from '../backend-file/transaction.ts';
 import { type Connection, failureCode, isBusy, openForWriting } from '../store/database.ts';
 import { copyBytes } from './copy.ts';
-import { COMPANIONS, createPartial, discard, flush, kindOf, linkAs, openFile, publish, sizeOf } from './files.ts';
+import {
+  type NameOf,
+  COMPANIONS,
+  createPartial,
+  discard,
+  flush,
+  kindOf,
+  linkAs,
+  openFile,
+  publish,
+  sizeOf,
+} from './files.ts';
 
 export interface ReplacementOptions {
   /** Where the backend answers while it runs; undefined where that is not configured. */
@@ -20,8 +31,8 @@ export interface ReplacementOptions {
 const STOP_THEM = 'Stop the backend and the gate first, such as with docker compose stop.';
 
 /**
- * No single look proves that no process uses the database: outside WAL mode an idle connection holds no lock, processes of
- * other containers cannot be seen, and only a backend whose address is known can be asked. One that finds something is enough.
+ * No single look proves that no process uses the database: outside WAL mode an idle connection holds no lock, and processes
+ * of other containers cannot be seen. One look that finds something is enough.
  */
 export async function requireUnused(path: string, { backend, signal, say }: ReplacementOptions): Promise<void> {
   const blind = requireNoHolders(path);
@@ -44,10 +55,9 @@ export async function requireUnused(path: string, { backend, signal, say }: Repl
 function requireNoHolders(path: string): string | undefined {
   const { holders, blind } = findHolders([path, `${path}-wal`, `${path}-shm`]);
   if (holders.length === 0) return blind;
-  const named = holders.map(
-    ({ pid, command }) => `process ${pid} (${command.length > 80 ? `${command.slice(0, 79)}…` : command})`,
-  );
-  throw unchanged(`${path} is in use by ${named.join(' and ')}.`, STOP_THEM, { code: 'locked' });
+  const short = (command: string): string => (command.length > 80 ? `${command.slice(0, 79)}…` : command);
+  const named = holders.map(({ pid, command }) => `process ${pid} (${short(command)})`).join(' and ');
+  throw unchanged(`${path} is in use by ${named}.`, STOP_THEM, { code: 'locked' });
 }
 
 /** Nothing listens at the address, or the name does not exist; any other error comes from something that runs. */
@@ -73,7 +83,7 @@ async function askBackend(backend: URL, signal: AbortSignal): Promise<string | u
 /** @returns where the old database is kept; null where there was none @throws OperationFailure */
 export async function putInPlace(target: string, partial: string, options: ReplacementOptions) {
   const { now, say, signal } = options;
-  const nameOf = (attempt: number): string => numbered(`${basename(target)}.replaced.${toMoment(now)}`, attempt);
+  const nameOf: NameOf = (attempt) => numbered(`${basename(target)}.replaced.${toMoment(now)}`, attempt);
   try {
     await hearStop(signal);
     const isThere = lstatSync(target, { throwIfNoEntry: false }) !== undefined;
@@ -128,12 +138,7 @@ function lockWhole(old: number, target: string, say: (sentence: string) => void)
 }
 
 /** A second name for the old file, so that the first one is never without a database. */
-async function keep(
-  old: number,
-  target: string,
-  nameOf: (attempt: number) => string,
-  signal: AbortSignal,
-): Promise<string> {
+async function keep(old: number, target: string, nameOf: NameOf, signal: AbortSignal): Promise<string> {
   try {
     return linkAs(target, nameOf);
   } catch {
@@ -159,7 +164,7 @@ function clearCompanions(target: string, keptWith: string | undefined): void {
   }
 }
 
-/** Between the last look and the new name a process may have opened the old file: it would go on writing there. */
+/** A process that has opened the old file since the last look would go on writing there. */
 function warnOfLatecomers(kept: string, say: (sentence: string) => void): void {
   for (const { pid, command } of findHolders([kept]).holders) {
     say(`Process ${pid} (${command}) opened the old database in the last moment. Restart it: what it writes is lost.`);

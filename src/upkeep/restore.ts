@@ -32,8 +32,8 @@ interface RestoreOptions extends ReplacementOptions {
 export async function prepareRestoration(options: RestoreOptions) {
   const started = performance.now();
   const { file, path } = options;
-  const isThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
   // a link is followed, so that the file is replaced and not the link
+  const isThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
   const target = isThere ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
   const folder = dirname(target);
   const old = statSync(target, { throwIfNoEntry: false });
@@ -56,7 +56,6 @@ export async function prepareRestoration(options: RestoreOptions) {
   const { users, models, members, grants } = facts;
   const [bytes, preparedSeconds] = [sizeOf(partial), secondsSince(started)];
   return {
-    /** Where it goes: the file itself, where the path was a link. */
     target,
     replacedBytes: old?.size,
     bytes,
@@ -95,7 +94,7 @@ function removeInterrupted(target: string): void {
   }
 }
 
-/** The backend must be able to open what is restored: as the old file, or as the folder where there is none. */
+/** As the old file, or as the folder where there is none: the backend must be able to open it. */
 function inheritOwner(partial: string, target: string): void {
   const old = statSync(target, { throwIfNoEntry: false });
   const { uid, gid } = old ?? statSync(dirname(target));
@@ -169,10 +168,8 @@ function makeWhole(partial: string, shown: string): DatabaseFacts {
   using connection = closing(openForWriting(partial, 0));
   const { hasUserTable, backendReady } = readSchema(connection);
   if (!hasUserTable) {
-    throw unchanged(
-      `${shown} is a SQLite database, but not one of Open WebUI: it has no table "user".`,
-      'Name a backup of the webui.db.',
-    );
+    const finding = `${shown} is a SQLite database, but not one of Open WebUI: it has no table "user".`;
+    throw unchanged(finding, 'Name a backup of the webui.db.');
   }
   if (!backendReady) {
     throw unchanged(
