@@ -23,7 +23,7 @@ export function quote(value: string): string {
   return JSON.stringify(masked.length > 120 ? `${masked.slice(0, 120)}…` : masked);
 }
 
-const WILDCARDS: readonly (string | undefined)[] = ['0.0.0.0', '::'];
+const WILDCARDS: readonly string[] = ['0.0.0.0', '::'];
 
 function isLoopback(host: string): boolean {
   const bare = host.replace(/^\[|\]$/g, '').toLowerCase();
@@ -78,10 +78,8 @@ const CHECKS: readonly Check[] = [
     const [present, absent, example] = hasId
       ? ['OPENROUTER_EXTERNAL_USER', 'ORGANIZATION_NAME', 'ORGANIZATION_NAME=Company Name']
       : ['ORGANIZATION_NAME', 'OPENROUTER_EXTERNAL_USER', ID_EXAMPLE];
-    const isHalf = hasId !== settings.has('ORGANIZATION_NAME');
-    return (
-      isHalf && { setting: absent, found: `nothing, beside ${present}`, expected: 'both, or neither of them', example }
-    );
+    if (hasId === settings.has('ORGANIZATION_NAME')) return false;
+    return { setting: absent, found: `nothing, beside ${present}`, expected: 'both, or neither of them', example };
   },
   (_, settings) =>
     settings.has('MODELGATE_AUTO_ENROLL') &&
@@ -112,50 +110,36 @@ const CHECKS: readonly Check[] = [
   // `DATA_DIR` holds more than the database, so one `.env` may set both; in one YAML file one of them does nothing
   ({ DATABASE_URL: path }, settings) => {
     const { text, source } = settings.get('DATA_DIR') ?? { text: '', source: 'environment' };
-    const isSame = path !== undefined && resolve(text, 'webui.db') === resolve(path);
-    return (
-      settings.has('DATABASE_URL') &&
-      source !== 'environment' &&
-      !isSame && {
-        setting: 'DATA_DIR',
-        source,
-        found: 'a value without effect, because DATABASE_URL is set',
-        expected: 'one of the two',
-        example: `DATA_DIR: ${text}`,
-      }
-    );
+    if (!settings.has('DATABASE_URL') || source === 'environment') return false;
+    if (path !== undefined && resolve(text, 'webui.db') === resolve(path)) return false;
+    const found = 'a value without effect, because DATABASE_URL is set';
+    return { setting: 'DATA_DIR', source, found, expected: 'one of the two', example: `DATA_DIR: ${text}` };
   },
   // a chat is an API request too: where a user may send fewer of those, a limit on chats is never reached
   ({ MODELGATE_LIMIT_CHAT: chat = 'off', MODELGATE_LIMIT_USER: user = 'off' }, settings) => {
     const typed = settings.get('MODELGATE_LIMIT_CHAT');
     if (typed === undefined || chat === 'off' || user === 'off') return false;
-    return (
-      perSecond(chat) > perSecond(user) &&
-      chat.burst >= user.burst && {
-        setting: 'MODELGATE_LIMIT_CHAT',
-        source: typed.source,
-        found: `${quote(typed.text)}, which is never reached: MODELGATE_LIMIT_USER (${user.count}/${user.windowSeconds}s:${user.burst}) refuses before`,
-        expected: 'fewer chats than API requests of a user, or `off`',
-        example: 'MODELGATE_LIMIT_CHAT=off',
-      }
-    );
+    if (perSecond(chat) <= perSecond(user) || chat.burst < user.burst) return false;
+    return {
+      setting: 'MODELGATE_LIMIT_CHAT',
+      source: typed.source,
+      found: `${quote(typed.text)}, which is never reached: MODELGATE_LIMIT_USER (${user.count}/${user.windowSeconds}s:${user.burst}) refuses before`,
+      expected: 'fewer chats than API requests of a user, or `off`',
+      example: 'MODELGATE_LIMIT_CHAT=off',
+    };
   },
   // the gate speaks no TLS itself: without a trusted proxy no request is known to come by https
   ({ MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY: value = 'off' }, settings) => {
     const setting = 'MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY';
     const { fallback = '' } = describeSetting(setting);
     const { text = fallback } = settings.get(setting) ?? {};
-    return (
-      value !== 'off' &&
-      value !== 'backend' &&
-      text !== fallback &&
-      !settings.has('MODELGATE_TRUSTED_PROXIES') && {
-        setting,
-        found: `${quote(text)} without MODELGATE_TRUSTED_PROXIES: no proxy is trusted to say that a request came by https`,
-        expected: 'the address of the proxy that speaks TLS',
-        example: 'MODELGATE_TRUSTED_PROXIES=10.0.0.0/8',
-      }
-    );
+    if (/^(?:off|backend)$/.test(value) || text === fallback || settings.has('MODELGATE_TRUSTED_PROXIES')) return false;
+    return {
+      setting,
+      found: `${quote(text)} without MODELGATE_TRUSTED_PROXIES: no proxy is trusted to say that a request came by https`,
+      expected: 'the address of the proxy that speaks TLS',
+      example: 'MODELGATE_TRUSTED_PROXIES=10.0.0.0/8',
+    };
   },
   (values, settings) =>
     settings.has('MODELGATE_HEADERS_BACKEND') &&

@@ -1,7 +1,6 @@
 /**
- * Security headers and cookies of every answer. The defaults change nothing for the page of Open WebUI (0.6.18 and
- * 0.12.4, in Chromium); `config/README.md` says why some are `backend`. Browsers ignore what they do not know, so a
- * typing mistake would switch a protection off silently: names and directives are checked, not only characters.
+ * Security headers and cookies of every answer. The defaults change nothing for the page of Open WebUI (0.6.18 and 0.12.4,
+ * in Chromium). Browsers ignore what they do not know, so names and directives are checked, not only characters.
  */
 import { z } from 'zod';
 import { backendWord, boolean, choice, flag, lastReason, oneOf, setting, settingWithDefault, string } from './value.ts';
@@ -13,7 +12,6 @@ const printable = string
   .max(LONGEST_VALUE, `it is longer than ${LONGEST_VALUE} characters`)
   .refine((text) => text === text.trim(), 'there is a space at one of its ends');
 
-/** How a header's value is spelled, and what "expected …" says of it. */
 type Kind = readonly [schema: z.ZodType<string, string>, expected: string];
 
 /** `off`, `backend`, or a value of this kind. */
@@ -38,22 +36,18 @@ const policyWord = (...words: readonly string[]): Kind => [
 /** A list. @param faultOf what is wrong with an item */
 const everyItem = (separator: RegExp, faultOf: (item: string) => string | undefined) =>
   string.superRefine((text, context) => {
-    const fault = itemsOf(text, separator)
-      .map(faultOf)
-      .find((one) => one !== undefined);
+    const [fault] = itemsOf(text, separator).flatMap((item) => faultOf(item) ?? []);
     if (fault !== undefined) context.addIssue(fault);
   });
 
 const itemsOf = (text: string, separator: RegExp): string[] => text.split(separator).map((item) => item.trim());
 
-const REFERRER_POLICIES: ReadonlySet<string> = new Set([
-  ...['no-referrer', 'no-referrer-when-downgrade', 'origin', 'origin-when-cross-origin', 'same-origin'],
-  ...['strict-origin', 'strict-origin-when-cross-origin', 'unsafe-url'],
-]);
+const REFERRER_POLICY =
+  /^(?:no-referrer(?:-when-downgrade)?|(?:strict-)?origin(?:-when-cross-origin)?|same-origin|unsafe-url)$/;
 
 /** Browsers take the last one of several that they know. */
 const referrerPolicies = everyItem(/,/, (policy) =>
-  REFERRER_POLICIES.has(policy) ? undefined : `${JSON.stringify(policy)} is no referrer policy`,
+  REFERRER_POLICY.test(policy) ? undefined : `${JSON.stringify(policy)} is no referrer policy`,
 );
 
 const YEAR_S = 31_536_000;
@@ -98,7 +92,7 @@ const CSP_DIRECTIVES: ReadonlySet<string> = new Set([
   ...['require-trusted-types-for', 'trusted-types', 'fenced-frame-src', 'webrtc'],
 ]);
 
-/** Names are checked, values are not: they are a language of their own. */
+/** Names are checked, values are not. */
 const contentSecurityPolicy: Kind = [
   everyItem(/[;,]/, (directive) => {
     const [name = ''] = directive.split(' ');

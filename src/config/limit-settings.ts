@@ -1,11 +1,8 @@
-/**
- * Limits. The defaults are far above what the page of Open WebUI sends (0.6.18 and 0.12.4, loaded fresh ten times in a
- * minute in Chromium), and below what a runaway script sends.
- */
+/** Limits. The defaults are far above what the page of Open WebUI sends (0.6.18 and 0.12.4, loaded ten times a minute). */
 import { z } from 'zod';
 import { DURATION, lastReason, millisecondsOf, reasonWhere, settingWithDefault, string } from './value.ts';
 
-/** Beyond this nothing is limited any more; the arithmetic is exact below it. */
+/** The arithmetic is exact below it. */
 const LARGEST = 1_000_000;
 
 const offOr = <T>(schema: z.ZodType<T, string>) => z.union([z.literal('off'), schema], lastReason);

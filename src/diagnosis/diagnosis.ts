@@ -38,7 +38,6 @@ interface Diagnosis {
   readonly onProgress: (label: string, done: number, total: number) => void;
 }
 
-/** @throws OperationFailure after Ctrl-C */
 export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> {
   const { operation, settings, upstream, secretKeys, onProgress } = options;
   const findings = [...findingsOf({ settings: checkSettings(settings) })];
@@ -49,7 +48,6 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
   const file = checkDatabaseFile(operation.path);
   if (file.some(isUnusable)) return [...findings, ...file];
   const inside = await lookInside(options);
-  // the mode of a file that is no database is not worth changing
   return [...findings, ...(inside.some(isUnusable) ? file.filter(({ name }) => name === 'file') : file), ...inside];
 }
 
@@ -85,7 +83,6 @@ async function lookInside(options: Diagnosis): Promise<readonly Finding[]> {
   await run('file', () => ((seen = read(connection)), []));
   const checks = seen && checksOf(connection, seen, options, walBytes);
   for (const [name, check] of Object.entries(checks ?? UNREADABLE)) await run(name, check);
-  // what cannot be read for another reason than a lock is nothing to take a lock on
   if (!findings.some(isUnusable)) {
     onProgress('trying the locks', 0, 1);
     await run('locks', () => checkLocks(path, patience.signal, lockTrial));
@@ -141,7 +138,6 @@ function createRunner({ path, patience }: Operation, findings: Finding[]) {
       findings.push(...findingsOf({ [name]: await waiting(path, left, check) }));
     } catch (error) {
       if (patience.signal.aborted) throw unchanged('Stopped.', '', { cause: error });
-      // after one wait in vain there is no other
       if (isBusy(error)) left = { ...patience, longestMs: 0, say: () => undefined };
       findings.push(...findingsOf({ [name]: failed(error, path) }));
     }

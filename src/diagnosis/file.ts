@@ -1,17 +1,5 @@
 /** The file as the system sees it: whose it is, who may read it, and whether SQLite can make its journals beside it. */
-import {
-  type Stats,
-  accessSync,
-  closeSync,
-  constants,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  statfsSync,
-  writeFileSync,
-} from 'node:fs';
+import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { getegid, getgroups, getuid } from 'node:process';
@@ -29,7 +17,7 @@ const OTHERS_MAY = 0o007;
 
 /** To be called before SQLite has the file open: closing a descriptor of it would give up SQLite's locks (fcntl(2)). */
 export function checkDatabaseFile(path: string): readonly Finding[] {
-  const stats = statSync(path, { throwIfNoEntry: false });
+  const stats = fs.statSync(path, { throwIfNoEntry: false });
   if (stats === undefined) {
     const file = problem(
       `There is no file at ${path}, so nothing about it was checked.`,
@@ -41,7 +29,7 @@ export function checkDatabaseFile(path: string): readonly Finding[] {
   const about = `${path} (${asSize(size)}, mode ${octal(mode)}, owner ${uid === 0 ? 'root' : uid})`;
   const asOwner = `Run the gate as user ${uid}, the owner of the file.`;
   // tried, because a read-only volume is not seen in any mode
-  const may = (how: 'r' | 'r+'): boolean => succeeds(() => closeSync(openSync(path, how)));
+  const may = (how: 'r' | 'r+'): boolean => succeeds(() => fs.closeSync(fs.openSync(path, how)));
   if (!may('r')) return findingsOf({ file: problem(`User ${runner()} may not read ${about}.`, asOwner) });
   const finding = `User ${runner()} may not write ${about}: no user can be enrolled, and no command can change anything.`;
   return findingsOf({
@@ -51,14 +39,13 @@ export function checkDatabaseFile(path: string): readonly Finding[] {
     permissions: checkModes(path, stats),
     folder: checkFolder(dirname(path), asOwner),
     backups: checkBackups(path, stats),
-    'file system': checkFileSystem(path, statfsSync(path).type),
+    'file system': checkFileSystem(path, fs.statfsSync(path).type),
   });
 }
 
 function succeeds(act: () => void): boolean {
   try {
-    act();
-    return true;
+    return (act(), true);
   } catch {
     return false;
   }
@@ -66,11 +53,11 @@ function succeeds(act: () => void): boolean {
 
 const octal = (mode: number): string => (mode & 0o7777).toString(8).padStart(3, '0');
 
-const modeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.mode ?? 0;
+const modeOf = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.mode ?? 0;
 
 const runner = (): string => (getuid?.() === 0 ? '0 (root)' : String(getuid?.() ?? 'unknown'));
 
-function checkModes(path: string, { uid, gid, mode }: Stats): Verdict {
+function checkModes(path: string, { uid, gid, mode }: fs.Stats): Verdict {
   const names = ['', ...COMPANIONS].map((suffix) => `${path}${suffix}`);
   const tooOpen = names.filter((name) => (modeOf(name) & OTHERS_MAY) !== 0);
   if (tooOpen.length > 0) {
@@ -90,7 +77,7 @@ function checkModes(path: string, { uid, gid, mode }: Stats): Verdict {
 function checkFolder(folder: string, asOwner: string): readonly Verdict[] {
   const mode = octal(modeOf(folder));
   const found = [];
-  if (!succeeds(() => accessSync(folder, constants.W_OK | constants.X_OK))) {
+  if (!succeeds(() => fs.accessSync(folder, fs.constants.W_OK | fs.constants.X_OK))) {
     const finding = `User ${runner()} may not create files in ${folder}, and SQLite cannot write without its journal there.`;
     found.push(warning(finding, asOwner));
   }
@@ -104,7 +91,7 @@ function checkFolder(folder: string, asOwner: string): readonly Verdict[] {
 const SHOWN_BACKUPS = 3;
 
 /** As the guide and `modelgate backup` and `migrate` name them, where they lie beside the file. */
-function checkBackups(path: string, { mode }: Stats): readonly Verdict[] {
+function checkBackups(path: string, { mode }: fs.Stats): readonly Verdict[] {
   const others = (mode & GROUP_MAY) === 0 ? GROUP_MAY | OTHERS_MAY : OTHERS_MAY;
   const [folder, base] = [dirname(path), basename(path)];
   const stem = base.replace(/\.[^.]*$/, '');
@@ -112,18 +99,14 @@ function checkBackups(path: string, { mode }: Stats): readonly Verdict[] {
     name.startsWith(`${base}.`) || (name.startsWith(`${stem}_`) && /\.db(?:\.gz)?$/.test(name));
   let names: readonly string[] = [];
   // a folder may be passed through and not be listed
-  succeeds(() => (names = readdirSync(folder)));
+  succeeds(() => (names = fs.readdirSync(folder)));
   const tooOpen = names.filter((name) => isBackup(name) && (modeOf(join(folder, name)) & others) !== 0).toSorted();
   if (tooOpen.length === 0) return [];
   const some = `${tooOpen.slice(0, SHOWN_BACKUPS).join(', ')}${tooOpen.length > SHOWN_BACKUPS ? ', …' : ''}`;
   const which = tooOpen.length === 1 ? 'a backup' : `${tooOpen.length} backups`;
   const paths = tooOpen.slice(0, 20).map((name) => join(folder, name));
-  return [
-    warning(
-      `More than may open the file may open ${which} beside the file (${some}).`,
-      `\`${shellCommand('chmod', '600', ...paths)}\``,
-    ),
-  ];
+  const finding = `More than may open the file may open ${which} beside the file (${some}).`;
+  return [warning(finding, `\`${shellCommand('chmod', '600', ...paths)}\``)];
 }
 
 /** statfs(2). Locks of SQLite and its shared memory do not work across machines. */
@@ -139,33 +122,28 @@ const NETWORK_FILE_SYSTEMS: Readonly<Record<number, string>> = {
 export function checkFileSystem(path: string, type: number): readonly Verdict[] {
   const name = NETWORK_FILE_SYSTEMS[type >>> 0];
   if (name === undefined) return [];
+  const finding = `${path} is on ${name}, where SQLite's locks and its WAL mode cannot be relied on.`;
   return [
-    warning(
-      `${path} is on ${name}, where SQLite's locks and its WAL mode cannot be relied on.`,
-      'Move the data directory to a local disk of the machine that runs the backend and the gate.',
-    ),
+    warning(finding, 'Move the data directory to a local disk of the machine that runs the backend and the gate.'),
   ];
 }
 
 /** Checked in a third of a second, for which the backend's writers wait. */
 const SMALL_BYTES = 32 * 1024 ** 2;
 
-/**
- * The guide's `PRAGMA integrity_check`, seconds for each gigabyte. Outside of WAL mode a reader keeps writers out, so a
- * copy is checked in place of a large file. @throws errors with SQLite's code; OperationFailure after Ctrl-C
- */
+/** The guide's `PRAGMA integrity_check`: outside of WAL mode, where a reader keeps writers out, of a copy of a large file. */
 export async function checkIntegrity(
   operation: Operation,
   mode: string,
   onProgress: (done: number, total: number) => void,
 ): Promise<Verdict> {
   const { path, patience } = operation;
-  const { size } = statSync(path);
+  const { size } = fs.statSync(path);
   if (mode === 'wal' || size <= SMALL_BYTES) return judge(await readIntegrity(path, patience.signal), size);
-  const folder = mkdtempSync(join(tmpdir(), 'modelgate-doctor-'));
+  const folder = fs.mkdtempSync(join(tmpdir(), 'modelgate-doctor-'));
   try {
     const copy = join(folder, 'copy.db');
-    writeFileSync(copy, '', { mode: 0o600 });
+    fs.writeFileSync(copy, '', { mode: 0o600 });
     await copyLive(operation, copy, () => undefined, onProgress);
     return judge(await readIntegrity(copy, patience.signal), size);
   } catch (error) {
@@ -175,7 +153,7 @@ export async function checkIntegrity(
       'Run it with TMPDIR in a folder with more room, or while the backend is stopped.',
     );
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    fs.rmSync(folder, { recursive: true, force: true });
   }
 }
 
@@ -187,7 +165,6 @@ function judge({ damage, complaints }: Awaited<ReturnType<typeof readIntegrity>>
     const remedy = 'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`';
     return problem(`The file is damaged: ${first}${rest}.`, remedy);
   }
-  // the backend has written them, and no command can put that right
   const [complaint] = complaints;
   const aside = complaint === undefined ? '' : `; some rows break a rule of their own table (${complaint})`;
   return ok(`Integrity check passed: SQLite has read every page of the file (${asSize(size)})${aside}.`);

@@ -1,7 +1,4 @@
-/**
- * How long the queries of a decision take: the deployment guide's three, and the statements that the gate prepares, one
- * by one and together. Sets no journal mode, as the guide's script does: the backend owns that choice.
- */
+/** How long the queries of a decision take: the deployment guide's three, and those of the gate, one by one and together. */
 import { requirePerson } from '../backend-file/backend.ts';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { quoted } from '../backend-file/text.ts';
@@ -52,7 +49,7 @@ export function distributionOf(values: readonly number[]) {
 interface QueryBench {
   readonly operation: Operation;
   /** Id or e-mail address, and id; undefined: many users in turn, and the largest organization. */
-  readonly chosen: Chosen;
+  readonly chosen: Readonly<Record<'user' | 'organization', string | undefined>>;
   readonly iterations: number;
   readonly policy: DecideOptions;
   readonly onProgress: (done: number, total: number) => void;
@@ -95,20 +92,14 @@ export async function benchQueries({ operation, chosen, iterations, policy, onPr
 
 const now = (): number => performance.now();
 
-type Chosen = Readonly<Record<'user' | 'organization', string | undefined>>;
-
 const MOST = 1_000;
 
-type Subjects = ReturnType<typeof readSubjects>;
-
-/** Whom and what the queries ask for, in turn: one row that is always the same is always near. */
-function readSubjects(connection: Connection, { user, organization }: Chosen) {
-  const all = (sql: string, ...values: string[]): readonly string[] =>
-    connection
-      .prepare(sql)
-      .pluck()
-      .all(...values)
-      .filter((value) => typeof value === 'string');
+/** What the queries ask for, in turn: one row that is always the same is always near. */
+function readSubjects(connection: Connection, { user, organization }: QueryBench['chosen']) {
+  const all = (sql: string, ...values: string[]): readonly string[] => {
+    const statement = connection.prepare(sql).pluck();
+    return statement.all(...values).filter((value) => typeof value === 'string');
+  };
   const orElse = (values: readonly string[], standIn: string) => (values.length > 0 ? values : [standIn]);
   const users = user === undefined ? all(MEMBERS_SPREAD) : [requirePerson(connection, user).id];
   if (users.length === 0) {
@@ -175,7 +166,6 @@ async function measure({ name, from, prepare }: Run, iterations: number, signal:
     const found = distributionOf(times);
     return { name, from, pass: found.p95 < LIMIT_MS, times_ms: rounded(found), problem: null };
   } catch (error) {
-    // a view that is missing or has another shape
     if (failureCode(error) !== 'SQLITE_ERROR') throw error;
     const words = error instanceof Error ? error.message : '';
     return { name, from, pass: false, times_ms: null, problem: `${words}: run \`modelgate init\`` };
@@ -185,6 +175,8 @@ async function measure({ name, from, prepare }: Run, iterations: number, signal:
 /** To a microsecond: what is behind it differs from run to run. */
 const rounded = <T extends ReturnType<typeof distributionOf>>(found: T): T =>
   Object.fromEntries(Object.entries(found).map(([figure, ms]) => [figure, Number(ms.toFixed(3))])) as T;
+
+type Subjects = ReturnType<typeof readSubjects>;
 
 function queryRuns(connection: Connection, subjects: Subjects): readonly Run[] {
   const from = { guide: GUIDE_QUERIES, gate: gateQueries(readSchema(connection)) };

@@ -7,15 +7,12 @@ import { type Verdict, ok, warning } from './finding.ts';
 const SHOWN = 3;
 
 interface Question {
-  /** SQL for what names a row. */
   readonly example: string;
   readonly from: string;
-  /** What the rows that are found have in common, after their number. */
   readonly what: string;
   readonly remedy: string | ((rows: readonly Row[]) => string);
 }
 
-/** Where the question asks for them, with the two ids of the row. */
 interface Row {
   readonly total: number;
   readonly example: unknown;
@@ -23,7 +20,7 @@ interface Row {
   readonly key?: unknown;
 }
 
-/** @throws SqliteError where the file cannot be read */
+/** Rows of organizations that mean nothing, or something else than they say. */
 export function checkForeignRows(connection: Connection, schema: Schema): readonly Verdict[] {
   const found = questions(schema).flatMap(({ example, from, what, remedy }) => {
     const rows = connection
@@ -136,7 +133,7 @@ const SPACES = "' ' || char(9) || char(10) || char(13) || char(160)";
 
 const SHOWN_ADMINS = 5;
 
-/** The deployment guide's step 4, `WHERE role = 'admin'`. @throws SqliteError where the file cannot be read */
+/** The deployment guide's step 4, `WHERE role = 'admin'`. */
 export function checkAdmins(connection: Connection): Verdict {
   const admins = connection
     .prepare<[], { id: string; email: string | null; total: number }>(

@@ -9,7 +9,7 @@ const INIT = 'Start the gate once where it may write to the file, or run: `model
 
 const isTrigger = (name: string): boolean => name.startsWith('trigger ');
 
-/** What `readSchema` has read. */
+/** Whether every object of the schema is in place. */
 export function checkTables({ hasUserTable, backendReady, missing, problem: obstacle }: Schema): Verdict {
   if (!hasUserTable) {
     return problem(
@@ -43,9 +43,8 @@ export function checkCounter({ counted, missing, problem: obstacle }: Schema): r
 }
 
 /**
- * Whether a view or trigger is in the way of the backend's next migration. It drops its tables `user` and `model` and
- * renames a copy, and SQLite refuses a rename while a view or trigger names a table that is not there. The views of the
- * deployment guide and of mAI do; ours do not. @throws SqliteError where the schema cannot be read
+ * Whether a view or trigger, such as the guide's or mAI's, is in the way of the backend's next migration: SQLite refuses
+ * to rename the copy of `user` or `model` while one names the table, which has been dropped.
  */
 export function checkUpgrade(connection: Connection, { clientOrganizations }: Schema): Verdict {
   const stumbling = inTheWay(connection);
@@ -81,7 +80,6 @@ function inTheWay(connection: Connection): readonly SchemaRow[] {
   for (const table of ['user', 'model']) {
     const scratch = openScratch();
     try {
-      // shadow tables stand already when their own turn comes
       for (const { sql } of rows) complaintOf(() => void scratch.prepare(sql).run());
       scratch.exec(`CREATE TABLE _alembic_tmp (id TEXT); DROP TABLE IF EXISTS "${table}"`);
       for (const _round of suspects) {
@@ -116,7 +114,7 @@ const FEW_ROWS = 1_000;
 /** From here on every decision holds up all others for a millisecond or more. */
 const MANY_ROWS = 10_000;
 
-/** @returns which of the statements that the gate prepares, and of the guide's, read a whole table of some size @throws SqliteError */
+/** @returns which of the statements that the gate prepares, and of the guide's, read a whole table of some size */
 export function checkIndexUse(connection: Connection, schema: Schema): readonly Verdict[] {
   // a view that is missing, or of another shape: the check of the tables has said so
   const { yes: runnable = [], no: skipped = [] } = Object.groupBy(GUIDE_QUERIES, ({ sql }) =>
@@ -136,7 +134,7 @@ function judge(connection: Connection, { name, sql }: Record<'name' | 'sql', str
   const plan = connection.prepare<[null], { readonly detail: string }>(`EXPLAIN QUERY PLAN ${sql}`).all(null);
   return plan.flatMap(({ detail }) => {
     const [, scanned = ''] = /^SCAN (\S+)/.exec(detail) ?? [];
-    const table = TABLE_OF[scanned] ?? scanned;
+    const table = TABLE_OF.get(scanned) ?? scanned;
     const rows = TABLES.has(table) ? countRows(connection, table) : 0;
     if (rows < FEW_ROWS) return [];
     const finding = `The query ${name} reads all ${count(rows)} rows of ${table} each time, because no index serves it.`;
@@ -146,14 +144,10 @@ function judge(connection: Connection, { name, sql }: Record<'name' | 'sql', str
 }
 
 /** Names that the views give to the tables. */
-const TABLE_OF: Readonly<Record<string, string>> = {
-  om: 'organization_members',
-  orgmod: 'organization_models',
-  u: 'user',
-  m: 'model',
-};
+const TABLE_OF = new Map(
+  Object.entries({ om: 'organization_members', orgmod: 'organization_models', u: 'user', m: 'model' }),
+);
 
-/** Any other name in a plan is no table that the gate asks. */
 const TABLES: ReadonlySet<string> = new Set([...COUNTED_TABLES, 'client_organizations', 'user', 'model', 'api_key']);
 
 const countRows = (connection: Connection, table: string): number =>
