@@ -61,7 +61,7 @@ export function toMoment(date: Date): string {
   return local.toISOString().slice(0, 19).replaceAll(/[-:]/g, '').replace('T', '_');
 }
 
-/** @returns undefined for digits that are no moment, such as a thirteenth month */
+/** @returns undefined for digits that are no moment */
 export function parseMoment(text: string): Date | undefined {
   const [, year, month, day, hours, minutes, seconds] =
     /^(\d{4})(\d{2})(\d{2})_(\d{2})(\d{2})(\d{2})$/.exec(text)?.map(Number) ?? [];

@@ -7,18 +7,7 @@ import { numbered, toMoment } from '../backend-file/text.ts';
 import { closing, hearStop, requireGoingOn } from '../backend-file/transaction.ts';
 import { type Connection, failureCode, isBusy, openForWriting } from '../store/database.ts';
 import { copyBytes } from './copy.ts';
-import {
-  type NameOf,
-  COMPANIONS,
-  createPartial,
-  discard,
-  flush,
-  kindOf,
-  linkAs,
-  openFile,
-  publish,
-  sizeOf,
-} from './files.ts';
+import { COMPANIONS, createPartial, discard, flush, kindOf, linkAs, openFile, publish, sizeOf } from './files.ts';
 
 export interface ReplacementOptions {
   /** Where the backend answers while it runs; undefined where that is not configured. */
@@ -136,6 +125,8 @@ function lockWhole(old: number, target: string, say: (sentence: string) => void)
     );
   }
 }
+
+type NameOf = Parameters<typeof publish>[1];
 
 /** A second name for the old file, so that the first one is never without a database. */
 async function keep(old: number, target: string, nameOf: NameOf, signal: AbortSignal): Promise<string> {

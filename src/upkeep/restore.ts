@@ -1,14 +1,5 @@
 /** A backup on its way into the place of the database: unpacked beside it, made whole, and checked. It is only read itself. */
-import {
-  chmodSync,
-  chownSync,
-  createWriteStream,
-  lstatSync,
-  readdirSync,
-  realpathSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import fs from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { createGunzip } from 'node:zlib';
@@ -33,10 +24,10 @@ export async function prepareRestoration(options: RestoreOptions) {
   const started = performance.now();
   const { file, path } = options;
   // a link is followed, so that the file is replaced and not the link
-  const isThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
-  const target = isThere ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
+  const isThere = fs.lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  const target = isThere ? fs.realpathSync(path) : join(fs.realpathSync(dirname(path)), basename(path));
   const folder = dirname(target);
-  const old = statSync(target, { throwIfNoEntry: false });
+  const old = fs.statSync(target, { throwIfNoEntry: false });
   requireOther(file, target);
   await requireUnused(target, options);
   try {
@@ -73,7 +64,7 @@ export async function prepareRestoration(options: RestoreOptions) {
 export type Restoration = Awaited<ReturnType<typeof prepareRestoration>>;
 
 function requireOther(file: string, target: string): void {
-  const [backup, old] = [file, target].map((path) => statSync(path, { throwIfNoEntry: false, bigint: true }));
+  const [backup, old] = [file, target].map((path) => fs.statSync(path, { throwIfNoEntry: false, bigint: true }));
   if (backup === undefined) {
     throw unchanged(`There is no file at ${file}.`, 'Name a backup of the database.', { code: 'no_such_file' });
   }
@@ -83,24 +74,24 @@ function requireOther(file: string, target: string): void {
 
 /** A kept database that is still the current one was named by a command that was killed a moment later. */
 function removeInterrupted(target: string): void {
-  const current = statSync(target, { throwIfNoEntry: false });
+  const current = fs.statSync(target, { throwIfNoEntry: false });
   if (current === undefined || current.nlink === 1) return;
   const folder = dirname(target);
-  for (const entry of readdirSync(folder)) {
+  for (const entry of fs.readdirSync(folder)) {
     if (!entry.startsWith(`${basename(target)}.replaced.`)) continue;
     const path = join(folder, entry);
-    const { ino, dev } = lstatSync(path);
-    if (ino === current.ino && dev === current.dev) rmSync(path);
+    const { ino, dev } = fs.lstatSync(path);
+    if (ino === current.ino && dev === current.dev) fs.rmSync(path);
   }
 }
 
 /** As the old file, or as the folder where there is none: the backend must be able to open it. */
 function inheritOwner(partial: string, target: string): void {
-  const old = statSync(target, { throwIfNoEntry: false });
-  const { uid, gid } = old ?? statSync(dirname(target));
-  const own = statSync(partial);
-  if (own.uid !== uid || own.gid !== gid) chownSync(partial, uid, gid);
-  chmodSync(partial, (old?.mode ?? 0o600) & 0o777);
+  const old = fs.statSync(target, { throwIfNoEntry: false });
+  const { uid, gid } = old ?? fs.statSync(dirname(target));
+  const own = fs.statSync(partial);
+  if (own.uid !== uid || own.gid !== gid) fs.chownSync(partial, uid, gid);
+  fs.chmodSync(partial, (old?.mode ?? 0o600) & 0o777);
 }
 
 const NO_BACKUP: readonly (readonly [prefix: string, what: string, remedy: string])[] = [
@@ -124,7 +115,7 @@ function stageDatabase(target: string, { file, signal, onStep }: RestoreOptions)
       // a plain copy may have a log or a journal beside it, which holds what was committed last
       for (const companion of isPacked ? [''] : ['', '-wal', '-journal']) {
         if (companion !== '' && sizeOf(`${file}${companion}`) === 0) continue;
-        const into = createWriteStream(`${partial}${companion}`, { mode: 0o600 });
+        const into = fs.createWriteStream(`${partial}${companion}`, { mode: 0o600 });
         await stream(`${file}${companion}`, isPacked ? createGunzip() : new PassThrough(), into, streaming);
       }
       return makeWhole(partial, file);
@@ -141,7 +132,7 @@ function stageDatabase(target: string, { file, signal, onStep }: RestoreOptions)
 /** @throws OperationFailure where it is neither a database nor one in gzip */
 function isCompressed(file: string): boolean {
   try {
-    if (!statSync(file).isFile()) {
+    if (!fs.statSync(file).isFile()) {
       throw unchanged(`${file} is no file.`, 'Name a backup of the database.', { code: 'no_such_file' });
     }
     using opened = openFile(file, 'r');
@@ -157,10 +148,8 @@ function isCompressed(file: string): boolean {
 function requireStill(file: string): void {
   const [holder] = findHolders([file]).holders;
   if (holder === undefined) return;
-  throw unchanged(
-    `${file} is open in process ${holder.pid} (${holder.command}), so it is no backup that stands still.`,
-    'Make one of it first: `modelgate backup DIR`',
-  );
+  const finding = `${file} is open in process ${holder.pid} (${holder.command}), so it is no backup that stands still.`;
+  throw unchanged(finding, 'Make one of it first: `modelgate backup DIR`');
 }
 
 /** Moves the log into the file, rolls back what was never committed, and requires the tables of Open WebUI. */
