@@ -1,5 +1,6 @@
 /**
- * A fresh database with two organizations on one backend, as Open WebUI 0.12.4 and `modelgate init` would have left it:
+ * A fresh database with two organizations on one backend, as Open WebUI 0.12.4 and `modelgate init` would have left it,
+ * and what the demo prints about it:
  *
  * - acme (Ada, who is an admin of the backend, and Alice) has `gpt-4o-mini`, `claude-sonnet-4` and the preset
  *   `acme-helper`. The preset runs on `gpt-4o`, which acme does not have by itself;
@@ -7,10 +8,11 @@
  * - Carol belongs to both.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type SQLInputValue, DatabaseSync } from 'node:sqlite';
+import { shellCommand } from '../backend-file/text.ts';
 import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS } from '../store/schema.ts';
 
 export type DemoUser = ReturnType<typeof addUser>;
@@ -23,7 +25,7 @@ const PEOPLE = [
   { key: 'carol', name: 'Carol', role: 'user', organizations: ['acme', 'globex'] },
 ];
 
-export const DEMO_GRANTS = {
+const GRANTS = {
   acme: ['gpt-4o-mini', 'claude-sonnet-4', 'acme-helper'],
   globex: ['llama3.2:latest', 'mistral/*'],
 } as const;
@@ -67,7 +69,7 @@ export function createDemoDatabase() {
     const users = PEOPLE.map((person) => addUser(db, person));
     const params = JSON.stringify({ system: 'You help at Acme.' });
     insert(db, 'model', { ...DEMO_PRESET, user_id: users[0]?.id ?? null, params, meta: '{}', ...created() });
-    for (const [organization, models] of Object.entries(DEMO_GRANTS)) {
+    for (const [organization, models] of Object.entries(GRANTS)) {
       for (const model of models) {
         const grant = { organization_id: organization, model_id: model, ...created() };
         insert(db, 'organization_models', { id: `orgmod_${organization}_${model}`, ...grant });
@@ -106,3 +108,66 @@ function insert(db: DatabaseSync, table: string, row: Readonly<Record<string, SQ
 
 const now = (): number => Math.floor(Date.now() / 1000);
 const created = () => ({ created_at: now(), updated_at: now() });
+
+/** Addresses as `http://host:port`, and the words that run `modelgate` from any folder. */
+type GuideParts = Readonly<
+  Record<'gate' | 'admin' | 'backend', string> & { database: DemoDatabase; modelgate: readonly string[] }
+>;
+
+const HELLO = '{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}';
+const IDS = `grep -o '"id":"[^"]*"' | sort -u`;
+
+/** Writes the keys to a file beside the database. @returns text; each line that begins with two spaces under a numbered one can be pasted into a POSIX shell */
+export function writeGuide(parts: GuideParts): string {
+  const { database, gate, admin, backend } = parts;
+  const keys = join(database.directory, 'keys');
+  writeFileSync(keys, writeKeys(parts), { mode: 0o600 });
+  return `modelgate demo: the organizations acme and globex share one backend. Nothing leaves this machine.
+
+  gate      ${gate}   users talk to it
+  backend   ${backend}   stands in for Open WebUI and lists every model to everyone
+  admin     ${admin}   /healthz /readyz /metrics
+  database  ${database.path}
+
+  acme      ${GRANTS.acme.join(', ')}: Ada (an admin), Alice, Carol
+  globex    ${GRANTS.globex.join(', ')}: Gina, Carol
+
+Three things to try in another terminal. First load the keys:
+  ${shellCommand('.', keys)}
+1. Alice sees the models of acme. The backend itself would show her all:
+  curl -s $gate/api/models -H "$alice" | ${IDS}
+  curl -s $backend/api/models -H "$alice" | ${IDS}
+2. Alice asks a model that acme does not have. The refusal ends with the id of the decision:
+  curl -s $gate/api/chat/completions -H "$alice" -H "$json" -d '${HELLO}' | tee "$answer"; echo
+3. The reason for that decision, and the grant that changes it. Repeat 1 and 2 after it:
+  modelgate explain $(grep -o 'd-[0-9a-z]\\{10\\}' "$answer")
+  modelgate model allow gpt-4o --org acme
+
+Ctrl-C ends the demo and removes the database.
+`;
+}
+
+/** Shell variables for the commands above: addresses, a header of each user, and `modelgate` on this database. */
+function writeKeys({ database, gate, admin, backend, modelgate }: GuideParts): string {
+  const { hostname, port } = new URL(admin);
+  const environment = [
+    assign('DATABASE_URL', `sqlite:///${database.path}`),
+    assign('MODELGATE_ADMIN_HOST', hostname),
+    assign('MODELGATE_ADMIN_PORT', port),
+  ];
+  const people = database.users.flatMap(({ key, name, email, password, apiKey }) => [
+    `# ${name}: ${email}, password ${password}`,
+    assign(key, `Authorization: Bearer ${apiKey}`),
+  ]);
+  return [
+    assign('gate', gate),
+    assign('backend', backend),
+    assign('json', 'Content-Type: application/json'),
+    assign('answer', join(database.directory, 'answer')),
+    ...people,
+    `modelgate() { ${environment.join(' ')} ${shellCommand(...modelgate)} "$@"; }`,
+    '',
+  ].join('\n');
+}
+
+const assign = (variable: string, value: string): string => `${variable}=${shellCommand(value)}`;

@@ -31,10 +31,9 @@ const HOST = '127.0.0.1';
 /** @returns when Ctrl-C was pressed and nothing of the demo is left */
 async function runDemo(options: OptionsOf<typeof declare>, terminal: Terminal, version: string): Promise<void> {
   // loaded when the demo runs: other commands and the help do not need them
-  const [{ startDemoBackend }, { createDemoDatabase }, { writeGuide }] = await Promise.all([
+  const [{ startDemoBackend }, { createDemoDatabase, writeGuide }] = await Promise.all([
     import('../../demo/backend.ts'),
     import('../../demo/database.ts'),
-    import('../../demo/guide.ts'),
   ]);
   const port = await findPort('--port', options.port, USUAL.port);
   const adminPort = await findPort('--admin-port', options.adminPort, USUAL.adminPort, port);
