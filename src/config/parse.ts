@@ -65,13 +65,9 @@ function readSettings(raw: RawConfig) {
   const misspelled = read.reasons.map(([name, reason]) => misspelling(name, reason, settings));
   const contradicting = contradictions(settings, read.readable, raw.environment);
   const { DATABASE_URL: database, DATA_DIR: data } = read.readable;
-  const path = database ?? (data === undefined ? undefined : resolve(raw.directory, data, 'webui.db'));
-  return {
-    ...read,
-    settings,
-    path: path === undefined ? undefined : resolve(raw.directory, path),
-    issues: [...issues, ...misspelled, ...contradicting],
-  };
+  const parts = database !== undefined ? [database] : data !== undefined ? [data, 'webui.db'] : undefined;
+  const path = parts && resolve(raw.directory, ...parts);
+  return { ...read, settings, path, issues: [...issues, ...misspelled, ...contradicting] };
 }
 
 /** The environment wins over the file. Empty means "not set": Compose writes it for `${VARIABLE}` without a value. */

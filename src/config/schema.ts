@@ -16,7 +16,6 @@ export interface Loaded<C, V = Values> {
 }
 
 export type Config = ReturnType<typeof toConfig>;
-/** What commands on the database need. */
 export type StoreConfig = ReturnType<typeof toStoreConfig>;
 export type ListenAddress = Config['listen'];
 export type Bypass = NonNullable<Config['policy']['bypass']>;

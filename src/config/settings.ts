@@ -11,7 +11,6 @@ const text = (longest: number) =>
     .refine((typed) => !/[\u0000-\u001f\u007f]/.test(typed) && typed.isWellFormed(), 'it contains control characters')
     .refine((typed) => typed === typed.trim(), 'there is a space at one of its ends');
 
-/** A key: every byte of it is taken as it is. */
 const secretKey = (expected: string, meaning: string) =>
   setting(string.min(1), { expected, example: '<the value that the backend has>', meaning, secret: true });
 
@@ -184,7 +183,6 @@ export interface ConfigIssue {
   /** The value in words or quoted, or a clause that begins with `this`; never a secret. */
   readonly found: string;
   readonly expected: string;
-  /** One line that would work. */
   readonly example?: string;
   readonly source?: string;
 }

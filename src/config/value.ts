@@ -44,7 +44,6 @@ export const lastReason = {
     errors.at(-1)?.[0]?.message,
 };
 
-/** Such as "`a`, `b` or `c`". */
 export const oneOf = (words: readonly string[]): string =>
   new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(words.map((word) => `\`${word}\``));
 
@@ -66,10 +65,7 @@ export const duration = (lowestMs: number, highestMs: number) =>
     .transform(millisecondsOf)
     .pipe(z.number().min(lowestMs, 'it is too short').max(highestMs, 'it is too long'));
 
-/** A default, and the two bounds. */
-type Span = readonly [fallback: string, lowest: string, highest: string];
-
-export const time = ([fallback, lowest, highest]: Span, meaning: string) =>
+export const time = ([fallback, lowest, highest]: readonly [string, string, string], meaning: string) =>
   settingWithDefault(duration(millisecondsOf(lowest), millisecondsOf(highest)), fallback, {
     expected: `a duration from ${lowest} to ${highest}: a whole number with ms, s, m, h or d`,
     meaning,
@@ -185,7 +181,6 @@ const modelId = string.refine((id) => id !== 'any' && id !== 'none', {
 
 const noModels: ReadonlySet<string> = new Set();
 
-/** `any`, `none`, or model ids. */
 export const modelList = z.union(
   [
     z.literal('any'),

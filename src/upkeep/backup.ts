@@ -17,7 +17,6 @@ import { runWhereItFits } from './long-statement.ts';
 
 export type Step = 'copy' | 'check' | 'compress' | 'verify' | 'decompress';
 
-/** In bytes, where they are known. */
 export type OnStep = (step: Step, done: number, total: number) => void;
 
 interface Making {
@@ -26,17 +25,13 @@ interface Making {
   /** The original's name, and what to do where it is damaged. */
   readonly shown: string;
   readonly remedy: string;
-  /** Fills an empty file. @returns what is in it */
   readonly fill: (partial: string) => Promise<DatabaseFacts>;
   /** @throws OperationFailure where the copy is not what was read */
   readonly compare?: (partial: string, facts: DatabaseFacts) => void;
   readonly explain: (error: unknown, folder: string) => unknown;
 }
 
-/**
- * @returns a copy beside the target under a hidden name, which the caller publishes or discards, and rows that break a rule
- *   of their table @throws OperationFailure; nothing is left behind then
- */
+/** @returns a checked copy beside the target, which the caller publishes or discards @throws; nothing is left behind then */
 export async function makeVerified(target: string, making: Making) {
   const { shown, remedy, signal, onStep } = making;
   let partial: string | undefined;

@@ -43,10 +43,7 @@ export async function runWhereItFits(order: Order, signal: AbortSignal): Promise
 
 type Answer = { readonly rows: readonly string[] } | { readonly code: string; readonly message: string };
 
-/**
- * Runs the statement in a process of its own. SQLite's temporary files go beside the file.
- * @throws errors with SQLite's code; OperationFailure after Ctrl-C, or where the process was ended from outside
- */
+/** Runs it in a process of its own. @throws errors with SQLite's code; OperationFailure where the process was ended */
 export async function runApart(order: Order, signal: AbortSignal): Promise<readonly string[]> {
   const child = fork(import.meta.filename, {
     env: { SQLITE_TMPDIR: dirname(order.path) },
@@ -66,14 +63,12 @@ export async function runApart(order: Order, signal: AbortSignal): Promise<reado
       else child.send(order);
     });
     if (answer === undefined) {
-      // its locks are given back with its end
       if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
       // the terminal sends Ctrl-C to both processes at once
       await hearStop(signal);
       throw unchanged('The process that works on the file was ended from outside, perhaps for want of memory.');
     }
     if ('rows' in answer) return answer.rows;
-    // `failureCode` and `isBusy` read the code as they read SQLite's own
     throw Object.assign(new Error(answer.message), { code: answer.code });
   } finally {
     signal.removeEventListener('abort', stop);
