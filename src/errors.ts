@@ -1,7 +1,4 @@
-/**
- * Every failure that a client may see, in one table. A refusal by policy is not an error but a `Decision`; what is not in
- * this table is a bug, answered as `internal` with nothing but the request id.
- */
+/** Every failure that a client may see. What is not in this table is a bug, answered as `internal`. */
 export const ERRORS = {
   path_ambiguous: { status: 400, text: 'The request path has an ambiguous spelling and was not forwarded.' },
   request_malformed: { status: 400, text: 'The request is not well-formed HTTP and was not forwarded.' },
@@ -43,7 +40,7 @@ export const ALLOWED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS';
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** A failure this request cannot go on without; mapped to an answer once, in `enforcement/answers.ts`. */
+/** Mapped to an answer once, in `enforcement/answers.ts`. */
 export class GatewayError extends Error {
   readonly code: ErrorCode;
   readonly detail: string | undefined;
@@ -68,11 +65,10 @@ export class GatewayError extends Error {
   }
 }
 
-/** Could the database not be read, or not recently enough? */
 export const isPolicyUnavailable = (error: unknown): boolean =>
   error instanceof GatewayError && error.code === 'policy_unavailable';
 
-/** The client left before the answer was complete: logged as 499, not answered, not counted as a failure. */
+/** Logged as 499, not answered, not counted as a failure. */
 export class ClientGone extends Error {
   constructor(options: { cause?: unknown } = {}) {
     super('The client closed the connection before the answer was complete.', options);

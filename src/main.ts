@@ -6,8 +6,8 @@ import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import type { BugReport } from './cli/terminal.ts';
 
-// Half of a start is reading TypeScript. The cache is beside the libraries, because others may write to the folder for
-// temporary files, where Node would put it. Without a cache nothing but time is lost.
+// Half of a start is reading TypeScript. Others may write to the folder for temporary files, where Node would put the
+// cache.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/modelgate', import.meta.url)));
 const [{ runCommandLine }, { StopSignal, stoppedBy, invocationOf }] = await Promise.all([
   import('./cli/program.ts'),
@@ -65,7 +65,6 @@ const isCut = stopping.signal.aborted && exitCode !== 0;
 const written = (stream: NodeJS.WriteStream): Promise<unknown> =>
   stream.writableLength === 0 ? Promise.resolve() : new Promise((resolve) => void stream.write('', resolve));
 const stopped = once(stopping.signal, 'abort').then(() => stoppedBy(stopping.signal).exitCode);
-// a pipe takes what it can hold, and the end of the process would drop the rest of a long list; after Ctrl-C a slow
-// reader is not waited for
+// the end of the process would drop the rest of a long list; after Ctrl-C a slow reader is not waited for
 const everything = Promise.all([...(isCut ? [] : [written(process.stdout)]), written(process.stderr)]);
 process.exit(await Promise.race([everything.then(() => exitCode), stopped]));

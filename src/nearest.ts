@@ -1,7 +1,6 @@
 /** "Did you mean …": the existing name that a mistyped one was most likely meant to be. Pure. */
 import { distance } from 'fastest-levenshtein';
 
-/** Longer names are not typed by hand. */
 const LONGEST = 120;
 
 /** @returns the closest name, letter case aside, or undefined where none is close enough */

@@ -16,16 +16,16 @@ interface ReadinessParts {
   readonly mode: () => 'enforce' | 'report';
   readonly bypass: Bypass | undefined;
   readonly storeHealth: () => Promise<StoreHealth>;
-  /** One small request to the backend, and why it was not answered; may be slow, must not reject. */
+  /** May be slow, must not reject. */
   readonly upstreamProblem: () => Promise<string | undefined>;
   readonly identityProblem: () => string | undefined;
   readonly isDraining: () => boolean;
 }
 
-/** Probes that come faster share one answer, so that they cannot keep the backend busy. */
+/** Probes that come faster share one answer. */
 const PROBE_SHARED_MS = 1_000;
 
-/** @returns a function that tells whether requests can be served now, and if not why; it never rejects */
+/** @returns what tells whether requests can be served now, and if not why; it never rejects */
 export function createReadiness(parts: ReadinessParts, now = () => performance.now()) {
   let probe: Promise<string | undefined> | undefined;
   let probedAt = -Infinity;
@@ -42,12 +42,11 @@ export function createReadiness(parts: ReadinessParts, now = () => performance.n
       ready: readable && reachable && !draining,
       draining,
       mode: parts.mode(),
-      /** The setting that switches filtering and refusing off, or null. */
       bypass: parts.bypass ?? null,
-      /** With a `write_problem` no new user can be enrolled; users who are enrolled are served. */
+      /** With a `write_problem` no new user can be enrolled. */
       database: { readable, age_ms: Math.round(ageMs), missing, problem, write_problem: writeProblem },
       upstream: { reachable, problem: unreached ?? null },
-      /** The gate stays ready: only a session that the backend issues through it can show that the problem is over. */
+      /** The gate stays ready: only a session that the backend issues can show that the problem is over. */
       identity: { problem: parts.identityProblem() ?? null },
       version: parts.version,
     };
@@ -61,11 +60,9 @@ interface AdminParts {
   readonly readiness: () => Promise<Readiness>;
   readonly metrics: Pick<Metrics, 'exposition'>;
   readonly decisions: Pick<RecentDecisions, 'find'>;
-  /** A route that failed: a bug, for the log. */
   readonly reportError: (error: Error) => void;
 }
 
-/** @returns a server of these routes that does not listen yet */
 export function createAdminServer(parts: AdminParts) {
   // without TLS options it makes no other kind of server
   const server = createAdaptorServer({
@@ -86,7 +83,7 @@ export function createAdminServer(parts: AdminParts) {
   };
 }
 
-/** Nothing here loads anything, and nothing here is for another site. */
+/** Nothing here loads anything or is for another site. */
 const HEADERS = {
   'cache-control': 'no-store',
   'x-content-type-options': 'nosniff',
@@ -143,7 +140,7 @@ const ADMIN_PATHS = {
   '/metrics': 'figures for Prometheus',
 } as const;
 
-/** @returns the state in words and links to the rest: a page without scripts, styles or anything else to load */
+/** A page without scripts, styles or anything else to load. */
 function frontPage({ version, ready, draining, mode, bypass, database, upstream, identity }: Readiness) {
   const state = ready ? 'Ready' : draining ? 'Not ready: it is shutting down' : 'Not ready';
   const enforced = mode === 'report' ? 'reporting only (MODELGATE_MODE=report)' : 'enforcing';

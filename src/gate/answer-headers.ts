@@ -1,7 +1,4 @@
-/**
- * Which security headers and cookie rules an answer gets: by the scheme that the client used, who may load a file, and
- * the origin of the page that asks. The edits are made at start; a request only chooses.
- */
+/** By scheme, who may load a file, and the origin of the page. The edits are made at start. */
 import type { IncomingMessage } from 'node:http';
 import type { Config } from '../config/schema.ts';
 import { ANNOUNCED, READABLE } from '../limits/headers.ts';
@@ -29,16 +26,16 @@ export function createSecureAnswers(
   const forSandboxes = { http: edits(loadableByAll(http)), https: edits(loadableByAll(headers)) };
   const crossOrigin = createCrossOrigin(answers.origins, ['x-request-id', ...READABLE]);
   return {
-    /** For the answer to this request, as the first of its edits. */
+    /** Before all other edits. */
     editsFor(incoming: IncomingMessage): readonly AnswerEdit[] {
       const byScheme = isLoadedBySandbox(incoming.url ?? '') ? forSandboxes : ordinary;
       const chosen = cameByHttps(incoming, peerOf(incoming.socket)) ? byScheme.https : byScheme.http;
       const exposing = crossOrigin.edits(incoming);
       return exposing.length === 0 ? chosen : [...chosen, ...exposing];
     },
-    /** Lets the page that asks read an answer of ours, before it is edited. */
+    /** For answers of ours, before they are edited. */
     allowOrigin: crossOrigin.allow,
-    /** All of it for answers that no stage gives; without a request where what came is none. */
+    /** For answers that no stage gives; without a request where what came is none. */
     editOwn(lines: string[], status: number, incoming: IncomingMessage | undefined): void {
       crossOrigin.allow(lines, incoming);
       const exposing = incoming === undefined ? [] : crossOrigin.edits(incoming);
@@ -49,7 +46,7 @@ export function createSecureAnswers(
 
 type Headers = Config['answers']['headers'];
 
-/** RFC 6797 7.2: never over http. Where no proxy is trusted to report https, the backend's own line is not ours to judge. */
+/** RFC 6797 7.2: never over http. Without a trusted proxy the scheme is not known. */
 function overHttp(headers: Headers, isSchemeKnown: boolean): Headers {
   const isOff = isSchemeKnown || headers['strict-transport-security'] === 'off';
   return { ...headers, 'strict-transport-security': isOff ? 'off' : 'backend' };

@@ -1,7 +1,4 @@
-/**
- * The composition root, and the first file to read: which parts there are, and the order of the stages. Both doors are
- * here, `handle` for requests and `upgrade` for WebSockets.
- */
+/** The composition root, and the first file to read: which parts there are, the order of the stages, and both doors. */
 import { isDeepStrictEqual } from 'node:util';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type MiddlewareHandler, Hono } from 'hono';
@@ -42,7 +39,7 @@ interface GateParts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly decisions: RecentDecisions;
-  /** What limits go by: monotonic, in milliseconds. Absent: the process's own. */
+  /** For limits: monotonic, in milliseconds. */
   readonly now?: () => number;
 }
 
@@ -64,20 +61,15 @@ export function createGate(parts: GateParts) {
   return {
     /** @throws the system's error (`EADDRINUSE`, …) where it cannot listen */
     listen: () => listenOn(downstream.server, config.listen),
-    /**
-     * From the next request on: modes, denial, access, answers, limits, trusted proxies. Other differences are
-     * ignored. Counts start anew only where limits differ.
-     */
+    /** Modes, denial, access, answers, limits, trusted proxies. Counts start anew where limits differ. */
     reconfigure(changed: Config): void {
       const keepsCounts = isDeepStrictEqual(changed.limits, doors.config.limits);
       const allowances = keepsCounts ? doors.allowances : allowancesOf({ ...parts, config: changed });
       doors = createDoors({ ...lasting, config: changed, allowances });
     },
-    /** Why the backend does not answer, undefined where it does; never rejects. */
     upstreamProblem: () => upstream.findProblem(),
-    /** Why the sessions that the backend issues are not known to the gate; undefined while they are, as far as is known. */
     identityProblem: lasting.sessions.problem,
-    /** Stops accepting, finishes what runs, at most `drainTimeoutMs`. @returns how many requests were cut */
+    /** @returns how many requests were cut after `drainTimeoutMs` */
     async drain(): Promise<number> {
       draining = true;
       const cut = await downstream.drain(config.drainTimeoutMs);
@@ -88,7 +80,6 @@ export function createGate(parts: GateParts) {
   };
 }
 
-/** What outlives a change of the configuration: connections, caches, and whatever the gate has learned or counts. */
 function createLastingParts(parts: GateParts) {
   const { trustedProxies, maxHeaderBytes, maxBodyBytes, ...config } = parts.config;
   const identity = createIdentity(config.identity);
@@ -106,7 +97,6 @@ function createLastingParts(parts: GateParts) {
   };
 }
 
-/** Counts are kept in this process: what several replicas could share would be made here. */
 const allowancesOf = ({ config, now = () => performance.now() }: GateParts) =>
   createMemoryAllowances(config.limits, now);
 
@@ -147,10 +137,7 @@ type SharedParts = ReturnType<typeof createSharedParts>;
 /** Hono's `fetch` wants one: node-server's would read target and Host itself, and answer what it cannot read. */
 const UNREAD = new Request('http://gate/');
 
-/**
- * The path of a request, one stage a line. Composing by Hono costs about 2 µs of processor time a request, some 2 % of what
- * the gate takes. The path that is judged is the one of `canonicalPath`.
- */
+/** The path of a request. Composing by Hono costs about 2 µs a request, some 2 % of what the gate takes. */
 function createStages(parts: SharedParts): Hono<GateEnv> {
   const { observer, limits, refusal } = parts;
   const app = new Hono<GateEnv>();
@@ -174,7 +161,6 @@ function createStages(parts: SharedParts): Hono<GateEnv> {
   return app;
 }
 
-/** The scope, and with it what every answer carries: whatever fails after this stage is answered with it. */
 function begin({ secureAnswers }: SharedParts): MiddlewareHandler<GateEnv> {
   return function begin(c, next) {
     const { incoming, outgoing } = c.env;
@@ -183,7 +169,7 @@ function begin({ secureAnswers }: SharedParts): MiddlewareHandler<GateEnv> {
   };
 }
 
-/** What the listener found wrong with the request is answered here, where it is observed and has a dialect. */
+/** What the listener found wrong is answered here, where it is observed and has a dialect. */
 const refuseMalformed: MiddlewareHandler<GateEnv> = function refuseMalformed(c, next) {
   if (c.env.fault !== undefined) throw c.env.fault;
   return next();
@@ -197,7 +183,6 @@ const letThrough: MiddlewareHandler<GateEnv> = function letThrough(c, next) {
   return next();
 };
 
-/** The last stage: the request is sent as it was judged. */
 function forwardTo({ upstream, bodies, metrics }: SharedParts): MiddlewareHandler<GateEnv> {
   const onStream = (isOpen: boolean) => (isOpen ? metrics.streamOpened() : metrics.streamClosed());
   const events = { onStream, onUploaded: bodies.release };

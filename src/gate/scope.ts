@@ -1,7 +1,4 @@
-/**
- * What travels with one request: the slices that the rooms declare. Created first, filled by one stage after the other; a
- * stage reads what earlier stages wrote and nothing else.
- */
+/** What travels with one request: the slices that the rooms declare; a stage reads only what earlier stages wrote. */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EnforcementScope } from '../enforcement/answers.ts';
@@ -26,7 +23,7 @@ const NO_EDIT: HeaderEdit = { remove: new Set(), add: [] };
 const UNJUDGED: Surface = { kind: 'refused' };
 const ANONYMOUS: Principal = { kind: 'anonymous', because: 'no_credential' };
 
-/** A request id we take over from the caller: what logs and headers can carry without escaping. */
+/** What logs and headers can carry without escaping. */
 const WELL_FORMED_ID = /^[\w.:@/+=-]{8,128}$/;
 
 /** Every field starts at its most refusing value, so that a stage left out refuses rather than permits. */
@@ -70,10 +67,7 @@ const UUID_LENGTH = 36;
 let uuids = Buffer.alloc(0);
 let usedUuids = 0;
 
-/**
- * @returns a random UUID (RFC 9562 5.4) of a stock of 256, as one flat text. `randomUUID` joins its text of pieces, with
- *   which `JSON.stringify` takes three times as long over the access line
- */
+/** RFC 9562 5.4, as one flat text: over the pieces of `randomUUID`, `JSON.stringify` takes three times as long. */
 function createRequestId(): string {
   if (usedUuids === uuids.length) {
     uuids = Buffer.from(Array.from({ length: 256 }, () => randomUUID()).join(''), 'latin1');

@@ -1,7 +1,4 @@
-/**
- * Watches the sessions that the backend issues through the gate: where the gate does not know one of them, every sign-in
- * succeeds and then sees no model, and only the gate can know why. What clients send proves nothing: it can be forged.
- */
+/** Watches the sessions that the backend issues: what clients send can be forged, and proves nothing. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Identity, orUndefined } from '../identity/authenticate.ts';
 import type { TokenFault } from '../identity/session-token.ts';
@@ -17,7 +14,6 @@ interface SessionWatchParts {
   readonly metrics: Pick<Metrics, 'sessionIssued' | 'identityProblem'>;
 }
 
-/** @returns the stage and what it has found; a token is kept nowhere, and never reaches the log */
 export function createSessionWatch(parts: SessionWatchParts) {
   const { log, metrics } = parts;
   let last: SessionFault | undefined;
@@ -28,7 +24,6 @@ export function createSessionWatch(parts: SessionWatchParts) {
     const fault = await faultOfIssued(token, parts);
     metrics.sessionIssued(fault);
     if (fault !== undefined) log.sparingly('error', fault, { fault }, FAULTS[fault]);
-    // some take longer than others: the youngest says how things are
     if (number < judged) return;
     judged = number;
     if (fault === undefined && last !== undefined) log.sparingly('warn', 'known', {}, KNOWN_AGAIN);
@@ -37,7 +32,7 @@ export function createSessionWatch(parts: SessionWatchParts) {
   };
   return {
     stage: watchIssuedSessions((token) => void judge(token)),
-    /** What was wrong with the last session that was issued, in a sentence; undefined while nothing is known to be. */
+    /** Undefined while nothing is known to be wrong. */
     problem: () => (last === undefined ? undefined : FAULTS[last]),
   };
 }

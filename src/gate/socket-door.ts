@@ -1,7 +1,4 @@
-/**
- * The second door: WebSocket upgrades, which arrive as a server event outside of the stages. It walks the same path:
- * scope, canonical path, authenticate, limit, and then a tunnel instead of an exchange. `gate.ts` opens both.
- */
+/** WebSocket upgrades: scope, canonical path, authenticate, limit, and a tunnel. */
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Refusal } from '../enforcement/answers.ts';
@@ -27,7 +24,6 @@ interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
   readonly secureAnswers: SecureAnswers;
   readonly limits: Pick<Limits, 'admit' | 'admitInvocation'>;
   readonly metrics: Pick<Metrics, 'socketOpened' | 'socketClosed'>;
-  /** Nothing is judged: bypass. */
   readonly open: boolean;
 }
 
@@ -66,7 +62,7 @@ export function createSocketDoor(parts: SocketDoorParts) {
   }
 
   return async function socketDoor(incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    // The stages' scope wants a response object; on this door it is never written to
+    // The scope wants a response object; on this door it is never written to
     const scope = createScope(incoming, new ServerResponse(incoming), secureAnswers.editsFor(incoming));
     observer.begin();
     try {

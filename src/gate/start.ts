@@ -10,7 +10,7 @@ import { createGate } from './gate.ts';
 
 export type RunningGate = Awaited<ReturnType<typeof startGate>>;
 
-/** An address cannot be listened on; the message is for the operator. */
+/** The message is for the operator. */
 export class ListenFailure extends Error {}
 
 /** @throws ListenFailure where one of the two addresses cannot be listened on */
@@ -37,7 +37,7 @@ export async function startGate(config: Config, log: Log, version: string) {
     decisions,
     reportError: (error) => log.error({ err: error }, 'the admin listener failed to answer'),
   });
-  /** Lets running requests end, then closes everything. @returns how many requests were cut */
+  /** @returns how many requests were cut */
   const close = async (): Promise<number> => {
     const cut = await gate.drain();
     await admin.close();
@@ -49,7 +49,6 @@ export async function startGate(config: Config, log: Log, version: string) {
   try {
     const { url, port } = await listening('MODELGATE_PORT', config.listen, gate.listen());
     const { url: adminUrl, port: adminPort } = await listening('MODELGATE_ADMIN_PORT', config.admin, admin.listen());
-    /** As `reconfigure` of the gate. */
     const reconfigure = (changed: Config): void => {
       gate.reconfigure(changed);
       current = changed;

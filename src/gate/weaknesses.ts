@@ -7,15 +7,14 @@ const PUBLISHED_KEY = 't0p-s3cr3t';
 const SHORTEST_KEY = 16;
 const NEW_KEY = 'Give the backend and the gate one new key: openssl rand -hex 32. All users have to sign in again.';
 
-/** What can be weak; `secretKeys` is empty where the caller has none to look at. */
+/** `secretKeys` is empty where the caller has none to look at. */
 type Weakenable = Pick<Config, 'policy' | 'trustedProxies' | 'answers'> & {
   readonly identity: Pick<Config['identity'], 'secretKeys'>;
 };
 
-/** @returns sentences, the gravest first; empty for a gate that enforces everything */
 export const startNotices = (config: Config): readonly string[] => weaknessesOf(config).map(({ sentence }) => sentence);
 
-/** @returns the gravest first, sentences without their full stop; empty for a gate that enforces everything */
+/** @returns the gravest first, sentences without their full stop */
 export function weaknessesOf({ policy, identity, trustedProxies, answers }: Weakenable) {
   const [key] = identity.secretKeys;
   const table: readonly (readonly [isSo: boolean, isGrave: boolean, sentence: string, remedy: string])[] = [

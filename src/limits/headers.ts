@@ -1,8 +1,6 @@
 /**
- * What an answer says about the limits of its client: `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10,
- * structured fields), the `x-ratelimit-*` of OpenAI's API, and `Retry-After` on a refusal.
- * `q` and `w` are the rate in the long run; `r`, and OpenAI's limit and remaining, are what may come at once, so that
- * `remaining` is back at `limit` when `reset` is over.
+ * `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10), and OpenAI's `x-ratelimit-*`. `q` and
+ * `w` are the rate in the long run; `r`, and OpenAI's limit and remaining, are what may come at once.
  */
 import type { RateLimit } from '../config/schema.ts';
 import type { AnswerEdit } from '../transport/exchange.ts';
@@ -16,10 +14,9 @@ const WRITTEN = [
   'x-ratelimit-reset-requests',
 ];
 
-/** What a page of another origin may read of it, if it may read the answer. */
 export const READABLE: readonly string[] = [...WRITTEN, 'retry-after'];
 
-/** Taken out of the backend's answers: these, and what it passes on of its providers' limits, which all organizations share. */
+/** Taken out of the backend's answers: what providers say of their limits, all organizations share. */
 export const ANNOUNCED: readonly string[] = [
   ...WRITTEN,
   ...['limit', 'remaining', 'reset'].flatMap((word) => [
@@ -28,7 +25,6 @@ export const ANNOUNCED: readonly string[] = [
   ]),
 ];
 
-/** @returns what writes a standing into the lines of an answer, `Retry-After` included where it is a refusal */
 export function createAnnouncement(rates: Rates): (lines: string[], standing: Standing | undefined) => void {
   // the cast: `Object.entries` promises no more than texts for names
   const texts = new Map(

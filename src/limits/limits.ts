@@ -1,10 +1,6 @@
 /**
- * The two places where requests are counted, for both doors. `limit` counts every API request: on its user, or on its
- * address where no user is proved; so a forged id or token is paid by the address that sent it. `limitInvocations` comes
- * after `authorize`, because only the decision says whether a model runs and whose grant permitted it: a denied request
- * costs its user one API request, no chat, and no organization anything.
- *
- * Limits are no policy: `MODELGATE_MODE=report` does not switch them off. A bypassed gate identifies no user and has none.
+ * A forged token is paid by the address that sent it; a denied request costs no chat, and no organization anything.
+ * `MODELGATE_MODE=report` does not switch limits off; a bypassed gate has none.
  */
 import type { Context, Next } from 'hono';
 import type { RateLimit } from '../config/schema.ts';
@@ -19,21 +15,20 @@ import { announceNoPlace, createAnnouncement } from './headers.ts';
 export type RateName = 'address' | 'user' | 'chat' | 'organization';
 export type Rates = Readonly<Partial<Record<RateName, RateLimit>>>;
 
-/** One request, as one limit sees it. */
 export interface Charge {
   readonly limit: RateName;
   readonly key: string;
-  /** How many requests it counts as; more than a limit ever has at once count as all that it has. */
+  /** More than a limit ever has at once count as all that it has. */
   readonly cost: number;
 }
 
-/** What is left of one limit for one payer, after the charge if it was admitted. */
+/** What is left of one limit for one payer, after a charge that was admitted. */
 export interface Standing {
   readonly limit: RateName;
   readonly admitted: boolean;
   /** Requests that would be admitted at once. */
   readonly remaining: number;
-  /** Until one more than `remaining` would be; where the charge was refused, until it would be admitted. */
+  /** Until one more would be; where the charge was refused, until it would be admitted. */
   readonly moreInMs: number;
   /** Until all that there can be is there again. */
   readonly fullInMs: number;
@@ -46,22 +41,13 @@ export interface Allowances {
   readonly rates: Rates;
   /** Undefined: no limit. */
   readonly concurrentChats: number | undefined;
-  /**
-   * Takes all of the charges or none: what is refused costs nothing, as in nginx.
-   * @returns the standing of the limit that refused (the longest wait, if several did), or else of the one that has
-   *   least left; undefined where no limit applies
-   */
+  /** All or none, as in nginx. @returns the limit that refused (the longest wait), or that has least left */
   take(charges: readonly Charge[]): Standing | undefined | Promise<Standing | undefined>;
-  /**
-   * Takes so many of the places that a user has for models that run at the same time, or none.
-   * @returns what gives them back, once, however often it is called; undefined where too few are free
-   */
+  /** Takes places for models that run at the same time, or none. @returns what gives them back */
   occupy(user: string, places: number): Release | undefined | Promise<Release | undefined>;
 }
 
-/** Written into the scope. */
 export interface LimitsScope {
-  /** What is left of the limit that has least left. */
   allowance: Standing | undefined;
   /** The limit that refused. */
   limit: RateName | 'concurrent-chats' | undefined;
@@ -69,24 +55,22 @@ export interface LimitsScope {
 
 interface LimitParts {
   readonly allowances: Allowances;
-  /** What the request counts as before its body is looked at. */
   readonly countedAs: (scope: Scope) => 'nothing' | 'request' | 'sign_in';
-  /** Whether the request runs a model; asked once it was decided. */
   readonly runsModel: (scope: Scope) => boolean;
   readonly clientAddress: (incoming: Scope['incoming']) => string;
   readonly metrics: Pick<Metrics, 'limited' | 'invocationStarted' | 'invocationEnded'>;
 }
 
-/** Guessing passwords is what the limit by address is there for, and checking one costs the backend 100 ms and more. */
+/** The limit by address stops the guessing of passwords, and checking one costs the backend 100 ms and more. */
 const SIGN_IN_COST = 10;
 
 export type Limits = ReturnType<typeof createLimits>;
 
-/** @returns both stages, and what they do as functions for the upgrade door */
+/** @returns both stages, and what they do as functions for the socket door */
 export function createLimits(parts: LimitParts) {
   const charging = createCharging(parts);
   const admitInvocation = createInvocations(parts, charging);
-  /** What the first stage does. @throws GatewayError `rate_limit_exceeded` (or rejects with it) */
+  /** @throws GatewayError `rate_limit_exceeded` (or rejects with it) */
   function admit(scope: Scope, counted = parts.countedAs(scope)): void | Promise<void> {
     if (counted === 'nothing') return;
     const user = provedUser(scope.principal);
@@ -98,7 +82,6 @@ export function createLimits(parts: LimitParts) {
     }
     return charging.charge(scope, charges);
   }
-  /** However the answer ends, `next` is settled then: sent, cut, refused, or the client gone. */
   async function invoke(scope: Scope, next: Next): Promise<void> {
     const admitted = admitInvocation(scope, scope.decision);
     const release = admitted instanceof Promise ? await admitted : admitted;
@@ -111,12 +94,10 @@ export function createLimits(parts: LimitParts) {
   return {
     admit,
     admitInvocation,
-    /** The stage after `authenticate`. */
     limit(c: Context<GateEnv>, next: Next): Promise<void> {
       const pending = admit(c.get('scope'));
       return pending === undefined ? next() : pending.then(next);
     },
-    /** The stage after `authorize`. */
     limitInvocations(c: Context<GateEnv>, next: Next): Promise<void> {
       const scope = c.get('scope');
       return parts.runsModel(scope) ? invoke(scope, next) : next();
@@ -153,7 +134,7 @@ function createInvocations({ allowances, metrics }: LimitParts, { charge, refuse
       return giveBack(error);
     }
   }
-  /** What the second stage does with a request that runs a model. @returns what to call when its answer has ended */
+  /** @returns what to call when the answer has ended */
   return function admitInvocation(scope: Scope, decision: Decision | undefined): Release | Promise<Release> {
     const user = provedUser(scope.principal);
     // Without a user only a denial that is reported, and not enforced, runs a model
@@ -186,7 +167,6 @@ export function provedUser(principal: Principal): UserId | undefined {
   return principal.kind === 'unresolved' ? principal.claimed : undefined;
 }
 
-/** Charges requests, announces to their clients what is left, and refuses what is not covered. */
 function createCharging({ allowances, metrics }: LimitParts) {
   const announce = createAnnouncement(allowances.rates);
   function refuse(scope: Scope, limit: NonNullable<LimitsScope['limit']>, detail: string): never {
@@ -194,7 +174,6 @@ function createCharging({ allowances, metrics }: LimitParts) {
     metrics.limited(limit);
     throw new GatewayError('rate_limit_exceeded', { detail });
   }
-  /** Of several limits the one with least left is announced. */
   function settle(scope: Scope, standing: Standing | undefined): void {
     if (standing === undefined) return;
     const { allowance: known } = scope;
@@ -209,7 +188,6 @@ function createCharging({ allowances, metrics }: LimitParts) {
   return { charge, refuse };
 }
 
-/** The page of Open WebUI shows this to people. */
 const EXCEEDED: Record<RateName, string> = {
   address: 'This address has sent more than it may.',
   user: 'You have sent more than you may.',

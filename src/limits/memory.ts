@@ -1,10 +1,6 @@
 /**
- * Limits counted in this process: synchronous, one number a payer, bounded however many payers there are.
- *
- * The arithmetic is the generic cell rate algorithm (ITU-T I.371), which is nginx's leaky bucket with `burst … nodelay`
- * written with one number, the time at which everything taken so far will have been earned again. Not
- * `rate-limiter-flexible`: its fixed windows admit COUNT and BURST together, and the same again a moment later across a
- * window's edge, where nginx admits BURST and one.
+ * The generic cell rate algorithm (ITU-T I.371), nginx's leaky bucket with `burst … nodelay`. Not `rate-limiter-
+ * flexible`: its fixed windows admit COUNT and BURST together, and the same again across a window's edge.
  */
 import type { LimitsConfig, RateLimit } from '../config/schema.ts';
 import type { Allowances, Charge, RateName, Standing } from './limits.ts';
@@ -29,7 +25,7 @@ export function createMemoryAllowances(limits: LimitsConfig, now: () => number):
   };
 }
 
-/** Twice over the charges, so that what is refused has taken nothing; one standing is made, of the limit with least left. */
+/** Twice over the charges: what is refused has taken nothing. */
 function take(limits: Partial<Record<RateName, Buckets>>, charges: readonly Charge[], at: number) {
   let refusal: Standing | undefined;
   let scarcest: Buckets | undefined;
@@ -57,7 +53,7 @@ function take(limits: Partial<Record<RateName, Buckets>>, charges: readonly Char
 /** What rounding may have added to a debt that is meant to fill a bucket exactly. */
 const ROUNDING = 1e-6;
 
-/** One limit's buckets, one a payer. A payer's debt is the time until its bucket is full again, in milliseconds. */
+/** A payer's debt is the time until its bucket is full again, in milliseconds. */
 class Buckets {
   readonly #name: RateName;
   readonly #interval: number;
@@ -78,17 +74,14 @@ class Buckets {
     return Math.max(0, (this.#earnedAt.get(key) ?? 0) - at);
   }
 
-  /** @returns the debt that this charge would leave */
   debtAfter({ key, cost }: Charge, at: number): number {
     return this.#owed(key, at) + Math.min(cost, this.#capacity) * this.#interval;
   }
 
-  /** @returns false where a charge that leaves this debt is refused */
   covers(debt: number): boolean {
     return debt <= this.#fullAfter + this.#interval * ROUNDING;
   }
 
-  /** @returns the requests that would be admitted at once */
   remaining(debt: number): number {
     return Math.max(0, Math.floor((this.#fullAfter - debt) / this.#interval + ROUNDING));
   }
@@ -113,7 +106,7 @@ class Buckets {
 /** Some 80 bytes each: at most 40 MB a limit, and more users than one backend serves. */
 const MOST_KEYS = 250_000;
 
-/** Times by key, of which two maps are kept and the older is dropped whole: no timer, no list, no search. */
+/** Times by key, in two maps of which the older is dropped whole: no timer, no list, no search. */
 export class Generations {
   readonly #lifetimeMs: number;
   readonly #most: number;
@@ -140,13 +133,11 @@ export class Generations {
     this.#recent.set(key, value);
   }
 
-  /** Keys in memory; one that is in both generations counts twice. */
   get size(): number {
     return this.#recent.size + this.#older.size;
   }
 }
 
-/** Remembers only payers that have something running. */
 function createPlaces(most: number): Allowances['occupy'] {
   const taken = new Map<string, number>();
   return function occupy(user, places) {

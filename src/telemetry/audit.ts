@@ -1,7 +1,4 @@
-/**
- * What was decided, about which user and why, so that it can be found again by the id that the client has received.
- * A request that has a decision writes one line, not two: its access line (`observe.ts`) carries both.
- */
+/** What was decided, found again by the id that the client has received. The access line (`observe.ts`) carries it. */
 import { randomFillSync } from 'node:crypto';
 import { isPolicyUnavailable } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
@@ -23,7 +20,6 @@ interface AuditParts {
 
 export type Audit = ReturnType<typeof createAudit>;
 
-/** @returns the recorder of one gate's decisions */
 export function createAudit({ log, metrics, mode, decisions, store }: AuditParts) {
   const take = (scope: Scope, decision: Decision, durationMs: number | undefined) => {
     const id = createDecisionId();
@@ -45,10 +41,7 @@ export function createAudit({ log, metrics, mode, decisions, store }: AuditParts
     log.record(decision.effect === 'deny' ? 'warn' : 'info', fields, 'decision');
   };
   return {
-    /**
-     * Attaches the decision to the request, whose access line will show it: the first denial or the last permit.
-     * @returns the decision id for the client
-     */
+    /** The access line shows the first denial or the last permit. @returns the decision id for the client */
     recordDecision(scope: Scope, decision: Decision, durationMs?: number): string {
       const { id, end } = take(scope, decision, durationMs);
       const earlier = scope.decisionId === undefined ? undefined : scope.decision;
@@ -62,7 +55,7 @@ export function createAudit({ log, metrics, mode, decisions, store }: AuditParts
       scope.decisionEnd = end;
       return id;
     },
-    /** Writes the decision's own line at once: of the frames of a socket, after the access line was written. */
+    /** For the frames of a socket, after its access line was written. */
     recordLateDecision(scope: Scope, decision: Decision): void {
       writeLine(scope, decision, take(scope, decision, undefined).id);
     },
@@ -88,7 +81,7 @@ const UNREADABLE = {
 
 const NONE: readonly string[] = [];
 
-/** The organizations that give this user anything, from the caches of the decision itself; none while that cannot be read. */
+/** The organizations that give this user anything; none while that cannot be read. */
 function grantingOrganizations({ principal }: Scope, store: AuditParts['store']): readonly string[] {
   if (principal.kind !== 'user') return NONE;
   try {
@@ -134,14 +127,12 @@ export function decisionFields(
   };
 }
 
-/** Crockford's base 32: no letter that is easily misheard or misread. */
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 const LETTERS = 10;
-/** One call for randomness serves 256 ids. */
 const random = Buffer.alloc(LETTERS * 256);
 let usedRandom = random.length;
 
-/** @returns `d-` and 50 random bits: unique among the decisions of months, and does not tell their number */
+/** `d-` and 50 random bits: unique among the decisions of months, and does not tell their number. */
 function createDecisionId(): string {
   if (usedRandom === random.length) {
     randomFillSync(random);

@@ -1,9 +1,4 @@
-/**
- * JSON lines on standard output: `time` in ISO 8601, `level` as a word, `msg`, then the fields.
- *
- * Nothing secret leaves: every finished line is searched for the configured secrets, for what looks like a session
- * token or an API key, and for credential header fields, at any depth and inside any text, errors included.
- */
+/** Every finished line is searched for configured secrets, session tokens, API keys and credential headers. */
 import { pino } from 'pino';
 import type { LogLevel } from '../config/schema.ts';
 import { LineWriter } from './line-writer.ts';
@@ -14,14 +9,13 @@ export type FlatFields = Readonly<Record<string, string | number | boolean | und
 
 interface LogLevels {
   readonly level: LogLevel;
-  /** Of what `explain` says; `level` where absent. */
   readonly modelLevel?: LogLevel;
 }
 
 interface LogOptions extends LogLevels {
-  /** Texts that must never appear, such as the signing keys. */
+  /** Signing keys and the like. */
   readonly secrets: readonly string[];
-  /** Further header fields that carry credentials: `CUSTOM_API_KEY_HEADER`. */
+  /** `CUSTOM_API_KEY_HEADER`. */
   readonly secretHeaders?: readonly string[];
   readonly format?: ((line: string) => string) | undefined;
   readonly write?: (line: string) => void;
@@ -29,7 +23,7 @@ interface LogOptions extends LogLevels {
 
 export type Log = ReturnType<typeof createLog>;
 
-/** @returns the process's log; an error goes into the field `err`, and is written with its stack and causes */
+/** @returns the process's log; an error in the field `err` is written with its stack and causes */
 export function createLog(options: LogOptions) {
   const { secrets, secretHeaders = [], format = (line: string) => line, write } = options;
   const redact = createRedaction(secrets, secretHeaders);
@@ -44,7 +38,6 @@ export function createLog(options: LogOptions) {
   };
   const explain = (fields: FlatFields, message: string) => writeFlat('debug', fields, message);
   let written = { info: true, warn: true, explained: true };
-  /** From the next line on. */
   const setLevels = ({ level, modelLevel = level }: LogLevels): void => {
     logger.level = level;
     const explained = modelLevel === 'debug' || modelLevel === 'trace';
@@ -56,30 +49,23 @@ export function createLog(options: LogOptions) {
     warn: at('warn'),
     error: at('error'),
     fatal: at('fatal'),
-    /**
-     * The same line at a quarter of the cost, for the one line that every request writes: pino's own serialiser took
-     * 5 µs of a request, `JSON.stringify` takes 1. Undefined fields are left out.
-     */
+    /** For the one line that every request writes: pino's own serialiser took 5 µs, `JSON.stringify` takes 1. */
     record(level: 'info' | 'warn', fields: FlatFields, message: string): void {
       if (written[level]) writeFlat(level, fields, message);
     },
     sparingly: createRepeatedLines((level, fields, message) => logger[level](fields, message)),
-    /**
-     * Says how a decision on models came about. Undefined unless the log level of models is `debug`, so that
-     * `log.explain?.(…)` does not even collect its fields.
-     */
+    /** Undefined unless the log level of models is `debug`: `log.explain?.(…)` does not even collect its fields. */
     get explain() {
       return written.explained ? explain : undefined;
     },
     setLevels,
-    /** Blanks out configured secrets and what looks like a credential, for what is shown elsewhere. */
     redact: redact.text,
-    /** Resolves when earlier lines are out, or cannot be got out in a second; never rejects. */
+    /** Never rejects. */
     flush: () => output.flush(),
   };
 }
 
-/** pino puts the level first and the message last; given both as fields, it has them where they are read. */
+/** pino puts the level first and the message last, but for those that are given as fields. */
 function createPino(write: (line: string) => void) {
   return pino(
     {
@@ -100,7 +86,6 @@ function createPino(write: (line: string) => void) {
 let lastMs = 0;
 let lastText = '';
 
-/** Many lines share a millisecond, and its text costs as much as the rest of a line. */
 function now(): string {
   const ms = Date.now();
   if (ms !== lastMs) {
@@ -155,15 +140,11 @@ function createRedaction(secrets: readonly string[], secretHeaders: readonly str
 const escapeRegExp = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
 const MINUTE_MS = 60_000;
-/** Kinds in a minute; all further ones are one kind. */
 const MOST_KINDS = 64;
 
 type Repeatable = (level: 'warn' | 'error', fields: Fields, message: string) => void;
 
-/**
- * For lines that clients can cause as often as they like: the first of a kind is written at once; those of the minute
- * after it are counted, and one line gives their number in `times` when the minute is over.
- */
+/** The first line of a kind is written at once, the others are counted in one line a minute. */
 function createRepeatedLines(write: Repeatable) {
   const counted = new Map<string, { times: number; last: () => void }>();
   /** @param kind a word, best of a closed vocabulary; or an error, by where it was thrown */

@@ -1,8 +1,4 @@
-/**
- * Every figure that Prometheus reads, and the only import of prom-client, which keeps the process's own figures and the
- * gauges. Labels are bounded: surfaces, reasons, list shapes and codes are closed vocabularies, organizations and grants
- * are those of the database and are capped besides; users, and models as clients spell them, never become labels.
- */
+/** Labels are bounded: closed vocabularies, capped organizations and grants; never users, or models as spelled. */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { Decision } from '../policy/decision.ts';
 import type { StoreFigures, StoreHealth } from '../store/store-view.ts';
@@ -10,24 +6,20 @@ import { createCounter, createHistogram, readCounter } from './figures.ts';
 
 interface MetricsOptions {
   readonly version: string;
-  /** Read at each use: it may change. */
   readonly mode: () => 'enforce' | 'report';
   readonly bypass: boolean;
-  /** This and the next are asked at each scrape. */
   readonly storeHealth: () => Promise<Pick<StoreHealth, 'readable' | 'ageMs' | 'writeProblem'>>;
   readonly storeFigures: () => StoreFigures;
 }
 
-/** Times in milliseconds, undefined where there was no such moment. */
+/** Undefined where there was no such moment. */
 interface RequestFigures {
   readonly surface: string;
   readonly status: number;
   readonly decision: Decision['effect'] | 'none';
-  /** From the arrival until it was sent upstream, and for rewriting the answer. */
+  /** Until it was sent upstream, and for rewriting the answer. */
   readonly addedMs: number | undefined;
-  /** From the request sent upstream to its response headers. */
   readonly firstByteMs: number | undefined;
-  /** From the request sent upstream to the end of its answer. */
   readonly upstreamMs: number | undefined;
 }
 
@@ -48,7 +40,6 @@ export function createMetrics(options: MetricsOptions) {
       if (firstByteMs !== undefined) figures.firstByte.observe(firstByteMs / 1000);
       if (upstreamMs !== undefined) figures.upstream.observe(upstreamMs / 1000);
     },
-    /** A request that the listener answered by itself, before there was anything to time. */
     requestAnswered: (status: number) => figures.requests.add(1, 'none', statusClass(status), 'none'),
     streamOpened: () => gauges.streams(1),
     streamClosed: () => gauges.streams(-1),
@@ -75,12 +66,10 @@ export function createMetrics(options: MetricsOptions) {
       figures.listEntries.add(removed, 'removed');
     },
     answerUnreadable: (shape: string) => figures.unreadable.add(1, shape),
-    /** @param fault why the gate does not know the user of a session that the backend issued; undefined where it does */
     sessionIssued: (fault: string | undefined) => figures.sessions.add(1, fault ?? 'none'),
     identityProblem: (isThere: boolean) => gauges.identityProblem(isThere),
     failed: (code: string) => figures.failures.add(1, code),
     limited: (limit: string) => figures.limited.add(1, limit),
-    /** @returns the text that Prometheus reads, with its content type */
     exposition: async (): Promise<{ contentType: string; text: string }> => ({
       contentType: registry.contentType,
       text: `${await registry.metrics()}${Object.values(figures)
@@ -90,7 +79,6 @@ export function createMetrics(options: MetricsOptions) {
   };
 }
 
-/** What is exported, and what it means. */
 const HELP = {
   'requests_total{surface,status,decision}':
     'Requests by what their endpoint does with models, status class and decision.',

@@ -1,7 +1,4 @@
-/**
- * The outermost stage: one access line and one set of figures for every request, once its answer is complete or cut.
- * Never a header's value, a query string or a byte of a body.
- */
+/** The access line and figures of every request: never a header's value, a query string or a body. */
 import type { Context, Next } from 'hono';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { OwnAnswer } from '../transport/answer.ts';
@@ -10,11 +7,9 @@ import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { type RecentDecisions, pathOf } from './recent-decisions.ts';
 
-/** What the access line has besides. */
 export interface TelemetryScope {
   /** `performance.now()` when the request line and headers were there. */
   readonly startedAt: number;
-  /** What the client reads and the log can be searched for. */
   decisionId: string | undefined;
   decisionEnd: ReturnType<RecentDecisions['keep']> | undefined;
 }
@@ -27,7 +22,6 @@ interface ObserverParts {
 
 export type Observer = ReturnType<typeof createObserver>;
 
-/** @returns the stage, and the same for requests that never get to it */
 export function createObserver({ log, metrics, mode }: ObserverParts) {
   const end = (scope: Scope, status: number, endedAt = performance.now()): void => {
     const { incoming, outcome, decision, decisionEnd, startedAt, surface } = scope;
@@ -63,18 +57,16 @@ export function createObserver({ log, metrics, mode }: ObserverParts) {
     log.record(decision?.effect === 'deny' || status >= 500 || isCut ? 'warn' : 'info', fields, 'request');
   };
   return {
-    /** For the upgrade door, which has no stages: the request has arrived … */
+    /** For the socket door, which has no stages. */
     begin: () => metrics.requestStarted(),
-    /** … and is answered, with 101 or a refusal. What its socket does afterwards is not part of the request. */
+    /** With 101 or a refusal; what its socket does afterwards is not part of the request. */
     end,
-    /** For what the listener answers before there is a scope: `OPTIONS *`, CONNECT, and bytes that are no request. */
     answered({ status, code, incoming }: OwnAnswer): void {
       metrics.requestAnswered(status);
       const path = incoming === undefined ? undefined : pathOf({ incoming });
       const fields = { method: incoming?.method, path, status, surface: 'none', code };
       log.record(status >= 500 ? 'warn' : 'info', fields, 'request');
     },
-    /** The stage for ordinary requests. */
     observe(c: Context<GateEnv>, next: Next): Promise<void> {
       const scope = c.get('scope');
       metrics.requestStarted();
@@ -99,14 +91,9 @@ function userFields({ principal }: Scope): FlatFields {
   return principal.kind === 'anonymous' ? { anonymous: principal.because } : { unresolved: true };
 }
 
-/** Any client may send the field, from as many addresses as it has. */
 const MOST_NAMED = 8;
 
-/**
- * Warns of the commonest mistake of an installation: nginx is not named among the trusted proxies.
- *
- * @returns what is called with the address of a peer whose `X-Forwarded-For` was not believed; logs each once
- */
+/** Logs once each peer whose `X-Forwarded-For` is not believed: most often a proxy that is not named as trusted. */
 export function createUntrustedProxyWarning(log: Pick<Log, 'warn'>): (peer: string) => void {
   const named = new Set<string>();
   return function warn(peer) {

@@ -1,23 +1,17 @@
-/**
- * The last decisions of this gate in memory, so that an id which a client has received can be explained. It holds what
- * the access line has and a little more: never a credential, a query string or a byte of a body.
- */
+/** The last decisions in memory: never a credential, a query string or a byte of a body. */
 import type { Decision } from '../policy/decision.ts';
 import type { Scope } from '../gate/scope.ts';
 
-/** The JSON of a decision; absent things are null. */
 export type DecisionRecord = ReturnType<typeof toRecord>;
 
 export interface NoRecord {
   readonly why: 'malformed' | 'gone';
-  /** How many are kept. */
   readonly kept: number;
-  /** When the oldest of them was made, or else when the gate started; ISO 8601, UTC. */
+  /** When the oldest of them was made, or else when the gate started. */
   readonly since: string;
 }
 
 interface RecentDecisionsOptions {
-  /** Blanks out what looks like a secret, as in the log. */
   readonly redact: (text: string) => string;
   readonly most?: number;
 }
@@ -31,14 +25,13 @@ const ID = /^d-[0-9a-hjkmnp-tv-z]{10}$/;
 
 export type RecentDecisions = ReturnType<typeof createRecentDecisions>;
 
-/** @returns an empty record; the last 10,000 decisions of ordinary requests take 5 MB, the longest possible 20 */
+/** The last 10,000 decisions of ordinary requests take 5 MB, the longest possible 20. */
 export function createRecentDecisions({ redact, most = MOST }: RecentDecisionsOptions) {
   // a ring without an index: a look-up reads all of it, and is rare; what is kept costs every request
   const ring: Kept[] = [];
   let next = 0;
   const startedAt = Date.now();
   return {
-    /** @returns where to write how the request ended */
     keep(...made: Parameters<typeof toKept>): Pick<Kept, 'status' | 'duration_ms'> {
       const kept = toKept(...made);
       ring[next] = kept;
@@ -59,7 +52,7 @@ export function createRecentDecisions({ redact, most = MOST }: RecentDecisionsOp
 
 type Kept = ReturnType<typeof toKept>;
 
-/** @param organizations of a denied user: those that gave the user anything */
+/** @param organizations of a denied user */
 function toKept(
   id: string,
   scope: Scope,
@@ -73,10 +66,8 @@ function toKept(
     at: Date.now(),
     decision: effect,
     reason,
-    /** False where a denial was only reported (`MODELGATE_MODE=report`). */
     enforced: effect === 'permit' || mode === 'enforce',
     principal: scope.principal,
-    /** Null for a permit, whose grant names its own. */
     organizations: effect === 'permit' ? null : atMost(organizations),
     model: model === undefined ? null : bounded(model),
     chain: chain.length > 1 ? chain.map(bounded) : NONE,
@@ -84,7 +75,6 @@ function toKept(
     request_id: scope.requestId,
     method: scope.incoming.method ?? '',
     path: bounded(pathOf(scope)),
-    /** This and the next: null while the request runs. */
     status: null as number | null,
     duration_ms: null as number | null,
   };
@@ -109,7 +99,7 @@ const toIso = (ms: number): string => new Date(ms).toISOString();
 /** Crockford's base 32 takes o for 0, and i and l for 1. */
 const asWritten = (text: string): string => text.trim().toLowerCase().replaceAll('o', '0').replaceAll(/[il]/g, '1');
 
-/** A piece of a longer text keeps all of that in memory (V8), such as a path its query; joining copies it. */
+/** A piece of a text keeps all of that in memory (V8); joining copies it. */
 function bounded(text: string): string {
   const shown = text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text;
   return ` ${shown}`.slice(1);
@@ -122,7 +112,7 @@ interface ShownPath {
   readonly incoming: Pick<Scope['incoming'], 'url'>;
 }
 
-/** The path that was judged, or where none was, the one that was sent, without its query. */
+/** The path that was judged, or else the one that was sent, without its query. */
 export function pathOf({ path = '', incoming }: ShownPath): string {
   const shown = path === '' ? ((incoming.url ?? '').split('?', 1)[0] ?? '') : path;
   return shown.length > LONGEST_PATH ? `${shown.slice(0, LONGEST_PATH)}…` : shown;

@@ -7,11 +7,7 @@ import type { HeaderLines } from './exchange.ts';
 import { fieldOf } from './headers.ts';
 import { beyondHeaderLimit } from './request-rules.ts';
 
-/**
- * Sends a complete answer, JSON unless `headers` say otherwise. Never throws.
- *
- * @returns false where the client has left, or an answer has begun
- */
+/** Never throws. @returns false where the client has left, or an answer has begun */
 export function sendAnswer(
   outgoing: ServerResponse,
   status: number,
@@ -34,46 +30,42 @@ function framed(status: number, headers: HeaderLines, body: string | Buffer): st
   return lines;
 }
 
-/** The same as bytes, for a connection that Node has no response object for (broken requests, upgrades, CONNECT). */
 const rawAnswer = (status: number, headers: HeaderLines, body: string): string =>
   rawHead(status, [...framed(status, headers, body), 'date', new Date().toUTCString(), 'connection', 'close']) + body;
 
-/** Status line, header lines, and the empty line after them. */
 export function rawHead(status: number, lines: HeaderLines): string {
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
   for (let index = 0; index + 1 < lines.length; index += 2) head += `${lines[index]}: ${lines[index + 1]}\r\n`;
   return `${head}\r\n`;
 }
 
-/** Refuses an upgrade: the answer, then the end of the connection. Never throws. */
+/** Refuses an upgrade, and ends the connection. Never throws. */
 export function refuseUpgrade(socket: Duplex, status: number, headers: HeaderLines, body: string): void {
   if (socket.destroyed || !socket.writable) return;
-  // Once the bytes are out there is nothing to wait for: an upgrade request has no body.
   socket.end(rawAnswer(status, headers, body), () => socket.destroy());
 }
 
-// A close with unread bytes becomes a reset, which takes the answer away from the client (RFC 9112 9.6). So the write
-// side closes first, and what comes in is dropped for a while.
+// A close with unread bytes becomes a reset, which takes the answer away from the client (RFC 9112 9.6): the write side
+// closes first.
 
-/** How long a client may go on sending after it was answered. */
 const LINGER_MS = 2_000;
-/** A body of at most this length is read and dropped within this time, so that the connection can serve the next request. */
+/** A body up to this length is read and dropped, so that the connection can serve the next request. */
 const DROPPED_BODY_BYTES = 64 * 1024;
 const DROPPING_MS = 20_000;
 
 const closing = new WeakSet<Socket>();
 
-/** True once the last answer of this connection is on its way: further requests on it are not served. */
+/** True once the last answer of this connection is on its way. */
 export const isClosing = (socket: Socket): boolean => closing.has(socket);
 
-/** Bytes that the request declares to follow: 0 without a body, `Infinity` for a chunked one. */
+/** Bytes that the request declares: 0 without a body, `Infinity` for a chunked one. */
 export function declaredBytes({ headers }: IncomingMessage): number {
   if (headers['transfer-encoding'] !== undefined) return Infinity;
   const declared = headers['content-length'];
   return declared === undefined ? 0 : Number(declared);
 }
 
-/** Call before the headers of an answer are written while the request's body may not have been read to its end. */
+/** Call before the headers of an answer are written while the request's body may not be read to its end. */
 export function closeIfUnread(outgoing: ServerResponse): void {
   const { req: incoming } = outgoing;
   if (incoming.complete) return;
@@ -83,7 +75,6 @@ export function closeIfUnread(outgoing: ServerResponse): void {
   else closeAfterAnswer(outgoing);
 }
 
-/** Node drops the rest as it comes, however slowly that is. */
 function dropBody(this: ServerResponse): void {
   const { req } = this;
   const { socket } = req;
@@ -97,7 +88,7 @@ function dropBody(this: ServerResponse): void {
   socket.once('close', finish);
 }
 
-/** `Connection: close` on the answer. The client may finish sending; what it sends is dropped. */
+/** `Connection: close` on the answer; what the client still sends is dropped. */
 export function closeAfterAnswer(outgoing: ServerResponse): void {
   outgoing.shouldKeepAlive = false;
   const { socket, req: incoming } = outgoing;
@@ -110,7 +101,7 @@ export function closeAfterAnswer(outgoing: ServerResponse): void {
   };
 }
 
-/** Sends `last`, closes the write side, drops what comes, and destroys the socket when the client is done or slow. */
+/** Closes the write side, drops what comes, and destroys the socket when the client is done or slow. */
 function linger(socket: Socket, last?: string): void {
   closing.add(socket);
   const timer = setTimeout(() => socket.destroy(), LINGER_MS);
@@ -119,7 +110,6 @@ function linger(socket: Socket, last?: string): void {
   else socket.end(last);
 }
 
-/** An answer of the listener itself, which no stage sees. */
 export interface OwnAnswer {
   readonly status: number;
   readonly code?: ErrorCode | undefined;
@@ -127,14 +117,14 @@ export interface OwnAnswer {
 }
 
 export interface OwnAnswerOptions {
-  /** Adds lines to each of these answers; without a request where the bytes were none. */
+  /** Adds lines; without a request where the bytes were none. */
   readonly ownAnswerEdit?: (lines: string[], status: number, incoming: IncomingMessage | undefined) => void;
   readonly answered?: (own: OwnAnswer) => void;
 }
 
 export type OwnAnswers = ReturnType<typeof createOwnAnswers>;
 
-/** Each of these answers ends its connection, but for `options`. */
+/** @returns the listener's own answers; each ends its connection, but for `options` */
 export function createOwnAnswers({ ownAnswerEdit, answered }: OwnAnswerOptions) {
   const linesFor = (status: number, own: Readonly<Record<string, string>>, incoming?: IncomingMessage): string[] => {
     const lines = Object.entries(own).flat();
@@ -154,11 +144,9 @@ export function createOwnAnswers({ ownAnswerEdit, answered }: OwnAnswerOptions) 
       outgoing.shouldKeepAlive = false;
       give(error, outgoing.req, (...answer) => sendAnswer(outgoing, ...answer));
     },
-    /** Where Node has no response object: upgrades and CONNECT. */
     errorOnSocket(incoming: IncomingMessage, socket: Duplex, error: GatewayError): void {
       give(error, incoming, (...answer) => refuseUpgrade(socket, ...answer));
     },
-    /** To bytes that are no request. */
     broken(socket: Socket, error: GatewayError): void {
       give(error, undefined, (...answer) => linger(socket, rawAnswer(...answer)));
     },

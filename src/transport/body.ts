@@ -4,7 +4,7 @@ import { ClientGone, GatewayError } from '../errors.ts';
 import { declaredBytes } from './answer.ts';
 
 const EMPTY = Buffer.alloc(0);
-/** A body of at most this length is collected as it comes: cheaper than a stream, and slow clients hold no connection upstream. */
+/** A body up to this length is collected first: a slow client then holds no connection upstream. */
 export const SHORT_BODY_BYTES = 64 * 1024;
 
 const awaitingContinue = new WeakSet<IncomingMessage>();
@@ -20,10 +20,7 @@ const MIN_BYTES_PER_MS = 0.5;
 /** As nginx's `client_body_timeout`: a fast start earns no longer silence than this. */
 const LONGEST_SILENCE_MS = 60_000;
 
-/**
- * A body as it comes, at a least rate: it fails once fewer than 500 bytes a second have come after the first 20 seconds, or
- * none for a minute. A client that waits for `100 Continue` gets it now.
- */
+/** It fails once fewer than 500 bytes a second have come after the first 20 seconds, or none for a minute. */
 export class Intake {
   readonly #incoming: IncomingMessage;
   readonly #onData: (chunk: Buffer) => void;
@@ -44,7 +41,6 @@ export class Intake {
     incoming.on('data', this.#take).on('end', this.#finish).on('close', this.#leave).on('timeout', this.#wait);
   }
 
-  /** The next hop takes no more for the moment, which is not the client's fault. */
   pause(): void {
     clearTimeout(this.#timer);
     this.#incoming.pause();
@@ -61,7 +57,6 @@ export class Intake {
     this.#onEnd(error);
   }
 
-  /** Reads no more, and calls nothing. */
   cancel(): void {
     this.#detach();
     this.#incoming.pause();
@@ -73,7 +68,7 @@ export class Intake {
     incoming.off('data', this.#take).off('end', this.#finish).off('close', this.#leave).off('timeout', this.#wait);
   }
 
-  /** From now on the client has to send. What came before does not matter: the body was not read then. */
+  /** What came before does not matter: the body was not read then. */
   #expect(): void {
     clearTimeout(this.#timer);
     this.#since = performance.now();
@@ -107,8 +102,7 @@ const tooSlow = (): GatewayError =>
   new GatewayError('request_timeout', { detail: 'Its body stood still, or came by less than 500 bytes a second.' });
 
 /**
- * Reads the whole body. Call it after the checks that need no body.
- *
+ * Reads the whole body; call it after the checks that need none.
  * @param hold called with what a long body would take in memory; false where there is no room for it
  * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout`; ClientGone
  */
@@ -143,7 +137,6 @@ export function readBody(
   });
 }
 
-/** One buffer of several, without a copy where there is only one. */
 export function joined(chunks: readonly Buffer[]): Buffer {
   const [first = EMPTY] = chunks;
   return chunks.length > 1 ? Buffer.concat(chunks) : first;
@@ -151,10 +144,7 @@ export function joined(chunks: readonly Buffer[]): Buffer {
 
 const GROWS_BY_BYTES = 1024 * 1024;
 
-/**
- * A long body, each byte copied once. It grows in its place and takes memory only for what has come, whatever length was
- * declared; it owns that memory, so that a thread can take it over.
- */
+/** Takes memory only for what has come, whatever was declared, and owns it: a thread can take it over. */
 class GrowingBuffer {
   readonly #memory: ArrayBuffer;
   #bytes: Uint8Array;
@@ -187,19 +177,13 @@ const SHARES = 2;
 
 export type HeldBodies = ReturnType<typeof createHeldBodies>;
 
-/**
- * Bodies that are held in memory to be judged: bounded by payer and in all, so that many long ones at once end in a 503
- * for the payer who sent them, and not in the end of the process.
- *
- * @param maxBodyBytes the longest body: one is always held, and two of two payers
- */
+/** Bounds what is held in memory, by payer and in all; one body of the longest is always held. */
 export function createHeldBodies(maxBodyBytes: number) {
   const share = Math.max(maxBodyBytes, LEAST_SHARE_BYTES);
   const holdings = new WeakMap<ServerResponse, { readonly payer: string; bytes: number }>();
   const heldBy = new Map<string, number>();
   let held = 0;
 
-  /** @returns false where the share of the payer, or all of it, is taken */
   function hold(outgoing: ServerResponse, payer: string, bytes: number): boolean {
     const holding = holdings.get(outgoing) ?? { payer, bytes: 0 };
     const more = bytes - holding.bytes;
@@ -214,7 +198,6 @@ export function createHeldBodies(maxBodyBytes: number) {
     return true;
   }
 
-  /** The body of this exchange is no longer in memory; the end of its answer releases it too. */
   function release(outgoing: ServerResponse): void {
     const holding = holdings.get(outgoing);
     if (holding !== undefined) hold(outgoing, holding.payer, 0);

@@ -4,7 +4,6 @@ import { type Socket, BlockList, isIP, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import type { Cidr } from '../config/schema.ts';
 
-/** Decided once per connection. */
 export interface Peer {
   /** IPv4 in dotted form also where the socket is IPv6 (`::ffff:…`); `unknown` once the connection is gone. */
   readonly address: string;
@@ -14,7 +13,6 @@ export interface Peer {
 
 export type PeerLookup = (socket: Socket) => Peer;
 
-/** @param trustedProxies whose `X-Forwarded-…` are believed; without any, none are */
 export function createPeerLookup(trustedProxies: readonly Cidr[]): PeerLookup {
   const isTrusted = createTrust(trustedProxies);
   const known = new WeakMap<Socket, Peer>();
@@ -28,11 +26,7 @@ export function createPeerLookup(trustedProxies: readonly Cidr[]): PeerLookup {
   };
 }
 
-/**
- * The address of the client itself: the peer's, or behind trusted proxies the last in `X-Forwarded-For` that is not theirs.
- *
- * @param onDisbelieved called with each peer that is not trusted and sends `X-Forwarded-For`
- */
+/** The peer's, or behind trusted proxies the last in `X-Forwarded-For` that is not theirs. */
 export function createClientAddress(
   trustedProxies: readonly Cidr[],
   onDisbelieved?: (peer: string) => void,
@@ -61,13 +55,12 @@ export function createClientAddress(
   };
 }
 
-/** Whether the client's own connection was encrypted: ours, or the one in front of a proxy that is trusted to say so. */
+/** Whether the client's own connection was encrypted: ours, or the one in front of a trusted proxy. */
 export function cameByHttps(incoming: IncomingMessage, peer: Peer): boolean {
   const said = peer.trusted ? incoming.headers['x-forwarded-proto'] : undefined;
   return typeof said === 'string' && said !== '' ? firstElement(said) === 'https' : peer.encrypted;
 }
 
-/** A field's value up to its first comma. */
 export const firstElement = (list: string): string =>
   list.includes(',') ? (list.split(',', 1)[0] ?? '').trim() : list;
 
@@ -95,10 +88,7 @@ const plainAddress = (address = ''): string =>
 /** A subscriber gets at least a /64 and may use any address in it (RFC 6177, RFC 8981). */
 const NETWORK_GROUPS = 4;
 
-/**
- * @param address as a socket or a trusted proxy spells it
- * @returns what limits treat as one client: an IPv4 address as it is, also where it is written as IPv6; of IPv6 the /64, in one spelling
- */
+/** @returns what limits treat as one client: an IPv4 address, also where it is written as IPv6; of IPv6 the /64 */
 export function clientNetwork(address: string): string {
   if (!address.includes(':') || !isIPv6(address)) return address;
   // ipaddr.js reads the deprecated `::192.0.2.7` as `::ffff:192.0.2.7`

@@ -8,13 +8,13 @@ import { requestLines } from './headers.ts';
 import { HttpExchange, MAX_REWRITTEN_BYTES } from './http-exchange.ts';
 import { type Upstream, toGatewayError } from './upstream.ts';
 
-/** Header lines in order, name and value alternating, as Node's `rawHeaders` and undici's `headers` have them. */
+/** Name and value alternating, as Node's `rawHeaders` and undici's `headers` have them. */
 export type HeaderLines = readonly string[];
 
-/** Changes the final header lines of an answer in place, names in lower case. Called once an answer; must not throw. */
+/** Changes the final header lines of an answer in place, names in lower case. Must not throw. */
 export type AnswerEdit = (lines: string[], status: number) => void;
 
-/** What identity wants changed in the request's headers: every copy of a credential removed, one canonical copy added. */
+/** What identity wants changed in the request's headers. */
 export interface HeaderEdit {
   /** Lower-case names whose every line is dropped. */
   readonly remove: ReadonlySet<string>;
@@ -28,40 +28,33 @@ export interface BufferedAnswer {
   readonly body: Buffer;
 }
 
-/**
- * Makes another answer of it. Must not throw; may reject with a GatewayError, which is then the answer to the client.
- *
- * @param ask sends the same request to another target and gives its answer; rejects as `forward` does
- */
+/** May reject with a GatewayError. @param ask sends the same request to another target */
 export type AnswerRewrite = (answer: BufferedAnswer, ask: AskUpstream) => BufferedAnswer | Promise<BufferedAnswer>;
 export type AskUpstream = (target: string) => Promise<BufferedAnswer>;
 
-/** What happened, for the access line and the metrics. Times in milliseconds of `performance.now()`. */
+/** Times in milliseconds of `performance.now()`. */
 export interface ForwardOutcome {
   readonly status: number;
   readonly upstreamStartedAt: number;
   readonly firstByteAt: number;
   readonly lastByteAt: number;
-  /** What rewriting the answer took; 0 where it was passed on as it came. */
   readonly rewriteMs: number;
   /** The upstream broke off inside the body, and the client's connection was destroyed so that it shows. */
   readonly truncated: boolean;
 }
 
-/** What an exchange has of a request, and leaves of it. */
 export interface TransportScope {
   readonly requestId: string;
   readonly incoming: IncomingMessage;
   readonly outgoing: ServerResponse;
   /** Path and query, byte for byte as they came; never rebuilt from decoded parts. */
   target: string;
-  /** Leaves exactly the judged credential in the request. */
   credentialEdit: HeaderEdit;
-  /** Where it was read to be judged: these bytes are sent. Taken out at once: they need not live as long as the answer. */
+  /** The bytes that were judged are sent. Taken out at once: they need not live as long as the answer. */
   body: Buffer | undefined;
-  /** Set where the answer must be held back and rewritten; the upstream is then asked for an identity-coded body. */
+  /** The answer is held back for it; the upstream is asked for an identity-coded body. */
   rewrite: AnswerRewrite | undefined;
-  /** For every answer, our own included, in this order; a stage appends to it. */
+  /** For every answer, our own included, in this order. */
   answerEdits: readonly AnswerEdit[];
   outcome: ForwardOutcome | undefined;
 }
@@ -71,16 +64,13 @@ export type Forwarded = Omit<TransportScope, 'incoming' | 'outcome'>;
 export interface ExchangeEvents {
   /** The upstream has taken a long body that was held. */
   readonly onUploaded?: (outgoing: ServerResponse) => void;
-  /** The answer turns out to be a stream of events (SSE), or that has ended. */
+  /** A stream of events (SSE) begins or ends. */
   readonly onStream?: (isOpen: boolean) => void;
 }
 
 /**
- * Sends the request upstream and the answer downstream.
- *
- * @returns once the answer has been handed over whole, or was cut (`truncated`)
- * @throws GatewayError only while nothing has been sent, so that the caller can answer
- * @throws ClientGone when the client left; the upstream request is aborted then
+ * Resolves once the answer was handed over whole, or was cut (`truncated`).
+ * @throws GatewayError only while nothing has been sent; ClientGone when the client left
  */
 export function forward(upstream: Upstream, request: Forwarded, events: ExchangeEvents = {}): Promise<ForwardOutcome> {
   const { outgoing, body } = request;
@@ -113,7 +103,6 @@ async function send(
   return exchange.outcome;
 }
 
-/** What is asked for besides the answer itself is bounded together, as the answer is. */
 function createAsk(upstream: Upstream, headers: string[]): AskUpstream {
   let bytes = 0;
   return async function ask(path): Promise<BufferedAnswer> {
@@ -165,7 +154,7 @@ class UploadStream extends Readable {
   };
 }
 
-/** A body that was read whole, let go of as the upstream takes it: the answer may be a long one. */
+/** A body that was read whole, let go of as the upstream takes it. */
 class HeldUpload extends Readable {
   #rest: Buffer | undefined;
 

@@ -1,7 +1,4 @@
-/**
- * Header lines for the next hop, both directions. Hop-by-hop and nominated fields never survive (RFC 9110 7.6.1), facts
- * about the client are stated by us or by a proxy that the operator trusts, never by the client itself.
- */
+/** Hop-by-hop and nominated fields never survive (RFC 9110 7.6.1); facts about the client are not the client's. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '../errors.ts';
 import type { AnswerEdit, HeaderEdit, HeaderLines } from './exchange.ts';
@@ -14,9 +11,9 @@ interface RequestFacts {
   readonly peer: Peer;
   readonly edit: HeaderEdit;
   readonly requestId: string;
-  /** Our name in `Via`; a request that carries it already has come back to us. */
+  /** Our name in `Via`. */
   readonly via: string;
-  /** The body goes out as a stream of the length declared, so that the declaration must go along. */
+  /** The body goes out as a stream, and its declared length must go along. */
   readonly streamed: boolean;
   /** The answer will be rewritten: whole, uncoded, and never a 304 or 206. */
   readonly rewritten: boolean;
@@ -48,11 +45,7 @@ const REPRESENTATION_FIELDS = fields(
   'content-length content-range content-md5 digest content-digest repr-digest etag last-modified accept-ranges cache-control pragma expires',
 );
 
-/**
- * The lines to send upstream, `Host` among them, framing not: undici writes its own.
- *
- * @throws GatewayError `loop_detected` when the request has passed this gate before (RFC 9110 7.6.3)
- */
+/** `Host` among them; undici writes the framing. @throws GatewayError `loop_detected` (RFC 9110 7.6.3) */
 export function requestLines(facts: RequestFacts): string[] {
   const { rawHeaders, peer, edit, rewritten } = facts;
   const lines: string[] = [];
@@ -85,11 +78,7 @@ export function requestLines(facts: RequestFacts): string[] {
   return kept;
 }
 
-/**
- * The lines to send downstream, lines of one name together (RFC 9110 5.3); framing is ours to add.
- *
- * @param received as undici reads them: names in lower case, values of one name in their order
- */
+/** The lines to send downstream, lines of one name together (RFC 9110 5.3). */
 export function responseLines(
   received: IncomingHttpHeaders,
   status: number,
@@ -112,7 +101,7 @@ export function responseLines(
   return kept;
 }
 
-/** The lines of such an answer whose body was replaced: length recomputed, validators gone, never to be cached. */
+/** The lines of an answer whose body was replaced: validators gone, never to be cached. */
 export function rewrittenLines(lines: HeaderLines, status: number, bodyBytes: number): string[] {
   const kept = without(lines, REPRESENTATION_FIELDS);
   if (status !== 204 && status !== 304) kept.push('content-length', String(bodyBytes));

@@ -1,7 +1,4 @@
-/**
- * One HTTP exchange with the upstream: bytes as they come, no retry, no redirect followed. A failure after the answer has
- * begun destroys the client's connection: a cut answer never looks complete (RFC 9112 8).
- */
+/** No retry, no redirect followed; a cut answer never looks complete to the client (RFC 9112 8). */
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
@@ -15,7 +12,6 @@ import { MAX_INTERIM, type Upstream, toGatewayError } from './upstream.ts';
 
 /** Up to this length head and body leave as one string: half the work of two buffers. */
 const JOINED_BYTES = 16 * 1024;
-/** An answer that is longer counts as unreadable: the rewrite gets an empty body. */
 export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
 
 export class HttpExchange implements Dispatcher.DispatchHandler {
@@ -35,9 +31,8 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #receivedAt = 0;
   #isStream = false;
   #lines: string[] = [];
-  /** Bytes still to come by `Content-Length`; NaN where the upstream gave none. */
+  /** By `Content-Length`; NaN where the upstream gave none. */
   #remaining = NaN;
-  /** An answer that is held back until it is whole, so that it can be rewritten. */
   #held: Buffer[] | undefined;
   #heldBytes = 0;
 
@@ -56,7 +51,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#upstream = upstream;
     if (request.rewrite !== undefined) this.#held = [];
     this.#outgoing.on('close', () => {
-      // Fires after every answer; an error, with its stack, is made only where one is needed.
+      // Fires after every answer; an error, with its stack, is made only where one is needed
       if (!this.#settled) this.#fail(new ClientGone());
       if (this.#isStream) events.onStream?.(false);
     });
@@ -92,7 +87,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(sendHead, this);
   }
 
-  /** Only if it is configured: nginx before 1.29 takes a 103 for the final answer. `Link` is all that it is for (RFC 8297 2). */
+  /** nginx before 1.29 takes a 103 for the final answer; `Link` is all that it is for (RFC 8297 2). */
   #passEarlyHints(link: string[]): void {
     const outgoing = this.#outgoing;
     const isHeard = !this.#settled && !outgoing.headersSent && outgoing.req.httpVersion === '1.1';
@@ -114,7 +109,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#writeHead();
     this.#remaining -= chunk.length;
     if (this.#remaining === 0) {
-      // One write for head and body; `onResponseEnd` follows at once, the length being exact.
+      // One write for head and body; `onResponseEnd` follows at once
       endWith(outgoing, chunk);
     } else if (!outgoing.write(chunk)) {
       controller.pause();
@@ -147,17 +142,13 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     }
   }
 
-  /**
-   * As late as possible: while nothing was sent, an upstream that breaks off is a 502. Throws where the upstream's fields
-   * cannot be sent; undici turns that into `onResponseError`.
-   */
+  /** Late: while nothing was sent, an upstream that breaks off is a 502. undici catches what it throws. */
   #writeHead(): void {
     if (this.#outgoing.headersSent) return;
     this.#closeIfUploading();
     this.#outgoing.writeHead(this.#status, this.#lines);
   }
 
-  /** An answer that comes while the body still goes up is passed on, and the connection ends with it. */
   #closeIfUploading(): void {
     if (this.#upload === undefined) closeIfUnread(this.#outgoing);
     else if (!this.#outgoing.req.complete) closeAfterAnswer(this.#outgoing);

@@ -1,7 +1,4 @@
-/**
- * The downstream side: Node's HTTP server with every size and time bounded. It lets through only requests that two
- * readers cannot understand differently (`request-rules.ts`) and answers the rest itself.
- */
+/** Node's HTTP server with every size and time bounded; it refuses what two readers may read differently. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, Socket } from 'node:net';
@@ -23,22 +20,21 @@ export async function listenOn(server: Server, { host, port }: ListenAddress) {
 }
 
 const DEFAULT_LIMITS = {
-  /** Until the request line and headers are there. */
   headersTimeoutMs: 20_000,
-  /** Longest silence of a client that has to send its body, or to take its answer. */
+  /** Longest silence of a client that has to send, or to take. */
   idleTimeoutMs: 60_000,
-  /** How long an idle connection is kept; longer than the front proxy keeps its side, so that it closes first. */
+  /** Longer than the front proxy keeps its side, so that the proxy closes first. */
   keepAliveTimeoutMs: 75_000,
   maxHeaderBytes: MAX_HEADER_BYTES,
 };
 
 interface DownstreamOptions extends OwnAnswerOptions {
   readonly handle: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
-  /** Called instead for a request that two readers could understand differently; without it the answer is plain JSON. */
+  /** Without it the answer to a malformed request is plain JSON. */
   readonly refuse?: (incoming: IncomingMessage, outgoing: ServerResponse, error: GatewayError) => void;
-  /** Called for WebSocket requests that `mayUpgrade` lets through; `head` is what came with the request. */
+  /** `head` is what came with the request. */
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
-  /** Whether this path is a socket path. Elsewhere `Upgrade` is dropped and the request served as an ordinary one. */
+  /** Elsewhere `Upgrade` is dropped and the request served as an ordinary one. */
   readonly mayUpgrade: (incoming: IncomingMessage) => boolean;
   readonly limits?: Partial<typeof DEFAULT_LIMITS>;
 }
@@ -89,7 +85,7 @@ export function createDownstream(options: DownstreamOptions) {
   return {
     server,
     running: () => traffic.running,
-    /** Lets running requests end, then closes tunnels; destroys what is left after `limitMs`. @returns how many were cut */
+    /** @returns how many requests were cut after `limitMs` */
     drain: (limitMs: number) => traffic.drain(server, limitMs),
   };
 }

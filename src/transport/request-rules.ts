@@ -1,18 +1,11 @@
-/**
- * What a request must look like to be forwarded at all, decided on the raw header lines: Node's `headers` joins or
- * drops repeated names, and what two readers understand differently is a way around either of them.
- */
+/** What a request must look like, by its raw lines: Node's `headers` joins or drops repeated names. */
 import type { IncomingMessage } from 'node:http';
 import { type ErrorCode, GatewayError } from '../errors.ts';
 import { connectionOptions } from './headers.ts';
 
-/**
- * Longest head of a message, start line and header lines together, in either direction. As much as Open WebUI itself takes
- * and gives: the cookies of a sign-in by OAuth grow with the groups of the user.
- */
+/** Longest head of a message, as in Open WebUI: the cookies of a sign-in by OAuth grow with the groups of the user. */
 export const MAX_HEADER_BYTES = 64 * 1024;
 
-/** @returns a sentence for the refusal; it names the setting, since only the operator can help */
 export function beyondHeaderLimit(maxHeaderBytes: number): string {
   const size = maxHeaderBytes % 1024 === 0 ? `${maxHeaderBytes / 1024} KB` : `${maxHeaderBytes} bytes`;
   return `They have more than ${size} (MODELGATE_MAX_HEADER).`;
@@ -20,17 +13,14 @@ export function beyondHeaderLimit(maxHeaderBytes: number): string {
 
 export const MAX_FIELDS = 100;
 
-/** The only options with a meaning here; any other would ask us to delete a field that the backend relies on. */
+/** Any other would ask us to delete a field that the backend relies on. */
 const CONNECTION_OPTIONS: ReadonlySet<string> = new Set(['close', 'keep-alive', 'upgrade', 'te', 'http2-settings']);
 type RequestHead = Pick<IncomingMessage, 'method' | 'url' | 'httpVersion' | 'rawHeaders'>;
 
 /** A registered name or IPv4 address, or a bracketed IPv6 address; an optional port. */
 const AUTHORITY = /^(?:[a-z\d._-]+|\[[\da-f:.]+\])(?::\d{1,5})?$/i;
 
-/**
- * The first rule that the request breaks, or undefined. RFC 9112 3.2 (Host, absolute form), 6.1 and 6.3 (framing);
- * RFC 9110 7.6.1 (Connection), 9.3.8 (TRACE), 15.6.6 (version).
- */
+/** RFC 9112 3.2 (Host), 6.1 and 6.3 (framing); RFC 9110 7.6.1 (Connection), 9.3.8 (TRACE), 15.6.6 (version). */
 export function findMalformation(incoming: RequestHead): GatewayError | undefined {
   const { method = '', url = '', httpVersion, rawHeaders } = incoming;
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {

@@ -1,15 +1,9 @@
-/**
- * What an answer tells a browser: security headers, each at most once, the backend's or ours; the attributes of cookies; and
- * which pages of other origins may read it. Everything that does not depend on the answer is worked out once.
- */
+/** What an answer tells a browser: security headers, attributes of cookies, and which pages may read it. */
 import type { IncomingMessage } from 'node:http';
 import type { Config, CookieRules, SecurityHeader } from '../config/schema.ts';
 import type { AnswerEdit } from './exchange.ts';
 
-/**
- * `list`: several lines mean the same as one line with commas (RFC 9110 5.3). `single`: browsers take the first, or none
- * of them, so that several lines protect less than one.
- */
+/** `list`: several lines mean one line with commas (RFC 9110 5.3). `single`: browsers take the first, or none. */
 const SECURITY_FIELDS = {
   'x-frame-options': 'single',
   'x-content-type-options': 'single',
@@ -24,17 +18,16 @@ const SECURITY_FIELDS = {
   'content-security-policy-report-only': 'list',
 } as const satisfies Record<SecurityHeader, 'single' | 'list'>;
 
-/** Fields that name the software behind the gate, or time it: they help attackers alone. */
 const TELLTALES =
   'server via x-powered-by x-process-time x-runtime x-generator x-aspnet-version x-aspnetmvc-version'.split(' ');
 
 interface SecureAnswerOptions {
-  /** A value, `off` (in no answer) or `backend` (the backend's own alone). */
+  /** A value, `off` (in no answer) or `backend` (the backend's own). */
   readonly fields: Config['answers']['headers'];
   readonly backendFields: Config['answers']['backendHeaders'];
   /** Lower-case names of the fields that the gate writes itself: the backend's lines of them go. */
   readonly stated: Iterable<string>;
-  /** The rules for the cookie of this name; undefined: its lines stay as they are. */
+  /** Undefined: the lines of this cookie stay as they are. */
   readonly cookieRules: (name: string) => CookieRules | undefined;
 }
 
@@ -46,7 +39,7 @@ interface Row {
 
 type Kind = Row | 'cookie' | 'taken';
 
-/** @returns the edit for every answer that these options hold for; a 101 gets no fields, there being nothing to show */
+/** @returns the edit for every answer; a 101 gets no fields, there being nothing to show */
 export function secureAnswer({ fields, backendFields, stated, cookieRules }: SecureAnswerOptions): AnswerEdit {
   const rows = (Object.keys(SECURITY_FIELDS) as SecurityHeader[]).map((name): Row => {
     const text = fields[name];
@@ -71,7 +64,7 @@ export function secureAnswer({ fields, backendFields, stated, cookieRules }: Sec
   };
 }
 
-/** Closes the gaps in place. @returns the values of security fields that stood there, undefined where there were none */
+/** Closes the gaps in place. @returns the values of security fields that stood there */
 function takeOut(
   lines: string[],
   kinds: ReadonlyMap<string, Kind>,
@@ -102,7 +95,7 @@ function takeOut(
   return own;
 }
 
-/** Empty values of the backend are none; two different values where only one can hold are none either. */
+/** Empty values are none; so are two different ones where only one can hold. */
 function survivor({ name, value, keepsBackend }: Row, sent: readonly string[]): string | undefined {
   if (!keepsBackend) return value;
   const spoken = sent.filter((text) => text.trim() !== '');
@@ -113,13 +106,12 @@ function survivor({ name, value, keepsBackend }: Row, sent: readonly string[]): 
   return isUnanimous ? first : (value ?? first);
 }
 
-// One `Set-Cookie` line, read as browsers read it (RFC 6265bis 5.7): split at every semicolon whatever quotes say, names of
-// attributes in any letter case, of repeated ones the last. What is not changed keeps its bytes.
+// `Set-Cookie` as browsers read it (RFC 6265bis 5.7): split at every semicolon whatever quotes say, names of attributes
+// in any letter case. What is not changed keeps its bytes.
 
 /** Browsers ignore an attribute with a longer value (RFC 6265bis 5.7). */
 const LONGEST_ATTRIBUTE_VALUE = 1024;
 
-/** @returns the name as a browser would store the cookie under, empty for a nameless one */
 function cookieName(line: string): string {
   const [pair = ''] = line.split(';', 1);
   const equals = pair.indexOf('=');
@@ -164,8 +156,8 @@ function trimBlanks(text: string): string {
   return text.slice(start, end);
 }
 
-// The Fetch standard's CORS protocol. The upstream decides for its own answers which pages may read them; for ours the
-// gate says what it would. Preflights are answered by the upstream alone.
+// The Fetch standard's CORS protocol: the upstream decides for its own answers and all preflights, the gate for its
+// answers.
 
 type Asking = Pick<IncomingMessage, 'headers' | 'method'>;
 
@@ -173,10 +165,9 @@ const ALLOWED = 'access-control-allow-origin';
 const EXPOSED = 'access-control-expose-headers';
 const NONE: readonly AnswerEdit[] = [];
 
-/** @param exposed names, in lower case, of the fields of ours that a page may read */
+/** @param exposed lower-case names of the fields of ours that a page may read */
 export function createCrossOrigin(origins: Config['answers']['origins'], exposed: readonly string[]) {
   const names = exposed.join(', ');
-  /** What the upstream exposes stays, and it is the upstream that allows. */
   const expose: AnswerEdit = (lines) => {
     let allowed = false;
     let at = -1;
@@ -190,10 +181,7 @@ export function createCrossOrigin(origins: Config['answers']['origins'], exposed
   };
   const exposing: readonly AnswerEdit[] = [expose];
   return {
-    /**
-     * Adds the lines that let the page read an answer of ours. As Starlette writes them with credentials: the origin
-     * itself, never `*`. Without a request, whose origin is not known, `*` where any would do.
-     */
+    /** As Starlette with credentials: the origin itself, never `*`, but where no request says it. */
     allow(lines: string[], incoming: Asking | undefined): void {
       if (incoming === undefined) {
         if (origins === 'any') lines.push(ALLOWED, '*', EXPOSED, names);

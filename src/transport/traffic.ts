@@ -2,22 +2,18 @@
 import type { Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 
-/** After everything has been answered: for connections that linger or whose answer is still in the kernel's hands. */
+/** For connections that linger or whose answer is still in the kernel's hands. */
 const LAST_CALL_MS = 2_500;
 
 interface Connection {
-  /** The answer being given on it; requests are served one after the other, so that there is at most one. */
   answer: ServerResponse | undefined;
-  /** The answer to the request that came last; it may have to wait for others. */
+  /** To the request that came last; it may have to wait for others. */
   last: ServerResponse | undefined;
   /** What came after `last` cannot be served. */
   isBroken: boolean;
 }
 
-/**
- * Kept by connection, not by request: a set that every request enters and leaves is rebuilt all the time, and what its
- * old tables still point to outlives every young collection (seen here as a fifth of all instructions spent).
- */
+/** By connection: a set that every request enters and leaves was a fifth of all instructions. */
 export class Traffic {
   readonly #connections = new Map<Duplex, Connection>();
   readonly #tunnels = new Set<Duplex>();
@@ -30,7 +26,7 @@ export class Traffic {
     socket.once('close', () => this.#connections.delete(socket));
   }
 
-  /** A request came, whose answer is due once those before it are given. @returns false where it will never be */
+  /** @returns false where the answer to this request will never be due */
   expect(socket: Duplex, outgoing: ServerResponse): boolean {
     const connection = this.#connections.get(socket);
     if (connection?.isBroken === true) return false;
@@ -58,20 +54,17 @@ export class Traffic {
 
   answerOn(socket: Duplex): ServerResponse | undefined {
     const answer = this.#connections.get(socket)?.answer;
-    // Node takes the socket away from an answer once it is out, a moment before its 'close'.
+    // Node takes the socket away from an answer a moment before its 'close'
     return answer?.socket === socket ? answer : undefined;
   }
 
-  /** The answer that all others on this connection come before, undefined where none is due. */
+  /** The answer that all others on this connection come before. */
   lastOn(socket: Duplex): ServerResponse | undefined {
     const last = this.#connections.get(socket)?.last;
     return last?.writableFinished === true || last?.destroyed === true ? undefined : last;
   }
 
-  /**
-   * Ends a connection on which no further request can be read, but not before the answers that are due on it are given
-   * (RFC 9112 9.3.2). A client that asked for a close, or got one, hears nothing more.
-   */
+  /** After the answers that are due on the connection (RFC 9112 9.3.2). */
   breakOff(socket: Duplex, refuse: () => void): void {
     const connection = this.#connections.get(socket);
     if (connection?.isBroken === true) return;

@@ -1,7 +1,4 @@
-/**
- * Two sockets joined after a WebSocket handshake: bytes, back-pressure, silence, and one end for both. What the client sends
- * is held back until its first message was judged, where a gate asks for that.
- */
+/** Two sockets joined after a WebSocket handshake, the client's held back until its first message was judged. */
 import { Socket } from 'node:net';
 import type { Duplex, Writable } from 'node:stream';
 import { Receiver } from 'ws';
@@ -15,15 +12,12 @@ declare module 'ws' {
   const Receiver: new (options: { isServer: boolean; maxPayload: number; maxFragments: number }) => Receiver;
 }
 
-/**
- * Sees the client's bytes chunk by chunk until it says `pass` (everything held goes upstream) or `refuse` (both sides are
- * closed with 1008). A verdict that takes time is final. A gate that throws or rejects refuses.
- */
+/** Sees the client's bytes until its verdict; `refuse` closes both sides with 1008, as does a gate that throws. */
 export type ClientFrameGate = (bytes: Buffer) => 'more' | 'pass' | 'refuse' | Promise<'pass' | 'refuse'>;
 
-/** A side that has said goodbye, or was refused, gets this long to see the other's last bytes. */
+/** For a side to see the other's last bytes. */
 const GRACE_MS = 2_000;
-/** A gated client must come to the point within this time and this many bytes. */
+/** A gated client must come to the point within this. */
 const GATE_MS = 30_000;
 const MAX_GATED_BYTES = 256 * 1024;
 /** RFC 6455 7.4.1: a violation of policy. */
@@ -37,7 +31,6 @@ interface JoinedSockets {
   readonly upstream: Duplex;
   readonly early: readonly Buffer[];
   readonly gate: ClientFrameGate | undefined;
-  /** Longest time without a byte from either side, and longest time that one side takes nothing. */
   readonly idleTimeoutMs: number;
 }
 
@@ -178,8 +171,8 @@ function tune(stream: Duplex): void {
 const MAX_CONTROL_FRAMES = 16;
 
 /**
- * A gate for sockets whose first text message says what they are for. A close instead of a message passes; the reader of
- * frames refuses extensions, unmasked frames, bytes that are not UTF-8, and messages that are too long (RFC 6455 5 and 8.1).
+ * A gate for sockets whose first text message says what they are for. A close instead of it passes; extensions,
+ * unmasked frames, bytes that are not UTF-8 and long messages are refused (RFC 6455 5 and 8.1).
  */
 export function gateFirstMessage(
   judge: (text: string) => boolean | Promise<boolean>,

@@ -1,8 +1,4 @@
-/**
- * The WebSocket door. The handshake goes through the same pool and the same header rules as every request: undici's
- * own `upgrade` hands over the socket only after 101, keeps the bytes that came with it, and gives any other answer
- * to the ordinary handlers.
- */
+/** undici's `upgrade` hands over the socket only after 101, and keeps the bytes that came with it. */
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
@@ -20,14 +16,12 @@ type TunnelScope = Pick<TransportScope, 'incoming' | 'target' | 'credentialEdit'
 interface ClientSocket {
   readonly socket: Duplex;
   readonly head: Buffer;
-  /** Holds the client's first bytes until judged; such a connection has no WebSocket extensions. */
+  /** Such a connection has no WebSocket extensions. */
   readonly gate: ClientFrameGate | undefined;
 }
 
 interface TunnelOutcome {
-  /** 101, or the upstream's refusal, which was relayed. */
   readonly status: number;
-  /** The gate closed it. */
   readonly refused: boolean;
 }
 
@@ -38,9 +32,7 @@ const MAX_EARLY_BYTES = 64 * 1024;
 const EXTENSIONS = 'sec-websocket-extensions';
 
 /**
- * Asks the upstream for the upgrade and, only after its 101, joins the two sockets.
- *
- * @returns when the tunnel has ended, or the upstream's refusal was relayed
+ * Resolves when both sockets have ended, or the refusal was relayed.
  * @throws GatewayError while nothing was sent; ClientGone
  */
 export async function tunnel(upstream: Upstream, scope: TunnelScope, client: ClientSocket): Promise<TunnelOutcome> {
@@ -109,7 +101,6 @@ class Handshake implements Dispatcher.DispatchHandler {
     });
   }
 
-  /** Any other answer is a refusal: relayed, and the connection ends with it. */
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     if (status < 200) {
       this.#interim += 1;
@@ -147,7 +138,7 @@ class Handshake implements Dispatcher.DispatchHandler {
     if (this.#settled) return;
     this.#settle();
     const socket = this.#socket;
-    // A refusal that has begun and has no length ends with the connection: only a reset shows that it was cut
+    // A refusal without length ends with the connection: only a reset shows that it was cut
     if (this.#status !== 0 && socket instanceof Socket) socket.resetAndDestroy();
     else if (this.#status !== 0) socket.destroy();
     this.#outcome.reject(error instanceof ClientGone ? error : toGatewayError(error, this.#upstream.maxHeaderBytes));

@@ -8,7 +8,7 @@ import { type ErrorCode, GatewayError } from '../errors.ts';
 import { createPeerLookup } from './client.ts';
 import { MAX_HEADER_BYTES, beyondHeaderLimit } from './request-rules.ts';
 
-/** Why a backend cannot be reached, as what follows its name in a sentence: `refuses the connection: … (ECONNREFUSED)`. */
+/** Why a backend cannot be reached, as what follows its name in a sentence. */
 export function unreachableBecause(error: unknown): string {
   const code = codeOf(error);
   const found = REASONS.find(([pattern]) => pattern.test(code));
@@ -40,7 +40,6 @@ const REASONS: readonly (readonly [pattern: RegExp, what: string])[] = [
   [/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/, 'shows a certificate that is not trusted; NODE_EXTRA_CA_CERTS=FILE adds one'],
 ];
 
-/** Codes of an answer that was there but is not HTTP, or not the HTTP we accept. */
 const INVALID_ANSWER: ReadonlySet<string> = new Set([
   'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
   // Node's own refusal to pass on a field or status that the upstream gave.
@@ -50,7 +49,7 @@ const INVALID_ANSWER: ReadonlySet<string> = new Set([
   'ERR_HTTP_INVALID_STATUS_CODE',
 ]);
 
-/** What undici and the socket say, as a row of the error table; what is not known means that it could not be reached. */
+/** What undici and the socket say, as a row of the error table. */
 export function toGatewayError(error: unknown, maxHeaderBytes: number): GatewayError {
   if (error instanceof GatewayError) return error;
   const detail = codeIn(error) === 'UND_ERR_HEADERS_OVERFLOW' ? { detail: beyondHeaderLimit(maxHeaderBytes) } : {};
@@ -58,20 +57,18 @@ export function toGatewayError(error: unknown, maxHeaderBytes: number): GatewayE
 }
 
 function errorCodeOf(error: unknown, code: string | undefined): ErrorCode {
-  // undici refuses what it will not put on the wire: a target or field of the request.
   if (error instanceof errors.InvalidArgumentError) return 'request_malformed';
   if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'upstream_timeout';
   if (code === 'UND_ERR_HEADERS_OVERFLOW') return 'upstream_headers_too_large';
   if (error instanceof errors.HTTPParserError || INVALID_ANSWER.has(code ?? '')) return 'upstream_invalid';
-  // undici's words for a 100 or 101 that was not asked for, the one kind of bad answer that shares its code with a close.
+  // A 100 or 101 that was not asked for shares its code with a close
   const isBad = error instanceof errors.SocketError && /^bad (response|upgrade)$/.test(error.message);
   return isBad ? 'upstream_invalid' : 'upstream_unreachable';
 }
 
 interface UpstreamOptions extends Readonly<Config['upstream']>, Pick<Config, 'trustedProxies'> {
-  /** What the readiness probe asks for; any answer below 500 will do. */
+  /** For the readiness probe; any answer below 500 will do. */
   readonly probePath: string;
-  /** Longest status line and header lines of an answer together. */
   readonly maxHeaderBytes?: number;
 }
 
@@ -88,8 +85,8 @@ export function createUpstream(options: UpstreamOptions) {
     connect: (target, callback) => {
       connect(target, (error, socket) => {
         if (error === null) {
-          // undici takes a reset for the end of a body without length, which would look complete although it was cut
-          // (RFC 9112 8). Under another code the reset stays the failure that it is.
+          // undici takes a reset for the end of a body without length; under another code it stays a failure (RFC 9112
+          // 8)
           socket.on('error', (failure: NodeJS.ErrnoException) => {
             if (failure.code === 'ECONNRESET') failure.code = 'UPSTREAM_RESET';
           });
@@ -109,15 +106,14 @@ export function createUpstream(options: UpstreamOptions) {
   });
   return {
     pool,
-    /** Our name in `Via`, of this process alone: a request that carries it has gone in a circle. */
+    /** Our name in `Via`: a request that carries it has gone in a circle. */
     via: `modelgate-${randomBytes(4).toString('hex')}`,
     peerOf: createPeerLookup(options.trustedProxies),
     forwardsEarlyHints: options.earlyHints === 'forward',
     idleTimeoutMs: options.idleTimeoutMs,
     maxHeaderBytes,
-    /** One small request. @returns why it is not answered in time, or undefined where it is; never rejects */
+    /** @returns why one small request is not answered in time; never rejects */
     findProblem: () => probe(pool, options.probePath),
-    /** Closes every connection; what still runs is cut. */
     close(): Promise<void> {
       interim.close();
       return pool.destroy();
@@ -137,16 +133,15 @@ async function probe(pool: Pool, path: string): Promise<string | undefined> {
   }
 }
 
-// undici passes over every 1xx but a 100 without `Expect`, which it takes for the end of the connection; a client must bear
-// that one as well (RFC 9110 15.2). So it is shown a 102 in its place: one digit of the status line, wherever the packets
-// are cut.
+// undici takes a 100 without `Expect` for the end of the connection; a client must bear it (RFC 9110 15.2). So it is
+// shown a 102 instead: one digit of the status line, wherever the packets are cut.
 
-/** Interim answers to one request before the upstream counts as broken. */
+/** More interim answers to one request, and the upstream counts as broken. */
 export const MAX_INTERIM = 100;
 
 const REQUEST_HEAD = 'undici:client:sendHeaders';
 
-/** `HTTP/1.1 100`: where its three digits stand. The parser takes no other form of a status line. */
+/** `HTTP/1.1 100`: the parser takes no other form of a status line. */
 const FIRST_DIGIT = 9;
 const LAST_DIGIT = 11;
 const [ZERO, TWO, CR, LF] = [0x30, 0x32, 0x0d, 0x0a];
@@ -159,7 +154,7 @@ function watchInterimAnswers() {
   };
   subscribe(REQUEST_HEAD, onRequest);
   return {
-    /** Call it with each new connection, before undici reads from it. */
+    /** Before undici reads from it. */
     watch(socket: Socket): void {
       const head = new AnswerHead();
       heads.set(socket, head);
@@ -177,10 +172,8 @@ function watchInterimAnswers() {
 /** Follows the bytes of one connection as far as the status line of the final answer. */
 class AnswerHead {
   isOpen = false;
-  /** How much of a status line was seen, and the digits of its status. */
   #at = 0;
   #status = 0;
-  /** How much of the empty line that ends an interim head was seen. */
   #ending = 0;
 
   expect(): void {
