@@ -184,7 +184,7 @@ const letThrough: MiddlewareHandler<GateEnv> = function letThrough(c, next) {
 };
 
 function forwardTo({ upstream, bodies, metrics }: SharedParts): MiddlewareHandler<GateEnv> {
-  const onStream = (isOpen: boolean) => (isOpen ? metrics.streamOpened() : metrics.streamClosed());
+  const onStream = (isOpen: boolean) => metrics.streams(isOpen ? 1 : -1);
   const events = { onStream, onUploaded: bodies.release };
   return async function forwardTo(c) {
     const scope = c.get('scope');

@@ -23,7 +23,7 @@ interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
   readonly refusal: Refusal;
   readonly secureAnswers: SecureAnswers;
   readonly limits: Pick<Limits, 'admit' | 'admitInvocation'>;
-  readonly metrics: Pick<Metrics, 'socketOpened' | 'socketClosed'>;
+  readonly metrics: Pick<Metrics, 'sockets'>;
   readonly open: boolean;
 }
 
@@ -51,13 +51,13 @@ export function createSocketDoor(parts: SocketDoorParts) {
       return true;
     };
     const gate = isJudged ? gateFirstMessage(admitFirstMessage) : undefined;
-    metrics.socketOpened();
+    metrics.sockets(1);
     try {
       return (await tunnel(upstream, scope, { socket, head, gate })).status;
     } finally {
       hasEnded = true;
       release?.();
-      metrics.socketClosed();
+      metrics.sockets(-1);
     }
   }
 

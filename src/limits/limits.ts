@@ -58,7 +58,7 @@ interface LimitParts {
   readonly countedAs: (scope: Scope) => 'nothing' | 'request' | 'sign_in';
   readonly runsModel: (scope: Scope) => boolean;
   readonly clientAddress: (incoming: Scope['incoming']) => string;
-  readonly metrics: Pick<Metrics, 'limited' | 'invocationStarted' | 'invocationEnded'>;
+  readonly metrics: Pick<Metrics, 'limited' | 'invocations'>;
 }
 
 /** The limit by address stops the guessing of passwords, and checking one costs the backend 100 ms and more. */
@@ -83,8 +83,7 @@ export function createLimits(parts: LimitParts) {
     return charging.charge(scope, charges);
   }
   async function invoke(scope: Scope, next: Next): Promise<void> {
-    const admitted = admitInvocation(scope, scope.decision);
-    const release = admitted instanceof Promise ? await admitted : admitted;
+    const release = await admitInvocation(scope, scope.decision);
     try {
       await next();
     } finally {
@@ -107,45 +106,31 @@ export function createLimits(parts: LimitParts) {
 
 /** The place comes first, and goes back if the charge is refused: what is refused has cost nothing. */
 function createInvocations({ allowances, metrics }: LimitParts, { charge, refuse }: ReturnType<typeof createCharging>) {
-  function started(place: Release): Release {
-    metrics.invocationStarted();
-    let isRunning = true;
-    return () => {
-      if (!isRunning) return;
-      isRunning = false;
-      place();
-      metrics.invocationEnded();
-    };
-  }
-  function start(scope: Scope, decision: Decision | undefined, place: Release | undefined): Release | Promise<Release> {
+  /** @returns what to call when the answer has ended */
+  return async function admitInvocation(scope: Scope, decision: Decision | undefined): Promise<Release> {
+    const user = provedUser(scope.principal);
+    // Without a user only a denial that is reported, and not enforced, runs a model
+    const place = user === undefined ? () => undefined : await allowances.occupy(user, scope.runs);
     if (place === undefined) {
       const places = allowances.concurrentChats ?? 0;
       scope.answerEdits = [...scope.answerEdits, announceNoPlace(places)];
       return refuse(scope, 'concurrent-chats', `At most ${places} of yours may run a model at the same time.`);
     }
-    const giveBack = (error: unknown): never => {
+    try {
+      await charge(scope, invocationCharges(scope, decision));
+    } catch (error) {
       place();
       throw error;
-    };
-    try {
-      const admitted = after(charge(scope, invocationCharges(scope, decision)), () => started(place));
-      return admitted instanceof Promise ? admitted.catch(giveBack) : admitted;
-    } catch (error) {
-      return giveBack(error);
     }
-  }
-  /** @returns what to call when the answer has ended */
-  return function admitInvocation(scope: Scope, decision: Decision | undefined): Release | Promise<Release> {
-    const user = provedUser(scope.principal);
-    // Without a user only a denial that is reported, and not enforced, runs a model
-    const place = user === undefined ? () => undefined : allowances.occupy(user, scope.runs);
-    return after(place, (late) => start(scope, decision, late));
+    metrics.invocations(1);
+    let isRunning = true;
+    return () => {
+      if (!isRunning) return;
+      isRunning = false;
+      place();
+      metrics.invocations(-1);
+    };
   };
-}
-
-/** Waits for nothing where the value is there. */
-function after<T, R>(value: T | Promise<T>, then: (value: T) => R | Promise<R>): R | Promise<R> {
-  return value instanceof Promise ? value.then(then) : then(value);
 }
 
 /** Without a grant, as for images and speech, there is no organization to charge. */
@@ -183,8 +168,10 @@ function createCharging({ allowances, metrics }: LimitParts) {
     const seconds = Math.max(1, Math.ceil(standing.moreInMs / 1000));
     refuse(scope, standing.limit, `${EXCEEDED[standing.limit]} Try again in ${seconds} s.`);
   }
-  const charge = (scope: Scope, charges: readonly Charge[]): void | Promise<void> =>
-    after(allowances.take(charges), (standing) => settle(scope, standing));
+  function charge(scope: Scope, charges: readonly Charge[]): void | Promise<void> {
+    const standing = allowances.take(charges);
+    return standing instanceof Promise ? standing.then((late) => settle(scope, late)) : settle(scope, standing);
+  }
   return { charge, refuse };
 }
 

@@ -11,8 +11,8 @@ function figureText(name: string, type: string, help: string, rows: Iterable<Row
 }
 
 /** A counter that costs a map lookup; after `maxRows`, further rows have the first label `other`. */
-export function createCounter(series: string, help: string, maxRows = Infinity) {
-  const [name, labels] = partsOf(series);
+export function createCounter(series: string, maxRows = Infinity) {
+  const { name, labels, help } = partsOf(series);
   const rows = new Map<string, Row>();
   // ids that differ only behind the characters that are shown share a row: Prometheus takes none twice
   const shown = new Map<string, Row>();
@@ -37,18 +37,15 @@ export function createCounter(series: string, help: string, maxRows = Infinity) 
 }
 
 /** A counter that is kept elsewhere and read when it is shown. */
-export function readCounter(
-  series: string,
-  help: string,
-  read: () => Iterable<readonly [value: number, ...labels: string[]]>,
-) {
-  const [name, labels] = partsOf(series);
+export function readCounter(series: string, read: () => Iterable<readonly [value: number, ...labels: string[]]>) {
+  const { name, labels, help } = partsOf(series);
   const rows = () => Array.from(read(), ([value, ...values]) => ({ head: rowHead(name, labels, values), value }));
   return { text: () => figureText(name, 'counter', help, rows()) };
 }
 
 /** A histogram that costs an addition. */
-export function createHistogram(name: string, help: string, bounds: readonly number[]) {
+export function createHistogram(series: string, bounds: readonly number[]) {
+  const { name, help } = partsOf(series);
   const counts = new Array<number>(bounds.length + 1).fill(0);
   const heads = [...bounds.map(String), '+Inf'].map((bound) => rowHead(`${name}_bucket`, ['le'], [bound]));
   let sum = 0;
@@ -68,9 +65,10 @@ export function createHistogram(name: string, help: string, bounds: readonly num
   };
 }
 
-function partsOf(series: string): readonly [name: string, labels: readonly string[]] {
-  const [name = '', labels = ''] = series.split(/[{}]/);
-  return [name, labels.split(',')];
+/** @param series `name{label,label} what it means` */
+export function partsOf(series: string) {
+  const [, name = '', labels = '', help = ''] = /^(\w+)(?:\{(.*?)\})? (.*)$/.exec(series) ?? [];
+  return { name: `modelgate_${name}`, labels: labels.split(','), help };
 }
 
 function rowHead(name: string, labels: readonly string[], values: readonly string[]): string {

@@ -2,7 +2,7 @@
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { Decision } from '../policy/decision.ts';
 import type { StoreFigures, StoreHealth } from '../store/store-view.ts';
-import { createCounter, createHistogram, readCounter } from './figures.ts';
+import { createCounter, createHistogram, partsOf, readCounter } from './figures.ts';
 
 interface MetricsOptions {
   readonly version: string;
@@ -41,12 +41,7 @@ export function createMetrics(options: MetricsOptions) {
       if (upstreamMs !== undefined) figures.upstream.observe(upstreamMs / 1000);
     },
     requestAnswered: (status: number) => figures.requests.add(1, 'none', statusClass(status), 'none'),
-    streamOpened: () => gauges.streams(1),
-    streamClosed: () => gauges.streams(-1),
-    socketOpened: () => gauges.sockets(1),
-    socketClosed: () => gauges.sockets(-1),
-    invocationStarted: () => gauges.invocations(1),
-    invocationEnded: () => gauges.invocations(-1),
+    ...gauges,
     /** @param organizations of a denied user */
     decided(decision: Decision, durationMs: number | undefined, organizations: readonly string[] = []): void {
       if (durationMs !== undefined) figures.decision.observe(durationMs / 1000);
@@ -67,7 +62,6 @@ export function createMetrics(options: MetricsOptions) {
     },
     answerUnreadable: (shape: string) => figures.unreadable.add(1, shape),
     sessionIssued: (fault: string | undefined) => figures.sessions.add(1, fault ?? 'none'),
-    identityProblem: (isThere: boolean) => gauges.identityProblem(isThere),
     failed: (code: string) => figures.failures.add(1, code),
     limited: (limit: string) => figures.limited.add(1, limit),
     exposition: async (): Promise<{ contentType: string; text: string }> => ({
@@ -79,44 +73,6 @@ export function createMetrics(options: MetricsOptions) {
   };
 }
 
-const HELP = {
-  'requests_total{surface,status,decision}':
-    'Requests by what their endpoint does with models, status class and decision.',
-  'denials_total{reason,enforced}': 'Denials by reason; enforced is false in report mode.',
-  'permits_total{reason}': 'Permits by reason.',
-  'organization_decisions_total{organization,decision}':
-    'Permits by the organization whose grant decided; denials by each organization of the user.',
-  'grant_permits_total{model}': 'Permits by the grant that covers the model: its id, or a prefix that ends in *.',
-  'lists_filtered_total{shape}': 'Answers that list models, by shape.',
-  'list_entries_total{outcome}': 'Entries of lists of models, kept or removed.',
-  'unreadable_answers_total{shape}': 'Lists that could not be read and were replaced by an empty one.',
-  'issued_sessions_total{fault}': 'Sessions that the backend issued, by why the gate does not know their user.',
-  'failures_total{code}': 'Requests that failed, by code of the error table.',
-  'limited_requests_total{limit}': 'Requests that were refused by a limit.',
-  decision_duration_seconds: 'Duration of one decision, reads of the database included.',
-  added_latency_seconds:
-    'Latency added by the gate: from the arrival of a request until it is sent to the backend, and for filtering its answer.',
-  upstream_first_byte_seconds: 'Time to first byte: from the request sent to the backend to its response headers.',
-  upstream_duration_seconds: 'From the request sent to the backend to the end of its answer.',
-  'cache_lookups_total{cache,outcome}': 'Lookups in the caches of the database, by cache; outcome is hit or miss.',
-  'database_errors_total{code}': "Reads of the database that failed, by SQLite's code.",
-  'database_write_errors_total{write,code}': "Writes to the database that failed, by operation and SQLite's code.",
-  build_info: 'Version of modelgate and of Node.',
-  bypass: '1 if all filtering and refusing is switched off.',
-  report_mode: '1 if decisions are only reported.',
-  database_readable: '1 if the database can be read.',
-  database_write_problem: '1 if the disk of the database is full, or the last enrolment of a new user failed.',
-  database_age_seconds: 'Time since the database was last seen to agree with what is served.',
-  requests_in_flight: 'Requests whose answer is not complete.',
-  streams_open: 'Answers that are being streamed as events (SSE).',
-  invocations_in_flight: 'Answers of models that are not complete.',
-  sockets_open: 'WebSocket tunnels that are open.',
-  identity_problem:
-    '1 if the gate does not know the user of the last session that the backend issued: then it knows none who signs in.',
-} as const;
-
-type Series = keyof typeof HELP;
-
 /** Most rows of a label that comes from the database; an organization has two, permits and denials. */
 const MAX_ORGANIZATION_ROWS = 4_000;
 const MAX_GRANT_ROWS = 1_000;
@@ -126,35 +82,60 @@ const UPSTREAM = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10
 const DECISION = [0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.01, 0.1];
 
 function createFigures(store: () => StoreFigures) {
-  const count = (series: Series, maxRows?: number) => createCounter(`modelgate_${series}`, HELP[series], maxRows);
-  const time = (name: Series, bounds: readonly number[]) => createHistogram(`modelgate_${name}`, HELP[name], bounds);
-  const read = (series: Series, rows: Parameters<typeof readCounter>[2]) =>
-    readCounter(`modelgate_${series}`, HELP[series], rows);
   return {
-    requests: count('requests_total{surface,status,decision}'),
-    denials: count('denials_total{reason,enforced}'),
-    permits: count('permits_total{reason}'),
-    organizations: count('organization_decisions_total{organization,decision}', MAX_ORGANIZATION_ROWS),
-    grants: count('grant_permits_total{model}', MAX_GRANT_ROWS),
-    lists: count('lists_filtered_total{shape}'),
-    listEntries: count('list_entries_total{outcome}'),
-    unreadable: count('unreadable_answers_total{shape}'),
-    sessions: count('issued_sessions_total{fault}'),
-    failures: count('failures_total{code}'),
-    limited: count('limited_requests_total{limit}'),
-    decision: time('decision_duration_seconds', DECISION),
-    added: time('added_latency_seconds', LATENCY),
-    firstByte: time('upstream_first_byte_seconds', UPSTREAM),
-    upstream: time('upstream_duration_seconds', UPSTREAM),
-    lookups: read('cache_lookups_total{cache,outcome}', () =>
-      store().caches.flatMap(({ name, hits, misses }) => [
-        [hits, name, 'hit'] as const,
-        [misses, name, 'miss'] as const,
-      ]),
+    requests: createCounter(
+      'requests_total{surface,status,decision} Requests by what their endpoint does with models, status class and decision.',
     ),
-    errors: read('database_errors_total{code}', () => [...store().errors].map(([code, count]) => [count, code])),
-    writeErrors: read('database_write_errors_total{write,code}', () =>
-      store().writeErrors.map(({ write, code, count }) => [count, write, code]),
+    denials: createCounter('denials_total{reason,enforced} Denials by reason; enforced is false in report mode.'),
+    permits: createCounter('permits_total{reason} Permits by reason.'),
+    organizations: createCounter(
+      'organization_decisions_total{organization,decision} Permits by the organization whose grant decided; denials by each organization of the user.',
+      MAX_ORGANIZATION_ROWS,
+    ),
+    grants: createCounter(
+      'grant_permits_total{model} Permits by the grant that covers the model: its id, or a prefix that ends in *.',
+      MAX_GRANT_ROWS,
+    ),
+    lists: createCounter('lists_filtered_total{shape} Answers that list models, by shape.'),
+    listEntries: createCounter('list_entries_total{outcome} Entries of lists of models, kept or removed.'),
+    unreadable: createCounter(
+      'unreadable_answers_total{shape} Lists that could not be read and were replaced by an empty one.',
+    ),
+    sessions: createCounter(
+      'issued_sessions_total{fault} Sessions that the backend issued, by why the gate does not know their user.',
+    ),
+    failures: createCounter('failures_total{code} Requests that failed, by code of the error table.'),
+    limited: createCounter('limited_requests_total{limit} Requests that were refused by a limit.'),
+    decision: createHistogram(
+      'decision_duration_seconds Duration of one decision, reads of the database included.',
+      DECISION,
+    ),
+    added: createHistogram(
+      'added_latency_seconds Latency added by the gate: from the arrival of a request until it is sent to the backend, and for filtering its answer.',
+      LATENCY,
+    ),
+    firstByte: createHistogram(
+      'upstream_first_byte_seconds Time to first byte: from the request sent to the backend to its response headers.',
+      UPSTREAM,
+    ),
+    upstream: createHistogram(
+      'upstream_duration_seconds From the request sent to the backend to the end of its answer.',
+      UPSTREAM,
+    ),
+    lookups: readCounter(
+      'cache_lookups_total{cache,outcome} Lookups in the caches of the database, by cache; outcome is hit or miss.',
+      () =>
+        store().caches.flatMap(({ name, hits, misses }) => [
+          [hits, name, 'hit'] as const,
+          [misses, name, 'miss'] as const,
+        ]),
+    ),
+    errors: readCounter("database_errors_total{code} Reads of the database that failed, by SQLite's code.", () =>
+      [...store().errors].map(([code, count]) => [count, code]),
+    ),
+    writeErrors: readCounter(
+      "database_write_errors_total{write,code} Writes to the database that failed, by operation and SQLite's code.",
+      () => store().writeErrors.map(({ write, code, count }) => [count, write, code]),
     ),
   };
 }
@@ -163,34 +144,42 @@ function createGauges(registry: Registry, options: MetricsOptions) {
   const { version, bypass, storeHealth } = options;
   const registers = [registry];
   const labels = { version, node: process.version };
-  const build = { name: 'modelgate_build_info', help: HELP.build_info, labelNames: Object.keys(labels), registers };
-  new Gauge(build).set(labels, 1);
-  const gauge = (name: Series, read: () => number | boolean | Promise<number | boolean>) =>
+  const build = { name: 'modelgate_build_info', help: 'Version of modelgate and of Node.' };
+  new Gauge({ ...build, labelNames: Object.keys(labels), registers }).set(labels, 1);
+  const gauge = (series: string, read: () => number | boolean | Promise<number | boolean>) =>
     new Gauge({
-      name: `modelgate_${name}`,
-      help: HELP[name],
+      ...partsOf(series),
       registers,
       async collect() {
         this.set(Number(await read()));
       },
     });
-  const level = (name: Series) => {
+  const level = (series: string) => {
     let value = 0;
-    gauge(name, () => value);
+    gauge(series, () => value);
     return (change: number) => void (value += change);
   };
-  gauge('bypass', () => bypass);
-  gauge('report_mode', () => options.mode() === 'report');
-  gauge('database_readable', async () => (await storeHealth()).readable);
-  gauge('database_write_problem', async () => (await storeHealth()).writeProblem !== undefined);
-  gauge('database_age_seconds', async () => (await storeHealth()).ageMs / 1000);
+  gauge('bypass 1 if all filtering and refusing is switched off.', () => bypass);
+  gauge('report_mode 1 if decisions are only reported.', () => options.mode() === 'report');
+  gauge('database_readable 1 if the database can be read.', async () => (await storeHealth()).readable);
+  gauge(
+    'database_write_problem 1 if the disk of the database is full, or the last enrolment of a new user failed.',
+    async () => (await storeHealth()).writeProblem !== undefined,
+  );
+  gauge(
+    'database_age_seconds Time since the database was last seen to agree with what is served.',
+    async () => (await storeHealth()).ageMs / 1000,
+  );
   let hasIdentityProblem = false;
-  gauge('identity_problem', () => hasIdentityProblem);
+  gauge(
+    'identity_problem 1 if the gate does not know the user of the last session that the backend issued: then it knows none who signs in.',
+    () => hasIdentityProblem,
+  );
   return {
-    inFlight: level('requests_in_flight'),
-    streams: level('streams_open'),
-    invocations: level('invocations_in_flight'),
-    sockets: level('sockets_open'),
+    inFlight: level('requests_in_flight Requests whose answer is not complete.'),
+    streams: level('streams_open Answers that are being streamed as events (SSE).'),
+    invocations: level('invocations_in_flight Answers of models that are not complete.'),
+    sockets: level('sockets_open WebSocket tunnels that are open.'),
     identityProblem: (isThere: boolean) => void (hasIdentityProblem = isThere),
   };
 }

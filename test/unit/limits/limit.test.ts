@@ -51,8 +51,7 @@ describe.each([
       clientAddress: () => '192.0.2.7',
       metrics: {
         limited: (limit: string) => void told.push(limit),
-        invocationStarted: () => void (running += 1),
-        invocationEnded: () => void (running -= 1),
+        invocations: (change: number) => void (running += change),
       },
     };
     const limits_ = createLimits(parts);

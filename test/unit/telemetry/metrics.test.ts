@@ -91,9 +91,9 @@ describe('the metrics', () => {
 
   test('show sockets, the state of the policy, the switches and the build', async () => {
     const metrics = createMetrics({ ...options, bypass: true });
-    metrics.socketOpened();
-    metrics.socketOpened();
-    metrics.socketClosed();
+    metrics.sockets(1);
+    metrics.sockets(1);
+    metrics.sockets(-1);
     const shown = await lines(metrics);
     expect(shown).toContain('modelgate_sockets_open 1');
     expect(shown).toContain('modelgate_database_age_seconds 1.5');
@@ -138,9 +138,9 @@ describe('the metrics', () => {
         writeErrors: [{ write: 'enrolment', code: 'SQLITE_FULL', count: 2 }],
       }),
     });
-    metrics.streamOpened();
-    metrics.streamOpened();
-    metrics.streamClosed();
+    metrics.streams(1);
+    metrics.streams(1);
+    metrics.streams(-1);
     metrics.requestAnswered(431);
     const shown = await lines(metrics);
     expect(shown).toContain('modelgate_streams_open 1');
