@@ -5,7 +5,7 @@ import type { Config, ListenAddress } from '../config/schema.ts';
 import { createStore } from '../store/store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
-import { createRecentDecisions } from '../telemetry/recent-decisions.ts';
+import { createRecentDecisions } from '../telemetry/audit.ts';
 import { createGate } from './gate.ts';
 
 export type RunningGate = Awaited<ReturnType<typeof startGate>>;
@@ -28,7 +28,7 @@ export async function startGate(config: Config, log: Log, version: string) {
   const storeHealth = () => store.health();
   const storeFigures = () => store.figures();
   const metrics = createMetrics({ version, mode, bypass: bypass !== undefined, storeHealth, storeFigures });
-  const decisions = createRecentDecisions({ redact: log.redact });
+  const decisions = createRecentDecisions(log.redact);
   const gate = createGate({ config, store, log, metrics, decisions });
   const admin = createAdminServer({
     address: config.admin,

@@ -2,10 +2,9 @@
 import type { Context, Next } from 'hono';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { OwnAnswer } from '../transport/answer.ts';
-import { decisionFields } from './audit.ts';
+import { type RecentDecisions, decisionFields, pathOf } from './audit.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import { type RecentDecisions, pathOf } from './recent-decisions.ts';
 
 export interface TelemetryScope {
   /** `performance.now()` when the request line and headers were there. */

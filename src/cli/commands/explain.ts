@@ -11,7 +11,7 @@ import {
 import type { Membership } from '../../organizations/standing.ts';
 import { REASONS } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
-import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
+import type { DecisionRecord, NoRecord } from '../../telemetry/audit.ts';
 import { configureOperation, gatePolicyOf, operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
 import { type CommandLine, type OptionsOf, onDatabase, toOrigin } from '../options.ts';
 import { type Fact, counted, print, printable } from '../report.ts';

@@ -8,7 +8,7 @@ import { createGate } from '../../../src/gate/gate.ts';
 import { createStore } from '../../../src/store/store.ts';
 import { createLog } from '../../../src/telemetry/log.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
-import { type RecentDecisions, createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
+import { type RecentDecisions, createRecentDecisions } from '../../../src/telemetry/audit.ts';
 import { type Era, type TestDatabase, createDatabase } from '../database/database.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from './session.ts';
 import { frontSettings, startFront } from './through-nginx.ts';
@@ -104,7 +104,7 @@ export async function startGateOn(
     storeHealth: () => store.health(),
     storeFigures: () => store.figures(),
   });
-  const decisions = createRecentDecisions({ redact: log.redact });
+  const decisions = createRecentDecisions(log.redact);
   const gate = createGate({ config, store, log, metrics, decisions, ...clock });
   const front = await startFront((await gate.listen()).url);
   const { url } = front;

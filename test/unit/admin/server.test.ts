@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createAdminServer, createReadiness } from '../../../src/admin/server.ts';
-import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
+import { createRecentDecisions } from '../../../src/telemetry/audit.ts';
 
 type ReadinessParts = Parameters<typeof createReadiness>[0];
 
@@ -17,7 +17,7 @@ const parts: ReadinessParts = {
 
 const adminParts = (more: Partial<ReadinessParts>, errors: Error[]) => ({
   readiness: createReadiness({ ...parts, ...more }),
-  decisions: createRecentDecisions({ redact: (text) => text }),
+  decisions: createRecentDecisions((text) => text),
   metrics: { exposition: () => Promise.resolve({ contentType: 'text/plain; version=0.0.4', text: 'x 1\n' }) },
   reportError: (error: Error) => errors.push(error),
 });

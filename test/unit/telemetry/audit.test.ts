@@ -4,8 +4,7 @@ import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
 import { type Decision, deny } from '../../../src/policy/decision.ts';
 import { compileGrants, parseModelId, type GrantSet, type ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
-import { type Audit, createAudit } from '../../../src/telemetry/audit.ts';
-import { type RecentDecisions, createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
+import { type Audit, type RecentDecisions, createAudit, createRecentDecisions } from '../../../src/telemetry/audit.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const model = (id: string): ModelId => parseModelId(id) ?? expect.fail(id);
@@ -34,7 +33,7 @@ function collect(mode: 'enforce' | 'report' = 'enforce', isUnreadable = false): 
   const explained: object[] = [];
   const decided: unknown[][] = [];
   const listed: unknown[][] = [];
-  const decisions = createRecentDecisions({ redact: (text) => text });
+  const decisions = createRecentDecisions((text) => text);
   const audit = createAudit({
     mode,
     decisions,

@@ -3,7 +3,7 @@ import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
 import { type Decision, deny } from '../../../src/policy/decision.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
-import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
+import { createRecentDecisions } from '../../../src/telemetry/audit.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const model = 'gpt-4o' as ModelId;
@@ -26,7 +26,7 @@ function scopeOf(path: string): Scope {
 
 describe('the record of decisions', () => {
   test('says what the access line says, what decided, and the end of the request once there is one', () => {
-    const decisions = createRecentDecisions({ redact: same });
+    const decisions = createRecentDecisions(same);
     const scope = scopeOf('/api/chat/completions');
     const end = decisions.keep(idOf(1), scope, permit, [], 'enforce');
     expect(decisions.find(idOf(1))).toMatchObject({ status: null, duration_ms: null });
@@ -52,7 +52,7 @@ describe('the record of decisions', () => {
   });
 
   test('says of a denial which organizations there were, and that a report enforced nothing', () => {
-    const decisions = createRecentDecisions({ redact: same });
+    const decisions = createRecentDecisions(same);
     decisions.keep(idOf(1), scopeOf('/x'), deny('not_granted', model, [model]), ['acme', 'globex'], 'report');
     expect(decisions.find(idOf(1))).toMatchObject({
       decision: 'deny',
@@ -63,7 +63,7 @@ describe('the record of decisions', () => {
   });
 
   test('keeps the last ones, and says since when', () => {
-    const decisions = createRecentDecisions({ redact: same, most: 3 });
+    const decisions = createRecentDecisions(same, 3);
     for (let at = 0; at < 5; at += 1) {
       decisions.keep(idOf(at), scopeOf('/x'), permit, [], 'enforce');
     }
@@ -74,15 +74,13 @@ describe('the record of decisions', () => {
   });
 
   test('reads an id as a user reads it out', () => {
-    const decisions = createRecentDecisions({ redact: same });
+    const decisions = createRecentDecisions(same);
     decisions.keep('d-01az01az01', scopeOf('/x'), permit, [], 'enforce');
     expect(decisions.find(' D-OIAZoLaz01 ')).toMatchObject({ id: 'd-01az01az01' });
   });
 
   test('has no query, nothing that looks like a secret, and texts of bounded length', () => {
-    const decisions = createRecentDecisions({
-      redact: (text) => text.replaceAll('hunter2', '[redacted]'),
-    });
+    const decisions = createRecentDecisions((text) => text.replaceAll('hunter2', '[redacted]'));
     const scope = scopeOf('');
     scope.incoming.url = `/api/models?id=${'q'.repeat(60_000)}`;
     decisions.keep(idOf(1), scope, deny('not_granted', `hunter2${'m'.repeat(1_000)}` as ModelId), [], 'enforce');
@@ -92,7 +90,7 @@ describe('the record of decisions', () => {
   });
 
   test('keeps no more of a long path than it shows', () => {
-    const decisions = createRecentDecisions({ redact: same });
+    const decisions = createRecentDecisions(same);
     const before = process.memoryUsage().heapUsed;
     for (let at = 0; at < 12_000; at += 1) {
       const scope = scopeOf('');
