@@ -98,9 +98,9 @@ async function send(
   const facts = { rawHeaders, method, httpVersion, peer: upstream.peerOf(socket), edit, requestId, via };
   const headers = requestLines({ ...facts, streamed: body instanceof Readable, rewritten: rewrite !== undefined });
   const upload = body instanceof UploadStream ? body : undefined;
-  const exchange = new HttpExchange(request, events, createAsk(upstream, headers), upload, upstream);
+  const exchange = new HttpExchange({ request, events, ask: createAsk(upstream, headers), upload, upstream });
   upstream.pool.dispatch({ path, method, headers, body }, exchange);
-  return exchange.outcome;
+  return exchange.outcome.promise;
 }
 
 function createAsk(upstream: Upstream, headers: string[]): AskUpstream {

@@ -3,25 +3,28 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
-import { closeAfterAnswer, closeIfUnread } from './answer.ts';
+import { MAX_FIELDS, closeAfterAnswer, closeIfUnread } from './answer.ts';
 import { joined } from './body.ts';
 import type { AskUpstream, BufferedAnswer, ExchangeEvents, ForwardOutcome, Forwarded } from './exchange.ts';
 import { fieldOf, responseLines, rewrittenLines } from './headers.ts';
-import { MAX_FIELDS } from './request-rules.ts';
 import { MAX_INTERIM, type Upstream, toGatewayError } from './upstream.ts';
 
 /** Up to this length head and body leave as one string: half the work of two buffers. */
 const JOINED_BYTES = 16 * 1024;
 export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
 
+interface ExchangeParts {
+  readonly request: Forwarded;
+  readonly events: ExchangeEvents;
+  readonly ask: AskUpstream;
+  readonly upload: Readable | undefined;
+  readonly upstream: Upstream;
+}
+
 export class HttpExchange implements Dispatcher.DispatchHandler {
-  readonly #request: Forwarded;
-  readonly #events: ExchangeEvents;
+  readonly #parts: ExchangeParts;
   readonly #outgoing: ServerResponse;
-  readonly #ask: AskUpstream;
-  readonly #upload: Readable | undefined;
-  readonly #upstream: Upstream;
-  readonly #outcome = Promise.withResolvers<ForwardOutcome>();
+  readonly outcome = Promise.withResolvers<ForwardOutcome>();
   readonly #startedAt = performance.now();
   #controller: Dispatcher.DispatchController | undefined;
   #settled = false;
@@ -36,29 +39,16 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #held: Buffer[] | undefined;
   #heldBytes = 0;
 
-  constructor(
-    request: Forwarded,
-    events: ExchangeEvents,
-    ask: AskUpstream,
-    upload: Readable | undefined,
-    upstream: Upstream,
-  ) {
-    this.#request = request;
-    this.#events = events;
+  constructor(parts: ExchangeParts) {
+    const { request, events } = parts;
+    this.#parts = parts;
     this.#outgoing = request.outgoing;
-    this.#ask = ask;
-    this.#upload = upload;
-    this.#upstream = upstream;
     if (request.rewrite !== undefined) this.#held = [];
     this.#outgoing.on('close', () => {
       // Fires after every answer; an error, with its stack, is made only where one is needed
       if (!this.#settled) this.#fail(new ClientGone());
       if (this.#isStream) events.onStream?.(false);
     });
-  }
-
-  get outcome(): Promise<ForwardOutcome> {
-    return this.#outcome.promise;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -70,18 +60,19 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (status < 200) {
       this.#interim += 1;
       if (status < 100 || this.#interim > MAX_INTERIM) controller.abort(new GatewayError('upstream_invalid'));
-      else if (status === 103 && this.#upstream.forwardsEarlyHints) this.#passEarlyHints([headers.link ?? []].flat());
+      else if (status === 103 && this.#parts.upstream.forwardsEarlyHints)
+        this.#passEarlyHints([headers.link ?? []].flat());
       return;
     }
     const fault = findFault(controller.rawHeaders as readonly unknown[], headers['transfer-encoding']);
     if (fault !== undefined) return void controller.abort(fault);
     this.#status = status;
     this.#firstByteAt = performance.now();
-    this.#lines = responseLines(headers, status, this.#request.requestId, this.#request.answerEdits);
+    this.#lines = responseLines(headers, status, this.#parts.request.requestId, this.#parts.request.answerEdits);
     if (this.#held !== undefined) return;
     // Server-sent events (HTML Living Standard 9.2): open for as long as a model writes
     this.#isStream = !this.#settled && headers['content-type']?.startsWith('text/event-stream') === true;
-    if (this.#isStream) this.#events.onStream?.(true);
+    if (this.#isStream) this.#parts.events.onStream?.(true);
     this.#remaining = Number(fieldOf(this.#lines, 'content-length') ?? NaN);
     // Body bytes of the same packet leave with the head; a stream's head must not wait for the first of them.
     if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(sendHead, this);
@@ -150,17 +141,17 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 
   #closeIfUploading(): void {
-    if (this.#upload === undefined) closeIfUnread(this.#outgoing);
+    if (this.#parts.upload === undefined) closeIfUnread(this.#outgoing);
     else if (!this.#outgoing.req.complete) closeAfterAnswer(this.#outgoing);
   }
 
   #rewrite(chunks: readonly Buffer[]): void {
-    const { rewrite } = this.#request;
+    const { rewrite } = this.#parts.request;
     const received = { status: this.#status, headers: this.#lines, body: joined(chunks) };
     this.#held = [];
     this.#receivedAt = performance.now();
     try {
-      const answer = rewrite === undefined ? received : rewrite(received, this.#ask);
+      const answer = rewrite === undefined ? received : rewrite(received, this.#parts.ask);
       if (answer instanceof Promise) {
         answer.then((late) => this.#sendRewritten(late)).catch((error: unknown) => this.#fail(toFailure(error)));
       } else this.#sendRewritten(answer);
@@ -180,10 +171,10 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 
   #settle(truncated: boolean): void {
     this.#settled = true;
-    this.#upload?.destroy();
+    this.#parts.upload?.destroy();
     const endedAt = performance.now();
     const lastByteAt = this.#receivedAt === 0 ? endedAt : this.#receivedAt;
-    this.#outcome.resolve({
+    this.outcome.resolve({
       status: this.#outgoing.statusCode,
       upstreamStartedAt: this.#startedAt,
       firstByteAt: this.#firstByteAt,
@@ -206,11 +197,11 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       return;
     }
     this.#settled = true;
-    this.#upload?.destroy();
+    this.#parts.upload?.destroy();
     if (isGone) {
-      this.#outcome.reject(error instanceof ClientGone ? error : new ClientGone({ cause: error }));
+      this.outcome.reject(error instanceof ClientGone ? error : new ClientGone({ cause: error }));
       this.#controller?.abort(error);
-    } else this.#outcome.reject(toGatewayError(error, this.#upstream.maxHeaderBytes));
+    } else this.outcome.reject(toGatewayError(error, this.#parts.upstream.maxHeaderBytes));
   }
 }
 

@@ -5,9 +5,17 @@ import { type AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { ListenAddress } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
-import { type OwnAnswerOptions, type OwnAnswers, createOwnAnswers, isClosing, toFault } from './answer.ts';
+import {
+  MAX_HEADER_BYTES,
+  type OwnAnswerOptions,
+  type OwnAnswers,
+  asksForWebSocket,
+  createOwnAnswers,
+  findMalformation,
+  isClosing,
+  toFault,
+} from './answer.ts';
 import { awaitContinue } from './body.ts';
-import { MAX_HEADER_BYTES, asksForWebSocket, findMalformation } from './request-rules.ts';
 import { Traffic } from './traffic.ts';
 
 /** @throws the system's error (`EADDRINUSE`, …) where it cannot listen */

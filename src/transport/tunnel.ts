@@ -35,14 +35,12 @@ interface JoinedSockets {
 }
 
 /** @returns once both sockets are gone, whether the gate refused */
-export async function joinSockets(sockets: JoinedSockets): Promise<boolean> {
-  return new Tunnel(sockets).refused;
-}
+export const joinSockets = (sockets: JoinedSockets): Promise<boolean> => new Tunnel(sockets).outcome.promise;
 
 class Tunnel {
   readonly #client: Duplex;
   readonly #upstream: Duplex;
-  readonly #outcome = Promise.withResolvers<boolean>();
+  readonly outcome = Promise.withResolvers<boolean>();
   readonly #idle: NodeJS.Timeout;
   readonly #gateTimer: NodeJS.Timeout | undefined;
   #gate: ClientFrameGate | undefined;
@@ -67,10 +65,6 @@ class Tunnel {
     if (!this.#awaiting && !upstream.writableNeedDrain) client.resume();
   }
 
-  get refused(): Promise<boolean> {
-    return this.#outcome.promise;
-  }
-
   #join(from: Duplex, to: Duplex, onData: (chunk: Buffer) => void): void {
     tune(from);
     from.on('data', onData);
@@ -82,7 +76,7 @@ class Tunnel {
       if (this.#open > 0) return this.#endSoon(to);
       clearTimeout(this.#idle);
       clearTimeout(this.#gateTimer);
-      this.#outcome.resolve(this.#refused);
+      this.outcome.resolve(this.#refused);
     });
     from.on('error', ignore);
   }
@@ -185,8 +179,7 @@ export function gateFirstMessage(
     if (verdict === 'more') verdict = made();
   };
   const onControlFrame = (): void => {
-    controlFrames += 1;
-    if (controlFrames > MAX_CONTROL_FRAMES) decide(() => 'refuse');
+    if (++controlFrames > MAX_CONTROL_FRAMES) decide(() => 'refuse');
   };
   receiver
     .on('message', (data, isBinary) => decide(() => (isBinary ? 'refuse' : verdictOf(judge(data.toString())))))

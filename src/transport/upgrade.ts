@@ -45,7 +45,7 @@ export async function tunnel(upstream: Upstream, scope: TunnelScope, client: Cli
   const headers = requestLines({ ...facts, ...kind, edit: { remove, add: edit.add } });
   const handshake = new Handshake(upstream, scope, client);
   upstream.pool.dispatch({ path: target, method: 'GET', headers, upgrade: 'websocket' }, handshake);
-  return handshake.outcome;
+  return handshake.outcome.promise;
 }
 
 class Handshake implements Dispatcher.DispatchHandler {
@@ -53,7 +53,7 @@ class Handshake implements Dispatcher.DispatchHandler {
   readonly #scope: TunnelScope;
   readonly #gate: ClientFrameGate | undefined;
   readonly #socket: Duplex;
-  readonly #outcome = Promise.withResolvers<TunnelOutcome>();
+  readonly outcome = Promise.withResolvers<TunnelOutcome>();
   #controller: Dispatcher.DispatchController | undefined;
   #settled = false;
   #status = 0;
@@ -69,10 +69,6 @@ class Handshake implements Dispatcher.DispatchHandler {
     if (head.length > 0) this.#keepEarly(head);
     // Reading is what makes a client that leaves be noticed.
     this.#socket.on('data', this.#keepEarly).on('end', this.#leave).on('close', this.#leave);
-  }
-
-  get outcome(): Promise<TunnelOutcome> {
-    return this.#outcome.promise;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -96,9 +92,9 @@ class Handshake implements Dispatcher.DispatchHandler {
     const client = this.#socket;
     client.write(rawHead(101, [...lines, 'upgrade', 'websocket', 'connection', 'Upgrade']), 'latin1');
     const { idleTimeoutMs } = this.#upstream;
-    void joinSockets({ client, upstream, early: this.#early, gate, idleTimeoutMs }).then((refused) => {
-      this.#outcome.resolve({ status, refused });
-    });
+    void joinSockets({ client, upstream, early: this.#early, gate, idleTimeoutMs }).then((refused) =>
+      this.outcome.resolve({ status, refused }),
+    );
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
@@ -123,7 +119,7 @@ class Handshake implements Dispatcher.DispatchHandler {
     const socket = this.#socket;
     socket.resume();
     socket.end(() => socket.destroy());
-    this.#outcome.resolve({ status: this.#status, refused: false });
+    this.outcome.resolve({ status: this.#status, refused: false });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
@@ -141,7 +137,7 @@ class Handshake implements Dispatcher.DispatchHandler {
     // A refusal without length ends with the connection: only a reset shows that it was cut
     if (this.#status !== 0 && socket instanceof Socket) socket.resetAndDestroy();
     else if (this.#status !== 0) socket.destroy();
-    this.#outcome.reject(error instanceof ClientGone ? error : toGatewayError(error, this.#upstream.maxHeaderBytes));
+    this.outcome.reject(error instanceof ClientGone ? error : toGatewayError(error, this.#upstream.maxHeaderBytes));
   }
 
   readonly #keepEarly = (chunk: Buffer): void => {

@@ -6,7 +6,7 @@ import { Pool, buildConnector, errors } from 'undici';
 import type { Config } from '../config/schema.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
 import { createPeerLookup } from './client.ts';
-import { MAX_HEADER_BYTES, beyondHeaderLimit } from './request-rules.ts';
+import { MAX_HEADER_BYTES, beyondHeaderLimit } from './answer.ts';
 
 /** Why a backend cannot be reached, as what follows its name in a sentence. */
 export function unreachableBecause(error: unknown): string {

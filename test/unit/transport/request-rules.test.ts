@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { asksForWebSocket, findMalformation } from '../../../src/transport/request-rules.ts';
+import { asksForWebSocket, findMalformation } from '../../../src/transport/answer.ts';
 
 const find = (headers: readonly string[], target = '/x', method = 'GET', version = '1.1') =>
   findMalformation({ method, url: target, httpVersion: version, rawHeaders: [...headers] })?.code;
