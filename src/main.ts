@@ -6,8 +6,7 @@ import { isatty } from 'node:tty';
 import { fileURLToPath } from 'node:url';
 import type { BugReport } from './cli/terminal.ts';
 
-// Half of a start is reading TypeScript. Others may write to the folder for temporary files, where Node would put the
-// cache.
+// Half of a start is reading TypeScript. Node's own place for the cache may be written to by others.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/modelgate', import.meta.url)));
 const [{ runCommandLine }, { StopSignal, stoppedBy, invocationOf }] = await Promise.all([
   import('./cli/program.ts'),

@@ -16,7 +16,6 @@ interface ReadinessParts {
   readonly mode: () => 'enforce' | 'report';
   readonly bypass: Bypass | undefined;
   readonly storeHealth: () => Promise<StoreHealth>;
-  /** May be slow, must not reject. */
   readonly upstreamProblem: () => Promise<string | undefined>;
   readonly identityProblem: () => string | undefined;
   readonly isDraining: () => boolean;
@@ -83,7 +82,6 @@ export function createAdminServer(parts: AdminParts) {
   };
 }
 
-/** Nothing here loads anything or is for another site. */
 const HEADERS = {
   'cache-control': 'no-store',
   'x-content-type-options': 'nosniff',

@@ -38,7 +38,6 @@ interface GateParts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly decisions: RecentDecisions;
-  /** For limits: monotonic, in milliseconds. */
   readonly now?: () => number;
 }
 
@@ -68,7 +67,6 @@ export function createGate(parts: GateParts) {
     },
     upstreamProblem: () => upstream.findProblem(),
     identityProblem: lasting.sessions.problem,
-    /** @returns how many requests were cut after `drainTimeoutMs` */
     async drain(): Promise<number> {
       draining = true;
       const cut = await downstream.drain(config.drainTimeoutMs);

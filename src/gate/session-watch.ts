@@ -38,7 +38,6 @@ export function createSessionWatch(parts: SessionWatchParts) {
 }
 
 const KNOWN_AGAIN = 'the sessions that the backend issues are known to the gate again';
-
 type SessionFault = TokenFault | 'user_missing';
 
 const sentence = (what: string): string =>

@@ -26,8 +26,13 @@ export async function startGate(config: Config, log: Log, version: string) {
   });
   const mode = () => current.policy.mode;
   const storeHealth = () => store.health();
-  const storeFigures = () => store.figures();
-  const metrics = createMetrics({ version, mode, bypass: bypass !== undefined, storeHealth, storeFigures });
+  const metrics = createMetrics({
+    version,
+    mode,
+    bypass: bypass !== undefined,
+    storeHealth,
+    storeFigures: () => store.figures(),
+  });
   const decisions = createRecentDecisions(log.redact);
   const gate = createGate({ config, store, log, metrics, decisions });
   const admin = createAdminServer({
@@ -37,7 +42,6 @@ export async function startGate(config: Config, log: Log, version: string) {
     decisions,
     reportError: (error) => log.error({ err: error }, 'the admin listener failed to answer'),
   });
-  /** @returns how many requests were cut */
   const close = async (): Promise<number> => {
     const cut = await gate.drain();
     await admin.close();

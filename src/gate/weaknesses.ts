@@ -7,7 +7,6 @@ const PUBLISHED_KEY = 't0p-s3cr3t';
 const SHORTEST_KEY = 16;
 const NEW_KEY = 'Give the backend and the gate one new key: openssl rand -hex 32. All users have to sign in again.';
 
-/** `secretKeys` is empty where the caller has none to look at. */
 type Weakenable = Pick<Config, 'policy' | 'trustedProxies' | 'answers'> & {
   readonly identity: Pick<Config['identity'], 'secretKeys'>;
 };

@@ -1,7 +1,4 @@
-/**
- * `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10), and OpenAI's `x-ratelimit-*`. `q` and
- * `w` are the rate in the long run; `r`, and OpenAI's limit and remaining, are what may come at once.
- */
+/** draft-ietf-httpapi-ratelimit-headers-10 and OpenAI's: `q` and `w` in the long run, the others at once. */
 import type { RateLimit } from '../config/schema.ts';
 import type { AnswerEdit } from '../transport/exchange.ts';
 import type { RateName, Rates, Standing } from './limits.ts';

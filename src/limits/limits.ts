@@ -1,7 +1,4 @@
-/**
- * A forged token is paid by the address that sent it; a denied request costs no chat, and no organization anything.
- * `MODELGATE_MODE=report` does not switch limits off; a bypassed gate has none.
- */
+/** A forged token is paid by the address that sent it. Report mode does not switch limits off; a bypass does. */
 import type { Context, Next } from 'hono';
 import type { RateLimit } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
@@ -26,11 +23,9 @@ export interface Charge {
 export interface Standing {
   readonly limit: RateName;
   readonly admitted: boolean;
-  /** Requests that would be admitted at once. */
   readonly remaining: number;
   /** Until one more would be; where the charge was refused, until it would be admitted. */
   readonly moreInMs: number;
-  /** Until all that there can be is there again. */
   readonly fullInMs: number;
 }
 
@@ -39,7 +34,6 @@ export type Release = () => void;
 /** The counter of requests: in this process, or shared by several replicas, which may answer by promises. */
 export interface Allowances {
   readonly rates: Rates;
-  /** Undefined: no limit. */
   readonly concurrentChats: number | undefined;
   /** All or none, as in nginx. @returns the limit that refused (the longest wait), or that has least left */
   take(charges: readonly Charge[]): Standing | undefined | Promise<Standing | undefined>;
@@ -49,7 +43,6 @@ export interface Allowances {
 
 export interface LimitsScope {
   allowance: Standing | undefined;
-  /** The limit that refused. */
   limit: RateName | 'concurrent-chats' | undefined;
 }
 
@@ -63,7 +56,6 @@ interface LimitParts {
 
 /** The limit by address stops the guessing of passwords, and checking one costs the backend 100 ms and more. */
 const SIGN_IN_COST = 10;
-
 export type Limits = ReturnType<typeof createLimits>;
 
 /** @returns both stages, and what they do as functions for the socket door */

@@ -117,7 +117,6 @@ export function decisionFields(
     reason: decision.reason,
     decision_id: id,
     model: decision.model,
-    // a chain of one model is that model
     chain: decision.chain.length > 1 ? decision.chain.join(' > ') : undefined,
     user: principal.kind === 'user' ? principal.id : undefined,
     anonymous: principal.kind === 'anonymous' ? principal.because : undefined,
@@ -149,7 +148,6 @@ export type DecisionRecord = ReturnType<typeof toRecord>;
 export interface NoRecord {
   readonly why: 'malformed' | 'gone';
   readonly kept: number;
-  /** When the oldest of them was made, or else when the gate started. */
   readonly since: string;
 }
 
@@ -158,7 +156,6 @@ const MOST_ORGANIZATIONS = 20;
 /** An id of a model may have 1,024 characters; these are enough to know it by. */
 const LONGEST = 256;
 const ID = /^d-[0-9a-hjkmnp-tv-z]{10}$/;
-
 export type RecentDecisions = ReturnType<typeof createRecentDecisions>;
 
 /** The last 10,000 decisions of ordinary requests take 5 MB, the longest possible 20. */
@@ -188,7 +185,6 @@ export function createRecentDecisions(redact: (text: string) => string, most = M
 
 type Kept = ReturnType<typeof toKept>;
 
-/** @param organizations of a denied user */
 function toKept(id: string, scope: Scope, decision: Decision, organizations: readonly string[], mode: Mode) {
   const { effect, reason, model, chain } = decision;
   return {

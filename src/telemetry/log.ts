@@ -4,7 +4,6 @@ import type { LogLevel } from '../config/schema.ts';
 import { LineWriter } from './line-writer.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
-
 export type FlatFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 interface LogLevels {
@@ -13,9 +12,7 @@ interface LogLevels {
 }
 
 interface LogOptions extends LogLevels {
-  /** Signing keys and the like. */
   readonly secrets: readonly string[];
-  /** `CUSTOM_API_KEY_HEADER`. */
   readonly secretHeaders?: readonly string[];
   readonly format?: ((line: string) => string) | undefined;
   readonly write?: (line: string) => void;
@@ -60,7 +57,6 @@ export function createLog(options: LogOptions) {
     },
     setLevels,
     redact: redact.text,
-    /** Never rejects. */
     flush: () => output.flush(),
   };
 }
@@ -138,10 +134,8 @@ function createRedaction(secrets: readonly string[], secretHeaders: readonly str
 }
 
 const escapeRegExp = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-
 const MINUTE_MS = 60_000;
 const MOST_KINDS = 64;
-
 type Repeatable = (level: 'warn' | 'error', fields: Fields, message: string) => void;
 
 /** The first line of a kind is written at once, the others are counted in one line a minute. */

@@ -12,12 +12,10 @@ interface MetricsOptions {
   readonly storeFigures: () => StoreFigures;
 }
 
-/** Undefined where there was no such moment. */
 interface RequestFigures {
   readonly surface: string;
   readonly status: number;
   readonly decision: Decision['effect'] | 'none';
-  /** Until it was sent upstream, and for rewriting the answer. */
   readonly addedMs: number | undefined;
   readonly firstByteMs: number | undefined;
   readonly upstreamMs: number | undefined;
@@ -42,7 +40,6 @@ export function createMetrics(options: MetricsOptions) {
     },
     requestAnswered: (status: number) => figures.requests.add(1, 'none', statusClass(status), 'none'),
     ...gauges,
-    /** @param organizations of a denied user */
     decided(decision: Decision, durationMs: number | undefined, organizations: readonly string[] = []): void {
       if (durationMs !== undefined) figures.decision.observe(durationMs / 1000);
       if (decision.effect === 'deny') {
@@ -76,7 +73,6 @@ export function createMetrics(options: MetricsOptions) {
 /** Most rows of a label that comes from the database; an organization has two, permits and denials. */
 const MAX_ORGANIZATION_ROWS = 4_000;
 const MAX_GRANT_ROWS = 1_000;
-
 const LATENCY = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
 const UPSTREAM = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 const DECISION = [0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.01, 0.1];

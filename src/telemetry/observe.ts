@@ -7,7 +7,6 @@ import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
 export interface TelemetryScope {
-  /** `performance.now()` when the request line and headers were there. */
   readonly startedAt: number;
   decisionId: string | undefined;
   decisionEnd: ReturnType<RecentDecisions['keep']> | undefined;
@@ -56,7 +55,6 @@ export function createObserver({ log, metrics, mode }: ObserverParts) {
     log.record(decision?.effect === 'deny' || status >= 500 || isCut ? 'warn' : 'info', fields, 'request');
   };
   return {
-    /** For the socket door, which has no stages. */
     begin: () => metrics.requestStarted(),
     /** With 101 or a refusal; what its socket does afterwards is not part of the request. */
     end,

@@ -38,6 +38,9 @@ export function rawHead(status: number, lines: HeaderLines): string {
   return `${head}\r\n`;
 }
 
+/** For the error of a socket: its 'close' follows, and is listened to. */
+export const ignore = (): void => undefined;
+
 /** Refuses an upgrade, and ends the connection. Never throws. */
 export function refuseUpgrade(socket: Duplex, status: number, headers: HeaderLines, body: string): void {
   if (socket.destroyed || !socket.writable) return;
@@ -48,10 +51,8 @@ export function refuseUpgrade(socket: Duplex, status: number, headers: HeaderLin
 // closes first.
 
 const LINGER_MS = 2_000;
-/** A body up to this length is read and dropped, so that the connection can serve the next request. */
 const DROPPED_BODY_BYTES = 64 * 1024;
 const DROPPING_MS = 20_000;
-
 const closing = new WeakSet<Socket>();
 
 /** True once the last answer of this connection is on its way. */
@@ -87,7 +88,6 @@ function dropBody(this: ServerResponse): void {
   socket.once('close', finish);
 }
 
-/** `Connection: close` on the answer; what the client still sends is dropped. */
 export function closeAfterAnswer(outgoing: ServerResponse): void {
   outgoing.shouldKeepAlive = false;
   const { socket, req: incoming } = outgoing;
@@ -162,7 +162,6 @@ export function toFault(nodeCode: string | undefined, maxHeaderBytes: number): G
   if (nodeCode === 'ERR_HTTP_REQUEST_TIMEOUT') return new GatewayError('request_timeout');
   if (nodeCode === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') return new GatewayError('body_too_large');
   if (nodeCode !== 'HPE_HEADER_OVERFLOW') return new GatewayError('request_malformed');
-  // The parser stops at the limit, so that the real length is not known
   const remedy = 'Delete the cookies of this site, or use a shorter address.';
   return new GatewayError('headers_too_large', { detail: `${beyondHeaderLimit(maxHeaderBytes)} ${remedy}` });
 }

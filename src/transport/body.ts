@@ -6,7 +6,6 @@ import { declaredBytes } from './answer.ts';
 const EMPTY = Buffer.alloc(0);
 /** A body up to this length is collected first: a slow client then holds no connection upstream. */
 export const SHORT_BODY_BYTES = 64 * 1024;
-
 const awaitingContinue = new WeakSet<IncomingMessage>();
 
 /** Notes that the client sends its body only after `100 Continue` (RFC 9110 10.1.1). */
@@ -102,9 +101,7 @@ const tooSlow = (): GatewayError =>
   new GatewayError('request_timeout', { detail: 'Its body stood still, or came by less than 500 bytes a second.' });
 
 /**
- * Reads the whole body; call it after the checks that need none.
- * @param hold called with what a long body would take in memory; false where there is no room for it
- * @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout`; ClientGone
+ * @param hold asked for room for a long body. @throws GatewayError `body_too_large`, `bodies_held`, `request_timeout`
  */
 export function readBody(
   outgoing: ServerResponse,
@@ -174,7 +171,6 @@ class GrowingBuffer {
 /** Where bodies of this length are all that is allowed, so many of them may still come at once. */
 const LEAST_SHARE_BYTES = 100 * 1024 * 1024;
 const SHARES = 2;
-
 export type HeldBodies = ReturnType<typeof createHeldBodies>;
 
 /** Bounds what is held in memory, by payer and in all; one body of the longest is always held. */
@@ -203,7 +199,6 @@ export function createHeldBodies(maxBodyBytes: number) {
     if (holding !== undefined) hold(outgoing, holding.payer, 0);
   }
 
-  /** As `readBody`. @param payer whose share of the memory it takes */
   const read = (outgoing: ServerResponse, maxBytes: number, payer: string): Promise<Buffer> =>
     readBody(outgoing, maxBytes, (size) => hold(outgoing, payer, size));
   return { read, release };

@@ -14,7 +14,6 @@ export type HeaderLines = readonly string[];
 /** Changes the final header lines of an answer in place, names in lower case. Must not throw. */
 export type AnswerEdit = (lines: string[], status: number) => void;
 
-/** What identity wants changed in the request's headers. */
 export interface HeaderEdit {
   /** Lower-case names whose every line is dropped. */
   readonly remove: ReadonlySet<string>;
@@ -62,16 +61,12 @@ export interface TransportScope {
 export type Forwarded = Omit<TransportScope, 'incoming' | 'outcome'>;
 
 export interface ExchangeEvents {
-  /** The upstream has taken a long body that was held. */
   readonly onUploaded?: (outgoing: ServerResponse) => void;
   /** A stream of events (SSE) begins or ends. */
   readonly onStream?: (isOpen: boolean) => void;
 }
 
-/**
- * Resolves once the answer was handed over whole, or was cut (`truncated`).
- * @throws GatewayError only while nothing has been sent; ClientGone when the client left
- */
+/** @throws GatewayError only while nothing has been sent; ClientGone when the client left */
 export function forward(upstream: Upstream, request: Forwarded, events: ExchangeEvents = {}): Promise<ForwardOutcome> {
   const { outgoing, body } = request;
   request.body = undefined;

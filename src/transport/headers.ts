@@ -11,7 +11,6 @@ interface RequestFacts {
   readonly peer: Peer;
   readonly edit: HeaderEdit;
   readonly requestId: string;
-  /** Our name in `Via`. */
   readonly via: string;
   /** The body goes out as a stream, and its declared length must go along. */
   readonly streamed: boolean;

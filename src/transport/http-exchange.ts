@@ -34,7 +34,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #receivedAt = 0;
   #isStream = false;
   #lines: string[] = [];
-  /** By `Content-Length`; NaN where the upstream gave none. */
   #remaining = NaN;
   #held: Buffer[] | undefined;
   #heldBytes = 0;

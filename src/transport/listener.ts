@@ -12,6 +12,7 @@ import {
   asksForWebSocket,
   createOwnAnswers,
   findMalformation,
+  ignore,
   isClosing,
   toFault,
 } from './answer.ts';
@@ -40,17 +41,13 @@ interface DownstreamOptions extends OwnAnswerOptions {
   readonly handle: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
   /** Without it the answer to a malformed request is plain JSON. */
   readonly refuse?: (incoming: IncomingMessage, outgoing: ServerResponse, error: GatewayError) => void;
-  /** `head` is what came with the request. */
   readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** Elsewhere `Upgrade` is dropped and the request served as an ordinary one. */
   readonly mayUpgrade: (incoming: IncomingMessage) => boolean;
   readonly limits?: Partial<typeof DEFAULT_LIMITS>;
 }
 
-interface Parts extends DownstreamOptions {
-  readonly traffic: Traffic;
-  readonly own: OwnAnswers;
-}
+type Parts = DownstreamOptions & { readonly traffic: Traffic; readonly own: OwnAnswers };
 
 /** @returns a server that does not listen yet */
 export function createDownstream(options: DownstreamOptions) {
@@ -93,7 +90,6 @@ export function createDownstream(options: DownstreamOptions) {
   return {
     server,
     running: () => traffic.running,
-    /** @returns how many requests were cut after `limitMs` */
     drain: (limitMs: number) => traffic.drain(server, limitMs),
   };
 }
@@ -164,8 +160,4 @@ function keepGoing(traffic: Traffic, socket: Duplex): void {
   socket.on('drain', () => traffic.answerOn(socket)?.emit('drain'));
   socket.once('end', () => socket.destroy()).once('timeout', () => socket.destroy());
   socket.resume();
-}
-
-function ignore(): void {
-  // 'close' follows every error of a socket, and ends the exchange.
 }

@@ -106,8 +106,7 @@ function survivor({ name, value, keepsBackend }: Row, sent: readonly string[]): 
   return isUnanimous ? first : (value ?? first);
 }
 
-// `Set-Cookie` as browsers read it (RFC 6265bis 5.7): split at every semicolon whatever quotes say, names of attributes
-// in any letter case. What is not changed keeps its bytes.
+// `Set-Cookie` as browsers read it (RFC 6265bis 5.7): split at every semicolon whatever quotes say.
 
 /** Browsers ignore an attribute with a longer value (RFC 6265bis 5.7). */
 const LONGEST_ATTRIBUTE_VALUE = 1024;
@@ -156,11 +155,9 @@ function trimBlanks(text: string): string {
   return text.slice(start, end);
 }
 
-// The Fetch standard's CORS protocol: the upstream decides for its own answers and all preflights, the gate for its
-// answers.
+// The Fetch standard's CORS protocol; preflights are answered by the upstream alone.
 
 type Asking = Pick<IncomingMessage, 'headers' | 'method'>;
-
 const ALLOWED = 'access-control-allow-origin';
 const EXPOSED = 'access-control-expose-headers';
 const NONE: readonly AnswerEdit[] = [];

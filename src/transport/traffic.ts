@@ -9,7 +9,6 @@ interface Connection {
   answer: ServerResponse | undefined;
   /** To the request that came last; it may have to wait for others. */
   last: ServerResponse | undefined;
-  /** What came after `last` cannot be served. */
   isBroken: boolean;
 }
 

@@ -2,6 +2,7 @@
 import { Socket } from 'node:net';
 import type { Duplex, Writable } from 'node:stream';
 import { Receiver } from 'ws';
+import { ignore } from './answer.ts';
 
 declare module 'ws' {
   // `ws` 8 exports it without documenting it, so that its types leave it out
@@ -14,10 +15,7 @@ declare module 'ws' {
 
 /** Sees the client's bytes until its verdict; `refuse` closes both sides with 1008, as does a gate that throws. */
 export type ClientFrameGate = (bytes: Buffer) => 'more' | 'pass' | 'refuse' | Promise<'pass' | 'refuse'>;
-
-/** For a side to see the other's last bytes. */
 const GRACE_MS = 2_000;
-/** A gated client must come to the point within this. */
 const GATE_MS = 30_000;
 const MAX_GATED_BYTES = 256 * 1024;
 /** RFC 6455 7.4.1: a violation of policy. */
@@ -164,10 +162,7 @@ function tune(stream: Duplex): void {
 /** Pings and pongs before the first message; a client that sends more has no message. */
 const MAX_CONTROL_FRAMES = 16;
 
-/**
- * A gate for sockets whose first text message says what they are for. A close instead of it passes; extensions,
- * unmasked frames, bytes that are not UTF-8 and long messages are refused (RFC 6455 5 and 8.1).
- */
+/** A close instead of a first message passes; what breaks RFC 6455 5 and 8.1, or has extensions, does not. */
 export function gateFirstMessage(
   judge: (text: string) => boolean | Promise<boolean>,
   maxBytes = 64 * 1024,
@@ -199,8 +194,4 @@ export function gateFirstMessage(
 function verdictOf(permitted: boolean | Promise<boolean>): 'pass' | 'refuse' | Promise<'pass' | 'refuse'> {
   if (typeof permitted !== 'boolean') return permitted.then((late) => (late ? 'pass' : 'refuse'));
   return permitted ? 'pass' : 'refuse';
-}
-
-function ignore(): void {
-  // 'close' follows every error of a socket; a receiver keeps its own.
 }

@@ -5,7 +5,7 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
-import { rawHead } from './answer.ts';
+import { ignore, rawHead } from './answer.ts';
 import type { TransportScope } from './exchange.ts';
 import { fieldOf, requestLines, responseLines } from './headers.ts';
 import { type ClientFrameGate, joinSockets } from './tunnel.ts';
@@ -31,10 +31,7 @@ const HANDSHAKE_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 const MAX_EARLY_BYTES = 64 * 1024;
 const EXTENSIONS = 'sec-websocket-extensions';
 
-/**
- * Resolves when both sockets have ended, or the refusal was relayed.
- * @throws GatewayError while nothing was sent; ClientGone
- */
+/** Resolves when both sockets have ended. @throws GatewayError while nothing was sent; ClientGone */
 export async function tunnel(upstream: Upstream, scope: TunnelScope, client: ClientSocket): Promise<TunnelOutcome> {
   const { incoming, target, requestId, credentialEdit: edit } = scope;
   if (client.socket.destroyed) throw new ClientGone();
@@ -165,8 +162,4 @@ function findHandshakeFault(incoming: IncomingMessage, lines: readonly string[],
   const isOurs = fieldOf(lines, 'sec-websocket-accept') === createHash('sha1').update(key).digest('base64');
   const isExtended = gated && fieldOf(lines, EXTENSIONS) !== undefined;
   return isOurs && !isExtended ? undefined : new GatewayError('upstream_invalid');
-}
-
-function ignore(): void {
-  // 'close' follows every error, and that is listened to.
 }

@@ -67,7 +67,6 @@ function errorCodeOf(error: unknown, code: string | undefined): ErrorCode {
 }
 
 interface UpstreamOptions extends Readonly<Config['upstream']>, Pick<Config, 'trustedProxies'> {
-  /** For the readiness probe; any answer below 500 will do. */
   readonly probePath: string;
   readonly maxHeaderBytes?: number;
 }
@@ -85,8 +84,7 @@ export function createUpstream(options: UpstreamOptions) {
     connect: (target, callback) => {
       connect(target, (error, socket) => {
         if (error === null) {
-          // undici takes a reset for the end of a body without length; under another code it stays a failure (RFC 9112
-          // 8)
+          // undici takes a reset for the end of a body without length (RFC 9112 8)
           socket.on('error', (failure: NodeJS.ErrnoException) => {
             if (failure.code === 'ECONNRESET') failure.code = 'UPSTREAM_RESET';
           });
@@ -106,7 +104,6 @@ export function createUpstream(options: UpstreamOptions) {
   });
   return {
     pool,
-    /** Our name in `Via`: a request that carries it has gone in a circle. */
     via: `modelgate-${randomBytes(4).toString('hex')}`,
     peerOf: createPeerLookup(options.trustedProxies),
     forwardsEarlyHints: options.earlyHints === 'forward',
@@ -133,12 +130,10 @@ async function probe(pool: Pool, path: string): Promise<string | undefined> {
   }
 }
 
-// undici takes a 100 without `Expect` for the end of the connection; a client must bear it (RFC 9110 15.2). So it is
-// shown a 102 instead: one digit of the status line, wherever the packets are cut.
+// undici takes a 100 without `Expect` for the end; a client must bear it (RFC 9110 15.2), so it is shown a 102.
 
 /** More interim answers to one request, and the upstream counts as broken. */
 export const MAX_INTERIM = 100;
-
 const REQUEST_HEAD = 'undici:client:sendHeaders';
 
 /** `HTTP/1.1 100`: the parser takes no other form of a status line. */
@@ -154,7 +149,6 @@ function watchInterimAnswers() {
   };
   subscribe(REQUEST_HEAD, onRequest);
   return {
-    /** Before undici reads from it. */
     watch(socket: Socket): void {
       const head = new AnswerHead();
       heads.set(socket, head);
@@ -185,7 +179,6 @@ class AnswerHead {
     for (let index = 0; index < chunk.length && this.isOpen; index += 1) {
       const byte = chunk[index] ?? 0;
       if (this.#at > LAST_DIGIT) this.#skip(byte);
-      // Line breaks before a head are no part of it.
       else if (this.#at > 0 || (byte !== CR && byte !== LF)) this.#readStatus(chunk, index, byte);
     }
   }
