@@ -6,7 +6,7 @@ import { type Operation, hearStop, reading } from '../backend-file/transaction.t
 import { toUserId } from '../identity/principal.ts';
 import { type DecideOptions, decide } from '../policy/decide.ts';
 import { parseModelId } from '../policy/grant.ts';
-import { CachedView } from '../store/cached-view.ts';
+import { CachedView } from '../store/store-view.ts';
 import { type Connection, failureCode, noteCompanions, openForReading } from '../store/database.ts';
 import { Freshness } from '../store/freshness.ts';
 import { gateQueries } from '../store/queries.ts';

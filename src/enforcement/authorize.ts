@@ -8,7 +8,7 @@ import type { Principal } from '../identity/principal.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import type { Reading } from '../reading/reading.ts';
 import type { BodyQuestion, BodyRecords } from '../references/records.ts';
-import type { Store } from '../store/store-view.ts';
+import type { Store } from '../store/store.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import type { HeldBodies } from '../transport/body.ts';
 import type { Refusal } from './answers.ts';

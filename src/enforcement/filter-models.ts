@@ -5,7 +5,7 @@ import type { GateEnv, Scope } from '../gate/scope.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import type { GrantSet, ModelId } from '../policy/grant.ts';
-import type { Store } from '../store/store-view.ts';
+import type { Store } from '../store/store.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import type { AnswerRewrite, AskUpstream, BufferedAnswer } from '../transport/exchange.ts';
 import { fieldOf } from '../transport/headers.ts';

@@ -17,7 +17,7 @@ import { answeringOf, countedAs, runsModel, socketSurface } from '../openwebui/e
 import { listedBy } from '../openwebui/lists.ts';
 import { canonicalPath, createTargetReader } from '../openwebui/match.ts';
 import { createReading } from '../reading/reading.ts';
-import type { Store } from '../store/store-view.ts';
+import type { Store } from '../store/store.ts';
 import { type RecentDecisions, createAudit } from '../telemetry/audit.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';

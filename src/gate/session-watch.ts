@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Identity, orUndefined } from '../identity/authenticate.ts';
 import type { TokenFault } from '../identity/session-token.ts';
 import { watchIssuedSessions } from '../openwebui/endpoints.ts';
-import type { Store } from '../store/store-view.ts';
+import type { Store } from '../store/store.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 

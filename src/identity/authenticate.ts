@@ -2,7 +2,8 @@
 import type { MiddlewareHandler } from 'hono';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { Store, StoreView } from '../store/store-view.ts';
+import type { Store } from '../store/store.ts';
+import type { StoreView } from '../store/store-view.ts';
 import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
 import { type Credential, type Credentials, isReadable, readCredentials, toHeaderEdit } from './credential.ts';
 import type { Principal } from './principal.ts';

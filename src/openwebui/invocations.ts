@@ -17,7 +17,7 @@ import {
   parametersOf,
   unanswered,
 } from '../references/saved-chat.ts';
-import type { StoredChat } from '../store/store-view.ts';
+import type { StoredChat } from '../store/stored-references.ts';
 import { type Judging, judgeSave, namesAt } from './saved-chats.ts';
 import type { InvokesSurface } from './surfaces.ts';
 import { queryValue } from './endpoints.ts';

@@ -18,7 +18,8 @@ import {
   selectionOf,
   unanswered,
 } from '../references/saved-chat.ts';
-import type { Store, StoredChat } from '../store/store-view.ts';
+import type { Store } from '../store/store.ts';
+import type { StoredChat } from '../store/stored-references.ts';
 import type { ChatOrder } from './chat-order.ts';
 
 export interface JudgingParts {

@@ -10,7 +10,7 @@ import { type DecideOptions, decide } from '../policy/decide.ts';
 import { type Decision, REASONS } from '../policy/decision.ts';
 import { type ModelId, compileGrants, coveringGrant, parseModelId, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
-import { inspect } from '../store/cached-view.ts';
+import { inspect } from '../store/store-view.ts';
 import type { Schema } from '../store/schema.ts';
 import { closestModel, createUseFinder, readKnownModels } from './catalogue.ts';
 import { readColumn } from './rows.ts';

@@ -2,7 +2,6 @@
 import type { WriteFailure } from './file-thread.ts';
 import type { Damage } from './freshness.ts';
 import type { Initialization, Organization } from './initialize.ts';
-import type { StoreHealth, WriteErrors } from './store-view.ts';
 import type { ThreadedFile } from './threaded-file.ts';
 
 interface HealthOptions {
@@ -10,6 +9,15 @@ interface HealthOptions {
   readonly organization: Organization | undefined;
   readonly now: () => number;
   readonly warn: (message: string, fields: Record<string, unknown>) => void;
+}
+
+export type StoreHealth = Awaited<ReturnType<FileHealth['describe']>>;
+
+interface WriteErrors {
+  /** Tables and views, or the membership of a user who is seen for the first time. */
+  readonly write: 'initialization' | 'enrolment';
+  readonly code: string;
+  readonly count: number;
 }
 
 /** A lock that lasts this long is more than a commit, and so is any other trouble. */
@@ -77,7 +85,7 @@ export class FileHealth {
     return [...this.#writeErrors.values()];
   }
 
-  async describe(): Promise<StoreHealth> {
+  async describe() {
     const { file } = this.#options;
     await this.#probe();
     this.#report();
@@ -86,9 +94,13 @@ export class FileHealth {
     const whole = [problem, this.#obstacle].filter((part) => part !== undefined).join('; ');
     return {
       readable: problem === undefined || (this.#isShortLock() && this.#unsound === undefined),
+      /** Since the last successful comparison with the file. */
       ageMs: this.#ageMs(),
+      /** Tables, indexes, views and triggers, in words. */
       missing: (file.status.missing ?? []).map((name) => this.#notMade.find((made) => made.startsWith(name)) ?? name),
+      /** Why it is not readable, or not whole. */
       problem: problem === undefined ? this.#partialProblem() : whole,
+      /** Why no user can be enrolled. */
       writeProblem: this.#writeProblem(isDiskFull),
     };
   }

@@ -1,8 +1,14 @@
-import type { UserId, UserPrincipal } from '../identity/principal.ts';
+/** The view that requests ask, and what tells the store what the view lacks. */
+import { isPolicyUnavailable } from '../errors.ts';
+import { type UserId, type UserPrincipal, toOrganizationId } from '../identity/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
-import type { ModelId } from '../policy/grant.ts';
-import type { ChatNames } from '../references/saved-chat.ts';
-import type { PointCall } from './queries.ts';
+import { type GrantSet, type ModelId, coveringGrant } from '../policy/grant.ts';
+import { type Staleness, createCaches } from './caches.ts';
+import type { Connection } from './database.ts';
+import type { Source } from './freshness.ts';
+import { ROLES_NOT_ENROLLED } from './initialize.ts';
+import { stemOf } from './models.ts';
+import { type PointCall, type PointRead, type PointReads, prepareStatements, readPoint } from './queries.ts';
 
 /** What a decision will ask of the view: loaded together as soon as anything is lacking. */
 export interface Need {
@@ -26,92 +32,142 @@ export class NotLoaded extends Error {
   }
 }
 
-/** What a request may ask of the backend's database, as the last look at the file found it; each @throws NotLoaded */
-export interface StoreView extends PolicyView {
+/** The backend's own are 35 characters long (`sk-` and 32 hexadecimal digits). */
+const MAX_API_KEY_LENGTH = 512;
+
+/** The caches by their names in the metrics. */
+const COUNTED = {
+  users: 'roleOf',
+  api_keys: 'userOfApiKey',
+  memberships: 'membershipsOf',
+  grants: 'patternsOf',
+  organizations: 'isActive',
+  presets: 'preset',
+} as const;
+
+/** What a request may ask. */
+export type StoreView = Pick<
+  CachedView,
+  keyof PolicyView | 'user' | 'userOfApiKey' | 'isGrantedAnywhere' | 'hasModelRow'
+>;
+
+/** What the last look at the file found; each question @throws NotLoaded */
+export class CachedView implements PolicyView {
+  readonly #caches: ReturnType<typeof createCaches>;
+
+  constructor(source: Source, options: Staleness) {
+    this.#caches = createCaches(source, options);
+  }
+
+  lookups() {
+    return Object.entries(COUNTED).map(([name, read]) => ({ name, ...this.#caches[read].counts }));
+  }
+
+  /** Takes what the file has answered. */
+  put({ name, args }: PointCall, value: unknown): void {
+    const caches: Partial<Record<PointRead, { put: (value: never, key?: string) => unknown }>> = this.#caches;
+    caches[name]?.put(value as never, args[0]);
+  }
+
   /** @returns the user with today's role, or undefined where the backend does not know the id */
-  user(id: UserId): UserPrincipal | undefined;
+  user(id: UserId) {
+    return this.#caches.roleOf.get(id);
+  }
+
   /** @returns the owner of an API key, in whichever table this schema version keeps keys */
-  userOfApiKey(key: string): UserId | undefined;
-  /** Does any organization's active grant, by id or by prefix and but for `*`, cover this id? Guards ids of new presets. */
-  isGrantedAnywhere(id: ModelId): boolean;
+  userOfApiKey(key: string): UserId | undefined {
+    return key.length > MAX_API_KEY_LENGTH ? undefined : this.#caches.userOfApiKey.get(key);
+  }
+
+  grantsOf({ id }: UserPrincipal): readonly GrantSet[] {
+    const { membershipsOf, isActive, patternsOf } = this.#caches;
+    const active = membershipsOf.get(id).organizations.filter((organization) => isActive.get(organization));
+    return active.map((organization) => patternsOf.get(organization));
+  }
+
+  /** Switched on or off, in any organization; undefined while unknown. */
+  hasMembership(user: UserId): boolean | undefined {
+    return lookUp(() => this.#caches.membershipsOf.get(user))?.hasRow;
+  }
+
+  forgetMemberships(user: UserId): void {
+    this.#caches.membershipsOf.delete(user);
+  }
+
+  /** What must be loaded next for this need; nothing where all is there, or cannot be read. */
+  missing({ user, models }: Need) {
+    const { membershipsOf, isActive, patternsOf } = this.#caches;
+    const missing = new Map<string, PointCall>();
+    const look = <T>(ask: () => T) => lookUp(ask, ({ call }) => missing.set(keyOf(call), call));
+    const joined = user === undefined ? undefined : look(() => membershipsOf.get(user.id));
+    for (const organization of joined?.organizations ?? []) {
+      look(() => isActive.get(organization));
+      look(() => patternsOf.get(organization));
+    }
+    for (const model of models?.() ?? []) {
+      const base = look(() => this.preset(model))?.base;
+      if (base !== undefined) look(() => this.preset(base));
+      look(() => this.isComposite(model));
+      look(() => this.connectionPrefixes());
+    }
+    return [...missing.values()];
+  }
+
+  preset(id: ModelId) {
+    return this.#caches.preset.get(id);
+  }
+
   /** Is there a row in the backend's `model` table? */
-  hasModelRow(id: ModelId): boolean;
+  hasModelRow(id: ModelId): boolean {
+    return this.preset(id) !== undefined;
+  }
+
+  isComposite(id: ModelId): boolean {
+    const composites = this.#caches.composites.get();
+    return composites.has(id) || composites.has(stemOf(id));
+  }
+
+  connectionPrefixes(): readonly string[] {
+    return this.#caches.connectionPrefixes.get();
+  }
+
+  /** Does any organization's active grant, by id or by prefix and but for `*`, cover this id? Guards ids of new presets. */
+  isGrantedAnywhere(id: ModelId): boolean {
+    return coveringGrant(this.#caches.allPatterns.get(), id) !== undefined;
+  }
 }
 
-export interface StoredChat {
-  /** What its document and its rows of `chat_message` name. */
-  readonly names: ChatNames;
-  /** Undefined where the row says none. */
-  readonly owner: string | undefined;
-  /** This release checks by itself whether a caller may continue the chat (from 0.8, with `chat_message`). */
-  readonly checkedByBackend: boolean;
+/** @returns undefined where it is not loaded or cannot be read */
+function lookUp<T>(ask: () => T, note?: (lacking: NotLoaded) => void): T | undefined {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof NotLoaded) note?.(error);
+    else if (!isPolicyUnavailable(error)) throw error;
+    return undefined;
+  }
 }
 
 /**
- * Models that stored objects name and that a request would run without naming them itself: strings as stored, of which the
- * caller must refuse those that name no valid model. Each rejects with GatewayError `policy_unavailable`.
+ * The gate's view for commands, in the caller's transaction. @param enrolling the organization that new users are enrolled in
+ * @returns `enrolled` too: users whom the gate would have enrolled by what the view was asked; nothing is written
+ * @throws UnreadableSchema where tables are missing or have another shape
  */
-export interface StoredReferences {
-  /**
-   * @param places the messages that matter, and `CHAT_MODELS` where the chat's own settings do; undefined for everything
-   * @param payer takes turns with others @returns undefined where there is no such chat
-   * @throws GatewayError `chat_too_complex`
-   */
-  chat(chatId: string, places: readonly string[] | undefined, payer: string): Promise<StoredChat | undefined>;
-  /** What the `run` of each timer's chat names: `chat.meta.run` with its `chat_context.params` (0.12). */
-  ofTimers(timerIds: readonly string[]): Promise<readonly string[]>;
-  /** The model that answered a channel message: `message.meta.model_id`. */
-  ofChannelMessage(messageId: string): Promise<readonly string[]>;
-  /** `automation.data.model_id` (from 0.9). */
-  ofAutomation(automationId: string): Promise<readonly string[]>;
-  /** Base and parameter models in the snapshot of an earlier version of a preset (0.12). */
-  ofPresetVersion(versionId: string): Promise<readonly string[]>;
-}
-
-export interface StoreHealth {
-  readonly readable: boolean;
-  /** Milliseconds since the last successful comparison with the file. */
-  readonly ageMs: number;
-  /** Tables, indexes, views and triggers, in words. */
-  readonly missing: readonly string[];
-  /** Why it is not readable, or not whole: SQLite's own code and our sentence. */
-  readonly problem: string | undefined;
-  /** Why no user can be enrolled: the disk is full, or the last attempt has failed. */
-  readonly writeProblem: string | undefined;
-}
-
-export interface WriteErrors {
-  /** Tables and views, or the membership of a user who is seen for the first time. */
-  readonly write: 'initialization' | 'enrolment';
-  readonly code: string;
-  readonly count: number;
-}
-
-/** Counted since the store was made. */
-export interface StoreFigures {
-  readonly caches: readonly { readonly name: string; readonly hits: number; readonly misses: number }[];
-  /** Failed reads by SQLite's code, waits for a lock among them. */
-  readonly errors: ReadonlyMap<string, number>;
-  readonly writeErrors: readonly WriteErrors[];
-}
-
-export interface Store {
-  /** Looks at the file, at most once a millisecond, and reads what the view lacks of `need`, within the file's deadline. */
-  load(need?: Need): void | Promise<void>;
-  /** @throws GatewayError `policy_unavailable` when the file cannot be read and the last good state is older than allowed */
-  current(): StoreView;
-  /** Runs `attempt` after a look, and again after each load of what it lacked. Synchronous where nothing is waited for. */
-  ask<T>(attempt: () => T | Promise<T>, need?: Need): T | Promise<T>;
-  readonly stored: StoredReferences;
-  /**
-   * Runs `attempt`, and runs it again, for about a second, while the file could not be read meanwhile: outside WAL mode
-   * every commit of the backend holds a lock for a moment. @throws what the last attempt threw, or rejects with it
-   */
-  patiently<T>(attempt: () => T | Promise<T>): T | Promise<T>;
-  /** Grows with each failed read: what was answered meanwhile may be older than the last commit. */
-  failures(): number;
-  /** After a look and, once a second, a read as requests read. */
-  health(): Promise<StoreHealth>;
-  figures(): StoreFigures;
-  close(): Promise<void>;
+export function inspect(connection: Connection, enrolling?: string) {
+  const enrolled = new Set<string>();
+  const stored = prepareStatements(connection);
+  const reads: PointReads = {
+    ...stored,
+    membershipsOf: (user) => {
+      const [rows, role = 'pending'] = [stored.membershipsOf(user), stored.roleOf(user)];
+      if (enrolling === undefined || rows.length > 0 || ROLES_NOT_ENROLLED.has(role)) return rows;
+      enrolled.add(user);
+      return [{ organization: toOrganizationId(enrolling), active: true }];
+    },
+  };
+  const source: Source = {
+    ...{ generation: 1, epochs: { members: 1, models: 1 }, goodAt: 0, problem: undefined },
+    read: (name, ...args) => ({ value: readPoint(reads, name, ...args) }),
+  };
+  return { view: new CachedView(source, { maxStaleMs: 0, now: () => 0 }), enrolled };
 }

@@ -5,10 +5,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import type { UserPrincipal } from '../identity/principal.ts';
-import { CachedView } from './cached-view.ts';
 import { FileHealth, LONG_LOCK_MS } from './health.ts';
 import { type Organization, ROLES_NOT_ENROLLED } from './initialize.ts';
-import { type Need, type Store, type StoreFigures, type StoreHealth, type StoreView, NotLoaded } from './store-view.ts';
+import { type Need, type StoreView, CachedView, NotLoaded } from './store-view.ts';
 import { type StoredReading, createStoredReading } from './stored-reading.ts';
 import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
 
@@ -41,7 +40,10 @@ export async function createStore(options: StoreOptions): Promise<Store> {
   return store;
 }
 
-class SqliteStore implements Store {
+export type Store = Pick<SqliteStore, keyof SqliteStore>;
+export type StoreFigures = ReturnType<Store['figures']>;
+
+class SqliteStore {
   readonly #options: StoreOptions;
   readonly #now: () => number;
   readonly #maxStaleMs: number;
@@ -57,7 +59,8 @@ class SqliteStore implements Store {
     this.#options = options;
     this.#now = now;
     this.#maxStaleMs = maxStaleMs;
-    this.#file = new ThreadedFile({ path, now, deadlineMs, looked: () => this.#health.follow() });
+    const looked = () => this.#health.follow();
+    this.#file = new ThreadedFile({ path, now, deadlineMs, looked, loaded: (...read) => this.#view.put(...read) });
     this.#view = new CachedView(this.#file, { maxStaleMs, now });
     this.#health = new FileHealth({ file: this.#file, organization, now, warn });
     this.stored = createStoredReading(path);
@@ -68,18 +71,21 @@ class SqliteStore implements Store {
     this.#health.isStarting = false;
   }
 
+  /** Looks at the file, at most once a millisecond, and reads what the view lacks of `need`, within the file's deadline. */
   load(need: Need = {}): void | Promise<void> {
     const looking = this.#file.look();
     if (looking !== undefined) return looking.then(() => this.#bring(need));
     if (this.#view.missing(need).length > 0 || this.#isNew(need.user)) return this.#bring(need);
   }
 
+  /** @throws GatewayError `policy_unavailable` when the file cannot be read and the last good state is older than allowed */
   current(): StoreView {
     const { goodAt, problem } = this.#file;
     if (this.#now() - goodAt > this.#maxStaleMs) throw new GatewayError('policy_unavailable', { cause: problem });
     return this.#view;
   }
 
+  /** Runs `attempt` after a look, and again after each load of what it lacked. Synchronous where nothing is waited for. */
   ask<T>(attempt: () => T | Promise<T>, need: Need = {}): T | Promise<T> {
     const begin = (): T | Promise<T> =>
       this.#isNew(need.user)
@@ -89,6 +95,10 @@ class SqliteStore implements Store {
     return looking === undefined ? begin() : looking.then(begin);
   }
 
+  /**
+   * Runs `attempt`, and runs it again, for about a second, while the file could not be read meanwhile: outside WAL mode
+   * every commit of the backend holds a lock for a moment. @throws what the last attempt threw, or rejects with it
+   */
   patiently<T>(attempt: () => T | Promise<T>): T | Promise<T> {
     const { failures } = this.#file;
     try {
@@ -100,18 +110,20 @@ class SqliteStore implements Store {
     }
   }
 
+  /** Grows with each failed read: what was answered meanwhile may be older than the last commit. */
   failures(): number {
     return this.#file.failures;
   }
 
-  async health(): Promise<StoreHealth> {
+  /** After a look and, once a second, a read as requests read. */
+  async health() {
     await this.#file.look();
     return this.#health.describe();
   }
 
-  figures(): StoreFigures {
-    const writeErrors = this.#health.writeErrors();
-    return { caches: this.#view.lookups(), errors: this.#file.errors, writeErrors };
+  /** Counted since the store was made: failed reads by SQLite's code, waits for a lock among them. */
+  figures() {
+    return { caches: this.#view.lookups(), errors: this.#file.errors, writeErrors: this.#health.writeErrors() };
   }
 
   async close(): Promise<void> {
@@ -197,7 +209,6 @@ class SqliteStore implements Store {
       this.#options.warn('a new user could not be enrolled', { user: user.id, organization, problem });
     }
     if (outcome?.value !== true) return false;
-    this.#file.forget('membershipsOf', user.id);
     this.#view.forgetMemberships(user.id);
     return true;
   }

@@ -10,11 +10,10 @@ import { isObject } from '../references/json.ts';
 import { failureCode, identityOf, type Reader, openReader } from './database.ts';
 import { isOutage } from './file-state.ts';
 import { UnreadableSchema, readSchema } from './schema.ts';
-import type { StoredReferences } from './store-view.ts';
 import { type StoredReader, MANY_ROWS, prepareStoredReferences } from './stored-references.ts';
 
 interface StoredRequest {
-  readonly query: keyof StoredReferences;
+  readonly query: StoredQuery;
   readonly parameters: readonly unknown[];
   readonly isLongAllowed: boolean;
 }
@@ -24,12 +23,11 @@ const LONG = 'long';
 const tooComplex = (detail: string | undefined) =>
   new GatewayError('chat_too_complex', detail === undefined ? {} : { detail });
 
-export interface StoredReading extends StoredReferences {
-  close(): Promise<void>;
-}
+type StoredQuery = Exclude<keyof StoredReader, 'sizeOf'>;
+export type StoredReading = ReturnType<typeof createStoredReading>;
 
-/** @param path of the backend's file, which need not be there yet */
-export function createStoredReading(path: string): StoredReading {
+/** @param path of the backend's file, which need not be there yet @returns what rejects with `policy_unavailable` */
+export function createStoredReading(path: string) {
   const thread = { script: new URL(import.meta.url), workerData: { stored: path } };
   const short = new Lane<Answered<unknown>>({
     ...{ ...thread, heapMb: 64, deadlineMs: 3_000, isShortLived: false },
@@ -40,7 +38,7 @@ export function createStoredReading(path: string): StoredReading {
     exhausted: (limit) => tooComplex(`Reading it took more than ${limit}.`),
   });
 
-  async function ask<Query extends keyof StoredReferences>(
+  async function ask<Query extends StoredQuery>(
     query: Query,
     parameters: Parameters<StoredReader[Query]>,
     payer = '',
@@ -54,11 +52,16 @@ export function createStoredReading(path: string): StoredReading {
   }
 
   return {
-    chat: (id, places, payer) => ask('chat', [id, places], payer),
-    ofTimers: (ids) => ask('ofTimers', [ids]),
-    ofChannelMessage: (id) => ask('ofChannelMessage', [id]),
-    ofAutomation: (id) => ask('ofAutomation', [id]),
-    ofPresetVersion: (id) => ask('ofPresetVersion', [id]),
+    /**
+     * @param places the messages that matter, and `CHAT_MODELS` where the chat's own settings do; undefined for everything
+     * @param payer takes turns with others @returns undefined where there is no such chat
+     * @throws GatewayError `chat_too_complex`
+     */
+    chat: (id: string, places: readonly string[] | undefined, payer: string) => ask('chat', [id, places], payer),
+    ofTimers: (ids: readonly string[]) => ask('ofTimers', [ids]),
+    ofChannelMessage: (id: string) => ask('ofChannelMessage', [id]),
+    ofAutomation: (id: string) => ask('ofAutomation', [id]),
+    ofPresetVersion: (id: string) => ask('ofPresetVersion', [id]),
     close: async () => void (await Promise.all([short.close(), long.close()])),
   };
 }

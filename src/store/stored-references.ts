@@ -7,7 +7,6 @@ import { collectParameters } from '../references/references.ts';
 import { CHAT_MODELS, ChatReader, UNREADABLE, everyName } from '../references/saved-chat.ts';
 import { failureCode, type Connection } from './database.ts';
 import type { Schema } from './schema.ts';
-import type { StoredChat } from './store-view.ts';
 
 type Row = Readonly<Record<string, unknown>>;
 /** Row by row: a chat may have any number of them. */
@@ -17,7 +16,12 @@ type Query = (id: string, list?: string | null) => Iterable<Row>;
 export const MANY_ROWS = 2_000;
 
 export type StoredReader = ReturnType<typeof prepareStoredReferences>;
+export type StoredChat = NonNullable<ReturnType<StoredReader['chat']>>;
 
+/**
+ * Models that stored objects name and that a request would run without naming them itself: strings as stored, of which the
+ * caller must refuse those that name no valid model.
+ */
 export function prepareStoredReferences(connection: Connection, schema: Schema) {
   const query = (present: boolean, sql: string): Query => {
     const statement = present ? connection.prepare<[Row], Row>(sql) : undefined;
@@ -37,6 +41,7 @@ export function prepareStoredReferences(connection: Connection, schema: Schema) 
       return { bytes: Number(found?.['bytes'] ?? 0), rows: Number(found?.['rows'] ?? 0) };
     },
     chat: prepareChat(query, schema),
+    /** What the `run` of each timer's chat names: `chat.meta.run` with its `chat_context.params` (0.12). */
     ofTimers: (ids: readonly string[]) =>
       readable(() => {
         const reader = new ChatReader();
@@ -45,8 +50,11 @@ export function prepareStoredReferences(connection: Connection, schema: Schema) 
         }
         return everyName(reader.names());
       }),
+    /** The model that answered a channel message. */
     ofChannelMessage: named(schema.channelMessage, "json_extract(meta, '$.model_id') AS stored FROM message"),
+    /** From 0.9. */
     ofAutomation: named(schema.automation, "json_extract(data, '$.model_id') AS stored FROM automation"),
+    /** Base and parameter models in the snapshot of an earlier version of a preset (0.12). */
     ofPresetVersion: named(schema.modelHistory, 'snapshot AS stored FROM model_history', modelsOfSnapshot),
   };
 }
@@ -83,7 +91,7 @@ function prepareChat(query: (present: boolean, sql: string) => Query, schema: Sc
     }
   }
 
-  return (id: string, places: readonly string[] | undefined): StoredChat | undefined => {
+  return (id: string, places: readonly string[] | undefined) => {
     const [chat] = [...chats(id)];
     if (chat === undefined) return undefined;
     const { owner, internal } = chat;
@@ -96,8 +104,11 @@ function prepareChat(query: (present: boolean, sql: string) => Query, schema: Sc
       for (const place of [CHAT_MODELS, ...(places ?? [])]) reader.readUnreadable(place);
     }
     return {
+      /** What its document and its rows of `chat_message` name. */
       names: reader.names(),
+      /** Undefined where the row says none. */
       owner: typeof owner === 'string' ? owner : undefined,
+      /** This release checks by itself whether a caller may continue the chat (from 0.8, with `chat_message`). */
       checkedByBackend: schema.chatMessage,
     };
   };

@@ -17,6 +17,8 @@ interface ThreadedFileOptions {
   readonly deadlineMs: number;
   /** What follows a look, before those who wait for it go on. */
   readonly looked: () => void | Promise<void>;
+  /** Takes what was read, in time or late. */
+  readonly loaded: (call: PointCall, value: unknown) => void;
 }
 
 /** Longest time that SQLite waits for the lock of another process, and what a request waits for SQLite; a little more. */
@@ -25,8 +27,6 @@ export const DEADLINE_MS = 20;
 const START_DEADLINE_MS = 10_000;
 /** A look that began so short a time before a request serves it too. */
 const LOOK_EVERY_MS = 1;
-/** Answers that are kept until the next commit; the caches of the view keep them longer. */
-const MAX_LOADED = 50_000;
 /** Reads in one question: some milliseconds of the thread's time. */
 const MAX_CALLS = 500;
 
@@ -60,8 +60,6 @@ export class ThreadedFile implements Source {
   #next: Promise<void> | undefined;
   #anew = false;
   #isClosed = false;
-  /** What was read since the last commit, by name and arguments. */
-  readonly #loaded = new Map<string, { readonly value: unknown }>();
   /** What could not be read since the last look. */
   readonly #failed = new Set<string>();
 
@@ -134,7 +132,7 @@ export class ThreadedFile implements Source {
     this.#anew = true;
   }
 
-  /** Asks the thread; after it `read` answers these calls until the next commit, or says that they cannot be answered. */
+  /** Has the thread read, and what was read taken over by `loaded` of the options. */
   async load(calls: readonly PointCall[]): Promise<void> {
     for (let from = 0; from < calls.length; from += MAX_CALLS) await this.#load(calls.slice(from, from + MAX_CALLS));
   }
@@ -142,36 +140,22 @@ export class ThreadedFile implements Source {
   async #load(calls: readonly PointCall[]): Promise<void> {
     const outcome = await this.ask({ kind: 'read', calls }, undefined, ({ value }) => {
       const values = value as readonly ({ readonly value: unknown } | undefined)[] | undefined;
-      if (this.#loaded.size > MAX_LOADED) this.#loaded.clear();
       calls.forEach((call, at) => {
         const found = values?.[at];
         if (found === undefined) this.#failed.add(keyOf(call));
-        else this.#loaded.set(keyOf(call), found);
+        else this.#options.loaded(call, found.value);
       });
     });
     if (outcome === undefined) for (const call of calls) this.#failed.add(keyOf(call));
   }
 
-  /** @throws NotLoaded */
-  read<N extends PointRead>(
-    name: N,
-    ...args: Parameters<PointReads[N]>
-  ): { readonly value: ReturnType<PointReads[N]> } | undefined {
+  /** @returns nothing, where what was not loaded cannot be read @throws NotLoaded where it can */
+  read<N extends PointRead>(name: N, ...args: Parameters<PointReads[N]>): undefined {
     const call: PointCall<N> = { name, args };
-    const key = keyOf(call);
-    const found = this.#loaded.get(key);
-    // the thread runs the function of this name
-    if (found !== undefined) return found as { readonly value: ReturnType<PointReads[N]> };
     const isHopeless = this.problem !== undefined && (this.#silentSince !== undefined || !this.#status.isLocked);
-    if (!isHopeless && !this.#failed.has(key)) throw new NotLoaded(call);
+    if (!isHopeless && !this.#failed.has(keyOf(call))) throw new NotLoaded(call);
     // for a request that waits for short trouble: it may have come after the failure
     this.#skipped++;
-    return undefined;
-  }
-
-  /** Has it read again, within the same commit. */
-  forget(name: PointRead, ...args: PointCall['args']): void {
-    this.#loaded.delete(keyOf({ name, args }));
   }
 
   /** @returns whether a request could read what it needs, now and from the file itself */
@@ -185,7 +169,6 @@ export class ThreadedFile implements Source {
     this.#isClosed = true;
     this.#lookedAt = Number.POSITIVE_INFINITY;
     await closed;
-    this.#loaded.clear();
     this.#status = { ...this.#status, problem: 'closed', isLocked: false };
     this.goodAt = Number.NEGATIVE_INFINITY;
   }
@@ -243,7 +226,6 @@ export class ThreadedFile implements Source {
   }
 
   #learn(status: FileStatus): void {
-    if (status.generation !== this.#status.generation) this.#loaded.clear();
     if (status.damage?.metAt !== this.#status.damage?.metAt) this.damage = status.damage;
     this.#status = status;
   }

@@ -1,7 +1,8 @@
 /** Labels are bounded: closed vocabularies, capped organizations and grants; never users, or models as spelled. */
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
 import type { Decision } from '../policy/decision.ts';
-import type { StoreFigures, StoreHealth } from '../store/store-view.ts';
+import type { StoreHealth } from '../store/health.ts';
+import type { StoreFigures } from '../store/store.ts';
 import { createCounter, createHistogram, partsOf, readCounter } from './figures.ts';
 
 interface MetricsOptions {

@@ -2,8 +2,7 @@
 import { type UserPrincipal, toUserId } from '../../src/identity/principal.ts';
 import { decide } from '../../src/policy/decide.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
-import type { Store } from '../../src/store/store-view.ts';
-import { createStore } from '../../src/store/store.ts';
+import { type Store, createStore } from '../../src/store/store.ts';
 import { median, quantile } from './measurement.ts';
 import type { DecisionTimes } from './decision.ts';
 

@@ -6,8 +6,8 @@ import { pathToFileURL } from 'node:url';
 import { type UserId, type UserPrincipal, toUserId } from '../../src/identity/principal.ts';
 import { decide } from '../../src/policy/decide.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
-import type { Store, StoreView } from '../../src/store/store-view.ts';
-import { createStore } from '../../src/store/store.ts';
+import type { StoreView } from '../../src/store/store-view.ts';
+import { type Store, createStore } from '../../src/store/store.ts';
 import { manualClock } from '../support/process/clock.ts';
 import { createLargeDatabase, type LargeDatabase } from './large-database.ts';
 

@@ -3,8 +3,8 @@ import { toUserId } from '../../../src/identity/principal.ts';
 import { decide } from '../../../src/policy/decide.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
 import type { GrantSet, ModelId } from '../../../src/policy/grant.ts';
-import type { Need, Store, StoreView } from '../../../src/store/store-view.ts';
-import { createStore } from '../../../src/store/store.ts';
+import type { Need, StoreView } from '../../../src/store/store-view.ts';
+import { type Store, createStore } from '../../../src/store/store.ts';
 import { type ManualClock, manualClock } from '../process/clock.ts';
 import { type DatabaseOptions, type TestDatabase, createDatabase } from './database.ts';
 

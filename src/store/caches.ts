@@ -1,0 +1,140 @@
+/** What the view keeps of the file: memberships and grants while the file says so, all else until the next commit. */
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { GatewayError } from '../errors.ts';
+import { type UserPrincipal, toOrganizationId, toUserId } from '../identity/principal.ts';
+import { compileGrants } from '../policy/grant.ts';
+import type { Source } from './freshness.ts';
+import type { PointRead, PointReads } from './queries.ts';
+
+interface CacheOptions<V> {
+  /** Most entries, or most of what `sizeOf` counts. */
+  readonly maxSize?: number;
+  readonly sizeOf?: (value: V) => number;
+  /** An entry of another epoch is read again; where it cannot be, it serves for as long as stale answers are allowed. */
+  readonly epoch?: () => number;
+  readonly placeOf?: (key: string) => string;
+  /** Absent values have a cache of their own, where they push no others out; they never serve stale. */
+  readonly isGuessed?: boolean;
+  /** Whether the file need not be asked. */
+  readonly isAbsent?: (key: string) => boolean;
+}
+
+export interface Staleness {
+  readonly maxStaleMs: number;
+  readonly now: () => number;
+}
+
+function createCache<N extends PointRead, V>(
+  source: Source,
+  { maxStaleMs, now }: Staleness,
+  name: N,
+  toValue: (found: ReturnType<PointReads[N]>, key: string) => V,
+  options: CacheOptions<V> = {},
+) {
+  const { maxSize = 1, sizeOf = () => 1, epoch = () => source.generation, placeOf = same } = options;
+  const counts = { hits: 0, misses: 0 };
+  const lru = () =>
+    // not `max`: it would take the memory of a full cache at once, and 60 ms of the start
+    new LRUCache<string, { readonly value: V; readonly epoch: number; confirmedAt: number; isNew: boolean }>({
+      maxSize,
+      sizeCalculation: ({ value }) => Math.min(sizeOf(value), maxSize),
+    });
+  const [entries, guesses] = [lru(), lru()];
+
+  function put(found: ReturnType<PointReads[N]> | undefined, key = ''): V {
+    const value = toValue(found as ReturnType<PointReads[N]>, key);
+    const isGuess = options.isGuessed === true && value === undefined;
+    counts.misses += 1;
+    if (isGuess) entries.delete(placeOf(key));
+    const entry = { value, epoch: epoch(), confirmedAt: source.goodAt, isNew: true };
+    (isGuess ? guesses : entries).set(placeOf(key), entry);
+    return value;
+  }
+
+  /** @throws NotLoaded @throws GatewayError `policy_unavailable` */
+  function get(...args: Parameters<PointReads[N]>): V {
+    const [key = ''] = args as [string?];
+    const current = epoch();
+    const known = entries.get(placeOf(key));
+    const fresh = known?.epoch === current ? known : guesses.get(placeOf(key));
+    if (fresh?.epoch === current) {
+      if (fresh.isNew) fresh.isNew = fresh !== known;
+      else counts.hits += 1;
+      fresh.confirmedAt = source.goodAt;
+      return fresh.value;
+    }
+    if (options.isAbsent?.(key) === true) return put(undefined, key);
+    const found = source.read(name, ...args);
+    if (found !== undefined) return put(found.value, key);
+    counts.misses += 1;
+    if (known !== undefined && now() - known.confirmedAt <= maxStaleMs) return known.value;
+    throw new GatewayError('policy_unavailable', { cause: source.problem });
+  }
+
+  return { counts, get, put, delete: (key: string) => entries.delete(key) };
+}
+
+/** From so many reads between two commits on, the ids of all rows are read at once. */
+const FEW_PRESETS = 16;
+
+export function createCaches(source: Source, staleness: Staleness) {
+  const [members, models] = [() => source.epochs.members, () => source.epochs.models];
+  const intern = createInterner(models);
+  const cache = <N extends PointRead, V>(
+    name: N,
+    toValue: (found: ReturnType<PointReads[N]>, key: string) => V,
+    options?: CacheOptions<V>,
+  ) => createCache(source, staleness, name, toValue, options);
+  // organizations grant much the same models: one copy of each id, however many of them grant it
+  const compile = (patterns: readonly string[], organization: string) =>
+    compileGrants(toOrganizationId(organization), patterns.map(intern));
+  const presetIds = cache('presetIds', same);
+  let presets = { epoch: 0, reads: 0 };
+  // a list of models asks for hundreds of presets at once, and most of them are provider models without a row
+  const isAbsent = (id: string): boolean => {
+    if (presets.epoch !== source.generation) presets = { epoch: source.generation, reads: 0 };
+    return ++presets.reads > FEW_PRESETS && presetIds.get()?.has(id) === false;
+  };
+  return {
+    roleOf: cache('roleOf', toUser, { maxSize: 100_000, isGuessed: true }),
+    // a key itself is kept nowhere: neither in the cache nor in a log
+    userOfApiKey: cache('userOfApiKey', same, { maxSize: 20_000, isGuessed: true, placeOf: digestOf }),
+    membershipsOf: cache('membershipsOf', (rows) => toJoined(rows, intern), { maxSize: 100_000, epoch: members }),
+    patternsOf: cache('patternsOf', compile, {
+      // of all cached organizations together, about 100 bytes each
+      maxSize: 1_000_000,
+      sizeOf: (set) => 1 + set.exact.size + set.prefixes.length,
+      epoch: models,
+    }),
+    isActive: cache('isActive', same, { maxSize: 50_000 }),
+    preset: cache('preset', same, { maxSize: 50_000, isAbsent }),
+    presetIds,
+    allPatterns: cache('allPatterns', (patterns) => compile(patterns, 'every organization'), { epoch: models }),
+    composites: cache('composites', same),
+    connectionPrefixes: cache('connectionPrefixes', same),
+  };
+}
+
+const same = <T>(value: T): T => value;
+const digestOf = (key: string): string => createHash('sha256').update(key).digest('base64');
+const toUser = (role: string | undefined, id: string): UserPrincipal | undefined =>
+  role === undefined ? undefined : { kind: 'user', id: toUserId(id), role };
+
+/** @returns active organizations, and whether there is a row, switched on or off, in whichever organization */
+const toJoined = (rows: ReturnType<PointReads['membershipsOf']>, intern: <T extends string>(text: T) => T) => ({
+  organizations: rows.flatMap(({ organization: id, active }) => (active && id !== undefined ? [intern(id)] : [])),
+  hasRow: rows.length > 0,
+});
+
+function createInterner(epoch: () => number) {
+  const interned = new Map<string, string>();
+  let since = 0;
+  return <T extends string>(text: T): T => {
+    if (epoch() !== since) interned.clear();
+    since = epoch();
+    const known = interned.get(text);
+    if (known === undefined) interned.set(text, text);
+    return (known ?? text) as T;
+  };
+}
