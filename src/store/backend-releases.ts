@@ -42,23 +42,8 @@ const REVISIONS = `
 /** The newest release that modelgate was tested with. */
 export const NEWEST_KNOWN_RELEASE = '0.12.4';
 
-/** The mode that the backend sets at every connect, unless its `DATABASE_ENABLE_SQLITE_WAL` says otherwise. */
-type JournalChoice = 'none' | 'backend_delete' | 'backend_wal';
-
-export type BackendRelease =
-  | {
-      readonly kind: 'known';
-      readonly revision: string;
-      /** The first release with this revision, such as `0.6.23`. */
-      readonly since: string;
-      /** The first one without it. */
-      readonly before: string | undefined;
-      readonly journal: JournalChoice;
-    }
-  /** Of a newer release, or a fork with migrations of its own. */
-  | { readonly kind: 'newer'; readonly revision: string }
-  /** No Open WebUI of 0.3 or later, or a file that is just being made. */
-  | { readonly kind: 'unmarked' };
+/** `newer`: of a newer release, or a fork with migrations of its own. `unmarked`: of none since 0.3, or just being made. */
+export type BackendRelease = ReturnType<typeof toBackendRelease> | { readonly kind: 'unmarked' };
 
 /** @throws SqliteError where the file cannot be read */
 export function readBackendRelease(connection: Connection): BackendRelease {
@@ -68,16 +53,20 @@ export function readBackendRelease(connection: Connection): BackendRelease {
   return typeof revision === 'string' ? toBackendRelease(revision) : { kind: 'unmarked' };
 }
 
-export function toBackendRelease(revision: string): BackendRelease {
+/** @returns the first release with this revision, such as `0.6.23`, and `before`, the first one without it */
+export function toBackendRelease(revision: string) {
   const place = REVISIONS.findIndex(([, ...revisions]) => revisions.includes(revision));
   const since = REVISIONS[place]?.[0];
-  if (since === undefined) return { kind: 'newer', revision };
+  if (since === undefined) return { kind: 'newer', revision } as const;
   const before = REVISIONS[place + 1]?.[0];
-  return { kind: 'known', revision, since, before, journal: journalOf(since) };
+  return { kind: 'known', revision, since, before, journal: journalOf(since) } as const;
 }
 
-/** Source: `internal/db.py` and `env.py` of every release from 0.6.0 to 0.10.2, and of 0.12.4. */
-function journalOf(since: string): JournalChoice {
+/**
+ * The mode that the backend sets at every connect, unless its `DATABASE_ENABLE_SQLITE_WAL` says otherwise.
+ * Source: `internal/db.py` and `env.py` of every release from 0.6.0 to 0.10.2, and of 0.12.4.
+ */
+function journalOf(since: string) {
   if (isOlder(since, '0.6.23')) return 'none';
   return isOlder(since, '0.9.0') ? 'backend_delete' : 'backend_wal';
 }

@@ -14,10 +14,15 @@ export interface Line {
 interface Pending<Answer> {
   /** In milliseconds of `performance.now`. */
   readonly until: number;
-  readonly settle: (answer: Answer) => void;
-  /** The thread has died. */
-  readonly lose: () => void;
+  /** @param received nothing where the thread has died */
+  readonly settle: (received?: Received<Answer>) => void;
 }
+
+interface Received<Message> {
+  readonly message: Message;
+}
+
+const receive = <Message>(port: MessagePort) => receiveMessageOnPort(port) as Received<Message> | undefined;
 
 export class BoundedCaller<Question, Answer> {
   readonly #entry: URL;
@@ -32,7 +37,7 @@ export class BoundedCaller<Question, Answer> {
 
   /** Does the thread keep its deadlines? While it does not, nothing is asked. */
   get isAnswering(): boolean {
-    const isLate = (): boolean => performance.now() >= (this.#pending[0]?.until ?? Number.POSITIVE_INFINITY);
+    const isLate = () => performance.now() >= (this.#pending[0]?.until ?? Number.POSITIVE_INFINITY);
     if (isLate()) this.#receive();
     return !isLate();
   }
@@ -49,16 +54,12 @@ export class BoundedCaller<Question, Answer> {
         this.#receive();
         resolve(false);
       }, deadlineMs);
-      const settle = (answer: Answer): void => {
+      const settle = (received?: Received<Answer>): void => {
         clearTimeout(deadline);
-        answered(answer);
-        resolve(true);
+        if (received !== undefined) answered(received.message);
+        resolve(received !== undefined);
       };
-      const lose = (): void => {
-        clearTimeout(deadline);
-        resolve(false);
-      };
-      this.#pending.push({ until: performance.now() + deadlineMs, settle, lose });
+      this.#pending.push({ until: performance.now() + deadlineMs, settle });
       port.postMessage(question);
       Atomics.add(asked, 0, 1);
       Atomics.notify(asked, 0);
@@ -67,21 +68,19 @@ export class BoundedCaller<Question, Answer> {
 
   /** What has come already: where the event loop was busy, a deadline is seen before the answer that met it. */
   #receive(): void {
-    for (let line = this.#line; line !== undefined;) {
-      const received = receiveMessageOnPort(line.port) as { readonly message: Answer } | undefined;
+    while (this.#line !== undefined) {
+      const received = receive<Answer>(this.#line.port);
       if (received === undefined) return;
-      this.#pending.shift()?.settle(received.message);
+      this.#pending.shift()?.settle(received);
     }
   }
 
   #start(): Line {
     const { port1: port, port2 } = new MessageChannel();
     const line: Line = { port, asked: new Int32Array(new SharedArrayBuffer(4)) };
-    const thread = new Worker(this.#entry, {
-      workerData: { port: port2, asked: line.asked } satisfies Line,
-      transferList: [port2],
-    });
-    port.on('message', (answer: Answer) => this.#pending.shift()?.settle(answer));
+    const workerData: Line = { port: port2, asked: line.asked };
+    const thread = new Worker(this.#entry, { workerData, transferList: [port2] });
+    port.on('message', (message: Answer) => this.#pending.shift()?.settle({ message }));
     // the deadline of a question keeps the process alive, not the thread
     thread.unref();
     port.unref();
@@ -91,7 +90,7 @@ export class BoundedCaller<Question, Answer> {
       const lost = this.#pending;
       this.#line = undefined;
       this.#pending = [];
-      for (const { lose } of lost) lose();
+      for (const { settle } of lost) settle();
     });
     return line;
   }
@@ -101,7 +100,7 @@ export class BoundedCaller<Question, Answer> {
 export function answerCalls({ port, asked }: Line, answer: (question: unknown) => unknown): never {
   for (let done = 0; ;) {
     Atomics.wait(asked, 0, done);
-    const received = receiveMessageOnPort(port) as { readonly message: unknown } | undefined;
+    const received = receive(port);
     if (received === undefined) continue;
     port.postMessage(answer(received.message));
     done += 1;

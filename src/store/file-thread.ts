@@ -9,19 +9,11 @@ import { UnreadableSchema } from './schema.ts';
 import type { PointCall } from './queries.ts';
 
 /** What is known of the file. */
-export type FileStatus = Readonly<Pick<Freshness, (typeof STATUS)[number]>>;
+export type FileStatus = ReturnType<typeof statusOf>;
 
-const STATUS = [
-  'generation',
-  'epochs',
-  'problem',
-  'isLocked',
-  'missing',
-  'damage',
-  'failures',
-  'errors',
-  'file',
-] as const satisfies readonly (keyof Freshness)[];
+const statusOf = ({ generation, epochs, problem, isLocked, missing, damage, failures, errors, file }: Freshness) => ({
+  ...{ generation, epochs: { ...epochs }, problem, isLocked, missing, damage, failures, errors, file },
+});
 
 export type FileTask =
   | { readonly kind: 'look'; readonly anew?: boolean }
@@ -47,26 +39,14 @@ export interface FileQuestion {
 export interface Outcome {
   readonly value?: unknown;
   readonly failure?: WriteFailure;
+  /** Of ours: the caller throws it where it can be seen. */
   readonly mistake?: string;
 }
 
-export interface FileAnswer {
-  readonly outcome: Outcome;
-  readonly goodAt: number;
-  /** Absent where nothing else is new. */
-  readonly status: FileStatus | undefined;
-}
-
+/** The status is absent where nothing else is new. */
+export type FileAnswer = ReturnType<typeof answer>;
 /** Why the file could not be written. */
-export interface WriteFailure {
-  readonly code: string;
-  /** SQLite's code, our sentence, SQLite's words. */
-  readonly problem: string;
-  /** Another process holds the lock. */
-  readonly isLocked: boolean;
-  /** The backend has not made its own tables yet. */
-  readonly isBackendMissing: boolean;
-}
+export type WriteFailure = ReturnType<typeof failureOf>;
 
 interface OpenFile {
   readonly freshness: Freshness;
@@ -77,22 +57,17 @@ interface OpenFile {
 const files = new Map<number, OpenFile>();
 let now = 0;
 
-function answer(question: FileQuestion): FileAnswer {
+function answer(question: FileQuestion) {
   now = question.now;
   const file = files.get(question.file) ?? open(question);
+  let outcome: Outcome;
   try {
-    return answerOf(file, perform(file.freshness, question));
+    outcome = perform(file.freshness, question);
   } catch (error) {
-    // a mistake of ours: the caller throws it where it can be seen
-    return answerOf(file, { mistake: String(error) });
+    outcome = { mistake: String(error) };
   }
+  return { outcome, goodAt: file.freshness.goodAt, status: news(file) };
 }
-
-const answerOf = (file: OpenFile, outcome: Outcome): FileAnswer => ({
-  outcome,
-  goodAt: file.freshness.goodAt,
-  status: news(file),
-});
 
 function open({ file: id, path, busyTimeoutMs, known }: FileQuestion): OpenFile {
   const freshness = new Freshness({ path, busyTimeoutMs, now: () => now });
@@ -129,28 +104,25 @@ function attempt(write: () => unknown, path: string): Outcome {
     return { value: write() };
   } catch (error) {
     if (!isOutage(error)) throw error;
-    return {
-      failure: {
-        code: failureCode(error),
-        problem: describeFailure(error, path),
-        isLocked: isBusy(error),
-        isBackendMissing: error instanceof UnreadableSchema,
-      },
-    };
+    return { failure: failureOf(error, path) };
   }
 }
+
+const failureOf = (error: unknown, path: string) => ({
+  code: failureCode(error),
+  problem: describeFailure(error, path),
+  isLocked: isBusy(error),
+  /** The backend has not made its own tables yet. */
+  isBackendMissing: error instanceof UnreadableSchema,
+});
 
 /** @returns what the caller does not know yet: with most questions nothing is new */
 function news(file: OpenFile): FileStatus | undefined {
   const { freshness, known } = file;
   // the others change only with these
-  const isKnown = (['generation', 'failures', 'problem', 'missing', 'file', 'damage'] as const).every(
-    (name) => known?.[name] === freshness[name],
-  );
-  if (isKnown) return undefined;
-  const status = Object.fromEntries(STATUS.map((name) => [name, freshness[name]])) as unknown as FileStatus;
-  file.known = { ...status, epochs: { ...status.epochs } };
-  return file.known;
+  const names = ['generation', 'failures', 'problem', 'missing', 'file', 'damage'] as const;
+  if (names.every((name) => known?.[name] === freshness[name])) return undefined;
+  return (file.known = statusOf(freshness));
 }
 
 // only `threaded-file.ts` starts this thread, and asks nothing else

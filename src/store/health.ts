@@ -47,7 +47,7 @@ export class FileHealth {
   #soundAt: number;
   #probedAt = Number.NEGATIVE_INFINITY;
   #part: Damage | undefined;
-  #enrolment: { readonly failedAt: number; readonly problem: string } | undefined;
+  #enrolment: Damage | undefined;
   readonly #writeErrors = new Map<string, WriteErrors>();
 
   constructor(options: HealthOptions) {
@@ -56,24 +56,25 @@ export class FileHealth {
   }
 
   /** Acts upon what a look has found. */
-  follow(): void | Promise<void> {
+  async follow(): Promise<void> {
     const { file, now } = this.#options;
     this.#failingSince = file.problem === undefined ? undefined : (this.#failingSince ?? now());
-    if (file.damage !== undefined || this.#unsound !== undefined || this.#isIncomplete()) return this.#repair();
+    if (this.#isIncomplete()) await this.#initialize();
+    if (file.damage !== undefined || this.#unsound !== undefined) await this.#probe();
     this.#report();
   }
 
   /** Has every look failed for so long that it is no commit of another program? */
   isFailingLong(): boolean {
     const { now } = this.#options;
-    return now() - (this.#failingSince ?? now()) >= LONG_LOCK_MS;
+    return this.#failingSince !== undefined && now() - this.#failingSince >= LONG_LOCK_MS;
   }
 
   noteWrite(write: WriteErrors['write'], failure: WriteFailure | undefined): void {
     // a lock is over when the user comes again
     const problem = failure === undefined || failure.isLocked ? undefined : failure.problem;
     if (write === 'enrolment') {
-      this.#enrolment = problem === undefined ? undefined : { failedAt: this.#options.now(), problem };
+      this.#enrolment = problem === undefined ? undefined : { metAt: this.#options.now(), problem };
     }
     if (failure === undefined) return;
     const { code } = failure;
@@ -128,12 +129,6 @@ export class FileHealth {
     }
   }
 
-  async #repair(): Promise<void> {
-    if (this.#isIncomplete()) await this.#initialize();
-    if (this.#options.file.damage !== undefined || this.#unsound !== undefined) await this.#probe();
-    this.#report();
-  }
-
   /** Reads as a request does: a damaged page behind header and counters would be met by every request and by no look. */
   async #probe(): Promise<void> {
     const { file, now, warn } = this.#options;
@@ -159,9 +154,10 @@ export class FileHealth {
   }
 
   #writeProblem(isDiskFull: boolean): string | undefined {
-    const sinceMs = this.#options.now() - (this.#enrolment?.failedAt ?? Number.NEGATIVE_INFINITY);
-    if (this.#enrolment !== undefined && sinceMs < ENROLMENT_TOLD_MS) {
-      return `a new user could not be enrolled ${Math.round(sinceMs / 1_000)} s ago: ${this.#enrolment.problem}`;
+    const { metAt = Number.NEGATIVE_INFINITY, problem } = this.#enrolment ?? {};
+    const sinceMs = this.#options.now() - metAt;
+    if (sinceMs < ENROLMENT_TOLD_MS) {
+      return `a new user could not be enrolled ${Math.round(sinceMs / 1_000)} s ago: ${problem}`;
     }
     return isDiskFull ? 'the disk is full: nothing can be written into the database' : undefined;
   }

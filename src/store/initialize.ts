@@ -27,8 +27,7 @@ export interface InitializeOptions {
 }
 
 /**
- * First asks with a read, so that a complete file that is read-only is not written to.
- * @returns undefined where nothing is missing
+ * First asks with a read: a complete file may be read-only. @returns undefined where nothing is missing
  * @throws SqliteError where the file cannot be written: read-only, locked for longer than the busy timeout, no database
  */
 export function initializeWhereIncomplete(path: string, { organization, busyTimeoutMs }: InitializeOptions) {
@@ -45,21 +44,18 @@ function closing<T>(connection: Connection, use: (connection: Connection) => T):
   }
 }
 
-/**
- * @throws SqliteError as `initializeWhereIncomplete`
- * @throws UnreadableSchema where the backend has not made its own tables yet
- */
+/** @throws SqliteError as above @throws UnreadableSchema where the backend has not made its own tables yet */
 export function initialize(connection: Connection, organization?: Organization) {
   return connection
     .transaction(() => {
       const schema = readSchema(connection);
       if (!schema.backendReady) throw new UnreadableSchema('the tables of the backend are missing', schema.missing);
-      const before = new Set(schema.missing);
-      const attempts = SCHEMA_OBJECTS.filter((object) => before.has(nameOf(object))).map((object) => ({
-        name: nameOf(object),
-        failure: make(connection, object),
-      }));
-      const made = attempts.filter(({ failure }) => failure === undefined).map(({ name }) => name);
+      const [made, failed]: [string[], string[]] = [[], []];
+      for (const object of SCHEMA_OBJECTS.filter((one) => schema.missing.includes(nameOf(one)))) {
+        const failure = make(connection, object);
+        if (failure === undefined) made.push(nameOf(object));
+        else failed.push(`${nameOf(object)}: ${failure}`);
+      }
       for (const sql of made.length > 0 ? [COUNTERS.leap, COUNTERS.start] : [COUNTERS.start]) {
         for (const subject of COUNTED_TABLES) connection.prepare(sql).run({ subject });
       }
@@ -67,7 +63,7 @@ export function initialize(connection: Connection, organization?: Organization) 
         /** Objects, as `kind name`. */
         made,
         /** Objects that could not be made, each with SQLite's words. */
-        failed: attempts.flatMap(({ failure }) => failure ?? []),
+        failed,
         linked: organization === undefined ? NOTHING_LINKED : linkNewOrganization(connection, organization),
       };
     })
@@ -83,7 +79,7 @@ function make(connection: Connection, object: SchemaObject): string | undefined 
   } catch (error) {
     // a hand-made table may lack a column, a file may hold duplicates: the rest is still worth making
     if (!/^SQLITE_(ERROR|CONSTRAINT)/.test(failureCode(error))) throw error;
-    return `${nameOf(object)}: ${describeFailure(error)}`;
+    return describeFailure(error);
   }
 }
 
@@ -114,16 +110,10 @@ const MAY_JOIN = "u.role NOT IN ('pending', 'banned')";
 
 /** As the deployment guide's migration, but for users of another organization: they were never meant for this one. */
 function linkUsers(connection: Connection, organization: string) {
-  const isElsewhere = 'u.id IN (SELECT user_id FROM organization_members)';
-  const elsewhere = connection
-    .prepare<[], number>(`SELECT count(*) FROM "user" u WHERE ${MAY_JOIN} AND ${isElsewhere}`)
-    .pluck();
-  const usersElsewhere = elsewhere.get() ?? 0;
-  const { changes: users } = connection
-    .prepare(
-      `${insertRows(connection, 'organization_members')} FROM "user" u WHERE ${MAY_JOIN} AND ${isElsewhere} IS NOT TRUE`,
-    )
-    .run({ organization, seconds: nowInSeconds() });
+  const from = `FROM "user" u WHERE ${MAY_JOIN} AND u.id IN (SELECT user_id FROM organization_members)`;
+  const usersElsewhere = connection.prepare<[], number>(`SELECT count(*) ${from}`).pluck().get() ?? 0;
+  const insert = connection.prepare(`${insertRows(connection, 'organization_members')} ${from} IS NOT TRUE`);
+  const { changes: users } = insert.run({ organization, seconds: nowInSeconds() });
   return { users, usersElsewhere };
 }
 
@@ -189,11 +179,7 @@ export function linkModels(connection: Connection, organization: string) {
   return { models, modelsLeftOut };
 }
 
-export interface EnrolmentWrite {
-  readonly organization: string;
-  readonly user: string;
-  readonly busyTimeoutMs: number;
-}
+export type EnrolmentWrite = Readonly<Record<'organization' | 'user', string>> & { readonly busyTimeoutMs: number };
 
 const HAS_MEMBERSHIP = 'SELECT 1 FROM organization_members WHERE user_id = $user';
 /** The guide's id, unless the row of another pair has it (`a` of `b_c`, `a_b` of `c`). */

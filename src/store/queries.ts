@@ -52,38 +52,6 @@ export function gateQueries(schema: Schema) {
 
 const toText = (value: unknown): readonly string[] => (typeof value === 'string' ? [value] : []);
 
-function prepareUsers(connection: Connection, schema: Schema) {
-  const { role, api_key } = statementsFor(schema);
-  const [roles, owners] = [prepareColumn(connection, role), prepareColumn(connection, api_key)];
-  return {
-    roleOf(user: string): string | undefined {
-      const [found] = roles(user);
-      // no role, or one that is no text: the backend lets such a user nowhere, and an empty role would pass for an ordinary one
-      return found === undefined || typeof found === 'string' ? found : 'pending';
-    },
-    userOfApiKey: (key: string) => toText(owners(key)[0]).map(toUserId)[0],
-  };
-}
-
-interface Membership {
-  /** Undefined for a row whose organization is no text: it gives nothing, and it is there. */
-  readonly organization: OrganizationId | undefined;
-  /** False too where the user's id only resembles the one that was asked for: `7` and `07` to a column of numbers. */
-  readonly active: boolean;
-}
-
-function prepareMemberships(connection: Connection, schema: Schema) {
-  const statement = connection
-    .prepare<[string], [unknown, unknown, number]>(statementsFor(schema).memberships ?? '')
-    .raw();
-  /** The inactive ones too: enrolment must know that they are there. */
-  return (user: string): readonly Membership[] =>
-    statement.all(user).map(([organization, found, isActive]) => ({
-      organization: typeof organization === 'string' ? toOrganizationId(organization) : undefined,
-      active: isActive === 1 && found === user,
-    }));
-}
-
 /** The grant alone decides: the `is_active` of a `model` row is the backend's switch for its own lists. */
 export function prepareGrants(connection: Connection, schema: Schema) {
   const own = prepareColumn(connection, statementsFor(schema).grants);
@@ -103,12 +71,30 @@ export function prepareGrants(connection: Connection, schema: Schema) {
 
 const MOST_IDS = 5_000;
 
-function preparePresets(connection: Connection, schema: Schema) {
-  const statement = connection.prepare<[string], [unknown, unknown, unknown]>(statementsFor(schema).preset ?? '').raw();
+function prepareReads(connection: Connection, schema: Schema) {
+  const statements = statementsFor(schema);
+  const [roles, owners] = [prepareColumn(connection, statements.role), prepareColumn(connection, statements.api_key)];
+  const rowsOf = (sql = '') => connection.prepare<[string], unknown[]>(sql).raw();
+  const [memberships, presets] = [rowsOf(statements.memberships), rowsOf(statements.preset)];
   const ids = connection.prepare<[], string>(`SELECT id FROM model LIMIT ${MOST_IDS + 1}`).pluck();
   return {
+    ...prepareGrants(connection, schema),
+    composites: prepareComposites(connection, schema),
+    connectionPrefixes: prepareConnectionPrefixes(connection, schema),
+    roleOf(user: string): string | undefined {
+      const [found] = roles(user);
+      // no role, or one that is no text: the backend lets such a user nowhere, and an empty role would pass for an ordinary one
+      return found === undefined || typeof found === 'string' ? found : 'pending';
+    },
+    userOfApiKey: (key: string) => toText(owners(key)[0]).map(toUserId)[0],
+    /** The inactive ones too: enrolment must know that they are there. */
+    membershipsOf: (user: string): readonly Membership[] =>
+      memberships.all(user).map(([organization, found, isActive]) => ({
+        organization: typeof organization === 'string' ? toOrganizationId(organization) : undefined,
+        active: isActive === 1 && found === user,
+      })),
     preset(id: ModelId): Preset | undefined {
-      const row = statement.get(id);
+      const row = presets.get(id);
       if (row === undefined) return undefined;
       const [base, params, owner] = row;
       const preset = { id, base: parseModelId(base), parameterModels: modelsInParameters(params) };
@@ -122,14 +108,12 @@ function preparePresets(connection: Connection, schema: Schema) {
   };
 }
 
-const prepareReads = (connection: Connection, schema: Schema) => ({
-  ...prepareUsers(connection, schema),
-  ...prepareGrants(connection, schema),
-  membershipsOf: prepareMemberships(connection, schema),
-  ...preparePresets(connection, schema),
-  composites: prepareComposites(connection, schema),
-  connectionPrefixes: prepareConnectionPrefixes(connection, schema),
-});
+interface Membership {
+  /** Undefined for a row whose organization is no text: it gives nothing, and it is there. */
+  readonly organization: OrganizationId | undefined;
+  /** False too where the user's id only resembles the one that was asked for: `7` and `07` to a column of numbers. */
+  readonly active: boolean;
+}
 
 /** Arguments and answers may go from thread to thread. */
 export type PointReads = Omit<Statements, 'schema' | 'versions'>;
@@ -194,14 +178,12 @@ function prepareProbe(connection: Connection, reads: ReturnType<typeof prepareRe
 /** @throws what all of the reads have thrown, or a lock */
 function readSome(ids: readonly unknown[], read: (id: string) => unknown): void {
   const found = ids.filter((id) => id !== null) as string[];
-  const failures = found.flatMap((id) => {
+  const failures: unknown[] = [];
+  for (const id of found) {
     try {
       read(id);
-      return [];
     } catch (error) {
-      if (isBusy(error)) throw error;
-      return [error];
+      if (isBusy(error) || failures.push(error) === found.length) throw error;
     }
-  });
-  if (failures.length > 0 && failures.length === found.length) throw failures[0];
+  }
 }

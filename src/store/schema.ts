@@ -5,22 +5,15 @@
  */
 import type { Connection } from './database.ts';
 
-export interface SchemaObject {
-  readonly kind: 'table' | 'index' | 'view' | 'trigger';
-  readonly name: string;
-  readonly sql: string;
+export type SchemaObject = ReturnType<typeof object>;
+
+/** @param rest of a CREATE statement, behind its first word */
+function object(rest: string) {
+  const [, kind = '', name = ''] = /^(?:UNIQUE |VIRTUAL )?(\w+) (\w+)/.exec(rest) ?? [];
+  return { kind: kind.toLowerCase(), name, sql: `CREATE ${rest.replace(name, `IF NOT EXISTS ${name}`)}` };
 }
 
-const object = (kind: SchemaObject['kind'], name: string, rest: string, form: string = kind): SchemaObject => ({
-  kind,
-  name,
-  sql: `CREATE ${form.toUpperCase()} IF NOT EXISTS ${name} ${rest}`,
-});
-
-export const ORGANIZATION_MODELS = object(
-  'table',
-  'organization_models',
-  `(
+export const ORGANIZATION_MODELS = object(`TABLE organization_models (
     id TEXT PRIMARY KEY,
     organization_id TEXT NOT NULL,
     model_id TEXT NOT NULL,
@@ -28,13 +21,9 @@ export const ORGANIZATION_MODELS = object(
     created_at INTEGER,
     updated_at INTEGER,
     UNIQUE(organization_id, model_id)
-  )`,
-);
+  )`);
 
-export const ORGANIZATION_MEMBERS = object(
-  'table',
-  'organization_members',
-  `(
+export const ORGANIZATION_MEMBERS = object(`TABLE organization_members (
     id TEXT PRIMARY KEY,
     organization_id TEXT NOT NULL,
     user_id TEXT NOT NULL,
@@ -42,8 +31,7 @@ export const ORGANIZATION_MEMBERS = object(
     is_active INTEGER DEFAULT 1,
     joined_at INTEGER,
     UNIQUE(organization_id, user_id)
-  )`,
-);
+  )`);
 
 /** SQL for "this row is switched on": 1, in whatever type the column keeps it, and NULL, which is 1 by the column's default. */
 export const isOn = (column: string): string => `(coalesce(${column}, 1) = 1 OR ${column} = '1' COLLATE BINARY)`;
@@ -55,11 +43,7 @@ export const isOff = (column: string): string => `(${column} = 0 OR ${column} = 
  * One row for each of our tables. `version` grows with every row that is changed, by a random step from a random start:
  * a copy of the file that went another way never comes to the same number.
  */
-export const VERSION_TABLE = object(
-  'table',
-  'modelgate_version',
-  '(subject TEXT PRIMARY KEY, version INTEGER NOT NULL)',
-);
+export const VERSION_TABLE = object('TABLE modelgate_version (subject TEXT PRIMARY KEY, version INTEGER NOT NULL)');
 
 /** An exact number to JavaScript too: after 53 bits, some four million steps, it begins anew. */
 const grown = (bits: number): string => `(version + 1 + (random() & ${2 ** bits - 1})) & ${Number.MAX_SAFE_INTEGER}`;
@@ -72,41 +56,32 @@ export const COUNTERS = {
   leap: `UPDATE ${VERSION_TABLE.name} SET version = ${grown(48)} WHERE subject = $subject`,
 } as const;
 
-const INDEXES: readonly SchemaObject[] = [
-  object('index', 'idx_org_members_user_active', 'ON organization_members(user_id, is_active)'),
-  object('index', 'idx_org_members_org_active', 'ON organization_members(organization_id, is_active)'),
-  object('index', 'idx_org_models_org_active', 'ON organization_models(organization_id, is_active)'),
-  object('index', 'idx_org_models_org_model', 'ON organization_models(organization_id, model_id)', 'unique index'),
-];
+const INDEXES = [
+  'INDEX idx_org_members_user_active ON organization_members(user_id, is_active)',
+  'INDEX idx_org_members_org_active ON organization_members(organization_id, is_active)',
+  'INDEX idx_org_models_org_active ON organization_models(organization_id, is_active)',
+  'UNIQUE INDEX idx_org_models_org_model ON organization_models(organization_id, model_id)',
+].map(object);
 
 /**
  * Only our own tables are joined. A view on the backend's `user` or `model` makes its migrations fail: they drop the
  * table and rename a copy, and SQLite refuses a rename while a view names a missing table.
  */
-const USER_AVAILABLE_MODELS = object(
-  'view',
-  'user_available_models',
-  `AS
+const USER_AVAILABLE_MODELS = object(`VIEW user_available_models AS
     SELECT DISTINCT om.user_id, orgmod.model_id, orgmod.organization_id
     FROM organization_members om
     JOIN organization_models orgmod ON om.organization_id = orgmod.organization_id
-    WHERE ${isOn('om.is_active')} AND ${isOn('orgmod.is_active')}`,
-);
+    WHERE ${isOn('om.is_active')} AND ${isOn('orgmod.is_active')}`);
 
 /**
  * The backend's `user` and `model` as the report view sees them: full-text tables of external content, which hold
  * nothing and look into the named table only when they are read, so that migrations may drop and rename it.
  */
-const windowOn = (backendTable: string, columns: string): SchemaObject => {
-  const fullText = `USING fts5(${columns}, content='${backendTable}', columnsize=0)`;
-  return object('table', `modelgate_${backendTable}`, fullText, 'virtual table');
-};
+const windowOn = (backendTable: string, columns: string) =>
+  object(`VIRTUAL TABLE modelgate_${backendTable} USING fts5(${columns}, content='${backendTable}', columnsize=0)`);
 
 /** The deployment guide's report, column by column; DISTINCT lets SQLite read the models once and not for each row. */
-const USER_MODEL_ACCESS_REPORT = object(
-  'view',
-  'user_model_access_report',
-  `AS
+const USER_MODEL_ACCESS_REPORT = object(`VIEW user_model_access_report AS
     SELECT
       u.email as user_email,
       u.name as user_name,
@@ -118,18 +93,15 @@ const USER_MODEL_ACCESS_REPORT = object(
     JOIN organization_models orgmod ON om.organization_id = orgmod.organization_id
     JOIN (SELECT DISTINCT id, name FROM modelgate_model) m ON orgmod.model_id = m.id
     WHERE ${isOn('om.is_active')} AND ${isOn('orgmod.is_active')}
-    GROUP BY u.id, om.organization_id`,
-);
+    GROUP BY u.id, om.organization_id`);
 
 /** The tables whose changes are counted, and the only ones that carry triggers. */
 export const COUNTED_TABLES = ['organization_members', 'organization_models'] as const;
 
-const triggerOn = (counted: string, event: string): SchemaObject => {
-  const count = `AFTER ${event.toUpperCase()} ON ${counted} BEGIN
+const triggerOn = (counted: string, event: string) =>
+  object(`TRIGGER modelgate_${counted}_${event} AFTER ${event.toUpperCase()} ON ${counted} BEGIN
       UPDATE modelgate_version SET version = ${grown(32)} WHERE subject = '${counted}';
-    END`;
-  return object('trigger', `modelgate_${counted}_${event}`, count);
-};
+    END`);
 
 /** In the order in which they can be made. */
 export const SCHEMA_OBJECTS: readonly SchemaObject[] = [

@@ -87,12 +87,10 @@ class SqliteStore {
 
   /** Runs `attempt` after a look, and again after each load of what it lacked. Synchronous where nothing is waited for. */
   ask<T>(attempt: () => T | Promise<T>, need: Need = {}): T | Promise<T> {
-    const begin = (): T | Promise<T> =>
-      this.#isNew(need.user)
-        ? this.#bring(need).then(() => this.#attempt(attempt, need))
-        : this.#attempt(attempt, need);
+    const begin = () => this.#attempt(attempt, need);
+    const bringFirst = () => (this.#isNew(need.user) ? this.#bring(need).then(begin) : begin());
     const looking = this.#file.look();
-    return looking === undefined ? begin() : looking.then(begin);
+    return looking === undefined ? bringFirst() : looking.then(bringFirst);
   }
 
   /**
