@@ -1,19 +1,51 @@
-/** What the commands are declared with: shared options, examples, and what values must look like. */
+/** What the commands begin with: their options and examples, what values must look like, and the configuration. */
 import { type Command, type OptionValues, InvalidArgumentError, Option } from '@commander-js/extra-typings';
-import type { Terminal } from './terminal.ts';
+import { resolve } from 'node:path';
+import manifest from '../../package.json' with { type: 'json' };
+import type { Operation } from '../backend-file/transaction.ts';
+import { type ConfigIssue, describeIssues } from '../config/issue.ts';
+import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
+import type { Loaded, Parsed } from '../config/parse.ts';
+import type { Config, StoreConfig } from '../config/schema.ts';
+import type { GatePolicy } from '../organizations/explanation.ts';
+import type { ChosenOrganization } from '../organizations/organizations.ts';
+import { type Terminal, CommandFailure, EXIT, say } from './terminal.ts';
 
-/** What a command is added to. */
+export const VERSION = manifest.version;
+
+/** What commands are added to. */
 export interface CommandLine {
   readonly program: Command;
   readonly terminal: Terminal;
   readonly exitWith: (code: number) => void;
-  readonly version: string;
 }
+
+/** @returns what adds a command; `run` has its words and options, and returns the exit code */
+export const commandOf =
+  <A extends unknown[], O extends OptionValues, G extends OptionValues>(
+    declare: (program: Command) => Command<A, O, G>,
+    run: (...given: [...words: A, options: O, terminal: Terminal]) => number | Promise<number>,
+  ) =>
+  ({ program, terminal, exitWith }: CommandLine): void => {
+    const command = declare(program);
+    command.action(async () => exitWith(await run(...command.processedArgs, command.opts(), terminal)));
+  };
+
+/** @returns what adds commands below a word that is none by itself */
+export const groupOf =
+  (name: string, description: string, examples: readonly string[], ...commands: ReturnType<typeof commandOf>[]) =>
+  ({ program, ...line }: CommandLine): void => {
+    const group = withExamples(program.command(name).description(description), ...examples);
+    for (const add of commands) add({ ...line, program: group });
+  };
 
 /** The options of a command, as its declaration gives them. */
 export type OptionsOf<Declaration extends (program: Command) => { opts(): OptionValues }> = ReturnType<
   ReturnType<Declaration>['opts']
 >;
+
+export const ORG = new Option('--org <id>', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)');
+export const CREATE = new Option('--create', 'make the organization where no row names it yet');
 
 /** What `onDatabase` adds. */
 export type DatabaseOptions = OptionsOf<typeof onDatabase<[], { json?: true }, OptionValues>>;
@@ -36,11 +68,6 @@ export const onDatabase = <A extends unknown[], O extends OptionValues, G extend
     ...examples,
   );
 
-/** Adds `--org`. */
-export const inOrganization = <A extends unknown[], O extends OptionValues, G extends OptionValues>(
-  command: Command<A, O, G>,
-) => command.option('--org <id>', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)');
-
 /** Adds examples to the help. */
 export function withExamples<A extends unknown[], O extends OptionValues, G extends OptionValues>(
   command: Command<A, O, G>,
@@ -53,7 +80,6 @@ export function withExamples<A extends unknown[], O extends OptionValues, G exte
 const DAY_MS = 86_400_000;
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: DAY_MS };
 
-/** @returns milliseconds */
 function toDuration(text: string): number {
   const [, count = '', unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
   const scale = UNITS[unit];
@@ -85,7 +111,108 @@ export function toOrigin(text: string): URL {
   if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new InvalidArgumentError('expected an address such as http://open-webui:8080.');
   }
-  // without user, path, query and fragment
   if (url.href === `${url.origin}/`) return url;
   throw new InvalidArgumentError('expected scheme, host and port alone, such as http://open-webui:8080.');
+}
+
+/** @throws CommandFailure with every mistake and exit code 2 */
+export const requireConfig = (terminal: Terminal, file: string | undefined): Loaded<Config> =>
+  accept(loadConfig({ ...terminal, file }));
+
+/** As `requireConfig`, for commands that only use the database. */
+export const requireStoreConfig = (terminal: Terminal, options: FileOptions): StoreConfig =>
+  accept(parseStore(terminal, options), options.database ?? null).config;
+
+/** @returns undefined where no database is named, or another setting is wrong */
+export function storeConfigIfAny(terminal: Terminal, options: FileOptions): StoreConfig | undefined {
+  const parsed = parseStore(terminal, options);
+  return parsed.issues === undefined ? parsed.config : undefined;
+}
+
+type FileOptions = Pick<DatabaseOptions, 'config' | 'database'>;
+
+const parseStore = (terminal: Terminal, { config: file, database }: FileOptions): Parsed<StoreConfig> =>
+  loadStoreConfig({ environment: environmentWith(terminal, database), directory: terminal.directory, file });
+
+/** @returns where the gate of this environment answers operators @throws CommandFailure as `requireConfig` */
+export function requireAdminOrigin({ environment, directory }: Terminal, file: string | undefined): URL {
+  const { host, port } = accept(loadAdminAddress({ environment, directory, file })).config;
+  const reached = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return new URL(`http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`);
+}
+
+/** @param database of `--database`: the file itself, in place of `DATABASE_URL` */
+export const environmentWith = (
+  { environment, directory }: Terminal,
+  database: string | undefined,
+): Terminal['environment'] =>
+  database === undefined ? environment : { ...environment, DATABASE_URL: `sqlite:///${resolve(directory, database)}` };
+
+function accept<C, V>(parsed: Parsed<C, V>, database?: string | null): Loaded<C, V> {
+  if (parsed.issues === undefined) return parsed;
+  throw configurationFailure(parsed.issues, database);
+}
+
+/** @param database of `--database`, null where it could have been given; undefined for `serve`, which has no such word */
+export function configurationFailure(issues: readonly ConfigIssue[], database?: string | null): CommandFailure {
+  const isOfDatabase = ({ setting }: ConfigIssue): boolean => setting === 'DATABASE_URL';
+  const isUnnamed = database !== undefined && issues.every((issue) => isOfDatabase(issue) && issue.found === 'nothing');
+  const typed = issues.map((issue) =>
+    typeof database === 'string' && isOfDatabase(issue)
+      ? { ...issue, setting: '--database', example: '--database data/webui.db' }
+      : issue,
+  );
+  const sentence = isUnnamed ? WHICH_DATABASE : describeIssues(typed).trimEnd();
+  return new CommandFailure(sentence, EXIT.misused, { code: 'configuration_invalid' });
+}
+
+const WHICH_DATABASE =
+  "Which database? Name Open WebUI's file: --database data/webui.db (or set DATABASE_URL or DATA_DIR).";
+
+/** What most commands on the database begin with. @throws CommandFailure as `requireStoreConfig` */
+export function configureOperation(options: DatabaseOptions, terminal: Terminal) {
+  const config = requireStoreConfig(terminal, options);
+  return { config, operation: operationOn(config, terminal, options) };
+}
+
+export const operationOn = (
+  { database }: StoreConfig,
+  terminal: Terminal,
+  { wait }: Pick<DatabaseOptions, 'wait'>,
+): Operation => ({
+  path: database.path,
+  patience: { longestMs: wait, signal: terminal.stop, say: (sentence) => say(terminal, sentence) },
+});
+
+/** @returns how a gate of this environment decides, and where it enrols users without any membership */
+export const gatePolicyOf = ({ policy, organization }: StoreConfig): GatePolicy => ({
+  ...policy,
+  enrolling: organization?.autoEnroll === true ? organization.id : undefined,
+});
+
+interface OrganizationChoice {
+  readonly org?: string | undefined;
+  readonly create?: boolean | undefined;
+}
+
+/** What a command on one organization begins with. @throws CommandFailure as `requireStoreConfig` and `chooseOrganization` */
+export const configureOrganization = (options: DatabaseOptions & OrganizationChoice, terminal: Terminal) => {
+  const configured = configureOperation(options, terminal);
+  return { ...configured, chosen: chooseOrganization(configured.config, options) };
+};
+
+/** @param word how the command that asks takes it @throws CommandFailure with exit code 2 where no organization is named */
+export function chooseOrganization(
+  { organization }: StoreConfig,
+  { org, create = false }: OrganizationChoice,
+  word = '--org ID',
+): ChosenOrganization {
+  const id = org ?? organization?.id;
+  if (id === undefined || id === '') {
+    throw new CommandFailure(
+      `Which organization? Name it with ${word}, or set OPENROUTER_EXTERNAL_USER and ORGANIZATION_NAME. To see them: \`modelgate org list\``,
+      EXIT.misused,
+    );
+  }
+  return { id, isConfigured: id === organization?.id, mayBeNew: create };
 }

@@ -1,11 +1,10 @@
 /** The command line: what every command shares, its help, and how each one ends. */
 import { type CommandUnknownOpts, Command, CommanderError } from '@commander-js/extra-typings';
-import manifest from '../../package.json' with { type: 'json' };
 import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, shellCommand } from '../backend-file/text.ts';
 import { fitLines, printable, toErrorJson, asJson } from './report.ts';
 import { type Terminal, CommandFailure, EXIT, givenOf, say, stoppedBy } from './terminal.ts';
-import type { CommandLine, DatabaseOptions } from './options.ts';
+import { type CommandLine, type DatabaseOptions, VERSION } from './options.ts';
 
 type Load = (line: CommandLine) => Promise<void>;
 
@@ -25,9 +24,9 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   audit: async (line) => (await import('./commands/report.ts')).addAudit(line),
   doctor: async (line) => (await import('./commands/doctor.ts')).addDoctor(line),
   'bench-queries': async (line) => (await import('./commands/bench-queries.ts')).addBenchQueries(line),
-  backup: async (line) => (await import('./commands/backup.ts')).addBackup(line),
-  restore: async (line) => (await import('./commands/restore.ts')).addRestore(line),
-  maintain: async (line) => (await import('./commands/maintain.ts')).addMaintain(line),
+  backup: async (line) => (await import('./commands/upkeep.ts')).addBackup(line),
+  restore: async (line) => (await import('./commands/upkeep.ts')).addRestore(line),
+  maintain: async (line) => (await import('./commands/upkeep.ts')).addMaintain(line),
   completion: shell,
   man: shell,
 };
@@ -43,7 +42,6 @@ function loadersFor(words: readonly string[]): Iterable<Load> {
 /** @param words `process.argv` without its first two @returns the exit code; never throws, never ends the process */
 export async function runCommandLine(words: readonly string[], terminal: Terminal): Promise<number> {
   const exitCode = await runWords(words, terminal);
-  // what was done before the signal was heard is done; what was not done has changed nothing
   return exitCode !== EXIT.done && terminal.stop.aborted ? stoppedBy(terminal.stop).exitCode : exitCode;
 }
 
@@ -59,14 +57,13 @@ async function runWords(words: readonly string[], outer: Terminal): Promise<numb
     terminal.given = { ...givenOf(outer), options: repeatedOptions(called.opts()) };
   });
   try {
-    const line = { program, terminal, version: manifest.version, exitWith: (code: number) => void (exitCode = code) };
+    const line = { program, terminal, exitWith: (code: number) => void (exitCode = code) };
     for (const load of loadersFor(words)) await load(line);
     await program.parseAsync([...words], { from: 'user' });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return EXIT.done;
     const failure = toFailure(error, terminal);
-    // help was printed in place of a sentence
     if (!(error instanceof CommanderError && error.code === 'commander.help')) say(terminal, failure.message);
     // a program that reads JSON reads it of a failure too, and one document only
     if (words.includes('--json') && output.isEmpty) write(asJson({ error: toErrorJson(failure, givenOf(terminal)) }));
@@ -155,7 +152,7 @@ function createProgram(terminal: Terminal): Command {
   const { columns } = terminal.screen;
   const program = new Command('modelgate')
     .description('Gives every organization its own models in front of an unmodified Open WebUI.')
-    .version(manifest.version, '-V, --version', 'print the version')
+    .version(VERSION, '-V, --version', 'print the version')
     .exitOverride()
     .showSuggestionAfterError()
     .configureOutput({

@@ -14,7 +14,6 @@ export async function askYesNo(terminal: Terminal, question: string): Promise<bo
     const answer = await lines.question('', { signal: AbortSignal.any([terminal.stop, ended.signal]) });
     return /^\s*y(?:es)?\s*$/i.test(answer);
   } catch {
-    // the cursor is still behind the question
     terminal.writeError('\n');
     return false;
   } finally {
@@ -34,7 +33,6 @@ export function requireConsent(
   throw new CommandFailure(`${why}, so it cannot be confirmed. Add ${instead}. Nothing was changed.`, EXIT.misused);
 }
 
-/** The answer was no. */
 export const declined = (): CommandFailure =>
   new CommandFailure('Nothing was changed.', EXIT.failed, { code: 'declined' });
 
@@ -54,28 +52,21 @@ export function createProgress({ screen, writeError }: Terminal, label: string, 
       const share = total > 0 ? Math.min(1, done / total) : 1;
       const bar = '█'.repeat(Math.round(share * BAR)).padEnd(BAR, '░');
       const line = `${label} ${bar} ${Math.floor(share * 100)} % of ${counted(total, unit, units)}`;
-      // what is longer than a line could not be wiped
       writeError(`${WIPE}${line.slice(0, screen.columns - 1)}`);
     },
-    /** Wipes the line, so that what is printed next stands alone. */
     end: (): void => {
       if (drawnAt > Number.NEGATIVE_INFINITY) writeError(WIPE);
     },
   };
 }
 
-/** What commands on the whole file do, in bytes; other labels are of steps. */
+/** Steps that are counted in bytes. */
 const LABELS: Readonly<Record<string, string>> = {
-  copy: 'copying',
-  check: 'checking',
-  compress: 'compressing',
-  verify: 'comparing',
-  decompress: 'unpacking',
+  ...{ copy: 'copying', check: 'checking', compress: 'compressing', verify: 'comparing', decompress: 'unpacking' },
 } satisfies Record<Step, string>;
 
 const MEGABYTE = 1024 * 1024;
 
-/** A bar for each step, one after the other. */
 export function createStepProgress(terminal: Terminal) {
   let [current, progress] = ['', createProgress(terminal, '', '')];
   return {
@@ -83,8 +74,9 @@ export function createStepProgress(terminal: Terminal) {
       const label = LABELS[step];
       if (step !== current) {
         progress.end();
-        const [shown, unit, units] = label === undefined ? [step, 'step'] : [label, 'MB', 'MB'];
-        [current, progress] = [step, createProgress(terminal, shown, unit, units)];
+        current = step;
+        progress =
+          label === undefined ? createProgress(terminal, step, 'step') : createProgress(terminal, label, 'MB', 'MB');
       }
       const size = label === undefined ? 1 : MEGABYTE;
       progress.at(Math.round(done / size), Math.ceil(total / size));

@@ -1,16 +1,11 @@
-/**
- * What commands print: JSON as it is, CSV, and for eyes sentences, tables, and rows of names and values. Whatever comes
- * out of the database is made harmless first: it must neither steer the terminal nor break a line.
- */
+/** What commands print. What comes out of the database is made harmless first: it must neither steer the terminal nor break a line. */
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { stringify } from 'csv-stringify/sync';
 import stringWidth from 'string-width';
 import { UNPRINTABLE, escapedJson, quoted } from '../backend-file/text.ts';
 import { type Given, type Terminal, CommandFailure, EXIT, givenOf, inPlace, laidOut, say } from './terminal.ts';
 
-/** What a command has found or done. */
 interface Report {
-  /** What `--json` prints. */
   readonly record: unknown;
   /** What a person reads, with an empty line between two parts: sentences without their last line end, facts, tables. */
   readonly parts: readonly (string | readonly Fact[] | Table)[];
@@ -22,7 +17,6 @@ interface Report {
 export type Fact = readonly [name: string, value: Cell];
 
 export interface Table {
-  /** In a line above it, not in CSV. */
   readonly title?: string;
   readonly columns: readonly Column[];
   readonly rows: readonly (readonly Cell[])[];
@@ -42,7 +36,6 @@ export function print(
   else if (csv === true) {
     const tables = parts.filter((part) => typeof part === 'object' && 'columns' in part);
     const texts = tables.map(({ columns, rows }) => asCsv(terminal, [columns.map(titleOf), ...rows]));
-    // of several tables in one file, an empty line says where the next begins
     terminal.write(texts.join('\r\n'));
   } else {
     const texts = parts.filter((part) => part !== '').map((part) => textOf(terminal, part));
@@ -57,7 +50,7 @@ function textOf(terminal: Terminal, part: Report['parts'][number]): string {
     const heading = part.title === undefined ? '' : `${emphasize(terminal, 'bold', part.title)}\n`;
     return heading + asTable(terminal, part.columns, part.rows);
   }
-  return laidOut(typeof part === 'string' ? `${part}\n` : asRows(part), givenOf(terminal));
+  return laidOut(`${typeof part === 'string' ? part : asRows(part)}\n`, givenOf(terminal));
 }
 
 const titleOf = (column: Column): string => (typeof column === 'string' ? column : column.title);
@@ -82,11 +75,9 @@ function shown(cell: Cell): string {
   return isSeenWhole ? printable(cell) : quoted(cell);
 }
 
-/** `1 user`, `2 users` */
 export const counted = (count: number, one: string, many = `${one}s`): string =>
   `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
 
-/** `24.1 s` */
 export const inSeconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;
 
 const UNITS = { day: 86_400_000, hour: 3_600_000, minute: 60_000, second: 1_000 };
@@ -112,7 +103,6 @@ export function spread(value: unknown, indent = ''): string {
     : `${open}\n${indent}  ${lines.join(`,\n${indent}  `)}\n${indent}${close}`;
 }
 
-/** What `--json` says of a failure. */
 export const toErrorJson = ({ code, message }: Record<'code' | 'message', string>, given: Given) => ({
   code,
   message: inPlace(message, given),
@@ -121,18 +111,15 @@ export const toErrorJson = ({ code, message }: Record<'code' | 'message', string
 /** @returns the value as JSON in one line */
 export const asJsonLine = (value: unknown): string => escapedJson(JSON.stringify(value));
 
-/**
- * Titles and rows in columns, without frames; on a terminal that is too narrow each row as a paragraph. Libraries for
- * tables compare every cell with every other one: 10,000 rows took 13 s, here 0.3 s.
- */
-export function asTable(terminal: Terminal, columns: readonly Column[], rows: readonly (readonly Cell[])[]): string {
+/** On a terminal that is too narrow each row is a paragraph. Libraries for tables need 13 s for 10,000 rows, this 0.3 s. */
+function asTable(terminal: Terminal, columns: readonly Column[], rows: readonly (readonly Cell[])[]): string {
   const titles = columns.map((column) => titleOf(column).toUpperCase());
   const lines = rows.map((row) => columns.map((_, at) => shown(row[at])));
   const widths = titles.map(widthOf);
   for (const line of lines) line.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, widthOf(cell))));
   if (terminal.screen.output && leastWidth(widths, lines) > terminal.screen.columns && lines.length > 0) {
     const paragraphs = lines.map((line) => line.map((cell, at) => [titles[at] ?? '', cell] as const));
-    return paragraphs.map((pairs) => inRows(pairs.filter(([, cell]) => cell !== ''))).join('\n');
+    return `${paragraphs.map((pairs) => inRows(pairs.filter(([, cell]) => cell !== ''))).join('\n\n')}\n`;
   }
   const align = (cells: readonly string[], style = (text: string): string => text): string => {
     const padded = cells.map((cell, at) => {
@@ -144,13 +131,11 @@ export function asTable(terminal: Terminal, columns: readonly Column[], rows: re
   return align(titles, (title) => emphasize(terminal, 'bold', title)) + lines.map((line) => align(line)).join('');
 }
 
-/** The last column may break between its words. */
 function leastWidth(widths: readonly number[], lines: readonly (readonly string[])[]): number {
   const last = lines.flatMap((line) => (line.at(-1) ?? '').split(' '));
   return widths.slice(0, -1).reduce((sum, width) => sum + width + 2, Math.max(0, ...last.map(widthOf)));
 }
 
-/** @returns one `name  value` a line */
 const asRows = (rows: readonly Fact[]): string => inRows(rows.map(([name, cell]) => [name, shown(cell)]));
 
 /** As `asRows`, for values that must be seen whole, such as paths. */
@@ -159,7 +144,7 @@ export const asLines = (rows: readonly (readonly [name: string, value: string])[
 
 function inRows(rows: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(0, ...rows.map(([name]) => name.length));
-  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd() + '\n').join('');
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd()).join('\n');
 }
 
 type Emphasis = 'bold' | 'red' | 'green' | 'yellow' | 'dim';
@@ -177,7 +162,6 @@ export const asCsv = ({ screen }: Terminal, rows: readonly (readonly Cell[])[]):
     { record_delimiter: 'windows', escape_formulas: true, cast: { boolean: String } },
   );
 
-/** @throws CommandFailure with exit code 2 */
 export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readonly json?: boolean }): void {
   if (csv !== true || json !== true) return;
   throw new CommandFailure('Either --csv or --json: one output cannot be both.', EXIT.misused);
@@ -186,10 +170,7 @@ export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readon
 /** Columns of a terminal: 2 for East Asian scripts and emoji, none for what sets colours. */
 const widthOf = (text: string): number => (PLAIN.test(text) ? text.length : stringWidth(text));
 
-/**
- * Breaks long lines between words; what follows stands under the text of the last column, or behind the indent. A
- * command goes on behind a backslash, as a shell reads it; `NAME=value` and what stands between backticks stay whole.
- */
+/** Breaks long lines between words; `NAME=value` and what stands between backticks stay whole, a command goes on behind a backslash. */
 export const fitLines = (text: string, columns: number): string =>
   text.replace(/[^\n]+/g, (line) => fitLine(line, columns));
 
@@ -197,7 +178,6 @@ const SETTING = /^[A-Z_]+=/;
 const COMMAND = /^ +(?:\$|npx|node|modelgate|chmod|mkdir|kill|[A-Z_]+=\S+) /;
 const WORDS = /\s*(?:`[^`]*`|\S)+|\s+$/g;
 const SHELL_WORDS = /\s*(?:'[^']*'|"[^"]*"|\S)+/g;
-/** Text in fewer columns than these is hard to read. */
 const NARROW = 20;
 
 function fitLine(line: string, columns: number): string {
@@ -205,7 +185,6 @@ function fitLine(line: string, columns: number): string {
   if (widthOf(plain) <= columns || SETTING.test(plain)) return line;
   const isCommand = COMMAND.test(plain);
   const starts = [...plain.matchAll(/(?:^ | ) +(?=\S)/g)].map(({ 0: gap, index }) => index + gap.length);
-  // columns before each line but the first, and what stands behind each line but the last
   const hang = isCommand ? 4 : (starts.findLast((start) => start <= columns - NARROW) ?? 0);
   const [limit, end] = isCommand ? [columns - 2, ' \\'] : [columns, ''];
   let [text, width] = ['', 0];

@@ -9,7 +9,6 @@ export interface Terminal {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly directory: string;
   readonly screen: Screen;
-  /** Standard input; opened by the first call. */
   input(): Readable;
   write(text: string): void;
   writeError(text: string): void;
@@ -31,17 +30,12 @@ export interface Screen {
   readonly columns: number;
 }
 
-/** Must not reject. */
 export type BugReport = (error: unknown, isFatal: boolean) => Promise<void>;
 
 /** Sentences for the operator, on standard error: standard output may be a file. */
 export const say = (terminal: Terminal, sentence: string): void =>
   terminal.writeError(`modelgate: ${laidOut(sentence, givenOf(terminal))}\n`);
 
-/** For standard output: text whose commands stand in lines of their own. */
-export const tell = (terminal: Terminal, text: string): void => terminal.write(laidOut(text, givenOf(terminal)));
-
-/** Why a command must stop. */
 export class StopSignal extends Error {
   /** As shells report the end by this signal: 130 for SIGINT. */
   readonly exitCode: number;
@@ -80,7 +74,6 @@ export class CommandFailure extends OperationFailure {
 /** How a command was called: an advised command is completed with it, so that it works where it is pasted. */
 export interface Given {
   readonly invocation: string;
-  /** Such as ` --database data/webui.db`. */
   readonly options: string;
 }
 
@@ -99,7 +92,6 @@ export function laidOut(text: string, given: Given): string {
     lines += text.slice(end, index).trimEnd();
     if (lines !== '' && !lines.endsWith('\n')) lines += '\n';
     lines += `  ${completed(command, given)}\n`;
-    // without what would stick to its end
     end = index + marked.length + (/^[.,;:]? *\n?/.exec(text.slice(index + marked.length))?.[0].length ?? 0);
   }
   return end === text.length && !text.endsWith('\n') ? lines.replace(/\n$/, '') : lines + text.slice(end);

@@ -5,7 +5,6 @@ import type { Screen } from './terminal.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** Whether a person reads the log, or a program. */
 export const isForEyes = ({ logFormat }: Pick<Config, 'logFormat'>, { output }: Pick<Screen, 'output'>): boolean =>
   (logFormat ?? (output ? 'text' : 'json')) === 'text';
 
@@ -41,7 +40,6 @@ function textLine(line: string): string {
 }
 
 const WORD = 5;
-/** Fields of a request that are rare, and that its columns do not show. */
 const FURTHER: ReadonlySet<string> = new Set(['limit', 'truncated', 'code', 'chain']);
 
 /** Who, which model, why, and what was asked and answered, in columns; the id of a denial stands last. */

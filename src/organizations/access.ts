@@ -1,7 +1,4 @@
-/**
- * The deployment guide's two reports: who has which models, as its view says it, and its audit. Their rows are the
- * guide's; what its statements do not see stands beside them.
- */
+/** The deployment guide's two reports: who has which models, as its view says it, and its audit. */
 import { toDate } from '../backend-file/text.ts';
 import { type Operation, hearStop, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
@@ -16,11 +13,7 @@ export type AccessReport = Awaited<ReturnType<typeof readAccessReport>>;
 export type AccessRow = AccessReport['rows'][number];
 export type AccessAudit = Awaited<ReturnType<typeof readAccessAudit>>;
 
-/**
- * The guide's view `user_model_access_report`, read from the tables, because another view may have its name. All is read
- * before the first line is printed, so that a slow reader does not hold the lock of the file.
- * @param onProgress called in between with the number of memberships that were read, and of all
- */
+/** The view `user_model_access_report`, read from the tables and at once: a slow reader does not hold the lock of the file. */
 export function readAccessReport(
   operation: Operation,
   { enrolling, adminAccess }: Pick<GatePolicy, 'adminAccess' | 'enrolling'>,
@@ -57,7 +50,6 @@ const within = (table: string): string =>
 const grantsWithin = ({ grantActive }: Schema): string =>
   `${activeCondition(grantActive, 'orgmod')} AND ${within('orgmod')} AND typeof(orgmod.model_id) = 'text'`;
 
-/** @returns by id what every member of an organization has; one without a counted model is not in the view */
 function readOrganizations(connection: Connection, schema: Schema, only: string | undefined) {
   const { isActive } = prepareGrants(connection, schema);
   const rows = readAll<Record<'organization' | 'names', string> & { readonly model_count: number }>(
@@ -84,7 +76,6 @@ async function readRows(
 ) {
   const organizations = readOrganizations(connection, schema, only);
   const total = readCount(connection, 'SELECT count(*) FROM organization_members');
-  // a table made by hand may name the same member twice
   const members = connection
     .prepare<[object], [string, string, string | null, string | null, unknown]>(
       `SELECT DISTINCT om.organization_id, u.id, u.email, u.name, u.role
@@ -116,7 +107,6 @@ function countGrants(connection: Connection, schema: Schema, only: string | unde
   return { prefix_grants: count("LIKE '%*'"), grants_without_row: count(without) };
 }
 
-/** As enrolment looks for them, all at once; the gate reads no memberships of admins who may use everything. */
 const countOutside = (connection: Connection, adminAccess: GatePolicy['adminAccess']): number =>
   readCount(
     connection,
@@ -134,7 +124,6 @@ export const readAccessAudit = (operation: Operation) =>
        FROM "user" u JOIN organization_members om ON u.id = om.user_id
        WHERE u.role = 'admin' ORDER BY u.last_active_at DESC, u.email, om.organization_id`,
     ).map(({ active, ...admin }) => ({ ...withDate(admin), member: active === 1 })),
-    /** Admins without any membership, whom the guide's statement does not show. */
     admins_outside: readAll<Admin>(
       connection,
       `SELECT email, name, last_active_at FROM "user"

@@ -41,7 +41,6 @@ export function toCatalogue({ connection, schema }: Source, offers: Iterable<Off
   const leftOut = new Map<string, { readonly why: LeftOut; readonly owner: Offer['owner'] }>();
   for (const { id, leftOut: why, owner } of offers) {
     const pattern = parsePattern(id);
-    // no sentence may advise to allow such an id by itself
     if (pattern?.kind !== 'exact') leftOut.set(id, { why: 'unusable', owner });
     else if (why === undefined) models.add(pattern.model);
     else leftOut.set(id, { why, owner });

@@ -133,7 +133,6 @@ function readUser(connection: Connection, schema: Schema, path: string, named: s
   };
 }
 
-/** @returns what hinders a gate that runs as the user of this command, or null */
 function obstacleToWriting(path: string): string | null {
   for (const target of [path, dirname(path)]) {
     try {

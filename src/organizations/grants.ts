@@ -11,7 +11,6 @@ import { type ChosenOrganization, requireOrganization } from './organizations.ts
 import { GRANTS, readAll, readColumn, writeRows } from './rows.ts';
 import { judged } from './standing.ts';
 
-/** @returns grants by pattern @throws OperationFailure as `reading`, and where no row names the organization */
 export const listGrants = (operation: Operation, chosen: ChosenOrganization) =>
   reading(operation, 'organizations', (connection, schema) => {
     const { isActive } = requireOrganization(connection, schema, chosen, 'read');
@@ -50,10 +49,7 @@ function countCovered(pattern: string, ids: ReadonlyMap<string, unknown> | Reado
   return [...ids.keys()].filter((id) => id.startsWith(pattern.slice(0, -1))).length;
 }
 
-/**
- * @param patterns ids, or beginnings of ids with a `*` after them; with `asIs` those that look like mistakes, too
- * @throws OperationFailure where one of them would cover nothing, or looks like a mistake; then nothing was allowed
- */
+/** @throws OperationFailure where a pattern would cover nothing, or looks like a mistake and is not taken `asIs` */
 export const allowModels = (
   operation: Operation,
   chosen: ChosenOrganization,
@@ -125,23 +121,15 @@ export const denyModels = (
     requireOrganization(connection, schema, chosen, 'change');
     const { patternsOf } = prepareGrants(connection, schema);
     const unique = [...new Set(patterns)];
-    const readStored = () =>
-      readColumn<unknown>(
-        connection,
-        'SELECT model_id FROM organization_models WHERE organization_id = $organization',
-        {
-          organization,
-        },
-      );
+    const all = 'SELECT model_id FROM organization_models WHERE organization_id = $organization';
+    const readStored = () => readColumn<unknown>(connection, all, { organization });
     refuseUngranted(unique, organization, readStored(), patternsOf(organization));
     const denied = writeRows(connection, GRANTS, organization, (rows) =>
       unique.map((pattern) => ({ pattern, outcome: rows.remove(pattern, purge) })),
     );
     const left = patternsOf(organization);
-    const models = denied.map((one) => ({
-      ...one,
-      still_allowed_by: left.filter((other) => overlap(one.pattern, other)),
-    }));
+    const allowing = (pattern: string) => left.filter((other) => overlap(pattern, other));
+    const models = denied.map((one) => ({ ...one, still_allowed_by: allowing(one.pattern) }));
     return { record: { organization, models }, isEmpty: readStored().length === 0 };
   });
 
@@ -152,18 +140,16 @@ function refuseUngranted(
   active: readonly string[],
 ): void {
   const ids = stored.filter((other) => typeof other === 'string');
+  const whyNot = (pattern: string): string => {
+    const wider = active.filter((other) => other.endsWith('*') && overlap(pattern, other)).slice(0, 3);
+    const through = wider.map((other) => quoted(other)).join(' and ');
+    if (wider.length > 0) return `: ${through} covers it, and no single model can be taken out of that.`;
+    const meant = closestModel(pattern, ids);
+    return meant === undefined ? '.' : `. Did you mean ${quoted(meant)}?`;
+  };
   const problems = patterns
     .filter((pattern) => !stored.includes(pattern))
-    .map((pattern) => {
-      const wider = active.filter((other) => other.endsWith('*') && overlap(pattern, other)).slice(0, 3);
-      const through = wider.map((other) => quoted(other)).join(' and ');
-      const meant = wider.length === 0 ? closestModel(pattern, ids) : undefined;
-      const why =
-        wider.length > 0
-          ? `: ${through} covers it, and no single model can be taken out of that.`
-          : `.${meant === undefined ? '' : ` Did you mean ${quoted(meant)}?`}`;
-      return `${quoted(organization)} has no grant ${quoted(pattern)}${why}`;
-    });
+    .map((pattern) => `${quoted(organization)} has no grant ${quoted(pattern)}${whyNot(pattern)}`);
   const remedy = `Its grants: \`${shellCommand('modelgate', 'model', 'list', '--org', organization)}\``;
   refuseAll(problems, 'Nothing was denied.', { remedy });
 }
@@ -175,15 +161,8 @@ function overlap(one: string, other: string): boolean {
   );
 }
 
-// Ids that were typed and look like a mistake: no id of a provider looks like this.
-
-interface Doubt {
-  readonly found: string;
-  readonly meant: readonly string[];
-}
-
 /** @returns why the text is hardly what was meant, and what most likely was; undefined where nothing is odd about it */
-function doubtOf(id: string, known: ReadonlySet<string>): Doubt | undefined {
+function doubtOf(id: string, known: ReadonlySet<string>): { found: string; meant: readonly string[] } | undefined {
   if (known.has(id)) return undefined;
   const odd = ODDITIES.find(([isOdd]) => isOdd.test(id));
   if (odd !== undefined) {

@@ -10,18 +10,14 @@ import { type ChosenOrganization, requireOrganization } from './organizations.ts
 import { type RowWriter, MEMBERS, MEMBERS_OF, linkUsers, readAll, readColumn, readCount, writeRows } from './rows.ts';
 import { judged, obstacleOfRole } from './standing.ts';
 
-/** @returns members by e-mail address @throws OperationFailure as `reading`, and where no row names the organization */
 export const listMembers = (operation: Operation, chosen: ChosenOrganization) =>
   reading(operation, 'organizations', (connection, schema) => {
     const { isActive } = requireOrganization(connection, schema, chosen, 'read');
     return { organization: chosen.id, members: readMembers(connection, schema, chosen.id, isActive) };
   });
 
-interface MemberRow extends Record<'known' | 'email' | 'name' | 'role' | 'organization_role', string | null> {
-  readonly id: string;
-  readonly active: number;
-  readonly joined_at: number | string | null;
-}
+type MemberRow = Record<'known' | 'email' | 'name' | 'role' | 'organization_role', string | null> &
+  Readonly<{ id: string; active: number; joined_at: number | string | null }>;
 
 export type Member = ReturnType<typeof readMembers>[number];
 
@@ -51,10 +47,7 @@ export function readMembers(connection: Connection, schema: Schema, organization
   }));
 }
 
-/**
- * @param named ids or e-mail addresses @param role in the organization; undefined: `member` for new rows alone
- * @throws OperationFailure where one of them is unknown, pending or banned; then no user was added
- */
+/** @throws OperationFailure where a user is unknown, pending or banned; then no user was added */
 export const addMembers = (
   operation: Operation,
   chosen: ChosenOrganization,
@@ -103,11 +96,7 @@ function replaceRole(connection: Connection, organization: string, user: string,
 const isAnywhere = (connection: Connection, user: string): boolean =>
   connection.prepare('SELECT 1 FROM organization_members WHERE user_id = ?').get(user) !== undefined;
 
-/** The user that a name means; one whom the backend does not know has the name as id. */
-interface Named extends Record<'email' | 'role', string | null> {
-  readonly id: string;
-  readonly isKnown: boolean;
-}
+type Named = Record<'email' | 'role', string | null> & Readonly<{ id: string; isKnown: boolean }>;
 
 /** @returns each user once @throws OperationFailure with `outcome`, and what is wrong about every one of them */
 function resolve(
@@ -146,7 +135,6 @@ export const addAllUsers = (operation: Operation, chosen: ChosenOrganization, ro
     return { record: { organization, created, added, ...already }, firstTime, isActive };
   });
 
-/** The guide's condition; a role that is NULL does not fulfil it. */
 const MAY_JOIN = "role NOT IN ('pending', 'banned')";
 
 function countUsers(connection: Connection, { memberActive }: Schema, organization: string) {
@@ -162,10 +150,7 @@ function countUsers(connection: Connection, { memberActive }: Schema, organizati
   return counts ?? { total: 0, kept: 0, on: 0, firstTime: 0 };
 }
 
-/**
- * Switches memberships off, or deletes them; the id of a user that the backend has deleted is one, too.
- * @throws OperationFailure where one of them has no membership, or where the table cannot hold one that is off
- */
+/** Switches memberships off, or deletes them; the id of a user that the backend has deleted is one, too. */
 export const removeMembers = (
   operation: Operation,
   chosen: ChosenOrganization,

@@ -1,7 +1,4 @@
-/**
- * `init` and `migrate`. A migration is counted first, then the very rows and ids of the guide's script are written in one
- * transaction. As there, banned users are linked and pending ones are not; a row that is there stays as it is.
- */
+/** `init` and `migrate`: the very rows and ids of the guide's script, counted first and then written in one transaction. */
 import { accessSync, constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
@@ -25,10 +22,7 @@ import { type OnStep, makeVerifiedCopy } from '../upkeep/backup.ts';
 import { requireUsableId } from './organizations.ts';
 import { MEMBERS_OF, MODELS_OF, linkModels, linkUsers, readCount } from './rows.ts';
 
-/**
- * Makes what is missing. A complete file is only read, so that one that may not be written is no failure.
- * @param isConfigured the environment names the organization, which the gate links whatever its id is
- */
+/** Makes what is missing. A complete file is only read, so that one that may not be written is no failure. */
 export async function initializeBackend(
   operation: Operation,
   organization: Organization | undefined,
@@ -70,25 +64,17 @@ function describe(
 
 export type Migration = ReturnType<typeof countMigration>;
 
-/** @returns whether there is anything to do */
 export const isNeeded = ({ made, users, models }: Migration['figures']): boolean =>
   made.length > 0 || users.joined > 0 || models.linked > 0;
 
-/** @throws OperationFailure as `reading`, and as `migrate` */
-export const planMigration = (
-  operation: Operation,
-  organization: Organization,
-  isConfigured = false,
-): Promise<Migration> =>
+export const planMigration = (operation: Operation, organization: Organization, isConfigured = false) =>
   reading(operation, 'backend', (connection, schema) => {
     if (!isConfigured) requireUsableId(connection, organization.id);
     return countMigration(connection, schema, organization.id);
   });
 
-/** @throws OperationFailure where a table that is there cannot take members or models */
 function countMigration(connection: Connection, schema: Schema, organization: string) {
   const { problem, missing, memberActive, grantActive } = schema;
-  // one of the two may be missing and the other one be there; what is there must have the columns that decide
   if (problem !== undefined && !COUNTED_TABLES.some((table) => problem === `table ${table} is missing`)) {
     throw unchanged(
       `The ${problem}, so no user can be linked there.`,
@@ -162,7 +148,6 @@ export const migrate = (operation: Operation, { id: organization }: Organization
     return { ...planned, figures };
   });
 
-/** @throws OperationFailure where rows forbid an index: the guide's script fails there too */
 function make(connection: Connection): Pick<Initialization, 'made' | 'failed'> {
   const { made, failed } = initialize(connection);
   const forbidden = failed.find((words) => words.includes('SQLITE_CONSTRAINT'));
@@ -175,7 +160,6 @@ export async function backUpBeforeMigration(
   operation: Operation,
   { directory = dirname(operation.path), now, onStep }: { directory?: string | undefined; now: Date; onStep: OnStep },
 ) {
-  // a backup of a file that cannot be migrated would only be in the way
   for (const needed of [operation.path, dirname(operation.path)]) {
     try {
       accessSync(needed, constants.W_OK);

@@ -9,16 +9,11 @@ import { readColumn, readCount } from './rows.ts';
 
 export interface ChosenOrganization {
   readonly id: string;
-  /** It is the one of the environment, which exists before it has any row. */
   readonly isConfigured: boolean;
-  /** `--create`: no row need name it yet. */
   readonly mayBeNew: boolean;
 }
 
-/**
- * @returns whether mAI leaves it on, and whether it is a new one
- * @throws OperationFailure where it does not exist, and may not be new or not have this id
- */
+/** @returns whether mAI leaves it on, and whether it is new @throws OperationFailure where it does not exist and may not be new */
 export function requireOrganization(
   connection: Connection,
   schema: Schema,

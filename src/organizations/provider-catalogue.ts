@@ -1,7 +1,4 @@
-/**
- * Catalogues of the backend's connections to providers: the models that its configuration lists one by one, and those
- * that the running backend offers (routers/openai.py, routers/ollama.py and main.py, 0.6.18 and 0.12.4).
- */
+/** What the backend's connections to providers have (routers/openai.py, routers/ollama.py and main.py, 0.6.18 and 0.12.4). */
 import { type BackendAccess, type SettingKey, askBackend, createSettings, idsOf } from '../backend-file/backend.ts';
 import { unchanged } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
@@ -104,7 +101,6 @@ function readConnection(kind: ProviderKind, index: number, url: string, configs:
     models: models.filter((id) => kind === 'ollama' || isOffered(id, url)),
     mayHave: (id: string): boolean => {
       if (models.length > 0) return models.includes(id);
-      // every model of Ollama has a tag
       return id.startsWith(prefixOf(config)) && (kind === 'openai' || id.includes(':'));
     },
   };
@@ -125,11 +121,7 @@ function withoutSecrets(url: string): string {
 
 type Entry = Readonly<Record<string, unknown>> & { readonly id: string };
 
-/**
- * What an admin sees at `/api/models` can be run. `/api/models/base`, which has neither presets nor arenas, says whether
- * that was all: the backend's own access control and a gate in front would shorten only the first.
- * @throws OperationFailure as `askBackend`, and where the answers are no lists of models
- */
+/** @returns what an admin sees, and `/api/models/base`, which access control and a gate in front do not shorten */
 export async function askForModels(access: BackendAccess) {
   // without `refresh` a backend that caches its models answers with those of yesterday
   const listed = entriesOf(await askBackend(access, '/api/models?refresh=true'), access.url);
@@ -153,7 +145,6 @@ const isFilter = ({ pipeline }: Readonly<Record<string, unknown>>): boolean =>
 
 type LiveModels = Awaited<ReturnType<typeof askForModels>>;
 
-/** @throws OperationFailure where the list was shortened on its way */
 export function fromLive(live: LiveModels, source: Source): Catalogue {
   const rows = new Map(readModelRows(source.connection).map((row) => [row.id, row]));
   const offerPreset = createPresetOffers(source);
@@ -167,10 +158,8 @@ export function fromLive(live: LiveModels, source: Source): Catalogue {
     const row = rows.get(id);
     // made since, or not of this file: whose it is cannot be known
     if (row === undefined) return { id, leftOut: source.presets ? undefined : 'presets' };
-    // a listed model is on, whatever the row says
     return offerPreset({ ...row, isActive: true });
   });
-  // a preset that is switched off is in no list
   const sleeping = [...rows.values()].filter(({ id, isPreset }) => isPreset && !listed.has(id));
   // a provider that is down is missing from the list, and its models with it
   const silent = readConnections(source).connections.filter((one) => !live.provided.some((entry) => isOf(entry, one)));
@@ -197,7 +186,6 @@ function refuseShortened({ origin }: URL, unlisted: readonly Entry[], isOff: Ret
   );
 }
 
-/** OpenAI's entries name one connection, those of Ollama all that have the model. */
 function isOf({ urlIdx, ollama }: Entry, { kind, index }: ProviderConnection): boolean {
   if (kind === 'openai') return urlIdx === index;
   return isObject(ollama) && Array.isArray(ollama['urls']) && ollama['urls'].includes(index);

@@ -1,15 +1,10 @@
-/**
- * The rows of the two tables of organizations, as the deployment guide writes them: same ids, seconds, integers. A row
- * that is there keeps its id, because mAI's tables and those made by hand have ids of their own; a column that this
- * file's table lacks is left out.
- */
+/** The rows of the two tables of organizations, as the deployment guide writes them. A row that is there keeps its id. */
 import { randomUUID } from 'node:crypto';
 import { unchanged } from '../backend-file/failure.ts';
 import { type Connection, failureCode } from '../store/database.ts';
 import { insertRows, linkModels as linkStored, nowInSeconds, writtenColumns } from '../store/initialize.ts';
 import { activeCondition, columnsOf } from '../store/schema.ts';
 
-/** @returns the rows of a statement with named parameters */
 export const readAll = <R>(connection: Connection, sql: string, parameters: object = {}): R[] =>
   connection.prepare<[object], R>(sql).all(parameters);
 
@@ -34,7 +29,6 @@ export const GRANTS = {
 
 type LinkTable = typeof MEMBERS | typeof GRANTS;
 
-/** SQL for the users or models of an organization, with the parameter `$organization`. */
 const keysOf = ({ name, key }: LinkTable): string =>
   `SELECT ${key} FROM ${name} WHERE organization_id = $organization AND ${key} IS NOT NULL`;
 
@@ -108,7 +102,6 @@ function createRowWriter(connection: Connection, { name, key: keyColumn, idOf }:
   };
 }
 
-/** Runs `write`. @throws OperationFailure with the rule of a table made by hand that forbids it */
 function explaining<T>({ name }: LinkTable, write: () => T): T {
   try {
     return write();
@@ -126,8 +119,6 @@ function explaining<T>({ name }: LinkTable, write: () => T): T {
     );
   }
 }
-
-// All users or all models at once, with the deployment guide's own statements. What is there stays as it is.
 
 /** @param role otherwise as the guide's migration has it @returns how many were linked: not those whose id is that of another row */
 export function linkUsers(connection: Connection, organization: string, which: string, role?: string): number {

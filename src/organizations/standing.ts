@@ -20,7 +20,6 @@ export const OBSTACLES = {
 
 type Obstacle = keyof typeof OBSTACLES;
 
-/** @returns such as `switched off, pending in the backend` */
 export const describeObstacles = (obstacles: readonly Obstacle[]): string =>
   obstacles.map((obstacle) => OBSTACLES[obstacle]).join(', ');
 
@@ -36,7 +35,6 @@ export function obstacleOfRole(role: unknown): 'pending' | 'banned' | undefined 
   return role === 'banned' ? 'banned' : undefined;
 }
 
-/** SQL for the same, of the backend's table "user" under the name `u`. */
 export const ROLE_COUNTS = "typeof(u.role) = 'text' AND u.role NOT IN ('pending', 'banned')";
 
 export type Membership = ReturnType<typeof readMemberships>[number];
@@ -79,7 +77,6 @@ export function readMemberships(connection: Connection, schema: Schema, user: st
 interface Subject {
   readonly user: UserPrincipal;
   readonly memberships: readonly Membership[];
-  /** Of a user without any membership: where the gate enrols the user, and why it cannot. */
   readonly enrolment: { readonly organization: string; readonly obstacle: string | null } | null;
 }
 

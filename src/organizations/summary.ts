@@ -10,7 +10,6 @@ import { type ChosenOrganization, knownOrganizations, requireOrganization } from
 import { readAll } from './rows.ts';
 import { ROLE_COUNTS } from './standing.ts';
 
-/** @param configured the organization of the environment, which is listed even before it has a row */
 export const listOrganizations = (operation: Operation, configured: Organization | undefined) =>
   reading(operation, 'organizations', (connection, schema) => {
     const ids = new Set([...(configured === undefined ? [] : [configured.id]), ...knownOrganizations(connection)]);
@@ -87,7 +86,6 @@ export const showOrganization = (
       organization_admins: members
         .filter(({ organization_role: role }) => role === 'admin')
         .map(({ id: user, email, active }) => ({ id: user, email, active })),
-      /** Whatever the organization: the deployment guide's step 4. */
       backend_admins: readAll<Record<'email' | 'name', string | null> & { readonly id: string }>(
         connection,
         `SELECT id, email, name FROM "user" WHERE role = 'admin' ORDER BY lower(email), id`,

@@ -13,9 +13,7 @@ export interface SyncRequest {
   readonly chosen: ChosenOrganization;
   readonly catalogue: (source: Source) => Catalogue;
   readonly presets: boolean;
-  /** Switch grants off that the catalogue does not have. */
   readonly remove: boolean;
-  /** Switch grants on again that were switched off by hand. */
   readonly switchOn: boolean;
 }
 
@@ -84,10 +82,7 @@ function plan(connection: Connection, schema: Schema, { chosen, presets, remove,
   return { record, isEmpty: models.length === 0, isActive };
 }
 
-/**
- * Grants of models that are not in the catalogue. Patterns are no models, and a model that was left out of the catalogue
- * is there all the same: neither is touched.
- */
+/** Neither patterns nor models that were left out of the catalogue are absent from it. */
 function beyondCatalogue(granted: readonly string[], { models, leftOut, beside, gaps }: Catalogue, remove: boolean) {
   const present = new Set<string>([...models, ...leftOut.keys(), ...beside]);
   const absent = granted.filter((id) => !present.has(id)).toSorted();

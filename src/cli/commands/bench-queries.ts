@@ -2,16 +2,10 @@
 import type { Command } from '@commander-js/extra-typings';
 import { availableParallelism, loadavg } from 'node:os';
 import { type BenchReport, benchQueries as measureQueries } from '../../diagnosis/query-bench.ts';
-import { configureOperation } from '../configured.ts';
-import { type CommandLine, type OptionsOf, onDatabase, toCount } from '../options.ts';
+import { type OptionsOf, commandOf, configureOperation, onDatabase, toCount } from '../options.ts';
 import { type Table, counted, print, printable, emphasize } from '../report.ts';
 import { createProgress } from '../prompt.ts';
 import { type Terminal, EXIT } from '../terminal.ts';
-
-/** Adds `bench-queries`. */
-export function addBenchQueries({ program, terminal, exitWith }: CommandLine): void {
-  declare(program).action(async (options) => exitWith(await benchQueries(options, terminal)));
-}
 
 const declare = (program: Command) =>
   onDatabase(
@@ -29,7 +23,7 @@ In place of the guide's monitor_performance.py: its three queries word for word,
     'modelgate bench-queries --iterations 1000 --database data/webui.db',
   );
 
-/** @returns 1 where one of them is too slow, or cannot run @throws OperationFailure where the file cannot be read */
+export const addBenchQueries = commandOf(declare, benchQueries);
 async function benchQueries(options: OptionsOf<typeof declare>, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const progress = createProgress(terminal, 'timing', 'query', 'queries');

@@ -1,20 +1,12 @@
-/**
- * `modelgate demo`: a sample backend, a sample database, and the gate in front of both, configured as an operator would.
- * Nothing outlives it: on the signal everything is closed and the database removed.
- */
+/** `modelgate demo`: a sample backend and database, and the gate in front of both. Nothing outlives the signal. */
 import type { Command } from '@commander-js/extra-typings';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { parseConfig } from '../../config/parse.ts';
-import { type CommandLine, type OptionsOf, toCount, withExamples } from '../options.ts';
-import { type Terminal, CommandFailure } from '../terminal.ts';
+import { type OptionsOf, commandOf, toCount, withExamples } from '../options.ts';
+import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
 import { runGate } from './serve.ts';
-
-/** Adds `demo`. */
-export function addDemo({ program, terminal, version }: CommandLine): void {
-  declare(program).action((options) => runDemo(options, terminal, version));
-}
 
 const toPort = toCount(0, 65_535);
 
@@ -25,12 +17,12 @@ const declare = (program: Command) =>
     .option('--admin-port <number>', 'port of the admin listener (9464 if it is free)', toPort)
     .option('--log-level <level>', 'least severe log line that is written', 'ERROR');
 
+export const addDemo = commandOf(declare, runDemo);
+
 const USUAL = { port: 8080, adminPort: 9464 };
 const HOST = '127.0.0.1';
 
-/** @returns when Ctrl-C was pressed and nothing of the demo is left */
-async function runDemo(options: OptionsOf<typeof declare>, terminal: Terminal, version: string): Promise<void> {
-  // loaded when the demo runs: other commands and the help do not need them
+async function runDemo(options: OptionsOf<typeof declare>, terminal: Terminal): Promise<number> {
   const [{ startDemoBackend }, { createDemoDatabase, writeGuide }] = await Promise.all([
     import('../../demo/backend.ts'),
     import('../../demo/database.ts'),
@@ -57,7 +49,7 @@ async function runDemo(options: OptionsOf<typeof declare>, terminal: Terminal, v
   const parsed = parseConfig({ environment, directory: database.directory, readSecret: () => '' });
   if (parsed.issues !== undefined)
     throw new Error(`The demo's own settings are wrong: ${JSON.stringify(parsed.issues)}`);
-  await runGate(parsed.config, terminal, version, (gate) => {
+  await runGate(parsed.config, terminal, (gate) => {
     const guide = writeGuide({
       database,
       gate: `http://${HOST}:${gate.port}`,
@@ -69,17 +61,13 @@ async function runDemo(options: OptionsOf<typeof declare>, terminal: Terminal, v
       (which) => options[which] === undefined && gate[which] !== USUAL[which],
     );
     const notes = taken.map((which) => `Port ${USUAL[which]} is taken: ${gate[which]} is used instead.\n`);
-    // first, so that no reader misses them
     terminal.write(notes.join('') + guide);
   });
   terminal.write('\nThe demo has ended, its database is removed.\n');
+  return EXIT.done;
 }
 
-/**
- * @param promised the port of the other listener, which is as good as taken
- * @returns a port that can be listened on; 0 is any
- * @throws CommandFailure where one was asked for and is taken
- */
+/** @param promised the port of the other listener, which is as good as taken @returns a port that can be listened on; 0 is any */
 async function findPort(option: string, asked: number | undefined, usual: number, promised = 0): Promise<number> {
   const wanted = asked ?? usual;
   const probe = createServer();

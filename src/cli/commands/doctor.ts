@@ -7,17 +7,19 @@ import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';
 import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { explainUser } from '../../organizations/explanation.ts';
-import { configurationFailure, environmentWith, gatePolicyOf, operationOn } from '../configured.ts';
 import { type Fact, counted, print, printable, emphasize, toErrorJson } from '../report.ts';
-import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
+import {
+  type OptionsOf,
+  commandOf,
+  configurationFailure,
+  environmentWith,
+  gatePolicyOf,
+  onDatabase,
+  operationOn,
+} from '../options.ts';
 import { createStepProgress } from '../prompt.ts';
 import { type Terminal, EXIT, givenOf, inPlace, laidOut } from '../terminal.ts';
-import { describeUser, membershipRows } from './explain.ts';
-
-/** Adds `doctor`. */
-export function addDoctor({ program, terminal, exitWith }: CommandLine): void {
-  declare(program).action(async (options) => exitWith(await doctor(options, terminal)));
-}
+import { describeUser, membershipRows, notEnforced } from './explain.ts';
 
 const declare = (program: Command) =>
   onDatabase(
@@ -38,15 +40,15 @@ Run it with the environment of the gate. Exit code 1 where there is a problem; w
     'modelgate doctor --user alice@example.com',
   );
 
+export const addDoctor = commandOf(declare, doctor);
 type DoctorOptions = OptionsOf<typeof declare>;
 
-/** @returns 1 where a problem was found @throws CommandFailure, OperationFailure where the words of the command are wrong */
 async function doctor(options: DoctorOptions, terminal: Terminal): Promise<number> {
-  const { store, ...settings } = readSettings(terminal, options);
+  const { store, ...context } = readSettings(terminal, options);
   const operation = operationOn(store, terminal, options);
   const steps = createStepProgress(terminal);
   const found = await diagnose({
-    ...settings,
+    ...context,
     operation,
     walWanted: toFlag(terminal.environment['DATABASE_ENABLE_SQLITE_WAL']),
     quick: options.quick === true,
@@ -59,27 +61,28 @@ async function doctor(options: DoctorOptions, terminal: Terminal): Promise<numbe
   const count = (status: Status): number => found.filter((finding) => finding.status === status).length;
   const counts = { problems: count('problem'), warnings: count('warning'), not_checked: count('unknown') };
   const checks = found.map(({ remedy, ...rest }) => ({ ...rest, remedy: remedy && inPlace(remedy, given) }));
+  const toReport = ({ user: who, memberships, enrolment, settings, not_enforced, advice }: Explained['record']) => ({
+    ...who,
+    ...{ advice: inPlace(advice, given), memberships, enrolment, settings, not_enforced },
+  });
   const record = {
     database: store.database.path,
     ...counts,
     checks,
-    user: user === null ? null : toUserReport(user.record, inPlace(user.record.advice, given)),
+    user: user && toReport(user.record),
     ...(asked instanceof OperationFailure ? { error: toErrorJson(asked, given) } : {}),
   };
   const parts = [
     describeFindings(terminal, found, options.all === true),
     ...(user === null ? [] : [factsOn(user), printable(user.record.advice, false)]),
-    summary(counts),
+    summary(counts.problems, counts.warnings, counts.not_checked),
   ];
   const code = print(terminal, options, { record, parts, code: counts.problems > 0 ? EXIT.failed : EXIT.done });
   if (asked instanceof OperationFailure) throw asked;
   return code;
 }
 
-/**
- * The configuration as far as it goes: no mistake in it may stop `doctor`. What only the gate needs may be missing.
- * @throws CommandFailure with exit code 2 where not even the database is named
- */
+/** The configuration as far as it goes: no mistake in it may stop `doctor`. What only the gate needs may be missing. */
 function readSettings(terminal: Terminal, { config: file, database }: DoctorOptions) {
   const { directory } = terminal;
   const environment = environmentWith(terminal, database);
@@ -96,7 +99,6 @@ function readSettings(terminal: Terminal, { config: file, database }: DoctorOpti
     const upstream = absent.includes('MODELGATE_UPSTREAM_URL') ? undefined : config.upstream.url;
     return { store: config, settings: { absent, mistakes: [], weaknesses }, upstream, secretKeys };
   }
-  // the database alone, with every other setting as it is by default
   const { DATABASE_URL, DATA_DIR } = environment;
   const alone = loadStoreConfig({ environment: { DATABASE_URL, DATA_DIR }, directory });
   if (alone.issues !== undefined) throw configurationFailure(parsed.issues, database ?? null);
@@ -122,7 +124,6 @@ const MARK_WIDTH = 'problem'.length;
 const NAME_WIDTH = 'version counter'.length;
 const INDENT = ' '.repeat(MARK_WIDTH + NAME_WIDTH + 4);
 
-/** Of what is well the names alone, unless all is wanted. */
 function describeFindings(terminal: Terminal, findings: readonly Finding[], all: boolean): string {
   const mark = (status: Status): string => emphasize(terminal, COLOURS[status], status.padEnd(MARK_WIDTH));
   const describe = ({ name, status, finding, remedy }: Finding): string => {
@@ -139,9 +140,7 @@ function describeFindings(terminal: Terminal, findings: readonly Finding[], all:
   return shown.join('\n');
 }
 
-type Counts = Record<'problems' | 'warnings' | 'not_checked', number>;
-
-function summary({ problems, warnings, not_checked: unchecked }: Counts): string {
+function summary(problems: number, warnings: number, unchecked: number): string {
   const found = Object.entries({ problem: problems, warning: warnings }).filter(([, count]) => count > 0);
   const said = found.map(([what, count]) => counted(count, what)).join(' and ') || 'Nothing is wrong';
   const aside = unchecked > 0 ? ` ${counted(unchecked, 'thing')} could not be checked.` : '';
@@ -151,12 +150,6 @@ function summary({ problems, warnings, not_checked: unchecked }: Counts): string
 
 type Explained = Awaited<ReturnType<typeof explainUser>>;
 
-const toUserReport = (
-  { user, memberships, enrolment, settings, not_enforced }: Explained['record'],
-  advice: string,
-) => ({ ...user, advice, memberships, enrolment, settings, not_enforced });
-
-/** Of one organization; `modelgate org show` prints them all. */
 const SHOWN_MODELS = 20;
 
 function factsOn({ record, joining }: Explained): readonly Fact[] {
@@ -166,13 +159,10 @@ function factsOn({ record, joining }: Explained): readonly Fact[] {
     const models = membership.counts ? membership.models : [];
     const shown = models.slice(0, SHOWN_MODELS);
     const more = models.length - shown.length;
-    facts.push(
-      ...membershipRows([membership], joining),
-      ...shown.map(({ pattern, active }) => [active ? '  model' : '  model, off', pattern] as const),
-      ...(more > 0 ? [['  models', `and ${counted(more, 'model')} more`] as const] : []),
-    );
+    facts.push(...membershipRows([membership], joining));
+    for (const { pattern, active } of shown) facts.push([active ? '  model' : '  model, off', pattern]);
+    if (more > 0) facts.push(['  models', `and ${counted(more, 'model')} more`]);
   }
   if (memberships.length === 0) facts.push(...membershipRows([], undefined));
-  if (record.not_enforced !== null) facts.push(['not enforced', record.not_enforced]);
-  return facts;
+  return [...facts, ...notEnforced(record.not_enforced)];
 }

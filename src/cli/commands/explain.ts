@@ -1,5 +1,5 @@
 /** `modelgate explain`: a decision that a gate has made, one that it would make, or all that a user may use. */
-import { type Command, Option } from '@commander-js/extra-typings';
+import type { Command } from '@commander-js/extra-typings';
 import { OperationFailure } from '../../backend-file/failure.ts';
 import { quoted } from '../../backend-file/text.ts';
 import {
@@ -12,15 +12,19 @@ import type { Membership } from '../../organizations/standing.ts';
 import { REASONS } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import type { DecisionRecord, NoRecord } from '../../telemetry/audit.ts';
-import { configureOperation, gatePolicyOf, operationOn, requireAdminOrigin, storeConfigIfAny } from '../configured.ts';
-import { type CommandLine, type OptionsOf, onDatabase, toOrigin } from '../options.ts';
+import {
+  type OptionsOf,
+  commandOf,
+  configureOperation,
+  gatePolicyOf,
+  onDatabase,
+  operationOn,
+  requireAdminOrigin,
+  storeConfigIfAny,
+  toOrigin,
+} from '../options.ts';
 import { type Fact, counted, print, printable } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf } from '../terminal.ts';
-
-/** Adds `explain`. */
-export function addExplain({ program, terminal, exitWith }: CommandLine): void {
-  declare(program).action(async (decision, options) => exitWith(await explain(decision, options, terminal)));
-}
 
 const declare = (program: Command) =>
   onDatabase(
@@ -38,30 +42,24 @@ With --user, in place of the guide's "Users Can't See Models": memberships (thos
       .option('--user <id>', 'id or e-mail address of the user')
       .option('--model <id>', 'id of the model, exactly as the backend spells it')
       .option('--exit-code', 'with --model: end with 1 where the decision is a denial')
-      .addOption(
-        new Option('--admin-url <url>', 'where the gate answers operators, such as http://127.0.0.1:9464').argParser(
-          toOrigin,
-        ),
-      ),
+      .option('--admin-url <url>', 'where the gate answers operators, such as http://127.0.0.1:9464', toOrigin),
     'modelgate explain d-gp4gqhkxqn',
     'modelgate explain --user alice@example.com --database data/webui.db',
     'modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db',
   );
 
+export const addExplain = commandOf(declare, explain);
 type Options = OptionsOf<typeof declare>;
 
 function explain(decision: string | undefined, options: Options, terminal: Terminal): Promise<number> {
   const { user, model, adminUrl } = options;
-  if (decision !== undefined && (user !== undefined || model !== undefined)) {
-    throw new CommandFailure('A decision id, or --user: not both.', EXIT.misused);
+  const misused = (sentence: string) => new CommandFailure(sentence, EXIT.misused);
+  if (decision !== undefined) {
+    if (user !== undefined || model !== undefined) throw misused('A decision id, or --user: not both.');
+    return explainDecision(decision, options, terminal);
   }
-  if (decision !== undefined) return explainDecision(decision, options, terminal);
-  if (adminUrl !== undefined) {
-    throw new CommandFailure('--admin-url means nothing without a decision id.', EXIT.misused);
-  }
-  if (user === undefined) {
-    throw new CommandFailure('Explain what? Name a decision id, or a user with --user.', EXIT.misused);
-  }
+  if (adminUrl !== undefined) throw misused('--admin-url means nothing without a decision id.');
+  if (user === undefined) throw misused('Explain what? Name a decision id, or a user with --user.');
   return model === undefined ? explainAccess(user, options, terminal) : explainOne(user, model, options, terminal);
 }
 
@@ -84,14 +82,13 @@ async function explainOne(named: string, id: string, options: Options, terminal:
   });
 }
 
-/** The model, what grants it, and the way to it. */
 const factsOn = ({ model, grant, chain }: Pick<DecisionRecord, 'model' | 'grant' | 'chain'>): readonly Fact[] => [
   ['model', model],
   ...(grant === null ? [] : [['grant', `${grant.pattern} of ${grant.organization}`] as const]),
   ...(chain.length > 1 ? [['chain', chain.join(' > ')] as const] : []),
 ];
 
-const notEnforced = (why: string | null): readonly Fact[] => (why === null ? [] : [['not enforced', why]]);
+export const notEnforced = (why: string | null): readonly Fact[] => (why === null ? [] : [['not enforced', why]]);
 
 async function explainAccess(named: string, options: Options, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
@@ -103,8 +100,9 @@ async function explainAccess(named: string, options: Options, terminal: Terminal
   ];
   const rows = [
     ...record.models.map((permit) => [permit.model, because(permit)]),
-    ...record.prefix_grants.map(({ organization, pattern }) => [
-      ...[pattern, `${organization} grants every model of this beginning`],
+    ...record.prefix_grants.map((grant) => [
+      grant.pattern,
+      `${grant.organization} grants every model of this beginning`,
     ]),
   ];
   return print(terminal, options, {
@@ -117,17 +115,13 @@ async function explainAccess(named: string, options: Options, terminal: Terminal
   });
 }
 
-/** Such as `a preset on gpt-4o, which acme grants`. */
 function because({ reason, grant, chain, model }: UserExplanation['models'][number]): string {
   if (grant === null) return 'the user is an admin of the backend (MODELGATE_ADMIN_ACCESS=all)';
   if (reason === 'preset_base') return `a preset on ${chain.at(-1) ?? model}, which ${grant.organization} grants`;
   return grant.pattern === model ? `${grant.organization} grants it` : `${grant.organization} grants ${grant.pattern}`;
 }
 
-/**
- * @param joining the membership that the gate makes at the first request of a user who has none
- * @returns one each, those that give something first: `member of  acme — 2 models on, 1 off`
- */
+/** @param joining the membership that the gate makes at the first request @returns one each, those that give something first */
 export function membershipRows(memberships: readonly Membership[], joining: Membership | undefined): readonly Fact[] {
   const all = joining === undefined ? memberships : [joining];
   if (all.length === 0) return [['member of', 'no organization']];
@@ -145,7 +139,6 @@ export function membershipRows(memberships: readonly Membership[], joining: Memb
 export const describeUser = ({ id, email, role }: Record<'id' | 'role', string> & { email: string | null }): string =>
   `${id}${email === null ? '' : ` <${email}>`}, role ${role}`;
 
-/** @throws CommandFailure where there is no such decision any more, the id is none, or no gate answers */
 async function explainDecision(id: string, options: Options, terminal: Terminal): Promise<number> {
   const gate = (options.adminUrl ?? requireAdminOrigin(terminal, options.config)).origin;
   const made = await ask(gate, id, terminal.stop);
@@ -198,10 +191,8 @@ async function ask(gate: string, id: string, stop: AbortSignal): Promise<Decisio
     throw new CommandFailure(`What answers at ${gate} is no gate that keeps decisions.`);
   }
   if (answer.why === 'malformed') {
-    throw new CommandFailure(
-      `${quoted(id)} is no decision id: it is d- and ten letters or digits, as the refusal shows it.`,
-      EXIT.misused,
-    );
+    const expected = 'it is d- and ten letters or digits, as the refusal shows it';
+    throw new CommandFailure(`${quoted(id)} is no decision id: ${expected}.`, EXIT.misused);
   }
   throw new CommandFailure(
     `The gate at ${gate} does not keep ${quoted(id)} any more, or never made it: it has the last ${answer.kept.toLocaleString('en')} decisions since ${answer.since}. Another gate may have it (--admin-url URL); the log of the gate has it as decision_id.`,
@@ -230,7 +221,6 @@ async function explainNow(
     const operation = operationOn(config, terminal, options);
     return (await explainModel(operation, user.id, id, gatePolicyOf(config))).record;
   } catch (error) {
-    // what was decided is worth telling without it
     if (error instanceof OperationFailure) return undefined;
     throw error;
   }

@@ -1,19 +1,13 @@
 /** `modelgate init`: what the gate makes at its start, made now. */
 import type { Command } from '@commander-js/extra-typings';
-import { shellCommand } from '../../backend-file/text.ts';
+import { quotedFew, shellCommand } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/schema.ts';
 import { initializeBackend } from '../../organizations/migration.ts';
 import type { Organization } from '../../store/initialize.ts';
-import { configureOperation } from '../configured.ts';
-import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
+import type { NotLinked } from '../../store/models.ts';
+import { type OptionsOf, commandOf, configureOperation, onDatabase } from '../options.ts';
 import { counted, print, printable } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
-import { countKinds, describeNotLinked } from './organization-words.ts';
-
-/** Adds `init`. */
-export function addInit({ program, terminal, exitWith }: CommandLine): void {
-  declare(program).action(async (options) => exitWith(await init(options, terminal)));
-}
 
 const declare = (program: Command) =>
   onDatabase(
@@ -21,10 +15,7 @@ const declare = (program: Command) =>
       .command('init')
       .summary('make the tables, indexes, views and triggers that are missing, and say which')
       .description(
-        "Make what is missing of the guide's two tables, four indexes and two views, and the triggers by which a gate " +
-          'notices changes, and say which; a second run finds nothing to do. The gate does the same at its start. With an ' +
-          'organization that has no rows yet, users who are neither pending nor banned and belong to no other, and models without a base, are linked to it, once. ' +
-          'Left out, and said: ids that a grant would read as patterns (b*), and models that users who are no admins have made.',
+        "Make what is missing of the guide's two tables, four indexes and two views, and the triggers by which a gate notices changes, and say which; a second run finds nothing to do. The gate does the same at its start. With an organization that has no rows yet, users who are neither pending nor banned and belong to no other, and models without a base, are linked to it, once. Left out, and said: ids that a grant would read as patterns (b*), and models that users who are no admins have made.",
       )
       .option(
         '--org <id>',
@@ -35,28 +26,23 @@ const declare = (program: Command) =>
     'modelgate init --org mai_client_acme --name "Acme" --database data/webui.db',
   );
 
+export const addInit = commandOf(declare, init);
 type InitOptions = OptionsOf<typeof declare>;
 
-/** @returns code 1 where something could not be made, or the gate cannot use the file */
 async function init(options: InitOptions, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const organization = chooseNewOrganization(config, options);
   const done = await initializeBackend(operation, organization, organization?.id === config.organization?.id);
   const { objects, failed, problem } = done.record;
-  const [made, present, changed] = [
-    objects.filter(({ state }) => state === 'made'),
-    objects.filter(({ state }) => state === 'present'),
-    objects.filter(({ state }) => state !== 'present'),
-  ];
+  const { made = [], present = [] } = Object.groupBy(objects, ({ state }) => state);
+  const changed = objects.filter(({ state }) => state !== 'present');
   const there = present.length === 0 && made.length > 0 ? '' : ` There already: ${kinds(present)}.`;
   const summary =
     changed.length === 0
       ? `Nothing was missing: ${kinds(present)}.`
       : `${made.length === 0 ? 'Nothing was made.' : `Made ${kinds(made)}.`}${there}`;
-  const rows = changed.map(({ kind, name, state, failure }) => [
-    ...[kind, name],
-    failure === null ? state : `failed: ${failure}`,
-  ]);
+  const stateOf = ({ state, failure }: (typeof objects)[number]) => (failure === null ? state : `failed: ${failure}`);
+  const rows = changed.map((object) => [object.kind, object.name, stateOf(object)]);
   return print(terminal, options, {
     record: done.record,
     parts: [
@@ -86,19 +72,34 @@ function chooseNewOrganization({ organization }: StoreConfig, { org, name }: Ini
 function describeLinks({ record, leftOut }: Awaited<ReturnType<typeof initializeBackend>>): readonly string[] {
   const { organization: id, linked_users: users, linked_models: models, left_out_users: elsewhere } = record;
   if (id === null) return [];
-  return [
-    users + models === 0
-      ? `${printable(id)} has its members and models already, or there are none to link: nothing was linked.`
-      : `Linked to ${printable(id)}: ${counted(users, 'user')} and ${counted(models, 'model')}.`,
-    ...(elsewhere === 0
-      ? []
-      : [
-          `${counted(elsewhere, 'user')} not linked, because another organization has a row of theirs. To add all users: \`${shellCommand('modelgate', 'member', 'add', '--all', '--org', id)}\``,
-        ]),
-    ...describeNotLinked(leftOut),
-  ];
+  const none = `${printable(id)} has its members and models already, or there are none to link: nothing was linked.`;
+  const some = `Linked to ${printable(id)}: ${counted(users, 'user')} and ${counted(models, 'model')}.`;
+  const addAll = shellCommand('modelgate', 'member', 'add', '--all', '--org', id);
+  const other = `${counted(elsewhere, 'user')} not linked, because another organization has a row of theirs. To add all users: \`${addAll}\``;
+  return [users + models === 0 ? none : some, ...(elsewhere === 0 ? [] : [other]), ...describeNotLinked(leftOut)];
 }
 
-/** @returns such as `5 tables, 4 indexes, 2 views and 6 triggers` */
 const kinds = (objects: Parameters<typeof countKinds>[0]): string =>
   new Intl.ListFormat('en-GB').format(countKinds(objects)) || 'nothing';
+
+export const PLURALS = { table: 'tables', index: 'indexes', view: 'views', trigger: 'triggers' } as const;
+
+/** @returns such as `5 tables`, `4 indexes` */
+export const countKinds = (objects: readonly { readonly kind: string }[]): string[] =>
+  Object.entries(PLURALS).flatMap(([one, many]) => {
+    const count = objects.filter(({ kind }) => kind === one).length;
+    return count === 0 ? [] : [counted(count, one, many)];
+  });
+
+/** Models that are not linked to an organization by themselves. @returns a sentence for each reason */
+export const describeNotLinked = ({ unusable, ofUsers }: NotLinked): readonly string[] =>
+  (
+    [
+      [unusable, 'a grant would read the id as a pattern, or no request can name it', ''],
+      [ofUsers, 'a user who is no admin has made it', ' To allow one all the same: `modelgate model allow ID`'],
+    ] as const
+  )
+    .filter(([ids]) => ids.length > 0)
+    .map(
+      ([ids, why, more]) => `${counted(ids.length, 'model')} not linked, because ${why}: ${quotedFew(ids, 3)}.${more}`,
+    );

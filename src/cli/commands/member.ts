@@ -1,6 +1,7 @@
 /** `modelgate member add`, `remove` and `list`: who belongs to an organization. */
 import type { Command } from '@commander-js/extra-typings';
-import { quoted } from '../../backend-file/text.ts';
+import { quoted, shellCommand } from '../../backend-file/text.ts';
+import type { StoreConfig } from '../../config/schema.ts';
 import { nearest } from '../../nearest.ts';
 import {
   type Member,
@@ -10,41 +11,25 @@ import {
   listMembers,
   removeMembers,
 } from '../../organizations/members.ts';
+import type { ChosenOrganization } from '../../organizations/organizations.ts';
 import { describeObstacles } from '../../organizations/standing.ts';
-import { configureOrganization } from '../configured.ts';
-import { type CommandLine, type OptionsOf, inOrganization, onDatabase, withExamples } from '../options.ts';
+import { type OptionsOf, CREATE, ORG, commandOf, configureOrganization, groupOf, onDatabase } from '../options.ts';
 import { type Cell, type Table, counted, print, printable } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
-import { CREATE, noteOnEnrolment, noteOnSwitch, notesOnReturn } from './organization-words.ts';
-
-/** Adds `member add`, `remove` and `list`. */
-export function addMember({ program, terminal, exitWith }: CommandLine): void {
-  const group = withExamples(
-    program.command('member').description('add, remove and list the users of an organization'),
-    'modelgate member list --org mai_client_acme',
-    'modelgate help member add',
-  );
-  declareAdd(group).action(async (users, options) => exitWith(await add(users, options, terminal)));
-  declareRemove(group).action(async (users, options) => exitWith(await remove(users, options, terminal)));
-  declareList(group).action(async (options) => exitWith(await list(options, terminal)));
-}
 
 const declareAdd = (group: Command) =>
   onDatabase(
-    inOrganization(
-      group
-        .command('add')
-        .summary('make users members of an organization')
-        .description(
-          'Make users members of an organization, all of them or none. A user who is pending or banned is refused; with --all ' +
-            'such users are skipped, and a user who has a membership keeps it as it is. A named user whose membership is switched off ' +
-            'gets it back.',
-        ),
-    )
+    group
+      .command('add')
+      .summary('make users members of an organization')
+      .description(
+        'Make users members of an organization, all of them or none. A user who is pending or banned is refused; with --all such users are skipped, and a user who has a membership keeps it as it is. A named user whose membership is switched off gets it back.',
+      )
+      .addOption(ORG)
       .argument('[users...]', 'ids or e-mail addresses')
       .option('--all', 'every user who is neither pending nor banned')
       .option('--role <role>', 'member or admin, which the gate does not look at (default: member for new ones)')
-      .option('--create', CREATE)
+      .addOption(CREATE)
       .option('--as-is', 'take a role of another name'),
     'modelgate member add alice@example.com --org mai_client_acme',
     'modelgate member add --all --org mai_client_acme',
@@ -52,15 +37,13 @@ const declareAdd = (group: Command) =>
 
 const declareRemove = (group: Command) =>
   onDatabase(
-    inOrganization(
-      group
-        .command('remove')
-        .summary('switch memberships off')
-        .description(
-          'Switch memberships off. The rows stay, because they keep the users out: a user who has none in any organization ' +
-            'is enrolled by the gate in that of its environment (MODELGATE_AUTO_ENROLL).',
-        ),
-    )
+    group
+      .command('remove')
+      .summary('switch memberships off')
+      .description(
+        'Switch memberships off. The rows stay, because they keep the users out: a user who has none in any organization is enrolled by the gate in that of its environment (MODELGATE_AUTO_ENROLL).',
+      )
+      .addOption(ORG)
       .argument('<users...>', 'ids or e-mail addresses')
       .option('--purge', 'delete the rows; a user without any is then enrolled in the organization of the environment'),
     'modelgate member remove alice@example.com --org mai_client_acme',
@@ -68,11 +51,23 @@ const declareRemove = (group: Command) =>
 
 const declareList = (group: Command) =>
   onDatabase(
-    inOrganization(group.command('list').description('list the members of an organization, and why some do not count'))
+    group
+      .command('list')
+      .description('list the members of an organization, and why some do not count')
+      .addOption(ORG)
       .option('--active', 'only those that count')
       .option('--ids', 'show the ids of the users, too'),
     'modelgate member list --org mai_client_acme',
   );
+
+export const addMember = groupOf(
+  'member',
+  'add, remove and list the users of an organization',
+  ['modelgate member list --org mai_client_acme', 'modelgate help member add'],
+  commandOf(declareAdd, add),
+  commandOf(declareRemove, remove),
+  commandOf(declareList, list),
+);
 
 async function add(users: readonly string[], options: OptionsOf<typeof declareAdd>, terminal: Terminal) {
   const { all = false, role } = options;
@@ -97,7 +92,6 @@ async function add(users: readonly string[], options: OptionsOf<typeof declareAd
 
 const ROLES = ['member', 'admin'];
 
-/** @throws CommandFailure with exit code 2 for a role that neither the guide nor mAI has */
 function requireRole({ role, asIs }: OptionsOf<typeof declareAdd>): void {
   if (role === undefined || ROLES.includes(role) || (asIs === true && role !== '')) return;
   const meant = nearest(role, ROLES);
@@ -162,7 +156,6 @@ async function list(options: OptionsOf<typeof declareList>, terminal: Terminal) 
     ['since', (member) => member.joined_at?.slice(0, 10)],
     ['state', ({ counts, reasons }) => (counts ? 'member' : describeObstacles(reasons))],
   ];
-  // a column that is empty for all members is left out
   const shown = columns.filter(
     ([, cell]) => members.length === 0 || members.some((member) => (cell(member) ?? '') !== ''),
   );
@@ -171,4 +164,42 @@ async function list(options: OptionsOf<typeof declareList>, terminal: Terminal) 
     rows: members.map((member) => shown.map(([, cell]) => cell(member))),
   };
   return print(terminal, options, { record: { organization, members }, parts: [table] });
+}
+
+/** After users got their first membership: from then on no gate enrols them in the organization of the environment. */
+function noteOnEnrolment(
+  { organization }: StoreConfig,
+  { id, isConfigured }: ChosenOrganization,
+  firstTime: number,
+): string | undefined {
+  if (isConfigured || firstTime === 0 || organization?.autoEnroll !== true) return undefined;
+  const both = shellCommand('modelgate', 'member', 'add', 'USER', '--org', organization.id);
+  return `${counted(firstTime, 'user')} had no membership before, and now one of ${quoted(id)} alone: the gate enrols no user in ${quoted(organization.id)} who is a member elsewhere. To make one a member of both: \`${both}\``;
+}
+
+export const noteOnSwitch = (id: string, isActive: boolean): string | false =>
+  !isActive && `${quoted(id)} is switched off in client_organizations: nothing in it counts until that is changed.`;
+
+/** After rows were deleted: the gate makes rows that are missing. */
+export function notesOnReturn(
+  { organization }: StoreConfig,
+  { id, isConfigured }: ChosenOrganization,
+  of: 'users' | 'models',
+  { isEmpty, outside = 0 }: { readonly isEmpty: boolean; readonly outside?: number },
+): readonly (string | false)[] {
+  const isEnrolled = outside > 0 && (organization?.autoEnroll ?? true);
+  if (organization !== undefined && !isConfigured) {
+    // the environment of this command names another organization, so this is not the one of the gate either
+    return [
+      isEnrolled &&
+        `${counted(outside, 'user')} without a membership left: with the next request the gate makes such a user a member of ${quoted(organization.id)} (MODELGATE_AUTO_ENROLL). Without --purge the row stays, and keeps the user out.`,
+    ];
+  }
+  const when = isConfigured ? '' : ` if the gate runs with OPENROUTER_EXTERNAL_USER=${quoted(id)}`;
+  return [
+    isEnrolled &&
+      `A user without a row is enrolled again with the next request${when} and MODELGATE_AUTO_ENROLL is on: without --purge a membership stays off.`,
+    isEmpty &&
+      `No ${of === 'users' ? 'member' : 'grant'} is left: the next start of the gate links all ${of} of the backend again${when}.`,
+  ];
 }

@@ -9,18 +9,13 @@ import {
   planMigration,
 } from '../../organizations/migration.ts';
 import type { Organization } from '../../store/initialize.ts';
-import { configureOperation } from '../configured.ts';
-import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
+import { type OptionsOf, commandOf, configureOperation, onDatabase } from '../options.ts';
 import { createStepProgress } from '../prompt.ts';
 import { asLines, counted, print, printable } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
-import { warnOfComplaints } from './backup.ts';
-import { countKinds, describeNotLinked, noteOnSwitch } from './organization-words.ts';
-
-/** Adds `migrate`. */
-export function addMigrate({ program, terminal, exitWith }: CommandLine): void {
-  declare(program).action(async (options) => exitWith(await migrate(options, terminal)));
-}
+import { countKinds, describeNotLinked } from './init.ts';
+import { noteOnSwitch } from './member.ts';
+import { noteOnComplaints } from './upkeep.ts';
 
 const declare = (program: Command) =>
   onDatabase(
@@ -28,12 +23,7 @@ const declare = (program: Command) =>
       .command('migrate')
       .summary('link all users and models of an existing deployment to one organization, after a verified backup')
       .description(
-        "Link an existing deployment to one organization, in place of the guide's backup by hand and its script " +
-          'migrate_to_organizations.py: the same rows and ids, in one transaction. First the database is copied to ' +
-          'webui.db.backup.YYYYmmdd_HHMMSS and checked; a damaged one is refused before anything is touched. Users join unless ' +
-          'they are pending, models are linked unless they have a base, an id that a grant would read as a pattern (b*), or were ' +
-          'made by a user who is no admin; what is there already stays as it is, switched off or not. ' +
-          'To go back: modelgate restore webui.db.backup.YYYYmmdd_HHMMSS',
+        "Link an existing deployment to one organization, in place of the guide's backup by hand and its script migrate_to_organizations.py: the same rows and ids, in one transaction. First the database is copied to webui.db.backup.YYYYmmdd_HHMMSS and checked; a damaged one is refused before anything is touched. Users join unless they are pending, models are linked unless they have a base, an id that a grant would read as a pattern (b*), or were made by a user who is no admin; what is there already stays as it is, switched off or not. To go back: modelgate restore webui.db.backup.YYYYmmdd_HHMMSS",
       )
       .requiredOption('--org <id>', 'id of the organization')
       .requiredOption('--name <name>', 'its name')
@@ -43,7 +33,7 @@ const declare = (program: Command) =>
     'modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db',
   );
 
-/** @throws CommandFailure or OperationFailure where nothing was changed */
+export const addMigrate = commandOf(declare, migrate);
 async function migrate(options: OptionsOf<typeof declare>, terminal: Terminal): Promise<number> {
   const organization = { id: options.org, name: options.name };
   requireEnvironmentValues(organization);
@@ -68,9 +58,8 @@ async function migrate(options: OptionsOf<typeof declare>, terminal: Terminal): 
     result === undefined || backup === undefined
       ? [describePlan(plan, about, needed, dryRun)]
       : describeResult(result, backup.path, organization, about);
-  const code = print(terminal, options, { record, parts, notes: notesOn(figures, organization.id, plan.isActive) });
-  warnOfComplaints(terminal, backup?.complaints ?? []);
-  return code;
+  const notes = [...notesOn(figures, organization.id, plan.isActive), noteOnComplaints(backup?.complaints ?? [])];
+  return print(terminal, options, { record, parts, notes });
 
   async function backUp() {
     const steps = createStepProgress(terminal);
@@ -85,9 +74,10 @@ async function migrate(options: OptionsOf<typeof declare>, terminal: Terminal): 
 }
 
 function describePlan(plan: Migration, about: string, needed: boolean, dryRun: boolean): string {
+  const unchanged = dryRun ? '' : ' Nothing was changed, and no backup was needed.';
   const head = needed
     ? `A migration of all users and models to ${about} would do this:`
-    : `Nothing to do: all users and models belong to ${about} already.${dryRun ? '' : ' Nothing was changed, and no backup was needed.'}`;
+    : `Nothing to do: all users and models belong to ${about} already.${unchanged}`;
   const end = dryRun && needed ? ['Nothing was changed: this is a dry run.'] : [];
   return [head, ...describeFigures(plan, false), ...end].join('\n');
 }
@@ -102,7 +92,8 @@ function describeResult(result: Migration, backup: string, organization: Organiz
   ]);
   return [
     [`Migrated all users and models to ${about}:`, ...describeFigures(result, true)].join('\n'),
-    `${rows}\nAdd to .env, and restart the backend and the gate:\n${environmentLines(organization)}`,
+    rows,
+    `Add to .env, and restart the backend and the gate:\n${environmentLines(organization)}`,
   ];
 }
 
@@ -121,18 +112,13 @@ function notesOn({ failed, users, models }: Migration['figures'], id: string, is
   ];
 }
 
-/** @param isDone it happened; else it would happen @returns a line for each figure that is not 0 */
 function describeFigures({ figures: { made, users, models }, leftOut }: Migration, isDone: boolean): readonly string[] {
   const some = (count: number, what: string): string =>
     count === 0 ? '' : `, ${count.toLocaleString('en')} of them ${what}`;
   const among = `${some(users.joined_admins, 'as admin')}${some(users.joined_banned, 'banned, whom the gate refuses all the same')}${some(users.joined_elsewhere, 'members of another organization, and then of both')}`;
   const parts: readonly (readonly [count: number, one: string, rest: string])[] = [
     [users.joined, 'user', `${isDone ? 'joined' : 'to join'}${among}`],
-    [
-      models.linked,
-      'model',
-      `${isDone ? '' : 'to be '}linked${some(models.linked_inactive, 'switched off as in the backend')}`,
-    ],
+    [models.linked, 'model', `${isDone ? '' : 'to be '}linked${some(models.linked_inactive, OFF_THERE)}`],
     [users.left_out_pending, 'pending user', 'left out'],
     [users.left_out_without_role, 'user', 'without a role left out'],
     [models.left_out_presets, 'preset', 'not linked: a preset follows its base model'],
@@ -144,6 +130,8 @@ function describeFigures({ figures: { made, users, models }, leftOut }: Migratio
   return [...said, ...describeNotLinked(leftOut)].map((line) => `  ${line}`);
 }
 
+const OFF_THERE = 'switched off as in the backend';
+
 /** Such as `tables a, b; 4 indexes`: tables by name, because operators look for them. */
 function summary(made: readonly string[]): string {
   const objects = made.map((object) => object.split(' ')).map(([kind = '', name = '']) => ({ kind, name }));
@@ -152,14 +140,9 @@ function summary(made: readonly string[]): string {
   return [...(tables.length === 0 ? [] : [`tables ${tables.join(', ')}`]), ...rest].join('; ');
 }
 
-// The two lines of the deployment guide's step 4, as Compose and shells read them back.
-
 /** What the gate's own settings would refuse must not get into the database. @throws CommandFailure, exit code 2 */
 function requireEnvironmentValues({ id, name }: Organization): void {
-  for (const [option, value] of [
-    ['--org', id],
-    ['--name', name],
-  ] as const) {
+  for (const [option, value] of Object.entries({ '--org': id, '--name': name })) {
     const why = refusal(value);
     if (why !== undefined) throw new CommandFailure(`${option} ${why}. Nothing was changed.`, EXIT.misused);
   }

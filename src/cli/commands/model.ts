@@ -4,39 +4,23 @@ import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
 import { closestModel } from '../../organizations/catalogue.ts';
 import { allowModels, denyModels, listGrants } from '../../organizations/grants.ts';
 import { describeObstacles } from '../../organizations/standing.ts';
-import { configureOrganization } from '../configured.ts';
-import { type CommandLine, type OptionsOf, inOrganization, onDatabase, withExamples } from '../options.ts';
+import { type OptionsOf, CREATE, ORG, commandOf, configureOrganization, groupOf, onDatabase } from '../options.ts';
 import { counted, print } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
-import { CREATE, noteOnSwitch, notesOnReturn } from './organization-words.ts';
+import { noteOnSwitch, notesOnReturn } from './member.ts';
 import { addSync } from './sync.ts';
-
-/** Adds `model allow`, `deny`, `list` and `sync`. */
-export function addModel({ program, terminal, exitWith }: CommandLine): void {
-  const group = withExamples(
-    program.command('model').description('allow, deny, list and synchronize the models of an organization'),
-    'modelgate model list --org mai_client_acme',
-    'modelgate help model allow',
-  );
-  declareAllow(group).action(async (models, options) => exitWith(await allow(models, options, terminal)));
-  declareDeny(group).action(async (models, options) => exitWith(await deny(models, options, terminal)));
-  declareList(group).action(async (options) => exitWith(await list(options, terminal)));
-  addSync(group, { terminal, exitWith });
-}
 
 const declareAllow = (group: Command) =>
   onDatabase(
-    inOrganization(
-      group
-        .command('allow')
-        .summary('let an organization use models')
-        .description(
-          'Let an organization use models, all of those that are named or none. An id is taken exactly as it is written, ' +
-            'never split; a * at its end, and only there, allows every id with this beginning. Presets follow their base model.',
-        ),
-    )
+    group
+      .command('allow')
+      .summary('let an organization use models')
+      .description(
+        'Let an organization use models, all of those that are named or none. An id is taken exactly as it is written, never split; a * at its end, and only there, allows every id with this beginning. Presets follow their base model.',
+      )
+      .addOption(ORG)
       .argument('<models...>', 'ids as the backend spells them; a * at the end allows every id with this beginning')
-      .option('--create', CREATE)
+      .addOption(CREATE)
       .option('--as-is', 'take ids that look like mistakes: spaces at an end, quotes, a list, an address'),
     'modelgate model allow openai/gpt-4o --org mai_client_acme',
     "modelgate model allow 'mistral/*' --org mai_client_acme",
@@ -44,14 +28,13 @@ const declareAllow = (group: Command) =>
 
 const declareDeny = (group: Command) =>
   onDatabase(
-    inOrganization(
-      group
-        .command('deny')
-        .summary('switch grants off')
-        .description(
-          'Switch grants off, and say what still allows the same models: an id can be covered by a grant such as openai/* too.',
-        ),
-    )
+    group
+      .command('deny')
+      .summary('switch grants off')
+      .description(
+        'Switch grants off, and say what still allows the same models: an id can be covered by a grant such as openai/* too.',
+      )
+      .addOption(ORG)
       .argument('<models...>', 'ids as they were allowed')
       .option('--purge', 'delete the rows'),
     'modelgate model deny openai/gpt-4o --org mai_client_acme',
@@ -59,12 +42,23 @@ const declareDeny = (group: Command) =>
 
 const declareList = (group: Command) =>
   onDatabase(
-    inOrganization(group.command('list').description('list what an organization grants')).option(
-      '--active',
-      'only what counts',
-    ),
+    group
+      .command('list')
+      .description('list what an organization grants')
+      .addOption(ORG)
+      .option('--active', 'only what counts'),
     'modelgate model list --org mai_client_acme',
   );
+
+export const addModel = groupOf(
+  'model',
+  'allow, deny, list and synchronize the models of an organization',
+  ['modelgate model list --org mai_client_acme', 'modelgate help model allow'],
+  commandOf(declareAllow, allow),
+  commandOf(declareDeny, deny),
+  commandOf(declareList, list),
+  addSync,
+);
 
 async function allow(patterns: readonly string[], options: OptionsOf<typeof declareAllow>, terminal: Terminal) {
   const { operation, chosen } = configureOrganization(options, terminal);

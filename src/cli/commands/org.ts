@@ -1,36 +1,45 @@
 /** `modelgate org list` and `org show`: what the file knows of organizations. Changes nothing. */
+import type { Command } from '@commander-js/extra-typings';
 import { shellCommand } from '../../backend-file/text.ts';
 import { OBSTACLES } from '../../organizations/standing.ts';
 import { listOrganizations, showOrganization } from '../../organizations/summary.ts';
-import { chooseOrganization, configureOperation } from '../configured.ts';
-import { type CommandLine, type DatabaseOptions, onDatabase, withExamples } from '../options.ts';
+import {
+  type DatabaseOptions,
+  chooseOrganization,
+  commandOf,
+  configureOperation,
+  groupOf,
+  onDatabase,
+} from '../options.ts';
 import { type Fact, counted, print } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
-import { PLURALS } from './organization-words.ts';
+import { PLURALS } from './init.ts';
 
-/** Adds `org list` and `org show`. */
-export function addOrg({ program, terminal, exitWith }: CommandLine): void {
-  const group = withExamples(
-    program.command('org').description('show organizations'),
-    'modelgate org list --database data/webui.db',
-    'modelgate help org show',
-  );
+const declareList = (group: Command) =>
   onDatabase(
     group.command('list').description('list the organizations, with how many members and grants each has'),
     'modelgate org list --database data/webui.db',
-  ).action(async (options) => exitWith(await list(options, terminal)));
+  );
+
+const declareShow = (group: Command) =>
   onDatabase(
     group
       .command('show')
       .summary('show one organization: members, admins, models, and whether its tables are complete')
       .description(
-        "Show one organization: how many members count and why others do not, its own admins and the backend's, what it " +
-          'grants, and whether tables, indexes, views and triggers are complete.',
+        "Show one organization: how many members count and why others do not, its own admins and the backend's, what it grants, and whether tables, indexes, views and triggers are complete.",
       )
       .argument('[id]', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)'),
     'modelgate org show mai_client_acme --database data/webui.db',
-  ).action(async (id, options) => exitWith(await show(id, options, terminal)));
-}
+  );
+
+export const addOrg = groupOf(
+  'org',
+  'show organizations',
+  ['modelgate org list --database data/webui.db', 'modelgate help org show'],
+  commandOf(declareList, list),
+  commandOf(declareShow, show),
+);
 
 async function list(options: DatabaseOptions, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
@@ -49,7 +58,6 @@ async function list(options: DatabaseOptions, terminal: Terminal): Promise<numbe
   });
 }
 
-/** Such as `4 (1 off)`. */
 function withRest(count: number, rest: Readonly<Record<string, number>>): string {
   const parts = Object.entries(rest).filter(([, some]) => some > 0);
   const said = parts.map(([what, some]) => `${some.toLocaleString('en')} ${what}`);
@@ -101,7 +109,6 @@ const when = (isSo: boolean, fact: Fact): readonly Fact[] => (isSo ? [fact] : []
 
 const MEMBERSHIP = { none: ', no member', inactive: ', switched off', active: '' } as const;
 
-/** Such as `14, of which 12 count: 1 switched off, 1 pending`. */
 function countMembers({ all, counting }: Shown['record']['members'], members: Shown['members']): string {
   if (counting === all) return all.toLocaleString('en');
   const kinds = Map.groupBy(
@@ -112,7 +119,6 @@ function countMembers({ all, counting }: Shown['record']['members'], members: Sh
   return `${all.toLocaleString('en')}, of which ${counting.toLocaleString('en')} count: ${reasons.join(', ')}`;
 }
 
-/** The first ones, a fact each; `command` shows them all. */
 function listed(label: string, values: readonly string[], command?: string): readonly Fact[] {
   if (values.length === 0) return [[label, 'none']];
   const facts = values.slice(0, MOST_LISTED).map((value, index): Fact => [index === 0 ? label : '', value]);

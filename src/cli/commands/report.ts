@@ -11,21 +11,17 @@ import {
 } from '../../organizations/access.ts';
 import { type GatePolicy, unenforced } from '../../organizations/explanation.ts';
 import { describeObstacles } from '../../organizations/standing.ts';
-import { chooseOrganization, configureOperation, gatePolicyOf } from '../configured.ts';
-import { type CommandLine, type OptionsOf, onDatabase } from '../options.ts';
+import {
+  type OptionsOf,
+  chooseOrganization,
+  commandOf,
+  configureOperation,
+  gatePolicyOf,
+  onDatabase,
+} from '../options.ts';
 import { createProgress } from '../prompt.ts';
 import { type Cell, type Table, asCsv, asJsonLine, counted, print, requireOneFormat, spread } from '../report.ts';
 import { type Terminal, CommandFailure } from '../terminal.ts';
-
-/** Adds `report`. */
-export function addReport({ program, terminal, exitWith }: CommandLine): void {
-  declareReport(program).action(async (options) => exitWith(await report(options, terminal)));
-}
-
-/** Adds `audit`. */
-export function addAudit({ program, terminal, exitWith }: CommandLine): void {
-  declareAudit(program).action(async (options) => exitWith(await audit(options, terminal)));
-}
 
 const declareReport = (program: Command) =>
   onDatabase(
@@ -46,6 +42,7 @@ The rows of the deployment guide's view, whether it is there or not: for each us
     'modelgate report --org mai_client_acme --json | jq ".rows[].email"',
   );
 
+export const addReport = commandOf(declareReport, report);
 const AUDIT_TABLES = ['organizations', 'admins', 'outside'] as const;
 
 const declareAudit = (program: Command) =>
@@ -64,7 +61,7 @@ The rows of the deployment guide's audit_access.sh. As there, model_count has gr
     'modelgate audit --only admins --csv > admins.csv',
   );
 
-/** The view's own names, and behind them what the view does not look at. */
+export const addAudit = commandOf(declareAudit, audit);
 const COLUMNS = [
   ...['user_email', 'user_name', 'organization_id', 'accessible_models', 'model_names'],
   'does_not_count',
@@ -96,7 +93,6 @@ async function report(options: OptionsOf<typeof declareReport>, terminal: Termin
   );
 }
 
-/** One document, without ever holding it whole. */
 async function printJson(terminal: Terminal, { rows, not_counted: rest }: AccessReport): Promise<void> {
   terminal.write('{\n  "rows": [');
   await writeInPieces(terminal, rows, (piece, at) =>
@@ -165,7 +161,6 @@ async function audit(options: OptionsOf<typeof declareAudit>, terminal: Terminal
   const names = AUDIT_TABLES.filter((table) => options.only === undefined || table === options.only);
   const off = found.organizations.filter(({ active }) => !active).length;
   const tables = tablesOf(found);
-  // the guide shows two tables; a third that is empty says nothing
   const isShown = (name: (typeof names)[number]): boolean =>
     name !== 'outside' || options.csv === true || names.length === 1 || outside.length > 0;
   return print(terminal, options, {

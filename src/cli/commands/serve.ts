@@ -10,21 +10,10 @@ import type { RunningGate } from '../../gate/start.ts';
 import { startNotices } from '../../gate/weaknesses.ts';
 import { failureCode } from '../../store/database.ts';
 import { type Log, createLog } from '../../telemetry/log.ts';
-import { requireConfig } from '../configured.ts';
-import type { CommandLine, OptionsOf } from '../options.ts';
+import { type OptionsOf, VERSION, commandOf, requireConfig } from '../options.ts';
 import { emphasize, print } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
 import { isForEyes, lineFormat, startText } from '../text-log.ts';
-
-/** Adds `serve`. */
-export function addServe({ program, terminal, exitWith, version }: CommandLine): void {
-  declare(program).action(async (options) => {
-    if (options.settings === true) exitWith(showSettings(options, terminal));
-    else if (options.showConfig === true) exitWith(showConfig(options, terminal));
-    else if (options.checkConfig === true) exitWith(checkConfig(options, terminal));
-    else await serve(options, terminal, version);
-  });
-}
 
 const declare = (program: Command) =>
   program
@@ -44,25 +33,31 @@ Example:
     WEBUI_SECRET_KEY_FILE=/app/backend/.webui_secret_key modelgate serve`,
     );
 
+export const addServe = commandOf(declare, (options, terminal) => {
+  if (options.settings === true) return showSettings(options, terminal);
+  if (options.showConfig === true) return showConfig(options, terminal);
+  return options.checkConfig === true ? checkConfig(options, terminal) : serve(options, terminal);
+});
+
 type ServeOptions = OptionsOf<typeof declare>;
 
-async function serve({ config: file }: ServeOptions, terminal: Terminal, version: string): Promise<void> {
+async function serve({ config: file }: ServeOptions, terminal: Terminal): Promise<number> {
   let onHangUp = (): void => undefined;
   // from the first moment on: it would end the gate otherwise
   terminal.onHangUp(() => onHangUp());
   const loaded = requireConfig(terminal, file);
   requireAuthorities(terminal.environment['NODE_EXTRA_CA_CERTS']);
-  await runGate(loaded.config, terminal, version, (gate, log) => {
-    announce(log, loaded.config, gate, version, terminal);
+  await runGate(loaded.config, terminal, (gate, log) => {
+    announce(log, loaded.config, gate, terminal);
     onHangUp = createReload(loaded, gate, log, () => loadConfig({ ...terminal, file }));
   });
+  return EXIT.done;
 }
 
 /** Runs the gate until a signal stops it. @throws CommandFailure where one of the two addresses cannot be listened on */
 export async function runGate(
   config: Config,
   terminal: Terminal,
-  version: string,
   onStart: (gate: RunningGate, log: Log) => void,
 ): Promise<void> {
   const { logLevel: level, modelLogLevel: modelLevel, identity } = config;
@@ -76,7 +71,7 @@ export async function runGate(
   });
   // loaded only now: mistakes in the configuration are reported without waiting for all of the gate
   const { startGate, ListenFailure } = await import('../../gate/start.ts');
-  const gate = await startGate(config, log, version).catch((error: unknown) => {
+  const gate = await startGate(config, log, VERSION).catch((error: unknown) => {
     throw error instanceof ListenFailure ? new CommandFailure(error.message, EXIT.failed, { cause: error }) : error;
   });
   onStart(gate, log);
@@ -87,15 +82,15 @@ export async function runGate(
   await log.flush();
 }
 
-function announce(log: Log, config: Config, gate: RunningGate, version: string, terminal: Terminal): void {
+function announce(log: Log, config: Config, gate: RunningGate, terminal: Terminal): void {
   const { policy, organization } = config;
   const isText = isForEyes(config, terminal.screen);
-  if (isText) terminal.write(startText(config, { ...gate, version }));
+  if (isText) terminal.write(startText(config, { ...gate, version: VERSION }));
   for (const notice of startNotices(config)) log.warn({}, notice);
   if (isText) return;
   log.info(
     {
-      version,
+      version: VERSION,
       node: process.version,
       url: gate.url,
       admin_url: gate.adminUrl,

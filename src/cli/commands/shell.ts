@@ -1,10 +1,10 @@
 /** The commands that describe modelgate to a shell and to `man`, made of commander's own tree. */
 import { type CommandUnknownOpts as Command, type Option, Argument } from '@commander-js/extra-typings';
-import { type CommandLine, withExamples } from '../options.ts';
+import { type CommandLine, VERSION, withExamples } from '../options.ts';
 import { fitLines } from '../report.ts';
 
 /** Adds `completion` and `man`, after all others: they describe what is there. */
-export function addShellCommands({ program, terminal, version }: CommandLine): void {
+export function addShellCommands({ program, terminal }: CommandLine): void {
   withExamples(
     program.command('completion'),
     'source <(modelgate completion bash)',
@@ -23,12 +23,11 @@ export function addShellCommands({ program, terminal, version }: CommandLine): v
     'modelgate man > /usr/local/share/man/man1/modelgate.1',
   )
     .description('print the manual page')
-    .action(() => terminal.write(manualOf(program, placesOf(program, '').slice(1), version)));
+    .action(() => terminal.write(manualOf(program, placesOf(program, '').slice(1))));
 }
 
 type Place = ReturnType<typeof placesOf>[number];
 
-/** @param at the words that lead there, with a space before each @returns the command and all below it */
 function placesOf(
   command: Command,
   at: string,
@@ -99,12 +98,12 @@ ${lines.join('')}`;
 const COLUMNS = 66;
 
 /** In roff as man(7) has it. Takes the output of the commands' help over: the process ends after it. */
-function manualOf(program: Command, places: readonly Place[], version: string): string {
+function manualOf(program: Command, places: readonly Place[]): string {
   const [about, status = ''] = helpOf(program);
   const sections = places.map(
     ({ at, command }) => `.SS ${inRoff(`modelgate${at}`)}\n.nf\n${inRoff(helpOf(command)[0])}\n.fi`,
   );
-  return `.TH MODELGATE 1 "" "modelgate ${version}"
+  return `.TH MODELGATE 1 "" "modelgate ${VERSION}"
 .SH NAME
 modelgate \\- ${inRoff(program.description())}
 .SH SYNOPSIS
@@ -118,7 +117,6 @@ ${inRoff(status)}
 `;
 }
 
-/** @returns the help, and what stands below every help */
 function helpOf(command: Command): readonly [help: string, status?: string] {
   let text = '';
   command.configureOutput({ writeOut: (more) => (text += fitLines(more, COLUMNS)), getOutHelpWidth: () => COLUMNS });

@@ -8,40 +8,29 @@ import { type LeftOut, LEFT_OUT, fromTable } from '../../organizations/catalogue
 import { askForModels, fromConfig, fromLive } from '../../organizations/provider-catalogue.ts';
 import { type SyncPlan, type SyncRequest, applySync, planSync } from '../../organizations/sync.ts';
 import { failureCode } from '../../store/database.ts';
-import { configureOrganization } from '../configured.ts';
-import { type CommandLine, type OptionsOf, inOrganization, onDatabase, toOrigin } from '../options.ts';
+import { type OptionsOf, CREATE, ORG, commandOf, configureOrganization, onDatabase, toOrigin } from '../options.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
 import { asJson, counted, emphasize, printable } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
-import { CREATE, noteOnSwitch } from './organization-words.ts';
-
-/** Adds `model sync` to the group `model`. */
-export function addSync(group: Command, { terminal, exitWith }: Pick<CommandLine, 'terminal' | 'exitWith'>): void {
-  declare(group).action(async (options) => exitWith(await syncModels(options, terminal)));
-}
+import { noteOnSwitch } from './member.ts';
 
 const declare = (group: Command) =>
   onDatabase(
-    inOrganization(
-      group
-        .command('sync')
-        .description('allow every model of a catalogue, and show the difference before it is written'),
-    )
+    group
+      .command('sync')
+      .description('allow every model of a catalogue, and show the difference before it is written')
+      .addOption(ORG)
       .addOption(
         new Option('--from <source>', 'where the catalogue is read')
           .choices(['table', 'config', 'live'] as const)
           .default('table' as const),
       )
-      .addOption(
-        new Option('--url <url>', 'with --from live: the backend (default: MODELGATE_UPSTREAM_URL)').argParser(
-          toOrigin,
-        ),
-      )
+      .option('--url <url>', 'with --from live: the backend (default: MODELGATE_UPSTREAM_URL)', toOrigin)
       .option('--token-file <file>', "with --from live: an admin's API key or session token, - reads standard input")
       .option('--presets', 'also allow presets by their own ids')
       .option('--remove', 'also switch off what the catalogue does not have')
       .option('--switch-on', 'also switch on again what was switched off')
-      .option('--create', CREATE)
+      .addOption(CREATE)
       .option('--dry-run', 'show the difference and change nothing')
       .option('--yes', 'write without asking')
       .addHelpText('after', ABOUT_SYNC),
@@ -57,9 +46,10 @@ Where the catalogue comes from:
 
 Left out, and said: presets (without --presets), arena models, models that are switched off in the backend, rows and presets that users who are no admins have made, private presets that another organization was granted, ids that a grant would read as patterns. \`modelgate model allow ID\` allows one of them all the same. A model that a grant such as openai/* covers needs no row. A grant that was switched off stays off. --remove touches neither patterns nor presets, arenas and what a provider that does not answer may have.`;
 
+export const addSync = commandOf(declare, syncModels);
+
 type SyncOptions = OptionsOf<typeof declare>;
 
-/** @throws CommandFailure or OperationFailure where nothing was changed */
 async function syncModels(options: SyncOptions, terminal: Terminal): Promise<number> {
   const { from, json = false, dryRun = false, presets = false, remove = false, switchOn = false } = options;
   if (!dryRun) requireConsent(terminal, options, '--yes, or --dry-run to look at the difference');
@@ -104,30 +94,19 @@ async function openCatalogue(
     throw new CommandFailure(`${idle} means nothing without --from live.`, EXIT.misused);
   }
   const backend = url ?? upstreamUrl;
-  if (backend === undefined) {
-    throw new CommandFailure(
-      'Where is the backend? Name it with --url http://open-webui:8080, or set MODELGATE_UPSTREAM_URL.',
-      EXIT.misused,
-    );
-  }
-  if (tokenFile === undefined) {
-    throw new CommandFailure(
-      "The backend shows all of its models to admins only: --token-file FILE names a file with an admin's API key or session token, - reads standard input.",
-      EXIT.misused,
-    );
-  }
+  if (backend === undefined) throw new CommandFailure(WHICH_BACKEND, EXIT.misused);
+  if (tokenFile === undefined) throw new CommandFailure(WHICH_TOKEN, EXIT.misused);
   const credential = await readCredential(terminal, tokenFile);
   const live = await askForModels({ url: backend, credential, signal: terminal.stop });
   return (source) => fromLive(live, source);
 }
 
+const WHICH_BACKEND = 'Where is the backend? Name it with --url http://open-webui:8080, or set MODELGATE_UPSTREAM_URL.';
+const WHICH_TOKEN =
+  "The backend shows all of its models to admins only: --token-file FILE names a file with an admin's API key or session token, - reads standard input.";
 const LONGEST = 16_384;
 
-/**
- * The credential with which a command asks the backend: never from the command line.
- * @param file `-` reads standard input to its end
- * @throws CommandFailure where there is none, or no credential in it; its text is in no sentence
- */
+/** Never from the command line. @param file `-` reads standard input to its end @throws CommandFailure, without its text */
 async function readCredential(terminal: Terminal, file: string): Promise<string> {
   const from = file === '-' ? 'Standard input' : `The file ${printable(file, false)}`;
   const text = await (file === '-' ? readInput(terminal) : readNamed(terminal, file, from));
@@ -161,12 +140,10 @@ async function readNamed({ directory }: Terminal, file: string, from: string): P
 
 type Differences = SyncPlan['record'];
 
-/** @returns a line for each change, the first of those that stay, and a summary */
 function describePlan(terminal: Terminal, record: Differences): string {
   const { allow, switch_on, switch_off, stays_off, unchanged, covered } = record;
   const line = (mark: string, colour: 'green' | 'red' | 'dim', id: string, meaning = ''): string =>
     emphasize(terminal, colour, `${mark} ${printable(id)}${meaning === '' ? '' : `  ${meaning}`}`);
-  // JSON has all of those that stay as they are
   const few = (ids: readonly string[], meaning: string): readonly string[] => {
     const shown = ids.length > FEW + 1 ? ids.slice(0, FEW) : ids;
     const rest = ids.length - shown.length;
@@ -199,7 +176,6 @@ function describePlan(terminal: Terminal, record: Differences): string {
 
 const FEW = 10;
 
-/** @returns sentences on the catalogue itself: what was left out of it, and what it may lack */
 function notesOn(source: SyncOptions['from'], { record, isEmpty }: SyncPlan): readonly (string | false)[] {
   const { left_out: leftOut, gaps, switch_off, owners } = record;
   return [
@@ -224,7 +200,6 @@ const ownerOf = (owner: Differences['owners'][string] | undefined): string =>
 
 const TO_ALLOW = 'To allow one all the same: `modelgate model allow ID`';
 
-/** The models stand in the place of `…`. */
 const WHY_LEFT_OUT: Readonly<Record<LeftOut, string>> = {
   presets: 'as presets… A preset works as soon as its base is allowed, and --presets allows it itself.',
   arena: `as arenas, which pick any of their members… ${TO_ALLOW}`,

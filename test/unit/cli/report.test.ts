@@ -1,12 +1,18 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { asTable, counted, asJson, print, printable, emphasize } from '../../../src/cli/report.ts';
+import { type Table, counted, asJson, print, printable, emphasize } from '../../../src/cli/report.ts';
 import { createProgress } from '../../../src/cli/prompt.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
 
 interface Captured extends Terminal {
   readonly written: string[];
   readonly errors: string[];
+}
+
+function asTable(where: Terminal, columns: Table['columns'], rows: Table['rows']): string {
+  const written: string[] = [];
+  print({ ...where, write: (text) => written.push(text) }, {}, { record: null, parts: [{ columns, rows }] });
+  return written.join('');
 }
 
 function terminal({ isTerminal = false, environment = {} } = {}): Captured {
