@@ -9,7 +9,7 @@ import type { Loaded, Parsed } from '../config/parse.ts';
 import type { Config, StoreConfig } from '../config/schema.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
-import { type Terminal, CommandFailure, EXIT, say } from './terminal.ts';
+import { type Terminal, CommandFailure, EXIT, say, misused } from './terminal.ts';
 
 export const VERSION = manifest.version;
 
@@ -190,10 +190,7 @@ export const gatePolicyOf = ({ policy, organization }: StoreConfig): GatePolicy 
   enrolling: organization?.autoEnroll === true ? organization.id : undefined,
 });
 
-interface OrganizationChoice {
-  readonly org?: string | undefined;
-  readonly create?: boolean | undefined;
-}
+type OrganizationChoice = Readonly<{ org?: string | undefined; create?: boolean | undefined }>;
 
 /** What a command on one organization begins with. @throws CommandFailure as `requireStoreConfig` and `chooseOrganization` */
 export const configureOrganization = (options: DatabaseOptions & OrganizationChoice, terminal: Terminal) => {
@@ -209,9 +206,8 @@ export function chooseOrganization(
 ): ChosenOrganization {
   const id = org ?? organization?.id;
   if (id === undefined || id === '') {
-    throw new CommandFailure(
+    throw misused(
       `Which organization? Name it with ${word}, or set OPENROUTER_EXTERNAL_USER and ORGANIZATION_NAME. To see them: \`modelgate org list\``,
-      EXIT.misused,
     );
   }
   return { id, isConfigured: id === organization?.id, mayBeNew: create };

@@ -3,7 +3,7 @@ import { type CommandUnknownOpts, Command, CommanderError } from '@commander-js/
 import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, shellCommand } from '../backend-file/text.ts';
 import { fitLines, printable, toErrorJson, asJson } from './report.ts';
-import { type Terminal, CommandFailure, EXIT, givenOf, say, stoppedBy } from './terminal.ts';
+import { type Terminal, EXIT, givenOf, say, stoppedBy, misused } from './terminal.ts';
 import { type CommandLine, type DatabaseOptions, VERSION } from './options.ts';
 
 type Load = (line: CommandLine) => Promise<void>;
@@ -175,7 +175,7 @@ function createProgram(terminal: Terminal): Command {
       let command: CommandUnknownOpts = program;
       for (const name of names) {
         const next = command.commands.find((candidate) => candidate.name() === name);
-        if (next === undefined) throw new CommandFailure(`There is no command ${quoted(name)}.`, EXIT.misused);
+        if (next === undefined) throw misused(`There is no command ${quoted(name)}.`);
         command = next;
       }
       command.help();

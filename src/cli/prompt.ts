@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline/promises';
 import type { Step } from '../upkeep/backup.ts';
 import { counted } from './report.ts';
-import { type Terminal, CommandFailure, EXIT } from './terminal.ts';
+import { type Terminal, CommandFailure, EXIT, misused } from './terminal.ts';
 
 /** Asks on standard error, as standard output may be a file: only a yes is one. @throws CommandFailure as `requireConsent` */
 export async function askYesNo(terminal: Terminal, question: string): Promise<boolean> {
@@ -30,7 +30,7 @@ export function requireConsent(
   if (yes === true || (json !== true && tokenFile !== '-' && screen.input && screen.error)) return;
   const unasked = tokenFile === '-' ? 'Standard input holds the token' : 'Not a terminal';
   const why = json === true ? 'With --json no question is asked' : unasked;
-  throw new CommandFailure(`${why}, so it cannot be confirmed. Add ${instead}. Nothing was changed.`, EXIT.misused);
+  throw misused(`${why}, so it cannot be confirmed. Add ${instead}. Nothing was changed.`);
 }
 
 export const declined = (): CommandFailure =>

@@ -3,7 +3,7 @@ import { stripVTControlCharacters, styleText } from 'node:util';
 import { stringify } from 'csv-stringify/sync';
 import stringWidth from 'string-width';
 import { UNPRINTABLE, escapedJson, quoted } from '../backend-file/text.ts';
-import { type Given, type Terminal, CommandFailure, EXIT, givenOf, inPlace, laidOut, say } from './terminal.ts';
+import { type Given, type Terminal, EXIT, givenOf, inPlace, laidOut, say, misused } from './terminal.ts';
 
 interface Report {
   readonly record: unknown;
@@ -164,7 +164,7 @@ export const asCsv = ({ screen }: Terminal, rows: readonly (readonly Cell[])[]):
 
 export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readonly json?: boolean }): void {
   if (csv !== true || json !== true) return;
-  throw new CommandFailure('Either --csv or --json: one output cannot be both.', EXIT.misused);
+  throw misused('Either --csv or --json: one output cannot be both.');
 }
 
 /** Columns of a terminal: 2 for East Asian scripts and emoji, none for what sets colours. */

@@ -23,12 +23,7 @@ export interface Terminal {
 }
 
 /** What is a terminal: a question can be asked there, and colours and progress do not belong into a file. */
-export interface Screen {
-  readonly input: boolean;
-  readonly output: boolean;
-  readonly error: boolean;
-  readonly columns: number;
-}
+export type Screen = Readonly<Record<'input' | 'output' | 'error', boolean> & { columns: number }>;
 
 export type BugReport = (error: unknown, isFatal: boolean) => Promise<void>;
 
@@ -71,11 +66,12 @@ export class CommandFailure extends OperationFailure {
   }
 }
 
+/** The words on the command line are wrong. */
+export const misused = (sentence: string, options?: { cause: unknown }): CommandFailure =>
+  new CommandFailure(sentence, EXIT.misused, options);
+
 /** How a command was called: an advised command is completed with it, so that it works where it is pasted. */
-export interface Given {
-  readonly invocation: string;
-  readonly options: string;
-}
+export type Given = Readonly<Record<'invocation' | 'options', string>>;
 
 export const givenOf = ({ given = { invocation: 'modelgate', options: '' } }: Terminal): Given => given;
 

@@ -132,11 +132,7 @@ export const readAccessAudit = (operation: Operation) =>
     ).map(withDate),
   }));
 
-interface Admin {
-  readonly email: string | null;
-  readonly name: string | null;
-  readonly last_active_at: number | string | null;
-}
+type Admin = Readonly<Record<'email' | 'name', string | null> & { last_active_at: number | string | null }>;
 
 const withDate = <A extends Admin>({ last_active_at: seconds, ...admin }: A) => ({
   ...admin,

@@ -26,12 +26,7 @@ export interface Offer {
   readonly owner?: { readonly user: Maker } | { readonly organization: string };
 }
 
-export interface Source {
-  readonly connection: Connection;
-  readonly schema: Schema;
-  readonly presets: boolean;
-  readonly organization?: string;
-}
+export type Source = Readonly<{ connection: Connection; schema: Schema; presets: boolean; organization?: string }>;
 
 export type Catalogue = ReturnType<typeof toCatalogue>;
 

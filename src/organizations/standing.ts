@@ -80,13 +80,14 @@ interface Subject {
   readonly enrolment: { readonly organization: string; readonly obstacle: string | null } | null;
 }
 
-interface ModelQuestion extends Subject {
-  readonly model: ModelId;
-  readonly decision: Decision;
-  readonly isKnown: boolean;
-  readonly meant: string | undefined;
-  readonly through: Permit['grant'];
-}
+type ModelQuestion = Subject &
+  Readonly<{
+    model: ModelId;
+    decision: Decision;
+    isKnown: boolean;
+    meant: string | undefined;
+    through: Permit['grant'];
+  }>;
 
 /** @returns one sentence on a decision: why it is so, and what would change it */
 export function adviseOnModel(question: ModelQuestion): string {

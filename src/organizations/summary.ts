@@ -96,10 +96,9 @@ export const showOrganization = (
     return { record, members };
   });
 
-function membershipOf(members: readonly Member[], user: string): 'active' | 'inactive' | null {
+function membershipOf(members: readonly Member[], user: string) {
   const rows = members.filter(({ id }) => id === user);
-  if (rows.length === 0) return null;
-  return rows.some(({ active }) => active) ? 'active' : 'inactive';
+  return rows.length === 0 ? null : rows.some(({ active }) => active) ? ('active' as const) : ('inactive' as const);
 }
 
 const schemaParts = ({ missing }: Schema) =>

@@ -24,7 +24,7 @@ import {
   toOrigin,
 } from '../options.ts';
 import { type Fact, counted, print, printable } from '../report.ts';
-import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf } from '../terminal.ts';
+import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf, misused } from '../terminal.ts';
 
 const declare = (program: Command) =>
   onDatabase(
@@ -53,7 +53,6 @@ type Options = OptionsOf<typeof declare>;
 
 function explain(decision: string | undefined, options: Options, terminal: Terminal): Promise<number> {
   const { user, model, adminUrl } = options;
-  const misused = (sentence: string) => new CommandFailure(sentence, EXIT.misused);
   if (decision !== undefined) {
     if (user !== undefined || model !== undefined) throw misused('A decision id, or --user: not both.');
     return explainDecision(decision, options, terminal);
@@ -66,7 +65,7 @@ function explain(decision: string | undefined, options: Options, terminal: Termi
 async function explainOne(named: string, id: string, options: Options, terminal: Terminal): Promise<number> {
   const { config, operation } = configureOperation(options, terminal);
   const model = parseModelId(id);
-  if (model === undefined) throw new CommandFailure(`${quoted(id)} cannot be the id of a model.`, EXIT.misused);
+  if (model === undefined) throw misused(`${quoted(id)} cannot be the id of a model.`);
   const { record, joining } = await explainModel(operation, named, model, gatePolicyOf(config));
   const facts: readonly Fact[] = [
     ['decision', `${record.decision} (${record.reason}): ${record.meaning}`],
@@ -192,7 +191,7 @@ async function ask(gate: string, id: string, stop: AbortSignal): Promise<Decisio
   }
   if (answer.why === 'malformed') {
     const expected = 'it is d- and ten letters or digits, as the refusal shows it';
-    throw new CommandFailure(`${quoted(id)} is no decision id: ${expected}.`, EXIT.misused);
+    throw misused(`${quoted(id)} is no decision id: ${expected}.`);
   }
   throw new CommandFailure(
     `The gate at ${gate} does not keep ${quoted(id)} any more, or never made it: it has the last ${answer.kept.toLocaleString('en')} decisions since ${answer.since}. Another gate may have it (--admin-url URL); the log of the gate has it as decision_id.`,

@@ -7,7 +7,7 @@ import type { Organization } from '../../store/initialize.ts';
 import type { NotLinked } from '../../store/models.ts';
 import { type OptionsOf, commandOf, configureOperation, onDatabase } from '../options.ts';
 import { counted, print, printable } from '../report.ts';
-import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
+import { type Terminal, EXIT, misused } from '../terminal.ts';
 
 const declare = (program: Command) =>
   onDatabase(
@@ -61,9 +61,9 @@ async function init(options: InitOptions, terminal: Terminal): Promise<number> {
 /** Linking is the first meeting of the gate and an organization, so this one need not be known. */
 function chooseNewOrganization({ organization }: StoreConfig, { org, name }: InitOptions): Organization | undefined {
   const id = org ?? organization?.id;
-  if (id === '') throw new CommandFailure('--org needs the id of an organization.', EXIT.misused);
+  if (id === '') throw misused('--org needs the id of an organization.');
   if (id === undefined && name !== undefined) {
-    throw new CommandFailure('--name says what an organization is called: --org ID says which.', EXIT.misused);
+    throw misused('--name says what an organization is called: --org ID says which.');
   }
   if (id === undefined) return undefined;
   return { id, name: name ?? (id === organization?.id ? organization.name : id) };

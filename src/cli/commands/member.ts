@@ -15,7 +15,7 @@ import type { ChosenOrganization } from '../../organizations/organizations.ts';
 import { describeObstacles } from '../../organizations/standing.ts';
 import { type OptionsOf, CREATE, ORG, commandOf, configureOrganization, groupOf, onDatabase } from '../options.ts';
 import { type Cell, type Table, counted, print, printable } from '../report.ts';
-import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
+import { type Terminal, misused } from '../terminal.ts';
 
 const declareAdd = (group: Command) =>
   onDatabase(
@@ -72,9 +72,8 @@ export const addMember = groupOf(
 async function add(users: readonly string[], options: OptionsOf<typeof declareAdd>, terminal: Terminal) {
   const { all = false, role } = options;
   if (all === users.length > 0) {
-    throw new CommandFailure(
+    throw misused(
       all ? 'Name users, or add --all of them: not both.' : 'Whom? Name users by id or e-mail address, or use --all.',
-      EXIT.misused,
     );
   }
   requireRole(options);
@@ -95,9 +94,8 @@ const ROLES = ['member', 'admin'];
 function requireRole({ role, asIs }: OptionsOf<typeof declareAdd>): void {
   if (role === undefined || ROLES.includes(role) || (asIs === true && role !== '')) return;
   const meant = nearest(role, ROLES);
-  throw new CommandFailure(
+  throw misused(
     `${quoted(role)} is no role in an organization: member and admin are. No user was added.${meant === undefined ? '' : ` Did you mean ${meant}?`}${role === '' ? '' : ' --as-is writes it all the same.'}`,
-    EXIT.misused,
   );
 }
 

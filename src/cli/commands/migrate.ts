@@ -12,7 +12,7 @@ import type { Organization } from '../../store/initialize.ts';
 import { type OptionsOf, commandOf, configureOperation, onDatabase } from '../options.ts';
 import { createStepProgress } from '../prompt.ts';
 import { asLines, counted, print, printable } from '../report.ts';
-import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
+import { type Terminal, say, misused } from '../terminal.ts';
 import { countKinds, describeNotLinked } from './init.ts';
 import { noteOnSwitch } from './member.ts';
 import { noteOnComplaints } from './upkeep.ts';
@@ -144,7 +144,7 @@ function summary(made: readonly string[]): string {
 function requireEnvironmentValues({ id, name }: Organization): void {
   for (const [option, value] of Object.entries({ '--org': id, '--name': name })) {
     const why = refusal(value);
-    if (why !== undefined) throw new CommandFailure(`${option} ${why}. Nothing was changed.`, EXIT.misused);
+    if (why !== undefined) throw misused(`${option} ${why}. Nothing was changed.`);
   }
 }
 

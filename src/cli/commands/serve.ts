@@ -12,7 +12,7 @@ import { failureCode } from '../../store/database.ts';
 import { type Log, createLog } from '../../telemetry/log.ts';
 import { type OptionsOf, VERSION, commandOf, requireConfig } from '../options.ts';
 import { emphasize, print } from '../report.ts';
-import { type Terminal, CommandFailure, EXIT } from '../terminal.ts';
+import { type Terminal, CommandFailure, EXIT, misused } from '../terminal.ts';
 import { isForEyes, lineFormat, startText } from '../text-log.ts';
 
 const declare = (program: Command) =>
@@ -172,7 +172,7 @@ function requireAuthorities(file: string | undefined): void {
   } catch (error) {
     const found = REASONS[failureCode(error)] ?? 'holds no certificate in PEM';
     const remedy = "Give the file with the certificate that signed the backend's, or leave the variable out.";
-    throw new CommandFailure(`NODE_EXTRA_CA_CERTS=${file} ${found}. ${remedy}`, EXIT.misused, { cause: error });
+    throw misused(`NODE_EXTRA_CA_CERTS=${file} ${found}. ${remedy}`, { cause: error });
   }
 }
 

@@ -11,7 +11,7 @@ import { failureCode } from '../../store/database.ts';
 import { type OptionsOf, CREATE, ORG, commandOf, configureOrganization, onDatabase, toOrigin } from '../options.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
 import { asJson, counted, emphasize, printable } from '../report.ts';
-import { type Terminal, CommandFailure, EXIT, say } from '../terminal.ts';
+import { type Terminal, EXIT, say, misused } from '../terminal.ts';
 import { noteOnSwitch } from './member.ts';
 
 const declare = (group: Command) =>
@@ -91,11 +91,11 @@ async function openCatalogue(
   if (from !== 'live') {
     const idle = url !== undefined ? '--url' : tokenFile !== undefined ? '--token-file' : undefined;
     if (idle === undefined) return from === 'table' ? fromTable : fromConfig;
-    throw new CommandFailure(`${idle} means nothing without --from live.`, EXIT.misused);
+    throw misused(`${idle} means nothing without --from live.`);
   }
   const backend = url ?? upstreamUrl;
-  if (backend === undefined) throw new CommandFailure(WHICH_BACKEND, EXIT.misused);
-  if (tokenFile === undefined) throw new CommandFailure(WHICH_TOKEN, EXIT.misused);
+  if (backend === undefined) throw misused(WHICH_BACKEND);
+  if (tokenFile === undefined) throw misused(WHICH_TOKEN);
   const credential = await readCredential(terminal, tokenFile);
   const live = await askForModels({ url: backend, credential, signal: terminal.stop });
   return (source) => fromLive(live, source);
@@ -113,9 +113,8 @@ async function readCredential(terminal: Terminal, file: string): Promise<string>
   const credential = text.trim().replace(/^Bearer +/i, '');
   // what a header field can carry (RFC 6750 section 2.1)
   if (text.length <= LONGEST && /^[\w.~+/=-]+$/.test(credential)) return credential;
-  throw new CommandFailure(
+  throw misused(
     `${from} ${credential === '' ? 'is empty' : 'holds something else'}: one line with an API key (sk-…) or the token of a session is expected, of an admin.`,
-    EXIT.misused,
   );
 }
 
@@ -134,7 +133,7 @@ async function readNamed({ directory }: Terminal, file: string, from: string): P
   } catch (error) {
     const code = failureCode(error);
     const what = code === 'ENOENT' ? 'is not there' : code === 'EACCES' ? 'may not be read' : 'cannot be read';
-    throw new CommandFailure(`${from} ${what} (${code}).`, EXIT.misused, { cause: error });
+    throw misused(`${from} ${what} (${code}).`, { cause: error });
   }
 }
 

@@ -8,7 +8,7 @@ import { type Restoration, prepareRestoration } from '../../upkeep/restore.ts';
 import { commandOf, configureOperation, onDatabase, requireStoreConfig, toRetention } from '../options.ts';
 import { askYesNo, createStepProgress, declined, requireConsent } from '../prompt.ts';
 import { asDuration, asLines, counted, inSeconds, print, printable } from '../report.ts';
-import { CommandFailure, EXIT, say } from '../terminal.ts';
+import { EXIT, say, misused } from '../terminal.ts';
 
 const declareBackup = (program: Command) =>
   onDatabase(
@@ -29,7 +29,7 @@ const declareBackup = (program: Command) =>
 
 /** Ends with code 1 where the backup is good and an old one could not be deleted. */
 export const addBackup = commandOf(declareBackup, async (directory, options, terminal) => {
-  if (directory === '') throw new CommandFailure('Name the folder for the backups.', EXIT.misused);
+  if (directory === '') throw misused('Name the folder for the backups.');
   const { operation } = configureOperation(options, terminal);
   const steps = createStepProgress(terminal);
   const made = await backUp(operation, {
