@@ -3,10 +3,11 @@ import { type Command, type OptionValues, InvalidArgumentError, Option } from '@
 import { resolve } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Operation } from '../backend-file/transaction.ts';
-import { type ConfigIssue, describeIssues } from '../config/issue.ts';
+
 import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
-import type { Loaded, Parsed } from '../config/parse.ts';
-import type { Config, StoreConfig } from '../config/schema.ts';
+import type { Parsed } from '../config/parse.ts';
+import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
+import { type ConfigIssue, describeIssues } from '../config/settings.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import { type Terminal, CommandFailure, EXIT, say, misused } from './terminal.ts';
