@@ -17,7 +17,7 @@ export interface EnforcementScope {
   failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
 }
 
-/** `code`: a stable word, a `DenyReason` in the caller's terms or an `ErrorCode`. */
+/** `code`: a stable word, a reason in the caller's terms or an `ErrorCode`. */
 type ErrorBody = Readonly<{ status: number; code: string; message: string }>;
 
 /** OpenAI's own pairs of status and `type`, and Anthropic's. */

@@ -9,7 +9,7 @@ import { type Credential, type Credentials, isReadable, readCredentials, toHeade
 import type { Principal } from './principal.ts';
 import { type VerifiedToken, createSessionTokens } from './session-token.ts';
 
-export type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
+type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
 
 export interface IdentityScope {
   principal: Principal;

@@ -39,7 +39,7 @@ export const DENY_REASONS = {
 } as const;
 
 type PermitReason = keyof typeof PERMIT_REASONS;
-export type DenyReason = keyof typeof DENY_REASONS;
+type DenyReason = keyof typeof DENY_REASONS;
 
 export const REASONS: Readonly<Record<PermitReason | DenyReason, { readonly meaning: string }>> = {
   ...PERMIT_REASONS,

@@ -1,13 +1,13 @@
 /** What it costs to write `/metrics` for 1,000 organizations, in the process that serves requests meanwhile. */
 import { toOrganizationId } from '../../src/identity/principal.ts';
-import { type DenyReason, deny } from '../../src/policy/decision.ts';
+import { type Deny, deny } from '../../src/policy/decision.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { judged, median, quantile, rounded, type Row, type Scale } from './measurement.ts';
 
 const ORGANIZATIONS = 1_000;
 const GRANTS = 1_000;
-const REASONS: readonly DenyReason[] = ['not_granted', 'no_organization', 'not_authenticated', 'model_missing'];
+const REASONS: readonly Deny['reason'][] = ['not_granted', 'no_organization', 'not_authenticated', 'model_missing'];
 const SCRAPES = { quick: 50, default: 300, full: 1_000 } as const satisfies Record<Scale, number>;
 
 export async function measureExposition(scale: Scale): Promise<Row[]> {

@@ -1,5 +1,7 @@
-import type { UserView } from '../../../src/identity/authenticate.ts';
 import { toUserId } from '../../../src/identity/principal.ts';
+import type { StoreView } from '../../../src/store/store-view.ts';
+
+export type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
 
 /** The two questions that identity asks, answered from plain records: user id to role, API key to user id. */
 export function userView(

@@ -2,14 +2,14 @@ import { describe, expect, test } from 'vitest';
 import { type Dialect, denialAnswer, errorAnswer } from '../../../src/enforcement/answers.ts';
 import { type ErrorCode, ERRORS, GatewayError } from '../../../src/errors.ts';
 import { answeringOf } from '../../../src/openwebui/endpoints.ts';
-import { type DenyReason, deny } from '../../../src/policy/decision.ts';
+import { type Deny, deny } from '../../../src/policy/decision.ts';
 import { modelOf } from '../../support/database/policy-world.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const DIALECTS: readonly Dialect[] = ['open-webui', 'openai', 'ollama', 'anthropic'];
 
 describe('a denial is answered', () => {
-  test.each<[reason: DenyReason, forbid: number, hide: number, code: string]>([
+  test.each<[reason: Deny['reason'], forbid: number, hide: number, code: string]>([
     ['not_authenticated', 401, 401, 'not_authenticated'],
     ['role_not_permitted', 403, 404, 'model_not_permitted'],
     ['no_organization', 403, 404, 'model_not_permitted'],
@@ -41,7 +41,7 @@ describe('a denial is answered', () => {
   });
 
   test('as what it is: a run of what is stored, or a save', () => {
-    const textOf = (reason: DenyReason) => denialAnswer('openai', deny(reason), 'd-1', 'forbid').body;
+    const textOf = (reason: Deny['reason']) => denialAnswer('openai', deny(reason), 'd-1', 'forbid').body;
     expect(textOf('stored_reference')).toMatch(/This would run a stored model/);
     expect(textOf('saved_reference')).toMatch(/This chat names a model .* It was not saved\./);
   });

@@ -3,11 +3,11 @@ import { Socket } from 'node:net';
 import { Hono } from 'hono';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { GatewayError } from '../../../src/errors.ts';
-import { authenticate, createIdentity, type UserView } from '../../../src/identity/authenticate.ts';
+import { authenticate, createIdentity } from '../../../src/identity/authenticate.ts';
 import { createScope, type GateEnv, type Scope } from '../../../src/gate/scope.ts';
 import { applyEdit } from '../../support/gate/apply-edit.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from '../../support/gate/session.ts';
-import { userView } from '../../support/database/user-view.ts';
+import { type UserView, userView } from '../../support/database/user-view.ts';
 
 const KEY = 'sk-0123456789abcdef0123456789abcdef';
 const ANNAS_KEY = 'sk-aaaa0000aaaa0000aaaa0000aaaa0000';
