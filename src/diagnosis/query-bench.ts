@@ -208,7 +208,6 @@ function decisionRun(freshness: Freshness, { user: users, model: models }: Subje
       const view = new CachedView(freshness, { maxStaleMs: BUSY_MS, now });
       const id = toUserId(users[turn % users.length] ?? '');
       const model = ids[turn % ids.length] ?? unknownModel;
-      freshness.expire();
       return () => {
         freshness.look();
         const user = view.user(id);

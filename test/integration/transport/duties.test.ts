@@ -13,10 +13,7 @@ import {
   type RecordingUpstream,
 } from '../../support/upstream/upstreams.ts';
 import { connectTo, relayTo } from '../../support/gate/transport.ts';
-import { until, withTimeout } from '../../support/process/with-timeout.ts';
-
-/** In milliseconds. Tens of them on a quiet machine; what waits for a timeout takes many seconds. */
-const AT_ONCE_MS = 2_000;
+import { AT_ONCE_MS, until, withTimeout } from '../../support/process/with-timeout.ts';
 
 async function recording(options: Partial<RelayOptions> = {}): Promise<{ relay: Relay; backend: RecordingUpstream }> {
   const backend = await startRecordingUpstream();

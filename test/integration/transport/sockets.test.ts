@@ -16,10 +16,7 @@ import {
   startScriptedUpstream,
   startUpstream,
 } from '../../support/upstream/upstreams.ts';
-import { until, untilStill, withTimeout } from '../../support/process/with-timeout.ts';
-
-/** In milliseconds. Tens of them on a quiet machine; what waits for a timeout takes many seconds. */
-const AT_ONCE_MS = 2_000;
+import { AT_ONCE_MS, until, untilStill, withTimeout } from '../../support/process/with-timeout.ts';
 
 const HANDSHAKE =
   'GET /ws/x HTTP/1.1\r\nHost: gate.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +

@@ -1,3 +1,6 @@
+/** In milliseconds. Tens of them on a quiet machine; what waits for a timeout takes many seconds. */
+export const AT_ONCE_MS = 2_000;
+
 /** Fails with `label` when `promise` has not settled after `ms`: every wait of a test has a deadline and a name. */
 export async function withTimeout<T>(promise: Promise<T>, ms: number, label: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
