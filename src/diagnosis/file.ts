@@ -1,5 +1,17 @@
 /** The file as the system sees it: whose it is, who may read it, and whether SQLite can make its journals beside it. */
-import fs from 'node:fs';
+import {
+  type Stats,
+  accessSync,
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { getegid, getgroups, getuid } from 'node:process';
@@ -17,7 +29,7 @@ const OTHERS_MAY = 0o007;
 
 /** To be called before SQLite has the file open: closing a descriptor of it would give up SQLite's locks (fcntl(2)). */
 export function checkDatabaseFile(path: string): readonly Finding[] {
-  const stats = fs.statSync(path, { throwIfNoEntry: false });
+  const stats = statSync(path, { throwIfNoEntry: false });
   if (stats === undefined) {
     const file = problem(
       `There is no file at ${path}, so nothing about it was checked.`,
@@ -29,7 +41,7 @@ export function checkDatabaseFile(path: string): readonly Finding[] {
   const about = `${path} (${asSize(size)}, mode ${octal(mode)}, owner ${uid === 0 ? 'root' : uid})`;
   const asOwner = `Run the gate as user ${uid}, the owner of the file.`;
   // tried, because a read-only volume is not seen in any mode
-  const may = (how: 'r' | 'r+'): boolean => succeeds(() => fs.closeSync(fs.openSync(path, how)));
+  const may = (how: 'r' | 'r+'): boolean => succeeds(() => closeSync(openSync(path, how)));
   if (!may('r')) return findingsOf({ file: problem(`User ${runner()} may not read ${about}.`, asOwner) });
   const finding = `User ${runner()} may not write ${about}: no user can be enrolled, and no command can change anything.`;
   return findingsOf({
@@ -39,7 +51,7 @@ export function checkDatabaseFile(path: string): readonly Finding[] {
     permissions: checkModes(path, stats),
     folder: checkFolder(dirname(path), asOwner),
     backups: checkBackups(path, stats),
-    'file system': checkFileSystem(path, fs.statfsSync(path).type),
+    'file system': checkFileSystem(path, statfsSync(path).type),
   });
 }
 
@@ -53,11 +65,11 @@ function succeeds(act: () => void): boolean {
 
 const octal = (mode: number): string => (mode & 0o7777).toString(8).padStart(3, '0');
 
-const modeOf = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.mode ?? 0;
+const modeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.mode ?? 0;
 
 const runner = (): string => (getuid?.() === 0 ? '0 (root)' : String(getuid?.() ?? 'unknown'));
 
-function checkModes(path: string, { uid, gid, mode }: fs.Stats): Verdict {
+function checkModes(path: string, { uid, gid, mode }: Stats): Verdict {
   const names = ['', ...COMPANIONS].map((suffix) => `${path}${suffix}`);
   const tooOpen = names.filter((name) => (modeOf(name) & OTHERS_MAY) !== 0);
   if (tooOpen.length > 0) {
@@ -77,7 +89,7 @@ function checkModes(path: string, { uid, gid, mode }: fs.Stats): Verdict {
 function checkFolder(folder: string, asOwner: string): readonly Verdict[] {
   const mode = octal(modeOf(folder));
   const found = [];
-  if (!succeeds(() => fs.accessSync(folder, fs.constants.W_OK | fs.constants.X_OK))) {
+  if (!succeeds(() => accessSync(folder, constants.W_OK | constants.X_OK))) {
     const finding = `User ${runner()} may not create files in ${folder}, and SQLite cannot write without its journal there.`;
     found.push(warning(finding, asOwner));
   }
@@ -91,7 +103,7 @@ function checkFolder(folder: string, asOwner: string): readonly Verdict[] {
 const SHOWN_BACKUPS = 3;
 
 /** As the guide and `modelgate backup` and `migrate` name them, where they lie beside the file. */
-function checkBackups(path: string, { mode }: fs.Stats): readonly Verdict[] {
+function checkBackups(path: string, { mode }: Stats): readonly Verdict[] {
   const others = (mode & GROUP_MAY) === 0 ? GROUP_MAY | OTHERS_MAY : OTHERS_MAY;
   const [folder, base] = [dirname(path), basename(path)];
   const stem = base.replace(/\.[^.]*$/, '');
@@ -99,7 +111,7 @@ function checkBackups(path: string, { mode }: fs.Stats): readonly Verdict[] {
     name.startsWith(`${base}.`) || (name.startsWith(`${stem}_`) && /\.db(?:\.gz)?$/.test(name));
   let names: readonly string[] = [];
   // a folder may be passed through and not be listed
-  succeeds(() => (names = fs.readdirSync(folder)));
+  succeeds(() => (names = readdirSync(folder)));
   const tooOpen = names.filter((name) => isBackup(name) && (modeOf(join(folder, name)) & others) !== 0).toSorted();
   if (tooOpen.length === 0) return [];
   const some = `${tooOpen.slice(0, SHOWN_BACKUPS).join(', ')}${tooOpen.length > SHOWN_BACKUPS ? ', …' : ''}`;
@@ -138,12 +150,12 @@ export async function checkIntegrity(
   onProgress: (done: number, total: number) => void,
 ): Promise<Verdict> {
   const { path, patience } = operation;
-  const { size } = fs.statSync(path);
+  const { size } = statSync(path);
   if (mode === 'wal' || size <= SMALL_BYTES) return judge(await readIntegrity(path, patience.signal), size);
-  const folder = fs.mkdtempSync(join(tmpdir(), 'modelgate-doctor-'));
+  const folder = mkdtempSync(join(tmpdir(), 'modelgate-doctor-'));
   try {
     const copy = join(folder, 'copy.db');
-    fs.writeFileSync(copy, '', { mode: 0o600 });
+    writeFileSync(copy, '', { mode: 0o600 });
     await copyLive(operation, copy, () => undefined, onProgress);
     return judge(await readIntegrity(copy, patience.signal), size);
   } catch (error) {
@@ -153,7 +165,7 @@ export async function checkIntegrity(
       'Run it with TMPDIR in a folder with more room, or while the backend is stopped.',
     );
   } finally {
-    fs.rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

@@ -1,6 +1,20 @@
 /** Files are made under a hidden name, for their owner alone, and get their own name when they are whole and on the disk. */
 import { createHash } from 'node:crypto';
-import fs from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  statfsSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
@@ -9,23 +23,23 @@ import { asSize, shellCommand } from '../backend-file/text.ts';
 import { failureCode } from '../store/database.ts';
 
 export function openFile(path: string, flags: 'r' | 'w' | 'w+') {
-  const descriptor = fs.openSync(path, flags, 0o600);
-  return { descriptor, [Symbol.dispose]: () => fs.closeSync(descriptor) };
+  const descriptor = openSync(path, flags, 0o600);
+  return { descriptor, [Symbol.dispose]: () => closeSync(descriptor) };
 }
 
 /** By content: people rename files. @param descriptor open for reading */
 export function kindOf(descriptor: number): 'sqlite' | 'gzip' | 'other' {
   const header = Buffer.alloc(16);
-  const text = header.toString('latin1', 0, fs.readSync(descriptor, header, 0, header.length, 0));
+  const text = header.toString('latin1', 0, readSync(descriptor, header, 0, header.length, 0));
   return text === 'SQLite format 3\0' ? 'sqlite' : text.startsWith('\x1f\x8b') ? 'gzip' : 'other';
 }
 
 /** @returns bytes, 0 where there is no such file */
-export const sizeOf = (path: string): number => fs.statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+export const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 
 /** @param what stands before "needs" @throws OperationFailure where what is needed would not fit into the folder */
 export function requireSpace(needed: number, directory: string, what: string): void {
-  const { bavail, bsize } = fs.statfsSync(directory);
+  const { bavail, bsize } = statfsSync(directory);
   const free = bavail * bsize;
   if (free >= needed) return;
   const finding = `${directory} has ${asSize(free)} free, and ${what} needs up to ${asSize(needed)}.`;
@@ -36,9 +50,9 @@ export function requireSpace(needed: number, directory: string, what: string): v
 export function prepareDirectory(directory: string): boolean {
   const code = 'no_such_file';
   try {
-    const found = fs.statSync(directory, { throwIfNoEntry: false });
+    const found = statSync(directory, { throwIfNoEntry: false });
     // with `recursive` a volume that is not mounted would become a folder on the disk of the system
-    if (found === undefined) fs.mkdirSync(directory, { mode: 0o700 });
+    if (found === undefined) mkdirSync(directory, { mode: 0o700 });
     else if (found.isDirectory()) removeStalePartials(directory);
     else throw unchanged(`${directory} is not a folder.`, 'Name a folder for the backups.', { code });
     return found === undefined;
@@ -58,12 +72,12 @@ export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 /** @returns the path of an empty file beside `target`; the caller publishes or discards it */
 export function createPartial(target: string): string {
   const path = join(dirname(target), `.${basename(target)}.modelgate-${here()}-${process.pid}`);
-  fs.closeSync(fs.openSync(path, 'wx', 0o600));
+  closeSync(openSync(path, 'wx', 0o600));
   return path;
 }
 
 export function discard(partial: string): void {
-  for (const companion of ['', ...COMPANIONS]) fs.rmSync(`${partial}${companion}`, { force: true });
+  for (const companion of ['', ...COMPANIONS]) rmSync(`${partial}${companion}`, { force: true });
 }
 
 type NameOf = (attempt: number) => string;
@@ -73,7 +87,7 @@ export function linkAs(path: string, nameOf: NameOf): string {
   for (let attempt = 1; ; attempt++) {
     const linked = join(dirname(path), nameOf(attempt));
     try {
-      fs.linkSync(path, linked);
+      linkSync(path, linked);
       return linked;
     } catch (error) {
       if (failureCode(error) !== 'EEXIST') throw error;
@@ -86,7 +100,7 @@ const WITHOUT_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK'];
 
 /** Gives it a name that no file has yet, and writes file and name to the disk. @returns the path; never replaces a file */
 export function publish(partial: string, nameOf: NameOf): string {
-  for (const companion of COMPANIONS) fs.rmSync(`${partial}${companion}`, { force: true });
+  for (const companion of COMPANIONS) rmSync(`${partial}${companion}`, { force: true });
   flush(partial);
   let path: string;
   try {
@@ -95,10 +109,10 @@ export function publish(partial: string, nameOf: NameOf): string {
     if (!WITHOUT_LINKS.includes(failureCode(error))) throw error;
     let attempt = 1;
     do path = join(dirname(partial), nameOf(attempt++));
-    while (fs.existsSync(path));
-    fs.renameSync(partial, path);
+    while (existsSync(path));
+    renameSync(partial, path);
   }
-  fs.rmSync(partial, { force: true });
+  rmSync(partial, { force: true });
   flush(dirname(path));
   return path;
 }
@@ -107,7 +121,7 @@ export function publish(partial: string, nameOf: NameOf): string {
 export function flush(path: string): void {
   using file = openFile(path, 'r');
   try {
-    fs.fsyncSync(file.descriptor);
+    fsyncSync(file.descriptor);
   } catch (error) {
     // some file systems cannot flush a folder, and then need not
     if (!['EINVAL', 'ENOTSUP', 'EPERM'].includes(failureCode(error))) throw error;
@@ -121,13 +135,13 @@ const FORGOTTEN_MS = 24 * 3_600_000;
 
 /** Removes what killed commands have left in the folder, and nothing that may still be written to. */
 export function removeStalePartials(directory: string): void {
-  for (const entry of fs.readdirSync(directory)) {
+  for (const entry of readdirSync(directory)) {
     const [, machine, pid] = PARTIAL.exec(entry) ?? [];
     if (machine === undefined) continue;
     const path = join(directory, entry);
-    const written = fs.lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    const written = lstatSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
     const hasEnded = machine === here() && !isRunning(Number(pid));
-    if (hasEnded || Date.now() - written > FORGOTTEN_MS) fs.rmSync(path, { force: true });
+    if (hasEnded || Date.now() - written > FORGOTTEN_MS) rmSync(path, { force: true });
   }
 }
 

@@ -1,5 +1,14 @@
 /** A backup on its way into the place of the database: unpacked beside it, made whole, and checked. It is only read itself. */
-import fs from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  createWriteStream,
+  lstatSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { createGunzip } from 'node:zlib';
@@ -24,10 +33,10 @@ export async function prepareRestoration(options: RestoreOptions) {
   const started = performance.now();
   const { file, path } = options;
   // a link is followed, so that the file is replaced and not the link
-  const isThere = fs.lstatSync(path, { throwIfNoEntry: false }) !== undefined;
-  const target = isThere ? fs.realpathSync(path) : join(fs.realpathSync(dirname(path)), basename(path));
+  const isThere = lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  const target = isThere ? realpathSync(path) : join(realpathSync(dirname(path)), basename(path));
   const folder = dirname(target);
-  const old = fs.statSync(target, { throwIfNoEntry: false });
+  const old = statSync(target, { throwIfNoEntry: false });
   requireOther(file, target);
   await requireUnused(target, options);
   try {
@@ -64,7 +73,7 @@ export async function prepareRestoration(options: RestoreOptions) {
 export type Restoration = Awaited<ReturnType<typeof prepareRestoration>>;
 
 function requireOther(file: string, target: string): void {
-  const [backup, old] = [file, target].map((path) => fs.statSync(path, { throwIfNoEntry: false, bigint: true }));
+  const [backup, old] = [file, target].map((path) => statSync(path, { throwIfNoEntry: false, bigint: true }));
   if (backup === undefined) {
     throw unchanged(`There is no file at ${file}.`, 'Name a backup of the database.', { code: 'no_such_file' });
   }
@@ -74,24 +83,24 @@ function requireOther(file: string, target: string): void {
 
 /** A kept database that is still the current one was named by a command that was killed a moment later. */
 function removeInterrupted(target: string): void {
-  const current = fs.statSync(target, { throwIfNoEntry: false });
+  const current = statSync(target, { throwIfNoEntry: false });
   if (current === undefined || current.nlink === 1) return;
   const folder = dirname(target);
-  for (const entry of fs.readdirSync(folder)) {
+  for (const entry of readdirSync(folder)) {
     if (!entry.startsWith(`${basename(target)}.replaced.`)) continue;
     const path = join(folder, entry);
-    const { ino, dev } = fs.lstatSync(path);
-    if (ino === current.ino && dev === current.dev) fs.rmSync(path);
+    const { ino, dev } = lstatSync(path);
+    if (ino === current.ino && dev === current.dev) rmSync(path);
   }
 }
 
 /** As the old file, or as the folder where there is none: the backend must be able to open it. */
 function inheritOwner(partial: string, target: string): void {
-  const old = fs.statSync(target, { throwIfNoEntry: false });
-  const { uid, gid } = old ?? fs.statSync(dirname(target));
-  const own = fs.statSync(partial);
-  if (own.uid !== uid || own.gid !== gid) fs.chownSync(partial, uid, gid);
-  fs.chmodSync(partial, (old?.mode ?? 0o600) & 0o777);
+  const old = statSync(target, { throwIfNoEntry: false });
+  const { uid, gid } = old ?? statSync(dirname(target));
+  const own = statSync(partial);
+  if (own.uid !== uid || own.gid !== gid) chownSync(partial, uid, gid);
+  chmodSync(partial, (old?.mode ?? 0o600) & 0o777);
 }
 
 const NO_BACKUP: readonly (readonly [prefix: string, what: string, remedy: string])[] = [
@@ -115,7 +124,7 @@ function stageDatabase(target: string, { file, signal, onStep }: RestoreOptions)
       // a plain copy may have a log or a journal beside it, which holds what was committed last
       for (const companion of isPacked ? [''] : ['', '-wal', '-journal']) {
         if (companion !== '' && sizeOf(`${file}${companion}`) === 0) continue;
-        const into = fs.createWriteStream(`${partial}${companion}`, { mode: 0o600 });
+        const into = createWriteStream(`${partial}${companion}`, { mode: 0o600 });
         await stream(`${file}${companion}`, isPacked ? createGunzip() : new PassThrough(), into, streaming);
       }
       return makeWhole(partial, file);
@@ -132,7 +141,7 @@ function stageDatabase(target: string, { file, signal, onStep }: RestoreOptions)
 /** @throws OperationFailure where it is neither a database nor one in gzip */
 function isCompressed(file: string): boolean {
   try {
-    if (!fs.statSync(file).isFile()) {
+    if (!statSync(file).isFile()) {
       throw unchanged(`${file} is no file.`, 'Name a backup of the database.', { code: 'no_such_file' });
     }
     using opened = openFile(file, 'r');
