@@ -1,7 +1,8 @@
 /** What commands print. What comes out of the database is made harmless first: it must neither steer the terminal nor break a line. */
+import { createRequire } from 'node:module';
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { stringify } from 'csv-stringify/sync';
-import stringWidth from 'string-width';
+import type stringWidth from 'string-width';
 import { UNPRINTABLE, escapedJson, quoted } from '../backend-file/text.ts';
 import { type Given, type Terminal, EXIT, givenOf, inPlace, laidOut, say, misused } from './terminal.ts';
 
@@ -167,8 +168,16 @@ export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readon
   throw misused('Either --csv or --json: one output cannot be both.');
 }
 
+const require = createRequire(import.meta.url);
+let measure: typeof stringWidth | undefined;
+
 /** Columns of a terminal: 2 for East Asian scripts and emoji, none for what sets colours. */
-const widthOf = (text: string): number => (PLAIN.test(text) ? text.length : stringWidth(text));
+function widthOf(text: string): number {
+  if (PLAIN.test(text)) return text.length;
+  // its tables take 40 ms of every start, and few texts need them
+  measure ??= (require('string-width') as { readonly default: typeof stringWidth }).default;
+  return measure(text);
+}
 
 /** Breaks long lines between words; `NAME=value` and what stands between backticks stay whole, a command goes on behind a backslash. */
 export const fitLines = (text: string, columns: number): string =>
