@@ -5,8 +5,7 @@ import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition } from '../store/schema.ts';
 import type { GatePolicy } from './explanation.ts';
-import { type ChosenOrganization, requireOrganization } from './organizations.ts';
-import { readAll, readCount } from './rows.ts';
+import { type ChosenOrganization, requireOrganization, readAll, readCount } from './organizations.ts';
 import { ROLE_COUNTS, judged, obstacleOfRole } from './standing.ts';
 
 export type AccessReport = Awaited<ReturnType<typeof readAccessReport>>;

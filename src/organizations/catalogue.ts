@@ -6,7 +6,7 @@ import { isObject } from '../references/json.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareComposites, type Maker, type ModelRow, readModelRows } from '../store/models.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
-import { readColumn } from './rows.ts';
+import { readColumn } from './organizations.ts';
 
 /** Why a model of the source is not in the catalogue; its grants are left as they are. */
 export const LEFT_OUT = ['presets', 'arena', 'switched_off', 'unusable', 'of_users', 'of_organizations'] as const;

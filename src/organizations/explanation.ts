@@ -13,7 +13,7 @@ import type { Connection } from '../store/database.ts';
 import { inspect } from '../store/store-view.ts';
 import type { Schema } from '../store/schema.ts';
 import { closestModel, createUseFinder, readKnownModels } from './catalogue.ts';
-import { readColumn } from './rows.ts';
+import { readColumn } from './organizations.ts';
 import { adviseOnModel, readMemberships, whySeen } from './standing.ts';
 
 /** How the gate is configured to decide: `bypass` is the setting that switches it off, `enrolling` the id of an organization. */

@@ -7,8 +7,14 @@ import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition } from '../store/schema.ts';
 import { closestModel, createUseFinder, readKnownModels } from './catalogue.ts';
-import { type ChosenOrganization, requireOrganization } from './organizations.ts';
-import { GRANTS, readAll, readColumn, writeRows } from './rows.ts';
+import {
+  type ChosenOrganization,
+  requireOrganization,
+  GRANTS,
+  readAll,
+  readColumn,
+  writeRows,
+} from './organizations.ts';
 import { judged } from './standing.ts';
 
 export const listGrants = (operation: Operation, chosen: ChosenOrganization) =>

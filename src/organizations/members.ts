@@ -6,8 +6,18 @@ import { type Operation, changing, reading } from '../backend-file/transaction.t
 import type { Connection } from '../store/database.ts';
 import { writtenColumns } from '../store/initialize.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
-import { type ChosenOrganization, requireOrganization } from './organizations.ts';
-import { type RowWriter, MEMBERS, MEMBERS_OF, linkUsers, readAll, readColumn, readCount, writeRows } from './rows.ts';
+import {
+  type ChosenOrganization,
+  type RowWriter,
+  requireOrganization,
+  MEMBERS,
+  MEMBERS_OF,
+  linkUsers,
+  readAll,
+  readColumn,
+  readCount,
+  writeRows,
+} from './organizations.ts';
 import { judged, obstacleOfRole } from './standing.ts';
 
 export const listMembers = (operation: Operation, chosen: ChosenOrganization) =>

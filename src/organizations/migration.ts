@@ -19,8 +19,7 @@ import {
 } from '../store/schema.ts';
 import { discard, publish, requireSpace, sizeOf, prepareDirectory } from '../upkeep/files.ts';
 import { type OnStep, makeVerifiedCopy } from '../upkeep/backup.ts';
-import { requireUsableId } from './organizations.ts';
-import { MEMBERS_OF, MODELS_OF, linkModels, linkUsers, readCount } from './rows.ts';
+import { requireUsableId, MEMBERS_OF, MODELS_OF, linkModels, linkUsers, readCount } from './organizations.ts';
 
 /** Makes what is missing. A complete file is only read, so that one that may not be written is no failure. */
 export async function initializeBackend(

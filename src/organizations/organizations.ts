@@ -1,11 +1,14 @@
-/** The organizations of a file: those that a member, a model or mAI's own table names. The guide has no table of them. */
-import { OperationFailure } from '../backend-file/failure.ts';
+/**
+ * The organizations of a file: those that a member, a model or mAI's own table names; the guide has no table of them. And
+ * the rows of its two tables, as the deployment guide writes them: a row that is there keeps its id.
+ */
+import { OperationFailure, unchanged } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
 import { nearest } from '../nearest.ts';
-import type { Connection } from '../store/database.ts';
+import { type Connection, failureCode } from '../store/database.ts';
+import { insertRows, linkModels as linkStored, nowInSeconds, writtenColumns } from '../store/initialize.ts';
 import { prepareGrants } from '../store/queries.ts';
-import { type Schema, columnsOf } from '../store/schema.ts';
-import { readColumn, readCount } from './rows.ts';
+import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
 
 export interface ChosenOrganization {
   readonly id: string;
@@ -67,3 +70,122 @@ export function knownOrganizations(connection: Connection): readonly string[] {
   );
   return [...new Set(ids.filter((id) => typeof id === 'string'))].toSorted();
 }
+
+export const readAll = <R>(connection: Connection, sql: string, parameters: object = {}): R[] =>
+  connection.prepare<[object], R>(sql).all(parameters);
+
+export const readColumn = <V>(connection: Connection, sql: string, parameters: object = {}): V[] =>
+  connection.prepare<[object], V>(sql).pluck().all(parameters);
+
+export const readCount = (connection: Connection, sql: string, parameters: object = {}): number =>
+  readColumn<number>(connection, sql, parameters)[0] ?? 0;
+
+export const MEMBERS = { name: 'organization_members', key: 'user_id' } as const;
+export const GRANTS = { name: 'organization_models', key: 'model_id' } as const;
+
+type LinkTable = typeof MEMBERS | typeof GRANTS;
+
+const keysOf = ({ name, key }: LinkTable): string =>
+  `SELECT ${key} FROM ${name} WHERE organization_id = $organization AND ${key} IS NOT NULL`;
+
+export const MEMBERS_OF = keysOf(MEMBERS);
+export const MODELS_OF = keysOf(GRANTS);
+
+export type RowWriter = ReturnType<typeof createRowWriter>;
+
+/** Runs `write` with what changes single rows of one organization. @throws OperationFailure where the table forbids it */
+export const writeRows = <T>(
+  connection: Connection,
+  table: LinkTable,
+  organization: string,
+  write: (rows: RowWriter) => T,
+): T => explaining(table, () => write(createRowWriter(connection, table, organization)));
+
+/** Two pairs can give one id (`a` of `b_c`, `a_b` of `c`); then the later row gets another. */
+const OTHER_ID = "u.id || '_' || $organization || '_' || lower(hex(randomblob(16)))";
+
+function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkTable, organization: string) {
+  const written = writtenColumns(connection, name);
+  const at = `organization_id = $organization AND ${keyColumn} = $key`;
+  const isActive = activeCondition(columnsOf(connection, name).has('is_active'));
+  const states = connection.prepare<[object], number>(`SELECT ${isActive} FROM ${name} WHERE ${at}`).pluck();
+  const touch = written.includes('updated_at') ? ', updated_at = $seconds' : '';
+  const setActive = written.includes('is_active')
+    ? connection.prepare(`UPDATE ${name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
+    : undefined;
+  const row = '(SELECT $key AS id, 1 AS is_active) u';
+  const insert = connection.prepare(`${insertRows(connection, name, { role: '$role' })} FROM ${row}`);
+  const other = { role: '$role', id: OTHER_ID };
+  const insertOther = connection.prepare(`${insertRows(connection, name, other, 'INSERT')} FROM ${row}`);
+  const values = { organization, seconds: nowInSeconds() };
+
+  return {
+    add(key: string, role = 'member'): 'added' | 'restored' | 'unchanged' {
+      const row = { ...values, key, role, flag: 1 };
+      const found = states.all(row);
+      if (found.length > 0) setActive?.run(row);
+      else if (insert.run(row).changes === 0) insertOther.run(row);
+      if (!states.all(row).includes(1)) {
+        throw unchanged(
+          `The table ${name} makes another row of what is written, one that does not count.`,
+          `It computes columns or has triggers of its own: .schema ${name} shows them.`,
+        );
+      }
+      if (found.length === 0) return 'added';
+      return found.includes(1) ? 'unchanged' : 'restored';
+    },
+    /** Switches a row that is there off, or deletes it. @throws OperationFailure where a table made by hand cannot switch */
+    remove(key: string, purge: boolean): 'deleted' | 'switched_off' | 'off_already' {
+      const row = { ...values, key, flag: 0 };
+      if (purge) {
+        connection.prepare(`DELETE FROM ${name} WHERE ${at}`).run(row);
+        return 'deleted';
+      }
+      if (setActive === undefined) {
+        throw unchanged(
+          `The table ${name} has no column is_active that can be written, so nothing in it can be switched off.`,
+          `--purge deletes the row instead. A column that is computed follows others: .schema ${name} shows them.`,
+        );
+      }
+      const wasOn = states.all(row).includes(1);
+      setActive.run(row);
+      return wasOn ? 'switched_off' : 'off_already';
+    },
+  };
+}
+
+function explaining<T>({ name }: LinkTable, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    const said = error instanceof Error ? error.message : failureCode(error);
+    // a rule of the table, or a view or virtual table in its place, which has no code of its own
+    const isRefusal =
+      /^SQLITE_(CONSTRAINT|MISMATCH)/.test(failureCode(error)) ||
+      /because it is a view$|may not be modified$/.test(said);
+    if (!isRefusal) throw error;
+    throw unchanged(
+      `The table ${name} does not take the row: ${said}.`,
+      `Neither the guide nor modelgate makes it with such a rule: look at .schema ${name}.`,
+      { cause: error },
+    );
+  }
+}
+
+/** @param role otherwise as the guide's migration has it @returns how many were linked: not those whose id is that of another row */
+export function linkUsers(connection: Connection, organization: string, which: string, role?: string): number {
+  // pages that do not fit into the cache are written early, and outside of WAL mode no other process can read from then
+  // on; within a transaction only the number of pages that may wait has an effect, `cache_spill = off` has none
+  connection.pragma('cache_spill = 1000000');
+  connection.pragma('cache_size = -65536');
+  const values = role === undefined ? {} : { role: '$role' };
+  return explaining(MEMBERS, () => {
+    const insert = insertRows(connection, MEMBERS.name, values);
+    // in the order of the indexes that the rows fill, which halves the time
+    const sql = `${insert} FROM "user" u WHERE ${which} AND u.id NOT IN (${MEMBERS_OF}) ORDER BY u.id`;
+    return connection.prepare(sql).run({ organization, role, seconds: nowInSeconds() }).changes;
+  });
+}
+
+export const linkModels = (connection: Connection, organization: string): number =>
+  explaining(GRANTS, () => linkStored(connection, organization).models);

@@ -16,7 +16,7 @@ import {
   prefixOf,
   toCatalogue,
 } from './catalogue.ts';
-import { readColumn } from './rows.ts';
+import { readColumn } from './organizations.ts';
 
 /** A connection that lists its models only at run time is a gap. @throws SqliteError */
 export function fromConfig(source: Source): Catalogue {

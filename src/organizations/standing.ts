@@ -7,7 +7,7 @@ import { type ModelId, compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
-import { readAll } from './rows.ts';
+import { readAll } from './organizations.ts';
 
 export const OBSTACLES = {
   inactive: 'switched off',

@@ -6,8 +6,7 @@ import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition, columnsOf, SCHEMA_OBJECTS } from '../store/schema.ts';
 import { readGrants } from './grants.ts';
 import { type Member, readMembers } from './members.ts';
-import { type ChosenOrganization, knownOrganizations, requireOrganization } from './organizations.ts';
-import { readAll } from './rows.ts';
+import { type ChosenOrganization, knownOrganizations, requireOrganization, readAll } from './organizations.ts';
 import { ROLE_COUNTS } from './standing.ts';
 
 export const listOrganizations = (operation: Operation, configured: Organization | undefined) =>

@@ -6,8 +6,7 @@ import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { type Schema, activeCondition } from '../store/schema.ts';
 import { type Catalogue, type Source, LEFT_OUT } from './catalogue.ts';
-import { type ChosenOrganization, requireOrganization } from './organizations.ts';
-import { GRANTS, readAll, writeRows } from './rows.ts';
+import { type ChosenOrganization, requireOrganization, GRANTS, readAll, writeRows } from './organizations.ts';
 
 export interface SyncRequest {
   readonly chosen: ChosenOrganization;
