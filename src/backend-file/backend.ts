@@ -85,17 +85,11 @@ export function detailOf(text: string): string | undefined {
   return isObject(answer) && typeof answer['detail'] === 'string' ? answer['detail'] : undefined;
 }
 
-export type SettingKey =
-  | `${'openai' | 'ollama'}.${'enable' | 'api_configs'}`
-  | 'openai.api_base_urls'
-  | 'ollama.base_urls'
-  | 'evaluation.arena.models';
-
 /**
  * The backend's own settings: one document up to 0.9, of which the newest counts, one row a key from 0.10.0.
  * @returns a function that reads one; undefined for a default or what comes from the backend's environment
  */
-export function createSettings(connection: Connection, { config }: Schema): (key: SettingKey) => unknown {
+export function createSettings(connection: Connection, { config }: Schema): (key: string) => unknown {
   if (config === 'none') return () => undefined;
   const statement = connection
     .prepare<[string]>(
@@ -119,14 +113,14 @@ export const textsOf = (value: unknown): readonly string[] =>
 export const idsOf = (models: unknown): readonly string[] =>
   textsOf(Array.isArray(models) ? models.filter(isObject).map(({ id }) => id) : undefined);
 
-type Person = Readonly<Record<'id', string> & Record<'email' | 'name' | 'role', string | null>>;
+export type Person = Readonly<Record<'id', string> & Record<'email' | 'name' | 'role', string | null>>;
 
 /** @returns the user of this id or e-mail address @throws OperationFailure where there is none, or several */
 export function requirePerson(connection: Connection, idOrEmail: string): Person {
-  const [person = 'unknown'] = findPeople(connection, [idOrEmail]);
-  if (person === 'unknown') throw new OperationFailure(unknownPerson(connection, idOrEmail), { code: 'no_such_user' });
-  if (person !== 'ambiguous') return person;
-  throw new OperationFailure(`Several users have the e-mail address ${quoted(idOrEmail)}: give the id of one.`);
+  const [person, ...others] = findPeople(connection, [idOrEmail]).get(idOrEmail) ?? [];
+  if (person === undefined) throw new OperationFailure(unknownPerson(connection, idOrEmail), { code: 'no_such_user' });
+  if (others.length === 0) return person;
+  throw new OperationFailure(severalPeople(idOrEmail));
 }
 
 /** @returns a sentence or two: no user has this id or address, and who may be meant */
@@ -137,20 +131,18 @@ export function unknownPerson(connection: Connection, typed: string): string {
   return `The backend knows no user with the id or e-mail address ${quoted(typed)}.${hint}`;
 }
 
-/** @returns for each name the user of this id, else of this e-mail address in any letter case, with one reading of the table */
+export const severalPeople = (typed: string): string =>
+  `Several users have the e-mail address ${quoted(typed)}: give the id of one.`;
+
+const BY_ID_OR_ADDRESS = `
+  WITH asked AS MATERIALIZED (SELECT DISTINCT value AS named FROM json_each(?)),
+    addresses AS MATERIALIZED (
+      SELECT named, lower(named) AS address FROM asked WHERE NOT EXISTS (SELECT 1 FROM "user" WHERE id = named))
+  SELECT named, id, email, name, role FROM asked JOIN "user" ON id = named
+  UNION ALL SELECT named, id, email, name, role FROM "user" CROSS JOIN addresses ON address = lower(email)`;
+
+/** @returns by name the user of this id, else those of this e-mail address in any letter case */
 export function findPeople(connection: Connection, named: readonly string[]) {
-  const byId = connection.prepare<[string], Person>('SELECT id, email, name, role FROM "user" WHERE id = ?');
-  const found = new Map<string, Person | 'unknown' | 'ambiguous'>();
-  for (const name of named) found.set(name, byId.get(name) ?? 'unknown');
-  const addresses = [...found.keys()].filter((name) => found.get(name) === 'unknown');
-  if (addresses.length > 0) {
-    const byAddress = connection.prepare<[string], Person & { readonly named: string }>(
-      `WITH asked AS MATERIALIZED (SELECT value AS named, lower(value) AS address FROM json_each(?))
-       SELECT named, id, email, name, role FROM "user" CROSS JOIN asked ON asked.address = lower(email)`,
-    );
-    for (const { named: name, ...person } of byAddress.iterate(JSON.stringify(addresses))) {
-      found.set(name, found.get(name) === 'unknown' ? person : 'ambiguous');
-    }
-  }
-  return named.map((name) => found.get(name) ?? 'unknown');
+  const found = connection.prepare<[string], Person & { readonly named: string }>(BY_ID_OR_ADDRESS);
+  return Map.groupBy(found.all(JSON.stringify(named)), (person) => person.named);
 }

@@ -1,11 +1,23 @@
-/** The deployment guide's two reports: who has which models, as its view says it, and its audit. */
+/** Organizations in figures, and the deployment guide's two reports: who has which models, as its view says it, and its audit. */
 import { toDate } from '../backend-file/text.ts';
 import { type Operation, hearStop, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
+import type { Organization } from '../store/initialize.ts';
 import { prepareGrants } from '../store/queries.ts';
-import { type Schema, activeCondition } from '../store/schema.ts';
+import { type Schema, activeCondition, columnsOf, SCHEMA_OBJECTS } from '../store/schema.ts';
 import type { GatePolicy } from './explanation.ts';
-import { type ChosenOrganization, requireOrganization, readAll, readCount } from './organizations.ts';
+import { readGrants } from './grants.ts';
+import { readMembers } from './members.ts';
+import {
+  type ChosenOrganization,
+  type LinkTable,
+  GRANTS,
+  MEMBERS,
+  knownOrganizations,
+  readAll,
+  readCount,
+  requireOrganization,
+} from './organizations.ts';
 import { ROLE_COUNTS, judged, obstacleOfRole } from './standing.ts';
 
 export type AccessReport = Awaited<ReturnType<typeof readAccessReport>>;
@@ -21,12 +33,26 @@ export function readAccessReport(
 ) {
   return reading(operation, 'organizations', async (connection, schema) => {
     if (chosen !== undefined) requireOrganization(connection, schema, chosen, 'read');
-    const only = chosen?.id;
-    const rows = await readRows(connection, schema, only, async (done, total) => {
-      onProgress(done, total);
-      await hearStop(operation.patience.signal);
-    });
-    const isEnrolled = enrolling !== undefined && (only === undefined || only === enrolling);
+    const only = { only: chosen?.id ?? null };
+    const organizations = readOrganizations(connection, schema, only);
+    const total = readCount(connection, 'SELECT count(*) FROM organization_members');
+    const members = connection.prepare<[object], [string, string, string | null, string | null, unknown]>(`
+      SELECT DISTINCT om.organization_id, u.id, u.email, u.name, u.role
+      FROM organization_members om JOIN "user" u ON u.id = om.user_id
+      WHERE ${activeCondition(schema.memberActive, 'om')} AND ${within('om')} AND typeof(om.user_id) = 'text'
+      ORDER BY om.organization_id, u.email, u.id`);
+    const rows = [];
+    let done = 0;
+    for (const [id, , email, name, role] of members.raw().iterate(only)) {
+      if ((done += 1) % 1_000 === 0) {
+        onProgress(done, total);
+        await hearStop(operation.patience.signal);
+      }
+      const found = organizations.get(id);
+      if (found === undefined) continue;
+      rows.push({ email, name, ...found.models, ...judged(obstacleOfRole(role), !found.isOn && OFF) });
+    }
+    const isEnrolled = enrolling !== undefined && (chosen === undefined || chosen.id === enrolling);
     const off = rows.filter(({ reasons }) => reasons.includes(OFF));
     return {
       rows,
@@ -42,128 +68,164 @@ export function readAccessReport(
 
 const OFF = 'organization_inactive';
 
-/** `$only` is NULL for all organizations. Ids that are no text, as a column of numbers makes them of digits, are none to the gate. */
+/** NULL for all organizations. */
+type Only = Readonly<Record<'only', string | null>>;
+
+/** Ids that are no text, as a column of numbers makes them of digits, are none to the gate. */
 const within = (table: string): string =>
   `typeof(${table}.organization_id) = 'text' AND ($only IS NULL OR ${table}.organization_id = $only COLLATE BINARY)`;
 
 const grantsWithin = ({ grantActive }: Schema): string =>
   `${activeCondition(grantActive, 'orgmod')} AND ${within('orgmod')} AND typeof(orgmod.model_id) = 'text'`;
 
-function readOrganizations(connection: Connection, schema: Schema, only: string | undefined) {
+function readOrganizations(connection: Connection, schema: Schema, only: Only) {
   const { isActive } = prepareGrants(connection, schema);
-  const rows = readAll<Record<'organization' | 'names', string> & { readonly model_count: number }>(
-    connection,
-    `SELECT orgmod.organization_id AS organization, count(DISTINCT orgmod.model_id COLLATE BINARY) AS model_count,
-       json_group_array(DISTINCT CAST(m.name AS TEXT)) FILTER (WHERE m.name IS NOT NULL) AS names
-     FROM organization_models orgmod JOIN model m ON orgmod.model_id = m.id COLLATE BINARY
-     WHERE ${grantsWithin(schema)} GROUP BY orgmod.organization_id COLLATE BINARY`,
-    { only: only ?? null },
-  );
-  return new Map(
-    rows.map(({ organization, model_count, names }) => {
-      const model_names: readonly string[] = (JSON.parse(names) as string[]).toSorted();
-      return [organization, { models: { organization, model_count, model_names }, isOn: isActive(organization) }];
-    }),
-  );
+  const sql = `
+    SELECT orgmod.organization_id AS organization, count(DISTINCT orgmod.model_id COLLATE BINARY) AS model_count,
+      json_group_array(DISTINCT CAST(m.name AS TEXT)) FILTER (WHERE m.name IS NOT NULL) AS names
+    FROM organization_models orgmod JOIN model m ON orgmod.model_id = m.id COLLATE BINARY
+    WHERE ${grantsWithin(schema)} GROUP BY orgmod.organization_id COLLATE BINARY`;
+  const rows = readAll<{ organization: string; names: string; model_count: number }>(connection, sql, only);
+  const byId = rows.map(({ names, ...models }) => {
+    const model_names: readonly string[] = (JSON.parse(names) as string[]).toSorted();
+    return [models.organization, { models: { ...models, model_names }, isOn: isActive(models.organization) }] as const;
+  });
+  return new Map(byId);
 }
 
-async function readRows(
-  connection: Connection,
-  schema: Schema,
-  only: string | undefined,
-  onProgress: (done: number, total: number) => Promise<void>,
-) {
-  const organizations = readOrganizations(connection, schema, only);
-  const total = readCount(connection, 'SELECT count(*) FROM organization_members');
-  const members = connection
-    .prepare<[object], [string, string, string | null, string | null, unknown]>(
-      `SELECT DISTINCT om.organization_id, u.id, u.email, u.name, u.role
-       FROM organization_members om JOIN "user" u ON u.id = om.user_id
-       WHERE ${activeCondition(schema.memberActive, 'om')} AND ${within('om')} AND typeof(om.user_id) = 'text'
-       ORDER BY om.organization_id, u.email, u.id`,
-    )
-    .raw()
-    .iterate({ only: only ?? null });
-  const rows = [];
-  let done = 0;
-  for (const [id, , email, name, role] of members) {
-    if ((done += 1) % 1_000 === 0) await onProgress(done, total);
-    const found = organizations.get(id);
-    if (found === undefined) continue;
-    rows.push({ email, name, ...found.models, ...judged(obstacleOfRole(role), !found.isOn && OFF) });
-  }
-  return rows;
-}
-
-function countGrants(connection: Connection, schema: Schema, only: string | undefined) {
-  const count = (which: string): number =>
-    readCount(
-      connection,
-      `SELECT count(*) FROM organization_models orgmod WHERE ${grantsWithin(schema)} AND orgmod.model_id ${which}`,
-      { only: only ?? null },
-    );
+function countGrants(connection: Connection, schema: Schema, only: Only) {
+  const grants = `SELECT count(*) FROM organization_models orgmod WHERE ${grantsWithin(schema)} AND orgmod.model_id`;
+  const count = (which: string): number => readCount(connection, `${grants} ${which}`, only);
   const without = "NOT LIKE '%*' AND orgmod.model_id NOT IN (SELECT id FROM model WHERE id IS NOT NULL)";
   return { prefix_grants: count("LIKE '%*'"), grants_without_row: count(without) };
 }
 
-const countOutside = (connection: Connection, adminAccess: GatePolicy['adminAccess']): number =>
-  readCount(
-    connection,
-    `SELECT count(*) FROM "user" u WHERE ${ROLE_COUNTS}${adminAccess === 'all' ? " AND u.role <> 'admin'" : ''}
-       AND NOT EXISTS (SELECT 1 FROM organization_members om WHERE om.user_id = u.id)`,
-  );
+function countOutside(connection: Connection, adminAccess: GatePolicy['adminAccess']): number {
+  const which = `${ROLE_COUNTS}${adminAccess === 'all' ? " AND u.role <> 'admin'" : ''}`;
+  const isOutside = 'NOT EXISTS (SELECT 1 FROM organization_members om WHERE om.user_id = u.id)';
+  return readCount(connection, `SELECT count(*) FROM "user" u WHERE ${which} AND ${isOutside}`);
+}
 
 /** The guide's audit: active users and models of each organization, and the admins of the backend. */
 export const readAccessAudit = (operation: Operation) =>
-  reading(operation, 'organizations', (connection, schema) => ({
-    organizations: auditOrganizations(connection, schema),
-    admins: readAll<Admin & { readonly organization: string | null; readonly active: number }>(
-      connection,
-      `SELECT u.email, u.name, om.organization_id AS organization, u.last_active_at, ${activeCondition(schema.memberActive, 'om')} AS active
-       FROM "user" u JOIN organization_members om ON u.id = om.user_id
-       WHERE u.role = 'admin' ORDER BY u.last_active_at DESC, u.email, om.organization_id`,
-    ).map(({ active, ...admin }) => ({ ...withDate(admin), member: active === 1 })),
-    admins_outside: readAll<Admin>(
-      connection,
-      `SELECT email, name, last_active_at FROM "user"
-       WHERE role = 'admin' AND NOT EXISTS (SELECT 1 FROM organization_members om WHERE om.user_id = "user".id)
-       ORDER BY last_active_at DESC, email`,
-    ).map(withDate),
-  }));
+  reading(operation, 'organizations', (connection, schema) => {
+    const sql = `
+      SELECT u.email, u.name, om.organization_id AS organization, u.last_active_at AS seconds,
+        ${activeCondition(schema.memberActive, 'om')} AS active, om.user_id IS NULL AS outside
+      FROM "user" u LEFT JOIN organization_members om ON u.id = om.user_id
+      WHERE u.role = 'admin' ORDER BY u.last_active_at DESC, u.email, om.organization_id`;
+    const admins = readAll<AdminRow>(connection, sql).map(({ active, outside, organization, seconds, ...user }) => {
+      const times = { last_active_at: toDate(seconds), last_active_at_seconds: seconds };
+      return { outside: outside === 1, user, organization, times, member: active === 1 };
+    });
+    return {
+      organizations: auditOrganizations(connection, schema),
+      admins: admins
+        .filter(({ outside }) => !outside)
+        .map(({ user, organization, times, member }) => ({ ...user, organization, ...times, member })),
+      admins_outside: admins.filter(({ outside }) => outside).map(({ user, times }) => ({ ...user, ...times })),
+    };
+  });
 
-type Admin = Readonly<Record<'email' | 'name', string | null> & { last_active_at: number | string | null }>;
-
-const withDate = <A extends Admin>({ last_active_at: seconds, ...admin }: A) => ({
-  ...admin,
-  last_active_at: toDate(seconds),
-  last_active_at_seconds: seconds,
-});
-
-type AuditRow = Record<'user_count' | 'model_count' | 'active_model_count' | 'counting_user_count', number> &
-  Record<'organization', string | null>;
+type AdminRow = Record<'email' | 'name' | 'organization', string | null> &
+  Record<'active' | 'outside', number> & { readonly seconds: number | string | null };
 
 /** Counted apart and then joined: the guide's join of every user with every model is a thousand times as long. */
 function auditOrganizations(connection: Connection, schema: Schema) {
   const { isActive } = prepareGrants(connection, schema);
-  const rows = readAll<AuditRow>(
-    connection,
-    `WITH users AS (
-       SELECT om.organization_id, count(DISTINCT om.user_id) AS total,
-         count(DISTINCT om.user_id) FILTER (WHERE ${ROLE_COUNTS}) AS counting
-       FROM organization_members om LEFT JOIN "user" u ON u.id = om.user_id
-       WHERE ${activeCondition(schema.memberActive, 'om')} GROUP BY om.organization_id
-     ), models AS (
-       SELECT organization_id, count(DISTINCT model_id) AS total,
-         count(DISTINCT model_id) FILTER (WHERE ${activeCondition(schema.grantActive)}) AS active
-       FROM organization_models GROUP BY organization_id
-     )
-     SELECT users.organization_id AS organization, users.total AS user_count, coalesce(models.total, 0) AS model_count,
-       coalesce(models.active, 0) AS active_model_count, users.counting AS counting_user_count
-     FROM users LEFT JOIN models ON models.organization_id = users.organization_id
-     ORDER BY users.organization_id`,
-  );
-  return rows.map(({ counting_user_count: counting, ...row }) => {
-    const active = row.organization === null || isActive(row.organization);
-    return { ...row, active, counting_user_count: active ? counting : 0 };
+  const models = countRows(connection, GRANTS, true);
+  const users = countRows(connection, MEMBERS, true);
+  return [...users].flatMap(([organization, { active: user_count, counting }]) => {
+    if (user_count === 0) return [];
+    const { all: model_count, active: active_model_count } = models.get(organization) ?? NONE;
+    const active = organization === null || isActive(organization);
+    const counts = { user_count, model_count, active_model_count };
+    return [{ organization, ...counts, active, counting_user_count: active ? counting : 0 }];
   });
 }
+
+export const listOrganizations = (operation: Operation, configured: Organization | undefined) =>
+  reading(operation, 'organizations', (connection, schema) => {
+    const ids = new Set([...(configured === undefined ? [] : [configured.id]), ...knownOrganizations(connection)]);
+    const members = countRows(connection, MEMBERS, false);
+    const grants = countRows(connection, GRANTS, false);
+    const { isActive } = prepareGrants(connection, schema);
+    const names = readNames(connection, configured);
+    const organizations = [...ids].toSorted().map((id) => {
+      const [active, of, { active: on, all }] = [isActive(id), members.get(id) ?? NONE, grants.get(id) ?? NONE];
+      return {
+        ...{ id, name: names.get(id) ?? null, active, configured: id === configured?.id },
+        members: { ...of, counting: active ? of.counting : 0 },
+        grants: { active: on, all },
+      };
+    });
+    return { organizations };
+  });
+
+const NONE = { active: 0, all: 0, counting: 0 };
+
+/** @returns by organization how many rows there are, how many are on, and how many of these are of users whom the gate serves */
+function countRows(connection: Connection, table: LinkTable, isDistinct: boolean) {
+  const isActive = activeCondition(columnsOf(connection, table.name).has('is_active'), 'link');
+  const what = isDistinct ? `DISTINCT link.${table.key}` : '*';
+  const [users, isServed] = table === MEMBERS ? ['LEFT JOIN "user" u ON u.id = link.user_id', ROLE_COUNTS] : ['', '0'];
+  const sql = `
+    SELECT link.organization_id AS id, count(${what}) FILTER (WHERE ${isActive}) AS active, count(${what}) AS "all",
+      count(${what}) FILTER (WHERE ${isActive} AND ${isServed}) AS counting
+    FROM ${table.name} link ${users} GROUP BY link.organization_id ORDER BY link.organization_id`;
+  const rows = readAll<Record<keyof typeof NONE, number> & { readonly id: string | null }>(connection, sql);
+  return new Map(rows.map(({ id, ...figures }) => [id, figures]));
+}
+
+/** mAI's own table first, then the environment; the deployment guide has no place for a name. */
+function readNames(connection: Connection, configured: Organization | undefined): ReadonlyMap<string, string> {
+  const columns = columnsOf(connection, 'client_organizations');
+  const own = "SELECT id, name FROM client_organizations WHERE typeof(name) = 'text'";
+  const rows = columns.has('id') && columns.has('name') ? readAll<Organization>(connection, own) : [];
+  const known = configured === undefined ? rows : [configured, ...rows];
+  return new Map(known.map(({ id, name }) => [id, name]));
+}
+
+/** @returns beside the record: the members, with what keeps each of them out */
+export const showOrganization = (operation: Operation, chosen: ChosenOrganization, configured?: Organization) =>
+  reading(operation, 'organizations', (connection, schema) => {
+    const { isActive } = requireOrganization(connection, schema, chosen, 'read');
+    const { id, isConfigured } = chosen;
+    const members = readMembers(connection, schema, id, isActive);
+    const grants = readGrants(connection, schema, id, isActive);
+    const parts = schemaParts(schema);
+    const admins = readAll<Record<'email' | 'name', string | null> & { readonly id: string }>(connection, ADMINS);
+    const membershipOf = ({ id: user }: { readonly id: string }) => {
+      const rows = members.filter((member) => member.id === user);
+      return rows.length === 0 ? null : rows.some(({ active }) => active) ? ('active' as const) : ('inactive' as const);
+    };
+    const countActive = (rows: readonly { active: boolean }[]) => rows.filter(({ active }) => active).length;
+    const record = {
+      id,
+      name: readNames(connection, configured).get(id) ?? null,
+      active: isActive,
+      configured: isConfigured,
+      members: {
+        counting: members.filter(({ counts }) => counts).length,
+        active: countActive(members),
+        all: members.length,
+      },
+      grants: { active: countActive(grants), all: grants.length },
+      models: grants.map(({ pattern, active }) => ({ pattern, active })),
+      organization_admins: members
+        .filter(({ organization_role: role }) => role === 'admin')
+        .map(({ id: user, email, active }) => ({ id: user, email, active })),
+      backend_admins: admins.map((admin) => ({ ...admin, member: membershipOf(admin) })),
+      schema: parts,
+      complete: parts.every(({ missing }) => missing.length === 0),
+    };
+    return { record, members };
+  });
+
+const ADMINS = `SELECT id, email, name FROM "user" WHERE role = 'admin' ORDER BY lower(email), id`;
+
+const schemaParts = ({ missing }: Schema) =>
+  (['table', 'index', 'view', 'trigger'] as const).map((kind) => {
+    const names = SCHEMA_OBJECTS.filter((object) => object.kind === kind).map(({ name }) => name);
+    return { kind, expected: names.length, missing: names.filter((name) => missing.includes(`${kind} ${name}`)) };
+  });

@@ -4,7 +4,7 @@ import { nearest } from '../nearest.ts';
 import { type ModelId, parsePattern } from '../policy/grant.ts';
 import { isObject } from '../references/json.ts';
 import type { Connection } from '../store/database.ts';
-import { prepareComposites, type Maker, type ModelRow, readModelRows } from '../store/models.ts';
+import { type Maker, type ModelRow, prepareComposites, readModelRows } from '../store/models.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
 import { readColumn } from './organizations.ts';
 
@@ -12,12 +12,6 @@ import { readColumn } from './organizations.ts';
 export const LEFT_OUT = ['presets', 'arena', 'switched_off', 'unusable', 'of_users', 'of_organizations'] as const;
 
 export type LeftOut = (typeof LEFT_OUT)[number];
-
-/** A provider or function that may have models which the source does not show: these are not switched off. */
-export interface Gap {
-  readonly why: string;
-  mayHave(id: string): boolean;
-}
 
 /** What a source says about one model, and whose it is where it is left out for that. */
 export interface Offer {
@@ -30,8 +24,14 @@ export type Source = Readonly<{ connection: Connection; schema: Schema; presets:
 
 export type Catalogue = ReturnType<typeof toCatalogue>;
 
+/** A provider or function that may have models which the source does not show: these are not switched off. */
+interface Gap {
+  readonly why: string;
+  mayHave(id: string): boolean;
+}
+
 /** @param offers in the order of the source; an id that is offered and left out is offered */
-export function toCatalogue({ connection, schema }: Source, offers: Iterable<Offer>, gaps: readonly Gap[] = []) {
+export function toCatalogue({ connection, schema }: Source, offers: readonly Offer[], gaps: readonly Gap[] = []) {
   const models = new Set<ModelId>();
   const leftOut = new Map<string, { readonly why: LeftOut; readonly owner: Offer['owner'] }>();
   for (const { id, leftOut: why, owner } of offers) {
@@ -65,36 +65,32 @@ function offerRow({ id, isActive, maker }: ModelRow): Offer {
 /** @returns a function that offers a preset, left out unless presets are wanted and no other organization owns it */
 export function createPresetOffers({ connection, schema, presets, organization }: Source): (row: ModelRow) => Offer {
   if (!presets) return ({ id }) => ({ id, leftOut: 'presets' });
-  const isPublic = createPublicity(connection);
   // one that was granted by its own id and that the backend keeps private is the organization's own
-  const others = connection.prepare<[object], string>(
-    `SELECT organization_id FROM organization_models
-     WHERE model_id = $preset AND organization_id <> $organization AND ${activeCondition(schema.grantActive)}
-       AND typeof(organization_id) = 'text' AND NOT EXISTS (
-         SELECT 1 FROM organization_models own WHERE own.model_id = $preset AND own.organization_id = $organization)
-     ORDER BY organization_id LIMIT 1`,
-  );
+  const others = connection.prepare<[object], string>(`
+    SELECT organization_id FROM organization_models
+    WHERE model_id = $preset AND organization_id <> $organization AND ${activeCondition(schema.grantActive)}
+      AND typeof(organization_id) = 'text' AND NOT EXISTS (
+        SELECT 1 FROM organization_models own WHERE own.model_id = $preset AND own.organization_id = $organization)
+      AND NOT EXISTS (${publicPreset(connection)})
+    ORDER BY organization_id LIMIT 1`);
   others.pluck();
   return (row) => {
-    const isOurs = organization === undefined || row.maker !== undefined || isPublic(row.id);
-    const owner = isOurs ? undefined : others.get({ preset: row.id, organization });
-    if (owner === undefined) return offerRow(row);
-    return { id: row.id, leftOut: 'of_organizations', owner: { organization: owner } };
+    const owner = row.maker ?? others.get({ preset: row.id, organization: organization ?? null });
+    return typeof owner === 'string'
+      ? { id: row.id, leftOut: 'of_organizations', owner: { organization: owner } }
+      : offerRow(row);
   };
 }
 
-/** A preset is public where `access_control` is null (0.6), or where `*` may read it (`access_grant`, 0.12). */
-function createPublicity(connection: Connection): (preset: string) => boolean {
+/** SQL for a row where `$preset` is public: its `access_control` is null (0.6), or `*` may read it (`access_grant`, 0.12). */
+function publicPreset(connection: Connection): string {
   // SQLAlchemy writes None into a JSON column as the JSON value
-  const publicity = columnsOf(connection, 'model').has('access_control')
-    ? "SELECT 1 FROM model WHERE id = ? AND coalesce(access_control, 'null') = 'null'"
-    : columnsOf(connection, 'access_grant').has('principal_id')
-      ? `SELECT 1 FROM access_grant WHERE resource_type = 'model' AND resource_id = ?
-           AND principal_id = '*' AND permission = 'read'`
-      : undefined;
-  if (publicity === undefined) return () => true;
-  const statement = connection.prepare<[string]>(publicity);
-  return (preset) => statement.get(preset) !== undefined;
+  if (columnsOf(connection, 'model').has('access_control')) {
+    return "SELECT 1 FROM model WHERE id = $preset AND coalesce(access_control, 'null') = 'null'";
+  }
+  if (!columnsOf(connection, 'access_grant').has('principal_id')) return 'SELECT 1';
+  return `SELECT 1 FROM access_grant WHERE resource_type = 'model' AND resource_id = $preset
+    AND principal_id = '*' AND permission = 'read'`;
 }
 
 /** @returns ids that the file names: never all, because the backend asks its providers at run time, so an unknown one is no mistake */

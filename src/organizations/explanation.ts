@@ -31,21 +31,22 @@ export const explainModel = (operation: Operation, named: string, model: ModelId
   reading(operation, 'organizations', (connection, schema) => {
     const { view, subject, joining, user, rest } = readUser(connection, schema, operation.path, named, policy);
     const decision = decide(view, subject.user, model, policy);
-    const { isKnown, meant } = decision.effect === 'permit' ? KNOWN : look(connection, schema, model);
-    const other = meant === undefined ? undefined : decide(view, subject.user, meant, policy);
+    const isPermitted = decision.effect === 'permit';
+    const seen = isPermitted ? KNOWN : look(connection, schema, model);
+    const other = seen.meant && decide(view, subject.user, seen.meant, policy);
     const through = other?.effect === 'permit' ? other.grant : undefined;
-    const advice = adviseOnModel({ ...subject, isKnown, meant, through, model, decision });
+    const advice = adviseOnModel(subject, model, decision, { ...seen, through });
     const record = {
       decision: decision.effect,
       reason: decision.reason,
       meaning: REASONS[decision.reason].meaning,
       advice,
       commands: commandsIn(advice),
-      known: isKnown,
-      did_you_mean: meant ?? null,
+      known: seen.isKnown,
+      did_you_mean: seen.meant ?? null,
       user,
       model,
-      grant: decision.effect === 'permit' ? (decision.grant ?? null) : null,
+      grant: isPermitted ? (decision.grant ?? null) : null,
       chain: decision.chain,
       organizations: subject.memberships
         .filter(({ counts }) => counts)
@@ -110,6 +111,8 @@ function look(connection: Connection, schema: Schema, model: ModelId) {
   return isKnown ? KNOWN : { isKnown, meant: parseModelId(closestModel(model, [...granted, ...known])) };
 }
 
+export type Subject = ReturnType<typeof readUser>['subject'];
+
 function readUser(connection: Connection, schema: Schema, path: string, named: string, policy: GatePolicy) {
   const { enrolling, mode, bypass, adminAccess } = policy;
   const { id, email } = requirePerson(connection, named);
@@ -121,8 +124,8 @@ function readUser(connection: Connection, schema: Schema, path: string, named: s
   if (user.role !== 'admin' || adminAccess !== 'all') view.grantsOf(user);
   const isEnrolled = enrolling !== undefined && enrolled.has(user.id);
   const enrolment = isEnrolled ? { organization: enrolling, obstacle: obstacleToWriting(path) } : null;
-  const joins = enrolment !== null && enrolment.obstacle === null;
-  const joining = joins ? readMemberships(connection, schema, user.id, enrolling)[0] : undefined;
+  const joins = enrolment?.obstacle === null;
+  const [joining] = joins ? readMemberships(connection, schema, user.id, enrolling) : [];
   const memberships = readMemberships(connection, schema, user.id);
   return {
     view: enrolment === null || joins ? view : inspect(connection).view,

@@ -1,7 +1,7 @@
 /** What an organization grants: listed, allowed, denied. Each change is one transaction, done whole or not at all. */
 import { refuseAll } from '../backend-file/failure.ts';
 import { quoted, shellCommand } from '../backend-file/text.ts';
-import { type Operation, changing, reading } from '../backend-file/transaction.ts';
+import { type Operation, reading } from '../backend-file/transaction.ts';
 import { MAX_MODEL_ID_LENGTH, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
@@ -11,9 +11,10 @@ import {
   type ChosenOrganization,
   requireOrganization,
   GRANTS,
+  MODELS_OF,
   readAll,
   readColumn,
-  writeRows,
+  changeRows,
 } from './organizations.ts';
 import { judged } from './standing.ts';
 
@@ -52,7 +53,7 @@ const kindOf = (pattern: string) => (pattern.endsWith('*') ? 'prefix' : 'exact')
 
 function countCovered(pattern: string, ids: ReadonlyMap<string, unknown> | ReadonlySet<string>): number {
   if (kindOf(pattern) === 'exact') return Number(ids.has(pattern));
-  return [...ids.keys()].filter((id) => id.startsWith(pattern.slice(0, -1))).length;
+  return [...ids.keys()].filter((id) => covers(pattern, id)).length;
 }
 
 /** @throws OperationFailure where a pattern would cover nothing, or looks like a mistake and is not taken `asIs` */
@@ -61,24 +62,16 @@ export const allowModels = (
   chosen: ChosenOrganization,
   { patterns, asIs = false }: { readonly patterns: readonly string[]; readonly asIs?: boolean | undefined },
 ) =>
-  changing(operation, 'organizations', (connection, schema) => {
-    const { created, isActive } = requireOrganization(connection, schema, chosen, 'add');
+  changeRows(operation, chosen, 'add', GRANTS, ({ connection, schema, organization, rows, created, isActive }) => {
     const known = readKnownModels(connection, schema);
     const isUsed = createUseFinder(connection, schema);
     refuseMistakes(patterns, known, chosen, asIs);
-    const models = writeRows(connection, GRANTS, chosen.id, (rows) =>
-      [...new Set(patterns)].map((pattern) => {
-        const outcome = rows.add(pattern);
-        const isKnown = countCovered(pattern, known) > 0 || isUsed(pattern);
-        return { pattern, kind: kindOf(pattern), outcome, known: isKnown } as const;
-      }),
-    );
-    return {
-      record: { organization: chosen.id, created, models },
-      ambiguous: models.map(({ pattern }) => pattern).filter((id) => id.endsWith('*') && known.has(id)),
-      known: [...known],
-      isActive,
-    };
+    const models = [...new Set(patterns)].map((pattern) => {
+      const [kind, outcome] = [kindOf(pattern), rows.add(pattern)];
+      return { pattern, kind, outcome, known: countCovered(pattern, known) > 0 || isUsed(pattern) } as const;
+    });
+    const ambiguous = models.map(({ pattern }) => pattern).filter((id) => id.endsWith('*') && known.has(id));
+    return { record: { organization, created, models }, ambiguous, known: [...known], isActive };
   });
 
 /** The remedy is the command with every id as it was meant, and the one that takes them as they are, where each would work. */
@@ -122,21 +115,18 @@ export const denyModels = (
   chosen: ChosenOrganization,
   { patterns, purge }: { readonly patterns: readonly string[]; readonly purge: boolean },
 ) =>
-  changing(operation, 'organizations', (connection, schema) => {
-    const organization = chosen.id;
-    requireOrganization(connection, schema, chosen, 'change');
+  changeRows(operation, chosen, 'change', GRANTS, ({ connection, schema, organization, rows }) => {
     const { patternsOf } = prepareGrants(connection, schema);
     const unique = [...new Set(patterns)];
-    const all = 'SELECT model_id FROM organization_models WHERE organization_id = $organization';
-    const readStored = () => readColumn<unknown>(connection, all, { organization });
-    refuseUngranted(unique, organization, readStored(), patternsOf(organization));
-    const denied = writeRows(connection, GRANTS, organization, (rows) =>
-      unique.map((pattern) => ({ pattern, outcome: rows.remove(pattern, purge) })),
-    );
+    const stored = readColumn<unknown>(connection, MODELS_OF, { organization });
+    refuseUngranted(unique, organization, stored, patternsOf(organization));
+    const denied = unique.map((pattern) => ({ pattern, outcome: rows.remove(pattern, purge) }));
     const left = patternsOf(organization);
-    const allowing = (pattern: string) => left.filter((other) => overlap(pattern, other));
-    const models = denied.map((one) => ({ ...one, still_allowed_by: allowing(one.pattern) }));
-    return { record: { organization, models }, isEmpty: readStored().length === 0 };
+    const models = denied.map((one) => ({
+      ...one,
+      still_allowed_by: left.filter((other) => overlap(one.pattern, other)),
+    }));
+    return { record: { organization, models }, isEmpty: rows.areGone() };
   });
 
 function refuseUngranted(
@@ -160,12 +150,9 @@ function refuseUngranted(
   refuseAll(problems, 'Nothing was denied.', { remedy });
 }
 
-function overlap(one: string, other: string): boolean {
-  const [left, right] = [one.replace(/\*$/, ''), other.replace(/\*$/, '')];
-  return (
-    left === right || (one.endsWith('*') && right.startsWith(left)) || (other.endsWith('*') && left.startsWith(right))
-  );
-}
+const covers = (pattern: string, id: string): boolean => pattern.endsWith('*') && id.startsWith(pattern.slice(0, -1));
+
+const overlap = (one: string, other: string): boolean => covers(one, other) || covers(other, one);
 
 /** @returns why the text is hardly what was meant, and what most likely was; undefined where nothing is odd about it */
 function doubtOf(id: string, known: ReadonlySet<string>): { found: string; meant: readonly string[] } | undefined {

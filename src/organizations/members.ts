@@ -1,10 +1,9 @@
 /** The members of an organization: listed, added, removed. Each change is one transaction, done whole or not at all. */
 import { refuseAll } from '../backend-file/failure.ts';
-import { findPeople, unknownPerson } from '../backend-file/backend.ts';
+import { type Person, findPeople, severalPeople, unknownPerson } from '../backend-file/backend.ts';
 import { quoted, toDate } from '../backend-file/text.ts';
-import { type Operation, changing, reading } from '../backend-file/transaction.ts';
+import { type Operation, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { writtenColumns } from '../store/initialize.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
 import {
   type ChosenOrganization,
@@ -16,7 +15,7 @@ import {
   readAll,
   readColumn,
   readCount,
-  writeRows,
+  changeRows,
 } from './organizations.ts';
 import { judged, obstacleOfRole } from './standing.ts';
 
@@ -63,67 +62,47 @@ export const addMembers = (
   chosen: ChosenOrganization,
   { named, role }: { readonly named: readonly string[]; readonly role?: string | undefined },
 ) =>
-  changing(operation, 'organizations', (connection, schema) => {
-    const { created, isActive } = requireOrganization(connection, schema, chosen, 'add');
-    const people = resolve(connection, named, 'No user was added.', (name, { isKnown, role: inBackend }) => {
+  changeRows(operation, chosen, 'add', MEMBERS, ({ connection, organization, rows, created, isActive }) => {
+    const people = resolve(connection, named, 'No user was added.', ({ name, isKnown, ...user }) => {
       if (!isKnown) return unknownPerson(connection, name);
-      const obstacle = obstacleOfRole(inBackend);
+      const obstacle = obstacleOfRole(user.role);
       if (obstacle === 'banned') return `${quoted(name)} is banned in the backend.`;
       return obstacle && `${quoted(name)} is pending: an admin of the backend has to approve the user first.`;
     });
     const firstTime = people.filter(({ id }) => !isAnywhere(connection, id)).length;
-    const members = writeRows(connection, MEMBERS, chosen.id, (rows) =>
-      people.map(({ id, email }): MemberChange => {
-        const outcome = rows.add(id, role);
-        const isNew = outcome === 'added' || role === undefined;
-        const before = isNew ? undefined : replaceRole(connection, chosen.id, id, role);
-        if (isNew || before === undefined) return { id, email, outcome };
-        const change = { before, after: role };
-        return { id, email, outcome: outcome === 'unchanged' ? 'role_changed' : outcome, role: change };
-      }),
-    );
-    return { record: { organization: chosen.id, created, members }, firstTime, isActive };
+    const members = people.map(({ id, email }): MemberChange => {
+      const [outcome, change] = [rows.add(id, role), rows.setRole(id, role)];
+      if (change === undefined) return { id, email, outcome };
+      return { id, email, outcome: outcome === 'unchanged' ? 'role_changed' : outcome, role: change };
+    });
+    return { record: { organization, created, members }, firstTime, isActive };
   });
 
-export interface MemberChange {
-  readonly id: string;
-  readonly email: string | null;
+export interface MemberChange extends Pick<Person, 'id' | 'email'> {
   readonly outcome: ReturnType<RowWriter['add' | 'remove']> | 'role_changed';
-  readonly role?: { readonly before: string; readonly after: string };
-}
-
-/** @returns the role that was replaced; undefined where it is that role already, or the table has none */
-function replaceRole(connection: Connection, organization: string, user: string, role: string): string | undefined {
-  if (!writtenColumns(connection, MEMBERS.name).includes('role')) return undefined;
-  const at = 'organization_id = $organization AND user_id = $user AND role IS NOT $role';
-  const key = { organization, user, role };
-  const before = `SELECT coalesce(role, '') FROM organization_members WHERE ${at}`;
-  const [replaced] = readColumn<string>(connection, before, key);
-  connection.prepare(`UPDATE organization_members SET role = $role WHERE ${at}`).run(key);
-  return replaced;
+  readonly role?: NonNullable<ReturnType<RowWriter['setRole']>>;
 }
 
 const isAnywhere = (connection: Connection, user: string): boolean =>
   connection.prepare('SELECT 1 FROM organization_members WHERE user_id = ?').get(user) !== undefined;
 
-type Named = Record<'email' | 'role', string | null> & Readonly<{ id: string; isKnown: boolean }>;
+type Named = Pick<Person, 'id' | 'email' | 'role'> & { readonly name: string; readonly isKnown: boolean };
 
 /** @returns each user once @throws OperationFailure with `outcome`, and what is wrong about every one of them */
 function resolve(
   connection: Connection,
   named: readonly string[],
   outcome: string,
-  refuse: (name: string, user: Named) => string | undefined,
+  refuse: (user: Named) => string | undefined,
 ): readonly Named[] {
   const found = findPeople(connection, named);
   const users = new Map<string, Named>();
-  const problems = named.flatMap((name, at) => {
-    const one = found[at] ?? 'unknown';
-    if (one === 'ambiguous') return [`Several users have the e-mail address ${quoted(name)}: give the id of one.`];
-    const isKnown = one !== 'unknown';
-    const user = isKnown ? { ...one, isKnown } : { id: name, email: null, role: null, isKnown };
-    users.set(user.id, user);
-    return refuse(name, user) ?? [];
+  const problems = named.flatMap((name) => {
+    const [user = { id: name, email: null, role: null }, ...others] = found.get(name) ?? [];
+    if (others.length > 0) return [severalPeople(name)];
+    const one = { ...user, name, isKnown: found.has(name) };
+    users.set(one.id, one);
+    return refuse(one) ?? [];
   });
   refuseAll(problems, outcome);
   return [...users.values()];
@@ -131,34 +110,24 @@ function resolve(
 
 /** The deployment guide's "add all active users": a user who has a row, switched off or not, keeps it. */
 export const addAllUsers = (operation: Operation, chosen: ChosenOrganization, role = 'member') =>
-  changing(operation, 'organizations', (connection, schema) => {
-    const organization = chosen.id;
-    const { created, isActive } = requireOrganization(connection, schema, chosen, 'add');
-    const { total, kept, on, firstTime } = countUsers(connection, schema, organization);
+  changeRows(operation, chosen, 'add', MEMBERS, ({ connection, schema, organization, rows, created, isActive }) => {
+    const count = (also: string): number =>
+      readCount(connection, `SELECT count(*) FROM "user" WHERE ${MAY_JOIN} AND ${also}`, { organization });
+    const kept = count(`id IN (${MEMBERS_OF})`);
+    const on = count(`id IN (${MEMBERS_OF} AND ${activeCondition(schema.memberActive)})`);
+    const firstTime = count('id NOT IN (SELECT user_id FROM organization_members WHERE user_id IS NOT NULL)');
     const linked = linkUsers(connection, organization, MAY_JOIN, role);
     // the guide's id of these is that of another row, or a rule of the table forbids theirs
     const missing = `SELECT id FROM "user" WHERE ${MAY_JOIN} AND id NOT IN (${MEMBERS_OF})`;
     const others = readColumn<string>(connection, missing, { organization });
-    writeRows(connection, MEMBERS, organization, (rows) => others.forEach((user) => rows.add(user, role)));
+    for (const user of others) rows.add(user, role);
     const added = linked + others.length;
-    const already = { members_already: kept, switched_off: kept - on, skipped: total - kept - added };
-    return { record: { organization, created, added, ...already }, firstTime, isActive };
+    const skipped = readCount(connection, 'SELECT count(*) FROM "user"') - kept - added;
+    const record = { organization, created, added, members_already: kept, switched_off: kept - on, skipped };
+    return { record, firstTime, isActive };
   });
 
 const MAY_JOIN = "role NOT IN ('pending', 'banned')";
-
-function countUsers(connection: Connection, { memberActive }: Schema, organization: string) {
-  const may = (also: string): string => `count(*) FILTER (WHERE ${MAY_JOIN} AND ${also})`;
-  const [counts] = readAll<Record<'total' | 'kept' | 'on' | 'firstTime', number>>(
-    connection,
-    `SELECT count(*) AS total, ${may(`id IN (${MEMBERS_OF})`)} AS kept,
-       ${may(`id IN (${MEMBERS_OF} AND ${activeCondition(memberActive)})`)} AS "on",
-       ${may('id NOT IN (SELECT user_id FROM organization_members WHERE user_id IS NOT NULL)')} AS firstTime
-     FROM "user"`,
-    { organization },
-  );
-  return counts ?? { total: 0, kept: 0, on: 0, firstTime: 0 };
-}
 
 /** Switches memberships off, or deletes them; the id of a user that the backend has deleted is one, too. */
 export const removeMembers = (
@@ -166,20 +135,15 @@ export const removeMembers = (
   chosen: ChosenOrganization,
   { named, purge }: { readonly named: readonly string[]; readonly purge: boolean },
 ) =>
-  changing(operation, 'organizations', (connection, schema) => {
-    const organization = chosen.id;
-    requireOrganization(connection, schema, chosen, 'change');
+  changeRows(operation, chosen, 'change', MEMBERS, ({ connection, organization, rows }) => {
     const member = connection.prepare('SELECT 1 FROM organization_members WHERE organization_id = ? AND user_id = ?');
-    const users = resolve(connection, named, 'No user was removed.', (name, { id, isKnown }) => {
+    const users = resolve(connection, named, 'No user was removed.', ({ id, name, isKnown }) => {
       if (member.get(organization, id) !== undefined) return undefined;
       return isKnown
         ? `${quoted(name)} is no member of ${quoted(organization)}.`
         : `${unknownPerson(connection, name)} Neither has ${quoted(organization)} such a member.`;
     });
-    const members = writeRows(connection, MEMBERS, organization, (rows) =>
-      users.map(({ id, email }): MemberChange => ({ id, email, outcome: rows.remove(id, purge) })),
-    );
+    const members = users.map(({ id, email }): MemberChange => ({ id, email, outcome: rows.remove(id, purge) }));
     const outside = users.filter(({ id, isKnown }) => isKnown && !isAnywhere(connection, id)).length;
-    const left = 'SELECT 1 FROM organization_members WHERE organization_id = $organization LIMIT 1';
-    return { record: { organization, members }, outside, isEmpty: readCount(connection, left, { organization }) === 0 };
+    return { record: { organization, members }, outside, isEmpty: rows.areGone() };
   });

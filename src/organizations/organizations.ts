@@ -4,6 +4,7 @@
  */
 import { OperationFailure, unchanged } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
+import { type Operation, changing } from '../backend-file/transaction.ts';
 import { nearest } from '../nearest.ts';
 import { type Connection, failureCode } from '../store/database.ts';
 import { insertRows, linkModels as linkStored, nowInSeconds, writtenColumns } from '../store/initialize.ts';
@@ -83,7 +84,7 @@ export const readCount = (connection: Connection, sql: string, parameters: objec
 export const MEMBERS = { name: 'organization_members', key: 'user_id' } as const;
 export const GRANTS = { name: 'organization_models', key: 'model_id' } as const;
 
-type LinkTable = typeof MEMBERS | typeof GRANTS;
+export type LinkTable = typeof MEMBERS | typeof GRANTS;
 
 const keysOf = ({ name, key }: LinkTable): string =>
   `SELECT ${key} FROM ${name} WHERE organization_id = $organization AND ${key} IS NOT NULL`;
@@ -93,13 +94,28 @@ export const MODELS_OF = keysOf(GRANTS);
 
 export type RowWriter = ReturnType<typeof createRowWriter>;
 
-/** Runs `write` with what changes single rows of one organization. @throws OperationFailure where the table forbids it */
-export const writeRows = <T>(
-  connection: Connection,
+interface Change extends ReturnType<typeof requireOrganization> {
+  readonly connection: Connection;
+  readonly schema: Schema;
+  readonly organization: string;
+  readonly rows: RowWriter;
+}
+
+/** Changes rows of one organization in one transaction. @throws OperationFailure where a table forbids it, or as `requireOrganization` */
+export const changeRows = <T>(
+  operation: Operation,
+  chosen: ChosenOrganization,
+  use: 'change' | 'add',
   table: LinkTable,
-  organization: string,
-  write: (rows: RowWriter) => T,
-): T => explaining(table, () => write(createRowWriter(connection, table, organization)));
+  change: (of: Change) => T,
+): Promise<T> =>
+  changing(operation, 'organizations', (connection, schema) => {
+    const found = requireOrganization(connection, schema, chosen, use);
+    return explaining(table, () => {
+      const rows = createRowWriter(connection, table, chosen.id);
+      return change({ ...found, connection, schema, organization: chosen.id, rows });
+    });
+  });
 
 /** Two pairs can give one id (`a` of `b_c`, `a_b` of `c`); then the later row gets another. */
 const OTHER_ID = "u.id || '_' || $organization || '_' || lower(hex(randomblob(16)))";
@@ -151,6 +167,16 @@ function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkT
       setActive.run(row);
       return wasOn ? 'switched_off' : 'off_already';
     },
+    /** @returns the role that was there and the one that is now; undefined where none is wished, the table has none, or it is the same */
+    setRole(key: string, role: string | undefined) {
+      if (role === undefined || !written.includes('role')) return undefined;
+      const [row, others] = [{ ...values, key, role }, `${at} AND role IS NOT $role`];
+      const [before] = readColumn<string>(connection, `SELECT coalesce(role, '') FROM ${name} WHERE ${others}`, row);
+      connection.prepare(`UPDATE ${name} SET role = $role WHERE ${others}`).run(row);
+      return before === undefined ? undefined : { before, after: role };
+    },
+    areGone: () =>
+      readCount(connection, `SELECT 1 FROM ${name} WHERE organization_id = $organization LIMIT 1`, values) === 0,
   };
 }
 

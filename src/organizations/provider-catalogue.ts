@@ -1,5 +1,5 @@
 /** What the backend's connections to providers have (routers/openai.py, routers/ollama.py and main.py, 0.6.18 and 0.12.4). */
-import { type BackendAccess, type SettingKey, askBackend, createSettings, idsOf } from '../backend-file/backend.ts';
+import { type BackendAccess, askBackend, createSettings, idsOf } from '../backend-file/backend.ts';
 import { unchanged } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
 import { isObject } from '../references/json.ts';
@@ -8,7 +8,6 @@ import { type ModelRow, readModelRows } from '../store/models.ts';
 import { columnsOf } from '../store/schema.ts';
 import {
   type Catalogue,
-  type Gap,
   type Offer,
   type Source,
   createPresetOffers,
@@ -20,22 +19,22 @@ import { readColumn } from './organizations.ts';
 
 /** A connection that lists its models only at run time is a gap. @throws SqliteError */
 export function fromConfig(source: Source): Catalogue {
-  const { connection, schema } = source;
-  const rows = readModelRows(connection);
+  const rows = readModelRows(source.connection);
   const isOff = createSwitches(rows.filter(({ isPreset }) => !isPreset));
-  const { connections, unknown } = readConnections(source);
-  const arenas = idsOf(createSettings(connection, schema)('evaluation.arena.models'));
-  const offers: readonly Offer[] = [
-    ...connections.flatMap(({ kind, models }) =>
-      models.map((id) => ({ id, leftOut: isOff(id, kind) ? ('switched_off' as const) : undefined })),
-    ),
+  const kinds = readConnections(source);
+  const connections = kinds.flatMap((kind) => kind.connections ?? []);
+  const offered = connections.flatMap(({ kind, models }) => models.map((id) => ({ id, isOff: isOff(id, kind) })));
+  const arenas = idsOf(createSettings(source.connection, source.schema)('evaluation.arena.models'));
+  const offers = [
+    ...offered.map((one): Offer => ({ id: one.id, leftOut: one.isOff ? 'switched_off' : undefined })),
     ...rows.filter(({ isPreset }) => isPreset).map(createPresetOffers(source)),
-    ...arenas.map((id) => ({ id, leftOut: 'arena' as const })),
+    ...arenas.map((id): Offer => ({ id, leftOut: 'arena' })),
   ];
-  const gaps = [
-    ...unknown.map((kind) => ({
-      why: `The connections of ${KINDS[kind].name} are not in the file: the backend takes them from its environment. --from live asks the backend itself.`,
-      mayHave: (id: string) => kind === 'openai' || id.includes(':'),
+  const unknown = kinds.filter((kind) => kind.connections === undefined);
+  return toCatalogue(source, offers, [
+    ...unknown.map(({ name, mayHave }) => ({
+      why: `The connections of ${name} are not in the file: the backend takes them from its environment. --from live asks the backend itself.`,
+      mayHave,
     })),
     ...connections
       .filter(({ models }) => models.length === 0)
@@ -43,67 +42,60 @@ export function fromConfig(source: Source): Catalogue {
         why: `The ${label} lists its models at run time, and so they are not in the file. --from live asks for them.`,
         mayHave,
       })),
-    ...pipesOf(connection),
-  ];
-  return toCatalogue(source, offers, gaps);
+    ...readPipes(source.connection).map((pipe) => ({
+      why: `The function ${quoted(pipe)} makes models of its own. --from live asks for them.`,
+      mayHave: (id: string) => id === pipe || id.startsWith(`${pipe}.`),
+    })),
+  ]);
 }
 
 /** @returns whether a row switches the model off: one on `llama3` stands for `llama3:latest` too (utils/models.py) */
 function createSwitches(rows: readonly ModelRow[]): (id: string, kind: unknown) => boolean {
-  const states = new Map(rows.map(({ id, isActive }) => [id, isActive]));
-  const isOff = (id: string): boolean => states.get(id) === false;
-  return (id, kind) => isOff(id) || (kind === 'ollama' && isOff(id.split(':')[0] ?? id));
+  const off = new Set(rows.filter(({ isActive }) => !isActive).map(({ id }) => id));
+  return (id, kind) => off.has(id) || (kind === 'ollama' && off.has(id.split(':')[0] ?? id));
 }
 
-function pipesOf(connection: Connection): readonly Gap[] {
+function readPipes(connection: Connection): readonly string[] {
   const columns = columnsOf(connection, 'function');
   if (!columns.has('type') || !columns.has('is_active')) return [];
-  const pipes = readColumn<string>(connection, "SELECT id FROM function WHERE type = 'pipe' AND is_active = 1");
-  return pipes.map((pipe) => ({
-    why: `The function ${quoted(pipe)} makes models of its own. --from live asks for them.`,
-    mayHave: (id) => id === pipe || id.startsWith(`${pipe}.`),
-  }));
+  return readColumn(connection, "SELECT id FROM function WHERE type = 'pipe' AND is_active = 1");
 }
 
-type ProviderKind = 'openai' | 'ollama';
-
-const KINDS: Readonly<Record<ProviderKind, { readonly name: string; readonly urls: SettingKey }>> = {
-  openai: { name: 'OpenAI', urls: 'openai.api_base_urls' },
-  ollama: { name: 'Ollama', urls: 'ollama.base_urls' },
-};
+const KINDS = [
+  { kind: 'openai', name: 'OpenAI', addresses: 'openai.api_base_urls', isNamed: () => true },
+  { kind: 'ollama', name: 'Ollama', addresses: 'ollama.base_urls', isNamed: (id: string) => id.includes(':') },
+] as const;
 
 type ProviderConnection = NonNullable<ReturnType<typeof readConnection>>;
 
-/** @returns those that are on, in the order of the backend's lists, and kinds whose addresses stand in the backend's environment */
+/** @returns each kind with its connections that are on, in the order of the backend's lists: none where its environment has them */
 function readConnections({ connection, schema }: Source) {
   const setting = createSettings(connection, schema);
-  const kinds = (['openai', 'ollama'] as const).filter((kind) => setting(`${kind}.enable`) !== false);
-  const connections = kinds.flatMap((kind) => {
-    const urls = setting(KINDS[kind].urls);
-    const configs = setting(`${kind}.api_configs`);
-    if (!Array.isArray(urls)) return [];
-    return urls.flatMap((url, at) => readConnection(kind, at, typeof url === 'string' ? url : '', configs) ?? []);
+  return KINDS.filter(({ kind }) => setting(`${kind}.enable`) !== false).map((kind) => {
+    const [urls, configs] = [setting(kind.addresses), setting(`${kind.kind}.api_configs`)];
+    const list: readonly unknown[] | undefined = Array.isArray(urls) ? urls : undefined;
+    const connections = list?.flatMap((url, index) => readConnection(kind, index, url, configs) ?? []);
+    return { name: kind.name, mayHave: kind.isNamed, connections };
   });
-  return { connections, unknown: kinds.filter((kind) => !Array.isArray(setting(KINDS[kind].urls))) };
 }
 
-function readConnection(kind: ProviderKind, index: number, url: string, configs: unknown) {
+function readConnection(
+  { kind, name, isNamed }: (typeof KINDS)[number],
+  index: number,
+  address: unknown,
+  configs: unknown,
+) {
+  const url = typeof address === 'string' ? address : '';
   // by place, and as it was before 0.5 by address
   const found = isObject(configs) ? (configs[String(index)] ?? configs[url]) : undefined;
   const config = isObject(found) ? found : {};
   if ('enable' in config && !isTrue(config['enable'])) return undefined;
-  const models = modelsOfConnection(config);
-  return {
-    kind,
-    index,
-    label: `${KINDS[kind].name} connection ${index + 1} (${quoted(withoutSecrets(url))})`,
-    /** Ids as the backend offers them; none: the backend asks the connection at run time. */
-    models: models.filter((id) => kind === 'ollama' || isOffered(id, url)),
-    mayHave: (id: string): boolean => {
-      if (models.length > 0) return models.includes(id);
-      return id.startsWith(prefixOf(config)) && (kind === 'openai' || id.includes(':'));
-    },
-  };
+  const listed = modelsOfConnection(config);
+  const mayHave = (id: string): boolean =>
+    listed.length > 0 ? listed.includes(id) : id.startsWith(prefixOf(config)) && isNamed(id);
+  /** Ids as the backend offers them; none: the backend asks the connection at run time. */
+  const models = listed.filter((id) => kind === 'ollama' || isOffered(id, url));
+  return { kind, index, label: `${name} connection ${index + 1} (${quoted(withoutSecrets(url))})`, models, mayHave };
 }
 
 const isTrue = (value: unknown): boolean => Boolean(value) && !(Array.isArray(value) && value.length === 0);
@@ -147,43 +139,39 @@ type LiveModels = Awaited<ReturnType<typeof askForModels>>;
 
 export function fromLive(live: LiveModels, source: Source): Catalogue {
   const rows = new Map(readModelRows(source.connection).map((row) => [row.id, row]));
-  const offerPreset = createPresetOffers(source);
   const listed = new Set(live.listed.map(({ id }) => id));
   const unlisted = live.provided.filter(({ id }) => !listed.has(id));
-  refuseShortened(live.url, unlisted, createSwitches([...rows.values()]));
-  const offers = live.listed.map((entry): Offer => {
-    const { id, arena, preset } = entry;
-    if (arena === true) return { id, leftOut: 'arena' };
-    if (preset !== true) return { id };
-    const row = rows.get(id);
-    // made since, or not of this file: whose it is cannot be known
-    if (row === undefined) return { id, leftOut: source.presets ? undefined : 'presets' };
-    return offerPreset({ ...row, isActive: true });
-  });
-  const sleeping = [...rows.values()].filter(({ id, isPreset }) => isPreset && !listed.has(id));
-  // a provider that is down is missing from the list, and its models with it
-  const silent = readConnections(source).connections.filter((one) => !live.provided.some((entry) => isOf(entry, one)));
-  return toCatalogue(
-    source,
-    [
-      ...sleeping.map(({ id }) => ({ id, leftOut: 'presets' as const })),
-      ...unlisted.map(({ id }) => ({ id, leftOut: 'switched_off' as const })),
-      ...offers,
-    ],
-    silent.map(({ label, mayHave }) => ({
-      why: `The ${label} lists nothing of its own at the moment: is it down?`,
-      mayHave,
-    })),
-  );
-}
-
-function refuseShortened({ origin }: URL, unlisted: readonly Entry[], isOff: ReturnType<typeof createSwitches>): void {
+  const isOff = createSwitches([...rows.values()]);
   const hidden = unlisted.filter(({ id, owned_by: owner }) => !isOff(id, owner)).map(({ id }) => id);
-  if (hidden.length === 0) return;
-  throw unchanged(
-    `${quoted(origin)} hides models from this admin that it has: ${quotedFew(hidden, 3)}.`,
-    'Ask the backend itself and not the gate; and if it is the backend, its own access control is in the way (BYPASS_ADMIN_ACCESS_CONTROL).',
-  );
+  if (hidden.length > 0) {
+    throw unchanged(
+      `${quoted(live.url.origin)} hides models from this admin that it has: ${quotedFew(hidden, 3)}.`,
+      'Ask the backend itself and not the gate; and if it is the backend, its own access control is in the way (BYPASS_ADMIN_ACCESS_CONTROL).',
+    );
+  }
+  const offerPreset = createPresetOffers(source);
+  const offerListed = ({ id, arena, preset }: Entry): Offer => {
+    if (arena === true) return { id, leftOut: 'arena' };
+    const row = preset === true ? rows.get(id) : undefined;
+    if (row !== undefined) return offerPreset({ ...row, isActive: true });
+    // made since, or not of this file: whose it is cannot be known
+    return { id, leftOut: preset === true && !source.presets ? 'presets' : undefined };
+  };
+  const sleeping = [...rows.values()].filter(({ id, isPreset }) => isPreset && !listed.has(id));
+  const offers = [
+    ...sleeping.map(({ id }): Offer => ({ id, leftOut: 'presets' })),
+    ...unlisted.map(({ id }): Offer => ({ id, leftOut: 'switched_off' })),
+    ...live.listed.map(offerListed),
+  ];
+  // a provider that is down is missing from the list, and its models with it
+  const silent = readConnections(source)
+    .flatMap(({ connections = [] }) => connections)
+    .filter((one) => !live.provided.some((entry) => isOf(entry, one)));
+  const gaps = silent.map(({ label, mayHave }) => ({
+    why: `The ${label} lists nothing of its own at the moment: is it down?`,
+    mayHave,
+  }));
+  return toCatalogue(source, offers, gaps);
 }
 
 function isOf({ urlIdx, ollama }: Entry, { kind, index }: ProviderConnection): boolean {

@@ -1,12 +1,13 @@
 /** What gives a user models and what does not: obstacles, the memberships of one user, and one sentence of advice. */
 import { quoted, shellCommand } from '../backend-file/text.ts';
-import { type UserPrincipal, toOrganizationId } from '../identity/principal.ts';
+import { toOrganizationId } from '../identity/principal.ts';
 import type { DecideOptions } from '../policy/decide.ts';
 import type { Decision, Permit } from '../policy/decision.ts';
 import { type ModelId, compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
+import type { Subject } from './explanation.ts';
 import { readAll } from './organizations.ts';
 
 export const OBSTACLES = {
@@ -42,7 +43,7 @@ export type Membership = ReturnType<typeof readMemberships>[number];
 const MEMBERSHIP_OFF = 'the membership is switched off';
 const ORGANIZATION_OFF = "the organization is switched off in mAI's client_organizations";
 
-/** @param enrolling the membership that the gate makes in this organization at the user's first request, and no other */
+/** @param enrolling the organization whose membership the gate makes at the user's first request: that one, and no other */
 export function readMemberships(connection: Connection, schema: Schema, user: string, enrolling?: string) {
   const role = columnsOf(connection, 'organization_members').has('role') ? 'role' : 'NULL';
   const members = readAll<{ organization: string; active: number; role: unknown }>(
@@ -52,59 +53,72 @@ export function readMemberships(connection: Connection, schema: Schema, user: st
      GROUP BY organization_id COLLATE BINARY ORDER BY organization_id`,
     { user },
   );
-  const grants = connection.prepare<[string], { pattern: string; active: number }>(
-    `SELECT model_id AS pattern, max(${activeCondition(schema.grantActive)}) AS active FROM organization_models
-     WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' AND typeof(model_id) = 'text'
-     GROUP BY model_id COLLATE BINARY ORDER BY model_id`,
-  );
   const { isActive } = prepareGrants(connection, schema);
   const rows = enrolling === undefined ? members : [{ organization: enrolling, active: 1, role: null }];
-  return rows.map((row) => {
+  return rows.map(({ organization, ...row }) => {
     const active = row.active === 1;
-    const isOn = isActive(row.organization);
-    const why = [...(active ? [] : [MEMBERSHIP_OFF]), ...(isOn ? [] : [ORGANIZATION_OFF])].join(', ');
+    const why = [!active && MEMBERSHIP_OFF, !isActive(organization) && ORGANIZATION_OFF].filter(Boolean).join(', ');
     return {
-      organization: row.organization,
+      organization,
       role: typeof row.role === 'string' ? row.role : null,
       active,
-      counts: active && isOn,
+      counts: why === '',
       why_not: why || null,
-      models: grants.all(row.organization).map((grant) => ({ pattern: grant.pattern, active: grant.active === 1 })),
+      models: [...readGranted(connection, schema, organization)].map(([pattern, isOn]) => ({ pattern, active: isOn })),
     };
   });
 }
 
-interface Subject {
-  readonly user: UserPrincipal;
-  readonly memberships: readonly Membership[];
-  readonly enrolment: { readonly organization: string; readonly obstacle: string | null } | null;
+/** @returns by pattern whether one of its rows is on; ids that are no text are none to the gate */
+export function readGranted(connection: Connection, { grantActive }: Schema, organization: string) {
+  const rows = readAll<{ readonly pattern: string; readonly active: number }>(
+    connection,
+    `SELECT model_id AS pattern, max(${activeCondition(grantActive)}) AS active FROM organization_models
+     WHERE organization_id = $organization COLLATE BINARY AND typeof(organization_id) = 'text' AND typeof(model_id) = 'text'
+     GROUP BY model_id COLLATE BINARY ORDER BY model_id`,
+    { organization },
+  );
+  return new Map(rows.map(({ pattern, active }) => [pattern, active === 1]));
 }
 
-type ModelQuestion = Subject &
-  Readonly<{
-    model: ModelId;
-    decision: Decision;
-    isKnown: boolean;
-    meant: string | undefined;
-    through: Permit['grant'];
-  }>;
+const run = (...words: readonly string[]): string => `run \`${shellCommand('modelgate', ...words)}\``;
 
-/** @returns one sentence on a decision: why it is so, and what would change it */
-export function adviseOnModel(question: ModelQuestion): string {
-  const { model, decision, memberships } = question;
+const addMember = (user: string, organization: string): string => run('member', 'add', user, '--org', organization);
+
+const allow = (model: string, [first]: readonly Membership[]): string =>
+  run('model', 'allow', model, '--org', first?.organization ?? 'ORGANIZATION');
+
+const countingOf = ({ memberships }: Subject): readonly Membership[] => memberships.filter(({ counts }) => counts);
+
+/** @param seen whether the model is known, else which other may be meant and by which grant that is permitted @returns one sentence */
+export function adviseOnModel(
+  subject: Subject,
+  model: ModelId,
+  decision: Decision,
+  seen: { readonly isKnown: boolean; readonly meant?: string | undefined; readonly through: Permit['grant'] },
+): string {
   if (decision.effect === 'permit') return whyPermitted(decision);
-  const nothing = whyNothing(question);
+  const nothing = whyNothing(subject);
   if (nothing !== undefined) return nothing;
-  if (!question.isKnown && decision.reason === 'not_granted') return whyUnknown(question);
+  const own = countingOf(subject);
   const last = decision.chain.at(-1) ?? model;
-  const allow = (id: string): string => `\`${modelAllow(id, memberships)}\``;
   if (decision.reason === 'preset_parameter_not_granted') {
-    return `The preset ${quoted(model)} names ${quoted(last)} in its parameters, which no organization of the user grants: run ${allow(last)}, or take it out of the preset.`;
+    return `The preset ${quoted(model)} names ${quoted(last)} in its parameters, which no organization of the user grants: ${allow(last, own)}, or take it out of the preset.`;
   }
   if (decision.reason === 'preset_base_not_granted') {
-    return `${quoted(model)} is a preset on ${quoted(last)}, which no organization of the user grants by itself: run ${allow(model)} for this preset alone, or ${allow(last)} for everything built on that model.`;
+    const orBase = allow(last, own).replace('run ', 'or ');
+    return `${quoted(model)} is a preset on ${quoted(last)}, which no organization of the user grants by itself: ${allow(model, own)} for this preset alone, ${orBase} for everything built on that model.`;
   }
-  return whyNotGranted(question);
+  if (seen.isKnown || decision.reason !== 'not_granted') return whyNotGranted(subject, model);
+  // a typing error must not be advised as a grant; and the file need not name what a provider has
+  const unknown = `No model ${quoted(model)} is known to the backend's database or granted to any organization.`;
+  const { meant, through } = seen;
+  if (meant === undefined) {
+    return `${unknown} If the backend's own list has this very id: ${allow(model, own).slice('run '.length)}`;
+  }
+  const exactly = meant.toLowerCase() === model.toLowerCase() ? ' Ids are compared exactly.' : '';
+  const gives = through === undefined ? '' : ` ${quoted(through.organization)} grants it.`;
+  return `${unknown} Did you mean ${quoted(meant)}?${exactly}${gives}`;
 }
 
 /** @returns one sentence on all models, and whether grants give the user any */
@@ -113,18 +127,18 @@ export function whySeen(subject: Subject, { adminAccess }: DecideOptions) {
   const isUnlimited = subject.user.role === 'admin' && adminAccess === 'all';
   const advice = isUnlimited
     ? `${UNLIMITED.slice(0, -1)}: every model of the backend is seen.`
-    : (nothing ?? whatIsSeen(subject.memberships.filter(({ counts }) => counts)));
+    : (nothing ?? whatIsSeen(countingOf(subject)));
   return { advice, seesAny: nothing === undefined };
 }
 
 const UNLIMITED = 'The user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`.';
 
-function whatIsSeen(memberships: readonly Membership[]): string {
-  const models = memberships.flatMap((membership) => membership.models);
+function whatIsSeen(own: readonly Membership[]): string {
+  const models = own.flatMap((membership) => membership.models);
   const { size } = new Set(models.filter((model) => model.active).map(({ pattern }) => pattern));
   if (size === 0) {
     const off = models.length > 0 ? ', because all that is there is switched off' : '';
-    return `The user's ${memberships.length === 1 ? 'organization grants' : 'organizations grant'} no model${off}: run \`${modelAllow('MODEL', memberships)}\`.`;
+    return `No organization of the user grants a model${off}: ${allow('MODEL', own)}.`;
   }
   return `The user sees those models of the backend that ${size === 1 ? 'the one active grant covers' : `the ${size.toLocaleString('en')} active grants cover`}, and presets built on them; what the backend itself does not offer the user stays hidden.`;
 }
@@ -138,16 +152,18 @@ function whyNothing({ user: { id, role }, memberships, enrolment }: Subject): st
   if (memberships.some(({ counts }) => counts)) return undefined;
   const off = memberships.find(({ why_not: why }) => why === MEMBERSHIP_OFF);
   if (off !== undefined) {
-    return `The membership in ${quoted(off.organization)} is switched off: run \`${memberAdd(id, off.organization)}\`.`;
+    return `The membership in ${quoted(off.organization)} is switched off: ${addMember(id, off.organization)}.`;
   }
   const [first] = memberships;
   if (first !== undefined) {
-    return `The organization ${quoted(first.organization)} is switched off in mAI's table client_organizations: switch it on there (is_active = 1).`;
+    return `The organization ${quoted(first.organization)} is switched off in mAI's table client_organizations: ${SWITCH_ON}.`;
   }
   return enrolment === null || enrolment.obstacle === null
-    ? `The user is a member of no organization: run \`${memberAdd(id, 'ORGANIZATION')}\`.`
-    : `The gate cannot enrol the user in ${quoted(enrolment.organization)}, because ${enrolment.obstacle}: let the gate write there, or run \`${memberAdd(id, enrolment.organization)}\`.`;
+    ? `The user is a member of no organization: ${addMember(id, 'ORGANIZATION')}.`
+    : `The gate cannot enrol the user in ${quoted(enrolment.organization)}, because ${enrolment.obstacle}: let the gate write there, or ${addMember(id, enrolment.organization)}.`;
 }
+
+const SWITCH_ON = 'switch it on there (is_active = 1)';
 
 function whyPermitted({ reason, grant, chain }: Permit): string {
   if (grant === undefined) return UNLIMITED;
@@ -159,54 +175,26 @@ function whyPermitted({ reason, grant, chain }: Permit): string {
   return `${quoted(grant.organization)} grants ${what}. To end that: \`${switchOff}\`.`;
 }
 
-/** A typing error must not be advised as a grant; and the file need not name what a provider has. */
-function whyUnknown({ model, memberships, meant, through }: ModelQuestion): string {
-  const unknown = `No model ${quoted(model)} is known to the backend's database or granted to any organization.`;
-  if (meant === undefined) {
-    return `${unknown} If the backend's own list has this very id: \`${modelAllow(model, memberships)}\``;
-  }
-  const exactly = meant.toLowerCase() === model.toLowerCase() ? ' Ids are compared exactly.' : '';
-  const gives = through === undefined ? '' : ` ${quoted(through.organization)} grants it.`;
-  return `${unknown} Did you mean ${quoted(meant)}?${exactly}${gives}`;
-}
-
-function whyNotGranted({ user, model, memberships }: ModelQuestion): string {
-  const own = memberships.filter(({ counts }) => counts);
-  const find = (among: readonly Membership[], isOn: boolean, isMeant: (pattern: string) => boolean) =>
-    among.flatMap((membership) =>
-      membership.models
-        .filter(({ pattern, active }) => active === isOn && isMeant(pattern))
-        .map(({ pattern }) => ({ ...membership, pattern, name: quoted(membership.organization) })),
-    )[0];
+/** @returns what comes nearest to a grant: one that is off, one that does not count, one of another spelling */
+function whyNotGranted(subject: Subject, model: ModelId): string {
+  const find = (counts: boolean, isOn: boolean, isMeant: (pattern: string) => boolean) =>
+    subject.memberships
+      .filter((membership) => membership.counts === counts)
+      .flatMap((of) => of.models.map(({ pattern, active }) => ({ of, pattern, active, by: quoted(of.organization) })))
+      .find(({ pattern, active }) => active === isOn && isMeant(pattern));
   const covers = (pattern: string): boolean =>
     coveringGrant(compileGrants(toOrganizationId(''), [pattern]), model) !== undefined;
-  const off = find(own, false, covers);
-  if (off !== undefined) {
-    return `${off.name} has ${quoted(off.pattern)} switched off: run \`${modelAllow(off.pattern, [off])}\`.`;
+  const off = find(true, false, covers);
+  if (off !== undefined) return `${off.by} has ${quoted(off.pattern)} switched off: ${allow(off.pattern, [off.of])}.`;
+  const lost = find(false, true, covers);
+  if (lost !== undefined) {
+    const { organization, why_not: why } = lost.of;
+    const remedy = why === MEMBERSHIP_OFF ? addMember(subject.user.id, organization) : SWITCH_ON;
+    return `${lost.by} grants it, but ${why ?? ''}: ${remedy}.`;
   }
-  const lost = memberships.filter(({ counts }) => !counts);
-  const elsewhere = find(lost, true, covers);
-  if (elsewhere !== undefined) {
-    return elsewhere.why_not === MEMBERSHIP_OFF
-      ? `${elsewhere.name} grants it, but the user's membership there is switched off: run \`${memberAdd(user.id, elsewhere.organization)}\`.`
-      : `${elsewhere.name} grants it, but is switched off in mAI's table client_organizations.`;
+  const other = find(true, true, (pattern) => pattern.toLowerCase() === model.toLowerCase());
+  if (other !== undefined) {
+    return `${other.by} grants ${quoted(other.pattern)}, and ids are compared exactly: use that spelling, or ${allow(model, [other.of])}.`;
   }
-  const otherCase = find(own, true, (pattern) => pattern.toLowerCase() === model.toLowerCase());
-  if (otherCase !== undefined) {
-    return `${otherCase.name} grants ${quoted(otherCase.pattern)}, and ids are compared exactly: use that spelling, or run \`${modelAllow(model, [otherCase])}\`.`;
-  }
-  const [only, ...more] = own;
-  const where =
-    only !== undefined && more.length === 0
-      ? `${quoted(only.organization)} does not grant`
-      : `None of the user's ${own.length} organizations grants`;
-  return `${where} ${quoted(model)}: run \`${modelAllow(model, own)}\`.`;
-}
-
-const memberAdd = (user: string, organization: string): string =>
-  shellCommand('modelgate', 'member', 'add', user, '--org', organization);
-
-function modelAllow(model: string, memberships: readonly Membership[]): string {
-  const organization = memberships.find(({ counts }) => counts)?.organization ?? 'ORGANIZATION';
-  return shellCommand('modelgate', 'model', 'allow', model, '--org', organization);
+  return `No organization of the user grants ${quoted(model)}: ${allow(model, countingOf(subject))}.`;
 }

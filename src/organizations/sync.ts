@@ -1,12 +1,13 @@
 /** The models of an organization brought in line with a catalogue: first as a plan, then exactly as planned. */
 import { unchanged } from '../backend-file/failure.ts';
-import { type Operation, changing, reading } from '../backend-file/transaction.ts';
+import { type Operation, reading } from '../backend-file/transaction.ts';
 import { toOrganizationId } from '../identity/principal.ts';
 import { compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
-import { type Schema, activeCondition } from '../store/schema.ts';
+import type { Schema } from '../store/schema.ts';
 import { type Catalogue, type Source, LEFT_OUT } from './catalogue.ts';
-import { type ChosenOrganization, requireOrganization, GRANTS, readAll, writeRows } from './organizations.ts';
+import { type ChosenOrganization, requireOrganization, GRANTS, changeRows } from './organizations.ts';
+import { readGranted } from './standing.ts';
 
 export interface SyncRequest {
   readonly chosen: ChosenOrganization;
@@ -24,7 +25,7 @@ export const planSync = (operation: Operation, request: SyncRequest): Promise<Sy
 
 /** Writes what `shown` says, in one transaction. @throws OperationFailure where something else would be written by now */
 export const applySync = (operation: Operation, request: SyncRequest, shown: SyncPlan): Promise<void> =>
-  changing(operation, 'organizations', (connection, schema) => {
+  changeRows(operation, request.chosen, 'add', GRANTS, ({ connection, schema, rows }) => {
     const current = plan(connection, schema, request);
     if (changesOf(current) !== changesOf(shown)) {
       throw unchanged(
@@ -33,10 +34,8 @@ export const applySync = (operation: Operation, request: SyncRequest, shown: Syn
       );
     }
     const { allow, switch_on, switch_off } = current.record;
-    writeRows(connection, GRANTS, request.chosen.id, (rows) => {
-      for (const model of [...allow, ...switch_on]) rows.add(model);
-      for (const model of switch_off) rows.remove(model, false);
-    });
+    for (const model of [...allow, ...switch_on]) rows.add(model);
+    for (const model of switch_off) rows.remove(model, false);
   });
 
 const changesOf = ({ record: { allow, switch_on, switch_off } }: SyncPlan): string =>
@@ -61,17 +60,23 @@ function plan(connection: Connection, schema: Schema, { chosen, presets, remove,
     if (!granted.has(model)) return 'allow';
     return switchOn ? 'switch_on' : 'stays_off';
   });
-  const { switch_off, ...beyond } = beyondCatalogue([...active.exact], catalogue, remove);
+  // neither patterns nor models that were left out of the catalogue are absent from it
+  const present = new Set<string>([...models, ...leftOut.keys(), ...catalogue.beside]);
+  const absent = Object.groupBy([...active.exact].filter((id) => !present.has(id)).toSorted(), (id) => {
+    if (!remove) return 'not_in_catalogue';
+    return gaps.some((gap) => gap.mayHave(id)) ? 'uncertain' : 'switch_off';
+  });
   const outside = [...leftOut];
   const record = {
     created,
     allow: placed.allow ?? [],
     switch_on: placed.switch_on ?? [],
-    switch_off,
+    switch_off: absent.switch_off ?? [],
     stays_off: placed.stays_off ?? [],
     covered: (placed.covered ?? []).map((model) => ({ model, by: coveringGrant(active, model) ?? model })),
     unchanged: placed.unchanged ?? [],
-    ...beyond,
+    not_in_catalogue: absent.not_in_catalogue ?? [],
+    uncertain: absent.uncertain ?? [],
     left_out: Object.fromEntries(
       LEFT_OUT.map((why) => [why, outside.filter(([, one]) => one.why === why).map(([id]) => id)]),
     ),
@@ -79,28 +84,4 @@ function plan(connection: Connection, schema: Schema, { chosen, presets, remove,
     gaps: [...new Set(gaps.map(({ why }) => why))],
   };
   return { record, isEmpty: models.length === 0, isActive };
-}
-
-/** Neither patterns nor models that were left out of the catalogue are absent from it. */
-function beyondCatalogue(granted: readonly string[], { models, leftOut, beside, gaps }: Catalogue, remove: boolean) {
-  const present = new Set<string>([...models, ...leftOut.keys(), ...beside]);
-  const absent = granted.filter((id) => !present.has(id)).toSorted();
-  const isUncertain = (id: string): boolean => gaps.some((gap) => gap.mayHave(id));
-  return remove
-    ? {
-        switch_off: absent.filter((id) => !isUncertain(id)),
-        not_in_catalogue: [],
-        uncertain: absent.filter(isUncertain),
-      }
-    : { switch_off: [], not_in_catalogue: absent, uncertain: [] };
-}
-
-function readGranted(connection: Connection, { grantActive }: Schema, organization: string) {
-  const rows = readAll<{ readonly id: string; readonly active: number }>(
-    connection,
-    `SELECT model_id AS id, max(${activeCondition(grantActive)}) AS active FROM organization_models
-     WHERE organization_id = $organization AND typeof(model_id) = 'text' GROUP BY model_id`,
-    { organization },
-  );
-  return new Map(rows.map(({ id, active }) => [id, active === 1]));
 }

@@ -2,7 +2,7 @@
 import type { Command } from '@commander-js/extra-typings';
 import { shellCommand } from '../../backend-file/text.ts';
 import { OBSTACLES } from '../../organizations/standing.ts';
-import { listOrganizations, showOrganization } from '../../organizations/summary.ts';
+import { listOrganizations, showOrganization } from '../../organizations/access.ts';
 import {
   type DatabaseOptions,
   chooseOrganization,

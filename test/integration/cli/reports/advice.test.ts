@@ -50,7 +50,7 @@ describe('one sentence on a model', () => {
     [
       'alice',
       'claude',
-      '"globex" grants it, but the user\'s membership there is switched off: run `modelgate member add alice --org globex`.',
+      '"globex" grants it, but the membership is switched off: run `modelgate member add alice --org globex`.',
     ],
     [
       'alice',
@@ -89,7 +89,7 @@ describe('one sentence on a model', () => {
     );
     database.addMember('third', 'alice');
     expect(await why('alice', 'gpt-4o')).toBe(
-      '"acme" grants it, but is switched off in mAI\'s table client_organizations.',
+      '"acme" grants it, but the organization is switched off in mAI\'s client_organizations: switch it on there (is_active = 1).',
     );
   });
 
@@ -118,7 +118,7 @@ describe('one sentence on everything', () => {
   test('an organization without models, and one where all are off', async () => {
     database.addMember('empty', 'eve');
     expect(await seen('eve')).toBe(
-      "The user's organization grants no model: run `modelgate model allow MODEL --org empty`.",
+      'No organization of the user grants a model: run `modelgate model allow MODEL --org empty`.',
     );
     database.grant('empty', 'gpt-4o', 0);
     expect(await seen('eve')).toContain('because all that is there is switched off');
