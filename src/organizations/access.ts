@@ -189,10 +189,9 @@ function readNames(connection: Connection, configured: Organization | undefined)
 /** @returns beside the record: the members, with what keeps each of them out */
 export const showOrganization = (operation: Operation, chosen: ChosenOrganization, configured?: Organization) =>
   reading(operation, 'organizations', (connection, schema) => {
-    const { isActive } = requireOrganization(connection, schema, chosen, 'read');
+    const found = requireOrganization(connection, schema, chosen, 'read');
     const { id, isConfigured } = chosen;
-    const members = readMembers(connection, schema, id, isActive);
-    const grants = readGrants(connection, schema, id, isActive);
+    const [members, grants] = [readMembers(found), readGrants(found)];
     const parts = schemaParts(schema);
     const admins = readAll<Record<'email' | 'name', string | null> & { readonly id: string }>(connection, ADMINS);
     const membershipOf = ({ id: user }: { readonly id: string }) => {
@@ -203,7 +202,7 @@ export const showOrganization = (operation: Operation, chosen: ChosenOrganizatio
     const record = {
       id,
       name: readNames(connection, configured).get(id) ?? null,
-      active: isActive,
+      active: found.isActive,
       configured: isConfigured,
       members: {
         counting: members.filter(({ counts }) => counts).length,

@@ -63,11 +63,11 @@ export const explainUser = (operation: Operation, named: string, policy: GatePol
     const { view, subject, joining, user, rest } = readUser(connection, schema, operation.path, named, policy);
     const ids = new Set([...readKnownModels(connection, schema), ...everyPattern(connection)]);
     const models = [...ids].flatMap((id) => {
-      const model = parsePattern(id)?.kind === 'exact' ? parseModelId(id) : undefined;
-      const decision = model === undefined ? undefined : decide(view, subject.user, model, policy);
+      const pattern = parsePattern(id);
+      const decision = pattern?.kind === 'exact' ? decide(view, subject.user, pattern.model, policy) : undefined;
       if (decision?.effect !== 'permit') return [];
-      const { reason, grant = null, chain } = decision;
-      return [{ model: decision.model, reason, grant, chain }];
+      const { model, reason, grant = null, chain } = decision;
+      return [{ model, reason, grant, chain }];
     });
     const { advice, seesAny } = whySeen(subject, policy);
     const prefixes = subject.memberships.flatMap(({ organization, counts, models: grants }) =>
@@ -102,13 +102,10 @@ const everyPattern = (connection: Connection) =>
 const KNOWN = { isKnown: true, meant: undefined } as const;
 
 function look(connection: Connection, schema: Schema, model: ModelId) {
-  const known = readKnownModels(connection, schema);
-  const granted = everyPattern(connection);
-  const isKnown =
-    known.has(model) ||
-    coveringGrant(compileGrants(toOrganizationId(''), granted), model) !== undefined ||
-    createUseFinder(connection, schema)(model);
-  return isKnown ? KNOWN : { isKnown, meant: parseModelId(closestModel(model, [...granted, ...known])) };
+  const [known, granted] = [readKnownModels(connection, schema), everyPattern(connection)];
+  const isGranted = coveringGrant(compileGrants(toOrganizationId(''), granted), model) !== undefined;
+  if (known.has(model) || isGranted || createUseFinder(connection, schema)(model)) return KNOWN;
+  return { isKnown: false, meant: parseModelId(closestModel(model, [...granted, ...known])) };
 }
 
 export type Subject = ReturnType<typeof readUser>['subject'];
@@ -123,7 +120,9 @@ function readUser(connection: Connection, schema: Schema, path: string, named: s
   // the gate reads no membership of an admin who may use everything, and so enrols none
   if (user.role !== 'admin' || adminAccess !== 'all') view.grantsOf(user);
   const isEnrolled = enrolling !== undefined && enrolled.has(user.id);
-  const enrolment = isEnrolled ? { organization: enrolling, obstacle: obstacleToWriting(path) } : null;
+  const stuck = findUnwritable(path)?.target;
+  const obstacle = stuck === undefined ? null : `user ${getuid?.() ?? 'unknown'} may not write to ${stuck}`;
+  const enrolment = isEnrolled ? { organization: enrolling, obstacle } : null;
   const joins = enrolment?.obstacle === null;
   const [joining] = joins ? readMemberships(connection, schema, user.id, enrolling) : [];
   const memberships = readMemberships(connection, schema, user.id);
@@ -136,13 +135,14 @@ function readUser(connection: Connection, schema: Schema, path: string, named: s
   };
 }
 
-function obstacleToWriting(path: string): string | null {
+/** @returns the file or its folder, where one may not be written, and why; undefined where both may */
+export function findUnwritable(path: string): { readonly target: string; readonly error: unknown } | undefined {
   for (const target of [path, dirname(path)]) {
     try {
       accessSync(target, constants.W_OK);
-    } catch {
-      return `user ${getuid?.() ?? 'unknown'} may not write to ${target}`;
+    } catch (error) {
+      return { target, error };
     }
   }
-  return null;
+  return undefined;
 }

@@ -1,14 +1,14 @@
 /** What an organization grants: listed, allowed, denied. Each change is one transaction, done whole or not at all. */
 import { refuseAll } from '../backend-file/failure.ts';
-import { quoted, shellCommand } from '../backend-file/text.ts';
+import { quoted, quotedFew, shellCommand } from '../backend-file/text.ts';
 import { type Operation, reading } from '../backend-file/transaction.ts';
 import { MAX_MODEL_ID_LENGTH, parsePattern } from '../policy/grant.ts';
-import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
-import { type Schema, activeCondition } from '../store/schema.ts';
+import { activeCondition } from '../store/schema.ts';
 import { closestModel, createUseFinder, readKnownModels } from './catalogue.ts';
 import {
   type ChosenOrganization,
+  type FoundOrganization,
   requireOrganization,
   GRANTS,
   MODELS_OF,
@@ -20,53 +20,44 @@ import { judged } from './standing.ts';
 
 export const listGrants = (operation: Operation, chosen: ChosenOrganization) =>
   reading(operation, 'organizations', (connection, schema) => {
-    const { isActive } = requireOrganization(connection, schema, chosen, 'read');
-    return { organization: chosen.id, models: readGrants(connection, schema, chosen.id, isActive) };
+    const found = requireOrganization(connection, schema, chosen, 'read');
+    return { organization: chosen.id, models: readGrants(found) };
   });
 
 /** @returns each with its name and how many rows it covers in the backend's `model` table: most models of providers have none */
-export function readGrants(connection: Connection, schema: Schema, organization: string, isOn: boolean) {
+export function readGrants({ connection, schema, organization, isActive }: FoundOrganization) {
   // a row whose model is no text is as invisible here as it is to the gate
-  const rows = readAll<{ readonly pattern: string; readonly active: number }>(
-    connection,
-    `SELECT model_id AS pattern, ${activeCondition(schema.grantActive)} AS active
-     FROM organization_models WHERE organization_id = $organization AND typeof(model_id) = 'text' ORDER BY model_id`,
-    { organization },
-  );
+  const sql = `SELECT model_id AS pattern, ${activeCondition(schema.grantActive)} AS active
+    FROM organization_models WHERE organization_id = $organization AND typeof(model_id) = 'text' ORDER BY model_id`;
+  const rows = readAll<{ readonly pattern: string; readonly active: number }>(connection, sql, { organization });
   const names = new Map(connection.prepare<[], [string, unknown]>('SELECT id, name FROM model').raw().all());
-  return rows.map(({ pattern, active }) => {
-    const [kind, covers] = [kindOf(pattern), countCovered(pattern, names)];
+  return rows.map(({ pattern, active: flag }) => {
+    const [kind, active, covers] = [kindOf(pattern), flag === 1, countCovered(pattern, names)];
     const name = kind === 'exact' ? names.get(pattern) : undefined;
-    const state = judged(
-      active !== 1 && 'inactive',
-      parsePattern(pattern) === undefined && 'matches_nothing',
-      !isOn && 'organization_inactive',
-    );
+    const cannotMatch = parsePattern(pattern) === undefined && 'matches_nothing';
     return {
-      ...{ pattern, kind, name: typeof name === 'string' ? name : null, active: active === 1 },
-      ...{ in_table: covers > 0, covers, ...state },
+      ...{ pattern, kind, name: typeof name === 'string' ? name : null, active, in_table: covers > 0, covers },
+      ...judged(!active && 'inactive', cannotMatch, !isActive && 'organization_inactive'),
     };
   });
 }
 
 const kindOf = (pattern: string) => (pattern.endsWith('*') ? 'prefix' : 'exact');
 
-function countCovered(pattern: string, ids: ReadonlyMap<string, unknown> | ReadonlySet<string>): number {
-  if (kindOf(pattern) === 'exact') return Number(ids.has(pattern));
-  return [...ids.keys()].filter((id) => covers(pattern, id)).length;
-}
+const covers = (pattern: string, id: string): boolean => pattern.endsWith('*') && id.startsWith(pattern.slice(0, -1));
+
+const countCovered = (pattern: string, ids: ReadonlyMap<string, unknown> | ReadonlySet<string>): number =>
+  kindOf(pattern) === 'exact' ? Number(ids.has(pattern)) : [...ids.keys()].filter((id) => covers(pattern, id)).length;
+
+type Wanted = Readonly<{ patterns: readonly string[]; asIs?: boolean | undefined }>;
 
 /** @throws OperationFailure where a pattern would cover nothing, or looks like a mistake and is not taken `asIs` */
-export const allowModels = (
-  operation: Operation,
-  chosen: ChosenOrganization,
-  { patterns, asIs = false }: { readonly patterns: readonly string[]; readonly asIs?: boolean | undefined },
-) =>
+export const allowModels = (operation: Operation, chosen: ChosenOrganization, wanted: Wanted) =>
   changeRows(operation, chosen, 'add', GRANTS, ({ connection, schema, organization, rows, created, isActive }) => {
     const known = readKnownModels(connection, schema);
     const isUsed = createUseFinder(connection, schema);
-    refuseMistakes(patterns, known, chosen, asIs);
-    const models = [...new Set(patterns)].map((pattern) => {
+    refuseMistakes(wanted, known, chosen);
+    const models = [...new Set(wanted.patterns)].map((pattern) => {
       const [kind, outcome] = [kindOf(pattern), rows.add(pattern)];
       return { pattern, kind, outcome, known: countCovered(pattern, known) > 0 || isUsed(pattern) } as const;
     });
@@ -75,38 +66,30 @@ export const allowModels = (
   });
 
 /** The remedy is the command with every id as it was meant, and the one that takes them as they are, where each would work. */
-function refuseMistakes(
-  patterns: readonly string[],
-  known: ReadonlySet<string>,
-  { id, mayBeNew }: ChosenOrganization,
-  asIs: boolean,
-): void {
-  const doubts = patterns.map((pattern) => (asIs ? undefined : doubtOf(pattern, known)));
+function refuseMistakes({ patterns, asIs }: Wanted, known: ReadonlySet<string>, chosen: ChosenOrganization): void {
+  const doubts = patterns.map((pattern) => (asIs === true ? undefined : doubtOf(pattern, known)));
   const problems = patterns.flatMap((pattern, at) => {
-    const doubt = doubts[at];
-    return doubt === undefined ? (whyUnusable(pattern, known) ?? []) : [`${quoted(pattern)} ${doubt.found}.`];
+    const found = doubts[at]?.found ?? whyUnusable(pattern, known);
+    return found === undefined ? [] : [`${quoted(pattern)} ${found}.`];
   });
+  const advised = (before: string, ids: readonly string[], ...more: readonly string[]): string => {
+    if (ids.length === 0 || ids.some((id) => parsePattern(id) === undefined)) return '';
+    const where = ['--org', chosen.id, ...(chosen.mayBeNew ? ['--create'] : [])];
+    return `${before}: \`${shellCommand('modelgate', 'model', 'allow', ...ids, ...where, ...more)}\` `;
+  };
   const meant = patterns.map((pattern, at) => doubts[at]?.meant ?? [pattern]);
-  const right = meant.some((ids) => ids.length === 0) ? [''] : [...new Set(meant.flat())];
-  const rest = ['--org', id, ...(mayBeNew ? ['--create'] : [])];
-  const advised = [
-    ['What was meant', right, rest],
-    ['As it is written', patterns, [...rest, '--as-is']],
-  ] as const;
-  const remedy = advised
-    .filter(([, ids]) => ids.every((pattern) => parsePattern(pattern) !== undefined))
-    .map(([before, ids, more]) => `${before}: \`${shellCommand('modelgate', 'model', 'allow', ...ids, ...more)}\``)
-    .join(' ');
-  const isDoubted = doubts.some((doubt) => doubt !== undefined) && remedy !== '';
-  refuseAll(problems, 'Nothing was allowed.', { code: 'misused', ...(isDoubted ? { remedy } : {}) });
+  const right = meant.some((ids) => ids.length === 0) ? [] : [...new Set(meant.flat())];
+  const remedy = `${advised('What was meant', right)}${advised('As it is written', patterns, '--as-is')}`;
+  const isDoubted = doubts.some((doubt) => doubt !== undefined);
+  refuseAll(problems, 'Nothing was allowed.', { code: 'misused', remedy: isDoubted ? remedy : '' });
 }
 
 function whyUnusable(pattern: string, known: ReadonlySet<string>): string | undefined {
   if (parsePattern(pattern) === undefined) {
-    return `${quoted(pattern)} can be the id of no model: an id has 1 to ${MAX_MODEL_ID_LENGTH} characters, and no line break, tab or other control character.`;
+    return `can be the id of no model: an id has 1 to ${MAX_MODEL_ID_LENGTH} characters, and no line break, tab or other control character`;
   }
   if (!pattern.slice(0, -1).includes('*') || known.has(pattern)) return undefined;
-  return `${quoted(pattern)} has a * before its end. Only a * at the very end stands for anything, as in openai/*; anywhere else it would be read as part of the id.`;
+  return 'has a * before its end. Only a * at the very end stands for anything, as in openai/*; anywhere else it would be read as part of the id';
 }
 
 /** Switches grants off, or deletes them. @throws OperationFailure where one is no grant, or cannot be off in this table */
@@ -117,42 +100,29 @@ export const denyModels = (
 ) =>
   changeRows(operation, chosen, 'change', GRANTS, ({ connection, schema, organization, rows }) => {
     const { patternsOf } = prepareGrants(connection, schema);
+    const overlapping = (pattern: string): readonly string[] =>
+      patternsOf(organization).filter((other) => covers(pattern, other) || covers(other, pattern));
     const unique = [...new Set(patterns)];
-    const stored = readColumn<unknown>(connection, MODELS_OF, { organization });
-    refuseUngranted(unique, organization, stored, patternsOf(organization));
+    const stored = readColumn<string>(connection, `${MODELS_OF} AND typeof(model_id) = 'text'`, { organization });
+    const problems = unique
+      .filter((pattern) => !stored.includes(pattern))
+      .map((pattern) => {
+        const why = whyNoGrant(pattern, stored, overlapping(pattern));
+        return `${quoted(organization)} has no grant ${quoted(pattern)}${why}`;
+      });
+    const remedy = `Its grants: \`${shellCommand('modelgate', 'model', 'list', '--org', organization)}\``;
+    refuseAll(problems, 'Nothing was denied.', { remedy });
     const denied = unique.map((pattern) => ({ pattern, outcome: rows.remove(pattern, purge) }));
-    const left = patternsOf(organization);
-    const models = denied.map((one) => ({
-      ...one,
-      still_allowed_by: left.filter((other) => overlap(one.pattern, other)),
-    }));
+    const models = denied.map((one) => ({ ...one, still_allowed_by: overlapping(one.pattern) }));
     return { record: { organization, models }, isEmpty: rows.areGone() };
   });
 
-function refuseUngranted(
-  patterns: readonly string[],
-  organization: string,
-  stored: readonly unknown[],
-  active: readonly string[],
-): void {
-  const ids = stored.filter((other) => typeof other === 'string');
-  const whyNot = (pattern: string): string => {
-    const wider = active.filter((other) => other.endsWith('*') && overlap(pattern, other)).slice(0, 3);
-    const through = wider.map((other) => quoted(other)).join(' and ');
-    if (wider.length > 0) return `: ${through} covers it, and no single model can be taken out of that.`;
-    const meant = closestModel(pattern, ids);
-    return meant === undefined ? '.' : `. Did you mean ${quoted(meant)}?`;
-  };
-  const problems = patterns
-    .filter((pattern) => !stored.includes(pattern))
-    .map((pattern) => `${quoted(organization)} has no grant ${quoted(pattern)}${whyNot(pattern)}`);
-  const remedy = `Its grants: \`${shellCommand('modelgate', 'model', 'list', '--org', organization)}\``;
-  refuseAll(problems, 'Nothing was denied.', { remedy });
+function whyNoGrant(pattern: string, stored: readonly string[], active: readonly string[]): string {
+  const wider = active.filter((other) => other.endsWith('*'));
+  if (wider.length > 0) return `: ${quotedFew(wider, 3)} covers it, and no single model can be taken out of that.`;
+  const meant = closestModel(pattern, stored);
+  return meant === undefined ? '.' : `. Did you mean ${quoted(meant)}?`;
 }
-
-const covers = (pattern: string, id: string): boolean => pattern.endsWith('*') && id.startsWith(pattern.slice(0, -1));
-
-const overlap = (one: string, other: string): boolean => covers(one, other) || covers(other, one);
 
 /** @returns why the text is hardly what was meant, and what most likely was; undefined where nothing is odd about it */
 function doubtOf(id: string, known: ReadonlySet<string>): { found: string; meant: readonly string[] } | undefined {
@@ -168,28 +138,23 @@ function doubtOf(id: string, known: ReadonlySet<string>): { found: string; meant
 
 const A_LIST = 'looks like a list, and an id is never split';
 
-const without =
-  (part: RegExp, instead = '') =>
-  (id: string): readonly string[] => [id.replace(part, instead)];
-
 /** Controls, characters that turn or hide the text around them, and those without width. */
-const UNSEEN =
-  /[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb]|[\u{e0000}-\u{e0fff}]/u;
+const UNSEEN = /(?!\s)\p{Cc}|[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]/u;
 
 const ODDITIES: readonly (readonly [isOdd: RegExp, found: string, mend: (id: string) => readonly string[]])[] = [
-  [UNSEEN, 'holds a character that cannot be seen', without(new RegExp(UNSEEN.source, 'gu'))],
+  [UNSEEN, 'holds a character that cannot be seen', (id) => [id.replaceAll(new RegExp(UNSEEN, 'gu'), '')]],
   [/^\s+$/u, 'is nothing but space', () => []],
   [/^\s/u, 'begins with a space', (id) => [id.trim()]],
   [/\s$/u, 'ends in a space', (id) => [id.trim()]],
-  [/[^\S ]/u, 'holds a space of another kind, or a line break', without(/[^\S ]+/gu, ' ')],
+  [/[^\S ]/u, 'holds a space of another kind, or a line break', (id) => [id.replaceAll(/[^\S ]+/gu, ' ')]],
   [/^(["'`“”„‘’«»]).*["'`“”„‘’«»]$/u, 'stands between quotes', (id) => [id.slice(1, -1)]],
-  [/^["'`“”„]|["'`“”„]$/u, 'has a quote at one end', without(/^["'`“”„]|["'`“”„]$/gu)],
+  [/^["'`“”„]|["'`“”„]$/u, 'has a quote at one end', (id) => [id.replaceAll(/^["'`“”„]|["'`“”„]$/gu, '')]],
   [/^[^\s,;]*(?:\s*[,;]\s*[^\s,;]*)+$/, A_LIST, (id) => id.split(/[,;]/).map((part) => part.trim())],
   [/^[a-z]+:\/\//i, 'is an address', () => []],
   [/%[0-9a-f]{2}/i, 'is percent-encoded', (id) => [decoded(id)]],
-  [/\s\*$/u, 'has a space before its *', without(/\s+\*$/u, '*')],
-  [/\\\*$/, 'has a backslash before its *', without(/\\+\*$/, '*')],
-  [/\/\.\*$/, 'ends in .*, where only the * stands for anything', without(/\.\*$/, '*')],
+  [/\s\*$/u, 'has a space before its *', (id) => [id.replace(/\s+\*$/u, '*')]],
+  [/\\\*$/, 'has a backslash before its *', (id) => [id.replace(/\\+\*$/, '*')]],
+  [/\/\.\*$/, 'ends in .*, where only the * stands for anything', (id) => [id.replace(/\.\*$/, '*')]],
   [/\/$/, 'ends in a slash', (id) => [`${id}*`]],
 ];
 

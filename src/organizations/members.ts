@@ -4,9 +4,10 @@ import { type Person, findPeople, severalPeople, unknownPerson } from '../backen
 import { quoted, toDate } from '../backend-file/text.ts';
 import { type Operation, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
-import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
+import { activeCondition, columnsOf } from '../store/schema.ts';
 import {
   type ChosenOrganization,
+  type FoundOrganization,
   type RowWriter,
   requireOrganization,
   MEMBERS,
@@ -21,39 +22,30 @@ import { judged, obstacleOfRole } from './standing.ts';
 
 export const listMembers = (operation: Operation, chosen: ChosenOrganization) =>
   reading(operation, 'organizations', (connection, schema) => {
-    const { isActive } = requireOrganization(connection, schema, chosen, 'read');
-    return { organization: chosen.id, members: readMembers(connection, schema, chosen.id, isActive) };
+    const found = requireOrganization(connection, schema, chosen, 'read');
+    return { organization: chosen.id, members: readMembers(found) };
   });
 
 type MemberRow = Record<'known' | 'email' | 'name' | 'role' | 'organization_role', string | null> &
-  Readonly<{ id: string; active: number; joined_at: number | string | null }>;
+  Readonly<{ id: string; flag: number; seconds: number | string | null }>;
 
 export type Member = ReturnType<typeof readMembers>[number];
 
 /** A row whose user is no text is as invisible here as it is to the gate. */
-export function readMembers(connection: Connection, schema: Schema, organization: string, isOn: boolean) {
+export function readMembers({ connection, schema, organization, isActive }: FoundOrganization) {
   const columns = columnsOf(connection, MEMBERS.name);
-  const rows = readAll<MemberRow>(
-    connection,
-    `SELECT m.user_id AS id, u.id AS known, u.email, u.name, u.role,
-       ${columns.has('role') ? 'm.role' : 'NULL'} AS organization_role,
-       ${activeCondition(schema.memberActive, 'm')} AS active,
-       ${columns.has('joined_at') ? 'm.joined_at' : 'NULL'} AS joined_at
-     FROM organization_members m LEFT JOIN "user" u ON u.id = m.user_id
-     WHERE m.organization_id = $organization AND typeof(m.user_id) = 'text'
-     ORDER BY u.email IS NULL, lower(u.email), m.user_id`,
-    { organization },
-  );
-  return rows.map(({ known, active, joined_at, ...user }) => ({
-    ...user,
-    active: active === 1,
-    joined_at: toDate(joined_at),
-    ...judged(
-      active !== 1 && 'inactive',
-      known === null ? 'unknown_user' : obstacleOfRole(user.role),
-      !isOn && 'organization_inactive',
-    ),
-  }));
+  const own = (column: string): string => (columns.has(column) ? `m.${column}` : 'NULL');
+  const sql = `SELECT m.user_id AS id, u.id AS known, u.email, u.name, u.role, ${own('role')} AS organization_role,
+      ${activeCondition(schema.memberActive, 'm')} AS flag, ${own('joined_at')} AS seconds
+    FROM organization_members m LEFT JOIN "user" u ON u.id = m.user_id
+    WHERE m.organization_id = $organization AND typeof(m.user_id) = 'text'
+    ORDER BY u.email IS NULL, lower(u.email), m.user_id`;
+  return readAll<MemberRow>(connection, sql, { organization }).map(({ known, flag, seconds, ...user }) => {
+    const active = flag === 1;
+    const ofUser = known === null ? 'unknown_user' : obstacleOfRole(user.role);
+    const counting = judged(!active && 'inactive', ofUser, !isActive && 'organization_inactive');
+    return { ...user, active, joined_at: toDate(seconds), ...counting };
+  });
 }
 
 /** @throws OperationFailure where a user is unknown, pending or banned; then no user was added */

@@ -1,5 +1,4 @@
 /** `init` and `migrate`: the very rows and ids of the guide's script, counted first and then written in one transaction. */
-import { accessSync, constants } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { numbered, toMoment } from '../backend-file/text.ts';
@@ -19,6 +18,7 @@ import {
 } from '../store/schema.ts';
 import { discard, publish, requireSpace, sizeOf, prepareDirectory } from '../upkeep/files.ts';
 import { type OnStep, makeVerifiedCopy } from '../upkeep/backup.ts';
+import { findUnwritable } from './explanation.ts';
 import { requireUsableId, MEMBERS_OF, MODELS_OF, linkModels, linkUsers, readCount } from './organizations.ts';
 
 /** Makes what is missing. A complete file is only read, so that one that may not be written is no failure. */
@@ -41,15 +41,16 @@ function describe(
   problem: string | null = null,
 ) {
   const objects = SCHEMA_OBJECTS.map(({ kind, name }) => {
-    const full = `${kind} ${name}`;
-    const failure = failed.find((line) => line.startsWith(`${full}: `))?.slice(full.length + 2) ?? null;
-    const state = failure !== null ? 'failed' : made.includes(full) ? 'made' : 'present';
+    const start = `${kind} ${name}`;
+    const failure = failed.find((line) => line.startsWith(`${start}: `))?.slice(start.length + 2) ?? null;
+    const state = failure !== null ? 'failed' : made.includes(start) ? 'made' : 'present';
     return { kind, name, state, failure } as const;
   });
+  const count = (wanted: 'made' | 'failed'): number => objects.filter(({ state }) => state === wanted).length;
   const record = {
     objects,
-    made: objects.filter(({ state }) => state === 'made').length,
-    failed: objects.filter(({ state }) => state === 'failed').length,
+    made: count('made'),
+    failed: count('failed'),
     organization: organization?.id ?? null,
     linked_users: linked.users,
     linked_models: linked.models,
@@ -159,13 +160,8 @@ export async function backUpBeforeMigration(
   operation: Operation,
   { directory = dirname(operation.path), now, onStep }: { directory?: string | undefined; now: Date; onStep: OnStep },
 ) {
-  for (const needed of [operation.path, dirname(operation.path)]) {
-    try {
-      accessSync(needed, constants.W_OK);
-    } catch (error) {
-      throw toFailure(error, needed);
-    }
-  }
+  const stuck = findUnwritable(operation.path);
+  if (stuck !== undefined) throw toFailure(stuck.error, stuck.target);
   prepareDirectory(directory);
   requireSpace(sizeOf(operation.path), directory, 'the backup');
   const nameOf = (attempt: number): string => numbered(`${basename(operation.path)}.backup.${toMoment(now)}`, attempt);

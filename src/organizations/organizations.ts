@@ -17,29 +17,29 @@ export interface ChosenOrganization {
   readonly mayBeNew: boolean;
 }
 
-/** @returns whether mAI leaves it on, and whether it is new @throws OperationFailure where it does not exist and may not be new */
+/** @returns the organization, whether mAI leaves it on, and whether it is new @throws OperationFailure where it may not be new */
 export function requireOrganization(
   connection: Connection,
   schema: Schema,
   { id, isConfigured, mayBeNew }: ChosenOrganization,
   use: 'read' | 'change' | 'add',
 ) {
-  const isActive = prepareGrants(connection, schema).isActive(id);
-  if (isConfigured || isNamed(connection, id)) return { created: false, isActive };
-  if (mayBeNew) {
-    requireUsableId(connection, id);
-    return { created: true, isActive };
+  const created = !isConfigured && !isNamed(connection, id);
+  if (!created || mayBeNew) {
+    if (created) requireUsableId(connection, id);
+    const isActive = prepareGrants(connection, schema).isActive(id);
+    return { connection, schema, organization: id, created, isActive };
   }
   const known = knownOrganizations(connection);
   const meant = nearest(id, known) ?? known.find((one) => one.toLowerCase().startsWith(id.trim().toLowerCase()));
   const some = meant === undefined ? `Known: ${quotedFew(known, 5)}.` : `Did you mean ${quoted(meant)}?`;
   const others = known.length === 0 ? 'There is none yet.' : `${some} All of them: \`modelgate org list\``;
-  const kept = use === 'read' ? '' : ' Nothing was changed.';
-  throw new OperationFailure(
-    `There is no organization ${quoted(id)}.${kept} ${others}${use === 'add' ? ' --create makes a new one.' : ''}`,
-    { code: 'no_such_organization' },
-  );
+  const [kept, making] = [use !== 'read' && ' Nothing was changed.', use === 'add' && ' --create makes a new one.'];
+  const sentence = `There is no organization ${quoted(id)}.${kept || ''} ${others}${making || ''}`;
+  throw new OperationFailure(sentence, { code: 'no_such_organization' });
 }
+
+export type FoundOrganization = ReturnType<typeof requireOrganization>;
 
 const NEW_ID = /^[A-Za-z0-9_.:-]{1,64}$/;
 
@@ -52,25 +52,24 @@ export function requireUsableId(connection: Connection, id: string): void {
   );
 }
 
-const namingTables = (connection: Connection) =>
-  [
-    ['organization_members', 'organization_id'],
-    ['organization_models', 'organization_id'],
-    ['client_organizations', 'id'],
-  ].filter(([table = '', column = '']) => columnsOf(connection, table).has(column));
+const NAMING = [
+  ['organization_members', 'organization_id'],
+  ['organization_models', 'organization_id'],
+  ['client_organizations', 'id'],
+] as const;
+
+/** SQL for every organization that a row names, once; a table of 100,000 members is read through its index. */
+function namedIn(connection: Connection): string {
+  const present = NAMING.filter(([table, column]) => columnsOf(connection, table).has(column));
+  const selects = present.map(([table, column]) => `SELECT DISTINCT ${column} COLLATE BINARY AS id FROM ${table}`);
+  return `(${['SELECT NULL AS id', ...selects].join(' UNION ')})`;
+}
 
 const isNamed = (connection: Connection, id: string): boolean =>
-  namingTables(connection).some(
-    ([table, column]) => readCount(connection, `SELECT 1 FROM ${table} WHERE ${column} = $id LIMIT 1`, { id }) === 1,
-  );
+  readCount(connection, `SELECT 1 FROM ${namedIn(connection)} WHERE id = $id`, { id }) === 1;
 
-/** @returns every organization that a row names, sorted; a table of 100,000 members is read through its index */
-export function knownOrganizations(connection: Connection): readonly string[] {
-  const ids = namingTables(connection).flatMap(([table, column]) =>
-    readColumn<unknown>(connection, `SELECT DISTINCT ${column} FROM ${table}`),
-  );
-  return [...new Set(ids.filter((id) => typeof id === 'string'))].toSorted();
-}
+export const knownOrganizations = (connection: Connection): readonly string[] =>
+  readColumn<string>(connection, `SELECT id FROM ${namedIn(connection)} WHERE typeof(id) = 'text'`).toSorted();
 
 export const readAll = <R>(connection: Connection, sql: string, parameters: object = {}): R[] =>
   connection.prepare<[object], R>(sql).all(parameters);
@@ -94,12 +93,7 @@ export const MODELS_OF = keysOf(GRANTS);
 
 export type RowWriter = ReturnType<typeof createRowWriter>;
 
-interface Change extends ReturnType<typeof requireOrganization> {
-  readonly connection: Connection;
-  readonly schema: Schema;
-  readonly organization: string;
-  readonly rows: RowWriter;
-}
+type Change = FoundOrganization & { readonly rows: RowWriter };
 
 /** Changes rows of one organization in one transaction. @throws OperationFailure where a table forbids it, or as `requireOrganization` */
 export const changeRows = <T>(
@@ -111,10 +105,7 @@ export const changeRows = <T>(
 ): Promise<T> =>
   changing(operation, 'organizations', (connection, schema) => {
     const found = requireOrganization(connection, schema, chosen, use);
-    return explaining(table, () => {
-      const rows = createRowWriter(connection, table, chosen.id);
-      return change({ ...found, connection, schema, organization: chosen.id, rows });
-    });
+    return explaining(table, () => change({ ...found, rows: createRowWriter(connection, table, chosen.id) }));
   });
 
 /** Two pairs can give one id (`a` of `b_c`, `a_b` of `c`); then the later row gets another. */
