@@ -40,18 +40,13 @@ export function explainFailure(error: unknown, path: string) {
   const row = FAILURES.find(([prefix]) => known.startsWith(prefix));
   if (row === undefined) return undefined;
   const [, code, what, remedy] = row;
-  return errorCode === 'SQLITE_READONLY_DIRECTORY'
-    ? { code, ...explainFolder(path, errorCode) }
-    : { code, finding: `${path} ${what} (${errorCode}).`, remedy };
-}
-
-function explainFolder(path: string, errorCode: string) {
+  if (errorCode !== 'SQLITE_READONLY_DIRECTORY') return { code, finding: `${path} ${what} (${errorCode}).`, remedy };
   const folder = dirname(path);
-  const stats = statSync(folder, { throwIfNoEntry: false });
-  const mode = ((stats?.mode ?? 0) & 0o7777).toString(8);
+  const { mode = 0, uid = 'unknown' } = statSync(folder, { throwIfNoEntry: false }) ?? {};
   return {
-    finding: `${path} has SQLite make files beside it (-wal and -shm, or -journal), and user ${getuid?.() ?? 'unknown'} may not do so in ${folder}, of mode ${mode} (${errorCode}).`,
-    remedy: `Run it as user ${stats?.uid ?? 'unknown'}, who owns that folder, or on a copy of the file somewhere else.`,
+    code,
+    finding: `${path} has SQLite make files beside it (-wal and -shm, or -journal), and user ${getuid?.() ?? 'unknown'} may not do so in ${folder}, of mode ${(mode & 0o7777).toString(8)} (${errorCode}).`,
+    remedy: `Run it as user ${uid}, who owns that folder, or on a copy of the file somewhere else.`,
   };
 }
 

@@ -60,49 +60,42 @@ function blindness(hidden: number): string | undefined {
 /** @returns the name of the PID namespace, empty where the system has none */
 export const processNamespace = (): string => look(() => readlinkSync('/proc/self/ns/pid')) ?? '';
 
-export interface LockHolder {
-  readonly pid: number;
-  /** Such as `python3`; the words it was called with may hold secrets. */
-  readonly program: string;
-  /** `write`: no other process can write. `read`: it is reading, and outside of WAL mode no commit can end. */
-  readonly holds: 'write' | 'read';
-}
-
-/** Bytes of the file (SQLite's lockingv3.html), and of -shm (walformat.html 2.3.1), that locks are taken on. */
-const PENDING = 0x4000_0000;
-const SHARED_END = PENDING + 512;
-const WAL_WRITER = 120;
-const WAL_READERS = { from: 123, to: 127 };
-
 /** `1: POSIX  ADVISORY  WRITE 4242 08:01:1835017 1073741825 1073741825`; one that waits has `->` behind the number. */
 const LOCK = /^\d+: (?:POSIX|OFDLCK) +\w+ +(READ|WRITE) +(\d+) \w+:\w+:(\d+) (\d+) (\d+|EOF)$/gm;
 
-/** @returns the other processes of this container with locks of a SQLite file, writers first: none proves nothing (proc_locks(5)) */
-export function lockHolders(path: string): readonly LockHolder[] {
+/** Bytes of the file (SQLite's lockingv3.html), and of -shm (walformat.html 2.3.1), that locks are taken on. */
+const PENDING_TO_SHARED = [0x4000_0000, 0x4000_0000 + 512] as const;
+const WAL_WRITER = [120, 120] as const;
+const WAL_READERS = [123, 127] as const;
+
+export type LockHolder = ReturnType<typeof lockHolders>[number];
+
+/**
+ * @returns the other processes of this container with locks of a SQLite file, writers first: none proves nothing
+ *   (proc_locks(5)). `write`: no other process can write. `read`: it is reading, and outside of WAL mode no commit can end.
+ */
+export function lockHolders(path: string) {
   const [file, index] = [path, `${path}-shm`].map((name) => statSync(name, { throwIfNoEntry: false })?.ino);
-  const found = new Map<number, LockHolder>();
-  for (const [, kind, owner, inode, start, end] of readText('/proc/locks')?.matchAll(LOCK) ?? []) {
+  const locks = [...(readText('/proc/locks')?.matchAll(LOCK) ?? [])].flatMap(([, kind, owner, inode, start, end]) => {
     const pid = Number(owner);
-    const lock = { isExclusive: kind === 'WRITE', from: Number(start), to: end === 'EOF' ? Infinity : Number(end) };
-    const isOfIndex = Number(inode) === index;
-    const holds = isOfIndex ? inIndex(lock) : Number(inode) === file ? inFile(lock, index !== undefined) : undefined;
-    if (holds === undefined || pid === process.pid || found.get(pid)?.holds === 'write') continue;
-    found.set(pid, { pid, program: readText(`/proc/${pid}/comm`)?.trim() ?? 'unknown program', holds });
-  }
-  return [...found.values()].toSorted((left, right) => right.holds.localeCompare(left.holds));
-}
-
-type Lock = Readonly<Record<'from' | 'to', number> & Record<'isExclusive', boolean>>;
-
-/** In WAL mode every open connection holds a shared lock of the file, which hinders no other. */
-function inFile({ isExclusive, from, to }: Lock, isWal: boolean): LockHolder['holds'] | undefined {
-  if (to < PENDING || from > SHARED_END) return undefined;
-  return isExclusive ? 'write' : isWal ? undefined : 'read';
-}
-
-function inIndex({ isExclusive, from, to }: Lock): LockHolder['holds'] | undefined {
-  if (isExclusive && from <= WAL_WRITER && WAL_WRITER <= to) return 'write';
-  return from <= WAL_READERS.to && to >= WAL_READERS.from ? 'read' : undefined;
+    const touches = ([first, last]: readonly [number, number]): boolean =>
+      Number(start) <= last && (end === 'EOF' || Number(end) >= first);
+    const isExclusive = kind === 'WRITE';
+    if (pid === process.pid) return [];
+    if (Number(inode) === index) {
+      if (isExclusive && touches(WAL_WRITER)) return [{ pid, holds: 'write' as const }];
+      return touches(WAL_READERS) ? [{ pid, holds: 'read' as const }] : [];
+    }
+    if (Number(inode) !== file || !touches(PENDING_TO_SHARED)) return [];
+    // in WAL mode every open connection holds a shared lock of the file, which hinders no other
+    if (!isExclusive && index !== undefined) return [];
+    return [{ pid, holds: isExclusive ? ('write' as const) : ('read' as const) }];
+  });
+  const readersFirst = locks.toSorted((left, right) => left.holds.localeCompare(right.holds));
+  // the name of the program alone, such as `python3`; the words it was called with may hold secrets
+  return [...new Map(readersFirst.map(({ pid, holds }) => [pid, holds]))]
+    .toSorted(([, left], [, right]) => right.localeCompare(left))
+    .map(([pid, holds]) => ({ pid, holds, program: readText(`/proc/${pid}/comm`)?.trim() ?? 'unknown program' }));
 }
 
 /** @returns how long a process has run, and as whom; undefined where that cannot be seen. Source: proc_pid_stat(5), field 22 */

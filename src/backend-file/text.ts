@@ -61,14 +61,11 @@ export function toMoment(date: Date): string {
   return local.toISOString().slice(0, 19).replaceAll(/[-:]/g, '').replace('T', '_');
 }
 
-/** @returns undefined for digits that are no moment */
+/** @param text as `toMoment` writes it @returns undefined for digits that are no moment */
 export function parseMoment(text: string): Date | undefined {
-  const [, year, month, day, hours, minutes, seconds] =
-    /^(\d{4})(\d{2})(\d{2})_(\d{2})(\d{2})(\d{2})$/.exec(text)?.map(Number) ?? [];
-  if (year === undefined || month === undefined) return undefined;
-  const date = new Date(year, month - 1, day, hours, minutes, seconds);
-  // an hour that a clock change skips is still a moment; a thirteenth month is none
-  return date.getMonth() === month - 1 && date.getDate() === day ? date : undefined;
+  const date = new Date(text.replace(/^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)$/, '$1-$2-$3T$4:$5:$6'));
+  // an hour that a clock change skips is still a moment; a thirtieth of February is none
+  return !Number.isNaN(date.getTime()) && toMoment(date).startsWith(text.slice(0, 9)) ? date : undefined;
 }
 
 /** @returns a name for the first, second, … attempt: `-2` goes behind the moment */

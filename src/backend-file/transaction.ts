@@ -35,24 +35,21 @@ export const ATTEMPT_MS = 250;
 const PAUSE_MS = 50;
 
 /** Reads in one transaction. @throws OperationFailure where the file is no readable Open WebUI database, and after Ctrl-C */
-export async function reading<T>(operation: Operation, needed: Needed, read: Work<T>): Promise<T> {
-  using cleanup = new DisposableStack();
-  cleanup.defer(noteCompanions(operation.path));
-  return await transact(operation, 'deferred', needed, read);
-}
+export const reading = <T>(operation: Operation, needed: Needed, read: Work<T>): Promise<T> =>
+  transact(operation, 'deferred', needed, read);
 
 /** Changes in one transaction; Ctrl-C is heard until the commit begins. `change` may run again, and must keep nothing outside. */
 export const changing = <T>(operation: Operation, needed: Needed, change: Work<T>): Promise<T> =>
   transact(operation, 'immediate', needed, change);
 
-async function transact<T>(
-  { path, patience }: Operation,
-  mode: 'deferred' | 'immediate',
-  needed: Needed,
-  work: Work<T>,
-): Promise<T> {
-  if (!existsSync(path))
+type Mode = 'deferred' | 'immediate';
+
+async function transact<T>({ path, patience }: Operation, mode: Mode, needed: Needed, work: Work<T>): Promise<T> {
+  using cleanup = new DisposableStack();
+  if (mode === 'deferred') cleanup.defer(noteCompanions(path));
+  if (!existsSync(path)) {
     throw new OperationFailure(`There is no file at ${path}. ${NAME_IT}`, { code: 'no_such_file' });
+  }
   const open = mode === 'deferred' ? openForReading : openForWriting;
   let hasWarned = mode === 'deferred';
   try {
