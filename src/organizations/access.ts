@@ -52,20 +52,26 @@ export function readAccessReport(
       if (found === undefined) continue;
       rows.push({ email, name, ...found.models, ...judged(obstacleOfRole(role), !found.isOn && OFF) });
     }
+    const grants = `SELECT count(*) FROM organization_models orgmod WHERE ${grantsWithin(schema)} AND orgmod.model_id`;
+    const withoutRow = `${grants} NOT LIKE '%*' AND orgmod.model_id NOT IN (SELECT id FROM model WHERE id IS NOT NULL)`;
+    const unlimited = adminAccess === 'all' ? " AND u.role <> 'admin'" : '';
+    const outside = `SELECT count(*) FROM "user" u WHERE ${ROLE_COUNTS}${unlimited} AND ${IS_OUTSIDE}`;
     const isEnrolled = enrolling !== undefined && (chosen === undefined || chosen.id === enrolling);
     const off = rows.filter(({ reasons }) => reasons.includes(OFF));
     return {
       rows,
       not_counted: {
-        ...countGrants(connection, schema, only),
+        prefix_grants: readCount(connection, `${grants} LIKE '%*'`, only),
+        grants_without_row: readCount(connection, withoutRow, only),
         inactive_organizations: new Set(off.map(({ organization }) => organization)).size,
         refused_users: rows.filter(({ reasons }) => reasons.some((reason) => reason !== OFF)).length,
-        not_enrolled: isEnrolled ? countOutside(connection, adminAccess) : 0,
+        not_enrolled: isEnrolled ? readCount(connection, outside) : 0,
       },
     };
   });
 }
 
+const IS_OUTSIDE = 'NOT EXISTS (SELECT 1 FROM organization_members om WHERE om.user_id = u.id)';
 const OFF = 'organization_inactive';
 
 /** NULL for all organizations. */
@@ -93,56 +99,44 @@ function readOrganizations(connection: Connection, schema: Schema, only: Only) {
   return new Map(byId);
 }
 
-function countGrants(connection: Connection, schema: Schema, only: Only) {
-  const grants = `SELECT count(*) FROM organization_models orgmod WHERE ${grantsWithin(schema)} AND orgmod.model_id`;
-  const count = (which: string): number => readCount(connection, `${grants} ${which}`, only);
-  const without = "NOT LIKE '%*' AND orgmod.model_id NOT IN (SELECT id FROM model WHERE id IS NOT NULL)";
-  return { prefix_grants: count("LIKE '%*'"), grants_without_row: count(without) };
-}
-
-function countOutside(connection: Connection, adminAccess: GatePolicy['adminAccess']): number {
-  const which = `${ROLE_COUNTS}${adminAccess === 'all' ? " AND u.role <> 'admin'" : ''}`;
-  const isOutside = 'NOT EXISTS (SELECT 1 FROM organization_members om WHERE om.user_id = u.id)';
-  return readCount(connection, `SELECT count(*) FROM "user" u WHERE ${which} AND ${isOutside}`);
-}
-
-/** The guide's audit: active users and models of each organization, and the admins of the backend. */
+/**
+ * The guide's audit: active users and models of each organization, and the admins of the backend. Counted apart and then
+ * joined: the guide's join of every user with every model is a thousand times as long.
+ */
 export const readAccessAudit = (operation: Operation) =>
   reading(operation, 'organizations', (connection, schema) => {
+    const { isActive } = prepareGrants(connection, schema);
+    const models = countRows(connection, GRANTS, true);
+    const users = [...countRows(connection, MEMBERS, true)].filter(([, figures]) => figures.active > 0);
+    const organizations = users.map(([organization, { active: user_count, counting }]) => {
+      const { all: model_count, active: active_model_count } = models.get(organization) ?? NONE;
+      const active = organization === null || isActive(organization);
+      const counts = { user_count, model_count, active_model_count };
+      return { organization, ...counts, active, counting_user_count: active ? counting : 0 };
+    });
     const sql = `
       SELECT u.email, u.name, om.organization_id AS organization, u.last_active_at AS seconds,
         ${activeCondition(schema.memberActive, 'om')} AS active, om.user_id IS NULL AS outside
       FROM "user" u LEFT JOIN organization_members om ON u.id = om.user_id
       WHERE u.role = 'admin' ORDER BY u.last_active_at DESC, u.email, om.organization_id`;
-    const admins = readAll<AdminRow>(connection, sql).map(({ active, outside, organization, seconds, ...user }) => {
+    const found = readAll<AdminRow>(connection, sql).map(({ active, outside, organization, seconds, ...user }) => {
       const times = { last_active_at: toDate(seconds), last_active_at_seconds: seconds };
-      return { outside: outside === 1, user, organization, times, member: active === 1 };
+      return {
+        outside,
+        alone: { ...user, ...times },
+        inside: { ...user, organization, ...times, member: active === 1 },
+      };
     });
+    const admins = found.filter(({ outside }) => outside === 0).map(({ inside }) => inside);
     return {
-      organizations: auditOrganizations(connection, schema),
-      admins: admins
-        .filter(({ outside }) => !outside)
-        .map(({ user, organization, times, member }) => ({ ...user, organization, ...times, member })),
-      admins_outside: admins.filter(({ outside }) => outside).map(({ user, times }) => ({ ...user, ...times })),
+      organizations,
+      admins,
+      admins_outside: found.filter(({ outside }) => outside === 1).map(({ alone }) => alone),
     };
   });
 
 type AdminRow = Record<'email' | 'name' | 'organization', string | null> &
   Record<'active' | 'outside', number> & { readonly seconds: number | string | null };
-
-/** Counted apart and then joined: the guide's join of every user with every model is a thousand times as long. */
-function auditOrganizations(connection: Connection, schema: Schema) {
-  const { isActive } = prepareGrants(connection, schema);
-  const models = countRows(connection, GRANTS, true);
-  const users = countRows(connection, MEMBERS, true);
-  return [...users].flatMap(([organization, { active: user_count, counting }]) => {
-    if (user_count === 0) return [];
-    const { all: model_count, active: active_model_count } = models.get(organization) ?? NONE;
-    const active = organization === null || isActive(organization);
-    const counts = { user_count, model_count, active_model_count };
-    return [{ organization, ...counts, active, counting_user_count: active ? counting : 0 }];
-  });
-}
 
 export const listOrganizations = (operation: Operation, configured: Organization | undefined) =>
   reading(operation, 'organizations', (connection, schema) => {
@@ -192,7 +186,11 @@ export const showOrganization = (operation: Operation, chosen: ChosenOrganizatio
     const found = requireOrganization(connection, schema, chosen, 'read');
     const { id, isConfigured } = chosen;
     const [members, grants] = [readMembers(found), readGrants(found)];
-    const parts = schemaParts(schema);
+    const parts = (['table', 'index', 'view', 'trigger'] as const).map((kind) => {
+      const names = SCHEMA_OBJECTS.filter((object) => object.kind === kind).map(({ name }) => name);
+      const missing = names.filter((name) => schema.missing.includes(`${kind} ${name}`));
+      return { kind, expected: names.length, missing };
+    });
     const admins = readAll<Record<'email' | 'name', string | null> & { readonly id: string }>(connection, ADMINS);
     const membershipOf = ({ id: user }: { readonly id: string }) => {
       const rows = members.filter((member) => member.id === user);
@@ -222,9 +220,3 @@ export const showOrganization = (operation: Operation, chosen: ChosenOrganizatio
   });
 
 const ADMINS = `SELECT id, email, name FROM "user" WHERE role = 'admin' ORDER BY lower(email), id`;
-
-const schemaParts = ({ missing }: Schema) =>
-  (['table', 'index', 'view', 'trigger'] as const).map((kind) => {
-    const names = SCHEMA_OBJECTS.filter((object) => object.kind === kind).map(({ name }) => name);
-    return { kind, expected: names.length, missing: names.filter((name) => missing.includes(`${kind} ${name}`)) };
-  });

@@ -88,10 +88,7 @@ export const explainUser = (operation: Operation, named: string, policy: GatePol
   });
 
 /** @returns why the gate does not act on a decision, or null where it does */
-export function unenforced(
-  { bypass, mode }: Pick<GatePolicy, 'bypass' | 'mode'>,
-  effect: Decision['effect'],
-): string | null {
+export function unenforced({ bypass, mode }: GatePolicy, effect: Decision['effect']): string | null {
   if (bypass !== undefined) return `${bypass} switches the gate off: everything is permitted`;
   return mode === 'report' && effect === 'deny' ? 'MODELGATE_MODE=report: denials are only logged' : null;
 }

@@ -14,7 +14,6 @@ import {
   MEMBERS_OF,
   linkUsers,
   readAll,
-  readColumn,
   readCount,
   changeRows,
 } from './organizations.ts';
@@ -79,14 +78,10 @@ const isAnywhere = (connection: Connection, user: string): boolean =>
   connection.prepare('SELECT 1 FROM organization_members WHERE user_id = ?').get(user) !== undefined;
 
 type Named = Pick<Person, 'id' | 'email' | 'role'> & { readonly name: string; readonly isKnown: boolean };
+type Refuse = (user: Named) => string | undefined;
 
 /** @returns each user once @throws OperationFailure with `outcome`, and what is wrong about every one of them */
-function resolve(
-  connection: Connection,
-  named: readonly string[],
-  outcome: string,
-  refuse: (user: Named) => string | undefined,
-): readonly Named[] {
+function resolve(connection: Connection, named: readonly string[], outcome: string, refuse: Refuse) {
   const found = findPeople(connection, named);
   const users = new Map<string, Named>();
   const problems = named.flatMap((name) => {
@@ -102,18 +97,13 @@ function resolve(
 
 /** The deployment guide's "add all active users": a user who has a row, switched off or not, keeps it. */
 export const addAllUsers = (operation: Operation, chosen: ChosenOrganization, role = 'member') =>
-  changeRows(operation, chosen, 'add', MEMBERS, ({ connection, schema, organization, rows, created, isActive }) => {
+  changeRows(operation, chosen, 'add', MEMBERS, ({ connection, schema, organization, created, isActive }) => {
     const count = (also: string): number =>
       readCount(connection, `SELECT count(*) FROM "user" WHERE ${MAY_JOIN} AND ${also}`, { organization });
     const kept = count(`id IN (${MEMBERS_OF})`);
     const on = count(`id IN (${MEMBERS_OF} AND ${activeCondition(schema.memberActive)})`);
     const firstTime = count('id NOT IN (SELECT user_id FROM organization_members WHERE user_id IS NOT NULL)');
-    const linked = linkUsers(connection, organization, MAY_JOIN, role);
-    // the guide's id of these is that of another row, or a rule of the table forbids theirs
-    const missing = `SELECT id FROM "user" WHERE ${MAY_JOIN} AND id NOT IN (${MEMBERS_OF})`;
-    const others = readColumn<string>(connection, missing, { organization });
-    for (const user of others) rows.add(user, role);
-    const added = linked + others.length;
+    const added = linkUsers(connection, organization, MAY_JOIN, role);
     const skipped = readCount(connection, 'SELECT count(*) FROM "user"') - kept - added;
     const record = { organization, created, added, members_already: kept, switched_off: kept - on, skipped };
     return { record, firstTime, isActive };

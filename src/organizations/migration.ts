@@ -7,26 +7,14 @@ import type { Connection } from '../store/database.ts';
 import { type Initialization, type Organization, NOTHING_LINKED, initialize, isComplete } from '../store/initialize.ts';
 import { SWITCH_QUERY } from '../store/queries.ts';
 import { IS_LINKABLE, readLinkable } from '../store/models.ts';
-import {
-  type Schema,
-  activeCondition,
-  readSchema,
-  COUNTED_TABLES,
-  ORGANIZATION_MEMBERS,
-  ORGANIZATION_MODELS,
-  SCHEMA_OBJECTS,
-} from '../store/schema.ts';
+import { type Schema, activeCondition, readSchema, COUNTED_TABLES, SCHEMA_OBJECTS } from '../store/schema.ts';
 import { discard, publish, requireSpace, sizeOf, prepareDirectory } from '../upkeep/files.ts';
 import { type OnStep, makeVerifiedCopy } from '../upkeep/backup.ts';
 import { findUnwritable } from './explanation.ts';
 import { requireUsableId, MEMBERS_OF, MODELS_OF, linkModels, linkUsers, readCount } from './organizations.ts';
 
 /** Makes what is missing. A complete file is only read, so that one that may not be written is no failure. */
-export async function initializeBackend(
-  operation: Operation,
-  organization: Organization | undefined,
-  isConfigured: boolean,
-) {
+export async function initializeBackend(operation: Operation, organization?: Organization, isConfigured = false) {
   const isDone = await reading(operation, 'backend', (connection) => isComplete(connection, organization));
   if (isDone) return describe({ made: [], failed: [], linked: NOTHING_LINKED }, organization);
   return changing(operation, 'backend', (connection) => {
@@ -35,11 +23,8 @@ export async function initializeBackend(
   });
 }
 
-function describe(
-  { made, failed, linked }: Initialization,
-  organization: Organization | undefined,
-  problem: string | null = null,
-) {
+function describe(done: Initialization, organization?: Organization, problem: string | null = null) {
+  const { made, failed, linked } = done;
   const objects = SCHEMA_OBJECTS.map(({ kind, name }) => {
     const start = `${kind} ${name}`;
     const failure = failed.find((line) => line.startsWith(`${start}: `))?.slice(start.length + 2) ?? null;
@@ -131,7 +116,8 @@ export const migrate = (operation: Operation, { id: organization }: Organization
     const { users, models } = planned.figures;
     // new tables are filled before there is an index to keep or a trigger to fire, so that writers wait half as long
     const isUntouched = COUNTED_TABLES.every((table) => schema.missing.includes(`table ${table}`));
-    if (isUntouched) for (const { sql } of [ORGANIZATION_MODELS, ORGANIZATION_MEMBERS]) connection.exec(sql);
+    const ours = SCHEMA_OBJECTS.filter(({ name }) => COUNTED_TABLES.some((table) => table === name));
+    if (isUntouched) for (const { sql } of ours) connection.exec(sql);
     const madeBefore = isUntouched ? undefined : make(connection);
     const joined = linkUsers(connection, organization, MAY_JOIN);
     const linked = linkModels(connection, organization);

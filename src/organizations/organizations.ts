@@ -17,13 +17,11 @@ export interface ChosenOrganization {
   readonly mayBeNew: boolean;
 }
 
+type Use = 'read' | 'change' | 'add';
+
 /** @returns the organization, whether mAI leaves it on, and whether it is new @throws OperationFailure where it may not be new */
-export function requireOrganization(
-  connection: Connection,
-  schema: Schema,
-  { id, isConfigured, mayBeNew }: ChosenOrganization,
-  use: 'read' | 'change' | 'add',
-) {
+export function requireOrganization(connection: Connection, schema: Schema, chosen: ChosenOrganization, use: Use) {
+  const { id, isConfigured, mayBeNew } = chosen;
   const created = !isConfigured && !isNamed(connection, id);
   if (!created || mayBeNew) {
     if (created) requireUsableId(connection, id);
@@ -82,24 +80,21 @@ export const readCount = (connection: Connection, sql: string, parameters: objec
 
 export const MEMBERS = { name: 'organization_members', key: 'user_id' } as const;
 export const GRANTS = { name: 'organization_models', key: 'model_id' } as const;
-
 export type LinkTable = typeof MEMBERS | typeof GRANTS;
 
 const keysOf = ({ name, key }: LinkTable): string =>
   `SELECT ${key} FROM ${name} WHERE organization_id = $organization AND ${key} IS NOT NULL`;
-
 export const MEMBERS_OF = keysOf(MEMBERS);
 export const MODELS_OF = keysOf(GRANTS);
 
 export type RowWriter = ReturnType<typeof createRowWriter>;
-
 type Change = FoundOrganization & { readonly rows: RowWriter };
 
 /** Changes rows of one organization in one transaction. @throws OperationFailure where a table forbids it, or as `requireOrganization` */
 export const changeRows = <T>(
   operation: Operation,
   chosen: ChosenOrganization,
-  use: 'change' | 'add',
+  use: Use,
   table: LinkTable,
   change: (of: Change) => T,
 ): Promise<T> =>
@@ -120,10 +115,11 @@ function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkT
   const setActive = written.includes('is_active')
     ? connection.prepare(`UPDATE ${name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
     : undefined;
-  const row = '(SELECT $key AS id, 1 AS is_active) u';
-  const insert = connection.prepare(`${insertRows(connection, name, { role: '$role' })} FROM ${row}`);
-  const other = { role: '$role', id: OTHER_ID };
-  const insertOther = connection.prepare(`${insertRows(connection, name, other, 'INSERT')} FROM ${row}`);
+  const prepareInsert = (values: object, verb?: 'INSERT') =>
+    connection.prepare(
+      `${insertRows(connection, name, { role: '$role', ...values }, verb)} FROM (SELECT $key AS id, 1 AS is_active) u`,
+    );
+  const [insert, insertOther] = [prepareInsert({}), prepareInsert({ id: OTHER_ID }, 'INSERT')];
   const values = { organization, seconds: nowInSeconds() };
 
   return {
@@ -189,19 +185,20 @@ function explaining<T>({ name }: LinkTable, write: () => T): T {
   }
 }
 
-/** @param role otherwise as the guide's migration has it @returns how many were linked: not those whose id is that of another row */
+/** @param role otherwise as the guide's migration has it @returns how many were linked: without it not those whose id is taken */
 export function linkUsers(connection: Connection, organization: string, which: string, role?: string): number {
   // pages that do not fit into the cache are written early, and outside of WAL mode no other process can read from then
   // on; within a transaction only the number of pages that may wait has an effect, `cache_spill = off` has none
   connection.pragma('cache_spill = 1000000');
   connection.pragma('cache_size = -65536');
-  const values = role === undefined ? {} : { role: '$role' };
-  return explaining(MEMBERS, () => {
-    const insert = insertRows(connection, MEMBERS.name, values);
+  const run = (values: Record<string, string>, verb?: 'INSERT'): number => {
     // in the order of the indexes that the rows fill, which halves the time
-    const sql = `${insert} FROM "user" u WHERE ${which} AND u.id NOT IN (${MEMBERS_OF}) ORDER BY u.id`;
-    return connection.prepare(sql).run({ organization, role, seconds: nowInSeconds() }).changes;
-  });
+    const from = `FROM "user" u WHERE ${which} AND u.id NOT IN (${MEMBERS_OF}) ORDER BY u.id`;
+    const insert = connection.prepare(`${insertRows(connection, MEMBERS.name, values, verb)} ${from}`);
+    return insert.run({ organization, role, seconds: nowInSeconds() }).changes;
+  };
+  const own = { role: '$role' };
+  return explaining(MEMBERS, () => (role === undefined ? run({}) : run(own) + run({ ...own, id: OTHER_ID }, 'INSERT')));
 }
 
 export const linkModels = (connection: Connection, organization: string): number =>

@@ -3,9 +3,7 @@ import { type BackendAccess, askBackend, createSettings, idsOf } from '../backen
 import { unchanged } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
 import { isObject } from '../references/json.ts';
-import type { Connection } from '../store/database.ts';
 import { type ModelRow, readModelRows } from '../store/models.ts';
-import { columnsOf } from '../store/schema.ts';
 import {
   type Catalogue,
   type Offer,
@@ -13,9 +11,9 @@ import {
   createPresetOffers,
   modelsOfConnection,
   prefixOf,
+  readPipes,
   toCatalogue,
 } from './catalogue.ts';
-import { readColumn } from './organizations.ts';
 
 /** A connection that lists its models only at run time is a gap. @throws SqliteError */
 export function fromConfig(source: Source): Catalogue {
@@ -31,23 +29,20 @@ export function fromConfig(source: Source): Catalogue {
     ...arenas.map((id): Offer => ({ id, leftOut: 'arena' })),
   ];
   const unknown = kinds.filter((kind) => kind.connections === undefined);
+  const unlisted = connections.filter(({ models }) => models.length === 0);
   return toCatalogue(source, offers, [
-    ...unknown.map(({ name, mayHave }) => ({
-      why: `The connections of ${name} are not in the file: the backend takes them from its environment. --from live asks the backend itself.`,
-      mayHave,
-    })),
-    ...connections
-      .filter(({ models }) => models.length === 0)
-      .map(({ label, mayHave }) => ({
-        why: `The ${label} lists its models at run time, and so they are not in the file. --from live asks for them.`,
-        mayHave,
-      })),
-    ...readPipes(source.connection).map((pipe) => ({
+    ...unknown.map(({ name, mayHave }) => ({ why: `The connections of ${name} ${IN_ENVIRONMENT}`, mayHave })),
+    ...unlisted.map(({ label, mayHave }) => ({ why: `The ${label} ${AT_RUN_TIME}`, mayHave })),
+    ...readPipes(source.connection, 'is_active = 1').map((pipe) => ({
       why: `The function ${quoted(pipe)} makes models of its own. --from live asks for them.`,
       mayHave: (id: string) => id === pipe || id.startsWith(`${pipe}.`),
     })),
   ]);
 }
+
+const IN_ENVIRONMENT =
+  'are not in the file: the backend takes them from its environment. --from live asks the backend itself.';
+const AT_RUN_TIME = 'lists its models at run time, and so they are not in the file. --from live asks for them.';
 
 /** @returns whether a row switches the model off: one on `llama3` stands for `llama3:latest` too (utils/models.py) */
 function createSwitches(rows: readonly ModelRow[]): (id: string, kind: unknown) => boolean {
@@ -55,17 +50,12 @@ function createSwitches(rows: readonly ModelRow[]): (id: string, kind: unknown) 
   return (id, kind) => off.has(id) || (kind === 'ollama' && off.has(id.split(':')[0] ?? id));
 }
 
-function readPipes(connection: Connection): readonly string[] {
-  const columns = columnsOf(connection, 'function');
-  if (!columns.has('type') || !columns.has('is_active')) return [];
-  return readColumn(connection, "SELECT id FROM function WHERE type = 'pipe' AND is_active = 1");
-}
-
 const KINDS = [
   { kind: 'openai', name: 'OpenAI', addresses: 'openai.api_base_urls', isNamed: () => true },
   { kind: 'ollama', name: 'Ollama', addresses: 'ollama.base_urls', isNamed: (id: string) => id.includes(':') },
 ] as const;
 
+type Kind = (typeof KINDS)[number];
 type ProviderConnection = NonNullable<ReturnType<typeof readConnection>>;
 
 /** @returns each kind with its connections that are on, in the order of the backend's lists: none where its environment has them */
@@ -79,17 +69,13 @@ function readConnections({ connection, schema }: Source) {
   });
 }
 
-function readConnection(
-  { kind, name, isNamed }: (typeof KINDS)[number],
-  index: number,
-  address: unknown,
-  configs: unknown,
-) {
+function readConnection({ kind, name, isNamed }: Kind, index: number, address: unknown, configs: unknown) {
   const url = typeof address === 'string' ? address : '';
   // by place, and as it was before 0.5 by address
   const found = isObject(configs) ? (configs[String(index)] ?? configs[url]) : undefined;
   const config = isObject(found) ? found : {};
-  if ('enable' in config && !isTrue(config['enable'])) return undefined;
+  const { enable = true } = config;
+  if (!enable || (Array.isArray(enable) && enable.length === 0)) return undefined;
   const listed = modelsOfConnection(config);
   const mayHave = (id: string): boolean =>
     listed.length > 0 ? listed.includes(id) : id.startsWith(prefixOf(config)) && isNamed(id);
@@ -97,8 +83,6 @@ function readConnection(
   const models = listed.filter((id) => kind === 'ollama' || isOffered(id, url));
   return { kind, index, label: `${name} connection ${index + 1} (${quoted(withoutSecrets(url))})`, models, mayHave };
 }
-
-const isTrue = (value: unknown): boolean => Boolean(value) && !(Array.isArray(value) && value.length === 0);
 
 /** Of OpenAI's own models the backend drops what cannot chat. */
 const isOffered = (id: string, url: string): boolean =>
@@ -128,12 +112,12 @@ function entriesOf(answer: unknown, { origin }: URL): readonly Entry[] {
       "Is it the address of Open WebUI's backend?",
     );
   }
-  return data.filter((item): item is Entry => isObject(item) && typeof item['id'] === 'string' && !isFilter(item));
+  // a pipeline that changes what others say is no model (main.py, `get_models`)
+  const isFilter = (pipeline: unknown): boolean => isObject(pipeline) && pipeline['type'] === 'filter';
+  return data
+    .filter(isObject)
+    .filter((item): item is Entry => typeof item['id'] === 'string' && !isFilter(item['pipeline']));
 }
-
-/** A pipeline that changes what others say is no model (main.py, `get_models`). */
-const isFilter = ({ pipeline }: Readonly<Record<string, unknown>>): boolean =>
-  isObject(pipeline) && pipeline['type'] === 'filter';
 
 type LiveModels = Awaited<ReturnType<typeof askForModels>>;
 
@@ -167,10 +151,8 @@ export function fromLive(live: LiveModels, source: Source): Catalogue {
   const silent = readConnections(source)
     .flatMap(({ connections = [] }) => connections)
     .filter((one) => !live.provided.some((entry) => isOf(entry, one)));
-  const gaps = silent.map(({ label, mayHave }) => ({
-    why: `The ${label} lists nothing of its own at the moment: is it down?`,
-    mayHave,
-  }));
+  const why = 'lists nothing of its own at the moment: is it down?';
+  const gaps = silent.map(({ label, mayHave }) => ({ why: `The ${label} ${why}`, mayHave }));
   return toCatalogue(source, offers, gaps);
 }
 

@@ -18,7 +18,6 @@ export const OBSTACLES = {
   organization_inactive: 'in an organization that is switched off',
   matches_nothing: 'can match no model',
 } as const;
-
 type Obstacle = keyof typeof OBSTACLES;
 
 export const describeObstacles = (obstacles: readonly Obstacle[]): string =>
@@ -39,20 +38,17 @@ export function obstacleOfRole(role: unknown): 'pending' | 'banned' | undefined 
 export const ROLE_COUNTS = "typeof(u.role) = 'text' AND u.role NOT IN ('pending', 'banned')";
 
 export type Membership = ReturnType<typeof readMemberships>[number];
-
 const MEMBERSHIP_OFF = 'the membership is switched off';
 const ORGANIZATION_OFF = "the organization is switched off in mAI's client_organizations";
 
 /** @param enrolling the organization whose membership the gate makes at the user's first request: that one, and no other */
 export function readMemberships(connection: Connection, schema: Schema, user: string, enrolling?: string) {
   const role = columnsOf(connection, 'organization_members').has('role') ? 'role' : 'NULL';
-  const members = readAll<{ organization: string; active: number; role: unknown }>(
-    connection,
-    `SELECT organization_id AS organization, max(${activeCondition(schema.memberActive)}) AS active, ${role} AS role
-     FROM organization_members WHERE user_id = $user COLLATE BINARY AND typeof(user_id) = 'text' AND typeof(organization_id) = 'text'
-     GROUP BY organization_id COLLATE BINARY ORDER BY organization_id`,
-    { user },
-  );
+  const sql = `
+    SELECT organization_id AS organization, max(${activeCondition(schema.memberActive)}) AS active, ${role} AS role
+    FROM organization_members WHERE user_id = $user COLLATE BINARY AND typeof(user_id) = 'text' AND typeof(organization_id) = 'text'
+    GROUP BY organization_id COLLATE BINARY ORDER BY organization_id`;
+  const members = readAll<{ organization: string; active: number; role: unknown }>(connection, sql, { user });
   const { isActive } = prepareGrants(connection, schema);
   const rows = enrolling === undefined ? members : [{ organization: enrolling, active: 1, role: null }];
   return rows.map(({ organization, ...row }) => {
@@ -71,14 +67,12 @@ export function readMemberships(connection: Connection, schema: Schema, user: st
 
 /** @returns by pattern whether one of its rows is on; ids that are no text are none to the gate */
 export function readGranted(connection: Connection, { grantActive }: Schema, organization: string) {
-  const rows = readAll<{ readonly pattern: string; readonly active: number }>(
-    connection,
-    `SELECT model_id AS pattern, max(${activeCondition(grantActive)}) AS active FROM organization_models
-     WHERE organization_id = $organization COLLATE BINARY AND typeof(organization_id) = 'text' AND typeof(model_id) = 'text'
-     GROUP BY model_id COLLATE BINARY ORDER BY model_id`,
-    { organization },
-  );
-  return new Map(rows.map(({ pattern, active }) => [pattern, active === 1]));
+  const sql = `
+    SELECT model_id, max(${activeCondition(grantActive)}) FROM organization_models
+    WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' AND typeof(model_id) = 'text'
+    GROUP BY model_id COLLATE BINARY ORDER BY model_id`;
+  const rows = connection.prepare<[string], [pattern: string, active: number]>(sql).raw().all(organization);
+  return new Map(rows.map(([pattern, active]) => [pattern, active === 1]));
 }
 
 const run = (...words: readonly string[]): string => `run \`${shellCommand('modelgate', ...words)}\``;
@@ -90,13 +84,11 @@ const allow = (model: string, [first]: readonly Membership[]): string =>
 
 const countingOf = ({ memberships }: Subject): readonly Membership[] => memberships.filter(({ counts }) => counts);
 
-/** @param seen whether the model is known, else which other may be meant and by which grant that is permitted @returns one sentence */
-export function adviseOnModel(
-  subject: Subject,
-  model: ModelId,
-  decision: Decision,
-  seen: { readonly isKnown: boolean; readonly meant?: string | undefined; readonly through: Permit['grant'] },
-): string {
+/** Whether the model is known; else which other may be meant, and by which grant that is permitted. */
+type Seen = Readonly<{ isKnown: boolean; meant?: string | undefined; through: Permit['grant'] }>;
+
+/** @returns one sentence on a decision: why it is so, and what would change it */
+export function adviseOnModel(subject: Subject, model: ModelId, decision: Decision, seen: Seen): string {
   if (decision.effect === 'permit') return whyPermitted(decision);
   const nothing = whyNothing(subject);
   if (nothing !== undefined) return nothing;
@@ -124,31 +116,28 @@ export function adviseOnModel(
 /** @returns one sentence on all models, and whether grants give the user any */
 export function whySeen(subject: Subject, { adminAccess }: DecideOptions) {
   const nothing = whyNothing(subject);
-  const isUnlimited = subject.user.role === 'admin' && adminAccess === 'all';
-  const advice = isUnlimited
-    ? `${UNLIMITED.slice(0, -1)}: every model of the backend is seen.`
-    : (nothing ?? whatIsSeen(countingOf(subject)));
-  return { advice, seesAny: nothing === undefined };
+  const seesAny = nothing === undefined;
+  if (subject.user.role === 'admin' && adminAccess === 'all') {
+    return { advice: `${UNLIMITED.slice(0, -1)}: every model of the backend is seen.`, seesAny };
+  }
+  const own = countingOf(subject);
+  const models = own.flatMap((membership) => membership.models);
+  const { size } = new Set(models.filter((model) => model.active).map(({ pattern }) => pattern));
+  const off = models.length > 0 ? ', because all that is there is switched off' : '';
+  const grants = size === 1 ? 'the one active grant covers' : `the ${size.toLocaleString('en')} active grants cover`;
+  const something =
+    size === 0
+      ? `No organization of the user grants a model${off}: ${allow('MODEL', own)}.`
+      : `The user sees those models of the backend that ${grants}, and presets built on them; what the backend itself does not offer the user stays hidden.`;
+  return { advice: nothing ?? something, seesAny };
 }
 
 const UNLIMITED = 'The user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`.';
 
-function whatIsSeen(own: readonly Membership[]): string {
-  const models = own.flatMap((membership) => membership.models);
-  const { size } = new Set(models.filter((model) => model.active).map(({ pattern }) => pattern));
-  if (size === 0) {
-    const off = models.length > 0 ? ', because all that is there is switched off' : '';
-    return `No organization of the user grants a model${off}: ${allow('MODEL', own)}.`;
-  }
-  return `The user sees those models of the backend that ${size === 1 ? 'the one active grant covers' : `the ${size.toLocaleString('en')} active grants cover`}, and presets built on them; what the backend itself does not offer the user stays hidden.`;
-}
-
 /** @returns why nothing reaches this user, whatever the model, and what to do; undefined where something does */
 function whyNothing({ user: { id, role }, memberships, enrolment }: Subject): string | undefined {
-  if (role === 'pending') {
-    return 'The backend has the user as pending: an admin has to approve the user in the backend (Admin Panel, Users).';
-  }
-  if (role === 'banned') return 'The backend has the user as banned: an admin has to change the role in the backend.';
+  const refused = obstacleOfRole(role);
+  if (refused !== undefined) return `The backend has the user as ${refused}: an admin has to ${TO_ADMIT[refused]}.`;
   if (memberships.some(({ counts }) => counts)) return undefined;
   const off = memberships.find(({ why_not: why }) => why === MEMBERSHIP_OFF);
   if (off !== undefined) {
@@ -163,6 +152,10 @@ function whyNothing({ user: { id, role }, memberships, enrolment }: Subject): st
     : `The gate cannot enrol the user in ${quoted(enrolment.organization)}, because ${enrolment.obstacle}: let the gate write there, or ${addMember(id, enrolment.organization)}.`;
 }
 
+const TO_ADMIT = {
+  pending: 'approve the user in the backend (Admin Panel, Users)',
+  banned: 'change the role in the backend',
+};
 const SWITCH_ON = 'switch it on there (is_active = 1)';
 
 function whyPermitted({ reason, grant, chain }: Permit): string {

@@ -4,9 +4,16 @@ import { resolve } from 'node:path';
 import { type Command, Option } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
 import type { StoreConfig } from '../../config/schema.ts';
-import { type LeftOut, LEFT_OUT, fromTable } from '../../organizations/catalogue.ts';
+import {
+  type LeftOut,
+  type SyncPlan,
+  type SyncRequest,
+  LEFT_OUT,
+  applySync,
+  fromTable,
+  planSync,
+} from '../../organizations/catalogue.ts';
 import { askForModels, fromConfig, fromLive } from '../../organizations/provider-catalogue.ts';
-import { type SyncPlan, type SyncRequest, applySync, planSync } from '../../organizations/sync.ts';
 import { failureCode } from '../../store/database.ts';
 import { type OptionsOf, CREATE, ORG, commandOf, configureOrganization, onDatabase, toOrigin } from '../options.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';

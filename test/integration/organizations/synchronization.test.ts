@@ -2,9 +2,15 @@
 import { copyFileSync } from 'node:fs';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
-import { type Catalogue, fromTable } from '../../../src/organizations/catalogue.ts';
+import {
+  type Catalogue,
+  type SyncPlan,
+  type SyncRequest,
+  applySync,
+  fromTable,
+  planSync,
+} from '../../../src/organizations/catalogue.ts';
 import { fromConfig } from '../../../src/organizations/provider-catalogue.ts';
-import { type SyncPlan, type SyncRequest, applySync, planSync } from '../../../src/organizations/sync.ts';
 import { readSchema } from '../../../src/store/schema.ts';
 import { ERAS, type DatabaseOptions, type Era, type TestDatabase } from '../../support/database/database.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';
