@@ -1,8 +1,7 @@
-/** What operations take from the backend: answers of the running one, and the settings and users that its file holds. */
+/** What operations take from the backend: answers of the running one, and the users that its file holds. */
 import { nearest } from '../nearest.ts';
 import { tryParseJson, isObject } from '../references/json.ts';
 import type { Connection } from '../store/database.ts';
-import type { Schema } from '../store/schema.ts';
 import { unreachableBecause } from '../transport/upstream.ts';
 import { OperationFailure, unchanged } from './failure.ts';
 import { quoted } from './text.ts';
@@ -84,34 +83,6 @@ export function detailOf(text: string): string | undefined {
   const answer = tryParseJson(text);
   return isObject(answer) && typeof answer['detail'] === 'string' ? answer['detail'] : undefined;
 }
-
-/**
- * The backend's own settings: one document up to 0.9, of which the newest counts, one row a key from 0.10.0.
- * @returns a function that reads one; undefined for a default or what comes from the backend's environment
- */
-export function createSettings(connection: Connection, { config }: Schema): (key: string) => unknown {
-  if (config === 'none') return () => undefined;
-  const statement = connection
-    .prepare<[string]>(
-      config === 'rows'
-        ? 'SELECT value FROM config WHERE "key" = ?'
-        : // `->` and not json_extract, which would give `false` and `0` alike
-          "SELECT data -> ('$.' || ?) FROM config WHERE json_valid(data, 2) ORDER BY id DESC LIMIT 1",
-    )
-    .pluck();
-  return (key) => {
-    const stored = statement.get(key);
-    return typeof stored === 'string' ? tryParseJson(stored) : undefined;
-  };
-}
-
-/** @returns the texts of a list, and nothing of anything else */
-export const textsOf = (value: unknown): readonly string[] =>
-  Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
-
-/** @returns the ids of `[{"id": "…"}, …]`, and nothing of anything else */
-export const idsOf = (models: unknown): readonly string[] =>
-  textsOf(Array.isArray(models) ? models.filter(isObject).map(({ id }) => id) : undefined);
 
 export type Person = Readonly<Record<'id', string> & Record<'email' | 'name' | 'role', string | null>>;
 

@@ -1,13 +1,21 @@
 /** The models that an organization could be allowed, and its grants brought in line with them: first as a plan, then as planned. */
-import { createSettings, idsOf, textsOf } from '../backend-file/backend.ts';
 import { unchanged } from '../backend-file/failure.ts';
 import { type Operation, reading } from '../backend-file/transaction.ts';
 import { toOrganizationId } from '../identity/principal.ts';
 import { nearest } from '../nearest.ts';
 import { type ModelId, compileGrants, coveringGrant, parsePattern } from '../policy/grant.ts';
-import { isObject } from '../references/json.ts';
 import type { Connection } from '../store/database.ts';
-import { type Maker, type ModelRow, prepareComposites, readModelRows } from '../store/models.ts';
+import {
+  type Maker,
+  type ModelRow,
+  connectionsIn,
+  idsOf,
+  prefixOf,
+  prepareComposites,
+  prepareSettings,
+  readModelRows,
+  textsOf,
+} from '../store/models.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
 import { type ChosenOrganization, GRANTS, changeRows, readColumn, requireOrganization } from './organizations.ts';
 import { readGranted } from './standing.ts';
@@ -176,12 +184,13 @@ function plan(connection: Connection, schema: Schema, { chosen, presets, remove,
 
 /** @returns ids that the file names: never all, because the backend asks its providers at run time, so an unknown one is no mistake */
 export function readKnownModels(connection: Connection, schema: Schema): ReadonlySet<string> {
-  const setting = createSettings(connection, schema);
+  const setting = prepareSettings(connection, schema);
   return new Set([
     ...readColumn<string>(connection, 'SELECT id FROM model'),
     ...readPipes(connection, '1'),
-    ...modelsOfConnections(setting('openai.api_configs')),
-    ...modelsOfConnections(setting('ollama.api_configs')),
+    ...['openai', 'ollama'].flatMap((kind) =>
+      connectionsIn(setting(`${kind}.api_configs`)).flatMap(modelsOfConnection),
+    ),
     ...idsOf(setting('evaluation.arena.models')),
   ]);
 }
@@ -193,18 +202,9 @@ export function readPipes(connection: Connection, which: '1' | 'is_active = 1'):
   return readColumn(connection, `SELECT id FROM function WHERE type = 'pipe' AND ${which}`);
 }
 
-const modelsOfConnections = (connections: unknown): readonly string[] =>
-  Object.values(isObject(connections) ? connections : {}).flatMap(modelsOfConnection);
-
 /** `{"prefix_id": "eu", "model_ids": ["gpt-4o"]}` gives `eu.gpt-4o` (routers/openai.py and ollama.py, 0.6.18 and 0.12.4). */
-export function modelsOfConnection(config: unknown): readonly string[] {
-  if (!isObject(config)) return [];
-  const prefix = prefixOf(config);
-  return textsOf(config['model_ids']).map((id) => `${prefix}${id}`);
-}
-
-export const prefixOf = ({ prefix_id: prefix }: Readonly<Record<string, unknown>>): string =>
-  typeof prefix === 'string' && prefix !== '' ? `${prefix}.` : '';
+export const modelsOfConnection = (config: Readonly<Record<string, unknown>>): readonly string[] =>
+  textsOf(config['model_ids']).map((id) => `${prefixOf(config)}${id}`);
 
 /** @returns an id that differs in its letter case, or has a provider before it or `:latest` behind it; else the nearest */
 export function closestModel(id: string, known: Iterable<string>): string | undefined {

@@ -1,16 +1,15 @@
 /** What the backend's connections to providers have (routers/openai.py, routers/ollama.py and main.py, 0.6.18 and 0.12.4). */
-import { type BackendAccess, askBackend, createSettings, idsOf } from '../backend-file/backend.ts';
+import { type BackendAccess, askBackend } from '../backend-file/backend.ts';
 import { unchanged } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
 import { isObject } from '../references/json.ts';
-import { type ModelRow, readModelRows } from '../store/models.ts';
+import { type ModelRow, idsOf, prefixOf, prepareSettings, readModelRows } from '../store/models.ts';
 import {
   type Catalogue,
   type Offer,
   type Source,
   createPresetOffers,
   modelsOfConnection,
-  prefixOf,
   readPipes,
   toCatalogue,
 } from './catalogue.ts';
@@ -22,7 +21,7 @@ export function fromConfig(source: Source): Catalogue {
   const kinds = readConnections(source);
   const connections = kinds.flatMap((kind) => kind.connections ?? []);
   const offered = connections.flatMap(({ kind, models }) => models.map((id) => ({ id, isOff: isOff(id, kind) })));
-  const arenas = idsOf(createSettings(source.connection, source.schema)('evaluation.arena.models'));
+  const arenas = idsOf(prepareSettings(source.connection, source.schema)('evaluation.arena.models'));
   const offers = [
     ...offered.map((one): Offer => ({ id: one.id, leftOut: one.isOff ? 'switched_off' : undefined })),
     ...rows.filter(({ isPreset }) => isPreset).map(createPresetOffers(source)),
@@ -60,7 +59,7 @@ type ProviderConnection = NonNullable<ReturnType<typeof readConnection>>;
 
 /** @returns each kind with its connections that are on, in the order of the backend's lists: none where its environment has them */
 function readConnections({ connection, schema }: Source) {
-  const setting = createSettings(connection, schema);
+  const setting = prepareSettings(connection, schema);
   return KINDS.filter(({ kind }) => setting(`${kind}.enable`) !== false).map((kind) => {
     const [urls, configs] = [setting(kind.addresses), setting(`${kind.kind}.api_configs`)];
     const list: readonly unknown[] | undefined = Array.isArray(urls) ? urls : undefined;

@@ -90,50 +90,56 @@ export function modelsInParameters(stored: unknown): readonly ModelId[] {
 /** What the backend calls its arena where none is configured (utils/models.py, 0.6.0 to 0.12.4). */
 const DEFAULT_ARENA = 'arena-model';
 
-/** By `Schema.config`; of the documents the newest row counts (config.py, to 0.9). */
-const SETTINGS = {
-  rows: {
-    arenas: 'SELECT value FROM config WHERE "key" = \'evaluation.arena.models\'',
-    connections: `SELECT value FROM config WHERE "key" IN ('openai.api_configs', 'ollama.api_configs')`,
-  },
-  document: {
-    arenas:
-      "SELECT json_extract(data, '$.evaluation.arena.models') FROM config WHERE json_valid(data, 2) ORDER BY id DESC LIMIT 1",
-    connections: `SELECT value FROM (SELECT data FROM config WHERE json_valid(data, 2) ORDER BY id DESC LIMIT 1) newest,
-      json_each(json_array(newest.data -> '$.openai.api_configs', newest.data -> '$.ollama.api_configs'))`,
-  },
-  none: { arenas: undefined, connections: undefined },
-};
+/**
+ * The backend's own settings: one document up to 0.9, of which the newest counts, one row a key from 0.10.0 (config.py).
+ * @returns a function that reads one; undefined for a default or what comes from the backend's environment
+ */
+export function prepareSettings(connection: Connection, { config }: Schema): (key: string) => unknown {
+  const sql = {
+    rows: 'SELECT value FROM config WHERE "key" = ?',
+    // `->` and not json_extract, which would give `false` and `0` alike
+    document: "SELECT data -> ('$.' || ?) FROM config WHERE json_valid(data, 2) ORDER BY id DESC LIMIT 1",
+    none: undefined,
+  };
+  const stored = prepareColumn(connection, sql[config]);
+  return (key) => {
+    const [value] = stored(key);
+    return typeof value === 'string' ? tryParseJson(value) : undefined;
+  };
+}
 
-const toText = (value: unknown): readonly string[] => (typeof value === 'string' ? [value] : []);
-const parsed = (stored: unknown): unknown => (typeof stored === 'string' ? tryParseJson(stored) : undefined);
+/** @returns the texts of a list, and nothing of anything else */
+export const textsOf = (value: unknown): readonly string[] =>
+  Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+
+/** @returns the ids of `[{"id": "…"}, …]`, and nothing of anything else */
+export const idsOf = (models: unknown): readonly string[] =>
+  textsOf(Array.isArray(models) ? models.filter(isObject).map(({ id }) => id) : undefined);
 
 /**
  * @returns the ids of the models that pick others by chance, and their stems. Whether arenas are switched on is not asked: the
  *   environment may say otherwise than the table.
  */
 export function prepareComposites(connection: Connection, schema: Schema): () => ReadonlySet<string> {
-  const stored = prepareColumn(connection, SETTINGS[schema.config].arenas);
-  return () => {
-    const models = parsed(stored()[0]);
-    const ids = Array.isArray(models) ? models.flatMap((model) => (isObject(model) ? toText(model['id']) : [])) : [];
-    return new Set([DEFAULT_ARENA, ...ids].flatMap((id) => [id, stemOf(id)]));
-  };
+  const setting = prepareSettings(connection, schema);
+  return () => new Set([DEFAULT_ARENA, ...idsOf(setting('evaluation.arena.models'))].flatMap((id) => [id, stemOf(id)]));
 }
 
 /** The backend matches a base with what stands before the first colon of an id too (utils/models.py). */
 export const stemOf = (id: string): string => id.split(':', 1)[0] ?? id;
 
-/**
- * @returns the `prefix_id` of every connection, each with its dot: the backend lists a model of the connection as
- *   `<prefix_id>.<model>` (routers/openai.py, routers/ollama.py). Connections of the backend's environment are not seen.
- */
+/** @returns the `prefix_id` of a connection with its dot: the backend lists its models as `<prefix_id>.<model>` (routers/openai.py) */
+export const prefixOf = ({ prefix_id: prefix }: Readonly<Record<string, unknown>>): string =>
+  typeof prefix === 'string' && prefix !== '' ? `${prefix}.` : '';
+
+/** @returns what `openai.api_configs` or `ollama.api_configs` says of each connection */
+export const connectionsIn = (configs: unknown) => Object.values(isObject(configs) ? configs : {}).filter(isObject);
+
+/** @returns the prefix of every connection that has one. Connections of the backend's environment are not seen. */
 export function prepareConnectionPrefixes(connection: Connection, schema: Schema) {
-  const stored = prepareColumn(connection, SETTINGS[schema.config].connections);
+  const setting = prepareSettings(connection, schema);
   return (): readonly string[] =>
-    stored()
-      .map(parsed)
-      .flatMap((configs) => (isObject(configs) ? Object.values(configs) : []))
-      .flatMap((config) => (isObject(config) ? toText(config['prefix_id']) : []))
-      .flatMap((prefix) => (prefix === '' ? [] : [`${prefix}.`]));
+    ['openai.api_configs', 'ollama.api_configs']
+      .flatMap((key) => connectionsIn(setting(key)).map(prefixOf))
+      .filter((prefix) => prefix !== '');
 }
