@@ -27,7 +27,7 @@ export type AccessAudit = Awaited<ReturnType<typeof readAccessAudit>>;
 /** The view `user_model_access_report`, read from the tables and at once: a slow reader does not hold the lock of the file. */
 export function readAccessReport(
   operation: Operation,
-  { enrolling, adminAccess }: Pick<GatePolicy, 'adminAccess' | 'enrolling'>,
+  { enrolling, adminAccess }: GatePolicy,
   chosen: ChosenOrganization | undefined,
   onProgress: (done: number, total: number) => void,
 ) {

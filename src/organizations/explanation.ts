@@ -14,7 +14,7 @@ import { inspect } from '../store/store-view.ts';
 import type { Schema } from '../store/schema.ts';
 import { closestModel, createUseFinder, readKnownModels } from './catalogue.ts';
 import { readColumn } from './organizations.ts';
-import { adviseOnModel, readMemberships, whySeen } from './standing.ts';
+import { adviseOnModel, countingOf, readMemberships, whySeen } from './standing.ts';
 
 /** How the gate is configured to decide: `bypass` is the setting that switches it off, `enrolling` the id of an organization. */
 export interface GatePolicy extends DecideOptions {
@@ -31,26 +31,30 @@ export const explainModel = (operation: Operation, named: string, model: ModelId
   reading(operation, 'organizations', (connection, schema) => {
     const { view, subject, joining, user, rest } = readUser(connection, schema, operation.path, named, policy);
     const decision = decide(view, subject.user, model, policy);
-    const isPermitted = decision.effect === 'permit';
-    const seen = isPermitted ? KNOWN : look(connection, schema, model);
-    const other = seen.meant && decide(view, subject.user, seen.meant, policy);
+    const [known, granted] = [readKnownModels(connection, schema), readPatterns(connection)];
+    const isGranted = coveringGrant(compileGrants(toOrganizationId(''), granted), model) !== undefined;
+    const isNamed = decision.effect === 'permit' || isGranted || known.has(model);
+    const isKnown = isNamed || createUseFinder(connection, schema)(model);
+    const meant = isKnown ? undefined : parseModelId(closestModel(model, [...granted, ...known]));
+    const other = meant && decide(view, subject.user, meant, policy);
     const through = other?.effect === 'permit' ? other.grant : undefined;
-    const advice = adviseOnModel(subject, model, decision, { ...seen, through });
+    const advice = adviseOnModel(subject, model, decision, { isKnown, meant, through });
     const record = {
       decision: decision.effect,
       reason: decision.reason,
       meaning: REASONS[decision.reason].meaning,
       advice,
       commands: commandsIn(advice),
-      known: seen.isKnown,
-      did_you_mean: seen.meant ?? null,
+      known: isKnown,
+      did_you_mean: meant ?? null,
       user,
       model,
-      grant: isPermitted ? (decision.grant ?? null) : null,
+      grant: decision.effect === 'permit' ? (decision.grant ?? null) : null,
       chain: decision.chain,
-      organizations: subject.memberships
-        .filter(({ counts }) => counts)
-        .map(({ organization: id, models }) => ({ id, grants: models.filter(({ active }) => active).length })),
+      organizations: countingOf(subject).map(({ organization: id, models }) => ({
+        id,
+        grants: models.filter(({ active }) => active).length,
+      })),
       ...rest,
       not_enforced: unenforced(policy, decision.effect),
     };
@@ -61,8 +65,8 @@ export const explainModel = (operation: Operation, named: string, model: ModelId
 export const explainUser = (operation: Operation, named: string, policy: GatePolicy) =>
   reading(operation, 'organizations', (connection, schema) => {
     const { view, subject, joining, user, rest } = readUser(connection, schema, operation.path, named, policy);
-    const ids = new Set([...readKnownModels(connection, schema), ...everyPattern(connection)]);
-    const models = [...ids].flatMap((id) => {
+    const ids = new Set([...readKnownModels(connection, schema), ...readPatterns(connection)]);
+    const models = [...ids].toSorted().flatMap((id) => {
       const pattern = parsePattern(id);
       const decision = pattern?.kind === 'exact' ? decide(view, subject.user, pattern.model, policy) : undefined;
       if (decision?.effect !== 'permit') return [];
@@ -70,14 +74,13 @@ export const explainUser = (operation: Operation, named: string, policy: GatePol
       return [{ model, reason, grant, chain }];
     });
     const { advice, seesAny } = whySeen(subject, policy);
-    const prefixes = subject.memberships.flatMap(({ organization, counts, models: grants }) =>
-      grants.flatMap(({ pattern, active }) =>
-        seesAny && counts && active && pattern.endsWith('*') ? [{ organization, pattern }] : [],
-      ),
+    const own = seesAny ? countingOf(subject) : [];
+    const prefixes = own.flatMap(({ organization, models: grants }) =>
+      grants.flatMap(({ pattern, active }) => (active && pattern.endsWith('*') ? [{ organization, pattern }] : [])),
     );
     const record = {
       user,
-      models: models.toSorted((left, right) => (left.model < right.model ? -1 : 1)),
+      models,
       prefix_grants: prefixes,
       advice,
       commands: commandsIn(advice),
@@ -93,17 +96,8 @@ export function unenforced({ bypass, mode }: GatePolicy, effect: Decision['effec
   return mode === 'report' && effect === 'deny' ? 'MODELGATE_MODE=report: denials are only logged' : null;
 }
 
-const everyPattern = (connection: Connection) =>
+const readPatterns = (connection: Connection) =>
   readColumn<string>(connection, "SELECT DISTINCT model_id FROM organization_models WHERE typeof(model_id) = 'text'");
-
-const KNOWN = { isKnown: true, meant: undefined } as const;
-
-function look(connection: Connection, schema: Schema, model: ModelId) {
-  const [known, granted] = [readKnownModels(connection, schema), everyPattern(connection)];
-  const isGranted = coveringGrant(compileGrants(toOrganizationId(''), granted), model) !== undefined;
-  if (known.has(model) || isGranted || createUseFinder(connection, schema)(model)) return KNOWN;
-  return { isKnown: false, meant: parseModelId(closestModel(model, [...granted, ...known])) };
-}
 
 export type Subject = ReturnType<typeof readUser>['subject'];
 

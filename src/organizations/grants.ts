@@ -1,4 +1,5 @@
 /** What an organization grants: listed, allowed, denied. Each change is one transaction, done whole or not at all. */
+import { unescape } from 'node:querystring';
 import { refuseAll } from '../backend-file/failure.ts';
 import { quoted, quotedFew, shellCommand } from '../backend-file/text.ts';
 import { type Operation, reading } from '../backend-file/transaction.ts';
@@ -129,7 +130,7 @@ function doubtOf(id: string, known: ReadonlySet<string>): { found: string; meant
   if (known.has(id)) return undefined;
   const odd = ODDITIES.find(([isOdd]) => isOdd.test(id));
   if (odd !== undefined) {
-    const meant = odd[2](id).filter((part) => part !== '' && part !== id);
+    const meant = odd[2](id).filter((part) => part !== '' && part !== id && !part.includes('\ufffd'));
     return { found: odd[1], meant: meant.flatMap((part) => doubtOf(part, known)?.meant ?? [part]) };
   }
   const parts = id.split(' ');
@@ -151,17 +152,9 @@ const ODDITIES: readonly (readonly [isOdd: RegExp, found: string, mend: (id: str
   [/^["'`“”„]|["'`“”„]$/u, 'has a quote at one end', (id) => [id.replaceAll(/^["'`“”„]|["'`“”„]$/gu, '')]],
   [/^[^\s,;]*(?:\s*[,;]\s*[^\s,;]*)+$/, A_LIST, (id) => id.split(/[,;]/).map((part) => part.trim())],
   [/^[a-z]+:\/\//i, 'is an address', () => []],
-  [/%[0-9a-f]{2}/i, 'is percent-encoded', (id) => [decoded(id)]],
+  [/%[0-9a-f]{2}/i, 'is percent-encoded', (id) => [unescape(id)]],
   [/\s\*$/u, 'has a space before its *', (id) => [id.replace(/\s+\*$/u, '*')]],
   [/\\\*$/, 'has a backslash before its *', (id) => [id.replace(/\\+\*$/, '*')]],
   [/\/\.\*$/, 'ends in .*, where only the * stands for anything', (id) => [id.replace(/\.\*$/, '*')]],
   [/\/$/, 'ends in a slash', (id) => [`${id}*`]],
 ];
-
-function decoded(id: string): string {
-  try {
-    return decodeURIComponent(id);
-  } catch {
-    return id;
-  }
-}

@@ -82,7 +82,8 @@ const addMember = (user: string, organization: string): string => run('member', 
 const allow = (model: string, [first]: readonly Membership[]): string =>
   run('model', 'allow', model, '--org', first?.organization ?? 'ORGANIZATION');
 
-const countingOf = ({ memberships }: Subject): readonly Membership[] => memberships.filter(({ counts }) => counts);
+export const countingOf = ({ memberships }: Subject): readonly Membership[] =>
+  memberships.filter(({ counts }) => counts);
 
 /** Whether the model is known; else which other may be meant, and by which grant that is permitted. */
 type Seen = Readonly<{ isKnown: boolean; meant?: string | undefined; through: Permit['grant'] }>;
