@@ -74,17 +74,14 @@ export function readAccessReport(
 const IS_OUTSIDE = 'NOT EXISTS (SELECT 1 FROM organization_members om WHERE om.user_id = u.id)';
 const OFF = 'organization_inactive';
 
-/** NULL for all organizations. */
-type Only = Readonly<Record<'only', string | null>>;
-
-/** Ids that are no text, as a column of numbers makes them of digits, are none to the gate. */
+/** `$only` is NULL for all organizations. Ids that are no text, as a column of numbers makes them of digits, are none to the gate. */
 const within = (table: string): string =>
   `typeof(${table}.organization_id) = 'text' AND ($only IS NULL OR ${table}.organization_id = $only COLLATE BINARY)`;
 
 const grantsWithin = ({ grantActive }: Schema): string =>
   `${activeCondition(grantActive, 'orgmod')} AND ${within('orgmod')} AND typeof(orgmod.model_id) = 'text'`;
 
-function readOrganizations(connection: Connection, schema: Schema, only: Only) {
+function readOrganizations(connection: Connection, schema: Schema, only: object) {
   const { isActive } = prepareGrants(connection, schema);
   const sql = `
     SELECT orgmod.organization_id AS organization, count(DISTINCT orgmod.model_id COLLATE BINARY) AS model_count,
@@ -92,11 +89,11 @@ function readOrganizations(connection: Connection, schema: Schema, only: Only) {
     FROM organization_models orgmod JOIN model m ON orgmod.model_id = m.id COLLATE BINARY
     WHERE ${grantsWithin(schema)} GROUP BY orgmod.organization_id COLLATE BINARY`;
   const rows = readAll<{ organization: string; names: string; model_count: number }>(connection, sql, only);
-  const byId = rows.map(({ names, ...models }) => {
+  const organizations = rows.map(({ names, ...models }) => {
     const model_names: readonly string[] = (JSON.parse(names) as string[]).toSorted();
-    return [models.organization, { models: { ...models, model_names }, isOn: isActive(models.organization) }] as const;
+    return { models: { ...models, model_names }, isOn: isActive(models.organization) };
   });
-  return new Map(byId);
+  return new Map(organizations.map((one) => [one.models.organization, one]));
 }
 
 /**
@@ -197,16 +194,13 @@ export const showOrganization = (operation: Operation, chosen: ChosenOrganizatio
       return rows.length === 0 ? null : rows.some(({ active }) => active) ? ('active' as const) : ('inactive' as const);
     };
     const countActive = (rows: readonly { active: boolean }[]) => rows.filter(({ active }) => active).length;
+    const counting = members.filter(({ counts }) => counts).length;
     const record = {
       id,
       name: readNames(connection, configured).get(id) ?? null,
       active: found.isActive,
       configured: isConfigured,
-      members: {
-        counting: members.filter(({ counts }) => counts).length,
-        active: countActive(members),
-        all: members.length,
-      },
+      members: { counting, active: countActive(members), all: members.length },
       grants: { active: countActive(grants), all: grants.length },
       models: grants.map(({ pattern, active }) => ({ pattern, active })),
       organization_admins: members

@@ -124,10 +124,8 @@ export const applySync = (operation: Operation, request: SyncRequest, shown: Syn
   changeRows(operation, request.chosen, 'add', GRANTS, ({ connection, schema, rows }) => {
     const current = plan(connection, schema, request);
     if (changesOf(current) !== changesOf(shown)) {
-      throw unchanged(
-        'Another program has changed the file meanwhile.',
-        'Run the command again to see the difference now.',
-      );
+      const remedy = 'Run the command again to see the difference now.';
+      throw unchanged('Another program has changed the file meanwhile.', remedy);
     }
     const { allow, switch_on, switch_off } = current.record;
     for (const model of [...allow, ...switch_on]) rows.add(model);

@@ -93,12 +93,10 @@ function whyUnusable(pattern: string, known: ReadonlySet<string>): string | unde
   return 'has a * before its end. Only a * at the very end stands for anything, as in openai/*; anywhere else it would be read as part of the id';
 }
 
+type Unwanted = Readonly<{ patterns: readonly string[]; purge: boolean }>;
+
 /** Switches grants off, or deletes them. @throws OperationFailure where one is no grant, or cannot be off in this table */
-export const denyModels = (
-  operation: Operation,
-  chosen: ChosenOrganization,
-  { patterns, purge }: { readonly patterns: readonly string[]; readonly purge: boolean },
-) =>
+export const denyModels = (operation: Operation, chosen: ChosenOrganization, { patterns, purge }: Unwanted) =>
   changeRows(operation, chosen, 'change', GRANTS, ({ connection, schema, organization, rows }) => {
     const { patternsOf } = prepareGrants(connection, schema);
     const overlapping = (pattern: string): readonly string[] =>

@@ -47,12 +47,10 @@ export function readMembers({ connection, schema, organization, isActive }: Foun
   });
 }
 
+type Wanted = Readonly<{ named: readonly string[]; role?: string | undefined }>;
+
 /** @throws OperationFailure where a user is unknown, pending or banned; then no user was added */
-export const addMembers = (
-  operation: Operation,
-  chosen: ChosenOrganization,
-  { named, role }: { readonly named: readonly string[]; readonly role?: string | undefined },
-) =>
+export const addMembers = (operation: Operation, chosen: ChosenOrganization, { named, role }: Wanted) =>
   changeRows(operation, chosen, 'add', MEMBERS, ({ connection, organization, rows, created, isActive }) => {
     const people = resolve(connection, named, 'No user was added.', ({ name, isKnown, ...user }) => {
       if (!isKnown) return unknownPerson(connection, name);
@@ -110,13 +108,10 @@ export const addAllUsers = (operation: Operation, chosen: ChosenOrganization, ro
   });
 
 const MAY_JOIN = "role NOT IN ('pending', 'banned')";
+type Unwanted = Readonly<{ named: readonly string[]; purge: boolean }>;
 
 /** Switches memberships off, or deletes them; the id of a user that the backend has deleted is one, too. */
-export const removeMembers = (
-  operation: Operation,
-  chosen: ChosenOrganization,
-  { named, purge }: { readonly named: readonly string[]; readonly purge: boolean },
-) =>
+export const removeMembers = (operation: Operation, chosen: ChosenOrganization, { named, purge }: Unwanted) =>
   changeRows(operation, chosen, 'change', MEMBERS, ({ connection, organization, rows }) => {
     const member = connection.prepare('SELECT 1 FROM organization_members WHERE organization_id = ? AND user_id = ?');
     const users = resolve(connection, named, 'No user was removed.', ({ id, name, isKnown }) => {

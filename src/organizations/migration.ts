@@ -61,10 +61,8 @@ export const planMigration = (operation: Operation, organization: Organization, 
 function countMigration(connection: Connection, schema: Schema, organization: string) {
   const { problem, missing, memberActive, grantActive } = schema;
   if (problem !== undefined && !COUNTED_TABLES.some((table) => problem === `table ${table} is missing`)) {
-    throw unchanged(
-      `The ${problem}, so no user can be linked there.`,
-      'Rename the table, and it is made as in the deployment guide.',
-    );
+    const remedy = 'Rename the table, and it is made as in the deployment guide.';
+    throw unchanged(`The ${problem}, so no user can be linked there.`, remedy);
   }
   const { rowids, ...leftOut } = readLinkable(connection);
   const parameters = { organization, rowids: JSON.stringify(rowids) };

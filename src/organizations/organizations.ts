@@ -44,10 +44,8 @@ const NEW_ID = /^[A-Za-z0-9_.:-]{1,64}$/;
 /** @throws OperationFailure where no row names the organization, and a new one cannot have this id */
 export function requireUsableId(connection: Connection, id: string): void {
   if (NEW_ID.test(id) || isNamed(connection, id)) return;
-  throw new OperationFailure(
-    `${quoted(id)} cannot be the id of a new organization: at most 64 letters from a to z, digits and _ - . : are. Nothing was changed. Its name may be any text.`,
-    { code: 'misused' },
-  );
+  const sentence = `${quoted(id)} cannot be the id of a new organization: at most 64 letters from a to z, digits and _ - . : are. Nothing was changed. Its name may be any text.`;
+  throw new OperationFailure(sentence, { code: 'misused' });
 }
 
 const NAMING = [
@@ -115,11 +113,10 @@ function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkT
   const setActive = written.includes('is_active')
     ? connection.prepare(`UPDATE ${name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
     : undefined;
-  const prepareInsert = (values: object, verb?: 'INSERT') =>
-    connection.prepare(
-      `${insertRows(connection, name, { role: '$role', ...values }, verb)} FROM (SELECT $key AS id, 1 AS is_active) u`,
-    );
-  const [insert, insertOther] = [prepareInsert({}), prepareInsert({ id: OTHER_ID }, 'INSERT')];
+  const [guides, other] = [{ role: '$role' }, { role: '$role', id: OTHER_ID }];
+  const from = 'FROM (SELECT $key AS id, 1 AS is_active) u';
+  const insert = connection.prepare(`${insertRows(connection, name, guides)} ${from}`);
+  const insertOther = connection.prepare(`${insertRows(connection, name, other, 'INSERT')} ${from}`);
   const values = { organization, seconds: nowInSeconds() };
 
   return {
@@ -129,10 +126,8 @@ function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkT
       if (found.length > 0) setActive?.run(row);
       else if (insert.run(row).changes === 0) insertOther.run(row);
       if (!states.all(row).includes(1)) {
-        throw unchanged(
-          `The table ${name} makes another row of what is written, one that does not count.`,
-          `It computes columns or has triggers of its own: .schema ${name} shows them.`,
-        );
+        const remedy = `It computes columns or has triggers of its own: .schema ${name} shows them.`;
+        throw unchanged(`The table ${name} makes another row of what is written, one that does not count.`, remedy);
       }
       if (found.length === 0) return 'added';
       return found.includes(1) ? 'unchanged' : 'restored';
@@ -173,15 +168,10 @@ function explaining<T>({ name }: LinkTable, write: () => T): T {
   } catch (error) {
     const said = error instanceof Error ? error.message : failureCode(error);
     // a rule of the table, or a view or virtual table in its place, which has no code of its own
-    const isRefusal =
-      /^SQLITE_(CONSTRAINT|MISMATCH)/.test(failureCode(error)) ||
-      /because it is a view$|may not be modified$/.test(said);
-    if (!isRefusal) throw error;
-    throw unchanged(
-      `The table ${name} does not take the row: ${said}.`,
-      `Neither the guide nor modelgate makes it with such a rule: look at .schema ${name}.`,
-      { cause: error },
-    );
+    const refusal = /^SQLITE_(CONSTRAINT|MISMATCH)|because it is a view$|may not be modified$/;
+    if (!refusal.test(`${failureCode(error)} ${said}`)) throw error;
+    const remedy = `Neither the guide nor modelgate makes it with such a rule: look at .schema ${name}.`;
+    throw unchanged(`The table ${name} does not take the row: ${said}.`, remedy, { cause: error });
   }
 }
 

@@ -106,10 +106,8 @@ export async function askForModels(access: BackendAccess) {
 function entriesOf(answer: unknown, { origin }: URL): readonly Entry[] {
   const data: unknown = isObject(answer) ? answer['data'] : undefined;
   if (!Array.isArray(data)) {
-    throw unchanged(
-      `${quoted(origin)} answers with JSON that is no list of models.`,
-      "Is it the address of Open WebUI's backend?",
-    );
+    const remedy = "Is it the address of Open WebUI's backend?";
+    throw unchanged(`${quoted(origin)} answers with JSON that is no list of models.`, remedy);
   }
   // a pipeline that changes what others say is no model (main.py, `get_models`)
   const isFilter = (pipeline: unknown): boolean => isObject(pipeline) && pipeline['type'] === 'filter';

@@ -75,12 +75,11 @@ export function readGranted(connection: Connection, { grantActive }: Schema, org
   return new Map(rows.map(([pattern, active]) => [pattern, active === 1]));
 }
 
-const run = (...words: readonly string[]): string => `run \`${shellCommand('modelgate', ...words)}\``;
-
-const addMember = (user: string, organization: string): string => run('member', 'add', user, '--org', organization);
+const command = (...words: readonly string[]): string => `\`${shellCommand('modelgate', ...words)}\``;
+const addMember = (user: string, organization: string): string => command('member', 'add', user, '--org', organization);
 
 const allow = (model: string, [first]: readonly Membership[]): string =>
-  run('model', 'allow', model, '--org', first?.organization ?? 'ORGANIZATION');
+  command('model', 'allow', model, '--org', first?.organization ?? 'ORGANIZATION');
 
 export const countingOf = ({ memberships }: Subject): readonly Membership[] =>
   memberships.filter(({ counts }) => counts);
@@ -96,18 +95,17 @@ export function adviseOnModel(subject: Subject, model: ModelId, decision: Decisi
   const own = countingOf(subject);
   const last = decision.chain.at(-1) ?? model;
   if (decision.reason === 'preset_parameter_not_granted') {
-    return `The preset ${quoted(model)} names ${quoted(last)} in its parameters, which no organization of the user grants: ${allow(last, own)}, or take it out of the preset.`;
+    return `The preset ${quoted(model)} names ${quoted(last)} in its parameters, which no organization of the user grants: run ${allow(last, own)}, or take it out of the preset.`;
   }
   if (decision.reason === 'preset_base_not_granted') {
-    const orBase = allow(last, own).replace('run ', 'or ');
-    return `${quoted(model)} is a preset on ${quoted(last)}, which no organization of the user grants by itself: ${allow(model, own)} for this preset alone, ${orBase} for everything built on that model.`;
+    return `${quoted(model)} is a preset on ${quoted(last)}, which no organization of the user grants by itself: run ${allow(model, own)} for this preset alone, or ${allow(last, own)} for everything built on that model.`;
   }
   if (seen.isKnown || decision.reason !== 'not_granted') return whyNotGranted(subject, model);
   // a typing error must not be advised as a grant; and the file need not name what a provider has
   const unknown = `No model ${quoted(model)} is known to the backend's database or granted to any organization.`;
   const { meant, through } = seen;
   if (meant === undefined) {
-    return `${unknown} If the backend's own list has this very id: ${allow(model, own).slice('run '.length)}`;
+    return `${unknown} If the backend's own list has this very id: ${allow(model, own)}`;
   }
   const exactly = meant.toLowerCase() === model.toLowerCase() ? ' Ids are compared exactly.' : '';
   const gives = through === undefined ? '' : ` ${quoted(through.organization)} grants it.`;
@@ -128,7 +126,7 @@ export function whySeen(subject: Subject, { adminAccess }: DecideOptions) {
   const grants = size === 1 ? 'the one active grant covers' : `the ${size.toLocaleString('en')} active grants cover`;
   const something =
     size === 0
-      ? `No organization of the user grants a model${off}: ${allow('MODEL', own)}.`
+      ? `No organization of the user grants a model${off}: run ${allow('MODEL', own)}.`
       : `The user sees those models of the backend that ${grants}, and presets built on them; what the backend itself does not offer the user stays hidden.`;
   return { advice: nothing ?? something, seesAny };
 }
@@ -142,15 +140,15 @@ function whyNothing({ user: { id, role }, memberships, enrolment }: Subject): st
   if (memberships.some(({ counts }) => counts)) return undefined;
   const off = memberships.find(({ why_not: why }) => why === MEMBERSHIP_OFF);
   if (off !== undefined) {
-    return `The membership in ${quoted(off.organization)} is switched off: ${addMember(id, off.organization)}.`;
+    return `The membership in ${quoted(off.organization)} is switched off: run ${addMember(id, off.organization)}.`;
   }
   const [first] = memberships;
   if (first !== undefined) {
     return `The organization ${quoted(first.organization)} is switched off in mAI's table client_organizations: ${SWITCH_ON}.`;
   }
   return enrolment === null || enrolment.obstacle === null
-    ? `The user is a member of no organization: ${addMember(id, 'ORGANIZATION')}.`
-    : `The gate cannot enrol the user in ${quoted(enrolment.organization)}, because ${enrolment.obstacle}: let the gate write there, or ${addMember(id, enrolment.organization)}.`;
+    ? `The user is a member of no organization: run ${addMember(id, 'ORGANIZATION')}.`
+    : `The gate cannot enrol the user in ${quoted(enrolment.organization)}, because ${enrolment.obstacle}: let the gate write there, or run ${addMember(id, enrolment.organization)}.`;
 }
 
 const TO_ADMIT = {
@@ -165,8 +163,8 @@ function whyPermitted({ reason, grant, chain }: Permit): string {
     reason === 'preset_base'
       ? `${quoted(chain.at(-1) ?? grant.pattern)}, which this preset is built on`
       : quoted(grant.pattern);
-  const switchOff = shellCommand('modelgate', 'model', 'deny', grant.pattern, '--org', grant.organization);
-  return `${quoted(grant.organization)} grants ${what}. To end that: \`${switchOff}\`.`;
+  const deny = command('model', 'deny', grant.pattern, '--org', grant.organization);
+  return `${quoted(grant.organization)} grants ${what}. To end that: ${deny}.`;
 }
 
 /** @returns what comes nearest to a grant: one that is off, one that does not count, one of another spelling */
@@ -179,16 +177,17 @@ function whyNotGranted(subject: Subject, model: ModelId): string {
   const covers = (pattern: string): boolean =>
     coveringGrant(compileGrants(toOrganizationId(''), [pattern]), model) !== undefined;
   const off = find(true, false, covers);
-  if (off !== undefined) return `${off.by} has ${quoted(off.pattern)} switched off: ${allow(off.pattern, [off.of])}.`;
+  if (off !== undefined)
+    return `${off.by} has ${quoted(off.pattern)} switched off: run ${allow(off.pattern, [off.of])}.`;
   const lost = find(false, true, covers);
   if (lost !== undefined) {
     const { organization, why_not: why } = lost.of;
-    const remedy = why === MEMBERSHIP_OFF ? addMember(subject.user.id, organization) : SWITCH_ON;
+    const remedy = why === MEMBERSHIP_OFF ? `run ${addMember(subject.user.id, organization)}` : SWITCH_ON;
     return `${lost.by} grants it, but ${why ?? ''}: ${remedy}.`;
   }
   const other = find(true, true, (pattern) => pattern.toLowerCase() === model.toLowerCase());
   if (other !== undefined) {
-    return `${other.by} grants ${quoted(other.pattern)}, and ids are compared exactly: use that spelling, or ${allow(model, [other.of])}.`;
+    return `${other.by} grants ${quoted(other.pattern)}, and ids are compared exactly: use that spelling, or run ${allow(model, [other.of])}.`;
   }
-  return `No organization of the user grants ${quoted(model)}: ${allow(model, countingOf(subject))}.`;
+  return `No organization of the user grants ${quoted(model)}: run ${allow(model, countingOf(subject))}.`;
 }
