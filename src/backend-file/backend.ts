@@ -41,10 +41,9 @@ export async function askBackend({ url, credential, signal }: BackendAccess, pat
     if (status >= 300 && status < 400) {
       await response.body?.cancel();
       const to = headers.get('location');
-      throw unchanged(
-        `${shown} sends ${path} on${to === null ? '' : ` to ${hide(to)}`}, and a token is not carried after it.`,
-        'Name the address of the backend itself with --url.',
-      );
+      const where = to === null ? '' : ` to ${hide(to)}`;
+      const finding = `${shown} sends ${path} on${where}, and a token is not carried after it.`;
+      throw unchanged(finding, 'Name the address of the backend itself with --url.');
     }
     const text = await readText(response, shown);
     if (!response.ok) {

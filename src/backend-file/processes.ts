@@ -77,25 +77,25 @@ export type LockHolder = ReturnType<typeof lockHolders>[number];
 export function lockHolders(path: string) {
   const [file, index] = [path, `${path}-shm`].map((name) => statSync(name, { throwIfNoEntry: false })?.ino);
   const locks = [...(readText('/proc/locks')?.matchAll(LOCK) ?? [])].flatMap(([, kind, owner, inode, start, end]) => {
-    const pid = Number(owner);
+    const [pid, isExclusive] = [Number(owner), kind === 'WRITE'];
     const touches = ([first, last]: readonly [number, number]): boolean =>
       Number(start) <= last && (end === 'EOF' || Number(end) >= first);
-    const isExclusive = kind === 'WRITE';
-    if (pid === process.pid) return [];
+    let holds: 'write' | 'read' | undefined;
     if (Number(inode) === index) {
-      if (isExclusive && touches(WAL_WRITER)) return [{ pid, holds: 'write' as const }];
-      return touches(WAL_READERS) ? [{ pid, holds: 'read' as const }] : [];
+      holds = isExclusive && touches(WAL_WRITER) ? 'write' : touches(WAL_READERS) ? 'read' : undefined;
+    } else if (Number(inode) === file && touches(PENDING_TO_SHARED)) {
+      // in WAL mode every open connection holds a shared lock of the file, which hinders no other
+      holds = isExclusive ? 'write' : index === undefined ? 'read' : undefined;
     }
-    if (Number(inode) !== file || !touches(PENDING_TO_SHARED)) return [];
-    // in WAL mode every open connection holds a shared lock of the file, which hinders no other
-    if (!isExclusive && index !== undefined) return [];
-    return [{ pid, holds: isExclusive ? ('write' as const) : ('read' as const) }];
+    return holds === undefined || pid === process.pid ? [] : [{ pid, holds }];
   });
-  const readersFirst = locks.toSorted((left, right) => left.holds.localeCompare(right.holds));
+  const writers = new Set(locks.flatMap(({ pid, holds }) => (holds === 'write' ? [pid] : [])));
+  const readers = new Set(locks.map(({ pid }) => pid).filter((pid) => !writers.has(pid)));
   // the name of the program alone, such as `python3`; the words it was called with may hold secrets
-  return [...new Map(readersFirst.map(({ pid, holds }) => [pid, holds]))]
-    .toSorted(([, left], [, right]) => right.localeCompare(left))
-    .map(([pid, holds]) => ({ pid, holds, program: readText(`/proc/${pid}/comm`)?.trim() ?? 'unknown program' }));
+  const nameOf = (pid: number): string => readText(`/proc/${pid}/comm`)?.trim() ?? 'unknown program';
+  return [...writers, ...readers].map((pid) => {
+    return { pid, program: nameOf(pid), holds: writers.has(pid) ? ('write' as const) : ('read' as const) };
+  });
 }
 
 /** @returns how long a process has run, and as whom; undefined where that cannot be seen. Source: proc_pid_stat(5), field 22 */

@@ -103,21 +103,16 @@ export async function waiting<T>(
 
 export function requireTables(path: string, { backendReady, problem, hasUserTable }: Schema, needed: Needed): void {
   if (!hasUserTable) {
-    throw new OperationFailure(
-      `${path} is no database of Open WebUI: it has no table "user". ${NAME_IT} A backend that has never run must be started once.`,
-      { code: 'not_open_webui' },
-    );
+    const sentence = `${path} is no database of Open WebUI: it has no table "user". ${NAME_IT} A backend that has never run must be started once.`;
+    throw new OperationFailure(sentence, { code: 'not_open_webui' });
   }
   if (!backendReady) {
-    throw unchanged(
-      `${path} has the tables of Open WebUI in a shape that this version does not know: it may belong to a newer release, or be in the middle of a migration.`,
-      'Look for a newer modelgate.',
-    );
+    const finding = `${path} has the tables of Open WebUI in a shape that this version does not know: it may belong to a newer release, or be in the middle of a migration.`;
+    throw unchanged(finding, 'Look for a newer modelgate.');
   }
   if (needed === 'backend' || problem === undefined) return;
-  throw new OperationFailure(
-    `${path} cannot be used yet: ${problem}. To make what is missing: \`modelgate init\` To link all users and models too: \`modelgate migrate --org ID --name NAME\``,
-  );
+  const sentence = `${path} cannot be used yet: ${problem}. To make what is missing: \`modelgate init\` To link all users and models too: \`modelgate migrate --org ID --name NAME\``;
+  throw new OperationFailure(sentence);
 }
 
 /** @returns what is odd about the release that wrote the file, after "the file"; undefined for a known release */
