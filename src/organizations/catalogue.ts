@@ -22,30 +22,22 @@ import { readGranted } from './standing.ts';
 
 /** Why a model of the source is not in the catalogue; its grants are left as they are. */
 export const LEFT_OUT = ['presets', 'arena', 'switched_off', 'unusable', 'of_users', 'of_organizations'] as const;
-
 export type LeftOut = (typeof LEFT_OUT)[number];
 
 /** What a source says about one model, and whose it is where it is left out for that. */
-export interface Offer {
-  readonly id: string;
-  readonly leftOut?: LeftOut | undefined;
-  readonly owner?: { readonly user: Maker } | { readonly organization: string };
-}
+export type Offer = Readonly<{ id: string; leftOut?: LeftOut | undefined; owner?: Owner }>;
+type Owner = { readonly user: Maker } | { readonly organization: string };
 
 export type Source = Readonly<{ connection: Connection; schema: Schema; presets: boolean; organization?: string }>;
-
 export type Catalogue = ReturnType<typeof toCatalogue>;
 
 /** A provider or function that may have models which the source does not show: these are not switched off. */
-interface Gap {
-  readonly why: string;
-  mayHave(id: string): boolean;
-}
+type Gap = Readonly<{ why: string; mayHave: (id: string) => boolean }>;
 
 /** @param offers in the order of the source; an id that is offered and left out is offered */
 export function toCatalogue({ connection, schema }: Source, offers: readonly Offer[], gaps: readonly Gap[] = []) {
   const models = new Set<ModelId>();
-  const leftOut = new Map<string, { readonly why: LeftOut; readonly owner: Offer['owner'] }>();
+  const leftOut = new Map<string, { readonly why: LeftOut; readonly owner: Owner | undefined }>();
   for (const { id, leftOut: why, owner } of offers) {
     const pattern = parsePattern(id);
     if (pattern?.kind !== 'exact') leftOut.set(id, { why: 'unusable', owner });
@@ -105,14 +97,8 @@ function publicPreset(connection: Connection): string {
     AND principal_id = '*' AND permission = 'read'`;
 }
 
-export interface SyncRequest {
-  readonly chosen: ChosenOrganization;
-  readonly catalogue: (source: Source) => Catalogue;
-  readonly presets: boolean;
-  readonly remove: boolean;
-  readonly switchOn: boolean;
-}
-
+export type SyncRequest = Readonly<{ chosen: ChosenOrganization; catalogue: (source: Source) => Catalogue }> &
+  Readonly<Record<'presets' | 'remove' | 'switchOn', boolean>>;
 export type SyncPlan = ReturnType<typeof plan>;
 
 /** @returns beside the record what sentences need @throws OperationFailure as `reading`, and as the catalogue says */

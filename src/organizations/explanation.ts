@@ -99,8 +99,6 @@ export function unenforced({ bypass, mode }: GatePolicy, effect: Decision['effec
 const readPatterns = (connection: Connection) =>
   readColumn<string>(connection, "SELECT DISTINCT model_id FROM organization_models WHERE typeof(model_id) = 'text'");
 
-export type Subject = ReturnType<typeof readUser>['subject'];
-
 function readUser(connection: Connection, schema: Schema, path: string, named: string, policy: GatePolicy) {
   const { enrolling, mode, bypass, adminAccess } = policy;
   const { id, email } = requirePerson(connection, named);

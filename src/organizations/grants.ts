@@ -44,7 +44,6 @@ export function readGrants({ connection, schema, organization, isActive }: Found
 }
 
 const kindOf = (pattern: string) => (pattern.endsWith('*') ? 'prefix' : 'exact');
-
 const covers = (pattern: string, id: string): boolean => pattern.endsWith('*') && id.startsWith(pattern.slice(0, -1));
 
 const countCovered = (pattern: string, ids: ReadonlyMap<string, unknown> | ReadonlySet<string>): number =>
@@ -105,10 +104,7 @@ export const denyModels = (operation: Operation, chosen: ChosenOrganization, { p
     const stored = readColumn<string>(connection, `${MODELS_OF} AND typeof(model_id) = 'text'`, { organization });
     const problems = unique
       .filter((pattern) => !stored.includes(pattern))
-      .map((pattern) => {
-        const why = whyNoGrant(pattern, stored, overlapping(pattern));
-        return `${quoted(organization)} has no grant ${quoted(pattern)}${why}`;
-      });
+      .map((pattern) => `${quoted(organization)} ${whyNoGrant(pattern, stored, overlapping(pattern))}`);
     const remedy = `Its grants: \`${shellCommand('modelgate', 'model', 'list', '--org', organization)}\``;
     refuseAll(problems, 'Nothing was denied.', { remedy });
     const denied = unique.map((pattern) => ({ pattern, outcome: rows.remove(pattern, purge) }));
@@ -117,10 +113,11 @@ export const denyModels = (operation: Operation, chosen: ChosenOrganization, { p
   });
 
 function whyNoGrant(pattern: string, stored: readonly string[], active: readonly string[]): string {
+  const none = `has no grant ${quoted(pattern)}`;
   const wider = active.filter((other) => other.endsWith('*'));
-  if (wider.length > 0) return `: ${quotedFew(wider, 3)} covers it, and no single model can be taken out of that.`;
+  const taken = `: ${quotedFew(wider, 3)} covers it, and no single model can be taken out of that.`;
   const meant = closestModel(pattern, stored);
-  return meant === undefined ? '.' : `. Did you mean ${quoted(meant)}?`;
+  return `${none}${wider.length > 0 ? taken : meant === undefined ? '.' : `. Did you mean ${quoted(meant)}?`}`;
 }
 
 /** @returns why the text is hardly what was meant, and what most likely was; undefined where nothing is odd about it */

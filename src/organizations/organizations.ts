@@ -11,12 +11,7 @@ import { insertRows, linkModels as linkStored, nowInSeconds, writtenColumns } fr
 import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
 
-export interface ChosenOrganization {
-  readonly id: string;
-  readonly isConfigured: boolean;
-  readonly mayBeNew: boolean;
-}
-
+export type ChosenOrganization = Readonly<{ id: string } & Record<'isConfigured' | 'mayBeNew', boolean>>;
 type Use = 'read' | 'change' | 'add';
 
 /** @returns the organization, whether mAI leaves it on, and whether it is new @throws OperationFailure where it may not be new */
@@ -86,7 +81,6 @@ export const MEMBERS_OF = keysOf(MEMBERS);
 export const MODELS_OF = keysOf(GRANTS);
 
 export type RowWriter = ReturnType<typeof createRowWriter>;
-type Change = FoundOrganization & { readonly rows: RowWriter };
 
 /** Changes rows of one organization in one transaction. @throws OperationFailure where a table forbids it, or as `requireOrganization` */
 export const changeRows = <T>(
@@ -94,7 +88,7 @@ export const changeRows = <T>(
   chosen: ChosenOrganization,
   use: Use,
   table: LinkTable,
-  change: (of: Change) => T,
+  change: (found: FoundOrganization & { readonly rows: RowWriter }) => T,
 ): Promise<T> =>
   changing(operation, 'organizations', (connection, schema) => {
     const found = requireOrganization(connection, schema, chosen, use);

@@ -1,13 +1,12 @@
 /** What gives a user models and what does not: obstacles, the memberships of one user, and one sentence of advice. */
 import { quoted, shellCommand } from '../backend-file/text.ts';
-import { toOrganizationId } from '../identity/principal.ts';
+import { type UserPrincipal, toOrganizationId } from '../identity/principal.ts';
 import type { DecideOptions } from '../policy/decide.ts';
 import type { Decision, Permit } from '../policy/decision.ts';
 import { type ModelId, compileGrants, coveringGrant } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
-import type { Subject } from './explanation.ts';
 import { readAll } from './organizations.ts';
 
 export const OBSTACLES = {
@@ -36,7 +35,6 @@ export function obstacleOfRole(role: unknown): 'pending' | 'banned' | undefined 
 }
 
 export const ROLE_COUNTS = "typeof(u.role) = 'text' AND u.role NOT IN ('pending', 'banned')";
-
 export type Membership = ReturnType<typeof readMemberships>[number];
 const MEMBERSHIP_OFF = 'the membership is switched off';
 const ORGANIZATION_OFF = "the organization is switched off in mAI's client_organizations";
@@ -74,6 +72,10 @@ export function readGranted(connection: Connection, { grantActive }: Schema, org
   const rows = connection.prepare<[string], [pattern: string, active: number]>(sql).raw().all(organization);
   return new Map(rows.map(([pattern, active]) => [pattern, active === 1]));
 }
+
+/** Whom advice is for; the enrolment that the gate tries at the first request, and what stands in its way. */
+type Subject = Readonly<{ user: UserPrincipal; memberships: readonly Membership[]; enrolment: Enrolment | null }>;
+type Enrolment = Readonly<{ organization: string; obstacle: string | null }>;
 
 const command = (...words: readonly string[]): string => `\`${shellCommand('modelgate', ...words)}\``;
 const addMember = (user: string, organization: string): string => command('member', 'add', user, '--org', organization);
