@@ -118,7 +118,8 @@ function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkT
       const row = { ...values, key, role, flag: 1 };
       const found = states.all(row);
       if (found.length > 0) setActive?.run(row);
-      else if (insert.run(row).changes === 0) insertOther.run(row);
+      else insert.run(row);
+      if (states.all(row).length === 0) insertOther.run(row);
       if (!states.all(row).includes(1)) {
         const remedy = `It computes columns or has triggers of its own: .schema ${name} shows them.`;
         throw unchanged(`The table ${name} makes another row of what is written, one that does not count.`, remedy);

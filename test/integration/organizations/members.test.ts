@@ -328,6 +328,19 @@ describe('tables made by hand', () => {
     expect((await list(database)).map(({ id }) => id)).toEqual(['ada']);
   });
 
+  test('that are views with triggers of their own take a member once', async () => {
+    const database = byHand('organization_id, user_id, is_active');
+    database.sql.exec(`ALTER TABLE organization_members RENAME TO people;
+      CREATE VIEW organization_members AS SELECT * FROM people;
+      CREATE TRIGGER taken INSTEAD OF INSERT ON organization_members
+      BEGIN INSERT INTO people VALUES (new.organization_id, new.user_id, new.is_active); END;
+      CREATE TRIGGER switched INSTEAD OF UPDATE ON organization_members
+      BEGIN UPDATE people SET is_active = new.is_active WHERE user_id = old.user_id; END`);
+    expect((await add(database, ['ada'])).members[0]?.outcome).toBe('added');
+    await addAll(database);
+    expect(rowsOf(database).map((row) => row['user_id'])).toEqual(['ada', 'bob', 'cyd', 'root']);
+  });
+
   test('with names in upper case are the same tables', async () => {
     const database = byHand('ORGANIZATION_ID, USER_ID, ROLE, IS_ACTIVE INTEGER');
     await add(database, ['ada'], 'admin');
