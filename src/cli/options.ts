@@ -10,6 +10,7 @@ import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
 import { type ConfigIssue, describeIssues } from '../config/settings.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
+import { type Report, print } from './report.ts';
 import { type Terminal, CommandFailure, EXIT, say, misused } from './terminal.ts';
 
 export const VERSION = manifest.version;
@@ -21,62 +22,78 @@ export interface CommandLine {
   readonly exitWith: (code: number) => void;
 }
 
-/** @returns what adds a command; `run` has its words and options, and returns the exit code */
+type Outcome = Report | number;
+
+/**
+ * @param help its first line is the summary; an example begins with `$ `, and examples are the end
+ * @param declare adds words and options
+ * @param run returns what is to be printed, or the exit code
+ * @returns what adds the command
+ */
 export const commandOf =
-  <A extends unknown[], O extends OptionValues, G extends OptionValues>(
-    declare: (program: Command) => Command<A, O, G>,
-    run: (...given: [...words: A, options: O, terminal: Terminal]) => number | Promise<number>,
+  <A extends unknown[], O extends OptionValues>(
+    name: string,
+    help: string,
+    declare: (command: Command) => Command<A, O>,
+    run: (...given: [...words: A, options: O, terminal: Terminal]) => Outcome | Promise<Outcome>,
   ) =>
   ({ program, terminal, exitWith }: CommandLine): void => {
-    const command = declare(program);
-    command.action(async () => exitWith(await run(...command.processedArgs, command.opts(), terminal)));
+    const command = declare(withHelp(program.command(name), help));
+    command.action(async () => {
+      const options = command.opts();
+      const outcome = await run(...command.processedArgs, options, terminal);
+      exitWith(typeof outcome === 'number' ? outcome : print(terminal, options, outcome));
+    });
   };
+
+/** As `commandOf`, with the options of every command that uses the database. */
+export const databaseCommand = <A extends unknown[], O extends DatabaseOptions>(
+  name: string,
+  help: string,
+  declare: (command: ReturnType<typeof onDatabase>) => Command<A, O>,
+  run: (...given: [...words: A, options: O, terminal: Terminal]) => Outcome | Promise<Outcome>,
+) => commandOf(name, help, (command) => declare(onDatabase(command)), run);
 
 /** @returns what adds commands below a word that is none by itself */
 export const groupOf =
-  (name: string, description: string, examples: readonly string[], ...commands: ReturnType<typeof commandOf>[]) =>
+  (name: string, help: string, ...commands: ReturnType<typeof commandOf>[]) =>
   ({ program, ...line }: CommandLine): void => {
-    const group = withExamples(program.command(name).description(description), ...examples);
+    const group = withHelp(program.command(name), help);
     for (const add of commands) add({ ...line, program: group });
   };
 
-/** The options of a command, as its declaration gives them. */
-export type OptionsOf<Declaration extends (program: Command) => { opts(): OptionValues }> = ReturnType<
-  ReturnType<Declaration>['opts']
->;
+/** The help of a command, as `commandOf` has it. */
+export function withHelp(command: Command, help: string): Command {
+  const [about = '', ...examples] = help.split(/\n+(?=\$ )/);
+  const lines = examples.map((example) => `\n  ${example}`).join('');
+  const [summary = ''] = about.split('\n');
+  return command
+    .summary(summary)
+    .description(about)
+    .addHelpText('after', `\nExample${examples.length === 1 ? '' : 's'}:${lines}`);
+}
 
 export const ORG = new Option('--org <id>', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)');
 export const CREATE = new Option('--create', 'make the organization where no row names it yet');
 
-/** What `onDatabase` adds. */
-export type DatabaseOptions = OptionsOf<typeof onDatabase<[], { json?: true }, OptionValues>>;
+const onDatabase = (command: Command) =>
+  command
+    .option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL")
+    .option('--config <file>', 'YAML file with settings; the environment wins over it')
+    .addOption(
+      new Option('--wait <time>', 'how long to wait for a lock that another process holds')
+        .argParser(toDuration)
+        .default(30_000, '30s'),
+    )
+    .option('--json', 'print JSON');
 
-/** Adds `--database`, `--config`, `--wait` and `--json`, and examples to the help. */
-export const onDatabase = <A extends unknown[], O extends OptionValues, G extends OptionValues>(
-  command: Command<A, O, G>,
-  ...examples: readonly string[]
-) =>
-  withExamples(
-    command
-      .option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL")
-      .option('--config <file>', 'YAML file with settings; the environment wins over it')
-      .addOption(
-        new Option('--wait <time>', 'how long to wait for a lock that another process holds')
-          .argParser(toDuration)
-          .default(30_000, '30s'),
-      )
-      .option('--json', 'print JSON'),
-    ...examples,
-  );
+export type DatabaseOptions = ReturnType<ReturnType<typeof onDatabase>['opts']>;
 
-/** Adds examples to the help. */
-export function withExamples<A extends unknown[], O extends OptionValues, G extends OptionValues>(
-  command: Command<A, O, G>,
-  ...examples: readonly string[]
-): Command<A, O, G> {
-  const lines = examples.map((example) => `\n  $ ${example}`).join('');
-  return command.addHelpText('after', `\nExample${examples.length === 1 ? '' : 's'}:${lines}`);
-}
+const COMMON = ['--database', '--config', '--wait', '--json', '--help'];
+
+/** @returns the options of a command, its own before those that most commands have */
+export const ownFirst = (options: readonly Option[]): Option[] =>
+  options.toSorted((left, right) => COMMON.indexOf(left.long ?? '') - COMMON.indexOf(right.long ?? ''));
 
 const DAY_MS = 86_400_000;
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: DAY_MS };
@@ -120,21 +137,6 @@ export function toOrigin(text: string): URL {
 export const requireConfig = (terminal: Terminal, file: string | undefined): Loaded<Config> =>
   accept(loadConfig({ ...terminal, file }));
 
-/** As `requireConfig`, for commands that only use the database. */
-export const requireStoreConfig = (terminal: Terminal, options: FileOptions): StoreConfig =>
-  accept(parseStore(terminal, options), options.database ?? null).config;
-
-/** @returns undefined where no database is named, or another setting is wrong */
-export function storeConfigIfAny(terminal: Terminal, options: FileOptions): StoreConfig | undefined {
-  const parsed = parseStore(terminal, options);
-  return parsed.issues === undefined ? parsed.config : undefined;
-}
-
-type FileOptions = Pick<DatabaseOptions, 'config' | 'database'>;
-
-const parseStore = (terminal: Terminal, { config: file, database }: FileOptions): Parsed<StoreConfig> =>
-  loadStoreConfig({ environment: environmentWith(terminal, database), directory: terminal.directory, file });
-
 /** @returns where the gate of this environment answers operators @throws CommandFailure as `requireConfig` */
 export function requireAdminOrigin({ environment, directory }: Terminal, file: string | undefined): URL {
   const { host, port } = accept(loadAdminAddress({ environment, directory, file })).config;
@@ -170,10 +172,13 @@ export function configurationFailure(issues: readonly ConfigIssue[], database?: 
 const WHICH_DATABASE =
   "Which database? Name Open WebUI's file: --database data/webui.db (or set DATABASE_URL or DATA_DIR).";
 
-/** What most commands on the database begin with. @throws CommandFailure as `requireStoreConfig` */
+/** What most commands on the database begin with. @throws CommandFailure as `requireConfig` */
 export function configureOperation(options: DatabaseOptions, terminal: Terminal) {
-  const config = requireStoreConfig(terminal, options);
-  return { config, operation: operationOn(config, terminal, options) };
+  const { directory } = terminal;
+  const { config: file, database } = options;
+  const parsed = loadStoreConfig({ environment: environmentWith(terminal, database), directory, file });
+  const { config } = accept(parsed, database ?? null);
+  return { config, operation: operationOn(config, terminal, options), policy: gatePolicyOf(config) };
 }
 
 export const operationOn = (
@@ -193,7 +198,7 @@ export const gatePolicyOf = ({ policy, organization }: StoreConfig): GatePolicy 
 
 type OrganizationChoice = Readonly<{ org?: string | undefined; create?: boolean | undefined }>;
 
-/** What a command on one organization begins with. @throws CommandFailure as `requireStoreConfig` and `chooseOrganization` */
+/** What a command on one organization begins with. @throws CommandFailure as `requireConfig` and `chooseOrganization` */
 export const configureOrganization = (options: DatabaseOptions & OrganizationChoice, terminal: Terminal) => {
   const configured = configureOperation(options, terminal);
   return { ...configured, chosen: chooseOrganization(configured.config, options) };

@@ -1,10 +1,10 @@
 /** The command line: what every command shares, its help, and how each one ends. */
-import { type CommandUnknownOpts, Command, CommanderError } from '@commander-js/extra-typings';
+import { type CommandUnknownOpts, Command, CommanderError, Help } from '@commander-js/extra-typings';
 import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, shellCommand } from '../backend-file/text.ts';
-import { fitLines, printable, toErrorJson, asJson } from './report.ts';
-import { type Terminal, EXIT, givenOf, say, stoppedBy, misused } from './terminal.ts';
-import { type CommandLine, type DatabaseOptions, VERSION } from './options.ts';
+import { asJson, toErrorJson, whole } from './report.ts';
+import { type Terminal, EXIT, fitLines, givenOf, misused, say, stoppedBy } from './terminal.ts';
+import { type CommandLine, type DatabaseOptions, VERSION, ownFirst } from './options.ts';
 
 type Load = (line: CommandLine) => Promise<void>;
 
@@ -14,8 +14,8 @@ const shell: Load = async (line) => (await import('./commands/shell.ts')).addShe
 const COMMANDS: Readonly<Record<string, Load>> = {
   serve: async (line) => (await import('./commands/serve.ts')).addServe(line),
   demo: async (line) => (await import('./commands/demo.ts')).addDemo(line),
-  init: async (line) => (await import('./commands/init.ts')).addInit(line),
-  migrate: async (line) => (await import('./commands/migrate.ts')).addMigrate(line),
+  init: async (line) => (await import('./commands/setup.ts')).addInit(line),
+  migrate: async (line) => (await import('./commands/setup.ts')).addMigrate(line),
   org: async (line) => (await import('./commands/org.ts')).addOrg(line),
   member: async (line) => (await import('./commands/member.ts')).addMember(line),
   model: async (line) => (await import('./commands/model.ts')).addModel(line),
@@ -115,7 +115,7 @@ const repeatedOptions = ({ database, config }: Partial<DatabaseOptions>): string
     .join('');
 
 /** A path on the command line or a name in the database may carry anything; only our own line ends stay. */
-const harmless = (sentences: string): string => sentences.replace(/[^\n]+/g, (line) => printable(line, false));
+const harmless = (sentences: string): string => sentences.replace(/[^\n]+/g, (line) => whole(line));
 
 function describeBug(error: unknown, { environment }: Terminal): string {
   const wanted = /^(debug|trace)$/i.test(environment['LOG_LEVEL'] ?? '');
@@ -163,7 +163,7 @@ function createProgram(terminal: Terminal): Command {
       getErrHelpWidth: () => columns,
     })
     .helpOption('-h, --help', 'print this help')
-    .configureHelp({ minWidthToWrap: 20 })
+    .configureHelp({ minWidthToWrap: 20, visibleOptions: (command) => ownFirst(new Help().visibleOptions(command)) })
     .addHelpText('after', EXAMPLES)
     .addHelpText('afterAll', EXIT_CODES)
     .helpCommand(false);

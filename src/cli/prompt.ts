@@ -54,7 +54,7 @@ export function createProgress({ screen, writeError }: Terminal, label: string, 
       const line = `${label} ${bar} ${Math.floor(share * 100)} % of ${counted(total, unit, units)}`;
       writeError(`${WIPE}${line.slice(0, screen.columns - 1)}`);
     },
-    end: (): void => {
+    [Symbol.dispose]: (): void => {
       if (drawnAt > Number.NEGATIVE_INFINITY) writeError(WIPE);
     },
   };
@@ -73,7 +73,7 @@ export function createStepProgress(terminal: Terminal) {
     onStep: (step: string, done: number, total: number): void => {
       const label = LABELS[step];
       if (step !== current) {
-        progress.end();
+        progress[Symbol.dispose]();
         current = step;
         progress =
           label === undefined ? createProgress(terminal, step, 'step') : createProgress(terminal, label, 'MB', 'MB');
@@ -81,6 +81,6 @@ export function createStepProgress(terminal: Terminal) {
       const size = label === undefined ? 1 : MEGABYTE;
       progress.at(Math.round(done / size), Math.ceil(total / size));
     },
-    end: () => progress.end(),
+    [Symbol.dispose]: () => progress[Symbol.dispose](),
   };
 }

@@ -1,85 +1,119 @@
 /** What commands print. What comes out of the database is made harmless first: it must neither steer the terminal nor break a line. */
-import { createRequire } from 'node:module';
-import { stripVTControlCharacters, styleText } from 'node:util';
+import { styleText } from 'node:util';
 import { stringify } from 'csv-stringify/sync';
-import type stringWidth from 'string-width';
 import { UNPRINTABLE, escapedJson, quoted } from '../backend-file/text.ts';
-import { type Given, type Terminal, EXIT, givenOf, inPlace, laidOut, say, misused } from './terminal.ts';
+import {
+  type Given,
+  type Terminal,
+  EXIT,
+  PLAIN,
+  givenOf,
+  inPlace,
+  laidOut,
+  say,
+  misused,
+  widthOf,
+} from './terminal.ts';
 
-interface Report {
-  readonly record: unknown;
+export interface Report {
+  readonly record?: unknown;
   /** What a person reads, with an empty line between two parts: sentences without their last line end, facts, tables. */
   readonly parts: readonly (string | readonly Fact[] | Table)[];
-  /** `false` stands for a note that is not needed. */
-  readonly notes?: readonly (string | false | undefined)[] | undefined;
-  readonly code?: number | undefined;
+  readonly notes?: Notes | undefined;
+  /** Ends with exit code 1. */
+  readonly failed?: boolean;
 }
 
-export type Fact = readonly [name: string, value: Cell];
+/** `false` stands for a note that is not needed. */
+export type Notes = readonly (string | false | undefined)[];
 
-export interface Table {
-  readonly title?: string;
-  readonly columns: readonly Column[];
+/** Left out where its value is undefined; of a list the first stand below each other. */
+export type Fact = readonly [name: string, value: Cell | readonly string[]];
+
+interface Table {
+  readonly title?: string | undefined;
+  readonly columns: readonly string[];
   readonly rows: readonly (readonly Cell[])[];
 }
 
 export type Cell = string | number | boolean | null | undefined;
 
-type Column = string | { readonly title: string; readonly align: 'right' };
+/** @param columns by their titles: the field of a row that stands there, or what makes the cell */
+export const tableOf = <Row extends object>(
+  rows: readonly Row[],
+  columns: Readonly<Record<string, keyof Row | ((row: Row) => Cell)>>,
+  title?: string,
+): Table => ({
+  title,
+  columns: Object.keys(columns),
+  rows: rows.map((row) =>
+    Object.values(columns).map((cell) => (typeof cell === 'function' ? cell(row) : (row[cell] as Cell))),
+  ),
+});
 
-/** Prints JSON, the tables as CSV, or every part that is no empty text; then the notes. @returns the exit code */
+/** Prints JSON, the tables as CSV, or every part that is not empty; then the notes. @returns the exit code */
 export function print(
   terminal: Terminal,
   { json, csv }: { readonly json?: boolean; readonly csv?: boolean },
-  { record, parts, notes = [], code = EXIT.done }: Report,
+  { record, parts, notes = [], failed = false }: Report,
 ): number {
   if (json === true) terminal.write(asJson(record));
   else if (csv === true) {
     const tables = parts.filter((part) => typeof part === 'object' && 'columns' in part);
-    const texts = tables.map(({ columns, rows }) => asCsv(terminal, [columns.map(titleOf), ...rows]));
-    terminal.write(texts.join('\r\n'));
+    terminal.write(tables.map(({ columns, rows }) => asCsv(terminal, [columns, ...rows])).join('\r\n'));
   } else {
     const texts = parts.filter((part) => part !== '').map((part) => textOf(terminal, part));
-    terminal.write(texts.join('\n'));
+    if (texts.length > 0) terminal.write(texts.join('\n'));
   }
   for (const note of notes) if (typeof note === 'string') say(terminal, note);
-  return code;
+  return failed ? EXIT.failed : EXIT.done;
 }
 
 function textOf(terminal: Terminal, part: Report['parts'][number]): string {
   if (typeof part === 'object' && 'columns' in part) {
     const heading = part.title === undefined ? '' : `${emphasize(terminal, 'bold', part.title)}\n`;
-    return heading + asTable(terminal, part.columns, part.rows);
+    return heading + asTable(terminal, part);
   }
   return laidOut(`${typeof part === 'string' ? part : asRows(part)}\n`, givenOf(terminal));
 }
 
-const titleOf = (column: Column): string => (typeof column === 'string' ? column : column.title);
-
 /** A model id of 10 kB is a legal id, and unreadable in a table; JSON and CSV hold all of it. */
 const LONGEST_CELL = 120;
 
-/** Most cells; looking for each unprintable character takes ten times as long. */
-const PLAIN = /^[ -~]*$/;
-
-/** @returns the text in one line that cannot steer a terminal; at most 120 characters where it is `shortened` */
-export function printable(text: string, shortened = true): string {
+/** @returns the text in one line that cannot steer a terminal, cut where it is longer */
+export function printable(text: string, longest = LONGEST_CELL): string {
   const plain = PLAIN.test(text) ? text : text.replace(UNPRINTABLE, '\ufffd');
-  return shortened && plain.length > LONGEST_CELL ? `${plain.slice(0, LONGEST_CELL - 1)}…` : plain;
+  return plain.length > longest ? `${plain.slice(0, longest - 1)}…` : plain;
 }
 
-function shown(cell: Cell): string {
+/** As `printable`, for what must be seen whole: sentences, paths. */
+export const whole = (text: string): string => printable(text, Number.POSITIVE_INFINITY);
+
+function shown(cell: Cell, longest?: number): string {
   if (cell === null || cell === undefined) return '-';
   if (typeof cell !== 'string') return typeof cell === 'number' ? String(cell) : cell ? 'yes' : 'no';
   // two ids that differ in invisible characters must not look the same
   const isSeenWhole = cell.trim() === cell && (PLAIN.test(cell) || cell.search(UNPRINTABLE) < 0);
-  return isSeenWhole ? printable(cell) : quoted(cell);
+  return isSeenWhole ? printable(cell, longest) : quoted(cell);
 }
 
-export const counted = (count: number, one: string, many = `${one}s`): string =>
-  `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
+/** Such as `1,200`. */
+export const grouped = (count: number): string => count.toLocaleString('en');
 
-export const inSeconds = (milliseconds: number): string => `${(milliseconds / 1000).toFixed(1)} s`;
+export const counted = (count: number, one: string, many = `${one}s`): string =>
+  `${grouped(count)} ${count === 1 ? one : many}`;
+
+/** @returns such as `3 off`, for each that is not zero */
+export const amounts = (counts: Readonly<Record<string, number>>, say = withWord): string[] =>
+  Object.entries(counts).flatMap(([what, count]) => (count > 0 ? [say(count, what)] : []));
+
+/** Such as `12 (3 off, 1 not counted)`. */
+export function withRest(count: number, rest: Readonly<Record<string, number>>): string {
+  const said = amounts(rest).join(', ');
+  return said === '' ? grouped(count) : `${grouped(count)} (${said})`;
+}
+
+const withWord = (count: number, what: string): string => `${grouped(count)} ${what}`;
 
 const UNITS = { day: 86_400_000, hour: 3_600_000, minute: 60_000, second: 1_000 };
 
@@ -112,36 +146,57 @@ export const toErrorJson = ({ code, message }: Record<'code' | 'message', string
 /** @returns the value as JSON in one line */
 export const asJsonLine = (value: unknown): string => escapedJson(JSON.stringify(value));
 
-/** On a terminal that is too narrow each row is a paragraph. Libraries for tables need 13 s for 10,000 rows, this 0.3 s. */
-function asTable(terminal: Terminal, columns: readonly Column[], rows: readonly (readonly Cell[])[]): string {
-  const titles = columns.map((column) => titleOf(column).toUpperCase());
-  const lines = rows.map((row) => columns.map((_, at) => shown(row[at])));
+/**
+ * Columns of figures stand at the right, and those without any value are left out. On a terminal that is too narrow each
+ * row is a paragraph. Libraries for tables need 13 s for 10,000 rows, this 0.3 s.
+ */
+function asTable(terminal: Terminal, { columns, rows }: Table): string {
+  const kept = columns.flatMap((_, at) => (rows.length === 0 || rows.some((row) => !isEmpty(row[at])) ? [at] : []));
+  const titles = kept.map((at) => (columns[at] ?? '').toUpperCase());
+  const lines = rows.map((row) => kept.map((at) => shown(row[at])));
   const widths = titles.map(widthOf);
   for (const line of lines) line.forEach((cell, at) => (widths[at] = Math.max(widths[at] ?? 0, widthOf(cell))));
   if (terminal.screen.output && leastWidth(widths, lines) > terminal.screen.columns && lines.length > 0) {
     const paragraphs = lines.map((line) => line.map((cell, at) => [titles[at] ?? '', cell] as const));
     return `${paragraphs.map((pairs) => inRows(pairs.filter(([, cell]) => cell !== ''))).join('\n\n')}\n`;
   }
+  const isFigures = kept.map((_, at) => lines.every((line) => FIGURE.test(line[at] ?? '')));
   const align = (cells: readonly string[], style = (text: string): string => text): string => {
     const padded = cells.map((cell, at) => {
       const gap = ' '.repeat((widths[at] ?? 0) - widthOf(cell));
-      return typeof columns[at] === 'object' ? gap + style(cell) : style(cell) + gap;
+      return isFigures[at] === true ? gap + style(cell) : style(cell) + gap;
     });
     return `${padded.join('  ').trimEnd()}\n`;
   };
   return align(titles, (title) => emphasize(terminal, 'bold', title)) + lines.map((line) => align(line)).join('');
 }
 
+const isEmpty = (cell: Cell): boolean => (cell ?? '') === '';
+
+/** Such as `1,200`, `0.123`, `12.5 MB`, and what stands in the place of none. */
+const FIGURE = /^(?:[\d,.]+(?: [KM]B)?|-)$/;
+
 function leastWidth(widths: readonly number[], lines: readonly (readonly string[])[]): number {
   const last = lines.flatMap((line) => (line.at(-1) ?? '').split(' '));
   return widths.slice(0, -1).reduce((sum, width) => sum + width + 2, Math.max(0, ...last.map(widthOf)));
 }
 
-const asRows = (rows: readonly Fact[]): string => inRows(rows.map(([name, cell]) => [name, shown(cell)]));
+const MOST_LISTED = 20;
 
-/** As `asRows`, for values that must be seen whole, such as paths. */
-export const asLines = (rows: readonly (readonly [name: string, value: string])[]): string =>
-  inRows(rows.map(([name, value]) => [name, printable(value, false)]));
+const asRows = (facts: readonly Fact[]): string =>
+  inRows(facts.flatMap(([name, value]) => linesOf(value).map((line, at) => [at === 0 ? name : '', line] as const)));
+
+function linesOf(value: Fact[1]): readonly string[] {
+  if (typeof value !== 'object' || value === null) return value === undefined ? [] : [inFact(value)];
+  const rest = value.length - MOST_LISTED;
+  const lines = value.slice(0, MOST_LISTED).map(inFact);
+  return value.length === 0
+    ? ['none']
+    : [...lines, ...(rest > 0 ? [`and ${grouped(rest)} more; --json shows all`] : [])];
+}
+
+/** A path must be seen whole (PATH_MAX). */
+const inFact = (cell: Cell): string => shown(cell, String(cell).startsWith('/') ? 4_096 : LONGEST_CELL);
 
 function inRows(rows: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(0, ...rows.map(([name]) => name.length));
@@ -159,50 +214,11 @@ export function emphasize({ screen, environment }: Terminal, emphasis: Emphasis,
 /** CSV as RFC 4180 has it; an apostrophe before what a spreadsheet would run as a formula, and nothing that steers a terminal. */
 export const asCsv = ({ screen }: Terminal, rows: readonly (readonly Cell[])[]): string =>
   stringify(
-    rows.map((row) => row.map((cell) => (screen.output && typeof cell === 'string' ? printable(cell, false) : cell))),
+    rows.map((row) => row.map((cell) => (screen.output && typeof cell === 'string' ? whole(cell) : cell))),
     { record_delimiter: 'windows', escape_formulas: true, cast: { boolean: String } },
   );
 
 export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readonly json?: boolean }): void {
   if (csv !== true || json !== true) return;
   throw misused('Either --csv or --json: one output cannot be both.');
-}
-
-const require = createRequire(import.meta.url);
-let measure: typeof stringWidth | undefined;
-
-/** Columns of a terminal: 2 for East Asian scripts and emoji, none for what sets colours. */
-function widthOf(text: string): number {
-  if (PLAIN.test(text)) return text.length;
-  // its tables take 40 ms of every start, and few texts need them
-  measure ??= (require('string-width') as { readonly default: typeof stringWidth }).default;
-  return measure(text);
-}
-
-/** Breaks long lines between words; `NAME=value` and what stands between backticks stay whole, a command goes on behind a backslash. */
-export const fitLines = (text: string, columns: number): string =>
-  text.replace(/[^\n]+/g, (line) => fitLine(line, columns));
-
-const SETTING = /^[A-Z_]+=/;
-const COMMAND = /^ +(?:\$|npx|node|modelgate|chmod|mkdir|kill|[A-Z_]+=\S+) /;
-const WORDS = /\s*(?:`[^`]*`|\S)+|\s+$/g;
-const SHELL_WORDS = /\s*(?:'[^']*'|"[^"]*"|\S)+/g;
-const NARROW = 20;
-
-function fitLine(line: string, columns: number): string {
-  const plain = stripVTControlCharacters(line);
-  if (widthOf(plain) <= columns || SETTING.test(plain)) return line;
-  const isCommand = COMMAND.test(plain);
-  const starts = [...plain.matchAll(/(?:^ | ) +(?=\S)/g)].map(({ 0: gap, index }) => index + gap.length);
-  const hang = isCommand ? 4 : (starts.findLast((start) => start <= columns - NARROW) ?? 0);
-  const [limit, end] = isCommand ? [columns - 2, ' \\'] : [columns, ''];
-  let [text, width] = ['', 0];
-  for (const word of line.match(isCommand ? SHELL_WORDS : WORDS) ?? []) {
-    const size = widthOf(word);
-    const isBreak = width > hang && width + size > limit;
-    const part = isBreak ? word.trimStart() : word;
-    text += isBreak ? `${end}\n${' '.repeat(hang)}${part}` : part;
-    width = isBreak ? hang + widthOf(part) : width + size;
-  }
-  return text;
 }

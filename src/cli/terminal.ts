@@ -1,7 +1,10 @@
 /** What a command may touch of its process, what it says there, and how it ends. */
+import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { basename, relative } from 'node:path';
 import type { Readable } from 'node:stream';
+import { stripVTControlCharacters } from 'node:util';
+import type stringWidth from 'string-width';
 import { type FailureCode, OperationFailure } from '../backend-file/failure.ts';
 import { COMMAND, commandsIn, shellCommand } from '../backend-file/text.ts';
 
@@ -106,4 +109,46 @@ export const completedAdvice = (advice: string, given: Given) => ({
 function completed(command: string, { invocation, options }: Given): string {
   const words = /^modelgate (.+)$/s.exec(command)?.[1];
   return words === undefined ? command : `${invocation} ${words}${options}`;
+}
+
+/** Most cells; looking for each unprintable character takes ten times as long. */
+export const PLAIN = /^[ -~]*$/;
+
+const require = createRequire(import.meta.url);
+let measure: typeof stringWidth | undefined;
+
+/** Columns of a terminal: 2 for East Asian scripts and emoji, none for what sets colours. */
+export function widthOf(text: string): number {
+  if (PLAIN.test(text)) return text.length;
+  // its tables take 40 ms of every start, and few texts need them
+  measure ??= (require('string-width') as { readonly default: typeof stringWidth }).default;
+  return measure(text);
+}
+
+/** Breaks long lines between words; `NAME=value` and what stands between backticks stay whole, a command goes on behind a backslash. */
+export const fitLines = (text: string, columns: number): string =>
+  text.replace(/[^\n]+/g, (line) => fitLine(line, columns));
+
+const SETTING = /^[A-Z_]+=/;
+const SHELL_LINE = /^ +(?:\$|npx|node|modelgate|chmod|mkdir|kill|[A-Z_]+=\S+) /;
+const WORDS = /\s*(?:`[^`]*`|\S)+|\s+$/g;
+const SHELL_WORDS = /\s*(?:'[^']*'|"[^"]*"|\S)+/g;
+const NARROW = 20;
+
+function fitLine(line: string, columns: number): string {
+  const plain = stripVTControlCharacters(line);
+  if (widthOf(plain) <= columns || SETTING.test(plain)) return line;
+  const isCommand = SHELL_LINE.test(plain);
+  const starts = [...plain.matchAll(/(?:^ | ) +(?=\S)/g)].map(({ 0: gap, index }) => index + gap.length);
+  const hang = isCommand ? 4 : (starts.findLast((start) => start <= columns - NARROW) ?? 0);
+  const [limit, end] = isCommand ? [columns - 2, ' \\'] : [columns, ''];
+  let [text, width] = ['', 0];
+  for (const word of line.match(isCommand ? SHELL_WORDS : WORDS) ?? []) {
+    const size = widthOf(word);
+    const isBreak = width > hang && width + size > limit;
+    const part = isBreak ? word.trimStart() : word;
+    text += isBreak ? `${end}\n${' '.repeat(hang)}${part}` : part;
+    width = isBreak ? hang + widthOf(part) : width + size;
+  }
+  return text;
 }

@@ -1,6 +1,6 @@
 /** The log for eyes, made of finished JSON lines: what they keep secret is left out already. */
 import type { Config } from '../config/schema.ts';
-import { asJsonLine, printable } from './report.ts';
+import { asJsonLine, whole } from './report.ts';
 import type { Screen } from './terminal.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -20,11 +20,11 @@ const whereReadable = (format: (line: string) => string) => (line: string) => {
   try {
     return format(line);
   } catch {
-    return `${printable(line.trimEnd(), false)}\n`;
+    return `${whole(line.trimEnd())}\n`;
   }
 };
 
-const inLines = (lines: readonly string[]): string => lines.map((line) => `${printable(line, false)}\n`).join('');
+const inLines = (lines: readonly string[]): string => lines.map((line) => `${whole(line)}\n`).join('');
 
 /** @returns the same as text; an error has its stack in lines of its own @throws SyntaxError where it is no JSON */
 function textLine(line: string): string {

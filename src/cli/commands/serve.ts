@@ -2,7 +2,6 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import type { Command } from '@commander-js/extra-typings';
 import { loadConfig, loadSettingsInForce } from '../../config/load.ts';
 import { type Config, type Loaded, reload } from '../../config/schema.ts';
 import { issuesInLine, settingReferences } from '../../config/settings.ts';
@@ -10,38 +9,33 @@ import type { RunningGate } from '../../gate/start.ts';
 import { startNotices } from '../../gate/weaknesses.ts';
 import { failureCode } from '../../store/database.ts';
 import { type Log, createLog } from '../../telemetry/log.ts';
-import { type OptionsOf, VERSION, commandOf, requireConfig } from '../options.ts';
-import { emphasize, print } from '../report.ts';
+import { VERSION, commandOf, requireConfig } from '../options.ts';
+import { type Report, emphasize, print, tableOf } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, misused } from '../terminal.ts';
 import { isForEyes, lineFormat, startText } from '../text-log.ts';
 
-const declare = (program: Command) =>
-  program
-    .command('serve')
-    .description('run the gate')
-    .option('--config <file>', 'YAML file with settings; the environment wins over it')
-    .option('--check-config', 'print every mistake in the configuration and stop')
-    .option('--show-config', 'print which settings are in force and where each comes from, and stop')
-    .option('--settings', 'print every setting that there is, and stop')
-    .option('--json', 'with one of these three: print JSON')
-    .addHelpText(
-      'after',
-      `
-Example:
-  $ MODELGATE_UPSTREAM_URL=http://127.0.0.1:8080 MODELGATE_PORT=8000 \\
+export const addServe = commandOf(
+  'serve',
+  `run the gate
+
+$ MODELGATE_UPSTREAM_URL=http://127.0.0.1:8080 MODELGATE_PORT=8000 \\
     DATABASE_URL=sqlite:////app/backend/data/webui.db \\
     WEBUI_SECRET_KEY_FILE=/app/backend/.webui_secret_key modelgate serve`,
-    );
+  (command) =>
+    command
+      .option('--config <file>', 'YAML file with settings; the environment wins over it')
+      .option('--check-config', 'print every mistake in the configuration and stop')
+      .option('--show-config', 'print which settings are in force and where each comes from, and stop')
+      .option('--settings', 'print every setting that there is, and stop')
+      .option('--json', 'with one of these three: print JSON'),
+  (options, terminal) => {
+    if (options.settings === true) return showSettings(terminal);
+    if (options.showConfig === true) return showConfig(options.config, terminal);
+    return options.checkConfig === true ? checkConfig(options, terminal) : serve(options.config, terminal);
+  },
+);
 
-export const addServe = commandOf(declare, (options, terminal) => {
-  if (options.settings === true) return showSettings(options, terminal);
-  if (options.showConfig === true) return showConfig(options, terminal);
-  return options.checkConfig === true ? checkConfig(options, terminal) : serve(options, terminal);
-});
-
-type ServeOptions = OptionsOf<typeof declare>;
-
-async function serve({ config: file }: ServeOptions, terminal: Terminal): Promise<number> {
+async function serve(file: string | undefined, terminal: Terminal): Promise<number> {
   let onHangUp = (): void => undefined;
   // from the first moment on: it would end the gate otherwise
   terminal.onHangUp(() => onHangUp());
@@ -140,28 +134,28 @@ function createReload(loaded: Loaded<Config>, gate: RunningGate, log: Log, load:
   };
 }
 
-function checkConfig(options: ServeOptions, terminal: Terminal): number {
-  if (options.json !== true) requireConfig(terminal, options.config);
-  const { issues = [] } = loadConfig({ ...terminal, file: options.config });
-  const record = { valid: issues.length === 0, issues };
-  const code = record.valid ? EXIT.done : EXIT.misused;
-  return print(terminal, options, { record, parts: ['The configuration is valid.'], code });
+function checkConfig({ config: file, json }: { readonly config?: string; readonly json?: true }, terminal: Terminal) {
+  if (json !== true) requireConfig(terminal, file);
+  const { issues = [] } = loadConfig({ ...terminal, file });
+  const valid = issues.length === 0;
+  print(terminal, { json: json === true }, { record: { valid, issues }, parts: ['The configuration is valid.'] });
+  return valid ? EXIT.done : EXIT.misused;
 }
 
-function showSettings(options: ServeOptions, terminal: Terminal): number {
+function showSettings(terminal: Terminal): Report {
   const settings = settingReferences();
   const parts = settings.map(({ name, default: fallback, example, meaning }) => {
     const value = fallback === null ? `none, e.g. ${example}` : fallback === '' ? 'empty' : fallback;
     return `${emphasize(terminal, 'bold', name)}\n  default  ${value}\n  meaning  ${meaning}`;
   });
-  return print(terminal, options, { record: { settings }, parts });
+  return { record: { settings }, parts };
 }
 
-function showConfig(options: ServeOptions, terminal: Terminal): number {
-  requireConfig(terminal, options.config);
-  const settings = loadSettingsInForce({ ...terminal, file: options.config });
-  const rows = settings.map(({ name, value, source }) => [name, value ?? '(not shown)', source]);
-  return print(terminal, options, { record: { settings }, parts: [{ columns: ['setting', 'value', 'from'], rows }] });
+function showConfig(file: string | undefined, terminal: Terminal): Report {
+  requireConfig(terminal, file);
+  const settings = loadSettingsInForce({ ...terminal, file });
+  const value = (setting: (typeof settings)[number]): string => setting.value ?? '(not shown)';
+  return { record: { settings }, parts: [tableOf(settings, { setting: 'name', value, from: 'source' })] };
 }
 
 /** Of a file that it cannot read Node only warns, and then reaches no backend whose certificate was meant. */

@@ -1,29 +1,30 @@
 /** The commands that describe modelgate to a shell and to `man`, made of commander's own tree. */
 import { type CommandUnknownOpts as Command, type Option, Argument } from '@commander-js/extra-typings';
-import { type CommandLine, VERSION, withExamples } from '../options.ts';
-import { fitLines } from '../report.ts';
+import { type CommandLine, VERSION, withHelp } from '../options.ts';
+import { fitLines } from '../terminal.ts';
 
 /** Adds `completion` and `man`, after all others: they describe what is there. */
 export function addShellCommands({ program, terminal }: CommandLine): void {
-  withExamples(
+  withHelp(
     program.command('completion'),
-    'source <(modelgate completion bash)',
-    'modelgate completion fish > ~/.config/fish/completions/modelgate.fish',
+    `print a script that completes words of modelgate in a shell
+
+$ source <(modelgate completion bash)
+$ modelgate completion fish > ~/.config/fish/completions/modelgate.fish`,
   )
-    .description('print a script that completes words of modelgate in a shell')
     .addArgument(new Argument('<shell>', 'whose words these are').choices(['bash', 'zsh', 'fish'] as const))
     .action((shell) => {
       const places = placesOf(program, '');
       const head = shell === 'zsh' ? 'autoload -Uz bashcompinit && bashcompinit\n' : '';
       terminal.write(shell === 'fish' ? inFish(places) : head + inBash(places));
     });
-  withExamples(
+  withHelp(
     program.command('man'),
-    'modelgate man | man -l -',
-    'modelgate man > /usr/local/share/man/man1/modelgate.1',
-  )
-    .description('print the manual page')
-    .action(() => terminal.write(manualOf(program, placesOf(program, '').slice(1))));
+    `print the manual page
+
+$ modelgate man | man -l -
+$ modelgate man > /usr/local/share/man/man1/modelgate.1`,
+  ).action(() => terminal.write(manualOf(program, placesOf(program, '').slice(1))));
 }
 
 type Place = ReturnType<typeof placesOf>[number];
@@ -73,7 +74,7 @@ function inFish(places: readonly Place[]): string {
     choices === undefined || choices.length === 0 ? '-F' : `-a '${choices.join(' ')}'`;
   const lines = places.flatMap(({ at, command, options, choices }) =>
     [
-      ...command.commands.map((child) => `-a ${child.name()} -d ${quoted(child.summary() || child.description())}`),
+      ...command.commands.map((child) => `-a ${child.name()} -d ${quoted(child.summary())}`),
       ...(command.registeredArguments.length > 0 ? [values(choices)] : []),
       ...options.map(({ long = '', required, argChoices, description }) => {
         return `-l ${long.slice(2)}${required ? ` -r ${values(argChoices)}` : ''} -d ${quoted(description)}`;

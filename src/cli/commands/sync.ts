@@ -1,9 +1,8 @@
 /** `modelgate model sync`: allows every model of a catalogue, and shows the difference before it is written. */
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { type Command, Option } from '@commander-js/extra-typings';
+import { Option } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
-import type { StoreConfig } from '../../config/schema.ts';
 import {
   type LeftOut,
   type SyncPlan,
@@ -15,17 +14,27 @@ import {
 } from '../../organizations/catalogue.ts';
 import { askForModels, fromConfig, fromLive } from '../../organizations/provider-catalogue.ts';
 import { failureCode } from '../../store/database.ts';
-import { type OptionsOf, CREATE, ORG, commandOf, configureOrganization, onDatabase, toOrigin } from '../options.ts';
+import { CREATE, ORG, configureOrganization, databaseCommand, toOrigin } from '../options.ts';
 import { askYesNo, declined, requireConsent } from '../prompt.ts';
-import { asJson, counted, emphasize, printable } from '../report.ts';
-import { type Terminal, EXIT, say, misused } from '../terminal.ts';
+import { type Notes, amounts, counted, emphasize, grouped, print, printable, whole } from '../report.ts';
+import { type Terminal, misused } from '../terminal.ts';
 import { noteOnSwitch } from './member.ts';
 
-const declare = (group: Command) =>
-  onDatabase(
-    group
-      .command('sync')
-      .description('allow every model of a catalogue, and show the difference before it is written')
+export const addSync = databaseCommand(
+  'sync',
+  `allow every model of a catalogue, and show the difference before it is written
+
+Where the catalogue comes from:
+  table   rows of the backend's model table without a base model, as the guide's migration links them: models that were edited in the backend, and no others
+  config  ids that the backend's connections list one by one, with their prefixes, from the configuration in the file
+  live    everything that an admin sees at GET /api/models of the running backend. Ask the backend itself: where something on the way, such as the gate, hides models from this admin, that is said and nothing is done
+
+Left out, and said: presets (without --presets), arena models, models that are switched off in the backend, rows and presets that users who are no admins have made, private presets that another organization was granted, ids that a grant would read as patterns. \`modelgate model allow ID\` allows one of them all the same. A model that a grant such as openai/* covers needs no row. A grant that was switched off stays off. --remove touches neither patterns nor presets, arenas and what a provider that does not answer may have.
+
+$ modelgate model sync --org mai_client_acme --dry-run
+$ modelgate model sync --org mai_client_acme --from live --token-file admin-key.txt --yes`,
+  (command) =>
+    command
       .addOption(ORG)
       .addOption(
         new Option('--from <source>', 'where the catalogue is read')
@@ -39,61 +48,46 @@ const declare = (group: Command) =>
       .option('--switch-on', 'also switch on again what was switched off')
       .addOption(CREATE)
       .option('--dry-run', 'show the difference and change nothing')
-      .option('--yes', 'write without asking')
-      .addHelpText('after', ABOUT_SYNC),
-    'modelgate model sync --org mai_client_acme --dry-run',
-    'modelgate model sync --org mai_client_acme --from live --token-file admin-key.txt --yes',
-  );
+      .option('--yes', 'write without asking'),
+  async (options, terminal) => {
+    const { from, json = false, dryRun = false, presets = false, remove = false, switchOn = false } = options;
+    if (!dryRun) requireConsent(terminal, options, '--yes, or --dry-run to look at the difference');
+    const { config, operation, chosen } = configureOrganization(options, terminal);
+    const catalogue = await openCatalogue(options, terminal, config.upstreamUrl);
+    const request = { chosen, catalogue, presets, remove, switchOn };
+    const plan = await planSync(operation, request);
+    const { record } = plan;
+    const head = `${printable(chosen.id)}, compared with ${COMPARED_WITH[from]}:`;
+    const parts = json ? [] : [`${head}\n${describePlan(terminal, record)}`];
+    print(terminal, {}, { parts, notes: notesOn(from, plan) });
+    const changes = record.allow.length + record.switch_on.length + record.switch_off.length;
+    const written = !dryRun && changes > 0;
+    if (written) {
+      const question = `Write this to ${whole(operation.path)}?`;
+      if (options.yes !== true && !(await askYesNo(terminal, question))) throw declined();
+      await applySync(operation, request, plan);
+    }
+    return {
+      record: { organization: chosen.id, source: from, dry_run: dryRun, written, ...record },
+      parts: written ? [`Written: ${counted(changes, 'grant')}.`] : [],
+      notes: [written && noteOnSwitch(chosen.id, plan.isActive)],
+    };
+  },
+);
 
-const ABOUT_SYNC = `
-Where the catalogue comes from:
-  table   rows of the backend's model table without a base model, as the guide's migration links them: models that were edited in the backend, and no others
-  config  ids that the backend's connections list one by one, with their prefixes, from the configuration in the file
-  live    everything that an admin sees at GET /api/models of the running backend. Ask the backend itself: where something on the way, such as the gate, hides models from this admin, that is said and nothing is done
+type From = keyof typeof COMPARED_WITH;
 
-Left out, and said: presets (without --presets), arena models, models that are switched off in the backend, rows and presets that users who are no admins have made, private presets that another organization was granted, ids that a grant would read as patterns. \`modelgate model allow ID\` allows one of them all the same. A model that a grant such as openai/* covers needs no row. A grant that was switched off stays off. --remove touches neither patterns nor presets, arenas and what a provider that does not answer may have.`;
-
-export const addSync = commandOf(declare, syncModels);
-
-type SyncOptions = OptionsOf<typeof declare>;
-
-async function syncModels(options: SyncOptions, terminal: Terminal): Promise<number> {
-  const { from, json = false, dryRun = false, presets = false, remove = false, switchOn = false } = options;
-  if (!dryRun) requireConsent(terminal, options, '--yes, or --dry-run to look at the difference');
-  const { config, operation, chosen } = configureOrganization(options, terminal);
-  const catalogue = await openCatalogue(options, terminal, config);
-  const request = { chosen, catalogue, presets, remove, switchOn };
-  const plan = await planSync(operation, request);
-  const { record } = plan;
-  for (const note of notesOn(from, plan)) if (note !== false) say(terminal, note);
-  if (!json)
-    terminal.write(`${printable(chosen.id)}, compared with ${COMPARED_WITH[from]}:\n${describePlan(terminal, record)}`);
-  const changes = record.allow.length + record.switch_on.length + record.switch_off.length;
-  const written = !dryRun && changes > 0;
-  if (written) {
-    const isMeant =
-      options.yes === true || (await askYesNo(terminal, `Write this to ${printable(operation.path, false)}?`));
-    if (!isMeant) throw declined();
-    await applySync(operation, request, plan);
-  }
-  if (json) terminal.write(asJson({ organization: chosen.id, source: from, dry_run: dryRun, written, ...record }));
-  else if (written) terminal.write(`Written: ${counted(changes, 'grant')}.\n`);
-  const note = written && noteOnSwitch(chosen.id, plan.isActive);
-  if (note !== false) say(terminal, note);
-  return EXIT.done;
-}
-
-const COMPARED_WITH: Readonly<Record<SyncOptions['from'], string>> = {
+const COMPARED_WITH = {
   table: "the backend's model table",
   config: "the connections in the backend's configuration",
   live: 'the running backend',
-};
+} as const;
 
 /** A backend that is asked is asked once: what it said then is what is shown and written. */
 async function openCatalogue(
-  { from, url, tokenFile }: SyncOptions,
+  { from, url, tokenFile }: { readonly from: From; readonly url?: URL; readonly tokenFile?: string },
   terminal: Terminal,
-  { upstreamUrl }: StoreConfig,
+  upstreamUrl: URL | undefined,
 ): Promise<SyncRequest['catalogue']> {
   if (from !== 'live') {
     const idle = url !== undefined ? '--url' : tokenFile !== undefined ? '--token-file' : undefined;
@@ -115,7 +109,7 @@ const LONGEST = 16_384;
 
 /** Never from the command line. @param file `-` reads standard input to its end @throws CommandFailure, without its text */
 async function readCredential(terminal: Terminal, file: string): Promise<string> {
-  const from = file === '-' ? 'Standard input' : `The file ${printable(file, false)}`;
+  const from = file === '-' ? 'Standard input' : `The file ${whole(file)}`;
   const text = await (file === '-' ? readInput(terminal) : readNamed(terminal, file, from));
   const credential = text.trim().replace(/^Bearer +/i, '');
   // what a header field can carry (RFC 6750 section 2.1)
@@ -151,45 +145,42 @@ function describePlan(terminal: Terminal, record: Differences): string {
   const line = (mark: string, colour: 'green' | 'red' | 'dim', id: string, meaning = ''): string =>
     emphasize(terminal, colour, `${mark} ${printable(id)}${meaning === '' ? '' : `  ${meaning}`}`);
   const few = (ids: readonly string[], meaning: string): readonly string[] => {
-    const shown = ids.length > FEW + 1 ? ids.slice(0, FEW) : ids;
-    const rest = ids.length - shown.length;
-    const more = rest > 0 ? [`… and ${rest.toLocaleString('en')} more`] : [];
-    return [...shown, ...more].map((id) => line('=', 'dim', id, meaning));
+    const rest = ids.length > FEW + 1 ? ids.length - FEW : 0;
+    const shown = [...ids.slice(0, ids.length - rest), ...(rest > 0 ? [`… and ${grouped(rest)} more`] : [])];
+    return shown.map((id) => line('=', 'dim', id, meaning));
   };
-  const patterns = Map.groupBy(covered, ({ by }) => by);
-  const figure = ({ length }: readonly unknown[], what: string): readonly string[] =>
-    length === 0 ? [] : [`${length.toLocaleString('en')} ${what}`];
-  const summary = [
-    `${allow.length.toLocaleString('en')} to allow`,
-    ...figure(switch_on, 'to switch on again'),
-    `${switch_off.length.toLocaleString('en')} to switch off`,
-    `${(unchanged.length + covered.length).toLocaleString('en')} allowed already`,
-    ...figure(stays_off, 'off and staying off'),
-  ];
+  const summary = amounts({
+    'to allow': allow.length,
+    'to switch on again': switch_on.length,
+    'to switch off': switch_off.length,
+    'allowed already': unchanged.length + covered.length,
+    'off and staying off': stays_off.length,
+  });
   return [
     ...allow.map((id) => line('+', 'green', id)),
     ...switch_on.map((id) => line('~', 'green', id, 'switched on again')),
     ...switch_off.map((id) => line('-', 'red', id)),
     ...few(stays_off, 'off, and stays off (--switch-on would switch it on)'),
-    ...[...patterns].map(([by, { length }]) =>
-      line('=', 'dim', by, `covers ${counted(length, 'model')}: no row needed`),
+    ...Array.from(
+      Map.groupBy(covered, ({ by }) => by),
+      ([by, { length }]) => line('=', 'dim', by, `covers ${counted(length, 'model')}: no row needed`),
     ),
     ...few(record.not_in_catalogue, 'not in the catalogue; stays on (--remove would switch it off)'),
     ...few(record.uncertain, 'not in the catalogue, which may be incomplete; stays on'),
-    `${summary.join(', ')}.\n`,
+    `${summary.join(', ') || 'Nothing to allow'}.`,
   ].join('\n');
 }
 
 const FEW = 10;
 
-function notesOn(source: SyncOptions['from'], { record, isEmpty }: SyncPlan): readonly (string | false)[] {
+function notesOn(source: From, { record, isEmpty }: SyncPlan): Notes {
   const { left_out: leftOut, gaps, switch_off, owners } = record;
   return [
     isEmpty && 'The catalogue is empty: --from table, config and live look at different places.',
     ...LEFT_OUT.map((why) => {
       const ids = leftOut[why] ?? [];
       const shown = ids.slice(0, 3).map((id) => `${quoted(id)}${ownerOf(owners[id])}`);
-      const more = ids.length > 3 ? `, and ${(ids.length - 3).toLocaleString('en')} more` : '';
+      const more = ids.length > 3 ? `, and ${grouped(ids.length - 3)} more` : '';
       return ids.length > 0 && `Left out ${WHY_LEFT_OUT[why].replace('…', `: ${shown.join(', ')}${more}.`)}`;
     }),
     ...gaps,

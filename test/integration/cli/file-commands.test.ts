@@ -18,6 +18,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
+import { SCHEMA_OBJECTS } from '../../../src/store/schema.ts';
 import { AS_NOBODY } from '../../support/process/as-nobody.ts';
 import { askCommand, runCommand } from '../../support/process/command.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
@@ -40,6 +41,10 @@ function deployment(): TestDatabase {
 }
 const on = (database: TestDatabase, ...words: string[]) => [...words, '--database', database.path];
 
+/** As `made` has them, in the order in which they are missing. */
+const madeObjects = () =>
+  SCHEMA_OBJECTS.map(({ kind, name }, at) => `${(at === 0 ? 'objects made' : '').padEnd(20)}${kind} ${name}`);
+
 describe('migrate', () => {
   test('--dry-run prints the plan in words, and changes nothing', async () => {
     using database = deployment();
@@ -49,13 +54,13 @@ describe('migrate', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toBe(
       [
-        'A migration of all users and models to Acme "& Co" $1 (mai_client_acme) would do this:',
-        '  14 users to join, 1 of them as admin, 1 of them banned, whom the gate refuses all the same',
-        '  9 models to be linked, 1 of them switched off as in the backend',
-        '  2 pending users left out',
-        '  1 preset not linked: a preset follows its base model',
-        '  17 objects to make: tables organization_models, organization_members, modelgate_version, modelgate_user, modelgate_model; 4 indexes; 2 views; 6 triggers',
-        'Nothing was changed: this is a dry run.',
+        'A migration of all users and models to Acme "& Co" $1 (mai_client_acme) would do this. Nothing was changed: this is a dry run.',
+        '',
+        'users joined        14 (1 as admin, 1 banned, whom the gate refuses all the same)',
+        'models linked       9 (1 switched off as in the backend)',
+        'users left out      2 (2 pending)',
+        'presets not linked  1: a preset follows its base model',
+        ...madeObjects(),
         '',
       ].join('\n'),
     );
@@ -70,15 +75,15 @@ describe('migrate', () => {
     await runCommand(on(database, 'init'));
     database.addMember('globex', 'u1');
     const { stdout } = await runCommand(on(database, 'migrate', ...ORG, '--dry-run'));
-    expect(stdout.split('\n').slice(1, 5)).toEqual([
-      '  14 users to join, 1 of them as admin, 1 of them banned, whom the gate refuses all the same, 1 of them members of another organization, and then of both',
-      '  9 models to be linked, 1 of them switched off as in the backend',
-      '  2 pending users left out',
-      '  1 preset not linked: a preset follows its base model',
+    expect(stdout.split('\n').slice(2, 6)).toEqual([
+      'users joined        14 (1 as admin, 1 banned, whom the gate refuses all the same, 1 members of another organization, and then of both)',
+      'models linked       9 (1 switched off as in the backend)',
+      'users left out      2 (2 pending)',
+      'presets not linked  1: a preset follows its base model',
     ]);
     expect(stdout).toContain(
-      '  2 models not linked, because a grant would read the id as a pattern, or no request can name it: "*", "b*".\n' +
-        '  1 model not linked, because a user who is no admin has made it: "own". To allow one all the same:\n' +
+      '2 models not linked, because a grant would read the id as a pattern, or no request can name it: "*", "b*".\n' +
+        '1 model not linked, because a user who is no admin has made it: "own". To allow one all the same:\n' +
         `  modelgate model allow ID --database ${database.path}\n`,
     );
     const json = await runCommand(on(database, 'migrate', ...ORG, '--json'));
@@ -95,8 +100,8 @@ describe('migrate', () => {
     const [backup] = readdirSync(database.directory).filter((name) => /^webui\.db\.backup\.\d{8}_\d{6}$/.test(name));
     expect(stderr).toBe(`modelgate: Backed up and checked: ${join(database.directory, backup!)}\n`);
     expect(stdout).toMatch(/^Migrated all users and models to /);
-    expect(stdout).toContain('  14 users joined, 1 of them as admin');
-    expect(stdout).toContain('\nmembers       14\nmodels        9\n');
+    expect(stdout).toContain('\nusers joined        14 (1 as admin');
+    expect(stdout).toContain('\nmembers now         14\nmodels now          9\n');
     expect(stdout.split('\n').slice(-3)).toEqual([
       'OPENROUTER_EXTERNAL_USER=mai_client_acme',
       'ORGANIZATION_NAME="Acme \\"& Co\\" \\$1"',

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { fitLines } from '../../../src/cli/report.ts';
+import { fitLines } from '../../../src/cli/terminal.ts';
 
 test.each([
   ['openai/gpt-4o', 13],

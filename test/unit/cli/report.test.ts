@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { type Table, counted, asJson, print, printable, emphasize } from '../../../src/cli/report.ts';
+import { type Cell, counted, asJson, print, printable, emphasize, whole } from '../../../src/cli/report.ts';
 import { createProgress } from '../../../src/cli/prompt.ts';
 import type { Terminal } from '../../../src/cli/terminal.ts';
 
@@ -9,7 +9,7 @@ interface Captured extends Terminal {
   readonly errors: string[];
 }
 
-function asTable(where: Terminal, columns: Table['columns'], rows: Table['rows']): string {
+function asTable(where: Terminal, columns: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const written: string[] = [];
   print({ ...where, write: (text) => written.push(text) }, {}, { record: null, parts: [{ columns, rows }] });
   return written.join('');
@@ -63,7 +63,7 @@ describe('what comes out of the database', () => {
 
   test('is cut in a table, and whole where nothing cuts', () => {
     expect(printable('x'.repeat(10_000))).toHaveLength(120);
-    expect(printable('x'.repeat(10_000), false)).toHaveLength(10_000);
+    expect(whole('x'.repeat(10_000))).toHaveLength(10_000);
   });
 
   test('is whole and exact in JSON', () => {
@@ -74,7 +74,7 @@ describe('what comes out of the database', () => {
 });
 
 describe('a table', () => {
-  const columns = ['id', { title: 'members', align: 'right' as const }];
+  const columns = ['id', 'members'];
 
   test('stands in columns without frames, also where letters are wide', () => {
     const text = asTable(terminal(), columns, [
@@ -86,6 +86,18 @@ describe('a table', () => {
   });
 
   test('without rows is its head', () => expect(asTable(terminal(), columns, [])).toBe('ID  MEMBERS\n'));
+
+  test('leaves out a column without any value', () => {
+    const text = asTable(
+      terminal(),
+      ['id', 'e-mail', 'why'],
+      [
+        ['acme', null, ''],
+        ['ibex', '', 'off'],
+      ],
+    );
+    expect(text).toBe('ID    WHY\nacme\nibex  off\n');
+  });
 
   test('keeps a row in one line, whatever its cells hold', () => {
     expect(
@@ -102,9 +114,14 @@ test('rows of names and values stand in two columns', () => {
     ['file', '/data/webui.db'],
     ['members', 3],
     ['since', null],
+    ['until', undefined],
+    ['models', ['a', 'b']],
+    ['admins', []],
   ] as const;
   print(where, {}, { record: null, parts: [facts] });
-  expect(where.written.join('')).toBe('file     /data/webui.db\nmembers  3\nsince    -\n');
+  expect(where.written.join('')).toBe(
+    'file     /data/webui.db\nmembers  3\nsince    -\nmodels   a\n         b\nadmins   none\n',
+  );
 });
 
 test('numbers and their nouns agree', () => {
@@ -133,7 +150,7 @@ describe('progress', () => {
     const progress = createProgress(where, 'users', 'user');
     progress.at(50, 100);
     progress.at(100, 100);
-    progress.end();
+    progress[Symbol.dispose]();
     expect(where.errors[0]).toContain('50 % of 100 users');
     expect(where.errors.at(-1)).toBe('\r\u001b[2K');
     expect(where.errors.join('')).not.toContain('\n');
@@ -143,7 +160,7 @@ describe('progress', () => {
     const where = terminal();
     const progress = createProgress(where, 'users', 'user');
     progress.at(1, 2);
-    progress.end();
+    progress[Symbol.dispose]();
     expect(where.errors).toEqual([]);
   });
 
@@ -201,7 +218,7 @@ describe('what a command reports', () => {
   test('is text part by part, with commands on lines of their own', () =>
     expect(printed({})).toEqual({
       code: 0,
-      text: 'organization  acme\n\nMembers\nID    E-MAIL\n=ann  -\n\nSee\n  modelgate init\n',
+      text: 'organization  acme\n\nMembers\nID\n=ann\n\nSee\n  modelgate init\n',
       errors: [],
     }));
 
@@ -214,7 +231,7 @@ describe('what a command reports', () => {
   });
 
   test('ends with notes on standard error, and its code', () =>
-    expect(printed({ json: true }, { notes: ['One.', 'Two.'], code: 1 })).toMatchObject({
+    expect(printed({ json: true }, { notes: ['One.', 'Two.'], failed: true })).toMatchObject({
       code: 1,
       errors: ['modelgate: One.\n', 'modelgate: Two.\n'],
     }));

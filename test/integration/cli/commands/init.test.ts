@@ -42,13 +42,12 @@ describe.each(ERAS)('init on a database of %s', (era) => {
     expect(first).toMatchObject({ code: 0, stderr: '' });
     for (const { kind, name } of SCHEMA_OBJECTS)
       expect(first.stdout).toMatch(new RegExp(`^${kind} +${name} +made$`, 'm'));
-    expect(first.stdout).toMatch(/\n\nMade 5 tables, 4 indexes, 2 views and 6 triggers\.\n$/);
+    expect(first.stdout).toMatch(/\n\n17 made\.\n$/);
     const version = database.sql.pragma('data_version', { simple: true });
-    expect(await init(database)).toEqual({
-      code: 0,
-      stdout: 'Nothing was missing: 5 tables, 4 indexes, 2 views and 6 triggers.\n',
-      stderr: '',
-    });
+    const second = await init(database);
+    expect(second).toMatchObject({ code: 0, stderr: '' });
+    expect(second.stdout.match(/ present$/gm)).toHaveLength(SCHEMA_OBJECTS.length);
+    expect(second.stdout).toMatch(/\n\nNothing was missing: 17 there already\.\n$/);
     expect(database.sql.pragma('data_version', { simple: true })).toBe(version);
   });
 

@@ -50,7 +50,7 @@ describe('member add', () => {
     expect(await member(database, ['add', '--all', ...ORG])).toEqual({
       code: 0,
       stdout:
-        'acme: 2 users added; 1 already there, of which 1 switched off, and so they stay; 1 skipped, because they are pending or banned in the backend.\n',
+        'acme: 2 users added; 1 already there; 1 of those switched off, and so they stay; 1 skipped, because they are pending or banned in the backend.\n',
       stderr: '',
     });
   });
@@ -126,7 +126,7 @@ describe('member add --role', () => {
     const database = people();
     database.addMember('acme', 'bob');
     expect((await member(database, ['add', 'bob', '--role', 'admin', ...ORG])).stdout).toContain(
-      'is a member already, role: member → admin',
+      'was there already, role: member → admin',
     );
     const { members } = await ask<{ members: unknown[] }>(database, 'add', 'bob', '--role', 'member', ...ORG);
     expect(members).toMatchObject([{ id: 'bob', outcome: 'role_changed', role: { before: 'admin', after: 'member' } }]);

@@ -26,9 +26,9 @@ describe('model allow', () => {
     database.grant('acme', 'llama3:latest', 0);
     const expected = [
       'MODEL          KIND    ORGANIZATION  RESULT',
-      'openai/gpt-4o  exact   acme          allowed',
-      'openai/*       prefix  acme          allowed',
-      'llama3:latest  exact   acme          allowed again',
+      'openai/gpt-4o  exact   acme          added',
+      'openai/*       prefix  acme          added',
+      'llama3:latest  exact   acme          switched on again',
       '',
     ].join('\n');
     const words = ['allow', 'openai/gpt-4o', 'openai/*', 'llama3:latest', ...ORG];

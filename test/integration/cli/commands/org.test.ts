@@ -37,9 +37,9 @@ describe('org list', () => {
     expect(await org(filled(), ['list'])).toEqual({
       code: 0,
       stdout: [
-        'ORGANIZATION  NAME  MEMBERS                   GRANTS     STATE',
-        'acme          -     3 (1 off, 1 not counted)  1 (1 off)  on',
-        'globex        -     0                         1          on',
+        'ORGANIZATION  MEMBERS                   GRANTS     STATE',
+        'acme          3 (1 off, 1 not counted)  1 (1 off)  on',
+        'globex        0                         1          on',
         '',
       ].join('\n'),
       stderr: '',
@@ -129,7 +129,7 @@ describe('org show', () => {
         'backend admins  Root@example.org (root)',
         '                second@example.org (second), no member',
         'models          openai/*',
-        '                1 grant switched off',
+        'switched off    1 of its grants',
         'tables          2 of 5',
         'indexes         4 of 4',
         'views           0 of 2',
@@ -197,12 +197,12 @@ describe('org show', () => {
     ]).toEqual(guides);
   });
 
-  test('shows the first of many models and where the others are', async () => {
+  test('shows the first of many models and how many others there are', async () => {
     const database = organizations();
     for (let index = 0; index < 30; index++) database.grant('acme', `model-${index}`);
     const { stdout } = await org(database, ['show', 'acme']);
     expect(stdout.match(/model-\d+/g)).toHaveLength(20);
-    expect(stdout).toContain('and 10 more:\n  modelgate model list --org acme --database ');
+    expect(stdout).toContain('and 10 more; --json shows all\n');
   });
 
   test('wants an organization that exists', async () => {

@@ -75,7 +75,7 @@ describe('model sync', () => {
       '~ off  switched on again',
       '= vendor/*  covers 1 model: no row needed',
       '= gone  not in the catalogue; stays on (--remove would switch it off)',
-      '2 to allow, 1 to switch on again, 0 to switch off, 2 allowed already.',
+      '2 to allow, 1 to switch on again, 2 allowed already.',
       'Written: 3 grants.',
       '',
     ]);

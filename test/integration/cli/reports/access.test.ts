@@ -35,7 +35,7 @@ describe('the report', () => {
     expect(await run(database, ['report'])).toEqual({
       code: 0,
       stdout: [
-        'USER_EMAIL       USER_NAME  ORGANIZATION_ID  ACCESSIBLE_MODELS  MODEL_NAMES   DOES_NOT_COUNT',
+        'USER_EMAIL       USER_NAME  ORGANIZATION_ID  ACCESSIBLE_MODELS  MODEL_NAMES',
         'ada@example.org  ada        acme                             2  GPT-4o,Llama',
         'ann@example.org  ann        acme                             2  GPT-4o,Llama',
         'bob@example.org  bob        globex                           1  Llama',

@@ -46,9 +46,9 @@ describe('explain', () => {
     expect(stdout).toBe(
       [
         'decision   permit (grant): an organization of the user grants exactly this model',
-        'user       alice <Alice@Example.org>, role user',
         'model      gpt-4o',
         'grant      gpt-4o of acme',
+        'user       alice <Alice@Example.org>, role user',
         'member of  acme — 2 models on',
         '',
         '"acme" grants "gpt-4o". To end that:',
