@@ -8,6 +8,7 @@ import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts
 import type { Parsed } from '../config/parse.ts';
 import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
 import { type ConfigIssue, describeIssues } from '../config/settings.ts';
+import { DURATION, millisecondsOf } from '../config/value.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import { type Report, print } from './report.ts';
@@ -42,7 +43,7 @@ export const commandOf =
     command.action(async () => {
       const options = command.opts();
       const outcome = await run(...command.processedArgs, options, terminal);
-      exitWith(typeof outcome === 'number' ? outcome : print(terminal, options, outcome));
+      exitWith(typeof outcome === 'number' ? outcome : await print(terminal, options, outcome));
     });
   };
 
@@ -64,12 +65,12 @@ export const groupOf =
 
 /** The help of a command, as `commandOf` has it. */
 export function withHelp(command: Command, help: string): Command {
-  const [about = '', ...examples] = help.split(/\n+(?=\$ )/);
+  const [about = '', ...examples] = help.split(/\n(?=\$ )/);
+  const [summary = '', ...text] = about.split('\n');
   const lines = examples.map((example) => `\n  ${example}`).join('');
-  const [summary = ''] = about.split('\n');
   return command
     .summary(summary)
-    .description(about)
+    .description([summary, text.join('\n')].join('\n\n').trimEnd())
     .addHelpText('after', `\nExample${examples.length === 1 ? '' : 's'}:${lines}`);
 }
 
@@ -95,13 +96,8 @@ const COMMON = ['--database', '--config', '--wait', '--json', '--help'];
 export const ownFirst = (options: readonly Option[]): Option[] =>
   options.toSorted((left, right) => COMMON.indexOf(left.long ?? '') - COMMON.indexOf(right.long ?? ''));
 
-const DAY_MS = 86_400_000;
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: DAY_MS };
-
 function toDuration(text: string): number {
-  const [, count = '', unit = ''] = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
-  const scale = UNITS[unit];
-  if (scale !== undefined) return Number(count) * scale;
+  if (DURATION.test(text)) return millisecondsOf(text);
   throw new InvalidArgumentError(
     /^\d+$/.test(text)
       ? `it has no unit. Use ${text}s, ${text}m, ${text}h or ${text}d.`
@@ -112,7 +108,7 @@ function toDuration(text: string): number {
 /** @returns milliseconds, at least a day: less would delete the backups of today */
 export function toRetention(text: string): number {
   const milliseconds = toDuration(text);
-  if (milliseconds >= DAY_MS) return milliseconds;
+  if (milliseconds >= millisecondsOf('1d')) return milliseconds;
   throw new InvalidArgumentError('Expected a day or more, such as 1d or 30d.');
 }
 

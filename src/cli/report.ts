@@ -1,17 +1,19 @@
 /** What commands print. What comes out of the database is made harmless first: it must neither steer the terminal nor break a line. */
-import { styleText } from 'node:util';
+import { setImmediate } from 'node:timers/promises';
 import { stringify } from 'csv-stringify/sync';
 import { UNPRINTABLE, escapedJson, quoted } from '../backend-file/text.ts';
 import {
   type Given,
   type Terminal,
+  CommandFailure,
   EXIT,
   PLAIN,
+  emphasize,
   givenOf,
   inPlace,
   laidOut,
-  say,
   misused,
+  say,
   widthOf,
 } from './terminal.ts';
 
@@ -52,16 +54,14 @@ export const tableOf = <Row extends object>(
 });
 
 /** Prints JSON, the tables as CSV, or every part that is not empty; then the notes. @returns the exit code */
-export function print(
+export async function print(
   terminal: Terminal,
   { json, csv }: { readonly json?: boolean; readonly csv?: boolean },
   { record, parts, notes = [], failed = false }: Report,
-): number {
-  if (json === true) terminal.write(asJson(record));
-  else if (csv === true) {
-    const tables = parts.filter((part) => typeof part === 'object' && 'columns' in part);
-    terminal.write(tables.map(({ columns, rows }) => asCsv(terminal, [columns, ...rows])).join('\r\n'));
-  } else {
+): Promise<number> {
+  if (json === true) await writeInPieces(terminal, jsonOf(record), '\n');
+  else if (csv === true) await writeInPieces(terminal, csvOf(terminal, parts.filter(isTable)));
+  else {
     const texts = parts.filter((part) => part !== '').map((part) => textOf(terminal, part));
     if (texts.length > 0) terminal.write(texts.join('\n'));
   }
@@ -69,8 +69,27 @@ export function print(
   return failed ? EXIT.failed : EXIT.done;
 }
 
+const PIECE = 65_536;
+
+/** Nothing is made that will not be read. @throws CommandFailure after Ctrl-C */
+async function writeInPieces(terminal: Terminal, texts: Iterable<string>, end = ''): Promise<void> {
+  let piece = '';
+  for (const text of texts) {
+    piece += text;
+    if (piece.length < PIECE) continue;
+    terminal.write(piece);
+    piece = '';
+    // `| head` has left, or Ctrl-C was pressed: both are heard of only between two pieces
+    await setImmediate();
+    if (terminal.stop.aborted) throw new CommandFailure('Stopped before the end of the output.');
+  }
+  terminal.write(piece + end);
+}
+
+const isTable = (part: Report['parts'][number]): part is Table => typeof part === 'object' && 'columns' in part;
+
 function textOf(terminal: Terminal, part: Report['parts'][number]): string {
-  if (typeof part === 'object' && 'columns' in part) {
+  if (isTable(part)) {
     const heading = part.title === undefined ? '' : `${emphasize(terminal, 'bold', part.title)}\n`;
     return heading + asTable(terminal, part);
   }
@@ -124,18 +143,23 @@ export function asDuration(milliseconds: number): string {
 }
 
 /** @returns the value as JSON, one document that ends with a newline; each element of a list is a line */
-export const asJson = (value: unknown): string => `${spread(JSON.parse(JSON.stringify(value)) as unknown)}\n`;
+export const asJson = (value: unknown): string => `${[...jsonOf(value)].join('')}\n`;
 
-/** As `asJson`, without the newline. @param indent of the line in which the value begins */
-export function spread(value: unknown, indent = ''): string {
-  if (typeof value !== 'object' || value === null) return asJsonLine(value);
-  const lines = Array.isArray(value)
-    ? value.map(asJsonLine)
-    : Object.entries(value).map(([name, part]) => `${asJsonLine(name)}: ${spread(part, `${indent}  `)}`);
-  const [open, close] = Array.isArray(value) ? '[]' : '{}';
-  return lines.length === 0
-    ? `${open}${close}`
-    : `${open}\n${indent}  ${lines.join(`,\n${indent}  `)}\n${indent}${close}`;
+/** @param indent of the line in which the value begins */
+function* jsonOf(value: unknown, indent = ''): Generator<string> {
+  if (typeof value !== 'object' || value === null) {
+    yield asJsonLine(value);
+    return;
+  }
+  const isList = Array.isArray(value);
+  const parts = Object.entries(value).filter(([, part]) => part !== undefined);
+  const [open, close] = isList ? '[]' : '{}';
+  yield open ?? '';
+  for (const [at, [name, part]] of parts.entries()) {
+    yield `${at === 0 ? '' : ','}\n${indent}  ${isList ? asJsonLine(part) : `${asJsonLine(name)}: `}`;
+    if (!isList) yield* jsonOf(part, `${indent}  `);
+  }
+  yield `${parts.length === 0 ? '' : `\n${indent}`}${close}`;
 }
 
 export const toErrorJson = ({ code, message }: Record<'code' | 'message', string>, given: Given) => ({
@@ -203,20 +227,20 @@ function inRows(rows: readonly (readonly [name: string, value: string])[]): stri
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd()).join('\n');
 }
 
-type Emphasis = 'bold' | 'red' | 'green' | 'yellow' | 'dim';
-
-/** Coloured on a terminal that wants it (https://no-color.org), plain elsewhere. */
-export function emphasize({ screen, environment }: Terminal, emphasis: Emphasis, text: string): string {
-  const unwanted = (environment['NO_COLOR'] ?? '') !== '' || environment['TERM'] === 'dumb';
-  return screen.output && !unwanted ? styleText(emphasis, text, { validateStream: false }) : text;
+/** CSV as RFC 4180 has it; an apostrophe before what a spreadsheet would run as a formula, and nothing that steers a terminal. */
+function* csvOf({ screen }: Terminal, tables: readonly Table[]): Generator<string> {
+  const toCsv = (rows: readonly (readonly Cell[])[]): string =>
+    stringify(
+      rows.map((row) => row.map((cell) => (screen.output && typeof cell === 'string' ? whole(cell) : cell))),
+      { record_delimiter: 'windows', escape_formulas: true, cast: { boolean: String } },
+    );
+  for (const [index, { columns, rows }] of tables.entries()) {
+    yield `${index === 0 ? '' : '\r\n'}${toCsv([columns])}`;
+    for (let at = 0; at < rows.length; at += ROWS) yield toCsv(rows.slice(at, at + ROWS));
+  }
 }
 
-/** CSV as RFC 4180 has it; an apostrophe before what a spreadsheet would run as a formula, and nothing that steers a terminal. */
-export const asCsv = ({ screen }: Terminal, rows: readonly (readonly Cell[])[]): string =>
-  stringify(
-    rows.map((row) => row.map((cell) => (screen.output && typeof cell === 'string' ? whole(cell) : cell))),
-    { record_delimiter: 'windows', escape_formulas: true, cast: { boolean: String } },
-  );
+const ROWS = 1_000;
 
 export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readonly json?: boolean }): void {
   if (csv !== true || json !== true) return;

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { basename, relative } from 'node:path';
 import type { Readable } from 'node:stream';
-import { stripVTControlCharacters } from 'node:util';
+import { stripVTControlCharacters, styleText } from 'node:util';
 import type stringWidth from 'string-width';
 import { type FailureCode, OperationFailure } from '../backend-file/failure.ts';
 import { COMMAND, commandsIn, shellCommand } from '../backend-file/text.ts';
@@ -109,6 +109,14 @@ export const completedAdvice = (advice: string, given: Given) => ({
 function completed(command: string, { invocation, options }: Given): string {
   const words = /^modelgate (.+)$/s.exec(command)?.[1];
   return words === undefined ? command : `${invocation} ${words}${options}`;
+}
+
+type Emphasis = 'bold' | 'red' | 'green' | 'yellow' | 'dim';
+
+/** Coloured on a terminal that wants it (https://no-color.org), plain elsewhere. */
+export function emphasize({ screen, environment }: Terminal, emphasis: Emphasis, text: string): string {
+  const unwanted = (environment['NO_COLOR'] ?? '') !== '' || environment['TERM'] === 'dumb';
+  return screen.output && !unwanted ? styleText(emphasis, text, { validateStream: false }) : text;
 }
 
 /** Most cells; looking for each unprintable character takes ten times as long. */

@@ -2,16 +2,14 @@
 import { availableParallelism, loadavg } from 'node:os';
 import { type BenchReport, benchQueries } from '../../diagnosis/query-bench.ts';
 import { configureOperation, databaseCommand, toCount } from '../options.ts';
-import { counted, emphasize, printable, tableOf, whole } from '../report.ts';
+import { counted, printable, tableOf, whole } from '../report.ts';
 import { createProgress } from '../prompt.ts';
-import type { Terminal } from '../terminal.ts';
+import { type Terminal, emphasize } from '../terminal.ts';
 
 export const addBenchQueries = databaseCommand(
   'bench-queries',
   `time the queries of a decision: pass if the p95 of each is below 1 ms
-
 In place of the guide's monitor_performance.py: its three queries word for word, the statements that the gate prepares, and a whole decision that nothing is cached for. Asks for real users in turn, where the guide asks for one that is not there, and sets no journal mode.
-
 $ modelgate bench-queries --iterations 1000 --database data/webui.db`,
   (command) =>
     command
@@ -20,13 +18,13 @@ $ modelgate bench-queries --iterations 1000 --database data/webui.db`,
       .option('--user <id>', 'user that is asked for; id or e-mail address (default: many of them in turn)'),
   async (options, terminal) => {
     const { config, operation } = configureOperation(options, terminal);
-    using progress = createProgress(terminal, 'timing', 'query', 'queries');
+    using progress = createProgress(terminal);
     const record = await benchQueries({
       operation,
       chosen: { user: options.user, organization: options.org },
       iterations: options.iterations,
       policy: config.policy,
-      onProgress: progress.at,
+      onProgress: (done, total) => progress.at('timing queries', done, total),
     });
     const { iterations, users, organization } = record;
     const asked = users === 1 ? 'one user' : `${counted(users, 'user')} in turn`;

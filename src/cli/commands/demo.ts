@@ -14,7 +14,7 @@ const HOST = '127.0.0.1';
 
 export const addDemo = commandOf(
   'demo',
-  'run the gate with a sample backend and database, and print what to try\n\n$ modelgate demo --port 8000',
+  'run the gate with a sample backend and database, and print what to try\n$ modelgate demo --port 8000',
   (command) =>
     command
       .option('--port <number>', 'port of the gate (8080 if it is free)', toPort)

@@ -6,7 +6,7 @@ import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';
 import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { explainUser } from '../../organizations/explanation.ts';
-import { amounts, counted, emphasize, print, toErrorJson, whole } from '../report.ts';
+import { amounts, counted, print, toErrorJson, whole } from '../report.ts';
 import {
   type DatabaseOptions,
   configurationFailure,
@@ -15,18 +15,16 @@ import {
   gatePolicyOf,
   operationOn,
 } from '../options.ts';
-import { createStepProgress } from '../prompt.ts';
-import { type Terminal, givenOf, inPlace, laidOut } from '../terminal.ts';
+import { createProgress } from '../prompt.ts';
+import { type Terminal, givenOf, inPlace, laidOut, emphasize } from '../terminal.ts';
 import { userFacts } from './explain.ts';
 
 export const addDoctor = databaseCommand(
   'doctor',
   `look for what usually is wrong, and say what to do; nothing is changed
-
 In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity.
 
 Run it with the environment of the gate. Exit code 1 where there is a problem; warnings alone are 0.
-
 $ modelgate doctor --database data/webui.db
 $ modelgate doctor --user alice@example.com`,
   (command) =>
@@ -64,15 +62,15 @@ $ modelgate doctor --user alice@example.com`,
       failed: counts.problems > 0,
     };
     if (!(asked instanceof OperationFailure)) return report;
-    print(terminal, options, report);
+    await print(terminal, options, report);
     throw asked;
   },
 );
 
 async function lookInto(context: Omit<Parameters<typeof diagnose>[0], 'walWanted' | 'onProgress'>, terminal: Terminal) {
-  using steps = createStepProgress(terminal);
+  using steps = createProgress(terminal);
   const walWanted = toFlag(terminal.environment['DATABASE_ENABLE_SQLITE_WAL']);
-  return await diagnose({ ...context, walWanted, onProgress: steps.onStep });
+  return await diagnose({ ...context, walWanted, onProgress: steps.at });
 }
 
 /** The configuration as far as it goes: no mistake in it may stop `doctor`. What only the gate needs may be missing. */

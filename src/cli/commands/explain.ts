@@ -18,11 +18,9 @@ import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf, misused 
 export const addExplain = databaseCommand(
   'explain',
   `say why a decision was made, whether a user may use a model, or what a user may use
-
 With a decision id, as refusals show it: asks the running gate, which keeps its last 10,000 decisions, at MODELGATE_ADMIN_HOST and MODELGATE_ADMIN_PORT or --admin-url. Each gate knows its own.
 
 With --user, in place of the guide's "Users Can't See Models": memberships (those too that do not count), the models of each organization, the role, the base of a preset, bypass settings, and one sentence. Asks the very code of the gate. Without --model: everything that the user may use, with what gives it.
-
 $ modelgate explain d-gp4gqhkxqn
 $ modelgate explain --user alice@example.com --database data/webui.db
 $ modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db`,
@@ -34,7 +32,7 @@ $ modelgate explain --user alice@example.com --model openai/gpt-4o --database da
       .option('--exit-code', 'with --model: end with 1 where the decision is a denial')
       .option('--admin-url <url>', 'where the gate answers operators, such as http://127.0.0.1:9464', toOrigin),
   (decision, options, terminal) => {
-    const { user, model, adminUrl, exitCode } = options;
+    const { user, model, adminUrl } = options;
     if (decision !== undefined) {
       if (user !== undefined || model !== undefined) throw misused('A decision id, or --user: not both.');
       const gate = adminUrl ?? requireAdminOrigin(terminal, options.config);
@@ -42,30 +40,30 @@ $ modelgate explain --user alice@example.com --model openai/gpt-4o --database da
     }
     if (adminUrl !== undefined) throw misused('--admin-url means nothing without a decision id.');
     if (user === undefined) throw misused('Explain what? Name a decision id, or a user with --user.');
-    if (model === undefined) return explainAccess(user, options, terminal);
-    return explainOne(user, model, exitCode === true, options, terminal);
+    return explainNamed(user, model, options, terminal);
   },
 );
 
-async function explainOne(
-  named: string,
-  id: string,
-  hasExitCode: boolean,
-  options: DatabaseOptions,
-  terminal: Terminal,
-) {
+async function explainNamed(named: string, id: string | undefined, options: Options, terminal: Terminal) {
   const { operation, policy } = configureOperation(options, terminal);
+  if (id === undefined) {
+    const found = await explainUser(operation, named, policy);
+    const { record } = found;
+    return { ...advised(record, terminal), parts: [userFacts(found), tableOfUse(record), whole(record.advice)] };
+  }
   const model = parseModelId(id);
   if (model === undefined) throw misused(`${quoted(id)} cannot be the id of a model.`);
   const found = await explainModel(operation, named, model, policy);
   const { record } = found;
-  const facts = [...decisionFacts(record), ...userFacts(found)];
-  return {
-    record: { ...record, ...completedAdvice(record.advice, givenOf(terminal)) },
-    parts: [facts, whole(record.advice)],
-    failed: hasExitCode && record.decision === 'deny',
-  };
+  const parts = [[...decisionFacts(record), ...userFacts(found)], whole(record.advice)];
+  return { ...advised(record, terminal), parts, failed: options.exitCode === true && record.decision === 'deny' };
 }
+
+const advised = <R extends { readonly advice: string }>(record: R, terminal: Terminal) => ({
+  record: { ...record, ...completedAdvice(record.advice, givenOf(terminal)) },
+});
+
+type Options = DatabaseOptions & { readonly exitCode?: true };
 
 type Judged = Pick<DecisionRecord, 'decision' | 'reason' | 'model' | 'grant' | 'chain'>;
 
@@ -106,22 +104,14 @@ export function userFacts({ record, joining }: Explained, all = false): readonly
 const describeUser = ({ id, email, role }: Record<'id' | 'role', string> & { email: string | null }): string =>
   `${id}${email === null ? '' : ` <${email}>`}, role ${role}`;
 
-async function explainAccess(named: string, options: DatabaseOptions, terminal: Terminal) {
-  const { operation, policy } = configureOperation(options, terminal);
-  const found = await explainUser(operation, named, policy);
-  const { record } = found;
+function tableOfUse({ models, prefix_grants: prefixes }: UserExplanation) {
   const rows = [
-    ...record.models.map((permit) => ({ id: permit.model, why: because(permit) })),
-    ...record.prefix_grants.map(({ pattern, organization }) => ({
-      id: pattern,
-      why: `${organization} grants every model of this beginning`,
-    })),
+    ...models.map((permit) => ({ id: permit.model, why: because(permit) })),
+    ...prefixes.map(({ pattern: id, organization }) => {
+      return { id, why: `${organization} grants every model of this beginning` };
+    }),
   ];
-  const table = rows.length === 0 ? '' : tableOf(rows, { 'may use': 'id', because: 'why' });
-  return {
-    record: { ...record, ...completedAdvice(record.advice, givenOf(terminal)) },
-    parts: [userFacts(found), table, whole(record.advice)],
-  };
+  return rows.length === 0 ? '' : tableOf(rows, { 'may use': 'id', because: 'why' });
 }
 
 function because({ reason, grant, chain, model }: UserExplanation['models'][number]): string {

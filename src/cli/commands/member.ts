@@ -12,9 +12,7 @@ import { misused } from '../terminal.ts';
 const addAdd = databaseCommand(
   'add',
   `make users members of an organization
-
 All of those that are named, or none. A user who is pending or banned is refused; with --all such users are skipped, and a user who has a membership keeps it as it is. A named user whose membership is switched off gets it back.
-
 $ modelgate member add alice@example.com --org mai_client_acme
 $ modelgate member add --all --org mai_client_acme`,
   (command) =>
@@ -46,9 +44,7 @@ $ modelgate member add --all --org mai_client_acme`,
 const addRemove = databaseCommand(
   'remove',
   `switch memberships off
-
 The rows stay, because they keep the users out: a user who has none in any organization is enrolled by the gate in that of its environment (MODELGATE_AUTO_ENROLL).
-
 $ modelgate member remove alice@example.com --org mai_client_acme`,
   (command) =>
     command
@@ -67,7 +63,7 @@ $ modelgate member remove alice@example.com --org mai_client_acme`,
 
 const addList = databaseCommand(
   'list',
-  'list the members of an organization, and why some do not count\n\n$ modelgate member list --org mai_client_acme',
+  'list the members of an organization, and why some do not count\n$ modelgate member list --org mai_client_acme',
   (command) =>
     command
       .addOption(ORG)
@@ -91,7 +87,6 @@ const addList = databaseCommand(
 export const addMember = groupOf(
   'member',
   `add, remove and list the users of an organization
-
 $ modelgate member list --org mai_client_acme
 $ modelgate help member add`,
   ...[addAdd, addRemove, addList],

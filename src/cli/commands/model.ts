@@ -11,9 +11,7 @@ import { addSync } from './sync.ts';
 const addAllow = databaseCommand(
   'allow',
   `let an organization use models
-
 All of those that are named, or none. An id is taken exactly as it is written, never split; a * at its end, and only there, allows every id with this beginning. Presets follow their base model.
-
 $ modelgate model allow openai/gpt-4o --org mai_client_acme
 $ modelgate model allow 'mistral/*' --org mai_client_acme`,
   (command) =>
@@ -38,9 +36,7 @@ $ modelgate model allow 'mistral/*' --org mai_client_acme`,
 const addDeny = databaseCommand(
   'deny',
   `switch grants off
-
 What still allows the same models is said: an id can be covered by a grant such as openai/* too.
-
 $ modelgate model deny openai/gpt-4o --org mai_client_acme`,
   (command) =>
     command.addOption(ORG).argument('<models...>', 'ids as they were allowed').option('--purge', 'delete the rows'),
@@ -62,7 +58,7 @@ $ modelgate model deny openai/gpt-4o --org mai_client_acme`,
 
 const addList = databaseCommand(
   'list',
-  'list what an organization grants\n\n$ modelgate model list --org mai_client_acme',
+  'list what an organization grants\n$ modelgate model list --org mai_client_acme',
   (command) => command.addOption(ORG).option('--active', 'only what counts'),
   async (options, terminal) => {
     const { operation, chosen } = configureOrganization(options, terminal);
@@ -80,7 +76,6 @@ const addList = databaseCommand(
 export const addModel = groupOf(
   'model',
   `allow, deny, list and synchronize the models of an organization
-
 $ modelgate model list --org mai_client_acme
 $ modelgate help model allow`,
   ...[addAllow, addDeny, addList, addSync],

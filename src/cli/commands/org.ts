@@ -7,7 +7,6 @@ import { type Fact, amounts, counted, grouped, tableOf, withRest } from '../repo
 const addList = databaseCommand(
   'list',
   `list the organizations, with how many members and grants each has
-
 $ modelgate org list --database data/webui.db`,
   (command) => command,
   async (options, terminal) => {
@@ -29,9 +28,7 @@ $ modelgate org list --database data/webui.db`,
 const addShow = databaseCommand(
   'show',
   `show one organization: members, admins, models, and whether its tables are complete
-
 Says how many members count and why others do not, who its own admins and the backend's are, what it grants, and which tables, indexes, views and triggers are missing.
-
 $ modelgate org show mai_client_acme --database data/webui.db`,
   (command) => command.argument('[id]', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)'),
   async (id, options, terminal) => {
@@ -45,7 +42,6 @@ $ modelgate org show mai_client_acme --database data/webui.db`,
 export const addOrg = groupOf(
   'org',
   `show organizations
-
 $ modelgate org list --database data/webui.db
 $ modelgate help org show`,
   ...[addList, addShow],

@@ -1,5 +1,4 @@
 /** `modelgate report` and `audit`: the deployment guide's view and its two tables, and what they do not show. */
-import { setImmediate } from 'node:timers/promises';
 import { Option } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
 import {
@@ -13,25 +12,12 @@ import { type GatePolicy, unenforced } from '../../organizations/explanation.ts'
 import { describeObstacles } from '../../organizations/standing.ts';
 import { chooseOrganization, configureOperation, databaseCommand } from '../options.ts';
 import { createProgress } from '../prompt.ts';
-import {
-  type Cell,
-  type Notes,
-  asCsv,
-  asJsonLine,
-  counted,
-  print,
-  requireOneFormat,
-  spread,
-  tableOf,
-} from '../report.ts';
-import { type Terminal, CommandFailure } from '../terminal.ts';
+import { type Cell, type Notes, counted, requireOneFormat, tableOf } from '../report.ts';
 
 export const addReport = databaseCommand(
   'report',
   `list who may use which models (table, CSV or JSON)
-
 The rows of the deployment guide's view, whether it is there or not: for each user and organization, with an active membership, the number and names of the models that the organization has switched on. As in the guide's view only models with a row in the backend's model table are counted: prefix grants (openai/*) and models that were never edited in the backend have none. How many grants that leaves out is said at the end. Neither does the view look at the backend's role of a user, or at client_organizations: does_not_count, the last column, says where the gate gives a row nothing. Table and CSV have the titles of the view; JSON has the names that the other commands use, too. \`modelgate model list\` shows every grant, \`modelgate explain\` what one user may do.
-
 $ modelgate report --csv --database data/webui.db > report.csv
 $ modelgate report --org mai_client_acme --json | jq ".rows[].email"`,
   (command) =>
@@ -45,45 +31,27 @@ $ modelgate report --org mai_client_acme --json | jq ".rows[].email"`,
     requireOneFormat(options);
     const { config, operation, policy } = configureOperation(options, terminal);
     const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
-    using progress = createProgress(terminal, 'Reading', 'membership');
-    const found = await readAccessReport(operation, policy, chosen, progress.at);
-    progress[Symbol.dispose]();
-    const toTable = createTable();
-    const { columns } = toTable([]);
-    if (options.json === true) await printJson(terminal, found);
-    if (options.csv === true) {
-      terminal.write(asCsv(terminal, [columns]));
-      await writeInPieces(terminal, found.rows, (piece) => asCsv(terminal, toTable(piece).rows));
-    }
-    const isPrinted = options.json === true || options.csv === true;
-    const notes = notesOn(found.not_counted, policy);
-    return print(terminal, {}, { parts: isPrinted ? [] : [toTable(found.rows)], notes });
+    using progress = createProgress(terminal);
+    const onProgress = (done: number, total: number): void => progress.at('reading memberships', done, total);
+    const record = await readAccessReport(operation, policy, chosen, onProgress);
+    return { record, parts: [tableOfAccess(record.rows)], notes: notesOn(record.not_counted, policy) };
   },
 );
 
-async function printJson(terminal: Terminal, { rows, not_counted: rest }: AccessReport): Promise<void> {
-  terminal.write('{\n  "rows": [');
-  await writeInPieces(terminal, rows, (piece, at) =>
-    piece.map((row, index) => `${at + index === 0 ? '' : ','}\n    ${asJsonLine(row)}`).join(''),
-  );
-  terminal.write(`${rows.length === 0 ? '' : '\n  '}],\n  "not_counted": ${spread(rest, '  ')}\n}\n`);
-}
-
-/** Every member of an organization has the same names: one text for all of them. */
-function createTable() {
+function tableOfAccess(rows: readonly AccessRow[]) {
+  // every member of an organization has the same names: one text for all of them
   const texts = new Map<readonly string[], string>();
   const joined = ({ model_names: names }: AccessRow): Cell => {
     const text = texts.get(names) ?? names.join(',');
     texts.set(names, text);
     return names.length === 0 ? null : text;
   };
-  return (rows: readonly AccessRow[]) =>
-    tableOf(rows, {
-      ...({ user_email: 'email', user_name: 'name', organization_id: 'organization' } as const),
-      accessible_models: 'model_count',
-      model_names: joined,
-      does_not_count: ({ reasons }) => describeObstacles(reasons),
-    });
+  return tableOf(rows, {
+    ...({ user_email: 'email', user_name: 'name', organization_id: 'organization' } as const),
+    accessible_models: 'model_count',
+    model_names: joined,
+    does_not_count: ({ reasons }) => describeObstacles(reasons),
+  });
 }
 
 /** Where the view, and so the report, says something else than the gate would. */
@@ -112,30 +80,12 @@ function notesOn(counts: AccessReport['not_counted'], policy: GatePolicy): Notes
   ];
 }
 
-const PIECE = 1_000;
-
-/** @param print one piece as text: nothing is made that will not be read @throws CommandFailure after Ctrl-C */
-async function writeInPieces<T>(
-  terminal: Terminal,
-  items: readonly T[],
-  toText: (piece: readonly T[], at: number) => string,
-): Promise<void> {
-  for (let at = 0; at < items.length; at += PIECE) {
-    if (terminal.stop.aborted) throw new CommandFailure('Stopped before the end of the output.');
-    terminal.write(toText(items.slice(at, at + PIECE), at));
-    // `| head` has left, or Ctrl-C was pressed: both are heard of only between two pieces
-    await setImmediate();
-  }
-}
-
 const TABLES = { organizations: 'organizations', admins: 'admins', outside: 'admins_outside' } as const;
 
 export const addAudit = databaseCommand(
   'audit',
   `count the users and models of each organization, and list the admins of the backend
-
 The rows of the deployment guide's audit_access.sh. As there, model_count has grants that are switched off in it, and an admin is listed for each membership, switched off or not, and user_count has users who are pending, banned or deleted; active_model_count, counting_user_count and is_member say what counts; JSON has the names that the other commands use, too. Admins in no organization, whom the guide's statement leaves out, are a third table.
-
 $ modelgate audit --database data/webui.db
 $ modelgate audit --only admins --csv > admins.csv`,
   (command) =>

@@ -10,14 +10,13 @@ import { startNotices } from '../../gate/weaknesses.ts';
 import { failureCode } from '../../store/database.ts';
 import { type Log, createLog } from '../../telemetry/log.ts';
 import { VERSION, commandOf, requireConfig } from '../options.ts';
-import { type Report, emphasize, print, tableOf } from '../report.ts';
-import { type Terminal, CommandFailure, EXIT, misused } from '../terminal.ts';
+import { type Report, print, tableOf } from '../report.ts';
+import { type Terminal, CommandFailure, EXIT, misused, emphasize } from '../terminal.ts';
 import { isForEyes, lineFormat, startText } from '../text-log.ts';
 
 export const addServe = commandOf(
   'serve',
   `run the gate
-
 $ MODELGATE_UPSTREAM_URL=http://127.0.0.1:8080 MODELGATE_PORT=8000 \\
     DATABASE_URL=sqlite:////app/backend/data/webui.db \\
     WEBUI_SECRET_KEY_FILE=/app/backend/.webui_secret_key modelgate serve`,
@@ -134,11 +133,14 @@ function createReload(loaded: Loaded<Config>, gate: RunningGate, log: Log, load:
   };
 }
 
-function checkConfig({ config: file, json }: { readonly config?: string; readonly json?: true }, terminal: Terminal) {
+async function checkConfig(
+  { config: file, json }: { readonly config?: string; readonly json?: true },
+  terminal: Terminal,
+) {
   if (json !== true) requireConfig(terminal, file);
   const { issues = [] } = loadConfig({ ...terminal, file });
   const valid = issues.length === 0;
-  print(terminal, { json: json === true }, { record: { valid, issues }, parts: ['The configuration is valid.'] });
+  await print(terminal, { json: json === true }, { record: { valid, issues }, parts: ['The configuration is valid.'] });
   return valid ? EXIT.done : EXIT.misused;
 }
 

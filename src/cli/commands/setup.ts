@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { quotedFew, shellCommand } from '../../backend-file/text.ts';
 import type { Operation } from '../../backend-file/transaction.ts';
+import { describeSetting, readValues } from '../../config/settings.ts';
 import {
   type Migration,
   backUpBeforeMigration,
@@ -13,7 +14,7 @@ import {
 import type { Organization } from '../../store/initialize.ts';
 import type { NotLinked } from '../../store/models.ts';
 import { configureOperation, databaseCommand } from '../options.ts';
-import { createStepProgress } from '../prompt.ts';
+import { createProgress } from '../prompt.ts';
 import { type Fact, type Notes, amounts, counted, grouped, printable, tableOf, whole, withRest } from '../report.ts';
 import { type Terminal, misused, say } from '../terminal.ts';
 import { noteOnSwitch } from './member.ts';
@@ -22,9 +23,7 @@ import { noteOnComplaints } from './upkeep.ts';
 export const addInit = databaseCommand(
   'init',
   `make the tables, indexes, views and triggers that are missing, and say which
-
 They are the guide's two tables, four indexes and two views, and the triggers by which a gate notices changes; a second run finds nothing to do. The gate does the same at its start. With an organization that has no rows yet, users who are neither pending nor banned and belong to no other, and models without a base, are linked to it, once. Left out, and said: ids that a grant would read as patterns (b*), and models that users who are no admins have made.
-
 $ modelgate init --database data/webui.db
 $ modelgate init --org mai_client_acme --name "Acme" --database data/webui.db`,
   (command) =>
@@ -96,9 +95,7 @@ const notLinked = (ids: readonly string[], why: string, more = ''): readonly str
 export const addMigrate = databaseCommand(
   'migrate',
   `link all users and models of an existing deployment to one organization, after a verified backup
-
 In place of the guide's backup by hand and its script migrate_to_organizations.py: the same rows and ids, in one transaction. First the database is copied to webui.db.backup.YYYYmmdd_HHMMSS and checked; a damaged one is refused before anything is touched. Users join unless they are pending, models are linked unless they have a base, an id that a grant would read as a pattern (b*), or were made by a user who is no admin; what is there already stays as it is, switched off or not. To go back: modelgate restore webui.db.backup.YYYYmmdd_HHMMSS
-
 $ modelgate migrate --org mai_client_acme --name "Acme" --dry-run --database data/webui.db
 $ modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db`,
   (command) =>
@@ -109,8 +106,7 @@ $ modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db
       .option('--dry-run', 'print the plan and change nothing'),
   async (options, terminal) => {
     const { org: id, name, dryRun = false } = options;
-    requireEnvironmentValue('--org', id);
-    requireEnvironmentValue('--name', name);
+    requireEnvironmentValues({ id, name });
     const { config, operation } = configureOperation(options, terminal);
     const plan = await planMigration(operation, { id, name }, id === config.organization?.id);
     const needed = isNeeded(plan.figures);
@@ -139,9 +135,9 @@ $ modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db
 );
 
 async function backUp(operation: Operation, folder: string | undefined, terminal: Terminal) {
-  using steps = createStepProgress(terminal);
+  using steps = createProgress(terminal);
   const directory = folder === undefined ? undefined : resolve(terminal.directory, folder);
-  const made = await backUpBeforeMigration(operation, { directory, now: new Date(), onStep: steps.onStep });
+  const made = await backUpBeforeMigration(operation, { directory, now: new Date(), onStep: steps.at });
   // said before anything is changed: whatever happens next, this is where the way back is
   say(terminal, `Backed up and checked: ${whole(made.path)}`);
   return made;
@@ -192,15 +188,12 @@ function notesOn({ failed, users, models }: Migration['figures'], id: string, is
 }
 
 /** What the gate's own settings would refuse must not get into the database. @throws CommandFailure, exit code 2 */
-function requireEnvironmentValue(option: string, value: string): void {
-  const refused: readonly (readonly [boolean, why: string])[] = [
-    [value === '', 'is empty'],
-    [value.length > 256, 'is longer than 256 characters'],
-    [/[\u0000-\u001f\u007f]/.test(value) || !value.isWellFormed(), 'contains control characters'],
-    [value !== value.trim(), 'has a space at one of its ends'],
-  ];
-  const found = refused.find(([isSo]) => isSo);
-  if (found !== undefined) throw misused(`${option} ${found[1]}. Nothing was changed.`);
+function requireEnvironmentValues({ id, name }: Organization): void {
+  if (id === '' || name === '') throw misused(`${id === '' ? '--org' : '--name'} is empty. Nothing was changed.`);
+  const [refused] = readValues({ OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name }).reasons;
+  if (refused === undefined) return;
+  const option = refused[0] === 'ORGANIZATION_NAME' ? '--name' : '--org';
+  throw misused(`${option}: ${refused[1]}; expected ${describeSetting(refused[0]).expected}. Nothing was changed.`);
 }
 
 /** @returns two lines; a value is quoted where it must be, the name always, as in the guide */

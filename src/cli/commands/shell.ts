@@ -8,7 +8,6 @@ export function addShellCommands({ program, terminal }: CommandLine): void {
   withHelp(
     program.command('completion'),
     `print a script that completes words of modelgate in a shell
-
 $ source <(modelgate completion bash)
 $ modelgate completion fish > ~/.config/fish/completions/modelgate.fish`,
   )
@@ -21,7 +20,6 @@ $ modelgate completion fish > ~/.config/fish/completions/modelgate.fish`,
   withHelp(
     program.command('man'),
     `print the manual page
-
 $ modelgate man | man -l -
 $ modelgate man > /usr/local/share/man/man1/modelgate.1`,
   ).action(() => terminal.write(manualOf(program, placesOf(program, '').slice(1))));

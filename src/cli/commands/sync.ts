@@ -1,5 +1,5 @@
 /** `modelgate model sync`: allows every model of a catalogue, and shows the difference before it is written. */
-import { readFile } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import { Option } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
@@ -15,22 +15,20 @@ import {
 import { askForModels, fromConfig, fromLive } from '../../organizations/provider-catalogue.ts';
 import { failureCode } from '../../store/database.ts';
 import { CREATE, ORG, configureOrganization, databaseCommand, toOrigin } from '../options.ts';
-import { askYesNo, declined, requireConsent } from '../prompt.ts';
-import { type Notes, amounts, counted, emphasize, grouped, print, printable, whole } from '../report.ts';
-import { type Terminal, misused } from '../terminal.ts';
+import { askForConsent, requireConsent } from '../prompt.ts';
+import { type Notes, amounts, counted, grouped, print, printable, whole } from '../report.ts';
+import { type Terminal, misused, emphasize } from '../terminal.ts';
 import { noteOnSwitch } from './member.ts';
 
 export const addSync = databaseCommand(
   'sync',
   `allow every model of a catalogue, and show the difference before it is written
-
 Where the catalogue comes from:
   table   rows of the backend's model table without a base model, as the guide's migration links them: models that were edited in the backend, and no others
   config  ids that the backend's connections list one by one, with their prefixes, from the configuration in the file
   live    everything that an admin sees at GET /api/models of the running backend. Ask the backend itself: where something on the way, such as the gate, hides models from this admin, that is said and nothing is done
 
 Left out, and said: presets (without --presets), arena models, models that are switched off in the backend, rows and presets that users who are no admins have made, private presets that another organization was granted, ids that a grant would read as patterns. \`modelgate model allow ID\` allows one of them all the same. A model that a grant such as openai/* covers needs no row. A grant that was switched off stays off. --remove touches neither patterns nor presets, arenas and what a provider that does not answer may have.
-
 $ modelgate model sync --org mai_client_acme --dry-run
 $ modelgate model sync --org mai_client_acme --from live --token-file admin-key.txt --yes`,
   (command) =>
@@ -59,12 +57,11 @@ $ modelgate model sync --org mai_client_acme --from live --token-file admin-key.
     const { record } = plan;
     const head = `${printable(chosen.id)}, compared with ${COMPARED_WITH[from]}:`;
     const parts = json ? [] : [`${head}\n${describePlan(terminal, record)}`];
-    print(terminal, {}, { parts, notes: notesOn(from, plan) });
+    await print(terminal, {}, { parts, notes: notesOn(from, plan) });
     const changes = record.allow.length + record.switch_on.length + record.switch_off.length;
     const written = !dryRun && changes > 0;
     if (written) {
-      const question = `Write this to ${whole(operation.path)}?`;
-      if (options.yes !== true && !(await askYesNo(terminal, question))) throw declined();
+      await askForConsent(terminal, options, `Write this to ${whole(operation.path)}?`);
       await applySync(operation, request, plan);
     }
     return {
@@ -108,34 +105,23 @@ const WHICH_TOKEN =
 const LONGEST = 16_384;
 
 /** Never from the command line. @param file `-` reads standard input to its end @throws CommandFailure, without its text */
-async function readCredential(terminal: Terminal, file: string): Promise<string> {
+async function readCredential({ input, directory }: Terminal, file: string): Promise<string> {
   const from = file === '-' ? 'Standard input' : `The file ${whole(file)}`;
-  const text = await (file === '-' ? readInput(terminal) : readNamed(terminal, file, from));
+  const source = file === '-' ? input() : createReadStream(resolve(directory, file));
+  let text = '';
+  try {
+    for await (const chunk of source.setEncoding('utf8')) if ((text += String(chunk)).length > LONGEST) break;
+  } catch (error) {
+    const code = failureCode(error);
+    const what = code === 'ENOENT' ? 'is not there' : code === 'EACCES' ? 'may not be read' : 'cannot be read';
+    throw misused(`${from} ${what} (${code}).`, { cause: error });
+  }
   const credential = text.trim().replace(/^Bearer +/i, '');
   // what a header field can carry (RFC 6750 section 2.1)
   if (text.length <= LONGEST && /^[\w.~+/=-]+$/.test(credential)) return credential;
   throw misused(
     `${from} ${credential === '' ? 'is empty' : 'holds something else'}: one line with an API key (sk-…) or the token of a session is expected, of an admin.`,
   );
-}
-
-async function readInput({ input }: Terminal): Promise<string> {
-  let text = '';
-  for await (const chunk of input().setEncoding('utf8')) {
-    text += String(chunk);
-    if (text.length > LONGEST) break;
-  }
-  return text;
-}
-
-async function readNamed({ directory }: Terminal, file: string, from: string): Promise<string> {
-  try {
-    return await readFile(resolve(directory, file), 'utf8');
-  } catch (error) {
-    const code = failureCode(error);
-    const what = code === 'ENOENT' ? 'is not there' : code === 'EACCES' ? 'may not be read' : 'cannot be read';
-    throw misused(`${from} ${what} (${code}).`, { cause: error });
-  }
 }
 
 type Differences = SyncPlan['record'];

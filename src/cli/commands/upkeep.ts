@@ -5,7 +5,7 @@ import { type Backup, backUp } from '../../upkeep/backup.ts';
 import { type Maintenance, type MaintenanceStep, maintain } from '../../upkeep/maintenance.ts';
 import { type Restoration, prepareRestoration } from '../../upkeep/restore.ts';
 import { configureOperation, databaseCommand, toRetention } from '../options.ts';
-import { askYesNo, createStepProgress, declined, requireConsent } from '../prompt.ts';
+import { askForConsent, createProgress, requireConsent } from '../prompt.ts';
 import { type Fact, asDuration, counted, grouped, printable, tableOf, whole } from '../report.ts';
 import { type Terminal, misused, say } from '../terminal.ts';
 
@@ -13,9 +13,7 @@ import { type Terminal, misused, say } from '../terminal.ts';
 export const addBackup = databaseCommand(
   'backup',
   `copy the database while the backend goes on writing; compressed, and verified by opening the copy
-
 In place of the guide's backup.sh. The copy is opened, checked (integrity_check) and counted, packed into DIR/webui_YYYYmmdd_HHMMSS.db.gz (local time, as \`date\` writes it), and unpacked again to see that nothing was lost. With --keep, older files of this name are deleted after that: their age is what the name says, the new one always stays, and where anything fails nothing is deleted.
-
 $ modelgate backup /backups/mai --keep 30d --database data/webui.db`,
   (command) =>
     command
@@ -29,9 +27,9 @@ $ modelgate backup /backups/mai --keep 30d --database data/webui.db`,
     if (folder === '') throw misused('Name the folder for the backups.');
     const { keep: keepMs } = options;
     const { operation } = configureOperation(options, terminal);
-    using steps = createStepProgress(terminal);
+    using steps = createProgress(terminal);
     const directory = resolve(terminal.directory, folder);
-    const record = await backUp(operation, { directory, keepMs, now: new Date(), onStep: steps.onStep });
+    const record = await backUp(operation, { directory, keepMs, now: new Date(), onStep: steps.at });
     const { deleted, not_deleted: left } = record;
     const age = keepMs === undefined ? '' : asDuration(keepMs);
     const facts: readonly Fact[] = [
@@ -71,9 +69,7 @@ export function noteOnComplaints(complaints: readonly string[]): string | undefi
 export const addRestore = databaseCommand(
   'restore',
   `put a backup in the place of the database; the backend and the gate must be stopped
-
 The backup is unpacked beside it and checked before anything is touched. Refuses while a process has the database open, holds a lock on it, or a backend answers at MODELGATE_UPSTREAM_URL: stop the backend and the gate first. What is replaced is kept as webui.db.replaced.YYYYmmdd_HHMMSS, with all that it holds.
-
 $ modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/webui.db`,
   (command) =>
     command
@@ -85,7 +81,7 @@ $ modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/web
     const backup = resolve(terminal.directory, file);
     const restoration = await prepare(config.database.path, backup, config.upstreamUrl, terminal);
     try {
-      if (options.yes !== true && !(await askYesNo(terminal, question(restoration, backup)))) throw declined();
+      await askForConsent(terminal, options, question(restoration, backup));
       const record = await restoration.putInPlace();
       const facts: readonly Fact[] = [
         ['restored', record.restored],
@@ -102,11 +98,11 @@ $ modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/web
 );
 
 async function prepare(path: string, file: string, backend: URL | undefined, terminal: Terminal) {
-  using steps = createStepProgress(terminal);
+  using steps = createProgress(terminal);
   return await prepareRestoration({
     ...{ path, file, backend, now: new Date(), signal: terminal.stop },
     say: (sentence) => say(terminal, whole(sentence)),
-    onStep: steps.onStep,
+    onStep: steps.at,
   });
 }
 
@@ -126,9 +122,7 @@ const SENTENCES: Record<MaintenanceStep, string> = {
 export const addMaintain = databaseCommand(
   'maintain',
   `refresh the statistics of the query planner and move the write-ahead log into the file
-
 Works while the backend runs: ANALYZE refreshes the statistics, and in WAL mode a checkpoint moves the log. The journal mode stays the backend's. --vacuum also rebuilds the file without its gaps: it needs twice the size of the file on the same disk, and no program can write until it is done.
-
 $ modelgate maintain --database data/webui.db
 $ modelgate maintain --vacuum`,
   (command) => command.option('--vacuum', 'also rebuild the file without its gaps; no program can write meanwhile'),

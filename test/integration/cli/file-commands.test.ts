@@ -131,9 +131,18 @@ describe('migrate', () => {
 
   test.each([
     [['--org', '', '--name', 'A'], '--org is empty.'],
-    [['--org', ' a', '--name', 'A'], '--org has a space at one of its ends.'],
-    [['--org', 'a', '--name', 'A\u001b[31m'], '--name contains control characters.'],
-    [['--org', 'a'.repeat(257), '--name', 'A'], '--org is longer than 256 characters.'],
+    [
+      ['--org', ' a', '--name', 'A'],
+      '--org: there is a space at one of its ends; expected the id of the organization, at most 256 characters.',
+    ],
+    [
+      ['--org', 'a', '--name', 'A\u001b[31m'],
+      '--name: it contains control characters; expected the name of the organization, at most 256 characters.',
+    ],
+    [
+      ['--org', 'a'.repeat(257), '--name', 'A'],
+      '--org: it is longer than 256 characters; expected the id of the organization, at most 256 characters.',
+    ],
   ])('%j is wrong use', async (words, sentence) => {
     using database = deployment();
     expect(await runCommand(on(database, 'migrate', ...words))).toEqual({
