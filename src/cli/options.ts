@@ -26,38 +26,36 @@ export interface CommandLine {
 type Outcome = Report | number;
 
 /**
- * @param help its first line is the summary; an example begins with `$ `, and examples are the end
- * @param declare adds words and options
- * @param run returns what is to be printed, or the exit code
- * @returns what adds the command
+ * @param begin gives a command the options that all of its kind have
+ * @param contextOf what `run` gets beside words and options
  */
-export const commandOf =
-  <A extends unknown[], O extends OptionValues>(
+const kindOf =
+  <S, D extends OptionValues, C>(begin: (command: Command) => S, contextOf: (options: D, terminal: Terminal) => C) =>
+  /**
+   * @param help its first line is the summary; an example begins with `$ `, and examples are the end
+   * @param declare adds words and options
+   * @param run returns what is to be printed, or the exit code
+   * @returns what adds the command
+   */
+  <A extends unknown[], O extends D>(
     name: string,
     help: string,
-    declare: (command: Command) => Command<A, O>,
-    run: (...given: [...words: A, options: O, terminal: Terminal]) => Outcome | Promise<Outcome>,
+    declare: (command: S) => Command<A, O>,
+    run: (...given: [...words: A, options: O, context: C]) => Outcome | Promise<Outcome>,
   ) =>
   ({ program, terminal, exitWith }: CommandLine): void => {
-    const command = declare(withHelp(program.command(name), help));
+    const command = withHelp(program.command(name), help);
+    const declared = declare(begin(command));
     command.action(async () => {
-      const options = command.opts();
-      const outcome = await run(...command.processedArgs, options, terminal);
+      const options = declared.opts();
+      const outcome = await run(...declared.processedArgs, options, contextOf(options, terminal));
       exitWith(typeof outcome === 'number' ? outcome : await print(terminal, options, outcome));
     });
   };
 
-/** As `commandOf`, with the options of every command that uses the database. */
-export const databaseCommand = <A extends unknown[], O extends DatabaseOptions>(
-  name: string,
-  help: string,
-  declare: (command: ReturnType<typeof onDatabase>) => Command<A, O>,
-  run: (...given: [...words: A, options: O, terminal: Terminal]) => Outcome | Promise<Outcome>,
-) => commandOf(name, help, (command) => declare(onDatabase(command)), run);
-
 /** @returns what adds commands below a word that is none by itself */
 export const groupOf =
-  (name: string, help: string, ...commands: ReturnType<typeof commandOf>[]) =>
+  (name: string, help: string, ...commands: ((line: CommandLine) => void)[]) =>
   ({ program, ...line }: CommandLine): void => {
     const group = withHelp(program.command(name), help);
     for (const add of commands) add({ ...line, program: group });
@@ -74,7 +72,6 @@ export function withHelp(command: Command, help: string): Command {
     .addHelpText('after', `\nExample${examples.length === 1 ? '' : 's'}:${lines}`);
 }
 
-export const ORG = new Option('--org <id>', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)');
 export const CREATE = new Option('--create', 'make the organization where no row names it yet');
 
 const onDatabase = (command: Command) =>
@@ -89,6 +86,9 @@ const onDatabase = (command: Command) =>
     .option('--json', 'print JSON');
 
 export type DatabaseOptions = ReturnType<ReturnType<typeof onDatabase>['opts']>;
+
+const onOrganization = (command: Command) =>
+  onDatabase(command).option('--org <id>', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)');
 
 const COMMON = ['--database', '--config', '--wait', '--json', '--help'];
 
@@ -174,7 +174,7 @@ export function configureOperation(options: DatabaseOptions, terminal: Terminal)
   const { config: file, database } = options;
   const parsed = loadStoreConfig({ environment: environmentWith(terminal, database), directory, file });
   const { config } = accept(parsed, database ?? null);
-  return { config, operation: operationOn(config, terminal, options), policy: gatePolicyOf(config) };
+  return { config, operation: operationOn(config, terminal, options), policy: gatePolicyOf(config), terminal };
 }
 
 export const operationOn = (
@@ -194,12 +194,6 @@ export const gatePolicyOf = ({ policy, organization }: StoreConfig): GatePolicy 
 
 type OrganizationChoice = Readonly<{ org?: string | undefined; create?: boolean | undefined }>;
 
-/** What a command on one organization begins with. @throws CommandFailure as `requireConfig` and `chooseOrganization` */
-export const configureOrganization = (options: DatabaseOptions & OrganizationChoice, terminal: Terminal) => {
-  const configured = configureOperation(options, terminal);
-  return { ...configured, chosen: chooseOrganization(configured.config, options) };
-};
-
 /** @param word how the command that asks takes it @throws CommandFailure with exit code 2 where no organization is named */
 export function chooseOrganization(
   { organization }: StoreConfig,
@@ -214,3 +208,20 @@ export function chooseOrganization(
   }
   return { id, isConfigured: id === organization?.id, mayBeNew: create };
 }
+
+export const commandOf = kindOf(
+  (command) => command,
+  (_, terminal) => terminal,
+);
+
+/** Has the options of the database, and reads the configuration itself. */
+export const lateCommand = kindOf(onDatabase, (_, terminal) => terminal);
+
+/** Works on the database. @throws CommandFailure as `configureOperation` */
+export const databaseCommand = kindOf(onDatabase, configureOperation);
+
+/** Works on one organization. @throws CommandFailure as `configureOperation` and `chooseOrganization` */
+export const organizationCommand = kindOf(onOrganization, (options: DatabaseOptions & OrganizationChoice, terminal) => {
+  const configured = configureOperation(options, terminal);
+  return { ...configured, chosen: chooseOrganization(configured.config, options) };
+});

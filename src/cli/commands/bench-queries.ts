@@ -1,7 +1,7 @@
 /** `modelgate bench-queries`: the deployment guide's query monitor, and the same for what the gate asks. */
 import { availableParallelism, loadavg } from 'node:os';
 import { type BenchReport, benchQueries } from '../../diagnosis/query-bench.ts';
-import { configureOperation, databaseCommand, toCount } from '../options.ts';
+import { databaseCommand, toCount } from '../options.ts';
 import { counted, printable, tableOf, whole } from '../report.ts';
 import { createProgress } from '../prompt.ts';
 import { type Terminal, emphasize } from '../terminal.ts';
@@ -16,8 +16,7 @@ $ modelgate bench-queries --iterations 1000 --database data/webui.db`,
       .option('--iterations <count>', 'how often each query runs', toCount(20, 1_000_000), 100)
       .option('--org <id>', 'organization that is asked for (default: the one with the most models)')
       .option('--user <id>', 'user that is asked for; id or e-mail address (default: many of them in turn)'),
-  async (options, terminal) => {
-    const { config, operation } = configureOperation(options, terminal);
+  async (options, { config, operation, terminal }) => {
     using progress = createProgress(terminal);
     const record = await benchQueries({
       operation,

@@ -10,7 +10,7 @@ import { amounts, counted, print, toErrorJson, whole } from '../report.ts';
 import {
   type DatabaseOptions,
   configurationFailure,
-  databaseCommand,
+  lateCommand,
   environmentWith,
   gatePolicyOf,
   operationOn,
@@ -19,7 +19,7 @@ import { createProgress } from '../prompt.ts';
 import { type Terminal, givenOf, inPlace, laidOut, emphasize } from '../terminal.ts';
 import { userFacts } from './explain.ts';
 
-export const addDoctor = databaseCommand(
+export const addDoctor = lateCommand(
   'doctor',
   `look for what usually is wrong, and say what to do; nothing is changed
 In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity.

@@ -11,11 +11,11 @@ import type { Membership } from '../../organizations/standing.ts';
 import { REASONS } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import type { DecisionRecord, NoRecord } from '../../telemetry/audit.ts';
-import { type DatabaseOptions, configureOperation, databaseCommand, requireAdminOrigin, toOrigin } from '../options.ts';
+import { type DatabaseOptions, configureOperation, lateCommand, requireAdminOrigin, toOrigin } from '../options.ts';
 import { type Fact, counted, grouped, tableOf, whole } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf, misused } from '../terminal.ts';
 
-export const addExplain = databaseCommand(
+export const addExplain = lateCommand(
   'explain',
   `say why a decision was made, whether a user may use a model, or what a user may use
 With a decision id, as refusals show it: asks the running gate, which keeps its last 10,000 decisions, at MODELGATE_ADMIN_HOST and MODELGATE_ADMIN_PORT or --admin-url. Each gate knows its own.

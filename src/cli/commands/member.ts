@@ -5,11 +5,11 @@ import { nearest } from '../../nearest.ts';
 import { type MemberChange, addAllUsers, addMembers, listMembers, removeMembers } from '../../organizations/members.ts';
 import type { ChosenOrganization } from '../../organizations/organizations.ts';
 import { describeObstacles } from '../../organizations/standing.ts';
-import { CREATE, ORG, configureOrganization, databaseCommand, groupOf } from '../options.ts';
+import { CREATE, organizationCommand, groupOf } from '../options.ts';
 import { type Notes, amounts, counted, printable, tableOf } from '../report.ts';
 import { misused } from '../terminal.ts';
 
-const addAdd = databaseCommand(
+const addAdd = organizationCommand(
   'add',
   `make users members of an organization
 All of those that are named, or none. A user who is pending or banned is refused; with --all such users are skipped, and a user who has a membership keeps it as it is. A named user whose membership is switched off gets it back.
@@ -17,18 +17,16 @@ $ modelgate member add alice@example.com --org mai_client_acme
 $ modelgate member add --all --org mai_client_acme`,
   (command) =>
     command
-      .addOption(ORG)
       .argument('[users...]', 'ids or e-mail addresses')
       .option('--all', 'every user who is neither pending nor banned')
       .option('--role <role>', 'member or admin, which the gate does not look at (default: member for new ones)')
       .addOption(CREATE)
       .option('--as-is', 'take a role of another name'),
-  async (named, options, terminal) => {
+  async (named, options, { config, operation, chosen }) => {
     const { all = false, role } = options;
     if (all && named.length > 0) throw misused('Name users, or add --all of them: not both.');
     if (!all && named.length === 0) throw misused('Whom? Name users by id or e-mail address, or use --all.');
     requireRole(options);
-    const { config, operation, chosen } = configureOrganization(options, terminal);
     const added = all
       ? await addAllUsers(operation, chosen, role)
       : await addMembers(operation, chosen, { named, role });
@@ -41,19 +39,17 @@ $ modelgate member add --all --org mai_client_acme`,
   },
 );
 
-const addRemove = databaseCommand(
+const addRemove = organizationCommand(
   'remove',
   `switch memberships off
 The rows stay, because they keep the users out: a user who has none in any organization is enrolled by the gate in that of its environment (MODELGATE_AUTO_ENROLL).
 $ modelgate member remove alice@example.com --org mai_client_acme`,
   (command) =>
     command
-      .addOption(ORG)
       .argument('<users...>', 'ids or e-mail addresses')
       .option('--purge', 'delete the rows; a user without any is then enrolled in the organization of the environment'),
-  async (named, options, terminal) => {
+  async (named, options, { config, operation, chosen }) => {
     const { purge = false } = options;
-    const { config, operation, chosen } = configureOrganization(options, terminal);
     const removed = await removeMembers(operation, chosen, { named, purge });
     const { record } = removed;
     const notes = purge ? notesOnReturn(config, chosen, 'users', removed) : [];
@@ -61,16 +57,11 @@ $ modelgate member remove alice@example.com --org mai_client_acme`,
   },
 );
 
-const addList = databaseCommand(
+const addList = organizationCommand(
   'list',
   'list the members of an organization, and why some do not count\n$ modelgate member list --org mai_client_acme',
-  (command) =>
-    command
-      .addOption(ORG)
-      .option('--active', 'only those that count')
-      .option('--ids', 'show the ids of the users, too'),
-  async (options, terminal) => {
-    const { operation, chosen } = configureOrganization(options, terminal);
+  (command) => command.option('--active', 'only those that count').option('--ids', 'show the ids of the users, too'),
+  async (options, { operation, chosen }) => {
     const { organization, members: all } = await listMembers(operation, chosen);
     const members = options.active === true ? all.filter(({ counts }) => counts) : all;
     const table = tableOf(members, {

@@ -3,12 +3,12 @@ import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
 import { closestModel } from '../../organizations/catalogue.ts';
 import { allowModels, denyModels, listGrants } from '../../organizations/grants.ts';
 import { describeObstacles } from '../../organizations/standing.ts';
-import { CREATE, ORG, configureOrganization, databaseCommand, groupOf } from '../options.ts';
+import { CREATE, organizationCommand, groupOf } from '../options.ts';
 import { type Notes, counted, tableOf } from '../report.ts';
 import { noteOnSwitch, notesOnReturn, outcomeOf } from './member.ts';
 import { addSync } from './sync.ts';
 
-const addAllow = databaseCommand(
+const addAllow = organizationCommand(
   'allow',
   `let an organization use models
 All of those that are named, or none. An id is taken exactly as it is written, never split; a * at its end, and only there, allows every id with this beginning. Presets follow their base model.
@@ -16,12 +16,10 @@ $ modelgate model allow openai/gpt-4o --org mai_client_acme
 $ modelgate model allow 'mistral/*' --org mai_client_acme`,
   (command) =>
     command
-      .addOption(ORG)
       .argument('<models...>', 'ids as the backend spells them; a * at the end allows every id with this beginning')
       .addOption(CREATE)
       .option('--as-is', 'take ids that look like mistakes: spaces at an end, quotes, a list, an address'),
-  async (patterns, options, terminal) => {
-    const { operation, chosen } = configureOrganization(options, terminal);
+  async (patterns, options, { operation, chosen }) => {
     const allowed = await allowModels(operation, chosen, { patterns, asIs: options.asIs });
     const { record } = allowed;
     const columns = { model: 'pattern', kind: 'kind', organization: () => chosen.id, result: outcomeOf } as const;
@@ -33,16 +31,14 @@ $ modelgate model allow 'mistral/*' --org mai_client_acme`,
   },
 );
 
-const addDeny = databaseCommand(
+const addDeny = organizationCommand(
   'deny',
   `switch grants off
 What still allows the same models is said: an id can be covered by a grant such as openai/* too.
 $ modelgate model deny openai/gpt-4o --org mai_client_acme`,
-  (command) =>
-    command.addOption(ORG).argument('<models...>', 'ids as they were allowed').option('--purge', 'delete the rows'),
-  async (patterns, options, terminal) => {
+  (command) => command.argument('<models...>', 'ids as they were allowed').option('--purge', 'delete the rows'),
+  async (patterns, options, { config, operation, chosen }) => {
     const { purge = false } = options;
-    const { config, operation, chosen } = configureOrganization(options, terminal);
     const { record, isEmpty } = await denyModels(operation, chosen, { patterns, purge });
     const rest = record.models.map(({ pattern, still_allowed_by: others }) => {
       const what = pattern.endsWith('*') ? `Of what ${quoted(pattern)} covered, some` : quoted(pattern);
@@ -56,12 +52,11 @@ $ modelgate model deny openai/gpt-4o --org mai_client_acme`,
   },
 );
 
-const addList = databaseCommand(
+const addList = organizationCommand(
   'list',
   'list what an organization grants\n$ modelgate model list --org mai_client_acme',
-  (command) => command.addOption(ORG).option('--active', 'only what counts'),
-  async (options, terminal) => {
-    const { operation, chosen } = configureOrganization(options, terminal);
+  (command) => command.option('--active', 'only what counts'),
+  async (options, { operation, chosen }) => {
     const { organization, models: all } = await listGrants(operation, chosen);
     const models = options.active === true ? all.filter(({ counts }) => counts) : all;
     const table = tableOf(models, {

@@ -1,7 +1,7 @@
 /** `modelgate org list` and `org show`: what the file knows of organizations. Changes nothing. */
 import { listOrganizations, showOrganization } from '../../organizations/access.ts';
 import { OBSTACLES } from '../../organizations/standing.ts';
-import { chooseOrganization, configureOperation, databaseCommand, groupOf } from '../options.ts';
+import { chooseOrganization, databaseCommand, groupOf } from '../options.ts';
 import { type Fact, amounts, counted, grouped, tableOf, withRest } from '../report.ts';
 
 const addList = databaseCommand(
@@ -9,8 +9,7 @@ const addList = databaseCommand(
   `list the organizations, with how many members and grants each has
 $ modelgate org list --database data/webui.db`,
   (command) => command,
-  async (options, terminal) => {
-    const { config, operation } = configureOperation(options, terminal);
+  async (options, { config, operation }) => {
     const record = await listOrganizations(operation, config.organization);
     const isEmpty = record.organizations.length === 0;
     const table = tableOf(record.organizations, {
@@ -31,8 +30,7 @@ const addShow = databaseCommand(
 Says how many members count and why others do not, who its own admins and the backend's are, what it grants, and which tables, indexes, views and triggers are missing.
 $ modelgate org show mai_client_acme --database data/webui.db`,
   (command) => command.argument('[id]', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)'),
-  async (id, options, terminal) => {
-    const { config, operation } = configureOperation(options, terminal);
+  async (id, _, { config, operation }) => {
     const chosen = chooseOrganization(config, { org: id }, '`modelgate org show ID`');
     const shown = await showOrganization(operation, chosen, config.organization);
     return { record: shown.record, parts: [factsOf(shown)] };

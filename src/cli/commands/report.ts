@@ -10,7 +10,7 @@ import {
 } from '../../organizations/access.ts';
 import { type GatePolicy, unenforced } from '../../organizations/explanation.ts';
 import { describeObstacles } from '../../organizations/standing.ts';
-import { chooseOrganization, configureOperation, databaseCommand } from '../options.ts';
+import { chooseOrganization, databaseCommand } from '../options.ts';
 import { createProgress } from '../prompt.ts';
 import { type Cell, type Notes, counted, requireOneFormat, tableOf } from '../report.ts';
 
@@ -27,9 +27,8 @@ $ modelgate report --org mai_client_acme --json | jq ".rows[].email"`,
         '--csv',
         'print CSV: UTF-8, RFC 4180; cells that a spreadsheet would run as formulas begin with an apostrophe',
       ),
-  async (options, terminal) => {
+  async (options, { config, operation, policy, terminal }) => {
     requireOneFormat(options);
-    const { config, operation, policy } = configureOperation(options, terminal);
     const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
     using progress = createProgress(terminal);
     const onProgress = (done: number, total: number): void => progress.at('reading memberships', done, total);
@@ -98,10 +97,9 @@ $ modelgate audit --only admins --csv > admins.csv`,
           'outside',
         ] as const),
       ),
-  async (options, terminal) => {
+  async (options, { operation }) => {
     requireOneFormat(options);
     const { only, csv } = options;
-    const { operation } = configureOperation(options, terminal);
     const found = await readAccessAudit(operation);
     const tables = tablesOf(found);
     const names = only === undefined ? (['organizations', 'admins', 'outside'] as const) : [only];

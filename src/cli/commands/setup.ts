@@ -13,7 +13,7 @@ import {
 } from '../../organizations/migration.ts';
 import type { Organization } from '../../store/initialize.ts';
 import type { NotLinked } from '../../store/models.ts';
-import { configureOperation, databaseCommand } from '../options.ts';
+import { databaseCommand } from '../options.ts';
 import { createProgress } from '../prompt.ts';
 import { type Fact, type Notes, amounts, counted, grouped, printable, tableOf, whole, withRest } from '../report.ts';
 import { type Terminal, misused, say } from '../terminal.ts';
@@ -33,8 +33,7 @@ $ modelgate init --org mai_client_acme --name "Acme" --database data/webui.db`,
         'organization that existing users and models are linked to, once; or OPENROUTER_EXTERNAL_USER',
       )
       .option('--name <name>', 'its name; or ORGANIZATION_NAME'),
-  async (options, terminal) => {
-    const { config, operation } = configureOperation(options, terminal);
+  async (options, { config, operation }) => {
     const organization = chooseNewOrganization(config.organization, options);
     const done = await initializeBackend(operation, organization, organization?.id === config.organization?.id);
     const { objects, made, failed, problem } = done.record;
@@ -104,10 +103,9 @@ $ modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db
       .requiredOption('--name <name>', 'its name')
       .option('--backup-dir <dir>', 'where the backup goes (default: beside the database)')
       .option('--dry-run', 'print the plan and change nothing'),
-  async (options, terminal) => {
+  async (options, { config, operation, terminal }) => {
     const { org: id, name, dryRun = false } = options;
     requireEnvironmentValues({ id, name });
-    const { config, operation } = configureOperation(options, terminal);
     const plan = await planMigration(operation, { id, name }, id === config.organization?.id);
     const needed = isNeeded(plan.figures);
     const backup = needed && !dryRun ? await backUp(operation, options.backupDir, terminal) : undefined;

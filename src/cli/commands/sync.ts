@@ -14,13 +14,13 @@ import {
 } from '../../organizations/catalogue.ts';
 import { askForModels, fromConfig, fromLive } from '../../organizations/provider-catalogue.ts';
 import { failureCode } from '../../store/database.ts';
-import { CREATE, ORG, configureOrganization, databaseCommand, toOrigin } from '../options.ts';
+import { CREATE, organizationCommand, toOrigin } from '../options.ts';
 import { askForConsent, requireConsent } from '../prompt.ts';
 import { type Notes, amounts, counted, grouped, print, printable, whole } from '../report.ts';
 import { type Terminal, misused, emphasize } from '../terminal.ts';
 import { noteOnSwitch } from './member.ts';
 
-export const addSync = databaseCommand(
+export const addSync = organizationCommand(
   'sync',
   `allow every model of a catalogue, and show the difference before it is written
 Where the catalogue comes from:
@@ -33,7 +33,6 @@ $ modelgate model sync --org mai_client_acme --dry-run
 $ modelgate model sync --org mai_client_acme --from live --token-file admin-key.txt --yes`,
   (command) =>
     command
-      .addOption(ORG)
       .addOption(
         new Option('--from <source>', 'where the catalogue is read')
           .choices(['table', 'config', 'live'] as const)
@@ -47,10 +46,9 @@ $ modelgate model sync --org mai_client_acme --from live --token-file admin-key.
       .addOption(CREATE)
       .option('--dry-run', 'show the difference and change nothing')
       .option('--yes', 'write without asking'),
-  async (options, terminal) => {
+  async (options, { config, operation, chosen, terminal }) => {
     const { from, json = false, dryRun = false, presets = false, remove = false, switchOn = false } = options;
     if (!dryRun) requireConsent(terminal, options, '--yes, or --dry-run to look at the difference');
-    const { config, operation, chosen } = configureOrganization(options, terminal);
     const catalogue = await openCatalogue(options, terminal, config.upstreamUrl);
     const request = { chosen, catalogue, presets, remove, switchOn };
     const plan = await planSync(operation, request);

@@ -4,7 +4,7 @@ import { asSize } from '../../backend-file/text.ts';
 import { type Backup, backUp } from '../../upkeep/backup.ts';
 import { type Maintenance, type MaintenanceStep, maintain } from '../../upkeep/maintenance.ts';
 import { type Restoration, prepareRestoration } from '../../upkeep/restore.ts';
-import { configureOperation, databaseCommand, toRetention } from '../options.ts';
+import { databaseCommand, toRetention } from '../options.ts';
 import { askForConsent, createProgress, requireConsent } from '../prompt.ts';
 import { type Fact, asDuration, counted, grouped, printable, tableOf, whole } from '../report.ts';
 import { type Terminal, misused, say } from '../terminal.ts';
@@ -23,10 +23,9 @@ $ modelgate backup /backups/mai --keep 30d --database data/webui.db`,
         'afterwards delete backups of this folder that are older, such as 30d; at least 1d',
         toRetention,
       ),
-  async (folder, options, terminal) => {
+  async (folder, options, { operation, terminal }) => {
     if (folder === '') throw misused('Name the folder for the backups.');
     const { keep: keepMs } = options;
-    const { operation } = configureOperation(options, terminal);
     using steps = createProgress(terminal);
     const directory = resolve(terminal.directory, folder);
     const record = await backUp(operation, { directory, keepMs, now: new Date(), onStep: steps.at });
@@ -75,8 +74,7 @@ $ modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/web
     command
       .argument('<file>', 'backup made by `modelgate backup`, or any copy of the database, compressed or not')
       .option('--yes', 'do it without asking'),
-  async (file, options, terminal) => {
-    const { config } = configureOperation(options, terminal);
+  async (file, options, { config, terminal }) => {
     requireConsent(terminal, options);
     const backup = resolve(terminal.directory, file);
     const restoration = await prepare(config.database.path, backup, config.upstreamUrl, terminal);
@@ -126,8 +124,7 @@ Works while the backend runs: ANALYZE refreshes the statistics, and in WAL mode 
 $ modelgate maintain --database data/webui.db
 $ modelgate maintain --vacuum`,
   (command) => command.option('--vacuum', 'also rebuild the file without its gaps; no program can write meanwhile'),
-  async ({ vacuum = false, ...options }, terminal) => {
-    const { operation } = configureOperation(options, terminal);
+  async ({ vacuum = false }, { operation, terminal }) => {
     const onStep = (step: MaintenanceStep): void => say(terminal, SENTENCES[step]);
     const { record, holders } = await maintain(operation, { vacuum, onStep });
     const { checkpoint } = record;
