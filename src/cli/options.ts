@@ -3,12 +3,11 @@ import { type Command, type OptionValues, InvalidArgumentError, Option } from '@
 import { resolve } from 'node:path';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Operation } from '../backend-file/transaction.ts';
-
 import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
 import type { Parsed } from '../config/parse.ts';
 import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
 import { type ConfigIssue, describeIssues } from '../config/settings.ts';
-import { DURATION, millisecondsOf } from '../config/value.ts';
+import { DURATION, millisecondsOf, origin } from '../config/value.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import { type Report, print } from './report.ts';
@@ -121,12 +120,9 @@ export const toCount = (lowest: number, highest: number) => (text: string) => {
 
 /** @returns the address of a server: scheme, host and port */
 export function toOrigin(text: string): URL {
-  const url = URL.parse(text);
-  if (url === null || !/^https?:$/.test(url.protocol)) {
-    throw new InvalidArgumentError('expected an address such as http://open-webui:8080.');
-  }
-  if (url.href === `${url.origin}/`) return url;
-  throw new InvalidArgumentError('expected scheme, host and port alone, such as http://open-webui:8080.');
+  const { data, error } = origin.safeParse(text);
+  if (data !== undefined) return data;
+  throw new InvalidArgumentError(`${error.issues[0]?.message ?? ''}; expected one such as http://open-webui:8080.`);
 }
 
 /** @throws CommandFailure with every mistake and exit code 2 */

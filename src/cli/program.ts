@@ -23,7 +23,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   report: async (line) => (await import('./commands/report.ts')).addReport(line),
   audit: async (line) => (await import('./commands/report.ts')).addAudit(line),
   doctor: async (line) => (await import('./commands/doctor.ts')).addDoctor(line),
-  'bench-queries': async (line) => (await import('./commands/bench-queries.ts')).addBenchQueries(line),
+  'bench-queries': async (line) => (await import('./commands/doctor.ts')).addBenchQueries(line),
   backup: async (line) => (await import('./commands/upkeep.ts')).addBackup(line),
   restore: async (line) => (await import('./commands/upkeep.ts')).addRestore(line),
   maintain: async (line) => (await import('./commands/upkeep.ts')).addMaintain(line),
@@ -91,6 +91,7 @@ const SENTENCES: readonly (readonly [said: RegExp, sentence: string])[] = [
   [/^missing required argument '(.*)'$/, '<$1> is missing.'],
   [/^option '(.*)' argument missing$/, '$1 needs a value.'],
   [/^required option '(.*)' not specified$/, '$1 is missing.'],
+  [/^option '(.*)' cannot be used with option '(.*)'$/, 'Either $1 or $2, not both.'],
   [
     /^too many arguments(?: for '(.*?)')?\. Expected (\d+) .*? but got \d+: (.*)\.$/s,
     'Too many words: $1 takes $2, and got "$3".',

@@ -12,7 +12,6 @@ import {
   givenOf,
   inPlace,
   laidOut,
-  misused,
   say,
   widthOf,
 } from './terminal.ts';
@@ -241,8 +240,3 @@ function* csvOf({ screen }: Terminal, tables: readonly Table[]): Generator<strin
 }
 
 const ROWS = 1_000;
-
-export function requireOneFormat({ csv, json }: { readonly csv?: boolean; readonly json?: boolean }): void {
-  if (csv !== true || json !== true) return;
-  throw misused('Either --csv or --json: one output cannot be both.');
-}

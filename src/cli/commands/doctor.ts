@@ -1,22 +1,25 @@
-/** `modelgate doctor`: looks for what usually is wrong, and with `--user` why a user sees no models. Changes nothing. */
+/** `modelgate doctor` and `bench-queries`: what usually is wrong, why a user sees no models, how long queries take. Nothing is changed. */
+import { availableParallelism, loadavg } from 'node:os';
 import { OperationFailure } from '../../backend-file/failure.ts';
 import { findingOf } from '../../config/settings.ts';
 import { loadConfig, loadStoreConfig } from '../../config/load.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';
+import { type BenchReport, benchQueries } from '../../diagnosis/query-bench.ts';
 import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { explainUser } from '../../organizations/explanation.ts';
-import { amounts, counted, print, toErrorJson, whole } from '../report.ts';
+import { amounts, counted, print, printable, tableOf, toErrorJson, whole } from '../report.ts';
 import {
   type DatabaseOptions,
   configurationFailure,
+  databaseCommand,
   lateCommand,
   environmentWith,
   gatePolicyOf,
   operationOn,
+  toCount,
 } from '../options.ts';
-import { createProgress } from '../prompt.ts';
-import { type Terminal, givenOf, inPlace, laidOut, emphasize } from '../terminal.ts';
+import { type Terminal, givenOf, inPlace, laidOut, emphasize, createProgress } from '../terminal.ts';
 import { userFacts } from './explain.ts';
 
 export const addDoctor = lateCommand(
@@ -141,3 +144,58 @@ function summary({
 }
 
 type Explained = Awaited<ReturnType<typeof explainUser>>;
+
+export const addBenchQueries = databaseCommand(
+  'bench-queries',
+  `time the queries of a decision: pass if the p95 of each is below 1 ms
+In place of the guide's monitor_performance.py: its three queries word for word, the statements that the gate prepares, and a whole decision that nothing is cached for. Asks for real users in turn, where the guide asks for one that is not there, and sets no journal mode.
+$ modelgate bench-queries --iterations 1000 --database data/webui.db`,
+  (command) =>
+    command
+      .option('--iterations <count>', 'how often each query runs', toCount(20, 1_000_000), 100)
+      .option('--org <id>', 'organization that is asked for (default: the one with the most models)')
+      .option('--user <id>', 'user that is asked for; id or e-mail address (default: many of them in turn)'),
+  async (options, { config, operation, terminal }) => {
+    using progress = createProgress(terminal);
+    const record = await benchQueries({
+      operation,
+      chosen: { user: options.user, organization: options.org },
+      iterations: options.iterations,
+      policy: config.policy,
+      onProgress: (done, total) => progress.at('timing queries', done, total),
+    });
+    const { iterations, users, organization } = record;
+    const asked = users === 1 ? 'one user' : `${counted(users, 'user')} in turn`;
+    const about = `${counted(iterations, 'run')} each, asking for ${asked} (the guide asks for one that is not there) and for the models of ${printable(organization)}.`;
+    return { record, parts: [timesOf(record), about, verdictOn(terminal, record)], failed: !record.pass };
+  },
+);
+
+const FIGURES = ['min', 'median', 'avg', 'p95', 'p99', 'max'] as const;
+
+type Query = BenchReport['queries'][number];
+
+const timesOf = ({ queries }: BenchReport) =>
+  tableOf(queries, {
+    query: 'name',
+    from: ({ from }) => (from === 'decision' ? 'gate, uncached' : from),
+    ...Object.fromEntries(
+      FIGURES.map((figure) => [`${figure} ms`, ({ times_ms: times }: Query) => times?.[figure].toFixed(3)]),
+    ),
+    'p95 < 1 ms': ({ times_ms: times, pass }) => (times === null ? 'cannot run' : pass ? 'pass' : 'fail'),
+  });
+
+function verdictOn(terminal: Terminal, { queries, pass }: BenchReport): string {
+  if (pass) return emphasize(terminal, 'green', 'Pass: the p95 of every query is below 1 ms.');
+  const lines = queries.flatMap(({ name, problem }) =>
+    problem === null ? [] : [`${name} cannot run: ${whole(problem)}.`],
+  );
+  const slow = queries.filter((query) => query.times_ms !== null && !query.pass).map(({ name }) => name);
+  if (slow.length === 0) return [...lines, emphasize(terminal, 'red', 'Fail.')].join('\n');
+  lines.push(`${emphasize(terminal, 'red', `Fail: ${slow.join(', ')}.`)} To look for the reason: \`modelgate doctor\``);
+  const [load = 0] = loadavg();
+  if (load > availableParallelism()) {
+    lines.push(`This machine is busy (load ${load.toFixed(1)}): measure again when it is not.`);
+  }
+  return lines.join('\n');
+}

@@ -11,8 +11,8 @@ import {
 import { type GatePolicy, unenforced } from '../../organizations/explanation.ts';
 import { describeObstacles } from '../../organizations/standing.ts';
 import { chooseOrganization, databaseCommand } from '../options.ts';
-import { createProgress } from '../prompt.ts';
-import { type Cell, type Notes, counted, requireOneFormat, tableOf } from '../report.ts';
+import { createProgress } from '../terminal.ts';
+import { type Cell, type Notes, counted, tableOf } from '../report.ts';
 
 export const addReport = databaseCommand(
   'report',
@@ -23,12 +23,13 @@ $ modelgate report --org mai_client_acme --json | jq ".rows[].email"`,
   (command) =>
     command
       .option('--org <id>', 'only this organization')
-      .option(
-        '--csv',
-        'print CSV: UTF-8, RFC 4180; cells that a spreadsheet would run as formulas begin with an apostrophe',
+      .addOption(
+        new Option(
+          '--csv',
+          'print CSV: UTF-8, RFC 4180; cells that a spreadsheet would run as formulas begin with an apostrophe',
+        ).conflicts('json'),
       ),
   async (options, { config, operation, policy, terminal }) => {
-    requireOneFormat(options);
     const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
     using progress = createProgress(terminal);
     const onProgress = (done: number, total: number): void => progress.at('reading memberships', done, total);
@@ -89,7 +90,12 @@ $ modelgate audit --database data/webui.db
 $ modelgate audit --only admins --csv > admins.csv`,
   (command) =>
     command
-      .option('--csv', 'print CSV, one table after the other with an empty line between; --only for one alone')
+      .addOption(
+        new Option(
+          '--csv',
+          'print CSV, one table after the other with an empty line between; --only for one alone',
+        ).conflicts('json'),
+      )
       .addOption(
         new Option('--only <table>', 'one table instead of all').choices([
           'organizations',
@@ -98,7 +104,6 @@ $ modelgate audit --only admins --csv > admins.csv`,
         ] as const),
       ),
   async (options, { operation }) => {
-    requireOneFormat(options);
     const { only, csv } = options;
     const found = await readAccessAudit(operation);
     const tables = tablesOf(found);

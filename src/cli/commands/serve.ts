@@ -104,29 +104,25 @@ function announce(log: Log, config: Config, gate: RunningGate, terminal: Termina
 /** @returns what each SIGHUP calls: it never throws, and a configuration with mistakes changes nothing */
 function createReload(loaded: Loaded<Config>, gate: RunningGate, log: Log, load: () => ReturnType<typeof loadConfig>) {
   let running = loaded;
-  const readAgain = (): void => {
-    const read = load();
-    if (read.issues !== undefined) {
-      log.error({}, `the configuration has mistakes, the old one goes on: ${issuesInLine(read.issues)}`);
-      return;
-    }
-    const { changed, waiting, loaded: next } = reload(running, read);
-    const { config } = next;
-    if (changed.length > 0) gate.reconfigure(config);
-    running = next;
-    // at any level of the log: an operator waits for it
-    log.setLevels({ level: 'info' });
-    if (changed.length > 0) log.info({ settings: changed.join(', ') }, 'these settings have changed and are in force');
-    if (waiting.length > 0) {
-      log.warn({ settings: waiting.join(', ') }, 'these settings have changed and need a restart');
-    }
-    if (changed.length > 0) for (const notice of startNotices(config)) log.warn({}, notice);
-    else if (waiting.length === 0) log.info({}, 'the configuration was read again and is the same');
-    log.setLevels({ level: config.logLevel, modelLevel: config.modelLogLevel });
-  };
-  return () => {
+  return (): void => {
     try {
-      readAgain();
+      const read = load();
+      if (read.issues !== undefined) {
+        log.error({}, `the configuration has mistakes, the old one goes on: ${issuesInLine(read.issues)}`);
+        return;
+      }
+      const { changed, waiting, loaded: next } = reload(running, read);
+      const { config } = next;
+      if (changed.length > 0) gate.reconfigure(config);
+      running = next;
+      // at any level of the log: an operator waits for it
+      log.setLevels({ level: 'info' });
+      const [now, later] = [changed.join(', '), waiting.join(', ')];
+      if (now !== '') log.info({ settings: now }, 'these settings have changed and are in force');
+      if (later !== '') log.warn({ settings: later }, 'these settings have changed and need a restart');
+      if (now !== '') for (const notice of startNotices(config)) log.warn({}, notice);
+      else if (later === '') log.info({}, 'the configuration was read again and is the same');
+      log.setLevels({ level: config.logLevel, modelLevel: config.modelLogLevel });
     } catch (error) {
       log.error({ err: error }, 'the configuration could not be read again, the old one goes on');
     }

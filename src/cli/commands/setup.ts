@@ -14,9 +14,8 @@ import {
 import type { Organization } from '../../store/initialize.ts';
 import type { NotLinked } from '../../store/models.ts';
 import { databaseCommand } from '../options.ts';
-import { createProgress } from '../prompt.ts';
 import { type Fact, type Notes, amounts, counted, grouped, printable, tableOf, whole, withRest } from '../report.ts';
-import { type Terminal, misused, say } from '../terminal.ts';
+import { type Terminal, misused, say, createProgress } from '../terminal.ts';
 import { noteOnSwitch } from './member.ts';
 import { noteOnComplaints } from './upkeep.ts';
 

@@ -15,9 +15,8 @@ import {
 import { askForModels, fromConfig, fromLive } from '../../organizations/provider-catalogue.ts';
 import { failureCode } from '../../store/database.ts';
 import { CREATE, organizationCommand, toOrigin } from '../options.ts';
-import { askForConsent, requireConsent } from '../prompt.ts';
 import { type Notes, amounts, counted, grouped, print, printable, whole } from '../report.ts';
-import { type Terminal, misused, emphasize } from '../terminal.ts';
+import { type Terminal, misused, emphasize, askForConsent, requireConsent } from '../terminal.ts';
 import { noteOnSwitch } from './member.ts';
 
 export const addSync = organizationCommand(

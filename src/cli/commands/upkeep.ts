@@ -5,9 +5,8 @@ import { type Backup, backUp } from '../../upkeep/backup.ts';
 import { type Maintenance, type MaintenanceStep, maintain } from '../../upkeep/maintenance.ts';
 import { type Restoration, prepareRestoration } from '../../upkeep/restore.ts';
 import { databaseCommand, toRetention } from '../options.ts';
-import { askForConsent, createProgress, requireConsent } from '../prompt.ts';
 import { type Fact, asDuration, counted, grouped, printable, tableOf, whole } from '../report.ts';
-import { type Terminal, misused, say } from '../terminal.ts';
+import { type Terminal, misused, say, askForConsent, createProgress, requireConsent } from '../terminal.ts';
 
 /** Ends with code 1 where the backup is good and an old one could not be deleted. */
 export const addBackup = databaseCommand(

@@ -1,8 +1,7 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { type Cell, counted, asJson, print, printable, whole } from '../../../src/cli/report.ts';
-import { createProgress } from '../../../src/cli/prompt.ts';
-import { type Terminal, emphasize } from '../../../src/cli/terminal.ts';
+import { type Terminal, emphasize, createProgress } from '../../../src/cli/terminal.ts';
 
 interface Captured extends Terminal {
   readonly written: string[];

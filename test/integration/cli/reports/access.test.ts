@@ -30,6 +30,11 @@ const run = ({ path }: TestDatabase, words: readonly string[], screen: { output?
 const HEAD = 'user_email,user_name,organization_id,accessible_models,model_names,does_not_count';
 
 describe('the report', () => {
+  test('is either CSV or JSON', async () => {
+    const { code, stderr } = await run(twoOrganizations(), ['report', '--csv', '--json']);
+    expect({ code, stderr }).toEqual({ code: 2, stderr: 'modelgate: Either --csv or --json, not both.\n' });
+  });
+
   test('is a table or CSV of the same rows', async () => {
     const database = twoOrganizations();
     expect(await run(database, ['report'])).toEqual({
