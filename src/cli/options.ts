@@ -170,23 +170,17 @@ export function configureOperation(options: DatabaseOptions, terminal: Terminal)
   const { config: file, database } = options;
   const parsed = loadStoreConfig({ environment: environmentWith(terminal, database), directory, file });
   const { config } = accept(parsed, database ?? null);
-  return { config, operation: operationOn(config, terminal, options), policy: gatePolicyOf(config), terminal };
+  return contextOn(config, terminal, options);
 }
 
-export const operationOn = (
-  { database }: StoreConfig,
-  terminal: Terminal,
-  { wait }: Pick<DatabaseOptions, 'wait'>,
-): Operation => ({
-  path: database.path,
-  patience: { longestMs: wait, signal: terminal.stop, say: (sentence) => say(terminal, sentence) },
-});
-
-/** @returns how a gate of this environment decides, and where it enrols users without any membership */
-export const gatePolicyOf = ({ policy, organization }: StoreConfig): GatePolicy => ({
-  ...policy,
-  enrolling: organization?.autoEnroll === true ? organization.id : undefined,
-});
+/** @returns what works on the database of a configuration, and how a gate of it decides and enrols users without membership */
+export const contextOn = (config: StoreConfig, terminal: Terminal, { wait }: Pick<DatabaseOptions, 'wait'>) => {
+  const { database, policy, organization } = config;
+  const patience = { longestMs: wait, signal: terminal.stop, say: (sentence: string) => say(terminal, sentence) };
+  const operation: Operation = { path: database.path, patience };
+  const enrolling = organization?.autoEnroll === true ? organization.id : undefined;
+  return { config, operation, policy: { ...policy, enrolling } satisfies GatePolicy, terminal };
+};
 
 type OrganizationChoice = Readonly<{ org?: string | undefined; create?: boolean | undefined }>;
 

@@ -133,14 +133,6 @@ export function withRest(count: number, rest: Readonly<Record<string, number>>):
 
 const withWord = (count: number, what: string): string => `${grouped(count)} ${what}`;
 
-const UNITS = { day: 86_400_000, hour: 3_600_000, minute: 60_000, second: 1_000 };
-
-/** `30 days`, `12 hours`: the largest unit that divides it. */
-export function asDuration(milliseconds: number): string {
-  const [unit, size] = Object.entries(UNITS).find(([, scale]) => milliseconds % scale === 0) ?? ['millisecond', 1];
-  return counted(milliseconds / size, unit);
-}
-
 /** @returns the value as JSON, one document that ends with a newline; each element of a list is a line */
 export const asJson = (value: unknown): string => `${[...jsonOf(value)].join('')}\n`;
 

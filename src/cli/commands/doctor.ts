@@ -12,11 +12,10 @@ import { amounts, counted, print, printable, tableOf, toErrorJson, whole } from 
 import {
   type DatabaseOptions,
   configurationFailure,
+  contextOn,
   databaseCommand,
   lateCommand,
   environmentWith,
-  gatePolicyOf,
-  operationOn,
   toCount,
 } from '../options.ts';
 import { type Terminal, givenOf, inPlace, laidOut, emphasize, createProgress } from '../terminal.ts';
@@ -37,10 +36,10 @@ $ modelgate doctor --user alice@example.com`,
       .option('--all', 'also print what every check that passed has found'),
   async (options, terminal) => {
     const { store, ...context } = readSettings(terminal, options);
-    const operation = operationOn(store, terminal, options);
+    const { operation, policy } = contextOn(store, terminal, options);
     const found = await lookInto({ ...context, operation, quick: options.quick === true }, terminal);
     const { user: named } = options;
-    const asked = named === undefined ? null : await ask(() => explainUser(operation, named, gatePolicyOf(store)));
+    const asked = named === undefined ? null : await ask(() => explainUser(operation, named, policy));
     const user = asked instanceof OperationFailure ? null : asked;
     const given = givenOf(terminal);
     const count = (status: Status): number => found.filter((finding) => finding.status === status).length;

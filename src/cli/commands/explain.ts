@@ -10,6 +10,7 @@ import {
 import type { Membership } from '../../organizations/standing.ts';
 import { REASONS } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
+import { failureCode } from '../../store/database.ts';
 import type { DecisionRecord, NoRecord } from '../../telemetry/audit.ts';
 import { type DatabaseOptions, configureOperation, lateCommand, requireAdminOrigin, toOrigin } from '../options.ts';
 import { type Fact, counted, grouped, tableOf, whole } from '../report.ts';
@@ -159,7 +160,7 @@ async function ask(gate: string, id: string, stop: AbortSignal): Promise<Decisio
     .then((response) => response.json())
     .catch((error: unknown) => {
       throw new CommandFailure(
-        `No gate answers operators at ${gate} (${reasonOf(error)}). Name the one that has refused with --admin-url URL, or as MODELGATE_ADMIN_HOST and MODELGATE_ADMIN_PORT do for that gate.`,
+        `No gate answers operators at ${gate} (${failureCode(error instanceof Error ? (error.cause ?? error) : error)}). Name the one that has refused with --admin-url URL, or as MODELGATE_ADMIN_HOST and MODELGATE_ADMIN_PORT do for that gate.`,
         EXIT.failed,
         { cause: error },
       );
@@ -173,18 +174,12 @@ async function ask(gate: string, id: string, stop: AbortSignal): Promise<Decisio
     throw misused(`${quoted(id)} is no decision id: ${expected}.`);
   }
   throw new CommandFailure(
-    `The gate at ${gate} does not keep ${quoted(id)} any more, or never made it: it has the last ${answer.kept.toLocaleString('en')} decisions since ${answer.since}. Another gate may have it (--admin-url URL); the log of the gate has it as decision_id.`,
+    `The gate at ${gate} does not keep ${quoted(id)} any more, or never made it: it has the last ${grouped(answer.kept)} decisions since ${answer.since}. Another gate may have it (--admin-url URL); the log of the gate has it as decision_id.`,
   );
 }
 
 const isOf = <T extends object>(answer: unknown, key: keyof T & string): answer is T =>
   typeof answer === 'object' && answer !== null && key in answer;
-
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown';
-  if (error.cause instanceof Error) return reasonOf(error.cause);
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
-}
 
 /** What the same question is answered now; undefined where there is no user, no model or no database to ask. */
 async function explainNow({ user, model }: DecisionRecord, options: DatabaseOptions, terminal: Terminal) {

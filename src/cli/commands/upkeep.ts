@@ -5,8 +5,10 @@ import { type Backup, backUp } from '../../upkeep/backup.ts';
 import { type Maintenance, type MaintenanceStep, maintain } from '../../upkeep/maintenance.ts';
 import { type Restoration, prepareRestoration } from '../../upkeep/restore.ts';
 import { databaseCommand, toRetention } from '../options.ts';
-import { type Fact, asDuration, counted, grouped, printable, tableOf, whole } from '../report.ts';
+import { type Fact, counted, grouped, printable, tableOf, whole } from '../report.ts';
 import { type Terminal, misused, say, askForConsent, createProgress, requireConsent } from '../terminal.ts';
+
+const DAY_MS = 86_400_000;
 
 /** Ends with code 1 where the backup is good and an old one could not be deleted. */
 export const addBackup = databaseCommand(
@@ -29,7 +31,7 @@ $ modelgate backup /backups/mai --keep 30d --database data/webui.db`,
     const directory = resolve(terminal.directory, folder);
     const record = await backUp(operation, { directory, keepMs, now: new Date(), onStep: steps.at });
     const { deleted, not_deleted: left } = record;
-    const age = keepMs === undefined ? '' : asDuration(keepMs);
+    const age = keepMs === undefined ? '' : counted(keepMs / DAY_MS, 'day');
     const facts: readonly Fact[] = [
       ['backup', record.path],
       ['size', `${asSize(record.bytes)}, ${asSize(record.database_bytes)} unpacked`],
