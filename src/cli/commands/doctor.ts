@@ -44,16 +44,12 @@ $ modelgate doctor --user alice@example.com`,
     const given = givenOf(terminal);
     const count = (status: Status): number => found.filter((finding) => finding.status === status).length;
     const counts = { problems: count('problem'), warnings: count('warning'), not_checked: count('unknown') };
-    const toReport = ({ user: who, memberships, enrolment, settings, not_enforced, advice }: Explained['record']) => ({
-      ...who,
-      ...{ advice: inPlace(advice, given), memberships, enrolment, settings, not_enforced },
-    });
     const report = {
       record: {
         database: store.database.path,
         ...counts,
         checks: found.map(({ remedy, ...rest }) => ({ ...rest, remedy: remedy && inPlace(remedy, given) })),
-        user: user && toReport(user.record),
+        user: user && toReport(user.record, inPlace(user.record.advice, given)),
         ...(asked instanceof OperationFailure ? { error: toErrorJson(asked, given) } : {}),
       },
       parts: [
@@ -68,6 +64,11 @@ $ modelgate doctor --user alice@example.com`,
     throw asked;
   },
 );
+
+const toReport = ({ user, memberships, enrolment, settings, not_enforced }: Explained['record'], advice: string) => ({
+  ...user,
+  ...{ advice, memberships, enrolment, settings, not_enforced },
+});
 
 async function lookInto(context: Omit<Parameters<typeof diagnose>[0], 'walWanted' | 'onProgress'>, terminal: Terminal) {
   using steps = createProgress(terminal);

@@ -80,6 +80,7 @@ function notesOn(counts: AccessReport['not_counted'], policy: GatePolicy): Notes
   ];
 }
 
+const NAMES = ['organizations', 'admins', 'outside'] as const;
 const TABLES = { organizations: 'organizations', admins: 'admins', outside: 'admins_outside' } as const;
 
 export const addAudit = databaseCommand(
@@ -96,18 +97,12 @@ $ modelgate audit --only admins --csv > admins.csv`,
           'print CSV, one table after the other with an empty line between; --only for one alone',
         ).conflicts('json'),
       )
-      .addOption(
-        new Option('--only <table>', 'one table instead of all').choices([
-          'organizations',
-          'admins',
-          'outside',
-        ] as const),
-      ),
+      .addOption(new Option('--only <table>', 'one table instead of all').choices(NAMES)),
   async (options, { operation }) => {
     const { only, csv } = options;
     const found = await readAccessAudit(operation);
     const tables = tablesOf(found);
-    const names = only === undefined ? (['organizations', 'admins', 'outside'] as const) : [only];
+    const names = only === undefined ? NAMES : [only];
     const shown = names.filter(
       (name) => name !== 'outside' || csv === true || name === only || found.admins_outside.length > 0,
     );
