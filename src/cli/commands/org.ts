@@ -2,7 +2,7 @@
 import { listOrganizations, showOrganization } from '../../organizations/access.ts';
 import { OBSTACLES } from '../../organizations/standing.ts';
 import { chooseOrganization, databaseCommand, groupOf } from '../options.ts';
-import { type Fact, amounts, counted, grouped, tableOf, withRest } from '../report.ts';
+import { type Fact, amounts, grouped, tableOf, withRest } from '../report.ts';
 
 const addList = databaseCommand(
   'list',
