@@ -25,19 +25,19 @@ const TABLE: Record<string, Row> = {
     types: ['config', 'errors.ts', 'policy'],
     packages: ['hono', '@hono/node-server'],
   },
-  // the decision: pure, no I/O, no clock, no framework
-  policy: { values: [], types: ['identity'], packages: [] },
+  // the decision, and whom and what it is about: pure, no I/O, no clock, no framework
+  policy: { values: [], types: [], packages: [] },
   // which models a JSON document names: pure, one reader for requests, presets and saved chats
   references: { values: ['errors.ts', 'policy'], types: [], packages: [] },
   identity: {
-    values: ['errors.ts', 'references'],
+    values: ['errors.ts', 'policy', 'references'],
     types: ['gate', 'store', 'transport'],
     packages: ['hono', 'jose', 'lru-cache'],
   },
   // long bodies in threads: which thread, whose turn, and what ends it
   reading: { values: ['errors.ts', 'references'], types: [], packages: [] },
   store: {
-    values: ['errors.ts', 'identity', 'policy', 'reading', 'references'],
+    values: ['errors.ts', 'policy', 'reading', 'references'],
     types: [],
     packages: ['better-sqlite3', 'lru-cache'],
   },
@@ -49,19 +49,19 @@ const TABLE: Record<string, Row> = {
   // everything that is Open WebUI's: its routes, and what each does with models
   openwebui: {
     values: ['enforcement', 'errors.ts', 'policy', 'references'],
-    types: ['gate', 'identity', 'store', 'telemetry', 'transport'],
+    types: ['gate', 'store', 'telemetry', 'transport'],
     packages: ['hono'],
   },
   limits: {
     values: ['errors.ts', 'transport'],
-    types: ['config', 'gate', 'identity', 'policy', 'telemetry'],
+    types: ['config', 'gate', 'policy', 'telemetry'],
     packages: ['hono'],
   },
   // one exchange with the upstream: knows nothing of identity or policy
   transport: { values: ['errors.ts'], types: ['config'], packages: ['ipaddr.js', 'undici', 'ws'] },
   telemetry: {
     values: ['errors.ts', 'store'],
-    types: ['config', 'gate', 'identity', 'policy', 'transport'],
+    types: ['config', 'gate', 'policy', 'transport'],
     packages: ['hono', 'pino', 'prom-client'],
   },
   config: { values: ['nearest.ts'], types: [], packages: ['ipaddr.js', 'yaml', 'zod'] },
@@ -73,13 +73,13 @@ const TABLE: Record<string, Row> = {
     packages: [],
   },
   organizations: {
-    values: ['backend-file', 'identity', 'nearest.ts', 'policy', 'references', 'store', 'upkeep'],
+    values: ['backend-file', 'nearest.ts', 'policy', 'references', 'store', 'upkeep'],
     types: [],
     packages: [],
   },
   upkeep: { values: ['backend-file', 'store'], types: [], packages: [] },
   diagnosis: {
-    values: ['backend-file', 'identity', 'policy', 'references', 'store', 'transport', 'upkeep'],
+    values: ['backend-file', 'policy', 'references', 'store', 'transport', 'upkeep'],
     types: [],
     packages: [],
   },

@@ -3,7 +3,7 @@ import { requirePerson } from '../backend-file/backend.ts';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { quoted } from '../backend-file/text.ts';
 import { type Operation, hearStop, reading } from '../backend-file/transaction.ts';
-import { toUserId } from '../identity/principal.ts';
+import { toUserId } from '../policy/principal.ts';
 import { type DecideOptions, decide } from '../policy/decide.ts';
 import { parseModelId } from '../policy/grant.ts';
 import { CachedView } from '../store/store-view.ts';

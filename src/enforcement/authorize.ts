@@ -4,7 +4,7 @@ import type { MiddlewareHandler, Next } from 'hono';
 import { type ErrorCode, GatewayError } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
 import { type AuthenticateParts, identify } from '../identity/authenticate.ts';
-import type { Principal } from '../identity/principal.ts';
+import type { Principal } from '../policy/principal.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import type { Reading } from '../reading/reading.ts';
 import type { BodyQuestion, BodyRecords } from '../references/records.ts';

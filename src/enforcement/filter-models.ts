@@ -2,7 +2,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { isPolicyUnavailable } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { UserPrincipal } from '../identity/principal.ts';
+import type { UserPrincipal } from '../policy/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import type { GrantSet, ModelId } from '../policy/grant.ts';
 import type { Store } from '../store/store.ts';

@@ -1,5 +1,5 @@
 /** Brings names before the one decision. Every surface asks here, so that lists and invocations cannot differ. */
-import type { Principal, UserPrincipal } from '../identity/principal.ts';
+import type { Principal, UserPrincipal } from '../policy/principal.ts';
 import { type PolicyView, decide, isProviders } from '../policy/decide.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';

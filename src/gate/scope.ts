@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EnforcementScope } from '../enforcement/answers.ts';
 import type { GatewayError } from '../errors.ts';
 import type { IdentityScope } from '../identity/authenticate.ts';
-import type { Principal } from '../identity/principal.ts';
+import type { Principal } from '../policy/principal.ts';
 import type { LimitsScope } from '../limits/limits.ts';
 import type { OpenWebUiScope } from '../openwebui/match.ts';
 import type { Surface } from '../openwebui/surfaces.ts';

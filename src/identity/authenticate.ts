@@ -6,7 +6,7 @@ import type { Store } from '../store/store.ts';
 import type { StoreView } from '../store/store-view.ts';
 import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
 import { type Credential, type Credentials, isReadable, readCredentials, toHeaderEdit } from './credential.ts';
-import type { Principal } from './principal.ts';
+import type { Principal } from '../policy/principal.ts';
 import { type VerifiedToken, createSessionTokens } from './session-token.ts';
 
 type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;

@@ -3,7 +3,7 @@ import { compactVerify, errors } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { isObject, isTruthyInPython, parseExactJson } from '../references/json.ts';
 import { hasSessionShape, isCanonical } from './credential.ts';
-import { type UserId, toUserId } from './principal.ts';
+import { type UserId, toUserId } from '../policy/principal.ts';
 
 export type VerifiedToken =
   { readonly state: 'valid'; readonly userId: UserId } | { readonly state: 'expired' } | { readonly state: 'invalid' };

@@ -3,7 +3,7 @@ import type { Context, Next } from 'hono';
 import type { RateLimit } from '../config/schema.ts';
 import { GatewayError } from '../errors.ts';
 import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { Principal, UserId } from '../identity/principal.ts';
+import type { Principal, UserId } from '../policy/principal.ts';
 import type { Decision } from '../policy/decision.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { clientNetwork } from '../transport/client.ts';

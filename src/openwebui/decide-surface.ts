@@ -3,7 +3,7 @@ import { type Decide, type RecordReaderParts, createRecordReader } from '../enfo
 import { type Judge, firstDenial } from '../enforcement/judge.ts';
 import { GatewayError } from '../errors.ts';
 import type { Scope } from '../gate/scope.ts';
-import type { Principal } from '../identity/principal.ts';
+import type { Principal } from '../policy/principal.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId, parsePattern } from '../policy/grant.ts';
 import type { ChatForm, PresetForm, PresetRow } from '../references/records.ts';

@@ -3,7 +3,7 @@
  * only if every model that it will run can be named.
  */
 import type { Scope } from '../gate/scope.ts';
-import type { OrganizationId } from '../identity/principal.ts';
+import type { OrganizationId } from '../policy/principal.ts';
 import { askedBeside } from '../policy/decide.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';

@@ -1,7 +1,7 @@
 /** Finds the surface of a path. What stands in neither table is `unlisted`. */
 import type { MiddlewareHandler } from 'hono';
 import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { OrganizationId } from '../identity/principal.ts';
+import type { OrganizationId } from '../policy/principal.ts';
 import { type Route, type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
 import { readTarget } from './endpoints.ts';
 

@@ -5,7 +5,7 @@
 import type { RecordReader } from '../enforcement/authorize.ts';
 import { type Judge, type NameSpace, firstDenial } from '../enforcement/judge.ts';
 import type { Scope } from '../gate/scope.ts';
-import type { UserPrincipal } from '../identity/principal.ts';
+import type { UserPrincipal } from '../policy/principal.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
 import {

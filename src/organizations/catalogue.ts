@@ -1,7 +1,7 @@
 /** The models that an organization could be allowed, and its grants brought in line with them: first as a plan, then as planned. */
 import { unchanged } from '../backend-file/failure.ts';
 import { type Operation, reading } from '../backend-file/transaction.ts';
-import { toOrganizationId } from '../identity/principal.ts';
+import { toOrganizationId } from '../policy/principal.ts';
 import { nearest } from '../nearest.ts';
 import { type ModelId, compileGrants, coveringGrant, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';

@@ -5,7 +5,7 @@ import { getuid } from 'node:process';
 import { requirePerson } from '../backend-file/backend.ts';
 import { commandsIn } from '../backend-file/text.ts';
 import { type Operation, reading } from '../backend-file/transaction.ts';
-import { toOrganizationId, toUserId } from '../identity/principal.ts';
+import { toOrganizationId, toUserId } from '../policy/principal.ts';
 import { type DecideOptions, decide } from '../policy/decide.ts';
 import { type Decision, REASONS } from '../policy/decision.ts';
 import { type ModelId, compileGrants, coveringGrant, parseModelId, parsePattern } from '../policy/grant.ts';

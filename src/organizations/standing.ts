@@ -1,6 +1,6 @@
 /** What gives a user models and what does not: obstacles, the memberships of one user, and one sentence of advice. */
 import { quoted, shellCommand } from '../backend-file/text.ts';
-import { type UserPrincipal, toOrganizationId } from '../identity/principal.ts';
+import { type UserPrincipal, toOrganizationId } from '../policy/principal.ts';
 import type { DecideOptions } from '../policy/decide.ts';
 import type { Decision, Permit } from '../policy/decision.ts';
 import { type ModelId, compileGrants, coveringGrant } from '../policy/grant.ts';

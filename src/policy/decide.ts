@@ -2,7 +2,7 @@
  * The one decision of modelgate, for listing and for invoking. Pure and synchronous: no I/O, no clock, no framework.
  * Default deny: a permit is returned only where a grant, or the operator's own switch, was found.
  */
-import type { UserPrincipal } from '../identity/principal.ts';
+import type { UserPrincipal } from './principal.ts';
 import { type Decision, type Permit, deny } from './decision.ts';
 import { type GrantSet, type ModelId, coveringGrant } from './grant.ts';
 

@@ -1,5 +1,5 @@
 import type { ModelId } from './grant.ts';
-import type { OrganizationId } from '../identity/principal.ts';
+import type { OrganizationId } from './principal.ts';
 
 /** Why a model may be used. Log line, metric label and `explain` show the same reason. */
 const PERMIT_REASONS = {

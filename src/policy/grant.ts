@@ -1,4 +1,4 @@
-import type { OrganizationId } from '../identity/principal.ts';
+import type { OrganizationId } from './principal.ts';
 
 /**
  * The id of a model, exactly as the backend spells it: exact, case-sensitive, never split (ids contain `/` and `:`).

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../errors.ts';
-import { type UserPrincipal, toOrganizationId, toUserId } from '../identity/principal.ts';
+import { type UserPrincipal, toOrganizationId, toUserId } from '../policy/principal.ts';
 import { compileGrants } from '../policy/grant.ts';
 import type { Source } from './freshness.ts';
 import type { PointRead, PointReads } from './queries.ts';

@@ -1,5 +1,5 @@
 /** What a decision asks of the file: one statement for each question, and what its rows mean. */
-import { type OrganizationId, toOrganizationId, toUserId } from '../identity/principal.ts';
+import { type OrganizationId, toOrganizationId, toUserId } from '../policy/principal.ts';
 import type { Preset } from '../policy/decide.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { type Connection, isBusy, prepareColumn } from './database.ts';

@@ -1,6 +1,6 @@
 /** The view that requests ask, and what tells the store what the view lacks. */
 import { isPolicyUnavailable } from '../errors.ts';
-import { type UserId, type UserPrincipal, toOrganizationId } from '../identity/principal.ts';
+import { type UserId, type UserPrincipal, toOrganizationId } from '../policy/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import { type GrantSet, type ModelId, coveringGrant } from '../policy/grant.ts';
 import { type Staleness, createCaches } from './caches.ts';

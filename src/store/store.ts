@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
-import type { UserPrincipal } from '../identity/principal.ts';
+import type { UserPrincipal } from '../policy/principal.ts';
 import { FileHealth, LONG_LOCK_MS } from './health.ts';
 import { type Organization, ROLES_NOT_ENROLLED } from './initialize.ts';
 import { type Need, type StoreView, CachedView, NotLoaded } from './store-view.ts';

@@ -1,5 +1,5 @@
 /** Times decisions on a database of `large-database.ts`: `decision-main.ts PATH USERS`. Prints `DecisionTimes`. */
-import { type UserPrincipal, toUserId } from '../../src/identity/principal.ts';
+import { type UserPrincipal, toUserId } from '../../src/policy/principal.ts';
 import { decide } from '../../src/policy/decide.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import { type Store, createStore } from '../../src/store/store.ts';

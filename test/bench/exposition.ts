@@ -1,5 +1,5 @@
 /** What it costs to write `/metrics` for 1,000 organizations, in the process that serves requests meanwhile. */
-import { toOrganizationId } from '../../src/identity/principal.ts';
+import { toOrganizationId } from '../../src/policy/principal.ts';
 import { type Deny, deny } from '../../src/policy/decision.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';

@@ -3,7 +3,7 @@
  */
 import { performance } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
-import { type UserId, type UserPrincipal, toUserId } from '../../src/identity/principal.ts';
+import { type UserId, type UserPrincipal, toUserId } from '../../src/policy/principal.ts';
 import { decide } from '../../src/policy/decide.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import type { StoreView } from '../../src/store/store-view.ts';

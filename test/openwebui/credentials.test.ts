@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { GatewayError } from '../../src/errors.ts';
 import { createIdentity } from '../../src/identity/authenticate.ts';
 import { readCredentials, type Credential } from '../../src/identity/credential.ts';
-import type { Principal } from '../../src/identity/principal.ts';
+import type { Principal } from '../../src/policy/principal.ts';
 import { applyEdit } from '../support/gate/apply-edit.ts';
 import { credentialLines } from '../support/gate/credential-lines.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from '../support/gate/session.ts';

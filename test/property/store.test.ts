@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { toUserId } from '../../src/identity/principal.ts';
+import { toUserId } from '../../src/policy/principal.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
 import { type TestDatabase, createDatabase } from '../support/database/database.ts';
 import { type OpenedStore, openStore, patterns } from '../support/database/opened-store.ts';

@@ -6,7 +6,7 @@ import { createChatOrder } from '../../../src/openwebui/chat-order.ts';
 import { createSurfaceDecider } from '../../../src/openwebui/decide-surface.ts';
 import { createJudge } from '../../../src/enforcement/judge.ts';
 import { createReading } from '../../../src/reading/reading.ts';
-import { toUserId } from '../../../src/identity/principal.ts';
+import { toUserId } from '../../../src/policy/principal.ts';
 import { databaseOfTest, openStore } from '../../support/database/opened-store.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
 

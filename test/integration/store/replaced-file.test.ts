@@ -16,7 +16,7 @@ import {
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { toUserId } from '../../../src/identity/principal.ts';
+import { toUserId } from '../../../src/policy/principal.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import { initializeWhereIncomplete } from '../../../src/store/initialize.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';

@@ -1,7 +1,7 @@
 /** Pages that are damaged behind a header that is not: the state of the store says what requests meet. */
 import { closeSync, copyFileSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
-import { toUserId } from '../../../src/identity/principal.ts';
+import { toUserId } from '../../../src/policy/principal.ts';
 import { initialize } from '../../../src/store/initialize.ts';
 import { type DatabaseOptions, type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { type OpenedStore, openStore } from '../../support/database/opened-store.ts';

@@ -1,6 +1,6 @@
 import Database from 'better-sqlite3';
 import { expect, test, vi } from 'vitest';
-import { toUserId } from '../../../src/identity/principal.ts';
+import { toUserId } from '../../../src/policy/principal.ts';
 import { ThreadedFile } from '../../../src/store/threaded-file.ts';
 import { createDatabase } from '../../support/database/database.ts';
 import { manualClock } from '../../support/process/clock.ts';

@@ -2,7 +2,7 @@ import { copyFileSync, renameSync, rmSync, statSync, writeFileSync, readFileSync
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { toUserId } from '../../../src/identity/principal.ts';
+import { toUserId } from '../../../src/policy/principal.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { type OpenedStore, openStore } from '../../support/database/opened-store.ts';
 import { type OtherProcess, openOtherProcess } from '../../support/process/other-process.ts';

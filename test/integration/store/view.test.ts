@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { toUserId } from '../../../src/identity/principal.ts';
+import { toUserId } from '../../../src/policy/principal.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import { NotLoaded } from '../../../src/store/store-view.ts';
 import { createDatabase } from '../../support/database/database.ts';

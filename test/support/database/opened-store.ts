@@ -1,5 +1,5 @@
 import { onTestFinished } from 'vitest';
-import { toUserId } from '../../../src/identity/principal.ts';
+import { toUserId } from '../../../src/policy/principal.ts';
 import { decide } from '../../../src/policy/decide.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
 import type { GrantSet, ModelId } from '../../../src/policy/grant.ts';

@@ -1,5 +1,5 @@
 /** A policy in plain records, for tests of the decision alone: no database, no cache. */
-import { type UserPrincipal, toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
+import { type UserPrincipal, toOrganizationId, toUserId } from '../../../src/policy/principal.ts';
 import type { Preset } from '../../../src/policy/decide.ts';
 import { type ModelId, compileGrants, coveringGrant } from '../../../src/policy/grant.ts';
 import type { StoreView } from '../../../src/store/store-view.ts';

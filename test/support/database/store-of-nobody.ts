@@ -1,6 +1,6 @@
 /** Run as a process without rights to write: opens a store on a file and tells what it sees. */
 import { GatewayError } from '../../../src/errors.ts';
-import { type UserPrincipal, toUserId } from '../../../src/identity/principal.ts';
+import { type UserPrincipal, toUserId } from '../../../src/policy/principal.ts';
 import { createStore } from '../../../src/store/store.ts';
 import { patterns } from './opened-store.ts';
 

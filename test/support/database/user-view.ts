@@ -1,4 +1,4 @@
-import { toUserId } from '../../../src/identity/principal.ts';
+import { toUserId } from '../../../src/policy/principal.ts';
 import type { StoreView } from '../../../src/store/store-view.ts';
 
 export type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;

@@ -1,7 +1,7 @@
 /** The two stages alone, also in front of a counter that takes its time, as one that replicas share would. */
 import { describe, expect, test } from 'vitest';
 import type { LimitsConfig } from '../../../src/config/schema.ts';
-import { toOrganizationId, toUserId, type Principal } from '../../../src/identity/principal.ts';
+import { toOrganizationId, toUserId, type Principal } from '../../../src/policy/principal.ts';
 import { type Allowances, createLimits } from '../../../src/limits/limits.ts';
 import { createMemoryAllowances } from '../../../src/limits/memory.ts';
 import type { Decision } from '../../../src/policy/decision.ts';

@@ -6,7 +6,7 @@ import {
   parseModelId,
   parsePattern,
 } from '../../../src/policy/grant.ts';
-import { toOrganizationId } from '../../../src/identity/principal.ts';
+import { toOrganizationId } from '../../../src/policy/principal.ts';
 import { modelOf } from '../../support/database/policy-world.ts';
 
 describe('a model id', () => {

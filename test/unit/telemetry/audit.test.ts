@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { GatewayError } from '../../../src/errors.ts';
-import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
+import { toOrganizationId, toUserId } from '../../../src/policy/principal.ts';
 import { type Decision, deny } from '../../../src/policy/decision.ts';
 import { compileGrants, parseModelId, type GrantSet, type ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';

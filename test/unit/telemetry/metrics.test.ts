@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { toOrganizationId } from '../../../src/identity/principal.ts';
+import { toOrganizationId } from '../../../src/policy/principal.ts';
 import { deny } from '../../../src/policy/decision.ts';
 import { parseModelId } from '../../../src/policy/grant.ts';
 import { createMetrics, type Metrics } from '../../../src/telemetry/metrics.ts';

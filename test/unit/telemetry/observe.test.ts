@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { toUserId } from '../../../src/identity/principal.ts';
+import { toUserId } from '../../../src/policy/principal.ts';
 import { deny } from '../../../src/policy/decision.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
 import type { FlatFields } from '../../../src/telemetry/log.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { toOrganizationId, toUserId } from '../../../src/identity/principal.ts';
+import { toOrganizationId, toUserId } from '../../../src/policy/principal.ts';
 import { type Decision, deny } from '../../../src/policy/decision.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
