@@ -8,7 +8,7 @@ import { html } from 'hono/html';
 import type { Bypass, ListenAddress } from '../config/schema.ts';
 import type { StoreHealth } from '../store/health.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { NoRecord, RecentDecisions } from '../telemetry/audit.ts';
+import type { NoRecord, RecentDecisions } from '../telemetry/recent-decisions.ts';
 import { listenOn } from '../transport/listener.ts';
 
 interface ReadinessParts {

@@ -1,20 +1,25 @@
 /** The only place that chooses a status and a text for a refusal. */
 import type { IncomingMessage } from 'node:http';
 import { type ErrorCode, ClientGone, GatewayError } from '../errors.ts';
-import type { Scope } from '../gate/scope.ts';
-import { type Decision, type Deny, DENY_REASONS } from '../policy/decision.ts';
+import type { IdentityScope } from '../identity/authenticate.ts';
+import { type Deny, DENY_REASONS } from '../policy/decision.ts';
 import type { Audit } from '../telemetry/audit.ts';
+import type { TelemetryScope } from '../telemetry/recent-decisions.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { sendAnswer } from '../transport/answer.ts';
+import type { TransportScope } from '../transport/exchange.ts';
 
-export interface EnforcementScope {
-  /** The first denial or the last permit. */
-  decision: Decision | undefined;
+export type EnforcementScope = TransportScope & IdentityScope & TelemetryScope & OwnScope;
+
+interface OwnScope {
+  readonly surface: { readonly kind: string; readonly unlisted?: boolean };
   /** What the decision took, reads of the database included, without waiting for the body. */
   decisionMs: number | undefined;
   /** A row of the error table, and the system's word for what was behind it. */
   failure: { readonly code: ErrorCode; readonly cause: string | undefined } | undefined;
+  /** Where the request saves a chat that runs must wait for; called when it has ended. */
+  endSave: ((answered: boolean) => void) | undefined;
 }
 
 /** `code`: a stable word, a reason in the caller's terms or an `ErrorCode`. */
@@ -105,7 +110,7 @@ const UNREADABLE =
 
 export type Answering = Readonly<{ dialect: Dialect; insteadOfDenial: string | undefined }>;
 
-interface RefusalParts {
+interface RefusalParts<Scope> {
   readonly audit: Pick<Audit, 'recordDecision'>;
   readonly log: Pick<Log, 'sparingly'>;
   readonly metrics: Pick<Metrics, 'failed'>;
@@ -115,9 +120,9 @@ interface RefusalParts {
   readonly allowOrigin: (lines: string[], incoming: IncomingMessage) => void;
 }
 
-export type Refusal = ReturnType<typeof createRefusal>;
+export type Refusal<Scope extends EnforcementScope> = ReturnType<typeof createRefusal<Scope>>;
 
-export function createRefusal(parts: RefusalParts) {
+export function createRefusal<Scope extends EnforcementScope>(parts: RefusalParts<Scope>) {
   const { audit, log, metrics, denial: disclosure, answeringOf, allowOrigin } = parts;
 
   function headerLines({ status, headers }: Answer, { requestId, answerEdits, incoming }: Scope): string[] {

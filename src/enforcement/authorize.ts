@@ -1,31 +1,31 @@
 /** The stage that refuses: a request goes on only if every model that it names or would run is permitted. */
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
-import type { MiddlewareHandler, Next } from 'hono';
+import type { Next } from 'hono';
 import { type ErrorCode, GatewayError } from '../errors.ts';
-import type { GateEnv, Scope } from '../gate/scope.ts';
 import { type AuthenticateParts, identify } from '../identity/authenticate.ts';
-import type { Principal } from '../policy/principal.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
+import type { Principal } from '../policy/principal.ts';
 import type { Reading } from '../reading/reading.ts';
 import type { BodyQuestion, BodyRecords } from '../references/records.ts';
+import type { Stage } from '../stage.ts';
 import type { Store } from '../store/store.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import type { HeldBodies } from '../transport/body.ts';
-import type { Refusal } from './answers.ts';
+import type { EnforcementScope, Refusal } from './answers.ts';
 
 /** @returns undefined where there is nothing to decide; rejects with GatewayError where it cannot be decided */
-export type Decide = (scope: Scope) => Promise<Decision | undefined>;
+export type Decide<Scope> = (scope: Scope) => Promise<Decision | undefined>;
 
-interface AuthorizeParts extends AuthenticateParts {
+interface AuthorizeParts<Scope extends EnforcementScope> extends AuthenticateParts {
   readonly store: AuthenticateParts['store'] & Pick<Store, 'patiently'>;
-  readonly decide: Decide;
+  readonly decide: Decide<Scope>;
   /** In `report` mode the gate decides, records and lets everything go on. */
   readonly mode: 'enforce' | 'report';
-  readonly refusal: Pick<Refusal, 'deny'>;
+  readonly refusal: Pick<Refusal<Scope>, 'deny'>;
   readonly audit: Pick<Audit, 'recordDecision'>;
 }
 
-export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
+export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<Scope>): Stage<Scope> {
   const { store, decide, refusal, audit, mode } = parts;
 
   return function authorize(c, next) {
@@ -36,7 +36,7 @@ export function authorize(parts: AuthorizeParts): MiddlewareHandler<GateEnv> {
     return decideThen(scope, next);
   };
 
-  async function decideThen(scope: Scope, next: Next): ReturnType<MiddlewareHandler<GateEnv>> {
+  async function decideThen(scope: Scope, next: Next): ReturnType<Stage<Scope>> {
     const decision = await decidePatiently(scope).catch((error: unknown) => reported(scope, error));
     if (decision?.effect === 'deny' && mode === 'enforce') {
       refusal.deny(scope, decision);
@@ -83,9 +83,9 @@ export type RecordReader = ReturnType<typeof createRecordReader>;
 
 /** Reads what a body says of models, once: a decision that is tried again finds record and body as they were left. */
 export function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: RecordReaderParts) {
-  const records = new WeakMap<Scope, unknown>();
+  const records = new WeakMap<EnforcementScope, unknown>();
   return async function recordOf<Question extends BodyQuestion>(
-    scope: Scope,
+    scope: EnforcementScope,
     question: Question,
   ): Promise<BodyRecords[Question['kind']]> {
     if (!records.has(scope)) {

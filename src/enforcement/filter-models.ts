@@ -1,19 +1,19 @@
 /** The stage that attaches to the request what its answer must go through if it lists models. */
-import type { MiddlewareHandler } from 'hono';
 import { isPolicyUnavailable } from '../errors.ts';
-import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { UserPrincipal } from '../policy/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import type { GrantSet, ModelId } from '../policy/grant.ts';
+import type { UserPrincipal } from '../policy/principal.ts';
+import type { Stage } from '../stage.ts';
 import type { Store } from '../store/store.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import type { AnswerRewrite, AskUpstream, BufferedAnswer } from '../transport/exchange.ts';
 import { fieldOf } from '../transport/headers.ts';
+import type { EnforcementScope } from './answers.ts';
 import type { Judge, NameSpace } from './judge.ts';
 import { type ListIndex, type ListShape, type Permits, filterList } from './list.ts';
 import { type ListReading, rememberLists } from './list-reading.ts';
 
-interface FilterParts {
+interface FilterParts<Scope> {
   readonly store: Pick<Store, 'ask' | 'current' | 'patiently'>;
   readonly judge: Judge;
   readonly lists: Pick<ListReading, 'read'>;
@@ -42,7 +42,7 @@ export interface Pages {
 }
 
 /** Decides anew for every answer; only the reading of bytes is remembered. */
-export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
+export function filterModels<Scope extends EnforcementScope>(parts: FilterParts<Scope>): Stage<Scope> {
   const { store, judge, audit } = parts;
   const isReport = parts.mode === 'report';
   const read = rememberLists(parts.lists, ({ providerIds }) => judge.providerModels.learn(providerIds));
@@ -54,7 +54,7 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
     return next();
   };
 
-  function rewriteOf(scope: Scope, listed: Listed): AnswerRewrite {
+  function rewriteOf(scope: EnforcementScope, listed: Listed): AnswerRewrite {
     const page = (answer: BufferedAnswer) => rewrite(scope, listed, answer);
     if (listed.pages === undefined || isReport) return page;
     const pages = listed.pages();
@@ -62,7 +62,7 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
     return (answer, ask) => (isAnswered(answer) ? pages.assemble(answer, ask, page) : answer);
   }
 
-  function rewrite(scope: Scope, listed: Listed, answer: BufferedAnswer) {
+  function rewrite(scope: EnforcementScope, listed: Listed, answer: BufferedAnswer) {
     // Errors and redirects list nothing, and neither does the page of the backend, which stands at unknown paths
     if (!isAnswered(answer) || isPage(answer)) return answer;
     const { shape } = listed;
@@ -82,7 +82,7 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
   }
 
   /** @throws GatewayError `policy_unavailable`, or rejects with it */
-  function rewriteBy(index: ListIndex, scope: Scope, listed: Listed, answer: BufferedAnswer) {
+  function rewriteBy(index: ListIndex, scope: EnforcementScope, listed: Listed, answer: BufferedAnswer) {
     const { principal } = scope;
     const filter = (permits: Permits) => filterList(answer.body, index, permits);
     const finish = ({ body, kept, removed }: ReturnType<typeof filterList>) => {
@@ -102,7 +102,7 @@ export function filterModels(parts: FilterParts): MiddlewareHandler<GateEnv> {
 }
 
 /** Without a user no model is permitted. @throws GatewayError `policy_unavailable` */
-function permitsFor({ store, judge }: FilterParts, { principal }: Scope, { names }: Listed): Permits {
+function permitsFor({ store, judge }: FilterParts<never>, { principal }: EnforcementScope, { names }: Listed): Permits {
   if (principal.kind !== 'user') return () => false;
   const view = forOneReader(store.current(), principal);
   return (model) => judge.one(view, principal, model, names).effect === 'permit';

@@ -14,21 +14,22 @@ import { createMemoryAllowances } from '../limits/memory.ts';
 import { createChatOrder } from '../openwebui/chat-order.ts';
 import { createSurfaceDecider } from '../openwebui/decide-surface.ts';
 import { answeringOf, countedAs, runsModel, socketSurface } from '../openwebui/endpoints.ts';
-import { listedBy } from '../openwebui/lists.ts';
 import { canonicalPath, createTargetReader } from '../openwebui/match.ts';
+import { listedBy } from '../openwebui/pages.ts';
 import { createReading } from '../reading/reading.ts';
 import type { Store } from '../store/store.ts';
-import { type RecentDecisions, createAudit } from '../telemetry/audit.ts';
+import { createAudit } from '../telemetry/audit.ts';
+import type { RecentDecisions } from '../telemetry/recent-decisions.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { createObserver, createUntrustedProxyWarning } from '../telemetry/observe.ts';
 import { createHeldBodies } from '../transport/body.ts';
 import { createClientAddress, createPeerLookup } from '../transport/client.ts';
-import { forward } from '../transport/exchange.ts';
+import { forward } from '../transport/forward.ts';
 import { createDownstream, listenOn } from '../transport/listener.ts';
 import { createUpstream } from '../transport/upstream.ts';
 import { createSecureAnswers } from './answer-headers.ts';
-import { type GateEnv, createScope } from './scope.ts';
+import { type GateEnv, type Scope, createScope } from './scope.ts';
 import { createSessionWatch } from './session-watch.ts';
 import { createSocketDoor } from './socket-door.ts';
 
@@ -125,7 +126,7 @@ function createSharedParts(lasting: ReturnType<typeof createLastingParts>) {
     observer: createObserver({ log, metrics, mode }),
     refusal: createRefusal({ audit, log, metrics, denial, answeringOf, allowOrigin: secureAnswers.allowOrigin }),
     secureAnswers,
-    limits: createLimits({ allowances, clientAddress, countedAs, runsModel, metrics }),
+    limits: createLimits<Scope>({ allowances, clientAddress, countedAs, runsModel, metrics }),
   };
 }
 

@@ -4,11 +4,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EnforcementScope } from '../enforcement/answers.ts';
 import type { GatewayError } from '../errors.ts';
 import type { IdentityScope } from '../identity/authenticate.ts';
-import type { Principal } from '../policy/principal.ts';
 import type { LimitsScope } from '../limits/limits.ts';
-import type { OpenWebUiScope } from '../openwebui/match.ts';
+import type { OpenWebUiScope } from '../openwebui/endpoints.ts';
 import type { Surface } from '../openwebui/surfaces.ts';
-import type { TelemetryScope } from '../telemetry/observe.ts';
+import type { Principal } from '../policy/principal.ts';
+import type { TelemetryScope } from '../telemetry/recent-decisions.ts';
 import type { AnswerEdit, HeaderEdit, TransportScope } from '../transport/exchange.ts';
 
 export type Scope = TransportScope & TelemetryScope & LimitsScope & IdentityScope & OpenWebUiScope & EnforcementScope;

@@ -20,9 +20,9 @@ interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
   readonly upstream: Upstream;
   readonly identity: Identity;
   readonly observer: Observer;
-  readonly refusal: Refusal;
+  readonly refusal: Refusal<Scope>;
   readonly secureAnswers: SecureAnswers;
-  readonly limits: Pick<Limits, 'admit' | 'admitInvocation'>;
+  readonly limits: Pick<Limits<Scope>, 'admit' | 'admitInvocation'>;
   readonly metrics: Pick<Metrics, 'sockets'>;
   readonly open: boolean;
 }

@@ -5,7 +5,7 @@ import type { Config, ListenAddress } from '../config/schema.ts';
 import { createStore } from '../store/store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
-import { createRecentDecisions } from '../telemetry/audit.ts';
+import { createRecentDecisions } from '../telemetry/recent-decisions.ts';
 import { createGate } from './gate.ts';
 
 export type RunningGate = Awaited<ReturnType<typeof startGate>>;

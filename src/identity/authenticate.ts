@@ -1,17 +1,16 @@
 /** Who is asking. Authentication attaches, authorization refuses; credentials of two users are an error. */
-import type { MiddlewareHandler } from 'hono';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
-import type { GateEnv, Scope } from '../gate/scope.ts';
+import type { Principal } from '../policy/principal.ts';
+import type { Stage } from '../stage.ts';
 import type { Store } from '../store/store.ts';
 import type { StoreView } from '../store/store-view.ts';
-import type { HeaderEdit, HeaderLines } from '../transport/exchange.ts';
+import type { HeaderEdit, HeaderLines, TransportScope } from '../transport/exchange.ts';
 import { type Credential, type Credentials, isReadable, readCredentials, toHeaderEdit } from './credential.ts';
-import type { Principal } from '../policy/principal.ts';
 import { type VerifiedToken, createSessionTokens } from './session-token.ts';
 
 type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
 
-export interface IdentityScope {
+export interface IdentityScope extends Pick<TransportScope, 'incoming' | 'credentialEdit'> {
   principal: Principal;
   /** The database could be read for it. Otherwise a decision asks once more who it is. */
   isPrincipalCurrent: boolean;
@@ -132,7 +131,7 @@ export interface AuthenticateParts {
  * Attaches the principal, for both doors; a promise where a token has to be verified or the database be looked at first.
  * @throws GatewayError `credentials_conflict` (or rejects with it)
  */
-export function identify(scope: Scope, { identity, store }: AuthenticateParts): void | Promise<void> {
+export function identify(scope: IdentityScope, { identity, store }: AuthenticateParts): void | Promise<void> {
   const failures = store.failures();
   const attach = ({ principal, edit }: Identified): void => {
     scope.principal = principal;
@@ -146,7 +145,7 @@ export function identify(scope: Scope, { identity, store }: AuthenticateParts): 
 }
 
 /** The stage. */
-export function authenticate(parts: AuthenticateParts): MiddlewareHandler<GateEnv> {
+export function authenticate(parts: AuthenticateParts): Stage<IdentityScope> {
   return function authenticate(c, next) {
     const pending = identify(c.get('scope'), parts);
     return pending === undefined ? next() : pending.then(next);

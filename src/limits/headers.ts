@@ -1,7 +1,19 @@
 /** draft-ietf-httpapi-ratelimit-headers-10 and OpenAI's: `q` and `w` in the long run, the others at once. */
 import type { RateLimit } from '../config/schema.ts';
 import type { AnswerEdit } from '../transport/exchange.ts';
-import type { RateName, Rates, Standing } from './limits.ts';
+
+export type RateName = 'address' | 'user' | 'chat' | 'organization';
+export type Rates = Readonly<Partial<Record<RateName, RateLimit>>>;
+
+/** What is left of one limit for one payer, after a charge that was admitted. */
+export interface Standing {
+  readonly limit: RateName;
+  readonly admitted: boolean;
+  readonly remaining: number;
+  /** Until one more would be; where the charge was refused, until it would be admitted. */
+  readonly moreInMs: number;
+  readonly fullInMs: number;
+}
 
 const WRITTEN = [
   'ratelimit',

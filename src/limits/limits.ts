@@ -1,32 +1,19 @@
 /** A forged token is paid by the address that sent it. Report mode does not switch limits off; a bypass does. */
-import type { Context, Next } from 'hono';
-import type { RateLimit } from '../config/schema.ts';
+import type { Next } from 'hono';
 import { GatewayError } from '../errors.ts';
-import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { Principal, UserId } from '../policy/principal.ts';
 import type { Decision } from '../policy/decision.ts';
+import type { Principal, UserId } from '../policy/principal.ts';
+import type { Stage } from '../stage.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { clientNetwork } from '../transport/client.ts';
-import { announceNoPlace, createAnnouncement } from './headers.ts';
-
-export type RateName = 'address' | 'user' | 'chat' | 'organization';
-export type Rates = Readonly<Partial<Record<RateName, RateLimit>>>;
+import type { TransportScope } from '../transport/exchange.ts';
+import { type RateName, type Rates, type Standing, announceNoPlace, createAnnouncement } from './headers.ts';
 
 export interface Charge {
   readonly limit: RateName;
   readonly key: string;
   /** More than a limit ever has at once count as all that it has. */
   readonly cost: number;
-}
-
-/** What is left of one limit for one payer, after a charge that was admitted. */
-export interface Standing {
-  readonly limit: RateName;
-  readonly admitted: boolean;
-  readonly remaining: number;
-  /** Until one more would be; where the charge was refused, until it would be admitted. */
-  readonly moreInMs: number;
-  readonly fullInMs: number;
 }
 
 export type Release = () => void;
@@ -41,25 +28,31 @@ export interface Allowances {
   occupy(user: string, places: number): Release | undefined | Promise<Release | undefined>;
 }
 
-export interface LimitsScope {
+export interface LimitsScope extends Pick<TransportScope, 'incoming' | 'answerEdits'> {
+  readonly principal: Principal;
+  readonly decision: Decision | undefined;
+  /** How many runs of models the request starts, if it starts any. */
+  readonly runs: number;
+  /** Where several runs or models are named: how many each organization's grants permitted. */
+  readonly runsByOrganization: ReadonlyMap<string, number> | undefined;
   allowance: Standing | undefined;
   limit: RateName | 'concurrent-chats' | undefined;
 }
 
-interface LimitParts {
+interface LimitParts<Scope> {
   readonly allowances: Allowances;
   readonly countedAs: (scope: Scope) => 'nothing' | 'request' | 'sign_in';
   readonly runsModel: (scope: Scope) => boolean;
-  readonly clientAddress: (incoming: Scope['incoming']) => string;
+  readonly clientAddress: (incoming: LimitsScope['incoming']) => string;
   readonly metrics: Pick<Metrics, 'limited' | 'invocations'>;
 }
 
 /** The limit by address stops the guessing of passwords, and checking one costs the backend 100 ms and more. */
 const SIGN_IN_COST = 10;
-export type Limits = ReturnType<typeof createLimits>;
+export type Limits<Scope extends LimitsScope> = ReturnType<typeof createLimits<Scope>>;
 
 /** @returns both stages, and what they do as functions for the socket door */
-export function createLimits(parts: LimitParts) {
+export function createLimits<Scope extends LimitsScope>(parts: LimitParts<Scope>) {
   const charging = createCharging(parts);
   const admitInvocation = createInvocations(parts, charging);
   /** @throws GatewayError `rate_limit_exceeded` (or rejects with it) */
@@ -82,24 +75,26 @@ export function createLimits(parts: LimitParts) {
       release();
     }
   }
-  return {
-    admit,
-    admitInvocation,
-    limit(c: Context<GateEnv>, next: Next): Promise<void> {
-      const pending = admit(c.get('scope'));
-      return pending === undefined ? next() : pending.then(next);
-    },
-    limitInvocations(c: Context<GateEnv>, next: Next): Promise<void> {
-      const scope = c.get('scope');
-      return parts.runsModel(scope) ? invoke(scope, next) : next();
-    },
+  const limit: Stage<Scope> = (c, next) => {
+    const pending = admit(c.get('scope'));
+    return pending === undefined ? next() : pending.then(next);
   };
+  const limitInvocations: Stage<Scope> = (c, next) => {
+    const scope = c.get('scope');
+    return parts.runsModel(scope) ? invoke(scope, next) : next();
+  };
+  return { admit, admitInvocation, limit, limitInvocations };
 }
 
 /** The place comes first, and goes back if the charge is refused: what is refused has cost nothing. */
-function createInvocations({ allowances, metrics }: LimitParts, { charge, refuse }: ReturnType<typeof createCharging>) {
+type ChargingParts = Omit<LimitParts<LimitsScope>, 'countedAs' | 'runsModel'>;
+
+function createInvocations(
+  { allowances, metrics }: ChargingParts,
+  { charge, refuse }: ReturnType<typeof createCharging>,
+) {
   /** @returns what to call when the answer has ended */
-  return async function admitInvocation(scope: Scope, decision: Decision | undefined): Promise<Release> {
+  return async function admitInvocation(scope: LimitsScope, decision: Decision | undefined): Promise<Release> {
     const user = provedUser(scope.principal);
     // Without a user only a denial that is reported, and not enforced, runs a model
     const place = user === undefined ? () => undefined : await allowances.occupy(user, scope.runs);
@@ -126,7 +121,10 @@ function createInvocations({ allowances, metrics }: LimitParts, { charge, refuse
 }
 
 /** Without a grant, as for images and speech, there is no organization to charge. */
-function invocationCharges({ principal, runs, runsByOrganization }: Scope, decision: Decision | undefined): Charge[] {
+function invocationCharges(
+  { principal, runs, runsByOrganization }: LimitsScope,
+  decision: Decision | undefined,
+): Charge[] {
   const user = provedUser(principal);
   const charges: Charge[] = user === undefined ? [] : [{ limit: 'chat', key: user, cost: runs }];
   if (runsByOrganization !== undefined) {
@@ -144,14 +142,14 @@ export function provedUser(principal: Principal): UserId | undefined {
   return principal.kind === 'unresolved' ? principal.claimed : undefined;
 }
 
-function createCharging({ allowances, metrics }: LimitParts) {
+function createCharging({ allowances, metrics }: ChargingParts) {
   const announce = createAnnouncement(allowances.rates);
-  function refuse(scope: Scope, limit: NonNullable<LimitsScope['limit']>, detail: string): never {
+  function refuse(scope: LimitsScope, limit: NonNullable<LimitsScope['limit']>, detail: string): never {
     scope.limit = limit;
     metrics.limited(limit);
     throw new GatewayError('rate_limit_exceeded', { detail });
   }
-  function settle(scope: Scope, standing: Standing | undefined): void {
+  function settle(scope: LimitsScope, standing: Standing | undefined): void {
     if (standing === undefined) return;
     const { allowance: known } = scope;
     if (!standing.admitted || known === undefined || standing.remaining < known.remaining) scope.allowance = standing;
@@ -160,7 +158,7 @@ function createCharging({ allowances, metrics }: LimitParts) {
     const seconds = Math.max(1, Math.ceil(standing.moreInMs / 1000));
     refuse(scope, standing.limit, `${EXCEEDED[standing.limit]} Try again in ${seconds} s.`);
   }
-  function charge(scope: Scope, charges: readonly Charge[]): void | Promise<void> {
+  function charge(scope: LimitsScope, charges: readonly Charge[]): void | Promise<void> {
     const standing = allowances.take(charges);
     return standing instanceof Promise ? standing.then((late) => settle(scope, late)) : settle(scope, standing);
   }

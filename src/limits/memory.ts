@@ -3,7 +3,8 @@
  * flexible`: its fixed windows admit COUNT and BURST together, and the same again across a window's edge.
  */
 import type { LimitsConfig, RateLimit } from '../config/schema.ts';
-import type { Allowances, Charge, RateName, Standing } from './limits.ts';
+import type { RateName, Standing } from './headers.ts';
+import type { Allowances, Charge } from './limits.ts';
 
 /** @param now monotonic, in milliseconds */
 export function createMemoryAllowances(limits: LimitsConfig, now: () => number): Allowances {

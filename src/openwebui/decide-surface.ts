@@ -2,7 +2,6 @@ import type { IncomingMessage } from 'node:http';
 import { type Decide, type RecordReaderParts, createRecordReader } from '../enforcement/authorize.ts';
 import { type Judge, firstDenial } from '../enforcement/judge.ts';
 import { GatewayError } from '../errors.ts';
-import type { Scope } from '../gate/scope.ts';
 import type { Principal } from '../policy/principal.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId, parsePattern } from '../policy/grant.ts';
@@ -12,11 +11,13 @@ import { isObject, parseStrictText } from '../references/json.ts';
 import type { Store } from '../store/store.ts';
 import type { StoreView } from '../store/store-view.ts';
 import type { Audit } from '../telemetry/audit.ts';
-import { queryValue } from './endpoints.ts';
+import { type OpenWebUiScope, queryValue } from './endpoints.ts';
 import { judgeInvocation } from './invocations.ts';
 import { type JudgingParts, Judging, judgeDeletion, judgeSave } from './saved-chats.ts';
 
-export function createSurfaceDecider(given: Omit<JudgingParts, 'recordOf'> & RecordReaderParts): Decide {
+export function createSurfaceDecider(
+  given: Omit<JudgingParts, 'recordOf'> & RecordReaderParts,
+): Decide<OpenWebUiScope> {
   const parts: JudgingParts = { ...given, recordOf: createRecordReader(given) };
   const { store, recordOf } = parts;
 
@@ -54,7 +55,7 @@ export function createSurfaceDecider(given: Omit<JudgingParts, 'recordOf'> & Rec
 }
 
 /** A path under `/api` that no table lists: only the JSON that it carries is searched for models. */
-async function decideUnlisted(parts: JudgingParts, scope: Scope) {
+async function decideUnlisted(parts: JudgingParts, scope: OpenWebUiScope) {
   if (!hasBody(scope.incoming)) return undefined;
   // What a new route means by a key that cannot be read is not known
   const models = (await parts.recordOf(scope, { kind: 'any' }))?.models;
@@ -68,14 +69,14 @@ async function decideUnlisted(parts: JudgingParts, scope: Scope) {
   );
 }
 
-async function decidePresets(judging: Judging, scope: Scope, form: PresetForm) {
+async function decidePresets(judging: Judging, scope: OpenWebUiScope, form: PresetForm) {
   const question = { form, mayBeEmpty: form === 'preset_switch', queryId: queryValue(scope.query, 'id') };
   const rows = await judging.parts.recordOf(scope, { kind: 'presets', ...question });
   const named = () => rows?.flatMap((row) => [...row.named, ...row.ids]) ?? [];
   return timed(scope, judging, () => judgePresets(judging, form, rows), named);
 }
 
-async function decideSavedChat(judging: Judging, scope: Scope, form: ChatForm) {
+async function decideSavedChat(judging: Judging, scope: OpenWebUiScope, form: ChatForm) {
   const chatId = scope.pathIds['id'];
   if (form === 'message_deletion') return timed(scope, judging, () => judgeDeletion(judging, chatId ?? ''));
   const names = await judging.parts.recordOf(scope, { kind: 'save', form });
@@ -88,7 +89,7 @@ async function decideSavedChat(judging: Judging, scope: Scope, form: ChatForm) {
  * Paths that the backend passes on whole (`ENABLE_OPENAI_API_PASSTHROUGH`, Ollama's index routes). The provider finds the
  * model in path, query or a body of any kind; where none names one, the gate cannot say what would run.
  */
-async function decidePassthrough(judging: Judging, scope: Scope) {
+async function decidePassthrough(judging: Judging, scope: OpenWebUiScope) {
   const inBody = await namedInBody(judging, scope);
   const inQuery = [...new URLSearchParams(scope.query)].filter(([name]) => namesModels(name)).map(([, text]) => text);
   const named = inBody && [...inBody, ...inQuery, ...modelOfPath(scope.path)].map(parseModelId);
@@ -105,7 +106,10 @@ async function decidePassthrough(judging: Judging, scope: Scope) {
 }
 
 /** @returns undefined where the body cannot be read, or names a model in a form that cannot */
-async function namedInBody({ parts }: Judging, scope: Scope): Promise<readonly (string | undefined)[] | undefined> {
+async function namedInBody(
+  { parts }: Judging,
+  scope: OpenWebUiScope,
+): Promise<readonly (string | undefined)[] | undefined> {
   if (!hasBody(scope.incoming)) return [];
   const contentType = scope.incoming.headers['content-type'] ?? '';
   const isForm = IS_FORM.test(contentType);
@@ -116,7 +120,7 @@ async function namedInBody({ parts }: Judging, scope: Scope): Promise<readonly (
 }
 
 async function timed<T>(
-  scope: Scope,
+  scope: OpenWebUiScope,
   { parts, user }: Judging,
   decide: () => T | Promise<T>,
   named: () => Iterable<string> = () => [],
@@ -207,7 +211,7 @@ export interface RealtimeParts {
 /** Judges a socket's first frame. @returns the decision by which it goes on, or undefined; rejects without a policy */
 export function createRealtimeJudge({ store, judge, resolveToken, audit, mode }: RealtimeParts) {
   /** The token of the frame counts, not that of the handshake: it is the one that the backend reads. */
-  async function decideFrame(scope: Scope, text: string): Promise<Decision> {
+  async function decideFrame(scope: OpenWebUiScope, text: string): Promise<Decision> {
     const frame = parseStrictText(text);
     const { token, model_id: named } = isObject(frame) ? frame : {};
     if (typeof token !== 'string') return deny('not_authenticated');
@@ -218,7 +222,7 @@ export function createRealtimeJudge({ store, judge, resolveToken, audit, mode }:
     if (principal.kind === 'user') await store.load(judge.needs(principal, () => [model]));
     return judge.one(store.current(), principal, model);
   }
-  return async function judgeFirstMessage(scope: Scope, text: string): Promise<Decision | undefined> {
+  return async function judgeFirstMessage(scope: OpenWebUiScope, text: string): Promise<Decision | undefined> {
     const decision = await store.patiently(() => store.ask(() => decideFrame(scope, text)));
     // No answer carries this decision, so the log has to
     audit.recordLateDecision(scope, decision);

@@ -3,11 +3,25 @@
  * limits count, cookies and files, where sessions are issued, and the shape of errors.
  */
 import type { IncomingMessage } from 'node:http';
-import type { MiddlewareHandler } from 'hono';
-import type { Answering, Dialect } from '../enforcement/answers.ts';
+import type { Answering, Dialect, EnforcementScope } from '../enforcement/answers.ts';
 import { GatewayError } from '../errors.ts';
-import type { GateEnv, Scope } from '../gate/scope.ts';
+import type { OrganizationId } from '../policy/principal.ts';
+import type { Stage } from '../stage.ts';
 import type { AnswerRewrite } from '../transport/exchange.ts';
+import type { Surface } from './surfaces.ts';
+
+export type OpenWebUiScope = EnforcementScope & OwnScope;
+
+interface OwnScope {
+  /** Decoded: what surfaces are matched on. */
+  path: string;
+  query: string;
+  surface: Surface;
+  /** The ids in the path, by the names that the surface's pattern gives them. */
+  pathIds: Readonly<Record<string, string>>;
+  runs: number;
+  runsByOrganization: ReadonlyMap<OrganizationId, number> | undefined;
+}
 
 /**
  * The one reading of the path: decoded once, as uvicorn and Starlette do. What the backend could route otherwise is refused,
@@ -85,7 +99,7 @@ const SIGN_IN =
   /^\/api\/v1\/auths\/(?:signin|ldap|signup|update\/password|oauth\/[^/]+\/token\/exchange|mfa\/(?:challenge|enroll\/confirm|verify|recover|recovery\/codes|replace))$/;
 
 /** As what a request counts for limits, by its target and method alone. */
-export function countedAs({ path, query, incoming }: Scope): 'nothing' | 'request' | 'sign_in' {
+export function countedAs({ path, query, incoming }: OpenWebUiScope): 'nothing' | 'request' | 'sign_in' {
   if ((!COUNTED.test(path) && !opensPolling(path, query)) || isPreflight(incoming)) return 'nothing';
   return incoming.method === 'POST' && SIGN_IN.test(path) ? 'sign_in' : 'request';
 }
@@ -95,14 +109,14 @@ const opensPolling = (path: string, query: string): boolean =>
   path.startsWith('/ws/') && new URLSearchParams(query).getAll('sid').every((id) => id === '');
 
 /** What browsers send by themselves, without a credential; the backend's CORS layer answers it and reads no further. */
-const isPreflight = ({ method, headers }: Scope['incoming']): boolean =>
+const isPreflight = ({ method, headers }: OpenWebUiScope['incoming']): boolean =>
   method === 'OPTIONS' && headers.origin !== undefined && headers['access-control-request-method'] !== undefined;
 
 /** The model is a setting of the backend, often a provider's: no request names it, so that no surface does. */
 const TRANSCRIPTIONS = '/api/v1/audio/transcriptions';
 
 /** Whether the request runs a model now; where none has to be named, there is a decision only if one was. */
-export function runsModel({ surface, decision, path, incoming }: Scope): boolean {
+export function runsModel({ surface, decision, path, incoming }: OpenWebUiScope): boolean {
   switch (surface.kind) {
     case 'invokes':
       return surface.runsNow && (surface.modelRequired || surface.names === 'media' || decision !== undefined);
@@ -138,7 +152,7 @@ const IN_BODY = /^\/api\/v1\/auths\/(?:add|oauth\/[^/]+\/token\/exchange)\/?$/;
 const TOKEN_COOKIE = /^\s*token\s*=\s*"?([\w-]+\.[\w-]+\.[\w-]+)"?\s*(?:;|$)/;
 
 /** @param onIssued called with each token that the backend issues, before the client has it; must not throw */
-export function watchIssuedSessions(onIssued: (token: string) => void): MiddlewareHandler<GateEnv> {
+export function watchIssuedSessions(onIssued: (token: string) => void): Stage<OpenWebUiScope> {
   const readBody: AnswerRewrite = (answer) => {
     const token = answer.status === 200 ? tokenOf(answer.body) : undefined;
     if (token !== undefined) onIssued(token);
@@ -170,7 +184,7 @@ function tokenOf(body: Buffer): string | undefined {
 }
 
 /** The dialect of a refusal, and where a denied request is sent instead. */
-export function answeringOf({ surface, path, incoming }: Scope): Answering {
+export function answeringOf({ surface, path, incoming }: OpenWebUiScope): Answering {
   const asked = path === '' ? (incoming.url ?? '') : path;
   const dialect = DIALECTS.find(([pattern]) => pattern.test(asked))?.[1] ?? 'open-webui';
   return { dialect, insteadOfDenial: surface.kind === 'invokes' ? surface.insteadOfDenial : undefined };

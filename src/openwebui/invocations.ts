@@ -2,7 +2,6 @@
  * Judges requests that run models: those that they name, and those that a stored object names for them. A request goes on
  * only if every model that it will run can be named.
  */
-import type { Scope } from '../gate/scope.ts';
 import type { OrganizationId } from '../policy/principal.ts';
 import { askedBeside } from '../policy/decide.ts';
 import { type Decision, deny } from '../policy/decision.ts';
@@ -20,12 +19,12 @@ import {
 import type { StoredChat } from '../store/stored-references.ts';
 import { type Judging, judgeSave, namesAt } from './saved-chats.ts';
 import type { InvokesSurface } from './surfaces.ts';
-import { queryValue } from './endpoints.ts';
+import { type OpenWebUiScope, queryValue } from './endpoints.ts';
 
 export async function judgeInvocation(
   judging: Judging,
   surface: InvokesSurface,
-  scope: Scope,
+  scope: OpenWebUiScope,
   record: InvocationRecord,
 ): Promise<Decision | undefined> {
   const decision = judgeNamed(judging, surface, scope, record);
@@ -40,7 +39,7 @@ export async function judgeInvocation(
 function judgeNamed(
   judging: Judging,
   surface: InvokesSurface,
-  scope: Scope,
+  scope: OpenWebUiScope,
   record: InvocationRecord,
 ): Decision | undefined {
   const { references, fanOut } = record;
@@ -127,7 +126,7 @@ const NOTHING: StoredModels = { names: [], isOptional: true };
 async function judgeStoredRun(
   judging: Judging,
   run: NonNullable<InvokesSurface['runs']>,
-  scope: Scope,
+  scope: OpenWebUiScope,
   record: InvocationRecord,
 ): Promise<Decision | undefined> {
   const chat = scope.pathIds['id'] ?? record.ids.chat_id;

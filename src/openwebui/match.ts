@@ -1,24 +1,7 @@
 /** Finds the surface of a path. What stands in neither table is `unlisted`. */
-import type { MiddlewareHandler } from 'hono';
-import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { OrganizationId } from '../policy/principal.ts';
+import type { Stage } from '../stage.ts';
+import { type OpenWebUiScope, readTarget } from './endpoints.ts';
 import { type Route, type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
-import { readTarget } from './endpoints.ts';
-
-export interface OpenWebUiScope {
-  /** Decoded: what surfaces are matched on. */
-  path: string;
-  query: string;
-  surface: Surface;
-  /** The ids in the path, by the names that the surface's pattern gives them. */
-  pathIds: Readonly<Record<string, string>>;
-  /** Where the request saves a chat that runs must wait for; called when it has ended. */
-  endSave: ((answered: boolean) => void) | undefined;
-  /** How many runs of models the request starts, if it starts any. */
-  runs: number;
-  /** Where several runs or models are named: how many each organization's grants permitted. */
-  runsByOrganization: ReadonlyMap<OrganizationId, number> | undefined;
-}
 
 interface SurfaceMatch {
   readonly surface: Surface;
@@ -70,7 +53,7 @@ function compile(path: string): RegExp {
 }
 
 /** Reads the target and finds its surface; the stage `canonicalPath`, and the same for the WebSocket door. */
-export function createTargetReader(): (scope: Scope) => void {
+export function createTargetReader(): (scope: OpenWebUiScope) => void {
   const matchSurface = createSurfaceMatcher();
   return function readTargetInto(scope) {
     const { method = '', url = '' } = scope.incoming;
@@ -79,7 +62,7 @@ export function createTargetReader(): (scope: Scope) => void {
   };
 }
 
-export function canonicalPath(readTargetInto: (scope: Scope) => void): MiddlewareHandler<GateEnv> {
+export function canonicalPath(readTargetInto: (scope: OpenWebUiScope) => void): Stage<OpenWebUiScope> {
   return function canonicalPath(c, next) {
     readTargetInto(c.get('scope'));
     return next();

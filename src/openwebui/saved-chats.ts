@@ -4,7 +4,6 @@
  */
 import type { RecordReader } from '../enforcement/authorize.ts';
 import { type Judge, type NameSpace, firstDenial } from '../enforcement/judge.ts';
-import type { Scope } from '../gate/scope.ts';
 import type { UserPrincipal } from '../policy/principal.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
@@ -21,6 +20,7 @@ import {
 import type { Store } from '../store/store.ts';
 import type { StoredChat } from '../store/stored-references.ts';
 import type { ChatOrder } from './chat-order.ts';
+import type { OpenWebUiScope } from './endpoints.ts';
 
 export interface JudgingParts {
   readonly judge: Judge;
@@ -70,7 +70,7 @@ type Forbidden = ReadonlyMap<string, readonly string[]>;
 /** Where it writes forbidden names again, runs wait for `scope.endSave`. @param chatId undefined for a new chat */
 export async function judgeSave(
   judging: Judging,
-  scope: Scope,
+  scope: OpenWebUiScope,
   names: ChatNames,
   chatId: string | undefined,
 ): Promise<Decision | undefined> {

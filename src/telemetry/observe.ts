@@ -1,16 +1,10 @@
 /** The access line and figures of every request: never a header's value, a query string or a body. */
-import type { Context, Next } from 'hono';
-import type { GateEnv, Scope } from '../gate/scope.ts';
+import type { Stage } from '../stage.ts';
 import type { OwnAnswer } from '../transport/answer.ts';
-import { type RecentDecisions, decisionFields, pathOf } from './audit.ts';
+import { decisionFields } from './audit.ts';
+import { type TelemetryScope, pathOf } from './recent-decisions.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
-
-export interface TelemetryScope {
-  readonly startedAt: number;
-  decisionId: string | undefined;
-  decisionEnd: ReturnType<RecentDecisions['keep']> | undefined;
-}
 
 interface ObserverParts {
   readonly log: Pick<Log, 'record'>;
@@ -21,7 +15,7 @@ interface ObserverParts {
 export type Observer = ReturnType<typeof createObserver>;
 
 export function createObserver({ log, metrics, mode }: ObserverParts) {
-  const end = (scope: Scope, status: number, endedAt = performance.now()): void => {
+  const end = (scope: TelemetryScope, status: number, endedAt = performance.now()): void => {
     const { incoming, outcome, decision, decisionEnd, startedAt, surface } = scope;
     const sent = outcome !== undefined && outcome.upstreamStartedAt > 0 ? outcome : undefined;
     const firstByteMs =
@@ -54,6 +48,16 @@ export function createObserver({ log, metrics, mode }: ObserverParts) {
     };
     log.record(decision?.effect === 'deny' || status >= 500 || isCut ? 'warn' : 'info', fields, 'request');
   };
+  const observe: Stage<TelemetryScope> = (c, next) => {
+    const scope = c.get('scope');
+    metrics.requestStarted();
+    scope.outgoing.once('close', () => {
+      const endedAt = performance.now();
+      // the last stages learn of the end by promises, which are settled only after this event
+      setImmediate(() => end(scope, statusOf(scope), endedAt));
+    });
+    return next();
+  };
   return {
     begin: () => metrics.requestStarted(),
     /** With 101 or a refusal; what its socket does afterwards is not part of the request. */
@@ -64,26 +68,17 @@ export function createObserver({ log, metrics, mode }: ObserverParts) {
       const fields = { method: incoming?.method, path, status, surface: 'none', code };
       log.record(status >= 500 ? 'warn' : 'info', fields, 'request');
     },
-    observe(c: Context<GateEnv>, next: Next): Promise<void> {
-      const scope = c.get('scope');
-      metrics.requestStarted();
-      scope.outgoing.once('close', () => {
-        const endedAt = performance.now();
-        // the last stages learn of the end by promises, which are settled only after this event
-        setImmediate(() => end(scope, statusOf(scope), endedAt));
-      });
-      return next();
-    },
+    observe,
   };
 }
 
 const roundedMs = (ms: number): number => Math.round(ms * 100) / 100;
 
 /** 499, nginx's word, where the client left before the answer was complete, unless it was the upstream that broke off. */
-const statusOf = ({ outgoing, outcome }: Scope): number =>
+const statusOf = ({ outgoing, outcome }: TelemetryScope): number =>
   outgoing.writableFinished || outcome?.truncated === true ? outgoing.statusCode : 499;
 
-function userFields({ principal }: Scope): FlatFields {
+function userFields({ principal }: TelemetryScope): FlatFields {
   if (principal.kind === 'user') return { user: principal.id };
   return principal.kind === 'anonymous' ? { anonymous: principal.because } : { unresolved: true };
 }

@@ -3,7 +3,7 @@
  * design had named. Prints JSON.
  */
 import { BurstyRateLimiter, RateLimiterMemory } from 'rate-limiter-flexible';
-import type { RateName } from '../../src/limits/limits.ts';
+import type { RateName } from '../../src/limits/headers.ts';
 import { createMemoryAllowances } from '../../src/limits/memory.ts';
 
 interface Figures {

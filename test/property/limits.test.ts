@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { LimitsConfig } from '../../src/config/schema.ts';
-import type { Release, Standing } from '../../src/limits/limits.ts';
+import type { Standing } from '../../src/limits/headers.ts';
+import type { Release } from '../../src/limits/limits.ts';
 import { clientNetwork } from '../../src/transport/client.ts';
 import { createMemoryAllowances } from '../../src/limits/memory.ts';
 

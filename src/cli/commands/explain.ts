@@ -11,7 +11,7 @@ import type { Membership } from '../../organizations/standing.ts';
 import { REASONS } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import { failureCode } from '../../store/database.ts';
-import type { DecisionRecord, NoRecord } from '../../telemetry/audit.ts';
+import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
 import { type DatabaseOptions, configureOperation, lateCommand, requireAdminOrigin, toOrigin } from '../options.ts';
 import { type Fact, counted, grouped, tableOf, whole } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf, misused } from '../terminal.ts';

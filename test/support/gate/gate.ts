@@ -8,7 +8,7 @@ import { createGate } from '../../../src/gate/gate.ts';
 import { createStore } from '../../../src/store/store.ts';
 import { createLog } from '../../../src/telemetry/log.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
-import { type RecentDecisions, createRecentDecisions } from '../../../src/telemetry/audit.ts';
+import { type RecentDecisions, createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { type Era, type TestDatabase, createDatabase } from '../database/database.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from './session.ts';
 import { frontSettings, startFront } from './through-nginx.ts';

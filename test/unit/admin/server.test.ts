@@ -1,6 +1,6 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createAdminServer, createReadiness } from '../../../src/admin/server.ts';
-import { createRecentDecisions } from '../../../src/telemetry/audit.ts';
+import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 
 type ReadinessParts = Parameters<typeof createReadiness>[0];
 

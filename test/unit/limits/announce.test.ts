@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { RateLimit } from '../../../src/config/schema.ts';
-import type { Standing } from '../../../src/limits/limits.ts';
-import { announceNoPlace, createAnnouncement } from '../../../src/limits/headers.ts';
+import { type Standing, announceNoPlace, createAnnouncement } from '../../../src/limits/headers.ts';
 
 const RATE: RateLimit = { count: 120, windowSeconds: 60, burst: 40 };
 const STANDING: Standing = { limit: 'user', admitted: true, remaining: 12, moreInMs: 350, fullInMs: 14_350 };

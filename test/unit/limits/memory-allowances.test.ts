@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { LimitsConfig, RateLimit } from '../../../src/config/schema.ts';
-import type { RateName, Standing } from '../../../src/limits/limits.ts';
+import type { RateName, Standing } from '../../../src/limits/headers.ts';
 import { createMemoryAllowances } from '../../../src/limits/memory.ts';
 import { manualClock } from '../../support/process/clock.ts';
 

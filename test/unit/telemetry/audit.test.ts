@@ -4,7 +4,8 @@ import { toOrganizationId, toUserId } from '../../../src/policy/principal.ts';
 import { type Decision, deny } from '../../../src/policy/decision.ts';
 import { compileGrants, parseModelId, type GrantSet, type ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
-import { type Audit, type RecentDecisions, createAudit, createRecentDecisions } from '../../../src/telemetry/audit.ts';
+import { type Audit, createAudit } from '../../../src/telemetry/audit.ts';
+import { type RecentDecisions, createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const model = (id: string): ModelId => parseModelId(id) ?? expect.fail(id);

@@ -3,7 +3,7 @@ import { toOrganizationId, toUserId } from '../../../src/policy/principal.ts';
 import { type Decision, deny } from '../../../src/policy/decision.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
-import { createRecentDecisions } from '../../../src/telemetry/audit.ts';
+import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
 
 const model = 'gpt-4o' as ModelId;
