@@ -134,7 +134,6 @@ export function createRefusal<Scope extends EnforcementScope>(parts: RefusalPart
   const send = (scope: Scope, answer: Answer): boolean =>
     sendAnswer(scope.outgoing, answer.status, headerLines(answer, scope), answer.body);
 
-  /** The answer of `fail` alone, undefined where the client is gone. */
   function answerTo(scope: Scope, error: unknown): Answer | undefined {
     if (error instanceof ClientGone) return undefined;
     const failure = error instanceof GatewayError ? error : new GatewayError('internal', { cause: error });
@@ -155,13 +154,13 @@ export function createRefusal<Scope extends EnforcementScope>(parts: RefusalPart
         send(scope, denialAnswer(dialect, denial, id, disclosure));
       } else send(scope, { status: 302, headers: { location, 'cache-control': 'no-store' }, body: '' });
     },
-    fail(scope: Scope, error: unknown): void {
+    /** @returns the status of the answer; undefined where the client is gone */
+    fail(scope: Scope, error: unknown): number | undefined {
       const answer = answerTo(scope, error);
       // An answer that has begun can only be cut, so that it does not look complete
       if (answer === undefined || !send(scope, answer)) scope.outgoing.destroy();
+      return answer?.status;
     },
-    answerTo,
-    headerLines,
   };
 }
 

@@ -50,7 +50,7 @@ export function createGate(parts: GateParts) {
   const downstream = createDownstream({
     handle: (incoming, outgoing) => void doors.app.fetch(UNREAD, { incoming, outgoing }),
     refuse: (incoming, outgoing, fault) => void doors.app.fetch(UNREAD, { incoming, outgoing, fault }),
-    upgrade: (incoming, socket, head) => void doors.socketDoor(incoming, socket, head),
+    upgrade: (...upgrade) => void doors.socketDoor(...upgrade),
     mayUpgrade: (incoming) => socketSurface(incoming) !== undefined,
     ownAnswerEdit: (lines, status, incoming) => doors.secureAnswers.editOwn(lines, status, incoming),
     answered: (own) => doors.observer.answered(own),

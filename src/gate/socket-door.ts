@@ -1,6 +1,5 @@
 /** WebSocket upgrades: scope, canonical path, authenticate, limit, and a tunnel. */
-import { type IncomingMessage, ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Refusal } from '../enforcement/answers.ts';
 import { type Identity, identify } from '../identity/authenticate.ts';
 import type { Limits, Release } from '../limits/limits.ts';
@@ -9,9 +8,7 @@ import { socketSurface } from '../openwebui/endpoints.ts';
 import { createTargetReader } from '../openwebui/match.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Observer } from '../telemetry/observe.ts';
-import { refuseUpgrade } from '../transport/answer.ts';
-import { gateFirstMessage } from '../transport/tunnel.ts';
-import { tunnel } from '../transport/upgrade.ts';
+import { gateFirstMessage, tunnel } from '../transport/tunnel.ts';
 import type { Upstream } from '../transport/upstream.ts';
 import type { SecureAnswers } from './answer-headers.ts';
 import { type Scope, createScope } from './scope.ts';
@@ -33,7 +30,7 @@ export function createSocketDoor(parts: SocketDoorParts) {
   const resolveToken: RealtimeParts['resolveToken'] = (token, view) => identity.resolveToken(token, view);
   const judgeFirstMessage = createRealtimeJudge({ ...parts, resolveToken });
 
-  async function connect(scope: Scope, socket: Duplex, head: Buffer): Promise<number> {
+  async function connect(scope: Scope, head: Buffer): Promise<number> {
     readTargetInto(scope);
     if (!parts.open) {
       await identify(scope, parts);
@@ -53,7 +50,7 @@ export function createSocketDoor(parts: SocketDoorParts) {
     const gate = isJudged ? gateFirstMessage(admitFirstMessage) : undefined;
     metrics.sockets(1);
     try {
-      return (await tunnel(upstream, scope, { socket, head, gate })).status;
+      return (await tunnel(upstream, scope, head, gate)).status;
     } finally {
       hasEnded = true;
       release?.();
@@ -61,17 +58,13 @@ export function createSocketDoor(parts: SocketDoorParts) {
     }
   }
 
-  return async function socketDoor(incoming: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
-    // The scope wants a response object; on this door it is never written to
-    const scope = createScope(incoming, new ServerResponse(incoming), secureAnswers.editsFor(incoming));
+  return async function socketDoor(incoming: IncomingMessage, outgoing: ServerResponse, head: Buffer): Promise<void> {
+    const scope = createScope(incoming, outgoing, secureAnswers.editsFor(incoming));
     observer.begin();
     try {
-      observer.end(scope, await connect(scope, socket, head));
+      observer.end(scope, await connect(scope, head));
     } catch (error) {
-      const answer = refusal.answerTo(scope, error);
-      if (answer === undefined) socket.destroy();
-      else refuseUpgrade(socket, answer.status, refusal.headerLines(answer, scope), answer.body);
-      observer.end(scope, answer?.status ?? CLIENT_GONE);
+      observer.end(scope, refusal.fail(scope, error) ?? CLIENT_GONE);
     }
   };
 }

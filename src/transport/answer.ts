@@ -1,7 +1,6 @@
 /** Which requests are refused by their raw lines, what the gate answers by itself, and how a connection ends with that. */
-import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import { type IncomingMessage, STATUS_CODES, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { ALLOWED_METHODS, type ErrorCode, GatewayError } from '../errors.ts';
 import type { HeaderLines } from './exchange.ts';
 import { connectionOptions, fieldOf } from './headers.ts';
@@ -29,22 +28,31 @@ function framed(status: number, headers: HeaderLines, body: string | Buffer): st
   return lines;
 }
 
-const rawAnswer = (status: number, headers: HeaderLines, body: string): string =>
-  rawHead(status, [...framed(status, headers, body), 'date', new Date().toUTCString(), 'connection', 'close']) + body;
-
-export function rawHead(status: number, lines: HeaderLines): string {
+/** Where there is no request, and so no response. */
+function rawAnswer(status: number, headers: HeaderLines, body: string): string {
+  const lines = [...framed(status, headers, body), 'date', new Date().toUTCString(), 'connection', 'close'];
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
   for (let index = 0; index + 1 < lines.length; index += 2) head += `${lines[index]}: ${lines[index + 1]}\r\n`;
-  return `${head}\r\n`;
+  return `${head}\r\n${body}`;
 }
 
 /** For the error of a socket: its 'close' follows, and is listened to. */
 export const ignore = (): void => undefined;
 
-/** Refuses an upgrade, and ends the connection. Never throws. */
-export function refuseUpgrade(socket: Duplex, status: number, headers: HeaderLines, body: string): void {
-  if (socket.destroyed || !socket.writable) return;
-  socket.end(rawAnswer(status, headers, body), () => socket.destroy());
+/** A response on a connection that Node has let go of, for an upgrade or CONNECT: the connection ends with it. */
+export function responseOn(incoming: IncomingMessage): ServerResponse {
+  const { socket } = incoming;
+  const outgoing = new ServerResponse(incoming);
+  outgoing.shouldKeepAlive = false;
+  // A body without a length ends with the connection
+  outgoing.removeHeader('transfer-encoding');
+  outgoing.assignSocket(socket);
+  socket.on('drain', () => outgoing.emit('drain'));
+  outgoing.on('error', ignore).once('finish', () => {
+    socket.resume();
+    socket.end(() => socket.destroy());
+  });
+  return outgoing;
 }
 
 // A close with unread bytes becomes a reset, which takes the answer away from the client (RFC 9112 9.6): the write side
@@ -143,9 +151,6 @@ export function createOwnAnswers({ ownAnswerEdit, answered }: OwnAnswerOptions) 
       outgoing.shouldKeepAlive = false;
       give(error, outgoing.req, (...answer) => sendAnswer(outgoing, ...answer));
     },
-    errorOnSocket(incoming: IncomingMessage, socket: Duplex, error: GatewayError): void {
-      give(error, incoming, (...answer) => refuseUpgrade(socket, ...answer));
-    },
     broken(socket: Socket, error: GatewayError): void {
       give(error, undefined, (...answer) => linger(socket, rawAnswer(...answer)));
     },
@@ -223,17 +228,12 @@ export function findMalformation(incoming: RequestHead): GatewayError | undefine
 }
 
 /** Whether the request asks for a WebSocket and for nothing else (RFC 6455 4.2.1): GET, no body, one known protocol. */
-export function asksForWebSocket({ method, httpVersion, rawHeaders }: RequestHead): boolean {
-  if (method !== 'GET' || httpVersion !== '1.1') return false;
-  let [protocols, options] = [0, 0];
-  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
-    const name = (rawHeaders[index] ?? '').toLowerCase();
-    const value = rawHeaders[index + 1] ?? '';
-    if (name === 'upgrade') protocols += value.trim().toLowerCase() === 'websocket' ? 1 : Infinity;
-    else if (name === 'connection') options += connectionOptions(value).includes('upgrade') ? 1 : 0;
-    else if (name === 'content-length' || name === 'transfer-encoding') return false;
-  }
-  return protocols === 1 && options > 0;
+export function asksForWebSocket({ method, httpVersion, headers }: IncomingMessage): boolean {
+  const hasBody = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
+  if (method !== 'GET' || httpVersion !== '1.1' || hasBody) return false;
+  // Node joins lines of one name: of two protocols neither is the whole value
+  const isOne = headers.upgrade?.trim().toLowerCase() === 'websocket';
+  return isOne && connectionOptions(headers.connection ?? '').includes('upgrade');
 }
 
 const fault = (code: ErrorCode, detail: string): GatewayError => new GatewayError(code, { detail });

@@ -1,5 +1,6 @@
 /** What a judged request on its way upstream has with it, and what its answer must go through. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 
 /** Name and value alternating, as Node's `rawHeaders` and undici's `headers` have them. */
 export type HeaderLines = readonly string[];
@@ -19,6 +20,8 @@ export interface BufferedAnswer {
   readonly headers: HeaderLines;
   readonly body: Buffer;
 }
+
+export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
 
 /** May reject with a GatewayError. @param ask sends the same request to another target */
 export type AnswerRewrite = (answer: BufferedAnswer, ask: AskUpstream) => BufferedAnswer | Promise<BufferedAnswer>;
@@ -57,4 +60,6 @@ export interface ExchangeEvents {
   readonly onUploaded?: (outgoing: ServerResponse) => void;
   /** A stream of events (SSE) begins or ends. */
   readonly onStream?: (isOpen: boolean) => void;
+  /** @returns what is wrong with a 101, which is then not passed on */
+  readonly onUpgrade?: (lines: HeaderLines, socket: Duplex) => Error | undefined;
 }

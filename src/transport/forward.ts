@@ -1,13 +1,13 @@
 /** Sends a judged request upstream: its body as it came, whole or in pieces. */
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import { ClientGone, GatewayError } from '../errors.ts';
+import { ClientGone } from '../errors.ts';
 import { declaredBytes } from './answer.ts';
 import { Intake, SHORT_BODY_BYTES, readBody } from './body.ts';
-import type { AskUpstream, BufferedAnswer, ExchangeEvents, ForwardOutcome, Forwarded } from './exchange.ts';
+import type { ExchangeEvents, ForwardOutcome, Forwarded } from './exchange.ts';
 import { requestLines } from './headers.ts';
-import { HttpExchange, MAX_REWRITTEN_BYTES } from './http-exchange.ts';
-import { type Upstream, toGatewayError } from './upstream.ts';
+import { HttpExchange } from './http-exchange.ts';
+import type { Upstream } from './upstream.ts';
 
 /** @throws GatewayError only while nothing has been sent; ClientGone when the client left */
 export function forward(upstream: Upstream, request: Forwarded, events: ExchangeEvents = {}): Promise<ForwardOutcome> {
@@ -15,7 +15,7 @@ export function forward(upstream: Upstream, request: Forwarded, events: Exchange
   request.body = undefined;
   if (outgoing.destroyed) return Promise.reject(new ClientGone());
   if (body !== undefined && body.length > SHORT_BODY_BYTES) {
-    const upload = new HeldUpload(body).once('close', () => events.onUploaded?.(outgoing));
+    const upload = Readable.from(piecesOf(body)).once('close', () => events.onUploaded?.(outgoing));
     return send(upstream, request, events, upload);
   }
   const declared = declaredBytes(outgoing.req);
@@ -30,36 +30,13 @@ async function send(
   events: ExchangeEvents,
   body: Buffer | Readable | null,
 ): Promise<ForwardOutcome> {
-  const { target: path, credentialEdit: edit, requestId, outgoing, rewrite } = request;
-  const { rawHeaders, httpVersion, method = 'GET', socket } = outgoing.req;
-  const { via } = upstream;
-  const facts = { rawHeaders, method, httpVersion, peer: upstream.peerOf(socket), edit, requestId, via };
-  const headers = requestLines({ ...facts, streamed: body instanceof Readable, rewritten: rewrite !== undefined });
+  const { target: path, outgoing } = request;
+  const headers = requestLines(upstream, request, body instanceof Readable);
   const upload = body instanceof UploadStream ? body : undefined;
-  const exchange = new HttpExchange({ request, events, ask: createAsk(upstream, headers), upload, upstream });
-  upstream.pool.dispatch({ path, method, headers, body }, exchange);
+  const exchange = new HttpExchange({ upstream, request, headers, events, upload });
+  upstream.pool.dispatch({ path, method: outgoing.req.method ?? 'GET', headers, body }, exchange);
   return exchange.outcome.promise;
 }
-
-function createAsk(upstream: Upstream, headers: string[]): AskUpstream {
-  let bytes = 0;
-  return async function ask(path): Promise<BufferedAnswer> {
-    try {
-      const answer = await upstream.pool.request({ path, method: 'GET', headers });
-      const chunks: Buffer[] = [];
-      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-        bytes += chunk.length;
-        if (bytes > MAX_REWRITTEN_BYTES) throw new GatewayError('upstream_invalid', { detail: TOO_LONG });
-        chunks.push(chunk);
-      }
-      return { status: answer.statusCode, headers: [], body: Buffer.concat(chunks) };
-    } catch (cause) {
-      throw toGatewayError(cause, upstream.maxHeaderBytes);
-    }
-  };
-}
-
-const TOO_LONG = `Its pages have more than ${MAX_REWRITTEN_BYTES / 1024 ** 2} MB.`;
 
 /** undici destroys what it was given, and `incoming` must outlive that: the answer still goes out on its connection. */
 class UploadStream extends Readable {
@@ -93,18 +70,6 @@ class UploadStream extends Readable {
 }
 
 /** A body that was read whole, let go of as the upstream takes it. */
-class HeldUpload extends Readable {
-  #rest: Buffer | undefined;
-
-  constructor(bytes: Buffer) {
-    super();
-    this.#rest = bytes;
-  }
-
-  override _read(): void {
-    const piece = this.#rest?.subarray(0, SHORT_BODY_BYTES) ?? null;
-    const rest = this.#rest?.subarray(SHORT_BODY_BYTES);
-    this.#rest = rest === undefined || rest.length === 0 ? undefined : rest;
-    this.push(piece);
-  }
+function* piecesOf(rest: Buffer): Iterable<Buffer> {
+  for (; rest.length > 0; rest = rest.subarray(SHORT_BODY_BYTES)) yield rest.subarray(0, SHORT_BODY_BYTES);
 }

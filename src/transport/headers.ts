@@ -1,21 +1,13 @@
 /** Hop-by-hop and nominated fields never survive (RFC 9110 7.6.1); facts about the client are not the client's. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { GatewayError } from '../errors.ts';
-import type { AnswerEdit, HeaderEdit, HeaderLines } from './exchange.ts';
-import { firstElement, type Peer } from './client.ts';
+import { type Peer, type PeerLookup, firstElement } from './client.ts';
+import type { AnswerEdit, Forwarded, HeaderLines } from './exchange.ts';
 
-interface RequestFacts {
-  readonly rawHeaders: HeaderLines;
-  readonly method: string;
-  readonly httpVersion: string;
-  readonly peer: Peer;
-  readonly edit: HeaderEdit;
-  readonly requestId: string;
+/** Between whom the request is passed on. */
+interface Hop {
   readonly via: string;
-  /** The body goes out as a stream, and its declared length must go along. */
-  readonly streamed: boolean;
-  /** The answer will be rewritten: whole, uncoded, and never a 304 or 206. */
-  readonly rewritten: boolean;
+  readonly peerOf: PeerLookup;
 }
 
 type Kind = 'drop' | 'connection' | 'forwarded' | 'via' | 'length' | 'conditional' | 'max-forwards';
@@ -44,9 +36,18 @@ const REPRESENTATION_FIELDS = fields(
   'content-length content-range content-md5 digest content-digest repr-digest etag last-modified accept-ranges cache-control pragma expires',
 );
 
-/** `Host` among them; undici writes the framing. @throws GatewayError `loop_detected` (RFC 9110 7.6.3) */
-export function requestLines(facts: RequestFacts): string[] {
-  const { rawHeaders, peer, edit, rewritten } = facts;
+/**
+ * `Host` among them; undici writes the framing. For a rewrite the answer must be whole, uncoded, and never a 304 or 206.
+ * @param isStreamed the declared length of the body must go along. @throws GatewayError `loop_detected` (RFC 9110 7.6.3)
+ */
+export function requestLines(
+  { via: ourName, peerOf }: Hop,
+  request: Pick<Forwarded, 'outgoing' | 'credentialEdit' | 'requestId' | 'rewrite'>,
+  isStreamed: boolean,
+): string[] {
+  const { requestId, credentialEdit: edit, outgoing } = request;
+  const { rawHeaders, method, httpVersion, socket } = outgoing.req;
+  const rewritten = request.rewrite !== undefined;
   const lines: string[] = [];
   const forwarded: string[] = [];
   let nominated: string | undefined;
@@ -65,14 +66,14 @@ export function requestLines(facts: RequestFacts): string[] {
     } else if (kind === 'connection') nominated = nominated === undefined ? value : `${nominated},${value}`;
     else if (kind === 'via') via = via === '' ? value : `${via}, ${value}`;
     else if (kind === 'forwarded') forwarded.push(name, value);
-    else if (kind === 'max-forwards') lines.push(written, facts.method === 'OPTIONS' ? decremented(value) : value);
-    else if (kind === 'length' ? facts.streamed : kind !== 'drop' && !rewritten) lines.push(written, value);
+    else if (kind === 'max-forwards') lines.push(written, method === 'OPTIONS' ? decremented(value) : value);
+    else if (kind === 'length' ? isStreamed : kind !== 'drop' && !rewritten) lines.push(written, value);
   }
   const kept = nominated === undefined ? lines : withoutNominated(lines, nominated);
-  addForwarding(kept, forwarded, peer, host);
-  kept.push('via', extendedVia(via, facts));
+  addForwarding(kept, forwarded, peerOf(socket), host);
+  kept.push('via', extendedVia(via, httpVersion, ourName));
   if (rewritten) kept.push('accept-encoding', 'identity');
-  kept.push('x-request-id', facts.requestId);
+  kept.push('x-request-id', requestId);
   for (const part of edit.add) kept.push(part);
   return kept;
 }
@@ -163,12 +164,12 @@ function addForwarding(lines: string[], claimed: readonly string[], peer: Peer, 
 /** RFC 7239 4: an IPv6 node is bracketed and quoted. */
 const quotedNode = (address: string): string => (address.includes(':') ? `"[${address}]"` : address);
 
-function extendedVia(received: string, facts: RequestFacts): string {
-  if (received === '') return `${facts.httpVersion} ${facts.via}`;
+function extendedVia(received: string, httpVersion: string, ourName: string): string {
+  if (received === '') return `${httpVersion} ${ourName}`;
   for (const hop of received.split(',')) {
-    if (hop.trim().split(/\s+/)[1] === facts.via) throw new GatewayError('loop_detected');
+    if (hop.trim().split(/\s+/)[1] === ourName) throw new GatewayError('loop_detected');
   }
-  return `${received}, ${facts.httpVersion} ${facts.via}`;
+  return `${received}, ${httpVersion} ${ourName}`;
 }
 
 /** RFC 9110 7.6.2; a value of 0 never comes here, the listener answers it. */

@@ -1,24 +1,29 @@
 /** No retry, no redirect followed; a cut answer never looks complete to the client (RFC 9112 8). */
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
-import { MAX_FIELDS, closeAfterAnswer, closeIfUnread } from './answer.ts';
+import { MAX_FIELDS, closeAfterAnswer, closeIfUnread, ignore } from './answer.ts';
 import { joined } from './body.ts';
-import type { AskUpstream, BufferedAnswer, ExchangeEvents, ForwardOutcome, Forwarded } from './exchange.ts';
+import {
+  type BufferedAnswer,
+  type ExchangeEvents,
+  type ForwardOutcome,
+  type Forwarded,
+  MAX_REWRITTEN_BYTES,
+} from './exchange.ts';
 import { fieldOf, responseLines, rewrittenLines } from './headers.ts';
-import { MAX_INTERIM, type Upstream, toGatewayError } from './upstream.ts';
+import { MAX_INTERIM, type Upstream, createAsk, toGatewayError } from './upstream.ts';
 
 /** Up to this length head and body leave as one string: half the work of two buffers. */
 const JOINED_BYTES = 16 * 1024;
-export const MAX_REWRITTEN_BYTES = 64 * 1024 * 1024;
 
 interface ExchangeParts {
-  readonly request: Forwarded;
-  readonly events: ExchangeEvents;
-  readonly ask: AskUpstream;
-  readonly upload: Readable | undefined;
   readonly upstream: Upstream;
+  readonly request: Forwarded;
+  readonly headers: string[];
+  readonly events: ExchangeEvents;
+  readonly upload?: Readable | undefined;
 }
 
 export class HttpExchange implements Dispatcher.DispatchHandler {
@@ -59,15 +64,14 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (status < 200) {
       this.#interim += 1;
       if (status < 100 || this.#interim > MAX_INTERIM) controller.abort(new GatewayError('upstream_invalid'));
-      else if (status === 103 && this.#parts.upstream.forwardsEarlyHints)
-        this.#passEarlyHints([headers.link ?? []].flat());
+      else if (status === 103 && this.#parts.upstream.forwardsEarlyHints) this.#passEarlyHints(headers.link);
       return;
     }
     const fault = findFault(controller.rawHeaders as readonly unknown[], headers['transfer-encoding']);
     if (fault !== undefined) return void controller.abort(fault);
     this.#status = status;
     this.#firstByteAt = performance.now();
-    this.#lines = responseLines(headers, status, this.#parts.request.requestId, this.#parts.request.answerEdits);
+    this.#lines = this.#linesOf(status, headers);
     if (this.#held !== undefined) return;
     // Server-sent events (HTML Living Standard 9.2): open for as long as a model writes
     this.#isStream = !this.#settled && headers['content-type']?.startsWith('text/event-stream') === true;
@@ -77,11 +81,29 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(sendHead, this);
   }
 
+  #linesOf(status: number, headers: IncomingHttpHeaders): string[] {
+    const { requestId, answerEdits } = this.#parts.request;
+    return responseLines(headers, status, requestId, answerEdits);
+  }
+
+  onRequestUpgrade(_: unknown, status: number, headers: IncomingHttpHeaders, socket: Duplex): void {
+    socket.on('error', ignore);
+    const lines = this.#linesOf(status, headers);
+    const failure = this.#settled ? new ClientGone() : this.#parts.events.onUpgrade?.(lines, socket);
+    if (failure !== undefined) {
+      socket.destroy();
+      return this.#fail(failure);
+    }
+    this.#outgoing.writeHead(status, [...lines, 'upgrade', 'websocket', 'connection', 'Upgrade']);
+    this.#outgoing.flushHeaders();
+    this.#settle(false);
+  }
+
   /** nginx before 1.29 takes a 103 for the final answer; `Link` is all that it is for (RFC 8297 2). */
-  #passEarlyHints(link: string[]): void {
+  #passEarlyHints(link: string | string[] | undefined): void {
     const outgoing = this.#outgoing;
     const isHeard = !this.#settled && !outgoing.headersSent && outgoing.req.httpVersion === '1.1';
-    if (isHeard && link.length > 0) outgoing.writeInformation(103, { link });
+    if (isHeard && link !== undefined) outgoing.writeInformation(103, { link });
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -109,10 +131,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     if (this.#settled) return;
-    if (this.#held !== undefined) {
-      this.#rewrite(this.#held);
-      return;
-    }
+    if (this.#held !== undefined) return this.#rewrite(this.#held);
     this.#writeHead();
     if (!this.#outgoing.writableEnded) this.#outgoing.end();
     this.#settle(false);
@@ -145,12 +164,13 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 
   #rewrite(chunks: readonly Buffer[]): void {
-    const { rewrite } = this.#parts.request;
+    const { upstream, headers, request } = this.#parts;
+    const { rewrite } = request;
     const received = { status: this.#status, headers: this.#lines, body: joined(chunks) };
     this.#held = [];
     this.#receivedAt = performance.now();
     try {
-      const answer = rewrite === undefined ? received : rewrite(received, this.#parts.ask);
+      const answer = rewrite === undefined ? received : rewrite(received, createAsk(upstream, headers));
       if (answer instanceof Promise) {
         answer.then((late) => this.#sendRewritten(late)).catch((error: unknown) => this.#fail(toFailure(error)));
       } else this.#sendRewritten(answer);
@@ -187,20 +207,21 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #fail(error: Error): void {
     if (this.#settled) return;
     const outgoing = this.#outgoing;
+    const { events, upload, upstream } = this.#parts;
     const isGone = error instanceof ClientGone || outgoing.destroyed;
     if (!isGone && outgoing.headersSent) {
       this.#settle(true);
-      // To an HTTP/1.0 client an ordinary close is the end of the body: only a reset tells it otherwise
-      if (outgoing.req.httpVersion === '1.0') outgoing.socket?.resetAndDestroy();
+      // To an HTTP/1.0 client, and after an upgrade, a close ends the body: only a reset tells that it was cut
+      if (outgoing.req.httpVersion === '1.0' || events.onUpgrade !== undefined) outgoing.socket?.resetAndDestroy();
       outgoing.destroy();
       return;
     }
     this.#settled = true;
-    this.#parts.upload?.destroy();
+    upload?.destroy();
     if (isGone) {
       this.outcome.reject(error instanceof ClientGone ? error : new ClientGone({ cause: error }));
       this.#controller?.abort(error);
-    } else this.outcome.reject(toGatewayError(error, this.#parts.upstream.maxHeaderBytes));
+    } else this.outcome.reject(toGatewayError(error, upstream.maxHeaderBytes));
   }
 }
 

@@ -14,6 +14,7 @@ import {
   findMalformation,
   ignore,
   isClosing,
+  responseOn,
   toFault,
 } from './answer.ts';
 import { awaitContinue } from './body.ts';
@@ -41,7 +42,8 @@ interface DownstreamOptions extends OwnAnswerOptions {
   readonly handle: (incoming: IncomingMessage, outgoing: ServerResponse) => void;
   /** Without it the answer to a malformed request is plain JSON. */
   readonly refuse?: (incoming: IncomingMessage, outgoing: ServerResponse, error: GatewayError) => void;
-  readonly upgrade: (incoming: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  /** Gets a response that ends the connection. */
+  readonly upgrade: (incoming: IncomingMessage, outgoing: ServerResponse, head: Buffer) => void;
   /** Elsewhere `Upgrade` is dropped and the request served as an ordinary one. */
   readonly mayUpgrade: (incoming: IncomingMessage) => boolean;
   readonly limits?: Partial<typeof DEFAULT_LIMITS>;
@@ -78,10 +80,12 @@ export function createDownstream(options: DownstreamOptions) {
       awaitContinue(incoming);
       receive(incoming, outgoing);
     })
-    .on('checkExpectation', (_, outgoing) => own.error(outgoing, new GatewayError('expectation_failed')))
+    .on('checkExpectation', (incoming, outgoing) => {
+      if (traffic.expect(incoming.socket, outgoing)) own.error(outgoing, new GatewayError('expectation_failed'));
+    })
     .on('connect', (incoming, socket) => {
       keepGoing(traffic, socket);
-      traffic.breakOff(socket, () => own.errorOnSocket(incoming, socket, new GatewayError('method_not_allowed')));
+      traffic.breakOff(socket, () => own.error(responseOn(incoming), new GatewayError('method_not_allowed')));
     })
     .on('upgrade', (incoming, socket, head) => acceptUpgrade(parts, incoming, socket, head))
     .on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -125,8 +129,8 @@ function acceptUpgrade(
   traffic.addTunnel(socket);
   const fault = findMalformation(incoming) ?? (traffic.draining ? new GatewayError('draining') : undefined);
   if (isClosing(incoming.socket)) socket.destroy();
-  else if (fault !== undefined) own.errorOnSocket(incoming, socket, fault);
-  else upgrade(incoming, socket, head);
+  else if (fault !== undefined) own.error(responseOn(incoming), fault);
+  else upgrade(incoming, responseOn(incoming), head);
 }
 
 /** A client that takes nothing is cut. With no listener Node would destroy the socket, also while it waits for the upstream. */

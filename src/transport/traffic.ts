@@ -60,7 +60,9 @@ export class Traffic {
   /** The answer that all others on this connection come before. */
   lastOn(socket: Duplex): ServerResponse | undefined {
     const last = this.#connections.get(socket)?.last;
-    return last?.writableFinished === true || last?.destroyed === true ? undefined : last;
+    // Until Node takes the connection away from it, nothing else may answer there
+    const isOver = last === undefined || last.destroyed || (last.writableFinished && last.socket === null);
+    return isOver ? undefined : last;
   }
 
   /** After the answers that are due on the connection (RFC 9112 9.3.2). */

@@ -1,8 +1,16 @@
-/** Two sockets joined after a WebSocket handshake, the client's held back until its first message was judged. */
+/** A WebSocket handshake with the upstream, and two sockets joined, the client's held back until its first message was judged. */
+import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import type { Duplex, Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { Receiver } from 'ws';
+import { ClientGone, GatewayError } from '../errors.ts';
 import { ignore } from './answer.ts';
+import type { Forwarded, HeaderLines } from './exchange.ts';
+import { fieldOf, requestLines } from './headers.ts';
+import { HttpExchange } from './http-exchange.ts';
+import type { Upstream } from './upstream.ts';
 
 declare module 'ws' {
   // `ws` 8 exports it without documenting it, so that its types leave it out
@@ -14,149 +22,143 @@ declare module 'ws' {
 }
 
 /** Sees the client's bytes until its verdict; `refuse` closes both sides with 1008, as does a gate that throws. */
-export type ClientFrameGate = (bytes: Buffer) => 'more' | 'pass' | 'refuse' | Promise<'pass' | 'refuse'>;
+type ClientFrameGate = (bytes: Buffer) => 'more' | 'pass' | 'refuse' | Promise<'pass' | 'refuse'>;
+
+/** RFC 6455 1.3 */
+const HANDSHAKE_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+/** A client may not send before 101 (RFC 6455 4.1); what comes nevertheless is kept up to here. */
+const MAX_EARLY_BYTES = 64 * 1024;
+const EXTENSIONS = 'sec-websocket-extensions';
+
+/**
+ * Resolves when both sockets have ended. A gated connection has no WebSocket extensions.
+ * @param request its response is that of `responseOn`. @throws GatewayError while nothing was sent; ClientGone
+ */
+export async function tunnel(upstream: Upstream, request: Forwarded, head: Buffer, gate?: ClientFrameGate) {
+  const { outgoing, target: path, credentialEdit } = request;
+  const { socket: client } = outgoing.req;
+  if (client.destroyed) throw new ClientGone();
+  if (gate !== undefined) {
+    request.credentialEdit = { ...credentialEdit, remove: new Set([...credentialEdit.remove, EXTENSIONS]) };
+  }
+  const headers = requestLines(upstream, request, false);
+  const ready = readEarly(client, head);
+  let joined: Promise<boolean> | undefined;
+  const onUpgrade = (lines: HeaderLines, socket: Duplex): Error | undefined => {
+    const fault = findHandshakeFault(outgoing.req, lines, gate !== undefined);
+    if (fault !== undefined) return fault;
+    ready();
+    joined = joinSockets(client, socket, gate, upstream.idleTimeoutMs);
+    return undefined;
+  };
+  const exchange = new HttpExchange({ upstream, request, headers, events: { onUpgrade } });
+  upstream.pool.dispatch({ path, method: 'GET', headers, upgrade: 'websocket' }, exchange);
+  const { status, truncated } = await exchange.outcome.promise;
+  if (truncated) throw new GatewayError('upstream_unreachable');
+  return { status, refused: (await joined) === true };
+}
+
+/** Reading is what makes a client that leaves be noticed. @returns what gives back the bytes that were read */
+function readEarly(client: Socket, head: Buffer): () => void {
+  const early = [head];
+  let size = head.length;
+  const keep = (chunk: Buffer): void => {
+    early.push(chunk);
+    size += chunk.length;
+    if (size > MAX_EARLY_BYTES) client.pause();
+  };
+  const leave = (): void => void client.destroy();
+  client.on('data', keep).on('end', leave);
+  return function ready() {
+    client.off('data', keep).off('end', leave).pause();
+    if (size > 0) client.unshift(Buffer.concat(early));
+  };
+}
+
+/** RFC 6455 4.1: what a client must check before it takes 101 for an answer; we are that client. */
+function findHandshakeFault(incoming: IncomingMessage, lines: HeaderLines, isGated: boolean): Error | undefined {
+  const key = `${incoming.headers['sec-websocket-key'] ?? ''}${HANDSHAKE_GUID}`;
+  const isOurs = fieldOf(lines, 'sec-websocket-accept') === createHash('sha1').update(key).digest('base64');
+  const isExtended = isGated && fieldOf(lines, EXTENSIONS) !== undefined;
+  return isOurs && !isExtended ? undefined : new GatewayError('upstream_invalid');
+}
+
 const GRACE_MS = 2_000;
-const GATE_MS = 30_000;
-const MAX_GATED_BYTES = 256 * 1024;
+
+/** @returns once both sockets are gone, whether the gate refused */
+async function joinSockets(client: Socket, upstream: Duplex, gate: ClientFrameGate | undefined, idleTimeoutMs: number) {
+  const cut = (): void => {
+    client.destroy();
+    upstream.destroy();
+  };
+  const sides = [[client, upstream] as const, [upstream, client] as const];
+  for (const [side, other] of sides) {
+    // No delay for small frames; a peer that vanished without a word is found by the kernel
+    if (side instanceof Socket) side.setNoDelay(true).setKeepAlive(true, 30_000).setTimeout(idleTimeoutMs, cut);
+    // WebSocket has no half-closed state: one end ends both, after what is on its way
+    side.on('end', () => endSoon(other)).on('close', () => endSoon(other));
+    side.on('error', ignore);
+  }
+  const gone = Promise.allSettled(sides.map(([side]) => finished(side)));
+  upstream.pipe(client);
+  const verdict = gate === undefined ? 'pass' : await firstVerdict(client, gate);
+  if (verdict === 'pass') client.pipe(upstream);
+  else if (verdict === 'refuse') {
+    upstream.unpipe(client);
+    refuse(client, CLOSE_FRAME);
+    refuse(upstream, MASKED_CLOSE_FRAME);
+  }
+  await gone;
+  return verdict === 'refuse';
+}
+
+function endSoon(socket: Duplex): void {
+  if (socket.destroyed) return;
+  if (!socket.writableEnded) socket.end();
+  const timer = setTimeout(() => socket.destroy(), GRACE_MS);
+  socket.once('close', () => clearTimeout(timer));
+}
+
 /** RFC 6455 7.4.1: a violation of policy. */
 const CLOSE_REASON = Buffer.concat([Buffer.from([1008 >> 8, 1008 & 0xff]), Buffer.from('not permitted')]);
 const CLOSE_FRAME = Buffer.concat([Buffer.from([0x88, CLOSE_REASON.length]), CLOSE_REASON]);
 /** Towards a server every frame is masked (5.3); a mask of zeros leaves the payload as it is. */
 const MASKED_CLOSE_FRAME = Buffer.concat([Buffer.from([0x88, 0x80 | CLOSE_REASON.length, 0, 0, 0, 0]), CLOSE_REASON]);
 
-interface JoinedSockets {
-  readonly client: Duplex;
-  readonly upstream: Duplex;
-  readonly early: readonly Buffer[];
-  readonly gate: ClientFrameGate | undefined;
-  readonly idleTimeoutMs: number;
+function refuse(socket: Duplex, closeFrame: Buffer): void {
+  if (socket.writable) socket.end(closeFrame);
+  socket.resume();
+  endSoon(socket);
 }
 
-/** @returns once both sockets are gone, whether the gate refused */
-export const joinSockets = (sockets: JoinedSockets): Promise<boolean> => new Tunnel(sockets).outcome.promise;
+const GATE_MS = 30_000;
+const MAX_GATED_BYTES = 256 * 1024;
 
-class Tunnel {
-  readonly #client: Duplex;
-  readonly #upstream: Duplex;
-  readonly outcome = Promise.withResolvers<boolean>();
-  readonly #idle: NodeJS.Timeout;
-  readonly #gateTimer: NodeJS.Timeout | undefined;
-  #gate: ClientFrameGate | undefined;
-  #held: Buffer[] = [];
-  #heldBytes = 0;
-  #awaiting = false;
-  #refused = false;
-  #open = 2;
-
-  constructor({ client, upstream, early, gate, idleTimeoutMs }: JoinedSockets) {
-    this.#client = client;
-    this.#upstream = upstream;
-    this.#gate = gate;
-    this.#idle = setTimeout(() => {
-      client.destroy();
-      upstream.destroy();
-    }, idleTimeoutMs);
-    this.#join(client, upstream, (chunk) => this.#fromClient(chunk));
-    this.#join(upstream, client, (chunk) => this.#pass(chunk, upstream, client));
-    if (gate !== undefined) this.#gateTimer = setTimeout(() => this.#refuse(), GATE_MS);
-    for (const chunk of early) this.#fromClient(chunk);
-    if (!this.#awaiting && !upstream.writableNeedDrain) client.resume();
-  }
-
-  #join(from: Duplex, to: Duplex, onData: (chunk: Buffer) => void): void {
-    tune(from);
-    from.on('data', onData);
-    from.on('drain', () => to.resume());
-    // WebSocket has no half-closed state: one end ends both, after what is on its way.
-    from.on('end', () => this.#endSoon(to));
-    from.on('close', () => {
-      this.#open -= 1;
-      if (this.#open > 0) return this.#endSoon(to);
-      clearTimeout(this.#idle);
-      clearTimeout(this.#gateTimer);
-      this.outcome.resolve(this.#refused);
-    });
-    from.on('error', ignore);
-  }
-
-  #pass(chunk: Buffer, from: Duplex, to: Duplex): void {
-    this.#idle.refresh();
-    if (to.writableEnded || to.destroyed) return;
-    if (!to.write(chunk)) from.pause();
-  }
-
-  #fromClient(chunk: Buffer): void {
-    if (this.#refused) return;
-    if (this.#gate === undefined) {
-      this.#pass(chunk, this.#client, this.#upstream);
-      return;
-    }
-    this.#idle.refresh();
-    this.#held.push(chunk);
-    this.#heldBytes += chunk.length;
-    if (this.#heldBytes > MAX_GATED_BYTES) this.#refuse();
-    else if (!this.#awaiting) this.#ask(this.#gate, chunk);
-  }
-
-  #ask(gate: ClientFrameGate, chunk: Buffer): void {
-    let verdict: ReturnType<ClientFrameGate>;
-    try {
-      verdict = gate(chunk);
-    } catch {
-      verdict = 'refuse';
-    }
-    if (typeof verdict === 'string') {
-      this.#obey(verdict);
-      return;
-    }
-    this.#awaiting = true;
-    this.#client.pause();
-    const settle = (settled: 'pass' | 'refuse') => {
-      this.#awaiting = false;
-      this.#obey(settled);
-      if (!this.#upstream.writableNeedDrain) this.#client.resume();
-    };
-    verdict.then(settle, () => settle('refuse'));
-  }
-
-  #obey(verdict: 'more' | 'pass' | 'refuse'): void {
-    if (verdict === 'refuse') this.#refuse();
-    if (this.#refused || verdict === 'more') return;
-    clearTimeout(this.#gateTimer);
-    this.#gate = undefined;
-    const held = this.#held;
-    this.#held = [];
-    for (const chunk of held) this.#pass(chunk, this.#client, this.#upstream);
-  }
-
-  #refuse(): void {
-    if (this.#refused) return;
-    this.#refused = true;
-    clearTimeout(this.#gateTimer);
-    this.#held = [];
-    if (this.#client.writable) this.#client.write(CLOSE_FRAME);
-    if (this.#upstream.writable) this.#upstream.write(MASKED_CLOSE_FRAME);
-    this.#upstream.removeAllListeners('data');
-    this.#upstream.resume();
-    this.#client.resume();
-    this.#endSoon(this.#client);
-    this.#endSoon(this.#upstream);
-  }
-
-  #endSoon(socket: Duplex): void {
-    if (socket.destroyed) return;
-    if (!socket.writableEnded) socket.end();
-    const timer = setTimeout(() => socket.destroy(), GRACE_MS);
-    socket.once('close', () => clearTimeout(timer));
-  }
-}
-
-/** No delay for small frames; a peer that vanished without a word is found by the kernel. */
-function tune(stream: Duplex): void {
-  if (!(stream instanceof Socket)) return;
-  stream.setNoDelay(true);
-  stream.setKeepAlive(true, 30_000);
-  stream.setTimeout(0);
+/** What was read goes back to a client that may pass. */
+async function firstVerdict(client: Duplex, gate: ClientFrameGate): Promise<'pass' | 'refuse' | 'gone'> {
+  const { promise, resolve } = Promise.withResolvers<'pass' | 'refuse' | 'gone'>();
+  const held: Buffer[] = [];
+  let size = 0;
+  const take = async (chunk: Buffer): Promise<void> => {
+    client.pause();
+    held.push(chunk);
+    size += chunk.length;
+    const verdict = size > MAX_GATED_BYTES ? 'refuse' : await gate(chunk);
+    if (verdict === 'more') client.resume();
+    else resolve(verdict);
+  };
+  const listen = (chunk: Buffer): void => void take(chunk).catch(() => resolve('refuse'));
+  client
+    .on('data', listen)
+    .once('end', () => resolve('gone'))
+    .once('close', () => resolve('gone'));
+  client.resume();
+  const timer = setTimeout(resolve, GATE_MS, 'refuse');
+  const verdict = await promise;
+  clearTimeout(timer);
+  client.off('data', listen);
+  if (verdict === 'pass') client.unshift(Buffer.concat(held));
+  return verdict;
 }
 
 /** Pings and pongs before the first message; a client that sends more has no message. */

@@ -5,8 +5,9 @@ import type { Socket } from 'node:net';
 import { Pool, buildConnector, errors } from 'undici';
 import type { Config } from '../config/schema.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
-import { createPeerLookup } from './client.ts';
 import { MAX_HEADER_BYTES, beyondHeaderLimit } from './answer.ts';
+import { createPeerLookup } from './client.ts';
+import { type AskUpstream, type BufferedAnswer, MAX_REWRITTEN_BYTES } from './exchange.ts';
 
 /** Why a backend cannot be reached, as what follows its name in a sentence. */
 export function unreachableBecause(error: unknown): string {
@@ -129,6 +130,27 @@ async function probe(pool: Pool, path: string): Promise<string | undefined> {
     return `it ${unreachableBecause(error)}`;
   }
 }
+
+/** Asks for further pages of an answer, with the headers of its request. */
+export function createAsk(upstream: Upstream, headers: string[]): AskUpstream {
+  let bytes = 0;
+  return async function ask(path): Promise<BufferedAnswer> {
+    try {
+      const answer = await upstream.pool.request({ path, method: 'GET', headers });
+      const chunks: Buffer[] = [];
+      for await (const chunk of answer.body as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        if (bytes > MAX_REWRITTEN_BYTES) throw new GatewayError('upstream_invalid', { detail: TOO_LONG });
+        chunks.push(chunk);
+      }
+      return { status: answer.statusCode, headers: [], body: Buffer.concat(chunks) };
+    } catch (cause) {
+      throw toGatewayError(cause, upstream.maxHeaderBytes);
+    }
+  };
+}
+
+const TOO_LONG = `Its pages have more than ${MAX_REWRITTEN_BYTES / 1024 ** 2} MB.`;
 
 // undici takes a 100 without `Expect` for the end; a client must bear it (RFC 9110 15.2), so it is shown a 102.
 

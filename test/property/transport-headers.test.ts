@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { util } from 'undici';
 import { expect, test } from 'vitest';
-import { connectionOptions, requestLines, responseLines, rewrittenLines } from '../../src/transport/headers.ts';
-
-type RequestFacts = Parameters<typeof requestLines>[0];
+import { connectionOptions, responseLines, rewrittenLines } from '../../src/transport/headers.ts';
+import { type RequestFacts, linesOf } from '../support/gate/request-lines.ts';
 
 const HOP_BY_HOP = [
   'connection',
@@ -48,7 +47,6 @@ const facts: fc.Arbitrary<Omit<RequestFacts, 'rawHeaders'>> = fc.record({
     { remove: new Set<string>(), add: [] },
     { remove: new Set(['cookie', 'authorization']), add: ['authorization', 'Bearer judged'] },
   ),
-  requestId: fc.constant('the-id'),
   via: fc.constant('gate-under-test'),
   streamed: fc.boolean(),
   rewritten: fc.boolean(),
@@ -83,7 +81,7 @@ const STATED = new Set([
 test('no hop-by-hop, nominated or underscored field of a request survives', () => {
   fc.assert(
     fc.property(lines, facts, (rawHeaders, rest) => {
-      const sent = namesOf(requestLines({ ...rest, rawHeaders }));
+      const sent = namesOf(linesOf({ ...rest, rawHeaders }));
       for (const dropped of [...HOP_BY_HOP, ...REQUEST_ONLY]) expect(sent).not.toContain(dropped);
       for (const nominated of nominatedIn(rawHeaders))
         if (!STATED.has(nominated)) expect(sent).not.toContain(nominated);
@@ -105,7 +103,7 @@ test('no hop-by-hop or nominated field of an answer survives', () => {
 test('each field that we state is stated once', () => {
   fc.assert(
     fc.property(lines, facts, (rawHeaders, rest) => {
-      const sent = requestLines({ ...rest, rawHeaders });
+      const sent = linesOf({ ...rest, rawHeaders });
       for (const stated of ['x-forwarded-for', 'x-forwarded-proto', 'via', 'x-request-id']) {
         expect(valuesOf(sent, stated)).toHaveLength(1);
       }
@@ -118,7 +116,7 @@ test('an untrusted peer says nothing about itself', () => {
   fc.assert(
     fc.property(lines, facts, (rawHeaders, rest) => {
       const peer = { ...rest.peer, trusted: false };
-      const sent = requestLines({ ...rest, peer, rawHeaders });
+      const sent = linesOf({ ...rest, peer, rawHeaders });
       expect(valuesOf(sent, 'x-forwarded-for')).toEqual([peer.address]);
       expect(valuesOf(sent, 'x-forwarded-proto')).toEqual([peer.encrypted ? 'https' : 'http']);
       expect(valuesOf(sent, 'x-real-ip')).toEqual([]);
@@ -135,7 +133,7 @@ test('every other field goes through with its value: to the backend in its order
       (pairs, rest) => {
         const rawHeaders = pairs.flat();
         const edit = { remove: new Set<string>(), add: [] };
-        const sent = requestLines({ ...rest, edit, rewritten: false, rawHeaders });
+        const sent = linesOf({ ...rest, edit, rewritten: false, rawHeaders });
         expect(sent.slice(0, rawHeaders.length)).toEqual(rawHeaders);
         const answer = responseLines(readByUndici(rawHeaders), 200, 'id');
         for (const one of new Set(namesOf(rawHeaders)))
@@ -153,8 +151,8 @@ test('preparing what was prepared changes nothing (answers), nor who the client 
       expect(responseLines(readByUndici(answer), status, 'the-id')).toEqual(answer);
       const rewritten = rewrittenLines(answer, 200, 7);
       expect(rewrittenLines(rewritten, 200, 7)).toEqual(rewritten);
-      const once = requestLines({ ...rest, rawHeaders: raw, peer: { ...rest.peer, trusted: false } });
-      const again = requestLines({ ...rest, rawHeaders: once, peer: { ...rest.peer, trusted: false }, via: 'next' });
+      const once = linesOf({ ...rest, rawHeaders: raw, peer: { ...rest.peer, trusted: false } });
+      const again = linesOf({ ...rest, rawHeaders: once, peer: { ...rest.peer, trusted: false }, via: 'next' });
       const own = (list: readonly string[]) => list.filter((_part, index) => namesOf(list)[index >> 1] !== 'via');
       expect(own(again).sort()).toEqual(own(once).sort());
     }),

@@ -320,6 +320,19 @@ describe('half-open peers', () => {
   });
 });
 
+test.each(['OPTIONS * HTTP/1.1\r\n', 'GET /x HTTP/1.1\r\nExpect: something\r\n'])(
+  'an upgrade in the same packet as %j, which is answered at once, opens no tunnel into that answer',
+  async (line) => {
+    const backend = await startScriptedUpstream(ACCEPTED, 'open');
+    const relay = await relayTo(backend);
+    const client = await connectTo(relay);
+    client.send(`${line}Host: gate.test\r\n\r\n${HANDSHAKE}`);
+    const text = await client.closes();
+    expect(text.startsWith('HTTP/1.1 ')).toBe(true);
+    expect(text).not.toContain('101');
+  },
+);
+
 describe('a gate in front of the first message', () => {
   const judged: string[] = [];
   const permitting: RelayOptions['gate'] = () =>

@@ -1,12 +1,12 @@
 /** The transport with no policy around it: what its tests drive, and the "bare transport" of the bench. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { ClientGone, GatewayError } from '../../../src/errors.ts';
-import { refuseUpgrade, sendAnswer } from '../../../src/transport/answer.ts';
-import type { ClientFrameGate } from '../../../src/transport/tunnel.ts';
+import { sendAnswer } from '../../../src/transport/answer.ts';
 import type { AnswerRewrite, HeaderEdit } from '../../../src/transport/exchange.ts';
 import { forward } from '../../../src/transport/forward.ts';
 import { createDownstream } from '../../../src/transport/listener.ts';
-import { tunnel } from '../../../src/transport/upgrade.ts';
+import { tunnel } from '../../../src/transport/tunnel.ts';
 import { type Upstream, createUpstream } from '../../../src/transport/upstream.ts';
 
 export interface RelayOptions {
@@ -16,7 +16,7 @@ export interface RelayOptions {
   readonly edit?: HeaderEdit;
   readonly rewrite?: AnswerRewrite;
   /** Makes the gate of each socket under `/ws/`. */
-  readonly gate?: () => ClientFrameGate;
+  readonly gate?: () => Parameters<typeof tunnel>[3];
   readonly port?: number;
 }
 
@@ -51,28 +51,26 @@ export async function startRelay(options: RelayOptions): Promise<Relay> {
       answer(error.status, JSON.stringify({ detail: error.message }));
     } else throw error;
   };
+  const requestOf = (incoming: IncomingMessage, outgoing: ServerResponse) => ({
+    outgoing,
+    target: incoming.url ?? '/',
+    credentialEdit: options.edit ?? NO_EDIT,
+    answerEdits: [],
+    body: undefined,
+    rewrite: options.rewrite,
+    requestId: 'relay-request',
+  });
   const downstream = createDownstream({
     handle(incoming, outgoing) {
-      forward(upstream, {
-        outgoing,
-        target: incoming.url ?? '/',
-        credentialEdit: options.edit ?? NO_EDIT,
-        answerEdits: [],
-        body: undefined,
-        rewrite: options.rewrite,
-        requestId: 'relay-request',
-      }).then(
+      forward(upstream, requestOf(incoming, outgoing)).then(
         (outcome) => outcomes.push(outcome.truncated ? 'truncated' : String(outcome.status)),
         failed((status, body) => sendAnswer(outgoing, status, [], body)),
       );
     },
-    upgrade(incoming, socket, head) {
-      const { gate, edit = NO_EDIT } = options;
-      const target = incoming.url ?? '/';
-      const scope = { incoming, target, credentialEdit: edit, requestId: 'relay-request', answerEdits: [] };
-      tunnel(upstream, scope, { socket, head, gate: gate?.() }).then(
+    upgrade(incoming, outgoing, head) {
+      tunnel(upstream, requestOf(incoming, outgoing), head, options.gate?.()).then(
         (outcome) => outcomes.push(outcome.refused ? 'refused' : String(outcome.status)),
-        failed((status, body) => refuseUpgrade(socket, status, [], body)),
+        failed((status, body) => sendAnswer(outgoing, status, [], body)),
       );
     },
     mayUpgrade: (incoming) => incoming.url?.startsWith('/ws/') === true,

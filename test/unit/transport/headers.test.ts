@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { GatewayError } from '../../../src/errors.ts';
-import { connectionOptions, requestLines, responseLines, rewrittenLines } from '../../../src/transport/headers.ts';
-
-type RequestFacts = Parameters<typeof requestLines>[0];
+import { connectionOptions, responseLines, rewrittenLines } from '../../../src/transport/headers.ts';
+import { type RequestFacts, linesOf } from '../../support/gate/request-lines.ts';
 
 const FACTS: RequestFacts = {
   rawHeaders: [],
@@ -10,14 +9,13 @@ const FACTS: RequestFacts = {
   httpVersion: '1.1',
   peer: { address: '9.9.9.9', trusted: false, encrypted: false },
   edit: { remove: new Set(), add: [] },
-  requestId: 'the-id',
   via: 'gate-1',
   streamed: false,
   rewritten: false,
 };
 
 function sent(rawHeaders: readonly string[], facts: Partial<RequestFacts> = {}): [string, string][] {
-  return pairs(requestLines({ ...FACTS, ...facts, rawHeaders }));
+  return pairs(linesOf({ ...FACTS, ...facts, rawHeaders }));
 }
 
 function pairs(lines: readonly string[]): [string, string][] {

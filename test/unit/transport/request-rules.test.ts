@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
 import { asksForWebSocket, findMalformation } from '../../../src/transport/answer.ts';
 
 const find = (headers: readonly string[], target = '/x', method = 'GET', version = '1.1') =>
@@ -62,9 +64,21 @@ describe('a request', () => {
   });
 });
 
+/** As Node joins lines of one name. */
+function incomingWith(headers: readonly string[]): IncomingMessage {
+  const incoming = new IncomingMessage(new Socket());
+  incoming.rawHeaders = [...headers];
+  for (let at = 0; at < headers.length; at += 2) {
+    const [name = '', value = ''] = [headers[at]?.toLowerCase(), headers[at + 1]];
+    const before = incoming.headers[name];
+    incoming.headers[name] = before === undefined ? value : `${String(before)}, ${value}`;
+  }
+  return incoming;
+}
+
 describe('an upgrade to WebSocket', () => {
   const asks = (headers: readonly string[], method = 'GET', version = '1.1') =>
-    asksForWebSocket({ method, url: '/ws', httpVersion: version, rawHeaders: [...headers] });
+    asksForWebSocket(Object.assign(incomingWith(headers), { method, httpVersion: version }));
 
   test('is GET with the two fields, in any letter case and company', () => {
     expect(asks(['Upgrade', 'WebSocket', 'Connection', 'keep-alive, UPGRADE'])).toBe(true);
