@@ -79,11 +79,11 @@ export function createGate(parts: GateParts) {
 }
 
 function createLastingParts(parts: GateParts) {
-  const { trustedProxies, maxHeaderBytes, maxBodyBytes, ...config } = parts.config;
+  const { maxHeaderBytes, maxBodyBytes, ...config } = parts.config;
   const identity = createIdentity(config.identity);
   return {
     ...parts,
-    upstream: createUpstream({ ...config.upstream, trustedProxies, maxHeaderBytes, probePath: '/health' }),
+    upstream: createUpstream({ ...config.upstream, maxHeaderBytes, probePath: '/health' }),
     identity,
     sessions: createSessionWatch({ ...parts, identity }),
     providerModels: createProviderModels(),
@@ -114,7 +114,7 @@ function createSharedParts(lasting: ReturnType<typeof createLastingParts>) {
   const peerOf = createPeerLookup(config.trustedProxies);
   const audit = createAudit({ ...lasting, mode });
   const secureAnswers = createSecureAnswers(config, peerOf);
-  const clientAddress = createClientAddress(config.trustedProxies, createUntrustedProxyWarning(log));
+  const clientAddress = createClientAddress(config.trustedProxies, peerOf, createUntrustedProxyWarning(log));
   return {
     ...lasting,
     mode,

@@ -1,6 +1,6 @@
 /** Which requests are refused by their raw lines, what the gate answers by itself, and how a connection ends with that. */
 import { type IncomingMessage, STATUS_CODES, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { ALLOWED_METHODS, type ErrorCode, GatewayError } from '../errors.ts';
 import type { HeaderLines } from './exchange.ts';
 import { connectionOptions, fieldOf } from './headers.ts';
@@ -96,7 +96,7 @@ function dropBody(this: ServerResponse): void {
   socket.once('close', finish);
 }
 
-export function closeAfterAnswer(outgoing: ServerResponse): void {
+function closeAfterAnswer(outgoing: ServerResponse): void {
   outgoing.shouldKeepAlive = false;
   const { socket, req: incoming } = outgoing;
   if (socket === null || closing.has(socket)) return;
@@ -133,32 +133,26 @@ export type OwnAnswers = ReturnType<typeof createOwnAnswers>;
 
 /** @returns the listener's own answers; each ends its connection, but for `options` */
 export function createOwnAnswers({ ownAnswerEdit, answered }: OwnAnswerOptions) {
-  const linesFor = (status: number, own: Readonly<Record<string, string>>, incoming?: IncomingMessage): string[] => {
-    const lines = Object.entries(own).flat();
-    ownAnswerEdit?.(lines, status, incoming);
-    return lines;
-  };
   const give = (
-    { status, code, message, headers }: GatewayError,
-    incoming: IncomingMessage | undefined,
-    send: (status: number, lines: string[], body: string) => unknown,
+    to: ServerResponse | Socket,
+    { status, code, headers }: Pick<GatewayError, 'status' | 'headers'> & { readonly code?: ErrorCode },
+    body: string,
   ): void => {
-    const isSent = send(status, linesFor(status, headers, incoming), JSON.stringify({ detail: message, code }));
-    if (isSent !== false) answered?.({ status, code, incoming });
+    const incoming = to instanceof ServerResponse ? to.req : undefined;
+    const lines = Object.entries(headers).flat();
+    ownAnswerEdit?.(lines, status, incoming);
+    if (to instanceof Socket) linger(to, rawAnswer(status, lines, body));
+    else if (!sendAnswer(to, status, lines, body)) return;
+    answered?.({ status, code, incoming });
   };
   return {
-    error(outgoing: ServerResponse, error: GatewayError): void {
-      outgoing.shouldKeepAlive = false;
-      give(error, outgoing.req, (...answer) => sendAnswer(outgoing, ...answer));
-    },
-    broken(socket: Socket, error: GatewayError): void {
-      give(error, undefined, (...answer) => linger(socket, rawAnswer(...answer)));
+    /** @param to the connection itself where what came is no request */
+    error(to: ServerResponse | Socket, error: GatewayError): void {
+      if (to instanceof ServerResponse) to.shouldKeepAlive = false;
+      give(to, error, JSON.stringify({ detail: error.message, code: error.code }));
     },
     /** To an OPTIONS request that goes no further (RFC 9110 9.3.7). */
-    options(outgoing: ServerResponse): void {
-      sendAnswer(outgoing, 204, linesFor(204, { allow: ALLOWED_METHODS }, outgoing.req), '');
-      answered?.({ status: 204, incoming: outgoing.req });
-    },
+    options: (outgoing: ServerResponse) => give(outgoing, { status: 204, headers: { allow: ALLOWED_METHODS } }, ''),
   };
 }
 

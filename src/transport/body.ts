@@ -144,7 +144,8 @@ const GROWS_BY_BYTES = 1024 * 1024;
 /** Takes memory only for what has come, whatever was declared, and owns it: a thread can take it over. */
 class GrowingBuffer {
   readonly #memory: ArrayBuffer;
-  #bytes: Uint8Array;
+  /** As long as the memory is at the time. */
+  readonly #bytes: Uint8Array;
   #size = 0;
 
   constructor(mostBytes: number, chunks: readonly Buffer[]) {
@@ -155,10 +156,8 @@ class GrowingBuffer {
 
   add(chunk: Buffer): void {
     const size = this.#size + chunk.length;
-    if (size > this.#memory.byteLength) {
-      this.#memory.resize(Math.min(this.#memory.maxByteLength, size + GROWS_BY_BYTES));
-      this.#bytes = new Uint8Array(this.#memory);
-    }
+    const { byteLength, maxByteLength } = this.#memory;
+    if (size > byteLength) this.#memory.resize(Math.min(maxByteLength, size + GROWS_BY_BYTES));
     this.#bytes.set(chunk, this.#size);
     this.#size = size;
   }

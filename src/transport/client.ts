@@ -29,15 +29,15 @@ export function createPeerLookup(trustedProxies: readonly Cidr[]): PeerLookup {
 /** The peer's, or behind trusted proxies the last in `X-Forwarded-For` that is not theirs. */
 export function createClientAddress(
   trustedProxies: readonly Cidr[],
-  onDisbelieved?: (peer: string) => void,
+  peerOf: PeerLookup,
+  onDisbelieved: (peer: string) => void,
 ): (incoming: IncomingMessage) => string {
   const isTrusted = createTrust(trustedProxies);
-  const peerOf = createPeerLookup(trustedProxies);
   return function clientAddress(incoming) {
     const peer = peerOf(incoming.socket);
     const chain = incoming.headers['x-forwarded-for'];
     if (!peer.trusted) {
-      if (chain !== undefined) onDisbelieved?.(peer.address);
+      if (chain !== undefined) onDisbelieved(peer.address);
       return peer.address;
     }
     const hops = (typeof chain === 'string' ? chain : '').split(',');

@@ -11,62 +11,63 @@ import type { Upstream } from './upstream.ts';
 
 /** @throws GatewayError only while nothing has been sent; ClientGone when the client left */
 export function forward(upstream: Upstream, request: Forwarded, events: ExchangeEvents = {}): Promise<ForwardOutcome> {
-  const { outgoing, body } = request;
-  request.body = undefined;
-  if (outgoing.destroyed) return Promise.reject(new ClientGone());
-  if (body !== undefined && body.length > SHORT_BODY_BYTES) {
-    const upload = Readable.from(piecesOf(body)).once('close', () => events.onUploaded?.(outgoing));
-    return send(upstream, request, events, upload);
-  }
-  const declared = declaredBytes(outgoing.req);
-  if (body !== undefined || declared === 0) return send(upstream, request, events, body ?? null);
-  if (declared > SHORT_BODY_BYTES) return send(upstream, request, events, new UploadStream(outgoing));
-  return readBody(outgoing, SHORT_BODY_BYTES).then((bytes) => send(upstream, request, events, bytes));
+  if (request.outgoing.destroyed) return Promise.reject(new ClientGone());
+  const body = bodyOf(request, events);
+  if (body instanceof Promise) return body.then((bytes) => exchange(upstream, request, events, bytes));
+  return exchange(upstream, request, events, body);
 }
 
-async function send(
+function bodyOf(request: Forwarded, { onUploaded }: ExchangeEvents): Buffer | Readable | null | Promise<Buffer> {
+  const { outgoing, body } = request;
+  request.body = undefined;
+  if (body !== undefined) {
+    if (body.length <= SHORT_BODY_BYTES) return body;
+    return Readable.from(piecesOf(body)).once('close', () => onUploaded?.(outgoing));
+  }
+  const declared = declaredBytes(outgoing.req);
+  if (declared === 0) return null;
+  return declared > SHORT_BODY_BYTES ? uploadOf(outgoing) : readBody(outgoing, SHORT_BODY_BYTES);
+}
+
+/** Sends the request; its answer goes out as it comes. A body that is a stream has its declared length beside it. */
+export async function exchange(
   upstream: Upstream,
   request: Forwarded,
   events: ExchangeEvents,
   body: Buffer | Readable | null,
 ): Promise<ForwardOutcome> {
-  const { target: path, outgoing } = request;
   const headers = requestLines(upstream, request, body instanceof Readable);
-  const upload = body instanceof UploadStream ? body : undefined;
-  const exchange = new HttpExchange({ upstream, request, headers, events, upload });
-  upstream.pool.dispatch({ path, method: outgoing.req.method ?? 'GET', headers, body }, exchange);
-  return exchange.outcome.promise;
+  const handler = new HttpExchange({ upstream, request, headers, events });
+  const { method = 'GET' } = request.outgoing.req;
+  const upgrade = events.onUpgrade === undefined ? null : 'websocket';
+  upstream.pool.dispatch({ path: request.target, method, headers, body, upgrade }, handler);
+  return handler.outcome.promise;
 }
 
 /** undici destroys what it was given, and `incoming` must outlive that: the answer still goes out on its connection. */
-class UploadStream extends Readable {
-  readonly #outgoing: ServerResponse;
-  #intake: Intake | undefined;
-
-  constructor(outgoing: ServerResponse) {
-    super({ highWaterMark: 64 * 1024 });
-    this.#outgoing = outgoing;
-  }
-
-  override _read(): void {
-    const { req } = this.#outgoing;
-    if (this.#intake !== undefined) this.#intake.resume();
-    else if (req.destroyed && !req.complete) this.destroy(new ClientGone());
-    else this.#intake = new Intake(this.#outgoing, this.#pass, this.#finish);
-  }
-
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#intake?.cancel();
-    callback(error);
-  }
-
-  readonly #pass = (chunk: Buffer): void => {
-    if (!this.push(chunk)) this.#intake?.pause();
+function uploadOf(outgoing: ServerResponse): Readable {
+  const { req } = outgoing;
+  let intake: Intake | undefined;
+  const pass = (chunk: Buffer): void => {
+    if (!upload.push(chunk)) intake?.pause();
   };
-  readonly #finish = (error?: Error): void => {
-    if (error === undefined) this.push(null);
-    else this.destroy(error);
+  const finish = (error?: Error): void => {
+    if (error === undefined) upload.push(null);
+    else upload.destroy(error);
   };
+  const upload = new Readable({
+    highWaterMark: SHORT_BODY_BYTES,
+    read() {
+      if (intake !== undefined) intake.resume();
+      else if (req.destroyed && !req.complete) upload.destroy(new ClientGone());
+      else intake = new Intake(outgoing, pass, finish);
+    },
+    destroy(error, callback) {
+      intake?.cancel();
+      callback(error);
+    },
+  });
+  return upload;
 }
 
 /** A body that was read whole, let go of as the upstream takes it. */

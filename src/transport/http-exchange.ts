@@ -1,9 +1,9 @@
 /** No retry, no redirect followed; a cut answer never looks complete to the client (RFC 9112 8). */
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
-import { MAX_FIELDS, closeAfterAnswer, closeIfUnread, ignore } from './answer.ts';
+import { MAX_FIELDS, closeIfUnread, ignore } from './answer.ts';
 import { joined } from './body.ts';
 import {
   type BufferedAnswer,
@@ -23,7 +23,6 @@ interface ExchangeParts {
   readonly request: Forwarded;
   readonly headers: string[];
   readonly events: ExchangeEvents;
-  readonly upload?: Readable | undefined;
 }
 
 export class HttpExchange implements Dispatcher.DispatchHandler {
@@ -154,13 +153,8 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   /** Late: while nothing was sent, an upstream that breaks off is a 502. undici catches what it throws. */
   #writeHead(): void {
     if (this.#outgoing.headersSent) return;
-    this.#closeIfUploading();
+    closeIfUnread(this.#outgoing);
     this.#outgoing.writeHead(this.#status, this.#lines);
-  }
-
-  #closeIfUploading(): void {
-    if (this.#parts.upload === undefined) closeIfUnread(this.#outgoing);
-    else if (!this.#outgoing.req.complete) closeAfterAnswer(this.#outgoing);
   }
 
   #rewrite(chunks: readonly Buffer[]): void {
@@ -182,7 +176,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #sendRewritten(answer: BufferedAnswer): void {
     if (this.#settled) return;
     const outgoing = this.#outgoing;
-    this.#closeIfUploading();
+    closeIfUnread(this.#outgoing);
     outgoing.writeHead(answer.status, rewrittenLines(answer.headers, answer.status, answer.body.length));
     endWith(outgoing, answer.body);
     this.#settle(false);
@@ -190,7 +184,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
 
   #settle(truncated: boolean): void {
     this.#settled = true;
-    this.#parts.upload?.destroy();
     const endedAt = performance.now();
     const lastByteAt = this.#receivedAt === 0 ? endedAt : this.#receivedAt;
     this.outcome.resolve({
@@ -207,7 +200,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #fail(error: Error): void {
     if (this.#settled) return;
     const outgoing = this.#outgoing;
-    const { events, upload, upstream } = this.#parts;
+    const { events, upstream } = this.#parts;
     const isGone = error instanceof ClientGone || outgoing.destroyed;
     if (!isGone && outgoing.headersSent) {
       this.#settle(true);
@@ -217,7 +210,6 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       return;
     }
     this.#settled = true;
-    upload?.destroy();
     if (isGone) {
       this.outcome.reject(error instanceof ClientGone ? error : new ClientGone({ cause: error }));
       this.#controller?.abort(error);

@@ -151,11 +151,11 @@ function answerBroken({ traffic, own }: Parts, code: string | undefined, socket:
   // A client that ends the connection before its answer loses it.
   const hasLeft = code === 'ECONNRESET' || code === 'EPIPE' || (last !== undefined && socket.readableEnded);
   if (hasLeft || !socket.writable) socket.destroy();
-  else if (last === undefined || last.req.complete) traffic.breakOff(socket, () => own.broken(socket, fault()));
+  else if (last === undefined || last.req.complete) traffic.breakOff(socket, () => own.error(socket, fault()));
   // What is broken is the body of the last request: if others are before it, its answer waits for its turn.
   else if (last.socket === null) own.error(last, fault());
   else if (last.headersSent) socket.destroy();
-  else own.broken(socket, fault());
+  else own.error(socket, fault());
 }
 
 /** Node lets go of a connection with a CONNECT, also where answers are still due on it: this does what Node would. */

@@ -8,8 +8,8 @@ import { Receiver } from 'ws';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { ignore } from './answer.ts';
 import type { Forwarded, HeaderLines } from './exchange.ts';
-import { fieldOf, requestLines } from './headers.ts';
-import { HttpExchange } from './http-exchange.ts';
+import { exchange } from './forward.ts';
+import { fieldOf } from './headers.ts';
 import type { Upstream } from './upstream.ts';
 
 declare module 'ws' {
@@ -35,13 +35,12 @@ const EXTENSIONS = 'sec-websocket-extensions';
  * @param request its response is that of `responseOn`. @throws GatewayError while nothing was sent; ClientGone
  */
 export async function tunnel(upstream: Upstream, request: Forwarded, head: Buffer, gate?: ClientFrameGate) {
-  const { outgoing, target: path, credentialEdit } = request;
+  const { outgoing, credentialEdit } = request;
   const { socket: client } = outgoing.req;
   if (client.destroyed) throw new ClientGone();
   if (gate !== undefined) {
     request.credentialEdit = { ...credentialEdit, remove: new Set([...credentialEdit.remove, EXTENSIONS]) };
   }
-  const headers = requestLines(upstream, request, false);
   const ready = readEarly(client, head);
   let joined: Promise<boolean> | undefined;
   const onUpgrade = (lines: HeaderLines, socket: Duplex): Error | undefined => {
@@ -51,9 +50,7 @@ export async function tunnel(upstream: Upstream, request: Forwarded, head: Buffe
     joined = joinSockets(client, socket, gate, upstream.idleTimeoutMs);
     return undefined;
   };
-  const exchange = new HttpExchange({ upstream, request, headers, events: { onUpgrade } });
-  upstream.pool.dispatch({ path, method: 'GET', headers, upgrade: 'websocket' }, exchange);
-  const { status, truncated } = await exchange.outcome.promise;
+  const { status, truncated } = await exchange(upstream, request, { onUpgrade }, null);
   if (truncated) throw new GatewayError('upstream_unreachable');
   return { status, refused: (await joined) === true };
 }

@@ -2,11 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
-import { Pool, buildConnector, errors } from 'undici';
+import { Pool, buildConnector } from 'undici';
 import type { Config } from '../config/schema.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
 import { MAX_HEADER_BYTES, beyondHeaderLimit } from './answer.ts';
-import { createPeerLookup } from './client.ts';
+import type { PeerLookup } from './client.ts';
 import { type AskUpstream, type BufferedAnswer, MAX_REWRITTEN_BYTES } from './exchange.ts';
 
 /** Why a backend cannot be reached, as what follows its name in a sentence. */
@@ -41,38 +41,34 @@ const REASONS: readonly (readonly [pattern: RegExp, what: string])[] = [
   [/CERT|SELF_SIGNED|UNABLE_TO_VERIFY/, 'shows a certificate that is not trusted; NODE_EXTRA_CA_CERTS=FILE adds one'],
 ];
 
-const INVALID_ANSWER: ReadonlySet<string> = new Set([
-  'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
-  // Node's own refusal to pass on a field or status that the upstream gave.
-  'ERR_INVALID_CHAR',
-  'ERR_INVALID_HTTP_TOKEN',
-  'ERR_HTTP_INVALID_HEADER_VALUE',
-  'ERR_HTTP_INVALID_STATUS_CODE',
-]);
+/** By name, code and message of what undici, the socket, or Node at the answer's fields says. */
+const GATEWAY_ERRORS: readonly (readonly [pattern: RegExp, code: ErrorCode])[] = [
+  [/^InvalidArgumentError /, 'request_malformed'],
+  [/^\w+ UND_ERR_(?:HEADERS|BODY)_TIMEOUT /, 'upstream_timeout'],
+  [/^\w+ UND_ERR_HEADERS_OVERFLOW /, 'upstream_headers_too_large'],
+  [
+    /^HTTPParserError |^\w+ (?:UND_ERR_RES_CONTENT_LENGTH_MISMATCH|ERR_INVALID_CHAR|ERR_INVALID_HTTP_TOKEN) /,
+    'upstream_invalid',
+  ],
+  [/^\w+ ERR_HTTP_INVALID_(?:HEADER_VALUE|STATUS_CODE) /, 'upstream_invalid'],
+  // A 100 or 101 that was not asked for shares its code with a close
+  [/^SocketError \w+ bad (?:response|upgrade)$/, 'upstream_invalid'],
+];
 
-/** What undici and the socket say, as a row of the error table. */
 export function toGatewayError(error: unknown, maxHeaderBytes: number): GatewayError {
   if (error instanceof GatewayError) return error;
-  const detail = codeIn(error) === 'UND_ERR_HEADERS_OVERFLOW' ? { detail: beyondHeaderLimit(maxHeaderBytes) } : {};
-  return new GatewayError(errorCodeOf(error, codeIn(error)), { cause: error, ...detail });
+  const text = error instanceof Error ? `${error.name} ${codeIn(error) ?? 'none'} ${error.message}` : '';
+  const code = GATEWAY_ERRORS.find(([pattern]) => pattern.test(text))?.[1] ?? 'upstream_unreachable';
+  const detail = code === 'upstream_headers_too_large' ? { detail: beyondHeaderLimit(maxHeaderBytes) } : {};
+  return new GatewayError(code, { cause: error, ...detail });
 }
 
-function errorCodeOf(error: unknown, code: string | undefined): ErrorCode {
-  if (error instanceof errors.InvalidArgumentError) return 'request_malformed';
-  if (code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT') return 'upstream_timeout';
-  if (code === 'UND_ERR_HEADERS_OVERFLOW') return 'upstream_headers_too_large';
-  if (error instanceof errors.HTTPParserError || INVALID_ANSWER.has(code ?? '')) return 'upstream_invalid';
-  // A 100 or 101 that was not asked for shares its code with a close
-  const isBad = error instanceof errors.SocketError && /^bad (response|upgrade)$/.test(error.message);
-  return isBad ? 'upstream_invalid' : 'upstream_unreachable';
-}
-
-interface UpstreamOptions extends Readonly<Config['upstream']>, Pick<Config, 'trustedProxies'> {
+interface UpstreamOptions extends Readonly<Config['upstream']> {
   readonly probePath: string;
   readonly maxHeaderBytes?: number;
 }
 
-export type Upstream = ReturnType<typeof createUpstream>;
+export type Upstream = ReturnType<typeof createUpstream> & { readonly peerOf: PeerLookup };
 
 /** Below the 5 s after which uvicorn drops an idle connection, so that it is not reused in that very moment. */
 const IDLE_CONNECTION_MS = 4_000;
@@ -106,7 +102,6 @@ export function createUpstream(options: UpstreamOptions) {
   return {
     pool,
     via: `modelgate-${randomBytes(4).toString('hex')}`,
-    peerOf: createPeerLookup(options.trustedProxies),
     forwardsEarlyHints: options.earlyHints === 'forward',
     idleTimeoutMs: options.idleTimeoutMs,
     maxHeaderBytes,

@@ -147,7 +147,7 @@ describe('requests', () => {
   test('what a trusted proxy says is extended', async () => {
     const backend = await startRecordingUpstream();
     const trustedProxies = [{ address: '127.0.0.0', prefix: 8, family: 'ipv4' as const }];
-    const relay = await relayTo(backend, { timeouts: { trustedProxies } });
+    const relay = await relayTo(backend, { trustedProxies });
     await rawRequest(
       relay.port,
       requestText('GET /x', [

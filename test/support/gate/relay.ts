@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { ClientGone, GatewayError } from '../../../src/errors.ts';
 import { sendAnswer } from '../../../src/transport/answer.ts';
 import type { AnswerRewrite, HeaderEdit } from '../../../src/transport/exchange.ts';
+import { createPeerLookup } from '../../../src/transport/client.ts';
 import { forward } from '../../../src/transport/forward.ts';
 import { createDownstream } from '../../../src/transport/listener.ts';
 import { tunnel } from '../../../src/transport/tunnel.ts';
@@ -13,6 +14,7 @@ export interface RelayOptions {
   readonly upstream: string;
   readonly timeouts?: Partial<Parameters<typeof createUpstream>[0]>;
   readonly limits?: Parameters<typeof createDownstream>[0]['limits'];
+  readonly trustedProxies?: Parameters<typeof createPeerLookup>[0];
   readonly edit?: HeaderEdit;
   readonly rewrite?: AnswerRewrite;
   /** Makes the gate of each socket under `/ws/`. */
@@ -34,16 +36,16 @@ const NO_EDIT: HeaderEdit = { remove: new Set(), add: [] };
 
 export async function startRelay(options: RelayOptions): Promise<Relay> {
   const outcomes: string[] = [];
-  const upstream = createUpstream({
+  const pool = createUpstream({
     url: new URL(options.upstream),
     connectTimeoutMs: 2_000,
     responseTimeoutMs: 60_000,
     idleTimeoutMs: 60_000,
     earlyHints: 'drop',
-    trustedProxies: [],
     probePath: '/',
     ...options.timeouts,
   });
+  const upstream = { ...pool, peerOf: createPeerLookup(options.trustedProxies ?? []) };
   const failed = (answer: (status: number, body: string) => void) => (error: unknown) => {
     if (error instanceof ClientGone) outcomes.push('client gone');
     else if (error instanceof GatewayError) {

@@ -43,7 +43,7 @@ describe('a peer', () => {
 });
 
 describe('the address of the client', () => {
-  const clientAddress = createClientAddress(TRUSTED);
+  const clientAddress = createClientAddress(TRUSTED, createPeerLookup(TRUSTED), () => undefined);
 
   test.each([
     ['11.1.1.1', undefined, '11.1.1.1'],
