@@ -197,7 +197,7 @@ export function findMalformation(incoming: RequestHead): GatewayError | undefine
   if (!url.startsWith('/') && !(url === '*' && method === 'OPTIONS')) {
     return malformed('The request target must be a path.');
   }
-  let [hosts, lengths, codings] = [0, 0, 0];
+  let [hosts, framings] = [0, 0];
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = (rawHeaders[index] ?? '').toLowerCase();
     const value = rawHeaders[index + 1] ?? '';
@@ -205,19 +205,19 @@ export function findMalformation(incoming: RequestHead): GatewayError | undefine
       hosts += 1;
       if (!AUTHORITY.test(value)) return malformed('The Host field is not a host name with an optional port.');
     } else if (name === 'content-length') {
-      lengths += 1;
+      framings += 1;
       if (!/^\d{1,15}$/.test(value)) return malformed('The Content-Length field is not a number.');
     } else if (name === 'transfer-encoding') {
-      codings += 1;
+      framings += 1;
       if (value.toLowerCase() !== 'chunked') return malformed('The only Transfer-Encoding served here is chunked.');
+      if (httpVersion !== '1.1') return malformed('HTTP/1.0 has no Transfer-Encoding.');
     } else if (name === 'connection') {
       const odd = connectionOptions(value).find((option) => !CONNECTION_OPTIONS.has(option));
       if (odd !== undefined) return malformed('The Connection field names an option that is not served here.');
     }
   }
   if (hosts > 1 || (hosts === 0 && httpVersion !== '1.0')) return malformed('Exactly one Host field is needed.');
-  if (lengths + codings > 1) return malformed('The length of the body is given more than once.');
-  if (codings > 0 && httpVersion !== '1.1') return malformed('HTTP/1.0 has no Transfer-Encoding.');
+  if (framings > 1) return malformed('The length of the body is given more than once.');
   return undefined;
 }
 

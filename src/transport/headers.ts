@@ -178,9 +178,15 @@ const decremented = (value: string): string =>
 
 /** @returns the value of the first line of that name, which is given in lower case */
 export function fieldOf(lines: HeaderLines, name: string): string | undefined {
+  const at = indexOfField(lines, name);
+  return at === -1 ? undefined : lines[at];
+}
+
+/** @returns where the value of the first line of that name stands, or -1 */
+export function indexOfField(lines: HeaderLines, name: string): number {
   for (let index = 0; index < lines.length; index += 2) {
     const written = lines[index] ?? '';
-    if (written.length === name.length && written.toLowerCase() === name) return lines[index + 1];
+    if (written.length === name.length && written.toLowerCase() === name) return index + 1;
   }
-  return undefined;
+  return -1;
 }

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Config, CookieRules, SecurityHeader } from '../config/schema.ts';
 import type { AnswerEdit } from './exchange.ts';
+import { indexOfField } from './headers.ts';
 
 /** `list`: several lines mean one line with commas (RFC 9110 5.3). `single`: browsers take the first, or none. */
 const SECURITY_FIELDS = {
@@ -166,13 +167,8 @@ const NONE: readonly AnswerEdit[] = [];
 export function createCrossOrigin(origins: Config['answers']['origins'], exposed: readonly string[]) {
   const names = exposed.join(', ');
   const expose: AnswerEdit = (lines) => {
-    let allowed = false;
-    let at = -1;
-    for (let index = 0; index < lines.length; index += 2) {
-      if (lines[index] === ALLOWED) allowed = true;
-      else if (lines[index] === EXPOSED) at = index + 1;
-    }
-    if (!allowed) return;
+    if (indexOfField(lines, ALLOWED) === -1) return;
+    const at = indexOfField(lines, EXPOSED);
     if (at === -1) lines.push(EXPOSED, names);
     else lines[at] = `${lines[at]}, ${names}`;
   };
