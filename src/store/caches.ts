@@ -2,22 +2,29 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../errors.ts';
-import { type UserPrincipal, toOrganizationId, toUserId } from '../policy/principal.ts';
 import { compileGrants } from '../policy/grant.ts';
-import type { Source } from './freshness.ts';
+import { type OrganizationId, type UserPrincipal, toOrganizationId, toUserId } from '../policy/principal.ts';
 import type { PointRead, PointReads } from './queries.ts';
+import type { Source } from './source.ts';
 
 interface CacheOptions<V> {
   /** Most entries, or most of what `sizeOf` counts. */
   readonly maxSize?: number;
   readonly sizeOf?: (value: V) => number;
   /** An entry of another epoch is read again; where it cannot be, it serves for as long as stale answers are allowed. */
-  readonly epoch?: () => number;
+  readonly epoch?: (value: V) => number;
   readonly placeOf?: (key: string) => string;
   /** Absent values have a cache of their own, where they push no others out; they never serve stale. */
   readonly isGuessed?: boolean;
   /** Whether the file need not be asked. */
   readonly isAbsent?: (key: string) => boolean;
+}
+
+interface Entry<V> {
+  readonly value: V;
+  readonly epoch: number;
+  confirmedAt: number;
+  isNew: boolean;
 }
 
 export interface Staleness {
@@ -32,22 +39,24 @@ function createCache<N extends PointRead, V>(
   toValue: (found: ReturnType<PointReads[N]>, key: string) => V,
   options: CacheOptions<V> = {},
 ) {
-  const { maxSize = 1, sizeOf = () => 1, epoch = () => source.generation, placeOf = same } = options;
+  const { maxSize = 1, sizeOf = () => 1, epoch = () => source.status.generation, placeOf = same } = options;
   const counts = { hits: 0, misses: 0 };
   const lru = () =>
     // not `max`: it would take the memory of a full cache at once, and 60 ms of the start
-    new LRUCache<string, { readonly value: V; readonly epoch: number; confirmedAt: number; isNew: boolean }>({
+    new LRUCache<string, Entry<V>>({
       maxSize,
       sizeCalculation: ({ value }) => Math.min(sizeOf(value), maxSize),
     });
   const [entries, guesses] = [lru(), lru()];
+  const isFresh = (entry: Entry<V> | undefined): entry is Entry<V> =>
+    entry !== undefined && entry.epoch === epoch(entry.value);
 
   function put(found: ReturnType<PointReads[N]> | undefined, key = ''): V {
     const value = toValue(found as ReturnType<PointReads[N]>, key);
     const isGuess = options.isGuessed === true && value === undefined;
     counts.misses += 1;
     if (isGuess) entries.delete(placeOf(key));
-    const entry = { value, epoch: epoch(), confirmedAt: source.goodAt, isNew: true };
+    const entry = { value, epoch: epoch(value), confirmedAt: source.goodAt, isNew: true };
     (isGuess ? guesses : entries).set(placeOf(key), entry);
     return value;
   }
@@ -55,10 +64,9 @@ function createCache<N extends PointRead, V>(
   /** @throws NotLoaded @throws GatewayError `policy_unavailable` */
   function get(...args: Parameters<PointReads[N]>): V {
     const [key = ''] = args as [string?];
-    const current = epoch();
     const known = entries.get(placeOf(key));
-    const fresh = known?.epoch === current ? known : guesses.get(placeOf(key));
-    if (fresh?.epoch === current) {
+    const fresh = isFresh(known) ? known : guesses.get(placeOf(key));
+    if (isFresh(fresh)) {
       if (fresh.isNew) fresh.isNew = fresh !== known;
       else counts.hits += 1;
       fresh.confirmedAt = source.goodAt;
@@ -72,14 +80,14 @@ function createCache<N extends PointRead, V>(
     throw new GatewayError('policy_unavailable', { cause: source.problem });
   }
 
-  return { counts, get, put, delete: (key: string) => entries.delete(key) };
+  return { counts, get, put };
 }
 
 /** From so many reads between two commits on, the ids of all rows are read at once. */
 const FEW_PRESETS = 16;
 
 export function createCaches(source: Source, staleness: Staleness) {
-  const [members, models] = [() => source.epochs.members, () => source.epochs.models];
+  const models = () => source.status.epochs.models;
   const intern = createInterner(models);
   const cache = <N extends PointRead, V>(
     name: N,
@@ -93,14 +101,26 @@ export function createCaches(source: Source, staleness: Staleness) {
   let presets = { epoch: 0, reads: 0 };
   // a list of models asks for hundreds of presets at once, and most of them are provider models without a row
   const isAbsent = (id: string): boolean => {
-    if (presets.epoch !== source.generation) presets = { epoch: source.generation, reads: 0 };
+    if (presets.epoch !== source.status.generation) presets = { epoch: source.status.generation, reads: 0 };
     return ++presets.reads > FEW_PRESETS && presetIds.get()?.has(id) === false;
   };
   return {
     roleOf: cache('roleOf', toUser, { maxSize: 100_000, isGuessed: true }),
     // a key itself is kept nowhere: neither in the cache nor in a log
     userOfApiKey: cache('userOfApiKey', same, { maxSize: 20_000, isGuessed: true, placeOf: digestOf }),
-    membershipsOf: cache('membershipsOf', (rows) => toJoined(rows, intern), { maxSize: 100_000, epoch: members }),
+    // organizations in which the user is active
+    membershipsOf: cache(
+      'membershipsOf',
+      (rows) =>
+        rows.length === 0
+          ? NO_MEMBERSHIP
+          : rows.flatMap(({ organization: id, active }) => (active && id !== undefined ? [intern(id)] : [])),
+      {
+        maxSize: 100_000,
+        // a user without any row may be enrolled the next time
+        epoch: (joined) => (joined === NO_MEMBERSHIP ? source.goodAt : source.status.epochs.members),
+      },
+    ),
     patternsOf: cache('patternsOf', compile, {
       // of all cached organizations together, about 100 bytes each
       maxSize: 1_000_000,
@@ -121,11 +141,7 @@ const digestOf = (key: string): string => createHash('sha256').update(key).diges
 const toUser = (role: string | undefined, id: string): UserPrincipal | undefined =>
   role === undefined ? undefined : { kind: 'user', id: toUserId(id), role };
 
-/** @returns active organizations, and whether there is a row, switched on or off, in whichever organization */
-const toJoined = (rows: ReturnType<PointReads['membershipsOf']>, intern: <T extends string>(text: T) => T) => ({
-  organizations: rows.flatMap(({ organization: id, active }) => (active && id !== undefined ? [intern(id)] : [])),
-  hasRow: rows.length > 0,
-});
+const NO_MEMBERSHIP: readonly OrganizationId[] = [];
 
 function createInterner(epoch: () => number) {
   const interned = new Map<string, string>();

@@ -32,29 +32,26 @@ export function prepareColumn(
   return (...key) => statement?.all(...key) ?? [];
 }
 
-export interface FileIdentity {
-  readonly inode: string;
-  /** With the companions of WAL mode: a connection whose companions are deleted never sees another commit. */
-  readonly file: string;
-  /** Times and size. `cp -p` and `touch -r` restore the mtime, not the ctime. In WAL mode only a checkpoint writes here. */
-  readonly written: string;
-  /** Two changes within one tick of the file system's clock (1 to 10 ms before Linux 6.13) look the same in `written`. */
-  readonly isSettled: boolean;
-}
-
 const SETTLES_AFTER_MS = 20;
 
-/** @param realPath SQLite keeps the companions where the symbolic links lead @returns undefined where there is no file; 5 µs */
-export function identityOf(path: string, realPath: string): FileIdentity | undefined {
+/**
+ * @param realPath SQLite keeps the companions where the symbolic links lead @returns undefined where there is no file; 5 µs
+ */
+export function identityOf(path: string, realPath: string) {
+  const stat = (suffix: string) => statSync(`${realPath}${suffix}`, { throwIfNoEntry: false });
   const file = statSync(path, { throwIfNoEntry: false });
   if (file === undefined) return undefined;
   const inode = `${file.dev}:${file.ino}`;
-  const written = `${file.ctimeMs}:${file.mtimeMs}:${file.size}`;
-  const isSettled = Date.now() - file.ctimeMs >= SETTLES_AFTER_MS;
-  const log = statSync(`${realPath}-wal`, { throwIfNoEntry: false });
-  if (log === undefined) return { inode, file: inode, written, isSettled };
-  const index = statSync(`${realPath}-shm`, { throwIfNoEntry: false });
-  return { inode, file: `${inode}:${log.ino}:${index?.ino ?? 'none'}`, written, isSettled };
+  const log = stat('-wal');
+  return {
+    inode,
+    /** With the companions of WAL mode: a connection whose companions are deleted never sees another commit. */
+    file: log === undefined ? inode : `${inode}:${log.ino}:${stat('-shm')?.ino ?? 'none'}`,
+    /** Times and size. `cp -p` and `touch -r` restore the mtime, not the ctime. In WAL mode only a checkpoint writes here. */
+    written: `${file.ctimeMs}:${file.mtimeMs}:${file.size}`,
+    /** Two changes within one tick of the file system's clock (1 to 10 ms before Linux 6.13) look the same in `written`. */
+    isSettled: Date.now() - file.ctimeMs >= SETTLES_AFTER_MS,
+  };
 }
 
 export class MissingFile extends Error {
@@ -64,53 +61,47 @@ export class MissingFile extends Error {
   }
 }
 
-export type Reader = ReturnType<typeof openReader>;
+const LAYOUT_QUERY = "SELECT group_concat(rootpage || ' ' || coalesce(sql, name)) FROM sqlite_schema";
 
-/**
- * Opens for reading again and again. @throws MissingFile where there is no file
- * @throws SqliteError where it cannot be read
- */
-export function openReader(path: string, busyTimeoutMs: number) {
-  const realPath = realPathOf(path);
+/** Opens for reading again and again. @throws MissingFile @throws SqliteError @throws what `prepare` does */
+export function openReader<T extends object>(
+  path: string,
+  busyTimeoutMs: number,
+  prepare: (opened: Connection, inode: string) => T,
+) {
+  const realPath = realpathSync(path);
   const before = identityOf(path, realPath);
-  if (before === undefined) throw new MissingFile(path);
   const connection = openForReading(path, busyTimeoutMs);
   try {
-    const dataVersion = connection.prepare<[], number>('PRAGMA data_version').pluck();
-    const schemaVersion = connection.prepare<[], number>('PRAGMA schema_version').pluck();
-    const layout = connection.prepare<[], string | null>(LAYOUT_QUERY).pluck();
     // the first read is what makes SQLite open the companions of WAL mode: only after it the identity is complete
     connection.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get();
     const after = identityOf(path, realPath);
     // replaced while it was being opened: what was opened is not what stands there
-    if (after?.inode !== before.inode) throw new MissingFile(path);
+    if (before === undefined || after?.inode !== before.inode) throw new MissingFile(path);
+    const [data, schema, layout] = ['PRAGMA data_version', 'PRAGMA schema_version', LAYOUT_QUERY].map((sql) =>
+      connection.prepare(sql).pluck(),
+    );
+    const ask = {
+      /** Changes when another connection has committed; comparable on this connection only. */
+      dataVersion: () => data?.get(),
+      /** Changes with every change of the schema. Small numbers: two files may well have the same. */
+      schemaVersion: () => schema?.get(),
+      /** Every object of the schema and where it stands in the file; 50 µs. */
+      layout: () => layout?.get(),
+    };
+    // before the rest is read: what is written from now on will be seen
+    const found = { dataVersion: ask.dataVersion(), schemaVersion: ask.schemaVersion(), layout: ask.layout() };
     return {
       connection,
       realPath,
-      /** As it was before anything was read: what was changed since then will be seen. */
+      ask,
+      ...found,
       identity: { ...before, file: after.file },
-      /** Changes when another connection has committed; comparable on this connection only. */
-      dataVersion: () => Number(dataVersion.get()),
-      /** Changes with every change of the schema. Small numbers: two files may well have the same. */
-      schemaVersion: () => Number(schemaVersion.get()),
-      /** Every object of the schema and where it stands in the file; 50 µs. */
-      layout: () => layout.get() ?? '',
-      /** Has the next read read the file: SQLite does this while it prepares the statement, and nothing when it runs it. */
-      dropPages: () => void connection.pragma('shrink_memory'),
+      ...prepare(connection, before.inode),
     };
   } catch (error) {
     connection.close();
     throw error;
-  }
-}
-
-const LAYOUT_QUERY = "SELECT group_concat(rootpage || ' ' || coalesce(sql, name)) FROM sqlite_schema";
-
-function realPathOf(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch (error) {
-    throw failureCode(error) === 'ENOENT' ? new MissingFile(path) : error;
   }
 }
 

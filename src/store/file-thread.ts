@@ -1,27 +1,18 @@
 /** The thread in which SQLite reads and writes the backend's file while requests are served; see `threaded-file.ts`. */
 import { workerData } from 'node:worker_threads';
 import { type Line, answerCalls } from './bounded-call.ts';
-import { describeFailure, failureCode, isBusy, isDiskFull } from './database.ts';
-import { isOutage } from './file-state.ts';
+import { isDiskFull } from './database.ts';
 import { Freshness } from './freshness.ts';
-import { type EnrolmentWrite, enrol, initializeWhereIncomplete, type InitializeOptions } from './initialize.ts';
-import { UnreadableSchema } from './schema.ts';
+import { type InitializeOptions, ROLES_NOT_ENROLLED, enrol, initializeWhereIncomplete } from './initialize.ts';
 import type { PointCall } from './queries.ts';
-
-/** What is known of the file. */
-export type FileStatus = ReturnType<typeof statusOf>;
-
-const statusOf = ({ generation, epochs, problem, isLocked, missing, damage, failures, errors, file }: Freshness) => ({
-  ...{ generation, epochs: { ...epochs }, problem, isLocked, missing, damage, failures, errors, file },
-});
+import { UnreadableSchema, isOutage } from './schema.ts';
+import { type FileStatus, type WriteFailure, describeWriteFailure } from './source.ts';
 
 export type FileTask =
-  | { readonly kind: 'look'; readonly anew?: boolean }
-  | { readonly kind: 'read'; readonly calls: readonly PointCall[] }
-  | ({ readonly kind: 'initialize' } & InitializeOptions)
-  | ({ readonly kind: 'enrol' } & EnrolmentWrite)
-  | { readonly kind: 'space' }
-  | { readonly kind: 'close' };
+  | { readonly kind: 'look' | 'probe' | 'close' }
+  /** `enrolling`: the organization that users without any membership join when their memberships are read. */
+  | { readonly kind: 'read'; readonly calls: readonly PointCall[]; readonly enrolling: string | undefined }
+  | ({ readonly kind: 'initialize' } & InitializeOptions);
 
 export interface FileQuestion {
   /** Which of the files of this process. */
@@ -30,8 +21,6 @@ export interface FileQuestion {
   readonly busyTimeoutMs: number;
   /** The caller's clock. */
   readonly now: number;
-  /** What the caller knows: a thread that takes the place of another one goes on from here. */
-  readonly known: Pick<FileStatus, 'generation' | 'epochs'>;
   readonly task: FileTask;
 }
 
@@ -45,14 +34,17 @@ export interface Outcome {
 
 /** The status is absent where nothing else is new. */
 export type FileAnswer = ReturnType<typeof answer>;
-/** Why the file could not be written. */
-export type WriteFailure = ReturnType<typeof failureOf>;
 
 interface OpenFile {
+  readonly path: string;
   readonly freshness: Freshness;
   /** As the caller knows it. */
   known: FileStatus | undefined;
 }
+
+const ENROL_BUSY_MS = 25;
+/** After a failed write: a read-only file would cost every request an attempt. */
+const ENROL_AGAIN_MS = 5_000;
 
 const files = new Map<number, OpenFile>();
 let now = 0;
@@ -62,67 +54,81 @@ function answer(question: FileQuestion) {
   const file = files.get(question.file) ?? open(question);
   let outcome: Outcome;
   try {
-    outcome = perform(file.freshness, question);
+    outcome = perform(file, question);
   } catch (error) {
     outcome = { mistake: String(error) };
   }
   return { outcome, goodAt: file.freshness.goodAt, status: news(file) };
 }
 
-function open({ file: id, path, busyTimeoutMs, known }: FileQuestion): OpenFile {
-  const freshness = new Freshness({ path, busyTimeoutMs, now: () => now });
-  freshness.generation = known.generation;
-  Object.assign(freshness.epochs, known.epochs);
-  const file = { freshness, known: undefined };
+function open({ file: id, path, busyTimeoutMs }: FileQuestion): OpenFile {
+  const file = { path, freshness: new Freshness({ path, busyTimeoutMs, now: () => now }), known: undefined };
   files.set(id, file);
   return file;
 }
 
-function perform(freshness: Freshness, { file, path, task }: FileQuestion): Outcome {
+function perform(file: OpenFile, { file: id, task }: FileQuestion): Outcome {
+  const { freshness, path } = file;
   switch (task.kind) {
     case 'look':
-      if (task.anew === true) freshness.expire();
       freshness.look();
       return {};
     case 'read':
-      return { value: task.calls.map(({ name, args }) => freshness.read(name, ...args)) };
-    case 'initialize':
-      return attempt(() => initializeWhereIncomplete(path, task), path);
-    case 'enrol':
-      return attempt(() => enrol(path, task), path);
-    case 'space':
+      return { value: task.calls.map((call) => read(file, call, task.enrolling)) };
+    case 'initialize': {
+      const outcome = write(file, 'initialization', () => initializeWhereIncomplete(path, task));
+      if (outcome.failure === undefined) freshness.look(true);
+      return outcome;
+    }
+    case 'probe':
+      freshness.probe();
       return { value: isDiskFull(path) };
     case 'close':
       freshness.close();
-      files.delete(file);
+      files.delete(id);
       return {};
   }
 }
 
-function attempt(write: () => unknown, path: string): Outcome {
+/** A file that cannot be written costs the membership, never the request. */
+function read(file: OpenFile, call: PointCall, organization: string | undefined) {
+  const { freshness } = file;
+  const { status } = freshness;
+  const found = freshness.read(call.name, ...call.args);
+  if (call.name !== 'membershipsOf' || organization === undefined) return found;
+  const [user] = (call as PointCall<'membershipsOf'>).args;
+  const isMember = found === undefined || (found.value as readonly unknown[]).length > 0;
+  const isTooSoon = status.enrolment !== undefined && now < status.enrolment.metAt + ENROL_AGAIN_MS;
+  if (isMember || isTooSoon || ROLES_NOT_ENROLLED.has(freshness.read('roleOf', user)?.value ?? 'pending')) return found;
+  const { value, failure } = write(file, 'enrolment', () => enrol(file.path, ENROL_BUSY_MS, organization, user));
+  status.enrolment = failure && { ...failure, user, metAt: now };
+  return value === true ? freshness.read('membershipsOf', user) : found;
+}
+
+function write({ path, freshness }: OpenFile, name: 'enrolment' | 'initialization', act: () => unknown): Outcome {
   try {
-    return { value: write() };
+    return { value: act() };
   } catch (error) {
     if (!isOutage(error)) throw error;
-    return { failure: failureOf(error, path) };
+    const failure = describeWriteFailure(error, path);
+    // where the backend has not made its own tables yet, nothing has failed
+    if (!(error instanceof UnreadableSchema)) {
+      const { status } = freshness;
+      const key = `${name} ${failure.code}`;
+      status.writeErrors = { ...status.writeErrors, [key]: (status.writeErrors[key] ?? 0) + 1 };
+    }
+    return { failure };
   }
 }
 
-const failureOf = (error: unknown, path: string) => ({
-  code: failureCode(error),
-  problem: describeFailure(error, path),
-  isLocked: isBusy(error),
-  /** The backend has not made its own tables yet. */
-  isBackendMissing: error instanceof UnreadableSchema,
-});
-
 /** @returns what the caller does not know yet: with most questions nothing is new */
 function news(file: OpenFile): FileStatus | undefined {
-  const { freshness, known } = file;
-  // the others change only with these
-  const names = ['generation', 'failures', 'problem', 'missing', 'file', 'damage'] as const;
-  if (names.every((name) => known?.[name] === freshness[name])) return undefined;
-  return (file.known = statusOf(freshness));
+  const { status } = file.freshness;
+  // with the others, one of these changes too
+  const names = ['generation', 'failures', 'problem', 'missing', 'file', 'damage', 'enrolment', 'writeErrors'] as const;
+  if (names.every((name) => file.known?.[name] === status[name])) return undefined;
+  file.known = { ...status };
+  return status;
 }
 
 // only `threaded-file.ts` starts this thread, and asks nothing else

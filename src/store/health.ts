@@ -1,7 +1,7 @@
-/** What is the matter with the file besides what a look finds: what it lacks, pages that cannot be read, failed writes. */
-import type { WriteFailure } from './file-thread.ts';
-import type { Damage } from './freshness.ts';
+/** What becomes of what is known of the file: it is initialized where it lacks something, and trouble is reported. */
 import type { Initialization, Organization } from './initialize.ts';
+import { UnreadableSchema } from './schema.ts';
+import type { FileStatus } from './source.ts';
 import type { ThreadedFile } from './threaded-file.ts';
 
 interface HealthOptions {
@@ -13,20 +13,12 @@ interface HealthOptions {
 
 export type StoreHealth = Awaited<ReturnType<FileHealth['describe']>>;
 
-interface WriteErrors {
-  /** Tables and views, or the membership of a user who is seen for the first time. */
-  readonly write: 'initialization' | 'enrolment';
-  readonly code: string;
-  readonly count: number;
-}
-
 /** A lock that lasts this long is more than a commit, and so is any other trouble. */
 export const LONG_LOCK_MS = 1_000;
 const INITIALIZE_EVERY_MS = 5_000;
 /** How long a write waits while requests are served; and before any is, with all users of a large file to link. */
 const SERVING = { busyTimeoutMs: 25, deadlineMs: undefined };
 const STARTING = { busyTimeoutMs: 2_000, deadlineMs: 30_000 };
-const PROBE_EVERY_MS = 1_000;
 /** A page that only some requests have met, and a failed enrolment, are reported for as long. */
 const DAMAGE_TOLD_MS = 60_000;
 const ENROLMENT_TOLD_MS = 15 * 60_000;
@@ -42,25 +34,19 @@ export class FileHealth {
   #initializeAt = Number.NEGATIVE_INFINITY;
   #obstacle: string | undefined;
   #notMade: readonly string[] = [];
-  /** Why no request could read what it needs, whatever the looks say; and when one could last. */
-  #unsound: string | undefined;
-  #soundAt: number;
-  #probedAt = Number.NEGATIVE_INFINITY;
-  #part: Damage | undefined;
-  #enrolment: Damage | undefined;
-  readonly #writeErrors = new Map<string, WriteErrors>();
+  /** What was reported of the file's status. */
+  #damage: FileStatus['damage'];
+  #enrolment: FileStatus['enrolment'];
 
   constructor(options: HealthOptions) {
     this.#options = options;
-    this.#soundAt = options.now();
   }
 
   /** Acts upon what a look has found. */
   async follow(): Promise<void> {
     const { file, now } = this.#options;
-    this.#failingSince = file.problem === undefined ? undefined : (this.#failingSince ?? now());
     if (this.#isIncomplete()) await this.#initialize();
-    if (file.damage !== undefined || this.#unsound !== undefined) await this.#probe();
+    this.#failingSince = file.problem === undefined ? undefined : (this.#failingSince ?? now());
     this.#report();
   }
 
@@ -70,31 +56,24 @@ export class FileHealth {
     return this.#failingSince !== undefined && now() - this.#failingSince >= LONG_LOCK_MS;
   }
 
-  noteWrite(write: WriteErrors['write'], failure: WriteFailure | undefined): void {
-    // a lock is over when the user comes again
-    const problem = failure === undefined || failure.isLocked ? undefined : failure.problem;
-    if (write === 'enrolment') {
-      this.#enrolment = problem === undefined ? undefined : { metAt: this.#options.now(), problem };
+  noteEnrolment(): void {
+    const { enrolment } = this.#options.file.status;
+    if (enrolment !== undefined && enrolment.metAt !== this.#enrolment?.metAt) {
+      const { user, problem } = enrolment;
+      const organization = this.#options.organization?.id;
+      this.#options.warn('a new user could not be enrolled', { user, organization, problem });
     }
-    if (failure === undefined) return;
-    const { code } = failure;
-    const count = 1 + (this.#writeErrors.get(`${write} ${code}`)?.count ?? 0);
-    this.#writeErrors.set(`${write} ${code}`, { write, code, count });
-  }
-
-  writeErrors(): readonly WriteErrors[] {
-    return [...this.#writeErrors.values()];
+    this.#enrolment = enrolment;
   }
 
   async describe() {
     const { file } = this.#options;
-    await this.#probe();
+    const isDiskFull = (await file.ask({ kind: 'probe' }))?.value === true;
     this.#report();
-    const isDiskFull = (await file.ask({ kind: 'space' }))?.value === true;
-    const { problem = this.#unsound } = file;
+    const { problem } = file;
     const whole = [problem, this.#obstacle].filter((part) => part !== undefined).join('; ');
     return {
-      readable: problem === undefined || (this.#isShortLock() && this.#unsound === undefined),
+      readable: problem === undefined || this.#isShortLock(),
       /** Since the last successful comparison with the file. */
       ageMs: this.#ageMs(),
       /** Tables, indexes, views and triggers, in words. */
@@ -107,7 +86,7 @@ export class FileHealth {
   }
 
   #ageMs(): number {
-    return this.#options.now() - (this.#unsound === undefined ? this.#options.file.goodAt : this.#soundAt);
+    return this.#options.now() - this.#options.file.goodAt;
   }
 
   /** Another program is committing, as happens all the time. */
@@ -118,46 +97,34 @@ export class FileHealth {
   /** A failure and its end are each said once; a lock, only where it lasts. */
   #report(): void {
     const { file, warn } = this.#options;
-    const { problem = this.#unsound, damage } = file;
-    // what was met a moment ago has still to be looked into
-    if (problem === undefined && damage === undefined && this.#isReported) {
+    const { problem } = file;
+    const { damage } = file.status;
+    if (problem === undefined && this.#isReported) {
       this.#isReported = false;
       warn('the policy database is readable again', {});
     } else if (problem !== undefined && !this.#isReported && !this.#isShortLock()) {
       this.#isReported = true;
       warn('the policy database cannot be read', { problem });
     }
+    if (problem !== undefined) return;
+    if (damage !== undefined && damage.metAt !== this.#damage?.metAt && this.#partialProblem() === undefined) {
+      warn('a part of the policy database cannot be read', { problem: damage.problem });
+    }
+    this.#damage = damage;
   }
 
-  /** Reads as a request does: a damaged page behind header and counters would be met by every request and by no look. */
-  async #probe(): Promise<void> {
-    const { file, now, warn } = this.#options;
-    const moment = now();
-    if (file.problem !== undefined || moment - this.#probedAt < PROBE_EVERY_MS) return;
-    this.#probedAt = moment;
-    const met = file.damage;
-    if (await file.probe()) {
-      this.#unsound = undefined;
-      this.#soundAt = moment;
-      if (met !== undefined) {
-        const { problem } = met;
-        if (this.#partialProblem() === undefined) warn('a part of the policy database cannot be read', { problem });
-        this.#part = met;
-      }
-    } else if (!file.isLocked) this.#unsound = file.problem;
-    file.damage = undefined;
-  }
-
+  /** A page that only some requests have met. */
   #partialProblem(): string | undefined {
-    if (this.#part === undefined || this.#options.now() - this.#part.metAt > DAMAGE_TOLD_MS) return undefined;
-    return `a part of the database cannot be read: ${this.#part.problem}`;
+    if (this.#damage === undefined || this.#options.now() - this.#damage.metAt > DAMAGE_TOLD_MS) return undefined;
+    return `a part of the database cannot be read: ${this.#damage.problem}`;
   }
 
   #writeProblem(isDiskFull: boolean): string | undefined {
-    const { metAt = Number.NEGATIVE_INFINITY, problem } = this.#enrolment ?? {};
-    const sinceMs = this.#options.now() - metAt;
-    if (sinceMs < ENROLMENT_TOLD_MS) {
-      return `a new user could not be enrolled ${Math.round(sinceMs / 1_000)} s ago: ${problem}`;
+    const { enrolment } = this.#options.file.status;
+    const sinceMs = this.#options.now() - (enrolment?.metAt ?? Number.NEGATIVE_INFINITY);
+    // a lock is over when the user comes again
+    if (enrolment?.isLocked === false && sinceMs < ENROLMENT_TOLD_MS) {
+      return `a new user could not be enrolled ${Math.round(sinceMs / 1_000)} s ago: ${enrolment.problem}`;
     }
     return isDiskFull ? 'the disk is full: nothing can be written into the database' : undefined;
   }
@@ -177,12 +144,10 @@ export class FileHealth {
       if (failure === undefined) {
         this.#initialized = number;
         this.#obstacle = undefined;
-        file.expire();
         // undefined where nothing was missing
         if (value !== undefined) this.#reportMade(value as Initialization);
-      } else if (!failure.isBackendMissing) {
+      } else if (failure.code !== UnreadableSchema.name) {
         const { code, problem } = failure;
-        this.noteWrite('initialization', failure);
         this.#notMade = missing.map((name) => `${name} (not made: ${code})`);
         this.#obstacle = `the policy tables could not be made: ${problem}`;
         warn('the policy tables could not be initialized', { problem, missing });

@@ -179,15 +179,13 @@ export function linkModels(connection: Connection, organization: string) {
   return { models, modelsLeftOut };
 }
 
-export type EnrolmentWrite = Readonly<Record<'organization' | 'user', string>> & { readonly busyTimeoutMs: number };
-
 const HAS_MEMBERSHIP = 'SELECT 1 FROM organization_members WHERE user_id = $user';
 /** The guide's id, unless the row of another pair has it (`a` of `b_c`, `a_b` of `c`). */
 const FREE_ID = `(SELECT iif(EXISTS (SELECT 1 FROM organization_members WHERE id = guides), guides || '_' || $random, guides)
   FROM (SELECT 'om_' || $user || '_' || $organization AS guides))`;
 
 /** @returns whether the user has a membership now @throws SqliteError where the file cannot be written */
-export function enrol(path: string, { organization, user, busyTimeoutMs }: EnrolmentWrite): boolean {
+export function enrol(path: string, busyTimeoutMs: number, organization: string, user: string): boolean {
   return closing(openForWriting(path, busyTimeoutMs), (connection) => {
     // whether a user is enrolled is asked where it is written: another gate may have been quicker
     const insert = connection.prepare(

@@ -116,7 +116,7 @@ interface Membership {
 }
 
 /** Arguments and answers may go from thread to thread. */
-export type PointReads = Omit<Statements, 'schema' | 'versions'>;
+export type PointReads = Omit<Statements, 'connection' | 'schema' | 'versions' | 'probe'>;
 export type PointRead = keyof PointReads;
 
 /** A read with what it asks for: no read has more than one argument. */
@@ -135,8 +135,6 @@ export function readPoint<N extends PointRead>(
   return read(...args);
 }
 
-export type Versions = Readonly<Record<'members' | 'models', number>>;
-
 export type Statements = ReturnType<typeof prepareStatements>;
 
 /** @throws UnreadableSchema where tables are missing or have another shape */
@@ -147,10 +145,11 @@ export function prepareStatements(connection: Connection) {
   const version = prepareColumn(connection, statementsFor(schema).versions);
   const [members, models] = COUNTED_TABLES;
   return {
+    connection,
     schema,
     ...reads,
     /** Undefined where no triggers keep the counters. */
-    versions: (): Versions | undefined =>
+    versions: () =>
       schema.counted ? { members: Number(version(members)[0]), models: Number(version(models)[0]) } : undefined,
     probe: prepareProbe(connection, reads),
   };

@@ -3,7 +3,7 @@
  * migration makes them, views, and a version counter with triggers on these two tables only (the backend's migrations
  * rebuild its own and would lose them). And what a file has: read from its tables and columns, never from a version number.
  */
-import type { Connection } from './database.ts';
+import { type Connection, MissingFile, failureCode } from './database.ts';
 
 export type SchemaObject = ReturnType<typeof object>;
 
@@ -213,3 +213,10 @@ export class UnreadableSchema extends Error {
     this.missing = missing;
   }
 }
+
+/** Anything else is a mistake of ours, and hiding it behind "the file cannot be read" would cost a day of search. */
+export const isOutage = (error: unknown): boolean =>
+  error instanceof MissingFile ||
+  error instanceof UnreadableSchema ||
+  failureCode(error).startsWith('SQLITE_') ||
+  (error instanceof Error && 'syscall' in error);

@@ -5,10 +5,10 @@ import type { PolicyView } from '../policy/decide.ts';
 import { type GrantSet, type ModelId, coveringGrant } from '../policy/grant.ts';
 import { type Staleness, createCaches } from './caches.ts';
 import type { Connection } from './database.ts';
-import type { Source } from './freshness.ts';
 import { ROLES_NOT_ENROLLED } from './initialize.ts';
 import { stemOf } from './models.ts';
 import { type PointCall, type PointRead, type PointReads, prepareStatements, readPoint } from './queries.ts';
+import type { Source } from './source.ts';
 
 /** What a decision will ask of the view: loaded together as soon as anything is lacking. */
 export interface Need {
@@ -81,17 +81,13 @@ export class CachedView implements PolicyView {
 
   grantsOf({ id }: UserPrincipal): readonly GrantSet[] {
     const { membershipsOf, isActive, patternsOf } = this.#caches;
-    const active = membershipsOf.get(id).organizations.filter((organization) => isActive.get(organization));
+    const active = membershipsOf.get(id).filter((organization) => isActive.get(organization));
     return active.map((organization) => patternsOf.get(organization));
   }
 
-  /** Switched on or off, in any organization; undefined while unknown. */
-  hasMembership(user: UserId): boolean | undefined {
-    return lookUp(() => this.#caches.membershipsOf.get(user))?.hasRow;
-  }
-
-  forgetMemberships(user: UserId): void {
-    this.#caches.membershipsOf.delete(user);
+  /** Has it been read of which organizations the user is a member? */
+  isKnown(user: UserId): boolean {
+    return lookUp(() => this.#caches.membershipsOf.get(user)) !== undefined;
   }
 
   /** What must be loaded next for this need; nothing where all is there, or cannot be read. */
@@ -100,7 +96,7 @@ export class CachedView implements PolicyView {
     const missing = new Map<string, PointCall>();
     const look = <T>(ask: () => T) => lookUp(ask, ({ call }) => missing.set(keyOf(call), call));
     const joined = user === undefined ? undefined : look(() => membershipsOf.get(user.id));
-    for (const organization of joined?.organizations ?? []) {
+    for (const organization of joined ?? []) {
       look(() => isActive.get(organization));
       look(() => patternsOf.get(organization));
     }
@@ -166,7 +162,7 @@ export function inspect(connection: Connection, enrolling?: string) {
     },
   };
   const source: Source = {
-    ...{ generation: 1, epochs: { members: 1, models: 1 }, goodAt: 0, problem: undefined },
+    ...{ status: { generation: 1, epochs: { members: 1, models: 1 } }, goodAt: 0, problem: undefined },
     read: (name, ...args) => ({ value: readPoint(reads, name, ...args) }),
   };
   return { view: new CachedView(source, { maxStaleMs: 0, now: () => 0 }), enrolled };

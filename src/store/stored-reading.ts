@@ -7,9 +7,8 @@ import { GatewayError } from '../errors.ts';
 import { type Answered, Lane, answerAs, toError } from '../reading/lane.ts';
 import { boundRecord } from '../references/bounds.ts';
 import { isObject } from '../references/json.ts';
-import { failureCode, identityOf, type Reader, openReader } from './database.ts';
-import { isOutage } from './file-state.ts';
-import { UnreadableSchema, readSchema } from './schema.ts';
+import { Freshness } from './freshness.ts';
+import type { Statements } from './queries.ts';
 import { type StoredReader, MANY_ROWS, prepareStoredReferences } from './stored-references.ts';
 
 interface StoredRequest {
@@ -76,36 +75,16 @@ const SHORT_BYTES = 1_000_000;
 const LONGEST_BYTES = 128_000_000;
 
 function answerFrom(path: string) {
-  let opened: { readonly reader: Reader; readonly schemaVersion: number; readonly stored: StoredReader } | undefined;
+  const freshness = new Freshness({ path, busyTimeoutMs: BUSY_MS, now: () => performance.now(), pauseMs: 0 });
+  const prepared = new WeakMap<Statements, StoredReader>();
 
-  function close(): void {
-    opened?.reader.connection.close();
-    opened = undefined;
+  function readerOf(statements: Statements): StoredReader {
+    const reader = prepared.get(statements) ?? prepareStoredReferences(statements.connection, statements.schema);
+    prepared.set(statements, reader);
+    return reader;
   }
 
-  /** The connection is kept as long as nothing but SQLite can have written to the file, which SQLite sees by itself. */
-  function isSame({ reader, schemaVersion }: NonNullable<typeof opened>): boolean {
-    const { file, written, isSettled } = reader.identity;
-    const now = identityOf(path, reader.realPath);
-    return isSettled && now?.file === file && now.written === written && reader.schemaVersion() === schemaVersion;
-  }
-
-  function storedNow(): StoredReader {
-    if (opened !== undefined && isSame(opened)) return opened.stored;
-    close();
-    const reader = openReader(path, BUSY_MS);
-    const schema = readSchema(reader.connection);
-    if (schema.problem !== undefined) {
-      reader.connection.close();
-      throw new UnreadableSchema(schema.problem, schema.missing);
-    }
-    const stored = prepareStoredReferences(reader.connection, schema);
-    opened = { reader, schemaVersion: reader.schemaVersion(), stored };
-    return stored;
-  }
-
-  function answer({ query, parameters, isLongAllowed }: StoredRequest): unknown {
-    const stored = storedNow();
+  function answer(stored: StoredReader, { query, parameters, isLongAllowed }: StoredRequest): unknown {
     if (query === 'chat') {
       const { bytes, rows } = stored.sizeOf(String(parameters[0]));
       if (bytes > LONGEST_BYTES) throw tooComplex(`It has ${Math.round(bytes / 1e6)} MB. Delete parts of it.`);
@@ -118,13 +97,14 @@ function answerFrom(path: string) {
 
   return (request: StoredRequest): unknown => {
     try {
-      return answer(request);
+      freshness.look();
+      const found = freshness.use((statements) => answer(readerOf(statements), request));
+      if (found !== undefined) return found.value;
     } catch (error) {
       if (error instanceof GatewayError && error.code === 'body_too_complex') throw tooComplex(error.detail);
-      if (!isOutage(error)) throw error;
-      close();
-      throw new GatewayError('policy_unavailable', { detail: failureCode(error) });
+      throw error;
     }
+    throw new GatewayError('policy_unavailable', { detail: freshness.problem?.split(':', 1)[0] ?? '' });
   };
 }
 

@@ -5,9 +5,9 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import { BoundedCaller } from './bounded-call.ts';
-import type { Damage, Source } from './freshness.ts';
-import type { FileAnswer, FileQuestion, FileStatus, FileTask, Outcome } from './file-thread.ts';
+import type { FileAnswer, FileQuestion, FileTask, Outcome } from './file-thread.ts';
 import type { PointCall, PointRead, PointReads } from './queries.ts';
+import { type FileStatus, type Source, unread } from './source.ts';
 import { NotLoaded, keyOf } from './store-view.ts';
 
 interface ThreadedFileOptions {
@@ -15,6 +15,8 @@ interface ThreadedFileOptions {
   readonly now: () => number;
   /** What a request waits for SQLite. */
   readonly deadlineMs: number;
+  /** The organization that users without any membership join when they are first seen. */
+  readonly enrolling?: string | undefined;
   /** What follows a look, before those who wait for it go on. */
   readonly looked: () => void | Promise<void>;
   /** Takes what was read, in time or late. */
@@ -36,21 +38,9 @@ let files = 0;
 
 export class ThreadedFile implements Source {
   goodAt = Number.NEGATIVE_INFINITY;
-  /** What was met since it was last set to undefined. */
-  damage: Damage | undefined;
+  status: Readonly<FileStatus> = unread();
   readonly #options: ThreadedFileOptions;
   readonly #id = ++files;
-  #status: FileStatus = {
-    generation: 0,
-    epochs: { members: 0, models: 0 },
-    problem: 'the database has not been read yet',
-    isLocked: false,
-    missing: undefined,
-    damage: undefined,
-    failures: 0,
-    errors: new Map(),
-    file: 0,
-  };
   /** Questions without an answer in time, and since when. */
   #unanswered = 0;
   #silentSince: number | undefined;
@@ -58,7 +48,6 @@ export class ThreadedFile implements Source {
   #lookedAt = Number.NEGATIVE_INFINITY;
   #looking: Promise<void> | undefined;
   #next: Promise<void> | undefined;
-  #anew = false;
   #isClosed = false;
   /** What could not be read since the last look. */
   readonly #failed = new Set<string>();
@@ -67,36 +56,24 @@ export class ThreadedFile implements Source {
     this.#options = options;
   }
 
-  get generation(): number {
-    return this.#status.generation;
-  }
-
-  get epochs(): Source['epochs'] {
-    return this.#status.epochs;
-  }
-
   get problem(): string | undefined {
-    if (this.#silentSince === undefined) return this.#status.problem;
+    if (this.#silentSince === undefined) return this.status.problem;
     const ms = Math.round(this.#options.now() - this.#silentSince);
     return `NO_ANSWER: SQLite, or the file system below it, has not answered for ${ms} ms`;
   }
 
-  get status(): Pick<FileStatus, 'file' | 'missing'> {
-    return this.#status;
-  }
-
   get failures(): number {
-    return this.#status.failures + this.#unanswered + this.#skipped;
+    return this.status.failures + this.#unanswered + this.#skipped;
   }
 
   get errors(): ReadonlyMap<string, number> {
-    const { errors } = this.#status;
+    const { errors } = this.status;
     return this.#unanswered === 0 ? errors : new Map([...errors, ['NO_ANSWER', this.#unanswered]]);
   }
 
   /** Is the trouble one that ends by itself: a lock, or SQLite that has not answered yet? */
   get isLocked(): boolean {
-    return this.#silentSince !== undefined || this.#status.isLocked;
+    return this.#silentSince !== undefined || this.status.isLocked;
   }
 
   /** The first look, which waits for the thread to start. */
@@ -126,19 +103,14 @@ export class ThreadedFile implements Source {
     await this.#begin(this.#options.now(), this.#options.deadlineMs);
   }
 
-  /** Lets the next look compare, however soon it comes; after a write of our own. */
-  expire(): void {
-    this.#lookedAt = Number.NEGATIVE_INFINITY;
-    this.#anew = true;
-  }
-
   /** Has the thread read, and what was read taken over by `loaded` of the options. */
   async load(calls: readonly PointCall[]): Promise<void> {
     for (let from = 0; from < calls.length; from += MAX_CALLS) await this.#load(calls.slice(from, from + MAX_CALLS));
   }
 
   async #load(calls: readonly PointCall[]): Promise<void> {
-    const outcome = await this.ask({ kind: 'read', calls }, undefined, ({ value }) => {
+    const { enrolling } = this.#options;
+    const outcome = await this.ask({ kind: 'read', calls, enrolling }, undefined, ({ value }) => {
       const values = value as readonly ({ readonly value: unknown } | undefined)[] | undefined;
       calls.forEach((call, at) => {
         const found = values?.[at];
@@ -152,16 +124,10 @@ export class ThreadedFile implements Source {
   /** @returns nothing, where what was not loaded cannot be read @throws NotLoaded where it can */
   read<N extends PointRead>(name: N, ...args: Parameters<PointReads[N]>): undefined {
     const call: PointCall<N> = { name, args };
-    const isHopeless = this.problem !== undefined && (this.#silentSince !== undefined || !this.#status.isLocked);
+    const isHopeless = this.problem !== undefined && (this.#silentSince !== undefined || !this.status.isLocked);
     if (!isHopeless && !this.#failed.has(keyOf(call))) throw new NotLoaded(call);
     // for a request that waits for short trouble: it may have come after the failure
     this.#skipped++;
-  }
-
-  /** @returns whether a request could read what it needs, now and from the file itself */
-  async probe(): Promise<boolean> {
-    const outcome = await this.ask({ kind: 'read', calls: [{ name: 'probe', args: [] }] });
-    return (outcome?.value as readonly unknown[] | undefined)?.[0] !== undefined;
   }
 
   async close(): Promise<void> {
@@ -169,26 +135,19 @@ export class ThreadedFile implements Source {
     this.#isClosed = true;
     this.#lookedAt = Number.POSITIVE_INFINITY;
     await closed;
-    this.#status = { ...this.#status, problem: 'closed', isLocked: false };
+    this.status = { ...this.status, problem: 'closed', isLocked: false };
     this.goodAt = Number.NEGATIVE_INFINITY;
   }
 
   #begin(now: number, deadlineMs: number): Promise<void> {
     this.#lookedAt = now;
-    this.#looking = this.#lookAndFollow(deadlineMs).finally(() => (this.#looking = undefined));
+    this.#looking = this.#compare(deadlineMs).finally(() => (this.#looking = undefined));
     return this.#looking;
   }
 
-  async #lookAndFollow(deadlineMs: number): Promise<void> {
-    // what follows a look may write
-    for (let again = true; again; again = this.#anew) await this.#compare(deadlineMs);
-  }
-
   async #compare(deadlineMs: number): Promise<void> {
-    const anew = this.#anew;
-    this.#anew = false;
     this.#failed.clear();
-    await this.ask({ kind: 'look', anew }, deadlineMs);
+    await this.ask({ kind: 'look' }, deadlineMs);
     await this.#options.looked();
   }
 
@@ -206,13 +165,12 @@ export class ThreadedFile implements Source {
     if (this.#isClosed) return undefined;
     const { path, now: clock } = this.#options;
     const now = clock();
-    const { generation, epochs } = this.#status;
-    const question = { file: this.#id, path, busyTimeoutMs: READ_BUSY_MS, now, known: { generation, epochs }, task };
+    const question = { file: this.#id, path, busyTimeoutMs: READ_BUSY_MS, now, task };
     let found: Outcome | undefined;
     const isInTime = await thread.ask(question, deadlineMs, ({ outcome, goodAt, status }) => {
       this.#silentSince = undefined;
       this.goodAt = goodAt;
-      if (status !== undefined) this.#learn(status);
+      this.status = status ?? this.status;
       found = outcome;
       answered?.(outcome);
     });
@@ -223,10 +181,5 @@ export class ThreadedFile implements Source {
     }
     if (found?.mistake !== undefined) throw new Error(found.mistake);
     return found;
-  }
-
-  #learn(status: FileStatus): void {
-    if (status.damage?.metAt !== this.#status.damage?.metAt) this.damage = status.damage;
-    this.#status = status;
   }
 }
