@@ -46,7 +46,7 @@ export class GatewayError extends Error {
   readonly detail: string | undefined;
 
   /** @param detail what was found, for the client too: never a secret, a stack or an inventory */
-  constructor(code: ErrorCode, { cause, detail }: { cause?: unknown; detail?: string } = {}) {
+  constructor(code: ErrorCode, { cause, detail }: { cause?: unknown; detail?: string | undefined } = {}) {
     const { text } = ERRORS[code];
     super(detail === undefined ? text : `${text} ${detail}`, cause === undefined ? {} : { cause });
     this.name = 'GatewayError';

@@ -25,8 +25,10 @@ interface Work {
   readonly wantedBy?: Writable;
 }
 
-interface Waiting extends Work {
-  readonly resolve: (answer: unknown) => void;
+interface Waiting<Answer> extends Work {
+  /** A payer has one work in each. */
+  readonly turn: number;
+  readonly resolve: (answer: Answer) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -35,9 +37,10 @@ const YOUNG_MB = 24;
 
 export class Lane<Answer> {
   readonly #options: LaneOptions;
-  /** The first payer is next; within a payer, what came first. */
-  readonly #queues = new Map<string, Waiting[]>();
-  #current: Waiting | undefined;
+  /** In the order of their turns, and of their coming within a turn. */
+  readonly #waiting: Waiting<Answer>[] = [];
+  #turn = 0;
+  #current: Waiting<Answer> | undefined;
   #thread: Worker | undefined;
   #isOnline = false;
   #deadline: NodeJS.Timeout | undefined;
@@ -52,34 +55,35 @@ export class Lane<Answer> {
    * @throws ClientGone where `wantedBy` has closed
    */
   run(work: Work): Promise<Answer> {
-    return new Promise<Answer>((resolve, reject) => {
-      const waiting: Waiting = { ...work, resolve: resolve as Waiting['resolve'], reject };
-      if (this.#isClosed) return reject(new GatewayError('draining'));
-      if (work.wantedBy?.destroyed === true) return reject(new ClientGone());
-      const queue = this.#queues.get(work.payer);
-      if (queue === undefined) this.#queues.set(work.payer, [waiting]);
-      else queue.push(waiting);
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+    if (this.#isClosed) reject(new GatewayError('draining'));
+    else if (work.wantedBy?.destroyed === true) reject(new ClientGone());
+    else {
+      const last = this.#waiting.findLast(({ payer }) => payer === work.payer);
+      const turn = Math.max(this.#turn, last?.turn ?? 0) + 1;
+      const waiting = { ...work, turn, resolve, reject };
+      this.#waiting.splice(this.#waiting.findLastIndex((one) => one.turn <= turn) + 1, 0, waiting);
       work.wantedBy?.once('close', () => this.#leave(waiting));
       this.#next();
-    });
+    }
+    return promise;
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    const rest = [...this.#queues.values()].flat();
-    this.#queues.clear();
-    for (const waiting of rest) waiting.reject(new GatewayError('draining'));
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(new GatewayError('draining'));
     await this.#fail(new GatewayError('draining'));
   }
 
   #next(): void {
     while (this.#current === undefined) {
-      const waiting = this.#take();
+      const waiting = this.#waiting.shift();
       if (waiting === undefined) {
         if (this.#options.isShortLived) void this.#endThread();
         return;
       }
       this.#current = waiting;
+      this.#turn = waiting.turn;
       try {
         this.#thread ??= this.#start();
         this.#thread.postMessage(waiting.message, waiting.transfer ?? []);
@@ -90,17 +94,6 @@ export class Lane<Answer> {
         waiting.reject(new GatewayError('reading_unavailable', { cause }));
       }
     }
-  }
-
-  /** Takes the work whose turn it is; its payer has the last turn then. */
-  #take(): Waiting | undefined {
-    for (const [payer, queue] of this.#queues) {
-      const first = queue.shift();
-      this.#queues.delete(payer);
-      if (queue.length > 0) this.#queues.set(payer, queue);
-      if (first !== undefined) return first;
-    }
-    return undefined;
   }
 
   #start(): Worker {
@@ -120,9 +113,8 @@ export class Lane<Answer> {
     on('message', (answer) => this.#settle((waiting) => waiting.resolve(answer)));
     on('error', (cause: Error & { code?: string }) => {
       const isFull = cause.code === 'ERR_WORKER_OUT_OF_MEMORY';
-      void this.#fail(
-        isFull ? exhausted(`${heapMb} MB of memory`) : new GatewayError('reading_unavailable', { cause }),
-      );
+      const unavailable = new GatewayError('reading_unavailable', { cause });
+      void this.#fail(isFull ? exhausted(`${heapMb} MB of memory`) : unavailable);
     });
     on('exit', () => void this.#fail(new GatewayError('reading_unavailable')));
     return thread;
@@ -134,7 +126,7 @@ export class Lane<Answer> {
     this.#deadline = setTimeout(() => void this.#fail(exhausted(`${deadlineMs / 1000} s`)), deadlineMs).unref();
   }
 
-  #settle(settle: (waiting: Waiting) => void): void {
+  #settle(settle: (waiting: Waiting<Answer>) => void): void {
     clearTimeout(this.#deadline);
     const waiting = this.#current;
     this.#current = undefined;
@@ -155,11 +147,10 @@ export class Lane<Answer> {
     return thread?.terminate() ?? Promise.resolve();
   }
 
-  #leave(waiting: Waiting): void {
-    const queue = this.#queues.get(waiting.payer);
-    const place = queue?.indexOf(waiting) ?? -1;
+  #leave(waiting: Waiting<Answer>): void {
+    const place = this.#waiting.indexOf(waiting);
     if (place >= 0) {
-      queue?.splice(place, 1);
+      this.#waiting.splice(place, 1);
       waiting.reject(new ClientGone());
       // long work for a client that is gone would keep others waiting, and its bytes in memory
     } else if (waiting === this.#current && this.#options.isShortLived) void this.#fail(new ClientGone());
@@ -168,7 +159,7 @@ export class Lane<Answer> {
 
 /** What a thread answers: a value, or the error of the table that it failed with. */
 export type Answered<T> =
-  { readonly value: T } | { readonly failure: { readonly code: ErrorCode; readonly options: { detail?: string } } };
+  { readonly value: T } | { readonly failure: { readonly code: ErrorCode; readonly detail: string | undefined } };
 
 /** Does the work of a thread, and makes of its failure what can be sent. */
 export async function answerAs<T>(work: () => T | Promise<T>): Promise<Answered<T>> {
@@ -177,9 +168,6 @@ export async function answerAs<T>(work: () => T | Promise<T>): Promise<Answered<
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
     const { code, detail } = error;
-    return { failure: { code, options: detail === undefined ? {} : { detail } } };
+    return { failure: { code, detail } };
   }
 }
-
-export const toError = ({ code, options }: { readonly code: ErrorCode; readonly options: object }): GatewayError =>
-  new GatewayError(code, options);

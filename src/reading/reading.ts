@@ -7,7 +7,7 @@ import type { Writable } from 'node:stream';
 import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayError } from '../errors.ts';
 import { type BodyQuestion, type BodyRecord, readRecord } from '../references/records.ts';
-import { type Answered, Lane, answerAs, toError } from './lane.ts';
+import { type Answered, Lane, answerAs } from './lane.ts';
 
 /** The record of a body or why there is none, and the body as it came: a thread takes it away meanwhile. */
 type ReadBody = { readonly body: Buffer } & ({ readonly record: BodyRecord } | { readonly failure: GatewayError });
@@ -28,16 +28,8 @@ const SHORT_BYTES = 128 * 1024;
 /** A chat of this length never waits behind longer bodies. */
 const MEDIUM_BYTES = 2_000_000;
 
-interface ReadRequest {
-  readonly question: BodyQuestion;
-  readonly bytes: ArrayBuffer;
-  readonly length: number;
-}
-
-interface ReadAnswer {
-  readonly answered: Answered<BodyRecord>;
-  readonly bytes: ArrayBuffer;
-}
+type ReadRequest = Readonly<{ question: BodyQuestion; bytes: ArrayBuffer; length: number }>;
+type ReadAnswer = Readonly<{ answered: Answered<BodyRecord>; bytes: ArrayBuffer }>;
 
 export function createReading(): Reading {
   const lane = (heapMb: number, deadlineMs: number, isShortLived: boolean) =>
@@ -64,8 +56,11 @@ export function createReading(): Reading {
 const exhausted = (limit: string) =>
   new GatewayError('body_too_complex', { detail: `Reading it took more than ${limit}. Send less in one request.` });
 
-const toReadBody = (answered: Answered<BodyRecord>, body: Buffer): ReadBody =>
-  'value' in answered ? { record: answered.value, body } : { failure: toError(answered.failure), body };
+function toReadBody(answered: Answered<BodyRecord>, body: Buffer): ReadBody {
+  if ('value' in answered) return { record: answered.value, body };
+  const { code, detail } = answered.failure;
+  return { failure: new GatewayError(code, { detail }), body };
+}
 
 /** `readBody` receives long bodies into memory of their own, which can be handed over without a copy. */
 function ownBytes({ buffer, byteOffset, length }: Buffer): ArrayBuffer {

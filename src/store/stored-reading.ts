@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { GatewayError } from '../errors.ts';
-import { type Answered, Lane, answerAs, toError } from '../reading/lane.ts';
+import { type Answered, Lane, answerAs } from '../reading/lane.ts';
 import { boundRecord } from '../references/bounds.ts';
 import { isObject } from '../references/json.ts';
 import { Freshness } from './freshness.ts';
@@ -19,8 +19,7 @@ interface StoredRequest {
 
 /** Answered instead of reading a chat that takes its time. */
 const LONG = 'long';
-const tooComplex = (detail: string | undefined) =>
-  new GatewayError('chat_too_complex', detail === undefined ? {} : { detail });
+const tooComplex = (detail: string | undefined) => new GatewayError('chat_too_complex', { detail });
 
 type StoredQuery = Exclude<keyof StoredReader, 'sizeOf'>;
 export type StoredReading = ReturnType<typeof createStoredReading>;
@@ -46,8 +45,9 @@ export function createStoredReading(path: string) {
       lane.run({ payer, message: { query, parameters, isLongAllowed } satisfies StoredRequest });
     const first = await run(short, false);
     const answer = 'value' in first && first.value === LONG ? await run(long, true) : first;
-    if ('failure' in answer) throw toError(answer.failure);
-    return answer.value as ReturnType<StoredReader[Query]>;
+    if ('value' in answer) return answer.value as ReturnType<StoredReader[Query]>;
+    const { code, detail } = answer.failure;
+    throw new GatewayError(code, { detail });
   }
 
   return {
