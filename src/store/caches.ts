@@ -51,7 +51,7 @@ function createCache<N extends PointRead, V>(
   const isFresh = (entry: Entry<V> | undefined): entry is Entry<V> =>
     entry !== undefined && entry.epoch === epoch(entry.value);
 
-  function put(found: ReturnType<PointReads[N]> | undefined, key = ''): V {
+  function put(found: ReturnType<PointReads[N]> | undefined, key: string): V {
     const value = toValue(found as ReturnType<PointReads[N]>, key);
     const isGuess = options.isGuessed === true && value === undefined;
     counts.misses += 1;
@@ -62,8 +62,7 @@ function createCache<N extends PointRead, V>(
   }
 
   /** @throws NotLoaded @throws GatewayError `policy_unavailable` */
-  function get(...args: Parameters<PointReads[N]>): V {
-    const [key = ''] = args as [string?];
+  function get(key = ''): V {
     const known = entries.get(placeOf(key));
     const fresh = isFresh(known) ? known : guesses.get(placeOf(key));
     if (isFresh(fresh)) {
@@ -73,7 +72,7 @@ function createCache<N extends PointRead, V>(
       return fresh.value;
     }
     if (options.isAbsent?.(key) === true) return put(undefined, key);
-    const found = source.read(name, ...args);
+    const found = source.read(name, key);
     if (found !== undefined) return put(found.value, key);
     counts.misses += 1;
     if (known !== undefined && now() - known.confirmedAt <= maxStaleMs) return known.value;

@@ -91,12 +91,11 @@ function perform(file: OpenFile, { file: id, task }: FileQuestion): Outcome {
 }
 
 /** A file that cannot be written costs the membership, never the request. */
-function read(file: OpenFile, call: PointCall, organization: string | undefined) {
+function read(file: OpenFile, { name, key: user }: PointCall, organization: string | undefined) {
   const { freshness } = file;
   const { status } = freshness;
-  const found = freshness.read(call.name, ...call.args);
-  if (call.name !== 'membershipsOf' || organization === undefined) return found;
-  const [user] = (call as PointCall<'membershipsOf'>).args;
+  const found = freshness.read(name, user);
+  if (name !== 'membershipsOf' || organization === undefined) return found;
   const isMember = found === undefined || (found.value as readonly unknown[]).length > 0;
   const isTooSoon = status.enrolment !== undefined && now < status.enrolment.metAt + ENROL_AGAIN_MS;
   if (isMember || isTooSoon || ROLES_NOT_ENROLLED.has(freshness.read('roleOf', user)?.value ?? 'pending')) return found;

@@ -13,7 +13,8 @@ import {
   openReader,
   setBusyTimeout,
 } from './database.ts';
-import { type PointRead, type PointReads, type Statements, prepareStatements, readPoint } from './queries.ts';
+import type { ModelId } from '../policy/grant.ts';
+import { type PointRead, type PointReads, type Statements, prepareStatements } from './queries.ts';
 import { UnreadableSchema, VERSION_TABLE, isOutage } from './schema.ts';
 import { type Source, unread } from './source.ts';
 
@@ -98,8 +99,8 @@ export class Freshness implements Source {
     if (this.use(({ probe }) => probe()) === undefined) this.status.damage = undefined;
   }
 
-  read<N extends PointRead>(name: N, ...args: Parameters<PointReads[N]>) {
-    return this.use((statements) => readPoint(statements, name, ...args));
+  read<N extends PointRead>(name: N, key: string) {
+    return this.use(({ reads }) => reads[name](key as ModelId) as ReturnType<PointReads[N]>);
   }
 
   /** @returns what `read` does, or undefined where the file cannot be read now @throws what `read` throws, but for outages */

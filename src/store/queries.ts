@@ -20,8 +20,10 @@ const ASKS = {
   versions: 'subject',
 } as const;
 
+type Name = keyof typeof ASKS;
+
 /** The statements of one decision that nothing is cached for; undefined where they cannot run on this schema. */
-function statementsFor(schema: Schema): Readonly<Record<keyof typeof ASKS, string | undefined>> {
+function statementsFor(schema: Schema): Readonly<Record<Name, string | undefined>> {
   return {
     role: 'SELECT role FROM "user" WHERE id = ?',
     api_key: {
@@ -42,29 +44,26 @@ function statementsFor(schema: Schema): Readonly<Record<keyof typeof ASKS, strin
 }
 
 /** @returns what `doctor` explains and `bench-queries` times: word for word what the gate prepares on this schema */
-export function gateQueries(schema: Schema) {
-  const statements = statementsFor(schema);
-  return (Object.keys(ASKS) as (keyof typeof ASKS)[]).flatMap((name) => {
-    const sql = statements[name];
-    return sql === undefined ? [] : [{ name, sql, asks: ASKS[name] }];
-  });
-}
+export const gateQueries = (schema: Schema) =>
+  Object.entries(statementsFor(schema)).flatMap(([name, sql]) =>
+    sql === undefined ? [] : [{ name: name as Name, sql, asks: ASKS[name as Name] }],
+  );
 
 const toText = (value: unknown): readonly string[] => (typeof value === 'string' ? [value] : []);
 
 /** The grant alone decides: the `is_active` of a `model` row is the backend's switch for its own lists. */
 export function prepareGrants(connection: Connection, schema: Schema) {
-  const own = prepareColumn(connection, statementsFor(schema).grants);
-  const everyActive = `SELECT DISTINCT model_id COLLATE BINARY FROM organization_models WHERE ${activeCondition(schema.grantActive)}`;
-  const all = prepareColumn(connection, everyActive);
-  const switches = prepareColumn(connection, statementsFor(schema).switch);
+  const { grants, switch: switched } = statementsFor(schema);
+  const [own, switches] = [prepareColumn(connection, grants), prepareColumn(connection, switched)];
+  const all = prepareColumn(
+    connection,
+    `SELECT DISTINCT model_id COLLATE BINARY FROM organization_models
+    WHERE ${activeCondition(schema.grantActive)} AND model_id <> '*'`,
+  );
   return {
     patternsOf: (organization: string) => own(organization).flatMap(toText),
     /** But for the one that grants everything. */
-    allPatterns: () =>
-      all()
-        .flatMap(toText)
-        .filter((pattern) => pattern !== '*'),
+    allPatterns: () => all().flatMap(toText),
     isActive: (organization: string) => (switches(organization)[0] ?? 1) === 1,
   };
 }
@@ -115,24 +114,14 @@ interface Membership {
   readonly active: boolean;
 }
 
-/** Arguments and answers may go from thread to thread. */
-export type PointReads = Omit<Statements, 'connection' | 'schema' | 'versions' | 'probe'>;
+/** What is asked by a key, or by none; keys and answers may go from thread to thread. */
+export type PointReads = ReturnType<typeof prepareReads>;
 export type PointRead = keyof PointReads;
 
-/** A read with what it asks for: no read has more than one argument. */
-export interface PointCall<N extends PointRead = PointRead> {
-  readonly name: N;
-  readonly args: Parameters<PointReads[N]>;
-}
-
-/** Runs a read by its name, as it comes from another thread. */
-export function readPoint<N extends PointRead>(
-  reads: PointReads,
-  name: N,
-  ...args: Parameters<PointReads[N]>
-): ReturnType<PointReads[N]> {
-  const read = reads[name] as (...args: Parameters<PointReads[N]>) => ReturnType<PointReads[N]>;
-  return read(...args);
+export interface PointCall {
+  readonly name: PointRead;
+  /** Empty for reads that ask for nothing. */
+  readonly key: string;
 }
 
 export type Statements = ReturnType<typeof prepareStatements>;
@@ -145,9 +134,7 @@ export function prepareStatements(connection: Connection) {
   const version = prepareColumn(connection, statementsFor(schema).versions);
   const [members, models] = COUNTED_TABLES;
   return {
-    connection,
-    schema,
-    ...reads,
+    ...{ connection, schema, reads },
     /** Undefined where no triggers keep the counters. */
     versions: () =>
       schema.counted ? { members: Number(version(members)[0]), models: Number(version(models)[0]) } : undefined,
@@ -155,34 +142,38 @@ export function prepareStatements(connection: Connection) {
   };
 }
 
+/** What a few requests would read: column, and reads that take what stands in it as their key. */
+const PROBED = [
+  ['"user"', 'id', 'roleOf', 'membershipsOf'],
+  ['organization_models', 'organization_id', 'isActive', 'patternsOf'],
+  ['model', 'id', 'preset'],
+] as const;
+
 /**
  * A look at the file sees its header and the counters alone; the probe reads what a few requests would read.
  * @returns a function that throws the SqliteError that every request would meet; a single damaged page is met by some
  */
-function prepareProbe(connection: Connection, reads: ReturnType<typeof prepareReads>) {
-  const ends = (table: string, column: string) =>
-    prepareColumn(connection, `SELECT min(${column}) FROM ${table} UNION ALL SELECT max(${column}) FROM ${table}`);
-  const users = ends('"user"', 'id');
-  const organizations = ends('organization_models', 'organization_id');
-  const models = ends('model', 'id');
+function prepareProbe(connection: Connection, reads: PointReads) {
+  const probed = PROBED.map(([table, column, ...names]) => ({
+    ends: prepareColumn(
+      connection,
+      `SELECT min(${column}) FROM ${table} UNION ALL SELECT max(${column}) FROM ${table}`,
+    ),
+    names,
+  }));
   return (): void => {
     reads.composites();
     reads.connectionPrefixes();
-    readSome(users(), (user) => [reads.roleOf(user), reads.membershipsOf(user)]);
-    readSome(organizations(), (id) => [reads.isActive(id), reads.patternsOf(id)]);
-    readSome(models(), (id) => reads.preset(id as ModelId));
-  };
-}
-
-/** @throws what all of the reads have thrown, or a lock */
-function readSome(ids: readonly unknown[], read: (id: string) => unknown): void {
-  const found = ids.filter((id) => id !== null) as string[];
-  const failures: unknown[] = [];
-  for (const id of found) {
-    try {
-      read(id);
-    } catch (error) {
-      if (isBusy(error) || failures.push(error) === found.length) throw error;
+    for (const { ends, names } of probed) {
+      const found = ends().filter((id) => id !== null) as ModelId[];
+      const failures: unknown[] = [];
+      for (const id of found) {
+        try {
+          for (const name of names) reads[name](id);
+        } catch (error) {
+          if (isBusy(error) || failures.push(error) === found.length) throw error;
+        }
+      }
     }
-  }
+  };
 }

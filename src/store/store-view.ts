@@ -7,7 +7,7 @@ import { type Staleness, createCaches } from './caches.ts';
 import type { Connection } from './database.ts';
 import { ROLES_NOT_ENROLLED } from './initialize.ts';
 import { stemOf } from './models.ts';
-import { type PointCall, type PointRead, type PointReads, prepareStatements, readPoint } from './queries.ts';
+import { type PointCall, type PointRead, type PointReads, prepareStatements } from './queries.ts';
 import type { Source } from './source.ts';
 
 /** What a decision will ask of the view: loaded together as soon as anything is lacking. */
@@ -19,7 +19,7 @@ export interface Need {
 }
 
 /** What tells one read of the file from another. */
-export const keyOf = ({ name, args }: PointCall): string => `${name} ${args[0]}`;
+export const keyOf = ({ name, key }: PointCall): string => `${name} ${key}`;
 
 /** Thrown by a view that lacks something: it can be loaded, and the question asked again. */
 export class NotLoaded extends Error {
@@ -64,9 +64,9 @@ export class CachedView implements PolicyView {
   }
 
   /** Takes what the file has answered. */
-  put({ name, args }: PointCall, value: unknown): void {
-    const caches: Partial<Record<PointRead, { put: (value: never, key?: string) => unknown }>> = this.#caches;
-    caches[name]?.put(value as never, args[0]);
+  put({ name, key }: PointCall, value: unknown): void {
+    const caches: Record<PointRead, { put: (value: never, key: string) => unknown }> = this.#caches;
+    caches[name].put(value as never, key);
   }
 
   /** @returns the user with today's role, or undefined where the backend does not know the id */
@@ -151,7 +151,7 @@ function lookUp<T>(ask: () => T, note?: (lacking: NotLoaded) => void): T | undef
  */
 export function inspect(connection: Connection, enrolling?: string) {
   const enrolled = new Set<string>();
-  const stored = prepareStatements(connection);
+  const { reads: stored } = prepareStatements(connection);
   const reads: PointReads = {
     ...stored,
     membershipsOf: (user) => {
@@ -163,7 +163,7 @@ export function inspect(connection: Connection, enrolling?: string) {
   };
   const source: Source = {
     ...{ status: { generation: 1, epochs: { members: 1, models: 1 } }, goodAt: 0, problem: undefined },
-    read: (name, ...args) => ({ value: readPoint(reads, name, ...args) }),
+    read: (name, key) => ({ value: reads[name](key as ModelId) as ReturnType<PointReads[typeof name]> }),
   };
   return { view: new CachedView(source, { maxStaleMs: 0, now: () => 0 }), enrolled };
 }

@@ -6,7 +6,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { BoundedCaller } from './bounded-call.ts';
 import type { FileAnswer, FileQuestion, FileTask, Outcome } from './file-thread.ts';
-import type { PointCall, PointRead, PointReads } from './queries.ts';
+import type { PointCall, PointRead } from './queries.ts';
 import { type FileStatus, type Source, unread } from './source.ts';
 import { NotLoaded, keyOf } from './store-view.ts';
 
@@ -122,8 +122,8 @@ export class ThreadedFile implements Source {
   }
 
   /** @returns nothing, where what was not loaded cannot be read @throws NotLoaded where it can */
-  read<N extends PointRead>(name: N, ...args: Parameters<PointReads[N]>): undefined {
-    const call: PointCall<N> = { name, args };
+  read(name: PointRead, key: string): undefined {
+    const call = { name, key };
     const isHopeless = this.problem !== undefined && (this.#silentSince !== undefined || !this.status.isLocked);
     if (!isHopeless && !this.#failed.has(keyOf(call))) throw new NotLoaded(call);
     // for a request that waits for short trouble: it may have come after the failure

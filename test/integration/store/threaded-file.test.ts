@@ -17,7 +17,7 @@ test('a request that meets the failed read of another one learns that it can wai
 
   const writer = new Database(database.path);
   writer.exec('BEGIN EXCLUSIVE');
-  await file.load([{ name: 'roleOf', args: [ada] }]);
+  await file.load([{ name: 'roleOf', key: ada }]);
   writer.exec('ROLLBACK');
   writer.close();
   const before = file.failures;
@@ -26,8 +26,8 @@ test('a request that meets the failed read of another one learns that it can wai
 
   clock.advance(100);
   await file.look();
-  await file.load([{ name: 'roleOf', args: [ada] }]);
-  expect(loaded.mock.calls).toEqual([[{ name: 'roleOf', args: [ada] }, 'user']]);
+  await file.load([{ name: 'roleOf', key: ada }]);
+  expect(loaded.mock.calls).toEqual([[{ name: 'roleOf', key: ada }, 'user']]);
   await file.close();
   database.close();
 });

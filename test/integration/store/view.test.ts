@@ -220,7 +220,7 @@ describe('an attempt', () => {
     using database = createDatabase();
     using opened = await openStore(database.path);
     const lacking = () => {
-      throw new NotLoaded({ name: 'roleOf', args: ['ada'] });
+      throw new NotLoaded({ name: 'roleOf', key: 'ada' });
     };
     await expect(async () => opened.store.ask(lacking)).rejects.toMatchObject({ code: 'policy_unavailable' });
   });
