@@ -6,7 +6,7 @@ import { Hono } from 'hono';
 import { accepts } from 'hono/accepts';
 import { html } from 'hono/html';
 import type { Bypass, ListenAddress } from '../config/schema.ts';
-import type { StoreHealth } from '../store/health.ts';
+import type { StoreHealth } from '../store/store.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { NoRecord, RecentDecisions } from '../telemetry/recent-decisions.ts';
 import { listenOn } from '../transport/listener.ts';

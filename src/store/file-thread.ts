@@ -1,131 +1,193 @@
 /** The thread in which SQLite reads and writes the backend's file while requests are served; see `threaded-file.ts`. */
 import { workerData } from 'node:worker_threads';
 import { type Line, answerCalls } from './bounded-call.ts';
-import { isDiskFull } from './database.ts';
+import { describeFailure, failureCode, isBusy, isDiskFull } from './database.ts';
 import { Freshness } from './freshness.ts';
-import { type InitializeOptions, ROLES_NOT_ENROLLED, enrol, initializeWhereIncomplete } from './initialize.ts';
+import {
+  type Initialization,
+  type Organization,
+  ROLES_NOT_ENROLLED,
+  enrol,
+  initializeWhereIncomplete,
+} from './initialize.ts';
 import type { PointCall } from './queries.ts';
 import { UnreadableSchema, isOutage } from './schema.ts';
-import { type FileStatus, type WriteFailure, describeWriteFailure } from './source.ts';
+import type { FileStatus } from './source.ts';
 
 export type FileTask =
-  | { readonly kind: 'look' | 'probe' | 'close' }
-  /** `enrolling`: the organization that users without any membership join when their memberships are read. */
-  | { readonly kind: 'read'; readonly calls: readonly PointCall[]; readonly enrolling: string | undefined }
-  | ({ readonly kind: 'initialize' } & InitializeOptions);
+  | { readonly kind: 'start' | 'look' | 'probe' | 'close' }
+  | { readonly kind: 'read'; readonly calls: readonly PointCall[] };
+
+/** What the thread must know of a file with the first question. */
+export interface FileSettings {
+  readonly path: string;
+  readonly busyTimeoutMs: number;
+  readonly organization?: Organization | undefined;
+  /** Do users without any membership join the organization when their memberships are first read? */
+  readonly autoEnroll?: boolean;
+}
 
 export interface FileQuestion {
   /** Which of the files of this process. */
   readonly file: number;
-  readonly path: string;
-  readonly busyTimeoutMs: number;
+  readonly settings: FileSettings;
   /** The caller's clock. */
   readonly now: number;
   readonly task: FileTask;
 }
 
-/** Nothing of it: the file could not be read, and the status says why. */
-export interface Outcome {
-  readonly value?: unknown;
-  readonly failure?: WriteFailure;
-  /** Of ours: the caller throws it where it can be seen. */
-  readonly mistake?: string;
-}
-
-/** The status is absent where nothing else is new. */
+/** The status is absent where nothing else is new, and the value where there is none. */
 export type FileAnswer = ReturnType<typeof answer>;
 
-interface OpenFile {
-  readonly path: string;
+export type Warn = (message: string, fields: Record<string, unknown>) => void;
+
+interface OpenFile extends FileSettings {
   readonly freshness: Freshness;
   /** As the caller knows it. */
   known: FileStatus | undefined;
+  /** Which of the files at the path was initialized, and when the next attempt may be. */
+  initialized: number;
+  initializeAt: number;
 }
 
-const ENROL_BUSY_MS = 25;
+const INITIALIZE_EVERY_MS = 5_000;
+/** How long a write waits while requests are served; and before any is, with all users of a large file to link. */
+const SERVING_BUSY_MS = 25;
+const STARTING_BUSY_MS = 2_000;
 /** After a failed write: a read-only file would cost every request an attempt. */
 const ENROL_AGAIN_MS = 5_000;
+/** Ids in one line of the log. */
+const NAMED = 10;
 
 const files = new Map<number, OpenFile>();
 let now = 0;
 
-function answer(question: FileQuestion) {
-  now = question.now;
-  const file = files.get(question.file) ?? open(question);
-  let outcome: Outcome;
+/** Lines for the log, which the caller writes. */
+let warnings: Parameters<Warn>[] = [];
+const warn: Warn = (...line) => void warnings.push(line);
+
+function answer({ file: id, settings, now: moment, task }: FileQuestion) {
+  now = moment;
+  warnings = [];
+  const file = files.get(id) ?? open(id, settings);
+  let [value, mistake]: [unknown, string | undefined] = [undefined, undefined];
   try {
-    outcome = perform(file, question);
+    value = perform(file, id, task);
   } catch (error) {
-    outcome = { mistake: String(error) };
+    // of ours: the caller throws it where it can be seen
+    mistake = String(error);
   }
-  return { outcome, goodAt: file.freshness.goodAt, status: news(file) };
+  return { value, mistake, warnings, goodAt: file.freshness.goodAt, status: news(file) };
 }
 
-function open({ file: id, path, busyTimeoutMs }: FileQuestion): OpenFile {
-  const file = { path, freshness: new Freshness({ path, busyTimeoutMs, now: () => now }), known: undefined };
+function open(id: number, settings: FileSettings): OpenFile {
+  const freshness = new Freshness({ ...settings, now: () => now });
+  const file = { ...settings, freshness, known: undefined, initialized: 0, initializeAt: Number.NEGATIVE_INFINITY };
   files.set(id, file);
   return file;
 }
 
-function perform(file: OpenFile, { file: id, task }: FileQuestion): Outcome {
-  const { freshness, path } = file;
+function perform(file: OpenFile, id: number, task: FileTask): unknown {
   switch (task.kind) {
+    case 'start':
     case 'look':
-      freshness.look();
-      return {};
+      file.freshness.look();
+      return initialize(file, task.kind === 'start' ? STARTING_BUSY_MS : SERVING_BUSY_MS);
     case 'read':
-      return { value: task.calls.map((call) => read(file, call, task.enrolling)) };
-    case 'initialize': {
-      const outcome = write(file, 'initialization', () => initializeWhereIncomplete(path, task));
-      if (outcome.failure === undefined) freshness.look(true);
-      return outcome;
-    }
+      return task.calls.map((call) => read(file, call));
     case 'probe':
-      freshness.probe();
-      return { value: isDiskFull(path) };
+      file.freshness.probe();
+      return isDiskFull(file.path);
     case 'close':
-      freshness.close();
-      files.delete(id);
-      return {};
+      file.freshness.close();
+      return files.delete(id);
   }
 }
 
-/** A file that cannot be written costs the membership, never the request. */
-function read(file: OpenFile, { name, key: user }: PointCall, organization: string | undefined) {
-  const { freshness } = file;
+/** Once for each file: what an operator removes from it later is theirs to remove. */
+function initialize(file: OpenFile, busyTimeoutMs: number): void {
+  const { path, organization, freshness } = file;
+  const { status } = freshness;
+  const { file: number, missing } = status;
+  if (missing === undefined || number === file.initialized || now < file.initializeAt) return;
+  file.initializeAt = now + INITIALIZE_EVERY_MS;
+  const { value, failure } = write(file, 'initialization', () =>
+    initializeWhereIncomplete(path, busyTimeoutMs, organization),
+  );
+  if (failure === undefined) {
+    file.initialized = number;
+    status.obstacle = undefined;
+    // undefined where nothing was missing
+    if (value !== undefined) status.notMade = reportMade(value);
+    freshness.look(true);
+  } else if (failure.code !== UnreadableSchema.name) {
+    const { code, problem } = failure;
+    status.notMade = missing.map((name) => `${name} (not made: ${code})`);
+    status.obstacle = `the policy tables could not be made: ${problem}`;
+    warn('the policy tables could not be initialized', { problem, missing });
+  }
+}
+
+/** @returns what could not be made */
+function reportMade({ made, failed, linked }: Initialization): readonly string[] {
+  const { users, models, usersElsewhere, modelsLeftOut } = linked;
+  if (made.length > 0 || users + models > 0) warn('the policy tables were initialized', { made, users, models });
+  // what the deployment guide's migration would have linked, too
+  const reasons = {
+    unusable: 'their ids would be read as patterns',
+    ofUsers: 'users who are no admins have made them',
+  };
+  for (const why of ['unusable', 'ofUsers'] as const) {
+    const ids = modelsLeftOut[why];
+    const fields = { count: ids.length, some: ids.slice(0, NAMED) };
+    if (ids.length > 0) warn(`models were not linked: ${reasons[why]}`, fields);
+  }
+  if (usersElsewhere > 0) {
+    warn('users were not linked: they belong to another organization', { count: usersElsewhere });
+  }
+  for (const failure of failed) warn('the policy schema stays incomplete', { failure });
+  return failed;
+}
+
+/** Enrols a user, too. A file that cannot be written costs the membership, never the request. */
+function read({ path, organization, autoEnroll, freshness }: OpenFile, { name, key: user }: PointCall) {
   const { status } = freshness;
   const found = freshness.read(name, user);
-  if (name !== 'membershipsOf' || organization === undefined) return found;
+  if (name !== 'membershipsOf' || organization === undefined || autoEnroll !== true) return found;
   const isMember = found === undefined || (found.value as readonly unknown[]).length > 0;
   const isTooSoon = status.enrolment !== undefined && now < status.enrolment.metAt + ENROL_AGAIN_MS;
   if (isMember || isTooSoon || ROLES_NOT_ENROLLED.has(freshness.read('roleOf', user)?.value ?? 'pending')) return found;
-  const { value, failure } = write(file, 'enrolment', () => enrol(file.path, ENROL_BUSY_MS, organization, user));
-  status.enrolment = failure && { ...failure, user, metAt: now };
-  return value === true ? freshness.read('membershipsOf', user) : found;
+  const { value, failure } = write({ path, freshness }, 'enrolment', () =>
+    enrol(path, SERVING_BUSY_MS, organization.id, user),
+  );
+  status.enrolment = failure && { ...failure, metAt: now };
+  if (failure !== undefined) {
+    warn('a new user could not be enrolled', { user, organization: organization.id, problem: failure.problem });
+  }
+  return value === true ? freshness.read(name, user) : found;
 }
 
-function write({ path, freshness }: OpenFile, name: 'enrolment' | 'initialization', act: () => unknown): Outcome {
+/** @returns what `act` does, or why the file cannot be written */
+function write<T>({ path, freshness }: Pick<OpenFile, 'path' | 'freshness'>, name: string, act: () => T) {
   try {
-    return { value: act() };
+    return { value: act(), failure: undefined };
   } catch (error) {
     if (!isOutage(error)) throw error;
-    const failure = describeWriteFailure(error, path);
+    const { status } = freshness;
+    const failure = { code: failureCode(error), problem: describeFailure(error, path), isLocked: isBusy(error) };
+    const key = `${name} ${failure.code}`;
     // where the backend has not made its own tables yet, nothing has failed
-    if (!(error instanceof UnreadableSchema)) {
-      const { status } = freshness;
-      const key = `${name} ${failure.code}`;
-      status.writeErrors = { ...status.writeErrors, [key]: (status.writeErrors[key] ?? 0) + 1 };
-    }
-    return { failure };
+    if (error instanceof UnreadableSchema) return { value: undefined, failure };
+    status.writeErrors = { ...status.writeErrors, [key]: (status.writeErrors[key] ?? 0) + 1 };
+    return { value: undefined, failure };
   }
 }
 
 /** @returns what the caller does not know yet: with most questions nothing is new */
 function news(file: OpenFile): FileStatus | undefined {
   const { status } = file.freshness;
-  // with the others, one of these changes too
-  const names = ['generation', 'failures', 'problem', 'missing', 'file', 'damage', 'enrolment', 'writeErrors'] as const;
-  if (names.every((name) => file.known?.[name] === status[name])) return undefined;
+  const isNews = (name: string) => file.known?.[name as keyof FileStatus] !== status[name as keyof FileStatus];
+  if (!Object.keys(status).some(isNews)) return undefined;
   file.known = { ...status };
   return status;
 }

@@ -21,16 +21,11 @@ export const NOTHING_LINKED = {
   modelsLeftOut: { unusable: [], ofUsers: [] } as NotLinked,
 };
 
-export interface InitializeOptions {
-  readonly organization?: Organization | undefined;
-  readonly busyTimeoutMs: number;
-}
-
 /**
  * First asks with a read: a complete file may be read-only. @returns undefined where nothing is missing
  * @throws SqliteError where the file cannot be written: read-only, locked for longer than the busy timeout, no database
  */
-export function initializeWhereIncomplete(path: string, { organization, busyTimeoutMs }: InitializeOptions) {
+export function initializeWhereIncomplete(path: string, busyTimeoutMs: number, organization?: Organization) {
   const isDone = closing(openForReading(path, busyTimeoutMs), (connection) => isComplete(connection, organization));
   if (isDone) return undefined;
   return closing(openForWriting(path, busyTimeoutMs), (connection) => initialize(connection, organization));

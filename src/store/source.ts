@@ -1,13 +1,9 @@
 /** What is known of the backend's file, and what reads of it go through: in the file's own thread, and beside it. */
 import { randomInt } from 'node:crypto';
-import { describeFailure, failureCode, isBusy } from './database.ts';
 import type { PointRead, PointReads } from './queries.ts';
 
 /** May go from thread to thread. */
 export type FileStatus = ReturnType<typeof unread>;
-
-/** Why the file could not be written. */
-export type WriteFailure = ReturnType<typeof describeWriteFailure>;
 
 /** What reads of the file go through. */
 export interface Source {
@@ -46,14 +42,12 @@ export function unread() {
     /** A page that a read has met last, and when, where all that every request reads can be read. */
     damage: undefined as { readonly problem: string; readonly metAt: number } | undefined,
     /** Why the last user without a membership could not be enrolled. */
-    enrolment: undefined as (WriteFailure & { readonly user: string; readonly metAt: number }) | undefined,
+    enrolment: undefined as
+      { readonly problem: string; readonly isLocked: boolean; readonly metAt: number } | undefined,
+    /** Why tables, indexes, views and triggers could not be made, and which of them. */
+    obstacle: undefined as string | undefined,
+    notMade: [] as readonly string[],
     /** How often writing failed, by operation and SQLite's code. */
     writeErrors: {} as Readonly<Record<string, number>>,
   };
 }
-
-export const describeWriteFailure = (error: unknown, path: string) => ({
-  code: failureCode(error),
-  problem: describeFailure(error, path),
-  isLocked: isBusy(error),
-});

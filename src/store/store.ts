@@ -4,11 +4,11 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
-import { FileHealth, LONG_LOCK_MS } from './health.ts';
+import type { Warn } from './file-thread.ts';
 import type { Organization } from './initialize.ts';
 import { type Need, type StoreView, CachedView, NotLoaded } from './store-view.ts';
 import { type StoredReading, createStoredReading } from './stored-reading.ts';
-import { DEADLINE_MS, ThreadedFile } from './threaded-file.ts';
+import { DEADLINE_MS, LONG_LOCK_MS, ThreadedFile } from './threaded-file.ts';
 
 interface StoreOptions {
   /** Need not exist yet. */
@@ -17,7 +17,7 @@ interface StoreOptions {
   readonly maxStaleMs?: number;
   readonly organization?: Organization | undefined;
   readonly autoEnroll: boolean;
-  readonly warn: (message: string, fields: Record<string, unknown>) => void;
+  readonly warn: Warn;
   /** How long a request waits for SQLite before the last good state has to do. */
   readonly deadlineMs?: number;
   readonly now?: () => number;
@@ -37,6 +37,7 @@ export async function createStore(options: StoreOptions): Promise<Store> {
 }
 
 export type Store = Pick<SqliteStore, keyof SqliteStore>;
+export type StoreHealth = Awaited<ReturnType<Store['health']>>;
 export type StoreFigures = ReturnType<Store['figures']>;
 
 class SqliteStore {
@@ -44,7 +45,6 @@ class SqliteStore {
   readonly #maxStaleMs: number;
   readonly #file: ThreadedFile;
   readonly #view: CachedView;
-  readonly #health: FileHealth;
   readonly stored: StoredReading;
 
   constructor(options: StoreOptions) {
@@ -53,18 +53,15 @@ class SqliteStore {
     this.#now = now;
     this.#maxStaleMs = maxStaleMs;
     this.#file = new ThreadedFile({
-      ...{ path, now, deadlineMs, enrolling: autoEnroll ? organization?.id : undefined },
-      looked: () => this.#health.follow(),
+      ...{ path, organization, autoEnroll, now, deadlineMs, warn },
       loaded: (...read) => this.#view.put(...read),
     });
     this.#view = new CachedView(this.#file, { maxStaleMs, now });
-    this.#health = new FileHealth({ file: this.#file, organization, now, warn });
     this.stored = createStoredReading(path);
   }
 
-  async start(): Promise<void> {
-    await this.#file.start();
-    this.#health.isStarting = false;
+  start(): Promise<void> {
+    return this.#file.start();
   }
 
   /** Looks at the file, at most once a millisecond, and reads what the view lacks of `need`, within the file's deadline. */
@@ -109,7 +106,7 @@ class SqliteStore {
   /** After a look and, once a second, a read as requests read. */
   async health() {
     await this.#file.look();
-    return this.#health.describe();
+    return this.#file.health();
   }
 
   /** Counted since the store was made: failed reads by SQLite's code, waits for a lock among them. */
@@ -142,7 +139,7 @@ class SqliteStore {
 
   /** Has the last good state answered since? By a count and not by what is the matter now: a look may have succeeded meanwhile. */
   #isWorthRetrying(failures: number): boolean {
-    return this.#file.failures !== failures && !this.#health.isFailingLong();
+    return this.#file.failures !== failures && !this.#file.isFailingLong;
   }
 
   #isKnown({ user }: Need): boolean {
@@ -174,10 +171,9 @@ class SqliteStore {
   async #bring(need: Need): Promise<void> {
     for (let round = 0; round < ROUNDS; round++) {
       const missing = this.#view.missing(need);
-      if (missing.length === 0) break;
+      if (missing.length === 0) return;
       await this.#file.load(missing);
     }
-    this.#health.noteEnrolment();
   }
 }
 

@@ -5,20 +5,16 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import { BoundedCaller } from './bounded-call.ts';
-import type { FileAnswer, FileQuestion, FileTask, Outcome } from './file-thread.ts';
+import type { FileAnswer, FileQuestion, FileSettings, FileTask, Warn } from './file-thread.ts';
 import type { PointCall, PointRead } from './queries.ts';
 import { type FileStatus, type Source, unread } from './source.ts';
 import { NotLoaded, keyOf } from './store-view.ts';
 
-interface ThreadedFileOptions {
-  readonly path: string;
+interface ThreadedFileOptions extends Omit<FileSettings, 'busyTimeoutMs'> {
   readonly now: () => number;
   /** What a request waits for SQLite. */
   readonly deadlineMs: number;
-  /** The organization that users without any membership join when they are first seen. */
-  readonly enrolling?: string | undefined;
-  /** What follows a look, before those who wait for it go on. */
-  readonly looked: () => void | Promise<void>;
+  readonly warn: Warn;
   /** Takes what was read, in time or late. */
   readonly loaded: (call: PointCall, value: unknown) => void;
 }
@@ -27,10 +23,17 @@ interface ThreadedFileOptions {
 const READ_BUSY_MS = 10;
 export const DEADLINE_MS = 20;
 const START_DEADLINE_MS = 10_000;
+const INITIALIZE_DEADLINE_MS = 30_000;
 /** A look that began so short a time before a request serves it too. */
 const LOOK_EVERY_MS = 1;
 /** Reads in one question: some milliseconds of the thread's time. */
 const MAX_CALLS = 500;
+
+/** A lock that lasts this long is more than a commit, and so is any other trouble. */
+export const LONG_LOCK_MS = 1_000;
+/** A page that only some requests have met, and a failed enrolment, are reported for as long. */
+const DAMAGE_TOLD_MS = 60_000;
+const ENROLMENT_TOLD_MS = 15 * 60_000;
 
 /** One thread for all files of a process: the gate has one, and tests have many. */
 const thread = new BoundedCaller<FileQuestion, FileAnswer>(new URL('./file-thread.ts', import.meta.url));
@@ -49,6 +52,10 @@ export class ThreadedFile implements Source {
   #looking: Promise<void> | undefined;
   #next: Promise<void> | undefined;
   #isClosed = false;
+  #failingSince: number | undefined;
+  /** What was reported of it. */
+  #isReported = false;
+  #damage: FileStatus['damage'];
   /** What could not be read since the last look. */
   readonly #failed = new Set<string>();
 
@@ -71,14 +78,15 @@ export class ThreadedFile implements Source {
     return this.#unanswered === 0 ? errors : new Map([...errors, ['NO_ANSWER', this.#unanswered]]);
   }
 
-  /** Is the trouble one that ends by itself: a lock, or SQLite that has not answered yet? */
-  get isLocked(): boolean {
-    return this.#silentSince !== undefined || this.status.isLocked;
+  /** Has every look failed for so long that it is no commit of another program? */
+  get isFailingLong(): boolean {
+    return this.#failingSince !== undefined && this.#options.now() - this.#failingSince >= LONG_LOCK_MS;
   }
 
-  /** The first look, which waits for the thread to start. */
-  start(): Promise<void> {
-    return this.#begin(this.#options.now(), START_DEADLINE_MS);
+  /** Waits for the thread to start, and for what the first look makes of the file. */
+  async start(): Promise<void> {
+    await this.ask({ kind: 'probe' }, START_DEADLINE_MS);
+    await this.#begin('start', INITIALIZE_DEADLINE_MS);
   }
 
   /**
@@ -100,7 +108,7 @@ export class ThreadedFile implements Source {
     await setImmediate();
     await this.#looking?.catch(() => undefined);
     this.#next = undefined;
-    await this.#begin(this.#options.now(), this.#options.deadlineMs);
+    await this.#begin('look');
   }
 
   /** Has the thread read, and what was read taken over by `loaded` of the options. */
@@ -109,16 +117,15 @@ export class ThreadedFile implements Source {
   }
 
   async #load(calls: readonly PointCall[]): Promise<void> {
-    const { enrolling } = this.#options;
-    const outcome = await this.ask({ kind: 'read', calls, enrolling }, undefined, ({ value }) => {
-      const values = value as readonly ({ readonly value: unknown } | undefined)[] | undefined;
+    const found = await this.ask({ kind: 'read', calls }, undefined, (answer) => {
+      const values = answer as readonly ({ readonly value: unknown } | undefined)[] | undefined;
       calls.forEach((call, at) => {
-        const found = values?.[at];
-        if (found === undefined) this.#failed.add(keyOf(call));
-        else this.#options.loaded(call, found.value);
+        const read = values?.[at];
+        if (read === undefined) this.#failed.add(keyOf(call));
+        else this.#options.loaded(call, read.value);
       });
     });
-    if (outcome === undefined) for (const call of calls) this.#failed.add(keyOf(call));
+    if (found === undefined) for (const call of calls) this.#failed.add(keyOf(call));
   }
 
   /** @returns nothing, where what was not loaded cannot be read @throws NotLoaded where it can */
@@ -139,40 +146,93 @@ export class ThreadedFile implements Source {
     this.goodAt = Number.NEGATIVE_INFINITY;
   }
 
-  #begin(now: number, deadlineMs: number): Promise<void> {
-    this.#lookedAt = now;
-    this.#looking = this.#compare(deadlineMs).finally(() => (this.#looking = undefined));
+  /** For operators; reads as requests do, once a second. */
+  async health() {
+    const isDiskFull = (await this.ask({ kind: 'probe' })) === true;
+    this.#report();
+    const { problem } = this;
+    const { missing = [], notMade, obstacle, enrolment } = this.status;
+    const whole = [problem, obstacle].filter((part) => part !== undefined).join('; ');
+    const sinceMs = this.#ageMs(enrolment?.metAt);
+    const isEnrolmentTold = enrolment !== undefined && sinceMs < ENROLMENT_TOLD_MS;
+    const enrolmentProblem = `a new user could not be enrolled ${Math.round(sinceMs / 1_000)} s ago: ${enrolment?.problem}`;
+    const spaceProblem = isDiskFull ? 'the disk is full: nothing can be written into the database' : undefined;
+    return {
+      readable: problem === undefined || this.#isShortLock(),
+      /** Since the last successful comparison with the file. */
+      ageMs: this.#ageMs(this.goodAt),
+      /** Tables, indexes, views and triggers, in words. */
+      missing: missing.map((name) => notMade.find((failed) => failed.startsWith(name)) ?? name),
+      /** Why it is not readable, or not whole. */
+      problem: problem === undefined ? this.#partialProblem() : whole,
+      /** Why no user can be enrolled. A lock is over when the user comes again. */
+      writeProblem: isEnrolmentTold && !enrolment.isLocked ? enrolmentProblem : spaceProblem,
+    };
+  }
+
+  #ageMs(moment = Number.NEGATIVE_INFINITY): number {
+    return this.#options.now() - moment;
+  }
+
+  /** Another program is committing, as happens all the time, or SQLite has not answered yet. */
+  #isShortLock(): boolean {
+    const isLocked = this.#silentSince !== undefined || this.status.isLocked;
+    return isLocked && this.#ageMs(this.goodAt) < LONG_LOCK_MS;
+  }
+
+  /** A failure and its end are each said once; a lock, only where it lasts. */
+  #report(): void {
+    const { warn } = this.#options;
+    const { problem } = this;
+    const { damage } = this.status;
+    if (problem === undefined && this.#isReported) {
+      this.#isReported = false;
+      warn('the policy database is readable again', {});
+    } else if (problem !== undefined && !this.#isReported && !this.#isShortLock()) {
+      this.#isReported = true;
+      warn('the policy database cannot be read', { problem });
+    }
+    if (problem !== undefined) return;
+    if (damage !== undefined && damage.metAt !== this.#damage?.metAt && this.#partialProblem() === undefined) {
+      warn('a part of the policy database cannot be read', { problem: damage.problem });
+    }
+    this.#damage = damage;
+  }
+
+  /** A page that only some requests have met. */
+  #partialProblem(): string | undefined {
+    const isTold = this.#ageMs(this.#damage?.metAt) <= DAMAGE_TOLD_MS;
+    return isTold ? `a part of the database cannot be read: ${this.#damage?.problem}` : undefined;
+  }
+
+  #begin(kind: 'start' | 'look', deadlineMs?: number): Promise<void> {
+    this.#lookedAt = this.#options.now();
+    this.#failed.clear();
+    const looking = this.ask({ kind }, deadlineMs).then(() => {
+      this.#failingSince = this.problem === undefined ? undefined : (this.#failingSince ?? this.#options.now());
+      this.#report();
+    });
+    this.#looking = looking.finally(() => (this.#looking = undefined));
     return this.#looking;
   }
 
-  async #compare(deadlineMs: number): Promise<void> {
-    this.#failed.clear();
-    await this.ask({ kind: 'look' }, deadlineMs);
-    await this.#options.looked();
-  }
-
   /**
-   * Asks the thread.
-   * @param answered called with what came, in time or late
-   * @returns what came in time
+   * Asks the thread. @param answered called with the value that came, in time or late @returns the value that came in time
    * @throws Error for a mistake of ours in the thread
    */
-  async ask(
-    task: FileTask,
-    deadlineMs = this.#options.deadlineMs,
-    answered?: (outcome: Outcome) => void,
-  ): Promise<Outcome | undefined> {
+  async ask(task: FileTask, deadlineMs = this.#options.deadlineMs, answered?: (value: unknown) => void) {
     if (this.#isClosed) return undefined;
-    const { path, now: clock } = this.#options;
+    const { path, organization, autoEnroll = false, now: clock, warn } = this.#options;
+    const settings = { path, organization, autoEnroll, busyTimeoutMs: READ_BUSY_MS };
     const now = clock();
-    const question = { file: this.#id, path, busyTimeoutMs: READ_BUSY_MS, now, task };
-    let found: Outcome | undefined;
-    const isInTime = await thread.ask(question, deadlineMs, ({ outcome, goodAt, status }) => {
+    let found: FileAnswer | undefined;
+    const isInTime = await thread.ask({ file: this.#id, settings, now, task }, deadlineMs, (answer) => {
+      found = answer;
       this.#silentSince = undefined;
-      this.goodAt = goodAt;
-      this.status = status ?? this.status;
-      found = outcome;
-      answered?.(outcome);
+      this.goodAt = answer.goodAt;
+      this.status = answer.status ?? this.status;
+      for (const line of answer.warnings) warn(...line);
+      answered?.(answer.value);
     });
     if (!isInTime) {
       this.#unanswered++;
@@ -180,6 +240,6 @@ export class ThreadedFile implements Source {
       return undefined;
     }
     if (found?.mistake !== undefined) throw new Error(found.mistake);
-    return found;
+    return found?.value;
   }
 }

@@ -1,8 +1,7 @@
 /** Labels are bounded: closed vocabularies, capped organizations and grants; never users, or models as spelled. */
 import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
 import type { Decision } from '../policy/decision.ts';
-import type { StoreHealth } from '../store/health.ts';
-import type { StoreFigures } from '../store/store.ts';
+import type { StoreFigures, StoreHealth } from '../store/store.ts';
 import { createCounter, createHistogram, partsOf, readCounter } from './figures.ts';
 
 interface MetricsOptions {

@@ -154,8 +154,8 @@ describe('what a first start does not link', () => {
 describe('several processes that start at once', () => {
   const starter = `
     const { NOTHING_LINKED, initializeWhereIncomplete } = await import(process.argv[1]);
-    const options = { organization: { id: 'acme', name: 'Acme' }, busyTimeoutMs: 5000 };
-    const { made, linked } = initializeWhereIncomplete(process.argv[2], options) ?? { made: [], linked: NOTHING_LINKED };
+    const done = initializeWhereIncomplete(process.argv[2], 5000, { id: 'acme', name: 'Acme' });
+    const { made, linked } = done ?? { made: [], linked: NOTHING_LINKED };
     console.log(JSON.stringify({ made: made.length, linked }));`;
 
   test('make everything once', async () => {
@@ -323,7 +323,7 @@ describe('a database that cannot be written', () => {
 
   test('asks for nothing where it is complete already', () => {
     const database = prepared('guide');
-    initializeWhereIncomplete(database.path, { organization: undefined, busyTimeoutMs: 1_000 });
+    initializeWhereIncomplete(database.path, 1_000);
     database.close();
     execFileSync('chmod', ['-R', 'a+rX,a-w', database.directory]);
     expect(asNobody(database.path).health).toMatchObject({ readable: true, missing: [] });
@@ -333,7 +333,7 @@ describe('a database that cannot be written', () => {
 
 test('the version counter counts every kind of change, for the whole table too', () => {
   using database = createDatabase();
-  initializeWhereIncomplete(database.path, { busyTimeoutMs: 1_000 });
+  initializeWhereIncomplete(database.path, 1_000);
   const version = () =>
     Number(
       database.sql.prepare("SELECT version FROM modelgate_version WHERE subject = 'organization_models'").pluck().get(),
@@ -366,7 +366,7 @@ describe('the version counter', () => {
   test('has different numbers in different files, whatever was done to them', () => {
     const [one, other] = [createDatabase(), createDatabase()];
     for (const database of [one, other]) {
-      initializeWhereIncomplete(database.path, { busyTimeoutMs: 1_000 });
+      initializeWhereIncomplete(database.path, 1_000);
       database.addMember('acme', 'ada');
       database.grant('acme', 'granted');
     }
@@ -376,7 +376,7 @@ describe('the version counter', () => {
 
   test('goes different ways in two copies of one file', () => {
     using one = createDatabase({ journalMode: 'delete' });
-    initializeWhereIncomplete(one.path, { busyTimeoutMs: 1_000 });
+    initializeWhereIncomplete(one.path, 1_000);
     one.grant('acme', 'granted');
     const copy = new Database(one.sql.serialize());
     for (const sql of [one.sql, copy]) sql.exec("UPDATE organization_models SET model_id = 'another'");
@@ -387,7 +387,7 @@ describe('the version counter', () => {
 
   test('of an earlier release is counted on in the way of this one', async () => {
     using database = createDatabase();
-    initializeWhereIncomplete(database.path, { busyTimeoutMs: 1_000 });
+    initializeWhereIncomplete(database.path, 1_000);
     database.sql.exec(`${EARLIER_TRIGGERS} UPDATE modelgate_version SET version = 7`);
     database.addUser({ id: 'ada' });
     database.addMember('acme', 'ada');

@@ -133,7 +133,7 @@ describe.each(JOURNAL_MODES)('another content of the file (%s)', (journalMode) =
   beforeAll(async () => {
     database = createDatabase({ era: '0.6.18', journalMode, organizationTables: 'none' });
     database.sql.exec('CREATE TABLE ballast (a, b UNIQUE)');
-    initializeWhereIncomplete(database.path, { busyTimeoutMs: 1_000 });
+    initializeWhereIncomplete(database.path, 1_000);
     database.addUser({ id: 'ada', apiKey: 'sk-ada' });
     database.addModel({ id: 'preset', base: 'granted' });
     database.addMember('acme', 'ada');
@@ -186,7 +186,7 @@ describe.each(JOURNAL_MODES)('another content of the file (%s)', (journalMode) =
     const other = databaseOfTest({ era: '0.6.18', journalMode: 'delete' });
     other.addUser({ id: 'ada', apiKey: 'sk-ada' });
     other.addModel({ id: 'preset', base: 'granted' });
-    initializeWhereIncomplete(other.path, { busyTimeoutMs: 1_000 });
+    initializeWhereIncomplete(other.path, 1_000);
     other.addMember('acme', 'ada');
     other.grant('acme', 'another');
     copyFileSync(other.path, database.path);

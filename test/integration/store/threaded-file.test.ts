@@ -10,7 +10,8 @@ test('a request that meets the failed read of another one learns that it can wai
   database.addUser({ id: 'ada' });
   const clock = manualClock();
   const loaded = vi.fn();
-  const options = { path: database.path, now: clock.now, deadlineMs: 10_000, looked: () => undefined, loaded };
+  const unused = () => undefined;
+  const options = { path: database.path, now: clock.now, deadlineMs: 10_000, warn: unused, loaded };
   const file = new ThreadedFile(options);
   await file.start();
   const ada = toUserId('ada');
