@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../errors.ts';
 import { compileGrants } from '../policy/grant.ts';
-import { type OrganizationId, type UserPrincipal, toOrganizationId, toUserId } from '../policy/principal.ts';
+import { type UserPrincipal, toOrganizationId, toUserId } from '../policy/principal.ts';
 import type { PointRead, PointReads } from './queries.ts';
 import type { Source } from './source.ts';
 
@@ -16,15 +16,6 @@ interface CacheOptions<V> {
   readonly placeOf?: (key: string) => string;
   /** Absent values have a cache of their own, where they push no others out; they never serve stale. */
   readonly isGuessed?: boolean;
-  /** Whether the file need not be asked. */
-  readonly isAbsent?: (key: string) => boolean;
-}
-
-interface Entry<V> {
-  readonly value: V;
-  readonly epoch: number;
-  confirmedAt: number;
-  isNew: boolean;
 }
 
 export interface Staleness {
@@ -43,16 +34,17 @@ function createCache<N extends PointRead, V>(
   const counts = { hits: 0, misses: 0 };
   const lru = () =>
     // not `max`: it would take the memory of a full cache at once, and 60 ms of the start
-    new LRUCache<string, Entry<V>>({
+    new LRUCache<string, { readonly value: V; readonly epoch: number; confirmedAt: number; isNew: boolean }>({
       maxSize,
       sizeCalculation: ({ value }) => Math.min(sizeOf(value), maxSize),
     });
   const [entries, guesses] = [lru(), lru()];
-  const isFresh = (entry: Entry<V> | undefined): entry is Entry<V> =>
+  type Entry = ReturnType<typeof entries.get>;
+  const isFresh = (entry: Entry): entry is NonNullable<Entry> =>
     entry !== undefined && entry.epoch === epoch(entry.value);
 
-  function put(found: ReturnType<PointReads[N]> | undefined, key: string): V {
-    const value = toValue(found as ReturnType<PointReads[N]>, key);
+  function put(found: ReturnType<PointReads[N]>, key: string): V {
+    const value = toValue(found, key);
     const isGuess = options.isGuessed === true && value === undefined;
     counts.misses += 1;
     if (isGuess) entries.delete(placeOf(key));
@@ -71,7 +63,6 @@ function createCache<N extends PointRead, V>(
       fresh.confirmedAt = source.goodAt;
       return fresh.value;
     }
-    if (options.isAbsent?.(key) === true) return put(undefined, key);
     const found = source.read(name, key);
     if (found !== undefined) return put(found.value, key);
     counts.misses += 1;
@@ -81,9 +72,6 @@ function createCache<N extends PointRead, V>(
 
   return { counts, get, put };
 }
-
-/** From so many reads between two commits on, the ids of all rows are read at once. */
-const FEW_PRESETS = 16;
 
 export function createCaches(source: Source, staleness: Staleness) {
   const models = () => source.status.epochs.models;
@@ -96,30 +84,15 @@ export function createCaches(source: Source, staleness: Staleness) {
   // organizations grant much the same models: one copy of each id, however many of them grant it
   const compile = (patterns: readonly string[], organization: string) =>
     compileGrants(toOrganizationId(organization), patterns.map(intern));
-  const presetIds = cache('presetIds', same);
-  let presets = { epoch: 0, reads: 0 };
-  // a list of models asks for hundreds of presets at once, and most of them are provider models without a row
-  const isAbsent = (id: string): boolean => {
-    if (presets.epoch !== source.status.generation) presets = { epoch: source.status.generation, reads: 0 };
-    return ++presets.reads > FEW_PRESETS && presetIds.get()?.has(id) === false;
-  };
   return {
     roleOf: cache('roleOf', toUser, { maxSize: 100_000, isGuessed: true }),
     // a key itself is kept nowhere: neither in the cache nor in a log
     userOfApiKey: cache('userOfApiKey', same, { maxSize: 20_000, isGuessed: true, placeOf: digestOf }),
-    // organizations in which the user is active
-    membershipsOf: cache(
-      'membershipsOf',
-      (rows) =>
-        rows.length === 0
-          ? NO_MEMBERSHIP
-          : rows.flatMap(({ organization: id, active }) => (active && id !== undefined ? [intern(id)] : [])),
-      {
-        maxSize: 100_000,
-        // a user without any row may be enrolled the next time
-        epoch: (joined) => (joined === NO_MEMBERSHIP ? source.goodAt : source.status.epochs.members),
-      },
-    ),
+    membershipsOf: cache('membershipsOf', (joined) => joined?.map(intern), {
+      maxSize: 100_000,
+      // a user without any row may be enrolled the next time
+      epoch: (joined) => (joined === undefined ? source.goodAt : source.status.epochs.members),
+    }),
     patternsOf: cache('patternsOf', compile, {
       // of all cached organizations together, about 100 bytes each
       maxSize: 1_000_000,
@@ -127,8 +100,7 @@ export function createCaches(source: Source, staleness: Staleness) {
       epoch: models,
     }),
     isActive: cache('isActive', same, { maxSize: 50_000 }),
-    preset: cache('preset', same, { maxSize: 50_000, isAbsent }),
-    presetIds,
+    preset: cache('preset', same, { maxSize: 50_000 }),
     allPatterns: cache('allPatterns', (patterns) => compile(patterns, 'every organization'), { epoch: models }),
     composites: cache('composites', same),
     connectionPrefixes: cache('connectionPrefixes', same),
@@ -139,8 +111,6 @@ const same = <T>(value: T): T => value;
 const digestOf = (key: string): string => createHash('sha256').update(key).digest('base64');
 const toUser = (role: string | undefined, id: string): UserPrincipal | undefined =>
   role === undefined ? undefined : { kind: 'user', id: toUserId(id), role };
-
-const NO_MEMBERSHIP: readonly OrganizationId[] = [];
 
 function createInterner(epoch: () => number) {
   const interned = new Map<string, string>();

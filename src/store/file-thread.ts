@@ -154,7 +154,7 @@ function read({ path, organization, autoEnroll, freshness }: OpenFile, { name, k
   const { status } = freshness;
   const found = freshness.read(name, user);
   if (name !== 'membershipsOf' || organization === undefined || autoEnroll !== true) return found;
-  const isMember = found === undefined || (found.value as readonly unknown[]).length > 0;
+  const isMember = found === undefined || found.value !== undefined;
   const isTooSoon = status.enrolment !== undefined && now < status.enrolment.metAt + ENROL_AGAIN_MS;
   if (isMember || isTooSoon || ROLES_NOT_ENROLLED.has(freshness.read('roleOf', user)?.value ?? 'pending')) return found;
   const { value, failure } = write({ path, freshness }, 'enrolment', () =>

@@ -68,14 +68,11 @@ export function prepareGrants(connection: Connection, schema: Schema) {
   };
 }
 
-const MOST_IDS = 5_000;
-
 function prepareReads(connection: Connection, schema: Schema) {
   const statements = statementsFor(schema);
   const [roles, owners] = [prepareColumn(connection, statements.role), prepareColumn(connection, statements.api_key)];
   const rowsOf = (sql = '') => connection.prepare<[string], unknown[]>(sql).raw();
   const [memberships, presets] = [rowsOf(statements.memberships), rowsOf(statements.preset)];
-  const ids = connection.prepare<[], string>(`SELECT id FROM model LIMIT ${MOST_IDS + 1}`).pluck();
   return {
     ...prepareGrants(connection, schema),
     composites: prepareComposites(connection, schema),
@@ -86,12 +83,14 @@ function prepareReads(connection: Connection, schema: Schema) {
       return found === undefined || typeof found === 'string' ? found : 'pending';
     },
     userOfApiKey: (key: string) => toText(owners(key)[0]).map(toUserId)[0],
-    /** The inactive ones too: enrolment must know that they are there. */
-    membershipsOf: (user: string): readonly Membership[] =>
-      memberships.all(user).map(([organization, found, isActive]) => ({
-        organization: typeof organization === 'string' ? toOrganizationId(organization) : undefined,
-        active: isActive === 1 && found === user,
-      })),
+    /** @returns organizations in which the user is active; undefined where there is no row, switched on or off, in any */
+    membershipsOf(user: string): readonly OrganizationId[] | undefined {
+      const rows = memberships.all(user);
+      if (rows.length === 0) return undefined;
+      // to a column of numbers, `7` and `07` are one id; a row whose organization is no text gives nothing, and is there
+      const active = rows.filter(([id, found, isActive]) => typeof id === 'string' && isActive === 1 && found === user);
+      return active.map(([organization]) => toOrganizationId(organization as string));
+    },
     preset(id: ModelId): Preset | undefined {
       const row = presets.get(id);
       if (row === undefined) return undefined;
@@ -99,19 +98,7 @@ function prepareReads(connection: Connection, schema: Schema) {
       const preset = { id, base: parseModelId(base), parameterModels: modelsInParameters(params) };
       return typeof owner === 'string' ? { ...preset, owner } : preset;
     },
-    /** @returns the ids of all rows; undefined where there are so many that reading them costs more than it saves */
-    presetIds(): ReadonlySet<string> | undefined {
-      const all = ids.all();
-      return all.length > MOST_IDS ? undefined : new Set(all);
-    },
   };
-}
-
-interface Membership {
-  /** Undefined for a row whose organization is no text: it gives nothing, and it is there. */
-  readonly organization: OrganizationId | undefined;
-  /** False too where the user's id only resembles the one that was asked for: `7` and `07` to a column of numbers. */
-  readonly active: boolean;
 }
 
 /** What is asked by a key, or by none; keys and answers may go from thread to thread. */

@@ -81,13 +81,13 @@ export class CachedView implements PolicyView {
 
   grantsOf({ id }: UserPrincipal): readonly GrantSet[] {
     const { membershipsOf, isActive, patternsOf } = this.#caches;
-    const active = membershipsOf.get(id).filter((organization) => isActive.get(organization));
+    const active = membershipsOf.get(id)?.filter((organization) => isActive.get(organization)) ?? [];
     return active.map((organization) => patternsOf.get(organization));
   }
 
   /** Has it been read of which organizations the user is a member? */
   isKnown(user: UserId): boolean {
-    return lookUp(() => this.#caches.membershipsOf.get(user)) !== undefined;
+    return lookUp(() => [this.#caches.membershipsOf.get(user)]) !== undefined;
   }
 
   /** What must be loaded next for this need; nothing where all is there, or cannot be read. */
@@ -155,10 +155,10 @@ export function inspect(connection: Connection, enrolling?: string) {
   const reads: PointReads = {
     ...stored,
     membershipsOf: (user) => {
-      const [rows, role = 'pending'] = [stored.membershipsOf(user), stored.roleOf(user)];
-      if (enrolling === undefined || rows.length > 0 || ROLES_NOT_ENROLLED.has(role)) return rows;
+      const [joined, role = 'pending'] = [stored.membershipsOf(user), stored.roleOf(user)];
+      if (enrolling === undefined || joined !== undefined || ROLES_NOT_ENROLLED.has(role)) return joined;
       enrolled.add(user);
-      return [{ organization: toOrganizationId(enrolling), active: true }];
+      return [toOrganizationId(enrolling)];
     },
   };
   const source: Source = {
