@@ -4,8 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../errors.ts';
 import { compileGrants } from '../policy/grant.ts';
 import { type UserPrincipal, toOrganizationId, toUserId } from '../policy/principal.ts';
-import type { PointRead, PointReads } from './queries.ts';
-import type { Source } from './source.ts';
+import type { PointRead, PointReads, Source } from './queries.ts';
 
 interface CacheOptions<V> {
   /** Most entries, or most of what `sizeOf` counts. */

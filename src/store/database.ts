@@ -54,16 +54,27 @@ export function identityOf(path: string, realPath: string) {
   };
 }
 
-export class MissingFile extends Error {
-  constructor(path: string) {
-    super(`there is no file at ${path}`);
-    this.name = 'MissingFile';
+/** There is no file, or none whose tables can be read yet. */
+export class Unreadable extends Error {
+  /** Objects of our schema that are missing in the file that is there. */
+  readonly missing: readonly string[] | undefined;
+
+  constructor(finding: string, missing?: readonly string[]) {
+    super(missing === undefined ? finding : `${finding}; the backend may be migrating, or has not started yet`);
+    this.name = missing === undefined ? 'MissingFile' : 'UnreadableSchema';
+    this.missing = missing;
   }
 }
 
+/** Anything else is a mistake of ours, and hiding it behind "the file cannot be read" would cost a day of search. */
+export const isOutage = (error: unknown): boolean =>
+  error instanceof Unreadable ||
+  failureCode(error).startsWith('SQLITE_') ||
+  (error instanceof Error && 'syscall' in error);
+
 const LAYOUT_QUERY = "SELECT group_concat(rootpage || ' ' || coalesce(sql, name)) FROM sqlite_schema";
 
-/** Opens for reading again and again. @throws MissingFile @throws SqliteError @throws what `prepare` does */
+/** Opens for reading again and again. @throws Unreadable @throws SqliteError @throws what `prepare` does */
 export function openReader<T extends object>(
   path: string,
   busyTimeoutMs: number,
@@ -77,7 +88,7 @@ export function openReader<T extends object>(
     connection.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get();
     const after = identityOf(path, realPath);
     // replaced while it was being opened: what was opened is not what stands there
-    if (before === undefined || after?.inode !== before.inode) throw new MissingFile(path);
+    if (before === undefined || after?.inode !== before.inode) throw new Unreadable(`there is no file at ${path}`);
     const [data, schema, layout] = ['PRAGMA data_version', 'PRAGMA schema_version', LAYOUT_QUERY].map((sql) =>
       connection.prepare(sql).pluck(),
     );

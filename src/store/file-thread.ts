@@ -1,7 +1,7 @@
 /** The thread in which SQLite reads and writes the backend's file while requests are served; see `threaded-file.ts`. */
 import { workerData } from 'node:worker_threads';
 import { type Line, answerCalls } from './bounded-call.ts';
-import { describeFailure, failureCode, isBusy, isDiskFull } from './database.ts';
+import { Unreadable, describeFailure, failureCode, isBusy, isDiskFull, isOutage } from './database.ts';
 import { Freshness } from './freshness.ts';
 import {
   type Initialization,
@@ -10,9 +10,7 @@ import {
   enrol,
   initializeWhereIncomplete,
 } from './initialize.ts';
-import type { PointCall } from './queries.ts';
-import { UnreadableSchema, isOutage } from './schema.ts';
-import type { FileStatus } from './source.ts';
+import type { FileStatus, PointCall } from './queries.ts';
 
 export type FileTask =
   | { readonly kind: 'start' | 'look' | 'probe' | 'close' }
@@ -120,7 +118,7 @@ function initialize(file: OpenFile, busyTimeoutMs: number): void {
     // undefined where nothing was missing
     if (value !== undefined) status.notMade = reportMade(value);
     freshness.look(true);
-  } else if (failure.code !== UnreadableSchema.name) {
+  } else if (!failure.isEarly) {
     const { code, problem } = failure;
     status.notMade = missing.map((name) => `${name} (not made: ${code})`);
     status.obstacle = `the policy tables could not be made: ${problem}`;
@@ -174,11 +172,14 @@ function write<T>({ path, freshness }: Pick<OpenFile, 'path' | 'freshness'>, nam
   } catch (error) {
     if (!isOutage(error)) throw error;
     const { status } = freshness;
-    const failure = { code: failureCode(error), problem: describeFailure(error, path), isLocked: isBusy(error) };
+    const failure = {
+      ...{ code: failureCode(error), problem: describeFailure(error, path), isLocked: isBusy(error) },
+      /** The backend has not made its own tables yet: nothing has failed. */
+      isEarly: error instanceof Unreadable,
+    };
     const key = `${name} ${failure.code}`;
-    // where the backend has not made its own tables yet, nothing has failed
-    if (error instanceof UnreadableSchema) return { value: undefined, failure };
-    status.writeErrors = { ...status.writeErrors, [key]: (status.writeErrors[key] ?? 0) + 1 };
+    const count = (status.writeErrors[key] ?? 0) + 1;
+    if (!failure.isEarly) status.writeErrors = { ...status.writeErrors, [key]: count };
     return { value: undefined, failure };
   }
 }

@@ -4,19 +4,19 @@
  * requests wait for one busy timeout together.
  */
 import {
-  MissingFile,
+  Unreadable,
   describeFailure,
   failureCode,
   identityOf,
   isBusy,
   isDamage,
+  isOutage,
   openReader,
   setBusyTimeout,
 } from './database.ts';
 import type { ModelId } from '../policy/grant.ts';
-import { type PointRead, type PointReads, type Statements, prepareStatements } from './queries.ts';
-import { UnreadableSchema, VERSION_TABLE, isOutage } from './schema.ts';
-import { type Source, unread } from './source.ts';
+import { type PointRead, type PointReads, type Source, type Statements, prepareStatements, unread } from './queries.ts';
+import { VERSION_TABLE } from './schema.ts';
 
 interface FreshnessOptions {
   readonly path: string;
@@ -124,7 +124,7 @@ export class Freshness implements Source {
     const before = this.#current;
     const { path } = this.#options;
     const identity = identityOf(path, before?.realPath ?? path);
-    if (identity === undefined) throw new MissingFile(path);
+    if (identity === undefined) throw new Unreadable(`there is no file at ${path}`);
     if (before === undefined || identity.file !== before.identity.file) {
       // first, because connections of one process to one file share what they know of its WAL companions
       this.#discard();
@@ -210,7 +210,7 @@ export class Freshness implements Source {
     if (this.#pauseMs > 0) this.#wait(false);
     if (isBusy(error)) return;
     this.#discard();
-    if (error instanceof UnreadableSchema) this.#notice(error.missing);
+    if (error instanceof Unreadable && error.missing) this.#notice(error.missing);
     else this.#inode = undefined;
   }
 

@@ -3,9 +3,16 @@
  * processes at once. Never touches an object that another program has made, but for triggers of our own name.
  */
 import { randomUUID } from 'node:crypto';
-import { type Connection, describeFailure, failureCode, openForReading, openForWriting } from './database.ts';
+import {
+  type Connection,
+  Unreadable,
+  describeFailure,
+  failureCode,
+  openForReading,
+  openForWriting,
+} from './database.ts';
 import { type NotLinked, IS_LINKABLE, readLinkable } from './models.ts';
-import { type SchemaObject, COUNTED_TABLES, COUNTERS, SCHEMA_OBJECTS, UnreadableSchema, readSchema } from './schema.ts';
+import { type SchemaObject, COUNTED_TABLES, COUNTERS, SCHEMA_OBJECTS, readSchema } from './schema.ts';
 
 export interface Organization {
   readonly id: string;
@@ -39,17 +46,17 @@ function closing<T>(connection: Connection, use: (connection: Connection) => T):
   }
 }
 
-/** @throws SqliteError as above @throws UnreadableSchema where the backend has not made its own tables yet */
+/** @throws SqliteError as above @throws Unreadable where the backend has not made its own tables yet */
 export function initialize(connection: Connection, organization?: Organization) {
   return connection
     .transaction(() => {
       const schema = readSchema(connection);
-      if (!schema.backendReady) throw new UnreadableSchema('the tables of the backend are missing', schema.missing);
+      if (!schema.backendReady) throw new Unreadable('the tables of the backend are missing', schema.missing);
       const [made, failed]: [string[], string[]] = [[], []];
-      for (const object of SCHEMA_OBJECTS.filter((one) => schema.missing.includes(nameOf(one)))) {
+      for (const object of SCHEMA_OBJECTS.filter((one) => schema.missing.includes(one.label))) {
         const failure = make(connection, object);
-        if (failure === undefined) made.push(nameOf(object));
-        else failed.push(`${nameOf(object)}: ${failure}`);
+        if (failure === undefined) made.push(object.label);
+        else failed.push(`${object.label}: ${failure}`);
       }
       for (const sql of made.length > 0 ? [COUNTERS.leap, COUNTERS.start] : [COUNTERS.start]) {
         for (const subject of COUNTED_TABLES) connection.prepare(sql).run({ subject });
@@ -77,8 +84,6 @@ function make(connection: Connection, object: SchemaObject): string | undefined 
     return describeFailure(error);
   }
 }
-
-const nameOf = (object: SchemaObject): string => `${object.kind} ${object.name}`;
 
 /** Is there nothing for `initialize` to do? */
 export function isComplete(connection: Connection, organization?: Organization): boolean {

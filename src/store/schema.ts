@@ -3,14 +3,15 @@
  * migration makes them, views, and a version counter with triggers on these two tables only (the backend's migrations
  * rebuild its own and would lose them). And what a file has: read from its tables and columns, never from a version number.
  */
-import { type Connection, MissingFile, failureCode } from './database.ts';
+import type { Connection } from './database.ts';
 
 export type SchemaObject = ReturnType<typeof object>;
 
 /** @param rest of a CREATE statement, behind its first word */
 function object(rest: string) {
-  const [, kind = '', name = ''] = /^(?:UNIQUE |VIRTUAL )?(\w+) (\w+)/.exec(rest) ?? [];
-  return { kind: kind.toLowerCase(), name, sql: `CREATE ${rest.replace(name, `IF NOT EXISTS ${name}`)}` };
+  const [, word = '', name = ''] = /^(?:UNIQUE |VIRTUAL )?(\w+) (\w+)/.exec(rest) ?? [];
+  const kind = word.toLowerCase();
+  return { kind, name, label: `${kind} ${name}`, sql: `CREATE ${rest.replace(name, `IF NOT EXISTS ${name}`)}` };
 }
 
 export const ORGANIZATION_MODELS = object(`TABLE organization_models (
@@ -165,7 +166,7 @@ export function readSchema(connection: Connection) {
     /** Every trigger stands, word for word: the version counter tells the truth. */
     counted: isCounted(connection, missing),
     /** Objects of ours that are not there, as `kind name`. */
-    missing: missing.map(({ kind, name }) => `${kind} ${name}`) as readonly string[],
+    missing: missing.map(({ label }) => label) as readonly string[],
     /** Why policy cannot be read from this file, or undefined where it can. */
     problem: firstProblem(columns),
   } as const;
@@ -203,20 +204,3 @@ function firstProblem(columns: (table: string) => ReadonlySet<string>): string |
   }
   return undefined;
 }
-
-export class UnreadableSchema extends Error {
-  readonly missing: readonly string[];
-
-  constructor(problem: string, missing: readonly string[]) {
-    super(`${problem}; the backend may be migrating, or has not started yet`);
-    this.name = 'UnreadableSchema';
-    this.missing = missing;
-  }
-}
-
-/** Anything else is a mistake of ours, and hiding it behind "the file cannot be read" would cost a day of search. */
-export const isOutage = (error: unknown): boolean =>
-  error instanceof MissingFile ||
-  error instanceof UnreadableSchema ||
-  failureCode(error).startsWith('SQLITE_') ||
-  (error instanceof Error && 'syscall' in error);

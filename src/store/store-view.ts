@@ -7,8 +7,7 @@ import { type Staleness, createCaches } from './caches.ts';
 import type { Connection } from './database.ts';
 import { ROLES_NOT_ENROLLED } from './initialize.ts';
 import { stemOf } from './models.ts';
-import { type PointCall, type PointRead, type PointReads, prepareStatements } from './queries.ts';
-import type { Source } from './source.ts';
+import { type PointCall, type PointRead, type PointReads, type Source, prepareStatements } from './queries.ts';
 
 /** What a decision will ask of the view: loaded together as soon as anything is lacking. */
 export interface Need {
@@ -147,7 +146,7 @@ function lookUp<T>(ask: () => T, note?: (lacking: NotLoaded) => void): T | undef
 /**
  * The gate's view for commands, in the caller's transaction. @param enrolling the organization that new users are enrolled in
  * @returns `enrolled` too: users whom the gate would have enrolled by what the view was asked; nothing is written
- * @throws UnreadableSchema where tables are missing or have another shape
+ * @throws Unreadable where tables are missing or have another shape
  */
 export function inspect(connection: Connection, enrolling?: string) {
   const enrolled = new Set<string>();

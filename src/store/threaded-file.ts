@@ -6,8 +6,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { BoundedCaller } from './bounded-call.ts';
 import type { FileAnswer, FileQuestion, FileSettings, FileTask, Warn } from './file-thread.ts';
-import type { PointCall, PointRead } from './queries.ts';
-import { type FileStatus, type Source, unread } from './source.ts';
+import { type FileStatus, type PointCall, type PointRead, type Source, unread } from './queries.ts';
 import { NotLoaded, keyOf } from './store-view.ts';
 
 interface ThreadedFileOptions extends Omit<FileSettings, 'busyTimeoutMs'> {
