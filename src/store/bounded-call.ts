@@ -15,14 +15,12 @@ interface Pending<Answer> {
   /** In milliseconds of `performance.now`. */
   readonly until: number;
   /** @param received nothing where the thread has died */
-  readonly settle: (received?: Received<Answer>) => void;
+  readonly settle: (received: Received<Answer>) => void;
 }
 
-interface Received<Message> {
-  readonly message: Message;
-}
+type Received<Message> = { readonly message: Message } | undefined;
 
-const receive = <Message>(port: MessagePort) => receiveMessageOnPort(port) as Received<Message> | undefined;
+const receive = <Message>(port: MessagePort) => receiveMessageOnPort(port) as Received<Message>;
 
 export class BoundedCaller<Question, Answer> {
   readonly #entry: URL;
@@ -49,21 +47,21 @@ export class BoundedCaller<Question, Answer> {
   ask(question: Question, deadlineMs: number, answered: (answer: Answer) => void): Promise<boolean> {
     if (!this.isAnswering) return Promise.resolve(false);
     const { port, asked } = (this.#line ??= this.#start());
-    return new Promise((resolve) => {
-      const deadline = setTimeout(() => {
-        this.#receive();
-        resolve(false);
-      }, deadlineMs);
-      const settle = (received?: Received<Answer>): void => {
-        clearTimeout(deadline);
-        if (received !== undefined) answered(received.message);
-        resolve(received !== undefined);
-      };
-      this.#pending.push({ until: performance.now() + deadlineMs, settle });
-      port.postMessage(question);
-      Atomics.add(asked, 0, 1);
-      Atomics.notify(asked, 0);
-    });
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const deadline = setTimeout(() => {
+      this.#receive();
+      resolve(false);
+    }, deadlineMs);
+    const settle = (received: Received<Answer>): void => {
+      clearTimeout(deadline);
+      if (received !== undefined) answered(received.message);
+      resolve(received !== undefined);
+    };
+    this.#pending.push({ until: performance.now() + deadlineMs, settle });
+    port.postMessage(question);
+    Atomics.add(asked, 0, 1);
+    Atomics.notify(asked, 0);
+    return promise;
   }
 
   /** What has come already: where the event loop was busy, a deadline is seen before the answer that met it. */
@@ -90,7 +88,7 @@ export class BoundedCaller<Question, Answer> {
       const lost = this.#pending;
       this.#line = undefined;
       this.#pending = [];
-      for (const { settle } of lost) settle();
+      for (const { settle } of lost) settle(undefined);
     });
     return line;
   }

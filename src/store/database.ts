@@ -75,11 +75,7 @@ export const isOutage = (error: unknown): boolean =>
 const LAYOUT_QUERY = "SELECT group_concat(rootpage || ' ' || coalesce(sql, name)) FROM sqlite_schema";
 
 /** Opens for reading again and again. @throws Unreadable @throws SqliteError @throws what `prepare` does */
-export function openReader<T extends object>(
-  path: string,
-  busyTimeoutMs: number,
-  prepare: (opened: Connection, inode: string) => T,
-) {
+export function openReader<T extends object>(path: string, busyTimeoutMs: number, prepare: (opened: Connection) => T) {
   const realPath = realpathSync(path);
   const before = identityOf(path, realPath);
   const connection = openForReading(path, busyTimeoutMs);
@@ -108,7 +104,7 @@ export function openReader<T extends object>(
       ask,
       ...found,
       identity: { ...before, file: after.file },
-      ...prepare(connection, before.inode),
+      ...prepare(connection),
     };
   } catch (error) {
     connection.close();

@@ -131,15 +131,10 @@ function reportMade({ made, failed, linked }: Initialization): readonly string[]
   const { users, models, usersElsewhere, modelsLeftOut } = linked;
   if (made.length > 0 || users + models > 0) warn('the policy tables were initialized', { made, users, models });
   // what the deployment guide's migration would have linked, too
-  const reasons = {
-    unusable: 'their ids would be read as patterns',
-    ofUsers: 'users who are no admins have made them',
-  };
-  for (const why of ['unusable', 'ofUsers'] as const) {
-    const ids = modelsLeftOut[why];
-    const fields = { count: ids.length, some: ids.slice(0, NAMED) };
-    if (ids.length > 0) warn(`models were not linked: ${reasons[why]}`, fields);
-  }
+  const warnOf = (ids: readonly string[], why: string) =>
+    ids.length > 0 && warn(`models were not linked: ${why}`, { count: ids.length, some: ids.slice(0, NAMED) });
+  warnOf(modelsLeftOut.unusable, 'their ids would be read as patterns');
+  warnOf(modelsLeftOut.ofUsers, 'users who are no admins have made them');
   if (usersElsewhere > 0) {
     warn('users were not linked: they belong to another organization', { count: usersElsewhere });
   }

@@ -38,10 +38,8 @@ const COUNTED = ['members', 'models'] as const;
 
 type OpenFile = ReturnType<typeof openFile>;
 
-/** @param opened called before anything is read */
-function openFile(path: string, busyTimeoutMs: number, opened: (inode: string) => void) {
-  return openReader(path, busyTimeoutMs, (connection, inode) => {
-    opened(inode);
+function openFile(path: string, busyTimeoutMs: number) {
+  return openReader(path, busyTimeoutMs, (connection) => {
     const statements = prepareStatements(connection);
     const versions = statements.versions();
     statements.probe();
@@ -116,10 +114,6 @@ export class Freshness implements Source {
     }
   }
 
-  close(): void {
-    this.#discard();
-  }
-
   #compare(now: number): void {
     const before = this.#current;
     const { path } = this.#options;
@@ -127,8 +121,8 @@ export class Freshness implements Source {
     if (identity === undefined) throw new Unreadable(`there is no file at ${path}`);
     if (before === undefined || identity.file !== before.identity.file) {
       // first, because connections of one process to one file share what they know of its WAL companions
-      this.#discard();
-      this.#open(now);
+      this.close();
+      this.#open(now, identity.inode);
       return;
     }
     let isCommitted = false;
@@ -141,7 +135,7 @@ export class Freshness implements Source {
       // such a connection cannot read what stands there, which a new one may well be able to
       if (isBusy(error) || !isOutage(error)) throw error;
     }
-    this.#open(now);
+    this.#open(now, identity.inode);
     // only now: while the file is locked, the last good state goes on
     before.connection.close();
     if (!isCommitted) this.status.file++;
@@ -174,12 +168,10 @@ export class Freshness implements Source {
     return true;
   }
 
-  #open(now: number): void {
-    const { path, busyTimeoutMs } = this.#options;
-    const opened = openFile(path, this.#patient ? busyTimeoutMs : 0, (inode) => {
-      if (inode !== this.#inode) this.status.file++;
-      this.#inode = inode;
-    });
+  #open(now: number, inode: string): void {
+    if (inode !== this.#inode) this.status.file++;
+    this.#inode = inode;
+    const opened = openFile(this.#options.path, this.#patient ? this.#options.busyTimeoutMs : 0);
     this.#changedAt = this.#probedAt = now;
     this.#doubtAt = now + DOUBT_AFTER_MS;
     this.#adopt(opened, COUNTED);
@@ -209,12 +201,12 @@ export class Freshness implements Source {
     this.#retryAt = now + this.#pauseMs;
     if (this.#pauseMs > 0) this.#wait(false);
     if (isBusy(error)) return;
-    this.#discard();
+    this.close();
     if (error instanceof Unreadable && error.missing) this.#notice(error.missing);
     else this.#inode = undefined;
   }
 
-  #discard(): void {
+  close(): void {
     this.#current?.connection.close();
     this.#current = undefined;
   }

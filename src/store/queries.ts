@@ -177,11 +177,7 @@ export interface Source {
   /** Why the file cannot be read, or undefined while it can. */
   readonly problem: string | undefined;
   /** @returns what the file answers, or undefined where it cannot be read now: then `problem` says why */
-  read<N extends PointRead>(name: N, key: string): Found<ReturnType<PointReads[N]>> | undefined;
-}
-
-interface Found<T> {
-  readonly value: T;
+  read<N extends PointRead>(name: N, key: string): { readonly value: ReturnType<PointReads[N]> } | undefined;
 }
 
 /** The status of a file at which nothing has looked yet. */

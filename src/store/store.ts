@@ -29,20 +29,12 @@ const RETRIES = LONG_LOCK_MS / RETRY_MS;
 /** How often an attempt may turn out to lack something: each time is one question to the thread. */
 const ROUNDS = 100;
 
-/** @returns a store that has tried to read the file once; a file that is not there yet is not an error */
-export async function createStore(options: StoreOptions): Promise<Store> {
-  const store = new SqliteStore(options);
-  await store.start();
-  return store;
-}
-
 export type Store = Pick<SqliteStore, keyof SqliteStore>;
 export type StoreHealth = Awaited<ReturnType<Store['health']>>;
 export type StoreFigures = ReturnType<Store['figures']>;
 
 class SqliteStore {
-  readonly #now: () => number;
-  readonly #maxStaleMs: number;
+  readonly #isTooOld: () => boolean;
   readonly #file: ThreadedFile;
   readonly #view: CachedView;
   readonly stored: StoredReading;
@@ -50,18 +42,19 @@ class SqliteStore {
   constructor(options: StoreOptions) {
     const { databasePath: path, organization, autoEnroll, warn, deadlineMs = DEADLINE_MS } = options;
     const { now = () => performance.now(), maxStaleMs = 30_000 } = options;
-    this.#now = now;
-    this.#maxStaleMs = maxStaleMs;
     this.#file = new ThreadedFile({
       ...{ path, organization, autoEnroll, now, deadlineMs, warn },
       loaded: (...read) => this.#view.put(...read),
     });
     this.#view = new CachedView(this.#file, { maxStaleMs, now });
+    this.#isTooOld = () => now() - this.#file.goodAt > maxStaleMs;
     this.stored = createStoredReading(path);
   }
 
-  start(): Promise<void> {
-    return this.#file.start();
+  static async open(options: StoreOptions): Promise<Store> {
+    const store = new SqliteStore(options);
+    await store.#file.start();
+    return store;
   }
 
   /** Looks at the file, at most once a millisecond, and reads what the view lacks of `need`, within the file's deadline. */
@@ -73,8 +66,7 @@ class SqliteStore {
 
   /** @throws GatewayError `policy_unavailable` when the file cannot be read and the last good state is older than allowed */
   current(): StoreView {
-    const { goodAt, problem } = this.#file;
-    if (this.#now() - goodAt > this.#maxStaleMs) throw new GatewayError('policy_unavailable', { cause: problem });
+    if (this.#isTooOld()) throw new GatewayError('policy_unavailable', { cause: this.#file.problem });
     return this.#view;
   }
 
@@ -176,6 +168,9 @@ class SqliteStore {
     }
   }
 }
+
+/** @returns a store that has tried to read the file once; a file that is not there yet is not an error */
+export const createStore = (options: StoreOptions): Promise<Store> => SqliteStore.open(options);
 
 /** @returns what `attempt` does; what it throws rejects */
 function begin<T>(attempt: () => T | Promise<T>): T | Promise<T> {
