@@ -17,10 +17,7 @@ interface CacheOptions<V> {
   readonly isGuessed?: boolean;
 }
 
-export interface Staleness {
-  readonly maxStaleMs: number;
-  readonly now: () => number;
-}
+type Staleness = Readonly<{ maxStaleMs: number; now: () => number }>;
 
 function createCache<N extends PointRead, V>(
   source: Source,

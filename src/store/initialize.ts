@@ -53,7 +53,7 @@ export function initialize(connection: Connection, organization?: Organization) 
       const schema = readSchema(connection);
       if (!schema.backendReady) throw new Unreadable('the tables of the backend are missing', schema.missing);
       const [made, failed]: [string[], string[]] = [[], []];
-      for (const object of SCHEMA_OBJECTS.filter((one) => schema.missing.includes(one.label))) {
+      for (const object of SCHEMA_OBJECTS.filter(({ label }) => schema.missing.includes(label))) {
         const failure = make(connection, object);
         if (failure === undefined) made.push(object.label);
         else failed.push(`${object.label}: ${failure}`);

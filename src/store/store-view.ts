@@ -3,7 +3,7 @@ import { isPolicyUnavailable } from '../errors.ts';
 import { type UserId, type UserPrincipal, toOrganizationId } from '../policy/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import { type GrantSet, type ModelId, coveringGrant } from '../policy/grant.ts';
-import { type Staleness, createCaches } from './caches.ts';
+import { createCaches } from './caches.ts';
 import type { Connection } from './database.ts';
 import { ROLES_NOT_ENROLLED } from './initialize.ts';
 import { stemOf } from './models.ts';
@@ -54,8 +54,8 @@ export type StoreView = Pick<
 export class CachedView implements PolicyView {
   readonly #caches: ReturnType<typeof createCaches>;
 
-  constructor(source: Source, options: Staleness) {
-    this.#caches = createCaches(source, options);
+  constructor(...options: Parameters<typeof createCaches>) {
+    this.#caches = createCaches(...options);
   }
 
   lookups() {
