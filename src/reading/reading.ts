@@ -12,16 +12,7 @@ import { type Answered, Lane, answerAs } from './lane.ts';
 /** The record of a body or why there is none, and the body as it came: a thread takes it away meanwhile. */
 type ReadBody = { readonly body: Buffer } & ({ readonly record: BodyRecord } | { readonly failure: GatewayError });
 
-export interface Reading {
-  /**
-   * @param body is not to be used any more: what comes back is the same bytes
-   * @param payer takes turns with others @param outgoing closes where the record is no longer waited for
-   * @throws GatewayError `body_too_complex` where it took too much memory or time, `reading_unavailable`: the body is lost
-   * @throws ClientGone
-   */
-  read(question: BodyQuestion, body: Buffer, payer: string, outgoing: Writable): Promise<ReadBody>;
-  close(): Promise<void>;
-}
+export type Reading = ReturnType<typeof createReading>;
 
 /** Of any shape, read in 10 ms. */
 const SHORT_BYTES = 128 * 1024;
@@ -31,7 +22,7 @@ const MEDIUM_BYTES = 2_000_000;
 type ReadRequest = Readonly<{ question: BodyQuestion; bytes: ArrayBuffer; length: number }>;
 type ReadAnswer = Readonly<{ answered: Answered<BodyRecord>; bytes: ArrayBuffer }>;
 
-export function createReading(): Reading {
+export function createReading() {
   const lane = (heapMb: number, deadlineMs: number, isShortLived: boolean) =>
     new Lane<ReadAnswer>({
       ...{ script: new URL(import.meta.url), workerData: isShortLived ? PATIENT : ORDINARY },
@@ -40,7 +31,13 @@ export function createReading(): Reading {
   const medium = lane(160, 10_000, false);
   const long = lane(512, 60_000, true);
   return {
-    async read(question, body, payer, outgoing) {
+    /**
+     * @param body is not to be used any more: what comes back is the same bytes
+     * @param payer takes turns with others @param outgoing closes where the record is no longer waited for
+     * @throws GatewayError `body_too_complex` where it took too much memory or time, `reading_unavailable`: the body is lost
+     * @throws ClientGone
+     */
+    async read(question: BodyQuestion, body: Buffer, payer: string, outgoing: Writable): Promise<ReadBody> {
       const { length } = body;
       if (length <= SHORT_BYTES) return toReadBody(await answerAs(() => readRecord(question, body)), body);
       const bytes = ownBytes(body);
