@@ -1,14 +1,6 @@
 /** What a configured gate is: URLs are parsed, durations are milliseconds, sizes are bytes, everything is frozen. */
 import { isDeepStrictEqual } from 'node:util';
-import { HEADER_SETTINGS } from './header-settings.ts';
-import { LIMIT_SETTINGS } from './limit-settings.ts';
 import { type SettingName, type Values, SETTING_NAMES } from './settings.ts';
-
-type Frozen<T> = T extends URL | ReadonlySet<string>
-  ? T
-  : T extends object
-    ? { readonly [K in keyof T]: Frozen<T[K]> }
-    : T;
 
 export interface Loaded<C, V = Values> {
   readonly config: C;
@@ -119,19 +111,18 @@ function cookieRules(values: Values) {
   return { session, auth };
 }
 
-/** The settings that a running gate takes; all others hold a port, a file, a key or a connection. */
-const LIVE: readonly string[] = [
-  ...(['MODELGATE_MODE', 'MODELGATE_DENIAL', 'MODELGATE_ADMIN_ACCESS'] satisfies SettingName[]),
-  ...(['MODELGATE_DIRECT_CONNECTIONS', 'MODELGATE_MEDIA_MODELS', 'MODELGATE_TRUSTED_PROXIES'] satisfies SettingName[]),
-  ...(['LOG_LEVEL', 'SRC_LOG_LEVELS_MODELS'] satisfies SettingName[]),
-  ...Object.keys({ ...LIMIT_SETTINGS, ...HEADER_SETTINGS }),
+/** The settings that a running gate takes, besides limits, headers and cookies; all others hold a port, a file, a key or a connection. */
+const LIVE: readonly SettingName[] = [
+  ...(['MODELGATE_MODE', 'MODELGATE_DENIAL', 'MODELGATE_ADMIN_ACCESS', 'MODELGATE_DIRECT_CONNECTIONS'] as const),
+  ...(['MODELGATE_MEDIA_MODELS', 'MODELGATE_TRUSTED_PROXIES', 'LOG_LEVEL', 'SRC_LOG_LEVELS_MODELS'] as const),
 ];
+const LIVE_FAMILIES = /^(?:MODELGATE_(?:LIMIT|HEADERS)|WEBUI_(?:SESSION|AUTH)_COOKIE|CORS)_/;
 
 /** @returns what is in force now, the settings that have changed, and those that wait until the gate is started again */
 export function reload(running: Loaded<Config>, read: Loaded<Config>) {
   const differing = SETTING_NAMES.filter((name) => !isDeepStrictEqual(running.values[name], read.values[name]));
   const { changed = [], waiting = [] } = Object.groupBy(differing, (name) =>
-    LIVE.includes(name) ? 'changed' : 'waiting',
+    LIVE.includes(name) || LIVE_FAMILIES.test(name) ? 'changed' : 'waiting',
   );
   const values = { ...running.values, ...Object.fromEntries(changed.map((name) => [name, read.values[name]])) };
   const { database, upstream, identity } = running.config;
@@ -143,10 +134,10 @@ export function reload(running: Loaded<Config>, read: Loaded<Config>) {
 }
 
 /** Freezes what `Object.freeze` can: a `URL` and a `Set` keep their own methods, which are not called. */
-function frozen<T extends object>(value: T): Frozen<T> {
+function frozen<T extends object>(value: T): Readonly<T> {
   const parts: readonly unknown[] = Object.values(value);
   for (const part of parts) {
     if (typeof part === 'object' && part !== null && !Object.isFrozen(part)) frozen(part);
   }
-  return Object.freeze(value) as Frozen<T>;
+  return Object.freeze(value);
 }

@@ -1,165 +1,135 @@
 /** Every setting that modelgate takes, in the order of the table in `config/README.md`, which is made of this list. */
 import { z } from 'zod';
-import { HEADER_SETTINGS } from './header-settings.ts';
-import { LIMIT_SETTINGS } from './limit-settings.ts';
+import * as header from './header-values.ts';
+import { MEANINGS } from './meanings.ts';
 import * as value from './value.ts';
-import { choice, factsOf, flag, host, port, setting, settingWithDefault, string, time } from './value.ts';
 
-const text = (longest: number) =>
-  string
-    .max(longest, `it is longer than ${longest} characters`)
-    .refine((typed) => !/[\u0000-\u001f\u007f]/.test(typed) && typed.isWellFormed(), 'it contains control characters')
-    .refine((typed) => typed === typed.trim(), 'there is a space at one of its ends');
+interface SettingFacts {
+  /** Ends the sentence "expected …". */
+  readonly expected: string;
+  readonly example: string;
+  readonly fallback?: string;
+  /** Never shown, never taken from the YAML file. */
+  readonly secret?: true;
+}
 
-const secretKey = (expected: string, meaning: string) =>
-  setting(string.min(1), { expected, example: '<the value that the backend has>', meaning, secret: true });
+const FACTS = z.registry<SettingFacts>();
 
-/** The backend's words (Python's `logging`, loguru) that are not pino's too. */
-const BACKEND_LEVELS = new Map(
-  Object.entries({ notset: 'trace', success: 'info', warning: 'warn', critical: 'fatal' }),
-);
+const setting = <T>(schema: z.ZodType<T, string>, example: string, secret: { readonly secret?: true } = {}) =>
+  schema.optional().register(FACTS, { expected: schema.description ?? '', example, ...secret });
 
-const logLevel = string
-  .toLowerCase()
-  .transform((word) => BACKEND_LEVELS.get(word) ?? word)
-  .pipe(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']));
-const LOG_LEVELS = 'DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)';
+/** A setting that always has a value; its default is its example too, unless another is given. */
+const settingWithDefault = <T>(schema: z.ZodType<T, string>, fallback: string, example = fallback) =>
+  schema.prefault(fallback).register(FACTS, { expected: schema.description ?? '', example, fallback });
+
+const ofOrganization = (what: string) =>
+  value.text(256).describe(`the ${what} of the organization, at most 256 characters`);
+
+const secretKey = (expected: string) =>
+  setting(value.string.min(1).describe(expected), '<the value that the backend has>', { secret: true });
+
+const flag = (fallback: 'true' | 'false') => settingWithDefault(value.boolean, fallback);
+
+/** One of two words, of which the first is the default. */
+const choice = <const W extends string>(...words: readonly [W, W]) =>
+  settingWithDefault(value.word(...words), words[0]);
+
+const sameSite = setting(value.backendWord('lax', 'strict', 'none'), 'lax');
+
+const ofHeader = (kind: z.ZodType<string, string>, fallback: string, example = fallback) =>
+  settingWithDefault(header.headerValue(kind), fallback, example);
+
+const CSP_EXAMPLE = "frame-ancestors 'self'; object-src 'none'";
 
 export const SETTINGS = {
-  MODELGATE_UPSTREAM_URL: setting(value.origin, {
-    expected: 'the address of Open WebUI: http or https, host and port, nothing behind it',
-    example: 'http://open-webui:8080',
-    meaning: 'Where Open WebUI listens. **Required.**',
-  }),
-  MODELGATE_HOST: host('0.0.0.0', 'Address that the gate listens on.'),
-  MODELGATE_PORT: port('8080', 'Port that the gate listens on.'),
-  MODELGATE_ADMIN_HOST: host(
-    '127.0.0.1',
-    'Address of the admin listener (`/healthz`, `/readyz`, `/metrics`); it has no sign-in.',
+  MODELGATE_UPSTREAM_URL: setting(value.origin, 'http://open-webui:8080'),
+  MODELGATE_HOST: settingWithDefault(value.host, '0.0.0.0'),
+  MODELGATE_PORT: settingWithDefault(value.port, '8080'),
+  MODELGATE_ADMIN_HOST: settingWithDefault(value.host, '127.0.0.1'),
+  MODELGATE_ADMIN_PORT: settingWithDefault(value.port, '9464'),
+  DATABASE_URL: setting(value.sqliteUrl, 'sqlite:////app/backend/data/webui.db'),
+  DATA_DIR: setting(value.text(4096).describe("the backend's data directory"), '/app/backend/data'),
+  WEBUI_SECRET_KEY: secretKey("the backend's WEBUI_SECRET_KEY, or WEBUI_SECRET_KEY_FILE with the file that holds it"),
+  WEBUI_SECRET_KEY_FILE: setting(
+    value.text(4096).describe('a readable file that holds the key and nothing else'),
+    '/run/secrets/webui_secret_key',
   ),
-  MODELGATE_ADMIN_PORT: port('9464', 'Port of the admin listener.'),
-  DATABASE_URL: setting(value.sqliteUrl, {
-    expected: "the backend's SQLite file: `sqlite:///relative/path` or `sqlite:////absolute/path`",
-    example: 'sqlite:////app/backend/data/webui.db',
-    meaning: "The backend's own setting. Not set: `webui.db` in `DATA_DIR`. One of the two is **required**.",
-  }),
-  DATA_DIR: setting(text(4096), {
-    expected: "the backend's data directory",
-    example: '/app/backend/data',
-    meaning: "The backend's own setting; read where `DATABASE_URL` is not set.",
-  }),
-  WEBUI_SECRET_KEY: secretKey(
-    "the backend's WEBUI_SECRET_KEY, or WEBUI_SECRET_KEY_FILE with the file that holds it",
-    "The backend's own key; session tokens are verified with it. This or `WEBUI_SECRET_KEY_FILE` is **required**.",
+  WEBUI_JWT_SECRET_KEY: secretKey("the backend's key"),
+  CUSTOM_API_KEY_HEADER: settingWithDefault(value.headerName, 'x-api-key'),
+  OPENROUTER_EXTERNAL_USER: setting(ofOrganization('id'), 'mai_client_companyname'),
+  ORGANIZATION_NAME: setting(ofOrganization('name'), 'Company Name'),
+  MODELGATE_AUTO_ENROLL: flag('true'),
+  MODELGATE_MODE: choice('enforce', 'report'),
+  MODELGATE_DENIAL: choice('forbid', 'hide'),
+  MODELGATE_ADMIN_ACCESS: choice('organization', 'all'),
+  MODELGATE_EARLY_HINTS: choice('drop', 'forward'),
+  MODELGATE_DIRECT_CONNECTIONS: choice('refuse', 'allow'),
+  MODELGATE_MEDIA_MODELS: settingWithDefault(value.modelList, 'any', 'dall-e-3,tts-1'),
+  ENABLE_MODEL_FILTER: flag('true'),
+  BYPASS_MODEL_ACCESS_CONTROL: flag('false'),
+  MODELGATE_POLICY_MAX_STALE: settingWithDefault(value.duration('0ms', '1h'), '30s'),
+  MODELGATE_TRUSTED_PROXIES: setting(value.cidrs, '10.0.0.0/8,fd00::/8'),
+  MODELGATE_MAX_BODY: settingWithDefault(value.size('1KB', '500MB'), '100MB'),
+  MODELGATE_MAX_HEADER: settingWithDefault(value.size('8KB', '256KB'), '64KB'),
+  MODELGATE_LIMIT_ADDRESS: settingWithDefault(value.rate, '600/1m:300'),
+  MODELGATE_LIMIT_USER: settingWithDefault(value.rate, '1200/1m:600'),
+  MODELGATE_LIMIT_CHAT: settingWithDefault(value.rate, '240/1m:120'),
+  MODELGATE_LIMIT_ORGANIZATION: settingWithDefault(value.rate, '6000/1m:2000'),
+  MODELGATE_LIMIT_CONCURRENT_CHATS: settingWithDefault(value.concurrency, '32'),
+  MODELGATE_CONNECT_TIMEOUT: settingWithDefault(value.duration('1ms', '1h'), '5s'),
+  MODELGATE_RESPONSE_TIMEOUT: settingWithDefault(value.duration('1ms', '24h'), '10m'),
+  MODELGATE_IDLE_TIMEOUT: settingWithDefault(value.duration('1ms', '24h'), '10m'),
+  MODELGATE_DRAIN_TIMEOUT: settingWithDefault(value.duration('0ms', '1h'), '25s'),
+  MODELGATE_HEADERS_BACKEND: choice('wins', 'replaced'),
+  // RFC 7034; `ALLOW-FROM` is known to no browser of today
+  MODELGATE_HEADERS_FRAME_OPTIONS: ofHeader(header.anyOf('SAMEORIGIN', 'DENY'), 'SAMEORIGIN', 'DENY'),
+  MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: ofHeader(header.anyOf('nosniff'), 'nosniff'),
+  MODELGATE_HEADERS_XSS_PROTECTION: ofHeader(header.xssProtection, '1; mode=block', '0'),
+  MODELGATE_HEADERS_REFERRER_POLICY: ofHeader(
+    header.referrerPolicies,
+    'strict-origin-when-cross-origin',
+    'no-referrer',
   ),
-  WEBUI_SECRET_KEY_FILE: setting(text(4096), {
-    expected: 'a readable file that holds the key and nothing else',
-    example: '/run/secrets/webui_secret_key',
-    meaning:
-      "File that holds the backend's key, such as the `.webui_secret_key` which the backend makes; a newline at its end may or may not belong to the key, both are tried.",
-  }),
-  WEBUI_JWT_SECRET_KEY: secretKey("the backend's key", "The backend's deprecated name for `WEBUI_SECRET_KEY`."),
-  CUSTOM_API_KEY_HEADER: settingWithDefault(value.headerName, 'x-api-key', {
-    expected: 'the name of a header field that has no other meaning',
-    meaning: "The backend's own setting: header that may carry an API key beside `Authorization`.",
-  }),
-  OPENROUTER_EXTERNAL_USER: setting(text(256), {
-    expected: 'the id of the organization, at most 256 characters',
-    example: 'mai_client_companyname',
-    meaning:
-      'Id of the organization that existing users and models are linked to at start. Needs `ORGANIZATION_NAME`. Not set: nothing is linked.',
-  }),
-  ORGANIZATION_NAME: setting(text(256), {
-    expected: 'the name of the organization, at most 256 characters',
-    example: 'Company Name',
-    meaning: 'Name of that organization.',
-  }),
-  MODELGATE_AUTO_ENROLL: flag(
-    'true',
-    'Whether users without any membership, switched on or off, become members of that organization when first seen. Needs an organization.',
+  MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY: ofHeader(
+    header.transportSecurity,
+    'max-age=31536000',
+    'max-age=63072000; includeSubDomains',
   ),
-  MODELGATE_MODE: choice(
-    ['enforce', 'report'],
-    '`report` refuses and filters nothing, and logs and counts what would have been.',
+  MODELGATE_HEADERS_PERMISSIONS_POLICY: ofHeader(
+    header.permissions,
+    header.DEFAULT_PERMISSIONS,
+    'camera=(self), usb=()',
   ),
-  MODELGATE_DENIAL: choice(
-    ['forbid', 'hide'],
-    '`forbid` answers 403 to a model that is not granted; `hide` answers 404, as if it did not exist.',
+  MODELGATE_HEADERS_CROSS_ORIGIN_RESOURCE_POLICY: ofHeader(
+    header.anyOf('same-origin', 'same-site', 'cross-origin'),
+    'same-site',
+    'same-origin',
   ),
-  MODELGATE_ADMIN_ACCESS: choice(
-    ['organization', 'all'],
-    'Whether backend admins follow the grants of their organizations or use every model.',
+  MODELGATE_HEADERS_CROSS_ORIGIN_OPENER_POLICY: ofHeader(
+    header.policyWord('same-origin-allow-popups', 'same-origin', 'noopener-allow-popups', 'unsafe-none'),
+    'backend',
+    'same-origin-allow-popups',
   ),
-  MODELGATE_EARLY_HINTS: choice(
-    ['drop', 'forward'],
-    'Whether `103 Early Hints` of the backend are passed on. nginx before 1.29 takes a 103 for the final answer.',
+  MODELGATE_HEADERS_CROSS_ORIGIN_EMBEDDER_POLICY: ofHeader(
+    header.policyWord('require-corp', 'credentialless', 'unsafe-none'),
+    'backend',
+    'credentialless',
   ),
-  MODELGATE_DIRECT_CONNECTIONS: choice(
-    ['refuse', 'allow'],
-    "Chats over a user's own provider connection, whose models the gate cannot check.",
+  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY: ofHeader(header.contentSecurityPolicy, 'backend', CSP_EXAMPLE),
+  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY: ofHeader(
+    header.contentSecurityPolicy,
+    'backend',
+    `${CSP_EXAMPLE}; report-uri /csp`,
   ),
-  MODELGATE_MEDIA_MODELS: settingWithDefault(value.modelList, 'any', {
-    expected: '`any`, `none`, or model ids separated by commas',
-    example: 'dall-e-3,tts-1',
-    meaning:
-      'Image and speech models that may be used; they have a name space of their own, which grants do not cover.',
-  }),
-  ENABLE_MODEL_FILTER: flag('true', "mAI's own setting: `false` switches all filtering and refusing off."),
-  BYPASS_MODEL_ACCESS_CONTROL: flag(
-    'false',
-    "The backend's own setting: `true` switches all filtering and refusing off.",
-  ),
-  MODELGATE_POLICY_MAX_STALE: time(
-    ['30s', '0ms', '1h'],
-    'How long the last good state serves when the database cannot be read; then model endpoints answer 503.',
-  ),
-  MODELGATE_TRUSTED_PROXIES: setting(value.cidrs, {
-    expected: 'address ranges separated by commas',
-    example: '10.0.0.0/8,fd00::/8',
-    meaning: 'Proxies in front whose `X-Forwarded-…` headers are believed. Not set: none.',
-  }),
-  MODELGATE_MAX_BODY: settingWithDefault(value.size(1024, 500 * 1024 ** 2), '100MB', {
-    expected: 'a size from 1KB to 500MB: a whole number with B, KB, MB or GB',
-    meaning:
-      "Largest request body that is read to be judged (1 KB = 1024 bytes). At the same time a user's long ones may take as much memory, or 100MB, and all users' twice that; beyond it 503. Uploads that only pass through are not bounded by it.",
-  }),
-  MODELGATE_MAX_HEADER: settingWithDefault(value.size(8 * 1024, 256 * 1024), '64KB', {
-    expected: 'a size from 8KB to 256KB: a whole number with B or KB',
-    meaning:
-      'Largest head of a request (its line and headers: cookies, most of all), and of an answer of the backend. Open WebUI itself takes 64 KB; nginx in front needs as much (`large_client_header_buffers`, `proxy_buffer_size`).',
-  }),
-  ...LIMIT_SETTINGS,
-  MODELGATE_CONNECT_TIMEOUT: time(['5s', '1ms', '1h'], 'Longest wait for a connection to the backend.'),
-  MODELGATE_RESPONSE_TIMEOUT: time(
-    ['10m', '1ms', '24h'],
-    "Longest wait for the backend's response headers, which come late where a model answers without streaming.",
-  ),
-  MODELGATE_IDLE_TIMEOUT: time(
-    ['10m', '1ms', '24h'],
-    'Longest silence inside an answer, and of a client that takes nothing of it. The whole of a stream has no limit. A request body ends after a minute of silence, or where it comes by less than 500 bytes a second.',
-  ),
-  MODELGATE_DRAIN_TIMEOUT: time(
-    ['25s', '0ms', '1h'],
-    'How long running requests may finish after SIGTERM; keep it below the grace period of the container.',
-  ),
-  ...HEADER_SETTINGS,
-  LOG_LEVEL: settingWithDefault(logLevel, 'INFO', {
-    expected: LOG_LEVELS,
-    meaning: 'Least severe log line that is written.',
-  }),
-  LOG_FORMAT: value.backendWord(
-    ['text', 'json'],
-    "`text`: lines for eyes; `json`: the backend's own word, for programs. Not set: text where standard output is a terminal.",
-  ),
-  SRC_LOG_LEVELS_MODELS: setting(logLevel, {
-    expected: LOG_LEVELS,
-    example: 'DEBUG',
-    meaning:
-      "The backend's own setting: `DEBUG` adds a line to each decision that explains organization, model and access. Not set: as `LOG_LEVEL`.",
-  }),
+  CORS_ALLOW_ORIGIN: settingWithDefault(header.origins, '*', 'https://intranet.company.com;https://wiki.company.com'),
+  WEBUI_SESSION_COOKIE_SECURE: flag('false'),
+  WEBUI_SESSION_COOKIE_SAME_SITE: sameSite,
+  WEBUI_AUTH_COOKIE_SECURE: setting(value.boolean, 'true'),
+  WEBUI_AUTH_COOKIE_SAME_SITE: sameSite,
+  LOG_LEVEL: settingWithDefault(value.logLevel, 'INFO'),
+  LOG_FORMAT: setting(value.backendWord('text', 'json'), 'text'),
+  SRC_LOG_LEVELS_MODELS: setting(value.logLevel, 'DEBUG'),
 } as const;
-
-const SCHEMA = z.object(SETTINGS);
 
 export type SettingName = keyof typeof SETTINGS;
 
@@ -167,14 +137,19 @@ export type SettingName = keyof typeof SETTINGS;
 export type RawSettings = ReadonlyMap<SettingName, { readonly text: string; readonly source: string }>;
 
 /** Every value, where all texts could be read; undefined where nothing is set and there is no default. */
-export type Values = z.output<typeof SCHEMA>;
+export type Values = { readonly [N in SettingName]: z.output<(typeof SETTINGS)[N]> };
 
-export const SETTING_NAMES = SCHEMA.keyof().options;
+export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
 
 /** Exactly as it is spelled: no other letter case, no `constructor`. */
 export const isSettingName = (name: string): name is SettingName => Object.hasOwn(SETTINGS, name);
 
-export const describeSetting = (name: SettingName) => factsOf(SETTINGS[name]);
+/** @returns what is expected of it, what it means, and its default and example */
+export function describeSetting(name: SettingName) {
+  const facts = FACTS.get(SETTINGS[name]);
+  if (facts === undefined) throw new TypeError('this schema is no setting');
+  return { ...facts, meaning: MEANINGS[name] };
+}
 
 /** What is wrong with a configuration. */
 export interface ConfigIssue {
@@ -216,16 +191,12 @@ export const settingReferences = () =>
   });
 
 /** @returns all values, or those that are readable, and the reason of each that is not: empty where "expected …" says it */
-export function readValues(texts: Readonly<Partial<Record<SettingName, string>>>) {
-  const { data: values, error } = SCHEMA.safeParse(texts, { error: () => '' });
-  if (values !== undefined) return { values, readable: values, reasons: [] };
-  const reasons = SETTING_NAMES.flatMap((name) =>
-    error.issues
-      .filter(({ path }) => path[0] === name)
-      .slice(0, 1)
-      .map(({ message }) => [name, message] as const),
-  );
-  const unreadable: Partial<Record<SettingName, true>> = Object.fromEntries(reasons.map(([name]) => [name, true]));
-  const readable: Partial<Values> = SCHEMA.omit(unreadable).parse(texts, { jitless: true });
-  return { values, readable, reasons };
+export function readValues(settings: RawSettings) {
+  const read = SETTING_NAMES.map((name) => {
+    const { data, error } = SETTINGS[name].safeParse(settings.get(name)?.text, { error: () => '' });
+    return { name, data, reason: error?.issues[0]?.message };
+  });
+  const readable = Object.fromEntries(read.map(({ name, data }) => [name, data])) as Partial<Values>;
+  const reasons = read.flatMap(({ name, reason }) => (reason === undefined ? [] : [[name, reason] as const]));
+  return { values: reasons.length === 0 ? (readable as Values) : undefined, readable, reasons };
 }

@@ -1,37 +1,9 @@
-/** Kinds of settings. A schema fails with a reason where "expected …" is not enough. */
+/** Kinds of values. Each is described by what ends the sentence "expected …", and fails with a reason where that is not enough. */
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
 
-interface SettingFacts {
-  /** Ends the sentence "expected …". */
-  readonly expected: string;
-  readonly example: string;
-  /** One line for `config/README.md`. */
-  readonly meaning: string;
-  readonly fallback?: string;
-  /** Never shown, never taken from the YAML file. */
-  readonly secret?: true;
-}
-
 export const string = z.string();
-
-const FACTS = z.registry<SettingFacts>();
-export function factsOf(schema: z.ZodType): SettingFacts {
-  const facts = FACTS.get(schema);
-  if (facts === undefined) throw new TypeError('this schema is no setting');
-  return facts;
-}
-
-export const setting = <T>(schema: z.ZodType<T, string>, facts: SettingFacts) =>
-  schema.optional().register(FACTS, facts);
-
-/** A setting that always has a value; its default is its example too, unless another is given. */
-export const settingWithDefault = <T>(
-  schema: z.ZodType<T, string>,
-  fallback: string,
-  facts: Omit<SettingFacts, 'fallback' | 'example'> & { readonly example?: string },
-) => schema.prefault(fallback).register(FACTS, { example: fallback, ...facts, fallback });
 
 /** Gives the reason of the first pattern that a text matches; others fail without one. */
 export const reasonWhere = (...reasons: readonly (readonly [pattern: RegExp, reason: string])[]) => ({
@@ -44,79 +16,78 @@ export const lastReason = {
     errors.at(-1)?.[0]?.message,
 };
 
+/** Of one line. */
+export const text = (longest: number) =>
+  string
+    .max(longest, `it is longer than ${longest} characters`)
+    .refine((typed) => !/[\u0000-\u001f\u007f]/.test(typed) && typed.isWellFormed(), 'it contains control characters')
+    .refine((typed) => typed === typed.trim(), 'there is a space at one of its ends');
+
 export const oneOf = (words: readonly string[]): string =>
   new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(words.map((word) => `\`${word}\``));
 
-const MS_OF = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-const BYTES_OF = { B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
-export const DURATION = /^\d{1,9}(?:ms|s|m|h|d)$/;
+const UNITS: Readonly<Record<string, number>> = {
+  ...{ ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 },
+  ...{ B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 },
+};
+const DURATION = /^\d{1,9}(?:ms|s|m|h|d)$/;
+const SIZE = /^\d{1,12}(?:B|KB|MB|GB)$/i;
 
-export const millisecondsOf = (text: string): number => quantity(text, MS_OF);
+/** @returns milliseconds or bytes */
+function amountOf(text: string): number {
+  const unit = text.replace(/^\d+/, '');
+  return Number.parseInt(text, 10) * (UNITS[unit] ?? UNITS[unit.toUpperCase()] ?? Number.NaN);
+}
 
-const quantity = (text: string, unitOf: Readonly<Record<string, number>>): number =>
-  Number.parseInt(text, 10) * (unitOf[text.replace(/^\d+/, '')] ?? Number.NaN);
-
-const noUnit = reasonWhere([/^\d+$/, 'it has no unit']);
+const amount = (form: RegExp, bounds: readonly [lowest: string, highest: string], words: readonly [string, string]) =>
+  string
+    .regex(form, reasonWhere([/^\d+$/, 'it has no unit']))
+    .transform(amountOf)
+    .pipe(
+      z.number().min(amountOf(bounds[0]), `it is too ${words[0]}`).max(amountOf(bounds[1]), `it is too ${words[1]}`),
+    );
 
 /** `500ms`, `30s`, `2m`, `1h`, `1d`. @returns milliseconds */
-export const duration = (lowestMs: number, highestMs: number) =>
-  string
-    .regex(DURATION, noUnit)
-    .transform(millisecondsOf)
-    .pipe(z.number().min(lowestMs, 'it is too short').max(highestMs, 'it is too long'));
-
-export const time = ([fallback, lowest, highest]: readonly [string, string, string], meaning: string) =>
-  settingWithDefault(duration(millisecondsOf(lowest), millisecondsOf(highest)), fallback, {
-    expected: `a duration from ${lowest} to ${highest}: a whole number with ms, s, m, h or d`,
-    meaning,
-  });
+export const duration = (...bounds: readonly [lowest: string, highest: string]) =>
+  amount(DURATION, bounds, ['short', 'long']).describe(
+    `a duration from ${bounds.join(' to ')}: a whole number with ms, s, m, h or d`,
+  );
 
 /** `512KB`, `100MB`, with 1 KB = 1024 bytes as nginx counts. @returns bytes */
-export const size = (lowestBytes: number, highestBytes: number) =>
-  string
-    .regex(/^\d{1,12}(?:B|KB|MB|GB)$/i, noUnit)
-    .transform((text) => quantity(text.toUpperCase(), BYTES_OF))
-    .pipe(z.number().min(lowestBytes, 'it is too small').max(highestBytes, 'it is too large'));
+export const size = (...bounds: readonly [lowest: string, highest: string]) =>
+  amount(SIZE, bounds, ['small', 'large']).describe(
+    `a size from ${bounds.join(' to ')}: a whole number with B, KB, MB or GB`,
+  );
 
 /** In any letter case, as the backend writes them. The backend reads anything else as false, which is not copied here. */
-export const boolean = z.stringbool({ truthy: ['true'], falsy: ['false'] });
+export const boolean = z.stringbool({ truthy: ['true'], falsy: ['false'] }).describe('`true` or `false`');
 
-export const flag = (fallback: 'true' | 'false', meaning: string) =>
-  settingWithDefault(boolean, fallback, { expected: '`true` or `false`', meaning });
+/** One of some words. */
+export const word = <const W extends string>(...words: readonly [W, ...W[]]) => z.enum(words).describe(oneOf(words));
 
-/** One of two words, of which the first is the default. */
-export const choice = <const W extends string>(words: readonly [W, W], meaning: string) =>
-  settingWithDefault(z.enum(words), words[0], { expected: oneOf(words), meaning });
-
-/** In any letter case, as the backend takes it; may stay unset. */
-export const backendWord = <const W extends string>(words: readonly [W, ...W[]], meaning: string) =>
-  setting(string.toLowerCase().pipe(z.enum(words)), { expected: oneOf(words), example: words[0], meaning });
+/** In any letter case, as the backend takes it. */
+export const backendWord = <const W extends string>(...words: readonly [W, ...W[]]) =>
+  string.toLowerCase().pipe(z.enum(words)).describe(oneOf(words));
 
 /** Kubernetes writes `MODELGATE_PORT=tcp://10.0.0.1:8080` into every container beside a service named `modelgate`. */
 export const SERVICE_LINK =
   'Kubernetes sets this for a service named modelgate: set `enableServiceLinks: false` in the pod';
 
-const portNumber = string
+export const port = string
   .regex(/^\d{1,5}$/, reasonWhere([/^tcp:\/\//, SERVICE_LINK]))
   .transform(Number)
-  .pipe(z.number().max(65_535));
-
-export const port = (fallback: string, meaning: string) =>
-  settingWithDefault(portNumber, fallback, {
-    expected: 'a port number from 0 to 65535, where 0 lets the system choose',
-    meaning,
-  });
+  .pipe(z.number().max(65_535))
+  .describe('a port number from 0 to 65535, where 0 lets the system choose');
 
 const HOST_NAME = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i;
 
-const hostName = string.refine(
-  (text) => isIP(text) !== 0 || HOST_NAME.test(text),
-  reasonWhere([/^\[.*\]$/, 'write an IPv6 address without brackets']),
-);
-
 /** Where a listener binds: an address, or a name (RFC 1123 section 2.1). */
-export const host = (fallback: string, meaning: string) =>
-  settingWithDefault(hostName, fallback, { expected: 'an IP address or a host name', meaning });
+export const host = string
+  .refine(
+    (typed) => isIP(typed) !== 0 || HOST_NAME.test(typed),
+    reasonWhere([/^\[.*\]$/, 'write an IPv6 address without brackets']),
+  )
+  .describe('an IP address or a host name');
 
 /** Open WebUI is not served below a path, and a query has no meaning here. */
 export const origin = string
@@ -127,7 +98,8 @@ export const origin = string
   .refine(
     ({ pathname, search, hash }) => pathname === '/' && search === '' && hash === '',
     'it has more than scheme, host and port',
-  );
+  )
+  .describe('the address of Open WebUI: http or https, host and port, nothing behind it');
 
 const SQLITE_PREFIX = 'sqlite:///';
 
@@ -144,7 +116,8 @@ export const sqliteUrl = string
   .transform((text) => text.slice(SQLITE_PREFIX.length).split('?')[0] ?? '')
   .refine((path) => path !== '' && path !== ':memory:', 'a database in memory cannot be shared with the backend')
   .refine((path) => !path.startsWith('file:'), 'the `file:` form is not supported')
-  .refine((path) => !path.includes('\0'), 'it contains a NUL character');
+  .refine((path) => !path.includes('\0'), 'it contains a NUL character')
+  .describe("the backend's SQLite file: `sqlite:///relative/path` or `sqlite:////absolute/path`");
 
 const listed = string
   .transform((text): readonly string[] => text.split(',').map((item) => item.trim()))
@@ -173,7 +146,7 @@ const cidr = string.transform((text, context) => {
 const shortest = (ip: ipaddr.IPv4 | ipaddr.IPv6): string =>
   ip instanceof ipaddr.IPv6 ? ip.toRFC5952String() : ip.toString();
 
-export const cidrs = listed.pipe(z.array(cidr));
+export const cidrs = listed.pipe(z.array(cidr)).describe('address ranges separated by commas');
 
 const modelId = string.refine((id) => id !== 'any' && id !== 'none', {
   error: ({ input }) => `\`${String(input)}\` cannot stand beside model ids`,
@@ -181,14 +154,16 @@ const modelId = string.refine((id) => id !== 'any' && id !== 'none', {
 
 const noModels: ReadonlySet<string> = new Set();
 
-export const modelList = z.union(
-  [
-    z.literal('any'),
-    z.literal('none').transform(() => noModels),
-    listed.pipe(z.array(modelId)).transform((ids): ReadonlySet<string> => new Set(ids)),
-  ],
-  lastReason,
-);
+export const modelList = z
+  .union(
+    [
+      z.literal('any'),
+      z.literal('none').transform(() => noModels),
+      listed.pipe(z.array(modelId)).transform((ids): ReadonlySet<string> => new Set(ids)),
+    ],
+    lastReason,
+  )
+  .describe('`any`, `none`, or model ids separated by commas');
 
 /** Fields with a meaning of their own: a key carried in one of them would be read, or removed, as something else. */
 const TAKEN_HEADERS: ReadonlySet<string> = new Set([
@@ -201,4 +176,70 @@ const TAKEN_HEADERS: ReadonlySet<string> = new Set([
 export const headerName = string
   .regex(/^[a-z0-9!#$%&'*+.^`|~-]{1,64}$/i, reasonWhere([/_/, 'names with an underscore are dropped on the way']))
   .toLowerCase()
-  .refine((name) => !TAKEN_HEADERS.has(name), 'this field has another meaning');
+  .refine((name) => !TAKEN_HEADERS.has(name), 'this field has another meaning')
+  .describe('the name of a header field that has no other meaning');
+
+/** The backend's words (Python's `logging`, loguru) that are not pino's too. */
+const BACKEND_LEVELS = new Map(
+  Object.entries({ notset: 'trace', success: 'info', warning: 'warn', critical: 'fatal' }),
+);
+
+export const logLevel = string
+  .toLowerCase()
+  .transform((word) => BACKEND_LEVELS.get(word) ?? word)
+  .pipe(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']))
+  .describe('DEBUG, INFO, WARNING, ERROR or CRITICAL (or trace, debug, info, warn, error, fatal, silent)');
+
+/** The arithmetic is exact below it. */
+const LARGEST = 1_000_000;
+
+const offOr = <T>(schema: z.ZodType<T, string>) => z.union([z.literal('off'), schema], lastReason);
+
+const whole = (what: string) =>
+  string
+    .min(1, { error: `${what} is missing`, abort: true })
+    .regex(/^\d{1,9}$/, `${what} is not a whole number`)
+    .transform(Number)
+    .pipe(z.number().max(LARGEST, `${what} is larger than ${LARGEST}`));
+
+const countOf = (what: string) =>
+  whole(what).pipe(z.number().min(1, 'it would refuse everything; `off` switches a limit off'));
+
+/** Whole seconds, as the header fields that announce a limit need them. */
+const windowSeconds = string
+  .regex(DURATION, {
+    abort: true,
+    ...reasonWhere(
+      [/^\d+$/, 'its window has no unit, as in `1m`'],
+      [/^[smhd]$/, 'its window has no number, as in `1m`'],
+      [/^/, 'its window is no duration, as in `1m`'],
+    ),
+  })
+  .refine((text) => !text.endsWith('ms'), 'its window is not in whole seconds')
+  .transform((text) => amountOf(text) / 1_000)
+  .pipe(z.number().min(1, 'its window is too short').max(86_400, 'its window is too long'));
+
+const rateParts = z.object({
+  count: countOf('the count before the slash'),
+  burst: whole('the burst after the colon').optional(),
+  window: windowSeconds,
+});
+
+/** `120/1m:40`: 120 a minute in the long run, and 40 more than are due at once; without a burst the whole count. */
+const rateValue = string
+  .regex(/^[^/:]*(?:\/[^/:]*)?(?::[^/:]*)?$/, { error: 'there is too much in it', abort: true })
+  .regex(/\//, 'it has no window, which comes after a slash: `120/1m`')
+  .transform((text): z.input<typeof rateParts> => {
+    const [count = '', window = '', burst] = text.split(/[/:]/);
+    return { count, window, burst };
+  })
+  .pipe(rateParts)
+  .transform(({ count, burst = count - 1, window }) => ({ count, windowSeconds: window, burst }));
+
+const UP_TO = `up to ${LARGEST}`;
+
+export const rate = offOr(rateValue).describe(
+  `\`COUNT/WINDOW\` or \`COUNT/WINDOW:BURST\` with whole numbers ${UP_TO} and a window from 1s to 1d, or \`off\``,
+);
+
+export const concurrency = offOr(countOf('it')).describe(`a whole number ${UP_TO}, or \`off\``);

@@ -1,7 +1,6 @@
 /** What is measured: the gate as in production, the transport without policy, and bare `http-proxy`. */
 import { fileURLToPath } from 'node:url';
-import { HEADER_SETTINGS } from '../../src/config/header-settings.ts';
-import { LIMIT_SETTINGS } from '../../src/config/limit-settings.ts';
+import { SETTING_NAMES } from '../../src/config/settings.ts';
 import { TEST_SECRET } from '../support/gate/session.ts';
 import { freePorts } from '../support/upstream/upstreams.ts';
 import { MEASURED_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
@@ -14,17 +13,19 @@ export interface GateProcess extends PinnedProcess {
 
 type Settings = Readonly<Record<string, string>>;
 
+const LIMITS = SETTING_NAMES.filter((name) => name.startsWith('MODELGATE_LIMIT_'));
+
 /** Limits that are counted and never met: one user sends here what ten thousand do elsewhere. */
 const UNREACHED: Settings = {
-  ...all('1000000/1s', ...Object.keys(LIMIT_SETTINGS)),
+  ...all('1000000/1s', ...LIMITS),
   MODELGATE_LIMIT_CONCURRENT_CHATS: '1000000',
 };
 
 /** What switches limits off, and security headers too. */
-export const WITHOUT_LIMITS: Settings = all('off', ...Object.keys(LIMIT_SETTINGS));
+export const WITHOUT_LIMITS: Settings = all('off', ...LIMITS);
 export const WITHOUT_LIMITS_AND_HEADERS: Settings = {
   ...WITHOUT_LIMITS,
-  ...all('backend', ...Object.keys(HEADER_SETTINGS).filter((name) => /^MODELGATE_HEADERS_(?!BACKEND)/.test(name))),
+  ...all('backend', ...SETTING_NAMES.filter((name) => /^MODELGATE_HEADERS_(?!BACKEND)/.test(name))),
 };
 
 function all(value: string, ...names: readonly string[]): Settings {

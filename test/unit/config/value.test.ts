@@ -9,7 +9,7 @@ const read = (schema: { safeParse(text: string): { success: boolean; data?: unkn
 };
 
 describe('durations', () => {
-  const schema = value.duration(1, 3_600_000);
+  const schema = value.duration('1ms', '1h');
   test.each([
     ['1ms', 1],
     ['30s', 30_000],
@@ -38,7 +38,7 @@ describe('forms of the log', () => {
 });
 
 describe('sizes', () => {
-  const schema = value.size(1024, 1024 ** 3);
+  const schema = value.size('1KB', '1GB');
   test.each([
     ['1024B', 1024],
     ['1KB', 1024],

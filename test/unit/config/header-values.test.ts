@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { HEADER_SETTINGS as header } from '../../../src/config/header-settings.ts';
+import { SETTINGS as header } from '../../../src/config/settings.ts';
 
 const ALL = Object.entries(header).filter(([name]) => /^MODELGATE_HEADERS_(?!BACKEND$)/.test(name));
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { LIMIT_SETTINGS } from '../../../src/config/limit-settings.ts';
+import { SETTINGS } from '../../../src/config/settings.ts';
 
-const rate = LIMIT_SETTINGS.MODELGATE_LIMIT_USER;
-const concurrency = LIMIT_SETTINGS.MODELGATE_LIMIT_CONCURRENT_CHATS;
+const rate = SETTINGS.MODELGATE_LIMIT_USER;
+const concurrency = SETTINGS.MODELGATE_LIMIT_CONCURRENT_CHATS;
 
 describe('a limit', () => {
   test.each([
