@@ -44,7 +44,7 @@ export function loadSettingsInForce(sources: ConfigSources) {
   return SETTING_NAMES.flatMap((name) => {
     const { fallback, secret } = describeSetting(name);
     const { text, source } = settings.get(name) ?? { text: fallback, source: 'default' };
-    return text === undefined ? [] : [{ name, value: secret === true ? null : maskCredentials(text), source }];
+    return text === undefined ? [] : [{ name, value: secret ? null : maskCredentials(text), source }];
   });
 }
 

@@ -124,7 +124,7 @@ function misplaced(name: string, source: string, text: string | undefined): Conf
   if (!isSettingName(name)) return unknownSetting(name, source);
   const { secret, example } = describeSetting(name);
   const ownFile = 'it in the environment, or in a file of its own that WEBUI_SECRET_KEY_FILE names';
-  if (secret === true) return issue('a secret in the file', ownFile);
+  if (secret) return issue('a secret in the file', ownFile);
   if (text !== undefined) return undefined;
   return { ...issue('neither a value nor a list of values', 'one value'), example: `${name}: ${example}` };
 }
@@ -139,24 +139,22 @@ function textOf(value: unknown): string | undefined {
 }
 
 function misspelling(setting: SettingName, reason: string, settings: RawSettings): ConfigIssue {
-  const { secret, expected, example } = describeSetting(setting);
   const { text = '', source } = settings.get(setting) ?? {};
-  const shown = secret === true ? 'a value that cannot be used' : quote(text);
+  const shown = describeSetting(setting).secret ? 'a value that cannot be used' : quote(text);
   const quoted = /^(["']).*\1$/.test(text) ? 'the quotes belong to the value, as `docker run --env-file` reads it' : '';
   const why = [reason, quoted].filter((part) => part !== '').join('; ');
-  return {
-    setting,
-    found: why === '' ? shown : `${shown}: ${why}`,
-    expected,
-    example: `${setting}${source === 'environment' ? '=' : ': '}${example}`,
-    ...(source !== undefined && { source }),
-  };
+  return issueOf(setting, why === '' ? shown : `${shown}: ${why}`, source);
 }
 
-function missingOf(settings: RawSettings, setting: SettingName): ConfigIssue[] {
+function issueOf(setting: SettingName, found: string, source?: string): ConfigIssue {
   const { expected, example } = describeSetting(setting);
-  return settings.has(setting) ? [] : [{ setting, found: 'nothing', expected, example: `${setting}=${example}` }];
+  const isOfFile = source !== undefined && source !== 'environment';
+  const typed = `${setting}${isOfFile ? ': ' : '='}${example}`;
+  return { setting, found, expected, example: typed, ...(source !== undefined && { source }) };
 }
+
+const missingOf = (settings: RawSettings, setting: SettingName): ConfigIssue[] =>
+  settings.has(setting) ? [] : [issueOf(setting, 'nothing')];
 
 const missingDatabase = (settings: RawSettings): ConfigIssue[] =>
   settings.has('DATA_DIR') ? [] : missingOf(settings, 'DATABASE_URL');
@@ -166,14 +164,13 @@ function readSecretKeys(settings: RawSettings, raw: RawConfig): readonly string[
   const names = ['WEBUI_SECRET_KEY', 'WEBUI_SECRET_KEY_FILE', 'WEBUI_JWT_SECRET_KEY'] as const;
   const used = names.filter((name) => settings.has(name));
   const [setting = names[0]] = used;
-  const { expected } = describeSetting(setting);
-  if (used.length > 1) {
-    const one = 'exactly one of them: the one that the backend uses';
-    return { setting, found: `${used.join(' and ')} together`, expected: one };
-  }
   const { text } = settings.get(setting) ?? {};
+  if (used.length > 1) {
+    const expected = 'exactly one of them: the one that the backend uses';
+    return { setting, found: `${used.join(' and ')} together`, expected };
+  }
   if (text === undefined) {
-    return { setting, found: 'nothing', expected, example: 'WEBUI_SECRET_KEY_FILE=/run/secrets/webui_secret_key' };
+    return { ...issueOf(setting, 'nothing'), example: 'WEBUI_SECRET_KEY_FILE=/run/secrets/webui_secret_key' };
   }
   if (setting !== 'WEBUI_SECRET_KEY_FILE') return [text];
   const path = resolve(raw.directory, text);
@@ -182,9 +179,9 @@ function readSecretKeys(settings: RawSettings, raw: RawConfig): readonly string[
     // the backend's start script strips the newline at the end, its Python launcher does not (Open WebUI 0.6.0 to
     // 0.12.4); the launcher also reads CRLF as LF
     const stripped = content.replace(/[\r\n]+$/, '');
-    if (stripped === '') return { setting, found: `${JSON.stringify(path)}, which is empty`, expected };
+    if (stripped === '') return issueOf(setting, `${JSON.stringify(path)}, which is empty`);
     return [...new Set([stripped, content.replaceAll('\r\n', '\n'), content])];
   } catch (error) {
-    return { setting, found: error instanceof Error ? error.message : 'a file that cannot be read', expected };
+    return issueOf(setting, error instanceof Error ? error.message : 'a file that cannot be read');
   }
 }

@@ -1,32 +1,26 @@
 /** Every setting that modelgate takes, in the order of the table in `config/README.md`, which is made of this list. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import * as header from './header-values.ts';
 import { MEANINGS } from './meanings.ts';
 import * as value from './value.ts';
 
-interface SettingFacts {
-  /** Ends the sentence "expected …". */
-  readonly expected: string;
-  readonly example: string;
-  readonly fallback?: string;
-  /** Never shown, never taken from the YAML file. */
-  readonly secret?: true;
-}
-
-const FACTS = z.registry<SettingFacts>();
-
-const setting = <T>(schema: z.ZodType<T, string>, example: string, secret: { readonly secret?: true } = {}) =>
-  schema.optional().register(FACTS, { expected: schema.description ?? '', example, ...secret });
+/** A setting without a default. @param secret never shown, never taken from the YAML file */
+const setting = <T>(kind: z.ZodType<T, string>, example: string, secret = false) => {
+  const { description: expected = '' } = kind;
+  return { schema: kind.optional(), expected, example, fallback: undefined, secret };
+};
 
 /** A setting that always has a value; its default is its example too, unless another is given. */
-const settingWithDefault = <T>(schema: z.ZodType<T, string>, fallback: string, example = fallback) =>
-  schema.prefault(fallback).register(FACTS, { expected: schema.description ?? '', example, fallback });
+const settingWithDefault = <T>(kind: z.ZodType<T, string>, fallback: string, example = fallback) => {
+  const { description: expected = '' } = kind;
+  return { schema: kind.prefault(fallback), expected, example, fallback, secret: false };
+};
 
 const ofOrganization = (what: string) =>
   value.text(256).describe(`the ${what} of the organization, at most 256 characters`);
 
 const secretKey = (expected: string) =>
-  setting(value.string.min(1).describe(expected), '<the value that the backend has>', { secret: true });
+  setting(value.string.min(1).describe(expected), '<the value that the backend has>', true);
 
 const flag = (fallback: 'true' | 'false') => settingWithDefault(value.boolean, fallback);
 
@@ -137,19 +131,15 @@ export type SettingName = keyof typeof SETTINGS;
 export type RawSettings = ReadonlyMap<SettingName, { readonly text: string; readonly source: string }>;
 
 /** Every value, where all texts could be read; undefined where nothing is set and there is no default. */
-export type Values = { readonly [N in SettingName]: z.output<(typeof SETTINGS)[N]> };
+export type Values = { readonly [N in SettingName]: z.output<(typeof SETTINGS)[N]['schema']> };
 
 export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
 
 /** Exactly as it is spelled: no other letter case, no `constructor`. */
 export const isSettingName = (name: string): name is SettingName => Object.hasOwn(SETTINGS, name);
 
-/** @returns what is expected of it, what it means, and its default and example */
-export function describeSetting(name: SettingName) {
-  const facts = FACTS.get(SETTINGS[name]);
-  if (facts === undefined) throw new TypeError('this schema is no setting');
-  return { ...facts, meaning: MEANINGS[name] };
-}
+/** @returns what ends the sentence "expected …", what it means, and its default and example */
+export const describeSetting = (name: SettingName) => ({ ...SETTINGS[name], meaning: MEANINGS[name] });
 
 /** What is wrong with a configuration. */
 export interface ConfigIssue {
@@ -193,7 +183,7 @@ export const settingReferences = () =>
 /** @returns all values, or those that are readable, and the reason of each that is not: empty where "expected …" says it */
 export function readValues(settings: RawSettings) {
   const read = SETTING_NAMES.map((name) => {
-    const { data, error } = SETTINGS[name].safeParse(settings.get(name)?.text, { error: () => '' });
+    const { data, error } = SETTINGS[name].schema.safeParse(settings.get(name)?.text, { error: () => '' });
     return { name, data, reason: error?.issues[0]?.message };
   });
   const readable = Object.fromEntries(read.map(({ name, data }) => [name, data])) as Partial<Values>;

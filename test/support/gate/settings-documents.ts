@@ -8,7 +8,7 @@ export const TABLE_MARKERS = { start: '<!-- configuration:start -->', end: '<!--
 export function settingsTable(): string {
   const rows = SETTING_NAMES.map((name) => {
     const { fallback, meaning, example, secret } = describeSetting(name);
-    const shown = fallback === undefined ? (secret === true ? '' : `e.g. ${code(example)}`) : code(fallback);
+    const shown = fallback === undefined ? (secret ? '' : `e.g. ${code(example)}`) : code(fallback);
     return `| ${code(name)} | ${shown} | ${meaning} |`;
   });
   return ['| Setting | Default | Meaning |', '|---|---|---|', ...rows, ''].join('\n');
@@ -23,7 +23,7 @@ const LINE_LENGTH = 100;
  *   everything else shows its default.
  */
 export function exampleFile(): string {
-  const entries = SETTING_NAMES.filter((name) => describeSetting(name).secret !== true).map((name) => {
+  const entries = SETTING_NAMES.filter((name) => !describeSetting(name).secret).map((name) => {
     const { fallback, meaning, example } = describeSetting(name);
     const comment = wrapped(meaning.replaceAll('**', '')).map((line) => `# ${line}`);
     return [...comment, `${REQUIRED.has(name) ? '' : '#'}${name}: ${scalar(fallback ?? example)}`, ''].join('\n');

@@ -3,7 +3,7 @@ import { SETTINGS as header } from '../../../src/config/settings.ts';
 
 const ALL = Object.entries(header).filter(([name]) => /^MODELGATE_HEADERS_(?!BACKEND$)/.test(name));
 
-describe.each(ALL)('%s', (_name, schema) => {
+describe.each(ALL)('%s', (_name, { schema }) => {
   test.each(['off', 'backend'])('may be %s', (word) => expect(schema.parse(word)).toBe(word));
 
   test.each([
@@ -19,7 +19,7 @@ describe.each(ALL)('%s', (_name, schema) => {
   ])('is no text with %s', (_what, text) => expect(schema.safeParse(text).success).toBe(false));
 });
 
-const accepts = (schema: (typeof ALL)[number][1], text: string): boolean => schema.safeParse(text).success;
+const accepts = (schema: (typeof ALL)[number][1]['schema'], text: string): boolean => schema.safeParse(text).success;
 
 test.each([
   'camera=()',
@@ -29,7 +29,9 @@ test.each([
   'camera=(*)',
   'camera=(self "https://a.example" "https://b.example"), usb=()',
   'camera=(),usb=()',
-])('%s are permissions', (text) => expect(accepts(header.MODELGATE_HEADERS_PERMISSIONS_POLICY, text)).toBe(true));
+])('%s are permissions', (text) =>
+  expect(accepts(header.MODELGATE_HEADERS_PERMISSIONS_POLICY.schema, text)).toBe(true),
+);
 
 test.each([
   "camera 'self'",
@@ -44,16 +46,16 @@ test.each([
   'camera=(), ',
   'Camera=()',
   `camera=(${'"'.repeat(2_000)}`,
-])('%s are none', (text) => expect(accepts(header.MODELGATE_HEADERS_PERMISSIONS_POLICY, text)).toBe(false));
+])('%s are none', (text) => expect(accepts(header.MODELGATE_HEADERS_PERMISSIONS_POLICY.schema, text)).toBe(false));
 
 test.each(['max-age=0', 'max-age=31536000; includeSubDomains; preload', 'MAX-AGE=1;includesubdomains'])(
   '%s is a transport security',
-  (text) => expect(accepts(header.MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY, text)).toBe(true),
+  (text) => expect(accepts(header.MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY.schema, text)).toBe(true),
 );
 
 test.each(['31536000', 'max-age=1y', 'max-age=1; max-age=2', 'max-age=1;', 'includeSubDomains', 'max-age=1; preload'])(
   '%s is none',
-  (text) => expect(accepts(header.MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY, text)).toBe(false),
+  (text) => expect(accepts(header.MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY.schema, text)).toBe(false),
 );
 
 test.each([
@@ -63,9 +65,9 @@ test.each([
   'sandbox',
   'Upgrade-Insecure-Requests',
 ])('%s is a content security policy', (text) =>
-  expect(accepts(header.MODELGATE_HEADERS_CONTENT_SECURITY_POLICY, text)).toBe(true),
+  expect(accepts(header.MODELGATE_HEADERS_CONTENT_SECURITY_POLICY.schema, text)).toBe(true),
 );
 
 test.each([';', ' ', "'self'", 'defualt-src *', 'default-src=self'])('%s is none', (text) =>
-  expect(accepts(header.MODELGATE_HEADERS_CONTENT_SECURITY_POLICY, text)).toBe(false),
+  expect(accepts(header.MODELGATE_HEADERS_CONTENT_SECURITY_POLICY.schema, text)).toBe(false),
 );

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { SETTINGS } from '../../../src/config/settings.ts';
 
-const rate = SETTINGS.MODELGATE_LIMIT_USER;
-const concurrency = SETTINGS.MODELGATE_LIMIT_CONCURRENT_CHATS;
+const rate = SETTINGS.MODELGATE_LIMIT_USER.schema;
+const concurrency = SETTINGS.MODELGATE_LIMIT_CONCURRENT_CHATS.schema;
 
 describe('a limit', () => {
   test.each([
