@@ -5,13 +5,13 @@ import { numbered, toMoment } from '../backend-file/text.ts';
 import { type Operation, changing, reading } from '../backend-file/transaction.ts';
 import type { Connection } from '../store/database.ts';
 import { type Initialization, type Organization, NOTHING_LINKED, initialize, isComplete } from '../store/initialize.ts';
-import { SWITCH_QUERY } from '../store/queries.ts';
 import { IS_LINKABLE, readLinkable } from '../store/models.ts';
-import { type Schema, activeCondition, readSchema, COUNTED_TABLES, SCHEMA_OBJECTS } from '../store/schema.ts';
-import { discard, publish, requireSpace, sizeOf, prepareDirectory } from '../upkeep/files.ts';
+import { SWITCH_QUERY } from '../store/queries.ts';
+import { type Schema, COUNTED_TABLES, SCHEMA_OBJECTS, activeCondition, readSchema } from '../store/schema.ts';
 import { type OnStep, makeVerifiedCopy } from '../upkeep/backup.ts';
+import { discard, prepareDirectory, publish } from '../upkeep/files.ts';
 import { findUnwritable } from './explanation.ts';
-import { requireUsableId, MEMBERS_OF, MODELS_OF, linkModels, linkUsers, readCount } from './organizations.ts';
+import { MEMBERS_OF, MODELS_OF, linkModels, linkUsers, readCount, requireUsableId } from './organizations.ts';
 
 /** Makes what is missing. A complete file is only read, so that one that may not be written is no failure. */
 export async function initializeBackend(operation: Operation, organization?: Organization, isConfigured = false) {
@@ -147,7 +147,6 @@ export async function backUpBeforeMigration(
   const stuck = findUnwritable(operation.path);
   if (stuck !== undefined) throw toFailure(stuck.error, stuck.target);
   prepareDirectory(directory);
-  requireSpace(sizeOf(operation.path), directory, 'the backup');
   const nameOf = (attempt: number): string => numbered(`${basename(operation.path)}.backup.${toMoment(now)}`, attempt);
   const { partial, facts, complaints } = await makeVerifiedCopy(operation, join(directory, nameOf(1)), onStep);
   try {

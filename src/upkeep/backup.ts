@@ -12,8 +12,16 @@ import { type Operation, closing, hearStop, reading, requireTables } from '../ba
 import { type Connection, failureCode, openForReading } from '../store/database.ts';
 import { readSchema } from '../store/schema.ts';
 import { copyLive } from './copy.ts';
-import { createPartial, discard, prepareDirectory, publish, requireSpace, sizeOf } from './files.ts';
-import { runWhereItFits } from './long-statement.ts';
+import {
+  createPartial,
+  discard,
+  prepareDirectory,
+  publish,
+  removeStalePartials,
+  requireSpace,
+  sizeOf,
+} from './files.ts';
+import { runLong } from './maintenance.ts';
 
 export type Step = 'copy' | 'check' | 'compress' | 'verify' | 'decompress';
 
@@ -22,20 +30,25 @@ export type OnStep = (step: Step, done: number, total: number) => void;
 interface Making {
   readonly signal: AbortSignal;
   readonly onStep: OnStep;
-  /** The original's name, and what to do where it is damaged. */
-  readonly shown: string;
+  readonly original: string;
+  /** Before "needs … bytes". */
+  readonly copy: string;
+  /** Where the original is damaged. */
   readonly remedy: string;
   readonly fill: (partial: string) => Promise<DatabaseFacts>;
-  /** @throws OperationFailure where the copy is not what was read */
-  readonly compare?: (partial: string, facts: DatabaseFacts) => void;
+  /** After the check. @throws OperationFailure where the copy is not what was read */
+  readonly finish: (partial: string, facts: DatabaseFacts) => void;
   readonly explain: (error: unknown, folder: string) => unknown;
 }
 
 /** @returns a checked copy beside the target, which the caller publishes or discards @throws; nothing is left behind then */
 export async function makeVerified(target: string, making: Making) {
-  const { shown, remedy, signal, onStep } = making;
+  const { original, copy, remedy, signal, onStep } = making;
+  const folder = dirname(target);
   let partial: string | undefined;
   try {
+    removeStalePartials(folder);
+    requireSpace(sizeOf(original), folder, copy);
     partial = createPartial(target);
     const facts = await making.fill(partial);
     onStep('check', 0, 1);
@@ -43,16 +56,16 @@ export async function makeVerified(target: string, making: Making) {
     const [first, ...more] = damage;
     if (first !== undefined) {
       const rest = more.length > 0 ? `, and ${more.length} more findings` : '';
-      const finding = `${shown} is damaged: ${quoted(first)}${rest} (integrity_check).`;
+      const finding = `${original} is damaged: ${quoted(first)}${rest} (integrity_check).`;
       throw unchanged(finding, remedy, { code: 'damaged' });
     }
-    making.compare?.(partial, facts);
+    making.finish(partial, facts);
     await hearStop(signal);
     return { partial, facts, complaints };
   } catch (error) {
-    if (partial === undefined) throw toFailure(error, dirname(target));
+    if (partial === undefined) throw toFailure(error, folder);
     discard(partial);
-    throw making.explain(error, dirname(target));
+    throw making.explain(error, folder);
   }
 }
 
@@ -63,10 +76,11 @@ export function makeVerifiedCopy(operation: Operation, target: string, onStep: O
   return makeVerified(target, {
     signal: patience.signal,
     onStep,
-    shown: path,
+    original: path,
+    copy: 'the copy',
     remedy: 'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`',
     fill: (partial) => copyLive(operation, partial, factsOf, (done, total) => onStep('copy', done, total)),
-    compare(partial, facts) {
+    finish(partial, facts) {
       using copy = closing(openForReading(partial, 0));
       const copied = new Map<string, unknown>(Object.entries(factsOf(copy)));
       const differing = Object.entries(facts).find(([what, value]) => !isDeepStrictEqual(value, copied.get(what)))?.[0];
@@ -89,13 +103,13 @@ const BROKEN_RULE = /^(?:NULL value in |CHECK constraint failed in |(?:TEXT|NUME
 
 /** @returns what is wrong about the file, and rows that break a rule of their table, in SQLite's words */
 export async function readIntegrity(path: string, signal: AbortSignal) {
-  const rows = await runWhereItFits({ path, statement: 'integrity', busyMs: 5_000 }, signal);
+  const rows = await runLong({ path, statement: 'integrity' }, signal);
   const findings = rows.flatMap((row) => row.split('\n')).filter((line) => line !== 'ok');
   const isRule = (line: string) => (BROKEN_RULE.test(line) ? 'complaints' : 'damage');
   return { damage: [], complaints: [], ...Object.groupBy(findings, isRule) };
 }
 
-export type DatabaseFacts = ReturnType<typeof readFacts>;
+type DatabaseFacts = ReturnType<typeof readFacts>;
 
 /** To be called in one transaction. @throws OperationFailure where it is no database of Open WebUI, naming `path` */
 export function readFacts(connection: Connection, path: string) {
@@ -124,7 +138,6 @@ export async function backUp(operation: Operation, { directory, keepMs, now, onS
   const { signal } = operation.patience;
   await reading(operation, 'backend', () => undefined);
   const madeDirectory = prepareDirectory(directory);
-  requireSpace(sizeOf(operation.path), directory, 'the copy');
   // such as `webui_20260131_030000.db.gz`, as the guide's script names them
   const nameOf = (attempt: number): string => `${numbered(`webui_${toMoment(now)}`, attempt)}.db.gz`;
   const target = join(directory, nameOf(1));

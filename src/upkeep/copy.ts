@@ -49,18 +49,15 @@ export async function copyLive<T>(
     requireGoingOn(patience.signal);
     onProgress(done, total);
   };
-  if ((await attempting(() => connection.pragma('journal_mode', { simple: true }))) === 'wal') {
-    const facts = await inOneState();
-    if (await backUp(connection, target, show)) return facts;
-    throw unchanged("SQLite's backup ended early.", 'Try again.');
-  }
-  // changes with each commit of another connection
+  const isWal = (await attempting(() => connection.pragma('journal_mode', { simple: true }))) === 'wal';
+  // changes with each commit of another connection, and not inside of a transaction
   const state = (): unknown => connection.pragma('data_version', { simple: true });
   for (let attempt = 0; attempt < POLITE_ATTEMPTS; attempt++) {
     const facts = await inOneState();
     const copied = state();
-    connection.exec('ROLLBACK');
+    if (!isWal) connection.exec('ROLLBACK');
     if (await backUp(connection, target, show, () => state() === copied)) return facts;
+    if (isWal) throw unchanged("SQLite's backup ended early.", 'Try again.');
   }
   // The file stands still while a read lock is held outside WAL mode. What was copied before it need only be read again,
   // and what has changed is mended: writers wait for reading and not for the disk. Closing any descriptor of the file
@@ -71,7 +68,7 @@ export async function copyLive<T>(
   fsyncSync(copy.descriptor);
   const facts = await inOneState();
   try {
-    await mendBytes(source.descriptor, copy.descriptor, show);
+    await copyBytes(source.descriptor, copy.descriptor, show);
   } finally {
     connection.exec('ROLLBACK');
   }
@@ -82,7 +79,12 @@ export async function copyLive<T>(
 class Restarted extends Error {}
 
 /** @param isSame a state that has passed away is not worth the rest of the copy @returns whether the copy is whole */
-async function backUp(connection: Connection, target: string, show: OnProgress, isSame = () => true): Promise<boolean> {
+async function backUp(
+  connection: Connection,
+  target: string,
+  show: OnProgress,
+  isSame: () => boolean,
+): Promise<boolean> {
   const pageBytes = Number(connection.pragma('page_size', { simple: true }));
   try {
     const { totalPages } = await connection.backup(target, {
@@ -100,39 +102,19 @@ async function backUp(connection: Connection, target: string, show: OnProgress, 
   }
 }
 
-async function mendBytes(source: number, copy: number, onProgress: OnProgress): Promise<void> {
+/** Copies what differs from one open file to another; the event loop runs in between. @throws system errors */
+export async function copyBytes(source: number, target: number, onProgress: OnProgress): Promise<void> {
   const { size } = fstatSync(source);
-  const found = Buffer.allocUnsafe(BYTES_A_STEP);
-  await readThrough(source, onProgress, (part, at) => {
-    const read = readSync(copy, found, 0, part.length, at);
-    if (!part.equals(found.subarray(0, read))) writeWhole(copy, part, at);
-  });
-  ftruncateSync(copy, size);
-}
-
-/** Copies bytes from one open file to another; the event loop runs in between. @throws system errors */
-export const copyBytes = (source: number, target: number, onProgress: OnProgress): Promise<void> =>
-  readThrough(source, onProgress, (part, at) => writeWhole(target, part, at));
-
-async function readThrough(
-  source: number,
-  onProgress: OnProgress,
-  take: (part: Buffer, at: number) => void,
-): Promise<void> {
-  const { size } = fstatSync(source);
-  const chunk = Buffer.allocUnsafe(BYTES_A_STEP);
+  const [chunk, old] = [Buffer.allocUnsafe(BYTES_A_STEP), Buffer.allocUnsafe(BYTES_A_STEP)];
   for (let done = 0; ;) {
-    const read = readSync(source, chunk, 0, chunk.length, done);
-    if (read === 0) return;
-    take(chunk.subarray(0, read), done);
-    done += read;
-    onProgress(done, size);
+    const part = chunk.subarray(0, readSync(source, chunk, 0, chunk.length, done));
+    if (part.length === 0) break;
+    const isSame = part.equals(old.subarray(0, readSync(target, old, 0, part.length, done)));
+    for (let written = isSame ? part.length : 0; written < part.length;) {
+      written += writeSync(target, part, written, part.length - written, done + written);
+    }
+    onProgress((done += part.length), size);
     await breathe();
   }
-}
-
-function writeWhole(target: number, part: Buffer, at: number): void {
-  for (let written = 0; written < part.length;) {
-    written += writeSync(target, part, written, part.length - written, at + written);
-  }
+  ftruncateSync(target, size);
 }

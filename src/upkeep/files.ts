@@ -22,7 +22,7 @@ import { processNamespace } from '../backend-file/processes.ts';
 import { asSize, shellCommand } from '../backend-file/text.ts';
 import { failureCode } from '../store/database.ts';
 
-export function openFile(path: string, flags: 'r' | 'w' | 'w+') {
+export function openFile(path: string, flags: 'r' | 'w+') {
   const descriptor = openSync(path, flags, 0o600);
   return { descriptor, [Symbol.dispose]: () => closeSync(descriptor) };
 }
@@ -46,15 +46,15 @@ export function requireSpace(needed: number, directory: string, what: string): v
   throw unchanged(finding, 'Free some space first.', { code: 'disk_full' });
 }
 
-/** Makes the folder where only it is missing, and removes what killed commands have left in it. @returns whether it was made */
+/** Makes the folder where only it is missing. @returns whether it was made */
 export function prepareDirectory(directory: string): boolean {
   const code = 'no_such_file';
   try {
     const found = statSync(directory, { throwIfNoEntry: false });
     // with `recursive` a volume that is not mounted would become a folder on the disk of the system
     if (found === undefined) mkdirSync(directory, { mode: 0o700 });
-    else if (found.isDirectory()) removeStalePartials(directory);
-    else throw unchanged(`${directory} is not a folder.`, 'Name a folder for the backups.', { code });
+    else if (!found.isDirectory())
+      throw unchanged(`${directory} is not a folder.`, 'Name a folder for the backups.', { code });
     return found === undefined;
   } catch (error) {
     if (!/^(?:ENOENT|ENOTDIR)$/.test(failureCode(error))) throw toFailure(error, directory);

@@ -1,5 +1,5 @@
 /** Another file in the place of the database by a change of its name: whenever this is killed, the old or the new one is there. */
-import { lstatSync, renameSync, rmSync } from 'node:fs';
+import { lstatSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
@@ -80,11 +80,17 @@ export async function putInPlace(target: string, partial: string, options: Repla
     using old = isThere ? openFile(target, 'r') : undefined;
     using lock = old === undefined ? undefined : lockWhole(old.descriptor, target, say);
     requireNoHolders(target);
+    if (isThere) removeInterrupted(target);
     const kept = old === undefined ? null : await keep(old.descriptor, target, nameOf, signal);
     clearCompanions(target, lock === undefined ? (kept ?? join(dirname(target), nameOf(1))) : undefined);
     renameSync(partial, target);
     flush(dirname(target));
-    if (kept !== null) warnOfLatecomers(kept, say);
+    // a process that has opened the old file since the last look would go on writing there
+    for (const { pid, command } of kept === null ? [] : findHolders([kept]).holders) {
+      say(
+        `Process ${pid} (${command}) opened the old database in the last moment. Restart it: what it writes is lost.`,
+      );
+    }
     return kept;
   } catch (error) {
     if (failureCode(error) !== 'EBUSY') throw toFailure(error, target);
@@ -136,7 +142,7 @@ async function keep(old: number, target: string, nameOf: NameOf, signal: AbortSi
     // a file system without links, or the file of another user
     const partial = createPartial(join(dirname(target), nameOf(1)));
     try {
-      using copy = openFile(partial, 'w');
+      using copy = openFile(partial, 'w+');
       await copyBytes(old, copy.descriptor, () => requireGoingOn(signal));
     } catch (error) {
       discard(partial);
@@ -146,18 +152,22 @@ async function keep(old: number, target: string, nameOf: NameOf, signal: AbortSi
   }
 }
 
+/** A kept database that is still the current one was named by a command that was killed a moment later. */
+function removeInterrupted(target: string): void {
+  const current = statSync(target);
+  for (const entry of readdirSync(dirname(target))) {
+    if (!entry.startsWith(`${basename(target)}.replaced.`)) continue;
+    const path = join(dirname(target), entry);
+    const { ino, dev } = lstatSync(path);
+    if (ino === current.ino && dev === current.dev) rmSync(path);
+  }
+}
+
 /** A log or journal beside the new file would be replayed into it; those of a damaged file are kept with it. */
 function clearCompanions(target: string, keptWith: string | undefined): void {
   for (const companion of COMPANIONS) {
     const path = `${target}${companion}`;
     if (keptWith !== undefined && companion !== '-shm' && sizeOf(path) > 0) renameSync(path, `${keptWith}${companion}`);
     else rmSync(path, { force: true });
-  }
-}
-
-/** A process that has opened the old file since the last look would go on writing there. */
-function warnOfLatecomers(kept: string, say: (sentence: string) => void): void {
-  for (const { pid, command } of findHolders([kept]).holders) {
-    say(`Process ${pid} (${command}) opened the old database in the last moment. Restart it: what it writes is lost.`);
   }
 }
