@@ -170,13 +170,8 @@ export async function checkIntegrity(
 }
 
 function judge({ damage, complaints }: Awaited<ReturnType<typeof readIntegrity>>, size: number): Verdict {
-  if (damage.length > 0) {
-    // SQLite puts a headline over the findings about pages
-    const [first = '', ...more] = damage.filter((line) => !line.startsWith('***'));
-    const rest = more.length > 0 ? `, and ${more.length} findings more` : '';
-    const remedy = 'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`';
-    return problem(`The file is damaged: ${first}${rest}.`, remedy);
-  }
+  const remedy = 'Keep a plain copy of it (cp), then bring back a backup: `modelgate restore FILE`';
+  if (damage !== undefined) return problem(`The file is damaged: ${damage}.`, remedy);
   const [complaint] = complaints;
   const aside = complaint === undefined ? '' : `; some rows break a rule of their own table (${complaint})`;
   return ok(`Integrity check passed: SQLite has read every page of the file (${asSize(size)})${aside}.`);

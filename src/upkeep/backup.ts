@@ -53,12 +53,8 @@ export async function makeVerified(target: string, making: Making) {
     const facts = await making.fill(partial);
     onStep('check', 0, 1);
     const { damage, complaints } = await readIntegrity(partial, signal);
-    const [first, ...more] = damage;
-    if (first !== undefined) {
-      const rest = more.length > 0 ? `, and ${more.length} more findings` : '';
-      const finding = `${original} is damaged: ${quoted(first)}${rest} (integrity_check).`;
-      throw unchanged(finding, remedy, { code: 'damaged' });
-    }
+    if (damage !== undefined)
+      throw unchanged(`${original} is damaged: ${damage} (integrity_check).`, remedy, { code: 'damaged' });
     making.finish(partial, facts);
     await hearStop(signal);
     return { partial, facts, complaints };
@@ -82,8 +78,8 @@ export function makeVerifiedCopy(operation: Operation, target: string, onStep: O
     fill: (partial) => copyLive(operation, partial, factsOf, (done, total) => onStep('copy', done, total)),
     finish(partial, facts) {
       using copy = closing(openForReading(partial, 0));
-      const copied = new Map<string, unknown>(Object.entries(factsOf(copy)));
-      const differing = Object.entries(facts).find(([what, value]) => !isDeepStrictEqual(value, copied.get(what)))?.[0];
+      const copied: Readonly<Record<string, unknown>> = factsOf(copy);
+      const differing = Object.entries(facts).find(([what, value]) => !isDeepStrictEqual(value, copied[what]))?.[0];
       if (differing === undefined) return;
       throw unchanged(
         `The copy of ${path} does not hold what was read (${differing} differ), and was thrown away.`,
@@ -101,12 +97,15 @@ export function makeVerifiedCopy(operation: Operation, target: string, onStep: O
 /** The backend has written such rows: they say nothing about the disk, and a backup that refused them would be none. */
 const BROKEN_RULE = /^(?:NULL value in |CHECK constraint failed in |(?:TEXT|NUMERIC|INT|REAL|BLOB|non-\w+) value in )/;
 
-/** @returns what is wrong about the file, and rows that break a rule of their table, in SQLite's words */
+/** @returns what is wrong about the file, in short, and rows that break a rule of their table, in SQLite's words */
 export async function readIntegrity(path: string, signal: AbortSignal) {
-  const rows = await runLong({ path, statement: 'integrity' }, signal);
-  const findings = rows.flatMap((row) => row.split('\n')).filter((line) => line !== 'ok');
+  const rows = await runLong(path, 'integrity', signal);
+  // SQLite puts a headline over the findings about pages
+  const findings = rows.flatMap((row) => row.split('\n')).filter((line) => line !== 'ok' && !line.startsWith('***'));
   const isRule = (line: string) => (BROKEN_RULE.test(line) ? 'complaints' : 'damage');
-  return { damage: [], complaints: [], ...Object.groupBy(findings, isRule) };
+  const { complaints = [], damage: [first, ...more] = [] } = Object.groupBy(findings, isRule);
+  const rest = more.length > 0 ? `, and ${more.length} more findings` : '';
+  return { damage: first && `${quoted(first)}${rest}`, complaints };
 }
 
 type DatabaseFacts = ReturnType<typeof readFacts>;

@@ -36,7 +36,7 @@ export async function maintain(
   try {
     for (const statement of vacuum ? (['analyze', 'vacuum'] as const) : (['analyze'] as const)) {
       onStep(statement);
-      await waiting(path, patience, () => runLong({ path, statement }, patience.signal));
+      await waiting(path, patience, () => runLong(path, statement, patience.signal));
     }
     if (mode === 'wal') onStep('checkpoint');
     const checkpoint = mode === 'wal' ? await truncateLog(operation) : null;
@@ -72,7 +72,7 @@ const measure = (operation: Operation) =>
 /** Where another process is in the way until the end, the log keeps its size. */
 async function truncateLog({ path, patience }: Operation) {
   // moves what it can without a lock that others need
-  const [moved] = await runLong({ path, statement: 'checkpoint' }, patience.signal);
+  const [moved] = await runLong(path, 'checkpoint', patience.signal);
   using connection = closing(openForWriting(path, CHECKPOINT_ATTEMPT_MS));
   let left = { busy: 0, log: 0, checkpointed: 0 };
   const empty = (): void => {
@@ -104,12 +104,9 @@ const STATEMENTS = {
   checkpoint: { sql: 'PRAGMA wal_checkpoint(PASSIVE)', busyMs: CHECKPOINT_ATTEMPT_MS },
 };
 
-interface Order {
-  readonly path: string;
-  readonly statement: keyof typeof STATEMENTS;
-}
+type Statement = keyof typeof STATEMENTS;
 
-function runHere({ path, statement }: Order): readonly string[] {
+function runHere(path: string, statement: Statement): readonly string[] {
   const { sql, busyMs } = STATEMENTS[statement];
   using connection = closing((statement === 'integrity' ? openForReading : openForWriting)(path, busyMs));
   const prepared = connection.prepare<[], unknown[]>(sql);
@@ -130,10 +127,9 @@ type Answer = { readonly rows: readonly string[] } | { readonly code: string; re
  * VACUUM always, because only a new process takes the folder of the file for SQLite's temporary files.
  * @returns rows of one column @throws errors with SQLite's code; OperationFailure where the process was ended
  */
-export async function runLong(order: Order, signal: AbortSignal): Promise<readonly string[]> {
-  const { path, statement } = order;
+export async function runLong(path: string, statement: Statement, signal: AbortSignal): Promise<readonly string[]> {
   const bytes = sizeOf(statement === 'checkpoint' ? `${path}-wal` : path);
-  if (statement !== 'vacuum' && bytes <= WORTH_A_PROCESS_BYTES) return runHere(order);
+  if (statement !== 'vacuum' && bytes <= WORTH_A_PROCESS_BYTES) return runHere(path, statement);
   const child = fork(import.meta.filename, {
     env: { SQLITE_TMPDIR: dirname(path) },
     execArgv: [],
@@ -147,7 +143,7 @@ export async function runLong(order: Order, signal: AbortSignal): Promise<readon
     child.once('disconnect', () => resolve(undefined));
   });
   const ended = once(child, 'exit');
-  child.send(order);
+  child.send([path, statement]);
   const [answer] = await Promise.all([answered, ended]);
   if (answer === undefined) {
     // the terminal sends Ctrl-C to both processes at once
@@ -159,10 +155,10 @@ export async function runLong(order: Order, signal: AbortSignal): Promise<readon
 }
 
 if (import.meta.main) {
-  process.once('message', (order: Order) => {
+  process.once('message', (order: Parameters<typeof runHere>) => {
     let answer: Answer;
     try {
-      answer = { rows: runHere(order) };
+      answer = { rows: runHere(...order) };
     } catch (error) {
       answer = { code: failureCode(error), message: error instanceof Error ? error.message : '' };
     }

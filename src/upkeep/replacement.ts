@@ -63,9 +63,9 @@ async function askBackend(backend: URL, signal: AbortSignal): Promise<string | u
     return status >= 502 && status <= 504 ? undefined : `answers (status ${status})`;
   } catch (error) {
     if (signal.aborted) throw unchanged('Stopped.');
-    const cause = error instanceof Error ? error.cause : undefined;
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-    return ABSENT.test(code) ? undefined : `could be reached and did not answer (${code || 'nothing within 5 s'})`;
+    const code = failureCode(error instanceof Error ? error.cause : undefined);
+    if (ABSENT.test(code)) return undefined;
+    return `could be reached and did not answer (${code === 'unknown' ? 'nothing within 5 s' : code})`;
   }
 }
 
