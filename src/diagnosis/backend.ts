@@ -20,7 +20,7 @@ export async function checkBackend(
   const { origin } = upstream;
   const ask: Ask = (path, token) => askOnce(new URL(path, upstream), signal, token);
   const health = await ask('/health');
-  if ('trouble' in health) {
+  if (health.trouble !== undefined) {
     const backend = problem(`${origin} ${health.trouble}.`, 'Start the backend, or correct MODELGATE_UPSTREAM_URL.');
     return findingsOf({ backend });
   }
@@ -44,10 +44,11 @@ export async function checkBackend(
 const LOOK = 'Look whether MODELGATE_UPSTREAM_URL names Open WebUI itself';
 
 type Ask = (path: string, token?: string) => ReturnType<typeof askOnce>;
-type Answer = Exclude<Awaited<ReturnType<Ask>>, { readonly trouble: string }>;
 
+/** @returns the answer; status 0 and the trouble in words where there was none */
 async function askOnce(target: URL, signal: AbortSignal, token: string | undefined) {
   const askedAt = Date.now();
+  const nothing = { status: 0, text: '', date: Number.NaN, askedAt, answeredAt: askedAt };
   try {
     const response = await fetch(target, {
       headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
@@ -56,21 +57,23 @@ async function askOnce(target: URL, signal: AbortSignal, token: string | undefin
     });
     const answeredAt = Date.now();
     const date = Date.parse(response.headers.get('date') ?? '');
-    return { status: response.status, text: await response.text(), date, askedAt, answeredAt };
+    return { ...nothing, status: response.status, text: await response.text(), date, answeredAt, trouble: undefined };
   } catch (error) {
-    return { trouble: signal.aborted ? 'was not asked: the command was stopped' : unreachableBecause(error) };
+    return {
+      ...nothing,
+      trouble: signal.aborted ? 'was not asked: the command was stopped' : unreachableBecause(error),
+    };
   }
 }
 
 async function readVersion(ask: Ask): Promise<string | undefined> {
-  const answer = await ask('/api/version');
-  const document = 'trouble' in answer ? undefined : tryParseJson(answer.text);
+  const document = tryParseJson((await ask('/api/version')).text);
   const version = isObject(document) ? document['version'] : undefined;
   return typeof version === 'string' ? version.slice(0, 40) : undefined;
 }
 
 /** The field counts whole seconds, and the answer was made somewhere between the two moments. */
-function checkClock({ date, askedAt, answeredAt }: Answer): Verdict {
+function checkClock({ date, askedAt, answeredAt }: Awaited<ReturnType<Ask>>): Verdict {
   if (Number.isNaN(date)) return unknown('The backend does not say what time it is (no Date field).');
   const [behind, ahead] = [askedAt - (date + 1_000), date - answeredAt];
   const skew = Math.max(behind, ahead);
@@ -88,8 +91,8 @@ const WRONG_SIGNATURE = '401 Unauthorized';
 /** Signs a token for a user that does not exist: the backend refuses it in other words where the signature is wrong. */
 async function checkSecretKey(ask: Ask, keys: readonly string[]): Promise<Verdict> {
   const refusalOf = async (key: string): Promise<string | undefined> => {
-    const answer = await ask('/api/v1/auths/', tokenOfUnknownUser(key));
-    return 'trouble' in answer || answer.status !== 401 ? undefined : detailOf(answer.text);
+    const { status, text } = await ask('/api/v1/auths/', tokenOfUnknownUser(key));
+    return status === 401 ? detailOf(text) : undefined;
   };
   if ((await refusalOf(randomUUID())) !== WRONG_SIGNATURE) return UNKNOWN_KEY;
   for (const key of keys) {

@@ -4,10 +4,9 @@ import {
   accessSync,
   closeSync,
   constants,
-  mkdtempSync,
+  mkdtempDisposableSync,
   openSync,
   readdirSync,
-  rmSync,
   statSync,
   statfsSync,
   writeFileSync,
@@ -152,20 +151,18 @@ export async function checkIntegrity(
   const { path, patience } = operation;
   const { size } = statSync(path);
   if (mode === 'wal' || size <= SMALL_BYTES) return judge(await readIntegrity(path, patience.signal), size);
-  const folder = mkdtempSync(join(tmpdir(), 'modelgate-doctor-'));
+  using folder = mkdtempDisposableSync(join(tmpdir(), 'modelgate-doctor-'));
   try {
-    const copy = join(folder, 'copy.db');
+    const copy = join(folder.path, 'copy.db');
     writeFileSync(copy, '', { mode: 0o600 });
     await copyLive(operation, copy, () => undefined, onProgress);
     return judge(await readIntegrity(copy, patience.signal), size);
   } catch (error) {
-    if (explainFailure(error, folder)?.code !== 'disk_full') throw error;
+    if (explainFailure(error, folder.path)?.code !== 'disk_full') throw error;
     return unknown(
-      `Not checked: ${folder} has no room for a copy of ${asSize(size)}, and checking the file itself would keep the backend from writing.`,
+      `Not checked: ${folder.path} has no room for a copy of ${asSize(size)}, and checking the file itself would keep the backend from writing.`,
       'Run it with TMPDIR in a folder with more room, or while the backend is stopped.',
     );
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
   }
 }
 

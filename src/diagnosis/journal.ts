@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type LockHolder, lockHolders, processFacts } from '../backend-file/processes.ts';
 import { asSize } from '../backend-file/text.ts';
-import { doubtAbout, waiting } from '../backend-file/transaction.ts';
+import { closing, doubtAbout, waiting } from '../backend-file/transaction.ts';
 import { type BackendRelease, NEWEST_KNOWN_RELEASE } from '../store/backend-releases.ts';
 import { type Connection, failureCode, isBusy, openForReading, openForWriting } from '../store/database.ts';
 import { type Verdict, ok, problem, unknown, warning } from './finding.ts';
@@ -30,36 +30,25 @@ export function checkJournalMode(mode: string, release: BackendRelease, walWante
   if (mode !== 'wal' && mode !== 'delete')
     return unknown(`${shown}, which no release of the backend chooses.`, 'Restart the backend and look again.');
   const [isWal, backend] = [mode === 'wal', nameOfRelease(release)];
-  switch (release.journal) {
-    case 'none':
-      if (!isWal)
-        return ok(`DELETE, SQLite's default: ${backend} sets none. While it commits, readers wait for a moment.`);
-      return warning(
-        `WAL, set by hand: ${backend} leaves it, but 0.6.23 to 0.8.12 would force DELETE and fail to start while the gate has the file open.`,
-        `Before the backend is upgraded, set ${VARIABLE}=true in its environment.`,
-      );
-    case 'backend_wal':
-      if (isWal || walWanted === false) return ok(`${shown}, as ${backend} sets it at every connect.`);
-      return warning(
-        `DELETE, although ${backend} sets WAL at every connect unless ${VARIABLE} is false for it.`,
-        `Start the backend once, which sets it; where ${VARIABLE}=false is meant, give the gate the same variable.`,
-      );
-    case 'backend_delete':
-      if (isWal && walWanted === true) return ok(`WAL, as ${backend} sets it at every connect with ${VARIABLE}=true.`);
-      if (isWal)
-        return warning(
-          `WAL, although ${backend} forces DELETE at every connect, which fails while the gate has the file open, unless ${VARIABLE}=true is set for it.`,
-          `Set ${VARIABLE}=true in the environment of the backend and of this command, and restart the backend.`,
-        );
-      if (walWanted !== true)
-        return ok(
-          `DELETE: ${backend} forces it at every connect, unless ${VARIABLE}=true is set for it. Do not switch it by hand.`,
-        );
-      return warning(
-        `DELETE, although ${VARIABLE} is true here: ${backend} then sets WAL at every connect.`,
-        `Set ${VARIABLE}=true for the backend too and restart it, or take it out here.`,
-      );
+  if (release.journal === 'none') {
+    if (!isWal)
+      return ok(`DELETE, SQLite's default: ${backend} sets none. While it commits, readers wait for a moment.`);
+    return warning(
+      `WAL, set by hand: ${backend} leaves it, but 0.6.23 to 0.8.12 would force DELETE and fail to start while the gate has the file open.`,
+      `Before the backend is upgraded, set ${VARIABLE}=true in its environment.`,
+    );
   }
+  // what it makes of the variable: releases that would set WAL set nothing where it is false
+  const isAsSet = release.journal === 'backend_wal' ? isWal || walWanted === false : isWal === (walWanted === true);
+  const byHand = release.journal === 'backend_delete' && !isWal ? ' Do not switch it by hand.' : '';
+  if (isAsSet) return ok(`${shown}, as ${backend} sets it at every connect.${byHand}`);
+  const other = isWal
+    ? 'DELETE at every connect, which fails while the gate has the file open'
+    : 'WAL at every connect';
+  return warning(
+    `${shown}, although ${backend} sets ${other}, where ${VARIABLE} is ${walWanted ?? 'not set'} as it is for this command.`,
+    `Set ${VARIABLE} to the same for the backend and for this command, true for WAL, and restart the backend.`,
+  );
 }
 
 /** What the backend cuts the log down to after a checkpoint (env.py, DATABASE_SQLITE_PRAGMA_JOURNAL_SIZE_LIMIT, 0.9+). */
@@ -90,22 +79,10 @@ const ORDINARY_TRIAL = { samples: 10, giveUpMs: 2_000 };
  * second writer must be refused: where both get the lock, the file system keeps none.
  * @throws SqliteError of another kind than a lock or a missing permission; OperationFailure after Ctrl-C
  */
-export async function checkLocks(path: string, signal: AbortSignal, trial = ORDINARY_TRIAL): Promise<Verdict> {
-  try {
-    return await tryLocks(path, signal, trial);
-  } catch (error) {
-    if (isBusy(error)) return held(path, trial.giveUpMs);
-    if (!/^SQLITE_(?:READONLY|CANTOPEN|PERM)/.test(failureCode(error))) throw error;
-    return unknown('Not checked: this user may not write to the file.', 'Run it as the owner of the file.');
-  }
-}
-
-async function tryLocks(path: string, signal: AbortSignal, { samples, giveUpMs }: typeof ORDINARY_TRIAL) {
+export async function checkLocks(path: string, signal: AbortSignal, { samples, giveUpMs } = ORDINARY_TRIAL) {
   // closing a connection also ends its transaction
   using connections = new DisposableStack();
-  const open = (connect: typeof openForReading): Connection =>
-    connections.adopt(connect(path, 0), (connection) => void connection.close());
-  const [writer, rival, reader] = [open(openForWriting), open(openForWriting), open(openForReading)];
+  const open = (connect: typeof openForReading): Connection => connections.use(closing(connect(path, 0)));
   const patience = { longestMs: giveUpMs, signal, say: () => undefined };
   const waitFor = async (attempt: () => unknown): Promise<number> => {
     const start = performance.now();
@@ -113,17 +90,26 @@ async function tryLocks(path: string, signal: AbortSignal, { samples, giveUpMs }
     return performance.now() - start;
   };
   let [write, read] = [0, 0];
-  for (let sample = 0; sample < samples; sample++) {
-    write = Math.max(write, await waitFor(() => writer.exec('BEGIN IMMEDIATE')));
-    if (getsLock(rival)) return BROKEN;
-    writer.exec('ROLLBACK');
-    read = Math.max(read, await waitFor(() => reader.prepare('SELECT count(*) FROM sqlite_schema').get()));
-    await sleep(BETWEEN_SAMPLES_MS);
+  try {
+    const [writer, rival, reader] = [open(openForWriting), open(openForWriting), open(openForReading)];
+    for (let sample = 0; sample < samples; sample++) {
+      write = Math.max(write, await waitFor(() => writer.exec('BEGIN IMMEDIATE')));
+      if (getsLock(rival)) return BROKEN;
+      writer.exec('ROLLBACK');
+      read = Math.max(read, await waitFor(() => reader.prepare('SELECT count(*) FROM sqlite_schema').get()));
+      await sleep(BETWEEN_SAMPLES_MS);
+    }
+  } catch (error) {
+    if (isBusy(error)) return held(path, giveUpMs);
+    if (!/^SQLITE_(?:READONLY|CANTOPEN|PERM)/.test(failureCode(error))) throw error;
+    return unknown('Not checked: this user may not write to the file.', 'Run it as the owner of the file.');
   }
   const figures = `in ${samples} attempts the longest wait to write was ${ms(write)} and to read ${ms(read)}`;
   if (Math.max(write, read) < SLOW_MS) return ok(`The lock to write is free: ${figures}.`);
-  const look = 'Look at the disk, and at what writes so much.';
-  return warning(`A program writes slowly or without rest: ${figures}.`, look);
+  return warning(
+    `A program writes slowly or without rest: ${figures}.`,
+    'Look at the disk, and at what writes so much.',
+  );
 }
 
 const BROKEN = problem(

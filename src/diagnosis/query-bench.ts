@@ -7,7 +7,7 @@ import { toUserId } from '../policy/principal.ts';
 import { type DecideOptions, decide } from '../policy/decide.ts';
 import { parseModelId } from '../policy/grant.ts';
 import { CachedView } from '../store/store-view.ts';
-import { type Connection, failureCode, noteCompanions, openForReading } from '../store/database.ts';
+import { type Connection, failureCode, noteCompanions, openForReading, prepareColumn } from '../store/database.ts';
 import { Freshness } from '../store/freshness.ts';
 import { gateQueries } from '../store/queries.ts';
 import { readSchema } from '../store/schema.ts';
@@ -71,7 +71,7 @@ export async function benchQueries({ operation, chosen, iterations, policy, onPr
     const subjects = await reading(operation, 'organizations', (connection) => readSubjects(connection, chosen));
     const connection = opened.adopt(openForReading(path, BUSY_MS), (one) => void one.close());
     const freshness = opened.adopt(new Freshness({ path, busyTimeoutMs: BUSY_MS, now }), (one) => one.close());
-    const runs = [...queryRuns(connection, subjects), decisionRun(freshness, subjects, policy)];
+    const runs = runsOf(connection, freshness, subjects, policy);
     const queries = [];
     for (const [at, run] of runs.entries()) {
       onProgress(at, runs.length);
@@ -96,10 +96,8 @@ const MOST = 1_000;
 
 /** What the queries ask for, in turn: one row that is always the same is always near. */
 function readSubjects(connection: Connection, { user, organization }: QueryBench['chosen']) {
-  const all = (sql: string, ...values: string[]): readonly string[] => {
-    const statement = connection.prepare(sql).pluck();
-    return statement.all(...values).filter((value) => typeof value === 'string');
-  };
+  const all = (sql: string | undefined, ...values: string[]): readonly string[] =>
+    prepareColumn(connection, sql)(...values).filter((value) => typeof value === 'string');
   const orElse = (values: readonly string[], standIn: string) => (values.length > 0 ? values : [standIn]);
   const users = user === undefined ? all(MEMBERS_SPREAD) : [requirePerson(connection, user).id];
   if (users.length === 0) {
@@ -111,13 +109,12 @@ function readSubjects(connection: Connection, { user, organization }: QueryBench
     const finding = `No model belongs to an organization ${quoted(organization)}.`;
     throw unchanged(finding, 'To see those that there are: `modelgate org list`', { code: 'no_such_organization' });
   }
-  const keys = API_KEYS[readSchema(connection).apiKeys];
   return {
     user: users,
     organization: orElse(organizations, 'no organization'),
     model: orElse(all(`SELECT DISTINCT model_id FROM organization_models LIMIT ${MOST}`), 'no model'),
     /** Never to be shown. */
-    api_key: orElse(keys === undefined ? [] : all(keys), 'sk-00000000000000000000000000000000'),
+    api_key: orElse(all(API_KEYS[readSchema(connection).apiKeys]), 'sk-00000000000000000000000000000000'),
     subject: ['organization_members', 'organization_models'],
   };
 }
@@ -138,20 +135,16 @@ const API_KEYS = {
   none: undefined,
 };
 
-interface Run {
-  readonly name: string;
-  /** Whose it is; `decision` is a whole one, through the store, that nothing was cached for. */
-  readonly from: 'guide' | 'gate' | 'decision';
-  /** @returns a function that, before the clock runs, makes ready what one turn then measures */
-  prepare(): (turn: number) => () => unknown;
-}
-
 /** Statements that SQLite has not seen yet are slower once: the first turns are not counted. */
 const WARM_UP = 5;
 /** After so many Ctrl-C is heard: a query that reads a whole table takes some milliseconds each time. */
 const HEAR_EVERY = 20;
 
-async function measure({ name, from, prepare }: Run, iterations: number, signal: AbortSignal) {
+async function measure(
+  { name, from, prepare }: ReturnType<typeof runsOf>[number],
+  iterations: number,
+  signal: AbortSignal,
+) {
   const times: number[] = [];
   try {
     const ready = prepare();
@@ -176,43 +169,44 @@ async function measure({ name, from, prepare }: Run, iterations: number, signal:
 const rounded = <T extends ReturnType<typeof distributionOf>>(found: T): T =>
   Object.fromEntries(Object.entries(found).map(([figure, ms]) => [figure, Number(ms.toFixed(3))])) as T;
 
-type Subjects = ReturnType<typeof readSubjects>;
-
-function queryRuns(connection: Connection, subjects: Subjects): readonly Run[] {
-  const from = { guide: GUIDE_QUERIES, gate: gateQueries(readSchema(connection)) };
-  return (['guide', 'gate'] as const).flatMap((whose) =>
-    from[whose].map(({ name, sql, asks }) => ({
+/** @returns each with a function that prepares it; what that returns makes a turn ready before the clock runs, and returns what is timed */
+function runsOf(
+  connection: Connection,
+  freshness: Freshness,
+  subjects: ReturnType<typeof readSubjects>,
+  policy: DecideOptions,
+) {
+  const inTurn = <T>(values: readonly T[], turn: number): T | undefined => values[turn % values.length];
+  const ofQueries = <F extends string>(from: F, queries: readonly Query[]) =>
+    queries.map(({ name, sql, asks }) => ({
       name,
-      from: whose,
+      from,
       prepare: () => {
         const statement = connection.prepare<[string], unknown[]>(sql).raw();
-        const values = subjects[asks];
-        return (turn) => {
-          const value = values[turn % values.length] ?? '';
-          return () => statement.all(value);
+        return (turn: number) => {
+          const value = inTurn(subjects[asks], turn) ?? '';
+          return (): unknown => statement.all(value);
         };
       },
-    })),
-  );
+    }));
+  freshness.look();
+  const models = subjects.model.map(parseModelId).filter((id) => id !== undefined);
+  // as a request decides: a look at the file, and a view in which nothing is kept yet
+  const decideIn = (turn: number) => {
+    const view = new CachedView(freshness, { maxStaleMs: BUSY_MS, now });
+    const id = toUserId(inTurn(subjects.user, turn) ?? '');
+    const model = inTurn(models, turn) ?? parseModelId('a model without a grant');
+    return () => {
+      freshness.look();
+      const user = view.user(id);
+      return user === undefined || model === undefined ? undefined : decide(view, user, model, policy);
+    };
+  };
+  return [
+    ...ofQueries('guide', GUIDE_QUERIES),
+    ...ofQueries('gate', gateQueries(readSchema(connection))),
+    { name: 'whole decision', from: 'decision' as const, prepare: () => decideIn },
+  ];
 }
 
-/** As a request decides: a look at the file, and a view in which nothing is kept yet. */
-function decisionRun(freshness: Freshness, { user: users, model: models }: Subjects, policy: DecideOptions): Run {
-  freshness.look();
-  const ids = models.map(parseModelId).filter((id) => id !== undefined);
-  const unknownModel = parseModelId('a model without a grant');
-  return {
-    name: 'whole decision',
-    from: 'decision',
-    prepare: () => (turn) => {
-      const view = new CachedView(freshness, { maxStaleMs: BUSY_MS, now });
-      const id = toUserId(users[turn % users.length] ?? '');
-      const model = ids[turn % ids.length] ?? unknownModel;
-      return () => {
-        freshness.look();
-        const user = view.user(id);
-        return user === undefined || model === undefined ? undefined : decide(view, user, model, policy);
-      };
-    },
-  };
-}
+type Query = ReturnType<typeof gateQueries>[number] | (typeof GUIDE_QUERIES)[number];

@@ -6,29 +6,19 @@ import { type Verdict, ok, warning } from './finding.ts';
 
 const SHOWN = 3;
 
-interface Question {
-  readonly example: string;
-  readonly from: string;
-  readonly what: string;
-  readonly remedy: string | ((rows: readonly Row[]) => string);
-}
-
-interface Row {
-  readonly total: number;
-  readonly example: unknown;
-  readonly organization?: unknown;
-  readonly key?: unknown;
-}
+type Row = Readonly<{ total: number; example: unknown; organization?: unknown; key?: unknown }>;
+type Remedy = string | ((rows: readonly Row[]) => string);
+/** `sql` stands behind SELECT, and gives an `example`. */
+type Question = Readonly<Record<'what' | 'sql', string> & { remedy: Remedy }>;
 
 /** Rows of organizations that mean nothing, or something else than they say. */
 export function checkForeignRows(connection: Connection, schema: Schema): readonly Verdict[] {
-  const found = questions(schema).flatMap(({ example, from, what, remedy }) => {
-    const rows = connection
-      .prepare<[], Row>(`SELECT ${example} AS example, count(*) OVER () AS total FROM ${from} LIMIT ${SHOWN}`)
-      .all();
+  const found = questions(schema).flatMap(({ what, sql, remedy }) => {
+    const limited = `SELECT *, count(*) OVER () AS total FROM (SELECT ${sql}) LIMIT ${SHOWN}`;
+    const rows = connection.prepare<[], Row>(limited).all();
     const total = rows[0]?.total ?? 0;
     if (total === 0) return [];
-    const examples = rows.map((row) => quoted(String(row.example))).join(', ');
+    const examples = rows.map(({ example }) => quoted(String(example))).join(', ');
     const rowsHave = total === 1 ? what.replace(/^(\w+)s have an id/, '$1 has an id') : what;
     const finding = `${total.toLocaleString('en')} ${rowsHave}: ${examples}${total > rows.length ? ', …' : ''}.`;
     return [warning(finding, typeof remedy === 'string' ? remedy : remedy(rows))];
@@ -38,40 +28,36 @@ export function checkForeignRows(connection: Connection, schema: Schema): readon
 
 const questions = (schema: Schema): readonly Question[] => [
   {
-    example: 'user_id',
-    from: 'organization_members m WHERE NOT EXISTS (SELECT 1 FROM "user" u WHERE u.id = m.user_id)',
     what: 'memberships belong to users that the backend does not have',
+    sql: `user_id AS example FROM organization_members m
+      WHERE NOT EXISTS (SELECT 1 FROM "user" u WHERE u.id = m.user_id)`,
     remedy: 'They give nothing. Delete them: `modelgate member remove USER --org ORGANIZATION --purge`',
   },
   {
-    example: 'organization_id',
-    from: `organization_models o WHERE NOT EXISTS (
-      SELECT 1 FROM organization_members m WHERE m.organization_id = o.organization_id) GROUP BY organization_id`,
     what: 'organizations have models and no member',
+    sql: `organization_id AS example FROM organization_models o WHERE NOT EXISTS (
+      SELECT 1 FROM organization_members m WHERE m.organization_id = o.organization_id) GROUP BY organization_id`,
     remedy: 'Add members, or look whether the id is misspelt: `modelgate member add USER --org ORGANIZATION`',
   },
   ...(schema.clientOrganizations ? [UNKNOWN_ORGANIZATIONS] : []),
   ...oddities('organization_members', schema.memberActive),
   ...oddities('organization_models', schema.grantActive),
   {
-    example: 'model_id',
-    from: "organization_models WHERE instr(substr(model_id, 1, length(model_id) - 1), '*') > 0",
     what: 'grants have a * that is not at the end, where it is a plain character',
+    sql: "model_id AS example FROM organization_models WHERE instr(substr(model_id, 1, length(model_id) - 1), '*') > 0",
     remedy:
       'Only a last * covers many models, such as openai/*. Allow what was meant: `modelgate model allow ID --org ORGANIZATION`',
   },
   {
-    example: 'id',
-    from: "model WHERE typeof(id) = 'text' AND substr(id, -1) = '*'",
     what: "rows of the backend's model table have an id that a grant would read as a pattern",
+    sql: "id AS example FROM model WHERE typeof(id) = 'text' AND substr(id, -1) = '*'",
     remedy:
       'No command links them, and no grant can name one alone. Look who has made them, and delete them in the backend or give them another id.',
   },
   {
-    example: "organization_id || ' ' || model_id",
-    from: `organization_models
-      WHERE substr(model_id, -1) = '*' AND ${activeCondition(schema.grantActive)} AND model_id IN (SELECT id FROM model)`,
     what: "grants cover every model with their beginning, and are the id of one row of the backend's model table too",
+    sql: `organization_id || ' ' || model_id AS example FROM organization_models
+      WHERE substr(model_id, -1) = '*' AND ${activeCondition(schema.grantActive)} AND model_id IN (SELECT id FROM model)`,
     remedy:
       'Where the row was meant, give the row another id in the backend, and switch the grant off: `modelgate model deny ID --org ORGANIZATION`',
   },
@@ -79,10 +65,10 @@ const questions = (schema: Schema): readonly Question[] => [
 
 /** The foreign key of mAI's tables, which SQLite does not enforce here. The one on `model` says nothing: most models have no row. */
 const UNKNOWN_ORGANIZATIONS: Question = {
-  example: 'organization_id',
-  from: `(SELECT organization_id FROM organization_members UNION SELECT organization_id FROM organization_models) named
-    WHERE NOT EXISTS (SELECT 1 FROM client_organizations c WHERE c.id = named.organization_id)`,
   what: "organizations are not in mAI's client_organizations",
+  sql: `organization_id AS example FROM
+    (SELECT organization_id FROM organization_members UNION SELECT organization_id FROM organization_models) named
+    WHERE NOT EXISTS (SELECT 1 FROM client_organizations c WHERE c.id = named.organization_id)`,
   remedy: 'They count for the gate. Add them in mAI, or look whether the id is misspelt.',
 };
 
@@ -94,51 +80,48 @@ const KINDS = {
 function oddities(table: keyof typeof KINDS, hasActive: boolean): readonly Question[] {
   const { key, rows, change, off } = KINDS[table];
   const both = `organization_id || ' ' || ${key}`;
-  const duplicates = {
-    example: both,
-    from: `${table} GROUP BY organization_id, ${key} HAVING count(*) > 1`,
-    what: `${rows} stand more than once, and one that is on is enough`,
-    remedy: `Switch all rows of one at once with modelgate ${change}.`,
-  };
-  const misspelt = {
-    example: `organization_id AS organization, ${key} AS key, ${both}`,
-    from: `${table} WHERE typeof(organization_id) != 'text' OR typeof(${key}) != 'text'
-      OR organization_id = '' OR organization_id != trim(organization_id, ${SPACES})
-      OR ${key} = '' OR ${key} != trim(${key}, ${SPACES})`,
-    what: `${rows} have an id that is empty, no text, or begins or ends with a space`,
-    remedy: (found: readonly Row[]) =>
-      `Ids are compared as they are, so these match nothing that is spelt without it. ${purging(off, found)}`,
-  };
+  const isOdd = (column: string): string =>
+    `typeof(${column}) != 'text' OR ${column} = '' OR ${column} != trim(${column}, ${SPACES})`;
   const unclear = {
-    example: `${both} || ' ' || coalesce(is_active, 'NULL')`,
-    from: `${table} WHERE is_active IS NULL OR NOT (${isOn('is_active')} OR ${isOff('is_active')})`,
     what: `${rows} have an is_active that is neither 0 nor 1 (NULL counts as on, all else as off)`,
+    sql: `${both} || ' ' || coalesce(is_active, 'NULL') AS example FROM ${table}
+      WHERE is_active IS NULL OR NOT (${isOn('is_active')} OR ${isOff('is_active')})`,
     remedy: `Say what is meant with modelgate ${change}.`,
   };
-  return [duplicates, misspelt, ...(hasActive ? [unclear] : [])];
+  return [
+    {
+      what: `${rows} stand more than once, and one that is on is enough`,
+      sql: `${both} AS example FROM ${table} GROUP BY organization_id, ${key} HAVING count(*) > 1`,
+      remedy: `Switch all rows of one at once with modelgate ${change}.`,
+    },
+    {
+      what: `${rows} have an id that is empty, no text, or begins or ends with a space`,
+      sql: `organization_id AS organization, ${key} AS key, ${both} AS example FROM ${table}
+        WHERE ${isOdd('organization_id')} OR ${isOdd(key)}`,
+      remedy: (found) =>
+        `Ids are compared as they are, so these match nothing that is spelt without it. ${purging(off, found)}`,
+    },
+    ...(hasActive ? [unclear] : []),
+  ];
 }
 
 function purging(off: string, rows: readonly Row[]): string {
-  const commands = rows.flatMap(({ organization, key }) =>
-    typeof organization === 'string' && organization !== '' && typeof key === 'string'
-      ? [`\`${shellCommand('modelgate', ...off.split(' '), key, '--org', organization, '--purge')}\``]
-      : [],
-  );
-  return commands.length === 0
-    ? 'Delete them by hand, and write them anew.'
-    : `Write them anew, and delete these: ${commands.join(' ')}`;
+  const commands = rows.flatMap(({ organization, key }) => {
+    if (typeof organization !== 'string' || organization === '' || typeof key !== 'string') return [];
+    return [`\`${shellCommand('modelgate', ...off.split(' '), key, '--org', organization, '--purge')}\``];
+  });
+  if (commands.length === 0) return 'Delete them by hand, and write them anew.';
+  return `Write them anew, and delete these: ${commands.join(' ')}`;
 }
 
 const SPACES = "' ' || char(9) || char(10) || char(13) || char(160)";
-
-const SHOWN_ADMINS = 5;
 
 /** The deployment guide's step 4, `WHERE role = 'admin'`. */
 export function checkAdmins(connection: Connection): Verdict {
   const admins = connection
     .prepare<[], { id: string; email: string | null; total: number }>(
       `SELECT id, email, count(*) OVER () AS total FROM "user" WHERE role = 'admin'
-       ORDER BY lower(email), id LIMIT ${SHOWN_ADMINS}`,
+       ORDER BY lower(email), id LIMIT 5`,
     )
     .all();
   const total = admins[0]?.total ?? 0;
@@ -147,13 +130,8 @@ export function checkAdmins(connection: Connection): Verdict {
     const more = total > admins.length ? ` and ${(total - admins.length).toLocaleString('en')} more` : '';
     return ok(`The backend has ${total === 1 ? 'one' : total.toLocaleString('en')}: ${some}${more}.`);
   }
-  return connection.prepare('SELECT 1 FROM "user" LIMIT 1').get() === undefined
-    ? warning(
-        'The backend has no user yet, and so no admin.',
-        'Register at the backend: the first user becomes its admin.',
-      )
-    : warning(
-        'No user of the backend has the role admin.',
-        "Set the role of one user to 'admin' in the backend's table \"user\".",
-      );
+  return warning(
+    'No user of the backend has the role admin.',
+    'Register at the backend, whose first user becomes its admin, or set the role of a user to \'admin\' in its table "user".',
+  );
 }

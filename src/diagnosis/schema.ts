@@ -1,4 +1,5 @@
 /** Whether what modelgate keeps in the file is in place and counts, and whether indexes and statistics serve a decision. */
+import { closing } from '../backend-file/transaction.ts';
 import { type Connection, openScratch } from '../store/database.ts';
 import { gateQueries } from '../store/queries.ts';
 import { type Schema, COUNTED_TABLES, SCHEMA_OBJECTS } from '../store/schema.ts';
@@ -57,11 +58,7 @@ export function checkUpgrade(connection: Connection, { clientOrganizations }: Sc
   );
 }
 
-interface SchemaRow {
-  readonly type: string;
-  readonly name: string;
-  readonly sql: string;
-}
+type SchemaRow = Readonly<Record<'type' | 'name' | 'sql', string>>;
 
 const dropping = ({ type, name }: SchemaRow): string => `DROP ${type.toUpperCase()} "${name.replaceAll('"', '""')}";`;
 
@@ -75,25 +72,19 @@ function inTheWay(connection: Connection): readonly SchemaRow[] {
        AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type = 'trigger', type = 'view', rootpage <> 0`,
     )
     .all();
+  using scratch = closing(openScratch());
+  for (const { sql } of rows) complaintOf(() => void scratch.prepare(sql).run());
+  scratch.exec('CREATE TABLE _alembic_tmp (id TEXT); DROP TABLE IF EXISTS "user"; DROP TABLE IF EXISTS model');
   const suspects = rows.filter(({ type }) => type !== 'table');
-  const found = new Set<SchemaRow>();
-  for (const table of ['user', 'model']) {
-    const scratch = openScratch();
-    try {
-      for (const { sql } of rows) complaintOf(() => void scratch.prepare(sql).run());
-      scratch.exec(`CREATE TABLE _alembic_tmp (id TEXT); DROP TABLE IF EXISTS "${table}"`);
-      for (const _round of suspects) {
-        const complaint = complaintOf(() => void scratch.exec(RENAME));
-        const culprit = suspects.find(({ type, name }) => complaint.startsWith(`error in ${type} ${name}: `));
-        if (culprit === undefined) break;
-        found.add(culprit);
-        complaintOf(() => void scratch.exec(dropping(culprit)));
-      }
-    } finally {
-      scratch.close();
-    }
+  const found: SchemaRow[] = [];
+  for (const _round of suspects) {
+    const complaint = complaintOf(() => void scratch.exec(RENAME));
+    const culprit = suspects.find(({ type, name }) => complaint.startsWith(`error in ${type} ${name}: `));
+    if (culprit === undefined) break;
+    found.push(culprit);
+    complaintOf(() => void scratch.exec(dropping(culprit)));
   }
-  return [...found];
+  return found;
 }
 
 const RENAME =
