@@ -16,14 +16,12 @@ export async function startDemoBackend(database: Pick<DemoDatabase, 'users' | 's
   const server = createAdaptorServer({ fetch: createApp(database).fetch, overrideGlobalObjects: false }) as Server;
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const { port } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${port}`,
-    close: async () => {
-      const closed = once(server.close(), 'close');
-      server.closeAllConnections();
-      await closed;
-    },
-  };
+  async function close(): Promise<void> {
+    const closed = once(server.close(), 'close');
+    server.closeAllConnections();
+    await closed;
+  }
+  return { url: `http://127.0.0.1:${port}`, close };
 }
 
 type Env = { Variables: { user: DemoUser } };
@@ -102,17 +100,19 @@ async function chat(c: Context<Env>): Promise<Response> {
   if (!MODELS.some(({ id }) => id === model)) return c.json({ detail: 'Model not found' }, 400);
   const words = answerTo(String(model), messages);
   const head = { id: `chatcmpl-${randomUUID()}`, created: seconds(), model };
-  const choose = (part: object, finish: string | null) => [{ index: 0, ...part, finish_reason: finish }];
+  const answer = (object: string, part: object, finish: string | null) => ({
+    ...head,
+    object,
+    choices: [{ index: 0, ...part, finish_reason: finish }],
+  });
   if (stream !== true) {
-    const choices = choose({ message: { role: 'assistant', content: words.join('') } }, 'stop');
     const usage = { prompt_tokens: 1, completion_tokens: words.length, total_tokens: words.length + 1 };
-    return c.json({ ...head, object: 'chat.completion', choices, usage });
+    const message = { role: 'assistant', content: words.join('') };
+    return c.json({ ...answer('chat.completion', { message }, 'stop'), usage });
   }
   return streamSSE(c, async (events) => {
-    const send = (delta: object, finish: string | null = null) => {
-      const chunk = { ...head, object: 'chat.completion.chunk', choices: choose({ delta }, finish) };
-      return events.writeSSE({ data: JSON.stringify(chunk) });
-    };
+    const send = (delta: object, finish: string | null = null) =>
+      events.writeSSE({ data: JSON.stringify(answer('chat.completion.chunk', { delta }, finish)) });
     for (const content of words) {
       if (events.aborted) return;
       await send({ role: 'assistant', content });
@@ -125,8 +125,7 @@ async function chat(c: Context<Env>): Promise<Response> {
 }
 
 function answerTo(model: string, messages: unknown): readonly string[] {
-  const last: unknown = Array.isArray(messages) ? messages.at(-1) : undefined;
-  const { content: asked = '' } = toRecord(last);
+  const { content: asked = '' } = toRecord(Array.isArray(messages) ? messages.at(-1) : undefined);
   const question = typeof asked === 'string' ? asked : 'something with parts';
   return `This is the sample model ${model}. You said: ${question}`.split(/(?<= )/);
 }

@@ -8,7 +8,7 @@
  * - Carol belongs to both.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempDisposableSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type SQLInputValue, DatabaseSync } from 'node:sqlite';
@@ -58,9 +58,8 @@ INSERT INTO alembic_version (version_num) VALUES ('0bd252b206fb');
 
 /** Makes it in a temporary directory; `remove` deletes that with everything in it, once connections are closed. */
 export function createDemoDatabase() {
-  const directory = mkdtempSync(join(tmpdir(), 'modelgate-demo-'));
+  const { path: directory, remove } = mkdtempDisposableSync(join(tmpdir(), 'modelgate-demo-'));
   const path = join(directory, 'webui.db');
-  const remove = (): void => rmSync(directory, { recursive: true, force: true });
   const db = new DatabaseSync(path);
   try {
     // WAL, as the backend from 0.9
@@ -69,10 +68,10 @@ export function createDemoDatabase() {
     const users = PEOPLE.map((person) => addUser(db, person));
     const params = JSON.stringify({ system: 'You help at Acme.' });
     insert(db, 'model', { ...DEMO_PRESET, user_id: users[0]?.id ?? null, params, meta: '{}', ...created() });
-    for (const [organization, models] of Object.entries(GRANTS)) {
-      for (const model of models) {
-        const grant = { organization_id: organization, model_id: model, ...created() };
-        insert(db, 'organization_models', { id: `orgmod_${organization}_${model}`, ...grant });
+    for (const [organization_id, models] of Object.entries(GRANTS)) {
+      for (const model_id of models) {
+        const id = `orgmod_${organization_id}_${model_id}`;
+        insert(db, 'organization_models', { id, organization_id, model_id, ...created() });
       }
     }
     insert(db, 'config', { key: 'auth.enable_api_keys', value: 'true', updated_at: now() });
@@ -92,9 +91,9 @@ function addUser(db: DatabaseSync, { key, name, role, organizations }: (typeof P
   const apiKey = `sk-${randomBytes(16).toString('hex')}`;
   insert(db, 'user', { ...user, profile_image_url: '/user.png', last_active_at: now(), ...created() });
   insert(db, 'api_key', { id: `key_${user.id}`, user_id: user.id, key: apiKey, ...created() });
-  for (const organization of organizations) {
-    const member = { organization_id: organization, user_id: user.id, role: role === 'admin' ? 'admin' : 'member' };
-    insert(db, 'organization_members', { id: `om_${user.id}_${organization}`, ...member, joined_at: now() });
+  for (const organization_id of organizations) {
+    const member = { organization_id, user_id: user.id, role: role === 'admin' ? 'admin' : 'member' };
+    insert(db, 'organization_members', { id: `om_${user.id}_${organization_id}`, ...member, joined_at: now() });
   }
   return { ...user, key, password: `${key}-${randomBytes(6).toString('hex')}`, apiKey };
 }
@@ -110,9 +109,7 @@ const now = (): number => Math.floor(Date.now() / 1000);
 const created = () => ({ created_at: now(), updated_at: now() });
 
 /** Addresses as `http://host:port`, and the words that run `modelgate` from any folder. */
-type GuideParts = Readonly<
-  Record<'gate' | 'admin' | 'backend', string> & { database: DemoDatabase; modelgate: readonly string[] }
->;
+type GuideParts = Record<'gate' | 'admin' | 'backend', string> & { database: DemoDatabase; modelgate: string[] };
 
 const HELLO = '{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}';
 const IDS = `grep -o '"id":"[^"]*"' | sort -u`;
@@ -149,12 +146,9 @@ Ctrl-C ends the demo and removes the database.
 
 /** Shell variables for the commands above: addresses, a header of each user, and `modelgate` on this database. */
 function writeKeys({ database, gate, admin, backend, modelgate }: GuideParts): string {
-  const { hostname, port } = new URL(admin);
-  const environment = [
-    assign('DATABASE_URL', `sqlite:///${database.path}`),
-    assign('MODELGATE_ADMIN_HOST', hostname),
-    assign('MODELGATE_ADMIN_PORT', port),
-  ];
+  const { hostname: MODELGATE_ADMIN_HOST, port: MODELGATE_ADMIN_PORT } = new URL(admin);
+  const settings = { DATABASE_URL: `sqlite:///${database.path}`, MODELGATE_ADMIN_HOST, MODELGATE_ADMIN_PORT };
+  const environment = Object.entries(settings).map(([name, text]) => assign(name, text));
   const people = database.users.flatMap(({ key, name, email, password, apiKey }) => [
     `# ${name}: ${email}, password ${password}`,
     assign(key, `Authorization: Bearer ${apiKey}`),
