@@ -11,7 +11,7 @@ import {
   parseConfig,
   parseStoreConfig,
 } from './parse.ts';
-import type { Config, Loaded, StoreConfig } from './schema.ts';
+import type { Loaded, StoreConfig } from './schema.ts';
 import { type ConfigIssue, SETTING_NAMES, describeSetting, maskCredentials } from './settings.ts';
 
 type ConfigSources = Pick<RawConfig, 'environment' | 'directory'> & {
@@ -20,21 +20,22 @@ type ConfigSources = Pick<RawConfig, 'environment' | 'directory'> & {
 };
 
 /** @returns the configuration of `serve`, or every issue of environment, file, key file and database path */
-export const loadConfig = (sources: ConfigSources): Parsed<Config> => loadWith(sources, parseConfig);
+export const loadConfig = (sources: ConfigSources) => loadWith(sources, parseConfig, databaseIssues);
 
 /** As `loadConfig`, for commands that only use the database. */
-export const loadStoreConfig = (sources: ConfigSources): Parsed<StoreConfig> => loadWith(sources, parseStoreConfig);
+export const loadStoreConfig = (sources: ConfigSources) => loadWith(sources, parseStoreConfig, databaseIssues);
 
 /** Where the admin listener is; all else may be missing. */
-export function loadAdminAddress(sources: ConfigSources) {
-  const { raw, issues } = readSources(sources);
-  return issues.length > 0 ? { issues } : parseAdminAddress(raw);
-}
+export const loadAdminAddress = (sources: ConfigSources) => loadWith(sources, parseAdminAddress, () => []);
 
-function loadWith<C extends StoreConfig>(sources: ConfigSources, parse: (raw: RawConfig) => Parsed<C>): Parsed<C> {
+function loadWith<C, V>(
+  sources: ConfigSources,
+  parse: (raw: RawConfig) => Parsed<C, V>,
+  check: (loaded: Loaded<C, V>) => readonly ConfigIssue[],
+): Parsed<C, V> {
   const { raw, issues: ofFile } = readSources(sources);
   const parsed = parse(raw);
-  const issues = [...ofFile, ...(parsed.issues ?? databaseIssues(parsed))];
+  const issues = [...ofFile, ...(parsed.issues ?? check(parsed))];
   return issues.length > 0 || parsed.issues !== undefined ? { issues } : parsed;
 }
 
@@ -128,11 +129,11 @@ function databaseIssues({ config, values }: Loaded<StoreConfig>): ConfigIssue[] 
 
 function kindOf(path: string): string {
   try {
-    const stats = statSync(path);
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) return 'absent';
     return stats.isDirectory() ? 'a directory' : stats.isFile() ? 'a file' : 'no regular file';
   } catch (error) {
-    const code = codeOf(error);
-    return { ENOENT: 'absent', ENOTDIR: 'below a file' }[code] ?? `not accessible (${code})`;
+    return `not accessible (${codeOf(error)})`;
   }
 }
 

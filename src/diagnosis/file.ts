@@ -20,7 +20,7 @@ import type { Operation } from '../backend-file/transaction.ts';
 import { readIntegrity } from '../upkeep/backup.ts';
 import { copyLive } from '../upkeep/copy.ts';
 import { COMPANIONS } from '../upkeep/files.ts';
-import { type Finding, type Verdict, findingsOf, ok, problem, unknown, warning } from './finding.ts';
+import { type Finding, type Verdict, complaintOf, findingsOf, ok, problem, unknown, warning } from './finding.ts';
 
 /** The guide has mode 600. Two containers with two users share the file by its group, which is meant; all others are not. */
 const GROUP_MAY = 0o070;
@@ -54,13 +54,7 @@ export function checkDatabaseFile(path: string): readonly Finding[] {
   });
 }
 
-function succeeds(act: () => void): boolean {
-  try {
-    return (act(), true);
-  } catch {
-    return false;
-  }
-}
+const succeeds = (act: () => unknown): boolean => complaintOf(act) === '';
 
 const octal = (mode: number): string => (mode & 0o7777).toString(8).padStart(3, '0');
 
@@ -105,9 +99,9 @@ const SHOWN_BACKUPS = 3;
 function checkBackups(path: string, { mode }: Stats): readonly Verdict[] {
   const others = (mode & GROUP_MAY) === 0 ? GROUP_MAY | OTHERS_MAY : OTHERS_MAY;
   const [folder, base] = [dirname(path), basename(path)];
-  const stem = base.replace(/\.[^.]*$/, '');
+  const stem = `${base.replace(/\.[^.]*$/, '')}_`;
   const isBackup = (name: string): boolean =>
-    name.startsWith(`${base}.`) || (name.startsWith(`${stem}_`) && /\.db(?:\.gz)?$/.test(name));
+    name.startsWith(`${base}.`) || (name.startsWith(stem) && /\.db(?:\.gz)?$/.test(name));
   let names: readonly string[] = [];
   // a folder may be passed through and not be listed
   succeeds(() => (names = readdirSync(folder)));

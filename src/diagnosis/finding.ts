@@ -32,3 +32,13 @@ export const unknown = says('unknown');
 /** @param checks what each check says, by its name @returns all of it in their order */
 export const findingsOf = (checks: Readonly<Record<string, Verdicts>>): readonly Finding[] =>
   Object.entries(checks).flatMap(([name, verdicts]) => [verdicts].flat().map((verdict) => ({ name, ...verdict })));
+
+/** @returns the words of what it throws, empty where it is done */
+export function complaintOf(act: () => unknown): string {
+  try {
+    act();
+    return '';
+  } catch (error) {
+    return error instanceof Error ? error.message : 'unknown';
+  }
+}

@@ -3,7 +3,7 @@ import { closing } from '../backend-file/transaction.ts';
 import { type Connection, openScratch } from '../store/database.ts';
 import { gateQueries } from '../store/queries.ts';
 import { type Schema, COUNTED_TABLES, SCHEMA_OBJECTS } from '../store/schema.ts';
-import { type Verdict, ok, problem, unknown, warning } from './finding.ts';
+import { type Verdict, complaintOf, ok, problem, unknown, warning } from './finding.ts';
 import { GUIDE_QUERIES } from './query-bench.ts';
 
 const INIT = 'Start the gate once where it may write to the file, or run: `modelgate init`';
@@ -89,16 +89,6 @@ function inTheWay(connection: Connection): readonly SchemaRow[] {
 
 const RENAME =
   'ALTER TABLE _alembic_tmp RENAME TO _alembic_renamed; ALTER TABLE _alembic_renamed RENAME TO _alembic_tmp';
-
-/** @returns SQLite's words, empty where it has done it */
-function complaintOf(act: () => void): string {
-  try {
-    act();
-    return '';
-  } catch (error) {
-    return error instanceof Error ? error.message : 'unknown';
-  }
-}
 
 /** A scan of fewer rows takes microseconds, and every plan is as good as any other. */
 const FEW_ROWS = 1_000;
