@@ -1,17 +1,17 @@
 /** What the commands begin with: their options and examples, what values must look like, and the configuration. */
-import { type Command, type OptionValues, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { resolve } from 'node:path';
-import manifest from '../../package.json' with { type: 'json' };
+import { type Command, type OptionValues, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { Operation } from '../backend-file/transaction.ts';
+import { type ConfigIssue, describeIssues } from '../config/issue.ts';
 import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
 import type { Parsed } from '../config/parse.ts';
 import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
-import { type ConfigIssue, describeIssues } from '../config/settings.ts';
 import { DURATION, millisecondsOf, origin } from '../config/value.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import { type Report, print } from './report.ts';
-import { type Terminal, CommandFailure, EXIT, say, misused } from './terminal.ts';
+import { type Terminal, CommandFailure, EXIT, misused, say } from './terminal.ts';
+import manifest from '../../package.json' with { type: 'json' };
 
 export const VERSION = manifest.version;
 

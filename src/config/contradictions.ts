@@ -1,27 +1,15 @@
 /** Settings that contradict each other or have no effect. Only values that could be read are compared: no mistake is reported twice. */
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
+import { type ConfigIssue, quote } from './issue.ts';
 import type { RateLimit } from './schema.ts';
-import {
-  type ConfigIssue,
-  type RawSettings,
-  type Values,
-  SETTING_NAMES,
-  describeSetting,
-  maskCredentials,
-} from './settings.ts';
+import { type RawSettings, type Values, SETTING_NAMES, describeSetting } from './settings.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
 type Check = (values: Partial<Values>, settings: RawSettings, environment: Environment) => ConfigIssue | false;
 
 export const contradictions = (settings: RawSettings, values: Partial<Values>, environment: Environment) =>
   CHECKS.map((check) => check(values, settings, environment)).filter((issue) => issue !== false);
-
-/** @returns `value` as one short line between quotes, with credentials inside of URLs masked */
-export function quote(value: string): string {
-  const masked = maskCredentials(value);
-  return JSON.stringify(masked.length > 120 ? `${masked.slice(0, 120)}…` : masked);
-}
 
 const WILDCARDS: readonly string[] = ['0.0.0.0', '::'];
 

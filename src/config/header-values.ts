@@ -19,16 +19,27 @@ export const headerValue = (kind: z.ZodType<string, string>) =>
     .describe(`${kind.description ?? ''}; \`off\` or \`backend\``);
 
 /** One of these words in any letter case, read as browsers' documents write it. */
-export const anyOf = (...words: readonly string[]) =>
+const anyOf = (...words: readonly string[]) =>
   string
     .transform((text) => words.find((word) => word.toLowerCase() === text.toLowerCase()))
     .pipe(string)
     .describe(oneOf(words));
 
 /** One of these words, with the name of an endpoint for reports if meant. */
-export const policyWord = (...words: readonly string[]) =>
+const policyWord = (...words: readonly string[]) =>
   string.regex(new RegExp(`^(?:${words.join('|')})(?:; ?report-to="[\\w-]+")?$`)).describe(oneOf(words));
 
+// RFC 7034; `ALLOW-FROM` is known to no browser of today
+export const frameOptions = anyOf('SAMEORIGIN', 'DENY');
+export const contentTypeOptions = anyOf('nosniff');
+export const resourcePolicy = anyOf('same-origin', 'same-site', 'cross-origin');
+export const openerPolicy = policyWord(
+  'same-origin-allow-popups',
+  'same-origin',
+  'noopener-allow-popups',
+  'unsafe-none',
+);
+export const embedderPolicy = policyWord('require-corp', 'credentialless', 'unsafe-none');
 export const xssProtection = string
   .regex(/^(?:0|1|1; ?mode=block|1; ?report=\S+)$/)
   .describe('`0`, `1` or `1; mode=block`');
@@ -36,11 +47,9 @@ export const xssProtection = string
 /** A list. @param faultOf what is wrong with an item */
 const everyItem = (separator: RegExp, faultOf: (item: string) => string | undefined) =>
   string.superRefine((text, context) => {
-    const [fault] = itemsOf(text, separator).flatMap((item) => faultOf(item) ?? []);
+    const [fault] = text.split(separator).flatMap((item) => faultOf(item.trim()) ?? []);
     if (fault !== undefined) context.addIssue(fault);
   });
-
-const itemsOf = (text: string, separator: RegExp): string[] => text.split(separator).map((item) => item.trim());
 
 const REFERRER_POLICY =
   /^(?:no-referrer(?:-when-downgrade)?|(?:strict-)?origin(?:-when-cross-origin)?|same-origin|unsafe-url)$/;
@@ -51,19 +60,15 @@ export const referrerPolicies = everyItem(/,/, (policy) =>
 ).describe('a referrer policy, or several separated by commas');
 
 const YEAR_S = 31_536_000;
-const MAX_AGE = /^max-age=(\d{1,10})$/i;
-
-const agesOf = (text: string): number[] =>
-  itemsOf(text, /;/).flatMap((directive) => MAX_AGE.exec(directive)?.slice(1).map(Number) ?? []);
+const TRANSPORT_DIRECTIVE = /^(?:max-age=\d{1,10}|includeSubDomains|preload)$/i;
 
 /** RFC 6797 6.1; `preload` is a word of the browsers' common list, which asks for a year and for subdomains. */
-export const transportSecurity = everyItem(/;/, (directive) => {
-  const isKnown = MAX_AGE.test(directive) || /^(?:includeSubDomains|preload)$/i.test(directive);
-  return isKnown ? undefined : `${JSON.stringify(directive.toLowerCase())} is no directive of it`;
-})
-  .refine((text) => agesOf(text).length === 1, 'it needs exactly one `max-age=SECONDS`')
+export const transportSecurity = everyItem(/;/, (directive) =>
+  TRANSPORT_DIRECTIVE.test(directive) ? undefined : `${JSON.stringify(directive.toLowerCase())} is no directive of it`,
+)
+  .refine((text) => text.match(/max-age/gi)?.length === 1, 'it needs exactly one `max-age=SECONDS`')
   .refine(
-    (text) => !/preload/i.test(text) || (/includeSubDomains/i.test(text) && (agesOf(text)[0] ?? 0) >= YEAR_S),
+    (text) => !/preload/i.test(text) || (/includeSubDomains/i.test(text) && Number(/\d+/.exec(text)?.[0]) >= YEAR_S),
     `\`preload\` needs includeSubDomains and a max-age of at least ${YEAR_S}`,
   )
   .describe('`max-age=SECONDS`, with `; includeSubDomains` and `; preload` if meant');
@@ -94,7 +99,7 @@ const CSP_DIRECTIVES: ReadonlySet<string> = new Set([
 ]);
 
 /** Names are checked, values are not. */
-export const contentSecurityPolicy = everyItem(/[;,]/, (directive) => {
+export const csp = everyItem(/[;,]/, (directive) => {
   const [name = ''] = directive.split(' ');
   return CSP_DIRECTIVES.has(name.toLowerCase()) ? undefined : `${JSON.stringify(name)} is no directive of it`;
 })

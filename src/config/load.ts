@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type ErrorCode, type YAMLError, LineCounter, parseDocument } from 'yaml';
+import { type ConfigIssue, maskCredentials } from './issue.ts';
 import {
   type Parsed,
   type RawConfig,
@@ -12,7 +13,7 @@ import {
   parseStoreConfig,
 } from './parse.ts';
 import type { Loaded, StoreConfig } from './schema.ts';
-import { type ConfigIssue, SETTING_NAMES, describeSetting, maskCredentials } from './settings.ts';
+import { SETTING_NAMES, describeSetting } from './settings.ts';
 
 type ConfigSources = Pick<RawConfig, 'environment' | 'directory'> & {
   /** `--config`; wins over `MODELGATE_CONFIG`. */

@@ -1,10 +1,10 @@
 /** Raw text in, a frozen `Config` or every mistake out. Never throws, reads nothing by itself, changes nothing. */
 import { resolve } from 'node:path';
 import { nearest } from '../nearest.ts';
-import { contradictions, quote } from './contradictions.ts';
+import { contradictions } from './contradictions.ts';
+import { type ConfigIssue, quote } from './issue.ts';
 import { type Config, type ListenAddress, type Loaded, type StoreConfig, toConfig, toStoreConfig } from './schema.ts';
 import {
-  type ConfigIssue,
   type RawSettings,
   type SettingName,
   type Values,

@@ -57,11 +57,10 @@ export const toConfig = (values: Values, path: string, upstreamUrl: URL, secretK
 /** @param path absolute; the file need not exist yet: the backend makes it at its first start */
 export function toStoreConfig(values: Values, path: string) {
   const { OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name } = values;
-  const bypass: 'BYPASS_MODEL_ACCESS_CONTROL' | 'ENABLE_MODEL_FILTER' | undefined = values.BYPASS_MODEL_ACCESS_CONTROL
-    ? 'BYPASS_MODEL_ACCESS_CONTROL'
-    : values.ENABLE_MODEL_FILTER
-      ? undefined
-      : 'ENABLE_MODEL_FILTER';
+  const bypass = (['BYPASS_MODEL_ACCESS_CONTROL', 'ENABLE_MODEL_FILTER'] as const).find(
+    // the one switches filtering off where it is true, the other where it is false
+    (name) => values[name] === (name === 'BYPASS_MODEL_ACCESS_CONTROL'),
+  );
   return frozen({
     database: { path },
     /** Undefined: no users or models are linked at start, and no users enrolled. */

@@ -1,7 +1,6 @@
 /** Every setting that modelgate takes, in the order of the table in `config/README.md`, which is made of this list. */
 import type { z } from 'zod';
 import * as header from './header-values.ts';
-import { MEANINGS } from './meanings.ts';
 import * as value from './value.ts';
 
 /** A setting without a default. @param secret never shown, never taken from the YAML file */
@@ -30,10 +29,13 @@ const choice = <const W extends string>(...words: readonly [W, W]) =>
 
 const sameSite = setting(value.backendWord('lax', 'strict', 'none'), 'lax');
 
-const ofHeader = (kind: z.ZodType<string, string>, fallback: string, example = fallback) =>
+/** A header field of every answer. */
+const field = (kind: z.ZodType<string, string>, fallback: string, example = fallback) =>
   settingWithDefault(header.headerValue(kind), fallback, example);
 
-const CSP_EXAMPLE = "frame-ancestors 'self'; object-src 'none'";
+const CSP = "frame-ancestors 'self'; object-src 'none'";
+const TWO_YEARS = 'max-age=63072000; includeSubDomains';
+const keyFile = value.text(4096).describe('a readable file that holds the key and nothing else');
 
 export const SETTINGS = {
   MODELGATE_UPSTREAM_URL: setting(value.origin, 'http://open-webui:8080'),
@@ -44,10 +46,7 @@ export const SETTINGS = {
   DATABASE_URL: setting(value.sqliteUrl, 'sqlite:////app/backend/data/webui.db'),
   DATA_DIR: setting(value.text(4096).describe("the backend's data directory"), '/app/backend/data'),
   WEBUI_SECRET_KEY: secretKey("the backend's WEBUI_SECRET_KEY, or WEBUI_SECRET_KEY_FILE with the file that holds it"),
-  WEBUI_SECRET_KEY_FILE: setting(
-    value.text(4096).describe('a readable file that holds the key and nothing else'),
-    '/run/secrets/webui_secret_key',
-  ),
+  WEBUI_SECRET_KEY_FILE: setting(keyFile, '/run/secrets/webui_secret_key'),
   WEBUI_JWT_SECRET_KEY: secretKey("the backend's key"),
   CUSTOM_API_KEY_HEADER: settingWithDefault(value.headerName, 'x-api-key'),
   OPENROUTER_EXTERNAL_USER: setting(ofOrganization('id'), 'mai_client_companyname'),
@@ -75,46 +74,17 @@ export const SETTINGS = {
   MODELGATE_IDLE_TIMEOUT: settingWithDefault(value.duration('1ms', '24h'), '10m'),
   MODELGATE_DRAIN_TIMEOUT: settingWithDefault(value.duration('0ms', '1h'), '25s'),
   MODELGATE_HEADERS_BACKEND: choice('wins', 'replaced'),
-  // RFC 7034; `ALLOW-FROM` is known to no browser of today
-  MODELGATE_HEADERS_FRAME_OPTIONS: ofHeader(header.anyOf('SAMEORIGIN', 'DENY'), 'SAMEORIGIN', 'DENY'),
-  MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: ofHeader(header.anyOf('nosniff'), 'nosniff'),
-  MODELGATE_HEADERS_XSS_PROTECTION: ofHeader(header.xssProtection, '1; mode=block', '0'),
-  MODELGATE_HEADERS_REFERRER_POLICY: ofHeader(
-    header.referrerPolicies,
-    'strict-origin-when-cross-origin',
-    'no-referrer',
-  ),
-  MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY: ofHeader(
-    header.transportSecurity,
-    'max-age=31536000',
-    'max-age=63072000; includeSubDomains',
-  ),
-  MODELGATE_HEADERS_PERMISSIONS_POLICY: ofHeader(
-    header.permissions,
-    header.DEFAULT_PERMISSIONS,
-    'camera=(self), usb=()',
-  ),
-  MODELGATE_HEADERS_CROSS_ORIGIN_RESOURCE_POLICY: ofHeader(
-    header.anyOf('same-origin', 'same-site', 'cross-origin'),
-    'same-site',
-    'same-origin',
-  ),
-  MODELGATE_HEADERS_CROSS_ORIGIN_OPENER_POLICY: ofHeader(
-    header.policyWord('same-origin-allow-popups', 'same-origin', 'noopener-allow-popups', 'unsafe-none'),
-    'backend',
-    'same-origin-allow-popups',
-  ),
-  MODELGATE_HEADERS_CROSS_ORIGIN_EMBEDDER_POLICY: ofHeader(
-    header.policyWord('require-corp', 'credentialless', 'unsafe-none'),
-    'backend',
-    'credentialless',
-  ),
-  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY: ofHeader(header.contentSecurityPolicy, 'backend', CSP_EXAMPLE),
-  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY: ofHeader(
-    header.contentSecurityPolicy,
-    'backend',
-    `${CSP_EXAMPLE}; report-uri /csp`,
-  ),
+  MODELGATE_HEADERS_FRAME_OPTIONS: field(header.frameOptions, 'SAMEORIGIN', 'DENY'),
+  MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: field(header.contentTypeOptions, 'nosniff'),
+  MODELGATE_HEADERS_XSS_PROTECTION: field(header.xssProtection, '1; mode=block', '0'),
+  MODELGATE_HEADERS_REFERRER_POLICY: field(header.referrerPolicies, 'strict-origin-when-cross-origin', 'no-referrer'),
+  MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY: field(header.transportSecurity, 'max-age=31536000', TWO_YEARS),
+  MODELGATE_HEADERS_PERMISSIONS_POLICY: field(header.permissions, header.DEFAULT_PERMISSIONS, 'camera=(self), usb=()'),
+  MODELGATE_HEADERS_CROSS_ORIGIN_RESOURCE_POLICY: field(header.resourcePolicy, 'same-site', 'same-origin'),
+  MODELGATE_HEADERS_CROSS_ORIGIN_OPENER_POLICY: field(header.openerPolicy, 'backend', 'same-origin-allow-popups'),
+  MODELGATE_HEADERS_CROSS_ORIGIN_EMBEDDER_POLICY: field(header.embedderPolicy, 'backend', 'credentialless'),
+  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY: field(header.csp, 'backend', CSP),
+  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY: field(header.csp, 'backend', `${CSP}; report-uri /csp`),
   CORS_ALLOW_ORIGIN: settingWithDefault(header.origins, '*', 'https://intranet.company.com;https://wiki.company.com'),
   WEBUI_SESSION_COOKIE_SECURE: flag('false'),
   WEBUI_SESSION_COOKIE_SAME_SITE: sameSite,
@@ -124,6 +94,93 @@ export const SETTINGS = {
   LOG_FORMAT: setting(value.backendWord('text', 'json'), 'text'),
   SRC_LOG_LEVELS_MODELS: setting(value.logLevel, 'DEBUG'),
 } as const;
+
+/** What each means, as `modelgate serve --settings` and `config/README.md` say it. */
+const MEANINGS = {
+  MODELGATE_UPSTREAM_URL: 'Where Open WebUI listens. **Required.**',
+  MODELGATE_HOST: 'Address that the gate listens on.',
+  MODELGATE_PORT: 'Port that the gate listens on.',
+  MODELGATE_ADMIN_HOST: 'Address of the admin listener (`/healthz`, `/readyz`, `/metrics`); it has no sign-in.',
+  MODELGATE_ADMIN_PORT: 'Port of the admin listener.',
+  DATABASE_URL: "The backend's own setting. Not set: `webui.db` in `DATA_DIR`. One of the two is **required**.",
+  DATA_DIR: "The backend's own setting; read where `DATABASE_URL` is not set.",
+  WEBUI_SECRET_KEY:
+    "The backend's own key; session tokens are verified with it. This or `WEBUI_SECRET_KEY_FILE` is **required**.",
+  WEBUI_SECRET_KEY_FILE:
+    "File that holds the backend's key, such as the `.webui_secret_key` which the backend makes; a newline at its end may or may not belong to the key, both are tried.",
+  WEBUI_JWT_SECRET_KEY: "The backend's deprecated name for `WEBUI_SECRET_KEY`.",
+  CUSTOM_API_KEY_HEADER: "The backend's own setting: header that may carry an API key beside `Authorization`.",
+  OPENROUTER_EXTERNAL_USER:
+    'Id of the organization that existing users and models are linked to at start. Needs `ORGANIZATION_NAME`. Not set: nothing is linked.',
+  ORGANIZATION_NAME: 'Name of that organization.',
+  MODELGATE_AUTO_ENROLL:
+    'Whether users without any membership, switched on or off, become members of that organization when first seen. Needs an organization.',
+  MODELGATE_MODE: '`report` refuses and filters nothing, and logs and counts what would have been.',
+  MODELGATE_DENIAL: '`forbid` answers 403 to a model that is not granted; `hide` answers 404, as if it did not exist.',
+  MODELGATE_ADMIN_ACCESS: 'Whether backend admins follow the grants of their organizations or use every model.',
+  MODELGATE_EARLY_HINTS:
+    'Whether `103 Early Hints` of the backend are passed on. nginx before 1.29 takes a 103 for the final answer.',
+  MODELGATE_DIRECT_CONNECTIONS: "Chats over a user's own provider connection, whose models the gate cannot check.",
+  MODELGATE_MEDIA_MODELS:
+    'Image and speech models that may be used; they have a name space of their own, which grants do not cover.',
+  ENABLE_MODEL_FILTER: "mAI's own setting: `false` switches all filtering and refusing off.",
+  BYPASS_MODEL_ACCESS_CONTROL: "The backend's own setting: `true` switches all filtering and refusing off.",
+  MODELGATE_POLICY_MAX_STALE:
+    'How long the last good state serves when the database cannot be read; then model endpoints answer 503.',
+  MODELGATE_TRUSTED_PROXIES: 'Proxies in front whose `X-Forwarded-…` headers are believed. Not set: none.',
+  MODELGATE_MAX_BODY:
+    "Largest request body that is read to be judged (1 KB = 1024 bytes). At the same time a user's long ones may take as much memory, or 100MB, and all users' twice that; beyond it 503. Uploads that only pass through are not bounded by it.",
+  MODELGATE_MAX_HEADER:
+    'Largest head of a request (its line and headers: cookies, most of all), and of an answer of the backend. Open WebUI itself takes 64 KB; nginx in front needs as much (`large_client_header_buffers`, `proxy_buffer_size`).',
+  MODELGATE_LIMIT_ADDRESS:
+    'API requests without a valid session or key, by client address (IPv6 by /64); a sign-in counts as ten, from any client. `COUNT/WINDOW:BURST` as nginx means `burst … nodelay`: so many a window in the long run, and BURST more than are due at once (not given: the whole count). `off`: no limit.',
+  MODELGATE_LIMIT_USER: 'All API requests of a user.',
+  MODELGATE_LIMIT_CHAT: 'Requests that run a model, by user.',
+  MODELGATE_LIMIT_ORGANIZATION: 'The same, by the organization whose grant permitted them.',
+  MODELGATE_LIMIT_CONCURRENT_CHATS:
+    'Requests of one user that run a model at the same time; a stream counts until it ends.',
+  MODELGATE_CONNECT_TIMEOUT: 'Longest wait for a connection to the backend.',
+  MODELGATE_RESPONSE_TIMEOUT:
+    "Longest wait for the backend's response headers, which come late where a model answers without streaming.",
+  MODELGATE_IDLE_TIMEOUT:
+    'Longest silence inside an answer, and of a client that takes nothing of it. The whole of a stream has no limit. A request body ends after a minute of silence, or where it comes by less than 500 bytes a second.',
+  MODELGATE_DRAIN_TIMEOUT:
+    'How long running requests may finish after SIGTERM; keep it below the grace period of the container.',
+  MODELGATE_HEADERS_BACKEND:
+    "Whether the backend's own line of a header below stays, where it sends one. For each header: a value, `off` (in no answer: nginx adds it, say), or `backend` (the backend's own alone).",
+  MODELGATE_HEADERS_FRAME_OPTIONS: '`X-Frame-Options`. Other sites cannot show the page in a frame.',
+  MODELGATE_HEADERS_CONTENT_TYPE_OPTIONS: '`X-Content-Type-Options`.',
+  MODELGATE_HEADERS_XSS_PROTECTION:
+    "`X-XSS-Protection`. The guide's value; browsers of today ignore it, and the advice of today is `0`.",
+  MODELGATE_HEADERS_REFERRER_POLICY: '`Referrer-Policy`.',
+  MODELGATE_HEADERS_STRICT_TRANSPORT_SECURITY:
+    '`Strict-Transport-Security`. Only where a trusted proxy says `X-Forwarded-Proto: https`.',
+  MODELGATE_HEADERS_PERMISSIONS_POLICY: '`Permissions-Policy`. Leaves to the page whatever Open WebUI uses.',
+  MODELGATE_HEADERS_CROSS_ORIGIN_RESOURCE_POLICY:
+    '`Cross-Origin-Resource-Policy`. Always `cross-origin` on `/pyodide/`, which the page loads into a frame without an origin.',
+  MODELGATE_HEADERS_CROSS_ORIGIN_OPENER_POLICY:
+    '`Cross-Origin-Opener-Policy`. Any value but `unsafe-none` cuts off pages that open this one: the import from openwebui.com, the sign-in to OneDrive.',
+  MODELGATE_HEADERS_CROSS_ORIGIN_EMBEDDER_POLICY:
+    '`Cross-Origin-Embedder-Policy`. Breaks pictures and frames of other sites.',
+  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY: '`Content-Security-Policy`.',
+  MODELGATE_HEADERS_CONTENT_SECURITY_POLICY_REPORT_ONLY:
+    '`Content-Security-Policy-Report-Only`. Try a policy with it first.',
+  CORS_ALLOW_ORIGIN:
+    "The backend's own setting: origins whose pages may read its answers, and so the gate's own. `Retry-After`, `RateLimit…` and `X-Request-Id` are exposed to them.",
+  WEBUI_SESSION_COOKIE_SECURE:
+    "The backend's own setting: `true` adds `Secure` to its session cookies, which browsers then send and keep over https only. `false` takes none away.",
+  WEBUI_SESSION_COOKIE_SAME_SITE:
+    "The backend's own setting: `SameSite` of its session cookies. `strict` breaks OAuth sign-in. Not set: as the backend writes it.",
+  WEBUI_AUTH_COOKIE_SECURE:
+    "The backend's own setting: the same for `token`, `oauth_…` and `mfa_challenge` alone. Not set: `WEBUI_SESSION_COOKIE_SECURE` decides.",
+  WEBUI_AUTH_COOKIE_SAME_SITE:
+    "The backend's own setting: the same for `token`, `oauth_…` and `mfa_challenge` alone. Not set: `WEBUI_SESSION_COOKIE_SAME_SITE` decides.",
+  LOG_LEVEL: 'Least severe log line that is written.',
+  LOG_FORMAT:
+    "`text`: lines for eyes; `json`: the backend's own word, for programs. Not set: text where standard output is a terminal.",
+  SRC_LOG_LEVELS_MODELS:
+    "The backend's own setting: `DEBUG` adds a line to each decision that explains organization, model and access. Not set: as `LOG_LEVEL`.",
+};
 
 export type SettingName = keyof typeof SETTINGS;
 
@@ -140,38 +197,6 @@ export const isSettingName = (name: string): name is SettingName => Object.hasOw
 
 /** @returns what ends the sentence "expected …", what it means, and its default and example */
 export const describeSetting = (name: SettingName) => ({ ...SETTINGS[name], meaning: MEANINGS[name] });
-
-/** What is wrong with a configuration. */
-export interface ConfigIssue {
-  /** The variable's name, or the file's where the file itself is wrong. */
-  readonly setting: string;
-  /** The value in words or quoted, or a clause that begins with `this`; never a secret. */
-  readonly found: string;
-  readonly expected: string;
-  readonly example?: string;
-  readonly source?: string;
-}
-
-/** Up to the last `@`, because a password in a URL may contain anything. */
-export const maskCredentials = (value: string): string => value.replace(/\/\/.*@/s, '//***@');
-
-/** @returns such as `found "x"`, or `this file does not exist` */
-export const findingOf = ({ found }: ConfigIssue): string => (found.startsWith('this ') ? found : `found ${found}`);
-
-function describeIssue(issue: ConfigIssue): string {
-  const { setting, expected, example, source } = issue;
-  const head = `${setting}${source === undefined ? '' : ` (${source})`}: ${findingOf(issue)}\n  expected ${expected}`;
-  return example === undefined ? head : `${head}\n  example: ${example}`;
-}
-
-export const issuesInLine = (issues: readonly ConfigIssue[]): string =>
-  issues.map((issue) => describeIssue(issue).replaceAll(/\n */g, ', ')).join('; ');
-
-/** @returns all issues as one text, ending in a newline */
-export function describeIssues(issues: readonly ConfigIssue[]): string {
-  const count = issues.length === 1 ? 'There is 1 mistake' : `There are ${issues.length} mistakes`;
-  return `${count} in the configuration:\n\n${issues.map(describeIssue).join('\n\n')}\n`;
-}
 
 /** @returns every setting, as `modelgate serve --settings` lists them */
 export const settingReferences = () =>

@@ -192,54 +192,47 @@ export const logLevel = string
 
 /** The arithmetic is exact below it. */
 const LARGEST = 1_000_000;
+const UP_TO = `up to ${LARGEST}`;
 
 const offOr = <T>(schema: z.ZodType<T, string>) => z.union([z.literal('off'), schema], lastReason);
 
-const whole = (what: string) =>
-  string
-    .min(1, { error: `${what} is missing`, abort: true })
-    .regex(/^\d{1,9}$/, `${what} is not a whole number`)
-    .transform(Number)
-    .pipe(z.number().max(LARGEST, `${what} is larger than ${LARGEST}`));
-
-const countOf = (what: string) =>
-  whole(what).pipe(z.number().min(1, 'it would refuse everything; `off` switches a limit off'));
+/** @returns what is wrong; undefined where it is a whole number */
+function faultOfWhole(what: string, typed: string, lowest: number): string | undefined {
+  if (typed === '') return `${what} is missing`;
+  if (!/^\d{1,9}$/.test(typed)) return `${what} is not a whole number`;
+  if (Number(typed) > LARGEST) return `${what} is larger than ${LARGEST}`;
+  return Number(typed) < lowest ? 'it would refuse everything; `off` switches a limit off' : undefined;
+}
 
 /** Whole seconds, as the header fields that announce a limit need them. */
-const windowSeconds = string
-  .regex(DURATION, {
-    abort: true,
-    ...reasonWhere(
-      [/^\d+$/, 'its window has no unit, as in `1m`'],
-      [/^[smhd]$/, 'its window has no number, as in `1m`'],
-      [/^/, 'its window is no duration, as in `1m`'],
-    ),
-  })
-  .refine((text) => !text.endsWith('ms'), 'its window is not in whole seconds')
-  .transform((text) => amountOf(text) / 1_000)
-  .pipe(z.number().min(1, 'its window is too short').max(86_400, 'its window is too long'));
-
-const rateParts = z.object({
-  count: countOf('the count before the slash'),
-  burst: whole('the burst after the colon').optional(),
-  window: windowSeconds,
-});
+function faultOfWindow(typed: string): string | undefined {
+  if (/^\d+$/.test(typed)) return 'its window has no unit, as in `1m`';
+  if (/^[smhd]$/.test(typed)) return 'its window has no number, as in `1m`';
+  if (!DURATION.test(typed)) return 'its window is no duration, as in `1m`';
+  if (typed.endsWith('ms')) return 'its window is not in whole seconds';
+  if (amountOf(typed) < 1_000) return 'its window is too short';
+  return amountOf(typed) > 86_400_000 ? 'its window is too long' : undefined;
+}
 
 /** `120/1m:40`: 120 a minute in the long run, and 40 more than are due at once; without a burst the whole count. */
-const rateValue = string
-  .regex(/^[^/:]*(?:\/[^/:]*)?(?::[^/:]*)?$/, { error: 'there is too much in it', abort: true })
-  .regex(/\//, 'it has no window, which comes after a slash: `120/1m`')
-  .transform((text): z.input<typeof rateParts> => {
-    const [count = '', window = '', burst] = text.split(/[/:]/);
-    return { count, window, burst };
-  })
-  .pipe(rateParts)
-  .transform(({ count, burst = count - 1, window }) => ({ count, windowSeconds: window, burst }));
-
-const UP_TO = `up to ${LARGEST}`;
+const rateValue = string.transform((typed, context) => {
+  const refuse = (reason: string) => (context.addIssue(reason), z.NEVER);
+  const [isRate, count = '', window, burst] = /^([^/:]*)(?:\/([^/:]*))?(?::([^/:]*))?$/.exec(typed) ?? [];
+  if (isRate === undefined) return refuse('there is too much in it');
+  if (window === undefined) return refuse('it has no window, which comes after a slash: `120/1m`');
+  const ofBurst = burst === undefined ? undefined : faultOfWhole('the burst after the colon', burst, 0);
+  const fault = faultOfWhole('the count before the slash', count, 1) ?? ofBurst ?? faultOfWindow(window);
+  if (fault !== undefined) return refuse(fault);
+  return { count: Number(count), windowSeconds: amountOf(window) / 1_000, burst: Number(burst ?? Number(count) - 1) };
+});
 
 export const rate = offOr(rateValue).describe(
   `\`COUNT/WINDOW\` or \`COUNT/WINDOW:BURST\` with whole numbers ${UP_TO} and a window from 1s to 1d, or \`off\``,
 );
 
-export const concurrency = offOr(countOf('it')).describe(`a whole number ${UP_TO}, or \`off\``);
+const count = string.transform((typed, context) => {
+  const fault = faultOfWhole('it', typed, 1);
+  return fault === undefined ? Number(typed) : (context.addIssue(fault), z.NEVER);
+});
+
+export const concurrency = offOr(count).describe(`a whole number ${UP_TO}, or \`off\``);

@@ -104,7 +104,7 @@ function readSubjects(connection: Connection, { user, organization }: QueryBench
     const remedy = 'Add one first: `modelgate member add USER --org ORGANIZATION`';
     throw unchanged('No user is a member of any organization, so there is no user to ask for.', remedy);
   }
-  const organizations = organization === undefined ? all(LARGEST) : all(NAMED, organization);
+  const organizations = all(LARGEST, organization ?? '');
   if (organization !== undefined && organizations.length === 0) {
     const finding = `No model belongs to an organization ${quoted(organization)}.`;
     throw unchanged(finding, 'To see those that there are: `modelgate org list`', { code: 'no_such_organization' });
@@ -124,10 +124,10 @@ const MEMBERS_SPREAD = `
   SELECT user_id FROM (SELECT user_id, row_number() OVER () AS place, count(*) OVER () AS total FROM organization_members)
   WHERE total <= ${MOST} OR (place * ${MOST}) / total != ((place - 1) * ${MOST}) / total LIMIT ${MOST}`;
 
-const LARGEST =
-  'SELECT organization_id FROM organization_models GROUP BY organization_id ORDER BY count(*) DESC, organization_id LIMIT 1';
-
-const NAMED = 'SELECT organization_id FROM organization_models WHERE organization_id = ? LIMIT 1';
+/** The largest of all for an empty id. */
+const LARGEST = `
+  SELECT organization_id FROM organization_models WHERE ? IN ('', organization_id)
+  GROUP BY organization_id ORDER BY count(*) DESC, organization_id LIMIT 1`;
 
 const API_KEYS = {
   table: `SELECT "key" FROM api_key LIMIT ${MOST}`,

@@ -1,7 +1,7 @@
 /** `modelgate doctor` and `bench-queries`: what usually is wrong, why a user sees no models, how long queries take. Nothing is changed. */
 import { availableParallelism, loadavg } from 'node:os';
 import { OperationFailure } from '../../backend-file/failure.ts';
-import { findingOf } from '../../config/settings.ts';
+import { findingOf } from '../../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../../config/load.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
 import type { Finding, Status } from '../../diagnosis/finding.ts';

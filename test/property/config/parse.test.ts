@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type RawConfig, parseConfig, parseStoreConfig } from '../../../src/config/parse.ts';
-import { describeSetting, describeIssues, SETTING_NAMES } from '../../../src/config/settings.ts';
+import { describeIssues } from '../../../src/config/issue.ts';
+import { describeSetting, SETTING_NAMES } from '../../../src/config/settings.ts';
 
 const names = [...SETTING_NAMES, 'MODELGATE_CONFIG', 'MODELGATE_UNKNOWN', 'DATABASE_TYPE', '__proto__', 'constructor'];
 const examples = SETTING_NAMES.map((name) => describeSetting(name).example);
