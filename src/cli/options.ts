@@ -6,7 +6,7 @@ import { type ConfigIssue, describeIssues } from '../config/issue.ts';
 import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
 import type { Parsed } from '../config/parse.ts';
 import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
-import { DURATION, millisecondsOf, origin } from '../config/value.ts';
+import { DURATION, amountOf, origin } from '../config/value.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
 import { type Report, print } from './report.ts';
@@ -96,7 +96,7 @@ export const ownFirst = (options: readonly Option[]): Option[] =>
   options.toSorted((left, right) => COMMON.indexOf(left.long ?? '') - COMMON.indexOf(right.long ?? ''));
 
 function toDuration(text: string): number {
-  if (DURATION.test(text)) return millisecondsOf(text);
+  if (DURATION.test(text)) return amountOf(text);
   throw new InvalidArgumentError(
     /^\d+$/.test(text)
       ? `it has no unit. Use ${text}s, ${text}m, ${text}h or ${text}d.`
@@ -107,7 +107,7 @@ function toDuration(text: string): number {
 /** @returns milliseconds, at least a day: less would delete the backups of today */
 export function toRetention(text: string): number {
   const milliseconds = toDuration(text);
-  if (milliseconds >= millisecondsOf('1d')) return milliseconds;
+  if (milliseconds >= amountOf('1d')) return milliseconds;
   throw new InvalidArgumentError('Expected a day or more, such as 1d or 30d.');
 }
 

@@ -30,11 +30,11 @@ const UNITS: Readonly<Record<string, number>> = {
   ...{ ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 },
   ...{ B: 1, KB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 },
 };
-const DURATION = /^\d{1,9}(?:ms|s|m|h|d)$/;
+export const DURATION = /^\d{1,9}(?:ms|s|m|h|d)$/;
 const SIZE = /^\d{1,12}(?:B|KB|MB|GB)$/i;
 
 /** @returns milliseconds or bytes */
-function amountOf(text: string): number {
+export function amountOf(text: string): number {
   const unit = text.replace(/^\d+/, '');
   return Number.parseInt(text, 10) * (UNITS[unit] ?? UNITS[unit.toUpperCase()] ?? Number.NaN);
 }
