@@ -4,7 +4,8 @@
  * 2.5 times as long.
  */
 import { type ModelId, parseModelId } from '../policy/grant.ts';
-import { endOfString, isObject } from '../references/json.ts';
+import { endOfString } from '../references/bounds.ts';
+import { isObject } from '../references/json.ts';
 
 /** Where an answer names models, as plain data, which a thread can be sent: a tree of keys that the reader follows. */
 export interface ListShape {

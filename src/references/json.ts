@@ -1,6 +1,7 @@
 /** JSON read as the backend does, or refused: Python accepts UTF-16, UTF-32, NaN, and of repeated keys the last. */
 import { isUtf8 } from 'node:buffer';
 import { GatewayError } from '../errors.ts';
+import { STAND_IN, scanBounded, scanJson } from './bounds.ts';
 
 /**
  * `JSON.parse` without a defect of V8 (nodejs/node#63785; Node 24 and 26): after it has read the key `\u006`, six
@@ -12,7 +13,7 @@ import { GatewayError } from '../errors.ts';
 export function parseExactJson(text: string, maxDepth = Infinity): unknown {
   const value: unknown = JSON.parse(text);
   if (maxDepth === Infinity && !text.includes('\\')) return value;
-  const { depth, escapedKeys } = scan(text);
+  const { depth, escapedKeys } = scanJson(text);
   if (depth > maxDepth) throw new RangeError('nested too deep');
   return escapedKeys.length === 0 ? value : readKeysAlone(text, escapedKeys);
 }
@@ -26,36 +27,8 @@ export function tryParseJson(text: string): unknown {
   }
 }
 
-type Place = readonly [start: number, end: number];
-
-function scan(text: string) {
-  const escapedKeys: Place[] = [];
-  let keys = 0;
-  let depth = 0;
-  let deepest = 0;
-  let start = 0;
-  let end = 0;
-  let backslash = -1;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code === QUOTE) {
-      start = at;
-      at = end = endOfString(text, at);
-    } else if (code === COLON) {
-      keys++;
-      if (backslash < start) backslash = indexFrom(text, '\\', start);
-      if (backslash < end || text.charCodeAt(start + 1) === STAND_IN.charCodeAt(0)) escapedKeys.push([start, end + 1]);
-    } else if (code === OPEN_OBJECT || code === OPEN_ARRAY) deepest = Math.max(deepest, ++depth);
-    else if (code === CLOSE_OBJECT || code === CLOSE_ARRAY) depth--;
-  }
-  return { keys, depth: deepest, escapedKeys };
-}
-
-/** Begins a stand-in for a key; keys of the text that begin so are replaced too. */
-const STAND_IN = '\u007f';
-
 /** Reads each of these keys as a string of its own, and the rest with stand-ins in their places. */
-function readKeysAlone(text: string, places: readonly Place[]): unknown {
+function readKeysAlone(text: string, places: readonly (readonly [start: number, end: number])[]): unknown {
   const names = places.map(([start, end]) => JSON.parse(text.slice(start, end)) as string);
   let from = 0;
   const parts = places.map(([start, end], at) => {
@@ -74,45 +47,20 @@ function mapJson(value: unknown, string: (text: string) => string, key: (name: s
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [key(name), mapJson(item, string, key)]));
 }
 
-export function endOfString(text: string, start: number): number {
-  let end = indexFrom(text, '"', start + 1);
-  while (end < text.length && isEscaped(text, end)) end = indexFrom(text, '"', end + 1);
-  return end;
-}
-
-function isEscaped(text: string, at: number): boolean {
-  let backslashes = 0;
-  while (text.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes++;
-  return backslashes % 2 === 1;
-}
-
-function indexFrom(text: string, searched: string, start: number): number {
-  const index = text.indexOf(searched, start);
-  return index === -1 ? text.length : index;
-}
-
-export const BACKSLASH = 0x5c;
-export const QUOTE = 0x22;
-export const COLON = 0x3a;
-export const COMMA = 0x2c;
-export const OPEN_OBJECT = 0x7b;
-export const CLOSE_OBJECT = 0x7d;
-export const OPEN_ARRAY = 0x5b;
-export const CLOSE_ARRAY = 0x5d;
-
 /** Python gives up at about 1,000 levels; real requests stay below 30. */
 const MAX_STRICT_DEPTH = 200;
 
-/** @throws GatewayError `body_unreadable` (400) with what was found */
+/** @throws GatewayError `body_unreadable` (400) with what was found, `body_too_complex` (413) */
 export function parseStrictJson(body: Buffer): unknown {
   if (body.length === 0) throw unreadable('Found an empty body.');
   // A byte order mark and UTF-16 are valid UTF-8 at times; JSON.parse refuses what they decode to
   if (!isUtf8(body)) throw unreadable('Found bytes that are not UTF-8.');
-  return parseStrictText(body.toString('utf8'));
+  return parseStrictText(body.toString('utf8'), body.length);
 }
 
-/** The same for text that stands inside a JSON string. @throws GatewayError `body_unreadable` */
-export function parseStrictText(text: string): unknown {
+/** The same for text that stands inside a JSON string. @throws GatewayError `body_unreadable`, `body_too_complex` (413) */
+export function parseStrictText(text: string, bytes = text.length): unknown {
+  const { keys, depth, escapedKeys } = scanBounded(text, bytes);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -120,7 +68,6 @@ export function parseStrictText(text: string): unknown {
     // A SyntaxError quotes the body, which must not reach a log
     throw new GatewayError('body_unreadable', { cause: new Error('not JSON', { cause: (cause as Error).name }) });
   }
-  const { keys, depth, escapedKeys } = scan(text);
   if (depth > MAX_STRICT_DEPTH) throw unreadable('Found deeper nesting.');
   if (escapedKeys.length > 0) value = readKeysAlone(text, escapedKeys);
   // Of repeated keys the value has only the last: it then holds fewer than the text

@@ -1,7 +1,7 @@
 /** What a body says of models, as a small plain record: a long body is read in a thread, and only the record comes back. */
 import { GatewayError } from '../errors.ts';
 import { parseModelId } from '../policy/grant.ts';
-import { bound, boundJson, boundRecord } from './bounds.ts';
+import { bound, boundRecord } from './bounds.ts';
 import { isObject, parseStrictJson, storedReadings } from './json.ts';
 import { type ReferenceRules, FAN_OUT, collectReferences, namesModels } from './references.ts';
 import { type ChatNames, CHAT_PARAMETERS, ChatReader } from './saved-chat.ts';
@@ -24,7 +24,6 @@ export type BodyRecord = BodyRecords[keyof BodyRecords];
 
 /** @throws GatewayError `body_unreadable` (400) where it is not clean JSON, `body_too_complex` (413) where it holds too much */
 export async function readRecord(question: BodyQuestion, body: Buffer): Promise<BodyRecord> {
-  if (question.kind !== 'form') boundJson(body);
   const read = READERS[question.kind] as (body: Buffer, question: BodyQuestion) => BodyRecord | Promise<BodyRecord>;
   const record = await read(body, question);
   boundRecord(record);

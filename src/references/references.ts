@@ -3,7 +3,7 @@
  * model counts, at any depth, outside of content and history.
  */
 import { type ModelId, parseModelId } from '../policy/grant.ts';
-import { bound, boundJson } from './bounds.ts';
+import { bound } from './bounds.ts';
 import { isObject, isTruthyInPython, parseStrictText } from './json.ts';
 
 const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/));
@@ -194,7 +194,6 @@ class Walk {
   #hiddenValue(text: string, path: string): unknown {
     if (!STARTS_LIKE_JSON.test(text)) return text;
     try {
-      boundJson(text);
       return parseStrictText(text);
     } catch {
       // Not clean JSON for us may still be JSON for Python (NaN, repeated keys): refused, not passed. So is what is too much

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { boundJson, weighJson } from '../../../src/references/bounds.ts';
+import { scanJson as weigh } from '../../../src/references/bounds.ts';
+import { parseStrictJson } from '../../../src/references/json.ts';
 
 const MB = 1_000_000;
-const weigh = (text: string) => weighJson(Buffer.from(text));
-const bound = (text: string) => () => boundJson(Buffer.from(text));
+const bound = (text: string) => () => parseStrictJson(Buffer.from(text));
 const repeated = (text: string, bytes: number) => `${text},`.repeat(bytes / (text.length + 1)) + text;
 
 describe('the weight of JSON', () => {
@@ -57,4 +57,11 @@ test('a body with more values than its length allows is refused, with what was f
   expect(bound(`{"model":"a","x":[${repeated('{}', 9 * MB)}]}`)).toThrow(
     /holds more than this gateway can check at once\. Found 3,000,00\d values in 9\.0 MB, which take \d+\.\d MB to read\. Allowed for this length are 72\.0 MB\. Send fewer values/,
   );
+});
+
+test('a key with an escape doubles what reading takes, wherever it stands', () => {
+  const many = repeated('{}', 2 * MB);
+  expect(bound(`[${many},{"model":1}]`)).not.toThrow();
+  expect(bound(`[${many},{"\\u006dodel":1}]`)).toThrow(/which take \d+\.\d MB to read/);
+  expect(bound(`[{"\\u006dodel":1},${many}]`)).toThrow(/which take \d+\.\d MB to read/);
 });
