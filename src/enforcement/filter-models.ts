@@ -11,7 +11,7 @@ import { fieldOf } from '../transport/headers.ts';
 import type { EnforcementScope } from './answers.ts';
 import type { Judge, NameSpace } from './judge.ts';
 import { type ListIndex, type ListShape, type Permits, filterList } from './list.ts';
-import { type ListReading, rememberLists } from './list-reading.ts';
+import type { ListReading } from './list-reading.ts';
 
 interface FilterParts<Scope> {
   readonly store: Pick<Store, 'ask' | 'current' | 'patiently'>;
@@ -43,9 +43,8 @@ export interface Pages {
 
 /** Decides anew for every answer; only the reading of bytes is remembered. */
 export function filterModels<Scope extends EnforcementScope>(parts: FilterParts<Scope>): Stage<Scope> {
-  const { store, judge, audit } = parts;
+  const { store, judge, audit, lists } = parts;
   const isReport = parts.mode === 'report';
-  const read = rememberLists(parts.lists, ({ providerIds }) => judge.providerModels.learn(providerIds));
 
   return function filterModels(c, next) {
     const scope = c.get('scope');
@@ -62,42 +61,34 @@ export function filterModels<Scope extends EnforcementScope>(parts: FilterParts<
     return (answer, ask) => (isAnswered(answer) ? pages.assemble(answer, ask, page) : answer);
   }
 
-  function rewrite(scope: EnforcementScope, listed: Listed, answer: BufferedAnswer) {
+  /** @throws GatewayError `policy_unavailable` */
+  async function rewrite(scope: EnforcementScope, listed: Listed, answer: BufferedAnswer): Promise<BufferedAnswer> {
     // Errors and redirects list nothing, and neither does the page of the backend, which stands at unknown paths
     if (!isAnswered(answer) || isPage(answer)) return answer;
     const { shape } = listed;
-    const unreadable = (cause: unknown): BufferedAnswer => {
-      audit.recordUnreadable(scope, shape.name, cause);
-      return isReport ? answer : emptyAnswer(answer, shape);
-    };
+    let index: ListIndex;
     try {
       const encoding = headerValue(answer, 'content-encoding');
       if (encoding !== undefined && encoding !== 'identity') throw new Error(`the answer is encoded as ${encoding}`);
-      const index = read(answer.body, shape);
-      if (!(index instanceof Promise)) return rewriteBy(index, scope, listed, answer);
-      return index.then((late) => rewriteBy(late, scope, listed, answer), unreadable);
+      index = await lists.read(answer.body, shape);
     } catch (cause) {
-      return unreadable(cause);
+      audit.recordUnreadable(scope, shape.name, cause);
+      return isReport ? answer : emptyAnswer(answer, shape);
     }
-  }
-
-  /** @throws GatewayError `policy_unavailable`, or rejects with it */
-  function rewriteBy(index: ListIndex, scope: EnforcementScope, listed: Listed, answer: BufferedAnswer) {
-    const { principal } = scope;
     const filter = (permits: Permits) => filterList(answer.body, index, permits);
-    const finish = ({ body, kept, removed }: ReturnType<typeof filterList>) => {
-      audit.recordList(scope, listed.shape.name, kept, removed);
-      return isReport ? answer : { ...answer, body };
-    };
-    // The answer is well, it is the policy that cannot be read: a list that is empty by mistake looks like no access
-    const giveUp = (cause: unknown) => {
-      if (isPolicyUnavailable(cause) && isReport) return answer;
-      if (isPolicyUnavailable(cause) && listed.isPublic) return finish(filter(() => false));
-      throw cause;
-    };
+    const { principal } = scope;
     const need = principal.kind === 'user' ? judge.needs(principal, () => namedIn(answer.body, index)) : {};
-    const filtered = store.patiently(() => store.ask(() => filter(permitsFor(parts, scope, listed)), need));
-    return filtered instanceof Promise ? filtered.then(finish, giveUp) : finish(filtered);
+    let filtered: ReturnType<typeof filterList>;
+    try {
+      filtered = await store.patiently(() => store.ask(() => filter(permitsFor(parts, scope, listed)), need));
+    } catch (error) {
+      // The answer is well, it is the policy that cannot be read: a list that is empty by mistake looks like no access
+      if (!isPolicyUnavailable(error) || !(isReport || listed.isPublic)) throw error;
+      if (isReport) return answer;
+      filtered = filter(() => false);
+    }
+    audit.recordList(scope, shape.name, filtered.kept, filtered.removed);
+    return isReport ? answer : { ...answer, body: filtered.body };
   }
 }
 

@@ -11,9 +11,16 @@ type ListAnswer = { readonly list: ListIndex } | { readonly problem: string };
 /** Of any content, read in some 30 ms; 300 models of a real backend have 340 KB. */
 const SHORT_BYTES = 256 * 1024;
 
+const MAX_CACHED_BYTES = 32 * 1024 * 1024;
+/** Answers of equal length that are remembered side by side. */
+const MAX_ALIKE = 8;
+
+type ReadAnswer = Readonly<{ body: Buffer; index: ListIndex | Promise<ListIndex> }>;
+
 export type ListReading = ReturnType<typeof createListReading>;
 
-export function createListReading() {
+/** @param learn is told the providers' ids of each answer that is read anew */
+export function createListReading(learn: (providerIds: readonly string[]) => void = () => undefined) {
   const lane = new Lane<ListAnswer>({
     script: new URL(import.meta.url),
     workerData: LIST_THREAD,
@@ -22,19 +29,41 @@ export function createListReading() {
     isShortLived: true,
     exhausted: (limit) => new GatewayError('reading_unavailable', { detail: `Reading it took more than ${limit}.` }),
   });
+  const known = new LRUCache<string, readonly ReadAnswer[]>({
+    maxSize: MAX_CACHED_BYTES,
+    sizeCalculation: (answers) => answers.reduce((size, { body }) => size + body.length, 0),
+  });
+
+  function learnt(index: ListIndex): ListIndex {
+    learn(index.providerIds);
+    return index;
+  }
 
   async function readThere(body: Buffer, shape: ListShape): Promise<ListIndex> {
     const bytes = Uint8Array.from(body).buffer;
     const message: ListRequest = { shape, bytes };
     const answer = await lane.run({ payer: shape.name, message, transfer: [bytes] });
-    if ('list' in answer) return answer.list;
+    if ('list' in answer) return learnt(answer.list);
     throw new Error(answer.problem);
   }
 
   return {
-    /** @throws Error where the answer cannot be read, or rejects with it */
-    read: (body: Buffer, shape: ListShape): ListIndex | Promise<ListIndex> =>
-      body.length <= SHORT_BYTES ? indexList(body, shape) : readThere(body, shape),
+    /**
+     * Remembers what identical bytes were read to be. Compared whole: a checksum takes ten times as long, and proves less.
+     * @throws Error where the answer cannot be read, or rejects with it
+     */
+    read(body: Buffer, shape: ListShape): ListIndex | Promise<ListIndex> {
+      const key = `${shape.name}:${body.length}`;
+      const alike = known.get(key) ?? [];
+      const same = alike.find((one) => one.body.equals(body));
+      if (same !== undefined) return same.index;
+      const index = body.length <= SHORT_BYTES ? learnt(indexList(body, shape)) : readThere(body, shape);
+      const places = Math.max(1, Math.min(MAX_ALIKE, Math.floor(MAX_CACHED_BYTES / body.length)));
+      known.set(key, [{ body, index }, ...alike.slice(0, places - 1)]);
+      // Requests that ask meanwhile wait for the same reading; the next one tries again
+      if (index instanceof Promise) index.catch(() => known.delete(key));
+      return index;
+    },
     close: () => lane.close(),
   };
 }
@@ -53,45 +82,4 @@ function answerInThread({ shape, bytes }: ListRequest): ListAnswer {
 
 if (workerData === LIST_THREAD) {
   parentPort?.on('message', (request: ListRequest) => parentPort?.postMessage(answerInThread(request)));
-}
-
-const MAX_CACHED_BYTES = 32 * 1024 * 1024;
-/** Answers of equal length that are remembered side by side. */
-const MAX_ALIKE = 8;
-
-type ReadAnswer = Readonly<{ body: Buffer; index: ListIndex | Promise<ListIndex> }>;
-
-/** Remembers what identical bytes were read to be. Compared whole: a checksum takes ten times as long, and proves less. */
-export function rememberLists(
-  lists: Pick<ListReading, 'read'>,
-  onRead: (index: ListIndex) => void,
-): ListReading['read'] {
-  const known = new LRUCache<string, readonly ReadAnswer[]>({
-    maxSize: MAX_CACHED_BYTES,
-    sizeCalculation: (answers) => answers.reduce((size, { body }) => size + body.length, 0),
-  });
-  const learn = (index: ListIndex): ListIndex => {
-    onRead(index);
-    return index;
-  };
-  return function read(body, shape) {
-    const key = `${shape.name}:${body.length}`;
-    const alike = known.get(key) ?? [];
-    const same = alike.find((one) => one.body.equals(body));
-    if (same !== undefined) return same.index;
-    const read = lists.read(body, shape);
-    const index = read instanceof Promise ? read.then(learn) : learn(read);
-    const places = Math.max(1, Math.min(MAX_ALIKE, Math.floor(MAX_CACHED_BYTES / body.length)));
-    const entry: ReadAnswer = { body, index };
-    known.set(key, [entry, ...alike.slice(0, places - 1)]);
-    // Requests that ask meanwhile wait for the same reading; the next one tries again
-    if (index instanceof Promise) {
-      index.catch(() => {
-        const rest = (known.get(key) ?? []).filter((one) => one !== entry);
-        if (rest.length === 0) known.delete(key);
-        else known.set(key, rest);
-      });
-    }
-    return index;
-  };
 }

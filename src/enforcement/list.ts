@@ -24,11 +24,11 @@ export interface ShapeNode {
     | 'id' /** the string by which the enclosing entry is used; outside of one, null when it is not permitted */
     | 'reference' /** a further id: null when it is not permitted */
     | 'csv' /** ids separated by commas in one string */
-    | 'total'; /** a count of the entries of all pages, lowered by what this page loses */
+    | 'total' /** a count of the entries of all pages, lowered by what this page loses */
+    | 'kind'; /** what the enclosing entry is: no model, and it stays, unless it is `model` */
   readonly keys?: Readonly<Record<string, ShapeNode>>;
   readonly each?: ShapeNode;
-  /** On an entry: its id counts only where this key has this value; other entries stay. */
-  readonly onlyIf?: { readonly key: string; readonly value: string };
+  readonly model?: string;
 }
 
 /** From the first byte to the one behind the last; of a list, inside of its brackets. */
@@ -36,15 +36,18 @@ interface Span {
   readonly start: number;
   readonly end: number;
 }
+/** `isCounted`: its elements are entries of the answer, not names inside of one. */
+type EntryList = Span & { readonly entries: Entry[]; readonly isCounted: boolean };
 /** `id` is undefined where the text is no valid id, which is never permitted. */
-type NamedSpan = Span & { readonly id: ModelId | undefined };
-type EntryList = Span & { readonly entries: Entry[] };
+type Reference = Span & Readonly<{ id: ModelId | undefined } | { csv: string } | { total: number }>;
 
-interface Entry extends Span {
-  readonly ids: NamedSpan[];
-  readonly references: NamedSpan[];
-  readonly names: EntryList[];
-  readonly isModel: boolean;
+interface Entry {
+  readonly start: number;
+  end: number;
+  readonly ids: (ModelId | undefined)[];
+  readonly references: Reference[];
+  readonly lists: EntryList[];
+  isModel: boolean;
 }
 
 export type ListIndex = ReturnType<typeof indexList>;
@@ -56,9 +59,11 @@ export function indexList(body: Buffer, shape: ListShape) {
   if (typeof parsed !== 'object' || parsed === null) throw new Error('the answer is no object and no array');
   const reader = new Reader(body);
   reader.value(shape.root, reader.outside);
-  const { lists, outside, csv, totals } = reader;
-  if (expectsEntries(shape.root) && lists.length === 0) throw new Error('the answer holds no list of models');
-  return { lists, outside, csv, totals, providerIds: shape.showsProviders === true ? providerIdsIn(parsed) : [] };
+  const { outside } = reader;
+  if (expectsEntries(shape.root) && !outside.lists.some(({ isCounted }) => isCounted)) {
+    throw new Error('the answer holds no list of models');
+  }
+  return { outside, providerIds: shape.showsProviders === true ? providerIdsIn(parsed) : [] };
 }
 
 function providerIdsIn(list: unknown): readonly string[] {
@@ -70,13 +75,10 @@ function providerIdsIn(list: unknown): readonly string[] {
 const expectsEntries = ({ mark, keys = {} }: ShapeNode): boolean =>
   mark === 'entries' || Object.values(keys).some(expectsEntries);
 
-const newEntry = (start: number): Entry => ({ start, end: 0, ids: [], references: [], names: [], isModel: true });
+const newEntry = (start: number): Entry => ({ start, end: 0, ids: [], references: [], lists: [], isModel: true });
 
 class Reader {
-  readonly lists: EntryList[] = [];
   readonly outside: Entry = newEntry(0);
-  readonly csv: (Span & { readonly text: string })[] = [];
-  readonly totals: (Span & { readonly value: number })[] = [];
   readonly #body: Buffer;
   readonly #text: string;
   #at = 0;
@@ -90,19 +92,19 @@ class Reader {
     this.#space();
     const start = this.#at;
     const first = this.#text[start];
-    if (node === undefined) this.#skip(first);
+    if (node === undefined) this.#skip();
     else if (first === '{') this.#object(node, entry);
     else if (first === '[') this.#array(node, entry);
     else {
-      this.#skip(first);
-      if (node.mark !== undefined) this.#note(node.mark, { start, end: this.#at }, entry);
+      this.#skip();
+      if (node.mark !== undefined) this.#note(node, { start, end: this.#at }, entry);
     }
   }
 
   #object({ keys = {} }: ShapeNode, entry: Entry): void {
     this.#members('}', () => {
       const start = this.#at;
-      this.#skip('"');
+      this.#skip();
       const raw = this.#text.slice(start + 1, this.#at - 1);
       const key = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
       this.#space();
@@ -111,8 +113,7 @@ class Reader {
     });
   }
 
-  #array(node: ShapeNode, outer: Entry): void {
-    const { mark, each = {} } = node;
+  #array({ mark, each = {} }: ShapeNode, outer: Entry): void {
     const isList = mark === 'entries' || mark === 'names';
     const entries: Entry[] = [];
     const start = this.#at + 1;
@@ -120,14 +121,10 @@ class Reader {
       const entry = newEntry(this.#at);
       const isText = this.#text[this.#at] === '"';
       this.value(isList && isText ? { mark: 'id' } : each, isList ? entry : outer);
-      // Only where the shape says that not every entry is a model, it is read again
-      const read = each.onlyIf && (JSON.parse(this.#body.toString('utf8', entry.start, this.#at)) as unknown);
-      const isModel = each.onlyIf === undefined || (isObject(read) && read[each.onlyIf.key] === each.onlyIf.value);
-      entries.push({ ...entry, end: this.#at, isModel });
+      entry.end = this.#at;
+      entries.push(entry);
     });
-    const list = { start, end: this.#at - 1, entries };
-    if (mark === 'entries') this.lists.push(list);
-    if (mark === 'names') outer.names.push(list);
+    if (isList) outer.lists.push({ start, end: this.#at - 1, entries, isCounted: mark === 'entries' });
   }
 
   #members(close: string, readMember: () => void): void {
@@ -141,29 +138,25 @@ class Reader {
   }
 
   /** Files a scalar under its mark. Null and empty strings name nothing. */
-  #note(mark: string, span: Span, entry: Entry): void {
+  #note({ mark, model }: ShapeNode, span: Span, entry: Entry): void {
     const scalar: unknown = JSON.parse(this.#body.toString('utf8', span.start, span.end));
-    if (mark === 'total' && typeof scalar === 'number') this.totals.push({ ...span, value: scalar });
-    if (mark === 'total' || typeof scalar !== 'string' || scalar === '') return;
-    if (mark === 'csv') this.csv.push({ ...span, text: scalar });
-    else if (mark === 'id' && entry !== this.outside) entry.ids.push({ ...span, id: parseModelId(scalar) });
+    if (mark === 'kind') entry.isModel = scalar === model;
+    else if (mark === 'total' && typeof scalar === 'number') entry.references.push({ ...span, total: scalar });
+    else if (mark === 'total' || typeof scalar !== 'string' || scalar === '') return;
+    else if (mark === 'csv') entry.references.push({ ...span, csv: scalar });
+    else if (mark === 'id' && entry !== this.outside) entry.ids.push(parseModelId(scalar));
     else entry.references.push({ ...span, id: parseModelId(scalar) });
   }
 
-  /** Counts brackets outside of strings; the JSON is known to be valid. */
-  #skip(first: string | undefined): void {
-    if (first !== '"' && first !== '{' && first !== '[') {
-      while (this.#at < this.#text.length && !END_OF_SCALAR.has(this.#text[this.#at] ?? '')) this.#at++;
-      return;
+  /** Passes one value: brackets are counted outside of strings. The JSON is known to be valid. */
+  #skip(): void {
+    for (let depth = 0; this.#at < this.#text.length; this.#at++) {
+      const character = this.#text.charAt(this.#at);
+      if (character === '"') this.#at = endOfString(this.#text, this.#at);
+      else if (character === '{' || character === '[') depth++;
+      else if (depth === 0 && ENDS_VALUE.has(character)) return;
+      else if (character === '}' || character === ']') depth--;
     }
-    let depth = 0;
-    do {
-      const code = this.#text.charCodeAt(this.#at);
-      if (code === 0x22) this.#at = endOfString(this.#text, this.#at);
-      else if (code === 0x7b || code === 0x5b) depth++;
-      else if (code === 0x7d || code === 0x5d) depth--;
-      this.#at++;
-    } while (depth > 0);
   }
 
   #space(): void {
@@ -171,7 +164,7 @@ class Reader {
   }
 }
 
-const END_OF_SCALAR: ReadonlySet<string> = new Set([',', '}', ']', ' ', '\n', '\r', '\t']);
+const ENDS_VALUE: ReadonlySet<string> = new Set([':', ',', '}', ']', ' ', '\n', '\r', '\t']);
 
 /** The `judge` that guards invoking decides here too, so that what is listed is exactly what can be used. */
 export type Permits = (model: ModelId) => boolean;
@@ -179,49 +172,48 @@ export type Permits = (model: ModelId) => boolean;
 type Edit = Span & { readonly text: string };
 
 /** @param body the bytes that `index` was made of; never written to */
-export function filterList(body: Buffer, { lists, outside, csv, totals }: ListIndex, permits: Permits) {
-  const edits = nested(outside, permits);
-  let kept = 0;
-  let removed = 0;
-  for (const list of lists) {
-    const stay = permittedIn(list, permits);
-    kept += stay.length;
-    removed += list.entries.length - stay.length;
-    // one by one: a list may be longer than the arguments of a call
-    for (const entry of stay) for (const edit of nested(entry, permits)) edits.push(edit);
-    for (const edit of gaps(list, stay)) edits.push(edit);
-  }
-  for (const span of csv) {
-    const ids = span.text.split(',').filter((id) => permits(id.trim() as ModelId));
-    edits.push({ ...span, text: JSON.stringify(ids.join(',')) });
-  }
-  for (const span of totals) edits.push({ ...span, text: String(Math.max(0, span.value - removed)) });
+export function filterList(body: Buffer, { outside }: ListIndex, permits: Permits) {
+  const edits: Edit[] = [];
+  let [kept, removed] = [0, 0];
+  // No user can use an entry without a readable id
+  const isUsable = ({ isModel, ids }: Entry) =>
+    !isModel || (ids.length > 0 && ids.every((id) => id !== undefined && permits(id)));
+  const filterEntry = ({ references, lists }: Entry): void => {
+    for (const list of lists) {
+      const stay = list.entries.filter(isUsable);
+      kept += list.isCounted ? stay.length : 0;
+      removed += list.isCounted ? list.entries.length - stay.length : 0;
+      for (const entry of stay) filterEntry(entry);
+      // one by one: a list may be longer than the arguments of a call
+      for (const edit of gaps(list, stay)) edits.push(edit);
+    }
+    for (const reference of references) {
+      const text = redacted(reference, permits, removed);
+      if (text !== undefined) edits.push({ ...reference, text });
+    }
+  };
+  filterEntry(outside);
   return { body: apply(body, edits), kept, removed };
 }
 
-function nested({ references, names }: Entry, permits: Permits): Edit[] {
-  const redacted = references.filter(({ id }) => id === undefined || !permits(id));
-  const lists = names.flatMap((list) => gaps(list, permittedIn(list, permits)));
-  return [...redacted.map(({ start, end }) => ({ start, end, text: 'null' })), ...lists];
+/** @returns undefined where it stays */
+function redacted(reference: Reference, permits: Permits, removed: number): string | undefined {
+  if ('total' in reference) return String(Math.max(0, reference.total - removed));
+  if (!('csv' in reference)) return reference.id !== undefined && permits(reference.id) ? undefined : 'null';
+  const ids = reference.csv.split(',').filter((id) => permits(id.trim() as ModelId));
+  return JSON.stringify(ids.join(','));
 }
-
-/** No user can use an entry without a readable id. */
-const permittedIn = ({ entries }: EntryList, permits: Permits): readonly Entry[] =>
-  entries.filter(
-    ({ isModel, ids }) => !isModel || (ids.length > 0 && ids.every(({ id }) => id !== undefined && permits(id))),
-  );
 
 /** The stretches between the entries that stay, each replaced by the comma that belongs there. */
 function gaps({ start, end, entries: all }: EntryList, stay: readonly Entry[]): Edit[] {
   if (all.length === stay.length) return [];
-  if (stay.length === 0) return [{ start, end, text: '' }];
   const edits: Edit[] = [];
   let from = start;
   for (const entry of stay) {
     if (entry.start > from) edits.push({ start: from, end: entry.start, text: entry === stay[0] ? '' : ',' });
     from = entry.end;
   }
-  return from < end ? [...edits, { start: from, end, text: '' }] : edits;
+  return [...edits, { start: from, end, text: '' }];
 }
 
 function apply(body: Buffer, edits: Edit[]): Buffer {

@@ -81,15 +81,16 @@ export function createGate(parts: GateParts) {
 function createLastingParts(parts: GateParts) {
   const { maxHeaderBytes, maxBodyBytes, ...config } = parts.config;
   const identity = createIdentity(config.identity);
+  const providerModels = createProviderModels();
   return {
     ...parts,
     upstream: createUpstream({ ...config.upstream, maxHeaderBytes, probePath: '/health' }),
     identity,
     sessions: createSessionWatch({ ...parts, identity }),
-    providerModels: createProviderModels(),
+    providerModels,
     order: createChatOrder(),
     reading: createReading(),
-    lists: createListReading(),
+    lists: createListReading(providerModels.learn),
     bodies: createHeldBodies(maxBodyBytes),
     allowances: allowancesOf(parts),
   };

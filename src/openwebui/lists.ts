@@ -48,7 +48,7 @@ export const SHAPES = {
   functions: {
     name: 'functions',
     // A pipe is a model, by its own id or with `.` and a name behind it; filters and actions are none
-    root: { mark: 'entries', each: { keys: { id: ID }, onlyIf: { key: 'type', value: 'pipe' } } },
+    root: entries({ id: ID, type: { mark: 'kind', model: 'pipe' } }),
     empty: '[]',
   },
   groups: {
