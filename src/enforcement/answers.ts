@@ -78,29 +78,19 @@ export function errorAnswer(dialect: Dialect, error: GatewayError, requestId: st
 }
 
 function describe({ reason, model }: Deny, isHidden: boolean): ErrorBody {
+  const shown = model && model.length > 200 ? `${model.slice(0, 200)}…` : model;
+  const named = shown === undefined ? 'The model' : `The model "${shown}"`;
   const refused = isHidden ? { status: 404, code: 'model_not_found' } : { status: 403, code: 'model_not_permitted' };
-  const { kind } = DENY_REASONS[reason];
-  switch (kind) {
-    case 'policy': {
-      const shown = model && model.length > 200 ? `${model.slice(0, 200)}…` : model;
-      const named = shown === undefined ? 'The model' : `The model "${shown}"`;
-      return { ...refused, message: `${named} does not exist or your organization does not have access to it.` };
-    }
-    case 'stored':
-      return { ...refused, message: `This would run a stored ${FORBIDDEN_MODEL}` };
-    case 'saved':
-      return { ...refused, message: `This chat names a ${FORBIDDEN_MODEL} It was not saved.` };
-    case 'direct':
-      return { ...refused, code: 'direct_connection', message: 'Direct connections are switched off here.' };
-    case 'endpoint':
-      return isHidden
-        ? { status: 404, code: 'not_found', message: 'Not Found' }
-        : { status: 403, code: 'path_unlisted', message: 'This endpoint is not open to users here.' };
-    case 'unauthenticated':
-      return { status: 401, code: 'not_authenticated', message: 'Not authenticated' };
-    case 'malformed':
-      return { status: 400, code: reason, message: reason === 'model_missing' ? MISSING : UNREADABLE };
-  }
+  const unlisted = { status: 403, code: 'path_unlisted', message: 'This endpoint is not open to users here.' };
+  return {
+    policy: { ...refused, message: `${named} does not exist or your organization does not have access to it.` },
+    stored: { ...refused, message: `This would run a stored ${FORBIDDEN_MODEL}` },
+    saved: { ...refused, message: `This chat names a ${FORBIDDEN_MODEL} It was not saved.` },
+    direct: { ...refused, code: 'direct_connection', message: 'Direct connections are switched off here.' },
+    endpoint: isHidden ? { status: 404, code: 'not_found', message: 'Not Found' } : unlisted,
+    unauthenticated: { status: 401, code: 'not_authenticated', message: 'Not authenticated' },
+    malformed: { status: 400, code: reason, message: reason === 'model_missing' ? MISSING : UNREADABLE },
+  }[DENY_REASONS[reason].kind];
 }
 
 const FORBIDDEN_MODEL = 'model that does not exist or that your organization does not have access to.';

@@ -37,7 +37,11 @@ export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<
   };
 
   async function decideThen(scope: Scope, next: Next): ReturnType<Stage<Scope>> {
-    const decision = await decidePatiently(scope).catch((error: unknown) => reported(scope, error));
+    const attempt = async () => {
+      if (!scope.isPrincipalCurrent) await identify(scope, parts);
+      return decide(scope);
+    };
+    const decision = await Promise.resolve(store.patiently(attempt)).catch((error: unknown) => reported(scope, error));
     if (decision?.effect === 'deny' && mode === 'enforce') {
       refusal.deny(scope, decision);
       scope.endSave?.(true);
@@ -50,13 +54,6 @@ export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<
     } finally {
       scope.endSave(scope.outcome !== undefined && !scope.outcome.truncated);
     }
-  }
-
-  async function decidePatiently(scope: Scope): Promise<Decision | undefined> {
-    return store.patiently(async () => {
-      if (!scope.isPrincipalCurrent) await identify(scope, parts);
-      return decide(scope);
-    });
   }
 
   /** Reporting refuses nothing that can still be sent on; what cannot be judged is reported as a denial. */

@@ -39,13 +39,40 @@ type Ask = (model: ModelId) => Decision;
 const NAME_SPACES = {
   /** An id of `/api/models`, presets included. */
   chat: (_view: PolicyView, ask: Ask, model: ModelId) => ask(model),
-  /** Sent to the provider as it is: no preset of that name is resolved (`/openai/responses`, embeddings). */
-  provider: ofProvider,
-  /** The same two, for routes where a name without a tag means `name:latest`. */
-  ollama: judgeOllama,
-  ollama_raw: judgeOllamaRaw,
+  /**
+   * Sent to the provider as it is (`/openai/responses`, embeddings): no preset of that name is resolved. A grant of a
+   * preset, or of a model that picks others, says nothing of a provider's model that is called the same.
+   */
+  provider(view: PolicyView, ask: Ask, model: ModelId): Decision {
+    const decision = ask(model);
+    if (decision.effect === 'deny' || decision.reason === 'admin_access') return decision;
+    return isProviders(view, model) ? byOwnGrant(decision) : deny('not_granted', model, [model]);
+  },
+  /** A name without a tag means `name:latest`. The preset's base runs, which gets its tag in turn, or else the model. */
+  ollama(view: PolicyView, ask: Ask, model: ModelId): Decision {
+    const base = view.preset(model)?.base;
+    if (base === undefined) return byOwnGrant(ask(tagged(model)));
+    const decision = ask(model);
+    if (decision.effect === 'deny' || decision.reason !== 'preset_base') return decision;
+    const ofBase = byOwnGrant(ask(tagged(base)));
+    return ofBase.effect === 'permit' ? decision : deny('preset_base_not_granted', model, decision.chain);
+  },
+  /** The same, where a release looks for a preset of exactly this name first, or for one with the tag, or for none. */
+  ollama_raw(view: PolicyView, ask: Ask, model: ModelId): Decision {
+    const decision = byOwnGrant(ask(tagged(model)));
+    if (decision.effect === 'deny' || view.preset(model)?.base === undefined) return decision;
+    const ofPreset = ask(model);
+    return ofPreset.effect === 'deny' ? ofPreset : decision;
+  },
   /** Image and speech models, a name space of their own. */
-  media: judgeMedia,
+  media(_view: PolicyView, ask: Ask, model: ModelId, { mediaModels }: JudgeOptions): Decision {
+    const decision = ask(model);
+    if (decision.effect === 'permit' || decision.reason === 'role_not_permitted') return decision;
+    // The answer must not depend on what other organizations were granted: any means any
+    const isListed = mediaModels === 'any' ? !PATH_CHARACTERS.test(model) : mediaModels.has(model);
+    if (!isListed) return deny('media_model_not_listed', model);
+    return { effect: 'permit', reason: 'media_model', model, chain: [model] };
+  },
 };
 
 export type NameSpace = keyof typeof NAME_SPACES;
@@ -80,40 +107,6 @@ export function firstDenial<T>(items: Iterable<T>, judgeOne: (item: T) => Decisi
     first ??= decision;
   }
   return first;
-}
-
-/** What runs is the preset's base, which gets its tag in turn, or else the model by that name. */
-function judgeOllama(view: PolicyView, ask: Ask, model: ModelId): Decision {
-  const base = view.preset(model)?.base;
-  if (base === undefined) return byOwnGrant(ask(tagged(model)));
-  const decision = ask(model);
-  if (decision.effect === 'deny' || decision.reason !== 'preset_base') return decision;
-  const ofBase = byOwnGrant(ask(tagged(base)));
-  return ofBase.effect === 'permit' ? decision : deny('preset_base_not_granted', model, decision.chain);
-}
-
-/** Some releases look for a preset of exactly this name first, some for one with the tag, some for none. */
-function judgeOllamaRaw(view: PolicyView, ask: Ask, model: ModelId): Decision {
-  const decision = byOwnGrant(ask(tagged(model)));
-  if (decision.effect === 'deny' || view.preset(model)?.base === undefined) return decision;
-  const ofPreset = ask(model);
-  return ofPreset.effect === 'deny' ? ofPreset : decision;
-}
-
-function judgeMedia(_view: PolicyView, ask: Ask, model: ModelId, { mediaModels }: JudgeOptions): Decision {
-  const decision = ask(model);
-  if (decision.effect === 'permit' || decision.reason === 'role_not_permitted') return decision;
-  // The answer must not depend on what other organizations were granted: any means any
-  const isListed = mediaModels === 'any' ? !PATH_CHARACTERS.test(model) : mediaModels.has(model);
-  if (!isListed) return deny('media_model_not_listed', model);
-  return { effect: 'permit', reason: 'media_model', model, chain: [model] };
-}
-
-/** A grant of a preset, or of a model that picks others, says nothing of a provider's model that is called the same. */
-function ofProvider(view: PolicyView, ask: Ask, model: ModelId): Decision {
-  const decision = ask(model);
-  if (decision.effect === 'deny' || decision.reason === 'admin_access') return decision;
-  return isProviders(view, model) ? byOwnGrant(decision) : deny('not_granted', model, [model]);
 }
 
 function byOwnGrant(decision: Decision): Decision {
