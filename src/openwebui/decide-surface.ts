@@ -13,7 +13,7 @@ import type { StoreView } from '../store/store-view.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import { type OpenWebUiScope, queryValue } from './endpoints.ts';
 import { judgeInvocation } from './invocations.ts';
-import { type JudgingParts, Judging, judgeDeletion, judgeSave } from './saved-chats.ts';
+import { type Judging, type JudgingParts, createJudging, judgeDeletion, judgeSave } from './saved-chats.ts';
 
 export function createSurfaceDecider(
   given: Omit<JudgingParts, 'recordOf'> & RecordReaderParts,
@@ -23,16 +23,13 @@ export function createSurfaceDecider(
 
   return async function decideSurface(scope) {
     const { surface, principal } = scope;
-    // An earlier attempt may have begun a save, of which nothing was sent
-    scope.endSave?.(true);
-    scope.endSave = undefined;
     if (surface.kind === 'neutral') return surface.unlisted === true ? decideUnlisted(parts, scope) : undefined;
     if (surface.kind === 'lists' && surface.public === true) return undefined;
     if (principal.kind !== 'user') return refuseNoUser(principal);
-    const judging = new Judging(parts, principal);
+    const judging = createJudging(parts, scope, principal);
     switch (surface.kind) {
       case 'refused':
-        if (principal.role === 'admin') return surface.judged === true ? decidePassthrough(judging, scope) : undefined;
+        if (principal.role === 'admin') return surface.judged === true ? decidePassthrough(judging) : undefined;
         // a denial is counted for the user's organizations
         await store.load({ user: principal });
         return deny('path_unlisted');
@@ -41,14 +38,14 @@ export function createSurfaceDecider(
         store.current();
         return undefined;
       case 'manages':
-        return principal.role === 'admin' ? undefined : decidePresets(judging, scope, surface.form);
+        return principal.role === 'admin' ? undefined : decidePresets(judging, surface.form);
       case 'saves':
-        return decideSavedChat(judging, scope, surface.form);
+        return decideSavedChat(judging, surface.form);
       case 'invokes': {
         const { rules, mentions = false, modelRequired } = surface;
         const record = await recordOf(scope, { kind: 'invocation', rules, mentions, mayBeEmpty: !modelRequired });
         const named = () => [...record.references.models, ...record.mentioned.map(({ text }) => text)];
-        return timed(scope, judging, () => judgeInvocation(judging, surface, scope, record), named);
+        return timed(judging, () => judgeInvocation(judging, surface, record), named);
       }
     }
   };
@@ -62,72 +59,76 @@ async function decideUnlisted(parts: JudgingParts, scope: OpenWebUiScope) {
   if (models === undefined || models.size === 0) return undefined;
   const { principal } = scope;
   if (principal.kind !== 'user') return refuseNoUser(principal);
-  const judging = new Judging(parts, principal);
-  return parts.store.ask(
-    () => judging.all(models),
-    parts.judge.needs(principal, () => models),
+  const { all, judge, store } = createJudging(parts, scope, principal);
+  return store.ask(
+    () => all(models),
+    judge.needs(principal, () => models),
   );
 }
 
-async function decidePresets(judging: Judging, scope: OpenWebUiScope, form: PresetForm) {
-  const question = { form, mayBeEmpty: form === 'preset_switch', queryId: queryValue(scope.query, 'id') };
-  const rows = await judging.parts.recordOf(scope, { kind: 'presets', ...question });
+async function decidePresets(judging: Judging, form: PresetForm) {
+  const { scope } = judging;
+  const rows = await judging.recordOf(scope, { kind: 'presets', form, queryId: queryValue(scope.query, 'id') });
   const named = () => rows?.flatMap((row) => [...row.named, ...row.ids]) ?? [];
-  return timed(scope, judging, () => judgePresets(judging, form, rows), named);
+  const judgeRow = form === 'preset_switch' ? judgeSwitch : judgePreset;
+  // undefined where the body has not the form that the backend reads
+  const judgeRows = () => (rows ? firstDenial(rows, (row) => judgeRow(judging, row)) : deny('reference_unreadable'));
+  return timed(judging, judgeRows, named);
 }
 
-async function decideSavedChat(judging: Judging, scope: OpenWebUiScope, form: ChatForm) {
-  const chatId = scope.pathIds['id'];
-  if (form === 'message_deletion') return timed(scope, judging, () => judgeDeletion(judging, chatId ?? ''));
-  const names = await judging.parts.recordOf(scope, { kind: 'save', form });
+async function decideSavedChat(judging: Judging, form: ChatForm) {
+  const { id } = judging.scope.pathIds;
+  if (form === 'message_deletion') return timed(judging, () => judgeDeletion(judging, id ?? ''));
+  const names = await judging.recordOf(judging.scope, { kind: 'save', form });
   // Most parts of a chat name nothing, and are saved also while policy cannot be read
   if (names.places.size === 0 && names.answers.length === 0 && names.timers.length === 0) return undefined;
-  return timed(scope, judging, () => judgeSave(judging, scope, names, chatId));
+  return timed(judging, () => judgeSave(judging, names, id));
 }
 
 /**
  * Paths that the backend passes on whole (`ENABLE_OPENAI_API_PASSTHROUGH`, Ollama's index routes). The provider finds the
  * model in path, query or a body of any kind; where none names one, the gate cannot say what would run.
  */
-async function decidePassthrough(judging: Judging, scope: OpenWebUiScope) {
-  const inBody = await namedInBody(judging, scope);
-  const inQuery = [...new URLSearchParams(scope.query)].filter(([name]) => namesModels(name)).map(([, text]) => text);
-  const named = inBody && [...inBody, ...inQuery, ...modelOfPath(scope.path)].map(parseModelId);
+async function decidePassthrough(judging: Judging) {
+  const { path, query, incoming } = judging.scope;
+  const inBody = await namedInBody(judging);
+  const inQuery = [...new URLSearchParams(query)].filter(([name]) => namesModels(name)).map(([, text]) => text);
+  const named = inBody && [...inBody, ...inQuery, ...modelOfPath(path)].map(parseModelId);
   const models = new Set(named?.filter((model) => model !== undefined));
   const judgePassthrough = (): Decision | undefined => {
     if (named === undefined || named.includes(undefined)) return deny('reference_unreadable');
     const decision = judging.all(models, 'provider');
     if (decision !== undefined) return decision;
-    const mayNameNone =
-      RUNS_NOTHING.has(scope.incoming.method ?? '') || judging.parts.judge.options.adminAccess === 'all';
+    const mayNameNone = RUNS_NOTHING.has(incoming.method ?? '') || judging.judge.options.adminAccess === 'all';
     return mayNameNone ? undefined : deny('model_missing');
   };
-  return timed(scope, judging, judgePassthrough, () => models);
+  return timed(judging, judgePassthrough, () => models);
 }
 
 /** @returns undefined where the body cannot be read, or names a model in a form that cannot */
-async function namedInBody(
-  { parts }: Judging,
-  scope: OpenWebUiScope,
-): Promise<readonly (string | undefined)[] | undefined> {
+async function namedInBody({ recordOf, scope }: Judging): Promise<readonly (string | undefined)[] | undefined> {
   if (!hasBody(scope.incoming)) return [];
   const contentType = scope.incoming.headers['content-type'] ?? '';
-  const isForm = IS_FORM.test(contentType);
-  const record = await parts.recordOf(scope, isForm ? { kind: 'form', contentType } : { kind: 'any' });
+  const record = await recordOf(scope, IS_FORM.test(contentType) ? { kind: 'form', contentType } : { kind: 'any' });
   if (scope.body?.length === 0) return [];
   if (record === undefined || !('models' in record)) return record;
   return record.unreadable === undefined ? [...record.models] : undefined;
 }
 
 async function timed<T>(
-  scope: OpenWebUiScope,
-  { parts, user }: Judging,
+  { store, judge, user, scope }: Judging,
   decide: () => T | Promise<T>,
   named: () => Iterable<string> = () => [],
 ): Promise<T> {
   const startedAt = performance.now();
+  const attempt = () => {
+    // An earlier attempt may have begun a save, of which nothing was sent
+    scope.endSave?.(true);
+    scope.endSave = undefined;
+    return decide();
+  };
   try {
-    return await parts.store.ask(decide, parts.judge.needs(user, named));
+    return await store.ask(attempt, judge.needs(user, named));
   } finally {
     scope.decisionMs = performance.now() - startedAt;
   }
@@ -152,13 +153,7 @@ function modelOfPath(path: string): string[] {
   return segment === undefined ? [] : [segment.replace(/:[A-Za-z]+$/, '')];
 }
 
-/** @param rows undefined where the body has not the form that the backend reads */
-function judgePresets(judging: Judging, form: PresetForm, rows: readonly PresetRow[] | undefined) {
-  if (rows === undefined) return deny('reference_unreadable');
-  return firstDenial(rows, (row) => (form === 'preset_switch' ? judgeSwitch(judging, row) : judgeRow(judging, row)));
-}
-
-function judgeRow(judging: Judging, row: PresetRow): Decision | undefined {
+function judgePreset(judging: Judging, row: PresetRow): Decision | undefined {
   // The backend sends a base to the provider as it is: no row of that name leads on
   const decision = judging.all(row.named, 'provider');
   if (decision?.effect === 'deny') return decision;
@@ -189,10 +184,10 @@ function judgeSwitch(judging: Judging, { ids }: PresetRow): Decision | undefined
  * A new row on a provider's model, or on a granted id, would redirect all its users, and so would a changed base of it.
  * The backend takes a name without a tag for a model of Ollama with one.
  */
-function redirectsOthers({ view, parts }: Judging, id: ModelId, row: PresetRow): boolean {
+function redirectsOthers({ view, judge }: Judging, id: ModelId, row: PresetRow): boolean {
   const current = view.preset(id);
   if (current !== undefined && (current.base === undefined || current.base === id)) return true;
-  const isProvided = parts.judge.providerModels.has(id) && current === undefined;
+  const isProvided = judge.providerModels.has(id) && current === undefined;
   const isUsed = view.isGrantedAnywhere(id) || view.isGrantedAnywhere(`${id}:latest` as ModelId);
   if (!isProvided && !isUsed) return false;
   if (current === undefined) return true;

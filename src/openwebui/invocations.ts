@@ -12,44 +12,34 @@ import {
   CHAT_PARAMETERS,
   UNREADABLE,
   everyName,
-  namesByPlace,
+  namesAt,
   parametersOf,
   unanswered,
 } from '../references/saved-chat.ts';
-import type { StoredChat } from '../store/stored-references.ts';
-import { type Judging, judgeSave, namesAt } from './saved-chats.ts';
+import { type Judging, judgeSave, ofMessages } from './saved-chats.ts';
 import type { InvokesSurface } from './surfaces.ts';
-import { type OpenWebUiScope, queryValue } from './endpoints.ts';
+import { queryValue } from './endpoints.ts';
 
-export async function judgeInvocation(
-  judging: Judging,
-  surface: InvokesSurface,
-  scope: OpenWebUiScope,
-  record: InvocationRecord,
-): Promise<Decision | undefined> {
-  const decision = judgeNamed(judging, surface, scope, record);
+export async function judgeInvocation(judging: Judging, surface: InvokesSurface, record: InvocationRecord) {
+  const decision = judgeNamed(judging, surface, record);
   if (decision?.effect === 'deny') return decision;
-  const ofStored = surface.runs === undefined ? undefined : await judgeStoredRun(judging, surface.runs, scope, record);
+  const ofStored = surface.runs === undefined ? undefined : await judgeStoredRun(judging, surface.runs, record);
   if (ofStored?.effect === 'deny') return ofStored;
   // The backend stores the user's message with its chat (main.py `chat_completion`, from 0.9), as a save would
-  const written = await judgeSave(judging, scope, record.written, record.ids.chat_id || undefined);
+  const written = await judgeSave(judging, record.written, record.ids.chat_id || undefined);
   return written?.effect === 'deny' ? written : (decision ?? ofStored);
 }
 
-function judgeNamed(
-  judging: Judging,
-  surface: InvokesSurface,
-  scope: OpenWebUiScope,
-  record: InvocationRecord,
-): Decision | undefined {
+function judgeNamed(judging: Judging, surface: InvokesSurface, record: InvocationRecord): Decision | undefined {
+  const { scope } = judging;
   const { references, fanOut } = record;
-  const { options } = judging.parts.judge;
   const mentioned = record.mentioned.filter(({ text, likeText }) => !likeText || isKnown(judging, text));
   // First, since report mode sends on what is denied below
   scope.runs = Math.max(1, fanOut.runs, mentioned.length);
   if (references.unreadable !== undefined) return deny('reference_unreadable');
   if (surface.modelRequired && !record.namesModel) return deny('model_missing');
-  if (references.direct && options.directConnections === 'refuse') return deny('direct_connection');
+  const refusesDirect = judging.judge.options.directConnections === 'refuse';
+  if (references.direct && refusesDirect) return deny('direct_connection');
 
   const run = [...references.models].filter((model) => !references.routed.has(model));
   const models = new Set([...references.models, ...askedOf(judging, run, references.routed)]);
@@ -83,10 +73,10 @@ function judgeDirect(judging: Judging, models: ReadonlySet<ModelId>): Decision |
   return judging.all([...models].filter((model) => view.isGrantedAnywhere(model) || view.hasModelRow(model)));
 }
 
-function isKnown({ view, parts }: Judging, text: string): boolean {
+function isKnown({ view, judge }: Judging, text: string): boolean {
   const model = parseModelId(text);
   if (model === undefined) return false;
-  return view.hasModelRow(model) || view.isGrantedAnywhere(model) || parts.judge.providerModels.has(model);
+  return view.hasModelRow(model) || view.isGrantedAnywhere(model) || judge.providerModels.has(model);
 }
 
 /** For each organization its runs, and one for what else its grants permit: it may be what runs. */
@@ -95,18 +85,13 @@ function countByOrganization(
   models: ReadonlySet<ModelId>,
   judgeOne: (model: ModelId) => Decision,
 ): ReadonlyMap<OrganizationId, number> {
-  const payers = new Map<string, OrganizationId>();
+  const counts = new Map<OrganizationId, number>();
   for (const model of models) {
     const decision = judgeOne(model);
-    if (decision.effect === 'permit' && decision.grant !== undefined) payers.set(model, decision.grant.organization);
+    const payer = decision.effect === 'permit' ? decision.grant?.organization : undefined;
+    if (payer !== undefined) counts.set(payer, (counts.get(payer) ?? 0) + (runs.get(model) ?? 0));
   }
-  const counts = new Map<OrganizationId, number>();
-  for (const [named, times] of runs) {
-    const payer = payers.get(named);
-    if (payer !== undefined) counts.set(payer, (counts.get(payer) ?? 0) + times);
-  }
-  for (const payer of payers.values()) if (!counts.has(payer)) counts.set(payer, 1);
-  return counts;
+  return new Map([...counts].map(([payer, times]) => [payer, Math.max(1, times)]));
 }
 
 interface StoredModels {
@@ -122,48 +107,44 @@ interface StoredModels {
 
 const NOTHING: StoredModels = { names: [], isOptional: true };
 
+type ReadStoredRun = (judging: Judging, record: InvocationRecord, pathId: string) => Promise<StoredModels>;
+
+/** A stored object that a request runs, and where its id stands. The database is asked which models it names. */
+const STORED_RUNS = {
+  /** The messages of `chat_id` that the body names: background tasks run on the model that they store. */
+  messages_of_body: modelsOfContinuedChat,
+  /** The tool call of the path's `:message` in chat `:id`, which resumes a completion. */
+  message_of_path: modelsOfResumedMessage,
+  /** Any message of the path's chat `:id`, unless the body names a model: then nothing stored is run. */
+  async chat_of_path({ store, user }, { model }, id) {
+    if (model !== '') return NOTHING;
+    const chat = await store.stored.chat(id, undefined, user.id);
+    return { names: chat === undefined ? [] : everyName(chat.names) };
+  },
+  /** The channel message of `reply_to_id`. People wrote most of them, and a reply to those runs nothing. */
+  replied_message: async ({ store }, { ids }) => ({
+    names: await store.stored.ofChannelMessage(ids.reply_to_id),
+    isOptional: true,
+  }),
+  /** The automation of the path's `:id`. */
+  automation_of_path: async ({ store }, _record, id) => ({ names: await store.stored.ofAutomation(id) }),
+  /** The earlier version `version_id` of a preset, which becomes the current one. */
+  preset_version: async ({ store }, { ids }) => ({ names: await store.stored.ofPresetVersion(ids.version_id) }),
+} satisfies Record<string, ReadStoredRun>;
+
+export type StoredRun = keyof typeof STORED_RUNS;
+
 /** @returns undefined where nothing is run and none has to be */
-async function judgeStoredRun(
-  judging: Judging,
-  run: NonNullable<InvokesSurface['runs']>,
-  scope: OpenWebUiScope,
-  record: InvocationRecord,
-): Promise<Decision | undefined> {
-  const chat = scope.pathIds['id'] ?? record.ids.chat_id;
-  const stored = await judging.parts.order.quietly(chat, () => modelsOf(run, judging, scope.pathIds, record));
-  const { names, routed = [], isOptional = false } = stored;
-  scope.runs += stored.further ?? 0;
+async function judgeStoredRun(judging: Judging, run: StoredRun, record: InvocationRecord) {
+  const { order, scope } = judging;
+  const { id } = scope.pathIds;
+  const read: ReadStoredRun = STORED_RUNS[run];
+  const stored = await order.quietly(id ?? record.ids.chat_id, () => read(judging, record, id ?? ''));
+  const { names, routed = [], isOptional = false, further = 0 } = stored;
+  scope.runs += further;
   await judging.load([...names, ...routed]);
   const decision = judging.stored([...names, ...routed, ...askedOf(judging, stored.run ?? [], routed)]);
   return decision ?? (isOptional ? undefined : deny('stored_reference'));
-}
-
-async function modelsOf(
-  run: NonNullable<InvokesSurface['runs']>,
-  judging: Judging,
-  { id = '', message = '' }: Readonly<Record<string, string>>,
-  record: InvocationRecord,
-): Promise<StoredModels> {
-  const { stored } = judging.parts.store;
-  switch (run) {
-    case 'messages_of_body':
-      return modelsOfContinuedChat(judging, record);
-    case 'message_of_path':
-      return modelsOfResumedMessage(await stored.chat(id, [message, CHAT_MODELS], judging.user.id), message);
-    case 'chat_of_path': {
-      // With a model in the body nothing stored is run
-      if (record.model !== '') return NOTHING;
-      const chat = await stored.chat(id, undefined, judging.user.id);
-      return { names: chat === undefined ? [] : everyName(chat.names) };
-    }
-    case 'replied_message':
-      // Most channel messages were written by people, and a reply to them runs nothing
-      return { names: await stored.ofChannelMessage(record.ids.reply_to_id), isOptional: true };
-    case 'automation_of_path':
-      return { names: await stored.ofAutomation(id) };
-    case 'preset_version':
-      return { names: await stored.ofPresetVersion(record.ids.version_id) };
-  }
 }
 
 /**
@@ -172,19 +153,18 @@ async function modelsOf(
  * tell: `params`, a preset and the provider itself may have it otherwise. Messages of sub-agents and timers that have no
  * answer are run after it. What comes from an SDK belongs to no chat: nothing is stored.
  */
-async function modelsOfContinuedChat(judging: Judging, record: InvocationRecord): Promise<StoredModels> {
-  const { stored } = judging.parts.store;
+async function modelsOfContinuedChat({ store, user }: Judging, record: InvocationRecord): Promise<StoredModels> {
   const { ids } = record;
   if (record.hasOddId) return { names: [UNREADABLE] };
   if (ids.chat_id === '') return NOTHING;
   const messages = [ids.assistant_message_id, ids.id, ...record.messageIds].filter(Boolean);
-  const chat = await stored.chat(ids.chat_id, messages, judging.user.id);
+  const chat = await store.stored.chat(ids.chat_id, messages, user.id);
   if (chat === undefined) return NOTHING;
   // Up to 0.7 the backend continues any chat, and its owner could change the model while it answers
-  if (!chat.checkedByBackend && chat.owner !== judging.user.id) return { names: [UNREADABLE] };
+  if (!chat.checkedByBackend && chat.owner !== user.id) return { names: [UNREADABLE] };
   const pending = unanswered(chat.names);
-  const timers = pending.length === 0 ? [] : await stored.ofTimers(chat.names.timers);
-  const names = namesAt(chat.names, [...messages, ...pending]);
+  const timers = pending.length === 0 ? [] : await store.stored.ofTimers(chat.names.timers);
+  const names = namesAt(chat.names, ofMessages([...messages, ...pending]));
   return { names: [...names, ...timers], isOptional: true, further: pending.length };
 }
 
@@ -192,17 +172,16 @@ async function modelsOfContinuedChat(judging: Judging, record: InvocationRecord)
  * Runs the message's model, or else the chat's first, with the parameters of both (utils/tool_approval.py
  * `build_tool_approval_resume_payload`, 0.12.4). The message's row may be made inside of the request: both forms count.
  */
-function modelsOfResumedMessage(chat: StoredChat | undefined, message: string): StoredModels {
-  if (chat === undefined) return { names: [] };
-  const pending = unanswered(chat.names);
-  const byPlace = namesByPlace(chat.names);
-  const at = (...places: string[]) => places.flatMap((place) => byPlace.get(place) ?? []);
+async function modelsOfResumedMessage({ store, user, scope }: Judging, _record: InvocationRecord, id: string) {
+  const { message = '' } = scope.pathIds;
+  const names = (await store.stored.chat(id, [message, CHAT_MODELS], user.id))?.names;
   // A reply may lose its model before it is run: then the chat's own counts
-  const run = at(message, CHAT_MODELS);
+  const run = names === undefined ? [] : namesAt(names, [message, CHAT_MODELS]);
   // Parameters alone are no model
-  if (run.length === 0) return { names: [] };
-  const routed = at(parametersOf(message), CHAT_PARAMETERS);
-  return { names: [...run, ...namesAt(chat.names, pending)], run, routed, further: pending.length };
+  if (names === undefined || run.length === 0) return { names: [] };
+  const pending = unanswered(names);
+  const routed = namesAt(names, [parametersOf(message), CHAT_PARAMETERS]);
+  return { names: [...run, ...namesAt(names, ofMessages(pending))], run, routed, further: pending.length };
 }
 
 /** What the connections of the models that run take other names for: `a` beside `x.b` is `x.a` there. Asked once for each. */

@@ -12,7 +12,7 @@ import {
   CHAT_MODELS,
   everyName,
   messageAt,
-  namesByPlace,
+  namesAt,
   parametersOf,
   selectionOf,
   unanswered,
@@ -29,34 +29,30 @@ export interface JudgingParts {
   readonly recordOf: RecordReader;
 }
 
-export class Judging {
-  readonly parts: JudgingParts;
-  readonly user: UserPrincipal;
+export type Judging = ReturnType<typeof createJudging>;
 
-  constructor(parts: JudgingParts, user: UserPrincipal) {
-    this.parts = parts;
-    this.user = user;
-  }
-  get view() {
-    return this.parts.store.current();
-  }
-  one(model: ModelId, names?: NameSpace): Decision {
-    return this.parts.judge.one(this.view, this.user, model, names);
-  }
-  all(models: Iterable<ModelId>, names?: NameSpace): Decision | undefined {
-    return this.parts.judge.all(this.view, this.user, models, names);
-  }
-  /** Awaited before stored names are judged: the policy may have changed while they were read. */
-  load(names: Iterable<string>): void | Promise<void> {
-    return this.parts.store.load(this.parts.judge.needs(this.user, () => names));
-  }
-  stored(names: Iterable<string>): Decision | undefined {
-    return firstDenial(new Set(names), (name) => {
-      const model = parseModelId(name);
-      const decision = model === undefined ? undefined : this.one(model);
-      return decision?.effect === 'permit' ? decision : denyStored(name);
-    });
-  }
+/** One request before the judge: what it names, and what is stored. */
+export function createJudging(parts: JudgingParts, scope: OpenWebUiScope, user: UserPrincipal) {
+  const { judge, store } = parts;
+  const one = (model: ModelId, names?: NameSpace) => judge.one(store.current(), user, model, names);
+  return {
+    ...parts,
+    scope,
+    user,
+    one,
+    get view() {
+      return store.current();
+    },
+    all: (models: Iterable<ModelId>, names?: NameSpace) => judge.all(store.current(), user, models, names),
+    /** Awaited before stored names are judged: the policy may have changed while they were read. */
+    load: (names: Iterable<string>) => store.load(judge.needs(user, () => names)),
+    stored: (names: Iterable<string>) =>
+      firstDenial(new Set(names), (name) => {
+        const model = parseModelId(name);
+        const decision = model === undefined ? undefined : one(model);
+        return decision?.effect === 'permit' ? decision : denyStored(name);
+      }),
+  };
 }
 
 /** The text of the denial names no model; the log does. */
@@ -68,13 +64,8 @@ function denyStored(name: string, reason: 'stored_reference' | 'saved_reference'
 type Forbidden = ReadonlyMap<string, readonly string[]>;
 
 /** Where it writes forbidden names again, runs wait for `scope.endSave`. @param chatId undefined for a new chat */
-export async function judgeSave(
-  judging: Judging,
-  scope: OpenWebUiScope,
-  names: ChatNames,
-  chatId: string | undefined,
-): Promise<Decision | undefined> {
-  const { store, order } = judging.parts;
+export async function judgeSave(judging: Judging, names: ChatNames, chatId: string | undefined) {
+  const { store, order, scope } = judging;
   await judging.load(names.places.keys());
   const forbidden = new Map<string, readonly string[]>();
   let permit: Decision | undefined;
@@ -90,32 +81,20 @@ export async function judgeSave(
     if (denial?.effect === 'deny') return denial;
   }
   if (forbidden.size === 0 && names.answers.length === 0) return permit;
-  if (chatId === undefined) {
-    // A new chat keeps nothing
-    const [name] = forbidden.keys();
-    return name === undefined ? permit : denyStored(name, 'saved_reference');
-  }
+  const places = forbidden.size === 0 ? [] : [...[...forbidden.values()].flat().map(messageAt), CHAT_MODELS];
   // Before it is read what may be kept: a run that reads later waits for this save
-  const end = forbidden.size > 0 ? order.begin(chatId) : undefined;
-  try {
-    const places = [...forbidden.values()].flat().map(messageAt);
-    const stored = await ownChat(judging, chatId, forbidden.size === 0 ? [] : [...new Set([...places, CHAT_MODELS])]);
-    const stray = firstStray(stored, names, forbidden) ?? firstFreed(judging, stored, names);
-    if (stray === undefined) {
-      scope.endSave = end;
-      return permit;
-    }
-    end?.(true);
-    return denyStored(stray, 'saved_reference');
-  } catch (error) {
-    end?.(true);
-    throw error;
-  }
+  if (forbidden.size > 0 && chatId !== undefined) scope.endSave = order.begin(chatId);
+  // A new chat keeps nothing
+  const stored = chatId === undefined ? undefined : await ownChat(judging, chatId, [...new Set(places)]);
+  const stray = firstStray(stored, names, forbidden) ?? firstFreed(judging, stored, names);
+  if (stray === undefined) return permit;
+  scope.endSave?.(true);
+  return denyStored(stray, 'saved_reference');
 }
 
 /** The backend saves only the caller's own chat: what others store is not looked at. */
 async function ownChat(judging: Judging, id: string, places: readonly string[]): Promise<StoredChat | undefined> {
-  const stored = await judging.parts.store.stored.chat(id, places, judging.user.id);
+  const stored = await judging.store.stored.chat(id, places, judging.user.id);
   if (stored?.owner !== judging.user.id) return undefined;
   if (stored.names.internal.length > 0) await judging.load(everyName(stored.names));
   return stored;
@@ -142,11 +121,11 @@ function firstStray(stored: StoredChat | undefined, saved: ChatNames, forbidden:
  * without one the backend would run it again.
  */
 export async function judgeDeletion(judging: Judging, chatId: string): Promise<Deny | undefined> {
-  const stored = await ownChat(judging, chatId, []);
-  if (stored === undefined) return undefined;
-  const waiting = new Set(unanswered(stored.names));
-  const answered = stored.names.internal.filter((id) => !waiting.has(id));
-  const name = firstForbidden(judging, stored.names, answered);
+  const names = (await ownChat(judging, chatId, []))?.names;
+  if (names === undefined) return undefined;
+  const waiting = new Set(unanswered(names));
+  const answered = names.internal.filter((id) => !waiting.has(id));
+  const name = firstForbidden(judging, names, answered);
   return name === undefined ? undefined : denyStored(name);
 }
 
@@ -154,26 +133,18 @@ export async function judgeDeletion(judging: Judging, chatId: string): Promise<D
 function firstFreed(judging: Judging, stored: StoredChat | undefined, saved: ChatNames): string | undefined {
   if (stored === undefined || stored.names.internal.length === 0) return undefined;
   const { answers, parents, internal } = stored.names;
-  const isInternal = new Set<string | undefined>(internal);
   const moved = new Map(saved.answers.map((answer, at) => [answer, saved.parents[at]]));
-  const answered = new Set<string>();
-  const remaining = new Set<string>();
+  const [lost, kept] = [new Set<string | undefined>(), new Set<string | undefined>()];
   for (const [at, answer] of answers.entries()) {
-    const parent = parents[at];
-    if (parent === undefined || !isInternal.has(parent)) continue;
-    answered.add(parent);
-    if (!moved.has(answer) || moved.get(answer) === parent) remaining.add(parent);
+    const isMoved = moved.has(answer) && moved.get(answer) !== parents[at];
+    (isMoved ? lost : kept).add(parents[at]);
   }
-  const freed = [...answered].filter((id) => !remaining.has(id));
+  const freed = internal.filter((id) => lost.has(id) && !kept.has(id));
   return firstForbidden(judging, stored.names, freed);
 }
 
 const firstForbidden = (judging: Judging, names: ChatNames, messages: readonly string[]): string | undefined =>
-  namesAt(names, messages).find((name) => judging.stored([name])?.effect === 'deny');
+  namesAt(names, ofMessages(messages)).find((name) => judging.stored([name])?.effect === 'deny');
 
-export function namesAt(names: ChatNames, messages: readonly string[]): readonly string[] {
-  if (messages.length === 0) return [];
-  const byPlace = namesByPlace(names);
-  const places = messages.flatMap((id) => [id, parametersOf(id)]);
-  return [...new Set(places.flatMap((place) => byPlace.get(place) ?? []))];
-}
+/** The places of messages that a run of them reads. */
+export const ofMessages = (ids: readonly string[]): readonly string[] => ids.flatMap((id) => [id, parametersOf(id)]);

@@ -6,22 +6,8 @@ import type { ListShape } from '../enforcement/list.ts';
 import type { NameSpace } from '../enforcement/judge.ts';
 import type { ChatForm, PresetForm } from '../references/records.ts';
 import type { ReferenceRules } from '../references/references.ts';
+import type { StoredRun } from './invocations.ts';
 import { SHAPES } from './lists.ts';
-
-/** A stored object that the endpoint runs, and where its id stands. The database is asked which models it names. */
-type StoredRun =
-  /** the messages of `chat_id` that the body names: background tasks run on the model that they store */
-  | 'messages_of_body'
-  /** the tool call of the path's `:message` in chat `:id`, which resumes a completion */
-  | 'message_of_path'
-  /** any message of the path's chat `:id`, unless the body names a model */
-  | 'chat_of_path'
-  /** the channel message of `reply_to_id` in the body */
-  | 'replied_message'
-  /** the automation of the path's `:id` */
-  | 'automation_of_path'
-  /** the earlier version `version_id` of a preset, which becomes the current one */
-  | 'preset_version';
 
 interface ListsSurface {
   readonly kind: 'lists';
@@ -45,6 +31,7 @@ export interface InvokesSurface {
   readonly mentions?: true;
   /** Whether the backend heeds `model_item.direct` here; elsewhere it runs the model that is named. */
   readonly direct?: true;
+  /** A stored object that the endpoint runs. */
   readonly runs?: StoredRun;
   readonly answer?: ListShape;
   /** False where the models that the request names must be permitted and none runs now: no run is counted. */

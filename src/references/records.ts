@@ -9,7 +9,7 @@ import { type ChatNames, CHAT_PARAMETERS, ChatReader } from './saved-chat.ts';
 /** What is asked of a body, by the kind of record that answers. Plain values, which a thread can be sent. */
 export type BodyQuestion = Readonly<
   | { kind: 'invocation'; mayBeEmpty: boolean; rules: ReferenceRules; mentions: boolean }
-  | { kind: 'presets'; mayBeEmpty: boolean; form: PresetForm; queryId: string | undefined }
+  | { kind: 'presets'; form: PresetForm; queryId: string | undefined }
   | { kind: 'save'; form: ChatForm }
   /** JSON or anything else; what cannot be told from JSON and is not clean is refused. */
   | { kind: 'any' }
@@ -108,8 +108,8 @@ export type PresetRow = NonNullable<ReturnType<typeof readPresets>>[number];
  * The forms `ModelForm` and `ModelsImportForm` (routers/models.py, 0.6.18 and 0.12.4). By the query's id 0.6.18 updates a
  * row and stores the body's: both are looked at. @returns undefined where the body has another form
  */
-function readPresets(body: Buffer, { form, queryId, mayBeEmpty }: Question<'presets'>) {
-  const value = mayBeEmpty ? parseOrEmpty(body) : parseStrictJson(body);
+function readPresets(body: Buffer, { form, queryId }: Question<'presets'>) {
+  const value = form === 'preset_switch' ? parseOrEmpty(body) : parseStrictJson(body);
   const forms = form === 'preset_list' ? (isObject(value) ? value['models'] : undefined) : [value ?? {}];
   if (!Array.isArray(forms)) return undefined;
   const rows = [];

@@ -140,16 +140,10 @@ export class ChatReader {
 export const everyName = ({ places }: ChatNames): readonly string[] =>
   [...places].flatMap(([name, at]) => (at.every((place) => place.startsWith(selectionOf(''))) ? [] : [name]));
 
-export function namesByPlace({ places }: ChatNames): ReadonlyMap<string, readonly string[]> {
-  const byPlace = new Map<string, string[]>();
-  for (const [name, at] of places) {
-    for (const place of at) {
-      const names = byPlace.get(place) ?? [];
-      byPlace.set(place, names);
-      names.push(name);
-    }
-  }
-  return byPlace;
+/** The names that stand at one of these places. */
+export function namesAt({ places }: ChatNames, wanted: readonly string[]): readonly string[] {
+  const here = new Set(wanted);
+  return [...places].flatMap(([name, at]) => (at.some((place) => here.has(place)) ? [name] : []));
 }
 
 /** Without an answer: the list and the parents must both show one (models/chats.py `merge_history`, 0.12.4). */

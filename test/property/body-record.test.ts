@@ -42,8 +42,8 @@ const body = fc.oneof(
 );
 const question = fc.constantFrom<BodyQuestion>(
   { kind: 'invocation', rules: { topLevel: new Set(['name']) }, mentions: true, mayBeEmpty: true },
-  { kind: 'presets', form: 'preset_list', mayBeEmpty: false, queryId: 'A' },
-  { kind: 'presets', form: 'preset', mayBeEmpty: true, queryId: undefined },
+  { kind: 'presets', form: 'preset_list', queryId: 'A' },
+  { kind: 'presets', form: 'preset_switch', queryId: undefined },
   { kind: 'save', form: 'chat' },
   { kind: 'save', form: 'chat_import' },
   { kind: 'any' },

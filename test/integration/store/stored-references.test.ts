@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseModelId } from '../../../src/policy/grant.ts';
-import { everyName, namesByPlace, parametersOf, unanswered } from '../../../src/references/saved-chat.ts';
+import { everyName, namesAt as namesOf, parametersOf, unanswered } from '../../../src/references/saved-chat.ts';
 import { openForReading } from '../../../src/store/database.ts';
 import { readSchema } from '../../../src/store/schema.ts';
 import { type StoredReader, prepareStoredReferences } from '../../../src/store/stored-references.ts';
@@ -29,8 +29,7 @@ const everything = (stored: StoredReader, id: string) => {
 };
 const namesAt = (stored: StoredReader, ...places: string[]) => {
   const chat = stored.chat('chat', places);
-  const byPlace = chat === undefined ? undefined : namesByPlace(chat.names);
-  return places.flatMap((place) => byPlace?.get(place) ?? []);
+  return places.flatMap((place) => (chat === undefined ? [] : namesOf(chat.names, [place])));
 };
 const at = (stored: StoredReader, place: string) => namesAt(stored, place);
 
@@ -115,7 +114,8 @@ describe('messages of a chat name', () => {
     expect(ask(oneChat, (stored) => at(stored, 'c"; --'))).toEqual(['strange key']);
     expect(ask(oneChat, (stored) => at(stored, 'a'))).toEqual([]);
     expect(ask(oneChat, (stored) => at(stored, 'nobody'))).toEqual([]);
-    expect(ask(oneChat, (stored) => [...namesByPlace(stored.chat('chat', ['b'])!.names).keys()])).toEqual(['b']);
+    const placesOf = (stored: StoredReader) => [...stored.chat('chat', ['b'])!.names.places.values()].flat();
+    expect(new Set(ask(oneChat, placesOf))).toEqual(new Set(['b']));
   });
 
   test('a model under either of its keys', () => {
