@@ -14,15 +14,15 @@ import { createMemoryAllowances } from '../limits/memory.ts';
 import { createChatOrder } from '../openwebui/chat-order.ts';
 import { createSurfaceDecider } from '../openwebui/decide-surface.ts';
 import { answeringOf, countedAs, runsModel, socketSurface } from '../openwebui/endpoints.ts';
-import { canonicalPath, createTargetReader } from '../openwebui/match.ts';
+import { canonicalPath } from '../openwebui/match.ts';
 import { listedBy } from '../openwebui/pages.ts';
 import { createReading } from '../reading/reading.ts';
 import type { Store } from '../store/store.ts';
 import { createAudit } from '../telemetry/audit.ts';
-import type { RecentDecisions } from '../telemetry/recent-decisions.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { createObserver, createUntrustedProxyWarning } from '../telemetry/observe.ts';
+import type { RecentDecisions } from '../telemetry/recent-decisions.ts';
 import { createHeldBodies } from '../transport/body.ts';
 import { createClientAddress, createPeerLookup } from '../transport/client.ts';
 import { forward } from '../transport/forward.ts';
@@ -144,7 +144,7 @@ function createStages(parts: SharedParts): Hono<GateEnv> {
   app.use(observer.observe);
   app.use(refuseMalformed);
   if (parts.config.policy.bypass === undefined) {
-    app.use(canonicalPath(createTargetReader()));
+    app.use(canonicalPath);
     app.use(parts.sessions.stage);
     app.use(authenticate(parts));
     app.use(limits.limit);

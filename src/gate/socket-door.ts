@@ -5,7 +5,7 @@ import { type Identity, identify } from '../identity/authenticate.ts';
 import type { Limits, Release } from '../limits/limits.ts';
 import { type RealtimeParts, createRealtimeJudge } from '../openwebui/decide-surface.ts';
 import { socketSurface } from '../openwebui/endpoints.ts';
-import { createTargetReader } from '../openwebui/match.ts';
+import { readTargetInto } from '../openwebui/match.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Observer } from '../telemetry/observe.ts';
 import { gateFirstMessage, tunnel } from '../transport/tunnel.ts';
@@ -13,7 +13,7 @@ import type { Upstream } from '../transport/upstream.ts';
 import type { SecureAnswers } from './answer-headers.ts';
 import { type Scope, createScope } from './scope.ts';
 
-interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
+interface SocketDoorParts extends RealtimeParts {
   readonly upstream: Upstream;
   readonly identity: Identity;
   readonly observer: Observer;
@@ -25,10 +25,8 @@ interface SocketDoorParts extends Omit<RealtimeParts, 'resolveToken'> {
 }
 
 export function createSocketDoor(parts: SocketDoorParts) {
-  const { upstream, observer, refusal, metrics, identity, secureAnswers, limits } = parts;
-  const readTargetInto = createTargetReader();
-  const resolveToken: RealtimeParts['resolveToken'] = (token, view) => identity.resolveToken(token, view);
-  const judgeFirstMessage = createRealtimeJudge({ ...parts, resolveToken });
+  const { upstream, observer, refusal, metrics, secureAnswers, limits } = parts;
+  const judgeFirstMessage = createRealtimeJudge(parts);
 
   async function connect(scope: Scope, head: Buffer): Promise<number> {
     readTargetInto(scope);

@@ -2,14 +2,14 @@ import type { IncomingMessage } from 'node:http';
 import { type Decide, type RecordReaderParts, createRecordReader } from '../enforcement/authorize.ts';
 import { type Judge, firstDenial } from '../enforcement/judge.ts';
 import { GatewayError } from '../errors.ts';
-import type { Principal } from '../policy/principal.ts';
+import type { Identity } from '../identity/authenticate.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId, parsePattern } from '../policy/grant.ts';
+import type { Principal } from '../policy/principal.ts';
+import { isObject, parseStrictText } from '../references/json.ts';
 import type { ChatForm, PresetForm, PresetRow } from '../references/records.ts';
 import { namesModels } from '../references/references.ts';
-import { isObject, parseStrictText } from '../references/json.ts';
 import type { Store } from '../store/store.ts';
-import type { StoreView } from '../store/store-view.ts';
 import type { Audit } from '../telemetry/audit.ts';
 import { type OpenWebUiScope, queryValue } from './endpoints.ts';
 import { judgeInvocation } from './invocations.ts';
@@ -198,13 +198,13 @@ function redirectsOthers({ view, judge }: Judging, id: ModelId, row: PresetRow):
 export interface RealtimeParts {
   readonly store: Pick<Store, 'ask' | 'current' | 'failures' | 'load' | 'patiently'>;
   readonly judge: Judge;
-  readonly resolveToken: (token: string, view: StoreView) => Principal | Promise<Principal>;
+  readonly identity: Pick<Identity, 'resolveToken'>;
   readonly audit: Pick<Audit, 'recordLateDecision'>;
   readonly mode: 'enforce' | 'report';
 }
 
 /** Judges a socket's first frame. @returns the decision by which it goes on, or undefined; rejects without a policy */
-export function createRealtimeJudge({ store, judge, resolveToken, audit, mode }: RealtimeParts) {
+export function createRealtimeJudge({ store, judge, identity, audit, mode }: RealtimeParts) {
   /** The token of the frame counts, not that of the handshake: it is the one that the backend reads. */
   async function decideFrame(scope: OpenWebUiScope, text: string): Promise<Decision> {
     const frame = parseStrictText(text);
@@ -212,7 +212,7 @@ export function createRealtimeJudge({ store, judge, resolveToken, audit, mode }:
     if (typeof token !== 'string') return deny('not_authenticated');
     const model = parseModelId(named);
     if (model === undefined) return deny(named === undefined ? 'model_missing' : 'reference_unreadable');
-    const principal = await resolveToken(token, store.current());
+    const principal = await identity.resolveToken(token, store.current());
     scope.principal = principal;
     if (principal.kind === 'user') await store.load(judge.needs(principal, () => [model]));
     return judge.one(store.current(), principal, model);

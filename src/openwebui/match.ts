@@ -52,19 +52,17 @@ function compile(path: string): RegExp {
   return new RegExp(`^${source}$`, 's');
 }
 
-/** Reads the target and finds its surface; the stage `canonicalPath`, and the same for the WebSocket door. */
-export function createTargetReader(): (scope: OpenWebUiScope) => void {
-  const matchSurface = createSurfaceMatcher();
-  return function readTargetInto(scope) {
-    const { method = '', url = '' } = scope.incoming;
-    ({ path: scope.path, target: scope.target, query: scope.query } = readTarget(url));
-    ({ surface: scope.surface, ids: scope.pathIds } = matchSurface(method, scope.path));
-  };
+const matchSurface = createSurfaceMatcher();
+
+/** Reads the target and finds its surface, at both doors. */
+export function readTargetInto(scope: OpenWebUiScope): void {
+  const { method = '', url = '' } = scope.incoming;
+  ({ path: scope.path, target: scope.target, query: scope.query } = readTarget(url));
+  ({ surface: scope.surface, ids: scope.pathIds } = matchSurface(method, scope.path));
 }
 
-export function canonicalPath(readTargetInto: (scope: OpenWebUiScope) => void): Stage<OpenWebUiScope> {
-  return function canonicalPath(c, next) {
-    readTargetInto(c.get('scope'));
-    return next();
-  };
-}
+/** The stage. */
+export const canonicalPath: Stage<OpenWebUiScope> = function canonicalPath(c, next) {
+  readTargetInto(c.get('scope'));
+  return next();
+};

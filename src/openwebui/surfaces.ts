@@ -78,141 +78,108 @@ const invokes = (more: Partial<InvokesSurface> = {}): InvokesSurface => ({
   runsNow: true,
   ...more,
 });
-const names = (more: Partial<InvokesSurface> = {}) => invokes({ modelRequired: false, runsNow: false, ...more });
+const optional = (more: Partial<InvokesSurface>) => invokes({ modelRequired: false, ...more });
+const names = (more: Partial<InvokesSurface> = {}) => optional({ runsNow: false, ...more });
 const saves = (form: ChatForm): Surface => ({ kind: 'saves', form });
+const manages = (form: PresetForm): Surface => ({ kind: 'manages', form });
+
+/** One route for each of the paths, which white space separates. */
+const each = (method: Method, surface: Surface, paths: string): Route[] =>
+  paths
+    .trim()
+    .split(/\s+/)
+    .map((path): Route => [method, path, surface]);
 
 const MANAGED = { admins: 'pass' } as const;
-const DIRECT_CHAT = invokes({ runs: 'messages_of_body', direct: true });
-const CHAT = invokes({ runs: 'messages_of_body' });
-const EMBEDDINGS = invokes({ names: 'provider' });
-const MEDIA = invokes({ modelRequired: false, names: 'media' });
-const OLLAMA = invokes({ names: 'ollama_raw' });
-const VERSIONS = names({ query: 'id', answer: SHAPES.modelVersions });
+const MANAGED_MEDIA = { names: 'media', admins: 'pass' } as const;
+const SHOW = { runsNow: false, rules: { topLevel: new Set(['name']) }, answer: SHAPES.ollamaModel };
+const VERSION = names({ query: 'id', runs: 'preset_version', answer: SHAPES.modelRow });
 
 /** Model-bearing routes, most specific first inside each group. */
 export const MODEL_BEARING_ROUTES: readonly Route[] = [
-  ['POST', '/api/chat/completions', DIRECT_CHAT],
-  ['POST', '/api/v1/chat/completions', DIRECT_CHAT],
+  ...each(
+    'POST',
+    invokes({ runs: 'messages_of_body', direct: true }),
+    '/api/chat/completions /api/v1/chat/completions',
+  ),
   ['POST', '/api/chat/completed', invokes({ direct: true, runsNow: false })],
   ['POST', '/api/chat/actions/:id', invokes({ direct: true })],
-  ['POST', '/api/message', CHAT],
-  ['POST', '/api/v1/messages', CHAT],
-  ['POST', '/api/message/count_tokens', invokes({ runsNow: false })],
-  ['POST', '/api/v1/messages/count_tokens', invokes({ runsNow: false })],
-  ['POST', '/api/embeddings', EMBEDDINGS],
-  ['POST', '/api/v1/embeddings', EMBEDDINGS],
-  ['POST', '/api/v1/chats/:id/compact', invokes({ modelRequired: false, runs: 'chat_of_path' })],
-  ['POST', '/api/v1/chats/:id/messages/:message/resolve', invokes({ modelRequired: false, runs: 'message_of_path' })],
-  [
+  ...each(
     'POST',
-    '/api/v1/channels/:id/messages/post',
-    invokes({ modelRequired: false, mentions: true, runs: 'replied_message' }),
-  ],
+    invokes({ runs: 'messages_of_body' }),
+    '/api/message /api/v1/messages /api/v1/tasks/:task/completions',
+  ),
+  ...each('POST', invokes({ runsNow: false }), '/api/message/count_tokens /api/v1/messages/count_tokens'),
+  ...each('POST', invokes({ names: 'provider' }), '/api/embeddings /api/v1/embeddings /openai/responses'),
+  ['POST', '/api/v1/chats/:id/compact', optional({ runs: 'chat_of_path' })],
+  ['POST', '/api/v1/chats/:id/messages/:message/resolve', optional({ runs: 'message_of_path' })],
+  ['POST', '/api/v1/channels/:id/messages/post', optional({ mentions: true, runs: 'replied_message' })],
   // A message that says which model wrote it makes replies to it run that model
   ['POST', '/api/v1/channels/:id/messages/:message/update', names()],
-  ['POST', '/api/v1/automations/create', names()],
-  ['POST', '/api/v1/automations/:id/update', names()],
+  ...each('POST', names(), '/api/v1/automations/create /api/v1/automations/:id/update'),
   ['POST', '/api/v1/automations/:id/toggle', names({ runs: 'automation_of_path' })],
-  ['POST', '/api/v1/automations/:id/run', invokes({ modelRequired: false, runs: 'automation_of_path' })],
+  ['POST', '/api/v1/automations/:id/run', optional({ runs: 'automation_of_path' })],
   ['GET', '/api/v1/tasks/config', lists(SHAPES.taskConfig, MANAGED)],
-  ['POST', '/api/v1/tasks/config/update', REFUSED],
   ['POST', '/api/v1/tasks/active/chats', NEUTRAL],
-  ['POST', '/api/v1/tasks/:task/completions', CHAT],
   ['*', '/api/v1/tasks/**', REFUSED],
   ['*', '/api/chat/**', CATCH_ALL],
 
   // These stand on the same level as the id of a chat, and save none
-  ['POST', '/api/v1/chats/config', NEUTRAL],
-  ['POST', '/api/v1/chats/read', NEUTRAL],
-  ['POST', '/api/v1/chats/tags', NEUTRAL],
-  ['POST', '/api/v1/chats/new', saves('chat')],
+  ...each('POST', NEUTRAL, '/api/v1/chats/config /api/v1/chats/read /api/v1/chats/tags'),
   ['POST', '/api/v1/chats/import', saves('chat_import')],
-  ['POST', '/api/v1/chats/:id', saves('chat')],
+  ...each('POST', saves('chat'), '/api/v1/chats/new /api/v1/chats/:id'),
   ['PATCH', '/api/v1/chats/:id/params', saves('chat_parameters')],
   ['POST', '/api/v1/chats/:id/messages/:message', saves('message')],
   ['DELETE', '/api/v1/chats/:id/messages/:message', saves('message_deletion')],
   ['POST', '/api/v1/chats/:id/messages/:message/event', saves('message')],
 
-  ['GET', '/api/models', lists(SHAPES.models)],
-  ['GET', '/api/models/base', REFUSED],
+  ...each('GET', lists(SHAPES.models), '/api/models /api/v1/models /openai/models /ollama/v1/models'),
   ['*', '/api/models/**', REFUSED],
-  ['GET', '/api/v1/models', lists(SHAPES.models)],
   ['GET', '/api/v1/models/', lists(SHAPES.modelRows)],
   ['GET', '/api/v1/models/list', lists(SHAPES.modelPage, { admins: 'pass', paged: 'entries' })],
   ['GET', '/api/v1/models/export', lists(SHAPES.modelRows, MANAGED)],
   ['GET', '/api/v1/models/tags', lists(SHAPES.modelPage, { admins: 'pass', paged: 'tags' })],
   ['GET', '/api/v1/models/model', names({ query: 'id', answer: SHAPES.modelRow })],
   ['GET', '/api/v1/models/model/profile/image', names({ query: 'id', insteadOfDenial: '/static/favicon.png' })],
-  ['POST', '/api/v1/models/create', { kind: 'manages', form: 'preset' }],
-  ['POST', '/api/v1/models/import', { kind: 'manages', form: 'preset_list' }],
-  ['POST', '/api/v1/models/model/update', { kind: 'manages', form: 'preset' }],
-  [
-    'POST',
-    '/api/v1/models/model/update/version',
-    names({ query: 'id', runs: 'preset_version', answer: SHAPES.modelRow }),
-  ],
-  ['POST', '/api/v1/models/model/toggle', { kind: 'manages', form: 'preset_switch' }],
-  ['POST', '/api/v1/models/model/access/update', { kind: 'manages', form: 'preset_switch' }],
-  ['*', '/api/v1/models/model/delete', { kind: 'manages', form: 'preset_switch' }],
-  ['GET', '/api/v1/models/model/history', VERSIONS],
-  ['*', '/api/v1/models/model/history/**', VERSIONS],
+  ...each('POST', manages('preset'), '/api/v1/models/create /api/v1/models/model/update'),
+  ['POST', '/api/v1/models/import', manages('preset_list')],
+  ['POST', '/api/v1/models/model/update/version', VERSION],
+  ...each('POST', manages('preset_switch'), '/api/v1/models/model/toggle /api/v1/models/model/access/update'),
+  ['*', '/api/v1/models/model/delete', manages('preset_switch')],
+  ['GET', '/api/v1/models/model/history', names({ query: 'id', answer: SHAPES.modelVersions })],
+  ['*', '/api/v1/models/model/history/**', names({ query: 'id', answer: SHAPES.modelVersions })],
   ['*', '/api/v1/models/**', REFUSED],
   ['GET', '/api/config', lists(SHAPES.config, { public: true })],
   ['GET', '/api/usage', lists(SHAPES.usage)],
   ['GET', '/api/v1/functions/', lists(SHAPES.functions, MANAGED)],
-  ['GET', '/api/v1/users/groups', lists(SHAPES.groups, MANAGED)],
-  ['GET', '/api/v1/groups/', lists(SHAPES.groups, MANAGED)],
+  ...each('GET', lists(SHAPES.groups, MANAGED), '/api/v1/users/groups /api/v1/groups/'),
 
-  ['POST', '/api/v1/images/generations', MEDIA],
-  ['POST', '/api/v1/images/edit', MEDIA],
-  ['POST', '/api/v1/audio/speech', MEDIA],
-  ['POST', '/openai/audio/speech', MEDIA],
-  ['GET', '/api/v1/images/models', lists(SHAPES.mediaRows, { names: 'media', admins: 'pass' })],
-  ['GET', '/api/v1/audio/models', lists(SHAPES.mediaModels, { names: 'media', admins: 'pass' })],
+  ...each('POST', optional({ names: 'media' }), '/api/v1/images/generations /api/v1/images/edit'),
+  ...each('POST', optional({ names: 'media' }), '/api/v1/audio/speech /openai/audio/speech'),
+  ['GET', '/api/v1/images/models', lists(SHAPES.mediaRows, MANAGED_MEDIA)],
+  ['GET', '/api/v1/audio/models', lists(SHAPES.mediaModels, MANAGED_MEDIA)],
 
-  ['GET', '/openai/models', lists(SHAPES.models)],
   ['POST', '/openai/chat/completions', invokes()],
-  ['POST', '/openai/responses', invokes({ names: 'provider' })],
-  ['*', '/openai/config', REFUSED],
   ['POST', '/openai/config/update', REFUSED],
-  ['*', '/openai/verify', REFUSED],
+  ...each('*', REFUSED, '/openai/config /openai/verify'),
   ['GET', '/openai/models/**', REFUSED],
   ['*', '/openai/**', CATCH_ALL],
 
   ['GET', '/ollama/api/tags', lists(SHAPES.ollamaTags)],
-  ['GET', '/ollama/v1/models', lists(SHAPES.models)],
-  ['GET', '/ollama/api/version', NEUTRAL],
-  ['GET', '/ollama/api/version/:index', NEUTRAL],
-  ['GET', '/ollama/', NEUTRAL],
-  [
-    'POST',
-    '/ollama/api/show',
-    invokes({
-      names: 'ollama_raw',
-      runsNow: false,
-      rules: { topLevel: new Set(['name']) },
-      answer: SHAPES.ollamaModel,
-    }),
-  ],
+  ...each('GET', NEUTRAL, '/ollama/ /ollama/api/version /ollama/api/version/:index'),
+  ['POST', '/ollama/api/show', invokes({ names: 'ollama_raw', ...SHOW })],
   ['POST', '/ollama/api/chat', invokes({ names: 'ollama' })],
-  ['POST', '/ollama/api/generate', OLLAMA],
-  ['POST', '/ollama/api/embed', OLLAMA],
-  ['POST', '/ollama/api/embeddings', OLLAMA],
+  ...each('POST', invokes({ names: 'ollama_raw' }), '/ollama/api/generate /ollama/api/embed /ollama/api/embeddings'),
   // 0.6.18 looks for a preset called `name:latest` here: one called `name` is not resolved
-  ['POST', '/ollama/v1/chat/completions', OLLAMA],
-  ['POST', '/ollama/v1/completions', OLLAMA],
-  ['POST', '/ollama/v1/embeddings', OLLAMA],
-  ['POST', '/ollama/v1/responses', OLLAMA],
-  ['POST', '/ollama/v1/messages', OLLAMA],
-  ...['copy', 'create', 'delete', 'ps', 'pull', 'push', 'tags', 'unload'].flatMap((path): Route[] => [
-    ['*', `/ollama/api/${path}`, REFUSED],
-    ['*', `/ollama/api/${path}/:index`, REFUSED],
+  ...['chat/completions', 'completions', 'embeddings', 'responses', 'messages'].map((path): Route => [
+    'POST',
+    `/ollama/v1/${path}`,
+    invokes({ names: 'ollama_raw' }),
   ]),
-  ['*', '/ollama/config', REFUSED],
-  ['*', '/ollama/config/**', REFUSED],
-  ['*', '/ollama/verify', REFUSED],
-  ['*', '/ollama/models/**', REFUSED],
-  ['*', '/ollama/v1/models/:index', REFUSED],
+  ...['copy', 'create', 'delete', 'ps', 'pull', 'push', 'tags', 'unload'].flatMap((path) =>
+    each('*', REFUSED, `/ollama/api/${path} /ollama/api/${path}/:index`),
+  ),
+  ...each('*', REFUSED, '/ollama/config /ollama/config/** /ollama/verify /ollama/models/** /ollama/v1/models/:index'),
   ['*', '/ollama/**', CATCH_ALL],
 ];
 
@@ -225,9 +192,7 @@ const NEUTRAL_PREFIXES = `
   /api/v1/prompts /api/v1/retrieval /api/v1/scim /api/v1/search /api/v1/skills /api/v1/terminals /api/v1/tools
   /api/v1/users /api/v1/utils`;
 
-export const NEUTRAL_ROUTES: readonly Route[] = NEUTRAL_PREFIXES.trim()
-  .split(/\s+/)
-  .flatMap((prefix): Route[] => [
-    ['*', prefix, NEUTRAL],
-    ['*', `${prefix}/**`, NEUTRAL],
-  ]);
+export const NEUTRAL_ROUTES: readonly Route[] = each('*', NEUTRAL, NEUTRAL_PREFIXES).flatMap((route): Route[] => [
+  route,
+  ['*', `${route[1]}/**`, NEUTRAL],
+]);

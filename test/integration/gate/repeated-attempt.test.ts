@@ -1,7 +1,7 @@
 /** While the database is locked for a moment, a request is decided once more: what it began before is not in its way. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
-import { createTargetReader } from '../../../src/openwebui/match.ts';
+import { readTargetInto } from '../../../src/openwebui/match.ts';
 import { createChatOrder } from '../../../src/openwebui/chat-order.ts';
 import { createSurfaceDecider } from '../../../src/openwebui/decide-surface.ts';
 import { createJudge } from '../../../src/enforcement/judge.ts';
@@ -30,7 +30,7 @@ test('a question that writes the name of a lost model again does not wait for it
   const isQuiet = () => Promise.race([order.quietly('old', () => Promise.resolve(true)), sleep(200, false)]);
 
   const scope = sampleScope({ url: '/api/chat/completions' });
-  createTargetReader()(scope);
+  readTargetInto(scope);
   const user = await opened.next().user(toUserId('ann'));
   if (user === undefined) throw new Error('ann is not known');
   scope.principal = user;

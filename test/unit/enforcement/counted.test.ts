@@ -1,12 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { createTargetReader } from '../../../src/openwebui/match.ts';
+import { readTargetInto } from '../../../src/openwebui/match.ts';
 import { countedAs, runsModel } from '../../../src/openwebui/endpoints.ts';
 import { deny } from '../../../src/policy/decision.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import type { Scope } from '../../../src/gate/scope.ts';
 import { sampleScope } from '../../support/gate/sample-scope.ts';
-
-const readTargetInto = createTargetReader();
 
 function scopeOf(line: string, headers: Record<string, string> = {}): Scope {
   const [method = 'GET', url = '/'] = line.split(' ');
