@@ -7,6 +7,7 @@ import type { Answering, Dialect, EnforcementScope } from '../enforcement/answer
 import { GatewayError } from '../errors.ts';
 import type { OrganizationId } from '../policy/principal.ts';
 import type { Stage } from '../stage.ts';
+import { isObject, tryParseJson } from '../references/json.ts';
 import type { AnswerRewrite } from '../transport/exchange.ts';
 import type { Surface } from './surfaces.ts';
 
@@ -117,18 +118,12 @@ const TRANSCRIPTIONS = '/api/v1/audio/transcriptions';
 
 /** Whether the request runs a model now; where none has to be named, there is a decision only if one was. */
 export function runsModel({ surface, decision, path, incoming }: OpenWebUiScope): boolean {
-  switch (surface.kind) {
-    case 'invokes':
-      return surface.runsNow && (surface.modelRequired || surface.names === 'media' || decision !== undefined);
-    case 'refused':
-      return surface.judged === true && decision !== undefined;
-    case 'neutral':
-      return surface.unlisted === true ? decision !== undefined : path === TRANSCRIPTIONS && incoming.method === 'POST';
-    case 'lists':
-    case 'manages':
-    case 'saves':
-      return false;
-  }
+  const isDecided = decision !== undefined;
+  if (surface.kind === 'invokes')
+    return surface.runsNow && (surface.modelRequired || surface.names === 'media' || isDecided);
+  if (surface.kind === 'refused') return surface.judged === true && isDecided;
+  if (surface.kind !== 'neutral') return false;
+  return surface.unlisted === true ? isDecided : path === TRANSCRIPTIONS && incoming.method === 'POST';
 }
 
 /** Starlette's session, which carries OAuth's state between two redirects: `oui-session` to 0.6.31, `owui-session` since. */
@@ -154,8 +149,8 @@ const TOKEN_COOKIE = /^\s*token\s*=\s*"?([\w-]+\.[\w-]+\.[\w-]+)"?\s*(?:;|$)/;
 /** @param onIssued called with each token that the backend issues, before the client has it; must not throw */
 export function watchIssuedSessions(onIssued: (token: string) => void): Stage<OpenWebUiScope> {
   const readBody: AnswerRewrite = (answer) => {
-    const token = answer.status === 200 ? tokenOf(answer.body) : undefined;
-    if (token !== undefined) onIssued(token);
+    const body = answer.status === 200 ? tryParseJson(answer.body.toString('utf8')) : undefined;
+    if (isObject(body) && typeof body['token'] === 'string') onIssued(body['token']);
     return answer;
   };
   const readCookies = (lines: readonly string[]): void => {
@@ -172,15 +167,6 @@ export function watchIssuedSessions(onIssued: (token: string) => void): Stage<Op
     }
     return next();
   };
-}
-
-function tokenOf(body: Buffer): string | undefined {
-  try {
-    const { token } = JSON.parse(body.toString('utf8')) as { token?: unknown };
-    return typeof token === 'string' ? token : undefined;
-  } catch {
-    return undefined;
-  }
 }
 
 /** The dialect of a refusal, and where a denied request is sent instead. */

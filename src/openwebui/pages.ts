@@ -1,8 +1,8 @@
 /** What the answer to a request lists, and the pages that the gate searches, counts and cuts itself. */
 import type { Listed, Pages } from '../enforcement/filter-models.ts';
-import { isObject } from '../references/json.ts';
+import { isObject, tryParseJson } from '../references/json.ts';
 import type { BufferedAnswer } from '../transport/exchange.ts';
-import { type OpenWebUiScope, queryValue } from './endpoints.ts';
+import { queryValue, type OpenWebUiScope } from './endpoints.ts';
 import { SHAPES } from './lists.ts';
 
 /** @returns what the answer to the request lists; undefined where it is passed on as it comes */
@@ -27,21 +27,16 @@ const MAX_PAGES = 100;
  * The backend searches entries that are not shown, and counts and cuts before the gate filters: the gate asks for all, and
  * does it itself. @throws GatewayError `path_ambiguous` where a parameter is repeated
  */
-function pagesOf(query: string, wanted: 'entries' | 'tags'): Pages {
-  const [search = '', tag = '', page] = ['query', 'tag', 'page'].map((key) =>
-    wanted === 'tags' ? undefined : queryValue(query, key),
-  );
-  const kept = new URLSearchParams(wanted === 'tags' ? '' : query);
-  for (const key of ['query', 'tag']) kept.delete(key);
-  const target = (number: number) => {
-    kept.delete('page');
-    kept.set('page', String(number));
-    return `${LIST}?${kept.toString()}`;
-  };
+function pagesOf(asked: string, wanted: 'entries' | 'tags'): Pages {
+  const query = wanted === 'tags' ? '' : asked;
+  const [search = '', tag = '', page = ''] = ['query', 'tag', 'page'].map((key) => queryValue(query, key));
+  const kept = new URLSearchParams(query);
+  for (const key of ['query', 'tag', 'page']) kept.delete(key);
+  const target = (number: number) => `${LIST}?${new URLSearchParams([...kept, ['page', String(number)]]).toString()}`;
   const select = (items: readonly unknown[]): unknown => {
     if (wanted === 'tags') return tagsOf(items);
     const found = items.filter((item) => isObject(item) && matches(item, search) && hasTag(item, tag));
-    const start = (Math.max(1, Math.trunc(Number(page ?? 1)) || 1) - 1) * PAGE_ITEMS;
+    const start = (Math.max(1, Math.trunc(Number(page)) || 1) - 1) * PAGE_ITEMS;
     return { items: found.slice(start, start + PAGE_ITEMS), total: found.length };
   };
   return {
@@ -63,12 +58,8 @@ const itemsOf = (page: BufferedAnswer): readonly unknown[] => listOf(parsePage(p
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
 
 function parsePage({ body }: BufferedAnswer): Record<string, unknown> {
-  try {
-    const page: unknown = JSON.parse(body.toString('utf8'));
-    return isObject(page) ? page : {};
-  } catch {
-    return {};
-  }
+  const page = tryParseJson(body.toString('utf8'));
+  return isObject(page) ? page : {};
 }
 
 /** As the backend searches, in what the caller is shown. */
