@@ -6,7 +6,7 @@ import type { UserPrincipal } from '../policy/principal.ts';
 import type { Stage } from '../stage.ts';
 import type { Store } from '../store/store.ts';
 import type { Audit } from '../telemetry/audit.ts';
-import type { AnswerRewrite, AskUpstream, BufferedAnswer } from '../transport/exchange.ts';
+import type { AnswerRewrite, BufferedAnswer } from '../transport/exchange.ts';
 import { fieldOf } from '../transport/headers.ts';
 import type { EnforcementScope } from './answers.ts';
 import type { Judge, NameSpace } from './judge.ts';
@@ -27,19 +27,12 @@ export interface Listed {
   readonly names: NameSpace;
   /** Without a user, or without policy, it names no model and goes on. */
   readonly isPublic: boolean;
-  /** Where the gate searches, counts and cuts pages itself. */
-  readonly pages?: (() => Pages) | undefined;
+  /** Where the gate searches, counts and cuts pages itself: `filter` takes from a page what the caller may not see. */
+  readonly pages?:
+    ((filter: FilterPage) => { readonly firstTarget: string; readonly rewrite: AnswerRewrite }) | undefined;
 }
 
-export interface Pages {
-  readonly firstTarget: string;
-  /** @returns the page that was asked for, of pages from which `filter` took what the caller may not see */
-  assemble(
-    first: BufferedAnswer,
-    ask: AskUpstream,
-    filter: (page: BufferedAnswer) => BufferedAnswer | Promise<BufferedAnswer>,
-  ): Promise<BufferedAnswer>;
-}
+export type FilterPage = (page: BufferedAnswer) => Promise<BufferedAnswer>;
 
 /** Decides anew for every answer; only the reading of bytes is remembered. */
 export function filterModels<Scope extends EnforcementScope>(parts: FilterParts<Scope>): Stage<Scope> {
@@ -54,11 +47,11 @@ export function filterModels<Scope extends EnforcementScope>(parts: FilterParts<
   };
 
   function rewriteOf(scope: EnforcementScope, listed: Listed): AnswerRewrite {
-    const page = (answer: BufferedAnswer) => rewrite(scope, listed, answer);
-    if (listed.pages === undefined || isReport) return page;
-    const pages = listed.pages();
+    const filter: FilterPage = (answer) => rewrite(scope, listed, answer);
+    if (listed.pages === undefined || isReport) return filter;
+    const pages = listed.pages(filter);
     scope.target = pages.firstTarget;
-    return (answer, ask) => (isAnswered(answer) ? pages.assemble(answer, ask, page) : answer);
+    return (answer, ask) => (isAnswered(answer) ? pages.rewrite(answer, ask) : answer);
   }
 
   /** @throws GatewayError `policy_unavailable` */
@@ -77,10 +70,15 @@ export function filterModels<Scope extends EnforcementScope>(parts: FilterParts<
     }
     const filter = (permits: Permits) => filterList(answer.body, index, permits);
     const { principal } = scope;
-    const need = principal.kind === 'user' ? judge.needs(principal, () => namedIn(answer.body, index)) : {};
+    const filterNow = () => {
+      if (principal.kind !== 'user') return filter(() => false);
+      const view = forOneReader(store.current(), principal);
+      return filter((model) => judge.one(view, principal, model, listed.names).effect === 'permit');
+    };
+    const need = principal.kind === 'user' ? judge.needs(principal, () => namedBy(filter)) : {};
     let filtered: ReturnType<typeof filterList>;
     try {
-      filtered = await store.patiently(() => store.ask(() => filter(permitsFor(parts, scope, listed)), need));
+      filtered = await store.patiently(() => store.ask(filterNow, need));
     } catch (error) {
       // The answer is well, it is the policy that cannot be read: a list that is empty by mistake looks like no access
       if (!isPolicyUnavailable(error) || !(isReport || listed.isPublic)) throw error;
@@ -92,16 +90,9 @@ export function filterModels<Scope extends EnforcementScope>(parts: FilterParts<
   }
 }
 
-/** Without a user no model is permitted. @throws GatewayError `policy_unavailable` */
-function permitsFor({ store, judge }: FilterParts<never>, { principal }: EnforcementScope, { names }: Listed): Permits {
-  if (principal.kind !== 'user') return () => false;
-  const view = forOneReader(store.current(), principal);
-  return (model) => judge.one(view, principal, model, names).effect === 'permit';
-}
-
-function namedIn(body: Buffer, index: ListIndex): readonly ModelId[] {
+function namedBy(filter: (permits: Permits) => unknown): readonly ModelId[] {
   const named: ModelId[] = [];
-  filterList(body, index, (model) => named.push(model) > 0);
+  filter((model) => named.push(model) > 0);
   return named;
 }
 

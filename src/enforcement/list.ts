@@ -91,26 +91,20 @@ class Reader {
   value(node: ShapeNode | undefined, entry: Entry): void {
     this.#space();
     const start = this.#at;
-    const first = this.#text[start];
-    if (node === undefined) this.#skip();
-    else if (first === '{') this.#object(node, entry);
-    else if (first === '[') this.#array(node, entry);
+    if (node !== undefined && this.#text[start] === '{') this.#members('}', () => this.#property(node, entry));
+    else if (node !== undefined && this.#text[start] === '[') this.#array(node, entry);
     else {
       this.#skip();
-      if (node.mark !== undefined) this.#note(node, { start, end: this.#at }, entry);
+      if (node?.mark !== undefined) this.#note(node, { start, end: this.#at }, entry);
     }
   }
 
-  #object({ keys = {} }: ShapeNode, entry: Entry): void {
-    this.#members('}', () => {
-      const start = this.#at;
-      this.#skip();
-      const raw = this.#text.slice(start + 1, this.#at - 1);
-      const key = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
-      this.#space();
-      this.#at++; // the colon
-      this.value(Object.hasOwn(keys, key) ? keys[key] : undefined, entry);
-    });
+  #property({ keys = {} }: ShapeNode, entry: Entry): void {
+    const start = this.#at;
+    this.#skip();
+    const raw = this.#text.slice(start + 1, this.#at - 1);
+    const key = raw.includes('\\') ? (JSON.parse(`"${raw}"`) as string) : raw;
+    this.value(Object.hasOwn(keys, key) ? keys[key] : undefined, entry);
   }
 
   #array({ mark, each = {} }: ShapeNode, outer: Entry): void {
@@ -129,11 +123,7 @@ class Reader {
 
   #members(close: string, readMember: () => void): void {
     this.#at++;
-    for (this.#space(); this.#text[this.#at] !== close; this.#space()) {
-      readMember();
-      this.#space();
-      if (this.#text[this.#at] === ',') this.#at++;
-    }
+    for (this.#space(); this.#text[this.#at] !== close; this.#space()) readMember();
     this.#at++;
   }
 
@@ -148,23 +138,24 @@ class Reader {
     else entry.references.push({ ...span, id: parseModelId(scalar) });
   }
 
-  /** Passes one value: brackets are counted outside of strings. The JSON is known to be valid. */
+  /** Passes one value: brackets are counted outside of strings. */
   #skip(): void {
     for (let depth = 0; this.#at < this.#text.length; this.#at++) {
       const character = this.#text.charAt(this.#at);
       if (character === '"') this.#at = endOfString(this.#text, this.#at);
       else if (character === '{' || character === '[') depth++;
-      else if (depth === 0 && ENDS_VALUE.has(character)) return;
-      else if (character === '}' || character === ']') depth--;
+      else if (depth === 0 && BETWEEN.has(character)) return;
+      else if ((character === '}' || character === ']') && depth-- === 0) return;
     }
   }
 
+  /** Passes commas and colons too: the JSON is known to be valid. */
   #space(): void {
-    while (this.#text.charCodeAt(this.#at) <= 0x20) this.#at++;
+    while (BETWEEN.has(this.#text.charAt(this.#at))) this.#at++;
   }
 }
 
-const ENDS_VALUE: ReadonlySet<string> = new Set([':', ',', '}', ']', ' ', '\n', '\r', '\t']);
+const BETWEEN: ReadonlySet<string> = new Set([':', ',', ' ', '\n', '\r', '\t']);
 
 /** The `judge` that guards invoking decides here too, so that what is listed is exactly what can be used. */
 export type Permits = (model: ModelId) => boolean;

@@ -1,7 +1,7 @@
 /** What the answer to a request lists, and the pages that the gate searches, counts and cuts itself. */
-import type { Listed, Pages } from '../enforcement/filter-models.ts';
+import type { FilterPage, Listed } from '../enforcement/filter-models.ts';
 import { isObject, tryParseJson } from '../references/json.ts';
-import type { BufferedAnswer } from '../transport/exchange.ts';
+import type { AnswerRewrite, BufferedAnswer } from '../transport/exchange.ts';
 import { queryValue, type OpenWebUiScope } from './endpoints.ts';
 import { SHAPES } from './lists.ts';
 
@@ -10,7 +10,7 @@ export function listedBy({ surface, principal, query }: OpenWebUiScope): Listed 
   const isAdmin = principal.kind === 'user' && principal.role === 'admin';
   if (surface.kind === 'lists' && !(surface.admins === 'pass' && isAdmin)) {
     const { shape, names, public: isPublic = false, paged } = surface;
-    return { shape, names, isPublic, pages: paged && (() => pagesOf(query, paged)) };
+    return { shape, names, isPublic, pages: paged && ((filter) => pagesOf(query, paged, filter)) };
   }
   if (surface.kind === 'manages' && !isAdmin) return { shape: SHAPES.modelRow, names: 'chat', isPublic: false };
   if (surface.kind !== 'invokes' || surface.answer === undefined) return undefined;
@@ -27,7 +27,7 @@ const MAX_PAGES = 100;
  * The backend searches entries that are not shown, and counts and cuts before the gate filters: the gate asks for all, and
  * does it itself. @throws GatewayError `path_ambiguous` where a parameter is repeated
  */
-function pagesOf(asked: string, wanted: 'entries' | 'tags'): Pages {
+function pagesOf(asked: string, wanted: 'entries' | 'tags', filter: FilterPage) {
   const query = wanted === 'tags' ? '' : asked;
   const [search = '', tag = '', page = ''] = ['query', 'tag', 'page'].map((key) => queryValue(query, key));
   const kept = new URLSearchParams(query);
@@ -39,19 +39,17 @@ function pagesOf(asked: string, wanted: 'entries' | 'tags'): Pages {
     const start = (Math.max(1, Math.trunc(Number(page)) || 1) - 1) * PAGE_ITEMS;
     return { items: found.slice(start, start + PAGE_ITEMS), total: found.length };
   };
-  return {
-    firstTarget: target(1),
-    async assemble(first, ask, filter) {
-      const filtered = await filter(first);
-      const items = [...itemsOf(filtered)];
-      // The backend's own count of entries, before anything is taken out
-      const total = Number(parsePage(first)['total'] ?? 0) || 0;
-      for (let number = 2; number <= Math.min(MAX_PAGES, Math.ceil(total / PAGE_ITEMS)); number++) {
-        for (const item of itemsOf(await filter(await ask(target(number))))) items.push(item);
-      }
-      return { ...filtered, body: Buffer.from(JSON.stringify(select(items))) };
-    },
+  const rewrite: AnswerRewrite = async (first, ask) => {
+    const filtered = await filter(first);
+    const items = [...itemsOf(filtered)];
+    // The backend's own count of entries, before anything is taken out
+    const total = Number(parsePage(first)['total'] ?? 0) || 0;
+    for (let number = 2; number <= Math.min(MAX_PAGES, Math.ceil(total / PAGE_ITEMS)); number++) {
+      for (const item of itemsOf(await filter(await ask(target(number))))) items.push(item);
+    }
+    return { ...filtered, body: Buffer.from(JSON.stringify(select(items))) };
   };
+  return { firstTarget: target(1), rewrite };
 }
 
 const itemsOf = (page: BufferedAnswer): readonly unknown[] => listOf(parsePage(page)['items']);
