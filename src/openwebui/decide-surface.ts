@@ -186,13 +186,11 @@ function judgeSwitch(judging: Judging, { ids }: PresetRow): Decision | undefined
  */
 function redirectsOthers({ view, judge }: Judging, id: ModelId, row: PresetRow): boolean {
   const current = view.preset(id);
-  if (current !== undefined && (current.base === undefined || current.base === id)) return true;
-  const isProvided = judge.providerModels.has(id) && current === undefined;
   const isUsed = view.isGrantedAnywhere(id) || view.isGrantedAnywhere(`${id}:latest` as ModelId);
-  if (!isProvided && !isUsed) return false;
-  if (current === undefined) return true;
+  if (current === undefined) return isUsed || judge.providerModels.has(id);
+  if (current.base === undefined || current.base === id) return true;
   const before = new Set([current.id, current.base, ...current.parameterModels]);
-  return [...row.named].some((model) => !before.has(model));
+  return isUsed && [...row.named].some((model) => !before.has(model));
 }
 
 export interface RealtimeParts {

@@ -13,14 +13,13 @@ const PAGE: SurfaceMatch = { surface: { kind: 'neutral' }, ids: {} };
 
 /** Fixed paths go into a map, patterns into lists by their first segments. */
 export function createSurfaceMatcher(routes: readonly Route[] = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES]) {
-  const fixed = new Map<string, SurfaceMatch>();
-  const patterns = new Map<string, { method: string; pattern: RegExp; surface: Surface }[]>();
-  for (const [method, path, surface] of routes) {
-    const [key, bucket] = [`${method} ${path}`, bucketOf(path)];
-    if (path.includes(':') || path.endsWith('**')) {
-      patterns.set(bucket, [...(patterns.get(bucket) ?? []), { method, pattern: compile(path), surface }]);
-    } else if (!fixed.has(key)) fixed.set(key, { surface, ids: {} });
-  }
+  const isPattern = ([, path]: Route) => path.includes(':') || path.endsWith('**');
+  const inOrder = routes.filter((route) => !isPattern(route)).toReversed();
+  const fixed = new Map<string, SurfaceMatch>(
+    inOrder.map(([method, path, surface]) => [`${method} ${path}`, { surface, ids: {} }]),
+  );
+  const compiled = routes.filter(isPattern).map((route) => ({ route, pattern: compile(route[1]) }));
+  const patterns = Map.groupBy(compiled, ({ route: [, path] }) => bucketOf(path));
 
   /** HEAD is judged as the GET it stands for, OPTIONS carries no model. */
   return function matchSurface(method: string, path: string): SurfaceMatch {
@@ -28,10 +27,10 @@ export function createSurfaceMatcher(routes: readonly Route[] = [...MODEL_BEARIN
     const effective = method === 'HEAD' ? 'GET' : method;
     const exact = fixed.get(`${effective} ${path}`) ?? fixed.get(`* ${path}`);
     if (exact !== undefined) return exact;
-    for (const route of patterns.get(bucketOf(path)) ?? []) {
-      if (route.method !== '*' && route.method !== effective) continue;
-      const match = route.pattern.exec(path);
-      if (match !== null) return { surface: route.surface, ids: match.groups ?? {} };
+    for (const { route, pattern } of patterns.get(bucketOf(path)) ?? []) {
+      const [only, , surface] = route;
+      const match = only === '*' || only === effective ? pattern.exec(path) : null;
+      if (match !== null) return { surface, ids: match.groups ?? {} };
     }
     return path.startsWith('/api/') ? UNLISTED : PAGE;
   };

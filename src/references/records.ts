@@ -6,21 +6,15 @@ import { isObject, parseStrictJson, storedReadings } from './json.ts';
 import { type ReferenceRules, FAN_OUT, collectReferences, namesModels } from './references.ts';
 import { type ChatNames, CHAT_PARAMETERS, ChatReader } from './saved-chat.ts';
 
-/** What is asked of a body, by the kind of record that answers. Plain values, which a thread can be sent. */
-export type BodyQuestion = Readonly<
-  | { kind: 'invocation'; mayBeEmpty: boolean; rules: ReferenceRules; mentions: boolean }
-  | { kind: 'presets'; form: PresetForm; queryId: string | undefined }
-  | { kind: 'save'; form: ChatForm }
-  /** JSON or anything else; what cannot be told from JSON and is not clean is refused. */
-  | { kind: 'any' }
-  | { kind: 'form'; contentType: string }
->;
-
+/** By the kind of record that answers a question. */
 const READERS = { invocation: readInvocation, presets: readPresets, save: readSave, any: readAny, form: readForm };
 
-type Question<Kind extends BodyQuestion['kind']> = Extract<BodyQuestion, { kind: Kind }>;
-export type BodyRecords = { [Kind in BodyQuestion['kind']]: Awaited<ReturnType<(typeof READERS)[Kind]>> };
-export type BodyRecord = BodyRecords[keyof BodyRecords];
+type Kind = keyof typeof READERS;
+type Readers = { [K in Kind]: (typeof READERS)[K] };
+/** What is asked of a body. Plain values, which a thread can be sent. */
+export type BodyQuestion = { [K in Kind]: { readonly kind: K } & Parameters<Readers[K]>[1] }[Kind];
+export type BodyRecords = { [K in Kind]: Awaited<ReturnType<Readers[K]>> };
+export type BodyRecord = BodyRecords[Kind];
 
 /** @throws GatewayError `body_unreadable` (400) where it is not clean JSON, `body_too_complex` (413) where it holds too much */
 export async function readRecord(question: BodyQuestion, body: Buffer): Promise<BodyRecord> {
@@ -37,7 +31,13 @@ const IDS = [...IDS_OF_RUN, 'reply_to_id', 'version_id'] as const;
 
 export type InvocationRecord = ReturnType<typeof readInvocation>;
 
-function readInvocation(body: Buffer, { rules, mentions, mayBeEmpty }: Question<'invocation'>) {
+interface InvocationRules {
+  readonly rules: ReferenceRules;
+  readonly mentions: boolean;
+  readonly mayBeEmpty: boolean;
+}
+
+function readInvocation(body: Buffer, { rules, mentions, mayBeEmpty }: InvocationRules) {
   const value = mayBeEmpty ? parseOrEmpty(body) : parseStrictJson(body);
   const form = isObject(value) ? value : {};
   const { model } = form;
@@ -108,7 +108,7 @@ export type PresetRow = NonNullable<ReturnType<typeof readPresets>>[number];
  * The forms `ModelForm` and `ModelsImportForm` (routers/models.py, 0.6.18 and 0.12.4). By the query's id 0.6.18 updates a
  * row and stores the body's: both are looked at. @returns undefined where the body has another form
  */
-function readPresets(body: Buffer, { form, queryId }: Question<'presets'>) {
+function readPresets(body: Buffer, { form, queryId }: { form: PresetForm; queryId: string | undefined }) {
   const value = form === 'preset_switch' ? parseOrEmpty(body) : parseStrictJson(body);
   const forms = form === 'preset_list' ? (isObject(value) ? value['models'] : undefined) : [value ?? {}];
   if (!Array.isArray(forms)) return undefined;
@@ -142,7 +142,7 @@ export type ChatForm =
   /** a message is deleted, and what it answered may become unanswered */
   | 'message_deletion';
 
-function readSave(body: Buffer, { form }: Question<'save'>): ChatNames {
+function readSave(body: Buffer, { form }: { form: ChatForm }): ChatNames {
   const reader = new ChatReader();
   for (const saved of storedReadings(parseOrEmpty(body), body)) {
     if (!isObject(saved)) continue;
@@ -158,10 +158,10 @@ function readSave(body: Buffer, { form }: Question<'save'>): ChatNames {
 }
 
 /**
- * The content type never decides: raw-body handlers of the backend parse whatever comes. What begins like JSON, in any
- * encoding that Python reads, must be clean.
+ * JSON or anything else. The content type never decides: raw-body handlers of the backend parse whatever comes. What begins
+ * like JSON, in any encoding that Python reads, must be clean.
  */
-function readAny(body: Buffer) {
+function readAny(body: Buffer, _asked: object) {
   try {
     return collectReferences(parseStrictJson(body));
   } catch (error) {
@@ -174,7 +174,7 @@ function readAny(body: Buffer) {
 const BEGINS_LIKE_JSON = /^[\s\0\xef\xbb\xbf\xfe\xff]*[{[]/;
 
 /** @returns what fields that name models hold, undefined where it is no text; undefined as a whole where it is no form */
-async function readForm(body: Buffer, { contentType }: Question<'form'>) {
+async function readForm(body: Buffer, { contentType }: { contentType: string }) {
   const separator = /^\s*multipart\//i.test(contentType) ? '\r\n--' : '&';
   let fields = 0;
   for (let at = body.indexOf(separator); at !== -1; at = body.indexOf(separator, at + 1)) {

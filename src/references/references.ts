@@ -62,7 +62,7 @@ const OPAQUE_PLUGINS = /fusion|router/i;
 /** OpenRouter runs these tools itself. All others of its own may run a model, and do so if none is named. */
 const OPAQUE_TOOLS = /^openrouter:(?!(?:web_search|web_fetch|datetime)$)/i;
 
-export type References = ReturnType<typeof collectReferences>;
+export type References = Pick<Walk, 'models' | 'routed' | 'unreadable' | 'direct'>;
 
 export interface ReferenceRules {
   /** Further top-level keys that name a model on this surface: Ollama's `name`, `source`, `from`. */
@@ -75,14 +75,13 @@ export interface ReferenceRules {
 }
 
 /** @param body parsed JSON; anything but an object names nothing */
-export function collectReferences(body: unknown, { topLevel, controls }: ReferenceRules = {}) {
+export function collectReferences(body: unknown, { topLevel, controls }: ReferenceRules = {}): References {
   const walk = new Walk(controls === 'defined');
   for (const [key, value] of Object.entries(isObject(body) ? body : {})) {
     if (topLevel?.has(foldKey(key)) === true) walk.named(value, key);
   }
   walk.visit(body, '', { hidden: false, schemas: SCHEMAS });
-  const { models, routed, unreadable, direct } = walk;
-  return { models, routed, unreadable, direct };
+  return walk;
 }
 
 export const collectParameters = (params: unknown, controls: 'chosen' | 'defined'): References =>
