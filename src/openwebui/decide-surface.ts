@@ -115,11 +115,8 @@ async function namedInBody({ recordOf, scope }: Judging): Promise<readonly (stri
   return record.unreadable === undefined ? [...record.models] : undefined;
 }
 
-async function timed<T>(
-  { store, judge, user, scope }: Judging,
-  decide: () => T | Promise<T>,
-  named: () => Iterable<string> = () => [],
-): Promise<T> {
+async function timed<T>(judging: Judging, decide: () => T | Promise<T>, named: () => Iterable<string> = () => []) {
+  const { store, judge, user, scope } = judging;
   const startedAt = performance.now();
   const attempt = () => {
     // An earlier attempt may have begun a save, of which nothing was sent

@@ -14,7 +14,6 @@ import {
   everyName,
   namesAt,
   parametersOf,
-  unanswered,
 } from '../references/saved-chat.ts';
 import { type Judging, judgeSave, ofMessages } from './saved-chats.ts';
 import type { InvokesSurface } from './surfaces.ts';
@@ -80,14 +79,10 @@ function isKnown({ view, judge }: Judging, text: string): boolean {
 }
 
 /** For each organization its runs, and one for what else its grants permit: it may be what runs. */
-function countByOrganization(
-  runs: ReadonlyMap<string, number>,
-  models: ReadonlySet<ModelId>,
-  judgeOne: (model: ModelId) => Decision,
-): ReadonlyMap<OrganizationId, number> {
+function countByOrganization(runs: Map<string, number>, models: Set<ModelId>, judge: (model: ModelId) => Decision) {
   const counts = new Map<OrganizationId, number>();
   for (const model of models) {
-    const decision = judgeOne(model);
+    const decision = judge(model);
     const payer = decision.effect === 'permit' ? decision.grant?.organization : undefined;
     if (payer !== undefined) counts.set(payer, (counts.get(payer) ?? 0) + (runs.get(model) ?? 0));
   }
@@ -162,10 +157,10 @@ async function modelsOfContinuedChat({ store, user }: Judging, record: Invocatio
   if (chat === undefined) return NOTHING;
   // Up to 0.7 the backend continues any chat, and its owner could change the model while it answers
   if (!chat.checkedByBackend && chat.owner !== user.id) return { names: [UNREADABLE] };
-  const pending = unanswered(chat.names);
-  const timers = pending.length === 0 ? [] : await store.stored.ofTimers(chat.names.timers);
-  const names = namesAt(chat.names, ofMessages([...messages, ...pending]));
-  return { names: [...names, ...timers], isOptional: true, further: pending.length };
+  const { waiting } = chat.names;
+  const timers = waiting.length === 0 ? [] : await store.stored.ofTimers(chat.names.timers);
+  const names = namesAt(chat.names, ofMessages([...messages, ...waiting]));
+  return { names: [...names, ...timers], isOptional: true, further: waiting.length };
 }
 
 /**
@@ -179,9 +174,9 @@ async function modelsOfResumedMessage({ store, user, scope }: Judging, _record: 
   const run = names === undefined ? [] : namesAt(names, [message, CHAT_MODELS]);
   // Parameters alone are no model
   if (names === undefined || run.length === 0) return { names: [] };
-  const pending = unanswered(names);
   const routed = namesAt(names, [parametersOf(message), CHAT_PARAMETERS]);
-  return { names: [...run, ...namesAt(names, ofMessages(pending))], run, routed, further: pending.length };
+  const further = names.waiting.length;
+  return { names: [...run, ...namesAt(names, ofMessages(names.waiting))], run, routed, further };
 }
 
 /** What the connections of the models that run take other names for: `a` beside `x.b` is `x.a` there. Asked once for each. */

@@ -2,11 +2,13 @@
  * Judges what is saved of a chat. A save may keep what the stored version names at the same place, and add permitted names.
  * What is stored at a message only ever loses forbidden names, and a run that found none finds none later.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { RecordReader } from '../enforcement/authorize.ts';
 import { type Judge, type NameSpace, firstDenial } from '../enforcement/judge.ts';
-import type { UserPrincipal } from '../policy/principal.ts';
+import { GatewayError } from '../errors.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
+import type { UserPrincipal } from '../policy/principal.ts';
 import {
   type ChatNames,
   CHAT_MODELS,
@@ -15,11 +17,9 @@ import {
   namesAt,
   parametersOf,
   selectionOf,
-  unanswered,
 } from '../references/saved-chat.ts';
 import type { Store } from '../store/store.ts';
 import type { StoredChat } from '../store/stored-references.ts';
-import type { ChatOrder } from './chat-order.ts';
 import type { OpenWebUiScope } from './endpoints.ts';
 
 export interface JudgingParts {
@@ -123,7 +123,7 @@ function firstStray(stored: StoredChat | undefined, saved: ChatNames, forbidden:
 export async function judgeDeletion(judging: Judging, chatId: string): Promise<Deny | undefined> {
   const names = (await ownChat(judging, chatId, []))?.names;
   if (names === undefined) return undefined;
-  const waiting = new Set(unanswered(names));
+  const waiting = new Set(names.waiting);
   const answered = names.internal.filter((id) => !waiting.has(id));
   const name = firstForbidden(judging, names, answered);
   return name === undefined ? undefined : denyStored(name);
@@ -148,3 +148,66 @@ const firstForbidden = (judging: Judging, names: ChatNames, messages: readonly s
 
 /** The places of messages that a run of them reads. */
 export const ofMessages = (ids: readonly string[]): readonly string[] => ids.flatMap((id) => [id, parametersOf(id)]);
+
+type ChatOrder = ReturnType<typeof createChatOrder>;
+/** The backend may go on with a request whose client has left. */
+const LINGER_MS = 30_000;
+const LONGEST_WAIT_MS = 10_000;
+const LOOK_EVERY_MS = 25;
+
+/**
+ * A save may write a withdrawn name again. Until it has ended, the chat does not say what a run would find: runs wait.
+ * @param now monotonic milliseconds
+ */
+export function createChatOrder(now: () => number = () => performance.now()) {
+  const newChat = () => ({ saves: new Set<{ until: number }>(), begun: 0, readers: 0 });
+  const chats = new Map<string, ReturnType<typeof newChat>>();
+
+  function chatOf(id: string) {
+    const chat = chats.get(id) ?? newChat();
+    chats.set(id, chat);
+    return chat;
+  }
+  function settle(id: string): boolean {
+    const { saves, readers } = chatOf(id);
+    for (const save of saves) if (save.until <= now()) saves.delete(save);
+    if (saves.size === 0 && readers === 0) chats.delete(id);
+    return saves.size === 0;
+  }
+
+  return {
+    /** Notes a save, before it is read what it may keep. @returns what ends it; `answered`: the backend said what it did */
+    begin(id: string): (answered: boolean) => void {
+      const chat = chatOf(id);
+      const save = { until: Infinity };
+      chat.begun++;
+      chat.saves.add(save);
+      return (answered) => {
+        save.until = now() + (answered ? 0 : LINGER_MS);
+        settle(id);
+        if (!answered) setTimeout(() => settle(id), LINGER_MS + 1_000).unref();
+      };
+    },
+    /**
+     * Reads when no save is under way, and again where one has begun meanwhile; a later one reads later too.
+     * @throws GatewayError `chat_busy` (503) after some seconds
+     */
+    async quietly<T>(id: string, read: () => Promise<T>): Promise<T> {
+      const deadline = now() + LONGEST_WAIT_MS;
+      const chat = chatOf(id);
+      chat.readers++;
+      try {
+        for (;;) {
+          for (; !settle(id); await sleep(LOOK_EVERY_MS)) if (now() > deadline) throw new GatewayError('chat_busy');
+          const { begun } = chat;
+          const value = await read();
+          if (chat.begun === begun) return value;
+          if (now() > deadline) throw new GatewayError('chat_busy');
+        }
+      } finally {
+        chat.readers--;
+        settle(id);
+      }
+    },
+  };
+}

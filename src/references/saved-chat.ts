@@ -32,12 +32,17 @@ export class ChatReader {
 
   /** Lists and few keys: of 50,000 messages they are taken over from a thread in 10 ms, sets and maps in 60. */
   names() {
+    const answered = new Set(this.#internal.size === 0 ? [] : this.#parents.values());
     return {
       /** For each name, as it is written or `UNREADABLE`, where it stands: the id of a message, or a place as above. */
       places: new Map([...this.#places].map(([name, places]) => [name, [...places]])),
-      /** Messages of sub-agents and timers: without an answer, the backend runs them after the chat's next completion. */
+      /** Messages of sub-agents and timers. */
       internal: [...this.#internal],
-      childless: [...this.#childless],
+      /**
+       * Those without an answer, which the backend runs after the chat's next completion: the list of children and the
+       * parents must both show one (models/chats.py `merge_history`, 0.12.4).
+       */
+      waiting: [...this.#internal].filter((id) => this.#childless.has(id) || !answered.has(id)),
       /** Chats of timers whose run an internal message would start. */
       timers: [...this.#timers],
       /** The messages of the history, and at the same index the parent that each names. */
@@ -144,13 +149,6 @@ export const everyName = ({ places }: ChatNames): readonly string[] =>
 export function namesAt({ places }: ChatNames, wanted: readonly string[]): readonly string[] {
   const here = new Set(wanted);
   return [...places].flatMap(([name, at]) => (at.some((place) => here.has(place)) ? [name] : []));
-}
-
-/** Without an answer: the list and the parents must both show one (models/chats.py `merge_history`, 0.12.4). */
-export function unanswered({ internal, childless, parents }: ChatNames): readonly string[] {
-  if (internal.length === 0) return [];
-  const [answered, withoutList] = [new Set(parents), new Set(childless)];
-  return internal.filter((id) => withoutList.has(id) || !answered.has(id));
 }
 
 /** Anything that Python takes for false names nothing: the page stores an empty string where no model was chosen. */

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { readTargetInto } from '../../../src/openwebui/match.ts';
-import { createChatOrder } from '../../../src/openwebui/chat-order.ts';
+import { createChatOrder } from '../../../src/openwebui/saved-chats.ts';
 import { createSurfaceDecider } from '../../../src/openwebui/decide-surface.ts';
 import { createJudge } from '../../../src/enforcement/judge.ts';
 import { createReading } from '../../../src/reading/reading.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseModelId } from '../../../src/policy/grant.ts';
-import { everyName, namesAt as namesOf, parametersOf, unanswered } from '../../../src/references/saved-chat.ts';
+import { everyName, namesAt as namesOf, parametersOf } from '../../../src/references/saved-chat.ts';
 import { openForReading } from '../../../src/store/database.ts';
 import { readSchema } from '../../../src/store/schema.ts';
 import { type StoredReader, prepareStoredReferences } from '../../../src/store/stored-references.ts';
@@ -142,7 +142,7 @@ describe('messages of a chat name', () => {
   });
   const waiting = (stored: StoredReader) => {
     const chat = stored.chat('chat', []);
-    return chat === undefined ? [] : unanswered(chat.names);
+    return chat === undefined ? [] : chat.names.waiting;
   };
 
   test.each([

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createChatOrder } from '../../../src/openwebui/chat-order.ts';
+import { createChatOrder } from '../../../src/openwebui/saved-chats.ts';
 import { manualClock } from '../../support/process/clock.ts';
 
 /** Counts how often it was read, and answers with the count. */
