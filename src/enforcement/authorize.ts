@@ -81,10 +81,10 @@ export type RecordReader = ReturnType<typeof createRecordReader>;
 /** Reads what a body says of models, once: a decision that is tried again finds record and body as they were left. */
 export function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: RecordReaderParts) {
   const records = new WeakMap<EnforcementScope, unknown>();
-  return async function recordOf<Question extends BodyQuestion>(
+  return async function recordOf<Q extends BodyQuestion>(
     scope: EnforcementScope,
-    question: Question,
-  ): Promise<BodyRecords[Question['kind']]> {
+    question: Q,
+  ): Promise<BodyRecords[Q['kind']]> {
     if (!records.has(scope)) {
       const { principal, outgoing } = scope;
       const payer = payerOf(principal) ?? 'anonymous';
@@ -96,7 +96,7 @@ export function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: R
       if ('failure' in read) throw read.failure;
       records.set(scope, read.record);
     }
-    return records.get(scope) as BodyRecords[Question['kind']];
+    return records.get(scope) as BodyRecords[Q['kind']];
   };
 }
 

@@ -32,10 +32,7 @@ export interface ShapeNode {
 }
 
 /** From the first byte to the one behind the last; of a list, inside of its brackets. */
-interface Span {
-  readonly start: number;
-  readonly end: number;
-}
+type Span = Readonly<{ start: number; end: number }>;
 /** `isCounted`: its elements are entries of the answer, not names inside of one. */
 type EntryList = Span & { readonly entries: Entry[]; readonly isCounted: boolean };
 /** `id` is undefined where the text is no valid id, which is never permitted. */

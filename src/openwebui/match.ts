@@ -3,10 +3,7 @@ import type { Stage } from '../stage.ts';
 import { type OpenWebUiScope, readTarget } from './endpoints.ts';
 import { type Route, type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
 
-interface SurfaceMatch {
-  readonly surface: Surface;
-  readonly ids: Readonly<Record<string, string>>;
-}
+type SurfaceMatch = Readonly<{ surface: Surface; ids: OpenWebUiScope['pathIds'] }>;
 
 const UNLISTED: SurfaceMatch = { surface: { kind: 'neutral', unlisted: true }, ids: {} };
 const PAGE: SurfaceMatch = { surface: { kind: 'neutral' }, ids: {} };

@@ -31,11 +31,7 @@ const IDS = [...IDS_OF_RUN, 'reply_to_id', 'version_id'] as const;
 
 export type InvocationRecord = ReturnType<typeof readInvocation>;
 
-interface InvocationRules {
-  readonly rules: ReferenceRules;
-  readonly mentions: boolean;
-  readonly mayBeEmpty: boolean;
-}
+type InvocationRules = Readonly<{ rules: ReferenceRules; mentions: boolean; mayBeEmpty: boolean }>;
 
 function readInvocation(body: Buffer, { rules, mentions, mayBeEmpty }: InvocationRules) {
   const value = mayBeEmpty ? parseOrEmpty(body) : parseStrictJson(body);
@@ -129,31 +125,33 @@ function readPresets(body: Buffer, { form, queryId }: { form: PresetForm; queryI
   return rows;
 }
 
-/** Which form the body has (routers/chats.py). */
-export type ChatForm =
-  /** `ChatForm`: the document, or the parts of it that change */
-  | 'chat'
-  /** `ChatsImportForm` (0.12), or one `ChatImportForm` (0.6) */
-  | 'chat_import'
-  /** the parameters themselves */
-  | 'chat_parameters'
-  /** a text, or an event of a message: names nothing that is kept */
-  | 'message'
-  /** a message is deleted, and what it answered may become unanswered */
-  | 'message_deletion';
+type ReadSaved = (reader: ChatReader, saved: Readonly<Record<string, unknown>>) => void;
 
-function readSave(body: Buffer, { form }: { form: ChatForm }): ChatNames {
-  const reader = new ChatReader();
-  for (const saved of storedReadings(parseOrEmpty(body), body)) {
-    if (!isObject(saved)) continue;
-    if (form === 'chat') reader.readChat(saved['chat']);
-    if (form === 'chat_parameters') reader.readParameters(CHAT_PARAMETERS, saved);
-    for (const one of form === 'chat_import' ? [saved, ...listOf(saved['chats'])] : []) {
-      if (!isObject(one)) continue;
+/** Which form the body has (routers/chats.py). */
+const CHAT_FORMS = {
+  /** `ChatForm`: the document, or the parts of it that change. */
+  chat: (reader, { chat }) => reader.readChat(chat),
+  /** `ChatsImportForm` (0.12), or one `ChatImportForm` (0.6). */
+  chat_import(reader, saved) {
+    for (const one of [saved, ...listOf(saved['chats'])].filter(isObject)) {
       reader.readChat(one['chat']);
       reader.readMeta(one['meta']);
     }
-  }
+  },
+  /** The parameters themselves. */
+  chat_parameters: (reader, saved) => reader.readParameters(CHAT_PARAMETERS, saved),
+  /** A text, or an event of a message: names nothing that is kept. */
+  message: () => undefined,
+  /** A message is deleted, and what it answered may become unanswered. */
+  message_deletion: () => undefined,
+} satisfies Record<string, ReadSaved>;
+
+export type ChatForm = keyof typeof CHAT_FORMS;
+
+function readSave(body: Buffer, { form }: { form: ChatForm }): ChatNames {
+  const reader = new ChatReader();
+  const read: ReadSaved = CHAT_FORMS[form];
+  for (const saved of storedReadings(parseOrEmpty(body), body).filter(isObject)) read(reader, saved);
   return reader.names();
 }
 

@@ -8,23 +8,23 @@ import { isObject, isTruthyInPython, parseStrictText } from './json.ts';
 
 const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/\s+/));
 
-/** Keys of the backend, providers and routers (OpenRouter, LiteLLM, Azure's `dataSources`). */
-const NAMES_MODELS = words(`
-  model models model_id modelId model_ids modelIds model_name model_list model_group sibling_model_ids selectedModelId
-  base_model base_model_id default_model draft_model judge_model router_model target_model target_model_names
-  timer_model_id analysis_models allowed_models fallback fallbacks fallback_model fallback_models
-  context_window_fallbacks content_policy_fallbacks deployment_id deployment_name deploymentName specific_deployment
-  embedding_deployment_name embeddingDeploymentName`);
-
 /**
  * Ollama, LocalAI and other servers in Go take `Model` for `model`, and of both the later one (encoding/json, which
  * folds `ſ` to `s` and the Kelvin sign to `k` too). The backend sends keys that it does not know on as they are.
  */
 const foldKey = (key: string): string => key.toUpperCase().toLowerCase();
 
-const FOLDED: ReadonlySet<string> = new Set([...NAMES_MODELS].map(foldKey));
+/** Keys of the backend, providers and routers (OpenRouter, LiteLLM, Azure's `dataSources`). */
+const NAMES_MODELS = words(
+  foldKey(`
+  model models model_id modelId model_ids modelIds model_name model_list model_group sibling_model_ids selectedModelId
+  base_model base_model_id default_model draft_model judge_model router_model target_model target_model_names
+  timer_model_id analysis_models allowed_models fallback fallbacks fallback_model fallback_models
+  context_window_fallbacks content_policy_fallbacks deployment_id deployment_name deploymentName specific_deployment
+  embedding_deployment_name embeddingDeploymentName`),
+);
 
-export const namesModels = (key: string): boolean => FOLDED.has(foldKey(key));
+export const namesModels = (key: string): boolean => NAMES_MODELS.has(foldKey(key));
 
 /** What people wrote, what they attached, what ran before, and schemas: a name in there runs nothing. */
 const CONTENT = words(`
