@@ -33,8 +33,22 @@ export function readTarget(target: string) {
   if (!target.startsWith('/')) throw ambiguous('Expected a path that starts with a slash.');
   if (!PRINTABLE_ASCII.test(target)) throw ambiguous('Found a character that must be percent-encoded.');
   const question = target.indexOf('?');
-  const raw = question === -1 ? target : target.slice(0, question);
-  return { path: decodePath(raw), target, query: question === -1 ? '' : target.slice(question + 1) };
+  const [raw, query] = question === -1 ? [target, ''] : [target.slice(0, question), target.slice(question + 1)];
+  if (raw.includes('\\')) throw ambiguous('Found a backslash.');
+  if (ENCODED_DELIMITER.test(raw) && !ENCODES_MODEL_ID.test(raw)) {
+    throw ambiguous('Found an encoded slash, backslash, dot or control character.');
+  }
+  const path = raw.includes('%') ? decoded(raw) : raw;
+  if (EMPTY_OR_DOT_SEGMENT.test(path)) throw ambiguous('Found an empty or dot segment.');
+  return { path, target, query };
+}
+
+function decoded(raw: string): string {
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    throw ambiguous('Found percent-encoding that is not UTF-8.');
+  }
 }
 
 /** @throws GatewayError `path_ambiguous` if the key is repeated: Starlette takes the last value, others the first */
@@ -42,22 +56,6 @@ export function queryValue(query: string, key: string): string | undefined {
   const [value, ...further] = new URLSearchParams(query).getAll(key);
   if (further.length > 0) throw ambiguous(`Found the query parameter "${key}" more than once.`);
   return value;
-}
-
-function decodePath(raw: string): string {
-  if (raw.includes('\\')) throw ambiguous('Found a backslash.');
-  const isEncoded = raw.includes('%');
-  if (isEncoded && ENCODED_DELIMITER.test(raw) && !ENCODES_MODEL_ID.test(raw)) {
-    throw ambiguous('Found an encoded slash, backslash, dot or control character.');
-  }
-  let path: string;
-  try {
-    path = isEncoded ? decodeURIComponent(raw) : raw;
-  } catch {
-    throw ambiguous('Found percent-encoding that is not UTF-8.');
-  }
-  if (EMPTY_OR_DOT_SEGMENT.test(path)) throw ambiguous('Found an empty or dot segment.');
-  return path;
 }
 
 /** `%2F` `%5C` `%2E` `%00`–`%1F` `%7F`, and encoded twice, which a reader might decode twice. */

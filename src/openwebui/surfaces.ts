@@ -63,21 +63,10 @@ const NEUTRAL: Surface = { kind: 'neutral' };
 const REFUSED: Surface = { kind: 'refused' };
 const CATCH_ALL: Surface = { kind: 'refused', judged: true };
 
-const lists = (shape: ListShape, more: Partial<ListsSurface> = {}): ListsSurface => ({
-  kind: 'lists',
-  shape,
-  admins: 'filter',
-  names: 'chat',
-  ...more,
-});
-const invokes = (more: Partial<InvokesSurface> = {}): InvokesSurface => ({
-  kind: 'invokes',
-  rules: {},
-  modelRequired: true,
-  names: 'chat',
-  runsNow: true,
-  ...more,
-});
+const LISTS = { kind: 'lists', admins: 'filter', names: 'chat' } as const;
+const lists = (shape: ListShape, more: Partial<ListsSurface> = {}): ListsSurface => ({ ...LISTS, shape, ...more });
+const INVOKES = { kind: 'invokes', rules: {}, modelRequired: true, names: 'chat', runsNow: true } as const;
+const invokes = (more: Partial<InvokesSurface> = {}): InvokesSurface => ({ ...INVOKES, ...more });
 const optional = (more: Partial<InvokesSurface>) => invokes({ modelRequired: false, ...more });
 const names = (more: Partial<InvokesSurface> = {}) => optional({ runsNow: false, ...more });
 const saves = (form: ChatForm): Surface => ({ kind: 'saves', form });
@@ -85,10 +74,7 @@ const manages = (form: PresetForm): Surface => ({ kind: 'manages', form });
 
 /** One route for each of the paths, which white space separates. */
 const each = (method: Method, surface: Surface, paths: string): Route[] =>
-  paths
-    .trim()
-    .split(/\s+/)
-    .map((path): Route => [method, path, surface]);
+  (paths.match(/\S+/g) ?? []).map((path) => [method, path, surface]);
 
 const MANAGED = { admins: 'pass' } as const;
 const MANAGED_MEDIA = { names: 'media', admins: 'pass' } as const;
