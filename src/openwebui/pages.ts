@@ -74,8 +74,8 @@ const hasTag = ({ meta = null }: Record<string, unknown>, tag: string): boolean 
 
 /** `GET /api/v1/models/tags`: the names, sorted. */
 function tagsOf(items: readonly unknown[]): string[] {
-  const inside = (value: unknown, key: string): unknown => (isObject(value) ? value[key] : undefined);
-  const tags = items.flatMap((item) => listOf(inside(inside(item, 'meta'), 'tags')));
+  const metas = items.filter(isObject).map(({ meta }) => meta);
+  const tags = metas.filter(isObject).flatMap((meta) => listOf(meta['tags']));
   const names = tags.map((tag) => (isObject(tag) ? tag['name'] : tag)).filter((name) => typeof name === 'string');
   return [...new Set(names)].sort();
 }

@@ -74,12 +74,10 @@ export async function judgeSave(judging: Judging, names: ChatNames, chatId: stri
     if (decision?.effect === 'deny') forbidden.set(name, places);
     else permit ??= decision;
   }
-  if (names.timers.length > 0) {
-    const ofTimers = await store.stored.ofTimers(names.timers);
-    await judging.load(ofTimers);
-    const denial = judging.stored(ofTimers);
-    if (denial?.effect === 'deny') return denial;
-  }
+  const ofTimers = names.timers.length > 0 ? await store.stored.ofTimers(names.timers) : [];
+  if (ofTimers.length > 0) await judging.load(ofTimers);
+  const ofRuns = judging.stored(ofTimers);
+  if (ofRuns?.effect === 'deny') return ofRuns;
   if (forbidden.size === 0 && names.answers.length === 0) return permit;
   const places = forbidden.size === 0 ? [] : [...[...forbidden.values()].flat().map(messageAt), CHAT_MODELS];
   // Before it is read what may be kept: a run that reads later waits for this save
