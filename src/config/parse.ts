@@ -61,7 +61,7 @@ export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress, Partial
 
 function readSettings(raw: RawConfig) {
   const { settings, issues } = collectRawSettings(raw);
-  const read = readValues(settings);
+  const read = readValues(Object.fromEntries([...settings].map(([name, { text }]) => [name, text])));
   const misspelled = read.reasons.map(([name, reason]) => misspelling(name, reason, settings));
   const contradicting = contradictions(settings, read.readable, raw.environment);
   const { DATABASE_URL: database, DATA_DIR: data } = read.readable;

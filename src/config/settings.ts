@@ -37,7 +37,7 @@ const CSP = "frame-ancestors 'self'; object-src 'none'";
 const TWO_YEARS = 'max-age=63072000; includeSubDomains';
 const keyFile = value.text(4096).describe('a readable file that holds the key and nothing else');
 
-export const SETTINGS = {
+const SETTINGS = {
   MODELGATE_UPSTREAM_URL: setting(value.origin, 'http://open-webui:8080'),
   MODELGATE_HOST: settingWithDefault(value.host, '0.0.0.0'),
   MODELGATE_PORT: settingWithDefault(value.port, '8080'),
@@ -206,9 +206,9 @@ export const settingReferences = () =>
   });
 
 /** @returns all values, or those that are readable, and the reason of each that is not: empty where "expected …" says it */
-export function readValues(settings: RawSettings) {
+export function readValues(texts: Readonly<Partial<Record<SettingName, string>>>) {
   const read = SETTING_NAMES.map((name) => {
-    const { data, error } = SETTINGS[name].schema.safeParse(settings.get(name)?.text, { error: () => '' });
+    const { data, error } = SETTINGS[name].schema.safeParse(texts[name], { error: () => '' });
     return { name, data, reason: error?.issues[0]?.message };
   });
   const readable = Object.fromEntries(read.map(({ name, data }) => [name, data])) as Partial<Values>;

@@ -184,15 +184,10 @@ function notesOn({ failed, users, models }: Migration['figures'], id: string, is
   ];
 }
 
-const SETTINGS_OF_ORGANIZATION = ['OPENROUTER_EXTERNAL_USER', 'ORGANIZATION_NAME'] as const;
-
 /** What the gate's own settings would refuse must not get into the database. @throws CommandFailure, exit code 2 */
 function requireEnvironmentValues({ id, name }: Organization): void {
   if (id === '' || name === '') throw misused(`${id === '' ? '--org' : '--name'} is empty. Nothing was changed.`);
-  const typed = { OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name };
-  const [refused] = readValues(
-    new Map(SETTINGS_OF_ORGANIZATION.map((key) => [key, { text: typed[key], source: '' }])),
-  ).reasons;
+  const [refused] = readValues({ OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name }).reasons;
   if (refused === undefined) return;
   const option = refused[0] === 'ORGANIZATION_NAME' ? '--name' : '--org';
   throw misused(`${option}: ${refused[1]}; expected ${describeSetting(refused[0]).expected}. Nothing was changed.`);

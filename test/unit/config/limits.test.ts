@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { SETTINGS } from '../../../src/config/settings.ts';
+import { describeSetting } from '../../../src/config/settings.ts';
 
-const rate = SETTINGS.MODELGATE_LIMIT_USER.schema;
-const concurrency = SETTINGS.MODELGATE_LIMIT_CONCURRENT_CHATS.schema;
+const rate = describeSetting('MODELGATE_LIMIT_USER').schema;
+const concurrency = describeSetting('MODELGATE_LIMIT_CONCURRENT_CHATS').schema;
 
 describe('a limit', () => {
   test.each([
