@@ -157,6 +157,7 @@ const LOOKED_INTO = [
   'errors.ts ERRORS',
   'limits/memory.ts Generations',
   'openwebui/match.ts createSurfaceMatcher',
+  'references/bounds.ts weighJson',
   'store/backend-releases.ts toBackendRelease',
   'upkeep/backup.ts deleteOldBackups',
 ];

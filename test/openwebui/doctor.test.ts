@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Finding } from '../../src/diagnosis/finding.ts';
-import { toBackendRelease } from '../../src/store/backend-releases.ts';
+import { releaseOf } from '../support/database/diagnosis.ts';
 import { runCommand } from '../support/process/command.ts';
 import { runModelgate } from '../support/gate/gate-process.ts';
 import { until } from '../support/process/with-timeout.ts';
@@ -92,6 +92,6 @@ describe.each(RELEASES)('doctor beside the real Open WebUI %s', (version) => {
         (name) => /^revision(?:: str)? = ['"](\w+)['"]/m.exec(readFileSync(join(folder, name), 'utf8'))?.[1] ?? name,
       );
     expect(revisions.length).toBeGreaterThan(15);
-    expect(revisions.filter((revision) => toBackendRelease(revision).kind !== 'known')).toEqual([]);
+    expect(revisions.filter((revision) => releaseOf(revision).kind !== 'known')).toEqual([]);
   });
 });

@@ -4,6 +4,7 @@ import Database from 'better-sqlite3';
 import { expect } from 'vitest';
 import { diagnose } from '../../../src/diagnosis/diagnosis.ts';
 import type { Finding } from '../../../src/diagnosis/finding.ts';
+import { readBackendRelease } from '../../../src/store/backend-releases.ts';
 import { initialize } from '../../../src/store/initialize.ts';
 import { type DatabaseOptions, type TestDatabase, createDatabase } from './database.ts';
 import { createMaiTables } from './mai-tables.ts';
@@ -90,3 +91,12 @@ export const stateOf = ({ path, directory }: Pick<TestDatabase, 'path' | 'direct
   bytes: readFileSync(path).toString('base64'),
   files: readdirSync(directory).toSorted(),
 });
+
+/** The release of a file whose last migration has this revision. */
+export function releaseOf(revision: string) {
+  const sql = new Database(':memory:');
+  sql.exec(`CREATE TABLE alembic_version AS SELECT '${revision}' AS version_num`);
+  const release = readBackendRelease(sql);
+  sql.close();
+  return release;
+}

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { checkJournalMode } from '../../../src/diagnosis/journal.ts';
-import { toBackendRelease } from '../../../src/store/backend-releases.ts';
+import { releaseOf } from '../../support/database/diagnosis.ts';
 
 /** The last migration of a release in each era. */
 const REVISIONS = {
@@ -12,7 +12,7 @@ const REVISIONS = {
 };
 
 const finding = (release: keyof typeof REVISIONS, mode: string, walWanted?: boolean) =>
-  checkJournalMode(mode, toBackendRelease(REVISIONS[release]), walWanted);
+  checkJournalMode(mode, releaseOf(REVISIONS[release]), walWanted);
 
 describe('the journal mode', () => {
   test.each([
@@ -44,7 +44,7 @@ describe('the journal mode', () => {
   });
 
   test('of an unknown release is left alone', () => {
-    expect(checkJournalMode('wal', toBackendRelease('ffff00000000'), undefined)).toMatchObject({
+    expect(checkJournalMode('wal', releaseOf('ffff00000000'), undefined)).toMatchObject({
       status: 'ok',
       finding: expect.stringContaining('leave it as it is') as string,
     });
@@ -60,6 +60,6 @@ describe('the release of a migration', () => {
     ['3ff2c63645b8', '0.10.0', '0.11.0', 'backend_wal'],
     ['0bd252b206fb', '0.12.1', undefined, 'backend_wal'],
   ])('%s is %s or later', (revision, since, before, journal) => {
-    expect(toBackendRelease(revision)).toEqual({ kind: 'known', revision, since, before, journal });
+    expect(releaseOf(revision)).toEqual({ kind: 'known', revision, since, before, journal });
   });
 });
