@@ -202,7 +202,7 @@ export async function stream(
 const BACKUP = /^webui_(\d{8}_\d{6})(?:-\d+)?\.db\.gz$/;
 
 /** Deletes backups older than `keepMs` by their names, and no other file. @param newest stays, whatever the clock says */
-export function deleteOldBackups(directory: string, newest: string, keepMs = Number.POSITIVE_INFINITY, now: Date) {
+function deleteOldBackups(directory: string, newest: string, keepMs = Number.POSITIVE_INFINITY, now: Date) {
   const deleted: string[] = [];
   const stuck: { path: string; code: string }[] = [];
   for (const entry of readdirSync(directory).toSorted()) {
