@@ -124,7 +124,7 @@ const NETWORK_FILE_SYSTEMS: Readonly<Record<number, string>> = {
 };
 
 /** @param type of the file system, as statfs(2) numbers it @returns nothing for one that is fit for SQLite */
-export function checkFileSystem(path: string, type: number): readonly Verdict[] {
+function checkFileSystem(path: string, type: number): readonly Verdict[] {
   const name = NETWORK_FILE_SYSTEMS[type >>> 0];
   if (name === undefined) return [];
   const finding = `${path} is on ${name}, where SQLite's locks and its WAL mode cannot be relied on.`;

@@ -1,9 +1,10 @@
-import { statSync } from 'node:fs';
+import fs, { statSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { expect, test } from 'vitest';
-import { checkFileSystem } from '../../../src/diagnosis/file.ts';
+import { checkDatabaseFile } from '../../../src/diagnosis/file.ts';
 import { checkWriteAheadLog } from '../../../src/diagnosis/journal.ts';
 import { noteCompanions, openForReading } from '../../../src/store/database.ts';
-import { createHealthyDatabase } from '../../support/database/diagnosis.ts';
+import { createHealthyDatabase, withName } from '../../support/database/diagnosis.ts';
 import { openOtherProcess } from '../../support/process/other-process.ts';
 
 const MB = 1024 ** 2;
@@ -20,18 +21,29 @@ test.each([
   expect(found.finding).toContain(words);
 });
 
+/** What is found about a file where statfs(2) gives this type of its file system. */
+function onFileSystem(type: number) {
+  using database = createHealthyDatabase();
+  const { statfsSync } = fs;
+  const install = (installed: unknown) => (Object.assign(fs, { statfsSync: installed }), syncBuiltinESMExports());
+  install(() => ({ type }));
+  try {
+    return withName(checkDatabaseFile(database.path), 'file system');
+  } finally {
+    install(statfsSync);
+  }
+}
+
 test.each([
   [0x6969, 'NFS'],
   // statfs gives the type as a signed number on some systems
   [0xff534d42 | 0, 'CIFS'],
   [0x0102_1997, '9p'],
 ])('a file system of type %i is said to be %s', (type, name) => {
-  expect(checkFileSystem('/data/webui.db', type)).toMatchObject([
-    { status: 'warning', finding: expect.stringContaining(name) as string },
-  ]);
+  expect(onFileSystem(type)).toMatchObject([{ status: 'warning', finding: expect.stringContaining(name) as string }]);
 });
 
-test('a local file system is not mentioned', () => expect(checkFileSystem('/data/webui.db', 0xef53)).toEqual([]));
+test('a local file system is not mentioned', () => expect(onFileSystem(0xef53)).toEqual([]));
 
 test('what a reader has made beside the file is gone after it, and what a backend has made stays', async () => {
   using database = createHealthyDatabase();
