@@ -30,7 +30,7 @@ export const GUIDE_QUERIES = [
 ];
 
 /** As the deployment guide's Python computes it. @param values at least two @throws RangeError for fewer */
-export function distributionOf(values: readonly number[]) {
+function distributionOf(values: readonly number[]) {
   if (values.length < 2) throw new RangeError('at least two values');
   const sorted = Float64Array.from(values).sort();
   const at = (place: number): number => sorted[place] ?? 0;

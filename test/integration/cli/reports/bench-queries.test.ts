@@ -1,10 +1,12 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type BenchReport, GUIDE_QUERIES, benchQueries } from '../../../../src/diagnosis/query-bench.ts';
+import { type BenchReport, GUIDE_QUERIES } from '../../../../src/diagnosis/query-bench.ts';
 import { gateQueries, prepareStatements } from '../../../../src/store/queries.ts';
 import { readSchema } from '../../../../src/store/schema.ts';
 import { type TestDatabase, ERAS } from '../../../support/database/database.ts';
 import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
+import { distributionsOf, measureIn } from '../../../support/database/measured-queries.ts';
+import { operationOn } from '../../../support/database/operation.ts';
 import { runCommand } from '../../../support/process/command.ts';
 
 let database: TestDatabase;
@@ -140,13 +142,18 @@ test.each(ERAS)('nothing is changed, not even the journal mode, on %s', async (e
 
 test('Ctrl-C ends it between two queries', async () => {
   using open = createHealthyDatabase();
-  const stopping = new AbortController();
-  const measured = benchQueries({
-    operation: { path: open.path, patience: { longestMs: 0, signal: stopping.signal, say: () => undefined } },
-    chosen: { user: undefined, organization: undefined },
-    iterations: 20,
-    policy: { adminAccess: 'organization' },
-    onProgress: (done) => done === 3 && stopping.abort(),
-  });
+  const operation = operationOn(open.path, 0);
+  const measured = measureIn(operation, 20, (done) => done === 3 && operation.stop());
   await expect(measured).rejects.toThrow('Stopped');
+});
+
+describe('the distribution of measurements', () => {
+  test('of the numbers from 1 to 99 is what one would count', async () => {
+    const [found] = await distributionsOf([Array.from({ length: 99 }, (_, index) => 99 - index)]);
+    expect(found?.times_ms).toEqual({ min: 1, median: 50, avg: 50, p95: 95, p99: 99, max: 99 });
+  });
+
+  test('of fewer than two is none', async () => {
+    await expect(distributionsOf([[1]])).rejects.toThrow(RangeError);
+  });
 });
