@@ -1,5 +1,5 @@
 /** Every failure that a client may see. What is not in this table is a bug, answered as `internal`. */
-export const ERRORS = {
+const ERRORS = {
   path_ambiguous: { status: 400, text: 'The request path has an ambiguous spelling and was not forwarded.' },
   request_malformed: { status: 400, text: 'The request is not well-formed HTTP and was not forwarded.' },
   method_not_allowed: { status: 405, text: 'This method is not served here.' },

@@ -150,9 +150,6 @@ const ENTRIES = /-thread\.ts$|^cli\/commands\//;
 
 /** Exports without a user in `src/`: what a test can only see from inside. The list gets shorter, never longer. */
 const LOOKED_INTO = [
-  'enforcement/answers.ts denialAnswer',
-  'enforcement/answers.ts errorAnswer',
-  'errors.ts ERRORS',
   'limits/memory.ts Generations',
   'openwebui/match.ts createSurfaceMatcher',
   'references/bounds.ts weighJson',

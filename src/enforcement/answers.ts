@@ -59,14 +59,14 @@ function toAnswer(dialect: Dialect, error: ErrorBody, more: Answer['headers'] = 
 }
 
 /** `forbid` answers 403, `hide` 404. Never 401 for policy: clients log the user out on it. */
-export function denialAnswer(dialect: Dialect, denial: Deny, id: string, disclosure: 'forbid' | 'hide'): Answer {
+function denialAnswer(dialect: Dialect, denial: Deny, id: string, disclosure: 'forbid' | 'hide'): Answer {
   const error = describe(denial, disclosure === 'hide');
   // The backend's own words, which its page recognises
   const message = error.status === 401 ? error.message : `${error.message} (decision ${id})`;
   return toAnswer(dialect, { ...error, message });
 }
 
-export function errorAnswer(dialect: Dialect, error: GatewayError, requestId: string): Answer {
+function errorAnswer(dialect: Dialect, error: GatewayError, requestId: string): Answer {
   const { status, code, headers } = error;
   const message = status >= 500 ? `${error.message} (request ${requestId})` : error.message;
   return toAnswer(dialect, { status, code, message }, headers);
