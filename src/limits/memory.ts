@@ -108,7 +108,7 @@ class Buckets {
 const MOST_KEYS = 250_000;
 
 /** Times by key, in two maps of which the older is dropped whole: no timer, no list, no search. */
-export class Generations {
+class Generations {
   readonly #lifetimeMs: number;
   readonly #most: number;
   #recent = new Map<string, number>();
@@ -132,10 +132,6 @@ export class Generations {
       this.#turnedAt = now;
     }
     this.#recent.set(key, value);
-  }
-
-  get size(): number {
-    return this.#recent.size + this.#older.size;
   }
 }
 
