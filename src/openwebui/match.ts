@@ -2,6 +2,11 @@
 import type { Stage } from '../stage.ts';
 import { type OpenWebUiScope, readTarget } from './endpoints.ts';
 import { type Route, type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
+import type { MiddlewareHandler } from 'hono';
+import type { GateEnv, Scope } from '../gate/scope.ts';
+import type { OrganizationId } from '../identity/principal.ts';
+import { type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
+import { readTarget } from './endpoints.ts';
 
 type SurfaceMatch = Readonly<{ surface: Surface; ids: OpenWebUiScope['pathIds'] }>;
 
@@ -9,7 +14,8 @@ const UNLISTED: SurfaceMatch = { surface: { kind: 'neutral', unlisted: true }, i
 const PAGE: SurfaceMatch = { surface: { kind: 'neutral' }, ids: {} };
 
 /** Fixed paths go into a map, patterns into lists by their first segments. */
-export function createSurfaceMatcher(routes: readonly Route[] = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES]) {
+function createSurfaceMatcher() {
+  const routes: readonly Route[] = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES];
   const isPattern = ([, path]: Route) => path.includes(':') || path.endsWith('**');
   const inOrder = routes.filter((route) => !isPattern(route)).toReversed();
   const fixed = new Map<string, SurfaceMatch>(

@@ -56,7 +56,7 @@ export type Surface =
   | { readonly kind: 'refused'; readonly judged?: true };
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | '*';
-export type Route = readonly [method: Method, path: string, surface: Surface];
+type Route = readonly [method: Method, path: string, surface: Surface];
 
 const NEUTRAL: Surface = { kind: 'neutral' };
 /** Management pages of the backend's admins. */

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { createSurfaceMatcher } from '../../src/openwebui/match.ts';
+import { surfaceOf } from '../support/gate/sample-scope.ts';
 import { RELEASES } from './release.ts';
 import { type BackendRoute, listRoutes } from './routes.ts';
 
@@ -12,11 +12,10 @@ const reviewed = JSON.parse(readFileSync(new URL('reviewed-routes.json', import.
   string,
   string
 >;
-const matchSurface = createSurfaceMatcher();
 
 /** `neutral!` is a path that no table lists. */
 function classOf({ method, path }: BackendRoute): string {
-  const { surface } = matchSurface(method, path.replace(/\{[^}]*\}/g, 'x1'));
+  const { surface } = surfaceOf(method, path.replace(/\{[^}]*\}/g, 'x1'));
   return surface.kind === 'neutral' && surface.unlisted === true ? 'neutral!' : surface.kind;
 }
 

@@ -2,10 +2,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readTarget } from '../../src/openwebui/endpoints.ts';
-import { createSurfaceMatcher } from '../../src/openwebui/match.ts';
 import { collectReferences } from '../../src/references/references.ts';
 import { parseStrictJson } from '../../src/references/json.ts';
 import { MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from '../../src/openwebui/surfaces.ts';
+import { surfaceOf } from '../support/gate/sample-scope.ts';
 import { askPython } from './python.ts';
 
 const SEED = 20_260_101;
@@ -137,7 +137,6 @@ describe('what passes is read alike by Python', () => {
 
   test('paths: the same path, and the same surface', { timeout: 60_000 }, () => {
     const routes = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES];
-    const match = createSurfaceMatcher();
     const segment = fc.oneof(
       { weight: 8, arbitrary: fc.constantFrom(...new Set(routes.flatMap(([, path]) => path.split('/')))) },
       {
@@ -192,7 +191,7 @@ describe('what passes is read alike by Python', () => {
       passed++;
       const theirs = read[at];
       expect(ours.path, one).toBe(theirs?.path);
-      const { surface } = match(method, ours.path);
+      const { surface } = surfaceOf(method, one);
       const unlisted = ours.path.startsWith('/api/') ? { kind: 'neutral', unlisted: true } : { kind: 'neutral' };
       expect(surface, `${method} ${one}`).toEqual(routes[theirs?.route ?? -1]?.[2] ?? unlisted);
     });

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { createSurfaceMatcher } from '../../../src/openwebui/match.ts';
-
-const match = createSurfaceMatcher();
+import { MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from '../../../src/openwebui/surfaces.ts';
+import { surfaceOf } from '../../support/gate/sample-scope.ts';
 
 describe('a path finds its surface', () => {
   test.each([
@@ -36,29 +35,34 @@ describe('a path finds its surface', () => {
     ['POST', '/static/x', { kind: 'neutral' }, {}],
     ['OPTIONS', '/openai/chat/completions', { kind: 'neutral' }, {}],
   ])('%s %s', (method, path, surface, ids) => {
-    const found = match(method, path);
+    const found = surfaceOf(method, path);
     expect(found.surface).toMatchObject(surface);
-    expect({ ...found.ids }).toEqual(ids);
+    expect({ ...found.pathIds }).toEqual(ids);
   });
 
   test('a page is not searched, an unlisted path is', () => {
-    expect(match('GET', '/static/x').surface).toEqual({ kind: 'neutral' });
-    expect(match('POST', '/api/v1/chats/7/archive').surface).toEqual({ kind: 'neutral' });
+    expect(surfaceOf('GET', '/static/x').surface).toEqual({ kind: 'neutral' });
+    expect(surfaceOf('POST', '/api/v1/chats/7/archive').surface).toEqual({ kind: 'neutral' });
   });
 });
 
-test('of two entries for one path the first counts, and its characters are meant literally', () => {
-  const [first, second] = [{ kind: 'refused' }, { kind: 'neutral' }] as const;
-  const own = createSurfaceMatcher([
-    ['GET', '/a.b', first],
-    ['*', '/a.b', second],
-    ['GET', '/x/a+:id', first],
-    ['*', '/x/**', second],
-  ]);
-  expect(own('GET', '/a.b').surface).toBe(first);
-  expect(own('POST', '/a.b').surface).toBe(second);
-  expect(own('GET', '/axb').surface).toEqual({ kind: 'neutral' });
-  expect(own('GET', '/x/a+7')).toMatchObject({ surface: first, ids: { id: '7' } });
-  expect(own('GET', '/x/aa7').surface).toBe(second);
-  expect(own('GET', '/x/a+7/8').surface).toBe(second);
+/** Whether an entry is for such a request, its path compared segment by segment. */
+function fits([of, entry]: (typeof ENTRIES)[number], method: string, path: string): boolean {
+  const [wanted, found] = [entry.split('/'), path.split('/')];
+  const isRest = wanted.at(-1) === '**';
+  return (
+    (of === '*' || of === method) &&
+    (isRest ? wanted.length <= found.length : wanted.length === found.length) &&
+    wanted.every((one, at) => one === found[at] || one === '**' || (one.startsWith(':') && found[at] !== ''))
+  );
+}
+
+const ENTRIES = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES];
+test.each(ENTRIES)('of several entries for the path of %s %s the first counts, by the letter', (of, entry) => {
+  const [method, path] = [of === '*' ? 'PUT' : of, entry.replace('**', 'x/yz').replaceAll(/:\w+/g, '77')];
+  for (const asked of [path, path.replace(/\w$/, '.'), path.replace(/\/?$/, '/'), path.replace(/[.+-]/, 'x')]) {
+    const first = ENTRIES.find((one) => fits(one, method, asked))?.[2];
+    const unlisted = asked.startsWith('/api/') ? { kind: 'neutral', unlisted: true } : { kind: 'neutral' };
+    expect(surfaceOf(method, asked).surface, asked).toEqual(first ?? unlisted);
+  }
 });
