@@ -5,7 +5,7 @@
 import type { RequestListener } from 'node:http';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { type TestGate, gateOfTest } from '../support/gate/gate.ts';
 import { type ClientAnswer, type ClientRequest, askOnce } from '../support/gate/https-client.ts';
 import { rawRequest } from '../support/gate/raw-connection.ts';
 import { closing } from '../support/gate/transport.ts';
@@ -26,8 +26,7 @@ const READABLE = [
 async function gateWith(settings: Record<string, string> = {}, backend?: RequestListener) {
   const upstream = backend === undefined ? undefined : closing(await startRecordingUpstream(backend));
   const target = upstream === undefined ? {} : { MODELGATE_UPSTREAM_URL: upstream.origin };
-  const gate = await startTestGate({ ...target, ...settings });
-  onTestFinished(() => gate[Symbol.asyncDispose]());
+  const gate = await gateOfTest({ ...target, ...settings });
   return { gate, upstream };
 }
 

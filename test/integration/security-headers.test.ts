@@ -1,7 +1,7 @@
 /** Security headers and cookies on real sockets: on every answer of gate and backend, and each of them once. */
 import { createHash } from 'node:crypto';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { startTestGate } from '../support/gate/gate.ts';
+import { gateOfTest } from '../support/gate/gate.ts';
 import {
   type RawAnswer,
   openConnection,
@@ -90,8 +90,7 @@ describe('every answer carries them once', () => {
   });
 
   test('a list that was rewritten', async () => {
-    const gate = await startTestGate();
-    onTestFinished(() => gate[Symbol.asyncDispose]());
+    const gate = await gateOfTest();
     const answer = await rawRequest(gate.port, requestText('GET /api/models', [await gate.authorization('ann')]));
     expect(JSON.parse(answer.body)).toMatchObject({ data: [{ id: 'A' }, { id: 'acme/one' }] });
     expectSecured(answer);

@@ -1,12 +1,11 @@
 /** Limits beside those of nginx, and behind it. */
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { manualClock } from '../support/process/clock.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { type TestGate, gateOfTest } from '../support/gate/gate.ts';
 import { startNginx } from '../support/gate/nginx.ts';
 
 async function gateWith(settings: Record<string, string>): Promise<TestGate> {
-  const gate = await startTestGate(settings, '0.12.4', manualClock());
-  onTestFinished(() => gate[Symbol.asyncDispose]());
+  const gate = await gateOfTest(settings, '0.12.4', manualClock());
   return gate;
 }
 

@@ -1,32 +1,25 @@
 /** The guide's split: pages from a frontend of their own, the API from the gate; and the figures of the file. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from '../../src/config/parse.ts';
 import { chat } from '../support/gate/attacks.ts';
-import { type Edge, NGINX_BINARIES, startEdge } from '../support/gate/edge.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { NGINX_BINARIES, edgeOfSuite } from '../support/gate/edge.ts';
+import { gateOfSuite } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { type RecordingUpstream, startRecordingUpstream } from '../support/upstream/upstreams.ts';
 
 describe.each(NGINX_BINARIES)('with a frontend of its own, through %s', (binary) => {
-  let gate: TestGate;
   let frontend: RecordingUpstream;
-  let edge: Edge;
   let authorization: string;
-
+  const gate = gateOfSuite({ MODELGATE_TRUSTED_PROXIES: '127.0.0.1/32' });
   beforeAll(async () => {
-    gate = await startTestGate({ MODELGATE_TRUSTED_PROXIES: '127.0.0.1/32' });
     frontend = await startRecordingUpstream();
-    // targets that no client library sends
-    edge = await startEdge({ gate: gate.url, pages: frontend.origin, binary, withoutTls: true });
     authorization = await gate.authorization('ann');
+    return () => frontend.close();
   });
-  afterAll(async () => {
-    await edge[Symbol.asyncDispose]();
-    await frontend.close();
-    await gate[Symbol.asyncDispose]();
-  });
+  // targets that no client library sends
+  const edge = edgeOfSuite(() => ({ gate: gate.url, pages: frontend.origin, binary, withoutTls: true }));
   beforeEach(() => {
     gate.backend.reset();
     gate.lines.length = 0;

@@ -6,34 +6,26 @@ import { request } from 'node:https';
 import { connect as connectTls, type SecureVersion } from 'node:tls';
 import { Server as SocketServer } from 'socket.io';
 import { io } from 'socket.io-client';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { chat } from '../support/gate/attacks.ts';
-import { type Edge, NGINX_BINARIES, edgeProcess, startEdge } from '../support/gate/edge.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { NGINX_BINARIES, edgeOfSuite, edgeProcess, startEdge } from '../support/gate/edge.ts';
+import { gateOfSuite } from '../support/gate/gate.ts';
 import { askOnce } from '../support/gate/https-client.ts';
 import { testConfiguration } from '../support/gate/nginx-process.ts';
 import { closed, startUpstream } from '../support/upstream/upstreams.ts';
 import { withTimeout } from '../support/process/with-timeout.ts';
 
 describe.each(NGINX_BINARIES)('through %s', (binary) => {
-  let gate: TestGate;
-  let edge: Edge;
-  let sockets: SocketServer;
-
-  beforeAll(async () => {
-    gate = await startTestGate({ MODELGATE_TRUSTED_PROXIES: '127.0.0.1/32' });
-    sockets = new SocketServer(gate.backend.server, { path: '/ws/socket.io/', destroyUpgrade: false });
+  const gate = gateOfSuite({ MODELGATE_TRUSTED_PROXIES: '127.0.0.1/32' });
+  beforeAll(() => {
+    const sockets = new SocketServer(gate.backend.server, { path: '/ws/socket.io/', destroyUpgrade: false });
     sockets.on('connection', (socket) => {
       socket.on('echo', (value: unknown, acknowledge: (value: unknown) => void) => acknowledge(value));
     });
-    edge = await startEdge({ gate: gate.url, binary });
+    return () => sockets.close();
   });
-  afterAll(async () => {
-    await edge[Symbol.asyncDispose]();
-    await sockets.close();
-    await gate[Symbol.asyncDispose]();
-  });
+  const edge = edgeOfSuite(() => ({ gate: gate.url, binary }));
   beforeEach(() => gate.backend.reset());
 
   const bearer = async (user: string) => ({ authorization: `Bearer ${await gate.token(user)}` });
@@ -138,11 +130,22 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
   });
 
   test('a permitted chat is answered, a refused one comes back as the gate said it', async () => {
-    expect((await ask('ann', '/api/chat/completions', chat('A'))).status).toBe(200);
+    const permitted = await ask('ann', '/api/chat/completions', chat('A'));
+    expect([permitted.status, permitted.body]).toEqual([200, expect.stringContaining('assistant')]);
     const refused = await ask('ann', '/openai/chat/completions', chat('F'));
     expect(refused.status).toBe(403);
     expect(JSON.parse(refused.body)).toMatchObject({ error: { code: 'model_not_permitted', param: 'model' } });
+    expect(refused.field('x-request-id')).toBeTruthy();
     expect(gate.ran()).toEqual(['A']);
+  });
+
+  test.each([
+    ['ann', ['A', 'acme/one']],
+    ['bob', ['F']],
+    ['dan', []],
+  ])('%s sees the models of the own organizations', async (user, expected) => {
+    const { data } = JSON.parse((await ask(user, '/api/models')).body) as { data: { id: string }[] };
+    expect(data.map(({ id }) => id).sort()).toEqual(expected);
   });
 
   test.each(['/api/chat/completions', '/openai/chat/completions'])(

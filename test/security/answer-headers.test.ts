@@ -1,6 +1,6 @@
 /** What a backend that was broken into, or that is only odd, can do with the header lines of its answers. */
-import { describe, expect, onTestFinished, test } from 'vitest';
-import { startTestGate } from '../support/gate/gate.ts';
+import { describe, expect, test } from 'vitest';
+import { gateOfTest } from '../support/gate/gate.ts';
 import { type RawAnswer, rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
 import { closing } from '../support/gate/transport.ts';
@@ -14,8 +14,7 @@ async function answerTo(lines: string, settings: Record<string, string> = SECURE
   const upstream = closing(
     await startScriptedUpstream(`HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n${framing}${lines}\r\n\r\n${body}`),
   );
-  const gate = await startTestGate({ MODELGATE_UPSTREAM_URL: upstream.origin, ...settings });
-  onTestFinished(() => gate[Symbol.asyncDispose]());
+  const gate = await gateOfTest({ MODELGATE_UPSTREAM_URL: upstream.origin, ...settings });
   return rawRequest(gate.port, requestText('GET /'));
 }
 
@@ -73,8 +72,7 @@ describe('protection cannot be taken away', () => {
 
   test('by asking for something: what a request says stands in no answer', async () => {
     const upstream = closing(await startScriptedUpstream('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'));
-    const gate = await startTestGate({ MODELGATE_UPSTREAM_URL: upstream.origin });
-    onTestFinished(() => gate[Symbol.asyncDispose]());
+    const gate = await gateOfTest({ MODELGATE_UPSTREAM_URL: upstream.origin });
     const headers = [
       'X-Frame-Options: ALLOWALL',
       'Content-Security-Policy: x',

@@ -1,8 +1,8 @@
 /** Bodies that two parsers could read differently, and bodies where none is expected. */
 import { gzipSync } from 'node:zlib';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { gateOfSuite } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 
 const utf16 = (text: string, mark = false) => Buffer.from(`${mark ? '\ufeff' : ''}${text}`, 'utf16le');
@@ -92,13 +92,8 @@ const uses: readonly Use[] = [
 describeAttacks('in another spelling of the body', { attacks: [...spelled, ...typed, ...coded], uses });
 
 describe('a body that no client library sends', () => {
-  let gate: TestGate;
   let authorization: string;
-  beforeAll(async () => {
-    gate = await startTestGate();
-    authorization = await gate.authorization('ann');
-  });
-  afterAll(async () => gate[Symbol.asyncDispose]());
+  const gate = gateOfSuite({}, async (started) => (authorization = await started.authorization('ann')));
 
   const send = async (method: string, path: string, body: string, chunked = false) => {
     gate.ran();
@@ -166,11 +161,7 @@ describe('a body that no client library sends', () => {
 });
 
 describe('of no user, which the gate would have to hold', () => {
-  let gate: TestGate;
-  beforeAll(async () => {
-    gate = await startTestGate();
-    return () => gate[Symbol.asyncDispose]();
-  });
+  const gate = gateOfSuite();
 
   const LONG = JSON.stringify({ chat: { title: 'x'.repeat(256 * 1024) } });
   /** Without a session a chat is not saved at all, and its page signs the user in again. */

@@ -1,22 +1,19 @@
 /** The gate judges the user whom the backend sees, or treats the request as anonymous. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { gateOfSuite } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { mintSession } from '../support/gate/session.ts';
 
-let gate: TestGate;
 /** By placeholder: tokens are minted once, so that one text stands for one user. */
 const tokens: Record<string, string> = {};
-beforeAll(async () => {
-  gate = await startTestGate();
-  for (const user of ['ann', 'bob', 'dan', 'pen', 'adm']) tokens[user] = await gate.token(user);
+const gate = gateOfSuite({}, async ({ token }) => {
+  for (const user of ['ann', 'bob', 'dan', 'pen', 'adm']) tokens[user] = await token(user);
   tokens['forged'] = await mintSession('bob', { secretKey: 'another-secret' });
   tokens['expired'] = await mintSession('bob', { expiresIn: -60 });
   tokens['gone'] = await mintSession('deleted-user');
   tokens['unsigned'] = `${btoa('{"alg":"none"}')}.${btoa('{"id":"bob"}')}.`.replaceAll('=', '');
 });
-afterAll(async () => gate[Symbol.asyncDispose]());
 
 /** `lines` with `{user}` for the user's session token. */
 async function ask(model: string, lines: readonly string[]) {

@@ -2,18 +2,17 @@
 import { pbkdf2 } from 'node:crypto';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { chat } from '../support/gate/attacks.ts';
 import { manualClock } from '../support/process/clock.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { type TestGate, gateOfTest } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
 import { withTimeout } from '../support/process/with-timeout.ts';
 
 async function gateWith(settings: Record<string, string>): Promise<TestGate> {
-  const gate = await startTestGate(settings, '0.12.4', manualClock());
-  onTestFinished(() => gate[Symbol.asyncDispose]());
+  const gate = await gateOfTest(settings, '0.12.4', manualClock());
   return gate;
 }
 

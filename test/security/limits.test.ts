@@ -1,10 +1,10 @@
 /** Ways around a limit, and ways to spend the allowance of another user. */
 import { once } from 'node:events';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { chat } from '../support/gate/attacks.ts';
 import { manualClock } from '../support/process/clock.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { type TestGate, gateOfTest } from '../support/gate/gate.ts';
 import { openConnection, rawRequest, requestText, type RawAnswer } from '../support/gate/raw-connection.ts';
 import { mintSession } from '../support/gate/session.ts';
 import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
@@ -23,8 +23,7 @@ interface Attacked {
 
 async function attack(settings: Record<string, string> = THREE): Promise<Attacked> {
   const clock = manualClock();
-  const gate = await startTestGate(settings, '0.12.4', clock);
-  onTestFinished(() => gate[Symbol.asyncDispose]());
+  const gate = await gateOfTest(settings, '0.12.4', clock);
   const raw: Attacked['raw'] = (line, headers = [], body = '') => {
     const lines = body === '' ? headers : [...headers, `Content-Length: ${body.length}`];
     return rawRequest(gate.port, requestText(line, lines, body));

@@ -1,22 +1,18 @@
 /** No answer names a model that its reader may not use, in whatever coding, shape or state. */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { afterEach, describe, expect, test } from 'vitest';
+import { gateOfSuite } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 
-let gate: TestGate;
 let listeners: RequestListener[];
-beforeAll(async () => {
-  gate = await startTestGate();
-  const { database } = gate;
+const gate = gateOfSuite({}, ({ database, backend }) => {
   database.addModel({ id: 'mine', base: 'A', meta: { model_ids: ['F', 'A'] } });
   database.addModel({ id: 'given', base: 'F' });
   database.addModel({ id: 'theirs', base: 'F' });
   database.grant('acme', 'given');
-  listeners = gate.backend.server.listeners('request');
+  listeners = backend.server.listeners('request');
 });
-afterAll(async () => gate[Symbol.asyncDispose]());
 afterEach(() => answerWith(...listeners));
 
 /** Puts another backend in the sample's place. */

@@ -1,6 +1,6 @@
 /** One long body must not hurt the others: neither their time nor the process. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { describe, expect, test } from 'vitest';
+import { gateOfSuite } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
 const MB = 1_000_000;
@@ -9,9 +9,7 @@ const UNLIMITED = Object.fromEntries(
 );
 
 describe('a long body', () => {
-  let gate: TestGate;
-  beforeAll(async () => void (gate = await startTestGate(UNLIMITED)));
-  afterAll(() => gate[Symbol.asyncDispose]());
+  const gate = gateOfSuite(UNLIMITED);
 
   const post = (user: string, body: string, target = CHAT) =>
     gate.ask(user, target, undefined, { method: 'POST', body: new Blob([body]) });

@@ -2,8 +2,8 @@
  * What a backend admin under the organization's rule passes to a provider as it is: the model stands in the path, in the
  * query, in a form or in JSON, and must be permitted there as everywhere.
  */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { describe, expect, test } from 'vitest';
+import { gateOfSuite, startTestGate } from '../support/gate/gate.ts';
 
 const formOf = (fields: Record<string, string>): FormData => {
   const form = new FormData();
@@ -55,11 +55,7 @@ const PERMITTED: readonly (readonly [name: string, target: string, init: Request
 ];
 
 describe('an admin under the rule of the organization', () => {
-  let gate: TestGate;
-  beforeAll(async () => {
-    gate = await startTestGate();
-  });
-  afterAll(() => gate[Symbol.asyncDispose]());
+  const gate = gateOfSuite();
   const send = async (target: string, init: RequestInit) => {
     const headers = new Headers(init.headers);
     headers.set('authorization', `Bearer ${await gate.token('adm')}`);

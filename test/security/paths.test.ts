@@ -1,17 +1,12 @@
 /** Spellings of a path that the backend could route otherwise than the gate reads it. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { gateOfSuite } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
 
-let gate: TestGate;
 let authorization: string;
-beforeAll(async () => {
-  gate = await startTestGate();
-  authorization = await gate.authorization('ann');
-});
-afterAll(async () => gate[Symbol.asyncDispose]());
+const gate = gateOfSuite({}, async (started) => (authorization = await started.authorization('ann')));
 
 async function post(target: string, model: string) {
   gate.ran();

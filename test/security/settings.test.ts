@@ -1,7 +1,7 @@
 /** What each setting opens, and that it opens nothing else: administrators, direct connections, hide, report, bypass. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { gateOfSuite, startTestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
 const direct = { model_item: { direct: true, id: 'browser-model' } };
@@ -145,11 +145,7 @@ describe.each([
   ['the filter switched off', { ENABLE_MODEL_FILTER: 'false' }],
   ['the bypass', { BYPASS_MODEL_ACCESS_CONTROL: 'true' }],
 ])('with %s nothing is refused', (_name, settings) => {
-  let gate: TestGate;
-  beforeAll(async () => {
-    gate = await startTestGate(settings);
-  });
-  afterAll(async () => gate[Symbol.asyncDispose]());
+  const gate = gateOfSuite(settings);
 
   test.each([
     ['a forbidden model', CHAT, chat('F'), ['F']],

@@ -1,20 +1,18 @@
 /** An upgrade opens no tunnel around the gate, and the one socket that runs a model is judged. */
 import { once } from 'node:events';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
 import { chat } from '../support/gate/attacks.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { gateOfSuite } from '../support/gate/gate.ts';
 import { openConnection, rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { withTimeout } from '../support/process/with-timeout.ts';
 
-let gate: TestGate;
 let authorization: string;
 /** Paths that the backend was asked to open as a socket, and what was said there. */
 const opened: string[] = [];
 const heard: string[] = [];
 
-beforeAll(async () => {
-  gate = await startTestGate();
+const gate = gateOfSuite({}, async (gate) => {
   authorization = await gate.authorization('ann');
   const sockets = new WebSocketServer({ server: gate.backend.server, perMessageDeflate: false });
   sockets.on('connection', (socket, incoming) => {
@@ -25,7 +23,6 @@ beforeAll(async () => {
     });
   });
 });
-afterAll(async () => gate[Symbol.asyncDispose]());
 beforeEach(() => {
   gate.ran();
   opened.length = 0;

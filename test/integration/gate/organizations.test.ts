@@ -1,13 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type TestGate, startTestGate } from '../../support/gate/gate.ts';
+import { describe, expect, test } from 'vitest';
+import { gateOfSuite } from '../../support/gate/gate.ts';
 import { rawRequest } from '../../support/gate/raw-connection.ts';
 import { until } from '../../support/process/with-timeout.ts';
 
-let gate: TestGate;
-beforeAll(async () => {
-  gate = await startTestGate();
-});
-afterAll(async () => gate[Symbol.asyncDispose]());
+const gate = gateOfSuite();
 
 const chat = (model: string) => ({ model, messages: [{ role: 'user', content: 'hello' }] });
 const ids = async (answer: Response) => ((await answer.json()) as { data: { id: string }[] }).data.map(({ id }) => id);

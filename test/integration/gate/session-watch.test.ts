@@ -1,7 +1,7 @@
 /** Sessions that the backend issues and the gate cannot resolve: reported at once, and never at a client's wish. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type TestGate, startTestGate } from '../../support/gate/gate.ts';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { gateOfSuite } from '../../support/gate/gate.ts';
 import { TEST_SECRET, mintSession, mintSession06 } from '../../support/gate/session.ts';
 import { until } from '../../support/process/with-timeout.ts';
 
@@ -10,17 +10,14 @@ const WRONG_KEY =
 const OTHER_KEY = 'the key of the backend, which the gate was never given';
 const theirs = (user = 'ann') => mintSession(user, { secretKey: OTHER_KEY });
 
-let gate: TestGate;
 let answer: (request: IncomingMessage, response: ServerResponse) => void;
-beforeAll(async () => {
-  gate = await startTestGate({ MODELGATE_LIMIT_ADDRESS: 'off' });
-  gate.backend.server.removeAllListeners('request');
-  gate.backend.server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+const gate = gateOfSuite({ MODELGATE_LIMIT_ADDRESS: 'off' }, ({ backend: { server } }) => {
+  server.removeAllListeners('request');
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     request.resume();
     answer(request, response);
   });
 });
-afterAll(async () => gate[Symbol.asyncDispose]());
 /** All that was issued before is judged then. */
 async function issueGood(): Promise<void> {
   const before = await count('none');

@@ -1,10 +1,10 @@
 /** What answers say about limits, on real sockets, with a clock that only the test moves. */
 import OpenAI, { RateLimitError } from 'openai';
 import type { RequestListener } from 'node:http';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { chat } from '../../support/gate/attacks.ts';
 import { manualClock } from '../../support/process/clock.ts';
-import { startTestGate } from '../../support/gate/gate.ts';
+import { gateOfTest } from '../../support/gate/gate.ts';
 import { openConnection, parseAnswer, requestText } from '../../support/gate/raw-connection.ts';
 import { closing } from '../../support/gate/transport.ts';
 import { startUpstream } from '../../support/upstream/upstreams.ts';
@@ -20,8 +20,7 @@ async function gateWith(settings: Record<string, string>, backend?: RequestListe
   const clock = manualClock();
   const upstream = backend === undefined ? undefined : closing(await startUpstream(backend));
   const target = upstream === undefined ? {} : { MODELGATE_UPSTREAM_URL: upstream.origin };
-  const gate = await startTestGate({ ...ROOMY, ...target, ...settings }, '0.12.4', clock);
-  onTestFinished(() => gate[Symbol.asyncDispose]());
+  const gate = await gateOfTest({ ...ROOMY, ...target, ...settings }, '0.12.4', clock);
   return { gate, clock };
 }
 
@@ -163,8 +162,7 @@ describe('a refusal', () => {
 });
 
 test('the OpenAI client sees a RateLimitError with its Retry-After, and succeeds by itself when told to try again', async () => {
-  const gate = await startTestGate({ MODELGATE_LIMIT_CHAT: '1/3s' });
-  onTestFinished(() => gate[Symbol.asyncDispose]());
+  const gate = await gateOfTest({ MODELGATE_LIMIT_CHAT: '1/3s' });
   const statuses: number[] = [];
   const watched: typeof fetch = async (input, init) => {
     const answer = await fetch(input, init);

@@ -1,13 +1,12 @@
 /** Whose allowance a request costs, and which mode changes nothing about it. */
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { chat } from '../../support/gate/attacks.ts';
 import { manualClock } from '../../support/process/clock.ts';
-import { startTestGate } from '../../support/gate/gate.ts';
+import { gateOfTest } from '../../support/gate/gate.ts';
 
 async function gateWith(settings: Record<string, string>) {
   const clock = manualClock();
-  const gate = await startTestGate(settings, '0.12.4', clock);
-  onTestFinished(() => gate[Symbol.asyncDispose]());
+  const gate = await gateOfTest(settings, '0.12.4', clock);
   const chats = async (user: string, model: string, times = 1): Promise<number[]> => {
     const statuses: number[] = [];
     for (let request = 0; request < times; request += 1) {

@@ -1,7 +1,7 @@
 /** Attacks and ordinary uses of one kind, run against the whole gate with one oracle: the models that the backend ran. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Era } from '../database/database.ts';
-import { type TestGate, startTestGate } from './gate.ts';
+import { type TestGate, gateOfSuite } from './gate.ts';
 
 export type AnswerDialect = 'open-webui' | 'openai' | 'ollama' | 'anthropic';
 
@@ -61,12 +61,7 @@ const ERAS: readonly Era[] = ['0.6.18', '0.12.4'];
 /** Declares the tests of one class, in both eras. */
 export function describeAttacks(title: string, { settings, prepare, attacks, uses }: AttackClass): void {
   describe.each(ERAS)(`${title}, %s`, (era) => {
-    let gate: TestGate;
-    beforeAll(async () => {
-      gate = await startTestGate(settings, era);
-      prepare?.(gate);
-    });
-    afterAll(async () => gate[Symbol.asyncDispose]());
+    const gate = gateOfSuite(settings, prepare, era);
 
     const ofEra = <T extends Scenario>(all: readonly T[]) => all.filter((one) => (one.era ?? era) === era);
     const send = ({ user = 'ann', target, body, init }: Scenario) => {

@@ -5,6 +5,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
+import { beforeAll } from 'vitest';
 import { until } from '../process/with-timeout.ts';
 import { makeCertificate } from './certificate.ts';
 import { type NginxOptions, nginxVersion, startNginxProcess } from './nginx-process.ts';
@@ -47,6 +48,17 @@ export const NGINX_BINARIES: readonly string[] = [
   'nginx',
   ...(process.env['GATE_TEST_NGINX'] ?? '').split(':').filter((path) => path !== ''),
 ];
+
+/** One for all tests of the suite that says so, in front of what is started by then. */
+export function edgeOfSuite(options: () => EdgeOptions): Edge {
+  const edge: Partial<Edge> = {};
+  beforeAll(async () => {
+    const started = await startEdge(options());
+    Object.assign(edge, started);
+    return () => started[Symbol.asyncDispose]();
+  });
+  return edge as Edge;
+}
 
 export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const nginx = await startNginxProcess(edgeProcess(options));

@@ -1,5 +1,6 @@
 /** The whole gate in this process, in front of a recording backend, on a database with a real backend's schema. */
 import { readFileSync } from 'node:fs';
+import { beforeAll, onTestFinished } from 'vitest';
 import { parseConfig } from '../../../src/config/parse.ts';
 import type { Config } from '../../../src/config/schema.ts';
 import { type SampleBackend, startSampleBackend } from '../upstream/sample-backend/backend.ts';
@@ -56,6 +57,28 @@ export async function startTestGate(
 
   const provider = ['A', 'F', 'acme/one', 'other/one'].map((id) => ({ id, name: id, owner: 'openai' as const }));
   return startGateOn(database, provider, settings, clock);
+}
+
+/** Until the running test ends. */
+export async function gateOfTest(...how: Parameters<typeof startTestGate>): Promise<TestGate> {
+  const gate = await startTestGate(...how);
+  onTestFinished(() => gate[Symbol.asyncDispose]());
+  return gate;
+}
+
+/** One for all tests of the suite that says so, usable in them. @param prepare what they need besides */
+export function gateOfSuite(
+  settings: Record<string, string> = {},
+  prepare: (gate: TestGate) => unknown = () => undefined,
+  era?: Era,
+): TestGate {
+  const gate: Partial<TestGate> = {};
+  beforeAll(async () => {
+    const started = await startTestGate(settings, era);
+    await prepare(Object.assign(gate, started));
+    return () => started[Symbol.asyncDispose]();
+  });
+  return gate as TestGate;
 }
 
 /** The same on a file of the test's own, which the gate closes with itself. */

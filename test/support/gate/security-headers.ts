@@ -1,8 +1,8 @@
 /** The security headers of an answer, and a gate in front of a backend that sends some of its own. */
 import type { RequestListener } from 'node:http';
-import { expect, onTestFinished } from 'vitest';
+import { expect } from 'vitest';
 import { startUpstream } from '../upstream/upstreams.ts';
-import { startTestGate } from './gate.ts';
+import { gateOfTest } from './gate.ts';
 import type { RawAnswer } from './raw-connection.ts';
 import { closing } from './transport.ts';
 
@@ -36,8 +36,7 @@ const answerAsBackend: RequestListener = (incoming, outgoing) => {
 /** A whole gate in front of `backend`, until the test ends. */
 export async function gateWith(settings: Record<string, string> = {}, backend = answerAsBackend) {
   const upstream = closing(await startUpstream(backend));
-  const gate = await startTestGate({ MODELGATE_UPSTREAM_URL: upstream.origin, ...settings });
-  onTestFinished(() => gate[Symbol.asyncDispose]());
+  const gate = await gateOfTest({ MODELGATE_UPSTREAM_URL: upstream.origin, ...settings });
   return { gate, upstream, port: gate.port };
 }
 
