@@ -2,7 +2,7 @@
  * What is stored names a model that a later request runs. A save may keep the names that the stored version has, and may
  * add permitted ones; a run goes on only if every model that it will run can be named.
  */
-import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type Attack, type Use, at, chat, describeAttacks } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
@@ -17,6 +17,7 @@ const internal = (more: object = {}, meta: object = {}) => ({
   meta: { internal: true, type: 'subagent', ...meta },
 });
 const withMessages = (messages: object, more: object = {}) => ({ models: ['A'], history: { messages }, ...more });
+const timer = (id: string) => internal({}, { type: 'timer', timer_id: id });
 const ofCall = (name: string, args: string, type = 'function_call') => ({
   role: 'assistant',
   model: 'A',
@@ -40,8 +41,8 @@ const CHATS: Record<string, unknown> = {
   pending: withMessages({ p: internal({ model: 'F' }) }),
   'pending-odd-children': withMessages({ p: internal({ model: 'F', childrenIds: {} }) }),
   'pending-no-children': withMessages({ p: { ...internal({ model: 'F' }), childrenIds: undefined } }),
-  timer: withMessages({ p: internal({}, { type: 'timer', timer_id: 'forged' }) }),
-  'timer-params': withMessages({ p: internal({}, { type: 'timer', timer_id: 'forged-params' }) }),
+  timer: withMessages({ p: timer('forged') }),
+  'timer-params': withMessages({ p: timer('forged-params') }),
   'pending-own': withMessages({ p: internal({ model: 'acme/one' }) }),
   'pending-done': withMessages({
     p: internal({ model: 'F', childrenIds: ['x'] }),
@@ -85,89 +86,61 @@ function prepare({ database }: TestGate): void {
 
 const TASKS = { background_tasks: { title_generation: true }, session_id: 's' };
 
-const background: readonly Attack[] = [
-  { name: 'the answered message (0.6)', more: { id: 'f' } },
-  { name: 'the answered message, streaming', more: { id: 'f', stream: true } },
-  {
-    name: 'the answered message, streaming until its params say otherwise',
-    more: { id: 'f', stream: true, params: { stream: false } },
+const background = Object.entries({
+  'the answered message (0.6)': { id: 'f' },
+  'the answered message, streaming': { id: 'f', stream: true },
+  'the answered message, streaming until its params say otherwise': {
+    id: 'f',
+    stream: true,
+    params: { stream: false },
   },
-  { name: 'the continued message (0.12)', more: { id: 'x', assistant_message_id: 'f', stream: true } },
-  { name: 'the continued message by a number', more: { assistant_message_id: 7 } },
-  { name: 'the answered message by a number', more: { id: 7 } },
-  { name: 'a message whose model is no text', more: { assistant_message_id: 'b' } },
-  { name: 'a chat by a list', more: { chat_id: ['old'], id: 'f' } },
-].map(({ name, more }) => ({
-  name: `background tasks on ${name}`,
-  target: CHAT,
-  body: chat('A', { chat_id: 'old', ...TASKS, ...more }),
-}));
+  'the continued message (0.12)': { id: 'x', assistant_message_id: 'f', stream: true },
+  'the continued message by a number': { assistant_message_id: 7 },
+  'the answered message by a number': { id: 7 },
+  'a message whose model is no text': { assistant_message_id: 'b' },
+  'a chat by a list': { chat_id: ['old'], id: 'f' },
+}).flatMap(([name, more]) =>
+  at(CHAT, { [`background tasks on ${name}`]: chat('A', { chat_id: 'old', ...TASKS, ...more }) }),
+);
+
+const NEW_CHAT = '/api/v1/chats/new';
+const CLEAN = '/api/v1/chats/clean';
+const DONE = '/api/v1/chats/pending-done';
+const post = (body: string | Buffer): RequestInit => ({ method: 'POST', body });
+const asked = (key: string, message: object) => chat('A', { parent_id: null, [key]: message });
+const WAITING = { chat: withMessages({ p: internal({ model: 'F' }) }) };
+const run = { model_id: 'A', chat_context: { params: { models: ['F'] } } };
 
 const pending: readonly Attack[] = [
-  ...['pending', 'pending-odd-children', 'pending-no-children', 'timer', 'timer-params'].map((id) => ({
-    name: `a completion in a chat where something waits: ${id}`,
-    target: CHAT,
-    body: chat('A', { chat_id: id }),
-  })),
-  {
-    name: 'a message that runs by itself, in the request',
-    target: CHAT,
-    body: chat('A', { parent_id: null, user_message: internal({ model: 'F' }) }),
-  },
-  {
-    name: 'a timer that runs by itself, in the request',
-    target: CHAT,
-    body: chat('A', { parent_id: null, user_message: internal({}, { type: 'timer', timer_id: 'forged' }) }),
-  },
-  {
-    name: 'a message that runs by itself, under its other name',
-    target: CHAT,
-    body: chat('A', { parent_message: internal({ model: 'F' }) }),
-  },
-  ...['/api/v1/chats/new', '/api/v1/chats/clean'].map((target) => ({
-    name: `storing what runs by itself at ${target}`,
-    target,
-    body: { chat: withMessages({ p: internal({ model: 'F' }) }) },
-  })),
-  {
-    name: 'storing what only pretends to have run',
-    target: '/api/v1/chats/clean',
-    body: { chat: withMessages({ p: internal({ model: 'F', childrenIds: ['x'] }) }) },
-  },
-  {
-    name: 'importing what runs by itself',
-    target: '/api/v1/chats/import',
-    body: { chats: [{ chat: withMessages({ p: internal({ model: 'F' }) }) }] },
-  },
-  {
-    name: "importing a timer's run",
-    target: '/api/v1/chats/import',
-    body: { chats: [{ chat: {}, meta: { run: { model_id: 'F' } } }] },
-  },
-  {
-    name: "importing the parameters of a timer's run",
-    target: '/api/v1/chats/import',
-    body: { chats: [{ chat: {}, meta: { run: { model_id: 'A', chat_context: { params: { models: ['F'] } } } } }] },
-  },
+  ...['pending', 'pending-odd-children', 'pending-no-children', 'timer', 'timer-params'].flatMap((id) =>
+    at(CHAT, { [`a completion in a chat where something waits: ${id}`]: chat('A', { chat_id: id }) }),
+  ),
+  ...at(CHAT, {
+    'a message that runs by itself, in the request': asked('user_message', internal({ model: 'F' })),
+    'a timer that runs by itself, in the request': asked('user_message', timer('forged')),
+    'a message that runs by itself, under its other name': chat('A', { parent_message: internal({ model: 'F' }) }),
+  }),
+  ...[NEW_CHAT, CLEAN].flatMap((target) => at(target, { [`storing what runs by itself at ${target}`]: WAITING })),
+  ...at(CLEAN, {
+    'storing what only pretends to have run': {
+      chat: withMessages({ p: internal({ model: 'F', childrenIds: ['x'] }) }),
+    },
+  }),
+  ...at('/api/v1/chats/import', {
+    'importing what runs by itself': { chats: [WAITING] },
+    "importing a timer's run": { chats: [{ chat: {}, meta: { run: { model_id: 'F' } } }] },
+    "importing the parameters of a timer's run": { chats: [{ chat: {}, meta: { run } }] },
+  }),
   {
     name: 'storing what runs by itself, its key in escapes',
-    target: '/api/v1/chats/new',
-    init: {
-      method: 'POST',
-      body: JSON.stringify({ chat: withMessages({ p: internal({ model: 'F' }) }) }).replace(
-        'internal',
-        '\\u0069nternal',
-      ),
-    },
+    target: NEW_CHAT,
+    init: post(JSON.stringify(WAITING).replace('internal', '\\u0069nternal')),
   },
   {
     name: 'storing what runs by itself, in UTF-16',
-    target: '/api/v1/chats/new',
+    target: NEW_CHAT,
     status: 400,
-    init: {
-      method: 'POST',
-      body: Buffer.from(JSON.stringify({ chat: withMessages({ p: internal({ model: 'F' }) }) }), 'utf16le'),
-    },
+    init: post(Buffer.from(JSON.stringify(WAITING), 'utf16le')),
   },
 ];
 
@@ -188,40 +161,39 @@ const resolve: readonly Attack[] = [
 }));
 
 const message = (more: object) => ({ chat: withMessages({ m: { role: 'assistant', ...more } }) });
-const saves: readonly Attack[] = [
-  { name: 'under model', body: message({ model: 'F' }) },
-  { name: 'under model_id, beside a permitted model', body: message({ model: 'A', model_id: 'F' }) },
-  { name: 'under model_id, without a role', body: message({ role: undefined, model_id: 'F', done: true }) },
-  { name: 'with a character that is taken out', body: message({ model: '\u0000F' }) },
-  { name: "in the chat's list", body: { chat: withMessages({}, { models: ['F'] }) } },
-  { name: "as the chat's model", body: { chat: { model_id: 'F' } } },
-  { name: 'in the list of the branch', body: { chat: { messages: [{ id: 'm', model: 'F' }] } } },
-  { name: 'in the list of the branch, without an id', body: { chat: { messages: [{ model: 'F' }] } } },
-  ...[
-    { plugins: [{ id: 'fusion' }] },
-    { tools: [{ type: 'openrouter:advisor' }] },
-    { provider: 'x' },
-    { models: ['F'] },
-  ].flatMap((params) => [
-    { name: `in the parameters of the chat: ${JSON.stringify(params)}`, body: { chat: { params } } },
-    { name: `in the parameters of a message: ${JSON.stringify(params)}`, body: message({ meta: { params } }) },
-  ]),
-  { name: 'in a tool call', body: message(ofCall('update_automation', '{"model_id":"F"}')) },
-].flatMap(({ name, body }) =>
-  ['/api/v1/chats/new', '/api/v1/chats/clean'].map((target) => ({
-    name: `saving a name ${name} at ${target}`,
-    target,
-    body,
-    says: 'It was not saved.',
-  })),
+const saves: readonly Attack[] = Object.entries({
+  'under model': message({ model: 'F' }),
+  'under model_id, beside a permitted model': message({ model: 'A', model_id: 'F' }),
+  'under model_id, without a role': message({ role: undefined, model_id: 'F', done: true }),
+  'with a character that is taken out': message({ model: '\u0000F' }),
+  "in the chat's list": { chat: withMessages({}, { models: ['F'] }) },
+  "as the chat's model": { chat: { model_id: 'F' } },
+  'in the list of the branch': { chat: { messages: [{ id: 'm', model: 'F' }] } },
+  'in the list of the branch, without an id': { chat: { messages: [{ model: 'F' }] } },
+  ...Object.fromEntries(
+    [
+      { plugins: [{ id: 'fusion' }] },
+      { tools: [{ type: 'openrouter:advisor' }] },
+      { provider: 'x' },
+      { models: ['F'] },
+    ].flatMap((params) => [
+      [`in the parameters of the chat: ${JSON.stringify(params)}`, { chat: { params } }],
+      [`in the parameters of a message: ${JSON.stringify(params)}`, message({ meta: { params } })],
+    ]),
+  ),
+  'in a tool call': message(ofCall('update_automation', '{"model_id":"F"}')),
+}).flatMap(([name, body]) =>
+  [NEW_CHAT, CLEAN].flatMap((target) =>
+    at(target, { [`saving a name ${name} at ${target}`]: body }, { says: 'It was not saved.' }),
+  ),
 );
 
 /** The stored version names F elsewhere. */
-const moved: readonly Attack[] = [
-  { name: 'to another message', body: { chat: withMessages({ a: { role: 'assistant', model: 'F' } }) } },
-  { name: 'to a new message', body: { chat: withMessages({ new: { role: 'assistant', model: 'F' } }) } },
-  { name: 'from a message to the parameters', body: { chat: { params: { model: 'F' } } } },
-].map(({ name, body }) => ({ name: `moving a stored name ${name}`, target: '/api/v1/chats/old', body }));
+const moved = at('/api/v1/chats/old', {
+  'moving a stored name to another message': { chat: withMessages({ a: { role: 'assistant', model: 'F' } }) },
+  'moving a stored name to a new message': { chat: withMessages({ new: { role: 'assistant', model: 'F' } }) },
+  'moving a stored name from a message to the parameters': { chat: { params: { model: 'F' } } },
+});
 
 const cleaned = (key: string, value: unknown) => ({
   chat: withMessages({ p: { role: 'user', model: 'A', [key]: value } }),
@@ -263,23 +235,28 @@ const unnamed: readonly Attack[] = [
   '/api/v1/automations/none/run',
 ].map((target) => ({ name: `what names nothing: ${target}`, target, body: { call_id: 'c1', action: 'reject' } }));
 
+const POST_MESSAGE = '/api/v1/channels/c/messages/post';
+const AUTOMATION = { name: 'x', data: { model_id: 'F' } };
+const question = (more: object) => ({ id: 'u', role: 'user', content: 'x', ...more });
+
 const others: readonly Attack[] = [
-  { name: 'saving a name as no text', target: '/api/v1/chats/new', body: message({ model: ['A'] }) },
-  { name: 'saving a name in a chat that is not there', target: '/api/v1/chats/none', body: message({ model: 'F' }) },
-  { name: 'an old chat, saved again as new', target: '/api/v1/chats/new', body: { chat: CHATS['old'] } },
-  {
-    name: 'a question to models, some of them lost, in a new chat',
-    target: CHAT,
-    body: chat('A', { parent_id: null, user_message: { id: 'u', role: 'user', content: 'x', models: ['A', 'F'] } }),
-  },
-  {
-    name: 'a message that is written with the question',
-    target: CHAT,
-    body: chat('A', { chat_id: 'clean', user_message: { id: 'u', role: 'user', content: 'x', model_id: 'F' } }),
-  },
+  ...at(NEW_CHAT, {
+    'saving a name as no text': message({ model: ['A'] }),
+    'an old chat, saved again as new': { chat: CHATS['old'] },
+  }),
+  ...at('/api/v1/chats/none', { 'saving a name in a chat that is not there': message({ model: 'F' }) }),
+  ...at(CHAT, {
+    'a question to models, some of them lost, in a new chat': asked('user_message', question({ models: ['A', 'F'] })),
+    'a message that is written with the question': chat('A', {
+      chat_id: 'clean',
+      user_message: question({ model_id: 'F' }),
+    }),
+    'the id of a timer that is cleaned': chat('A', { user_message: timer('for\0ged') }),
+    'a completion where only the list of the branch answers what waits': chat('A', { chat_id: 'pending-listed' }),
+  }),
   {
     name: 'deleting the answer to what has run with a lost model',
-    target: '/api/v1/chats/pending-done/messages/x',
+    target: `${DONE}/messages/x`,
     init: { method: 'DELETE' },
   },
   ...[
@@ -288,205 +265,136 @@ const others: readonly Attack[] = [
     { x: { role: 'assistant', model: 'A' } },
     { x: 'no message' },
     { x: null },
-  ].map((messages): Attack => ({
-    name: `taking the answer from what has run with a lost model: ${JSON.stringify(messages)}`,
-    target: '/api/v1/chats/pending-done',
-    body: { chat: { history: { messages }, messages: [{ id: 'x', parentId: 'p' }] } },
+  ].flatMap((messages) => {
+    const body = { chat: { history: { messages }, messages: [{ id: 'x', parentId: 'p' }] } };
+    return at(DONE, { [`taking the answer from what has run with a lost model: ${JSON.stringify(messages)}`]: body });
+  }),
+  ...at(DONE, {
+    'no parent for the answer to what has run with a lost model': {
+      chat: { history: { messages: { x: { role: 'assistant', model: 'A', parentId: null } } } },
+    },
+  }),
+  ...at(CLEAN, {
+    'saving the id of a timer that is cleaned': { chat: withMessages({ p: timer('for\ud800ged') }) },
+    'saving a tool call whose name is cleaned': message({
+      model: 'A',
+      output: [{ name: 'update_auto\0mation', arguments: '{"model_id":"F"}' }],
+    }),
+    'a tool call whose name the backend cleans': message(ofCall('update_auto\0mation', '{"model_id":"F"}')),
+  }),
+  ...['x', 'extra_body'].map((key) => ({
+    name: `parameters whose hidden keys are cleaned, in ${key}`,
+    target: `${CLEAN}/params`,
+    init: { method: 'PATCH', body: JSON.stringify({ custom_params: { [key]: '{"mod\ud800els":["F"]}' } }) },
   })),
-  {
-    name: 'the id of a timer that is cleaned',
-    target: CHAT,
-    body: chat('A', { user_message: internal({}, { type: 'timer', timer_id: 'for\0ged' }) }),
-  },
-  {
-    name: 'saving the id of a timer that is cleaned',
-    target: '/api/v1/chats/clean',
-    body: { chat: withMessages({ p: internal({}, { type: 'timer', timer_id: 'for\ud800ged' }) }) },
-  },
-  {
-    name: 'saving a tool call whose name is cleaned',
-    target: '/api/v1/chats/clean',
-    body: message({ model: 'A', output: [{ name: 'update_auto\0mation', arguments: '{"model_id":"F"}' }] }),
-  },
-  {
-    name: 'parameters whose hidden keys are cleaned',
-    target: '/api/v1/chats/clean/params',
-    init: { method: 'PATCH', body: JSON.stringify({ custom_params: { x: '{"mod\ud800els":["F"]}' } }) },
-  },
-  {
-    name: 'what the chat of another user names',
-    user: 'bob',
-    target: '/api/v1/chats/old',
-    body: { chat: { models: ['A'] } },
-  },
-  {
-    name: 'what no message names in the chat of another user',
-    user: 'bob',
-    target: '/api/v1/chats/old',
-    body: { chat: { models: ['other/one'] } },
-  },
-  {
-    name: 'changing what others reply to',
-    target: '/api/v1/channels/c/messages/m/update',
-    body: { content: 'x', meta: { model_id: 'F' } },
-  },
-  {
-    name: 'no parent for the answer to what has run with a lost model',
-    target: '/api/v1/chats/pending-done',
-    body: { chat: { history: { messages: { x: { role: 'assistant', model: 'A', parentId: null } } } } },
-  },
-  {
-    name: 'a completion where only the list of the branch answers what waits',
-    target: CHAT,
-    body: chat('A', { chat_id: 'pending-listed' }),
-  },
-  {
-    name: 'a name that only the chat of another has',
-    target: '/api/v1/chats/of-bob',
-    body: { chat: { models: ['F'] } },
-  },
-  {
-    name: 'a tool call whose name the backend cleans',
-    target: '/api/v1/chats/clean',
-    body: message(ofCall('update_auto\0mation', '{"model_id":"F"}')),
-  },
-  {
-    name: 'parameters in text, spelled with half of a surrogate pair',
-    target: '/api/v1/chats/clean/params',
-    init: { method: 'PATCH', body: JSON.stringify({ custom_params: { extra_body: '{"mod\ud800els":["F"]}' } }) },
-  },
-  { name: 'compacting an old chat', target: '/api/v1/chats/old/compact', body: {} },
+  ...at(
+    '/api/v1/chats/old',
+    {
+      'what the chat of another user names': { chat: { models: ['A'] } },
+      'what no message names in the chat of another user': { chat: { models: ['other/one'] } },
+    },
+    { user: 'bob' },
+  ),
+  ...at('/api/v1/channels/c/messages/m/update', {
+    'changing what others reply to': { content: 'x', meta: { model_id: 'F' } },
+  }),
+  ...at('/api/v1/chats/of-bob', { 'a name that only the chat of another has': { chat: { models: ['F'] } } }),
+  ...at('/api/v1/chats/old/compact', { 'compacting an old chat': {} }),
   { name: 'compacting an old chat without a body', target: '/api/v1/chats/old/compact', init: { method: 'POST' } },
-  { name: 'compacting with a forbidden model', target: '/api/v1/chats/clean/compact', body: { model: 'F' } },
-  {
-    name: 'continuing the row of a message',
+  ...at(`${CLEAN}/compact`, { 'compacting with a forbidden model': { model: 'F' } }),
+  ...at(
+    CHAT,
+    { 'continuing the row of a message': chat('A', { chat_id: 'clean', assistant_message_id: 'row' }) },
+    { era: NEW },
+  ),
+  ...at(POST_MESSAGE, {
+    'a mention': { content: 'hi <@M:F|x> there' },
+    'a mention without label': { content: '<@M:F>' },
+    'a mention that is not closed': { content: '<@M:F' },
+    'two mentions': { content: '<@M:A|x> <@M:F|x>' },
+    'a reply': { content: 'and?', reply_to_id: 'by-f' },
+    'posting what others reply to': { content: 'x', meta: { model_id: 'F' } },
+  }),
+  { name: 'a mention in escapes', target: POST_MESSAGE, init: post('{"content":"\\u003c\\u0040M\\u003aF|x>"}') },
+  ...at('/api/v1/automations/create', { 'an automation': AUTOMATION }),
+  ...at('/api/v1/automations/of-a/update', { 'changing an automation': AUTOMATION }, { era: NEW }),
+  ...['run', 'toggle'].map((what): Attack => ({
+    name: `an automation that is told: ${what}`,
     era: NEW,
-    target: CHAT,
-    body: chat('A', { chat_id: 'clean', assistant_message_id: 'row' }),
-  },
-  { name: 'a mention', target: '/api/v1/channels/c/messages/post', body: { content: 'hi <@M:F|x> there' } },
-  { name: 'a mention without label', target: '/api/v1/channels/c/messages/post', body: { content: '<@M:F>' } },
-  { name: 'a mention that is not closed', target: '/api/v1/channels/c/messages/post', body: { content: '<@M:F' } },
-  { name: 'two mentions', target: '/api/v1/channels/c/messages/post', body: { content: '<@M:A|x> <@M:F|x>' } },
-  {
-    name: 'a mention in escapes',
-    target: '/api/v1/channels/c/messages/post',
-    init: { method: 'POST', body: '{"content":"\\u003c\\u0040M\\u003aF|x>"}' },
-  },
-  { name: 'a reply', target: '/api/v1/channels/c/messages/post', body: { content: 'and?', reply_to_id: 'by-f' } },
-  {
-    name: 'posting what others reply to',
-    target: '/api/v1/channels/c/messages/post',
-    body: { content: 'x', meta: { model_id: 'F' } },
-  },
-  { name: 'an automation', target: '/api/v1/automations/create', body: { name: 'x', data: { model_id: 'F' } } },
-  {
-    name: 'changing an automation',
-    era: NEW,
-    target: '/api/v1/automations/of-a/update',
-    body: { name: 'x', data: { model_id: 'F' } },
-  },
-  { name: 'running an automation', era: NEW, target: '/api/v1/automations/of-f/run', init: { method: 'POST' } },
-  { name: 'switching an automation on', era: NEW, target: '/api/v1/automations/of-f/toggle', init: { method: 'POST' } },
+    target: `/api/v1/automations/of-f/${what}`,
+    init: { method: 'POST' },
+  })),
 ];
 
+const nothing = { runs: [] };
+const own = { runs: ['A'] };
+
 const uses: readonly Use[] = [
-  {
-    name: 'an old chat, continued with another model',
-    target: CHAT,
-    body: chat('A', { chat_id: 'old', id: 'new', ...TASKS }),
-    runs: ['A'],
-  },
-  {
-    name: 'the answer that is continued',
-    target: CHAT,
-    body: chat('A', { chat_id: 'old', assistant_message_id: 'a', ...TASKS }),
-    runs: ['A', 'A'],
-  },
-  {
-    name: 'a chat that is not there yet',
-    target: CHAT,
-    body: chat('A', { chat_id: 'none', id: 'x', ...TASKS }),
-    runs: ['A'],
-  },
-  {
-    name: 'what waits with a model of their own',
-    target: CHAT,
-    body: chat('A', { chat_id: 'pending-own' }),
-    runs: ['A', 'acme/one'],
-  },
-  { name: 'what waited and has run', target: CHAT, body: chat('A', { chat_id: 'pending-done' }), runs: ['A'] },
-  { name: 'an old chat, saved', target: '/api/v1/chats/old', body: { chat: CHATS['old'] }, runs: [] },
-  {
-    name: 'what has run, saved',
-    target: '/api/v1/chats/pending-done',
-    body: { chat: CHATS['pending-done'] },
-    runs: [],
-  },
-  {
-    name: 'what will run with a model of their own, saved',
-    target: '/api/v1/chats/new',
-    body: { chat: CHATS['pending-own'] },
-    runs: [],
-  },
-  {
-    name: 'talk about what is "internal", saved',
-    target: '/api/v1/chats/new',
-    body: { chat: { title: '"internal"', models: ['A'] } },
-    runs: [],
-  },
-  { name: 'a chat, compacted', target: '/api/v1/chats/clean/compact', body: { model: 'A' }, runs: ['A'] },
-  {
-    name: 'an old chat, compacted with another model',
-    target: '/api/v1/chats/old/compact',
-    body: { model: 'A' },
-    runs: ['A'],
-  },
-  {
-    name: 'a tool call, resumed',
-    target: '/api/v1/chats/call-other/messages/m/resolve',
-    body: { call_id: 'c1', action: 'reject' },
-    runs: ['F', 'A'],
-  },
-  {
-    name: 'a tool call with a model of their own',
-    target: '/api/v1/chats/call-own/messages/m/resolve',
-    body: { call_id: 'c1', action: 'approve' },
-    runs: ['acme/one', 'A'],
-  },
-  {
-    name: 'a mention of their own',
-    era: NEW,
-    target: '/api/v1/channels/c/messages/post',
-    body: { content: '<@M:A|x> and <@U:F|x>' },
-    runs: ['A'],
-  },
+  ...at(
+    CHAT,
+    {
+      'an old chat, continued with another model': chat('A', { chat_id: 'old', id: 'new', ...TASKS }),
+      'a chat that is not there yet': chat('A', { chat_id: 'none', id: 'x', ...TASKS }),
+      'what waited and has run': chat('A', { chat_id: 'pending-done' }),
+    },
+    own,
+  ),
+  ...at(
+    CHAT,
+    { 'the answer that is continued': chat('A', { chat_id: 'old', assistant_message_id: 'a', ...TASKS }) },
+    { runs: ['A', 'A'] },
+  ),
+  ...at(
+    CHAT,
+    { 'what waits with a model of their own': chat('A', { chat_id: 'pending-own' }) },
+    { runs: ['A', 'acme/one'] },
+  ),
+  ...at('/api/v1/chats/old', { 'an old chat, saved': { chat: CHATS['old'] } }, nothing),
+  ...at(DONE, { 'what has run, saved': { chat: CHATS['pending-done'] } }, nothing),
+  ...at(
+    NEW_CHAT,
+    {
+      'what will run with a model of their own, saved': { chat: CHATS['pending-own'] },
+      'talk about what is "internal", saved': { chat: { title: '"internal"', models: ['A'] } },
+    },
+    nothing,
+  ),
+  ...['clean', 'old'].flatMap((id) =>
+    at(`/api/v1/chats/${id}/compact`, { [`a chat, compacted with a model of their own: ${id}`]: { model: 'A' } }, own),
+  ),
+  ...(
+    [
+      ['call-other', 'reject', 'F'],
+      ['call-own', 'approve', 'acme/one'],
+    ] as const
+  ).flatMap(([id, action, ran]) =>
+    at(
+      `/api/v1/chats/${id}/messages/m/resolve`,
+      { [`a tool call, resumed: ${id}`]: { call_id: 'c1', action } },
+      { runs: [ran, 'A'] },
+    ),
+  ),
+  ...at(
+    POST_MESSAGE,
+    {
+      'a mention of their own': { content: '<@M:A|x> and <@U:F|x>' },
+      'a reply to a model of their own': { content: 'and?', reply_to_id: 'by-a' },
+    },
+    { ...own, era: NEW },
+  ),
   ...[
     'To mention a model, type `<@M:` and its id.',
     'if (text.startsWith("<@M:")) {\n  F\n}',
     '<@M: F>',
     "'<@M:' + F + '>'",
-  ].map((content): Use => ({
-    name: `text about mentions: ${content}`,
-    era: NEW,
-    target: '/api/v1/channels/c/messages/post',
-    body: { content },
-    runs: [],
-  })),
-  {
-    name: 'a reply to a model of their own',
-    era: NEW,
-    target: '/api/v1/channels/c/messages/post',
-    body: { content: 'and?', reply_to_id: 'by-a' },
-    runs: ['A'],
-  },
-  {
-    name: 'an automation',
-    era: NEW,
-    target: '/api/v1/automations/create',
-    body: { name: 'x', data: { model_id: 'A', prompt: 'F' } },
-    runs: [],
-  },
+  ].flatMap((content) =>
+    at(POST_MESSAGE, { [`text about mentions: ${content}`]: { content } }, { ...nothing, era: NEW }),
+  ),
+  ...at(
+    '/api/v1/automations/create',
+    { 'an automation': { name: 'x', data: { model_id: 'A', prompt: 'F' } } },
+    { ...nothing, era: NEW },
+  ),
   {
     name: 'running an automation',
     era: NEW,

@@ -88,6 +88,10 @@ export function describeAttacks(title: string, { settings, prepare, attacks, use
   });
 }
 
+/** What is sent to one door as JSON, by its name. */
+export const at = <T extends object>(target: string, bodies: Readonly<Record<string, unknown>>, more?: T) =>
+  Object.entries(bodies).map(([name, body]) => ({ name, target, body, ...(more as T) }));
+
 /** A chat body, whatever the dialect: all of them read `messages`. */
 export const chat = (model: unknown, more: object = {}): Record<string, unknown> => ({
   model,
