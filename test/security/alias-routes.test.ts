@@ -1,5 +1,5 @@
 /** Every route to a model beside the usual one. */
-import { type AnswerDialect, type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type AnswerDialect, type Attack, type Use, at, chat, describeAttacks } from '../support/gate/attacks.ts';
 
 const TASKS = ['title', 'follow_up', 'tags', 'image_prompt', 'queries', 'auto', 'emoji', 'moa'];
 
@@ -28,54 +28,36 @@ const OLLAMA_DOORS: readonly (readonly [target: string, dialect: AnswerDialect])
   ['/ollama/v1/messages', 'anthropic'],
 ];
 
+const BOTH = { prompt: 'x', input: 'x' };
+
 const byName: readonly Attack[] = [
-  ...[...DOORS, ...OLLAMA_DOORS].map(([target, dialect]) => ({
-    name: `a forbidden model at ${target}`,
-    target,
-    dialect,
-    body: chat('F', { prompt: 'x', input: 'x' }),
-  })),
-  ...OLLAMA_DOORS.map(([target, dialect]) => ({
-    name: `a granted name without the tag under which it is granted to others, at ${target}`,
-    target,
-    dialect,
-    body: chat('llama3', { prompt: 'x', input: 'x' }),
-  })),
-  ...DOORS.map(([target, dialect]) => ({
-    name: `no model at ${target}`,
-    target,
-    dialect,
-    status: 400,
-    body: { messages: [] },
-  })),
-  {
-    name: 'the arena, which picks any model',
-    target: '/api/chat/completions',
-    body: chat('arena-model'),
-  },
-  { name: 'count_tokens', target: '/api/v1/messages/count_tokens', dialect: 'anthropic', body: chat('F') },
-  { name: 'chat/completed', target: '/api/chat/completed', body: chat('F') },
-  { name: 'chat/actions', target: '/api/chat/actions/x', body: chat('F') },
-  { name: 'what Ollama shows of a model', target: '/ollama/api/show', dialect: 'ollama', body: { model: 'F' } },
-  { name: 'what Ollama shows by name', target: '/ollama/api/show', dialect: 'ollama', body: { name: 'F' } },
-  {
-    name: 'what Ollama shows by both, one of them permitted',
-    target: '/ollama/api/show',
-    dialect: 'ollama',
-    body: { model: 'mine:latest', name: 'F' },
-  },
-  {
-    name: 'bypass_filter',
-    target: '/openai/chat/completions?bypass_filter=true',
-    dialect: 'openai',
-    body: chat('F'),
-  },
-  {
-    name: 'bypass_filter at Ollama',
-    target: '/ollama/api/chat?bypass_filter=true',
-    dialect: 'ollama',
-    body: chat('F'),
-  },
+  ...[...DOORS, ...OLLAMA_DOORS].flatMap(([target, dialect]) =>
+    at(target, { [`a forbidden model at ${target}`]: chat('F', BOTH) }, { dialect }),
+  ),
+  ...OLLAMA_DOORS.flatMap(([target, dialect]) => {
+    const name = `a granted name without the tag under which it is granted to others, at ${target}`;
+    return at(target, { [name]: chat('llama3', BOTH) }, { dialect });
+  }),
+  ...DOORS.flatMap(([target, dialect]) =>
+    at(target, { [`no model at ${target}`]: { messages: [] } }, { dialect, status: 400 }),
+  ),
+  ...at('/api/chat/completions', { 'the arena, which picks any model': chat('arena-model') }),
+  ...at('/api/v1/messages/count_tokens', { count_tokens: chat('F') }, { dialect: 'anthropic' as const }),
+  ...at('/api/chat/completed', { 'chat/completed': chat('F') }),
+  ...at('/api/chat/actions/x', { 'chat/actions': chat('F') }),
+  ...at(
+    '/ollama/api/show',
+    {
+      'what Ollama shows of a model': { model: 'F' },
+      'what Ollama shows by name': { name: 'F' },
+      'what Ollama shows by both, one of them permitted': { model: 'mine:latest', name: 'F' },
+    },
+    { dialect: 'ollama' as const },
+  ),
+  ...(['openai/chat/completions', 'ollama/api/chat'] as const).flatMap((path) => {
+    const dialect = path.startsWith('ollama') ? 'ollama' : 'openai';
+    return at(`/${path}?bypass_filter=true`, { [`bypass_filter at ${path}`]: chat('F') }, { dialect } as const);
+  }),
 ];
 
 /** Not even a permitted model opens what the table does not list. */
@@ -119,58 +101,48 @@ const methods: readonly Attack[] = ['GET', 'PUT', 'DELETE', 'PATCH'].flatMap((me
   })),
 );
 
+const sent = (target: string, name: string, method: string, body: string | Blob) => ({
+  name,
+  target,
+  init: { method, body },
+});
+
 const future: readonly Attack[] = [
-  { name: 'a route of tomorrow', target: '/api/v2/run', body: { model: 'F' } },
-  { name: 'a route of tomorrow, deep inside', target: '/api/v1/agents/start', body: { steps: [{ model_id: 'F' }] } },
+  ...at('/api/v2/run', { 'a route of tomorrow': { model: 'F' } }),
+  ...at('/api/v1/agents/start', { 'a route of tomorrow, deep inside': { steps: [{ model_id: 'F' }] } }),
+  sent('/api/v1/agents/start', 'a route of tomorrow, deleted with a body', 'DELETE', '{"model":"F"}'),
+  sent('/api/v1/agents/start', 'a route of tomorrow, with no content type', 'POST', new Blob(['{"model":"F"}'])),
   {
-    name: 'a route of tomorrow, deleted with a body',
-    target: '/api/v1/agents/start',
-    init: { method: 'DELETE', body: '{"model":"F"}' },
-  },
-  {
-    name: 'a route of tomorrow, with no content type',
-    target: '/api/v1/agents/start',
-    init: { method: 'POST', body: new Blob(['{"model":"F"}']) },
-  },
-  {
-    name: 'a route of tomorrow, in a body that only Python reads',
-    target: '/api/v1/agents/start',
+    ...sent('/api/v1/agents/start', 'a route of tomorrow, as only Python reads it', 'POST', '{"model":"F","x":NaN}'),
     status: 400,
-    init: { method: 'POST', body: '{"model":"F","x":NaN}' },
   },
 ];
 
 const uses: readonly Use[] = [
-  ...DOORS.map(([target]) => ({
-    name: `a model of their own at ${target}`,
-    target,
-    body: chat('A', { prompt: 'x', input: 'x' }),
-    runs: ['A'],
-  })),
+  ...DOORS.flatMap(([target]) =>
+    at(target, { [`a model of their own at ${target}`]: chat('A', BOTH) }, { runs: ['A'] }),
+  ),
   ...OLLAMA_DOORS.flatMap(([target]) =>
-    ['mine', 'mine:latest'].map((model) => ({
-      name: `${model} at ${target}`,
-      target,
-      body: chat(model, { prompt: 'x', input: 'x' }),
-      runs: ['mine:latest'],
-    })),
+    ['mine', 'mine:latest'].flatMap((model) =>
+      at(target, { [`${model} at ${target}`]: chat(model, BOTH) }, { runs: ['mine:latest'] }),
+    ),
+  ),
+  ...at(
+    '/openai/chat/completions?bypass_filter=true',
+    { 'a model by its prefix': chat('acme/one') },
+    { runs: ['acme/one'] },
+  ),
+  ...at('/api/chat/completions', { 'an organization of their own': chat('F') }, { user: 'bob', runs: ['F'] }),
+  ...at('/api/v1/messages/count_tokens', { count_tokens: chat('A') }, { runs: [] }),
+  ...at('/api/chat/completed', { 'chat/completed': chat('A') }, { runs: [] }),
+  // the page's answer to an unknown POST: it reached the backend
+  ...at(
+    '/api/v2/run',
+    { 'a route of tomorrow': { model: 'A' }, 'a route of tomorrow without models': { x: 1 } },
+    { runs: [], status: 405 },
   ),
   {
-    name: 'a model by its prefix',
-    target: '/openai/chat/completions?bypass_filter=true',
-    body: chat('acme/one'),
-    runs: ['acme/one'],
-  },
-  { name: 'an organization of their own', user: 'bob', target: '/api/chat/completions', body: chat('F'), runs: ['F'] },
-  { name: 'count_tokens', target: '/api/v1/messages/count_tokens', body: chat('A'), runs: [] },
-  { name: 'chat/completed', target: '/api/chat/completed', body: chat('A'), runs: [] },
-  // the page's answer to an unknown POST: it reached the backend
-  { name: 'a route of tomorrow', target: '/api/v2/run', body: { model: 'A' }, runs: [], status: 405 },
-  { name: 'a route of tomorrow without models', target: '/api/v2/run', body: { x: 1 }, runs: [], status: 405 },
-  {
-    name: 'a route of tomorrow with a file',
-    target: '/api/v2/upload',
-    init: { method: 'POST', body: new Blob(['\u0089PNG "model":"F"']) },
+    ...sent('/api/v2/upload', 'a route of tomorrow with a file', 'POST', new Blob(['\u0089PNG "model":"F"'])),
     runs: [],
     status: 405,
   },

@@ -2,7 +2,7 @@
  * A name is judged as the provider will be asked for it: what is sent beside the model that runs, or in its place, goes to
  * the connection of that model, which has names of its own.
  */
-import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type Attack, type Use, at, chat, describeAttacks } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
@@ -38,7 +38,7 @@ function prepare({ database }: TestGate): void {
 }
 
 const running = (models: readonly string[]): Attack[] =>
-  models.map((model) => ({ name: `running ${JSON.stringify(model)}`, target: CHAT, body: chat(model) }));
+  models.flatMap((model) => at(CHAT, { [`running ${JSON.stringify(model)}`]: chat(model) }));
 
 const attacks: readonly Attack[] = [
   ...running(['slow-as-a', 'slow-as-hidden-a', 'slow-spelled', 'slow-with-a', 'over-mistral', 'over-over-arena']),
@@ -54,20 +54,20 @@ const attacks: readonly Attack[] = [
     'vendor\\..\\F',
     'vendor/x@preset/y',
   ]),
-  { name: 'a fallback that the other connection knows', target: CHAT, body: chat('x.slow', { models: ['A'] }) },
-  {
-    name: 'a fallback of a preset on the other connection',
-    target: CHAT,
-    body: chat('slow-as-fast', { fallbacks: ['A'] }),
-  },
-  ...(['/api/embeddings', '/openai/responses'] as const).map((target): Attack => ({
-    name: `a preset whose name the provider knows otherwise at ${target}`,
-    target,
-    dialect: target === '/api/embeddings' ? 'open-webui' : 'openai',
-    body: chat('mistral'),
-  })),
-  { name: 'a base that is a preset', target: '/api/v1/models/create', body: form('mistral') },
-  { name: 'a base that leads to the arena', target: '/api/v1/models/create', body: form('over-arena') },
+  ...at(CHAT, {
+    'a fallback that the other connection knows': chat('x.slow', { models: ['A'] }),
+    'a fallback of a preset on the other connection': chat('slow-as-fast', { fallbacks: ['A'] }),
+  }),
+  ...(['/api/embeddings', '/openai/responses'] as const).flatMap((target) => {
+    const dialect = target === '/api/embeddings' ? 'open-webui' : 'openai';
+    return at(target, { [`a preset whose name the provider knows otherwise at ${target}`]: chat('mistral') }, {
+      dialect,
+    } as const);
+  }),
+  ...at('/api/v1/models/create', {
+    'a base that is a preset': form('mistral'),
+    'a base that leads to the arena': form('over-arena'),
+  }),
 ];
 
 function form(base: string): object {
@@ -75,19 +75,9 @@ function form(base: string): object {
 }
 
 const uses: readonly Use[] = [
-  {
-    name: 'a preset that names a granted model of its connection',
-    target: CHAT,
-    body: chat('slow-as-fast'),
-    runs: ['fast'],
-  },
-  { name: 'the same, by its name with the prefix', target: CHAT, body: chat('slow-as-x-fast'), runs: ['x.fast'] },
-  {
-    name: 'a fallback of the same connection',
-    target: CHAT,
-    body: chat('A', { models: ['x.fast'] }),
-    runs: ['A', 'x.fast'],
-  },
+  ...at(CHAT, { 'a preset that names a granted model of its connection': chat('slow-as-fast') }, { runs: ['fast'] }),
+  ...at(CHAT, { 'the same, by its name with the prefix': chat('slow-as-x-fast') }, { runs: ['x.fast'] }),
+  ...at(CHAT, { 'a fallback of the same connection': chat('A', { models: ['x.fast'] }) }, { runs: ['A', 'x.fast'] }),
 ];
 
 describeAttacks('by a name that a connection reads otherwise', { prepare, attacks, uses });

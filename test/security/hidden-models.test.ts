@@ -1,5 +1,5 @@
 /** A request names a permitted model where everyone looks, and another one inside. */
-import { type AnswerDialect, type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type AnswerDialect, type Attack, type Use, at, chat, describeAttacks } from '../support/gate/attacks.ts';
 
 const CHAT = '/api/chat/completions';
 
@@ -58,103 +58,91 @@ const PASSING: readonly (readonly [target: string, dialect: AnswerDialect])[] = 
   ['/openai/responses', 'openai'],
 ];
 
-const fanOut: readonly Attack[] = [
-  [
-    { model_id: 'A', message_id: '1' },
-    { model_id: 'F', message_id: '2' },
-  ],
-  { A: '1', F: '2' },
-  { F: '2' },
-  [{ model_id: 'F', message_id: '' }],
-].map((message_ids) => ({
-  name: `a fan-out to ${JSON.stringify(message_ids)}`,
-  target: CHAT,
-  body: chat('A', { chat_id: 'c', session_id: 's', message_ids }),
-}));
-
-const direct: readonly Attack[] = [true, 'no', 1, [0], { a: 1 }].map((value) => ({
-  name: `a direct connection, switched on by ${JSON.stringify(value)}`,
-  target: CHAT,
-  body: chat('F', { model_item: { direct: value, id: 'x' } }),
-}));
-
-const malformed: readonly Attack[] = [5, ['F'], { id: 'F' }, '', null, true, 'A\n', 'A\u0000'].map((model) => ({
-  name: `the model ${JSON.stringify(model)}`,
-  target: CHAT,
-  status: 400,
-  body: chat(model),
-}));
-
 const attacks: readonly Attack[] = [
   ...HIDDEN.flatMap(([name, more]) =>
-    PASSING.map(([target, dialect]) => ({ name: `${name} at ${target}`, target, dialect, body: chat('A', more) })),
+    PASSING.flatMap(([target, dialect]) => at(target, { [`${name} at ${target}`]: chat('A', more) }, { dialect })),
   ),
-  ...OPAQUE.map(([name, more]) => ({ name, target: CHAT, status: 400, body: chat('A', more) })),
-  ...fanOut,
-  ...direct,
-  ...malformed,
+  ...OPAQUE.flatMap(([name, more]) => at(CHAT, { [name]: chat('A', more) }, { status: 400 })),
+  ...[
+    [
+      { model_id: 'A', message_id: '1' },
+      { model_id: 'F', message_id: '2' },
+    ],
+    { A: '1', F: '2' },
+    { F: '2' },
+    [{ model_id: 'F', message_id: '' }],
+  ].flatMap((message_ids) => {
+    const name = `a fan-out to ${JSON.stringify(message_ids)}`;
+    return at(CHAT, { [name]: chat('A', { chat_id: 'c', session_id: 's', message_ids }) });
+  }),
+  ...[true, 'no', 1, [0], { a: 1 }].flatMap((value) => {
+    const name = `a direct connection, switched on by ${JSON.stringify(value)}`;
+    return at(CHAT, { [name]: chat('F', { model_item: { direct: value, id: 'x' } }) });
+  }),
+  ...[5, ['F'], { id: 'F' }, '', null, true, 'A\n', 'A\u0000'].flatMap((model) =>
+    at(CHAT, { [`the model ${JSON.stringify(model)}`]: chat(model) }, { status: 400 }),
+  ),
 ];
 
+const custom = (params: object) => chat('A', { params: { custom_params: params } });
+const BOTH = { runs: ['A', 'acme/one'] };
+
 const uses: readonly Use[] = [
-  {
-    name: 'fallbacks to models of their own',
-    target: CHAT,
-    body: chat('A', { models: ['acme/one'], fallbacks: [{ A: ['A'] }] }),
-    runs: ['A', 'acme/one'],
-  },
-  {
-    name: 'custom_params with a model of their own',
-    target: CHAT,
-    body: chat('A', { params: { custom_params: { model: '"acme/one"', user: 'x', note: 'use model F, or {' } } }),
-    runs: ['acme/one'],
-  },
-  {
-    name: 'custom_params with ordinary text and JSON',
-    target: CHAT,
-    body: chat('A', { params: { custom_params: { note: 'model: F', stop: '["F"]', models: '["acme/one"]' } } }),
-    runs: ['A', 'acme/one'],
-  },
-  {
-    name: 'a fan-out to models of their own',
-    target: CHAT,
-    body: chat('A', {
-      chat_id: 'c',
-      session_id: 's',
-      message_ids: [
-        { model_id: 'A', message_id: '1' },
-        { model_id: 'acme/one', message_id: '2' },
-      ],
-    }),
-    runs: ['A', 'acme/one'],
-  },
-  {
-    name: 'routing that names providers and no models',
-    target: '/openai/chat/completions',
-    body: chat('A', {
-      provider: { order: ['F'], allow_fallbacks: false },
-      plugins: [{ id: 'web' }],
-      transforms: ['x'],
-    }),
-    runs: ['A'],
-  },
-  {
-    name: 'functions with parameters called model',
-    target: '/openai/chat/completions',
-    body: chat('A', {
-      tools: [
-        { type: 'function', function: { name: 'f', parameters: { properties: { model: { enum: ['F'] } } } } },
-        { type: 'function', name: 'f', parameters: { properties: { model: { type: 'string' } } } },
-        { type: 'openrouter:web_search', parameters: { max_results: 3 } },
-      ],
-    }),
-    runs: ['A'],
-  },
-  {
-    name: 'messages that talk about models',
-    target: CHAT,
-    body: { model: 'A', messages: [{ role: 'assistant', model: 'F', content: '{"model":"F"}' }] },
-    runs: ['A'],
-  },
+  ...at(
+    CHAT,
+    {
+      'fallbacks to models of their own': chat('A', { models: ['acme/one'], fallbacks: [{ A: ['A'] }] }),
+      'custom_params with ordinary text and JSON': custom({ note: 'model: F', stop: '["F"]', models: '["acme/one"]' }),
+      'a fan-out to models of their own': chat('A', {
+        chat_id: 'c',
+        session_id: 's',
+        message_ids: [
+          { model_id: 'A', message_id: '1' },
+          { model_id: 'acme/one', message_id: '2' },
+        ],
+      }),
+    },
+    BOTH,
+  ),
+  ...at(
+    CHAT,
+    {
+      'custom_params with a model of their own': custom({
+        model: '"acme/one"',
+        user: 'x',
+        note: 'use model F, or {',
+      }),
+    },
+    { runs: ['acme/one'] },
+  ),
+  ...at(
+    '/openai/chat/completions',
+    {
+      'routing that names providers and no models': chat('A', {
+        provider: { order: ['F'], allow_fallbacks: false },
+        plugins: [{ id: 'web' }],
+        transforms: ['x'],
+      }),
+      'functions with parameters called model': chat('A', {
+        tools: [
+          { type: 'function', function: { name: 'f', parameters: { properties: { model: { enum: ['F'] } } } } },
+          { type: 'function', name: 'f', parameters: { properties: { model: { type: 'string' } } } },
+          { type: 'openrouter:web_search', parameters: { max_results: 3 } },
+        ],
+      }),
+    },
+    { runs: ['A'] },
+  ),
+  ...at(
+    CHAT,
+    {
+      'messages that talk about models': {
+        model: 'A',
+        messages: [{ role: 'assistant', model: 'F', content: '{"model":"F"}' }],
+      },
+    },
+    { runs: ['A'] },
+  ),
 ];
 
 describeAttacks('inside of a request', { attacks, uses });

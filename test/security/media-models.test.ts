@@ -2,7 +2,7 @@
  * Image and speech models have a name space of their own. `any` means any: the answer never tells which ids other
  * organizations were granted. What routes beside the one model is judged as everywhere.
  */
-import { type Attack, type Use, describeAttacks } from '../support/gate/attacks.ts';
+import { type Attack, type Use, at, describeAttacks } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';
 
 const DOORS = [
@@ -12,33 +12,18 @@ const DOORS = [
   ['/openai/audio/speech', 'openai'],
 ] as const;
 
+const BOTH = { prompt: 'x', input: 'x' };
 const refused = (model: unknown, status = 403): readonly Attack[] =>
-  DOORS.map(([target, dialect]) => ({
-    name: `${JSON.stringify(model)} at ${target}`,
-    target,
-    dialect,
-    status,
-    body: { model, prompt: 'x', input: 'x' },
-  }));
+  DOORS.flatMap(([target, dialect]) =>
+    at(target, { [`${JSON.stringify(model)} at ${target}`]: { model, ...BOTH } }, { dialect, status }),
+  );
 const used = (model: string): readonly Use[] =>
-  DOORS.map(([target]) => ({
-    name: `${model} at ${target}`,
-    target,
-    body: { model, prompt: 'x', input: 'x' },
-    runs: [model],
-  }));
+  DOORS.flatMap(([target]) => at(target, { [`${model} at ${target}`]: { model, ...BOTH } }, { runs: [model] }));
 
 function prepare({ database }: TestGate): void {
   database.addModel({ id: 'only-a-row', base: 'F' });
   database.grant('globex', 'globex/*');
 }
-
-const hidden: readonly Attack[] = DOORS.map(([target, dialect]) => ({
-  name: `a fallback beside a media model at ${target}`,
-  target,
-  dialect,
-  body: { model: 'dall-e-3', models: ['F'] },
-}));
 
 describeAttacks('media models, any', {
   prepare,
@@ -48,14 +33,14 @@ describeAttacks('media models, any', {
     ...refused('x%2f..%2fF'),
     ...refused(['F'], 400),
     ...refused(5, 400),
-    ...hidden,
-    ...DOORS.map(([target, dialect]): Attack => ({
-      name: `a pending user at ${target}`,
-      user: 'pen',
-      target,
-      dialect,
-      body: { model: 'dall-e-3' },
-    })),
+    ...DOORS.flatMap(([target, dialect]): Attack[] => [
+      ...at(
+        target,
+        { [`a fallback beside a media model at ${target}`]: { model: 'dall-e-3', models: ['F'] } },
+        { dialect },
+      ),
+      ...at(target, { [`a pending user at ${target}`]: { model: 'dall-e-3' } }, { dialect, user: 'pen' }),
+    ]),
   ],
   uses: [
     ...used('F'),
@@ -64,12 +49,7 @@ describeAttacks('media models, any', {
 
     ...used('dall-e-3'),
     ...used('A'),
-    ...DOORS.map(([target]): Use => ({
-      name: `no model at ${target}`,
-      target,
-      body: { prompt: 'x', input: 'x' },
-      runs: [],
-    })),
+    ...DOORS.flatMap(([target]) => at(target, { [`no model at ${target}`]: BOTH }, { runs: [] })),
   ],
 });
 

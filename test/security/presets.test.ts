@@ -1,11 +1,12 @@
 /** A permitted name that leads to another model, and a row that changes what others see. */
-import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type Attack, type Use, at, chat, describeAttacks } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
 const CREATE = '/api/v1/models/create';
 const UPDATE = '/api/v1/models/model/update';
 const IMPORT = '/api/v1/models/import';
+const VERSION = '/api/v1/models/model/update/version?id=over-a';
 
 function prepare({ database }: TestGate): void {
   const preset = (id: string, base: string | null, params: object = {}) => database.addModel({ id, base, params });
@@ -57,32 +58,24 @@ const running: readonly Attack[] = [
     'over-redirect',
     'self',
     'one',
-  ].map((model) => ({ name: `running ${model}`, target: CHAT, body: chat(model) })),
-  { name: 'running the base of a granted preset by itself', target: CHAT, body: chat('F') },
-  ...(['/api/embeddings', '/api/v1/embeddings', '/openai/responses'] as const).map((target): Attack => ({
-    name: `a preset whose name goes to the provider at ${target}`,
-    target,
-    dialect: target === '/api/embeddings' ? 'open-webui' : 'openai',
-    body: chat('other/one'),
-  })),
-  ...(['generate', 'embed', 'embeddings'] as const).map((route): Attack => ({
-    name: `a preset whose name Ollama completes at ${route}`,
-    target: `/ollama/api/${route}`,
-    dialect: 'ollama',
-    body: chat('llama3'),
-  })),
-  ...(['chat/completions', 'completions'] as const).map((route): Attack => ({
-    name: `a preset whose name Ollama completes at v1/${route}`,
-    target: `/ollama/v1/${route}`,
-    dialect: 'openai',
-    body: chat('llama3'),
-  })),
-  {
-    name: 'a preset whose base Ollama completes',
-    target: '/ollama/api/chat',
-    dialect: 'ollama',
-    body: chat('over-plain'),
-  },
+    // the base of a granted preset, by itself
+    'F',
+  ].flatMap((model) => at(CHAT, { [`running ${model}`]: chat(model) })),
+  ...(
+    [
+      ['other/one', 'goes to the provider', '/api/embeddings', 'open-webui'],
+      ['other/one', 'goes to the provider', '/api/v1/embeddings', 'openai'],
+      ['other/one', 'goes to the provider', '/openai/responses', 'openai'],
+      ['llama3', 'Ollama completes', '/ollama/api/generate', 'ollama'],
+      ['llama3', 'Ollama completes', '/ollama/api/embed', 'ollama'],
+      ['llama3', 'Ollama completes', '/ollama/api/embeddings', 'ollama'],
+      ['llama3', 'Ollama completes', '/ollama/v1/chat/completions', 'openai'],
+      ['llama3', 'Ollama completes', '/ollama/v1/completions', 'openai'],
+      ['over-plain', 'has a base that Ollama completes', '/ollama/api/chat', 'ollama'],
+    ] as const
+  ).flatMap(([model, what, target, dialect]) =>
+    at(target, { [`a preset whose name ${what} at ${target}`]: chat(model) }, { dialect }),
+  ),
 ];
 
 const form = (more: object) => ({ id: 'mine', name: 'Mine', base_model_id: 'A', params: {}, meta: {}, ...more });
@@ -138,18 +131,14 @@ const writing: readonly Attack[] = [
   { name: 'a row that is no object', status: 400, target: IMPORT, body: { models: ['F'] } },
   { name: 'no id', status: 400, target: CREATE, body: form({ id: undefined }) },
   { name: 'synchronizing', target: '/api/v1/models/sync', body: { models: [form({})] } },
-  {
-    name: 'an earlier version on a forbidden base',
-    era: '0.12.4',
-    target: '/api/v1/models/model/update/version?id=over-a',
-    body: { version_id: 'v-f' },
-  },
-  {
-    name: 'an earlier version with a fallback',
-    era: '0.12.4',
-    target: '/api/v1/models/model/update/version?id=over-a',
-    body: { version_id: 'v-params' },
-  },
+  ...at(
+    VERSION,
+    {
+      'an earlier version on a forbidden base': { version_id: 'v-f' },
+      'an earlier version with a fallback': { version_id: 'v-params' },
+    },
+    { era: '0.12.4' as const },
+  ),
 ];
 
 const uses: readonly Use[] = [
@@ -157,12 +146,7 @@ const uses: readonly Use[] = [
   { name: 'a preset that was granted itself', target: CHAT, body: chat('given'), runs: ['F'] },
   { name: 'a preset at the OpenAI route', target: '/openai/chat/completions', body: chat('over-a'), runs: ['A'] },
   { name: 'a row of a provider name, by that name', target: CHAT, body: chat('other/one'), runs: ['A'] },
-  {
-    name: 'a preset at the Ollama route',
-    target: '/ollama/api/chat',
-    body: chat('mistral-preset'),
-    runs: ['mistral:7b'],
-  },
+  ...at('/ollama/api/chat', { 'a preset at the Ollama route': chat('mistral-preset') }, { runs: ['mistral:7b'] }),
   { name: 'creating a preset', target: CREATE, body: form({ id: 'new-one' }), runs: [] },
   { name: 'running it', target: CHAT, body: chat('new-one'), runs: ['A'] },
   {
@@ -193,21 +177,16 @@ const uses: readonly Use[] = [
   { name: 'importing', target: IMPORT, body: { models: [form({ id: 'new-three' })] }, runs: [] },
   { name: 'changing it', target: UPDATE, body: form({ id: 'new-one', base_model_id: 'acme/one' }), runs: [] },
   { name: 'running it again', target: CHAT, body: chat('new-one'), runs: ['acme/one'] },
-  {
-    name: 'an earlier version on a model of their own',
-    era: '0.12.4',
-    target: '/api/v1/models/model/update/version?id=over-a',
-    body: { version_id: 'v-a' },
-    status: 405,
-    runs: [],
-  },
-  {
-    name: 'what an administrator builds',
-    user: 'adm',
-    target: CREATE,
-    body: form({ id: 'by-admin', base_model_id: 'F' }),
-    runs: [],
-  },
+  ...at(
+    VERSION,
+    { 'an earlier version on a model of their own': { version_id: 'v-a' } },
+    { era: '0.12.4' as const, status: 405, runs: [] },
+  ),
+  ...at(
+    CREATE,
+    { 'what an administrator builds': form({ id: 'by-admin', base_model_id: 'F' }) },
+    { user: 'adm', runs: [] },
+  ),
 ];
 
 describeAttacks('by a preset', {

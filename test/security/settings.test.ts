@@ -1,6 +1,6 @@
 /** What each setting opens, and that it opens nothing else: administrators, direct connections, hide, report, bypass. */
 import { describe, expect, test } from 'vitest';
-import { type Attack, type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type Use, at, chat, describeAttacks } from '../support/gate/attacks.ts';
 import { gateOfSuite, startTestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
@@ -12,63 +12,52 @@ const MANAGEMENT: readonly Use[] = ['/api/models/base', '/api/v1/models/base', '
   runs: [],
 }));
 
-const asAdmin = (attack: Omit<Attack, 'user'>): Attack => ({ ...attack, user: 'adm' });
+const ADMIN = { user: 'adm' };
+const OPENAI = { dialect: 'openai' } as const;
 
 describeAttacks('administrators like all other users', {
   attacks: [
-    asAdmin({ name: 'a forbidden model', target: CHAT, body: chat('F') }),
-    asAdmin({
-      name: 'a forbidden model at a catch-all',
-      target: '/openai/embeddings',
-      dialect: 'openai',
-      body: chat('F'),
-    }),
-    asAdmin({
-      name: 'a forbidden fallback at a catch-all',
-      target: '/openai/completions',
-      dialect: 'openai',
-      body: chat('A', { models: ['F'] }),
-    }),
-    asAdmin({
-      name: 'a preset of the provider at a catch-all',
-      target: '/openai/completions',
-      dialect: 'openai',
-      status: 400,
-      body: chat('A', { preset: 'x' }),
-    }),
-    asAdmin({
-      name: 'a forbidden model at an index',
-      target: '/ollama/api/chat/0',
-      dialect: 'ollama',
-      body: chat('F'),
-    }),
+    ...at(CHAT, { 'a forbidden model': chat('F') }, ADMIN),
+    ...at('/openai/embeddings', { 'a forbidden model at a catch-all': chat('F') }, { ...ADMIN, ...OPENAI }),
+    ...at(
+      '/openai/completions',
+      { 'a forbidden fallback at a catch-all': chat('A', { models: ['F'] }) },
+      { ...ADMIN, ...OPENAI },
+    ),
+    ...at(
+      '/openai/completions',
+      { 'a preset of the provider at a catch-all': chat('A', { preset: 'x' }) },
+      { ...ADMIN, ...OPENAI, status: 400 },
+    ),
+    ...at(
+      '/ollama/api/chat/0',
+      { 'a forbidden model at an index': chat('F') },
+      { ...ADMIN, dialect: 'ollama' as const },
+    ),
     { name: 'a user at the management page', target: '/api/models/base' },
-    { name: 'a user at the page of a connection', target: '/openai/models/0', dialect: 'openai' },
+    { name: 'a user at the page of a connection', target: '/openai/models/0', ...OPENAI },
     { name: 'a user at the tags of a connection', target: '/ollama/api/tags/0', dialect: 'ollama' },
-    { name: 'a user at the task settings', target: '/api/v1/tasks/config/update', body: { TASK_MODEL: 'F' } },
+    ...at('/api/v1/tasks/config/update', { 'a user at the task settings': { TASK_MODEL: 'F' } }),
   ],
-  uses: [...MANAGEMENT, { name: 'a model of theirs', user: 'adm', target: CHAT, body: chat('A'), runs: ['A'] }],
+  uses: [...MANAGEMENT, ...at(CHAT, { 'a model of theirs': chat('A') }, { ...ADMIN, runs: ['A'] })],
 });
 
 describeAttacks('administrators with everything', {
   settings: { MODELGATE_ADMIN_ACCESS: 'all' },
   attacks: [
-    { name: 'a user', target: CHAT, body: chat('F') },
-    { name: 'a user at a catch-all', target: '/openai/embeddings', dialect: 'openai', body: chat('A') },
-    asAdmin({ name: 'a direct connection', target: CHAT, body: chat('A', direct) }),
+    ...at(CHAT, { 'a user': chat('F') }),
+    ...at('/openai/embeddings', { 'a user at a catch-all': chat('A') }, OPENAI),
+    ...at(CHAT, { 'a direct connection': chat('A', direct) }, ADMIN),
   ],
   uses: [
     ...MANAGEMENT,
-    { name: 'an administrator', user: 'adm', target: CHAT, body: chat('F'), runs: ['F'] },
-    {
-      name: 'an administrator at a catch-all',
-      user: 'adm',
-      target: '/openai/embeddings',
-      body: chat('F'),
-      runs: ['F'],
-    },
+    ...[CHAT, '/openai/embeddings'].flatMap((target) =>
+      at(target, { [`an administrator at ${target}`]: chat('F') }, { ...ADMIN, runs: ['F'] }),
+    ),
   ],
 });
+
+const ofBrowser = (more: object) => chat('browser-model', { ...direct, ...more });
 
 /** A chat in which a message waits to be run by F. */
 const pendingMessage = {
@@ -91,53 +80,45 @@ describeAttacks('direct connections, allowed', {
     });
   },
   attacks: [
-    { name: 'a model of the server', target: CHAT, body: chat('F', direct) },
-    { name: 'a preset of the server', target: CHAT, body: chat('a-row', direct) },
-    {
-      name: 'a model of the server beside one of the browser',
-      target: CHAT,
-      body: chat('browser-model', { ...direct, models: ['F'] }),
-    },
-    { name: 'what waits in the chat', target: CHAT, body: chat('browser-model', { ...direct, chat_id: 'waits' }) },
-    {
-      name: 'what waits in the request',
-      target: CHAT,
-      body: chat('browser-model', { ...direct, user_message: pendingMessage }),
-    },
-    {
-      name: 'background tasks on a stored message',
-      target: CHAT,
-      body: chat('browser-model', { ...direct, chat_id: 'old', id: 'f', background_tasks: { title_generation: true } }),
-    },
-    ...(['/openai/chat/completions', '/openai/responses', '/api/v1/embeddings'] as const).map((target): Attack => ({
-      name: `a model that no organization was granted, at ${target}, where the flag means nothing`,
-      target,
-      dialect: 'openai',
-      body: chat('other/one', direct),
-    })),
-    {
-      name: 'a model that no organization was granted, in a task',
-      target: '/api/v1/tasks/moa/completions',
-      body: chat('other/one', direct),
-    },
+    ...at(CHAT, {
+      'a model of the server': chat('F', direct),
+      'a preset of the server': chat('a-row', direct),
+      'a model of the server beside one of the browser': ofBrowser({ models: ['F'] }),
+      'what waits in the chat': ofBrowser({ chat_id: 'waits' }),
+      'what waits in the request': ofBrowser({ user_message: pendingMessage }),
+      'background tasks on a stored message': ofBrowser({
+        chat_id: 'old',
+        id: 'f',
+        background_tasks: { title_generation: true },
+      }),
+    }),
+    ...['/openai/chat/completions', '/openai/responses', '/api/v1/embeddings'].flatMap((target) => {
+      const name = `a model that no organization was granted, at ${target}, where the flag means nothing`;
+      return at(target, { [name]: chat('other/one', direct) }, OPENAI);
+    }),
+    ...at('/api/v1/tasks/moa/completions', {
+      'a model that no organization was granted, in a task': chat('other/one', direct),
+    }),
   ],
   uses: [
-    { name: "a model of the browser's", target: CHAT, body: chat('browser-model', direct), runs: ['browser-model'] },
-    { name: 'a model of their own', target: CHAT, body: chat('A', direct), runs: ['A'] },
-    { name: 'a model of their own, without', target: CHAT, body: chat('A'), runs: ['A'] },
+    ...at(CHAT, { "a model of the browser's": ofBrowser({}) }, { runs: ['browser-model'] }),
+    ...at(
+      CHAT,
+      { 'a model of their own': chat('A', direct), 'a model of their own, without': chat('A') },
+      { runs: ['A'] },
+    ),
   ],
 });
 
 describeAttacks('denials that hide', {
   settings: { MODELGATE_DENIAL: 'hide' },
   attacks: [
-    { name: 'a forbidden model', target: CHAT, status: 404, body: chat('F') },
-    { name: 'an unknown model', target: CHAT, status: 404, body: chat('nothing') },
-    { name: 'the OpenAI route', target: '/openai/chat/completions', dialect: 'openai', status: 404, body: chat('F') },
-    { name: 'a catch-all', target: '/openai/embeddings', dialect: 'openai', status: 404, body: chat('A') },
-    { name: 'a malformed request', target: CHAT, status: 400, body: {} },
+    ...at(CHAT, { 'a forbidden model': chat('F'), 'an unknown model': chat('nothing') }, { status: 404 }),
+    ...at('/openai/chat/completions', { 'the OpenAI route': chat('F') }, { ...OPENAI, status: 404 }),
+    ...at('/openai/embeddings', { 'a catch-all': chat('A') }, { ...OPENAI, status: 404 }),
+    ...at(CHAT, { 'a malformed request': {} }, { status: 400 }),
   ],
-  uses: [{ name: 'a model of their own', target: CHAT, body: chat('A'), runs: ['A'] }],
+  uses: at(CHAT, { 'a model of their own': chat('A') }, { runs: ['A'] }),
 });
 
 describe.each([
