@@ -1,6 +1,5 @@
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import {
   chmodSync,
   copyFileSync,
@@ -11,21 +10,17 @@ import {
   readFileSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { SCHEMA_OBJECTS } from '../../../src/store/schema.ts';
 import { AS_NOBODY } from '../../support/process/as-nobody.ts';
 import { askCommand, runCommand } from '../../support/process/command.ts';
-import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, createDatabase, foreign, written } from '../../support/database/database.ts';
 import { startModelgate } from '../../support/gate/gate-process.ts';
-import { until, withTimeout } from '../../support/process/with-timeout.ts';
+import { until } from '../../support/process/with-timeout.ts';
+import { startRecordingUpstream } from '../../support/upstream/upstreams.ts';
 
-const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
 const run = promisify(execFile);
 const ORG = ['--org', 'mai_client_acme', '--name', 'Acme "& Co" $1'];
 
@@ -231,7 +226,7 @@ describe('backup', () => {
     ['no database', ({ directory }) => [directory, join(directory, 'none.db')], /There is no file at .*none\.db/],
     [
       'text for a database',
-      ({ directory }) => [directory, written(join(directory, 'text.db'))],
+      ({ directory }) => [directory, written(join(directory, 'text.db'), 'no database')],
       /is not a SQLite database/,
     ],
     ['the database of another program', ({ directory }) => [directory, foreign(directory)], /no table "user"/],
@@ -291,13 +286,9 @@ describe('restore', () => {
     const backup = join(database.directory, 'backup.db');
     copyFileSync(database.path, backup);
     database.sql.close();
-    const backend = createServer((_request, response) => response.end()).listen(0, '127.0.0.1');
-    await once(backend, 'listening');
-    const { port } = backend.address() as AddressInfo;
-    const environment = { MODELGATE_UPSTREAM_URL: `http://127.0.0.1:${port}` };
+    await using backend = await startRecordingUpstream();
+    const environment = { MODELGATE_UPSTREAM_URL: backend.origin };
     const { code, stderr } = await runCommand(on(database, 'restore', backup, '--yes'), { environment });
-    backend.closeAllConnections();
-    backend.close();
     expect(code).toBe(1);
     expect(stderr).toMatch(
       /^modelgate: The backend at http:\/\/127\.0\.0\.1:\d+ answers \(status 200\), so it is running\. Nothing was changed\./,
@@ -342,27 +333,4 @@ describe('maintain', () => {
 });
 
 /** Root may write everywhere, so tests that run as root run this as another user. */
-async function runAsNobody(...words: string[]): Promise<{ code: number; stderr: string }> {
-  const child = spawn(process.execPath, [MAIN, ...words], {
-    env: {},
-    cwd: '/',
-    stdio: ['ignore', 'ignore', 'pipe'],
-    ...AS_NOBODY,
-  });
-  let stderr = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  const [code] = (await withTimeout(once(child, 'close'), 30_000, 'the command ends')) as [number];
-  return { code, stderr };
-}
-
-const written = (path: string): string => {
-  writeFileSync(path, 'no database');
-  return path;
-};
-function foreign(directory: string): string {
-  const path = join(directory, 'foreign.db');
-  const sql = new Database(path);
-  sql.exec('CREATE TABLE notes (text)');
-  sql.close();
-  return path;
-}
+const runAsNobody = (...words: string[]) => startModelgate(words, {}, '/', AS_NOBODY).ended();

@@ -6,15 +6,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { type CommandResult, runCommand } from '../../support/process/command.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
-import { startModelgate } from '../../support/gate/gate-process.ts';
+import { MAIN, startModelgate } from '../../support/gate/gate-process.ts';
 import { until, withTimeout } from '../../support/process/with-timeout.ts';
 
-const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
 /** So many that each command works for some tenths of a second. */
 const USERS = 60_000;
 
@@ -25,10 +23,8 @@ beforeAll(() => {
   backend = createDatabase({ era: '0.6.18', organizationTables: 'none' });
   guided = createDatabase({ era: '0.6.18' });
   for (const database of [backend, guided]) {
-    database.sql.transaction(() => {
-      for (let user = 0; user < USERS; user++) database.addUser({ id: `user-${user}` });
-      database.addModel({ id: 'model' });
-    })();
+    database.addUsers(USERS);
+    database.addModel({ id: 'model' });
   }
   guided.grant('acme', 'model');
 }, 60_000);

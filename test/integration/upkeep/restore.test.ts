@@ -15,14 +15,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { prepareRestoration } from '../../../src/upkeep/restore.ts';
-import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, ERAS, createDatabase, foreign, written } from '../../support/database/database.ts';
 import { openOtherProcess } from '../../support/process/other-process.ts';
+import { startRecordingUpstream } from '../../support/upstream/upstreams.ts';
 
 const NOW = new Date(2026, 0, 31, 3, 0, 0);
 
@@ -265,27 +265,20 @@ describe('a backup that is not good', () => {
 describe('a backend that answers', () => {
   test('is proof enough that the database is used', async () => {
     using world = bed();
-    const server = createServer((_request, response) => response.end('{"status":true}')).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as { port: number };
-    const backend = new URL(`http://127.0.0.1:${port}`);
+    const server = await startRecordingUpstream();
+    const backend = new URL(server.origin);
     await expect(restore(world.path, world.backup, { backend })).rejects.toThrow(
       /The backend at http:\/\/127\.0\.0\.1:\d+ answers \(status 200\), so it is running\. Nothing was changed\. Stop the backend and the gate/,
     );
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await server.close();
     await restore(world.path, world.backup, { backend });
     expect(usersOf(world.path)).toEqual(['old']);
   });
 
   test('with 502 is a proxy without a backend', async () => {
     using world = bed();
-    const server = createServer((_request, response) => response.writeHead(502).end()).listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as { port: number };
-    await restore(world.path, world.backup, { backend: new URL(`http://127.0.0.1:${port}`) });
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await using server = await startRecordingUpstream((_incoming, outgoing) => outgoing.writeHead(502).end());
+    await restore(world.path, world.backup, { backend: new URL(server.origin) });
     expect(usersOf(world.path)).toEqual(['old']);
   });
 });
@@ -299,18 +292,7 @@ test('a name that a killed restore has given to the current database is taken aw
   ]);
 });
 
-const written = (path: string, content: string | Buffer): string => {
-  writeFileSync(path, content);
-  return path;
-};
 const cut = (path: string): string => written(path, readFileSync(path).subarray(0, 5_000));
-function foreign(directory: string): string {
-  const path = join(directory, 'foreign.db');
-  const connection = new Database(path);
-  connection.exec('CREATE TABLE notes (text)');
-  connection.close();
-  return path;
-}
 function damaged(backup: string, path: string): string {
   const connection = new Database(backup);
   const root = Number(connection.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'chat'").pluck().get());

@@ -46,6 +46,8 @@ export interface TestDatabase extends Disposable {
   readonly sql: Database.Database;
   /** @returns the id, so that a test can name it in one line */
   addUser(fields: UserFields): string;
+  /** `user-0` and so on: many in one statement, and members of an organization where one is named. */
+  addUsers(count: number, organization?: string): void;
   addApiKey(user: string, key: string): void;
   /** A row of the backend's `model` table. */
   addModel(fields: ModelFields): string;
@@ -132,8 +134,11 @@ function templateOf(era: Era, organizationTables: 'guide' | 'none'): Buffer {
 
 type Run = (statement: string, ...values: unknown[]) => void;
 const SECONDS = 1_700_000_000;
+/** So many ids of users, as a table. */
+const ids = (count: number): string => `(WITH RECURSIVE numbers (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers)
+  SELECT 'user-' || n AS id FROM numbers LIMIT ${count})`;
 
-function people(era: Era, run: Run): Pick<TestDatabase, 'addUser' | 'addApiKey'> {
+function people(era: Era, run: Run): Pick<TestDatabase, 'addUser' | 'addUsers' | 'addApiKey'> {
   const addApiKey = (user: string, key: string) => {
     if (era === '0.6.18') return run('UPDATE "user" SET api_key = ? WHERE id = ?', key, user);
     run(
@@ -147,6 +152,18 @@ function people(era: Era, run: Run): Pick<TestDatabase, 'addUser' | 'addApiKey'>
   };
   return {
     addApiKey,
+    addUsers: (count, organization) => {
+      run(
+        `INSERT INTO "user" (id, name, email, role, profile_image_url, created_at, updated_at, last_active_at)
+         SELECT id, id, id || '@example.org', 'user', '/user.png', ${SECONDS}, ${SECONDS}, ${SECONDS} FROM ${ids(count)}`,
+      );
+      if (organization === undefined) return;
+      run(
+        `INSERT INTO organization_members (id, organization_id, user_id, is_active, joined_at)
+         SELECT 'om_' || id || '_' || ?, ?, id, 1, ${SECONDS} FROM ${ids(count)}`,
+        ...[organization, organization],
+      );
+    },
     addUser: ({ id, role = 'user', email = `${id}@example.org`, name = id, apiKey }) => {
       run(
         `INSERT INTO "user" (id, name, email, role, profile_image_url, created_at, updated_at, last_active_at)
@@ -233,4 +250,19 @@ function storedObjects(run: Run): Pick<TestDatabase, StoredRows> {
       return id;
     },
   };
+}
+
+/** @returns the path of a file with this content */
+export function written(path: string, content: string | Buffer): string {
+  writeFileSync(path, content);
+  return path;
+}
+
+/** @returns the path of a database that is none of Open WebUI */
+export function foreign(directory: string): string {
+  const path = join(directory, 'foreign.db');
+  const sql = new Database(path);
+  sql.exec('CREATE TABLE notes (text)');
+  sql.close();
+  return path;
 }

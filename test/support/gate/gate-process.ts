@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { withTimeout } from '../process/with-timeout.ts';
 
-const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
 
 /** Reading TypeScript is half of a start, as in the image. */
 const COMPILED = fileURLToPath(new URL('../../../node_modules/.cache/modelgate', import.meta.url));

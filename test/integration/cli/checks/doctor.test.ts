@@ -6,7 +6,7 @@ import { type SampleBackend, startSampleBackend } from '../../../support/upstrea
 import { type TestDatabase, createDatabase } from '../../../support/database/database.ts';
 import { createHealthyDatabase } from '../../../support/database/diagnosis.ts';
 import { runCommand } from '../../../support/process/command.ts';
-import { runModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
+import { startModelgate } from '../../../support/gate/gate-process.ts';
 import { openOtherProcess } from '../../../support/process/other-process.ts';
 import { until } from '../../../support/process/with-timeout.ts';
 
@@ -54,7 +54,7 @@ const faultsOf = ({ checks }: DoctorReport) =>
 describe('doctor', () => {
   test('says that nothing is wrong, which checks passed, and changes nothing', async () => {
     const before = readFileSync(database.path);
-    const { code, stdout, stderr } = await runModelgate(['doctor'], whole());
+    const { code, stdout, stderr } = await doctor([]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(
       /^ok {7}17 checks passed: settings, [^\n]*secret key, [^\n]*\n\nNothing is wrong\. Exit code 0: there is no problem\.\n$/,

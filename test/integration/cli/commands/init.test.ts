@@ -261,7 +261,7 @@ describe('init on a file that is not what it should be ends with code 1 and a se
 
 test('several inits and a starting gate at once make everything once', async () => {
   const database = untouched({ era: '0.6.18' });
-  for (let user = 0; user < 300; user++) database.addUser({ id: `user-${user}` });
+  database.addUsers(300);
   const environment = {
     OPENROUTER_EXTERNAL_USER: 'acme',
     ORGANIZATION_NAME: 'Acme',

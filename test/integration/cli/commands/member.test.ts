@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
+import { MAIN } from '../../../support/gate/gate-process.ts';
 import { askCommand, runCommand } from '../../../support/process/command.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
@@ -276,20 +276,12 @@ describe('hostile values', () => {
   );
 });
 
-const MAIN = fileURLToPath(new URL('../../../../src/main.ts', import.meta.url));
 const run = promisify(execFile);
 
 describe('many users', () => {
-  function many(count: number): TestDatabase {
-    const database = people();
-    database.sql.transaction(() => {
-      for (let user = 0; user < count; user++) database.addUser({ id: `user-${user}` });
-    })();
-    return database;
-  }
-
   test('are listed whole into a pipe that is read late', async () => {
-    const database = many(2_000);
+    const database = people();
+    database.addUsers(2_000);
     await member(database, ['add', '--all', ...ORG]);
     const { stdout } = await run(
       '/bin/sh',

@@ -2,9 +2,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createDatabase } from '../../../support/database/database.ts';
-import { runModelgate, serveModelgate } from '../../../support/gate/gate-process.ts';
+import { serveModelgate } from '../../../support/gate/gate-process.ts';
 import { mintSession } from '../../../support/gate/session.ts';
 import { startSlowUpstream } from '../../../support/upstream/upstreams.ts';
+import { runCommand } from '../../../support/process/command.ts';
 import { until } from '../../../support/process/with-timeout.ts';
 
 const KEY = 'a-long-enough-key-for-this-test';
@@ -118,7 +119,7 @@ describe('no secret is found in what a command prints', () => {
       OPENROUTER_API_KEY: PROVIDER_KEY,
       ...LEVELS[0],
     };
-    const { stdout, stderr } = await runModelgate(words, environment, database.directory);
+    const { stdout, stderr } = await runCommand(words, { environment, directory: database.directory });
     expect(stdout + stderr).not.toBe('');
     for (const secret of [KEY, API_KEY, PROVIDER_KEY, PASSWORD_HASH]) expect(stdout + stderr).not.toContain(secret);
   });

@@ -1,38 +1,29 @@
-/** What a command writes is in force on the very next request to a gate that runs: two processes and one file. */
+/**
+ * What a command writes is in force on the very next request to a gate that runs: two processes and one file, because
+ * the commands run in that of the test.
+ */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type SampleBackend, startSampleBackend } from '../../../support/upstream/sample-backend/backend.ts';
-import { type Era, type TestDatabase, createDatabase } from '../../../support/database/database.ts';
-import { type ServingProcess, runModelgate, serveModelgate } from '../../../support/gate/gate-process.ts';
+import { startSampleBackend } from '../../../support/upstream/sample-backend/backend.ts';
+import { type Era, createDatabase } from '../../../support/database/database.ts';
+import { serveModelgate } from '../../../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../../../support/gate/session.ts';
+import { runCommand } from '../../../support/process/command.ts';
 
-interface Running extends AsyncDisposable {
-  readonly database: TestDatabase;
-  /** Models that the user is shown. */
-  list(user: string): Promise<string[]>;
-  /** Status of a request that uses the model. */
-  use(user: string, model: string): Promise<number>;
-  /** Runs a command in a process of its own; fails where it fails. @returns what it printed */
-  command(...words: string[]): Promise<string>;
-  /** The id in the refusal of a model. */
-  refused(user: string, model: string): Promise<string>;
-  readonly adminUrl: string;
-}
-
-async function start(era: Era): Promise<Running> {
+async function start(era: Era) {
   const database = createDatabase({ era });
   for (const id of ['ann', 'bob']) database.addUser({ id });
   database.addUser({ id: 'pen', role: 'pending' });
   database.addMember('acme', 'ann');
   database.grant('acme', 'A');
-  const backend: SampleBackend = await startSampleBackend({
+  const backend = await startSampleBackend({
     database: database.path,
     secretKey: TEST_SECRET,
     provider: ['A', 'F', 'acme/one'].map((id) => ({ id, name: id, owner: 'openai' as const })),
   });
   const url = `sqlite:///${database.path}`;
-  const gate: ServingProcess = await serveModelgate({
+  const gate = await serveModelgate({
     MODELGATE_UPSTREAM_URL: backend.url,
     DATABASE_URL: url,
     WEBUI_SECRET_KEY: TEST_SECRET,
@@ -45,11 +36,13 @@ async function start(era: Era): Promise<Running> {
     });
   return {
     database,
-    async list(user) {
+    /** Models that the user is shown. */
+    async list(user: string) {
       const { data } = (await (await ask(user, '/api/models')).json()) as { data: { id: string }[] };
       return data.map(({ id }) => id);
     },
-    async use(user, model) {
+    /** Status of a request that uses the model. */
+    async use(user: string, model: string) {
       const answer = await ask(user, '/api/chat/completions', {
         model,
         messages: [{ role: 'user', content: 'hello' }],
@@ -57,12 +50,14 @@ async function start(era: Era): Promise<Running> {
       await answer.text();
       return answer.status;
     },
-    async command(...words) {
-      const ended = await runModelgate(words, { DATABASE_URL: url });
+    /** Fails where the command fails. @returns what it printed */
+    async command(...words: string[]) {
+      const ended = await runCommand(words, { environment: { DATABASE_URL: url } });
       expect(ended).toMatchObject({ code: 0 });
       return ended.stdout;
     },
-    async refused(user, model) {
+    /** The id in the refusal of a model. */
+    async refused(user: string, model: string) {
       const answer = await ask(user, '/api/chat/completions', { model, messages: [] });
       return /decision (d-\w+)/.exec(await answer.text())?.[1] ?? '';
     },
@@ -77,7 +72,7 @@ async function start(era: Era): Promise<Running> {
 
 // outside of WAL mode each commit locks readers out for a moment, and in it the news comes by another way
 describe('a gate on a file of 0.6.18, without WAL', () => {
-  let running: Running;
+  let running: Awaited<ReturnType<typeof start>>;
   beforeAll(async () => void (running = await start('0.6.18')));
   afterAll(() => running[Symbol.asyncDispose]());
 
@@ -94,7 +89,7 @@ describe('a gate on a file of 0.6.18, without WAL', () => {
 });
 
 describe('a gate on a file of 0.12.4, with WAL', () => {
-  let running: Running;
+  let running: Awaited<ReturnType<typeof start>>;
   beforeAll(async () => void (running = await start('0.12.4')));
   afterAll(() => running[Symbol.asyncDispose]());
 
@@ -154,20 +149,20 @@ describe('a gate on a file of 0.12.4, with WAL', () => {
     // the record of the gate itself names no address and no person
     const record = await (await fetch(`${adminUrl}/decisions/${id}`)).text();
     expect(record).not.toContain('ann@example.org');
-    const gone = await runModelgate(['explain', 'd-0123456789', '--admin-url', adminUrl, '--database', database.path]);
+    const gone = await runCommand(['explain', 'd-0123456789', '--admin-url', adminUrl, '--database', database.path]);
     expect(gone).toMatchObject({ code: 1, stdout: '' });
     expect(gone.stderr).toContain(`The gate at ${adminUrl} does not keep "d-0123456789" any more, or never made it`);
     expect(gone.stderr).toMatch(/it has the last \d+ decisions since 20\d\d-/);
-    expect(await runModelgate(['explain', 'gpt-4o', '--admin-url', adminUrl])).toMatchObject({ code: 2, stdout: '' });
+    expect(await runCommand(['explain', 'gpt-4o', '--admin-url', adminUrl])).toMatchObject({ code: 2, stdout: '' });
   });
 
   test('keeps `restore` from its file, and is named', async () => {
     const { database, use } = running;
     const folder = join(database.directory, 'backups');
     const words = ['--database', database.path];
-    expect(await runModelgate(['backup', folder, ...words])).toMatchObject({ code: 0 });
+    expect(await runCommand(['backup', folder, ...words])).toMatchObject({ code: 0 });
     const [file] = readdirSync(folder);
-    const refused = await runModelgate(['restore', join(folder, file!), '--yes', ...words]);
+    const refused = await runCommand(['restore', join(folder, file!), '--yes', ...words]);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toMatch(
       /webui\.db is in use by .*process \d+ \(\S*node \S*main\.ts serve\).*Stop the backend and the gate/,

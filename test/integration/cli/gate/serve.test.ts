@@ -1,23 +1,20 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { runCommand } from '../../../support/process/command.ts';
-import { type TestDatabase, createDatabase } from '../../../support/database/database.ts';
-import { runModelgate, serveModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
-import { startSlowUpstream } from '../../../support/upstream/upstreams.ts';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { type CommandSurroundings, runCommand } from '../../../support/process/command.ts';
+import { createDatabase } from '../../../support/database/database.ts';
+import { MAIN, runModelgate, serveModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
+import { closing } from '../../../support/gate/transport.ts';
+import { freePorts, listening, startSlowUpstream } from '../../../support/upstream/upstreams.ts';
 import { until, withTimeout } from '../../../support/process/with-timeout.ts';
 
 const KEY = 'a-long-enough-key-for-tests';
-let database: TestDatabase;
-beforeAll(() => {
-  database = createDatabase();
-});
+const database = createDatabase();
 afterAll(() => database.close());
 
 const environment = (more: Record<string, string> = {}): Record<string, string> => ({
@@ -39,14 +36,31 @@ async function readyz(adminUrl: string): Promise<{ status: number; state: ReadyS
   return { status: response.status, state: (await response.json()) as ReadyState };
 }
 
-const MAIN = fileURLToPath(new URL('../../../../src/main.ts', import.meta.url));
+/** Where it ends by itself no process is needed to see how. The log itself would go to the output of this one. */
+const serve = (more: Record<string, string> = {}, words: readonly string[] = [], how: CommandSurroundings = {}) =>
+  runCommand(['serve', ...words], {
+    environment: environment({
+      MODELGATE_HOST: '127.0.0.1',
+      MODELGATE_ADMIN_PORT: '0',
+      LOG_LEVEL: 'CRITICAL',
+      ...more,
+    }),
+    directory: database.directory,
+    ...how,
+  });
 
-async function freePort(): Promise<AddressInfo> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const address = probe.address() as AddressInfo;
-  await once(probe.close(), 'close');
-  return address;
+/** A gate in front of a backend that answers with the path, both until the test ends. */
+async function gateWithBackend(more: Record<string, string> = {}) {
+  const backend = closing(await startSlowUpstream());
+  const gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.origin, ...more }));
+  onTestFinished(() => gate[Symbol.asyncDispose]());
+  /** A request that has begun to be answered. */
+  const begun = async () => {
+    const held = backend.held();
+    const answer = await fetch(`${gate.url}/slow`);
+    return { answer, upstreamAnswer: await held };
+  };
+  return { backend, gate, begun };
 }
 
 const STACK_TRACE = /^\s+at .+:\d+:\d+\)?$/m;
@@ -69,40 +83,31 @@ describe('a configuration that is wrong', () => {
   });
 
   test('is all that --check-config looks for', async () => {
-    expect(await runModelgate(['serve', '--check-config'], environment())).toEqual({
-      code: 0,
-      stdout: 'The configuration is valid.\n',
-      stderr: '',
-    });
-    const wrong = await runModelgate(['serve', '--check-config'], environment({ MODELGATE_MODE: 'off' }));
+    const valid = { code: 0, stdout: 'The configuration is valid.\n', stderr: '' };
+    expect(await serve({}, ['--check-config'])).toEqual(valid);
+    const wrong = await serve({ MODELGATE_MODE: 'off' }, ['--check-config']);
     expect(wrong).toMatchObject({ code: 2, stdout: '' });
     expect(wrong.stderr).toContain('MODELGATE_MODE');
   });
 
   test('is printed as JSON on request', async () => {
-    const { code, stdout } = await runModelgate(
-      ['serve', '--check-config', '--json'],
-      environment({ LOG_LEVEL: 'loud' }),
-    );
+    const { code, stdout } = await serve({ LOG_LEVEL: 'loud' }, ['--check-config', '--json']);
     expect(code).toBe(2);
     expect(JSON.parse(stdout)).toMatchObject({ valid: false, issues: [{ setting: 'LOG_LEVEL', found: '"loud"' }] });
-    const valid = await runModelgate(['serve', '--check-config', '--json'], environment());
+    const valid = await serve({}, ['--check-config', '--json']);
     expect(valid.code).toBe(0);
     expect(JSON.parse(valid.stdout)).toEqual({ valid: true, issues: [] });
   });
 
   test('in a file is found by its name', async () => {
     writeFileSync(join(database.directory, 'gate.yaml'), 'MODELGATE_PORT: eighty\n');
-    const { code, stderr } = await runModelgate(['serve', '--config', 'gate.yaml'], environment(), database.directory);
+    const { code, stderr } = await serve({}, ['--config', 'gate.yaml']);
     expect(code).toBe(2);
     expect(stderr).toContain('MODELGATE_PORT (gate.yaml): found "eighty"');
   });
 
   test('of the database names the directory that is not there', async () => {
-    const { code, stderr } = await runModelgate(
-      ['serve'],
-      environment({ DATABASE_URL: 'sqlite:////no/such/place/webui.db' }),
-    );
+    const { code, stderr } = await serve({ DATABASE_URL: 'sqlite:////no/such/place/webui.db' });
     expect(code).toBe(2);
     expect(stderr).toContain('is the volume mounted?');
   });
@@ -114,14 +119,8 @@ describe('an address that cannot be listened on', () => {
     ['MODELGATE_ADMIN_PORT', { MODELGATE_PORT: '0' }],
   ])('ends serve with code 1 and one sentence: %s in use', async (setting, more) => {
     const holder = createServer();
-    holder.listen(0, '127.0.0.1');
-    await once(holder, 'listening');
-    const { port } = holder.address() as AddressInfo;
-    const gate = startModelgate(
-      ['serve'],
-      environment({ MODELGATE_HOST: '127.0.0.1', ...more, [setting]: String(port) }),
-    );
-    const { code, stderr } = await gate.ended();
+    const port = await listening(holder);
+    const { code, stderr } = await serve({ ...more, [setting]: String(port) });
     holder.close();
     expect(code).toBe(1);
     expect(stderr).toBe(
@@ -130,10 +129,7 @@ describe('an address that cannot be listened on', () => {
   });
 
   test('is said to be of another machine', async () => {
-    const { code, stderr } = await runModelgate(
-      ['serve'],
-      environment({ MODELGATE_HOST: '192.0.2.1', MODELGATE_ADMIN_PORT: '0' }),
-    );
+    const { code, stderr } = await serve({ MODELGATE_HOST: '192.0.2.1' });
     expect(code).toBe(1);
     expect(stderr).toMatch(
       /^modelgate: Cannot listen on 192\.0\.2\.1 port 8080: no interface .*MODELGATE_HOST chooses another\.\n$/,
@@ -142,15 +138,13 @@ describe('an address that cannot be listened on', () => {
 });
 
 describe('a file of authorities for a backend that speaks TLS', () => {
-  const start = (file: string) => runModelgate(['serve'], environment({ NODE_EXTRA_CA_CERTS: file }));
-
   test.each([
     ['that is not there', 'nowhere.pem', 'does not exist'],
     ['that is a folder', '.', 'is a folder'],
     ['without a certificate', 'webui.db', 'holds no certificate in PEM'],
   ])('%s is one sentence, and no start', async (_what, name, found) => {
     const file = join(database.directory, name);
-    const { code, stdout, stderr } = await start(file);
+    const { code, stdout, stderr } = await serve({ NODE_EXTRA_CA_CERTS: file });
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toContain(`NODE_EXTRA_CA_CERTS=${file} ${found}. Give the file`);
   });
@@ -221,42 +215,32 @@ describe('what comes later is no error at start', () => {
 });
 
 describe('the admin listener', () => {
-  test('has health, readiness and metrics, and the public port has none of them', async () => {
-    await using backend = await startSlowUpstream();
-    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.origin }));
+  test('has health, readiness and metrics of what has passed, and the public port has none of them', async () => {
+    const { gate } = await gateWithBackend();
+    await (await fetch(`${gate.url}/static/a.js`)).text();
+    await gate.line('request');
     const metrics = await fetch(`${gate.adminUrl}/metrics`);
     expect(metrics.headers.get('content-type')).toMatch(/^text\/plain/);
-    expect(await metrics.text()).toContain('modelgate_database_readable 1');
+    const text = await metrics.text();
+    expect(text).toContain('modelgate_database_readable 1');
+    expect(text).toContain('modelgate_requests_total{surface="neutral",status="2xx",decision="none"} 1');
+    expect(text).toContain('modelgate_requests_in_flight 0');
+    expect(text).toContain('modelgate_upstream_first_byte_seconds_count 1');
     expect((await readyz(gate.adminUrl)).status).toBe(200);
     expect((await fetch(`${gate.adminUrl}/api/models`)).status).toBe(404);
     for (const path of ['/metrics', '/readyz', '/healthz']) {
       expect(await (await fetch(`${gate.url}${path}`)).text()).toBe(`backend ${path}`);
     }
   });
-
-  test('counts what has passed', async () => {
-    await using backend = await startSlowUpstream();
-    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.origin }));
-    await (await fetch(`${gate.url}/static/a.js`)).text();
-    await gate.line('request');
-    const text = await (await fetch(`${gate.adminUrl}/metrics`)).text();
-    expect(text).toContain('modelgate_requests_total{surface="neutral",status="2xx",decision="none"} 1');
-    expect(text).toContain('modelgate_requests_in_flight 0');
-    expect(text).toContain('modelgate_upstream_first_byte_seconds_count 1');
-  });
 });
 
 describe('what a person at a terminal sees', () => {
-  const started = async (screen: { output: boolean }, more: Record<string, string> = {}) => {
-    const ports = { MODELGATE_HOST: '127.0.0.1', MODELGATE_PORT: '0', MODELGATE_ADMIN_PORT: '0' };
-    // the log itself goes to the standard output of this process
-    const settings = environment({ ...ports, LOG_LEVEL: 'CRITICAL', ...more });
-    return runCommand(['serve'], { environment: settings, screen, stop: AbortSignal.abort() });
-  };
+  const started = (output: boolean, more: Record<string, string> = {}) =>
+    serve({ MODELGATE_PORT: '0', ...more }, [], { screen: { output }, stop: AbortSignal.abort() });
   const organization = { OPENROUTER_EXTERNAL_USER: 'acme', ORGANIZATION_NAME: 'Acme' };
 
   test('is where the gate listens and what it does, in a few lines', async () => {
-    const { code, stdout } = await started({ output: true }, organization);
+    const { code, stdout } = await started(true, organization);
     expect(code).toBe(0);
     expect(stdout).toMatch(
       /^modelgate \S+ — enforcing\n {2}gate {6}http:\/\/127\.0\.0\.1:\d+ {2}→ {2}http:\/\/127\.0\.0\.1:9\n {2}admin {5}http:\S+ {2}\/healthz \/readyz \/metrics\n {2}database {2}\/\S+\n {2}new users join acme \("Acme"\)\n$/,
@@ -267,19 +251,19 @@ describe('what a person at a terminal sees', () => {
     ['report mode', { MODELGATE_MODE: 'report' }, '— only reporting\n'],
     ['a bypass', { ENABLE_MODEL_FILTER: 'false' }, '— SWITCHED OFF by ENABLE_MODEL_FILTER\n'],
   ])('says %s in the first line', async (_name, more, said) => {
-    expect((await started({ output: true }, more)).stdout).toContain(said);
+    expect((await started(true, more)).stdout).toContain(said);
   });
 
   test('is seen in a pipe only where LOG_FORMAT asks for it, and never where it says json', async () => {
-    expect((await started({ output: false })).stdout).toBe('');
-    expect((await started({ output: true }, { LOG_FORMAT: 'json' })).stdout).toBe('');
-    const { stdout } = await started({ output: false }, { LOG_FORMAT: 'text' });
+    expect((await started(false)).stdout).toBe('');
+    expect((await started(true, { LOG_FORMAT: 'json' })).stdout).toBe('');
+    const { stdout } = await started(false, { LOG_FORMAT: 'text' });
     expect(stdout).toMatch(/^modelgate \S+ — enforcing\n/);
   });
 
   test('is a line for each request', async () => {
     await using backend = await startSlowUpstream();
-    const { port } = await freePort();
+    const [port] = await freePorts(1);
     const gate = startModelgate(
       ['serve'],
       environment({
@@ -327,11 +311,8 @@ describe('stopping', () => {
   });
 
   test('running requests are finished, new connections are not accepted, and /readyz says so', async () => {
-    await using backend = await startSlowUpstream();
-    await using gate = await serveModelgate(environment({ MODELGATE_UPSTREAM_URL: backend.origin }));
-    const held = backend.held();
-    const answer = await fetch(`${gate.url}/slow`);
-    const upstreamAnswer = await held;
+    const { gate, begun } = await gateWithBackend();
+    const { answer, upstreamAnswer } = await begun();
     gate.kill('SIGTERM');
     await gate.line(/stops accepting/);
     await until(
@@ -351,13 +332,8 @@ describe('stopping', () => {
   });
 
   test('what outlasts the limit is cut and counted', async () => {
-    await using backend = await startSlowUpstream();
-    await using gate = await serveModelgate(
-      environment({ MODELGATE_UPSTREAM_URL: backend.origin, MODELGATE_DRAIN_TIMEOUT: '100ms' }),
-    );
-    const held = backend.held();
-    const answer = await fetch(`${gate.url}/slow`);
-    await held;
+    const { gate, begun } = await gateWithBackend({ MODELGATE_DRAIN_TIMEOUT: '100ms' });
+    const { answer } = await begun();
     gate.kill('SIGTERM');
     await expect(answer.text()).rejects.toThrow();
     expect((await gate.ended()).code).toBe(0);
@@ -366,13 +342,8 @@ describe('stopping', () => {
   });
 
   test('a second signal, if it is no echo of the first, ends it at once', async () => {
-    await using backend = await startSlowUpstream();
-    await using gate = await serveModelgate(
-      environment({ MODELGATE_UPSTREAM_URL: backend.origin, MODELGATE_DRAIN_TIMEOUT: '1h' }),
-    );
-    const held = backend.held();
-    const answer = await fetch(`${gate.url}/slow`);
-    await held;
+    const { gate, begun } = await gateWithBackend({ MODELGATE_DRAIN_TIMEOUT: '1h' });
+    const { answer } = await begun();
     gate.kill('SIGTERM');
     await gate.line(/stops accepting/);
     // npm echoes a signal at once; a person asks again later, and here every 100 ms
@@ -405,7 +376,7 @@ test.each([
   ['its disk is full', fullDisk],
 ])('a log goes on losing lines and the gate goes on serving when %s', async (_name, open) => {
   await using backend = await startSlowUpstream();
-  const { port } = await freePort();
+  const [port] = await freePorts(1);
   const settings = environment({
     MODELGATE_UPSTREAM_URL: backend.origin,
     MODELGATE_HOST: '127.0.0.1',

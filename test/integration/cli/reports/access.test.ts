@@ -1,12 +1,12 @@
 /** `report` and `audit` as they are printed. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { askCommand, runCommand } from '../../../support/process/command.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
 import { DANGEROUS, HOSTILE } from '../../../support/gate/hostile-values.ts';
+import { MAIN } from '../../../support/gate/gate-process.ts';
 import { withTimeout } from '../../../support/process/with-timeout.ts';
 
 function twoOrganizations(): TestDatabase {
@@ -134,14 +134,8 @@ describe('the report', () => {
 
   test('ends where no process reads any more, with the file free', { timeout: 30_000 }, async () => {
     const database = twoOrganizations();
-    database.sql.transaction(() => {
-      for (let index = 0; index < 20_000; index += 1) {
-        database.addUser({ id: `user ${index}` });
-        database.addMember('acme', `user ${index}`);
-      }
-    })();
-    const main = fileURLToPath(new URL('../../../../src/main.ts', import.meta.url));
-    const child = spawn(process.execPath, [main, 'report', '--csv', '--database', database.path], {
+    database.addUsers(20_000, 'acme');
+    const child = spawn(process.execPath, [MAIN, 'report', '--csv', '--database', database.path], {
       env: {},
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -5,12 +5,11 @@ import { type TestDatabase, createDatabase } from '../../../support/database/dat
 import { AS_NOBODY } from '../../../support/process/as-nobody.ts';
 import { askCommand, runCommand } from '../../../support/process/command.ts';
 import { databaseOfTest, openStore } from '../../../support/database/opened-store.ts';
-import { runModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
+import { startModelgate } from '../../../support/gate/gate-process.ts';
 import { DANGEROUS, HOSTILE } from '../../../support/gate/hostile-values.ts';
 
-let database: TestDatabase;
+const database = createDatabase();
 beforeAll(() => {
-  database = createDatabase();
   database.addUser({ id: 'alice', email: 'Alice@Example.org' });
   database.addUser({ id: 'root', role: 'admin' });
   database.addUser({ id: 'nobody' });
@@ -95,7 +94,7 @@ describe('explain', () => {
     using closed = createDatabase();
     closed.addUser({ id: 'alice' });
     closed.sql.close();
-    await runModelgate(['explain', '--user', 'alice', '--model', 'x', '--database', closed.path]);
+    await runCommand(['explain', '--user', 'alice', '--model', 'x', '--database', closed.path]);
     expect(readdirSync(closed.directory)).toEqual(['webui.db']);
   });
 
@@ -199,15 +198,8 @@ describe('explain', () => {
     using bare = createDatabase({ organizationTables: 'none', journalMode: 'delete' });
     bare.addUser({ id: 'alice' });
     const before = readFileSync(bare.path);
-    const { code, stdout, stderr } = await runModelgate([
-      'explain',
-      '--user',
-      'alice',
-      '--model',
-      'x',
-      '--database',
-      bare.path,
-    ]);
+    const words = ['explain', '--user', 'alice', '--model', 'x', '--database', bare.path];
+    const { code, stdout, stderr } = await runCommand(words);
     expect(readFileSync(bare.path).equals(before)).toBe(true);
     expect(readdirSync(bare.directory)).toEqual(['webui.db']);
     expect(code === 0 ? stdout : stderr).toMatch(/no_organization|organization_members/);
