@@ -4,21 +4,14 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
 import { migrate } from '../../src/organizations/migration.ts';
-import { type DatabaseOptions, type TestDatabase, ERAS, createDatabase } from '../support/database/database.ts';
-import { addMigrationWorld } from '../support/database/migration-world.ts';
+import { type TestDatabase, ERAS, createDatabase } from '../support/database/database.ts';
+import { ACME, inhabited, objectsOf, rowsOf } from '../support/database/migration-world.ts';
 import { openStore } from '../support/database/opened-store.ts';
 import { operationOn } from '../support/database/operation.ts';
 import { runPython } from './python.ts';
 
-const ACME = { id: 'mai_client_acme', name: 'Acme' };
 const TABLES = ['organization_members', 'organization_models'] as const;
-const UNTOUCHED = { organizationTables: 'none', journalMode: 'delete' } as const;
-
-function inhabited(options: DatabaseOptions): TestDatabase {
-  const database = createDatabase(options);
-  addMigrationWorld(database);
-  return database;
-}
+const UNTOUCHED = { journalMode: 'delete' } as const;
 
 const migrateByScript = (path: string): string => runPython('migrate_to_organizations.py', [path, ACME.id, ACME.name]);
 
@@ -31,18 +24,6 @@ function migratedByScript(database: TestDatabase): Database.Database {
   return new Database(path);
 }
 
-const rowsOf = (sql: Database.Database): object[][] =>
-  TABLES.map((table) =>
-    sql
-      .prepare<[], object>(`SELECT * FROM ${table} ORDER BY id`)
-      .all()
-      .map((row) => ({
-        ...row,
-        ...('joined_at' in row ? { joined_at: 'a time' } : { created_at: 'a time', updated_at: 'a time' }),
-      })),
-  );
-const objectsOf = (sql: Database.Database): unknown[] =>
-  sql.prepare("SELECT type || ' ' || name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").pluck().all();
 const columnsOf = (sql: Database.Database): unknown[] =>
   TABLES.map((table) => sql.prepare('SELECT * FROM pragma_table_info(?)').all(table));
 
@@ -55,7 +36,7 @@ function expectAsByScript(ours: Database.Database, theirs: Database.Database): v
 
 describe.each(ERAS)('a database of %s', (era) => {
   test('gets from migrate the very rows and ids of the script', async () => {
-    using database = inhabited({ era, organizationTables: 'none' });
+    using database = inhabited({ era });
     const byScript = migratedByScript(database);
     const { figures } = await migrate(operationOn(database.path), ACME);
     expectAsByScript(database.sql, byScript);

@@ -5,21 +5,9 @@ import { describe, expect, test } from 'vitest';
 import { backUpBeforeMigration, isNeeded, migrate, planMigration } from '../../../src/organizations/migration.ts';
 import { SCHEMA_OBJECTS } from '../../../src/store/schema.ts';
 import { type TestDatabase, ERAS, createDatabase } from '../../support/database/database.ts';
-import { addMigrationWorld } from '../../support/database/migration-world.ts';
+import { ACME, inhabited, objectsOf, rowsOf } from '../../support/database/migration-world.ts';
 import { operationOn } from '../../support/database/operation.ts';
 
-const ACME = { id: 'mai_client_acme', name: 'Acme' };
-
-const TABLES = ['organization_members', 'organization_models'] as const;
-const rowsOf = (sql: Database.Database): unknown[] =>
-  TABLES.map((table) =>
-    (sql.prepare(`SELECT * FROM ${table} ORDER BY id`).all() as object[]).map((row) => ({
-      ...row,
-      ...('joined_at' in row ? { joined_at: 'a time' } : { created_at: 'a time', updated_at: 'a time' }),
-    })),
-  );
-const objectsOf = (sql: Database.Database): unknown[] =>
-  sql.prepare("SELECT type || ' ' || name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").pluck().all();
 const stateOf = (sql: Database.Database): unknown => [
   sql.prepare('SELECT type, name, sql FROM sqlite_schema ORDER BY 1, 2').all(),
   sql.prepare('SELECT * FROM "user"').all(),
@@ -27,8 +15,7 @@ const stateOf = (sql: Database.Database): unknown => [
 
 describe.each(ERAS)('migrating a database of %s', (era) => {
   test('makes everything that the gate needs', async () => {
-    using database = createDatabase({ era, organizationTables: 'none' });
-    addMigrationWorld(database);
+    using database = inhabited({ era });
     await migrate(operationOn(database.path), ACME);
     expect(objectsOf(database.sql)).toEqual(
       expect.arrayContaining(SCHEMA_OBJECTS.map(({ kind, name }) => `${kind} ${name}`)),
@@ -37,8 +24,7 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
   });
 
   test('says beforehand what it does, and leaves the file byte for byte as it was', async () => {
-    using database = createDatabase({ era, organizationTables: 'none' });
-    addMigrationWorld(database);
+    using database = inhabited({ era });
     database.sql.pragma('wal_checkpoint(TRUNCATE)');
     const before = readFileSync(database.path);
     const { figures: plan } = await planMigration(operationOn(database.path), ACME);
@@ -52,8 +38,7 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
   });
 
   test('has nothing left to do the second time', async () => {
-    using database = createDatabase({ era, organizationTables: 'none' });
-    addMigrationWorld(database);
+    using database = inhabited({ era });
     await migrate(operationOn(database.path), ACME);
     database.run('UPDATE organization_members SET is_active = 0 WHERE user_id = ?', 'ada');
     database.withdraw(ACME.id, 'openai/gpt-4o:free');
@@ -66,8 +51,7 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
   });
 
   test('is rolled back whole when a row is refused in the middle', async () => {
-    using database = createDatabase({ era });
-    addMigrationWorld(database);
+    using database = inhabited({ era, organizationTables: 'guide' });
     database.run(`CREATE TRIGGER guard BEFORE INSERT ON organization_models WHEN new.model_id = 'switched-off'
       BEGIN SELECT raise(ABORT, 'no more models'); END`);
     const before = stateOf(database.sql);
@@ -79,8 +63,7 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
   });
 
   test('is rolled back whole when rows that are there forbid an index', async () => {
-    using database = createDatabase({ era, organizationTables: 'none' });
-    addMigrationWorld(database);
+    using database = inhabited({ era });
     database.run('CREATE TABLE organization_models (id TEXT, organization_id TEXT, model_id TEXT, is_active INTEGER)');
     for (const id of ['a', 'b']) database.run(`INSERT INTO organization_models VALUES (?, 'o', 'm', 1)`, id);
     const before = stateOf(database.sql);
@@ -91,8 +74,7 @@ describe.each(ERAS)('migrating a database of %s', (era) => {
 
 describe('a migration leaves out, and says so,', () => {
   test.each(ERAS)('ids that a grant would read as patterns, and rows of ordinary users, on %s', async (era) => {
-    using database = createDatabase({ era, organizationTables: 'none' });
-    addMigrationWorld(database);
+    using database = inhabited({ era });
     for (const id of ['*', 'b*', 'line\nbreak']) database.addModel({ id });
     database.addModel({ id: 'own', owner: 'ada' });
     database.addModel({ id: 'adopted', owner: 'root' });
@@ -111,8 +93,7 @@ describe('a migration leaves out, and says so,', () => {
   });
 
   test('no user who belongs to another organization, as the guide does, but says who will be in both', async () => {
-    using database = createDatabase();
-    addMigrationWorld(database);
+    using database = inhabited({ organizationTables: 'guide' });
     database.addMember('globex', 'ada', 0);
     expect((await planMigration(operationOn(database.path), ACME)).figures.users).toMatchObject({
       joined: 5,
@@ -125,8 +106,7 @@ describe('a migration leaves out, and says so,', () => {
 
 describe('tables that others have made', () => {
   test("of mAI keep their shape and get the guide's rows", async () => {
-    using database = createDatabase({ era: '0.6.18', organizationTables: 'none' });
-    addMigrationWorld(database);
+    using database = inhabited({ era: '0.6.18' });
     database.addClientOrganization(ACME.id, 0);
     database.run(`CREATE TABLE organization_models (id TEXT PRIMARY KEY, organization_id TEXT NOT NULL, model_id TEXT NOT NULL,
       is_active INTEGER DEFAULT 1, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
@@ -149,8 +129,7 @@ describe('tables that others have made', () => {
   });
 
   test('by hand may lack columns and rules: no user is linked twice', async () => {
-    using database = createDatabase({ organizationTables: 'none' });
-    addMigrationWorld(database);
+    using database = inhabited();
     database.run('CREATE TABLE organization_members (id INTEGER PRIMARY KEY, organization_id TEXT, user_id TEXT)');
     database.run('CREATE TABLE organization_models (organization_id TEXT, model_id TEXT)');
     database.run(`INSERT INTO organization_members (organization_id, user_id) VALUES (?, 'ada')`, ACME.id);
@@ -183,8 +162,7 @@ describe('the backup before a migration', () => {
     });
 
   test('has the name of the guide, belongs to its owner alone, and holds the state before', async () => {
-    using database = createDatabase({ organizationTables: 'none' });
-    addMigrationWorld(database);
+    using database = inhabited();
     const { path, facts } = await backUp(database);
     expect(path).toBe(`${database.path}.backup.20260131_030405`);
     expect(facts).toMatchObject({ users: 6, models: 3, members: 0 });
@@ -206,8 +184,7 @@ describe('the backup before a migration', () => {
   });
 
   test.each(ERAS)('refuses a damaged database of %s before anything is touched', async (era) => {
-    using database = createDatabase({ era, journalMode: 'delete' });
-    addMigrationWorld(database);
+    using database = inhabited({ era, journalMode: 'delete', organizationTables: 'guide' });
     const bytes = readFileSync(database.path);
     const root = database.sql
       .prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'model'")
