@@ -129,8 +129,10 @@ describe('no user can spend the allowance of another', () => {
     const { gate, raw, as } = await attack();
     const authorization = await as('ann');
     for (let request = 0; request < 3; request += 1) {
-      const connection = await openConnection(gate.port);
-      connection.send(requestText('POST /api/chat/completions', [authorization, 'Content-Length: 500'], '{"model":'));
+      const connection = await openConnection(
+        gate.port,
+        requestText('POST /api/chat/completions', [authorization, 'Content-Length: 500'], '{"model":'),
+      );
       await expect.poll(() => gate.figures()).toContain('modelgate_requests_in_flight 1');
       connection.close();
       await expect.poll(() => gate.lines.filter((line) => line['status'] === 499)).toHaveLength(request + 1);

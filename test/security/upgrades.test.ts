@@ -51,21 +51,18 @@ describe('an upgrade where there is no socket is served as an ordinary request',
     ['POST', '/api/chat/completions', 'h2c'],
     ['POST', '/openai/chat/completions', 'TLS/1.0'],
   ])('%s %s to %s', async (method, path, protocol) => {
-    const refused = await openConnection(gate.port);
-    refused.send(upgrading(method, path, protocol, 'F'));
+    const refused = await openConnection(gate.port, upgrading(method, path, protocol, 'F'));
     expect(await refused.receives('\r\n\r\n')).toMatch(/^HTTP\/1\.1 403 /);
     refused.close();
     expect([gate.ran(), opened]).toEqual([[], []]);
-    const served = await openConnection(gate.port);
-    served.send(upgrading(method, path, protocol, 'A'));
+    const served = await openConnection(gate.port, upgrading(method, path, protocol, 'A'));
     expect(await served.receives('\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 /);
     served.close();
     expect([gate.ran(), opened]).toEqual([['A'], []]);
   });
 
   test('and what follows on the connection is judged again', async () => {
-    const connection = await openConnection(gate.port);
-    connection.send(upgrading('POST', '/api/chat/completions', 'x', 'A'));
+    const connection = await openConnection(gate.port, upgrading('POST', '/api/chat/completions', 'x', 'A'));
     await connection.receives('\r\n\r\n');
     connection.send(
       requestText('POST /api/chat/completions', [authorization, `Content-Length: ${body('F').length}`], body('F')),

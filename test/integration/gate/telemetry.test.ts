@@ -111,8 +111,7 @@ describe('an access line', () => {
     ],
   ])('is written for %s', async (_name, bytes, fields) => {
     await using gate = await startTestGate();
-    const connection = await openConnection(gate.port);
-    connection.send(bytes);
+    const connection = await openConnection(gate.port, bytes);
     await connection.receives('HTTP/1.1 ');
     expect(await line(gate, ({ msg }) => msg === 'request')).toMatchObject(fields);
     expect((await gate.figures()).join('\n')).toMatch(/modelgate_requests_total\{[^}]*\} 1/);

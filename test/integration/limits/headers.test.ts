@@ -147,8 +147,7 @@ describe('a refusal', () => {
     const { gate } = await gateWith({ MODELGATE_LIMIT_USER: '1/1m', MODELGATE_LIMIT_CHAT: 'off' });
     const authorization = await gate.authorization('ann');
     await gate.ask('ann', '/api/models');
-    const head = await openConnection(gate.port);
-    head.send(requestText('HEAD /api/models', [authorization]));
+    const head = await openConnection(gate.port, requestText('HEAD /api/models', [authorization]));
     const text = await head.closes();
     expect(text).toMatch(/^HTTP\/1\.1 429 /);
     expect(text.slice(text.indexOf('\r\n\r\n') + 4)).toBe('');

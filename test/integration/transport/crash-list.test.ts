@@ -49,8 +49,7 @@ describe('what a client may send', () => {
     ['a lower-case method', requestText('get /x'), 400],
   ])('%s', async (_name, bytes, status) => {
     const relay = await relayTo(await startRecordingUpstream());
-    const client = await connectTo(relay);
-    client.send(bytes);
+    const client = await connectTo(relay, bytes);
     expect(parseAnswer(await client.closes()).status).toBe(status);
     expect(await answers(relay)).toBe(true);
   });
@@ -58,8 +57,7 @@ describe('what a client may send', () => {
   test('the beginning of a request, then a reset', async () => {
     const relay = await relayTo(await startRecordingUpstream());
     for (const bytes of ['G', 'GET /x HTTP/1.1\r\nHost:', requestText('POST /x', ['Content-Length: 5'], 'ab')]) {
-      const client = await connectTo(relay);
-      client.send(bytes);
+      const client = await connectTo(relay, bytes);
       client.socket.resetAndDestroy();
     }
     expect(await answers(relay)).toBe(true);
@@ -104,8 +102,7 @@ describe('what an upstream may answer', () => {
     ['a header called __proto__', 'HTTP/1.1 200 OK\r\n__proto__: x\r\nconstructor: y\r\n\r\nok', 200],
   ])('%s', async (_name, bytes, status) => {
     const relay = await relayTo(await startScriptedUpstream(bytes));
-    const client = await connectTo(relay);
-    client.send(requestText('GET /x'));
+    const client = await connectTo(relay, requestText('GET /x'));
     const text = await client.closes();
     if (status !== undefined) expect(parseAnswer(text).status).toBe(status);
     expect(relay.outcomes).toHaveLength(1);
@@ -139,8 +136,7 @@ describe('what an upstream may answer', () => {
       socket.write(ACCEPTED, () => socket.resetAndDestroy());
     });
     const relay = await relayTo(backend);
-    const client = await connectTo(relay);
-    client.send(HANDSHAKE);
+    const client = await connectTo(relay, HANDSHAKE);
     await client.closes();
     await until(() => relay.outcomes.length === 1, 3_000, 'the tunnel to end');
     expect(await answers(relay)).toBe(true);
@@ -155,8 +151,7 @@ describe('what an upstream may answer', () => {
     });
     const relay = await relayTo(backend);
     for (let index = 0; index < 100; index += 1) {
-      const client = await openConnection(relay.port);
-      client.send(requestText('GET /x'));
+      const client = await openConnection(relay.port, requestText('GET /x'));
       await client.closes();
     }
     expect(relay.outcomes).toHaveLength(100);
@@ -172,8 +167,7 @@ describe('clients that leave at an odd moment', () => {
     });
     const relay = await relayTo(backend);
     for (const head of [requestText('GET /x'), requestText('POST /x', ['Content-Length: 100000'], 'abc')]) {
-      const client = await connectTo(relay);
-      client.send(head);
+      const client = await connectTo(relay, head);
       for (let turn = 0; turn < turns; turn += 1) await new Promise((resolve) => setImmediate(resolve));
       if (turns % 2 === 0) client.close();
       else client.socket.resetAndDestroy();

@@ -17,8 +17,7 @@ const ACCEPTED =
 test('a running answer is finished, with Connection: close, and nothing new is accepted', async () => {
   let answer: ServerResponse | undefined;
   const relay = await relayTo(await startUpstream((_incoming, outgoing) => (answer = outgoing)));
-  const client = await connectTo(relay);
-  client.send('GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
+  const client = await connectTo(relay, 'GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
   await until(() => answer !== undefined, 2_000, 'the upstream to be asked');
   const drained = relay.downstream.drain(5_000);
   const late = connect(relay.port, '127.0.0.1');
@@ -37,8 +36,7 @@ test('a stream that began before is finished and its connection closed', async (
     outgoing.write('data: 1\n\n');
   });
   const relay = await relayTo(backend);
-  const client = await connectTo(relay);
-  client.send('GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
+  const client = await connectTo(relay, 'GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
   await client.receives('data: 1');
   const drained = relay.downstream.drain(5_000);
   answer?.write('data: 2\n\n');
@@ -50,8 +48,7 @@ test('a stream that began before is finished and its connection closed', async (
 
 test('idle connections are closed at once', async () => {
   const relay = await relayTo(await startRecordingUpstream());
-  const client = await connectTo(relay);
-  client.send('GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
+  const client = await connectTo(relay, 'GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
   await client.receives('ok');
   await until(() => relay.downstream.running() === 0, 1_000, 'the answer to end');
   expect(await withTimeout(relay.downstream.drain(5_000), 1_000, 'the drain')).toBe(0);
@@ -61,8 +58,7 @@ test('idle connections are closed at once', async () => {
 test('what does not end within the limit is cut and counted', async () => {
   const backend = await startUpstream((_incoming, outgoing) => void outgoing.write('data: 1\n\n'));
   const relay = await relayTo(backend);
-  const client = await connectTo(relay);
-  client.send(requestText('GET /x'));
+  const client = await connectTo(relay, requestText('GET /x'));
   await client.receives('data: 1');
   expect(await withTimeout(relay.downstream.drain(100), 2_000, 'the drain')).toBe(1);
   expect(await client.closes(1_000)).not.toContain('\r\n0\r\n\r\n');
@@ -71,8 +67,7 @@ test('what does not end within the limit is cut and counted', async () => {
 test('tunnels are closed once no request runs', async () => {
   const backend = await startScriptedUpstream(ACCEPTED, 'open');
   const relay = await relayTo(backend);
-  const client = await connectTo(relay);
-  client.send(HANDSHAKE);
+  const client = await connectTo(relay, HANDSHAKE);
   await client.receives('101');
   expect(await withTimeout(relay.downstream.drain(5_000), 1_000, 'the drain')).toBe(0);
   await client.closes(1_000);

@@ -234,8 +234,7 @@ describe('a failing upstream', () => {
       ),
       { timeouts: { idleTimeoutMs: 300 } },
     );
-    const client = await connectTo(relay);
-    client.send(requestText('GET /x'));
+    const client = await connectTo(relay, requestText('GET /x'));
     expect(await client.closes()).not.toContain('\r\n0\r\n\r\n');
     expect(relay.outcomes).toEqual(['truncated']);
   });
@@ -327,8 +326,7 @@ describe('a rewritten answer', () => {
     const relay = await relayTo(await startRecordingUpstream(), {
       rewrite: (answer) => new Promise((resolve) => (proceed = () => resolve(answer))),
     });
-    const client = await connectTo(relay);
-    client.send(requestText('GET /x'));
+    const client = await connectTo(relay, requestText('GET /x'));
     await until(() => proceed !== undefined, 2_000, 'the rewrite to be asked');
     client.close();
     await until(() => relay.outcomes.length === 1, 2_000, 'the exchange to end');
@@ -418,8 +416,7 @@ describe('answers of our own', () => {
 
   test('leave the connection open when a short body was not read', async () => {
     const gate = await serve((_incoming, outgoing) => void sendAnswer(outgoing, 401, [], '{}'));
-    const client = await connectTo(gate);
-    client.send('POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc');
+    const client = await connectTo(gate, 'POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc');
     client.send(requestText('GET /y'));
     const text = await client.closes();
     expect(text.match(/HTTP\/1.1 401/g)).toHaveLength(2);
@@ -431,8 +428,7 @@ describe('answers of our own', () => {
     ['awaited', 'Expect: 100-continue\r\nContent-Length: 3'],
   ])('close it when a %s body was not read', async (_name, line) => {
     const gate = await serve((_incoming, outgoing) => void sendAnswer(outgoing, 401, [], '{}'));
-    const client = await connectTo(gate);
-    client.send(`POST /x HTTP/1.1\r\nHost: a\r\n${line}\r\n\r\n`);
+    const client = await connectTo(gate, `POST /x HTTP/1.1\r\nHost: a\r\n${line}\r\n\r\n`);
     const answer = parseAnswer(await client.closes());
     expect([answer.status, answer.field('connection'), answer.body]).toEqual([401, 'close', '{}']);
   });
@@ -519,8 +515,7 @@ describe('answers of our own', () => {
       ['a declared length that is awaited', 'Expect: 100-continue\r\nContent-Length: 6', ''],
     ])('%s beyond the bound is refused without reading on', async (_name, line, body) => {
       const gate = await reading(5);
-      const client = await connectTo(gate);
-      client.send(`POST /x HTTP/1.1\r\nHost: a\r\n${line}\r\n\r\n${body}`);
+      const client = await connectTo(gate, `POST /x HTTP/1.1\r\nHost: a\r\n${line}\r\n\r\n${body}`);
       const text = await client.receives('413');
       expect(text).not.toContain('100 Continue');
       expect(gate.results).toEqual(['body_too_large']);
@@ -528,8 +523,7 @@ describe('answers of our own', () => {
 
     test('a client that leaves in the middle is gone', async () => {
       const gate = await reading(50);
-      const client = await connectTo(gate);
-      client.send('POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc');
+      const client = await connectTo(gate, 'POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc');
       await until(() => client.socket.bytesWritten > 0, 1_000, 'the request to be sent');
       client.socket.end();
       await until(() => gate.results.length === 1, 2_000, 'the reader to be told');

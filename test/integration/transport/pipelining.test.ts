@@ -55,8 +55,7 @@ describe.each([
     ['an upgrade and one byte', CHAT, `${UPGRADE}X`, [200]],
   ])('%s is answered after it', async (_name, first, rest, statuses) => {
     const { relay, backend, due } = await startBed(begins);
-    const client = await connectTo(relay);
-    client.send(first + rest);
+    const client = await connectTo(relay, first + rest);
     for (const [index, status] of [200, ...statuses].entries()) {
       if (status !== 200) break;
       await until(() => due.length > index, 2_000, `request ${index} to arrive`);
@@ -73,8 +72,7 @@ describe.each([
 
   test('a request that does not go on is answered after it, with 408', async () => {
     const { relay, due } = await startBed(begins, { headersTimeoutMs: 200 });
-    const client = await connectTo(relay);
-    client.send(`${CHAT}GET /sec`);
+    const client = await connectTo(relay, `${CHAT}GET /sec`);
     await until(() => due.length === 1, 2_000, 'the request to arrive');
     await new Promise((resolve) => setTimeout(resolve, 600));
     expect(client.received()).not.toContain('408');
@@ -89,8 +87,7 @@ describe.each([
 
   test('more garbage while it is served changes nothing', async () => {
     const { relay, due } = await startBed(begins);
-    const client = await connectTo(relay);
-    client.send(`${CHAT}X`);
+    const client = await connectTo(relay, `${CHAT}X`);
     await until(() => due.length === 1, 2_000, 'the request to arrive');
     for (let round = 0; round < 20; round += 1) {
       client.send('Y'.repeat(1_000));
@@ -103,8 +100,7 @@ describe.each([
 
   test.each(['half-closes', 'leaves', 'resets'])('a client that sends garbage and %s is let go', async (how) => {
     const { relay, due } = await startBed(begins);
-    const client = await connectTo(relay);
-    client.send(`${CHAT}X`);
+    const client = await connectTo(relay, `${CHAT}X`);
     await until(() => due.length === 1, 2_000, 'the request to arrive');
     if (how === 'half-closes') client.socket.end();
     else if (how === 'leaves') client.close();
@@ -117,8 +113,7 @@ describe.each([
   test('one byte is not answered where the connection was to end anyway', async () => {
     for (const head of ['POST /first HTTP/1.1\r\nHost: a\r\nConnection: close', 'POST /first HTTP/1.0']) {
       const { relay, due } = await startBed(begins);
-      const client = await connectTo(relay);
-      client.send(`${head}\r\nContent-Length: 2\r\n\r\n{}X`);
+      const client = await connectTo(relay, `${head}\r\nContent-Length: 2\r\n\r\n{}X`);
       await until(() => due.length === 1, 2_000, 'the request to arrive');
       due[0]?.end('answer 0;');
       const text = await client.closes();
@@ -145,8 +140,7 @@ test('a long answer before CONNECT reaches a client that reads late', async () =
 
 test('garbage behind an answer that was given is answered at once', async () => {
   const relay = await relayTo(await startRecordingUpstream());
-  const client = await connectTo(relay);
-  client.send(CHAT);
+  const client = await connectTo(relay, CHAT);
   await client.receives('ok');
   client.send('X');
   const text = await client.closes();

@@ -17,8 +17,7 @@ const IMPATIENT = { headersTimeoutMs: 200, idleTimeoutMs: 300, keepAliveTimeoutM
 
 test('headers that do not end are answered with 408 and cut', async () => {
   const relay = await relayTo(await startRecordingUpstream(), { limits: IMPATIENT });
-  const client = await connectTo(relay);
-  client.send('GET /x HTTP/1.1\r\nHost: gate.test\r\nX-Slow: ');
+  const client = await connectTo(relay, 'GET /x HTTP/1.1\r\nHost: gate.test\r\nX-Slow: ');
   const answer = parseAnswer(await client.closes(4_000));
   expect(answer.status).toBe(408);
   expect(answer.field('connection')).toBe('close');
@@ -27,8 +26,7 @@ test('headers that do not end are answered with 408 and cut', async () => {
 
 test('headers that drip are cut all the same', async () => {
   const relay = await relayTo(await startRecordingUpstream(), { limits: IMPATIENT });
-  const client = await connectTo(relay);
-  client.send('GET /x HTTP/1.1\r\nHost: gate.test\r\n');
+  const client = await connectTo(relay, 'GET /x HTTP/1.1\r\nHost: gate.test\r\n');
   const drip = setInterval(() => client.send('X-A: b\r\n'), 20);
   try {
     expect(parseAnswer(await client.closes(4_000)).status).toBe(408);
@@ -48,8 +46,7 @@ test.each([
   ['long', 1_000_000],
 ])('a %s body that stops coming is answered with 408 and cut', async (_name, length) => {
   const relay = await relayTo(await startRecordingUpstream(), { limits: IMPATIENT });
-  const client = await connectTo(relay);
-  client.send(`POST /x HTTP/1.1\r\nHost: gate.test\r\nContent-Length: ${length}\r\n\r\nabc`);
+  const client = await connectTo(relay, `POST /x HTTP/1.1\r\nHost: gate.test\r\nContent-Length: ${length}\r\n\r\nabc`);
   const answer = parseAnswer(await client.closes(4_000));
   expect(answer.status).toBe(408);
   expect(relay.outcomes).toEqual(['request_timeout']);
@@ -58,8 +55,7 @@ test.each([
 test('a short body that stops coming occupies no upstream connection', async () => {
   const backend = await startByteUpstream(() => undefined);
   const relay = await relayTo(backend, { limits: IMPATIENT });
-  const client = await connectTo(relay);
-  client.send('POST /x HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 1000\r\n\r\nabc');
+  const client = await connectTo(relay, 'POST /x HTTP/1.1\r\nHost: gate.test\r\nContent-Length: 1000\r\n\r\nabc');
   await client.closes(4_000);
   expect(backend.sockets).toHaveLength(0);
 });
@@ -244,7 +240,6 @@ test('an upload that the upstream holds up is not the fault of the client', asyn
 
 test('an idle connection is closed after its keep-alive time', async () => {
   const relay = await relayTo(await startRecordingUpstream(), { limits: IMPATIENT });
-  const client = await connectTo(relay);
-  client.send('GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
+  const client = await connectTo(relay, 'GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
   expect(parseAnswer(await client.closes(4_000)).status).toBe(200);
 });

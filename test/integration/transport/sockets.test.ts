@@ -185,8 +185,7 @@ describe('a WebSocket', () => {
       socket.pause();
     });
     const relay = await relayTo(backend);
-    const client = await connectTo(relay);
-    client.send(HANDSHAKE);
+    const client = await connectTo(relay, HANDSHAKE);
     await client.receives('101');
     const block = Buffer.alloc(1024 * 1024);
     let sent = 0;
@@ -231,8 +230,7 @@ describe('a handshake that fails', () => {
   ])('%s becomes 502 and leaves no socket behind', async (_name, bytes) => {
     const backend = await startScriptedUpstream(bytes, bytes === '' ? 'close' : 'open');
     const relay = await relayTo(backend);
-    const client = await connectTo(relay);
-    client.send(HANDSHAKE);
+    const client = await connectTo(relay, HANDSHAKE);
     expect(parseAnswer(await client.closes()).status).toBe(502);
     await until(() => backend.sockets.every((socket) => socket.destroyed), 3_000, 'the upstream socket to close');
   });
@@ -241,16 +239,14 @@ describe('a handshake that fails', () => {
     const backend = await startUpstream(() => undefined);
     await backend.close();
     const relay = await relayTo({ origin: backend.origin, close: () => undefined });
-    const client = await connectTo(relay);
-    client.send(HANDSHAKE);
+    const client = await connectTo(relay, HANDSHAKE);
     expect(parseAnswer(await client.closes()).status).toBe(502);
   });
 
   test('an upstream that does not answer is 504', async () => {
     const backend = await startByteUpstream(() => undefined);
     const relay = await relayTo(backend, { timeouts: { responseTimeoutMs: 300 } });
-    const client = await connectTo(relay);
-    client.send(HANDSHAKE);
+    const client = await connectTo(relay, HANDSHAKE);
     expect(parseAnswer(await client.closes()).status).toBe(504);
   });
 
@@ -260,8 +256,7 @@ describe('a handshake that fails', () => {
       socket.end('HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n');
     });
     const relay = await relayTo(backend);
-    const client = await connectTo(relay);
-    client.send(HANDSHAKE);
+    const client = await connectTo(relay, HANDSHAKE);
     const answer = parseAnswer(await client.closes());
     expect([answer.status, answer.body]).toEqual([401, 'no']);
     expect(answer.field('transfer-encoding')).toBeUndefined();
@@ -270,8 +265,7 @@ describe('a handshake that fails', () => {
   test('a client that leaves before the answer ends the exchange with the upstream at once', async () => {
     const backend = await startByteUpstream(() => undefined);
     const relay = await relayTo(backend);
-    const client = await connectTo(relay);
-    client.send(HANDSHAKE);
+    const client = await connectTo(relay, HANDSHAKE);
     await until(() => backend.texts[0]?.includes('\r\n\r\n') === true, 2_000, 'the upstream to be asked');
     const gone = once(backend.sockets[0] ?? relay.downstream.server, 'close');
     client.close();
@@ -285,8 +279,7 @@ describe('half-open peers', () => {
   test.each(['client', 'upstream'])('a %s that only ends its side is let go', async (side) => {
     const backend = await startScriptedUpstream(ACCEPTED, 'open');
     const relay = await relayTo(backend);
-    const client = await connectTo(relay);
-    client.send(HANDSHAKE);
+    const client = await connectTo(relay, HANDSHAKE);
     await client.receives('101');
     if (side === 'client') client.socket.end();
     else backend.sockets[0]?.end();
@@ -297,8 +290,7 @@ describe('half-open peers', () => {
   test('a pair that falls silent is closed after the idle time', async () => {
     const backend = await startScriptedUpstream(ACCEPTED, 'open');
     const relay = await relayTo(backend, { timeouts: { idleTimeoutMs: 300 } });
-    const client = await connectTo(relay);
-    client.send(HANDSHAKE);
+    const client = await connectTo(relay, HANDSHAKE);
     await client.receives('101');
     await client.closes(3_000);
     await until(() => backend.sockets[0]?.destroyed === true, 1_000, 'the upstream socket to close');
@@ -309,8 +301,7 @@ describe('half-open peers', () => {
       outgoing.end(`answer to ${url}, upgrade ${headers.upgrade ?? 'none'};`);
     });
     const relay = await relayTo(backend);
-    const client = await connectTo(relay);
-    client.send(`GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n${HANDSHAKE}`);
+    const client = await connectTo(relay, `GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n${HANDSHAKE}`);
     const text = await client.closes();
     expect(text).not.toContain('101');
     expect(text.match(/answer to [^;]+/g)).toEqual([
@@ -406,8 +397,7 @@ describe('a gate in front of the first message', () => {
       'open',
     );
     const relay = await relayTo(backend, { gate: permitting });
-    const client = await connectTo(relay);
-    client.send(HANDSHAKE);
+    const client = await connectTo(relay, HANDSHAKE);
     expect(parseAnswer(await client.closes()).status).toBe(502);
   });
 });

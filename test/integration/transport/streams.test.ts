@@ -49,8 +49,7 @@ test('an event leaves as it comes, and each one before the next is made', async 
     };
   });
   const relay = await relayTo(backend);
-  const client = await connectTo(relay);
-  client.send(requestText('GET /x'));
+  const client = await connectTo(relay, requestText('GET /x'));
   await client.receives('text/event-stream');
   for (let count = 1; count <= 5; count += 1) {
     next?.();
@@ -69,8 +68,7 @@ test('an upload reaches the upstream as it comes', async () => {
     incoming.on('end', () => outgoing.end('done'));
   });
   const relay = await relayTo(backend);
-  const client = await connectTo(relay);
-  client.send(requestText('POST /x', ['Transfer-Encoding: chunked']));
+  const client = await connectTo(relay, requestText('POST /x', ['Transfer-Encoding: chunked']));
   for (const part of ['one', 'two', 'six']) {
     client.send(`3\r\n${part}\r\n`);
     await until(() => seen.join('').includes(part), 2_000, `"${part}" to arrive`);

@@ -26,7 +26,8 @@ export interface RawAnswer {
 /** How long a busy machine may take for what comes at once on a quiet one. */
 const PATIENCE_MS = 15_000;
 
-export async function openConnection(port: number): Promise<RawConnection> {
+/** @param bytes what it sends at once */
+export async function openConnection(port: number, bytes?: string | Buffer): Promise<RawConnection> {
   const socket = connect({ port, host: '127.0.0.1' });
   let text = '';
   const waiting = new Set<() => void>();
@@ -60,10 +61,13 @@ export async function openConnection(port: number): Promise<RawConnection> {
     ).catch((error: unknown) => {
       throw new Error(`${String(error)}; received ${JSON.stringify(text.slice(0, 600))}`);
     });
+  const send = (more: string | Buffer) =>
+    void socket.write(typeof more === 'string' ? Buffer.from(more, 'latin1') : more);
+  if (bytes !== undefined) send(bytes);
   return {
     socket,
     received: () => text,
-    send: (bytes) => void socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes),
+    send,
     receives: (condition, label = `to receive ${String(condition)}`) =>
       until(() => (typeof condition === 'string' ? text.includes(condition) : condition(text)), PATIENCE_MS, label),
     closes: (ms = 5_000) => until(() => closed, ms, 'the connection to be closed'),
@@ -73,9 +77,8 @@ export async function openConnection(port: number): Promise<RawConnection> {
 
 /** Sends one request, asks for the connection to be closed unless told otherwise, and returns the whole answer. */
 export async function rawRequest(port: number, bytes: string | Buffer, ms = 5_000): Promise<RawAnswer> {
-  const connection = await openConnection(port);
+  const connection = await openConnection(port, bytes);
   try {
-    connection.send(bytes);
     return parseAnswer(await connection.closes(ms));
   } finally {
     connection.close();

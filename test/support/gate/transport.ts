@@ -24,6 +24,7 @@ export async function relayTo(
   return closing(await startRelay({ upstream: upstream.origin, ...options }));
 }
 
-export async function connectTo(relay: { readonly port: number }): Promise<RawConnection> {
-  return closing(await openConnection(relay.port));
+/** @param bytes what it sends at once */
+export async function connectTo(relay: { readonly port: number }, bytes?: string | Buffer): Promise<RawConnection> {
+  return closing(await openConnection(relay.port, bytes));
 }
