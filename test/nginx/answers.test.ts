@@ -2,14 +2,14 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
-import { type Edge, NGINX_BINARIES, startEdge } from '../support/gate/edge.ts';
-import { type TestGate, startTestGate } from '../support/gate/gate.ts';
+import { NGINX_BINARIES, edgeOfSuite, startEdge } from '../support/gate/edge.ts';
+import { type TestGate, gateOfTest, startTestGate } from '../support/gate/gate.ts';
 import { type ClientAnswer, askOnce } from '../support/gate/https-client.ts';
 import { rawRequest } from '../support/gate/raw-connection.ts';
 import { startRecordingUpstream, type RecordingUpstream } from '../support/upstream/upstreams.ts';
-import { withTimeout } from '../support/process/with-timeout.ts';
+import { withTimeout, inTurn } from '../support/process/with-timeout.ts';
 
 /** What the gate puts on every answer, and nginx on what it answers itself. */
 const OF_THE_GATE = [
@@ -52,29 +52,22 @@ const expectEachOnce = ({ headers }: ClientAnswer) => {
 describe.each(NGINX_BINARIES)('through %s', (binary) => {
   let backend: RecordingUpstream;
   let gate: TestGate;
-  let edge: Edge;
-
   beforeAll(async () => {
     backend = await startRecordingUpstream(answer);
     gate = await startTestGate({ MODELGATE_UPSTREAM_URL: backend.origin, MODELGATE_MAX_BODY: '1MB', ...TRUSTING });
-    edge = await startEdge({ gate: gate.url, binary });
+    return async () => {
+      await gate[Symbol.asyncDispose]();
+      await backend.close();
+    };
   });
-  afterAll(async () => {
-    await edge[Symbol.asyncDispose]();
-    await gate[Symbol.asyncDispose]();
-    await backend.close();
-  });
+  const edge = edgeOfSuite(() => ({ gate: gate.url, binary }));
 
-  /** A gate and an edge of the test's own, gone with it. */
-  const start = async (
-    settings: Record<string, string>,
-    replace: readonly (readonly [string, string])[] = [],
-  ): Promise<{ gate: TestGate; edge: Edge }> => {
-    const ownGate = await startTestGate({ MODELGATE_UPSTREAM_URL: backend.origin, ...TRUSTING, ...settings });
-    onTestFinished(() => ownGate[Symbol.asyncDispose]());
-    const ownEdge = await startEdge({ gate: ownGate.url, binary, replace });
+  /** An edge of the test's own before such a gate, both gone with it. */
+  const start = async (settings: Record<string, string>, replace: readonly (readonly [string, string])[] = []) => {
+    const own = await gateOfTest({ MODELGATE_UPSTREAM_URL: backend.origin, ...TRUSTING, ...settings });
+    const ownEdge = await startEdge({ gate: own.url, binary, replace });
     onTestFinished(() => ownEdge[Symbol.asyncDispose]());
-    return { gate: ownGate, edge: ownEdge };
+    return ownEdge;
   };
   const bearer = async (user: string) => ({ authorization: `Bearer ${await gate.token(user)}` });
 
@@ -102,7 +95,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
     });
 
     test('on an unreachable backend', async () => {
-      const { edge: other } = await start({ MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9' });
+      const other = await start({ MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9' });
       const got = await askOnce(`${other.url}/api/version`);
       expect([got.status, JSON.parse(got.body)]).toEqual([
         502,
@@ -173,11 +166,9 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
 
   describe('the two kinds of 429', () => {
     test('nginx’s own names nginx, counts addresses, and leaves pages alone', async () => {
-      const { edge: small } = await start({}, SMALL_RATE);
-      const statuses: number[] = [];
-      for (const path of ['/api/version', '//api/version', '/%61pi/version', '/api/x', '/openai/x', '/ws/x']) {
-        statuses.push((await askOnce(`${small.url}${path}`)).status);
-      }
+      const small = await start({}, SMALL_RATE);
+      const paths = ['/api/version', '//api/version', '/%61pi/version', '/api/x', '/openai/x', '/ws/x'];
+      const statuses = await inTurn(paths, async (path) => (await askOnce(`${small.url}${path}`)).status);
       expect(statuses.map((status) => status === 429)).toEqual([false, false, false, true, true, true]);
       const flooded = await askOnce(`${small.url}/api/version`);
       expect([flooded.status, JSON.parse(flooded.body)]).toEqual([
@@ -196,7 +187,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
     });
 
     test('the gate’s says which of its limits, and counts the address that nginx saw', async () => {
-      const { edge: other } = await start({ MODELGATE_LIMIT_ADDRESS: '2/1h' });
+      const other = await start({ MODELGATE_LIMIT_ADDRESS: '2/1h' });
       const from = (address: string, index: number) =>
         askOnce(`${other.url}/api/version`, {
           from: address,
@@ -206,9 +197,9 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
             forwarded: `for=203.0.113.${index}`,
           },
         });
-      const statuses: number[] = [];
-      for (let index = 0; index < 3; index += 1) statuses.push((await from('127.0.0.2', index)).status);
-      expect(statuses).toEqual([200, 200, 429]);
+      expect(await inTurn([0, 1, 2], async (index) => (await from('127.0.0.2', index)).status)).toEqual([
+        200, 200, 429,
+      ]);
       const limited = await from('127.0.0.2', 4);
       expect(limited.field('ratelimit')).toMatch(/^"address";r=0;t=/);
       expect(limited.body).not.toContain('nginx');
@@ -347,8 +338,7 @@ describe.each(NGINX_BINARIES)('through %s', (binary) => {
     expect(page.body).toMatch(/^The service is being restarted/);
     expectEachOnce(page);
 
-    const second = await startTestGate({ MODELGATE_UPSTREAM_URL: backend.origin, ...TRUSTING, MODELGATE_PORT: port });
-    onTestFinished(() => second[Symbol.asyncDispose]());
+    await gateOfTest({ MODELGATE_UPSTREAM_URL: backend.origin, ...TRUSTING, MODELGATE_PORT: port });
     expect((await ask()).status).toBe(200);
   });
 });

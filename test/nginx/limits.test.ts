@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { manualClock } from '../support/process/clock.ts';
 import { type TestGate, gateOfTest } from '../support/gate/gate.ts';
 import { startNginx } from '../support/gate/nginx.ts';
+import { inTurn } from '../support/process/with-timeout.ts';
 
 async function gateWith(settings: Record<string, string>): Promise<TestGate> {
   const gate = await gateOfTest(settings, '0.12.4', manualClock());
@@ -30,9 +31,9 @@ describe('an nginx that is not named in MODELGATE_TRUSTED_PROXIES', () => {
   test('is logged once for the operator, who would otherwise see all clients share one limit', async () => {
     const gate = await gateWith({ MODELGATE_LIMIT_ADDRESS: '2/1h' });
     await using nginx = await startNginx(gate.url);
-    const statuses: number[] = [];
-    for (let client = 0; client < 3; client += 1) statuses.push((await fetch(`${nginx.url}/api/version`)).status);
-    expect(statuses).toEqual([200, 200, 429]);
+    expect(await inTurn(Array(3), async () => (await fetch(`${nginx.url}/api/version`)).status)).toEqual([
+      200, 200, 429,
+    ]);
     await expect
       .poll(() => warnings(gate))
       .toEqual([expect.stringMatching(/127\.0\.0\.1 .*MODELGATE_TRUSTED_PROXIES$/)]);

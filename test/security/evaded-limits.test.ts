@@ -9,7 +9,7 @@ import { manualClock } from '../support/process/clock.ts';
 import { type TestGate, gateOfTest } from '../support/gate/gate.ts';
 import { rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
-import { withTimeout } from '../support/process/with-timeout.ts';
+import { withTimeout, inTurn } from '../support/process/with-timeout.ts';
 
 async function gateWith(settings: Record<string, string>): Promise<TestGate> {
   const gate = await gateOfTest(settings, '0.12.4', manualClock());
@@ -37,8 +37,7 @@ describe('a request that runs what is stored', () => {
     const messages = { m: { role: 'assistant', model: 'A' } };
     gate.database.addChat({ id: 'c', user: 'ann', chat: { models: ['A'], history: { messages } } });
     gate.database.addAutomation({ id: 'a', user: 'ann', data: { model_id: 'A' } });
-    const statuses: number[] = [];
-    for (let count = 0; count < 4; count++) statuses.push((await gate.ask('ann', target, body)).status);
+    const statuses = await inTurn(Array(4), async () => (await gate.ask('ann', target, body)).status);
     expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(0);
     expect(gate.lines).toContainEqual(expect.objectContaining({ path: target, decision: 'permit', model: 'A' }));
   });
@@ -92,10 +91,9 @@ describe('a request that starts several runs costs as many', () => {
 
   test('and one where it names none, or nothing that is a list', async () => {
     const gate = await gateWith({ MODELGATE_LIMIT_CHAT: '10/1h' });
-    const left: (string | null)[] = [];
-    for (const message_ids of [[], {}, null, 'x', undefined]) {
-      left.push(remaining(await gate.ask('ann', CHAT, chat('A', { message_ids }))));
-    }
+    const left = await inTurn([[], {}, null, 'x', undefined], async (message_ids) =>
+      remaining(await gate.ask('ann', CHAT, chat('A', { message_ids }))),
+    );
     expect(left).toEqual(['9', '8', '7', '6', '5']);
   });
 
@@ -120,11 +118,11 @@ test('speech that is written down runs a model of the backend’s own choosing, 
   const gate = await gateWith({ MODELGATE_LIMIT_CHAT: '2/1h' });
   const form = new FormData();
   form.set('file', new Blob(['RIFF']), 'speech.wav');
-  const statuses: number[] = [];
-  for (let request = 0; request < 3; request += 1) {
-    const answer = await gate.ask('ann', '/api/v1/audio/transcriptions', undefined, { method: 'POST', body: form });
-    statuses.push(answer.status);
-  }
+  const init = { method: 'POST', body: form };
+  const statuses = await inTurn(
+    Array(3),
+    async () => (await gate.ask('ann', '/api/v1/audio/transcriptions', undefined, init)).status,
+  );
   expect(statuses.map((status) => status === 429)).toEqual([false, false, true]);
 });
 
@@ -139,8 +137,7 @@ describe('a session of the event socket by polling', () => {
       '/ws/socket.io/?EIO=4',
       '/ws/socket.io/?EIO=4&sid=&%73id=',
     ];
-    const statuses: number[] = [];
-    for (const target of openings) statuses.push((await ask(target)).status);
+    const statuses = await inTurn(openings, async (target) => (await ask(target)).status);
     expect(statuses.map((status) => status === 429)).toEqual([false, false, false, true, true]);
     // the polls of one that is open are many a second
     expect((await ask('/ws/socket.io/?EIO=4&transport=polling&sid=abc')).status).not.toBe(429);
@@ -159,9 +156,7 @@ describe('behind a trusted proxy that writes ports, or empty elements', () => {
     const gate = await gateWith(TRUSTING);
     const ask = async (chain: string) =>
       (await rawRequest(gate.port, requestText('GET /api/models', [`X-Forwarded-For: ${chain}`]))).status;
-    const statuses: number[] = [];
-    for (const chain of CHAINS) statuses.push(await ask(chain('198.51.100.7')));
-    expect(statuses).toEqual([401, 401, 429]);
+    expect(await inTurn(CHAINS, (chain) => ask(chain('198.51.100.7')))).toEqual([401, 401, 429]);
     expect(await ask('198.51.100.8:4711')).toBe(AT_THE_EDGE.addressesToldApart ? 401 : 429);
   });
 });

@@ -8,7 +8,7 @@ import { type TestGate, gateOfTest } from '../support/gate/gate.ts';
 import { openConnection, rawRequest, requestText, type RawAnswer } from '../support/gate/raw-connection.ts';
 import { mintSession } from '../support/gate/session.ts';
 import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
-import { withTimeout } from '../support/process/with-timeout.ts';
+import { withTimeout, inTurn } from '../support/process/with-timeout.ts';
 
 const THREE = { MODELGATE_LIMIT_ADDRESS: '3/1h', MODELGATE_LIMIT_USER: '3/1h' };
 
@@ -32,11 +32,8 @@ async function attack(settings: Record<string, string> = THREE): Promise<Attacke
     gate,
     clock,
     raw,
-    async flood(times, of, line = 'GET /api/models') {
-      const statuses: number[] = [];
-      for (let index = 0; index < times; index += 1) statuses.push((await raw(line, of(index))).status);
-      return statuses;
-    },
+    flood: (times, of, line = 'GET /api/models') =>
+      inTurn(Array(times).keys(), async (index) => (await raw(line, of(index))).status),
     as: (user) => gate.authorization(user),
   };
 }
@@ -160,8 +157,7 @@ describe('a user has one allowance', () => {
       'PUT /api/models',
       'GET /api/models',
     ];
-    const statuses: number[] = [];
-    for (const line of lines) statuses.push((await raw(line, [authorization])).status);
+    const statuses = await inTurn(lines, async (line) => (await raw(line, [authorization])).status);
     expect(statuses.slice(3)).toEqual([429, 429]);
     expect(refused(statuses)).toBe(2);
   });
@@ -214,25 +210,20 @@ describe('guessing a password', () => {
 
   test('costs ten, so that an address has sixty tries a minute at the defaults', async () => {
     const { raw, clock } = await attack({});
-    const statuses: number[] = [];
-    for (let guess = 0; guess < 40; guess += 1) {
-      statuses.push((await raw('POST /api/v1/auths/signin', [json], signIn)).status);
-    }
-    expect(refused(statuses)).toBe(10);
+    const guess = async () => (await raw('POST /api/v1/auths/signin', [json], signIn)).status;
+    expect(refused(await inTurn(Array(40), guess))).toBe(10);
     clock.advance(60_000);
-    const later: number[] = [];
-    for (let guess = 0; guess < 40; guess += 1) {
-      later.push((await raw('POST /api/v1/auths/signin', [json], signIn)).status);
-    }
-    expect(refused(later)).toBe(10);
+    expect(refused(await inTurn(Array(40), guess))).toBe(10);
   });
 
   test('costs the address with a session too, and whatever the spelling', async () => {
     const { raw, as } = await attack({ MODELGATE_LIMIT_ADDRESS: '30/1h' });
     const authorization = await as('ann');
     const paths = ['/api/v1/auths/signin', '/api/v1/auths/sign%69n', '/api/v1/auths/ldap?x', '/api/v1/auths/signup'];
-    const statuses: number[] = [];
-    for (const path of paths) statuses.push((await raw(`POST ${path}`, [json, authorization], signIn)).status);
+    const statuses = await inTurn(
+      paths,
+      async (path) => (await raw(`POST ${path}`, [json, authorization], signIn)).status,
+    );
     expect(refused(statuses.slice(0, 3))).toBe(0);
     expect(statuses[3]).toBe(429);
     expect((await raw('GET /api/models', [authorization])).status).toBe(200);

@@ -14,6 +14,13 @@ export async function withTimeout<T>(promise: Promise<T>, ms: number, label: str
   }
 }
 
+/** One after the other: what each comes to. */
+export async function inTurn<T, R>(all: Iterable<T>, ask: (one: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (const one of all) results.push(await ask(one));
+  return results;
+}
+
 /** Asks again until `condition` holds; for what no event announces, such as another process's work. */
 export async function until(condition: () => boolean | Promise<boolean>, ms: number, label: string): Promise<void> {
   const end = Date.now() + ms;

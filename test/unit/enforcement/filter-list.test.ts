@@ -32,7 +32,7 @@ describe('a list loses what its reader may not use, and nothing else', () => {
   });
 
   test('every second one of very many', () => {
-    const ids = Array.from({ length: 300_000 }, (_, number) => `{"id":"${number}"}`);
+    const ids = Array.from({ length: 150_000 }, (_, number) => `{"id":"${number}"}`);
     const kept = ids.filter((_, number) => number % 2 === 0);
     const isEven = (id: string) => Number(id) % 2 === 0;
     expect(filtered(data(ids.join(',')), SHAPES.models, isEven)).toBe(data(kept.join(',')));
