@@ -5,7 +5,7 @@
 import type { RequestListener } from 'node:http';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { chat } from '../support/gate/attacks.ts';
-import { type TestGate, gateOfTest } from '../support/gate/gate.ts';
+import { type TestGate, gateOfSuite, gateOfTest } from '../support/gate/gate.ts';
 import { type ClientAnswer, type ClientRequest, askOnce } from '../support/gate/https-client.ts';
 import { rawRequest } from '../support/gate/raw-connection.ts';
 import { closing } from '../support/gate/transport.ts';
@@ -79,9 +79,9 @@ const DENIED: readonly (readonly [
 ];
 
 describe('by default every page can read', () => {
+  const refusing = gateOfSuite({ MODELGATE_MAX_BODY: '1KB' });
   test.each(DENIED)('the refusal of %s', async (_name, status, user, path, init) => {
-    const { gate } = await gateWith({ MODELGATE_MAX_BODY: '1KB' });
-    const answer = await ask(gate, user, path, init);
+    const answer = await ask(refusing, user, path, init);
     expect(answer.status, answer.body).toBe(status);
     expectReadable(answer);
   });

@@ -1,20 +1,32 @@
 /** What a backend that was broken into, or that is only odd, can do with the header lines of its answers. */
-import { describe, expect, test } from 'vitest';
-import { gateOfTest } from '../support/gate/gate.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type TestGate, gateOfTest, startTestGate } from '../support/gate/gate.ts';
 import { type RawAnswer, rawRequest, requestText } from '../support/gate/raw-connection.ts';
 import { AT_THE_EDGE } from '../support/gate/through-nginx.ts';
 import { closing } from '../support/gate/transport.ts';
-import { startScriptedUpstream } from '../support/upstream/upstreams.ts';
+import { type ByteUpstream, startByteUpstream, startScriptedUpstream } from '../support/upstream/upstreams.ts';
 
 const SECURE = { MODELGATE_TRUSTED_PROXIES: '127.0.0.1', WEBUI_SESSION_COOKIE_SECURE: 'true' };
+
+/** One backend that answers what the test says, and a gate for each kind of settings. */
+let upstream: ByteUpstream;
+let answered = '';
+const gates = new Map<string, TestGate>();
+beforeAll(async () => {
+  upstream = await startByteUpstream((socket) => void socket.end(Buffer.from(answered, 'latin1')));
+  return async () => {
+    for (const gate of gates.values()) await gate[Symbol.asyncDispose]();
+    await upstream.close();
+  };
+});
 
 /** What a client gets where the backend answers with exactly these lines. */
 async function answerTo(lines: string, settings: Record<string, string> = SECURE, body = 'ok'): Promise<RawAnswer> {
   const framing = /transfer-encoding/i.test(lines) ? '' : `Content-Length: ${body.length}\r\n`;
-  const upstream = closing(
-    await startScriptedUpstream(`HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n${framing}${lines}\r\n\r\n${body}`),
-  );
-  const gate = await gateOfTest({ MODELGATE_UPSTREAM_URL: upstream.origin, ...settings });
+  answered = `HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n${framing}${lines}\r\n\r\n${body}`;
+  const key = JSON.stringify(settings);
+  const gate = gates.get(key) ?? (await startTestGate({ MODELGATE_UPSTREAM_URL: upstream.origin, ...settings }));
+  gates.set(key, gate);
   return rawRequest(gate.port, requestText('GET /'));
 }
 
@@ -71,8 +83,8 @@ describe('protection cannot be taken away', () => {
   });
 
   test('by asking for something: what a request says stands in no answer', async () => {
-    const upstream = closing(await startScriptedUpstream('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'));
-    const gate = await gateOfTest({ MODELGATE_UPSTREAM_URL: upstream.origin });
+    const plain = closing(await startScriptedUpstream('HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'));
+    const gate = await gateOfTest({ MODELGATE_UPSTREAM_URL: plain.origin });
     const headers = [
       'X-Frame-Options: ALLOWALL',
       'Content-Security-Policy: x',

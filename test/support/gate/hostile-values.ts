@@ -1,3 +1,6 @@
+import { expect } from 'vitest';
+import type { CommandResult } from '../process/command.ts';
+
 /** Ids and names that steer a terminal, break a line, hide, quote or are just long: each is a legal value of a column. */
 export const HOSTILE: Readonly<Record<string, string>> = {
   quotes: `o'hara "the" \`quote\``,
@@ -15,3 +18,9 @@ export const HOSTILE: Readonly<Record<string, string>> = {
 
 /** What must never reach a terminal as it is: controls but for the end of a line, and what turns or hides text. */
 export const DANGEROUS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/;
+
+/** Nothing of it can steer a terminal, and no line is longer than that. */
+export function expectHarmless({ stdout, stderr }: CommandResult, longest = 900): void {
+  expect(`${stdout}${stderr}`).not.toMatch(DANGEROUS);
+  for (const line of `${stdout}${stderr}`.split('\n')) expect(line.length).toBeLessThan(longest);
+}

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { askCommand, runCommand } from '../../../support/process/command.ts';
 import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
-import { DANGEROUS, HOSTILE } from '../../../support/gate/hostile-values.ts';
+import { HOSTILE, expectHarmless } from '../../../support/gate/hostile-values.ts';
 import { createMaiTables } from '../../../support/database/mai-tables.ts';
 
 const CONFIGURED = { OPENROUTER_EXTERNAL_USER: 'home', ORGANIZATION_NAME: 'Home Ltd' };
@@ -224,10 +224,9 @@ test.each(Object.entries(HOSTILE))(
     database.run("UPDATE organization_members SET role = 'admin'");
     database.grant(value, value);
     database.addClientOrganization(value, 1);
-    for (const { code, stdout, stderr } of [await org(database, ['list']), await org(database, ['show', value])]) {
-      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(stdout).not.toMatch(DANGEROUS);
-      for (const line of stdout.split('\n')) expect(line.length).toBeLessThan(400);
+    for (const shown of [await org(database, ['list']), await org(database, ['show', value])]) {
+      expect(shown).toMatchObject({ code: 0, stderr: '' });
+      expectHarmless(shown, 400);
     }
     expect(await ask(database, ['list'])).toMatchObject({ organizations: [{ id: value, name: value }] });
     expect(await ask(database, ['show', value])).toMatchObject({
