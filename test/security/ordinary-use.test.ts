@@ -1,5 +1,5 @@
 /** What the page sends every day names models that were used before, and must go through. */
-import { type Use, chat, describeAttacks } from '../support/gate/attacks.ts';
+import { type Use, at, chat, describeAttacks } from '../support/gate/attacks.ts';
 import type { TestGate } from '../support/gate/gate.ts';
 
 const CHAT = '/api/chat/completions';
@@ -71,69 +71,61 @@ function prepare({ database }: TestGate): void {
   database.grant('acme', 'given');
 }
 
-const saved: readonly Use[] = [
-  { name: 'saving an old chat', target: '/api/v1/chats/old', body: { chat: OLD_CHAT } },
-  { name: 'opening it', target: '/api/v1/chats/old' },
-  { name: 'the list of chats', target: '/api/v1/chats/list' },
-  // routes that the sample does not have: its answer to an unknown POST shows that they reached it
-  ...(
-    [
-      ['/api/v1/users/user/settings/update', { ui: { models: ['F'], pinnedModels: ['F'], directConnections: {} } }],
-      ['/api/v1/evaluations/feedback', { type: 'rating', data: { model_id: 'F', sibling_model_ids: ['A'] } }],
-      ['/api/v1/folders/', { name: 'x', data: { model_ids: ['F'] } }],
-      ['/api/v1/chats/old/share', { model: 'F' }],
-      ['/api/v1/prompts/create', { command: 'x', content: 'model: F' }],
-      ['/api/v1/tools/create', { id: 'x', content: 'model = "F"', meta: { model: 'F' } }],
-      ['/api/v1/auths/signup', { name: 'x', email: 'x@example.org', password: 'model' }],
-    ] as const
-  ).map(([target, body]) => ({ name: `a POST to ${target}`, target, body, status: 405 })),
-].map((use) => ({ ...use, runs: [] }));
+const NOTHING = { runs: [] };
+const OWN = { runs: ['A'] };
+const { messages } = question('A');
 
 const uses: readonly Use[] = [
-  { name: 'the question of the page', target: CHAT, body: question('A'), runs: ['A'] },
-  { name: 'the question of the page to a preset', target: CHAT, body: question('given', 'F'), runs: ['F'] },
-  {
-    name: 'the question of the older page',
-    target: CHAT,
-    body: {
-      ...question('A'),
-      message_ids: undefined,
-      user_message: undefined,
-      stream_options: { include_usage: true },
+  ...at(CHAT, { 'the question of the page': question('A') }, OWN),
+  ...at(CHAT, { 'the question of the page to a preset': question('given', 'F') }, { runs: ['F'] }),
+  ...at(
+    CHAT,
+    {
+      'the question of the older page': {
+        ...question('A'),
+        message_ids: undefined,
+        user_message: undefined,
+        stream_options: { include_usage: true },
+      },
     },
-    runs: ['A'],
-  },
-  {
-    name: 'the end of an answer',
-    target: '/api/chat/completed',
-    body: { model: 'A', messages: question('A').messages, model_item: modelItem('A', null), chat_id: 'old', id: 'x' },
-    runs: [],
-  },
-  {
-    name: 'the title of a chat',
-    target: '/api/v1/tasks/title/completions',
-    body: { model: 'A', messages: question('A').messages, chat_id: 'old' },
-    runs: ['A'],
-  },
-  {
-    name: 'the merge of answers',
-    target: '/api/v1/tasks/moa/completions',
-    body: { model: 'A', prompt: 'F', responses: ['F'], stream: true },
-    runs: ['A'],
-  },
-  ...saved,
+    OWN,
+  ),
+  ...at(
+    '/api/chat/completed',
+    { 'the end of an answer': { model: 'A', messages, model_item: modelItem('A', null), chat_id: 'old', id: 'x' } },
+    NOTHING,
+  ),
+  ...at('/api/v1/tasks/title/completions', { 'the title of a chat': { model: 'A', messages, chat_id: 'old' } }, OWN),
+  ...at(
+    '/api/v1/tasks/moa/completions',
+    { 'the merge of answers': { model: 'A', prompt: 'F', responses: ['F'], stream: true } },
+    OWN,
+  ),
+  ...at('/api/v1/chats/old', { 'saving an old chat': { chat: OLD_CHAT } }, NOTHING),
+  { name: 'opening it', target: '/api/v1/chats/old', ...NOTHING },
+  { name: 'the list of chats', target: '/api/v1/chats/list', ...NOTHING },
+  // routes that the sample does not have: its answer to an unknown POST shows that they reached it
+  ...Object.entries({
+    '/api/v1/users/user/settings/update': { ui: { models: ['F'], pinnedModels: ['F'], directConnections: {} } },
+    '/api/v1/evaluations/feedback': { type: 'rating', data: { model_id: 'F', sibling_model_ids: ['A'] } },
+    '/api/v1/folders/': { name: 'x', data: { model_ids: ['F'] } },
+    '/api/v1/chats/old/share': { model: 'F' },
+    '/api/v1/prompts/create': { command: 'x', content: 'model: F' },
+    '/api/v1/tools/create': { id: 'x', content: 'model = "F"', meta: { model: 'F' } },
+    '/api/v1/auths/signup': { name: 'x', email: 'x@example.org', password: 'model' },
+  }).flatMap(([target, body]) => at(target, { [`a POST to ${target}`]: body }, { ...NOTHING, status: 405 })),
+  ...at('/openai/chat/completions', { 'a plain SDK': chat('A') }, OWN),
 ];
 
 describeAttacks('of the page itself', {
   prepare,
-  attacks: [
-    { name: 'the question of the page to a model that was lost', target: CHAT, body: question('F') },
-    {
-      name: 'the question of the page with a direct model',
-      target: CHAT,
-      body: { ...question('A'), model_item: { ...modelItem('A', null), direct: true } },
+  attacks: at(CHAT, {
+    'the question of the page to a model that was lost': question('F'),
+    'the question of the page with a direct model': {
+      ...question('A'),
+      model_item: { ...modelItem('A', null), direct: true },
     },
-    { name: 'a fan-out to a lost model', target: CHAT, body: { ...question('A'), message_ids: { F: 'x' } } },
-  ],
-  uses: [...uses, { name: 'a plain SDK', target: '/openai/chat/completions', body: chat('A'), runs: ['A'] }],
+    'a fan-out to a lost model': { ...question('A'), message_ids: { F: 'x' } },
+  }),
+  uses,
 });
