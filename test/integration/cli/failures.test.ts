@@ -4,12 +4,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AS_NOBODY } from '../../support/process/as-nobody.ts';
 import { runCommand } from '../../support/process/command.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';
-import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
+import { createDatabase } from '../../support/database/database.ts';
 import { startModelgate } from '../../support/gate/gate-process.ts';
 
-let database: TestDatabase;
+const database = createDatabase({ era: '0.12.4' });
 beforeAll(() => {
-  database = createDatabase({ era: '0.12.4' });
   database.addUser({ id: 'alice' });
   database.addMember('acme', 'alice');
   writeFileSync(join(database.directory, 'text.db'), 'nothing that SQLite would read '.repeat(100));

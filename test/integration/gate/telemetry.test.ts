@@ -1,9 +1,8 @@
 /** What a whole gate says about the requests it serves: figures, access lines, and the lines that explain decisions. */
-import { createServer } from 'node:http';
 import { describe, expect, test } from 'vitest';
 import { startTestGate, type TestGate } from '../../support/gate/gate.ts';
 import { openConnection } from '../../support/gate/raw-connection.ts';
-import { closed, listening } from '../../support/upstream/upstreams.ts';
+import { startUpstream } from '../../support/upstream/upstreams.ts';
 import { until } from '../../support/process/with-timeout.ts';
 
 const chat = (model: string) => ({ model, messages: [{ role: 'user', content: 'a prompt of mine' }] });
@@ -58,33 +57,28 @@ describe('the figures', () => {
 
   test('of streams count those that are open now, however they end', async () => {
     const held = new Set<{ end: () => void }>();
-    const server = createServer((incoming, outgoing) => {
+    await using upstream = await startUpstream((incoming, outgoing) => {
       incoming.resume();
-      outgoing.writeHead(200, { 'content-type': 'text/event-stream' });
-      outgoing.write('data: first\n\n');
+      outgoing.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: first\n\n');
       held.add(outgoing);
     });
-    const port = await listening(server);
-    {
-      await using gate = await startTestGate({ MODELGATE_UPSTREAM_URL: `http://127.0.0.1:${port}` });
-      const open = async (count: number) =>
-        until(
-          async () => (await gate.figures()).includes(`modelgate_streams_open ${count}`),
-          5_000,
-          `${count} open streams`,
-        );
-      const leaving = new AbortController();
-      const left = await gate.ask('ann', '/api/chat/completions', chat('A'), { signal: leaving.signal });
-      const ended = await gate.ask('ann', '/api/chat/completions', chat('A'));
-      await open(2);
-      leaving.abort();
-      await open(1);
-      for (const one of held) one.end();
-      expect(await ended.text()).toContain('first');
-      await open(0);
-      expect(left.status).toBe(200);
-    }
-    await closed(server);
+    await using gate = await startTestGate({ MODELGATE_UPSTREAM_URL: upstream.origin });
+    const open = async (count: number) =>
+      until(
+        async () => (await gate.figures()).includes(`modelgate_streams_open ${count}`),
+        5_000,
+        `${count} open streams`,
+      );
+    const leaving = new AbortController();
+    const left = await gate.ask('ann', '/api/chat/completions', chat('A'), { signal: leaving.signal });
+    const ended = await gate.ask('ann', '/api/chat/completions', chat('A'));
+    await open(2);
+    leaving.abort();
+    await open(1);
+    for (const one of held) one.end();
+    expect(await ended.text()).toContain('first');
+    await open(0);
+    expect(left.status).toBe(200);
   });
 });
 

@@ -46,6 +46,16 @@ export async function runCommand(
   return { code, stdout, stderr };
 }
 
+type Environment = Record<string, string>;
+
+/** A command with subcommands, such as `member`, as `run` and, for its JSON, `ask`. */
+export const commandOn = (name: string) => ({
+  run: ({ path }: { readonly path: string }, words: readonly string[], environment: Environment = {}) =>
+    runCommand([name, ...words, '--database', path], { environment }),
+  ask: <T>({ path }: { readonly path: string }, words: readonly string[], environment: Environment = {}) =>
+    askCommand<T>([name, ...words, '--database', path], { environment }),
+});
+
 /** As `runCommand` with `--json`: the document. Fails where the command fails or says anything on standard error. */
 export async function askCommand<T>(words: readonly string[], surroundings: CommandSurroundings = {}): Promise<T> {
   const result = await runCommand([...words, '--json'], surroundings);

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { MAIN } from '../../../support/gate/gate-process.ts';
-import { askCommand, runCommand } from '../../../support/process/command.ts';
+import { runCommand, commandOn } from '../../../support/process/command.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
 import { HOSTILE, expectHarmless } from '../../../support/gate/hostile-values.ts';
@@ -19,9 +19,7 @@ function people(): TestDatabase {
   return database;
 }
 
-const member = ({ path }: TestDatabase, words: string[], environment: Record<string, string> = {}) =>
-  runCommand(['member', ...words, '--database', path], { environment });
-const ask = <T>({ path }: TestDatabase, ...words: string[]) => askCommand<T>(['member', ...words, '--database', path]);
+const { run: member, ask } = commandOn('member');
 
 describe('member add', () => {
   test('says of each what has become of it', async () => {
@@ -37,7 +35,7 @@ describe('member add', () => {
       ].join('\n'),
       stderr: '',
     });
-    expect(await ask(database, 'add', 'ada', ...ORG)).toEqual({
+    expect(await ask(database, ['add', 'ada', ...ORG])).toEqual({
       organization: 'acme',
       created: false,
       members: [{ id: 'ada', email: 'ada@Example.org', outcome: 'unchanged' }],
@@ -128,7 +126,7 @@ describe('member add --role', () => {
     expect((await member(database, ['add', 'bob', '--role', 'admin', ...ORG])).stdout).toContain(
       'was there already, role: member → admin',
     );
-    const { members } = await ask<{ members: unknown[] }>(database, 'add', 'bob', '--role', 'member', ...ORG);
+    const { members } = await ask<{ members: unknown[] }>(database, ['add', 'bob', '--role', 'member', ...ORG]);
     expect(members).toMatchObject([{ id: 'bob', outcome: 'role_changed', role: { before: 'admin', after: 'member' } }]);
     expect((await member(database, ['add', 'bob', '--role', 'boss', ...ORG])).code).toBe(2);
     expect((await member(database, ['add', 'bob', '--role', 'boss', '--as-is', ...ORG])).stdout).toContain(
@@ -235,7 +233,7 @@ describe('member list', () => {
     const database = people();
     database.addMember('acme', 'ada');
     database.run('UPDATE organization_members SET joined_at = ?', stored);
-    const { members } = await ask<{ members: { joined_at: string | null }[] }>(database, 'list', ...ORG);
+    const { members } = await ask<{ members: { joined_at: string | null }[] }>(database, ['list', ...ORG]);
     expect(members[0]?.joined_at).toBe(shown);
   });
 });
@@ -265,7 +263,7 @@ describe('hostile values', () => {
       const { organization, members } = await ask<{
         organization: string;
         members: { id: string; name: string; organization_role: string }[];
-      }>(database, 'list', ...org);
+      }>(database, ['list', ...org]);
       expect(organization).toBe(value);
       expect(members.find(({ id }) => id === value)).toMatchObject({ id: value, name: value, email: `${value}@x` });
       expect(members.find(({ id }) => id === 'ada')?.organization_role).toBe(value);

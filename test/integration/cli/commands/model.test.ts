@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseModelId } from '../../../../src/policy/grant.ts';
-import { askCommand, runCommand } from '../../../support/process/command.ts';
+import { askCommand, commandOn } from '../../../support/process/command.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
 import { HOSTILE, expectHarmless } from '../../../support/gate/hostile-values.ts';
@@ -16,9 +16,7 @@ function models(): TestDatabase {
   return database;
 }
 
-const model = ({ path }: TestDatabase, words: string[], environment: Record<string, string> = {}) =>
-  runCommand(['model', ...words, '--database', path], { environment });
-const ask = <T>({ path }: TestDatabase, ...words: string[]) => askCommand<T>(['model', ...words, '--database', path]);
+const { run: model, ask } = commandOn('model');
 
 describe('model allow', () => {
   test('says of each what has become of it', async () => {
@@ -257,12 +255,11 @@ describe('hostile values', () => {
       model_id: value,
       is_active: 0,
     });
-    const { models: rows } = await ask<{ models: { pattern: string; name: string }[] }>(
-      database,
+    const { models: rows } = await ask<{ models: { pattern: string; name: string }[] }>(database, [
       'list',
       '--org',
       value,
-    );
+    ]);
     expect(rows[0]).toMatchObject({ pattern: value, name: value });
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { askCommand, runCommand } from '../../../support/process/command.ts';
+import { runCommand, commandOn } from '../../../support/process/command.ts';
 import type { DatabaseOptions, TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
 import { HOSTILE, expectHarmless } from '../../../support/gate/hostile-values.ts';
@@ -27,10 +27,7 @@ function filled(): TestDatabase {
   return database;
 }
 
-const org = ({ path }: TestDatabase, words: string[], environment: Record<string, string> = {}) =>
-  runCommand(['org', ...words, '--database', path], { environment });
-const ask = <T>({ path }: TestDatabase, words: string[], environment: Record<string, string> = {}) =>
-  askCommand<T>(['org', ...words, '--database', path], { environment });
+const { run: org, ask } = commandOn('org');
 
 describe('org list', () => {
   test('counts members and grants, and those that are switched off', async () => {

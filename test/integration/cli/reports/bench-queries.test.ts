@@ -1,5 +1,5 @@
 import { readFileSync, readdirSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { type BenchReport, GUIDE_QUERIES } from '../../../../src/diagnosis/query-bench.ts';
 import { gateQueries, prepareStatements } from '../../../../src/store/queries.ts';
 import { readSchema } from '../../../../src/store/schema.ts';
@@ -9,11 +9,8 @@ import { distributionsOf, measureIn } from '../../../support/database/measured-q
 import { operationOn } from '../../../support/database/operation.ts';
 import { runCommand } from '../../../support/process/command.ts';
 
-let database: TestDatabase;
-beforeAll(() => {
-  database = createHealthyDatabase();
-  database.sql.close();
-});
+const database = createHealthyDatabase();
+database.sql.close();
 afterAll(() => database.close());
 
 const bench = (...words: string[]) => runCommand(['bench-queries', '--database', database.path, ...words]);
