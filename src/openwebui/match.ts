@@ -1,12 +1,7 @@
 /** Finds the surface of a path. What stands in neither table is `unlisted`. */
 import type { Stage } from '../stage.ts';
 import { type OpenWebUiScope, readTarget } from './endpoints.ts';
-import { type Route, type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
-import type { MiddlewareHandler } from 'hono';
-import type { GateEnv, Scope } from '../gate/scope.ts';
-import type { OrganizationId } from '../identity/principal.ts';
 import { type Surface, MODEL_BEARING_ROUTES, NEUTRAL_ROUTES } from './surfaces.ts';
-import { readTarget } from './endpoints.ts';
 
 type SurfaceMatch = Readonly<{ surface: Surface; ids: OpenWebUiScope['pathIds'] }>;
 
@@ -15,8 +10,8 @@ const PAGE: SurfaceMatch = { surface: { kind: 'neutral' }, ids: {} };
 
 /** Fixed paths go into a map, patterns into lists by their first segments. */
 function createSurfaceMatcher() {
-  const routes: readonly Route[] = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES];
-  const isPattern = ([, path]: Route) => path.includes(':') || path.endsWith('**');
+  const routes = [...MODEL_BEARING_ROUTES, ...NEUTRAL_ROUTES];
+  const isPattern = ([, path]: (typeof routes)[number]) => path.includes(':') || path.endsWith('**');
   const inOrder = routes.filter((route) => !isPattern(route)).toReversed();
   const fixed = new Map<string, SurfaceMatch>(
     inOrder.map(([method, path, surface]) => [`${method} ${path}`, { surface, ids: {} }]),

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Scope, createScope } from '../../../src/gate/scope.ts';
-import { createTargetReader } from '../../../src/openwebui/match.ts';
+import { readTargetInto } from '../../../src/openwebui/match.ts';
 
 /** A request and an answer as far as telemetry looks at them. */
 export function sampleScope(request: { method?: string; url?: string; headers?: Record<string, string> } = {}): Scope {
@@ -10,11 +10,9 @@ export function sampleScope(request: { method?: string; url?: string; headers?: 
   return createScope(incoming as unknown as IncomingMessage, outgoing as unknown as ServerResponse);
 }
 
-const readTarget = createTargetReader();
-
 /** The surface of a request, and the ids in its path. */
 export function surfaceOf(method: string, url: string): Pick<Scope, 'surface' | 'pathIds'> {
   const scope = sampleScope({ method, url });
-  readTarget(scope);
+  readTargetInto(scope);
   return scope;
 }

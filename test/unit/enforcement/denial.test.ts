@@ -21,8 +21,9 @@ function refusalOf(dialect: Dialect, denial: 'forbid' | 'hide', decisionId = '')
   });
 }
 
-function denialAnswer(dialect: Dialect, denial: Deny, decisionId: string, disclosure: 'forbid' | 'hide') {
-  const scope = sampleScope();
+/** What is sent of an answer, by a response that sends nothing. */
+function sentBy(answer: (scope: ReturnType<typeof sampleScope>) => unknown, requestId?: string) {
+  const scope = { ...sampleScope(), ...(requestId === undefined ? {} : { requestId }) };
   const sent = { status: 0, headers: {} as Record<string, string>, body: '' };
   Object.assign(scope.outgoing, {
     req: { complete: true },
@@ -32,15 +33,15 @@ function denialAnswer(dialect: Dialect, denial: Deny, decisionId: string, disclo
     },
     end: (body: string) => void Object.assign(sent, { body }),
   });
-  refusalOf(dialect, disclosure, decisionId).deny(scope, denial);
+  answer(scope);
   return sent;
 }
 
-function errorAnswer(dialect: Dialect, error: GatewayError, requestId: string) {
-  const answer = refusalOf(dialect, 'forbid').answerTo({ ...sampleScope(), requestId }, error);
-  if (answer === undefined) throw new Error('no answer');
-  return answer;
-}
+const denialAnswer = (dialect: Dialect, denial: Deny, decisionId: string, disclosure: 'forbid' | 'hide') =>
+  sentBy((scope) => refusalOf(dialect, disclosure, decisionId).deny(scope, denial));
+
+const errorAnswer = (dialect: Dialect, error: GatewayError, requestId: string) =>
+  sentBy((scope) => refusalOf(dialect, 'forbid').fail(scope, error), requestId);
 
 describe('a denial is answered', () => {
   test.each<[reason: Deny['reason'], forbid: number, hide: number, code: string]>([

@@ -1,7 +1,6 @@
 /** Which payers are remembered, and how many: seen by their debts, for which the clock is turned back. */
 import { expect, test } from 'vitest';
 import type { RateLimit } from '../../../src/config/schema.ts';
-import type { Standing } from '../../../src/limits/limits.ts';
 import { createMemoryAllowances } from '../../../src/limits/memory.ts';
 
 const OFF = { user: 'off', chat: 'off', organization: 'off', concurrentChats: 'off' } as const;
@@ -13,7 +12,7 @@ function payers(address: RateLimit) {
   const allowances = createMemoryAllowances({ ...OFF, address }, () => now);
   const charge = (key: string, at: number, cost = address.burst + 1) => {
     now = at;
-    return allowances.take([{ limit: 'address', key, cost }]) as Standing | undefined;
+    return allowances.take([{ limit: 'address', key, cost }]);
   };
   // what is refused is not written down
   return { charge, knows: (key: string, at: number) => charge(key, at)?.admitted === false };
