@@ -2,10 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import { type Decide, type RecordReaderParts, createRecordReader } from '../enforcement/authorize.ts';
 import { type Judge, firstDenial } from '../enforcement/judge.ts';
 import { GatewayError } from '../errors.ts';
-import type { Identity } from '../identity/authenticate.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId, parsePattern } from '../policy/grant.ts';
 import type { Principal } from '../policy/principal.ts';
+import type { StoreView } from '../store/store-view.ts';
 import { isObject, parseStrictText } from '../references/json.ts';
 import type { ChatForm, PresetForm, PresetRow } from '../references/records.ts';
 import { namesModels } from '../references/references.ts';
@@ -193,7 +193,7 @@ function redirectsOthers({ view, judge }: Judging, id: ModelId, row: PresetRow):
 export interface RealtimeParts {
   readonly store: Pick<Store, 'ask' | 'current' | 'failures' | 'load' | 'patiently'>;
   readonly judge: Judge;
-  readonly identity: Pick<Identity, 'resolveToken'>;
+  readonly identity: { resolveToken(token: string, view: StoreView): Principal | Promise<Principal> };
   readonly audit: Pick<Audit, 'recordLateDecision'>;
   readonly mode: 'enforce' | 'report';
 }

@@ -17,6 +17,8 @@ import {
 } from '../references/saved-chat.ts';
 import { type Judging, judgeSave, ofMessages } from './saved-chats.ts';
 import type { InvokesSurface } from './surfaces.ts';
+
+type StoredRun = NonNullable<InvokesSurface['runs']>;
 import { queryValue } from './endpoints.ts';
 
 export async function judgeInvocation(judging: Judging, surface: InvokesSurface, record: InvocationRecord) {
@@ -105,7 +107,7 @@ const NOTHING: StoredModels = { names: [], isOptional: true };
 type ReadStoredRun = (judging: Judging, record: InvocationRecord, pathId: string) => Promise<StoredModels>;
 
 /** A stored object that a request runs, and where its id stands. The database is asked which models it names. */
-const STORED_RUNS = {
+const STORED_RUNS: Record<StoredRun, ReadStoredRun> = {
   /** The messages of `chat_id` that the body names: background tasks run on the model that they store. */
   messages_of_body: modelsOfContinuedChat,
   /** The tool call of the path's `:message` in chat `:id`, which resumes a completion. */
@@ -125,15 +127,13 @@ const STORED_RUNS = {
   automation_of_path: async ({ store }, _record, id) => ({ names: await store.stored.ofAutomation(id) }),
   /** The earlier version `version_id` of a preset, which becomes the current one. */
   preset_version: async ({ store }, { ids }) => ({ names: await store.stored.ofPresetVersion(ids.version_id) }),
-} satisfies Record<string, ReadStoredRun>;
-
-export type StoredRun = keyof typeof STORED_RUNS;
+};
 
 /** @returns undefined where nothing is run and none has to be */
 async function judgeStoredRun(judging: Judging, run: StoredRun, record: InvocationRecord) {
   const { order, scope } = judging;
   const { id } = scope.pathIds;
-  const read: ReadStoredRun = STORED_RUNS[run];
+  const read = STORED_RUNS[run];
   const stored = await order.quietly(id ?? record.ids.chat_id, () => read(judging, record, id ?? ''));
   const { names, routed = [], isOptional = false, further = 0 } = stored;
   scope.runs += further;

@@ -6,7 +6,6 @@ import type { ListShape } from '../enforcement/list.ts';
 import type { NameSpace } from '../enforcement/judge.ts';
 import type { ChatForm, PresetForm } from '../references/records.ts';
 import type { ReferenceRules } from '../references/references.ts';
-import type { StoredRun } from './invocations.ts';
 import { SHAPES } from './lists.ts';
 
 interface ListsSurface {
@@ -32,7 +31,13 @@ export interface InvokesSurface {
   /** Whether the backend heeds `model_item.direct` here; elsewhere it runs the model that is named. */
   readonly direct?: true;
   /** A stored object that the endpoint runs. */
-  readonly runs?: StoredRun;
+  readonly runs?:
+    | 'messages_of_body'
+    | 'message_of_path'
+    | 'chat_of_path'
+    | 'replied_message'
+    | 'automation_of_path'
+    | 'preset_version';
   readonly answer?: ListShape;
   /** False where the models that the request names must be permitted and none runs now: no run is counted. */
   readonly runsNow: boolean;

@@ -28,8 +28,6 @@ export const listMembers = (operation: Operation, chosen: ChosenOrganization) =>
 type MemberRow = Record<'known' | 'email' | 'name' | 'role' | 'organization_role', string | null> &
   Readonly<{ id: string; flag: number; seconds: number | string | null }>;
 
-export type Member = ReturnType<typeof readMembers>[number];
-
 /** A row whose user is no text is as invisible here as it is to the gate. */
 export function readMembers({ connection, schema, organization, isActive }: FoundOrganization) {
   const columns = columnsOf(connection, MEMBERS.name);

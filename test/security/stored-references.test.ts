@@ -161,7 +161,7 @@ const resolve: readonly Attack[] = [
 }));
 
 const message = (more: object) => ({ chat: withMessages({ m: { role: 'assistant', ...more } }) });
-const saves: readonly Attack[] = Object.entries({
+const saves: readonly Attack[] = Object.entries<object>({
   'under model': message({ model: 'F' }),
   'under model_id, beside a permitted model': message({ model: 'A', model_id: 'F' }),
   'under model_id, without a role': message({ role: undefined, model_id: 'F', done: true }),

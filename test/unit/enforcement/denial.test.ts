@@ -27,6 +27,7 @@ function sentBy(answer: (scope: ReturnType<typeof sampleScope>) => unknown, requ
   const sent = { status: 0, headers: {} as Record<string, string>, body: '' };
   Object.assign(scope.outgoing, {
     req: { complete: true },
+    socket: null,
     writeHead(status: number, lines: readonly string[]) {
       const pairs = lines.flatMap((name, at) => (at % 2 === 0 ? [[name, lines[at + 1] ?? ''] as const] : []));
       Object.assign(sent, { status, headers: Object.fromEntries(pairs) });
