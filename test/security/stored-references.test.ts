@@ -161,7 +161,7 @@ const resolve: readonly Attack[] = [
 }));
 
 const message = (more: object) => ({ chat: withMessages({ m: { role: 'assistant', ...more } }) });
-const saves: readonly Attack[] = Object.entries<object>({
+const saves: readonly Attack[] = Object.entries({
   'under model': message({ model: 'F' }),
   'under model_id, beside a permitted model': message({ model: 'A', model_id: 'F' }),
   'under model_id, without a role': message({ role: undefined, model_id: 'F', done: true }),
@@ -176,7 +176,7 @@ const saves: readonly Attack[] = Object.entries<object>({
       { tools: [{ type: 'openrouter:advisor' }] },
       { provider: 'x' },
       { models: ['F'] },
-    ].flatMap((params) => [
+    ].flatMap((params): [string, object][] => [
       [`in the parameters of the chat: ${JSON.stringify(params)}`, { chat: { params } }],
       [`in the parameters of a message: ${JSON.stringify(params)}`, message({ meta: { params } })],
     ]),
