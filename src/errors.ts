@@ -7,6 +7,12 @@ const ERRORS = {
     status: 400,
     text: 'The request carries credentials of two different users. Send exactly one.',
   },
+  identity_conflict: { status: 400, text: 'The request names its user more than once.' },
+  access_key_invalid: {
+    status: 401,
+    text: 'This door needs its access key, which is not the key of a provider. Expected it as the API key of the connection.',
+  },
+  provider_unknown: { status: 404, text: 'There is no such provider here.' },
   body_unreadable: {
     status: 400,
     text: 'The request body is not clean JSON: UTF-8 without a byte order mark, no repeated keys, no NaN, nesting of at most 200 levels.',

@@ -21,7 +21,18 @@ interface Row {
 const TABLE: Record<string, Row> = {
   // the request, in order: which parts there are, and the one place where the order of the stages stands
   gate: {
-    values: ['admin', 'enforcement', 'identity', 'limits', 'openwebui', 'reading', 'store', 'telemetry', 'transport'],
+    values: [
+      'admin',
+      'enforcement',
+      'identity',
+      'provider-door',
+      'limits',
+      'openwebui',
+      'reading',
+      'store',
+      'telemetry',
+      'transport',
+    ],
     types: ['config', 'errors.ts', 'policy'],
     packages: ['hono', '@hono/node-server'],
   },
@@ -66,6 +77,12 @@ const TABLE: Record<string, Row> = {
   },
   config: { values: ['nearest.ts'], types: [], packages: ['ipaddr.js', 'yaml', 'zod'] },
   admin: { values: ['transport'], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
+  // between the backend and its providers: the same decision, no route of Open WebUI
+  'provider-door': {
+    values: ['enforcement', 'errors.ts', 'identity', 'policy', 'reading', 'references', 'telemetry', 'transport'],
+    types: ['config', 'stage.ts', 'store'],
+    packages: ['hono', '@hono/node-server'],
+  },
   // one operation on the backend's file; these four know no terminal
   'backend-file': {
     values: ['nearest.ts', 'references', 'store', 'transport'],

@@ -64,7 +64,12 @@ function accessText(fields: Fields, level: unknown): string {
 /** What is said once, when the gate listens. */
 export function startText(
   { policy, organization, upstream, database }: Pick<Config, 'policy' | 'organization' | 'upstream' | 'database'>,
-  { url, adminUrl, version }: Record<'url' | 'adminUrl' | 'version', string>,
+  {
+    url,
+    adminUrl,
+    providerUrl,
+    version,
+  }: Record<'url' | 'adminUrl' | 'version', string> & { readonly providerUrl?: string | undefined },
 ): string {
   const reporting = policy.mode === 'report' ? 'only reporting' : 'enforcing';
   const state = policy.bypass === undefined ? reporting : `SWITCHED OFF by ${policy.bypass}`;
@@ -72,6 +77,7 @@ export function startText(
     `modelgate ${version} — ${state}`,
     `  gate      ${url}  →  ${upstream.url.origin}`,
     `  admin     ${adminUrl}  /healthz /readyz /metrics`,
+    ...(providerUrl === undefined ? [] : [`  providers ${providerUrl}  for the backend alone`]),
     `  database  ${database.path}`,
   ];
   if (organization !== undefined) {

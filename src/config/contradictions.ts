@@ -13,12 +13,17 @@ export const contradictions = (settings: RawSettings, values: Partial<Values>, e
 
 const WILDCARDS: readonly string[] = ['0.0.0.0', '::'];
 
+/** Whether two listeners with one port would meet. */
+export const meet = (host: string, other: string): boolean =>
+  host === other || WILDCARDS.includes(host) || WILDCARDS.includes(other);
+
 function isLoopback(host: string): boolean {
   const bare = host.replace(/^\[|\]$/g, '').toLowerCase();
   return bare === 'localhost' || bare === '::1' || (isIP(bare) === 4 && bare.startsWith('127.'));
 }
 
-function isOwnAddress(url: URL, host: string, port: number): boolean {
+/** Whether the gate itself answers there. */
+export function isOwnAddress(url: URL, host: string, port: number): boolean {
   const upstreamPort = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
   const here = isLoopback(url.hostname) && (WILDCARDS.includes(host) || isLoopback(host));
   const named = url.hostname === host || url.hostname === `[${host}]` || WILDCARDS.includes(url.hostname);
@@ -54,7 +59,7 @@ const CHECKS: readonly Check[] = [
     adminHost !== undefined &&
     port !== 0 &&
     port === other &&
-    (host === adminHost || WILDCARDS.includes(host) || WILDCARDS.includes(adminHost)) && {
+    meet(host, adminHost) && {
       setting: 'MODELGATE_ADMIN_PORT',
       found: `${port}, which is MODELGATE_PORT too`,
       expected: 'a port of its own for the admin listener',

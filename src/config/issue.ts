@@ -9,8 +9,11 @@ export interface ConfigIssue {
   readonly source?: string;
 }
 
-/** Up to the last `@`, because a password in a URL may contain anything. */
-export const maskCredentials = (value: string): string => value.replace(/\/\/.*@/s, '//***@');
+/** Up to the last `@`, because a password in a URL may contain anything; and what a query names as a key. */
+export const maskCredentials = (value: string): string =>
+  value
+    .replace(/\/\/.*@/s, '//***@')
+    .replace(/([?&][^=&\s]*(?:key|token|secret|password|sig)[^=&\s]*=)[^&\s]+/gi, '$1***');
 
 /** @returns `value` as one short line between quotes, with credentials inside of URLs masked */
 export function quote(value: string): string {

@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import { nearest } from '../nearest.ts';
 import { contradictions } from './contradictions.ts';
 import { type ConfigIssue, quote } from './issue.ts';
+import { providerContradictions } from './provider-contradictions.ts';
+import { isUnused, readProvider } from './provider.ts';
 import { type Config, type ListenAddress, type Loaded, type StoreConfig, toConfig, toStoreConfig } from './schema.ts';
 import {
   type RawSettings,
@@ -32,14 +34,15 @@ export type Parsed<C, V = Values> =
 
 /** @returns the configuration of `serve`, or all issues: unknown names, unreadable values, contradictions, what is missing */
 export function parseConfig(raw: RawConfig): Parsed<Config> {
-  const { settings, values, path, issues: found } = readSettings(raw);
+  const { settings, values, readable, path, issues: found } = readSettings(raw);
   const keys = readSecretKeys(settings, raw);
+  const provider = readProvider(settings, readable, raw);
   const missing = [...missingOf(settings, 'MODELGATE_UPSTREAM_URL'), ...missingDatabase(settings)];
-  const issues = [...found, ...missing, ...('found' in keys ? [keys] : [])];
+  const issues = [...found, ...missing, ...('found' in keys ? [keys] : []), ...provider.issues];
   const url = values?.MODELGATE_UPSTREAM_URL;
   if (issues.length > 0 || values === undefined || url === undefined || path === undefined || 'found' in keys)
     return { issues };
-  return { config: toConfig(values, path, url, keys), values };
+  return { config: toConfig(values, path, url, keys, provider.toConfig(values)), values };
 }
 
 /** As `parseConfig`, for commands on the database: neither upstream nor key need be set, wrong ones are still issues. */
@@ -61,9 +64,12 @@ export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress, Partial
 
 function readSettings(raw: RawConfig) {
   const { settings, issues } = collectRawSettings(raw);
-  const read = readValues(Object.fromEntries([...settings].map(([name, { text }]) => [name, text])));
+  const texts = [...settings].flatMap(([name, { text }]) => (isUnused(name, settings) ? [] : [[name, text] as const]));
+  const read = readValues(Object.fromEntries(texts));
   const misspelled = read.reasons.map(([name, reason]) => misspelling(name, reason, settings));
-  const contradicting = contradictions(settings, read.readable, raw.environment);
+  const contradicting = [contradictions, providerContradictions].flatMap((found) =>
+    found(settings, read.readable, raw.environment),
+  );
   const { DATABASE_URL: database, DATA_DIR: data } = read.readable;
   const parts = database !== undefined ? [database] : data !== undefined ? [data, 'webui.db'] : undefined;
   const path = parts && resolve(raw.directory, ...parts);
@@ -123,10 +129,14 @@ function misplaced(name: string, source: string, text: string | undefined): Conf
   if (name === CONFIG_FILE_VARIABLE) return issue('a setting', 'it to be set in the environment only');
   if (!isSettingName(name)) return unknownSetting(name, source);
   const { secret, example } = describeSetting(name);
-  const ownFile = 'it in the environment, or in a file of its own that WEBUI_SECRET_KEY_FILE names';
-  if (secret) return issue('a secret in the file', ownFile);
+  if (secret) return issue('a secret in the file', `it in the environment${ownFileOf(name)}`);
   if (text !== undefined) return undefined;
   return { ...issue('neither a value nor a list of values', 'one value'), example: `${name}: ${example}` };
+}
+
+function ownFileOf(name: SettingName): string {
+  const file = name.endsWith('_API_KEY') ? 'MODELGATE_PROVIDER_KEYS_FILE' : `${name.replace('_JWT', '')}_FILE`;
+  return isSettingName(file) ? `, or in a file of its own that ${file} names` : '';
 }
 
 /** A list means its items separated by commas; an item with a comma would become two. */

@@ -1,5 +1,7 @@
 /** What a configured gate is: URLs are parsed, durations are milliseconds, sizes are bytes, everything is frozen. */
 import { isDeepStrictEqual } from 'node:util';
+import { PROVIDER_SETTINGS } from './provider-settings.ts';
+import type { ProviderConfig } from './provider.ts';
 import { type SettingName, type Values, SETTING_NAMES } from './settings.ts';
 
 export interface Loaded<C, V = Values> {
@@ -21,9 +23,17 @@ export type CookieRules = Config['answers']['cookies']['auth'];
 export type LogLevel = Config['logLevel'];
 
 /** @param secretKeys to be tried in this order: the newline at the end of a key file may be part of the key */
-export const toConfig = (values: Values, path: string, upstreamUrl: URL, secretKeys: readonly string[]) =>
+export const toConfig = (
+  values: Values,
+  path: string,
+  upstreamUrl: URL,
+  secretKeys: readonly string[],
+  provider: Readonly<ProviderConfig> | undefined,
+) =>
   frozen({
     ...toStoreConfig(values, path),
+    /** Undefined: there is no provider door. */
+    provider,
     listen: { host: values.MODELGATE_HOST, port: values.MODELGATE_PORT },
     admin: { host: values.MODELGATE_ADMIN_HOST, port: values.MODELGATE_ADMIN_PORT },
     upstream: {
@@ -124,11 +134,18 @@ export function reload(running: Loaded<Config>, read: Loaded<Config>) {
     LIVE.includes(name) || LIVE_FAMILIES.test(name) ? 'changed' : 'waiting',
   );
   const values = { ...running.values, ...Object.fromEntries(changed.map((name) => [name, read.values[name]])) };
-  const { database, upstream, identity } = running.config;
-  const config = toConfig(values, database.path, upstream.url, identity.secretKeys);
+  const { database, upstream, identity, provider } = running.config;
+  const config = toConfig(values, database.path, upstream.url, identity.secretKeys, provider);
   // the name of the file may be the same, and the key in it another
   const isKeyChanged = !isDeepStrictEqual(identity.secretKeys, read.config.identity.secretKeys);
   if (isKeyChanged && !waiting.some((name) => name.includes('SECRET_KEY'))) waiting.push('WEBUI_SECRET_KEY_FILE');
+  if (
+    !waiting.some((name) => Object.hasOwn(PROVIDER_SETTINGS, name)) &&
+    !isDeepStrictEqual(provider, read.config.provider)
+  ) {
+    const isAccess = !isDeepStrictEqual(provider?.accessKeys, read.config.provider?.accessKeys);
+    waiting.push(isAccess ? 'MODELGATE_PROVIDER_ACCESS_KEY_FILE' : 'MODELGATE_PROVIDER_KEYS_FILE');
+  }
   return { loaded: { config, values }, changed, waiting };
 }
 

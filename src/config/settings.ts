@@ -1,19 +1,9 @@
 /** Every setting that modelgate takes, in the order of the table in `config/README.md`, which is made of this list. */
 import type { z } from 'zod';
 import * as header from './header-values.ts';
+import { PROVIDER_MEANINGS, PROVIDER_SETTINGS } from './provider-settings.ts';
+import { setting, settingWithDefault } from './row.ts';
 import * as value from './value.ts';
-
-/** A setting without a default. @param secret never shown, never taken from the YAML file */
-const setting = <T>(kind: z.ZodType<T, string>, example: string, secret = false) => {
-  const { description: expected = '' } = kind;
-  return { schema: kind.optional(), expected, example, fallback: undefined, secret };
-};
-
-/** A setting that always has a value; its default is its example too, unless another is given. */
-const settingWithDefault = <T>(kind: z.ZodType<T, string>, fallback: string, example = fallback) => {
-  const { description: expected = '' } = kind;
-  return { schema: kind.prefault(fallback), expected, example, fallback, secret: false };
-};
 
 const ofOrganization = (what: string) =>
   value.text(256).describe(`the ${what} of the organization, at most 256 characters`);
@@ -90,6 +80,7 @@ const SETTINGS = {
   WEBUI_SESSION_COOKIE_SAME_SITE: sameSite,
   WEBUI_AUTH_COOKIE_SECURE: setting(value.boolean, 'true'),
   WEBUI_AUTH_COOKIE_SAME_SITE: sameSite,
+  ...PROVIDER_SETTINGS,
   LOG_LEVEL: settingWithDefault(value.logLevel, 'INFO'),
   LOG_FORMAT: setting(value.backendWord('text', 'json'), 'text'),
   SRC_LOG_LEVELS_MODELS: setting(value.logLevel, 'DEBUG'),
@@ -175,6 +166,7 @@ const MEANINGS = {
     "The backend's own setting: the same for `token`, `oauth_…` and `mfa_challenge` alone. Not set: `WEBUI_SESSION_COOKIE_SECURE` decides.",
   WEBUI_AUTH_COOKIE_SAME_SITE:
     "The backend's own setting: the same for `token`, `oauth_…` and `mfa_challenge` alone. Not set: `WEBUI_SESSION_COOKIE_SAME_SITE` decides.",
+  ...PROVIDER_MEANINGS,
   LOG_LEVEL: 'Least severe log line that is written.',
   LOG_FORMAT:
     "`text`: lines for eyes; `json`: the backend's own word, for programs. Not set: text where standard output is a terminal.",

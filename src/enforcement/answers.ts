@@ -84,6 +84,8 @@ function describe({ reason, model }: Deny, isHidden: boolean): ErrorBody {
     direct: { ...refused, code: 'direct_connection', message: 'Direct connections are switched off here.' },
     endpoint: isHidden ? { status: 404, code: 'not_found', message: 'Not Found' } : unlisted,
     unauthenticated: { status: 401, code: 'not_authenticated', message: 'Not authenticated' },
+    identity: { status: 403, code: reason, message: IDENTITY[reason] ?? UNREADABLE },
+    provider: { status: 404, code: 'unknown_endpoint', message: UNKNOWN_ENDPOINT },
     malformed: { status: 400, code: reason, message: reason === 'model_missing' ? MISSING : UNREADABLE },
   }[DENY_REASONS[reason].kind];
 }
@@ -93,6 +95,15 @@ const MISSING = 'The request names no model where one is needed. Expected "model
 const UNREADABLE =
   'The request names a model in a form that cannot be checked. Expected model ids as strings, and routing fields as objects.';
 
+const IDENTITY: Partial<Record<Deny['reason'], string>> = {
+  no_identity:
+    'This call names no user. Set ENABLE_FORWARD_USER_INFO_HEADERS=true for Open WebUI; with a signing secret, the same FORWARD_USER_INFO_HEADER_JWT_SECRET on both sides.',
+  identity_invalid:
+    'The user whom this call names is not proved: its signed token has ended, or was signed with another FORWARD_USER_INFO_HEADER_JWT_SECRET.',
+  user_unknown: 'The user whom this call names is not in the database of Open WebUI.',
+};
+const UNKNOWN_ENDPOINT = 'This endpoint of the provider is not served here, because what it runs cannot be judged.';
+
 export type Answering = Readonly<{ dialect: Dialect; insteadOfDenial: string | undefined }>;
 
 interface RefusalParts<Scope> {
@@ -100,6 +111,8 @@ interface RefusalParts<Scope> {
   readonly log: Pick<Log, 'sparingly'>;
   readonly metrics: Pick<Metrics, 'failed'>;
   readonly denial: 'forbid' | 'hide';
+  /** What stands behind this door, where it is not the backend. */
+  readonly upstream?: string;
   readonly answeringOf: (scope: Scope) => Answering;
   /** Writes what lets a page of another origin read the answer. */
   readonly allowOrigin: (lines: string[], incoming: IncomingMessage) => void;
@@ -129,7 +142,9 @@ export function createRefusal<Scope extends EnforcementScope>(parts: RefusalPart
       const fields = { request_id: scope.requestId, err: error };
       log.sparingly('error', error, fields, 'a request failed: this is a bug');
     }
-    return errorAnswer(answeringOf(scope).dialect, failure, scope.requestId);
+    const answer = errorAnswer(answeringOf(scope).dialect, failure, scope.requestId);
+    const { upstream } = parts;
+    return upstream === undefined ? answer : { ...answer, body: answer.body.replace('The backend', `The ${upstream}`) };
   }
   return {
     deny(scope: Scope, denial: Deny): void {

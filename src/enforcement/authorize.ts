@@ -2,7 +2,6 @@
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import type { Next } from 'hono';
 import { type ErrorCode, GatewayError } from '../errors.ts';
-import { type AuthenticateParts, identify } from '../identity/authenticate.ts';
 import { type Decision, type Deny, deny } from '../policy/decision.ts';
 import type { Principal } from '../policy/principal.ts';
 import type { Reading } from '../reading/reading.ts';
@@ -16,8 +15,10 @@ import type { EnforcementScope, Refusal } from './answers.ts';
 /** @returns undefined where there is nothing to decide; rejects with GatewayError where it cannot be decided */
 export type Decide<Scope> = (scope: Scope) => Promise<Decision | undefined>;
 
-interface AuthorizeParts<Scope extends EnforcementScope> extends AuthenticateParts {
-  readonly store: AuthenticateParts['store'] & Pick<Store, 'patiently'>;
+interface AuthorizeParts<Scope extends EnforcementScope> {
+  readonly store: Pick<Store, 'patiently'>;
+  /** Asked again where the database could not be read for it before. */
+  readonly identify: (scope: Scope) => void | Promise<void>;
   readonly decide: Decide<Scope>;
   /** In `report` mode the gate decides, records and lets everything go on. */
   readonly mode: 'enforce' | 'report';
@@ -26,7 +27,7 @@ interface AuthorizeParts<Scope extends EnforcementScope> extends AuthenticatePar
 }
 
 export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<Scope>): Stage<Scope> {
-  const { store, decide, refusal, audit, mode } = parts;
+  const { store, identify, decide, refusal, audit, mode } = parts;
 
   return function authorize(c, next) {
     const scope = c.get('scope');
@@ -38,7 +39,7 @@ export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<
 
   async function decideThen(scope: Scope, next: Next): ReturnType<Stage<Scope>> {
     const attempt = async () => {
-      if (!scope.isPrincipalCurrent) await identify(scope, parts);
+      if (!scope.isPrincipalCurrent) await identify(scope);
       return decide(scope);
     };
     const decision = await Promise.resolve(store.patiently(attempt)).catch((error: unknown) => reported(scope, error));
@@ -66,7 +67,12 @@ export function authorize<Scope extends EnforcementScope>(parts: AuthorizeParts<
   }
 }
 
-const REPORTABLE: ReadonlySet<ErrorCode> = new Set(['body_unreadable', 'body_too_complex', 'policy_unavailable']);
+const REPORTABLE: ReadonlySet<ErrorCode> = new Set([
+  'body_unreadable',
+  'body_too_complex',
+  'identity_conflict',
+  'policy_unavailable',
+]);
 
 export interface RecordReaderParts {
   readonly bodies: Pick<HeldBodies, 'read'>;
@@ -74,12 +80,15 @@ export interface RecordReaderParts {
   /** Whose share a long body is taken from, and whose turn its reading is. */
   readonly payerOf: (principal: Principal) => string | undefined;
   readonly reading: Pick<Reading, 'read'>;
+  /** Longer bodies need a user who is answerable for their memory. */
+  readonly anonymousBodyBytes?: number;
 }
 
 export type RecordReader = ReturnType<typeof createRecordReader>;
 
 /** Reads what a body says of models, once: a decision that is tried again finds record and body as they were left. */
-export function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: RecordReaderParts) {
+export function createRecordReader(parts: RecordReaderParts) {
+  const { bodies, maxBodyBytes, payerOf, reading, anonymousBodyBytes = 256 * 1024 } = parts;
   const records = new WeakMap<EnforcementScope, unknown>();
   return async function recordOf<Q extends BodyQuestion>(
     scope: EnforcementScope,
@@ -88,7 +97,7 @@ export function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: R
     if (!records.has(scope)) {
       const { principal, outgoing } = scope;
       const payer = payerOf(principal) ?? 'anonymous';
-      const longest = principal.kind === 'anonymous' ? Math.min(maxBodyBytes, ANONYMOUS_BODY_BYTES) : maxBodyBytes;
+      const longest = principal.kind === 'anonymous' ? Math.min(maxBodyBytes, anonymousBodyBytes) : maxBodyBytes;
       const received = scope.body ?? (await bodies.read(outgoing, longest, payer));
       scope.body = undefined;
       const read = await reading.read(question, received, payer, outgoing);
@@ -99,6 +108,3 @@ export function createRecordReader({ bodies, maxBodyBytes, payerOf, reading }: R
     return records.get(scope) as BodyRecords[Q['kind']];
   };
 }
-
-/** Longer bodies need a user who is answerable for their memory. */
-const ANONYMOUS_BODY_BYTES = 256 * 1024;

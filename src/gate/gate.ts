@@ -8,7 +8,7 @@ import { authorize } from '../enforcement/authorize.ts';
 import { filterModels } from '../enforcement/filter-models.ts';
 import { createJudge, createProviderModels } from '../enforcement/judge.ts';
 import { createListReading } from '../enforcement/list-reading.ts';
-import { authenticate, createIdentity } from '../identity/authenticate.ts';
+import { authenticate, createIdentity, identify } from '../identity/authenticate.ts';
 import { createLimits, provedUser } from '../limits/limits.ts';
 import { createMemoryAllowances } from '../limits/memory.ts';
 import { createSurfaceDecider } from '../openwebui/decide-surface.ts';
@@ -148,7 +148,9 @@ function createStages(parts: SharedParts): Hono<GateEnv> {
     app.use(parts.sessions.stage);
     app.use(authenticate(parts));
     app.use(limits.limit);
-    app.use(authorize({ ...parts, decide: createSurfaceDecider(parts) }));
+    app.use(
+      authorize<Scope>({ ...parts, identify: (scope) => identify(scope, parts), decide: createSurfaceDecider(parts) }),
+    );
     app.use(limits.limitInvocations);
     app.use(filterModels({ ...parts, listedBy }));
   } else app.use(letThrough);

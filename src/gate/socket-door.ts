@@ -16,7 +16,7 @@ import { type Scope, createScope } from './scope.ts';
 interface SocketDoorParts extends RealtimeParts {
   readonly upstream: Upstream;
   readonly identity: Identity;
-  readonly observer: Observer;
+  readonly observer: Observer<Scope>;
   readonly refusal: Refusal<Scope>;
   readonly secureAnswers: SecureAnswers;
   readonly limits: Pick<Limits<Scope>, 'admit' | 'admitInvocation'>;

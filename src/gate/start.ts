@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createAdminServer, createReadiness } from '../admin/server.ts';
 import type { Config, ListenAddress } from '../config/schema.ts';
+import { createProviderDoor } from '../provider-door/door.ts';
 import { createStore } from '../store/store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -35,6 +36,8 @@ export async function startGate(config: Config, log: Log, version: string) {
   });
   const decisions = createRecentDecisions(log.redact);
   const gate = createGate({ config, store, log, metrics, decisions });
+  const { provider } = config;
+  const door = provider && createProviderDoor({ config, provider, store, log, metrics, decisions });
   const admin = createAdminServer({
     address: config.admin,
     readiness: createReadiness({ version, mode, bypass, storeHealth, ...gate }),
@@ -43,21 +46,23 @@ export async function startGate(config: Config, log: Log, version: string) {
     reportError: (error) => log.error({ err: error }, 'the admin listener failed to answer'),
   });
   const close = async (): Promise<number> => {
-    const cut = await gate.drain();
+    const [cutAtFront, cutAtProviders = 0] = await Promise.all([gate.drain(), door?.drain()]);
     await admin.close();
     await store.close();
     // a cut answer ends with the close of its socket, one turn later, and its access line comes one turn after that
     for (let turn = 0; turn < 3; turn += 1) await nextTurn();
-    return cut;
+    return cutAtFront + cutAtProviders;
   };
   try {
     const { url, port } = await listening('MODELGATE_PORT', config.listen, gate.listen());
     const { url: adminUrl, port: adminPort } = await listening('MODELGATE_ADMIN_PORT', config.admin, admin.listen());
+    const behind = door && (await listening('MODELGATE_PROVIDER_PORT', door.address, door.listen()));
     const reconfigure = (changed: Config): void => {
       gate.reconfigure(changed);
+      door?.reconfigure(changed);
       current = changed;
     };
-    return { url, port, adminUrl, adminPort, reconfigure, close };
+    return { url, port, adminUrl, adminPort, providerUrl: behind?.url, reconfigure, close };
   } catch (error) {
     await close();
     throw error;

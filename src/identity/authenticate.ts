@@ -122,7 +122,7 @@ export function orUndefined<T>(read: () => T): T | undefined {
   }
 }
 
-export interface AuthenticateParts {
+interface AuthenticateParts {
   readonly identity: Identity;
   readonly store: Pick<Store, 'ask' | 'failures'> & { current(): UserView };
 }

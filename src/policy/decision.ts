@@ -7,6 +7,8 @@ const PERMIT_REASONS = {
   prefix_grant: { meaning: 'an organization of the user grants every model with this beginning' },
   preset_base: { meaning: 'a preset whose base model is granted' },
   admin_access: { meaning: 'the user is an admin of the backend, and MODELGATE_ADMIN_ACCESS is `all`' },
+  preset_base_on_wire: { meaning: 'the base of a preset that an organization of the user grants' },
+  service_model: { meaning: 'a model that the backend runs for itself, for a user who has an organization' },
   media_model: { meaning: 'an image or speech model that MODELGATE_MEDIA_MODELS allows' },
 } as const;
 
@@ -35,6 +37,10 @@ export const DENY_REASONS = {
   path_unlisted: { kind: 'endpoint', meaning: 'the endpoint is for admins of the backend only' },
   preset_id_taken: { kind: 'policy', meaning: 'the id of the preset is that of a provider model' },
   stored_reference: { kind: 'stored', meaning: 'something stored names a model that is not granted' },
+  no_identity: { kind: 'identity', meaning: 'the backend does not say for whom it calls a provider' },
+  identity_invalid: { kind: 'identity', meaning: 'what the backend says of the user is not proved' },
+  user_unknown: { kind: 'identity', meaning: 'the backend calls a provider for a user who is not in its database' },
+  endpoint_unknown: { kind: 'provider', meaning: 'the endpoint of the provider is not one that is judged' },
   saved_reference: { kind: 'saved', meaning: 'what was to be saved names a model that is not granted' },
 } as const;
 

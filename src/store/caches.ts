@@ -100,6 +100,8 @@ export function createCaches(source: Source, staleness: Staleness) {
     allPatterns: cache('allPatterns', (patterns) => compile(patterns, 'every organization'), { epoch: models }),
     composites: cache('composites', same),
     connectionPrefixes: cache('connectionPrefixes', same),
+    providerSettings: cache('providerSettings', same),
+    presetsOn: cache('presetsOn', same, { maxSize: 50_000 }),
   };
 }
 

@@ -46,10 +46,29 @@ export function readModelRows(connection: Connection) {
 /** The backend gives its users UUIDs (models/auths.py): another owner whom it does not know was never one of them. */
 const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
-function makerOf({ owner, known, email, role }: StoredRow): Maker | undefined {
+function makerOf({
+  owner,
+  known,
+  email,
+  role,
+}: Pick<StoredRow, 'owner' | 'known' | 'email' | 'role'>): Maker | undefined {
   if (typeof owner !== 'string') return undefined;
   const isOrdinary = known === null ? UUID.test(owner) : role !== 'admin';
   return isOrdinary ? { id: owner, email: typeof email === 'string' ? email : null } : undefined;
+}
+
+/**
+ * @returns ids of the presets on a base that an admin or a script has made. Who owns a row chooses its base: the grant of a
+ *   preset of an ordinary user says nothing of what runs behind it.
+ */
+export function preparePresetsOn(connection: Connection, schema: Schema) {
+  const owner = schema.presetOwner ? 'm.user_id' : 'NULL';
+  const rows = connection.prepare<[string], StoredRow>(
+    `SELECT m.id, ${owner} AS owner, u.id AS known, NULL AS email, u.role FROM model m LEFT JOIN "user" u ON u.id = ${owner}
+     WHERE m.base_model_id = ? AND m.id <> m.base_model_id AND typeof(m.id) = 'text'`,
+  );
+  return (base: ModelId): readonly ModelId[] =>
+    rows.all(base).flatMap((row) => (makerOf(row) === undefined ? [row.id as ModelId] : []));
 }
 
 /** Models that the deployment guide's migration would link, and that no organization should get in this way. */

@@ -4,7 +4,8 @@ import { type OrganizationId, toOrganizationId, toUserId } from '../policy/princ
 import type { Preset } from '../policy/decide.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { type Connection, Unreadable, isBusy, prepareColumn } from './database.ts';
-import { modelsInParameters, prepareComposites, prepareConnectionPrefixes } from './models.ts';
+import { modelsInParameters, prepareComposites, prepareConnectionPrefixes, preparePresetsOn } from './models.ts';
+import { prepareProviderSettings } from './provider-settings.ts';
 import { type Schema, COUNTED_TABLES, VERSION_TABLE, activeCondition, readSchema } from './schema.ts';
 
 /** mAI's switch for a whole organization; where it stands more than once, off is off. */
@@ -78,6 +79,8 @@ function prepareReads(connection: Connection, schema: Schema) {
     ...prepareGrants(connection, schema),
     composites: prepareComposites(connection, schema),
     connectionPrefixes: prepareConnectionPrefixes(connection, schema),
+    providerSettings: prepareProviderSettings(connection, schema),
+    presetsOn: preparePresetsOn(connection, schema),
     roleOf(user: string): string | undefined {
       const [found] = roles(user);
       // no role, or one that is no text: the backend lets such a user nowhere, and an empty role would pass for an ordinary one

@@ -47,7 +47,7 @@ const COUNTED = {
 /** What a request may ask. */
 export type StoreView = Pick<
   CachedView,
-  keyof PolicyView | 'user' | 'userOfApiKey' | 'isGrantedAnywhere' | 'hasModelRow'
+  keyof PolicyView | 'user' | 'userOfApiKey' | 'isGrantedAnywhere' | 'hasModelRow' | 'providerSettings' | 'presetsOn'
 >;
 
 /** What the last look at the file found; each question @throws NotLoaded */
@@ -124,6 +124,16 @@ export class CachedView implements PolicyView {
 
   connectionPrefixes(): readonly string[] {
     return this.#caches.connectionPrefixes.get();
+  }
+
+  /** What the backend's settings say of its providers. */
+  providerSettings() {
+    return this.#caches.providerSettings.get();
+  }
+
+  /** Ids of the presets whose base is this model. */
+  presetsOn(base: ModelId): readonly ModelId[] {
+    return this.#caches.presetsOn.get(base);
   }
 
   /** Does any organization's active grant, by id or by prefix and but for `*`, cover this id? Guards ids of new presets. */

@@ -29,6 +29,7 @@ export function createMetrics(options: MetricsOptions) {
   collectDefaultMetrics({ register: registry });
   const gauges = createGauges(registry, options);
   const figures = createFigures(options.storeFigures);
+  const { figures: ofProviders, ...providers } = createProviderMetrics(options.mode);
   return {
     requestStarted: () => gauges.inFlight(1),
     requestEnded({ surface, status, decision, addedMs, firstByteMs, upstreamMs }: RequestFigures): void {
@@ -57,13 +58,14 @@ export function createMetrics(options: MetricsOptions) {
       figures.listEntries.add(kept, 'kept');
       figures.listEntries.add(removed, 'removed');
     },
+    provider: providers,
     answerUnreadable: (shape: string) => figures.unreadable.add(1, shape),
     sessionIssued: (fault: string | undefined) => figures.sessions.add(1, fault ?? 'none'),
     failed: (code: string) => figures.failures.add(1, code),
     limited: (limit: string) => figures.limited.add(1, limit),
     exposition: async (): Promise<{ contentType: string; text: string }> => ({
       contentType: registry.contentType,
-      text: `${await registry.metrics()}${Object.values(figures)
+      text: `${await registry.metrics()}${[...Object.values(figures), ...Object.values(ofProviders)]
         .map((figure) => figure.text())
         .join('')}`,
     }),
@@ -133,6 +135,38 @@ function createFigures(store: () => StoreFigures) {
       "database_write_errors_total{write,code} Writes to the database that failed, by operation and SQLite's code.",
       () => store().writeErrors.map(({ write, code, count }) => [count, write, code]),
     ),
+  };
+}
+
+type EndedAtProvider = Pick<RequestFigures, 'status' | 'decision'> & Partial<RequestFigures>;
+
+/** The provider door counts its requests apart, by provider and endpoint. */
+function createProviderMetrics(mode: MetricsOptions['mode']) {
+  const figures = {
+    requests: createCounter(
+      'provider_requests_total{provider,endpoint,status,decision} Requests at the provider door by provider, endpoint, status class and decision.',
+    ),
+    denials: createCounter('provider_denials_total{reason,enforced} Denials at the provider door by reason.'),
+    added: createHistogram(
+      'provider_added_seconds Latency added by the provider door: from the arrival of a request until it is sent to the provider.',
+      LATENCY,
+    ),
+    firstByte: createHistogram(
+      'provider_first_byte_seconds From the request sent to the provider to its response headers.',
+      UPSTREAM,
+    ),
+  };
+  return {
+    figures,
+    requestEnded(provider: string, endpoint: string, ended: EndedAtProvider): void {
+      const { status, decision, addedMs, firstByteMs } = ended;
+      figures.requests.add(1, provider, endpoint, statusClass(status), decision);
+      if (addedMs !== undefined) figures.added.observe(addedMs / 1000);
+      if (firstByteMs !== undefined) figures.firstByte.observe(firstByteMs / 1000);
+    },
+    decided({ effect, reason }: Decision): void {
+      if (effect === 'deny') figures.denials.add(1, reason, String(mode() === 'enforce'));
+    },
   };
 }
 

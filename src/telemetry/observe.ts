@@ -6,29 +6,34 @@ import { type TelemetryScope, pathOf } from './recent-decisions.ts';
 import type { FlatFields, Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
-interface ObserverParts {
+interface ObserverParts<Scope> {
   readonly log: Pick<Log, 'record'>;
-  readonly metrics: Pick<Metrics, 'requestStarted' | 'requestEnded' | 'requestAnswered'>;
+  readonly metrics: Pick<Metrics, 'requestStarted' | 'requestAnswered'> & {
+    requestEnded(figures: Parameters<Metrics['requestEnded']>[0], scope: Scope): void;
+  };
   readonly mode: 'enforce' | 'report';
 }
 
-export type Observer = ReturnType<typeof createObserver>;
+export type Observer<Scope extends TelemetryScope> = ReturnType<typeof createObserver<Scope>>;
 
-export function createObserver({ log, metrics, mode }: ObserverParts) {
-  const end = (scope: TelemetryScope, status: number, endedAt = performance.now()): void => {
+export function createObserver<Scope extends TelemetryScope>({ log, metrics, mode }: ObserverParts<Scope>) {
+  const end = (scope: Scope, status: number, endedAt = performance.now()): void => {
     const { incoming, outcome, decision, decisionEnd, startedAt, surface } = scope;
     const sent = outcome !== undefined && outcome.upstreamStartedAt > 0 ? outcome : undefined;
     const firstByteMs =
       sent !== undefined && sent.firstByteAt > 0 ? sent.firstByteAt - sent.upstreamStartedAt : undefined;
-    metrics.requestEnded({
-      surface: surface.kind,
-      status,
-      decision: decision?.effect ?? 'none',
-      addedMs: sent === undefined ? undefined : sent.upstreamStartedAt - startedAt + sent.rewriteMs,
-      firstByteMs,
-      upstreamMs:
-        sent === undefined || firstByteMs === undefined ? undefined : sent.lastByteAt - sent.upstreamStartedAt,
-    });
+    metrics.requestEnded(
+      {
+        surface: surface.kind,
+        status,
+        decision: decision?.effect ?? 'none',
+        addedMs: sent === undefined ? undefined : sent.upstreamStartedAt - startedAt + sent.rewriteMs,
+        firstByteMs,
+        upstreamMs:
+          sent === undefined || firstByteMs === undefined ? undefined : sent.lastByteAt - sent.upstreamStartedAt,
+      },
+      scope,
+    );
     const durationMs = roundedMs(endedAt - startedAt);
     if (decisionEnd !== undefined) Object.assign(decisionEnd, { status, duration_ms: durationMs });
     const isCut = outcome?.truncated === true;
@@ -48,7 +53,7 @@ export function createObserver({ log, metrics, mode }: ObserverParts) {
     };
     log.record(decision?.effect === 'deny' || status >= 500 || isCut ? 'warn' : 'info', fields, 'request');
   };
-  const observe: Stage<TelemetryScope> = (c, next) => {
+  const observe: Stage<Scope> = (c, next) => {
     const scope = c.get('scope');
     metrics.requestStarted();
     scope.outgoing.once('close', () => {

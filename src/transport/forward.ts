@@ -4,10 +4,10 @@ import { Readable } from 'node:stream';
 import { ClientGone } from '../errors.ts';
 import { declaredBytes } from './answer.ts';
 import { Intake, SHORT_BODY_BYTES, readBody } from './body.ts';
-import type { ExchangeEvents, ForwardOutcome, Forwarded } from './exchange.ts';
+import type { BufferedAnswer, ExchangeEvents, ForwardOutcome, Forwarded } from './exchange.ts';
 import { requestLines } from './headers.ts';
 import { HttpExchange } from './http-exchange.ts';
-import type { Upstream } from './upstream.ts';
+import { type Upstream, createAsk } from './upstream.ts';
 
 /** @throws GatewayError only while nothing has been sent; ClientGone when the client left */
 export function forward(upstream: Upstream, request: Forwarded, events: ExchangeEvents = {}): Promise<ForwardOutcome> {
@@ -43,6 +43,10 @@ export async function exchange(
   upstream.pool.dispatch({ path: request.target, method, headers, body, upgrade }, handler);
   return handler.outcome.promise;
 }
+
+/** @returns the whole answer to a request without a body @throws GatewayError */
+export const askUpstream = (upstream: Upstream, request: Forwarded): Promise<BufferedAnswer> =>
+  createAsk(upstream, requestLines(upstream, request, false))(request.target);
 
 /** undici destroys what it was given, and `incoming` must outlive that: the answer still goes out on its connection. */
 function uploadOf(outgoing: ServerResponse): Readable {

@@ -7,7 +7,8 @@ import type { AnswerEdit, Forwarded, HeaderLines } from './exchange.ts';
 /** Between whom the request is passed on. */
 interface Hop {
   readonly via: string;
-  readonly peerOf: PeerLookup;
+  /** Undefined for a provider, which does not learn who asks. */
+  readonly peerOf: PeerLookup | undefined;
 }
 
 type Kind = 'drop' | 'connection' | 'forwarded' | 'via' | 'length' | 'conditional' | 'max-forwards';
@@ -70,7 +71,7 @@ export function requestLines(
     else if (kind === 'length' ? isStreamed : kind !== 'drop' && !rewritten) lines.push(written, value);
   }
   const kept = nominated === undefined ? lines : withoutNominated(lines, nominated);
-  addForwarding(kept, forwarded, peerOf(socket), host);
+  if (peerOf !== undefined) addForwarding(kept, forwarded, peerOf(socket), host);
   kept.push('via', extendedVia(via, httpVersion, ourName));
   if (rewritten) kept.push('accept-encoding', 'identity');
   kept.push('x-request-id', requestId);
@@ -78,11 +79,11 @@ export function requestLines(
   return kept;
 }
 
-/** The lines to send downstream, lines of one name together (RFC 9110 5.3). */
+/** The lines to send downstream, lines of one name together (RFC 9110 5.3). @param requestId undefined leaves the upstream's own */
 export function responseLines(
   received: IncomingHttpHeaders,
   status: number,
-  requestId: string,
+  requestId: string | undefined,
   edits: readonly AnswerEdit[] = [],
 ): string[] {
   const lines: string[] = [];
@@ -96,7 +97,7 @@ export function responseLines(
   // Last: once Node knows a length it reads `Content-Disposition` as UTF-8, and sends other bytes or none
   if (length !== undefined && status !== 204) lines.push('content-length', length);
   const kept = connection === undefined ? lines : withoutNominated(lines, [connection].flat().join(','));
-  kept.push('x-request-id', requestId);
+  for (const id of [requestId ?? received['x-request-id'] ?? []].flat()) kept.push('x-request-id', id);
   for (const edit of edits) edit(kept, status);
   return kept;
 }
@@ -130,7 +131,7 @@ function withoutNominated(lines: string[], connection: string): string[] {
   return names.size === 0 ? lines : without(lines, names);
 }
 
-function without(lines: HeaderLines, names: ReadonlySet<string>): string[] {
+export function without(lines: HeaderLines, names: ReadonlySet<string>): string[] {
   const kept: string[] = [];
   for (let index = 0; index + 1 < lines.length; index += 2) {
     const name = lines[index] ?? '';

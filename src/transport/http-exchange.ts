@@ -81,8 +81,10 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 
   #linesOf(status: number, headers: IncomingHttpHeaders): string[] {
-    const { requestId, answerEdits } = this.#parts.request;
-    return responseLines(headers, status, requestId, answerEdits);
+    const { request, upstream } = this.#parts;
+    // The id that a provider has given its answer is what its support asks for
+    const ownId = upstream.peerOf === undefined ? undefined : request.requestId;
+    return responseLines(headers, status, ownId, request.answerEdits);
   }
 
   onRequestUpgrade(_: unknown, status: number, headers: IncomingHttpHeaders, socket: Duplex): void {

@@ -8,6 +8,7 @@ import { type ErrorCode, GatewayError } from '../errors.ts';
 import { MAX_HEADER_BYTES, beyondHeaderLimit } from './answer.ts';
 import type { PeerLookup } from './client.ts';
 import { type AskUpstream, type BufferedAnswer, MAX_REWRITTEN_BYTES } from './exchange.ts';
+import { responseLines } from './headers.ts';
 
 /** Why a backend cannot be reached, as what follows its name in a sentence. */
 export function unreachableBecause(error: unknown): string {
@@ -68,7 +69,7 @@ interface UpstreamOptions extends Readonly<Config['upstream']> {
   readonly maxHeaderBytes?: number;
 }
 
-export type Upstream = ReturnType<typeof createUpstream> & { readonly peerOf: PeerLookup };
+export type Upstream = ReturnType<typeof createUpstream> & { readonly peerOf: PeerLookup | undefined };
 
 /** Below the 5 s after which uvicorn drops an idle connection, so that it is not reused in that very moment. */
 const IDLE_CONNECTION_MS = 4_000;
@@ -138,7 +139,8 @@ export function createAsk(upstream: Upstream, headers: string[]): AskUpstream {
         if (bytes > MAX_REWRITTEN_BYTES) throw new GatewayError('upstream_invalid', { detail: TOO_LONG });
         chunks.push(chunk);
       }
-      return { status: answer.statusCode, headers: [], body: Buffer.concat(chunks) };
+      const lines = responseLines(answer.headers, answer.statusCode, undefined);
+      return { status: answer.statusCode, headers: lines, body: Buffer.concat(chunks) };
     } catch (cause) {
       throw toGatewayError(cause, upstream.maxHeaderBytes);
     }

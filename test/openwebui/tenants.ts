@@ -1,4 +1,7 @@
 /** Two organizations on one real backend, with the gate in front of it, and the oracle of every test that uses them. */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import Database from 'better-sqlite3';
 import { ORGANIZATION_MEMBERS, ORGANIZATION_MODELS, SCHEMA_OBJECTS } from '../../src/store/schema.ts';
 import { type Provider, startOllama, startProvider } from '../support/upstream/providers.ts';
@@ -51,6 +54,8 @@ export interface TenantsOptions {
   readonly version: Release;
   readonly ollama?: boolean;
   readonly gateSettings?: Record<string, string>;
+  /** Puts the provider door between the backend and its providers. */
+  readonly providerDoor?: boolean;
 }
 
 const isPermitted = (grants: readonly string[], model: string): boolean =>
@@ -60,20 +65,23 @@ const isPermitted = (grants: readonly string[], model: string): boolean =>
   );
 
 /** Everyone signs up through the gate; the tables are those of the deployment guide, filled as its SQL does it. */
-export async function startTenants({ version, ollama: withOllama, gateSettings }: TenantsOptions): Promise<Tenants> {
+export async function startTenants(options: TenantsOptions): Promise<Tenants> {
+  const { version, ollama: withOllama, gateSettings, providerDoor } = options;
   const provider = await startProvider({ models: PROVIDER_MODELS, gapMs: 20 });
   const ollama = withOllama === true ? await startOllama({ models: OLLAMA_MODELS }) : undefined;
+  const door = providerDoor === true ? await doorTo(provider, ollama) : undefined;
   const backend = await startOpenWebui({
     version,
-    providerUrl: provider.url,
-    ...(ollama && { ollamaUrl: ollama.url }),
+    providerUrl: door?.behind(provider.url) ?? provider.url,
+    ...(ollama && { ollamaUrl: door?.behind(ollama.url) ?? ollama.url }),
     env: {
+      ...door?.backendSettings,
       ENABLE_CONTEXT_COMPACTION: 'true',
       ENABLE_AUTOCOMPLETE_GENERATION: 'true',
       ENABLE_IMAGE_EDIT: 'true',
     },
   });
-  const gate = await startRealGate(backend, gateSettings);
+  const gate = await startRealGate(backend, { ...door?.gateSettings, ...gateSettings });
   const ada = await signUp(gate.url, { name: 'Ada', email: 'ada@example.com' });
   await openSignUp(ada);
   const ann = await signUp(gate.url, { name: 'Ann', email: 'ann@acme.example' });
@@ -84,6 +92,13 @@ export async function startTenants({ version, ollama: withOllama, gateSettings }
   for (const model of GLOBEX) operator.grant('globex', model);
   for (const account of [ann, ada]) operator.join('acme', account);
   operator.join('globex', bob);
+  if (door !== undefined && ollama !== undefined && version === '0.6.18') {
+    await call(through(ada, backend.url), 'POST', '/ollama/config/update', {
+      ENABLE_OLLAMA_API: true,
+      OLLAMA_BASE_URLS: [door.behind(ollama.url)],
+      OLLAMA_API_CONFIGS: { 0: { enable: true, key: door.accessKey } },
+    });
+  }
 
   const recorders = ollama === undefined ? [provider] : [provider, ollama];
   const root = through(ada, backend.url);
@@ -125,6 +140,39 @@ export async function startTenants({ version, ollama: withOllama, gateSettings }
     },
   };
   return tenants;
+}
+
+/** The backend knows the door's address before the door has the backend's database. */
+async function doorTo(provider: Provider, ollama: Provider | undefined) {
+  const port = await freePort();
+  const accessKey = randomBytes(24).toString('hex');
+  return {
+    /** The address rule: the door's, and behind it the provider's without its scheme. */
+    behind: (url: string) => `http://127.0.0.1:${port}/${url.replace('http://', '')}`,
+    backendSettings: {
+      ENABLE_FORWARD_USER_INFO_HEADERS: 'true',
+      OPENAI_API_KEY: accessKey,
+      OPENAI_API_KEYS: accessKey,
+      // 0.12.4 reads it; 0.6.18 has the key from its admin page
+      OLLAMA_API_CONFIGS: JSON.stringify({ 0: { enable: true, key: accessKey } }),
+    },
+    gateSettings: {
+      MODELGATE_PROVIDER_HOST: '127.0.0.1',
+      MODELGATE_PROVIDER_PORT: String(port),
+      MODELGATE_PROVIDER_ACCESS_KEY: accessKey,
+      MODELGATE_PROVIDERS: [provider.url, ollama?.url].filter(Boolean).join(' '),
+    },
+    accessKey,
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
 }
 
 type Operator = Pick<Tenants, 'grant' | 'withdraw' | 'join' | 'leave'>;

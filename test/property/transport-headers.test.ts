@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import type { Peer } from '../../src/transport/client.ts';
 import { util } from 'undici';
 import { expect, test } from 'vitest';
 import { connectionOptions, responseLines, rewrittenLines } from '../../src/transport/headers.ts';
@@ -35,7 +36,7 @@ const value = fc.oneof(
 );
 const lines = fc.array(fc.tuple(name, value), { maxLength: 30 }).map((pairs) => pairs.flat());
 
-const facts: fc.Arbitrary<Omit<RequestFacts, 'rawHeaders'>> = fc.record({
+const facts: fc.Arbitrary<Omit<RequestFacts, 'rawHeaders' | 'peer'> & { peer: Peer }> = fc.record({
   method: fc.constantFrom('GET', 'POST', 'OPTIONS'),
   httpVersion: fc.constantFrom('1.0', '1.1'),
   peer: fc.record({

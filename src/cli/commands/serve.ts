@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { loadConfig, loadSettingsInForce } from '../../config/load.ts';
 import { type Config, type Loaded, reload } from '../../config/schema.ts';
 import { issuesInLine } from '../../config/issue.ts';
+import { secretsOf } from '../../config/secrets.ts';
 import { settingReferences } from '../../config/settings.ts';
 import type { RunningGate } from '../../gate/start.ts';
 import { startNotices } from '../../gate/weaknesses.ts';
@@ -54,10 +55,10 @@ export async function runGate(
   terminal: Terminal,
   onStart: (gate: RunningGate, log: Log) => void,
 ): Promise<void> {
-  const { logLevel: level, modelLogLevel: modelLevel, identity } = config;
+  const { logLevel: level, modelLogLevel: modelLevel, identity, provider } = config;
   const format = lineFormat(config, terminal.screen);
-  const secretHeaders = [identity.apiKeyHeader];
-  const log = createLog({ level, modelLevel, format, secrets: identity.secretKeys, secretHeaders });
+  const secretHeaders = [identity.apiKeyHeader, 'api-key', ...[provider?.user.tokenHeader ?? []].flat()];
+  const log = createLog({ level, modelLevel, format, secrets: secretsOf(config), secretHeaders });
   terminal.onBug((error, isFatal) => {
     if (isFatal) log.fatal({ err: error }, 'modelgate ends: an error left it in an unknown state');
     else log.sparingly('error', error, { err: error }, 'something failed in the background');
@@ -88,6 +89,7 @@ function announce(log: Log, config: Config, gate: RunningGate, terminal: Termina
       node: process.version,
       url: gate.url,
       admin_url: gate.adminUrl,
+      ...(gate.providerUrl === undefined ? {} : { provider_url: gate.providerUrl }),
       upstream: config.upstream.url.origin,
       database: config.database.path,
       mode: policy.mode,

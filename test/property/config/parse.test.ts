@@ -64,24 +64,59 @@ describe('parseConfig, for every input', () => {
 
   test('never shows the value of a secret or of a variable that it does not know', () => {
     const needle = 'n33dle-that-must-not-be-seen';
-    const hidden = fc.constantFrom('WEBUI_SECRET_KEY', 'WEBUI_JWT_SECRET_KEY', 'MODELGATE_TOKEN', 'MODELGATE_API_KEY');
+    const secrets = SETTING_NAMES.filter((name) => describeSetting(name).secret);
+    const hidden = fc.constantFrom(...secrets, 'MODELGATE_TOKEN', 'MODELGATE_API_KEY');
     fc.assert(
-      fc.property(raws, hidden, (raw, name) => {
-        const parsed = parseConfig({ ...raw, environment: { ...raw.environment, [name]: needle } });
+      fc.property(raws, hidden, fc.boolean(), (raw, name, isOnDoor) => {
+        const door = isOnDoor ? { MODELGATE_PROVIDER_PORT: '8081' } : {};
+        const parsed = parseConfig({ ...raw, environment: { ...raw.environment, ...door, [name]: needle } });
         expect(describeIssues(parsed.issues ?? [])).not.toContain(needle);
       }),
-      { numRuns: 300 },
+      { numRuns: 500 },
+    );
+  });
+
+  test('never shows what a file of keys holds', () => {
+    const needle = 'n33dle-that-must-not-be-seen';
+    const around = fc.constantFrom(
+      '',
+      'ollama:11434: ',
+      'other: ',
+      '- ',
+      '{',
+      '"',
+      ' \n',
+      '\t',
+      ': ',
+      '&a ',
+      '*a',
+      '\u0000',
+    );
+    const named = fc.constantFrom('MODELGATE_PROVIDER_KEYS_FILE', 'MODELGATE_PROVIDER_ACCESS_KEY_FILE');
+    fc.assert(
+      fc.property(around, around, named, fc.boolean(), (before, after, name, isLong) => {
+        const content = `${before}${needle}${isLong ? needle : ''}${after}`;
+        const environment = {
+          MODELGATE_PROVIDER_PORT: '8081',
+          MODELGATE_PROVIDERS: 'http://ollama:11434',
+          MODELGATE_PROVIDER_ACCESS_KEY: needle.repeat(2),
+          [name]: 'keys',
+        };
+        const { issues = [] } = parseConfig({ environment, directory: '/srv', readSecret: () => content });
+        expect(issues.length).toBeGreaterThan(0);
+        expect(describeIssues(issues)).not.toContain(needle);
+      }),
     );
   });
 
   test('never shows the password of a URL', () => {
     const urls = fc.tuple(
-      fc.constantFrom('MODELGATE_UPSTREAM_URL', 'DATABASE_URL'),
+      fc.constantFrom('MODELGATE_UPSTREAM_URL', 'DATABASE_URL', 'MODELGATE_PROVIDERS'),
       fc.constantFrom('http', 'postgresql', 'mysql'),
     );
     fc.assert(
       fc.property(urls, fc.stringMatching(/^[a-z0-9:@/?#]{0,6}$/), ([name, scheme], noise) => {
-        const environment = { [name]: `${scheme}://user:p4ssw0rd${noise}@host/x` };
+        const environment = { MODELGATE_PROVIDER_PORT: '1', [name]: `${scheme}://user:p4ssw0rd${noise}@host/x` };
         const parsed = parseConfig({ environment, directory: '/srv', readSecret: () => 'key' });
         expect(describeIssues(parsed.issues ?? [])).not.toContain('p4ssw0rd');
       }),

@@ -56,6 +56,8 @@ export async function openStore(
       hasModelRow: (id) => ask((view) => view.hasModelRow(id)),
       isComposite: (id) => ask((view) => view.isComposite(id)),
       connectionPrefixes: () => ask((view) => view.connectionPrefixes()),
+      providerSettings: () => ask((view) => view.providerSettings()),
+      presetsOn: (base) => ask((view) => view.presetsOn(base)),
       isGrantedAnywhere: (id) => ask((view) => view.isGrantedAnywhere(id)),
     };
   };

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parseConfig } from '../../../src/config/parse.ts';
+import { PROVIDER_SETTINGS } from '../../../src/config/provider-settings.ts';
 import { type Config, type Loaded, reload } from '../../../src/config/schema.ts';
 import { type SettingName, SETTING_NAMES, isSettingName } from '../../../src/config/settings.ts';
 
@@ -12,8 +13,23 @@ const ORDINARY = {
   ORGANIZATION_NAME: 'Org',
 };
 
+/** What the settings of the provider door need beside them. */
+const DOOR = {
+  MODELGATE_PROVIDER_PORT: '8082',
+  MODELGATE_PROVIDER_ACCESS_KEY: 'the-access-key-before-of-more-than-32-letters',
+  MODELGATE_PROVIDERS: 'https://openrouter.ai/api/v1 http://ollama:11434',
+  OPENROUTER_API_KEY: 'sk-or-before',
+};
+
+const ordinaryFor = (name: SettingName): Record<string, string> =>
+  Object.hasOwn(PROVIDER_SETTINGS, name) ? { ...ORDINARY, ...DOOR } : ORDINARY;
+
 function loadedFrom(environment: Record<string, string>, key = 'key'): Loaded<Config> {
-  const parsed = parseConfig({ environment, directory: '/srv', readSecret: () => key });
+  const parsed = parseConfig({
+    environment,
+    directory: '/srv',
+    readSecret: (path) => (path === '/srv/keys.yaml' ? `ollama:11434: sk-${key}` : key),
+  });
   if (parsed.issues !== undefined) throw new Error(JSON.stringify(parsed.issues));
   return parsed;
 }
@@ -34,15 +50,21 @@ const OTHER = {
   WEBUI_AUTH_COOKIE_SECURE: 'true',
   WEBUI_SESSION_COOKIE_SAME_SITE: 'lax',
   WEBUI_AUTH_COOKIE_SAME_SITE: 'lax',
+  // with the key that stands beside it
+  MODELGATE_PROVIDERS: 'https://openrouter.ai/api/v1',
 };
 
 /** What goes by another name, or can be said only together with it. */
-const LEFT_OUT: readonly SettingName[] = ['DATA_DIR', 'WEBUI_SECRET_KEY_FILE', 'WEBUI_JWT_SECRET_KEY'];
+const LEFT_OUT: readonly SettingName[] = [
+  'DATA_DIR',
+  'WEBUI_SECRET_KEY_FILE',
+  'WEBUI_JWT_SECRET_KEY',
+  'MODELGATE_PROVIDER_ACCESS_KEY_FILE',
+];
 
 describe('a configuration that is read again', () => {
-  const running = loadedFrom(ORDINARY);
-
   test('and is the same changes nothing', () => {
+    const running = loadedFrom(ORDINARY);
     const { loaded, changed, waiting } = reload(running, loadedFrom(ORDINARY));
     expect([changed, waiting]).toEqual([[], []]);
     expect(loaded).toEqual(running);
@@ -50,7 +72,9 @@ describe('a configuration that is read again', () => {
 
   test.each(SETTING_NAMES.filter((name) => !LEFT_OUT.includes(name)))('%s is in force, or said to wait', (name) => {
     const value = Object.entries(OTHER).find(([other]) => other === name)?.[1];
-    const read = loadedFrom({ ...ORDINARY, [name]: value ?? (name.startsWith('MODELGATE_HEADERS_') ? 'off' : '') });
+    const before = ordinaryFor(name);
+    const running = loadedFrom(before);
+    const read = loadedFrom({ ...before, [name]: value ?? (name.startsWith('MODELGATE_HEADERS_') ? 'off' : '') });
     const { loaded, changed, waiting } = reload(running, read);
     expect([...changed, ...waiting]).toEqual([name]);
     // all of what is in force is that of the file, and all of what waits is as before
@@ -65,6 +89,18 @@ describe('a configuration that is read again', () => {
     const environment = { ...rest, WEBUI_SECRET_KEY_FILE: '/run/key' };
     const { waiting } = reload(loadedFrom(environment), loadedFrom(environment, 'another'));
     expect(waiting).toEqual(['WEBUI_SECRET_KEY_FILE']);
+  });
+
+  test('knows other keys of the provider door in the same files', () => {
+    const { MODELGATE_PROVIDER_ACCESS_KEY: key, ...rest } = DOOR;
+    const access = { ...ORDINARY, ...rest, MODELGATE_PROVIDER_ACCESS_KEY_FILE: 'access' };
+    const keys = { ...ORDINARY, ...DOOR, MODELGATE_PROVIDER_KEYS_FILE: 'keys.yaml' };
+    const waitingOf = (environment: Record<string, string>) =>
+      reload(loadedFrom(environment, key), loadedFrom(environment, `${key}-after`)).waiting;
+    expect(waitingOf(access)).toEqual(['MODELGATE_PROVIDER_ACCESS_KEY_FILE']);
+    expect(waitingOf(keys)).toEqual(['MODELGATE_PROVIDER_KEYS_FILE']);
+    const { loaded } = reload(loadedFrom(access, key), loadedFrom(access, `${key}-after`));
+    expect(loaded.config.provider?.accessKeys).toEqual([key]);
   });
 });
 

@@ -81,8 +81,59 @@ test.each(LEVELS)('no secret of a whole run is found in its output with %o', asy
   ).toBeGreaterThan(1);
 });
 
+test('no key of the provider door is found in its output, wherever a client writes it', async () => {
+  const keys = {
+    access: 'access-key-of-the-backend-in-this-test',
+    provider: 'gsk_key_of_the_provider_in_this_test',
+    signing: 'signs-the-users-of-this-test',
+  };
+  using database = createDatabase();
+  await using backend = await startSlowUpstream();
+  const host = new URL(backend.origin).host;
+  writeFileSync(join(database.directory, 'access'), `another-access-key-of-the-same-length\n${keys.access}\n`);
+  writeFileSync(join(database.directory, 'keys.yaml'), `${host}: ${keys.provider}\n`);
+  await using gate = await serveModelgate({
+    MODELGATE_UPSTREAM_URL: backend.origin,
+    DATABASE_URL: `sqlite:///${database.path}`,
+    WEBUI_SECRET_KEY: KEY,
+    MODELGATE_PROVIDER_HOST: '127.0.0.1',
+    MODELGATE_PROVIDER_PORT: '0',
+    MODELGATE_PROVIDERS: backend.origin,
+    MODELGATE_PROVIDER_ACCESS_KEY_FILE: join(database.directory, 'access'),
+    MODELGATE_PROVIDER_KEYS_FILE: join(database.directory, 'keys.yaml'),
+    FORWARD_USER_INFO_HEADER_JWT_SECRET: keys.signing,
+    ...LEVELS[0],
+  });
+  const door = String(gate.lines().find(({ provider_url: url }) => url !== undefined)?.['provider_url']);
+  const targets = Object.values(keys).flatMap((key) => [
+    [`${gate.url}/${key}`, {}],
+    [`${door}/${host}/${key}`, { headers: { authorization: `Bearer ${keys.access}` } }],
+    [`${door}/${key}/models`, { headers: { 'api-key': key } }],
+    [
+      `${door}/${host}/chat/completions`,
+      {
+        method: 'POST',
+        headers: { 'x-api-key': keys.access, 'x-openwebui-user-id': key },
+        body: JSON.stringify({ model: key, messages: [] }),
+      },
+    ],
+  ]) as [string, RequestInit][];
+  for (const [url, init] of targets) await (await fetch(url, init)).arrayBuffer();
+  await until(
+    () => gate.lines().filter(({ msg }) => msg === 'request').length === targets.length,
+    10_000,
+    'an access line each',
+  );
+  gate.kill('SIGTERM');
+  const { stdout, stderr } = await gate.ended();
+  expect(stdout).toContain('[redacted]');
+  for (const key of Object.values(keys)) expect(stdout + stderr).not.toContain(key);
+});
+
 describe('no secret is found in what a command prints', () => {
   const PROVIDER_KEY = 'sk-or-v1-5555666677778888999900001111222';
+  const ACCESS_KEY = 'access-key-of-the-backend-in-this-test';
+  const SIGNING_KEY = 'signs-the-users-of-this-test';
   const PASSWORD_HASH = '$2b$12$abcdefghijklmnopqrstuuKd8mF0Q1w2e3r4t5y6u7i8o9p0a1s2';
   const TOKEN_FILE = 'admin-key.txt';
 
@@ -117,10 +168,15 @@ describe('no secret is found in what a command prints', () => {
       DATABASE_URL: `sqlite:///${database.path}`,
       WEBUI_SECRET_KEY: KEY,
       OPENROUTER_API_KEY: PROVIDER_KEY,
+      MODELGATE_PROVIDER_PORT: '0',
+      MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
+      FORWARD_USER_INFO_HEADER_JWT_SECRET: SIGNING_KEY,
       ...LEVELS[0],
     };
     const { stdout, stderr } = await runCommand(words, { environment, directory: database.directory });
     expect(stdout + stderr).not.toBe('');
-    for (const secret of [KEY, API_KEY, PROVIDER_KEY, PASSWORD_HASH]) expect(stdout + stderr).not.toContain(secret);
+    for (const secret of [KEY, API_KEY, PROVIDER_KEY, ACCESS_KEY, SIGNING_KEY, PASSWORD_HASH]) {
+      expect(stdout + stderr).not.toContain(secret);
+    }
   });
 });

@@ -1,0 +1,129 @@
+/** What one request to a provider may do: which models it names, and whether the person for whom it runs may use them. */
+import { type RecordReader, type RecordReaderParts, createRecordReader } from '../enforcement/authorize.ts';
+import type { Judge } from '../enforcement/judge.ts';
+import { GatewayError } from '../errors.ts';
+import { type Decision, deny } from '../policy/decision.ts';
+import { type ModelId, parseModelId } from '../policy/grant.ts';
+import type { Principal, UserPrincipal } from '../policy/principal.ts';
+import { namesModels } from '../references/references.ts';
+import type { Store } from '../store/store.ts';
+import type { StoreView } from '../store/store-view.ts';
+import { baseOf } from './address.ts';
+import type { Endpoint } from './endpoints.ts';
+import { valuesOf } from '../identity/forwarded-user.ts';
+import type { Provider, ProviderScope } from './scope.ts';
+import { candidatesOf, judgeWire } from './wire-model.ts';
+
+interface DecideParts extends RecordReaderParts {
+  readonly store: Pick<Store, 'ask' | 'current'>;
+  readonly judge: Judge;
+  /** `auto`: what the backend's settings name. */
+  readonly serviceModels: 'auto' | ReadonlySet<string>;
+  /** Endpoints that are for admins of the backend alone, and are not judged. */
+  readonly extraPaths: ReadonlySet<string>;
+  /** `refuse`, or the organization that calls without a user are for. */
+  readonly unattributed: string;
+}
+
+/** @returns what a decision of `authorize` is; undefined where nothing runs */
+export function createProviderDecider(parts: DecideParts) {
+  const recordOf = createRecordReader(parts);
+  return async function decideProvider(scope: ProviderScope): Promise<Decision | undefined> {
+    const { endpoint, principal } = scope;
+    if (endpoint === undefined) return isExtra(parts, scope) ? undefined : deny('endpoint_unknown');
+    if (endpoint.kind === 'lists') return undefined;
+    if (principal.kind === 'unresolved') throw new GatewayError('policy_unavailable');
+    if (principal.kind === 'anonymous' && !isNobody(principal, endpoint)) return deny(UNPROVED[principal.because]);
+    const models = await namedModels(recordOf, scope, endpoint);
+    if (models === undefined) return deny('reference_unreadable');
+    const [first] = models;
+    if (first === undefined) return deny('model_missing');
+    const startedAt = performance.now();
+    try {
+      if (principal.kind === 'user') return await judgeUser(parts, scope, endpoint, principal, models);
+      return await parts.store.ask(() => judgeNobody(parts, first, models));
+    } finally {
+      scope.decisionMs = performance.now() - startedAt;
+    }
+  };
+}
+
+const isExtra = ({ extraPaths }: DecideParts, { endpointName, principal }: ProviderScope): boolean =>
+  extraPaths.has(endpointName) && principal.kind === 'user' && principal.role === 'admin';
+
+type Anonymous = Extract<Principal, { kind: 'anonymous' }>;
+
+const UNPROVED = {
+  no_credential: 'no_identity',
+  credential_invalid: 'identity_invalid',
+  credential_expired: 'identity_invalid',
+  user_unknown: 'user_unknown',
+} as const;
+
+/** The backend embeds and transcribes for itself, and says no user then; a chat has one always. */
+const isNobody = ({ because }: Anonymous, { kind }: Endpoint): boolean =>
+  because === 'no_credential' && kind !== 'runs';
+
+/** Only what the backend runs for itself, and only where an organization answers for it. */
+function judgeNobody(parts: DecideParts, first: ModelId, models: ReadonlySet<ModelId>): Decision {
+  const isServiceModel = serviceModelTest(parts);
+  const isPermitted = parts.unattributed !== 'refuse' && [...models].every(isServiceModel);
+  if (!isPermitted) return deny('no_identity', first);
+  return { effect: 'permit', reason: 'service_model', model: first, chain: [first] };
+}
+
+async function judgeUser(
+  parts: DecideParts,
+  { provider, incoming }: ProviderScope,
+  endpoint: Endpoint,
+  user: UserPrincipal,
+  models: ReadonlySet<ModelId>,
+): Promise<Decision> {
+  const { store, judge } = parts;
+  const [asked] = valuesOf(incoming.rawHeaders, ASKED_HEADER);
+  const prefixes = await store.ask(() => prefixesOf(provider, store.current()));
+  const wire = { endpoint, prefixes, models, asked: parseModelId(asked) };
+  const needs = judge.needs(user, () => [...models].flatMap((model) => candidatesOf(wire, model)));
+  return store.ask(() => {
+    const request = { ...wire, isServiceModel: serviceModelTest(parts) };
+    return judgeWire(judge, store.current(), user, request) ?? deny('model_missing');
+  }, needs);
+}
+
+/** The model that the backend was asked for: `{{MODEL_ID}}` in a connection's headers, from 0.12.2. */
+const ASKED_HEADER = 'x-modelgate-model';
+
+function serviceModelTest({ serviceModels, store }: DecideParts): (model: ModelId) => boolean {
+  const named = serviceModels === 'auto' ? new Set(store.current().providerSettings().serviceModels) : serviceModels;
+  return (model) => named.has(model);
+}
+
+/** By the backend's connections whose address leads through this door to this provider. */
+function prefixesOf({ url, prefix }: Provider, view: StoreView): readonly string[] {
+  if (prefix !== undefined) return [`${prefix}.`];
+  const path = `/${url.host}${baseOf(url)}`;
+  const own = view.providerSettings().connections.filter((connection) => pathOfUrl(connection.url) === path);
+  return own.length === 0 ? [''] : [...new Set(own.map((connection) => connection.prefix))];
+}
+
+const pathOfUrl = (text: string): string | undefined => (URL.canParse(text) ? baseOf(new URL(text)) : undefined);
+
+/** @returns undefined where a model is named in a form that cannot be read */
+async function namedModels(recordOf: RecordReader, scope: ProviderScope, endpoint: Endpoint) {
+  const inBody = await namedInBody(recordOf, scope, endpoint);
+  const inQuery = [...new URLSearchParams(scope.query)].flatMap(([name, text]) => (namesModels(name) ? [text] : []));
+  const inPath = scope.modelInPath === undefined ? [] : [scope.modelInPath];
+  const named = inBody && [...inBody, ...inQuery, ...inPath].map(parseModelId);
+  const models = named?.filter((model) => model !== undefined);
+  return models === undefined || models.length !== named?.length ? undefined : new Set(models);
+}
+
+async function namedInBody(recordOf: RecordReader, scope: ProviderScope, { isForm, topLevel }: Endpoint) {
+  const contentType = scope.incoming.headers['content-type'] ?? '';
+  if (isForm && /^\s*multipart\/form-data/i.test(contentType)) return recordOf(scope, { kind: 'form', contentType });
+  // 0.6.18 sends on whatever a client has put into its request: nothing in there is the backend's own
+  const rules = { topLevel, controls: 'defined' } as const;
+  const question = { kind: 'invocation', rules, mentions: false, mayBeEmpty: false } as const;
+  const { references, written } = await recordOf(scope, question);
+  return references.unreadable === undefined ? [...references.models, ...written.places.keys()] : undefined;
+}

@@ -1,0 +1,65 @@
+import { describe, expect, test } from 'vitest';
+import { createListCache } from '../../../src/provider-door/lists.ts';
+
+const answer = (status: number, text: string) => ({ status, headers: [], body: Buffer.from(text) });
+
+function createProvider() {
+  const asked: (() => void)[] = [];
+  let next: () => Promise<ReturnType<typeof answer>> = () => Promise.resolve(answer(200, 'first'));
+  return {
+    asked,
+    answers: (change: typeof next) => void (next = change),
+    fetch: () => {
+      asked.push(() => undefined);
+      return next();
+    },
+  };
+}
+
+describe('lists of models are kept', () => {
+  test('and asked for anew when their time is over', async () => {
+    let time = 0;
+    const listFor = createListCache({ freshMs: 60_000, now: () => time });
+    const provider = createProvider();
+    const textOf = async () => String((await listFor('a', provider.fetch)).body);
+    expect(await textOf()).toBe('first');
+    provider.answers(() => Promise.resolve(answer(200, 'second')));
+    time = 59_999;
+    expect(await textOf()).toBe('first');
+    time = 60_000;
+    expect(await textOf()).toBe('second');
+    expect(provider.asked).toHaveLength(2);
+  });
+
+  test('once for all that ask together, and apart by provider', async () => {
+    const listFor = createListCache({ freshMs: 60_000 });
+    const provider = createProvider();
+    await Promise.all([listFor('a', provider.fetch), listFor('a', provider.fetch), listFor('b', provider.fetch)]);
+    expect(provider.asked).toHaveLength(2);
+  });
+
+  test.each([
+    ['cannot be reached', () => Promise.reject(new Error('refused')), 'Error: refused'],
+    ['answers 502', () => Promise.resolve(answer(502, 'down')), 502],
+  ])('and serve for ten minutes where the provider %s', async (_, failing, outcome) => {
+    let time = 0;
+    const listFor = createListCache({ freshMs: 1_000, now: () => time });
+    const provider = createProvider();
+    await listFor('a', provider.fetch);
+    provider.answers(failing);
+    time = 600_000;
+    expect(String((await listFor('a', provider.fetch)).body)).toBe('first');
+    time = 600_001;
+    const [last] = await Promise.allSettled([listFor('a', provider.fetch)]);
+    expect(last.status === 'fulfilled' ? last.value.status : String(last.reason)).toBe(outcome);
+  });
+
+  test('a refusal of the provider is passed on and not kept', async () => {
+    const listFor = createListCache({ freshMs: 60_000 });
+    const provider = createProvider();
+    provider.answers(() => Promise.resolve(answer(401, 'no')));
+    expect((await listFor('a', provider.fetch)).status).toBe(401);
+    provider.answers(() => Promise.resolve(answer(200, 'yes')));
+    expect((await listFor('a', provider.fetch)).status).toBe(200);
+  });
+});
