@@ -17,6 +17,7 @@ import { checkBackend } from './backend.ts';
 import { checkDatabaseFile, checkIntegrity } from './file.ts';
 import { type Finding, type Verdict, type Verdicts, findingsOf, ok, problem, unknown, warning } from './finding.ts';
 import { checkJournalMode, checkLocks, checkRelease, checkWriteAheadLog } from './journal.ts';
+import { type ProviderDoor, providerChecks } from './providers.ts';
 import { checkAdmins, checkForeignRows } from './rows.ts';
 import { checkCounter, checkIndexUse, checkStatistics, checkTables, checkUpgrade } from './schema.ts';
 
@@ -30,6 +31,8 @@ interface Diagnosis {
   };
   readonly upstream: URL | undefined;
   readonly secretKeys: readonly string[];
+  /** Undefined: there is no provider door. */
+  readonly providerDoor?: ProviderDoor | undefined;
   /** `DATABASE_ENABLE_SQLITE_WAL`, where this command's environment has it. */
   readonly walWanted: boolean | undefined;
   readonly quick: boolean;
@@ -108,7 +111,7 @@ const UNREADABLE: Readonly<Record<string, Check>> = { tables: () => unknown('Not
 function checksOf(
   connection: Connection,
   { schema, release, mode }: ReturnType<typeof read>,
-  { operation, walWanted }: Diagnosis,
+  { operation, providerDoor, walWanted }: Diagnosis,
   walBytes: number,
 ): Readonly<Record<string, Check>> {
   return {
@@ -118,6 +121,7 @@ function checksOf(
       release: () => checkRelease(release),
       admins: () => checkAdmins(connection),
       upgrade: () => checkUpgrade(connection, schema),
+      ...(providerDoor && providerChecks(connection, schema, release, providerDoor)),
     }),
     ...(schema.backendReady &&
       schema.problem === undefined && {

@@ -17,7 +17,7 @@ export function checkRelease(release: BackendRelease): Verdict {
 }
 
 /** Such as `Open WebUI 0.6.16 or later, before 0.6.23`. */
-const nameOfRelease = ({ since, before }: Extract<BackendRelease, { kind: 'known' }>): string =>
+export const nameOfRelease = ({ since, before }: Extract<BackendRelease, { kind: 'known' }>): string =>
   `Open WebUI ${since} ${before === undefined ? `to ${NEWEST_KNOWN_RELEASE}` : `or later, before ${before}`}`;
 
 const VARIABLE = 'DATABASE_ENABLE_SQLITE_WAL';

@@ -71,4 +71,6 @@ function journalOf(since: string) {
   return isOlder(since, '0.9.0') ? 'backend_delete' : 'backend_wal';
 }
 
-const isOlder = (release: string, than: string): boolean => release.localeCompare(than, 'en', { numeric: true }) < 0;
+/** By number. */
+export const isOlder = (release: string, than: string): boolean =>
+  release.localeCompare(than, 'en', { numeric: true }) < 0;

@@ -129,6 +129,23 @@ describe('doctor', () => {
     expect(found.code).toBe(code);
   });
 
+  test('looks at the provider door where there is one: rows of their own, the gravest first for people', async () => {
+    const door = {
+      ...whole(),
+      MODELGATE_PROVIDER_PORT: '8081',
+      MODELGATE_PROVIDER_ACCESS_KEY: 'an-access-key-of-more-than-32-letters',
+      MODELGATE_PROVIDERS: 'http://ollama:11434',
+      FORWARD_USER_INFO_HEADER_JWT_SECRET: 'signs-users',
+    };
+    const found = await report(['--quick'], door);
+    expect(faultsOf(found)).toEqual(['problem signed users', 'unknown environment']);
+    expect(found.checks.map(({ name }) => name)).toEqual(expect.arrayContaining(['connections', 'service models']));
+    expect(found).toMatchObject({ code: 1, problems: 1, not_checked: 1 });
+    const { stdout, stderr } = await doctor(['--quick', '--all'], door);
+    expect(stdout).toMatch(/^problem {2}signed users/);
+    expect(stdout + stderr).not.toMatch(/an-access-key|signs-users/);
+  });
+
   test('says what was not checked', async () => {
     const { checks } = await report(['--quick'], { DATABASE_URL: `sqlite:///${database.path}` });
     expect(checks.find(({ status }) => status === 'unknown')?.finding).toBe(
