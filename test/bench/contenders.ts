@@ -3,12 +3,14 @@ import { fileURLToPath } from 'node:url';
 import { SETTING_NAMES } from '../../src/config/settings.ts';
 import { TEST_SECRET } from '../support/gate/session.ts';
 import { freePorts } from '../support/upstream/upstreams.ts';
-import { MEASURED_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
+import { MEASURED_CORE, MEASURING_CORE, startPinned, type PinnedProcess } from './pinned-process.ts';
 
 const pathOf = (file: string): string => fileURLToPath(new URL(file, import.meta.url));
 
 export interface GateProcess extends PinnedProcess {
   readonly adminUrl: string;
+  /** Of the provider door, where the settings name providers. */
+  readonly providerUrl: string;
 }
 
 type Settings = Readonly<Record<string, string>>;
@@ -38,7 +40,8 @@ export async function startGate(
   database: string,
   settings: Settings = UNREACHED,
 ): Promise<GateProcess> {
-  const [port = 0, adminPort = 0] = await freePorts(2);
+  // together: a port that is let go of may be given to the next who asks
+  const [port = 0, adminPort = 0, providerPort = 0] = await freePorts(3);
   const adminUrl = `http://127.0.0.1:${adminPort}`;
   const gate = await startPinned({
     program: process.execPath,
@@ -53,15 +56,24 @@ export async function startGate(
       MODELGATE_ADMIN_PORT: String(adminPort),
       DATABASE_URL: `sqlite:///${database}`,
       WEBUI_SECRET_KEY: TEST_SECRET,
+      ...('MODELGATE_PROVIDERS' in settings && { MODELGATE_PROVIDER_PORT: String(providerPort) }),
       ...settings,
     },
   });
-  return Object.assign(gate, { adminUrl });
+  return Object.assign(gate, { adminUrl, providerUrl: `http://127.0.0.1:${providerPort}` });
 }
 
 /** The same transport with no stage around it. */
 export const startBareTransport = (upstream: string): Promise<PinnedProcess> =>
   startScript('bare-transport-main.ts', upstream);
+
+/** What streams answers in a provider's place; on the core of the clients. */
+export async function startProvider(): Promise<PinnedProcess> {
+  const [port = 0] = await freePorts(1);
+  const url = `http://127.0.0.1:${port}`;
+  const words = [pathOf('provider-main.ts'), String(port)];
+  return startPinned({ program: process.execPath, words, core: MEASURING_CORE, url, probe: url });
+}
 
 /** What many gateways are built on, with a keep-alive agent and nothing else. */
 export const startHttpProxy = (upstream: string): Promise<PinnedProcess> => startScript('http-proxy-main.ts', upstream);

@@ -10,6 +10,7 @@ function init()
   wrk.headers['Accept-Encoding'] = 'gzip, deflate'
   wrk.headers['User-Agent'] = 'OpenAI/JS 7.57.0'
   if wrk.body then wrk.headers['Content-Type'] = 'application/json' end
+  for name, value in (os.getenv('HEADERS') or ''):gmatch('([^=\n]+)=([^\n]*)\n') do wrk.headers[name] = value end
   for token in io.lines(os.getenv('TOKENS')) do tokens[#tokens + 1] = token end
   if #tokens == 1 then
     wrk.headers['Authorization'] = 'Bearer ' .. tokens[1]

@@ -12,6 +12,8 @@ export interface LoadOptions {
   /** A file of session tokens, one a line, used in turn. */
   readonly tokens: string;
   readonly connections: number;
+  /** Further header fields of each request. */
+  readonly headers?: Readonly<Record<string, string>>;
   readonly seconds: number;
 }
 
@@ -40,6 +42,9 @@ export async function load(target: PinnedProcess, options: LoadOptions): Promise
       PATH: process.env['PATH'],
       METHOD: body === undefined ? 'GET' : 'POST',
       TOKENS: tokens,
+      HEADERS: Object.entries(options.headers ?? {})
+        .map((line) => `${line.join('=')}\n`)
+        .join(''),
       ...(body === undefined ? {} : { BODY: body }),
     },
   });

@@ -17,6 +17,7 @@ import { measureLimits } from './limits.ts';
 import { measureListing } from './listing.ts';
 import { formatTable, rounded, type Row, type Scale, type Tool, type Topic } from './measurement.ts';
 import { measureMemory } from './memory.ts';
+import { measureProviderDoor } from './provider-door.ts';
 import { pinThisProcess } from './pinned-process.ts';
 import { measureStartUp } from './start-up.ts';
 import { measureStreams } from './streams.ts';
@@ -32,6 +33,7 @@ const TOPICS: readonly Topic[] = [
   { name: 'latency', needs: ['taskset', 'nginx'], measure: measureLatency },
   { name: 'listing', needs: ['taskset', 'nginx', 'wrk'], measure: measureListing },
   { name: 'streams', needs: ['taskset', 'nginx'], measure: measureStreams },
+  { name: 'provider-door', needs: ['taskset', 'nginx', 'wrk'], measure: measureProviderDoor },
   { name: 'bodies', needs: ['taskset'], measure: measureBodies },
   { name: 'memory', needs: ['taskset', 'nginx', 'wrk'], measure: measureMemory },
   { name: 'exposition', needs: ['taskset'], measure: measureExposition },
