@@ -118,7 +118,8 @@ const MEGABYTE = 1024 * 1024;
 export function createProgress({ screen, writeError }: Terminal) {
   let [current, drawnAt] = ['', Number.NEGATIVE_INFINITY];
   return {
-    at: (step: string, done: number, total: number): void => {
+    /** @param counted what is counted, where it is no bytes */
+    at: (step: string, done: number, total: number, counted = ''): void => {
       const now = performance.now();
       const isEarly = step === current && now - drawnAt < REDRAW_EVERY_MS && done < total;
       if (!screen.error || isEarly) return;
@@ -127,7 +128,9 @@ export function createProgress({ screen, writeError }: Terminal) {
       const bar = '█'.repeat(Math.round(share * BAR)).padEnd(BAR, '░');
       const label = IN_BYTES[step];
       const all =
-        label === undefined ? total.toLocaleString('en') : `${Math.ceil(total / MEGABYTE).toLocaleString('en')} MB`;
+        label === undefined
+          ? `${total.toLocaleString('en')} ${counted}`
+          : `${Math.ceil(total / MEGABYTE).toLocaleString('en')} MB`;
       const line = `${label ?? step} ${bar} ${Math.floor(share * 100)} % of ${all}`;
       writeError(`${WIPE}${line.slice(0, screen.columns - 1)}`);
     },

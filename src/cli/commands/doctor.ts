@@ -163,7 +163,7 @@ $ modelgate bench-queries --iterations 1000 --database data/webui.db`,
       chosen: { user: options.user, organization: options.org },
       iterations: options.iterations,
       policy: config.policy,
-      onProgress: (done, total) => progress.at('timing queries', done, total),
+      onProgress: (done, total) => progress.at('timing', done, total, 'queries'),
     });
     const { iterations, users, organization } = record;
     const asked = users === 1 ? 'one user' : `${counted(users, 'user')} in turn`;

@@ -128,8 +128,7 @@ async function explainDecision(id: string, gate: string, options: DatabaseOption
   const user = made.user && { id: made.user.id, email: now?.user.email ?? null, role: made.user.role };
   const who = anonymous === null ? 'not known: the database could not be read' : WHO[anonymous];
   const facts: readonly Fact[] = [
-    ...decisionFacts(made),
-    ['user', user === null ? who : describeUser(user)],
+    ...decisionFacts(made).toSpliced(1, 0, ['user', user === null ? who : describeUser(user)]),
     ['organizations', organizations === null ? undefined : organizations.join(', ') || 'none that count'],
     ['request', `${made.method} ${made.path} ${status === null ? 'is not answered yet' : String(status)}`],
     ['at', made.at],

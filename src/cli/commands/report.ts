@@ -32,7 +32,7 @@ $ modelgate report --org mai_client_acme --json | jq ".rows[].email"`,
   async (options, { config, operation, policy, terminal }) => {
     const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
     using progress = createProgress(terminal);
-    const onProgress = (done: number, total: number): void => progress.at('reading memberships', done, total);
+    const onProgress = (done: number, total: number): void => progress.at('Reading', done, total, 'memberships');
     const record = await readAccessReport(operation, policy, chosen, onProgress);
     return { record, parts: [tableOfAccess(record.rows)], notes: notesOn(record.not_counted, policy) };
   },
