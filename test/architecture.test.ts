@@ -81,7 +81,7 @@ const TABLE: Record<string, Row> = {
   'provider-door': {
     values: ['enforcement', 'errors.ts', 'identity', 'policy', 'reading', 'references', 'telemetry', 'transport'],
     types: ['config', 'stage.ts', 'store'],
-    packages: ['hono', '@hono/node-server'],
+    packages: ['hono', '@hono/node-server', 'lru-cache'],
   },
   // one operation on the backend's file; these four know no terminal
   'backend-file': {

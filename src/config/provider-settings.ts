@@ -73,6 +73,10 @@ export const PROVIDER_SETTINGS = {
   FORWARD_USER_INFO_HEADER_USER_ID: settingWithDefault(value.headerName, 'X-OpenWebUI-User-Id'),
   FORWARD_USER_INFO_HEADER_JWT: settingWithDefault(value.headerName, 'X-OpenWebUI-User-Jwt'),
   FORWARD_USER_INFO_HEADER_JWT_SECRET: secret("the backend's value"),
+  FORWARD_USER_INFO_HEADER_USER_NAME: settingWithDefault(value.headerName, 'X-OpenWebUI-User-Name'),
+  FORWARD_USER_INFO_HEADER_USER_EMAIL: settingWithDefault(value.headerName, 'X-OpenWebUI-User-Email'),
+  FORWARD_USER_INFO_HEADER_USER_ROLE: settingWithDefault(value.headerName, 'X-OpenWebUI-User-Role'),
+  FORWARD_SESSION_INFO_HEADER_MESSAGE_ID: settingWithDefault(value.headerName, 'X-OpenWebUI-Message-Id'),
   FORWARD_SESSION_INFO_HEADER_CHAT_ID: settingWithDefault(value.headerName, 'X-OpenWebUI-Chat-Id'),
   FORWARD_USER_INFO_HEADER_AUTH_TYPE: settingWithDefault(value.headerName, 'X-OpenWebUI-Auth-Type'),
   MODELGATE_PROVIDER_SERVICE_MODELS: settingWithDefault(serviceModels, 'auto', 'gpt-4o-mini,text-embedding-3-small'),
@@ -102,6 +106,14 @@ export const PROVIDER_MEANINGS = {
   FORWARD_USER_INFO_HEADER_JWT: "The backend's own setting: header with the signed form of the same.",
   FORWARD_USER_INFO_HEADER_JWT_SECRET:
     "The backend's own setting (from 0.9.6): key of the signed form. Where it is set, only the signed form counts.",
+  FORWARD_USER_INFO_HEADER_USER_NAME:
+    "The backend's own setting: header with the name of the user. No provider gets it.",
+  FORWARD_USER_INFO_HEADER_USER_EMAIL:
+    "The backend's own setting: header with the address of the user. No provider gets it.",
+  FORWARD_USER_INFO_HEADER_USER_ROLE:
+    "The backend's own setting: header with the role of the user. No provider gets it, and it is not believed.",
+  FORWARD_SESSION_INFO_HEADER_MESSAGE_ID:
+    "The backend's own setting: header with the id of the message. No provider gets it.",
   FORWARD_SESSION_INFO_HEADER_CHAT_ID: "The backend's own setting: header with the id of the chat.",
   FORWARD_USER_INFO_HEADER_AUTH_TYPE: "The backend's own setting: header with how the user has signed in.",
   MODELGATE_PROVIDER_SERVICE_MODELS:

@@ -28,8 +28,15 @@ function toProviderConfig(values: Values, port: number, { urls, accessKeys, keys
       tokenHeader: values.FORWARD_USER_INFO_HEADER_JWT,
       tokenSecret: values.FORWARD_USER_INFO_HEADER_JWT_SECRET,
     },
-    chatIdHeader: values.FORWARD_SESSION_INFO_HEADER_CHAT_ID,
-    authTypeHeader: values.FORWARD_USER_INFO_HEADER_AUTH_TYPE,
+    /** What else the backend says of user and chat: it concerns no provider. */
+    otherHeaders: [
+      values.FORWARD_USER_INFO_HEADER_USER_NAME,
+      values.FORWARD_USER_INFO_HEADER_USER_EMAIL,
+      values.FORWARD_USER_INFO_HEADER_USER_ROLE,
+      values.FORWARD_USER_INFO_HEADER_AUTH_TYPE,
+      values.FORWARD_SESSION_INFO_HEADER_CHAT_ID,
+      values.FORWARD_SESSION_INFO_HEADER_MESSAGE_ID,
+    ],
     serviceModels: values.MODELGATE_PROVIDER_SERVICE_MODELS,
     unattributed: values.MODELGATE_PROVIDER_UNATTRIBUTED,
     extraPaths: values.MODELGATE_PROVIDER_EXTRA_PATHS ?? new Set<string>(),

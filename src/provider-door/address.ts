@@ -27,7 +27,8 @@ export function createAddresses<P extends ProviderAddress>(providers: readonly P
     .map((provider) => ({ provider, base: `/${provider.url.host}${baseOf(provider.url)}` }))
     .toSorted((a, b) => b.base.length - a.base.length);
 
-  return function readAddress(given: string): Addressed<P> {
+  return function readAddress(received: string): Addressed<P> {
+    const given = decodedHost(received);
     if (!CLEAN.test(given)) throw ambiguous('Found a character that must not stand in it, or an empty or dot segment.');
     const [raw = '', ...more] = given.split('?');
     const [host = ''] = raw.slice(1).split('/', 1);
@@ -40,6 +41,9 @@ export function createAddresses<P extends ProviderAddress>(providers: readonly P
     return { provider, path: whole.slice(base.length) || '/', target: target || '/', query: more.join('?') };
   };
 }
+
+/** The brackets of an IPv6 host, which some clients encode in a path. */
+export const decodedHost = (path: string): string => path.replace(/^\/%5B([\da-f:.]+)%5D(?=[:/]|$)/i, '/[$1]');
 
 /** Without the slash at its end. */
 export const baseOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, '');

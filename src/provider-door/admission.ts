@@ -73,10 +73,12 @@ export function admit({ placesOfKey, readAddress, identityHeaders }: AdmissionPa
 
 /** Keys and cookies are the backend's; who a user is concerns no provider. */
 const REMOVED = ['host', 'authorization', 'api-key', 'x-api-key', 'cookie', 'accept-encoding'];
+/** A list that is kept is whole; no other endpoint knows conditions. */
+const CONDITIONAL = ['if-none-match', 'if-modified-since', 'if-range', 'range'];
 const IDENTITY_PREFIX = /^x-(?:openwebui|modelgate)-/;
 
 function removedNames(rawHeaders: HeaderLines, identityHeaders: ReadonlySet<string>): ReadonlySet<string> {
-  const removed = new Set([...REMOVED, ...identityHeaders]);
+  const removed = new Set([...REMOVED, ...CONDITIONAL, ...identityHeaders]);
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const name = (rawHeaders[index] ?? '').toLowerCase();
     if (IDENTITY_PREFIX.test(name)) removed.add(name);

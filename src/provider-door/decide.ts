@@ -8,7 +8,7 @@ import type { Principal, UserPrincipal } from '../policy/principal.ts';
 import { namesModels } from '../references/references.ts';
 import type { Store } from '../store/store.ts';
 import type { StoreView } from '../store/store-view.ts';
-import { baseOf } from './address.ts';
+import { baseOf, decodedHost } from './address.ts';
 import type { Endpoint } from './endpoints.ts';
 import { valuesOf } from '../identity/forwarded-user.ts';
 import type { Provider, ProviderScope } from './scope.ts';
@@ -80,12 +80,16 @@ async function judgeUser(
   models: ReadonlySet<ModelId>,
 ): Promise<Decision> {
   const { store, judge } = parts;
-  const [asked] = valuesOf(incoming.rawHeaders, ASKED_HEADER);
+  const [asked = ''] = valuesOf(incoming.rawHeaders, ASKED_HEADER);
+  const preset = parseModelId(asked);
+  if (preset === undefined && asked !== '') return deny('reference_unreadable');
   const prefixes = await store.ask(() => prefixesOf(provider, store.current()));
-  const wire = { endpoint, prefixes, models, asked: parseModelId(asked) };
+  const wire = { endpoint, prefixes, models, asked: preset };
   const needs = judge.needs(user, () => [...models].flatMap((model) => candidatesOf(wire, model)));
   return store.ask(() => {
-    const request = { ...wire, isServiceModel: serviceModelTest(parts) };
+    const isService = serviceModelTest(parts);
+    const isServiceModel = (model: ModelId) => isService(model) || candidatesOf(wire, model).some(isService);
+    const request = { ...wire, isServiceModel };
     return judgeWire(judge, store.current(), user, request) ?? deny('model_missing');
   }, needs);
 }
@@ -101,12 +105,18 @@ function serviceModelTest({ serviceModels, store }: DecideParts): (model: ModelI
 /** By the backend's connections whose address leads through this door to this provider. */
 function prefixesOf({ url, prefix }: Provider, view: StoreView): readonly string[] {
   if (prefix !== undefined) return [`${prefix}.`];
-  const path = `/${url.host}${baseOf(url)}`;
-  const own = view.providerSettings().connections.filter((connection) => pathOfUrl(connection.url) === path);
+  const base = `/${url.host}${baseOf(url)}`;
+  const own = view
+    .providerSettings()
+    .connections.filter((connection) => `${pathOfUrl(connection.url)}/`.startsWith(`${base}/`));
   return own.length === 0 ? [''] : [...new Set(own.map((connection) => connection.prefix))];
 }
 
-const pathOfUrl = (text: string): string | undefined => (URL.canParse(text) ? baseOf(new URL(text)) : undefined);
+/** The host of the provider is its first segment, and has no letter case. */
+function pathOfUrl(text: string): string {
+  if (!URL.canParse(text)) return '';
+  return baseOf(new URL(text)).replace(/^\/[^/]+/, (host) => decodedHost(host).toLowerCase());
+}
 
 /** @returns undefined where a model is named in a form that cannot be read */
 async function namedModels(recordOf: RecordReader, scope: ProviderScope, endpoint: Endpoint) {
@@ -118,9 +128,19 @@ async function namedModels(recordOf: RecordReader, scope: ProviderScope, endpoin
   return models === undefined || models.length !== named?.length ? undefined : new Set(models);
 }
 
+/** RFC 8259 11; a body without a type is read as JSON by all. */
+const JSON_TYPE = /^(?:application\/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-8"?\s*)?)?$/i;
+/** RFC 7578 4.1, with one boundary. */
+const ONE_FORM = /^multipart\/form-data\s*;\s*boundary=(?:"[^"]+"|[^\s;"]+)$/i;
+
 async function namedInBody(recordOf: RecordReader, scope: ProviderScope, { isForm, topLevel }: Endpoint) {
-  const contentType = scope.incoming.headers['content-type'] ?? '';
-  if (isForm && /^\s*multipart\/form-data/i.test(contentType)) return recordOf(scope, { kind: 'form', contentType });
+  const { rawHeaders } = scope.incoming;
+  const [contentType = '', ...more] = valuesOf(rawHeaders, 'content-type');
+  // What a provider would read by another type, or after a coding, is not what was judged
+  if (more.length > 0 || valuesOf(rawHeaders, 'content-encoding').some((coding) => coding !== 'identity'))
+    return undefined;
+  if (isForm && ONE_FORM.test(contentType)) return recordOf(scope, { kind: 'form', contentType });
+  if (!JSON_TYPE.test(contentType)) return undefined;
   // 0.6.18 sends on whatever a client has put into its request: nothing in there is the backend's own
   const rules = { topLevel, controls: 'defined' } as const;
   const question = { kind: 'invocation', rules, mentions: false, mayBeEmpty: false } as const;

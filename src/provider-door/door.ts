@@ -116,7 +116,7 @@ const UNREAD = new Request('http://provider-door/');
 function createStages(parts: LastingParts): Hono<ProviderEnv> {
   const { config, provider, providers, store, log, metrics } = parts;
   const { mode, denial, bypass } = config.policy;
-  const { user, chatIdHeader, authTypeHeader } = provider;
+  const { user, otherHeaders } = provider;
   const audit = createAudit({ ...parts, mode });
   const refusal = createRefusal({
     audit,
@@ -133,8 +133,7 @@ function createStages(parts: LastingParts): Hono<ProviderEnv> {
     judge: createJudge(config.policy),
     maxBodyBytes: config.maxBodyBytes,
     anonymousBodyBytes: config.maxBodyBytes,
-    // all bodies come from the backend, which holds them too
-    payerOf: () => 'backend',
+    payerOf: (principal) => (principal.kind === 'user' ? principal.id : 'backend'),
   });
   const forwardedUser = createForwardedUsers(user);
   const identify = (scope: ProviderScope) => identifyForwarded(scope, { forwardedUser, store });
@@ -146,7 +145,7 @@ function createStages(parts: LastingParts): Hono<ProviderEnv> {
     admit({
       placesOfKey: createAccessKeys(provider.accessKeys),
       readAddress: createAddresses(providers),
-      identityHeaders: new Set([user.userIdHeader, user.tokenHeader, chatIdHeader, authTypeHeader]),
+      identityHeaders: new Set([user.userIdHeader, user.tokenHeader, ...otherHeaders]),
     }),
   );
   if (bypass === undefined) app.use(authorize<ProviderScope>({ store, identify, decide, refusal, audit, mode }));

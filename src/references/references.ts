@@ -132,8 +132,7 @@ class Walk {
     const isSchema = (one: unknown) => beneathKey === 'content' && isObject(one);
     if (isSchema(value)) return;
     if (key === FAN_OUT && isObject(value)) for (const id of Object.keys(value)) this.named(id, path);
-    // A name that stands for models of another person's choosing cannot be judged at all
-    if (key === 'preset' && typeof value !== 'boolean') return this.#refuse(path);
+    if (namesTemplate(key, value)) return this.#refuse(path);
     const read = place.hidden && typeof value === 'string' ? this.#hiddenValue(value, path) : value;
     if (isSchema(read)) return;
     if (namesModels(key)) return this.named(read, path);
@@ -220,6 +219,18 @@ const LOOKED_UP = /^(?:model|message_ids(?:\.model_id)?|params(?:\.custom_params
 /** The caller's own function, whose `parameters` are a schema; those of a provider's tool are settings. */
 const isFunction = ({ type, name }: Record<string, unknown>, path: string) =>
   type === 'function' || (type === undefined && (typeof name === 'string' || path.endsWith('.function')));
+
+/**
+ * A name that stands for a model of another person's choosing cannot be judged at all: a preset of OpenRouter, a stored
+ * prompt of OpenAI (`prompt`), LiteLLM and Keywords AI (`prompt_id`), an agent of Azure. A text to complete is no such name.
+ */
+function namesTemplate(key: string, value: unknown): boolean {
+  const folded = foldKey(key);
+  if (folded === 'preset') return typeof value !== 'boolean';
+  return folded === 'prompt_id' || folded === 'agent_reference' || (TEMPLATES.has(folded) && isObject(value));
+}
+
+const TEMPLATES = words('prompt agent');
 
 const isOpaquePlugin = (plugin: unknown) =>
   isObject(plugin) && typeof plugin['id'] === 'string' && OPAQUE_PLUGINS.test(plugin['id']);

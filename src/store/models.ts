@@ -65,7 +65,8 @@ export function preparePresetsOn(connection: Connection, schema: Schema) {
   const owner = schema.presetOwner ? 'm.user_id' : 'NULL';
   const rows = connection.prepare<[string], StoredRow>(
     `SELECT m.id, ${owner} AS owner, u.id AS known, NULL AS email, u.role FROM model m LEFT JOIN "user" u ON u.id = ${owner}
-     WHERE m.base_model_id = ? AND m.id <> m.base_model_id AND typeof(m.id) = 'text'`,
+     WHERE m.base_model_id = ? AND m.id <> m.base_model_id AND typeof(m.id) = 'text'
+       AND ${activeCondition(columnsOf(connection, 'model').has('is_active'), 'm')}`,
   );
   return (base: ModelId): readonly ModelId[] =>
     rows.all(base).flatMap((row) => (makerOf(row) === undefined ? [row.id as ModelId] : []));

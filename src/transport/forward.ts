@@ -45,8 +45,8 @@ export async function exchange(
 }
 
 /** @returns the whole answer to a request without a body @throws GatewayError */
-export const askUpstream = (upstream: Upstream, request: Forwarded): Promise<BufferedAnswer> =>
-  createAsk(upstream, requestLines(upstream, request, false))(request.target);
+export const askUpstream = (upstream: Upstream, request: Forwarded, signal: AbortSignal): Promise<BufferedAnswer> =>
+  createAsk(upstream, requestLines(upstream, request, false), signal)(request.target);
 
 /** undici destroys what it was given, and `incoming` must outlive that: the answer still goes out on its connection. */
 function uploadOf(outgoing: ServerResponse): Readable {

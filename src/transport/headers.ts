@@ -72,7 +72,8 @@ export function requestLines(
   }
   const kept = nominated === undefined ? lines : withoutNominated(lines, nominated);
   if (peerOf !== undefined) addForwarding(kept, forwarded, peerOf(socket), host);
-  kept.push('via', extendedVia(via, httpVersion, ourName));
+  const chain = extendedVia(via, httpVersion, ourName);
+  kept.push('via', peerOf === undefined ? `${httpVersion} ${ourName}` : chain);
   if (rewritten) kept.push('accept-encoding', 'identity');
   kept.push('x-request-id', requestId);
   for (const part of edit.add) kept.push(part);

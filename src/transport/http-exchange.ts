@@ -13,7 +13,7 @@ import {
   MAX_REWRITTEN_BYTES,
 } from './exchange.ts';
 import { fieldOf, responseLines, rewrittenLines } from './headers.ts';
-import { MAX_INTERIM, type Upstream, createAsk, toGatewayError } from './upstream.ts';
+import { MAX_INTERIM, type Upstream, createAsk, isRedirect, redirected, toGatewayError } from './upstream.ts';
 
 /** Up to this length head and body leave as one string: half the work of two buffers. */
 const JOINED_BYTES = 16 * 1024;
@@ -68,6 +68,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     }
     const fault = findFault(controller.rawHeaders as readonly unknown[], headers['transfer-encoding']);
     if (fault !== undefined) return void controller.abort(fault);
+    if (this.#parts.upstream.peerOf === undefined && isRedirect(status)) return void controller.abort(redirected());
     this.#status = status;
     this.#firstByteAt = performance.now();
     this.#lines = this.#linesOf(status, headers);

@@ -127,12 +127,19 @@ async function probe(pool: Pool, path: string): Promise<string | undefined> {
   }
 }
 
+export const isRedirect = (status: number): boolean => [301, 302, 303, 307, 308].includes(status);
+
+/** The backend would follow a provider's redirect, and take its keys and the user's words along (aiohttp). */
+export const redirected = (): GatewayError =>
+  new GatewayError('upstream_invalid', { detail: 'It redirects elsewhere, which is not followed.' });
+
 /** Asks for further pages of an answer, with the headers of its request. */
-export function createAsk(upstream: Upstream, headers: string[]): AskUpstream {
+export function createAsk(upstream: Upstream, headers: string[], signal: AbortSignal | null = null): AskUpstream {
   let bytes = 0;
   return async function ask(path): Promise<BufferedAnswer> {
     try {
-      const answer = await upstream.pool.request({ path, method: 'GET', headers });
+      const answer = await upstream.pool.request({ path, method: 'GET', headers, signal });
+      if (upstream.peerOf === undefined && isRedirect(answer.statusCode)) throw redirected();
       const chunks: Buffer[] = [];
       for await (const chunk of answer.body as AsyncIterable<Buffer>) {
         bytes += chunk.length;

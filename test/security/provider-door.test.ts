@@ -6,6 +6,7 @@ import { SignJWT, UnsecuredJWT, generateKeyPair } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ACCESS_KEY, type TestDoor, startTestDoor } from '../support/gate/provider-door.ts';
 import { openConnection } from '../support/gate/raw-connection.ts';
+import { startRecordingUpstream } from '../support/upstream/upstreams.ts';
 
 const SECRET = 'the signing secret of both sides';
 const messages = [{ role: 'user', content: 'hello' }];
@@ -323,5 +324,185 @@ describe('models that are forbidden', () => {
     });
     await response.text();
     expect([response.status, door.provider.requests.length]).toEqual([404, 0]);
+  });
+});
+
+describe('what a provider may read otherwise', () => {
+  let door: TestDoor;
+  beforeAll(async () => {
+    door = await startTestDoor({ MODELGATE_MEDIA_MODELS: 'whisper-1' });
+  });
+  afterAll(() => door[Symbol.asyncDispose]());
+
+  async function send(body: string | Buffer, headers: Record<string, string>, path = '/chat/completions') {
+    door.provider.reset();
+    const base = { authorization: `Bearer ${ACCESS_KEY}`, 'x-openwebui-user-id': 'ann' };
+    const response = await fetch(`${door.base}${path}`, { method: 'POST', body, headers: { ...base, ...headers } });
+    await response.text();
+    return { status: response.status, reached: door.provider.requests.length };
+  }
+
+  const BODY = JSON.stringify({ model: 'A', messages });
+  const REFUSED = { status: 400, reached: 0 };
+
+  test.each([
+    'application/json',
+    'application/json; charset=utf-8',
+    'application/json;charset="UTF-8"',
+    'application/x+json',
+  ])('%s is JSON', async (type) =>
+    expect(await send(BODY, { 'content-type': type })).toEqual({ status: 200, reached: 1 }),
+  );
+
+  test.each([
+    'application/x-www-form-urlencoded',
+    'text/plain',
+    'application/json; charset=utf-7',
+    'application/json; charset=utf-16',
+    'multipart/form-data; boundary=x',
+  ])('%s is not', async (type) => expect(await send(BODY, { 'content-type': type })).toEqual(REFUSED));
+
+  test.each(['gzip', 'deflate', 'br', 'identity, gzip'])('a body coded as %s is not judged', async (coding) => {
+    expect(await send(BODY, { 'content-type': 'application/json', 'content-encoding': coding })).toEqual(REFUSED);
+  });
+
+  test('a form has one boundary', async () => {
+    const form = (model: string) => `--a\r\nContent-Disposition: form-data; name="model"\r\n\r\n${model}\r\n--a--\r\n`;
+    const to = (type: string, body: string) => send(body, { 'content-type': type }, '/audio/transcriptions');
+    expect(await to('multipart/form-data; boundary=a', form('whisper-1'))).toEqual({ status: 200, reached: 1 });
+    expect(await to('multipart/form-data; boundary=a; boundary=b', form('whisper-1'))).toEqual(REFUSED);
+    expect(await to('application/x-www-form-urlencoded', 'model=whisper-1')).toEqual(REFUSED);
+  });
+
+  test.each([
+    { prompt_id: 'of-another' },
+    { PROMPT_ID: 'of-another' },
+    { prompt: { id: 'pmpt_1' } },
+    { prompt: { prompt_id: 'x', override: true } },
+    { agent: { name: 'x', type: 'agent_reference' } },
+    { agent_reference: { name: 'x' } },
+    { preset: 'x' },
+    { Preset: 'x' },
+  ])('%j stands for a model that cannot be judged', async (more) => {
+    const body = JSON.stringify({ model: 'A', messages, ...more });
+    expect(await send(body, { 'content-type': 'application/json' })).toEqual(REFUSED);
+  });
+
+  test('a text to complete is none of these', async () => {
+    const body = JSON.stringify({ model: 'A', prompt: 'Once upon a time' });
+    expect(await send(body, { 'content-type': 'application/json' }, '/completions')).toEqual({
+      status: 200,
+      reached: 1,
+    });
+  });
+
+  test('a preset whose name cannot be read is no preset', async () => {
+    const body = JSON.stringify({ model: 'B', messages });
+    const headers = { 'content-type': 'application/json', 'x-modelgate-model': 'x'.repeat(1_025) };
+    expect(await send(body, headers)).toEqual(REFUSED);
+  });
+});
+
+describe('what leaves the door', () => {
+  test('no redirect takes the keys of the backend elsewhere', async () => {
+    await using upstream = await startRecordingUpstream((_incoming, outgoing, { path }) => {
+      outgoing.writeHead(path.endsWith('models') ? 302 : 307, { location: 'http://127.0.0.1:9/elsewhere' }).end();
+    });
+    await using door = await startTestDoor({ MODELGATE_PROVIDERS: upstream.origin });
+    const base = `${door.url}/127.0.0.1:${upstream.port}`;
+    const headers = { 'api-key': ACCESS_KEY, 'x-openwebui-user-id': 'ann', 'content-type': 'application/json' };
+    const init = { headers, redirect: 'manual' } as const;
+    const chat = await fetch(`${base}/chat/completions`, { ...init, method: 'POST', body: '{"model":"A"}' });
+    const list = await fetch(`${base}/models`, init);
+    for (const answer of [chat, list]) {
+      expect([answer.status, answer.headers.get('location')]).toEqual([502, null]);
+      await answer.text();
+    }
+    expect(upstream.requests).toHaveLength(2);
+  });
+
+  test('headers that the backend has renamed stay here', async () => {
+    await using door = await startTestDoor({
+      FORWARD_USER_INFO_HEADER_USER_NAME: 'X-Who',
+      FORWARD_USER_INFO_HEADER_USER_EMAIL: 'X-Mail',
+      FORWARD_USER_INFO_HEADER_USER_ROLE: 'X-Role',
+      FORWARD_SESSION_INFO_HEADER_MESSAGE_ID: 'X-Message',
+      FORWARD_SESSION_INFO_HEADER_CHAT_ID: 'X-Chat',
+    });
+    const said = { 'x-who': 'Ann', 'x-mail': 'a@b.c', 'x-role': 'user', 'x-message': 'm', 'x-chat': 'c' };
+    const answer = await door.ask('ann', '/chat/completions', { model: 'A', messages }, { ...said, via: '1.1 inside' });
+    await answer.text();
+    const sent = door.provider.last();
+    expect(Object.keys(said).filter((name) => sent.has(name))).toEqual([]);
+    expect(sent.all('via').join()).not.toContain('inside');
+  });
+
+  test('a list is whole, and each organization has its own', async () => {
+    await using upstream = await startRecordingUpstream((incoming, outgoing) => {
+      const { 'if-none-match': known, 'openai-organization': organization = 'none' } = incoming.headers;
+      outgoing.writeHead(known === undefined ? 200 : 304, { 'set-cookie': 'a=b', 'content-type': 'application/json' });
+      outgoing.end(JSON.stringify({ data: [organization] }));
+    });
+    await using door = await startTestDoor({ MODELGATE_PROVIDERS: upstream.origin });
+    const ask = async (headers: Record<string, string>) => {
+      const answer = await fetch(`${door.url}/127.0.0.1:${upstream.port}/models`, {
+        headers: { authorization: `Bearer ${ACCESS_KEY}`, ...headers },
+      });
+      return [answer.status, await answer.text(), answer.headers.get('set-cookie')];
+    };
+    expect(await ask({ 'if-none-match': '"x"' })).toEqual([200, '{"data":["none"]}', 'a=b']);
+    expect(await ask({ 'openai-organization': 'org-1' })).toEqual([200, '{"data":["org-1"]}', 'a=b']);
+    expect(await ask({ 'openai-organization': 'org-2' })).toEqual([200, '{"data":["org-2"]}', 'a=b']);
+    expect(await ask({})).toEqual([200, '{"data":["none"]}', null]);
+    expect(upstream.requests).toHaveLength(3);
+  });
+});
+
+describe('what the settings of the backend say', () => {
+  const configure = ({ database }: TestDoor, key: string, value: unknown) =>
+    database.sql
+      .prepare('INSERT INTO config ("key", value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value')
+      .run(key, JSON.stringify(value));
+  const statusOf = async (door: TestDoor, model: string, path = '/chat/completions') => {
+    const response = await door.ask('ann', path, { model, messages });
+    await response.text();
+    return response.status;
+  };
+
+  test('counts however the address of a connection is spelled', async () => {
+    await using door = await startTestDoor();
+    const host = new URL(door.provider.url).host;
+    await using whole = await startTestDoor({ MODELGATE_PROVIDERS: `http://${host}` });
+    configure(whole, 'openai.api_configs', { 0: { prefix_id: 'ol' } });
+    for (const url of [
+      `http://modelgate:8081/${host}/v1`,
+      `http://modelgate:8081/${host}`,
+      `http://modelgate:8081/${host}/`,
+    ]) {
+      configure(whole, 'openai.api_base_urls', [url]);
+      const answer = await fetch(`${whole.url}/${host}/v1/chat/completions`, {
+        method: 'POST',
+        body: JSON.stringify({ model: 'A', messages }),
+        headers: { 'x-api-key': ACCESS_KEY, 'x-openwebui-user-id': 'ann', 'content-type': 'application/json' },
+      });
+      await answer.text();
+      expect(answer.status).toBe(403);
+    }
+  });
+
+  test('a task model is listed with its prefix', async () => {
+    await using door = await startTestDoor();
+    configure(door, 'openai.api_base_urls', [`http://modelgate:8081${new URL(door.base).pathname}`]);
+    configure(door, 'openai.api_configs', { 0: { prefix_id: 'or' } });
+    configure(door, 'task.model.external', 'or.T');
+    expect(await statusOf(door, 'T')).toBe(200);
+    expect(await statusOf(door, 'F')).toBe(403);
+  });
+
+  test('a preset that is switched off opens nothing', async () => {
+    await using door = await startTestDoor();
+    expect(await statusOf(door, 'B')).toBe(200);
+    door.database.sql.exec("UPDATE model SET is_active = 0 WHERE id = 'P'");
+    expect(await statusOf(door, 'B')).toBe(403);
   });
 });

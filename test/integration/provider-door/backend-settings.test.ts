@@ -112,7 +112,11 @@ test('Ollama is behind the door by its own address, and needs no key', async () 
   const door = await doorOfTest({ MODELGATE_PROVIDERS: ollama.url });
   door.database.grant('acme', 'llama3:latest');
   const base = `${door.url}/${new URL(ollama.url).host}`;
-  const headers = { authorization: `Bearer ${ACCESS_KEY}`, 'x-openwebui-user-id': 'ann' };
+  const headers = {
+    authorization: `Bearer ${ACCESS_KEY}`,
+    'x-openwebui-user-id': 'ann',
+    'content-type': 'application/json',
+  };
   const ask = async (path: string, body?: object) => {
     const init = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
     const response = await fetch(`${base}${path}`, { ...init, headers });
