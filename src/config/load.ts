@@ -130,11 +130,11 @@ function databaseIssues({ config, values }: Loaded<StoreConfig>): ConfigIssue[] 
 
 function kindOf(path: string): string {
   try {
-    const stats = statSync(path, { throwIfNoEntry: false });
-    if (stats === undefined) return 'absent';
+    const stats = statSync(path);
     return stats.isDirectory() ? 'a directory' : stats.isFile() ? 'a file' : 'no regular file';
   } catch (error) {
-    return `not accessible (${codeOf(error)})`;
+    const code = codeOf(error);
+    return { ENOENT: 'absent', ENOTDIR: 'below a file' }[code] ?? `not accessible (${code})`;
   }
 }
 

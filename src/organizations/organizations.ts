@@ -7,7 +7,7 @@ import { quoted, quotedFew } from '../backend-file/text.ts';
 import { type Operation, changing } from '../backend-file/transaction.ts';
 import { nearest } from '../nearest.ts';
 import { type Connection, failureCode } from '../store/database.ts';
-import { insertRows, linkModels as linkStored, nowInSeconds, writtenColumns } from '../store/initialize.ts';
+import { insertRows, linkModels as linkStored, nowInSeconds, otherId, writtenColumns } from '../store/initialize.ts';
 import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
 
@@ -95,9 +95,6 @@ export const changeRows = <T>(
     return explaining(table, () => change({ ...found, rows: createRowWriter(connection, table, chosen.id) }));
   });
 
-/** Two pairs can give one id (`a` of `b_c`, `a_b` of `c`); then the later row gets another. */
-const OTHER_ID = "u.id || '_' || $organization || '_' || lower(hex(randomblob(16)))";
-
 function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkTable, organization: string) {
   const written = writtenColumns(connection, name);
   const at = `organization_id = $organization AND ${keyColumn} = $key`;
@@ -107,7 +104,7 @@ function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkT
   const setActive = written.includes('is_active')
     ? connection.prepare(`UPDATE ${name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
     : undefined;
-  const [guides, other] = [{ role: '$role' }, { role: '$role', id: OTHER_ID }];
+  const [guides, other] = [{ role: '$role' }, { role: '$role', id: otherId(name) }];
   const from = 'FROM (SELECT $key AS id, 1 AS is_active) u';
   const insert = connection.prepare(`${insertRows(connection, name, guides)} ${from}`);
   const insertOther = connection.prepare(`${insertRows(connection, name, other, 'INSERT')} ${from}`);
@@ -183,7 +180,9 @@ export function linkUsers(connection: Connection, organization: string, which: s
     return insert.run({ organization, role, seconds: nowInSeconds() }).changes;
   };
   const own = { role: '$role' };
-  return explaining(MEMBERS, () => (role === undefined ? run({}) : run(own) + run({ ...own, id: OTHER_ID }, 'INSERT')));
+  return explaining(MEMBERS, () =>
+    role === undefined ? run({}) : run(own) + run({ ...own, id: otherId(MEMBERS.name) }, 'INSERT'),
+  );
 }
 
 export const linkModels = (connection: Connection, organization: string): number =>

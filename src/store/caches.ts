@@ -17,7 +17,7 @@ interface CacheOptions<V> {
   readonly isGuessed?: boolean;
 }
 
-type Staleness = Readonly<{ maxStaleMs: number; now: () => number }>;
+type Staleness = Readonly<{ maxStaleMs: number; now: () => number; enrols?: boolean }>;
 
 function createCache<N extends PointRead, V>(
   source: Source,
@@ -69,7 +69,9 @@ function createCache<N extends PointRead, V>(
   return { counts, get, put };
 }
 
+/** @param staleness `enrols`: whether a user without any membership becomes a member when they are read */
 export function createCaches(source: Source, staleness: Staleness) {
+  const { enrols = false } = staleness;
   const models = () => source.status.epochs.models;
   const intern = createInterner(models);
   const cache = <N extends PointRead, V>(
@@ -87,7 +89,7 @@ export function createCaches(source: Source, staleness: Staleness) {
     membershipsOf: cache('membershipsOf', (joined) => joined?.map(intern), {
       maxSize: 100_000,
       // a user without any row may be enrolled the next time
-      epoch: (joined) => (joined === undefined ? source.goodAt : source.status.epochs.members),
+      epoch: (joined) => (enrols && joined === undefined ? source.goodAt : source.status.epochs.members),
     }),
     patternsOf: cache('patternsOf', compile, {
       // of all cached organizations together, about 100 bytes each

@@ -20,6 +20,8 @@ export type FileTask =
 export interface FileSettings {
   readonly path: string;
   readonly busyTimeoutMs: number;
+  /** What a thread that has died has initialized already. */
+  readonly initialized?: number;
   readonly organization?: Organization | undefined;
   /** Do users without any membership join the organization when their memberships are first read? */
   readonly autoEnroll?: boolean;
@@ -43,8 +45,7 @@ interface OpenFile extends FileSettings {
   readonly freshness: Freshness;
   /** As the caller knows it. */
   known: FileStatus | undefined;
-  /** Which of the files at the path was initialized, and when the next attempt may be. */
-  initialized: number;
+  /** When the next attempt to initialize may be. */
   initializeAt: number;
 }
 
@@ -80,7 +81,8 @@ function answer({ file: id, settings, now: moment, task }: FileQuestion) {
 
 function open(id: number, settings: FileSettings): OpenFile {
   const freshness = new Freshness({ ...settings, now: () => now });
-  const file = { ...settings, freshness, known: undefined, initialized: 0, initializeAt: Number.NEGATIVE_INFINITY };
+  freshness.status.initialized = settings.initialized ?? 0;
+  const file = { ...settings, freshness, known: undefined, initializeAt: Number.NEGATIVE_INFINITY };
   files.set(id, file);
   return file;
 }
@@ -90,7 +92,8 @@ function perform(file: OpenFile, id: number, task: FileTask): unknown {
     case 'start':
     case 'look':
       file.freshness.look();
-      return initialize(file, task.kind === 'start' ? STARTING_BUSY_MS : SERVING_BUSY_MS);
+      initialize(file, task.kind === 'start' ? STARTING_BUSY_MS : SERVING_BUSY_MS);
+      return file.freshness.probeDoubted();
     case 'read':
       return task.calls.map((call) => read(file, call));
     case 'probe':
@@ -107,13 +110,13 @@ function initialize(file: OpenFile, busyTimeoutMs: number): void {
   const { path, organization, freshness } = file;
   const { status } = freshness;
   const { file: number, missing } = status;
-  if (missing === undefined || number === file.initialized || now < file.initializeAt) return;
+  if (missing === undefined || number === status.initialized || now < file.initializeAt) return;
   file.initializeAt = now + INITIALIZE_EVERY_MS;
   const { value, failure } = write(file, 'initialization', () =>
     initializeWhereIncomplete(path, busyTimeoutMs, organization),
   );
   if (failure === undefined) {
-    file.initialized = number;
+    status.initialized = number;
     status.obstacle = undefined;
     // undefined where nothing was missing
     if (value !== undefined) status.notMade = reportMade(value);

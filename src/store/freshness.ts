@@ -38,12 +38,12 @@ const COUNTED = ['members', 'models'] as const;
 
 type OpenFile = ReturnType<typeof openFile>;
 
-function openFile(path: string, busyTimeoutMs: number) {
+/** @param found called as soon as SQLite has read the file */
+function openFile(path: string, busyTimeoutMs: number, found: () => void) {
   return openReader(path, busyTimeoutMs, (connection) => {
+    found();
     const statements = prepareStatements(connection);
-    const versions = statements.versions();
-    statements.probe();
-    return { statements, versions };
+    return { statements, versions: statements.versions() };
   });
 }
 
@@ -64,6 +64,7 @@ export class Freshness implements Source {
   constructor(options: FreshnessOptions) {
     this.#options = options;
     this.#pauseMs = options.pauseMs ?? PAUSE_MS;
+    this.status.soundAt = options.now();
   }
 
   get problem(): string | undefined {
@@ -85,8 +86,13 @@ export class Freshness implements Source {
       Object.assign(this.status, { problem: undefined, isLocked: false });
     } catch (error) {
       this.#fail(error, now);
-      if (!isBusy(error)) this.status.damage = undefined;
     }
+  }
+
+  /** After what a request or the last probe has met. */
+  probeDoubted(): void {
+    const { unsound, met } = this.status;
+    if (unsound !== undefined || met !== undefined) this.probe();
   }
 
   /** Reads as a request does: a damaged page behind header and counters would be met by every request and by no look. */
@@ -94,7 +100,11 @@ export class Freshness implements Source {
     const now = this.#options.now();
     if (this.problem !== undefined || now - this.#probedAt < PROBE_EVERY_MS) return;
     this.#probedAt = now;
-    if (this.use(({ probe }) => probe()) === undefined) this.status.damage = undefined;
+    const { met, damage } = this.status;
+    const isRead = this.use(({ probe }) => probe()) !== undefined;
+    if (isRead) Object.assign(this.status, { unsound: undefined, soundAt: now, damage: met ?? damage });
+    else if (!this.status.isLocked) this.status.unsound = this.problem;
+    this.status.met = undefined;
   }
 
   read<N extends PointRead>(name: N, key: string) {
@@ -109,7 +119,7 @@ export class Freshness implements Source {
     } catch (error) {
       const now = this.#options.now();
       this.#fail(error, now);
-      if (isDamage(error)) this.status.damage = { problem: describeFailure(error, this.#options.path), metAt: now };
+      if (isDamage(error)) this.status.met = { problem: describeFailure(error, this.#options.path), metAt: now };
       return undefined;
     }
   }
@@ -169,10 +179,11 @@ export class Freshness implements Source {
   }
 
   #open(now: number, inode: string): void {
-    if (inode !== this.#inode) this.status.file++;
-    this.#inode = inode;
-    const opened = openFile(this.#options.path, this.#patient ? this.#options.busyTimeoutMs : 0);
-    this.#changedAt = this.#probedAt = now;
+    const opened = openFile(this.#options.path, this.#patient ? this.#options.busyTimeoutMs : 0, () => {
+      if (inode !== this.#inode) this.status.file++;
+      this.#inode = inode;
+    });
+    this.#changedAt = now;
     this.#doubtAt = now + DOUBT_AFTER_MS;
     this.#adopt(opened, COUNTED);
   }

@@ -139,6 +139,9 @@ const GUIDE_ROWS = {
 
 type Table = keyof typeof GUIDE_ROWS;
 
+/** Two pairs can give one id of the guide (`a` of `b_c`, `a_b` of `c`); then the later row gets another. */
+export const otherId = (table: Table): string => `${GUIDE_ROWS[table].id} || '_' || lower(hex(randomblob(16)))`;
+
 /** Without `xinfo`: what is generated is read and never written. An `INTEGER PRIMARY KEY` numbers its rows itself. */
 const WRITABLE_QUERY = `SELECT lower(name) FROM pragma_table_info(?)
   WHERE NOT (lower(name) = 'id' AND pk > 0 AND upper(type) = 'INTEGER')`;

@@ -183,6 +183,8 @@ export interface Source {
   read<N extends PointRead>(name: N, key: string): { readonly value: ReturnType<PointReads[N]> } | undefined;
 }
 
+type Damage = Readonly<{ problem: string; metAt: number }>;
+
 /** The status of a file at which nothing has looked yet. */
 export function unread() {
   // from a random start: a thread that takes the place of another one never comes to its numbers
@@ -197,13 +199,19 @@ export function unread() {
     isLocked: false,
     /** Grows when another file may stand at the path, so that it may have to be initialized. */
     file: 0,
+    /** Which of them was initialized. */
+    initialized: 0,
     missing: undefined as readonly string[] | undefined,
     /** How often the file could not be read, looks that were not tried again yet included. */
     failures: 0,
     /** How often reading failed, by SQLite's code: the file is away, locked, foreign or damaged. */
     errors: new Map<string, number>(),
-    /** A page that a read has met last, and when, where all that every request reads can be read. */
-    damage: undefined as { readonly problem: string; readonly metAt: number } | undefined,
+    /** A page that a read has met, and when, until the next probe; `damage` where the probe then read all it reads. */
+    met: undefined as Damage | undefined,
+    damage: undefined as Damage | undefined,
+    /** Why no request could read what it needs, whatever the looks say; and when one could last. */
+    unsound: undefined as string | undefined,
+    soundAt: Number.NEGATIVE_INFINITY,
     /** Why the last user without a membership could not be enrolled. */
     enrolment: undefined as
       { readonly problem: string; readonly isLocked: boolean; readonly metAt: number } | undefined,

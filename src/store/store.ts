@@ -46,7 +46,7 @@ class SqliteStore {
       ...{ path, organization, autoEnroll, now, deadlineMs, warn },
       loaded: (...read) => this.#view.put(...read),
     });
-    this.#view = new CachedView(this.#file, { maxStaleMs, now });
+    this.#view = new CachedView(this.#file, { maxStaleMs, now, enrols: autoEnroll && organization !== undefined });
     this.#isTooOld = () => now() - this.#file.goodAt > maxStaleMs;
     this.stored = createStoredReading(path);
   }

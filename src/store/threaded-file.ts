@@ -149,7 +149,7 @@ export class ThreadedFile implements Source {
   async health() {
     const isDiskFull = (await this.ask({ kind: 'probe' })) === true;
     this.#report();
-    const { problem } = this;
+    const { problem = this.status.unsound } = this;
     const { missing = [], notMade, obstacle, enrolment } = this.status;
     const whole = [problem, obstacle].filter((part) => part !== undefined).join('; ');
     const sinceMs = this.#ageMs(enrolment?.metAt);
@@ -157,9 +157,9 @@ export class ThreadedFile implements Source {
     const enrolmentProblem = `a new user could not be enrolled ${Math.round(sinceMs / 1_000)} s ago: ${enrolment?.problem}`;
     const spaceProblem = isDiskFull ? 'the disk is full: nothing can be written into the database' : undefined;
     return {
-      readable: problem === undefined || this.#isShortLock(),
+      readable: problem === undefined || (this.#isShortLock() && this.status.unsound === undefined),
       /** Since the last successful comparison with the file. */
-      ageMs: this.#ageMs(this.goodAt),
+      ageMs: this.#ageMs(this.status.unsound === undefined ? this.goodAt : this.status.soundAt),
       /** Tables, indexes, views and triggers, in words. */
       missing: missing.map((name) => notMade.find((failed) => failed.startsWith(name)) ?? name),
       /** Why it is not readable, or not whole. */
@@ -182,9 +182,9 @@ export class ThreadedFile implements Source {
   /** A failure and its end are each said once; a lock, only where it lasts. */
   #report(): void {
     const { warn } = this.#options;
-    const { problem } = this;
+    const { problem = this.status.unsound } = this;
     const { damage } = this.status;
-    if (problem === undefined && this.#isReported) {
+    if (problem === undefined && this.status.met === undefined && this.#isReported) {
       this.#isReported = false;
       warn('the policy database is readable again', {});
     } else if (problem !== undefined && !this.#isReported && !this.#isShortLock()) {
@@ -222,7 +222,8 @@ export class ThreadedFile implements Source {
   async ask(task: FileTask, deadlineMs = this.#options.deadlineMs, answered?: (value: unknown) => void) {
     if (this.#isClosed) return undefined;
     const { path, organization, autoEnroll = false, now: clock, warn } = this.#options;
-    const settings = { path, organization, autoEnroll, busyTimeoutMs: READ_BUSY_MS };
+    const { initialized } = this.status;
+    const settings = { path, organization, autoEnroll, initialized, busyTimeoutMs: READ_BUSY_MS };
     const now = clock();
     let found: FileAnswer | undefined;
     const isInTime = await thread.ask({ file: this.#id, settings, now, task }, deadlineMs, (answer) => {
