@@ -1,5 +1,5 @@
 /** Pages that are damaged behind a header that is not: the state of the store says what requests meet. */
-import { closeSync, copyFileSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, copyFileSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { toUserId } from '../../../src/policy/principal.ts';
 import { initialize } from '../../../src/store/initialize.ts';
@@ -105,4 +105,31 @@ test('one damaged page of many is reported for a while, and takes no other user 
   opened.clock.advance(120_000);
   expect((await opened.store.health()).problem).toBeUndefined();
   expect(await opened.next().user(toUserId('ada'))).toBeDefined();
+});
+
+test('a damaged table of presets takes no other answer away, however long it lasts', async () => {
+  await start({});
+  const root = database.sql.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'model'").pluck().get();
+  damage(Number(root));
+  let known = 0;
+  for (let second = 0; second < 10; second += 1) {
+    opened.clock.advance(1_000);
+    await opened.store.health();
+    // a look that was refused is tried again after a pause
+    opened.clock.advance(100);
+    const user = await Promise.resolve(opened.next().user(toUserId('ada'))).catch(() => undefined);
+    known += user === undefined ? 0 : 1;
+  }
+  expect(known).toBe(10);
+  expect((await opened.store.health()).readable).toBe(false);
+});
+
+test('a file that cannot be opened is not initialized', async () => {
+  await start({});
+  writeFileSync(database.path, Buffer.alloc(20 * 4_096, 0x7f));
+  for (let second = 0; second < 20; second += 1) await ask('ada', 1_000);
+  const health = await opened.store.health();
+  expect(health).toMatchObject({ readable: false });
+  expect(health.problem).not.toContain('could not be made');
+  expect(opened.warnings.filter((line) => line.includes('initialized'))).toEqual([]);
 });
