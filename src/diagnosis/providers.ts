@@ -144,7 +144,7 @@ function checkSigning(release: BackendRelease, { user }: ProviderDoor): Verdict 
 const SHOWN = 10;
 
 function checkServiceModels({ serviceModels: named }: Settings, { serviceModels: set }: ProviderDoor): Verdict {
-  const models = [...new Set(set === 'auto' ? named : set)];
+  const models = [...new Set(set === 'auto' ? [...named.listed, ...named.sent] : set)];
   const who = 'every user of an organization may reach them through the backend';
   if (models.length > 0) {
     const how = set === 'auto' ? 'The settings of the backend name' : 'MODELGATE_PROVIDER_SERVICE_MODELS names';

@@ -67,7 +67,7 @@ const isNobody = ({ because }: Anonymous, { kind }: Endpoint): boolean =>
 /** Only what the backend runs for itself, and only where an organization answers for it. */
 function judgeNobody(parts: DecideParts, first: ModelId, models: ReadonlySet<ModelId>): Decision {
   const isServiceModel = serviceModelTest(parts);
-  const isPermitted = parts.unattributed !== 'refuse' && [...models].every(isServiceModel);
+  const isPermitted = parts.unattributed !== 'refuse' && [...models].every((model) => isServiceModel(model, [model]));
   if (!isPermitted) return deny('no_identity', first);
   return { effect: 'permit', reason: 'service_model', model: first, chain: [first] };
 }
@@ -88,7 +88,7 @@ async function judgeUser(
   const needs = judge.needs(user, () => [...models].flatMap((model) => candidatesOf(wire, model)));
   return store.ask(() => {
     const isService = serviceModelTest(parts);
-    const isServiceModel = (model: ModelId) => isService(model) || candidatesOf(wire, model).some(isService);
+    const isServiceModel = (model: ModelId) => isService(model, candidatesOf(wire, model));
     const request = { ...wire, isServiceModel };
     return judgeWire(judge, store.current(), user, request) ?? deny('model_missing');
   }, needs);
@@ -97,10 +97,17 @@ async function judgeUser(
 /** The model that the backend was asked for: `{{MODEL_ID}}` in a connection's headers, from 0.12.2. */
 const ASKED_HEADER = 'x-modelgate-model';
 
-function serviceModelTest({ serviceModels, store }: DecideParts): (model: ModelId) => boolean {
-  const named = serviceModels === 'auto' ? new Set(store.current().providerSettings().serviceModels) : serviceModels;
-  return (model) => named.has(model);
+/** By what the provider is asked for, or by the ids that the backend's lists may have for it. */
+function serviceModelTest({ serviceModels, store }: DecideParts) {
+  const isAuto = serviceModels === 'auto';
+  const [listed, sent] = isAuto
+    ? setsOf(store.current().providerSettings().serviceModels)
+    : [serviceModels, serviceModels];
+  return (wire: ModelId, ids: readonly ModelId[]): boolean => sent.has(wire) || ids.some((id) => listed.has(id));
 }
+
+const setsOf = ({ listed, sent }: ReturnType<StoreView['providerSettings']>['serviceModels']) =>
+  [new Set(listed), new Set(sent)] as const;
 
 /** By the backend's connections whose address leads through this door to this provider. */
 function prefixesOf({ url, prefix }: Provider, view: StoreView): readonly string[] {

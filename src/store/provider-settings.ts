@@ -17,7 +17,8 @@ interface ProviderConnection {
 
 interface ProviderSettings {
   readonly connections: readonly ProviderConnection[];
-  readonly serviceModels: readonly string[];
+  /** What the backend runs for itself: by the ids of its lists, and as it sends them to the provider. */
+  readonly serviceModels: { readonly listed: readonly string[]; readonly sent: readonly string[] };
   /** Settings of connections that the database has; all others come from the backend's environment. */
   readonly named: readonly string[];
 }
@@ -40,17 +41,13 @@ const ADDRESSES: Readonly<Record<string, readonly [engine: string, name: unknown
   'images.edit.openai.api_base_url': ['images.edit.engine', 'openai', 'images.edit.enable'],
 };
 
-const SERVICE_MODELS = [
-  'task.model.default',
-  'task.model.external',
-  'rag.embedding_model',
-  'rag.reranking_model',
-  'chat.context_compaction.model',
-];
+const LISTED_MODELS = ['task.model.default', 'task.model.external', 'chat.context_compaction.model'];
+/** No prefix of a connection stands before them (retrieval/utils.py). */
+const SENT_MODELS = ['rag.embedding_model', 'rag.reranking_model'];
 
 const NAMES = [...Object.keys(LISTS), ...Object.keys(ADDRESSES)];
 const KEYS = [
-  ...[...NAMES, ...Object.values(LISTS), 'openai.enable', 'ollama.enable', ...SERVICE_MODELS],
+  ...[...NAMES, ...Object.values(LISTS), 'openai.enable', 'ollama.enable', ...LISTED_MODELS, ...SENT_MODELS],
   ...Object.values(ADDRESSES).flatMap(([engine, , enabled = engine]) => [engine, enabled]),
 ];
 
@@ -61,7 +58,10 @@ export function prepareProviderSettings(connection: Connection, schema: Schema):
     const found = new Map(KEYS.map((key) => [key, setting(key)]));
     return {
       connections: [...Object.entries(LISTS).flatMap((names) => listed(found, ...names)), ...single(found)],
-      serviceModels: SERVICE_MODELS.flatMap((key) => toText(found.get(key))),
+      serviceModels: {
+        listed: LISTED_MODELS.flatMap((key) => toText(found.get(key))),
+        sent: SENT_MODELS.flatMap((key) => toText(found.get(key))),
+      },
       named: NAMES.filter((key) => found.get(key) !== undefined),
     };
   };

@@ -495,7 +495,11 @@ describe('what the settings of the backend say', () => {
     configure(door, 'openai.api_base_urls', [`http://modelgate:8081${new URL(door.base).pathname}`]);
     configure(door, 'openai.api_configs', { 0: { prefix_id: 'or' } });
     configure(door, 'task.model.external', 'or.T');
+    configure(door, 'task.model.default', 'of-another-connection');
+    configure(door, 'rag.embedding_model', 'embedder');
     expect(await statusOf(door, 'T')).toBe(200);
+    expect(await statusOf(door, 'of-another-connection')).toBe(403);
+    expect(await statusOf(door, 'embedder', '/embeddings')).toBe(200);
     expect(await statusOf(door, 'F')).toBe(403);
   });
 

@@ -51,7 +51,7 @@ export function viewOf({ grants, members, presets = {}, composites = [], prefixe
         const pattern = coveringGrant(set, id);
         return pattern !== undefined && pattern !== '*';
       }),
-    providerSettings: () => ({ connections: [], serviceModels: [], named: [] }),
+    providerSettings: () => ({ connections: [], serviceModels: { listed: [], sent: [] }, named: [] }),
     presetsOn: (base) => Object.entries(presets).flatMap(([id, row]) => (row.base === base ? [modelOf(id)] : [])),
     hasModelRow: (id) => Object.hasOwn(presets, id),
   };
