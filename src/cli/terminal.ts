@@ -129,7 +129,7 @@ export function createProgress({ screen, writeError }: Terminal) {
       const label = IN_BYTES[step];
       const all =
         label === undefined
-          ? `${total.toLocaleString('en')} ${counted}`
+          ? `${total.toLocaleString('en')} ${counted}`.trimEnd()
           : `${Math.ceil(total / MEGABYTE).toLocaleString('en')} MB`;
       const line = `${label ?? step} ${bar} ${Math.floor(share * 100)} % of ${all}`;
       writeError(`${WIPE}${line.slice(0, screen.columns - 1)}`);
