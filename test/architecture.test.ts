@@ -32,6 +32,7 @@ const TABLE: Record<string, Row> = {
       'store',
       'telemetry',
       'transport',
+      'usage',
     ],
     types: ['config', 'errors.ts', 'policy'],
     packages: ['hono', '@hono/node-server'],
@@ -79,10 +80,22 @@ const TABLE: Record<string, Row> = {
   admin: { values: ['transport'], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
   // between the backend and its providers: the same decision, no route of Open WebUI
   'provider-door': {
-    values: ['enforcement', 'errors.ts', 'identity', 'policy', 'reading', 'references', 'telemetry', 'transport'],
+    values: [
+      'enforcement',
+      'errors.ts',
+      'identity',
+      'policy',
+      'reading',
+      'references',
+      'telemetry',
+      'transport',
+      'usage',
+    ],
     types: ['config', 'stage.ts', 'store'],
     packages: ['hono', '@hono/node-server', 'lru-cache'],
   },
+  // what calls have used, what it costs, and how much is left: knows no HTTP
+  usage: { values: ['errors.ts', 'policy', 'references', 'store'], types: ['transport'], packages: [] },
   // one operation on the backend's file; these four know no terminal
   'backend-file': {
     values: ['nearest.ts', 'references', 'store', 'transport'],
@@ -114,6 +127,7 @@ const TABLE: Record<string, Row> = {
       'store',
       'telemetry',
       'upkeep',
+      'usage',
     ],
     types: [],
     packages: ['@commander-js/extra-typings', 'csv-stringify', 'string-width'],

@@ -1,5 +1,5 @@
 /** Connections to the backend's SQLite file. None of ours sets a journal mode: the backend forces its own at every connect. */
-import { accessSync, constants, existsSync, realpathSync, statfsSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, openSync, realpathSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { getegid, geteuid } from 'node:process';
 import Database from 'better-sqlite3';
@@ -16,6 +16,18 @@ export function openForWriting(path: string, busyTimeoutMs: number): Connection 
   const connection = new Database(path, { fileMustExist: true, timeout: busyTimeoutMs });
   // off in the backend's own connections, on by default in ours: mAI's tables name parents that need not be there
   connection.pragma('foreign_keys = off');
+  return connection;
+}
+
+/**
+ * A file of our own, made where it is missing, for this user alone. In WAL mode, and durable: what was acknowledged is there
+ * after a power cut.
+ */
+export function openOwnFile(path: string, busyTimeoutMs: number): Connection {
+  if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
+  const connection = new Database(path, { fileMustExist: true, timeout: busyTimeoutMs });
+  connection.pragma('journal_mode = WAL');
+  connection.pragma('synchronous = FULL');
   return connection;
 }
 

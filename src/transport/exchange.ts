@@ -1,5 +1,5 @@
 /** What a judged request on its way upstream has with it, and what its answer must go through. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 /** Name and value alternating, as Node's `rawHeaders` and undici's `headers` have them. */
@@ -38,6 +38,18 @@ export interface ForwardOutcome {
   readonly truncated: boolean;
 }
 
+/** Reads an answer of the upstream as it goes out, and may hold back its end. Must not throw; its promises never reject. */
+export interface AnswerTap {
+  /** The head has come. @param headers names in lower case */
+  begin(status: number, headers: IncomingHttpHeaders): void;
+  /** @returns what goes out now; nothing more is read until a promise is settled */
+  take(chunk: Buffer): Buffer | Promise<Buffer>;
+  /** The upstream has ended. @returns the rest, before the end goes out */
+  end(): Buffer | Promise<Buffer>;
+  /** Upstream or client have broken off. */
+  cut(): void;
+}
+
 export interface TransportScope {
   readonly requestId: string;
   readonly incoming: IncomingMessage;
@@ -52,6 +64,7 @@ export interface TransportScope {
   /** For every answer, our own included, in this order. */
   answerEdits: readonly AnswerEdit[];
   outcome: ForwardOutcome | undefined;
+  tap?: AnswerTap | undefined;
 }
 
 export type Forwarded = Omit<TransportScope, 'incoming' | 'outcome'>;
