@@ -73,15 +73,15 @@ export function withHelp(command: Command, help: string): Command {
 
 export const CREATE = new Option('--create', 'make the organization where no row names it yet');
 
+const WAIT = new Option('--wait <time>', 'how long to wait for a lock that another process holds')
+  .argParser(toDuration)
+  .default(30_000, '30s');
+
 const onDatabase = (command: Command) =>
   command
     .option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL")
     .option('--config <file>', 'YAML file with settings; the environment wins over it')
-    .addOption(
-      new Option('--wait <time>', 'how long to wait for a lock that another process holds')
-        .argParser(toDuration)
-        .default(30_000, '30s'),
-    )
+    .addOption(WAIT)
     .option('--json', 'print JSON');
 
 export type DatabaseOptions = ReturnType<ReturnType<typeof onDatabase>['opts']>;
@@ -89,7 +89,15 @@ export type DatabaseOptions = ReturnType<ReturnType<typeof onDatabase>['opts']>;
 const onOrganization = (command: Command) =>
   onDatabase(command).option('--org <id>', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)');
 
-const COMMON = ['--database', '--config', '--wait', '--json', '--help'];
+const onUsage = (command: Command) =>
+  command
+    .option('--usage-database <file>', "modelgate's own file with usage, prices and keys")
+    .addOption(WAIT)
+    .option('--json', 'print JSON');
+
+export type UsageOptions = ReturnType<ReturnType<typeof onUsage>['opts']>;
+
+const COMMON = ['--database', '--usage-database', '--config', '--wait', '--json', '--help'];
 
 /** @returns the options of a command, its own before those that most commands have */
 export const ownFirst = (options: readonly Option[]): Option[] =>
@@ -176,11 +184,26 @@ export function configureOperation(options: DatabaseOptions, terminal: Terminal)
 /** @returns what works on the database of a configuration, and how a gate of it decides and enrols users without membership */
 export const contextOn = (config: StoreConfig, terminal: Terminal, { wait }: Pick<DatabaseOptions, 'wait'>) => {
   const { database, policy, organization } = config;
-  const patience = { longestMs: wait, signal: terminal.stop, say: (sentence: string) => say(terminal, sentence) };
-  const operation: Operation = { path: database.path, patience };
+  const operation: Operation = { path: database.path, patience: patienceOf(terminal, wait) };
   const enrolling = organization?.autoEnroll === true ? organization.id : undefined;
   return { config, operation, policy: { ...policy, enrolling } satisfies GatePolicy, terminal };
 };
+
+const patienceOf = (terminal: Terminal, longestMs: number): Operation['patience'] => ({
+  longestMs,
+  signal: terminal.stop,
+  say: (sentence) => say(terminal, sentence),
+});
+
+/** What every command on the ledger begins with. @throws CommandFailure with exit code 2 where no file is named */
+function configureUsage({ usageDatabase, wait }: UsageOptions, terminal: Terminal) {
+  if (usageDatabase === undefined) throw misused('Which ledger? Name it: --usage-database usage.db');
+  const ledger: Operation = {
+    path: resolve(terminal.directory, usageDatabase),
+    patience: patienceOf(terminal, wait),
+  };
+  return { ledger, terminal };
+}
 
 type OrganizationChoice = Readonly<{ org?: string | undefined; create?: boolean | undefined }>;
 
@@ -209,6 +232,9 @@ export const lateCommand = kindOf(onDatabase, (_, terminal) => terminal);
 
 /** Works on the database. @throws CommandFailure as `configureOperation` */
 export const databaseCommand = kindOf(onDatabase, configureOperation);
+
+/** Works on `usage.db`, without the backend's database. @throws CommandFailure as `configureUsage` */
+export const usageCommand = kindOf(onUsage, configureUsage);
 
 /** Works on one organization. @throws CommandFailure as `configureOperation` and `chooseOrganization` */
 export const organizationCommand = kindOf(onOrganization, (options: DatabaseOptions & OrganizationChoice, terminal) => {

@@ -4,7 +4,7 @@ import { OperationFailure } from '../backend-file/failure.ts';
 import { quoted, shellCommand } from '../backend-file/text.ts';
 import { asJson, toErrorJson, whole } from './report.ts';
 import { type Terminal, EXIT, fitLines, givenOf, misused, say, stoppedBy } from './terminal.ts';
-import { type CommandLine, type DatabaseOptions, VERSION, ownFirst } from './options.ts';
+import { type CommandLine, type DatabaseOptions, type UsageOptions, VERSION, ownFirst } from './options.ts';
 
 type Load = (line: CommandLine) => Promise<void>;
 
@@ -110,8 +110,8 @@ function describeMisuse(message: string): string {
 }
 
 /** @returns what an advised command must repeat, so that it is about the same file */
-const repeatedOptions = ({ database, config }: Partial<DatabaseOptions>): string =>
-  Object.entries({ database, config })
+const repeatedOptions = ({ database, usageDatabase, config }: Partial<DatabaseOptions & UsageOptions>): string =>
+  Object.entries({ database, 'usage-database': usageDatabase, config })
     .map(([name, value]) => (value === undefined ? '' : ` --${name} ${shellCommand(value)}`))
     .join('');
 
