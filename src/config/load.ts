@@ -1,5 +1,5 @@
 /** The only reader of configuration files, and of files that hold a secret; what it cannot read is an issue like any other. */
-import { readFileSync, statSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type ErrorCode, type YAMLError, LineCounter, parseDocument } from 'yaml';
 import { type ConfigIssue, maskCredentials } from './issue.ts';
@@ -10,10 +10,12 @@ import {
   collectRawSettings,
   parseAdminAddress,
   parseConfig,
+  parseLedgerConfig,
   parseStoreConfig,
 } from './parse.ts';
-import type { Loaded, StoreConfig } from './schema.ts';
-import { SETTING_NAMES, describeSetting } from './settings.ts';
+import type { Config, Loaded, StoreConfig } from './schema.ts';
+import { type Values, SETTING_NAMES, describeSetting } from './settings.ts';
+import { settingOfPath } from './usage.ts';
 
 type ConfigSources = Pick<RawConfig, 'environment' | 'directory'> & {
   /** `--config`; wins over `MODELGATE_CONFIG`. */
@@ -21,10 +23,14 @@ type ConfigSources = Pick<RawConfig, 'environment' | 'directory'> & {
 };
 
 /** @returns the configuration of `serve`, or every issue of environment, file, key file and database path */
-export const loadConfig = (sources: ConfigSources) => loadWith(sources, parseConfig, databaseIssues);
+export const loadConfig = (sources: ConfigSources) => loadWith(sources, parseConfig, fileIssues);
 
 /** As `loadConfig`, for commands that only use the database. */
 export const loadStoreConfig = (sources: ConfigSources) => loadWith(sources, parseStoreConfig, databaseIssues);
+
+/** As `loadConfig`, for commands on the ledger: where it is and how it counts; all else may be missing. */
+export const loadUsageConfig = (sources: ConfigSources) =>
+  loadWith(sources, parseLedgerConfig, ({ config, values }) => ledgerIssues(config.usage.path, values));
 
 /** Where the admin listener is; all else may be missing. */
 export const loadAdminAddress = (sources: ConfigSources) => loadWith(sources, parseAdminAddress, () => []);
@@ -126,6 +132,42 @@ function databaseIssues({ config, values }: Loaded<StoreConfig>): ConfigIssue[] 
   }
   const kind = kindOf(path);
   return kind === 'a file' || kind === 'absent' ? [] : issue(`which is ${kind}`, "the backend's SQLite file");
+}
+
+function fileIssues(loaded: Loaded<Config>): readonly ConfigIssue[] {
+  const issues = databaseIssues(loaded);
+  const { path } = loaded.config.usage ?? {};
+  // in the backend's folder by default, which is one mistake where it is missing
+  return issues.length > 0 || path === undefined ? issues : ledgerIssues(path, loaded.values);
+}
+
+/** Its folder is made when it is first needed. The one around that is a volume, which is there or not. */
+function ledgerIssues(path: string, values: Values): ConfigIssue[] {
+  const setting = settingOfPath(values);
+  const { expected, example } = describeSetting(setting);
+  const issue = (subject: string, found: string) => [
+    { setting, found: `${JSON.stringify(subject)}, ${found}`, expected, example: `${setting}=${example}` },
+  ];
+  const folder = dirname(path);
+  const kind = kindOf(folder);
+  const there = kind === 'absent' ? dirname(folder) : folder;
+  const around = kind === 'absent' ? kindOf(there) : kind;
+  if (around === 'absent') return issue(folder, `in a folder that does not exist: is the volume mounted?`);
+  if (around !== 'a directory') return issue(folder, `which is ${around}`);
+  if (!isWritable(there))
+    return issue(folder, `where this user may not write${there === folder ? '' : ' a new folder'}`);
+  const file = kindOf(path);
+  if (file !== 'a file' && file !== 'absent') return issue(path, `which is ${file}`);
+  return file === 'a file' && !isWritable(path) ? issue(path, 'which this user may not write') : [];
+}
+
+function isWritable(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function kindOf(path: string): string {

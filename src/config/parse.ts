@@ -15,6 +15,7 @@ import {
   readValues,
   SETTING_NAMES,
 } from './settings.ts';
+import { type LedgerConfig, missingLedger, noLedger, readLedger } from './usage.ts';
 import { SERVICE_LINK } from './value.ts';
 
 /** Names the YAML file, and so has no place in it. */
@@ -37,12 +38,15 @@ export function parseConfig(raw: RawConfig): Parsed<Config> {
   const { settings, values, readable, path, issues: found } = readSettings(raw);
   const keys = readSecretKeys(settings, raw);
   const provider = readProvider(settings, readable, raw);
+  const hasDoor = settings.has('MODELGATE_PROVIDER_PORT');
+  const ledger = hasDoor ? readLedger(settings, readable, path, raw) : noLedger(settings);
   const missing = [...missingOf(settings, 'MODELGATE_UPSTREAM_URL'), ...missingDatabase(settings)];
-  const issues = [...found, ...missing, ...('found' in keys ? [keys] : []), ...provider.issues];
+  const issues = [...found, ...missing, ...('found' in keys ? [keys] : []), ...provider.issues, ...ledger.issues];
   const url = values?.MODELGATE_UPSTREAM_URL;
   if (issues.length > 0 || values === undefined || url === undefined || path === undefined || 'found' in keys)
     return { issues };
-  return { config: toConfig(values, path, url, keys, provider.toConfig(values)), values };
+  const parts = { path, upstreamUrl: url, secretKeys: keys, provider: provider.toConfig(values) };
+  return { config: toConfig(values, { ...parts, ...ledger.toConfig(values) }), values };
 }
 
 /** As `parseConfig`, for commands on the database: neither upstream nor key need be set, wrong ones are still issues. */
@@ -51,6 +55,17 @@ export function parseStoreConfig(raw: RawConfig): Parsed<StoreConfig> {
   const issues = [...found, ...missingDatabase(settings)];
   if (issues.length > 0 || values === undefined || path === undefined) return { issues };
   return { config: toStoreConfig(values, path), values };
+}
+
+/** As `parseConfig`, for commands on the ledger: neither upstream, key, database nor provider door need be set. */
+export function parseLedgerConfig(raw: RawConfig): Parsed<LedgerConfig> {
+  const { settings, values, readable, path, issues: found } = readSettings(raw);
+  const ledger = readLedger(settings, readable, path, raw);
+  const config = values && ledger.toConfig(values);
+  const missing = values !== undefined && config === undefined ? [missingLedger()] : [];
+  const issues = [...found, ...(ledger.issues.length > 0 ? ledger.issues : missing)];
+  if (issues.length > 0 || values === undefined || config === undefined) return { issues };
+  return { config, values };
 }
 
 /** @returns where the admin listener of this environment's gate is, whatever else is or is not set */

@@ -1,7 +1,7 @@
 /** Settings of the provider door that contradict each other, or have no effect. */
 import { isOwnAddress, meet } from './contradictions.ts';
 import { type ConfigIssue, quote } from './issue.ts';
-import { providerUrls } from './provider.ts';
+import { providerUrls, withoutEffect } from './provider.ts';
 import { type RawSettings, type Values, SETTING_NAMES, describeSetting } from './settings.ts';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -12,25 +12,20 @@ export function providerContradictions(
   values: Partial<Values>,
   environment: Environment,
 ): readonly ConfigIssue[] {
-  if (!settings.has('MODELGATE_PROVIDER_PORT')) return withoutEffect(settings);
+  if (!settings.has('MODELGATE_PROVIDER_PORT')) {
+    const names = SETTING_NAMES.filter((name) => name.startsWith('MODELGATE_PROVIDER'));
+    return withoutEffect(settings, names);
+  }
   const urls = providerUrls(settings, values) ?? [];
   return [
     ...takenPorts(values),
     ...ownAddresses(values, urls),
     ...sameBases(urls),
-    ...unknownPrefixes(values, urls),
+    ...unknownHosts(values, urls),
     ...takenHeaders(settings, values),
     ...withoutUser(environment),
   ];
 }
-
-const withoutEffect = (settings: RawSettings): readonly ConfigIssue[] =>
-  SETTING_NAMES.filter((name) => name.startsWith('MODELGATE_PROVIDER')).flatMap((setting) => {
-    const { source } = settings.get(setting) ?? {};
-    const found = 'a value without effect, because MODELGATE_PROVIDER_PORT is not set';
-    const expected = 'both, or neither of them';
-    return source === undefined ? [] : [{ setting, source, found, expected, example: 'MODELGATE_PROVIDER_PORT=8081' }];
-  });
 
 const listenersOf = (values: Partial<Values>) =>
   [
@@ -86,15 +81,23 @@ function sameBases(urls: readonly URL[]): readonly ConfigIssue[] {
     }));
 }
 
-const unknownPrefixes = ({ MODELGATE_PROVIDER_PREFIX: prefixes }: Partial<Values>, urls: readonly URL[]) =>
-  [...(prefixes?.keys() ?? [])]
-    .filter((host) => urls.length > 0 && !urls.some((url) => url.host === host))
-    .map((host): ConfigIssue => ({
-      setting: 'MODELGATE_PROVIDER_PREFIX',
-      found: `${quote(host)}, which is the host of no provider`,
-      expected: `one of ${[...new Set(urls.map((url) => url.host))].join(', ')}`,
-      example: `MODELGATE_PROVIDER_PREFIX=${urls[0]?.host}=or`,
-    }));
+function unknownHosts(values: Partial<Values>, urls: readonly URL[]): readonly ConfigIssue[] {
+  const named = [
+    ['MODELGATE_PROVIDER_PREFIX', [...(values.MODELGATE_PROVIDER_PREFIX?.keys() ?? [])], '=or'],
+    ['MODELGATE_PROVIDER_NO_STREAM_OPTIONS', [...(values.MODELGATE_PROVIDER_NO_STREAM_OPTIONS ?? [])], ''],
+  ] as const;
+  if (urls.length === 0) return [];
+  return named.flatMap(([setting, hosts, ending]) =>
+    hosts
+      .filter((host) => !urls.some((url) => url.host === host))
+      .map((host) => ({
+        setting,
+        found: `${quote(host)}, which is the host of no provider`,
+        expected: `one of ${[...new Set(urls.map((url) => url.host))].join(', ')}`,
+        example: `${setting}=${urls[0]?.host}${ending}`,
+      })),
+  );
+}
 
 const HEADERS = [
   'FORWARD_USER_INFO_HEADER_USER_ID',

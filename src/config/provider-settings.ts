@@ -32,6 +32,12 @@ const paths = string
   .transform((all): ReadonlySet<string> => new Set(all))
   .describe('paths behind the address and version of a provider, separated by commas');
 
+const hosts = string
+  .transform((text) => text.split(',').map((host) => host.trim().toLowerCase()))
+  .refine((all) => all.every((host) => /^[^\s/]+$/.test(host)), 'there is an entry that is no host')
+  .transform((all): ReadonlySet<string> => new Set(all))
+  .describe('hosts of providers, with a port where the address has one, separated by commas');
+
 /** Without the spaces at its ends, as the backend reads its own. */
 const secret = (expected: string) => setting(string.trim().min(1).describe(expected), '<a secret>', true);
 
@@ -83,6 +89,9 @@ export const PROVIDER_SETTINGS = {
   MODELGATE_PROVIDER_UNATTRIBUTED: settingWithDefault(organization, 'refuse', 'mai_client_companyname'),
   MODELGATE_PROVIDER_EXTRA_PATHS: setting(paths, 'files,batches'),
   MODELGATE_PROVIDER_LIST_CACHE: settingWithDefault(value.duration('0ms', '1h'), '60s'),
+  MODELGATE_PROVIDER_DISCONNECT: settingWithDefault(value.word('abort', 'drain'), 'abort'),
+  MODELGATE_PROVIDER_NO_STREAM_OPTIONS: setting(hosts, 'ollama:11434'),
+  MODELGATE_PROVIDER_USER_FIELD: setting(value.word('off', 'organization', 'user'), 'organization'),
 } as const;
 
 /** What each means. */
@@ -124,4 +133,10 @@ export const PROVIDER_MEANINGS = {
     'Endpoints of providers that are not judged, and are open to admins of the backend alone. Not set: none, and every endpoint that is not known answers 404.',
   MODELGATE_PROVIDER_LIST_CACHE:
     "How long a provider's list of models is kept. While the provider fails, the last list serves for ten minutes.",
+  MODELGATE_PROVIDER_DISCONNECT:
+    'When the backend goes away in the middle of an answer: `abort` ends the call at the provider too, and what it has cost is asked for or estimated; `drain` reads on, for a minute at most, so that the provider says it.',
+  MODELGATE_PROVIDER_NO_STREAM_OPTIONS:
+    'Providers that refuse `stream_options`: they are not asked for the usage of a stream, which is then estimated. Not set: none.',
+  MODELGATE_PROVIDER_USER_FIELD:
+    "What providers get as `user`, in the place of what the backend has sent: `organization`, its id; `user`, that id and a digest of the user's; `off`, nothing is changed. Not set: `user` where `OPENROUTER_EXTERNAL_USER` is set, as mAI has it, and `off` elsewhere.",
 };

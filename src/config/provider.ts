@@ -41,6 +41,10 @@ function toProviderConfig(values: Values, port: number, { urls, accessKeys, keys
     unattributed: values.MODELGATE_PROVIDER_UNATTRIBUTED,
     extraPaths: values.MODELGATE_PROVIDER_EXTRA_PATHS ?? new Set<string>(),
     listCacheMs: values.MODELGATE_PROVIDER_LIST_CACHE,
+    disconnect: values.MODELGATE_PROVIDER_DISCONNECT,
+    /** Hosts, as `URL.host` has them. */
+    noStreamOptions: values.MODELGATE_PROVIDER_NO_STREAM_OPTIONS ?? new Set<string>(),
+    userField: values.MODELGATE_PROVIDER_USER_FIELD ?? (values.OPENROUTER_EXTERNAL_USER === undefined ? 'off' : 'user'),
   };
 }
 
@@ -60,6 +64,15 @@ interface Sources {
 /** What is the backend's own too says nothing where there is no provider door: the backend may take what is refused here. */
 export const isUnused = (name: SettingName, settings: RawSettings): boolean =>
   !settings.has('MODELGATE_PROVIDER_PORT') && Object.hasOwn(PROVIDER_SETTINGS, name) && !name.startsWith('MODELGATE_');
+
+/** @returns one issue for each of these settings that is there, where the provider door is not */
+export const withoutEffect = (settings: RawSettings, names: readonly SettingName[]): readonly ConfigIssue[] =>
+  names.flatMap((setting) => {
+    const { source } = settings.get(setting) ?? {};
+    const found = 'a value without effect, because MODELGATE_PROVIDER_PORT is not set';
+    const expected = 'both, or neither of them';
+    return source === undefined ? [] : [{ setting, source, found, expected, example: 'MODELGATE_PROVIDER_PORT=8081' }];
+  });
 
 /** Nothing is read where there is no provider door. No issue shows a key. */
 export function readProvider(settings: RawSettings, values: Partial<Values>, sources: Sources) {

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { PROVIDER_SETTINGS } from './provider-settings.ts';
 import type { ProviderConfig } from './provider.ts';
 import { type SettingName, type Values, SETTING_NAMES } from './settings.ts';
+import type { LedgerConfig } from './usage.ts';
 
 export interface Loaded<C, V = Values> {
   readonly config: C;
@@ -22,18 +23,26 @@ export type SecurityHeader = keyof Config['answers']['headers'];
 export type CookieRules = Config['answers']['cookies']['auth'];
 export type LogLevel = Config['logLevel'];
 
-/** @param secretKeys to be tried in this order: the newline at the end of a key file may be part of the key */
-export const toConfig = (
-  values: Values,
-  path: string,
-  upstreamUrl: URL,
-  secretKeys: readonly string[],
-  provider: Readonly<ProviderConfig> | undefined,
-) =>
+/** What the text of one setting does not say by itself. */
+interface Parts {
+  readonly path: string;
+  readonly upstreamUrl: URL;
+  /** To be tried in this order: the newline at the end of a key file may be part of the key. */
+  readonly secretKeys: readonly string[];
+  readonly provider: Readonly<ProviderConfig> | undefined;
+  readonly usage?: Readonly<LedgerConfig['usage']> | undefined;
+  readonly keysSecret?: string | undefined;
+}
+
+export const toConfig = (values: Values, { path, upstreamUrl, secretKeys, provider, usage, keysSecret }: Parts) =>
   frozen({
     ...toStoreConfig(values, path),
     /** Undefined: there is no provider door. */
     provider,
+    /** Of the ledger; undefined where there is no provider door. */
+    usage,
+    /** Undefined: organizations have no keys of their own. */
+    keysSecret,
     listen: { host: values.MODELGATE_HOST, port: values.MODELGATE_PORT },
     admin: { host: values.MODELGATE_ADMIN_HOST, port: values.MODELGATE_ADMIN_PORT },
     upstream: {
@@ -127,6 +136,35 @@ const LIVE: readonly SettingName[] = [
 ];
 const LIVE_FAMILIES = /^(?:MODELGATE_(?:LIMIT|HEADERS)|WEBUI_(?:SESSION|AUTH)_COOKIE|CORS)_/;
 
+const ofProvider = (name: SettingName): boolean => Object.hasOwn(PROVIDER_SETTINGS, name);
+
+interface KeyFile {
+  readonly file: SettingName;
+  /** Another setting by which the keys may have changed. */
+  readonly isOf: (name: SettingName) => boolean;
+  readonly keyOf: (config: Config) => unknown;
+}
+
+/** The name of the file may be the same, and the key in it another. */
+const KEY_FILES: readonly KeyFile[] = [
+  {
+    file: 'WEBUI_SECRET_KEY_FILE',
+    isOf: (name) => name.includes('SECRET_KEY'),
+    keyOf: ({ identity }) => identity.secretKeys,
+  },
+  {
+    file: 'MODELGATE_PROVIDER_ACCESS_KEY_FILE',
+    isOf: ofProvider,
+    keyOf: ({ provider }) => provider?.accessKeys,
+  },
+  { file: 'MODELGATE_PROVIDER_KEYS_FILE', isOf: ofProvider, keyOf: ({ provider }) => provider?.providers },
+  {
+    file: 'MODELGATE_KEYS_SECRET_FILE',
+    isOf: (name) => name.startsWith('MODELGATE_KEYS_SECRET'),
+    keyOf: ({ keysSecret }) => keysSecret,
+  },
+];
+
 /** @returns what is in force now, the settings that have changed, and those that wait until the gate is started again */
 export function reload(running: Loaded<Config>, read: Loaded<Config>) {
   const differing = SETTING_NAMES.filter((name) => !isDeepStrictEqual(running.values[name], read.values[name]));
@@ -134,17 +172,11 @@ export function reload(running: Loaded<Config>, read: Loaded<Config>) {
     LIVE.includes(name) || LIVE_FAMILIES.test(name) ? 'changed' : 'waiting',
   );
   const values = { ...running.values, ...Object.fromEntries(changed.map((name) => [name, read.values[name]])) };
-  const { database, upstream, identity, provider } = running.config;
-  const config = toConfig(values, database.path, upstream.url, identity.secretKeys, provider);
-  // the name of the file may be the same, and the key in it another
-  const isKeyChanged = !isDeepStrictEqual(identity.secretKeys, read.config.identity.secretKeys);
-  if (isKeyChanged && !waiting.some((name) => name.includes('SECRET_KEY'))) waiting.push('WEBUI_SECRET_KEY_FILE');
-  if (
-    !waiting.some((name) => Object.hasOwn(PROVIDER_SETTINGS, name)) &&
-    !isDeepStrictEqual(provider, read.config.provider)
-  ) {
-    const isAccess = !isDeepStrictEqual(provider?.accessKeys, read.config.provider?.accessKeys);
-    waiting.push(isAccess ? 'MODELGATE_PROVIDER_ACCESS_KEY_FILE' : 'MODELGATE_PROVIDER_KEYS_FILE');
+  const { database, upstream, identity, ...others } = running.config;
+  const parts = { path: database.path, upstreamUrl: upstream.url, secretKeys: identity.secretKeys };
+  const config = toConfig(values, { ...others, ...parts });
+  for (const { file, isOf, keyOf } of KEY_FILES) {
+    if (!waiting.some(isOf) && !isDeepStrictEqual(keyOf(running.config), keyOf(read.config))) waiting.push(file);
   }
   return { loaded: { config, values }, changed, waiting };
 }

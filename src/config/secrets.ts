@@ -1,9 +1,9 @@
 import type { Config } from './schema.ts';
 
 /** @returns every key that a configured gate has, for the log to look for */
-export const secretsOf = ({ identity, provider }: Config): readonly string[] => [
+export const secretsOf = ({ identity, provider, keysSecret }: Config): readonly string[] => [
   ...identity.secretKeys,
   ...(provider?.accessKeys ?? []),
   ...(provider?.providers.flatMap(({ key }) => key ?? []) ?? []),
-  ...[provider?.user.tokenSecret ?? []].flat(),
+  ...[provider?.user.tokenSecret ?? [], keysSecret ?? []].flat(),
 ];

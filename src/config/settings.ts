@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import * as header from './header-values.ts';
 import { PROVIDER_MEANINGS, PROVIDER_SETTINGS } from './provider-settings.ts';
 import { setting, settingWithDefault } from './row.ts';
+import { USAGE_MEANINGS, USAGE_SETTINGS } from './usage-settings.ts';
 import * as value from './value.ts';
 
 const ofOrganization = (what: string) =>
@@ -81,6 +82,7 @@ const SETTINGS = {
   WEBUI_AUTH_COOKIE_SECURE: setting(value.boolean, 'true'),
   WEBUI_AUTH_COOKIE_SAME_SITE: sameSite,
   ...PROVIDER_SETTINGS,
+  ...USAGE_SETTINGS,
   LOG_LEVEL: settingWithDefault(value.logLevel, 'INFO'),
   LOG_FORMAT: setting(value.backendWord('text', 'json'), 'text'),
   SRC_LOG_LEVELS_MODELS: setting(value.logLevel, 'DEBUG'),
@@ -167,6 +169,7 @@ const MEANINGS = {
   WEBUI_AUTH_COOKIE_SAME_SITE:
     "The backend's own setting: the same for `token`, `oauth_…` and `mfa_challenge` alone. Not set: `WEBUI_SESSION_COOKIE_SAME_SITE` decides.",
   ...PROVIDER_MEANINGS,
+  ...USAGE_MEANINGS,
   LOG_LEVEL: 'Least severe log line that is written.',
   LOG_FORMAT:
     "`text`: lines for eyes; `json`: the backend's own word, for programs. Not set: text where standard output is a terminal.",

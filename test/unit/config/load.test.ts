@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { loadConfig, loadSettingsInForce, loadStoreConfig } from '../../../src/config/load.ts';
+import { loadConfig, loadSettingsInForce, loadStoreConfig, loadUsageConfig } from '../../../src/config/load.ts';
 
 let directory: string;
 beforeEach(() => {
@@ -151,5 +151,56 @@ describe('loadStoreConfig', () => {
       directory,
     });
     expect(parsed.issues).toMatchObject([{ setting: 'MODELGATE_UPSTREAM_URL' }]);
+  });
+});
+
+describe('the ledger', () => {
+  const door = (more: Record<string, string> = {}): Record<string, string> =>
+    environment({
+      MODELGATE_PROVIDER_PORT: '8081',
+      MODELGATE_PROVIDER_ACCESS_KEY: 'an-access-key-of-some-more-than-32-letters',
+      MODELGATE_PROVIDERS: 'http://ollama:11434',
+      ...more,
+    });
+
+  test("stands in a folder beside the backend's database, which need not exist yet", () => {
+    expect(loadConfig({ environment: door(), directory })).toMatchObject({
+      config: { usage: { path: join(directory, 'modelgate', 'usage.db') } },
+    });
+  });
+
+  test('is found where a folder or a file is named, from the directory that is given', () => {
+    const pathOf = (more: Record<string, string>) => {
+      const parsed = loadUsageConfig({ environment: more, directory });
+      return parsed.issues ?? parsed.config.usage.path;
+    };
+    expect(pathOf({ MODELGATE_STATE_DIR: 'state' })).toBe(join(directory, 'state', 'usage.db'));
+    expect(pathOf({ MODELGATE_STATE_DIR: 'state', MODELGATE_USAGE_DATABASE: 'x.db' })).toBe(join(directory, 'x.db'));
+    expect(pathOf({ DATA_DIR: '.' })).toBe(join(directory, 'modelgate', 'usage.db'));
+  });
+
+  test('must be named for its commands, which need neither backend, key nor door', () => {
+    const { issues } = loadUsageConfig({ environment: {}, directory });
+    expect(issues).toMatchObject([{ setting: 'MODELGATE_USAGE_DATABASE', found: 'nothing' }]);
+  });
+
+  test('is in a folder that is there or can be made, and is a file', () => {
+    writeFileSync(join(directory, 'file'), '');
+    mkdirSync(join(directory, 'folder'));
+    const found = (more: Record<string, string>): string[] => foundBy({ environment: door(more), directory });
+    expect(found({ MODELGATE_STATE_DIR: 'absent/state' })).toEqual([
+      `MODELGATE_STATE_DIR: "${directory}/absent/state", in a folder that does not exist: is the volume mounted?`,
+    ]);
+    expect(found({ MODELGATE_STATE_DIR: 'file' })).toEqual([
+      `MODELGATE_STATE_DIR: "${directory}/file", which is a file`,
+    ]);
+    expect(found({ MODELGATE_USAGE_DATABASE: 'folder' })).toEqual([
+      `MODELGATE_USAGE_DATABASE: "${directory}/folder", which is a directory`,
+    ]);
+    expect(found({ MODELGATE_STATE_DIR: 'folder' })).toEqual([]);
+  });
+
+  test('is not asked for twice where the directory of the database is missing', () => {
+    expect(foundBy({ environment: door({ DATABASE_URL: 'sqlite:///absent/webui.db' }), directory })).toHaveLength(1);
   });
 });

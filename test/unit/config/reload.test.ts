@@ -4,6 +4,7 @@ import { parseConfig } from '../../../src/config/parse.ts';
 import { PROVIDER_SETTINGS } from '../../../src/config/provider-settings.ts';
 import { type Config, type Loaded, reload } from '../../../src/config/schema.ts';
 import { type SettingName, SETTING_NAMES, isSettingName } from '../../../src/config/settings.ts';
+import { USAGE_SETTINGS } from '../../../src/config/usage-settings.ts';
 
 const ORDINARY = {
   MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
@@ -22,7 +23,7 @@ const DOOR = {
 };
 
 const ordinaryFor = (name: SettingName): Record<string, string> =>
-  Object.hasOwn(PROVIDER_SETTINGS, name) ? { ...ORDINARY, ...DOOR } : ORDINARY;
+  Object.hasOwn({ ...PROVIDER_SETTINGS, ...USAGE_SETTINGS }, name) ? { ...ORDINARY, ...DOOR } : ORDINARY;
 
 function loadedFrom(environment: Record<string, string>, key = 'key'): Loaded<Config> {
   const parsed = parseConfig({
@@ -52,6 +53,7 @@ const OTHER = {
   WEBUI_AUTH_COOKIE_SAME_SITE: 'lax',
   // with the key that stands beside it
   MODELGATE_PROVIDERS: 'https://openrouter.ai/api/v1',
+  MODELGATE_PROVIDER_NO_STREAM_OPTIONS: 'ollama:11434',
 };
 
 /** What goes by another name, or can be said only together with it. */
@@ -60,6 +62,7 @@ const LEFT_OUT: readonly SettingName[] = [
   'WEBUI_SECRET_KEY_FILE',
   'WEBUI_JWT_SECRET_KEY',
   'MODELGATE_PROVIDER_ACCESS_KEY_FILE',
+  'MODELGATE_KEYS_SECRET_FILE',
 ];
 
 describe('a configuration that is read again', () => {
@@ -101,6 +104,8 @@ describe('a configuration that is read again', () => {
     expect(waitingOf(keys)).toEqual(['MODELGATE_PROVIDER_KEYS_FILE']);
     const { loaded } = reload(loadedFrom(access, key), loadedFrom(access, `${key}-after`));
     expect(loaded.config.provider?.accessKeys).toEqual([key]);
+    const secret = { ...ORDINARY, ...DOOR, MODELGATE_KEYS_SECRET_FILE: 'secret' };
+    expect(waitingOf(secret)).toEqual(['MODELGATE_KEYS_SECRET_FILE']);
   });
 });
 

@@ -1,6 +1,16 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +19,7 @@ import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { type CommandSurroundings, runCommand } from '../../../support/process/command.ts';
 import { createDatabase } from '../../../support/database/database.ts';
 import { MAIN, runModelgate, serveModelgate, startModelgate } from '../../../support/gate/gate-process.ts';
+import { AS_NOBODY } from '../../../support/process/as-nobody.ts';
 import { closing } from '../../../support/gate/transport.ts';
 import { freePorts, listening, startSlowUpstream } from '../../../support/upstream/upstreams.ts';
 import { until, withTimeout } from '../../../support/process/with-timeout.ts';
@@ -88,6 +99,29 @@ describe('a configuration that is wrong', () => {
     const wrong = await serve({ MODELGATE_MODE: 'off' }, ['--check-config']);
     expect(wrong).toMatchObject({ code: 2, stdout: '' });
     expect(wrong.stderr).toContain('MODELGATE_MODE');
+  });
+
+  test('of the ledger names what this user may not write, and --check-config makes nothing', async () => {
+    const state = join(database.directory, 'state');
+    mkdirSync(state);
+    writeFileSync(join(state, 'usage.db'), '');
+    for (const folder of [database.directory, state]) chmodSync(folder, 0o755);
+    const door = environment({
+      MODELGATE_PROVIDER_PORT: '0',
+      MODELGATE_PROVIDER_ACCESS_KEY: 'an-access-key-of-some-more-than-32-letters',
+      MODELGATE_PROVIDERS: 'http://ollama:11434',
+    });
+    const check = (file: string, user = AS_NOBODY) =>
+      startModelgate(['serve', '--check-config'], { ...door, MODELGATE_USAGE_DATABASE: file }, '/', user).ended();
+    const found = async (file: string) => (await check(file)).stderr.match(/MODELGATE_USAGE_DATABASE: found (.*)/)?.[1];
+    expect(await found(`${database.directory}/new/usage.db`)).toBe(
+      `"${database.directory}/new", where this user may not write a new folder`,
+    );
+    expect(await found(`${state}/other.db`)).toBe(`"${state}", where this user may not write`);
+    chmodSync(state, 0o777);
+    expect(await found(`${state}/usage.db`)).toBe(`"${state}/usage.db", which this user may not write`);
+    expect(await check(`${database.directory}/new/usage.db`, {})).toMatchObject({ code: 0 });
+    expect(readdirSync(database.directory)).not.toContain('new');
   });
 
   test('is printed as JSON on request', async () => {
