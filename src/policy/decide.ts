@@ -17,7 +17,7 @@ export interface Preset {
 
 /** What a decision looks up. One view serves one request: listing and invoking in it never see two policies. */
 export interface PolicyView {
-  /** Active grants of every active organization in which the user is an active member. */
+  /** Active grants of every active organization in which the user is an active member, the oldest membership first. */
   grantsOf(user: UserPrincipal): readonly GrantSet[];
   preset(id: ModelId): Preset | undefined;
   /** A model that picks others by chance (arena). A preset on it picks from a list of its own, so its base says nothing. */
@@ -81,12 +81,12 @@ export function askedBeside(view: PolicyView, model: ModelId, named: ModelId): r
   return prefixes.map((prefix) => `${prefix}${named.replaceAll(prefix, '')}` as ModelId);
 }
 
+/** The organization that grants it is the one that pays: one that names the model before one that names many, then the oldest membership. */
 function granted(grants: readonly GrantSet[], model: ModelId, chain: readonly ModelId[]): Permit | undefined {
-  for (const set of grants) {
-    const pattern = coveringGrant(set, model);
-    if (pattern === undefined) continue;
-    const reason = set.exact.has(model) ? 'grant' : 'prefix_grant';
-    return { effect: 'permit', reason, model, grant: { organization: set.organization, pattern }, chain };
-  }
-  return undefined;
+  const exact = grants.find((set) => set.exact.has(model));
+  const set = exact ?? grants.find((one) => coveringGrant(one, model) !== undefined);
+  const pattern = set && coveringGrant(set, model);
+  if (set === undefined || pattern === undefined) return undefined;
+  const reason = set === exact ? 'grant' : 'prefix_grant';
+  return { effect: 'permit', reason, model, grant: { organization: set.organization, pattern }, chain };
 }

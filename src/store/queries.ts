@@ -33,8 +33,8 @@ function statementsFor(schema: Schema): Readonly<Record<Name, string | undefined
       column: 'SELECT id FROM "user" WHERE api_key = ?',
       none: undefined,
     }[schema.apiKeys],
-    memberships: `SELECT DISTINCT organization_id COLLATE BINARY, user_id COLLATE BINARY, ${activeCondition(schema.memberActive)}
-      FROM organization_members WHERE user_id = ?`,
+    memberships: `SELECT organization_id COLLATE BINARY, user_id COLLATE BINARY, ${activeCondition(schema.memberActive)}
+      FROM organization_members WHERE user_id = ? ORDER BY ${schema.memberSince ? 'joined_at NULLS LAST, ' : ''}organization_id`,
     switch: schema.clientOrganizations ? SWITCH_QUERY : undefined,
     // not of one whose id a column of numbers or without case takes for the same
     grants: `SELECT model_id FROM organization_models
@@ -87,13 +87,13 @@ function prepareReads(connection: Connection, schema: Schema) {
       return found === undefined || typeof found === 'string' ? found : 'pending';
     },
     userOfApiKey: (key: string) => toText(owners(key)[0]).map(toUserId)[0],
-    /** @returns organizations in which the user is active; undefined where there is no row, switched on or off, in any */
+    /** @returns organizations in which the user is active, the oldest membership first; undefined where there is no row, switched on or off, in any */
     membershipsOf(user: string): readonly OrganizationId[] | undefined {
       const rows = memberships.all(user);
       if (rows.length === 0) return undefined;
       // to a column of numbers, `7` and `07` are one id; a row whose organization is no text gives nothing, and is there
       const active = rows.filter(([id, found, isActive]) => typeof id === 'string' && isActive === 1 && found === user);
-      return active.map(([organization]) => toOrganizationId(organization as string));
+      return [...new Set(active.map(([organization]) => toOrganizationId(organization as string)))];
     },
     preset(id: ModelId): Preset | undefined {
       const row = presets.get(id);

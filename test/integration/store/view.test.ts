@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { toUserId } from '../../../src/policy/principal.ts';
 import type { ModelId } from '../../../src/policy/grant.ts';
 import { NotLoaded } from '../../../src/store/store-view.ts';
-import { createDatabase } from '../../support/database/database.ts';
+import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
 import { openStore } from '../../support/database/opened-store.ts';
 
 const id = (text: string) => text as ModelId;
@@ -223,5 +223,34 @@ describe('an attempt', () => {
       throw new NotLoaded({ name: 'roleOf', key: 'ada' });
     };
     await expect(async () => opened.store.ask(lacking)).rejects.toMatchObject({ code: 'policy_unavailable' });
+  });
+});
+
+describe('several memberships', () => {
+  const organizations = async (database: TestDatabase) => {
+    using opened = await openStore(database.path);
+    const sets = await opened.next().grantsOf({ kind: 'user', id: toUserId('ada'), role: 'user' });
+    return sets.map(({ organization }) => organization);
+  };
+
+  test('stand in the order in which they began, then by id; those without a date are last', async () => {
+    using database = createDatabase();
+    database.addUser({ id: 'ada' });
+    const joined = { undated: null, young: 30, twin: 20, 'another twin': 20, old: 10 };
+    for (const [organization, seconds] of Object.entries(joined)) {
+      database.addMember(organization, 'ada');
+      database.run('UPDATE organization_members SET joined_at = ? WHERE organization_id = ?', seconds, organization);
+    }
+    expect(await organizations(database)).toEqual(['old', 'another twin', 'twin', 'young', 'undated']);
+  });
+
+  test('stand by id in a table without dates, each once', async () => {
+    using database = createDatabase({ organizationTables: 'none' });
+    database.addUser({ id: 'ada' });
+    database.sql.exec(`
+      CREATE TABLE organization_members (organization_id TEXT, user_id TEXT);
+      CREATE TABLE organization_models (organization_id TEXT, model_id TEXT);
+      INSERT INTO organization_members VALUES ('b', 'ada'), ('a', 'ada'), ('b', 'ada');`);
+    expect(await organizations(database)).toEqual(['a', 'b']);
   });
 });

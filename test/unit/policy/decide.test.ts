@@ -4,7 +4,14 @@ import { modelOf, userOf, viewOf } from '../../support/database/policy-world.ts'
 
 const view = viewOf({
   grants: { acme: ['A', 'acme/*', 'given', 'param'], globex: ['F', 'A'], star: ['*'], empty: [] },
-  members: { ann: ['acme'], bob: ['globex'], cyd: ['globex', 'acme'], eve: ['empty'], sol: ['star'] },
+  members: {
+    ann: ['acme'],
+    bob: ['globex'],
+    cyd: ['globex', 'acme'],
+    eve: ['empty'],
+    sol: ['star'],
+    max: ['star', 'acme', 'globex'],
+  },
   presets: {
     given: { base: 'F' },
     'over-a': { base: 'A' },
@@ -31,6 +38,9 @@ describe('a model is permitted', () => {
     ['by the prefix alone', 'ann', 'acme/', 'prefix_grant', ['acme', 'acme/*'], ['acme/']],
     ['by a grant of everything', 'sol', 'anything', 'prefix_grant', ['star', '*'], ['anything']],
     ['by the first of several organizations', 'cyd', 'A', 'grant', ['globex', 'A'], ['A']],
+    ['by the one that names it, before an older one that names many', 'max', 'A', 'grant', ['acme', 'A'], ['A']],
+    ['by the oldest, where none names it', 'max', 'acme/x', 'prefix_grant', ['star', '*'], ['acme/x']],
+    ['by the one that names the base', 'max', 'over-f', 'prefix_grant', ['star', '*'], ['over-f']],
     ['by another of several organizations', 'cyd', 'acme/x', 'prefix_grant', ['acme', 'acme/*'], ['acme/x']],
     ['as a preset that was granted itself', 'ann', 'given', 'grant', ['acme', 'given'], ['given']],
     ['as a preset on a granted model', 'ann', 'over-a', 'preset_base', ['acme', 'A'], ['over-a', 'A']],
