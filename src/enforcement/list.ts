@@ -4,8 +4,8 @@
  * 2.5 times as long.
  */
 import { type ModelId, parseModelId } from '../policy/grant.ts';
-import { endOfString } from '../references/bounds.ts';
 import { isObject } from '../references/json.ts';
+import { type Edit, type Span, afterSpace, endOfValue, spliced } from '../references/members.ts';
 
 /** Where an answer names models, as plain data, which a thread can be sent: a tree of keys that the reader follows. */
 export interface ListShape {
@@ -31,9 +31,7 @@ export interface ShapeNode {
   readonly model?: string;
 }
 
-/** From the first byte to the one behind the last; of a list, inside of its brackets. */
-type Span = Readonly<{ start: number; end: number }>;
-/** `isCounted`: its elements are entries of the answer, not names inside of one. */
+/** The span is inside of its brackets. `isCounted`: its elements are entries of the answer, not names inside of one. */
 type EntryList = Span & { readonly entries: Entry[]; readonly isCounted: boolean };
 /** `id` is undefined where the text is no valid id, which is never permitted. */
 type Reference = Span & Readonly<{ id: ModelId | undefined } | { csv: string } | { total: number }>;
@@ -135,29 +133,17 @@ class Reader {
     else entry.references.push({ ...span, id: parseModelId(scalar) });
   }
 
-  /** Passes one value: brackets are counted outside of strings. */
   #skip(): void {
-    for (let depth = 0; this.#at < this.#text.length; this.#at++) {
-      const character = this.#text.charAt(this.#at);
-      if (character === '"') this.#at = endOfString(this.#text, this.#at);
-      else if (character === '{' || character === '[') depth++;
-      else if (depth === 0 && BETWEEN.has(character)) return;
-      else if ((character === '}' || character === ']') && depth-- === 0) return;
-    }
+    this.#at = endOfValue(this.#text, this.#at);
   }
 
-  /** Passes commas and colons too: the JSON is known to be valid. */
   #space(): void {
-    while (BETWEEN.has(this.#text.charAt(this.#at))) this.#at++;
+    this.#at = afterSpace(this.#text, this.#at);
   }
 }
 
-const BETWEEN: ReadonlySet<string> = new Set([':', ',', ' ', '\n', '\r', '\t']);
-
 /** The `judge` that guards invoking decides here too, so that what is listed is exactly what can be used. */
 export type Permits = (model: ModelId) => boolean;
-
-type Edit = Span & { readonly text: string };
 
 /** @param body the bytes that `index` was made of; never written to */
 export function filterList(body: Buffer, { outside }: ListIndex, permits: Permits) {
@@ -181,7 +167,7 @@ export function filterList(body: Buffer, { outside }: ListIndex, permits: Permit
     }
   };
   filterEntry(outside);
-  return { body: apply(body, edits), kept, removed };
+  return { body: edits.length === 0 ? body : Buffer.concat(spliced(body, edits)), kept, removed };
 }
 
 /** @returns undefined where it stays */
@@ -202,16 +188,4 @@ function gaps({ start, end, entries: all }: EntryList, stay: readonly Entry[]): 
     from = entry.end;
   }
   return [...edits, { start: from, end, text: '' }];
-}
-
-function apply(body: Buffer, edits: Edit[]): Buffer {
-  if (edits.length === 0) return body;
-  edits.sort((one, other) => one.start - other.start);
-  const parts: Buffer[] = [];
-  let from = 0;
-  for (const { start, end, text } of edits) {
-    parts.push(body.subarray(from, start), Buffer.from(text));
-    from = end;
-  }
-  return Buffer.concat([...parts, body.subarray(from)]);
 }

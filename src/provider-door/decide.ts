@@ -5,6 +5,7 @@ import { GatewayError } from '../errors.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
 import type { Principal, UserPrincipal } from '../policy/principal.ts';
+import { FORM_CALL } from '../references/call.ts';
 import { namesModels } from '../references/references.ts';
 import type { Store } from '../store/store.ts';
 import type { StoreView } from '../store/store-view.ts';
@@ -140,17 +141,21 @@ const JSON_TYPE = /^(?:application\/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-8"
 /** RFC 7578 4.1, with one boundary. */
 const ONE_FORM = /^multipart\/form-data\s*;\s*boundary=(?:"[^"]+"|[^\s;"]+)$/i;
 
-async function namedInBody(recordOf: RecordReader, scope: ProviderScope, { isForm, topLevel }: Endpoint) {
+/** What else the body says of the call is kept in the scope. */
+async function namedInBody(recordOf: RecordReader, scope: ProviderScope, { name, isForm, topLevel }: Endpoint) {
   const { rawHeaders } = scope.incoming;
   const [contentType = '', ...more] = valuesOf(rawHeaders, 'content-type');
   // What a provider would read by another type, or after a coding, is not what was judged
   if (more.length > 0 || valuesOf(rawHeaders, 'content-encoding').some((coding) => coding !== 'identity'))
     return undefined;
-  if (isForm && ONE_FORM.test(contentType)) return recordOf(scope, { kind: 'form', contentType });
+  if (isForm && ONE_FORM.test(contentType)) {
+    scope.call = FORM_CALL;
+    return recordOf(scope, { kind: 'form', contentType });
+  }
   if (!JSON_TYPE.test(contentType)) return undefined;
   // 0.6.18 sends on whatever a client has put into its request: nothing in there is the backend's own
   const rules = { topLevel, controls: 'defined' } as const;
-  const question = { kind: 'invocation', rules, mentions: false, mayBeEmpty: false } as const;
-  const { references, written } = await recordOf(scope, question);
+  const { references, written, facts } = await recordOf(scope, { kind: 'call', rules, endpoint: name });
+  scope.call = facts;
   return references.unreadable === undefined ? [...references.models, ...written.places.keys()] : undefined;
 }

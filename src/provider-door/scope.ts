@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EnforcementScope } from '../enforcement/answers.ts';
 import type { GatewayError } from '../errors.ts';
+import type { CallFacts } from '../references/call.ts';
 import type { Upstream } from '../transport/upstream.ts';
 import type { Endpoint } from './endpoints.ts';
 
@@ -25,6 +26,8 @@ interface DoorScope {
   /** Azure names the model in the path. */
   modelInPath: string | undefined;
   query: string;
+  /** What the body says beside its models; undefined where it was not judged, or cannot be read. */
+  call: CallFacts | undefined;
 }
 
 export type ProviderScope = EnforcementScope & DoorScope;
@@ -49,6 +52,7 @@ export const createProviderScope = (incoming: IncomingMessage, outgoing: ServerR
     endpoint: undefined,
     endpointName: '',
     modelInPath: undefined,
+    call: undefined,
     principal: { kind: 'anonymous', because: 'no_credential' },
     isPrincipalCurrent: false,
     credentialEdit: { remove: new Set(), add: [] },

@@ -2,12 +2,20 @@
 import { GatewayError } from '../errors.ts';
 import { parseModelId } from '../policy/grant.ts';
 import { bound, boundRecord } from './bounds.ts';
+import { readCallFacts } from './call.ts';
 import { isObject, parseStrictJson, storedReadings } from './json.ts';
 import { type ReferenceRules, FAN_OUT, collectReferences, namesModels } from './references.ts';
 import { type ChatNames, CHAT_PARAMETERS, ChatReader } from './saved-chat.ts';
 
 /** By the kind of record that answers a question. */
-const READERS = { invocation: readInvocation, presets: readPresets, save: readSave, any: readAny, form: readForm };
+const READERS = {
+  invocation: readInvocation,
+  call: readCall,
+  presets: readPresets,
+  save: readSave,
+  any: readAny,
+  form: readForm,
+};
 
 type Kind = keyof typeof READERS;
 type Readers = { [K in Kind]: (typeof READERS)[K] };
@@ -33,8 +41,18 @@ export type InvocationRecord = ReturnType<typeof readInvocation>;
 
 type InvocationRules = Readonly<{ rules: ReferenceRules; mentions: boolean; mayBeEmpty: boolean }>;
 
-function readInvocation(body: Buffer, { rules, mentions, mayBeEmpty }: InvocationRules) {
-  const value = mayBeEmpty ? parseOrEmpty(body) : parseStrictJson(body);
+function readInvocation(body: Buffer, { mayBeEmpty, ...asked }: InvocationRules) {
+  return invocationOf(mayBeEmpty ? parseOrEmpty(body) : parseStrictJson(body), body, asked);
+}
+
+/** A call to a provider. @param endpoint its name behind base and version */
+function readCall(body: Buffer, { rules, endpoint }: Readonly<{ rules: ReferenceRules; endpoint: string }>) {
+  const value = parseStrictJson(body);
+  const invocation = invocationOf(value, body, { rules, mentions: false });
+  return { ...invocation, facts: readCallFacts(body, value, endpoint) };
+}
+
+function invocationOf(value: unknown, body: Buffer, { rules, mentions }: Omit<InvocationRules, 'mayBeEmpty'>) {
   const form = isObject(value) ? value : {};
   const { model } = form;
   return {

@@ -27,6 +27,7 @@ const key = fc.constantFrom(
     'meta',
   ],
   ...['user_message', 'parentId', 'childrenIds', 'internal', 'timer_id', 'custom_params', 'fallbacks', 'plugins', 'x'],
+  ...['stream', 'stream_options', 'include_usage', 'max_tokens', 'user', 'n'],
 );
 const { value } = fc.letrec((tie) => ({
   value: fc.oneof(
@@ -42,6 +43,7 @@ const body = fc.oneof(
 );
 const question = fc.constantFrom<BodyQuestion>(
   { kind: 'invocation', rules: { topLevel: new Set(['name']) }, mentions: true, mayBeEmpty: true },
+  { kind: 'call', rules: { topLevel: new Set(['name']) }, endpoint: 'chat/completions' },
   { kind: 'presets', form: 'preset_list', queryId: 'A' },
   { kind: 'presets', form: 'preset_switch', queryId: undefined },
   { kind: 'save', form: 'chat' },

@@ -1,0 +1,91 @@
+import { describe, expect, test } from 'vitest';
+import { type CallFacts, readCallFacts } from '../../../src/references/call.ts';
+
+const factsOf = (value: unknown, endpoint = 'chat/completions'): CallFacts =>
+  readCallFacts(Buffer.from(JSON.stringify(value)), value, endpoint);
+
+describe('a stream', () => {
+  test.each([
+    [true, true],
+    [false, false],
+    [undefined, false],
+    [null, false],
+    [1, false],
+    ['true', false],
+  ])('is asked for by exactly `true` of OpenAI: %j', (stream, expected) => {
+    for (const endpoint of ['chat/completions', 'responses', 'messages'])
+      expect(factsOf({ stream }, endpoint).isStreamed).toBe(expected);
+  });
+
+  test.each([
+    [true, true],
+    [false, false],
+    [undefined, true],
+    [null, true],
+  ])('is what Ollama gives unless it is told not to: %j', (stream, expected) => {
+    for (const endpoint of ['api/chat', 'api/generate'])
+      expect(factsOf({ stream }, endpoint).isStreamed).toBe(expected);
+  });
+
+  test('is none of embeddings of Ollama', () => {
+    expect(factsOf({}, 'api/embed').isStreamed).toBe(false);
+  });
+});
+
+test.each([
+  [{}, false],
+  [{ stream_options: null }, false],
+  [{ stream_options: {} }, false],
+  [{ stream_options: { include_usage: null } }, false],
+  [{ stream_options: { include_usage: false } }, false],
+  [{ stream_options: { include_usage: true } }, true],
+  [{ stream_options: { include_usage: 1 } }, undefined],
+  [{ stream_options: { include_usage: 'true' } }, undefined],
+  [{ stream_options: [] }, undefined],
+  [{ stream_options: 'usage' }, undefined],
+  [{ include_usage: true }, false],
+])('usage is asked for: %j', (call, expected) => {
+  expect(factsOf(call).asksForUsage).toBe(expected);
+});
+
+describe('the limit of the output', () => {
+  test.each([
+    ['chat/completions', { max_tokens: 7 }, 7],
+    ['chat/completions', { max_tokens: 7, max_completion_tokens: 9 }, 9],
+    ['chat/completions', { max_tokens: 9, max_completion_tokens: 7 }, 9],
+    ['chat/completions', { max_output_tokens: 7 }, undefined],
+    ['completions', { max_tokens: 7 }, 7],
+    ['responses', { max_output_tokens: 7, max_tokens: 9 }, 7],
+    ['messages', { max_tokens: 7 }, 7],
+    ['api/chat', { options: { num_predict: 7 }, max_tokens: 9 }, 7],
+    ['api/generate', { options: { num_predict: -1 } }, undefined],
+    ['api/chat', { options: 7 }, undefined],
+    ['embeddings', { max_tokens: 7 }, undefined],
+  ])('is what %s knows: %j', (endpoint, call, expected) => {
+    expect(factsOf(call, endpoint).outputLimit).toBe(expected);
+  });
+
+  test.each([0, -1, 1.5, '7', true, null, 1e300])('is none where it is no positive integer: %j', (limit) => {
+    expect(factsOf({ max_tokens: limit }).outputLimit).toBeUndefined();
+  });
+});
+
+test('choices are counted with those that the best were chosen from', () => {
+  expect(factsOf({}).n).toBeUndefined();
+  expect(factsOf({ n: 2 }).n).toBe(2);
+  expect(factsOf({ n: 2, best_of: 5 }, 'completions').n).toBe(5);
+  expect(factsOf({ n: 3 }, 'images/generations').n).toBe(3);
+});
+
+test('characters are counted where a text is spoken', () => {
+  expect(factsOf({ input: 'aé😀' }, 'audio/speech').characters).toBe(3);
+  expect(factsOf({ input: ['a'] }, 'audio/speech').characters).toBeUndefined();
+  expect(factsOf({ input: 'a' }, 'embeddings').characters).toBeUndefined();
+});
+
+test('the members that the door may set are found where they are there', () => {
+  const members = (call: unknown) => Object.keys(factsOf(call).place?.inside?.members ?? {});
+  expect(members({ model: 'A', messages: [{ user: 'x' }] })).toEqual([]);
+  expect(members({ model: 'A', user: 'x', metadata: null })).toEqual(['user', 'metadata']);
+  expect(factsOf([]).place).toBeUndefined();
+});
