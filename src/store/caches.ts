@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import { GatewayError } from '../errors.ts';
 import { compileGrants } from '../policy/grant.ts';
 import { type UserPrincipal, toOrganizationId, toUserId } from '../policy/principal.ts';
+import type { Organization } from './initialize.ts';
 import type { PointRead, PointReads, Source } from './queries.ts';
 
 interface CacheOptions<V> {
@@ -18,6 +19,7 @@ interface CacheOptions<V> {
 }
 
 type Staleness = Readonly<{ maxStaleMs: number; now: () => number; enrols?: boolean }>;
+type Configured = Readonly<{ organization?: Organization | undefined }>;
 
 function createCache<N extends PointRead, V>(
   source: Source,
@@ -69,16 +71,19 @@ function createCache<N extends PointRead, V>(
   return { counts, get, put };
 }
 
-/** @param staleness `enrols`: whether a user without any membership becomes a member when they are read */
-export function createCaches(source: Source, staleness: Staleness) {
-  const { enrols = false } = staleness;
+/**
+ * @param options `enrols`: whether a user without any membership becomes a member when they are read; `organization`: that of the
+ *   environment, with its name
+ */
+export function createCaches(source: Source, options: Staleness & Configured) {
+  const { enrols = false, organization: configured } = options;
   const models = () => source.status.epochs.models;
   const intern = createInterner(models);
   const cache = <N extends PointRead, V>(
     name: N,
     toValue: (found: ReturnType<PointReads[N]>, key: string) => V,
-    options?: CacheOptions<V>,
-  ) => createCache(source, staleness, name, toValue, options);
+    rules?: CacheOptions<V>,
+  ) => createCache(source, options, name, toValue, rules);
   // organizations grant much the same models: one copy of each id, however many of them grant it
   const compile = (patterns: readonly string[], organization: string) =>
     compileGrants(toOrganizationId(organization), patterns.map(intern));
@@ -103,6 +108,10 @@ export function createCaches(source: Source, staleness: Staleness) {
     composites: cache('composites', same),
     connectionPrefixes: cache('connectionPrefixes', same),
     providerSettings: cache('providerSettings', same),
+    budgetsOf: cache('budgetsOf', same, { maxSize: 50_000 }),
+    organizationName: cache('organizationName', (name, id) => name ?? (configured?.id === id ? configured.name : id), {
+      maxSize: 50_000,
+    }),
     presetsOn: cache('presetsOn', same, { maxSize: 50_000 }),
   };
 }

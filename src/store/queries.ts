@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import { type OrganizationId, toOrganizationId, toUserId } from '../policy/principal.ts';
 import type { Preset } from '../policy/decide.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
+import { prepareBudgets, prepareOrganizationName } from './budgets.ts';
 import { type Connection, Unreadable, isBusy, prepareColumn } from './database.ts';
 import { modelsInParameters, prepareComposites, prepareConnectionPrefixes, preparePresetsOn } from './models.ts';
 import { prepareProviderSettings } from './provider-settings.ts';
@@ -81,6 +82,8 @@ function prepareReads(connection: Connection, schema: Schema) {
     connectionPrefixes: prepareConnectionPrefixes(connection, schema),
     providerSettings: prepareProviderSettings(connection, schema),
     presetsOn: preparePresetsOn(connection, schema),
+    budgetsOf: prepareBudgets(connection),
+    organizationName: prepareOrganizationName(connection),
     roleOf(user: string): string | undefined {
       const [found] = roles(user);
       // no role, or one that is no text: the backend lets such a user nowhere, and an empty role would pass for an ordinary one

@@ -1,6 +1,6 @@
 /**
  * What modelgate keeps in the backend's file, as data: two tables and four indexes exactly as the deployment guide's
- * migration makes them, views, and a version counter with triggers on these two tables only (the backend's migrations
+ * migration makes them, a table of budgets, views, and a version counter with triggers on the guide's tables only (the backend's migrations
  * rebuild its own and would lose them). And what a file has: read from its tables and columns, never from a version number.
  */
 import type { Connection } from './database.ts';
@@ -32,6 +32,28 @@ export const ORGANIZATION_MEMBERS = object(`TABLE organization_members (
     is_active INTEGER DEFAULT 1,
     joined_at INTEGER,
     UNIQUE(organization_id, user_id)
+  )`);
+
+/**
+ * How much each organization may use; amounts in US dollars, tokens or requests, moments in milliseconds UTC. What it is raised
+ * by counts on top of the amount until then. Its changes are not counted: it is read anew after every commit.
+ */
+export const ORGANIZATION_BUDGETS = object(`TABLE organization_budgets (
+    id TEXT PRIMARY KEY,
+    organization_id TEXT NOT NULL,
+    measure TEXT NOT NULL CHECK (measure IN ('usd', 'tokens', 'requests')),
+    amount REAL NOT NULL,
+    period TEXT NOT NULL CHECK (period IN ('day', 'week', 'month', 'total')),
+    scope TEXT NOT NULL DEFAULT 'organization',
+    soft_percent INTEGER DEFAULT 80,
+    is_hard INTEGER DEFAULT 1,
+    time_zone TEXT,
+    valid_from INTEGER,
+    valid_to INTEGER,
+    raised REAL NOT NULL DEFAULT 0,
+    raised_until INTEGER,
+    is_active INTEGER DEFAULT 1,
+    UNIQUE (organization_id, measure, period, scope)
   )`);
 
 /** SQL for "this row is switched on": 1, in whatever type the column keeps it, and NULL, which is 1 by the column's default. */
@@ -108,6 +130,7 @@ const triggerOn = (counted: string, event: string) =>
 export const SCHEMA_OBJECTS: readonly SchemaObject[] = [
   ORGANIZATION_MODELS,
   ORGANIZATION_MEMBERS,
+  ORGANIZATION_BUDGETS,
   VERSION_TABLE,
   ...INDEXES,
   windowOn('user', 'id UNINDEXED, email UNINDEXED, name UNINDEXED'),

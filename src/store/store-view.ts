@@ -1,6 +1,7 @@
 /** The view that requests ask, and what tells the store what the view lacks. */
 import { isPolicyUnavailable } from '../errors.ts';
-import { type UserId, type UserPrincipal, toOrganizationId } from '../policy/principal.ts';
+import type { StoredBudget } from '../policy/budget.ts';
+import { type OrganizationId, type UserId, type UserPrincipal, toOrganizationId } from '../policy/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import { type GrantSet, type ModelId, coveringGrant } from '../policy/grant.ts';
 import { createCaches } from './caches.ts';
@@ -47,7 +48,9 @@ const COUNTED = {
 /** What a request may ask. */
 export type StoreView = Pick<
   CachedView,
-  keyof PolicyView | 'user' | 'userOfApiKey' | 'isGrantedAnywhere' | 'hasModelRow' | 'providerSettings' | 'presetsOn'
+  | keyof PolicyView
+  | ('user' | 'userOfApiKey' | 'isGrantedAnywhere' | 'hasModelRow' | 'providerSettings' | 'presetsOn')
+  | ('budgetsOf' | 'organizationName')
 >;
 
 /** What the last look at the file found; each question @throws NotLoaded */
@@ -134,6 +137,16 @@ export class CachedView implements PolicyView {
   /** Ids of the presets whose base is this model. */
   presetsOn(base: ModelId): readonly ModelId[] {
     return this.#caches.presetsOn.get(base);
+  }
+
+  /** Its budgets that are switched on: `budgetsAt` says which of them count at a moment. */
+  budgetsOf(organization: OrganizationId): readonly StoredBudget[] {
+    return this.#caches.budgetsOf.get(organization);
+  }
+
+  /** As mAI or the environment calls it, or its id. */
+  organizationName(organization: OrganizationId): string {
+    return this.#caches.organizationName.get(organization);
   }
 
   /** Does any organization's active grant, by id or by prefix and but for `*`, cover this id? Guards ids of new presets. */

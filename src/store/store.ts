@@ -46,7 +46,8 @@ class SqliteStore {
       ...{ path, organization, autoEnroll, now, deadlineMs, warn },
       loaded: (...read) => this.#view.put(...read),
     });
-    this.#view = new CachedView(this.#file, { maxStaleMs, now, enrols: autoEnroll && organization !== undefined });
+    const enrols = autoEnroll && organization !== undefined;
+    this.#view = new CachedView(this.#file, { maxStaleMs, now, enrols, organization });
     this.#isTooOld = () => now() - this.#file.goodAt > maxStaleMs;
     this.stored = createStoredReading(path);
   }

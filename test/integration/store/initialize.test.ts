@@ -281,6 +281,7 @@ describe('a database that cannot be written', () => {
   function asNobody(path: string): {
     health: { readable: boolean; missing: string[]; problem?: string };
     grants: string[];
+    budgets: unknown[];
   } {
     const script = fileURLToPath(new URL('../../support/database/store-of-nobody.ts', import.meta.url));
     const output = execFileSync(process.execPath, [script, path], { ...AS_NOBODY, encoding: 'utf8' });
@@ -302,9 +303,10 @@ describe('a database that cannot be written', () => {
     const database = prepared('guide');
     database.close();
     execFileSync('chmod', ['-R', 'a+rX,a-w', database.directory]);
-    const { health, grants } = asNobody(database.path);
+    const { health, grants, budgets } = asNobody(database.path);
     expect(health.readable).toBe(true);
     expect(grants).toEqual(['acme: granted']);
+    expect(budgets).toEqual([]);
     expect(health.missing.join('\n')).toContain('view user_available_models (not made: SQLITE_');
     rmSync(database.directory, { recursive: true });
   });

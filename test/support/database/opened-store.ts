@@ -58,6 +58,8 @@ export async function openStore(
       connectionPrefixes: () => ask((view) => view.connectionPrefixes()),
       providerSettings: () => ask((view) => view.providerSettings()),
       presetsOn: (base) => ask((view) => view.presetsOn(base)),
+      budgetsOf: (organization) => ask((view) => view.budgetsOf(organization)),
+      organizationName: (organization) => ask((view) => view.organizationName(organization)),
       isGrantedAnywhere: (id) => ask((view) => view.isGrantedAnywhere(id)),
     };
   };

@@ -53,6 +53,8 @@ export function viewOf({ grants, members, presets = {}, composites = [], prefixe
       }),
     providerSettings: () => ({ connections: [], serviceModels: { listed: [], sent: [] }, named: [] }),
     presetsOn: (base) => Object.entries(presets).flatMap(([id, row]) => (row.base === base ? [modelOf(id)] : [])),
+    budgetsOf: () => [],
+    organizationName: (organization) => organization,
     hasModelRow: (id) => Object.hasOwn(presets, id),
   };
 }

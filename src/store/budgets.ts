@@ -1,0 +1,169 @@
+/**
+ * The budgets of the file: the rows of our own table, and mAI's monthly limit where none of ours takes its place. What cannot be
+ * read of a row is never taken for more than it says: what it lacks counts as the table's default, and the fault is kept.
+ */
+import { type StoredBudget, BUDGET_MEASURES } from '../policy/budget.ts';
+import { parsePattern } from '../policy/grant.ts';
+import { PERIODS, parseTimeZone } from '../policy/period.ts';
+import { toOrganizationId } from '../policy/principal.ts';
+import type { Connection } from './database.ts';
+import { activeCondition, columnsOf, isOff } from './schema.ts';
+
+/** With what stands for a column that a table made by hand may lack; undefined where no row can be read without it. */
+const COLUMNS = {
+  ...{ id: undefined, measure: undefined, amount: undefined, period: undefined, scope: "'organization'" },
+  ...{ soft_percent: '80', time_zone: 'NULL', valid_from: 'NULL', valid_to: 'NULL', raised: '0', raised_until: 'NULL' },
+} as const;
+
+type Row = Readonly<Record<keyof typeof COLUMNS, unknown> & Record<'active' | 'hard', number>>;
+
+/** What one row, or mAI's monthly limit, says. */
+export interface BudgetEntry {
+  /** As it is stored. */
+  readonly row: Row;
+  readonly isActive: boolean;
+  readonly isMai: boolean;
+  /** Undefined where it cannot be read, and so counts for nothing. */
+  readonly budget: StoredBudget | undefined;
+  /** What is wrong with it, in words that follow "its". */
+  readonly faults: readonly string[];
+}
+
+/** mAI's: by this id the ledger knows it. */
+const MAI_LIMIT = 'monthly_limit';
+
+/** @returns false where the table is missing, or lacks a column without which no row of it can be read */
+export function hasBudgets(connection: Connection): boolean {
+  const present = columnsOf(connection, 'organization_budgets');
+  const needed = Object.entries(COLUMNS).flatMap(([name, missing]) => (missing === undefined ? [name] : []));
+  return [...needed, 'organization_id'].every((name) => present.has(name));
+}
+
+/** @returns a function that reads all entries of an organization, in the order of their ids; none where there is no table */
+export function prepareBudgetEntries(connection: Connection): (organization: string) => readonly BudgetEntry[] {
+  const own = prepareRows(connection);
+  const client = prepareClient(connection);
+  return (organization) => {
+    const { limit, zone } = client(organization);
+    const entries = own(organization).map((row) => parseEntry(organization, row, zone));
+    const isReplaced = entries.some(({ budget, row }) => budget !== undefined && isMonthly(row));
+    if (limit === null || isReplaced) return entries;
+    return [...entries, parseEntry(organization, { ...MAI_ROW, amount: limit }, zone, true)];
+  };
+}
+
+export function prepareBudgets(connection: Connection) {
+  const entriesOf = prepareBudgetEntries(connection);
+  return (organization: string): readonly StoredBudget[] =>
+    entriesOf(organization).flatMap(({ isActive, budget }) => (isActive && budget !== undefined ? [budget] : []));
+}
+
+const isMonthly = ({ measure, period, scope }: Row): boolean =>
+  measure === 'usd' && period === 'month' && scope === 'organization';
+
+const MAI_ROW: Omit<Row, 'amount'> = {
+  ...{ id: MAI_LIMIT, measure: 'usd', period: 'month', scope: 'organization', soft_percent: 80, active: 1, hard: 1 },
+  ...{ time_zone: null, valid_from: null, valid_to: null, raised: 0, raised_until: null },
+};
+
+function prepareRows(connection: Connection): (organization: string) => readonly Row[] {
+  if (!hasBudgets(connection)) return () => [];
+  const present = columnsOf(connection, 'organization_budgets');
+  const read = Object.entries(COLUMNS).map(([name, missing]) =>
+    present.has(name) ? name : `${missing ?? ''} AS ${name}`,
+  );
+  const hard = present.has('is_hard') ? `NOT coalesce(${isOff('is_hard')}, 0)` : '1';
+  const rows = connection.prepare<[string], Row>(
+    `SELECT ${read.join(', ')}, ${activeCondition(present.has('is_active'))} AS active, ${hard} AS hard FROM organization_budgets
+     WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' ORDER BY id`,
+  );
+  return (organization) => rows.all(organization);
+}
+
+/** What mAI's table says of an organization: its limit in US dollars a month, and the time zone of all of its budgets. */
+function prepareClient(connection: Connection) {
+  const present = columnsOf(connection, 'client_organizations');
+  const read = (column: string) => (present.has('id') && present.has(column) ? column : 'NULL');
+  const sql = `SELECT ${read('monthly_limit')} AS "limit", ${read('timezone')} AS zone FROM client_organizations WHERE id = ?`;
+  const rows = present.has('id') ? connection.prepare<[string], Record<'limit' | 'zone', unknown>>(sql) : undefined;
+  return (organization: string) => rows?.get(organization) ?? { limit: null, zone: null };
+}
+
+/** @returns a function that reads what mAI calls an organization; undefined where it has no name for it */
+export function prepareOrganizationName(connection: Connection): (organization: string) => string | undefined {
+  const present = columnsOf(connection, 'client_organizations');
+  if (!present.has('id') || !present.has('name')) return () => undefined;
+  const names = connection.prepare<[string]>('SELECT name FROM client_organizations WHERE id = ?').pluck();
+  return (organization) => {
+    const name = names.get(organization);
+    return typeof name === 'string' && name.trim() !== '' ? name : undefined;
+  };
+}
+
+function parseEntry(organization: string, row: Row, organizationZone: unknown, isMai = false): BudgetEntry {
+  const faults: string[] = [];
+  /** @returns the value where it is one, and otherwise what stands for it */
+  const read = <T>(name: keyof typeof COLUMNS, parse: (value: unknown) => T | undefined, otherwise: T): T => {
+    if (row[name] === null) return otherwise;
+    const value = parse(row[name]);
+    if (value === undefined) faults.push(`${name} ${CONSEQUENCES[name] ?? 'means nothing'}`);
+    return value ?? otherwise;
+  };
+  const id = typeof row.id === 'string' ? row.id : undefined;
+  const [measure, period] = [oneOf(BUDGET_MEASURES, row.measure), oneOf(PERIODS, row.period)];
+  const [amount, scope] = [toAmount(row.amount), parseScope(row.scope)];
+  const own = read('time_zone', parseTimeZone, undefined);
+  const timeZone = own ?? parseTimeZone(organizationZone);
+  if (own === undefined && timeZone === undefined && organizationZone !== null) {
+    faults.push("timezone in mAI's client_organizations is none of IANA's list, so MODELGATE_TIME_ZONE counts");
+  }
+  const rest = {
+    softPercent: read('soft_percent', toPercent, undefined),
+    raise: {
+      amount: read('raised', toAmount, 0),
+      until: row.raised_until === null ? FOREVER : read('raised_until', toMoment, NEVER),
+    },
+    validFrom: read('valid_from', toMoment, NEVER),
+    validTo: read('valid_to', toMoment, FOREVER),
+    ...{ isHard: row.hard === 1, timeZone, organization: toOrganizationId(organization) },
+  };
+  const entry = { row, isMai, isActive: row.active === 1 };
+  const needed = { id, measure, amount, period, scope };
+  const unread = Object.entries(needed).flatMap(([name, value]) => (value === undefined ? [name] : []));
+  if (
+    id === undefined ||
+    measure === undefined ||
+    amount === undefined ||
+    period === undefined ||
+    scope === undefined
+  ) {
+    return { ...entry, budget: undefined, faults: [`${unread.join(' and ')} cannot be read, so it limits nothing`] };
+  }
+  return { ...entry, budget: { ...{ id, measure, amount, period, scope }, ...rest }, faults };
+}
+
+/** What becomes of a value that cannot be read: a budget is never wider by it. */
+const CONSEQUENCES: Partial<Record<keyof typeof COLUMNS, string>> = {
+  time_zone: "is none of IANA's list, so that of the organization or MODELGATE_TIME_ZONE counts",
+  soft_percent: 'is no number from 1 to 100, so nothing is said before it is used up',
+  raised: 'is no amount, so it is not raised',
+  raised_until: 'is no moment in milliseconds, so it is not raised',
+  valid_from: 'is no moment in milliseconds, so it counts already',
+  valid_to: 'is no moment in milliseconds, so it does not end',
+};
+
+const [NEVER, FOREVER] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
+
+const oneOf = <T extends string>(all: readonly T[], value: unknown): T | undefined => all.find((one) => one === value);
+
+const toAmount = (value: unknown): number | undefined =>
+  typeof value === 'number' && value >= 0 && Number.isFinite(value) ? value : undefined;
+const toPercent = (value: unknown): number | undefined =>
+  typeof value === 'number' && value > 0 && value <= 100 ? value : undefined;
+const toMoment = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
+
+function parseScope(value: unknown): StoredBudget['scope'] | undefined {
+  if (value === 'organization' || value === 'user') return { kind: value };
+  const pattern = typeof value === 'string' && value.startsWith('model:') ? value.slice('model:'.length) : '';
+  return parsePattern(pattern) === undefined ? undefined : { kind: 'model', pattern };
+}
