@@ -1,0 +1,128 @@
+/** The prices of `usage.db` as the ledger asks for them: which one holds for a call, and what is learnt from providers' lists. */
+import type { Connection } from '../store/database.ts';
+import type { Price } from './price.ts';
+import type { PricedModel } from './price-sources.ts';
+import { type PriceRow, isSamePrice, preparePriceWriter, preparePrices } from './price-table.ts';
+import { namesOf } from './provider-names.ts';
+
+export interface FoundPrice {
+  /** `usage_price.id` */
+  readonly id: number;
+  readonly price: Price;
+}
+
+/** Tokens; undefined where it is not known. */
+export interface ModelLimits {
+  readonly context: number | undefined;
+  readonly maxOutput: number | undefined;
+}
+
+export type PriceBook = ReturnType<typeof createPriceBook>;
+
+/** @param connection on which the tables are; prices that others add are seen at once */
+export function createPriceBook(connection: Connection) {
+  const candidatesFor = rememberCandidates(connection);
+  const limits = prepareLimits(connection);
+  return {
+    /**
+     * The operator's price (of the model, then of the longest prefix), else that of the provider's list, else an imported one.
+     * @param provider host as in `MODELGATE_PROVIDERS` @param wireModel as the provider is asked for it
+     * @param at milliseconds UTC @returns undefined where none is known; 3 µs @throws SqliteError
+     */
+    find(provider: string, wireModel: string, at: number): FoundPrice | undefined {
+      for (const rows of candidatesFor(provider, wireModel)) {
+        const { id, price } = rows.find(({ validFrom }) => validFrom <= at) ?? {};
+        if (id !== undefined && price !== undefined) return { id, price };
+      }
+      return undefined;
+    },
+    /** @param provider as for `find` @throws SqliteError */
+    limitsOf(provider: string, wireModel: string): ModelLimits {
+      const rows = namesOf(provider).map((name) => limits(name, wireModel));
+      const first = (name: keyof ModelLimits) => rows.find((row) => row[name] !== undefined)?.[name];
+      return { context: first('context'), maxOutput: first('maxOutput') };
+    },
+    learn: prepareLearning(connection),
+  };
+}
+
+/** Rows that can hold for a model: of each list the newest that is valid counts, and the lists in their order. */
+type Candidates = readonly (readonly PriceRow[])[];
+
+const MOST_MODELS = 10_000;
+
+function rememberCandidates(connection: Connection) {
+  const exact = preparePrices(connection, 'model = ? AND provider IN (SELECT value FROM json_each(?))');
+  const ofPatterns = preparePrices(connection, "provider = ? AND source = 'operator' AND substr(model, -1) = '*'");
+  // every change adds a row
+  const version = connection.prepare<[], number | null>('SELECT max(id) FROM usage_price').pluck();
+  const models = new Map<string, Candidates>();
+  const patterns = new Map<string, readonly PriceRow[]>();
+  let knownVersion: number | null | undefined;
+  return (provider: string, model: string): Candidates => {
+    const current = version.get();
+    if (knownVersion !== current || models.size >= MOST_MODELS) for (const known of [models, patterns]) known.clear();
+    knownVersion = current;
+    const key = `${provider}\n${model}`;
+    const known = models.get(key);
+    if (known !== undefined) return known;
+    const ofProvider = patterns.get(provider) ?? ofPatterns(provider);
+    patterns.set(provider, ofProvider);
+    const candidates = inOrder(provider, model, ofProvider, exact(model, JSON.stringify(namesOf(provider))));
+    models.set(key, candidates);
+    return candidates;
+  };
+}
+
+function inOrder(
+  provider: string,
+  model: string,
+  patterns: readonly PriceRow[],
+  rows: readonly PriceRow[],
+): Candidates {
+  const of = (source: PriceRow['source']) =>
+    rows.filter((row) => row.source === source && (source === 'import' || row.provider === provider));
+  const covering = Object.groupBy(
+    patterns.filter((row) => row.model !== model && model.startsWith(row.model.slice(0, -1))),
+    (row) => row.model,
+  );
+  const longestFirst = Object.keys(covering).toSorted((a, b) => b.length - a.length);
+  return [of('operator'), ...longestFirst.map((pattern) => covering[pattern] ?? []), of('provider'), of('import')];
+}
+
+function prepareLimits(connection: Connection) {
+  const limits = connection.prepare<[string, string], Readonly<Record<keyof ModelLimits, number | null>>>(
+    'SELECT context, max_output AS maxOutput FROM usage_model WHERE model = ? AND provider = ?',
+  );
+  return (provider: string, model: string): ModelLimits => {
+    const row = limits.get(model, provider);
+    return { context: row?.context ?? undefined, maxOutput: row?.maxOutput ?? undefined };
+  };
+}
+
+function prepareLearning(connection: Connection) {
+  const listed = preparePrices(connection, "provider = ? AND source = 'provider'");
+  const limits = prepareLimits(connection);
+  const writer = preparePriceWriter(connection);
+  /**
+   * Keeps what a provider's list says, each price with the time at which it was first seen.
+   * @returns how many prices are new or others than before; writes only where something is @throws SqliteError
+   */
+  return function learn(provider: string, models: readonly PricedModel[], at: number): number {
+    const last = new Map<string, PriceRow>();
+    for (const row of listed(provider)) if (!last.has(row.model)) last.set(row.model, row);
+    const news = models.filter(({ model, price, context, maxOutput }) => {
+      const had = limits(provider, model);
+      const hasLimits = (context ?? had.context) === had.context && (maxOutput ?? had.maxOutput) === had.maxOutput;
+      return !hasLimits || (price !== undefined && !isSamePrice(last.get(model)?.price, price));
+    });
+    if (news.length === 0) return 0;
+    const keep = connection.transaction(() => {
+      for (const one of news) writer.setLimits(provider, one);
+      const priced = news.flatMap(({ model, price }) => (price === undefined ? [] : [{ model, price }]));
+      const row = { provider, validFrom: at, source: 'provider' } as const;
+      return priced.filter((one) => writer.update({ ...row, ...one }) !== 'same').length;
+    });
+    return keep.immediate();
+  };
+}

@@ -1,0 +1,93 @@
+/** What the commands do with prices: list, set, end and import them. The transaction is the caller's. */
+import type { Connection } from '../store/database.ts';
+import type { Price } from './price.ts';
+import type { ImportedModel, Skipped } from './price-sources.ts';
+import { type PriceRow, isSamePrice, preparePriceWriter, preparePrices } from './price-table.ts';
+import { isReachable, namesOf } from './provider-names.ts';
+
+/** `model` is an id, or a prefix that ends in `*`. */
+type Wanted = Readonly<{ provider?: string | undefined; model?: string | undefined }>;
+
+const ORDER: Readonly<Record<PriceRow['source'], number>> = { operator: 0, provider: 1, import: 2 };
+
+/** @returns of each source the prices that hold now, and those that are to come @throws SqliteError */
+export function listPrices(connection: Connection, { provider, model }: Wanted, now: number): readonly PriceRow[] {
+  const names = provider === undefined ? undefined : namesOf(provider);
+  const rows = preparePrices(connection, '1')().filter(
+    (row) => (names?.includes(row.provider) ?? true) && (model === undefined || isAbout(row, model)),
+  );
+  const sorted = (one: string, other: string) => (one < other ? -1 : Number(one > other));
+  return holding(rows, now).toSorted(
+    (one, other) =>
+      sorted(one.provider, other.provider) ||
+      sorted(one.model, other.model) ||
+      ORDER[one.source] - ORDER[other.source] ||
+      one.validFrom - other.validFrom,
+  );
+}
+
+/** @param rows the newest first @returns those that hold now or later; of two that begin together the one that was written last */
+function holding(rows: readonly PriceRow[], now: number): readonly PriceRow[] {
+  const seen = new Set<string>();
+  return rows.filter(({ provider, model, source, validFrom, price }) => {
+    const key = JSON.stringify([source, provider, model, Math.max(validFrom, now)]);
+    if (seen.has(key)) return false;
+    seen.add(key);
+    return price !== undefined;
+  });
+}
+
+const covers = (pattern: string, id: string): boolean => pattern.endsWith('*') && id.startsWith(pattern.slice(0, -1));
+
+const isAbout = (row: PriceRow, wanted: string): boolean =>
+  row.model === wanted || covers(wanted, row.model) || (row.source === 'operator' && covers(row.model, wanted));
+
+interface OperatorPrice {
+  readonly provider: string;
+  readonly model: string;
+  readonly price: Price;
+  /** Milliseconds UTC. */
+  readonly validFrom: number;
+}
+
+/** @returns what has become of it, and when a later price takes its place @throws SqliteError */
+export function setPrice(connection: Connection, wanted: OperatorPrice) {
+  const rows = holding(operatorPrices(connection, wanted), wanted.validFrom);
+  const before = rows.find(({ validFrom }) => validFrom <= wanted.validFrom)?.price;
+  const next = rows.findLast(({ validFrom }) => validFrom > wanted.validFrom)?.validFrom;
+  const outcome = isSamePrice(before, wanted.price) ? 'same' : before === undefined ? 'new' : 'changed';
+  if (outcome !== 'same') preparePriceWriter(connection).add({ ...wanted, source: 'operator' });
+  return { outcome, next } as const;
+}
+
+/** Ends an operator's price; those that are to come are deleted. @returns false where there is none @throws SqliteError */
+export function endPrice(connection: Connection, wanted: Required<Wanted>, now: number): boolean {
+  if (holding(operatorPrices(connection, wanted), now).length === 0) return false;
+  const { provider = '', model = '' } = wanted;
+  // the row that ends them has the highest id before any other goes: that id tells readers that something has changed
+  preparePriceWriter(connection).add({ provider, model, validFrom: now, source: 'operator', price: undefined });
+  connection
+    .prepare(`DELETE FROM usage_price WHERE provider = ? AND model = ? AND source = 'operator' AND valid_from > ?`)
+    .run(provider, model, now);
+  return true;
+}
+
+const operatorPrices = (connection: Connection, { provider = '', model = '' }: Wanted): readonly PriceRow[] =>
+  preparePrices(connection, "provider = ? AND model = ? AND source = 'operator'")(provider, model);
+
+export type Imported = 'new' | 'changed' | 'same' | Skipped | 'repeated';
+
+/** @returns what takes one model after the other: of one that is there twice the first counts @throws SqliteError */
+export function prepareImport(connection: Connection, now: number): (model: ImportedModel) => Imported {
+  const { setLimits, update } = preparePriceWriter(connection);
+  const taken = new Set<string>();
+  return (imported) => {
+    const { provider, model, price, skipped = 'no_price' } = imported;
+    if (isReachable(provider)) setLimits(provider, imported);
+    if (price === undefined) return skipped;
+    const key = `${provider}\n${model}`;
+    if (taken.has(key)) return 'repeated';
+    taken.add(key);
+    return update({ provider, model, price, validFrom: now, source: 'import' });
+  };
+}
