@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { type Command, type OptionValues, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { Operation } from '../backend-file/transaction.ts';
 import { type ConfigIssue, describeIssues } from '../config/issue.ts';
-import { loadAdminAddress, loadConfig, loadStoreConfig } from '../config/load.ts';
+import { loadAdminAddress, loadConfig, loadStoreConfig, loadUsageConfig } from '../config/load.ts';
 import type { Parsed } from '../config/parse.ts';
 import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
 import { DURATION, amountOf, origin } from '../config/value.ts';
@@ -77,10 +77,12 @@ const WAIT = new Option('--wait <time>', 'how long to wait for a lock that anoth
   .argParser(toDuration)
   .default(30_000, '30s');
 
+const CONFIG = new Option('--config <file>', 'YAML file with settings; the environment wins over it');
+
 const onDatabase = (command: Command) =>
   command
     .option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL")
-    .option('--config <file>', 'YAML file with settings; the environment wins over it')
+    .addOption(CONFIG)
     .addOption(WAIT)
     .option('--json', 'print JSON');
 
@@ -91,7 +93,8 @@ const onOrganization = (command: Command) =>
 
 const onUsage = (command: Command) =>
   command
-    .option('--usage-database <file>', "modelgate's own file with usage, prices and keys")
+    .option('--usage-database <file>', "modelgate's own usage.db, in place of MODELGATE_USAGE_DATABASE")
+    .addOption(CONFIG)
     .addOption(WAIT)
     .option('--json', 'print JSON');
 
@@ -195,15 +198,19 @@ const patienceOf = (terminal: Terminal, longestMs: number): Operation['patience'
   say: (sentence) => say(terminal, sentence),
 });
 
-/** What every command on the ledger begins with. @throws CommandFailure with exit code 2 where no file is named */
-function configureUsage({ usageDatabase, wait }: UsageOptions, terminal: Terminal) {
-  if (usageDatabase === undefined) throw misused('Which ledger? Name it: --usage-database usage.db');
-  const ledger: Operation = {
-    path: resolve(terminal.directory, usageDatabase),
-    patience: patienceOf(terminal, wait),
-  };
-  return { ledger, terminal };
+/** What every command on the ledger begins with. @throws CommandFailure with exit code 2 where no file is named, or as `requireConfig` */
+function configureUsage({ usageDatabase, config: file, wait }: UsageOptions, terminal: Terminal) {
+  const { environment: given, directory } = terminal;
+  const path = usageDatabase === undefined ? undefined : resolve(directory, usageDatabase);
+  const environment = path === undefined ? given : { ...given, MODELGATE_USAGE_DATABASE: path };
+  const parsed = loadUsageConfig({ environment, directory, file });
+  if (parsed.issues?.every(({ found }) => found === 'nothing') === true) throw misused(WHICH_LEDGER);
+  const { config } = accept(parsed);
+  return { config, ledger: { path: config.usage.path, patience: patienceOf(terminal, wait) }, terminal };
 }
+
+const WHICH_LEDGER =
+  'Which ledger? Name the usage.db of the gate: --usage-database state/usage.db (or set MODELGATE_STATE_DIR as the gate has it).';
 
 type OrganizationChoice = Readonly<{ org?: string | undefined; create?: boolean | undefined }>;
 
