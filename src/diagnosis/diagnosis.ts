@@ -18,7 +18,7 @@ import { checkDatabaseFile, checkIntegrity } from './file.ts';
 import { type Finding, type Verdict, type Verdicts, findingsOf, ok, problem, unknown, warning } from './finding.ts';
 import { checkJournalMode, checkLocks, checkRelease, checkWriteAheadLog } from './journal.ts';
 import { type ProviderDoor, providerChecks } from './providers.ts';
-import { checkAdmins, checkForeignRows } from './rows.ts';
+import { checkAdmins, checkBudgets, checkForeignRows } from './rows.ts';
 import { checkCounter, checkIndexUse, checkStatistics, checkTables, checkUpgrade } from './schema.ts';
 
 interface Diagnosis {
@@ -128,6 +128,7 @@ function checksOf(
         'index use': () => checkIndexUse(connection, schema),
         statistics: () => checkStatistics(connection),
         'foreign rows': () => checkForeignRows(connection, schema),
+        budgets: () => checkBudgets(connection),
       }),
     'journal mode': () => checkJournalMode(mode, release, walWanted),
     ...(mode === 'wal' && { 'write-ahead log': () => checkWriteAheadLog(walBytes, lockHolders(operation.path)) }),

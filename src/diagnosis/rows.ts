@@ -1,8 +1,9 @@
-/** Rows of the two tables of organizations that do nothing, or probably not what was meant; and the backend's admins. */
+/** Rows of the tables of organizations that do nothing, or probably not what was meant; and the backend's admins. */
 import { quoted, shellCommand } from '../backend-file/text.ts';
 import type { Connection } from '../store/database.ts';
-import { type Schema, activeCondition, isOff, isOn } from '../store/schema.ts';
-import { type Verdict, ok, warning } from './finding.ts';
+import { type BudgetEntry, missingBudgetColumns, readBudgetEntries } from '../store/budgets.ts';
+import { type Schema, activeCondition, columnsOf, isOff, isOn } from '../store/schema.ts';
+import { type Verdict, ok, problem, warning } from './finding.ts';
 
 const SHOWN = 3;
 
@@ -13,7 +14,9 @@ type Question = Readonly<Record<'what' | 'sql', string> & { remedy: Remedy }>;
 
 /** Rows of organizations that mean nothing, or something else than they say. */
 export function checkForeignRows(connection: Connection, schema: Schema): readonly Verdict[] {
-  const found = questions(schema).flatMap(({ what, sql, remedy }) => {
+  const hasBudgets = missingBudgetColumns(connection, 'needed').length === 0;
+  const asked = hasBudgets ? [...questions(schema), BUDGETS_OF_NOBODY] : questions(schema);
+  const found = asked.flatMap(({ what, sql, remedy }) => {
     const limited = `SELECT *, count(*) OVER () AS total FROM (SELECT ${sql}) LIMIT ${SHOWN}`;
     const rows = connection.prepare<[], Row>(limited).all();
     const total = rows[0]?.total ?? 0;
@@ -25,6 +28,13 @@ export function checkForeignRows(connection: Connection, schema: Schema): readon
   });
   return found.length > 0 ? found : [ok('Every member is a user, and every row means what it says.')];
 }
+
+const BUDGETS_OF_NOBODY: Question = {
+  what: 'organizations have a budget and no member',
+  sql: `organization_id AS example FROM organization_budgets b WHERE NOT EXISTS (
+      SELECT 1 FROM organization_members m WHERE m.organization_id = b.organization_id) GROUP BY organization_id`,
+  remedy: 'It limits nothing. Look whether the id is misspelt: `modelgate org list`',
+};
 
 const questions = (schema: Schema): readonly Question[] => [
   {
@@ -115,6 +125,30 @@ function purging(off: string, rows: readonly Row[]): string {
 }
 
 const SPACES = "' ' || char(9) || char(10) || char(13) || char(160)";
+
+/** Budgets that limit nothing, or not as they say; silent where there are none. */
+export function checkBudgets(connection: Connection): readonly Verdict[] {
+  const missing = missingBudgetColumns(connection, 'needed');
+  const [lacking, present] = [missing.join(', '), columnsOf(connection, 'organization_budgets').size > 0];
+  const table = present && missing.length > 0 ? [problem(`No budget counts: its table has no ${lacking}.`, MEND)] : [];
+  const entries = readBudgetEntries(connection).filter(({ isActive, faults }) => isActive && faults.length > 0);
+  const { yes: odd = [], no: unread = [] } = Object.groupBy(entries, ({ budget }) => (budget ? 'yes' : 'no'));
+  const said = (found: readonly BudgetEntry[]): string =>
+    `${found.slice(0, SHOWN).map(faultsOf).join('; ')}${found.length > SHOWN ? '; …' : ''}.`;
+  return [
+    ...table,
+    ...(unread.length === 0 ? [] : [problem(`${budgets(unread)} limit nothing: ${said(unread)}`, MEND)]),
+    ...(odd.length === 0 ? [] : [warning(`${budgets(odd)} count otherwise than they say: ${said(odd)}`, MEND)]),
+  ];
+}
+
+const MEND = 'Say what is meant: `modelgate budget set ORGANIZATION --usd AMOUNT` To see all: `modelgate budget list`';
+const budgets = ({ length }: readonly BudgetEntry[]): string => `${length.toLocaleString('en')} of the budgets`;
+
+const faultsOf = ({ organization, isMai, row, faults }: BudgetEntry): string =>
+  `${isMai ? `mAI's monthly_limit of ${quoted(organization)}` : quoted(`${organization} ${keyOf(row)}`)}: its ${faults.join(', its ')}`;
+const keyOf = ({ measure, period, scope }: BudgetEntry['row']): string =>
+  [measure, period, scope].map(String).join(' ');
 
 /** The deployment guide's step 4, `WHERE role = 'admin'`. */
 export function checkAdmins(connection: Connection): Verdict {

@@ -73,6 +73,17 @@ const MONTHS = [
   ...['August', 'September', 'October', 'November', 'December'],
 ];
 
+/** @param day such as `2026-11-30` @returns when it ends in the zone; undefined where there is no such day */
+export function endOfDay(day: string, timeZone: string): number | undefined {
+  if (!/^\d{4}-\d\d-\d\d$/.test(day)) return undefined;
+  try {
+    return Temporal.PlainDate.from(day).add({ days: 1 }).toZonedDateTime(timeZone).epochMilliseconds;
+  } catch {
+    // RangeError: a thirtieth of February
+    return undefined;
+  }
+}
+
 /**
  * @returns the zone as IANA's list spells it, or undefined where it has none of this name. An offset such as +01:00 is no
  *   zone: it knows no summer, and need not begin on a quarter of an hour.

@@ -6,7 +6,7 @@ import { type StoredBudget, BUDGET_MEASURES } from '../policy/budget.ts';
 import { parsePattern } from '../policy/grant.ts';
 import { PERIODS, parseTimeZone } from '../policy/period.ts';
 import { toOrganizationId } from '../policy/principal.ts';
-import type { Connection } from './database.ts';
+import { type Connection, prepareColumn } from './database.ts';
 import { activeCondition, columnsOf, isOff } from './schema.ts';
 
 /** With what stands for a column that a table made by hand may lack; undefined where no row can be read without it. */
@@ -19,6 +19,7 @@ type Row = Readonly<Record<keyof typeof COLUMNS, unknown> & Record<'active' | 'h
 
 /** What one row, or mAI's monthly limit, says. */
 export interface BudgetEntry {
+  readonly organization: string;
   /** As it is stored. */
   readonly row: Row;
   readonly isActive: boolean;
@@ -29,18 +30,38 @@ export interface BudgetEntry {
   readonly faults: readonly string[];
 }
 
+const [TABLE, CLIENTS] = ['organization_budgets', 'client_organizations'] as const;
+
 /** mAI's: by this id the ledger knows it. */
 const MAI_LIMIT = 'monthly_limit';
 
-/** @returns false where the table is missing, or lacks a column without which no row of it can be read */
-export function hasBudgets(connection: Connection): boolean {
-  const present = columnsOf(connection, 'organization_budgets');
-  const needed = Object.entries(COLUMNS).flatMap(([name, missing]) => (missing === undefined ? [name] : []));
-  return [...needed, 'organization_id'].every((name) => present.has(name));
+const NEEDED = ['organization_id', 'id', 'measure', 'amount', 'period'];
+const OWN_COLUMNS = ['organization_id', ...Object.keys(COLUMNS), 'is_hard', 'is_active'];
+
+/** @returns columns that the table lacks, all where there is no table; `needed`: those without which no row of it can be read */
+export function missingBudgetColumns(connection: Connection, which: 'all' | 'needed'): readonly string[] {
+  const present = columnsOf(connection, TABLE);
+  return (which === 'all' ? OWN_COLUMNS : NEEDED).filter((name) => !present.has(name));
+}
+
+/** @returns the entries of one organization, or of all that have any, by organization and id; those that are off, too */
+export function readBudgetEntries(connection: Connection, organization?: string): readonly BudgetEntry[] {
+  const entriesOf = prepareBudgetEntries(connection);
+  return (organization === undefined ? budgeted(connection) : [organization]).flatMap(entriesOf);
+}
+
+function budgeted(connection: Connection): readonly string[] {
+  const own =
+    missingBudgetColumns(connection, 'needed').length === 0 ? [`SELECT organization_id AS id FROM ${TABLE}`] : [];
+  const present = columnsOf(connection, CLIENTS);
+  const limited = present.has('id') && present.has('monthly_limit');
+  const mai = limited ? [`SELECT id FROM ${CLIENTS} WHERE monthly_limit IS NOT NULL`] : [];
+  const named = ['SELECT NULL AS id', ...own, ...mai].join(' UNION ');
+  return prepareColumn(connection, `SELECT id FROM (${named}) WHERE typeof(id) = 'text' ORDER BY id`)() as string[];
 }
 
 /** @returns a function that reads all entries of an organization, in the order of their ids; none where there is no table */
-export function prepareBudgetEntries(connection: Connection): (organization: string) => readonly BudgetEntry[] {
+function prepareBudgetEntries(connection: Connection): (organization: string) => readonly BudgetEntry[] {
   const own = prepareRows(connection);
   const client = prepareClient(connection);
   return (organization) => {
@@ -67,14 +88,14 @@ const MAI_ROW: Omit<Row, 'amount'> = {
 };
 
 function prepareRows(connection: Connection): (organization: string) => readonly Row[] {
-  if (!hasBudgets(connection)) return () => [];
-  const present = columnsOf(connection, 'organization_budgets');
+  if (missingBudgetColumns(connection, 'needed').length > 0) return () => [];
+  const present = columnsOf(connection, TABLE);
   const read = Object.entries(COLUMNS).map(([name, missing]) =>
     present.has(name) ? name : `${missing ?? ''} AS ${name}`,
   );
   const hard = present.has('is_hard') ? `NOT coalesce(${isOff('is_hard')}, 0)` : '1';
   const rows = connection.prepare<[string], Row>(
-    `SELECT ${read.join(', ')}, ${activeCondition(present.has('is_active'))} AS active, ${hard} AS hard FROM organization_budgets
+    `SELECT ${read.join(', ')}, ${activeCondition(present.has('is_active'))} AS active, ${hard} AS hard FROM ${TABLE}
      WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' ORDER BY id`,
   );
   return (organization) => rows.all(organization);
@@ -82,18 +103,18 @@ function prepareRows(connection: Connection): (organization: string) => readonly
 
 /** What mAI's table says of an organization: its limit in US dollars a month, and the time zone of all of its budgets. */
 function prepareClient(connection: Connection) {
-  const present = columnsOf(connection, 'client_organizations');
+  const present = columnsOf(connection, CLIENTS);
   const read = (column: string) => (present.has('id') && present.has(column) ? column : 'NULL');
-  const sql = `SELECT ${read('monthly_limit')} AS "limit", ${read('timezone')} AS zone FROM client_organizations WHERE id = ?`;
+  const sql = `SELECT ${read('monthly_limit')} AS "limit", ${read('timezone')} AS zone FROM ${CLIENTS} WHERE id = ?`;
   const rows = present.has('id') ? connection.prepare<[string], Record<'limit' | 'zone', unknown>>(sql) : undefined;
   return (organization: string) => rows?.get(organization) ?? { limit: null, zone: null };
 }
 
 /** @returns a function that reads what mAI calls an organization; undefined where it has no name for it */
 export function prepareOrganizationName(connection: Connection): (organization: string) => string | undefined {
-  const present = columnsOf(connection, 'client_organizations');
+  const present = columnsOf(connection, CLIENTS);
   if (!present.has('id') || !present.has('name')) return () => undefined;
-  const names = connection.prepare<[string]>('SELECT name FROM client_organizations WHERE id = ?').pluck();
+  const names = connection.prepare<[string]>(`SELECT name FROM ${CLIENTS} WHERE id = ?`).pluck();
   return (organization) => {
     const name = names.get(organization);
     return typeof name === 'string' && name.trim() !== '' ? name : undefined;
@@ -127,7 +148,7 @@ function parseEntry(organization: string, row: Row, organizationZone: unknown, i
     validTo: read('valid_to', toMoment, FOREVER),
     ...{ isHard: row.hard === 1, timeZone, organization: toOrganizationId(organization) },
   };
-  const entry = { row, isMai, isActive: row.active === 1 };
+  const entry = { organization, row, isMai, isActive: row.active === 1 };
   const needed = { id, measure, amount, period, scope };
   const unread = Object.entries(needed).flatMap(([name, value]) => (value === undefined ? [name] : []));
   if (

@@ -113,3 +113,52 @@ describe('foreign rows', () => {
     expect(finding).not.toMatch(/[\u0000-\u001f\u202e]/);
   });
 });
+
+describe('budgets', () => {
+  const AN_AMOUNT = 'INSERT INTO organization_budgets (id, organization_id, measure, amount, period';
+
+  test.each<[kind: string, statement: string, finding: string]>([
+    [
+      'problem budgets',
+      `${AN_AMOUNT}) VALUES ('x', 'acme', 'usd', -5, 'month')`,
+      '1 of the budgets limit nothing: "acme usd month organization": its amount cannot be read, so it limits nothing.',
+    ],
+    [
+      'problem budgets',
+      `${AN_AMOUNT}, scope) VALUES ('x', 'acme', 'usd', 5, 'month', 'team')`,
+      '"acme usd month team": its scope cannot be read',
+    ],
+    [
+      'warning budgets',
+      `${AN_AMOUNT}, time_zone) VALUES ('x', 'acme', 'usd', 5, 'month', 'Europe/Warszawa')`,
+      'count otherwise than they say: "acme usd month organization": its time_zone is none of IANA\'s list, so that of',
+    ],
+    [
+      'warning budgets',
+      `${AN_AMOUNT}, valid_to) VALUES ('x', 'acme', 'usd', 5, 'month', '2026-12-31')`,
+      'its valid_to is no moment in milliseconds, so it does not end.',
+    ],
+    [
+      'warning foreign rows',
+      `${AN_AMOUNT}) VALUES ('x', 'acne', 'usd', 5, 'month')`,
+      '1 organizations have a budget and no member: "acne".',
+    ],
+  ])('%s: %s', async (kind, statement, finding) => {
+    using database = createHealthyDatabase();
+    database.sql.exec(statement);
+    expect((await onlyFault(database, kind)).finding).toContain(finding);
+  });
+
+  test('that can be read, or are switched off, are not mentioned', async () => {
+    using database = createHealthyDatabase();
+    database.sql.exec(`${AN_AMOUNT}) VALUES ('x', 'acme', 'usd', 5, 'month')`);
+    database.sql.exec(`${AN_AMOUNT}, is_active) VALUES ('y', 'acme', 'usd', -5, 'day', 0)`);
+    expect(withName(await findingsOf(database), 'budgets')).toEqual([]);
+  });
+
+  test('in a table without a column that each must have do not count', async () => {
+    using database = createHealthyDatabase();
+    database.sql.exec('ALTER TABLE organization_budgets RENAME COLUMN amount TO total');
+    expect((await onlyFault(database, 'problem budgets')).finding).toBe('No budget counts: its table has no amount.');
+  });
+});
