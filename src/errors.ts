@@ -32,6 +32,16 @@ const ERRORS = {
     text: 'The backend sent an answer whose headers are larger than this gateway accepts.',
   },
   upstream_timeout: { status: 504, text: 'The backend did not answer in time.' },
+  budget_exceeded: { status: 402, text: 'The budget for this is used up.' },
+  unpriced_model: {
+    status: 402,
+    text: 'This model has no price, and your organization has a budget of money. An administrator can give it one with `modelgate price set`.',
+  },
+  unbounded_model: {
+    status: 402,
+    text: 'What this call would cost at most is not known, and your organization has a budget. Send a limit (max_tokens).',
+  },
+  ledger_unavailable: { status: 503, text: 'Usage cannot be recorded at the moment. Try again shortly.' },
   policy_unavailable: { status: 503, text: 'Model access cannot be checked at the moment. Try again shortly.' },
   chat_busy: { status: 503, text: 'This chat is still being saved. Try again shortly.' },
   chat_too_complex: { status: 413, text: 'The stored chat holds more than this gateway can check at once.' },
@@ -54,7 +64,9 @@ export class GatewayError extends Error {
   /** @param detail what was found, for the client too: never a secret, a stack or an inventory */
   constructor(code: ErrorCode, { cause, detail }: { cause?: unknown; detail?: string | undefined } = {}) {
     const { text } = ERRORS[code];
-    super(detail === undefined ? text : `${text} ${detail}`, cause === undefined ? {} : { cause });
+    // who reads that a budget is used up reads of which
+    const sentence = code === 'budget_exceeded' && detail !== undefined ? detail : `${text} ${detail ?? ''}`.trimEnd();
+    super(sentence, cause === undefined ? {} : { cause });
     this.name = 'GatewayError';
     this.code = code;
     this.detail = detail;
@@ -66,6 +78,8 @@ export class GatewayError extends Error {
 
   /** What its answer says besides (RFC 9110: 15.5.6 wants `Allow`, 15.6.4 suggests `Retry-After`, in seconds). */
   get headers(): Readonly<Record<string, string>> {
+    // the OpenAI SDK obeys it; no other day is today
+    if (this.status === 402) return { 'x-should-retry': 'false' };
     if (this.status === 503) return { 'retry-after': this.code === 'draining' ? '1' : '2' };
     return this.code === 'method_not_allowed' ? { allow: ALLOWED_METHODS } : {};
   }

@@ -66,7 +66,7 @@ const TABLE: Record<string, Row> = {
   },
   limits: {
     values: ['errors.ts', 'transport'],
-    types: ['config', 'policy', 'stage.ts', 'telemetry'],
+    types: ['config', 'policy', 'stage.ts', 'telemetry', 'usage'],
     packages: ['hono'],
   },
   // one exchange with the upstream: knows nothing of identity or policy

@@ -28,6 +28,8 @@ function toProviderConfig(values: Values, port: number, { urls, accessKeys, keys
       tokenHeader: values.FORWARD_USER_INFO_HEADER_JWT,
       tokenSecret: values.FORWARD_USER_INFO_HEADER_JWT_SECRET,
     },
+    chatHeader: values.FORWARD_SESSION_INFO_HEADER_CHAT_ID,
+    authTypeHeader: values.FORWARD_USER_INFO_HEADER_AUTH_TYPE,
     /** What else the backend says of user and chat: it concerns no provider. */
     otherHeaders: [
       values.FORWARD_USER_INFO_HEADER_USER_NAME,

@@ -29,12 +29,18 @@ type ErrorBody = Readonly<{ status: number; code: string; message: string }>;
 const OPENAI_TYPES: Record<number, string> = {
   400: 'invalid_request_error',
   401: 'authentication_error',
+  402: 'insufficient_quota',
   403: 'permission_error',
   404: 'invalid_request_error',
   413: 'invalid_request_error',
   429: 'rate_limit_error',
 };
-const ANTHROPIC_TYPES: Record<number, string> = { ...OPENAI_TYPES, 404: 'not_found_error', 413: 'request_too_large' };
+const ANTHROPIC_TYPES: Record<number, string> = {
+  ...OPENAI_TYPES,
+  402: 'billing_error',
+  404: 'not_found_error',
+  413: 'request_too_large',
+};
 
 const DIALECTS = {
   'open-webui': ({ message }: ErrorBody) => ({ detail: message }),

@@ -9,6 +9,7 @@ import { filterModels } from '../enforcement/filter-models.ts';
 import { createJudge, createProviderModels } from '../enforcement/judge.ts';
 import { createListReading } from '../enforcement/list-reading.ts';
 import { authenticate, createIdentity, identify } from '../identity/authenticate.ts';
+import { refuseUsedUp } from '../limits/budgets.ts';
 import { createLimits, provedUser } from '../limits/limits.ts';
 import { createMemoryAllowances } from '../limits/memory.ts';
 import { createSurfaceDecider } from '../openwebui/decide-surface.ts';
@@ -28,6 +29,8 @@ import { createClientAddress, createPeerLookup } from '../transport/client.ts';
 import { forward } from '../transport/forward.ts';
 import { createDownstream, listenOn } from '../transport/listener.ts';
 import { createUpstream } from '../transport/upstream.ts';
+import { createAdmissions } from '../usage/admission.ts';
+import type { Ledger } from '../usage/ledger.ts';
 import { createSecureAnswers } from './answer-headers.ts';
 import { type GateEnv, type Scope, createScope } from './scope.ts';
 import { createSessionWatch } from './session-watch.ts';
@@ -39,6 +42,8 @@ interface GateParts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly decisions: RecentDecisions;
+  /** Where there is a provider door: what is used up is refused here too. */
+  readonly ledger?: Ledger | undefined;
   readonly now?: () => number;
 }
 
@@ -151,6 +156,7 @@ function createStages(parts: SharedParts): Hono<GateEnv> {
     app.use(
       authorize<Scope>({ ...parts, identify: (scope) => identify(scope, parts), decide: createSurfaceDecider(parts) }),
     );
+    for (const stage of budgetsOf(parts)) app.use(stage);
     app.use(limits.limitInvocations);
     app.use(filterModels({ ...parts, listedBy }));
   } else app.use(letThrough);
@@ -160,6 +166,12 @@ function createStages(parts: SharedParts): Hono<GateEnv> {
     return RESPONSE_ALREADY_SENT;
   });
   return app;
+}
+
+function budgetsOf({ ledger, store, metrics, mode, config: { usage } }: SharedParts) {
+  if (ledger === undefined || usage === undefined) return [];
+  const admissions = createAdmissions({ store, mode, ...usage });
+  return [refuseUsedUp<Scope>({ ledger, admissions, metrics, runsModel })];
 }
 
 function begin({ secureAnswers }: SharedParts): MiddlewareHandler<GateEnv> {

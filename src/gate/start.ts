@@ -5,8 +5,9 @@ import type { Config, ListenAddress } from '../config/schema.ts';
 import { createProviderDoor } from '../provider-door/door.ts';
 import { createStore } from '../store/store.ts';
 import type { Log } from '../telemetry/log.ts';
-import { createMetrics } from '../telemetry/metrics.ts';
+import { type Metrics, createMetrics } from '../telemetry/metrics.ts';
 import { createRecentDecisions } from '../telemetry/recent-decisions.ts';
+import { type Ledger, createLedger } from '../usage/ledger.ts';
 import { createGate } from './gate.ts';
 
 export type RunningGate = Awaited<ReturnType<typeof startGate>>;
@@ -35,9 +36,14 @@ export async function startGate(config: Config, log: Log, version: string) {
     storeFigures: () => store.figures(),
   });
   const decisions = createRecentDecisions(log.redact);
-  const gate = createGate({ config, store, log, metrics, decisions });
-  const { provider } = config;
-  const door = provider && createProviderDoor({ config, provider, store, log, metrics, decisions });
+  const { provider, usage } = config;
+  const ledger = usage && (await openLedger(usage, log, metrics));
+  const gate = createGate({ config, store, log, metrics, decisions, ledger });
+  const door =
+    provider &&
+    usage &&
+    ledger &&
+    createProviderDoor({ config, provider, usage, store, ledger, log, metrics, decisions });
   const admin = createAdminServer({
     address: config.admin,
     readiness: createReadiness({ version, mode, bypass, storeHealth, ...gate }),
@@ -48,6 +54,7 @@ export async function startGate(config: Config, log: Log, version: string) {
   const close = async (): Promise<number> => {
     const [cutAtFront, cutAtProviders = 0] = await Promise.all([gate.drain(), door?.drain()]);
     await admin.close();
+    await ledger?.close();
     await store.close();
     // a cut answer ends with the close of its socket, one turn later, and its access line comes one turn after that
     for (let turn = 0; turn < 3; turn += 1) await nextTurn();
@@ -67,6 +74,17 @@ export async function startGate(config: Config, log: Log, version: string) {
     await close();
     throw error;
   }
+}
+
+/** Its sums are where the counters begin: a restart is no reset. */
+/** The first call need not wait for the file. */
+async function openLedger(usage: NonNullable<Config['usage']>, log: Log, metrics: Metrics): Promise<Ledger> {
+  const { path, keepMs, whenDown } = usage;
+  const warn = (message: string, fields: Record<string, unknown>) => log.warn(fields, message);
+  const ledger = createLedger({ path, keepMs, whenDown, warn, committed: metrics.usage.committed });
+  const sums = await ledger.sums().catch(() => undefined);
+  sums?.forEach(metrics.usage.counted);
+  return ledger;
 }
 
 async function listening<T>(setting: string, { host, port }: ListenAddress, listen: Promise<T>): Promise<T> {

@@ -4,7 +4,7 @@ import type { Judge } from '../enforcement/judge.ts';
 import { GatewayError } from '../errors.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
-import type { Principal, UserPrincipal } from '../policy/principal.ts';
+import { type OrganizationId, type Principal, type UserPrincipal, toOrganizationId } from '../policy/principal.ts';
 import { FORM_CALL } from '../references/call.ts';
 import { namesModels } from '../references/references.ts';
 import type { Store } from '../store/store.ts';
@@ -39,10 +39,11 @@ export function createProviderDecider(parts: DecideParts) {
     if (models === undefined) return deny('reference_unreadable');
     const [first] = models;
     if (first === undefined) return deny('model_missing');
+    scope.wire = { model: first, listed: first };
     const startedAt = performance.now();
     try {
       if (principal.kind === 'user') return await judgeUser(parts, scope, endpoint, principal, models);
-      return await parts.store.ask(() => judgeNobody(parts, first, models));
+      return await parts.store.ask(() => judgeNobody(parts, scope, first, models));
     } finally {
       scope.decisionMs = performance.now() - startedAt;
     }
@@ -66,8 +67,9 @@ const isNobody = ({ because }: Anonymous, { kind }: Endpoint): boolean =>
   because === 'no_credential' && kind !== 'runs';
 
 /** Only what the backend runs for itself, and only where an organization answers for it. */
-function judgeNobody(parts: DecideParts, first: ModelId, models: ReadonlySet<ModelId>): Decision {
+function judgeNobody(parts: DecideParts, scope: ProviderScope, first: ModelId, models: ReadonlySet<ModelId>): Decision {
   const isServiceModel = serviceModelTest(parts);
+  scope.payer = parts.unattributed === 'refuse' ? undefined : toOrganizationId(parts.unattributed);
   const isPermitted = parts.unattributed !== 'refuse' && [...models].every((model) => isServiceModel(model, [model]));
   if (!isPermitted) return deny('no_identity', first);
   return { effect: 'permit', reason: 'service_model', model: first, chain: [first] };
@@ -75,12 +77,13 @@ function judgeNobody(parts: DecideParts, first: ModelId, models: ReadonlySet<Mod
 
 async function judgeUser(
   parts: DecideParts,
-  { provider, incoming }: ProviderScope,
+  scope: ProviderScope,
   endpoint: Endpoint,
   user: UserPrincipal,
   models: ReadonlySet<ModelId>,
 ): Promise<Decision> {
   const { store, judge } = parts;
+  const { provider, incoming } = scope;
   const [asked = ''] = valuesOf(incoming.rawHeaders, ASKED_HEADER);
   const preset = parseModelId(asked);
   if (preset === undefined && asked !== '') return deny('reference_unreadable');
@@ -90,9 +93,27 @@ async function judgeUser(
   return store.ask(() => {
     const isService = serviceModelTest(parts);
     const isServiceModel = (model: ModelId) => isService(model, candidatesOf(wire, model));
-    const request = { ...wire, isServiceModel };
-    return judgeWire(judge, store.current(), user, request) ?? deny('model_missing');
+    const view = store.current();
+    const decision = judgeWire(judge, view, user, { ...wire, isServiceModel }) ?? deny('model_missing');
+    attribute(scope, wire, isServiceModel, decision, view.grantsOf(user)[0]?.organization);
+    return decision;
   }, needs);
+}
+
+/** Whose grant decided pays; where none did, the organization that the user joined first. */
+function attribute(
+  scope: ProviderScope,
+  wire: Parameters<typeof candidatesOf>[0],
+  isServiceModel: (model: ModelId) => boolean,
+  decision: Decision,
+  first: OrganizationId | undefined,
+): void {
+  const { model } = scope.wire ?? {};
+  if (model === undefined) return;
+  const [listed = model] = candidatesOf(wire, model);
+  scope.wire = { model, listed };
+  scope.payer = (decision.effect === 'permit' ? decision.grant?.organization : undefined) ?? first;
+  scope.isServiceModel = isServiceModel(model);
 }
 
 /** The model that the backend was asked for: `{{MODEL_ID}}` in a connection's headers, from 0.12.2. */
@@ -131,7 +152,7 @@ async function namedModels(recordOf: RecordReader, scope: ProviderScope, endpoin
   const inBody = await namedInBody(recordOf, scope, endpoint);
   const inQuery = [...new URLSearchParams(scope.query)].flatMap(([name, text]) => (namesModels(name) ? [text] : []));
   const inPath = scope.modelInPath === undefined ? [] : [scope.modelInPath];
-  const named = inBody && [...inBody, ...inQuery, ...inPath].map(parseModelId);
+  const named = inBody && [...inPath, ...inBody, ...inQuery].map(parseModelId);
   const models = named?.filter((model) => model !== undefined);
   return models === undefined || models.length !== named?.length ? undefined : new Set(models);
 }
@@ -155,7 +176,9 @@ async function namedInBody(recordOf: RecordReader, scope: ProviderScope, { name,
   if (!JSON_TYPE.test(contentType)) return undefined;
   // 0.6.18 sends on whatever a client has put into its request: nothing in there is the backend's own
   const rules = { topLevel, controls: 'defined' } as const;
-  const { references, written, facts } = await recordOf(scope, { kind: 'call', rules, endpoint: name });
+  const { model, references, written, facts } = await recordOf(scope, { kind: 'call', rules, endpoint: name });
   scope.call = facts;
-  return references.unreadable === undefined ? [...references.models, ...written.places.keys()] : undefined;
+  if (references.unreadable !== undefined) return undefined;
+  // the one that is to run first: what is counted is counted for it
+  return [...(model === '' ? [] : [model]), ...references.models, ...written.places.keys()];
 }

@@ -19,18 +19,24 @@ import { createHeldBodies } from '../transport/body.ts';
 import { forward } from '../transport/forward.ts';
 import { createDownstream, listenOn } from '../transport/listener.ts';
 import { createUpstream } from '../transport/upstream.ts';
+import { createAdmissions } from '../usage/admission.ts';
+import type { Ledger } from '../usage/ledger.ts';
 import { createAddresses } from './address.ts';
+import { account } from './account.ts';
 import { admit, createAccessKeys } from './admission.ts';
 import { createProviderDecider } from './decide.ts';
 import { dialectOfPath } from './endpoints.ts';
 import { createForwardedUsers, identifyForwarded } from '../identity/forwarded-user.ts';
 import { answerLists, createListCache } from './lists.ts';
+import { createReconciliation } from './reconcile.ts';
 import { type Provider, type ProviderEnv, type ProviderScope, createProviderScope } from './scope.ts';
 
 interface ProviderDoorParts {
   readonly config: Config;
   readonly provider: NonNullable<Config['provider']>;
+  readonly usage: NonNullable<Config['usage']>;
   readonly store: Store;
+  readonly ledger: Ledger;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly decisions: RecentDecisions;
@@ -40,6 +46,7 @@ export function createProviderDoor(parts: ProviderDoorParts) {
   const { config, provider } = parts;
   const lasting = createLastingParts(parts);
   let app = createStages(lasting);
+  const reconciliation = createReconciliation(lasting);
   const downstream = createDownstream({
     handle: (incoming, outgoing) => void app.fetch(UNREAD, { incoming, outgoing }),
     refuse: (incoming, outgoing, fault) => void app.fetch(UNREAD, { incoming, outgoing, fault }),
@@ -57,6 +64,7 @@ export function createProviderDoor(parts: ProviderDoorParts) {
     },
     async drain(): Promise<number> {
       const cut = await downstream.drain(config.drainTimeoutMs);
+      await reconciliation.close();
       await Promise.all([...lasting.providers.map(({ upstream }) => upstream.close()), lasting.reading.close()]);
       return cut;
     },
@@ -148,8 +156,19 @@ function createStages(parts: LastingParts): Hono<ProviderEnv> {
       identityHeaders: new Set([user.userIdHeader, user.tokenHeader, ...otherHeaders]),
     }),
   );
-  if (bypass === undefined) app.use(authorize<ProviderScope>({ store, identify, decide, refusal, audit, mode }));
+  const authorization = { store, identify, decide, refusal, audit, mode };
+  // who pays is found out even where nothing is refused
+  app.use(authorize<ProviderScope>(bypass === undefined ? authorization : { ...authorization, ...UNENFORCED }));
   app.use(answerLists(parts.listFor));
+  app.use(
+    account({
+      ...parts,
+      admissions: createAdmissions({ store, mode: bypass === undefined ? mode : 'report', ...parts.usage }),
+      disconnect: provider.disconnect,
+      chatHeader: provider.chatHeader,
+      authTypeHeader: provider.authTypeHeader,
+    }),
+  );
   app.use(forwardTo(parts));
   app.onError((error, c) => {
     refusal.fail(c.get('scope'), error);
@@ -157,6 +176,9 @@ function createStages(parts: LastingParts): Hono<ProviderEnv> {
   });
   return app;
 }
+
+/** Nothing is refused, and nothing recorded as a decision. */
+const UNENFORCED = { mode: 'report', audit: { recordDecision: () => '' } } as const;
 
 function begin(providers: readonly Provider[]): MiddlewareHandler<ProviderEnv> {
   const [first] = providers;

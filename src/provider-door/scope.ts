@@ -1,8 +1,10 @@
 /** What travels with one request to a provider. */
-import { randomUUID } from 'node:crypto';
+import { randomUUIDv7 } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { EnforcementScope } from '../enforcement/answers.ts';
 import type { GatewayError } from '../errors.ts';
+import type { ModelId } from '../policy/grant.ts';
+import type { OrganizationId } from '../policy/principal.ts';
 import type { CallFacts } from '../references/call.ts';
 import type { Upstream } from '../transport/upstream.ts';
 import type { Endpoint } from './endpoints.ts';
@@ -28,6 +30,13 @@ interface DoorScope {
   query: string;
   /** What the body says beside its models; undefined where it was not judged, or cannot be read. */
   call: CallFacts | undefined;
+  /** The model that runs: as the provider is asked for it, and as the backend's lists name it. */
+  wire: { readonly model: ModelId; readonly listed: ModelId } | undefined;
+  /** Does the backend run it for itself, too? */
+  isServiceModel: boolean;
+  payer: OrganizationId | undefined;
+  /** We have asked for its usage, and the caller has not. */
+  hidesUsage: boolean;
 }
 
 export type ProviderScope = EnforcementScope & DoorScope;
@@ -40,7 +49,8 @@ export interface ProviderEnv {
 /** Every field starts at its most refusing value. */
 export const createProviderScope = (incoming: IncomingMessage, outgoing: ServerResponse, provider: Provider) =>
   ({
-    requestId: randomUUID(),
+    // in the order of time: it is the key of the ledger
+    requestId: randomUUIDv7(),
     startedAt: performance.now(),
     incoming,
     outgoing,
@@ -53,6 +63,11 @@ export const createProviderScope = (incoming: IncomingMessage, outgoing: ServerR
     endpointName: '',
     modelInPath: undefined,
     call: undefined,
+    wire: undefined,
+    isServiceModel: false,
+    payer: undefined,
+    hidesUsage: false,
+    usage: undefined,
     principal: { kind: 'anonymous', because: 'no_credential' },
     isPrincipalCurrent: false,
     credentialEdit: { remove: new Set(), add: [] },

@@ -83,3 +83,13 @@ function escaped(value: string): string {
   const short = value.length > LONGEST_VALUE ? `${value.slice(0, LONGEST_VALUE)}…` : value;
   return short.toWellFormed().replace(/[\\"\n]/g, (character) => ESCAPES[character] ?? character);
 }
+
+/** Seconds. */
+export const LATENCY = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
+export const UPSTREAM = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+
+const STATUS_CLASSES = ['unknown', '1xx', '2xx', '3xx', '4xx', '5xx'];
+
+/** 499 is a client that left: no failure, so it has a class of its own. */
+export const statusClass = (status: number): string =>
+  status === 499 ? 'client_gone' : (STATUS_CLASSES[Math.floor(status / 100)] ?? 'unknown');

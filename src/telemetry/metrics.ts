@@ -2,7 +2,8 @@
 import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
 import type { Decision } from '../policy/decision.ts';
 import type { StoreFigures, StoreHealth } from '../store/store.ts';
-import { createCounter, createHistogram, partsOf, readCounter } from './figures.ts';
+import { LATENCY, UPSTREAM, createCounter, createHistogram, partsOf, readCounter, statusClass } from './figures.ts';
+import { createProviderMetrics, createUsageMetrics } from './provider-metrics.ts';
 
 interface MetricsOptions {
   readonly version: string;
@@ -30,6 +31,7 @@ export function createMetrics(options: MetricsOptions) {
   const gauges = createGauges(registry, options);
   const figures = createFigures(options.storeFigures);
   const { figures: ofProviders, ...providers } = createProviderMetrics(options.mode);
+  const { figures: ofUsage, ...usage } = createUsageMetrics();
   return {
     requestStarted: () => gauges.inFlight(1),
     requestEnded({ surface, status, decision, addedMs, firstByteMs, upstreamMs }: RequestFigures): void {
@@ -59,13 +61,18 @@ export function createMetrics(options: MetricsOptions) {
       figures.listEntries.add(removed, 'removed');
     },
     provider: providers,
+    usage,
     answerUnreadable: (shape: string) => figures.unreadable.add(1, shape),
     sessionIssued: (fault: string | undefined) => figures.sessions.add(1, fault ?? 'none'),
     failed: (code: string) => figures.failures.add(1, code),
     limited: (limit: string) => figures.limited.add(1, limit),
     exposition: async (): Promise<{ contentType: string; text: string }> => ({
       contentType: registry.contentType,
-      text: `${await registry.metrics()}${[...Object.values(figures), ...Object.values(ofProviders)]
+      text: `${await registry.metrics()}${[
+        ...Object.values(figures),
+        ...Object.values(ofProviders),
+        ...Object.values(ofUsage),
+      ]
         .map((figure) => figure.text())
         .join('')}`,
     }),
@@ -75,8 +82,6 @@ export function createMetrics(options: MetricsOptions) {
 /** Most rows of a label that comes from the database; an organization has two, permits and denials. */
 const MAX_ORGANIZATION_ROWS = 4_000;
 const MAX_GRANT_ROWS = 1_000;
-const LATENCY = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1];
-const UPSTREAM = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 const DECISION = [0.000005, 0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.005, 0.01, 0.1];
 
 function createFigures(store: () => StoreFigures) {
@@ -138,38 +143,6 @@ function createFigures(store: () => StoreFigures) {
   };
 }
 
-type EndedAtProvider = Pick<RequestFigures, 'status' | 'decision'> & Partial<RequestFigures>;
-
-/** The provider door counts its requests apart, by provider and endpoint. */
-function createProviderMetrics(mode: MetricsOptions['mode']) {
-  const figures = {
-    requests: createCounter(
-      'provider_requests_total{provider,endpoint,status,decision} Requests at the provider door by provider, endpoint, status class and decision.',
-    ),
-    denials: createCounter('provider_denials_total{reason,enforced} Denials at the provider door by reason.'),
-    added: createHistogram(
-      'provider_added_seconds Latency added by the provider door: from the arrival of a request until it is sent to the provider.',
-      LATENCY,
-    ),
-    firstByte: createHistogram(
-      'provider_first_byte_seconds From the request sent to the provider to its response headers.',
-      UPSTREAM,
-    ),
-  };
-  return {
-    figures,
-    requestEnded(provider: string, endpoint: string, ended: EndedAtProvider): void {
-      const { status, decision, addedMs, firstByteMs } = ended;
-      figures.requests.add(1, provider, endpoint, statusClass(status), decision);
-      if (addedMs !== undefined) figures.added.observe(addedMs / 1000);
-      if (firstByteMs !== undefined) figures.firstByte.observe(firstByteMs / 1000);
-    },
-    decided({ effect, reason }: Decision): void {
-      if (effect === 'deny') figures.denials.add(1, reason, String(mode() === 'enforce'));
-    },
-  };
-}
-
 function createGauges(registry: Registry, options: MetricsOptions) {
   const { version, bypass, storeHealth } = options;
   const registers = [registry];
@@ -213,9 +186,3 @@ function createGauges(registry: Registry, options: MetricsOptions) {
     identityProblem: (isThere: boolean) => void (hasIdentityProblem = isThere),
   };
 }
-
-const STATUS_CLASSES = ['unknown', '1xx', '2xx', '3xx', '4xx', '5xx'];
-
-/** 499 is a client that left: no failure, so it has a class of its own. */
-const statusClass = (status: number): string =>
-  status === 499 ? 'client_gone' : (STATUS_CLASSES[Math.floor(status / 100)] ?? 'unknown');

@@ -29,8 +29,7 @@ export function createObserver<Scope extends TelemetryScope>({ log, metrics, mod
         decision: decision?.effect ?? 'none',
         addedMs: sent === undefined ? undefined : sent.upstreamStartedAt - startedAt + sent.rewriteMs,
         firstByteMs,
-        upstreamMs:
-          sent === undefined || firstByteMs === undefined ? undefined : sent.lastByteAt - sent.upstreamStartedAt,
+        upstreamMs: firstByteMs && sent && sent.lastByteAt - sent.upstreamStartedAt,
       },
       scope,
     );
@@ -46,6 +45,7 @@ export function createObserver<Scope extends TelemetryScope>({ log, metrics, mod
       // the fields of a decision name the user too
       ...(decision === undefined ? userFields(scope) : decisionFields(scope, decision, scope.decisionId, mode)),
       limit: scope.limit,
+      ...scope.usage,
       ...scope.failure,
       duration_ms: durationMs,
       upstream_ms: firstByteMs === undefined ? undefined : roundedMs(firstByteMs),

@@ -13,6 +13,8 @@ export interface TelemetryScope extends Pick<TransportScope, 'requestId' | 'inco
   readonly principal: Principal;
   readonly limit: string | undefined;
   readonly failure: { readonly code: string; readonly cause: string | undefined } | undefined;
+  /** What a call to a provider has used, for the access line. */
+  usage?: Readonly<Record<string, string | number | undefined>> | undefined;
   /** The first denial or the last permit. */
   decision: Decision | undefined;
   decisionId: string | undefined;

@@ -28,6 +28,15 @@ function framed(status: number, headers: HeaderLines, body: string | Buffer): st
   return lines;
 }
 
+/** Up to this length head and body leave as one string: half the work of two buffers. */
+export const JOINED_BYTES = 16 * 1024;
+
+/** Latin-1 is the one coding in which a string is the bytes themselves. */
+export function endWith(outgoing: ServerResponse, body: Buffer): void {
+  if (body.length <= JOINED_BYTES) outgoing.end(body.toString('latin1'), 'latin1');
+  else outgoing.end(body);
+}
+
 /** Where there is no request, and so no response. */
 function rawAnswer(status: number, headers: HeaderLines, body: string): string {
   const lines = [...framed(status, headers, body), 'date', new Date().toUTCString(), 'connection', 'close'];

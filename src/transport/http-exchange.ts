@@ -3,20 +3,17 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
-import { MAX_FIELDS, closeIfUnread, ignore } from './answer.ts';
-import { joined } from './body.ts';
+import { JOINED_BYTES, closeIfUnread, endWith, ignore } from './answer.ts';
 import {
+  type AnswerTap,
   type BufferedAnswer,
   type ExchangeEvents,
   type ForwardOutcome,
   type Forwarded,
-  MAX_REWRITTEN_BYTES,
 } from './exchange.ts';
 import { fieldOf, responseLines, rewrittenLines } from './headers.ts';
-import { MAX_INTERIM, type Upstream, createAsk, isRedirect, redirected, toGatewayError } from './upstream.ts';
-
-/** Up to this length head and body leave as one string: half the work of two buffers. */
-const JOINED_BYTES = 16 * 1024;
+import { HeldAnswer } from './held-answer.ts';
+import { MAX_INTERIM, type Upstream, findFault, toGatewayError } from './upstream.ts';
 
 interface ExchangeParts {
   readonly upstream: Upstream;
@@ -39,14 +36,17 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #isStream = false;
   #lines: string[] = [];
   #remaining = NaN;
-  #held: Buffer[] | undefined;
-  #heldBytes = 0;
+  readonly #held: HeldAnswer | undefined;
+  readonly #tap: AnswerTap | undefined;
+  /** The client has left, and the tap reads on. */
+  #drain: NodeJS.Timeout | undefined;
 
   constructor(parts: ExchangeParts) {
     const { request, events } = parts;
     this.#parts = parts;
     this.#outgoing = request.outgoing;
-    if (request.rewrite !== undefined) this.#held = [];
+    this.#tap = request.tap;
+    if (request.rewrite !== undefined) this.#held = new HeldAnswer(request.rewrite, parts);
     this.#outgoing.on('close', () => {
       // Fires after every answer; an error, with its stack, is made only where one is needed
       if (!this.#settled) this.#fail(new ClientGone());
@@ -66,19 +66,23 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
       else if (status === 103 && this.#parts.upstream.forwardsEarlyHints) this.#passEarlyHints(headers.link);
       return;
     }
-    const fault = findFault(controller.rawHeaders as readonly unknown[], headers['transfer-encoding']);
+    const { upstream, events } = this.#parts;
+    const rawHeaders = controller.rawHeaders as readonly unknown[];
+    const fault = findFault(upstream, status, headers, rawHeaders);
     if (fault !== undefined) return void controller.abort(fault);
-    if (this.#parts.upstream.peerOf === undefined && isRedirect(status)) return void controller.abort(redirected());
     this.#status = status;
     this.#firstByteAt = performance.now();
     this.#lines = this.#linesOf(status, headers);
+    this.#tap?.begin(status, headers);
     if (this.#held !== undefined) return;
     // Server-sent events (HTML Living Standard 9.2): open for as long as a model writes
     this.#isStream = !this.#settled && headers['content-type']?.startsWith('text/event-stream') === true;
-    if (this.#isStream) this.#parts.events.onStream?.(true);
-    this.#remaining = Number(fieldOf(this.#lines, 'content-length') ?? NaN);
+    if (this.#isStream) events.onStream?.(true);
+    const declared = Number(fieldOf(this.#lines, 'content-length') ?? NaN);
+    // What a tap holds back goes out with the end, whatever length was declared
+    this.#remaining = this.#tap === undefined ? declared : NaN;
     // Body bytes of the same packet leave with the head; a stream's head must not wait for the first of them.
-    if (!(this.#remaining <= JOINED_BYTES)) process.nextTick(sendHead, this);
+    if (!(declared <= JOINED_BYTES)) process.nextTick(sendHead, this);
   }
 
   #linesOf(status: number, headers: IncomingHttpHeaders): string[] {
@@ -109,16 +113,15 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#tap !== undefined) return this.#tapped(controller, this.#tap.take(chunk));
     if (this.#settled) return;
-    if (this.#held !== undefined) {
-      this.#heldBytes += chunk.length;
-      if (this.#heldBytes <= MAX_REWRITTEN_BYTES) this.#held.push(chunk);
-      else {
-        this.#rewrite([]);
-        controller.abort(new GatewayError('upstream_invalid'));
-      }
-      return;
-    }
+    if (this.#held === undefined) return this.#write(controller, chunk);
+    if (this.#held.take(chunk)) return;
+    this.#rewrite(this.#held);
+    controller.abort(new GatewayError('upstream_invalid'));
+  }
+
+  #write(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const outgoing = this.#outgoing;
     this.#writeHead();
     this.#remaining -= chunk.length;
@@ -131,15 +134,36 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     }
   }
 
+  /** Nothing more is read while the tap holds something back. */
+  #tapped(controller: Dispatcher.DispatchController, passed: Buffer | Promise<Buffer>): void {
+    if (passed instanceof Promise) {
+      controller.pause();
+      void passed.then((bytes) => {
+        this.#tapped(controller, bytes);
+        if (!this.#outgoing.writableNeedDrain) controller.resume();
+      });
+    } else if (passed.length > 0 && !this.#settled) this.#write(controller, passed);
+  }
+
   onResponseEnd(): void {
+    const rest = this.#tap?.end();
+    if (rest instanceof Promise) void rest.then((bytes) => this.#end(bytes));
+    else this.#end(rest);
+  }
+
+  #end(rest?: Buffer): void {
+    clearTimeout(this.#drain);
     if (this.#settled) return;
     if (this.#held !== undefined) return this.#rewrite(this.#held);
     this.#writeHead();
-    if (!this.#outgoing.writableEnded) this.#outgoing.end();
+    if (rest !== undefined && rest.length > 0) endWith(this.#outgoing, rest);
+    else if (!this.#outgoing.writableEnded) this.#outgoing.end();
     this.#settle(false);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    clearTimeout(this.#drain);
+    this.#tap?.cut();
     if (this.#receivedAt === 0) this.#fail(error);
   }
 
@@ -160,28 +184,22 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#outgoing.writeHead(this.#status, this.#lines);
   }
 
-  #rewrite(chunks: readonly Buffer[]): void {
-    const { upstream, headers, request } = this.#parts;
-    const { rewrite } = request;
-    const received = { status: this.#status, headers: this.#lines, body: joined(chunks) };
-    this.#held = [];
+  #rewrite(held: HeldAnswer): void {
     this.#receivedAt = performance.now();
-    try {
-      const answer = rewrite === undefined ? received : rewrite(received, createAsk(upstream, headers));
-      if (answer instanceof Promise) {
-        answer.then((late) => this.#sendRewritten(late)).catch((error: unknown) => this.#fail(toFailure(error)));
-      } else this.#sendRewritten(answer);
-    } catch (error) {
-      this.#fail(toFailure(error));
-    }
+    held
+      .rewritten(this.#status, this.#lines)
+      .then((answer) => this.#sendRewritten(answer))
+      // Anything but an answer for the client is a bug of the rewrite, not of the upstream
+      .catch((cause: unknown) =>
+        this.#fail(cause instanceof GatewayError ? cause : new GatewayError('internal', { cause })),
+      );
   }
 
   #sendRewritten(answer: BufferedAnswer): void {
     if (this.#settled) return;
-    const outgoing = this.#outgoing;
     closeIfUnread(this.#outgoing);
-    outgoing.writeHead(answer.status, rewrittenLines(answer.headers, answer.status, answer.body.length));
-    endWith(outgoing, answer.body);
+    this.#outgoing.writeHead(answer.status, rewrittenLines(answer.headers, answer.status, answer.body.length));
+    endWith(this.#outgoing, answer.body);
     this.#settle(false);
   }
 
@@ -215,29 +233,18 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#settled = true;
     if (isGone) {
       this.outcome.reject(error instanceof ClientGone ? error : new ClientGone({ cause: error }));
-      this.#controller?.abort(error);
+      this.#leaveOrDrain(error);
     } else this.outcome.reject(toGatewayError(error, upstream.maxHeaderBytes));
+  }
+
+  /** The upstream stops with its connection, where what it would still say is not of use. */
+  #leaveOrDrain(error: Error): void {
+    const { outlivesClientMs } = this.#tap ?? {};
+    const controller = this.#controller;
+    if (outlivesClientMs === undefined || controller === undefined) return void controller?.abort(error);
+    this.#drain = setTimeout(() => controller.abort(error), outlivesClientMs).unref();
+    if (controller.paused) controller.resume();
   }
 }
 
 const sendHead = (exchange: HttpExchange): void => exchange.sendHead();
-
-/** Anything but an answer for the client is a bug of the rewrite, not of the upstream. */
-const toFailure = (error: unknown): GatewayError =>
-  error instanceof GatewayError ? error : new GatewayError('internal', { cause: error });
-
-/** A coding beside chunked would be left in the body while the field that names it is dropped. */
-function findFault(rawHeaders: readonly unknown[], coding: string | string[] | undefined): GatewayError | undefined {
-  if (rawHeaders.length > 2 * MAX_FIELDS) {
-    return new GatewayError('upstream_headers_too_large', { detail: `It has more than ${MAX_FIELDS} lines.` });
-  }
-  if (coding === undefined || (typeof coding === 'string' && coding.trim().toLowerCase() === 'chunked'))
-    return undefined;
-  return new GatewayError('upstream_invalid', { detail: 'Its Transfer-Encoding is not chunked.' });
-}
-
-/** Latin-1 is the one coding in which a string is the bytes themselves. */
-function endWith(outgoing: ServerResponse, body: Buffer): void {
-  if (body.length <= JOINED_BYTES) outgoing.end(body.toString('latin1'), 'latin1');
-  else outgoing.end(body);
-}

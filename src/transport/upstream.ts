@@ -1,11 +1,12 @@
 /** The backend as the transport sees it: a pool of HTTP/1.1 connections, a probe, and what their errors mean. */
 import { randomBytes } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import { Pool, buildConnector } from 'undici';
 import type { Config } from '../config/schema.ts';
 import { type ErrorCode, GatewayError } from '../errors.ts';
-import { MAX_HEADER_BYTES, beyondHeaderLimit } from './answer.ts';
+import { MAX_FIELDS, MAX_HEADER_BYTES, beyondHeaderLimit } from './answer.ts';
 import type { PeerLookup } from './client.ts';
 import { type AskUpstream, type BufferedAnswer, MAX_REWRITTEN_BYTES } from './exchange.ts';
 import { responseLines } from './headers.ts';
@@ -127,10 +128,10 @@ async function probe(pool: Pool, path: string): Promise<string | undefined> {
   }
 }
 
-export const isRedirect = (status: number): boolean => [301, 302, 303, 307, 308].includes(status);
+const isRedirect = (status: number): boolean => [301, 302, 303, 307, 308].includes(status);
 
 /** The backend would follow a provider's redirect, and take its keys and the user's words along (aiohttp). */
-export const redirected = (): GatewayError =>
+const redirected = (): GatewayError =>
   new GatewayError('upstream_invalid', { detail: 'It redirects elsewhere, which is not followed.' });
 
 /** Asks for further pages of an answer, with the headers of its request. */
@@ -225,4 +226,22 @@ class AnswerHead {
     else if (this.#ending === 3) this.expect();
     else this.#ending = this.#ending === 1 ? 2 : 0;
   }
+}
+
+/** What makes an answer one that is not passed on. */
+export function findFault(
+  { peerOf }: Upstream,
+  status: number,
+  headers: IncomingHttpHeaders,
+  rawHeaders: readonly unknown[],
+): GatewayError | undefined {
+  if (rawHeaders.length > 2 * MAX_FIELDS) {
+    return new GatewayError('upstream_headers_too_large', { detail: `It has more than ${MAX_FIELDS} lines.` });
+  }
+  const coding: unknown = headers['transfer-encoding'];
+  // A coding beside chunked would be left in the body while the field that names it is dropped
+  if (coding !== undefined && (typeof coding !== 'string' || coding.trim().toLowerCase() !== 'chunked')) {
+    return new GatewayError('upstream_invalid', { detail: 'Its Transfer-Encoding is not chunked.' });
+  }
+  return peerOf === undefined && isRedirect(status) ? redirected() : undefined;
 }

@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS usage_request (
   input INTEGER, input_cached INTEGER, input_cache_write INTEGER, output INTEGER, output_reasoning INTEGER,
   units INTEGER, unit TEXT,
   cost_nano INTEGER, price_id INTEGER, reserved_nano INTEGER NOT NULL DEFAULT 0, reserved_tokens INTEGER NOT NULL DEFAULT 0,
-  measured TEXT, status INTEGER, bytes_in INTEGER, bytes_out INTEGER, tries INTEGER NOT NULL DEFAULT 0
+  measured TEXT, status INTEGER, is_streamed INTEGER NOT NULL, bytes_in INTEGER NOT NULL, bytes_out INTEGER, tries INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS usage_request_unsettled ON usage_request(instance) WHERE state IN ('open', 'interrupted');
 CREATE INDEX IF NOT EXISTS usage_request_organization ON usage_request(organization_id, started_at);
@@ -39,9 +39,10 @@ CREATE TABLE IF NOT EXISTS usage_budget_state (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS usage_mean (
   provider TEXT NOT NULL, wire_model TEXT NOT NULL, organization_id TEXT NOT NULL,
-  requests INTEGER NOT NULL, bytes_in INTEGER NOT NULL, input INTEGER NOT NULL, bytes_out INTEGER NOT NULL, output INTEGER NOT NULL,
-  cost_nano INTEGER NOT NULL,
-  PRIMARY KEY (provider, wire_model, organization_id)
+  is_streamed INTEGER NOT NULL,
+  requests REAL NOT NULL, bytes_in REAL NOT NULL, input REAL NOT NULL, bytes_out REAL NOT NULL, output REAL NOT NULL,
+  priced REAL NOT NULL, cost_nano REAL NOT NULL,
+  PRIMARY KEY (provider, wire_model, organization_id, is_streamed)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS usage_price (
   id INTEGER PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, valid_from INTEGER NOT NULL,

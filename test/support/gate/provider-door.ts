@@ -1,6 +1,6 @@
 /** The provider door in this process, between a test that plays the backend and a provider that writes down what it is asked. */
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { parseConfig } from '../../../src/config/parse.ts';
 import type { Config } from '../../../src/config/schema.ts';
 import { createProviderDoor } from '../../../src/provider-door/door.ts';
@@ -8,8 +8,10 @@ import { createStore } from '../../../src/store/store.ts';
 import { createLog } from '../../../src/telemetry/log.ts';
 import { createMetrics } from '../../../src/telemetry/metrics.ts';
 import { createRecentDecisions } from '../../../src/telemetry/recent-decisions.ts';
+import { type Ledger, createLedger } from '../../../src/usage/ledger.ts';
 import { type TestDatabase, createDatabase } from '../database/database.ts';
 import { type Provider, startProvider } from '../upstream/providers.ts';
+import { type CallRow, callsIn } from '../database/usage.ts';
 import { TEST_SECRET } from './session.ts';
 
 export const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
@@ -25,7 +27,10 @@ export interface TestDoor extends AsyncDisposable {
   readonly database: TestDatabase;
   /** Finished log lines, oldest first. */
   readonly lines: Record<string, unknown>[];
-  figures(): Promise<string[]>;
+  figures(prefix?: string): Promise<string[]>;
+  readonly ledger: Ledger;
+  /** Rows of the ledger, oldest first. */
+  calls(): CallRow[];
   /** A request as the backend makes it for a user. @param path behind the base, with a JSON body if there is one */
   ask(user: string | undefined, path: string, body?: unknown, headers?: Record<string, string>): Promise<Response>;
   /** Models that the provider was asked for since the last call. */
@@ -97,7 +102,16 @@ async function serve(
     storeFigures: () => store.figures(),
   });
   const decisions = createRecentDecisions(log.redact);
-  const door = createProviderDoor({ config, provider: settings, store, log, metrics, decisions });
+  const { usage } = config;
+  if (usage === undefined) throw new Error('a provider door has a ledger');
+  mkdirSync(dirname(usage.path), { recursive: true });
+  const ledger = createLedger({
+    ...usage,
+    warn: (message, fields) => log.warn(fields, message),
+    committed: metrics.usage.committed,
+  });
+  await ledger.sums();
+  const door = createProviderDoor({ config, provider: settings, usage, store, ledger, log, metrics, decisions });
   const { url } = await door.listen();
   const base = `${url}/${provider.url.replace('http://', '')}`;
   return {
@@ -107,9 +121,11 @@ async function serve(
     provider,
     database,
     lines,
-    async figures() {
+    ledger,
+    calls: () => callsIn(usage.path),
+    async figures(prefix = 'modelgate_provider_') {
       const { text } = await metrics.exposition();
-      return text.split('\n').filter((line) => line.startsWith('modelgate_provider_'));
+      return text.split('\n').filter((line) => line.startsWith(prefix));
     },
     ask: (user, path, body, headers = {}) =>
       fetch(`${base}${path}`, {
@@ -129,6 +145,7 @@ async function serve(
     },
     async [Symbol.asyncDispose]() {
       await door.drain();
+      await ledger.close();
       await store.close();
       await provider.close();
       database.close();

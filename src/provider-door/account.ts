@@ -1,0 +1,181 @@
+/** The stage that counts: what leaves is in the ledger before, what has been used is in it before the answer ends. */
+import { ClientGone, GatewayError } from '../errors.ts';
+import { valuesOf } from '../identity/forwarded-user.ts';
+import type { Stage } from '../stage.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { AnswerTap } from '../transport/exchange.ts';
+import type { createAdmissions } from '../usage/admission.ts';
+import type { Call, Charge, Ending, Settled } from '../usage/call.ts';
+import type { Ledger } from '../usage/ledger.ts';
+import type { AnswerForm } from '../usage/answer-reading.ts';
+import { type AnswerFacts, createMeter } from '../usage/meter.ts';
+import { type Kind, NANO } from '../usage/usage.ts';
+import type { ProviderScope } from './scope.ts';
+
+export interface AccountOptions {
+  readonly ledger: Ledger;
+  readonly admissions: ReturnType<typeof createAdmissions>;
+  readonly log: Pick<Log, 'warn'>;
+  readonly metrics: Pick<Metrics, 'usage'>;
+  readonly disconnect: 'abort' | 'drain';
+  /** Names of the backend's header fields. */
+  readonly chatHeader: string;
+  readonly authTypeHeader: string;
+}
+
+/** Counting the tokens of a text, and looking at a model, cost nothing. */
+const FREE: ReadonlySet<string> = new Set(['messages/count_tokens', 'api/show']);
+const DRAIN_MS = 60_000;
+
+export function account(options: AccountOptions): Stage<ProviderScope> {
+  const { ledger, admissions, log, metrics, disconnect } = options;
+  const kindOf = createKinds(options);
+  return async function account(c, next) {
+    const scope = c.get('scope');
+    if (scope.endpoint?.kind === 'lists') return next();
+    const call = callOf(scope, options, kindOf(scope));
+    const { charges, budgets } = await admissions.chargesFor(call);
+    const opening = await ledger.open(call, { charges, ...admissions.rules, maxOutput: maxOutputOf(scope) });
+    if (opening.kind === 'refused') {
+      metrics.usage.refused(call.organization);
+      const budget = budgets.find(({ id }) => id === opening.budget);
+      throw admissions.refusalOf(opening.because, budget, call.startedAt);
+    }
+    if (opening.kind === 'unwritten')
+      log.warn({ ...call }, 'usage.db cannot be written: this call is in the log alone until it can');
+    const settling = createSettling(scope, call, charges, options);
+    scope.tap = settling.tap;
+    try {
+      return await next();
+    } catch (error) {
+      // what is read on ends with its meter
+      if (error instanceof ClientGone && disconnect === 'drain') settling.leave();
+      else if (!settling.isDone()) await settling.settle(unanswered(error));
+      throw error;
+    }
+  };
+}
+
+/** Of all choices together. */
+function maxOutputOf({ call }: ProviderScope): number | undefined {
+  const { outputLimit, n = 1 } = call ?? {};
+  return outputLimit === undefined ? undefined : outputLimit * n;
+}
+
+/** Writes once what the call has used, whoever learns of its end first: the meter of its answer, or the stage. */
+function createSettling(scope: ProviderScope, call: Call, charges: readonly Charge[], options: AccountOptions) {
+  const { ledger, log, metrics, disconnect } = options;
+  let [isDone, isLeft] = [false, false];
+  async function settle(ending: Ending): Promise<void> {
+    isDone = true;
+    const settled = await ledger.settle(call, ending, charges);
+    scope.usage = fieldsOf(call, settled);
+    if (settled?.measured !== undefined) metrics.usage.counted(figuresOf(call, settled));
+    const { organization } = call;
+    for (const budget of settled?.softReached ?? [])
+      log.warn({ organization, budget }, 'a budget has reached its soft limit');
+  }
+  const meter = createMeter({
+    form: formOf(scope),
+    hidesUsage: scope.hidesUsage,
+    identified: (generationId) => ledger.note(call.id, generationId),
+    // without an answer the stage knows why, but where it has ended before
+    ended: (facts) => (facts.status === undefined && !isLeft ? undefined : settle(endingOf(facts, scope))),
+  });
+  const tap: AnswerTap = { ...meter, outlivesClientMs: disconnect === 'drain' ? DRAIN_MS : undefined };
+  return { tap, settle, isDone: () => isDone, leave: () => (isLeft = true) };
+}
+
+function figuresOf({ organization, model, kind }: Call, { measured = 'none', usage, costNano }: Settled) {
+  const { input = 0, inputCached: cached = 0, output = 0, outputReasoning: reasoning = 0 } = usage;
+  const unpriced = Number(costNano === undefined);
+  const figures = { input, cached, output, reasoning, cost: costNano ?? 0, unpriced };
+  return { organization, model, kind, measured, requests: 1, ...figures };
+}
+
+/** For the access line. */
+function fieldsOf({ kind, organization }: Call, settled: Settled | undefined) {
+  const { measured, usage = {}, costNano } = settled ?? {};
+  const { input, output } = usage;
+  return {
+    kind,
+    organization,
+    measured,
+    input,
+    output,
+    cost_usd: costNano === undefined ? undefined : costNano / NANO,
+  };
+}
+
+function callOf(scope: ProviderScope, { ledger, chatHeader }: AccountOptions, kind: Kind): Call {
+  const { requestId: id, provider, endpointName, principal, payer, wire, call, body, incoming } = scope;
+  const declared = Number(incoming.headers['content-length'] ?? 0);
+  return {
+    id,
+    instance: ledger.instance,
+    startedAt: Date.now(),
+    organization: payer ?? '',
+    user: principal.kind === 'user' ? principal.id : '',
+    chat: valuesOf(incoming.rawHeaders, chatHeader)[0],
+    provider: provider.url.host,
+    endpoint: endpointName,
+    kind,
+    model: wire?.listed ?? '',
+    wireModel: wire?.model ?? '',
+    isStreamed: call?.isStreamed ?? false,
+    bytesIn: body?.length ?? declared,
+    isFree: scope.endpoint === undefined || FREE.has(endpointName),
+  };
+}
+
+function formOf({ endpoint, endpointName }: ProviderScope): AnswerForm {
+  if (endpointName.startsWith('images/')) return 'images';
+  const dialect = endpoint?.dialect;
+  return dialect === 'ollama' || dialect === 'anthropic' ? dialect : 'openai';
+}
+
+/** Best effort, for reports. */
+function createKinds({ chatHeader, authTypeHeader }: AccountOptions) {
+  // releases from 0.11.4 say how the user has signed in, and nothing where the user is not there
+  let isTypeSent = false;
+  return function kindOf({ endpoint, endpointName, incoming, isServiceModel }: ProviderScope): Kind {
+    const [chat = '', type] = [
+      valuesOf(incoming.rawHeaders, chatHeader)[0],
+      valuesOf(incoming.rawHeaders, authTypeHeader)[0],
+    ];
+    isTypeSent ||= type !== undefined;
+    if (endpoint?.kind === 'media') return 'media';
+    if (endpoint?.kind === 'service') return endpointName === 'rerank' ? 'service' : 'embedding';
+    if (valuesOf(incoming.rawHeaders, TASK_HEADER).some((task) => task !== '') || isServiceModel) return 'task';
+    if (chat.startsWith('channel:')) return 'channel';
+    return isTypeSent && type === undefined ? 'background' : 'chat';
+  };
+}
+
+/** `{{TASK}}` in a connection's headers, from 0.10. */
+const TASK_HEADER = 'x-modelgate-task';
+
+function endingOf(facts: AnswerFacts, { call }: ProviderScope): Ending {
+  const { status, usage, answeredModel, generationId, pictures, isCut } = facts;
+  const isError = status !== undefined && status >= 400;
+  const bytesOut = status === undefined ? undefined : facts.bytesOut;
+  const units = pictures ?? call?.characters;
+  const unit = pictures === undefined ? 'characters' : 'pictures';
+  return {
+    state: isError ? 'failed' : isCut && usage === undefined ? 'interrupted' : 'closed',
+    endedAt: Date.now(),
+    usage: usage ?? (units === undefined ? undefined : { units, unit }),
+    ...{ status, answeredModel, generationId, bytesOut },
+  };
+}
+
+/** What never came is nothing that was used, but for an answer that was waited for. */
+function unanswered(error: unknown): Ending {
+  const isWaited = error instanceof ClientGone || (error instanceof GatewayError && error.code === 'upstream_timeout');
+  return {
+    state: isWaited ? 'interrupted' : 'failed',
+    endedAt: Date.now(),
+    ...{ status: undefined, usage: undefined, answeredModel: undefined, generationId: undefined, bytesOut: undefined },
+  };
+}

@@ -1,0 +1,70 @@
+/** Finds out what calls have used that were cut: asks the provider by generation id, or else estimates. */
+import { tryParseJson } from '../references/json.ts';
+import type { Log } from '../telemetry/log.ts';
+import { createAsk } from '../transport/upstream.ts';
+import { readGeneration } from '../usage/answer-reading.ts';
+import type { Ledger } from '../usage/ledger.ts';
+import type { Usage } from '../usage/usage.ts';
+import { baseOf } from './address.ts';
+import type { Provider } from './scope.ts';
+
+interface ReconcileParts {
+  readonly ledger: Ledger;
+  readonly providers: readonly Provider[];
+  readonly log: Pick<Log, 'warn'>;
+}
+
+const EVERY_MS = 5_000;
+const MOST = 100;
+/** After the end of the call: a fresh generation may be unknown to the provider for a moment. Then it is estimated. */
+const TRIES_AFTER_MS = [2_000, 10_000, 30_000, 120_000, 600_000];
+const PATIENCE_MS = 10_000;
+
+type Unresolved = Awaited<ReturnType<Ledger['unresolved']>>[number];
+
+const isDue = ({ started_at: startedAt, ended_at: endedAt, tries }: Unresolved): boolean =>
+  Date.now() - (endedAt ?? startedAt) >= (TRIES_AFTER_MS[tries] ?? 0);
+
+/** Runs until `close`. */
+export function createReconciliation({ ledger, providers, log }: ReconcileParts) {
+  let running: Promise<void> | undefined;
+  const round = () => {
+    running ??= reconcile().finally(() => (running = undefined));
+  };
+  async function reconcile(): Promise<void> {
+    try {
+      const rows = await ledger.unresolved(MOST);
+      await Promise.all(rows.filter(isDue).map(resolve));
+    } catch (error) {
+      log.warn({ err: error }, 'calls that were cut could not be reconciled');
+    }
+  }
+  async function resolve(row: Unresolved): Promise<void> {
+    const usage = row.generation_id === null ? undefined : await askProvider(row, row.generation_id);
+    if (usage !== undefined || row.generation_id === null || row.tries + 1 >= TRIES_AFTER_MS.length)
+      await ledger.resolve(row.id, usage);
+    else await ledger.tried(row.id);
+  }
+  async function askProvider({ provider: host }: Unresolved, id: string): Promise<Usage | undefined> {
+    const provider = providers.find(({ url }) => url.host === host);
+    if (provider === undefined) return undefined;
+    const { upstream, url, key } = provider;
+    const lines = [
+      'host',
+      url.host,
+      'accept',
+      'application/json',
+      ...(key === undefined ? [] : ['authorization', `Bearer ${key}`]),
+    ];
+    const ask = createAsk(upstream, lines, AbortSignal.timeout(PATIENCE_MS));
+    const answer = await ask(`${baseOf(url)}/generation?id=${encodeURIComponent(id)}`).catch(() => undefined);
+    return answer?.status === 200 ? readGeneration(tryParseJson(answer.body.toString('utf8'))) : undefined;
+  }
+  const timer = setInterval(round, EVERY_MS).unref();
+  return {
+    async close(): Promise<void> {
+      clearInterval(timer);
+      await running;
+    },
+  };
+}

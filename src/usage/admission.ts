@@ -1,0 +1,45 @@
+/** What the budgets of the payer say of a call, at both doors. */
+import { GatewayError } from '../errors.ts';
+import { type Budget, budgetsAt, describeUsedUp } from '../policy/budget.ts';
+import { toOrganizationId } from '../policy/principal.ts';
+import type { Store } from '../store/store.ts';
+import type { Call, Charge, Opening, Reserve } from './call.ts';
+import { chargesOf } from './charges.ts';
+
+export interface BudgetOptions {
+  readonly store: Pick<Store, 'ask' | 'current'>;
+  /** In `report` mode nothing is refused, and all is counted. */
+  readonly mode: 'enforce' | 'report';
+  readonly reserve: Reserve;
+  /** Of models without a price on a hard budget of money. */
+  readonly unpriced: 'refuse' | 'allow';
+  /** Of budgets that name none. */
+  readonly timeZone: string;
+}
+
+/** By what a budget counts a call. */
+export type Counted = Pick<Call, 'organization' | 'user' | 'model' | 'startedAt'>;
+
+export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: BudgetOptions) {
+  return {
+    /** @returns what is charged, and the budgets behind it */
+    async chargesFor(call: Counted): Promise<{ charges: readonly Charge[]; budgets: readonly Budget[] }> {
+      const { organization, startedAt } = call;
+      if (organization === '') return { charges: [], budgets: [] };
+      const stored = await store.ask(() => store.current().budgetsOf(toOrganizationId(organization)));
+      const budgets = budgetsAt(stored, startedAt);
+      const charges = chargesOf(budgets, call, timeZone);
+      const asked = mode === 'report' ? charges.map((charge) => ({ ...charge, isHard: false })) : charges;
+      return { charges: asked, budgets };
+    },
+    rules: { reserve, allowsUnpriced: unpriced === 'allow' },
+    /** @returns the refusal in words for the person who asked */
+    refusalOf(because: Refusal['because'], budget: Budget | undefined, startedAt: number): GatewayError {
+      if (because !== 'budget_exceeded' || budget === undefined) return new GatewayError(because);
+      const name = store.current().organizationName(budget.organization);
+      return new GatewayError(because, { detail: describeUsedUp(budget, name, timeZone, startedAt) });
+    },
+  };
+}
+
+type Refusal = Extract<Opening, { kind: 'refused' }>;

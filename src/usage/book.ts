@@ -1,0 +1,159 @@
+/** The moves of the ledger. Each call is opened once and settled once, however often a move comes. */
+import type { Connection } from '../store/database.ts';
+import { createBudgetStates } from './budget-states.ts';
+import type { Admission, Amount, Call, Charge, Ending, Opening, Settled } from './call.ts';
+import { createMeans } from './means.ts';
+import { costOf } from './price.ts';
+import { createPriceBook } from './price-book.ts';
+import { NOTHING, isFreeCall, refusalOf, reservationOf } from './reservation.ts';
+import { type CallRow, prepareUsage } from './statements.ts';
+import type { Measured, Usage } from './usage.ts';
+
+export type Book = ReturnType<typeof createBook>;
+
+const OPENED: Opening = { kind: 'opened' };
+const UNSETTLED: Settled = { measured: undefined, usage: {}, costNano: undefined, softReached: [] };
+
+/** @param connection of `openUsageFile`. Each move belongs into a transaction of the caller's */
+export function createBook(connection: Connection) {
+  const statements = prepareUsage(connection);
+  const prices = createPriceBook(connection);
+  const budgets = createBudgetStates(connection);
+  const means = createMeans(connection);
+  const parts = { statements, prices, budgets, means };
+  const admit = createAdmit(parts);
+  const settle = createSettle(parts);
+
+  return {
+    prices,
+    open(call: Call, admission: Admission): Opening {
+      const known = statements.find(call.id);
+      // the answer to it was lost
+      if (known !== undefined) return known.state === 'refused' ? refusedBefore(admission) : OPENED;
+      const admitted = admit(call, admission);
+      const isRefused = 'kind' in admitted;
+      statements.begin(call, isRefused ? 'refused' : 'open', isRefused ? NOTHING : admitted);
+      if (isRefused) return admitted;
+      budgets.add(call, admitted, NOTHING);
+      return OPENED;
+    },
+    /** @returns the first of these budgets that has nothing left, for a model of which the provider is not known yet */
+    usedUp(organization: string, model: string, charges: readonly Charge[]): string | undefined {
+      const isMoneyAsked = !statements.mayBeFree(model);
+      const full = charges.find((charge) => {
+        if (!charge.isHard || (charge.measure === 'usd' && !isMoneyAsked)) return false;
+        const { spent, reserved } = budgets.state(organization, charge);
+        return spent + reserved >= charge.amount;
+      });
+      return full?.budget;
+    },
+    settle(call: Call, ending: Ending, charges: readonly Charge[]): Settled {
+      // in a file that was deleted meanwhile
+      if (statements.find(call.id) === undefined) statements.begin(call, 'open', NOTHING);
+      const row = statements.find(call.id);
+      return row === undefined || !isUnsettled(row) ? UNSETTLED : settle(call, row, ending, charges, false);
+    },
+    /** What a call that was cut has used, as it was found out later; without usage it is estimated. */
+    resolve(id: string, usage: Usage | undefined): Settled {
+      const row = statements.find(id);
+      if (row === undefined || !isUnsettled(row)) return UNSETTLED;
+      const { status, bytes_out: bytesOut } = row;
+      const seen = { status: status ?? undefined, bytesOut: bytesOut ?? undefined, answeredModel: undefined };
+      const endedAt = row.ended_at ?? Date.now();
+      const ending = { ...seen, state: 'interrupted', usage, generationId: undefined, endedAt } as const;
+      return settle(statements.callOf(row), row, ending, [], true);
+    },
+    note: statements.note,
+    unresolved: statements.unresolved,
+    tried: statements.tried,
+    beat: statements.beat,
+    leave: statements.leave,
+    forget: statements.forget,
+    sums: statements.sums,
+  };
+}
+
+interface BookParts {
+  readonly statements: ReturnType<typeof prepareUsage>;
+  readonly prices: ReturnType<typeof createPriceBook>;
+  readonly budgets: ReturnType<typeof createBudgetStates>;
+  readonly means: ReturnType<typeof createMeans>;
+}
+
+type Refused = Extract<Opening, { kind: 'refused' }>;
+
+/** @returns of a call how much it reserves, or why it may not begin */
+const createAdmit = ({ prices, budgets, means }: BookParts) =>
+  function admit(call: Call, admission: Admission): Amount | Refused {
+    if (admission.charges.length === 0) return { ...NOTHING, requests: 1 };
+    const known = {
+      price: prices.find(call.provider, call.wireModel, call.startedAt)?.price,
+      maxOutput: prices.limitsOf(call.provider, call.wireModel).maxOutput,
+      mean: means.of(call),
+      input: means.inputOf(call),
+    };
+    const amount = reservationOf(call, admission, known);
+    if ('kind' in amount) return amount;
+    const usedOf = (charge: Charge): number => {
+      const { spent, reserved } = budgets.state(call.organization, charge);
+      return spent + reserved;
+    };
+    return refusalOf(call, admission.charges, amount, isFreeCall(call, known), usedOf) ?? amount;
+  };
+
+function createSettle({ statements, prices, budgets, means }: BookParts) {
+  function measure(
+    call: Call,
+    { state, usage, bytesOut, status }: Ending,
+    isLate: boolean,
+  ): { readonly usage: Usage; readonly measured: Measured } {
+    if (call.isFree || state === 'failed') return { usage: {}, measured: 'none' };
+    if (usage !== undefined) return { usage, measured: isLate ? 'reconciled' : 'reported' };
+    // A provider that gives each stream an id before it begins has not begun this one
+    const isUnbegun = call.isStreamed && status === undefined && statements.hasGenerations(call.provider);
+    const estimate = isUnbegun ? { input: 0, output: 0 } : means.estimate(call, bytesOut);
+    return { usage: estimate, measured: state === 'interrupted' ? 'interrupted' : 'estimated' };
+  }
+
+  function costAt(call: Call, usage: Usage): Cost {
+    if (usage.costNano !== undefined) return { nano: usage.costNano, price: undefined };
+    const found = prices.find(call.provider, call.wireModel, call.startedAt);
+    return { nano: found && costOf(found.price, usage), price: found?.id };
+  }
+
+  return function settle(
+    call: Call,
+    row: CallRow,
+    ending: Ending,
+    charges: readonly Charge[],
+    isLate: boolean,
+  ): Settled {
+    const generationId = ending.generationId ?? row.generation_id ?? undefined;
+    if (ending.generationId !== undefined) statements.note(call.id, ending.generationId);
+    const isUnknown = ending.state === 'interrupted' && ending.usage === undefined;
+    if (isUnknown && !isLate && generationId !== undefined) {
+      statements.interrupt(call.id, ending);
+      return UNSETTLED;
+    }
+    const { usage, measured } = measure(call, ending, isLate);
+    const cost = measured === 'none' ? FREE : costAt(call, usage);
+    const isCounted = ending.state !== 'failed';
+    statements.settle(call, ending, { usage, measured, cost });
+    const reserved = { nano: -row.reserved_nano, tokens: -row.reserved_tokens, requests: -1 };
+    const tokens = (usage.input ?? 0) + (usage.output ?? 0);
+    budgets.add(call, reserved, isCounted ? { nano: cost.nano ?? 0, tokens, requests: 1 } : NOTHING);
+    if (measured === 'reported') means.learn(call, usage, ending.bytesOut ?? 0, cost.nano);
+    const softReached = charges.filter((charge) => budgets.reachesSoft(call.organization, charge));
+    return { measured, usage, costNano: cost.nano, softReached: softReached.map(({ budget }) => budget) };
+  };
+}
+
+type Cost = Readonly<{ nano: number | undefined; price: number | undefined }>;
+const FREE: Cost = { nano: 0, price: undefined };
+
+function refusedBefore({ charges }: Admission): Opening {
+  const hard = charges.find(({ isHard }) => isHard);
+  return hard === undefined ? OPENED : { kind: 'refused', because: 'budget_exceeded', budget: hard.budget };
+}
+
+const isUnsettled = ({ state }: CallRow): boolean => state === 'open' || state === 'interrupted';

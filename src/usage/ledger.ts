@@ -1,0 +1,213 @@
+/**
+ * The ledger as requests see it: what a call uses is written down before the call leaves, and before its answer ends. One
+ * thread writes; whatever comes while it commits is the next commit. The database of `createLedger` may be another one.
+ */
+import { randomUUID } from 'node:crypto';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import { GatewayError } from '../errors.ts';
+import { BoundedCaller } from '../store/bounded-call.ts';
+import type { Admission, Call, Charge, Ending, Opening, Settled } from './call.ts';
+import type { LedgerAnswer, LedgerQuestion, Move, MoveResult } from './ledger-thread.ts';
+
+type Warn = (message: string, fields: Record<string, unknown>) => void;
+
+interface LedgerOptions {
+  readonly path: string;
+  /** How long calls are kept one by one. */
+  readonly keepMs: number;
+  /** `pass`: calls go on while nothing can be written; what they use is in the log until it can be. */
+  readonly whenDown: 'refuse' | 'pass';
+  readonly warn: Warn;
+  /** What a call waits for its acknowledgement. */
+  readonly patienceMs?: number;
+  readonly committed?: (durationMs: number) => void;
+}
+
+/** What the door and the front door ask of it. */
+export type Ledger = Pick<ThreadedLedger, keyof ThreadedLedger>;
+
+const PATIENCE_MS = 2_000;
+const RETRY_MS = 50;
+const MOST_MOVES = 500;
+/** SQLite's own wait is shorter; a file system may hang for longer. */
+const ANSWER_MS = 10_000;
+const BEAT_MS = 5_000;
+/** What waits while the file is down; beyond it the log alone has what calls use. */
+const MOST_WAITING = 20_000;
+
+interface Waiting {
+  readonly move: Move;
+  readonly settle: (value: unknown) => void;
+  readonly fail: (error: unknown) => void;
+  isDone: boolean;
+}
+
+/** One thread for all ledgers of a process: a gate has one, tests have many. */
+const thread = new BoundedCaller<LedgerQuestion, LedgerAnswer>(new URL('./ledger-thread.ts', import.meta.url));
+
+export const createLedger = (options: LedgerOptions): Ledger => new ThreadedLedger(options);
+
+class ThreadedLedger {
+  readonly instance = randomUUID();
+  readonly #options: LedgerOptions;
+  readonly #waiting: Waiting[] = [];
+  #flushing: Promise<void> | undefined;
+  #failure: { readonly problem: string; readonly since: number } | undefined;
+  #counts = { open: 0, interrupted: 0 };
+  #isClosed = false;
+  readonly #beats: NodeJS.Timeout;
+
+  constructor(options: LedgerOptions) {
+    this.#options = options;
+    this.#beats = setInterval(() => void this.beat().catch(() => undefined), BEAT_MS).unref();
+    void this.beat().catch(() => undefined);
+  }
+
+  /** Why nothing can be written, and for how long that has been so, in milliseconds. */
+  get problem(): { readonly problem: string; readonly forMs: number } | undefined {
+    const failure = this.#failure;
+    return failure && { problem: failure.problem, forMs: performance.now() - failure.since };
+  }
+
+  get counts() {
+    return { ...this.#counts, backlog: this.#waiting.length };
+  }
+
+  /**
+   * Writes that the call begins. @returns whether it may; `unwritten` where nothing could be written and calls go on then
+   * @throws GatewayError `ledger_unavailable` (503) where nothing can be written
+   */
+  async open(call: Call, admission: Admission): Promise<Opening | { readonly kind: 'unwritten' }> {
+    const { whenDown } = this.#options;
+    const opened = this.#ask('open', [call, admission]);
+    const found = await this.#inTime(opened);
+    if (found !== undefined) return found;
+    if (whenDown === 'pass') return { kind: 'unwritten' };
+    // it may still be written, and then nothing has run
+    void opened.then(() => this.#ask('settle', [call, neverSent(), []])).catch(ignore);
+    throw new GatewayError('ledger_unavailable', { cause: this.#failure?.problem });
+  }
+
+  /** @returns the first of these budgets that has nothing left; none where that cannot be seen: the call itself is refused then */
+  async usedUp(...of: Parameters<MoveOf<'usedUp'>>): Promise<string | undefined> {
+    return this.#inTime(this.#ask('usedUp', of)).catch(() => undefined);
+  }
+
+  /** By what the provider can be asked later for what the call has used. Does not wait. */
+  note(id: string, generationId: string): void {
+    void this.#ask('note', [id, generationId]).catch(ignore);
+  }
+
+  /** Writes what the call has used. @returns undefined where that could not be written in time: it will be later */
+  async settle(call: Call, ending: Ending, charges: readonly Charge[]): Promise<Settled | undefined> {
+    return this.#inTime(this.#ask('settle', [call, ending, charges]));
+  }
+
+  resolve = (...of: Parameters<MoveOf<'resolve'>>): Promise<Settled> => this.#ask('resolve', of);
+  unresolved = (most: number): Promise<MoveResult<'unresolved'>> => this.#ask('unresolved', [most]);
+  tried = (id: string): Promise<void> => this.#ask('tried', [id]);
+  /** @returns undefined where the file cannot be read in time */
+  sums = (): Promise<MoveResult<'sums'> | undefined> => this.#inTime(this.#ask('sums', []));
+  learnPrices = (...of: Parameters<MoveOf<'learnPrices'>>): Promise<unknown> => this.#ask('learnPrices', of);
+
+  /** A sign of life, with which calls of instances that have none become interrupted. */
+  async beat(): Promise<void> {
+    const now = Date.now();
+    this.#counts = await this.#ask('beat', [this.instance, now]);
+    await this.#ask('forget', [firstIdOf(now - this.#options.keepMs)]);
+  }
+
+  /** Writes what waits, for as long as a call would wait, and says the rest in the log. */
+  async close(): Promise<void> {
+    clearInterval(this.#beats);
+    void this.#ask('leave', [this.instance]).catch(ignore);
+    const { patienceMs = PATIENCE_MS } = this.#options;
+    await Promise.race([this.#flushing, sleep(patienceMs, undefined, { ref: false })]);
+    this.#isClosed = true;
+    for (const { move } of this.#waiting.splice(0)) this.#lost(move);
+    await thread.ask({ file: this.#options.path, moves: [], isLast: true }, patienceMs, ignore);
+  }
+
+  #ask<N extends Move['kind']>(kind: N, of: Parameters<MoveOf<N>>): Promise<MoveResult<N>> {
+    const { promise, resolve, reject } = Promise.withResolvers<MoveResult<N>>();
+    const move = { kind, of } as unknown as Move;
+    if (this.#isClosed || this.#waiting.length >= MOST_WAITING) {
+      this.#lost(move);
+      reject(new GatewayError('ledger_unavailable'));
+      return promise;
+    }
+    this.#waiting.push({ move, settle: (value) => resolve(value as MoveResult<N>), fail: reject, isDone: false });
+    this.#flushing ??= this.#flush().finally(() => (this.#flushing = undefined));
+    return promise;
+  }
+
+  /** @returns undefined where there is no answer for so long as a call waits, since the file has not been written */
+  async #inTime<T>(asked: Promise<T>): Promise<T | undefined> {
+    const { patienceMs = PATIENCE_MS } = this.#options;
+    const waitedMs = this.problem?.forMs ?? 0;
+    asked.catch(ignore);
+    const timer = new AbortController();
+    const late = sleep(Math.max(RETRY_MS, patienceMs - waitedMs), undefined, timer).catch(() => undefined);
+    return Promise.race([asked, late]).finally(() => timer.abort());
+  }
+
+  async #flush(): Promise<void> {
+    // what has come in this turn of the event loop goes together
+    await setImmediate();
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.slice(0, MOST_MOVES);
+      const startedAt = performance.now();
+      await this.#commit(batch);
+      this.#waiting.splice(0, this.#waiting.length, ...this.#waiting.filter(({ isDone }) => !isDone));
+      if (batch.every(({ isDone }) => isDone)) this.#options.committed?.(performance.now() - startedAt);
+      else await sleep(RETRY_MS, undefined, { ref: false });
+      if (this.#isClosed) return;
+    }
+  }
+
+  async #commit(batch: readonly Waiting[]): Promise<void> {
+    const question = { file: this.#options.path, moves: batch.map(({ move }) => move), isLast: false };
+    const isInTime = await thread.ask(question, ANSWER_MS, (answer) => this.#take(batch, answer));
+    if (!isInTime) this.#fails('NO_ANSWER: SQLite, or the file system below it, does not answer');
+  }
+
+  #take(batch: readonly Waiting[], answer: LedgerAnswer): void {
+    if ('failure' in answer) return this.#fails(answer.failure);
+    if (answer.isNew)
+      this.#options.warn('usage.db was deleted or replaced: a new one goes on', { path: this.#options.path });
+    if (this.#failure !== undefined) this.#options.warn('usage.db can be written again', {});
+    this.#failure = undefined;
+    batch.forEach((waiting, at) => {
+      const result = answer.results[at];
+      if (waiting.isDone || result === undefined) return;
+      waiting.isDone = true;
+      if ('value' in result) return waiting.settle(result.value);
+      this.#options.warn('usage could not be written: this is a bug', { problem: result.mistake });
+      this.#lost(waiting.move);
+      waiting.fail(new GatewayError('internal', { cause: result.mistake }));
+    });
+  }
+
+  #fails(problem: string): void {
+    if (this.#failure === undefined) this.#options.warn('usage.db cannot be written', { problem });
+    this.#failure = { problem, since: this.#failure?.since ?? performance.now() };
+  }
+
+  /** What is in no file is in the log. */
+  #lost(move: Move): void {
+    if (move.kind === 'settle') this.#options.warn('usage that is in no ledger', { usage: move.of.slice(0, 2) });
+  }
+}
+
+/** The least UUID of version 7 of that moment (RFC 9562 5.7): ids begin with their time. */
+const firstIdOf = (ms: number): string => Math.max(0, ms).toString(16).padStart(12, '0').replace(/^.{8}/, '$&-');
+
+type MoveOf<N extends Move['kind']> = (...of: Extract<Move, { kind: N }>['of']) => MoveResult<N>;
+
+const ignore = (): void => undefined;
+
+const neverSent = (): Ending => ({
+  state: 'failed',
+  endedAt: Date.now(),
+  ...{ status: undefined, usage: undefined, answeredModel: undefined, generationId: undefined, bytesOut: undefined },
+});

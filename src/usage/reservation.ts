@@ -1,0 +1,67 @@
+/** What a call keeps of its budgets until its figures are known, or why it may not begin. Pure. */
+import type { Admission, Amount, Call, Charge, Opening } from './call.ts';
+import { type Price, costOf } from './price.ts';
+
+/** What is known of the model before the call. */
+export interface Known {
+  readonly price: Price | undefined;
+  /** Longest answer, in tokens. */
+  readonly maxOutput: number | undefined;
+  /** Of the payer's calls so far. */
+  readonly mean: { readonly output: number; readonly cost: number | undefined } | undefined;
+  /** Tokens of the body, about. */
+  readonly input: number;
+}
+
+type Refusal = Extract<Opening, { kind: 'refused' }>;
+
+export const NOTHING: Amount = { nano: 0, tokens: 0, requests: 0 };
+
+/** A call that costs nothing passes budgets of money, and is counted by all others. */
+export function isFreeCall(call: Call, { price }: Pick<Known, 'price'>): boolean {
+  return call.isFree || price?.free === true;
+}
+
+export function reservationOf(call: Call, admission: Admission, known: Known): Amount | Refusal {
+  const { charges, reserve, allowsUnpriced, maxOutput = known.maxOutput } = admission;
+  const hard = charges.filter(({ isHard }) => isHard);
+  if (hard.length === 0 || reserve === 'none') return { ...NOTHING, requests: 1 };
+  const { price, mean } = known;
+  const isFree = isFreeCall(call, known);
+  const isPriced = isFree || price !== undefined || (reserve === 'typical' && mean?.cost !== undefined);
+  const ofMoney = hard.find(({ measure }) => measure === 'usd');
+  if (ofMoney !== undefined && !isPriced && !allowsUnpriced) return refusal('unpriced_model', ofMoney);
+  if (reserve === 'typical') {
+    const cost = price === undefined ? 0 : (costOf(price, { input: known.input, output: 0 }) ?? 0);
+    const nano = isFree ? 0 : Math.ceil(Math.max(cost, 2 * (mean?.cost ?? 0)));
+    return { nano, tokens: Math.ceil(known.input + 2 * (mean?.output ?? 0)), requests: 1 };
+  }
+  const bounded = hard.find(({ measure }) => measure === 'tokens' || (measure === 'usd' && !isFree));
+  if (call.isFree || bounded === undefined) return { ...NOTHING, requests: 1 };
+  if (maxOutput === undefined) return refusal('unbounded_model', bounded);
+  // No token is shorter than a byte
+  const most = { input: call.bytesIn, inputCacheWrite: dearerWrite(price) ? call.bytesIn : 0, output: maxOutput };
+  const nano = isFree || price === undefined ? 0 : (costOf(price, most) ?? 0);
+  return { nano, tokens: call.bytesIn + maxOutput, requests: 1 };
+}
+
+const dearerWrite = (price: Price | undefined): boolean => (price?.cacheWrite ?? 0) > (price?.input ?? 0);
+
+/** @returns the first hard budget that has no room for it */
+export function refusalOf(
+  call: Call,
+  charges: readonly Charge[],
+  amount: Amount,
+  isFree: boolean,
+  usedOf: (charge: Charge) => number,
+): Refusal | undefined {
+  const full = charges.find((charge) => {
+    if (!charge.isHard || (charge.measure === 'usd' && isFree) || call.isFree) return false;
+    // what reserves nothing still needs room
+    const wanted = Math.max(1, { usd: amount.nano, tokens: amount.tokens, requests: amount.requests }[charge.measure]);
+    return usedOf(charge) + wanted > charge.amount;
+  });
+  return full && refusal('budget_exceeded', full);
+}
+
+const refusal = (because: Refusal['because'], { budget }: Charge): Refusal => ({ kind: 'refused', because, budget });

@@ -1,0 +1,187 @@
+/** What the moves of the ledger write and read: one statement each. */
+import type { Connection } from '../store/database.ts';
+import type { Amount, Call, Ending } from './call.ts';
+import { SLOT_MS } from './schema.ts';
+import type { Kind, Measured, Usage } from './usage.ts';
+
+/** How long an instance is taken to live after its last sign of life. */
+const ALIVE_MS = 15_000;
+
+export interface CallRow {
+  readonly id: string;
+  readonly instance: string;
+  readonly state: 'open' | 'closed' | 'refused' | 'failed' | 'interrupted';
+  readonly started_at: number;
+  readonly ended_at: number | null;
+  readonly organization_id: string;
+  readonly user_id: string;
+  readonly chat_id: string | null;
+  readonly provider: string;
+  readonly endpoint: string;
+  readonly kind: Kind;
+  readonly model: string;
+  readonly wire_model: string;
+  readonly generation_id: string | null;
+  readonly is_streamed: number;
+  readonly bytes_in: number;
+  readonly bytes_out: number | null;
+  readonly status: number | null;
+  readonly reserved_nano: number;
+  readonly reserved_tokens: number;
+  readonly tries: number;
+}
+
+interface Figures {
+  readonly usage: Usage;
+  readonly measured: Measured;
+  readonly cost: { readonly nano: number | undefined; readonly price: number | undefined };
+}
+
+const BEGIN = `INSERT INTO usage_request (id, instance, state, started_at, organization_id, user_id, chat_id, provider, endpoint, kind, model,
+    wire_model, is_streamed, bytes_in, reserved_nano, reserved_tokens)
+  VALUES ($id, $instance, $state, $startedAt, $organization, $user, $chat, $provider, $endpoint, $kind, $model,
+    $wireModel, $isStreamed, $bytesIn, $nano, $tokens)`;
+
+const ENDED = `ended_at = $endedAt, status = $status, answered_model = coalesce($answeredModel, answered_model), bytes_out = $bytesOut`;
+
+const SETTLE = `UPDATE usage_request SET state = $state, ${ENDED}, input = $input, input_cached = $inputCached,
+    input_cache_write = $inputCacheWrite, output = $output, output_reasoning = $outputReasoning, units = $units, unit = $unit,
+    cost_nano = $cost, price_id = $price, measured = $measured, reserved_nano = 0, reserved_tokens = 0 WHERE id = $id`;
+
+const COUNTED = [
+  'requests',
+  'input',
+  'input_cached',
+  'input_cache_write',
+  'output',
+  'output_reasoning',
+  'cost_nano',
+  'unpriced',
+];
+
+const ADD = `INSERT INTO usage_slot VALUES ($organization, $slot, $user, $provider, $model, $kind, $measured,
+    1, coalesce($input, 0), coalesce($inputCached, 0), coalesce($inputCacheWrite, 0), coalesce($output, 0), coalesce($outputReasoning, 0),
+    coalesce($cost, 0), $unpriced)
+  ON CONFLICT DO UPDATE SET ${COUNTED.map((column) => `${column} = ${column} + excluded.${column}`).join(', ')}`;
+
+const UNRESOLVED = `SELECT * FROM usage_request INDEXED BY usage_request_unsettled
+  WHERE state IN ('open', 'interrupted') AND state = 'interrupted' ORDER BY tries, started_at LIMIT ?`;
+
+const SUMS = `SELECT organization_id AS organization, model, kind, measured, sum(requests) AS requests, sum(input) AS input, sum(input_cached) AS cached,
+    sum(output) AS output, sum(output_reasoning) AS reasoning, sum(cost_nano) AS cost, sum(unpriced) AS unpriced
+  FROM usage_slot GROUP BY 1, 2, 3, 4`;
+
+export type UsageSum = Readonly<
+  Record<'organization' | 'model' | 'kind' | 'measured', string> &
+    Record<'requests' | 'input' | 'cached' | 'output' | 'reasoning' | 'cost' | 'unpriced', number>
+>;
+
+export function prepareUsage(connection: Connection) {
+  const row = connection.prepare<[string], CallRow>('SELECT * FROM usage_request WHERE id = ?');
+  const begin = connection.prepare(BEGIN);
+  const noted = connection.prepare(
+    'UPDATE OR IGNORE usage_request SET generation_id = $generationId WHERE id = $id AND generation_id IS NULL',
+  );
+  const interrupt = connection.prepare(`UPDATE usage_request SET state = 'interrupted', ${ENDED} WHERE id = $id`);
+  const settle = connection.prepare(SETTLE);
+  const add = connection.prepare(ADD);
+  const generation = connection.prepare(
+    'SELECT 1 FROM usage_request WHERE provider = ? AND generation_id IS NOT NULL LIMIT 1',
+  );
+  const free = connection.prepare(
+    `SELECT 1 FROM usage_price WHERE free = 1 AND (model = $model OR (model LIKE '%*' AND $model LIKE '%' || rtrim(model, '*') || '%')) LIMIT 1`,
+  );
+  const unresolved = connection.prepare<[number], CallRow>(UNRESOLVED);
+  const tried = connection.prepare('UPDATE usage_request SET tries = tries + 1 WHERE id = ?');
+  const forget = connection.prepare(
+    `DELETE FROM usage_request WHERE id IN (SELECT id FROM usage_request WHERE id < ? AND state NOT IN ('open', 'interrupted') LIMIT 500)`,
+  );
+  const sums = connection.prepare<[], UsageSum>(SUMS);
+  const endedOf = ({ endedAt, status, answeredModel, bytesOut }: Ending) => ({
+    ...{ endedAt, status: status ?? null, answeredModel: answeredModel ?? null, bytesOut: bytesOut ?? null },
+  });
+
+  return {
+    ...prepareInstances(connection),
+    find: (id: string): CallRow | undefined => row.get(id),
+    callOf,
+    begin(call: Call, state: 'open' | 'refused', { nano, tokens }: Amount): void {
+      const { chat = null, isStreamed, isFree: _, ...rest } = call;
+      begin.run({ ...rest, chat, isStreamed: Number(isStreamed), state, nano, tokens });
+    },
+    /** Two rows of one generation cannot be: the second stays without, and is estimated where it must be. */
+    note: (id: string, generationId: string): void => void noted.run({ id, generationId }),
+    interrupt: (id: string, ending: Ending): void => void interrupt.run({ id, ...endedOf(ending) }),
+    settle(call: Call, ending: Ending, { usage, measured, cost }: Figures): void {
+      const { id, organization, user, provider, model, kind, startedAt } = call;
+      const figures = { ...columnsOf(usage), measured, cost: cost.nano ?? null, price: cost.price ?? null };
+      const isFailed = ending.state === 'failed';
+      settle.run({ id, state: isFailed ? 'failed' : 'closed', ...endedOf(ending), ...figures });
+      if (isFailed) return;
+      const slot = startedAt - (startedAt % SLOT_MS);
+      const unpriced = Number(cost.nano === undefined);
+      add.run({ organization, user, provider, model, kind, slot, unpriced, ...figures });
+    },
+    /** Does the provider give its answers ids by which they can be looked up? */
+    hasGenerations: (provider: string): boolean => generation.get(provider) !== undefined,
+    /** Has any provider a model for nothing that may be this one, by whatever prefix it is listed? */
+    mayBeFree: (model: string): boolean => free.get({ model }) !== undefined,
+    unresolved: (most: number) => unresolved.all(most),
+    tried: (id: string): void => void tried.run(id),
+    /** @param before UUID of the time before which rows are dropped @returns how many of them; call again while there are any */
+    forget: (before: string): number => forget.run(before).changes,
+    sums: () => sums.all(),
+  };
+}
+
+function prepareInstances(connection: Connection) {
+  const live = connection.prepare(
+    'INSERT INTO usage_instance VALUES (?, ?) ON CONFLICT DO UPDATE SET heartbeat = excluded.heartbeat',
+  );
+  const orphan = connection.prepare(
+    `UPDATE usage_request INDEXED BY usage_request_unsettled SET state = 'interrupted'
+      WHERE state IN ('open', 'interrupted') AND state = 'open' AND instance NOT IN (SELECT id FROM usage_instance WHERE heartbeat > ?)`,
+  );
+  const bury = connection.prepare('DELETE FROM usage_instance WHERE heartbeat <= ? OR id = ?');
+  const counts = connection.prepare<[], { open: number; interrupted: number }>(
+    `SELECT count(*) FILTER (WHERE state = 'open') AS open, count(*) FILTER (WHERE state = 'interrupted') AS interrupted
+      FROM usage_request INDEXED BY usage_request_unsettled WHERE state IN ('open', 'interrupted')`,
+  );
+  return {
+    /** A sign of life. What instances without one have left open becomes interrupted. */
+    beat(instance: string, now: number) {
+      live.run(instance, now);
+      const orphaned = orphan.run(now - ALIVE_MS).changes;
+      bury.run(now - 10 * ALIVE_MS, '');
+      return { orphaned, ...(counts.get() ?? { open: 0, interrupted: 0 }) };
+    },
+    leave: (instance: string): void => void bury.run(0, instance),
+  };
+}
+
+const columnsOf = (usage: Usage) => ({
+  input: usage.input ?? null,
+  inputCached: usage.inputCached ?? null,
+  inputCacheWrite: usage.inputCacheWrite ?? null,
+  output: usage.output ?? null,
+  outputReasoning: usage.outputReasoning ?? null,
+  units: usage.units ?? null,
+  unit: usage.unit ?? null,
+});
+
+const callOf = (row: CallRow): Call => ({
+  id: row.id,
+  instance: row.instance,
+  startedAt: row.started_at,
+  organization: row.organization_id,
+  user: row.user_id,
+  chat: row.chat_id ?? undefined,
+  provider: row.provider,
+  endpoint: row.endpoint,
+  kind: row.kind,
+  model: row.model,
+  wireModel: row.wire_model,
+  isStreamed: row.is_streamed === 1,
+  bytesIn: row.bytes_in,
+  isFree: false,
+});

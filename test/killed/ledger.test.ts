@@ -1,0 +1,111 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { type TestDatabase, createDatabase } from '../support/database/database.ts';
+import { callsIn, readUsage } from '../support/database/usage.ts';
+import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
+import { TEST_SECRET } from '../support/gate/session.ts';
+import { type MeteredProvider, startMeteredProvider } from '../support/upstream/metered-provider.ts';
+
+const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
+const CHATS = 10_000;
+const AT_ONCE = 64;
+const KILLS = 8;
+
+const serve = (database: TestDatabase, provider: MeteredProvider): Promise<ServingProcess> =>
+  serveModelgate({
+    MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
+    DATABASE_URL: `sqlite:///${database.path}`,
+    WEBUI_SECRET_KEY: TEST_SECRET,
+    MODELGATE_PROVIDER_HOST: '127.0.0.1',
+    MODELGATE_PROVIDER_PORT: '0',
+    MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
+    MODELGATE_PROVIDERS: provider.url,
+    MODELGATE_STATE_DIR: database.directory,
+  });
+
+async function chat(base: string, user: string): Promise<boolean> {
+  const answer = await fetch(`${base}/chat/completions`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${ACCESS_KEY}`,
+      'content-type': 'application/json',
+      'x-openwebui-user-id': user,
+    },
+    body: JSON.stringify({ model: 'A', stream: true, messages: [{ role: 'user', content: user.repeat(20) }] }),
+  });
+  return (await answer.text()).includes('[DONE]');
+}
+
+test(`${CHATS} streamed chats through a gate that is killed ${KILLS} times are in the ledger exactly as the provider has charged them`, async () => {
+  using database = createDatabase({ era: '0.12.4' });
+  const users = ['ann', 'bob', 'cat'];
+  for (const user of users) {
+    database.addUser({ id: user });
+    database.addMember('acme', user);
+  }
+  database.grant('acme', 'A');
+  await using provider = await startMeteredProvider({ thinkMs: 150, gapMs: 5 });
+  let gate = await serve(database, provider);
+  const baseOf = async (serving: ServingProcess): Promise<string> => {
+    const { provider_url: url } = await serving.line('modelgate listens');
+    return `${String(url)}/${provider.url.replace('http://', '')}`;
+  };
+  let base = await baseOf(gate);
+  let [asked, whole, kills] = [0, 0, 0];
+  const client = async (): Promise<void> => {
+    while (asked < CHATS) {
+      const user = users[asked++ % users.length] ?? '';
+      const isWhole = await chat(base, user).catch(() => false);
+      if (isWhole) whole++;
+      else await sleep(50);
+    }
+  };
+  const killer = async (): Promise<void> => {
+    while (kills < KILLS) {
+      const next = Math.round(((kills + 1) * CHATS) / (KILLS + 1)) + Math.round(Math.random() * 100);
+      while (asked < next) await sleep(5);
+      gate.kill('SIGKILL');
+      await gate.ended();
+      kills++;
+      gate = await serve(database, provider);
+      base = await baseOf(gate);
+    }
+  };
+  await Promise.all([killer(), ...Array.from({ length: AT_ONCE }, client)]);
+  const path = join(database.directory, 'usage.db');
+  const unsettled = () =>
+    readUsage<{ n: number }>(path, "SELECT count(*) AS n FROM usage_request WHERE state IN ('open', 'interrupted')")[0]
+      ?.n;
+  const deadline = Date.now() + 60_000;
+  while (unsettled() !== 0 && Date.now() < deadline) await sleep(500);
+  await gate[Symbol.asyncDispose]();
+
+  expect(unsettled(), 'calls that are not resolved after a minute').toBe(0);
+  const rows = callsIn(path);
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  const charged = provider.charged;
+  expect(new Set(charged.map(({ request }) => request)).size, 'ids that the provider was given').toBe(charged.length);
+  const missing = charged.filter(({ request }) => !byId.has(request));
+  expect(missing, 'charged by the provider and not in the ledger').toEqual([]);
+  const wrong = charged.flatMap((one) => {
+    const row = byId.get(one.request);
+    const isRight = row?.input === one.input && row.output === one.output && row.cost_nano === one.costNano;
+    return isRight ? [] : [{ one, row }];
+  });
+  expect(wrong, 'charged otherwise than the ledger has it').toEqual([]);
+  const cut = rows.filter(({ measured }) => measured === 'reconciled' || measured === 'interrupted');
+  expect(cut.length).toBeLessThanOrEqual(AT_ONCE * KILLS);
+  const sum = (numbers: readonly (number | null)[]): number =>
+    numbers.reduce<number>((all, one) => all + (one ?? 0), 0);
+  const [slots] = readUsage<{ input: number; output: number; cost: number }>(
+    path,
+    'SELECT sum(input) AS input, sum(output) AS output, sum(cost_nano) AS cost FROM usage_slot',
+  );
+  expect(slots).toEqual({
+    input: sum(charged.map(({ input }) => input)),
+    output: sum(charged.map(({ output }) => output)),
+    cost: sum(charged.map(({ costNano }) => costNano)),
+  });
+  expect(whole).toBeGreaterThan(CHATS - AT_ONCE * KILLS - 1);
+}, 300_000);
