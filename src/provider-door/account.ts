@@ -78,7 +78,9 @@ function createSettling(scope: ProviderScope, call: Call, charges: readonly Char
   }
   const meter = createMeter({
     form: formOf(scope),
-    hidesUsage: scope.hidesUsage,
+    get hidesUsage() {
+      return scope.hidesUsage;
+    },
     identified: (generationId) => ledger.note(call.id, generationId),
     // without an answer the stage knows why, but where it has ended before
     ended: (facts) => (facts.status === undefined && !isLeft ? undefined : settle(endingOf(facts, scope))),

@@ -16,7 +16,6 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { createObserver } from '../telemetry/observe.ts';
 import type { RecentDecisions } from '../telemetry/recent-decisions.ts';
 import { createHeldBodies } from '../transport/body.ts';
-import { forward } from '../transport/forward.ts';
 import { createDownstream, listenOn } from '../transport/listener.ts';
 import { createUpstream } from '../transport/upstream.ts';
 import { createAdmissions } from '../usage/admission.ts';
@@ -28,6 +27,7 @@ import { createProviderDecider } from './decide.ts';
 import { dialectOfPath } from './endpoints.ts';
 import { createForwardedUsers, identifyForwarded } from '../identity/forwarded-user.ts';
 import { answerLists, createListCache } from './lists.ts';
+import { createUsageAsking, prepare } from './prepare.ts';
 import { createReconciliation } from './reconcile.ts';
 import { type Provider, type ProviderEnv, type ProviderScope, createProviderScope } from './scope.ts';
 
@@ -87,6 +87,7 @@ function createLastingParts(parts: ProviderDoorParts) {
     reading: createReading(),
     bodies: createHeldBodies(maxBodyBytes),
     listFor: createListCache({ freshMs: provider.listCacheMs }),
+    usageAsking: createUsageAsking({ refusing: provider.noStreamOptions, warn: log.warn }),
   };
 }
 
@@ -160,6 +161,7 @@ function createStages(parts: LastingParts): Hono<ProviderEnv> {
   // who pays is found out even where nothing is refused
   app.use(authorize<ProviderScope>(bypass === undefined ? authorization : { ...authorization, ...UNENFORCED }));
   app.use(answerLists(parts.listFor));
+  app.use(prepare({ ...parts, userField: provider.userField }));
   app.use(
     account({
       ...parts,
@@ -201,12 +203,12 @@ const answeringOf = ({ endpoint, path }: ProviderScope): Answering => ({
   insteadOfDenial: undefined,
 });
 
-function forwardTo({ bodies, metrics }: LastingParts): MiddlewareHandler<ProviderEnv> {
+function forwardTo({ bodies, metrics, usageAsking }: LastingParts): MiddlewareHandler<ProviderEnv> {
   const onStream = (isOpen: boolean) => metrics.streams(isOpen ? 1 : -1);
   const events = { onStream, onUploaded: bodies.release };
   return async function forwardTo(c) {
     const scope = c.get('scope');
-    scope.outcome = await forward(scope.provider.upstream, scope, events);
+    scope.outcome = await usageAsking.send(scope, events);
     return RESPONSE_ALREADY_SENT;
   };
 }

@@ -34,9 +34,12 @@ interface DoorScope {
   wire: { readonly model: ModelId; readonly listed: ModelId } | undefined;
   /** Does the backend run it for itself, too? */
   isServiceModel: boolean;
+  /** The organization that pays; undefined where none is known. */
   payer: OrganizationId | undefined;
-  /** We have asked for its usage, and the caller has not. */
+  /** The door has asked for usage and the caller has not: the event that tells it is taken out again. */
   hidesUsage: boolean;
+  /** The body without that question, for a provider that refuses it. */
+  unasked: readonly Buffer[] | undefined;
 }
 
 export type ProviderScope = EnforcementScope & DoorScope;
@@ -68,6 +71,7 @@ export const createProviderScope = (incoming: IncomingMessage, outgoing: ServerR
     payer: undefined,
     hidesUsage: false,
     usage: undefined,
+    unasked: undefined,
     principal: { kind: 'anonymous', because: 'no_credential' },
     isPrincipalCurrent: false,
     credentialEdit: { remove: new Set(), add: [] },

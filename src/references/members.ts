@@ -68,6 +68,33 @@ export function afterSpace(text: string, start: number): number {
 
 const BETWEEN: ReadonlySet<string> = new Set([':', ',', ' ', '\n', '\r', '\t']);
 
+/** Values to be set. An object is set member by member where an object stands already. */
+export type Members = Readonly<{ [name: string]: string | number | boolean | null | Members }>;
+
+/**
+ * Sets members: a value that is there is replaced, a new member comes first.
+ * @param place of the whole body, looked for with the names of all that is set @returns parts of the new body, in order
+ */
+export function setMembers(body: Buffer, place: Place, members: Members): readonly Buffer[] {
+  return spliced(body, editsOf(place, members));
+}
+
+function editsOf({ start, end, inside }: Place, value: Members[string]): Edit[] {
+  if (inside === undefined || typeof value !== 'object' || value === null) {
+    return [{ start, end, text: JSON.stringify(value) }];
+  }
+  const edits: Edit[] = [];
+  const added: string[] = [];
+  for (const [name, one] of Object.entries(value)) {
+    const known = inside.members[name];
+    if (known === undefined) added.push(`${JSON.stringify(name)}:${JSON.stringify(one)}`);
+    else edits.push(...editsOf(known, one));
+  }
+  if (added.length === 0) return edits;
+  const text = added.join(',') + (inside.isEmpty ? '' : ',');
+  return [{ start: start + 1, end: start + 1, text }, ...edits];
+}
+
 /** @returns the bytes with other texts in the places of the edits, in parts: a long body is not copied */
 export function spliced(body: Buffer, edits: Edit[]): readonly Buffer[] {
   if (edits.length === 0) return [body];

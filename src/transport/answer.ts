@@ -32,8 +32,9 @@ function framed(status: number, headers: HeaderLines, body: string | Buffer): st
 export const JOINED_BYTES = 16 * 1024;
 
 /** Latin-1 is the one coding in which a string is the bytes themselves. */
-export function endWith(outgoing: ServerResponse, body: Buffer): void {
-  if (body.length <= JOINED_BYTES) outgoing.end(body.toString('latin1'), 'latin1');
+export function endWith(outgoing: ServerResponse, body?: Buffer): void {
+  if (body === undefined || body.length === 0) outgoing.end();
+  else if (body.length <= JOINED_BYTES) outgoing.end(body.toString('latin1'), 'latin1');
   else outgoing.end(body);
 }
 

@@ -61,6 +61,8 @@ export interface TransportScope {
   credentialEdit: HeaderEdit;
   /** The bytes that were judged are sent. Taken out at once: they need not live as long as the answer. */
   body: Buffer | undefined;
+  /** Sent in the place of `body`, where something was set in it. */
+  bodyParts?: readonly Buffer[] | undefined;
   /** The answer is held back for it; the upstream is asked for an identity-coded body. */
   rewrite: AnswerRewrite | undefined;
   /** For every answer, our own included, in this order. */
@@ -72,6 +74,8 @@ export interface TransportScope {
 export type Forwarded = Omit<TransportScope, 'incoming' | 'outcome'>;
 
 export interface ExchangeEvents {
+  /** The final head has come. @returns an error that the exchange then fails with: nothing of this answer is passed on */
+  readonly onHead?: (status: number) => Error | undefined;
   readonly onUploaded?: (outgoing: ServerResponse) => void;
   /** A stream of events (SSE) begins or ends. */
   readonly onStream?: (isOpen: boolean) => void;

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { ClientGone } from '../errors.ts';
 import { declaredBytes } from './answer.ts';
-import { Intake, SHORT_BODY_BYTES, readBody } from './body.ts';
+import { Intake, SHORT_BODY_BYTES, joined, readBody } from './body.ts';
 import type { BufferedAnswer, ExchangeEvents, ForwardOutcome, Forwarded } from './exchange.ts';
 import { requestLines } from './headers.ts';
 import { HttpExchange } from './http-exchange.ts';
@@ -12,31 +12,37 @@ import { type Upstream, createAsk } from './upstream.ts';
 /** @throws GatewayError only while nothing has been sent; ClientGone when the client left */
 export function forward(upstream: Upstream, request: Forwarded, events: ExchangeEvents = {}): Promise<ForwardOutcome> {
   if (request.outgoing.destroyed) return Promise.reject(new ClientGone());
-  const body = bodyOf(request, events);
+  const { body: judged, bodyParts = judged && [judged] } = request;
+  request.body = request.bodyParts = undefined;
+  if (bodyParts !== undefined) return sendWhole(upstream, request, events, bodyParts);
+  const body = receivedBody(request.outgoing);
   if (body instanceof Promise) return body.then((bytes) => exchange(upstream, request, events, bytes));
   return exchange(upstream, request, events, body);
 }
 
-function bodyOf(request: Forwarded, { onUploaded }: ExchangeEvents): Buffer | Readable | null | Promise<Buffer> {
-  const { outgoing, body } = request;
-  request.body = undefined;
-  if (body !== undefined) {
-    if (body.length <= SHORT_BODY_BYTES) return body;
-    return Readable.from(piecesOf(body)).once('close', () => onUploaded?.(outgoing));
-  }
+function sendWhole(upstream: Upstream, request: Forwarded, events: ExchangeEvents, parts: readonly Buffer[]) {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  if (length <= SHORT_BODY_BYTES) return exchange(upstream, request, events, joined(parts));
+  const body = Readable.from(piecesOf(parts)).once('close', () => events.onUploaded?.(request.outgoing));
+  return exchange(upstream, request, events, body, length);
+}
+
+function receivedBody(outgoing: ServerResponse): Readable | null | Promise<Buffer> {
   const declared = declaredBytes(outgoing.req);
   if (declared === 0) return null;
   return declared > SHORT_BODY_BYTES ? uploadOf(outgoing) : readBody(outgoing, SHORT_BODY_BYTES);
 }
 
-/** Sends the request; its answer goes out as it comes. A body that is a stream has its declared length beside it. */
+/** Sends the request; its answer goes out as it comes. @param length of a body that is a stream, if not as it was declared */
 export async function exchange(
   upstream: Upstream,
   request: Forwarded,
   events: ExchangeEvents,
   body: Buffer | Readable | null,
+  length?: number,
 ): Promise<ForwardOutcome> {
-  const headers = requestLines(upstream, request, body instanceof Readable);
+  const headers = requestLines(upstream, request, body instanceof Readable && length === undefined);
+  if (length !== undefined) headers.push('content-length', String(length));
   const handler = new HttpExchange({ upstream, request, headers, events });
   const { method = 'GET' } = request.outgoing.req;
   const upgrade = events.onUpgrade === undefined ? null : 'websocket';
@@ -75,6 +81,8 @@ function uploadOf(outgoing: ServerResponse): Readable {
 }
 
 /** A body that was read whole, let go of as the upstream takes it. */
-function* piecesOf(rest: Buffer): Iterable<Buffer> {
-  for (; rest.length > 0; rest = rest.subarray(SHORT_BODY_BYTES)) yield rest.subarray(0, SHORT_BODY_BYTES);
+function* piecesOf(parts: readonly Buffer[]): Iterable<Buffer> {
+  for (let rest of parts) {
+    for (; rest.length > 0; rest = rest.subarray(SHORT_BODY_BYTES)) yield rest.subarray(0, SHORT_BODY_BYTES);
+  }
 }

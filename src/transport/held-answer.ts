@@ -1,15 +1,29 @@
 /** An answer that is held back whole, and goes out rewritten. */
 import { joined } from './body.ts';
-import { type AnswerRewrite, type BufferedAnswer, type HeaderLines, MAX_REWRITTEN_BYTES } from './exchange.ts';
+import {
+  type AnswerRewrite,
+  type BufferedAnswer,
+  type ExchangeEvents,
+  type Forwarded,
+  type HeaderLines,
+  MAX_REWRITTEN_BYTES,
+} from './exchange.ts';
 import { type Upstream, createAsk } from './upstream.ts';
+
+export interface ExchangeParts {
+  readonly upstream: Upstream;
+  readonly request: Forwarded;
+  readonly headers: string[];
+  readonly events: ExchangeEvents;
+}
 
 export class HeldAnswer {
   readonly #rewrite: AnswerRewrite;
-  readonly #parts: { readonly upstream: Upstream; readonly headers: string[] };
+  readonly #parts: ExchangeParts;
   #chunks: Buffer[] = [];
   #bytes = 0;
 
-  constructor(rewrite: AnswerRewrite, parts: { readonly upstream: Upstream; readonly headers: string[] }) {
+  constructor(rewrite: AnswerRewrite, parts: ExchangeParts) {
     this.#rewrite = rewrite;
     this.#parts = parts;
   }

@@ -4,23 +4,10 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { ClientGone, GatewayError } from '../errors.ts';
 import { JOINED_BYTES, closeIfUnread, endWith, ignore } from './answer.ts';
-import {
-  type AnswerTap,
-  type BufferedAnswer,
-  type ExchangeEvents,
-  type ForwardOutcome,
-  type Forwarded,
-} from './exchange.ts';
+import { type AnswerTap, type BufferedAnswer, type ForwardOutcome } from './exchange.ts';
 import { fieldOf, responseLines, rewrittenLines } from './headers.ts';
-import { HeldAnswer } from './held-answer.ts';
-import { MAX_INTERIM, type Upstream, findFault, toGatewayError } from './upstream.ts';
-
-interface ExchangeParts {
-  readonly upstream: Upstream;
-  readonly request: Forwarded;
-  readonly headers: string[];
-  readonly events: ExchangeEvents;
-}
+import { type ExchangeParts, HeldAnswer } from './held-answer.ts';
+import { MAX_INTERIM, findFault, toGatewayError } from './upstream.ts';
 
 export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #parts: ExchangeParts;
@@ -38,6 +25,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #remaining = NaN;
   readonly #held: HeldAnswer | undefined;
   readonly #tap: AnswerTap | undefined;
+  #unwanted: Error | undefined;
   /** The client has left, and the tap reads on. */
   #drain: NodeJS.Timeout | undefined;
 
@@ -68,7 +56,8 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     }
     const { upstream, events } = this.#parts;
     const rawHeaders = controller.rawHeaders as readonly unknown[];
-    const fault = findFault(upstream, status, headers, rawHeaders);
+    this.#unwanted = events.onHead?.(status);
+    const fault = findFault(upstream, status, headers, rawHeaders) ?? this.#unwanted;
     if (fault !== undefined) return void controller.abort(fault);
     this.#status = status;
     this.#firstByteAt = performance.now();
@@ -156,14 +145,14 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (this.#settled) return;
     if (this.#held !== undefined) return this.#rewrite(this.#held);
     this.#writeHead();
-    if (rest !== undefined && rest.length > 0) endWith(this.#outgoing, rest);
-    else if (!this.#outgoing.writableEnded) this.#outgoing.end();
+    if (!this.#outgoing.writableEnded) endWith(this.#outgoing, rest);
     this.#settle(false);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     clearTimeout(this.#drain);
-    this.#tap?.cut();
+    // the call is not over: it is sent once more
+    if (error !== this.#unwanted) this.#tap?.cut();
     if (this.#receivedAt === 0) this.#fail(error);
   }
 

@@ -39,7 +39,7 @@ export interface AnswerFacts {
 
 interface MeterOptions {
   readonly form: AnswerForm;
-  /** The event with usage alone is left out: the door has asked for it, and the caller had not. */
+  /** The event with usage alone is left out: the door has asked for it, and the caller had not. Read when the answer begins. */
   readonly hidesUsage: boolean;
   /** Called once, as soon as the generation id is known. */
   readonly identified: (generationId: string) => void;
@@ -58,7 +58,8 @@ interface Passage {
 const NOTHING = Buffer.alloc(0);
 const UNREAD: Passage = { take: (chunk) => chunk, end: () => NOTHING, isOver: false };
 
-export function createMeter({ form, hidesUsage, identified, ended }: MeterOptions): AnswerTap {
+export function createMeter(options: MeterOptions): AnswerTap {
+  const { form, identified, ended } = options;
   let passage = UNREAD;
   let isStream = false;
   let status: number | undefined;
@@ -96,7 +97,8 @@ export function createMeter({ form, hidesUsage, identified, ended }: MeterOption
       isStream = framing === 'events' || framing === 'lines';
       const knowsModel = () => answeredModel !== undefined;
       if (framing === 'whole') passage = createWhole(form, told);
-      else if (framing !== undefined) passage = createStream({ form, are: framing, hidesUsage, told, knowsModel });
+      else if (framing !== undefined)
+        passage = createStream({ form, are: framing, hidesUsage: options.hidesUsage, told, knowsModel });
     },
     take(chunk) {
       bytesOut += chunk.length;
