@@ -1,0 +1,77 @@
+/** `usage.db`, opened for one command, with short attempts to get its lock. */
+import { existsSync, statSync } from 'node:fs';
+import { toFailure, unchanged } from '../backend-file/failure.ts';
+import { type Operation, ATTEMPT_MS, closing, hearStop, recovering, waiting } from '../backend-file/transaction.ts';
+import { type Connection, failureCode, noteCompanions, openForReading, openForWriting } from '../store/database.ts';
+import { openUsageFile } from '../usage/schema.ts';
+
+/** Reads in one transaction. @throws OperationFailure where there is no ledger, or it cannot be read */
+export async function readingLedger<T>(ledger: Operation, read: (connection: Connection) => T): Promise<T> {
+  const { path } = ledger;
+  using cleanup = new DisposableStack();
+  cleanup.defer(noteCompanions(path));
+  return await onLedger(ledger, () => {
+    if (!existsSync(path)) throw absent(path);
+    return recovering(path, () => {
+      using connection = closing(openForReading(path, ATTEMPT_MS));
+      requireLedger(connection, path);
+      return connection.transaction(read)(connection);
+    });
+  });
+}
+
+/**
+ * Changes in one transaction. Ctrl-C is heard until the commit begins; `change` may run again, and must keep nothing outside.
+ * @param mayBeNew makes the file where there is none, and says so @throws OperationFailure as `readingLedger`
+ */
+export function changingLedger<T>(
+  ledger: Operation,
+  change: (connection: Connection) => T | Promise<T>,
+  { mayBeNew = false }: { readonly mayBeNew?: boolean } = {},
+): Promise<T> {
+  const { path, patience } = ledger;
+  return onLedger(ledger, async () => {
+    const isNew = (statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0;
+    if (isNew && !mayBeNew) throw absent(path);
+    if (!isNew) {
+      // before anything is made in a file that may be the backend's
+      using connection = closing(openForWriting(path, ATTEMPT_MS));
+      requireLedger(connection, path);
+    }
+    using connection = closing(openUsageFile(path, ATTEMPT_MS));
+    if (isNew) patience.say(`There was no ledger at ${path}: made a new one.`);
+    connection.exec('BEGIN IMMEDIATE');
+    try {
+      const done = await change(connection);
+      await hearStop(patience.signal);
+      connection.exec('COMMIT');
+      return done;
+    } finally {
+      // some errors have ended it already
+      if (connection.inTransaction) connection.exec('ROLLBACK');
+    }
+  });
+}
+
+async function onLedger<T>({ path, patience }: Operation, attempt: () => T | Promise<T>): Promise<T> {
+  try {
+    return await waiting(path, patience, attempt);
+  } catch (error) {
+    throw failureCode(error) === 'SQLITE_NOTADB' ? noLedger(path) : toFailure(error, path);
+  }
+}
+
+const NAME_IT = 'Name the usage.db of modelgate with --usage-database.';
+
+const absent = (path: string) =>
+  unchanged(`There is no ledger at ${path}. The gate makes it when it starts with a provider door.`, NAME_IT, {
+    code: 'no_such_file',
+  });
+
+const noLedger = (path: string) =>
+  unchanged(`${path} is no ledger of modelgate: it has no table usage_request.`, NAME_IT);
+
+function requireLedger(connection: Connection, path: string): void {
+  const table = connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'usage_request'").get();
+  if (table === undefined) throw noLedger(path);
+}
