@@ -45,8 +45,16 @@ const pathsOf = (places: readonly Place[], between: string): string =>
 
 /** Where nothing is answered the shell completes names of files. */
 function inBash(places: readonly Place[]): string {
-  const valued = places.flatMap(({ options }) => options.filter(({ required }) => required));
-  const values = new Map(valued.map(({ long, argChoices = [] }) => [long, argChoices.join(' ')]));
+  const valued = places.flatMap(({ at, options }) =>
+    options.filter(({ required }) => required).map(({ long, argChoices }) => ({ at, long, argChoices })),
+  );
+  // an option of one name may have values in one command, and be free text in another
+  const values = new Map([
+    ...valued.flatMap(({ at, long, argChoices }) =>
+      argChoices === undefined ? [] : [[`'${at} ${long}'`, argChoices.join(' ')] as const],
+    ),
+    ...valued.map(({ long }) => [`*' ${long}'`, ''] as const),
+  ]);
   const words = ({ command, choices, options }: Place): string =>
     [...command.commands.map((child) => child.name()), ...choices, ...options.map(({ long }) => long)].join(' ');
   const cases = (rows: Iterable<readonly [string | undefined, string]>): string =>
@@ -58,7 +66,7 @@ function inBash(places: readonly Place[]): string {
   done
   case "$at" in
 ${cases(places.map((place) => [`'${place.at}'`, words(place)]))}  esac
-  case "$prev" in
+  case "$at $prev" in
 ${cases(values)}  esac
   COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }

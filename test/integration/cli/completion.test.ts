@@ -10,7 +10,10 @@ async function printed(...words: string[]): Promise<string> {
 /** What the script offers at each place. */
 const offeredIn = (script: string): ReadonlyMap<string, readonly string[]> =>
   new Map(
-    [...script.matchAll(/^ {4}'(.*)'\) words='(.*)' ;;$/gm)].map(([, at = '', words = '']) => [at, words.split(' ')]),
+    [...script.matchAll(/^ {4}'((?: [a-z][\w-]*)*)'\) words='(.*)' ;;$/gm)].map(([, at = '', words = '']) => [
+      at,
+      words.split(' '),
+    ]),
   );
 
 describe.each(['bash', 'zsh'])('completion %s', (shell) => {
@@ -28,8 +31,8 @@ describe.each(['bash', 'zsh'])('completion %s', (shell) => {
 
   test('offers the values that an option or argument can have', async () => {
     const script = await printed('completion', shell);
-    expect(script).toContain("    --from) words='table config live' ;;\n");
-    expect(script).toContain("    --database) words='' ;;\n");
+    expect(script).toContain("    ' model sync --from') words='table config live' ;;\n");
+    expect(script).toContain("    *' --database') words='' ;;\n");
     expect(offeredIn(script).get(' completion')).toEqual(['bash', 'zsh', 'fish', '--help']);
   });
 });
