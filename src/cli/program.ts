@@ -19,6 +19,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   org: async (line) => (await import('./commands/org.ts')).addOrg(line),
   member: async (line) => (await import('./commands/member.ts')).addMember(line),
   model: async (line) => (await import('./commands/model.ts')).addModel(line),
+  price: async (line) => (await import('./commands/price.ts')).addPrice(line),
   explain: async (line) => (await import('./commands/explain.ts')).addExplain(line),
   report: async (line) => (await import('./commands/report.ts')).addReport(line),
   audit: async (line) => (await import('./commands/report.ts')).addAudit(line),
@@ -91,7 +92,10 @@ const SENTENCES: readonly (readonly [said: RegExp, sentence: string])[] = [
   [/^missing required argument '(.*)'$/, '<$1> is missing.'],
   [/^option '(.*)' argument missing$/, '$1 needs a value.'],
   [/^required option '(.*)' not specified$/, '$1 is missing.'],
-  [/^option '(.*)' cannot be used with option '(.*)'$/, 'Either $1 or $2, not both.'],
+  [
+    /^option '(?:-\w, )?(\S+?)(?: .*)?' cannot be used with option '(?:-\w, )?(\S+?)(?: .*)?'$/,
+    'Either $1 or $2, not both.',
+  ],
   [
     /^too many arguments(?: for '(.*?)')?\. Expected (\d+) .*? but got \d+: (.*)\.$/s,
     'Too many words: $1 takes $2, and got "$3".',

@@ -1,4 +1,4 @@
-/** Prices and limits as others publish them: a provider's own list, and the files of LiteLLM and models.dev. Pure. */
+/** Prices and limits as others publish them: a provider's own list, the same as a file, and the files of LiteLLM and models.dev. Pure. */
 import { isObject } from '../references/json.ts';
 import { type Price, isPlausible, shifted } from './price.ts';
 import { isReachable } from './provider-names.ts';
@@ -59,8 +59,12 @@ export interface ImportedModel extends PricedModel {
 /** @returns every model of a file, found by the file's shape; undefined for anything else */
 export function modelsInFile(
   content: unknown,
-): { readonly format: 'litellm' | 'models.dev'; readonly models: readonly ImportedModel[] } | undefined {
+): { readonly format: 'litellm' | 'models.dev' | 'openrouter'; readonly models: readonly ImportedModel[] } | undefined {
   if (!isObject(content)) return undefined;
+  const listed = pricesInList(content);
+  if (listed.some(({ price }) => price !== undefined)) {
+    return { format: 'openrouter', models: listed.map((model) => ({ ...model, provider: 'openrouter.ai' })) };
+  }
   const entries = Object.entries(content).filter((entry): entry is [string, Fields] => isObject(entry[1]));
   if (entries.some(([, entry]) => isObject(entry['models']))) {
     return { format: 'models.dev', models: entries.flatMap(([id, entry]) => modelsOfProvider(id, entry)) };

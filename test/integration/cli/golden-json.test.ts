@@ -87,6 +87,29 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
+/** On a ledger, which no release of the backend has anything to do with. */
+const PRICES: readonly string[] = [
+  ...['price list', 'price set ollama:11434 * --free', 'price list'],
+  'price set openrouter.ai openai/* --input 2.5 --cached 1.25 --cache-write 3 --output 10 --request 0.01',
+  'price set openrouter.ai openai/* --input 3 --from 2999-01-01',
+  'price import DIR/prices.json',
+  'price list --provider openrouter.ai --model openai/gpt-4o',
+  'price list',
+  'price remove openrouter.ai openai/*',
+  'price remove openrouter.ai openai/*',
+  'price set x m --input 1 --per token',
+  'price import DIR/absent.json',
+].map((line) => `${line} --usage-database DIR/usage.db`);
+
+const LITELLM = {
+  'openrouter/openai/gpt-4o': {
+    litellm_provider: 'openrouter',
+    input_cost_per_token: 2.5e-6,
+    output_cost_per_token: 1e-5,
+  },
+  'anthropic.claude': { litellm_provider: 'bedrock', input_cost_per_token: 1e-6 },
+};
+
 const MIGRATE = 'migrate --org acme --name Acme';
 
 /** On a file that modelgate has never seen. */
@@ -236,6 +259,12 @@ describe.each(ERAS)('on a file of %s, --json stays word for word:', (era) => {
 
 test('without a file, --json stays word for word', async () => {
   await expectGolden('settings', await transcript(databaseOfTest(), SETTINGS));
+});
+
+test('prices, --json stays word for word', async () => {
+  const database = databaseOfTest();
+  writeFileSync(join(database.directory, 'prices.json'), JSON.stringify(LITELLM));
+  await expectGolden('prices', await transcript(database, PRICES));
 });
 
 const MINT: Readonly<Record<Era, (user: string) => Promise<string>>> = {
