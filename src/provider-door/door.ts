@@ -160,7 +160,7 @@ function createStages(parts: LastingParts): Hono<ProviderEnv> {
   const authorization = { store, identify, decide, refusal, audit, mode };
   // who pays is found out even where nothing is refused
   app.use(authorize<ProviderScope>(bypass === undefined ? authorization : { ...authorization, ...UNENFORCED }));
-  app.use(answerLists(parts.listFor));
+  app.use(answerLists(parts));
   app.use(prepare({ ...parts, userField: provider.userField }));
   app.use(
     account({

@@ -11,6 +11,8 @@ import { sendAnswer } from '../transport/answer.ts';
 import type { BufferedAnswer, HeaderLines } from '../transport/exchange.ts';
 import { askUpstream } from '../transport/forward.ts';
 import { without } from '../transport/headers.ts';
+import type { Ledger } from '../usage/ledger.ts';
+import { pricesInList } from '../usage/price-sources.ts';
 import type { ProviderScope } from './scope.ts';
 
 interface ListOptions {
@@ -37,8 +39,18 @@ const COOKIES: ReadonlySet<string> = new Set(['set-cookie']);
 const NEUTRAL =
   /^(?:accept|accept-.*|authorization|api-key|x-api-key|cache-control|connection|content-.*|cookie|host|http-referer|if-.*|pragma|range|referer|user-agent|via|x-(?:forwarded|modelgate|openwebui|request)-.*|x-title)$/;
 
-/** The stage that answers lists from memory, and asks the provider once for all that wait. */
-export function answerLists(listFor: ReturnType<typeof createListCache>): Stage<ProviderScope> {
+interface ListParts {
+  readonly listFor: ReturnType<typeof createListCache>;
+  readonly ledger: Pick<Ledger, 'learnPrices'>;
+}
+
+/** The stage that answers lists from memory, and asks the provider once for all that wait. Prices in a list go to the ledger. */
+export function answerLists({ listFor, ledger }: ListParts): Stage<ProviderScope> {
+  function learn(provider: string, list: unknown): void {
+    const models = pricesInList(list);
+    // a list waits for no ledger, and the next one has the same prices
+    if (models.length > 0) ledger.learnPrices(provider, models, Date.now()).catch(() => undefined);
+  }
   return async function answerLists(c, next) {
     const scope = c.get('scope');
     if (scope.endpoint?.kind !== 'lists' || scope.incoming.method !== 'GET') return next();
@@ -46,7 +58,8 @@ export function answerLists(listFor: ReturnType<typeof createListCache>): Stage<
     const { remove } = scope.credentialEdit;
     const key = `${provider.url.host} ${target}\n${choosing(incoming.rawHeaders, remove)}`;
     const signal = AbortSignal.timeout(LONGEST_MS);
-    const answer = await listFor(key, () => askUpstream(provider.upstream, scope, signal));
+    const fetch = () => askUpstream(provider.upstream, scope, signal);
+    const answer = await listFor(key, fetch, (list) => learn(provider.url.host, list));
     sendAnswer(outgoing, answer.status, without(answer.headers, LENGTH), answer.body);
     return RESPONSE_ALREADY_SENT;
   };
@@ -61,6 +74,9 @@ function choosing(rawHeaders: HeaderLines, removed: ReadonlySet<string>): string
   return lines.toSorted().join('\n');
 }
 
+type Fetch = () => Promise<BufferedAnswer>;
+type Learn = (list: unknown) => void;
+
 export function createListCache({ freshMs, now = () => performance.now(), patienceMs = PATIENCE_MS }: ListOptions) {
   const entries = new LRUCache<string, { readonly answer: BufferedAnswer; readonly fetchedAt: number }>({
     max: MOST,
@@ -69,13 +85,17 @@ export function createListCache({ freshMs, now = () => performance.now(), patien
   });
   const running = new Map<string, Promise<BufferedAnswer>>();
 
-  async function refresh(key: string, fetch: () => Promise<BufferedAnswer>): Promise<BufferedAnswer> {
+  async function refresh(key: string, fetch: Fetch, learn: Learn): Promise<BufferedAnswer> {
     const lastGood = lastGoodOf(key);
     try {
       const answer = await fetch();
-      const isList = answer.status === 200 && isObject(tryParseJson(answer.body.toString('utf8')));
+      const list = answer.status === 200 ? tryParseJson(answer.body.toString('utf8')) : undefined;
+      const isList = isObject(list);
       // What a query asks for is asked for once
-      if (isList && !key.includes('?')) keep(key, answer);
+      if (isList && !key.includes('?')) {
+        keep(key, answer);
+        learn(list);
+      }
       const isFailure = answer.status >= 500 || (answer.status === 200 && !isList);
       return isFailure ? (lastGood ?? answer) : answer;
     } catch (error) {
@@ -94,11 +114,14 @@ export function createListCache({ freshMs, now = () => performance.now(), patien
     return known !== undefined && now() - known.fetchedAt <= LAST_GOOD_MS ? known.answer : undefined;
   }
 
-  /** @param fetch asks the provider; requests that come meanwhile wait for the same answer, or have the last good one */
-  return function listFor(key: string, fetch: () => Promise<BufferedAnswer>): Promise<BufferedAnswer> {
+  /**
+   * @param fetch asks the provider; requests that come meanwhile wait for the same answer, or have the last good one
+   * @param learn has each list that is kept, parsed
+   */
+  return function listFor(key: string, fetch: Fetch, learn: Learn = () => undefined): Promise<BufferedAnswer> {
     const known = entries.get(key);
     if (known !== undefined && now() - known.fetchedAt < freshMs) return Promise.resolve(known.answer);
-    const pending = running.get(key) ?? refresh(key, fetch).finally(() => running.delete(key));
+    const pending = running.get(key) ?? refresh(key, fetch, learn).finally(() => running.delete(key));
     running.set(key, pending);
     const lastGood = lastGoodOf(key);
     return lastGood === undefined ? pending : Promise.race([pending, sleep(patienceMs, lastGood, { ref: false })]);
