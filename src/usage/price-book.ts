@@ -5,19 +5,17 @@ import type { PricedModel } from './price-sources.ts';
 import { type PriceRow, isSamePrice, preparePriceWriter, preparePrices } from './price-table.ts';
 import { namesOf } from './provider-names.ts';
 
-export interface FoundPrice {
+interface FoundPrice {
   /** `usage_price.id` */
   readonly id: number;
   readonly price: Price;
 }
 
 /** Tokens; undefined where it is not known. */
-export interface ModelLimits {
+interface ModelLimits {
   readonly context: number | undefined;
   readonly maxOutput: number | undefined;
 }
-
-export type PriceBook = ReturnType<typeof createPriceBook>;
 
 /** @param connection on which the tables are; prices that others add are seen at once */
 export function createPriceBook(connection: Connection) {

@@ -6,8 +6,6 @@ import type { Connection } from '../store/database.ts';
 import type { Price } from './price.ts';
 import type { PricedModel } from './price-sources.ts';
 
-export type PriceSource = 'operator' | 'provider' | 'import';
-
 export interface PriceRow {
   readonly id: number;
   readonly provider: string;
@@ -15,7 +13,7 @@ export interface PriceRow {
   readonly model: string;
   /** Milliseconds UTC. */
   readonly validFrom: number;
-  readonly source: PriceSource;
+  readonly source: 'operator' | 'provider' | 'import';
   /** Undefined: from here on this source has none. */
   readonly price: Price | undefined;
 }
@@ -23,7 +21,8 @@ export interface PriceRow {
 type StoredRow = Readonly<
   Record<'provider' | 'model', string> &
     Record<'id' | 'valid_from' | 'free', number> &
-    Record<'input' | 'cached' | 'cache_write' | 'output' | 'request', number | null> & { source: PriceSource }
+    Record<'input' | 'cached' | 'cache_write' | 'output' | 'request', number | null> &
+    Pick<PriceRow, 'source'>
 >;
 
 const ROWS =

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { createPriceBook } from '../../../src/usage/price-book.ts';
 import type { Price } from '../../../src/usage/price.ts';
-import { type PriceSource, preparePriceWriter } from '../../../src/usage/price-table.ts';
+import { type PriceRow, preparePriceWriter } from '../../../src/usage/price-table.ts';
 import { openUsageFile } from '../../../src/usage/schema.ts';
 import { ledgerOfTest } from '../../support/database/ledger.ts';
 
@@ -13,7 +13,13 @@ function openBook() {
   const { path, connection } = ledgerOfTest();
   const book = createPriceBook(connection);
   const writer = preparePriceWriter(connection);
-  const add = (source: PriceSource, model: string, input: number | undefined, validFrom = NOW, provider = HOST): void =>
+  const add = (
+    source: PriceRow['source'],
+    model: string,
+    input: number | undefined,
+    validFrom = NOW,
+    provider = HOST,
+  ): void =>
     writer.add({ provider, model, validFrom, source, price: input === undefined ? undefined : { input, free: false } });
   /** The price of input that holds; undefined where none does. */
   const input = (model: string, at = NOW, provider = HOST) => book.find(provider, model, at)?.price.input;
