@@ -109,7 +109,7 @@ const TABLE: Record<string, Row> = {
   },
   upkeep: { values: ['backend-file', 'store'], types: [], packages: [] },
   diagnosis: {
-    values: ['backend-file', 'policy', 'references', 'store', 'transport', 'upkeep'],
+    values: ['backend-file', 'policy', 'references', 'store', 'transport', 'upkeep', 'usage'],
     types: [],
     packages: [],
   },

@@ -17,6 +17,7 @@ import { checkBackend } from './backend.ts';
 import { checkDatabaseFile, checkIntegrity } from './file.ts';
 import { type Finding, type Verdict, type Verdicts, findingsOf, ok, problem, unknown, warning } from './finding.ts';
 import { checkJournalMode, checkLocks, checkRelease, checkWriteAheadLog } from './journal.ts';
+import { type LedgerSettings, checkPrices } from './prices.ts';
 import { type ProviderDoor, providerChecks } from './providers.ts';
 import { checkAdmins, checkBudgets, checkForeignRows } from './rows.ts';
 import { checkCounter, checkIndexUse, checkStatistics, checkTables, checkUpgrade } from './schema.ts';
@@ -33,6 +34,8 @@ interface Diagnosis {
   readonly secretKeys: readonly string[];
   /** Undefined: there is no provider door. */
   readonly providerDoor?: ProviderDoor | undefined;
+  /** Undefined as `providerDoor`. */
+  readonly ledger?: LedgerSettings | undefined;
   /** `DATABASE_ENABLE_SQLITE_WAL`, where this command's environment has it. */
   readonly walWanted: boolean | undefined;
   readonly quick: boolean;
@@ -111,7 +114,7 @@ const UNREADABLE: Readonly<Record<string, Check>> = { tables: () => unknown('Not
 function checksOf(
   connection: Connection,
   { schema, release, mode }: ReturnType<typeof read>,
-  { operation, providerDoor, walWanted }: Diagnosis,
+  { operation, providerDoor, ledger, walWanted }: Diagnosis,
   walBytes: number,
 ): Readonly<Record<string, Check>> {
   return {
@@ -129,6 +132,7 @@ function checksOf(
         statistics: () => checkStatistics(connection),
         'foreign rows': () => checkForeignRows(connection, schema),
         budgets: () => checkBudgets(connection),
+        ...(providerDoor && ledger && { prices: () => checkPrices(connection, schema, providerDoor, ledger) }),
       }),
     'journal mode': () => checkJournalMode(mode, release, walWanted),
     ...(mode === 'wal' && { 'write-ahead log': () => checkWriteAheadLog(walBytes, lockHolders(operation.path)) }),

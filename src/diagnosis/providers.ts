@@ -10,7 +10,7 @@ import { nameOfRelease } from './journal.ts';
 /** What of the configuration of the door these checks look at. */
 export interface ProviderDoor {
   readonly listen: { readonly port: number };
-  readonly providers: readonly { readonly url: URL }[];
+  readonly providers: readonly { readonly url: URL; readonly prefix?: string | undefined }[];
   readonly user: { readonly tokenSecret: string | undefined };
   /** `auto`: what the backend's settings name. */
   readonly serviceModels: 'auto' | ReadonlySet<string>;

@@ -8,6 +8,7 @@ import { GatewayError } from '../errors.ts';
 import { BoundedCaller } from '../store/bounded-call.ts';
 import type { Admission, Call, Charge, Ending, Opening, Settled } from './call.ts';
 import type { LedgerAnswer, LedgerQuestion, Move, MoveResult } from './ledger-thread.ts';
+import { firstIdOf } from './statements.ts';
 
 type Warn = (message: string, fields: Record<string, unknown>) => void;
 
@@ -198,9 +199,6 @@ class ThreadedLedger {
     if (move.kind === 'settle') this.#options.warn('usage that is in no ledger', { usage: move.of.slice(0, 2) });
   }
 }
-
-/** The least UUID of version 7 of that moment (RFC 9562 5.7): ids begin with their time. */
-const firstIdOf = (ms: number): string => Math.max(0, ms).toString(16).padStart(12, '0').replace(/^.{8}/, '$&-');
 
 type MoveOf<N extends Move['kind']> = (...of: Extract<Move, { kind: N }>['of']) => MoveResult<N>;
 

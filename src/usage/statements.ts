@@ -76,6 +76,9 @@ export type UsageSum = Readonly<
     Record<'requests' | 'input' | 'cached' | 'output' | 'reasoning' | 'cost' | 'unpriced', number>
 >;
 
+/** The least UUID of version 7 of that moment (RFC 9562 5.7): ids begin with their time. */
+export const firstIdOf = (ms: number): string => Math.max(0, ms).toString(16).padStart(12, '0').replace(/^.{8}/, '$&-');
+
 export function prepareUsage(connection: Connection) {
   const row = connection.prepare<[string], CallRow>('SELECT * FROM usage_request WHERE id = ?');
   const begin = connection.prepare(BEGIN);

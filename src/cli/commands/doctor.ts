@@ -24,7 +24,7 @@ import { userFacts } from './explain.ts';
 export const addDoctor = lateCommand(
   'doctor',
   `look for what usually is wrong, and say what to do; nothing is changed
-In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), its connections (through the provider door), the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity.
+In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), its connections (through the provider door), prices of models, the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity.
 
 Run it with the environment of the gate. Exit code 1 where there is a problem; warnings alone are 0.
 $ modelgate doctor --database data/webui.db
@@ -91,8 +91,9 @@ function readSettings(terminal: Terminal, { config: file, database }: DatabaseOp
     const secretKeys = absent.includes('WEBUI_SECRET_KEY') ? [] : config.identity.secretKeys;
     const weaknesses = weaknessesOf({ ...config, identity: { secretKeys } });
     const upstream = absent.includes('MODELGATE_UPSTREAM_URL') ? undefined : config.upstream.url;
-    const { provider: providerDoor } = config;
-    return { store: config, settings: { absent, mistakes: [], weaknesses }, upstream, secretKeys, providerDoor };
+    const { provider: providerDoor, usage: ledger } = config;
+    const found = { absent, mistakes: [], weaknesses };
+    return { store: config, settings: found, upstream, secretKeys, providerDoor, ledger };
   }
   const { DATABASE_URL, DATA_DIR } = environment;
   const alone = loadStoreConfig({ environment: { DATABASE_URL, DATA_DIR }, directory });

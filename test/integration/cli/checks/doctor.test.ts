@@ -138,9 +138,9 @@ describe('doctor', () => {
       FORWARD_USER_INFO_HEADER_JWT_SECRET: 'signs-users',
     };
     const found = await report(['--quick'], door);
-    expect(faultsOf(found)).toEqual(['problem signed users', 'unknown environment']);
+    expect(faultsOf(found)).toEqual(['problem signed users', 'unknown environment', 'unknown prices']);
     expect(found.checks.map(({ name }) => name)).toEqual(expect.arrayContaining(['connections', 'service models']));
-    expect(found).toMatchObject({ code: 1, problems: 1, not_checked: 1 });
+    expect(found).toMatchObject({ code: 1, problems: 1, not_checked: 2 });
     const { stdout, stderr } = await doctor(['--quick', '--all'], door);
     expect(stdout).toMatch(/^problem {2}signed users/);
     expect(stdout + stderr).not.toMatch(/an-access-key|signs-users/);
