@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   member: async (line) => (await import('./commands/member.ts')).addMember(line),
   model: async (line) => (await import('./commands/model.ts')).addModel(line),
   price: async (line) => (await import('./commands/price.ts')).addPrice(line),
+  key: async (line) => (await import('./commands/key.ts')).addKey(line),
   explain: async (line) => (await import('./commands/explain.ts')).addExplain(line),
   report: async (line) => (await import('./commands/report.ts')).addReport(line),
   audit: async (line) => (await import('./commands/report.ts')).addAudit(line),

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { basename, relative } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import type { Readable } from 'node:stream';
+import { type Readable, Writable } from 'node:stream';
 import { stripVTControlCharacters, styleText } from 'node:util';
 import type stringWidth from 'string-width';
 import { type FailureCode, OperationFailure } from '../backend-file/failure.ts';
@@ -92,6 +92,20 @@ export async function askForConsent(terminal: Terminal, options: Consent, questi
   lines.close();
   if (/^\s*y(?:es)?\s*$/i.test(answer ?? '')) return;
   throw new CommandFailure('Nothing was changed.', EXIT.failed, { code: 'declined' });
+}
+
+/** Asks on standard error for what no screen may show. @returns the line, or undefined after Ctrl-C or Ctrl-D */
+export async function askHidden(terminal: Terminal, question: string): Promise<string | undefined> {
+  terminal.writeError(question);
+  const unseen = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const ended = new AbortController();
+  const lines = createInterface({ input: terminal.input(), output: unseen, terminal: true, historySize: 0 });
+  lines.once('close', () => ended.abort());
+  const signal = AbortSignal.any([terminal.stop, ended.signal]);
+  const answer = await lines.question('', { signal }).catch(() => undefined);
+  lines.close();
+  terminal.writeError('\n');
+  return answer;
 }
 
 /** Before long work that could not be confirmed in the end. @throws CommandFailure with exit code 2 where no person can be asked */

@@ -1,7 +1,7 @@
 /** Where the ledger is, how it counts, and the secret of the keys of organizations. */
 import { dirname, resolve } from 'node:path';
 import type { ConfigIssue } from './issue.ts';
-import { withoutEffect } from './provider.ts';
+import { providerUrls, withoutEffect } from './provider.ts';
 import { type RawSettings, type SettingName, type Values, SETTING_NAMES, describeSetting } from './settings.ts';
 import { SHORTEST_KEYS_SECRET, USAGE_SETTINGS } from './usage-settings.ts';
 
@@ -14,7 +14,7 @@ interface Sources {
 /** What a gate with a provider door, and commands on the ledger, know of it. */
 export type LedgerConfig = ReturnType<typeof toLedgerConfig>;
 
-const toLedgerConfig = (values: Values, path: string, keysSecret: string | undefined) => ({
+const toLedgerConfig = (values: Values, path: string, keysSecret: string | undefined, hosts: readonly string[]) => ({
   usage: {
     /** Absolute. Neither the file nor its folder need exist yet. */
     path,
@@ -26,6 +26,8 @@ const toLedgerConfig = (values: Values, path: string, keysSecret: string | undef
   },
   /** Undefined: organizations have no keys of their own here. */
   keysSecret,
+  /** Of all providers; none where the settings name none. */
+  providerHosts: hosts,
 });
 
 /** @param database path of the backend's, which must be another file @returns what `toConfig` needs, and every mistake; none shows the secret */
@@ -41,8 +43,9 @@ export function readLedger(
   if (path !== undefined && path === database) {
     issues.push(issueOf(settingOfPath(values), `${JSON.stringify(path)}, which is the backend's own file`));
   }
+  const hosts = [...new Set(providerUrls(settings, values)?.map(({ host }) => host))];
   const toConfig = (whole: Values) =>
-    path === undefined || typeof secret === 'object' ? undefined : toLedgerConfig(whole, path, secret);
+    path === undefined || typeof secret === 'object' ? undefined : toLedgerConfig(whole, path, secret, hosts);
   return { toConfig, issues };
 }
 

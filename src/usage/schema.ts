@@ -2,6 +2,8 @@
  * `usage.db`, a file of our own: a commit in the backend's would make all that is cached of it old, and its migrations and
  * backups must not take invoices along. Times are milliseconds UTC, money is nano-USD, both integers.
  */
+import { existsSync, mkdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type Connection, openOwnFile } from '../store/database.ts';
 
 /** Sums by quarter of an hour: every time zone begins its days on one. */
@@ -66,8 +68,11 @@ CREATE TABLE IF NOT EXISTS usage_closing (
 ) WITHOUT ROWID;
 `;
 
-/** Makes the file and what is missing in it. @throws SqliteError */
+/** Makes the file, its folder and what is missing in it, for this user alone. @throws SqliteError, or what the file system says */
 export function openUsageFile(path: string, busyTimeoutMs: number): Connection {
+  const folder = dirname(path);
+  // the one around it is a volume: where that is missing, all that is written would be lost with the container
+  if (existsSync(dirname(folder))) mkdirSync(folder, { recursive: true, mode: 0o700 });
   const connection = openOwnFile(path, busyTimeoutMs);
   try {
     connection.exec(TABLES);

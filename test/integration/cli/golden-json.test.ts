@@ -4,6 +4,7 @@
  */
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { startSampleBackend } from '../../support/upstream/sample-backend/backend.ts';
 import { type CommandSurroundings, runCommand } from '../../support/process/command.ts';
@@ -128,6 +129,20 @@ const SETTINGS: readonly string[] = [
   ...['serve --check-config', 'serve --show-config'].map((line) => `${SET} MODELGATE_MODE=report ${line}`),
 ];
 
+/** Standard input, and the secret, of each. None prints a key. */
+const KEYS: readonly (readonly [line: string, input?: string, secret?: string])[] = [
+  ['key list'],
+  ...Array.from({ length: 2 }, () => ['key set acme --provider openrouter.ai', 'sk-or-v1-0123456789abcdef'] as const),
+  ['key set acmee --provider openrouter.ai', 'sk-or-v1-0123456789abcdef'],
+  ['key set acme --provider openruoter.ai', 'sk-or-v1-0123456789abcdef'],
+  ['key set acme --provider openrouter.ai', '\n'],
+  ['key set acme --provider openrouter.ai', 'sk-or-v1-0123456789abcdef', ''],
+  ['key list'],
+  ['key list', '', 'another-secret-of-thirty-two-characters'],
+  ...Array.from({ length: 2 }, () => ['key remove acme --provider openrouter.ai'] as const),
+  ['key list'],
+];
+
 /** Each code that a failure with `--json` can have; `declined` is the answer to a question, and with JSON none is asked. */
 const FAILURES: readonly Line[] = [
   'serv',
@@ -180,6 +195,17 @@ const FAILURES: readonly Line[] = [
     },
   ],
 ];
+
+test('keys of organizations, --json stays word for word', async () => {
+  const database = databaseOfTest();
+  database.addMember('acme', 'ann');
+  const lines = KEYS.map(([line, input = '', secret = 'seals-the-keys-of-organizations-32']): Line => {
+    const settings = { DATABASE_URL: `sqlite:///${database.path}`, MODELGATE_KEYS_SECRET: secret };
+    const door = { MODELGATE_PROVIDER_PORT: '8081', MODELGATE_PROVIDERS: 'https://openrouter.ai/api/v1' };
+    return [line, { environment: { ...settings, ...door }, input: () => Readable.from([input]) }];
+  });
+  await expectGolden('keys', await transcript(closed(database), lines));
+});
 
 describe.each(ERAS)('on a file of %s, --json stays word for word:', (era) => {
   test.each(Object.entries(STORIES))('%s', async (story, lines) => {

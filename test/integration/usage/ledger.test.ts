@@ -286,9 +286,9 @@ describe('a file that cannot be written', () => {
     expect(warnings).toEqual(['usage.db was deleted or replaced: a new one goes on']);
   });
 
-  test('whose folder is not there refuses, and says why', async () => {
+  test('whose volume is not there refuses, and says why', async () => {
     await ledger.close();
-    path = join(directory, 'missing', 'usage.db');
+    path = join(directory, 'missing', 'state', 'usage.db');
     ledger = openLedger();
     await expect(ledger.open(callOf(), NO_BUDGET)).rejects.toMatchObject({ code: 'ledger_unavailable' });
     expect(ledger.problem?.problem).toMatch(/ENOENT|SQLITE_CANTOPEN/);

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { createDatabase } from '../../../support/database/database.ts';
 import { serveModelgate } from '../../../support/gate/gate-process.ts';
@@ -86,6 +87,7 @@ test('no key of the provider door is found in its output, wherever a client writ
     access: 'access-key-of-the-backend-in-this-test',
     provider: 'gsk_key_of_the_provider_in_this_test',
     signing: 'signs-the-users-of-this-test',
+    sealing: 'seals-the-keys-of-organizations-in-this-test',
   };
   using database = createDatabase();
   await using backend = await startSlowUpstream();
@@ -102,6 +104,7 @@ test('no key of the provider door is found in its output, wherever a client writ
     MODELGATE_PROVIDER_ACCESS_KEY_FILE: join(database.directory, 'access'),
     MODELGATE_PROVIDER_KEYS_FILE: join(database.directory, 'keys.yaml'),
     FORWARD_USER_INFO_HEADER_JWT_SECRET: keys.signing,
+    MODELGATE_KEYS_SECRET: keys.sealing,
     ...LEVELS[0],
   });
   const door = String(gate.lines().find(({ provider_url: url }) => url !== undefined)?.['provider_url']);
@@ -134,6 +137,7 @@ describe('no secret is found in what a command prints', () => {
   const PROVIDER_KEY = 'sk-or-v1-5555666677778888999900001111222';
   const ACCESS_KEY = 'access-key-of-the-backend-in-this-test';
   const SIGNING_KEY = 'signs-the-users-of-this-test';
+  const SEALING_SECRET = 'seals-the-keys-of-organizations-in-this-test';
   const PASSWORD_HASH = '$2b$12$abcdefghijklmnopqrstuuKd8mF0Q1w2e3r4t5y6u7i8o9p0a1s2';
   const TOKEN_FILE = 'admin-key.txt';
 
@@ -148,6 +152,9 @@ describe('no secret is found in what a command prints', () => {
     ['model', 'sync', '--org', 'acme', '--from', 'live', '--token-file', TOKEN_FILE, '--dry-run'],
     ['migrate', '--org', 'acme', '--name', 'Acme', '--dry-run'],
     ['backup', 'copies'],
+    ['key', 'list', '--json'],
+    ['key', 'set', 'acme', '--provider', 'openrouter.ai'],
+    ['key', 'set', 'acme', '--provider', PROVIDER_KEY],
   ];
 
   test.each(commands.map((words) => [words.join(' '), words] as const))('modelgate %s', async (_name, words) => {
@@ -171,11 +178,16 @@ describe('no secret is found in what a command prints', () => {
       MODELGATE_PROVIDER_PORT: '0',
       MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
       FORWARD_USER_INFO_HEADER_JWT_SECRET: SIGNING_KEY,
+      MODELGATE_KEYS_SECRET: SEALING_SECRET,
       ...LEVELS[0],
     };
-    const { stdout, stderr } = await runCommand(words, { environment, directory: database.directory });
+    const { stdout, stderr } = await runCommand(words, {
+      environment,
+      directory: database.directory,
+      input: () => Readable.from([PROVIDER_KEY]),
+    });
     expect(stdout + stderr).not.toBe('');
-    for (const secret of [KEY, API_KEY, PROVIDER_KEY, ACCESS_KEY, SIGNING_KEY, PASSWORD_HASH]) {
+    for (const secret of [KEY, API_KEY, PROVIDER_KEY, ACCESS_KEY, SIGNING_KEY, SEALING_SECRET, PASSWORD_HASH]) {
       expect(stdout + stderr).not.toContain(secret);
     }
   });
