@@ -112,6 +112,7 @@ export function createCaches(source: Source, options: Staleness & Configured) {
     organizationName: cache('organizationName', (name, id) => name ?? (configured?.id === id ? configured.name : id), {
       maxSize: 50_000,
     }),
+    openrouterKeyOf: cache('openrouterKeyOf', same, { maxSize: 50_000 }),
     presetsOn: cache('presetsOn', same, { maxSize: 50_000 }),
   };
 }

@@ -1,6 +1,6 @@
 /** What the backend's settings say of its providers: connections, and the models that it runs for itself. */
 import { isObject } from '../references/json.ts';
-import type { Connection } from './database.ts';
+import { type Connection, prepareColumn } from './database.ts';
 import { prepareSettings } from './models.ts';
 import type { Schema } from './schema.ts';
 
@@ -65,6 +65,20 @@ export function prepareProviderSettings(connection: Connection, schema: Schema):
       named: NAMES.filter((key) => found.get(key) !== undefined),
     };
   };
+}
+
+/** mAI pays each organization's calls to OpenRouter with a key of its own. @returns what reads it; undefined where there is none */
+export function prepareOpenrouterKeys(
+  connection: Connection,
+  schema: Schema,
+): (organization: string) => string | undefined {
+  const sql = "SELECT openrouter_api_key FROM client_organizations WHERE id = ? COLLATE BINARY AND typeof(id) = 'text'";
+  const keys = prepareColumn(connection, schema.openrouterKeys ? sql : undefined);
+  return (organization) =>
+    keys(organization)
+      .flatMap(toText)
+      .map((key) => key.trim())
+      .find((key) => key !== '');
 }
 
 function listed(found: ReadonlyMap<string, unknown>, setting: string, configsKey: string): ProviderConnection[] {

@@ -6,7 +6,7 @@ import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { prepareBudgets, prepareOrganizationName } from './budgets.ts';
 import { type Connection, Unreadable, isBusy, prepareColumn } from './database.ts';
 import { modelsInParameters, prepareComposites, prepareConnectionPrefixes, preparePresetsOn } from './models.ts';
-import { prepareProviderSettings } from './provider-settings.ts';
+import { prepareOpenrouterKeys, prepareProviderSettings } from './provider-settings.ts';
 import { type Schema, COUNTED_TABLES, VERSION_TABLE, activeCondition, readSchema } from './schema.ts';
 
 /** mAI's switch for a whole organization; where it stands more than once, off is off. */
@@ -81,6 +81,7 @@ function prepareReads(connection: Connection, schema: Schema) {
     composites: prepareComposites(connection, schema),
     connectionPrefixes: prepareConnectionPrefixes(connection, schema),
     providerSettings: prepareProviderSettings(connection, schema),
+    openrouterKeyOf: prepareOpenrouterKeys(connection, schema),
     presetsOn: preparePresetsOn(connection, schema),
     budgetsOf: prepareBudgets(connection),
     organizationName: prepareOrganizationName(connection),

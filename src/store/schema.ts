@@ -173,6 +173,8 @@ export function readSchema(connection: Connection) {
     grantActive: has('organization_models', 'is_active'),
     /** mAI's `client_organizations` with `is_active`. */
     clientOrganizations: has('client_organizations', 'id', 'is_active'),
+    /** Its keys of organizations with OpenRouter. */
+    openrouterKeys: has('client_organizations', 'id', 'openrouter_api_key'),
     presetParameters: has('model', 'params'),
     presetOwner: has('model', 'user_id'),
     chat: has('chat', 'id', 'chat'),

@@ -50,7 +50,7 @@ export type StoreView = Pick<
   CachedView,
   | keyof PolicyView
   | ('user' | 'userOfApiKey' | 'isGrantedAnywhere' | 'hasModelRow' | 'providerSettings' | 'presetsOn')
-  | ('budgetsOf' | 'organizationName')
+  | ('budgetsOf' | 'organizationName' | 'openrouterKeyOf')
 >;
 
 /** What the last look at the file found; each question @throws NotLoaded */
@@ -132,6 +132,11 @@ export class CachedView implements PolicyView {
   /** What the backend's settings say of its providers. */
   providerSettings() {
     return this.#caches.providerSettings.get();
+  }
+
+  /** The organization's own key with openrouter.ai, as mAI keeps it; undefined where there is none. */
+  openrouterKeyOf(organization: OrganizationId): string | undefined {
+    return this.#caches.openrouterKeyOf.get(organization);
   }
 
   /** Ids of the presets whose base is this model. */

@@ -57,6 +57,7 @@ export async function openStore(
       isComposite: (id) => ask((view) => view.isComposite(id)),
       connectionPrefixes: () => ask((view) => view.connectionPrefixes()),
       providerSettings: () => ask((view) => view.providerSettings()),
+      openrouterKeyOf: (organization) => ask((view) => view.openrouterKeyOf(organization)),
       presetsOn: (base) => ask((view) => view.presetsOn(base)),
       budgetsOf: (organization) => ask((view) => view.budgetsOf(organization)),
       organizationName: (organization) => ask((view) => view.organizationName(organization)),

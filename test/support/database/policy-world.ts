@@ -51,6 +51,7 @@ export function viewOf({ grants, members, presets = {}, composites = [], prefixe
         const pattern = coveringGrant(set, id);
         return pattern !== undefined && pattern !== '*';
       }),
+    openrouterKeyOf: () => undefined,
     providerSettings: () => ({ connections: [], serviceModels: { listed: [], sent: [] }, named: [] }),
     presetsOn: (base) => Object.entries(presets).flatMap(([id, row]) => (row.base === base ? [modelOf(id)] : [])),
     budgetsOf: () => [],
