@@ -41,6 +41,10 @@ const ERRORS = {
     status: 402,
     text: 'What this call would cost at most is not known, and your organization has a budget. Send a limit (max_tokens).',
   },
+  organization_key_unusable: {
+    status: 503,
+    text: 'Your organization has a key of its own with this provider, and it cannot be used. An administrator can see why in the log, and set it again with `modelgate key set`.',
+  },
   ledger_unavailable: { status: 503, text: 'Usage cannot be recorded at the moment. Try again shortly.' },
   policy_unavailable: { status: 503, text: 'Model access cannot be checked at the moment. Try again shortly.' },
   chat_busy: { status: 503, text: 'This chat is still being saved. Try again shortly.' },

@@ -11,11 +11,13 @@ import type { Ledger } from '../usage/ledger.ts';
 import type { AnswerForm } from '../usage/answer-reading.ts';
 import { type AnswerFacts, createMeter } from '../usage/meter.ts';
 import { type Kind, NANO } from '../usage/usage.ts';
+import { type OwnKeyOf, payWith } from './provider-key.ts';
 import type { ProviderScope } from './scope.ts';
 
 export interface AccountOptions {
   readonly ledger: Ledger;
   readonly admissions: ReturnType<typeof createAdmissions>;
+  readonly ownKeyOf: OwnKeyOf;
   readonly log: Pick<Log, 'warn'>;
   readonly metrics: Pick<Metrics, 'usage'>;
   readonly disconnect: 'abort' | 'drain';
@@ -29,13 +31,16 @@ const FREE: ReadonlySet<string> = new Set(['messages/count_tokens', 'api/show'])
 const DRAIN_MS = 60_000;
 
 export function account(options: AccountOptions): Stage<ProviderScope> {
-  const { ledger, admissions, log, metrics, disconnect } = options;
+  const { ledger, admissions, ownKeyOf, log, metrics, disconnect } = options;
   const kindOf = createKinds(options);
   return async function account(c, next) {
     const scope = c.get('scope');
     if (scope.endpoint?.kind === 'lists') return next();
     const call = callOf(scope, options, kindOf(scope));
     const { charges, budgets } = await admissions.chargesFor(call);
+    // both are one question to the ledger
+    const ownKey = ownKeyOf(call.organization, call.provider);
+    ownKey.catch(ignore);
     const opening = await ledger.open(call, { charges, ...admissions.rules, maxOutput: maxOutputOf(scope) });
     if (opening.kind === 'refused') {
       metrics.usage.refused(call.organization);
@@ -47,6 +52,7 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     const settling = createSettling(scope, call, charges, options);
     scope.tap = settling.tap;
     try {
+      payWith(scope, await ownKey);
       return await next();
     } catch (error) {
       // what is read on ends with its meter
@@ -56,6 +62,8 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     }
   };
 }
+
+const ignore = (): void => undefined;
 
 /** Of all choices together. */
 function maxOutputOf({ call }: ProviderScope): number | undefined {
@@ -70,7 +78,7 @@ function createSettling(scope: ProviderScope, call: Call, charges: readonly Char
   async function settle(ending: Ending): Promise<void> {
     isDone = true;
     const settled = await ledger.settle(call, ending, charges);
-    scope.usage = fieldsOf(call, settled);
+    scope.usage = fieldsOf(scope, call, settled);
     if (settled?.measured !== undefined) metrics.usage.counted(figuresOf(call, settled));
     const { organization } = call;
     for (const budget of settled?.softReached ?? [])
@@ -97,12 +105,13 @@ function figuresOf({ organization, model, kind }: Call, { measured = 'none', usa
 }
 
 /** For the access line. */
-function fieldsOf({ kind, organization }: Call, settled: Settled | undefined) {
+function fieldsOf({ hasOwnKey }: ProviderScope, { kind, organization }: Call, settled: Settled | undefined) {
   const { measured, usage = {}, costNano } = settled ?? {};
   const { input, output } = usage;
   return {
     kind,
     organization,
+    key: hasOwnKey ? 'organization' : undefined,
     measured,
     input,
     output,

@@ -40,9 +40,12 @@ export function createAccessKeys(keys: readonly string[]) {
 
 const digestOf = (key: string): Buffer => createHash('sha256').update(key).digest();
 
-/** The provider's key in the same places, as the provider of that connection expects it. */
-const providerKeyLines = (places: ReadonlySet<string>, key: string | undefined): string[] =>
-  key === undefined ? [] : [...places].flatMap((place) => [place, place === 'authorization' ? `Bearer ${key}` : key]);
+/** Header lines of our own. The provider's key is in the places of the access key, as the provider of that connection expects it. */
+export function ownLines({ provider, keyPlaces }: ProviderScope, key: string | undefined): string[] {
+  const places = key === undefined ? [] : [...keyPlaces];
+  const keys = places.flatMap((place) => [place, place === 'authorization' ? `Bearer ${key}` : String(key)]);
+  return ['host', provider.url.host, 'accept-encoding', 'identity', ...keys];
+}
 
 interface AdmissionParts {
   readonly placesOfKey: AccessKeys;
@@ -60,12 +63,12 @@ export function admit({ placesOfKey, readAddress, identityHeaders }: AdmissionPa
     if (places === undefined) throw new GatewayError('access_key_invalid');
     const { provider, path, target, query } = readAddress(url);
     const { endpoint, name, modelInPath } = matchEndpoint(method, path);
-    Object.assign(scope, { provider, target, query, endpoint, endpointName: name, modelInPath });
+    Object.assign(scope, { provider, target, query, endpoint, endpointName: name, modelInPath, keyPlaces: places });
     scope.path = `/${provider.url.host}${baseOf(provider.url)}${path}`;
     scope.surface = { kind: endpoint?.kind ?? 'refused' };
     scope.credentialEdit = {
       remove: removedNames(rawHeaders, identityHeaders),
-      add: ['host', provider.url.host, 'accept-encoding', 'identity', ...providerKeyLines(places, provider.key)],
+      add: ownLines(scope, provider.key),
     };
     return next();
   };

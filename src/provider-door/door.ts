@@ -28,6 +28,7 @@ import { dialectOfPath } from './endpoints.ts';
 import { createForwardedUsers, identifyForwarded } from '../identity/forwarded-user.ts';
 import { answerLists, createListCache } from './lists.ts';
 import { createUsageAsking, prepare } from './prepare.ts';
+import { createOwnKeys } from './provider-key.ts';
 import { createReconciliation } from './reconcile.ts';
 import { type Provider, type ProviderEnv, type ProviderScope, createProviderScope } from './scope.ts';
 
@@ -84,6 +85,7 @@ function createLastingParts(parts: ProviderDoorParts) {
     log: { ...log, record: withDoor(log) },
     metrics: metricsOfDoor(metrics),
     providers,
+    ownKeyOf: createOwnKeys({ ...parts, keysSecret: config.keysSecret }),
     reading: createReading(),
     bodies: createHeldBodies(maxBodyBytes),
     listFor: createListCache({ freshMs: provider.listCacheMs }),

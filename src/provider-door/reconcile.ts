@@ -6,11 +6,13 @@ import { readGeneration } from '../usage/answer-reading.ts';
 import type { Ledger } from '../usage/ledger.ts';
 import type { Usage } from '../usage/usage.ts';
 import { baseOf } from './address.ts';
+import type { OwnKeyOf } from './provider-key.ts';
 import type { Provider } from './scope.ts';
 
 interface ReconcileParts {
   readonly ledger: Ledger;
   readonly providers: readonly Provider[];
+  readonly ownKeyOf: OwnKeyOf;
   readonly log: Pick<Log, 'warn'>;
 }
 
@@ -26,7 +28,7 @@ const isDue = ({ started_at: startedAt, ended_at: endedAt, tries }: Unresolved):
   Date.now() - (endedAt ?? startedAt) >= (TRIES_AFTER_MS[tries] ?? 0);
 
 /** Runs until `close`. */
-export function createReconciliation({ ledger, providers, log }: ReconcileParts) {
+export function createReconciliation({ ledger, providers, ownKeyOf, log }: ReconcileParts) {
   let running: Promise<void> | undefined;
   const round = () => {
     running ??= reconcile().finally(() => (running = undefined));
@@ -45,20 +47,17 @@ export function createReconciliation({ ledger, providers, log }: ReconcileParts)
       await ledger.resolve(row.id, usage);
     else await ledger.tried(row.id);
   }
-  async function askProvider({ provider: host }: Unresolved, id: string): Promise<Usage | undefined> {
+  async function askProvider(row: Unresolved, id: string): Promise<Usage | undefined> {
+    const { provider: host, organization_id: organization } = row;
     const provider = providers.find(({ url }) => url.host === host);
     if (provider === undefined) return undefined;
-    const { upstream, url, key } = provider;
-    const lines = [
-      'host',
-      url.host,
-      'accept',
-      'application/json',
-      ...(key === undefined ? [] : ['authorization', `Bearer ${key}`]),
-    ];
-    const ask = createAsk(upstream, lines, AbortSignal.timeout(PATIENCE_MS));
-    const answer = await ask(`${baseOf(url)}/generation?id=${encodeURIComponent(id)}`).catch(() => undefined);
-    return answer?.status === 200 ? readGeneration(tryParseJson(answer.body.toString('utf8'))) : undefined;
+    const own = await ownKeyOf(organization, host).catch(() => undefined);
+    // a provider knows a call by the key that made it; the organization's may have been set or taken away since
+    for (const key of new Set([own?.kind === 'key' ? own.key : provider.key, provider.key])) {
+      const usage = await askWith(provider, key, id);
+      if (usage !== undefined) return usage;
+    }
+    return undefined;
   }
   const timer = setInterval(round, EVERY_MS).unref();
   return {
@@ -67,4 +66,12 @@ export function createReconciliation({ ledger, providers, log }: ReconcileParts)
       await running;
     },
   };
+}
+
+async function askWith({ upstream, url }: Provider, key: string | undefined, id: string): Promise<Usage | undefined> {
+  const keyLines = key === undefined ? [] : ['authorization', `Bearer ${key}`];
+  const lines = ['host', url.host, 'accept', 'application/json', ...keyLines];
+  const ask = createAsk(upstream, lines, AbortSignal.timeout(PATIENCE_MS));
+  const answer = await ask(`${baseOf(url)}/generation?id=${encodeURIComponent(id)}`).catch(() => undefined);
+  return answer?.status === 200 ? readGeneration(tryParseJson(answer.body.toString('utf8'))) : undefined;
 }

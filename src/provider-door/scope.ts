@@ -22,6 +22,8 @@ interface DoorScope {
   path: string;
   surface: { readonly kind: string };
   provider: Provider;
+  /** Names of the header fields in which the access key came. */
+  keyPlaces: ReadonlySet<string>;
   /** Undefined where the endpoint is not one that is judged. */
   endpoint: Endpoint | undefined;
   endpointName: string;
@@ -36,6 +38,8 @@ interface DoorScope {
   isServiceModel: boolean;
   /** The organization that pays; undefined where none is known. */
   payer: OrganizationId | undefined;
+  /** Does the payer have a key of its own with the provider? */
+  hasOwnKey: boolean;
   /** The door has asked for usage and the caller has not: the event that tells it is taken out again. */
   hidesUsage: boolean;
   /** The body without that question, for a provider that refuses it. */
@@ -62,6 +66,7 @@ export const createProviderScope = (incoming: IncomingMessage, outgoing: ServerR
     query: '',
     surface: { kind: 'refused' },
     provider,
+    keyPlaces: new Set(),
     endpoint: undefined,
     endpointName: '',
     modelInPath: undefined,
@@ -69,6 +74,7 @@ export const createProviderScope = (incoming: IncomingMessage, outgoing: ServerR
     wire: undefined,
     isServiceModel: false,
     payer: undefined,
+    hasOwnKey: false,
     hidesUsage: false,
     usage: undefined,
     unasked: undefined,

@@ -2,6 +2,7 @@
 import type { Connection } from '../store/database.ts';
 import { createBudgetStates } from './budget-states.ts';
 import type { Admission, Amount, Call, Charge, Ending, Opening, Settled } from './call.ts';
+import { prepareSealedKey } from './keys.ts';
 import { createMeans } from './means.ts';
 import { costOf } from './price.ts';
 import { createPriceBook } from './price-book.ts';
@@ -20,6 +21,7 @@ export function createBook(connection: Connection) {
   const prices = createPriceBook(connection);
   const budgets = createBudgetStates(connection);
   const means = createMeans(connection);
+  const sealedKey = prepareSealedKey(connection);
   const parts = { statements, prices, budgets, means };
   const admit = createAdmit(parts);
   const settle = createSettle(parts);
@@ -63,6 +65,8 @@ export function createBook(connection: Connection) {
       const ending = { ...seen, state: 'interrupted', usage, generationId: undefined, endedAt } as const;
       return settle(statements.callOf(row), row, ending, [], true);
     },
+    /** @returns null where there is none */
+    sealedKey: (organization: string, provider: string): Uint8Array | null => sealedKey(organization, provider) ?? null,
     note: statements.note,
     unresolved: statements.unresolved,
     tried: statements.tried,

@@ -94,6 +94,11 @@ class ThreadedLedger {
     return this.#inTime(this.#ask('usedUp', of)).catch(() => undefined);
   }
 
+  /** An organization's key with a host, as it is stored, or null where it has none. @returns undefined where that cannot be seen */
+  async sealedKeyOf(...of: Parameters<MoveOf<'sealedKey'>>): Promise<MoveResult<'sealedKey'> | undefined> {
+    return this.#inTime(this.#ask('sealedKey', of)).catch(() => undefined);
+  }
+
   /** By what the provider can be asked later for what the call has used. Does not wait. */
   note(id: string, generationId: string): void {
     void this.#ask('note', [id, generationId]).catch(ignore);

@@ -127,6 +127,7 @@ const STATUS: Record<ErrorCode, number> = {
   budget_exceeded: 402,
   unpriced_model: 402,
   unbounded_model: 402,
+  organization_key_unusable: 503,
   ledger_unavailable: 503,
   policy_unavailable: 503,
   chat_busy: 503,
