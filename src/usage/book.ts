@@ -140,7 +140,7 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
       return UNSETTLED;
     }
     const { usage, measured } = measure(call, ending, isLate);
-    const cost = measured === 'none' ? FREE : costAt(call, usage);
+    const cost = measured === 'none' || (ending.usage === undefined && isUnused(usage)) ? FREE : costAt(call, usage);
     const isCounted = ending.state !== 'failed';
     statements.settle(call, ending, { usage, measured, cost });
     const reserved = { nano: -row.reserved_nano, tokens: -row.reserved_tokens, requests: -1 };
@@ -153,6 +153,9 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
 }
 
 type Cost = Readonly<{ nano: number | undefined; price: number | undefined }>;
+/** Its generation has not begun: for that no price is needed. */
+const isUnused = ({ input, output, units }: Usage): boolean => input === 0 && output === 0 && units === undefined;
+
 const FREE: Cost = { nano: 0, price: undefined };
 
 function refusedBefore({ charges }: Admission): Opening {
