@@ -199,7 +199,7 @@ const patienceOf = (terminal: Terminal, longestMs: number): Operation['patience'
 });
 
 /** What every command on the ledger begins with. @throws CommandFailure with exit code 2 where no file is named, or as `requireConfig` */
-function configureUsage({ usageDatabase, config: file, wait }: UsageOptions, terminal: Terminal) {
+export function configureUsage({ usageDatabase, config: file, wait }: UsageOptions, terminal: Terminal) {
   const { environment: given, directory } = terminal;
   const path = usageDatabase === undefined ? undefined : resolve(directory, usageDatabase);
   const environment = path === undefined ? given : { ...given, MODELGATE_USAGE_DATABASE: path };

@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   model: async (line) => (await import('./commands/model.ts')).addModel(line),
   price: async (line) => (await import('./commands/price.ts')).addPrice(line),
   key: async (line) => (await import('./commands/key.ts')).addKey(line),
+  budget: async (line) => (await import('./commands/budget.ts')).addBudget(line),
   explain: async (line) => (await import('./commands/explain.ts')).addExplain(line),
   report: async (line) => (await import('./commands/report.ts')).addReport(line),
   audit: async (line) => (await import('./commands/report.ts')).addAudit(line),

@@ -82,6 +82,8 @@ export function toStoreConfig(values: Values, path: string) {
   );
   return frozen({
     database: { path },
+    /** Of budgets in organizations that name none. */
+    timeZone: values.MODELGATE_TIME_ZONE,
     /** Undefined: no users or models are linked at start, and no users enrolled. */
     organization:
       id === undefined || name === undefined ? undefined : { id, name, autoEnroll: values.MODELGATE_AUTO_ENROLL },

@@ -154,7 +154,8 @@ function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkT
   };
 }
 
-function explaining<T>({ name }: LinkTable, write: () => T): T {
+/** @throws OperationFailure where the table has a rule of its own that refuses what is written */
+export function explaining<T>({ name }: { readonly name: string }, write: () => T): T {
   try {
     return write();
   } catch (error) {

@@ -34,7 +34,12 @@ export interface StoredBudget extends Budget {
 export const budgetsAt = (stored: readonly StoredBudget[], at: number): readonly Budget[] =>
   stored
     .filter(({ validFrom, validTo }) => validFrom <= at && at < validTo)
-    .map((budget) => (at < budget.raise.until ? { ...budget, amount: budget.amount + budget.raise.amount } : budget));
+    .map((budget) =>
+      at < budget.raise.until ? { ...budget, amount: sum(budget.amount, budget.raise.amount) } : budget,
+    );
+
+/** To the nano-USD: 0.1 and 0.2 are 0.3. */
+const sum = (amount: number, raise: number): number => Number((amount + raise).toFixed(9));
 
 /**
  * @param name of the organization

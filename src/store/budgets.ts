@@ -44,7 +44,7 @@ export function missingBudgetColumns(connection: Connection, which: 'all' | 'nee
   return (which === 'all' ? OWN_COLUMNS : NEEDED).filter((name) => !present.has(name));
 }
 
-/** @returns the entries of one organization, or of all that have any, by organization and id; those that are off, too */
+/** @returns the entries of one organization, or of all that have any, by organization, measure, period and scope; those that are off, too */
 export function readBudgetEntries(connection: Connection, organization?: string): readonly BudgetEntry[] {
   const entriesOf = prepareBudgetEntries(connection);
   return (organization === undefined ? budgeted(connection) : [organization]).flatMap(entriesOf);
@@ -60,7 +60,7 @@ function budgeted(connection: Connection): readonly string[] {
   return prepareColumn(connection, `SELECT id FROM (${named}) WHERE typeof(id) = 'text' ORDER BY id`)() as string[];
 }
 
-/** @returns a function that reads all entries of an organization, in the order of their ids; none where there is no table */
+/** @returns a function that reads all entries of an organization, always in the same order; none where there is no table */
 function prepareBudgetEntries(connection: Connection): (organization: string) => readonly BudgetEntry[] {
   const own = prepareRows(connection);
   const client = prepareClient(connection);
@@ -96,7 +96,7 @@ function prepareRows(connection: Connection): (organization: string) => readonly
   const hard = present.has('is_hard') ? `NOT coalesce(${isOff('is_hard')}, 0)` : '1';
   const rows = connection.prepare<[string], Row>(
     `SELECT ${read.join(', ')}, ${activeCondition(present.has('is_active'))} AS active, ${hard} AS hard FROM ${TABLE}
-     WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' ORDER BY id`,
+     WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' ORDER BY measure, period, scope, id`,
   );
   return (organization) => rows.all(organization);
 }

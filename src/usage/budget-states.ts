@@ -13,14 +13,16 @@ const covers = (pattern: string, user: string, row: string) =>
 const measured = (measure: string, nano: string, tokens: string, requests: string) =>
   `CASE ${measure} WHEN 'usd' THEN ${nano} WHEN 'tokens' THEN ${tokens} ELSE ${requests} END`;
 
-const MAKE = `INSERT OR IGNORE INTO usage_budget_state
-    (organization_id, budget_id, period_start, user_id, period_end, measure, pattern, spent, reserved)
-  SELECT $organization, $budget, $periodStart, $user, $periodEnd, $measure, $pattern,
+const USED = `SELECT
     (SELECT coalesce(sum(${measured('$measure', 'cost_nano', 'input + output', 'requests')}), 0) FROM usage_slot
-      WHERE organization_id = $organization AND slot >= $periodStart AND slot < $periodEnd AND ${covers('$pattern', '$user', '')}),
+      WHERE organization_id = $organization AND slot >= $periodStart AND slot < $periodEnd AND ${covers('$pattern', '$user', '')}) AS spent,
     (SELECT coalesce(sum(${measured('$measure', 'reserved_nano', 'reserved_tokens', '1')}), 0) FROM usage_request INDEXED BY usage_request_unsettled
       WHERE organization_id = $organization AND started_at >= $periodStart AND started_at < $periodEnd
-        AND state IN ('open', 'interrupted') AND ${covers('$pattern', '$user', '')})`;
+        AND state IN ('open', 'interrupted') AND ${covers('$pattern', '$user', '')}) AS reserved`;
+
+const MAKE = `INSERT OR IGNORE INTO usage_budget_state
+    (organization_id, budget_id, period_start, user_id, period_end, measure, pattern, spent, reserved)
+  SELECT $organization, $budget, $periodStart, $user, $periodEnd, $measure, $pattern, spent, reserved FROM (${USED})`;
 
 const MOVE = `UPDATE usage_budget_state SET
     spent = spent + ${measured('measure', '$spentNano', '$spentTokens', '$spentRequests')},
@@ -32,6 +34,12 @@ const MOVE = `UPDATE usage_budget_state SET
 const KEY =
   'organization_id = $organization AND budget_id = $budget AND period_start = $periodStart AND user_id = $user';
 
+const FIND = `SELECT spent, reserved FROM usage_budget_state WHERE ${KEY}`;
+
+const MOST = `SELECT user_id FROM usage_slot
+  WHERE organization_id = $organization AND slot >= $periodStart AND slot < $periodEnd AND user_id <> ''
+  GROUP BY user_id ORDER BY sum(${measured('$measure', 'cost_nano', 'input + output', 'requests')}) DESC, user_id LIMIT 1`;
+
 interface State {
   readonly spent: number;
   readonly reserved: number;
@@ -40,21 +48,15 @@ interface State {
 export function createBudgetStates(connection: Connection) {
   const make = connection.prepare(MAKE);
   const move = connection.prepare(MOVE);
-  const find = connection.prepare<[object], State>(`SELECT spent, reserved FROM usage_budget_state WHERE ${KEY}`);
+  const find = connection.prepare<[object], State>(FIND);
   const say = connection.prepare(
     `UPDATE usage_budget_state SET soft_said = 1 WHERE ${KEY} AND soft_said = 0 AND spent >= $softAt`,
   );
-  const keyOf = (organization: string, { budget, periodStart, user }: Charge) => ({
-    ...{ organization, budget, periodStart, user },
-  });
-
   /** @returns what is used of the budget by all calls so far, in its measure */
   function state(organization: string, charge: Charge): State {
     const key = keyOf(organization, charge);
     const { measure, pattern, periodEnd } = charge;
-    return (
-      find.get(key) ?? (make.run({ ...key, measure, pattern, periodEnd }), find.get(key) ?? { spent: 0, reserved: 0 })
-    );
+    return find.get(key) ?? (make.run({ ...key, measure, pattern, periodEnd }), find.get(key) ?? UNUSED);
   }
 
   return {
@@ -69,3 +71,26 @@ export function createBudgetStates(connection: Connection) {
       charge.softAt !== undefined && say.run({ ...keyOf(organization, charge), softAt: charge.softAt }).changes > 0,
   };
 }
+
+/** Says what is used as `createBudgetStates` does, and writes nothing. */
+export function createBudgetReader(connection: Connection) {
+  const find = connection.prepare<[object], State>(FIND);
+  const sum = connection.prepare<[object], State>(USED);
+  const most = connection.prepare<[object], string>(MOST).pluck();
+  return {
+    state(organization: string, charge: Charge): State {
+      const key = keyOf(organization, charge);
+      const { measure, pattern, periodEnd } = charge;
+      return find.get(key) ?? sum.get({ ...key, measure, pattern, periodEnd }) ?? UNUSED;
+    },
+    /** @returns the user who has spent most of what this counts, whoever its user is; undefined where no user has */
+    mostOf: (organization: string, { measure, periodStart, periodEnd }: Charge): string | undefined =>
+      most.get({ organization, measure, periodStart, periodEnd }),
+  };
+}
+
+const keyOf = (organization: string, { budget, periodStart, user }: Charge) => ({
+  ...{ organization, budget, periodStart, user },
+});
+
+const UNUSED: State = { spent: 0, reserved: 0 };

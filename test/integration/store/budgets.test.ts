@@ -91,7 +91,7 @@ describe('a budget', () => {
     database.run('UPDATE organization_budgets SET amount = 70');
     expect(await amounts()).toEqual([70]);
     addBudget(database, { id: 'c', measure: 'tokens', amount: 9 });
-    expect(await amounts()).toEqual([70, 9]);
+    expect(await amounts()).toEqual([9, 70]);
     database.run('DELETE FROM organization_budgets');
     expect(await amounts()).toEqual([]);
   });
@@ -172,7 +172,7 @@ describe("mAI's monthly limit", () => {
     const database = withMai(null);
     addBudget(database);
     addBudget(database, { id: 'c', measure: 'tokens', time_zone: 'UTC' });
-    expect((await readOnce(database)).map(({ timeZone }) => timeZone)).toEqual(['Europe/Warsaw', 'UTC']);
+    expect((await readOnce(database)).map(({ timeZone }) => timeZone)).toEqual(['UTC', 'Europe/Warsaw']);
   });
 });
 

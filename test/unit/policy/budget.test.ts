@@ -52,6 +52,7 @@ describe('of stored budgets', () => {
     ['one counts up to its end', { validTo: AT + 1 }, [50]],
     ['one does not count from its end on', { validTo: AT }, []],
     ['a raise counts on top', { raise: { amount: 20, until: AT + 1 } }, [70]],
+    ['a raise counts to the nano-USD', { amount: 0.1, raise: { amount: 0.2, until: AT + 1 } }, [0.3]],
     ['a raise has an end', { raise: { amount: 20, until: AT } }, [50]],
   ])('%s', (_what, fields, amounts) => {
     expect(budgetsAt([budgetOf(fields)], AT).map(({ amount }) => amount)).toEqual(amounts);
