@@ -42,7 +42,7 @@ async function check<Scope extends BudgetScope>(
     const used = await ledger.usedUp(organization, counted.model, charges);
     if (used === undefined) continue;
     metrics.usage.refused(organization);
-    throw admissions.refusalOf(
+    throw await admissions.refusalOf(
       'budget_exceeded',
       budgets.find(({ id }) => id === used),
       counted.startedAt,

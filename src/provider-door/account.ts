@@ -45,7 +45,7 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     if (opening.kind === 'refused') {
       metrics.usage.refused(call.organization);
       const budget = budgets.find(({ id }) => id === opening.budget);
-      throw admissions.refusalOf(opening.because, budget, call.startedAt);
+      throw await admissions.refusalOf(opening.because, budget, call.startedAt);
     }
     if (opening.kind === 'unwritten')
       log.warn({ ...call }, 'usage.db cannot be written: this call is in the log alone until it can');

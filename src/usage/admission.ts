@@ -34,9 +34,9 @@ export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: B
     },
     rules: { reserve, allowsUnpriced: unpriced === 'allow' },
     /** @returns the refusal in words for the person who asked */
-    refusalOf(because: Refusal['because'], budget: Budget | undefined, startedAt: number): GatewayError {
+    async refusalOf(because: Refusal['because'], budget: Budget | undefined, startedAt: number): Promise<GatewayError> {
       if (because !== 'budget_exceeded' || budget === undefined) return new GatewayError(because);
-      const name = store.current().organizationName(budget.organization);
+      const name = await store.ask(() => store.current().organizationName(budget.organization));
       return new GatewayError(because, { detail: describeUsedUp(budget, name, timeZone, startedAt) });
     },
   };
