@@ -1,12 +1,13 @@
 /** The stage that counts: what leaves is in the ledger before, what has been used is in it before the answer ends. */
 import { ClientGone, GatewayError } from '../errors.ts';
 import { valuesOf } from '../identity/forwarded-user.ts';
+import type { Budget } from '../policy/budget.ts';
 import type { Stage } from '../stage.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { AnswerTap } from '../transport/exchange.ts';
 import type { createAdmissions } from '../usage/admission.ts';
-import type { Call, Charge, Ending, Settled } from '../usage/call.ts';
+import type { Call, Ending, Settled } from '../usage/call.ts';
 import type { Ledger } from '../usage/ledger.ts';
 import type { AnswerForm } from '../usage/answer-reading.ts';
 import { type AnswerFacts, createMeter } from '../usage/meter.ts';
@@ -49,7 +50,7 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     }
     if (opening.kind === 'unwritten')
       log.warn({ ...call }, 'usage.db cannot be written: this call is in the log alone until it can');
-    const settling = createSettling(scope, call, charges, options);
+    const settling = createSettling(scope, call, { charges, budgets }, options);
     scope.tap = settling.tap;
     try {
       payWith(scope, await ownKey);
@@ -72,7 +73,7 @@ function maxOutputOf({ call }: ProviderScope): number | undefined {
 }
 
 /** Writes once what the call has used, whoever learns of its end first: the meter of its answer, or the stage. */
-function createSettling(scope: ProviderScope, call: Call, charges: readonly Charge[], options: AccountOptions) {
+function createSettling(scope: ProviderScope, call: Call, { charges, budgets }: Charged, options: AccountOptions) {
   const { ledger, log, metrics, disconnect } = options;
   let [isDone, isLeft] = [false, false];
   async function settle(ending: Ending): Promise<void> {
@@ -80,9 +81,20 @@ function createSettling(scope: ProviderScope, call: Call, charges: readonly Char
     const settled = await ledger.settle(call, ending, charges);
     scope.usage = fieldsOf(scope, call, settled);
     if (settled?.measured !== undefined) metrics.usage.counted(figuresOf(call, settled));
-    const { organization } = call;
-    for (const budget of settled?.softReached ?? [])
-      log.warn({ organization, budget }, 'a budget has reached its soft limit');
+    for (const budget of budgets) if (settled?.softReached.includes(budget.id) === true) warnOf(budget);
+  }
+  /** Once a period. */
+  function warnOf({ id, organization, measure, amount, period, scope: { kind }, softPercent }: Budget): void {
+    metrics.usage.warned(organization);
+    const fields = {
+      organization,
+      budget: id,
+      of: kind,
+      user: kind === 'user' ? call.user : undefined,
+      measure,
+      amount,
+    };
+    log.warn({ ...fields, period, soft_percent: softPercent }, 'a budget has reached its soft limit');
   }
   const meter = createMeter({
     form: formOf(scope),
@@ -96,6 +108,8 @@ function createSettling(scope: ProviderScope, call: Call, charges: readonly Char
   const tap: AnswerTap = { ...meter, outlivesClientMs: disconnect === 'drain' ? DRAIN_MS : undefined };
   return { tap, settle, isDone: () => isDone, leave: () => (isLeft = true) };
 }
+
+type Charged = Awaited<ReturnType<AccountOptions['admissions']['chargesFor']>>;
 
 function figuresOf({ organization, model, kind }: Call, { measured = 'none', usage, costNano }: Settled) {
   const { input = 0, inputCached: cached = 0, output = 0, outputReasoning: reasoning = 0 } = usage;

@@ -74,6 +74,10 @@ export function createUsageMetrics() {
     ),
     unpriced: createCounter('usage_unpriced_total{model} Calls of models that have no price.', MAX_USAGE_ROWS),
     refusals: createCounter('budget_refusals_total{organization} Calls that a budget has refused.', MAX_USAGE_ROWS),
+    warnings: createCounter(
+      'budget_warnings_total{organization} Budgets that have reached their soft limit, once a period each.',
+      MAX_USAGE_ROWS,
+    ),
     commit: createHistogram('ledger_commit_seconds From the first call that waits to its commit.', LATENCY),
   };
   return {
@@ -85,6 +89,7 @@ export function createUsageMetrics() {
       if (unpriced > 0) figures.unpriced.add(unpriced, model);
     },
     refused: (organization: string) => figures.refusals.add(1, organization),
+    warned: (organization: string) => figures.warnings.add(1, organization),
     committed: (ms: number) => figures.commit.observe(ms / 1000),
   };
 }

@@ -5,6 +5,7 @@ import { type TestDatabase, createDatabase } from '../../support/database/databa
 import { readUsage } from '../../support/database/usage.ts';
 import { type ServingProcess, runModelgate, serveModelgate } from '../../support/gate/gate-process.ts';
 import { TEST_SECRET, mintSession } from '../../support/gate/session.ts';
+import { AT_ONCE_MS, until } from '../../support/process/with-timeout.ts';
 import { type MeteredProvider, startMeteredProvider } from '../../support/upstream/metered-provider.ts';
 
 const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
@@ -155,6 +156,25 @@ describe('the call after', () => {
     // the backend is not there
     expect((await chat()).status).toBe(502);
   });
+});
+
+test('a soft limit that is reached is said once a period, in the log and in a metric', async () => {
+  await budget('set', 'acme', '--requests', String(requests() + 2), '--soft', '50');
+  const said = async () => {
+    const exposition = await (await fetch(`${gate.adminUrl}/metrics`)).text();
+    return {
+      warnings: Number(/^modelgate_budget_warnings_total\{organization="acme"\} (\d+)$/m.exec(exposition)?.[1] ?? 0),
+      lines: gate.lines().filter(({ msg }) => msg === 'a budget has reached its soft limit'),
+    };
+  };
+  const before = await said();
+  expect([await runs(), await runs(), await runs()]).toEqual([true, true, false]);
+  await until(async () => (await said()).lines.length > before.lines.length, AT_ONCE_MS, 'the line');
+  const { warnings, lines } = await said();
+  expect(warnings - before.warnings).toBe(1);
+  expect(lines.slice(before.lines.length)).toMatchObject([
+    { level: 'warn', organization: 'acme', of: 'organization', measure: 'requests', period: 'month', soft_percent: 50 },
+  ]);
 });
 
 test('what budget list says is spent is what the provider has charged', async () => {
