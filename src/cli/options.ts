@@ -98,7 +98,7 @@ const onUsage = (command: Command) =>
     .addOption(WAIT)
     .option('--json', 'print JSON');
 
-export type UsageOptions = ReturnType<ReturnType<typeof onUsage>['opts']>;
+export type UsageOptions = ReturnType<ReturnType<typeof onUsage>['opts']> & { readonly database?: string | undefined };
 
 const COMMON = ['--database', '--usage-database', '--config', '--wait', '--json', '--help'];
 
@@ -172,7 +172,7 @@ export function configurationFailure(issues: readonly ConfigIssue[], database?: 
   return new CommandFailure(sentence, EXIT.misused, { code: 'configuration_invalid' });
 }
 
-const WHICH_DATABASE =
+export const WHICH_DATABASE =
   "Which database? Name Open WebUI's file: --database data/webui.db (or set DATABASE_URL or DATA_DIR).";
 
 /** What most commands on the database begin with. @throws CommandFailure as `requireConfig` */
@@ -199,8 +199,8 @@ const patienceOf = (terminal: Terminal, longestMs: number): Operation['patience'
 });
 
 /** What every command on the ledger begins with. @throws CommandFailure with exit code 2 where no file is named, or as `requireConfig` */
-export function configureUsage({ usageDatabase, config: file, wait }: UsageOptions, terminal: Terminal) {
-  const { environment: given, directory } = terminal;
+export function configureUsage({ usageDatabase, database, config: file, wait }: UsageOptions, terminal: Terminal) {
+  const [given, { directory }] = [environmentWith(terminal, database), terminal];
   const path = usageDatabase === undefined ? undefined : resolve(directory, usageDatabase);
   const environment = path === undefined ? given : { ...given, MODELGATE_USAGE_DATABASE: path };
   const parsed = loadUsageConfig({ environment, directory, file });

@@ -25,6 +25,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   explain: async (line) => (await import('./commands/explain.ts')).addExplain(line),
   report: async (line) => (await import('./commands/report.ts')).addReport(line),
   audit: async (line) => (await import('./commands/report.ts')).addAudit(line),
+  usage: async (line) => (await import('./commands/usage.ts')).addUsage(line),
   doctor: async (line) => (await import('./commands/doctor.ts')).addDoctor(line),
   'bench-queries': async (line) => (await import('./commands/doctor.ts')).addBenchQueries(line),
   backup: async (line) => (await import('./commands/upkeep.ts')).addBackup(line),

@@ -9,6 +9,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { startSampleBackend } from '../../support/upstream/sample-backend/backend.ts';
 import { type CommandSurroundings, runCommand } from '../../support/process/command.ts';
 import { databaseOfTest } from '../../support/database/opened-store.ts';
+import { usageOfTest } from '../../support/database/settled-calls.ts';
 import { type DatabaseOptions, type Era, type TestDatabase, ERAS } from '../../support/database/database.ts';
 import { serveModelgate } from '../../support/gate/gate-process.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';
@@ -116,6 +117,15 @@ const PRICES: readonly string[] = [
   'price set x m --input 1 --per token',
   'price import DIR/absent.json',
 ].map((line) => `${line} --usage-database DIR/usage.db`);
+
+const USAGE: readonly string[] = [
+  ...[
+    'usage --month 2026-10',
+    'usage --month 2026-10 --by user --org acme',
+    'usage --from 2026-10-01 --to 2026-10-31 --by day',
+  ],
+  ...['usage --month 2026-10 --org acne', 'usage --month 10'],
+];
 
 const LITELLM = {
   'openrouter/openai/gpt-4o': {
@@ -308,6 +318,22 @@ test('prices, --json stays word for word', async () => {
   const database = databaseOfTest();
   writeFileSync(join(database.directory, 'prices.json'), JSON.stringify(LITELLM));
   await expectGolden('prices', await transcript(database, PRICES));
+});
+
+test('usage, --json stays word for word', async () => {
+  const [database, ledger] = [databaseOfTest(), usageOfTest()];
+  database.addUser({ id: 'ann' });
+  const at = '2026-10-05T10:00Z';
+  ledger.settle(
+    { at, input: 1_000, inputCached: 400, output: 50, outputReasoning: 20, cost: 1_500_000_001 },
+    { at, measured: 'interrupted', input: 10, output: 5, cost: 10_000_000 },
+    { at, user: 'bob', model: 'new', cost: null },
+    { at, organization: 'globex', provider: 'ollama:11434', model: 'llama', kind: 'task' },
+    { at: '2999-01-01T00:00Z', cost: 1 },
+  );
+  ledger.begin({ at, organization: 'globex' });
+  const lines = USAGE.map((line) => `${line} --usage-database ${ledger.path}`);
+  await expectGolden('usage', (await transcript(database, lines.map(onFile))).replaceAll(ledger.path, 'DIR/usage.db'));
 });
 
 const MINT: Readonly<Record<Era, (user: string) => Promise<string>>> = {

@@ -1,0 +1,67 @@
+/** Words, options and names that the commands on usage share. */
+import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
+import { OperationFailure } from '../../backend-file/failure.ts';
+import { quoted, quotedFew } from '../../backend-file/text.ts';
+import { nearest } from '../../nearest.ts';
+import { readAccounts } from '../../organizations/accounts.ts';
+import { parseTimeZone } from '../../policy/period.ts';
+import type { Connection } from '../../store/database.ts';
+import { daySpan, monthSpan } from '../../usage/calendar.ts';
+import { organizationsIn } from '../../usage/slots.ts';
+import { type DatabaseOptions, WHICH_DATABASE, configureOperation } from '../options.ts';
+import { type Terminal, CommandFailure } from '../terminal.ts';
+
+export const CSV = new Option(
+  '--csv',
+  'print CSV: UTF-8, RFC 4180; cells that a spreadsheet would run as formulas begin with an apostrophe',
+).conflicts('json');
+
+export const DATABASE = new Option(
+  '--database <file>',
+  "the backend's SQLite file, for names of people and organizations (default: of DATABASE_URL, where it is set)",
+);
+
+export const monthOption = (use: string) => new Option('--month <month>', `${use}, such as 2026-11`).argParser(toMonth);
+
+export const zoneOption = (fallback: string) =>
+  new Option(
+    '--time-zone <zone>',
+    `where days and months begin, such as Europe/Warsaw (default: ${fallback})`,
+  ).argParser(toZone);
+
+function toMonth(text: string): string {
+  if (monthSpan(text, 'UTC') !== undefined) return text;
+  throw new InvalidArgumentError('expected a month such as 2026-11.');
+}
+
+export function toDay(text: string): string {
+  if (daySpan(text, 'UTC') !== undefined) return text;
+  throw new InvalidArgumentError('expected a day such as 2026-11-30.');
+}
+
+function toZone(text: string): string {
+  const zone = parseTimeZone(text);
+  if (zone !== undefined) return zone;
+  throw new InvalidArgumentError('expected a time zone of the IANA database, such as Europe/Warsaw.');
+}
+
+/** @returns undefined where no database of the backend is named @throws OperationFailure where the one that is cannot be read */
+export async function accountsIn(options: DatabaseOptions, terminal: Terminal) {
+  try {
+    return await readAccounts(configureOperation(options, terminal).operation);
+  } catch (error) {
+    if (error instanceof CommandFailure && error.message === WHICH_DATABASE) return undefined;
+    throw error;
+  }
+}
+
+/** @returns the organization, or all that pay for calls @throws OperationFailure where the ledger knows none of this name */
+export function requireKnown(connection: Connection, organization: string | undefined): readonly string[] {
+  const known = organizationsIn(connection).filter((id) => id !== '');
+  if (organization === undefined) return known;
+  if (known.includes(organization)) return [organization];
+  const meant = nearest(organization, known);
+  const hint = meant === undefined ? `It has: ${quotedFew(known, 5) || 'none'}.` : `Did you mean ${quoted(meant)}?`;
+  const sentence = `The ledger has no calls of an organization ${quoted(organization)}. ${hint}`;
+  throw new OperationFailure(sentence, { code: 'no_such_organization' });
+}

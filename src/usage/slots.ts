@@ -1,0 +1,89 @@
+/** What the slots of `usage.db` add up to. Money is a bigint: a sum of SQLite has 64 bits, a number of JavaScript 53. */
+import type { Connection } from '../store/database.ts';
+
+/** Milliseconds UTC on quarters of an hour, which every time zone begins its days on. `to` is not in it. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Tokens; `input` holds `cached`, `output` holds `reasoning`. */
+export interface Sums {
+  requests: number;
+  input: number;
+  cached: number;
+  output: number;
+  reasoning: number;
+  costNano: bigint;
+  /** Requests without a price: no part of `costNano`. */
+  unpriced: number;
+}
+
+const KEYS = {
+  ...{ organization: 'organization_id', user: 'user_id', model: 'model', kind: 'kind', provider: 'provider' },
+  measured: 'measured',
+} as const;
+type SlotKey = keyof typeof KEYS;
+
+type Summed<K extends SlotKey> = Sums & Readonly<Record<K, string>>;
+
+/** @returns a row for each value of the keys, in the order of the keys @throws SqliteError */
+export function sumSlots<K extends SlotKey>(
+  connection: Connection,
+  organizations: readonly string[],
+  { from, to }: Span,
+  keys: readonly K[],
+): Summed<K>[] {
+  const columns = keys.map((key) => `${KEYS[key]} AS "${key}"`).join(', ');
+  // organization by organization: the key of the table begins with it
+  const order = keys.map((_, at) => at + 1).join(', ');
+  const sql = `
+    SELECT ${columns}, sum(requests) AS requests, sum(s.input) AS input, sum(input_cached) AS cached,
+      sum(s.output) AS output, sum(output_reasoning) AS reasoning, sum(cost_nano) || '' AS cost, sum(unpriced) AS unpriced
+    FROM json_each($organizations) CROSS JOIN usage_slot s ON organization_id = value AND slot >= $from AND slot < $to
+    GROUP BY ${order} ORDER BY ${order}`;
+  const rows = connection.prepare<[object], Summed<K> & { readonly cost: string }>(sql);
+  const values = { organizations: JSON.stringify(organizations), from, to };
+  return rows.all(values).map(({ cost, ...row }) => ({ ...row, costNano: BigInt(cost) }));
+}
+
+export const noSums = (): Sums => ({
+  ...{ requests: 0, input: 0, cached: 0, output: 0, reasoning: 0, costNano: 0n, unpriced: 0 },
+});
+
+export function add(sums: Sums, more: Sums): void {
+  sums.requests += more.requests;
+  sums.input += more.input;
+  sums.cached += more.cached;
+  sums.output += more.output;
+  sums.reasoning += more.reasoning;
+  sums.costNano += more.costNano;
+  sums.unpriced += more.unpriced;
+}
+
+const ORGANIZATIONS = ['usage_slot', 'usage_request', 'usage_closing'].map(
+  // from one to the next through the index: DISTINCT would read every row
+  (table) => `SELECT id FROM (
+    WITH RECURSIVE found(id) AS (SELECT min(organization_id) FROM ${table} UNION ALL
+      SELECT (SELECT min(organization_id) FROM ${table} WHERE organization_id > found.id) FROM found WHERE id IS NOT NULL)
+    SELECT id FROM found WHERE id IS NOT NULL)`,
+);
+
+/** @returns every organization that a row names, sorted; the empty one stands for calls that no organization pays */
+export const organizationsIn = (connection: Connection): readonly string[] =>
+  connection
+    .prepare<[], string>(`${ORGANIZATIONS.join(' UNION ')} ORDER BY id`)
+    .pluck()
+    .all();
+
+/** @returns by organization how many calls that began in this time are not in any sum yet */
+export function unresolvedIn(connection: Connection, organizations: readonly string[], { from, to }: Span) {
+  // of all calls these are few, and SQLite would read all
+  const sql = `
+    SELECT organization_id, count(*) FROM usage_request INDEXED BY usage_request_unsettled
+    WHERE state IN ('open', 'interrupted') AND started_at >= $from AND started_at < $to
+      AND organization_id IN (SELECT value FROM json_each($organizations))
+    GROUP BY 1 ORDER BY 1`;
+  const rows = connection.prepare<[object], [organization: string, count: number]>(sql).raw();
+  return new Map(rows.all({ organizations: JSON.stringify(organizations), from, to }));
+}

@@ -1,0 +1,78 @@
+/** A ledger with settled calls, as the gate writes them: rows of calls, and their sums by quarter of an hour. */
+import type { Connection } from '../../../src/store/database.ts';
+import type { Call } from '../../../src/usage/call.ts';
+import { prepareUsage } from '../../../src/usage/statements.ts';
+import type { Kind, Measured, Usage } from '../../../src/usage/usage.ts';
+import { ledgerOfTest } from './ledger.ts';
+
+/** What is left out is usual. */
+interface AnyCall {
+  readonly at: number | string;
+  readonly organization?: string;
+  readonly user?: string;
+  readonly provider?: string;
+  readonly model?: string;
+  readonly kind?: Kind;
+  readonly generationId?: string;
+}
+
+export interface SettledCall extends AnyCall, Pick<Usage, 'input' | 'inputCached' | 'output' | 'outputReasoning'> {
+  readonly measured?: Measured;
+  /** Nano-USD; null where there is no price. */
+  readonly cost?: number | null;
+}
+
+export interface UsageLedger {
+  readonly directory: string;
+  readonly path: string;
+  readonly connection: Connection;
+  settle(...calls: readonly SettledCall[]): void;
+  /** A call without figures. */
+  begin(call: AnyCall & { readonly state?: 'open' | 'interrupted' | 'failed' }): void;
+}
+
+const NOTHING = { nano: 0, tokens: 0, requests: 0 };
+const ENDED = {
+  status: 200,
+  usage: undefined,
+  answeredModel: undefined,
+  generationId: undefined,
+  bytesOut: 0,
+} as const;
+
+export function usageOfTest(): UsageLedger {
+  const { directory, path, connection } = ledgerOfTest();
+  // a test's file need not survive a power cut
+  connection.pragma('synchronous = off');
+  const statements = prepareUsage(connection);
+  let calls = 0;
+  const begin = ({ at, ...rest }: AnyCall): Call => {
+    const { organization, user, provider, model = 'openai/gpt-4o', kind, generationId } = rest;
+    const call: Call = {
+      ...{ id: `call-${calls++}`, instance: 'gate', startedAt: typeof at === 'string' ? Date.parse(at) : at },
+      ...{ organization: organization ?? 'acme', user: user ?? 'ann', chat: undefined },
+      ...{ provider: provider ?? 'openrouter.ai', endpoint: 'chat/completions', kind: kind ?? 'chat' },
+      ...{ model, wireModel: model, isStreamed: true, bytesIn: 0, isFree: false },
+    };
+    statements.begin(call, 'open', NOTHING);
+    if (generationId !== undefined) statements.note(call.id, generationId);
+    return call;
+  };
+  return {
+    directory,
+    path,
+    connection,
+    settle: connection.transaction((...settled: readonly SettledCall[]) => {
+      for (const { measured = 'reported', cost = 0, ...usage } of settled) {
+        const call = begin(usage);
+        const price = { nano: cost ?? undefined, price: undefined };
+        const ending = { ...ENDED, state: 'closed', endedAt: call.startedAt } as const;
+        statements.settle(call, ending, { usage, measured, cost: price });
+      }
+    }),
+    begin({ state = 'open', ...rest }) {
+      const { id } = begin(rest);
+      connection.prepare('UPDATE usage_request SET state = ? WHERE id = ?').run(state, id);
+    },
+  };
+}
