@@ -59,7 +59,7 @@ export async function print(
   { record, parts, notes = [], failed = false }: Report,
 ): Promise<number> {
   if (json === true) await writeInPieces(terminal, jsonOf(record), '\n');
-  else if (csv === true) await writeInPieces(terminal, csvOf(terminal, parts.filter(isTable)));
+  else if (csv === true) await writeInPieces(terminal, csvOf(parts.filter(isTable), terminal.screen.output));
   else {
     const texts = parts.filter((part) => part !== '').map((part) => textOf(terminal, part));
     if (texts.length > 0) terminal.write(texts.join('\n'));
@@ -219,11 +219,11 @@ function inRows(rows: readonly (readonly [name: string, value: string])[]): stri
 }
 
 /** CSV as RFC 4180 has it; an apostrophe before what a spreadsheet would run as a formula, and nothing that steers a terminal. */
-function* csvOf({ screen }: Terminal, tables: readonly Table[]): Generator<string> {
+function* csvOf(tables: readonly Table[], isScreen: boolean): Generator<string> {
   const toCsv = (rows: readonly (readonly Cell[])[]): string =>
     stringify(
-      rows.map((row) => row.map((cell) => (screen.output && typeof cell === 'string' ? whole(cell) : cell))),
-      { record_delimiter: 'windows', escape_formulas: true, cast: { boolean: String } },
+      rows.map((row) => row.map((cell) => (isScreen && typeof cell === 'string' ? whole(cell) : cell))),
+      { record_delimiter: 'windows', escape_formulas: true, cast: { boolean: String, string: asNumberOrText } },
     );
   for (const [index, { columns, rows }] of tables.entries()) {
     yield `${index === 0 ? '' : '\r\n'}${toCsv([columns])}`;
@@ -232,3 +232,10 @@ function* csvOf({ screen }: Terminal, tables: readonly Table[]): Generator<strin
 }
 
 const ROWS = 1_000;
+
+/** An amount below zero is no formula. */
+const asNumberOrText = (text: string) =>
+  text.startsWith('-') && /^-\d+(?:\.\d+)?$/.test(text) ? { value: text, escape_formulas: false } : text;
+
+/** @returns what `--csv` prints of the table into a file */
+export const asCsv = (table: Table): string => [...csvOf([table], false)].join('');

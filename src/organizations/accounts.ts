@@ -6,7 +6,7 @@ import { readAll } from './organizations.ts';
 type Person = Readonly<Record<'id', string> & Record<'email' | 'name', string | null>>;
 
 /** As it stands in the table. */
-interface Account {
+export interface Account {
   readonly id: string;
   readonly name: string | null;
   readonly markup: number | string | null;

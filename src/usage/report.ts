@@ -1,6 +1,7 @@
 /** What organizations have used in a time, from the slots: the record that `modelgate usage` prints, the dearest row first. */
 import type { Connection } from '../store/database.ts';
 import { daysIn } from './calendar.ts';
+import { correctionDue } from './closings.ts';
 import { inUsd } from './money.ts';
 import { type Span, type Sums, add, noSums, organizationsIn, sumSlots, unresolvedIn } from './slots.ts';
 
@@ -29,6 +30,16 @@ export interface UsageReport {
   readonly total: UsageFigures;
   /** Calls of this time whose figures are not known yet: they are in no row. */
   readonly unresolved: number;
+  /** What closed months have become more, or less, since: on the next invoice. */
+  readonly corrections: readonly Correction[];
+}
+
+/** `since` is the first closed month whose difference no later one has billed. */
+export interface Correction {
+  readonly organization: string;
+  readonly since: string;
+  readonly cost_usd: string;
+  readonly cost_nano: number;
 }
 
 interface Group {
@@ -62,18 +73,22 @@ export function readUsage(connection: Connection, question: UsageQuestion): Usag
     ...{ from: new Date(from).toISOString(), to: new Date(to).toISOString(), time_zone: timeZone, by, rows },
     total: figuresOf(total),
     unresolved: [...unresolved.values()].reduce((sum, count) => sum + count, 0),
+    corrections: organizations.flatMap((id) => {
+      const due = correctionDue(connection, id);
+      return due === undefined ? [] : [{ organization: id, since: due.since, ...costOf(due.nano) }];
+    }),
   };
 }
 
-const newGroup = (): Group => ({ all: noSums(), estimated: noSums(), interrupted: noSums() });
+export const newGroup = (): Group => ({ all: noSums(), estimated: noSums(), interrupted: noSums() });
 
-function addTo(group: Group, measured: string, sums: Sums): void {
+export function addTo(group: Group, measured: string, sums: Sums): void {
   add(group.all, sums);
   if (measured === 'estimated' || measured === 'interrupted') add(group[measured], sums);
 }
 
 /** The estimated and the interrupted part are in the whole, too. */
-const figuresOf = ({ all, estimated, interrupted }: Group) => ({
+export const figuresOf = ({ all, estimated, interrupted }: Group) => ({
   ...partOf(all),
   ...{ input: all.input, cached: all.cached, output: all.output, reasoning: all.reasoning },
   unpriced: all.unpriced,
@@ -83,4 +98,4 @@ const figuresOf = ({ all, estimated, interrupted }: Group) => ({
 
 const partOf = ({ requests, costNano }: Sums) => ({ requests, ...costOf(costNano) });
 
-const costOf = (nano: bigint) => ({ cost_usd: inUsd(nano), cost_nano: Number(nano) });
+export const costOf = (nano: bigint) => ({ cost_usd: inUsd(nano), cost_nano: Number(nano) });

@@ -62,8 +62,9 @@ CREATE TABLE IF NOT EXISTS usage_key (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS usage_instance (id TEXT PRIMARY KEY, heartbeat INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS usage_closing (
-  organization_id TEXT NOT NULL, period TEXT NOT NULL, closed_at INTEGER NOT NULL,
-  markup REAL, rate REAL, currency TEXT, cost_nano INTEGER NOT NULL, csv_sha256 TEXT NOT NULL,
+  organization_id TEXT NOT NULL, period TEXT NOT NULL, starts_at INTEGER NOT NULL, ends_at INTEGER NOT NULL, closed_at INTEGER NOT NULL,
+  markup REAL NOT NULL, rate REAL NOT NULL, currency TEXT NOT NULL, cost_nano INTEGER NOT NULL, csv_sha256 TEXT NOT NULL,
+  invoice TEXT NOT NULL,
   PRIMARY KEY (organization_id, period)
 ) WITHOUT ROWID;
 `;

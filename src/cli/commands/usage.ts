@@ -1,18 +1,19 @@
-/** `modelgate usage`: what organizations have used. */
+/** `modelgate usage`: what organizations have used, and below it `usage invoice` and `usage close`. */
 import { Option } from '@commander-js/extra-typings';
 import type { Accounts } from '../../organizations/accounts.ts';
 import { daySpan, monthSpan, spanAround } from '../../usage/calendar.ts';
 import type { Span } from '../../usage/slots.ts';
-import { type UsageFigures, type UsageReport, type UsageRow, readUsage } from '../../usage/report.ts';
-import { usageCommand } from '../options.ts';
+import { type Correction, type UsageFigures, type UsageReport, type UsageRow, readUsage } from '../../usage/report.ts';
+import { type CommandLine, usageCommand } from '../options.ts';
 import { type Cell, type Fact, type Notes, counted, grouped, tableOf } from '../report.ts';
 import { misused } from '../terminal.ts';
 import { CSV, DATABASE, accountsIn, monthOption, requireKnown, toDay, zoneOption } from './ledger-options.ts';
+import { addClose, addInvoice } from './invoice.ts';
 import { readingLedger } from '../ledger.ts';
 
 const BY = ['org', 'user', 'model', 'day', 'kind', 'provider'] as const;
 
-export const addUsage = usageCommand(
+const addReport = usageCommand(
   'usage',
   `show what organizations have used, in tokens and USD
 Of this month, where no time is named. Days and months are those of --time-zone. Input has its cached part in it, output its reasoning. Costs of calls without usage of the provider (estimated) and of calls that were cut (interrupted) are in the cost, and stand apart beside it. Calls without a price (unpriced) are in no cost.
@@ -41,6 +42,15 @@ $ modelgate usage --from 2026-11-01 --to 2026-11-07 --by day --csv > week.csv`,
     return { record, parts: [...(csv ? [] : [facts]), tableIn(record, accounts, csv)], notes: notesOn(record) };
   },
 );
+
+/** Adds `usage` and what stands below it. */
+export function addUsage(line: CommandLine): void {
+  // those below have options of the same name
+  line.program.enablePositionalOptions();
+  addReport(line);
+  const program = line.program.commands.at(-1) as CommandLine['program'];
+  for (const add of [addInvoice, addClose]) add({ ...line, program });
+}
 
 type Times = Readonly<Partial<Record<'month' | 'from' | 'to', string>>>;
 
@@ -85,7 +95,11 @@ function tableIn({ rows, total, by }: UsageReport, accounts: Accounts | undefine
   });
 }
 
-const notesOn = ({ unresolved, total }: UsageReport): Notes => [
+const notesOn = ({ unresolved, total, corrections }: UsageReport): Notes => [
   unresolved > 0 && `${counted(unresolved, 'call')} of this time in no row: the figures are not known yet.`,
   total.unpriced > 0 && `${counted(total.unpriced, 'call')} without a known price in no cost.`,
+  ...corrections.map(noteOnCorrection),
 ];
+
+const noteOnCorrection = ({ organization, since, cost_usd: usd }: Correction): string =>
+  `Closed months of ${organization} since ${since} differ by ${usd} USD from what was billed: the next invoice has it as a correction.`;

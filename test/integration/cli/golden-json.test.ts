@@ -125,6 +125,10 @@ const USAGE: readonly string[] = [
     'usage --from 2026-10-01 --to 2026-10-31 --by day',
   ],
   ...['usage --month 2026-10 --org acne', 'usage --month 10'],
+  'usage invoice --month 2026-10 --markup 1.3 --currency PLN --rate 4.0215',
+  'usage close --month 2026-10 --org acme --markup 1.3 --currency PLN --rate 4.0215',
+  ...['usage close --month 2026-10 --org acme', 'usage close --month 2026-10', 'usage close --month 2999-01'],
+  'usage invoice --month 2026-10 --org acme',
 ];
 
 const LITELLM = {

@@ -1,6 +1,8 @@
 /** Sums of slots: in every time zone all rows are in one month, one day and one group, and none is in two. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { readInvoice } from '../../../src/usage/invoice.ts';
+import { parseDecimal } from '../../../src/usage/money.ts';
 import { type UsageReport, readUsage } from '../../../src/usage/report.ts';
 import { monthSpan } from '../../../src/usage/calendar.ts';
 import { type SettledCall, usageOfTest } from '../../support/database/settled-calls.ts';
@@ -33,6 +35,8 @@ const calls: fc.Arbitrary<SettledCall[]> = fc.array(
   }),
   { maxLength: 40 },
 );
+
+const decimals = fc.constantFrom('1', '1.3', '4.0215', '0.99999999').map(parseDecimal);
 
 /** Around the year in every zone. */
 const MONTHS = [
@@ -81,6 +85,31 @@ test('the sum of months is the sum of rows, and so is that of days and of all gr
       }
     }),
     { numRuns: 15 },
+  );
+});
+
+const names = { organization: null, emailOf: () => null };
+
+test('invoices of all months bill every row once, to the nano, and an invoice is the sum of its lines', () => {
+  const ledger = usageOfTest();
+  fc.assert(
+    fc.property(calls, fc.constantFrom(...ZONES), decimals, decimals, (settled, timeZone, markup, rate) => {
+      ledger.connection.exec('DELETE FROM usage_slot; DELETE FROM usage_request');
+      ledger.settle(...settled);
+      const terms = { timeZone, markup, rate, currency: 'PLN' };
+      const invoices = ['acme', 'globex'].flatMap((organization) =>
+        MONTHS.map((month) => readInvoice(ledger.connection, { organization, month, terms, names })),
+      );
+      const lines = invoices.flatMap((invoice) => invoice.lines);
+      const cost = BigInt(ledger.connection.prepare(COST).pluck().get() as string);
+      expect(sum(invoices.map(({ cost_usd: usd }) => nano(usd)))).toBe(cost);
+      expect(sum(lines.map(({ cost_usd: usd }) => nano(usd ?? '0')))).toBe(cost);
+      expect(lines.reduce((all, { requests }) => all + (requests ?? 0), 0)).toBe(settled.length);
+      for (const { lines: own, amount } of invoices) {
+        expect(nano(amount)).toBe(sum(own.map((line) => nano(line.amount ?? '0'))));
+      }
+    }),
+    { numRuns: 40 },
   );
 });
 
