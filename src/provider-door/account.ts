@@ -15,7 +15,7 @@ import { type Kind, NANO } from '../usage/usage.ts';
 import { type OwnKeyOf, payWith } from './provider-key.ts';
 import type { ProviderScope } from './scope.ts';
 
-export interface AccountOptions {
+interface AccountOptions {
   readonly ledger: Ledger;
   readonly admissions: ReturnType<typeof createAdmissions>;
   readonly ownKeyOf: OwnKeyOf;

@@ -38,7 +38,7 @@ export const ORGANIZATION_MEMBERS = object(`TABLE organization_members (
  * How much each organization may use; amounts in US dollars, tokens or requests, moments in milliseconds UTC. What it is raised
  * by counts on top of the amount until then. Its changes are not counted: it is read anew after every commit.
  */
-export const ORGANIZATION_BUDGETS = object(`TABLE organization_budgets (
+const ORGANIZATION_BUDGETS = object(`TABLE organization_budgets (
     id TEXT PRIMARY KEY,
     organization_id TEXT NOT NULL,
     measure TEXT NOT NULL CHECK (measure IN ('usd', 'tokens', 'requests')),

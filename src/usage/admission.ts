@@ -6,7 +6,7 @@ import type { Store } from '../store/store.ts';
 import type { Call, Charge, Opening, Reserve } from './call.ts';
 import { chargesOf } from './charges.ts';
 
-export interface BudgetOptions {
+interface BudgetOptions {
   readonly store: Pick<Store, 'ask' | 'current'>;
   /** In `report` mode nothing is refused, and all is counted. */
   readonly mode: 'enforce' | 'report';
@@ -18,7 +18,7 @@ export interface BudgetOptions {
 }
 
 /** By what a budget counts a call. */
-export type Counted = Pick<Call, 'organization' | 'user' | 'model' | 'startedAt'>;
+type Counted = Pick<Call, 'organization' | 'user' | 'model' | 'startedAt'>;
 
 export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: BudgetOptions) {
   return {

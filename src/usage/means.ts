@@ -18,6 +18,12 @@ const LEARN = `INSERT INTO usage_mean VALUES ($provider, $wireModel, $organizati
     .map((column) => `${column} = ${column} * min(1, ${MEMORY}.0 / requests) + excluded.${column}`)
     .join(', ')}`;
 
+/** Of one call: tokens, and nano-USD where a call had a price. */
+export interface Mean {
+  readonly output: number;
+  readonly cost: number | undefined;
+}
+
 type Sums = Readonly<
   Record<'requests' | 'bytesIn' | 'input' | 'bytesOut' | 'output' | 'priced' | 'cost', number | null>
 >;
@@ -42,7 +48,7 @@ export function createMeans(connection: Connection) {
       learn.run({ ...keyOf(call), bytesIn: call.bytesIn, input, bytesOut, output, priced, cost: cost ?? 0 });
     },
     /** @returns means of the payer's calls of this model; undefined where there was none */
-    of(call: Call) {
+    of(call: Call): Mean | undefined {
       const sums = ofPayer.get(keyOf(call));
       if (!sums?.requests) return undefined;
       const { requests, output, priced, cost } = sums;

@@ -1,14 +1,15 @@
 /** What a call keeps of its budgets until its figures are known, or why it may not begin. Pure. */
 import type { Admission, Amount, Call, Charge, Opening } from './call.ts';
+import type { Mean } from './means.ts';
 import { type Price, costOf } from './price.ts';
 
 /** What is known of the model before the call. */
-export interface Known {
+interface Known {
   readonly price: Price | undefined;
   /** Longest answer, in tokens. */
   readonly maxOutput: number | undefined;
   /** Of the payer's calls so far. */
-  readonly mean: { readonly output: number; readonly cost: number | undefined } | undefined;
+  readonly mean: Mean | undefined;
   /** Tokens of the body, about. */
   readonly input: number;
 }

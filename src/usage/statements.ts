@@ -71,7 +71,7 @@ const SUMS = `SELECT organization_id AS organization, model, kind, measured, sum
     sum(output) AS output, sum(output_reasoning) AS reasoning, sum(cost_nano) AS cost, sum(unpriced) AS unpriced
   FROM usage_slot GROUP BY 1, 2, 3, 4`;
 
-export type UsageSum = Readonly<
+type UsageSum = Readonly<
   Record<'organization' | 'model' | 'kind' | 'measured', string> &
     Record<'requests' | 'input' | 'cached' | 'output' | 'reasoning' | 'cost' | 'unpriced', number>
 >;

@@ -1,15 +1,13 @@
 /** What one call to a provider has used, in the same form whatever the provider calls it. Pure. */
 
 /** What ran the model. Best effort, for reports alone. */
-export const KINDS = ['chat', 'task', 'background', 'channel', 'embedding', 'media', 'service'] as const;
-export type Kind = (typeof KINDS)[number];
+export type Kind = 'chat' | 'task' | 'background' | 'channel' | 'embedding' | 'media' | 'service';
 
 /**
  * Where the figures come from: the provider, with the answer or asked later by its generation id; an estimate for a whole
  * answer without usage; an estimate for a call that was cut; or nothing that is counted.
  */
-export const MEASURES = ['reported', 'reconciled', 'estimated', 'interrupted', 'none'] as const;
-export type Measured = (typeof MEASURES)[number];
+export type Measured = 'reported' | 'reconciled' | 'estimated' | 'interrupted' | 'none';
 
 /** `input` holds its cached and its cache-writing part, `output` its reasoning. Tokens; money is in nano-USD, an integer. */
 export interface Usage {

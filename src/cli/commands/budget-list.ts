@@ -4,13 +4,7 @@ import { listBudgets } from '../../organizations/budgets.ts';
 import { type Budget, describeAmount } from '../../policy/budget.ts';
 import { createBudgetUse } from '../../usage/budget-use.ts';
 import { readingLedger } from '../ledger.ts';
-import {
-  type DatabaseOptions,
-  chooseOrganization,
-  configureUsage,
-  databaseCommand,
-  environmentWith,
-} from '../options.ts';
+import { type DatabaseOptions, chooseOrganization, configureUsage, databaseCommand } from '../options.ts';
 import { printable, tableOf } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -52,8 +46,7 @@ type UseOptions = DatabaseOptions & { readonly usageDatabase?: string };
 async function readUses(budgets: readonly Budget[], options: UseOptions, timeZone: string, terminal: Terminal) {
   if (budgets.length === 0) return { uses: new Map<Budget, never>() };
   try {
-    const environment = environmentWith(terminal, options.database);
-    const { ledger } = configureUsage(options, { ...terminal, environment });
+    const { ledger } = configureUsage(options, terminal);
     const uses = await readingLedger(ledger, (connection) => {
       const useOf = createBudgetUse(connection, timeZone, Date.now());
       return new Map(budgets.map((budget) => [budget, useOf(budget)]));

@@ -1,16 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { type StoredBudget, budgetsAt } from '../../../src/policy/budget.ts';
 import { toOrganizationId } from '../../../src/policy/principal.ts';
-import { ORGANIZATION_BUDGETS } from '../../../src/store/schema.ts';
 import type { TestDatabase } from '../../support/database/database.ts';
 import { createMaiTables } from '../../support/database/mai-tables.ts';
 import { type OpenedStore, databaseOfTest, openStore } from '../../support/database/opened-store.ts';
+import { makeBudgetTable } from '../../support/database/usage.ts';
 
 const ACME = toOrganizationId('acme');
 
 function withBudgets(...rows: Readonly<Record<string, unknown>>[]): TestDatabase {
   const database = databaseOfTest();
-  database.sql.exec(ORGANIZATION_BUDGETS.sql);
+  makeBudgetTable(database);
   for (const row of rows) addBudget(database, row);
   return database;
 }
@@ -142,7 +142,7 @@ describe("mAI's monthly limit", () => {
     createMaiTables(database);
     database.addClientOrganization('acme', 1);
     database.run("UPDATE client_organizations SET name = 'Acme Inc', monthly_limit = ?, timezone = ?", limit, timezone);
-    database.sql.exec(ORGANIZATION_BUDGETS.sql);
+    makeBudgetTable(database);
     return database;
   }
 

@@ -1,5 +1,7 @@
-/** `usage.db` as a test looks into it, from outside. */
+/** `usage.db` as a test looks into it, from outside, and the table of its budgets. */
 import Database from 'better-sqlite3';
+import { SCHEMA_OBJECTS } from '../../../src/store/schema.ts';
+import type { TestDatabase } from './database.ts';
 
 /** A row of `usage_request`, with the names of its columns. */
 export interface CallRow {
@@ -31,4 +33,11 @@ export function readUsage<Row>(path: string, sql: string, ...values: unknown[]):
   } finally {
     sqlite.close();
   }
+}
+
+/** The table of budgets, as `init` and `migrate` make it. */
+export function makeBudgetTable({ sql }: Pick<TestDatabase, 'sql'>): void {
+  const table = SCHEMA_OBJECTS.find(({ name }) => name === 'organization_budgets');
+  if (table === undefined) throw new Error('there is no table of budgets');
+  sql.exec(table.sql);
 }

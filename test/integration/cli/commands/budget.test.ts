@@ -1,10 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { ORGANIZATION_BUDGETS } from '../../../../src/store/schema.ts';
 import { SLOT_MS, openUsageFile } from '../../../../src/usage/schema.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
+import { makeBudgetTable } from '../../../support/database/usage.ts';
 import { HOSTILE, expectHarmless } from '../../../support/gate/hostile-values.ts';
 import { commandOn } from '../../../support/process/command.ts';
 
@@ -13,7 +13,7 @@ const { run: budget, ask } = commandOn('budget');
 /** Organizations acme and globex, as `modelgate init` leaves the file; globex has 30 USD a month in mAI's own table. */
 function organizations(): TestDatabase {
   const database = databaseOfTest();
-  database.sql.exec(ORGANIZATION_BUDGETS.sql);
+  makeBudgetTable(database);
   database.addUser({ id: 'ada' });
   for (const id of ['acme', 'globex']) database.addClientOrganization(id, 1);
   database.run("UPDATE client_organizations SET monthly_limit = 30, timezone = 'Europe/Warsaw' WHERE id = 'globex'");
