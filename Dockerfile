@@ -44,10 +44,13 @@ RUN mkdir -p /image/etc /image/tmp /image/app/backend/data /image/var/lib/dpkg/s
  && echo 'modelgate:x:10001:0:modelgate:/app:/nonexistent' > /image/etc/passwd \
  && echo 'root:x:0:' > /image/etc/group \
  && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
- && rm -rf package-lock.json .npmrc && mv package.json LICENSE src node_modules /image/app/
+ && rm -rf package-lock.json .npmrc && mv package.json LICENSE src node_modules /image/app/ \
+ && install --directory --mode 700 /state/modelgate
 
 FROM scratch
 COPY --from=build /image /
+# MODELGATE_STATE_DIR in the Compose files: a new volume takes owner and mode from what lies at its place
+COPY --from=build --chown=10001:0 /state /var/lib
 WORKDIR /app
 ENV PATH=/usr/local/bin:/usr/bin NODE_COMPILE_CACHE=/app/node_modules/.cache/modelgate
 

@@ -1,5 +1,5 @@
 /** The deployment guide's own stack, which runs already, gets the gate as the README says under "Existing", and loses it again. */
-import { readdirSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -8,9 +8,12 @@ import { question } from '../openwebui/tenants.ts';
 import { engine } from './engine.ts';
 import { NODE, OPEN_WEBUI } from './images.ts';
 import type { Instructions } from './instructions.ts';
+import { lines } from './folder.ts';
+import { readCalls } from './ledger.ts';
 import { type Stack, createStack, eventually } from './stack.ts';
 
 const CHAT = '/api/chat/completions';
+const ACCESS_KEY = 'an-access-key-of-the-container-tests-0123456789';
 const BACKEND = 'ghcr.io/your-org/mai-backend:latest';
 const FRONTEND = 'ghcr.io/your-org/mai-frontend:latest';
 /** The guide's step 2, but for the ports of the host, which the tests choose. */
@@ -71,7 +74,11 @@ describe('an existing deployment', () => {
       },
       ports: ['BACKEND_PORT', 'FRONTEND_PORT'],
       scheme: 'http',
-      settings: { CLIENT_NAME: `acme-${process.pid}`, OPENAI_API_KEY: 'provider-key' },
+      settings: (provider) => ({
+        CLIENT_NAME: `acme-${process.pid}`,
+        OPENAI_API_BASE_URL: `http://${provider}/v1`,
+        OPENAI_API_KEY: 'provider-key',
+      }),
     });
     readme = stack.follow('Existing');
     await engine(['build', '--tag', FRONTEND, '--file', 'Frontend', '.'], { cwd: stack.directory });
@@ -95,6 +102,15 @@ describe('an existing deployment', () => {
     await listModelIds(admin);
     return (await send(admin, 'POST', CHAT, question(model))).status;
   };
+
+  /** As the page of the Admin Panel does it. */
+  const connectTo = (url: string, key: string) =>
+    call(admin, 'POST', '/openai/config/update', {
+      ENABLE_OPENAI_API: true,
+      OPENAI_API_BASE_URLS: [url],
+      OPENAI_API_KEYS: [key],
+      OPENAI_API_CONFIGS: {},
+    });
 
   test('before, each user who may sign in gets every model', async () => {
     expect(await asked('beta')).toBe(200);
@@ -140,6 +156,33 @@ describe('an existing deployment', () => {
     const left = await asks('203.0.113.7', '/api/version');
     expect(left).toBeGreaterThan(0);
     expect(await asks('203.0.113.8', '/api/version')).toBeGreaterThan(left + 20);
+  });
+
+  test('with the commented lines of that file the provider door judges and counts, and its ledger has its volume', async () => {
+    const { OPENAI_API_BASE_URL: provider = '' } = stack.settings;
+    const file = join(stack.directory, 'docker-compose.override.yml');
+    const text = readFileSync(file, 'utf8');
+    const commented = /^( +)#(?=MODELGATE_|environment:)/gm;
+    expect(text.match(commented)).toHaveLength(3);
+    writeFileSync(file, text.replace(commented, '$1'));
+    const keys = { MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY, MODELGATE_PROVIDERS: provider };
+    appendFileSync(join(stack.directory, '.env'), lines(keys));
+    await stack.compose('down');
+    await stack.compose('up', '-d');
+    await stack.ready();
+    await connectTo(provider.replace('http://', 'http://modelgate:8081/'), ACCESS_KEY);
+    await eventually(async () => (await asked('alpha')) === 200, 'a permitted chat through the door');
+    expect(await asked('beta')).toBe(403);
+    expect((await readCalls(stack)).at(-1)).toEqual({
+      state: 'closed',
+      organization_id: 'mai_client_acme',
+      user_id: admin.id,
+      model: 'alpha',
+      measured: 'reported',
+      input: 1,
+      output: 8,
+    });
+    await connectTo(provider, 'provider-key');
   });
 
   test('rolled back, the backend has its port again, and its file has come to no harm', async () => {

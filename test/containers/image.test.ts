@@ -184,3 +184,28 @@ test.runIf(process.getuid?.() === 0)(
     expect(stdout).toContain('Only user 0 and group 0 may open the file.');
   },
 );
+
+test.each(['10001:0', '10001:1000'])(
+  'a new volume for the ledger can be written by user %s, and stays',
+  async (user) => {
+    const volume = `modelgate-test-${process.pid}-${user.replace(':', '-')}`;
+    const started = (script: string) =>
+      runOnce(
+        ['--user', user, '--volume', `${volume}:/var/lib/modelgate`, '--entrypoint', 'node'],
+        ['--print', script],
+      );
+    try {
+      const script = "require('better-sqlite3')('/var/lib/modelgate/usage.db')";
+      await started(
+        `${script}.exec('PRAGMA journal_mode = WAL; CREATE TABLE kept (word); INSERT INTO kept VALUES (7)')`,
+      );
+      expect((await started(`${script}.prepare('SELECT word FROM kept').pluck().all().join()`)).stdout.trim()).toBe(
+        '7',
+      );
+      const { stdout } = await started("require('node:fs').statSync('/var/lib/modelgate').mode.toString(8)");
+      expect(stdout.trim()).toBe('40700');
+    } finally {
+      await run(ENGINE, ['volume', 'rm', '--force', volume]);
+    }
+  },
+);

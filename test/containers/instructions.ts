@@ -1,4 +1,4 @@
-/** The deployment section of README.md, followed to the letter: each command is run as it stands, in its order. */
+/** What README.md and config/README.md say of deployments, followed to the letter: each command is run as it stands, in its order. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type RunOptions, shell } from './engine.ts';
@@ -16,14 +16,17 @@ export interface Instructions {
   rest(): readonly string[];
 }
 
+const INSTALL = { file: 'README.md', heading: '## Install' };
+export const LEDGER = { file: 'config/README.md', heading: '### The ledger in containers' };
+
 /** @param title the bold word that the paragraph before the commands begins with */
-export function readInstructions(title: string, options: RunOptions): Instructions {
-  const commands = commandsUnder(title);
+export function readInstructions(title: string, options: RunOptions, chapter = INSTALL): Instructions {
+  const commands = commandsUnder(title, chapter);
   return {
     async next(part) {
       const [command] = commands;
       if (command?.includes(part) !== true) {
-        throw new Error(`README.md, ${title}: what comes next is not "${part}" but: ${command ?? 'nothing'}`);
+        throw new Error(`${chapter.file}, ${title}: what comes next is not "${part}" but: ${command ?? 'nothing'}`);
       }
       commands.shift();
       return shell(command, options);
@@ -32,10 +35,10 @@ export function readInstructions(title: string, options: RunOptions): Instructio
   };
 }
 
-function commandsUnder(title: string): string[] {
-  const [, section = ''] = readFileSync(join(ROOT, 'README.md'), 'utf8').split(/^## Install$/m);
+function commandsUnder(title: string, { file, heading }: typeof INSTALL): string[] {
+  const [, section = ''] = readFileSync(join(ROOT, file), 'utf8').split(`\n${heading}\n`);
   const paragraph = section.split(`\n**${title}**`)[1]?.split('\n**')[0];
   const [, block] = /\n```\n([^]*?)\n```\n/.exec(paragraph ?? '') ?? [];
-  if (block === undefined) throw new Error(`README.md has no commands after "**${title}**" in its section Install`);
+  if (block === undefined) throw new Error(`${file} has no commands after "**${title}**" under "${heading}"`);
   return block.split(/(?<!\\)\n/);
 }

@@ -1,12 +1,13 @@
 /** What the README says under "New", done: nginx, modelgate and the real Open WebUI in containers, one data folder for two users. */
 import Database from 'better-sqlite3';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { addUser, listModelIds, send, signUp, type Account } from '../openwebui/backend-client.ts';
 import { question } from '../openwebui/tenants.ts';
 import { makeCertificate } from '../support/gate/certificate.ts';
-import type { Instructions } from './instructions.ts';
+import { type Instructions, LEDGER } from './instructions.ts';
+import { USAGE_FILE, readCalls } from './ledger.ts';
 import { scrapedTargets, watchedAlerts } from './monitoring.ts';
 import { sendToPort } from './redirect.ts';
 import { type Stack, answers, createStack, eventually } from './stack.ts';
@@ -15,6 +16,8 @@ const CHAT = '/api/chat/completions';
 
 /** Of a provider that the README permits, by its prefix. */
 const PERMITTED = 'openai/alpha';
+
+const ACCESS_KEY = 'an-access-key-of-the-container-tests-0123456789';
 
 describe('a new deployment', () => {
   let stack: Stack;
@@ -26,7 +29,14 @@ describe('a new deployment', () => {
     stack = await createStack({
       ports: ['HTTPS_PORT', 'HTTP_PORT', 'PROMETHEUS_PORT'],
       scheme: 'https',
-      settings: { OPENROUTER_EXTERNAL_USER: 'mai_client_acme', ORGANIZATION_NAME: '"Acme and Sons"' },
+      settings: (provider) => ({
+        OPENROUTER_EXTERNAL_USER: 'mai_client_acme',
+        ORGANIZATION_NAME: '"Acme and Sons"',
+        MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
+        FORWARD_USER_INFO_HEADER_JWT_SECRET: 'a-secret-of-the-container-tests-0123456789',
+        MODELGATE_PROVIDERS: `http://${provider}/v1`,
+        OPENAI_API_BASE_URL: `http://modelgate:8081/${provider}/v1`,
+      }),
     });
     readme = stack.follow('New');
     await readme.next('cp .env.example .env');
@@ -75,6 +85,48 @@ describe('a new deployment', () => {
     expect((await chat('beta')).status).toBe(403);
     expect(stack.provider.asked()).toEqual([PERMITTED]);
     expect(await listModelIds(ann)).toEqual([PERMITTED]);
+  });
+
+  test('Open WebUI has no way to the provider but through modelgate, and no key of it', async () => {
+    const models = `${stack.settings['MODELGATE_PROVIDERS']}/models`;
+    const ask = `fetch('${models}').then(({ status }) => console.log(status))`;
+    expect(await stack.exec('modelgate', 'node', '--eval', ask)).toBe('200');
+    const direct = ['curl', '--silent', '--show-error', '--max-time', '10', models];
+    await expect(stack.exec('open-webui', ...direct)).rejects.toThrow(/curl: \((?:7|28)\)/);
+    const variables = (await stack.exec('open-webui', 'env')).split('\n');
+    expect(variables.filter((line) => line.includes('provider-key'))).toEqual([]);
+    expect(variables).toContain(`OPENAI_API_KEY=${ACCESS_KEY}`);
+  });
+
+  test('what the provider gets says neither who asks nor the access key', async () => {
+    await chat(PERMITTED);
+    const names = stack.provider.requests.flatMap(({ rawHeaders }) => rawHeaders.filter((_, at) => at % 2 === 0));
+    expect(names.filter((name) => /^(?:x-openwebui|authorization|cookie)/i.test(name))).toEqual([]);
+    expect(stack.provider.requests.some(({ path }) => path.endsWith('/chat/completions'))).toBe(true);
+  });
+
+  test('a chat is in the ledger with its user, its organization and what the provider has counted', async () => {
+    const before = await readCalls(stack);
+    await chat(PERMITTED);
+    expect((await readCalls(stack)).slice(before.length)).toEqual([
+      {
+        state: 'closed',
+        organization_id: 'mai_client_acme',
+        user_id: ann.id,
+        model: PERMITTED,
+        measured: 'reported',
+        input: 1,
+        output: 8,
+      },
+    ]);
+  });
+
+  test('the ledger is on a volume of its own, which the user of the gate alone may open, and the backend does not have', async () => {
+    const stat = (path: string) =>
+      insideGate(`(({ uid, mode }) => uid + ' ' + (mode & 0o777).toString(8))(require('node:fs').statSync('${path}'))`);
+    expect(await stat('/var/lib/modelgate')).toBe('10001 700');
+    expect(await stat(USAGE_FILE)).toBe('10001 600');
+    await expect(stack.exec('open-webui', 'ls', '/var/lib/modelgate')).rejects.toThrow('No such file');
   });
 
   test('new users are members of the organization of .env when they are first seen', async () => {
@@ -185,7 +237,8 @@ describe('a new deployment', () => {
     }
   });
 
-  test('a stream that runs when the gate is stopped ends whole, and the gate ends by itself', async () => {
+  test('a stream that runs when the gate is stopped ends whole and counted, and the gate ends by itself', async () => {
+    const before = await readCalls(stack);
     const answer = await send(ann, 'POST', CHAT, question(PERMITTED, { stream: true }));
     const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = (await reader.read()).value ?? '';
@@ -198,6 +251,9 @@ describe('a new deployment', () => {
     expect(await stack.logs('modelgate')).toMatch(/"msg":"modelgate has stopped","requests_cut":0/);
     await stack.compose('start', 'modelgate');
     await eventually(isServed, 'served after a stop and a start');
+    const calls = await readCalls(stack);
+    expect(calls.at(before.length)).toMatchObject({ state: 'closed', user_id: ann.id, model: PERMITTED });
+    expect(calls.filter(({ state }) => state === 'open')).toEqual([]);
   });
 
   test.each(['nginx', 'modelgate', 'open-webui'])('%s may be restarted alone', async (service) => {
@@ -224,13 +280,34 @@ describe('a new deployment', () => {
     expect(readdirSync(join(stack.directory, 'backups')).filter((name) => name.endsWith('.gz'))).toHaveLength(1);
   });
 
-  test('the whole stack comes back after down and up, with what was granted, and with Prometheus where it is asked for', async () => {
+  test('the ledger is backed up while it is written, and put back', async () => {
+    const backedUp = await readCalls(stack);
+    await stack.follow('Back up', LEDGER).next('VACUUM INTO');
+    const folder = join(stack.directory, 'backups');
+    const [copy = ''] = readdirSync(folder).filter((name) => /^usage-[\d-]+\.db$/.test(name));
+    renameSync(join(folder, copy), join(folder, 'usage-2026-11-27.db'));
+    expect((await send(admin, 'POST', CHAT, question(PERMITTED))).status).toBe(200);
+    expect((await readCalls(stack)).slice(backedUp.length)).toMatchObject([{ user_id: admin.id }]);
+    const restore = stack.follow('Restore', LEDGER);
+    for (const part of ['stop', 'run', 'start']) await restore.next(part);
+    await eventually(isServed, 'served after the ledger was put back');
+    const restored = await readCalls(stack);
+    expect(restored.slice(0, backedUp.length)).toEqual(backedUp);
+    expect(restored.slice(backedUp.length).filter(({ user_id: user }) => user === admin.id)).toEqual([]);
+    expect(restore.rest()).toEqual([]);
+  });
+
+  test('the whole stack comes back after down and up, with what was granted and counted, and with Prometheus where it is asked for', async () => {
+    const container = await stack.inspect('modelgate', '{{.Id}}');
+    const counted = await readCalls(stack);
     await stack.compose('down');
     stack.fillIn({ MODELGATE_ADMIN_HOST: '0.0.0.0' });
     await readme.next('--profile monitoring');
     await stack.ready();
     await eventually(isServed, 'served after down and up');
     expect((await chat('beta')).status).toBe(403);
+    expect(await stack.inspect('modelgate', '{{.Id}}')).not.toBe(container);
+    expect((await readCalls(stack)).slice(0, counted.length)).toEqual(counted);
     expect(readme.rest()).toEqual([]);
   });
 

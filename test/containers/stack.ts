@@ -25,7 +25,7 @@ export interface Stack extends AsyncDisposable {
   readonly provider: Provider;
   readonly database: string;
   /** The commands of the README under this title, to be run here. */
-  follow(title: string): Instructions;
+  follow(title: string, chapter?: Parameters<typeof readInstructions>[2]): Instructions;
   /** Values of .env; where the folder is a checkout, they are still empty. */
   readonly settings: Readonly<Record<string, string>>;
   /** Gives variables of .env their values, as an operator does: each must stand there, if only as a comment. */
@@ -45,7 +45,8 @@ export interface Stack extends AsyncDisposable {
 export interface StackOptions {
   /** Files of the operator's own folder, with the checkout beside it; not given: the folder is a checkout. */
   readonly files?: Readonly<Record<string, string>>;
-  readonly settings?: Readonly<Record<string, string>>;
+  /** @param provider host and port of the model provider, as containers reach it */
+  readonly settings: (provider: string) => Readonly<Record<string, string>>;
   /** Variables of .env that hold free ports; the first one is where `url` points. */
   readonly ports: readonly string[];
   readonly scheme: 'http' | 'https';
@@ -67,9 +68,8 @@ export async function createStack(options: StackOptions): Promise<Stack> {
     OPENROUTER_API_KEY: 'provider-key',
     WEBUI_SECRET_KEY: 'a-key-of-the-container-tests-0123456789',
     NETWORK_PREFIX: network,
-    OPENAI_API_BASE_URL: `http://${addressOfMachine()}:${door.port}/v1`,
     ...Object.fromEntries(options.ports.map((name, index) => [name, String(ports[index])])),
-    ...options.settings,
+    ...options.settings(`${addressOfMachine()}:${door.port}`),
   };
   if (options.files !== undefined) writeFileSync(environment, lines(settings), { mode: 0o600 });
 
@@ -81,7 +81,7 @@ export async function createStack(options: StackOptions): Promise<Stack> {
     url,
     provider,
     database: join(directory, 'data/webui.db'),
-    follow: (title) => readInstructions(title, inFolder),
+    follow: (title, chapter) => readInstructions(title, inFolder, chapter),
     settings,
     fillIn: (values) => writeFileSync(environment, filledIn(readFileSync(environment, 'utf8'), values)),
     compose: (...words) => compose(words, inFolder),
