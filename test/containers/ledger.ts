@@ -19,3 +19,9 @@ export async function readCalls(stack: Stack): Promise<readonly StoredCall[]> {
   const script = `JSON.stringify(require('better-sqlite3')('${USAGE_FILE}').prepare('${rows}').all())`;
   return JSON.parse(await stack.exec('modelgate', 'node', '--print', script)) as readonly StoredCall[];
 }
+
+/** @returns this month's sums, as an operator asks for them */
+export async function readUsage(stack: Stack): Promise<{ readonly requests: number; readonly output: number }> {
+  const shown = await stack.exec('modelgate', 'modelgate', 'usage', '--by', 'model', '--json');
+  return (JSON.parse(shown) as { total: { requests: number; output: number } }).total;
+}

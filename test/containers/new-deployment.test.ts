@@ -7,7 +7,7 @@ import { addUser, listModelIds, send, signUp, type Account } from '../openwebui/
 import { question } from '../openwebui/tenants.ts';
 import { makeCertificate } from '../support/gate/certificate.ts';
 import { type Instructions, LEDGER } from './instructions.ts';
-import { USAGE_FILE, readCalls } from './ledger.ts';
+import { USAGE_FILE, readCalls, readUsage } from './ledger.ts';
 import { scrapedTargets, watchedAlerts } from './monitoring.ts';
 import { sendToPort } from './redirect.ts';
 import { type Stack, answers, createStack, eventually } from './stack.ts';
@@ -106,7 +106,7 @@ describe('a new deployment', () => {
   });
 
   test('a chat is in the ledger with its user, its organization and what the provider has counted', async () => {
-    const before = await readCalls(stack);
+    const [before, used] = [await readCalls(stack), await readUsage(stack)];
     await chat(PERMITTED);
     expect((await readCalls(stack)).slice(before.length)).toEqual([
       {
@@ -119,6 +119,7 @@ describe('a new deployment', () => {
         output: 8,
       },
     ]);
+    expect(await readUsage(stack)).toMatchObject({ requests: used.requests + 1, output: used.output + 8 });
   });
 
   test('the ledger is on a volume of its own, which the user of the gate alone may open, and the backend does not have', async () => {
