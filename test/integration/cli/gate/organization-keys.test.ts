@@ -70,43 +70,47 @@ async function outputOf(gate: ServingProcess): Promise<string> {
   return stdout + stderr;
 }
 
-test('a key that is set beside a gate that runs counts at the next call, and is shown nowhere', async () => {
-  using database = createDatabase();
-  database.addUser({ id: 'ann' });
-  database.addMember('acme', 'ann');
-  database.grant('acme', 'A');
-  await using provider = await startProvider({ models: ['A'] });
-  const settings = settingsOf(database, provider, SECRET);
-  const shown: string[] = [];
-  {
-    await using gate = await serveModelgate(settings);
-    const at = ['acme', '--provider', hostOf(provider)];
-    expect(await ask(gate, provider)).toMatchObject({ status: 200, keys: [`Bearer ${SHARED}`] });
-    for (const own of [FIRST, SECOND]) {
-      const { code, output, commandLine } = await key(settings, ['set', ...at], `${own}\n`);
-      shown.push(output, commandLine);
-      expect({ code, commandLine }).toEqual({
-        code: 0,
-        commandLine: expect.stringContaining('key set acme') as string,
-      });
-      expect(await ask(gate, provider)).toMatchObject({ status: 200, keys: [`Bearer ${own}`] });
+test(
+  'a key that is set beside a gate that runs counts at the next call, and is shown nowhere',
+  { timeout: 60_000 },
+  async () => {
+    using database = createDatabase();
+    database.addUser({ id: 'ann' });
+    database.addMember('acme', 'ann');
+    database.grant('acme', 'A');
+    await using provider = await startProvider({ models: ['A'] });
+    const settings = settingsOf(database, provider, SECRET);
+    const shown: string[] = [];
+    {
+      await using gate = await serveModelgate(settings);
+      const at = ['acme', '--provider', hostOf(provider)];
+      expect(await ask(gate, provider)).toMatchObject({ status: 200, keys: [`Bearer ${SHARED}`] });
+      for (const own of [FIRST, SECOND]) {
+        const { code, output, commandLine } = await key(settings, ['set', ...at], `${own}\n`);
+        shown.push(output, commandLine);
+        expect({ code, commandLine }).toEqual({
+          code: 0,
+          commandLine: expect.stringContaining('key set acme') as string,
+        });
+        expect(await ask(gate, provider)).toMatchObject({ status: 200, keys: [`Bearer ${own}`] });
+      }
+      shown.push((await key(settings, ['list', '--json'])).output);
+      expect(shown.at(-1)).toContain('"ends_with":"6789"');
+      for (const path of ['/metrics', '/', '/readyz']) shown.push(await (await fetch(gate.adminUrl + path)).text());
+      expect(shown.at(-3)).toContain('modelgate_provider_requests_total');
+      shown.push(await outputOf(gate));
     }
-    shown.push((await key(settings, ['list', '--json'])).output);
-    expect(shown.at(-1)).toContain('"ends_with":"6789"');
-    for (const path of ['/metrics', '/', '/readyz']) shown.push(await (await fetch(gate.adminUrl + path)).text());
-    expect(shown.at(-3)).toContain('modelgate_provider_requests_total');
-    shown.push(await outputOf(gate));
-  }
-  for (const wrong of ['another-secret-of-thirty-two-characters', '']) {
-    await using gate = await serveModelgate(settingsOf(database, provider, wrong));
-    const refused = await ask(gate, provider);
-    expect(refused).toMatchObject({ status: 503, keys: [] });
-    expect(refused.body).toContain('`modelgate key set`');
-    shown.push(refused.body, await outputOf(gate));
-    expect(shown.at(-1)).toMatch(/"organization":"acme".*MODELGATE_KEYS_SECRET is (?:another one|not set)/);
-  }
-  expect(shown.join('\n')).toContain('"key":"organization"');
-  for (const secret of [FIRST, SECOND, SHARED, SECRET]) expect(shown.join('\n')).not.toContain(secret);
-  const ledger = readFileSync(join(database.directory, 'modelgate', 'usage.db'));
-  for (const secret of [FIRST, SECOND, SHARED, SECRET]) expect(ledger.includes(secret)).toBe(false);
-});
+    for (const wrong of ['another-secret-of-thirty-two-characters', '']) {
+      await using gate = await serveModelgate(settingsOf(database, provider, wrong));
+      const refused = await ask(gate, provider);
+      expect(refused).toMatchObject({ status: 503, keys: [] });
+      expect(refused.body).toContain('`modelgate key set`');
+      shown.push(refused.body, await outputOf(gate));
+      expect(shown.at(-1)).toMatch(/"organization":"acme".*MODELGATE_KEYS_SECRET is (?:another one|not set)/);
+    }
+    expect(shown.join('\n')).toContain('"key":"organization"');
+    for (const secret of [FIRST, SECOND, SHARED, SECRET]) expect(shown.join('\n')).not.toContain(secret);
+    const ledger = readFileSync(join(database.directory, 'modelgate', 'usage.db'));
+    for (const secret of [FIRST, SECOND, SHARED, SECRET]) expect(ledger.includes(secret)).toBe(false);
+  },
+);
