@@ -3,14 +3,17 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createAdminServer, createReadiness } from '../admin/server.ts';
 import type { Config, ListenAddress } from '../config/schema.ts';
 import { createProviderDoor } from '../provider-door/door.ts';
-import { createStore } from '../store/store.ts';
+import { type Store, createStore } from '../store/store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { type Metrics, createMetrics } from '../telemetry/metrics.ts';
 import { createRecentDecisions } from '../telemetry/recent-decisions.ts';
+import { createBudgetFigures } from '../usage/budget-figures.ts';
 import { type Ledger, createLedger } from '../usage/ledger.ts';
 import { createGate } from './gate.ts';
 
 export type RunningGate = Awaited<ReturnType<typeof startGate>>;
+
+type Usage = NonNullable<Config['usage']>;
 
 /** The message is for the operator. */
 export class ListenFailure extends Error {}
@@ -18,26 +21,23 @@ export class ListenFailure extends Error {}
 /** @throws ListenFailure where one of the two addresses cannot be listened on */
 export async function startGate(config: Config, log: Log, version: string) {
   let current = config;
-  const { bypass, maxStaleMs } = config.policy;
-  const store = await createStore({
-    databasePath: config.database.path,
-    maxStaleMs,
-    organization: config.organization,
-    autoEnroll: config.organization?.autoEnroll ?? false,
-    warn: (message, fields) => log.warn(fields, message),
-  });
+  const { bypass } = config.policy;
+  const store = await openStore(config, log);
   const mode = () => current.policy.mode;
   const storeHealth = () => store.health();
+  const { provider, usage } = config;
   const metrics = createMetrics({
     version,
     mode,
     bypass: bypass !== undefined,
     storeHealth,
     storeFigures: () => store.figures(),
+    // there before the first look at the figures
+    ledger: () => watched,
   });
   const decisions = createRecentDecisions(log.redact);
-  const { provider, usage } = config;
   const ledger = usage && (await openLedger(usage, log, metrics));
+  const watched = ledger && watch(ledger, usage, store);
   const gate = createGate({ config, store, log, metrics, decisions, ledger });
   const door =
     provider &&
@@ -76,9 +76,17 @@ export async function startGate(config: Config, log: Log, version: string) {
   }
 }
 
-/** Its sums are where the counters begin: a restart is no reset. */
-/** The first call need not wait for the file. */
-async function openLedger(usage: NonNullable<Config['usage']>, log: Log, metrics: Metrics): Promise<Ledger> {
+const openStore = ({ database, policy, organization }: Config, log: Log): Promise<Store> =>
+  createStore({
+    databasePath: database.path,
+    maxStaleMs: policy.maxStaleMs,
+    organization,
+    autoEnroll: organization?.autoEnroll ?? false,
+    warn: (message, fields) => log.warn(fields, message),
+  });
+
+/** Its sums are where the counters begin: a restart is no reset. The first call need not wait for the file. */
+async function openLedger(usage: Usage, log: Log, metrics: Metrics): Promise<Ledger> {
   const { path, keepMs, whenDown } = usage;
   const warn = (message: string, fields: Record<string, unknown>) => log.warn(fields, message);
   const ledger = createLedger({ path, keepMs, whenDown, warn, committed: metrics.usage.committed });
@@ -86,6 +94,12 @@ async function openLedger(usage: NonNullable<Config['usage']>, log: Log, metrics
   sums?.forEach(metrics.usage.counted);
   return ledger;
 }
+
+/** What operators see of it. */
+const watch = (ledger: Ledger, usage: Usage, store: Store) => ({
+  state: () => ({ ...ledger.counts, problem: ledger.problem }),
+  budgets: createBudgetFigures({ store, ledger, ...usage }),
+});
 
 async function listening<T>(setting: string, { host, port }: ListenAddress, listen: Promise<T>): Promise<T> {
   try {

@@ -79,6 +79,15 @@ export function prepareBudgets(connection: Connection) {
     entriesOf(organization).flatMap(({ isActive, budget }) => (isActive && budget !== undefined ? [budget] : []));
 }
 
+/** Most organizations of which budgets are read at once. */
+const MOST_ORGANIZATIONS = 1_000;
+
+/** @returns a function that reads the budgets that are switched on, of the first organizations that have any */
+export function prepareAllBudgets(connection: Connection): () => readonly StoredBudget[] {
+  const budgetsOf = prepareBudgets(connection);
+  return () => budgeted(connection).slice(0, MOST_ORGANIZATIONS).flatMap(budgetsOf);
+}
+
 const isMonthly = ({ measure, period, scope }: Row): boolean =>
   measure === 'usd' && period === 'month' && scope === 'organization';
 

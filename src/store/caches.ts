@@ -109,6 +109,7 @@ export function createCaches(source: Source, options: Staleness & Configured) {
     connectionPrefixes: cache('connectionPrefixes', same),
     providerSettings: cache('providerSettings', same),
     budgetsOf: cache('budgetsOf', same, { maxSize: 50_000 }),
+    allBudgets: cache('allBudgets', same),
     organizationName: cache('organizationName', (name, id) => name ?? (configured?.id === id ? configured.name : id), {
       maxSize: 50_000,
     }),

@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto';
 import { type OrganizationId, toOrganizationId, toUserId } from '../policy/principal.ts';
 import type { Preset } from '../policy/decide.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
-import { prepareBudgets, prepareOrganizationName } from './budgets.ts';
+import { prepareAllBudgets, prepareBudgets, prepareOrganizationName } from './budgets.ts';
 import { type Connection, Unreadable, isBusy, prepareColumn } from './database.ts';
 import { modelsInParameters, prepareComposites, prepareConnectionPrefixes, preparePresetsOn } from './models.ts';
 import { prepareOpenrouterKeys, prepareProviderSettings } from './provider-settings.ts';
@@ -84,6 +84,7 @@ function prepareReads(connection: Connection, schema: Schema) {
     openrouterKeyOf: prepareOpenrouterKeys(connection, schema),
     presetsOn: preparePresetsOn(connection, schema),
     budgetsOf: prepareBudgets(connection),
+    allBudgets: prepareAllBudgets(connection),
     organizationName: prepareOrganizationName(connection),
     roleOf(user: string): string | undefined {
       const [found] = roles(user);

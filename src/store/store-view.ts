@@ -50,7 +50,7 @@ export type StoreView = Pick<
   CachedView,
   | keyof PolicyView
   | ('user' | 'userOfApiKey' | 'isGrantedAnywhere' | 'hasModelRow' | 'providerSettings' | 'presetsOn')
-  | ('budgetsOf' | 'organizationName' | 'openrouterKeyOf')
+  | ('budgetsOf' | 'allBudgets' | 'organizationName' | 'openrouterKeyOf')
 >;
 
 /** What the last look at the file found; each question @throws NotLoaded */
@@ -147,6 +147,11 @@ export class CachedView implements PolicyView {
   /** Its budgets that are switched on: `budgetsAt` says which of them count at a moment. */
   budgetsOf(organization: OrganizationId): readonly StoredBudget[] {
     return this.#caches.budgetsOf.get(organization);
+  }
+
+  /** The same of the first thousand organizations that have any. */
+  allBudgets(): readonly StoredBudget[] {
+    return this.#caches.allBudgets.get();
   }
 
   /** As mAI or the environment calls it, or its id. */

@@ -43,6 +43,17 @@ export function readCounter(series: string, read: () => Iterable<readonly [value
   return { text: () => figureText(name, 'counter', help, rows()) };
 }
 
+/** @returns the text of a gauge; of rows whose labels are shown alike the last one counts */
+export function gaugeText(series: string, values: Iterable<readonly [value: number, ...labels: string[]]>): string {
+  const { name, labels, help } = partsOf(series);
+  const rows = new Map<string, Row>();
+  for (const [value, ...own] of values) {
+    const head = rowHead(name, labels, own);
+    rows.set(head, { head, value });
+  }
+  return figureText(name, 'gauge', help, rows.values());
+}
+
 /** A histogram that costs an addition. */
 export function createHistogram(series: string, bounds: readonly number[]) {
   const { name, help } = partsOf(series);

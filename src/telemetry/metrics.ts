@@ -3,7 +3,7 @@ import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
 import type { Decision } from '../policy/decision.ts';
 import type { StoreFigures, StoreHealth } from '../store/store.ts';
 import { LATENCY, UPSTREAM, createCounter, createHistogram, partsOf, readCounter, statusClass } from './figures.ts';
-import { createProviderMetrics, createUsageMetrics } from './provider-metrics.ts';
+import { type BudgetFigures, budgetsText, createProviderMetrics, createUsageMetrics } from './provider-metrics.ts';
 
 interface MetricsOptions {
   readonly version: string;
@@ -11,6 +11,15 @@ interface MetricsOptions {
   readonly bypass: boolean;
   readonly storeHealth: () => Promise<Pick<StoreHealth, 'readable' | 'ageMs' | 'writeProblem'>>;
   readonly storeFigures: () => StoreFigures;
+  /** Undefined where there is no provider door. */
+  readonly ledger?: () => WatchedLedger | undefined;
+}
+
+interface WatchedLedger {
+  /** Calls of all gates on the file, and the backlog of this one. */
+  state(): Readonly<Record<'open' | 'interrupted' | 'backlog', number>> & { readonly problem: object | undefined };
+  /** Those in force; never rejects. */
+  budgets(): Promise<readonly BudgetFigures[]>;
 }
 
 interface RequestFigures {
@@ -74,7 +83,7 @@ export function createMetrics(options: MetricsOptions) {
         ...Object.values(ofUsage),
       ]
         .map((figure) => figure.text())
-        .join('')}`,
+        .join('')}${budgetsText((await options.ledger?.()?.budgets()) ?? [])}`,
     }),
   };
 }
@@ -172,6 +181,17 @@ function createGauges(registry: Registry, options: MetricsOptions) {
   gauge(
     'database_age_seconds Time since the database was last seen to agree with what is served.',
     async () => (await storeHealth()).ageMs / 1000,
+  );
+  const ledger = () => options.ledger?.()?.state();
+  gauge(
+    'ledger_problem 1 if usage.db cannot be written: calls are refused, or what they use is in the log alone.',
+    () => ledger()?.problem !== undefined,
+  );
+  gauge('ledger_backlog Writes that wait for usage.db.', () => ledger()?.backlog ?? 0);
+  gauge('ledger_open_requests Calls that run, of all gates on usage.db.', () => ledger()?.open ?? 0);
+  gauge(
+    'ledger_unresolved Calls that were cut, and of which it is still to be found out what they have used.',
+    () => ledger()?.interrupted ?? 0,
   );
   let hasIdentityProblem = false;
   gauge(

@@ -1,6 +1,6 @@
 /** What the provider door counts: its requests, and what they use. */
 import type { Decision } from '../policy/decision.ts';
-import { LATENCY, UPSTREAM, createCounter, createHistogram, statusClass } from './figures.ts';
+import { LATENCY, UPSTREAM, createCounter, createHistogram, gaugeText, statusClass } from './figures.ts';
 
 const MAX_USAGE_ROWS = 4_000;
 
@@ -92,4 +92,31 @@ export function createUsageMetrics() {
     warned: (organization: string) => figures.warnings.add(1, organization),
     committed: (ms: number) => figures.commit.observe(ms / 1000),
   };
+}
+
+/** A budget of a whole organization in the period that runs, in its measure. */
+export interface BudgetFigures {
+  readonly organization: string;
+  readonly measure: string;
+  readonly period: string;
+  readonly limit: number;
+  /** Undefined while the ledger cannot be read. */
+  readonly used: { readonly spent: number; readonly reserved: number } | undefined;
+}
+
+export function budgetsText(budgets: readonly BudgetFigures[]): string {
+  const series = (name: string, help: string, valueOf: (budget: BudgetFigures) => number | undefined): string =>
+    gaugeText(
+      `budget_${name}{organization,measure,period} ${help}`,
+      budgets.flatMap((budget) => {
+        const { organization, measure, period } = budget;
+        const value = valueOf(budget);
+        return value === undefined ? [] : [[value, organization, measure, period] as const];
+      }),
+    );
+  return [
+    series('limit', 'What organizations may use in the period that runs, in the measure.', ({ limit }) => limit),
+    series('spent', 'What of it is used.', ({ used }) => used?.spent),
+    series('reserved', 'What of it calls that run may use.', ({ used }) => used?.reserved),
+  ].join('');
 }

@@ -1,6 +1,8 @@
 /** The moves of the ledger. Each call is opened once and settled once, however often a move comes. */
+import type { Budget } from '../policy/budget.ts';
 import type { Connection } from '../store/database.ts';
 import { createBudgetStates } from './budget-states.ts';
+import { createBudgetUse } from './budget-use.ts';
 import type { Admission, Amount, Call, Charge, Ending, Opening, Settled } from './call.ts';
 import { prepareSealedKey } from './keys.ts';
 import { createMeans } from './means.ts';
@@ -39,16 +41,9 @@ export function createBook(connection: Connection) {
       budgets.add(call, admitted, NOTHING);
       return OPENED;
     },
-    /** @returns the first of these budgets that has nothing left, for a model of which the provider is not known yet */
-    usedUp(organization: string, model: string, charges: readonly Charge[]): string | undefined {
-      const isMoneyAsked = !statements.mayBeFree(model);
-      const full = charges.find((charge) => {
-        if (!charge.isHard || (charge.measure === 'usd' && !isMoneyAsked)) return false;
-        const { spent, reserved } = budgets.state(organization, charge);
-        return spent + reserved >= charge.amount;
-      });
-      return full?.budget;
-    },
+    usedUp: createUsedUp(parts),
+    /** @returns what is used of each, as `createBudgetUse` says */
+    uses: (of: readonly Budget[], timeZone: string, at: number) => of.map(createBudgetUse(connection, timeZone, at)),
     settle(call: Call, ending: Ending, charges: readonly Charge[]): Settled {
       // in a file that was deleted meanwhile
       if (statements.find(call.id) === undefined) statements.begin(call, 'open', NOTHING);
@@ -103,6 +98,18 @@ const createAdmit = ({ prices, budgets, means }: BookParts) =>
       return spent + reserved;
     };
     return refusalOf(call, admission.charges, amount, isFreeCall(call, known), usedOf) ?? amount;
+  };
+
+/** @returns what finds the first of these budgets that has nothing left, for a model of which the provider is not known yet */
+const createUsedUp = ({ statements, budgets }: BookParts) =>
+  function usedUp(organization: string, model: string, charges: readonly Charge[]): string | undefined {
+    const isMoneyAsked = !statements.mayBeFree(model);
+    const full = charges.find((charge) => {
+      if (!charge.isHard || (charge.measure === 'usd' && !isMoneyAsked)) return false;
+      const { spent, reserved } = budgets.state(organization, charge);
+      return spent + reserved >= charge.amount;
+    });
+    return full?.budget;
   };
 
 function createSettle({ statements, prices, budgets, means }: BookParts) {

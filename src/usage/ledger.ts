@@ -99,6 +99,11 @@ class ThreadedLedger {
     return this.#inTime(this.#ask('sealedKey', of)).catch(() => undefined);
   }
 
+  /** @returns what is used of each of these budgets; undefined where that cannot be seen in time */
+  async uses(...of: Parameters<MoveOf<'uses'>>): Promise<MoveResult<'uses'> | undefined> {
+    return this.#inTime(this.#ask('uses', of)).catch(() => undefined);
+  }
+
   /** By what the provider can be asked later for what the call has used. Does not wait. */
   note(id: string, generationId: string): void {
     void this.#ask('note', [id, generationId]).catch(ignore);

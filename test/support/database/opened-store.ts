@@ -60,6 +60,7 @@ export async function openStore(
       openrouterKeyOf: (organization) => ask((view) => view.openrouterKeyOf(organization)),
       presetsOn: (base) => ask((view) => view.presetsOn(base)),
       budgetsOf: (organization) => ask((view) => view.budgetsOf(organization)),
+      allBudgets: () => ask((view) => view.allBudgets()),
       organizationName: (organization) => ask((view) => view.organizationName(organization)),
       isGrantedAnywhere: (id) => ask((view) => view.isGrantedAnywhere(id)),
     };

@@ -55,6 +55,7 @@ export function viewOf({ grants, members, presets = {}, composites = [], prefixe
     providerSettings: () => ({ connections: [], serviceModels: { listed: [], sent: [] }, named: [] }),
     presetsOn: (base) => Object.entries(presets).flatMap(([id, row]) => (row.base === base ? [modelOf(id)] : [])),
     budgetsOf: () => [],
+    allBudgets: () => [],
     organizationName: (organization) => organization,
     hasModelRow: (id) => Object.hasOwn(presets, id),
   };
