@@ -16,9 +16,16 @@ interface ReadinessParts {
   readonly mode: () => 'enforce' | 'report';
   readonly bypass: Bypass | undefined;
   readonly storeHealth: () => Promise<StoreHealth>;
+  /** Undefined where there is no provider door. */
+  readonly ledger: { readonly state: () => LedgerState } | undefined;
   readonly upstreamProblem: () => Promise<string | undefined>;
   readonly identityProblem: () => string | undefined;
   readonly isDraining: () => boolean;
+}
+
+interface LedgerState {
+  readonly problem: { readonly problem: string; readonly forMs: number } | undefined;
+  readonly whenDown: 'refuse' | 'pass';
 }
 
 /** Probes that come faster share one answer. */
@@ -45,12 +52,32 @@ export function createReadiness(parts: ReadinessParts, now = () => performance.n
       /** With a `write_problem` no new user can be enrolled. */
       database: { readable, age_ms: Math.round(ageMs), missing, problem, write_problem: writeProblem },
       upstream: { reachable, problem: unreached ?? null },
+      /** The gate stays ready: a gate behind which nothing can be counted still serves pages, lists and chats that are stored. */
+      ledger: describeLedger(parts.ledger?.state()),
       /** The gate stays ready: only a session that the backend issues can show that the problem is over. */
       identity: { problem: parts.identityProblem() ?? null },
       version: parts.version,
     };
   };
 }
+
+/** @returns null where there is none */
+function describeLedger(state: LedgerState | undefined) {
+  if (state === undefined) return null;
+  const { problem, whenDown } = state;
+  if (problem === undefined) return { writable: true, problem: null, since: null, remedy: null };
+  return {
+    writable: false,
+    problem: problem.problem,
+    since: new Date(Date.now() - problem.forMs).toISOString(),
+    remedy: `${WHEN_DOWN[whenDown]}. Make room on the disk of usage.db, or let this user write the file and its folder: the gate goes on by itself.`,
+  };
+}
+
+const WHEN_DOWN = {
+  refuse: 'What runs a model is refused (503)',
+  pass: 'What runs a model goes on, and what it uses is in the log alone',
+} as const satisfies Record<LedgerState['whenDown'], string>;
 
 type Readiness = Awaited<ReturnType<ReturnType<typeof createReadiness>>>;
 
@@ -139,7 +166,7 @@ const ADMIN_PATHS = {
 } as const;
 
 /** A page without scripts, styles or anything else to load. */
-function frontPage({ version, ready, draining, mode, bypass, database, upstream, identity }: Readiness) {
+function frontPage({ version, ready, draining, mode, bypass, database, upstream, ledger, identity }: Readiness) {
   const state = ready ? 'Ready' : draining ? 'Not ready: it is shutting down' : 'Not ready';
   const enforced = mode === 'report' ? 'reporting only (MODELGATE_MODE=report)' : 'enforcing';
   const facts = [
@@ -147,6 +174,7 @@ function frontPage({ version, ready, draining, mode, bypass, database, upstream,
     ['Database', database.problem ?? (database.readable ? `readable, ${database.age_ms} ms old` : 'not readable')],
     ...(database.missing.length > 0 ? [['Missing in it', database.missing.join(', ')]] : []),
     ['Sessions', identity.problem ?? 'no problem seen'],
+    ...(ledger === null ? [] : [['Usage', ledger.problem ?? 'written']]),
     ['Backend', upstream.problem ?? (upstream.reachable ? 'reachable' : 'not reachable')],
   ];
   return html`<!doctype html>

@@ -46,7 +46,7 @@ export async function startGate(config: Config, log: Log, version: string) {
     createProviderDoor({ config, provider, usage, store, ledger, log, metrics, decisions });
   const admin = createAdminServer({
     address: config.admin,
-    readiness: createReadiness({ version, mode, bypass, storeHealth, ...gate }),
+    readiness: createReadiness({ version, mode, bypass, storeHealth, ledger: watched, ...gate }),
     metrics,
     decisions,
     reportError: (error) => log.error({ err: error }, 'the admin listener failed to answer'),
@@ -97,7 +97,7 @@ async function openLedger(usage: Usage, log: Log, metrics: Metrics): Promise<Led
 
 /** What operators see of it. */
 const watch = (ledger: Ledger, usage: Usage, store: Store) => ({
-  state: () => ({ ...ledger.counts, problem: ledger.problem }),
+  state: () => ({ ...ledger.counts, problem: ledger.problem, whenDown: usage.whenDown }),
   budgets: createBudgetFigures({ store, ledger, ...usage }),
 });
 

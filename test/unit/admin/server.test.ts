@@ -10,6 +10,7 @@ const parts: ReadinessParts = {
   bypass: undefined,
   storeHealth: () =>
     Promise.resolve({ readable: true, ageMs: 12.4, missing: [], problem: undefined, writeProblem: undefined }),
+  ledger: undefined,
   upstreamProblem: () => Promise.resolve(undefined),
   identityProblem: () => undefined,
   isDraining: () => false,
@@ -75,6 +76,7 @@ describe('the admin listener', () => {
       bypass: null,
       database: { readable: true, age_ms: 12, missing: [], problem: null, write_problem: null },
       upstream: { reachable: true, problem: null },
+      ledger: null,
       identity: { problem: null },
       version: '1.2.3',
     });
@@ -139,6 +141,31 @@ describe('the admin listener', () => {
     expect(await response.json()).toMatchObject({
       database: { problem: null, write_problem: 'full' },
       identity: { problem: 'another key' },
+    });
+  });
+
+  test.each([
+    ['refuse', /^What runs a model is refused \(503\)\. Make room/],
+    ['pass', /^What runs a model goes on, and what it uses is in the log alone\. Make room/],
+  ] as const)(
+    'is ready while no usage can be written (%s), and says since when and what to do',
+    async (whenDown, remedy) => {
+      const problem = { problem: 'SQLITE_FULL: the disk is full', forMs: 60_000 };
+      const response = await appOf({ ledger: { state: () => ({ problem, whenDown }) } }).request('/readyz');
+      expect(response.status).toBe(200);
+      const { ledger } = (await response.json()) as { ledger: Record<string, unknown> };
+      expect(ledger).toMatchObject({ writable: false, problem: 'SQLITE_FULL: the disk is full' });
+      expect(ledger['remedy']).toMatch(remedy);
+      expect(Math.abs(Date.now() - 60_000 - Date.parse(String(ledger['since'])))).toBeLessThan(10_000);
+    },
+  );
+
+  test('has nothing to say of usage that can be written', async () => {
+    const response = await appOf({ ledger: { state: () => ({ problem: undefined, whenDown: 'refuse' }) } }).request(
+      '/readyz',
+    );
+    expect(await response.json()).toMatchObject({
+      ledger: { writable: true, problem: null, since: null, remedy: null },
     });
   });
 
