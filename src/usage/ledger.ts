@@ -33,6 +33,7 @@ const MOST_MOVES = 500;
 /** SQLite's own wait is shorter; a file system may hang for longer. */
 const ANSWER_MS = 10_000;
 const BEAT_MS = 5_000;
+const TURN_MS = 10;
 /** What waits while the file is down; beyond it the log alone has what calls use. */
 const MOST_WAITING = 20_000;
 
@@ -52,6 +53,8 @@ class ThreadedLedger {
   readonly instance = randomUUID();
   readonly #options: LedgerOptions;
   readonly #waiting: Waiting[] = [];
+  /** Ids of the calls that it has opened and that have no end yet. */
+  readonly #running = new Set<string>();
   #flushing: Promise<void> | undefined;
   #failure: { readonly problem: string; readonly since: number } | undefined;
   #counts = { open: 0, interrupted: 0 };
@@ -82,6 +85,7 @@ class ThreadedLedger {
     const { whenDown } = this.#options;
     const opened = this.#ask('open', [call, admission]);
     const found = await this.#inTime(opened);
+    if (found?.kind === 'opened') this.#running.add(call.id);
     if (found !== undefined) return found;
     if (whenDown === 'pass') return { kind: 'unwritten' };
     // it may still be written, and then nothing has run
@@ -111,6 +115,7 @@ class ThreadedLedger {
 
   /** Writes what the call has used. @returns undefined where that could not be written in time: it will be later */
   async settle(call: Call, ending: Ending, charges: readonly Charge[]): Promise<Settled | undefined> {
+    this.#running.delete(call.id);
     return this.#inTime(this.#ask('settle', [call, ending, charges]));
   }
 
@@ -128,11 +133,16 @@ class ThreadedLedger {
     await this.#ask('forget', [firstIdOf(now - this.#options.keepMs)]);
   }
 
-  /** Writes what waits, for as long as a call would wait, and says the rest in the log. */
+  /**
+   * Writes what waits, for as long as a call would wait, and says the rest in the log. Calls that were cut come to their end
+   * in the next turns of the event loop; what is open then becomes interrupted.
+   */
   async close(): Promise<void> {
     clearInterval(this.#beats);
-    void this.#ask('leave', [this.instance]).catch(ignore);
     const { patienceMs = PATIENCE_MS } = this.#options;
+    const until = performance.now() + patienceMs;
+    while (this.#running.size > 0 && performance.now() < until) await sleep(TURN_MS);
+    void this.#ask('leave', [this.instance]).catch(ignore);
     await Promise.race([this.#flushing, sleep(patienceMs, undefined, { ref: false })]);
     this.#isClosed = true;
     for (const { move } of this.#waiting.splice(0)) this.#lost(move);

@@ -145,6 +145,10 @@ function prepareInstances(connection: Connection) {
     `UPDATE usage_request INDEXED BY usage_request_unsettled SET state = 'interrupted'
       WHERE state IN ('open', 'interrupted') AND state = 'open' AND instance NOT IN (SELECT id FROM usage_instance WHERE heartbeat > ?)`,
   );
+  const abandon = connection.prepare(
+    `UPDATE usage_request INDEXED BY usage_request_unsettled SET state = 'interrupted'
+      WHERE state IN ('open', 'interrupted') AND state = 'open' AND instance = ?`,
+  );
   const bury = connection.prepare('DELETE FROM usage_instance WHERE heartbeat <= ? OR id = ?');
   const counts = connection.prepare<[], { open: number; interrupted: number }>(
     `SELECT count(*) FILTER (WHERE state = 'open') AS open, count(*) FILTER (WHERE state = 'interrupted') AS interrupted
@@ -158,7 +162,11 @@ function prepareInstances(connection: Connection) {
       bury.run(now - 10 * ALIVE_MS, '');
       return { orphaned, ...(counts.get() ?? { open: 0, interrupted: 0 }) };
     },
-    leave: (instance: string): void => void bury.run(0, instance),
+    /** The last sign of life: what it has left open is interrupted from now on. */
+    leave(instance: string): void {
+      abandon.run(instance);
+      bury.run(0, instance);
+    },
   };
 }
 
