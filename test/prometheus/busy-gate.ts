@@ -1,7 +1,12 @@
 /** A real gate in front of the sample backend, with people who use it: chats, lists, denials, streams, sockets. */
-import { renameSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
 import { WebSocket, WebSocketServer } from 'ws';
+import { ORGANIZATION_BUDGETS } from '../../src/store/schema.ts';
+import { startProvider } from '../support/upstream/providers.ts';
 import { startSampleBackend } from '../support/upstream/sample-backend/backend.ts';
 import { type SampleAccount, createSampleWorld } from '../support/upstream/sample-backend/world.ts';
 import { serveModelgate, type ServingProcess } from '../support/gate/gate-process.ts';
@@ -24,16 +29,30 @@ export async function startBusyGate(): Promise<BusyGate> {
   const database = createSampleWorld();
   const backend = await startSampleBackend({ database: database.path, secretKey: database.secretKey, wordDelayMs: 60 });
   const sockets = new WebSocketServer({ server: backend.server });
+  // says no cost, and its model has no price
+  const provider = await startProvider({ models: ['gpt-4o-mini'] });
+  const state = mkdtempSync(join(tmpdir(), 'modelgate-busy-'));
+  setBudget(database.path);
   const gate = await serveModelgate({
     MODELGATE_UPSTREAM_URL: backend.url,
     DATABASE_URL: `sqlite:///${database.path}`,
     WEBUI_SECRET_KEY: database.secretKey,
     MODELGATE_LIMIT_ADDRESS: '2/1s:2',
+    MODELGATE_PROVIDER_HOST: '127.0.0.1',
+    MODELGATE_PROVIDER_PORT: '0',
+    MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
+    MODELGATE_PROVIDERS: provider.url,
+    MODELGATE_STATE_DIR: state,
+    MODELGATE_BUDGET_UNPRICED: 'allow',
   });
+  const { provider_url: door } = await gate.line('modelgate listens');
   const { alice, gina, carol } = database.users;
   const socket = new WebSocket(`${gate.url.replace('http', 'ws')}/ws/socket.io/?EIO=4&transport=websocket`);
   socket.on('error', () => undefined);
-  const acts = actsAgainst(gate.url, { alice, gina, carol });
+  const acts = [
+    ...actsAgainst(gate.url, { alice, gina, carol }),
+    callAgainst(`${String(door)}/${provider.url.replace('http://', '')}`, alice.id),
+  ];
   const running = new Set<Promise<void>>();
   const stopping = new AbortController();
   const busy: BusyGate = {
@@ -55,7 +74,9 @@ export async function startBusyGate(): Promise<BusyGate> {
       for (const one of sockets.clients) one.terminate();
       sockets.close();
       await backend.close();
+      await provider.close();
       database.close();
+      rmSync(state, { recursive: true, force: true });
     },
   };
   const turning = (async () => {
@@ -69,6 +90,28 @@ export async function startBusyGate(): Promise<BusyGate> {
   })();
   return busy;
 }
+
+const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
+
+function setBudget(path: string): void {
+  const sqlite = new Database(path);
+  sqlite.exec(ORGANIZATION_BUDGETS.sql);
+  sqlite.exec(`INSERT INTO organization_budgets (id, organization_id, measure, amount, period)
+    VALUES ('b', 'acme', 'requests', 1000000, 'month')`);
+  sqlite.close();
+}
+
+/** As the backend calls its provider for a user. */
+const callAgainst = (base: string, user: string) => async (): Promise<void> => {
+  const answer = await fetch(`${base}/chat/completions`, {
+    method: 'POST',
+    headers: {
+      ...{ authorization: `Bearer ${ACCESS_KEY}`, 'content-type': 'application/json', 'x-openwebui-user-id': user },
+    },
+    body: JSON.stringify({ model: 'gpt-4o-mini', messages: [{ role: 'user', content: 'Tell me.' }] }),
+  });
+  await answer.arrayBuffer();
+};
 
 /** One turn each: what a page of users does, mixed. */
 function actsAgainst(url: string, { alice, gina, carol }: Record<'alice' | 'gina' | 'carol', SampleAccount>): Act[] {
