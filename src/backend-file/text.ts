@@ -73,7 +73,7 @@ export const numbered = (text: string, attempt: number): string => (attempt === 
 
 /** @returns such as `478.2 MB` or `12.5 KB`; 1 MB = 1024 KB, as in the settings */
 export function asSize(bytes: number): string {
-  const [scale, unit] = bytes < 1024 * 1024 ? [1024, 'KB'] : [1024 * 1024, 'MB'];
+  const [scale, unit] = bytes < 1024 ** 2 ? [1024, 'KB'] : bytes < 1024 ** 3 ? [1024 ** 2, 'MB'] : [1024 ** 3, 'GB'];
   return `${(bytes / scale).toLocaleString('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 })} ${unit}`;
 }
 

@@ -31,12 +31,12 @@ export async function checkBackend(
   const version = await readVersion(ask);
   if (version === undefined) {
     const finding = `${origin} is healthy, but does not say which release of Open WebUI it is (/api/version).`;
-    return findingsOf({ backend: warning(finding, `${LOOK}.`), clock: checkClock(health) });
+    return findingsOf({ backend: warning(finding, `${LOOK}.`), clock: checkClock(health, BACKEND) });
   }
   const release = `${origin} is Open WebUI ${quoted(version).slice(1, -1)}`;
   return findingsOf({
     backend: ok(`${release}, and healthy (tested: up to ${NEWEST_KNOWN_RELEASE}).`),
-    clock: checkClock(health),
+    clock: checkClock(health, BACKEND),
     'secret key': secretKeys.length === 0 ? [] : await checkSecretKey(ask, secretKeys),
   });
 }
@@ -72,15 +72,38 @@ async function readVersion(ask: Ask): Promise<string | undefined> {
   return typeof version === 'string' ? version.slice(0, 40) : undefined;
 }
 
+/** Whatever a provider answers has the time of its clock. @returns a verdict for each; never rejects */
+export async function checkProviderClocks(
+  providers: readonly { readonly url: URL }[],
+  signal: AbortSignal,
+): Promise<readonly Verdict[]> {
+  const origins = [...new Set(providers.map(({ url }) => url.origin))];
+  const asked = origins.map(async (origin) => {
+    const answer = await askOnce(new URL(origin), signal, undefined);
+    if (answer.trouble !== undefined) return unknown(`The clock of ${origin} was not compared: it does not answer.`);
+    return checkClock(answer, { name: origin, consequence: 'budgets begin and end at another time than its bills' });
+  });
+  return Promise.all(asked);
+}
+
+interface Clock {
+  readonly name: string;
+  /** Of a difference. */
+  readonly consequence: string;
+}
+
+const BACKEND: Clock = { name: 'the backend', consequence: 'session tokens end at different times for the two' };
+
 /** The field counts whole seconds, and the answer was made somewhere between the two moments. */
-function checkClock({ date, askedAt, answeredAt }: Awaited<ReturnType<Ask>>): Verdict {
-  if (Number.isNaN(date)) return unknown('The backend does not say what time it is (no Date field).');
+function checkClock({ date, askedAt, answeredAt }: Awaited<ReturnType<Ask>>, { name, consequence }: Clock): Verdict {
+  const whose = name.replace(/^t/, 'T');
+  if (Number.isNaN(date)) return unknown(`${whose} does not say what time it is (no Date field).`);
   const [behind, ahead] = [askedAt - (date + 1_000), date - answeredAt];
   const skew = Math.max(behind, ahead);
-  if (skew <= LARGEST_SKEW_MS) return ok('The backend and this machine agree on the time.');
+  if (skew <= LARGEST_SKEW_MS) return ok(`${whose} and this machine agree on the time.`);
   const off = `${Math.round(skew / 1_000).toLocaleString('en')} s ${ahead > behind ? 'ahead of' : 'behind'}`;
   return warning(
-    `The clock of the backend is ${off} this machine's: session tokens end at different times for the two.`,
+    `The clock of ${name} is ${off} this machine's: ${consequence}.`,
     'Let both machines keep time by NTP (timedatectl set-ntp true).',
   );
 }

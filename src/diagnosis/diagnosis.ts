@@ -13,11 +13,12 @@ import {
 } from '../store/database.ts';
 import { readSchema } from '../store/schema.ts';
 import { sizeOf } from '../upkeep/files.ts';
-import { checkBackend } from './backend.ts';
+import { checkBackend, checkProviderClocks } from './backend.ts';
 import { checkDatabaseFile, checkIntegrity } from './file.ts';
 import { type Finding, type Verdict, type Verdicts, findingsOf, ok, problem, unknown, warning } from './finding.ts';
 import { checkJournalMode, checkLocks, checkRelease, checkWriteAheadLog } from './journal.ts';
 import { type LedgerSettings, checkPrices } from './prices.ts';
+import { checkLedger } from './ledger.ts';
 import { type ProviderDoor, providerChecks } from './providers.ts';
 import { checkAdmins, checkBudgets, checkForeignRows } from './rows.ts';
 import { checkCounter, checkIndexUse, checkStatistics, checkTables, checkUpgrade } from './schema.ts';
@@ -51,10 +52,21 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
     onProgress('asking the backend', 0, 1);
     findings.push(...(await checkBackend(upstream, secretKeys, operation.patience.signal)));
   }
+  findings.push(...(await lookAround(options)));
   const file = checkDatabaseFile(operation.path);
   if (file.some(isUnusable)) return [...findings, ...file];
   const inside = await lookInside(options);
   return [...findings, ...(inside.some(isUnusable) ? file.filter(({ name }) => name === 'file') : file), ...inside];
+}
+
+/** What the provider door needs beside the backend's file. */
+async function lookAround(options: Diagnosis): Promise<readonly Finding[]> {
+  const { providerDoor, ledger, operation, quick, onProgress } = options;
+  const growth = ledger === undefined ? [] : checkLedger(ledger.path);
+  if (providerDoor === undefined || quick) return findingsOf({ ledger: growth });
+  onProgress('asking the providers', 0, 1);
+  const clocks = await checkProviderClocks(providerDoor.providers, operation.patience.signal);
+  return findingsOf({ 'provider clock': clocks, ledger: growth });
 }
 
 const isUnusable = ({ name, status }: Finding): boolean => name === 'file' && status === 'problem';

@@ -1,9 +1,13 @@
 /** Whether everything that the backend asks of its providers goes through the provider door, and in whose name. */
 import { quoted, quotedFew } from '../backend-file/text.ts';
+import { type ModelId, compileGrants, coveringGrant } from '../policy/grant.ts';
+import { toOrganizationId } from '../policy/principal.ts';
+import { isObject } from '../references/json.ts';
 import { type BackendRelease, isOlder } from '../store/backend-releases.ts';
 import type { Connection } from '../store/database.ts';
 import { prepareProviderSettings } from '../store/provider-settings.ts';
-import type { Schema } from '../store/schema.ts';
+import { DEFAULT_ARENA, prepareSettings, textsOf } from '../store/models.ts';
+import { type Schema, activeCondition } from '../store/schema.ts';
 import { type Verdict, type Verdicts, ok, problem, unknown, warning } from './finding.ts';
 import { nameOfRelease } from './journal.ts';
 
@@ -26,6 +30,7 @@ export function providerChecks(connection: Connection, schema: Schema, release: 
   return {
     connections: () => checkConnections(read(), door),
     'signed users': () => checkSigning(release, door),
+    arenas: () => checkArenas(connection, schema),
     'service models': () => [checkServiceModels(read(), door), ...checkUnattributed(connection, schema, door)],
     environment: () => checkEnvironment(read(), door),
   } satisfies Record<string, () => Verdicts>;
@@ -189,4 +194,43 @@ function checkEnvironment({ named }: Settings, { user }: ProviderDoor): Verdict 
     `The backend's environment cannot be seen from here. It needs: ${needed.join('; ')}.`,
     "Look at the variables of the backend's container.",
   );
+}
+
+/** What the backend picks for an arena is judged as that model: its answer is a refusal where the member is not granted. */
+function checkArenas(connection: Connection, schema: Schema): readonly Verdict[] {
+  if (schema.problem !== undefined) return [];
+  const stored = prepareSettings(connection, schema)('evaluation.arena.models');
+  const arenas = (Array.isArray(stored) && stored.length > 0 ? stored : [{ id: DEFAULT_ARENA }]).filter(isObject);
+  const baseOf = connection.prepare<[string], string | null>('SELECT base_model_id FROM model WHERE id = ?').pluck();
+  const found = arenas.flatMap(({ id, meta }) => {
+    const { model_ids: listed, filter_mode: mode } = isObject(meta) ? meta : {};
+    const members = mode === 'exclude' ? [] : textsOf(listed);
+    return grantedBy(connection, schema, String(id)).flatMap(({ organization, covers }) => {
+      const arena = `The arena ${quoted(String(id))}, granted to ${organization},`;
+      if (members.length === 0) return [warning(`${arena} picks among all models of the backend.`, ARENA_REMEDY)];
+      const missing = members.filter((member) => !covers(member) && !covers(baseOf.get(member) ?? ''));
+      return missing.length === 0
+        ? []
+        : [warning(`${arena} picks models that are not: ${quotedFew(missing, SHOWN)}.`, ARENA_REMEDY)];
+    });
+  });
+  return found.length > 0 ? found : [ok('Each arena that is granted picks only models that are granted beside it.')];
+}
+
+const ARENA_REMEDY =
+  'The provider door refuses a pick that is not granted. Name the members of the arena in the backend, and grant each: `modelgate model allow ID --org ORGANIZATION`';
+
+/** @returns the organizations that grant it by its own id, each with what else it grants */
+function grantedBy(connection: Connection, { grantActive }: Schema, id: string) {
+  const active = activeCondition(grantActive);
+  const column = (sql: string, value: string) => connection.prepare<[string], string>(sql).pluck().all(value);
+  const organizations = column(
+    `SELECT DISTINCT organization_id FROM organization_models WHERE model_id = ? AND ${active} ORDER BY 1`,
+    id,
+  );
+  return organizations.map((organization) => {
+    const sql = `SELECT model_id FROM organization_models WHERE organization_id = ? AND ${active} AND typeof(model_id) = 'text'`;
+    const grants = compileGrants(toOrganizationId(organization), column(sql, organization));
+    return { organization, covers: (model: string) => coveringGrant(grants, model as ModelId) !== undefined };
+  });
 }

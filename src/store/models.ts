@@ -108,7 +108,7 @@ export function modelsInParameters(stored: unknown): readonly ModelId[] {
 }
 
 /** What the backend calls its arena where none is configured (utils/models.py, 0.6.0 to 0.12.4). */
-const DEFAULT_ARENA = 'arena-model';
+export const DEFAULT_ARENA = 'arena-model';
 
 /**
  * The backend's own settings: one document up to 0.9, of which the newest counts, one row a key from 0.10.0 (config.py).

@@ -24,7 +24,7 @@ import { userFacts } from './explain.ts';
 export const addDoctor = lateCommand(
   'doctor',
   `look for what usually is wrong, and say what to do; nothing is changed
-In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), its connections (through the provider door), prices of models, the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity.
+In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), its connections (through the provider door), clocks of providers, growth of usage.db, prices of models, the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity.
 
 Run it with the environment of the gate. Exit code 1 where there is a problem; warnings alone are 0.
 $ modelgate doctor --database data/webui.db
@@ -32,7 +32,7 @@ $ modelgate doctor --user alice@example.com`,
   (command) =>
     command
       .option('--user <id>', 'also look why this user sees no models; id or e-mail address')
-      .option('--quick', 'leave out what reads the whole file (integrity check)')
+      .option('--quick', 'leave out what reads the whole file (integrity check), and ask no provider')
       .option('--all', 'also print what every check that passed has found'),
   async (options, terminal) => {
     const { store, ...context } = readSettings(terminal, options);

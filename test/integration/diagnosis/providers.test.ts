@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { ProviderDoor } from '../../../src/diagnosis/providers.ts';
 import { type Era, type TestDatabase, ERAS } from '../../support/database/database.ts';
 import { createHealthyDatabase, faults, findingsOf, withName } from '../../support/database/diagnosis.ts';
+import { startUpstream } from '../../support/upstream/upstreams.ts';
 
 const DOOR: ProviderDoor = {
   listen: { port: 8081 },
@@ -252,5 +253,71 @@ describe('the environment of the backend', () => {
     const [found] = withName(await look('0.12.4', {}, SIGNED), 'environment');
     expect(found?.finding).toContain('FORWARD_USER_INFO_HEADER_JWT_SECRET as it is here');
     expect(JSON.stringify(found)).not.toContain('signs-users');
+  });
+});
+
+describe.each(ERAS)('the arenas of a backend of %s', (era) => {
+  const arena = (meta: object) => ({ 'evaluation.arena.models': [{ id: 'duel', name: 'Duel', meta }] });
+
+  async function lookAt(settings: Record<string, unknown>, ...granted: readonly string[]): Promise<string[]> {
+    using database = createHealthyDatabase({ era });
+    database.addModel({ id: 'helper', base: 'gpt-4o' });
+    for (const model of granted) database.grant('acme', model);
+    store(database, settings);
+    const found = await findingsOf(database, { quick: true, providerDoor: DOOR });
+    return withName(found, 'arenas').map(({ status, finding }) => `${status}: ${finding}`);
+  }
+
+  test('that are granted with their members, by id, prefix or base, are in order', async () => {
+    const settings = arena({ model_ids: ['gpt-4o', 'mistral/large', 'helper'], filter_mode: 'include' });
+    const fine = ['ok: Each arena that is granted picks only models that are granted beside it.'];
+    expect(await lookAt(settings, 'duel')).toEqual(fine);
+    expect(await lookAt({})).toEqual(fine);
+    // no organization has it
+    expect(await lookAt(arena({ model_ids: ['o3'] }))).toEqual(fine);
+  });
+
+  test('whose members are not granted are named with the members', async () => {
+    expect(await lookAt(arena({ model_ids: ['gpt-4o', 'o3', 'o4'] }), 'duel')).toEqual([
+      'warning: The arena "duel", granted to acme, picks models that are not: "o3", "o4".',
+    ]);
+  });
+
+  test('that pick among all models are a warning', async () => {
+    const all = ['warning: The arena "duel", granted to acme, picks among all models of the backend.'];
+    expect(await lookAt(arena({ model_ids: null }), 'duel')).toEqual(all);
+    expect(await lookAt(arena({ model_ids: ['gpt-4o'], filter_mode: 'exclude' }), 'duel')).toEqual(all);
+    expect(await lookAt({}, 'arena-model')).toEqual([all[0]?.replace('duel', 'arena-model')]);
+  });
+});
+
+describe('the clocks of the providers', () => {
+  const clockOff = (seconds: number) =>
+    startUpstream((_incoming, outgoing) => {
+      outgoing.setHeader('date', new Date(Date.now() + seconds * 1_000).toUTCString());
+      outgoing.writeHead(401).end();
+    });
+  const lookAt = async (origins: readonly string[], quick = false): Promise<string[]> => {
+    using database = createHealthyDatabase();
+    const door = { ...DOOR, providers: origins.map((origin) => ({ url: new URL('/api/v1', origin) })) };
+    const found = withName(await findingsOf(database, { quick, providerDoor: door }), 'provider clock');
+    return found.map(({ status, finding }) => `${status}: ${finding}`);
+  };
+
+  test('are compared with this one, each of them', async () => {
+    await using right = await clockOff(0);
+    await using late = await clockOff(-300);
+    const [first, second, third, ...more] = await lookAt([right.origin, late.origin, 'http://127.0.0.1:9']);
+    expect(first).toBe(`ok: ${right.origin} and this machine agree on the time.`);
+    expect(second).toMatch(
+      new RegExp(`^warning: The clock of ${late.origin} is (?:299|300) s behind this machine's: budgets begin`),
+    );
+    expect(third).toBe('unknown: The clock of http://127.0.0.1:9 was not compared: it does not answer.');
+    expect(more).toEqual([]);
+  });
+
+  test('are not asked for with --quick', async () => {
+    await using late = await clockOff(-300);
+    expect(await lookAt([late.origin], true)).toEqual([]);
   });
 });
