@@ -13,6 +13,8 @@ export interface AnswerPart {
   readonly counts: Counts | undefined;
   readonly model: string | undefined;
   readonly id: string | undefined;
+  /** Nothing is written yet: Anthropic's first event has the input, and a first token of output. */
+  readonly isStart: boolean;
   /** No event follows that counts. */
   readonly isLast: boolean;
   /** No choice, nothing but usage: OpenAI's event for `stream_options.include_usage`. */
@@ -37,6 +39,7 @@ export function readPart(form: AnswerForm, value: unknown): AnswerPart {
     counts: isObject(counts) ? counts : undefined,
     model: textOf(answer['model']),
     id: textOf(answer['id']),
+    isStart: part['type'] === 'message_start',
     isLast: form === 'ollama' ? answer['done'] === true : LAST_TYPES.has(part['type']),
     isUsageAlone: isObject(counts) && Array.isArray(part['choices']) && part['choices'].length === 0,
   };

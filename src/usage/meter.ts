@@ -64,6 +64,7 @@ export function createMeter(options: MeterOptions): AnswerTap {
   let isStream = false;
   let status: number | undefined;
   let counts: Counts | undefined;
+  let areOfStart = false;
   let answeredModel: string | undefined;
   let generationId: string | undefined;
   let bytesOut = 0;
@@ -75,14 +76,18 @@ export function createMeter(options: MeterOptions): AnswerTap {
     void settled(() => identified(id));
   };
   const told = (part: AnswerPart) => {
-    if (part.counts !== undefined) counts = joinCounts(counts, part.counts);
+    if (part.counts !== undefined) {
+      counts = joinCounts(counts, part.counts);
+      areOfStart = part.isStart;
+    }
     answeredModel ??= part.model;
     if (part.id !== undefined && isGenerationId(part.id)) identify(part.id);
   };
   const end = (isCut: boolean): Promise<void> | undefined => {
     if (isEnded) return undefined;
     isEnded = true;
-    const usage = toUsage(form, counts);
+    // what was read to its last words, and then left, is not the one token with which it began
+    const usage = areOfStart ? undefined : toUsage(form, counts);
     const { pictures } = passage;
     const known = { status, usage, answeredModel, generationId, bytesOut, pictures };
     return settled(() => ended({ ...known, isComplete: !isCut, isCut, isStream }));

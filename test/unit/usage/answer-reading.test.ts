@@ -68,7 +68,14 @@ test.each([[null], ['text'], [7], [[]], [{}], [{ usage: 'much', response: null, 
   '%j tells nothing',
   (value) => {
     for (const form of ['openai', 'anthropic'] as const) {
-      const nothing = { counts: undefined, model: undefined, id: undefined, isLast: false, isUsageAlone: false };
+      const nothing = {
+        counts: undefined,
+        model: undefined,
+        id: undefined,
+        isStart: false,
+        isLast: false,
+        isUsageAlone: false,
+      };
       expect(readPart(form, value)).toEqual(nothing);
     }
     expect(toUsage('ollama', readPart('ollama', value).counts)).toBeUndefined();

@@ -332,6 +332,20 @@ describe('the end of an answer', () => {
     tap.cut();
     expect(seen).toHaveLength(1);
   });
+  test('that is cut before its provider has said what was written is not the one token with which it began', async () => {
+    const message = { model: 'claude', usage: { input_tokens: 5, output_tokens: 1 } };
+    const start = event({ type: 'message_start', message });
+    const words = event({ type: 'content_block_delta', delta: { type: 'text_delta', text: 'all that there is' } });
+    const [left, told] = [
+      start + words,
+      start + words + event({ type: 'message_delta', usage: { output_tokens: 31 } }),
+    ];
+    const usageOf = async (body: string) =>
+      (await meter([Buffer.from(body)], { form: 'anthropic' }, 'cut')).facts.usage;
+    expect(await usageOf(left)).toBeUndefined();
+    expect(await usageOf(told)).toEqual({ input: 5, output: 31 });
+  });
+
   test('that is cut says so, with what was read until then', async () => {
     const { facts, ended } = await meter([Buffer.from(stream), Buffer.from('data: [DO')], {}, 'cut');
     expect(ended).toBe(1);
