@@ -42,7 +42,7 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     // both are one question to the ledger
     const ownKey = ownKeyOf(call.organization, call.provider);
     ownKey.catch(ignore);
-    const opening = await ledger.open(call, { charges, ...admissions.rules, maxOutput: maxOutputOf(scope) });
+    const opening = await ledger.open(call, { charges, ...admissions.rules, ...boundsOf(scope) });
     if (opening.kind === 'refused') {
       metrics.usage.refused(call.organization);
       const budget = budgets.find(({ id }) => id === opening.budget);
@@ -66,11 +66,12 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
 
 const ignore = (): void => undefined;
 
-/** Of all choices together. */
-function maxOutputOf({ call }: ProviderScope): number | undefined {
-  const { outputLimit, n = 1 } = call ?? {};
-  return outputLimit === undefined ? undefined : outputLimit * n;
-}
+/** What embeds or ranks writes nothing. */
+const boundsOf = ({ endpoint, call, wire }: ProviderScope) => ({
+  maxOutput: endpoint?.kind === 'service' ? 0 : call?.outputLimit,
+  choices: call?.n,
+  otherModels: wire?.others ?? [],
+});
 
 /** Writes once what the call has used, whoever learns of its end first: the meter of its answer, or the stage. */
 function createSettling(scope: ProviderScope, call: Call, { charges, budgets }: Charged, options: AccountOptions) {

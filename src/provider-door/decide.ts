@@ -37,9 +37,9 @@ export function createProviderDecider(parts: DecideParts) {
     if (principal.kind === 'anonymous' && !isNobody(principal, endpoint)) return deny(UNPROVED[principal.because]);
     const models = await namedModels(recordOf, scope, endpoint);
     if (models === undefined) return deny('reference_unreadable');
-    const [first] = models;
+    const [first, ...others] = models;
     if (first === undefined) return deny('model_missing');
-    scope.wire = { model: first, listed: first };
+    scope.wire = { model: first, listed: first, others };
     const startedAt = performance.now();
     try {
       if (principal.kind === 'user') return await judgeUser(parts, scope, endpoint, principal, models);
@@ -108,10 +108,10 @@ function attribute(
   decision: Decision,
   first: OrganizationId | undefined,
 ): void {
-  const { model } = scope.wire ?? {};
-  if (model === undefined) return;
+  if (scope.wire === undefined) return;
+  const { model } = scope.wire;
   const [listed = model] = candidatesOf(wire, model);
-  scope.wire = { model, listed };
+  scope.wire = { ...scope.wire, listed };
   scope.payer = (decision.effect === 'permit' ? decision.grant?.organization : undefined) ?? first;
   scope.isServiceModel = isServiceModel(model);
 }

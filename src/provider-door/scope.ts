@@ -32,8 +32,8 @@ interface DoorScope {
   query: string;
   /** What the body says beside its models; undefined where it was not judged, or cannot be read. */
   call: CallFacts | undefined;
-  /** The model that runs: as the provider is asked for it, and as the backend's lists name it. */
-  wire: { readonly model: ModelId; readonly listed: ModelId } | undefined;
+  /** The model that runs: as the provider is asked for it, and as the backend's lists name it; and those that may run in its place. */
+  wire: { readonly model: ModelId; readonly listed: ModelId; readonly others: readonly ModelId[] } | undefined;
   /** Does the backend run it for itself, too? */
   isServiceModel: boolean;
   /** The organization that pays; undefined where none is known. */

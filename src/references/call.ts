@@ -9,9 +9,9 @@ export interface CallFacts {
   readonly isStreamed: boolean;
   /** `stream_options.include_usage`; undefined where it is in a form that providers read in different ways. */
   readonly asksForUsage: boolean | undefined;
-  /** The most tokens of one answer; undefined where the call names no limit that the endpoint knows. */
+  /** The most tokens of one answer; undefined where the call names no limit that the endpoint knows, or one that is no positive integer. */
   readonly outputLimit: number | undefined;
-  /** Choices of a chat, or pictures; undefined where the call does not say. */
+  /** Choices of a chat, or pictures; undefined in a form that providers read in different ways. */
   readonly n: number | undefined;
   /** Characters of a text that is to be spoken. */
   readonly characters: number | undefined;
@@ -22,10 +22,10 @@ export interface CallFacts {
 /** What may be set in a call, and so is looked for. */
 const SET = { stream_options: { include_usage: {} }, user: {}, metadata: { user_id: {} } };
 
-/** Of several that are named the greatest counts: providers differ in which one that is. */
+/** Of several that are named the greatest counts: providers differ in which one that is. llama.cpp has its own name. */
 const LIMITS: Readonly<Record<string, readonly string[]>> = {
-  'chat/completions': ['max_completion_tokens', 'max_tokens'],
-  completions: ['max_tokens'],
+  'chat/completions': ['max_completion_tokens', 'max_tokens', 'n_predict'],
+  completions: ['max_tokens', 'n_predict'],
   responses: ['max_output_tokens'],
   messages: ['max_tokens'],
 };
@@ -56,7 +56,7 @@ export function readCallFacts(body: Buffer, value: unknown, endpoint: string): C
     asksForUsage: asksForUsage(options),
     outputLimit: greatest([...limits, limit]),
     // What the best were chosen from is charged too
-    n: greatest([n, best]),
+    n: greatest([n ?? 1, best]),
     characters: endpoint === 'audio/speech' && typeof input === 'string' ? charactersOf(input) : undefined,
     place: placeOf(body, value, SET),
   };
@@ -68,11 +68,14 @@ function asksForUsage(options: unknown): boolean | undefined {
   return typeof asked === 'boolean' ? asked : undefined;
 }
 
-/** Of the positive integers among them. */
+/** @returns undefined where there is none, or one that is no positive integer: of `"9"` and `-1` nothing is known */
 function greatest(values: readonly unknown[]): number | undefined {
-  const counts = values.filter((value) => typeof value === 'number' && Number.isSafeInteger(value) && value > 0);
-  return counts.length === 0 ? undefined : Math.max(...(counts as number[]));
+  const named = values.filter((value) => value !== undefined && value !== null);
+  return named.length > 0 && named.every(isCount) ? Math.max(...named) : undefined;
 }
+
+const isCount = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
 
 /** A pair of surrogates is one. */
 const charactersOf = (text: string): number => text.length - (text.match(PAIR)?.length ?? 0);

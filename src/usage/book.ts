@@ -8,7 +8,7 @@ import { prepareSealedKey } from './keys.ts';
 import { createMeans } from './means.ts';
 import { costOf } from './price.ts';
 import { createPriceBook } from './price-book.ts';
-import { NOTHING, isFreeCall, refusalOf, reservationOf } from './reservation.ts';
+import { NOTHING, isFreeCall, mostOf, refusalOf, reservationOf } from './reservation.ts';
 import { type CallRow, prepareUsage } from './statements.ts';
 import type { Measured, Usage } from './usage.ts';
 
@@ -82,23 +82,32 @@ interface BookParts {
 type Refused = Extract<Opening, { kind: 'refused' }>;
 
 /** @returns of a call how much it reserves, or why it may not begin */
-const createAdmit = ({ prices, budgets, means }: BookParts) =>
-  function admit(call: Call, admission: Admission): Amount | Refused {
+function createAdmit({ prices, budgets, means }: BookParts) {
+  const knownOf = (call: Call) => ({
+    price: prices.find(call.provider, call.wireModel, call.startedAt)?.price,
+    maxOutput: prices.limitsOf(call.provider, call.wireModel).maxOutput,
+    mean: means.of(call),
+    input: means.inputOf(call),
+  });
+  return function admit(call: Call, admission: Admission): Amount | Refused {
     if (admission.charges.length === 0) return { ...NOTHING, requests: 1 };
-    const known = {
-      price: prices.find(call.provider, call.wireModel, call.startedAt)?.price,
-      maxOutput: prices.limitsOf(call.provider, call.wireModel).maxOutput,
-      mean: means.of(call),
-      input: means.inputOf(call),
-    };
-    const amount = reservationOf(call, admission, known);
-    if ('kind' in amount) return amount;
+    const calls = [call.wireModel, ...admission.otherModels].map((wireModel) => ({ ...call, wireModel }));
+    const known = calls.map(knownOf);
+    const amounts: Amount[] = [];
+    for (const one of known) {
+      const amount = reservationOf(call, admission, one);
+      if ('kind' in amount) return amount;
+      amounts.push(amount);
+    }
+    const amount = mostOf(amounts);
+    const isFree = known.every((one) => isFreeCall(call, one));
     const usedOf = (charge: Charge): number => {
       const { spent, reserved } = budgets.state(call.organization, charge);
       return spent + reserved;
     };
-    return refusalOf(call, admission.charges, amount, isFreeCall(call, known), usedOf) ?? amount;
+    return refusalOf(call, admission.charges, amount, isFree, usedOf) ?? amount;
   };
+}
 
 /** @returns what finds the first of these budgets that has nothing left, for a model of which the provider is not known yet */
 const createUsedUp = ({ statements, budgets }: BookParts) =>

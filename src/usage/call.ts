@@ -58,8 +58,11 @@ export interface Admission {
   readonly reserve: Reserve;
   /** May a model without a price run on a hard budget of money? */
   readonly allowsUnpriced: boolean;
-  /** Tokens that the caller allows to be written, for all choices. */
+  /** Tokens that the caller allows to be written, in each of so many choices; undefined where that is not known. */
   readonly maxOutput: number | undefined;
+  readonly choices: number | undefined;
+  /** What the provider may run in the place of the model, by its own choice. */
+  readonly otherModels: readonly string[];
 }
 
 export type Opening =

@@ -24,7 +24,7 @@ export function isFreeCall(call: Call, { price }: Pick<Known, 'price'>): boolean
 }
 
 export function reservationOf(call: Call, admission: Admission, known: Known): Amount | Refusal {
-  const { charges, reserve, allowsUnpriced, maxOutput = known.maxOutput } = admission;
+  const { charges, reserve, allowsUnpriced, maxOutput = known.maxOutput, choices } = admission;
   const hard = charges.filter(({ isHard }) => isHard);
   if (hard.length === 0 || reserve === 'none') return { ...NOTHING, requests: 1 };
   const { price, mean } = known;
@@ -39,12 +39,20 @@ export function reservationOf(call: Call, admission: Admission, known: Known): A
   }
   const bounded = hard.find(({ measure }) => measure === 'tokens' || (measure === 'usd' && !isFree));
   if (call.isFree || bounded === undefined) return { ...NOTHING, requests: 1 };
-  if (maxOutput === undefined) return refusal('unbounded_model', bounded);
+  if (maxOutput === undefined || choices === undefined) return refusal('unbounded_model', bounded);
+  const output = maxOutput * choices;
   // No token is shorter than a byte
-  const most = { input: call.bytesIn, inputCacheWrite: dearerWrite(price) ? call.bytesIn : 0, output: maxOutput };
+  const most = { input: call.bytesIn, inputCacheWrite: dearerWrite(price) ? call.bytesIn : 0, output };
   const nano = isFree || price === undefined ? 0 : (costOf(price, most) ?? 0);
-  return { nano, tokens: call.bytesIn + maxOutput, requests: 1 };
+  return { nano, tokens: call.bytesIn + output, requests: 1 };
 }
+
+/** @returns what is enough for whichever of them runs */
+export const mostOf = (amounts: readonly Amount[]): Amount => ({
+  nano: Math.max(...amounts.map(({ nano }) => nano)),
+  tokens: Math.max(...amounts.map(({ tokens }) => tokens)),
+  requests: 1,
+});
 
 const dearerWrite = (price: Price | undefined): boolean => (price?.cacheWrite ?? 0) > (price?.input ?? 0);
 

@@ -9,7 +9,10 @@ import { type Ledger, createLedger } from '../../../src/usage/ledger.ts';
 import { callsIn, readUsage } from '../../support/database/usage.ts';
 
 const DAY_MS = 86_400_000;
-const NO_BUDGET: Admission = { charges: [], reserve: 'typical', allowsUnpriced: false, maxOutput: undefined };
+const NO_BUDGET: Admission = {
+  ...{ charges: [], reserve: 'typical', allowsUnpriced: false },
+  ...{ maxOutput: undefined, choices: 1, otherModels: [] },
+};
 
 let directory: string;
 let path: string;
@@ -227,6 +230,26 @@ describe('a budget', () => {
     expect(await ledger.open(callOf({ provider: 'ollama:11434' }), { ...NO_BUDGET, charges: spent })).toEqual({
       kind: 'opened',
     });
+  });
+
+  test('of money has room for every choice of a call, and for the dearest model that may run', async () => {
+    const price =
+      "INSERT INTO usage_price (provider, model, valid_from, source, input, output, free) VALUES ('openrouter.ai', ?, 0, 'operator', ?, ?, ?)";
+    sql(price, 'A', 0, 1e-6, 0);
+    sql(price, 'dear', 0, 1e-3, 0);
+    sql(price, 'free', null, null, 1);
+    sql("INSERT INTO usage_model VALUES ('openrouter.ai', 'A', 8000, 100), ('openrouter.ai', 'dear', 8000, 100)");
+    const admit = (more: Partial<Admission>, amount: number, wireModel = 'A') =>
+      ledger
+        .open(callOf({ wireModel }), { ...NO_BUDGET, reserve: 'maximum', charges: [chargeOf({ amount })], ...more })
+        .then((opening) => (opening.kind === 'refused' ? opening.because : opening.kind));
+    expect(await admit({ choices: 5 }, 500_000 - 1)).toBe('budget_exceeded');
+    expect(await admit({ choices: undefined }, 1e9)).toBe('unbounded_model');
+    expect(await admit({ otherModels: ['dear'] }, 100_000_000 - 1)).toBe('budget_exceeded');
+    expect(await admit({ otherModels: ['unknown'], maxOutput: 5 }, 1e9)).toBe('unpriced_model');
+    expect(await admit({ reserve: 'typical' }, 0, 'free')).toBe('opened');
+    expect(await admit({ reserve: 'typical', otherModels: ['dear'] }, 0, 'free')).toBe('budget_exceeded');
+    expect(await admit({ choices: 5 }, 500_000)).toBe('opened');
   });
 
   test('says once that its soft share is reached', async () => {

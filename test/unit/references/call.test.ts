@@ -65,13 +65,21 @@ describe('the limit of the output', () => {
     expect(factsOf(call, endpoint).outputLimit).toBe(expected);
   });
 
-  test.each([0, -1, 1.5, '7', true, null, 1e300])('is none where it is no positive integer: %j', (limit) => {
+  test.each([0, -1, 1.5, '7', true, 1e300])('is none where one is no positive integer: %j', (limit) => {
     expect(factsOf({ max_tokens: limit }).outputLimit).toBeUndefined();
+    expect(factsOf({ max_tokens: 7, max_completion_tokens: limit }).outputLimit).toBeUndefined();
+    expect(factsOf({ max_tokens: 7, n_predict: limit }).outputLimit).toBeUndefined();
+  });
+
+  test('is the other one where one is null', () => {
+    expect(factsOf({ max_tokens: 7, max_completion_tokens: null }).outputLimit).toBe(7);
   });
 });
 
 test('choices are counted with those that the best were chosen from', () => {
-  expect(factsOf({}).n).toBeUndefined();
+  expect(factsOf({}).n).toBe(1);
+  expect(factsOf({ n: null }).n).toBe(1);
+  for (const n of ['5', 0, -1, 2.5, true, [5]]) expect(factsOf({ n }).n).toBeUndefined();
   expect(factsOf({ n: 2 }).n).toBe(2);
   expect(factsOf({ n: 2, best_of: 5 }, 'completions').n).toBe(5);
   expect(factsOf({ n: 3 }, 'images/generations').n).toBe(3);
