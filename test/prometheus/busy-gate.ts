@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { WebSocket, WebSocketServer } from 'ws';
-import { ORGANIZATION_BUDGETS } from '../../src/store/schema.ts';
 import { startProvider } from '../support/upstream/providers.ts';
 import { startSampleBackend } from '../support/upstream/sample-backend/backend.ts';
 import { type SampleAccount, createSampleWorld } from '../support/upstream/sample-backend/world.ts';
 import { serveModelgate, type ServingProcess } from '../support/gate/gate-process.ts';
+import { makeBudgetTable } from '../support/database/usage.ts';
 
 export interface BusyGate extends AsyncDisposable {
   readonly gate: ServingProcess;
@@ -95,7 +95,7 @@ const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
 
 function setBudget(path: string): void {
   const sqlite = new Database(path);
-  sqlite.exec(ORGANIZATION_BUDGETS.sql);
+  makeBudgetTable({ sql: sqlite });
   sqlite.exec(`INSERT INTO organization_budgets (id, organization_id, measure, amount, period)
     VALUES ('b', 'acme', 'requests', 1000000, 'month')`);
   sqlite.close();

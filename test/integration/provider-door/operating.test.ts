@@ -3,9 +3,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ORGANIZATION_BUDGETS } from '../../../src/store/schema.ts';
 import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
-import { type CallRow, callsIn, readUsage } from '../../support/database/usage.ts';
+import { type CallRow, callsIn, readUsage, makeBudgetTable } from '../../support/database/usage.ts';
 import { type ServingProcess, serveModelgate } from '../../support/gate/gate-process.ts';
 import { TEST_SECRET } from '../../support/gate/session.ts';
 import { until } from '../../support/process/with-timeout.ts';
@@ -103,7 +102,7 @@ const slots = () =>
 
 describe('the figures', () => {
   test('show what budgets in force allow, what is spent, and what running calls reserve', async () => {
-    database.sql.exec(ORGANIZATION_BUDGETS.sql);
+    makeBudgetTable(database);
     addBudget('r', 'requests', 10, { raised: 5 });
     addBudget('u', 'usd', 0.5, { period: 'day' });
     addBudget('each', 'requests', 7, { scope: 'user' });
