@@ -106,7 +106,7 @@ const COMMON = ['--database', '--usage-database', '--config', '--wait', '--json'
 export const ownFirst = (options: readonly Option[]): Option[] =>
   options.toSorted((left, right) => COMMON.indexOf(left.long ?? '') - COMMON.indexOf(right.long ?? ''));
 
-function toDuration(text: string): number {
+export function toDuration(text: string): number {
   if (DURATION.test(text)) return amountOf(text);
   throw new InvalidArgumentError(
     /^\d+$/.test(text)

@@ -72,14 +72,17 @@ export function createProviderDoor(parts: ProviderDoorParts) {
   };
 }
 
-function createLastingParts(parts: ProviderDoorParts) {
-  const { config, provider, log, metrics } = parts;
-  const { maxHeaderBytes, maxBodyBytes, upstream } = config;
-  const providers = provider.providers.map((one): Provider => ({
+/** The caller closes each `upstream`. */
+export const connectProviders = ({ maxHeaderBytes, upstream }: Config, { providers }: ProviderDoorParts['provider']) =>
+  providers.map((one): Provider => ({
     ...one,
     // a provider does not learn who asks
     upstream: { ...createUpstream({ ...upstream, ...one, maxHeaderBytes, probePath: '/' }), peerOf: undefined },
   }));
+
+function createLastingParts(parts: ProviderDoorParts) {
+  const { config, provider, log, metrics } = parts;
+  const providers = connectProviders(config, provider);
   return {
     ...parts,
     log: { ...log, record: withDoor(log) },
@@ -87,7 +90,7 @@ function createLastingParts(parts: ProviderDoorParts) {
     providers,
     ownKeyOf: createOwnKeys({ ...parts, keysSecret: config.keysSecret }),
     reading: createReading(),
-    bodies: createHeldBodies(maxBodyBytes),
+    bodies: createHeldBodies(config.maxBodyBytes),
     listFor: createListCache({ freshMs: provider.listCacheMs }),
     usageAsking: createUsageAsking({ refusing: provider.noStreamOptions, warn: log.warn }),
   };

@@ -28,7 +28,8 @@ const isDue = ({ started_at: startedAt, ended_at: endedAt, tries }: Unresolved):
   Date.now() - (endedAt ?? startedAt) >= (TRIES_AFTER_MS[tries] ?? 0);
 
 /** Runs until `close`. */
-export function createReconciliation({ ledger, providers, ownKeyOf, log }: ReconcileParts) {
+export function createReconciliation({ ledger, log, ...parts }: ReconcileParts) {
+  const lookUp = createLookup(parts);
   let running: Promise<void> | undefined;
   const round = () => {
     running ??= reconcile().finally(() => (running = undefined));
@@ -42,22 +43,10 @@ export function createReconciliation({ ledger, providers, ownKeyOf, log }: Recon
     }
   }
   async function resolve(row: Unresolved): Promise<void> {
-    const usage = row.generation_id === null ? undefined : await askProvider(row, row.generation_id);
+    const usage = row.generation_id === null ? undefined : await lookUp(row, row.generation_id);
     if (usage !== undefined || row.generation_id === null || row.tries + 1 >= TRIES_AFTER_MS.length)
       await ledger.resolve(row.id, usage);
     else await ledger.tried(row.id);
-  }
-  async function askProvider(row: Unresolved, id: string): Promise<Usage | undefined> {
-    const { provider: host, organization_id: organization } = row;
-    const provider = providers.find(({ url }) => url.host === host);
-    if (provider === undefined) return undefined;
-    const own = await ownKeyOf(organization, host).catch(() => undefined);
-    // a provider knows a call by the key that made it; the organization's may have been set or taken away since
-    for (const key of new Set([own?.kind === 'key' ? own.key : provider.key, provider.key])) {
-      const usage = await askWith(provider, key, id);
-      if (usage !== undefined) return usage;
-    }
-    return undefined;
   }
   const timer = setInterval(round, EVERY_MS).unref();
   return {
@@ -67,6 +56,24 @@ export function createReconciliation({ ledger, providers, ownKeyOf, log }: Recon
     },
   };
 }
+
+/** @returns what asks the provider of a call for its figures; undefined where it does not give them */
+export const createLookup = ({ providers, ownKeyOf }: Pick<ReconcileParts, 'providers' | 'ownKeyOf'>) =>
+  async function lookUp(
+    call: Pick<Unresolved, 'provider' | 'organization_id'>,
+    id: string,
+  ): Promise<Usage | undefined> {
+    const { provider: host, organization_id: organization } = call;
+    const provider = providers.find(({ url }) => url.host === host);
+    if (provider === undefined) return undefined;
+    const own = await ownKeyOf(organization, host).catch(() => undefined);
+    // a provider knows a call by the key that made it; the organization's may have been set or taken away since
+    for (const key of new Set([own?.kind === 'key' ? own.key : provider.key, provider.key])) {
+      const usage = await askWith(provider, key, id);
+      if (usage !== undefined) return usage;
+    }
+    return undefined;
+  };
 
 async function askWith({ upstream, url }: Provider, key: string | undefined, id: string): Promise<Usage | undefined> {
   const keyLines = key === undefined ? [] : ['authorization', `Bearer ${key}`];

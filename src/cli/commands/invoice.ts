@@ -73,7 +73,8 @@ $ modelgate usage close ${ON_MONTH} --org mai_client_acme`,
         csvOf: (invoice) => asCsv(tableOfLines([invoice], true)),
       }),
     );
-    refuseAll(obstacles.map(describeObstacle), 'Nothing was closed.');
+    const remedy = obstacles.some(({ kind }) => kind === 'unresolved') ? ASK_NOW : '';
+    refuseAll(obstacles.map(describeObstacle), 'Nothing was closed.', { remedy });
     if (closed.length === 0) {
       const who = options.org === undefined ? 'No organization' : quoted(options.org);
       const has = options.org === undefined ? 'has used anything' : 'has used nothing';
@@ -86,6 +87,8 @@ $ modelgate usage close ${ON_MONTH} --org mai_client_acme`,
     };
   },
 );
+
+const ASK_NOW = 'To ask the providers now: `modelgate usage reconcile`';
 
 function toFactor(text: string): Decimal {
   const factor = parseDecimal(text);
@@ -217,6 +220,6 @@ function describeObstacle(obstacle: Obstacle): string {
     case 'not_over':
       return `The month of ${name} ends at ${obstacle.ends}.`;
     case 'unresolved':
-      return `${counted(obstacle.calls, 'call')} of ${name} in this month without figures: a running gate settles calls that were cut within some ten minutes. Try again then.`;
+      return `${counted(obstacle.calls, 'call')} of ${name} in this month without figures: a running gate settles calls that were cut within some ten minutes.`;
   }
 }

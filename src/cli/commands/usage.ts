@@ -9,6 +9,7 @@ import { type Cell, type Fact, type Notes, counted, grouped, tableOf } from '../
 import { misused } from '../terminal.ts';
 import { CSV, DATABASE, accountsIn, monthOption, requireKnown, toDay, zoneOption } from './ledger-options.ts';
 import { addClose, addInvoice } from './invoice.ts';
+import { addReconcile } from './reconcile.ts';
 import { readingLedger } from '../ledger.ts';
 
 const BY = ['org', 'user', 'model', 'day', 'kind', 'provider'] as const;
@@ -49,7 +50,7 @@ export function addUsage(line: CommandLine): void {
   line.program.enablePositionalOptions();
   addReport(line);
   const program = line.program.commands.at(-1) as CommandLine['program'];
-  for (const add of [addInvoice, addClose]) add({ ...line, program });
+  for (const add of [addInvoice, addClose, addReconcile]) add({ ...line, program });
 }
 
 type Times = Readonly<Partial<Record<'month' | 'from' | 'to', string>>>;

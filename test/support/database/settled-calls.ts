@@ -1,7 +1,7 @@
 /** A ledger with settled calls, as the gate writes them: rows of calls, and their sums by quarter of an hour. */
 import type { Connection } from '../../../src/store/database.ts';
 import type { Call } from '../../../src/usage/call.ts';
-import { prepareUsage } from '../../../src/usage/statements.ts';
+import { firstIdOf, prepareUsage } from '../../../src/usage/statements.ts';
 import type { Kind, Measured, Usage } from '../../../src/usage/usage.ts';
 import { ledgerOfTest } from './ledger.ts';
 
@@ -40,6 +40,9 @@ const ENDED = {
   bytesOut: 0,
 } as const;
 
+const idOf = (startedAt: number, count: number) =>
+  `${firstIdOf(startedAt)}-7000-8000-${String(count).padStart(12, '0')}`;
+
 export function usageOfTest(): UsageLedger {
   const { directory, path, connection } = ledgerOfTest();
   // a test's file need not survive a power cut
@@ -48,8 +51,9 @@ export function usageOfTest(): UsageLedger {
   let calls = 0;
   const begin = ({ at, ...rest }: AnyCall): Call => {
     const { organization, user, provider, model = 'openai/gpt-4o', kind, generationId } = rest;
+    const startedAt = typeof at === 'string' ? Date.parse(at) : at;
     const call: Call = {
-      ...{ id: `call-${calls++}`, instance: 'gate', startedAt: typeof at === 'string' ? Date.parse(at) : at },
+      ...{ id: idOf(startedAt, calls++), instance: 'gate', startedAt },
       ...{ organization: organization ?? 'acme', user: user ?? 'ann', chat: undefined },
       ...{ provider: provider ?? 'openrouter.ai', endpoint: 'chat/completions', kind: kind ?? 'chat' },
       ...{ model, wireModel: model, isStreamed: true, bytesIn: 0, isFree: false },

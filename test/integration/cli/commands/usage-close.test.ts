@@ -89,8 +89,7 @@ describe('a month', () => {
     expect(await close(ledger, '2026-09')).toEqual({
       code: 1,
       stdout: '',
-      stderr:
-        'modelgate: 1 call of "acme" in this month without figures: a running gate settles calls that were cut within some ten minutes. Try again then. Nothing was closed.\n',
+      stderr: `modelgate: 1 call of "acme" in this month without figures: a running gate settles calls that were cut within some ten minutes. Nothing was closed. To ask the providers now:\n  modelgate usage reconcile --usage-database ${ledger.path}\n`,
     });
     expect(closings(ledger)).toEqual([]);
     expect(await close(ledger, '2026-09', '--org', 'globex')).toMatchObject({ code: 0 });

@@ -1,0 +1,42 @@
+/** Calls that a provider can be asked about by id, and how what it says differs from what the ledger has. */
+import type { Connection } from '../store/database.ts';
+import { createBook } from './book.ts';
+import { type CallRow, firstIdOf } from './statements.ts';
+import type { Usage } from './usage.ts';
+
+export interface GenerationRow extends Pick<
+  CallRow,
+  'id' | 'state' | 'started_at' | 'organization_id' | 'provider' | 'model'
+> {
+  readonly generation_id: string;
+  readonly input: number | null;
+  readonly output: number | null;
+  readonly cost_nano: number | null;
+}
+
+/** As the provider has it. */
+export interface FoundUsage {
+  readonly row: GenerationRow;
+  readonly usage: Usage;
+}
+
+/** @param since milliseconds UTC @returns calls that began since, and all that were cut and are not resolved @throws SqliteError */
+export const readGenerations = (connection: Connection, since: number): readonly GenerationRow[] =>
+  connection
+    .prepare<[string], GenerationRow>(
+      `SELECT id, state, started_at, organization_id, provider, model, generation_id, input, output, cost_nano FROM usage_request
+       WHERE generation_id IS NOT NULL AND ((id >= ? AND state = 'closed') OR state = 'interrupted') ORDER BY id`,
+    )
+    .all(firstIdOf(since));
+
+/** What the provider does not say does not differ. */
+export const differs = (row: GenerationRow, { input, output, costNano }: Usage): boolean =>
+  (input ?? row.input) !== row.input ||
+  (output ?? row.output) !== row.output ||
+  (costNano ?? row.cost_nano) !== row.cost_nano;
+
+/** Settles calls that were cut. Inside of the caller's transaction. @returns of how many the figures were not known before @throws SqliteError */
+export function resolveAll(connection: Connection, found: readonly FoundUsage[]): number {
+  const book = createBook(connection);
+  return found.filter(({ row, usage }) => book.resolve(row.id, usage).measured !== undefined).length;
+}
