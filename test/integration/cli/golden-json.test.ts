@@ -439,7 +439,7 @@ const VARYING: readonly (readonly [RegExp, string])[] = [
   [/(?<="(?:seconds|duration_ms|\w*bytes)": )[\d.]+/g, '0'],
   [/(?<="(?:min|median|avg|p95|p99|max)":)[\d.]+/g, '0'],
   [/("pass": ?)(?:true|false)/g, '$1"PASS"'],
-  [/(?<=FILE \(|file \(|has |up to |to write was |to read )[\d,.]+ (?:ms|[KM]B)\b/g, 'SOME'],
+  [/(?<=FILE \(|file \(|has |up to |to write was |to read )[\d,.]+ (?:ms|[KMG]B)\b/g, 'SOME'],
   [/d-(?!0{10})[0-9a-z]{10}\b/g, 'd-ID'],
   [/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID'],
   [/127\.0\.0\.1:\d{2,}/g, '127.0.0.1:PORT'],
