@@ -2,6 +2,7 @@ import { randomUUIDv7 } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Admission, Call, Charge, Ending } from '../../../src/usage/call.ts';
@@ -178,6 +179,34 @@ describe('a call', () => {
     expect(callsIn(path).map(({ id }) => id)).not.toContain(old.id);
     expect(callsIn(path)).toHaveLength(1);
     expect(readUsage(path, 'SELECT sum(requests) AS n FROM usage_slot')).toEqual([{ n: 2 }]);
+  });
+});
+
+describe('a ledger that is closed', () => {
+  test('takes the ends of calls that come a moment later', async () => {
+    const call = callOf();
+    await ledger.open(call, NO_BUDGET);
+    const closing = ledger.close();
+    await sleep(50);
+    await ledger.settle(call, endingOf(), []);
+    await closing;
+    expect(callsIn(path)).toMatchObject([{ state: 'closed', measured: 'reported', input: 100 }]);
+    expect(warnings).toEqual([]);
+  });
+
+  test('leaves what has no end interrupted, with what it has reserved, and what another gate runs open', async () => {
+    await using other = Object.assign(openLedger(), { [Symbol.asyncDispose]: () => other.close() });
+    await other.beat();
+    const [cut, foreign] = [callOf(), callOf({ instance: other.instance })];
+    await ledger.open(cut, { ...NO_BUDGET, charges: [chargeOf({ measure: 'requests', amount: 5 })] });
+    await other.open(foreign, NO_BUDGET);
+    await ledger.close();
+    const states = callsIn(path).map(({ id, state }) => [id === cut.id ? 'cut' : 'foreign', state]);
+    expect(Object.fromEntries(states)).toEqual({ cut: 'interrupted', foreign: 'open' });
+    expect(readUsage(path, 'SELECT spent, reserved FROM usage_budget_state')).toMatchObject([
+      { spent: 0, reserved: 2 },
+    ]);
+    await other.settle(foreign, endingOf(), []);
   });
 });
 
