@@ -124,6 +124,7 @@ const TABLE: Record<string, Row> = {
       'nearest.ts',
       'organizations',
       'policy',
+      'provider-door',
       'store',
       'telemetry',
       'upkeep',

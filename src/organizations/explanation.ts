@@ -5,12 +5,12 @@ import { getuid } from 'node:process';
 import { requirePerson } from '../backend-file/backend.ts';
 import { commandsIn } from '../backend-file/text.ts';
 import { type Operation, reading } from '../backend-file/transaction.ts';
-import { toOrganizationId, toUserId } from '../policy/principal.ts';
+import { type UserPrincipal, toOrganizationId, toUserId } from '../policy/principal.ts';
 import { type DecideOptions, decide } from '../policy/decide.ts';
 import { type Decision, REASONS } from '../policy/decision.ts';
 import { type ModelId, compileGrants, coveringGrant, parseModelId, parsePattern } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
-import { inspect } from '../store/store-view.ts';
+import { type StoreView, inspect } from '../store/store-view.ts';
 import type { Schema } from '../store/schema.ts';
 import { closestModel, createUseFinder, readKnownModels } from './catalogue.ts';
 import { readColumn } from './organizations.ts';
@@ -88,6 +88,18 @@ export const explainUser = (operation: Operation, named: string, policy: GatePol
       not_enforced: unenforced(policy, 'deny'),
     };
     return { record, joining };
+  });
+
+/** Asks what the gate knows, as of a request of this user; the record of an enrolment that it would make is not in it. */
+export const askingAs = <T>(
+  operation: Operation,
+  named: string,
+  policy: GatePolicy,
+  ask: (view: StoreView, user: UserPrincipal) => T,
+) =>
+  reading(operation, 'organizations', (connection, schema) => {
+    const { view, subject, user } = readUser(connection, schema, operation.path, named, policy);
+    return { user, answer: ask(view, subject.user) };
   });
 
 /** @returns why the gate does not act on a decision, or null where it does */

@@ -4,7 +4,7 @@ import type { Judge } from '../enforcement/judge.ts';
 import { GatewayError } from '../errors.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
-import { type OrganizationId, type Principal, type UserPrincipal, toOrganizationId } from '../policy/principal.ts';
+import { type Principal, type UserPrincipal, toOrganizationId } from '../policy/principal.ts';
 import { FORM_CALL } from '../references/call.ts';
 import { namesModels } from '../references/references.ts';
 import type { Store } from '../store/store.ts';
@@ -68,7 +68,7 @@ const isNobody = ({ because }: Anonymous, { kind }: Endpoint): boolean =>
 
 /** Only what the backend runs for itself, and only where an organization answers for it. */
 function judgeNobody(parts: DecideParts, scope: ProviderScope, first: ModelId, models: ReadonlySet<ModelId>): Decision {
-  const isServiceModel = serviceModelTest(parts);
+  const isServiceModel = serviceModelTest(parts.serviceModels, parts.store.current());
   scope.payer = parts.unattributed === 'refuse' ? undefined : toOrganizationId(parts.unattributed);
   const isPermitted = parts.unattributed !== 'refuse' && [...models].every((model) => isServiceModel(model, [model]));
   if (!isPermitted) return deny('no_identity', first);
@@ -91,40 +91,46 @@ async function judgeUser(
   const wire = { endpoint, prefixes, models, asked: preset };
   const needs = judge.needs(user, () => [...models].flatMap((model) => candidatesOf(wire, model)));
   return store.ask(() => {
-    const isService = serviceModelTest(parts);
-    const isServiceModel = (model: ModelId) => isService(model, candidatesOf(wire, model));
-    const view = store.current();
-    const decision = judgeWire(judge, view, user, { ...wire, isServiceModel }) ?? deny('model_missing');
-    attribute(scope, wire, isServiceModel, decision, view.grantsOf(user)[0]?.organization);
+    const { decision, listed, payer, isServiceModel } = judgeCall(parts, store.current(), user, wire);
+    if (scope.wire !== undefined && listed !== undefined) scope.wire = { ...scope.wire, listed };
+    scope.payer = payer;
+    scope.isServiceModel = isServiceModel;
     return decision;
   }, needs);
 }
 
-/** Whose grant decided pays; where none did, the organization that the user joined first. */
-function attribute(
-  scope: ProviderScope,
-  wire: Parameters<typeof candidatesOf>[0],
-  isServiceModel: (model: ModelId) => boolean,
-  decision: Decision,
-  first: OrganizationId | undefined,
-): void {
-  if (scope.wire === undefined) return;
-  const { model } = scope.wire;
-  const [listed = model] = candidatesOf(wire, model);
-  scope.wire = { ...scope.wire, listed };
-  scope.payer = (decision.effect === 'permit' ? decision.grant?.organization : undefined) ?? first;
-  scope.isServiceModel = isServiceModel(model);
+type WireCall = Omit<Parameters<typeof judgeWire>[3], 'isServiceModel'>;
+type JudgedCall = Pick<ProviderScope, 'payer' | 'isServiceModel'> & {
+  readonly decision: Decision;
+  /** The id of the first model in the backend's lists. */
+  readonly listed: ModelId | undefined;
+};
+
+/** Whose grant decides pays; where none does, the organization that the user joined first. */
+export function judgeCall(
+  { judge, serviceModels }: Pick<DecideParts, 'judge' | 'serviceModels'>,
+  view: StoreView,
+  user: UserPrincipal,
+  call: WireCall,
+): JudgedCall {
+  const isService = serviceModelTest(serviceModels, view);
+  const isServiceModel = (model: ModelId) => isService(model, candidatesOf(call, model));
+  const decision = judgeWire(judge, view, user, { ...call, isServiceModel }) ?? deny('model_missing');
+  const granting = decision.effect === 'permit' ? decision.grant?.organization : undefined;
+  const payer = granting ?? view.grantsOf(user)[0]?.organization;
+  const [model] = call.models;
+  if (model === undefined) return { decision, payer, listed: undefined, isServiceModel: false };
+  const [listed = model] = candidatesOf(call, model);
+  return { decision, payer, listed, isServiceModel: isServiceModel(model) };
 }
 
 /** The model that the backend was asked for: `{{MODEL_ID}}` in a connection's headers, from 0.12.2. */
 const ASKED_HEADER = 'x-modelgate-model';
 
 /** By what the provider is asked for, or by the ids that the backend's lists may have for it. */
-function serviceModelTest({ serviceModels, store }: DecideParts) {
+function serviceModelTest(serviceModels: DecideParts['serviceModels'], view: StoreView) {
   const isAuto = serviceModels === 'auto';
-  const [listed, sent] = isAuto
-    ? setsOf(store.current().providerSettings().serviceModels)
-    : [serviceModels, serviceModels];
+  const [listed, sent] = isAuto ? setsOf(view.providerSettings().serviceModels) : [serviceModels, serviceModels];
   return (wire: ModelId, ids: readonly ModelId[]): boolean => sent.has(wire) || ids.some((id) => listed.has(id));
 }
 
@@ -132,7 +138,7 @@ const setsOf = ({ listed, sent }: ReturnType<StoreView['providerSettings']>['ser
   [new Set(listed), new Set(sent)] as const;
 
 /** By the backend's connections whose address leads through this door to this provider. */
-function prefixesOf({ url, prefix }: Provider, view: StoreView): readonly string[] {
+export function prefixesOf({ url, prefix }: Pick<Provider, 'url' | 'prefix'>, view: StoreView): readonly string[] {
   if (prefix !== undefined) return [`${prefix}.`];
   const base = `/${url.host}${baseOf(url)}`;
   const own = view

@@ -1,4 +1,5 @@
 /** `modelgate explain`: a decision that a gate has made, one that it would make, or all that a user may use. */
+import { Option } from '@commander-js/extra-typings';
 import { OperationFailure } from '../../backend-file/failure.ts';
 import { quoted } from '../../backend-file/text.ts';
 import {
@@ -13,6 +14,7 @@ import { parseModelId } from '../../policy/grant.ts';
 import { failureCode } from '../../store/database.ts';
 import type { DecisionRecord, NoRecord } from '../../telemetry/recent-decisions.ts';
 import { type DatabaseOptions, configureOperation, lateCommand, requireAdminOrigin, toOrigin } from '../options.ts';
+import { explainCall } from './explain-call.ts';
 import { type Fact, counted, grouped, tableOf, whole } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, completedAdvice, givenOf, misused } from '../terminal.ts';
 
@@ -22,25 +24,33 @@ export const addExplain = lateCommand(
 With a decision id, as refusals show it: asks the running gate, which keeps its last 10,000 decisions, at MODELGATE_ADMIN_HOST and MODELGATE_ADMIN_PORT or --admin-url. Each gate knows its own.
 
 With --user, in place of the guide's "Users Can't See Models": memberships (those too that do not count), the models of each organization, the role, the base of a preset, bypass settings, and one sentence. Asks the very code of the gate. Without --model: everything that the user may use, with what gives it.
+
+With --door provider: the decision of the provider door on a model as the provider is asked for it, which organization pays, which budgets count the call and what is left of them, and whether its price is known. Needs the settings of the gate.
 $ modelgate explain d-gp4gqhkxqn
 $ modelgate explain --user alice@example.com --database data/webui.db
-$ modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db`,
+$ modelgate explain --user alice@example.com --model openai/gpt-4o --database data/webui.db
+$ modelgate explain --user alice@example.com --model openai/gpt-4o --door provider`,
   (command) =>
     command
       .argument('[decision]', 'id of a decision, such as d-gp4gqhkxqn')
       .option('--user <id>', 'id or e-mail address of the user')
       .option('--model <id>', 'id of the model, exactly as the backend spells it')
+      .addOption(new Option('--door <name>', 'whose decision, with --model').choices(['front', 'provider'] as const))
+      .option('--provider <host>', 'with --door provider: its host, where there are several')
       .option('--exit-code', 'with --model: end with 1 where the decision is a denial')
       .option('--admin-url <url>', 'where the gate answers operators, such as http://127.0.0.1:9464', toOrigin),
   (decision, options, terminal) => {
-    const { user, model, adminUrl } = options;
+    const { user, model, adminUrl, door } = options;
     if (decision !== undefined) {
-      if (user !== undefined || model !== undefined) throw misused('A decision id, or --user: not both.');
+      if (user !== undefined || model !== undefined || door !== undefined)
+        throw misused('A decision id, or --user: not both.');
       const gate = adminUrl ?? requireAdminOrigin(terminal, options.config);
       return explainDecision(decision, gate.origin, options, terminal);
     }
     if (adminUrl !== undefined) throw misused('--admin-url means nothing without a decision id.');
     if (user === undefined) throw misused('Explain what? Name a decision id, or a user with --user.');
+    if (options.door === 'provider') return explainAtProvider(user, model, options, terminal);
+    if (options.provider !== undefined) throw misused('--provider means nothing without --door provider.');
     return explainNamed(user, model, options, terminal);
   },
 );
@@ -60,11 +70,18 @@ async function explainNamed(named: string, id: string | undefined, options: Opti
   return { ...advised(record, terminal), parts, failed: options.exitCode === true && record.decision === 'deny' };
 }
 
+async function explainAtProvider(named: string, id: string | undefined, options: CallOptions, terminal: Terminal) {
+  const { record, facts } = await explainCall(named, id, options, terminal);
+  const parts = [[...decisionFacts(record), ['user', describeUser(record.user)] as const, ...facts]];
+  return { record, parts, failed: options.exitCode === true && record.decision === 'deny' };
+}
+
 const advised = <R extends { readonly advice: string }>(record: R, terminal: Terminal) => ({
   record: { ...record, ...completedAdvice(record.advice, givenOf(terminal)) },
 });
 
 type Options = DatabaseOptions & { readonly exitCode?: true };
+type CallOptions = Options & { readonly provider?: string };
 
 type Judged = Pick<DecisionRecord, 'decision' | 'reason' | 'model' | 'grant' | 'chain'>;
 
