@@ -65,8 +65,11 @@ export function createProviderDoor(parts: ProviderDoorParts) {
     },
     async drain(): Promise<number> {
       const cut = await downstream.drain(config.drainTimeoutMs);
-      await reconciliation.close();
-      await Promise.all([...lasting.providers.map(({ upstream }) => upstream.close()), lasting.reading.close()]);
+      await Promise.all([
+        reconciliation.close(),
+        ...lasting.providers.map(({ upstream }) => upstream.close()),
+        lasting.reading.close(),
+      ]);
       return cut;
     },
   };

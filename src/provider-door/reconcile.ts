@@ -31,6 +31,7 @@ const isDue = ({ started_at: startedAt, ended_at: endedAt, tries }: Unresolved):
 export function createReconciliation({ ledger, log, ...parts }: ReconcileParts) {
   const lookUp = createLookup(parts);
   let running: Promise<void> | undefined;
+  let isStopping = false;
   const round = () => {
     running ??= reconcile().finally(() => (running = undefined));
   };
@@ -44,13 +45,17 @@ export function createReconciliation({ ledger, log, ...parts }: ReconcileParts) 
   }
   async function resolve(row: Unresolved): Promise<void> {
     const usage = row.generation_id === null ? undefined : await lookUp(row, row.generation_id);
+    // its connections are closed meanwhile, which says nothing of the provider: the next start asks again
+    if (usage === undefined && isStopping) return;
     if (usage !== undefined || row.generation_id === null || row.tries + 1 >= TRIES_AFTER_MS.length)
       await ledger.resolve(row.id, usage);
     else await ledger.tried(row.id);
   }
   const timer = setInterval(round, EVERY_MS).unref();
   return {
+    /** What is asked ends with the connections to the providers. */
     async close(): Promise<void> {
+      isStopping = true;
       clearInterval(timer);
       await running;
     },

@@ -8,6 +8,7 @@ import { type CallRow, callsIn, readUsage, makeBudgetTable } from '../../support
 import { type ServingProcess, serveModelgate } from '../../support/gate/gate-process.ts';
 import { TEST_SECRET } from '../../support/gate/session.ts';
 import { until } from '../../support/process/with-timeout.ts';
+import { startRecordingUpstream } from '../../support/upstream/upstreams.ts';
 import { type MeteredProvider, startMeteredProvider } from '../../support/upstream/metered-provider.ts';
 
 const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
@@ -188,6 +189,29 @@ describe('SIGTERM', () => {
     },
     40_000,
   );
+
+  test('does not wait for a provider that does not say what a cut call has used', async () => {
+    await provider.close();
+    let isAsked = false;
+    const silent = await startRecordingUpstream((incoming, outgoing) => {
+      if (incoming.method === 'GET') return void (isAsked = true);
+      outgoing
+        .writeHead(200, { 'content-type': 'text/event-stream', 'x-generation-id': 'gen-1' })
+        .write('data: {}\n\n');
+    });
+    provider = { ...silent, url: `${silent.origin}/v1`, charged: [] };
+    const gate = await serve({ MODELGATE_DRAIN_TIMEOUT: '0ms' });
+    const { body } = await chat(gate.base);
+    const reader = body?.getReader() ?? expect.fail();
+    await reader.read();
+    await reader.cancel();
+    await until(() => isAsked, WAIT_MS, 'the question');
+    const stoppedAt = performance.now();
+    gate.kill('SIGTERM');
+    expect((await gate.ended()).code).toBe(0);
+    expect(performance.now() - stoppedAt).toBeLessThan(8_000);
+    expect(onlyCall()).toMatchObject({ state: 'interrupted', tries: 0 });
+  }, 40_000);
 
   test('lets a stream that ends in time be counted as what it was', async () => {
     await provider.close();
