@@ -8,7 +8,7 @@ import { prepareSealedKey } from './keys.ts';
 import { createMeans } from './means.ts';
 import { costOf } from './price.ts';
 import { createPriceBook } from './price-book.ts';
-import { NOTHING, isFreeCall, mostOf, refusalOf, reservationOf } from './reservation.ts';
+import { NOTHING, ONE, isFreeCall, mostOf, refusalOf, reservationOf } from './reservation.ts';
 import { type CallRow, prepareUsage } from './statements.ts';
 import type { Measured, Usage } from './usage.ts';
 
@@ -45,8 +45,13 @@ export function createBook(connection: Connection) {
     /** @returns what is used of each, as `createBudgetUse` says */
     uses: (of: readonly Budget[], timeZone: string, at: number) => of.map(createBudgetUse(connection, timeZone, at)),
     settle(call: Call, ending: Ending, charges: readonly Charge[]): Settled {
-      // in a file that was deleted meanwhile
-      if (statements.find(call.id) === undefined) statements.begin(call, 'open', NOTHING);
+      const known = statements.find(call.id);
+      // in a file that was deleted meanwhile, or it was let pass and could not be written before
+      const isUnknown = known === undefined || (known.state === 'refused' && ending.state !== 'failed');
+      if (isUnknown) {
+        statements.begin(call, 'open', NOTHING);
+        budgets.add(call, ONE, NOTHING);
+      }
       const row = statements.find(call.id);
       return row === undefined || !isUnsettled(row) ? UNSETTLED : settle(call, row, ending, charges, false);
     },
@@ -90,7 +95,7 @@ function createAdmit({ prices, budgets, means }: BookParts) {
     input: means.inputOf(call),
   });
   return function admit(call: Call, admission: Admission): Amount | Refused {
-    if (admission.charges.length === 0) return { ...NOTHING, requests: 1 };
+    if (admission.charges.length === 0) return ONE;
     const calls = [call.wireModel, ...admission.otherModels].map((wireModel) => ({ ...call, wireModel }));
     const known = calls.map(knownOf);
     const amounts: Amount[] = [];
@@ -127,8 +132,9 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
     { state, usage, bytesOut, status }: Ending,
     isLate: boolean,
   ): { readonly usage: Usage; readonly measured: Measured } {
-    if (call.isFree || state === 'failed') return { usage: {}, measured: 'none' };
+    if (state === 'failed') return { usage: {}, measured: 'none' };
     if (usage !== undefined) return { usage, measured: isLate ? 'reconciled' : 'reported' };
+    if (call.isFree) return { usage: {}, measured: 'none' };
     // A provider that gives each stream an id before it begins has not begun this one
     const isUnbegun = call.isStreamed && status === undefined && statements.hasGenerations(call.provider);
     const estimate = isUnbegun ? { input: 0, output: 0 } : means.estimate(call, bytesOut);

@@ -37,7 +37,8 @@ const movesOf = ({ prices, ...book }: Book) => ({
 });
 
 interface OpenFile {
-  readonly inode: string | undefined;
+  /** With its companions: what is committed to a WAL that was deleted is lost. */
+  readonly identity: string | undefined;
   readonly moves: Moves;
   readonly transaction: <T>(act: () => T) => T;
   readonly close: () => void;
@@ -48,7 +49,7 @@ const files = new Map<string, OpenFile>();
 function answer({ file: path, moves, isLast }: LedgerQuestion): LedgerAnswer {
   try {
     const known = files.get(path);
-    const isNew = known !== undefined && known.inode !== inodeOf(path);
+    const isNew = known !== undefined && known.identity !== identityNow(path);
     if (isNew) close(path);
     const file = files.get(path) ?? open(path);
     const results = perform(file, moves);
@@ -64,9 +65,10 @@ function answer({ file: path, moves, isLast }: LedgerQuestion): LedgerAnswer {
 function open(path: string): OpenFile {
   const connection = openUsageFile(path, BUSY_MS);
   const transaction = connection.transaction((act: () => unknown) => act());
+  const moves = movesOf(createBook(connection));
   const file = {
-    inode: inodeOf(path),
-    moves: movesOf(createBook(connection)),
+    identity: identityNow(path),
+    moves,
     transaction: <T>(act: () => T): T => transaction.immediate(act) as T,
     close: () => connection.close(),
   };
@@ -80,7 +82,7 @@ function close(path: string): void {
   file?.close();
 }
 
-const inodeOf = (path: string): string | undefined => identityOf(path, path)?.inode;
+const identityNow = (path: string): string | undefined => identityOf(path, path)?.file;
 
 function perform({ moves: known, transaction }: OpenFile, moves: readonly Move[]) {
   const one = ({ kind, of }: Move) => ({ value: (known[kind] as (...of: unknown[]) => unknown)(...of) });

@@ -84,7 +84,10 @@ class ThreadedLedger {
   async open(call: Call, admission: Admission): Promise<Opening | { readonly kind: 'unwritten' }> {
     const { whenDown } = this.#options;
     const opened = this.#ask('open', [call, admission]);
-    const found = await this.#inTime(opened);
+    const found = await this.#inTime(opened).catch((error: unknown) => {
+      // what is lost of it is in the log
+      if (whenDown === 'refuse') throw error;
+    });
     if (found?.kind === 'opened') this.#running.add(call.id);
     if (found !== undefined) return found;
     if (whenDown === 'pass') return { kind: 'unwritten' };
@@ -113,10 +116,17 @@ class ThreadedLedger {
     void this.#ask('note', [id, generationId]).catch(ignore);
   }
 
-  /** Writes what the call has used. @returns undefined where that could not be written in time: it will be later */
+  /** Writes what the call has used. @returns undefined where that could not be written in time: until it is, the log has it */
   async settle(call: Call, ending: Ending, charges: readonly Charge[]): Promise<Settled | undefined> {
     this.#running.delete(call.id);
-    return this.#inTime(this.#ask('settle', [call, ending, charges]));
+    try {
+      const settled = await this.#inTime(this.#ask('settle', [call, ending, charges]));
+      if (settled === undefined) this.#options.warn(NOT_YET, { usage: [call, ending] });
+      return settled;
+    } catch {
+      // the log has it
+      return undefined;
+    }
   }
 
   resolve = (...of: Parameters<MoveOf<'resolve'>>): Promise<Settled> => this.#ask('resolve', of);
@@ -221,6 +231,9 @@ class ThreadedLedger {
 }
 
 type MoveOf<N extends Move['kind']> = (...of: Extract<Move, { kind: N }>['of']) => MoveResult<N>;
+
+/** A process that is killed now would take it along. */
+const NOT_YET = 'usage that usage.db does not have yet';
 
 const ignore = (): void => undefined;
 

@@ -17,6 +17,8 @@ interface Known {
 type Refusal = Extract<Opening, { kind: 'refused' }>;
 
 export const NOTHING: Amount = { nano: 0, tokens: 0, requests: 0 };
+/** Every call is one. */
+export const ONE: Amount = { ...NOTHING, requests: 1 };
 
 /** A call that costs nothing passes budgets of money, and is counted by all others. */
 export function isFreeCall(call: Call, { price }: Pick<Known, 'price'>): boolean {
@@ -26,7 +28,7 @@ export function isFreeCall(call: Call, { price }: Pick<Known, 'price'>): boolean
 export function reservationOf(call: Call, admission: Admission, known: Known): Amount | Refusal {
   const { charges, reserve, allowsUnpriced, maxOutput = known.maxOutput, choices } = admission;
   const hard = charges.filter(({ isHard }) => isHard);
-  if (hard.length === 0 || reserve === 'none') return { ...NOTHING, requests: 1 };
+  if (hard.length === 0 || reserve === 'none') return ONE;
   const { price, mean } = known;
   const isFree = isFreeCall(call, known);
   const isPriced = isFree || price !== undefined || (reserve === 'typical' && mean?.cost !== undefined);
@@ -38,7 +40,7 @@ export function reservationOf(call: Call, admission: Admission, known: Known): A
     return { nano, tokens: Math.ceil(known.input + 2 * (mean?.output ?? 0)), requests: 1 };
   }
   const bounded = hard.find(({ measure }) => measure === 'tokens' || (measure === 'usd' && !isFree));
-  if (call.isFree || bounded === undefined) return { ...NOTHING, requests: 1 };
+  if (call.isFree || bounded === undefined) return ONE;
   if (maxOutput === undefined || choices === undefined) return refusal('unbounded_model', bounded);
   const output = maxOutput * choices;
   // No token is shorter than a byte

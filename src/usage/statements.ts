@@ -37,7 +37,8 @@ interface Figures {
   readonly cost: { readonly nano: number | undefined; readonly price: number | undefined };
 }
 
-const BEGIN = `INSERT INTO usage_request (id, instance, state, started_at, organization_id, user_id, chat_id, provider, endpoint, kind, model,
+/** In the place of one that was refused and has run nevertheless. */
+const BEGIN = `INSERT OR REPLACE INTO usage_request (id, instance, state, started_at, organization_id, user_id, chat_id, provider, endpoint, kind, model,
     wire_model, is_streamed, bytes_in, reserved_nano, reserved_tokens)
   VALUES ($id, $instance, $state, $startedAt, $organization, $user, $chat, $provider, $endpoint, $kind, $model,
     $wireModel, $isStreamed, $bytesIn, $nano, $tokens)`;
@@ -141,6 +142,7 @@ function prepareInstances(connection: Connection) {
   const live = connection.prepare(
     'INSERT INTO usage_instance VALUES (?, ?) ON CONFLICT DO UPDATE SET heartbeat = excluded.heartbeat',
   );
+  const last = connection.prepare<[string], number>('SELECT heartbeat FROM usage_instance WHERE id = ?').pluck();
   const orphan = connection.prepare(
     `UPDATE usage_request INDEXED BY usage_request_unsettled SET state = 'interrupted'
       WHERE state IN ('open', 'interrupted') AND state = 'open' AND instance NOT IN (SELECT id FROM usage_instance WHERE heartbeat > ?)`,
@@ -155,10 +157,14 @@ function prepareInstances(connection: Connection) {
       FROM usage_request INDEXED BY usage_request_unsettled WHERE state IN ('open', 'interrupted')`,
   );
   return {
-    /** A sign of life. What instances without one have left open becomes interrupted. */
+    /**
+     * A sign of life. What instances without one have left open becomes interrupted; but where this one has given none
+     * for as long (the file was locked, the machine slept, the clock was set), the others could not either.
+     */
     beat(instance: string, now: number) {
+      const isSteady = (last.get(instance) ?? 0) > now - ALIVE_MS;
       live.run(instance, now);
-      const orphaned = orphan.run(now - ALIVE_MS).changes;
+      const orphaned = isSteady ? orphan.run(now - ALIVE_MS).changes : 0;
       bury.run(now - 10 * ALIVE_MS, '');
       return { orphaned, ...(counts.get() ?? { open: 0, interrupted: 0 }) };
     },

@@ -212,7 +212,11 @@ describe('a ledger that is closed', () => {
 
 describe('a budget', () => {
   test('admits as many of 400 calls at once as have room, with two gates on one file', async () => {
-    await using second = Object.assign(openLedger(), { [Symbol.asyncDispose]: () => second.close() });
+    await ledger.close();
+    ledger = openLedger({ patienceMs: 2_000 });
+    await using second = Object.assign(openLedger({ patienceMs: 2_000 }), {
+      [Symbol.asyncDispose]: () => second.close(),
+    });
     sql(
       "INSERT INTO usage_price (provider, model, valid_from, source, input, output) VALUES ('openrouter.ai', 'A', 0, 'operator', 1e-6, 1e-6)",
     );
@@ -312,7 +316,8 @@ describe('a file that cannot be written', () => {
       .poll(() => callsIn(path).find(({ id }) => id === refused.id)?.state, { timeout: 5_000 })
       .toBe('failed');
     expect(await ledger.open(callOf(), NO_BUDGET)).toEqual({ kind: 'opened' });
-    expect(warnings).toEqual(['usage.db cannot be written', 'usage.db can be written again']);
+    const notYet = 'usage that usage.db does not have yet';
+    expect(warnings).toEqual(['usage.db cannot be written', notYet, 'usage.db can be written again']);
   });
 
   test('lets calls pass where it may, and writes them when it can', async () => {
@@ -327,6 +332,81 @@ describe('a file that cannot be written', () => {
     holder.exec('ROLLBACK');
     holder.close();
     await expect.poll(() => callsIn(path)[0]?.state, { timeout: 5_000 }).toBe('closed');
+  });
+
+  test('lets calls pass that a budget would have refused, and counts them all the same', async () => {
+    await ledger.close();
+    ledger = openLedger({ whenDown: 'pass' });
+    await ledger.beat();
+    const charges = [chargeOf({ measure: 'requests', amount: 0 })];
+    const holder = new Database(path);
+    holder.exec('BEGIN IMMEDIATE');
+    const [ran, gone] = [callOf(), callOf()];
+    for (const call of [ran, gone])
+      expect(await ledger.open(call, { ...NO_BUDGET, charges })).toEqual({ kind: 'unwritten' });
+    await ledger.settle(ran, endingOf(), charges);
+    await ledger.settle(gone, endingOf({ state: 'failed', usage: undefined }), charges);
+    expect(warnings).toContain('usage that usage.db does not have yet');
+    holder.exec('ROLLBACK');
+    holder.close();
+    const stateOf = ({ id }: Call) => callsIn(path).find((row) => row.id === id)?.state;
+    await expect.poll(() => stateOf(ran), { timeout: 5_000 }).toBe('closed');
+    expect(stateOf(gone)).toBe('refused');
+    expect(readUsage(path, 'SELECT sum(requests) AS n, sum(cost_nano) AS cost FROM usage_slot')).toEqual([
+      { n: 1, cost: 5_000 },
+    ]);
+    expect(readUsage(path, 'SELECT spent, reserved FROM usage_budget_state')).toEqual([{ spent: 1, reserved: 0 }]);
+  });
+
+  test('lets calls pass when more wait than it keeps, and the log has what they use', async () => {
+    await ledger.close();
+    ledger = openLedger({ whenDown: 'pass' });
+    await ledger.beat();
+    const holder = new Database(path);
+    holder.exec('BEGIN IMMEDIATE');
+    const fill = () => {
+      for (let at = ledger.counts.backlog; at < 20_000; at++) ledger.note('none', 'none');
+    };
+    fill();
+    // what was being written before is done then
+    await expect.poll(() => ledger.problem, { timeout: 5_000 }).toBeDefined();
+    fill();
+    const call = callOf();
+    expect(await ledger.open(call, NO_BUDGET)).toEqual({ kind: 'unwritten' });
+    expect(await ledger.settle(call, endingOf(), [])).toBeUndefined();
+    expect(warnings).toContain('usage that is in no ledger');
+    holder.exec('ROLLBACK');
+    holder.close();
+  });
+
+  test('that another gate could not write either takes no call from it', async () => {
+    const call = callOf({ instance: 'of another gate' });
+    await ledger.open(call, NO_BUDGET);
+    sql("INSERT INTO usage_instance VALUES ('of another gate', ?)", Date.now() - 16_000);
+    sql('UPDATE usage_instance SET heartbeat = ? WHERE id = ?', Date.now() - 16_000, ledger.instance);
+    await ledger.beat();
+    expect(callsIn(path)).toMatchObject([{ state: 'open' }]);
+    await ledger.beat();
+    expect(callsIn(path)).toMatchObject([{ state: 'interrupted' }]);
+  });
+
+  test('whose log of commits is deleted loses no call', async () => {
+    const [before, after] = [callOf(), callOf()];
+    await ledger.open(before, NO_BUDGET);
+    for (const companion of ['-wal', '-shm']) rmSync(`${path}${companion}`);
+    await ledger.open(after, NO_BUDGET);
+    for (const call of [before, after]) await ledger.settle(call, endingOf(), []);
+    expect(callsIn(path)).toMatchObject([{ state: 'closed' }, { state: 'closed' }]);
+  });
+
+  test('that is deleted while a call runs reserves no less than nothing for it', async () => {
+    const charges = [chargeOf({ measure: 'requests', amount: 9 })];
+    const [running, next] = [callOf(), callOf()];
+    await ledger.open(running, { ...NO_BUDGET, charges });
+    for (const companion of ['', '-wal', '-shm']) rmSync(`${path}${companion}`, { force: true });
+    await ledger.open(next, { ...NO_BUDGET, charges });
+    for (const call of [running, next]) await ledger.settle(call, endingOf(), charges);
+    expect(readUsage(path, 'SELECT spent, reserved FROM usage_budget_state')).toEqual([{ spent: 2, reserved: 0 }]);
   });
 
   test('that is deleted is made again, and no call that runs is lost', async () => {
