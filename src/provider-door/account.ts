@@ -30,6 +30,8 @@ interface AccountOptions {
 /** Counting the tokens of a text, and looking at a model, cost nothing. */
 const FREE: ReadonlySet<string> = new Set(['messages/count_tokens', 'api/show']);
 const DRAIN_MS = 60_000;
+/** The backend's are UUIDs. */
+const LONGEST_CHAT_ID = 128;
 
 export function account(options: AccountOptions): Stage<ProviderScope> {
   const { ledger, admissions, ownKeyOf, log, metrics, disconnect } = options;
@@ -54,13 +56,18 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     scope.tap = settling.tap;
     try {
       payWith(scope, await ownKey);
-      return await next();
+      // while the ledger wrote
+      if (scope.outgoing.destroyed) throw new ClientGone();
     } catch (error) {
-      // what is read on ends with its meter
-      if (error instanceof ClientGone && disconnect === 'drain') settling.leave();
-      else if (!settling.isDone()) await settling.settle(unanswered(error));
+      await settling.settle(unanswered('failed'));
       throw error;
     }
+    await next();
+    const { error } = c;
+    // what is read on ends with its meter
+    const isReadOn = error instanceof ClientGone && disconnect === 'drain' && !settling.isOver();
+    if (isReadOn) settling.leave();
+    else if (error !== undefined && !settling.isDone()) await settling.settle(unanswered(stateAfter(error)));
   };
 }
 
@@ -76,7 +83,7 @@ const boundsOf = ({ endpoint, call, wire }: ProviderScope) => ({
 /** Writes once what the call has used, whoever learns of its end first: the meter of its answer, or the stage. */
 function createSettling(scope: ProviderScope, call: Call, { charges, budgets }: Charged, options: AccountOptions) {
   const { ledger, log, metrics, disconnect } = options;
-  let [isDone, isLeft] = [false, false];
+  let [isDone, isLeft, isOver] = [false, false, false];
   async function settle(ending: Ending): Promise<void> {
     isDone = true;
     const settled = await ledger.settle(call, ending, charges);
@@ -103,11 +110,14 @@ function createSettling(scope: ProviderScope, call: Call, { charges, budgets }: 
       return scope.hidesUsage;
     },
     identified: (generationId) => ledger.note(call.id, generationId),
-    // without an answer the stage knows why, but where it has ended before
-    ended: (facts) => (facts.status === undefined && !isLeft ? undefined : settle(endingOf(facts, scope))),
+    ended(facts) {
+      isOver = true;
+      // without an answer the stage knows why, but where it has ended before
+      return facts.status === undefined && !isLeft ? undefined : settle(endingOf(facts, scope));
+    },
   });
   const tap: AnswerTap = { ...meter, outlivesClientMs: disconnect === 'drain' ? DRAIN_MS : undefined };
-  return { tap, settle, isDone: () => isDone, leave: () => (isLeft = true) };
+  return { tap, settle, isDone: () => isDone, isOver: () => isOver, leave: () => (isLeft = true) };
 }
 
 type Charged = Awaited<ReturnType<AccountOptions['admissions']['chargesFor']>>;
@@ -143,7 +153,8 @@ function callOf(scope: ProviderScope, { ledger, chatHeader }: AccountOptions, ki
     startedAt: Date.now(),
     organization: payer ?? '',
     user: principal.kind === 'user' ? principal.id : '',
-    chat: valuesOf(incoming.rawHeaders, chatHeader)[0],
+    // a client may say any
+    chat: valuesOf(incoming.rawHeaders, chatHeader)[0]?.slice(0, LONGEST_CHAT_ID),
     provider: provider.url.host,
     endpoint: endpointName,
     kind,
@@ -197,11 +208,13 @@ function endingOf(facts: AnswerFacts, { call }: ProviderScope): Ending {
 }
 
 /** What never came is nothing that was used, but for an answer that was waited for. */
-function unanswered(error: unknown): Ending {
+function stateAfter(error: Error): Ending['state'] {
   const isWaited = error instanceof ClientGone || (error instanceof GatewayError && error.code === 'upstream_timeout');
-  return {
-    state: isWaited ? 'interrupted' : 'failed',
-    endedAt: Date.now(),
-    ...{ status: undefined, usage: undefined, answeredModel: undefined, generationId: undefined, bytesOut: undefined },
-  };
+  return isWaited ? 'interrupted' : 'failed';
 }
+
+const unanswered = (state: Ending['state']): Ending => ({
+  state,
+  endedAt: Date.now(),
+  ...{ status: undefined, usage: undefined, answeredModel: undefined, generationId: undefined, bytesOut: undefined },
+});

@@ -46,7 +46,7 @@ export interface AnswerTap {
   take(chunk: Buffer): Buffer | Promise<Buffer>;
   /** The upstream has ended. @returns the rest, before the end goes out */
   end(): Buffer | Promise<Buffer>;
-  /** Upstream or client have broken off, before the end. */
+  /** Upstream or client have broken off, before the end or before anything was sent. */
   cut(): void;
   /** How long the upstream is read on after the client has left, in milliseconds; not given: not at all. */
   readonly outlivesClientMs?: number | undefined;

@@ -1,7 +1,7 @@
 /** Sends a judged request upstream: its body as it came, whole or in pieces. */
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
-import { ClientGone } from '../errors.ts';
+import { ClientGone, GatewayError } from '../errors.ts';
 import { declaredBytes } from './answer.ts';
 import { Intake, SHORT_BODY_BYTES, joined, readBody } from './body.ts';
 import type { BufferedAnswer, ExchangeEvents, ForwardOutcome, Forwarded } from './exchange.ts';
@@ -11,13 +11,19 @@ import { type Upstream, createAsk } from './upstream.ts';
 
 /** @throws GatewayError only while nothing has been sent; ClientGone when the client left */
 export function forward(upstream: Upstream, request: Forwarded, events: ExchangeEvents = {}): Promise<ForwardOutcome> {
-  if (request.outgoing.destroyed) return Promise.reject(new ClientGone());
+  if (request.outgoing.destroyed) return unsent(request, new ClientGone());
   const { body: judged, bodyParts = judged && [judged] } = request;
   request.body = request.bodyParts = undefined;
   if (bodyParts !== undefined) return sendWhole(upstream, request, events, bodyParts);
   const body = receivedBody(request.outgoing);
-  if (body instanceof Promise) return body.then((bytes) => exchange(upstream, request, events, bytes));
+  const send = (bytes: Buffer) => exchange(upstream, request, events, bytes);
+  if (body instanceof Promise) return body.then(send, (error: unknown) => unsent(request, error));
   return exchange(upstream, request, events, body);
+}
+
+function unsent({ tap }: Forwarded, error: unknown): Promise<never> {
+  tap?.cut();
+  return Promise.reject(error instanceof Error ? error : new GatewayError('internal', { cause: error }));
 }
 
 function sendWhole(upstream: Upstream, request: Forwarded, events: ExchangeEvents, parts: readonly Buffer[]) {
