@@ -28,7 +28,8 @@ export function prepare({ usageAsking, userField }: PrepareOptions): Stage<Provi
     const { call, body, provider, endpointName } = scope;
     // Of a form, and of what was not judged, nothing is known
     if (call?.place === undefined || body === undefined) return next();
-    const attributed = userField === 'off' ? {} : userMembers(scope, userField);
+    const attached = Object.fromEntries(call.detaching.map((name) => [name, false]));
+    const attributed = { ...attached, ...(userField === 'off' ? {} : userMembers(scope, userField)) };
     let members: Members = attributed;
     if (call.isStreamed && call.asksForUsage === false && ASKABLE.has(endpointName) && usageAsking.mayAsk(provider)) {
       members = { ...attributed, stream_options: { include_usage: true } };

@@ -15,12 +15,23 @@ export interface CallFacts {
   readonly n: number | undefined;
   /** Characters of a text that is to be spoken. */
   readonly characters: number | undefined;
-  /** Where `stream_options`, `user` and `metadata` stand, as far as they are there; undefined where the body is no object. */
+  /** Members by which the answer would only say that the model runs: nothing of what it uses would ever be seen. */
+  readonly detaching: readonly string[];
+  /** Where these, `stream_options`, `user` and `metadata` stand, as far as they are there; undefined where the body is no object. */
   readonly place: Place | undefined;
 }
 
 /** What may be set in a call, and so is looked for. */
-const SET = { stream_options: { include_usage: {} }, user: {}, metadata: { user_id: {} } };
+const SET = {
+  stream_options: { include_usage: {} },
+  user: {},
+  metadata: { user_id: {} },
+  background: {},
+  deferred: {},
+};
+
+/** OpenAI's Responses, and xAI's chats. */
+const DETACHING = ['background', 'deferred'];
 
 /** Of several that are named the greatest counts: providers differ in which one that is. llama.cpp has its own name. */
 const LIMITS: Readonly<Record<string, readonly string[]>> = {
@@ -40,6 +51,7 @@ export const FORM_CALL: CallFacts = {
   outputLimit: undefined,
   n: undefined,
   characters: undefined,
+  detaching: [],
   place: undefined,
 };
 
@@ -58,6 +70,7 @@ export function readCallFacts(body: Buffer, value: unknown, endpoint: string): C
     // What the best were chosen from is charged too
     n: greatest([n ?? 1, best]),
     characters: endpoint === 'audio/speech' && typeof input === 'string' ? charactersOf(input) : undefined,
+    detaching: DETACHING.filter((name) => (call[name] ?? false) !== false),
     place: placeOf(body, value, SET),
   };
 }
