@@ -150,7 +150,11 @@ const countOf = (value: unknown): number | undefined => {
 const amountOf = (value: unknown): number | undefined =>
   typeof value === 'number' && value >= 0 && value < Infinity ? value : undefined;
 
-const textOf = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined);
+/** What names an answer is kept with each call: a longer text is no name. */
+const LONGEST_NAME = 256;
+
+export const textOf = (value: unknown): string | undefined =>
+  typeof value === 'string' && value !== '' && value.length <= LONGEST_NAME ? value : undefined;
 
 function detailsOf(counts: Counts, ...names: readonly string[]): Counts {
   return names.map((name) => counts[name]).find(isObject) ?? {};

@@ -12,6 +12,7 @@ import {
   isGenerationId,
   joinCounts,
   readPart,
+  textOf,
   toUsage,
 } from './answer-reading.ts';
 import { JsonMembers } from './json-members.ts';
@@ -96,8 +97,8 @@ export function createMeter(options: MeterOptions): AnswerTap {
     begin(answered, headers) {
       status = answered;
       if (answered >= 400 || isCoded(headers)) return;
-      const id = headers['x-generation-id'];
-      if (typeof id === 'string' && id !== '') identify(id);
+      const id = textOf(headers['x-generation-id']);
+      if (id !== undefined) identify(id);
       const framing = framingOf(headers);
       isStream = framing === 'events' || framing === 'lines';
       const knowsModel = () => answeredModel !== undefined;
