@@ -120,7 +120,10 @@ export function judgeCall(
   const payer = granting ?? view.grantsOf(user)[0]?.organization;
   const [model] = call.models;
   if (model === undefined) return { decision, payer, listed: undefined, isServiceModel: false };
-  const [listed = model] = candidatesOf(call, model);
+  const candidates = candidatesOf(call, model);
+  // of connections with several prefixes, the one that is granted
+  const isGranted = (id: ModelId) => decision.effect === 'permit' && decision.model === id;
+  const [listed = model] = [...candidates.filter(isGranted), ...candidates];
   return { decision, payer, listed, isServiceModel: isServiceModel(model) };
 }
 

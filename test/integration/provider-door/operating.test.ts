@@ -63,7 +63,8 @@ const chat = (base: string, fields: object = { stream: true }): Promise<Response
 
 /** A chat whose answer has begun. @returns what comes of the rest of it */
 async function beginStream(base: string): Promise<{ readonly rest: Promise<string> }> {
-  const { body } = await chat(base);
+  const { status, body } = await chat(base);
+  expect(status).toBe(200);
   const reader = body?.getReader() ?? expect.fail();
   await reader.read();
   const readOn = async (): Promise<string> => {
