@@ -1,0 +1,145 @@
+/**
+ * What may become of `usage.db`, on a small disk of its own: whatever the provider ran is in it when it can be written again,
+ * and no gate has to be started anew. Mounting takes root.
+ */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, renameSync, rmSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Database from 'better-sqlite3';
+import { expect, onTestFinished, test } from 'vitest';
+import { callsIn } from '../support/database/usage.ts';
+import { ACCESS_KEY, type TestDoor, startTestDoor } from '../support/gate/provider-door.ts';
+import { until } from '../support/process/with-timeout.ts';
+import { startMeteredProvider } from '../support/upstream/metered-provider.ts';
+
+interface Disk {
+  readonly folder: string;
+  readonly file: string;
+}
+
+/** Breaks it. @returns what mends it */
+type Fault = (disk: Disk) => () => void;
+
+const COMPANIONS = ['', '-wal', '-shm'];
+
+const put = (disk: Disk, instead: (file: string) => void): (() => void) => {
+  const away = join(disk.folder, 'away');
+  // what was there before comes back, as from a backup
+  mkdirSync(away);
+  for (const suffix of COMPANIONS) renameSync(disk.file + suffix, join(away, `usage.db${suffix}`));
+  instead(disk.file);
+  return () => {
+    for (const suffix of COMPANIONS) rmSync(disk.file + suffix, { recursive: true, force: true });
+    for (const suffix of COMPANIONS) renameSync(join(away, `usage.db${suffix}`), disk.file + suffix);
+    rmdirSync(away);
+  };
+};
+
+const FAULTS: Readonly<Record<string, Fault>> = {
+  'is locked by another process'({ file }) {
+    const holder = new Database(file);
+    holder.exec('BEGIN IMMEDIATE');
+    return () => void holder.close();
+  },
+  'is on a full disk'({ folder }) {
+    const ballast = join(folder, 'ballast');
+    for (const bytes of [65_536, 4_096, 1]) {
+      try {
+        for (;;) writeFileSync(ballast, Buffer.alloc(bytes), { flag: 'a' });
+      } catch {
+        // ENOSPC
+      }
+    }
+    return () => rmSync(ballast);
+  },
+  'is read-only'(disk) {
+    const makeImmutable = (sign: '+' | '-') => void execFileSync('chattr', [`${sign}i`, disk.file]);
+    const mend = put(disk, (file) => {
+      writeFileSync(file, '');
+      makeImmutable('+');
+    });
+    return () => {
+      makeImmutable('-');
+      mend();
+    };
+  },
+  'is a directory': (disk) => put(disk, (file) => mkdirSync(file)),
+  'is garbage': (disk) => put(disk, (file) => writeFileSync(file, 'no database at all'.repeat(1_000))),
+};
+
+async function start(whenDown: string) {
+  const provider = await startMeteredProvider();
+  const folder = execFileSync('mktemp', ['-d'], { encoding: 'utf8' }).trim();
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'none', folder]);
+  const door = await startTestDoor({
+    MODELGATE_PROVIDERS: provider.url,
+    MODELGATE_STATE_DIR: folder,
+    MODELGATE_USAGE_WHEN_DOWN: whenDown,
+  });
+  onTestFinished(async () => {
+    await door[Symbol.asyncDispose]();
+    await provider.close();
+    execFileSync('umount', ['--lazy', folder]);
+    rmdirSync(folder);
+  });
+  return { door, provider, disk: { folder, file: join(folder, 'usage.db') } };
+}
+
+function ask(door: TestDoor, origin: string, path: string, body?: object): Promise<Response> {
+  return fetch(`${door.url}/${origin.replace('http://', '')}${path}`, {
+    method: body === undefined ? 'GET' : 'POST',
+    headers: {
+      ...{ authorization: `Bearer ${ACCESS_KEY}`, 'content-type': 'application/json', 'x-openwebui-user-id': 'ann' },
+    },
+    ...(body && { body: JSON.stringify(body) }),
+  });
+}
+
+const CASES = Object.keys(FAULTS).flatMap((what) => ['refuse', 'pass'].map((how) => [what, how] as const));
+
+test.each(CASES)('that %s, with %s', { timeout: 60_000 }, async (what, whenDown) => {
+  const { door, provider, disk } = await start(whenDown);
+  const chat = async () => {
+    const answer = await ask(door, provider.url, '/chat/completions', { model: 'A', messages: [] });
+    return { status: answer.status, retry: answer.headers.get('retry-after'), text: await answer.text() };
+  };
+  expect((await chat()).status).toBe(200);
+  const mend = FAULTS[what]?.(disk);
+  const answers = [...(await Promise.all(Array.from({ length: 20 }, chat))), await chat()];
+  if (whenDown === 'pass') expect(answers.map(({ status }) => status)).toEqual(Array(21).fill(200));
+  else {
+    expect(new Set(answers.map(({ status, retry }) => `${status} ${retry}`))).toEqual(new Set(['503 2']));
+    expect(answers[0]?.text).toContain('Usage cannot be recorded at the moment. Try again shortly.');
+  }
+  expect((await ask(door, provider.url, '/models')).status).toBe(200);
+  expect(door.ledger.problem).toBeDefined();
+  const ran = provider.charged.map(({ request }) => request);
+  expect(ran).toHaveLength(whenDown === 'pass' ? 22 : 1);
+  if (whenDown === 'pass') {
+    const logged = JSON.stringify(door.lines.filter(({ msg }) => msg === 'usage that usage.db does not have yet'));
+    expect(ran.slice(1).filter((id) => !logged.includes(id))).toEqual([]);
+  }
+  mend?.();
+  await until(async () => (await chat()).status === 200, 20_000, 'calls to be taken again');
+  await until(() => door.ledger.counts.backlog === 0, 20_000, 'all to be written');
+  const rows = callsIn(disk.file);
+  const wrong = provider.charged.filter(({ request, input, output, costNano }) => {
+    const row = rows.find(({ id }) => id === request);
+    return row?.state !== 'closed' || row.input !== input || row.output !== output || row.cost_nano !== costNano;
+  });
+  expect(wrong).toEqual([]);
+  expect(door.ledger.problem).toBeUndefined();
+});
+
+test('that is deleted again and again counts each call that goes on', { timeout: 60_000 }, async () => {
+  const { door, provider, disk } = await start('refuse');
+  for (let turn = 0; turn < 5; turn++) {
+    const answer = await ask(door, provider.url, '/chat/completions', { model: 'A', messages: [] });
+    expect(answer.status).toBe(200);
+    await answer.text();
+    expect(callsIn(disk.file).map(({ id }) => id)).toEqual([provider.charged.at(-1)?.request]);
+    for (const suffix of COMPANIONS) rmSync(disk.file + suffix, { force: true });
+    await sleep(10);
+  }
+});
