@@ -9,7 +9,7 @@ import type { ProviderScope } from './scope.ts';
 
 interface OwnKeysParts {
   readonly ledger: Pick<Ledger, 'sealedKeyOf'>;
-  readonly store: Pick<Store, 'ask' | 'current'>;
+  readonly store: Pick<Store, 'ask' | 'current' | 'patiently'>;
   /** `MODELGATE_KEYS_SECRET` */
   readonly keysSecret: string | undefined;
 }
@@ -41,7 +41,8 @@ export function createOwnKeys({ ledger, store, keysSecret }: OwnKeysParts) {
     if (organization === '') return NONE;
     const opened = open({ organization, provider }, await storedKey(organization, provider));
     if (opened.kind !== 'none' || !MAI_HOST.test(provider)) return opened;
-    const key = await store.ask(() => store.current().openrouterKeyOf(toOrganizationId(organization)));
+    const read = () => store.current().openrouterKeyOf(toOrganizationId(organization));
+    const key = await store.patiently(() => store.ask(read));
     if (key === undefined) return NONE;
     return CARRIED.test(key) ? { kind: 'key', key } : { kind: 'sealed', why: MALFORMED };
   };

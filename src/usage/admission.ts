@@ -1,5 +1,5 @@
 /** What the budgets of the payer say of a call, at both doors. */
-import { GatewayError } from '../errors.ts';
+import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import { type Budget, budgetsAt, describeUsedUp } from '../policy/budget.ts';
 import { toOrganizationId } from '../policy/principal.ts';
 import type { Store } from '../store/store.ts';
@@ -7,7 +7,7 @@ import type { Call, Charge, Opening, Reserve } from './call.ts';
 import { chargesOf } from './charges.ts';
 
 interface BudgetOptions {
-  readonly store: Pick<Store, 'ask' | 'current'>;
+  readonly store: Pick<Store, 'ask' | 'current' | 'patiently'>;
   /** In `report` mode nothing is refused, and all is counted. */
   readonly mode: 'enforce' | 'report';
   readonly reserve: Reserve;
@@ -21,13 +21,22 @@ interface BudgetOptions {
 type Counted = Pick<Call, 'organization' | 'user' | 'model' | 'startedAt'>;
 
 export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: BudgetOptions) {
+  async function storedBudgets(organization: string) {
+    const read = () => store.current().budgetsOf(toOrganizationId(organization));
+    try {
+      return await store.patiently(() => store.ask(read));
+    } catch (error) {
+      if (mode === 'report' && isPolicyUnavailable(error)) return [];
+      throw error;
+    }
+  }
+
   return {
     /** @returns what is charged, and the budgets behind it */
     async chargesFor(call: Counted): Promise<{ charges: readonly Charge[]; budgets: readonly Budget[] }> {
       const { organization, startedAt } = call;
       if (organization === '') return { charges: [], budgets: [] };
-      const stored = await store.ask(() => store.current().budgetsOf(toOrganizationId(organization)));
-      const budgets = budgetsAt(stored, startedAt);
+      const budgets = budgetsAt(await storedBudgets(organization), startedAt);
       const charges = chargesOf(budgets, call, timeZone);
       const asked = mode === 'report' ? charges.map((charge) => ({ ...charge, isHard: false })) : charges;
       return { charges: asked, budgets };
@@ -36,7 +45,8 @@ export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: B
     /** @returns the refusal in words for the person who asked */
     async refusalOf(because: Refusal['because'], budget: Budget | undefined, startedAt: number): Promise<GatewayError> {
       if (because !== 'budget_exceeded' || budget === undefined) return new GatewayError(because);
-      const name = await store.ask(() => store.current().organizationName(budget.organization));
+      const nameOf = () => store.current().organizationName(budget.organization);
+      const name = await store.patiently(() => store.ask(nameOf));
       return new GatewayError(because, { detail: describeUsedUp(budget, name, timeZone, startedAt) });
     },
   };

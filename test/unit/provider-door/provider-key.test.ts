@@ -19,7 +19,7 @@ function ownKeys(world: () => World) {
   const view = { ...viewOf({ grants: {}, members: {} }), openrouterKeyOf: () => world().mai };
   return createOwnKeys({
     ledger: { sealedKeyOf: () => Promise.resolve(world().ledger) },
-    store: { ask: (attempt) => attempt(), current: () => view },
+    store: { ask: (attempt) => attempt(), patiently: (attempt) => attempt(), current: () => view },
     keysSecret: world().keysSecret,
   });
 }
