@@ -26,10 +26,11 @@ export function refuseUsedUp<Scope extends BudgetScope>(parts: BudgetParts<Scope
 }
 
 async function check<Scope extends BudgetScope>(
-  { principal, runsByOrganization }: Scope,
+  scope: Scope,
   decision: Extract<Decision, { effect: 'permit' }>,
   { ledger, admissions, metrics }: BudgetParts<Scope>,
 ): Promise<void> {
+  const { principal, runsByOrganization } = scope;
   const payers = runsByOrganization?.keys() ?? (decision.grant === undefined ? [] : [decision.grant.organization]);
   const counted = {
     user: provedUser(principal) ?? '',
@@ -38,8 +39,10 @@ async function check<Scope extends BudgetScope>(
   };
   for (const organization of payers) {
     const { charges, budgets } = await admissions.chargesFor({ ...counted, organization });
-    if (!charges.some(({ isHard }) => isHard)) continue;
-    const used = await ledger.usedUp(organization, counted.model, charges);
+    if (charges.length === 0) continue;
+    const { budget: used, nearing = [] } = (await ledger.usedUp(organization, counted.model, charges)) ?? {};
+    const lines = admissions.linesOf(nearing, budgets);
+    if (lines.length > 0) scope.answerEdits = [...scope.answerEdits, (answer) => void answer.push(...lines)];
     if (used === undefined) continue;
     metrics.usage.refused(organization);
     throw await admissions.refusalOf(

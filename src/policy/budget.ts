@@ -57,6 +57,10 @@ export function describeUsedUp(budget: Budget, name: string, defaultZone: string
   return `${who}${which}${during} (${describeAmount(budget)}). It ${again}.`;
 }
 
+/** Of a header on answers. @param used in the measure of the budget @returns such as `month;usd=50;used=41.5` */
+export const asField = ({ period, measure, amount }: Budget, used: number): string =>
+  `${period};${measure}=${amount};used=${used}`;
+
 /** @returns such as `50.00 USD`, `1,000,000 tokens`, `1 request` */
 export function describeAmount({ measure, amount }: Pick<Budget, 'measure' | 'amount'>): string {
   if (measure === 'usd') return `${amount.toLocaleString('en', IN_CENTS)} USD`;

@@ -7,7 +7,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { AnswerTap } from '../transport/exchange.ts';
 import type { createAdmissions } from '../usage/admission.ts';
-import type { Call, Ending, Settled } from '../usage/call.ts';
+import { type Call, type Ending, type Settled, figuresOf } from '../usage/call.ts';
 import type { Ledger } from '../usage/ledger.ts';
 import type { AnswerForm } from '../usage/answer-reading.ts';
 import { type AnswerFacts, createMeter } from '../usage/meter.ts';
@@ -52,6 +52,8 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     }
     if (opening.kind === 'unwritten')
       log.warn({ ...call }, 'usage.db cannot be written: this call is in the log alone until it can');
+    const lines = admissions.linesOf(opening.kind === 'opened' ? opening.nearing : [], budgets);
+    if (lines.length > 0) scope.answerEdits = [...scope.answerEdits, (answer) => void answer.push(...lines)];
     const settling = createSettling(scope, call, { charges, budgets }, options);
     scope.tap = settling.tap;
     try {
@@ -121,13 +123,6 @@ function createSettling(scope: ProviderScope, call: Call, { charges, budgets }: 
 }
 
 type Charged = Awaited<ReturnType<AccountOptions['admissions']['chargesFor']>>;
-
-function figuresOf({ organization, model, kind }: Call, { measured = 'none', usage, costNano }: Settled) {
-  const { input = 0, inputCached: cached = 0, output = 0, outputReasoning: reasoning = 0 } = usage;
-  const unpriced = Number(costNano === undefined);
-  const figures = { input, cached, output, reasoning, cost: costNano ?? 0, unpriced };
-  return { organization, model, kind, measured, requests: 1, ...figures };
-}
 
 /** For the access line. */
 function fieldsOf({ hasOwnKey }: ProviderScope, { kind, organization }: Call, settled: Settled | undefined) {

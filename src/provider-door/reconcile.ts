@@ -1,8 +1,10 @@
 /** Finds out what calls have used that were cut: asks the provider by generation id, or else estimates. */
 import { tryParseJson } from '../references/json.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import { createAsk } from '../transport/upstream.ts';
 import { readGeneration } from '../usage/answer-reading.ts';
+import { type Settled, figuresOf } from '../usage/call.ts';
 import type { Ledger } from '../usage/ledger.ts';
 import type { Usage } from '../usage/usage.ts';
 import { baseOf } from './address.ts';
@@ -14,6 +16,7 @@ interface ReconcileParts {
   readonly providers: readonly Provider[];
   readonly ownKeyOf: OwnKeyOf;
   readonly log: Pick<Log, 'warn'>;
+  readonly metrics: Pick<Metrics, 'usage'>;
 }
 
 const EVERY_MS = 5_000;
@@ -28,7 +31,7 @@ const isDue = ({ started_at: startedAt, ended_at: endedAt, tries }: Unresolved):
   Date.now() - (endedAt ?? startedAt) >= (TRIES_AFTER_MS[tries] ?? 0);
 
 /** Runs until `close`. */
-export function createReconciliation({ ledger, log, ...parts }: ReconcileParts) {
+export function createReconciliation({ ledger, log, metrics, ...parts }: ReconcileParts) {
   const lookUp = createLookup(parts);
   let running: Promise<void> | undefined;
   let isStopping = false;
@@ -48,8 +51,12 @@ export function createReconciliation({ ledger, log, ...parts }: ReconcileParts) 
     // its connections are closed meanwhile, which says nothing of the provider: the next start asks again
     if (usage === undefined && isStopping) return;
     if (usage !== undefined || row.generation_id === null || row.tries + 1 >= TRIES_AFTER_MS.length)
-      await ledger.resolve(row.id, usage);
+      count(row, await ledger.resolve(row.id, usage));
     else await ledger.tried(row.id);
+  }
+  function count({ organization_id: organization, model, kind }: Unresolved, settled: Settled): void {
+    // another gate may have been first
+    if (settled.measured !== undefined) metrics.usage.counted(figuresOf({ organization, model, kind }, settled));
   }
   const timer = setInterval(round, EVERY_MS).unref();
   return {

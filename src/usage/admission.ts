@@ -1,10 +1,10 @@
 /** What the budgets of the payer say of a call, at both doors. */
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
-import { type Budget, budgetsAt, describeUsedUp } from '../policy/budget.ts';
+import { type Budget, asField, budgetsAt, describeUsedUp } from '../policy/budget.ts';
 import { toOrganizationId } from '../policy/principal.ts';
 import type { Store } from '../store/store.ts';
-import type { Call, Charge, Opening, Reserve } from './call.ts';
-import { chargesOf } from './charges.ts';
+import type { Call, Charge, Nearing, Opening, Reserve } from './call.ts';
+import { chargesOf, unitOf } from './charges.ts';
 
 interface BudgetOptions {
   readonly store: Pick<Store, 'ask' | 'current' | 'patiently'>;
@@ -40,6 +40,13 @@ export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: B
       const charges = chargesOf(budgets, call, timeZone);
       const asked = mode === 'report' ? charges.map((charge) => ({ ...charge, isHard: false })) : charges;
       return { charges: asked, budgets };
+    },
+    /** @returns a header line that says which budgets are at their soft share; none where none is */
+    linesOf(nearing: readonly Nearing[], budgets: readonly Budget[]): readonly string[] {
+      const fields = nearing.flatMap(({ budget: id, used }) =>
+        budgets.filter((budget) => budget.id === id).map((budget) => asField(budget, used / unitOf(budget))),
+      );
+      return fields.length === 0 ? [] : ['x-modelgate-budget', fields.join(', ')];
     },
     rules: { reserve, allowsUnpriced: unpriced === 'allow' },
     /** @returns the refusal in words for the person who asked */

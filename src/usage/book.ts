@@ -3,7 +3,7 @@ import type { Budget } from '../policy/budget.ts';
 import type { Connection } from '../store/database.ts';
 import { createBudgetStates } from './budget-states.ts';
 import { createBudgetUse } from './budget-use.ts';
-import type { Admission, Amount, Call, Charge, Ending, Opening, Settled } from './call.ts';
+import type { Admission, Amount, Call, Charge, Ending, Nearing, Opening, Settled } from './call.ts';
 import { prepareSealedKey } from './keys.ts';
 import { createMeans } from './means.ts';
 import { costOf } from './price.ts';
@@ -14,7 +14,7 @@ import type { Measured, Usage } from './usage.ts';
 
 export type Book = ReturnType<typeof createBook>;
 
-const OPENED: Opening = { kind: 'opened' };
+const OPENED: Opening = { kind: 'opened', nearing: [] };
 const UNSETTLED: Settled = { measured: undefined, usage: {}, costNano: undefined, softReached: [] };
 
 /** @param connection of `openUsageFile`. Each move belongs into a transaction of the caller's */
@@ -39,7 +39,7 @@ export function createBook(connection: Connection) {
       statements.begin(call, isRefused ? 'refused' : 'open', isRefused ? NOTHING : admitted);
       if (isRefused) return admitted;
       budgets.add(call, admitted, NOTHING);
-      return OPENED;
+      return { kind: 'opened', nearing: budgets.nearing(call.organization, admission.charges) };
     },
     usedUp: createUsedUp(parts),
     /** @returns what is used of each, as `createBudgetUse` says */
@@ -84,6 +84,7 @@ interface BookParts {
   readonly means: ReturnType<typeof createMeans>;
 }
 
+type UsedUp = Readonly<{ budget: string | undefined; nearing: readonly Nearing[] }>;
 type Refused = Extract<Opening, { kind: 'refused' }>;
 
 /** @returns of a call how much it reserves, or why it may not begin */
@@ -114,16 +115,16 @@ function createAdmit({ prices, budgets, means }: BookParts) {
   };
 }
 
-/** @returns what finds the first of these budgets that has nothing left, for a model of which the provider is not known yet */
+/** @returns what finds the first of these budgets that has nothing left, for a model of which the provider is not known yet, and those at their soft share */
 const createUsedUp = ({ statements, budgets }: BookParts) =>
-  function usedUp(organization: string, model: string, charges: readonly Charge[]): string | undefined {
+  function usedUp(organization: string, model: string, charges: readonly Charge[]): UsedUp {
     const isMoneyAsked = !statements.mayBeFree(model);
     const full = charges.find((charge) => {
       if (!charge.isHard || (charge.measure === 'usd' && !isMoneyAsked)) return false;
       const { spent, reserved } = budgets.state(organization, charge);
       return spent + reserved >= charge.amount;
     });
-    return full?.budget;
+    return { budget: full?.budget, nearing: budgets.nearing(organization, charges) };
   };
 
 function createSettle({ statements, prices, budgets, means }: BookParts) {

@@ -3,7 +3,7 @@
  * first asked for, so that a budget set in the middle of a month counts the whole month; from then on each call moves it.
  */
 import type { Connection } from '../store/database.ts';
-import type { Amount, Call, Charge } from './call.ts';
+import type { Amount, Call, Charge, Nearing } from './call.ts';
 
 /** Pattern and user of a state against a row with `model` and `user_id`. */
 const covers = (pattern: string, user: string, row: string) =>
@@ -66,6 +66,14 @@ export function createBudgetStates(connection: Connection) {
       const [spentNano, spentTokens, spentRequests] = [spent.nano, spent.tokens, spent.requests];
       move.run({ organization, user, model, startedAt, ...reserved, spentNano, spentTokens, spentRequests });
     },
+    /** @returns those that are at their soft share */
+    nearing: (organization: string, charges: readonly Charge[]): Nearing[] =>
+      charges.flatMap((charge) => {
+        if (charge.softAt === undefined) return [];
+        const { spent, reserved } = state(organization, charge);
+        const used = spent + reserved;
+        return used < charge.softAt ? [] : [{ budget: charge.budget, used }];
+      }),
     /** @returns whether the budget has reached its soft share, the first time that it is asked then */
     reachesSoft: (organization: string, charge: Charge): boolean =>
       charge.softAt !== undefined && say.run({ ...keyOf(organization, charge), softAt: charge.softAt }).changes > 0,

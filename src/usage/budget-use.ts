@@ -2,8 +2,7 @@
 import type { Budget } from '../policy/budget.ts';
 import type { Connection } from '../store/database.ts';
 import { createBudgetReader } from './budget-states.ts';
-import { chargesOf } from './charges.ts';
-import { NANO } from './usage.ts';
+import { chargesOf, unitOf } from './charges.ts';
 
 /** Amounts in the measure of the budget, as in `Budget`. */
 interface BudgetUse {
@@ -17,14 +16,14 @@ interface BudgetUse {
 export function createBudgetUse(connection: Connection, timeZone: string, at: number) {
   const { state, mostOf } = createBudgetReader(connection);
   return (budget: Budget): BudgetUse => {
-    const { organization, scope, measure } = budget;
+    const { organization, scope } = budget;
     // of a call that it counts: a pattern covers itself, and the period of each user is the same
     const counted = { user: 'each', model: scope.kind === 'model' ? scope.pattern : '', startedAt: at };
     const [charge] = chargesOf([budget], counted, timeZone);
     if (charge === undefined) return UNUSED;
     const user = scope.kind === 'user' ? mostOf(organization, charge) : undefined;
     const { spent, reserved } = state(organization, user === undefined ? charge : { ...charge, user });
-    const unit = measure === 'usd' ? NANO : 1;
+    const unit = unitOf(budget);
     return { user, spent: spent / unit, reserved: reserved / unit };
   };
 }

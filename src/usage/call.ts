@@ -65,8 +65,14 @@ export interface Admission {
   readonly otherModels: readonly string[];
 }
 
+/** A budget at its soft share: how much of it is spent and reserved, in its measure. */
+export interface Nearing {
+  readonly budget: string;
+  readonly used: number;
+}
+
 export type Opening =
-  | { readonly kind: 'opened' }
+  | { readonly kind: 'opened'; readonly nearing: readonly Nearing[] }
   | {
       readonly kind: 'refused';
       /** Its budget is used up; the model has no price; or no limit to what it may write. */
@@ -100,4 +106,15 @@ export interface Settled {
   readonly costNano: number | undefined;
   /** Budgets that have just reached their soft share. */
   readonly softReached: readonly string[];
+}
+
+/** As metrics count it. */
+export function figuresOf(
+  { organization, model, kind }: Pick<Call, 'organization' | 'model' | 'kind'>,
+  { measured = 'none', usage, costNano }: Settled,
+) {
+  const { input = 0, inputCached: cached = 0, output = 0, outputReasoning: reasoning = 0 } = usage;
+  const unpriced = Number(costNano === undefined);
+  const figures = { input, cached, output, reasoning, cost: costNano ?? 0, unpriced };
+  return { organization, model, kind, measured, requests: 1, ...figures };
 }

@@ -17,9 +17,12 @@ function counts({ scope }: Budget, { user, model }: Counted): boolean {
   return pattern.endsWith('*') ? model.startsWith(pattern.slice(0, -1)) : model === pattern;
 }
 
+/** How many of what the ledger counts are one of what a budget says. */
+export const unitOf = ({ measure }: Pick<Budget, 'measure'>): number => (measure === 'usd' ? NANO : 1);
+
 function chargeOf(budget: Budget, { user, startedAt }: Counted, otherwise: string): Charge {
   const { id, measure, period, scope, softPercent, isHard, timeZone = otherwise } = budget;
-  const amount = Math.round(budget.amount * (measure === 'usd' ? NANO : 1));
+  const amount = Math.round(budget.amount * unitOf(budget));
   const { start, end } = periodOf(period, timeZone, startedAt);
   return {
     budget: id,

@@ -97,7 +97,7 @@ class ThreadedLedger {
   }
 
   /** @returns the first of these budgets that has nothing left; none where that cannot be seen: the call itself is refused then */
-  async usedUp(...of: Parameters<MoveOf<'usedUp'>>): Promise<string | undefined> {
+  async usedUp(...of: Parameters<MoveOf<'usedUp'>>): Promise<MoveResult<'usedUp'> | undefined> {
     return this.#inTime(this.#ask('usedUp', of)).catch(() => undefined);
   }
 

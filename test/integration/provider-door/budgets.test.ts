@@ -74,6 +74,14 @@ async function runs(user?: string, model?: string): Promise<boolean> {
   return status === 200;
 }
 
+/** At the front door, whose backend is not there: what passes is answered with 502. */
+const chat = async () =>
+  fetch(`${gate.url}/api/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${await mintSession('ann')}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'A', messages: [{ role: 'user', content: 'words' }] }),
+  });
+
 const requests = (): number =>
   readUsage<{ n: number }>(
     join(database.directory, 'usage.db'),
@@ -142,18 +150,11 @@ describe('the call after', () => {
   });
 
   test('a budget is set is refused at the front door too, with the same sentence, and runs when it is cleared', async () => {
-    const chat = async () =>
-      fetch(`${gate.url}/api/chat/completions`, {
-        method: 'POST',
-        headers: { authorization: `Bearer ${await mintSession('ann')}`, 'content-type': 'application/json' },
-        body: JSON.stringify({ model: 'A', messages: [{ role: 'user', content: 'words' }] }),
-      });
     await budget('set', 'acme', '--requests', '0', '--period', 'total');
     const refused = await chat();
     expect(refused.status).toBe(402);
     expect(await refused.text()).toContain('acme has used its budget (0 requests). It does not begin again.');
     await budget('clear', 'acme');
-    // the backend is not there
     expect((await chat()).status).toBe(502);
   });
 });
@@ -175,6 +176,15 @@ test('a soft limit that is reached is said once a period, in the log and in a me
   expect(lines.slice(before.lines.length)).toMatchObject([
     { level: 'warn', organization: 'acme', of: 'organization', measure: 'requests', period: 'month', soft_percent: 50 },
   ]);
+});
+
+test('answers say at both doors what is used of a budget that is at its soft limit', async () => {
+  const used = requests();
+  await budget('set', 'acme', '--requests', String(used + 10), '--soft', '100');
+  expect((await call()).headers.get('x-modelgate-budget')).toBeNull();
+  await budget('set', 'acme', '--requests', String(used + 10), '--soft', '1');
+  expect((await call()).headers.get('x-modelgate-budget')).toBe(`month;requests=${used + 10};used=${used + 2}`);
+  expect((await chat()).headers.get('x-modelgate-budget')).toBe(`month;requests=${used + 10};used=${used + 2}`);
 });
 
 test('what budget list says is spent is what the provider has charged', async () => {

@@ -193,6 +193,8 @@ test('a call that was cut is asked for with the key that made it', { timeout: 60
     leaving.abort();
   }
   await until(() => door.calls().every(({ measured }) => measured === 'reconciled'), 30_000, 'both are reconciled');
+  const tokens = await door.figures('modelgate_usage_requests_total');
+  expect(tokens.filter((line) => line.includes('measured="reconciled"'))).toHaveLength(2);
   const asked = provider.requests.filter(({ path }) => path === '/v1/generation');
   const keyOf = new Map(
     asked.map((request) => [new URL(request.url, provider.origin).searchParams.get('id'), request]),

@@ -10,6 +10,7 @@ import { type Ledger, createLedger } from '../../../src/usage/ledger.ts';
 import { callsIn, readUsage } from '../../support/database/usage.ts';
 
 const DAY_MS = 86_400_000;
+const OPENED = { kind: 'opened', nearing: [] };
 const NO_BUDGET: Admission = {
   ...{ charges: [], reserve: 'typical', allowsUnpriced: false },
   ...{ maxOutput: undefined, choices: 1, otherModels: [] },
@@ -82,7 +83,7 @@ afterEach(async () => {
 describe('a call', () => {
   test('is written before it may leave, and with what it used when it has ended', async () => {
     const call = callOf({ chat: 'c1' });
-    expect(await ledger.open(call, NO_BUDGET)).toEqual({ kind: 'opened' });
+    expect(await ledger.open(call, NO_BUDGET)).toEqual(OPENED);
     expect(callsIn(path)).toMatchObject([
       {
         id: call.id,
@@ -260,9 +261,7 @@ describe('a budget', () => {
     sql(
       "INSERT INTO usage_price (provider, model, valid_from, source, free) VALUES ('ollama:11434', '*', 0, 'operator', 1)",
     );
-    expect(await ledger.open(callOf({ provider: 'ollama:11434' }), { ...NO_BUDGET, charges: spent })).toEqual({
-      kind: 'opened',
-    });
+    expect(await ledger.open(callOf({ provider: 'ollama:11434' }), { ...NO_BUDGET, charges: spent })).toEqual(OPENED);
   });
 
   test('of money has room for every choice of a call, and for the dearest model that may run', async () => {
@@ -315,7 +314,7 @@ describe('a file that cannot be written', () => {
     await expect
       .poll(() => callsIn(path).find(({ id }) => id === refused.id)?.state, { timeout: 5_000 })
       .toBe('failed');
-    expect(await ledger.open(callOf(), NO_BUDGET)).toEqual({ kind: 'opened' });
+    expect(await ledger.open(callOf(), NO_BUDGET)).toEqual(OPENED);
     const notYet = 'usage that usage.db does not have yet';
     expect(warnings).toEqual(['usage.db cannot be written', notYet, 'usage.db can be written again']);
   });
