@@ -45,7 +45,7 @@ export function prepare({ usageAsking, userField }: PrepareOptions): Stage<Provi
 /** A stream from which an event is taken out is shorter than the provider has said. */
 const dropLength: AnswerEdit = (lines, status) => {
   const at = status < 300 ? indexOfField(lines, 'content-length') : -1;
-  if (at >= 0) lines.splice(at, 2);
+  if (at >= 0) lines.splice(at - 1, 2);
 };
 
 function userMembers(scope: ProviderScope, userField: 'organization' | 'user'): Members {
