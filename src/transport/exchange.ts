@@ -42,7 +42,7 @@ export interface ForwardOutcome {
 export interface AnswerTap {
   /** The head has come. @param headers names in lower case */
   begin(status: number, headers: IncomingHttpHeaders): void;
-  /** @returns what goes out now; nothing more is read until a promise is settled */
+  /** @returns what goes out now; what comes later goes out behind it */
   take(chunk: Buffer): Buffer | Promise<Buffer>;
   /** The upstream has ended. @returns the rest, before the end goes out */
   end(): Buffer | Promise<Buffer>;

@@ -25,6 +25,8 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #remaining = NaN;
   readonly #held: HeldAnswer | undefined;
   readonly #tap: AnswerTap | undefined;
+  /** What came before is held back by the tap until it is settled. */
+  #passing: Promise<void> | undefined;
   #unwanted: Error | undefined;
   /** The client has left, and the tap reads on. */
   #drain: NodeJS.Timeout | undefined;
@@ -102,15 +104,16 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#tap !== undefined) return this.#tapped(controller, this.#tap.take(chunk));
-    if (this.#settled) return;
+    if (this.#tap !== undefined) return this.#pass(controller, this.#tap.take(chunk));
     if (this.#held === undefined) return this.#write(controller, chunk);
+    if (this.#settled) return;
     if (this.#held.take(chunk)) return;
     this.#rewrite(this.#held);
     controller.abort(new GatewayError('upstream_invalid'));
   }
 
   #write(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#settled || chunk.length === 0) return;
     const outgoing = this.#outgoing;
     this.#writeHead();
     this.#remaining -= chunk.length;
@@ -123,21 +126,27 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     }
   }
 
-  /** Nothing more is read while the tap holds something back. */
-  #tapped(controller: Dispatcher.DispatchController, passed: Buffer | Promise<Buffer>): void {
-    if (passed instanceof Promise) {
-      controller.pause();
-      void passed.then((bytes) => {
-        this.#tapped(controller, bytes);
-        if (!this.#outgoing.writableNeedDrain) controller.resume();
-      });
-    } else if (passed.length > 0 && !this.#settled) this.#write(controller, passed);
+  /** Without a pause, unless more comes: of a paused connection that is closed undici drops what it has not read. */
+  #pass(controller: Dispatcher.DispatchController, passed: Buffer | Promise<Buffer>): void {
+    if (this.#passing === undefined && !(passed instanceof Promise)) return this.#write(controller, passed);
+    if (this.#passing !== undefined) controller.pause();
+    const passing = this.#passed.then(async () => {
+      this.#write(controller, await passed);
+      if (this.#passing !== passing) return;
+      this.#passing = undefined;
+      if (!this.#outgoing.writableNeedDrain) controller.resume();
+    });
+    this.#passing = passing;
+  }
+
+  get #passed(): Promise<void> {
+    return this.#passing ?? Promise.resolve();
   }
 
   onResponseEnd(): void {
     const rest = this.#tap?.end();
-    if (rest instanceof Promise) void rest.then((bytes) => this.#end(bytes));
-    else this.#end(rest);
+    if (this.#passing === undefined && !(rest instanceof Promise)) return this.#end(rest);
+    void this.#passed.then(async () => this.#end(await rest));
   }
 
   #end(rest?: Buffer): void {
@@ -153,7 +162,9 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     clearTimeout(this.#drain);
     // the call is not over: it is sent once more
     if (error !== this.#unwanted) this.#tap?.cut();
-    if (this.#receivedAt === 0) this.#fail(error);
+    if (this.#receivedAt !== 0) return;
+    if (this.#passing === undefined) this.#fail(error);
+    else void this.#passing.then(() => this.#fail(error));
   }
 
   sendHead(): void {
