@@ -217,6 +217,31 @@ describe('what an answer says of itself', () => {
     expect(await settledCalls()).toMatchObject([{ measured: 'reported', input: 100, output: 10 }]);
   });
 
+  test('several times has the last count of each', async () => {
+    await startDoor((outgoing) => {
+      outgoing.writeHead(200, { 'content-type': 'text/event-stream' });
+      for (const said of [{ prompt_tokens: 1 }, usage, null, { prompt_tokens: 'none' }])
+        outgoing.write(eventOf({ model: 'A', choices: [{ delta: { content: 'word' } }], usage: said }));
+      outgoing.end('data: [DONE]\n\n');
+    });
+    await ask({ stream: true });
+    expect(await settledCalls()).toMatchObject([{ measured: 'reported', input: 100, output: 10 }]);
+  });
+
+  test('never, because it does not end, is estimated when the gate gives it up', async () => {
+    await startDoor(
+      (outgoing) => {
+        outgoing.writeHead(200, { 'content-type': 'text/event-stream' });
+        outgoing.write(eventOf({ model: 'A', choices: [{ delta: { content: 'word' } }] }).repeat(30));
+      },
+      { MODELGATE_IDLE_TIMEOUT: '1s' },
+    );
+    await ask({ stream: true }).catch(() => undefined);
+    const [row] = await settledCalls();
+    expect(row?.measured).toBe('interrupted');
+    expect(row?.output).toBeGreaterThan(5);
+  });
+
   test.each([
     { prompt_tokens: -5, completion_tokens: -1 },
     { prompt_tokens: '9', completion_tokens: '9', cost: '0' },

@@ -124,6 +124,23 @@ describe('a call', () => {
     expect(readUsage(path, 'SELECT unpriced FROM usage_slot')).toEqual([{ unpriced: 1 }]);
   });
 
+  test('costs what its model did when it began, in the period of its beginning, whatever the clock says then', async () => {
+    const price =
+      "INSERT INTO usage_price (provider, model, valid_from, source, input, output) VALUES ('openrouter.ai', 'A', ?, 'operator', ?, 0)";
+    const startedAt = Date.now();
+    sql(price, 0, 1e-6);
+    const charges = [chargeOf({ periodStart: startedAt - 1, periodEnd: startedAt + 1 })];
+    const call = callOf({ startedAt });
+    await ledger.open(call, { ...NO_BUDGET, charges });
+    sql(price, startedAt + 1, 1e-3);
+    const usage = { input: 100, output: 10 };
+    const settled = await ledger.settle(call, endingOf({ usage, endedAt: startedAt - 3_600_000 }), charges);
+    expect(settled).toMatchObject({ costNano: 100_000 });
+    expect(readUsage(path, 'SELECT spent, reserved FROM usage_budget_state')).toEqual([
+      { spent: 100_000, reserved: 0 },
+    ]);
+  });
+
   test('that fails has used nothing, and is in no sum', async () => {
     const call = callOf();
     await ledger.open(call, NO_BUDGET);
@@ -306,6 +323,7 @@ describe('a file that cannot be written', () => {
     await expect(ledger.open(refused, NO_BUDGET)).rejects.toMatchObject({ code: 'ledger_unavailable', status: 503 });
     const late = ledger.settle(running, endingOf(), []);
     expect(await late).toBeUndefined();
+    await expect.poll(() => ledger.problem, { timeout: 5_000 }).toBeDefined();
     holder.exec('ROLLBACK');
     holder.close();
     await expect
