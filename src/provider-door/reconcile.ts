@@ -54,9 +54,9 @@ export function createReconciliation({ ledger, log, metrics, ...parts }: Reconci
       count(row, await ledger.resolve(row.id, usage));
     else await ledger.tried(row.id);
   }
-  function count({ organization_id: organization, model, kind }: Unresolved, settled: Settled): void {
+  function count({ organization_id: organization, model, kind }: Unresolved, settled: Settled | undefined): void {
     // another gate may have been first
-    if (settled.measured !== undefined) metrics.usage.counted(figuresOf({ organization, model, kind }, settled));
+    if (settled?.measured !== undefined) metrics.usage.counted(figuresOf({ organization, model, kind }, settled));
   }
   const timer = setInterval(round, EVERY_MS).unref();
   return {

@@ -97,19 +97,11 @@ class ThreadedLedger {
   }
 
   /** @returns the first of these budgets that has nothing left; none where that cannot be seen: the call itself is refused then */
-  async usedUp(...of: Parameters<MoveOf<'usedUp'>>): Promise<MoveResult<'usedUp'> | undefined> {
-    return this.#inTime(this.#ask('usedUp', of)).catch(() => undefined);
-  }
-
+  usedUp = (...of: Parameters<MoveOf<'usedUp'>>) => this.#seen('usedUp', of);
   /** An organization's key with a host, as it is stored, or null where it has none. @returns undefined where that cannot be seen */
-  async sealedKeyOf(...of: Parameters<MoveOf<'sealedKey'>>): Promise<MoveResult<'sealedKey'> | undefined> {
-    return this.#inTime(this.#ask('sealedKey', of)).catch(() => undefined);
-  }
-
+  sealedKeyOf = (...of: Parameters<MoveOf<'sealedKey'>>) => this.#seen('sealedKey', of);
   /** @returns what is used of each of these budgets; undefined where that cannot be seen in time */
-  async uses(...of: Parameters<MoveOf<'uses'>>): Promise<MoveResult<'uses'> | undefined> {
-    return this.#inTime(this.#ask('uses', of)).catch(() => undefined);
-  }
+  uses = (...of: Parameters<MoveOf<'uses'>>) => this.#seen('uses', of);
 
   /** By what the provider can be asked later for what the call has used. Does not wait. */
   note(id: string, generationId: string): void {
@@ -129,9 +121,14 @@ class ThreadedLedger {
     }
   }
 
-  resolve = (...of: Parameters<MoveOf<'resolve'>>): Promise<Settled> => this.#ask('resolve', of);
-  unresolved = (most: number): Promise<MoveResult<'unresolved'>> => this.#ask('unresolved', [most]);
-  tried = (id: string): Promise<void> => this.#ask('tried', [id]);
+  /** @returns undefined where that cannot be written in time: it will be later */
+  resolve = (...of: Parameters<MoveOf<'resolve'>>): Promise<Settled | undefined> =>
+    this.#inTime(this.#ask('resolve', of));
+  /** @returns none while the file cannot be read */
+  async unresolved(most: number): Promise<MoveResult<'unresolved'>> {
+    return this.#failure === undefined ? ((await this.#inTime(this.#ask('unresolved', [most]))) ?? []) : [];
+  }
+  tried = (id: string): Promise<void> => this.#inTime(this.#ask('tried', [id]));
   /** @returns undefined where the file cannot be read in time */
   sums = (): Promise<MoveResult<'sums'> | undefined> => this.#inTime(this.#ask('sums', []));
   learnPrices = (...of: Parameters<MoveOf<'learnPrices'>>): Promise<unknown> => this.#ask('learnPrices', of);
@@ -153,7 +150,9 @@ class ThreadedLedger {
     const until = performance.now() + patienceMs;
     while (this.#running.size > 0 && performance.now() < until) await sleep(TURN_MS);
     void this.#ask('leave', [this.instance]).catch(ignore);
-    await Promise.race([this.#flushing, sleep(patienceMs, undefined, { ref: false })]);
+    // nothing else may keep the process alive until then
+    const timer = new AbortController();
+    await Promise.race([this.#flushing, sleep(patienceMs, undefined, timer)]).finally(() => timer.abort());
     this.#isClosed = true;
     for (const { move } of this.#waiting.splice(0)) this.#lost(move);
     await thread.ask({ file: this.#options.path, moves: [], isLast: true }, patienceMs, ignore);
@@ -172,14 +171,18 @@ class ThreadedLedger {
     return promise;
   }
 
+  #seen<N extends Move['kind']>(kind: N, of: Parameters<MoveOf<N>>): Promise<MoveResult<N> | undefined> {
+    return this.#inTime(this.#ask(kind, of)).catch(() => undefined);
+  }
+
   /** @returns undefined where there is no answer for so long as a call waits, since the file has not been written */
   async #inTime<T>(asked: Promise<T>): Promise<T | undefined> {
     const { patienceMs = PATIENCE_MS } = this.#options;
     const waitedMs = this.problem?.forMs ?? 0;
     asked.catch(ignore);
-    const timer = new AbortController();
-    const late = sleep(Math.max(RETRY_MS, patienceMs - waitedMs), undefined, timer).catch(() => undefined);
-    return Promise.race([asked, late]).finally(() => timer.abort());
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(late.resolve, Math.max(RETRY_MS, patienceMs - waitedMs), undefined);
+    return Promise.race([asked, late.promise]).finally(() => clearTimeout(timer));
   }
 
   async #flush(): Promise<void> {

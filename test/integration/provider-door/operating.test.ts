@@ -214,6 +214,17 @@ describe('SIGTERM', () => {
     expect(onlyCall()).toMatchObject({ state: 'interrupted', tries: 0 });
   }, 40_000);
 
+  test('ends a gate as it should, whose ledger cannot be written', async () => {
+    const gate = await serve();
+    await until(() => existsSync(ledger), WAIT_MS, 'usage.db is made');
+    const holder = new Database(ledger);
+    cleanup.defer(() => void holder.close());
+    holder.exec('BEGIN IMMEDIATE');
+    gate.kill('SIGTERM');
+    const { code, stderr } = await gate.ended();
+    expect([code, stderr]).toEqual([0, '']);
+  });
+
   test('lets a stream that ends in time be counted as what it was', async () => {
     await provider.close();
     provider = await startMeteredProvider({ tokens: 20, gapMs: 20 });

@@ -337,6 +337,18 @@ describe('a file that cannot be written', () => {
     expect(warnings).toEqual(['usage.db cannot be written', notYet, 'usage.db can be written again']);
   });
 
+  test('holds up nothing that is found out later: a gate that stops waits for that', async () => {
+    const holder = new Database(path);
+    holder.exec('BEGIN IMMEDIATE');
+    expect(await Promise.all([ledger.unresolved(1), ledger.tried('a'), ledger.resolve('a', {})])).toEqual([
+      [],
+      undefined,
+      undefined,
+    ]);
+    expect(await ledger.unresolved(1)).toEqual([]);
+    holder.close();
+  });
+
   test('lets calls pass where it may, and writes them when it can', async () => {
     await ledger.close();
     ledger = openLedger({ whenDown: 'pass' });
