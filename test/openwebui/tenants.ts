@@ -53,6 +53,9 @@ export interface Tenants {
 export interface TenantsOptions {
   readonly version: Release;
   readonly ollama?: boolean;
+  /** Takes the place of one that answers everything; it is closed with the tenants. */
+  readonly provider?: Provider;
+  readonly backendSettings?: Record<string, string>;
   readonly gateSettings?: Record<string, string>;
   /** Puts the provider door between the backend and its providers. */
   readonly providerDoor?: boolean;
@@ -67,7 +70,7 @@ const isPermitted = (grants: readonly string[], model: string): boolean =>
 /** Everyone signs up through the gate; the tables are those of the deployment guide, filled as its SQL does it. */
 export async function startTenants(options: TenantsOptions): Promise<Tenants> {
   const { version, ollama: withOllama, gateSettings, providerDoor } = options;
-  const provider = await startProvider({ models: PROVIDER_MODELS, gapMs: 20 });
+  const provider = options.provider ?? (await startProvider({ models: PROVIDER_MODELS, gapMs: 20 }));
   const ollama = withOllama === true ? await startOllama({ models: OLLAMA_MODELS }) : undefined;
   const door = providerDoor === true ? await doorTo(provider, ollama) : undefined;
   const backend = await startOpenWebui({
@@ -79,6 +82,7 @@ export async function startTenants(options: TenantsOptions): Promise<Tenants> {
       ENABLE_CONTEXT_COMPACTION: 'true',
       ENABLE_AUTOCOMPLETE_GENERATION: 'true',
       ENABLE_IMAGE_EDIT: 'true',
+      ...options.backendSettings,
     },
   });
   const gate = await startRealGate(backend, { ...door?.gateSettings, ...gateSettings });
@@ -153,6 +157,10 @@ async function doorTo(provider: Provider, ollama: Provider | undefined) {
       ENABLE_FORWARD_USER_INFO_HEADERS: 'true',
       OPENAI_API_KEY: accessKey,
       OPENAI_API_KEYS: accessKey,
+      // each has its own, which `OPENAI_API_KEY` does not set
+      ...Object.fromEntries(
+        ['RAG', 'AUDIO_STT', 'AUDIO_TTS', 'IMAGES'].map((use) => [`${use}_OPENAI_API_KEY`, accessKey]),
+      ),
       // 0.12.4 reads it; 0.6.18 has the key from its admin page
       OLLAMA_API_CONFIGS: JSON.stringify({ 0: { enable: true, key: accessKey } }),
     },

@@ -23,10 +23,14 @@ export interface MeteredProvider extends RecordingUpstream {
 }
 
 interface MeteredOptions {
+  /** What it lists; it answers for any other too. */
+  readonly models?: readonly string[];
   readonly tokens?: number;
   /** Before the first token, and between two. */
   readonly thinkMs?: number;
   readonly gapMs?: number;
+  /** What stands in an answer that is not streamed. */
+  readonly content?: string;
 }
 
 export const INPUT_NANO = 150;
@@ -34,20 +38,26 @@ export const OUTPUT_NANO = 600;
 
 /** `GET /v1/generation?id=` answers what a call has cost; `usage` says it at the end of a stream that asks for it. */
 export async function startMeteredProvider({
+  models = ['A', 'F'],
   tokens = 12,
   thinkMs = 0,
   gapMs = 0,
+  content = 'words',
 }: MeteredOptions = {}): Promise<MeteredProvider> {
   const charged: Charged[] = [];
   const upstream = await startRecordingUpstream(async (incoming, outgoing, { path, json, body }) => {
     const { pathname, searchParams } = new URL(incoming.url ?? '/', 'http://provider');
-    if (pathname === '/v1/models') return sendJson(outgoing, { object: 'list', data: [{ id: 'A' }, { id: 'F' }] });
+    if (pathname === '/v1/models')
+      return sendJson(outgoing, { object: 'list', data: models.map((id) => ({ id, object: 'model' })) });
     if (pathname === '/v1/generation') return sendGeneration(outgoing, charged, searchParams.get('id'));
-    if (path !== '/v1/chat/completions') return sendJson(outgoing, { error: { message: 'unknown' } }, 404);
-    const { model = '', stream = false, stream_options: asks } = json as Asked;
+    const isEmbedding = path === '/v1/embeddings';
+    if (path !== '/v1/chat/completions' && !isEmbedding)
+      return sendJson(outgoing, { error: { message: 'unknown' } }, 404);
+    const { model = '', stream = false, stream_options: asks, input = '' } = json as Asked;
     const row = rowOf(incoming, model);
     charged.push(row);
     outgoing.setHeader('x-generation-id', row.generation);
+    if (isEmbedding) return sendEmbeddings(outgoing, row, [input].flat(), body.length);
     // A client that leaves cancels the generation, and is charged what was written
     outgoing.once('close', () => (row.isCancelled = !outgoing.writableFinished));
     if (stream) outgoing.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
@@ -62,8 +72,7 @@ export async function startMeteredProvider({
       if (stream) outgoing.write(eventOf(row, { choices: [{ index: 0, delta: { content: ' word' } }] }));
     }
     const usage = usageOf(row);
-    if (!stream)
-      return sendJson(outgoing, { id: row.generation, model, choices: [{ message: { content: 'words' } }], usage });
+    if (!stream) return sendJson(outgoing, { id: row.generation, model, choices: [{ message: { content } }], usage });
     if (asks?.include_usage === true) outgoing.write(eventOf(row, { choices: [], usage }));
     outgoing.end('data: [DONE]\n\n');
   });
@@ -74,6 +83,8 @@ interface Asked {
   readonly model?: string;
   readonly stream?: boolean;
   readonly stream_options?: { readonly include_usage?: boolean };
+  /** What is to be embedded. */
+  readonly input?: unknown;
 }
 
 const rowOf = (incoming: IncomingMessage, model: string): Charged => ({
@@ -95,6 +106,16 @@ const usageOf = ({ input, output, costNano }: Charged) => ({
   total_tokens: input + output,
   cost: costNano / 1e9,
 });
+
+function sendEmbeddings(outgoing: ServerResponse, row: Charged, texts: readonly unknown[], bytes: number): void {
+  row.input = bytes;
+  row.costNano = bytes * INPUT_NANO;
+  const data = texts.map((_, index) => ({ object: 'embedding', index, embedding: VECTOR }));
+  const { completion_tokens: _none, ...usage } = usageOf(row);
+  sendJson(outgoing, { object: 'list', model: row.model, data, usage });
+}
+
+const VECTOR = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
 
 function sendGeneration(outgoing: ServerResponse, charged: readonly Charged[], id: string | null): void {
   const row = charged.find(({ generation }) => generation === id);

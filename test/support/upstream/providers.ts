@@ -16,8 +16,6 @@ import {
 export interface Provider extends RecordingUpstream {
   /** Base URL as the backend's connection wants it: with `/v1` of an OpenAI provider, without a path of Ollama. */
   readonly url: string;
-  /** Changes the list from now on; any other model is answered too. */
-  setModels(ids: readonly string[]): void;
 }
 
 export interface ProviderOptions {
@@ -51,10 +49,9 @@ export const startOllama = (options: ProviderOptions): Promise<Provider> =>
 type Talk = (request: RecordedRequest, outgoing: ServerResponse, options: Required<ProviderOptions>) => unknown;
 
 async function start({ models, gapMs = 5 }: ProviderOptions, base: string, talk: Talk): Promise<Provider> {
-  let listed = models;
-  const answer: Answer = (_incoming, outgoing, request) => talk(request, outgoing, { models: listed, gapMs });
+  const answer: Answer = (_incoming, outgoing, request) => talk(request, outgoing, { models, gapMs });
   const upstream = await startRecordingUpstream(answer);
-  return { ...upstream, url: upstream.origin + base, setModels: (ids) => void (listed = ids) };
+  return { ...upstream, url: upstream.origin + base };
 }
 
 const CREATED = 1_700_000_000;
