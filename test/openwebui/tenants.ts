@@ -19,7 +19,7 @@ const ACME = ['alpha', 'alpha-2', 'vendor/*', 'llama3:latest'];
 const GLOBEX = ['beta', 'beta-2', 'mistral:latest'];
 
 /** What the backend itself is configured to ask for, in a request of any user. */
-const OF_THE_BACKEND = new Set(['embedding-of-the-backend']);
+const OF_THE_BACKEND = new Set(['embedding-of-the-backend', 'dall-e-2']);
 
 export interface Tenants {
   readonly version: Release;
