@@ -4,7 +4,7 @@ import { refuseAll, unchanged } from '../backend-file/failure.ts';
 import { quoted, shellCommand, toDate } from '../backend-file/text.ts';
 import { type Operation, changing, reading } from '../backend-file/transaction.ts';
 import { type Budget, budgetsAt } from '../policy/budget.ts';
-import { endOfDay, periodOf } from '../policy/period.ts';
+import { daySpan, periodOf } from '../policy/period.ts';
 import { type BudgetEntry, missingBudgetColumns, readBudgetEntries } from '../store/budgets.ts';
 import type { Connection } from '../store/database.ts';
 import { type ChosenOrganization, explaining, requireOrganization } from './organizations.ts';
@@ -48,8 +48,8 @@ function recordOf(entry: BudgetEntry, counting: Budget | undefined, now: number,
     hard: row.hard === 1,
     time_zone: timeZone ?? null,
     /** Of the one that runs. */
-    period_start: toMoment(span?.start),
-    period_end: toMoment(span?.end),
+    period_start: toMoment(span?.from),
+    period_end: toMoment(span?.to),
     raised: isRaised ? { by: budget.raise.amount, until: toMoment(budget.raise.until) } : null,
     valid_from: toMoment(budget?.validFrom),
     valid_to: toMoment(budget?.validTo),
@@ -116,7 +116,7 @@ export const raiseBudgets = (
     const budgets = wanted.map((one) => {
       const { budget } = entries.find((entry) => isOf(entry, one)) ?? {};
       const timeZone = budget?.timeZone ?? defaultZone;
-      const end = endOfDay(until, timeZone) ?? 0;
+      const end = daySpan(until, timeZone)?.to ?? 0;
       if (end <= Date.now()) throw unchanged(`${until} is over in ${timeZone}: a raise ends with its day.`);
       raise.run({ ...one, organization: chosen.id, end });
       return { ...one, amount: budget?.amount ?? null, raised: one.amount, until: toMoment(end), time_zone: timeZone };

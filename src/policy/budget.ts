@@ -48,12 +48,12 @@ const sum = (amount: number, raise: number): number => Number((amount + raise).t
  */
 export function describeUsedUp(budget: Budget, name: string, defaultZone: string, at: number): string {
   const { period, scope, timeZone = defaultZone } = budget;
-  const { start, end } = periodOf(period, timeZone, at);
-  const when = nameOfPeriod(period, timeZone, start);
+  const { from, to } = periodOf(period, timeZone, at);
+  const when = nameOfPeriod(period, timeZone, from);
   const which = scope.kind === 'model' ? ` for ${scope.pattern}` : '';
   const during = when === undefined ? '' : ` ${which === '' ? 'for' : period === 'day' ? 'on' : 'in'} ${when}`;
   const who = scope.kind === 'user' ? 'You have used your budget' : `${name} has used its budget`;
-  const again = when === undefined ? 'does not begin again' : `begins again on ${describeMoment(timeZone, end)}`;
+  const again = when === undefined ? 'does not begin again' : `begins again on ${describeMoment(timeZone, to)}`;
   return `${who}${which}${during} (${describeAmount(budget)}). It ${again}.`;
 }
 

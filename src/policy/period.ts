@@ -3,13 +3,13 @@
 export const PERIODS = ['day', 'week', 'month', 'total'] as const;
 export type Period = (typeof PERIODS)[number];
 
-/** From `start` on, and before `end`. */
-interface Span {
-  readonly start: number;
-  readonly end: number;
+/** Every time zone begins its days on a quarter of an hour. `to` is not in it. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
 }
 
-const ALL: Span = { start: 0, end: Number.MAX_SAFE_INTEGER };
+const ALL: Span = { from: 0, to: Number.MAX_SAFE_INTEGER };
 
 /** The last one of each period and zone: to work one out takes some 10 µs, to look it up 0.04. */
 const known = new Map<string, Span>();
@@ -24,7 +24,7 @@ export function periodOf(period: Period, timeZone: string, at: number): Span {
   if (period === 'total') return ALL;
   const key = `${period} ${timeZone}`;
   const last = known.get(key);
-  if (last !== undefined && last.start <= at && at < last.end) return last;
+  if (last !== undefined && last.from <= at && at < last.to) return last;
   if (known.size >= MOST_KNOWN) known.clear();
   const found = spanAround(period, timeZone, at);
   known.set(key, found);
@@ -39,7 +39,7 @@ function spanAround(period: Calendar, timeZone: string, at: number): Span {
   let next = first.add({ [`${period}s`]: 1 });
   // A clock that is set back over midnight has two midnights, and the day begins with the earlier one
   while (begins(next) <= at) [first, next] = [next, next.add({ [`${period}s`]: 1 })];
-  return { start: begins(first), end: begins(next) };
+  return { from: begins(first), to: begins(next) };
 }
 
 const dateIn = (timeZone: string, at: number): Temporal.PlainDate => zonedAt(timeZone, at).toPlainDate();
@@ -73,14 +73,30 @@ const MONTHS = [
   ...['August', 'September', 'October', 'November', 'December'],
 ];
 
-/** @param day such as `2026-11-30` @returns when it ends in the zone; undefined where there is no such day */
-export function endOfDay(day: string, timeZone: string): number | undefined {
-  if (!/^\d{4}-\d\d-\d\d$/.test(day)) return undefined;
+/** @param day such as `2026-11-30` @returns undefined where there is no such day */
+export const daySpan = (day: string, timeZone: string): Span | undefined =>
+  /^\d{4}-\d\d-\d\d$/.test(day) ? spanFrom('day', day, timeZone) : undefined;
+
+/** @param month such as `2026-11` @returns undefined where there is no such month */
+export const monthSpan = (month: string, timeZone: string): Span | undefined =>
+  /^\d{4}-\d\d$/.test(month) ? spanFrom('month', `${month}-01`, timeZone) : undefined;
+
+function spanFrom(period: Calendar, firstDay: string, timeZone: string): Span | undefined {
   try {
-    return Temporal.PlainDate.from(day).add({ days: 1 }).toZonedDateTime(timeZone).epochMilliseconds;
-  } catch {
-    // RangeError: a thirtieth of February
-    return undefined;
+    return periodOf(period, timeZone, Temporal.PlainDate.from(firstDay).toZonedDateTime(timeZone).epochMilliseconds);
+  } catch (error) {
+    // a thirteenth month, a thirtieth of February
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** @param span begins with a day @returns each day, such as `2026-11-30`, with its time */
+export function* daysIn({ from, to }: Span, timeZone: string): Generator<readonly [day: string, span: Span]> {
+  for (let at = from; at < to;) {
+    const span = periodOf('day', timeZone, at);
+    yield [dateIn(timeZone, at).toString(), span];
+    at = span.to;
   }
 }
 

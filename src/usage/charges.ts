@@ -23,13 +23,13 @@ export const unitOf = ({ measure }: Pick<Budget, 'measure'>): number => (measure
 function chargeOf(budget: Budget, { user, startedAt }: Counted, otherwise: string): Charge {
   const { id, measure, period, scope, softPercent, isHard, timeZone = otherwise } = budget;
   const amount = Math.round(budget.amount * unitOf(budget));
-  const { start, end } = periodOf(period, timeZone, startedAt);
+  const { from, to } = periodOf(period, timeZone, startedAt);
   return {
     budget: id,
     ...{ measure, amount, isHard },
     softAt: softPercent === undefined ? undefined : Math.ceil((amount * softPercent) / 100),
-    periodStart: start,
-    periodEnd: end,
+    periodStart: from,
+    periodEnd: to,
     user: scope.kind === 'user' ? user : '',
     pattern: scope.kind === 'model' ? scope.pattern : '*',
   };

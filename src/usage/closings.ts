@@ -1,6 +1,7 @@
 /** Months that were closed: what was billed of them, and what has come later. */
+import type { Span } from '../policy/period.ts';
 import type { Connection } from '../store/database.ts';
-import { type Span, noSums, sumSlots } from './slots.ts';
+import { noSums, sumSlots } from './slots.ts';
 
 interface Closing extends Span {
   /** Such as `2026-11`. */

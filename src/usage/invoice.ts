@@ -1,10 +1,10 @@
 /** What an organization pays for a month: a line for each user and model, each rounded once, and the total is their sum. */
+import { type Span, monthSpan } from '../policy/period.ts';
 import type { Connection } from '../store/database.ts';
-import { monthSpan } from './calendar.ts';
 import { correctionDue, readClosings } from './closings.ts';
 import { type Decimal, ONE, asAmount, inCents } from './money.ts';
 import { type UsageFigures, addTo, costOf, figuresOf, newGroup } from './report.ts';
-import { type Span, sumSlots, unresolvedIn } from './slots.ts';
+import { sumSlots, unresolvedIn } from './slots.ts';
 
 /** What makes an amount of a cost. What is left out is 1, and USD. */
 export interface Terms {

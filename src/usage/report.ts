@@ -1,9 +1,9 @@
 /** What organizations have used in a time, from the slots: the record that `modelgate usage` prints, the dearest row first. */
+import { type Span, daysIn } from '../policy/period.ts';
 import type { Connection } from '../store/database.ts';
-import { daysIn } from './calendar.ts';
 import { correctionDue } from './closings.ts';
 import { inUsd } from './money.ts';
-import { type Span, type Sums, add, noSums, organizationsIn, sumSlots, unresolvedIn } from './slots.ts';
+import { type Sums, add, noSums, organizationsIn, sumSlots, unresolvedIn } from './slots.ts';
 
 type Grouping = 'organization' | 'user' | 'model' | 'day' | 'kind' | 'provider';
 

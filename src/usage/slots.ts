@@ -1,11 +1,6 @@
 /** What the slots of `usage.db` add up to. Money is a bigint: a sum of SQLite has 64 bits, a number of JavaScript 53. */
+import type { Span } from '../policy/period.ts';
 import type { Connection } from '../store/database.ts';
-
-/** Milliseconds UTC on quarters of an hour, which every time zone begins its days on. `to` is not in it. */
-export interface Span {
-  readonly from: number;
-  readonly to: number;
-}
 
 /** Tokens; `input` holds `cached`, `output` holds `reasoning`. */
 export interface Sums {

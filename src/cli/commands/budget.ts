@@ -1,24 +1,32 @@
 /** `modelgate budget set`, `list`, `raise` and `clear`: how much an organization may use. */
-import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
+import { type Command, type OptionValues, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { quoted } from '../../backend-file/text.ts';
-import { nearest } from '../../nearest.ts';
 import { type Wanted, clearBudgets, raiseBudgets, setBudgets } from '../../organizations/budgets.ts';
 import { describeAmount } from '../../policy/budget.ts';
 import { parsePattern } from '../../policy/grant.ts';
-import { PERIODS, endOfDay, parseTimeZone } from '../../policy/period.ts';
+import { PERIODS } from '../../policy/period.ts';
 import { chooseOrganization, databaseCommand, groupOf, toCount } from '../options.ts';
 import { tableOf } from '../report.ts';
 import { misused } from '../terminal.ts';
 import { COLUMNS, addList } from './budget-list.ts';
+import { toDay, zoneOption } from './ledger-options.ts';
 import { noteOnSwitch } from './member.ts';
 
 const ORGANIZATION = ['[organization]', 'its id (default: OPENROUTER_EXTERNAL_USER)'] as const;
-const [USD, EACH_USER] = ['US dollars', 'US dollars for each user by itself'];
-const TOKENS = 'tokens, in and out together';
 const MODEL = 'these models alone: an id, or a beginning with * at its end';
 
 const period = () => new Option('--period <period>', 'by the calendar; a week begins on Monday').choices(PERIODS);
 const model = () => new Option('--model <pattern>', MODEL).argParser(toPattern).conflicts('userUsd');
+
+const withAmounts = <A extends unknown[], O extends OptionValues>(command: Command<A, O>) =>
+  command
+    .argument(...ORGANIZATION)
+    .option('--usd <amount>', 'US dollars', toDollars)
+    .option('--user-usd <amount>', 'US dollars for each user by itself', toDollars)
+    .option('--tokens <count>', 'tokens, in and out together', toCount(0, MOST))
+    .option('--requests <count>', 'calls of a model', toCount(0, MOST))
+    .addOption(period().default('month' as const))
+    .addOption(model());
 
 const addSet = databaseCommand(
   'set',
@@ -28,21 +36,10 @@ $ modelgate budget set mai_client_acme --usd 50
 $ modelgate budget set mai_client_acme --usd 50 --user-usd 5 --soft 80 --time-zone Europe/Warsaw
 $ modelgate budget set mai_client_acme --requests 1000 --period day --model 'openai/*' --soft-only`,
   (command) =>
-    command
-      .argument(...ORGANIZATION)
-      .option('--usd <amount>', USD, toDollars)
-      .option('--user-usd <amount>', EACH_USER, toDollars)
-      .option('--tokens <count>', TOKENS, toCount(0, MOST))
-      .option('--requests <count>', 'calls of a model', toCount(0, MOST))
-      .addOption(period().default('month' as const))
-      .addOption(model())
+    withAmounts(command)
       .option('--soft <percent>', 'share at which it is said once a period', toCount(1, 100), 80)
       .option('--soft-only', 'refuse nothing when it is used up')
-      .option(
-        '--time-zone <zone>',
-        'of the calendar (default: of the organization in mAI, or of the gate)',
-        toTimeZone,
-      ),
+      .addOption(zoneOption('of the calendar (default: of the organization in mAI, or of the gate)')),
   async (id, options, { config, operation }) => {
     const chosen = chooseOrganization(config, { org: id }, 'its id');
     const { soft: softPercent, softOnly, timeZone } = options;
@@ -72,16 +69,7 @@ const addRaise = databaseCommand(
   `raise budgets for some days
 It counts on top of the amount to the end of the named day, by the clock of the budget, in every period that begins until then, and takes the place of an earlier raise.
 $ modelgate budget raise mai_client_acme --usd 20 --until 2026-11-30`,
-  (command) =>
-    command
-      .argument(...ORGANIZATION)
-      .option('--usd <amount>', USD, toDollars)
-      .option('--user-usd <amount>', EACH_USER, toDollars)
-      .option('--tokens <count>', TOKENS, toCount(0, MOST))
-      .option('--requests <count>', 'calls of a model', toCount(0, MOST))
-      .addOption(period().default('month' as const))
-      .addOption(model())
-      .requiredOption('--until <day>', 'its last day, such as 2026-11-30', toDay),
+  (command) => withAmounts(command).requiredOption('--until <day>', 'its last day, such as 2026-11-30', toDay),
   async (id, options, { config, operation }) => {
     const chosen = chooseOrganization(config, { org: id }, 'its id');
     const raise = { wanted: wantedOf(options), until: options.until, defaultZone: config.timeZone };
@@ -171,19 +159,6 @@ function toPattern(text: string): string {
   const isRight = parsePattern(text) !== undefined && !text.slice(0, -1).includes('*');
   if (isRight) return text;
   throw new InvalidArgumentError('expected the id of a model, or a beginning with * at its end, such as openai/*.');
-}
-
-function toTimeZone(text: string): string {
-  const zone = parseTimeZone(text);
-  if (zone !== undefined) return zone;
-  const meant = nearest(text, Intl.supportedValuesOf('timeZone'));
-  const asked = meant === undefined ? '' : ` Did you mean ${meant}?`;
-  throw new InvalidArgumentError(`expected a time zone of IANA's list, such as Europe/Warsaw.${asked}`);
-}
-
-function toDay(text: string): string {
-  if (endOfDay(text, 'UTC') !== undefined) return text;
-  throw new InvalidArgumentError('expected a day, such as 2026-11-30.');
 }
 
 const OUTCOMES = {

@@ -32,7 +32,9 @@ const withTerms = <A extends unknown[], O extends OptionValues>(command: Command
       new Option('--currency <code>', 'three letters, such as PLN; needs --rate (default: USD)').argParser(toCurrency),
     )
     .addOption(new Option('--rate <factor>', 'how much of it one USD is, such as 4.02').argParser(toFactor))
-    .addOption(zoneOption("timezone of mAI's client_organizations, or MODELGATE_TIME_ZONE"))
+    .addOption(
+      zoneOption("where the month begins (default: timezone of mAI's client_organizations, or MODELGATE_TIME_ZONE)"),
+    )
     .addOption(DATABASE);
 
 const ON_MONTH = '--month 2026-11';

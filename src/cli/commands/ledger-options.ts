@@ -4,9 +4,8 @@ import { OperationFailure } from '../../backend-file/failure.ts';
 import { quoted, quotedFew } from '../../backend-file/text.ts';
 import { nearest } from '../../nearest.ts';
 import { readAccounts } from '../../organizations/accounts.ts';
-import { parseTimeZone } from '../../policy/period.ts';
+import { daySpan, monthSpan, parseTimeZone } from '../../policy/period.ts';
 import type { Connection } from '../../store/database.ts';
-import { daySpan, monthSpan } from '../../usage/calendar.ts';
 import { organizationsIn } from '../../usage/slots.ts';
 import { type DatabaseOptions, WHICH_DATABASE, configureOperation } from '../options.ts';
 import { type Terminal, CommandFailure } from '../terminal.ts';
@@ -23,11 +22,7 @@ export const DATABASE = new Option(
 
 export const monthOption = (use: string) => new Option('--month <month>', `${use}, such as 2026-11`).argParser(toMonth);
 
-export const zoneOption = (fallback: string) =>
-  new Option(
-    '--time-zone <zone>',
-    `where days and months begin, such as Europe/Warsaw (default: ${fallback})`,
-  ).argParser(toZone);
+export const zoneOption = (use: string) => new Option('--time-zone <zone>', use).argParser(toZone);
 
 function toMonth(text: string): string {
   if (monthSpan(text, 'UTC') !== undefined) return text;
@@ -36,13 +31,15 @@ function toMonth(text: string): string {
 
 export function toDay(text: string): string {
   if (daySpan(text, 'UTC') !== undefined) return text;
-  throw new InvalidArgumentError('expected a day such as 2026-11-30.');
+  throw new InvalidArgumentError('expected a day, such as 2026-11-30.');
 }
 
 function toZone(text: string): string {
   const zone = parseTimeZone(text);
   if (zone !== undefined) return zone;
-  throw new InvalidArgumentError('expected a time zone of the IANA database, such as Europe/Warsaw.');
+  const meant = nearest(text, Intl.supportedValuesOf('timeZone'));
+  const asked = meant === undefined ? '' : ` Did you mean ${meant}?`;
+  throw new InvalidArgumentError(`expected a time zone of IANA's list, such as Europe/Warsaw.${asked}`);
 }
 
 /** @returns undefined where no database of the backend is named @throws OperationFailure where the one that is cannot be read */

@@ -1,8 +1,7 @@
 /** `modelgate usage`: what organizations have used, and below it `usage invoice` and `usage close`. */
 import { Option } from '@commander-js/extra-typings';
 import type { Accounts } from '../../organizations/accounts.ts';
-import { daySpan, monthSpan, spanAround } from '../../usage/calendar.ts';
-import type { Span } from '../../usage/slots.ts';
+import { type Span, daySpan, monthSpan, periodOf } from '../../policy/period.ts';
 import { type Correction, type UsageFigures, type UsageReport, type UsageRow, readUsage } from '../../usage/report.ts';
 import { type CommandLine, usageCommand } from '../options.ts';
 import { type Cell, type Fact, type Notes, counted, grouped, tableOf } from '../report.ts';
@@ -27,7 +26,7 @@ $ modelgate usage --from 2026-11-01 --to 2026-11-07 --by day --csv > week.csv`,
       .addOption(new Option('--from <date>', 'first day, such as 2026-11-01').argParser(toDay))
       .addOption(new Option('--to <date>', 'last day, which is counted too (default: today)').argParser(toDay))
       .addOption(new Option('--by <what>', 'what a row is of').choices(BY).default('org' as const))
-      .addOption(zoneOption('MODELGATE_TIME_ZONE'))
+      .addOption(zoneOption('where days and months begin, such as Europe/Warsaw (default: MODELGATE_TIME_ZONE)'))
       .addOption(CSV)
       .addOption(DATABASE),
   async (options, { config, ledger, terminal }) => {
@@ -57,13 +56,13 @@ type Times = Readonly<Partial<Record<'month' | 'from' | 'to', string>>>;
 
 /** @throws CommandFailure with exit code 2 where the first day is after the last */
 function spanOf({ month, from: first, to: last }: Times, timeZone: string, now: number): Span {
-  if (month !== undefined) return monthSpan(month, timeZone) ?? spanAround('month', timeZone, now);
+  if (month !== undefined) return monthSpan(month, timeZone) ?? periodOf('month', timeZone, now);
   if (first === undefined) {
     if (last !== undefined) throw misused('--to needs a first day, too: --from 2026-11-01.');
-    return spanAround('month', timeZone, now);
+    return periodOf('month', timeZone, now);
   }
   const from = daySpan(first, timeZone)?.from ?? 0;
-  const to = (last === undefined ? undefined : daySpan(last, timeZone)?.to) ?? spanAround('day', timeZone, now).to;
+  const to = (last === undefined ? undefined : daySpan(last, timeZone)?.to) ?? periodOf('day', timeZone, now).to;
   if (from < to) return { from, to };
   throw misused(`--from ${first} is after ${last === undefined ? 'today' : `--to ${last}`}.`);
 }

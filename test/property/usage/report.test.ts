@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { readInvoice } from '../../../src/usage/invoice.ts';
 import { parseDecimal } from '../../../src/usage/money.ts';
 import { type UsageReport, readUsage } from '../../../src/usage/report.ts';
-import { monthSpan } from '../../../src/usage/calendar.ts';
+import { monthSpan } from '../../../src/policy/period.ts';
 import { type SettledCall, usageOfTest } from '../../support/database/settled-calls.ts';
 
 const ZONES = [

@@ -61,12 +61,12 @@ const OTHERS: readonly Case[] = [
 
 describe.each([...WARSAW, ...OTHERS])('in %s the %s of %s', (zone, period, at, start, end) => {
   test(`begins at ${start} and ends before ${end}`, () => {
-    expect(periodOf(period, zone, Date.parse(at))).toEqual({ start: Date.parse(start), end: Date.parse(end) });
+    expect(periodOf(period, zone, Date.parse(at))).toEqual({ from: Date.parse(start), to: Date.parse(end) });
   });
 });
 
 test('the period of all calls has no end', () => {
-  expect(periodOf('total', 'Europe/Warsaw', Date.now())).toEqual({ start: 0, end: Number.MAX_SAFE_INTEGER });
+  expect(periodOf('total', 'Europe/Warsaw', Date.now())).toEqual({ from: 0, to: Number.MAX_SAFE_INTEGER });
 });
 
 test.each([
@@ -75,8 +75,8 @@ test.each([
   ['day', '27 November'],
   ['total', undefined],
 ] as const)('a %s has the name %s', (period, name) => {
-  const { start } = periodOf(period, 'Asia/Kathmandu', Date.parse('2026-11-27T12:00Z'));
-  expect(nameOfPeriod(period, 'Asia/Kathmandu', start)).toBe(name);
+  const { from } = periodOf(period, 'Asia/Kathmandu', Date.parse('2026-11-27T12:00Z'));
+  expect(nameOfPeriod(period, 'Asia/Kathmandu', from)).toBe(name);
 });
 
 test.each([

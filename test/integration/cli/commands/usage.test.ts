@@ -117,13 +117,13 @@ describe('usage', () => {
   test.each([
     ['--month 2026-13', '--month "2026-13": expected a month such as 2026-11.'],
     ['--month 11', '--month "11": expected a month such as 2026-11.'],
-    ['--from 2026-02-30', '--from "2026-02-30": expected a day such as 2026-11-30.'],
+    ['--from 2026-02-30', '--from "2026-02-30": expected a day, such as 2026-11-30.'],
     ['--from 2026-11-09 --to 2026-11-01', '--from 2026-11-09 is after --to 2026-11-01.'],
     ['--from 2999-01-01', '--from 2999-01-01 is after today.'],
     ['--to 2026-11-01', '--to needs a first day, too: --from 2026-11-01.'],
     ['--month 2026-11 --from 2026-11-01', 'Either --month or --from, not both.'],
     ['--by week', '--by "week": expected one of org, user, model, day, kind, provider.'],
-    ['--time-zone +01:00', '--time-zone "+01:00": expected a time zone of the IANA database, such as Europe/Warsaw.'],
+    ['--time-zone +01:00', `--time-zone "+01:00": expected a time zone of IANA's list, such as Europe/Warsaw.`],
     ['--csv --json', 'Either --csv or --json, not both.'],
   ])('refuses %s', async (words, said) => {
     const { code, stderr } = await run(november(), ...words.split(' '));
