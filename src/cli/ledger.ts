@@ -1,6 +1,6 @@
 /** `usage.db`, opened for one command, with short attempts to get its lock. */
 import { existsSync, statSync } from 'node:fs';
-import { toFailure, unchanged } from '../backend-file/failure.ts';
+import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.ts';
 import { type Operation, ATTEMPT_MS, closing, hearStop, recovering, waiting } from '../backend-file/transaction.ts';
 import { type Connection, failureCode, noteCompanions, openForReading, openForWriting } from '../store/database.ts';
 import { openUsageFile } from '../usage/schema.ts';
@@ -51,6 +51,16 @@ export function changingLedger<T>(
       if (connection.inTransaction) connection.exec('ROLLBACK');
     }
   });
+}
+
+/** For a command that goes on without a ledger. @returns the problem where `read` cannot read it */
+export async function ifReadable<T>(read: () => Promise<T>): Promise<T | { readonly problem: string }> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof OperationFailure)) throw error;
+    return { problem: error.message.replace(' Nothing was changed.', '') };
+  }
 }
 
 async function onLedger<T>({ path, patience }: Operation, attempt: () => T | Promise<T>): Promise<T> {

@@ -44,6 +44,10 @@ export function parsePattern(text: string) {
   return text.endsWith('*') ? ({ kind: 'prefix', prefix: id } as const) : ({ kind: 'exact', model: id } as const);
 }
 
+/** @param pattern of a budget or a price: an id, or a beginning of ids before a `*`. A grant asks more: see `coveringGrant` */
+export const covers = (pattern: string, id: string): boolean =>
+  pattern.endsWith('*') ? id.startsWith(pattern.slice(0, -1)) : id === pattern;
+
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
 /**

@@ -1,14 +1,13 @@
 /** The moves of the ledger. Each call is opened once and settled once, however often a move comes. */
 import type { Budget } from '../policy/budget.ts';
 import type { Connection } from '../store/database.ts';
-import { createBudgetStates } from './budget-states.ts';
-import { createBudgetUse } from './budget-use.ts';
+import { type BudgetUse, createBudgetStates, createBudgetUse } from './budget-states.ts';
 import type { Admission, Amount, Call, Charge, Ending, Nearing, Opening, Settled } from './call.ts';
 import { prepareSealedKey } from './keys.ts';
 import { createMeans } from './means.ts';
 import { costOf } from './price.ts';
 import { createPriceBook } from './price-book.ts';
-import { NOTHING, ONE, isFreeCall, mostOf, refusalOf, reservationOf } from './reservation.ts';
+import { NOTHING, ONE, firstFull, isFreeCall, mostOf, refusal, reservationOf } from './reservation.ts';
 import { type CallRow, prepareUsage } from './statements.ts';
 import type { Measured, Usage } from './usage.ts';
 
@@ -42,8 +41,8 @@ export function createBook(connection: Connection) {
       return { kind: 'opened', nearing: budgets.nearing(call.organization, admission.charges) };
     },
     usedUp: createUsedUp(parts),
-    /** @returns what is used of each, as `createBudgetUse` says */
-    uses: (of: readonly Budget[], timeZone: string, at: number) => of.map(createBudgetUse(connection, timeZone, at)),
+    /** @returns what is used of each */
+    uses: usesIn(connection),
     settle(call: Call, ending: Ending, charges: readonly Charge[]): Settled {
       const known = statements.find(call.id);
       // in a file that was deleted meanwhile, or it was let pass and could not be written before
@@ -77,6 +76,13 @@ export function createBook(connection: Connection) {
   };
 }
 
+const usesIn =
+  (connection: Connection) =>
+  (of: readonly Budget[], timeZone: string, at: number): readonly BudgetUse[] => {
+    const useOf = createBudgetUse(connection, timeZone, at);
+    return of.map((budget) => useOf(budget));
+  };
+
 interface BookParts {
   readonly statements: ReturnType<typeof prepareUsage>;
   readonly prices: ReturnType<typeof createPriceBook>;
@@ -107,23 +113,17 @@ function createAdmit({ prices, budgets, means }: BookParts) {
     }
     const amount = mostOf(amounts);
     const isFree = known.every((one) => isFreeCall(call, one));
-    const usedOf = (charge: Charge): number => {
-      const { spent, reserved } = budgets.state(call.organization, charge);
-      return spent + reserved;
-    };
-    return refusalOf(call, admission.charges, amount, isFree, usedOf) ?? amount;
+    if (call.isFree) return amount;
+    const full = firstFull(admission.charges, amount, isFree, (charge) => budgets.usedOf(call.organization, charge));
+    return full === undefined ? amount : refusal('budget_exceeded', full);
   };
 }
 
 /** @returns what finds the first of these budgets that has nothing left, for a model of which the provider is not known yet, and those at their soft share */
 const createUsedUp = ({ statements, budgets }: BookParts) =>
   function usedUp(organization: string, model: string, charges: readonly Charge[]): UsedUp {
-    const isMoneyAsked = !statements.mayBeFree(model);
-    const full = charges.find((charge) => {
-      if (!charge.isHard || (charge.measure === 'usd' && !isMoneyAsked)) return false;
-      const { spent, reserved } = budgets.state(organization, charge);
-      return spent + reserved >= charge.amount;
-    });
+    const usedOf = (charge: Charge) => budgets.usedOf(organization, charge);
+    const full = firstFull(charges, NOTHING, statements.mayBeFree(model), usedOf);
     return { budget: full?.budget, nearing: budgets.nearing(organization, charges) };
   };
 
@@ -183,7 +183,7 @@ const FREE: Cost = { nano: 0, price: undefined };
 
 function refusedBefore({ charges }: Admission): Opening {
   const hard = charges.find(({ isHard }) => isHard);
-  return hard === undefined ? OPENED : { kind: 'refused', because: 'budget_exceeded', budget: hard.budget };
+  return hard === undefined ? OPENED : refusal('budget_exceeded', hard);
 }
 
 const isUnsettled = ({ state }: CallRow): boolean => state === 'open' || state === 'interrupted';

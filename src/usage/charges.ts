@@ -1,27 +1,26 @@
 /** What budgets say of one call. Pure. */
 import type { Budget } from '../policy/budget.ts';
+import { covers } from '../policy/grant.ts';
 import { periodOf } from '../policy/period.ts';
 import type { Call, Charge } from './call.ts';
 import { NANO } from './usage.ts';
 
 type Counted = Pick<Call, 'user' | 'model' | 'startedAt'>;
 
-/** @param timeZone of budgets that name none @returns the budgets that count the call, each in the period of its start */
-export function chargesOf(budgets: readonly Budget[], call: Counted, timeZone: string): readonly Charge[] {
-  return budgets.filter((budget) => counts(budget, call)).map((budget) => chargeOf(budget, call, timeZone));
-}
+/** Does the budget count the call? */
+export const counts = ({ scope }: Budget, { user, model }: Pick<Counted, 'user' | 'model'>): boolean =>
+  scope.kind === 'model' ? covers(scope.pattern, model) : scope.kind === 'organization' || user !== '';
 
-function counts({ scope }: Budget, { user, model }: Counted): boolean {
-  if (scope.kind !== 'model') return scope.kind === 'organization' || user !== '';
-  const { pattern } = scope;
-  return pattern.endsWith('*') ? model.startsWith(pattern.slice(0, -1)) : model === pattern;
-}
+/** @param timeZone of budgets that name none @returns the budgets that count the call, each in the period of its start */
+export const chargesOf = (budgets: readonly Budget[], call: Counted, timeZone: string): readonly Charge[] =>
+  budgets.filter((budget) => counts(budget, call)).map((budget) => chargeOf(budget, call, timeZone));
 
 /** How many of what the ledger counts are one of what a budget says. */
 export const unitOf = ({ measure }: Pick<Budget, 'measure'>): number => (measure === 'usd' ? NANO : 1);
 
-function chargeOf(budget: Budget, { user, startedAt }: Counted, otherwise: string): Charge {
-  const { id, measure, period, scope, softPercent, isHard, timeZone = otherwise } = budget;
+/** What a budget that counts a call says of it. */
+export function chargeOf(budget: Budget, { user, startedAt }: Omit<Counted, 'model'>, defaultZone: string): Charge {
+  const { id, measure, period, scope, softPercent, isHard, timeZone = defaultZone } = budget;
   const amount = Math.round(budget.amount * unitOf(budget));
   const { from, to } = periodOf(period, timeZone, startedAt);
   return {

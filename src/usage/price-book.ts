@@ -1,4 +1,5 @@
 /** The prices of `usage.db` as the ledger asks for them: which one holds for a call, and what is learnt from providers' lists. */
+import { covers } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import type { Price } from './price.ts';
 import type { PricedModel } from './price-sources.ts';
@@ -81,7 +82,7 @@ function inOrder(
   const of = (source: PriceRow['source']) =>
     rows.filter((row) => row.source === source && (source === 'import' || row.provider === provider));
   const covering = Object.groupBy(
-    patterns.filter((row) => row.model !== model && model.startsWith(row.model.slice(0, -1))),
+    patterns.filter((row) => row.model !== model && covers(row.model, model)),
     (row) => row.model,
   );
   const longestFirst = Object.keys(covering).toSorted((a, b) => b.length - a.length);

@@ -1,4 +1,5 @@
 /** What the commands do with prices: list, set, end and import them. The transaction is the caller's. */
+import { covers } from '../policy/grant.ts';
 import type { Connection } from '../store/database.ts';
 import type { Price } from './price.ts';
 import type { ImportedModel, Skipped } from './price-sources.ts';
@@ -37,10 +38,8 @@ function holding(rows: readonly PriceRow[], now: number): readonly PriceRow[] {
   });
 }
 
-const covers = (pattern: string, id: string): boolean => pattern.endsWith('*') && id.startsWith(pattern.slice(0, -1));
-
 const isAbout = (row: PriceRow, wanted: string): boolean =>
-  row.model === wanted || covers(wanted, row.model) || (row.source === 'operator' && covers(row.model, wanted));
+  covers(wanted, row.model) || (row.source === 'operator' && covers(row.model, wanted));
 
 interface OperatorPrice {
   readonly provider: string;

@@ -58,21 +58,22 @@ export const mostOf = (amounts: readonly Amount[]): Amount => ({
 
 const dearerWrite = (price: Price | undefined): boolean => (price?.cacheWrite ?? 0) > (price?.input ?? 0);
 
-/** @returns the first hard budget that has no room for it */
-export function refusalOf(
-  call: Call,
+/** @param isFree passes budgets of money @returns the first hard budget that has no room for the amount */
+export const firstFull = (
   charges: readonly Charge[],
   amount: Amount,
   isFree: boolean,
   usedOf: (charge: Charge) => number,
-): Refusal | undefined {
-  const full = charges.find((charge) => {
-    if (!charge.isHard || (charge.measure === 'usd' && isFree) || call.isFree) return false;
+): Charge | undefined =>
+  charges.find((charge) => {
+    if (!charge.isHard || (charge.measure === 'usd' && isFree)) return false;
     // what reserves nothing still needs room
     const wanted = Math.max(1, { usd: amount.nano, tokens: amount.tokens, requests: amount.requests }[charge.measure]);
     return usedOf(charge) + wanted > charge.amount;
   });
-  return full && refusal('budget_exceeded', full);
-}
 
-const refusal = (because: Refusal['because'], { budget }: Charge): Refusal => ({ kind: 'refused', because, budget });
+export const refusal = (because: Refusal['because'], { budget }: Charge): Refusal => ({
+  kind: 'refused',
+  because,
+  budget,
+});

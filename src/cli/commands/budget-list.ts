@@ -1,9 +1,8 @@
 /** `modelgate budget list`, and how tables of budgets name them. */
-import { OperationFailure } from '../../backend-file/failure.ts';
 import { listBudgets } from '../../organizations/budgets.ts';
 import { type Budget, describeAmount } from '../../policy/budget.ts';
-import { createBudgetUse } from '../../usage/budget-use.ts';
-import { readingLedger } from '../ledger.ts';
+import { type BudgetUse, createBudgetUse } from '../../usage/budget-states.ts';
+import { ifReadable, readingLedger } from '../ledger.ts';
 import { type DatabaseOptions, chooseOrganization, configureUsage, databaseCommand } from '../options.ts';
 import { printable, tableOf } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
@@ -24,7 +23,7 @@ $ modelgate budget list mai_client_acme`,
     const counting = listed.flatMap((one) => one.counting ?? []);
     const { uses, problem } = await readUses(counting, options, config.timeZone, terminal);
     const budgets = listed.map((one): BudgetRow => {
-      const use = one.counting && uses.get(one.counting);
+      const use = one.counting && uses?.get(one.counting);
       return { ...one.record, spent: use?.spent ?? null, reserved: use?.reserved ?? null, spent_by: use?.user ?? null };
     });
     const isEmpty = budgets.length === 0;
@@ -43,19 +42,20 @@ $ modelgate budget list mai_client_acme`,
 type UseOptions = DatabaseOptions & { readonly usageDatabase?: string };
 
 /** @returns what is used of each; none, and why, where there is no ledger @throws OperationFailure where one that is named cannot be read */
-async function readUses(budgets: readonly Budget[], options: UseOptions, timeZone: string, terminal: Terminal) {
-  if (budgets.length === 0) return { uses: new Map<Budget, never>() };
-  try {
-    const { ledger } = configureUsage(options, terminal);
-    const uses = await readingLedger(ledger, (connection) => {
+async function readUses(
+  budgets: readonly Budget[],
+  options: UseOptions,
+  timeZone: string,
+  terminal: Terminal,
+): Promise<{ readonly uses?: ReadonlyMap<Budget, BudgetUse>; readonly problem?: string }> {
+  if (budgets.length === 0) return {};
+  const read = async () => ({
+    uses: await readingLedger(configureUsage(options, terminal).ledger, (connection) => {
       const useOf = createBudgetUse(connection, timeZone, Date.now());
       return new Map(budgets.map((budget) => [budget, useOf(budget)]));
-    });
-    return { uses };
-  } catch (error) {
-    if (options.usageDatabase !== undefined || !(error instanceof OperationFailure)) throw error;
-    return { uses: new Map<Budget, never>(), problem: error.message.replace(' Nothing was changed.', '') };
-  }
+    }),
+  });
+  return options.usageDatabase === undefined ? ifReadable(read) : read();
 }
 
 type BudgetRow = Awaited<ReturnType<typeof listBudgets>>[number]['record'] &
@@ -101,7 +101,7 @@ function amountOf(measure: unknown, amount: unknown): string {
 }
 
 /** Prices have many digits, of which a person wants few. */
-const useWords = (measure: unknown, amount: number): string => amountOf(measure, Number(amount.toFixed(4)));
+export const useWords = (measure: unknown, amount: number): string => amountOf(measure, Number(amount.toFixed(4)));
 
 const periodWords = (period: unknown): string =>
   period === 'day' || period === 'week' || period === 'month' || period === 'total' ? A_PERIOD[period] : asText(period);

@@ -1,21 +1,19 @@
 /** `modelgate explain --door provider`: what the provider door would say of a call, and who would pay for it. */
-import { OperationFailure } from '../../backend-file/failure.ts';
 import { quoted, quotedFew } from '../../backend-file/text.ts';
 import type { Config } from '../../config/schema.ts';
 import { askingAs, unenforced } from '../../organizations/explanation.ts';
-import { type Budget, budgetsAt, describeAmount } from '../../policy/budget.ts';
+import { type Budget, budgetsAt } from '../../policy/budget.ts';
 import { REASONS } from '../../policy/decision.ts';
 import { parseModelId } from '../../policy/grant.ts';
 import { foresee } from '../../provider-door/foresight.ts';
-import { createBudgetReader } from '../../usage/budget-states.ts';
-import type { Charge } from '../../usage/call.ts';
-import { chargesOf } from '../../usage/charges.ts';
+import { type BudgetUse, createBudgetUse } from '../../usage/budget-states.ts';
+import { counts } from '../../usage/charges.ts';
 import { createPriceBook } from '../../usage/price-book.ts';
-import { NANO } from '../../usage/usage.ts';
-import { readingLedger } from '../ledger.ts';
+import { ifReadable, readingLedger } from '../ledger.ts';
 import { type DatabaseOptions, contextOn, environmentWith, requireConfig } from '../options.ts';
 import type { Fact } from '../report.ts';
 import { type Terminal, misused } from '../terminal.ts';
+import { COLUMNS, useWords } from './budget-list.ts';
 
 type CallOptions = DatabaseOptions & { readonly provider?: string };
 
@@ -34,16 +32,18 @@ export async function explainCall(named: string, id: string | undefined, options
     const seen = foresee({ policy: config.policy, serviceModels, provider }, view, principal, model);
     const { payer, listed } = seen;
     const stored = payer === undefined ? [] : budgetsAt(view.budgetsOf(payer), startedAt);
-    const charged = stored.flatMap((budget) =>
-      chargesOf([budget], { user: principal.id, model: listed, startedAt }, timeZone).map((charge) => ({
-        budget,
-        charge,
-      })),
-    );
-    return { ...seen, charged };
+    return { ...seen, budgets: stored.filter((budget) => counts(budget, { user: principal.id, model: listed })) };
   });
-  const { decision, payer, listed, charged } = answer;
-  const ledger = await readLedger({ ...operation, path }, provider.url.host, model, charged, startedAt);
+  const { decision, payer, listed, budgets } = answer;
+  const ledger: Found = await ifReadable(() =>
+    readingLedger({ ...operation, path }, (connection) => {
+      const useOf = createBudgetUse(connection, timeZone, startedAt);
+      return {
+        isPriced: createPriceBook(connection).find(provider.url.host, model, startedAt) !== undefined,
+        uses: budgets.map((budget) => useOf(budget, user.id)),
+      };
+    }),
+  );
   const record = {
     door: 'provider',
     decision: decision.effect,
@@ -56,7 +56,7 @@ export async function explainCall(named: string, id: string | undefined, options
     grant: decision.effect === 'permit' ? (decision.grant ?? null) : null,
     chain: decision.chain,
     organization: payer ?? null,
-    budgets: charged.map(({ budget }, at) => toRecord(budget, ledger.uses?.[at])),
+    budgets: budgets.map((budget, at) => toRecord(budget, ledger.uses?.[at])),
     price_known: ledger.isPriced ?? null,
     ledger_problem: ledger.problem ?? null,
     not_enforced: unenforced(policy, decision.effect),
@@ -78,44 +78,13 @@ function chooseProvider(providers: Door['providers'], host: string | undefined):
   throw misused(`${which} Name one with --provider: ${quotedFew(hosts, 10)}.`);
 }
 
-interface Charged {
-  readonly budget: Budget;
-  readonly charge: Charge;
-}
-
-type Found = Readonly<{ uses?: readonly Use[]; isPriced?: boolean; problem?: string }>;
-type Use = Readonly<Record<'spent' | 'reserved', number>>;
-
-/** @returns what the ledger says; why not, where it cannot be read */
-async function readLedger(
-  ledger: Parameters<typeof readingLedger>[0],
-  host: string,
-  model: string,
-  charged: readonly Charged[],
-  at: number,
-): Promise<Found> {
-  try {
-    return await readingLedger(ledger, (connection) => {
-      const { state } = createBudgetReader(connection);
-      return {
-        isPriced: createPriceBook(connection).find(host, model, at) !== undefined,
-        uses: charged.map(({ budget, charge }) => state(budget.organization, charge)),
-      };
-    });
-  } catch (error) {
-    if (!(error instanceof OperationFailure)) throw error;
-    return { problem: error.message.replace(' Nothing was changed.', '') };
-  }
-}
+type Found = Readonly<{ uses?: readonly BudgetUse[]; isPriced?: boolean; problem?: string }>;
 
 /** In the measure of the budget; null where the ledger cannot be read. */
-function toRecord({ measure, amount, period, scope, isHard: hard }: Budget, use: Use | undefined) {
-  const unit = measure === 'usd' ? NANO : 1;
-  const [spent, reserved] = use === undefined ? [null, null] : [use.spent / unit, use.reserved / unit];
-  const limit = Math.round(amount * unit);
-  const left = use === undefined ? null : Math.max(0, limit - use.spent - use.reserved) / unit;
-  const counts = scope.kind === 'model' ? `model:${scope.pattern}` : scope.kind;
-  return { measure, period, scope: counts, amount, spent, reserved, left, hard };
+function toRecord({ measure, amount, period, scope, isHard: hard }: Budget, use: BudgetUse | undefined) {
+  const { spent = null, reserved = null, left = null } = use ?? {};
+  const counted = scope.kind === 'model' ? `model:${scope.pattern}` : scope.kind;
+  return { measure, period, scope: counted, amount, spent, reserved, left, hard };
 }
 
 type CallRecord = Readonly<
@@ -145,13 +114,10 @@ function factsOf(record: CallRecord, unpriced: 'refuse' | 'allow'): readonly Fac
   ];
 }
 
-const PERIODS = { day: 'a day', week: 'a week', month: 'a month', total: 'in all' } as const;
-
-function describeBudget({ measure, period, scope, amount, left, hard }: ReturnType<typeof toRecord>): string {
-  const whose =
-    scope === 'organization' ? '' : scope === 'user' ? ' for each user' : ` for ${scope.replace('model:', '')}`;
-  const amounts = `${describeAmount({ measure, amount })} ${PERIODS[period]}${whose}`;
+function describeBudget(budget: ReturnType<typeof toRecord>): string {
+  const { measure, scope, left, hard } = budget;
+  const amounts = `${COLUMNS.budget(budget)}${scope === 'organization' ? '' : ` for ${COLUMNS.for(budget)}`}`;
   if (left === null) return `${amounts}; what is left is not known`;
-  if (left > 0) return `${amounts}; ${describeAmount({ measure, amount: Number(left.toFixed(4)) })} left`;
+  if (left > 0) return `${amounts}; ${useWords(measure, left)} left`;
   return `${amounts}; used up${hard ? ', so that the call is refused' : ', and it refuses nothing'}`;
 }
