@@ -17,9 +17,23 @@ const LEAST_DAYS = 30;
 /** @param path of `usage.db`. Whether it can be written is seen with the settings */
 export function checkLedger(path: string): readonly Verdict[] {
   if (!existsSync(path)) return [ok(`There is no ${path} yet: the gate makes it.`)];
-  const growth = readGrowth(path);
-  if (typeof growth === 'string') return [unknown(growth)];
-  return [describeGrowth(path, growth), ...checkRoom(dirname(path), growth.bytesADay)];
+  return onLedger(path, (ledger) => {
+    const growth = growthOf(ledger);
+    return [describeGrowth(path, growth), ...checkRoom(dirname(path), growth.bytesADay)];
+  });
+}
+
+/** @param path of a file that is there @returns what `check` says, or that the file cannot be read */
+export function onLedger(path: string, check: (ledger: Connection) => readonly Verdict[]): readonly Verdict[] {
+  using cleanup = new DisposableStack();
+  cleanup.defer(noteCompanions(path));
+  try {
+    using ledger = closing(openForReading(path, ATTEMPT_MS));
+    return check(ledger);
+  } catch (error) {
+    if (!failureCode(error).startsWith('SQLITE_')) throw error;
+    return [unknown(`Not checked: the ledger ${path} cannot be read, ${describeFailure(error, path)}.`)];
+  }
 }
 
 interface Growth {
@@ -28,19 +42,6 @@ interface Growth {
   /** Of the last week. */
   readonly rowsADay: number;
   readonly bytesADay: number;
-}
-
-/** @returns why it cannot be read, where it cannot */
-function readGrowth(path: string): Growth | string {
-  using cleanup = new DisposableStack();
-  cleanup.defer(noteCompanions(path));
-  try {
-    using ledger = closing(openForReading(path, ATTEMPT_MS));
-    return growthOf(ledger);
-  } catch (error) {
-    if (!failureCode(error).startsWith('SQLITE_')) throw error;
-    return `Not checked: the ledger ${path} cannot be read, ${describeFailure(error, path)}.`;
-  }
 }
 
 function growthOf(ledger: Connection): Growth {

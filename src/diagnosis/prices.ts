@@ -1,13 +1,13 @@
 /** Whether what may run at a provider has a price: without one its calls are in no cost, and no budget in money counts them. */
 import { existsSync } from 'node:fs';
 import { quoted, quotedFew } from '../backend-file/text.ts';
-import { ATTEMPT_MS, closing } from '../backend-file/transaction.ts';
-import { type Connection, describeFailure, failureCode, noteCompanions, openForReading } from '../store/database.ts';
+import type { Connection } from '../store/database.ts';
 import { prepareComposites, prepareConnectionPrefixes } from '../store/models.ts';
 import { type Schema, activeCondition } from '../store/schema.ts';
-import { type CalledModel, readCallCosts } from '../usage/call-costs.ts';
 import { createPriceBook } from '../usage/price-book.ts';
+import { firstIdOf } from '../usage/statements.ts';
 import { type Verdict, ok, unknown, warning } from './finding.ts';
+import { onLedger } from './ledger.ts';
 
 /** What of the configuration these checks look at. */
 export interface LedgerSettings {
@@ -30,37 +30,45 @@ export function checkPrices(
   { path, unpriced }: LedgerSettings,
 ): readonly Verdict[] {
   if (!existsSync(path)) return [unknown(`Not checked: there is no ledger at ${path} yet; the gate makes it.`)];
-  using cleanup = new DisposableStack();
-  cleanup.defer(noteCompanions(path));
-  try {
-    using ledger = closing(openForReading(path, ATTEMPT_MS));
+  return onLedger(path, (ledger) => {
     const now = Date.now();
-    const called = readCallCosts(ledger, now - DAYS * 86_400_000);
+    const called = readCalledModels(ledger, now - DAYS * 86_400_000);
     const prices = createPriceBook(ledger);
     const hasPrice = (provider: string, model: string) => prices.find(provider, model, now) !== undefined;
-    const hosts = providers.map(({ url }) => url.host);
     // the cost that a provider reports needs no price
     const charged = new Set(called.flatMap(({ calls, unpriced, wireModel }) => (calls > unpriced ? [wireModel] : [])));
-    const isKnown = (model: string) => charged.has(model) || hosts.some((host) => hasPrice(host, model));
+    const isKnown = (model: string) => charged.has(model) || providers.some(({ url }) => hasPrice(url.host, model));
     const prefixes = prefixesOf(connection, schema, providers);
-    const granted = grantedModels(connection, schema);
-    const consequence = `They are in no cost${unpriced === 'refuse' ? ', and refused where a budget in money is' : ' and in no budget in money'}.`;
-    const found = [
-      ...ranUnpriced(
-        called.filter((one) => one.unpriced > 0 && !hasPrice(one.provider, one.wireModel)),
-        consequence,
-      ),
-      ...grantsUnpriced(
-        granted.filter((id) => !wiresOf(id, prefixes).some(isKnown)),
-        consequence,
-      ),
+    const ran = called.filter((one) => one.unpriced > 0 && !hasPrice(one.provider, one.wireModel));
+    const granted = grantedModels(connection, schema).filter((id) => !wiresOf(id, prefixes).some(isKnown));
+    const findings = [
+      ...(ran.length > 0 ? [`Without a known price ran in the last ${DAYS} days: ${listed(ran)}.`] : []),
+      ...(granted.length > 0 ? [`Granted, and without a known price: ${quotedFew(granted, SHOWN)}.`] : []),
     ];
-    return found.length > 0 ? found : [ok('Every model that is granted by its id, or has run lately, has a cost.')];
-  } catch (error) {
-    if (!failureCode(error).startsWith('SQLITE_')) throw error;
-    return [unknown(`Not checked: the ledger ${path} cannot be read, ${describeFailure(error, path)}.`)];
-  }
+    if (findings.length === 0) return [ok('Every model that is granted by its id, or has run lately, has a cost.')];
+    const consequence =
+      unpriced === 'refuse' ? ', and refused where a budget in money is' : ' and in no budget in money';
+    return findings.map((finding) => warning(`${finding} They are in no cost${consequence}.`, REMEDY));
+  });
 }
+
+/** What was asked for at a provider. */
+interface CalledModel {
+  readonly provider: string;
+  readonly wireModel: string;
+  readonly calls: number;
+  /** Of these, whose cost is not known. */
+  readonly unpriced: number;
+}
+
+/** @returns those with the most calls without a cost first */
+const readCalledModels = (ledger: Connection, since: number): readonly CalledModel[] =>
+  ledger
+    .prepare<[string], CalledModel>(
+      `SELECT provider, wire_model AS wireModel, count(*) AS calls, count(*) - count(cost_nano) AS unpriced FROM usage_request
+       WHERE id >= ? AND measured <> 'none' GROUP BY 1, 2 ORDER BY unpriced DESC, provider, wireModel`,
+    )
+    .all(firstIdOf(since));
 
 /** Ids as the provider may be asked for this one: with and without what a connection puts before its models. */
 const wiresOf = (id: string, prefixes: readonly string[]): readonly string[] => [
@@ -90,16 +98,9 @@ function grantedModels(connection: Connection, schema: Schema): readonly string[
 const REMEDY =
   'Set what each costs, or that it is free, by the host of its provider: modelgate price set HOST MODEL --input USD --output USD, or --free. Published prices: modelgate price import FILE.';
 
-function ranUnpriced(models: readonly CalledModel[], consequence: string): readonly Verdict[] {
-  if (models.length === 0) return [];
-  const one = ({ provider, wireModel, unpriced }: CalledModel): string =>
-    `${quoted(wireModel)} of ${provider} (${unpriced.toLocaleString('en')})`;
-  const more = models.length > SHOWN ? ', …' : '';
-  const finding = `Without a known price ran in the last ${DAYS} days: ${models.slice(0, SHOWN).map(one).join(', ')}${more}.`;
-  return [warning(`${finding} ${consequence}`, REMEDY)];
-}
-
-function grantsUnpriced(models: readonly string[], consequence: string): readonly Verdict[] {
-  if (models.length === 0) return [];
-  return [warning(`Granted, and without a known price: ${quotedFew(models, SHOWN)}. ${consequence}`, REMEDY)];
+function listed(models: readonly CalledModel[]): string {
+  const some = models.slice(0, SHOWN).map(({ provider, wireModel, unpriced }) => {
+    return `${quoted(wireModel)} of ${provider} (${unpriced.toLocaleString('en')})`;
+  });
+  return `${some.join(', ')}${models.length > SHOWN ? ', …' : ''}`;
 }
