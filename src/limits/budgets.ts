@@ -41,14 +41,10 @@ async function check<Scope extends BudgetScope>(
     const { charges, budgets } = await admissions.chargesFor({ ...counted, organization });
     if (charges.length === 0) continue;
     const { budget: used, nearing = [] } = (await ledger.usedUp(organization, counted.model, charges)) ?? {};
-    const lines = admissions.linesOf(nearing, budgets);
-    if (lines.length > 0) scope.answerEdits = [...scope.answerEdits, (answer) => void answer.push(...lines)];
+    scope.answerEdits = [...scope.answerEdits, ...admissions.editsOf(nearing, budgets)];
     if (used === undefined) continue;
     metrics.usage.refused(organization);
-    throw await admissions.refusalOf(
-      'budget_exceeded',
-      budgets.find(({ id }) => id === used),
-      counted.startedAt,
-    );
+    const refusal = { because: 'budget_exceeded', budget: used } as const;
+    throw await admissions.refusalOf(refusal, budgets, counted.startedAt);
   }
 }

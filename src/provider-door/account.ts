@@ -7,7 +7,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { AnswerTap } from '../transport/exchange.ts';
 import type { createAdmissions } from '../usage/admission.ts';
-import { type Call, type Ending, type Settled, figuresOf } from '../usage/call.ts';
+import { type Call, type Ending, type Settled, figuresOf, unanswered } from '../usage/call.ts';
 import type { Ledger } from '../usage/ledger.ts';
 import type { AnswerForm } from '../usage/answer-reading.ts';
 import { type AnswerFacts, createMeter } from '../usage/meter.ts';
@@ -47,13 +47,12 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     const opening = await ledger.open(call, { charges, ...admissions.rules, ...boundsOf(scope) });
     if (opening.kind === 'refused') {
       metrics.usage.refused(call.organization);
-      const budget = budgets.find(({ id }) => id === opening.budget);
-      throw await admissions.refusalOf(opening.because, budget, call.startedAt);
+      throw await admissions.refusalOf(opening, budgets, call.startedAt);
     }
     if (opening.kind === 'unwritten')
       log.warn({ ...call }, 'usage.db cannot be written: this call is in the log alone until it can');
-    const lines = admissions.linesOf(opening.kind === 'opened' ? opening.nearing : [], budgets);
-    if (lines.length > 0) scope.answerEdits = [...scope.answerEdits, (answer) => void answer.push(...lines)];
+    const nearing = opening.kind === 'opened' ? opening.nearing : [];
+    scope.answerEdits = [...scope.answerEdits, ...admissions.editsOf(nearing, budgets)];
     const settling = createSettling(scope, call, { charges, budgets }, options);
     scope.tap = settling.tap;
     try {
@@ -82,7 +81,7 @@ const boundsOf = ({ endpoint, call, wire }: ProviderScope) => ({
   otherModels: wire?.others ?? [],
 });
 
-/** Writes once what the call has used, whoever learns of its end first: the meter of its answer, or the stage. */
+/** Writes once what the call has used. The meter of its answer learns of its end first, or the stage does. */
 function createSettling(scope: ProviderScope, call: Call, { charges, budgets }: Charged, options: AccountOptions) {
   const { ledger, log, metrics, disconnect } = options;
   let [isDone, isLeft, isOver] = [false, false, false];
@@ -96,15 +95,9 @@ function createSettling(scope: ProviderScope, call: Call, { charges, budgets }: 
   /** Once a period. */
   function warnOf({ id, organization, measure, amount, period, scope: { kind }, softPercent }: Budget): void {
     metrics.usage.warned(organization);
-    const fields = {
-      organization,
-      budget: id,
-      of: kind,
-      user: kind === 'user' ? call.user : undefined,
-      measure,
-      amount,
-    };
-    log.warn({ ...fields, period, soft_percent: softPercent }, 'a budget has reached its soft limit');
+    const fields = { organization, budget: id, of: kind, user: kind === 'user' ? call.user : undefined };
+    const limit = { measure, amount, period, soft_percent: softPercent };
+    log.warn({ ...fields, ...limit }, 'a budget has reached its soft limit');
   }
   const meter = createMeter({
     form: formOf(scope),
@@ -207,9 +200,3 @@ function stateAfter(error: Error): Ending['state'] {
   const isWaited = error instanceof ClientGone || (error instanceof GatewayError && error.code === 'upstream_timeout');
   return isWaited ? 'interrupted' : 'failed';
 }
-
-const unanswered = (state: Ending['state']): Ending => ({
-  state,
-  endedAt: Date.now(),
-  ...{ status: undefined, usage: undefined, answeredModel: undefined, generationId: undefined, bytesOut: undefined },
-});

@@ -3,6 +3,7 @@ import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import { type Budget, asField, budgetsAt, describeUsedUp } from '../policy/budget.ts';
 import { toOrganizationId } from '../policy/principal.ts';
 import type { Store } from '../store/store.ts';
+import type { AnswerEdit } from '../transport/exchange.ts';
 import type { Call, Charge, Nearing, Opening, Reserve } from './call.ts';
 import { chargesOf, unitOf } from './charges.ts';
 
@@ -41,16 +42,17 @@ export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: B
       const asked = mode === 'report' ? charges.map((charge) => ({ ...charge, isHard: false })) : charges;
       return { charges: asked, budgets };
     },
-    /** @returns a header line that says which budgets are at their soft share; none where none is */
-    linesOf(nearing: readonly Nearing[], budgets: readonly Budget[]): readonly string[] {
+    /** @returns what adds a header line with the budgets that are at their soft share; none where none is */
+    editsOf(nearing: readonly Nearing[], budgets: readonly Budget[]): readonly AnswerEdit[] {
       const fields = nearing.flatMap(({ budget: id, used }) =>
         budgets.filter((budget) => budget.id === id).map((budget) => asField(budget, used / unitOf(budget))),
       );
-      return fields.length === 0 ? [] : ['x-modelgate-budget', fields.join(', ')];
+      return fields.length === 0 ? [] : [(answer) => void answer.push('x-modelgate-budget', fields.join(', '))];
     },
     rules: { reserve, allowsUnpriced: unpriced === 'allow' },
-    /** @returns the refusal in words for the person who asked */
-    async refusalOf(because: Refusal['because'], budget: Budget | undefined, startedAt: number): Promise<GatewayError> {
+    /** @param budgets of `chargesFor` @returns the refusal in words for the person who asked */
+    async refusalOf({ because, budget: id }: Refusal, budgets: readonly Budget[], startedAt: number) {
+      const budget = budgets.find((one) => one.id === id);
       if (because !== 'budget_exceeded' || budget === undefined) return new GatewayError(because);
       const nameOf = () => store.current().organizationName(budget.organization);
       const name = await store.patiently(() => store.ask(nameOf));
@@ -59,4 +61,4 @@ export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: B
   };
 }
 
-type Refusal = Extract<Opening, { kind: 'refused' }>;
+type Refusal = Pick<Extract<Opening, { kind: 'refused' }>, 'because' | 'budget'>;

@@ -1,6 +1,7 @@
 /** What a provider's answer says of its usage, in each of their forms. Pure; the values are parsed JSON of any shape. */
 import { isObject } from '../references/json.ts';
-import { NANO, type Usage } from './usage.ts';
+import { shifted } from './price.ts';
+import type { Usage } from './usage.ts';
 
 /** Whose JSON it is. `images` is OpenAI's, with pictures to count. */
 export type AnswerForm = 'openai' | 'images' | 'anthropic' | 'ollama';
@@ -137,15 +138,13 @@ function costOf(cost: unknown, isByok: unknown, upstreamCost: unknown): number |
 /** By its decimal digits: 1.1 times a billion, as a float, is not what was charged. @param usd US dollars */
 function nanoOf(usd: unknown): number | undefined {
   const amount = amountOf(usd);
-  if (amount === undefined) return undefined;
-  const [digits, exponent] = amount.toExponential().split('e');
-  return countOf(Number(`${digits}e${Number(exponent) + Math.log10(NANO)}`));
+  return amount === undefined ? undefined : countOf(shifted(amount, 9));
 }
 
-const countOf = (value: unknown): number | undefined => {
+function countOf(value: unknown): number | undefined {
   const count = Math.round(amountOf(value) ?? NaN);
   return Number.isSafeInteger(count) ? count : undefined;
-};
+}
 
 const amountOf = (value: unknown): number | undefined =>
   typeof value === 'number' && value >= 0 && value < Infinity ? value : undefined;

@@ -1,4 +1,4 @@
-/** What the ledger is told of a call: when it begins, and when it has ended. Plain values, which a thread can be sent. */
+/** What the ledger knows of a call: when it begins, and when it has ended. Plain values, which can go to a thread. */
 import type { Kind, Measured, Usage } from './usage.ts';
 
 /** Who calls what, before the request leaves. */
@@ -96,6 +96,12 @@ export interface Ending {
   /** Of the answer; undefined where that was not seen. */
   readonly bytesOut: number | undefined;
 }
+
+/** The end of a call of whose answer nothing has come. */
+export const unanswered = (state: Ending['state']): Ending => ({
+  ...{ state, endedAt: Date.now(), status: undefined, usage: undefined },
+  ...{ answeredModel: undefined, generationId: undefined, bytesOut: undefined },
+});
 
 /** What the ledger has written of it. */
 export interface Settled {

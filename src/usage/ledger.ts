@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { GatewayError } from '../errors.ts';
 import { BoundedCaller } from '../store/bounded-call.ts';
-import type { Admission, Call, Charge, Ending, Opening, Settled } from './call.ts';
+import { type Admission, type Call, type Charge, type Ending, type Opening, type Settled, unanswered } from './call.ts';
 import type { LedgerAnswer, LedgerQuestion, Move, MoveResult } from './ledger-thread.ts';
 import { firstIdOf } from './statements.ts';
 
@@ -92,7 +92,7 @@ class ThreadedLedger {
     if (found !== undefined) return found;
     if (whenDown === 'pass') return { kind: 'unwritten' };
     // it may still be written, and then nothing has run
-    void opened.then(() => this.#ask('settle', [call, neverSent(), []])).catch(ignore);
+    void opened.then(() => this.#ask('settle', [call, unanswered('failed'), []])).catch(ignore);
     throw new GatewayError('ledger_unavailable', { cause: this.#failure?.problem });
   }
 
@@ -239,9 +239,3 @@ type MoveOf<N extends Move['kind']> = (...of: Extract<Move, { kind: N }>['of']) 
 const NOT_YET = 'usage that usage.db does not have yet';
 
 const ignore = (): void => undefined;
-
-const neverSent = (): Ending => ({
-  state: 'failed',
-  endedAt: Date.now(),
-  ...{ status: undefined, usage: undefined, answeredModel: undefined, generationId: undefined, bytesOut: undefined },
-});

@@ -30,12 +30,8 @@ export interface AnswerFacts {
   /** Of the body, as the provider has sent it. */
   readonly bytesOut: number;
   readonly pictures: number | undefined;
-  /** Its last event has come, or the provider has ended it. */
-  readonly isComplete: boolean;
-  /** The provider or the client has broken off before that. */
+  /** The provider or the client has broken off before its last event, or its end, has come. */
   readonly isCut: boolean;
-  /** Events, or lines of JSON. */
-  readonly isStream: boolean;
 }
 
 interface MeterOptions {
@@ -62,7 +58,6 @@ const UNREAD: Passage = { take: (chunk) => chunk, end: () => NOTHING, isOver: fa
 export function createMeter(options: MeterOptions): AnswerTap {
   const { form, identified, ended } = options;
   let passage = UNREAD;
-  let isStream = false;
   let status: number | undefined;
   let counts: Counts | undefined;
   let areOfStart = false;
@@ -90,8 +85,7 @@ export function createMeter(options: MeterOptions): AnswerTap {
     // what was read to its last words, and then left, is not the one token with which it began
     const usage = areOfStart ? undefined : toUsage(form, counts);
     const { pictures } = passage;
-    const known = { status, usage, answeredModel, generationId, bytesOut, pictures };
-    return settled(() => ended({ ...known, isComplete: !isCut, isCut, isStream }));
+    return settled(() => ended({ status, usage, answeredModel, generationId, bytesOut, pictures, isCut }));
   };
   return {
     begin(answered, headers) {
@@ -100,7 +94,6 @@ export function createMeter(options: MeterOptions): AnswerTap {
       const id = textOf(headers['x-generation-id']);
       if (id !== undefined) identify(id);
       const framing = framingOf(headers);
-      isStream = framing === 'events' || framing === 'lines';
       const knowsModel = () => answeredModel !== undefined;
       if (framing === 'whole') passage = createWhole(form, told);
       else if (framing !== undefined)
@@ -119,7 +112,7 @@ export function createMeter(options: MeterOptions): AnswerTap {
   };
 }
 
-/** What fails in the ledger is told there; the answer goes on. @returns undefined where nothing is waited for */
+/** What fails in the ledger is logged there; the answer goes on. @returns undefined where nothing is waited for */
 function settled(call: () => void | Promise<void>): Promise<void> | undefined {
   try {
     return call()?.catch(() => undefined);
@@ -166,7 +159,7 @@ function createWhole(form: AnswerForm, told: (part: AnswerPart) => void): Passag
   };
 }
 
-/** What is not in a record, as its text, makes it one that tells nothing. */
+/** A record without any of these texts says nothing of its usage. */
 const MATTERS =
   /"usage"\s*:\s*[^n\s]|\[DONE\]|"response\.(?:completed|incomplete|failed)"|"message_stop"|"done"\s*:\s*true/;
 /** At the beginning, where the model and the id are; Azure's first event has neither. */

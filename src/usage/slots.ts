@@ -15,8 +15,8 @@ export interface Sums {
 }
 
 const KEYS = {
-  ...{ organization: 'organization_id', user: 'user_id', model: 'model', kind: 'kind', provider: 'provider' },
-  measured: 'measured',
+  ...{ organization: 'organization_id', user: 'user_id', model: 'model', kind: 'kind' },
+  ...{ provider: 'provider', measured: 'measured' },
 } as const;
 type SlotKey = keyof typeof KEYS;
 

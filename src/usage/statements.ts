@@ -1,7 +1,9 @@
 /** What the moves of the ledger write and read: one statement each. */
+import type { Span } from '../policy/period.ts';
 import type { Connection } from '../store/database.ts';
 import type { Amount, Call, Ending } from './call.ts';
 import { SLOT_MS } from './schema.ts';
+import { type Sums, organizationsIn, sumSlots } from './slots.ts';
 import type { Kind, Measured, Usage } from './usage.ts';
 
 /** How long an instance is taken to live after its last sign of life. */
@@ -50,14 +52,8 @@ const SETTLE = `UPDATE usage_request SET state = $state, ${ENDED}, input = $inpu
     cost_nano = $cost, price_id = $price, measured = $measured, reserved_nano = 0, reserved_tokens = 0 WHERE id = $id`;
 
 const COUNTED = [
-  'requests',
-  'input',
-  'input_cached',
-  'input_cache_write',
-  'output',
-  'output_reasoning',
-  'cost_nano',
-  'unpriced',
+  ...['requests', 'input', 'input_cached', 'input_cache_write', 'output', 'output_reasoning'],
+  ...['cost_nano', 'unpriced'],
 ];
 
 const ADD = `INSERT INTO usage_slot VALUES ($organization, $slot, $user, $provider, $model, $kind, $measured,
@@ -67,15 +63,6 @@ const ADD = `INSERT INTO usage_slot VALUES ($organization, $slot, $user, $provid
 
 const UNRESOLVED = `SELECT * FROM usage_request INDEXED BY usage_request_unsettled
   WHERE state IN ('open', 'interrupted') AND state = 'interrupted' ORDER BY tries, started_at LIMIT ?`;
-
-const SUMS = `SELECT organization_id AS organization, model, kind, measured, sum(requests) AS requests, sum(input) AS input, sum(input_cached) AS cached,
-    sum(output) AS output, sum(output_reasoning) AS reasoning, sum(cost_nano) AS cost, sum(unpriced) AS unpriced
-  FROM usage_slot GROUP BY 1, 2, 3, 4`;
-
-type UsageSum = Readonly<
-  Record<'organization' | 'model' | 'kind' | 'measured', string> &
-    Record<'requests' | 'input' | 'cached' | 'output' | 'reasoning' | 'cost' | 'unpriced', number>
->;
 
 /** The least UUID of version 7 of that moment (RFC 9562 5.7): ids begin with their time. */
 export const firstIdOf = (ms: number): string => Math.max(0, ms).toString(16).padStart(12, '0').replace(/^.{8}/, '$&-');
@@ -100,7 +87,6 @@ export function prepareUsage(connection: Connection) {
   const forget = connection.prepare(
     `DELETE FROM usage_request WHERE id IN (SELECT id FROM usage_request WHERE id < ? AND state NOT IN ('open', 'interrupted') LIMIT 500)`,
   );
-  const sums = connection.prepare<[], UsageSum>(SUMS);
   const endedOf = ({ endedAt, status, answeredModel, bytesOut }: Ending) => ({
     ...{ endedAt, status: status ?? null, answeredModel: answeredModel ?? null, bytesOut: bytesOut ?? null },
   });
@@ -134,9 +120,15 @@ export function prepareUsage(connection: Connection) {
     tried: (id: string): void => void tried.run(id),
     /** @param before UUID of the time before which rows are dropped @returns how many of them; call again while there are any */
     forget: (before: string): number => forget.run(before).changes,
-    sums: () => sums.all(),
+    /** Of all time, as metrics count them. */
+    sums: () => sumSlots(connection, organizationsIn(connection), ALL_TIME, SUMMED).map(toFigures),
   };
 }
+
+const ALL_TIME: Span = { from: 0, to: Number.MAX_SAFE_INTEGER };
+const SUMMED = ['organization', 'model', 'kind', 'measured'] as const;
+
+const toFigures = <S extends Sums>({ costNano, ...sums }: S) => ({ ...sums, cost: Number(costNano) });
 
 function prepareInstances(connection: Connection) {
   const live = connection.prepare(

@@ -256,9 +256,7 @@ describe.each(ALL)('%s', (name, one) => {
       generationId: undefined,
       bytesOut: facts.bytesOut,
       pictures: one.pictures,
-      isComplete: true,
       isCut: false,
-      isStream: !(name in WHOLE),
     });
   };
   const bytes = Buffer.from(one.body);
@@ -349,7 +347,7 @@ describe('the end of an answer', () => {
   test('that is cut says so, with what was read until then', async () => {
     const { facts, ended } = await meter([Buffer.from(stream), Buffer.from('data: [DO')], {}, 'cut');
     expect(ended).toBe(1);
-    expect(facts).toMatchObject({ isCut: true, isComplete: false, usage: READ, status: 200 });
+    expect(facts).toMatchObject({ isCut: true, usage: READ, status: 200 });
   });
   test('before the head has no status', () => {
     const seen: AnswerFacts[] = [];
@@ -445,8 +443,7 @@ describe('what is not read', () => {
       usage: undefined,
       status: options.status ?? 200,
       bytesOut: body.length,
-      isStream: false,
-      isComplete: true,
+      isCut: false,
     });
   });
   test('an event of more than a megabyte passes before it has ended, and the next is read', async () => {
