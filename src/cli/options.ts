@@ -79,24 +79,23 @@ const WAIT = new Option('--wait <time>', 'how long to wait for a lock that anoth
 
 const CONFIG = new Option('--config <file>', 'YAML file with settings; the environment wins over it');
 
+const withCommon = <A extends unknown[], O extends OptionValues>(command: Command<A, O>) =>
+  command.addOption(CONFIG).addOption(WAIT).option('--json', 'print JSON');
+
 const onDatabase = (command: Command) =>
-  command
-    .option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL")
-    .addOption(CONFIG)
-    .addOption(WAIT)
-    .option('--json', 'print JSON');
+  withCommon(command.option('--database <file>', "the backend's SQLite file, in place of DATABASE_URL"));
 
 export type DatabaseOptions = ReturnType<ReturnType<typeof onDatabase>['opts']>;
 
 const onOrganization = (command: Command) =>
   onDatabase(command).option('--org <id>', 'id of the organization (default: OPENROUTER_EXTERNAL_USER)');
 
-const onUsage = (command: Command) =>
-  command
-    .option('--usage-database <file>', "modelgate's own usage.db, in place of MODELGATE_USAGE_DATABASE")
-    .addOption(CONFIG)
-    .addOption(WAIT)
-    .option('--json', 'print JSON');
+export const USAGE_DATABASE = new Option(
+  '--usage-database <file>',
+  "modelgate's own usage.db, in place of MODELGATE_USAGE_DATABASE",
+);
+
+const onUsage = (command: Command) => withCommon(command.addOption(USAGE_DATABASE));
 
 export type UsageOptions = ReturnType<ReturnType<typeof onUsage>['opts']> & { readonly database?: string | undefined };
 

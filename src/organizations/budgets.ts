@@ -98,9 +98,8 @@ export const setBudgets = (operation: Operation, chosen: ChosenOrganization, def
       const outcome = found === undefined ? 'added' : found.isActive ? 'set' : 'restored';
       return { ...one, before: found?.row.amount ?? null, outcome } as const;
     });
-    const after = readBudgetEntries(connection, chosen.id);
-    const mai = after.some(({ isMai }) => isMai) ? undefined : before.find(({ isMai }) => isMai)?.budget?.amount;
-    return { record: { organization: chosen.id, budgets }, isActive, replaced: mai };
+    const replaced = maiLimit(readBudgetEntries(connection, chosen.id)) === undefined ? maiLimit(before) : undefined;
+    return { record: { organization: chosen.id, budgets }, isActive, replaced };
   });
 
 /** Raises what counts now, in place of an earlier raise. @throws OperationFailure where there is none to raise, or the day is over */
@@ -150,13 +149,16 @@ export const clearBudgets = (operation: Operation, chosen: ChosenOrganization, u
     );
     const budgets = meant.map(({ row, isActive }) => {
       off.run({ id: row.id });
-      const { measure, period: of, scope: within, amount } = row;
       const outcome = purge ? 'deleted' : isActive ? 'switched_off' : 'off_already';
-      return { measure, period: of, scope: within, amount, outcome } as const;
+      return { measure: row.measure, period: row.period, scope: row.scope, amount: row.amount, outcome } as const;
     });
-    const mai = readBudgetEntries(connection, chosen.id).find(({ isMai }) => isMai)?.budget?.amount;
-    return { record: { organization: chosen.id, budgets }, returned: mai };
+    const returned = maiLimit(readBudgetEntries(connection, chosen.id));
+    return { record: { organization: chosen.id, budgets }, returned };
   });
+
+/** US dollars a month; undefined where no limit of mAI's counts. */
+const maiLimit = (entries: readonly BudgetEntry[]): number | undefined =>
+  entries.find(({ isMai }) => isMai)?.budget?.amount;
 
 /** After words that mean no budget of ours. */
 function howToGoOn(organization: string, entries: readonly BudgetEntry[]): string {

@@ -110,22 +110,24 @@ function prepareRows(connection: Connection): (organization: string) => readonly
   return (organization) => rows.all(organization);
 }
 
-/** What mAI's table says of an organization: its limit in US dollars a month, and the time zone of all of its budgets. */
+/** What mAI's table says of an organization: its name, its limit in US dollars a month, and the time zone of all of its budgets. */
 function prepareClient(connection: Connection) {
   const present = columnsOf(connection, CLIENTS);
   const read = (column: string) => (present.has('id') && present.has(column) ? column : 'NULL');
-  const sql = `SELECT ${read('monthly_limit')} AS "limit", ${read('timezone')} AS zone FROM ${CLIENTS} WHERE id = ?`;
-  const rows = present.has('id') ? connection.prepare<[string], Record<'limit' | 'zone', unknown>>(sql) : undefined;
-  return (organization: string) => rows?.get(organization) ?? { limit: null, zone: null };
+  const columns = `${read('name')} AS name, ${read('monthly_limit')} AS "limit", ${read('timezone')} AS zone`;
+  const rows = present.has('id')
+    ? connection.prepare<[string], Record<'name' | 'limit' | 'zone', unknown>>(
+        `SELECT ${columns} FROM ${CLIENTS} WHERE id = ?`,
+      )
+    : undefined;
+  return (organization: string) => rows?.get(organization) ?? { name: null, limit: null, zone: null };
 }
 
 /** @returns a function that reads what mAI calls an organization; undefined where it has no name for it */
 export function prepareOrganizationName(connection: Connection): (organization: string) => string | undefined {
-  const present = columnsOf(connection, CLIENTS);
-  if (!present.has('id') || !present.has('name')) return () => undefined;
-  const names = connection.prepare<[string]>(`SELECT name FROM ${CLIENTS} WHERE id = ?`).pluck();
+  const client = prepareClient(connection);
   return (organization) => {
-    const name = names.get(organization);
+    const { name } = client(organization);
     return typeof name === 'string' && name.trim() !== '' ? name : undefined;
   };
 }
@@ -139,9 +141,13 @@ function parseEntry(organization: string, row: Row, organizationZone: unknown, i
     if (value === undefined) faults.push(`${name} ${CONSEQUENCES[name] ?? 'means nothing'}`);
     return value ?? otherwise;
   };
-  const id = typeof row.id === 'string' ? row.id : undefined;
-  const [measure, period] = [oneOf(BUDGET_MEASURES, row.measure), oneOf(PERIODS, row.period)];
-  const [amount, scope] = [toAmount(row.amount), parseScope(row.scope)];
+  const needed = {
+    id: typeof row.id === 'string' ? row.id : undefined,
+    measure: oneOf(BUDGET_MEASURES, row.measure),
+    amount: toAmount(row.amount),
+    period: oneOf(PERIODS, row.period),
+    scope: parseScope(row.scope),
+  };
   const own = read('time_zone', parseTimeZone, undefined);
   const timeZone = own ?? parseTimeZone(organizationZone);
   if (own === undefined && timeZone === undefined && organizationZone !== null) {
@@ -158,19 +164,13 @@ function parseEntry(organization: string, row: Row, organizationZone: unknown, i
     ...{ isHard: row.hard === 1, timeZone, organization: toOrganizationId(organization) },
   };
   const entry = { organization, row, isMai, isActive: row.active === 1 };
-  const needed = { id, measure, amount, period, scope };
+  if (isWhole(needed)) return { ...entry, budget: { ...needed, ...rest }, faults };
   const unread = Object.entries(needed).flatMap(([name, value]) => (value === undefined ? [name] : []));
-  if (
-    id === undefined ||
-    measure === undefined ||
-    amount === undefined ||
-    period === undefined ||
-    scope === undefined
-  ) {
-    return { ...entry, budget: undefined, faults: [`${unread.join(' and ')} cannot be read, so it limits nothing`] };
-  }
-  return { ...entry, budget: { ...{ id, measure, amount, period, scope }, ...rest }, faults };
+  return { ...entry, budget: undefined, faults: [`${unread.join(' and ')} cannot be read, so it limits nothing`] };
 }
+
+const isWhole = <T extends object>(some: T): some is { [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.values(some).every((value) => value !== undefined);
 
 /** What becomes of a value that cannot be read: a budget is never wider by it. */
 const CONSEQUENCES: Partial<Record<keyof typeof COLUMNS, string>> = {

@@ -3,7 +3,13 @@ import { listBudgets } from '../../organizations/budgets.ts';
 import { type Budget, describeAmount } from '../../policy/budget.ts';
 import { type BudgetUse, createBudgetUse } from '../../usage/budget-states.ts';
 import { ifReadable, readingLedger } from '../ledger.ts';
-import { type DatabaseOptions, chooseOrganization, configureUsage, databaseCommand } from '../options.ts';
+import {
+  type DatabaseOptions,
+  USAGE_DATABASE,
+  chooseOrganization,
+  configureUsage,
+  databaseCommand,
+} from '../options.ts';
 import { printable, tableOf } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -13,10 +19,7 @@ export const addList = databaseCommand(
 Of one organization, or of all. mAI's monthly_limit is among them where none of ours is in its place. What is spent, and reserved by calls that run, is of the period that runs, as usage.db has it; of a budget for each user, it is that of the user who has used most.
 $ modelgate budget list
 $ modelgate budget list mai_client_acme`,
-  (command) =>
-    command
-      .argument('[organization]', 'its id (default: all of them)')
-      .option('--usage-database <file>', "modelgate's own usage.db, in place of MODELGATE_USAGE_DATABASE"),
+  (command) => command.argument('[organization]', 'its id (default: all of them)').addOption(USAGE_DATABASE),
   async (id, options, { config, operation, terminal }) => {
     const chosen = id === undefined ? undefined : chooseOrganization(config, { org: id });
     const listed = await listBudgets(operation, chosen, config.timeZone);

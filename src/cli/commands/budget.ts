@@ -3,13 +3,12 @@ import { type Command, type OptionValues, InvalidArgumentError, Option } from '@
 import { quoted } from '../../backend-file/text.ts';
 import { type Wanted, clearBudgets, raiseBudgets, setBudgets } from '../../organizations/budgets.ts';
 import { describeAmount } from '../../policy/budget.ts';
-import { parsePattern } from '../../policy/grant.ts';
 import { PERIODS } from '../../policy/period.ts';
 import { chooseOrganization, databaseCommand, groupOf, toCount } from '../options.ts';
 import { tableOf } from '../report.ts';
 import { misused } from '../terminal.ts';
 import { COLUMNS, addList } from './budget-list.ts';
-import { toDay, zoneOption } from './ledger-options.ts';
+import { toDay, toPattern, zoneOption } from './ledger-options.ts';
 import { noteOnSwitch } from './member.ts';
 
 const ORGANIZATION = ['[organization]', 'its id (default: OPENROUTER_EXTERNAL_USER)'] as const;
@@ -153,12 +152,6 @@ function toDollars(text: string): number {
   if (/^\d{1,9}(?:\.\d{1,9})?$/.test(text)) return Number(text);
   const meant = /^\d+,\d\d?$/.test(text) ? `, as in ${text.replace(',', '.')}` : ', such as 50 or 0.25';
   throw new InvalidArgumentError(`expected US dollars as a number, 0 or more, with a decimal point${meant}.`);
-}
-
-function toPattern(text: string): string {
-  const isRight = parsePattern(text) !== undefined && !text.slice(0, -1).includes('*');
-  if (isRight) return text;
-  throw new InvalidArgumentError('expected the id of a model, or a beginning with * at its end, such as openai/*.');
 }
 
 const OUTCOMES = {

@@ -23,7 +23,7 @@ $ modelgate key set mai_client_acme --provider openrouter.ai < key.txt`,
   async (organization, options, { config, ledger, terminal }) => {
     const secret = requireSecret(config);
     const provider = requireProvider(options.provider, config.providerHosts);
-    const isChecked = await requireKnown(organization, options, terminal);
+    const isChecked = await checkOrganization(organization, options, terminal);
     const key = await readKey(terminal, options, `Key of ${quoted(organization)} for ${provider}: `);
     const set = (connection: Connection) => {
       const keys = createOrganizationKeys(connection, secret);
@@ -123,7 +123,7 @@ function requireProvider(typed: string, hosts: readonly string[]): string {
 }
 
 /** @returns false where no database is named @throws OperationFailure where the database knows no such organization */
-async function requireKnown(id: string, options: UsageOptions, terminal: Terminal): Promise<boolean> {
+async function checkOrganization(id: string, options: UsageOptions, terminal: Terminal): Promise<boolean> {
   const { environment, directory } = terminal;
   const parsed = loadStoreConfig({ environment, directory, file: options.config });
   if (parsed.issues !== undefined) return false;

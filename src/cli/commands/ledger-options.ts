@@ -1,9 +1,10 @@
-/** Words, options and names that the commands on usage share. */
+/** Options of the commands on usage, budgets and prices, and the names behind the ids of a ledger. */
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { OperationFailure } from '../../backend-file/failure.ts';
 import { quoted, quotedFew } from '../../backend-file/text.ts';
 import { nearest } from '../../nearest.ts';
 import { readAccounts } from '../../organizations/accounts.ts';
+import { parsePattern } from '../../policy/grant.ts';
 import { daySpan, monthSpan, parseTimeZone } from '../../policy/period.ts';
 import type { Connection } from '../../store/database.ts';
 import { organizationsIn } from '../../usage/slots.ts';
@@ -40,6 +41,15 @@ function toZone(text: string): string {
   const meant = nearest(text, Intl.supportedValuesOf('timeZone'));
   const asked = meant === undefined ? '' : ` Did you mean ${meant}?`;
   throw new InvalidArgumentError(`expected a time zone of IANA's list, such as Europe/Warsaw.${asked}`);
+}
+
+/** An id, or a beginning of ids before a `*`. */
+export function toPattern(text: string): string {
+  const isId = parsePattern(text) !== undefined;
+  if (isId && !text.slice(0, -1).includes('*')) return text;
+  throw new InvalidArgumentError(
+    isId ? 'only a * at the very end stands for anything.' : 'it can be the id of no model.',
+  );
 }
 
 /** @returns undefined where no database of the backend is named @throws OperationFailure where the one that is cannot be read */

@@ -2,7 +2,6 @@
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { quoted, shellCommand } from '../../backend-file/text.ts';
 import { nearest } from '../../nearest.ts';
-import { parsePattern } from '../../policy/grant.ts';
 import { type Price, PLAUSIBLE, isPlausible, shifted } from '../../usage/price.ts';
 import { endPrice, listPrices, setPrice } from '../../usage/price-changes.ts';
 import type { PriceRow } from '../../usage/price-table.ts';
@@ -10,6 +9,7 @@ import { changingLedger, readingLedger } from '../ledger.ts';
 import { groupOf, usageCommand } from '../options.ts';
 import { type Cell, tableOf } from '../report.ts';
 import { CommandFailure, misused } from '../terminal.ts';
+import { toPattern } from './ledger-options.ts';
 import { addImport } from './price-import.ts';
 
 const PROVIDER = 'host of the provider as in MODELGATE_PROVIDERS, such as openrouter.ai or ollama:11434';
@@ -195,13 +195,5 @@ function toHost(text: string): string {
   if (host !== '' && host === text.toLowerCase()) return host;
   throw new InvalidArgumentError(
     `expected the host of a provider${host === '' ? ', such as openrouter.ai' : `: ${host}`}.`,
-  );
-}
-
-function toPattern(text: string): string {
-  const isId = parsePattern(text) !== undefined;
-  if (isId && !text.slice(0, -1).includes('*')) return text;
-  throw new InvalidArgumentError(
-    isId ? 'only a * at the very end stands for anything.' : 'it can be the id of no model.',
   );
 }

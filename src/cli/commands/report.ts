@@ -13,6 +13,7 @@ import { describeObstacles } from '../../organizations/standing.ts';
 import { chooseOrganization, databaseCommand } from '../options.ts';
 import { createProgress } from '../terminal.ts';
 import { type Cell, type Notes, counted, tableOf } from '../report.ts';
+import { CSV } from './ledger-options.ts';
 
 export const addReport = databaseCommand(
   'report',
@@ -20,15 +21,7 @@ export const addReport = databaseCommand(
 The rows of the deployment guide's view, whether it is there or not: for each user and organization, with an active membership, the number and names of the models that the organization has switched on. As in the guide's view only models with a row in the backend's model table are counted: prefix grants (openai/*) and models that were never edited in the backend have none. How many grants that leaves out is said at the end. Neither does the view look at the backend's role of a user, or at client_organizations: does_not_count, the last column, says where the gate gives a row nothing. Table and CSV have the titles of the view; JSON has the names that the other commands use, too. \`modelgate model list\` shows every grant, \`modelgate explain\` what one user may do.
 $ modelgate report --csv --database data/webui.db > report.csv
 $ modelgate report --org mai_client_acme --json | jq ".rows[].email"`,
-  (command) =>
-    command
-      .option('--org <id>', 'only this organization')
-      .addOption(
-        new Option(
-          '--csv',
-          'print CSV: UTF-8, RFC 4180; cells that a spreadsheet would run as formulas begin with an apostrophe',
-        ).conflicts('json'),
-      ),
+  (command) => command.option('--org <id>', 'only this organization').addOption(CSV),
   async (options, { config, operation, policy, terminal }) => {
     const chosen = options.org === undefined ? undefined : chooseOrganization(config, options);
     using progress = createProgress(terminal);

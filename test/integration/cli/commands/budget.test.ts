@@ -129,7 +129,7 @@ describe('budget set', () => {
     [['--usd', '5', '--soft', '0'], /--soft "0": expected a whole number from 1 to 100/],
     [['--usd', '5', '--time-zone', 'Europe/Warsow'], /expected a time zone .* Did you mean Europe\/Warsaw\?/],
     [['--usd', '5', '--time-zone', '+01:00'], /expected a time zone of IANA's list/],
-    [['--usd', '5', '--model', 'open*/x'], /--model "open\*\/x": expected the id of a model/],
+    [['--usd', '5', '--model', 'open*/x'], /--model "open\*\/x": only a \* at the very end stands for anything/],
     [['--user-usd', '5', '--model', 'x'], /Either --model.* or --user-usd.*, not both/],
   ])('of %j is refused, and nothing is written', async (words, said) => {
     const database = organizations();
