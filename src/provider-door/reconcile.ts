@@ -27,7 +27,7 @@ const PATIENCE_MS = 10_000;
 
 type Unresolved = Awaited<ReturnType<Ledger['unresolved']>>[number];
 
-const isDue = ({ started_at: startedAt, ended_at: endedAt, tries }: Unresolved): boolean =>
+const isDue = ({ startedAt, endedAt, tries }: Unresolved): boolean =>
   Date.now() - (endedAt ?? startedAt) >= (TRIES_AFTER_MS[tries] ?? 0);
 
 /** Runs until `close`. */
@@ -47,16 +47,17 @@ export function createReconciliation({ ledger, log, metrics, ...parts }: Reconci
     }
   }
   async function resolve(row: Unresolved): Promise<void> {
-    const usage = row.generation_id === null ? undefined : await lookUp(row, row.generation_id);
+    const { id, generationId } = row;
+    const usage = generationId === null ? undefined : await lookUp(row, generationId);
     // its connections are closed meanwhile, which says nothing of the provider: the next start asks again
     if (usage === undefined && isStopping) return;
-    if (usage !== undefined || row.generation_id === null || row.tries + 1 >= TRIES_AFTER_MS.length)
-      count(row, await ledger.resolve(row.id, usage));
-    else await ledger.tried(row.id);
+    if (usage !== undefined || generationId === null || row.tries + 1 >= TRIES_AFTER_MS.length)
+      count(row, await ledger.resolve(id, usage));
+    else await ledger.tried(id);
   }
-  function count({ organization_id: organization, model, kind }: Unresolved, settled: Settled | undefined): void {
+  function count(row: Unresolved, settled: Settled | undefined): void {
     // another gate may have been first
-    if (settled?.measured !== undefined) metrics.usage.counted(figuresOf({ organization, model, kind }, settled));
+    if (settled?.measured !== undefined) metrics.usage.counted(figuresOf(row, settled));
   }
   const timer = setInterval(round, EVERY_MS).unref();
   return {
@@ -72,10 +73,9 @@ export function createReconciliation({ ledger, log, metrics, ...parts }: Reconci
 /** @returns what asks the provider of a call for its figures; undefined where it does not give them */
 export const createLookup = ({ providers, ownKeyOf }: Pick<ReconcileParts, 'providers' | 'ownKeyOf'>) =>
   async function lookUp(
-    call: Pick<Unresolved, 'provider' | 'organization_id'>,
+    { provider: host, organization }: Pick<Unresolved, 'provider' | 'organization'>,
     id: string,
   ): Promise<Usage | undefined> {
-    const { provider: host, organization_id: organization } = call;
     const provider = providers.find(({ url }) => url.host === host);
     if (provider === undefined) return undefined;
     const own = await ownKeyOf(organization, host).catch(() => undefined);

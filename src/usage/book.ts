@@ -2,7 +2,17 @@
 import type { Budget } from '../policy/budget.ts';
 import type { Connection } from '../store/database.ts';
 import { type BudgetUse, createBudgetStates, createBudgetUse } from './budget-states.ts';
-import type { Admission, Amount, Call, Charge, Ending, Nearing, Opening, Settled } from './call.ts';
+import {
+  type Admission,
+  type Amount,
+  type Call,
+  type Charge,
+  type Ending,
+  type Nearing,
+  type Opening,
+  type Settled,
+  unanswered,
+} from './call.ts';
 import { prepareSealedKey } from './keys.ts';
 import { createMeans } from './means.ts';
 import { costOf } from './price.ts';
@@ -58,10 +68,9 @@ export function createBook(connection: Connection) {
     resolve(id: string, usage: Usage | undefined): Settled {
       const row = statements.find(id);
       if (row === undefined || !isUnsettled(row)) return UNSETTLED;
-      const { status, bytes_out: bytesOut } = row;
-      const seen = { status: status ?? undefined, bytesOut: bytesOut ?? undefined, answeredModel: undefined };
-      const endedAt = row.ended_at ?? Date.now();
-      const ending = { ...seen, state: 'interrupted', usage, generationId: undefined, endedAt } as const;
+      const { status, bytesOut, endedAt } = row;
+      const seen = { status: status ?? undefined, bytesOut: bytesOut ?? undefined, endedAt: endedAt ?? Date.now() };
+      const ending = { ...unanswered('interrupted'), ...seen, usage };
       return settle(statements.callOf(row), row, ending, [], true);
     },
     /** @returns null where there is none */
@@ -155,7 +164,7 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
     charges: readonly Charge[],
     isLate: boolean,
   ): Settled {
-    const generationId = ending.generationId ?? row.generation_id ?? undefined;
+    const generationId = ending.generationId ?? row.generationId ?? undefined;
     if (ending.generationId !== undefined) statements.note(call.id, ending.generationId);
     const isUnknown = ending.state === 'interrupted' && ending.usage === undefined;
     if (isUnknown && !isLate && generationId !== undefined) {
@@ -166,7 +175,7 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
     const cost = measured === 'none' || (ending.usage === undefined && isUnused(usage)) ? FREE : costAt(call, usage);
     const isCounted = ending.state !== 'failed';
     statements.settle(call, ending, { usage, measured, cost });
-    const reserved = { nano: -row.reserved_nano, tokens: -row.reserved_tokens, requests: -1 };
+    const reserved = { nano: -row.reservedNano, tokens: -row.reservedTokens, requests: -1 };
     const tokens = (usage.input ?? 0) + (usage.output ?? 0);
     budgets.add(call, reserved, isCounted ? { nano: cost.nano ?? 0, tokens, requests: 1 } : NOTHING);
     if (measured === 'reported') means.learn(call, usage, ending.bytesOut ?? 0, cost.nano);

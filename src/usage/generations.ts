@@ -4,14 +4,12 @@ import { createBook } from './book.ts';
 import { type CallRow, firstIdOf } from './statements.ts';
 import type { Usage } from './usage.ts';
 
-export interface GenerationRow extends Pick<
-  CallRow,
-  'id' | 'state' | 'started_at' | 'organization_id' | 'provider' | 'model'
-> {
-  readonly generation_id: string;
+type Named = Pick<CallRow, 'id' | 'state' | 'startedAt' | 'organization' | 'provider' | 'model'>;
+export interface GenerationRow extends Named {
+  readonly generationId: string;
   readonly input: number | null;
   readonly output: number | null;
-  readonly cost_nano: number | null;
+  readonly costNano: number | null;
 }
 
 /** As the provider has it. */
@@ -24,7 +22,8 @@ export interface FoundUsage {
 export const readGenerations = (connection: Connection, since: number): readonly GenerationRow[] =>
   connection
     .prepare<[string], GenerationRow>(
-      `SELECT id, state, started_at, organization_id, provider, model, generation_id, input, output, cost_nano FROM usage_request
+      `SELECT id, state, started_at AS startedAt, organization_id AS organization, provider, model, generation_id AS generationId,
+         input, output, cost_nano AS costNano FROM usage_request
        WHERE generation_id IS NOT NULL AND ((id >= ? AND state = 'closed') OR state = 'interrupted') ORDER BY id`,
     )
     .all(firstIdOf(since));
@@ -33,7 +32,7 @@ export const readGenerations = (connection: Connection, since: number): readonly
 export const differs = (row: GenerationRow, { input, output, costNano }: Usage): boolean =>
   (input ?? row.input) !== row.input ||
   (output ?? row.output) !== row.output ||
-  (costNano ?? row.cost_nano) !== row.cost_nano;
+  (costNano ?? row.costNano) !== row.costNano;
 
 /** Settles calls that were cut. Inside of the caller's transaction. @returns of how many the figures were not known before @throws SqliteError */
 export function resolveAll(connection: Connection, found: readonly FoundUsage[]): number {

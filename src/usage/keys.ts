@@ -94,7 +94,8 @@ const SHORTEST_SHOWN = 20;
 
 const SET =
   'INSERT OR REPLACE INTO usage_key (organization_id, provider, sealed, ends_with, set_at) VALUES (?, ?, ?, ?, ?)';
-const LIST = `SELECT organization_id, provider, ${SEALED}, ends_with, set_at FROM usage_key ORDER BY organization_id, provider`;
+const LIST = `SELECT organization_id AS organization, provider, ${SEALED}, ends_with AS endsWith, set_at AS setAt FROM usage_key
+  ORDER BY organization_id, provider`;
 
 /** The table, as commands change it. @param secret as of `createKeySeal` */
 export function createOrganizationKeys(connection: Connection, secret: string | undefined) {
@@ -110,11 +111,8 @@ export function createOrganizationKeys(connection: Connection, secret: string | 
 
     /** @returns all of them, by organization and provider, without the keys themselves @throws SqliteError */
     list(): readonly ListedKey[] {
-      const rows = connection.prepare<[], StoredKey>(LIST).all();
-      return rows.map(({ organization_id: organization, provider, sealed, ends_with: endsWith, set_at: setAt }) => {
-        const { kind } = open({ organization, provider }, sealed);
-        return { organization, provider, endsWith, setAt, opens: kind === 'key' };
-      });
+      const rows = connection.prepare<[], Omit<ListedKey, 'opens'> & { readonly sealed: Buffer }>(LIST).all();
+      return rows.map(({ sealed, ...key }) => ({ ...key, opens: open(key, sealed).kind === 'key' }));
     },
 
     /** @returns whether there was one @throws SqliteError */
@@ -125,12 +123,4 @@ export function createOrganizationKeys(connection: Connection, secret: string | 
     open: (organization: string, provider: string): OpenedKey =>
       open({ organization, provider }, find(organization, provider)),
   };
-}
-
-interface StoredKey {
-  readonly organization_id: string;
-  readonly provider: string;
-  readonly sealed: Buffer;
-  readonly ends_with: string;
-  readonly set_at: number;
 }

@@ -18,25 +18,18 @@ export interface PriceRow {
   readonly price: Price | undefined;
 }
 
-type StoredRow = Readonly<
-  Record<'provider' | 'model', string> &
-    Record<'id' | 'valid_from' | 'free', number> &
-    Record<'input' | 'cached' | 'cache_write' | 'output' | 'request', number | null> &
-    Pick<PriceRow, 'source'>
->;
+type Amounts = Record<'input' | 'cached' | 'cacheWrite' | 'output' | 'request', number | null>;
+type StoredRow = Omit<PriceRow, 'price'> & Readonly<Amounts & { free: number }>;
 
-const ROWS =
-  'SELECT id, provider, model, valid_from, source, input, cached, cache_write, output, request, free FROM usage_price';
+const ROWS = `SELECT id, provider, model, valid_from AS validFrom, source, input, cached, cache_write AS cacheWrite, output, request, free
+  FROM usage_price`;
 const NEWEST_FIRST = 'ORDER BY valid_from DESC, id DESC';
 
-function toRow(stored: StoredRow): PriceRow {
-  const { id, provider, model, valid_from: validFrom, source } = stored;
-  const [input, cached, cacheWrite, output, request] = [
-    ...[stored.input, stored.cached, stored.cache_write, stored.output, stored.request],
-  ].map((amount) => amount ?? undefined);
-  const isNone = stored.free !== 1 && input === undefined && output === undefined && request === undefined;
-  const price = isNone ? undefined : { input, cached, cacheWrite, output, request, free: stored.free === 1 };
-  return { id, provider, model, validFrom, source, price };
+function toRow({ id, provider, model, validFrom, source, free, ...amounts }: StoredRow): PriceRow {
+  const { input, output, request } = amounts;
+  const isNone = free !== 1 && input === null && output === null && request === null;
+  const known = Object.fromEntries(Object.entries(amounts).filter(([, amount]) => amount !== null));
+  return { id, provider, model, validFrom, source, price: isNone ? undefined : { ...known, free: free === 1 } };
 }
 
 /** @returns a reader of the rows that meet a condition, the newest first @throws SqliteError where there is no such table */
@@ -57,12 +50,9 @@ export function preparePriceWriter(connection: Connection) {
      ON CONFLICT DO UPDATE SET context = coalesce(excluded.context, context),
        max_output = coalesce(excluded.max_output, max_output)`,
   );
-  const add = (row: Omit<PriceRow, 'id'>): void => {
-    const { input, cached, cacheWrite, output, request, free } = row.price ?? { free: false };
-    const { provider, model, validFrom, source } = row;
-    const amounts = { input, cached, cacheWrite, output, request };
-    const stored = Object.fromEntries(Object.entries(amounts).map(([name, amount]) => [name, amount ?? null]));
-    insert.run({ cached: null, cacheWrite: null, provider, model, validFrom, source, ...stored, free: free ? 1 : 0 });
+  const add = ({ price, ...row }: Omit<PriceRow, 'id'>): void => {
+    const { input = null, cached = null, cacheWrite = null, output = null, request = null } = price ?? {};
+    insert.run({ ...row, input, cached, cacheWrite, output, request, free: Number(price?.free === true) });
   };
   return {
     add,

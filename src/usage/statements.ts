@@ -4,34 +4,30 @@ import type { Connection } from '../store/database.ts';
 import type { Amount, Call, Ending } from './call.ts';
 import { SLOT_MS } from './schema.ts';
 import { type Sums, organizationsIn, sumSlots } from './slots.ts';
-import type { Kind, Measured, Usage } from './usage.ts';
+import type { Measured, Usage } from './usage.ts';
 
 /** How long an instance is taken to live after its last sign of life. */
 const ALIVE_MS = 15_000;
 
-export interface CallRow {
-  readonly id: string;
-  readonly instance: string;
+/** A call as the ledger has it. */
+export interface CallRow extends Omit<Call, 'chat' | 'isStreamed' | 'isFree'> {
   readonly state: 'open' | 'closed' | 'refused' | 'failed' | 'interrupted';
-  readonly started_at: number;
-  readonly ended_at: number | null;
-  readonly organization_id: string;
-  readonly user_id: string;
-  readonly chat_id: string | null;
-  readonly provider: string;
-  readonly endpoint: string;
-  readonly kind: Kind;
-  readonly model: string;
-  readonly wire_model: string;
-  readonly generation_id: string | null;
-  readonly is_streamed: number;
-  readonly bytes_in: number;
-  readonly bytes_out: number | null;
+  readonly endedAt: number | null;
+  readonly chat: string | null;
+  readonly generationId: string | null;
+  readonly isStreamed: 0 | 1;
+  readonly bytesOut: number | null;
   readonly status: number | null;
-  readonly reserved_nano: number;
-  readonly reserved_tokens: number;
+  readonly reservedNano: number;
+  readonly reservedTokens: number;
+  /** How often the provider was asked for its figures. */
   readonly tries: number;
 }
+
+const CALLS = `SELECT id, instance, state, started_at AS startedAt, ended_at AS endedAt, organization_id AS organization, user_id AS user,
+    chat_id AS chat, provider, endpoint, kind, model, wire_model AS wireModel, generation_id AS generationId, is_streamed AS isStreamed,
+    bytes_in AS bytesIn, bytes_out AS bytesOut, status, reserved_nano AS reservedNano, reserved_tokens AS reservedTokens, tries
+  FROM usage_request`;
 
 interface Figures {
   readonly usage: Usage;
@@ -61,14 +57,14 @@ const ADD = `INSERT INTO usage_slot VALUES ($organization, $slot, $user, $provid
     coalesce($cost, 0), $unpriced)
   ON CONFLICT DO UPDATE SET ${COUNTED.map((column) => `${column} = ${column} + excluded.${column}`).join(', ')}`;
 
-const UNRESOLVED = `SELECT * FROM usage_request INDEXED BY usage_request_unsettled
+const UNRESOLVED = `${CALLS} INDEXED BY usage_request_unsettled
   WHERE state IN ('open', 'interrupted') AND state = 'interrupted' ORDER BY tries, started_at LIMIT ?`;
 
 /** The least UUID of version 7 of that moment (RFC 9562 5.7): ids begin with their time. */
 export const firstIdOf = (ms: number): string => Math.max(0, ms).toString(16).padStart(12, '0').replace(/^.{8}/, '$&-');
 
 export function prepareUsage(connection: Connection) {
-  const row = connection.prepare<[string], CallRow>('SELECT * FROM usage_request WHERE id = ?');
+  const row = connection.prepare<[string], CallRow>(`${CALLS} WHERE id = ?`);
   const begin = connection.prepare(BEGIN);
   const noted = connection.prepare(
     'UPDATE OR IGNORE usage_request SET generation_id = $generationId WHERE id = $id AND generation_id IS NULL',
@@ -178,19 +174,6 @@ const columnsOf = (usage: Usage) => ({
   unit: usage.unit ?? null,
 });
 
-const callOf = (row: CallRow): Call => ({
-  id: row.id,
-  instance: row.instance,
-  startedAt: row.started_at,
-  organization: row.organization_id,
-  user: row.user_id,
-  chat: row.chat_id ?? undefined,
-  provider: row.provider,
-  endpoint: row.endpoint,
-  kind: row.kind,
-  model: row.model,
-  wireModel: row.wire_model,
-  isStreamed: row.is_streamed === 1,
-  bytesIn: row.bytes_in,
-  isFree: false,
+const callOf = ({ chat, isStreamed, ...row }: CallRow): Call => ({
+  ...{ ...row, chat: chat ?? undefined, isStreamed: isStreamed === 1, isFree: false },
 });

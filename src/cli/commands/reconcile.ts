@@ -64,7 +64,7 @@ async function askAll(rows: readonly GenerationRow[], lookUp: LookUp, { stop }: 
   for (let at = 0; at < rows.length; at += AT_ONCE) {
     if (stop.aborted) throw new CommandFailure('Stopped. Nothing was changed.');
     const some = rows.slice(at, at + AT_ONCE);
-    const answers = await Promise.all(some.map((row) => lookUp(row, row.generation_id)));
+    const answers = await Promise.all(some.map((row) => lookUp(row, row.generationId)));
     some.forEach((row, index) => {
       const usage = answers[index];
       if (usage !== undefined) found.push({ row, usage });
@@ -74,10 +74,10 @@ async function askAll(rows: readonly GenerationRow[], lookUp: LookUp, { stop }: 
 }
 
 const recordOf = ({ row, usage: { input, output, costNano } }: FoundUsage) => ({
-  ...{ id: row.id, started_at: new Date(row.started_at).toISOString(), organization: row.organization_id },
-  ...{ provider: row.provider, model: row.model, generation: row.generation_id },
+  ...{ id: row.id, started_at: new Date(row.startedAt).toISOString(), organization: row.organization },
+  ...{ provider: row.provider, model: row.model, generation: row.generationId },
   ...{ input: row.input, provider_input: input ?? null, output: row.output, provider_output: output ?? null },
-  ...{ cost_usd: usd(row.cost_nano), provider_cost_usd: usd(costNano) },
+  ...{ cost_usd: usd(row.costNano), provider_cost_usd: usd(costNano) },
 });
 
 const usd = (nano: number | null | undefined): string | null =>

@@ -164,7 +164,7 @@ describe('a call', () => {
     ledger.note(call.id, 'gen-1');
     const cut = endingOf({ state: 'interrupted', usage: undefined });
     expect(await ledger.settle(call, cut, charges)).toMatchObject({ measured: undefined });
-    expect(await ledger.unresolved(10)).toMatchObject([{ id: call.id, generation_id: 'gen-1' }]);
+    expect(await ledger.unresolved(10)).toMatchObject([{ id: call.id, generationId: 'gen-1' }]);
     expect(readUsage(path, 'SELECT spent, reserved FROM usage_budget_state')).toEqual([{ spent: 0, reserved: 1 }]);
     await ledger.resolve(call.id, { input: 7, output: 3, costNano: 99 });
     await ledger.resolve(call.id, { input: 7, output: 3, costNano: 99 });
