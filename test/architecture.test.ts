@@ -76,7 +76,7 @@ const TABLE: Record<string, Row> = {
     types: ['config', 'policy', 'stage.ts', 'transport'],
     packages: ['pino', 'prom-client'],
   },
-  config: { values: ['nearest.ts'], types: [], packages: ['ipaddr.js', 'yaml', 'zod'] },
+  config: { values: ['nearest.ts', 'policy'], types: [], packages: ['ipaddr.js', 'yaml', 'zod'] },
   admin: { values: ['transport'], types: ['config', 'store', 'telemetry'], packages: ['hono', '@hono/node-server'] },
   // between the backend and its providers: the same decision, no route of Open WebUI
   'provider-door': {

@@ -1,23 +1,14 @@
 /** The ledger of what calls have used, budgets, and keys of organizations: what the provider door counts and keeps. */
+import { parseTimeZone } from '../policy/period.ts';
 import { setting, settingWithDefault } from './row.ts';
 import * as value from './value.ts';
 import { string } from './value.ts';
 
 /** In the spelling of the IANA database, in whatever letter case it was typed. */
 const timeZone = string
-  .transform(canonicalZone)
+  .transform((typed) => parseTimeZone(typed) ?? '')
   .refine((zone) => zone !== '', 'there is no such zone')
   .describe('a time zone of the IANA database');
-
-/** An offset such as `+01:00` knows no summer time, and no calendar of a place. */
-function canonicalZone(typed: string): string {
-  if (!/^[a-z]/i.test(typed)) return '';
-  try {
-    return new Intl.DateTimeFormat('en', { timeZone: typed }).resolvedOptions().timeZone;
-  } catch {
-    return '';
-  }
-}
 
 const path = (expected: string) =>
   value

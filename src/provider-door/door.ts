@@ -22,7 +22,7 @@ import { createAdmissions } from '../usage/admission.ts';
 import type { Ledger } from '../usage/ledger.ts';
 import { createAddresses } from './address.ts';
 import { account } from './account.ts';
-import { admit, createAccessKeys } from './admission.ts';
+import { admit, createAccessKeys } from './admit.ts';
 import { createProviderDecider } from './decide.ts';
 import { dialectOfPath } from './endpoints.ts';
 import { createForwardedUsers, identifyForwarded } from '../identity/forwarded-user.ts';

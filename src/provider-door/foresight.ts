@@ -1,4 +1,4 @@
-/** What the door would decide of a chat of a user, for who asks before there is one: by the code that decides. */
+/** What the door would decide of a user's chat before there is one. The code that decides is asked. */
 import { createJudge } from '../enforcement/judge.ts';
 import type { UserPrincipal } from '../policy/principal.ts';
 import type { ModelId } from '../policy/grant.ts';

@@ -4,7 +4,7 @@ import { toOrganizationId } from '../policy/principal.ts';
 import type { Store } from '../store/store.ts';
 import { type OpenedKey, createKeySeal } from '../usage/keys.ts';
 import type { Ledger } from '../usage/ledger.ts';
-import { ownLines } from './admission.ts';
+import { ownLines } from './admit.ts';
 import type { ProviderScope } from './scope.ts';
 
 interface OwnKeysParts {

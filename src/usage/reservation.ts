@@ -49,7 +49,7 @@ export function reservationOf(call: Call, admission: Admission, known: Known): A
   return { nano, tokens: call.bytesIn + output, requests: 1 };
 }
 
-/** @returns what is enough for whichever of them runs */
+/** @returns what is enough for each of them */
 export const mostOf = (amounts: readonly Amount[]): Amount => ({
   nano: Math.max(...amounts.map(({ nano }) => nano)),
   tokens: Math.max(...amounts.map(({ tokens }) => tokens)),

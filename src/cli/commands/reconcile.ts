@@ -1,10 +1,13 @@
 /** `modelgate usage reconcile`: asks providers what calls have cost. */
 import { Option } from '@commander-js/extra-typings';
-import { askingProviders } from '../../gate/generations.ts';
+import type { Config } from '../../config/schema.ts';
+import { connectProviders } from '../../provider-door/door.ts';
+import { createOwnKeys } from '../../provider-door/provider-key.ts';
+import { createLookup } from '../../provider-door/reconcile.ts';
+import { createStore } from '../../store/store.ts';
 import { prepareSealedKey } from '../../usage/keys.ts';
 import { type FoundUsage, type GenerationRow, differs, readGenerations, resolveAll } from '../../usage/generations.ts';
 import { inUsd } from '../../usage/money.ts';
-import type { Usage } from '../../usage/usage.ts';
 import { changingLedger, readingLedger } from '../ledger.ts';
 import { environmentWith, requireConfig, toDuration, usageCommand } from '../options.ts';
 import { counted, tableOf } from '../report.ts';
@@ -38,7 +41,7 @@ $ modelgate usage reconcile --since 31d --json`,
     const rows = await readingLedger(ledger, (connection) => readGenerations(connection, Date.now() - since));
     const sealedKeyOf = (...of: [organization: string, host: string]) =>
       readingLedger(ledger, (connection) => prepareSealedKey(connection)(...of) ?? null);
-    const found = await askingProviders(config, provider, sealedKeyOf, (lookUp) => askAll(rows, lookUp, terminal));
+    const found = await askingProviders(config, provider, { sealedKeyOf }, (lookUp) => askAll(rows, lookUp, terminal));
     const cut = found.filter(({ row }) => row.state === 'interrupted');
     const settle = () => changingLedger(ledger, (connection) => resolveAll(connection, cut));
     const settled = cut.length === 0 ? 0 : await settle();
@@ -56,7 +59,24 @@ $ modelgate usage reconcile --since 31d --json`,
   },
 );
 
-type LookUp = (row: GenerationRow, id: string) => Promise<Usage | undefined>;
+type LookUp = ReturnType<typeof createLookup>;
+
+/** With the keys and in the way of a running gate. @returns what `work` does @throws what it throws */
+async function askingProviders<T>(
+  config: Config,
+  provider: NonNullable<Config['provider']>,
+  ledger: Parameters<typeof createOwnKeys>[0]['ledger'],
+  work: (lookUp: LookUp) => Promise<T>,
+): Promise<T> {
+  const store = await createStore({ databasePath: config.database.path, autoEnroll: false, warn: () => undefined });
+  const providers = connectProviders(config, provider);
+  try {
+    const ownKeyOf = createOwnKeys({ store, keysSecret: config.keysSecret, ledger });
+    return await work(createLookup({ providers, ownKeyOf }));
+  } finally {
+    await Promise.all([store.close(), ...providers.map(({ upstream }) => upstream.close())]);
+  }
+}
 
 /** @returns those that the provider knows @throws CommandFailure after Ctrl-C */
 async function askAll(rows: readonly GenerationRow[], lookUp: LookUp, { stop }: Terminal) {

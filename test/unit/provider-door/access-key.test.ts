@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { createAccessKeys } from '../../../src/provider-door/admission.ts';
+import { createAccessKeys } from '../../../src/provider-door/admit.ts';
 
 const [OLD, NEW] = ['o'.repeat(32), 'n'.repeat(32)];
 const placesOfKey = createAccessKeys([OLD, NEW]);

@@ -1,11 +1,11 @@
 /** The stage before the decision: the access key, the address, and what of the request goes on to the provider. */
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { GatewayError } from '../errors.ts';
 import type { Stage } from '../stage.ts';
 import type { HeaderLines } from '../transport/exchange.ts';
 import { type createAddresses, baseOf } from './address.ts';
 import { matchEndpoint } from './endpoints.ts';
 import type { Provider, ProviderScope } from './scope.ts';
-import { createHash, timingSafeEqual } from 'node:crypto';
 
 /**
  * Where the backend puts a connection's key: most of them in `Authorization`, Azure's in `api-key`, Anthropic's in
