@@ -54,27 +54,37 @@ async function transact<T>({ path, patience }: Operation, mode: Mode, needed: Ne
   let hasWarned = mode === 'deferred';
   try {
     using connection = closing(await waiting(path, patience, () => open(path, ATTEMPT_MS)));
-    // as `transaction` of better-sqlite3, whose work has to end in the turn in which it began
-    const attempt = async (): Promise<T> => {
-      connection.exec(`BEGIN ${mode}`);
-      try {
-        const schema = readSchema(connection);
-        requireTables(path, schema, needed);
-        const doubt = hasWarned ? undefined : doubtAbout(readBackendRelease(connection));
-        hasWarned = true;
-        if (doubt !== undefined) patience.say(`Take care: the file ${doubt}. A backup first: \`modelgate backup DIR\``);
-        const done = await work(connection, schema);
-        await hearStop(patience.signal);
-        connection.exec('COMMIT');
-        return done;
-      } finally {
-        // some errors have ended it already
-        if (connection.inTransaction) connection.exec('ROLLBACK');
-      }
+    const act = (): T | Promise<T> => {
+      const schema = readSchema(connection);
+      requireTables(path, schema, needed);
+      const doubt = hasWarned ? undefined : doubtAbout(readBackendRelease(connection));
+      hasWarned = true;
+      if (doubt !== undefined) patience.say(`Take care: the file ${doubt}. A backup first: \`modelgate backup DIR\``);
+      return work(connection, schema);
     };
+    const attempt = () => committing(connection, mode, patience.signal, act);
     return await waiting(path, patience, () => recovering(path, attempt));
   } catch (error) {
     throw toFailure(error, path);
+  }
+}
+
+/** As `transaction` of better-sqlite3, whose work has to end in the turn in which it began. Ctrl-C is heard until the commit. */
+export async function committing<T>(
+  connection: Connection,
+  mode: Mode,
+  signal: AbortSignal,
+  act: () => T | Promise<T>,
+): Promise<T> {
+  connection.exec(`BEGIN ${mode}`);
+  try {
+    const done = await act();
+    await hearStop(signal);
+    connection.exec('COMMIT');
+    return done;
+  } finally {
+    // some errors have ended it already
+    if (connection.inTransaction) connection.exec('ROLLBACK');
   }
 }
 

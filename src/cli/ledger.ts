@@ -1,7 +1,7 @@
 /** `usage.db`, opened for one command, with short attempts to get its lock. */
 import { existsSync, statSync } from 'node:fs';
 import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.ts';
-import { type Operation, ATTEMPT_MS, closing, hearStop, recovering, waiting } from '../backend-file/transaction.ts';
+import { type Operation, ATTEMPT_MS, closing, committing, recovering, waiting } from '../backend-file/transaction.ts';
 import { type Connection, failureCode, noteCompanions, openForReading, openForWriting } from '../store/database.ts';
 import { openUsageFile } from '../usage/schema.ts';
 
@@ -40,16 +40,7 @@ export function changingLedger<T>(
     }
     using connection = closing(openUsageFile(path, ATTEMPT_MS));
     if (isNew) patience.say(`There was no ledger at ${path}: made a new one.`);
-    connection.exec('BEGIN IMMEDIATE');
-    try {
-      const done = await change(connection);
-      await hearStop(patience.signal);
-      connection.exec('COMMIT');
-      return done;
-    } finally {
-      // some errors have ended it already
-      if (connection.inTransaction) connection.exec('ROLLBACK');
-    }
+    return await committing(connection, 'immediate', patience.signal, () => change(connection));
   });
 }
 

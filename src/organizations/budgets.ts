@@ -23,14 +23,13 @@ const NAME = 'organization_budgets';
 export const listBudgets = (operation: Operation, chosen: ChosenOrganization | undefined, defaultZone: string) =>
   reading(operation, 'organizations', (connection, schema) => {
     if (chosen !== undefined) requireOrganization(connection, schema, chosen, 'read');
-    return readBudgetEntries(connection, chosen?.id).map((entry) => describeEntry(entry, Date.now(), defaultZone));
+    const now = Date.now();
+    return readBudgetEntries(connection, chosen?.id).map((entry) => {
+      const { budget, isActive } = entry;
+      const [counting] = budget !== undefined && isActive ? budgetsAt([budget], now) : [];
+      return { counting, record: recordOf(entry, counting, now, defaultZone) };
+    });
   });
-
-function describeEntry(entry: BudgetEntry, now: number, defaultZone: string) {
-  const { budget, isActive } = entry;
-  const [counting] = budget !== undefined && isActive ? budgetsAt([budget], now) : [];
-  return { counting, record: recordOf(entry, counting, now, defaultZone) };
-}
 
 function recordOf(entry: BudgetEntry, counting: Budget | undefined, now: number, defaultZone: string) {
   const { organization, row, budget, isActive, isMai, faults } = entry;

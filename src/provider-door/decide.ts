@@ -2,6 +2,7 @@
 import { type RecordReader, type RecordReaderParts, createRecordReader } from '../enforcement/authorize.ts';
 import type { Judge } from '../enforcement/judge.ts';
 import { GatewayError } from '../errors.ts';
+import { valuesOf } from '../identity/forwarded-user.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import { type ModelId, parseModelId } from '../policy/grant.ts';
 import { type Principal, type UserPrincipal, toOrganizationId } from '../policy/principal.ts';
@@ -11,7 +12,6 @@ import type { Store } from '../store/store.ts';
 import type { StoreView } from '../store/store-view.ts';
 import { baseOf, decodedHost } from './address.ts';
 import type { Endpoint } from './endpoints.ts';
-import { valuesOf } from '../identity/forwarded-user.ts';
 import type { Provider, ProviderScope } from './scope.ts';
 import { candidatesOf, judgeWire } from './wire-model.ts';
 

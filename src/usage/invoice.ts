@@ -32,27 +32,11 @@ export interface InvoiceQuestion {
 
 /**
  * `usage` has an amount, `unpriced` stands for calls whose cost is not known, `correction` for what closed months have become
- * more or less. What a line says nothing of is null.
+ * more or less `since` the first one that differs. What a line says nothing of is null.
  */
-interface InvoiceLine {
-  readonly line: 'usage' | 'unpriced' | 'correction';
-  readonly user: string | null;
-  readonly email: string | null;
-  readonly model: string | null;
-  /** Of a correction: the first closed month that differs. */
-  readonly since: string | null;
-  readonly requests: number | null;
-  readonly input: number | null;
-  readonly cached: number | null;
-  readonly output: number | null;
-  readonly reasoning: number | null;
-  readonly cost_usd: string | null;
-  readonly cost_nano: number | null;
-  /** Parts of the line that are in it, too. */
-  readonly estimated: UsageFigures['estimated'] | null;
-  readonly interrupted: UsageFigures['interrupted'] | null;
-  readonly amount: string | null;
-}
+type InvoiceLine = { readonly line: 'usage' | 'unpriced' | 'correction' } & Readonly<
+  Record<'user' | 'email' | 'model' | 'since' | 'amount', string | null>
+> & { readonly [F in Exclude<keyof UsageFigures, 'unpriced'>]: UsageFigures[F] | null };
 
 /** Money in `currency` as text with two digits behind the point; costs in USD, as in a `UsageReport`. */
 export interface Invoice {

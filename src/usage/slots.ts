@@ -46,14 +46,11 @@ export const noSums = (): Sums => ({
   ...{ requests: 0, input: 0, cached: 0, output: 0, reasoning: 0, costNano: 0n, unpriced: 0 },
 });
 
+const COUNTS = ['requests', 'input', 'cached', 'output', 'reasoning', 'unpriced'] as const;
+
 export function add(sums: Sums, more: Sums): void {
-  sums.requests += more.requests;
-  sums.input += more.input;
-  sums.cached += more.cached;
-  sums.output += more.output;
-  sums.reasoning += more.reasoning;
+  for (const name of COUNTS) sums[name] += more[name];
   sums.costNano += more.costNano;
-  sums.unpriced += more.unpriced;
 }
 
 const ORGANIZATIONS = ['usage_slot', 'usage_request', 'usage_closing'].map(

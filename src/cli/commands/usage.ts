@@ -3,13 +3,13 @@ import { Option } from '@commander-js/extra-typings';
 import type { Accounts } from '../../organizations/accounts.ts';
 import { type Span, daySpan, monthSpan, periodOf } from '../../policy/period.ts';
 import { type Correction, type UsageFigures, type UsageReport, type UsageRow, readUsage } from '../../usage/report.ts';
+import { readingLedger } from '../ledger.ts';
 import { type CommandLine, usageCommand } from '../options.ts';
 import { type Cell, type Fact, type Notes, counted, grouped, tableOf } from '../report.ts';
 import { misused } from '../terminal.ts';
-import { CSV, DATABASE, accountsIn, monthOption, requireKnown, toDay, zoneOption } from './ledger-options.ts';
 import { addClose, addInvoice } from './invoice.ts';
+import { CSV, DATABASE, accountsIn, monthOption, requireKnown, toDay, zoneOption } from './ledger-options.ts';
 import { addReconcile } from './reconcile.ts';
-import { readingLedger } from '../ledger.ts';
 
 const BY = ['org', 'user', 'model', 'day', 'kind', 'provider'] as const;
 
