@@ -79,7 +79,7 @@ function openAiUsage(counts: Counts): Usage {
     inputCacheWrite: countOf(inputDetails['cache_write_tokens']),
     output: withReasoning({ input, output, outputReasoning, total }),
     outputReasoning,
-    costNano: costOf(counts['cost'], counts['is_byok'], detailsOf(counts, 'cost_details')['upstream_inference_cost']),
+    costNano: costIn(counts),
     units: seconds,
     unit: seconds === undefined ? undefined : 'seconds',
   };
@@ -101,7 +101,7 @@ function anthropicUsage(counts: Counts): Usage {
     inputCached,
     inputCacheWrite,
     output: countOf(counts['output_tokens']),
-    costNano: costOf(counts['cost'], counts['is_byok'], detailsOf(counts, 'cost_details')['upstream_inference_cost']),
+    costNano: costIn(counts),
   };
 }
 
@@ -128,6 +128,9 @@ export function readGeneration(answer: unknown): Usage | undefined {
 
 /** What OpenRouter calls its answers: other ids cannot be looked up. */
 export const isGenerationId = (id: string): boolean => id.startsWith('gen-');
+
+const costIn = (counts: Counts): number | undefined =>
+  costOf(counts['cost'], counts['is_byok'], detailsOf(counts, 'cost_details')['upstream_inference_cost']);
 
 /** With a key of one's own (`is_byok`) OpenRouter's cost is its fee, and the model is paid beside it. */
 function costOf(cost: unknown, isByok: unknown, upstreamCost: unknown): number | undefined {

@@ -6,6 +6,7 @@ import type { Budget } from '../policy/budget.ts';
 import type { Connection } from '../store/database.ts';
 import type { Amount, Call, Charge, Nearing } from './call.ts';
 import { chargeOf, unitOf } from './charges.ts';
+import { UNSETTLED } from './schema.ts';
 
 /** Does a state of this pattern and user count a call of this model and user? */
 const counts = (pattern: string, user: string, ofModel: string, ofUser: string) =>
@@ -22,7 +23,7 @@ const USED = `SELECT
     (SELECT coalesce(${SPENT}, 0) FROM ${SLOTS} AND ${counts('$pattern', '$user', 'model', 'user_id')}) AS spent,
     (SELECT coalesce(sum(${measured('$measure', 'reserved_nano', 'reserved_tokens', '1')}), 0) FROM usage_request INDEXED BY usage_request_unsettled
       WHERE organization_id = $organization AND started_at >= $periodStart AND started_at < $periodEnd
-        AND state IN ('open', 'interrupted') AND ${counts('$pattern', '$user', 'model', 'user_id')}) AS reserved`;
+        AND ${UNSETTLED} AND ${counts('$pattern', '$user', 'model', 'user_id')}) AS reserved`;
 
 const MAKE = `INSERT OR IGNORE INTO usage_budget_state
     (organization_id, budget_id, period_start, user_id, period_end, measure, pattern, spent, reserved)

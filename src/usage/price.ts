@@ -19,12 +19,10 @@ export interface Price {
  */
 export function costOf(price: Price, usage: Usage): number | undefined {
   if (price.free) return 0;
-  const request = price.request === undefined ? 0n : exact(price.request);
-  const tokens = price.input === undefined && price.output === undefined ? undefined : tokenCostOf(price, usage);
-  if (price.request === undefined || tokens === 'unpriced') {
-    return typeof tokens === 'bigint' ? rounded(tokens + request) : undefined;
-  }
-  return rounded((tokens ?? 0n) + request);
+  const { input, output, request } = price;
+  const tokens = input === undefined && output === undefined ? undefined : tokenCostOf(price, usage);
+  if (tokens === 'unpriced' || (tokens === undefined && request === undefined)) return undefined;
+  return rounded((tokens ?? 0n) + exact(request ?? 0));
 }
 
 /** @returns undefined where no tokens are known */

@@ -9,6 +9,9 @@ import { type Connection, openOwnFile } from '../store/database.ts';
 /** Sums by quarter of an hour: every time zone begins its days on one. */
 export const SLOT_MS = 15 * 60_000;
 
+/** The condition of the index `usage_request_unsettled`, word for word: SQLite takes the index for no other words. */
+export const UNSETTLED = "state IN ('open', 'interrupted')";
+
 const TABLES = `
 CREATE TABLE IF NOT EXISTS usage_request (
   id TEXT PRIMARY KEY,
@@ -23,7 +26,7 @@ CREATE TABLE IF NOT EXISTS usage_request (
   cost_nano INTEGER, price_id INTEGER, reserved_nano INTEGER NOT NULL DEFAULT 0, reserved_tokens INTEGER NOT NULL DEFAULT 0,
   measured TEXT, status INTEGER, is_streamed INTEGER NOT NULL, bytes_in INTEGER NOT NULL, bytes_out INTEGER, tries INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS usage_request_unsettled ON usage_request(instance) WHERE state IN ('open', 'interrupted');
+CREATE INDEX IF NOT EXISTS usage_request_unsettled ON usage_request(instance) WHERE ${UNSETTLED};
 CREATE INDEX IF NOT EXISTS usage_request_organization ON usage_request(organization_id, started_at);
 CREATE UNIQUE INDEX IF NOT EXISTS usage_request_generation ON usage_request(provider, generation_id) WHERE generation_id IS NOT NULL;
 CREATE TABLE IF NOT EXISTS usage_slot (

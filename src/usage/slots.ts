@@ -1,6 +1,7 @@
 /** What the slots of `usage.db` add up to. Money is a bigint: a sum of SQLite has 64 bits, a number of JavaScript 53. */
 import type { Span } from '../policy/period.ts';
 import type { Connection } from '../store/database.ts';
+import { UNSETTLED } from './schema.ts';
 
 /** Tokens; `input` holds `cached`, `output` holds `reasoning`. */
 export interface Sums {
@@ -73,7 +74,7 @@ export function unresolvedIn(connection: Connection, organizations: readonly str
   // of all calls these are few, and SQLite would read all
   const sql = `
     SELECT organization_id, count(*) FROM usage_request INDEXED BY usage_request_unsettled
-    WHERE state IN ('open', 'interrupted') AND started_at >= $from AND started_at < $to
+    WHERE ${UNSETTLED} AND started_at >= $from AND started_at < $to
       AND organization_id IN (SELECT value FROM json_each($organizations))
     GROUP BY 1 ORDER BY 1`;
   const rows = connection.prepare<[object], [organization: string, count: number]>(sql).raw();

@@ -2,7 +2,7 @@
 import type { Span } from '../policy/period.ts';
 import type { Connection } from '../store/database.ts';
 import type { Amount, Call, Ending } from './call.ts';
-import { SLOT_MS } from './schema.ts';
+import { SLOT_MS, UNSETTLED } from './schema.ts';
 import { type Sums, organizationsIn, sumSlots } from './slots.ts';
 import type { Measured, Usage } from './usage.ts';
 
@@ -58,7 +58,7 @@ const ADD = `INSERT INTO usage_slot VALUES ($organization, $slot, $user, $provid
   ON CONFLICT DO UPDATE SET ${COUNTED.map((column) => `${column} = ${column} + excluded.${column}`).join(', ')}`;
 
 const UNRESOLVED = `${CALLS} INDEXED BY usage_request_unsettled
-  WHERE state IN ('open', 'interrupted') AND state = 'interrupted' ORDER BY tries, started_at LIMIT ?`;
+  WHERE ${UNSETTLED} AND state = 'interrupted' ORDER BY tries, started_at LIMIT ?`;
 
 /** The least UUID of version 7 of that moment (RFC 9562 5.7): ids begin with their time. */
 export const firstIdOf = (ms: number): string => Math.max(0, ms).toString(16).padStart(12, '0').replace(/^.{8}/, '$&-');
@@ -81,7 +81,7 @@ export function prepareUsage(connection: Connection) {
   const unresolved = connection.prepare<[number], CallRow>(UNRESOLVED);
   const tried = connection.prepare('UPDATE usage_request SET tries = tries + 1 WHERE id = ?');
   const forget = connection.prepare(
-    `DELETE FROM usage_request WHERE id IN (SELECT id FROM usage_request WHERE id < ? AND state NOT IN ('open', 'interrupted') LIMIT 500)`,
+    `DELETE FROM usage_request WHERE id IN (SELECT id FROM usage_request WHERE id < ? AND NOT (${UNSETTLED}) LIMIT 500)`,
   );
   const endedOf = ({ endedAt, status, answeredModel, bytesOut }: Ending) => ({
     ...{ endedAt, status: status ?? null, answeredModel: answeredModel ?? null, bytesOut: bytesOut ?? null },
@@ -131,18 +131,13 @@ function prepareInstances(connection: Connection) {
     'INSERT INTO usage_instance VALUES (?, ?) ON CONFLICT DO UPDATE SET heartbeat = excluded.heartbeat',
   );
   const last = connection.prepare<[string], number>('SELECT heartbeat FROM usage_instance WHERE id = ?').pluck();
-  const orphan = connection.prepare(
-    `UPDATE usage_request INDEXED BY usage_request_unsettled SET state = 'interrupted'
-      WHERE state IN ('open', 'interrupted') AND state = 'open' AND instance NOT IN (SELECT id FROM usage_instance WHERE heartbeat > ?)`,
-  );
-  const abandon = connection.prepare(
-    `UPDATE usage_request INDEXED BY usage_request_unsettled SET state = 'interrupted'
-      WHERE state IN ('open', 'interrupted') AND state = 'open' AND instance = ?`,
-  );
+  const cut = `UPDATE usage_request INDEXED BY usage_request_unsettled SET state = 'interrupted' WHERE ${UNSETTLED} AND state = 'open'`;
+  const orphan = connection.prepare(`${cut} AND instance NOT IN (SELECT id FROM usage_instance WHERE heartbeat > ?)`);
+  const abandon = connection.prepare(`${cut} AND instance = ?`);
   const bury = connection.prepare('DELETE FROM usage_instance WHERE heartbeat <= ? OR id = ?');
   const counts = connection.prepare<[], { open: number; interrupted: number }>(
     `SELECT count(*) FILTER (WHERE state = 'open') AS open, count(*) FILTER (WHERE state = 'interrupted') AS interrupted
-      FROM usage_request INDEXED BY usage_request_unsettled WHERE state IN ('open', 'interrupted')`,
+      FROM usage_request INDEXED BY usage_request_unsettled WHERE ${UNSETTLED}`,
   );
   return {
     /**
