@@ -21,8 +21,6 @@ import { NOTHING, ONE, firstFull, isFreeCall, mostOf, refusal, reservationOf } f
 import { type CallRow, prepareUsage } from './statements.ts';
 import type { Measured, Usage } from './usage.ts';
 
-export type Book = ReturnType<typeof createBook>;
-
 const OPENED: Opening = { kind: 'opened', nearing: [] };
 const UNSETTLED: Settled = { measured: undefined, usage: {}, costNano: undefined, softReached: [] };
 
@@ -38,7 +36,7 @@ export function createBook(connection: Connection) {
   const settle = createSettle(parts);
 
   return {
-    prices,
+    learnPrices: prices.learn,
     open(call: Call, admission: Admission): Opening {
       const known = statements.find(call.id);
       // the answer to it was lost

@@ -2,7 +2,7 @@
 import { workerData } from 'node:worker_threads';
 import { type Line, answerCalls } from '../store/bounded-call.ts';
 import { describeFailure, failureCode, identityOf, isBusy } from '../store/database.ts';
-import { type Book, createBook } from './book.ts';
+import { createBook } from './book.ts';
 import { openUsageFile } from './schema.ts';
 
 /** By the names of the book's methods, with their arguments. */
@@ -10,7 +10,7 @@ export type Move = {
   [N in keyof Moves]: { readonly kind: N; readonly of: Parameters<Moves[N]> };
 }[keyof Moves];
 
-type Moves = ReturnType<typeof movesOf>;
+type Moves = ReturnType<typeof createBook>;
 export type MoveResult<N extends keyof Moves> = ReturnType<Moves[N]>;
 
 export interface LedgerQuestion {
@@ -30,11 +30,6 @@ export type LedgerAnswer =
 
 /** Longer than a commit of another gate, and shorter than a caller waits. */
 const BUSY_MS = 500;
-
-const movesOf = ({ prices, ...book }: Book) => ({
-  ...book,
-  learnPrices: prices.learn,
-});
 
 interface OpenFile {
   /** With its companions: what is committed to a WAL that was deleted is lost. */
@@ -65,10 +60,9 @@ function answer({ file: path, moves, isLast }: LedgerQuestion): LedgerAnswer {
 function open(path: string): OpenFile {
   const connection = openUsageFile(path, BUSY_MS);
   const transaction = connection.transaction((act: () => unknown) => act());
-  const moves = movesOf(createBook(connection));
   const file = {
     identity: identityNow(path),
-    moves,
+    moves: createBook(connection),
     transaction: <T>(act: () => T): T => transaction.immediate(act) as T,
     close: () => connection.close(),
   };

@@ -118,31 +118,24 @@ async function prepare({ month, org, ...options }: InvoiceOptions, { usage }: Le
   return (connection: Connection): readonly InvoiceQuestion[] =>
     requireKnown(connection, org).map((organization) => {
       const account = accounts?.organizations.get(organization);
-      const { markup, timeZone = usage.timeZone }: AskedTerms = usualTerms(account, options);
+      const { markup, timeZone = usage.timeZone } = account === undefined ? options : withStored(options, account);
       const terms = { markup, timeZone, currency, rate };
       return { month, organization, terms, names: { organization: account?.name ?? null, emailOf } };
     });
 }
 
-/** What cannot be used must not be billed in silence. @throws OperationFailure where it is needed and cannot be used */
-function usualTerms(account: Account | undefined, { markup, timeZone }: AskedTerms): AskedTerms {
-  const of = <T>(
-    asked: T | undefined,
-    column: string,
-    found: string | number | null | undefined,
-    parse: (text: string) => T | undefined,
-  ) => {
-    if (asked !== undefined || account === undefined || (found ?? '') === '') return asked;
-    const usable = parse(String(found));
-    if (usable !== undefined) return usable;
-    const sentence = `client_organizations has ${column} ${quoted(String(found))} for ${quoted(account.id)}, which cannot be used.`;
-    throw new OperationFailure(
-      `${sentence} Correct it, or name one with --${column === 'timezone' ? 'time-zone' : 'markup'}.`,
-    );
+/** With what mAI's table says of the rest. @throws OperationFailure where that cannot be used: it must not be billed in silence */
+function withStored(asked: AskedTerms, { id, ...stored }: Account): AskedTerms {
+  const read = <T>(column: string, option: string, found: string | number | null, parse: (text: string) => T) => {
+    if (found === null || found === '') return undefined;
+    const term = parse(String(found));
+    if (term !== undefined) return term;
+    const sentence = `client_organizations has ${column} ${quoted(String(found))} for ${quoted(id)}, which cannot be used.`;
+    throw new OperationFailure(`${sentence} Correct it, or name one with ${option}.`);
   };
   return {
-    markup: of(markup, 'markup_rate', account?.markup, parseDecimal),
-    timeZone: of(timeZone, 'timezone', account?.timeZone, parseTimeZone),
+    markup: asked.markup ?? read('markup_rate', '--markup', stored.markup, parseDecimal),
+    timeZone: asked.timeZone ?? read('timezone', '--time-zone', stored.timeZone, parseTimeZone),
   };
 }
 
