@@ -160,7 +160,7 @@ function checkServiceModels({ serviceModels: named }: Settings, { serviceModels:
   );
 }
 
-/** A misspelled id would take calls of nobody for one that is there. */
+/** With a misspelled id, calls without a user would be counted for an organization that is not there. */
 function checkUnattributed(connection: Connection, schema: Schema, { unattributed }: ProviderDoor): readonly Verdict[] {
   if (unattributed === 'refuse' || schema.problem !== undefined) return [];
   const tables = ['organization_members', 'organization_models'];

@@ -15,7 +15,7 @@ type Question = Readonly<Record<'what' | 'sql', string> & { remedy: Remedy }>;
 /** Rows of organizations that mean nothing, or something else than they say. */
 export function checkForeignRows(connection: Connection, schema: Schema): readonly Verdict[] {
   const hasBudgets = missingBudgetColumns(connection, 'needed').length === 0;
-  const asked = hasBudgets ? [...questions(schema), BUDGETS_OF_NOBODY] : questions(schema);
+  const asked = hasBudgets ? [...questions(schema), BUDGETS_WITHOUT_MEMBERS] : questions(schema);
   const found = asked.flatMap(({ what, sql, remedy }) => {
     const limited = `SELECT *, count(*) OVER () AS total FROM (SELECT ${sql}) LIMIT ${SHOWN}`;
     const rows = connection.prepare<[], Row>(limited).all();
@@ -29,7 +29,7 @@ export function checkForeignRows(connection: Connection, schema: Schema): readon
   return found.length > 0 ? found : [ok('Every member is a user, and every row means what it says.')];
 }
 
-const BUDGETS_OF_NOBODY: Question = {
+const BUDGETS_WITHOUT_MEMBERS: Question = {
   what: 'organizations have a budget and no member',
   sql: `organization_id AS example FROM organization_budgets b WHERE NOT EXISTS (
       SELECT 1 FROM organization_members m WHERE m.organization_id = b.organization_id) GROUP BY organization_id`,

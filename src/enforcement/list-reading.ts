@@ -19,7 +19,7 @@ type ReadAnswer = Readonly<{ body: Buffer; index: ListIndex | Promise<ListIndex>
 
 export type ListReading = ReturnType<typeof createListReading>;
 
-/** @param learn is told the providers' ids of each answer that is read anew */
+/** @param learn gets the providers' ids of each answer that is read anew */
 export function createListReading(learn: (providerIds: readonly string[]) => void = () => undefined) {
   const lane = new Lane<ListAnswer>({
     script: new URL(import.meta.url),

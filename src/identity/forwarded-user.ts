@@ -84,12 +84,12 @@ export async function identifyForwarded(scope: IdentityScope, { forwardedUser, s
     claimed.kind === 'user'
       ? await store.ask(() => orUndefined(() => store.current().user(claimed.id) ?? UNKNOWN) ?? UNRESOLVED)
       : claimed.kind === 'none'
-        ? NOBODY
+        ? ANONYMOUS
         : UNPROVED;
   scope.isPrincipalCurrent = store.failures() === failures;
 }
 
-const NOBODY: Principal = { kind: 'anonymous', because: 'no_credential' };
+const ANONYMOUS: Principal = { kind: 'anonymous', because: 'no_credential' };
 const UNPROVED: Principal = { kind: 'anonymous', because: 'credential_invalid' };
 const UNKNOWN: Principal = { kind: 'anonymous', because: 'user_unknown' };
 const UNRESOLVED: Principal = { kind: 'unresolved' };

@@ -8,7 +8,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { AnswerTap } from '../transport/exchange.ts';
 import type { createAdmissions } from '../usage/admission.ts';
 import type { AnswerForm } from '../usage/answer-reading.ts';
-import { type Call, type Ending, type Settled, figuresOf, unanswered } from '../usage/call.ts';
+import { type Call, type Ending, type Settled, metricsOf, unanswered } from '../usage/call.ts';
 import type { Ledger } from '../usage/ledger.ts';
 import { type AnswerFacts, createMeter } from '../usage/meter.ts';
 import { type Kind, NANO } from '../usage/usage.ts';
@@ -89,7 +89,7 @@ function createSettling(scope: ProviderScope, call: Call, { charges, budgets }: 
     isDone = true;
     const settled = await ledger.settle(call, ending, charges);
     scope.usage = fieldsOf(scope, call, settled);
-    if (settled?.measured !== undefined) metrics.usage.counted(figuresOf(call, settled));
+    if (settled?.measured !== undefined) metrics.usage.counted(metricsOf(call, settled));
     for (const budget of budgets) if (settled?.softReached.includes(budget.id) === true) warnOf(budget);
   }
   /** Once a period. */

@@ -34,7 +34,8 @@ export function createProviderDecider(parts: DecideParts) {
     if (endpoint === undefined) return isExtra(parts, scope) ? undefined : deny('endpoint_unknown');
     if (endpoint.kind === 'lists') return undefined;
     if (principal.kind === 'unresolved') throw new GatewayError('policy_unavailable');
-    if (principal.kind === 'anonymous' && !isNobody(principal, endpoint)) return deny(UNPROVED[principal.because]);
+    if (principal.kind === 'anonymous' && !isUnattributed(principal, endpoint))
+      return deny(UNPROVED[principal.because]);
     const models = await namedModels(recordOf, scope, endpoint);
     if (models === undefined) return deny('reference_unreadable');
     const [first, ...others] = models;
@@ -43,7 +44,7 @@ export function createProviderDecider(parts: DecideParts) {
     const startedAt = performance.now();
     try {
       if (principal.kind === 'user') return await judgeUser(parts, scope, endpoint, principal, models);
-      return await parts.store.ask(() => judgeNobody(parts, scope, first, models));
+      return await parts.store.ask(() => judgeUnattributed(parts, scope, first, models));
     } finally {
       scope.decisionMs = performance.now() - startedAt;
     }
@@ -63,11 +64,16 @@ const UNPROVED = {
 } as const;
 
 /** The backend embeds and transcribes for itself, and says no user then; a chat has one always. */
-const isNobody = ({ because }: Anonymous, { kind }: Endpoint): boolean =>
+const isUnattributed = ({ because }: Anonymous, { kind }: Endpoint): boolean =>
   because === 'no_credential' && kind !== 'runs';
 
 /** Only what the backend runs for itself, and only where an organization answers for it. */
-function judgeNobody(parts: DecideParts, scope: ProviderScope, first: ModelId, models: ReadonlySet<ModelId>): Decision {
+function judgeUnattributed(
+  parts: DecideParts,
+  scope: ProviderScope,
+  first: ModelId,
+  models: ReadonlySet<ModelId>,
+): Decision {
   const isServiceModel = serviceModelTest(parts.serviceModels, parts.store.current());
   scope.payer = parts.unattributed === 'refuse' ? undefined : toOrganizationId(parts.unattributed);
   const isPermitted = parts.unattributed !== 'refuse' && [...models].every((model) => isServiceModel(model, [model]));

@@ -4,7 +4,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { createAsk } from '../transport/upstream.ts';
 import { readGeneration } from '../usage/answer-reading.ts';
-import { type Settled, figuresOf } from '../usage/call.ts';
+import { type Settled, metricsOf } from '../usage/call.ts';
 import type { Ledger } from '../usage/ledger.ts';
 import type { Usage } from '../usage/usage.ts';
 import { baseOf } from './address.ts';
@@ -57,7 +57,7 @@ export function createReconciliation({ ledger, log, metrics, ...parts }: Reconci
   }
   function count(row: Unresolved, settled: Settled | undefined): void {
     // another gate may have been first
-    if (settled?.measured !== undefined) metrics.usage.counted(figuresOf(row, settled));
+    if (settled?.measured !== undefined) metrics.usage.counted(metricsOf(row, settled));
   }
   const timer = setInterval(round, EVERY_MS).unref();
   return {

@@ -41,7 +41,7 @@ const LIMITS: Readonly<Record<string, readonly string[]>> = {
   messages: ['max_tokens'],
 };
 
-/** Ollama streams unless it is told not to (api/types.go), and has its limit among the options of the model. */
+/** Ollama streams unless it is asked not to (api/types.go), and has its limit among the options of the model. */
 const OLLAMA: ReadonlySet<string> = new Set(['api/chat', 'api/generate']);
 
 export const FORM_CALL: CallFacts = {

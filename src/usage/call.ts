@@ -115,7 +115,7 @@ export interface Settled {
 }
 
 /** As metrics count it. */
-export function figuresOf(
+export function metricsOf(
   { organization, model, kind }: Pick<Call, 'organization' | 'model' | 'kind'>,
   { measured = 'none', usage, costNano }: Settled,
 ) {

@@ -3,7 +3,7 @@ import { type Span, monthSpan } from '../policy/period.ts';
 import type { Connection } from '../store/database.ts';
 import { correctionDue, readClosings } from './closings.ts';
 import { type Decimal, ONE, asAmount, inCents } from './money.ts';
-import { type UsageFigures, addTo, costOf, figuresOf, newGroup } from './report.ts';
+import { type UsageFigures, addTo, costFields, figuresOf, newGroup } from './report.ts';
 import { sumSlots, unresolvedIn } from './slots.ts';
 
 /** What makes an amount of a cost. What is left out is 1, and USD. */
@@ -87,7 +87,7 @@ export function draftInvoice(connection: Connection, { month, organization, term
     ...{ markup: markup.text, currency, rate: rate.text, closed_at: null },
     lines: due === undefined ? lines : [...lines, correctionLine(due.since, due.nano, dueCents)],
     amount: asAmount(cents + dueCents),
-    ...costOf(nano),
+    ...costFields(nano),
     unpriced,
     unresolved: unresolvedIn(connection, [organization], span).get(organization) ?? 0,
   };
@@ -155,5 +155,5 @@ function unpricedLine(of: Of, { unpriced, ...figures }: UsageFigures, areTokensE
 }
 
 const correctionLine = (since: string, nano: bigint, cents: bigint): InvoiceLine => ({
-  ...{ line: 'correction', ...EMPTY, since, ...costOf(nano), amount: asAmount(cents) },
+  ...{ line: 'correction', ...EMPTY, since, ...costFields(nano), amount: asAmount(cents) },
 });

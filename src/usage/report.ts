@@ -75,7 +75,7 @@ export function readUsage(connection: Connection, question: UsageQuestion): Usag
     unresolved: [...unresolved.values()].reduce((sum, count) => sum + count, 0),
     corrections: organizations.flatMap((id) => {
       const due = correctionDue(connection, id);
-      return due === undefined ? [] : [{ organization: id, since: due.since, ...costOf(due.nano) }];
+      return due === undefined ? [] : [{ organization: id, since: due.since, ...costFields(due.nano) }];
     }),
   };
 }
@@ -96,6 +96,6 @@ export const figuresOf = ({ all, estimated, interrupted }: Group) => ({
   interrupted: partOf(interrupted),
 });
 
-const partOf = ({ requests, costNano }: Sums) => ({ requests, ...costOf(costNano) });
+const partOf = ({ requests, costNano }: Sums) => ({ requests, ...costFields(costNano) });
 
-export const costOf = (nano: bigint) => ({ cost_usd: inUsd(nano), cost_nano: Number(nano) });
+export const costFields = (nano: bigint) => ({ cost_usd: inUsd(nano), cost_nano: Number(nano) });
