@@ -97,11 +97,11 @@ class ThreadedLedger {
   }
 
   /** @returns the first of these budgets that has nothing left; none where that cannot be seen: the call itself is refused then */
-  usedUp = (...of: Parameters<MoveOf<'usedUp'>>) => this.#seen('usedUp', of);
+  usedUp = (...of: Of<'usedUp'>) => this.#seen('usedUp', of);
   /** An organization's key with a host, as it is stored, or null where it has none. @returns undefined where that cannot be seen */
-  sealedKeyOf = (...of: Parameters<MoveOf<'sealedKey'>>) => this.#seen('sealedKey', of);
+  sealedKeyOf = (...of: Of<'sealedKey'>) => this.#seen('sealedKey', of);
   /** @returns what is used of each of these budgets; undefined where that cannot be seen in time */
-  uses = (...of: Parameters<MoveOf<'uses'>>) => this.#seen('uses', of);
+  uses = (...of: Of<'uses'>) => this.#seen('uses', of);
 
   /** By what the provider can be asked later for what the call has used. Does not wait. */
   note(id: string, generationId: string): void {
@@ -122,8 +122,7 @@ class ThreadedLedger {
   }
 
   /** @returns undefined where that cannot be written in time: it will be later */
-  resolve = (...of: Parameters<MoveOf<'resolve'>>): Promise<Settled | undefined> =>
-    this.#inTime(this.#ask('resolve', of));
+  resolve = (...of: Of<'resolve'>): Promise<Settled | undefined> => this.#inTime(this.#ask('resolve', of));
   /** @returns none while the file cannot be read */
   async unresolved(most: number): Promise<MoveResult<'unresolved'>> {
     return this.#failure === undefined ? ((await this.#inTime(this.#ask('unresolved', [most]))) ?? []) : [];
@@ -131,7 +130,7 @@ class ThreadedLedger {
   tried = (id: string): Promise<void> => this.#inTime(this.#ask('tried', [id]));
   /** @returns undefined where the file cannot be read in time */
   sums = (): Promise<MoveResult<'sums'> | undefined> => this.#inTime(this.#ask('sums', []));
-  learnPrices = (...of: Parameters<MoveOf<'learnPrices'>>): Promise<unknown> => this.#ask('learnPrices', of);
+  learnPrices = (...of: Of<'learnPrices'>): Promise<unknown> => this.#ask('learnPrices', of);
 
   /** A sign of life, with which calls of instances that have none become interrupted. */
   async beat(): Promise<void> {
@@ -158,7 +157,7 @@ class ThreadedLedger {
     await thread.ask({ file: this.#options.path, moves: [], isLast: true }, patienceMs, ignore);
   }
 
-  #ask<N extends Move['kind']>(kind: N, of: Parameters<MoveOf<N>>): Promise<MoveResult<N>> {
+  #ask<N extends Move['kind']>(kind: N, of: Of<N>): Promise<MoveResult<N>> {
     const { promise, resolve, reject } = Promise.withResolvers<MoveResult<N>>();
     const move = { kind, of } as unknown as Move;
     if (this.#isClosed || this.#waiting.length >= MOST_WAITING) {
@@ -171,7 +170,7 @@ class ThreadedLedger {
     return promise;
   }
 
-  #seen<N extends Move['kind']>(kind: N, of: Parameters<MoveOf<N>>): Promise<MoveResult<N> | undefined> {
+  #seen<N extends Move['kind']>(kind: N, of: Of<N>): Promise<MoveResult<N> | undefined> {
     return this.#inTime(this.#ask(kind, of)).catch(() => undefined);
   }
 
@@ -233,7 +232,7 @@ class ThreadedLedger {
   }
 }
 
-type MoveOf<N extends Move['kind']> = (...of: Extract<Move, { kind: N }>['of']) => MoveResult<N>;
+type Of<N extends Move['kind']> = Extract<Move, { kind: N }>['of'];
 
 /** A process that is killed now would take it along. */
 const NOT_YET = 'usage that usage.db does not have yet';
