@@ -28,10 +28,10 @@ export const readGenerations = (connection: Connection, since: number): readonly
     )
     .all(firstIdOf(since));
 
-/** What the provider does not say does not differ. */
+/** What the provider does not say does not differ. Of an embedding no answer says the output, which providers call 0. */
 export const differs = (row: GenerationRow, { input, output, costNano }: Usage): boolean =>
-  (input ?? row.input) !== row.input ||
-  (output ?? row.output) !== row.output ||
+  (input ?? row.input ?? 0) !== (row.input ?? 0) ||
+  (output ?? row.output ?? 0) !== (row.output ?? 0) ||
   (costNano ?? row.costNano) !== row.costNano;
 
 /** Settles calls that were cut. Inside of the caller's transaction. @returns of how many the figures were not known before @throws SqliteError */

@@ -62,6 +62,19 @@ describe('usage reconcile', () => {
     expect(sum.pluck().get()).toBe(2e6);
   });
 
+  test('what no answer says, as the output of an embedding, is no difference to 0', async () => {
+    await using upstream = await startProvider({ 'gen-embedding': [10, 0, 0.001], 'gen-more': [10, 3, 0.001] });
+    const ledger = usageOfTest();
+    const embedding = { at: Date.now() - 60_000, provider: new URL(upstream.origin).host, input: 10, cost: 1e6 };
+    for (const id of ['embedding', 'more']) ledger.settle({ ...embedding, generationId: `gen-${id}` });
+    ledger.connection.exec('UPDATE usage_request SET output = NULL');
+    const { stdout } = await reconcile(upstream, ledger, '--json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      asked: 2,
+      calls: [{ generation: 'gen-more', output: null, provider_output: 3 }],
+    });
+  });
+
   test('ends with 0 where nothing differs', async () => {
     await using upstream = await startProvider({});
     expect(await reconcile(upstream, usageOfTest())).toEqual({
