@@ -91,7 +91,8 @@ function toFailure(error: unknown, terminal: Terminal) {
 
 /** What commander says of wrong words on the command line, as every other message says it. */
 const SENTENCES: readonly (readonly [said: RegExp, sentence: string])[] = [
-  [/^unknown (command|option) '(.*)'$/s, 'There is no $1 "$2".'],
+  // a value may be a key
+  [/^unknown (command|option) '(--[^=]*(?==)|.*)(?:=.*)?'$/s, 'There is no $1 "$2".'],
   [/^missing required argument '(.*)'$/, '<$1> is missing.'],
   [/^option '(.*)' argument missing$/, '$1 needs a value.'],
   [/^required option '(.*)' not specified$/, '$1 is missing.'],
@@ -100,8 +101,8 @@ const SENTENCES: readonly (readonly [said: RegExp, sentence: string])[] = [
     'Either $1 or $2, not both.',
   ],
   [
-    /^too many arguments(?: for '(.*?)')?\. Expected (\d+) .*? but got \d+: (.*)\.$/s,
-    'Too many words: $1 takes $2, and got "$3".',
+    /^too many arguments(?: for '(.*?)')?\. Expected (\d+) .*? but got (\d+): .*$/s,
+    'Too many words: $1 takes $2, and got $3.',
   ],
   [/^option '(?:-\w, )?(\S+).*?' argument '(.*)' is invalid\. (.*)$/s, '$1 "$2": $3'],
   [/^command-argument value '(.*)' is invalid for argument '(.*)'\. (.*)$/s, '<$2> "$1": $3'],

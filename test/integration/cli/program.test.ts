@@ -26,7 +26,7 @@ describe('the command line', () => {
     [[], /Usage: modelgate/],
     [['sreve'], /^modelgate: There is no command "sreve"\. Did you mean "serve"\?\n$/],
     [['serve', '--chek-config'], /^modelgate: There is no option "--chek-config"\. Did you mean "--check-config"\?\n$/],
-    [['serve', 'now'], /^modelgate: Too many words: serve takes 0, and got "now"\.\n$/],
+    [['serve', 'now'], /^modelgate: Too many words: serve takes 0, and got 1\.\n$/],
     [['explain', '--model', 'm'], /--user/],
     [['demo', '--port', 'eighty'], /^modelgate: --port "eighty": expected a whole number from 0 to 65535\.\n$/],
   ])('%j is wrong use: code 2, said on standard error', async (words, said) => {

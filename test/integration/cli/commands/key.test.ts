@@ -84,9 +84,12 @@ describe('key set', () => {
   });
 
   test('takes no key as a word', async () => {
-    const result = await set('', ['acme', KEY, '--provider', HOST]);
-    expect(result.code).toBe(2);
-    expect(existsSync(state)).toBe(false);
+    for (const words of [[KEY], [`--key=${KEY}`], ['--key', KEY]]) {
+      const result = await set('', ['acme', ...words, '--provider', HOST]);
+      expect(result.code).toBe(2);
+      expect(shown(result)).not.toContain(KEY);
+      expect(existsSync(state)).toBe(false);
+    }
   });
 
   test('on a terminal asks for the key and does not show what is typed', async () => {
