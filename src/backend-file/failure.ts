@@ -78,6 +78,7 @@ const FAILURES: readonly (readonly [prefix: string, code: FailureCode, what: str
   ['EACCES', 'not_permitted', 'may not be used', AS_OWNER],
   ['EPERM', 'not_permitted', 'may not be used', AS_OWNER],
   ['EROFS', 'not_permitted', 'is on a read-only file system', 'Mount the volume writable for this command.'],
+  ['EISDIR', 'misused', 'is a folder', 'Name a file in it.'],
   ['ENOENT', 'no_such_file', 'is not there', 'Look whether the folder exists and the volume is mounted.'],
 ];
 

@@ -1,6 +1,6 @@
 /** `modelgate price list`, `set` and `remove`: what models cost. */
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
-import { quoted, shellCommand } from '../../backend-file/text.ts';
+import { quoted, quotedFew, shellCommand } from '../../backend-file/text.ts';
 import { nearest } from '../../nearest.ts';
 import { type Price, PLAUSIBLE, isPlausible, shifted } from '../../usage/price.ts';
 import { endPrice, listPrices, setPrice } from '../../usage/price-changes.ts';
@@ -69,7 +69,7 @@ $ modelgate price set ollama:11434 '*' --free`,
       .addOption(
         new Option('--free', 'costs nothing').conflicts(['input', 'cached', 'cacheWrite', 'output', 'request']),
       ),
-  async (provider, model, options, { ledger }) => {
+  async (provider, model, options, { config, ledger }) => {
     const price = readPrice(options);
     const validFrom = options.from ?? Date.now();
     const wanted = { provider, model, price, validFrom };
@@ -81,9 +81,17 @@ $ modelgate price set ollama:11434 '*' --free`,
       tableOf([record], { provider: 'provider', model: 'model', result: ({ outcome }) => OUTCOMES[outcome] }),
     ];
     const later = next !== undefined && `From ${toIso(next)} on, a price that was set before takes its place.`;
-    return { record, parts, notes: [later] };
+    return { record, parts, notes: [later, noteOnHost(provider, config.providerHosts)] };
   },
 );
+
+/** A price may come before its provider. */
+function noteOnHost(provider: string, hosts: readonly string[]) {
+  if (hosts.length === 0 || hosts.includes(provider)) return false;
+  const meant = nearest(provider, hosts);
+  const known = meant === undefined ? `They are ${quotedFew(hosts, 5)}.` : `Did you mean ${quoted(meant)}?`;
+  return `${quoted(provider)} is the host of none of MODELGATE_PROVIDERS: no call has this price now. ${known}`;
+}
 
 const OUTCOMES = { new: 'set', changed: 'changed', same: 'as it was' } as const;
 

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { createPriceBook } from '../../../../src/usage/price-book.ts';
 import { databaseOfTest } from '../../../support/database/opened-store.ts';
@@ -37,6 +37,22 @@ describe('price set', () => {
     const ledger = ledgerOfTest();
     await price(ledger, 'set', 'x', 'm', ...words);
     expect(createPriceBook(ledger.connection).find('x', 'm', Date.now())?.price.input).toBe(1.5e-7);
+  });
+
+  test('says that no provider has this host, and which one was meant', async () => {
+    const environment = {
+      MODELGATE_PROVIDER_PORT: '8081',
+      MODELGATE_PROVIDERS: 'https://api.openai.com/v1 http://ollama:11434',
+    };
+    const set = async (host: string) => {
+      const words = ['price', 'set', host, 'm', '--free', '--usage-database', ledgerOfTest().path];
+      return (await runCommand(words, { environment })).stderr;
+    };
+    expect(await set('api.openai.com')).toBe('');
+    expect(await set('api.openai.co')).toBe(
+      'modelgate: "api.openai.co" is the host of none of MODELGATE_PROVIDERS: no call has this price now. Did you mean "api.openai.com"?\n',
+    );
+    expect(await set('example.org')).toContain('They are "api.openai.com", "ollama:11434".');
   });
 
   test('says whether the price was another before', async () => {
@@ -306,6 +322,13 @@ describe('price import', () => {
     expect((await price(ledger, 'import', file)).stderr).toBe(
       `modelgate: ${file} ${said} Nothing was changed. Expected is LiteLLM's model_prices_and_context_window.json, the api.json of models.dev, or the answer of OpenRouter's /models.\n`,
     );
+  });
+
+  test('names a folder in the place of a file', async () => {
+    const ledger = ledgerOfTest();
+    const folder = dirname(ledger.path);
+    const stderr = `modelgate: ${folder} is a folder (EISDIR). Nothing was changed. Name a file in it.\n`;
+    expect(await price(ledger, 'import', folder)).toEqual({ code: 2, stdout: '', stderr });
   });
 
   test('names a file that is not there', async () => {
