@@ -150,7 +150,9 @@ function wantedOf(options: Amounts<number> & Pick<Wanted, 'period'>): readonly W
 
 function toDollars(text: string): number {
   if (/^\d{1,9}(?:\.\d{1,9})?$/.test(text)) return Number(text);
-  const meant = /^\d+,\d\d?$/.test(text) ? `, as in ${text.replace(',', '.')}` : ', such as 50 or 0.25';
+  const isLong = /^\d+(?:\.\d+)?$/.test(text);
+  const other = isLong ? ', of at most nine digits before it and nine behind' : ', such as 50 or 0.25';
+  const meant = /^\d+,\d\d?$/.test(text) ? `, as in ${text.replace(',', '.')}` : other;
   throw new InvalidArgumentError(`expected US dollars as a number, 0 or more, with a decimal point${meant}.`);
 }
 

@@ -40,10 +40,10 @@ $ modelgate explain --user alice@example.com --model openai/gpt-4o --door provid
       .option('--exit-code', 'with --model: end with 1 where the decision is a denial')
       .option('--admin-url <url>', 'where the gate answers operators, such as http://127.0.0.1:9464', toOrigin),
   (decision, options, terminal) => {
-    const { user, model, adminUrl, door } = options;
+    const { user, model, adminUrl } = options;
     if (decision !== undefined) {
-      if (user !== undefined || model !== undefined || door !== undefined)
-        throw misused('A decision id, or --user: not both.');
+      const other = (['user', 'model', 'door', 'provider'] as const).find((name) => options[name] !== undefined);
+      if (other !== undefined) throw misused(`A decision id, or --${other}: not both.`);
       const gate = adminUrl ?? requireAdminOrigin(terminal, options.config);
       return explainDecision(decision, gate.origin, options, terminal);
     }

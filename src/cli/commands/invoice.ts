@@ -113,6 +113,9 @@ async function prepare({ month, org, ...options }: InvoiceOptions, { usage }: Le
   if (currency !== undefined && currency !== 'USD' && rate === undefined) {
     throw misused(`How much ${currency} is one USD? Add --rate 4.02.`);
   }
+  if (currency === 'USD' && Number(rate?.text ?? 1) !== 1) {
+    throw misused('One USD is one USD: --rate is of another currency. Add --currency PLN.');
+  }
   const accounts = await accountsIn(options, terminal);
   const emailOf = (user: string) => accounts?.people.get(user)?.email ?? null;
   return (connection: Connection): readonly InvoiceQuestion[] =>

@@ -118,6 +118,7 @@ describe('budget set', () => {
     [['--usd', '-5'], /--usd "-5": expected US dollars as a number, 0 or more/],
     [['--usd=-0.01'], /expected US dollars as a number, 0 or more/],
     [['--usd', '50,00'], /with a decimal point, as in 50\.00\./],
+    [['--usd', '1234567890'], /at most nine digits before it and nine behind\./],
     [['--usd', '50,000'], /with a decimal point, such as 50 or 0\.25\./],
     ...['', ' ', '50 USD', '$50', '50€', '1e3', '0x10', 'NaN', 'Infinity', '.5', '0.1234567891', '1234567890'].map(
       (amount): [string[], RegExp] => [['--usd', amount], /expected US dollars as a number/],

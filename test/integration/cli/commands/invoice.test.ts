@@ -185,6 +185,15 @@ test('markup, time zone and names are those of the backend, where no option says
   expect(asked.rows).toMatchObject([{ time_zone: 'UTC', markup: '2', amount: '6.00' }]);
 });
 
+test('one USD is no other number of USD', async () => {
+  const words = ['usage', 'invoice', '--month', '2026-10', '--usage-database', usageOfTest().path, '--currency', 'USD'];
+  expect(await runCommand([...words, '--rate', '4'])).toEqual({
+    ...{ code: 2, stdout: '' },
+    stderr: 'modelgate: One USD is one USD: --rate is of another currency. Add --currency PLN.\n',
+  });
+  expect(await runCommand([...words, '--rate', '1.0'])).toMatchObject({ code: 0 });
+});
+
 test.each([
   [
     -1,

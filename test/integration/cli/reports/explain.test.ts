@@ -266,6 +266,7 @@ describe('explain ends with code 2', () => {
     [[], /Explain what\? Name a decision id, or a user/],
     [['--model', 'gpt-4o'], /Name a decision id, or a user with --user/],
     [['d-0123456789', '--user', 'alice'], /A decision id, or --user: not both/],
+    [['d-0123456789', '--door', 'provider'], /A decision id, or --door: not both/],
     [['--user', 'alice', '--admin-url', 'http://127.0.0.1:1'], /--admin-url means nothing without a decision id/],
   ])('for %j', async (words, said) => {
     const { code, stdout, stderr } = await runCommand(['explain', ...words]);
