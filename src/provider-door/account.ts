@@ -41,9 +41,6 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     if (scope.endpoint?.kind === 'lists') return next();
     const call = callOf(scope, options, kindOf(scope));
     const { charges, budgets } = await admissions.chargesFor(call);
-    // both are one question to the ledger
-    const ownKey = ownKeyOf(call.organization, call.provider);
-    ownKey.catch(ignore);
     const opening = await ledger.open(call, { charges, ...admissions.rules, ...boundsOf(scope) });
     if (opening.kind === 'refused') {
       metrics.usage.refused(call.organization);
@@ -56,7 +53,7 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     const settling = createSettling(scope, call, { charges, budgets }, options);
     scope.tap = settling.tap;
     try {
-      payWith(scope, await ownKey);
+      payWith(scope, await ownKeyOf(call, opening.kind === 'opened' ? opening.sealedKey : undefined));
       // while the ledger wrote
       if (scope.outgoing.destroyed) throw new ClientGone();
     } catch (error) {
@@ -71,8 +68,6 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     else if (error !== undefined && !settling.isDone()) await settling.settle(unanswered(stateAfter(error)));
   };
 }
-
-const ignore = (): void => undefined;
 
 /** What embeds or ranks writes nothing. */
 const boundsOf = ({ endpoint, call, wire }: ProviderScope) => ({

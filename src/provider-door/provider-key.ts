@@ -2,6 +2,7 @@
 import { GatewayError } from '../errors.ts';
 import { toOrganizationId } from '../policy/principal.ts';
 import type { Store } from '../store/store.ts';
+import type { Call } from '../usage/call.ts';
 import { type OpenedKey, createKeySeal } from '../usage/keys.ts';
 import type { Ledger } from '../usage/ledger.ts';
 import { ownLines } from './admit.ts';
@@ -9,11 +10,13 @@ import type { ProviderScope } from './scope.ts';
 
 interface OwnKeysParts {
   readonly ledger: Pick<Ledger, 'sealedKeyOf'>;
-  readonly store: Pick<Store, 'ask' | 'current' | 'patiently'>;
+  readonly store: Pick<Store, 'askOn' | 'current' | 'patiently'>;
   /** `MODELGATE_KEYS_SECRET` */
   readonly keysSecret: string | undefined;
 }
 
+type Payer = Pick<Call, 'organization' | 'provider'>;
+type SealedKey = Uint8Array | null | undefined;
 export type OwnKeyOf = ReturnType<typeof createOwnKeys>;
 
 /** mAI keeps keys for no other provider. */
@@ -27,22 +30,22 @@ export function createOwnKeys({ ledger, store, keysSecret }: OwnKeysParts) {
   const lastStored = new Map<string, Uint8Array | null>();
 
   /** The last one that was seen, where calls go on while the ledger cannot be read. */
-  async function storedKey(organization: string, provider: string): Promise<Uint8Array | undefined> {
+  async function storedKey({ organization, provider }: Payer, seen: SealedKey): Promise<Uint8Array | undefined> {
     const name = JSON.stringify([organization, provider]);
-    const found = await ledger.sealedKeyOf(organization, provider);
+    const found = seen === undefined ? await ledger.sealedKeyOf(organization, provider) : seen;
     if (found !== undefined) lastStored.set(name, found);
     const stored = found === undefined ? lastStored.get(name) : found;
     if (stored === undefined && keysSecret !== undefined) throw new GatewayError('ledger_unavailable');
     return stored ?? undefined;
   }
 
-  /** What `modelgate key set` has stored comes before what mAI's table has. @throws GatewayError `ledger_unavailable`, `policy_unavailable` */
-  return async function ownKeyOf(organization: string, provider: string): Promise<OpenedKey> {
+  /** What `modelgate key set` has stored comes before what mAI's table has. @param seen in the ledger a moment ago @throws GatewayError `ledger_unavailable`, `policy_unavailable` */
+  return async function ownKeyOf({ organization, provider }: Payer, seen?: SealedKey): Promise<OpenedKey> {
     if (organization === '') return NONE;
-    const opened = open({ organization, provider }, await storedKey(organization, provider));
+    const opened = open({ organization, provider }, await storedKey({ organization, provider }, seen));
     if (opened.kind !== 'none' || !MAI_HOST.test(provider)) return opened;
     const read = () => store.current().openrouterKeyOf(toOrganizationId(organization));
-    const key = await store.patiently(() => store.ask(read));
+    const key = await store.patiently(() => store.askOn(read));
     if (key === undefined) return NONE;
     return CARRIED.test(key) ? { kind: 'key', key } : { kind: 'sealed', why: MALFORMED };
   };

@@ -78,7 +78,7 @@ export const createLookup = ({ providers, ownKeyOf }: Pick<ReconcileParts, 'prov
   ): Promise<Usage | undefined> {
     const provider = providers.find(({ url }) => url.host === host);
     if (provider === undefined) return undefined;
-    const own = await ownKeyOf(organization, host).catch(() => undefined);
+    const own = await ownKeyOf({ organization, provider: host }).catch(() => undefined);
     // a provider knows a call by the key that made it; the organization's may have been set or taken away since
     for (const key of new Set([own?.kind === 'key' ? own.key : provider.key, provider.key])) {
       const usage = await askWith(provider, key, id);

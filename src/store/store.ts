@@ -80,6 +80,12 @@ class SqliteStore {
     return first instanceof Promise ? this.#complete(first, attempt, need) : first;
   }
 
+  /** As `ask`, but without a look of its own: for what follows a decision on the same request. */
+  askOn<T>(attempt: () => T | Promise<T>): T | Promise<T> {
+    const first = begin(attempt);
+    return first instanceof Promise ? this.#complete(first, attempt, {}) : first;
+  }
+
   /**
    * Runs `attempt`, and runs it again, for about a second, while the file could not be read meanwhile: outside WAL mode
    * every commit of the backend holds a lock for a moment. @throws what the last attempt threw, or rejects with it

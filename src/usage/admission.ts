@@ -8,7 +8,7 @@ import type { Call, Charge, Nearing, Opening, Reserve } from './call.ts';
 import { chargesOf, unitOf } from './charges.ts';
 
 interface BudgetOptions {
-  readonly store: Pick<Store, 'ask' | 'current' | 'patiently'>;
+  readonly store: Pick<Store, 'askOn' | 'current' | 'patiently'>;
   /** In `report` mode nothing is refused, and all is counted. */
   readonly mode: 'enforce' | 'report';
   readonly reserve: Reserve;
@@ -25,7 +25,7 @@ export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: B
   async function storedBudgets(organization: string) {
     const read = () => store.current().budgetsOf(toOrganizationId(organization));
     try {
-      return await store.patiently(() => store.ask(read));
+      return await store.patiently(() => store.askOn(read));
     } catch (error) {
       if (mode === 'report' && isPolicyUnavailable(error)) return [];
       throw error;
@@ -55,7 +55,7 @@ export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: B
       const budget = budgets.find((one) => one.id === id);
       if (because !== 'budget_exceeded' || budget === undefined) return new GatewayError(because);
       const nameOf = () => store.current().organizationName(budget.organization);
-      const name = await store.patiently(() => store.ask(nameOf));
+      const name = await store.patiently(() => store.askOn(nameOf));
       return new GatewayError(because, { detail: describeUsedUp(budget, name, timeZone, startedAt) });
     },
   };

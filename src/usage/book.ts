@@ -18,49 +18,60 @@ import { createMeans } from './means.ts';
 import { costOf } from './price.ts';
 import { createPriceBook } from './price-book.ts';
 import { NOTHING, ONE, firstFull, isFreeCall, mostOf, refusal, reservationOf } from './reservation.ts';
-import { type CallRow, prepareUsage } from './statements.ts';
+import { type Standing, prepareUsage } from './statements.ts';
 import type { Measured, Usage } from './usage.ts';
 
-const OPENED: Opening = { kind: 'opened', nearing: [] };
+const UNRESERVED: Standing = { state: 'open', generationId: null, reservedNano: 0, reservedTokens: 0 };
 const UNSETTLED: Settled = { measured: undefined, usage: {}, costNano: undefined, softReached: [] };
 
 /** @param connection of `openUsageFile`. Each move belongs into a transaction of the caller's */
 export function createBook(connection: Connection) {
   const statements = prepareUsage(connection);
+  const { note, unresolved, tried, beat, leave, forget, sums } = statements;
   const prices = createPriceBook(connection);
   const budgets = createBudgetStates(connection);
   const means = createMeans(connection);
-  const sealedKey = prepareSealedKey(connection);
+  const findKey = prepareSealedKey(connection);
+  /** @returns null where there is none */
+  const sealedKey = (organization: string, provider: string): Uint8Array | null =>
+    findKey(organization, provider) ?? null;
   const parts = { statements, prices, budgets, means };
   const admit = createAdmit(parts);
   const settle = createSettle(parts);
 
+  const opened = ({ organization, provider }: Call, charges: readonly Charge[]): Opening => ({
+    kind: 'opened',
+    nearing: budgets.nearing(organization, charges),
+    sealedKey: sealedKey(organization, provider),
+  });
+
   return {
     learnPrices: prices.learn,
     open(call: Call, admission: Admission): Opening {
-      const known = statements.find(call.id);
+      const known = statements.standing(call.id);
       // the answer to it was lost
-      if (known !== undefined) return known.state === 'refused' ? refusedBefore(admission) : OPENED;
+      const refusedBefore = known?.state === 'refused' ? admission.charges.find(({ isHard }) => isHard) : undefined;
+      if (refusedBefore !== undefined) return refusal('budget_exceeded', refusedBefore);
+      if (known !== undefined) return opened(call, []);
       const admitted = admit(call, admission);
       const isRefused = 'kind' in admitted;
       statements.begin(call, isRefused ? 'refused' : 'open', isRefused ? NOTHING : admitted);
       if (isRefused) return admitted;
       budgets.add(call, admitted, NOTHING);
-      return { kind: 'opened', nearing: budgets.nearing(call.organization, admission.charges) };
+      return opened(call, admission.charges);
     },
     usedUp: createUsedUp(parts),
     /** @returns what is used of each */
     uses: usesIn(connection),
     settle(call: Call, ending: Ending, charges: readonly Charge[]): Settled {
-      const known = statements.find(call.id);
+      let row = statements.standing(call.id);
       // in a file that was deleted meanwhile, or it was let pass and could not be written before
-      const isUnknown = known === undefined || (known.state === 'refused' && ending.state !== 'failed');
-      if (isUnknown) {
+      if (row === undefined || (row.state === 'refused' && ending.state !== 'failed')) {
         statements.begin(call, 'open', NOTHING);
         budgets.add(call, ONE, NOTHING);
+        row = UNRESERVED;
       }
-      const row = statements.find(call.id);
-      return row === undefined || !isUnsettled(row) ? UNSETTLED : settle(call, row, ending, charges, false);
+      return isUnsettled(row) ? settle(call, row, ending, charges, false) : UNSETTLED;
     },
     /** What a call that was cut has used, as it was found out later; without usage it is estimated. */
     resolve(id: string, usage: Usage | undefined): Settled {
@@ -71,15 +82,7 @@ export function createBook(connection: Connection) {
       const ending = { ...unanswered('interrupted'), ...seen, usage };
       return settle(statements.callOf(row), row, ending, [], true);
     },
-    /** @returns null where there is none */
-    sealedKey: (organization: string, provider: string): Uint8Array | null => sealedKey(organization, provider) ?? null,
-    note: statements.note,
-    unresolved: statements.unresolved,
-    tried: statements.tried,
-    beat: statements.beat,
-    leave: statements.leave,
-    forget: statements.forget,
-    sums: statements.sums,
+    ...{ sealedKey, note, unresolved, tried, beat, leave, forget, sums },
   };
 }
 
@@ -157,13 +160,13 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
 
   return function settle(
     call: Call,
-    row: CallRow,
+    row: Standing,
     ending: Ending,
     charges: readonly Charge[],
     isLate: boolean,
   ): Settled {
     const generationId = ending.generationId ?? row.generationId ?? undefined;
-    if (ending.generationId !== undefined) statements.note(call.id, ending.generationId);
+    if (ending.generationId !== undefined && row.generationId === null) statements.note(call.id, ending.generationId);
     const isUnknown = ending.state === 'interrupted' && ending.usage === undefined;
     if (isUnknown && !isLate && generationId !== undefined) {
       statements.interrupt(call.id, ending);
@@ -188,9 +191,4 @@ const isUnused = ({ input, output, units }: Usage): boolean => input === 0 && ou
 
 const FREE: Cost = { nano: 0, price: undefined };
 
-function refusedBefore({ charges }: Admission): Opening {
-  const hard = charges.find(({ isHard }) => isHard);
-  return hard === undefined ? OPENED : refusal('budget_exceeded', hard);
-}
-
-const isUnsettled = ({ state }: CallRow): boolean => state === 'open' || state === 'interrupted';
+const isUnsettled = ({ state }: Standing): boolean => state === 'open' || state === 'interrupted';

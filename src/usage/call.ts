@@ -72,7 +72,12 @@ export interface Nearing {
 }
 
 export type Opening =
-  | { readonly kind: 'opened'; readonly nearing: readonly Nearing[] }
+  | {
+      readonly kind: 'opened';
+      readonly nearing: readonly Nearing[];
+      /** The payer's own with the provider, as it is stored; null where it has none. */
+      readonly sealedKey: Uint8Array | null;
+    }
   | {
       readonly kind: 'refused';
       /** Its budget is used up; the model has no price; or no limit to what it may write. */

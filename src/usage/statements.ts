@@ -29,6 +29,12 @@ const CALLS = `SELECT id, instance, state, started_at AS startedAt, ended_at AS 
     bytes_in AS bytesIn, bytes_out AS bytesOut, status, reserved_nano AS reservedNano, reserved_tokens AS reservedTokens, tries
   FROM usage_request`;
 
+/** What the end of a call needs of its row: the whole of it takes as long to read as all else takes. */
+export type Standing = Pick<CallRow, 'state' | 'generationId' | 'reservedNano' | 'reservedTokens'>;
+
+const STANDING = `SELECT state, generation_id AS generationId, reserved_nano AS reservedNano, reserved_tokens AS reservedTokens
+  FROM usage_request WHERE id = ?`;
+
 interface Figures {
   readonly usage: Usage;
   readonly measured: Measured;
@@ -65,6 +71,7 @@ export const firstIdOf = (ms: number): string => Math.max(0, ms).toString(16).pa
 
 export function prepareUsage(connection: Connection) {
   const row = connection.prepare<[string], CallRow>(`${CALLS} WHERE id = ?`);
+  const standing = connection.prepare<[string], Standing>(STANDING);
   const begin = connection.prepare(BEGIN);
   const noted = connection.prepare(
     'UPDATE OR IGNORE usage_request SET generation_id = $generationId WHERE id = $id AND generation_id IS NULL',
@@ -90,6 +97,7 @@ export function prepareUsage(connection: Connection) {
   return {
     ...prepareInstances(connection),
     find: (id: string): CallRow | undefined => row.get(id),
+    standing: (id: string): Standing | undefined => standing.get(id),
     callOf,
     begin(call: Call, state: 'open' | 'refused', { nano, tokens }: Amount): void {
       const { chat = null, isStreamed, isFree: _, ...rest } = call;

@@ -10,7 +10,7 @@ import { type Ledger, createLedger } from '../../../src/usage/ledger.ts';
 import { callsIn, readUsage } from '../../support/database/usage.ts';
 
 const DAY_MS = 86_400_000;
-const OPENED = { kind: 'opened', nearing: [] };
+const OPENED = { kind: 'opened', nearing: [], sealedKey: null };
 const NO_BUDGET: Admission = {
   ...{ charges: [], reserve: 'typical', allowsUnpriced: false },
   ...{ maxOutput: undefined, choices: 1, otherModels: [] },

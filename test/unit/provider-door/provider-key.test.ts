@@ -17,11 +17,12 @@ interface World {
 /** `world` may change between two calls. */
 function ownKeys(world: () => World) {
   const view = { ...viewOf({ grants: {}, members: {} }), openrouterKeyOf: () => world().mai };
-  return createOwnKeys({
+  const ownKeyOf = createOwnKeys({
     ledger: { sealedKeyOf: () => Promise.resolve(world().ledger) },
-    store: { ask: (attempt) => attempt(), patiently: (attempt) => attempt(), current: () => view },
+    store: { askOn: (attempt) => attempt(), patiently: (attempt) => attempt(), current: () => view },
     keysSecret: world().keysSecret,
   });
+  return (organization: string, provider: string) => ownKeyOf({ organization, provider });
 }
 
 describe("an organization's own key", () => {
