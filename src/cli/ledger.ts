@@ -58,7 +58,9 @@ async function onLedger<T>({ path, patience }: Operation, attempt: () => T | Pro
   try {
     return await waiting(path, patience, attempt);
   } catch (error) {
-    throw failureCode(error) === 'SQLITE_NOTADB' ? noLedger(path) : toFailure(error, path);
+    if (failureCode(error) === 'SQLITE_NOTADB') throw noLedger(path);
+    const lacks = error instanceof Error && /^no such (?:table|column): \w+$/.exec(error.message)?.[0];
+    throw lacks ? otherVersion(path, lacks) : toFailure(error, path);
   }
 }
 
@@ -71,6 +73,12 @@ const absent = (path: string) =>
 
 const noLedger = (path: string) =>
   unchanged(`${path} is no ledger of modelgate: it has no table usage_request.`, NAME_IT);
+
+const otherVersion = (path: string, lacks: string) =>
+  unchanged(
+    `${path} is the ledger of another version of modelgate: ${lacks}.`,
+    'Start the gate of this version on it once: it makes what is missing.',
+  );
 
 function requireLedger(connection: Connection, path: string): void {
   const table = connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'usage_request'").get();

@@ -137,6 +137,15 @@ describe('usage', () => {
     });
   });
 
+  test('of a ledger of another version says what it lacks, and what makes it', async () => {
+    const ledger = usageOfTest();
+    ledger.connection.exec('DROP TABLE usage_closing');
+    expect(await run(ledger)).toEqual({
+      ...{ code: 1, stdout: '' },
+      stderr: `modelgate: ${ledger.path} is the ledger of another version of modelgate: no such table: usage_closing. Nothing was changed. Start the gate of this version on it once: it makes what is missing.\n`,
+    });
+  });
+
   test('is read of no other file', async () => {
     const ledger = usageOfTest();
     const other = join(ledger.directory, 'other');
