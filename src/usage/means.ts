@@ -28,11 +28,14 @@ type Sums = Readonly<
   Record<'requests' | 'bytesIn' | 'input' | 'bytesOut' | 'output' | 'priced' | 'cost', number | null>
 >;
 
+/** Whose calls, and of what. */
+type Key = Pick<Call, 'provider' | 'wireModel' | 'organization' | 'isStreamed'>;
+
 export function createMeans(connection: Connection) {
   const learn = connection.prepare(LEARN);
   const ofPayer = connection.prepare<[object], Sums>(`SELECT ${SUMS} AND organization_id = $organization`);
   const ofAll = connection.prepare<[object], Sums>(`SELECT ${SUMS} AND is_streamed = $isStreamed`);
-  const keyOf = ({ provider, wireModel, organization, isStreamed }: Call) => ({
+  const keyOf = ({ provider, wireModel, organization, isStreamed }: Key) => ({
     ...{ provider, wireModel, organization, isStreamed: Number(isStreamed) },
   });
   const bytesOf = (bytes: number | null, tokens: number | null, otherwise: number): number =>
@@ -48,8 +51,8 @@ export function createMeans(connection: Connection) {
       learn.run({ ...keyOf(call), bytesIn: call.bytesIn, input, bytesOut, output, priced, cost: cost ?? 0 });
     },
     /** @returns means of the payer's calls of this model; undefined where there was none */
-    of(call: Call): Mean | undefined {
-      const sums = ofPayer.get(keyOf(call));
+    of(key: Key): Mean | undefined {
+      const sums = ofPayer.get(keyOf(key));
       if (!sums?.requests) return undefined;
       const { requests, output, priced, cost } = sums;
       return { output: (output ?? 0) / requests, cost: priced ? (cost ?? 0) / priced : undefined };

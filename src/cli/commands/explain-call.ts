@@ -8,6 +8,7 @@ import { parseModelId } from '../../policy/grant.ts';
 import { foresee } from '../../provider-door/foresight.ts';
 import { type BudgetUse, createBudgetUse } from '../../usage/budget-states.ts';
 import { counts } from '../../usage/charges.ts';
+import { createMeans } from '../../usage/means.ts';
 import { createPriceBook } from '../../usage/price-book.ts';
 import { ifReadable, readingLedger } from '../ledger.ts';
 import { type DatabaseOptions, contextOn, environmentWith, requireConfig } from '../options.ts';
@@ -27,7 +28,7 @@ export async function explainCall(named: string, id: string | undefined, options
   const provider = chooseProvider(providers, options.provider);
   const { operation, policy } = contextOn(config, terminal, options);
   const startedAt = Date.now();
-  const { timeZone, path, unpriced } = config.usage;
+  const { timeZone, path } = config.usage;
   const { user, answer } = await askingAs(operation, named, policy, (view, principal) => {
     const seen = foresee({ policy: config.policy, serviceModels, provider }, view, principal, model);
     const { payer, listed } = seen;
@@ -35,11 +36,14 @@ export async function explainCall(named: string, id: string | undefined, options
     return { ...seen, budgets: stored.filter((budget) => counts(budget, { user: principal.id, model: listed })) };
   });
   const { decision, payer, listed, budgets } = answer;
+  const call = { provider: provider.url.host, wireModel: model, organization: payer ?? '', isStreamed: false };
   const ledger: Found = await ifReadable(() =>
     readingLedger({ ...operation, path }, (connection) => {
       const useOf = createBudgetUse(connection, timeZone, startedAt);
+      const found = createPriceBook(connection).find(provider.url.host, model, startedAt);
+      const without = createMeans(connection).of(call)?.cost === undefined ? 'unknown' : 'reported';
       return {
-        isPriced: createPriceBook(connection).find(provider.url.host, model, startedAt) !== undefined,
+        price: found === undefined ? without : found.price.free ? 'free' : 'known',
         uses: budgets.map((budget) => useOf(budget, user.id)),
       };
     }),
@@ -57,11 +61,11 @@ export async function explainCall(named: string, id: string | undefined, options
     chain: decision.chain,
     organization: payer ?? null,
     budgets: budgets.map((budget, at) => toRecord(budget, ledger.uses?.[at])),
-    price_known: ledger.isPriced ?? null,
+    price: ledger.price ?? null,
     ledger_problem: ledger.problem ?? null,
     not_enforced: unenforced(policy, decision.effect),
   };
-  return { record, facts: factsOf(record, unpriced) };
+  return { record, facts: factsOf(record, config.usage) };
 }
 
 const WHICH_MODEL = 'Which model? Name it with --model, as the provider is asked for it.';
@@ -78,7 +82,9 @@ function chooseProvider(providers: Door['providers'], host: string | undefined):
   throw misused(`${which} Name one with --provider: ${quotedFew(hosts, 10)}.`);
 }
 
-type Found = Readonly<{ uses?: readonly BudgetUse[]; isPriced?: boolean; problem?: string }>;
+/** `reported`: none, but the provider has said of calls before what they cost. */
+type PriceState = 'known' | 'free' | 'reported' | 'unknown';
+type Found = Readonly<{ uses?: readonly BudgetUse[]; price?: PriceState; problem?: string }>;
 
 /** In the measure of the budget; null where the ledger cannot be read. */
 function toRecord({ measure, amount, period, scope, isHard: hard }: Budget, use: BudgetUse | undefined) {
@@ -91,33 +97,46 @@ type CallRecord = Readonly<
   Record<'model' | 'listed' | 'provider', string> &
     Record<'organization' | 'ledger_problem' | 'not_enforced', string | null> & {
       budgets: readonly ReturnType<typeof toRecord>[];
-      price_known: boolean | null;
+      price: PriceState | null;
     }
 >;
 
 /** Beside the decision and the user. */
-function factsOf(record: CallRecord, unpriced: 'refuse' | 'allow'): readonly Fact[] {
-  const { listed, model, budgets, organization, price_known: isPriced } = record;
-  const isRefused = unpriced === 'refuse' && budgets.some(({ measure, hard }) => hard && measure === 'usd');
-  const noPrice = isRefused
-    ? 'not known: a hard budget in money refuses the call'
-    : 'not known: what it costs is not counted';
+function factsOf(record: CallRecord, usage: NonNullable<Config['usage']>): readonly Fact[] {
+  const { listed, model, budgets, organization, price } = record;
   return [
     ['listed as', listed === model ? undefined : listed],
     ['provider', record.provider],
     ['pays', organization ?? 'no organization'],
-    ...budgets.map((budget): Fact => ['budget', describeBudget(budget)]),
+    ...budgets.map((budget): Fact => ['budget', describeBudget(budget, price === 'free')]),
     ['budget', budgets.length === 0 && organization !== null ? 'none counts this call' : undefined],
-    ['price', isPriced === null ? undefined : isPriced ? 'known' : noPrice],
+    ['price', price === null ? undefined : describePrice(price, budgets, usage)],
     ['ledger', record.ledger_problem ?? undefined],
     ['not enforced', record.not_enforced ?? undefined],
   ];
 }
 
-function describeBudget(budget: ReturnType<typeof toRecord>): string {
+/** As `reservationOf` decides. */
+function describePrice(
+  price: PriceState,
+  budgets: CallRecord['budgets'],
+  { reserve, unpriced }: NonNullable<Config['usage']>,
+): string {
+  if (price === 'known' || price === 'free') return price;
+  const isEnough = reserve === 'none' || (reserve === 'typical' && price === 'reported');
+  const isRefused =
+    budgets.some(({ measure, hard }) => hard && measure === 'usd') && unpriced === 'refuse' && !isEnough;
+  if (isRefused) return 'not known: a hard budget in money refuses the call';
+  return price === 'reported'
+    ? 'that which the provider reports of each call'
+    : 'not known: what it costs is not counted';
+}
+
+function describeBudget(budget: ReturnType<typeof toRecord>, isFree: boolean): string {
   const { measure, scope, left, hard } = budget;
   const amounts = `${COLUMNS.budget(budget)}${scope === 'organization' ? '' : ` for ${COLUMNS.for(budget)}`}`;
   if (left === null) return `${amounts}; what is left is not known`;
   if (left > 0) return `${amounts}; ${useWords(measure, left)} left`;
-  return `${amounts}; used up${hard ? ', so that the call is refused' : ', and it refuses nothing'}`;
+  const isRefused = hard && !(isFree && measure === 'usd');
+  return `${amounts}; used up${isRefused ? ', so that the call is refused' : ', and it refuses nothing'}`;
 }

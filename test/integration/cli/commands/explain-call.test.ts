@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import type { Connection } from '../../../../src/store/database.ts';
 import { setPrice } from '../../../../src/usage/price-changes.ts';
 import { SLOT_MS, openUsageFile } from '../../../../src/usage/schema.ts';
 import type { TestDatabase } from '../../../support/database/database.ts';
@@ -38,9 +39,18 @@ function addBudget({ run }: TestDatabase, id: string, measure: string, amount: n
 }
 
 /** A ledger beside the database, in which each user has made one call of 10 US cents, and with a price for gpt-4o. */
-function spend({ directory }: TestDatabase, ...users: readonly string[]): void {
+function spend(database: TestDatabase, ...users: readonly string[]): void {
+  onLedger(database, (ledger) => spendIn(ledger, users));
+}
+
+function onLedger({ directory }: TestDatabase, change: (ledger: Connection) => void): void {
   mkdirSync(join(directory, 'modelgate'), { recursive: true });
   const ledger = openUsageFile(join(directory, 'modelgate', 'usage.db'), 1_000);
+  change(ledger);
+  ledger.close();
+}
+
+function spendIn(ledger: Connection, users: readonly string[]): void {
   const price = { input: 1e-6, output: 2e-6, free: false };
   setPrice(ledger, { provider: HOST, model: 'openai/gpt-4o', price, validFrom: 1 });
   const add = ledger.prepare(`INSERT INTO usage_slot (organization_id, slot, user_id, provider, model, kind, measured,
@@ -48,7 +58,6 @@ function spend({ directory }: TestDatabase, ...users: readonly string[]): void {
     VALUES ('acme', ?, ?, '${HOST}', 'openai/gpt-4o', 'chat', 'reported', 1, 100, 0, 0, 10, 0, 100000000, 0)`);
   const now = Date.now();
   for (const user of users) add.run(now - (now % SLOT_MS), user);
-  ledger.close();
 }
 
 interface Explained {
@@ -72,7 +81,7 @@ describe('explain --door provider', () => {
     const found = await asked(database, 'ann', 'openai/gpt-4o');
     expect(found).toMatchObject({
       ...{ door: 'provider', decision: 'permit', reason: 'prefix_grant', provider: HOST, organization: 'acme' },
-      ...{ grant: { organization: 'acme', pattern: 'openai/*' }, listed: 'openai/gpt-4o', price_known: true },
+      ...{ grant: { organization: 'acme', pattern: 'openai/*' }, listed: 'openai/gpt-4o', price: 'known' },
     });
     expect(found.budgets).toEqual([
       { measure: 'requests', period: 'month', scope: 'user', amount: 5, spent: 1, reserved: 0, left: 4, hard: true },
@@ -101,7 +110,37 @@ describe('explain --door provider', () => {
     const { stdout } = await runCommand(words(database, 'ann', 'openai/o3'), { environment: SETTINGS });
     expect(stdout).toContain('0.10 USD a month; used up, so that the call is refused');
     expect(stdout).toContain('not known: a hard budget in money refuses the call');
-    expect(await asked(database, 'ann', 'openai/o3')).toMatchObject({ price_known: false, budgets: [{ left: 0 }] });
+    expect(await asked(database, 'ann', 'openai/o3')).toMatchObject({ price: 'unknown', budgets: [{ left: 0 }] });
+  });
+
+  test('a model without a price that the provider has charged before is refused only where its most must be known', async () => {
+    const database = organizations();
+    addBudget(database, 'a', 'usd', 1);
+    spend(database, 'ann');
+    onLedger(database, (ledger) =>
+      ledger.exec(`INSERT INTO usage_mean VALUES ('${HOST}', 'openai/o3', 'acme', 0, 1, 99, 9, 99, 9, 1, 5000)`),
+    );
+    expect(await asked(database, 'ann', 'openai/o3')).toMatchObject({ price: 'reported' });
+    const priceWith = async (reserve: string) => {
+      const environment = { ...SETTINGS, MODELGATE_BUDGET_RESERVE: reserve };
+      const { stdout } = await runCommand(words(database, 'ann', 'openai/o3'), { environment });
+      return /^price +(.*)$/m.exec(stdout)?.[1];
+    };
+    expect(await priceWith('typical')).toBe('that which the provider reports of each call');
+    expect(await priceWith('maximum')).toBe('not known: a hard budget in money refuses the call');
+    expect(await priceWith('none')).toBe('that which the provider reports of each call');
+  });
+
+  test('a model that is free passes a budget in money that is used up', async () => {
+    const database = organizations();
+    addBudget(database, 'a', 'usd', 0.1);
+    spend(database, 'ann');
+    onLedger(database, (ledger) =>
+      setPrice(ledger, { provider: HOST, model: 'openai/o3', price: { free: true }, validFrom: 1 }),
+    );
+    const { stdout } = await runCommand(words(database, 'ann', 'openai/o3'), { environment: SETTINGS });
+    expect(stdout).toContain('used up, and it refuses nothing');
+    expect(stdout).toMatch(/^price +free$/m);
   });
 
   test('judges the model as the wire has it: the prefix of the connection before it, or a preset on it', async () => {
@@ -134,7 +173,7 @@ describe('explain --door provider', () => {
       organization: null,
     });
     const found = await asked(database, 'ann', 'mistral/large');
-    expect(found).toMatchObject({ decision: 'deny', reason: 'not_granted', organization: 'acme', price_known: null });
+    expect(found).toMatchObject({ decision: 'deny', reason: 'not_granted', organization: 'acme', price: null });
     expect(found).toMatchObject({
       budgets: [{ spent: null, left: null }],
       ledger_problem: expect.stringContaining('There is no ledger') as string,
