@@ -114,7 +114,7 @@ function prepareRows(connection: Connection): (organization: string) => readonly
 function prepareClient(connection: Connection) {
   const present = columnsOf(connection, CLIENTS);
   const read = (column: string) => (present.has('id') && present.has(column) ? column : 'NULL');
-  const columns = `${read('name')} AS name, ${read('monthly_limit')} AS "limit", ${read('timezone')} AS zone`;
+  const columns = `${read('name')} AS name, ${read('monthly_limit')} AS "limit", nullif(${read('timezone')}, '') AS zone`;
   const rows = present.has('id')
     ? connection.prepare<[string], Record<'name' | 'limit' | 'zone', unknown>>(
         `SELECT ${columns} FROM ${CLIENTS} WHERE id = ?`,

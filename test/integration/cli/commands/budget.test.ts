@@ -325,6 +325,17 @@ describe('budget list', () => {
     expect(stdout).toMatch(/^acme +5\.00 USD a month +each user +1\.2346 USD \(ada\) /m);
   });
 
+  test("finds a fault in mAI's time zone where it is none, and none where it is empty", async () => {
+    const database = organizations();
+    for (const [zone, faults] of [
+      ['', []],
+      ['Mars', [expect.stringContaining("none of IANA's list")]],
+    ]) {
+      database.run("UPDATE client_organizations SET timezone = ? WHERE id = 'globex'", zone);
+      expect(await listed(database)).toMatchObject([{ organization: 'globex', time_zone: 'UTC', faults }]);
+    }
+  });
+
   test('shows what calls that run have reserved', async () => {
     const database = organizations();
     await budget(database, ['set', 'acme', '--usd', '50']);
