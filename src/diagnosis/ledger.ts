@@ -5,7 +5,7 @@ import { asSize } from '../backend-file/text.ts';
 import { ATTEMPT_MS, closing } from '../backend-file/transaction.ts';
 import { type Connection, describeFailure, failureCode, noteCompanions, openForReading } from '../store/database.ts';
 import { firstIdOf } from '../usage/statements.ts';
-import { type Verdict, ok, unknown, warning } from './finding.ts';
+import { type Verdict, ok, problem, unknown, warning } from './finding.ts';
 
 const DAY_MS = 86_400_000;
 const SEEN_DAYS = 7;
@@ -32,9 +32,14 @@ export function onLedger(path: string, check: (ledger: Connection) => readonly V
     return check(ledger);
   } catch (error) {
     if (!failureCode(error).startsWith('SQLITE_')) throw error;
-    return [unknown(`Not checked: the ledger ${path} cannot be read, ${describeFailure(error, path)}.`)];
+    const finding = `the ledger ${path} cannot be read, ${describeFailure(error, path)}.`;
+    const isLost = /^SQLITE_(?:NOTADB|CORRUPT)/.test(failureCode(error));
+    return [isLost ? problem(`No call is counted: ${finding}`, MAKE_ANEW) : unknown(`Not checked: ${finding}`)];
   }
 }
+
+const MAKE_ANEW =
+  'Bring a copy back, or move the file away and keep it: the gate makes a new one, in which budgets begin anew.';
 
 interface Growth {
   readonly rows: number;

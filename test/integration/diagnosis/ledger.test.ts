@@ -1,4 +1,5 @@
 /** What `doctor` says of the growth of the ledger and the room on its disk. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { firstIdOf } from '../../../src/usage/statements.ts';
@@ -35,6 +36,14 @@ function ledgerOf(atDay: Readonly<Record<number, number>>) {
 test('a ledger that is not there yet is no fault', async () => {
   const path = join(ledgerOfTest().directory, 'other.db');
   expect(await look(path)).toEqual([`ok: There is no ${path} yet: the gate makes it.`]);
+});
+
+test('a file that is no ledger is a problem: no call is counted in it', async () => {
+  const path = join(ledgerOfTest().directory, 'other.db');
+  writeFileSync(path, 'nothing that SQLite would read '.repeat(100));
+  expect(await look(path)).toEqual([
+    expect.stringContaining(`problem: No call is counted: the ledger ${path} cannot be read, SQLITE_NOTADB`),
+  ]);
 });
 
 test('an empty ledger has no rate', async () => {
