@@ -156,7 +156,7 @@ describe('a ledger', () => {
     const path = join(ledgerOfTest().directory, 'no.db');
     writeFileSync(path, 'no database at all, but long enough to be looked at'.repeat(40));
     expect(await look({ path })).toEqual([
-      expect.stringMatching(`^unknown: Not checked: the ledger ${path} cannot be read, SQLITE_NOTADB`) as string,
+      expect.stringMatching(`^problem: No call is counted: the ledger ${path} cannot be read, SQLITE_NOTADB`) as string,
     ]);
   });
 
