@@ -13,6 +13,7 @@ const YEAR_DAYS = 365;
 /** Less than this of a disk, or less than so many days of growth, and it is nearly full. */
 const LEAST_FREE = 0.05;
 const LEAST_DAYS = 30;
+const LEAST_ROWS = 1_000;
 
 /** @param path of `usage.db`. Whether it can be written is seen with the settings */
 export function checkLedger(path: string): readonly Verdict[] {
@@ -62,6 +63,8 @@ function describeGrowth(path: string, { rows, bytes, rowsADay, bytesADay }: Grow
   if (rows === 0) return ok(`${path} (${asSize(bytes)}) has no call yet.`);
   const calls = `${rows.toLocaleString('en')} ${rows === 1 ? 'call' : 'calls'}`;
   const each = `${Math.round(bytes / rows).toLocaleString('en')} bytes a call`;
+  // of a few calls the file's own pages say nothing
+  if (rows < LEAST_ROWS) return ok(`${path} (${asSize(bytes)}) has ${calls}.`);
   const rate = Math.round(rowsADay).toLocaleString('en');
   return ok(
     `${path} (${asSize(bytes)}) has ${calls}, ${each}. At the rate of the last week (${rate} a day) it grows by ${asSize(bytesADay * YEAR_DAYS)} a year; MODELGATE_USAGE_KEEP says how long calls are kept.`,

@@ -74,7 +74,9 @@ function denialAnswer(dialect: Dialect, denial: Deny, id: string, disclosure: 'f
 
 function errorAnswer(dialect: Dialect, error: GatewayError, requestId: string): Answer {
   const { status, code, headers } = error;
-  const message = status >= 500 ? `${error.message} (request ${requestId})` : error.message;
+  // what its reader asks an operator about
+  const isAsked = status >= 500 || status === 402;
+  const message = isAsked ? `${error.message} (request ${requestId})` : error.message;
   return toAnswer(dialect, { status, code, message }, headers);
 }
 

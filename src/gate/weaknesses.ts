@@ -7,15 +7,16 @@ const PUBLISHED_KEY = 't0p-s3cr3t';
 const SHORTEST_KEY = 16;
 const NEW_KEY = 'Give the backend and the gate one new key: openssl rand -hex 32. All users have to sign in again.';
 
-type Weakenable = Pick<Config, 'policy' | 'trustedProxies' | 'answers'> & {
+type Weakenable = Pick<Config, 'policy' | 'trustedProxies' | 'answers' | 'provider'> & {
   readonly identity: Pick<Config['identity'], 'secretKeys'>;
 };
 
 export const startNotices = (config: Config): readonly string[] => weaknessesOf(config).map(({ sentence }) => sentence);
 
 /** @returns the gravest first, sentences without their full stop */
-export function weaknessesOf({ policy, identity, trustedProxies, answers }: Weakenable) {
+export function weaknessesOf({ policy, identity, trustedProxies, answers, provider }: Weakenable) {
   const [key] = identity.secretKeys;
+  const signing = provider?.user.tokenSecret;
   const table: readonly (readonly [isSo: boolean, isGrave: boolean, sentence: string, remedy: string])[] = [
     [
       policy.bypass !== undefined,
@@ -40,6 +41,12 @@ export function weaknessesOf({ policy, identity, trustedProxies, answers }: Weak
       false,
       `WEBUI_SECRET_KEY has fewer than ${SHORTEST_KEY} characters: it can be guessed from one session token`,
       NEW_KEY,
+    ],
+    [
+      signing !== undefined && signing.length < SHORTEST_KEY,
+      false,
+      `FORWARD_USER_INFO_HEADER_JWT_SECRET has fewer than ${SHORTEST_KEY} characters: what holds the access key can guess it, and then names any user`,
+      'Give the backend and the gate one new secret: openssl rand -hex 32.',
     ],
     [
       trustedProxies.some(({ prefix }) => prefix === 0),

@@ -42,14 +42,14 @@ export function account(options: AccountOptions): Stage<ProviderScope> {
     const call = callOf(scope, options, kindOf(scope));
     const { charges, budgets } = await admissions.chargesFor(call);
     const opening = await ledger.open(call, { charges, ...admissions.rules, ...boundsOf(scope) });
+    const nearing = opening.kind === 'unwritten' ? [] : opening.nearing;
+    scope.answerEdits = [...scope.answerEdits, ...admissions.editsOf(nearing, budgets)];
     if (opening.kind === 'refused') {
       metrics.usage.refused(call.organization);
       throw await admissions.refusalOf(opening, budgets, call.startedAt);
     }
     if (opening.kind === 'unwritten')
       log.warn({ ...call }, 'usage.db cannot be written: this call is in the log alone until it can');
-    const nearing = opening.kind === 'opened' ? opening.nearing : [];
-    scope.answerEdits = [...scope.answerEdits, ...admissions.editsOf(nearing, budgets)];
     const settling = createSettling(scope, call, { charges, budgets }, options);
     scope.tap = settling.tap;
     try {

@@ -4,7 +4,7 @@ import { type Budget, asField, budgetsAt, describeUsedUp } from '../policy/budge
 import { toOrganizationId } from '../policy/principal.ts';
 import type { Store } from '../store/store.ts';
 import type { AnswerEdit } from '../transport/exchange.ts';
-import type { Call, Charge, Nearing, Opening, Reserve } from './call.ts';
+import type { Call, Charge, Nearing, Refusal, Reserve } from './call.ts';
 import { chargesOf, unitOf } from './charges.ts';
 
 interface BudgetOptions {
@@ -51,7 +51,11 @@ export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: B
     },
     rules: { reserve, allowsUnpriced: unpriced === 'allow' },
     /** @param budgets of `chargesFor` @returns the refusal in words for the person who asked */
-    async refusalOf({ because, budget: id }: Refusal, budgets: readonly Budget[], startedAt: number) {
+    async refusalOf(
+      { because, budget: id }: Pick<Refusal, 'because' | 'budget'>,
+      budgets: readonly Budget[],
+      startedAt: number,
+    ) {
       const budget = budgets.find((one) => one.id === id);
       if (because !== 'budget_exceeded' || budget === undefined) return new GatewayError(because);
       const nameOf = () => store.current().organizationName(budget.organization);
@@ -60,5 +64,3 @@ export function createAdmissions({ store, mode, reserve, unpriced, timeZone }: B
     },
   };
 }
-
-type Refusal = Pick<Extract<Opening, { kind: 'refused' }>, 'because' | 'budget'>;

@@ -10,6 +10,7 @@ import {
   type Ending,
   type Nearing,
   type Opening,
+  type Refusal,
   type Settled,
   unanswered,
 } from './call.ts';
@@ -51,12 +52,12 @@ export function createBook(connection: Connection) {
       const known = statements.standing(call.id);
       // the answer to it was lost
       const refusedBefore = known?.state === 'refused' ? admission.charges.find(({ isHard }) => isHard) : undefined;
-      if (refusedBefore !== undefined) return refusal('budget_exceeded', refusedBefore);
+      if (refusedBefore !== undefined) return { ...refusal('budget_exceeded', refusedBefore), nearing: [] };
       if (known !== undefined) return opened(call, []);
       const admitted = admit(call, admission);
       const isRefused = 'kind' in admitted;
       statements.begin(call, isRefused ? 'refused' : 'open', isRefused ? NOTHING : admitted);
-      if (isRefused) return admitted;
+      if (isRefused) return { ...admitted, nearing: budgets.nearing(call.organization, admission.charges) };
       budgets.add(call, admitted, NOTHING);
       return opened(call, admission.charges);
     },
@@ -101,7 +102,6 @@ interface BookParts {
 }
 
 type UsedUp = Readonly<{ budget: string | undefined; nearing: readonly Nearing[] }>;
-type Refused = Extract<Opening, { kind: 'refused' }>;
 
 /** @returns of a call how much it reserves, or why it may not begin */
 function createAdmit({ prices, budgets, means }: BookParts) {
@@ -111,7 +111,7 @@ function createAdmit({ prices, budgets, means }: BookParts) {
     mean: means.of(call),
     input: means.inputOf(call),
   });
-  return function admit(call: Call, admission: Admission): Amount | Refused {
+  return function admit(call: Call, admission: Admission): Amount | Refusal {
     if (admission.charges.length === 0) return ONE;
     const calls = [call.wireModel, ...admission.otherModels].map((wireModel) => ({ ...call, wireModel }));
     const known = calls.map(knownOf);

@@ -71,20 +71,21 @@ export interface Nearing {
   readonly used: number;
 }
 
-export type Opening =
-  | {
-      readonly kind: 'opened';
-      readonly nearing: readonly Nearing[];
-      /** The payer's own with the provider, as it is stored; null where it has none. */
-      readonly sealedKey: Uint8Array | null;
-    }
-  | {
-      readonly kind: 'refused';
-      /** Its budget is used up; the model has no price; or no limit to what it may write. */
-      readonly because: 'budget_exceeded' | 'unpriced_model' | 'unbounded_model';
-      /** Of the charges, the one that refuses. */
-      readonly budget: string;
-    };
+export interface Refusal {
+  readonly kind: 'refused';
+  /** Its budget is used up; the model has no price; or no limit to what it may write. */
+  readonly because: 'budget_exceeded' | 'unpriced_model' | 'unbounded_model';
+  /** Of the charges, the one that refuses. */
+  readonly budget: string;
+}
+
+interface Opened {
+  readonly kind: 'opened';
+  /** The payer's own with the provider, as it is stored; null where it has none. */
+  readonly sealedKey: Uint8Array | null;
+}
+
+export type Opening = (Opened | Refusal) & { readonly nearing: readonly Nearing[] };
 
 /** What is known when a call has ended. */
 export interface Ending {

@@ -1,5 +1,5 @@
 /** What a call keeps of its budgets until its figures are known, or why it may not begin. Pure. */
-import type { Admission, Amount, Call, Charge, Opening } from './call.ts';
+import type { Admission, Amount, Call, Charge, Refusal } from './call.ts';
 import type { Mean } from './means.ts';
 import { type Price, costOf } from './price.ts';
 
@@ -13,8 +13,6 @@ interface Known {
   /** Tokens of the body, about. */
   readonly input: number;
 }
-
-type Refusal = Extract<Opening, { kind: 'refused' }>;
 
 export const NOTHING: Amount = { nano: 0, tokens: 0, requests: 0 };
 /** Every call is one. */

@@ -65,6 +65,6 @@ test('its growth is that of the last week: older calls count for the bytes of on
 });
 
 test('no calls of the last week are no growth', async () => {
-  const { path } = ledgerOf({ 20: 10 });
+  const { path } = ledgerOf({ 20: 1_000 });
   expect((await look(path))[0]).toContain('(0 a day) it grows by 0.0 KB a year');
 });

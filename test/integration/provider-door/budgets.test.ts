@@ -95,8 +95,9 @@ describe('the call after', () => {
     const { status, message, headers } = await call();
     expect(status).toBe(402);
     expect(message).toMatch(
-      /^acme has used its budget for \w+ \([\d,]+ requests?\)\. It begins again on 1 \w+, 00:00 Europe\/Warsaw\./,
+      /^acme has used its budget for \w+ \([\d,]+ requests?\)\. It begins again on 1 \w+, 00:00 Europe\/Warsaw\. \(request [\w-]+\)$/,
     );
+    expect(headers.get('x-modelgate-budget')).toMatch(/^month;requests=\d+;used=\d+$/);
     expect(headers.get('x-should-retry')).toBe('false');
     expect(headers.get('retry-after')).toBeNull();
   });

@@ -245,7 +245,7 @@ describe('a budget', () => {
       Array.from({ length: 400 }, (_, at) => (at % 2 === 0 ? ledger : second).open(callOf(), admission)),
     );
     expect(openings.filter(({ kind }) => kind === 'opened')).toHaveLength(50);
-    expect(openings).toContainEqual({ kind: 'refused', because: 'budget_exceeded', budget: 'month' });
+    expect(openings).toContainEqual({ kind: 'refused', because: 'budget_exceeded', budget: 'month', nearing: [] });
     expect(readUsage(path, 'SELECT spent, reserved FROM usage_budget_state')).toEqual([
       { spent: 0, reserved: 50_000_000 },
     ]);
@@ -274,7 +274,7 @@ describe('a budget', () => {
   test('of money refuses a model without a price, and admits a free one though it is spent', async () => {
     const spent = [chargeOf({ amount: 0 })];
     const refused = await ledger.open(callOf(), { ...NO_BUDGET, charges: [chargeOf()] });
-    expect(refused).toEqual({ kind: 'refused', because: 'unpriced_model', budget: 'month' });
+    expect(refused).toMatchObject({ kind: 'refused', because: 'unpriced_model', budget: 'month' });
     sql(
       "INSERT INTO usage_price (provider, model, valid_from, source, free) VALUES ('ollama:11434', '*', 0, 'operator', 1)",
     );

@@ -145,7 +145,7 @@ describe('an error is answered', () => {
       expect(answer.status).toBe(status);
       expect(answer.body).toContain(new GatewayError(code).message.slice(0, 20));
       expect(answer.body).not.toContain('secret');
-      expect(answer.body.includes('r-1')).toBe(status >= 500);
+      expect(answer.body.includes('r-1')).toBe(status >= 500 || status === 402);
       expect(answer.headers['retry-after'] !== undefined).toBe(status === 503);
     }
   });

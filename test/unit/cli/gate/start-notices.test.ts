@@ -26,6 +26,16 @@ describe('what is said at every start', () => {
     ['report mode', { MODELGATE_MODE: 'report' }, /only logged/],
     ["the backend's published key", { WEBUI_SECRET_KEY: 't0p-s3cr3t' }, /published default/],
     ['a short key', { WEBUI_SECRET_KEY: 'short' }, /fewer than 16/],
+    [
+      'a short secret of signed users',
+      {
+        MODELGATE_PROVIDER_PORT: '8081',
+        MODELGATE_PROVIDER_ACCESS_KEY: 'long-enough-for-every-check-of-keys',
+        MODELGATE_PROVIDERS: 'http://ollama:11434',
+        FORWARD_USER_INFO_HEADER_JWT_SECRET: 'short',
+      },
+      /fewer than 16/,
+    ],
     ['Secure cookies without a proxy', { WEBUI_SESSION_COOKIE_SECURE: 'true' }, /browsers drop them/],
     ['proxies that are every address', { MODELGATE_TRUSTED_PROXIES: '10.0.0.0/8,0.0.0.0/0' }, /every address/],
   ])('names %s', (_name, environment, said) => {
