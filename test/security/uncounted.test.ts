@@ -97,6 +97,8 @@ describe('a client that leaves', () => {
 
   test.each(['abort', 'drain'])('before its call has left has used nothing, and is no open call (%s)', async (how) => {
     await startDoor(whole(), { MODELGATE_PROVIDER_DISCONNECT: how });
+    // then nothing but the call waits
+    await door.ledger.beat();
     const holder = new Database(`${door.database.directory}/modelgate/usage.db`);
     holder.exec('BEGIN IMMEDIATE');
     const client = await connectWith(requestOf('/chat/completions', '{"model":"A"}'));
