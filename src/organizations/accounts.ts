@@ -18,8 +18,8 @@ export interface Accounts {
   readonly organizations: ReadonlyMap<string, Account>;
 }
 
-/** @throws OperationFailure as `reading` */
-export const readAccounts = (operation: Operation): Promise<Accounts> =>
+/** @param configured the organization of the settings, whose name counts where the table has none @throws OperationFailure as `reading` */
+export const readAccounts = (operation: Operation, configured: Configured): Promise<Accounts> =>
   reading(operation, 'backend', (connection) => {
     const people = readAll<Person>(connection, 'SELECT id, email, name FROM "user"');
     const columns = columnsOf(connection, 'client_organizations');
@@ -27,8 +27,17 @@ export const readAccounts = (operation: Operation): Promise<Accounts> =>
     const sql = `SELECT id, ${column('name')} AS name, ${column('markup_rate')} AS markup, ${column('timezone')} AS timeZone
       FROM client_organizations WHERE typeof(id) = 'text'`;
     const organizations = columns.has('id') ? readAll<Account>(connection, sql) : [];
-    return { people: byId(people), organizations: byId(organizations) };
+    return { people: byId(people), organizations: named(byId(organizations), configured) };
   });
+
+type Configured = { readonly id: string; readonly name: string } | undefined;
+
+function named(organizations: ReadonlyMap<string, Account>, configured: Configured): ReadonlyMap<string, Account> {
+  if (configured === undefined) return organizations;
+  const { id, name } = configured;
+  const found = organizations.get(id);
+  return new Map([...organizations, [id, { id, markup: null, timeZone: null, ...found, name: found?.name ?? name }]]);
+}
 
 const byId = <T extends { readonly id: string }>(rows: readonly T[]): ReadonlyMap<string, T> =>
   new Map(rows.map((row) => [row.id, row]));

@@ -55,7 +55,8 @@ export function toPattern(text: string): string {
 /** @returns undefined where no database of the backend is named @throws OperationFailure where the one that is cannot be read */
 export async function accountsIn(options: DatabaseOptions, terminal: Terminal) {
   try {
-    return await readAccounts(configureOperation(options, terminal).operation);
+    const { operation, config } = configureOperation(options, terminal);
+    return await readAccounts(operation, config.organization);
   } catch (error) {
     if (error instanceof CommandFailure && error.message === WHICH_DATABASE) return undefined;
     throw error;

@@ -18,9 +18,9 @@ async function ask(ledger: UsageLedger, words: readonly string[]): Promise<Print
   return JSON.parse(stdout) as Printed;
 }
 
-async function csvOf(ledger: UsageLedger, words: readonly string[]) {
+async function csvOf(ledger: UsageLedger, words: readonly string[], environment: Record<string, string> = {}) {
   const all = ['usage', 'invoice', '--month', '2026-10', '--usage-database', ledger.path, ...words, '--csv'];
-  const { code, stdout, stderr } = await runCommand(all);
+  const { code, stdout, stderr } = await runCommand(all, { environment });
   expect(code).toBe(0);
   const [head = '', ...lines] = stdout.trimEnd().split('\r\n');
   const titles = head.split(',');
@@ -183,6 +183,19 @@ test('markup, time zone and names are those of the backend, where no option says
     'acme',
   ]);
   expect(asked.rows).toMatchObject([{ time_zone: 'UTC', markup: '2', amount: '6.00' }]);
+});
+
+test('the name of the settings counts where the backend has none for that organization', async () => {
+  const [database, ledger] = [databaseOfTest(), usageOfTest()];
+  bill(database, 'globex', null, null);
+  for (const organization of ['acme', 'globex']) ledger.settle({ at: '2026-10-05T10:00Z', organization, cost: 1e9 });
+  const namesOf = async (id: string) => {
+    const settings = { OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: 'Configured' };
+    const { rows } = await csvOf(ledger, ['--database', database.path], settings);
+    return rows.map((row) => row['organization_name']);
+  };
+  expect(await namesOf('acme')).toEqual(['Configured', 'globex GmbH']);
+  expect(await namesOf('globex')).toEqual(['', 'globex GmbH']);
 });
 
 test('one USD is no other number of USD', async () => {
