@@ -116,15 +116,18 @@ function createAdmit({ prices, budgets, means }: BookParts) {
     const calls = [call.wireModel, ...admission.otherModels].map((wireModel) => ({ ...call, wireModel }));
     const known = calls.map(knownOf);
     const amounts: Amount[] = [];
+    const rooms: Amount[] = [];
     for (const one of known) {
-      const amount = reservationOf(call, admission, one);
-      if ('kind' in amount) return amount;
-      amounts.push(amount);
+      const reservation = reservationOf(call, admission, one);
+      if ('kind' in reservation) return reservation;
+      amounts.push(reservation.amount);
+      rooms.push(reservation.room);
     }
     const amount = mostOf(amounts);
     const isFree = known.every((one) => isFreeCall(call, one));
     if (call.isFree) return amount;
-    const full = firstFull(admission.charges, amount, isFree, (charge) => budgets.usedOf(call.organization, charge));
+    const usedOf = (charge: Charge) => budgets.usedOf(call.organization, charge);
+    const full = firstFull(admission.charges, mostOf(rooms), isFree, usedOf);
     return full === undefined ? amount : refusal('budget_exceeded', full);
   };
 }

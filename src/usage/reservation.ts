@@ -23,10 +23,18 @@ export function isFreeCall(call: Call, { price }: Pick<Known, 'price'>): boolean
   return call.isFree || price?.free === true;
 }
 
-export function reservationOf(call: Call, admission: Admission, known: Known): Amount | Refusal {
+/** What a call keeps, and what must be left for it: `typical` keeps more, so that others at the same time do not go far beyond. */
+interface Reservation {
+  readonly amount: Amount;
+  readonly room: Amount;
+}
+
+const bothOf = (amount: Amount): Reservation => ({ amount, room: amount });
+
+export function reservationOf(call: Call, admission: Admission, known: Known): Reservation | Refusal {
   const { charges, reserve, allowsUnpriced, maxOutput = known.maxOutput, choices } = admission;
   const hard = charges.filter(({ isHard }) => isHard);
-  if (hard.length === 0 || reserve === 'none') return ONE;
+  if (hard.length === 0 || reserve === 'none') return bothOf(ONE);
   const { price, mean } = known;
   const isFree = isFreeCall(call, known);
   const isPriced = isFree || price !== undefined || (reserve === 'typical' && mean?.cost !== undefined);
@@ -34,17 +42,21 @@ export function reservationOf(call: Call, admission: Admission, known: Known): A
   if (ofMoney !== undefined && !isPriced && !allowsUnpriced) return refusal('unpriced_model', ofMoney);
   if (reserve === 'typical') {
     const cost = price === undefined ? 0 : (costOf(price, { input: known.input, output: 0 }) ?? 0);
-    const nano = isFree ? 0 : Math.ceil(Math.max(cost, 2 * (mean?.cost ?? 0)));
-    return { nano, tokens: Math.ceil(known.input + 2 * (mean?.output ?? 0)), requests: 1 };
+    const means = (times: number): Amount => ({
+      nano: isFree ? 0 : Math.ceil(Math.max(cost, times * (mean?.cost ?? 0))),
+      tokens: Math.ceil(known.input + times * (mean?.output ?? 0)),
+      requests: 1,
+    });
+    return { amount: means(2), room: means(1) };
   }
   const bounded = hard.find(({ measure }) => measure === 'tokens' || (measure === 'usd' && !isFree));
-  if (call.isFree || bounded === undefined) return ONE;
+  if (call.isFree || bounded === undefined) return bothOf(ONE);
   if (maxOutput === undefined || choices === undefined) return refusal('unbounded_model', bounded);
   const output = maxOutput * choices;
   // No token is shorter than a byte
   const most = { input: call.bytesIn, inputCacheWrite: dearerWrite(price) ? call.bytesIn : 0, output };
   const nano = isFree || price === undefined ? 0 : (costOf(price, most) ?? 0);
-  return { nano, tokens: call.bytesIn + output, requests: 1 };
+  return bothOf({ nano, tokens: call.bytesIn + output, requests: 1 });
 }
 
 /** @returns what is enough for each of them */
