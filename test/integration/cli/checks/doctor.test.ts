@@ -135,7 +135,7 @@ describe('doctor', () => {
       MODELGATE_PROVIDER_PORT: '8081',
       MODELGATE_PROVIDER_ACCESS_KEY: 'an-access-key-of-more-than-32-letters',
       MODELGATE_PROVIDERS: 'http://ollama:11434',
-      FORWARD_USER_INFO_HEADER_JWT_SECRET: 'signs-users',
+      FORWARD_USER_INFO_HEADER_JWT_SECRET: 'signs-the-users-of-the-calls',
     };
     const found = await report(['--quick'], door);
     expect(faultsOf(found)).toEqual(['problem signed users', 'unknown environment', 'unknown prices']);
