@@ -18,7 +18,7 @@ export default defineConfig({
       project('property', { isolate: false, testTimeout: 60_000 }),
       project('integration', { testTimeout: 20_000, isolate: false }),
       project('security', { testTimeout: 20_000, isolate: false }),
-      project('killed'),
+      project('killed', { testTimeout: 60_000, hookTimeout: 60_000 }),
       project('nginx', { testTimeout: 30_000, hookTimeout: 60_000 }),
       // the same files, with the committed nginx configuration in front of every gate
       {

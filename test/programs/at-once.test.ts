@@ -2,16 +2,16 @@
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, describe, expect, test } from 'vitest';
-import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
-import { readUsage } from '../../support/database/usage.ts';
-import { serveModelgate } from '../../support/gate/gate-process.ts';
-import { TEST_SECRET } from '../../support/gate/session.ts';
+import { type TestDatabase, createDatabase } from '../support/database/database.ts';
+import { readUsage } from '../support/database/usage.ts';
+import { serveModelgate } from '../support/gate/gate-process.ts';
+import { TEST_SECRET } from '../support/gate/session.ts';
 import {
   INPUT_NANO,
   type MeteredProvider,
   OUTPUT_NANO,
   startMeteredProvider,
-} from '../../support/upstream/metered-provider.ts';
+} from '../support/upstream/metered-provider.ts';
 
 const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
 const TOKENS = 12;

@@ -5,10 +5,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
-import { type TestDatabase, createDatabase } from '../../../support/database/database.ts';
-import { MAIN, type ServingProcess, serveModelgate } from '../../../support/gate/gate-process.ts';
-import { TEST_SECRET } from '../../../support/gate/session.ts';
-import { type Provider, startProvider } from '../../../support/upstream/providers.ts';
+import { type TestDatabase, createDatabase } from '../support/database/database.ts';
+import { MAIN, type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
+import { TEST_SECRET } from '../support/gate/session.ts';
+import { type Provider, startProvider } from '../support/upstream/providers.ts';
 
 const SECRET = 'seals-the-keys-of-organizations-32';
 const ACCESS_KEY = 'access-key-of-the-backend-in-this-test';

@@ -1,12 +1,12 @@
 /** A gate in a process of its own, and `modelgate budget` in others: what they write is what its next call follows. */
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type TestDatabase, createDatabase } from '../../support/database/database.ts';
-import { readUsage } from '../../support/database/usage.ts';
-import { type ServingProcess, runModelgate, serveModelgate } from '../../support/gate/gate-process.ts';
-import { TEST_SECRET, mintSession } from '../../support/gate/session.ts';
-import { AT_ONCE_MS, until } from '../../support/process/with-timeout.ts';
-import { type MeteredProvider, startMeteredProvider } from '../../support/upstream/metered-provider.ts';
+import { type TestDatabase, createDatabase } from '../support/database/database.ts';
+import { readUsage } from '../support/database/usage.ts';
+import { type ServingProcess, runModelgate, serveModelgate } from '../support/gate/gate-process.ts';
+import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
+import { AT_ONCE_MS, until } from '../support/process/with-timeout.ts';
+import { type MeteredProvider, startMeteredProvider } from '../support/upstream/metered-provider.ts';
 
 const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
 
