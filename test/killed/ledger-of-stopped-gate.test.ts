@@ -5,13 +5,12 @@ import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type TestDatabase, createDatabase } from '../support/database/database.ts';
 import { type CallRow, callsIn, readUsage, makeBudgetTable } from '../support/database/usage.ts';
-import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
-import { TEST_SECRET } from '../support/gate/session.ts';
+import { type ServingDoor, chatAs, serveDoor } from '../support/gate/door-process.ts';
+import type { ServingProcess } from '../support/gate/gate-process.ts';
 import { until } from '../support/process/with-timeout.ts';
 import { startRecordingUpstream } from '../support/upstream/upstreams.ts';
 import { type MeteredProvider, startMeteredProvider } from '../support/upstream/metered-provider.ts';
 
-const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
 const WAIT_MS = 15_000;
 
 let database: TestDatabase;
@@ -33,33 +32,11 @@ beforeEach(async () => {
 
 afterEach(() => cleanup.disposeAsync());
 
-async function serve(settings: Record<string, string> = {}): Promise<ServingProcess & { readonly base: string }> {
-  const gate = cleanup.use(
-    await serveModelgate({
-      MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
-      DATABASE_URL: `sqlite:///${database.path}`,
-      WEBUI_SECRET_KEY: TEST_SECRET,
-      MODELGATE_PROVIDER_HOST: '127.0.0.1',
-      MODELGATE_PROVIDER_PORT: '0',
-      MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
-      MODELGATE_PROVIDERS: provider.url,
-      MODELGATE_STATE_DIR: database.directory,
-      MODELGATE_BUDGET_UNPRICED: 'allow',
-      ...settings,
-    }),
-  );
-  const { provider_url: url } = await gate.line('modelgate listens');
-  return { ...gate, base: `${String(url)}/${provider.url.replace('http://', '')}` };
-}
+const serve = async (settings: Record<string, string> = {}): Promise<ServingDoor> =>
+  cleanup.use(await serveDoor(database, provider, { MODELGATE_BUDGET_UNPRICED: 'allow', ...settings }));
 
 const chat = (base: string, fields: object = { stream: true }): Promise<Response> =>
-  fetch(`${base}/chat/completions`, {
-    method: 'POST',
-    headers: {
-      ...{ authorization: `Bearer ${ACCESS_KEY}`, 'content-type': 'application/json', 'x-openwebui-user-id': 'ann' },
-    },
-    body: JSON.stringify({ model: 'A', messages: [{ role: 'user', content: 'words' }], ...fields }),
-  });
+  chatAs(base, 'ann', { model: 'A', messages: [{ role: 'user', content: 'words' }], ...fields });
 
 /** A chat whose answer has begun. @returns what comes of the rest of it */
 async function beginStream(base: string): Promise<{ readonly rest: Promise<string> }> {

@@ -1,39 +1,18 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { type TestDatabase, createDatabase } from '../support/database/database.ts';
+import { createDatabase } from '../support/database/database.ts';
 import { callsIn, readUsage } from '../support/database/usage.ts';
-import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
-import { TEST_SECRET } from '../support/gate/session.ts';
-import { type MeteredProvider, startMeteredProvider } from '../support/upstream/metered-provider.ts';
+import { chatAs, serveDoor } from '../support/gate/door-process.ts';
+import { startMeteredProvider } from '../support/upstream/metered-provider.ts';
 
-const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
 const CHATS = 10_000;
 const AT_ONCE = 64;
 const KILLS = 8;
 
-const serve = (database: TestDatabase, provider: MeteredProvider): Promise<ServingProcess> =>
-  serveModelgate({
-    MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
-    DATABASE_URL: `sqlite:///${database.path}`,
-    WEBUI_SECRET_KEY: TEST_SECRET,
-    MODELGATE_PROVIDER_HOST: '127.0.0.1',
-    MODELGATE_PROVIDER_PORT: '0',
-    MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
-    MODELGATE_PROVIDERS: provider.url,
-    MODELGATE_STATE_DIR: database.directory,
-  });
-
 async function chat(base: string, user: string): Promise<boolean> {
-  const answer = await fetch(`${base}/chat/completions`, {
-    method: 'POST',
-    headers: {
-      authorization: `Bearer ${ACCESS_KEY}`,
-      'content-type': 'application/json',
-      'x-openwebui-user-id': user,
-    },
-    body: JSON.stringify({ model: 'A', stream: true, messages: [{ role: 'user', content: user.repeat(20) }] }),
-  });
+  const messages = [{ role: 'user', content: user.repeat(20) }];
+  const answer = await chatAs(base, user, { model: 'A', stream: true, messages });
   return (await answer.text()).includes('[DONE]');
 }
 
@@ -46,17 +25,12 @@ test(`${CHATS} streamed chats through a gate that is killed ${KILLS} times are i
   }
   database.grant('acme', 'A');
   await using provider = await startMeteredProvider({ thinkMs: 300, gapMs: 5 });
-  let gate = await serve(database, provider);
-  const baseOf = async (serving: ServingProcess): Promise<string> => {
-    const { provider_url: url } = await serving.line('modelgate listens');
-    return `${String(url)}/${provider.url.replace('http://', '')}`;
-  };
-  let base = await baseOf(gate);
+  let gate = await serveDoor(database, provider);
   let [begun, whole, kills] = [0, 0, 0];
   const client = async (): Promise<void> => {
     while (begun < CHATS) {
       const user = users[begun++ % users.length] ?? '';
-      while (!(await chat(base, user).catch(() => false))) await sleep(50);
+      while (!(await chat(gate.base, user).catch(() => false))) await sleep(50);
       whole++;
     }
   };
@@ -67,8 +41,7 @@ test(`${CHATS} streamed chats through a gate that is killed ${KILLS} times are i
       gate.kill('SIGKILL');
       await gate.ended();
       kills++;
-      gate = await serve(database, provider);
-      base = await baseOf(gate);
+      gate = await serveDoor(database, provider);
     }
   };
   await Promise.all([killer(), ...Array.from({ length: AT_ONCE }, client)]);

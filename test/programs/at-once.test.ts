@@ -4,8 +4,7 @@ import Database from 'better-sqlite3';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type TestDatabase, createDatabase } from '../support/database/database.ts';
 import { readUsage } from '../support/database/usage.ts';
-import { serveModelgate } from '../support/gate/gate-process.ts';
-import { TEST_SECRET } from '../support/gate/session.ts';
+import { chatAs, serveDoor } from '../support/gate/door-process.ts';
 import {
   INPUT_NANO,
   type MeteredProvider,
@@ -13,7 +12,6 @@ import {
   startMeteredProvider,
 } from '../support/upstream/metered-provider.ts';
 
-const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
 const TOKENS = 12;
 const BODY = JSON.stringify({ model: 'A', max_tokens: TOKENS, messages: [{ role: 'user', content: 'words' }] });
 /** Of one call, exactly. */
@@ -37,18 +35,8 @@ async function serve(gates: number, reserve: 'maximum' | 'typical'): Promise<str
   for (const model of ['A', 'F']) database.grant('acme', model);
   provider = await startMeteredProvider({ tokens: TOKENS, thinkMs: 50 });
   cleanup.defer(() => provider.close());
-  const settings = {
-    MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
-    DATABASE_URL: `sqlite:///${database.path}`,
-    WEBUI_SECRET_KEY: TEST_SECRET,
-    MODELGATE_PROVIDER_HOST: '127.0.0.1',
-    MODELGATE_PROVIDER_PORT: '0',
-    MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
-    MODELGATE_PROVIDERS: provider.url,
-    MODELGATE_STATE_DIR: database.directory,
-    MODELGATE_BUDGET_RESERVE: reserve,
-  };
-  const serving = await Promise.all(Array.from({ length: gates }, () => serveModelgate(settings)));
+  const settings = { MODELGATE_BUDGET_RESERVE: reserve };
+  const serving = await Promise.all(Array.from({ length: gates }, () => serveDoor(database, provider, settings)));
   for (const gate of serving) cleanup.use(gate);
   const file = new Database(join(database.directory, 'usage.db'), { timeout: 5_000 });
   const price =
@@ -56,8 +44,7 @@ async function serve(gates: number, reserve: 'maximum' | 'typical'): Promise<str
   for (const model of ['A', 'F'])
     file.prepare(price).run(new URL(provider.url).host, model, 'operator', INPUT_NANO / 1e9, OUTPUT_NANO / 1e9);
   file.close();
-  const listening = await Promise.all(serving.map((gate) => gate.line('modelgate listens')));
-  return listening.map(({ provider_url: url }) => `${String(url)}/${provider.url.replace('http://', '')}`);
+  return serving.map(({ base }) => base);
 }
 
 function addBudget(calls: number, scope = 'organization'): void {
@@ -70,13 +57,7 @@ function addBudget(calls: number, scope = 'organization'): void {
 }
 
 async function call(base: string, user = 'ann', body = BODY): Promise<number> {
-  const answer = await fetch(`${base}/chat/completions`, {
-    method: 'POST',
-    headers: {
-      ...{ authorization: `Bearer ${ACCESS_KEY}`, 'content-type': 'application/json', 'x-openwebui-user-id': user },
-    },
-    body,
-  });
+  const answer = await chatAs(base, user, body);
   await answer.text();
   return answer.status;
 }

@@ -3,17 +3,15 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type TestDatabase, createDatabase } from '../support/database/database.ts';
 import { readUsage } from '../support/database/usage.ts';
-import { type ServingProcess, runModelgate, serveModelgate } from '../support/gate/gate-process.ts';
-import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
+import { type ServingDoor, chatAs, serveDoor } from '../support/gate/door-process.ts';
+import { runModelgate } from '../support/gate/gate-process.ts';
+import { mintSession } from '../support/gate/session.ts';
 import { AT_ONCE_MS, until } from '../support/process/with-timeout.ts';
 import { type MeteredProvider, startMeteredProvider } from '../support/upstream/metered-provider.ts';
 
-const ACCESS_KEY = 'the-access-key-of-the-backend-under-test';
-
 let database: TestDatabase;
 let provider: MeteredProvider;
-let gate: ServingProcess;
-let base: string;
+let gate: ServingDoor;
 
 beforeAll(async () => {
   database = createDatabase({ era: '0.12.4' });
@@ -23,20 +21,8 @@ beforeAll(async () => {
   }
   for (const model of ['A', 'F']) database.grant('acme', model);
   provider = await startMeteredProvider();
-  gate = await serveModelgate({
-    MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
-    DATABASE_URL: `sqlite:///${database.path}`,
-    WEBUI_SECRET_KEY: TEST_SECRET,
-    MODELGATE_PROVIDER_HOST: '127.0.0.1',
-    MODELGATE_PROVIDER_PORT: '0',
-    MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
-    MODELGATE_PROVIDERS: provider.url,
-    MODELGATE_STATE_DIR: database.directory,
-    MODELGATE_BUDGET_RESERVE: 'none',
-    MODELGATE_BUDGET_UNPRICED: 'allow',
-  });
-  const { provider_url: url } = await gate.line('modelgate listens');
-  base = `${String(url)}/${provider.url.replace('http://', '')}`;
+  const settings = { MODELGATE_BUDGET_RESERVE: 'none', MODELGATE_BUDGET_UNPRICED: 'allow' };
+  gate = await serveDoor(database, provider, settings);
 });
 
 afterAll(async () => {
@@ -54,13 +40,8 @@ async function budget(...words: string[]): Promise<void> {
 }
 
 async function call(user = 'ann', model = 'A'): Promise<{ status: number; message: string; headers: Headers }> {
-  const answer = await fetch(`${base}/chat/completions`, {
-    method: 'POST',
-    headers: {
-      ...{ authorization: `Bearer ${ACCESS_KEY}`, 'content-type': 'application/json', 'x-openwebui-user-id': user },
-    },
-    body: JSON.stringify({ model, messages: [{ role: 'user', content: 'words' }] }),
-  });
+  const body = { model, messages: [{ role: 'user', content: 'words' }] };
+  const answer = await chatAs(gate.base, user, body);
   const { error } = (await answer.json()) as { error?: { message: string } };
   return { status: answer.status, message: error?.message ?? '', headers: answer.headers };
 }

@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { type TestDatabase, createDatabase } from '../support/database/database.ts';
+import { chatAs } from '../support/gate/door-process.ts';
 import { MAIN, type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
+import { ACCESS_KEY } from '../support/gate/provider-door.ts';
 import { TEST_SECRET } from '../support/gate/session.ts';
 import { type Provider, startProvider } from '../support/upstream/providers.ts';
 
 const SECRET = 'seals-the-keys-of-organizations-32';
-const ACCESS_KEY = 'access-key-of-the-backend-in-this-test';
 const SHARED = 'gsk_of_all_0123456789abcdef';
 const FIRST = 'gsk_of_acme_0123456789abcdef';
 const SECOND = 'gsk_of_acme_again_0123456789';
@@ -49,15 +50,8 @@ async function key(settings: Record<string, string>, words: readonly string[], i
 
 async function ask(gate: ServingProcess, provider: Provider) {
   const door = String(gate.lines().find(({ provider_url: url }) => url !== undefined)?.['provider_url']);
-  const response = await fetch(`${door}/${hostOf(provider)}/v1/chat/completions`, {
-    method: 'POST',
-    body: JSON.stringify({ model: 'A', messages: [{ role: 'user', content: 'hello' }] }),
-    headers: {
-      authorization: `Bearer ${ACCESS_KEY}`,
-      'x-openwebui-user-id': 'ann',
-      'content-type': 'application/json',
-    },
-  });
+  const messages = [{ role: 'user', content: 'hello' }];
+  const response = await chatAs(`${door}/${hostOf(provider)}/v1`, 'ann', { model: 'A', messages });
   const answer = { status: response.status, body: await response.text() };
   const keys = provider.requests.flatMap((request) => request.all('authorization'));
   provider.reset();
