@@ -24,7 +24,7 @@ interface ReadinessParts {
 }
 
 interface LedgerState {
-  readonly problem: { readonly problem: string; readonly forMs: number } | undefined;
+  readonly problem: { readonly problem: string; readonly remedy: string; readonly forMs: number } | undefined;
   readonly whenDown: 'refuse' | 'pass';
 }
 
@@ -70,14 +70,10 @@ function describeLedger(state: LedgerState | undefined) {
     writable: false,
     problem: problem.problem,
     since: new Date(Date.now() - problem.forMs).toISOString(),
-    remedy: `${WHEN_DOWN[whenDown]}. ${/^SQLITE_(?:NOTADB|CORRUPT)/.test(problem.problem) ? MAKE_ANEW : MAKE_WRITABLE}`,
+    remedy: `${WHEN_DOWN[whenDown]}. ${problem.remedy}`,
   };
 }
 
-const MAKE_WRITABLE =
-  'Make room on the disk of usage.db, or let this user write the file and its folder: the gate goes on by itself.';
-const MAKE_ANEW =
-  'Bring a copy of usage.db back, or move the file away and keep it: the gate makes a new one, in which budgets begin anew.';
 const WHEN_DOWN = {
   refuse: 'What runs a model is refused (503)',
   pass: 'What runs a model goes on, and what it uses is in the log alone',

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { asSize } from '../backend-file/text.ts';
 import { ATTEMPT_MS, closing } from '../backend-file/transaction.ts';
 import { type Connection, describeFailure, failureCode, noteCompanions, openForReading } from '../store/database.ts';
+import { isLost, remedyFor } from '../usage/remedy.ts';
 import { firstIdOf } from '../usage/statements.ts';
 import { type Verdict, ok, problem, unknown, warning } from './finding.ts';
 
@@ -34,13 +35,12 @@ export function onLedger(path: string, check: (ledger: Connection) => readonly V
   } catch (error) {
     if (!failureCode(error).startsWith('SQLITE_')) throw error;
     const finding = `the ledger ${path} cannot be read, ${describeFailure(error, path)}.`;
-    const isLost = /^SQLITE_(?:NOTADB|CORRUPT)/.test(failureCode(error));
-    return [isLost ? problem(`No call is counted: ${finding}`, MAKE_ANEW) : unknown(`Not checked: ${finding}`)];
+    const code = failureCode(error);
+    return [
+      isLost(code) ? problem(`No call is counted: ${finding}`, remedyFor(code)) : unknown(`Not checked: ${finding}`),
+    ];
   }
 }
-
-const MAKE_ANEW =
-  'Bring a copy back, or move the file away and keep it: the gate makes a new one, in which budgets begin anew.';
 
 interface Growth {
   readonly rows: number;

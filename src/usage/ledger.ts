@@ -8,6 +8,7 @@ import { GatewayError } from '../errors.ts';
 import { BoundedCaller } from '../store/bounded-call.ts';
 import { type Admission, type Call, type Charge, type Ending, type Opening, type Settled, unanswered } from './call.ts';
 import type { LedgerAnswer, LedgerQuestion, Move, MoveResult } from './ledger-thread.ts';
+import { remedyFor } from './remedy.ts';
 import { firstIdOf } from './statements.ts';
 
 type Warn = (message: string, fields: Record<string, unknown>) => void;
@@ -56,7 +57,7 @@ class ThreadedLedger {
   /** Ids of the calls that it has opened and that have no end yet. */
   readonly #running = new Set<string>();
   #flushing: Promise<void> | undefined;
-  #failure: { readonly problem: string; readonly since: number } | undefined;
+  #failure: { readonly problem: string; readonly remedy: string; readonly since: number } | undefined;
   #counts = { open: 0, interrupted: 0 };
   #isClosed = false;
   readonly #beats: NodeJS.Timeout;
@@ -67,10 +68,11 @@ class ThreadedLedger {
     void this.beat().catch(() => undefined);
   }
 
-  /** Why nothing can be written, and for how long that has been so, in milliseconds. */
-  get problem(): { readonly problem: string; readonly forMs: number } | undefined {
-    const failure = this.#failure;
-    return failure && { problem: failure.problem, forMs: performance.now() - failure.since };
+  /** Why nothing can be written, what to do about it, and for how long that has been so, in milliseconds. */
+  get problem(): { readonly problem: string; readonly remedy: string; readonly forMs: number } | undefined {
+    if (this.#failure === undefined) return undefined;
+    const { since, ...failure } = this.#failure;
+    return { ...failure, forMs: performance.now() - since };
   }
 
   get counts() {
@@ -201,11 +203,11 @@ class ThreadedLedger {
   async #commit(batch: readonly Waiting[]): Promise<void> {
     const question = { file: this.#options.path, moves: batch.map(({ move }) => move), isLast: false };
     const isInTime = await thread.ask(question, ANSWER_MS, (answer) => this.#take(batch, answer));
-    if (!isInTime) this.#fails('NO_ANSWER: SQLite, or the file system below it, does not answer');
+    if (!isInTime) this.#fails({ code: 'NO_ANSWER', failure: SILENT });
   }
 
   #take(batch: readonly Waiting[], answer: LedgerAnswer): void {
-    if ('failure' in answer) return this.#fails(answer.failure);
+    if ('failure' in answer) return this.#fails(answer);
     if (answer.isNew)
       this.#options.warn('usage.db was deleted or replaced: a new one goes on', { path: this.#options.path });
     if (this.#failure !== undefined) this.#options.warn('usage.db can be written again', {});
@@ -221,9 +223,9 @@ class ThreadedLedger {
     });
   }
 
-  #fails(problem: string): void {
+  #fails({ failure: problem, code }: Extract<LedgerAnswer, { failure: string }>): void {
     if (this.#failure === undefined) this.#options.warn('usage.db cannot be written', { problem });
-    this.#failure = { problem, since: this.#failure?.since ?? performance.now() };
+    this.#failure = { problem, remedy: remedyFor(code), since: this.#failure?.since ?? performance.now() };
   }
 
   /** What is in no file is in the log. */
@@ -234,6 +236,7 @@ class ThreadedLedger {
 
 type Of<N extends Move['kind']> = Extract<Move, { kind: N }>['of'];
 
+const SILENT = 'NO_ANSWER: SQLite, or the file system below it, does not answer';
 /** A process that is killed now would take it along. */
 const NOT_YET = 'usage that usage.db does not have yet';
 

@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -453,5 +453,16 @@ describe('a file that cannot be written', () => {
     ledger = openLedger();
     await expect(ledger.open(callOf(), NO_BUDGET)).rejects.toMatchObject({ code: 'ledger_unavailable' });
     expect(ledger.problem?.problem).toMatch(/ENOENT|SQLITE_CANTOPEN/);
+  });
+
+  test.each([
+    ['is no database', (): void => writeFileSync(path, 'no database '.repeat(100)), /^Bring a copy of usage\.db back/],
+    ['is a folder', (): void => mkdirSync(path), /^Make room .*, or let this user write/],
+  ])('that %s has its own remedy', async (_is, replace, remedy) => {
+    await ledger.close();
+    for (const companion of ['', '-wal', '-shm']) rmSync(`${path}${companion}`, { force: true });
+    replace();
+    ledger = openLedger();
+    await expect.poll(() => ledger.problem?.remedy, { timeout: 5_000 }).toMatch(remedy);
   });
 });

@@ -145,17 +145,17 @@ describe('the admin listener', () => {
   });
 
   test.each([
-    ['refuse', /^What runs a model is refused \(503\)\. Make room/],
-    ['pass', /^What runs a model goes on, and what it uses is in the log alone\. Make room/],
+    ['refuse', 'What runs a model is refused (503). Make room.'],
+    ['pass', 'What runs a model goes on, and what it uses is in the log alone. Make room.'],
   ] as const)(
     'is ready while no usage can be written (%s), and says since when and what to do',
     async (whenDown, remedy) => {
-      const problem = { problem: 'SQLITE_FULL: the disk is full', forMs: 60_000 };
+      const problem = { problem: 'SQLITE_FULL: the disk is full', remedy: 'Make room.', forMs: 60_000 };
       const response = await appOf({ ledger: { state: () => ({ problem, whenDown }) } }).request('/readyz');
       expect(response.status).toBe(200);
       const { ledger } = (await response.json()) as { ledger: Record<string, unknown> };
       expect(ledger).toMatchObject({ writable: false, problem: 'SQLITE_FULL: the disk is full' });
-      expect(ledger['remedy']).toMatch(remedy);
+      expect(ledger['remedy']).toBe(remedy);
       expect(Math.abs(Date.now() - 60_000 - Date.parse(String(ledger['since'])))).toBeLessThan(10_000);
     },
   );
