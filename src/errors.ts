@@ -10,7 +10,7 @@ const ERRORS = {
   identity_conflict: { status: 400, text: 'The request names its user more than once.' },
   access_key_invalid: {
     status: 401,
-    text: 'This door needs its access key, which is not the key of a provider. Expected it as the API key of the connection.',
+    text: 'This door needs its access key as the API key of the connection. Neither the key of a provider is one, nor that of an organization, which mAI sends: `modelgate doctor` says what to change.',
   },
   provider_unknown: { status: 404, text: 'There is no such provider here.' },
   body_unreadable: {

@@ -10,12 +10,14 @@ import { DEFAULT_ARENA, prepareSettings, textsOf } from '../store/models.ts';
 import { type Schema, activeCondition } from '../store/schema.ts';
 import { type Verdict, type Verdicts, ok, problem, unknown, warning } from './finding.ts';
 import { nameOfRelease } from './journal.ts';
+import { checkOrganizationKeys } from './organization-keys.ts';
 
 /** What of the configuration of the door these checks look at. */
 export interface ProviderDoor {
   readonly listen: { readonly port: number };
   readonly providers: readonly { readonly url: URL; readonly prefix?: string | undefined }[];
   readonly user: { readonly tokenSecret: string | undefined };
+  readonly accessKeys: readonly string[];
   /** `auto`: what the backend's settings name. */
   readonly serviceModels: 'auto' | ReadonlySet<string>;
   /** `refuse`, or an organization. */
@@ -30,6 +32,7 @@ export function providerChecks(connection: Connection, schema: Schema, release: 
   return {
     connections: () => checkConnections(read(), door),
     'signed users': () => checkSigning(release, door),
+    'organization keys': () => checkOrganizationKeys(connection, schema, door),
     arenas: () => checkArenas(connection, schema),
     'service models': () => [checkServiceModels(read(), door), ...checkUnattributed(connection, schema, door)],
     environment: () => checkEnvironment(read(), door),

@@ -91,7 +91,7 @@ function createLastingParts(parts: ProviderDoorParts) {
     log: { ...log, record: withDoor(log) },
     metrics: metricsOfDoor(metrics),
     providers,
-    ownKeyOf: createOwnKeys({ ...parts, keysSecret: config.keysSecret }),
+    ownKeyOf: createOwnKeys({ ...parts, ...provider, keysSecret: config.keysSecret }),
     reading: createReading(),
     bodies: createHeldBodies(config.maxBodyBytes),
     listFor: createListCache({ freshMs: provider.listCacheMs }),

@@ -13,6 +13,8 @@ interface OwnKeysParts {
   readonly store: Pick<Store, 'askOn' | 'current' | 'patiently'>;
   /** `MODELGATE_KEYS_SECRET` */
   readonly keysSecret: string | undefined;
+  /** Of this door: no provider gets one. */
+  readonly accessKeys: readonly string[];
 }
 
 type Payer = Pick<Call, 'organization' | 'provider'>;
@@ -25,7 +27,7 @@ const MAI_HOST = /^(?:[\w-]+\.)*openrouter\.ai$/;
 const CARRIED = /^[!-~]+$/;
 const NONE: OpenedKey = { kind: 'none' };
 
-export function createOwnKeys({ ledger, store, keysSecret }: OwnKeysParts) {
+export function createOwnKeys({ ledger, store, keysSecret, accessKeys }: OwnKeysParts) {
   const { open } = createKeySeal(keysSecret);
   const lastStored = new Map<string, Uint8Array | null>();
 
@@ -46,7 +48,8 @@ export function createOwnKeys({ ledger, store, keysSecret }: OwnKeysParts) {
     if (opened.kind !== 'none' || !MAI_HOST.test(provider)) return opened;
     const read = () => store.current().openrouterKeyOf(toOrganizationId(organization));
     const key = await store.patiently(() => store.askOn(read));
-    if (key === undefined) return NONE;
+    // what mAI sends to the door stands in the same column
+    if (key === undefined || accessKeys.includes(key)) return NONE;
     return CARRIED.test(key) ? { kind: 'key', key } : { kind: 'sealed', why: MALFORMED };
   };
 }

@@ -67,18 +67,29 @@ export function prepareProviderSettings(connection: Connection, schema: Schema):
   };
 }
 
+const READABLE_KEYS = "FROM client_organizations WHERE typeof(id) = 'text'";
+
 /** mAI pays each organization's calls to OpenRouter with a key of its own. @returns what reads it; undefined where there is none */
 export function prepareOpenrouterKeys(
   connection: Connection,
   schema: Schema,
 ): (organization: string) => string | undefined {
-  const sql = "SELECT openrouter_api_key FROM client_organizations WHERE id = ? COLLATE BINARY AND typeof(id) = 'text'";
+  const sql = `SELECT openrouter_api_key ${READABLE_KEYS} AND id = ? COLLATE BINARY`;
   const keys = prepareColumn(connection, schema.openrouterKeys ? sql : undefined);
-  return (organization) =>
-    keys(organization)
-      .flatMap(toText)
-      .map((key) => key.trim())
-      .find((key) => key !== '');
+  return (organization) => keys(organization).flatMap(toKey)[0];
+}
+
+/** @returns the organizations to which mAI gives one, and the keys @throws SqliteError */
+export function listOpenrouterKeys(connection: Connection, { openrouterKeys }: Pick<Schema, 'openrouterKeys'>) {
+  if (!openrouterKeys) return [];
+  const sql = `SELECT id, openrouter_api_key AS stored ${READABLE_KEYS} ORDER BY id`;
+  const rows = connection.prepare<[], { readonly id: string; readonly stored: unknown }>(sql).all();
+  return rows.flatMap(({ id, stored }) => toKey(stored).map((key) => ({ organization: id, key })));
+}
+
+function toKey(stored: unknown): string[] {
+  const key = toText(stored).join('').trim();
+  return key === '' ? [] : [key];
 }
 
 function listed(found: ReadonlyMap<string, unknown>, setting: string, configsKey: string): ProviderConnection[] {

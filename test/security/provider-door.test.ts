@@ -47,6 +47,15 @@ describe('forged identities', () => {
     expect(await send(plain, [['x-api-key', ACCESS_KEY], ANN])).toEqual({ status: 200, reached: 1 });
   });
 
+  test('the key that mAI has for an organization opens nothing, not even with a signed user', async () => {
+    for (const door of [plain, signed]) door.database.addClientOrganization('acme', 1);
+    const key = ['Authorization', 'Bearer provider-key-of-acme'] as const;
+    const token = ['X-OpenWebUI-User-Jwt', await sign()] as const;
+    expect(await send(plain, [key, ANN])).toEqual({ status: 401, reached: 0 });
+    expect(await send(signed, [key, token])).toEqual({ status: 401, reached: 0 });
+    expect(await send(signed, [KEY, token])).toEqual({ status: 200, reached: 1 });
+  });
+
   test.each<[what: string, lines: [string, string][]]>([
     ['no key', []],
     ['an empty key', [['Authorization', 'Bearer ']]],

@@ -71,7 +71,7 @@ async function askingProviders<T>(
   const store = await createStore({ databasePath: config.database.path, autoEnroll: false, warn: () => undefined });
   const providers = connectProviders(config, provider);
   try {
-    const ownKeyOf = createOwnKeys({ store, keysSecret: config.keysSecret, ledger });
+    const ownKeyOf = createOwnKeys({ store, ...provider, keysSecret: config.keysSecret, ledger });
     return await work(createLookup({ providers, ownKeyOf }));
   } finally {
     await Promise.all([store.close(), ...providers.map(({ upstream }) => upstream.close())]);

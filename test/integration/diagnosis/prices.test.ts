@@ -18,6 +18,7 @@ const DOOR: ProviderDoor = {
     { url: new URL('http://ollama:11434'), prefix: 'local' },
   ],
   user: { tokenSecret: undefined },
+  accessKeys: [],
   serviceModels: 'auto',
   unattributed: 'refuse',
 };

@@ -9,6 +9,7 @@ const DOOR: ProviderDoor = {
   listen: { port: 8081 },
   providers: [new URL('https://openrouter.ai/api/v1'), new URL('http://ollama:11434')].map((url) => ({ url })),
   user: { tokenSecret: undefined },
+  accessKeys: [],
   serviceModels: 'auto',
   unattributed: 'refuse',
 };
@@ -288,6 +289,30 @@ describe.each(ERAS)('the arenas of a backend of %s', (era) => {
     expect(await lookAt(arena({ model_ids: null }), 'duel')).toEqual(all);
     expect(await lookAt(arena({ model_ids: ['gpt-4o'], filter_mode: 'exclude' }), 'duel')).toEqual(all);
     expect(await lookAt({}, 'arena-model')).toEqual([all[0]?.replace('duel', 'arena-model')]);
+  });
+});
+
+describe('the keys that mAI has for organizations', () => {
+  async function lookAt(door: Partial<ProviderDoor> = {}): Promise<string[]> {
+    using database = createHealthyDatabase({ mai: true });
+    database.addClientOrganization('globex', 1);
+    database.addClientOrganization('initech', 1);
+    database.run("UPDATE client_organizations SET openrouter_api_key = ' ' WHERE id = 'initech'");
+    const found = await findingsOf(database, { quick: true, providerDoor: { ...DOOR, ...door } });
+    return withName(found, 'organization keys').map(({ status, finding }) => `${status}: ${finding}`);
+  }
+
+  test('are a warning: the door refuses them as access keys', async () => {
+    const said = await lookAt();
+    expect(said).toEqual([
+      'warning: client_organizations.openrouter_api_key has a key of OpenRouter for "acme", "globex". Calls for which mAI sends it to the provider door are refused (401).',
+    ]);
+    expect(said.join()).not.toContain('provider-key-of');
+  });
+
+  test('are in order where they are access keys, or where no call goes to OpenRouter', async () => {
+    expect(await lookAt({ accessKeys: ['provider-key-of-globex', 'provider-key-of-acme'] })).toEqual([]);
+    expect(await lookAt({ providers: [{ url: new URL('http://ollama:11434') }] })).toEqual([]);
   });
 });
 

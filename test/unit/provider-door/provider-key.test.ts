@@ -21,6 +21,7 @@ function ownKeys(world: () => World) {
     ledger: { sealedKeyOf: () => Promise.resolve(world().ledger) },
     store: { askOn: (attempt) => attempt(), patiently: (attempt) => attempt(), current: () => view },
     keysSecret: world().keysSecret,
+    accessKeys: ['an-access-key-of-the-door'],
   });
   return (organization: string, provider: string) => ownKeyOf({ organization, provider });
 }
@@ -39,6 +40,11 @@ describe("an organization's own key", () => {
     for (const host of ['api.openai.com', 'openrouter.ai.example', 'notopenrouter.ai', 'openrouter.ai:8443']) {
       expect(await keyOf('acme', host), host).toEqual({ kind: 'none' });
     }
+  });
+
+  test('is no access key: what mAI has in its column to send to the door goes to no provider', async () => {
+    const keyOf = ownKeys(() => ({ ledger: null, mai: 'an-access-key-of-the-door' }));
+    expect(await keyOf('acme', OPENROUTER)).toEqual({ kind: 'none' });
   });
 
   test('is none of what no organization pays for', async () => {
