@@ -1,5 +1,5 @@
 /** The only reader of configuration files, and of files that hold a secret; what it cannot read is an issue like any other. */
-import { accessSync, constants, readFileSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type ErrorCode, type YAMLError, LineCounter, parseDocument } from 'yaml';
 import { type ConfigIssue, maskCredentials } from './issue.ts';
@@ -138,7 +138,36 @@ function fileIssues(loaded: Loaded<Config>): readonly ConfigIssue[] {
   const issues = databaseIssues(loaded);
   const { path } = loaded.config.usage ?? {};
   // in the backend's folder by default, which is one mistake where it is missing
-  return issues.length > 0 || path === undefined ? issues : ledgerIssues(path, loaded.values);
+  if (issues.length > 0 || path === undefined) return issues;
+  const ofFolder = ledgerIssues(path, loaded.values);
+  return ofFolder.length > 0 ? ofFolder : contentIssues(path, loaded.values);
+}
+
+const SQLITE = 'SQLite format 3\0';
+
+/** A running gate refuses calls where the file is broken, and goes on. At a start it is the operator's mistake, found at once. */
+function contentIssues(path: string, values: Values): ConfigIssue[] {
+  const found = whatIsNoDatabase(path);
+  if (found === undefined) return [];
+  const expected =
+    'a usage.db that modelgate has made, or none: bring a copy back, or move this file away and keep it (budgets begin anew then)';
+  return [{ setting: settingOfPath(values), found: `${JSON.stringify(path)}, which ${found}`, expected }];
+}
+
+/** An empty file becomes a database. */
+function whatIsNoDatabase(path: string): string | undefined {
+  try {
+    const descriptor = openSync(path, 'r');
+    try {
+      const head = Buffer.alloc(SQLITE.length);
+      const length = readSync(descriptor, head);
+      return length === 0 || head.toString('latin1') === SQLITE ? undefined : 'is no SQLite database';
+    } finally {
+      closeSync(descriptor);
+    }
+  } catch (error) {
+    return codeOf(error) === 'ENOENT' ? undefined : reasonOf(error);
+  }
 }
 
 /** Its folder is made when it is first needed. The one around that is a volume, which is there or not. */

@@ -124,6 +124,28 @@ describe('a configuration that is wrong', () => {
     expect(readdirSync(database.directory)).not.toContain('new');
   });
 
+  test.each([
+    ['no database', (path: string): void => writeFileSync(path, 'no database'), 'is no SQLite database'],
+    ['a folder', (path: string): void => mkdirSync(path), 'is a directory'],
+  ])('of the ledger names a file that is %s, before the gate starts', async (is, make, found) => {
+    const path = join(database.directory, `${is}.db`);
+    make(path);
+    const door = {
+      MODELGATE_PROVIDER_PORT: '0',
+      MODELGATE_PROVIDER_ACCESS_KEY: 'an-access-key-of-some-more-than-32-letters',
+      MODELGATE_PROVIDERS: 'http://ollama:11434',
+      MODELGATE_USAGE_DATABASE: path,
+    };
+    for (const words of [['--check-config'], []]) {
+      const { code, stdout, stderr } = await serve(door, words);
+      expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+      expect(stderr).toContain(`MODELGATE_USAGE_DATABASE: found "${path}", which ${found}\n  expected `);
+    }
+    rmSync(path, { recursive: true });
+    writeFileSync(path, '');
+    expect(await serve(door, ['--check-config'])).toMatchObject({ code: 0 });
+  });
+
   test('is printed as JSON on request', async () => {
     const { code, stdout } = await serve({ LOG_LEVEL: 'loud' }, ['--check-config', '--json']);
     expect(code).toBe(2);
