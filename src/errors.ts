@@ -64,9 +64,14 @@ export type ErrorCode = keyof typeof ERRORS;
 export class GatewayError extends Error {
   readonly code: ErrorCode;
   readonly detail: string | undefined;
+  /** The upstream has had the whole request before this happened, and may have done what it says. */
+  readonly wasSent: boolean;
 
   /** @param detail what was found, for the client too: never a secret, a stack or an inventory */
-  constructor(code: ErrorCode, { cause, detail }: { cause?: unknown; detail?: string | undefined } = {}) {
+  constructor(
+    code: ErrorCode,
+    { cause, detail, wasSent = false }: { cause?: unknown; detail?: string | undefined; wasSent?: boolean } = {},
+  ) {
     const { text } = ERRORS[code];
     // who reads that a budget is used up reads of which
     const sentence = code === 'budget_exceeded' && detail !== undefined ? detail : `${text} ${detail ?? ''}`.trimEnd();
@@ -74,6 +79,7 @@ export class GatewayError extends Error {
     this.name = 'GatewayError';
     this.code = code;
     this.detail = detail;
+    this.wasSent = wasSent;
   }
 
   get status(): number {

@@ -190,8 +190,8 @@ function endingOf(facts: AnswerFacts, { call }: ProviderScope): Ending {
   };
 }
 
-/** What never came is nothing that was used, but for an answer that was waited for. */
+/** What never came is nothing that was used, but where the provider had the whole call: it may run, and be charged. */
 function stateAfter(error: Error): Ending['state'] {
-  const isWaited = error instanceof ClientGone || (error instanceof GatewayError && error.code === 'upstream_timeout');
-  return isWaited ? 'interrupted' : 'failed';
+  const mayRun = error instanceof ClientGone || (error instanceof GatewayError && error.wasSent);
+  return mayRun ? 'interrupted' : 'failed';
 }

@@ -16,6 +16,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   readonly #startedAt = performance.now();
   #controller: Dispatcher.DispatchController | undefined;
   #settled = false;
+  #isSent = false;
   #interim = 0;
   #status = 0;
   #firstByteAt = 0;
@@ -48,6 +49,9 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#controller = controller;
     if (this.#settled) controller.abort(new ClientGone());
   }
+
+  /** The whole request has gone to a connection; undici's types do not name it. */
+  readonly onRequestSent = (): boolean => (this.#isSent = true);
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     if (status < 200) {
@@ -130,7 +134,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
   #pass(controller: Dispatcher.DispatchController, passed: Buffer | Promise<Buffer>): void {
     if (this.#passing === undefined && !(passed instanceof Promise)) return this.#write(controller, passed);
     if (this.#passing !== undefined) controller.pause();
-    const passing = this.#passed.then(async () => {
+    const passing = (this.#passing ?? Promise.resolve()).then(async () => {
       this.#write(controller, await passed);
       if (this.#passing !== passing) return;
       this.#passing = undefined;
@@ -139,14 +143,10 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     this.#passing = passing;
   }
 
-  get #passed(): Promise<void> {
-    return this.#passing ?? Promise.resolve();
-  }
-
   onResponseEnd(): void {
     const rest = this.#tap?.end();
     if (this.#passing === undefined && !(rest instanceof Promise)) return this.#end(rest);
-    void this.#passed.then(async () => this.#end(await rest));
+    void (this.#passing ?? Promise.resolve()).then(async () => this.#end(await rest));
   }
 
   #end(rest?: Buffer): void {
@@ -234,7 +234,7 @@ export class HttpExchange implements Dispatcher.DispatchHandler {
     if (isGone) {
       this.outcome.reject(error instanceof ClientGone ? error : new ClientGone({ cause: error }));
       this.#leaveOrDrain(error);
-    } else this.outcome.reject(toGatewayError(error, upstream.maxHeaderBytes));
+    } else this.outcome.reject(toGatewayError(error, upstream.maxHeaderBytes, this.#isSent));
   }
 
   /** The upstream stops with its connection, where what it would still say is not of use. */

@@ -57,12 +57,12 @@ const GATEWAY_ERRORS: readonly (readonly [pattern: RegExp, code: ErrorCode])[] =
   [/^SocketError \w+ bad (?:response|upgrade)$/, 'upstream_invalid'],
 ];
 
-export function toGatewayError(error: unknown, maxHeaderBytes: number): GatewayError {
+export function toGatewayError(error: unknown, maxHeaderBytes: number, wasSent = false): GatewayError {
   if (error instanceof GatewayError) return error;
   const text = error instanceof Error ? `${error.name} ${codeIn(error) ?? 'none'} ${error.message}` : '';
   const code = GATEWAY_ERRORS.find(([pattern]) => pattern.test(text))?.[1] ?? 'upstream_unreachable';
   const detail = code === 'upstream_headers_too_large' ? { detail: beyondHeaderLimit(maxHeaderBytes) } : {};
-  return new GatewayError(code, { cause: error, ...detail });
+  return new GatewayError(code, { cause: error, wasSent, ...detail });
 }
 
 interface UpstreamOptions extends Readonly<Config['upstream']> {

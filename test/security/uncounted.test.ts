@@ -2,7 +2,9 @@
  * Attacks by who wants models to run without being counted, or paid for by others. What the provider was asked for, and what
  * stands in the ledger then, are the judges.
  */
+import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import Database from 'better-sqlite3';
 import { afterEach, describe, expect, test } from 'vitest';
 import { ACCESS_KEY, type TestDoor, startTestDoor } from '../support/gate/provider-door.ts';
@@ -154,6 +156,39 @@ describe('a client that leaves', () => {
       { user_id: 'ann', input: 100 },
     ]);
     expect(upstream.requests).toHaveLength(2);
+  });
+});
+
+describe('a call without an answer', () => {
+  test.each([
+    ['closes the connection', (outgoing: ServerResponse): unknown => outgoing.socket?.destroy()],
+    ['resets it', (outgoing: ServerResponse): unknown => outgoing.socket?.resetAndDestroy()],
+    ['answers what is no HTTP', (outgoing: ServerResponse): unknown => outgoing.socket?.end('no HTTP\r\n\r\n')],
+  ])('is estimated where the provider has had all of it and %s: it may have run', async (_, end) => {
+    await startDoor((outgoing) => end(outgoing));
+    // sent at once, and in pieces
+    for (const length of [400, 200_000]) expect((await ask({ x: 'x'.repeat(length) })).status).toBe(502);
+    const rows = await settledCalls(2);
+    expect(rows.map(({ measured }) => measured)).toEqual(['interrupted', 'interrupted']);
+    expect(rows.filter(({ input }) => Number(input) < 100)).toEqual([]);
+  });
+
+  test('has used nothing where the provider breaks off while it still takes it', async () => {
+    const taker = createServer((socket) => void socket.once('data', () => socket.resetAndDestroy()));
+    await once(taker.listen(0, '127.0.0.1'), 'listening');
+    const { port } = taker.address() as AddressInfo;
+    await startDoor(whole(), { MODELGATE_PROVIDERS: `http://127.0.0.1:${port}` });
+    const target = `${door.url}/127.0.0.1:${port}/chat/completions`;
+    const body = JSON.stringify({ model: 'A', messages: [], x: 'x'.repeat(20_000_000) });
+    const headers = { authorization: `Bearer ${ACCESS_KEY}`, 'x-openwebui-user-id': 'ann' };
+    const answer = await fetch(target, {
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json' },
+      body,
+    });
+    taker.close();
+    expect(answer.status).toBe(502);
+    expect(await settledCalls()).toMatchObject([{ state: 'failed', measured: 'none', input: null }]);
   });
 });
 
