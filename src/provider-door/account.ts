@@ -176,7 +176,7 @@ function createKinds({ chatHeader, authTypeHeader }: AccountOptions) {
 /** `{{TASK}}` in a connection's headers, from 0.10. */
 const TASK_HEADER = 'x-modelgate-task';
 
-function endingOf(facts: AnswerFacts, { call }: ProviderScope): Ending {
+function endingOf(facts: AnswerFacts, { call, wire }: ProviderScope): Ending {
   const { status, usage, answeredModel, generationId, pictures, isCut } = facts;
   const isError = status !== undefined && status >= 400;
   const bytesOut = status === undefined ? undefined : facts.bytesOut;
@@ -186,8 +186,16 @@ function endingOf(facts: AnswerFacts, { call }: ProviderScope): Ending {
     state: isError ? 'failed' : isCut && usage === undefined ? 'interrupted' : 'closed',
     endedAt: Date.now(),
     usage: usage ?? (units === undefined ? undefined : { units, unit }),
+    ranInstead: answeredModel && wire && ranInstead(answeredModel, wire),
     ...{ status, answeredModel, generationId, bytesOut },
   };
+}
+
+/** A provider may answer with a longer name: `gpt-4o-2024-08-06` is `gpt-4o`, and no `gpt-4`. */
+function ranInstead(answered: string, { model, others }: NonNullable<ProviderScope['wire']>): string | undefined {
+  const meant = [model, ...others].filter((name) => answered === name || answered.startsWith(`${name}-`));
+  const closest = meant.toSorted((a, b) => b.length - a.length)[0];
+  return closest === model ? undefined : closest;
 }
 
 /** What never came is nothing that was used, but where the provider had the whole call: it may run, and be charged. */

@@ -155,10 +155,14 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
     return { usage: estimate, measured: state === 'interrupted' ? 'interrupted' : 'estimated' };
   }
 
-  function costAt(call: Call, usage: Usage): Cost {
+  /** What has answered under a name of its own has the price of what was asked for, as long as that has one. */
+  function costAt({ provider, wireModel, startedAt }: Call, { ranInstead, answeredModel }: Ending, usage: Usage): Cost {
     if (usage.costNano !== undefined) return { nano: usage.costNano, price: undefined };
-    const found = prices.find(call.provider, call.wireModel, call.startedAt);
-    return { nano: found && costOf(found.price, usage), price: found?.id };
+    for (const model of [ranInstead, wireModel, answeredModel]) {
+      const found = model === undefined ? undefined : prices.find(provider, model, startedAt);
+      if (found !== undefined) return { nano: costOf(found.price, usage), price: found.id };
+    }
+    return { nano: undefined, price: undefined };
   }
 
   return function settle(
@@ -176,7 +180,8 @@ function createSettle({ statements, prices, budgets, means }: BookParts) {
       return UNSETTLED;
     }
     const { usage, measured } = measure(call, ending, isLate);
-    const cost = measured === 'none' || (ending.usage === undefined && isUnused(usage)) ? FREE : costAt(call, usage);
+    const cost =
+      measured === 'none' || (ending.usage === undefined && isUnused(usage)) ? FREE : costAt(call, ending, usage);
     const isCounted = ending.state !== 'failed';
     statements.settle(call, ending, { usage, measured, cost });
     const reserved = { nano: -row.reservedNano, tokens: -row.reservedTokens, requests: -1 };

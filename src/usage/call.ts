@@ -98,6 +98,8 @@ export interface Ending {
   readonly status: number | undefined;
   readonly usage: Usage | undefined;
   readonly answeredModel: string | undefined;
+  /** Of the other models that the call allows, the one that has answered, as the call names it. */
+  readonly ranInstead?: string | undefined;
   readonly generationId: string | undefined;
   /** Of the answer; undefined where that was not seen. */
   readonly bytesOut: number | undefined;

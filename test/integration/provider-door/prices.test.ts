@@ -108,3 +108,24 @@ describe('a list with prices', () => {
     expect(costs(door)).toEqual([4_500, 0, 20_000, 4_500]);
   });
 });
+
+test('a call costs what the fallback costs that has answered it, by whatever longer name', async () => {
+  let model = 'A-2026-01-31';
+  await using upstream = await startRecordingUpstream((_incoming, outgoing) =>
+    sendJson(outgoing, { id: 'x', model, choices: [], usage: { prompt_tokens: 10, completion_tokens: 5 } }),
+  );
+  await using door = await startDoor(upstream);
+  for (const [priced, price] of [
+    ['A', '1'],
+    ['acme/*', '3'],
+  ] as const) {
+    const words = ['price', 'set', `127.0.0.1:${upstream.port}`, priced, '--input', price, '--output', price];
+    expect(await runCommand([...words, '--usage-database', usagePath(door)])).toMatchObject({ code: 0 });
+  }
+  const body = { model: 'A', models: ['acme/one'], messages: [] };
+  for (const answering of ['A-2026-01-31', 'acme/one', 'acme/one-2026-01-31', 'acme/other', 'Ab']) {
+    model = answering;
+    expect(await ask(door, upstream, 'chat/completions', body)).toBe(200);
+  }
+  expect(costs(door)).toEqual([15_000, 45_000, 45_000, 15_000, 15_000]);
+});

@@ -141,6 +141,30 @@ describe('a call', () => {
     ]);
   });
 
+  test.each([
+    ['of the fallback that has answered', { ranInstead: 'B', answeredModel: 'B-2026' }, 200],
+    ['of what was asked for, where that answers by a name of its own', { answeredModel: 'B' }, 100],
+    ['of what was asked for, where no other is known', { ranInstead: 'C', answeredModel: 'C' }, 100],
+  ])('costs the price %s', async (_, more, costNano) => {
+    const price = `INSERT INTO usage_price (provider, model, valid_from, source, input) VALUES ('openrouter.ai', ?, 0, 'operator', ?)`;
+    sql(price, 'A', 1e-9);
+    sql(price, 'B', 2e-9);
+    const call = callOf();
+    await ledger.open(call, NO_BUDGET);
+    const ending = endingOf({ usage: { input: 100, output: 0 }, ...more });
+    expect(await ledger.settle(call, ending, [])).toMatchObject({ costNano });
+  });
+
+  test('of a model that has no price costs that of the model that has answered', async () => {
+    sql(
+      `INSERT INTO usage_price (provider, model, valid_from, source, input) VALUES ('openrouter.ai', 'B', 0, 'import', 2e-9)`,
+    );
+    const call = callOf();
+    await ledger.open(call, NO_BUDGET);
+    const ending = endingOf({ usage: { input: 100, output: 0 }, answeredModel: 'B' });
+    expect(await ledger.settle(call, ending, [])).toMatchObject({ costNano: 200 });
+  });
+
   test('that fails has used nothing, and is in no sum', async () => {
     const call = callOf();
     await ledger.open(call, NO_BUDGET);
