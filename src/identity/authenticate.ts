@@ -8,7 +8,7 @@ import type { HeaderEdit, HeaderLines, TransportScope } from '../transport/excha
 import { type Credential, type Credentials, isReadable, readCredentials, toHeaderEdit } from './credential.ts';
 import { type VerifiedToken, createSessionTokens } from './session-token.ts';
 
-type UserView = Pick<StoreView, 'user' | 'userOfApiKey'>;
+type UserView = Pick<StoreView, 'user' | 'isSessionOver' | 'userOfApiKey'>;
 
 export interface IdentityScope extends Pick<TransportScope, 'incoming' | 'credentialEdit'> {
   principal: Principal;
@@ -97,8 +97,9 @@ async function ofOneUser(
 function ofVerified(verified: VerifiedToken, view: UserView | undefined): Principal {
   if (verified.state === 'invalid') return INVALID;
   if (verified.state === 'expired') return EXPIRED;
-  const { userId } = verified;
-  return lookUp(view, (known) => known.user(userId) ?? UNKNOWN) ?? { kind: 'unresolved', claimed: userId };
+  const { userId, stamp } = verified;
+  const find = (known: UserView) => (known.isSessionOver(userId, stamp) ? EXPIRED : (known.user(userId) ?? UNKNOWN));
+  return lookUp(view, find) ?? { kind: 'unresolved', claimed: userId };
 }
 
 function ofKey(key: string, view: UserView | undefined): Principal {

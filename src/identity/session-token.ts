@@ -6,7 +6,14 @@ import { hasSessionShape, isCanonical } from './credential.ts';
 import { type UserId, toUserId } from '../policy/principal.ts';
 
 export type VerifiedToken =
-  { readonly state: 'valid'; readonly userId: UserId } | { readonly state: 'expired' } | { readonly state: 'invalid' };
+  | {
+      readonly state: 'valid';
+      readonly userId: UserId;
+      /** The claim `session_stamp` (from 0.12). */
+      readonly stamp: unknown;
+    }
+  | { readonly state: 'expired' }
+  | { readonly state: 'invalid' };
 
 /** Why the gate does not know a session of the backend; `early` and `over` by our clock. */
 export type TokenFault = 'other_key' | 'unknown_form' | 'early' | 'over';
@@ -72,7 +79,7 @@ export function createSessionTokens(options: { readonly secretKeys: readonly str
   };
 }
 
-/** What only the backend can know (revocation, `session_stamp`, second factor) stays the backend's to refuse. */
+/** What only the backend can know (revocation of one token, second factor) stays the backend's to refuse. */
 function toEntry(claims: SessionClaims | string, nowMs: number): Entry {
   if (typeof claims === 'string' || claims.startsAt > nowMs / 1000 + CLOCK_SKEW_SECONDS) {
     return { verified: INVALID, until: nowMs + REMEMBER_INVALID_MS };
@@ -80,7 +87,7 @@ function toEntry(claims: SessionClaims | string, nowMs: number): Entry {
   // PyJWT: expired when int(exp) <= now.
   const until = (claims.expiresAt ?? Infinity) * 1000;
   if (nowMs >= until) return { verified: EXPIRED, until: Infinity };
-  return { verified: { state: 'valid', userId: toUserId(claims.id) }, until, after: EXPIRED };
+  return { verified: { state: 'valid', userId: toUserId(claims.id), stamp: claims.stamp }, until, after: EXPIRED };
 }
 
 async function readClaims(token: string, keys: readonly CryptoKey[]) {
@@ -109,14 +116,14 @@ const TOKEN_TYPES: ReadonlySet<unknown> = new Set([undefined, 'session', 'automa
 function readSessionClaims(header: Uint8Array, payload: Uint8Array) {
   const [protectedHeader, claims] = [toRecord(header), toRecord(payload)];
   if (protectedHeader === undefined || claims === undefined || !isAccepted(protectedHeader)) return undefined;
-  const { id, typ, aud, sub = '', jti = '', exp, nbf = 0, iat = 0 } = claims;
+  const { id, typ, aud, sub = '', jti = '', exp, nbf = 0, iat = 0, session_stamp: stamp } = claims;
   if (typeof id !== 'string' || id === '' || !id.isWellFormed() || !TOKEN_TYPES.has(typ)) return undefined;
   // an audience that no reader asks for, unless it is nothing to Python
   if (isTruthyInPython(aud) || typeof sub !== 'string' || typeof jti !== 'string') return undefined;
   const [expiresAt, notBefore, issuedAt] = [exp, nbf, iat].map(toInteger);
   if (notBefore === undefined || issuedAt === undefined) return undefined;
   if (exp !== undefined && expiresAt === undefined) return undefined;
-  return { id, expiresAt, startsAt: Math.max(notBefore, issuedAt) };
+  return { id, stamp, expiresAt, startsAt: Math.max(notBefore, issuedAt) };
 }
 
 /** `crit` is read from 2.12 on: `b64`, the one extension that it knows, where that is there. */

@@ -88,7 +88,7 @@ export function createCaches(source: Source, options: Staleness & Configured) {
   const compile = (patterns: readonly string[], organization: string) =>
     compileGrants(toOrganizationId(organization), patterns.map(intern));
   return {
-    roleOf: cache('roleOf', toUser, { maxSize: 100_000, isGuessed: true }),
+    accountOf: cache('accountOf', toAccount, { maxSize: 100_000, isGuessed: true }),
     // a key itself is kept nowhere: neither in the cache nor in a log
     userOfApiKey: cache('userOfApiKey', same, { maxSize: 20_000, isGuessed: true, placeOf: digestOf }),
     membershipsOf: cache('membershipsOf', (joined) => joined?.map(intern), {
@@ -120,8 +120,12 @@ export function createCaches(source: Source, options: Staleness & Configured) {
 
 const same = <T>(value: T): T => value;
 const digestOf = (key: string): string => createHash('sha256').update(key).digest('base64');
-const toUser = (role: string | undefined, id: string): UserPrincipal | undefined =>
-  role === undefined ? undefined : { kind: 'user', id: toUserId(id), role };
+/** @returns the user with today's role, and the stamp that a session must carry, where the backend keeps any */
+const toAccount = (account: ReturnType<PointReads['accountOf']>, id: string) => {
+  if (account === undefined) return undefined;
+  const { role, ...stamp } = account;
+  return { user: { kind: 'user', id: toUserId(id), role } satisfies UserPrincipal as UserPrincipal, ...stamp };
+};
 
 function createInterner(epoch: () => number) {
   const interned = new Map<string, string>();

@@ -152,7 +152,8 @@ function read({ path, organization, autoEnroll, freshness }: OpenFile, { name, k
   if (name !== 'membershipsOf' || organization === undefined || autoEnroll !== true) return found;
   const isMember = found === undefined || found.value !== undefined;
   const isTooSoon = status.enrolment !== undefined && now < status.enrolment.metAt + ENROL_AGAIN_MS;
-  if (isMember || isTooSoon || ROLES_NOT_ENROLLED.has(freshness.read('roleOf', user)?.value ?? 'pending')) return found;
+  if (isMember || isTooSoon || ROLES_NOT_ENROLLED.has(freshness.read('accountOf', user)?.value?.role ?? 'pending'))
+    return found;
   const { value, failure } = write({ path, freshness }, 'enrolment', () =>
     enrol(path, SERVING_BUSY_MS, organization.id, user),
   );

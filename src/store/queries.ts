@@ -28,7 +28,9 @@ type Name = keyof typeof ASKS;
 /** The statements of one decision that nothing is cached for; undefined where they cannot run on this schema. */
 function statementsFor(schema: Schema): Readonly<Record<Name, string | undefined>> {
   return {
-    role: 'SELECT role FROM "user" WHERE id = ?',
+    role: schema.sessionStamps
+      ? 'SELECT u.role, a.id IS NOT NULL, a.session_stamp FROM "user" u LEFT JOIN auth a ON a.id = u.id WHERE u.id = ?'
+      : 'SELECT role, 0, NULL FROM "user" WHERE id = ?',
     api_key: {
       table: 'SELECT user_id FROM api_key WHERE "key" = ?',
       column: 'SELECT id FROM "user" WHERE api_key = ?',
@@ -71,11 +73,21 @@ export function prepareGrants(connection: Connection, schema: Schema) {
   };
 }
 
+interface Account {
+  readonly role: string;
+  /** What the claim of the same name must be in each token of the user (from 0.12); absent where the backend keeps none. */
+  readonly sessionStamp?: unknown;
+}
+
 function prepareReads(connection: Connection, schema: Schema) {
   const statements = statementsFor(schema);
-  const [roles, owners] = [prepareColumn(connection, statements.role), prepareColumn(connection, statements.api_key)];
+  const owners = prepareColumn(connection, statements.api_key);
   const rowsOf = (sql = '') => connection.prepare<[string], unknown[]>(sql).raw();
-  const [memberships, presets] = [rowsOf(statements.memberships), rowsOf(statements.preset)];
+  const [accounts, memberships, presets] = [
+    rowsOf(statements.role),
+    rowsOf(statements.memberships),
+    rowsOf(statements.preset),
+  ];
   return {
     ...prepareGrants(connection, schema),
     composites: prepareComposites(connection, schema),
@@ -86,10 +98,13 @@ function prepareReads(connection: Connection, schema: Schema) {
     budgetsOf: prepareBudgets(connection),
     allBudgets: prepareAllBudgets(connection),
     organizationName: prepareOrganizationName(connection),
-    roleOf(user: string): string | undefined {
-      const [found] = roles(user);
+    accountOf(user: string): Account | undefined {
+      const row = accounts.get(user);
+      if (row === undefined) return undefined;
+      const [role, isStamped, sessionStamp] = row;
       // no role, or one that is no text: the backend lets such a user nowhere, and an empty role would pass for an ordinary one
-      return found === undefined || typeof found === 'string' ? found : 'pending';
+      const account = { role: typeof role === 'string' ? role : 'pending' };
+      return isStamped === 1 ? { ...account, sessionStamp } : account;
     },
     userOfApiKey: (key: string) => toText(owners(key)[0]).map(toUserId)[0],
     /** @returns organizations in which the user is active, the oldest membership first; undefined where there is no row, switched on or off, in any */
@@ -140,7 +155,7 @@ export function prepareStatements(connection: Connection) {
 
 /** What a few requests would read: column, and reads that take what stands in it as their key. */
 const PROBED = [
-  ['"user"', 'id', 'roleOf', 'membershipsOf'],
+  ['"user"', 'id', 'accountOf', 'membershipsOf'],
   ['organization_models', 'organization_id', 'isActive', 'patternsOf'],
   ['model', 'id', 'preset'],
 ] as const;

@@ -167,6 +167,8 @@ export function readSchema(connection: Connection) {
   return {
     /** `api_key` table (from 0.6.41), or the column `user.api_key` (to 0.6.40). */
     apiKeys: has('api_key', 'key', 'user_id') ? 'table' : has('user', 'api_key') ? 'column' : 'none',
+    /** `auth.session_stamp` (from 0.12.0). */
+    sessionStamps: has('auth', 'id', 'session_stamp'),
     /** When a membership began. */
     memberSince: has('organization_members', 'joined_at'),
     memberActive: has('organization_members', 'is_active'),

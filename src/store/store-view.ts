@@ -37,7 +37,7 @@ const MAX_API_KEY_LENGTH = 512;
 
 /** The caches by their names in the metrics. */
 const COUNTED = {
-  users: 'roleOf',
+  users: 'accountOf',
   api_keys: 'userOfApiKey',
   memberships: 'membershipsOf',
   grants: 'patternsOf',
@@ -49,7 +49,7 @@ const COUNTED = {
 export type StoreView = Pick<
   CachedView,
   | keyof PolicyView
-  | ('user' | 'userOfApiKey' | 'isGrantedAnywhere' | 'hasModelRow' | 'providerSettings' | 'presetsOn')
+  | ('user' | 'isSessionOver' | 'userOfApiKey' | 'isGrantedAnywhere' | 'hasModelRow' | 'providerSettings' | 'presetsOn')
   | ('budgetsOf' | 'allBudgets' | 'organizationName' | 'openrouterKeyOf')
 >;
 
@@ -73,7 +73,16 @@ export class CachedView implements PolicyView {
 
   /** @returns the user with today's role, or undefined where the backend does not know the id */
   user(id: UserId) {
-    return this.#caches.roleOf.get(id);
+    return this.#caches.accountOf.get(id)?.user;
+  }
+
+  /**
+   * Has the backend ended the sessions with this claim, as it does with all of a user when the password is changed (0.12)?
+   * No, where it keeps no stamp: then it knows by itself. @param stamp the claim `session_stamp`; undefined where there is none
+   */
+  isSessionOver(id: UserId, stamp: unknown): boolean {
+    const account = this.#caches.accountOf.get(id);
+    return account !== undefined && 'sessionStamp' in account && account.sessionStamp !== (stamp ?? null);
   }
 
   /** @returns the owner of an API key, in whichever table this schema version keeps keys */
@@ -187,7 +196,7 @@ export function inspect(connection: Connection, enrolling?: string) {
   const reads: PointReads = {
     ...stored,
     membershipsOf: (user) => {
-      const [joined, role = 'pending'] = [stored.membershipsOf(user), stored.roleOf(user)];
+      const [joined, role = 'pending'] = [stored.membershipsOf(user), stored.accountOf(user)?.role];
       if (enrolling === undefined || joined !== undefined || ROLES_NOT_ENROLLED.has(role)) return joined;
       enrolled.add(user);
       return [toOrganizationId(enrolling)];

@@ -18,17 +18,17 @@ test('a request that meets the failed read of another one learns that it can wai
 
   const writer = new Database(database.path);
   writer.exec('BEGIN EXCLUSIVE');
-  await file.load([{ name: 'roleOf', key: ada }]);
+  await file.load([{ name: 'accountOf', key: ada }]);
   writer.exec('ROLLBACK');
   writer.close();
   const before = file.failures;
-  expect(file.read('roleOf', ada)).toBeUndefined();
+  expect(file.read('accountOf', ada)).toBeUndefined();
   expect(file.failures).toBeGreaterThan(before);
 
   clock.advance(100);
   await file.look();
-  await file.load([{ name: 'roleOf', key: ada }]);
-  expect(loaded.mock.calls).toEqual([[{ name: 'roleOf', key: ada }, 'user']]);
+  await file.load([{ name: 'accountOf', key: ada }]);
+  expect(loaded.mock.calls).toEqual([[{ name: 'accountOf', key: ada }, { role: 'user' }]]);
   await file.close();
   database.close();
 });

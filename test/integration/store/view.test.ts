@@ -158,6 +158,52 @@ describe('an API key', () => {
   });
 });
 
+describe('a session', () => {
+  const ada = toUserId('ada');
+  const withStamp = (stamp: string | null) => {
+    const database = createDatabase({ era: '0.12.4' });
+    database.addUser({ id: 'ada' });
+    database.run(
+      'INSERT INTO auth (id, email, password, active, session_stamp) VALUES (?, ?, ?, 1, ?)',
+      'ada',
+      'a',
+      '',
+      stamp,
+    );
+    return database;
+  };
+
+  test('is over as soon as the stamp of the account is another', async () => {
+    using database = withStamp('first');
+    using opened = await openStore(database.path);
+    expect(await opened.next().isSessionOver(ada, 'first')).toBe(false);
+    expect(await opened.next().isSessionOver(ada, undefined)).toBe(true);
+    expect(await opened.next().isSessionOver(ada, 7)).toBe(true);
+    database.run(`UPDATE auth SET session_stamp = 'second'`);
+    expect(await opened.next().isSessionOver(ada, 'first')).toBe(true);
+    expect(await opened.next().isSessionOver(ada, 'second')).toBe(false);
+  });
+
+  test('of before 0.12 carries no stamp, and goes on until the account gets one', async () => {
+    using database = withStamp(null);
+    using opened = await openStore(database.path);
+    expect(await opened.next().isSessionOver(ada, undefined)).toBe(false);
+    expect(await opened.next().isSessionOver(ada, null)).toBe(false);
+    expect(await opened.next().isSessionOver(ada, 'any')).toBe(true);
+  });
+
+  test.each(['0.6.18', '0.12.4'] as const)(
+    'is left to the backend where it keeps no stamp of the user: %s',
+    async (era) => {
+      using database = createDatabase({ era });
+      database.addUser({ id: 'ada' });
+      using opened = await openStore(database.path);
+      expect(await opened.next().user(ada)).toMatchObject({ role: 'user' });
+      expect(await opened.next().isSessionOver(ada, 'any')).toBe(false);
+    },
+  );
+});
+
 test('a user whose row has no role may use nothing', async () => {
   using database = createDatabase({ era: '0.12.4' });
   database.addUser({ id: 'ada' });
@@ -220,7 +266,7 @@ describe('an attempt', () => {
     using database = createDatabase();
     using opened = await openStore(database.path);
     const lacking = () => {
-      throw new NotLoaded({ name: 'roleOf', key: 'ada' });
+      throw new NotLoaded({ name: 'accountOf', key: 'ada' });
     };
     await expect(async () => opened.store.ask(lacking)).rejects.toMatchObject({ code: 'policy_unavailable' });
   });

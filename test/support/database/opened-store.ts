@@ -50,6 +50,7 @@ export async function openStore(
     clock.advance(1);
     return {
       user: (id) => ask((view) => view.user(id)),
+      isSessionOver: (id, stamp) => ask((view) => view.isSessionOver(id, stamp)),
       userOfApiKey: (key) => ask((view) => view.userOfApiKey(key)),
       grantsOf: (user) => ask((view) => view.grantsOf(user), { user }),
       preset: (id) => ask((view) => view.preset(id)),

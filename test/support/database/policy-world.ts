@@ -45,6 +45,7 @@ export function viewOf({ grants, members, presets = {}, composites = [], prefixe
     isComposite: (id) => composites.includes(id),
     connectionPrefixes: () => prefixes,
     user: () => undefined,
+    isSessionOver: () => false,
     userOfApiKey: () => undefined,
     isGrantedAnywhere: (id) =>
       [...sets.values()].some((set) => {

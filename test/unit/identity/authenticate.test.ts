@@ -77,6 +77,17 @@ describe('the principal', () => {
     });
   });
 
+  it('is anonymous, as with an expired token, where the backend has ended the sessions of the account', async () => {
+    const changed = userView({ anna: 'user' }, { [ANNAS_KEY]: 'anna' }, { anna: 'the stamp of today' });
+    const because = async (token: string) =>
+      (await identity.resolve(['Authorization', `Bearer ${token}`], changed)).principal;
+    const ended = { kind: 'anonymous', because: 'credential_expired' };
+    expect(await because(anna)).toEqual(ended);
+    expect(await because(annaOld)).toEqual(ended);
+    expect(await because(await mintSession('anna', { claims: { session_stamp: 'the stamp of today' } }))).toEqual(ANNA);
+    expect(await because(ANNAS_KEY)).toEqual(ANNA);
+  });
+
   it('is known at once when the token was verified before, also where browsers send it twice', async () => {
     const lines = ['Authorization', `Bearer ${anna}`, 'Cookie', `token=${anna}`];
     await identity.resolve(lines, view);
@@ -87,6 +98,9 @@ describe('the principal', () => {
 describe('while the database cannot be read', () => {
   const broken: UserView = {
     user: () => {
+      throw new GatewayError('policy_unavailable');
+    },
+    isSessionOver: () => {
       throw new GatewayError('policy_unavailable');
     },
     userOfApiKey: () => {

@@ -10,30 +10,38 @@ const nowSeconds = (): number => Math.floor(Date.now() / 1000);
 
 describe('a session token of the backend', () => {
   it('is valid as 0.6 mints it, without an expiry', async () => {
-    expect(await tokens.verify(await mintSession06(USER))).toEqual(VALID);
+    expect(await tokens.verify(await mintSession06(USER))).toMatchObject(VALID);
   });
 
   it('is valid as 0.12 mints it', async () => {
-    expect(await tokens.verify(await mintSession(USER))).toEqual(VALID);
+    expect(await tokens.verify(await mintSession(USER))).toMatchObject(VALID);
+  });
+
+  it('says the stamp of the account that it was made for, from 0.12', async () => {
+    const stampOf = async (session_stamp: unknown) =>
+      tokens.verify(await mintSession(USER, { claims: { session_stamp } }));
+    expect(await stampOf('a-stamp')).toEqual({ ...VALID, stamp: 'a-stamp' });
+    expect(await stampOf(null)).toEqual({ ...VALID, stamp: null });
+    expect(await tokens.verify(await mintSession06(USER))).toEqual(VALID);
   });
 
   it.each(['session', 'automation', 'subagent'])('is valid as type %s', async (typ) => {
-    expect(await tokens.verify(await mintSession(USER, { claims: { typ } }))).toEqual(VALID);
+    expect(await tokens.verify(await mintSession(USER, { claims: { typ } }))).toMatchObject(VALID);
   });
 
   it('is valid under any of the candidate secrets, such as a key file with its newline', async () => {
     const both = createSessionTokens({ secretKeys: [TEST_SECRET, `${TEST_SECRET}\n`] });
-    expect(await both.verify(await mintSession(USER, { secretKey: `${TEST_SECRET}\n` }))).toEqual(VALID);
-    expect(await both.verify(await mintSession(USER))).toEqual(VALID);
+    expect(await both.verify(await mintSession(USER, { secretKey: `${TEST_SECRET}\n` }))).toMatchObject(VALID);
+    expect(await both.verify(await mintSession(USER))).toMatchObject(VALID);
   });
 
   it('is valid where the secret is a short one', async () => {
     const short = createSessionTokens({ secretKeys: ['x'] });
-    expect(await short.verify(await mintSession(USER, { secretKey: 'x' }))).toEqual(VALID);
+    expect(await short.verify(await mintSession(USER, { secretKey: 'x' }))).toMatchObject(VALID);
   });
 
   it('survives an issuer whose clock runs a little ahead of ours', async () => {
-    expect(await tokens.verify(await mintSession(USER, { claims: { iat: nowSeconds() + 5 } }))).toEqual(VALID);
+    expect(await tokens.verify(await mintSession(USER, { claims: { iat: nowSeconds() + 5 } }))).toMatchObject(VALID);
   });
 
   it('is expired from the very second of its claim on', async () => {
@@ -101,7 +109,7 @@ describe('the cache', () => {
     const token = await mintSession(USER);
     expect(tokens.verify(token)).toBeInstanceOf(Promise);
     await tokens.verify(token);
-    expect(tokens.verify(token)).toEqual(VALID);
+    expect(tokens.verify(token)).toMatchObject(VALID);
   });
 
   it('stops answering "valid" when the token expires', async () => {
@@ -111,7 +119,7 @@ describe('the cache', () => {
     const token = await mintSession(USER, { claims: { exp } });
     await clocked.verify(token);
     nowMs = exp * 1000 - 1;
-    expect(clocked.verify(token)).toEqual(VALID);
+    expect(clocked.verify(token)).toMatchObject(VALID);
     nowMs = exp * 1000;
     expect(clocked.verify(token)).toEqual({ state: 'expired' });
   });
@@ -123,7 +131,7 @@ describe('the cache', () => {
     await clocked.verify(token);
     expect(clocked.verify(token)).toEqual({ state: 'invalid' });
     nowMs += 3_600_000;
-    expect(await clocked.verify(token)).toEqual(VALID);
+    expect(await clocked.verify(token)).toMatchObject(VALID);
   });
 
   it('does not let garbage drive out the sessions', async () => {
@@ -136,7 +144,7 @@ describe('the cache', () => {
       (_, n) => `${header ?? ''}.${payload ?? ''}.${String(n).padStart(43, '_')}`,
     );
     await Promise.all(forged.map(async (text) => clocked.verify(text)));
-    expect(clocked.verify(token)).toEqual(VALID);
+    expect(clocked.verify(token)).toMatchObject(VALID);
     expect(clocked.verify(forged[0] ?? '')).toBeInstanceOf(Promise);
   });
 
