@@ -77,6 +77,11 @@ export class ThreadedFile implements Source {
     return this.#unanswered === 0 ? errors : new Map([...errors, ['NO_ANSWER', this.#unanswered]]);
   }
 
+  /** How often writing failed, by operation and SQLite's code. */
+  get writeErrors(): FileStatus['writeErrors'] {
+    return this.status.writeErrors;
+  }
+
   /** Has every look failed for so long that it is no commit of another program? */
   get isFailingLong(): boolean {
     return this.#failingSince !== undefined && this.#options.now() - this.#failingSince >= LONG_LOCK_MS;
