@@ -69,6 +69,7 @@ export const toConfig = (values: Values, { path, upstreamUrl, secretKeys, provid
     trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],
     maxBodyBytes: values.MODELGATE_MAX_BODY,
     maxHeaderBytes: values.MODELGATE_MAX_HEADER,
+    drainDelayMs: values.MODELGATE_DRAIN_DELAY,
     drainTimeoutMs: values.MODELGATE_DRAIN_TIMEOUT,
     logFormat: values.LOG_FORMAT,
   });

@@ -63,6 +63,7 @@ const SETTINGS = {
   MODELGATE_CONNECT_TIMEOUT: settingWithDefault(value.duration('1ms', '1h'), '5s'),
   MODELGATE_RESPONSE_TIMEOUT: settingWithDefault(value.duration('1ms', '24h'), '10m'),
   MODELGATE_IDLE_TIMEOUT: settingWithDefault(value.duration('1ms', '24h'), '10m'),
+  MODELGATE_DRAIN_DELAY: settingWithDefault(value.duration('0ms', '10m'), '0s', '5s'),
   MODELGATE_DRAIN_TIMEOUT: settingWithDefault(value.duration('0ms', '1h'), '25s'),
   MODELGATE_HEADERS_BACKEND: choice('wins', 'replaced'),
   MODELGATE_HEADERS_FRAME_OPTIONS: field(header.frameOptions, 'SAMEORIGIN', 'DENY'),
@@ -137,8 +138,10 @@ const MEANINGS = {
     "Longest wait for the backend's response headers, which come late where a model answers without streaming.",
   MODELGATE_IDLE_TIMEOUT:
     'Longest silence inside an answer, and of a client that takes nothing of it. The whole of a stream has no limit. A request body ends after a minute of silence, or where it comes by less than 500 bytes a second.',
+  MODELGATE_DRAIN_DELAY:
+    'How long the gate goes on serving after SIGTERM, with `/readyz` at 503, before it stops accepting: as long as the balancer in front needs to notice. None by default: with one gate, and behind nginx, it only makes a stop longer.',
   MODELGATE_DRAIN_TIMEOUT:
-    'How long running requests may finish after SIGTERM; keep it below the grace period of the container.',
+    'How long running requests may finish after that; keep the sum of both below the grace period of the container.',
   MODELGATE_HEADERS_BACKEND:
     "Whether the backend's own line of a header below stays, where it sends one. For each header: a value, `off` (in no answer: nginx adds it, say), or `backend` (the backend's own alone).",
   MODELGATE_HEADERS_FRAME_OPTIONS: '`X-Frame-Options`. Other sites cannot show the page in a frame.',

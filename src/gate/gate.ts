@@ -73,6 +73,11 @@ export function createGate(parts: GateParts) {
     },
     upstreamProblem: () => upstream.findProblem(),
     identityProblem: lasting.sessions.problem,
+    /** `/readyz` says no, and each answer ends its connection; all goes on being served until `drain`. */
+    announceDrain(): void {
+      draining = true;
+      downstream.announceDrain();
+    },
     async drain(): Promise<number> {
       draining = true;
       const cut = await downstream.drain(config.drainTimeoutMs);

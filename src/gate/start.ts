@@ -69,7 +69,11 @@ export async function startGate(config: Config, log: Log, version: string) {
       door?.reconfigure(changed);
       current = changed;
     };
-    return { url, port, adminUrl, adminPort, providerUrl: behind?.url, reconfigure, close };
+    const announceDrain = (): void => {
+      gate.announceDrain();
+      door?.announceDrain();
+    };
+    return { url, port, adminUrl, adminPort, providerUrl: behind?.url, reconfigure, announceDrain, close };
   } catch (error) {
     await close();
     throw error;

@@ -63,6 +63,7 @@ export function createProviderDoor(parts: ProviderDoorParts) {
     reconfigure(changed: Config): void {
       app = createStages({ ...lasting, config: changed });
     },
+    announceDrain: () => downstream.announceDrain(),
     async drain(): Promise<number> {
       const cut = await downstream.drain(config.drainTimeoutMs);
       await Promise.all([

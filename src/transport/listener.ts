@@ -94,6 +94,7 @@ export function createDownstream(options: DownstreamOptions) {
   return {
     server,
     running: () => traffic.running,
+    announceDrain: () => traffic.announceDrain(),
     drain: (limitMs: number) => traffic.drain(server, limitMs),
   };
 }

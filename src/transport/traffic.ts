@@ -1,9 +1,16 @@
 /** What is under way on a listener, so that it can be brought to an end. */
 import type { Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { restartTunnel } from './tunnel.ts';
 
 /** For connections that linger or whose answer is still in the kernel's hands. */
 const LAST_CALL_MS = 2_500;
+
+/** Clients whose sockets end at the same moment come again at the same moment, to the gates that are left. */
+const MAX_SPREAD_MS = 5_000;
+const SPREAD_BY_TUNNEL_MS = 50;
+const SPREAD_STEP_MS = 100;
 
 interface Connection {
   answer: ServerResponse | undefined;
@@ -19,6 +26,7 @@ export class Traffic {
   #onQuiet: (() => void) | undefined;
   running = 0;
   draining = false;
+  #isAnnounced = false;
 
   connect(socket: Duplex): void {
     this.#connections.set(socket, { answer: undefined, last: undefined, isBroken: false });
@@ -37,18 +45,25 @@ export class Traffic {
     const connection = this.#connections.get(socket);
     if (connection !== undefined) connection.answer = outgoing;
     this.running += 1;
-    if (this.draining) outgoing.shouldKeepAlive = false;
+    if (this.#isAnnounced) outgoing.shouldKeepAlive = false;
     outgoing.on('close', () => {
       if (connection?.answer === outgoing) connection.answer = undefined;
       if (connection?.last === outgoing) connection.last = undefined;
       this.running -= 1;
-      if (this.running === 0) this.#onQuiet?.();
+      this.#tellQuiet();
     });
   }
 
   addTunnel(socket: Duplex): void {
     this.#tunnels.add(socket);
-    socket.once('close', () => this.#tunnels.delete(socket));
+    socket.once('close', () => {
+      this.#tunnels.delete(socket);
+      this.#tellQuiet();
+    });
+  }
+
+  #tellQuiet(): void {
+    if (this.running === 0 && this.#tunnels.size === 0) this.#onQuiet?.();
   }
 
   answerOn(socket: Duplex): ServerResponse | undefined {
@@ -80,17 +95,25 @@ export class Traffic {
     });
   }
 
-  async drain(server: Server, limitMs: number): Promise<number> {
-    this.draining = true;
-    const closed = Promise.withResolvers<unknown>();
-    server.close(closed.resolve);
+  /** Each answer ends its connection from here on, so that the client opens the next one elsewhere; all goes on being served. */
+  announceDrain(): void {
+    this.#isAnnounced = true;
     for (const { answer } of this.#connections.values()) {
       if (answer?.headersSent === false) answer.shouldKeepAlive = false;
     }
+  }
+
+  /** @returns how many answers did not end within the limit, and were cut */
+  async drain(server: Server, limitMs: number): Promise<number> {
+    this.draining = true;
+    this.announceDrain();
+    const closed = Promise.withResolvers<unknown>();
+    server.close(closed.resolve);
+    void this.#restartTunnels(limitMs);
     const quiet = Promise.withResolvers<unknown>();
     const limit = setTimeout(quiet.resolve, limitMs);
     this.#onQuiet = () => quiet.resolve(undefined);
-    if (this.running === 0) this.#onQuiet();
+    this.#tellQuiet();
     await quiet.promise;
     clearTimeout(limit);
     const cut = this.running;
@@ -101,5 +124,15 @@ export class Traffic {
     await closed.promise;
     clearTimeout(lastCall);
     return cut;
+  }
+
+  async #restartTunnels(limitMs: number): Promise<void> {
+    const tunnels = [...this.#tunnels];
+    const spreadMs = Math.min(limitMs, MAX_SPREAD_MS, tunnels.length * SPREAD_BY_TUNNEL_MS);
+    const atOnce = Math.ceil((tunnels.length * SPREAD_STEP_MS) / Math.max(spreadMs, SPREAD_STEP_MS));
+    for (let begun = 0; begun < tunnels.length; begun += atOnce) {
+      if (begun > 0) await sleep(SPREAD_STEP_MS, undefined, { ref: false });
+      for (const socket of tunnels.slice(begun, begun + atOnce)) restartTunnel(socket);
+    }
   }
 }

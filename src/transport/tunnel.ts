@@ -9,6 +9,7 @@ import { ClientGone, GatewayError } from '../errors.ts';
 import { ignore } from './answer.ts';
 import type { Forwarded, HeaderLines } from './exchange.ts';
 import { exchange } from './forward.ts';
+import { FrameBounds, closeFrame } from './frames.ts';
 import { fieldOf } from './headers.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -97,13 +98,14 @@ async function joinSockets(client: Socket, upstream: Duplex, gate: ClientFrameGa
     side.on('error', ignore);
   }
   const gone = Promise.allSettled(sides.map(([side]) => finished(side)));
-  upstream.pipe(client);
+  pipeFrames(upstream, client, cut);
   const verdict = gate === undefined ? 'pass' : await firstVerdict(client, gate);
   if (verdict === 'pass') client.pipe(upstream);
   else if (verdict === 'refuse') {
     upstream.unpipe(client);
-    refuse(client, CLOSE_FRAME);
-    refuse(upstream, MASKED_CLOSE_FRAME);
+    // RFC 6455 7.4.1: a violation of policy
+    refuse(client, closeFrame(1008, 'not permitted', 'client'));
+    refuse(upstream, closeFrame(1008, 'not permitted', 'server'));
   }
   await gone;
   return verdict === 'refuse';
@@ -116,11 +118,43 @@ function endSoon(socket: Duplex): void {
   socket.once('close', () => clearTimeout(timer));
 }
 
-/** RFC 6455 7.4.1: a violation of policy. */
-const CLOSE_REASON = Buffer.concat([Buffer.from([1008 >> 8, 1008 & 0xff]), Buffer.from('not permitted')]);
-const CLOSE_FRAME = Buffer.concat([Buffer.from([0x88, CLOSE_REASON.length]), CLOSE_REASON]);
-/** Towards a server every frame is masked (5.3); a mask of zeros leaves the payload as it is. */
-const MASKED_CLOSE_FRAME = Buffer.concat([Buffer.from([0x88, 0x80 | CLOSE_REASON.length, 0, 0, 0, 0]), CLOSE_REASON]);
+/** "Service Restart" in IANA's registry of close codes: the client comes again. */
+const RESTART_FRAME = closeFrame(1012, 'restarting', 'client');
+const restarts = new WeakMap<Duplex, () => void>();
+
+/** Ends a tunnel with 1012 after the frame that is on its way to the client. A client whose handshake still runs is cut. */
+export function restartTunnel(client: Duplex): void {
+  const restart = restarts.get(client);
+  if (restart === undefined) client.destroy();
+  else restart();
+}
+
+function pipeFrames(upstream: Duplex, client: Socket, cut: () => void): void {
+  const bounds = new FrameBounds();
+  const follow = (chunk: Buffer): void => {
+    for (let at = 0; at < chunk.length;) at = bounds.pass(chunk, at);
+  };
+  const close = (): void => {
+    if (!bounds.isClosing && client.writable) client.write(RESTART_FRAME);
+    // the client's own close frame goes on to the backend, which then ends the connection
+    const timer = setTimeout(cut, GRACE_MS);
+    client.once('close', () => clearTimeout(timer));
+  };
+  const passFrame = (chunk: Buffer): void => {
+    client.write(chunk.subarray(0, bounds.pass(chunk)));
+    if (!bounds.isBetween) return;
+    upstream.off('data', passFrame);
+    close();
+  };
+  restarts.set(client, () => {
+    restarts.set(client, () => undefined);
+    upstream.off('data', follow).unpipe(client);
+    if (bounds.isBetween) close();
+    else upstream.on('data', passFrame);
+    upstream.resume();
+  });
+  upstream.on('data', follow).pipe(client);
+}
 
 function refuse(socket: Duplex, closeFrame: Buffer): void {
   if (socket.writable) socket.end(closeFrame);

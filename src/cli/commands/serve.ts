@@ -2,6 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { loadConfig, loadSettingsInForce } from '../../config/load.ts';
 import { type Config, type Loaded, reload } from '../../config/schema.ts';
 import { issuesInLine } from '../../config/issue.ts';
@@ -71,6 +72,11 @@ export async function runGate(
   });
   onStart(gate, log);
   if (!terminal.stop.aborted) await once(terminal.stop, 'abort');
+  if (config.drainDelayMs > 0) {
+    gate.announceDrain();
+    log.info({ delay_ms: config.drainDelayMs }, 'modelgate will stop: /readyz says so, and it serves on for the delay');
+    await sleep(config.drainDelayMs);
+  }
   log.info({ limit_ms: config.drainTimeoutMs }, 'modelgate stops accepting and finishes what runs');
   const cut = await gate.close();
   log.info({ requests_cut: cut }, 'modelgate has stopped');

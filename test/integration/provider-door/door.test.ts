@@ -169,3 +169,11 @@ test('an access line says which door it was, and for whom', async () => {
     .poll(() => door.lines.find(({ msg }) => msg === 'request'))
     .toMatchObject({ door: 'provider', user: 'ann', decision: 'deny', reason: 'not_granted', model: 'F', status: 403 });
 });
+
+test('a door that is about to stop goes on serving, and each answer ends its connection', async () => {
+  await using leaving = await startTestDoor();
+  leaving.door.announceDrain();
+  const response = await leaving.ask('ann', CHAT, { model: 'A', messages });
+  expect([response.status, response.headers.get('connection')]).toEqual([200, 'close']);
+  await response.text();
+});

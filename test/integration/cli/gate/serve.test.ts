@@ -387,6 +387,26 @@ describe('stopping', () => {
     expect(await gate.line('request')).toMatchObject({ path: '/slow', status: 200 });
   });
 
+  test('with a delay it goes on accepting and serving first, /readyz says so, and each answer ends its connection', async () => {
+    const { gate } = await gateWithBackend({ MODELGATE_DRAIN_DELAY: '1500ms' });
+    gate.kill('SIGTERM');
+    const begun = performance.now();
+    expect(await gate.line(/modelgate will stop/)).toMatchObject({ delay_ms: 1_500 });
+    expect(await readyz(gate.adminUrl)).toMatchObject({ status: 503, state: { ready: false, draining: true } });
+    const answer = await fetch(`${gate.url}/api/version`);
+    expect([answer.status, answer.headers.get('connection')]).toEqual([200, 'close']);
+    expect((await gate.ended()).code).toBe(0);
+    expect(performance.now() - begun).toBeGreaterThan(1_400);
+  });
+
+  test('a second signal ends it within the delay too', async () => {
+    const gate = await serveModelgate(environment({ MODELGATE_DRAIN_DELAY: '10m' }));
+    gate.kill('SIGTERM');
+    await gate.line(/modelgate will stop/);
+    const asking = setInterval(() => gate.kill('SIGTERM'), 100);
+    expect((await gate.ended().finally(() => clearInterval(asking))).code).toBe(1);
+  });
+
   test('what outlasts the limit is cut and counted', async () => {
     const { gate, begun } = await gateWithBackend({ MODELGATE_DRAIN_TIMEOUT: '100ms' });
     const { answer } = await begun();
