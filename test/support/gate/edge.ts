@@ -11,8 +11,8 @@ import { makeCertificate } from './certificate.ts';
 import { type NginxOptions, nginxVersion, startNginxProcess } from './nginx-process.ts';
 
 export interface EdgeOptions {
-  /** Address of the gate, `http://127.0.0.1:PORT`. */
-  readonly gate: string;
+  /** Address of the gate, `http://127.0.0.1:PORT`, or of each. */
+  readonly gate: string | readonly string[];
   /** Where the pages come from; the gate where it is left out. */
   readonly pages?: string;
   readonly binary?: string;
@@ -37,9 +37,10 @@ export interface Edge extends AsyncDisposable {
   line(requestId: string): Promise<Record<string, string>>;
 }
 
+const SERVER = 'server modelgate:8080 max_fails=0;';
 /** What an operator of the guide's split changes. */
 const PAGES = `    # serves them, through the gate.
-    server modelgate:8080 max_fails=0;`;
+    ${SERVER}`;
 
 const FOLDER = join(import.meta.dirname, '../../../nginx');
 
@@ -90,16 +91,19 @@ export function edgeProcess(options: EdgeOptions): NginxOptions {
 function configuration(options: EdgeOptions, { ports, directory }: Parameters<NginxOptions['write']>[0]): string {
   const [plain = 0, port = 0] = ports;
   const tls = options.withoutTls === true ? '' : ' ssl';
-  const gate = new URL(options.gate).host;
-  const pages = new URL(options.pages ?? options.gate).host;
+  const serversOf = (urls: string | readonly string[]): string =>
+    [urls]
+      .flat()
+      .map((url) => `server ${new URL(url).host} max_fails=0;`)
+      .join('\n    ');
   if (tls !== '') {
     mkdirSync(join(directory, 'tls'));
     makeCertificate(join(directory, 'tls'));
   }
   const text = replaceAll(read('modelgate.conf'), [
     ...(options.replace ?? []),
-    [PAGES, PAGES.replace('modelgate:8080', pages)],
-    ['server modelgate:8080 ', `server ${gate} `],
+    [PAGES, PAGES.replace(SERVER, serversOf(options.pages ?? options.gate))],
+    [SERVER, serversOf(options.gate)],
     ['/var/log/nginx/', `${directory}/`],
     ...(tls === '' ? [] : ([['/etc/nginx/tls/', `${directory}/tls/`]] as const)),
     ...listening(80, plain, ' default_server', ' default_server'),
