@@ -88,7 +88,7 @@ export async function committing<T>(
   }
 }
 
-export const closing = (connection: Connection): Connection & Disposable =>
+export const closing = <C extends Connection>(connection: C): C & Disposable =>
   Object.assign(connection, { [Symbol.dispose]: () => void connection.close() });
 
 /** The one wait for a lock: runs `attempt` until SQLite no longer calls the file busy. @throws what it threw last */

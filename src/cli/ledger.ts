@@ -2,11 +2,11 @@
 import { existsSync, statSync } from 'node:fs';
 import { OperationFailure, toFailure, unchanged } from '../backend-file/failure.ts';
 import { type Operation, ATTEMPT_MS, closing, committing, recovering, waiting } from '../backend-file/transaction.ts';
-import { type Connection, failureCode, noteCompanions, openForReading, openForWriting } from '../store/database.ts';
+import { type FileConnection, failureCode, noteCompanions, openForReading, openForWriting } from '../store/database.ts';
 import { openUsageFile } from '../usage/schema.ts';
 
 /** Reads in one transaction. @throws OperationFailure where there is no ledger, or it cannot be read */
-export async function readingLedger<T>(ledger: Operation, read: (connection: Connection) => T): Promise<T> {
+export async function readingLedger<T>(ledger: Operation, read: (connection: FileConnection) => T): Promise<T> {
   const { path } = ledger;
   using cleanup = new DisposableStack();
   cleanup.defer(noteCompanions(path));
@@ -26,7 +26,7 @@ export async function readingLedger<T>(ledger: Operation, read: (connection: Con
  */
 export function changingLedger<T>(
   ledger: Operation,
-  change: (connection: Connection) => T | Promise<T>,
+  change: (connection: FileConnection) => T | Promise<T>,
   { mayBeNew = false }: { readonly mayBeNew?: boolean } = {},
 ): Promise<T> {
   const { path, patience } = ledger;
@@ -80,7 +80,7 @@ const otherVersion = (path: string, lacks: string) =>
     'Start the gate of this version on it once: it makes what is missing.',
   );
 
-function requireLedger(connection: Connection, path: string): void {
+function requireLedger(connection: FileConnection, path: string): void {
   const table = connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'usage_request'").get();
   if (table === undefined) throw noLedger(path);
 }

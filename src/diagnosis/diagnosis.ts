@@ -5,6 +5,7 @@ import { type Operation, ATTEMPT_MS, waiting } from '../backend-file/transaction
 import { readBackendRelease } from '../store/backend-releases.ts';
 import {
   type Connection,
+  type FileConnection,
   describeFailure,
   failureCode,
   isBusy,
@@ -113,7 +114,7 @@ async function lookInside(options: Diagnosis): Promise<readonly Finding[]> {
   return findings;
 }
 
-const read = (connection: Connection) => ({
+const read = (connection: FileConnection) => ({
   schema: readSchema(connection),
   release: readBackendRelease(connection),
   mode: String(connection.pragma('journal_mode', { simple: true })),

@@ -3,7 +3,13 @@ import { existsSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { asSize } from '../backend-file/text.ts';
 import { ATTEMPT_MS, closing } from '../backend-file/transaction.ts';
-import { type Connection, describeFailure, failureCode, noteCompanions, openForReading } from '../store/database.ts';
+import {
+  type FileConnection,
+  describeFailure,
+  failureCode,
+  noteCompanions,
+  openForReading,
+} from '../store/database.ts';
 import { isLost, remedyFor } from '../usage/remedy.ts';
 import { firstIdOf } from '../usage/statements.ts';
 import { type Verdict, ok, problem, unknown, warning } from './finding.ts';
@@ -26,7 +32,7 @@ export function checkLedger(path: string): readonly Verdict[] {
 }
 
 /** @param path of a file that is there @returns what `check` says, or that the file cannot be read */
-export function onLedger(path: string, check: (ledger: Connection) => readonly Verdict[]): readonly Verdict[] {
+export function onLedger(path: string, check: (ledger: FileConnection) => readonly Verdict[]): readonly Verdict[] {
   using cleanup = new DisposableStack();
   cleanup.defer(noteCompanions(path));
   try {
@@ -50,7 +56,7 @@ interface Growth {
   readonly bytesADay: number;
 }
 
-function growthOf(ledger: Connection): Growth {
+function growthOf(ledger: FileConnection): Growth {
   const pragma = (name: string): number => Number(ledger.pragma(name, { simple: true }));
   const count = ledger.prepare<[string], number>('SELECT count(*) FROM usage_request WHERE id >= ?').pluck();
   const rows = count.get('') ?? 0;

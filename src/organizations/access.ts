@@ -4,7 +4,7 @@ import { type Operation, hearStop, reading } from '../backend-file/transaction.t
 import type { Connection } from '../store/database.ts';
 import type { Organization } from '../store/initialize.ts';
 import { prepareGrants } from '../store/queries.ts';
-import { type Schema, activeCondition, columnsOf, SCHEMA_OBJECTS } from '../store/schema.ts';
+import { type Schema, activeCondition, columnsOf, objectsOf } from '../store/schema.ts';
 import type { GatePolicy } from './explanation.ts';
 import { readGrants } from './grants.ts';
 import { readMembers } from './members.ts';
@@ -37,10 +37,11 @@ export function readAccessReport(
     const organizations = readOrganizations(connection, schema, only);
     const total = readCount(connection, 'SELECT count(*) FROM organization_members');
     const members = connection.prepare<[object], [string, string, string | null, string | null, unknown]>(`
-      SELECT DISTINCT om.organization_id, u.id, u.email, u.name, u.role
+      SELECT om.organization_id, u.id, u.email, u.name, u.role
       FROM organization_members om JOIN "user" u ON u.id = om.user_id
       WHERE ${activeCondition(schema.memberActive, 'om')} AND ${within('om')} AND typeof(om.user_id) = 'text'
-      ORDER BY om.organization_id, u.email, u.id`);
+      GROUP BY om.organization_id, u.id, u.email, u.name, u.role
+      ORDER BY om.organization_id COLLATE BINARY, u.email COLLATE BINARY NULLS FIRST, u.id COLLATE BINARY`);
     const rows = [];
     let done = 0;
     for (const [id, , email, name, role] of members.raw().iterate(only)) {
@@ -88,9 +89,9 @@ function readOrganizations(connection: Connection, schema: Schema, only: object)
       json_group_array(DISTINCT CAST(m.name AS TEXT)) FILTER (WHERE m.name IS NOT NULL) AS names
     FROM organization_models orgmod JOIN model m ON orgmod.model_id = m.id COLLATE BINARY
     WHERE ${grantsWithin(schema)} GROUP BY orgmod.organization_id COLLATE BINARY`;
-  const rows = readAll<{ organization: string; names: string; model_count: number }>(connection, sql, only);
+  const rows = readAll<{ organization: string; names: string | null; model_count: number }>(connection, sql, only);
   const organizations = rows.map(({ names, ...models }) => {
-    const model_names: readonly string[] = (JSON.parse(names) as string[]).toSorted();
+    const model_names: readonly string[] = (JSON.parse(names ?? '[]') as string[]).toSorted();
     return { models: { ...models, model_names }, isOn: isActive(models.organization) };
   });
   return new Map(organizations.map((one) => [one.models.organization, one]));
@@ -115,7 +116,8 @@ export const readAccessAudit = (operation: Operation) =>
       SELECT u.email, u.name, om.organization_id AS organization, u.last_active_at AS seconds,
         ${activeCondition(schema.memberActive, 'om')} AS active, om.user_id IS NULL AS outside
       FROM "user" u LEFT JOIN organization_members om ON u.id = om.user_id
-      WHERE u.role = 'admin' ORDER BY u.last_active_at DESC, u.email, om.organization_id`;
+      WHERE u.role = 'admin' ORDER BY u.last_active_at DESC NULLS LAST, u.email COLLATE BINARY NULLS FIRST,
+        om.organization_id COLLATE BINARY NULLS FIRST`;
     const found = readAll<AdminRow>(connection, sql).map(({ active, outside, organization, seconds, ...user }) => {
       const times = { last_active_at: toDate(seconds), last_active_at_seconds: seconds };
       return {
@@ -159,11 +161,13 @@ const NONE = { active: 0, all: 0, counting: 0 };
 function countRows(connection: Connection, table: LinkTable, isDistinct: boolean) {
   const isActive = activeCondition(columnsOf(connection, table.name).has('is_active'), 'link');
   const what = isDistinct ? `DISTINCT link.${table.key}` : '*';
-  const [users, isServed] = table === MEMBERS ? ['LEFT JOIN "user" u ON u.id = link.user_id', ROLE_COUNTS] : ['', '0'];
+  const [users, isServed] =
+    table === MEMBERS ? ['LEFT JOIN "user" u ON u.id = link.user_id', ROLE_COUNTS] : ['', 'FALSE'];
   const sql = `
     SELECT link.organization_id AS id, count(${what}) FILTER (WHERE ${isActive}) AS active, count(${what}) AS "all",
       count(${what}) FILTER (WHERE ${isActive} AND ${isServed}) AS counting
-    FROM ${table.name} link ${users} GROUP BY link.organization_id ORDER BY link.organization_id`;
+    FROM ${table.name} link ${users} GROUP BY link.organization_id
+    ORDER BY link.organization_id COLLATE BINARY NULLS FIRST`;
   const rows = readAll<Record<keyof typeof NONE, number> & { readonly id: string | null }>(connection, sql);
   return new Map(rows.map(({ id, ...figures }) => [id, figures]));
 }
@@ -184,7 +188,9 @@ export const showOrganization = (operation: Operation, chosen: ChosenOrganizatio
     const { id, isConfigured } = chosen;
     const [members, grants] = [readMembers(found), readGrants(found)];
     const parts = (['table', 'index', 'view', 'trigger'] as const).map((kind) => {
-      const names = SCHEMA_OBJECTS.filter((object) => object.kind === kind).map(({ name }) => name);
+      const names = objectsOf(connection)
+        .filter((object) => object.kind === kind)
+        .map(({ name }) => name);
       const missing = names.filter((name) => schema.missing.includes(`${kind} ${name}`));
       return { kind, expected: names.length, missing };
     });
@@ -213,4 +219,5 @@ export const showOrganization = (operation: Operation, chosen: ChosenOrganizatio
     return { record, members };
   });
 
-const ADMINS = `SELECT id, email, name FROM "user" WHERE role = 'admin' ORDER BY lower(email), id`;
+const ADMINS = `SELECT id, email, name FROM "user" WHERE role = 'admin' 
+  ORDER BY lower(email) COLLATE BINARY NULLS FIRST, id COLLATE BINARY`;

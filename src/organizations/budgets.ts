@@ -143,8 +143,9 @@ export const clearBudgets = (operation: Operation, chosen: ChosenOrganization, u
         (kinds?.some((kind) => kind.measure === row.measure && kind.scope === row.scope) ?? true),
     );
     if (meant.length === 0) throw unchanged(`${quoted(chosen.id)} has no such budget.`, howToGoOn(chosen.id, entries));
+    const isMeant = 'id IS NOT DISTINCT FROM $id';
     const off = connection.prepare(
-      purge ? `DELETE FROM ${NAME} WHERE id IS $id` : `UPDATE ${NAME} SET is_active = 0 WHERE id IS $id`,
+      purge ? `DELETE FROM ${NAME} WHERE ${isMeant}` : `UPDATE ${NAME} SET is_active = 0 WHERE ${isMeant}`,
     );
     const budgets = meant.map(({ row, isActive }) => {
       off.run({ id: row.id });

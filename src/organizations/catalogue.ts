@@ -16,7 +16,7 @@ import {
   readModelRows,
   textsOf,
 } from '../store/models.ts';
-import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
+import { type Schema, activeCondition, columnsOf, isOn } from '../store/schema.ts';
 import { type ChosenOrganization, GRANTS, changeRows, readColumn, requireOrganization } from './organizations.ts';
 import { readGranted } from './standing.ts';
 
@@ -90,7 +90,7 @@ export function createPresetOffers({ connection, schema, presets, organization }
 function publicPreset(connection: Connection): string {
   // SQLAlchemy writes None into a JSON column as the JSON value
   if (columnsOf(connection, 'model').has('access_control')) {
-    return "SELECT 1 FROM model WHERE id = $preset AND coalesce(access_control, 'null') = 'null'";
+    return "SELECT 1 FROM model WHERE id = $preset AND coalesce(CAST(access_control AS TEXT), 'null') = 'null'";
   }
   if (!columnsOf(connection, 'access_grant').has('principal_id')) return 'SELECT 1';
   return `SELECT 1 FROM access_grant WHERE resource_type = 'model' AND resource_id = $preset
@@ -171,7 +171,7 @@ export function readKnownModels(connection: Connection, schema: Schema): Readonl
   const setting = prepareSettings(connection, schema);
   return new Set([
     ...readColumn<string>(connection, 'SELECT id FROM model'),
-    ...readPipes(connection, '1'),
+    ...readPipes(connection, 'TRUE'),
     ...['openai', 'ollama'].flatMap((kind) =>
       connectionsIn(setting(`${kind}.api_configs`)).flatMap(modelsOfConnection),
     ),
@@ -179,8 +179,10 @@ export function readKnownModels(connection: Connection, schema: Schema): Readonl
   ]);
 }
 
+export const IS_ON = `is_active IS NOT NULL AND ${isOn('is_active')}`;
+
 /** @returns the functions that make models of their own */
-export function readPipes(connection: Connection, which: '1' | 'is_active = 1'): readonly string[] {
+export function readPipes(connection: Connection, which: string): readonly string[] {
   const columns = columnsOf(connection, 'function');
   if (!columns.has('type') || !columns.has('is_active')) return [];
   return readColumn(connection, `SELECT id FROM function WHERE type = 'pipe' AND ${which}`);
@@ -204,9 +206,11 @@ export function closestModel(id: string, known: Iterable<string>): string | unde
 /** @returns whether an answer that is stored came from this model; false where the file cannot tell quickly */
 export function createUseFinder(connection: Connection, { chatMessage }: Schema): (model: string) => boolean {
   // the model of each answer has a column of its own from 0.8.0 on; without its index the whole table would be read
+  const { postgres } = connection;
   const index = `SELECT 1 FROM pragma_index_list('chat_message') list, pragma_index_info(list.name) info
     WHERE info.seqno = 0 AND info.name = 'model_id'`;
-  if (!chatMessage || connection.prepare(index).get() === undefined) return () => false;
+  const isIndexed = postgres?.hasIndexOn('chat_message', 'model_id') ?? connection.prepare(index).get() !== undefined;
+  if (!chatMessage || !isIndexed) return () => false;
   const statement = connection.prepare('SELECT 1 FROM chat_message WHERE model_id = ? LIMIT 1');
   return (model) => statement.get(model) !== undefined;
 }

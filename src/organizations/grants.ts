@@ -29,7 +29,7 @@ export const listGrants = (operation: Operation, chosen: ChosenOrganization) =>
 export function readGrants({ connection, schema, organization, isActive }: FoundOrganization) {
   // a row whose model is no text is as invisible here as it is to the gate
   const sql = `SELECT model_id AS pattern, ${activeCondition(schema.grantActive)} AS active
-    FROM organization_models WHERE organization_id = $organization AND typeof(model_id) = 'text' ORDER BY model_id`;
+    FROM organization_models WHERE organization_id = $organization AND typeof(model_id) = 'text' ORDER BY model_id COLLATE BINARY`;
   const rows = readAll<{ readonly pattern: string; readonly active: number }>(connection, sql, { organization });
   const names = new Map(connection.prepare<[], [string, unknown]>('SELECT id, name FROM model').raw().all());
   return rows.map(({ pattern, active: flag }) => {

@@ -36,7 +36,7 @@ export function readMembers({ connection, schema, organization, isActive }: Foun
       ${activeCondition(schema.memberActive, 'm')} AS flag, ${own('joined_at')} AS seconds
     FROM organization_members m LEFT JOIN "user" u ON u.id = m.user_id
     WHERE m.organization_id = $organization AND typeof(m.user_id) = 'text'
-    ORDER BY u.email IS NULL, lower(u.email), m.user_id`;
+    ORDER BY u.email IS NULL, lower(u.email) COLLATE BINARY, m.user_id COLLATE BINARY`;
   return readAll<MemberRow>(connection, sql, { organization }).map(({ known, flag, seconds, ...user }) => {
     const active = flag === 1;
     const ofUser = known === null ? 'unknown_user' : obstacleOfRole(user.role);

@@ -3,11 +3,20 @@ import { basename, dirname, join } from 'node:path';
 import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { numbered, toMoment } from '../backend-file/text.ts';
 import { type Operation, changing, reading } from '../backend-file/transaction.ts';
-import type { Connection } from '../store/database.ts';
-import { type Initialization, type Organization, NOTHING_LINKED, initialize, isComplete } from '../store/initialize.ts';
+import { type Connection, isFile } from '../store/database.ts';
+import { type Initialization, type Organization, NOTHING_LINKED, isComplete } from '../store/initialize.ts';
 import { IS_LINKABLE, readLinkable } from '../store/models.ts';
+import { initializeIn } from '../store/postgres/initialize.ts';
 import { SWITCH_QUERY } from '../store/queries.ts';
-import { type Schema, COUNTED_TABLES, SCHEMA_OBJECTS, activeCondition, readSchema } from '../store/schema.ts';
+import {
+  type Schema,
+  COUNTED_TABLES,
+  SCHEMA_OBJECTS,
+  activeCondition,
+  isOff,
+  objectsOf,
+  readSchema,
+} from '../store/schema.ts';
 import { type OnStep, makeVerifiedCopy } from '../upkeep/backup.ts';
 import { discard, prepareDirectory, publish } from '../upkeep/files.ts';
 import { findUnwritable } from './explanation.ts';
@@ -15,17 +24,26 @@ import { MEMBERS_OF, MODELS_OF, linkModels, linkUsers, readCount, requireUsableI
 
 /** Makes what is missing. A complete file is only read, so that one that may not be written is no failure. */
 export async function initializeBackend(operation: Operation, organization?: Organization, isConfigured = false) {
-  const isDone = await reading(operation, 'backend', (connection) => isComplete(connection, organization));
-  if (isDone) return describe({ made: [], failed: [], linked: NOTHING_LINKED }, organization);
-  return changing(operation, 'backend', (connection) => {
+  const isDone = await reading(operation, 'backend', (connection) => {
+    if (!isComplete(connection, organization)) return undefined;
+    return describe(connection, { made: [], failed: [], linked: NOTHING_LINKED }, organization);
+  });
+  if (isDone !== undefined) return isDone;
+  return changing(operation, 'backend', async (connection) => {
     if (organization !== undefined && !isConfigured) requireUsableId(connection, organization.id);
-    return describe(initialize(connection, organization), organization, readSchema(connection).problem);
+    const done = await initializeIn(connection, organization);
+    return describe(connection, done, organization, readSchema(connection).problem);
   });
 }
 
-function describe(done: Initialization, organization?: Organization, problem: string | null = null) {
+function describe(
+  connection: Connection,
+  done: Initialization,
+  organization?: Organization,
+  problem: string | null = null,
+) {
   const { made, failed, linked } = done;
-  const objects = SCHEMA_OBJECTS.map(({ kind, name }) => {
+  const objects = objectsOf(connection).map(({ kind, name }) => {
     const start = `${kind} ${name}`;
     const failure = failed.find((line) => line.startsWith(`${start}: `))?.slice(start.length + 2) ?? null;
     const state = failure !== null ? 'failed' : made.includes(start) ? 'made' : 'present';
@@ -74,8 +92,8 @@ function countMigration(connection: Connection, schema: Schema, organization: st
     return { present: rows(''), present_off: rows(` AND NOT ${activeCondition(hasActive)}`) };
   };
   const [members, grants] = COUNTED_TABLES;
-  const newUser = has(members) ? `id NOT IN (${MEMBERS_OF})` : '1';
-  const newModel = `${IS_LINKABLE} AND ${has(grants) ? `id NOT IN (${MODELS_OF})` : '1'}`;
+  const newUser = has(members) ? `id NOT IN (${MEMBERS_OF})` : 'TRUE';
+  const newModel = `${IS_LINKABLE} AND ${has(grants) ? `id NOT IN (${MODELS_OF})` : 'TRUE'}`;
   const users = (which: string): number => count('"user"', `${which} AND ${newUser}`);
   const figures = {
     made: missing,
@@ -92,7 +110,7 @@ function countMigration(connection: Connection, schema: Schema, organization: st
     },
     models: {
       linked: count('model', newModel),
-      linked_inactive: count('model', `${newModel} AND is_active = 0`),
+      linked_inactive: count('model', `${newModel} AND ${isOff('is_active')}`),
       ...present(grants, grantActive),
       left_out_presets: count('model', 'base_model_id IS NOT NULL'),
       left_out_unusable: leftOut.unusable.length,
@@ -109,17 +127,18 @@ const MAY_JOIN = "role != 'pending'";
 
 /** @throws OperationFailure where tables or rows that are there forbid it; then nothing was changed */
 export const migrate = (operation: Operation, { id: organization }: Organization): Promise<Migration> =>
-  changing(operation, 'backend', (connection, schema) => {
+  changing(operation, 'backend', async (connection, schema) => {
     const planned = countMigration(connection, schema, organization);
     const { users, models } = planned.figures;
     // new tables are filled before there is an index to keep or a trigger to fire, so that writers wait half as long
-    const isUntouched = COUNTED_TABLES.every((table) => schema.missing.includes(`table ${table}`));
+    const isUntouched =
+      isFile(connection) && COUNTED_TABLES.every((table) => schema.missing.includes(`table ${table}`));
     const ours = SCHEMA_OBJECTS.filter(({ name }) => COUNTED_TABLES.some((table) => table === name));
     if (isUntouched) for (const { sql } of ours) connection.exec(sql);
-    const madeBefore = isUntouched ? undefined : make(connection);
+    const madeBefore = isUntouched ? undefined : await make(connection);
     const joined = linkUsers(connection, organization, MAY_JOIN);
     const linked = linkModels(connection, organization);
-    const { made, failed } = madeBefore ?? make(connection);
+    const { made, failed } = madeBefore ?? (await make(connection));
     const rowsOf = (table: string): number =>
       readCount(connection, `SELECT count(*) FROM ${table} WHERE organization_id = $organization`, { organization });
     const figures = {
@@ -132,9 +151,9 @@ export const migrate = (operation: Operation, { id: organization }: Organization
     return { ...planned, figures };
   });
 
-function make(connection: Connection): Pick<Initialization, 'made' | 'failed'> {
-  const { made, failed } = initialize(connection);
-  const forbidden = failed.find((words) => words.includes('SQLITE_CONSTRAINT'));
+async function make(connection: Connection): Promise<Pick<Initialization, 'made' | 'failed'>> {
+  const { made, failed } = await initializeIn(connection);
+  const forbidden = failed.find((words) => /SQLITE_CONSTRAINT|: 23505:/.test(words));
   if (forbidden === undefined) return { made, failed };
   throw unchanged(`The rows that are there do not allow ${forbidden}.`, 'Delete the rows that are there twice first.');
 }

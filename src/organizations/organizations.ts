@@ -6,7 +6,7 @@ import { OperationFailure, unchanged } from '../backend-file/failure.ts';
 import { quoted, quotedFew } from '../backend-file/text.ts';
 import { type Operation, changing } from '../backend-file/transaction.ts';
 import { nearest } from '../nearest.ts';
-import { type Connection, failureCode } from '../store/database.ts';
+import { type Connection, failureCode, isFile } from '../store/database.ts';
 import { insertRows, linkModels as linkStored, nowInSeconds, otherId, writtenColumns } from '../store/initialize.ts';
 import { prepareGrants } from '../store/queries.ts';
 import { type Schema, activeCondition, columnsOf } from '../store/schema.ts';
@@ -53,7 +53,7 @@ const NAMING = [
 function namedIn(connection: Connection): string {
   const present = NAMING.filter(([table, column]) => columnsOf(connection, table).has(column));
   const selects = present.map(([table, column]) => `SELECT DISTINCT ${column} COLLATE BINARY AS id FROM ${table}`);
-  return `(${['SELECT NULL AS id', ...selects].join(' UNION ')})`;
+  return `(${['SELECT NULL AS id', ...selects].join(' UNION ')}) named`;
 }
 
 const isNamed = (connection: Connection, id: string): boolean =>
@@ -102,7 +102,9 @@ function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkT
   const states = connection.prepare<[object], number>(`SELECT ${isActive} FROM ${name} WHERE ${at}`).pluck();
   const touch = written.includes('updated_at') ? ', updated_at = $seconds' : '';
   const setActive = written.includes('is_active')
-    ? connection.prepare(`UPDATE ${name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS NOT $flag`)
+    ? connection.prepare(
+        `UPDATE ${name} SET is_active = $flag${touch} WHERE ${at} AND is_active IS DISTINCT FROM $flag`,
+      )
     : undefined;
   const [guides, other] = [{ role: '$role' }, { role: '$role', id: otherId(name) }];
   const from = 'FROM (SELECT $key AS id, 1 AS is_active) u';
@@ -144,7 +146,7 @@ function createRowWriter(connection: Connection, { name, key: keyColumn }: LinkT
     /** @returns the role that was there and the one that is now; undefined where none is wished, the table has none, or it is the same */
     setRole(key: string, role: string | undefined) {
       if (role === undefined || !written.includes('role')) return undefined;
-      const [row, others] = [{ ...values, key, role }, `${at} AND role IS NOT $role`];
+      const [row, others] = [{ ...values, key, role }, `${at} AND role IS DISTINCT FROM $role`];
       const [before] = readColumn<string>(connection, `SELECT coalesce(role, '') FROM ${name} WHERE ${others}`, row);
       connection.prepare(`UPDATE ${name} SET role = $role WHERE ${others}`).run(row);
       return before === undefined ? undefined : { before, after: role };
@@ -161,7 +163,8 @@ export function explaining<T>({ name }: { readonly name: string }, write: () => 
   } catch (error) {
     const said = error instanceof Error ? error.message : failureCode(error);
     // a rule of the table, or a view or virtual table in its place, which has no code of its own
-    const refusal = /^SQLITE_(CONSTRAINT|MISMATCH)|because it is a view$|may not be modified$/;
+    const refusal =
+      /^SQLITE_(CONSTRAINT|MISMATCH)|because it is a view$|may not be modified$|^(?:23|22|42809|428C9|55000)/;
     if (!refusal.test(`${failureCode(error)} ${said}`)) throw error;
     const remedy = `Neither the guide nor modelgate makes it with such a rule: look at .schema ${name}.`;
     throw unchanged(`The table ${name} does not take the row: ${said}.`, remedy, { cause: error });
@@ -172,8 +175,10 @@ export function explaining<T>({ name }: { readonly name: string }, write: () => 
 export function linkUsers(connection: Connection, organization: string, which: string, role?: string): number {
   // pages that do not fit into the cache are written early, and outside of WAL mode no other process can read from then
   // on; within a transaction only the number of pages that may wait has an effect, `cache_spill = off` has none
-  connection.pragma('cache_spill = 1000000');
-  connection.pragma('cache_size = -65536');
+  if (isFile(connection)) {
+    connection.pragma('cache_spill = 1000000');
+    connection.pragma('cache_size = -65536');
+  }
   const run = (values: Record<string, string>, verb?: 'INSERT'): number => {
     // in the order of the indexes that the rows fill, which halves the time
     const from = `FROM "user" u WHERE ${which} AND u.id NOT IN (${MEMBERS_OF}) ORDER BY u.id`;

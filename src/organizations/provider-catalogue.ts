@@ -8,6 +8,7 @@ import {
   type Catalogue,
   type Offer,
   type Source,
+  IS_ON,
   createPresetOffers,
   modelsOfConnection,
   readPipes,
@@ -32,7 +33,7 @@ export function fromConfig(source: Source): Catalogue {
   return toCatalogue(source, offers, [
     ...unknown.map(({ name, mayHave }) => ({ why: `The connections of ${name} ${IN_ENVIRONMENT}`, mayHave })),
     ...unlisted.map(({ label, mayHave }) => ({ why: `The ${label} ${AT_RUN_TIME}`, mayHave })),
-    ...readPipes(source.connection, 'is_active = 1').map((pipe) => ({
+    ...readPipes(source.connection, IS_ON).map((pipe) => ({
       why: `The function ${quoted(pipe)} makes models of its own. --from live asks for them.`,
       mayHave: (id: string) => id === pipe || id.startsWith(`${pipe}.`),
     })),

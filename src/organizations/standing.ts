@@ -43,10 +43,12 @@ const ORGANIZATION_OFF = "the organization is switched off in mAI's client_organ
 export function readMemberships(connection: Connection, schema: Schema, user: string, enrolling?: string) {
   const role = columnsOf(connection, 'organization_members').has('role') ? 'role' : 'NULL';
   const sql = `
-    SELECT organization_id AS organization, max(${activeCondition(schema.memberActive)}) AS active, ${role} AS role
+    SELECT organization_id AS organization, ${activeCondition(schema.memberActive)} AS active, ${role} AS role
     FROM organization_members WHERE user_id = $user COLLATE BINARY AND typeof(user_id) = 'text' AND typeof(organization_id) = 'text'
-    GROUP BY organization_id COLLATE BINARY ORDER BY organization_id`;
-  const members = readAll<{ organization: string; active: number; role: unknown }>(connection, sql, { user });
+    ORDER BY organization_id COLLATE BINARY, active`;
+  const found = readAll<{ organization: string; active: number; role: unknown }>(connection, sql, { user });
+  // of several rows the one that is on
+  const members = [...new Map(found.map((row) => [row.organization, row])).values()];
   const { isActive } = prepareGrants(connection, schema);
   const rows = enrolling === undefined ? members : [{ organization: enrolling, active: 1, role: null }];
   return rows.map(({ organization, ...row }) => {
@@ -68,7 +70,7 @@ export function readGranted(connection: Connection, { grantActive }: Schema, org
   const sql = `
     SELECT model_id, max(${activeCondition(grantActive)}) FROM organization_models
     WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' AND typeof(model_id) = 'text'
-    GROUP BY model_id COLLATE BINARY ORDER BY model_id`;
+    GROUP BY model_id COLLATE BINARY ORDER BY model_id COLLATE BINARY`;
   const rows = connection.prepare<[string], [pattern: string, active: number]>(sql).raw().all(organization);
   return new Map(rows.map(([pattern, active]) => [pattern, active === 1]));
 }

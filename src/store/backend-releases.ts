@@ -5,6 +5,7 @@
  * not before the revision's own; the last nine carry no date and stand where the changelog speaks of what they add.
  */
 import type { Connection } from './database.ts';
+import { columnsOf } from './schema.ts';
 
 /** The first release of each revision, and the revisions in the order of the chain, oldest first. */
 const REVISIONS = `
@@ -47,8 +48,7 @@ export type BackendRelease = ReturnType<typeof toBackendRelease> | { readonly ki
 
 /** @throws SqliteError where the file cannot be read */
 export function readBackendRelease(connection: Connection): BackendRelease {
-  const marked = connection.prepare("SELECT 1 FROM pragma_table_info('alembic_version') WHERE name = 'version_num'");
-  if (marked.get() === undefined) return { kind: 'unmarked' };
+  if (!columnsOf(connection, 'alembic_version').has('version_num')) return { kind: 'unmarked' };
   const revision = connection.prepare<[]>('SELECT version_num FROM alembic_version').pluck().get();
   return typeof revision === 'string' ? toBackendRelease(revision) : { kind: 'unmarked' };
 }

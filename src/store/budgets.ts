@@ -57,7 +57,10 @@ function budgeted(connection: Connection): readonly string[] {
   const limited = present.has('id') && present.has('monthly_limit');
   const mai = limited ? [`SELECT id FROM ${CLIENTS} WHERE monthly_limit IS NOT NULL`] : [];
   const named = ['SELECT NULL AS id', ...own, ...mai].join(' UNION ');
-  return prepareColumn(connection, `SELECT id FROM (${named}) WHERE typeof(id) = 'text' ORDER BY id`)() as string[];
+  return prepareColumn(
+    connection,
+    `SELECT id FROM (${named}) named WHERE typeof(id) = 'text' ORDER BY id COLLATE BINARY`,
+  )() as string[];
 }
 
 /** @returns a function that reads all entries of an organization, always in the same order; none where there is no table */
@@ -102,10 +105,11 @@ function prepareRows(connection: Connection): (organization: string) => readonly
   const read = Object.entries(COLUMNS).map(([name, missing]) =>
     present.has(name) ? name : `${missing ?? ''} AS ${name}`,
   );
-  const hard = present.has('is_hard') ? `NOT coalesce(${isOff('is_hard')}, 0)` : '1';
+  const hard = present.has('is_hard') ? `NOT coalesce(${isOff('is_hard')}, FALSE)` : 'TRUE';
   const rows = connection.prepare<[string], Row>(
     `SELECT ${read.join(', ')}, ${activeCondition(present.has('is_active'))} AS active, ${hard} AS hard FROM ${TABLE}
-     WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text' ORDER BY measure, period, scope, id`,
+     WHERE organization_id = ? COLLATE BINARY AND typeof(organization_id) = 'text'
+     ORDER BY measure COLLATE BINARY, period COLLATE BINARY, scope COLLATE BINARY, id COLLATE BINARY`,
   );
   return (organization) => rows.all(organization);
 }

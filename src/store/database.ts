@@ -3,16 +3,20 @@ import { accessSync, closeSync, constants, existsSync, openSync, realpathSync, s
 import { dirname } from 'node:path';
 import { getegid, geteuid } from 'node:process';
 import Database from 'better-sqlite3';
+import type { Connection } from './connection.ts';
 
-export type Connection = Database.Database;
+export type { Connection } from './connection.ts';
+
+/** On a file of SQLite, with what that alone has. */
+export type FileConnection = Database.Database;
 
 /** Opens for reading. Nothing is read yet: a locked or foreign file fails at the first statement. */
-export function openForReading(path: string, busyTimeoutMs: number): Connection {
+export function openForReading(path: string, busyTimeoutMs: number): FileConnection {
   return new Database(path, { readonly: true, fileMustExist: true, timeout: busyTimeoutMs });
 }
 
 /** Opens for one short transaction; never creates the file. Durability stays FULL: a power cut must not cost the backend its file. */
-export function openForWriting(path: string, busyTimeoutMs: number): Connection {
+export function openForWriting(path: string, busyTimeoutMs: number): FileConnection {
   const connection = new Database(path, { fileMustExist: true, timeout: busyTimeoutMs });
   // off in the backend's own connections, on by default in ours: mAI's tables name parents that need not be there
   connection.pragma('foreign_keys = off');
@@ -23,7 +27,7 @@ export function openForWriting(path: string, busyTimeoutMs: number): Connection 
  * A file of our own, made where it is missing, for this user alone. In WAL mode, and durable: what was acknowledged is there
  * after a power cut.
  */
-export function openOwnFile(path: string, busyTimeoutMs: number): Connection {
+export function openOwnFile(path: string, busyTimeoutMs: number): FileConnection {
   if (!existsSync(path)) closeSync(openSync(path, 'a', 0o600));
   const connection = new Database(path, { fileMustExist: true, timeout: busyTimeoutMs });
   connection.pragma('journal_mode = WAL');
@@ -31,9 +35,12 @@ export function openOwnFile(path: string, busyTimeoutMs: number): Connection {
   return connection;
 }
 
-export function setBusyTimeout(connection: Connection, ms: number): void {
+export function setBusyTimeout(connection: FileConnection, ms: number): void {
   connection.pragma(`busy_timeout = ${Math.trunc(ms)}`);
 }
+
+/** Is it a file of SQLite? Everything that only such a file has is behind this question. */
+export const isFile = (connection: Connection): connection is FileConnection => connection.postgres === undefined;
 
 /** Prepares a statement that may not exist on this schema. @returns what gives the first column of all rows */
 export function prepareColumn(
@@ -87,7 +94,11 @@ export const isOutage = (error: unknown): boolean =>
 const LAYOUT_QUERY = "SELECT group_concat(rootpage || ' ' || coalesce(sql, name)) FROM sqlite_schema";
 
 /** Opens for reading again and again. @throws Unreadable @throws SqliteError @throws what `prepare` does */
-export function openReader<T extends object>(path: string, busyTimeoutMs: number, prepare: (opened: Connection) => T) {
+export function openReader<T extends object>(
+  path: string,
+  busyTimeoutMs: number,
+  prepare: (opened: FileConnection) => T,
+) {
   const realPath = realpathSync(path);
   const before = identityOf(path, realPath);
   const connection = openForReading(path, busyTimeoutMs);
@@ -172,7 +183,7 @@ export function describeFailure(error: unknown, path?: string): string {
 }
 
 /** Opens a database in memory, to try things in. */
-export function openScratch(): Connection {
+export function openScratch(): FileConnection {
   return new Database(':memory:');
 }
 

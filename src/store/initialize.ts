@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import {
   type Connection,
+  type FileConnection,
   Unreadable,
   describeFailure,
   failureCode,
@@ -38,7 +39,7 @@ export function initializeWhereIncomplete(path: string, busyTimeoutMs: number, o
   return closing(openForWriting(path, busyTimeoutMs), (connection) => initialize(connection, organization));
 }
 
-function closing<T>(connection: Connection, use: (connection: Connection) => T): T {
+function closing<T>(connection: FileConnection, use: (connection: FileConnection) => T): T {
   try {
     return use(connection);
   } finally {
@@ -47,7 +48,7 @@ function closing<T>(connection: Connection, use: (connection: Connection) => T):
 }
 
 /** @throws SqliteError as above @throws Unreadable where the backend has not made its own tables yet */
-export function initialize(connection: Connection, organization?: Organization) {
+export function initialize(connection: FileConnection, organization?: Organization) {
   return connection
     .transaction(() => {
       const schema = readSchema(connection);
@@ -110,12 +111,21 @@ const MAY_JOIN = "u.role NOT IN ('pending', 'banned')";
 
 /** As the deployment guide's migration, but for users of another organization: they were never meant for this one. */
 function linkUsers(connection: Connection, organization: string) {
-  const from = `FROM "user" u WHERE ${MAY_JOIN} AND u.id IN (SELECT user_id FROM organization_members)`;
-  const usersElsewhere = connection.prepare<[], number>(`SELECT count(*) ${from}`).pluck().get() ?? 0;
-  const insert = connection.prepare(`${insertRows(connection, 'organization_members')} ${from} IS NOT TRUE`);
+  const usersElsewhere = connection.prepare<[], number>(`SELECT count(*) ${LINKED.usersElsewhere}`).pluck().get() ?? 0;
+  const insert = connection.prepare(`${insertRows(connection, 'organization_members')} ${LINKED.users}`);
   const { changes: users } = insert.run({ organization, seconds: nowInSeconds() });
   return { users, usersElsewhere };
 }
+
+const HAS_ROW = `FROM "user" u WHERE ${MAY_JOIN} AND u.id IN (SELECT user_id FROM organization_members)`;
+
+/** What is linked, behind `insertRows`; `$rowids` is JSON of what `readLinkable` returns. */
+export const LINKED = {
+  usersElsewhere: HAS_ROW,
+  users: `${HAS_ROW} IS NOT TRUE`,
+  models: `FROM model u WHERE ${IS_LINKABLE}
+    AND u.id NOT IN (SELECT model_id FROM organization_models WHERE organization_id = $organization AND model_id IS NOT NULL)`,
+} as const;
 
 /** The guide's rows by column, in its order: SQL over `"user" u` or `model u`, with `$organization` and `$seconds`. */
 const GUIDE_ROWS = {
@@ -148,23 +158,37 @@ const WRITABLE_QUERY = `SELECT lower(name) FROM pragma_table_info(?)
 
 /** @returns the guide's columns that this file's table has and does not fill by itself, in the guide's order */
 export function writtenColumns(connection: Connection, table: Table): readonly string[] {
-  const present = new Set(connection.prepare<[string], string>(WRITABLE_QUERY).pluck().all(table));
-  return Object.keys(GUIDE_ROWS[table]).filter((name) => present.has(name));
+  const { postgres } = connection;
+  return guideColumns(
+    table,
+    postgres?.writableIn(table) ?? new Set(connection.prepare<[string], string>(WRITABLE_QUERY).pluck().all(table)),
+  );
 }
+
+const guideColumns = (table: Table, present: ReadonlySet<string>): readonly string[] =>
+  Object.keys(GUIDE_ROWS[table]).filter((name) => present.has(name));
 
 /**
  * @param values SQL in place of the guide's, by column
  * @param verb by which a row that is there stays as it is
  * @returns the statement that writes rows of the guide, as far as its FROM
  */
-export function insertRows(
+export const insertRows = (
   connection: Connection,
   table: Table,
+  values?: Readonly<Record<string, string>>,
+  verb?: string,
+): string => insertInto(table, new Set(writtenColumns(connection, table)), values, verb);
+
+/** @param present columns that can be written */
+export function insertInto(
+  table: Table,
+  present: ReadonlySet<string>,
   values: Readonly<Record<string, string>> = {},
   verb = 'INSERT OR IGNORE',
 ): string {
   const row: Readonly<Record<string, string>> = { ...GUIDE_ROWS[table], ...values };
-  const columns = writtenColumns(connection, table);
+  const columns = guideColumns(table, present);
   return `${verb} INTO ${table} (${columns.join(', ')}) SELECT ${columns.map((name) => row[name]).join(', ')}`;
 }
 
@@ -174,10 +198,7 @@ export const nowInSeconds = (): number => Math.floor(Date.now() / 1000);
 export function linkModels(connection: Connection, organization: string) {
   const { rowids, ...modelsLeftOut } = readLinkable(connection);
   const { changes: models } = connection
-    .prepare(
-      `${insertRows(connection, 'organization_models')} FROM model u WHERE ${IS_LINKABLE}
-       AND u.id NOT IN (SELECT model_id FROM organization_models WHERE organization_id = $organization AND model_id IS NOT NULL)`,
-    )
+    .prepare(`${insertRows(connection, 'organization_models')} ${LINKED.models}`)
     .run({ organization, rowids: JSON.stringify(rowids), seconds: nowInSeconds() });
   return { models, modelsLeftOut };
 }

@@ -13,35 +13,42 @@ export interface Maker {
   readonly email: string | null;
 }
 
-export type ModelRow = ReturnType<typeof readModelRows>[number];
+export type ModelRow = ReturnType<typeof toModelRow>;
 
-type StoredRow = Record<'rowid' | 'hasBase' | 'preset' | 'active', number> &
-  Record<'owner' | 'email' | 'role', unknown> & { readonly id: string; readonly known: string | null };
+export type StoredRow = Record<'has_base' | 'preset' | 'active', number | boolean> &
+  Record<'owner' | 'email' | 'role', unknown> & {
+    readonly place: number | string;
+    readonly id: string;
+    readonly known: string | null;
+  };
 
 /** @returns rows by id; one whose id is no text is not a model @throws SqliteError */
-export function readModelRows(connection: Connection) {
-  const [columns, users] = [columnsOf(connection, 'model'), columnsOf(connection, 'user')];
-  const owner = columns.has('user_id') ? 'm.user_id' : 'NULL';
-  return connection
-    .prepare<[], StoredRow>(
-      `SELECT m.rowid AS rowid, m.id, m.base_model_id IS NOT NULL AS hasBase,
-         m.base_model_id IS NOT NULL AND m.base_model_id <> m.id AS preset,
-         ${activeCondition(columns.has('is_active'), 'm')} AS active,
-         ${owner} AS owner, u.id AS known, ${users.has('email') ? 'u.email' : 'NULL'} AS email, u.role
-       FROM model m LEFT JOIN "user" u ON u.id = ${owner} WHERE typeof(m.id) = 'text' ORDER BY m.id`,
-    )
+export const readModelRows = (connection: Connection) =>
+  connection
+    .prepare<[], StoredRow>(modelRowsQuery((table) => columnsOf(connection, table)))
     .all()
-    .map((row) => ({
-      rowid: row.rowid,
-      id: row.id,
-      hasBase: row.hasBase === 1,
-      /** It stands on another model. mAI writes rows that stand on themselves: those are models like the others. */
-      isPreset: row.preset === 1,
-      isActive: row.active === 1,
-      /** The ordinary user who made it; undefined for what an admin or a script has made. */
-      maker: makerOf(row),
-    }));
+    .map(toModelRow);
+
+/** @param columns of a table @returns SQL whose rows `toModelRow` reads */
+export function modelRowsQuery(columns: (table: string) => ReadonlySet<string>): string {
+  const owner = columns('model').has('user_id') ? 'm.user_id' : 'NULL';
+  return `SELECT m.rowid AS place, m.id, m.base_model_id IS NOT NULL AS has_base,
+      m.base_model_id IS NOT NULL AND m.base_model_id <> m.id AS preset,
+      ${activeCondition(columns('model').has('is_active'), 'm')} AS active,
+      ${owner} AS owner, u.id AS known, ${columns('user').has('email') ? 'u.email' : 'NULL'} AS email, u.role
+    FROM model m LEFT JOIN "user" u ON u.id = ${owner} WHERE typeof(m.id) = 'text' ORDER BY m.id COLLATE BINARY`;
 }
+
+export const toModelRow = (row: StoredRow) => ({
+  rowid: row.place,
+  id: row.id,
+  hasBase: Boolean(row.has_base),
+  /** It stands on another model. mAI writes rows that stand on themselves: those are models like the others. */
+  isPreset: Boolean(row.preset),
+  isActive: Boolean(row.active),
+  /** The ordinary user who made it; undefined for what an admin or a script has made. */
+  maker: makerOf(row),
+});
 
 /** The backend gives its users UUIDs (models/auths.py): another owner whom it does not know was never one of them. */
 const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
@@ -81,8 +88,10 @@ export interface NotLinked {
 }
 
 /** @returns `rowid` of each row without a base that may be linked, and ids of those that may not @throws SqliteError */
-export function readLinkable(connection: Connection): NotLinked & { readonly rowids: readonly number[] } {
-  const rows = readModelRows(connection).filter(({ hasBase }) => !hasBase);
+export const readLinkable = (connection: Connection) => linkableOf(readModelRows(connection));
+
+export function linkableOf(all: readonly ModelRow[]): NotLinked & { readonly rowids: readonly ModelRow['rowid'][] } {
+  const rows = all.filter(({ hasBase }) => !hasBase);
   const [usable, unusable] = [true, false].map((can) =>
     rows.filter(({ id }) => (parsePattern(id)?.kind === 'exact') === can),
   );

@@ -3,12 +3,12 @@
  * migration makes them, a table of budgets, views, and a version counter with triggers on the guide's tables only (the backend's migrations
  * rebuild its own and would lose them). And what a file has: read from its tables and columns, never from a version number.
  */
-import type { Connection } from './database.ts';
+import type { Connection, SchemaObject } from './connection.ts';
 
-export type SchemaObject = ReturnType<typeof object>;
+export type { SchemaObject } from './connection.ts';
 
 /** @param rest of a CREATE statement, behind its first word */
-function object(rest: string) {
+function object(rest: string): SchemaObject {
   const [, word = '', name = ''] = /^(?:UNIQUE |VIRTUAL )?(\w+) (\w+)/.exec(rest) ?? [];
   const kind = word.toLowerCase();
   return { kind, name, label: `${kind} ${name}`, sql: `CREATE ${rest.replace(name, `IF NOT EXISTS ${name}`)}` };
@@ -144,12 +144,16 @@ export type Schema = ReturnType<typeof readSchema>;
 
 /** SQL for "this row counts": a table made by hand may lack the column, and then every row does. */
 export function activeCondition(hasColumn: boolean, alias?: string): string {
-  return hasColumn ? isOn(alias === undefined ? 'is_active' : `${alias}.is_active`) : '1';
+  return hasColumn ? isOn(alias === undefined ? 'is_active' : `${alias}.is_active`) : 'TRUE';
 }
 
 /** @returns names in lower case, of generated columns too; none where there is no such table or view */
 export const columnsOf = (connection: Connection, table: string): ReadonlySet<string> =>
+  connection.postgres?.columnsOf(table) ??
   new Set(connection.prepare<[string], string>('SELECT lower(name) FROM pragma_table_xinfo(?)').pluck().all(table));
+
+/** What modelgate makes in this database, in the order in which it can be made. */
+export const objectsOf = ({ postgres }: Connection): readonly SchemaObject[] => postgres?.objects ?? SCHEMA_OBJECTS;
 
 /** Table and columns without which no decision can be made. */
 const NEEDED: readonly (readonly [table: string, ...columns: string[]])[] = [
@@ -192,8 +196,8 @@ export function readSchema(connection: Connection) {
     hasUserTable: has('user', 'id'),
     /** The backend has made its own tables: before that, ours would be in the way of its first start. */
     backendReady: has('user', 'id', 'role') && has('model', 'id', 'base_model_id'),
-    /** Every trigger stands, word for word: the version counter tells the truth. */
-    counted: isCounted(connection, missing),
+    /** Every trigger stands, word for word: the counter of the file tells the truth. */
+    counted: connection.postgres === undefined && isCounted(connection, missing),
     /** Objects of ours that are not there, as `kind name`. */
     missing: missing.map(({ label }) => label) as readonly string[],
     /** Why policy cannot be read from this file, or undefined where it can. */
@@ -206,6 +210,7 @@ export function readSchema(connection: Connection) {
  * in the place of a table is read as one.
  */
 function missingObjects(connection: Connection): readonly SchemaObject[] {
+  if (connection.postgres !== undefined) return connection.postgres.missing();
   const query = 'SELECT type, lower(name) AS name, sql FROM sqlite_schema';
   const found = connection.prepare<[], Record<'type' | 'name' | 'sql', string | null>>(query).all();
   const stands = ({ kind, name, sql }: SchemaObject) =>

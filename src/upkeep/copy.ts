@@ -14,7 +14,7 @@ import {
   requireGoingOn,
   waiting,
 } from '../backend-file/transaction.ts';
-import { type Connection, isBusy, noteCompanions, openForReading } from '../store/database.ts';
+import { type FileConnection, isBusy, noteCompanions, openForReading } from '../store/database.ts';
 import { openFile } from './files.ts';
 
 type OnProgress = (done: number, total: number) => void;
@@ -28,7 +28,7 @@ const BYTES_A_STEP = 4 * 1024 * 1024;
 export async function copyLive<T>(
   { path, patience }: Operation,
   target: string,
-  read: (connection: Connection) => T,
+  read: (connection: FileConnection) => T,
   onProgress: OnProgress,
 ): Promise<T> {
   using cleanup = new DisposableStack();
@@ -80,7 +80,7 @@ class Restarted extends Error {}
 
 /** @param isSame a state that has passed away is not worth the rest of the copy @returns whether the copy is whole */
 async function backUp(
-  connection: Connection,
+  connection: FileConnection,
   target: string,
   show: OnProgress,
   isSame: () => boolean,

@@ -14,7 +14,7 @@ import {
   recover,
   waiting,
 } from '../backend-file/transaction.ts';
-import { failureCode, isBusy, openForReading, openForWriting } from '../store/database.ts';
+import { failureCode, isBusy, isFile, openForReading, openForWriting } from '../store/database.ts';
 import { requireSpace, sizeOf } from './files.ts';
 
 export type MaintenanceStep = 'analyze' | 'vacuum' | 'checkpoint';
@@ -58,6 +58,7 @@ export type Maintenance = Awaited<ReturnType<typeof maintain>>['record'];
 
 const measure = (operation: Operation) =>
   reading(operation, 'backend', (connection) => {
+    if (!isFile(connection)) throw new TypeError('only a file has sizes');
     const figure = (name: string): number => Number(connection.pragma(name, { simple: true }));
     return {
       mode: String(connection.pragma('journal_mode', { simple: true })),

@@ -5,7 +5,7 @@ import { toFailure, unchanged } from '../backend-file/failure.ts';
 import { findHolders } from '../backend-file/processes.ts';
 import { numbered, toMoment } from '../backend-file/text.ts';
 import { closing, hearStop, requireGoingOn } from '../backend-file/transaction.ts';
-import { type Connection, failureCode, isBusy, openForWriting } from '../store/database.ts';
+import { type FileConnection, failureCode, isBusy, openForWriting } from '../store/database.ts';
 import { copyBytes } from './copy.ts';
 import { COMPANIONS, createPartial, discard, flush, kindOf, linkAs, openFile, publish, sizeOf } from './files.ts';
 
@@ -105,7 +105,7 @@ export async function putInPlace(target: string, partial: string, options: Repla
  * @returns undefined for a file that SQLite cannot even open, which may be why it is replaced
  */
 function lockWhole(old: number, target: string, say: (sentence: string) => void) {
-  let connection: Connection | undefined;
+  let connection: FileConnection | undefined;
   try {
     // SQLite would delete the log of what is no database
     if (kindOf(old) !== 'sqlite') throw Object.assign(new Error('no header'), { code: 'SQLITE_NOTADB' });

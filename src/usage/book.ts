@@ -1,6 +1,6 @@
 /** The moves of the ledger. Each call is opened once and settled once, however often a move comes. */
 import type { Budget } from '../policy/budget.ts';
-import type { Connection } from '../store/database.ts';
+import type { FileConnection } from '../store/database.ts';
 import { type BudgetUse, createBudgetStates, createBudgetUse } from './budget-states.ts';
 import {
   type Admission,
@@ -26,7 +26,7 @@ const UNRESERVED: Standing = { state: 'open', generationId: null, reservedNano: 
 const UNSETTLED: Settled = { measured: undefined, usage: {}, costNano: undefined, softReached: [] };
 
 /** @param connection of `openUsageFile`. Each move belongs into a transaction of the caller's */
-export function createBook(connection: Connection) {
+export function createBook(connection: FileConnection) {
   const statements = prepareUsage(connection);
   const { note, unresolved, tried, beat, leave, forget, sums } = statements;
   const prices = createPriceBook(connection);
@@ -88,7 +88,7 @@ export function createBook(connection: Connection) {
 }
 
 const usesIn =
-  (connection: Connection) =>
+  (connection: FileConnection) =>
   (of: readonly Budget[], timeZone: string, at: number): readonly BudgetUse[] => {
     const useOf = createBudgetUse(connection, timeZone, at);
     return of.map((budget) => useOf(budget));

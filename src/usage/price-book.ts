@@ -1,6 +1,6 @@
 /** The prices of `usage.db` as the ledger asks for them: which one holds for a call, and what is learnt from providers' lists. */
 import { covers } from '../policy/grant.ts';
-import type { Connection } from '../store/database.ts';
+import type { FileConnection } from '../store/database.ts';
 import type { Price } from './price.ts';
 import type { PricedModel } from './price-sources.ts';
 import { type PriceRow, isSamePrice, preparePriceWriter, preparePrices } from './price-table.ts';
@@ -19,7 +19,7 @@ interface ModelLimits {
 }
 
 /** @param connection on which the tables are; prices that others add are seen at once */
-export function createPriceBook(connection: Connection) {
+export function createPriceBook(connection: FileConnection) {
   const candidatesFor = rememberCandidates(connection);
   const limits = prepareLimits(connection);
   return {
@@ -50,7 +50,7 @@ type Candidates = readonly (readonly PriceRow[])[];
 
 const MOST_MODELS = 10_000;
 
-function rememberCandidates(connection: Connection) {
+function rememberCandidates(connection: FileConnection) {
   const exact = preparePrices(connection, 'model = ? AND provider IN (SELECT value FROM json_each(?))');
   const ofPatterns = preparePrices(connection, "provider = ? AND source = 'operator' AND substr(model, -1) = '*'");
   // every change adds a row
@@ -89,7 +89,7 @@ function inOrder(
   return [of('operator'), ...longestFirst.map((pattern) => covering[pattern] ?? []), of('provider'), of('import')];
 }
 
-function prepareLimits(connection: Connection) {
+function prepareLimits(connection: FileConnection) {
   const limits = connection.prepare<[string, string], Readonly<Record<keyof ModelLimits, number | null>>>(
     'SELECT context, max_output AS maxOutput FROM usage_model WHERE model = ? AND provider = ?',
   );
@@ -99,7 +99,7 @@ function prepareLimits(connection: Connection) {
   };
 }
 
-function prepareLearning(connection: Connection) {
+function prepareLearning(connection: FileConnection) {
   const listed = preparePrices(connection, "provider = ? AND source = 'provider'");
   const limits = prepareLimits(connection);
   const writer = preparePriceWriter(connection);

@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type Connection, openOwnFile } from '../store/database.ts';
+import { type FileConnection, openOwnFile } from '../store/database.ts';
 
 /** Sums by quarter of an hour: every time zone begins its days on one. */
 export const SLOT_MS = 15 * 60_000;
@@ -73,7 +73,7 @@ CREATE TABLE IF NOT EXISTS usage_closing (
 `;
 
 /** Makes the file, its folder and what is missing in it, for this user alone. @throws SqliteError, or what the file system says */
-export function openUsageFile(path: string, busyTimeoutMs: number): Connection {
+export function openUsageFile(path: string, busyTimeoutMs: number): FileConnection {
   const folder = dirname(path);
   // the one around it is a volume: where that is missing, all that is written would be lost with the container
   if (existsSync(dirname(folder))) mkdirSync(folder, { recursive: true, mode: 0o700 });

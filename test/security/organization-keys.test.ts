@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { Connection } from '../../src/store/database.ts';
+import type { FileConnection } from '../../src/store/database.ts';
 import { createOrganizationKeys } from '../../src/usage/keys.ts';
 import { openUsageFile } from '../../src/usage/schema.ts';
 
@@ -13,7 +13,7 @@ const HOST = 'openrouter.ai';
 
 let directory: string;
 let path: string;
-let connection: Connection;
+let connection: FileConnection;
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'modelgate-keys-'));
   path = join(directory, 'usage.db');

@@ -1,5 +1,5 @@
 /** A ledger with settled calls, as the gate writes them: rows of calls, and their sums by quarter of an hour. */
-import type { Connection } from '../../../src/store/database.ts';
+import type { FileConnection } from '../../../src/store/database.ts';
 import type { Call } from '../../../src/usage/call.ts';
 import { firstIdOf, prepareUsage } from '../../../src/usage/statements.ts';
 import type { Kind, Measured, Usage } from '../../../src/usage/usage.ts';
@@ -25,7 +25,7 @@ export interface SettledCall extends AnyCall, Pick<Usage, 'input' | 'inputCached
 export interface UsageLedger {
   readonly directory: string;
   readonly path: string;
-  readonly connection: Connection;
+  readonly connection: FileConnection;
   settle(...calls: readonly SettledCall[]): void;
   /** A call without figures. */
   begin(call: AnyCall & { readonly state?: 'open' | 'interrupted' | 'failed' }): void;
