@@ -10,12 +10,15 @@ import { type Connection, prepareColumn } from './database.ts';
 import { activeCondition, columnsOf, isOff } from './schema.ts';
 
 /** With what stands for a column that a table made by hand may lack; undefined where no row can be read without it. */
-const COLUMNS = {
+export const COLUMNS = {
   ...{ id: undefined, measure: undefined, amount: undefined, period: undefined, scope: "'organization'" },
   ...{ soft_percent: '80', time_zone: 'NULL', valid_from: 'NULL', valid_to: 'NULL', raised: '0', raised_until: 'NULL' },
 } as const;
 
-type Row = Readonly<Record<keyof typeof COLUMNS, unknown> & Record<'active' | 'hard', number>>;
+export type Row = Readonly<Record<keyof typeof COLUMNS, unknown> & Record<'active' | 'hard', number>>;
+
+/** What mAI's table says of an organization; each null where it says nothing. */
+export type Client = Readonly<Record<'name' | 'limit' | 'zone', unknown>>;
 
 /** What one row, or mAI's monthly limit, says. */
 export interface BudgetEntry {
@@ -67,23 +70,29 @@ function budgeted(connection: Connection): readonly string[] {
 function prepareBudgetEntries(connection: Connection): (organization: string) => readonly BudgetEntry[] {
   const own = prepareRows(connection);
   const client = prepareClient(connection);
-  return (organization) => {
-    const { limit, zone } = client(organization);
-    const entries = own(organization).map((row) => parseEntry(organization, row, zone));
-    const isReplaced = entries.some(({ budget, row }) => budget !== undefined && isMonthly(row));
-    if (limit === null || isReplaced) return entries;
-    return [...entries, parseEntry(organization, { ...MAI_ROW, amount: limit }, zone, true)];
-  };
+  return (organization) => entriesOf(organization, own(organization), client(organization));
 }
 
+function entriesOf(organization: string, rows: readonly Row[], { limit, zone }: Client): readonly BudgetEntry[] {
+  const entries = rows.map((row) => parseEntry(organization, row, zone));
+  const isReplaced = entries.some(({ budget, row }) => budget !== undefined && isMonthly(row));
+  if (limit === null || isReplaced) return entries;
+  return [...entries, parseEntry(organization, { ...MAI_ROW, amount: limit }, zone, true)];
+}
+
+/** @returns those of one organization that are switched on */
+export const budgetsFrom = (organization: string, rows: readonly Row[], client: Client): readonly StoredBudget[] =>
+  entriesOf(organization, rows, client).flatMap(({ isActive, budget }) =>
+    isActive && budget !== undefined ? [budget] : [],
+  );
+
 export function prepareBudgets(connection: Connection) {
-  const entriesOf = prepareBudgetEntries(connection);
-  return (organization: string): readonly StoredBudget[] =>
-    entriesOf(organization).flatMap(({ isActive, budget }) => (isActive && budget !== undefined ? [budget] : []));
+  const [own, client] = [prepareRows(connection), prepareClient(connection)];
+  return (organization: string) => budgetsFrom(organization, own(organization), client(organization));
 }
 
 /** Most organizations of which budgets are read at once. */
-const MOST_ORGANIZATIONS = 1_000;
+export const MOST_ORGANIZATIONS = 1_000;
 
 /** @returns a function that reads the budgets that are switched on, of the first organizations that have any */
 export function prepareAllBudgets(connection: Connection): () => readonly StoredBudget[] {
@@ -114,27 +123,27 @@ function prepareRows(connection: Connection): (organization: string) => readonly
   return (organization) => rows.all(organization);
 }
 
+export const NO_CLIENT: Client = { name: null, limit: null, zone: null };
+
 /** What mAI's table says of an organization: its name, its limit in US dollars a month, and the time zone of all of its budgets. */
 function prepareClient(connection: Connection) {
   const present = columnsOf(connection, CLIENTS);
   const read = (column: string) => (present.has('id') && present.has(column) ? column : 'NULL');
   const columns = `${read('name')} AS name, ${read('monthly_limit')} AS "limit", nullif(${read('timezone')}, '') AS zone`;
   const rows = present.has('id')
-    ? connection.prepare<[string], Record<'name' | 'limit' | 'zone', unknown>>(
-        `SELECT ${columns} FROM ${CLIENTS} WHERE id = ?`,
-      )
+    ? connection.prepare<[string], Client>(`SELECT ${columns} FROM ${CLIENTS} WHERE id = ?`)
     : undefined;
-  return (organization: string) => rows?.get(organization) ?? { name: null, limit: null, zone: null };
+  return (organization: string): Client => rows?.get(organization) ?? NO_CLIENT;
 }
 
 /** @returns a function that reads what mAI calls an organization; undefined where it has no name for it */
 export function prepareOrganizationName(connection: Connection): (organization: string) => string | undefined {
   const client = prepareClient(connection);
-  return (organization) => {
-    const { name } = client(organization);
-    return typeof name === 'string' && name.trim() !== '' ? name : undefined;
-  };
+  return (organization) => nameOf(client(organization));
 }
+
+export const nameOf = ({ name }: Client): string | undefined =>
+  typeof name === 'string' && name.trim() !== '' ? name : undefined;
 
 function parseEntry(organization: string, row: Row, organizationZone: unknown, isMai = false): BudgetEntry {
   const faults: string[] = [];

@@ -53,12 +53,9 @@ export const toModelRow = (row: StoredRow) => ({
 /** The backend gives its users UUIDs (models/auths.py): another owner whom it does not know was never one of them. */
 const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
 
-function makerOf({
-  owner,
-  known,
-  email,
-  role,
-}: Pick<StoredRow, 'owner' | 'known' | 'email' | 'role'>): Maker | undefined {
+export type PresetOwnerRow = Pick<StoredRow, 'id' | 'owner' | 'known' | 'email' | 'role'>;
+
+function makerOf({ owner, known, email, role }: Omit<PresetOwnerRow, 'id'>): Maker | undefined {
   if (typeof owner !== 'string') return undefined;
   const isOrdinary = known === null ? UUID.test(owner) : role !== 'admin';
   return isOrdinary ? { id: owner, email: typeof email === 'string' ? email : null } : undefined;
@@ -75,9 +72,11 @@ export function preparePresetsOn(connection: Connection, schema: Schema) {
      WHERE m.base_model_id = ? AND m.id <> m.base_model_id AND typeof(m.id) = 'text'
        AND ${activeCondition(columnsOf(connection, 'model').has('is_active'), 'm')}`,
   );
-  return (base: ModelId): readonly ModelId[] =>
-    rows.all(base).flatMap((row) => (makerOf(row) === undefined ? [row.id as ModelId] : []));
+  return (base: ModelId) => ofAdmins(rows.all(base));
 }
+
+export const ofAdmins = (rows: readonly PresetOwnerRow[]): readonly ModelId[] =>
+  rows.flatMap((row) => (makerOf(row) === undefined ? [row.id as ModelId] : []));
 
 /** Models that the deployment guide's migration would link, and that no organization should get in this way. */
 export interface NotLinked {
@@ -119,11 +118,13 @@ export function modelsInParameters(stored: unknown): readonly ModelId[] {
 /** What the backend calls its arena where none is configured (utils/models.py, 0.6.0 to 0.12.4). */
 export const DEFAULT_ARENA = 'arena-model';
 
+/** Reads one of the backend's own settings; undefined for a default or what comes from the backend's environment. */
+export type Setting = (key: string) => unknown;
+
 /**
  * The backend's own settings: one document up to 0.9, of which the newest counts, one row a key from 0.10.0 (config.py).
- * @returns a function that reads one; undefined for a default or what comes from the backend's environment
  */
-export function prepareSettings(connection: Connection, { config }: Schema): (key: string) => unknown {
+export function prepareSettings(connection: Connection, { config }: Schema): Setting {
   const sql = {
     rows: 'SELECT value FROM config WHERE "key" = ?',
     // `->` and not json_extract, which would give `false` and `0` alike
@@ -149,10 +150,16 @@ export const idsOf = (models: unknown): readonly string[] =>
  * @returns the ids of the models that pick others by chance, and their stems. Whether arenas are switched on is not asked: the
  *   environment may say otherwise than the table.
  */
-export function prepareComposites(connection: Connection, schema: Schema): () => ReadonlySet<string> {
-  const setting = prepareSettings(connection, schema);
-  return () => new Set([DEFAULT_ARENA, ...idsOf(setting('evaluation.arena.models'))].flatMap((id) => [id, stemOf(id)]));
-}
+export const prepareComposites = (connection: Connection, schema: Schema) =>
+  computed(prepareSettings(connection, schema), compositesOf);
+
+const computed =
+  <T>(setting: Setting, compute: (setting: Setting) => T) =>
+  (): T =>
+    compute(setting);
+
+export const compositesOf = (setting: Setting): ReadonlySet<string> =>
+  new Set([DEFAULT_ARENA, ...idsOf(setting('evaluation.arena.models'))].flatMap((id) => [id, stemOf(id)]));
 
 /** The backend matches a base with what stands before the first colon of an id too (utils/models.py). */
 export const stemOf = (id: string): string => id.split(':', 1)[0] ?? id;
@@ -165,10 +172,10 @@ export const prefixOf = ({ prefix_id: prefix }: Readonly<Record<string, unknown>
 export const connectionsIn = (configs: unknown) => Object.values(isObject(configs) ? configs : {}).filter(isObject);
 
 /** @returns the prefix of every connection that has one. Connections of the backend's environment are not seen. */
-export function prepareConnectionPrefixes(connection: Connection, schema: Schema) {
-  const setting = prepareSettings(connection, schema);
-  return (): readonly string[] =>
-    ['openai.api_configs', 'ollama.api_configs']
-      .flatMap((key) => connectionsIn(setting(key)).map(prefixOf))
-      .filter((prefix) => prefix !== '');
-}
+export const prepareConnectionPrefixes = (connection: Connection, schema: Schema) =>
+  computed(prepareSettings(connection, schema), connectionPrefixesOf);
+
+export const connectionPrefixesOf = (setting: Setting): readonly string[] =>
+  ['openai.api_configs', 'ollama.api_configs']
+    .flatMap((key) => connectionsIn(setting(key)).map(prefixOf))
+    .filter((prefix) => prefix !== '');

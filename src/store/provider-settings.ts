@@ -1,7 +1,7 @@
 /** What the backend's settings say of its providers: connections, and the models that it runs for itself. */
 import { isObject } from '../references/json.ts';
 import { type Connection, prepareColumn } from './database.ts';
-import { prepareSettings } from './models.ts';
+import { type Setting, prepareSettings } from './models.ts';
 import type { Schema } from './schema.ts';
 
 /** One connection as the backend's admin page shows it. */
@@ -54,16 +54,18 @@ const KEYS = [
 /** @returns nothing of what the backend has from its environment alone */
 export function prepareProviderSettings(connection: Connection, schema: Schema): () => ProviderSettings {
   const setting = prepareSettings(connection, schema);
-  return () => {
-    const found = new Map(KEYS.map((key) => [key, setting(key)]));
-    return {
-      connections: [...Object.entries(LISTS).flatMap((names) => listed(found, ...names)), ...single(found)],
-      serviceModels: {
-        listed: LISTED_MODELS.flatMap((key) => toText(found.get(key))),
-        sent: SENT_MODELS.flatMap((key) => toText(found.get(key))),
-      },
-      named: NAMES.filter((key) => found.get(key) !== undefined),
-    };
+  return () => providerSettingsOf(setting);
+}
+
+export function providerSettingsOf(setting: Setting): ProviderSettings {
+  const found = new Map(KEYS.map((key) => [key, setting(key)]));
+  return {
+    connections: [...Object.entries(LISTS).flatMap((names) => listed(found, ...names)), ...single(found)],
+    serviceModels: {
+      listed: LISTED_MODELS.flatMap((key) => toText(found.get(key))),
+      sent: SENT_MODELS.flatMap((key) => toText(found.get(key))),
+    },
+    named: NAMES.filter((key) => found.get(key) !== undefined),
   };
 }
 
@@ -76,7 +78,7 @@ export function prepareOpenrouterKeys(
 ): (organization: string) => string | undefined {
   const sql = `SELECT openrouter_api_key ${READABLE_KEYS} AND id = ? COLLATE BINARY`;
   const keys = prepareColumn(connection, schema.openrouterKeys ? sql : undefined);
-  return (organization) => keys(organization).flatMap(toKey)[0];
+  return (organization) => usableKey(keys(organization));
 }
 
 /** @returns the organizations to which mAI gives one, and the keys @throws SqliteError */
@@ -84,13 +86,17 @@ export function listOpenrouterKeys(connection: Connection, { openrouterKeys }: P
   if (!openrouterKeys) return [];
   const sql = `SELECT id, openrouter_api_key AS stored ${READABLE_KEYS} ORDER BY id`;
   const rows = connection.prepare<[], { readonly id: string; readonly stored: unknown }>(sql).all();
-  return rows.flatMap(({ id, stored }) => toKey(stored).map((key) => ({ organization: id, key })));
+  return rows.flatMap(({ id, stored }) => {
+    const key = usableKey([stored]);
+    return key === undefined ? [] : [{ organization: id, key }];
+  });
 }
 
-function toKey(stored: unknown): string[] {
-  const key = toText(stored).join('').trim();
-  return key === '' ? [] : [key];
-}
+export const usableKey = (stored: readonly unknown[]): string | undefined =>
+  stored
+    .flatMap(toText)
+    .map((key) => key.trim())
+    .find((key) => key !== '');
 
 function listed(found: ReadonlyMap<string, unknown>, setting: string, configsKey: string): ProviderConnection[] {
   const [urls, configs] = [found.get(setting), found.get(configsKey)];

@@ -1,12 +1,12 @@
 /** What a decision asks of the file: one statement for each question, and what its rows mean. And what is known of the file. */
 import { randomInt } from 'node:crypto';
-import { type OrganizationId, toOrganizationId, toUserId } from '../policy/principal.ts';
-import type { Preset } from '../policy/decide.ts';
-import { type ModelId, parseModelId } from '../policy/grant.ts';
+import { toUserId } from '../policy/principal.ts';
+import type { ModelId } from '../policy/grant.ts';
 import { prepareAllBudgets, prepareBudgets, prepareOrganizationName } from './budgets.ts';
 import { type Connection, Unreadable, isBusy, prepareColumn } from './database.ts';
-import { modelsInParameters, prepareComposites, prepareConnectionPrefixes, preparePresetsOn } from './models.ts';
+import { prepareComposites, prepareConnectionPrefixes, preparePresetsOn } from './models.ts';
 import { prepareOpenrouterKeys, prepareProviderSettings } from './provider-settings.ts';
+import { toAccount, toMemberships, toPreset, toText } from './rows.ts';
 import { type Schema, COUNTED_TABLES, VERSION_TABLE, activeCondition, readSchema } from './schema.ts';
 
 /** mAI's switch for a whole organization; where it stands more than once, off is off. */
@@ -54,8 +54,6 @@ export const gateQueries = (schema: Schema) =>
     sql === undefined ? [] : [{ name: name as Name, sql, asks: ASKS[name as Name] }],
   );
 
-const toText = (value: unknown): readonly string[] => (typeof value === 'string' ? [value] : []);
-
 /** The grant alone decides: the `is_active` of a `model` row is the backend's switch for its own lists. */
 export function prepareGrants(connection: Connection, schema: Schema) {
   const { grants, switch: switched } = statementsFor(schema);
@@ -71,12 +69,6 @@ export function prepareGrants(connection: Connection, schema: Schema) {
     allPatterns: () => all().flatMap(toText),
     isActive: (organization: string) => (switches(organization)[0] ?? 1) === 1,
   };
-}
-
-interface Account {
-  readonly role: string;
-  /** What the claim of the same name must be in each token of the user (from 0.12); absent where the backend keeps none. */
-  readonly sessionStamp?: unknown;
 }
 
 function prepareReads(connection: Connection, schema: Schema) {
@@ -98,30 +90,10 @@ function prepareReads(connection: Connection, schema: Schema) {
     budgetsOf: prepareBudgets(connection),
     allBudgets: prepareAllBudgets(connection),
     organizationName: prepareOrganizationName(connection),
-    accountOf(user: string): Account | undefined {
-      const row = accounts.get(user);
-      if (row === undefined) return undefined;
-      const [role, isStamped, sessionStamp] = row;
-      // no role, or one that is no text: the backend lets such a user nowhere, and an empty role would pass for an ordinary one
-      const account = { role: typeof role === 'string' ? role : 'pending' };
-      return isStamped === 1 ? { ...account, sessionStamp } : account;
-    },
+    accountOf: (user: string) => toAccount(accounts.get(user)),
     userOfApiKey: (key: string) => toText(owners(key)[0]).map(toUserId)[0],
-    /** @returns organizations in which the user is active, the oldest membership first; undefined where there is no row, switched on or off, in any */
-    membershipsOf(user: string): readonly OrganizationId[] | undefined {
-      const rows = memberships.all(user);
-      if (rows.length === 0) return undefined;
-      // to a column of numbers, `7` and `07` are one id; a row whose organization is no text gives nothing, and is there
-      const active = rows.filter(([id, found, isActive]) => typeof id === 'string' && isActive === 1 && found === user);
-      return [...new Set(active.map(([organization]) => toOrganizationId(organization as string)))];
-    },
-    preset(id: ModelId): Preset | undefined {
-      const row = presets.get(id);
-      if (row === undefined) return undefined;
-      const [base, params, owner] = row;
-      const preset = { id, base: parseModelId(base), parameterModels: modelsInParameters(params) };
-      return typeof owner === 'string' ? { ...preset, owner } : preset;
-    },
+    membershipsOf: (user: string) => toMemberships(memberships.all(user), user),
+    preset: (id: ModelId) => toPreset(presets.get(id), id),
   };
 }
 
