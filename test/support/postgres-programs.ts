@@ -1,0 +1,46 @@
+/** How Debian's PostgreSQL is run by a test: which programs, as whom, on which port. */
+import { execFileSync } from 'node:child_process';
+import { chownSync, existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+
+/** Whom the server runs as: it refuses root. */
+export const OWNER =
+  process.getuid?.() === 0
+    ? { uid: Number(execFileSync('id', ['-u', 'postgres'])), gid: Number(execFileSync('id', ['-g', 'postgres'])) }
+    : {};
+
+/** Where Debian keeps the programs of the newest version that is installed. */
+export function program(name: string): string {
+  const root = '/usr/lib/postgresql';
+  const versions = existsSync(root) ? readdirSync(root).toSorted((a, b) => Number(b) - Number(a)) : [];
+  const found = versions.map((version) => join(root, version, 'bin', name)).find((path) => existsSync(path));
+  if (found === undefined)
+    throw new Error('PostgreSQL is not installed: this test needs the Debian package postgresql');
+  return found;
+}
+
+/** @throws Error with what the program wrote, where it fails */
+export const run = (name: string, words: readonly string[], env: Record<string, string> = {}): void =>
+  void execFileSync(program(name), words, { ...OWNER, cwd: '/', env: { ...process.env, ...env }, stdio: 'pipe' });
+
+/** Below the range from which outgoing connections take theirs, so that none of these takes it. */
+export async function freeLowPort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = createServer();
+    const listens = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => resolve(true));
+    });
+    if (!listens) continue;
+    const { port: taken } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    return taken;
+  }
+}
+
+/** Only the server itself may read it: it refuses a key that others can read. */
+export function writePrivately(path: string, text: string): void {
+  writeFileSync(path, text, { mode: 0o600 });
+  if (OWNER.uid !== undefined) chownSync(path, OWNER.uid, OWNER.gid);
+}
