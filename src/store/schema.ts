@@ -147,10 +147,16 @@ export function activeCondition(hasColumn: boolean, alias?: string): string {
   return hasColumn ? isOn(alias === undefined ? 'is_active' : `${alias}.is_active`) : 'TRUE';
 }
 
+function prepareColumns(connection: Connection): (table: string) => ReadonlySet<string> {
+  const { postgres } = connection;
+  if (postgres !== undefined) return (table) => postgres.columnsOf(table);
+  const names = connection.prepare<[table: string], string>('SELECT lower(name) FROM pragma_table_xinfo(?)').pluck();
+  return (table) => new Set(names.all(table));
+}
+
 /** @returns names in lower case, of generated columns too; none where there is no such table or view */
 export const columnsOf = (connection: Connection, table: string): ReadonlySet<string> =>
-  connection.postgres?.columnsOf(table) ??
-  new Set(connection.prepare<[string], string>('SELECT lower(name) FROM pragma_table_xinfo(?)').pluck().all(table));
+  prepareColumns(connection)(table);
 
 /** What modelgate makes in this database, in the order in which it can be made. */
 export const objectsOf = ({ postgres }: Connection): readonly SchemaObject[] => postgres?.objects ?? SCHEMA_OBJECTS;
@@ -165,7 +171,13 @@ const NEEDED: readonly (readonly [table: string, ...columns: string[]])[] = [
 
 /** @throws SqliteError where the file cannot be read */
 export function readSchema(connection: Connection) {
-  const columns = (table: string) => columnsOf(connection, table);
+  // each table is looked at once: to prepare costs more than to ask
+  const [read, known] = [prepareColumns(connection), new Map<string, ReadonlySet<string>>()];
+  const columns = (table: string): ReadonlySet<string> => {
+    const found = known.get(table) ?? read(table);
+    known.set(table, found);
+    return found;
+  };
   const has = (table: string, ...wanted: string[]) => wanted.every((column) => columns(table).has(column));
   const missing = missingObjects(connection);
   return {
