@@ -94,12 +94,17 @@ function describe({ reason, model }: Deny, isHidden: boolean): ErrorBody {
     unauthenticated: { status: 401, code: 'not_authenticated', message: 'Not authenticated' },
     identity: { status: 403, code: reason, message: IDENTITY[reason] ?? UNREADABLE },
     provider: { status: 404, code: 'unknown_endpoint', message: UNKNOWN_ENDPOINT },
-    malformed: { status: 400, code: reason, message: reason === 'model_missing' ? MISSING : UNREADABLE },
+    malformed: { status: 400, code: reason, message: MALFORMED[reason] ?? UNREADABLE },
   }[DENY_REASONS[reason].kind];
 }
 
 const FORBIDDEN_MODEL = 'model that does not exist or that your organization does not have access to.';
-const MISSING = 'The request names no model where one is needed. Expected "model" with the id of a model, as a string.';
+const MALFORMED: Partial<Record<Deny['reason'], string>> = {
+  model_missing:
+    'The request names no model where one is needed. Expected "model" with the id of a model, as a string.',
+  content_unreadable:
+    'The body of this request is of a type in which no model can be checked. Expected one Content-Type, application/json in UTF-8 (multipart/form-data for speech and pictures), and no Content-Encoding.',
+};
 const UNREADABLE =
   'The request names a model in a form that cannot be checked. Expected model ids as strings, and routing fields as objects.';
 

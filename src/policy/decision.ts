@@ -33,6 +33,7 @@ export const DENY_REASONS = {
   },
   model_missing: { kind: 'malformed', meaning: 'no model is named' },
   reference_unreadable: { kind: 'malformed', meaning: 'a model is named in a form that cannot be read' },
+  content_unreadable: { kind: 'malformed', meaning: 'the body is of a type or coding in which no model can be read' },
   direct_connection: { kind: 'direct', meaning: 'direct connections are refused' },
   path_unlisted: { kind: 'endpoint', meaning: 'the endpoint is for admins of the backend only' },
   preset_id_taken: { kind: 'policy', meaning: 'the id of the preset is that of a provider model' },

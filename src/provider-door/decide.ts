@@ -36,7 +36,9 @@ export function createProviderDecider(parts: DecideParts) {
     if (principal.kind === 'unresolved') throw new GatewayError('policy_unavailable');
     if (principal.kind === 'anonymous' && !isUnattributed(principal, endpoint))
       return deny(UNPROVED[principal.because]);
-    const models = await namedModels(recordOf, scope, endpoint);
+    const content = readableContent(scope, endpoint);
+    if (content === undefined) return deny('content_unreadable');
+    const models = await namedModels(recordOf, scope, endpoint, content);
     if (models === undefined) return deny('reference_unreadable');
     const [first, ...others] = models;
     if (first === undefined) return deny('model_missing');
@@ -163,8 +165,8 @@ function pathOfUrl(text: string): string {
 }
 
 /** @returns undefined where a model is named in a form that cannot be read */
-async function namedModels(recordOf: RecordReader, scope: ProviderScope, endpoint: Endpoint) {
-  const inBody = await namedInBody(recordOf, scope, endpoint);
+async function namedModels(recordOf: RecordReader, scope: ProviderScope, endpoint: Endpoint, content: Content) {
+  const inBody = await namedInBody(recordOf, scope, endpoint, content);
   const inQuery = [...new URLSearchParams(scope.query)].flatMap(([name, text]) => (namesModels(name) ? [text] : []));
   const inPath = scope.modelInPath === undefined ? [] : [scope.modelInPath];
   const named = inBody && [...inPath, ...inBody, ...inQuery].map(parseModelId);
@@ -177,18 +179,29 @@ const JSON_TYPE = /^(?:application\/(?:[\w.-]+\+)?json\s*(?:;\s*charset="?utf-8"
 /** RFC 7578 4.1, with one boundary. */
 const ONE_FORM = /^multipart\/form-data\s*;\s*boundary=(?:"[^"]+"|[^\s;"]+)$/i;
 
-/** What else the body says of the call is kept in the scope. */
-async function namedInBody(recordOf: RecordReader, scope: ProviderScope, { name, isForm, topLevel }: Endpoint) {
-  const { rawHeaders } = scope.incoming;
+type Content = Readonly<{ kind: 'json' } | { kind: 'form'; contentType: string }>;
+
+/** What a provider would read by another type, or after a coding, is not what was judged. */
+function readableContent({ incoming }: ProviderScope, { isForm }: Endpoint): Content | undefined {
+  const { rawHeaders } = incoming;
   const [contentType = '', ...more] = valuesOf(rawHeaders, 'content-type');
-  // What a provider would read by another type, or after a coding, is not what was judged
   if (more.length > 0 || valuesOf(rawHeaders, 'content-encoding').some((coding) => coding !== 'identity'))
     return undefined;
-  if (isForm && ONE_FORM.test(contentType)) {
+  if (isForm && ONE_FORM.test(contentType)) return { kind: 'form', contentType };
+  return JSON_TYPE.test(contentType) ? { kind: 'json' } : undefined;
+}
+
+/** What else the body says of the call is kept in the scope. */
+async function namedInBody(
+  recordOf: RecordReader,
+  scope: ProviderScope,
+  { name, topLevel }: Endpoint,
+  content: Content,
+) {
+  if (content.kind === 'form') {
     scope.call = FORM_CALL;
-    return recordOf(scope, { kind: 'form', contentType });
+    return recordOf(scope, content);
   }
-  if (!JSON_TYPE.test(contentType)) return undefined;
   // 0.6.18 sends on whatever a client has put into its request: nothing in there is the backend's own
   const rules = { topLevel, controls: 'defined' } as const;
   const { model, references, written, facts } = await recordOf(scope, { kind: 'call', rules, endpoint: name });

@@ -85,6 +85,18 @@ describe('a call that the backend makes for a user', () => {
   });
 });
 
+test.each([
+  ['another type', { 'content-type': 'text/plain' }],
+  ['another charset', { 'content-type': 'application/json; charset=utf-16' }],
+  ['a coding', { 'content-encoding': 'gzip' }],
+])('a body of %s is refused for that, and not for its model', async (_, headers) => {
+  const response = await door.ask('ann', CHAT, { model: 'A', messages }, headers);
+  const { code, message } = await errorOf(response);
+  expect([response.status, code]).toEqual([400, 'content_unreadable']);
+  expect(message).toContain('Expected one Content-Type, application/json in UTF-8');
+  expect(door.ran()).toEqual([]);
+});
+
 describe('what goes on to the provider', () => {
   test('has its key, its host and nothing of the backend', async () => {
     await chat(

@@ -58,6 +58,7 @@ describe('a denial is answered', () => {
     ['saved_reference', 403, 404, 'model_not_permitted'],
     ['model_missing', 400, 400, 'model_missing'],
     ['reference_unreadable', 400, 400, 'reference_unreadable'],
+    ['content_unreadable', 400, 400, 'content_unreadable'],
     ['direct_connection', 403, 404, 'direct_connection'],
     ['path_unlisted', 403, 404, 'path_unlisted'],
   ])('%s', (reason, forbid, hide, code) => {
