@@ -84,18 +84,25 @@ const FAILURES: readonly (readonly [prefix: string, code: FailureCode, what: str
 
 const MOST_PROBLEMS = 20;
 
+interface RefusalOptions {
+  readonly remedy?: string;
+  readonly code?: FailureCode;
+  /** Several of what each problem is about. */
+  readonly what?: string;
+}
+
 /** @throws OperationFailure that names every problem, a line each where there are several, and last what would be right */
 export function refuseAll(
   problems: readonly string[],
   consequence: string,
-  { remedy = '', code = 'failed' }: { readonly remedy?: string; readonly code?: FailureCode } = {},
+  { remedy = '', code = 'failed', what = 'names' }: RefusalOptions = {},
 ): void {
   const [first, ...others] = problems;
   if (first === undefined) return;
   if (others.length === 0) throw new OperationFailure(`${first} ${consequence} ${remedy}`.trimEnd(), { code });
   const rest = problems.length - MOST_PROBLEMS;
   const more = rest > 0 ? [`and ${rest.toLocaleString('en')} more like these.`] : [];
-  const head = `${consequence} ${problems.length.toLocaleString('en')} names are in the way:`;
+  const head = `${consequence} ${problems.length.toLocaleString('en')} ${what} are in the way:`;
   const lines = [head, ...problems.slice(0, MOST_PROBLEMS), ...more].join('\n  ');
   throw new OperationFailure(`${lines}\n${remedy}`.trimEnd(), { code });
 }

@@ -76,7 +76,7 @@ $ modelgate usage close ${ON_MONTH} --org mai_client_acme`,
       }),
     );
     const remedy = obstacles.some(({ kind }) => kind === 'unresolved') ? ASK_NOW : '';
-    refuseAll(obstacles.map(describeObstacle), 'Nothing was closed.', { remedy });
+    refuseAll(obstacles.map(describeObstacle), 'Nothing was closed.', { remedy, what: 'organizations' });
     if (closed.length === 0) {
       const who = options.org === undefined ? 'No organization' : quoted(options.org);
       const has = options.org === undefined ? 'has used anything' : 'has used nothing';

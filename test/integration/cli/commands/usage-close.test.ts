@@ -93,6 +93,8 @@ describe('a month', () => {
     });
     expect(closings(ledger)).toEqual([]);
     expect(await close(ledger, '2026-09', '--org', 'globex')).toMatchObject({ code: 0 });
+    ledger.begin({ at: '2026-09-15T00:00Z', state, organization: 'initech' });
+    expect((await close(ledger, '2026-09')).stderr).toContain('Nothing was closed. 2 organizations are in the way:\n');
     ledger.connection.exec(`UPDATE usage_request SET state = 'closed'`);
     expect(await close(ledger, '2026-09')).toMatchObject({ code: 0 });
     expect(closings(ledger)).toHaveLength(2);
