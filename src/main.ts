@@ -7,7 +7,10 @@ import { fileURLToPath } from 'node:url';
 import type { BugReport } from './cli/terminal.ts';
 
 // Half of a start is reading TypeScript. Node's own place for the cache may be written to by others.
-enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/modelgate', import.meta.url)));
+const compiled = fileURLToPath(new URL('../node_modules/.cache/modelgate', import.meta.url));
+enableCompileCache(compiled);
+// threads look for it here alone
+process.env['NODE_COMPILE_CACHE'] ??= compiled;
 const [{ runCommandLine }, { StopSignal, stoppedBy, invocationOf }] = await Promise.all([
   import('./cli/program.ts'),
   import('./cli/terminal.ts'),
