@@ -1,5 +1,9 @@
 import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+
+// of the workers, and of the threads and processes that tests start: each would read the same TypeScript again
+process.env['NODE_COMPILE_CACHE'] ??= fileURLToPath(new URL('node_modules/.cache/modelgate', import.meta.url));
 
 const project = (name: string, settings: object = {}) => ({
   test: { name, include: [`test/${name}/**/*.test.ts`], pool: 'forks' as const, ...settings },
