@@ -46,6 +46,7 @@ const ERRORS = {
     text: 'Your organization has a key of its own with this provider, and it cannot be used. An administrator can see why in the log, and set it again with `modelgate key set`.',
   },
   ledger_unavailable: { status: 503, text: 'Usage cannot be recorded at the moment. Try again shortly.' },
+  limits_unavailable: { status: 503, text: 'Requests cannot be counted at the moment. Try again shortly.' },
   policy_unavailable: { status: 503, text: 'Model access cannot be checked at the moment. Try again shortly.' },
   chat_busy: { status: 503, text: 'This chat is still being saved. Try again shortly.' },
   chat_too_complex: { status: 413, text: 'The stored chat holds more than this gateway can check at once.' },

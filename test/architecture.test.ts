@@ -67,7 +67,7 @@ const TABLE: Record<string, Row> = {
   limits: {
     values: ['errors.ts', 'transport'],
     types: ['config', 'policy', 'stage.ts', 'telemetry', 'usage'],
-    packages: ['hono'],
+    packages: ['hono', 'ioredis'],
   },
   // one exchange with the upstream: knows nothing of identity or policy
   transport: { values: ['errors.ts'], types: ['config'], packages: ['ipaddr.js', 'undici', 'ws'] },

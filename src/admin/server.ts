@@ -18,9 +18,19 @@ interface ReadinessParts {
   readonly storeHealth: () => Promise<StoreHealth>;
   /** Undefined where there is no provider door. */
   readonly ledger: { readonly state: () => LedgerState } | undefined;
+  /** Undefined where this process counts the limits by itself. */
+  readonly redis: { readonly state: () => RedisState } | undefined;
   readonly upstreamProblem: () => Promise<string | undefined>;
   readonly identityProblem: () => string | undefined;
   readonly isDraining: () => boolean;
+}
+
+interface RedisState {
+  /** Where it is, without credentials. */
+  readonly redis: string;
+  readonly gates: number;
+  readonly without: 'local' | 'refuse' | 'open';
+  readonly problem: { readonly problem: string; readonly since: number } | undefined;
 }
 
 interface LedgerState {
@@ -54,6 +64,8 @@ export function createReadiness(parts: ReadinessParts, now = () => performance.n
       upstream: { reachable, problem: unreached ?? null },
       /** The gate stays ready: a gate behind which nothing can be counted still serves pages, lists and chats that are stored. */
       ledger: describeLedger(parts.ledger?.state()),
+      /** The gate stays ready: what happens without it is a setting. */
+      redis: describeRedis(parts.redis?.state()),
       /** The gate stays ready: only a session that the backend issues can show that the problem is over. */
       identity: { problem: parts.identityProblem() ?? null },
       version: parts.version,
@@ -72,6 +84,15 @@ function describeLedger(state: LedgerState | undefined) {
     since: new Date(Date.now() - problem.forMs).toISOString(),
     remedy: `${WHEN_DOWN[whenDown]}. ${problem.remedy}`,
   };
+}
+
+/** @returns null where there is none */
+function describeRedis(state: RedisState | undefined) {
+  if (state === undefined) return null;
+  const { redis: address, gates, without, problem } = state;
+  const reachable = problem === undefined;
+  const since = reachable ? null : new Date(problem.since).toISOString();
+  return { address, reachable, problem: problem?.problem ?? null, since, gates, without_redis: without };
 }
 
 const WHEN_DOWN = {
@@ -166,7 +187,7 @@ const ADMIN_PATHS = {
 } as const;
 
 /** A page without scripts, styles or anything else to load. */
-function frontPage({ version, ready, draining, mode, bypass, database, upstream, ledger, identity }: Readiness) {
+function frontPage({ version, ready, draining, mode, bypass, database, upstream, ledger, redis, identity }: Readiness) {
   const state = ready ? 'Ready' : draining ? 'Not ready: it is shutting down' : 'Not ready';
   const enforced = mode === 'report' ? 'reporting only (MODELGATE_MODE=report)' : 'enforcing';
   const facts = [
@@ -175,6 +196,7 @@ function frontPage({ version, ready, draining, mode, bypass, database, upstream,
     ...(database.missing.length > 0 ? [['Missing in it', database.missing.join(', ')]] : []),
     ['Sessions', identity.problem ?? 'no problem seen'],
     ...(ledger === null ? [] : [['Usage', ledger.problem ?? 'written']]),
+    ...(redis === null ? [] : [['Redis', redis.problem ?? `reachable, gates: ${redis.gates}`]]),
     ['Backend', upstream.problem ?? (upstream.reachable ? 'reachable' : 'not reachable')],
   ];
   return html`<!doctype html>

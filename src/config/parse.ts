@@ -5,6 +5,7 @@ import { contradictions } from './contradictions.ts';
 import { type ConfigIssue, quote } from './issue.ts';
 import { providerContradictions } from './provider-contradictions.ts';
 import { isUnused, readProvider } from './provider.ts';
+import { isUnusedRedis, redisContradictions } from './redis.ts';
 import { type Config, type ListenAddress, type Loaded, type StoreConfig, toConfig, toStoreConfig } from './schema.ts';
 import {
   type RawSettings,
@@ -79,10 +80,12 @@ export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress, Partial
 
 function readSettings(raw: RawConfig) {
   const { settings, issues } = collectRawSettings(raw);
-  const texts = [...settings].flatMap(([name, { text }]) => (isUnused(name, settings) ? [] : [[name, text] as const]));
+  const texts = [...settings].flatMap(([name, { text }]) =>
+    isUnused(name, settings) || isUnusedRedis(name, settings) ? [] : [[name, text] as const],
+  );
   const read = readValues(Object.fromEntries(texts));
   const misspelled = read.reasons.map(([name, reason]) => misspelling(name, reason, settings));
-  const contradicting = [contradictions, providerContradictions].flatMap((found) =>
+  const contradicting = [contradictions, providerContradictions, redisContradictions].flatMap((found) =>
     found(settings, read.readable, raw.environment),
   );
   const { DATABASE_URL: database, DATA_DIR: data } = read.readable;

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { PROVIDER_SETTINGS } from './provider-settings.ts';
 import type { ProviderConfig } from './provider.ts';
+import { toRedis } from './redis.ts';
 import { type SettingName, type Values, SETTING_NAMES } from './settings.ts';
 import type { LedgerConfig } from './usage.ts';
 
@@ -66,6 +67,8 @@ export const toConfig = (values: Values, { path, upstreamUrl, secretKeys, provid
       organization: values.MODELGATE_LIMIT_ORGANIZATION,
       concurrentChats: values.MODELGATE_LIMIT_CONCURRENT_CHATS,
     },
+    /** Where limits are counted; undefined: in this process. */
+    redis: toRedis(values),
     trustedProxies: values.MODELGATE_TRUSTED_PROXIES ?? [],
     maxBodyBytes: values.MODELGATE_MAX_BODY,
     maxHeaderBytes: values.MODELGATE_MAX_HEADER,

@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import * as header from './header-values.ts';
 import { PROVIDER_MEANINGS, PROVIDER_SETTINGS } from './provider-settings.ts';
+import { REDIS_MEANINGS, REDIS_SETTINGS } from './redis-settings.ts';
 import { setting, settingWithDefault } from './row.ts';
 import { USAGE_MEANINGS, USAGE_SETTINGS } from './usage-settings.ts';
 import * as value from './value.ts';
@@ -60,6 +61,7 @@ const SETTINGS = {
   MODELGATE_LIMIT_CHAT: settingWithDefault(value.rate, '240/1m:120'),
   MODELGATE_LIMIT_ORGANIZATION: settingWithDefault(value.rate, '6000/1m:2000'),
   MODELGATE_LIMIT_CONCURRENT_CHATS: settingWithDefault(value.concurrency, '32'),
+  ...REDIS_SETTINGS,
   MODELGATE_CONNECT_TIMEOUT: settingWithDefault(value.duration('1ms', '1h'), '5s'),
   MODELGATE_RESPONSE_TIMEOUT: settingWithDefault(value.duration('1ms', '24h'), '10m'),
   MODELGATE_IDLE_TIMEOUT: settingWithDefault(value.duration('1ms', '24h'), '10m'),
@@ -133,6 +135,7 @@ const MEANINGS = {
   MODELGATE_LIMIT_ORGANIZATION: 'The same, by the organization whose grant permitted them.',
   MODELGATE_LIMIT_CONCURRENT_CHATS:
     'Requests of one user that run a model at the same time; a stream counts until it ends.',
+  ...REDIS_MEANINGS,
   MODELGATE_CONNECT_TIMEOUT: 'Longest wait for a connection to the backend.',
   MODELGATE_RESPONSE_TIMEOUT:
     "Longest wait for the backend's response headers, which come late where a model answers without streaming.",

@@ -12,6 +12,7 @@ import { authenticate, createIdentity, identify } from '../identity/authenticate
 import { refuseUsedUp } from '../limits/budgets.ts';
 import { createLimits, provedUser } from '../limits/limits.ts';
 import { createMemoryAllowances } from '../limits/memory.ts';
+import type { RedisLimits } from '../limits/redis.ts';
 import { createSurfaceDecider } from '../openwebui/decide-surface.ts';
 import { answeringOf, countedAs, runsModel, socketSurface } from '../openwebui/endpoints.ts';
 import { canonicalPath } from '../openwebui/match.ts';
@@ -44,6 +45,8 @@ interface GateParts {
   readonly decisions: RecentDecisions;
   /** Where there is a provider door: what is used up is refused here too. */
   readonly ledger?: Ledger | undefined;
+  /** Undefined: limits are counted in this process. */
+  readonly redis?: Pick<RedisLimits, 'allowancesFor'> | undefined;
   readonly now?: () => number;
 }
 
@@ -106,8 +109,8 @@ function createLastingParts(parts: GateParts) {
   };
 }
 
-const allowancesOf = ({ config, now = () => performance.now() }: GateParts) =>
-  createMemoryAllowances(config.limits, now);
+const allowancesOf = ({ config, redis, now = () => performance.now() }: GateParts) =>
+  redis?.allowancesFor(config.limits) ?? createMemoryAllowances(config.limits, now);
 
 /** Both doors of one configuration. Requests that one pair has begun, it ends. */
 function createDoors(lasting: ReturnType<typeof createLastingParts>) {

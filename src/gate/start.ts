@@ -2,6 +2,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createAdminServer, createReadiness } from '../admin/server.ts';
 import type { Config, ListenAddress } from '../config/schema.ts';
+import type { RedisLimits } from '../limits/redis.ts';
 import { createProviderDoor } from '../provider-door/door.ts';
 import { type Store, createStore } from '../store/store.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -34,11 +35,13 @@ export async function startGate(config: Config, log: Log, version: string) {
     storeFigures: () => store.figures(),
     // there before the first look at the figures
     ledger: () => watched,
+    redis: () => redis?.state(),
   });
+  const redis = await openRedis(config, log, metrics);
   const decisions = createRecentDecisions(log.redact);
   const ledger = usage && (await openLedger(usage, log, metrics));
   const watched = ledger && watch(ledger, usage, store);
-  const gate = createGate({ config, store, log, metrics, decisions, ledger });
+  const gate = createGate({ config, store, log, metrics, decisions, ledger, redis });
   const door =
     provider &&
     usage &&
@@ -46,7 +49,7 @@ export async function startGate(config: Config, log: Log, version: string) {
     createProviderDoor({ config, provider, usage, store, ledger, log, metrics, decisions });
   const admin = createAdminServer({
     address: config.admin,
-    readiness: createReadiness({ version, mode, bypass, storeHealth, ledger: watched, ...gate }),
+    readiness: createReadiness({ version, mode, bypass, storeHealth, ledger: watched, redis, ...gate }),
     metrics,
     decisions,
     reportError: (error) => log.error({ err: error }, 'the admin listener failed to answer'),
@@ -54,6 +57,7 @@ export async function startGate(config: Config, log: Log, version: string) {
   const close = async (): Promise<number> => {
     const [cutAtFront, cutAtProviders = 0] = await Promise.all([gate.drain(), door?.drain()]);
     await admin.close();
+    await redis?.close();
     await ledger?.close();
     await store.close();
     // a cut answer ends with the close of its socket, one turn later, and its access line comes one turn after that
@@ -88,6 +92,13 @@ const openStore = ({ database, policy, organization }: Config, log: Log): Promis
     autoEnroll: organization?.autoEnroll ?? false,
     warn: (message, fields) => log.warn(fields, message),
   });
+
+/** Its library is loaded only where it is used. A gate that is bypassed limits nothing. */
+async function openRedis({ redis, policy }: Config, log: Log, metrics: Metrics): Promise<RedisLimits | undefined> {
+  if (redis === undefined || policy.bypass !== undefined) return undefined;
+  const { createRedisLimits } = await import('../limits/redis.ts');
+  return createRedisLimits({ config: redis, log, metrics });
+}
 
 /** Its sums are where the counters begin: a restart is no reset. The first call need not wait for the file. */
 async function openLedger(usage: Usage, log: Log, metrics: Metrics): Promise<Ledger> {

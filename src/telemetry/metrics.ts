@@ -13,6 +13,8 @@ interface MetricsOptions {
   readonly storeFigures: () => StoreFigures;
   /** Undefined where there is no provider door. */
   readonly ledger?: () => WatchedLedger | undefined;
+  /** Undefined where this process counts the limits by itself. */
+  readonly redis?: () => { readonly gates: number; readonly problem: object | undefined } | undefined;
 }
 
 interface WatchedLedger {
@@ -39,6 +41,7 @@ export function createMetrics(options: MetricsOptions) {
   collectDefaultMetrics({ register: registry });
   const gauges = createGauges(registry, options);
   const figures = createFigures(options.storeFigures);
+  const redis = createRedisFigures();
   const { figures: ofProviders, ...providers } = createProviderMetrics(options.mode);
   const { figures: ofUsage, ...usage } = createUsageMetrics();
   return {
@@ -69,6 +72,10 @@ export function createMetrics(options: MetricsOptions) {
       figures.listEntries.add(kept, 'kept');
       figures.listEntries.add(removed, 'removed');
     },
+    redis: {
+      answered: (ms: number) => redis.answered.observe(ms / 1000),
+      without: (how: string) => redis.without.add(1, how),
+    },
     provider: providers,
     usage,
     answerUnreadable: (shape: string) => figures.unreadable.add(1, shape),
@@ -79,6 +86,7 @@ export function createMetrics(options: MetricsOptions) {
       contentType: registry.contentType,
       text: `${await registry.metrics()}${[
         ...Object.values(figures),
+        ...Object.values(redis),
         ...Object.values(ofProviders),
         ...Object.values(ofUsage),
       ]
@@ -152,6 +160,13 @@ function createFigures(store: () => StoreFigures) {
   };
 }
 
+const createRedisFigures = () => ({
+  without: createCounter(
+    'limits_without_redis_total{how} Times that a limit counted while Redis was away: by the share of this gate (local), refused, or not at all (open).',
+  ),
+  answered: createHistogram('redis_duration_seconds From a question to Redis to its answer.', LATENCY),
+});
+
 function createGauges(registry: Registry, options: MetricsOptions) {
   const { version, bypass, storeHealth } = options;
   const registers = [registry];
@@ -193,6 +208,11 @@ function createGauges(registry: Registry, options: MetricsOptions) {
     'ledger_unresolved Calls that were cut, and of which it is still to be found out what they have used.',
     () => ledger()?.interrupted ?? 0,
   );
+  gauge(
+    'redis_problem 1 if Redis does not answer: each gate counts the limits by itself, refuses, or limits nothing.',
+    () => options.redis?.()?.problem !== undefined,
+  );
+  gauge('live_gates Gates that count their limits in one Redis; 1 without Redis.', () => options.redis?.()?.gates ?? 1);
   let hasIdentityProblem = false;
   gauge(
     'identity_problem 1 if the gate does not know the user of the last session that the backend issued: then it knows none who signs in.',

@@ -11,6 +11,7 @@ const parts: ReadinessParts = {
   storeHealth: () =>
     Promise.resolve({ readable: true, ageMs: 12.4, missing: [], problem: undefined, writeProblem: undefined }),
   ledger: undefined,
+  redis: undefined,
   upstreamProblem: () => Promise.resolve(undefined),
   identityProblem: () => undefined,
   isDraining: () => false,
@@ -77,6 +78,7 @@ describe('the admin listener', () => {
       database: { readable: true, age_ms: 12, missing: [], problem: null, write_problem: null },
       upstream: { reachable: true, problem: null },
       ledger: null,
+      redis: null,
       identity: { problem: null },
       version: '1.2.3',
     });

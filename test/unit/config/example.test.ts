@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { parseConfig } from '../../../src/config/parse.ts';
 import { describeSetting, SETTING_NAMES } from '../../../src/config/settings.ts';
+import { REDIS_SETTINGS } from '../../../src/config/redis-settings.ts';
 import { USAGE_SETTINGS } from '../../../src/config/usage-settings.ts';
 import { exampleFile } from '../../support/gate/settings-documents.ts';
 
@@ -30,7 +31,7 @@ describe('the example file', () => {
         describeSetting(name).fallback !== undefined &&
         name !== 'MODELGATE_AUTO_ENROLL' &&
         !name.startsWith('MODELGATE_PROVIDER') &&
-        !Object.hasOwn(USAGE_SETTINGS, name),
+        !Object.hasOwn({ ...USAGE_SETTINGS, ...REDIS_SETTINGS }, name),
     );
     const uncommented = exampleFile().replace(new RegExp(`^#(?=(?:${written.join('|')}): )`, 'gm'), '');
     expect(uncommented.match(/^[A-Z_]+: /gm)).toHaveLength(written.length + 3);

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parseConfig } from '../../../src/config/parse.ts';
 import { PROVIDER_SETTINGS } from '../../../src/config/provider-settings.ts';
+import { REDIS_SETTINGS } from '../../../src/config/redis-settings.ts';
 import { type Config, type Loaded, reload } from '../../../src/config/schema.ts';
 import { type SettingName, SETTING_NAMES, isSettingName } from '../../../src/config/settings.ts';
 import { USAGE_SETTINGS } from '../../../src/config/usage-settings.ts';
@@ -22,8 +23,13 @@ const DOOR = {
   OPENROUTER_API_KEY: 'sk-or-before',
 };
 
-const ordinaryFor = (name: SettingName): Record<string, string> =>
-  Object.hasOwn({ ...PROVIDER_SETTINGS, ...USAGE_SETTINGS }, name) ? { ...ORDINARY, ...DOOR } : ORDINARY;
+const REDIS = { REDIS_URL: 'redis://before:6379' };
+
+const ordinaryFor = (name: SettingName): Record<string, string> => {
+  // beside one of its own the backend's is not read
+  if (name !== 'MODELGATE_REDIS_URL' && Object.hasOwn(REDIS_SETTINGS, name)) return { ...ORDINARY, ...REDIS };
+  return Object.hasOwn({ ...PROVIDER_SETTINGS, ...USAGE_SETTINGS }, name) ? { ...ORDINARY, ...DOOR } : ORDINARY;
+};
 
 function loadedFrom(environment: Record<string, string>, key = 'key'): Loaded<Config> {
   const parsed = parseConfig({

@@ -130,6 +130,7 @@ const STATUS: Record<ErrorCode, number> = {
   unbounded_model: 402,
   organization_key_unusable: 503,
   ledger_unavailable: 503,
+  limits_unavailable: 503,
   policy_unavailable: 503,
   chat_busy: 503,
   chat_too_complex: 413,

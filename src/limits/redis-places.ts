@@ -1,0 +1,117 @@
+/** Places of chats that run, as leases in Redis: those of a gate that died are free again when their lease has ended. */
+import type { Allowances, Release } from './limits.ts';
+import type { RedisLink } from './redis-link.ts';
+import { OCCUPY, RENEW, run } from './redis-scripts.ts';
+
+const LEASE_MS = 60_000;
+const RENEW_MS = 20_000;
+/** Places in one script: Redis does nothing else meanwhile. */
+const MOST_AT_ONCE = 200;
+
+interface PlacesParts {
+  readonly link: RedisLink;
+  /** Of this process alone. */
+  readonly instance: string;
+  readonly keyOf: (user: string) => string;
+}
+
+interface Lease {
+  readonly name: string;
+  readonly key: string;
+}
+
+export class RedisPlaces {
+  readonly #parts: PlacesParts;
+  readonly #timer: NodeJS.Timeout;
+  /** Of chats that run. */
+  readonly #running = new Set<Lease>();
+  /** Of chats that have ended; Redis may not know it yet. */
+  readonly #over = new Set<Lease>();
+  /** Places of this gate, by user. */
+  readonly #held = new Map<string, number>();
+  #count = 0;
+
+  constructor(parts: PlacesParts) {
+    this.#parts = parts;
+    this.#timer = setInterval(() => void this.renew(), RENEW_MS).unref();
+  }
+
+  /** @param without how many of a user may run at this gate while Redis is away; what it throws refuses */
+  occupy(user: string, places: number, most: number, without: () => number): ReturnType<Allowances['occupy']> {
+    if (this.#parts.link.absence !== undefined) return this.#occupyHere(user, places, without());
+    return this.#occupyShared(user, places, most, without);
+  }
+
+  /** What Redis has not heard of, or has lost, it knows then. */
+  async renew(): Promise<void> {
+    this.#tell([...this.#over]);
+    const running = [...this.#running];
+    const parts = Array.from({ length: Math.ceil(running.length / MOST_AT_ONCE) }, (_, part) =>
+      running.slice(part * MOST_AT_ONCE, (part + 1) * MOST_AT_ONCE),
+    );
+    await Promise.all(
+      parts.map((part) => {
+        const [keys, names] = [part.map(({ key }) => key), part.map(({ name }) => name)];
+        return this.#parts.link.ask((client) => run(client, RENEW, keys, [LEASE_MS, ...names]));
+      }),
+    );
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #occupyShared(user: string, places: number, most: number, without: () => number) {
+    const leases = this.#leasesFor(user, places);
+    const words = [LEASE_MS, most, ...leases.map(({ name }) => name)];
+    const answer = await this.#parts.link.ask((client) => run(client, OCCUPY, [this.#parts.keyOf(user)], words));
+    if (answer === 1) return this.#hold(user, leases);
+    if (answer === 0) return undefined;
+    // it may still come to be done
+    this.#end(leases);
+    return this.#occupyHere(user, places, without());
+  }
+
+  #occupyHere(user: string, places: number, most: number): Release | undefined {
+    const held = this.#held.get(user) ?? 0;
+    return held + places > most ? undefined : this.#hold(user, this.#leasesFor(user, places));
+  }
+
+  #leasesFor(user: string, places: number): readonly Lease[] {
+    const { instance, keyOf } = this.#parts;
+    const key = keyOf(user);
+    return Array.from({ length: places }, () => ({ key, name: `${instance}:${(this.#count += 1).toString(36)}` }));
+  }
+
+  #hold(user: string, leases: readonly Lease[]): Release {
+    this.#held.set(user, (this.#held.get(user) ?? 0) + leases.length);
+    for (const lease of leases) this.#running.add(lease);
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      const left = (this.#held.get(user) ?? 0) - leases.length;
+      if (left > 0) this.#held.set(user, left);
+      else this.#held.delete(user);
+      this.#end(leases);
+    };
+  }
+
+  #end(leases: readonly Lease[]): void {
+    for (const lease of leases) {
+      this.#running.delete(lease);
+      this.#over.add(lease);
+    }
+    this.#tell(leases);
+  }
+
+  #tell(over: readonly Lease[]): void {
+    for (const [key, leases] of Map.groupBy(over, (lease) => lease.key)) {
+      void this.#parts.link
+        .ask((client) => client.zrem(key, ...leases.map(({ name }) => name)))
+        .then((answer) => {
+          if (answer !== undefined) for (const lease of leases) this.#over.delete(lease);
+        });
+    }
+  }
+}

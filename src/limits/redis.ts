@@ -1,0 +1,176 @@
+/** Limits that several gates count together. While Redis is away, each gate counts its share by itself. */
+import { randomUUID } from 'node:crypto';
+import type { RedisConfig } from '../config/redis.ts';
+import type { LimitsConfig, RateLimit } from '../config/schema.ts';
+import { GatewayError } from '../errors.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { type Bucket, Debts, bucketsOf, judge } from './bucket.ts';
+import type { RateName } from './headers.ts';
+import type { Allowances, Charge } from './limits.ts';
+import { createMemoryAllowances } from './memory.ts';
+import { describeRedis } from './redis-client.ts';
+import { RedisLink } from './redis-link.ts';
+import { RedisPlaces } from './redis-places.ts';
+import { type RedisClient, CHARGE, REPORT, run } from './redis-scripts.ts';
+
+const REPORT_MS = 5_000;
+/** A gate that has not reported for so long counts no more. */
+const GONE_MS = 15_000;
+
+interface RedisLimitsParts {
+  readonly config: RedisConfig;
+  readonly log: Pick<Log, 'info' | 'warn'>;
+  readonly metrics: { readonly redis: Pick<Metrics['redis'], 'answered' | 'without'> };
+  /** Monotonic, in milliseconds. */
+  readonly now?: () => number;
+}
+
+export type RedisLimits = Awaited<ReturnType<typeof createRedisLimits>>;
+
+/** @returns as soon as Redis has answered, or after a second without it */
+export async function createRedisLimits({ config, log, metrics, now = () => performance.now() }: RedisLimitsParts) {
+  const instance = randomUUID();
+  // one hash tag: in a cluster a script sees the keys of one slot alone
+  const keyOf = (kind: string, id: string): string => `{${config.keyPrefix}}:${kind}:${id}`;
+  const gatesKey = `{${config.keyPrefix}}:gates`;
+  const redis = describeRedis(config);
+  let gates = 1;
+  let isTold = false;
+  const probe = async (client: RedisClient): Promise<void> => {
+    gates = Number(await run(client, REPORT, [gatesKey], [GONE_MS, instance]));
+  };
+  const link = new RedisLink({
+    config,
+    probe,
+    answered: metrics.redis.answered,
+    lost(problem) {
+      if (!isTold) log.warn({ redis, problem, gates }, `Redis is away: ${WITHOUT[config.without]}`);
+      isTold = true;
+    },
+    found: () => void places.renew(),
+  });
+  const places = new RedisPlaces({ link, instance, keyOf: (user) => keyOf('places', user) });
+  const timer = setInterval(() => void report(), REPORT_MS).unref();
+  async function report(): Promise<void> {
+    await link.ask(probe);
+    // what comes and goes is told once
+    if (!isTold || !link.isSteady(REPORT_MS)) return;
+    isTold = false;
+    log.info({ redis, gates }, 'Redis is back: all gates count their limits together');
+  }
+  await link.open();
+  return {
+    /** For limits that change while the gate runs; what Redis knows of payers stays. */
+    allowancesFor: (limits: LimitsConfig): Allowances =>
+      createAllowances(limits, {
+        config,
+        link,
+        places,
+        keyOf,
+        now,
+        gates: () => gates,
+        without: metrics.redis.without,
+      }),
+    /** What operators see of it. */
+    state: () => ({ redis, gates, without: config.without, problem: link.absence }),
+    async close(): Promise<void> {
+      clearInterval(timer);
+      places.close();
+      await link.ask((client) => client.zrem(gatesKey, instance));
+      link.close();
+    },
+  };
+}
+
+const WITHOUT = {
+  local: 'each gate counts its share of the limits by itself',
+  refuse: 'what a limit counts is refused (503)',
+  open: 'nothing is limited',
+} as const satisfies Record<RedisConfig['without'], string>;
+
+interface AllowancesParts {
+  readonly config: RedisConfig;
+  readonly link: RedisLink;
+  readonly places: RedisPlaces;
+  readonly keyOf: (kind: string, id: string) => string;
+  readonly now: () => number;
+  readonly gates: () => number;
+  readonly without: (how: RedisConfig['without']) => void;
+}
+
+function createAllowances(limits: LimitsConfig, parts: AllowancesParts): Allowances {
+  const { link, places, keyOf, now } = parts;
+  // of payers that were refused: until they have earned it, they are refused without asking
+  const { rates, buckets } = bucketsOf(limits, (name, rate) => new Debts(name, rate));
+  const alone = createLonely(limits, parts);
+  const most = limits.concurrentChats === 'off' ? undefined : limits.concurrentChats;
+  async function takeShared(charges: readonly Charge[], at: number) {
+    const keys = charges.map(({ limit, key }) => keyOf(limit, key));
+    const words = charges.flatMap(({ limit, cost }) => wordsFor(buckets[limit], cost));
+    const before = await link.ask((client) => run(client, CHARGE, keys, words));
+    if (!Array.isArray(before)) return alone.take(charges);
+    const standing = judge(buckets, charges, (_bucket, _charge, place) => Number(before[place]));
+    if (standing?.admitted === false) {
+      for (const [place, { limit, key }] of charges.entries()) buckets[limit]?.owe(key, Number(before[place]), at);
+    }
+    return standing;
+  }
+  return {
+    rates,
+    concurrentChats: most,
+    take(all) {
+      const charges = all.filter(({ limit }) => buckets[limit] !== undefined);
+      if (charges.length === 0) return undefined;
+      if (link.absence !== undefined) return alone.take(charges);
+      const at = now();
+      const known = judge(buckets, charges, (debts, { key }) => debts.owed(key, at));
+      return known?.admitted === false ? known : takeShared(charges, at);
+    },
+    occupy(user, wanted) {
+      return most === undefined ? () => undefined : places.occupy(user, wanted, most, alone.places);
+    },
+  };
+}
+
+const wordsFor = (bucket: Bucket | undefined, cost: number): readonly number[] =>
+  bucket === undefined ? [] : [bucket.priceOf(cost), bucket.mostOwed];
+
+/** What a gate does while Redis is away. @throws GatewayError `limits_unavailable` where it is to refuse */
+function createLonely(limits: LimitsConfig, { config, gates, now, without: count }: AllowancesParts) {
+  const { without } = config;
+  let shared = { by: 0, allowances: createMemoryAllowances(limits, now) };
+  const share = () => {
+    const by = gates();
+    if (by !== shared.by) shared = { by, allowances: createMemoryAllowances(shareOf(limits, by), now) };
+    return shared.allowances;
+  };
+  function begin(): void {
+    count(without);
+    if (without === 'refuse') throw new GatewayError('limits_unavailable');
+  }
+  return {
+    take(charges: readonly Charge[]) {
+      begin();
+      return without === 'open' ? undefined : share().take(charges);
+    },
+    /** Of one user at this gate. */
+    places(): number {
+      begin();
+      return without === 'open' ? Infinity : (share().concurrentChats ?? Infinity);
+    },
+  };
+}
+
+/** One at once is left of each. */
+function shareOf({ concurrentChats, ...rates }: LimitsConfig, gates: number): LimitsConfig {
+  const part = (whole: number): number => Math.max(1, Math.floor(whole / gates));
+  const ofRate = (rate: RateLimit | 'off'): RateLimit | 'off' =>
+    rate === 'off' ? rate : { ...rate, count: rate.count / gates, burst: part(rate.burst + 1) - 1 };
+  // the cast: `Object.fromEntries` forgets the names
+  const shares = Object.fromEntries(Object.entries(rates).map(([name, rate]) => [name, ofRate(rate)])) as Record<
+    RateName,
+    RateLimit | 'off'
+  >;
+  return { ...shares, concurrentChats: concurrentChats === 'off' ? 'off' : part(concurrentChats) };
+}
