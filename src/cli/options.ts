@@ -9,6 +9,7 @@ import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
 import { DURATION, amountOf, origin } from '../config/value.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
+import { environmentWith, requireFile } from './database.ts';
 import { type Report, print } from './report.ts';
 import { type Terminal, CommandFailure, EXIT, misused, say } from './terminal.ts';
 import manifest from '../../package.json' with { type: 'json' };
@@ -146,13 +147,6 @@ export function requireAdminOrigin({ environment, directory }: Terminal, file: s
   return new URL(`http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`);
 }
 
-/** @param database of `--database`: the file itself, in place of `DATABASE_URL` */
-export const environmentWith = (
-  { environment, directory }: Terminal,
-  database: string | undefined,
-): Terminal['environment'] =>
-  database === undefined ? environment : { ...environment, DATABASE_URL: `sqlite:///${resolve(directory, database)}` };
-
 function accept<C, V>(parsed: Parsed<C, V>, database?: string | null): Loaded<C, V> {
   if (parsed.issues === undefined) return parsed;
   throw configurationFailure(parsed.issues, database);
@@ -186,7 +180,7 @@ export function configureOperation(options: DatabaseOptions, terminal: Terminal)
 /** @returns what works on the database of a configuration, and how a gate of it decides and enrols users without membership */
 export const contextOn = (config: StoreConfig, terminal: Terminal, { wait }: Pick<DatabaseOptions, 'wait'>) => {
   const { database, policy, organization } = config;
-  const operation: Operation = { path: database.path, patience: patienceOf(terminal, wait) };
+  const operation: Operation = { path: requireFile(database), patience: patienceOf(terminal, wait) };
   const enrolling = organization?.autoEnroll === true ? organization.id : undefined;
   return { config, operation, policy: { ...policy, enrolling } satisfies GatePolicy, terminal };
 };

@@ -1,4 +1,5 @@
 /** The log for eyes, made of finished JSON lines: what they keep secret is left out already. */
+import { shownDatabase } from '../config/database.ts';
 import type { Config } from '../config/schema.ts';
 import { asJsonLine, whole } from './report.ts';
 import type { Screen } from './terminal.ts';
@@ -78,7 +79,7 @@ export function startText(
     `  gate      ${url}  →  ${upstream.url.origin}`,
     `  admin     ${adminUrl}  /healthz /readyz /metrics`,
     ...(providerUrl === undefined ? [] : [`  providers ${providerUrl}  for the backend alone`]),
-    `  database  ${database.path}`,
+    `  database  ${shownDatabase(database)}`,
   ];
   if (organization !== undefined) {
     const { autoEnroll, id, name } = organization;

@@ -5,11 +5,10 @@ import { type ConfigIssue, quote } from './issue.ts';
 import type { RateLimit } from './schema.ts';
 import { type RawSettings, type Values, SETTING_NAMES, describeSetting } from './settings.ts';
 
-type Environment = Readonly<Record<string, string | undefined>>;
-type Check = (values: Partial<Values>, settings: RawSettings, environment: Environment) => ConfigIssue | false;
+type Check = (values: Partial<Values>, settings: RawSettings) => ConfigIssue | false;
 
-export const contradictions = (settings: RawSettings, values: Partial<Values>, environment: Environment) =>
-  CHECKS.map((check) => check(values, settings, environment)).filter((issue) => issue !== false);
+export const contradictions = (settings: RawSettings, values: Partial<Values>) =>
+  CHECKS.map((check) => check(values, settings)).filter((issue) => issue !== false);
 
 const WILDCARDS: readonly string[] = ['0.0.0.0', '::'];
 
@@ -90,21 +89,11 @@ const CHECKS: readonly Check[] = [
       expected: 'one of the two',
       example: 'MODELGATE_MODE=report',
     },
-  // with these the backend builds its own URL and never looks at `DATABASE_URL` (Open WebUI from 0.6.23)
-  (_values, _settings, { DATABASE_TYPE: type = '' }) =>
-    type !== '' &&
-    type !== 'sqlite' && {
-      setting: 'DATABASE_TYPE',
-      source: 'environment',
-      found: `${quote(type)}: the backend then uses another database than the one named here`,
-      expected: 'the backend to use a plain SQLite file, the only database that is supported yet',
-      example: 'DATABASE_URL=sqlite:////app/backend/data/webui.db',
-    },
   // `DATA_DIR` holds more than the database, so one `.env` may set both; in one YAML file one of them does nothing
-  ({ DATABASE_URL: path }, settings) => {
+  ({ DATABASE_URL: url }, settings) => {
     const { text, source } = settings.get('DATA_DIR') ?? { text: '', source: 'environment' };
-    if (!settings.has('DATABASE_URL') || source === 'environment') return false;
-    if (path !== undefined && resolve(text, 'webui.db') === resolve(path)) return false;
+    if (!settings.has('DATABASE_URL') || source === 'environment' || url?.engine === 'postgresql') return false;
+    if (url !== undefined && resolve(text, 'webui.db') === resolve(url.path)) return false;
     const found = 'a value without effect, because DATABASE_URL is set';
     return { setting: 'DATA_DIR', source, found, expected: 'one of the two', example: `DATA_DIR: ${text}` };
   },

@@ -13,6 +13,7 @@ import {
   parseLedgerConfig,
   parseStoreConfig,
 } from './parse.ts';
+import type { PostgresTls } from './postgres-url.ts';
 import type { Config, Loaded, StoreConfig } from './schema.ts';
 import { type Values, SETTING_NAMES, describeSetting } from './settings.ts';
 import { settingOfPath } from './usage.ts';
@@ -119,8 +120,10 @@ function readSecret(path: string): string {
 
 /** The file itself may come later, when the backend has started; its directory is a volume that is there or not. */
 function databaseIssues({ config, values }: Loaded<StoreConfig>): ConfigIssue[] {
+  const { database } = config;
+  if (database.engine === 'postgresql') return certificateIssues(database.address.tls);
+  const { path } = database;
   const setting = values.DATABASE_URL === undefined ? 'DATA_DIR' : 'DATABASE_URL';
-  const { path } = config.database;
   const issue = (found: string, expected: string) => {
     const example = `${setting}=${describeSetting(setting).example}`;
     return [{ setting, example, found: `${JSON.stringify(path)}, ${found}`, expected }];
@@ -132,6 +135,29 @@ function databaseIssues({ config, values }: Loaded<StoreConfig>): ConfigIssue[] 
   }
   const kind = kindOf(path);
   return kind === 'a file' || kind === 'absent' ? [] : issue(`which is ${kind}`, "the backend's SQLite file");
+}
+
+/** Of libpq's parameters in the URL; the backend may have its files elsewhere. */
+function certificateIssues(tls: PostgresTls): ConfigIssue[] {
+  const { rootCertificate: root, certificate, key, revoked } = tls;
+  const files = {
+    sslrootcert: root === 'system' ? undefined : root,
+    sslcert: certificate,
+    sslkey: key,
+    sslcrl: revoked,
+  };
+  return Object.entries(files).flatMap(([parameter, path]) => {
+    if (path === undefined) return [];
+    try {
+      readFileSync(path);
+      return [];
+    } catch (error) {
+      const found = `${parameter}=${path}, which ${reasonOf(error)}`;
+      return [
+        { setting: 'DATABASE_URL', found, expected: 'a readable file in PEM, at the same path as in the backend' },
+      ];
+    }
+  });
 }
 
 function fileIssues(loaded: Loaded<Config>): readonly ConfigIssue[] {

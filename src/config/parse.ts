@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { nearest } from '../nearest.ts';
 import { contradictions } from './contradictions.ts';
+import { isOverridden, readDatabase } from './database.ts';
 import { type ConfigIssue, quote } from './issue.ts';
 import { providerContradictions } from './provider-contradictions.ts';
 import { isUnused, readProvider } from './provider.ts';
@@ -36,32 +37,34 @@ export type Parsed<C, V = Values> =
 
 /** @returns the configuration of `serve`, or all issues: unknown names, unreadable values, contradictions, what is missing */
 export function parseConfig(raw: RawConfig): Parsed<Config> {
-  const { settings, values, readable, path, issues: found } = readSettings(raw);
+  const { settings, values, readable, database, issues: found } = readSettings(raw);
   const keys = readSecretKeys(settings, raw);
   const provider = readProvider(settings, readable, raw);
   const hasDoor = settings.has('MODELGATE_PROVIDER_PORT');
-  const ledger = hasDoor ? readLedger(settings, readable, path, raw) : noLedger(settings);
+  const ledger = hasDoor ? readLedger(settings, readable, database, raw) : noLedger(settings);
   const missing = [...missingOf(settings, 'MODELGATE_UPSTREAM_URL'), ...missingDatabase(settings)];
   const issues = [...found, ...missing, ...('found' in keys ? [keys] : []), ...provider.issues, ...ledger.issues];
   const url = values?.MODELGATE_UPSTREAM_URL;
-  if (issues.length > 0 || values === undefined || url === undefined || path === undefined || 'found' in keys)
+  if (issues.length > 0 || values === undefined || url === undefined || database === undefined || 'found' in keys)
     return { issues };
-  const parts = { path, upstreamUrl: url, secretKeys: keys, provider: provider.toConfig(values) };
-  return { config: toConfig(values, { ...parts, ...ledger.toConfig(values) }), values };
+  const kept = ledger.toConfig(values);
+  if (hasDoor && kept === undefined) return { issues: [missingLedger()] };
+  const parts = { database, upstreamUrl: url, secretKeys: keys, provider: provider.toConfig(values) };
+  return { config: toConfig(values, { ...parts, ...kept }), values };
 }
 
 /** As `parseConfig`, for commands on the database: neither upstream nor key need be set, wrong ones are still issues. */
 export function parseStoreConfig(raw: RawConfig): Parsed<StoreConfig> {
-  const { settings, values, path, issues: found } = readSettings(raw);
+  const { settings, values, database, issues: found } = readSettings(raw);
   const issues = [...found, ...missingDatabase(settings)];
-  if (issues.length > 0 || values === undefined || path === undefined) return { issues };
-  return { config: toStoreConfig(values, path), values };
+  if (issues.length > 0 || values === undefined || database === undefined) return { issues };
+  return { config: toStoreConfig(values, database), values };
 }
 
 /** As `parseConfig`, for commands on the ledger: neither upstream, key, database nor provider door need be set. */
 export function parseLedgerConfig(raw: RawConfig): Parsed<LedgerConfig> {
-  const { settings, values, readable, path, issues: found } = readSettings(raw);
-  const ledger = readLedger(settings, readable, path, raw);
+  const { settings, values, readable, database, issues: found } = readSettings(raw);
+  const ledger = readLedger(settings, readable, database, raw);
   const config = values && ledger.toConfig(values);
   const missing = values !== undefined && config === undefined ? [missingLedger()] : [];
   const issues = [...found, ...(ledger.issues.length > 0 ? ledger.issues : missing)];
@@ -80,18 +83,18 @@ export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress, Partial
 
 function readSettings(raw: RawConfig) {
   const { settings, issues } = collectRawSettings(raw);
-  const texts = [...settings].flatMap(([name, { text }]) =>
-    isUnused(name, settings) || isUnusedRedis(name, settings) ? [] : [[name, text] as const],
-  );
+  const isRead = (name: SettingName) =>
+    !isUnused(name, settings) &&
+    !isUnusedRedis(name, settings) &&
+    !(name === 'DATABASE_URL' && isOverridden(settings));
+  const texts = [...settings].flatMap(([name, { text }]) => (isRead(name) ? [[name, text] as const] : []));
   const read = readValues(Object.fromEntries(texts));
   const misspelled = read.reasons.map(([name, reason]) => misspelling(name, reason, settings));
   const contradicting = [contradictions, providerContradictions, redisContradictions].flatMap((found) =>
     found(settings, read.readable, raw.environment),
   );
-  const { DATABASE_URL: database, DATA_DIR: data } = read.readable;
-  const parts = database !== undefined ? [database] : data !== undefined ? [data, 'webui.db'] : undefined;
-  const path = parts && resolve(raw.directory, ...parts);
-  return { ...read, settings, path, issues: [...issues, ...misspelled, ...contradicting] };
+  const { database, issues: ofDatabase } = readDatabase(settings, read.readable, raw.directory);
+  return { ...read, settings, database, issues: [...issues, ...misspelled, ...contradicting, ...ofDatabase] };
 }
 
 /** The environment wins over the file. Empty means "not set": Compose writes it for `${VARIABLE}` without a value. */
@@ -168,7 +171,9 @@ function textOf(value: unknown): string | undefined {
 
 function misspelling(setting: SettingName, reason: string, settings: RawSettings): ConfigIssue {
   const { text = '', source } = settings.get(setting) ?? {};
-  const shown = describeSetting(setting).secret ? 'a value that cannot be used' : quote(text);
+  // a URL whose parts are not where they belong may show its password anywhere
+  const isHidden = describeSetting(setting).secret || (setting === 'DATABASE_URL' && !/^(?:sqlite|[^:]*$)/i.test(text));
+  const shown = isHidden ? 'a value that cannot be used' : quote(text);
   const quoted = /^(["']).*\1$/.test(text) ? 'the quotes belong to the value, as `docker run --env-file` reads it' : '';
   const why = [reason, quoted].filter((part) => part !== '').join('; ');
   return issueOf(setting, why === '' ? shown : `${shown}: ${why}`, source);
@@ -184,8 +189,9 @@ function issueOf(setting: SettingName, found: string, source?: string): ConfigIs
 const missingOf = (settings: RawSettings, setting: SettingName): ConfigIssue[] =>
   settings.has(setting) ? [] : [issueOf(setting, 'nothing')];
 
+/** A `DATABASE_TYPE` alone is a mistake of its own. */
 const missingDatabase = (settings: RawSettings): ConfigIssue[] =>
-  settings.has('DATA_DIR') ? [] : missingOf(settings, 'DATABASE_URL');
+  settings.has('DATA_DIR') || settings.has('DATABASE_TYPE') ? [] : missingOf(settings, 'DATABASE_URL');
 
 /** @returns the keys that session tokens are verified with, from exactly one of three settings. No issue shows a key. */
 function readSecretKeys(settings: RawSettings, raw: RawConfig): readonly string[] | ConfigIssue {

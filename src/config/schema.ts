@@ -1,5 +1,6 @@
 /** What a configured gate is: URLs are parsed, durations are milliseconds, sizes are bytes, everything is frozen. */
 import { isDeepStrictEqual } from 'node:util';
+import type { DatabaseConfig } from './database.ts';
 import { PROVIDER_SETTINGS } from './provider-settings.ts';
 import type { ProviderConfig } from './provider.ts';
 import { toRedis } from './redis.ts';
@@ -26,7 +27,7 @@ export type LogLevel = Config['logLevel'];
 
 /** What the text of one setting does not say by itself. */
 interface Parts {
-  readonly path: string;
+  readonly database: DatabaseConfig;
   readonly upstreamUrl: URL;
   /** To be tried in this order: the newline at the end of a key file may be part of the key. */
   readonly secretKeys: readonly string[];
@@ -35,9 +36,9 @@ interface Parts {
   readonly keysSecret?: string | undefined;
 }
 
-export const toConfig = (values: Values, { path, upstreamUrl, secretKeys, provider, usage, keysSecret }: Parts) =>
+export const toConfig = (values: Values, { database, upstreamUrl, secretKeys, provider, usage, keysSecret }: Parts) =>
   frozen({
-    ...toStoreConfig(values, path),
+    ...toStoreConfig(values, database),
     /** Undefined: there is no provider door. */
     provider,
     /** Of the ledger; undefined where there is no provider door. */
@@ -77,15 +78,14 @@ export const toConfig = (values: Values, { path, upstreamUrl, secretKeys, provid
     logFormat: values.LOG_FORMAT,
   });
 
-/** @param path absolute; the file need not exist yet: the backend makes it at its first start */
-export function toStoreConfig(values: Values, path: string) {
+export function toStoreConfig(values: Values, database: DatabaseConfig) {
   const { OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name } = values;
   const bypass = (['BYPASS_MODEL_ACCESS_CONTROL', 'ENABLE_MODEL_FILTER'] as const).find(
     // the one switches filtering off where it is true, the other where it is false
     (name) => values[name] === (name === 'BYPASS_MODEL_ACCESS_CONTROL'),
   );
   return frozen({
-    database: { path },
+    database,
     /** Of budgets in organizations that name none. */
     timeZone: values.MODELGATE_TIME_ZONE,
     /** Undefined: no users or models are linked at start, and no users enrolled. */
@@ -98,6 +98,8 @@ export function toStoreConfig(values: Values, path: string) {
       directConnections: values.MODELGATE_DIRECT_CONNECTIONS,
       mediaModels: values.MODELGATE_MEDIA_MODELS,
       maxStaleMs: values.MODELGATE_POLICY_MAX_STALE,
+      /** On PostgreSQL: 0 is never older than the request. */
+      maxAgeMs: values.MODELGATE_POLICY_MAX_AGE,
       denial: values.MODELGATE_DENIAL,
     },
     /** Where the backend is, if it is set: a command may ask whether it runs. */
@@ -178,8 +180,8 @@ export function reload(running: Loaded<Config>, read: Loaded<Config>) {
     LIVE.includes(name) || LIVE_FAMILIES.test(name) ? 'changed' : 'waiting',
   );
   const values = { ...running.values, ...Object.fromEntries(changed.map((name) => [name, read.values[name]])) };
-  const { database, upstream, identity, ...others } = running.config;
-  const parts = { path: database.path, upstreamUrl: upstream.url, secretKeys: identity.secretKeys };
+  const { upstream, identity, ...others } = running.config;
+  const parts = { upstreamUrl: upstream.url, secretKeys: identity.secretKeys };
   const config = toConfig(values, { ...others, ...parts });
   for (const { file, isOf, keyOf } of KEY_FILES) {
     if (!waiting.some(isOf) && !isDeepStrictEqual(keyOf(running.config), keyOf(read.config))) waiting.push(file);

@@ -1,5 +1,6 @@
 /** Every setting that modelgate takes, in the order of the table in `config/README.md`, which is made of this list. */
 import type { z } from 'zod';
+import { DATABASE_MEANINGS, DATABASE_SETTINGS } from './database-settings.ts';
 import * as header from './header-values.ts';
 import { PROVIDER_MEANINGS, PROVIDER_SETTINGS } from './provider-settings.ts';
 import { REDIS_MEANINGS, REDIS_SETTINGS } from './redis-settings.ts';
@@ -35,8 +36,7 @@ const SETTINGS = {
   MODELGATE_PORT: settingWithDefault(value.port, '8080'),
   MODELGATE_ADMIN_HOST: settingWithDefault(value.host, '127.0.0.1'),
   MODELGATE_ADMIN_PORT: settingWithDefault(value.port, '9464'),
-  DATABASE_URL: setting(value.sqliteUrl, 'sqlite:////app/backend/data/webui.db'),
-  DATA_DIR: setting(value.text(4096).describe("the backend's data directory"), '/app/backend/data'),
+  ...DATABASE_SETTINGS,
   WEBUI_SECRET_KEY: secretKey("the backend's WEBUI_SECRET_KEY, or WEBUI_SECRET_KEY_FILE with the file that holds it"),
   WEBUI_SECRET_KEY_FILE: setting(keyFile, '/run/secrets/webui_secret_key'),
   WEBUI_JWT_SECRET_KEY: secretKey("the backend's key"),
@@ -53,6 +53,7 @@ const SETTINGS = {
   ENABLE_MODEL_FILTER: flag('true'),
   BYPASS_MODEL_ACCESS_CONTROL: flag('false'),
   MODELGATE_POLICY_MAX_STALE: settingWithDefault(value.duration('0ms', '1h'), '30s'),
+  MODELGATE_POLICY_MAX_AGE: settingWithDefault(value.duration('0ms', '5s'), '0ms', '25ms'),
   MODELGATE_TRUSTED_PROXIES: setting(value.cidrs, '10.0.0.0/8,fd00::/8'),
   MODELGATE_MAX_BODY: settingWithDefault(value.size('1KB', '500MB'), '100MB'),
   MODELGATE_MAX_HEADER: settingWithDefault(value.size('8KB', '256KB'), '64KB'),
@@ -98,8 +99,7 @@ const MEANINGS = {
   MODELGATE_PORT: 'Port that the gate listens on.',
   MODELGATE_ADMIN_HOST: 'Address of the admin listener (`/healthz`, `/readyz`, `/metrics`); it has no sign-in.',
   MODELGATE_ADMIN_PORT: 'Port of the admin listener.',
-  DATABASE_URL: "The backend's own setting. Not set: `webui.db` in `DATA_DIR`. One of the two is **required**.",
-  DATA_DIR: "The backend's own setting; read where `DATABASE_URL` is not set.",
+  ...DATABASE_MEANINGS,
   WEBUI_SECRET_KEY:
     "The backend's own key; session tokens are verified with it. This or `WEBUI_SECRET_KEY_FILE` is **required**.",
   WEBUI_SECRET_KEY_FILE:
@@ -123,6 +123,8 @@ const MEANINGS = {
   BYPASS_MODEL_ACCESS_CONTROL: "The backend's own setting: `true` switches all filtering and refusing off.",
   MODELGATE_POLICY_MAX_STALE:
     'How long the last good state serves when the database cannot be read; then model endpoints answer 503.',
+  MODELGATE_POLICY_MAX_AGE:
+    'On PostgreSQL: how old what a decision rests on may be. `0ms`: nothing is older than the request. Up to 5s for a database that is far away; a grant that is withdrawn may then serve for so long.',
   MODELGATE_TRUSTED_PROXIES: 'Proxies in front whose `X-Forwarded-…` headers are believed. Not set: none.',
   MODELGATE_MAX_BODY:
     "Largest request body that is read to be judged (1 KB = 1024 bytes). At the same time a user's long ones may take as much memory, or 100MB, and all users' twice that; beyond it 503. Uploads that only pass through are not bounded by it.",

@@ -1,5 +1,6 @@
 /** Where the ledger is, how it counts, and the secret of the keys of organizations. */
 import { dirname, resolve } from 'node:path';
+import type { DatabaseConfig } from './database.ts';
 import type { ConfigIssue } from './issue.ts';
 import { providerUrls, withoutEffect } from './provider.ts';
 import { type RawSettings, type SettingName, type Values, SETTING_NAMES, describeSetting } from './settings.ts';
@@ -30,17 +31,18 @@ const toLedgerConfig = (values: Values, path: string, keysSecret: string | undef
   providerHosts: hosts,
 });
 
-/** @param database path of the backend's, which must be another file @returns what `toConfig` needs, and every mistake; none shows the secret */
+/** @param database the backend's, which must be another file @returns what `toConfig` needs, and every mistake; none shows the secret */
 export function readLedger(
   settings: RawSettings,
   values: Partial<Values>,
-  database: string | undefined,
+  database: DatabaseConfig | undefined,
   sources: Sources,
 ) {
-  const path = usagePath(values, database, sources.directory);
+  const backends = database?.engine === 'sqlite' ? database.path : undefined;
+  const path = usagePath(values, backends, sources.directory);
   const secret = readKeysSecret(settings, values, sources);
   const issues: ConfigIssue[] = typeof secret === 'object' ? [secret] : [];
-  if (path !== undefined && path === database) {
+  if (path !== undefined && path === backends) {
     issues.push(issueOf(settingOfPath(values), `${JSON.stringify(path)}, which is the backend's own file`));
   }
   const hosts = [...new Set(providerUrls(settings, values)?.map(({ host }) => host))];
@@ -65,15 +67,16 @@ export const missingLedger = (): ConfigIssue => issueOf('MODELGATE_USAGE_DATABAS
 export const settingOfPath = ({ MODELGATE_USAGE_DATABASE: file }: Partial<Values>): SettingName =>
   file === undefined ? 'MODELGATE_STATE_DIR' : 'MODELGATE_USAGE_DATABASE';
 
-/** Beside the backend's database is a volume, in every container that keeps its data. */
+/** Beside the backend's database is a volume, in every container that keeps its data; so is its folder for all else. */
 function usagePath(
-  { MODELGATE_USAGE_DATABASE: file, MODELGATE_STATE_DIR: folder }: Partial<Values>,
+  { MODELGATE_USAGE_DATABASE: file, MODELGATE_STATE_DIR: folder, DATA_DIR: data }: Partial<Values>,
   database: string | undefined,
   directory: string,
 ): string | undefined {
   if (file !== undefined) return resolve(directory, file);
   if (folder !== undefined) return resolve(directory, folder, 'usage.db');
-  return database === undefined ? undefined : resolve(dirname(database), 'modelgate', 'usage.db');
+  const beside = database === undefined ? data : dirname(database);
+  return beside === undefined ? undefined : resolve(directory, beside, 'modelgate', 'usage.db');
 }
 
 function readKeysSecret(

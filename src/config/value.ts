@@ -101,24 +101,6 @@ export const origin = string
   )
   .describe('the address of Open WebUI: http or https, host and port, nothing behind it');
 
-const SQLITE_PREFIX = 'sqlite:///';
-
-/** The backend's `sqlite:///relative` and `sqlite:////absolute`. @returns the path as written, without the query */
-export const sqliteUrl = string
-  .startsWith(
-    SQLITE_PREFIX,
-    reasonWhere(
-      [/^postgres/i, 'PostgreSQL is not supported yet'],
-      [/^sqlite\+sqlcipher:/i, 'an encrypted SQLite file (SQLCipher) is not supported'],
-      [/^sqlite:/i, 'three slashes come before a relative path, four before an absolute one'],
-    ),
-  )
-  .transform((text) => text.slice(SQLITE_PREFIX.length).split('?')[0] ?? '')
-  .refine((path) => path !== '' && path !== ':memory:', 'a database in memory cannot be shared with the backend')
-  .refine((path) => !path.startsWith('file:'), 'the `file:` form is not supported')
-  .refine((path) => !path.includes('\0'), 'it contains a NUL character')
-  .describe("the backend's SQLite file: `sqlite:///relative/path` or `sqlite:////absolute/path`");
-
 const listed = string
   .transform((text): readonly string[] => text.split(',').map((item) => item.trim()))
   .refine((items) => !items.includes(''), 'there is an empty entry between two commas');

@@ -84,14 +84,16 @@ export async function startGate(config: Config, log: Log, version: string) {
   }
 }
 
-const openStore = ({ database, policy, organization }: Config, log: Log): Promise<Store> =>
-  createStore({
+function openStore({ database, policy, organization }: Config, log: Log): Promise<Store> {
+  if (database.engine === 'postgresql') throw new Error('the gate does not run on PostgreSQL yet');
+  return createStore({
     databasePath: database.path,
     maxStaleMs: policy.maxStaleMs,
     organization,
     autoEnroll: organization?.autoEnroll ?? false,
     warn: (message, fields) => log.warn(fields, message),
   });
+}
 
 /** Its library is loaded only where it is used. A gate that is bypassed limits nothing. */
 async function openRedis({ redis, policy }: Config, log: Log, metrics: Metrics): Promise<RedisLimits | undefined> {

@@ -1,6 +1,7 @@
 /** `modelgate doctor` and `bench-queries`: what usually is wrong, why a user sees no models, how long queries take. Nothing is changed. */
 import { availableParallelism, loadavg } from 'node:os';
 import { OperationFailure } from '../../backend-file/failure.ts';
+import { DATABASE_SETTINGS } from '../../config/database-settings.ts';
 import { findingOf } from '../../config/issue.ts';
 import { loadConfig, loadStoreConfig } from '../../config/load.ts';
 import { diagnose } from '../../diagnosis/diagnosis.ts';
@@ -8,6 +9,7 @@ import type { Finding, Status } from '../../diagnosis/finding.ts';
 import { type BenchReport, benchQueries } from '../../diagnosis/query-bench.ts';
 import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { explainUser } from '../../organizations/explanation.ts';
+import { environmentWith } from '../database.ts';
 import { amounts, counted, print, printable, tableOf, toErrorJson, whole } from '../report.ts';
 import {
   type DatabaseOptions,
@@ -15,7 +17,6 @@ import {
   contextOn,
   databaseCommand,
   lateCommand,
-  environmentWith,
   toCount,
 } from '../options.ts';
 import { type Terminal, givenOf, inPlace, laidOut, emphasize, createProgress } from '../terminal.ts';
@@ -46,7 +47,7 @@ $ modelgate doctor --user alice@example.com`,
     const counts = { problems: count('problem'), warnings: count('warning'), not_checked: count('unknown') };
     const report = {
       record: {
-        database: store.database.path,
+        database: operation.path,
         ...counts,
         checks: found.map(({ remedy, ...rest }) => ({ ...rest, remedy: remedy && inPlace(remedy, given) })),
         user: user && toReport(user.record, inPlace(user.record.advice, given)),
@@ -95,8 +96,11 @@ function readSettings(terminal: Terminal, { config: file, database }: DatabaseOp
     const found = { absent, mistakes: [], weaknesses };
     return { store: config, settings: found, upstream, secretKeys, providerDoor, ledger };
   }
-  const { DATABASE_URL, DATA_DIR } = environment;
-  const alone = loadStoreConfig({ environment: { DATABASE_URL, DATA_DIR }, directory });
+  const names = Object.keys(environment).filter((name) => Object.hasOwn(DATABASE_SETTINGS, name));
+  const alone = loadStoreConfig({
+    environment: Object.fromEntries(names.map((name) => [name, environment[name]])),
+    directory,
+  });
   if (alone.issues !== undefined) throw configurationFailure(parsed.issues, database ?? null);
   const mistakes = parsed.issues.map((issue) => `${issue.setting}: ${findingOf(issue)}; expected ${issue.expected}.`);
   return { store: alone.config, settings: { absent, mistakes, weaknesses: [] }, upstream: undefined, secretKeys: [] };

@@ -8,8 +8,9 @@ import { createStore } from '../../store/store.ts';
 import { prepareSealedKey } from '../../usage/keys.ts';
 import { type FoundUsage, type GenerationRow, differs, readGenerations, resolveAll } from '../../usage/generations.ts';
 import { inUsd } from '../../usage/money.ts';
+import { environmentWith, requireFile } from '../database.ts';
 import { changingLedger, readingLedger } from '../ledger.ts';
-import { environmentWith, requireConfig, toDuration, usageCommand } from '../options.ts';
+import { requireConfig, toDuration, usageCommand } from '../options.ts';
 import { counted, tableOf } from '../report.ts';
 import { type Terminal, CommandFailure, misused } from '../terminal.ts';
 import { DATABASE } from './ledger-options.ts';
@@ -68,7 +69,11 @@ async function askingProviders<T>(
   ledger: Parameters<typeof createOwnKeys>[0]['ledger'],
   work: (lookUp: LookUp) => Promise<T>,
 ): Promise<T> {
-  const store = await createStore({ databasePath: config.database.path, autoEnroll: false, warn: () => undefined });
+  const store = await createStore({
+    databasePath: requireFile(config.database),
+    autoEnroll: false,
+    warn: () => undefined,
+  });
   const providers = connectProviders(config, provider);
   try {
     const ownKeyOf = createOwnKeys({ store, ...provider, keysSecret: config.keysSecret, ledger });

@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { shownDatabase } from '../../config/database.ts';
 import { loadConfig, loadSettingsInForce } from '../../config/load.ts';
 import { type Config, type Loaded, reload } from '../../config/schema.ts';
 import { issuesInLine } from '../../config/issue.ts';
@@ -12,6 +13,7 @@ import type { RunningGate } from '../../gate/start.ts';
 import { startNotices } from '../../gate/weaknesses.ts';
 import { failureCode } from '../../store/database.ts';
 import { type Log, createLog } from '../../telemetry/log.ts';
+import { requireFile } from '../database.ts';
 import { VERSION, commandOf, requireConfig } from '../options.ts';
 import { type Report, print, tableOf } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, misused, emphasize } from '../terminal.ts';
@@ -43,6 +45,7 @@ async function serve(file: string | undefined, terminal: Terminal): Promise<numb
   terminal.onHangUp(() => onHangUp());
   const loaded = requireConfig(terminal, file);
   requireAuthorities(terminal.environment['NODE_EXTRA_CA_CERTS']);
+  requireFile(loaded.config.database);
   await runGate(loaded.config, terminal, (gate, log) => {
     announce(log, loaded.config, gate, terminal);
     onHangUp = createReload(loaded, gate, log, () => loadConfig({ ...terminal, file }));
@@ -97,7 +100,7 @@ function announce(log: Log, config: Config, gate: RunningGate, terminal: Termina
       admin_url: gate.adminUrl,
       ...(gate.providerUrl === undefined ? {} : { provider_url: gate.providerUrl }),
       upstream: config.upstream.url.origin,
-      database: config.database.path,
+      database: shownDatabase(config.database),
       mode: policy.mode,
       bypass: policy.bypass ?? null,
       denial: policy.denial,

@@ -75,10 +75,10 @@ $ modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/web
     command
       .argument('<file>', 'backup made by `modelgate backup`, or any copy of the database, compressed or not')
       .option('--yes', 'do it without asking'),
-  async (file, options, { config, terminal }) => {
+  async (file, options, { config, operation, terminal }) => {
     requireConsent(terminal, options);
     const backup = resolve(terminal.directory, file);
-    const restoration = await prepare(config.database.path, backup, config.upstreamUrl, terminal);
+    const restoration = await prepare(operation.path, backup, config.upstreamUrl, terminal);
     try {
       await askForConsent(terminal, options, question(restoration, backup));
       const record = await restoration.putInPlace();

@@ -105,6 +105,7 @@ export async function startGateOn(
   });
   if (!('config' in parsed)) throw new Error(JSON.stringify(parsed));
   const { config } = parsed;
+  if (config.database.engine !== 'sqlite') throw new Error('this gate is one on SQLite');
   const lines: Record<string, unknown>[] = [];
   const log = createLog({
     level: 'debug',

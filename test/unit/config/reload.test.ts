@@ -25,9 +25,21 @@ const DOOR = {
 
 const REDIS = { REDIS_URL: 'redis://before:6379' };
 
+/** The backend puts its URL together of these. */
+const PARTS = {
+  DATABASE_TYPE: 'postgresql',
+  DATABASE_USER: 'openwebui',
+  DATABASE_PASSWORD: 'before',
+  DATABASE_HOST: 'db',
+  DATABASE_PORT: '5432',
+  DATABASE_NAME: 'openwebui',
+};
+const OF_POSTGRESQL: readonly SettingName[] = ['DATABASE_SCHEMA', 'MODELGATE_POLICY_MAX_AGE'];
+
 const ordinaryFor = (name: SettingName): Record<string, string> => {
   // beside one of its own the backend's is not read
   if (name !== 'MODELGATE_REDIS_URL' && Object.hasOwn(REDIS_SETTINGS, name)) return { ...ORDINARY, ...REDIS };
+  if (Object.hasOwn(PARTS, name) || OF_POSTGRESQL.includes(name)) return { ...ORDINARY, ...PARTS };
   return Object.hasOwn({ ...PROVIDER_SETTINGS, ...USAGE_SETTINGS }, name) ? { ...ORDINARY, ...DOOR } : ORDINARY;
 };
 
@@ -49,6 +61,8 @@ const OTHER = {
     }
   ).environment,
   DATABASE_URL: 'sqlite:////other/webui.db',
+  ...{ DATABASE_TYPE: 'postgres', DATABASE_USER: 'other', DATABASE_PASSWORD: 'after', DATABASE_HOST: 'other' },
+  ...{ DATABASE_PORT: '6432', DATABASE_NAME: 'other', DATABASE_SCHEMA: 'other', MODELGATE_POLICY_MAX_AGE: '25ms' },
   MODELGATE_EARLY_HINTS: 'forward',
   ENABLE_MODEL_FILTER: 'false',
   BYPASS_MODEL_ACCESS_CONTROL: 'true',
@@ -65,6 +79,7 @@ const OTHER = {
 /** What goes by another name, or can be said only together with it. */
 const LEFT_OUT: readonly SettingName[] = [
   'DATA_DIR',
+  'DATABASE_ENABLE_IAM_TOKEN_AUTH',
   'WEBUI_SECRET_KEY_FILE',
   'WEBUI_JWT_SECRET_KEY',
   'MODELGATE_PROVIDER_ACCESS_KEY_FILE',

@@ -94,21 +94,6 @@ describe('the backend address', () => {
   ])('%s is refused', (text) => expect(read(value.origin, text)).toBe('refused'));
 });
 
-describe('the database', () => {
-  test.each([
-    ['sqlite:///webui.db', 'webui.db'],
-    ['sqlite:////data/webui.db', '/data/webui.db'],
-    ['sqlite:///data/a%20b.db', 'data/a%20b.db'],
-    ['sqlite:////data/webui.db?timeout=5', '/data/webui.db'],
-    ['sqlite://data/webui.db', 'refused'],
-    ['sqlite:///', 'refused'],
-    ['sqlite://', 'refused'],
-    ['sqlite:///file:webui.db?uri=true', 'refused'],
-    ['postgres://u:p@h/d', 'refused'],
-    ['/data/webui.db', 'refused'],
-  ])('%s is read as %s', (text, expected) => expect(read(value.sqliteUrl, text)).toBe(expected));
-});
-
 describe('hosts, ports and header names', () => {
   test.each(['0.0.0.0', '::', 'localhost', 'gate-1.internal'])('%s is a host', (text) =>
     expect(set('MODELGATE_HOST', text)).toBe(text),
