@@ -50,8 +50,8 @@ const TABLE: Record<string, Row> = {
   reading: { values: ['errors.ts', 'references'], types: [], packages: [] },
   store: {
     values: ['errors.ts', 'policy', 'reading', 'references'],
-    types: [],
-    packages: ['better-sqlite3', 'lru-cache'],
+    types: ['config'],
+    packages: ['better-sqlite3', 'lru-cache', 'pg'],
   },
   enforcement: {
     values: ['errors.ts', 'identity', 'policy', 'reading', 'references', 'transport'],

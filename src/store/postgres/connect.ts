@@ -1,0 +1,235 @@
+/**
+ * One connection to the backend's PostgreSQL. It leads to a primary that writes, never to a standby: what a standby says is
+ * old. A statement that gets no answer in time costs the connection, because the answer may still come.
+ */
+import { connect as connectSocket } from 'node:net';
+import pg from 'pg';
+import type { PostgresAddress, PostgresHost } from '../../config/postgres-url.ts';
+import { type Place, PostgresFailure, failureOf, isOfTls, shownHost } from './failure.ts';
+import { tlsOptions, type TlsOptions } from './tls.ts';
+
+export interface PostgresOptions {
+  /** For each host. */
+  readonly connectTimeoutMs: number;
+  /** For each statement. */
+  readonly queryTimeoutMs: number;
+  /** As `pg_stat_activity` shows it. */
+  readonly applicationName: string;
+}
+
+/** `int8` comes as a number, `json` and `jsonb` as their text, all else as `pg` has it. */
+export interface PostgresConnection {
+  /**
+   * Statements run one after the other, in the order in which they were asked for.
+   * @param text with `$1` places; several statements where there are no values
+   * @param name keeps the plan on the server, where no pooler is in between
+   * @throws PostgresFailure
+   */
+  query<R extends object>(text: string, values?: readonly unknown[], name?: string): Promise<R[]>;
+  /** As `query`. */
+  table(text: string, values?: readonly unknown[], name?: string): Promise<PostgresTable>;
+  /** A pooler is in between: the session is not one's own. No `SET`, no `LISTEN`, no advisory lock outlives its transaction. */
+  readonly isPooled: boolean;
+  /** Such as 150018. */
+  readonly serverVersion: number;
+  /** Such as `db:5432`. */
+  readonly host: string;
+  /** Calls once, when the connection is no more, whoever ended it; at once where it is no more already. */
+  onEnd(listener: () => void): void;
+  close(): Promise<void>;
+}
+
+export interface PostgresTable {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly unknown[])[];
+  /** How many rows a statement has returned or changed. */
+  readonly count: number;
+}
+
+const OLDEST_VERSION = 13;
+
+/** @returns a connection to the first host that is no standby @throws PostgresFailure that says of each host why not */
+export async function connectPostgres(address: PostgresAddress, options: PostgresOptions): Promise<PostgresConnection> {
+  const refusals: PostgresFailure[] = [];
+  for (const host of address.hosts) {
+    const place = { host, address };
+    try {
+      return await connectTo(place, options);
+    } catch (error) {
+      refusals.push(failureOf(error, place));
+    }
+  }
+  const [first] = refusals;
+  const sentence = refusals.map(({ message }) => message).join(' ');
+  throw new PostgresFailure(sentence, (refusals.find(({ code }) => code !== 'STANDBY') ?? first)?.code ?? 'unknown');
+}
+
+/** `prefer` goes on without TLS where the server has none, or admits nobody with it. */
+async function connectTo(place: Place, options: PostgresOptions): Promise<PostgresConnection> {
+  const { mode } = place.address.tls;
+  const tls = await tlsOptions(place.address.tls, place.host);
+  try {
+    return await open(place, options, tls);
+  } catch (error) {
+    const failure = failureOf(error, place);
+    if (mode !== 'prefer' || tls === false || !(isOfTls(failure.code) || failure.code === '28000')) throw failure;
+    return open(place, options, false);
+  }
+}
+
+const { INT8, JSON: json, JSONB } = pg.types.builtins;
+const types: pg.CustomTypesConfig = {
+  getTypeParser(type, format) {
+    if (type === INT8) return Number;
+    return type === json || type === JSONB ? String : (pg.types.getTypeParser(type, format) as unknown);
+  },
+};
+
+async function open(place: Place, options: PostgresOptions, ssl: TlsOptions): Promise<PostgresConnection> {
+  const { address, host } = place;
+  const client = new pg.Client({
+    ...{ host: host.host, port: host.port, user: address.user, database: address.database, ssl, types },
+    // a function, so that neither the environment nor a file is asked where there is none
+    password: () => address.password ?? '',
+    application_name: options.applicationName,
+    connectionTimeoutMillis: options.connectTimeoutMs,
+    ...{ keepAlive: true, keepAliveInitialDelayMillis: 10_000 },
+  });
+  const destroy = (): void => void client.connection.stream.destroy();
+  // without a listener, a server that restarts ends the process
+  client.on('error', destroy);
+  let session: Session | undefined;
+  client.connection.once('backendKeyData', (key: Session) => (session = key));
+  try {
+    await client.connect();
+    const lane = createLane(client, place, options.queryTimeoutMs, () => {
+      destroy();
+      cancel(host, session);
+    });
+    const found = await identify(lane);
+    if (found.standby) throw new PostgresFailure(`PostgreSQL at ${shownHost(host)} is a standby.`, 'STANDBY');
+    if (found.version < OLDEST_VERSION * 10_000) throw tooOld(host, found.version);
+    return createConnection(client, lane, place, {
+      version: found.version,
+      isPooled: found.pid !== session?.processID,
+    });
+  } catch (error) {
+    destroy();
+    throw failureOf(error, place);
+  }
+}
+
+const tooOld = (host: PostgresHost, version: number): PostgresFailure => {
+  const found = `PostgreSQL at ${shownHost(host)} is version ${Math.floor(version / 10_000)}`;
+  return new PostgresFailure(`${found}; modelgate needs ${OLDEST_VERSION} or later.`, 'VERSION');
+};
+
+/** A pooler answers with numbers of its own in `BackendKeyData`. */
+async function identify(lane: Lane): Promise<{ standby: boolean; pid: number; version: number }> {
+  const { rows } = await lane({
+    text: `SELECT pg_is_in_recovery(), pg_backend_pid(), current_setting('server_version_num')::int`,
+  });
+  const [standby, pid, version] = rows[0] ?? [];
+  return { standby: standby === true, pid: Number(pid), version: Number(version) };
+}
+
+type Statement = Readonly<{ text: string; values?: unknown[]; name?: string }>;
+type Lane = (statement: Statement) => Promise<PostgresTable>;
+
+/** One statement at a time; one that is late, or fails, lets the next begin. @param abandon ends the connection */
+function createLane(client: pg.Client, place: Place, timeoutMs: number, abandon: () => void): Lane {
+  let last: Promise<unknown> = Promise.resolve();
+  const run = async (statement: Statement): Promise<PostgresTable> => {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        abandon();
+        const sentence = `PostgreSQL at ${shownHost(place.host)} did not answer a statement within ${timeoutMs} ms.`;
+        reject(new PostgresFailure(sentence, 'ETIMEDOUT'));
+      }, timeoutMs);
+    });
+    try {
+      const result = await Promise.race([client.query({ ...statement, rowMode: 'array' }), late]);
+      // several statements at once have as many results
+      return toTable(Array.isArray(result) ? (result as pg.QueryArrayResult[]).at(-1) : result);
+    } catch (error) {
+      throw failureOf(error, place);
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+  return (statement) => {
+    const turn = last.then(() => run(statement));
+    last = turn.catch(() => undefined);
+    return turn;
+  };
+}
+
+const toTable = (result: pg.QueryArrayResult | undefined): PostgresTable => ({
+  columns: result?.fields.map(({ name }) => name) ?? [],
+  rows: result?.rows ?? [],
+  count: result?.rowCount ?? 0,
+});
+
+/** What a plan was made for is no more: a migration has changed a type, or the session is another one. */
+const STALE_PLANS: readonly string[] = ['0A000', '26000'];
+
+function createConnection(
+  client: pg.Client,
+  lane: Lane,
+  { host }: Place,
+  { version, isPooled }: { readonly version: number; readonly isPooled: boolean },
+): PostgresConnection {
+  let generation = 0;
+  let hasEnded = false;
+  const listeners: (() => void)[] = [];
+  client.once('end', () => {
+    hasEnded = true;
+    for (const listener of listeners) listener();
+  });
+  const table: PostgresConnection['table'] = async (text, values, name) => {
+    const named = isPooled || name === undefined ? undefined : name;
+    const statement = { text, ...(values !== undefined && { values: [...values] }) };
+    const send = () => lane(named === undefined ? statement : { ...statement, name: `${named}_${generation}` });
+    try {
+      return await send();
+    } catch (error) {
+      const isStale = error instanceof PostgresFailure && STALE_PLANS.includes(error.code);
+      if (!isStale || named === undefined || client.getTransactionStatus() === 'T') throw error;
+      generation += 1;
+      return send();
+    }
+  };
+  return {
+    table,
+    async query<R extends object>(text: string, values?: readonly unknown[], name?: string) {
+      const { columns, rows } = await table(text, values, name);
+      return rows.map((row) => Object.fromEntries(columns.map((column, index) => [column, row[index]])) as R);
+    },
+    isPooled,
+    serverVersion: version,
+    host: shownHost(host),
+    onEnd: (listener) => void (hasEnded ? listener() : listeners.push(listener)),
+    close: () => client.end(),
+  };
+}
+
+interface Session {
+  readonly processID: number;
+  readonly secretKey: number;
+}
+
+const CANCEL_REQUEST = 80_877_102;
+const CANCEL_PATIENCE_MS = 2_000;
+
+/** Otherwise what waits for a lock goes on waiting in the server, and holds one of its connections. Best effort. */
+function cancel({ host, port }: PostgresHost, session: Session | undefined): void {
+  if (session === undefined) return;
+  const packet = Buffer.alloc(16);
+  for (const [index, word] of [16, CANCEL_REQUEST, session.processID, session.secretKey].entries())
+    packet.writeInt32BE(word, index * 4);
+  const socket = host.startsWith('/') ? connectSocket(`${host}/.s.PGSQL.${port}`) : connectSocket(port, host);
+  socket.unref().on('error', () => undefined);
+  socket.setTimeout(CANCEL_PATIENCE_MS, () => socket.destroy());
+  socket.end(packet);
+}
