@@ -84,9 +84,7 @@ export function parseAdminAddress(raw: RawConfig): Parsed<ListenAddress, Partial
 function readSettings(raw: RawConfig) {
   const { settings, issues } = collectRawSettings(raw);
   const isRead = (name: SettingName) =>
-    !isUnused(name, settings) &&
-    !isUnusedRedis(name, settings) &&
-    !(name === 'DATABASE_URL' && isOverridden(settings));
+    !isUnused(name, settings) && !isUnusedRedis(name, settings) && !(name === 'DATABASE_URL' && isOverridden(settings));
   const texts = [...settings].flatMap(([name, { text }]) => (isRead(name) ? [[name, text] as const] : []));
   const read = readValues(Object.fromEntries(texts));
   const misspelled = read.reasons.map(([name, reason]) => misspelling(name, reason, settings));
