@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { getuid } from 'node:process';
 import { failureCode, isOutOfSpace } from '../store/database.ts';
+import { PostgresFailure } from '../store/postgres/failure.ts';
 
 /** For programs (`--json`); `failed` where no other says more. */
 export type FailureCode =
@@ -36,6 +37,10 @@ export function toFailure(error: unknown, path: string): unknown {
 /** @returns an error of SQLite or the system in two sentences: what it is, and what to do; undefined for a bug */
 export function explainFailure(error: unknown, path: string) {
   const errorCode = failureCode(error);
+  if (error instanceof PostgresFailure) {
+    const [, code = 'failed', remedy = ''] = ON_POSTGRES.find(([found]) => found.test(errorCode)) ?? [];
+    return { code, finding: error.message, remedy };
+  }
   const known = isOutOfSpace(errorCode, path) ? 'SQLITE_FULL' : errorCode;
   const row = FAILURES.find(([prefix]) => known.startsWith(prefix));
   if (row === undefined) return undefined;
@@ -80,6 +85,13 @@ const FAILURES: readonly (readonly [prefix: string, code: FailureCode, what: str
   ['EROFS', 'not_permitted', 'is on a read-only file system', 'Mount the volume writable for this command.'],
   ['EISDIR', 'misused', 'is a folder', 'Name a file in it.'],
   ['ENOENT', 'no_such_file', 'is not there', 'Look whether the folder exists and the volume is mounted.'],
+];
+
+const ON_POSTGRES: readonly (readonly [found: RegExp, code: FailureCode, remedy?: string])[] = [
+  [/^(?:55P03|40P01|40001)$/, 'locked', WAIT],
+  [/^(?:42501|28|25006|TLS)/, 'not_permitted'],
+  [/^(?:3D|3F|42P01|42703)/, 'not_open_webui'],
+  [/^53/, 'disk_full'],
 ];
 
 const MOST_PROBLEMS = 20;

@@ -1,21 +1,29 @@
 /** The backend's file, opened for one operation and changed in one transaction, with short attempts to get its lock. */
 import { existsSync } from 'node:fs';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import type { PostgresAddress } from '../config/postgres-url.ts';
 import { type BackendRelease, NEWEST_KNOWN_RELEASE, readBackendRelease } from '../store/backend-releases.ts';
 import {
   type Connection,
   failureCode,
   isBusy,
+  isFile,
   noteCompanions,
   openForReading,
   openForWriting,
 } from '../store/database.ts';
+import { openBlocking } from '../store/postgres/blocking.ts';
+import { PostgresFailure } from '../store/postgres/failure.ts';
+import { ONE_AT_A_TIME } from '../store/postgres/initialize.ts';
 import { type Schema, readSchema } from '../store/schema.ts';
 import { NAME_IT, OperationFailure, toFailure, unchanged } from './failure.ts';
 import { quoted } from './text.ts';
 
 export interface Operation {
+  /** Of the file; on PostgreSQL its URL without password, for sentences. */
   readonly path: string;
+  /** Undefined for a file of SQLite. */
+  readonly postgres?: PostgresAddress | undefined;
   readonly patience: {
     readonly longestMs: number;
     /** Aborted by Ctrl-C: the operation ends before it has changed anything. */
@@ -44,22 +52,26 @@ export const changing = <T>(operation: Operation, needed: Needed, change: Work<T
 
 type Mode = 'deferred' | 'immediate';
 
-async function transact<T>({ path, patience }: Operation, mode: Mode, needed: Needed, work: Work<T>): Promise<T> {
+async function transact<T>(operation: Operation, mode: Mode, needed: Needed, work: Work<T>): Promise<T> {
+  const { path, postgres, patience } = operation;
   using cleanup = new DisposableStack();
-  if (mode === 'deferred') cleanup.defer(noteCompanions(path));
-  if (!existsSync(path)) {
-    throw new OperationFailure(`There is no file at ${path}. ${NAME_IT}`, { code: 'no_such_file' });
+  if (postgres === undefined) {
+    if (mode === 'deferred') cleanup.defer(noteCompanions(path));
+    if (!existsSync(path)) {
+      throw new OperationFailure(`There is no file at ${path}. ${NAME_IT}`, { code: 'no_such_file' });
+    }
   }
-  const open = mode === 'deferred' ? openForReading : openForWriting;
+  const openFile = mode === 'deferred' ? openForReading : openForWriting;
+  const open = () => (postgres === undefined ? openFile(path, ATTEMPT_MS) : openBlocking(postgres));
   let hasWarned = mode === 'deferred';
   try {
-    using connection = closing(await waiting(path, patience, () => open(path, ATTEMPT_MS)));
+    using connection = closing(await waiting<Connection>(path, patience, open));
     const act = (): T | Promise<T> => {
       const schema = readSchema(connection);
-      requireTables(path, schema, needed);
+      requireTables(path, schema, needed, postgres !== undefined);
       const doubt = hasWarned ? undefined : doubtAbout(readBackendRelease(connection));
       hasWarned = true;
-      if (doubt !== undefined) patience.say(`Take care: the file ${doubt}. A backup first: \`modelgate backup DIR\``);
+      if (doubt !== undefined) patience.say(`Take care: ${postgres === undefined ? 'the file' : path} ${doubt}. A backup first: \`modelgate backup DIR\``);
       return work(connection, schema);
     };
     const attempt = () => committing(connection, mode, patience.signal, act);
@@ -76,7 +88,7 @@ export async function committing<T>(
   signal: AbortSignal,
   act: () => T | Promise<T>,
 ): Promise<T> {
-  connection.exec(`BEGIN ${mode}`);
+  begin(connection, mode);
   try {
     const done = await act();
     await hearStop(signal);
@@ -86,6 +98,14 @@ export async function committing<T>(
     // some errors have ended it already
     if (connection.inTransaction) connection.exec('ROLLBACK');
   }
+}
+
+/** Changes on PostgreSQL come one after the other, as on a file, and each wait for a lock is short: what it waits for is said. */
+function begin(connection: Connection, mode: Mode): void {
+  if (isFile(connection)) return void connection.exec(`BEGIN ${mode}`);
+  connection.exec(mode === 'deferred' ? 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY' : 'BEGIN');
+  connection.exec(`SET LOCAL lock_timeout = ${4 * ATTEMPT_MS}`);
+  if (mode === 'immediate') connection.exec(ONE_AT_A_TIME);
 }
 
 export const closing = <C extends Connection>(connection: C): C & Disposable =>
@@ -105,15 +125,22 @@ export async function waiting<T>(
       return await attempt();
     } catch (error) {
       if (!isBusy(error) || performance.now() >= until) throw error;
-      if (!hasSaid) say(announcement ?? `Another process holds the lock of ${path}: waiting for it.`);
+      const waits = error instanceof PostgresFailure ? `${error.message} Waiting for it.` : undefined;
+      if (!hasSaid) say(announcement ?? waits ?? `Another process holds the lock of ${path}: waiting for it.`);
     }
     await sleep(pauseMs);
   }
 }
 
-export function requireTables(path: string, { backendReady, problem, hasUserTable }: Schema, needed: Needed): void {
+export function requireTables(
+  path: string,
+  { backendReady, problem, hasUserTable }: Schema,
+  needed: Needed,
+  isPostgres = false,
+): void {
   if (!hasUserTable) {
-    const sentence = `${path} is no database of Open WebUI: it has no table "user". ${NAME_IT} A backend that has never run must be started once.`;
+    const remedy = isPostgres ? 'Set DATABASE_URL and DATABASE_SCHEMA as the backend has them.' : NAME_IT;
+    const sentence = `${path} is no database of Open WebUI: it has no table "user". ${remedy} A backend that has never run must be started once.`;
     throw new OperationFailure(sentence, { code: 'not_open_webui' });
   }
   if (!backendReady) {

@@ -77,7 +77,7 @@ const OFF = 'organization_inactive';
 
 /** `$only` is NULL for all organizations. Ids that are no text, as a column of numbers makes them of digits, are none to the gate. */
 const within = (table: string): string =>
-  `typeof(${table}.organization_id) = 'text' AND ($only IS NULL OR ${table}.organization_id = $only COLLATE BINARY)`;
+  `typeof(${table}.organization_id) = 'text' AND (CAST($only AS TEXT) IS NULL OR ${table}.organization_id = $only COLLATE BINARY)`;
 
 const grantsWithin = ({ grantActive }: Schema): string =>
   `${activeCondition(grantActive, 'orgmod')} AND ${within('orgmod')} AND typeof(orgmod.model_id) = 'text'`;

@@ -121,8 +121,7 @@ function readUser(connection: Connection, schema: Schema, path: string, named: s
   // the gate reads no membership of an admin who may use everything, and so enrols none
   if (user.role !== 'admin' || adminAccess !== 'all') view.grantsOf(user);
   const isEnrolled = enrolling !== undefined && enrolled.has(user.id);
-  const stuck = findUnwritable(path)?.target;
-  const obstacle = stuck === undefined ? null : `user ${getuid?.() ?? 'unknown'} may not write to ${stuck}`;
+  const obstacle = obstacleTo(connection, path);
   const enrolment = isEnrolled ? { organization: enrolling, obstacle } : null;
   const joins = enrolment?.obstacle === null;
   const [joining] = joins ? readMemberships(connection, schema, user.id, enrolling) : [];
@@ -134,6 +133,16 @@ function readUser(connection: Connection, schema: Schema, path: string, named: s
     user: { id: user.id, email, role: user.role },
     rest: { memberships, enrolment, settings: { mode, bypass: bypass ?? null, admin_access: adminAccess } },
   };
+}
+
+/** @returns why a gate like this process cannot enrol anybody, or null where it can */
+function obstacleTo({ postgres }: Connection, path: string): string | null {
+  const stuck = postgres === undefined ? findUnwritable(path)?.target : undefined;
+  if (stuck !== undefined) return `user ${getuid?.() ?? 'unknown'} may not write to ${stuck}`;
+  const sql = `SELECT current_user AS role, has_table_privilege(oid, 'INSERT') AS may
+    FROM pg_class WHERE relname = 'organization_members' AND relnamespace = to_regnamespace(quote_ident($1))`;
+  const [found] = postgres?.ask(sql, [postgres.name]) ?? [];
+  return found?.['may'] === 0 ? `the role ${String(found['role'])} may not write to organization_members` : null;
 }
 
 /** @returns the file or its folder, where one may not be written, and why; undefined where both may */

@@ -144,7 +144,7 @@ export function failureCode(error: unknown): string {
 /** Another connection holds the lock: the same statement will succeed on this connection a little later. */
 export function isBusy(error: unknown): boolean {
   const code = failureCode(error);
-  return code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED');
+  return /^(?:SQLITE_BUSY|SQLITE_LOCKED|55P03$|40P01$|40001$)/.test(code);
 }
 
 /** Did the file system give something else than what was written, or nothing? */

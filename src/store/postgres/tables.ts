@@ -133,6 +133,12 @@ export const COLUMNS = `
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = $1 AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')`;
 
+/** Schema, table and column: is there an index that begins with the column? */
+export const INDEXED = `
+  SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+  WHERE n.nspname = $1 AND c.relname = $2 AND a.attname = $3 AND i.indisvalid`;
+
 /** For every organization that has none: a gate knows a version before the first change. */
 export const startVersions = (schema: string): string => {
   const named = ['organization_models', 'organization_members'].map(
