@@ -64,24 +64,34 @@ export async function startGate(config: Config, log: Log, version: string) {
     for (let turn = 0; turn < 3; turn += 1) await nextTurn();
     return cutAtFront + cutAtProviders;
   };
+  const reconfigure = (changed: Config): void => {
+    gate.reconfigure(changed);
+    door?.reconfigure(changed);
+    current = changed;
+  };
+  const announceDrain = (): void => {
+    gate.announceDrain();
+    door?.announceDrain();
+  };
   try {
-    const { url, port } = await listening('MODELGATE_PORT', config.listen, gate.listen());
-    const { url: adminUrl, port: adminPort } = await listening('MODELGATE_ADMIN_PORT', config.admin, admin.listen());
-    const behind = door && (await listening('MODELGATE_PROVIDER_PORT', door.address, door.listen()));
-    const reconfigure = (changed: Config): void => {
-      gate.reconfigure(changed);
-      door?.reconfigure(changed);
-      current = changed;
-    };
-    const announceDrain = (): void => {
-      gate.announceDrain();
-      door?.announceDrain();
-    };
-    return { url, port, adminUrl, adminPort, providerUrl: behind?.url, reconfigure, announceDrain, close };
+    return { ...(await listenAll(config, { gate, admin, door })), reconfigure, announceDrain, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+interface Doors {
+  readonly gate: Pick<ReturnType<typeof createGate>, 'listen'>;
+  readonly admin: Pick<ReturnType<typeof createAdminServer>, 'listen'>;
+  readonly door: Pick<ReturnType<typeof createProviderDoor>, 'listen' | 'address'> | undefined;
+}
+
+async function listenAll(config: Config, { gate, admin, door }: Doors) {
+  const { url, port } = await listening('MODELGATE_PORT', config.listen, gate.listen());
+  const { url: adminUrl, port: adminPort } = await listening('MODELGATE_ADMIN_PORT', config.admin, admin.listen());
+  const behind = door && (await listening('MODELGATE_PROVIDER_PORT', door.address, door.listen()));
+  return { url, port, adminUrl, adminPort, providerUrl: behind?.url };
 }
 
 function openStore({ database, policy, organization }: Config, log: Log): Promise<Store> {
