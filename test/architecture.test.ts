@@ -99,7 +99,7 @@ const TABLE: Record<string, Row> = {
   // one operation on the backend's file; these four know no terminal
   'backend-file': {
     values: ['nearest.ts', 'references', 'store', 'transport'],
-    types: [],
+    types: ['config'],
     packages: [],
   },
   organizations: {
@@ -110,7 +110,7 @@ const TABLE: Record<string, Row> = {
   upkeep: { values: ['backend-file', 'store'], types: [], packages: [] },
   diagnosis: {
     values: ['backend-file', 'policy', 'references', 'store', 'transport', 'upkeep', 'usage'],
-    types: [],
+    types: ['config'],
     packages: [],
   },
   demo: { values: ['backend-file', 'store'], types: [], packages: ['@hono/node-server', 'hono'] },

@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { type Command, type OptionValues, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { Operation } from '../backend-file/transaction.ts';
+import { shownDatabase } from '../config/database.ts';
 import { type ConfigIssue, describeIssues } from '../config/issue.ts';
 import { loadAdminAddress, loadConfig, loadStoreConfig, loadUsageConfig } from '../config/load.ts';
 import type { Parsed } from '../config/parse.ts';
@@ -9,7 +10,7 @@ import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
 import { DURATION, amountOf, origin } from '../config/value.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
-import { environmentWith, requireFile } from './database.ts';
+import { environmentWith } from './database.ts';
 import { type Report, print } from './report.ts';
 import { type Terminal, CommandFailure, EXIT, misused, say } from './terminal.ts';
 import manifest from '../../package.json' with { type: 'json' };
@@ -180,7 +181,8 @@ export function configureOperation(options: DatabaseOptions, terminal: Terminal)
 /** @returns what works on the database of a configuration, and how a gate of it decides and enrols users without membership */
 export const contextOn = (config: StoreConfig, terminal: Terminal, { wait }: Pick<DatabaseOptions, 'wait'>) => {
   const { database, policy, organization } = config;
-  const operation: Operation = { path: requireFile(database), patience: patienceOf(terminal, wait) };
+  const postgres = database.engine === 'postgresql' ? database.address : undefined;
+  const operation: Operation = { path: shownDatabase(database), postgres, patience: patienceOf(terminal, wait) };
   const enrolling = organization?.autoEnroll === true ? organization.id : undefined;
   return { config, operation, policy: { ...policy, enrolling } satisfies GatePolicy, terminal };
 };

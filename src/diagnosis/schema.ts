@@ -4,7 +4,7 @@ import { type Connection, openScratch } from '../store/database.ts';
 import { gateQueries } from '../store/queries.ts';
 import { type Schema, COUNTED_TABLES, SCHEMA_OBJECTS } from '../store/schema.ts';
 import { type Verdict, complaintOf, ok, problem, unknown, warning } from './finding.ts';
-import { GUIDE_QUERIES } from './query-bench.ts';
+import { GUIDE_QUERIES } from './measured-queries.ts';
 
 const INIT = 'Start the gate once where it may write to the file, or run: `modelgate init`';
 

@@ -199,15 +199,23 @@ export async function stream(
   }
 }
 
-const BACKUP = /^webui_(\d{8}_\d{6})(?:-\d+)?\.db\.gz$/;
+const WHOLE_BACKUP = /^webui_(\d{8}_\d{6})(?:-\d+)?\.db\.gz$/;
+
+export const POLICY_BACKUP = /^policy_(\d{8}_\d{6})(?:-\d+)?\.json\.gz$/;
 
 /** Deletes backups older than `keepMs` by their names, and no other file. @param newest stays, whatever the clock says */
-function deleteOldBackups(directory: string, newest: string, keepMs = Number.POSITIVE_INFINITY, now: Date) {
+export function deleteOldBackups(
+  directory: string,
+  newest: string,
+  keepMs = Number.POSITIVE_INFINITY,
+  now: Date,
+  named = WHOLE_BACKUP,
+) {
   const deleted: string[] = [];
   const stuck: { path: string; code: string }[] = [];
   for (const entry of readdirSync(directory).toSorted()) {
     const path = join(directory, entry);
-    const made = parseMoment(BACKUP.exec(entry)?.[1] ?? '');
+    const made = parseMoment(named.exec(entry)?.[1] ?? '');
     if (made === undefined || path === newest || now.getTime() - made.getTime() <= keepMs) continue;
     try {
       if (!lstatSync(path).isFile()) continue;

@@ -8,6 +8,7 @@ import { secondsSince } from '../backend-file/text.ts';
 import {
   type Operation,
   ATTEMPT_MS,
+  changing,
   closing,
   hearStop,
   reading,
@@ -15,6 +16,7 @@ import {
   waiting,
 } from '../backend-file/transaction.ts';
 import { failureCode, isBusy, isFile, openForReading, openForWriting } from '../store/database.ts';
+import { identifier } from '../store/postgres/failure.ts';
 import { requireSpace, sizeOf } from './files.ts';
 
 export type MaintenanceStep = 'analyze' | 'vacuum' | 'checkpoint';
@@ -22,6 +24,21 @@ export type MaintenanceStep = 'analyze' | 'vacuum' | 'checkpoint';
 /** A writer waits as long as one attempt, so that an attempt is short and a pause is long. */
 const CHECKPOINT_ATTEMPT_MS = 50;
 const CHECKPOINT_PAUSE_MS = 200;
+
+/** On PostgreSQL, where autovacuum does the rest. @returns the tables of modelgate, for `--json` */
+export const analyze = (operation: Operation) =>
+  changing(operation, 'organizations', ({ postgres }) => {
+    const started = performance.now();
+    const tables = postgres?.objects.filter(({ kind }) => kind === 'table').map(({ name }) => name) ?? [];
+    const sizes = tables.map((name) => {
+      const table = `${identifier(postgres?.name ?? '')}.${name}`;
+      postgres?.ask(`ANALYZE ${table}`);
+      const [found] =
+        postgres?.ask(`SELECT count(*) AS rows, pg_total_relation_size('${table}') AS bytes FROM ${table}`) ?? [];
+      return { name, rows: Number(found?.['rows']), bytes: Number(found?.['bytes']) };
+    });
+    return { analyzed: true, tables: sizes, seconds: secondsSince(started) };
+  });
 
 /** @returns sizes before and after, for `--json`, and the processes that kept the log from being emptied, as far as seen */
 export async function maintain(

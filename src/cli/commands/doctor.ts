@@ -9,7 +9,7 @@ import type { Finding, Status } from '../../diagnosis/finding.ts';
 import { type BenchReport, benchQueries } from '../../diagnosis/query-bench.ts';
 import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { explainUser } from '../../organizations/explanation.ts';
-import { environmentWith } from '../database.ts';
+import { environmentWith, requireFile } from '../database.ts';
 import { amounts, counted, print, printable, tableOf, toErrorJson, whole } from '../report.ts';
 import {
   type DatabaseOptions,
@@ -37,6 +37,7 @@ $ modelgate doctor --user alice@example.com`,
       .option('--all', 'also print what every check that passed has found'),
   async (options, terminal) => {
     const { store, ...context } = readSettings(terminal, options);
+    requireFile(store.database);
     const { operation, policy } = contextOn(store, terminal, options);
     const found = await lookInto({ ...context, operation, quick: options.quick === true }, terminal);
     const { user: named } = options;
@@ -154,7 +155,7 @@ type Explained = Awaited<ReturnType<typeof explainUser>>;
 export const addBenchQueries = databaseCommand(
   'bench-queries',
   `time the queries of a decision: pass if the p95 of each is below 1 ms
-In place of the guide's monitor_performance.py: its three queries word for word, the statements that the gate prepares, and a whole decision that nothing is cached for. Asks for real users in turn, where the guide asks for one that is not there, and sets no journal mode.
+In place of the guide's monitor_performance.py: its three queries word for word, the statements that the gate prepares, and a whole decision that nothing is cached for. Asks for real users in turn, where the guide asks for one that is not there, and sets no journal mode. On PostgreSQL the bar is 2 ms, and \`select 1\`, the floor, stands beside.
 $ modelgate bench-queries --iterations 1000 --database data/webui.db`,
   (command) =>
     command
@@ -181,18 +182,19 @@ const FIGURES = ['min', 'median', 'avg', 'p95', 'p99', 'max'] as const;
 
 type Query = BenchReport['queries'][number];
 
-const timesOf = ({ queries }: BenchReport) =>
+const timesOf = ({ queries, limit_p95_ms: limit }: BenchReport) =>
   tableOf(queries, {
     query: 'name',
     from: ({ from }) => (from === 'decision' ? 'gate, uncached' : from),
     ...Object.fromEntries(
       FIGURES.map((figure) => [`${figure} ms`, ({ times_ms: times }: Query) => times?.[figure].toFixed(3)]),
     ),
-    'p95 < 1 ms': ({ times_ms: times, pass }) => (times === null ? 'cannot run' : pass ? 'pass' : 'fail'),
+    [`p95 < ${limit} ms`]: ({ times_ms: times, pass }: Query) =>
+      times === null ? 'cannot run' : pass ? 'pass' : 'fail',
   });
 
-function verdictOn(terminal: Terminal, { queries, pass }: BenchReport): string {
-  if (pass) return emphasize(terminal, 'green', 'Pass: the p95 of every query is below 1 ms.');
+function verdictOn(terminal: Terminal, { queries, pass, limit_p95_ms: limit }: BenchReport): string {
+  if (pass) return emphasize(terminal, 'green', `Pass: the p95 of every query is below ${limit} ms.`);
   const lines = queries.flatMap(({ name, problem }) =>
     problem === null ? [] : [`${name} cannot run: ${whole(problem)}.`],
   );

@@ -11,6 +11,7 @@ import {
   migrate,
   planMigration,
 } from '../../organizations/migration.ts';
+import { backUpPolicy } from '../../organizations/policy-backup.ts';
 import type { Organization } from '../../store/initialize.ts';
 import type { NotLinked } from '../../store/models.ts';
 import { databaseCommand } from '../options.ts';
@@ -93,39 +94,40 @@ const notLinked = (ids: readonly string[], why: string, more = ''): readonly str
 export const addMigrate = databaseCommand(
   'migrate',
   `link all users and models of an existing deployment to one organization, after a verified backup
-In place of the guide's backup by hand and its script migrate_to_organizations.py: the same rows and ids, in one transaction. First the database is copied to webui.db.backup.YYYYmmdd_HHMMSS and checked; a damaged one is refused before anything is touched. Users join unless they are pending, models are linked unless they have a base, an id that a grant would read as a pattern (b*), or were made by a user who is no admin; what is there already stays as it is, switched off or not. To go back: modelgate restore webui.db.backup.YYYYmmdd_HHMMSS
+In place of the guide's backup by hand and its script migrate_to_organizations.py: the same rows and ids, in one transaction. First the database is copied to webui.db.backup.YYYYmmdd_HHMMSS and checked; a damaged one is refused before anything is touched. Users join unless they are pending, models are linked unless they have a base, an id that a grant would read as a pattern (b*), or were made by a user who is no admin; what is there already stays as it is, switched off or not. On PostgreSQL the backup is that of \`modelgate backup --policy\`, in this folder. To go back: modelgate restore webui.db.backup.YYYYmmdd_HHMMSS
 $ modelgate migrate --org mai_client_acme --name "Acme" --dry-run --database data/webui.db
 $ modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db`,
   (command) =>
     command
       .requiredOption('--org <id>', 'id of the organization')
       .requiredOption('--name <name>', 'its name')
-      .option('--backup-dir <dir>', 'where the backup goes (default: beside the database)')
+      .option('--backup-dir <dir>', 'where the backup goes (default: beside the database; this folder for PostgreSQL)')
+      .option('--no-backup', 'change the database without a backup')
       .option('--dry-run', 'print the plan and change nothing'),
   async (options, { config, operation, terminal }) => {
     const { org: id, name, dryRun = false } = options;
     requireEnvironmentValues({ id, name });
     const plan = await planMigration(operation, { id, name }, id === config.organization?.id);
     const needed = isNeeded(plan.figures);
-    const backup = needed && !dryRun ? await backUp(operation, options.backupDir, terminal) : undefined;
-    const { figures, leftOut } = backup === undefined ? plan : await migrate(operation, { id, name });
+    const isChanging = needed && !dryRun;
+    const backup = isChanging && options.backup ? await backUp(operation, options.backupDir, terminal) : undefined;
+    const { figures, leftOut } = isChanging ? await migrate(operation, { id, name }) : plan;
     const record = {
       organization: { id, name, active: plan.isActive },
-      ...{ dry_run: dryRun, changed: backup !== undefined, needed, backup: backup?.path ?? null },
+      ...{ dry_run: dryRun, changed: isChanging, needed, backup: backup?.path ?? null },
       ...figures,
       environment: { OPENROUTER_EXTERNAL_USER: id, ORGANIZATION_NAME: name },
     };
     const about = `${printable(name)} (${printable(id)})`;
-    const head =
-      backup !== undefined
-        ? `Migrated all users and models to ${about}:`
-        : needed
-          ? `A migration of all users and models to ${about} would do this. Nothing was changed: this is a dry run.`
-          : `Nothing to do: all users and models belong to ${about} already. Nothing was changed, and no backup was needed.`;
+    const head = isChanging
+      ? `Migrated all users and models to ${about}:`
+      : needed
+        ? `A migration of all users and models to ${about} would do this. Nothing was changed: this is a dry run.`
+        : `Nothing to do: all users and models belong to ${about} already. Nothing was changed, and no backup was needed.`;
     const lines = `Add to .env, and restart the backend and the gate:\n${environmentLines({ id, name })}`;
     return {
       record,
-      parts: [head, factsOf(record), describeNotLinked(leftOut).join('\n'), backup === undefined ? '' : lines],
+      parts: [head, factsOf(record), describeNotLinked(leftOut).join('\n'), isChanging ? lines : ''],
       notes: [...notesOn(figures, id, plan.isActive), noteOnComplaints(backup?.complaints ?? [])],
     };
   },
@@ -134,7 +136,11 @@ $ modelgate migrate --org mai_client_acme --name "Acme" --database data/webui.db
 async function backUp(operation: Operation, folder: string | undefined, terminal: Terminal) {
   using steps = createProgress(terminal);
   const directory = folder === undefined ? undefined : resolve(terminal.directory, folder);
-  const made = await backUpBeforeMigration(operation, { directory, now: new Date(), onStep: steps.at });
+  const now = new Date();
+  const made =
+    operation.postgres === undefined
+      ? await backUpBeforeMigration(operation, { directory, now, onStep: steps.at })
+      : { ...(await backUpPolicy(operation, { directory: directory ?? terminal.directory, now })), complaints: [] };
   // said before anything is changed: whatever happens next, this is where the way back is
   say(terminal, `Backed up and checked: ${whole(made.path)}`);
   return made;

@@ -1,11 +1,14 @@
-/** `modelgate backup`, `restore` and `maintain`: the whole file, in place of the guide's `backup.sh`, and `ANALYZE` and `VACUUM` by hand. */
+/** `modelgate backup`, `restore` and `maintain`: the whole file or the policy, in place of the guide's `backup.sh`, and `ANALYZE` and `VACUUM` by hand. */
 import { resolve } from 'node:path';
 import { asSize } from '../../backend-file/text.ts';
+import { backUpPolicy, countsOf } from '../../organizations/policy-backup.ts';
+import { readPolicyFile, restorePolicy } from '../../organizations/policy-restore.ts';
 import { type Backup, backUp } from '../../upkeep/backup.ts';
-import { type Maintenance, type MaintenanceStep, maintain } from '../../upkeep/maintenance.ts';
+import { type Maintenance, type MaintenanceStep, analyze, maintain } from '../../upkeep/maintenance.ts';
 import { type Restoration, prepareRestoration } from '../../upkeep/restore.ts';
 import { databaseCommand, toRetention } from '../options.ts';
 import { type Fact, counted, grouped, printable, tableOf, whole } from '../report.ts';
+import { reportBackup, reportRestoration, rowsIn, wholeOnPostgres } from './policy-copy.ts';
 import { type Terminal, misused, say, askForConsent, createProgress, requireConsent } from '../terminal.ts';
 
 const DAY_MS = 86_400_000;
@@ -15,10 +18,12 @@ export const addBackup = databaseCommand(
   'backup',
   `copy the database while the backend goes on writing; compressed, and verified by opening the copy
 In place of the guide's backup.sh. The copy is opened, checked (integrity_check) and counted, packed into DIR/webui_YYYYmmdd_HHMMSS.db.gz (local time, as \`date\` writes it), and unpacked again to see that nothing was lost. With --keep, older files of this name are deleted after that: their age is what the name says, the new one always stays, and where anything fails nothing is deleted.
+With --policy, and always on PostgreSQL: the rows of members, grants and budgets alone, as DIR/policy_YYYYmmdd_HHMMSS.json.gz, which modelgate restore puts into either engine; so policy moves from SQLite to PostgreSQL. The line for pg_dump, which copies a whole database of PostgreSQL, is printed.
 $ modelgate backup /backups/mai --keep 30d --database data/webui.db`,
   (command) =>
     command
       .argument('<dir>', 'folder for backups; made where it is missing')
+      .option('--policy', 'members, grants and budgets alone, for either engine; always so on PostgreSQL')
       .option(
         '--keep <time>',
         'afterwards delete backups of this folder that are older, such as 30d; at least 1d',
@@ -29,6 +34,10 @@ $ modelgate backup /backups/mai --keep 30d --database data/webui.db`,
     const { keep: keepMs } = options;
     using steps = createProgress(terminal);
     const directory = resolve(terminal.directory, folder);
+    const { postgres } = operation;
+    if (options.policy === true || postgres !== undefined) {
+      return reportBackup(await backUpPolicy(operation, { directory, keepMs, now: new Date() }), directory, postgres);
+    }
     const record = await backUp(operation, { directory, keepMs, now: new Date(), onStep: steps.at });
     const { deleted, not_deleted: left } = record;
     const age = keepMs === undefined ? '' : counted(keepMs / DAY_MS, 'day');
@@ -69,7 +78,7 @@ export function noteOnComplaints(complaints: readonly string[]): string | undefi
 export const addRestore = databaseCommand(
   'restore',
   `put a backup in the place of the database; the backend and the gate must be stopped
-The backup is unpacked beside it and checked before anything is touched. Refuses while a process has the database open, holds a lock on it, or a backend answers at MODELGATE_UPSTREAM_URL: stop the backend and the gate first. What is replaced is kept as webui.db.replaced.YYYYmmdd_HHMMSS, with all that it holds.
+A backup of the policy (backup --policy) replaces members, grants and budgets alone, in one transaction, while everything runs; what was there is kept as such a backup beside it. Otherwise the backup is unpacked beside the database and checked before anything is touched. Refuses while a process has the database open, holds a lock on it, or a backend answers at MODELGATE_UPSTREAM_URL: stop the backend and the gate first. What is replaced is kept as webui.db.replaced.YYYYmmdd_HHMMSS, with all that it holds.
 $ modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/webui.db`,
   (command) =>
     command
@@ -78,6 +87,16 @@ $ modelgate restore /backups/mai/webui_20260131_030000.db.gz --database data/web
   async (file, options, { config, operation, terminal }) => {
     requireConsent(terminal, options);
     const backup = resolve(terminal.directory, file);
+    const policy = readPolicyFile(backup);
+    if (policy !== undefined) {
+      await askForConsent(
+        terminal,
+        options,
+        `Replace the whole policy of ${whole(operation.path)} by ${rowsIn(countsOf(policy))}?`,
+      );
+      return reportRestoration(await restorePolicy(operation, policy, { file: backup, now: new Date() }));
+    }
+    if (operation.postgres !== undefined) throw wholeOnPostgres(operation.postgres, backup);
     const restoration = await prepare(operation.path, backup, config.upstreamUrl, terminal);
     try {
       await askForConsent(terminal, options, question(restoration, backup));
@@ -121,11 +140,19 @@ const SENTENCES: Record<MaintenanceStep, string> = {
 export const addMaintain = databaseCommand(
   'maintain',
   `refresh the statistics of the query planner and move the write-ahead log into the file
-Works while the backend runs: ANALYZE refreshes the statistics, and in WAL mode a checkpoint moves the log. The journal mode stays the backend's. --vacuum also rebuilds the file without its gaps: it needs twice the size of the file on the same disk, and no program can write until it is done.
+Works while the backend runs: ANALYZE refreshes the statistics, and in WAL mode a checkpoint moves the log. The journal mode stays the backend's. On PostgreSQL it is ANALYZE of modelgate's own tables. --vacuum also rebuilds the file without its gaps: it needs twice the size of the file on the same disk, and no program can write until it is done.
 $ modelgate maintain --database data/webui.db
 $ modelgate maintain --vacuum`,
   (command) => command.option('--vacuum', 'also rebuild the file without its gaps; no program can write meanwhile'),
   async ({ vacuum = false }, { operation, terminal }) => {
+    if (operation.postgres !== undefined) {
+      if (vacuum) throw misused('On PostgreSQL autovacuum gives space back: --vacuum is for SQLite.');
+      const record = await analyze(operation);
+      return {
+        record,
+        parts: [tableOf(record.tables, { table: 'name', rows: 'rows', size: ({ bytes }) => asSize(bytes) })],
+      };
+    }
     const onStep = (step: MaintenanceStep): void => say(terminal, SENTENCES[step]);
     const { record, holders } = await maintain(operation, { vacuum, onStep });
     const { checkpoint } = record;

@@ -30,7 +30,9 @@ let pid: unknown;
 
 async function answer(connection: PostgresConnection, { text, values }: BlockingQuestion): Promise<BlockingAnswer> {
   let holders: Promise<string> | undefined;
-  const timer = setTimeout(() => (holders = nameHolders()), ASK_WHO_AFTER_MS);
+  const timer = setTimeout(() => {
+    holders = nameHolders();
+  }, ASK_WHO_AFTER_MS);
   try {
     // without values several statements may stand in one text
     const { columns, rows, count } = await connection.table(text, values.length === 0 ? undefined : values);

@@ -1,12 +1,11 @@
 /** Our statements are SQLite's. What they mean to PostgreSQL: one small rewriting, by rules that name every difference. */
+import { identifier } from './failure.ts';
 
 /** With numbered places, and the name of each; a place without a name takes the next value. */
 interface Translated {
   readonly text: string;
   readonly names: readonly (string | undefined)[];
 }
-
-export const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`;
 
 const RULES: readonly (readonly [found: RegExp, instead: string])[] = [
   // `isOn` and `isOff`: the backend has booleans, our tables numbers, and tables made by hand either

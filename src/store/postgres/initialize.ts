@@ -11,7 +11,8 @@ import {
 } from '../initialize.ts';
 import { type StoredRow, linkableOf, modelRowsQuery, toModelRow } from '../models.ts';
 import { COUNTED_TABLES } from '../schema.ts';
-import { identifier, translate } from './dialect.ts';
+import { translate } from './dialect.ts';
+import { identifier } from './failure.ts';
 import { COLUMNS, GROWN, PRESENT, VERSIONS, objectsIn, startVersions } from './tables.ts';
 
 /** Answers with rows as objects; on one connection, one statement after the other. */

@@ -4,7 +4,8 @@
  * an update older gates use the same objects. What a later release does another way has another number in its name.
  */
 import { type SchemaObject, isOn } from '../schema.ts';
-import { identifier, translate } from './dialect.ts';
+import { translate } from './dialect.ts';
+import { identifier } from './failure.ts';
 
 /** `version` changes with every statement on the grants of the organization; there is no row before its first grant. */
 export const VERSIONS = 'modelgate_organization_version';

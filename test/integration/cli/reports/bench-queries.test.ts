@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { afterAll, describe, expect, test } from 'vitest';
-import { type BenchReport, GUIDE_QUERIES } from '../../../../src/diagnosis/query-bench.ts';
+import { GUIDE_QUERIES } from '../../../../src/diagnosis/measured-queries.ts';
+import type { BenchReport } from '../../../../src/diagnosis/query-bench.ts';
 import { gateQueries, prepareStatements } from '../../../../src/store/queries.ts';
 import { readSchema } from '../../../../src/store/schema.ts';
 import { type TestDatabase, ERAS } from '../../../support/database/database.ts';
