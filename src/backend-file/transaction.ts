@@ -71,7 +71,10 @@ async function transact<T>(operation: Operation, mode: Mode, needed: Needed, wor
       requireTables(path, schema, needed, postgres !== undefined);
       const doubt = hasWarned ? undefined : doubtAbout(readBackendRelease(connection));
       hasWarned = true;
-      if (doubt !== undefined) patience.say(`Take care: ${postgres === undefined ? 'the file' : path} ${doubt}. A backup first: \`modelgate backup DIR\``);
+      if (doubt !== undefined)
+        patience.say(
+          `Take care: ${postgres === undefined ? 'the file' : path} ${doubt}. A backup first: \`modelgate backup DIR\``,
+        );
       return work(connection, schema);
     };
     const attempt = () => committing(connection, mode, patience.signal, act);

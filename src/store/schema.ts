@@ -148,15 +148,13 @@ export function activeCondition(hasColumn: boolean, alias?: string): string {
 }
 
 function prepareColumns(connection: Connection): (table: string) => ReadonlySet<string> {
-  const { postgres } = connection;
-  if (postgres !== undefined) return (table) => postgres.columnsOf(table);
-  const names = connection.prepare<[table: string], string>('SELECT lower(name) FROM pragma_table_xinfo(?)').pluck();
+  if (connection.postgres !== undefined) return connection.postgres.columnsOf;
+  const names = connection.prepare<[string], string>('SELECT lower(name) FROM pragma_table_xinfo(?)').pluck();
   return (table) => new Set(names.all(table));
 }
 
 /** @returns names in lower case, of generated columns too; none where there is no such table or view */
-export const columnsOf = (connection: Connection, table: string): ReadonlySet<string> =>
-  prepareColumns(connection)(table);
+export const columnsOf = (connection: Connection, table: string) => prepareColumns(connection)(table);
 
 /** What modelgate makes in this database, in the order in which it can be made. */
 export const objectsOf = ({ postgres }: Connection): readonly SchemaObject[] => postgres?.objects ?? SCHEMA_OBJECTS;

@@ -4,7 +4,9 @@ import { connectPostgres } from '../../src/store/postgres/connect.ts';
 import { type PostgresServer, startPostgres } from '../support/postgres.ts';
 
 let server: PostgresServer;
-beforeAll(async () => { server = await startPostgres(); });
+beforeAll(async () => {
+  server = await startPostgres();
+});
 afterAll(() => server[Symbol.asyncDispose]());
 test('x', async () => {
   const db = await server.createDatabase();
@@ -14,5 +16,6 @@ test('x', async () => {
   expect(c.isPooled).toBe(false);
   expect(c.serverVersion).toBeGreaterThan(130000);
   expect(await c.query('select 1::int8 as a, $1::json as b', ['{"a":1}'], 'x')).toEqual([{ a: 1, b: '{"a":1}' }]);
-  await c.close(); await db[Symbol.asyncDispose]();
+  await c.close();
+  await db[Symbol.asyncDispose]();
 });
