@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const FILES = ['', 'config/', 'nginx/', 'src/', 'test/'].map((folder) => `${folder}README.md`);
+const FILES = ['', 'config/', 'config/kubernetes/', 'nginx/', 'src/', 'test/'].map((folder) => `${folder}README.md`);
 const textOf = (file: string) => readFileSync(join(ROOT, file), 'utf8');
 
 /** As GitHub makes them of headings. */
