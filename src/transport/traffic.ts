@@ -1,11 +1,15 @@
 /** What is under way on a listener, so that it can be brought to an end. */
 import type { Server, ServerResponse } from 'node:http';
+import { Server as TcpServer } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { restartTunnel } from './tunnel.ts';
 
 /** For connections that linger or whose answer is still in the kernel's hands. */
 const LAST_CALL_MS = 2_500;
+
+/** A proxy that keeps connections uses most of them within this time, and is answered with `Connection: close`. */
+const LAST_REQUESTS_MS = 500;
 
 /** Clients whose sockets end at the same moment come again at the same moment, to the gates that are left. */
 const MAX_SPREAD_MS = 5_000;
@@ -24,13 +28,17 @@ export class Traffic {
   readonly #connections = new Map<Duplex, Connection>();
   readonly #tunnels = new Set<Duplex>();
   #onQuiet: (() => void) | undefined;
+  #onEmpty: (() => void) | undefined;
   running = 0;
   draining = false;
   #isAnnounced = false;
 
   connect(socket: Duplex): void {
     this.#connections.set(socket, { answer: undefined, last: undefined, isBroken: false });
-    socket.once('close', () => this.#connections.delete(socket));
+    socket.once('close', () => {
+      this.#connections.delete(socket);
+      if (this.#connections.size === 0) this.#onEmpty?.();
+    });
   }
 
   /** @returns false where the answer to this request will never be due */
@@ -108,10 +116,12 @@ export class Traffic {
     this.draining = true;
     this.announceDrain();
     const closed = Promise.withResolvers<unknown>();
-    server.close(closed.resolve);
+    // Not that of an HTTP server: it cuts kept connections, whose next request may be there already
+    TcpServer.prototype.close.call(server, closed.resolve);
     void this.#restartTunnels(limitMs);
     const quiet = Promise.withResolvers<unknown>();
     const limit = setTimeout(quiet.resolve, limitMs);
+    await this.#closeKept(server, limitMs);
     this.#onQuiet = () => quiet.resolve(undefined);
     this.#tellQuiet();
     await quiet.promise;
@@ -124,6 +134,18 @@ export class Traffic {
     await closed.promise;
     clearTimeout(lastCall);
     return cut;
+  }
+
+  async #closeKept(server: Server, limitMs: number): Promise<void> {
+    const empty = Promise.withResolvers<unknown>();
+    const time = setTimeout(empty.resolve, Math.min(limitMs, LAST_REQUESTS_MS));
+    this.#onEmpty = () => empty.resolve(undefined);
+    if (this.#connections.size === 0) this.#onEmpty();
+    await empty.promise;
+    clearTimeout(time);
+    // what has come by now is read first
+    await nextTurn();
+    server.closeIdleConnections();
   }
 
   async #restartTunnels(limitMs: number): Promise<void> {

@@ -55,7 +55,25 @@ test('a stream that began before is finished and its connection closed', async (
   expect(await withTimeout(drained, 1_000, 'the drain')).toBe(0);
 });
 
-test('idle connections are closed at once', async () => {
+test('a kept connection is closed, after one more answer where a request is on its way', async () => {
+  const relay = await relayTo(await startRecordingUpstream());
+  const request = 'GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n';
+  const clients = await Promise.all([1, 2, 3].map(() => connectTo(relay, request)));
+  for (const client of clients) await client.receives('ok');
+  const drained = relay.downstream.drain(5_000);
+  clients[0]?.send(request);
+  await sleep(100);
+  clients[1]?.send(request);
+  const texts = await Promise.all(clients.map((client) => client.closes(1_500)));
+  expect(texts.map((text) => text.match(/connection: (?:close|keep-alive)/gi))).toEqual([
+    ['Connection: keep-alive', 'Connection: close'],
+    ['Connection: keep-alive', 'Connection: close'],
+    ['Connection: keep-alive'],
+  ]);
+  expect(await withTimeout(drained, 1_000, 'the drain')).toBe(0);
+});
+
+test('idle connections are closed soon', async () => {
   const relay = await relayTo(await startRecordingUpstream());
   const client = await connectTo(relay, 'GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
   await client.receives('ok');

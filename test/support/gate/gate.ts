@@ -97,6 +97,8 @@ export async function startGateOn(
       MODELGATE_PORT: '0',
       DATABASE_URL: `sqlite:///${database.path}`,
       WEBUI_SECRET_KEY: TEST_SECRET,
+      // connections that a test keeps are not waited for
+      MODELGATE_DRAIN_TIMEOUT: '0s',
       ...frontSettings(),
       ...settings,
     },

@@ -59,6 +59,8 @@ export async function startTestDoor(settings: Record<string, string> = {}): Prom
       MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
       DATABASE_URL: `sqlite:///${database.path}`,
       WEBUI_SECRET_KEY: TEST_SECRET,
+      // connections that a test keeps are not waited for
+      MODELGATE_DRAIN_TIMEOUT: '0s',
       MODELGATE_PROVIDER_HOST: '127.0.0.1',
       MODELGATE_PROVIDER_PORT: '0',
       MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
