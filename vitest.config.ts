@@ -36,8 +36,8 @@ export default defineConfig({
         },
       },
       project('programs', { testTimeout: 60_000, hookTimeout: 60_000 }),
-      // servers that several gates share: PostgreSQL, PgBouncer, Redis
-      project('replicas', { testTimeout: 60_000, hookTimeout: 60_000 }),
+      // PostgreSQL, PgBouncer, Redis and several gates
+      project('replicas', { testTimeout: 90_000, hookTimeout: 60_000 }),
       project('prometheus', { testTimeout: 90_000, hookTimeout: 120_000 }),
       project('containers', {
         globalSetup: ['test/containers/global-setup.ts'],

@@ -109,7 +109,7 @@ const TABLE: Record<string, Row> = {
   },
   upkeep: { values: ['backend-file', 'store'], types: [], packages: [] },
   diagnosis: {
-    values: ['backend-file', 'policy', 'references', 'store', 'transport', 'upkeep', 'usage'],
+    values: ['backend-file', 'limits', 'policy', 'references', 'store', 'transport', 'upkeep', 'usage'],
     types: ['config'],
     packages: [],
   },

@@ -2,6 +2,7 @@
 import { OperationFailure, explainFailure, unchanged } from '../backend-file/failure.ts';
 import { lockHolders } from '../backend-file/processes.ts';
 import { type Operation, ATTEMPT_MS, waiting } from '../backend-file/transaction.ts';
+import type { RedisConfig } from '../config/redis.ts';
 import { readBackendRelease } from '../store/backend-releases.ts';
 import {
   type Connection,
@@ -21,6 +22,7 @@ import { checkJournalMode, checkLocks, checkRelease, checkWriteAheadLog } from '
 import { type LedgerSettings, checkPrices } from './prices.ts';
 import { checkLedger } from './ledger.ts';
 import { type ProviderDoor, providerChecks } from './providers.ts';
+import { checkRedis } from './redis.ts';
 import { checkAdmins, checkBudgets, checkForeignRows } from './rows.ts';
 import { checkCounter, checkIndexUse, checkStatistics, checkTables, checkUpgrade } from './schema.ts';
 
@@ -38,6 +40,8 @@ interface Diagnosis {
   readonly providerDoor?: ProviderDoor | undefined;
   /** Undefined as `providerDoor`. */
   readonly ledger?: LedgerSettings | undefined;
+  /** Undefined: no Redis counts the limits. */
+  readonly redis?: RedisConfig | undefined;
   /** `DATABASE_ENABLE_SQLITE_WAL`, where this command's environment has it. */
   readonly walWanted: boolean | undefined;
   readonly quick: boolean;
@@ -52,6 +56,10 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
   if (upstream !== undefined) {
     onProgress('asking the backend', 0, 1);
     findings.push(...(await checkBackend(upstream, secretKeys, operation.patience.signal)));
+  }
+  if (options.redis !== undefined) {
+    onProgress('asking Redis', 0, 1);
+    findings.push(...findingsOf({ redis: await checkRedis(options.redis, operation.patience.signal) }));
   }
   findings.push(...(await lookAround(options)));
   const file = checkDatabaseFile(operation.path);

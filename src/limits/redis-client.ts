@@ -115,5 +115,6 @@ export function redisProblem(error: unknown): string {
   if (/certificate|TLS|SSL/i.test(`${code} ${message}`)) return 'its certificate or its TLS is not accepted';
   if (/DB index/i.test(message)) return 'it has no database of this number';
   if (error.name === 'ReplyError') return `it answers with an error (${/^[A-Z]{2,20}\b/.exec(message)?.[0] ?? 'ERR'})`;
+  if (/timeout|timed out/i.test(message)) return 'it does not answer';
   return 'it is not connected';
 }

@@ -25,7 +25,7 @@ import { userFacts } from './explain.ts';
 export const addDoctor = lateCommand(
   'doctor',
   `look for what usually is wrong, and say what to do; nothing is changed
-In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), its connections (through the provider door), clocks of providers, growth of usage.db, prices of models, the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity.
+In place of the guide's troubleshooting: settings (bypass, report mode, key), the backend (reachable, clock, same key), its connections (through the provider door), clocks of providers, Redis (version, role, memory policy, latency, clock), growth of usage.db, prices of models, the file (permissions, folder, backups), tables and triggers, release, admins, what is in the way of an upgrade, index use and statistics, foreign rows, journal mode and who sets it, write-ahead log, a trial of the locks, integrity.
 
 Run it with the environment of the gate. Exit code 1 where there is a problem; warnings alone are 0.
 $ modelgate doctor --database data/webui.db
@@ -93,9 +93,9 @@ function readSettings(terminal: Terminal, { config: file, database }: DatabaseOp
     const secretKeys = absent.includes('WEBUI_SECRET_KEY') ? [] : config.identity.secretKeys;
     const weaknesses = weaknessesOf({ ...config, identity: { secretKeys } });
     const upstream = absent.includes('MODELGATE_UPSTREAM_URL') ? undefined : config.upstream.url;
-    const { provider: providerDoor, usage: ledger } = config;
+    const { provider: providerDoor, usage: ledger, redis } = config;
     const found = { absent, mistakes: [], weaknesses };
-    return { store: config, settings: found, upstream, secretKeys, providerDoor, ledger };
+    return { store: config, settings: found, upstream, secretKeys, providerDoor, ledger, redis };
   }
   const names = Object.keys(environment).filter((name) => Object.hasOwn(DATABASE_SETTINGS, name));
   const alone = loadStoreConfig({

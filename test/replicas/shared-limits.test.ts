@@ -1,0 +1,276 @@
+/** Several gates, each a process of its own, count as one; and what each does while Redis is away. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { type TestDatabase, createDatabase } from '../support/database/database.ts';
+import { type ServingProcess, serveModelgate } from '../support/gate/gate-process.ts';
+import { TEST_SECRET, mintSession } from '../support/gate/session.ts';
+import { until } from '../support/process/with-timeout.ts';
+import { redisOfTest, sentinelsOfTest } from '../support/redis/redis-process.ts';
+import { startSampleBackend } from '../support/upstream/sample-backend/backend.ts';
+
+const OFF = {
+  MODELGATE_LIMIT_ADDRESS: 'off',
+  MODELGATE_LIMIT_USER: 'off',
+  MODELGATE_LIMIT_CHAT: 'off',
+  MODELGATE_LIMIT_ORGANIZATION: 'off',
+  MODELGATE_LIMIT_CONCURRENT_CHATS: 'off',
+};
+
+async function gatesOfTest(count: number, settings: Record<string, string>, wordDelayMs = 0) {
+  const database: TestDatabase = createDatabase({ era: '0.12.4' });
+  for (const id of ['ann', 'bob']) {
+    database.addUser({ id });
+    database.addMember('acme', id);
+  }
+  database.grant('acme', 'A');
+  const provider = [{ id: 'A', name: 'A', owner: 'openai' as const }];
+  const backend = await startSampleBackend({
+    database: database.path,
+    secretKey: TEST_SECRET,
+    provider,
+    ...(wordDelayMs > 0 && { wordDelayMs }),
+  });
+  const gates: ServingProcess[] = [];
+  onTestFinished(async () => {
+    await Promise.all(gates.map((gate) => gate[Symbol.asyncDispose]()));
+    await backend.close();
+    database.close();
+  });
+  for (let gate = 0; gate < count; gate += 1) {
+    gates.push(
+      await serveModelgate({
+        MODELGATE_UPSTREAM_URL: backend.url,
+        DATABASE_URL: `sqlite:///${database.path}`,
+        WEBUI_SECRET_KEY: TEST_SECRET,
+        ...OFF,
+        ...settings,
+      }),
+    );
+  }
+  return gates;
+}
+
+const as = async (user: string) => ({ authorization: `Bearer ${await mintSession(user)}` });
+
+interface RedisState {
+  readonly reachable: boolean;
+  readonly problem: string | null;
+  readonly gates: number;
+}
+
+/** As the admin listener tells it. */
+async function readiness({ adminUrl }: ServingProcess): Promise<RedisState & { readonly status: number }> {
+  const answer = await fetch(`${adminUrl}/readyz`);
+  const { redis } = (await answer.json()) as { redis: RedisState };
+  return { status: answer.status, ...redis };
+}
+
+const figuresOf = async ({ adminUrl }: ServingProcess): Promise<string> => (await fetch(`${adminUrl}/metrics`)).text();
+
+const untilEach = (gates: readonly ServingProcess[], holds: (state: RedisState) => boolean, label: string) =>
+  until(async () => (await Promise.all(gates.map(readiness))).every(holds), 20_000, label);
+
+const allKnow = (gates: readonly ServingProcess[]) =>
+  untilEach(gates, (state) => state.gates === gates.length, 'each gate knows of all');
+
+/** One request after the other, until the signal. @returns what each was answered, and how long it took */
+async function askOften(gate: ServingProcess, headers: Record<string, string>, stop: AbortSignal, pauseMs = 0) {
+  const asked: { readonly status: number; readonly at: number; readonly ms: number }[] = [];
+  while (!stop.aborted) {
+    const at = performance.now();
+    const answer = await fetch(`${gate.url}/api/v1/chats/`, { headers });
+    await answer.arrayBuffer();
+    asked.push({ status: answer.status, at, ms: performance.now() - at });
+    if (pauseMs > 0) await sleep(pauseMs);
+  }
+  return asked;
+}
+
+const admitted = (asked: readonly { readonly status: number }[]) => asked.filter(({ status }) => status !== 429).length;
+
+test('four gates admit as many requests of one user as one gate would, within one in a hundred', async () => {
+  const redis = await redisOfTest();
+  const gates = await gatesOfTest(4, { MODELGATE_REDIS_URL: redis.url, MODELGATE_LIMIT_USER: '6000/1m:99' });
+  await allKnow(gates);
+  const headers = await as('ann');
+  const startedAt = performance.now();
+  const stop = AbortSignal.timeout(8_000);
+  const asked = (await Promise.all([...gates, ...gates].map((gate) => askOften(gate, headers, stop)))).flat();
+  const seconds = (Math.max(...asked.map(({ at, ms }) => at + ms)) - startedAt) / 1000;
+  const exact = 100 + 100 * seconds;
+  expect(asked.length).toBeGreaterThan(exact);
+  expect(admitted(asked) / exact).toBeGreaterThan(0.99);
+  expect(admitted(asked) / exact).toBeLessThan(1.01);
+});
+
+describe('places of chats', () => {
+  const chat = (gate: ServingProcess, headers: Record<string, string>, signal?: AbortSignal) =>
+    fetch(`${gate.url}/api/chat/completions`, {
+      method: 'POST',
+      headers: { ...headers, 'content-type': 'application/json' },
+      body: JSON.stringify({ model: 'A', stream: true, messages: [{ role: 'user', content: 'hello' }] }),
+      ...(signal && { signal }),
+    });
+
+  test('are never more than the limit in all gates, and those of a killed gate are back after their lease', async () => {
+    const redis = await redisOfTest();
+    const settings = { MODELGATE_REDIS_URL: redis.url, MODELGATE_LIMIT_CONCURRENT_CHATS: '4' };
+    const gates = await gatesOfTest(3, settings, 20_000);
+    const [first, second, third] = gates as [ServingProcess, ServingProcess, ServingProcess];
+    const headers = await as('ann');
+    const statuses = await Promise.all(
+      [first, second, third, first, second, third, first].map((one) => chat(one, headers)),
+    );
+    expect(statuses.map(({ status }) => status).toSorted()).toEqual([200, 200, 200, 200, 429, 429, 429]);
+    const heldByFirst = statuses.filter(({ status, url }) => status === 200 && url.startsWith(first.url)).length;
+    expect((await chat(second, await as('bob'))).status).toBe(200);
+    const killedAt = Date.now();
+    first.kill('SIGKILL');
+    await first.ended();
+    expect((await chat(second, headers)).status).toBe(429);
+    const ends = (await redis.ask('ZRANGE', '{modelgate}:places:ann', 0, -1, 'WITHSCORES')) as string[];
+    const ofDead = ends
+      .filter((_, at) => at % 2 === 1)
+      .map(Number)
+      .toSorted();
+    expect(ofDead).toHaveLength(4);
+    expect(Math.max(...ofDead) - killedAt).toBeLessThanOrEqual(60_000);
+    expect(heldByFirst).toBeGreaterThan(0);
+    const free = async (): Promise<boolean> => {
+      const answer = await chat(second, headers);
+      if (answer.status === 200) return true;
+      await sleep(500);
+      return false;
+    };
+    await until(free, 70_000, 'a place of the killed gate is free again');
+    expect(Date.now() - killedAt).toBeGreaterThan(35_000);
+  }, 120_000);
+});
+
+describe('while Redis is away', () => {
+  const LIMIT = { MODELGATE_LIMIT_USER: '6000/1m:99' };
+
+  test('frozen: no request fails, and hardly one waits; the state is told, once, and again when it is back', async () => {
+    const redis = await redisOfTest();
+    const [gate] = await gatesOfTest(1, { MODELGATE_REDIS_URL: redis.url, MODELGATE_LIMIT_USER: '100000/1s' });
+    if (gate === undefined) throw new Error('there is a gate');
+    const stop = new AbortController();
+    const asking = askOften(gate, await as('ann'), stop.signal, 5);
+    await sleep(1_000);
+    const frozenAt = performance.now();
+    redis.freeze();
+    await sleep(1_500);
+    expect(await readiness(gate)).toMatchObject({ status: 200, reachable: false, without_redis: 'local' });
+    expect(await figuresOf(gate)).toMatch(/^modelgate_redis_problem 1$/m);
+    redis.thaw();
+    await untilEach([gate], ({ reachable }) => reachable, 'Redis is back');
+    await gate.line(/^Redis is back/);
+    stop.abort();
+    const asked = await asking;
+    expect(asked.filter(({ status }) => status >= 400)).toEqual([]);
+    const slow = asked.filter(({ at, ms }) => at > frozenAt - 100 && at < frozenAt + 1_700 && ms > 45);
+    expect(slow.length).toBeLessThanOrEqual(8);
+    expect(Math.max(...slow.map(({ ms }) => ms), 0)).toBeLessThan(150);
+    expect(gate.lines().filter(({ msg }) => String(msg).startsWith('Redis is away'))).toHaveLength(1);
+    expect(await figuresOf(gate)).toMatch(/^modelgate_limits_without_redis_total\{how="local"\} [1-9]/m);
+  });
+
+  test('killed: two gates admit half of the limit each, and both of them the whole; back and empty: together again', async () => {
+    const redis = await redisOfTest();
+    const gates = await gatesOfTest(2, { MODELGATE_REDIS_URL: redis.url, ...LIMIT });
+    await allKnow(gates);
+    await redis.kill();
+    await untilEach(gates, ({ reachable }) => !reachable, 'both gates miss Redis');
+    const headers = await as('ann');
+    const startedAt = performance.now();
+    const stop = AbortSignal.timeout(3_000);
+    const [one = [], other = []] = await Promise.all(gates.map((gate) => askOften(gate, headers, stop)));
+    const seconds = (performance.now() - startedAt) / 1000;
+    const half = 50 + 50 * seconds;
+    for (const asked of [one, other]) {
+      expect(asked.filter(({ status }) => status >= 500)).toEqual([]);
+      expect(admitted(asked)).toBeGreaterThan(half * 0.95);
+      expect(admitted(asked)).toBeLessThan(half * 1.03);
+    }
+    await redis.restart();
+    await untilEach(gates, ({ reachable }) => reachable, 'both gates have Redis again');
+    await sleep(1_200);
+    const again = AbortSignal.timeout(2_000);
+    const answered = (await Promise.all(gates.map((gate) => askOften(gate, headers, again)))).flat();
+    expect(answered.filter(({ status }) => status >= 500)).toEqual([]);
+    expect(admitted(answered)).toBeLessThan(100 + 100 * 2.2);
+  });
+
+  test.each([
+    ['refuse', 503],
+    ['open', 200],
+  ])('%s: what a limit counts is answered so, all else is served', async (without, status) => {
+    const redis = await redisOfTest();
+    const settings = {
+      MODELGATE_REDIS_URL: redis.url,
+      MODELGATE_LIMITS_WITHOUT_REDIS: without,
+      MODELGATE_LIMIT_USER: '1/1h',
+    };
+    const [gate] = await gatesOfTest(1, settings);
+    if (gate === undefined) throw new Error('there is a gate');
+    await redis.kill();
+    const headers = await as('ann');
+    await fetch(`${gate.url}/api/v1/chats/`, { headers });
+    const answers = await Promise.all([1, 2].map(() => fetch(`${gate.url}/api/v1/chats/`, { headers })));
+    expect(answers.map((answer) => answer.status)).toEqual([status, status]);
+    if (status === 503) expect(answers[0]?.headers.get('retry-after')).toBe('2');
+    expect((await fetch(`${gate.url}/static/x.js`)).status).not.toBe(503);
+    expect((await readiness(gate)).status).toBe(200);
+  });
+
+  test('a master that fails over behind Sentinel costs no request, and admits little more', async () => {
+    const { master, replica, sentinel } = await sentinelsOfTest('MyMaster');
+    const [gate] = await gatesOfTest(1, {
+      REDIS_URL: 'redis://MyMaster:6379/0',
+      REDIS_SENTINEL_HOSTS: '127.0.0.1',
+      REDIS_SENTINEL_PORT: String(sentinel.port),
+      ...LIMIT,
+    });
+    if (gate === undefined) throw new Error('there is a gate');
+    expect(await readiness(gate)).toMatchObject({ reachable: true });
+    const stop = new AbortController();
+    const startedAt = performance.now();
+    const asking = askOften(gate, await as('ann'), stop.signal, 2);
+    await sleep(1_000);
+    master.freeze();
+    await until(
+      async () => String(await replica.ask('ROLE')).startsWith('master'),
+      20_000,
+      'the Sentinel promotes the replica',
+    );
+    await untilEach([gate], ({ reachable }) => reachable, 'Redis is back');
+    const isCounted = async (): Promise<boolean> => Number(await replica.ask('EXISTS', '{modelgate}:user:ann')) === 1;
+    await until(isCounted, 5_000, 'the gate counts on the new master');
+    await sleep(500);
+    stop.abort();
+    const asked = await asking;
+    const seconds = (performance.now() - startedAt) / 1000;
+    expect(asked.filter(({ status }) => status >= 500)).toEqual([]);
+    // one burst more each time that another counter takes over
+    expect(admitted(asked)).toBeLessThan(100 * 3 + 100 * seconds * 1.01);
+    expect(await readiness(gate)).toMatchObject({ reachable: true, problem: null });
+  });
+});
+
+test('a wrong password is told without it, in the log and in /readyz', async () => {
+  const redis = await redisOfTest(['requirepass the-right-one']);
+  const [gate] = await gatesOfTest(1, {
+    MODELGATE_REDIS_URL: `redis://:the-wrong-one@127.0.0.1:${redis.port}/0`,
+    MODELGATE_LIMIT_USER: '1/1h',
+  });
+  if (gate === undefined) throw new Error('there is a gate');
+  await until(async () => (await readiness(gate)).status === 200, 5_000, 'the gate is ready');
+  const state = await readiness(gate);
+  expect(state).toMatchObject({
+    reachable: false,
+    problem: 'it refuses the user or the password (WRONGPASS)',
+    address: `redis://127.0.0.1:${redis.port}/0`,
+  });
+  await gate.line(/^Redis is away/);
+  expect(`${gate.stdout()}${gate.stderr()}${JSON.stringify(state)}`).not.toContain('the-wrong-one');
+});
