@@ -129,8 +129,8 @@ function createServerOf(directory: string, data: string, port: number) {
     if (ended()) throw new Error(`PostgreSQL ended: ${log}`);
   };
   const signal = (name: NodeJS.Signals): void => {
-    for (const pid of postmaster?.pid === undefined ? [] : [postmaster.pid, ...childrenOf(postmaster.pid)])
-      process.kill(pid, name);
+    const pids = postmaster?.pid === undefined ? [] : [postmaster.pid, ...childrenOf(postmaster.pid)];
+    for (const pid of pids) sendSignal(pid, name);
   };
   const stop = async (how: keyof typeof LIFE = 'fast'): Promise<void> => {
     const child = postmaster;
@@ -187,6 +187,15 @@ async function execute(url: string, ...statements: readonly string[]): Promise<v
 
 const makeRole = (server: PostgresServer): Promise<void> =>
   execute(server.url('postgres', 'postgres'), `CREATE ROLE ${ROLE} LOGIN PASSWORD '${PASSWORD}'`);
+
+/** A session may have ended by itself in the meantime. */
+function sendSignal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
 
 async function createDatabase(server: PostgresServer, templates: Templates, options: DatabaseOptions = {}) {
   const { era = '0.12.4', schema = 'public' } = options;

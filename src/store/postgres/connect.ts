@@ -2,10 +2,10 @@
  * One connection to the backend's PostgreSQL. It leads to a primary that writes, never to a standby: what a standby says is
  * old. A statement that gets no answer in time costs the connection, because the answer may still come.
  */
-import { connect as connectSocket } from 'node:net';
 import pg from 'pg';
 import type { PostgresAddress, PostgresHost } from '../../config/postgres-url.ts';
 import { type Place, PostgresFailure, failureOf, isOfTls, shownHost } from './failure.ts';
+import { type Lane, type PostgresTable, createLane } from './lane.ts';
 import { tlsOptions, type TlsOptions } from './tls.ts';
 
 export interface PostgresOptions {
@@ -37,13 +37,6 @@ export interface PostgresConnection {
   /** Calls once, when the connection is no more, whoever ended it; at once where it is no more already. */
   onEnd(listener: () => void): void;
   close(): Promise<void>;
-}
-
-export interface PostgresTable {
-  readonly columns: readonly string[];
-  readonly rows: readonly (readonly unknown[])[];
-  /** How many rows a statement has returned or changed. */
-  readonly count: number;
 }
 
 const OLDEST_VERSION = 13;
@@ -95,26 +88,18 @@ async function open(place: Place, options: PostgresOptions, ssl: TlsOptions): Pr
     connectionTimeoutMillis: options.connectTimeoutMs,
     ...{ keepAlive: true, keepAliveInitialDelayMillis: 10_000 },
   });
-  const destroy = (): void => void client.connection.stream.destroy();
-  // without a listener, a server that restarts ends the process
-  client.on('error', destroy);
-  let session: Session | undefined;
-  client.connection.once('backendKeyData', (key: Session) => (session = key));
+  const lane = createLane(client, place, options.queryTimeoutMs);
   try {
     await client.connect();
-    const lane = createLane(client, place, options.queryTimeoutMs, () => {
-      destroy();
-      cancel(host, session);
-    });
     const found = await identify(lane);
     if (found.standby) throw new PostgresFailure(`PostgreSQL at ${shownHost(host)} is a standby.`, 'STANDBY');
     if (found.version < OLDEST_VERSION * 10_000) throw tooOld(host, found.version);
     return createConnection(client, lane, place, {
       version: found.version,
-      isPooled: found.pid !== session?.processID,
+      isPooled: found.pid !== lane.announcedPid(),
     });
   } catch (error) {
-    destroy();
+    lane.destroy();
     throw failureOf(error, place);
   }
 }
@@ -126,50 +111,12 @@ const tooOld = (host: PostgresHost, version: number): PostgresFailure => {
 
 /** A pooler answers with numbers of its own in `BackendKeyData`. */
 async function identify(lane: Lane): Promise<{ standby: boolean; pid: number; version: number }> {
-  const { rows } = await lane({
+  const { rows } = await lane.send({
     text: `SELECT pg_is_in_recovery(), pg_backend_pid(), current_setting('server_version_num')::int`,
   });
   const [standby, pid, version] = rows[0] ?? [];
   return { standby: standby === true, pid: Number(pid), version: Number(version) };
 }
-
-type Statement = Readonly<{ text: string; values?: unknown[]; name?: string }>;
-type Lane = (statement: Statement) => Promise<PostgresTable>;
-
-/** One statement at a time; one that is late, or fails, lets the next begin. @param abandon ends the connection */
-function createLane(client: pg.Client, place: Place, timeoutMs: number, abandon: () => void): Lane {
-  let last: Promise<unknown> = Promise.resolve();
-  const run = async (statement: Statement): Promise<PostgresTable> => {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        abandon();
-        const sentence = `PostgreSQL at ${shownHost(place.host)} did not answer a statement within ${timeoutMs} ms.`;
-        reject(new PostgresFailure(sentence, 'ETIMEDOUT'));
-      }, timeoutMs);
-    });
-    try {
-      const result = await Promise.race([client.query({ ...statement, rowMode: 'array' }), late]);
-      // several statements at once have as many results
-      return toTable(Array.isArray(result) ? (result as pg.QueryArrayResult[]).at(-1) : result);
-    } catch (error) {
-      throw failureOf(error, place);
-    } finally {
-      clearTimeout(timer);
-    }
-  };
-  return (statement) => {
-    const turn = last.then(() => run(statement));
-    last = turn.catch(() => undefined);
-    return turn;
-  };
-}
-
-const toTable = (result: pg.QueryArrayResult | undefined): PostgresTable => ({
-  columns: result?.fields.map(({ name }) => name) ?? [],
-  rows: result?.rows ?? [],
-  count: result?.rowCount ?? 0,
-});
 
 /** What a plan was made for is no more: a migration has changed a type, or the session is another one. */
 const STALE_PLANS: readonly string[] = ['0A000', '26000'];
@@ -181,16 +128,10 @@ function createConnection(
   { version, isPooled }: { readonly version: number; readonly isPooled: boolean },
 ): PostgresConnection {
   let generation = 0;
-  let hasEnded = false;
-  const listeners: (() => void)[] = [];
-  client.once('end', () => {
-    hasEnded = true;
-    for (const listener of listeners) listener();
-  });
   const table: PostgresConnection['table'] = async (text, values, name) => {
     const named = isPooled || name === undefined ? undefined : name;
     const statement = { text, ...(values !== undefined && { values: [...values] }) };
-    const send = () => lane(named === undefined ? statement : { ...statement, name: `${named}_${generation}` });
+    const send = () => lane.send(named === undefined ? statement : { ...statement, name: `${named}_${generation}` });
     try {
       return await send();
     } catch (error) {
@@ -209,27 +150,7 @@ function createConnection(
     isPooled,
     serverVersion: version,
     host: shownHost(host),
-    onEnd: (listener) => void (hasEnded ? listener() : listeners.push(listener)),
+    onEnd: lane.onEnd,
     close: () => client.end(),
   };
-}
-
-interface Session {
-  readonly processID: number;
-  readonly secretKey: number;
-}
-
-const CANCEL_REQUEST = 80_877_102;
-const CANCEL_PATIENCE_MS = 2_000;
-
-/** Otherwise what waits for a lock goes on waiting in the server, and holds one of its connections. Best effort. */
-function cancel({ host, port }: PostgresHost, session: Session | undefined): void {
-  if (session === undefined) return;
-  const packet = Buffer.alloc(16);
-  for (const [index, word] of [16, CANCEL_REQUEST, session.processID, session.secretKey].entries())
-    packet.writeInt32BE(word, index * 4);
-  const socket = host.startsWith('/') ? connectSocket(`${host}/.s.PGSQL.${port}`) : connectSocket(port, host);
-  socket.unref().on('error', () => undefined);
-  socket.setTimeout(CANCEL_PATIENCE_MS, () => socket.destroy());
-  socket.end(packet);
 }

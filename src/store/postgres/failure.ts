@@ -88,6 +88,9 @@ export const isOfTls = (code: string): boolean =>
 /** `pg` has errors of its own without a code. */
 function codeOf(error: unknown, message: string): string {
   if (error instanceof AggregateError) return codeOf(error.errors[0], message);
+  // PgBouncer has one code for all that it refuses
+  if (/ authentication failed$/.test(message)) return '28P01';
+  if (/^no such database/.test(message)) return '3D000';
   if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code;
   if (/^timeout expired/.test(message)) return 'ETIMEDOUT';
   if (/^SASL:/.test(message)) return '28P01';
