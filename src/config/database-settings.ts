@@ -33,7 +33,7 @@ const REFUSED: readonly (readonly [RegExp, string])[] = [
 const databaseUrl = value.string
   .transform((text, context) => {
     const read = parseDatabaseUrl(text);
-    return typeof read === 'string' ? (context.addIssue(read), z.NEVER) : read;
+    return typeof read === 'string' ? (context.addIssue({ code: 'custom', message: read }), z.NEVER) : read;
   })
   .describe(
     "the backend's database: `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://USER:PASSWORD@HOST:PORT/NAME`",

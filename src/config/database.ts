@@ -76,7 +76,8 @@ const EXAMPLE = 'DATABASE_URL=postgresql://openwebui:PASSWORD@postgres:5432/open
 const CHECKS: readonly Check[] = [
   (settings, _values, named) => {
     if (typeof named !== 'string') return undefined;
-    const found = `${quote(settings.get('DATABASE_TYPE')?.text ?? '')}, which with the settings beside it makes no URL that can be used${named === '' ? '' : `: ${named}`}`;
+    const type = quote(settings.get('DATABASE_TYPE')?.text ?? '');
+    const found = `${type} and the settings beside it, which make no URL that can be used${named === '' ? '' : `: ${named}`}`;
     return { setting: 'DATABASE_TYPE', found, expected: 'a plain SQLite file, or PostgreSQL', example: EXAMPLE };
   },
   // the backend then falls back to another database, without a word

@@ -277,6 +277,16 @@ describe('a server in trouble', () => {
     }
   });
 
+  test('that is frozen does not keep a connection from being closed', async () => {
+    const connection = await connect(database.url);
+    server.signal('SIGSTOP');
+    try {
+      await withTimeout(connection.close(), 3_000, 'the connection is closed');
+    } finally {
+      server.signal('SIGCONT');
+    }
+  });
+
   test('that accepts and says nothing is given up in time', async () => {
     const mute = createServer().listen(0, '127.0.0.1');
     await once(mute, 'listening');

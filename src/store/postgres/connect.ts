@@ -2,11 +2,13 @@
  * One connection to the backend's PostgreSQL. It leads to a primary that writes, never to a standby: what a standby says is
  * old. A statement that gets no answer in time costs the connection, because the answer may still come.
  */
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ConnectionOptions } from 'node:tls';
 import pg from 'pg';
-import type { PostgresAddress, PostgresHost } from '../../config/postgres-url.ts';
+import type { PostgresAddress, PostgresHost, PostgresTls } from '../../config/postgres-url.ts';
 import { type Place, PostgresFailure, failureOf, isOfTls, shownHost } from './failure.ts';
 import { type Lane, type PostgresTable, createLane } from './lane.ts';
-import { tlsOptions, type TlsOptions } from './tls.ts';
 
 export interface PostgresOptions {
   /** For each host. */
@@ -40,6 +42,7 @@ export interface PostgresConnection {
 }
 
 const OLDEST_VERSION = 13;
+const CLOSE_PATIENCE_MS = 1_000;
 
 /** @returns a connection to the first host that is no standby @throws PostgresFailure that says of each host why not */
 export async function connectPostgres(address: PostgresAddress, options: PostgresOptions): Promise<PostgresConnection> {
@@ -151,6 +154,49 @@ function createConnection(
     serverVersion: version,
     host: shownHost(host),
     onEnd: lane.onEnd,
-    close: () => client.end(),
+    async close() {
+      // a server that is frozen does not end its side
+      await Promise.race([client.end(), delay(CLOSE_PATIENCE_MS, undefined, { ref: false })]);
+      lane.destroy();
+    },
   };
+}
+
+type TlsOptions = ConnectionOptions | false;
+
+/**
+ * libpq's `sslmode` in Node's words: `pg` has another meaning for `require`, and is about to change it. Files are read anew for
+ * each connection, because certificates are renewed while the gate runs.
+ * @throws PostgresFailure that names the file
+ */
+async function tlsOptions(tls: PostgresTls, { host }: PostgresHost): Promise<TlsOptions> {
+  const { mode, rootCertificate: root } = tls;
+  if (mode === 'disable' || host.startsWith('/')) return false;
+  // as libpq: with an authority at hand, `require` proves as much as `verify-ca`
+  const proves = mode.startsWith('verify-') || (mode === 'require' && root !== undefined);
+  const [ca, cert, key, crl] = await Promise.all([
+    root === undefined || root === 'system' || !proves ? undefined : readPem('sslrootcert', root),
+    readPem('sslcert', tls.certificate),
+    readPem('sslkey', tls.key),
+    proves ? readPem('sslcrl', tls.revoked) : undefined,
+  ]);
+  return {
+    rejectUnauthorized: proves,
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+    ...(crl !== undefined && { crl }),
+    // any name will do
+    ...(mode !== 'verify-full' && { checkServerIdentity: () => undefined }),
+  };
+}
+
+async function readPem(parameter: string, path: string | undefined): Promise<Buffer | undefined> {
+  if (path === undefined) return undefined;
+  try {
+    return await readFile(path);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    throw new PostgresFailure(`The file of ${parameter} (${path}) cannot be read: ${code}.`, code);
+  }
 }

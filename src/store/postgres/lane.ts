@@ -11,7 +11,7 @@ export interface PostgresTable {
   readonly count: number;
 }
 
-export interface Statement {
+interface Statement {
   readonly text: string;
   readonly values?: unknown[];
   readonly name?: string;

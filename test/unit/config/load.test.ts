@@ -115,6 +115,19 @@ describe('loadConfig', () => {
     expect(found('sqlite:///file/webui.db')).toContain('whose directory is a file');
     expect(found('sqlite:///folder')).toContain('which is a directory');
   });
+
+  test('reports certificates of a URL that cannot be read', () => {
+    writeFileSync(join(directory, 'ca.pem'), 'any');
+    const url = (parameters: string) => `postgresql://ann:secret@db/chat?sslmode=verify-full&${parameters}`;
+    const found = (parameters: string) =>
+      foundBy({ environment: environment({ DATABASE_URL: url(parameters) }), directory });
+    expect(found('sslrootcert=ca.pem')).toEqual([]);
+    expect(found('sslrootcert=system')).toEqual([]);
+    expect(found('sslrootcert=absent.pem&sslcert=ca.pem&sslkey=.')).toEqual([
+      `DATABASE_URL: sslrootcert=${directory}/absent.pem, which does not exist`,
+      `DATABASE_URL: sslkey=${directory}, which is a directory`,
+    ]);
+  });
 });
 
 test('what is in force is known with its source, and no secret is shown', () => {
