@@ -6,10 +6,10 @@ import { once } from 'node:events';
 import { MessageChannel, Worker, receiveMessageOnPort } from 'node:worker_threads';
 import type { PostgresAddress } from '../../config/postgres-url.ts';
 import type { Connection } from '../connection.ts';
-import type { PostgresTable } from './connect.ts';
 import { translate } from './dialect.ts';
 import { PostgresFailure } from './failure.ts';
 import { missingIn, toColumns } from './initialize.ts';
+import type { PostgresTable } from './lane.ts';
 import { COLUMNS, INDEXED, PRESENT, objectsIn } from './tables.ts';
 
 export interface BlockingQuestion {
