@@ -20,9 +20,12 @@ export function program(name: string): string {
   return found;
 }
 
-/** @throws Error with what the program wrote, where it fails */
-export const run = (name: string, words: readonly string[], env: Record<string, string> = {}): void =>
-  void execFileSync(program(name), words, { ...OWNER, cwd: '/', env: { ...process.env, ...env }, stdio: 'pipe' });
+/** @returns what it printed @throws Error with what the program wrote, where it fails */
+export const run = (name: string, words: readonly string[], env: Record<string, string> = {}): string =>
+  execFileSync(program(name), words, {
+    ...OWNER,
+    ...{ cwd: '/', env: { ...process.env, ...env }, stdio: 'pipe', encoding: 'utf8', maxBuffer: 2 ** 26 },
+  });
 
 /** Below the range from which outgoing connections take theirs, so that none of these takes it. */
 export async function freeLowPort(): Promise<number> {

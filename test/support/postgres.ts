@@ -174,8 +174,8 @@ export async function answers(url: string): Promise<boolean> {
   );
 }
 
-/** As a caller that goes away again; an error names the statement. */
-async function execute(url: string, ...statements: readonly string[]): Promise<void> {
+/** As a caller that goes away again. */
+export async function execute(url: string, ...statements: readonly string[]): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
