@@ -31,6 +31,7 @@ interface RedisState {
   readonly gates: number;
   readonly without: 'local' | 'refuse' | 'open';
   readonly problem: { readonly problem: string; readonly since: number } | undefined;
+  readonly warning: string | undefined;
 }
 
 interface LedgerState {
@@ -89,10 +90,10 @@ function describeLedger(state: LedgerState | undefined) {
 /** @returns null where there is none */
 function describeRedis(state: RedisState | undefined) {
   if (state === undefined) return null;
-  const { redis: address, gates, without, problem } = state;
+  const { redis: address, gates, without, problem, warning = null } = state;
   const reachable = problem === undefined;
   const since = reachable ? null : new Date(problem.since).toISOString();
-  return { address, reachable, problem: problem?.problem ?? null, since, gates, without_redis: without };
+  return { address, reachable, problem: problem?.problem ?? null, warning, since, gates, without_redis: without };
 }
 
 const WHEN_DOWN = {

@@ -57,11 +57,12 @@ export async function startGate(config: Config, log: Log, version: string) {
   const close = async (): Promise<number> => {
     const [cutAtFront, cutAtProviders = 0] = await Promise.all([gate.drain(), door?.drain()]);
     await admin.close();
-    await redis?.close();
     await ledger?.close();
     await store.close();
     // a cut answer ends with the close of its socket, one turn later, and its access line comes one turn after that
     for (let turn = 0; turn < 3; turn += 1) await nextTurn();
+    // after them: what they held there is given back
+    await redis?.close();
     return cutAtFront + cutAtProviders;
   };
   const reconfigure = (changed: Config): void => {

@@ -37,6 +37,7 @@ export async function createRedisLimits({ config, log, metrics, now = () => perf
   const redis = describeRedis(config);
   let gates = 1;
   let isTold = false;
+  let evicts: string | undefined;
   const probe = async (client: RedisClient): Promise<void> => {
     gates = Number(await run(client, REPORT, [gatesKey], [GONE_MS, instance]));
   };
@@ -48,7 +49,13 @@ export async function createRedisLimits({ config, log, metrics, now = () => perf
       if (!isTold) log.warn({ redis, problem, gates }, `Redis is away: ${WITHOUT[config.without]}`);
       isTold = true;
     },
-    found: () => void places.renew(),
+    found() {
+      void places.renew();
+      void link.ask(evictionOf).then((policy) => {
+        if (policy !== undefined && policy !== evicts) log.warn({ redis, policy }, `Redis is no safe place: ${EVICTS}`);
+        evicts = policy;
+      });
+    },
   });
   const places = new RedisPlaces({ link, instance, keyOf: (user) => keyOf('places', user) });
   const timer = setInterval(() => void report(), REPORT_MS).unref();
@@ -73,7 +80,7 @@ export async function createRedisLimits({ config, log, metrics, now = () => perf
         without: metrics.redis.without,
       }),
     /** What operators see of it. */
-    state: () => ({ redis, gates, without: config.without, problem: link.absence }),
+    state: () => ({ redis, gates, without: config.without, problem: link.absence, warning: evicts && EVICTS }),
     async close(): Promise<void> {
       clearInterval(timer);
       places.close();
@@ -81,6 +88,15 @@ export async function createRedisLimits({ config, log, metrics, now = () => perf
       link.close();
     },
   };
+}
+
+const EVICTS =
+  'it evicts any key when its memory is full, and limits then begin anew; maxmemory-policy noeviction is safe';
+
+/** @returns the policy by which it evicts counters; a user of few rights may not ask for it */
+async function evictionOf(client: RedisClient): Promise<string | undefined> {
+  const info = await client.info('memory').catch(() => '');
+  return /^maxmemory_policy:(allkeys-\S+)/m.exec(info)?.[1];
 }
 
 const WITHOUT = {
