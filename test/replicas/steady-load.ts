@@ -1,4 +1,4 @@
-/** Requests at a fixed rate, whatever the answers do: half lists, a quarter chats, a quarter streams. */
+/** Requests at a fixed rate, or as fast as a busy machine answers them: half lists, a quarter chats, a quarter streams. */
 import { once } from 'node:events';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { text } from 'node:stream/consumers';
@@ -8,6 +8,7 @@ const TICK_MS = 20;
 const PATIENCE_MS = 20_000;
 /** Requests wait for one here: on a machine that is busy otherwise, nginx would run out of its 512 connections. */
 const MAX_SOCKETS = 64;
+const MAX_WAITING = 256;
 
 const messages = [{ role: 'user', content: 'hello' }];
 const chat = (stream: boolean): string => JSON.stringify({ model: 'A', messages, stream });
@@ -41,7 +42,11 @@ export function startSteadyLoad(url: string, token: string, perSecond: number) {
   }
 
   const timer = setInterval(() => {
-    for (const due = ((performance.now() - begunAt) / 1_000) * perSecond; sent < due; sent += 1) {
+    for (
+      const due = ((performance.now() - begunAt) / 1_000) * perSecond;
+      sent < due && running.size < MAX_WAITING;
+      sent += 1
+    ) {
       const one = send(KINDS[sent % KINDS.length] ?? LIST).finally(() => running.delete(one));
       running.add(one);
     }

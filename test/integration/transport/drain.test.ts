@@ -29,6 +29,7 @@ test('a running answer is finished, with Connection: close, and nothing new is a
   const client = await connectTo(relay, 'GET /x HTTP/1.1\r\nHost: gate.test\r\n\r\n');
   await until(() => answer !== undefined, 2_000, 'the upstream to be asked');
   const drained = relay.downstream.drain(5_000);
+  await until(() => !relay.downstream.server.listening, 1_000, 'the listener to close');
   const late = connect(relay.port, '127.0.0.1');
   await withTimeout(once(late, 'error'), 2_000, 'a new connection to be refused');
   answer?.end('finished');
@@ -61,6 +62,7 @@ test('a kept connection is closed, after one more answer where a request is on i
   const clients = await Promise.all([1, 2, 3].map(() => connectTo(relay, request)));
   for (const client of clients) await client.receives('ok');
   const drained = relay.downstream.drain(5_000);
+  await until(() => !relay.downstream.server.listening, 1_000, 'the listener to close');
   clients[0]?.send(request);
   await sleep(100);
   clients[1]?.send(request);
