@@ -3,7 +3,7 @@ import type { Principal, UserPrincipal } from '../policy/principal.ts';
 import { type PolicyView, decide, isProviders } from '../policy/decide.ts';
 import { type Decision, deny } from '../policy/decision.ts';
 import type { ModelId } from '../policy/grant.ts';
-import type { Need } from '../store/store-view.ts';
+import type { Need } from '../store/foresight.ts';
 
 /** More than any provider lists; beyond it nothing is learnt. */
 const MAX_IDS = 20_000;

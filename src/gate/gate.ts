@@ -159,7 +159,10 @@ function createStages(parts: SharedParts): Hono<GateEnv> {
   if (parts.config.policy.bypass === undefined) {
     app.use(canonicalPath);
     app.use(parts.sessions.stage);
-    app.use(authenticate(parts));
+    // what nothing is decided about never waits for a database that is far
+    const isDecided = ({ surface }: Scope) =>
+      !parts.store.isRemote || surface.kind !== 'neutral' || surface.unlisted !== undefined;
+    app.use(authenticate(parts, isDecided));
     app.use(limits.limit);
     app.use(
       authorize<Scope>({ ...parts, identify: (scope) => identify(scope, parts), decide: createSurfaceDecider(parts) }),

@@ -1,7 +1,7 @@
 /** WebSocket upgrades: scope, canonical path, authenticate, limit, and a tunnel. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Refusal } from '../enforcement/answers.ts';
-import { type Identity, identify } from '../identity/authenticate.ts';
+import { type Identity, identify, recognize } from '../identity/authenticate.ts';
 import type { Limits, Release } from '../limits/limits.ts';
 import { type RealtimeParts, createRealtimeJudge } from '../openwebui/decide-surface.ts';
 import { socketSurface } from '../openwebui/endpoints.ts';
@@ -31,7 +31,8 @@ export function createSocketDoor(parts: SocketDoorParts) {
   async function connect(scope: Scope, head: Buffer): Promise<number> {
     readTargetInto(scope);
     if (!parts.open) {
-      await identify(scope, parts);
+      // the token of a judged frame is looked up when it has come
+      await (parts.store.isRemote ? recognize : identify)(scope, parts);
       await limits.admit(scope, 'request');
     }
     const isJudged = !parts.open && socketSurface(scope.incoming) === 'realtime';

@@ -96,9 +96,8 @@ async function listenAll(config: Config, { gate, admin, door }: Doors) {
 }
 
 function openStore({ database, policy, organization }: Config, log: Log): Promise<Store> {
-  if (database.engine === 'postgresql') throw new Error('the gate does not run on PostgreSQL yet');
   return createStore({
-    databasePath: database.path,
+    databasePath: database.engine === 'sqlite' ? database.path : database.address,
     maxStaleMs: policy.maxStaleMs,
     organization,
     autoEnroll: organization?.autoEnroll ?? false,

@@ -145,10 +145,31 @@ export function identify(scope: IdentityScope, { identity, store }: Authenticate
   attach(identified);
 }
 
-/** The stage. */
-export function authenticate(parts: AuthenticateParts): Stage<IdentityScope> {
+/**
+ * The same without a question to the database: whom it knew last. For what is not decided here, and where asking costs a way
+ * through the network. @throws GatewayError `credentials_conflict` (or rejects with it)
+ */
+export function recognize(scope: IdentityScope, { identity, store }: AuthenticateParts): void | Promise<void> {
+  const attach = ({ principal, edit }: Identified): void => {
+    scope.principal = principal;
+    scope.credentialEdit = edit;
+  };
+  const recognized = identity.resolve(
+    scope.incoming.rawHeaders,
+    orUndefined(() => store.current()),
+  );
+  if (recognized instanceof Promise) return recognized.then(attach);
+  attach(recognized);
+}
+
+/** The stage. @param isDecided whether a decision depends on who it is */
+export function authenticate<Scope extends IdentityScope>(
+  parts: AuthenticateParts,
+  isDecided: (scope: Scope) => boolean = () => true,
+): Stage<Scope> {
   return function authenticate(c, next) {
-    const pending = identify(c.get('scope'), parts);
+    const scope = c.get('scope');
+    const pending = isDecided(scope) ? identify(scope, parts) : recognize(scope, parts);
     return pending === undefined ? next() : pending.then(next);
   };
 }

@@ -191,7 +191,7 @@ function redirectsOthers({ view, judge }: Judging, id: ModelId, row: PresetRow):
 }
 
 export interface RealtimeParts {
-  readonly store: Pick<Store, 'ask' | 'current' | 'failures' | 'load' | 'patiently'>;
+  readonly store: Pick<Store, 'ask' | 'current' | 'failures' | 'isRemote' | 'load' | 'patiently'>;
   readonly judge: Judge;
   readonly identity: { resolveToken(token: string, view: StoreView): Principal | Promise<Principal> };
   readonly audit: Pick<Audit, 'recordLateDecision'>;

@@ -21,6 +21,15 @@ interface CacheOptions<V> {
 type Staleness = Readonly<{ maxStaleMs: number; now: () => number; enrols?: boolean }>;
 type Configured = Readonly<{ organization?: Organization | undefined }>;
 
+const createEntries = <V>(maxSize: number, sizeOf: (value: V) => number) =>
+  // not `max`: it would take the memory of a full cache at once, and 60 ms of the start
+  new LRUCache<string, { readonly value: V; epoch: number; confirmedAt: number; isNew: boolean }>({
+    maxSize,
+    sizeCalculation: ({ value }) => Math.min(sizeOf(value), maxSize),
+  });
+
+export type Caches = ReturnType<typeof createCaches>;
+
 function createCache<N extends PointRead, V>(
   source: Source,
   { maxStaleMs, now }: Staleness,
@@ -28,18 +37,15 @@ function createCache<N extends PointRead, V>(
   toValue: (found: ReturnType<PointReads[N]>, key: string) => V,
   options: CacheOptions<V> = {},
 ) {
-  const { maxSize = 1, sizeOf = () => 1, epoch = () => source.status.generation, placeOf = same } = options;
+  const { maxSize = 1, sizeOf = () => 1, placeOf = same } = options;
+  const ofSource = () => source.status.generation;
+  const { epoch = ofSource } = source.isCurrent === undefined ? options : {};
   const counts = { hits: 0, misses: 0 };
-  const lru = () =>
-    // not `max`: it would take the memory of a full cache at once, and 60 ms of the start
-    new LRUCache<string, { readonly value: V; readonly epoch: number; confirmedAt: number; isNew: boolean }>({
-      maxSize,
-      sizeCalculation: ({ value }) => Math.min(sizeOf(value), maxSize),
-    });
-  const [entries, guesses] = [lru(), lru()];
+  const [entries, guesses] = [createEntries(maxSize, sizeOf), createEntries(maxSize, sizeOf)];
   type Entry = ReturnType<typeof entries.get>;
   const isFresh = (entry: Entry): entry is NonNullable<Entry> =>
-    entry !== undefined && entry.epoch === epoch(entry.value);
+    entry !== undefined &&
+    (source.isCurrent === undefined ? entry.epoch === epoch(entry.value) : source.isCurrent(entry.epoch));
 
   function put(found: ReturnType<PointReads[N]>, key: string): V {
     const value = toValue(found, key);
@@ -68,7 +74,21 @@ function createCache<N extends PointRead, V>(
     throw new GatewayError('policy_unavailable', { cause: source.problem });
   }
 
-  return { counts, get, put };
+  const lastOf = (key: string) => entries.get(placeOf(key)) ?? guesses.get(placeOf(key));
+
+  /** What was known is true still. @returns false where nothing is known */
+  function confirm(key = ''): boolean {
+    const known = lastOf(key);
+    if (known === undefined) return false;
+    known.epoch = epoch(known.value);
+    known.confirmedAt = source.goodAt;
+    return true;
+  }
+
+  /** @returns what was last known, however old */
+  const peek = (key = ''): V | undefined => lastOf(key)?.value;
+
+  return { counts, get, put, confirm, peek };
 }
 
 /**

@@ -3,13 +3,8 @@ import { workerData } from 'node:worker_threads';
 import { type Line, answerCalls } from './bounded-call.ts';
 import { Unreadable, describeFailure, failureCode, isBusy, isDiskFull, isOutage } from './database.ts';
 import { Freshness } from './freshness.ts';
-import {
-  type Initialization,
-  type Organization,
-  ROLES_NOT_ENROLLED,
-  enrol,
-  initializeWhereIncomplete,
-} from './initialize.ts';
+import { type Organization, ROLES_NOT_ENROLLED, enrol, initializeWhereIncomplete } from './initialize.ts';
+import { reportMade } from './made.ts';
 import type { FileStatus, PointCall } from './queries.ts';
 
 export type FileTask =
@@ -55,8 +50,6 @@ const SERVING_BUSY_MS = 25;
 const STARTING_BUSY_MS = 2_000;
 /** After a failed write: a read-only file would cost every request an attempt. */
 const ENROL_AGAIN_MS = 5_000;
-/** Ids in one line of the log. */
-const NAMED = 10;
 
 const files = new Map<number, OpenFile>();
 let now = 0;
@@ -119,7 +112,7 @@ function initialize(file: OpenFile, busyTimeoutMs: number): void {
     status.initialized = number;
     status.obstacle = undefined;
     // undefined where nothing was missing
-    if (value !== undefined) status.notMade = reportMade(value);
+    if (value !== undefined) status.notMade = reportMade(value, warn);
     freshness.look(true);
   } else if (!failure.isEarly) {
     const { code, problem } = failure;
@@ -127,22 +120,6 @@ function initialize(file: OpenFile, busyTimeoutMs: number): void {
     status.obstacle = `the policy tables could not be made: ${problem}`;
     warn('the policy tables could not be initialized', { problem, missing });
   }
-}
-
-/** @returns what could not be made */
-function reportMade({ made, failed, linked }: Initialization): readonly string[] {
-  const { users, models, usersElsewhere, modelsLeftOut } = linked;
-  if (made.length > 0 || users + models > 0) warn('the policy tables were initialized', { made, users, models });
-  // what the deployment guide's migration would have linked, too
-  const warnOf = (ids: readonly string[], why: string) =>
-    ids.length > 0 && warn(`models were not linked: ${why}`, { count: ids.length, some: ids.slice(0, NAMED) });
-  warnOf(modelsLeftOut.unusable, 'their ids would be read as patterns');
-  warnOf(modelsLeftOut.ofUsers, 'users who are no admins have made them');
-  if (usersElsewhere > 0) {
-    warn('users were not linked: they belong to another organization', { count: usersElsewhere });
-  }
-  for (const failure of failed) warn('the policy schema stays incomplete', { failure });
-  return failed;
 }
 
 /** Enrols a user, too. A file that cannot be written costs the membership, never the request. */

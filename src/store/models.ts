@@ -146,6 +146,9 @@ export const textsOf = (value: unknown): readonly string[] =>
 export const idsOf = (models: unknown): readonly string[] =>
   textsOf(Array.isArray(models) ? models.filter(isObject).map(({ id }) => id) : undefined);
 
+/** Keys of the settings that are read here. */
+export const SETTINGS = ['evaluation.arena.models', 'openai.api_configs', 'ollama.api_configs'];
+
 /**
  * @returns the ids of the models that pick others by chance, and their stems. Whether arenas are switched on is not asked: the
  *   environment may say otherwise than the table.

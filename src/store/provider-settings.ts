@@ -46,7 +46,7 @@ const LISTED_MODELS = ['task.model.default', 'task.model.external', 'chat.contex
 const SENT_MODELS = ['rag.embedding_model', 'rag.reranking_model'];
 
 const NAMES = [...Object.keys(LISTS), ...Object.keys(ADDRESSES)];
-const KEYS = [
+export const PROVIDER_SETTINGS = [
   ...[...NAMES, ...Object.values(LISTS), 'openai.enable', 'ollama.enable', ...LISTED_MODELS, ...SENT_MODELS],
   ...Object.values(ADDRESSES).flatMap(([engine, , enabled = engine]) => [engine, enabled]),
 ];
@@ -58,7 +58,7 @@ export function prepareProviderSettings(connection: Connection, schema: Schema):
 }
 
 export function providerSettingsOf(setting: Setting): ProviderSettings {
-  const found = new Map(KEYS.map((key) => [key, setting(key)]));
+  const found = new Map(PROVIDER_SETTINGS.map((key) => [key, setting(key)]));
   return {
     connections: [...Object.entries(LISTS).flatMap((names) => listed(found, ...names)), ...single(found)],
     serviceModels: {

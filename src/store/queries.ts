@@ -169,6 +169,8 @@ export interface Source {
   readonly status: Readonly<Pick<FileStatus, 'generation' | 'epochs'>>;
   /** When the file last agreed, in milliseconds of its clock. */
   readonly goodAt: number;
+  /** Where an answer is true for some questions only: is what was read as of this generation true for the one that is asked? */
+  isCurrent?(generation: number): boolean;
   /** Why the file cannot be read, or undefined while it can. */
   readonly problem: string | undefined;
   /** @returns what the file answers, or undefined where it cannot be read now: then `problem` says why */

@@ -1,6 +1,7 @@
 /** How a question to the view is asked again until nothing is missing, where the view reads a file by a thread. */
 import { GatewayError } from '../errors.ts';
-import { type CachedView, type Need, NotLoaded } from './store-view.ts';
+import type { Need } from './foresight.ts';
+import { type CachedView, NotLoaded } from './store-view.ts';
 import type { ThreadedFile } from './threaded-file.ts';
 
 /** What may be computed at once, or later. */

@@ -240,7 +240,7 @@ function isCounted(connection: Connection, missing: readonly SchemaObject[]): bo
   return COUNTED_TABLES.every((subject) => subjects.includes(subject));
 }
 
-function firstProblem(columns: (table: string) => ReadonlySet<string>): string | undefined {
+export function firstProblem(columns: (table: string) => ReadonlySet<string>): string | undefined {
   for (const [table, ...needed] of NEEDED) {
     if (columns(table).size === 0) return `table ${table} is missing`;
     const absent = needed.find((column) => !columns(table).has(column));

@@ -4,22 +4,12 @@ import type { StoredBudget } from '../policy/budget.ts';
 import { type OrganizationId, type UserId, type UserPrincipal, toOrganizationId } from '../policy/principal.ts';
 import type { PolicyView } from '../policy/decide.ts';
 import { type GrantSet, type ModelId, coveringGrant } from '../policy/grant.ts';
-import { createCaches } from './caches.ts';
+import { type Caches, createCaches } from './caches.ts';
 import type { Connection } from './database.ts';
+import { type Need, callsFor, follow, keyOf } from './foresight.ts';
 import { ROLES_NOT_ENROLLED } from './initialize.ts';
 import { stemOf } from './models.ts';
 import { type PointCall, type PointRead, type PointReads, type Source, prepareStatements } from './queries.ts';
-
-/** What a decision will ask of the view: loaded together as soon as anything is lacking. */
-export interface Need {
-  /** Role, memberships and grants; a user without any membership is enrolled, where users are. */
-  readonly user?: UserPrincipal | undefined;
-  /** Presets of these names, and their bases. */
-  readonly models?: (() => Iterable<ModelId>) | undefined;
-}
-
-/** What tells one read of the file from another. */
-export const keyOf = ({ name, key }: PointCall): string => `${name} ${key}`;
 
 /** Thrown by a view that lacks something: it can be loaded, and the question asked again. */
 export class NotLoaded extends Error {
@@ -55,7 +45,7 @@ export type StoreView = Pick<
 
 /** What the last look at the file found; each question @throws NotLoaded */
 export class CachedView implements PolicyView {
-  readonly #caches: ReturnType<typeof createCaches>;
+  readonly #caches: Caches;
 
   constructor(...options: Parameters<typeof createCaches>) {
     this.#caches = createCaches(...options);
@@ -69,6 +59,28 @@ export class CachedView implements PolicyView {
   put({ name, key }: PointCall, value: unknown): void {
     const caches: Record<PointRead, { put: (value: never, key: string) => unknown }> = this.#caches;
     caches[name].put(value as never, key);
+  }
+
+  /** What was known is true still. @returns false where it is known no more */
+  confirm({ name, key }: PointCall): boolean {
+    return this.#caches[name].confirm(key);
+  }
+
+  /** @param calls gets all that a question with this need will ask, as far as the last state tells, however old it is */
+  foresee(need: Need, calls: Map<string, PointCall>): void {
+    for (const call of callsFor(need)) follow(this.#caches, call, calls);
+  }
+
+  /** @param calls gets the call, and what will be asked when it is answered */
+  follow(call: PointCall, calls: Map<string, PointCall>): void {
+    follow(this.#caches, call, calls);
+  }
+
+  /** Has the user, as far as that is known, no membership, and a role that may have one? */
+  mayJoin(user: string): boolean {
+    const account = lookUp(() => this.#caches.accountOf.get(user));
+    const isNone = lookUp(() => [this.#caches.membershipsOf.get(user)])?.[0] === undefined;
+    return isNone && account !== undefined && !ROLES_NOT_ENROLLED.has(account.user.role);
   }
 
   /** @returns the user with today's role, or undefined where the backend does not know the id */

@@ -3,23 +3,27 @@
  * may be locked, replaced, missing or in the middle of a migration at any moment.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { PostgresAddress } from '../config/postgres-url.ts';
 import { GatewayError, isPolicyUnavailable } from '../errors.ts';
 import type { Warn } from './file-thread.ts';
 import type { Organization } from './initialize.ts';
+import { CheckedQuestions } from './postgres/questions.ts';
+import { CHECK_DEADLINE_MS, PostgresSource } from './postgres/source.ts';
+import { createPostgresStoredReading } from './postgres/stored-reading.ts';
 import { type Attempt, type Questions, FileQuestions, begin } from './questions.ts';
 import { type StoreView, CachedView } from './store-view.ts';
 import { type StoredReading, createStoredReading } from './stored-reading.ts';
 import { DEADLINE_MS, LONG_LOCK_MS, ThreadedFile } from './threaded-file.ts';
 
 interface StoreOptions {
-  /** Need not exist yet. */
-  readonly databasePath: string;
+  /** The path of the backend's file, or where its PostgreSQL is; neither need be there yet. */
+  readonly databasePath: string | PostgresAddress;
   /** How long the last good state serves while the database cannot be read. */
   readonly maxStaleMs?: number;
   readonly organization?: Organization | undefined;
   readonly autoEnroll: boolean;
   readonly warn: Warn;
-  /** How long a request waits for SQLite before the last good state has to do. */
+  /** How long a request waits for the database before the last good state has to do. */
   readonly deadlineMs?: number;
   readonly now?: () => number;
 }
@@ -39,6 +43,7 @@ type PolicySource = Pick<
 >;
 
 interface StoreParts {
+  readonly isRemote: boolean;
   readonly source: PolicySource;
   readonly view: CachedView;
   readonly questions: Questions;
@@ -50,12 +55,15 @@ class PolicyStore implements Questions {
   readonly #source: PolicySource;
   readonly #view: CachedView;
   readonly #isTooOld: () => boolean;
+  /** Each question costs a way through the network: ask none that nothing depends on. */
+  readonly isRemote: boolean;
   readonly load: Questions['load'];
   readonly ask: Questions['ask'];
   readonly askOn: Questions['askOn'];
   readonly stored: StoredReading;
 
-  constructor({ source, view, questions, stored, isTooOld }: StoreParts) {
+  constructor({ source, view, questions, stored, isTooOld, isRemote }: StoreParts) {
+    this.isRemote = isRemote;
     this.#source = source;
     this.#view = view;
     this.#isTooOld = isTooOld;
@@ -127,18 +135,43 @@ class PolicyStore implements Questions {
   }
 }
 
-/** @returns a store that has tried to read the file once; a file that is not there yet is not an error */
-export async function createStore(options: StoreOptions): Promise<Store> {
-  const { databasePath: path, organization, autoEnroll, warn, deadlineMs = DEADLINE_MS } = options;
-  const { now = () => performance.now(), maxStaleMs = 30_000 } = options;
+/** @returns a store that has tried to read the database once; one that is not there yet is not an error */
+export function createStore({ databasePath, ...options }: StoreOptions): Promise<Store> {
+  return typeof databasePath === 'string' ? onFile(databasePath, options) : onPostgres(databasePath, options);
+}
+
+type Options = Omit<StoreOptions, 'databasePath'>;
+
+const clock = () => performance.now();
+const MAX_STALE_MS = 30_000;
+
+async function onFile(path: string, options: Options): Promise<Store> {
+  const { organization, autoEnroll, warn, deadlineMs = DEADLINE_MS, now = clock, maxStaleMs = MAX_STALE_MS } = options;
   const source = new ThreadedFile({
     ...{ path, organization, autoEnroll, now, deadlineMs, warn },
     loaded: (...read) => view.put(...read),
   });
-  const enrols = autoEnroll && organization !== undefined;
-  const view = new CachedView(source, { maxStaleMs, now, enrols, organization });
-  const questions = new FileQuestions(source, view);
-  const isTooOld = () => now() - source.goodAt > maxStaleMs;
+  const view = new CachedView(source, {
+    maxStaleMs,
+    now,
+    organization,
+    enrols: autoEnroll && organization !== undefined,
+  });
   await source.start();
-  return new PolicyStore({ source, view, questions, isTooOld, stored: createStoredReading(path) });
+  const parts = { source, view, questions: new FileQuestions(source, view), stored: createStoredReading(path) };
+  return new PolicyStore({ ...parts, isRemote: false, isTooOld: () => now() - source.goodAt > maxStaleMs });
+}
+
+async function onPostgres(address: PostgresAddress, options: Options): Promise<Store> {
+  const { deadlineMs = CHECK_DEADLINE_MS, now = clock, maxStaleMs = MAX_STALE_MS } = options;
+  const source: PostgresSource = new PostgresSource({
+    ...{ ...options, address, now, deadlineMs },
+    put: (call, value) => view.put(call, value),
+    confirm: (call) => view.confirm(call),
+  });
+  const view: CachedView = new CachedView(source, { maxStaleMs, now, organization: options.organization });
+  await source.start();
+  const parts = { source, view, questions: new CheckedQuestions(source, view) };
+  const stored = createPostgresStoredReading(source.slow);
+  return new PolicyStore({ ...parts, stored, isRemote: true, isTooOld: () => now() - source.goodAt > maxStaleMs });
 }

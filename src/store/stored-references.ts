@@ -134,14 +134,19 @@ const rowsOf = (condition: string): string => `
   SELECT id, json_object('model', model_id, 'meta', json(meta), 'output', json(output)) AS message
   FROM chat_message WHERE ${condition}`;
 
-function readJson(text: unknown, read: (value: unknown) => unknown, reader: ChatReader, place = CHAT_MODELS): void {
+export function readJson(
+  text: unknown,
+  read: (value: unknown) => unknown,
+  reader: ChatReader,
+  place = CHAT_MODELS,
+): void {
   if (typeof text !== 'string') return;
   const value = tryParseJson(text);
   if (value === undefined) reader.readUnreadable(place);
   else read(value);
 }
 
-function modelsOfSnapshot(stored: unknown): unknown[] {
+export function modelsOfSnapshot(stored: unknown): unknown[] {
   const snapshot = typeof stored === 'string' ? tryParseJson(stored) : stored;
   if (!isObject(snapshot)) return [UNREADABLE];
   const { models, unreadable } = collectParameters(snapshot['params'], 'defined');
@@ -149,7 +154,7 @@ function modelsOfSnapshot(stored: unknown): unknown[] {
 }
 
 /** Keeps what names something; a document that is not JSON becomes `UNREADABLE`. */
-function readable(query: () => readonly unknown[]): readonly string[] {
+export function readable(query: () => readonly unknown[]): readonly string[] {
   try {
     const named = query().filter((value) => value !== null && value !== undefined && value !== '');
     return [...new Set(named.map((value) => (typeof value === 'string' ? value : UNREADABLE)))];

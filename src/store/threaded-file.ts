@@ -7,7 +7,8 @@ import { setImmediate } from 'node:timers/promises';
 import { BoundedCaller } from './bounded-call.ts';
 import type { FileAnswer, FileQuestion, FileSettings, FileTask, Warn } from './file-thread.ts';
 import { type FileStatus, type PointCall, type PointRead, type Source, unread } from './queries.ts';
-import { NotLoaded, keyOf } from './store-view.ts';
+import { keyOf } from './foresight.ts';
+import { NotLoaded } from './store-view.ts';
 
 interface ThreadedFileOptions extends Omit<FileSettings, 'busyTimeoutMs'> {
   readonly now: () => number;
@@ -77,7 +78,6 @@ export class ThreadedFile implements Source {
     return this.#unanswered === 0 ? errors : new Map([...errors, ['NO_ANSWER', this.#unanswered]]);
   }
 
-  /** How often writing failed, by operation and SQLite's code. */
   get writeErrors(): FileStatus['writeErrors'] {
     return this.status.writeErrors;
   }

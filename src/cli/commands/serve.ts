@@ -13,7 +13,6 @@ import type { RunningGate } from '../../gate/start.ts';
 import { startNotices } from '../../gate/weaknesses.ts';
 import { failureCode } from '../../store/database.ts';
 import { type Log, createLog } from '../../telemetry/log.ts';
-import { requireFile } from '../database.ts';
 import { VERSION, commandOf, requireConfig } from '../options.ts';
 import { type Report, print, tableOf } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, misused, emphasize } from '../terminal.ts';
@@ -45,7 +44,6 @@ async function serve(file: string | undefined, terminal: Terminal): Promise<numb
   terminal.onHangUp(() => onHangUp());
   const loaded = requireConfig(terminal, file);
   requireAuthorities(terminal.environment['NODE_EXTRA_CA_CERTS']);
-  requireFile(loaded.config.database);
   await runGate(loaded.config, terminal, (gate, log) => {
     announce(log, loaded.config, gate, terminal);
     onHangUp = createReload(loaded, gate, log, () => loadConfig({ ...terminal, file }));

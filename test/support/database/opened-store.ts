@@ -3,7 +3,8 @@ import { toUserId } from '../../../src/policy/principal.ts';
 import { decide } from '../../../src/policy/decide.ts';
 import type { Decision } from '../../../src/policy/decision.ts';
 import type { GrantSet, ModelId } from '../../../src/policy/grant.ts';
-import type { Need, StoreView } from '../../../src/store/store-view.ts';
+import type { Need } from '../../../src/store/foresight.ts';
+import type { StoreView } from '../../../src/store/store-view.ts';
 import { type Store, createStore } from '../../../src/store/store.ts';
 import { type ManualClock, manualClock } from '../process/clock.ts';
 import { type DatabaseOptions, type TestDatabase, createDatabase } from './database.ts';
@@ -30,7 +31,7 @@ export interface OpenedStore extends Disposable {
 
 /** A store on a file, with a clock of its own. */
 export async function openStore(
-  databasePath: string,
+  databasePath: Parameters<typeof createStore>[0]['databasePath'],
   options: Partial<Parameters<typeof createStore>[0]> = {},
 ): Promise<OpenedStore> {
   const clock = manualClock();

@@ -1,0 +1,147 @@
+/** One check: a single statement, so one snapshot, that reads all that the requests of this moment ask. */
+import { LRUCache } from 'lru-cache';
+import type { PointCall, PointRead, PointReads } from '../queries.ts';
+import type { Layout } from './layout.ts';
+import { type PartName, KEYLESS, PARTS, VERSIONED, isUnaskable } from './parts.ts';
+import { SETTLED, settingsSql, toSetting } from './settings.ts';
+
+/** What becomes of the answers. */
+interface Taking {
+  put(call: PointCall, value: unknown): void;
+  /** It is still what is known. @returns false where it is known no more */
+  confirm(call: PointCall): boolean;
+}
+
+/** Anything that no trigger has counted is found out after so long. */
+const DOUBTED_AFTER_MS = 10_000;
+const MAX_VERSIONS = 100_000;
+const SETTINGS = 'settings';
+
+/** Which versions are known, on one connection: another one may lead to a server that went another way. */
+export class KnownVersions {
+  readonly #versions = new LRUCache<string, { readonly version: string; readonly readAt: number }>({
+    max: MAX_VERSIONS,
+  });
+  readonly #now: () => number;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** @returns an empty text where none is known, or it is long ago */
+  of(place: string): string {
+    const known = this.#versions.get(place);
+    return known !== undefined && this.#now() - known.readAt < DOUBTED_AFTER_MS ? known.version : '';
+  }
+
+  set(place: string, version: unknown): void {
+    if (typeof version === 'string') this.#versions.set(place, { version, readAt: this.#now() });
+    else this.#versions.delete(place);
+  }
+}
+
+const NAMES = Object.keys(PARTS) as PartName[];
+const isSettled = (name: PointRead): name is keyof typeof SETTLED => name in SETTLED;
+
+/** The statements of one layout, by the parts that they have. */
+export class Checks {
+  readonly #layout: Layout;
+  readonly #known: KnownVersions;
+  readonly #texts = new Map<string, string>();
+
+  constructor(layout: Layout, known: KnownVersions) {
+    this.#layout = layout;
+    this.#known = known;
+  }
+
+  /** @returns a statement whose one row has a column for each part, and what takes that row */
+  compose(calls: Iterable<PointCall>) {
+    const keys = new Map<PartName, string[]>();
+    const settled: (keyof typeof SETTLED)[] = [];
+    const unaskable: PointCall[] = [];
+    for (const call of calls) {
+      const { name, key } = call;
+      if (isSettled(name)) settled.push(name);
+      else if (isUnaskable(key)) unaskable.push(call);
+      else if (!keys.get(name)?.push(key)) keys.set(name, [key]);
+    }
+    const parts = NAMES.filter((name) => keys.has(name));
+    const values: unknown[] = [];
+    for (const name of parts) {
+      const asked = keys.get(name) ?? [];
+      if (KEYLESS.has(name)) continue;
+      values.push(asked);
+      if (VERSIONED.has(name)) values.push(asked.map((key) => this.#known.of(`${name} ${key}`)));
+    }
+    if (settled.length > 0) values.push(this.#known.of(SETTINGS));
+    const name = `modelgate_${parts.map((part) => NAMES.indexOf(part).toString(36)).join('')}${settled.length > 0 ? '_s' : ''}`;
+    return {
+      name,
+      text: this.#textOf(name, parts, settled.length > 0),
+      values,
+      take: (row: readonly unknown[], taking: Taking): void => {
+        for (const call of unaskable) taking.put(call, readAs(call.name as PartName, null, call.key));
+        parts.forEach((part, at) => this.#take(part, keys.get(part) ?? [], row[at], taking));
+        if (settled.length > 0) this.#takeSettings(settled, row[parts.length], taking);
+      },
+    };
+  }
+
+  #textOf(name: string, parts: readonly PartName[], hasSettings: boolean): string {
+    const known = this.#texts.get(name);
+    if (known !== undefined) return known;
+    let places = 0;
+    const place = (): string => `$${++places}::text`;
+    const columns = parts.map((part) => {
+      const sql = PARTS[part].sql(this.#layout);
+      if (KEYLESS.has(part)) return `(${sql})`;
+      const [keys, versions] = [`${place()}[]`, VERSIONED.has(part) ? `${place()}[]` : undefined];
+      const given = versions === undefined ? `unnest(${keys})` : `unnest(${keys}, ${versions})`;
+      const row = versions === undefined ? 'key, n' : 'key, known, n';
+      return `(SELECT json_agg((${sql}) ORDER BY k.n) FROM ${given} WITH ORDINALITY k(${row}))`;
+    });
+    if (hasSettings) columns.push(`(${settingsSql(this.#layout, place())})`);
+    const text = `SELECT ${columns.join(', ')}`;
+    this.#texts.set(name, text);
+    return text;
+  }
+
+  #take(part: PartName, keys: readonly string[], column: unknown, taking: Taking): void {
+    const found = parse(column);
+    if (KEYLESS.has(part)) return taking.put({ name: part, key: '' }, readAs(part, found, ''));
+    keys.forEach((key, at) => {
+      const value = (found as readonly unknown[])[at];
+      const call = { name: part, key };
+      if (!VERSIONED.has(part)) return taking.put(call, readAs(part, value, key));
+      const place = `${part} ${key}`;
+      const [version, sent] = (value ?? [null, null]) as readonly [unknown, unknown];
+      if (value !== null && sent === null) {
+        if (!taking.confirm(call)) this.#known.set(place, undefined);
+        return;
+      }
+      this.#known.set(place, version);
+      taking.put(call, readAs(part, sent, key));
+    });
+  }
+
+  #takeSettings(settled: readonly (keyof typeof SETTLED)[], column: unknown, taking: Taking): void {
+    const [version, sent] = (parse(column) ?? [null, null]) as readonly [unknown, unknown];
+    const isKnown = version !== null && version === this.#known.of(SETTINGS) && sent === null;
+    const isConfirmed = (name: PointRead) => taking.confirm({ name, key: '' });
+    if (isKnown) {
+      if (!settled.map(isConfirmed).every(Boolean)) this.#known.set(SETTINGS, undefined);
+      return;
+    }
+    this.#known.set(SETTINGS, version);
+    const setting = toSetting(sent);
+    // all of them: the next check may ask for another one, and is then told that nothing has changed
+    for (const name of Object.keys(SETTLED) as (keyof typeof SETTLED)[]) {
+      taking.put({ name, key: '' }, SETTLED[name](setting));
+    }
+  }
+}
+
+const parse = (column: unknown): unknown => (typeof column === 'string' ? JSON.parse(column) : column);
+
+const readAs = <N extends PartName>(name: N, found: unknown, key: string): ReturnType<PointReads[N]> =>
+  PARTS[name].read(found, key);

@@ -1,0 +1,63 @@
+/** A connection that is made anew when it has ended, and what was learnt through it. */
+import type { PostgresAddress } from '../../config/postgres-url.ts';
+import { type PostgresConnection, connectPostgres } from './connect.ts';
+
+interface LaneOptions<T> {
+  readonly address: PostgresAddress;
+  readonly queryTimeoutMs: number;
+  readonly applicationName: string;
+  /** Runs on each new connection before anything else does. */
+  readonly prepare: (connection: PostgresConnection) => Promise<T>;
+}
+
+const CONNECT_TIMEOUT_MS = 500;
+
+export class RenewedLane<T> {
+  readonly #options: LaneOptions<T>;
+  #current: Promise<{ readonly connection: PostgresConnection; readonly prepared: T }> | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(options: LaneOptions<T>) {
+    this.#options = options;
+  }
+
+  /** @throws PostgresFailure; the next call tries again */
+  connected() {
+    this.#current ??= this.#connect();
+    return this.#current;
+  }
+
+  /** Runs `work` when all that was begun before has ended. @throws what it throws @throws PostgresFailure */
+  alone<R>(work: (connection: PostgresConnection, prepared: T) => Promise<R>): Promise<R> {
+    const turn = this.#last.then(async () => {
+      const { connection, prepared } = await this.connected();
+      return work(connection, prepared);
+    });
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** What was learnt is no longer so. */
+  async renew(): Promise<void> {
+    const current = this.#current;
+    this.#current = undefined;
+    await current?.then(({ connection }) => connection.close()).catch(() => undefined);
+  }
+
+  #connect() {
+    const { address, queryTimeoutMs, applicationName, prepare } = this.#options;
+    const forget = (): void => {
+      if (this.#current === made) this.#current = undefined;
+    };
+    const made = connectPostgres(address, {
+      connectTimeoutMs: CONNECT_TIMEOUT_MS,
+      queryTimeoutMs,
+      applicationName,
+    }).then(async (connection) => {
+      connection.onEnd(forget);
+      return { connection, prepared: await prepare(connection) };
+    });
+    made.catch(forget);
+    return made;
+  }
+}

@@ -1,0 +1,101 @@
+/** Who shares a check: all that come while one is under way share the next one. To join one that has begun would be stale. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { PointCall } from '../queries.ts';
+import { PostgresFailure } from './failure.ts';
+
+interface SharedCheckOptions {
+  /** What each waits at the most. */
+  readonly deadlineMs: number;
+  readonly now: () => number;
+  /** @returns the number of the check @throws PostgresFailure */
+  readonly perform: (calls: Iterable<PointCall>) => Promise<number>;
+  /** The tables have changed: all that was learnt of them is to be learnt again. */
+  readonly renew: () => Promise<void>;
+  readonly failed: (error: unknown) => void;
+}
+
+interface Batch {
+  readonly calls: Map<string, PointCall>;
+  readonly done: Promise<number | undefined>;
+  /** @param number of the check that answered, or nothing where none did */
+  readonly end: (number: number | undefined) => void;
+  readonly until: number;
+}
+
+/** Another attempt within the deadline. */
+const RETRY_MS = 20;
+/** A server that goes or comes, a connection that is cut, or tables that have changed. */
+const PASSING = /^(?:E[A-Z]+|57P0[123]|08\w{3}|STANDBY|25006|42P01|42703|42883|42804)$/;
+const CHANGED = /^42/;
+
+export class SharedCheck {
+  readonly #options: SharedCheckOptions;
+  #next: Batch | undefined;
+  #isRunning = false;
+
+  constructor(options: SharedCheckOptions) {
+    this.#options = options;
+  }
+
+  /** @returns the number of a check that begins from now on and reads all of this; nothing where it was not answered in time */
+  join(calls: ReadonlyMap<string, PointCall>): Promise<number | undefined> {
+    const batch = (this.#next ??= this.#begin());
+    for (const [place, call] of calls) batch.calls.set(place, call);
+    return batch.done;
+  }
+
+  #begin(): Batch {
+    const { promise: done, resolve } = Promise.withResolvers<number | undefined>();
+    const { deadlineMs, now, failed } = this.#options;
+    let hasEnded = false;
+    const giveUp = (): void => {
+      if (hasEnded) return;
+      failed(new PostgresFailure(`PostgreSQL has not answered for ${deadlineMs} ms.`, 'NO_ANSWER'));
+      resolve(undefined);
+    };
+    // where this process was busy, the answer may have come meanwhile
+    const timer = setTimeout(() => setImmediate(giveUp), deadlineMs);
+    const end = (number: number | undefined): void => {
+      hasEnded = true;
+      clearTimeout(timer);
+      resolve(number);
+    };
+    const batch: Batch = { calls: new Map(), done, end, until: now() + deadlineMs };
+    if (!this.#isRunning) setImmediate(() => void this.#run(batch));
+    return batch;
+  }
+
+  /** One at a time. */
+  async #run(batch: Batch): Promise<void> {
+    this.#isRunning = true;
+    this.#next = undefined;
+    try {
+      batch.end(await this.#attempt(batch));
+    } catch (error) {
+      this.#options.failed(error);
+      batch.end(undefined);
+    }
+    this.#isRunning = false;
+    this.#goOn();
+  }
+
+  /** One turn later: those whom this check answered may have more to ask. */
+  #goOn(): void {
+    const next = this.#next;
+    if (next !== undefined) setImmediate(() => void this.#run(next));
+  }
+
+  async #attempt({ calls, until }: Batch): Promise<number> {
+    const { now, perform, renew } = this.#options;
+    for (;;) {
+      try {
+        return await perform(calls.values());
+      } catch (error) {
+        const isPassing = error instanceof PostgresFailure && PASSING.test(error.code) && now() + RETRY_MS < until;
+        if (!isPassing) throw error;
+        if (CHANGED.test(error.code)) await renew();
+        await sleep(RETRY_MS);
+      }
+    }
+  }
+}

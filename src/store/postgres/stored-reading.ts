@@ -1,0 +1,126 @@
+/**
+ * Reads what stored objects name: PostgreSQL sends the documents, and threads that run this very module read them, as with a file.
+ * A `json` of PostgreSQL may hold what its own functions cannot take apart (`\u0000`).
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { GatewayError } from '../../errors.ts';
+import { type Answered, Lane, answerAs } from '../../reading/lane.ts';
+import { boundRecord } from '../../references/bounds.ts';
+import { isObject } from '../../references/json.ts';
+import type { StoredReading } from '../stored-reading.ts';
+import { type StoredChat, MANY_ROWS } from '../stored-references.ts';
+import { PostgresFailure } from './failure.ts';
+import type { PostgresConnection } from './connect.ts';
+import type { RenewedLane } from './renewed-lane.ts';
+import type { Layout } from './layout.ts';
+import { isUnaskable } from './parts.ts';
+import { type ChatDocument, type Documents, readDocuments } from './stored-documents.ts';
+
+/** As with a file: up to here, a chat is read in some 10 ms; a longer one than the last cannot be received either. */
+const [SHORT_BYTES, LONGEST_BYTES] = [1_000_000, 128_000_000];
+
+const tooComplex = (detail: string | undefined) => new GatewayError('chat_too_complex', { detail });
+
+type Query = PostgresConnection['query'];
+
+export function createPostgresStoredReading(slow: RenewedLane<Layout>): StoredReading {
+  const thread = { script: new URL(import.meta.url), workerData: { documents: true } };
+  const short = new Lane<Answered<unknown>>({
+    ...{ ...thread, heapMb: 64, deadlineMs: 3_000, isShortLived: false },
+    exhausted: () => new GatewayError('policy_unavailable'),
+  });
+  const long = new Lane<Answered<unknown>>({
+    ...{ ...thread, heapMb: 768, deadlineMs: 30_000, isShortLived: true },
+    exhausted: (limit) => tooComplex(`Reading it took more than ${limit}.`),
+  });
+
+  async function read(documents: Documents, lane = short, payer = ''): Promise<unknown> {
+    const answer = await lane.run({ payer, message: documents });
+    if ('value' in answer) return answer.value;
+    const { code, detail } = answer.failure;
+    throw new GatewayError(code, { detail });
+  }
+
+  const asked = async <T>(ask: (query: Query, layout: Layout) => Promise<T>): Promise<T> => {
+    try {
+      return await slow.alone(({ query }, layout) => ask(query, layout));
+    } catch (error) {
+      if (error instanceof PostgresFailure) throw new GatewayError('policy_unavailable', { cause: error.message });
+      throw error;
+    }
+  };
+
+  /** @returns models that one column of the rows with these ids names */
+  async function named(
+    ids: readonly string[],
+    table: string,
+    column: string,
+    kind: 'timers' | 'model_id' | 'snapshot',
+  ) {
+    const texts = await asked(async (query, { at, has }) => {
+      const askable = ids.filter((id) => !isUnaskable(id));
+      if (!has(table, 'id', column) || askable.length === 0) return [];
+      const sql = `SELECT ${column}::text AS document FROM ${at(table)} WHERE id = ANY($1::text[])`;
+      return (await query<{ document: string | null }>(sql, [askable])).map(({ document }) => document);
+    });
+    return (await read({ kind, texts })) as readonly string[];
+  }
+
+  return {
+    async chat(id, places, payer) {
+      const found = await asked((query, layout) => readChat(query, layout, id, places));
+      if (found === undefined) return undefined;
+      const { document, isLong } = found;
+      return (await read({ kind: 'chat', document }, isLong ? long : short, payer)) as StoredChat;
+    },
+    ofTimers: (ids) => named(ids, 'chat', 'meta', 'timers'),
+    ofChannelMessage: (id) => named([id], 'message', 'meta', 'model_id'),
+    ofAutomation: (id) => named([id], 'automation', 'data', 'model_id'),
+    ofPresetVersion: (id) => named([id], 'model_history', 'snapshot', 'snapshot'),
+    close: async () => void (await Promise.all([short.close(), long.close()])),
+  };
+}
+
+/** @returns undefined where there is no such chat @throws GatewayError `chat_too_complex` */
+async function readChat(query: Query, { at, has }: Layout, id: string, places: readonly string[] | undefined) {
+  if (isUnaskable(id) || !has('chat', 'id', 'chat')) return undefined;
+  const sized = await query<{ bytes: number }>(
+    `SELECT octet_length(chat::text) AS bytes FROM ${at('chat')} WHERE id = $1`,
+    [id],
+  );
+  const bytes = sized[0]?.bytes ?? 0;
+  if (bytes > LONGEST_BYTES) throw tooComplex(`It has ${Math.round(bytes / 1e6)} MB. Delete parts of it.`);
+  const [chat] = await query<{ owner: unknown; chat: string | null }>(
+    `SELECT user_id AS owner, chat::text AS chat FROM ${at('chat')} WHERE id = $1`,
+    [id],
+  );
+  if (chat === undefined) return undefined;
+  const hasDetails = has('chat_message', 'id', 'model_id', 'meta', 'output');
+  const rows = hasDetails
+    ? await query<ChatDocument['rows'][number]>(
+        `SELECT id, model_id, meta::text AS meta, output::text AS output FROM ${at('chat_message')} WHERE chat_id = $1`,
+        [id],
+      )
+    : [];
+  const document = { id, ...chat, rows, checkedByBackend: has('chat_message', 'chat_id', 'model_id'), places };
+  return { document, isLong: bytes > SHORT_BYTES || rows.length >= MANY_ROWS };
+}
+
+// What follows runs in the threads alone.
+
+function answer(documents: Documents): unknown {
+  try {
+    const value = readDocuments(documents);
+    boundRecord(value);
+    return value;
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === 'body_too_complex') throw tooComplex(error.detail);
+    throw error;
+  }
+}
+
+if (isObject(workerData) && workerData['documents'] === true) {
+  parentPort?.on('message', (documents: Documents) => {
+    void answerAs(() => answer(documents)).then((answered) => parentPort?.postMessage(answered));
+  });
+}
