@@ -17,6 +17,7 @@ import { measureLimits } from './limits.ts';
 import { measureListing } from './listing.ts';
 import { formatTable, rounded, type Row, type Scale, type Tool, type Topic } from './measurement.ts';
 import { measureMemory } from './memory.ts';
+import { measurePostgres } from './postgres.ts';
 import { measureProviderDoor } from './provider-door.ts';
 import { pinThisProcess } from './pinned-process.ts';
 import { measureStartUp } from './start-up.ts';
@@ -28,6 +29,7 @@ const isInstalled = (tool: Tool): boolean => SEARCHED.some((folder) => existsSyn
 
 const TOPICS: readonly Topic[] = [
   { name: 'decision', needs: ['taskset', 'nginx'], measure: measureDecision },
+  { name: 'postgres', needs: ['taskset'], measure: measurePostgres },
   { name: 'throughput', needs: ['taskset', 'nginx', 'wrk'], measure: measureThroughput },
   { name: 'limits', needs: ['taskset', 'nginx', 'wrk'], measure: measureLimits },
   { name: 'latency', needs: ['taskset', 'nginx'], measure: measureLatency },

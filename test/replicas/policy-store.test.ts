@@ -2,6 +2,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ModelId } from '../../src/policy/grant.ts';
 import { toOrganizationId, toUserId } from '../../src/policy/principal.ts';
+import { CheckedQuestions } from '../../src/store/postgres/questions.ts';
+import { type Reading, PostgresSource } from '../../src/store/postgres/source.ts';
+import { CachedView } from '../../src/store/store-view.ts';
 import { openStore } from '../support/database/opened-store.ts';
 import { addressOf, policyOf } from '../support/database/postgres-policy.ts';
 import { type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
@@ -226,4 +229,37 @@ describe.each(['directly', 'through PgBouncer'] as const)('on PostgreSQL, %s,', 
       expect(new Set(await Promise.all(Array.from({ length: 100 }, roleOfAda)))).toEqual(new Set([`role-${round}`]));
     }
   });
+});
+
+test('a source that trusted what it knows would be seen to be stale', async () => {
+  await using database = await server.createDatabase();
+  const policy = policyOf(database);
+  await policy.initialize();
+  await policy.addUser('ada', 'user');
+  let isTrusting = false;
+  /** Answers from what it knows, without a check. */
+  class TrustingSource extends PostgresSource {
+    override check(reading: Reading): Promise<void> {
+      if (!isTrusting) return super.check(reading);
+      reading.asOf = 0;
+      return Promise.resolve();
+    }
+  }
+  const now = () => performance.now();
+  const source: PostgresSource = new TrustingSource({
+    ...{ address: addressOf(database.url), autoEnroll: false, now, deadlineMs: 10_000, warn: () => undefined },
+    put: (call, value) => view.put(call, value),
+    confirm: (call) => view.confirm(call),
+  });
+  const view: CachedView = new CachedView(source, { maxStaleMs: 0, now });
+  const questions = new CheckedQuestions(source, view);
+  const roleOfAda = async () => questions.ask(() => view.user(ada)?.role);
+  await source.start();
+  expect(await roleOfAda()).toBe('user');
+  await policy.run(`UPDATE "user" SET role = 'pending'`);
+  isTrusting = true;
+  expect(await roleOfAda()).toBe('user');
+  isTrusting = false;
+  expect(await roleOfAda()).toBe('pending');
+  await source.close();
 });
