@@ -22,11 +22,11 @@ export class ListenFailure extends Error {}
 /** @throws ListenFailure where one of the two addresses cannot be listened on */
 export async function startGate(config: Config, log: Log, version: string) {
   let current = config;
+  const { provider, usage } = config;
   const { bypass } = config.policy;
   const store = await openStore(config, log);
   const mode = () => current.policy.mode;
   const storeHealth = () => store.health();
-  const { provider, usage } = config;
   const metrics = createMetrics({
     version,
     mode,
@@ -41,12 +41,9 @@ export async function startGate(config: Config, log: Log, version: string) {
   const decisions = createRecentDecisions(log.redact);
   const ledger = usage && (await openLedger(usage, log, metrics));
   const watched = ledger && watch(ledger, usage, store);
-  const gate = createGate({ config, store, log, metrics, decisions, ledger, redis });
-  const door =
-    provider &&
-    usage &&
-    ledger &&
-    createProviderDoor({ config, provider, usage, store, ledger, log, metrics, decisions });
+  const parts = { config, store, log, metrics, decisions };
+  const gate = createGate({ ...parts, ledger, redis });
+  const door = provider && usage && ledger && createProviderDoor({ ...parts, provider, usage, ledger });
   const admin = createAdminServer({
     address: config.admin,
     readiness: createReadiness({ version, mode, bypass, storeHealth, ledger: watched, redis, ...gate }),

@@ -77,10 +77,9 @@ test('a frozen server costs one deadline, then the last good state serves at onc
 test('where nothing stale is allowed, a restart answers nothing but 503, and is over within a second', async () => {
   const { server, opened } = await world({ maxStaleMs: 0 });
   const seen = new Set<string>();
-  const restarted = server.restart('fast');
-  let isUp = false;
-  void restarted.then(() => (isUp = true));
-  while (!isUp) {
+  const restart = { isOver: false };
+  const restarted = server.restart('fast').then(() => (restart.isOver = true));
+  while (!restart.isOver) {
     seen.add(await patientEffect(opened));
     await sleep(2);
   }
@@ -94,10 +93,10 @@ test('where nothing stale is allowed, a restart answers nothing but 503, and is 
 
 test('while stale answers are allowed, a restart is not noticed', async () => {
   const { server, opened } = await world();
-  let isUp = false;
-  const restarted = server.restart('fast').then(() => (isUp = true));
+  const restart = { isOver: false };
+  const restarted = server.restart('fast').then(() => (restart.isOver = true));
   const seen = new Set<string>();
-  while (!isUp) {
+  while (!restart.isOver) {
     seen.add(await patientEffect(opened));
     await sleep(2);
   }
