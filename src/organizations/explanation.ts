@@ -23,23 +23,44 @@ export interface GatePolicy extends DecideOptions {
   readonly enrolling?: string | undefined;
 }
 
-export type ModelExplanation = Awaited<ReturnType<typeof explainModel>>['record'];
+export type ModelExplanation = ReturnType<ReturnType<typeof createExplainer>>;
 export type UserExplanation = Awaited<ReturnType<typeof explainUser>>['record'];
 
-/** @param named id or e-mail address @returns beside the record: the membership that the gate makes at the user's first request */
-export const explainModel = (operation: Operation, named: string, model: ModelId, policy: GatePolicy) =>
+/**
+ * Explains one model or several, which share what was read and prepared. @param named id or e-mail address
+ * @param ask gets what explains a model
+ * @returns beside its result: the membership that the gate makes at the user's first request
+ */
+export const explainModels = <T>(
+  operation: Operation,
+  named: string,
+  policy: GatePolicy,
+  ask: (explain: (model: ModelId) => ModelExplanation) => T,
+) =>
   reading(operation, 'organizations', (connection, schema) => {
-    const { view, subject, joining, user, rest } = readUser(connection, schema, operation.path, named, policy);
+    const asked = readUser(connection, schema, operation.path, named, policy);
+    return { record: ask(createExplainer(connection, schema, asked, policy)), joining: asked.joining };
+  });
+
+function createExplainer(
+  connection: Connection,
+  schema: Schema,
+  asked: ReturnType<typeof readUser>,
+  policy: GatePolicy,
+) {
+  const { view, subject, user, rest } = asked;
+  const [known, granted] = [readKnownModels(connection, schema), readPatterns(connection)];
+  const grants = compileGrants(toOrganizationId(''), granted);
+  const isUsed = createUseFinder(connection, schema);
+  return (model: ModelId) => {
     const decision = decide(view, subject.user, model, policy);
-    const [known, granted] = [readKnownModels(connection, schema), readPatterns(connection)];
-    const isGranted = coveringGrant(compileGrants(toOrganizationId(''), granted), model) !== undefined;
-    const isNamed = decision.effect === 'permit' || isGranted || known.has(model);
-    const isKnown = isNamed || createUseFinder(connection, schema)(model);
+    const isNamed = decision.effect === 'permit' || coveringGrant(grants, model) !== undefined || known.has(model);
+    const isKnown = isNamed || isUsed(model);
     const meant = isKnown ? undefined : parseModelId(closestModel(model, [...granted, ...known]));
     const other = meant && decide(view, subject.user, meant, policy);
     const through = other?.effect === 'permit' ? other.grant : undefined;
     const advice = adviseOnModel(subject, model, decision, { isKnown, meant, through });
-    const record = {
+    return {
       decision: decision.effect,
       reason: decision.reason,
       meaning: REASONS[decision.reason].meaning,
@@ -58,10 +79,10 @@ export const explainModel = (operation: Operation, named: string, model: ModelId
       ...rest,
       not_enforced: unenforced(policy, decision.effect),
     };
-    return { record, joining };
-  });
+  };
+}
 
-/** As `explainModel`, of all models that the file names or that were granted by their ids. */
+/** What `explainModels` permits, of all models that the file names or that were granted by their ids. */
 export const explainUser = (operation: Operation, named: string, policy: GatePolicy) =>
   reading(operation, 'organizations', (connection, schema) => {
     const { view, subject, joining, user, rest } = readUser(connection, schema, operation.path, named, policy);

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import {
   type GatePolicy,
   type ModelExplanation,
-  explainModel,
+  explainModels,
   explainUser,
 } from '../../src/organizations/explanation.ts';
 import type { ModelId } from '../../src/policy/grant.ts';
@@ -94,16 +94,19 @@ class Asked {
   async everyExplanation(): Promise<Predicted> {
     const operation = operationOn(this.#gate.database.path);
     const explanations = new Map<string, ModelExplanation>();
-    for (const { user, model } of this.#pairs()) {
-      const { record } = await explainModel(operation, user.id, model as ModelId, this.#policy());
-      explanations.set(keyOf(user, model), record);
-      const { decision, reason } = record;
-      const expected = this.#rules.answer(user.id, model);
-      this.#same(`effect in explain of ${keyOf(user, model)} (${reason})`, decision, expected.effect);
-      if (!expected.reasons.includes(reason))
-        this.#same(`reason in explain of ${keyOf(user, model)}`, reason, expected.reasons);
-      if (model !== this.#asked[0]) continue;
-      const counting = record.organizations.map(({ id }) => id);
+    for (const user of this.#world.users) {
+      const { record: records } = await explainModels(operation, user.id, this.#policy(), (explain) =>
+        this.#asked.map((model) => explain(model as ModelId)),
+      );
+      for (const record of records) {
+        const { model, decision, reason } = record;
+        explanations.set(keyOf(user, model), record);
+        const expected = this.#rules.answer(user.id, model);
+        this.#same(`effect in explain of ${keyOf(user, model)} (${reason})`, decision, expected.effect);
+        if (!expected.reasons.includes(reason))
+          this.#same(`reason in explain of ${keyOf(user, model)}`, reason, expected.reasons);
+      }
+      const counting = records[0]?.organizations.map(({ id }) => id);
       this.#same(`organizations in explain of ${user.id}`, counting, this.#rules.organizationsOf(user.id));
     }
     return explanations;

@@ -5,7 +5,7 @@ import { quoted } from '../../backend-file/text.ts';
 import {
   type ModelExplanation,
   type UserExplanation,
-  explainModel,
+  explainModels,
   explainUser,
 } from '../../organizations/explanation.ts';
 import type { Membership } from '../../organizations/standing.ts';
@@ -64,7 +64,7 @@ async function explainNamed(named: string, id: string | undefined, options: Opti
   }
   const model = parseModelId(id);
   if (model === undefined) throw misused(`${quoted(id)} cannot be the id of a model.`);
-  const found = await explainModel(operation, named, model, policy);
+  const found = await explainModels(operation, named, policy, (explain) => explain(model));
   const { record } = found;
   const parts = [[...decisionFacts(record), ...userFacts(found)], whole(record.advice)];
   return { ...advised(record, terminal), parts, failed: options.exitCode === true && record.decision === 'deny' };
@@ -203,7 +203,7 @@ async function explainNow({ user, model }: DecisionRecord, options: DatabaseOpti
   if (user === null || id === undefined) return undefined;
   try {
     const { operation, policy } = configureOperation(options, terminal);
-    return (await explainModel(operation, user.id, id, policy)).record;
+    return (await explainModels(operation, user.id, policy, (explain) => explain(id))).record;
   } catch (error) {
     if (error instanceof OperationFailure) return undefined;
     throw error;
