@@ -3,16 +3,15 @@ import { resolve } from 'node:path';
 import { type Command, type OptionValues, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { Operation } from '../backend-file/transaction.ts';
 import { shownDatabase } from '../config/database.ts';
-import { type ConfigIssue, describeIssues } from '../config/issue.ts';
 import { loadAdminAddress, loadConfig, loadStoreConfig, loadUsageConfig } from '../config/load.ts';
-import type { Parsed } from '../config/parse.ts';
 import type { Config, Loaded, StoreConfig } from '../config/schema.ts';
 import { DURATION, amountOf, origin } from '../config/value.ts';
 import type { GatePolicy } from '../organizations/explanation.ts';
 import type { ChosenOrganization } from '../organizations/organizations.ts';
+import { accept } from './configuration-failure.ts';
 import { environmentWith } from './database.ts';
 import { type Report, print } from './report.ts';
-import { type Terminal, CommandFailure, EXIT, misused, say } from './terminal.ts';
+import { type Terminal, misused, say } from './terminal.ts';
 import manifest from '../../package.json' with { type: 'json' };
 
 export const VERSION = manifest.version;
@@ -148,33 +147,12 @@ export function requireAdminOrigin({ environment, directory }: Terminal, file: s
   return new URL(`http://${reached.includes(':') ? `[${reached}]` : reached}:${port}`);
 }
 
-function accept<C, V>(parsed: Parsed<C, V>, database?: string | null): Loaded<C, V> {
-  if (parsed.issues === undefined) return parsed;
-  throw configurationFailure(parsed.issues, database);
-}
-
-/** @param database of `--database`, null where it could have been given; undefined for `serve`, which has no such word */
-export function configurationFailure(issues: readonly ConfigIssue[], database?: string | null): CommandFailure {
-  const isOfDatabase = ({ setting }: ConfigIssue): boolean => setting === 'DATABASE_URL';
-  const isUnnamed = database !== undefined && issues.every((issue) => isOfDatabase(issue) && issue.found === 'nothing');
-  const typed = issues.map((issue) =>
-    typeof database === 'string' && isOfDatabase(issue)
-      ? { ...issue, setting: '--database', example: '--database data/webui.db' }
-      : issue,
-  );
-  const sentence = isUnnamed ? WHICH_DATABASE : describeIssues(typed).trimEnd();
-  return new CommandFailure(sentence, EXIT.misused, { code: 'configuration_invalid' });
-}
-
-export const WHICH_DATABASE =
-  "Which database? Name Open WebUI's file: --database data/webui.db (or set DATABASE_URL or DATA_DIR).";
-
 /** What most commands on the database begin with. @throws CommandFailure as `requireConfig` */
 export function configureOperation(options: DatabaseOptions, terminal: Terminal) {
   const { directory } = terminal;
   const { config: file, database } = options;
   const parsed = loadStoreConfig({ environment: environmentWith(terminal, database), directory, file });
-  const { config } = accept(parsed, database ?? null);
+  const { config } = accept(parsed, { database });
   return contextOn(config, terminal, options);
 }
 
@@ -200,7 +178,7 @@ export function configureUsage({ usageDatabase, database, config: file, wait }: 
   const environment = path === undefined ? given : { ...given, MODELGATE_USAGE_DATABASE: path };
   const parsed = loadUsageConfig({ environment, directory, file });
   if (parsed.issues?.every(({ found }) => found === 'nothing') === true) throw misused(WHICH_LEDGER);
-  const { config } = accept(parsed);
+  const { config } = accept(parsed, { database, usageDatabase });
   return { config, ledger: { path: config.usage.path, patience: patienceOf(terminal, wait) }, terminal };
 }
 

@@ -9,16 +9,10 @@ import type { Finding, Status } from '../../diagnosis/finding.ts';
 import { type BenchReport, benchQueries } from '../../diagnosis/query-bench.ts';
 import { weaknessesOf } from '../../gate/weaknesses.ts';
 import { explainUser } from '../../organizations/explanation.ts';
+import { configurationFailure } from '../configuration-failure.ts';
 import { environmentWith, requireFile } from '../database.ts';
 import { amounts, counted, print, printable, tableOf, toErrorJson, whole } from '../report.ts';
-import {
-  type DatabaseOptions,
-  configurationFailure,
-  contextOn,
-  databaseCommand,
-  lateCommand,
-  toCount,
-} from '../options.ts';
+import { type DatabaseOptions, contextOn, databaseCommand, lateCommand, toCount } from '../options.ts';
 import { type Terminal, givenOf, inPlace, laidOut, emphasize, createProgress } from '../terminal.ts';
 import { userFacts } from './explain.ts';
 
@@ -102,7 +96,7 @@ function readSettings(terminal: Terminal, { config: file, database }: DatabaseOp
     environment: Object.fromEntries(names.map((name) => [name, environment[name]])),
     directory,
   });
-  if (alone.issues !== undefined) throw configurationFailure(parsed.issues, database ?? null);
+  if (alone.issues !== undefined) throw configurationFailure(parsed.issues, { database });
   const mistakes = parsed.issues.map((issue) => `${issue.setting}: ${findingOf(issue)}; expected ${issue.expected}.`);
   return { store: alone.config, settings: { absent, mistakes, weaknesses: [] }, upstream: undefined, secretKeys: [] };
 }

@@ -8,7 +8,8 @@ import { parsePattern } from '../../policy/grant.ts';
 import { daySpan, monthSpan, parseTimeZone } from '../../policy/period.ts';
 import type { Connection } from '../../store/database.ts';
 import { organizationsIn } from '../../usage/slots.ts';
-import { type DatabaseOptions, WHICH_DATABASE, configureOperation } from '../options.ts';
+import { WHICH_DATABASE } from '../configuration-failure.ts';
+import { type DatabaseOptions, configureOperation } from '../options.ts';
 import { type Terminal, CommandFailure } from '../terminal.ts';
 
 export const CSV = new Option(

@@ -153,4 +153,18 @@ describe('usage', () => {
     expect((await runCommand(['usage', '--usage-database', other])).stderr).toContain(' is no ledger of modelgate');
     expect(await runCommand(['usage', '--usage-database', `${other}.db`])).toMatchObject({ code: 2 });
   });
+
+  test('and a mistake in its place is said by the name that was typed', async () => {
+    const { directory } = usageOfTest();
+    const run = (words: string[], environment: Record<string, string> = {}) =>
+      runCommand(['usage', ...words], { environment });
+    const found = `: found "${directory}", which is a directory\n  expected a file of modelgate's own, in a folder that it may write\n`;
+    expect(await run(['--usage-database', directory])).toMatchObject({
+      code: 2,
+      stderr: `modelgate: There is 1 mistake in the configuration:\n\n--usage-database${found}  example: --usage-database state/usage.db\n`,
+    });
+    expect((await run([], { MODELGATE_USAGE_DATABASE: directory })).stderr).toContain(
+      `MODELGATE_USAGE_DATABASE${found}`,
+    );
+  });
 });
