@@ -158,6 +158,31 @@ const SETTINGS: readonly string[] = [
   ...['serve --check-config', 'serve --show-config'].map((line) => `${SET} MODELGATE_MODE=report ${line}`),
 ];
 
+/** With the settings of a gate that has a provider door: first without a ledger, then with one. */
+const CALLS: readonly string[] = [
+  ...['init', 'budget set acme --usd 50 --user-usd 5', 'budget set acme --requests 9 --model vendor/* --soft-only'],
+  'explain --door provider --provider openrouter.ai --user ann --model gpt-4o',
+  'price set openrouter.ai gpt-4o --input 2.5 --output 10',
+  ...['gpt-4o', 'vendor/any', 'one.gpt-4o', 'secret --exit-code'].map(
+    (model) => `explain --door provider --provider openrouter.ai --user ann --model ${model}`,
+  ),
+  ...['dan', 'pen', 'root'].map(
+    (user) => `explain --door provider --provider openrouter.ai --user ${user} --model gpt-4o`,
+  ),
+  ...['--user ann --model gpt-4o', '--user ann --provider openrouter.ai', '--user ann --model gpt-4o --provider x'].map(
+    (words) => `explain --door provider ${words}`,
+  ),
+];
+
+const DOOR = {
+  MODELGATE_UPSTREAM_URL: 'http://open-webui:8080',
+  WEBUI_SECRET_KEY: TEST_SECRET,
+  MODELGATE_PROVIDER_PORT: '8081',
+  MODELGATE_PROVIDER_ACCESS_KEY: 'an-access-key-of-more-than-32-letters',
+  MODELGATE_PROVIDERS: 'https://openrouter.ai/api/v1,http://ollama:11434',
+  OPENROUTER_API_KEY: 'sk-or-of-the-provider',
+};
+
 /** Standard input, and the secret, of each. None prints a key. */
 const KEYS: readonly (readonly [line: string, input?: string, secret?: string])[] = [
   ['key list'],
@@ -329,6 +354,18 @@ test('usage, --json stays word for word', async () => {
   database.addUser({ id: 'ann' });
   const at = '2026-10-05T10:00Z';
   ledger.settle(
+test('calls at the provider door, --json stays word for word', async () => {
+  const database = closed(filled({ era: '0.12.4' }));
+  const environment = { ...DOOR, DATABASE_URL: `sqlite:///${database.path}` };
+  await expectGolden(
+    'calls',
+    await transcript(
+      database,
+      CALLS.map((line): Line => [line, { environment }]),
+    ),
+  );
+});
+
     { at, input: 1_000, inputCached: 400, output: 50, outputReasoning: 20, cost: 1_500_000_001 },
     { at, measured: 'interrupted', input: 10, output: 5, cost: 10_000_000 },
     { at, user: 'bob', model: 'new', cost: null },
