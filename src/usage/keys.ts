@@ -92,6 +92,9 @@ interface ListedKey {
 /** Of a shorter key four characters would say too much. */
 const SHORTEST_SHOWN = 20;
 
+/** @returns what may be shown of a key */
+export const endOf = (key: string): string => (key.length < SHORTEST_SHOWN ? '' : key.slice(-4));
+
 const SET =
   'INSERT OR REPLACE INTO usage_key (organization_id, provider, sealed, ends_with, set_at) VALUES (?, ?, ?, ?, ?)';
 const LIST = `SELECT organization_id AS organization, provider, ${SEALED}, ends_with AS endsWith, set_at AS setAt FROM usage_key
@@ -104,7 +107,7 @@ export function createOrganizationKeys(connection: Connection, secret: string | 
   return {
     /** Puts it in the place of one that is there. @param now milliseconds UTC @returns its end, as `list` has it @throws SqliteError */
     set(organization: string, provider: string, key: string, now: number): string {
-      const endsWith = key.length < SHORTEST_SHOWN ? '' : key.slice(-4);
+      const endsWith = endOf(key);
       connection.prepare(SET).run(organization, provider, seal({ organization, provider }, key), endsWith, now);
       return endsWith;
     },

@@ -193,6 +193,8 @@ const KEYS: readonly (readonly [line: string, input?: string, secret?: string])[
   ['key set acme --provider openrouter.ai', 'sk-or-v1-0123456789abcdef', ''],
   ['key list'],
   ['key list', '', 'another-secret-of-thirty-two-characters'],
+  ['key list --database DIR/mai/webui.db --usage-database DIR/modelgate/usage.db'],
+  ['key list --database DIR/absent.db --usage-database DIR/modelgate/usage.db'],
   ...Array.from({ length: 2 }, () => ['key remove acme --provider openrouter.ai'] as const),
   ['key list'],
 ];
@@ -255,6 +257,9 @@ const FAILURES: readonly Line[] = [
 test('keys of organizations, --json stays word for word', async () => {
   const database = databaseOfTest();
   database.addMember('acme', 'ann');
+  mkdirSync(join(database.directory, 'mai'));
+  const mai = databaseOfTest({ directory: join(database.directory, 'mai') });
+  for (const id of ['acme', 'globex']) mai.addClientOrganization(id, 1);
   const lines = KEYS.map(([line, input = '', secret = 'seals-the-keys-of-organizations-32']): Line => {
     const settings = { DATABASE_URL: `sqlite:///${database.path}`, MODELGATE_KEYS_SECRET: secret };
     const door = { MODELGATE_PROVIDER_PORT: '8081', MODELGATE_PROVIDERS: 'https://openrouter.ai/api/v1' };
@@ -349,11 +354,6 @@ test('prices, --json stays word for word', async () => {
   await expectGolden('prices', await transcript(database, PRICES));
 });
 
-test('usage, --json stays word for word', async () => {
-  const [database, ledger] = [databaseOfTest(), usageOfTest()];
-  database.addUser({ id: 'ann' });
-  const at = '2026-10-05T10:00Z';
-  ledger.settle(
 test('calls at the provider door, --json stays word for word', async () => {
   const database = closed(filled({ era: '0.12.4' }));
   const environment = { ...DOOR, DATABASE_URL: `sqlite:///${database.path}` };
@@ -366,6 +366,11 @@ test('calls at the provider door, --json stays word for word', async () => {
   );
 });
 
+test('usage, --json stays word for word', async () => {
+  const [database, ledger] = [databaseOfTest(), usageOfTest()];
+  database.addUser({ id: 'ann' });
+  const at = '2026-10-05T10:00Z';
+  ledger.settle(
     { at, input: 1_000, inputCached: 400, output: 50, outputReasoning: 20, cost: 1_500_000_001 },
     { at, measured: 'interrupted', input: 10, output: 5, cost: 10_000_000 },
     { at, user: 'bob', model: 'new', cost: null },

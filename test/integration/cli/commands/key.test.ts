@@ -192,6 +192,49 @@ describe('key list and key remove', () => {
   });
 });
 
+describe('key list, where mAI keeps keys', () => {
+  const mai = createDatabase();
+  for (const id of ['acme', 'globex']) mai.addClientOrganization(id, 1);
+  afterAll(() => mai.close());
+  const ACCESS_KEY = 'an-access-key-of-more-than-32-letters';
+  const door = {
+    DATABASE_URL: `sqlite:///${mai.path}`,
+    MODELGATE_UPSTREAM_URL: 'http://127.0.0.1:9',
+    WEBUI_SECRET_KEY: 'a-secret-for-tests-only',
+    MODELGATE_PROVIDER_PORT: '8081',
+    MODELGATE_PROVIDER_ACCESS_KEY: ACCESS_KEY,
+    MODELGATE_PROVIDERS: `https://${HOST}/api/v1`,
+    OPENROUTER_API_KEY: 'sk-or-of-the-provider',
+  };
+
+  test('shows those too, each of which counts where none was set, and never a key', async () => {
+    await set();
+    const listed = await key(['list', '--database', mai.path]);
+    expect(listed.stdout).toMatch(/acme +openrouter\.ai +…acme +20\S+ +in use\n/);
+    expect(listed.stdout).toMatch(/acme +openrouter\.ai +…acme +by mAI +replaced by the one that was set here\n/);
+    expect(listed.stdout).toMatch(/globex +openrouter\.ai +…obex +by mAI +in use\n/);
+    expect(listed.stderr).toBe('');
+    expect(shown(listed)).not.toContain('provider-key');
+  });
+
+  test('shows no access key of the provider door, which mAI sends there from the same column', async () => {
+    await set();
+    mai.run("UPDATE client_organizations SET openrouter_api_key = ? WHERE id = 'globex'", ACCESS_KEY);
+    const { stdout } = await key(['list', '--json'], { environment: door });
+    const { keys } = JSON.parse(stdout) as { keys: readonly Record<'organization' | 'source', string>[] };
+    expect(keys.map(({ organization, source }) => `${organization} ${source}`)).toEqual(['acme mai', 'acme modelgate']);
+  });
+
+  test('says where they cannot be read; a database that was typed must be one', async () => {
+    await set();
+    const absent = join(mai.directory, 'absent.db');
+    const listed = await key(['list'], { environment: { DATABASE_URL: `sqlite:///${absent}` } });
+    expect(listed).toMatchObject({ code: 0, stdout: expect.stringMatching(/acme .* in use/) as string });
+    expect(listed.stderr).toContain(`The keys that mAI keeps are not known. There is no file at ${absent}`);
+    expect(await key(['list', '--database', absent])).toMatchObject({ code: 2, stdout: '' });
+  });
+});
+
 describe('without the secret', () => {
   const unset = { MODELGATE_KEYS_SECRET: '' };
 
