@@ -19,6 +19,7 @@ import { checkBackend, checkProviderClocks } from './backend.ts';
 import { checkDatabaseFile, checkIntegrity } from './file.ts';
 import { type Finding, type Verdict, type Verdicts, findingsOf, ok, problem, unknown, warning } from './finding.ts';
 import { checkJournalMode, checkLocks, checkRelease, checkWriteAheadLog } from './journal.ts';
+import { checkPostgres } from './postgres.ts';
 import { type LedgerSettings, checkPrices } from './prices.ts';
 import { checkLedger } from './ledger.ts';
 import { type ProviderDoor, providerChecks } from './providers.ts';
@@ -62,6 +63,10 @@ export async function diagnose(options: Diagnosis): Promise<readonly Finding[]> 
     findings.push(...findingsOf({ redis: await checkRedis(options.redis, operation.patience.signal) }));
   }
   findings.push(...(await lookAround(options)));
+  if (operation.postgres !== undefined) {
+    onProgress('asking PostgreSQL', 0, 1);
+    return [...findings, ...(await checkPostgres(operation.postgres))];
+  }
   const file = checkDatabaseFile(operation.path);
   if (file.some(isUnusable)) return [...findings, ...file];
   const inside = await lookInside(options);

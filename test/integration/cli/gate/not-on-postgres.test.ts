@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { runCommand } from '../../../support/process/command.ts';
 
-test.each([[['serve']], [['doctor']]])('%j says that it does not run on PostgreSQL yet', async (words) => {
+test.each([[['serve']]])('%j says that it does not run on PostgreSQL yet', async (words) => {
   const environment = {
     MODELGATE_UPSTREAM_URL: 'http://open-webui:8080',
     WEBUI_SECRET_KEY: 'a-key',

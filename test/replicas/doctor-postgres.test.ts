@@ -1,0 +1,106 @@
+/** What `doctor` says of a real PostgreSQL. */
+import pg from 'pg';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startPgBouncer } from '../support/pgbouncer.ts';
+import { PASSWORD, type PostgresDatabase, type PostgresServer, execute, startPostgres } from '../support/postgres.ts';
+import { runCommand } from '../support/process/command.ts';
+import { until } from '../support/process/with-timeout.ts';
+
+interface Check {
+  readonly name: string;
+  readonly status: string;
+  readonly finding: string;
+  readonly remedy: string | null;
+}
+
+let server: PostgresServer;
+let database: PostgresDatabase;
+beforeAll(async () => {
+  server = await startPostgres();
+  database = await server.createDatabase();
+});
+afterAll(async () => {
+  await database[Symbol.asyncDispose]();
+  await server[Symbol.asyncDispose]();
+});
+
+/** @returns what `doctor` says of the database, by check; never a password */
+async function doctor(url: string): Promise<Map<string, Check>> {
+  const { stdout, stderr } = await runCommand(['doctor', '--json'], { environment: { DATABASE_URL: url } });
+  expect(stderr).toBe('');
+  for (const secret of [PASSWORD, encodeURIComponent(PASSWORD)]) expect(stdout).not.toContain(secret);
+  const { checks } = JSON.parse(stdout) as { checks: Check[] };
+  return new Map(checks.map((check) => [check.name, check]));
+}
+
+test('tables that are missing are a problem until they are made', async () => {
+  const before = await doctor(database.url);
+  expect(before.get('server')).toMatchObject({
+    status: 'ok',
+    finding: expect.stringContaining('without a pooler') as string,
+  });
+  expect(before.get('tables')).toMatchObject({ status: 'problem', remedy: expect.stringContaining('init') as string });
+  const made = await runCommand(['init'], { environment: { DATABASE_URL: database.url } });
+  expect(made).toMatchObject({ code: 0 });
+  const after = [...(await doctor(database.url))].filter(([name]) => name !== 'settings');
+  expect(after.map(([name, { status }]) => `${name} ${status}`)).toEqual([
+    ...['server ok', 'tables ok', 'rights ok', 'statistics ok', 'dead rows ok', 'sessions ok', 'connections ok'],
+    'standbys ok',
+  ]);
+});
+
+test('a pooler is told', async () => {
+  await using pooler = await startPgBouncer(server);
+  const found = await doctor(pooler.url(database.name));
+  expect(found.get('server')?.finding).toContain('through a pooler');
+});
+
+test('a role without rights gets the lines that give them', async () => {
+  const admin = server.url(database.name, 'postgres');
+  await execute(admin, `CREATE ROLE gate LOGIN PASSWORD '${PASSWORD}'`);
+  const url = server.url(database.name, 'gate');
+  const rights = (await doctor(url)).get('rights');
+  expect(rights?.status).toBe('problem');
+  expect(rights?.finding).toContain('may not read user, auth, model');
+  await execute(database.url, rights?.remedy?.split('run: ')[1] ?? '');
+  expect((await doctor(url)).get('rights')?.status).toBe('ok');
+});
+
+test('a database that is not of Open WebUI, and a server that is not there', async () => {
+  const elsewhere = await doctor(server.url('postgres'));
+  expect(elsewhere.get('tables')).toMatchObject({ status: 'problem' });
+  expect(elsewhere.get('tables')?.finding).toContain('it is not the database of Open WebUI');
+  const nowhere = await doctor(server.url('absent'));
+  expect(nowhere.get('server')).toMatchObject({ status: 'problem' });
+  expect(nowhere.get('server')?.finding).toContain('has no database "absent"');
+});
+
+test('a session that holds another up is named', async () => {
+  const client = new pg.Client({ connectionString: database.url, application_name: 'migration' });
+  const waiting = new pg.Client({ connectionString: database.url });
+  await Promise.all([client.connect(), waiting.connect()]);
+  try {
+    await client.query('BEGIN; LOCK TABLE "user" IN ACCESS EXCLUSIVE MODE');
+    const waits = waiting.query('SELECT count(*) FROM "user"');
+    const isWaiting = async (): Promise<boolean> => {
+      const { rowCount } = await database.sql.query(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`);
+      return rowCount === 1;
+    };
+    await until(isWaiting, 5_000, 'a session waits');
+    const sessions = (await doctor(database.url)).get('sessions');
+    expect(sessions?.status).toBe('warning');
+    expect(sessions?.finding).toMatch(/\(migration as openwebui, idle in transaction for \d+ s, 1 wait for it\)/);
+    await client.query('ROLLBACK');
+    await waits;
+  } finally {
+    await Promise.all([client.end(), waiting.end()]);
+  }
+});
+
+test('a standby that may be behind is a warning', async () => {
+  await using _standby = await startPostgres({ standbyOf: server });
+  const isFollowed = async (): Promise<boolean> =>
+    (await database.sql.query('SELECT 1 FROM pg_stat_replication')).rowCount === 1;
+  await until(isFollowed, 10_000, 'the standby follows');
+  expect((await doctor(database.url)).get('standbys')?.status).toBe('warning');
+});
