@@ -8,12 +8,12 @@ import { type Connection, failureCode, isBusy, openForReading, openForWriting } 
 import { type Verdict, ok, problem, unknown, warning } from './finding.ts';
 
 /** Whether this modelgate knows the release that has written the file. */
-export function checkRelease(release: BackendRelease): Verdict {
+export function checkRelease(release: BackendRelease, what: 'file' | 'database' = 'file'): Verdict {
   if (release.kind === 'known') {
-    return { ...ok(`The file was written by ${nameOfRelease(release)}.`), revision: release.revision };
+    return { ...ok(`The ${what} was written by ${nameOfRelease(release)}.`), revision: release.revision };
   }
   const remedy = 'Look for a newer modelgate. Make a backup before you change anything: `modelgate backup DIR`';
-  return warning(`The file ${doubtAbout(release)}.`, remedy);
+  return warning(`The ${what} ${doubtAbout(release)}.`, remedy);
 }
 
 /** Such as `Open WebUI 0.6.16 or later, before 0.6.23`. */

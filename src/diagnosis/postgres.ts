@@ -1,15 +1,20 @@
 /** What `doctor` finds in the backend's PostgreSQL: what it is, what the gate may do there, and what is in its way. */
 import type { PostgresAddress } from '../config/postgres-url.ts';
 import { type PostgresConnection, connectPostgres } from '../store/postgres/connect.ts';
-import { PostgresFailure, grantLines } from '../store/postgres/failure.ts';
+import { toBackendRelease } from '../store/backend-releases.ts';
+import { PostgresFailure, grantLines, identifier } from '../store/postgres/failure.ts';
 import { type Finding, type Verdict, findingsOf, ok, problem, unknown, warning } from './finding.ts';
+import { checkRelease } from './journal.ts';
 
 const CONNECT_MS = 5_000;
 const QUERY_MS = 10_000;
 
 /** Of the backend what each decision reads, and what is modelgate's own. */
-const READ = ['user', 'auth', 'model', 'config', 'chat', 'organization_members', 'organization_models'];
+const READ = ['user', 'auth', 'api_key', 'model', 'config', 'chat', 'organization_members', 'organization_models'];
 const OWN = ['organization_members', 'organization_models', 'organization_budgets', 'modelgate_organization_version'];
+
+/** How a decision finds its rows. */
+const ASKED_BY = { organization_members: 'user_id', organization_models: 'organization_id' };
 
 type Check = (connection: PostgresConnection, address: PostgresAddress) => Promise<Verdict>;
 
@@ -66,6 +71,14 @@ const CHECKS: Readonly<Record<string, Check>> = {
     return problem(`Missing in ${place}: ${named(missing)}.`, 'Make them: `modelgate init`');
   },
 
+  async release(connection, address) {
+    const at = identifier(schemaOf(address));
+    const [row] = await connection.query<{ revision: string }>(
+      `SELECT version_num AS revision FROM ${at}.alembic_version`,
+    );
+    return checkRelease(row === undefined ? { kind: 'unmarked' } : toBackendRelease(row.revision), 'database');
+  },
+
   async rights(connection, address) {
     const [found] = await connection.query<{ unread: string[] | null; create: boolean }>(
       `SELECT has_schema_privilege($2, 'CREATE') AS create,
@@ -79,6 +92,26 @@ const CHECKS: Readonly<Record<string, Check>> = {
     if (unread.length > 0) return problem(`The role ${address.user} may not read ${named(unread)}.`, remedy);
     if (found?.create === true) return ok(`The role ${address.user} may read what decisions need, and make tables.`);
     return warning(`The role ${address.user} may make no tables: those of a later release will be missing.`, remedy);
+  },
+
+  async 'index use'(connection, address) {
+    const scanned: string[] = [];
+    for (const [table, column] of Object.entries(ASKED_BY)) {
+      const { rows } = await connection.table(
+        `EXPLAIN SELECT 1 FROM ${identifier(schemaOf(address))}.${table} WHERE ${column} = 'of-nobody'`,
+      );
+      // of a few rows an index is no help
+      const [size] = await connection.query<{ rows: number }>(
+        `SELECT reltuples AS rows FROM pg_class WHERE oid = to_regclass(format('%I.%I', $1::text, $2::text))`,
+        [schemaOf(address), table],
+      );
+      if ((size?.rows ?? 0) > 1_000 && rows.some(([line]) => String(line).includes('Seq Scan'))) scanned.push(table);
+    }
+    if (scanned.length === 0) return ok('Decisions find memberships and grants by an index.');
+    return warning(
+      `Each decision reads the whole of ${named(scanned)}.`,
+      'Make its indexes, and let it count: `modelgate init` and `modelgate maintain`',
+    );
   },
 
   async statistics(connection, address) {

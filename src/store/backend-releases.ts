@@ -54,7 +54,7 @@ export function readBackendRelease(connection: Connection): BackendRelease {
 }
 
 /** @returns the first release with this revision, such as `0.6.23`, and `before`, the first one without it */
-function toBackendRelease(revision: string) {
+export function toBackendRelease(revision: string) {
   const place = REVISIONS.findIndex(([, ...revisions]) => revisions.includes(revision));
   const since = REVISIONS[place]?.[0];
   if (since === undefined) return { kind: 'newer', revision } as const;

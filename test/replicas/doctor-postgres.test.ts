@@ -40,13 +40,38 @@ test('tables that are missing are a problem until they are made', async () => {
     finding: expect.stringContaining('without a pooler') as string,
   });
   expect(before.get('tables')).toMatchObject({ status: 'problem', remedy: expect.stringContaining('init') as string });
+  await database.sql.query(`INSERT INTO alembic_version VALUES ('0bd252b206fb')`);
   const made = await runCommand(['init'], { environment: { DATABASE_URL: database.url } });
   expect(made).toMatchObject({ code: 0 });
   const after = [...(await doctor(database.url))].filter(([name]) => name !== 'settings');
   expect(after.map(([name, { status }]) => `${name} ${status}`)).toEqual([
-    ...['server ok', 'tables ok', 'rights ok', 'statistics ok', 'dead rows ok', 'sessions ok', 'connections ok'],
-    'standbys ok',
+    ...['server ok', 'tables ok', 'release ok', 'rights ok', 'index use ok', 'statistics ok', 'dead rows ok'],
+    ...['sessions ok', 'connections ok', 'standbys ok'],
   ]);
+});
+
+test('large tables without their index, without statistics, and full of dead rows', async () => {
+  await using large = await server.createDatabase();
+  expect(await runCommand(['init'], { environment: { DATABASE_URL: large.url } })).toMatchObject({ code: 0 });
+  await large.sql.query(`ALTER TABLE organization_members SET (autovacuum_enabled = off)`);
+  await large.sql.query(`INSERT INTO organization_members (id, organization_id, user_id)
+    SELECT 'om_' || n, 'acme', 'user-' || n FROM generate_series(1, 30000) AS n`);
+  await large.sql.query(`DELETE FROM organization_members WHERE id < 'om_25'`);
+  await large.sql.query('DROP INDEX idx_org_members_user_active');
+  const isCounted = async (): Promise<boolean> => {
+    const text = `SELECT 1 FROM pg_stat_user_tables WHERE relname = 'organization_members' AND n_dead_tup > 16000`;
+    return (await large.sql.query(text)).rowCount === 1;
+  };
+  await until(isCounted, 10_000, 'the server has counted the dead rows');
+  const before = await doctor(large.url);
+  expect(before.get('statistics')?.finding).toContain('no statistics of organization_members');
+  expect(before.get('dead rows')?.finding).toMatch(
+    /^More rows are dead than live: organization_members \(1[67],\d{3}\)\.$/,
+  );
+  await large.sql.query('ANALYZE organization_members');
+  const after = await doctor(large.url);
+  expect(after.get('index use')?.finding).toBe('Each decision reads the whole of organization_members.');
+  expect(after.get('statistics')?.status).toBe('ok');
 });
 
 test('a pooler is told', async () => {
@@ -61,7 +86,7 @@ test('a role without rights gets the lines that give them', async () => {
   const url = server.url(database.name, 'gate');
   const rights = (await doctor(url)).get('rights');
   expect(rights?.status).toBe('problem');
-  expect(rights?.finding).toContain('may not read user, auth, model');
+  expect(rights?.finding).toContain('may not read user, auth, api_key, model');
   await execute(database.url, rights?.remedy?.split('run: ')[1] ?? '');
   expect((await doctor(url)).get('rights')?.status).toBe('ok');
 });
