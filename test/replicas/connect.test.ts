@@ -2,13 +2,15 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type PostgresConnection, type PostgresOptions, connectPostgres } from '../../src/store/postgres/connect.ts';
+import { type PostgresConnection, connectPostgres } from '../../src/store/postgres/connect.ts';
 import { PostgresFailure } from '../../src/store/postgres/failure.ts';
 import { type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
 import { freeLowPort } from '../support/postgres-programs.ts';
 import { addressOf } from '../support/postgres-address.ts';
 import { PASSWORD, type PostgresDatabase, type PostgresServer, startPostgres } from '../support/postgres.ts';
 import { until, withTimeout } from '../support/process/with-timeout.ts';
+
+type PostgresOptions = Parameters<typeof connectPostgres>[1];
 
 const QUERY_MS = 400;
 const OPTIONS: PostgresOptions = {

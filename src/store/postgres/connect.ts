@@ -10,7 +10,7 @@ import type { PostgresAddress, PostgresHost, PostgresTls } from '../../config/po
 import { type Place, PostgresFailure, failureOf, isOfTls, shownHost } from './failure.ts';
 import { type Lane, type PostgresTable, createLane } from './lane.ts';
 
-export interface PostgresOptions {
+interface PostgresOptions {
   /** For each host. */
   readonly connectTimeoutMs: number;
   /** For each statement. */
