@@ -91,8 +91,8 @@ export async function committing<T>(
   signal: AbortSignal,
   act: () => T | Promise<T>,
 ): Promise<T> {
-  begin(connection, mode);
   try {
+    begin(connection, mode);
     const done = await act();
     await hearStop(signal);
     connection.exec('COMMIT');

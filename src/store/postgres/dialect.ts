@@ -32,8 +32,9 @@ const RULES: readonly (readonly [found: RegExp, instead: string])[] = [
 ];
 
 const COMMON_TABLE = /(?:\bWITH(?: RECURSIVE)?|,)\s+(\w+)(?:\s*\([^)]*\))?\s+AS\s+(?:MATERIALIZED\s+)?\(/g;
-/** The name of a table, with what stands before it. No `DO UPDATE SET`, and no function. */
-const TABLE = /\b(FROM|JOIN|INTO|(?<!DO )UPDATE)(\s+)("\w+"|\w+)(?![\w.]|\s*\()/g;
+/** The name of a table. No `DO UPDATE SET`, and no function; behind INTO stand its columns. */
+const TABLE =
+  /(?<=\bINTO\s+)(?:"\w+"|\w+)(?![\w.])|(?<=\b(?:FROM|JOIN|(?<!DO )UPDATE)\s+)(?:"\w+"|\w+)(?![\w.]|\s*\()/g;
 /** Strings and quoted names are passed by. */
 const PLACE = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\?|\$([a-z]\w*)/gi;
 
@@ -41,9 +42,7 @@ const PLACE = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\?|\$([a-z]\w*)/gi;
 export function translate(sql: string, schema: string): Translated {
   const ruled = RULES.reduce((text, [found, instead]) => text.replace(found, instead), sql);
   const common = new Set([...ruled.matchAll(COMMON_TABLE)].map(([, name]) => name));
-  const qualified = ruled.replace(TABLE, (all, word: string, space: string, table: string) =>
-    common.has(table) ? all : `${word}${space}${identifier(schema)}.${table}`,
-  );
+  const qualified = ruled.replace(TABLE, (table) => (common.has(table) ? table : `${identifier(schema)}.${table}`));
   const names: (string | undefined)[] = [];
   const text = qualified.replace(PLACE, (all, name: string | undefined) => {
     if (all.startsWith("'") || all.startsWith('"')) return all;
