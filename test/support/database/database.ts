@@ -99,11 +99,12 @@ export function createDatabase(options: DatabaseOptions = {}): TestDatabase {
     run,
     close,
     [Symbol.dispose]: close,
-    ...people(era, run),
-    ...policy(run),
-    ...storedObjects(run),
+    ...rowsThrough(era, run),
   };
 }
+
+/** What writes rows of a backend, on either engine: `run` takes SQL with `?`. */
+export const rowsThrough = (era: Era, run: Run) => ({ ...people(era, run), ...policy(run), ...storedObjects(run) });
 
 /** What `alembic_version` holds in a file of that release. */
 const LAST_MIGRATION: Record<Era, string> = { '0.6.18': 'd31026856c01', '0.12.4': '0bd252b206fb' };
