@@ -16,7 +16,7 @@ import { identifier } from './failure.ts';
 import { COLUMNS, GROWN, PRESENT, VERSIONS, objectsIn, startVersions } from './tables.ts';
 
 /** Answers with rows as objects; on one connection, one statement after the other. */
-export type Ask = (text: string, values?: readonly unknown[]) => Promise<readonly Record<string, unknown>[]>;
+type Ask = (text: string, values?: readonly unknown[]) => Promise<readonly Record<string, unknown>[]>;
 
 type Columns = ReturnType<typeof toColumns>;
 
@@ -57,7 +57,8 @@ export async function initializePostgres(
     await ask('COMMIT');
     return done;
   } catch (error) {
-    await ask('ROLLBACK');
+    // where the connection is gone, so is the transaction
+    await ask('ROLLBACK').catch(() => undefined);
     throw error;
   }
 }
