@@ -98,7 +98,7 @@ export class Checks {
       const [keys, versions] = [`${place()}[]`, VERSIONED.has(part) ? `${place()}[]` : undefined];
       const given = versions === undefined ? `unnest(${keys})` : `unnest(${keys}, ${versions})`;
       const row = versions === undefined ? 'key, n' : 'key, known, n';
-      return `(SELECT json_agg((${sql}) ORDER BY k.n) FROM ${given} WITH ORDINALITY k(${row}))`;
+      return `(SELECT json_agg((${sql}) ORDER BY k.n) FROM ${given} WITH ORDINALITY k(${row}) ${PARTS[part].beside?.(this.#layout, keys) ?? ''})`;
     });
     if (hasSettings) columns.push(`(${settingsSql(this.#layout, place())})`);
     const text = `SELECT ${columns.join(', ')}`;
