@@ -1,6 +1,7 @@
 /** What an initialization has made, for the log of a gate. */
-import type { Warn } from './file-thread.ts';
 import type { Initialization } from './initialize.ts';
+
+type Warn = (message: string, fields: Record<string, unknown>) => void;
 
 /** Ids in one line of the log. */
 const NAMED = 10;

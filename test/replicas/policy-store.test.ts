@@ -207,6 +207,31 @@ describe.each(['directly', 'through PgBouncer'] as const)('on PostgreSQL, %s,', 
     expect(await opened.next().organizationName(toOrganizationId('acme'))).toBe('Acme');
   });
 
+  test('what stored objects name is read from their documents', async () => {
+    await using opened = await world();
+    const { policy, store } = opened;
+    await policy.addUser('ada');
+    const chat = {
+      models: ['selected'],
+      history: { messages: { m1: { model: 'answered', content: 'a\u0000b' }, m2: { model: 'other' } } },
+      messages: [{ id: 'm1', model: 'shown' }],
+    };
+    await policy.run(
+      `INSERT INTO chat (id, user_id, title, chat, archived, created_at, updated_at) VALUES ('c', 'ada', 'Chat', $1, false, 1, 1)`,
+      JSON.stringify(chat),
+    );
+    await policy.run(
+      `INSERT INTO chat_message (id, chat_id, user_id, role, model_id, created_at, updated_at) VALUES ('c-m1', 'c', 'ada', 'assistant', 'row', 1, 1)`,
+    );
+    const found = await store.stored.chat('c', ['m1'], 'ada');
+    expect(found).toMatchObject({ owner: 'ada', checkedByBackend: true });
+    expect([...(found?.names.places.keys() ?? [])].toSorted()).toEqual(['answered', 'row', 'shown']);
+    const all = await store.stored.chat('c', undefined, 'ada');
+    expect([...(all?.names.places.keys() ?? [])].toSorted()).toEqual(['answered', 'other', 'row', 'selected', 'shown']);
+    expect(await store.stored.chat('none', undefined, 'ada')).toBeUndefined();
+    expect(await store.stored.ofAutomation('none\0')).toEqual([]);
+  });
+
   test('grants whose versions nobody counts are read each time', async () => {
     await using opened = await world();
     const { policy, effect } = opened;

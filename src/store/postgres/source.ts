@@ -20,7 +20,7 @@ import { RenewedLane } from './renewed-lane.ts';
 import { type Layout, readLayout } from './layout.ts';
 import { SharedCheck } from './shared-check.ts';
 
-export interface PostgresSourceOptions {
+interface PostgresSourceOptions {
   readonly address: PostgresAddress;
   readonly organization?: Organization | undefined;
   readonly autoEnroll: boolean;
