@@ -96,6 +96,7 @@ function openStore({ database, policy, organization }: Config, log: Log): Promis
   return createStore({
     databasePath: database.engine === 'sqlite' ? database.path : database.address,
     maxStaleMs: policy.maxStaleMs,
+    maxAgeMs: policy.maxAgeMs,
     organization,
     autoEnroll: organization?.autoEnroll ?? false,
     warn: (message, fields) => log.warn(fields, message),

@@ -20,6 +20,8 @@ interface StoreOptions {
   readonly databasePath: string | PostgresAddress;
   /** How long the last good state serves while the database cannot be read. */
   readonly maxStaleMs?: number;
+  /** On PostgreSQL: how old the answers may be that a request takes without asking. */
+  readonly maxAgeMs?: number;
   readonly organization?: Organization | undefined;
   readonly autoEnroll: boolean;
   readonly warn: Warn;
@@ -163,9 +165,9 @@ async function onFile(path: string, options: Options): Promise<Store> {
 }
 
 async function onPostgres(address: PostgresAddress, options: Options): Promise<Store> {
-  const { deadlineMs = CHECK_DEADLINE_MS, now = clock, maxStaleMs = MAX_STALE_MS } = options;
+  const { deadlineMs = CHECK_DEADLINE_MS, now = clock, maxStaleMs = MAX_STALE_MS, maxAgeMs = 0 } = options;
   const source: PostgresSource = new PostgresSource({
-    ...{ ...options, address, now, deadlineMs },
+    ...{ ...options, address, now, deadlineMs, maxAgeMs },
     put: (call, value) => view.put(call, value),
     confirm: (call) => view.confirm(call),
   });

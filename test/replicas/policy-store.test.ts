@@ -68,6 +68,22 @@ describe.each(['directly', 'through PgBouncer'] as const)('on PostgreSQL, %s,', 
     expect(opened.warnings.filter((line) => /cannot|stays incomplete/.test(line))).toEqual([]);
   });
 
+  test('where answers may have an age, a change is seen when they have it, and not before', async () => {
+    let now = 0;
+    await using opened = await world({ maxAgeMs: 1_000, now: () => now });
+    const { policy, effect } = opened;
+    await policy.addUser('ada');
+    await policy.addMember('acme', 'ada');
+    await policy.grant('acme', 'gpt');
+    now = 2_000;
+    expect(await effect('ada', 'gpt')).toBe('permit');
+    await policy.withdraw('acme', 'gpt');
+    now = 2_900;
+    expect(await effect('ada', 'gpt')).toBe('permit');
+    now = 3_100;
+    expect(await effect('ada', 'gpt')).toBe('deny');
+  });
+
   test('an organization that is switched off gives nothing, whatever type its switch has', async () => {
     for (const isBoolean of [true, false]) {
       await using opened = await world();
@@ -272,7 +288,14 @@ test('a source that trusted what it knows would be seen to be stale', async () =
   }
   const now = () => performance.now();
   const source: PostgresSource = new TrustingSource({
-    ...{ address: addressOf(database.url), autoEnroll: false, now, deadlineMs: 10_000, warn: () => undefined },
+    ...{
+      address: addressOf(database.url),
+      autoEnroll: false,
+      now,
+      maxAgeMs: 0,
+      deadlineMs: 10_000,
+      warn: () => undefined,
+    },
     put: (call, value) => view.put(call, value),
     confirm: (call) => view.confirm(call),
   });

@@ -10,8 +10,9 @@ import type { Connection } from '../../store/database.ts';
 import { listOpenrouterKeys } from '../../store/provider-settings.ts';
 import { createOrganizationKeys, endOf } from '../../usage/keys.ts';
 import { accept } from '../configuration-failure.ts';
+import { environmentWith } from '../database.ts';
 import { changingLedger, ifReadable, readingLedger } from '../ledger.ts';
-import { type UsageOptions, contextOn, environmentWith, groupOf, usageCommand } from '../options.ts';
+import { type UsageOptions, contextOn, groupOf, usageCommand } from '../options.ts';
 import { tableOf } from '../report.ts';
 import { type Terminal, CommandFailure, EXIT, askHidden, misused } from '../terminal.ts';
 

@@ -7,7 +7,7 @@ import type { PointCall } from '../queries.ts';
 import { type Attempt, type Questions, begin } from '../questions.ts';
 import type { Need } from '../foresight.ts';
 import { type CachedView, NotLoaded } from '../store-view.ts';
-import { type PostgresSource, type Reading, newReading } from './source.ts';
+import type { PostgresSource, Reading } from './source.ts';
 
 /** More than a chain of presets is long: each time is a check. */
 const ROUNDS = 100;
@@ -23,21 +23,26 @@ export class CheckedQuestions implements Questions {
 
   /** Within a question, it becomes a part of that. */
   load(need: Need = {}): Promise<void> {
-    const reading = this.#source.readings.getStore() ?? newReading();
+    const reading = this.#source.readings.getStore() ?? this.#source.newReading();
     this.#view.foresee(need, reading.calls);
     return this.#bring(reading, need);
   }
 
   ask<T>(attempt: Attempt<T>, need: Need = {}): T | Promise<T> {
-    const reading = newReading();
+    const reading = this.#source.newReading();
     this.#view.foresee(need, reading.calls);
-    if (reading.calls.size > 0) return this.#bring(reading, need).then(() => this.#attempt(reading, attempt, need));
     // what asks nothing of the database costs nothing
-    return this.#attempt(reading, attempt, need);
+    if (reading.calls.size === 0 || this.#isAnswered(reading, need)) return this.#attempt(reading, attempt, need);
+    return this.#bring(reading, need).then(() => this.#attempt(reading, attempt, need));
   }
 
   askOn<T>(attempt: Attempt<T>): T | Promise<T> {
     return this.ask(attempt);
+  }
+
+  /** By a check that is young enough (`MODELGATE_POLICY_MAX_AGE`). */
+  #isAnswered(reading: Reading, need: Need): boolean {
+    return Number.isFinite(reading.asOf) && this.#within(reading, () => this.#view.missing(need)).length === 0;
   }
 
   #within<T>(reading: Reading, act: () => T): T {

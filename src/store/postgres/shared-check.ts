@@ -99,3 +99,23 @@ export class SharedCheck {
     }
   }
 }
+
+/** Checks that answer a question although it came later (`MODELGATE_POLICY_MAX_AGE`). */
+export class YoungChecks {
+  readonly #maxAgeMs: number;
+  #checks: { readonly check: number; readonly startedAt: number }[] = [];
+
+  constructor(maxAgeMs: number) {
+    this.#maxAgeMs = maxAgeMs;
+  }
+
+  add(check: number, startedAt: number): void {
+    if (this.#maxAgeMs > 0) this.#checks.push({ check, startedAt });
+  }
+
+  /** @returns the number of the oldest of them; one that no check has, where there is none */
+  first(now: number): number {
+    this.#checks = this.#checks.filter(({ startedAt }) => now - startedAt < this.#maxAgeMs);
+    return this.#checks[0]?.check ?? Number.POSITIVE_INFINITY;
+  }
+}

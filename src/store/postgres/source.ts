@@ -18,7 +18,7 @@ import { PostgresFailure } from './failure.ts';
 import { Initializer } from './initializer.ts';
 import { RenewedLane } from './renewed-lane.ts';
 import { type Layout, readLayout } from './layout.ts';
-import { SharedCheck } from './shared-check.ts';
+import { SharedCheck, YoungChecks } from './shared-check.ts';
 
 interface PostgresSourceOptions {
   readonly address: PostgresAddress;
@@ -28,6 +28,8 @@ interface PostgresSourceOptions {
   readonly now: () => number;
   /** What a request waits for a check. */
   readonly deadlineMs: number;
+  /** How old the check may be by which a question is answered: 0 for none that is older than the question. */
+  readonly maxAgeMs: number;
   readonly put: (call: PointCall, value: unknown) => void;
   readonly confirm: (call: PointCall) => boolean;
 }
@@ -37,8 +39,6 @@ export interface Reading {
   readonly calls: Map<string, PointCall>;
   asOf: number;
 }
-
-export const newReading = (): Reading => ({ calls: new Map(), asOf: Number.POSITIVE_INFINITY });
 
 export const CHECK_DEADLINE_MS = 250;
 /** A connection is given up a little later than its requests. */
@@ -67,6 +67,7 @@ export class PostgresSource implements Source {
   readonly #initializer: Initializer;
   readonly #enrolment: ReturnType<typeof createEnrolment>;
   #goodAt = Number.NEGATIVE_INFINITY;
+  readonly #young: YoungChecks;
   #isProbing = false;
   #isClosed = false;
   #isReported = false;
@@ -76,6 +77,7 @@ export class PostgresSource implements Source {
   constructor(options: PostgresSourceOptions) {
     this.#options = options;
     const { address, now, deadlineMs } = options;
+    this.#young = new YoungChecks(options.maxAgeMs);
     const schema = address.schema ?? 'public';
     this.#lane = new RenewedLane({
       ...{ address, queryTimeoutMs: deadlineMs + ABANDON_MS, applicationName: 'modelgate' },
@@ -111,6 +113,9 @@ export class PostgresSource implements Source {
   get isFailingLong(): boolean {
     return this.problem !== undefined;
   }
+
+  /** @returns what nothing has been asked for yet; a check that is young enough answers it, too */
+  newReading = (): Reading => ({ calls: new Map(), asOf: this.#young.first(this.#options.now()) });
 
   /** Was it true for this question? Outside of one, the last known state will do. */
   isCurrent(check: number): boolean {
@@ -158,7 +163,7 @@ export class PostgresSource implements Source {
 
   /** For operators; reads as requests do. */
   async health() {
-    if (!this.#isClosed && this.problem === undefined) await this.check({ ...newReading(), calls: probeCalls() });
+    if (!this.#isClosed && this.problem === undefined) await this.check({ ...this.newReading(), calls: probeCalls() });
     const { problem } = this;
     const { notMade, obstacle } = this.#initializer;
     const missing = (this.#layout?.missing ?? []).map(
@@ -189,6 +194,7 @@ export class PostgresSource implements Source {
     const { rows } = await connection.table(text, values, name);
     this.status.generation++;
     this.#goodAt = startedAt;
+    this.#young.add(this.status.generation, startedAt);
     take(rows[0] ?? [], { put, confirm });
     if (startedAt - this.#lookedAt >= LAYOUT_EVERY_MS) void this.#lookAtLayout(startedAt);
     return this.status.generation;
